@@ -1,1 +1,32 @@
-//! placeholder
+//! Pithead (坑口), an industrial app marketplace for mining. The chain that must hold, and the slice that serves each link:
+//!
+//! listed ([`registry`], [`release`], [`catalog`]) → checked ([`release`]) → approved ([`moderation`]) → bought ([`trade`]) → licensed
+//! ([`license`]) → deployed ([`fleet`]) → running ([`telemetry`]) → proven ([`audit`]).
+//!
+//! Dependencies point one way: http → slice → db. A slice calls another only through its `service`. See docs/ARCHITECTURE.md.
+
+pub mod account;
+pub mod app;
+pub mod audit;
+pub mod auth;
+pub mod catalog;
+pub mod cli;
+pub mod clock;
+pub mod config;
+pub mod db;
+pub mod error;
+pub mod fleet;
+pub mod http;
+pub mod i18n;
+pub mod ids;
+pub mod jobs;
+pub mod license;
+pub mod live;
+pub mod metrics;
+pub mod moderation;
+pub mod pki;
+pub mod registry;
+pub mod release;
+pub mod storage;
+pub mod telemetry;
+pub mod trade;

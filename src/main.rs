@@ -1,2 +1,5 @@
-//! placeholder
-fn main() {}
+//! `pithead`: the server and its commands.
+
+fn main() -> std::process::ExitCode {
+    pithead::cli::main()
+}

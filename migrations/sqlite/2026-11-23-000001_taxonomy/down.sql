@@ -1,0 +1,2 @@
+DELETE FROM scenarios;
+DELETE FROM specialties;

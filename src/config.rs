@@ -1,0 +1,261 @@
+//! Typed settings: defaults < `pithead.toml` < `PITHEAD_*` environment.
+//!
+//! A key `server.listen` is `[server] listen = …` in the file and `PITHEAD_SERVER__LISTEN` in the environment. An unknown key is an
+//! error. [`Loaded::origins`] says where each value came from; `pithead config show` prints it with secrets hidden.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use serde::{Deserialize, Serialize};
+use toml::{Table, Value};
+
+/// All settings.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Settings {
+    /// Folder of keys, blobs, uploads, search index.
+    pub data_dir: DataDir,
+    /// Listeners and addresses.
+    pub server: Server,
+    /// Database.
+    pub database: Database,
+    /// Log.
+    pub log: Log,
+    /// Names in node identities.
+    pub trust: Trust,
+    /// Licences.
+    pub license: License,
+    /// Account that buyers transfer to.
+    pub bank: Bank,
+    /// Automatic checks.
+    pub checks: Checks,
+    /// Nodes.
+    pub fleet: Fleet,
+}
+
+/// A folder path with a default.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct DataDir(pub PathBuf);
+
+impl Default for DataDir {
+    fn default() -> Self {
+        Self("data/pithead".into())
+    }
+}
+
+macro_rules! section {
+    ($(#[$doc:meta])* $name:ident { $($(#[$fdoc:meta])* $field:ident: $ty:ty = $default:expr),+ $(,)? }) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Serialize, Deserialize)]
+        #[serde(deny_unknown_fields, default)]
+        pub struct $name { $($(#[$fdoc])* pub $field: $ty),+ }
+        impl Default for $name {
+            fn default() -> Self { Self { $($field: $default.into()),+ } }
+        }
+    };
+}
+
+section! {
+    /// Listeners and addresses.
+    Server {
+        /// Address of the site and registry, plain HTTP (a proxy adds TLS).
+        listen: String = "127.0.0.1:8080",
+        /// Address of the node endpoint, mutual TLS.
+        edge_listen: String = "127.0.0.1:8443",
+        /// How people reach the site; its scheme decides whether cookies are Secure.
+        public_url: String = "http://127.0.0.1:8080",
+        /// How nodes reach the node endpoint.
+        edge_url: String = "https://127.0.0.1:8443",
+        /// Worker threads; 0 for one per core.
+        workers: usize = 0usize,
+        /// Seconds given to open requests at shutdown.
+        shutdown_seconds: u64 = 10u64,
+        /// Whether `X-Forwarded-For` of a proxy is believed.
+        behind_proxy: bool = false,
+    }
+}
+section! {
+    /// Database.
+    Database {
+        /// `sqlite:PATH` or `postgres://…`; empty for `sqlite:<data_dir>/pithead.db`.
+        url: String = "",
+        /// Reading connections (SQLite) or all connections (PostgreSQL).
+        connections: u32 = 4u32,
+    }
+}
+section! {
+    /// Log.
+    Log {
+        /// Filter in the syntax of `tracing`, for example `info,pithead=debug`.
+        level: String = "info",
+        /// `text` or `json`.
+        format: String = "text",
+    }
+}
+section! {
+    /// Names in node identities (SPIFFE).
+    Trust {
+        /// Trust domain.
+        domain: String = "pithead.local",
+        /// Id of this workload fleet manager (Margo).
+        wfm: String = "main",
+        /// Days a node's certificate is valid; it renews at two thirds.
+        node_certificate_days: i64 = 30i64,
+    }
+}
+section! {
+    /// Licences.
+    License {
+        /// Days after the end in which all goes on.
+        grace_days: i64 = 14i64,
+        /// Hours east of UTC of the licences' local day.
+        utc_offset_hours: i32 = 8i32,
+    }
+}
+section! {
+    /// Account that buyers transfer to.
+    Bank {
+        /// Name of the account's owner.
+        account_name: String = "坑口工业互联网平台运营有限公司",
+        /// Account number.
+        account_number: String = "6217 0000 0000 0000 000",
+        /// Bank and branch.
+        bank_name: String = "中国工商银行鄂尔多斯康巴什支行",
+    }
+}
+section! {
+    /// Automatic checks.
+    Checks {
+        /// Path of libonnxruntime.
+        ort_lib: String = "",
+        /// Address space of the checking child in MiB.
+        memory_mib: u64 = 2048u64,
+        /// Processor seconds of the checking child.
+        cpu_seconds: u64 = 120u64,
+        /// Seconds after which the child is ended.
+        wall_seconds: u64 = 180u64,
+    }
+}
+section! {
+    /// Nodes.
+    Fleet {
+        /// Seconds between a node's polls when long polls are not answered.
+        poll_seconds: u64 = 10u64,
+        /// Seconds between heartbeats.
+        heartbeat_seconds: u64 = 15u64,
+        /// Hours an enrolment code is valid.
+        code_hours: i64 = 24i64,
+    }
+}
+
+/// Settings with the origin of each value.
+#[derive(Debug, Clone)]
+pub struct Loaded {
+    /// The values.
+    pub settings: Settings,
+    /// Key → `default`, the file's name, or the variable's name.
+    pub origins: BTreeMap<String, String>,
+    values: Table,
+}
+
+impl Loaded {
+    /// Reads defaults, then the file (if given, it must exist), then the environment variables given.
+    pub fn load(file: Option<&Path>, env: impl Iterator<Item = (String, String)>) -> anyhow::Result<Self> {
+        let mut values = Table::try_from(Settings::default())?;
+        let mut origins = BTreeMap::new();
+        note(&values, "", "default", &mut origins);
+        if let Some(path) = file {
+            let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+            let table: Table = text.parse().with_context(|| format!("{} is not TOML", path.display()))?;
+            note(&table, "", &path.display().to_string(), &mut origins);
+            merge(&mut values, table);
+        }
+        for (name, text) in env {
+            let Some(key) = name.strip_prefix("PITHEAD_") else { continue };
+            let parts: Vec<String> = key.split("__").map(str::to_lowercase).collect();
+            let value = text.parse::<i64>().map(Value::Integer).or_else(|_| text.parse::<bool>().map(Value::Boolean)).unwrap_or(Value::String(text));
+            let table = parts.iter().rev().fold(value, |inner, part| Value::Table(Table::from_iter([(part.clone(), inner)])));
+            if let Value::Table(table) = table {
+                note(&table, "", &name, &mut origins);
+                merge(&mut values, table);
+            }
+        }
+        let mut settings: Settings = values.clone().try_into().context("settings")?;
+        if settings.database.url.is_empty() {
+            settings.database.url = format!("sqlite:{}", settings.data_dir.0.join("pithead.db").display());
+        }
+        Ok(Self { settings, origins, values })
+    }
+
+    /// One line a key: value and origin; secrets hidden.
+    pub fn show(&self) -> String {
+        let mut out = String::new();
+        for (key, origin) in &self.origins {
+            let value = key.split('.').try_fold(&Value::Table(self.values.clone()), |at, part| at.get(part)).map(ToString::to_string);
+            let value = value.unwrap_or_default();
+            let shown = if key == "database.url" { hide_password(&value) } else { value };
+            out.push_str(&format!("{key} = {shown}  # {origin}\n"));
+        }
+        out
+    }
+}
+
+fn note(table: &Table, prefix: &str, origin: &str, out: &mut BTreeMap<String, String>) {
+    for (key, value) in table {
+        let path = if prefix.is_empty() { key.clone() } else { format!("{prefix}.{key}") };
+        match value {
+            Value::Table(inner) => note(inner, &path, origin, out),
+            _ => {
+                out.insert(path, origin.to_owned());
+            }
+        }
+    }
+}
+
+fn merge(into: &mut Table, from: Table) {
+    for (key, value) in from {
+        match (into.get_mut(&key), value) {
+            (Some(Value::Table(old)), Value::Table(new)) => merge(old, new),
+            (_, value) => {
+                into.insert(key, value);
+            }
+        }
+    }
+}
+
+/// `postgres://user:secret@host` → `postgres://user:…@host`.
+fn hide_password(url: &str) -> String {
+    let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
+    let Some((credentials, host)) = rest.rsplit_once('@') else { return url.to_owned() };
+    let user = credentials.split(':').next().unwrap_or_default();
+    format!("{scheme}://{user}:…@{host}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_environment_wins_and_its_name_is_the_origin() {
+        let env = [("PITHEAD_SERVER__LISTEN".to_owned(), "127.0.0.1:9".to_owned()), ("HOME".to_owned(), "/x".to_owned())];
+        let loaded = Loaded::load(None, env.into_iter()).unwrap();
+        assert_eq!(loaded.settings.server.listen, "127.0.0.1:9");
+        assert_eq!(loaded.origins["server.listen"], "PITHEAD_SERVER__LISTEN");
+        assert_eq!(loaded.origins["database.connections"], "default");
+    }
+
+    #[test]
+    fn an_unknown_key_is_an_error() {
+        let env = [("PITHEAD_SERVER__LISTENN".to_owned(), "x".to_owned())];
+        assert!(Loaded::load(None, env.into_iter()).is_err());
+    }
+
+    #[test]
+    fn a_password_is_not_shown() {
+        assert_eq!(hide_password("postgres://a:b@h/d"), "postgres://a:…@h/d");
+        let env = [("PITHEAD_DATABASE__URL".to_owned(), "postgres://a:s3cret@h/d".to_owned())];
+        assert!(!Loaded::load(None, env.into_iter()).unwrap().show().contains("s3cret"));
+    }
+}

@@ -1,0 +1,90 @@
+//! The only home of SQL that differs between the backends, or that diesel's `MultiConnection` cannot express.
+
+use diesel::sql_types::{BigInt, Text};
+use diesel::{QueryResult, RunQueryDsl, sql_query};
+
+use super::schema;
+use super::{Conn, Timestamp};
+
+/// Serialises appenders of the audit chain until the transaction ends. SQLite has one writer anyway.
+pub fn lock_audit_chain(conn: &mut Conn) -> QueryResult<()> {
+    match conn {
+        Conn::Postgres(pg) => sql_query("SELECT pg_advisory_xact_lock(7217)").execute(pg).map(|_| ()),
+        Conn::Sqlite(_) => Ok(()),
+    }
+}
+
+/// Takes the oldest due job for a lease, or none. Two workers never take the same one: PostgreSQL skips locked rows, SQLite has one writer.
+pub fn claim_job(conn: &mut Conn, now: Timestamp, lease_until: Timestamp) -> QueryResult<Option<String>> {
+    use diesel::prelude::*;
+    use schema::jobs::dsl;
+    let due = dsl::jobs
+        .filter(dsl::run_at.le(now).and(dsl::state.eq("waiting").or(dsl::state.eq("running").and(dsl::lease_until.lt(now)))))
+        .order((dsl::run_at, dsl::id))
+        .select(dsl::id)
+        .limit(1);
+    let id: Option<String> = match conn {
+        Conn::Postgres(pg) => due.for_update().skip_locked().first(pg).optional()?,
+        Conn::Sqlite(lite) => due.first(lite).optional()?,
+    };
+    if let Some(id) = &id {
+        diesel::update(dsl::jobs.filter(dsl::id.eq(id)))
+            .set((dsl::state.eq("running"), dsl::lease_until.eq(lease_until), dsl::attempts.eq(dsl::attempts + 1)))
+            .execute(conn)?;
+    }
+    Ok(id)
+}
+
+/// Inserts a blob or, where it is known, marks it as just touched (garbage collection spares what was touched lately).
+pub fn touch_blob(conn: &mut Conn, digest: &str, size_bytes: i64, now: Timestamp) -> QueryResult<()> {
+    sql_query(
+        "INSERT INTO blobs (digest, size_bytes, created_at, touched_at) VALUES ($1, $2, $3, $3) \
+         ON CONFLICT (digest) DO UPDATE SET touched_at = excluded.touched_at",
+    )
+    .bind::<Text, _>(digest)
+    .bind::<BigInt, _>(size_bytes)
+    .bind::<diesel::sql_types::Timestamp, _>(now)
+    .execute(conn)
+    .map(|_| ())
+}
+
+/// Notes that a repository holds a blob.
+pub fn link_blob(conn: &mut Conn, repository_id: &str, digest: &str, now: Timestamp) -> QueryResult<()> {
+    sql_query("INSERT INTO repository_blobs (repository_id, digest, created_at) VALUES ($1, $2, $3) ON CONFLICT (repository_id, digest) DO NOTHING")
+        .bind::<Text, _>(repository_id)
+        .bind::<Text, _>(digest)
+        .bind::<diesel::sql_types::Timestamp, _>(now)
+        .execute(conn)
+        .map(|_| ())
+}
+
+/// Points a tag at a digest, moving it where it exists.
+pub fn put_tag(conn: &mut Conn, repository_id: &str, name: &str, digest: &str, now: Timestamp) -> QueryResult<()> {
+    sql_query(
+        "INSERT INTO tags (repository_id, name, digest, updated_at) VALUES ($1, $2, $3, $4) \
+         ON CONFLICT (repository_id, name) DO UPDATE SET digest = excluded.digest, updated_at = excluded.updated_at",
+    )
+    .bind::<Text, _>(repository_id)
+    .bind::<Text, _>(name)
+    .bind::<Text, _>(digest)
+    .bind::<diesel::sql_types::Timestamp, _>(now)
+    .execute(conn)
+    .map(|_| ())
+}
+
+/// Counts one failed sign-in for a subject (account or address): starts a new window where the last began before `window_start`.
+/// Gives the failures in the window.
+pub fn count_failure(conn: &mut Conn, subject: &str, now: Timestamp, window_start: Timestamp) -> QueryResult<i64> {
+    use diesel::prelude::*;
+    sql_query(
+        "INSERT INTO throttles (subject, failures, window_started_at, blocked_until) VALUES ($1, 1, $2, NULL) \
+         ON CONFLICT (subject) DO UPDATE SET \
+           failures = CASE WHEN throttles.window_started_at < $3 THEN 1 ELSE throttles.failures + 1 END, \
+           window_started_at = CASE WHEN throttles.window_started_at < $3 THEN $2 ELSE throttles.window_started_at END",
+    )
+    .bind::<Text, _>(subject)
+    .bind::<diesel::sql_types::Timestamp, _>(now)
+    .bind::<diesel::sql_types::Timestamp, _>(window_start)
+    .execute(conn)?;
+    schema::throttles::table.find(subject).select(schema::throttles::failures).first(conn)
+}

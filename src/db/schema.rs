@@ -1,0 +1,487 @@
+//! Diesel tables, one description for both backends; kept equal to `migrations/` by the parity test.
+
+diesel::table! {
+    organizations (id) {
+        id -> Text,
+        kind -> Text,
+        slug -> Text,
+        name_zh -> Text,
+        name_en -> Text,
+        created_at -> Timestamp,
+    }
+}
+
+diesel::table! {
+    users (id) {
+        id -> Text,
+        email -> Text,
+        name -> Text,
+        password_hash -> Text,
+        disabled_at -> Nullable<Timestamp>,
+        created_at -> Timestamp,
+    }
+}
+
+diesel::table! {
+    memberships (organization_id, user_id) {
+        organization_id -> Text,
+        user_id -> Text,
+        role -> Text,
+        created_at -> Timestamp,
+    }
+}
+
+diesel::table! {
+    invitations (id) {
+        id -> Text,
+        organization_id -> Text,
+        email -> Text,
+        role -> Text,
+        token_hash -> Text,
+        invited_by -> Text,
+        created_at -> Timestamp,
+        expires_at -> Timestamp,
+        accepted_at -> Nullable<Timestamp>,
+        revoked_at -> Nullable<Timestamp>,
+    }
+}
+
+diesel::table! {
+    sessions (token_hash) {
+        token_hash -> Text,
+        user_id -> Text,
+        organization_id -> Text,
+        csrf_token -> Text,
+        address -> Text,
+        user_agent -> Text,
+        created_at -> Timestamp,
+        seen_at -> Timestamp,
+        expires_at -> Timestamp,
+        revoked_at -> Nullable<Timestamp>,
+    }
+}
+
+diesel::table! {
+    api_tokens (id) {
+        id -> Text,
+        organization_id -> Text,
+        user_id -> Text,
+        name -> Text,
+        token_hash -> Text,
+        scopes -> Text,
+        created_at -> Timestamp,
+        expires_at -> Timestamp,
+        used_at -> Nullable<Timestamp>,
+        revoked_at -> Nullable<Timestamp>,
+    }
+}
+
+diesel::table! {
+    throttles (subject) {
+        subject -> Text,
+        failures -> BigInt,
+        window_started_at -> Timestamp,
+        blocked_until -> Nullable<Timestamp>,
+    }
+}
+
+diesel::table! {
+    specialties (slug) {
+        slug -> Text,
+        position -> BigInt,
+        name_zh -> Text,
+        name_en -> Text,
+    }
+}
+
+diesel::table! {
+    scenarios (slug) {
+        slug -> Text,
+        specialty -> Text,
+        position -> BigInt,
+        name_zh -> Text,
+        name_en -> Text,
+    }
+}
+
+diesel::table! {
+    apps (id) {
+        id -> Text,
+        organization_id -> Text,
+        slug -> Text,
+        title_zh -> Text,
+        title_en -> Text,
+        summary_zh -> Text,
+        summary_en -> Text,
+        specialty -> Text,
+        scenario -> Text,
+        input -> Text,
+        safety -> Bool,
+        state -> Text,
+        release_id -> Nullable<Text>,
+        cover_digest -> Nullable<Text>,
+        deployments -> BigInt,
+        listed_at -> Nullable<Timestamp>,
+        created_at -> Timestamp,
+        updated_at -> Timestamp,
+    }
+}
+
+diesel::table! {
+    plans (id) {
+        id -> Text,
+        app_id -> Text,
+        kind -> Text,
+        price_fen -> BigInt,
+        trial_days -> BigInt,
+        trial_nodes -> BigInt,
+        active -> Bool,
+        created_at -> Timestamp,
+    }
+}
+
+diesel::table! {
+    repositories (id) {
+        id -> Text,
+        name -> Text,
+        organization_id -> Text,
+        created_at -> Timestamp,
+    }
+}
+
+diesel::table! {
+    blobs (digest) {
+        digest -> Text,
+        size_bytes -> BigInt,
+        created_at -> Timestamp,
+        touched_at -> Timestamp,
+    }
+}
+
+diesel::table! {
+    repository_blobs (repository_id, digest) {
+        repository_id -> Text,
+        digest -> Text,
+        created_at -> Timestamp,
+    }
+}
+
+diesel::table! {
+    manifests (repository_id, digest) {
+        repository_id -> Text,
+        digest -> Text,
+        media_type -> Text,
+        artifact_type -> Nullable<Text>,
+        subject -> Nullable<Text>,
+        annotations -> Nullable<Text>,
+        content -> Binary,
+        created_at -> Timestamp,
+    }
+}
+
+diesel::table! {
+    tags (repository_id, name) {
+        repository_id -> Text,
+        name -> Text,
+        digest -> Text,
+        updated_at -> Timestamp,
+    }
+}
+
+diesel::table! {
+    uploads (id) {
+        id -> Text,
+        repository_id -> Text,
+        user_id -> Text,
+        offset_bytes -> BigInt,
+        created_at -> Timestamp,
+        expires_at -> Timestamp,
+    }
+}
+
+diesel::table! {
+    releases (id) {
+        id -> Text,
+        app_id -> Text,
+        version -> Text,
+        digest -> Text,
+        manifest -> Text,
+        size_bytes -> BigInt,
+        state -> Text,
+        created_by -> Text,
+        created_at -> Timestamp,
+        updated_at -> Timestamp,
+        published_at -> Nullable<Timestamp>,
+    }
+}
+
+diesel::table! {
+    check_reports (id) {
+        id -> Text,
+        release_id -> Text,
+        digest -> Text,
+        passed -> Bool,
+        report -> Text,
+        created_at -> Timestamp,
+    }
+}
+
+diesel::table! {
+    cases (id) {
+        id -> Text,
+        release_id -> Text,
+        app_id -> Text,
+        organization_id -> Text,
+        state -> Text,
+        reason -> Text,
+        opened_by -> Text,
+        opened_at -> Timestamp,
+        decided_by -> Nullable<Text>,
+        decided_at -> Nullable<Timestamp>,
+    }
+}
+
+diesel::table! {
+    orders (id) {
+        id -> Text,
+        number -> Text,
+        organization_id -> Text,
+        vendor_id -> Text,
+        app_id -> Text,
+        plan_id -> Text,
+        plan_kind -> Text,
+        unit_price_fen -> BigInt,
+        trial_days -> BigInt,
+        nodes -> BigInt,
+        amount_fen -> BigInt,
+        reference -> Text,
+        state -> Text,
+        placed_by -> Text,
+        placed_at -> Timestamp,
+        updated_at -> Timestamp,
+    }
+}
+
+diesel::table! {
+    payments (id) {
+        id -> Text,
+        order_id -> Text,
+        amount_fen -> BigInt,
+        bank_serial -> Text,
+        payer -> Text,
+        matched -> Bool,
+        confirmed_by -> Text,
+        confirmed_at -> Timestamp,
+    }
+}
+
+diesel::table! {
+    licenses (id) {
+        id -> Text,
+        order_id -> Text,
+        organization_id -> Text,
+        vendor_id -> Text,
+        app_id -> Text,
+        plan_kind -> Text,
+        versions -> Text,
+        node_limit -> BigInt,
+        nodes_active -> BigInt,
+        starts_at -> Timestamp,
+        ends_at -> Nullable<Timestamp>,
+        grace_days -> BigInt,
+        enforcement -> Text,
+        safety -> Bool,
+        state -> Text,
+        created_at -> Timestamp,
+        updated_at -> Timestamp,
+    }
+}
+
+diesel::table! {
+    sites (id) {
+        id -> Text,
+        organization_id -> Text,
+        name -> Text,
+        created_at -> Timestamp,
+    }
+}
+
+diesel::table! {
+    nodes (id) {
+        id -> Text,
+        organization_id -> Text,
+        site_id -> Text,
+        name -> Text,
+        state -> Text,
+        code_hash -> Nullable<Text>,
+        code_expires_at -> Nullable<Timestamp>,
+        code_used_at -> Nullable<Timestamp>,
+        certificate_serial -> Nullable<Text>,
+        certificate_expires_at -> Nullable<Timestamp>,
+        capabilities -> Nullable<Text>,
+        agent_version -> Nullable<Text>,
+        seen_at -> Nullable<Timestamp>,
+        manifest_version -> BigInt,
+        manifest_digest -> Nullable<Text>,
+        last_sequence -> BigInt,
+        created_at -> Timestamp,
+    }
+}
+
+diesel::table! {
+    activations (id) {
+        id -> Text,
+        license_id -> Text,
+        node_id -> Text,
+        activated_by -> Text,
+        activated_at -> Timestamp,
+    }
+}
+
+diesel::table! {
+    node_documents (node_id, digest) {
+        node_id -> Text,
+        digest -> Text,
+        kind -> Text,
+        content -> Binary,
+        created_at -> Timestamp,
+    }
+}
+
+diesel::table! {
+    deployments (id) {
+        id -> Text,
+        organization_id -> Text,
+        node_id -> Text,
+        app_id -> Text,
+        release_id -> Text,
+        license_id -> Text,
+        parameters -> Text,
+        wanted -> Bool,
+        digest -> Text,
+        target_version -> BigInt,
+        adopted_version -> BigInt,
+        state -> Text,
+        error -> Nullable<Text>,
+        created_by -> Text,
+        created_at -> Timestamp,
+        updated_at -> Timestamp,
+    }
+}
+
+diesel::table! {
+    deployment_events (id) {
+        id -> Text,
+        deployment_id -> Text,
+        state -> Text,
+        version -> Text,
+        error -> Nullable<Text>,
+        at -> Timestamp,
+    }
+}
+
+diesel::table! {
+    node_samples (node_id, at) {
+        node_id -> Text,
+        at -> Timestamp,
+        cpu_percent -> Double,
+        memory_used_bytes -> BigInt,
+        memory_total_bytes -> BigInt,
+    }
+}
+
+diesel::table! {
+    app_samples (deployment_id, at) {
+        deployment_id -> Text,
+        at -> Timestamp,
+        inferences -> BigInt,
+        errors -> BigInt,
+        p50_ms -> Double,
+        p95_ms -> Double,
+        memory_bytes -> BigInt,
+        restarts -> BigInt,
+    }
+}
+
+diesel::table! {
+    alarms (id) {
+        id -> Text,
+        organization_id -> Text,
+        node_id -> Text,
+        deployment_id -> Text,
+        release_digest -> Text,
+        rule -> Text,
+        level -> Text,
+        text_zh -> Text,
+        text_en -> Text,
+        result -> Text,
+        sequence -> BigInt,
+        raised_at -> Timestamp,
+        received_at -> Timestamp,
+    }
+}
+
+diesel::table! {
+    audit_records (sequence) {
+        sequence -> BigInt,
+        at -> Timestamp,
+        actor -> Text,
+        organization_id -> Nullable<Text>,
+        action -> Text,
+        subject -> Text,
+        detail -> Text,
+        previous_hash -> Text,
+        hash -> Text,
+    }
+}
+
+diesel::table! {
+    jobs (id) {
+        id -> Text,
+        kind -> Text,
+        payload -> Text,
+        state -> Text,
+        attempts -> BigInt,
+        run_at -> Timestamp,
+        lease_until -> Nullable<Timestamp>,
+        last_error -> Nullable<Text>,
+        created_at -> Timestamp,
+    }
+}
+
+diesel::allow_tables_to_appear_in_same_query!(
+    organizations,
+    users,
+    memberships,
+    invitations,
+    sessions,
+    api_tokens,
+    throttles,
+    specialties,
+    scenarios,
+    apps,
+    plans,
+    repositories,
+    blobs,
+    repository_blobs,
+    manifests,
+    tags,
+    uploads,
+    releases,
+    check_reports,
+    cases,
+    orders,
+    payments,
+    licenses,
+    sites,
+    nodes,
+    activations,
+    node_documents,
+    deployments,
+    deployment_events,
+    node_samples,
+    app_samples,
+    alarms,
+    audit_records,
+    jobs,
+);

@@ -1,0 +1,94 @@
+//! Files under `static/`, embedded in the binary and served under one hash of them all, so they can be cached for ever.
+
+use std::collections::HashMap;
+use std::io::Read as _;
+use std::sync::{LazyLock, Mutex};
+
+use actix_web::http::header;
+use actix_web::web::{self, Bytes, ServiceConfig};
+use actix_web::{HttpRequest, HttpResponse};
+use rust_embed::RustEmbed;
+use sha2::{Digest as _, Sha256};
+
+#[derive(RustEmbed)]
+#[folder = "$CARGO_MANIFEST_DIR/static"]
+struct Files;
+
+/// Hash over names and contents.
+static VERSION: LazyLock<String> = LazyLock::new(|| {
+    let mut hash = Sha256::new();
+    for path in Files::iter() {
+        hash.update(path.as_bytes());
+        hash.update(Files::get(&path).map(|f| f.metadata.sha256_hash()).unwrap_or_default());
+    }
+    hex::encode(hash.finalize()).chars().take(12).collect()
+});
+
+/// Brotli of each text file, made when it is first asked for.
+static COMPRESSED: LazyLock<Mutex<HashMap<String, Bytes>>> = LazyLock::new(Mutex::default);
+
+/// Routes.
+pub fn configure(cfg: &mut ServiceConfig) {
+    cfg.route("/static/{version}/{path:.*}", web::get().to(file)).route("/favicon.ico", web::get().to(favicon));
+}
+
+/// URL of a file, with the hash.
+pub fn url(path: &str) -> String {
+    format!("/static/{}/{path}", *VERSION)
+}
+
+async fn favicon() -> HttpResponse {
+    HttpResponse::PermanentRedirect().insert_header((header::LOCATION, url("img/favicon.svg"))).finish()
+}
+
+async fn file(req: HttpRequest, path: web::Path<(String, String)>) -> HttpResponse {
+    let (_, path) = path.into_inner();
+    let Some(found) = Files::get(&path) else { return HttpResponse::NotFound().finish() };
+    let mut response = HttpResponse::Ok();
+    response.content_type(content_type(&path));
+    response.insert_header((header::CACHE_CONTROL, "public, max-age=31536000, immutable"));
+    let accepts = req.headers().get(header::ACCEPT_ENCODING).and_then(|v| v.to_str().ok()).unwrap_or_default();
+    if !accepts.split(',').any(|e| e.trim().starts_with("br")) || !is_text(&path) {
+        return response.body(found.data.into_owned());
+    }
+    response.insert_header((header::CONTENT_ENCODING, "br")).insert_header((header::VARY, "Accept-Encoding"));
+    if let Some(bytes) = COMPRESSED.lock().ok().and_then(|cache| cache.get(&path).cloned()) {
+        return response.body(bytes);
+    }
+    let data = found.data.into_owned();
+    let compressed = web::block(move || {
+        let mut out = Vec::new();
+        brotli::CompressorReader::new(data.as_slice(), 16 * 1024, 9, 22).read_to_end(&mut out).map(|_| Bytes::from(out))
+    })
+    .await;
+    match compressed {
+        Ok(Ok(bytes)) => {
+            if let Ok(mut cache) = COMPRESSED.lock() {
+                cache.insert(path, bytes.clone());
+            }
+            response.body(bytes)
+        }
+        _ => HttpResponse::InternalServerError().finish(),
+    }
+}
+
+fn extension(path: &str) -> &str {
+    path.rsplit_once('.').map_or("", |(_, e)| e)
+}
+
+fn is_text(path: &str) -> bool {
+    matches!(extension(path), "css" | "js" | "svg" | "json" | "txt" | "md")
+}
+
+fn content_type(path: &str) -> &'static str {
+    match extension(path) {
+        "css" => "text/css; charset=utf-8",
+        "js" => "text/javascript; charset=utf-8",
+        "svg" => "image/svg+xml",
+        "png" => "image/png",
+        "jpg" => "image/jpeg",
+        "webp" => "image/webp",
+        "json" => "application/json",
+        _ => "text/plain; charset=utf-8",
+    }
+}

@@ -1,0 +1,119 @@
+//! Extractors: the [`Actor`], and bodies that are bounded and answer in our error dialects.
+
+use std::future::{Ready, ready};
+use std::net::IpAddr;
+
+use actix_web::dev::Payload;
+use actix_web::web::{Bytes, BytesMut};
+use actix_web::{FromRequest, HttpMessage as _, HttpRequest};
+use futures_util::StreamExt as _;
+use futures_util::future::LocalBoxFuture;
+use serde::de::DeserializeOwned;
+
+use super::api::ApiError;
+use super::page::PageError;
+use crate::auth::Actor;
+use crate::error::Error;
+
+/// Largest form in bytes.
+const FORM_LIMIT: usize = 512 * 1024;
+/// Largest JSON body in bytes.
+const JSON_LIMIT: usize = 2 * 1024 * 1024;
+
+impl FromRequest for Actor {
+    type Error = actix_web::Error;
+    type Future = Ready<Result<Self, Self::Error>>;
+
+    fn from_request(req: &HttpRequest, _: &mut Payload) -> Self::Future {
+        ready(Ok(req.extensions().get::<Self>().cloned().unwrap_or_default()))
+    }
+}
+
+/// A URL-encoded form. The CSRF middleware has checked it already.
+#[derive(Debug)]
+pub struct Form<T>(pub T);
+
+impl<T: DeserializeOwned + 'static> FromRequest for Form<T> {
+    type Error = PageError;
+    type Future = LocalBoxFuture<'static, Result<Self, PageError>>;
+
+    fn from_request(_: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let payload = payload.take();
+        Box::pin(async move {
+            let bytes = read_body(payload, FORM_LIMIT).await?;
+            Ok(Self(serde_urlencoded::from_bytes(&bytes).map_err(|e| Error::invalid("form-malformed").source(e))?))
+        })
+    }
+}
+
+/// A form with repeated or unforeseen fields, as pairs in order.
+#[derive(Debug)]
+pub struct FormPairs(pub Vec<(String, String)>);
+
+impl FromRequest for FormPairs {
+    type Error = PageError;
+    type Future = LocalBoxFuture<'static, Result<Self, PageError>>;
+
+    fn from_request(_: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let payload = payload.take();
+        Box::pin(async move {
+            let bytes = read_body(payload, FORM_LIMIT).await?;
+            Ok(Self(serde_urlencoded::from_bytes(&bytes).map_err(|e| Error::invalid("form-malformed").source(e))?))
+        })
+    }
+}
+
+impl FormPairs {
+    /// First value of a field, or empty.
+    pub fn get(&self, name: &str) -> &str {
+        self.0.iter().find(|(n, _)| n == name).map_or("", |(_, v)| v)
+    }
+
+    /// All values of a field.
+    pub fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+        self.0.iter().filter(move |(n, _)| n == name).map(|(_, v)| v.as_str())
+    }
+}
+
+/// A JSON body, whatever its Content-Type says.
+#[derive(Debug)]
+pub struct ApiJson<T>(pub T);
+
+impl<T: DeserializeOwned + 'static> FromRequest for ApiJson<T> {
+    type Error = ApiError;
+    type Future = LocalBoxFuture<'static, Result<Self, ApiError>>;
+
+    fn from_request(_: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let payload = payload.take();
+        Box::pin(async move {
+            let bytes = read_body(payload, JSON_LIMIT).await?;
+            Ok(Self(serde_json::from_slice(&bytes).map_err(|e| Error::invalid("json-malformed").arg("where", format!("{}:{}", e.line(), e.column())).source(e))?))
+        })
+    }
+}
+
+/// Reads a body whole, up to a limit.
+///
+/// # Errors
+/// `body-too-large`; `body-broken` where the connection ends early.
+pub async fn read_body(mut payload: Payload, limit: usize) -> Result<Bytes, Error> {
+    let mut bytes = BytesMut::new();
+    while let Some(chunk) = payload.next().await {
+        let chunk = chunk.map_err(|e| Error::invalid("body-broken").source(anyhow::anyhow!("{e}")))?;
+        if bytes.len() + chunk.len() > limit {
+            return Err(Error::too_large("body-too-large").arg("max", limit));
+        }
+        bytes.extend_from_slice(&chunk);
+    }
+    Ok(bytes.freeze())
+}
+
+/// The client's address: the peer's, or the last of `X-Forwarded-For` where the settings say that a proxy stands before us.
+pub fn client_address(req: &HttpRequest, behind_proxy: bool) -> String {
+    let forwarded = req.headers().get("x-forwarded-for").and_then(|v| v.to_str().ok()).and_then(|v| v.rsplit(',').next()).and_then(|v| v.trim().parse::<IpAddr>().ok());
+    match (behind_proxy, forwarded, req.peer_addr()) {
+        (true, Some(ip), _) => ip.to_string(),
+        (_, _, Some(peer)) => peer.ip().to_string(),
+        _ => "unknown".into(),
+    }
+}

@@ -1,0 +1,56 @@
+//! Every changing request that rides on a cookie must carry the CSRF value: header `X-CSRF-Token`, or field `_csrf` of a form.
+//!
+//! Requests by token or certificate do not ride on cookies. `/language` and `/theme` change nothing but the reader's own cookie.
+
+use actix_web::body::MessageBody;
+use actix_web::dev::{Payload, ServiceRequest, ServiceResponse};
+use actix_web::http::{Method, header};
+use actix_web::middleware::Next;
+use actix_web::{Error, HttpMessage as _};
+use subtle::ConstantTimeEq as _;
+
+use crate::auth::{Actor, Via};
+use crate::error;
+use crate::http::extract::read_body;
+use crate::http::page::PageError;
+use crate::http::{api::ApiError, cookies};
+
+/// Largest form that is read to find the field.
+const LIMIT: usize = 512 * 1024;
+
+/// The middleware.
+pub async fn csrf(mut req: ServiceRequest, next: Next<impl MessageBody>) -> Result<ServiceResponse<impl MessageBody>, Error> {
+    let safe = matches!(*req.method(), Method::GET | Method::HEAD | Method::OPTIONS | Method::TRACE);
+    if safe || matches!(req.path(), "/language" | "/theme") {
+        return next.call(req).await;
+    }
+    let expected = match req.extensions().get::<Actor>() {
+        Some(Actor::Person(_, Via::Session { csrf, .. })) => Some(csrf.clone()),
+        Some(Actor::Anonymous) | None => None,
+        Some(_) => return next.call(req).await,
+    };
+    let anonymous = expected.is_none();
+    let is_form = req.headers().get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).is_some_and(|v| v.starts_with("application/x-www-form-urlencoded"));
+    // Programs without a session (registry clients asking for a challenge, nodes enrolling) have no cookie to ride on.
+    if anonymous && !is_form {
+        return next.call(req).await;
+    }
+    let expected = expected.or_else(|| cookies::read(req.request(), cookies::CSRF)).filter(|e| !e.is_empty());
+    let sent = if let Some(value) = req.headers().get("x-csrf-token") {
+        value.to_str().unwrap_or_default().to_owned()
+    } else if is_form {
+        let payload = req.take_payload();
+        let bytes = read_body(payload, LIMIT).await.map_err(PageError)?;
+        let pairs: Vec<(String, String)> = serde_urlencoded::from_bytes(&bytes).unwrap_or_default();
+        req.set_payload(Payload::from(bytes));
+        pairs.into_iter().find(|(name, _)| name == "_csrf").map(|(_, value)| value).unwrap_or_default()
+    } else {
+        String::new()
+    };
+    let fits = expected.is_some_and(|e| bool::from(e.as_bytes().ct_eq(sent.as_bytes())));
+    if fits {
+        return next.call(req).await;
+    }
+    let refused = error::Error::forbidden("csrf");
+    if is_form { Err(PageError(refused).into()) } else { Err(ApiError(refused).into()) }
+}

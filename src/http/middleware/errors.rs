@@ -1,0 +1,58 @@
+//! Writes the body of page and problem errors, which need the reader's language; logs what lies behind a fault of ours, once.
+
+use actix_web::body::{BoxBody, EitherBody, MessageBody};
+use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::middleware::Next;
+use actix_web::{Error, HttpMessage as _, HttpRequest, HttpResponse};
+
+use super::request_id::RequestId;
+use crate::error::Kind;
+use crate::http::api::{ApiError, problem};
+use crate::http::oci::OciError;
+use crate::http::page::{PageError, error_page, lang_of};
+
+/// The middleware.
+pub async fn errors(req: ServiceRequest, next: Next<impl MessageBody + 'static>) -> Result<ServiceResponse<EitherBody<BoxBody>>, Error> {
+    let request = req.request().clone();
+    match next.call(req).await {
+        Ok(res) => {
+            let written = res.response().error().and_then(|e| write(&request, e));
+            Ok(match written {
+                Some(response) => {
+                    let (request, _) = res.into_parts();
+                    ServiceResponse::new(request, response).map_into_left_body()
+                }
+                None => res.map_body(|_, body| EitherBody::right(BoxBody::new(body))),
+            })
+        }
+        // An inner middleware refused: its error must become a response here, or the outer layers would be skipped.
+        Err(e) => {
+            let response = write(&request, &e).unwrap_or_else(|| e.error_response());
+            Ok(ServiceResponse::new(request, response).map_into_left_body())
+        }
+    }
+}
+
+fn write(req: &HttpRequest, error: &Error) -> Option<HttpResponse> {
+    let id = req.extensions().get::<RequestId>().map(|id| id.0.clone()).unwrap_or_default();
+    if let Some(PageError(e)) = error.as_error() {
+        log(e);
+        Some(error_page(req, e, &id))
+    } else if let Some(ApiError(e)) = error.as_error() {
+        log(e);
+        Some(problem(lang_of(req), e, &id))
+    } else {
+        if let Some(OciError { error: e, .. }) = error.as_error() {
+            log(e);
+        }
+        None
+    }
+}
+
+fn log(error: &crate::error::Error) {
+    if matches!(error.kind, Kind::Internal | Kind::Unavailable) {
+        tracing::error!(%error, "request failed");
+    } else {
+        tracing::debug!(%error, "request refused");
+    }
+}

@@ -1,0 +1,8 @@
+//! What every request passes, outermost first: [`request_id`] (id, span, log, metrics), [`security_headers`], [`authenticate`], [`csrf`],
+//! [`errors`] (writes the body of page and problem errors).
+
+pub mod authenticate;
+pub mod csrf;
+pub mod errors;
+pub mod request_id;
+pub mod security_headers;

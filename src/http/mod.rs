@@ -1,0 +1,44 @@
+//! HTTP: the whole route table ([`routes`]), the three error dialects ([`page`], [`api`], [`oci`]), extractors and middleware.
+
+use actix_web::web::{self, ServiceConfig};
+
+pub mod api;
+pub mod assets;
+pub mod cookies;
+pub mod extract;
+pub mod middleware;
+pub mod oci;
+pub mod ops;
+pub mod page;
+pub mod sse;
+
+/// Routes of the site listener. The registry and the event stream stay outside compression.
+pub fn routes(cfg: &mut ServiceConfig) {
+    cfg.configure(ops::configure)
+        .configure(assets::configure)
+        .configure(sse::configure)
+        .configure(crate::registry::routes::configure)
+        .service(
+            web::scope("")
+                .wrap(actix_web::middleware::Compress::default())
+                .configure(crate::account::routes::configure)
+                .configure(crate::catalog::routes::configure)
+                .configure(crate::release::routes::configure)
+                .configure(crate::moderation::routes::configure)
+                .configure(crate::trade::routes::configure)
+                .configure(crate::license::routes::configure)
+                .configure(crate::fleet::routes::configure)
+                .configure(crate::telemetry::routes::configure)
+                .configure(crate::audit::routes::configure),
+        )
+        .default_service(web::route().to(page::not_found));
+}
+
+/// Routes of the node listener (mutual TLS): Margo, enrolment, reports, and the registry for pulls.
+pub fn edge_routes(cfg: &mut ServiceConfig) {
+    cfg.configure(ops::configure)
+        .configure(crate::registry::routes::configure)
+        .configure(crate::fleet::margo::configure)
+        .configure(crate::telemetry::routes::configure_edge)
+        .default_service(web::route().to(api::not_found));
+}

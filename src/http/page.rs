@@ -1,0 +1,335 @@
+//! Pages: what every template needs ([`Page`]), and errors as HTML ([`PageError`]).
+
+use actix_web::http::{StatusCode, header};
+use actix_web::{HttpMessage as _, HttpRequest, HttpResponse, ResponseError};
+use askama::Template;
+
+use super::{assets, cookies};
+use crate::auth::{Actor, Via};
+use crate::clock::Clock;
+use crate::db::Timestamp;
+use crate::error::{Error, Kind};
+use crate::i18n::Lang;
+
+/// Result of a page handler.
+pub type PageResult = Result<HttpResponse, PageError>;
+
+/// A domain error on its way to an HTML page. The middleware `errors` writes the body, since it knows reader and language.
+#[derive(Debug)]
+pub struct PageError(pub Error);
+
+impl<E: Into<Error>> From<E> for PageError {
+    fn from(e: E) -> Self {
+        Self(e.into())
+    }
+}
+
+impl std::fmt::Display for PageError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl ResponseError for PageError {
+    fn status_code(&self) -> StatusCode {
+        status_of(self.0.kind)
+    }
+}
+
+/// The status of each kind of error, the same in all dialects but OCI's.
+pub fn status_of(kind: Kind) -> StatusCode {
+    match kind {
+        Kind::Invalid => StatusCode::UNPROCESSABLE_ENTITY,
+        Kind::Unauthenticated => StatusCode::UNAUTHORIZED,
+        Kind::Forbidden => StatusCode::FORBIDDEN,
+        Kind::NotFound => StatusCode::NOT_FOUND,
+        Kind::Conflict => StatusCode::CONFLICT,
+        Kind::Gone => StatusCode::GONE,
+        Kind::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+        Kind::RateLimited => StatusCode::TOO_MANY_REQUESTS,
+        Kind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+        Kind::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+    }
+}
+
+/// The text of an error for people: the message `error-<code>`.
+pub fn error_text(lang: Lang, code: &str, args: &[(&'static str, String)]) -> String {
+    let args: Vec<(&str, &str)> = args.iter().map(|(k, v)| (*k, v.as_str())).collect();
+    let key = format!("error-{code}");
+    if lang.has(&key) { lang.format(&key, &args) } else { lang.format("error-unknown", &[("code", code)]) }
+}
+
+/// Who looks at the page.
+#[derive(Debug, Clone)]
+pub struct Viewer {
+    /// Person's name.
+    pub name: String,
+    /// Organisation's name in the page's language.
+    pub organization: String,
+    /// `vendor`, `operator` or `platform`.
+    pub organization_kind: &'static str,
+}
+
+/// A message for one page view.
+#[derive(Debug, Clone)]
+pub struct Flash {
+    /// `success`, `info`, `warning` or `danger`.
+    pub kind: String,
+    /// Text in the page's language.
+    pub text: String,
+}
+
+/// What every template has as `page`.
+#[derive(Debug, Clone)]
+pub struct Page {
+    /// BCP 47 tag.
+    pub lang: &'static str,
+    /// Title of the page, already in its language.
+    pub title: String,
+    /// Path of the request.
+    pub path: String,
+    /// Path and query of the request.
+    pub uri: String,
+    /// Value of the field `_csrf` in every form.
+    pub csrf: String,
+    /// `light`, `dark` or empty.
+    pub theme: String,
+    /// Message of the last action.
+    pub flash: Option<Flash>,
+    /// Person signed in.
+    pub viewer: Option<Viewer>,
+    locale: Lang,
+    clock: Clock,
+    new_csrf: bool,
+}
+
+impl Page {
+    /// From the request, with the title's locale key (or a text that is no key, such as an app's title).
+    pub fn of(req: &HttpRequest, title: &str) -> Self {
+        let locale = lang_of(req);
+        let extensions = req.extensions();
+        let actor = extensions.get::<Actor>();
+        let viewer = actor.and_then(Actor::as_person).map(|p| Viewer {
+            name: p.name.clone(),
+            organization: locale.pick(&p.organization_name.0, &p.organization_name.1).to_owned(),
+            organization_kind: p.kind.as_str(),
+        });
+        let (csrf, new_csrf) = match actor {
+            Some(Actor::Person(_, Via::Session { csrf, .. })) => (csrf.clone(), false),
+            _ => cookies::read(req, cookies::CSRF).map_or_else(|| (String::new(), true), |c| (c, false)),
+        };
+        let clock = req.app_data::<actix_web::web::Data<crate::app::App>>().map(|app| app.clock.clone()).unwrap_or_default();
+        Self {
+            lang: locale.tag(),
+            title: if locale.has(title) { locale.t(title) } else { title.to_owned() },
+            path: req.path().to_owned(),
+            uri: req.uri().path_and_query().map_or_else(String::new, ToString::to_string),
+            csrf,
+            theme: cookies::read(req, cookies::THEME).filter(|t| t == "dark" || t == "light").unwrap_or_default(),
+            flash: cookies::read(req, cookies::FLASH).and_then(|text| flash_of(locale, &text)),
+            viewer,
+            locale,
+            clock,
+            new_csrf,
+        }
+    }
+
+    /// For pages with a form that people use before they sign in: makes the CSRF value where there is none.
+    #[must_use]
+    pub fn with_form(mut self) -> Self {
+        if self.new_csrf && self.csrf.is_empty() {
+            self.csrf = crate::ids::secret();
+        }
+        self
+    }
+
+    /// The language.
+    pub fn locale(&self) -> Lang {
+        self.locale
+    }
+
+    /// Text of a key.
+    pub fn t(&self, key: &str) -> String {
+        self.locale.t(key)
+    }
+
+    /// Text of a key made of two parts, such as `state-` and a state.
+    pub fn tk(&self, prefix: &str, word: impl std::fmt::Display) -> String {
+        self.locale.t(&format!("{prefix}{word}"))
+    }
+
+    /// Text with one variable.
+    pub fn t1(&self, key: &str, name: &str, value: impl std::fmt::Display) -> String {
+        self.locale.format(key, &[(name, &value.to_string())])
+    }
+
+    /// Text with two variables.
+    pub fn t2(&self, key: &str, name: &str, value: impl std::fmt::Display, name2: &str, value2: impl std::fmt::Display) -> String {
+        self.locale.format(key, &[(name, &value.to_string()), (name2, &value2.to_string())])
+    }
+
+    /// The text of this page's language out of two.
+    pub fn pick<'a>(&self, zh: &'a str, en: &'a str) -> &'a str {
+        self.locale.pick(zh, en)
+    }
+
+    /// Hashed URL of a file under `static/`.
+    pub fn asset(&self, path: &str) -> String {
+        assets::url(path)
+    }
+
+    /// `¥1,280.00`.
+    pub fn money(&self, fen: &i64) -> String {
+        self.locale.money(*fen)
+    }
+
+    /// Grouped count.
+    pub fn count(&self, n: &i64) -> String {
+        self.locale.count(*n)
+    }
+
+    /// Bytes in IEC units.
+    pub fn bytes(&self, n: &i64) -> String {
+        self.locale.bytes(*n)
+    }
+
+    /// Date.
+    pub fn date(&self, at: &Timestamp) -> String {
+        self.locale.date(*at)
+    }
+
+    /// Date and time.
+    pub fn datetime(&self, at: &Timestamp) -> String {
+        self.locale.datetime(*at)
+    }
+
+    /// How long ago.
+    pub fn ago(&self, at: &Timestamp) -> String {
+        self.locale.ago(*at, self.clock.now())
+    }
+
+    /// Renders a template as the answer.
+    pub fn render(&self, template: &impl Template) -> PageResult {
+        self.render_with(StatusCode::OK, template)
+    }
+
+    /// Renders a template with a status, for example 422 for a form shown again.
+    pub fn render_with(&self, status: StatusCode, template: &impl Template) -> PageResult {
+        let html = template.render().map_err(Error::internal)?;
+        let mut response = HttpResponse::build(status);
+        response.content_type("text/html; charset=utf-8");
+        if self.viewer.is_some() {
+            response.insert_header((header::CACHE_CONTROL, "private, no-store"));
+        }
+        if self.flash.is_some() {
+            response.cookie(cookies::expired(cookies::FLASH));
+        }
+        if self.new_csrf && !self.csrf.is_empty() {
+            response.cookie(cookies::private(cookies::CSRF, self.csrf.clone(), 12 * 3600));
+        }
+        Ok(response.body(html))
+    }
+}
+
+fn flash_of(lang: Lang, text: &str) -> Option<Flash> {
+    let text = percent_encoding::percent_decode_str(text).decode_utf8().ok()?;
+    let mut parts = text.split('|');
+    let kind = parts.next().filter(|k| ["success", "info", "warning", "danger"].contains(k))?;
+    let key = parts.next().filter(|k| lang.has(k))?;
+    let args: Vec<(&str, &str)> = parts.filter_map(|p| p.split_once('=')).take(4).collect();
+    Some(Flash { kind: kind.to_owned(), text: lang.format(key, &args) })
+}
+
+/// The reader's language: cookie, then `Accept-Language`, then zh-CN.
+pub fn lang_of(req: &HttpRequest) -> Lang {
+    if let Some(lang) = cookies::read(req, cookies::LANG).and_then(|tag| Lang::from_tag(&tag)) {
+        return lang;
+    }
+    req.headers().get(header::ACCEPT_LANGUAGE).and_then(|v| v.to_str().ok()).map_or(Lang::Zh, Lang::negotiate)
+}
+
+/// 303 to a path of this site.
+pub fn see_other(path: &str) -> HttpResponse {
+    HttpResponse::SeeOther().insert_header((header::LOCATION, path)).finish()
+}
+
+/// 303 with a message for the next page: kind, locale key, values.
+pub fn see_other_with(path: &str, kind: &str, key: &str, args: &[(&str, &str)]) -> HttpResponse {
+    let mut text = format!("{kind}|{key}");
+    for (name, value) in args {
+        text.push_str(&format!("|{name}={}", value.replace(['|', '='], " ")));
+    }
+    let value = percent_encoding::utf8_percent_encode(&text, percent_encoding::NON_ALPHANUMERIC).to_string();
+    let cookie = actix_web::cookie::Cookie::build(cookies::FLASH, value).path("/").http_only(true).same_site(actix_web::cookie::SameSite::Lax).finish();
+    HttpResponse::SeeOther().insert_header((header::LOCATION, path)).cookie(cookie).finish()
+}
+
+/// A path of this site from a form field or query, or the fallback: never another site.
+pub fn local_path(next: Option<&str>, fallback: &str) -> String {
+    match next {
+        Some(path) if path.starts_with('/') && !path.starts_with("//") && !path.contains(['\\', '\r', '\n', '\t']) && path.len() <= 500 => path.to_owned(),
+        _ => fallback.to_owned(),
+    }
+}
+
+/// The messages of a form shown again.
+#[derive(Debug, Clone, Default)]
+pub struct FormErrors {
+    /// Message for the whole form.
+    pub general: String,
+    fields: Vec<(String, String)>,
+}
+
+impl FormErrors {
+    /// From an error, in the page's language.
+    pub fn of(page: &Page, error: &Error) -> Self {
+        let fields = error.fields.iter().map(|f| (f.field.clone(), error_text(page.locale, f.code, &f.args))).collect();
+        Self { general: error_text(page.locale, error.code, &error.args), fields }
+    }
+
+    /// Message of a field, or empty.
+    pub fn get(&self, field: &str) -> &str {
+        self.fields.iter().find(|(name, _)| name == field).map_or("", |(_, text)| text)
+    }
+
+    /// Whether there is anything to show.
+    pub fn any(&self) -> bool {
+        !self.general.is_empty()
+    }
+}
+
+/// Splits a service's result: `Ok(Ok(value))`, or `Ok(Err(error))` where the form should be shown again, or the error page.
+pub fn form_result<T>(result: Result<T, Error>) -> Result<Result<T, Error>, PageError> {
+    match result {
+        Ok(value) => Ok(Ok(value)),
+        Err(e) if matches!(e.kind, Kind::Invalid | Kind::Conflict | Kind::Gone | Kind::RateLimited) || e.code == "wrong-password" => Ok(Err(e)),
+        Err(e) => Err(e.into()),
+    }
+}
+
+/// Any path that no route knows.
+pub async fn not_found() -> PageResult {
+    Err(Error::not_found("page").into())
+}
+
+#[derive(Template)]
+#[template(path = "layout/error.html")]
+struct ErrorPage {
+    page: Page,
+    status: u16,
+    text: String,
+    request_id: String,
+}
+
+/// The error page; for people who are not signed in, the way to the sign-in page.
+pub fn error_page(req: &HttpRequest, error: &Error, request_id: &str) -> HttpResponse {
+    if error.kind == Kind::Unauthenticated && req.method() == actix_web::http::Method::GET {
+        let next = percent_encoding::utf8_percent_encode(req.uri().path_and_query().map_or("/", |p| p.as_str()), percent_encoding::NON_ALPHANUMERIC);
+        return see_other(&format!("/sign-in?next={next}"));
+    }
+    let page = Page::of(req, "error-title");
+    let text = error_text(page.locale, error.code, &error.args);
+    let status = status_of(error.kind);
+    let template = ErrorPage { page: page.clone(), status: status.as_u16(), text, request_id: request_id.to_owned() };
+    page.render_with(status, &template).unwrap_or_else(|_| HttpResponse::new(status))
+}

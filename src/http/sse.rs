@@ -1,0 +1,50 @@
+//! `GET /events?topic=…`: Server-Sent Events that tell an open page to fetch itself anew. See [`crate::live`].
+
+use std::time::Duration;
+
+use actix_web::HttpResponse;
+use actix_web::http::header;
+use actix_web::web::{self, Bytes, Data, Query, ServiceConfig};
+use futures_util::stream;
+use serde::Deserialize;
+use tokio::sync::broadcast::error::RecvError;
+
+use super::page::PageError;
+use crate::app::App;
+use crate::auth::Actor;
+
+/// Routes.
+pub fn configure(cfg: &mut ServiceConfig) {
+    cfg.route("/events", web::get().to(events));
+}
+
+#[derive(Debug, Deserialize)]
+struct Topic {
+    topic: String,
+}
+
+/// A comment every so often keeps proxies from closing the stream.
+const KEEP_ALIVE: Duration = Duration::from_secs(20);
+
+async fn events(app: Data<App>, actor: Actor, query: Query<Topic>) -> Result<HttpResponse, PageError> {
+    let organization_id = actor.person()?.organization_id.clone();
+    let topic = query.into_inner().topic;
+    let state = (app.live.subscribe(), organization_id, topic, app.stopping());
+    let body = stream::unfold(state, |(mut pokes, organization_id, topic, mut stopping)| async move {
+        loop {
+            let text = tokio::select! {
+                () = tokio::time::sleep(KEEP_ALIVE) => ": keep-alive\n\n",
+                _ = stopping.changed() => return None,
+                poke = pokes.recv() => match poke {
+                    Ok(poke) if poke.organization_id == organization_id && poke.topic == topic => "event: change\ndata: 1\n\n",
+                    Ok(_) => continue,
+                    // Too slow to follow: something may have changed.
+                    Err(RecvError::Lagged(_)) => "event: change\ndata: 1\n\n",
+                    Err(RecvError::Closed) => return None,
+                },
+            };
+            return Some((Ok::<_, std::convert::Infallible>(Bytes::from_static(text.as_bytes())), (pokes, organization_id, topic, stopping)));
+        }
+    });
+    Ok(HttpResponse::Ok().content_type("text/event-stream").insert_header((header::CACHE_CONTROL, "no-cache")).insert_header(("X-Accel-Buffering", "no")).streaming(body))
+}

@@ -1,0 +1,27 @@
+//! Identifiers and random secrets.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use sha2::{Digest as _, Sha256};
+
+/// A new id: the kind's prefix and a UUIDv7 without hyphens, for example `ord_0199…`. Sorts by time.
+pub fn new(prefix: &str) -> String {
+    format!("{prefix}_{}", uuid::Uuid::now_v7().simple())
+}
+
+/// 256 random bits from the operating system, in base64url.
+pub fn secret() -> String {
+    URL_SAFE_NO_PAD.encode(random::<32>())
+}
+
+/// Random bytes from a generator that the operating system seeds.
+pub fn random<const N: usize>() -> [u8; N] {
+    let mut out = [0u8; N];
+    rand::fill(&mut out[..]);
+    out
+}
+
+/// SHA-256 in hex: how high-entropy secrets (sessions, tokens, codes) are stored. A slow hash is only needed for passwords.
+pub fn hash_secret(secret: &str) -> String {
+    hex::encode(Sha256::digest(secret.as_bytes()))
+}
