@@ -70,6 +70,8 @@ pub struct Person {
     pub kind: OrgKind,
     /// Role in it.
     pub role: Role,
+    /// All organisations of the person: id, name zh, name en. Filled for browser sessions only.
+    pub organizations: Vec<(String, String, String)>,
 }
 
 /// How an actor proved who they are.

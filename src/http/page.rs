@@ -68,6 +68,8 @@ pub struct Viewer {
     pub organization: String,
     /// `vendor`, `operator` or `platform`.
     pub organization_kind: &'static str,
+    /// Organisations that the person belongs to: id and name, to switch between.
+    pub organizations: Vec<(String, String)>,
 }
 
 /// A message for one page view.
@@ -92,7 +94,7 @@ pub struct Page {
     pub uri: String,
     /// Value of the field `_csrf` in every form.
     pub csrf: String,
-    /// `light`, `dark` or empty.
+    /// `light`, `dark` or `auto`.
     pub theme: String,
     /// Message of the last action.
     pub flash: Option<Flash>,
@@ -113,6 +115,7 @@ impl Page {
             name: p.name.clone(),
             organization: locale.pick(&p.organization_name.0, &p.organization_name.1).to_owned(),
             organization_kind: p.kind.as_str(),
+            organizations: p.organizations.iter().map(|(id, zh, en)| (id.clone(), locale.pick(zh, en).to_owned())).collect(),
         });
         let (csrf, new_csrf) = match actor {
             Some(Actor::Person(_, Via::Session { csrf, .. })) => (csrf.clone(), false),
@@ -125,7 +128,7 @@ impl Page {
             path: req.path().to_owned(),
             uri: req.uri().path_and_query().map_or_else(String::new, ToString::to_string),
             csrf,
-            theme: cookies::read(req, cookies::THEME).filter(|t| t == "dark" || t == "light").unwrap_or_default(),
+            theme: cookies::read(req, cookies::THEME).filter(|t| t == "dark" || t == "light").unwrap_or_else(|| "auto".into()),
             flash: cookies::read(req, cookies::FLASH).and_then(|text| flash_of(locale, &text)),
             viewer,
             locale,
@@ -153,9 +156,9 @@ impl Page {
         self.locale.t(key)
     }
 
-    /// Text of a key made of two parts, such as `state-` and a state.
+    /// Text of a key made of two parts, such as `state-` and a state; `_` reads as `-`.
     pub fn tk(&self, prefix: &str, word: impl std::fmt::Display) -> String {
-        self.locale.t(&format!("{prefix}{word}"))
+        self.locale.t(&format!("{prefix}{word}").replace('_', "-"))
     }
 
     /// Text with one variable.
@@ -171,6 +174,12 @@ impl Page {
     /// The text of this page's language out of two.
     pub fn pick<'a>(&self, zh: &'a str, en: &'a str) -> &'a str {
         self.locale.pick(zh, en)
+    }
+
+    /// Whether the page is `href` or below it; a console's root only when it is that page.
+    pub fn at(&self, href: &str) -> bool {
+        let root = matches!(href, "/vendor" | "/mine" | "/admin" | "/");
+        self.path == href || (!root && self.path.strip_prefix(href).is_some_and(|rest| rest.starts_with('/')))
     }
 
     /// Hashed URL of a file under `static/`.
@@ -287,9 +296,9 @@ impl FormErrors {
         Self { general: error_text(page.locale, error.code, &error.args), fields }
     }
 
-    /// Message of a field, or empty.
-    pub fn get(&self, field: &str) -> &str {
-        self.fields.iter().find(|(name, _)| name == field).map_or("", |(_, text)| text)
+    /// Message of a field.
+    pub fn get(&self, field: &str) -> Option<&str> {
+        self.fields.iter().find(|(name, _)| name == field).map(|(_, text)| text.as_str())
     }
 
     /// Whether there is anything to show.

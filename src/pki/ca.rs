@@ -6,6 +6,8 @@
 use std::path::Path;
 
 use anyhow::Context as _;
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateSigningRequestParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
     KeyUsagePurpose, SanType, SerialNumber,
@@ -81,6 +83,18 @@ impl NodeCa {
     /// `sha256:<hex>` of the authority's certificate in DER: what an enrolment command pins.
     pub fn pin(&self) -> String {
         format!("sha256:{}", hex::encode(Sha256::digest(&self.certificate_der)))
+    }
+
+    /// The authority as a SPIFFE trust bundle: a JWK set with one EC key of use `x509-svid`.
+    pub fn trust_bundle(&self) -> Result<serde_json::Value> {
+        let (_, certificate) = x509_parser::parse_x509_certificate(&self.certificate_der).map_err(|e| Error::internal(anyhow::anyhow!("node CA: {e}")))?;
+        // An uncompressed P-256 point: 0x04, then x and y of 32 bytes each (SEC 1 §2.3.3).
+        let point = certificate.public_key().subject_public_key.data.as_ref();
+        let (x, y) = (point.get(1..33).unwrap_or_default(), point.get(33..65).unwrap_or_default());
+        Ok(serde_json::json!({"spiffe_refresh_hint": 3600, "keys": [{
+            "use": "x509-svid", "kty": "EC", "crv": "P-256",
+            "x": URL_SAFE_NO_PAD.encode(x), "y": URL_SAFE_NO_PAD.encode(y), "x5c": [STANDARD.encode(&self.certificate_der)],
+        }]}))
     }
 
     /// SPIFFE trust domain.

@@ -1,0 +1,9 @@
+//! Organisations, people, sessions, invitations, API tokens. Owns those tables.
+//!
+//! Invariants: a session or token is stored only as a hash; a person acts for exactly one organisation at a time; an e-mail address is
+//! lower-case and belongs to one person.
+
+pub mod model;
+pub mod routes;
+pub mod service;
+pub mod store;

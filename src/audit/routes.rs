@@ -1,0 +1,6 @@
+//! Routes.
+
+use actix_web::web::ServiceConfig;
+
+/// Routes.
+pub fn configure(_cfg: &mut ServiceConfig) {}

@@ -1,0 +1,5 @@
+//! Listings: taxonomy, texts, plans, search. Owns `apps`, `plans`, `specialties`, `scenarios`.
+
+pub mod jobs;
+pub mod routes;
+pub mod search;

@@ -1,0 +1,130 @@
+//! The command line: `pithead serve | demo | migrate | admin … | config show | pack | push`.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use clap::{Parser, Subcommand};
+
+use crate::app::{App, Server};
+use crate::audit;
+use crate::clock::Clock;
+use crate::config::Loaded;
+
+#[derive(Parser)]
+#[command(name = "pithead", version, about = "Industrial app marketplace for mining")]
+struct Cli {
+    /// Settings file (TOML).
+    #[arg(long, global = true)]
+    config: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Serve the site, the registry and the node endpoint.
+    Serve,
+    /// Apply database migrations and end.
+    Migrate,
+    /// Show settings and where each comes from.
+    Config {
+        #[command(subcommand)]
+        command: ConfigCommand,
+    },
+    /// For those who run the platform.
+    Admin {
+        #[command(subcommand)]
+        command: AdminCommand,
+    },
+}
+
+#[derive(Subcommand)]
+enum ConfigCommand {
+    /// Print every setting with its origin.
+    Show,
+}
+
+#[derive(Subcommand)]
+enum AdminCommand {
+    /// The audit log.
+    Audit {
+        #[command(subcommand)]
+        command: AuditCommand,
+    },
+}
+
+#[derive(Subcommand)]
+enum AuditCommand {
+    /// Check the chain of hashes; name the first broken record.
+    Verify,
+}
+
+/// Runs the command of the arguments.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match run(cli) {
+        Ok(code) => code,
+        Err(e) => {
+            eprintln!("pithead: {e:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(cli: Cli) -> anyhow::Result<ExitCode> {
+    let loaded = Loaded::load(cli.config.as_deref(), std::env::vars())?;
+    if let Command::Config { command: ConfigCommand::Show } = cli.command {
+        print!("{}", loaded.show());
+        return Ok(ExitCode::SUCCESS);
+    }
+    init_log(&loaded.settings.log)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let app = App::open(loaded.settings, Clock::System)?;
+        match cli.command {
+            Command::Serve => serve(app).await,
+            Command::Migrate | Command::Config { .. } => Ok(ExitCode::SUCCESS),
+            Command::Admin { command: AdminCommand::Audit { command: AuditCommand::Verify } } => verify_audit(&app).await,
+        }
+    })
+}
+
+async fn serve(app: App) -> anyhow::Result<ExitCode> {
+    let server = Server::start(app).await?;
+    tracing::info!(address = %server.address, edge_address = %server.edge_address, "ready");
+    stop_signal().await?;
+    server.stop().await;
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn verify_audit(app: &App) -> anyhow::Result<ExitCode> {
+    use audit::model::ChainVerdict;
+    match audit::service::verify(&app.db).await.map_err(|e| anyhow::anyhow!("{e}"))? {
+        ChainVerdict::Intact { records } => {
+            println!("audit chain intact: {records} records");
+            Ok(ExitCode::SUCCESS)
+        }
+        ChainVerdict::Broken { sequence, fault } => {
+            println!("audit chain broken at record {sequence}: {fault}");
+            Ok(ExitCode::FAILURE)
+        }
+    }
+}
+
+/// Waits for Ctrl-C or SIGTERM.
+pub async fn stop_signal() -> anyhow::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate())?;
+    tokio::select! {
+        result = tokio::signal::ctrl_c() => result.context("cannot wait for Ctrl-C"),
+        _ = terminate.recv() => Ok(()),
+    }
+}
+
+fn init_log(log: &crate::config::Log) -> anyhow::Result<()> {
+    let filter = tracing_subscriber::EnvFilter::try_new(&log.level).context("log.level")?;
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let result = if log.format == "json" { builder.json().try_init() } else { builder.with_target(false).try_init() };
+    result.map_err(|e| anyhow::anyhow!("log: {e}"))
+}

@@ -1,0 +1,6 @@
+//! Margo.
+
+use actix_web::web::ServiceConfig;
+
+/// Routes.
+pub fn configure(_cfg: &mut ServiceConfig) {}

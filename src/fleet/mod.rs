@@ -1,0 +1,6 @@
+//! Nodes.
+
+pub mod jobs;
+pub mod margo;
+pub mod routes;
+pub mod service;

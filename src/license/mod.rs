@@ -1,0 +1,3 @@
+//! Licences.
+
+pub mod routes;

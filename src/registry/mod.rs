@@ -1,0 +1,4 @@
+//! The OCI registry.
+
+pub mod jobs;
+pub mod routes;

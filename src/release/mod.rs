@@ -1,0 +1,4 @@
+//! Releases.
+
+pub mod jobs;
+pub mod routes;
