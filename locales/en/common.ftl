@@ -202,3 +202,4 @@ state-proposed = Proposed
 state-confirmed = Confirmed
 state-answered = Answered
 state-unanswered = Unanswered
+upload-noscript = The upload needs JavaScript. Without it, push the packed release with any OCI client, for instance oras.

@@ -1,0 +1,165 @@
+// Plots. Each [data-plot] holds its data in a JSON script element or names it in data-src (docs/UI.md gives the shape). ECharts is
+// loaded from data-echarts when the first plot nears the window. Colours come from the CSS tokens, so a plot follows the theme.
+// The same numbers are put in a table, for those who read rather than look. No text of any language is in here.
+const language = document.documentElement.lang || undefined;
+const charts = new Map();
+const tones = { steel: "--steel", amber: "--lamp", green: "--green", red: "--red", grey: "--line-strong" };
+const order = ["steel", "amber", "green", "grey", "red"];
+let library;
+
+function load(address) {
+  library ??= new Promise((done, failed) => {
+    if (window.echarts) { done(window.echarts); return; }
+    const script = document.createElement("script");
+    script.src = address;
+    script.onload = () => done(window.echarts);
+    script.onerror = () => { library = undefined; failed(new Error("plot library not loaded")); };
+    document.head.append(script);
+  });
+  return library;
+}
+
+const token = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+const number = (value, unit) => (value === null || value === undefined || Number.isNaN(value) ? "–"
+  : new Intl.NumberFormat(language, { maximumFractionDigits: Math.abs(value) < 10 ? 2 : 1 }).format(value) + (unit ? ` ${unit}` : ""));
+const moment = (ms, span) => new Intl.DateTimeFormat(language, span > 2 * 864e5
+  ? { month: "numeric", day: "numeric" } : { hour: "2-digit", minute: "2-digit", hour12: false }).format(ms);
+const exact = (ms) => new Intl.DateTimeFormat(language, { dateStyle: "short", timeStyle: "medium", hour12: false }).format(ms);
+
+function span(data) {
+  let low = Infinity, high = -Infinity;
+  for (const series of data.series) for (const point of series.data) if (Array.isArray(point)) { low = Math.min(low, point[0]); high = Math.max(high, point[0]); }
+  return high - low;
+}
+
+const toneOf = (series, index) => (series.tone in tones ? series.tone : order[index % order.length]);
+const xText = (data, x) => (data.x === "time" ? exact(x) : data.x === "value" ? number(x, data.x_unit) : String(x));
+
+// Built of elements, not of markup: the content security policy refuses style attributes, and names come from people.
+function tip(data, items) {
+  const box = document.createElement("div");
+  const list = Array.isArray(items) ? items : [items];
+  const first = list[0];
+  if (!first) return box;
+  const head = document.createElement("small");
+  const x = Array.isArray(first.value) ? first.value[0] : first.name;
+  head.textContent = xText(data, x);
+  box.append(head);
+  for (const item of list) {
+    const row = document.createElement("div"), name = document.createElement("span"), dot = document.createElement("i"), value = document.createElement("b");
+    dot.className = `dot-${toneOf(data.series[item.seriesIndex] ?? {}, item.seriesIndex)}`;
+    name.append(dot, item.seriesName ?? "");
+    value.textContent = number(Array.isArray(item.value) ? item.value[1] : item.value, data.unit);
+    row.append(name, value);
+    box.append(row);
+  }
+  return box;
+}
+
+function option(data) {
+  const text = token("--text-2"), line = token("--line");
+  const across = span(data);
+  const axis = { axisLine: { lineStyle: { color: token("--line-strong") } }, axisTick: { show: false }, axisLabel: { color: text, fontSize: 12, hideOverlap: true }, splitLine: { show: false } };
+  const kind = data.kind === "area" ? "line" : data.kind;
+  return {
+    animation: false,
+    aria: { enabled: false },
+    textStyle: { fontFamily: token("--font") },
+    grid: { left: 4, right: 12, top: data.series.length > 1 ? 34 : 14, bottom: 4, containLabel: true },
+    legend: { show: data.series.length > 1, top: 0, left: 0, icon: "roundRect", itemWidth: 12, itemHeight: 8, textStyle: { color: text }, inactiveColor: token("--line-strong") },
+    tooltip: { trigger: kind === "scatter" ? "item" : "axis", className: "plot-tip", confine: true, backgroundColor: token("--surface"), borderColor: token("--line-strong"), padding: [6, 10], textStyle: { color: token("--text"), fontSize: 12 }, axisPointer: { type: kind === "bar" ? "shadow" : "line", lineStyle: { color: token("--line-strong") }, shadowStyle: { color: token("--line"), opacity: 0.4 } }, formatter: (items) => tip(data, items) },
+    xAxis: { ...axis, type: data.x ?? "category", data: data.categories, scale: true, axisLabel: { ...axis.axisLabel, ...(data.x === "time" ? { formatter: (value) => moment(value, across) } : {}) } },
+    yAxis: { ...axis, type: "value", scale: kind !== "bar" && data.zero !== true, axisLine: { show: false }, splitNumber: 4, splitLine: { lineStyle: { color: line } }, axisLabel: { ...axis.axisLabel, formatter: (value) => number(value, data.unit) } },
+    series: data.series.map((series, index) => {
+      const colour = token(tones[toneOf(series, index)]);
+      return {
+        type: kind, name: series.name, data: series.data, stack: data.stacked ? "all" : undefined, barMaxWidth: 28, symbol: kind === "line" ? "none" : "circle", symbolSize: 7, sampling: kind === "line" ? "lttb" : undefined,
+        itemStyle: { color: colour, borderRadius: kind === "bar" && !data.stacked ? [2, 2, 0, 0] : 0 }, lineStyle: { color: colour, width: 2 }, areaStyle: data.kind === "area" ? { color: colour, opacity: 0.14 } : undefined,
+        markLine: index === 0 && data.marks?.length ? { silent: true, symbol: "none", lineStyle: { color: token("--red"), type: "dashed" }, label: { color: token("--red-text"), position: "insideEndTop", formatter: "{b}" }, data: data.marks.map((mark) => ({ yAxis: mark.y, name: mark.name })) } : undefined,
+      };
+    }),
+  };
+}
+
+function table(element, data) {
+  const label = element.dataset.tableLabel;
+  if (!label || element.nextElementSibling?.classList.contains("plot-table")) return;
+  const rows = new Map();
+  data.series.forEach((series, column) => series.data.slice(-500).forEach((point, index) => {
+    const x = Array.isArray(point) ? point[0] : data.categories?.[Math.max(0, series.data.length - 500) + index] ?? index;
+    if (!rows.has(x)) rows.set(x, []);
+    rows.get(x)[column] = Array.isArray(point) ? point[1] : point;
+  }));
+  const details = document.createElement("details"), summary = document.createElement("summary"), scroll = document.createElement("div"), made = document.createElement("table");
+  details.className = "more plot-table";
+  summary.textContent = label;
+  made.className = "table table-sm";
+  scroll.className = "table-wrap";
+  scroll.tabIndex = 0;
+  const head = made.createTHead().insertRow();
+  for (const name of ["", ...data.series.map((series) => series.name ?? "")]) { const cell = document.createElement(name ? "th" : "td"); if (name) cell.scope = "col"; cell.textContent = name; head.append(cell); }
+  const body = made.createTBody();
+  for (const [x, values] of rows) {
+    const row = body.insertRow(), title = document.createElement("th");
+    title.scope = "row";
+    title.textContent = xText(data, x);
+    row.append(title);
+    data.series.forEach((_, column) => { row.insertCell().textContent = number(values[column], data.unit); });
+  }
+  scroll.append(made);
+  details.append(summary, scroll);
+  element.after(details);
+}
+
+async function dataOf(element) {
+  const inside = element.querySelector('script[type="application/json"]');
+  if (inside) return JSON.parse(inside.textContent);
+  const answer = await fetch(element.dataset.src, { credentials: "same-origin", headers: { Accept: "application/json" } });
+  if (!answer.ok) throw new Error(`plot data: ${answer.status}`);
+  return answer.json();
+}
+
+async function draw(element) {
+  try {
+    const data = await dataOf(element);
+    if (!data.series?.some((series) => series.data.length)) {
+      if (!element.dataset.empty) return;
+      const empty = document.createElement("p");
+      empty.className = "plot-empty";
+      empty.textContent = element.dataset.empty;
+      element.replaceChildren(empty);
+      return;
+    }
+    const echarts = await load(element.dataset.echarts);
+    element.setAttribute("role", "img");
+    const caption = element.closest("figure")?.querySelector("figcaption")?.textContent.trim();
+    if (caption) element.setAttribute("aria-label", caption);
+    const chart = echarts.init(element, null, { renderer: "canvas" });
+    chart.setOption(option(data));
+    charts.set(element, { chart, data });
+    new ResizeObserver(() => chart.resize()).observe(element);
+    table(element, data);
+    const seconds = Number(element.dataset.every);
+    if (seconds > 0 && element.dataset.src) {
+      const timer = setInterval(async () => {
+        if (!element.isConnected) { clearInterval(timer); chart.dispose(); charts.delete(element); return; }
+        if (document.hidden) return;
+        try { const fresh = await dataOf(element); charts.set(element, { chart, data: fresh }); chart.setOption(option(fresh), true); } catch { /* next time */ }
+      }, seconds * 1000);
+    }
+  } catch (error) { console.warn("plot", error); }
+}
+
+const near = new IntersectionObserver((entries) => {
+  for (const entry of entries) if (entry.isIntersecting) { near.unobserve(entry.target); draw(entry.target); }
+}, { rootMargin: "200px" });
+
+function start(root) {
+  for (const [element, { chart }] of charts) if (!element.isConnected) { chart.dispose(); charts.delete(element); }
+  for (const element of root.querySelectorAll("[data-plot]")) if (!charts.has(element)) near.observe(element);
+}
+
+document.addEventListener("themechange", () => { for (const { chart, data } of charts.values()) chart.setOption(option(data), true); });
+document.addEventListener("htmx:load", (event) => start(event.target));
+document.addEventListener("live:refreshed", (event) => start(event.target));
+start(document);

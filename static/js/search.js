@@ -1,0 +1,12 @@
+// "/" moves to the first visible search field, unless one is typing. Typing itself searches through htmx attributes.
+document.addEventListener("keydown", (event) => {
+  if (event.key !== "/" || event.ctrlKey || event.metaKey || event.altKey) return;
+  const at = document.activeElement;
+  if (at && (at.isContentEditable || /^(input|textarea|select)$/i.test(at.tagName))) return;
+  const fields = [...document.querySelectorAll("main [data-search], [data-search]")];
+  const field = fields.find((candidate) => candidate.offsetParent !== null);
+  if (!field) return;
+  event.preventDefault();
+  field.focus();
+  field.select();
+});
