@@ -47,6 +47,7 @@ function tip(data, items) {
   box.append(head);
   for (const item of list) {
     const row = document.createElement("div"), name = document.createElement("span"), dot = document.createElement("i"), value = document.createElement("b");
+    row.className = "plot-row";
     dot.className = `dot-${toneOf(data.series[item.seriesIndex] ?? {}, item.seriesIndex)}`;
     name.append(dot, item.seriesName ?? "");
     value.textContent = number(Array.isArray(item.value) ? item.value[1] : item.value, data.unit);
