@@ -153,7 +153,7 @@ async function draw(element) {
 
 const near = new IntersectionObserver((entries) => {
   for (const entry of entries) if (entry.isIntersecting) { near.unobserve(entry.target); draw(entry.target); }
-}, { rootMargin: "200px" });
+}, { rootMargin: "1600px" });
 
 function start(root) {
   for (const [element, { chart }] of charts) if (!element.isConnected) { chart.dispose(); charts.delete(element); }
