@@ -29,7 +29,7 @@ rust_ready() {
 need_debian() {
   local pair packages=()
   for pair in "$@"; do
-    eval "${pair%%|*}" >/dev/null 2>&1 || packages+=("${pair#*|}")
+    eval "${pair%|*}" >/dev/null 2>&1 || packages+=("${pair##*|}")
   done
   [ ${#packages[@]} -gt 0 ] || return 0
   if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
@@ -40,12 +40,14 @@ need_debian() {
   fi
   local bad=''
   for pair in "$@"; do
-    eval "${pair%%|*}" >/dev/null 2>&1 || { say "error: ${pair#*|} is missing: apt-get install ${pair#*|}"; bad=1; }
+    eval "${pair%|*}" >/dev/null 2>&1 || { say "error: ${pair##*|} is missing: apt-get install ${pair##*|}"; bad=1; }
   done
   [ -z "$bad" ] || exit 1
 }
 
 install_debian() {
+  local name
+  for name in "$@"; do [[ $name =~ ^[a-z0-9][a-z0-9+-]*$ ]] || { echo "not a package name: $name"; return 1; }; done # apt-get takes other words as patterns
   export DEBIAN_FRONTEND=noninteractive
   apt-get update -q || return
   case " $* " in *' postgresql '*)

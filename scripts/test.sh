@@ -14,12 +14,12 @@ set -euo pipefail
 cd "$root"
 
 postgres_bin() { find /usr/lib/postgresql -mindepth 3 -maxdepth 3 -path '*/bin/initdb' 2>/dev/null | sort -V | tail -n 1 | xargs -r dirname; }
-chromium() { command -v chromium || command -v chromium-browser || command -v google-chrome; }
+chromium_path() { type -P chromium || type -P chromium-browser || type -P google-chrome; }
 
 rust_ready
 need_debian \
   'postgres_bin | grep -q .|postgresql' \
-  'chromium|chromium' \
+  'chromium_path|chromium' \
   'command -v chromedriver|chromium-driver' \
   'command -v skopeo|skopeo' \
   'python3 -m pip --version|python3-pip' \
@@ -79,7 +79,7 @@ start_postgres() {
 
 ORT_LIB=$(scripts/onnxruntime.sh)
 PITHEAD_TEST_PYTHON=$(python_tools)
-PITHEAD_CHROMEDRIVER=$(command -v chromedriver) PITHEAD_CHROMIUM=$(chromium) PITHEAD_SKOPEO=$(command -v skopeo)
+PITHEAD_CHROMEDRIVER=$(command -v chromedriver) PITHEAD_CHROMIUM=$(chromium_path) PITHEAD_SKOPEO=$(command -v skopeo)
 PITHEAD_EDGE_BIN=$target/debug/pithead-edge
 export ORT_LIB PITHEAD_TEST_PYTHON PITHEAD_CHROMEDRIVER PITHEAD_CHROMIUM PITHEAD_SKOPEO PITHEAD_EDGE_BIN
 start_postgres
