@@ -61,15 +61,15 @@ install_debian() {
 # free_port: a TCP port of 127.0.0.1 that nobody uses at this moment.
 free_port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
 
-# python_tools: a venv with the packages of scripts/test-requirements.txt; prints its interpreter.
+# python_tools [LIST NAME]: a venv .cache/NAME with the packages of LIST, by default those of the tests; prints its interpreter.
 python_tools() {
-  local venv=$cache/venv list=$root/scripts/test-requirements.txt stamp
-  stamp=$(sha256sum <"$list")$(python3 --version)
+  local list=${1:-scripts/test-requirements.txt} venv=$cache/${2:-venv} stamp
+  stamp=$(sha256sum <"$root/$list")$(python3 --version)
   if [ "$(cat "$venv/.stamp" 2>/dev/null)" != "$stamp" ]; then
-    say "installing Python packages of scripts/test-requirements.txt into .cache/venv"
+    say "installing Python packages of $list into .cache/${2:-venv}"
     rm -rf "$venv"; mkdir -p "$cache"
     python3 -m venv "$venv" >&2 || die "python3 -m venv failed: apt-get install python3-venv"
-    "$venv/bin/python" -m pip --disable-pip-version-check --no-input install -q --only-binary=:all: -r "$list" >&2 || die "pip could not install scripts/test-requirements.txt"
+    "$venv/bin/python" -m pip --disable-pip-version-check --no-input install -q --only-binary=:all: -r "$root/$list" >&2 || die "pip could not install $list"
     printf %s "$stamp" >"$venv/.stamp"
   fi
   printf '%s\n' "$venv/bin/python"
