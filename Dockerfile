@@ -25,6 +25,11 @@ COPY --from=build /out/pithead /usr/local/bin/pithead
 RUN install -d -o 10001 -g 10001 -m 0700 /var/lib/pithead
 USER 10001:10001
 WORKDIR /var/lib/pithead
+ENV PITHEAD_DATA_DIR=/var/lib/pithead \
+    PITHEAD_SERVER__LISTEN=0.0.0.0:8080 \
+    PITHEAD_SERVER__EDGE_LISTEN=0.0.0.0:8443 \
+    PITHEAD_CHECKS__ORT_LIB=/usr/local/lib/onnxruntime/libonnxruntime.so \
+    PITHEAD_LOG__FORMAT=json
 VOLUME /var/lib/pithead
 # The site, and the edge endpoint (mutual TLS).
 EXPOSE 8080 8443

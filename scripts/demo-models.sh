@@ -4,7 +4,8 @@
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 cd "$root"
-need_debian 'python3 -m pip --version|python3-pip' 'python3 -c "import ensurepip, venv"|python3-venv'
+need_debian 'python3 -m pip --version|python3-pip' 'python3 -c "import ensurepip, venv"|python3-venv' \
+  '[ -n "$(find /usr/share/fonts -name "NotoSansCJK*" -print -quit)" ]|fonts-noto-cjk'
 python=$(python_tools demo/train/requirements.txt train-venv)
 for program in demo/train/*.py; do
   grep -q '^if __name__ == "__main__"' "$program" || continue # a module of the others

@@ -2,13 +2,15 @@
 # make test: installs what the tests need where it is missing, starts a PostgreSQL of its own, builds, runs every test, and
 # says what passed. What it starts ends with it. Exit status 0 only if every test ran and passed: an ignored test is a failure.
 #
-# The tests find what they need in these variables (each is set by this script):
-#   TEST_POSTGRES_URL      superuser URL of an empty PostgreSQL; a test makes its own database in it
-#   ORT_LIB                libonnxruntime.so
-#   PITHEAD_EDGE_BIN       the node agent, built
-#   PITHEAD_CHROMEDRIVER   chromedriver, and PITHEAD_CHROMIUM the browser
-#   PITHEAD_SKOPEO         skopeo
-#   PITHEAD_TEST_PYTHON    Python with the packages of scripts/test-requirements.txt
+# The tests find what they need in these variables, each set by this script. None begins with PITHEAD_: those are settings of the
+# server, which refuses unknown ones.
+#   TEST_POSTGRES_URL   superuser URL of an empty PostgreSQL; a test makes its own database in it
+#   ORT_LIB             libonnxruntime.so
+#   TEST_EDGE_BIN       the node agent, built
+#   TEST_CHROMEDRIVER   chromedriver, and TEST_CHROMIUM the browser
+#   TEST_SKOPEO         skopeo
+#   TEST_PYTHON         Python with the packages of scripts/test-requirements.txt
+# With TEST_ONLY_SETUP=1 it gets and starts all this, runs no test, and ends with status 3.
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 cd "$root"
@@ -18,7 +20,7 @@ chromium_path() { type -P chromium || type -P chromium-browser || type -P google
 
 rust_ready
 need_debian \
-  'postgres_bin | grep -q .|postgresql' \
+  '[ -n "$(postgres_bin)" ]|postgresql' \
   'chromium_path|chromium' \
   'command -v chromedriver|chromium-driver' \
   'command -v skopeo|skopeo' \
@@ -78,12 +80,12 @@ start_postgres() {
 }
 
 ORT_LIB=$(scripts/onnxruntime.sh)
-PITHEAD_TEST_PYTHON=$(python_tools)
-PITHEAD_CHROMEDRIVER=$(command -v chromedriver) PITHEAD_CHROMIUM=$(chromium_path) PITHEAD_SKOPEO=$(command -v skopeo)
-PITHEAD_EDGE_BIN=$target/debug/pithead-edge
-export ORT_LIB PITHEAD_TEST_PYTHON PITHEAD_CHROMEDRIVER PITHEAD_CHROMIUM PITHEAD_SKOPEO PITHEAD_EDGE_BIN
+TEST_PYTHON=$(python_tools)
+TEST_CHROMEDRIVER=$(command -v chromedriver) TEST_CHROMIUM=$(chromium_path) TEST_SKOPEO=$(command -v skopeo)
+TEST_EDGE_BIN=$target/debug/pithead-edge
+export ORT_LIB TEST_PYTHON TEST_CHROMEDRIVER TEST_CHROMIUM TEST_SKOPEO TEST_EDGE_BIN
 start_postgres
-[ -z "${PITHEAD_TEST_ONLY_SETUP:-}" ] || { say "the parts are there; no test was run, because PITHEAD_TEST_ONLY_SETUP is set"; exit 3; }
+[ -z "${TEST_ONLY_SETUP:-}" ] || { say "the parts are there; no test was run, because TEST_ONLY_SETUP is set"; exit 3; }
 
 started=$SECONDS status=0
 cargo build --workspace --locked || die "the build failed"

@@ -1,11 +1,13 @@
-//! A real Chromium for tests, driven through chromedriver (W3C WebDriver).
+//! A real Chromium for tests, driven through chromedriver (the W3C's `WebDriver`).
 //!
 //! Each [`Browser`] has a chromedriver, a browser and an empty profile of its own, so tests may run side by side. All three end with
 //! it, also when the test panics. The browser resolves no host but this machine, so a test cannot reach the network.
 //! Helpers name things as a person sees them (label, button text) and wait until they are there, because pages change while
 //! htmx swaps parts of them; after [`LIMIT`] they fail and show what the page says instead.
 //!
-//! Environment (set by `make test`): `PITHEAD_CHROMEDRIVER`, `PITHEAD_CHROMIUM`; without them Debian's places are used.
+//! Environment (set by `make test`): `TEST_CHROMEDRIVER`, `TEST_CHROMIUM`; without them Debian's places are used.
+
+#![allow(dead_code, reason = "each test program uses a part of it")]
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -32,7 +34,7 @@ const FIELD: &str = "(self::input[not(@type='hidden')] or self::textarea or self
 
 /// One browser with one profile.
 pub struct Browser {
-    /// The WebDriver session, for what the helpers here do not cover.
+    /// The `WebDriver` session, for what the helpers here do not cover.
     pub client: Client,
     base: String,
     driver: Child,
@@ -43,7 +45,7 @@ impl Browser {
     /// Starts a browser for the site at `base` (`http://127.0.0.1:PORT`), with `language` (`zh-CN` or `en`) as the reader's preference.
     pub async fn open(base: &str, language: &str) -> Result<Self> {
         let profile = fresh_folder()?;
-        let mut driver = Command::new(program("PITHEAD_CHROMEDRIVER", "/usr/bin/chromedriver"))
+        let mut driver = Command::new(program("TEST_CHROMEDRIVER", "/usr/bin/chromedriver"))
             .arg("--port=0")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -57,7 +59,7 @@ impl Browser {
             "acceptInsecureCerts": true,
             "goog:loggingPrefs": { "browser": "ALL" },
             "goog:chromeOptions": {
-                "binary": program("PITHEAD_CHROMIUM", "/usr/bin/chromium").to_string_lossy(),
+                "binary": program("TEST_CHROMIUM", "/usr/bin/chromium").to_string_lossy(),
                 "prefs": { "intl.accept_languages": language },
                 "args": [
                     "--headless", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
@@ -101,7 +103,9 @@ impl Browser {
     /// Presses the link, button, tab or label with exactly this text (or this `aria-label`).
     pub async fn click_text(&self, text: &str) -> Result<()> {
         let wanted = literal(text);
-        let xpath = format!("//*[({PRESSABLE}) and (normalize-space(.)={wanted} or @aria-label={wanted})] | //input[@type='submit' and @value={wanted}]");
+        let xpath = format!(
+            "//*[({PRESSABLE}) and (normalize-space(.)={wanted} or @aria-label={wanted})] | //input[@type='submit' and @value={wanted}]"
+        );
         self.act(&format!("something to press that says “{text}”"), &xpath, async |element| element.click().await).await
     }
 
@@ -112,18 +116,15 @@ impl Browser {
             if element.tag_name().await? == "select" {
                 return element.select_by_label(value).await;
             }
-            match element.prop("type").await?.as_deref() {
+            let kind = element.prop("type").await?;
+            if matches!(kind.as_deref(), Some("date" | "datetime-local" | "month" | "time" | "color" | "range")) {
                 // The keys a date field wants depend on the machine's locale.
-                Some("date" | "datetime-local" | "month" | "time" | "color" | "range") => {
-                    let script = "arguments[0].value = arguments[1]; for (const n of ['input', 'change']) arguments[0].dispatchEvent(new Event(n, {bubbles: true}));";
-                    let node = serde_json::to_value(&element)?;
-                    self.client.execute(script, vec![node, json!(value)]).await.map(drop)
-                }
-                _ => {
-                    element.clear().await?;
-                    element.send_keys(value).await
-                }
+                let script = "arguments[0].value = arguments[1]; for (const n of ['input', 'change']) arguments[0].dispatchEvent(new Event(n, {bubbles: true}));";
+                let node = serde_json::to_value(&element)?;
+                return self.client.execute(script, vec![node, json!(value)]).await.map(drop);
             }
+            element.clear().await?;
+            element.send_keys(value).await
         })
         .await
     }
@@ -240,7 +241,7 @@ impl Drop for Browser {
     }
 }
 
-/// chromedriver's way to hand out the console (not part of W3C WebDriver).
+/// chromedriver's way to hand out the console (not part of the standard).
 #[derive(Debug)]
 struct ConsoleLog;
 
@@ -287,7 +288,10 @@ fn end_browser(profile: &Path) {
     for _ in 0..40 {
         let mut alive = 0;
         for entry in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
-            let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok()).and_then(rustix::process::Pid::from_raw) else { continue };
+            let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok()).and_then(rustix::process::Pid::from_raw)
+            else {
+                continue;
+            };
             let command = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
             // Chromium's helpers have one argument string with blanks instead of NULs.
             if command.split(|byte| *byte == 0 || *byte == b' ').any(|argument| argument == mark.as_bytes()) {
@@ -311,13 +315,14 @@ fn shows(page: &str, text: &str) -> bool {
 /// Fields with this label: by `for`, around the field, or as `aria-label`. A trailing `*` of a required field does not count.
 fn field(label: &str) -> String {
     let (plain, starred) = (literal(label), literal(&format!("{label} *")));
-    let named = format!("(normalize-space(.)={plain} or normalize-space(.)={starred} or normalize-space(.)={})", literal(&format!("{label}*")));
+    let named =
+        format!("(normalize-space(.)={plain} or normalize-space(.)={starred} or normalize-space(.)={})", literal(&format!("{label}*")));
     // A label around a field contains the field's own text (options, help) too: its own text nodes decide there.
     let around = format!("ancestor::label[{named} or text()[normalize-space(.)={plain}] or span[normalize-space(.)={plain}]]");
     format!("//*[{FIELD} and (@id=//label[{named}]/@for or {around} or @aria-label={plain})]")
 }
 
-/// An XPath 1.0 string literal; XPath has no escapes, so a text with both kinds of quotes is put together.
+/// An `XPath` 1.0 string literal; it has no escapes, so a text with both kinds of quotes is put together.
 fn literal(text: &str) -> String {
     if !text.contains('\'') {
         return format!("'{text}'");
