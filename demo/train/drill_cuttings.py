@@ -84,13 +84,13 @@ def main():
     card = Canvas()
     card.head(app.manifest["title"], "GBT × 70")
     box, metre = (110, 240, 760, 610), np.arange(1, METRES + 1)
-    card.frame(box, "各级危险的平均钻屑量 / kg·m⁻¹　Mean cuttings by level")
+    card.frame(box, "各级危险的平均钻屑量 / kg/m　Mean cuttings by level")
     card.ticks(box, (1, 10), (0, 8), 9, 4)
     for k in range(4):
         card.line(box, metre, xt[yt == k][:, 4:14].mean(0), (1, 10), (0, 8), colors[k], 5)
         card.text((120 + k * 165, 662), f"● {name[labels[k]]}", 22, colors[k])
     i = pick[3]
-    card.text((840, 206), "一个强危险孔的判定  One strong-danger hole", 21, MUTED)
+    card.text((840, 206), "强危险孔一例  A strong-danger hole", 21, MUTED)
     card.bars((840, 250, 1220, 610), [name[v] for v in labels], net.predict_proba(gx[i:i + 1])[0], colors)
     card.save(app.folder / "media/cover.png")
     card = Canvas()
