@@ -5,6 +5,7 @@ from images import *
 
 SEED = 201
 LABELS = ["bolt", "lump", "timber"]
+FEW, MORE = 200, 520  # training pictures of 1.0.0 and 1.1.0
 
 
 def scene(rng, coal):
@@ -129,16 +130,12 @@ def timber(rng, picture, x, y):
     return alpha
 
 
-def train(app, pictures, coal, labels, scenes_seed, hidden):
-    rng = np.random.default_rng(scenes_seed)
-    scenes = [scene(rng, coal) for _ in range(pictures)]
-    check = [scene(rng, coal) for _ in range(60)]
-    detector = Detector(labels, [0.12, 0.4, 0.3], SEED, hidden).fit(scenes)
-    model = detector.model(app.manifest["name"])
-    threshold = best_threshold(session(model), check, labels, (W, H))
+def train(app, scenes, check, hidden):
+    model = Detector(LABELS, [0.12, 0.4, 0.3], SEED, hidden).fit(scenes).model(app.manifest["name"])
+    threshold = best_threshold(session(model), check, LABELS, (W, H))
     app.manifest["pipeline"]["post"][0]["grid"]["score"] = threshold
     app.save_model(model)
-    return scenes, threshold
+    return threshold
 
 
 def evaluate(app, scenes, test, threshold, zh, en):
@@ -176,7 +173,7 @@ def heat_picture(app, picture, path):
     heat = heat_of(app.run, picture)
     name = words(app.manifest)
     n = len(heat) + 1
-    card = Canvas(1280, 380)
+    card = Canvas(1280, 340)
     width = (1280 - 56 * 2 - 20 * (n - 1)) // n
     scale = width / W
     card.picture(picture, (56, 40), scale)
@@ -193,9 +190,9 @@ def heat_picture(app, picture, path):
 COLORS = {"bolt": AMBER, "lump": "#59b3d6", "timber": "#63c78f"}
 
 
-def build(version, root, pictures, hidden, coal, test, golden, changes):
+def build(version, root, scenes, hidden, check, test, golden, changes):
     app = App("belt-foreign-object", root, version=version, **changes)
-    scenes, threshold = train(app, pictures, coal, LABELS, SEED, hidden)
+    threshold = train(app, scenes, check, hidden)
     found, tally = evaluate(app, scenes, test, threshold, f"留出的 {len(test)} 张合成图像，IoU ≥ 0.3", f"{len(test)} held-out synthetic pictures, IoU ≥ 0.3")
     app.golden([("belt", png_bytes(p), {"counts": counts(o, LABELS)}) for p, _, o in golden], 7)
     pictures_for_listing(app, test, found, COLORS, app.folder / "media/cover.png", f"v{version}")
@@ -206,14 +203,16 @@ def build(version, root, pictures, hidden, coal, test, golden, changes):
 
 def main():
     coal = Coal(np.random.default_rng(SEED))
+    rng = np.random.default_rng(SEED + 3)
+    scenes, check = [scene(rng, coal) for _ in range(MORE)], [scene(rng, coal) for _ in range(60)]
     rng = np.random.default_rng(SEED + 1)
-    test = [scene(rng, coal) for _ in range(120)]
+    test = [scene(rng, coal) for _ in range(150)]
     rng = np.random.default_rng(SEED + 2)
     golden = [scene(rng, coal) for _ in range(40)]
-    build("1.0.0", "apps", 150, 20, coal, test, golden, {})
-    build("1.1.0", "apps-next", 420, 28, coal, test, golden, {"changes": {
-        "zh": "训练图像由 150 张增加到 420 张，网络略有加宽；漏检和误报均有减少。输入、标签和参数不变，可直接升级。",
-        "en": "Trained on 420 pictures instead of 150 with a slightly wider net; fewer misses and false boxes. Input, labels and parameters are unchanged, so nodes can be updated as they are."}})
+    build("1.0.0", "apps", scenes[:FEW], 20, check, test, golden, {})
+    build("1.1.0", "apps-next", scenes, 28, check, test, golden, {"changes": {
+        "zh": f"训练图像由 {FEW} 张增加到 {MORE} 张，网络略有加宽，总体检测效果提高。输入、标签和参数不变，可直接升级。",
+        "en": f"Trained on {MORE} pictures instead of {FEW} with a slightly wider net; better detection overall. Input, labels and parameters are unchanged, so nodes can be updated as they are."}})
 
 
 if __name__ == "__main__":

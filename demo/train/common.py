@@ -415,9 +415,14 @@ class Canvas:
 
     def save(self, path, limit=250_000):
         """As few colours as the size limit needs."""
-        for colors in (256, 128, 96, 64, 48, 32, 24):
+        fixed = [tuple(bytes.fromhex(c[1:])) for c in (COAL, SLATE, PAPER, AMBER, STEEL, GREEN, RED, MUTED, "#59b3d6", "#63c78f", "#161d25", "#8a6fc0")]
+        fixed += [tuple((a + b) // 2 for a, b in zip(c, fixed[0])) for c in fixed[2:10]]  # for the edges of letters
+        for colors in (256, 160, 128, 96, 80, 64, 48):
+            found = self.image.quantize(colors - len(fixed), Image.Quantize.MEDIANCUT, kmeans=1).getpalette()[:3 * (colors - len(fixed))]
+            palette = Image.new("P", (1, 1))
+            palette.putpalette(found + [v for c in fixed for v in c])
             data = io.BytesIO()
-            self.image.quantize(colors, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE).save(data, "PNG", optimize=True)
+            self.image.quantize(palette=palette, dither=Image.Dither.NONE).save(data, "PNG", optimize=True)
             if len(data.getvalue()) < limit:
                 break
         path.write_bytes(data.getvalue())

@@ -68,7 +68,7 @@ def lumps(rng, size, w, h, base=0.16, gloss=0.5, contrast=0.55):
     gap = np.clip((d[..., 1] - d[..., 0]) / (size * 0.22), 0.25, 1)
     out = base * np.clip(shade, 0.15, 3) * gap
     glint = (facet[i[..., 0]] > 1.5) & (noise(rng, size * 0.7, w, h, 2) > 0.62)
-    return (out + gloss * 0.35 * glint * gap).astype(np.float32)
+    return (out + gloss * 0.14 * glint * gap).astype(np.float32)
 
 
 class Coal:
