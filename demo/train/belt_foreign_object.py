@@ -5,7 +5,7 @@ from images import *
 
 SEED = 201
 LABELS = ["bolt", "lump", "timber"]
-FEW, MORE = 200, 520  # training pictures of 1.0.0 and 1.1.0
+FEW, MORE = 180, 420  # training pictures of 1.0.0 and 1.1.0
 
 
 def scene(rng, coal):

@@ -240,7 +240,8 @@ class App:
     def __init__(self, name, root="apps", **changes):
         self.manifest = yaml.safe_load((HERE / "manifests" / f"{name}.yaml").read_text("utf-8"))
         self.manifest.update(changes)
-        self.folder = DEMO / root / name
+        self.final = DEMO / root / name
+        self.folder = self.final.with_name(f".{name}.new")  # takes the place of the old one only when all is done
         shutil.rmtree(self.folder, ignore_errors=True)
         for part in ("media", "golden"):
             (self.folder / part).mkdir(parents=True)
@@ -305,6 +306,8 @@ class App:
         for item in m["media"]:
             if not (self.folder / item["file"]).is_file():
                 raise SystemExit(f"{m['name']}: {item['file']} is missing")
+        shutil.rmtree(self.final, ignore_errors=True)
+        self.folder.rename(self.final)
 
 
 # ---------------------------------------------------------------- pictures for the listing
@@ -383,10 +386,10 @@ class Canvas:
     def ticks(self, box, xlim, ylim, nx=5, ny=4, unit=""):
         for i in range(nx + 1):
             x = box[0] + (box[2] - box[0]) * i / nx
-            self.text((x, box[3] + 8), f"{xlim[0] + (xlim[1] - xlim[0]) * i / nx:.4g}", 17, MUTED, anchor="ma")
+            self.text((x, box[3] + 8), f"{xlim[0] + (xlim[1] - xlim[0]) * i / nx:.5g}", 17, MUTED, anchor="ma")
         for i in range(ny + 1):
             y = box[3] - (box[3] - box[1]) * i / ny
-            self.text((box[0] - 10, y), f"{ylim[0] + (ylim[1] - ylim[0]) * i / ny:.4g}{unit}", 17, MUTED, anchor="rm")
+            self.text((box[0] - 10, y), f"{ylim[0] + (ylim[1] - ylim[0]) * i / ny:.5g}{unit}", 17, MUTED, anchor="rm")
 
     def bars(self, box, names, values, colors):
         """Horizontal bars of 0–1 with words."""

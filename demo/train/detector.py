@@ -34,10 +34,10 @@ def features(graph):
     luma = np.array([0.299, 0.587, 0.114], np.float32)
     kernels = [np.array([[-1, 0, 1], [-2, 0, 2], [-1, 0, 1]]) / 4, np.array([[-1, -2, -1], [0, 0, 0], [1, 2, 1]]) / 4,
                np.array([[-1, -1, -1], [-1, 8, -1], [-1, -1, -1]]) / 8, np.array([[0, 0, 0], [0, 1, 0], [0, 0, 0]])]
-    bank = np.stack([luma[:, None, None] * k for k in kernels]).astype(np.float32)
-    edges = graph.node("Abs", graph.node("Conv", "x", graph.const(bank), pads=[1, 1, 1, 1]))
-    bank = (luma[None, :, None, None] * line_bank()[:, None]).astype(np.float32)
-    lines = graph.node("Relu", graph.node("Conv", "x", graph.const(bank), pads=[6, 6, 6, 6]))
+    bank = np.stack(kernels)[:, None].astype(np.float32)
+    grey = graph.node("Conv", "x", graph.const(luma.reshape(1, 3, 1, 1)))
+    edges = graph.node("Abs", graph.node("Conv", grey, graph.const(bank), pads=[1, 1, 1, 1]))
+    lines = graph.node("Relu", graph.node("Conv", grey, graph.const(line_bank()[:, None].astype(np.float32)), pads=[6, 6, 6, 6]))
     block = {"kernel_shape": [4, 4], "strides": [4, 4]}
     return graph.node("Concat", graph.node("AveragePool", "x", **block), graph.node("AveragePool", edges, **block), graph.node("MaxPool", lines, **block),
                       graph.node("MaxPool", graph.node("ReduceMean", "x", axes=[1], keepdims=1), **block), axis=1)

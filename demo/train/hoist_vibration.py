@@ -87,9 +87,9 @@ def main():
         y0 = 200 + i * 125
         card.text((56, y0 + 40), name[labels[k]], 22, colors[k])
         card.frame((220, y0, 720, y0 + 92), grid=2)
-        card.line((220, y0, 720, y0 + 92), np.arange(700), s[:700], (0, 700), (-4, 4), colors[k], 1)
+        card.line((220, y0, 720, y0 + 92), np.arange(700), s[:700], (0, 700), (-3, 3), colors[k], 1)
         card.frame((760, y0, 1224, y0 + 92), grid=2)
-        card.line((760, y0, 1224, y0 + 92), np.arange(400), amplitude(s, N)[:400], (0, 400), (0, 1.2), colors[k], 2)
+        card.line((760, y0, 1224, y0 + 92), np.arange(400), amplitude(s, N)[:400], (0, 400), (0, 0.9), colors[k], 2)
     card.text((220, 164), "波形 Waveform, 0.34 s", 19, MUTED)
     card.text((760, 164), "频谱 Spectrum, 0–400 Hz", 19, MUTED)
     card.save(app.folder / "media/cover.png")

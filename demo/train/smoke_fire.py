@@ -16,13 +16,14 @@ def smoke(rng, picture, x, y):
         px, py = x + lean * height * k * 0.7 + rng.normal(0, 3), y - height * k
         r = width * (0.35 + 0.65 * k)
         alpha = np.maximum(alpha, ellipse(px, py, r, r * 0.75, blur=6, factor=1) * (1 - 0.35 * k))
-    curl = np.clip((noise(rng, 24, octaves=4) - 0.28) * 2.6, 0, 1)
-    alpha = np.clip(alpha * (0.35 + 0.75 * curl), 0, 1)
-    strength = rng.uniform(0.55, 0.9)
+    plume = alpha  # its outline; the curls inside are not counted as holes
+    curl = np.clip((noise(rng, 24, octaves=4) - 0.22) * 2.4, 0, 1)
+    alpha = np.clip(alpha * (0.45 + 0.65 * curl), 0, 1)
+    strength = rng.uniform(0.65, 0.95)
     grey = rng.uniform(0.32, 0.62) if rng.random() < 0.75 else rng.uniform(0.02, 0.07)
     shade = grey * (0.7 + 0.6 * noise(rng, 16, octaves=4))
     over(picture, shade[..., None] * np.array([1.0, 1.0, 1.02]), alpha * strength)
-    return (alpha > 0.30).astype(np.float32)
+    return (plume > 0.35).astype(np.float32)
 
 
 def flame(rng, picture, x, y):
@@ -95,7 +96,7 @@ def scene(rng):
 def main():
     app = App("smoke-fire")
     rng = np.random.default_rng(SEED)
-    scenes, check = [scene(rng) for _ in range(260)], [scene(rng) for _ in range(60)]
+    scenes, check = [scene(rng) for _ in range(300)], [scene(rng) for _ in range(60)]
     rng = np.random.default_rng(SEED + 1)
     test = [scene(rng) for _ in range(150)]
     model = Detector(LABELS, [0.5, 0.35], SEED, 20).fit(scenes).model("smoke-fire")
