@@ -110,11 +110,11 @@ def camera(rng, picture, dust=(0, 0.3), gain=(0.8, 1.25), sigma=(0.006, 0.018), 
     return (np.clip(x, 0, 1) * 255 + 0.5).astype(np.uint8)
 
 
-def roadway(rng, lamps=True):
-    """Inside of an arched roadway looking along it: lining, steel arches, floor, cables. Returns picture and the vanishing point."""
+def roadway(rng, lamps=True, grain=18):
+    """Inside of an arched roadway looking along it: lining (`grain` is the size of its patches), steel arches, floor, cables. Returns picture and the vanishing point."""
     vx, vy = W / 2 + rng.uniform(-40, 40), H * rng.uniform(0.36, 0.48)
     yy, xx = np.mgrid[0:H, 0:W].astype(np.float32)
-    wall = 0.10 + 0.12 * noise(rng, 18, octaves=4) + 0.05 * noise(rng, 90)
+    wall = 0.10 + 0.12 * noise(rng, grain, octaves=4) + 0.05 * noise(rng, 90)
     d = np.hypot((xx - vx) / W, (yy - vy) / H)
     light = np.clip(0.30 + 1.5 * d, 0, 1.15)
     floor_color = np.array([0.95, 0.92, 0.86]) * rng.uniform(0.85, 1.1)

@@ -20,7 +20,7 @@ def smoke(rng, picture, x, y):
     curl = np.clip((noise(rng, 24, octaves=4) - 0.22) * 2.4, 0, 1)
     alpha = np.clip(alpha * (0.45 + 0.65 * curl), 0, 1)
     strength = rng.uniform(0.65, 0.95)
-    grey = rng.uniform(0.32, 0.62) if rng.random() < 0.75 else rng.uniform(0.02, 0.07)
+    grey = rng.uniform(0.36, 0.70)  # black smoke in a dark roadway cannot be seen by anybody and is left out
     shade = grey * (0.7 + 0.6 * noise(rng, 16, octaves=4))
     over(picture, shade[..., None] * np.array([1.0, 1.0, 1.02]), alpha * strength)
     return (plume > 0.35).astype(np.float32)
@@ -62,7 +62,7 @@ def conveyor(rng, picture, vx, vy):
 
 
 def scene(rng):
-    picture, (vx, vy) = roadway(rng)
+    picture, (vx, vy) = roadway(rng, grain=7)
     line = conveyor(rng, picture, vx, vy)
     if rng.random() < 0.35:  # a cap lamp or a vehicle's head lamp towards the camera
         x, y = vx + rng.uniform(-60, 60), vy + rng.uniform(5, 60)
@@ -96,7 +96,7 @@ def scene(rng):
 def main():
     app = App("smoke-fire")
     rng = np.random.default_rng(SEED)
-    scenes, check = [scene(rng) for _ in range(300)], [scene(rng) for _ in range(60)]
+    scenes, check = [scene(rng) for _ in range(360)], [scene(rng) for _ in range(60)]
     rng = np.random.default_rng(SEED + 1)
     test = [scene(rng) for _ in range(150)]
     model = Detector(LABELS, [0.5, 0.35], SEED, 20).fit(scenes).model("smoke-fire")
