@@ -10,6 +10,7 @@ pub mod app;
 pub mod audit;
 pub mod auth;
 pub mod catalog;
+pub mod chain;
 pub mod cli;
 pub mod clock;
 pub mod config;
@@ -29,4 +30,6 @@ pub mod registry;
 pub mod release;
 pub mod storage;
 pub mod telemetry;
+#[cfg(test)]
+pub mod testing;
 pub mod trade;
