@@ -7,3 +7,8 @@ pub mod model;
 pub mod routes;
 pub mod service;
 pub mod store;
+pub mod team;
+pub mod tokens;
+pub mod views;
+#[cfg(test)]
+mod tests;

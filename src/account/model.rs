@@ -95,3 +95,117 @@ pub fn person(user: User, organization: Organization, role: Role) -> Person {
         organizations: Vec::new(),
     }
 }
+
+/// A colleague as listed.
+#[derive(Debug, Clone, Queryable)]
+pub struct TeamMember {
+    /// Person.
+    pub user_id: String,
+    /// Name.
+    pub name: String,
+    /// Address.
+    pub email: String,
+    /// Role.
+    pub role: Role,
+    /// Member since.
+    pub since: Timestamp,
+}
+
+/// An invitation of a colleague.
+#[derive(Debug, Clone, Queryable, Insertable, Selectable)]
+#[diesel(table_name = schema::invitations)]
+pub struct Invitation {
+    /// `inv_…`.
+    pub id: String,
+    /// Into which organisation.
+    pub organization_id: String,
+    /// Whom.
+    pub email: String,
+    /// As what.
+    pub role: Role,
+    /// SHA-256 of the link's secret.
+    pub token_hash: String,
+    /// By whom.
+    pub invited_by: String,
+    /// When.
+    pub created_at: Timestamp,
+    /// Until when.
+    pub expires_at: Timestamp,
+    /// Used.
+    pub accepted_at: Option<Timestamp>,
+    /// Taken back.
+    pub revoked_at: Option<Timestamp>,
+}
+
+impl Invitation {
+    /// Whether it can be accepted.
+    pub fn open_at(&self, now: Timestamp) -> bool {
+        self.accepted_at.is_none() && self.revoked_at.is_none() && self.expires_at > now
+    }
+}
+
+/// An API token.
+#[derive(Debug, Clone, Queryable, Insertable, Selectable)]
+#[diesel(table_name = schema::api_tokens)]
+pub struct ApiToken {
+    /// `tok_…`.
+    pub id: String,
+    /// Organisation it acts for.
+    pub organization_id: String,
+    /// Person it acts as.
+    pub user_id: String,
+    /// What it is for.
+    pub name: String,
+    /// SHA-256 of the text.
+    pub token_hash: String,
+    /// Scopes, separated by spaces.
+    pub scopes: String,
+    /// When made.
+    pub created_at: Timestamp,
+    /// Until when.
+    pub expires_at: Timestamp,
+    /// Last used.
+    pub used_at: Option<Timestamp>,
+    /// Ended early.
+    pub revoked_at: Option<Timestamp>,
+}
+
+/// `[a-z0-9]+(-[a-z0-9]+)*`, 2 to 40 characters: one component of an OCI repository name.
+pub fn valid_slug(slug: &str) -> bool {
+    (2..=40).contains(&slug.len()) && slug.split('-').all(|part| !part.is_empty() && part.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit()))
+}
+
+/// Loosely an address: one `@`, something before it, a dot in the domain, no white space, at most 254 bytes (RFC 5321).
+pub fn valid_email(email: &str) -> bool {
+    let Some((local, domain)) = email.rsplit_once('@') else { return false };
+    !local.is_empty()
+        && email.len() <= 254
+        && !email.chars().any(|c| c.is_whitespace() || c.is_control())
+        && domain.split('.').count() >= 2
+        && domain.split('.').all(|part| !part.is_empty() && part.chars().all(|c| c.is_alphanumeric() || c == '-'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slugs_are_repository_components() {
+        for good in ["ab", "acme", "acme-2", "a-b-c"] {
+            assert!(valid_slug(good), "{good}");
+        }
+        for bad in ["", "a", "-a", "a-", "a--b", "A", "ä", "a_b", "../x", &"a".repeat(41)] {
+            assert!(!valid_slug(bad), "{bad}");
+        }
+    }
+
+    #[test]
+    fn addresses_need_the_usual_parts() {
+        for good in ["a@b.cn", "矿工@example.com", "x+y@sub.example.org"] {
+            assert!(valid_email(good), "{good}");
+        }
+        for bad in ["", "a", "a@b", "@b.cn", "a b@c.cn", "a@.cn", "a@b..cn", "a@b.cn\n"] {
+            assert!(!valid_email(bad), "{bad}");
+        }
+    }
+}

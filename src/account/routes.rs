@@ -1,6 +1,332 @@
-//! Routes.
+//! Routes of accounts.
 
-use actix_web::web::ServiceConfig;
+use actix_web::http::{StatusCode, header};
+use actix_web::web::{self, Data, Path, Query, ServiceConfig};
+use actix_web::{HttpRequest, HttpResponse};
+use serde::Deserialize;
+
+use super::views::{AccountPage, InvitationPage, OrganizationRow, PeoplePage, SessionRow, SignInPage, SignUpPage, TeamPage, TokenRow, TokensPage};
+use super::{service, store, team, tokens};
+use crate::app::App;
+use crate::auth::policy::{self, Action};
+use crate::auth::{Actor, OrgKind, Role, Via};
+use crate::error::Error;
+use crate::http::cookies;
+use crate::http::extract::{Form, FormPairs, client_address};
+use crate::http::page::{FormErrors, Page, PageResult, form_result, local_path, see_other, see_other_with};
 
 /// Routes.
-pub fn configure(_cfg: &mut ServiceConfig) {}
+pub fn configure(cfg: &mut ServiceConfig) {
+    cfg.route("/sign-up", web::get().to(sign_up_form))
+        .route("/sign-up", web::post().to(sign_up))
+        .route("/sign-in", web::get().to(sign_in_form))
+        .route("/sign-in", web::post().to(sign_in))
+        .route("/sign-out", web::post().to(sign_out))
+        .route("/invitations/{secret}", web::get().to(invitation_form))
+        .route("/invitations/{secret}", web::post().to(accept_invitation))
+        .route("/account", web::get().to(account))
+        .route("/account/organization", web::post().to(switch_organization))
+        .route("/account/sessions/end-others", web::post().to(end_other_sessions))
+        .route("/account/team", web::get().to(team_page))
+        .route("/account/team", web::post().to(invite))
+        .route("/account/team/remove", web::post().to(remove_member))
+        .route("/account/team/revoke", web::post().to(revoke_invitation))
+        .route("/account/tokens", web::get().to(tokens_page))
+        .route("/account/tokens", web::post().to(create_token))
+        .route("/account/tokens/revoke", web::post().to(revoke_token))
+        .route("/admin/people", web::get().to(people))
+        .route("/language", web::post().to(language))
+        .route("/theme", web::post().to(theme));
+}
+
+/// The console of a kind of organisation.
+fn console(kind: OrgKind) -> &'static str {
+    match kind {
+        OrgKind::Vendor => "/vendor",
+        OrgKind::Operator => "/mine",
+        OrgKind::Platform => "/admin",
+    }
+}
+
+async fn sign_up_form(req: HttpRequest) -> PageResult {
+    let page = Page::of(&req, "sign-up-title").with_form();
+    page.clone().render(&SignUpPage { page, form: service::SignUp::default(), errors: FormErrors::default() })
+}
+
+async fn sign_up(req: HttpRequest, app: Data<App>, form: Form<service::SignUp>) -> PageResult {
+    let (email, password) = (form.0.email.clone(), form.0.password.clone());
+    match form_result(service::sign_up(&app, form.0.clone()).await)? {
+        Ok(_) => signed_in(&req, &app, &email, password, None).await,
+        Err(e) => {
+            let page = Page::of(&req, "sign-up-title").with_form();
+            let errors = match e.code {
+                "email-taken" => FormErrors::of(&page, &Error::field("email", e.code)),
+                "slug-taken" => FormErrors::of(&page, &Error::field("slug", e.code)),
+                _ => FormErrors::of(&page, &e),
+            };
+            let form = service::SignUp { password: String::new(), ..form.0 };
+            page.clone().render_with(StatusCode::UNPROCESSABLE_ENTITY, &SignUpPage { page, form, errors })
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct Next {
+    next: Option<String>,
+}
+
+async fn sign_in_form(req: HttpRequest, query: Query<Next>) -> PageResult {
+    let page = Page::of(&req, "sign-in-title").with_form();
+    let next = local_path(query.next.as_deref(), "");
+    page.clone().render(&SignInPage { page, email: String::new(), next, errors: FormErrors::default() })
+}
+
+#[derive(Deserialize)]
+struct SignInForm {
+    email: String,
+    password: String,
+    #[serde(default)]
+    next: String,
+}
+
+async fn sign_in(req: HttpRequest, app: Data<App>, form: Form<SignInForm>) -> PageResult {
+    let SignInForm { email, password, next } = form.0;
+    signed_in(&req, &app, &email, password, Some(next)).await
+}
+
+/// Signs in and leads to `next` or the console; a wrong password shows the form again.
+async fn signed_in(req: &HttpRequest, app: &App, email: &str, password: String, next: Option<String>) -> PageResult {
+    let address = client_address(req, app.settings.server.behind_proxy);
+    let agent = req.headers().get(header::USER_AGENT).and_then(|v| v.to_str().ok()).unwrap_or_default();
+    match form_result(service::sign_in(app, email, password, &address, agent).await)? {
+        Ok(cookie) => {
+            let actor = service::authenticate_session(app, &cookie).await?;
+            let target = local_path(next.as_deref(), actor.as_person().map_or("/", |p| console(p.kind)));
+            let mut response = see_other(&target);
+            for cookie in [cookies::private(cookies::SESSION, cookie, service::SESSION_HOURS * 3600), cookies::expired(cookies::CSRF)] {
+                response.add_cookie(&cookie).map_err(|e| Error::internal(anyhow::anyhow!("cookie: {e}")))?;
+            }
+            Ok(response)
+        }
+        Err(e) => {
+            let page = Page::of(req, "sign-in-title").with_form();
+            let errors = FormErrors::of(&page, &e);
+            let status = crate::http::page::status_of(e.kind);
+            page.clone().render_with(status, &SignInPage { page, email: email.to_owned(), next: next.unwrap_or_default(), errors })
+        }
+    }
+}
+
+async fn sign_out(app: Data<App>, actor: Actor) -> PageResult {
+    service::sign_out(&app, &actor).await?;
+    let mut response = see_other("/");
+    response.add_cookie(&cookies::expired(cookies::SESSION)).map_err(|e| Error::internal(anyhow::anyhow!("cookie: {e}")))?;
+    Ok(response)
+}
+
+async fn invitation_form(req: HttpRequest, app: Data<App>, secret: Path<String>) -> PageResult {
+    let info = team::find_invitation(&app, &secret).await?;
+    show_invitation(&req, info, String::new(), StatusCode::OK, None)
+}
+
+fn show_invitation(req: &HttpRequest, info: team::InvitationInfo, name: String, status: StatusCode, error: Option<&Error>) -> PageResult {
+    let page = Page::of(req, "invitation-title").with_form();
+    let organization = page.pick(&info.organization.0, &info.organization.1).to_owned();
+    let errors = error.map_or_else(FormErrors::default, |e| FormErrors::of(&page, e));
+    page.clone().render_with(status, &InvitationPage { page, info, organization, name, errors })
+}
+
+#[derive(Deserialize)]
+struct AcceptForm {
+    #[serde(default)]
+    name: String,
+    password: String,
+}
+
+async fn accept_invitation(req: HttpRequest, app: Data<App>, secret: Path<String>, form: Form<AcceptForm>) -> PageResult {
+    let info = team::find_invitation(&app, &secret).await?;
+    match form_result(team::accept(&app, &secret, &form.0.name, form.0.password.clone()).await)? {
+        Ok(()) => signed_in(&req, &app, &info.email, form.0.password, None).await,
+        Err(e) => show_invitation(&req, info, form.0.name, StatusCode::UNPROCESSABLE_ENTITY, Some(&e)),
+    }
+}
+
+async fn account(req: HttpRequest, app: Data<App>, actor: Actor) -> PageResult {
+    let person = actor.person()?;
+    let page = Page::of(&req, "account-title");
+    let own = if let Actor::Person(_, Via::Session { token_hash, .. }) = &actor { token_hash.clone() } else { String::new() };
+    let sessions = service::list_sessions(&app, &actor).await?;
+    let sessions = sessions
+        .into_iter()
+        .map(|s| SessionRow { current: s.token_hash == own, user_agent: s.user_agent, address: s.address, since: page.datetime(&s.created_at) })
+        .collect();
+    let organization = page.pick(&person.organization_name.0, &person.organization_name.1).to_owned();
+    let view = AccountPage { name: person.name.clone(), email: person.email.clone(), organization, role: person.role, sessions, page: page.clone() };
+    page.render(&view)
+}
+
+#[derive(Deserialize)]
+struct OrganizationForm {
+    organization: String,
+}
+
+async fn switch_organization(app: Data<App>, actor: Actor, form: Form<OrganizationForm>) -> PageResult {
+    service::switch_organization(&app, &actor, form.0.organization).await?;
+    Ok(see_other("/account"))
+}
+
+async fn end_other_sessions(app: Data<App>, actor: Actor) -> PageResult {
+    let n = service::sign_out_elsewhere(&app, &actor).await?;
+    Ok(see_other_with("/account", "success", "account-sessions-ended", &[("n", &n.to_string())]))
+}
+
+async fn team_page(req: HttpRequest, app: Data<App>, actor: Actor) -> PageResult {
+    show_team(&req, &app, &actor, StatusCode::OK, String::new(), None, None).await
+}
+
+async fn show_team(req: &HttpRequest, app: &App, actor: &Actor, status: StatusCode, email: String, link: Option<String>, error: Option<Error>) -> PageResult {
+    let (members, invitations) = team::list(app, actor).await?;
+    let person = actor.person()?;
+    let page = Page::of(req, "team-title");
+    let errors = error.map_or_else(FormErrors::default, |e| FormErrors::of(&page, &e));
+    let view = TeamPage {
+        members,
+        invitations,
+        roles: Role::of(person.kind).to_vec(),
+        may_manage: policy::permits(person.kind, person.role, Action::ManageTeam),
+        own_id: person.user_id.clone(),
+        email,
+        link,
+        errors,
+        page: page.clone(),
+    };
+    page.render_with(status, &view)
+}
+
+#[derive(Deserialize)]
+struct InviteForm {
+    email: String,
+    #[serde(default)]
+    role: String,
+}
+
+/// Shows the link in the answer itself: it exists nowhere else.
+async fn invite(req: HttpRequest, app: Data<App>, actor: Actor, form: Form<InviteForm>) -> PageResult {
+    match form_result(team::invite(&app, &actor, &form.0.email, &form.0.role).await)? {
+        Ok(secret) => {
+            let link = format!("{}/invitations/{secret}", app.settings.server.public_url);
+            show_team(&req, &app, &actor, StatusCode::OK, String::new(), Some(link), None).await
+        }
+        Err(e) => show_team(&req, &app, &actor, StatusCode::UNPROCESSABLE_ENTITY, form.0.email, None, Some(e)).await,
+    }
+}
+
+#[derive(Deserialize)]
+struct IdForm {
+    id: String,
+}
+
+async fn remove_member(app: Data<App>, actor: Actor, form: Form<IdForm>) -> PageResult {
+    team::remove(&app, &actor, form.0.id).await?;
+    Ok(see_other_with("/account/team", "success", "team-removed", &[]))
+}
+
+async fn revoke_invitation(app: Data<App>, actor: Actor, form: Form<IdForm>) -> PageResult {
+    team::revoke_invitation(&app, &actor, form.0.id).await?;
+    Ok(see_other_with("/account/team", "success", "team-invitation-revoked", &[]))
+}
+
+async fn tokens_page(req: HttpRequest, app: Data<App>, actor: Actor) -> PageResult {
+    show_tokens(&req, &app, &actor, StatusCode::OK, (String::new(), "90".into()), None, None).await
+}
+
+async fn show_tokens(
+    req: &HttpRequest,
+    app: &App,
+    actor: &Actor,
+    status: StatusCode,
+    (name, days): (String, String),
+    fresh: Option<String>,
+    error: Option<Error>,
+) -> PageResult {
+    let page = Page::of(req, "tokens-title");
+    let now = app.clock.now();
+    let rows = tokens::list(app, actor).await?;
+    let rows = rows
+        .into_iter()
+        .map(|t| TokenRow { over: t.revoked_at.is_some() || t.expires_at <= now, created: page.date(&t.created_at), expires: page.date(&t.expires_at), id: t.id, name: t.name, scopes: t.scopes })
+        .collect();
+    let errors = error.map_or_else(FormErrors::default, |e| FormErrors::of(&page, &e));
+    page.clone().render_with(status, &TokensPage { page, tokens: rows, name, days, fresh, errors })
+}
+
+/// Shows the token in the answer itself: it exists nowhere else.
+async fn create_token(req: HttpRequest, app: Data<App>, actor: Actor, form: FormPairs) -> PageResult {
+    let scopes: Vec<&str> = form.all("scopes").collect();
+    let (name, days) = (form.get("name").to_owned(), form.get("days").to_owned());
+    match form_result(tokens::create(&app, &actor, &name, &scopes, days.trim().parse().unwrap_or(0)).await)? {
+        Ok(text) => show_tokens(&req, &app, &actor, StatusCode::OK, (String::new(), "90".into()), Some(text), None).await,
+        Err(e) => show_tokens(&req, &app, &actor, StatusCode::UNPROCESSABLE_ENTITY, (name, days), None, Some(e)).await,
+    }
+}
+
+async fn revoke_token(app: Data<App>, actor: Actor, form: Form<IdForm>) -> PageResult {
+    tokens::revoke(&app, &actor, form.0.id).await?;
+    Ok(see_other_with("/account/tokens", "success", "tokens-revoked", &[]))
+}
+
+#[derive(Deserialize)]
+struct Before {
+    before: Option<String>,
+}
+
+const PEOPLE_PAGE: usize = 50;
+
+async fn people(req: HttpRequest, app: Data<App>, actor: Actor, query: Query<Before>) -> PageResult {
+    policy::require(&actor, Action::ViewPeople)?;
+    let before = query.into_inner().before.unwrap_or_else(|| "~".into());
+    let mut rows = app.db.read(move |conn| Ok(store::list_organizations(conn, &before, 51)?)).await?;
+    let more = rows.len() > PEOPLE_PAGE;
+    rows.truncate(PEOPLE_PAGE);
+    let next = rows.last().filter(|_| more).map(|(o, _)| format!("/admin/people?before={}", o.id));
+    let page = Page::of(&req, "people-title");
+    let organizations = rows
+        .into_iter()
+        .map(|(o, members)| OrganizationRow {
+            name: page.pick(&o.name_zh, &o.name_en).to_owned(),
+            slug: o.slug,
+            kind: page.tk("organization-", o.kind),
+            members,
+            since: page.date(&o.created_at),
+        })
+        .collect();
+    page.clone().render(&PeoplePage { page, organizations, next })
+}
+
+#[derive(Deserialize)]
+struct LanguageForm {
+    lang: String,
+    next: Option<String>,
+}
+
+async fn language(form: Form<LanguageForm>) -> PageResult {
+    let lang = crate::i18n::Lang::from_tag(&form.0.lang).unwrap_or(crate::i18n::Lang::Zh);
+    preference(cookies::LANG, lang.tag(), form.0.next.as_deref())
+}
+
+#[derive(Deserialize)]
+struct ThemeForm {
+    theme: String,
+    next: Option<String>,
+}
+
+async fn theme(form: Form<ThemeForm>) -> PageResult {
+    let theme = if form.0.theme == "dark" { "dark" } else { "light" };
+    preference(cookies::THEME, theme, form.0.next.as_deref())
+}
+
+fn preference(name: &'static str, value: &str, next: Option<&str>) -> PageResult {
+    let mut response: HttpResponse = see_other(&local_path(next, "/"));
+    response.add_cookie(&cookies::preference(name, value.to_owned())).map_err(|e| Error::internal(anyhow::anyhow!("cookie: {e}")))?;
+    Ok(response)
+}

@@ -1,11 +1,237 @@
-//! Use cases of accounts.
+//! Use cases of accounts: signing up, in and out; who a request acts as.
+//!
+//! Colleagues are in [`super::team`], API tokens in [`super::tokens`].
 
+use chrono::TimeDelta;
+use serde_json::json;
+
+use super::model::{Membership, Organization, Session, User, valid_email, valid_slug};
 use super::store;
 use crate::app::App;
+use crate::audit;
 use crate::auth::policy::Scope;
-use crate::auth::{Actor, Via};
-use crate::error::{Error, Result};
+use crate::auth::{Actor, OrgKind, Role, Via, password};
+use crate::db::{Conn, Timestamp, dialect};
+use crate::error::{Error, Faults, QueryResultExt as _, Result};
 use crate::ids;
+
+/// How long a browser stays signed in.
+pub const SESSION_HOURS: i64 = 12;
+/// Failed sign-ins are counted over this time.
+const THROTTLE_WINDOW: TimeDelta = TimeDelta::minutes(15);
+/// Failures in the window after which an account, or a client address, must wait.
+const THROTTLE_ACCOUNT: i64 = 5;
+const THROTTLE_ADDRESS: i64 = 30;
+
+/// What signing up needs.
+#[derive(Debug, Clone, Default, serde::Deserialize)]
+pub struct SignUp {
+    /// E-mail address.
+    pub email: String,
+    /// Person's name.
+    pub name: String,
+    /// Password.
+    pub password: String,
+    /// `vendor` or `operator`.
+    pub kind: String,
+    /// Slug of the organisation.
+    pub slug: String,
+    /// Its name in Chinese; may be empty where the other is not.
+    pub name_zh: String,
+    /// Its name in English.
+    pub name_en: String,
+}
+
+/// Makes a person with a new organisation that they own. Gives user id and organisation id.
+///
+/// # Errors
+/// Wrong fields; `email-taken`, `slug-taken`.
+pub async fn sign_up(app: &App, input: SignUp) -> Result<(String, String)> {
+    let kind = match input.kind.as_str() {
+        "vendor" => OrgKind::Vendor,
+        "operator" => OrgKind::Operator,
+        _ => return Err(Error::field("kind", "choose-one")),
+    };
+    create_organization(app, input, kind, Role::Owner).await
+}
+
+/// Makes the platform's organisation with its first person. Only for the command line, the demo loader and tests.
+pub async fn create_platform(app: &App, input: SignUp, role: Role) -> Result<(String, String)> {
+    create_organization(app, input, OrgKind::Platform, role).await
+}
+
+async fn create_organization(app: &App, input: SignUp, kind: OrgKind, role: Role) -> Result<(String, String)> {
+    let mut faults = Faults::default();
+    let name_zh = faults.text("name_zh", &input.name_zh, 0, 80);
+    let name_en = faults.text("name_en", &input.name_en, 0, 80);
+    if name_zh.is_empty() && name_en.is_empty() {
+        faults.add("name_zh", "required");
+    }
+    let slug = input.slug.trim().to_lowercase();
+    if !valid_slug(&slug) {
+        faults.add("slug", "slug-invalid");
+    }
+    let user = new_user(app, &mut faults, &input.email, &input.name, &input.password);
+    faults.check()?;
+    let user = user.with_password(input.password).await?;
+    let now = app.clock.now();
+    let organization = Organization { id: ids::new("org"), kind, slug, name_zh, name_en, created_at: now };
+    app.db
+        .write(move |conn| {
+            store::insert_organization(conn, &organization).or_conflict("slug-taken")?;
+            let user_id = insert_member(conn, user, &organization.id, role, now)?;
+            let detail = json!({"organization": organization.slug, "kind": kind, "role": role});
+            audit::record(conn, now, &Actor::System, "organization.created", &organization.id, &detail)?;
+            Ok((user_id, organization.id))
+        })
+        .await
+}
+
+/// Adds a new person to an organisation without an invitation. Only for the demo loader and tests; people use invitations.
+pub async fn add_member(app: &App, organization_id: &str, role: Role, email: &str, name: &str, password: &str) -> Result<String> {
+    let mut faults = Faults::default();
+    let user = new_user(app, &mut faults, email, name, password);
+    faults.check()?;
+    let user = user.with_password(password.to_owned()).await?;
+    let (now, organization_id) = (app.clock.now(), organization_id.to_owned());
+    app.db
+        .write(move |conn| {
+            let user_id = insert_member(conn, user, &organization_id, role, now)?;
+            audit::record(conn, now, &Actor::System, "member.added", &user_id, &json!({"organization": organization_id, "role": role}))?;
+            Ok(user_id)
+        })
+        .await
+}
+
+/// Inserts a person with their first membership.
+pub(super) fn insert_member(conn: &mut Conn, user: User, organization_id: &str, role: Role, now: Timestamp) -> Result<String> {
+    store::insert_user(conn, &user).or_conflict("email-taken")?;
+    let membership = Membership { organization_id: organization_id.to_owned(), user_id: user.id.clone(), role, created_at: now };
+    store::insert_membership(conn, &membership).or_conflict("already-a-member")?;
+    Ok(user.id)
+}
+
+/// A person whose password is not hashed yet.
+pub(super) struct PendingUser(User);
+
+impl PendingUser {
+    /// Hashes the password.
+    pub(super) async fn with_password(mut self, password: String) -> Result<User> {
+        self.0.password_hash = password::hash(password).await?;
+        Ok(self.0)
+    }
+}
+
+/// Checks the fields of a new person.
+pub(super) fn new_user(app: &App, faults: &mut Faults, email: &str, name: &str, password: &str) -> PendingUser {
+    let email = email.trim().to_lowercase();
+    if !valid_email(&email) {
+        faults.add("email", "email-invalid");
+    }
+    let name = faults.text("name", name, 1, 60);
+    if password.chars().count() < password::MIN_CHARS {
+        faults.add_with("password", "too-short", "min", password::MIN_CHARS);
+    } else if password.len() > password::MAX_BYTES {
+        faults.add_with("password", "too-long", "max", password::MAX_BYTES);
+    }
+    PendingUser(User { id: ids::new("usr"), email, name, password_hash: String::new(), disabled_at: None, created_at: app.clock.now() })
+}
+
+/// Signs a browser in; gives the value of the session cookie.
+///
+/// # Errors
+/// `wrong-password` (also for an unknown account: which it was is not told), `sign-in-throttled`.
+pub async fn sign_in(app: &App, email: &str, password: String, address: &str, user_agent: &str) -> Result<String> {
+    let email = email.trim().to_lowercase();
+    let subjects = [(format!("account:{email}"), THROTTLE_ACCOUNT), (format!("address:{address}"), THROTTLE_ADDRESS)];
+    let now = app.clock.now();
+    let user = app
+        .db
+        .read({
+            let (email, subjects) = (email.clone(), subjects.clone());
+            move |conn| {
+                for (subject, limit) in &subjects {
+                    if store::failures(conn, subject, now.minus(THROTTLE_WINDOW))? >= *limit {
+                        return Err(Error::rate_limited("sign-in-throttled").arg("minutes", THROTTLE_WINDOW.num_minutes()));
+                    }
+                }
+                Ok(store::find_user_by_email(conn, &email)?.filter(|u| u.disabled_at.is_none()))
+            }
+        })
+        .await?;
+    let fits = password.len() <= password::MAX_BYTES && password::verify(password, user.as_ref().map(|u| u.password_hash.clone())).await?;
+    let Some(user) = user.filter(|_| fits) else {
+        app.db
+            .write(move |conn| {
+                for (subject, _) in &subjects {
+                    dialect::count_failure(conn, subject, now, now.minus(THROTTLE_WINDOW))?;
+                }
+                Ok(())
+            })
+            .await?;
+        return Err(Error::unauthenticated("wrong-password"));
+    };
+    let cookie = ids::secret();
+    let session = Session {
+        token_hash: ids::hash_secret(&cookie),
+        user_id: user.id.clone(),
+        organization_id: String::new(),
+        csrf_token: ids::secret(),
+        address: address.chars().take(60).collect(),
+        user_agent: user_agent.chars().take(200).collect(),
+        created_at: now,
+        seen_at: now,
+        expires_at: now.plus(TimeDelta::hours(SESSION_HOURS)),
+        revoked_at: None,
+    };
+    app.db
+        .write(move |conn| {
+            let organization_id = store::first_organization_of(conn, &user.id)?.ok_or_else(|| Error::forbidden("no-organization"))?;
+            store::insert_session(conn, &Session { organization_id, ..session })?;
+            store::forget_failures(conn, &format!("account:{email}"))?;
+            audit::record(conn, now, &Actor::System, "person.signed-in", &user.id, &json!({}))
+        })
+        .await?;
+    Ok(cookie)
+}
+
+/// Ends the session of the actor.
+pub async fn sign_out(app: &App, actor: &Actor) -> Result<()> {
+    let Actor::Person(_, Via::Session { token_hash, .. }) = actor else { return Ok(()) };
+    let (hash, now) = (token_hash.clone(), app.clock.now());
+    app.db.write(move |conn| Ok(store::revoke_session(conn, &hash, now).map(|_| ())?)).await
+}
+
+/// Ends all other sessions of the person.
+pub async fn sign_out_elsewhere(app: &App, actor: &Actor) -> Result<usize> {
+    let person = actor.person()?;
+    let Actor::Person(_, Via::Session { token_hash, .. }) = actor else { return Err(Error::forbidden("token-scope").arg("scope", "session")) };
+    let (hash, user_id, now) = (token_hash.clone(), person.user_id.clone(), app.clock.now());
+    app.db.write(move |conn| Ok(store::revoke_other_sessions(conn, &user_id, &hash, now)?)).await
+}
+
+/// The person's sessions that are not over, newest first.
+pub async fn list_sessions(app: &App, actor: &Actor) -> Result<Vec<Session>> {
+    let (user_id, now) = (actor.person()?.user_id.clone(), app.clock.now());
+    app.db.read(move |conn| Ok(store::list_sessions(conn, &user_id, now)?)).await
+}
+
+/// Acts for another organisation of the person from now on.
+///
+/// # Errors
+/// `organization`: not one of theirs.
+pub async fn switch_organization(app: &App, actor: &Actor, organization_id: String) -> Result<()> {
+    let user_id = actor.person()?.user_id.clone();
+    let Actor::Person(_, Via::Session { token_hash, .. }) = actor else { return Err(Error::forbidden("token-scope").arg("scope", "session")) };
+    let hash = token_hash.clone();
+    app.db
+        .write(move |conn| {
+            store::find_person(conn, &user_id, &organization_id)?.ok_or_else(|| Error::not_found("organization"))?;
+            store::set_session_organization(conn, &hash, &organization_id)?;
+            Ok(())
+        })
+        .await
+}
 
 /// The actor of a session cookie; a session that is over is `Anonymous`.
 pub async fn authenticate_session(app: &App, cookie: &str) -> Result<Actor> {
@@ -17,8 +243,9 @@ pub async fn authenticate_session(app: &App, cookie: &str) -> Result<Actor> {
     app.db
         .read(move |conn| {
             let Some(session) = store::find_session(conn, &hash, now)? else { return Ok(Actor::Anonymous) };
-            let person = store::find_person(conn, &session.user_id, &session.organization_id)?;
-            Ok(person.map_or(Actor::Anonymous, |p| Actor::Person(Box::new(p), Via::Session { csrf: session.csrf_token, token_hash: hash })))
+            let Some(mut person) = store::find_person(conn, &session.user_id, &session.organization_id)? else { return Ok(Actor::Anonymous) };
+            person.organizations = store::organizations_of(conn, &session.user_id)?;
+            Ok(Actor::Person(Box::new(person), Via::Session { csrf: session.csrf_token, token_hash: hash }))
         })
         .await
 }

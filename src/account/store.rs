@@ -2,9 +2,9 @@
 
 use diesel::prelude::*;
 
-use super::model::{Membership, Organization, Session, User, person};
+use super::model::{ApiToken, Invitation, Membership, Organization, Session, TeamMember, User, person};
 use crate::auth::{Person, Role};
-use crate::db::schema::{api_tokens, memberships, organizations, sessions, users};
+use crate::db::schema::{api_tokens, invitations, memberships, organizations, sessions, throttles, users};
 use crate::db::{Conn, Timestamp};
 
 /// A person by user and organisation, if they are (still) a member and not disabled.
@@ -71,4 +71,152 @@ pub fn find_organization_by_slug(conn: &mut Conn, slug: &str) -> QueryResult<Opt
 /// An organisation by id.
 pub fn get_organization(conn: &mut Conn, id: &str) -> QueryResult<Organization> {
     organizations::table.find(id).select(Organization::as_select()).first(conn)
+}
+
+/// Organisations of a person: id, name zh, name en.
+pub fn organizations_of(conn: &mut Conn, user_id: &str) -> QueryResult<Vec<(String, String, String)>> {
+    memberships::table
+        .inner_join(organizations::table.on(organizations::id.eq(memberships::organization_id)))
+        .filter(memberships::user_id.eq(user_id))
+        .order(organizations::id)
+        .limit(20)
+        .select((organizations::id, organizations::name_zh, organizations::name_en))
+        .load(conn)
+}
+
+/// The organisation that a person acts for after signing in: the one they joined first.
+pub fn first_organization_of(conn: &mut Conn, user_id: &str) -> QueryResult<Option<String>> {
+    memberships::table
+        .filter(memberships::user_id.eq(user_id))
+        .order((memberships::created_at, memberships::organization_id))
+        .select(memberships::organization_id)
+        .first(conn)
+        .optional()
+}
+
+/// Failed sign-ins of a subject in the window.
+pub fn failures(conn: &mut Conn, subject: &str, window_start: Timestamp) -> QueryResult<i64> {
+    let n: Option<i64> =
+        throttles::table.find(subject).filter(throttles::window_started_at.ge(window_start)).select(throttles::failures).first(conn).optional()?;
+    Ok(n.unwrap_or(0))
+}
+
+/// Forgets failed sign-ins.
+pub fn forget_failures(conn: &mut Conn, subject: &str) -> QueryResult<usize> {
+    diesel::delete(throttles::table.find(subject)).execute(conn)
+}
+
+/// Ends a session.
+pub fn revoke_session(conn: &mut Conn, token_hash: &str, now: Timestamp) -> QueryResult<usize> {
+    diesel::update(sessions::table.find(token_hash)).set(sessions::revoked_at.eq(now)).execute(conn)
+}
+
+/// Ends a person's sessions but one.
+pub fn revoke_other_sessions(conn: &mut Conn, user_id: &str, keep: &str, now: Timestamp) -> QueryResult<usize> {
+    let others = sessions::table.filter(sessions::user_id.eq(user_id).and(sessions::token_hash.ne(keep)).and(sessions::revoked_at.is_null()));
+    diesel::update(others).set(sessions::revoked_at.eq(now)).execute(conn)
+}
+
+/// Ends a person's sessions in an organisation.
+pub fn revoke_sessions_for(conn: &mut Conn, user_id: &str, organization_id: &str, now: Timestamp) -> QueryResult<usize> {
+    let theirs = sessions::table.filter(sessions::user_id.eq(user_id).and(sessions::organization_id.eq(organization_id)));
+    diesel::update(theirs).set(sessions::revoked_at.eq(now)).execute(conn)
+}
+
+/// A person's sessions that are not over, newest first.
+pub fn list_sessions(conn: &mut Conn, user_id: &str, now: Timestamp) -> QueryResult<Vec<Session>> {
+    sessions::table
+        .filter(sessions::user_id.eq(user_id).and(sessions::expires_at.gt(now)).and(sessions::revoked_at.is_null()))
+        .order((sessions::created_at.desc(), sessions::token_hash))
+        .limit(50)
+        .select(Session::as_select())
+        .load(conn)
+}
+
+/// Changes the organisation that a session acts for.
+pub fn set_session_organization(conn: &mut Conn, token_hash: &str, organization_id: &str) -> QueryResult<usize> {
+    diesel::update(sessions::table.find(token_hash)).set(sessions::organization_id.eq(organization_id)).execute(conn)
+}
+
+/// Members of an organisation, by name.
+pub fn list_members(conn: &mut Conn, organization_id: &str) -> QueryResult<Vec<TeamMember>> {
+    memberships::table
+        .inner_join(users::table.on(users::id.eq(memberships::user_id)))
+        .filter(memberships::organization_id.eq(organization_id))
+        .order((users::name, users::id))
+        .limit(500)
+        .select((users::id, users::name, users::email, memberships::role, memberships::created_at))
+        .load(conn)
+}
+
+/// Removes a membership.
+pub fn delete_membership(conn: &mut Conn, organization_id: &str, user_id: &str) -> QueryResult<usize> {
+    diesel::delete(memberships::table.find((organization_id, user_id))).execute(conn)
+}
+
+/// Inserts an invitation.
+pub fn insert_invitation(conn: &mut Conn, invitation: &Invitation) -> QueryResult<usize> {
+    diesel::insert_into(invitations::table).values(invitation).execute(conn)
+}
+
+/// An invitation by the hash of its secret.
+pub fn get_invitation(conn: &mut Conn, token_hash: &str) -> QueryResult<Invitation> {
+    invitations::table.filter(invitations::token_hash.eq(token_hash)).select(Invitation::as_select()).first(conn)
+}
+
+/// Open invitations of an organisation, newest first.
+pub fn list_invitations(conn: &mut Conn, organization_id: &str, now: Timestamp) -> QueryResult<Vec<Invitation>> {
+    invitations::table
+        .filter(invitations::organization_id.eq(organization_id).and(invitations::expires_at.gt(now)))
+        .filter(invitations::accepted_at.is_null().and(invitations::revoked_at.is_null()))
+        .order(invitations::id.desc())
+        .limit(100)
+        .select(Invitation::as_select())
+        .load(conn)
+}
+
+/// Marks an open invitation as used; 0 rows where it is over.
+pub fn accept_invitation(conn: &mut Conn, id: &str, now: Timestamp) -> QueryResult<usize> {
+    let open = invitations::accepted_at.is_null().and(invitations::revoked_at.is_null()).and(invitations::expires_at.gt(now));
+    diesel::update(invitations::table.find(id).filter(open)).set(invitations::accepted_at.eq(now)).execute(conn)
+}
+
+/// Takes an open invitation of an organisation back; 0 rows where it is over.
+pub fn revoke_invitation(conn: &mut Conn, id: &str, organization_id: &str, now: Timestamp) -> QueryResult<usize> {
+    let open = invitations::organization_id.eq(organization_id).and(invitations::accepted_at.is_null()).and(invitations::revoked_at.is_null());
+    diesel::update(invitations::table.find(id).filter(open)).set(invitations::revoked_at.eq(now)).execute(conn)
+}
+
+/// Inserts a token.
+pub fn insert_token(conn: &mut Conn, token: &ApiToken) -> QueryResult<usize> {
+    diesel::insert_into(api_tokens::table).values(token).execute(conn)
+}
+
+/// A person's tokens in an organisation, newest first.
+pub fn list_tokens(conn: &mut Conn, user_id: &str, organization_id: &str) -> QueryResult<Vec<ApiToken>> {
+    api_tokens::table
+        .filter(api_tokens::user_id.eq(user_id).and(api_tokens::organization_id.eq(organization_id)))
+        .order(api_tokens::id.desc())
+        .limit(100)
+        .select(ApiToken::as_select())
+        .load(conn)
+}
+
+/// Ends a person's token; 0 rows where it is over or another's.
+pub fn revoke_token(conn: &mut Conn, id: &str, user_id: &str, now: Timestamp) -> QueryResult<usize> {
+    let open = api_tokens::user_id.eq(user_id).and(api_tokens::revoked_at.is_null());
+    diesel::update(api_tokens::table.find(id).filter(open)).set(api_tokens::revoked_at.eq(now)).execute(conn)
+}
+
+/// Organisations with their number of members, before an id, newest first.
+pub fn list_organizations(conn: &mut Conn, before: &str, limit: i64) -> QueryResult<Vec<(Organization, i64)>> {
+    use diesel::dsl::count;
+    organizations::table
+        .left_join(memberships::table.on(memberships::organization_id.eq(organizations::id)))
+        .filter(organizations::id.lt(before))
+        .group_by((organizations::id, organizations::kind, organizations::slug, organizations::name_zh, organizations::name_en, organizations::created_at))
+        .order(organizations::id.desc())
+        .limit(limit)
+        .select((Organization::as_select(), count(memberships::user_id.nullable())))
+        .load(conn)
 }

@@ -47,6 +47,7 @@ function tip(data, items) {
   box.append(head);
   for (const item of list) {
     const row = document.createElement("div"), name = document.createElement("span"), dot = document.createElement("i"), value = document.createElement("b");
+    row.className = "plot-row";
     dot.className = `dot-${toneOf(data.series[item.seriesIndex] ?? {}, item.seriesIndex)}`;
     name.append(dot, item.seriesName ?? "");
     value.textContent = number(Array.isArray(item.value) ? item.value[1] : item.value, data.unit);
@@ -152,7 +153,7 @@ async function draw(element) {
 
 const near = new IntersectionObserver((entries) => {
   for (const entry of entries) if (entry.isIntersecting) { near.unobserve(entry.target); draw(entry.target); }
-}, { rootMargin: "200px" });
+}, { rootMargin: "1600px" });
 
 function start(root) {
   for (const [element, { chart }] of charts) if (!element.isConnected) { chart.dispose(); charts.delete(element); }

@@ -1,0 +1,27 @@
+# Pithead: one target per thing people do. The work is in scripts/, which also run on their own.
+.DEFAULT_GOAL := help
+.PHONY: help demo test check bench demo-models fmt
+PORT ?= 8080
+SCALE ?= small
+export PORT SCALE
+
+help: ## This list
+	@awk -F': ## ' '/^[a-z-]+: ## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+demo: ## Build and run the whole system with demo data [PORT=8080] [SCALE=small|ordos]; Ctrl-C ends it
+	@exec scripts/demo.sh
+
+test: ## All tests: SQLite and PostgreSQL, a real browser, real third-party clients
+	@exec scripts/test.sh
+
+check: ## Format, lints, documentation and dependency rules, without running tests
+	@exec scripts/check.sh
+
+bench: ## Speed and memory of a release build, against the limits in docs/OPERATIONS.md
+	@exec scripts/bench.sh
+
+demo-models: ## Train the demo apps' models again from their scripts
+	@exec scripts/demo-models.sh
+
+fmt: ## Format the Rust code
+	@cargo fmt --all

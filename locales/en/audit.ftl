@@ -1,0 +1,12 @@
+audit-title = Audit log
+audit-text = Each record carries the hash of the one before: a change, a gap or a swap shows.
+audit-verify = Verify the chain
+audit-intact = The chain is intact: { $n } records
+audit-broken = The chain is broken at record { $n } ({ $fault })
+audit-number = No.
+audit-at = Time
+audit-action = Action
+audit-subject = Subject
+audit-actor = Actor
+audit-hash = Hash
+audit-filter = Filter

@@ -1,0 +1,1 @@
+chain-inferences = 推理 { $n } 次

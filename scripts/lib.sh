@@ -1,0 +1,76 @@
+# Shared by the scripts next to it; sourced, never run. Bash.
+# Everything a script writes outside the build folder and data/ goes under .cache/.
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+cache=$root/.cache
+target=${CARGO_TARGET_DIR:-$root/target}
+case $target in /*) ;; *) target=$root/$target ;; esac
+
+say() { printf '%s\n' "$*" >&2; }
+die() { say "error: $*"; exit 1; }
+
+# rust_ready: one line for each tool without which nothing can be built.
+rust_ready() {
+  local bad='' version major minor
+  if version=$(rustc --version 2>/dev/null); then
+    version=${version#rustc } version=${version%% *}
+    IFS=. read -r major minor _ <<<"$version"
+    if [ "$major" -lt 1 ] || { [ "$major" -eq 1 ] && [ "$minor" -lt 92 ]; }; then say "error: Rust 1.92 or newer is needed, this is $version (rustup update stable)"; bad=1; fi
+    cargo --version >/dev/null 2>&1 || { say "error: cargo is missing, although rustc is there"; bad=1; }
+  else
+    say "error: Rust is missing: install Rust 1.92 or newer (rustup)"; bad=1
+  fi
+  command -v cc >/dev/null || { say "error: a C compiler (cc) is missing: apt-get install gcc libc6-dev"; bad=1; }
+  command -v python3 >/dev/null || { say "error: python3 is missing: apt-get install python3 python3-pip"; bad=1; }
+  [ -z "$bad" ] || exit 1
+}
+
+# need_debian WHAT... with WHAT = "test command|package": installs the packages whose test fails, or says what to install.
+need_debian() {
+  local pair packages=()
+  for pair in "$@"; do
+    eval "${pair%|*}" >/dev/null 2>&1 || packages+=("${pair##*|}")
+  done
+  [ ${#packages[@]} -gt 0 ] || return 0
+  if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+    say "installing Debian packages: ${packages[*]}"
+    local log; log=$(mktemp)
+    install_debian "${packages[@]}" >"$log" 2>&1 || { tail -n 20 "$log" >&2; say "(all of apt-get's output: $log)"; die "apt-get could not install: ${packages[*]}"; }
+    rm -f "$log"
+  fi
+  local bad=''
+  for pair in "$@"; do
+    eval "${pair%|*}" >/dev/null 2>&1 || { say "error: ${pair##*|} is missing: apt-get install ${pair##*|}"; bad=1; }
+  done
+  [ -z "$bad" ] || exit 1
+}
+
+install_debian() {
+  local name
+  for name in "$@"; do [[ $name =~ ^[a-z0-9][a-z0-9+-]*$ ]] || { echo "not a package name: $name"; return 1; }; done # apt-get takes other words as patterns
+  export DEBIAN_FRONTEND=noninteractive
+  apt-get update -q || return
+  case " $* " in *' postgresql '*)
+    # Debian's package would otherwise create a cluster and start it on port 5432; tests start their own.
+    apt-get install -y -q --no-install-recommends postgresql-common || return
+    sed -i 's/^#\?create_main_cluster *=.*/create_main_cluster = false/' /etc/postgresql-common/createcluster.conf || return ;;
+  esac
+  apt-get install -y -q --no-install-recommends "$@"
+}
+
+# free_port: a TCP port of 127.0.0.1 that nobody uses at this moment.
+free_port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
+
+# python_tools [LIST NAME]: a venv .cache/NAME with the packages of LIST, by default those of the tests; prints its interpreter.
+python_tools() {
+  local list=${1:-scripts/test-requirements.txt} venv=$cache/${2:-venv} stamp
+  stamp=$(sha256sum <"$root/$list")$(python3 --version)
+  if [ "$(cat "$venv/.stamp" 2>/dev/null)" != "$stamp" ]; then
+    say "installing Python packages of $list into .cache/${2:-venv}"
+    rm -rf "$venv"; mkdir -p "$cache"
+    python3 -m venv "$venv" >&2 || die "python3 -m venv failed: apt-get install python3-venv"
+    "$venv/bin/python" -m pip --disable-pip-version-check --no-input install -q --only-binary=:all: -r "$root/$list" >&2 || die "pip could not install $list"
+    printf %s "$stamp" >"$venv/.stamp"
+  fi
+  printf '%s\n' "$venv/bin/python"
+}

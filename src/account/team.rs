@@ -1,0 +1,174 @@
+//! Colleagues: members, invitations by link.
+
+use chrono::TimeDelta;
+use serde_json::json;
+
+use super::model::{Invitation, Membership, TeamMember, valid_email};
+use super::{service, store};
+use crate::app::App;
+use crate::audit;
+use crate::auth::policy::{self, Action};
+use crate::auth::{Actor, OrgKind, Role, password};
+use crate::error::{Error, Faults, QueryResultExt as _, Result, exactly_one};
+use crate::ids;
+
+/// Days an invitation is good for.
+const INVITATION_DAYS: i64 = 7;
+
+/// Members and open invitations of the actor's organisation.
+pub async fn list(app: &App, actor: &Actor) -> Result<(Vec<TeamMember>, Vec<Invitation>)> {
+    let organization_id = policy::require(actor, Action::ViewTeam)?.organization_id.clone();
+    let now = app.clock.now();
+    app.db.read(move |conn| Ok((store::list_members(conn, &organization_id)?, store::list_invitations(conn, &organization_id, now)?))).await
+}
+
+/// Invites a colleague; gives the secret part of the link, which is shown once.
+///
+/// # Errors
+/// Wrong fields: `email-invalid`, `role-invalid` (not a role of this kind of organisation).
+pub async fn invite(app: &App, actor: &Actor, email: &str, role: &str) -> Result<String> {
+    let person = policy::require(actor, Action::ManageTeam)?;
+    let mut faults = Faults::default();
+    let email = email.trim().to_lowercase();
+    if !valid_email(&email) {
+        faults.add("email", "email-invalid");
+    }
+    let role = role.parse::<Role>().ok().filter(|r| Role::of(person.kind).contains(r));
+    if role.is_none() {
+        faults.add("role", "role-invalid");
+    }
+    faults.check()?;
+    let Some(role) = role else { return Err(Error::field("role", "role-invalid")) };
+    let (secret, now) = (ids::secret(), app.clock.now());
+    let invitation = Invitation {
+        id: ids::new("inv"),
+        organization_id: person.organization_id.clone(),
+        email,
+        role,
+        token_hash: ids::hash_secret(&secret),
+        invited_by: person.user_id.clone(),
+        created_at: now,
+        expires_at: now.plus(TimeDelta::days(INVITATION_DAYS)),
+        accepted_at: None,
+        revoked_at: None,
+    };
+    let actor = actor.clone();
+    app.db
+        .write(move |conn| {
+            store::insert_invitation(conn, &invitation)?;
+            audit::record(conn, now, &actor, "member.invited", &invitation.id, &json!({"email": invitation.email, "role": role}))
+        })
+        .await?;
+    Ok(secret)
+}
+
+/// Takes an open invitation back.
+pub async fn revoke_invitation(app: &App, actor: &Actor, id: String) -> Result<()> {
+    let organization_id = policy::require(actor, Action::ManageTeam)?.organization_id.clone();
+    let (actor, now) = (actor.clone(), app.clock.now());
+    app.db
+        .write(move |conn| {
+            exactly_one(store::revoke_invitation(conn, &id, &organization_id, now)?, "invitation-over")?;
+            audit::record(conn, now, &actor, "invitation.revoked", &id, &json!({}))
+        })
+        .await
+}
+
+/// Removes a colleague from the organisation and ends their sessions. Nobody removes themselves, so an owner always remains.
+pub async fn remove(app: &App, actor: &Actor, user_id: String) -> Result<()> {
+    let person = policy::require(actor, Action::ManageTeam)?;
+    if person.user_id == user_id {
+        return Err(Error::conflict("not-yourself"));
+    }
+    let (organization_id, actor, now) = (person.organization_id.clone(), actor.clone(), app.clock.now());
+    app.db
+        .write(move |conn| {
+            if store::delete_membership(conn, &organization_id, &user_id)? == 0 {
+                return Err(Error::not_found("person"));
+            }
+            store::revoke_sessions_for(conn, &user_id, &organization_id, now)?;
+            audit::record(conn, now, &actor, "member.removed", &user_id, &json!({"organization": organization_id}))
+        })
+        .await
+}
+
+/// What an invitation link shows.
+#[derive(Debug, Clone)]
+pub struct InvitationInfo {
+    /// Who is invited.
+    pub email: String,
+    /// As what.
+    pub role: Role,
+    /// Names of the organisation, zh and en.
+    pub organization: (String, String),
+    /// What it is.
+    pub kind: OrgKind,
+    /// Whether the address has an account, which then signs in instead of choosing a password.
+    pub known: bool,
+}
+
+/// The invitation of a link.
+///
+/// # Errors
+/// `invitation` (unknown), `invitation-over` (used, taken back or expired).
+pub async fn find_invitation(app: &App, secret: &str) -> Result<InvitationInfo> {
+    let (hash, now) = (ids::hash_secret(secret), app.clock.now());
+    app.db
+        .read(move |conn| {
+            let invitation = store::get_invitation(conn, &hash).or_not_found("invitation")?;
+            if !invitation.open_at(now) {
+                return Err(Error::gone("invitation-over"));
+            }
+            let organization = store::get_organization(conn, &invitation.organization_id)?;
+            let known = store::find_user_by_email(conn, &invitation.email)?.is_some();
+            Ok(InvitationInfo {
+                email: invitation.email,
+                role: invitation.role,
+                organization: (organization.name_zh, organization.name_en),
+                kind: organization.kind,
+                known,
+            })
+        })
+        .await
+}
+
+/// Accepts an invitation: a new person chooses name and password, a known one proves theirs.
+pub async fn accept(app: &App, secret: &str, name: &str, password: String) -> Result<()> {
+    let info = find_invitation(app, secret).await?;
+    let known = {
+        let email = info.email.clone();
+        app.db.read(move |conn| Ok(store::find_user_by_email(conn, &email)?)).await?
+    };
+    let new = match &known {
+        Some(user) => {
+            if !password::verify(password, Some(user.password_hash.clone())).await? {
+                return Err(Error::unauthenticated("wrong-password"));
+            }
+            None
+        }
+        None => {
+            let mut faults = Faults::default();
+            let user = service::new_user(app, &mut faults, &info.email, name, &password);
+            faults.check()?;
+            Some(user.with_password(password).await?)
+        }
+    };
+    let (hash, now) = (ids::hash_secret(secret), app.clock.now());
+    app.db
+        .write(move |conn| {
+            let invitation = store::get_invitation(conn, &hash).or_not_found("invitation")?;
+            exactly_one(store::accept_invitation(conn, &invitation.id, now)?, "invitation-over")?;
+            let user_id = match (new, known) {
+                (Some(user), _) => service::insert_member(conn, user, &invitation.organization_id, invitation.role, now)?,
+                (None, Some(user)) => {
+                    let membership =
+                        Membership { organization_id: invitation.organization_id.clone(), user_id: user.id, role: invitation.role, created_at: now };
+                    store::insert_membership(conn, &membership).or_conflict("already-a-member")?;
+                    membership.user_id
+                }
+                (None, None) => return Err(Error::not_found("invitation")),
+            };
+            audit::record(conn, now, &Actor::System, "invitation.accepted", &user_id, &json!({"invitation": invitation.id, "role": invitation.role}))
+        })
+        .await
+}

@@ -1,0 +1,119 @@
+//! Accounts on both backends.
+
+use chrono::TimeDelta;
+
+use super::{service, team, tokens};
+use crate::auth::{Actor, Role};
+use crate::error::Kind;
+use crate::testing::{self, PASSWORD, each_backend};
+
+#[tokio::test]
+async fn signing_in_gives_a_session_that_ends() {
+    each_backend(|app| async move {
+        let owner = testing::vendor(&app, "acme").await;
+        let cookie = service::sign_in(&app, "Owner@ACME.example ", PASSWORD.into(), "10.0.0.1", "test").await.unwrap();
+        let actor = service::authenticate_session(&app, &cookie).await.unwrap();
+        assert_eq!(actor.label(), owner.label());
+        service::sign_out(&app, &actor).await.unwrap();
+        assert!(matches!(service::authenticate_session(&app, &cookie).await.unwrap(), Actor::Anonymous));
+        let cookie = service::sign_in(&app, "owner@acme.example", PASSWORD.into(), "10.0.0.1", "test").await.unwrap();
+        app.clock.advance(TimeDelta::hours(service::SESSION_HOURS) + TimeDelta::seconds(1));
+        assert!(matches!(service::authenticate_session(&app, &cookie).await.unwrap(), Actor::Anonymous));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn wrong_passwords_are_throttled_by_account() {
+    each_backend(|app| async move {
+        testing::vendor(&app, "acme").await;
+        for _ in 0..5 {
+            let error = service::sign_in(&app, "owner@acme.example", "wrong password".into(), "10.0.0.1", "t").await.unwrap_err();
+            assert_eq!(error.code, "wrong-password");
+        }
+        let error = service::sign_in(&app, "owner@acme.example", PASSWORD.into(), "10.0.0.2", "t").await.unwrap_err();
+        assert_eq!((error.code, error.kind), ("sign-in-throttled", Kind::RateLimited));
+        app.clock.advance(TimeDelta::minutes(16));
+        service::sign_in(&app, "owner@acme.example", PASSWORD.into(), "10.0.0.2", "t").await.unwrap();
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_address_or_slug_belongs_to_one() {
+    each_backend(|app| async move {
+        testing::vendor(&app, "acme").await;
+        let input = |email: &str, slug: &str| service::SignUp {
+            email: email.into(),
+            name: "<script>alert(1)</script>".into(),
+            password: PASSWORD.into(),
+            kind: "operator".into(),
+            slug: slug.into(),
+            name_zh: "矿".into(),
+            name_en: String::new(),
+        };
+        assert_eq!(service::sign_up(&app, input("x@y.cn", "acme")).await.unwrap_err().code, "slug-taken");
+        assert_eq!(service::sign_up(&app, input("owner@acme.example", "other")).await.unwrap_err().code, "email-taken");
+        // Nothing half-stored: the slug of the refused sign-up is still free.
+        service::sign_up(&app, input("x@y.cn", "other")).await.unwrap();
+        let bad = service::SignUp { kind: "platform".into(), ..input("p@y.cn", "plat") };
+        assert_eq!(service::sign_up(&app, bad).await.unwrap_err().fields[0].field, "kind");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_invitation_is_used_once() {
+    each_backend(|app| async move {
+        let owner = testing::operator(&app, "mine").await;
+        let secret = team::invite(&app, &owner, "new@mine.example", "deployer").await.unwrap();
+        team::accept(&app, &secret, "New", PASSWORD.into()).await.unwrap();
+        assert_eq!(team::accept(&app, &secret, "Again", PASSWORD.into()).await.unwrap_err().code, "invitation-over");
+        let (members, open) = team::list(&app, &owner).await.unwrap();
+        assert_eq!((members.len(), open.len()), (2, 0));
+        let late = team::invite(&app, &owner, "late@mine.example", "member").await.unwrap();
+        app.clock.advance(TimeDelta::days(8));
+        assert_eq!(team::find_invitation(&app, &late).await.unwrap_err().code, "invitation-over");
+        assert_eq!(team::invite(&app, &owner, "x@mine.example", "moderator").await.unwrap_err().fields[0].code, "role-invalid");
+        let deployer = testing::member(&app, &owner.person().unwrap().organization_id, Role::Deployer, "d@mine.example").await;
+        assert_eq!(team::invite(&app, &deployer, "x@mine.example", "member").await.unwrap_err().kind, Kind::Forbidden);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn tokens_are_scoped_and_end() {
+    each_backend(|app| async move {
+        let owner = testing::vendor(&app, "acme").await;
+        let text = tokens::create(&app, &owner, "ci", &["publish"], 10).await.unwrap();
+        let actor = service::authenticate_token(&app, &text).await.unwrap();
+        assert_eq!(team::list(&app, &actor).await.unwrap_err().code, "token-scope");
+        assert_eq!(tokens::create(&app, &actor, "more", &["read"], 10).await.unwrap_err().code, "token-scope");
+        app.clock.advance(TimeDelta::days(11));
+        assert_eq!(service::authenticate_token(&app, &text).await.unwrap_err().code, "token-invalid");
+        assert_eq!(tokens::create(&app, &owner, "", &["nonsense"], 0).await.unwrap_err().fields.len(), 3);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn decisions_are_chained_and_damage_shows() {
+    use crate::audit::{model::ChainVerdict, service::verify};
+    use diesel::prelude::*;
+    each_backend(|app| async move {
+        let owner = testing::vendor(&app, "acme").await;
+        tokens::create(&app, &owner, "ci", &["publish"], 10).await.unwrap();
+        testing::operator(&app, "mine").await;
+        assert_eq!(verify(&app.db).await.unwrap(), ChainVerdict::Intact { records: 3 });
+        app.db
+            .write(|conn| {
+                use crate::db::schema::audit_records::dsl;
+                diesel::update(dsl::audit_records.find(2i64)).set(dsl::detail.eq("{}")).execute(conn)?;
+                Ok(())
+            })
+            .await
+            .unwrap();
+        assert_eq!(verify(&app.db).await.unwrap(), ChainVerdict::Broken { sequence: 2, fault: "hash" });
+    })
+    .await;
+}

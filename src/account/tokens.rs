@@ -1,0 +1,75 @@
+//! API tokens: shown once, stored hashed, scoped, expiring.
+
+use chrono::TimeDelta;
+use serde_json::json;
+
+use super::model::ApiToken;
+use super::store;
+use crate::app::App;
+use crate::audit;
+use crate::auth::policy::{self, Action, Scope};
+use crate::auth::{Actor, token};
+use crate::error::{Faults, Result, exactly_one};
+use crate::ids;
+
+/// Longest life in days.
+const MAX_DAYS: i64 = 366;
+
+/// The person's tokens in their organisation, newest first.
+pub async fn list(app: &App, actor: &Actor) -> Result<Vec<ApiToken>> {
+    let person = policy::require(actor, Action::ManageTokens)?;
+    let (user_id, organization_id) = (person.user_id.clone(), person.organization_id.clone());
+    app.db.read(move |conn| Ok(store::list_tokens(conn, &user_id, &organization_id)?)).await
+}
+
+/// Makes a token; gives its text, which is never shown again.
+///
+/// # Errors
+/// Wrong fields: `name`, `scopes` (`choose-one`), `days`.
+pub async fn create(app: &App, actor: &Actor, name: &str, scopes: &[&str], days: i64) -> Result<String> {
+    let person = policy::require(actor, Action::ManageTokens)?;
+    let mut faults = Faults::default();
+    let name = faults.text("name", name, 1, 60);
+    let scopes: Vec<Scope> = scopes.iter().filter_map(|s| s.parse().ok()).collect();
+    if scopes.is_empty() {
+        faults.add("scopes", "choose-one");
+    }
+    if !(1..=MAX_DAYS).contains(&days) {
+        faults.add_with("days", "out-of-range", "max", MAX_DAYS);
+    }
+    faults.check()?;
+    let (text, token_hash) = token::new();
+    let now = app.clock.now();
+    let row = ApiToken {
+        id: ids::new("tok"),
+        organization_id: person.organization_id.clone(),
+        user_id: person.user_id.clone(),
+        name,
+        token_hash,
+        scopes: scopes.iter().map(|s| s.as_str()).collect::<Vec<_>>().join(" "),
+        created_at: now,
+        expires_at: now.plus(TimeDelta::days(days)),
+        used_at: None,
+        revoked_at: None,
+    };
+    let actor = actor.clone();
+    app.db
+        .write(move |conn| {
+            store::insert_token(conn, &row)?;
+            audit::record(conn, now, &actor, "token.created", &row.id, &json!({"scopes": row.scopes}))
+        })
+        .await?;
+    Ok(text)
+}
+
+/// Ends a token of the person.
+pub async fn revoke(app: &App, actor: &Actor, id: String) -> Result<()> {
+    let user_id = policy::require(actor, Action::ManageTokens)?.user_id.clone();
+    let (actor, now) = (actor.clone(), app.clock.now());
+    app.db
+        .write(move |conn| {
+            exactly_one(store::revoke_token(conn, &id, &user_id, now)?, "token-over")?;
+            audit::record(conn, now, &actor, "token.revoked", &id, &json!({}))
+        })
+        .await
+}

@@ -1,0 +1,113 @@
+//! Pages of accounts.
+
+use askama::Template;
+
+use super::model::{Invitation, TeamMember};
+use super::team::InvitationInfo;
+use crate::auth::Role;
+use crate::http::page::{FormErrors, Page};
+
+/// `/sign-up`.
+#[derive(Template)]
+#[template(path = "account/sign_up.html")]
+pub struct SignUpPage {
+    pub page: Page,
+    pub form: super::service::SignUp,
+    pub errors: FormErrors,
+}
+
+/// `/sign-in`.
+#[derive(Template)]
+#[template(path = "account/sign_in.html")]
+pub struct SignInPage {
+    pub page: Page,
+    pub email: String,
+    pub next: String,
+    pub errors: FormErrors,
+}
+
+/// `/invitations/{secret}`.
+#[derive(Template)]
+#[template(path = "account/invitation.html")]
+pub struct InvitationPage {
+    pub page: Page,
+    pub info: InvitationInfo,
+    pub organization: String,
+    pub name: String,
+    pub errors: FormErrors,
+}
+
+/// One session as listed.
+pub struct SessionRow {
+    pub user_agent: String,
+    pub address: String,
+    pub since: String,
+    pub current: bool,
+}
+
+/// `/account`.
+#[derive(Template)]
+#[template(path = "account/account.html")]
+pub struct AccountPage {
+    pub page: Page,
+    pub name: String,
+    pub email: String,
+    pub organization: String,
+    pub role: Role,
+    pub sessions: Vec<SessionRow>,
+}
+
+/// `/account/team`.
+#[derive(Template)]
+#[template(path = "account/team.html")]
+pub struct TeamPage {
+    pub page: Page,
+    pub members: Vec<TeamMember>,
+    pub invitations: Vec<Invitation>,
+    pub roles: Vec<Role>,
+    pub may_manage: bool,
+    pub own_id: String,
+    pub email: String,
+    pub link: Option<String>,
+    pub errors: FormErrors,
+}
+
+/// One token as listed.
+pub struct TokenRow {
+    pub id: String,
+    pub name: String,
+    pub scopes: String,
+    pub created: String,
+    pub expires: String,
+    pub over: bool,
+}
+
+/// `/account/tokens`.
+#[derive(Template)]
+#[template(path = "account/tokens.html")]
+pub struct TokensPage {
+    pub page: Page,
+    pub tokens: Vec<TokenRow>,
+    pub name: String,
+    pub days: String,
+    pub fresh: Option<String>,
+    pub errors: FormErrors,
+}
+
+/// One organisation as listed to administrators.
+pub struct OrganizationRow {
+    pub name: String,
+    pub slug: String,
+    pub kind: String,
+    pub members: i64,
+    pub since: String,
+}
+
+/// `/admin/people`.
+#[derive(Template)]
+#[template(path = "account/people.html")]
+pub struct PeoplePage {
+    pub page: Page,
+    pub organizations: Vec<OrganizationRow>,
+    pub next: Option<String>,
+}

@@ -1,0 +1,108 @@
+//! Support of unit tests: each test body runs on SQLite and, where `TEST_POSTGRES_URL` is set (`make test` sets it), on PostgreSQL in a
+//! schema of its own. People and organisations are made through the account service, as users make them.
+
+use std::future::Future;
+use std::path::PathBuf;
+
+use diesel::connection::SimpleConnection as _;
+
+use crate::account::service::{self as account, SignUp};
+use crate::app::App;
+use crate::auth::{Actor, OrgKind, Role};
+use crate::clock::Clock;
+use crate::config::Settings;
+use crate::db::{Db, Location, Timestamp};
+
+/// A folder that goes with the test.
+struct Folder(PathBuf);
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+fn settings(folder: &std::path::Path) -> Settings {
+    let mut settings = Settings::default();
+    settings.data_dir.0 = folder.to_owned();
+    settings.server.listen = "127.0.0.1:0".into();
+    settings.server.edge_listen = "127.0.0.1:0".into();
+    settings
+}
+
+/// Runs the body on each backend. The clock stands at 2026-01-01 until the body moves it.
+pub async fn each_backend<F, Fut>(body: F)
+where
+    F: Fn(App) -> Fut,
+    Fut: Future<Output = ()>,
+{
+    let clock = || Clock::manual(Timestamp::from_unix(1_767_225_600));
+    let folder = Folder(std::env::temp_dir().join(crate::ids::new("pithead-test")));
+    let mut lite = settings(&folder.0);
+    lite.database.url = format!("sqlite:{}", folder.0.join("test.db").display());
+    body(App::open(lite, clock()).unwrap()).await;
+
+    #[expect(clippy::disallowed_methods, reason = "the test command passes its database here")]
+    let Ok(url) = std::env::var("TEST_POSTGRES_URL") else { return };
+    let folder = Folder(std::env::temp_dir().join(crate::ids::new("pithead-test")));
+    let schema = crate::ids::new("t");
+    let admin = Db::open(&Location::parse(&url).unwrap(), 2).unwrap();
+    admin.blocking().unwrap().batch_execute(&format!("CREATE SCHEMA {schema}")).unwrap();
+    let mut postgres = settings(&folder.0);
+    let separator = if url.contains('?') { '&' } else { '?' };
+    postgres.database.url = format!("{url}{separator}options=-c%20search_path%3D{schema}");
+    body(App::open(postgres, clock()).unwrap()).await;
+    admin.blocking().unwrap().batch_execute(&format!("DROP SCHEMA {schema} CASCADE")).unwrap();
+}
+
+/// The password of everyone in tests.
+pub const PASSWORD: &str = "a lamp in the dark";
+
+async fn organization(app: &App, kind: OrgKind, slug: &str) -> Actor {
+    let input = SignUp {
+        email: format!("owner@{slug}.example"),
+        name: format!("Owner of {slug}"),
+        password: PASSWORD.into(),
+        kind: kind.as_str().into(),
+        slug: slug.into(),
+        name_zh: format!("{slug} 公司"),
+        name_en: format!("{slug} Ltd"),
+    };
+    let (user_id, organization_id) = match kind {
+        OrgKind::Platform => account::create_platform(app, input, Role::Administrator).await.unwrap(),
+        _ => account::sign_up(app, input).await.unwrap(),
+    };
+    account::actor_for(app, &user_id, &organization_id).await.unwrap()
+}
+
+/// The owner of a new vendor.
+pub async fn vendor(app: &App, slug: &str) -> Actor {
+    organization(app, OrgKind::Vendor, slug).await
+}
+
+/// The owner of a new operator.
+pub async fn operator(app: &App, slug: &str) -> Actor {
+    organization(app, OrgKind::Operator, slug).await
+}
+
+/// A person of the platform with a role. The platform organisation is made with the first.
+pub async fn platform(app: &App, role: Role) -> Actor {
+    let slug = "platform";
+    let known = app.db.read(move |conn| Ok(crate::account::store::find_organization_by_slug(conn, slug)?)).await.unwrap();
+    let organization_id = match known {
+        Some(organization) => organization.id,
+        None => organization(app, OrgKind::Platform, slug).await.person().unwrap().organization_id.clone(),
+    };
+    member(app, &organization_id, role, &format!("{role}@platform.example")).await
+}
+
+/// A further person of an organisation.
+pub async fn member(app: &App, organization_id: &str, role: Role, email: &str) -> Actor {
+    let user_id = account::add_member(app, organization_id, role, email, email, PASSWORD).await.unwrap();
+    account::actor_for(app, &user_id, organization_id).await.unwrap()
+}
+
+/// Runs jobs until none is due.
+pub async fn drain_jobs(app: &App) {
+    while crate::jobs::run_one(app).await.unwrap() {}
+}
