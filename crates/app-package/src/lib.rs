@@ -1,1 +1,17 @@
-//! placeholder
+//! The app format of Pithead, shared by server, command line and edge node.
+//!
+//! Pure: no IO beyond the bytes passed in, no clock, no randomness. Everything read here is hostile until it has been
+//! validated; all inputs are bounded and no input makes this crate panic.
+
+pub mod digest;
+pub mod dsse;
+pub mod fault;
+pub mod keys;
+pub mod license;
+pub mod manifest;
+pub mod margo;
+pub mod oci;
+pub mod path;
+pub mod validate;
+
+pub use fault::Fault;

@@ -1,0 +1,298 @@
+//! DSSE envelopes (secure-systems-lab/dsse v1) around in-toto Statements: the platform's signature on a release.
+//!
+//! Only Ed25519. A signature covers the pre-authentication encoding [`pae`], never the bare payload.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE};
+use ed25519_dalek::{Signature, Signer as _, SigningKey};
+use serde::{Deserialize, Serialize};
+
+use crate::digest::Digest;
+use crate::keys::KeySet;
+
+/// Payload type of in-toto statements.
+pub const IN_TOTO_TYPE: &str = "application/vnd.in-toto+json";
+/// `_type` of an in-toto Statement v1.
+pub const STATEMENT_TYPE: &str = "https://in-toto.io/Statement/v1";
+/// `predicateType` of [`ReleaseStatement`].
+pub const PREDICATE_TYPE: &str = "urn:pithead:release:v1";
+/// Longest envelope that is read, in bytes.
+pub const MAX_ENVELOPE_BYTES: usize = 64 * 1024;
+/// Most signatures that are looked at.
+const MAX_SIGNATURES: usize = 16;
+
+/// A signed payload.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Envelope {
+    /// Media type of the payload.
+    #[serde(rename = "payloadType")]
+    pub payload_type: String,
+    /// Base64 of the payload.
+    pub payload: String,
+    /// At least one.
+    pub signatures: Vec<EnvelopeSignature>,
+}
+
+/// One signature of an envelope.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EnvelopeSignature {
+    /// Key id, a hint for finding the key.
+    #[serde(default)]
+    pub keyid: String,
+    /// Base64 of the 64 signature bytes.
+    pub sig: String,
+}
+
+/// An envelope or its statement is not acceptable.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum DsseError {
+    /// Not JSON of an envelope, too long, or base64 that does not decode.
+    #[error("not a DSSE envelope")]
+    Malformed,
+    /// No signature names a key of the set.
+    #[error("signed with a key that is not trusted here")]
+    UnknownKey,
+    /// A known key's signature does not fit.
+    #[error("the signature does not fit")]
+    BadSignature,
+    /// The signed payload is not a release statement.
+    #[error("the signed payload is not a release statement")]
+    NotAStatement,
+}
+
+impl DsseError {
+    /// Stable error code.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Malformed => "signature-malformed",
+            Self::UnknownKey => "signature-unknown-key",
+            Self::BadSignature => "signature-invalid",
+            Self::NotAStatement => "signature-not-a-release",
+        }
+    }
+}
+
+impl Envelope {
+    /// Reads an envelope from JSON.
+    pub fn parse(bytes: &[u8]) -> Result<Self, DsseError> {
+        if bytes.len() > MAX_ENVELOPE_BYTES {
+            return Err(DsseError::Malformed);
+        }
+        serde_json::from_slice(bytes).map_err(|_| DsseError::Malformed)
+    }
+
+    /// The JSON that is stored.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        serde_json::to_vec(self).unwrap_or_default()
+    }
+}
+
+/// Pre-authentication encoding: `DSSEv1 LEN(type) type LEN(body) body`.
+pub fn pae(payload_type: &str, payload: &[u8]) -> Vec<u8> {
+    let mut out = format!("DSSEv1 {} {payload_type} {} ", payload_type.len(), payload.len()).into_bytes();
+    out.extend_from_slice(payload);
+    out
+}
+
+/// Signs a payload.
+pub fn sign(payload_type: &str, payload: &[u8], keyid: &str, key: &SigningKey) -> Envelope {
+    let signature = key.sign(&pae(payload_type, payload));
+    Envelope {
+        payload_type: payload_type.to_owned(),
+        payload: STANDARD.encode(payload),
+        signatures: vec![EnvelopeSignature { keyid: keyid.to_owned(), sig: STANDARD.encode(signature.to_bytes()) }],
+    }
+}
+
+/// The payload, when at least one signature by a key of the set fits. The caller checks the payload type.
+pub fn verify(envelope: &Envelope, keys: &KeySet) -> Result<Vec<u8>, DsseError> {
+    let payload = decode(&envelope.payload).ok_or(DsseError::Malformed)?;
+    let message = pae(&envelope.payload_type, &payload);
+    let mut known = false;
+    for signature in envelope.signatures.iter().take(MAX_SIGNATURES) {
+        let Some(key) = keys.get(&signature.keyid) else { continue };
+        known = true;
+        let bytes = decode(&signature.sig).ok_or(DsseError::Malformed)?;
+        let parsed = Signature::from_slice(&bytes).map_err(|_| DsseError::Malformed)?;
+        if key.verify_strict(&message, &parsed).is_ok() {
+            return Ok(payload);
+        }
+    }
+    Err(if known { DsseError::BadSignature } else { DsseError::UnknownKey })
+}
+
+/// Both alphabets are allowed by the DSSE specification.
+fn decode(text: &str) -> Option<Vec<u8>> {
+    STANDARD.decode(text).or_else(|_| URL_SAFE.decode(text)).ok()
+}
+
+/// What the platform signs when it publishes a release.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReleaseStatement {
+    /// Digest of the release's OCI manifest.
+    pub digest: Digest,
+    /// Vendor slug.
+    pub vendor: String,
+    /// App slug.
+    pub app: String,
+    /// Version of the release.
+    pub version: semver::Version,
+    /// Outcome of the review, for example `approved`.
+    pub verdict: String,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Statement {
+    #[serde(rename = "_type")]
+    kind: String,
+    subject: Vec<Subject>,
+    #[serde(rename = "predicateType")]
+    predicate_type: String,
+    predicate: Predicate,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Subject {
+    name: String,
+    digest: std::collections::BTreeMap<String, String>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Predicate {
+    vendor: String,
+    app: String,
+    version: semver::Version,
+    verdict: String,
+}
+
+impl ReleaseStatement {
+    /// The in-toto Statement v1; the same bytes for the same values.
+    pub fn to_payload(&self) -> Vec<u8> {
+        let statement = Statement {
+            kind: STATEMENT_TYPE.to_owned(),
+            subject: vec![Subject {
+                name: format!("{}/{}", self.vendor, self.app),
+                digest: [(self.digest.algorithm().to_owned(), self.digest.hex().to_owned())].into(),
+            }],
+            predicate_type: PREDICATE_TYPE.to_owned(),
+            predicate: Predicate {
+                vendor: self.vendor.clone(),
+                app: self.app.clone(),
+                version: self.version.clone(),
+                verdict: self.verdict.clone(),
+            },
+        };
+        serde_json::to_vec(&statement).unwrap_or_default()
+    }
+
+    /// Reads a statement; exactly one subject, named as the predicate says.
+    pub fn from_payload(payload: &[u8]) -> Result<Self, DsseError> {
+        let statement: Statement = serde_json::from_slice(payload).map_err(|_| DsseError::NotAStatement)?;
+        let [subject] = statement.subject.as_slice() else { return Err(DsseError::NotAStatement) };
+        let Predicate { vendor, app, version, verdict } = statement.predicate;
+        let right_kind = statement.kind == STATEMENT_TYPE && statement.predicate_type == PREDICATE_TYPE;
+        if !right_kind || subject.name != format!("{vendor}/{app}") {
+            return Err(DsseError::NotAStatement);
+        }
+        let hex = subject.digest.get("sha256").ok_or(DsseError::NotAStatement)?;
+        let digest = Digest::parse(&format!("sha256:{hex}")).map_err(|_| DsseError::NotAStatement)?;
+        Ok(Self { digest, vendor, app, version, verdict })
+    }
+
+    /// The signed envelope of this statement.
+    pub fn sign(&self, keyid: &str, key: &SigningKey) -> Envelope {
+        sign(IN_TOTO_TYPE, &self.to_payload(), keyid, key)
+    }
+
+    /// Verifies an envelope and reads its statement.
+    pub fn verify(envelope: &Envelope, keys: &KeySet) -> Result<Self, DsseError> {
+        let payload = verify(envelope, keys)?;
+        if envelope.payload_type != IN_TOTO_TYPE {
+            return Err(DsseError::NotAStatement);
+        }
+        Self::from_payload(&payload)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn setup() -> (SigningKey, String, KeySet, ReleaseStatement) {
+        let key = SigningKey::from_bytes(&[3; 32]);
+        let mut keys = KeySet::new();
+        let kid = keys.insert(key.verifying_key());
+        let statement = ReleaseStatement {
+            digest: Digest::of(b"manifest"),
+            vendor: "deepseam".into(),
+            app: "belt-watch".into(),
+            version: semver::Version::new(1, 2, 0),
+            verdict: "approved".into(),
+        };
+        (key, kid, keys, statement)
+    }
+
+    #[test]
+    fn pae_is_the_specification_example() {
+        assert_eq!(pae("http://example.com/HelloWorld", b"hello world"), b"DSSEv1 29 http://example.com/HelloWorld 11 hello world");
+        assert_eq!(pae("", b""), b"DSSEv1 0  0 ");
+        assert_eq!(pae("煤", b"x"), "DSSEv1 3 煤 1 x".as_bytes(), "lengths are bytes");
+    }
+
+    #[test]
+    fn statement_signs_and_verifies_through_json() {
+        let (key, kid, keys, statement) = setup();
+        let envelope = Envelope::parse(&statement.sign(&kid, &key).to_bytes()).unwrap();
+        assert_eq!(ReleaseStatement::verify(&envelope, &keys).unwrap(), statement);
+    }
+
+    #[test]
+    fn payload_is_in_toto_v1() {
+        let (_, _, _, statement) = setup();
+        let json: serde_json::Value = serde_json::from_slice(&statement.to_payload()).unwrap();
+        assert_eq!(json["_type"], STATEMENT_TYPE);
+        assert_eq!(json["subject"][0]["name"], "deepseam/belt-watch");
+        assert_eq!(json["subject"][0]["digest"]["sha256"], Digest::of(b"manifest").hex());
+        assert_eq!(json["predicate"]["version"], "1.2.0");
+    }
+
+    #[test]
+    fn tampering_is_seen() {
+        let (key, kid, keys, statement) = setup();
+        let good = statement.sign(&kid, &key);
+        let changed = Envelope { payload: STANDARD.encode(b"{}"), ..good.clone() };
+        assert_eq!(verify(&changed, &keys), Err(DsseError::BadSignature));
+        let retyped = Envelope { payload_type: "text/plain".into(), ..good.clone() };
+        assert_eq!(verify(&retyped, &keys), Err(DsseError::BadSignature));
+        let mut stranger = good.clone();
+        stranger.signatures[0].keyid = "someone".into();
+        assert_eq!(verify(&stranger, &keys), Err(DsseError::UnknownKey));
+        let unsigned = Envelope { signatures: vec![], ..good.clone() };
+        assert_eq!(verify(&unsigned, &keys), Err(DsseError::UnknownKey));
+        let mut short = good.clone();
+        short.signatures[0].sig = "AAAA".into();
+        assert_eq!(verify(&short, &keys), Err(DsseError::Malformed));
+        let garbage = Envelope { payload: "%%%".into(), ..good };
+        assert_eq!(verify(&garbage, &keys), Err(DsseError::Malformed));
+    }
+
+    #[test]
+    fn one_good_signature_among_strangers_is_enough() {
+        let (key, kid, keys, statement) = setup();
+        let mut envelope = statement.sign(&kid, &key);
+        envelope.signatures.insert(0, EnvelopeSignature { keyid: "stranger".into(), sig: "AAAA".into() });
+        assert!(verify(&envelope, &keys).is_ok());
+    }
+
+    #[test]
+    fn signed_but_not_a_release() {
+        let (key, kid, keys, statement) = setup();
+        let other = sign("text/plain", &statement.to_payload(), &kid, &key);
+        assert_eq!(ReleaseStatement::verify(&other, &keys), Err(DsseError::NotAStatement));
+        let lying = String::from_utf8(statement.to_payload()).unwrap().replace("deepseam/belt-watch", "deepseam/other");
+        let envelope = sign(IN_TOTO_TYPE, lying.as_bytes(), &kid, &key);
+        assert_eq!(ReleaseStatement::verify(&envelope, &keys), Err(DsseError::NotAStatement));
+        assert_eq!(Envelope::parse(b"[1]"), Err(DsseError::Malformed));
+        assert_eq!(Envelope::parse(&vec![b' '; MAX_ENVELOPE_BYTES + 1]), Err(DsseError::Malformed));
+    }
+}
