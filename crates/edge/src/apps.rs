@@ -57,7 +57,7 @@ impl Apps {
     /// By deployment id, full name or last part of the name; of several the first by id.
     pub fn find(&self, name: &str) -> Option<Arc<Running>> {
         let apps = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        apps.get(name).or_else(|| apps.values().find(|a| a.wanted.app == name || a.wanted.slug() == name)).cloned()
+        apps.get(name).or_else(|| apps.values().find(|a| a.wanted.app() == name || a.wanted.slug() == name)).cloned()
     }
 
     /// By model name, `<app>.<model>` or app name.

@@ -162,9 +162,21 @@ impl Cloud {
         Ok(body)
     }
 
-    /// Reports the state of a deployment.
+    /// Reports the state of a deployment. An answer that a repetition would not change (the server does not know the
+    /// deployment any more) counts as done.
     pub async fn status<T: Serialize>(&self, id: &str, status: &T) -> Result<(), Fault> {
-        send(self.client().post(self.url(&format!("/api/v1/deployments/{id}/status"))).json(status), CALL).await.map(drop)
+        let call = self.client().post(self.url(&format!("/api/v1/deployments/{id}/status"))).json(status).timeout(CALL);
+        let answer = call.send().await.map_err(|e| unreachable(&e))?;
+        let final_word = matches!(answer.status().as_u16(), 400 | 404 | 410 | 422);
+        if answer.status().is_success() {
+            return Ok(());
+        }
+        let fault = problem_of(answer).await;
+        if !final_word {
+            return Err(fault);
+        }
+        tracing::warn!(deployment = id, %fault, "the server refused a status");
+        Ok(())
     }
 
     /// Sends reports (JSON text); gives the number up to which they are accepted.

@@ -41,6 +41,8 @@ pub struct Launch {
     pub exe: PathBuf,
     /// Folder of the release.
     pub dir: PathBuf,
+    /// Config blob of the release.
+    pub config: PathBuf,
     /// ONNX Runtime library.
     pub ort_lib: PathBuf,
     /// Folder for sockets.
@@ -80,6 +82,8 @@ fn spawn(launch: &Launch, socket: &Path) -> Result<Child, Fault> {
         .arg("app-host")
         .arg("--dir")
         .arg(&launch.dir)
+        .arg("--config")
+        .arg(&launch.config)
         .arg("--socket")
         .arg(socket)
         .arg("--ort-lib")

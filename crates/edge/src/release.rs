@@ -7,7 +7,7 @@ use app_package::dsse::{Envelope, ReleaseStatement};
 use app_package::keys::KeySet;
 use app_package::license::{self, Context, Purpose, Verdict};
 use app_package::manifest::{AppManifest, ParameterKind};
-use app_package::margo::ApplicationDeployment;
+use app_package::margo::{ApplicationDeployment, ReleaseRef};
 use app_package::oci::{self, ImageManifest};
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
@@ -24,25 +24,16 @@ pub struct Wanted {
     pub id: String,
     /// Digest of the document.
     pub document: Digest,
-    /// Repository, `vendor/app`; also the app's full name.
-    pub app: String,
     /// Component name, for status posts.
     pub component: String,
-    /// Digest of the release's image manifest.
-    pub release: Digest,
-    /// Version of the release.
-    pub version: semver_version::Version,
+    /// The exact release: repository (`vendor/app`), digest of the image manifest, version.
+    pub release: ReleaseRef,
     /// Licence token.
     pub license: String,
     /// Values set by the operator.
     pub parameters: Map<String, Value>,
     /// Place for alarm texts.
     pub place: String,
-}
-
-/// The version type of the app format.
-pub mod semver_version {
-    pub use app_package::semver::Version;
 }
 
 fn bad(code: &'static str, message: impl Into<String>) -> Fault {
@@ -69,7 +60,7 @@ impl Wanted {
         let extensions =
             parsed.spec.pithead.ok_or_else(|| bad("deployment-not-for-pithead", "the document has no x-pithead-extensions"))?;
         let component = parsed.spec.deployment_profile.components.into_iter().next().map(|c| c.name);
-        let repository = extensions.release.repository;
+        let repository = &extensions.release.repository;
         if !repository.split_once('/').is_some_and(|(vendor, app)| slug(vendor) && slug(app)) {
             return Err(invalid(format!("repository {repository:?} is not vendor/app")));
         }
@@ -80,18 +71,21 @@ impl Wanted {
             id: id.to_owned(),
             document: document.clone(),
             component: component.unwrap_or_else(|| repository.clone()),
-            app: repository,
-            release: extensions.release.digest,
-            version: extensions.release.version,
+            release: extensions.release,
             license: extensions.license,
             parameters: extensions.parameters,
             place: extensions.place,
         })
     }
 
+    /// Full name of the app, `vendor/app`; also its repository.
+    pub fn app(&self) -> &str {
+        &self.release.repository
+    }
+
     /// Last part of the app's name.
     pub fn slug(&self) -> &str {
-        self.app.rsplit('/').next().unwrap_or(&self.app)
+        self.app().rsplit('/').next().unwrap_or_default()
     }
 
     /// The values for the app: those set, checked against the manifest, and its defaults.
@@ -131,8 +125,8 @@ pub fn image(bytes: &[u8]) -> Result<ImageManifest, Fault> {
 pub fn config(wanted: &Wanted, bytes: &[u8]) -> Result<AppManifest, Fault> {
     let invalid = |why: String| Fault::new("release-manifest-invalid", "release", why);
     let app: AppManifest = serde_json::from_slice(bytes).map_err(|e| invalid(e.to_string()))?;
-    if app.name != wanted.slug() || app.version != wanted.version {
-        return Err(invalid(format!("the release is {} {}, the deployment names {} {}", app.name, app.version, wanted.app, wanted.version)));
+    if app.name != wanted.slug() || app.version != wanted.release.version {
+        return Err(invalid(format!("the release is {} {}, the deployment names {} {}", app.name, app.version, wanted.app(), wanted.release.version)));
     }
     let here = match std::env::consts::ARCH {
         "x86_64" => "amd64",
@@ -150,11 +144,11 @@ pub fn signature(wanted: &Wanted, envelope: &[u8], keys: &KeySet) -> Result<(), 
     let refused = |code: &'static str, why: String| Fault::new(code, "release", why);
     let envelope = Envelope::parse(envelope).map_err(|e| refused(e.code(), e.to_string()))?;
     let statement = ReleaseStatement::verify(&envelope, keys).map_err(|e| refused(e.code(), e.to_string()))?;
-    if statement.digest != wanted.release {
+    if statement.digest != wanted.release.digest {
         return Err(refused("signature-other-release", format!("the signature is of {}", statement.digest)));
     }
     let named = format!("{}/{}", statement.vendor, statement.app);
-    if named != wanted.app || statement.version != wanted.version {
+    if named != wanted.app() || statement.version != wanted.release.version {
         return Err(refused("signature-other-release", format!("the signature is of {named} {}", statement.version)));
     }
     if statement.verdict != APPROVED {
@@ -179,9 +173,9 @@ pub fn licensed(
     let context = Context {
         now,
         node: Some(node),
-        app: &wanted.app,
-        version: &wanted.version,
-        digest: &wanted.release,
+        app: wanted.app(),
+        version: &wanted.release.version,
+        digest: &wanted.release.digest,
         purpose,
         // The server counts nodes before it issues a token that names this one.
         active_nodes: 1,
@@ -201,7 +195,7 @@ pub fn licensed(
         Verdict::VersionNotCovered => "license-version-not-covered",
         Verdict::ScopeMismatch => "license-scope-mismatch",
     };
-    Err(refused(code, format!("the licence of {} {} does not allow this here: {}", wanted.app, wanted.version, verdict.code())))
+    Err(refused(code, format!("the licence of {} {} does not allow this here: {}", wanted.app(), wanted.release.version, verdict.code())))
 }
 
 #[cfg(test)]

@@ -32,6 +32,8 @@ pub struct Store {
     root: PathBuf,
     /// One download per digest at a time.
     locks: Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>,
+    /// One staging at a time: a cancelled job's may still be under way.
+    staging: Mutex<()>,
 }
 
 fn disk(what: &str) -> impl Fn(std::io::Error) -> Fault + '_ {
@@ -81,10 +83,11 @@ impl Store {
         for part in ["blobs", "partial", "releases"] {
             files::private_dir(&root.join(part))?;
         }
-        Ok(Self { root: root.to_owned(), locks: Mutex::default() })
+        Ok(Self { root: root.to_owned(), locks: Mutex::default(), staging: Mutex::default() })
     }
 
-    fn blob(&self, digest: &Digest) -> PathBuf {
+    /// Where a blob is, if it is here.
+    pub fn path(&self, digest: &Digest) -> PathBuf {
         self.root.join("blobs").join(digest.hex())
     }
 
@@ -100,7 +103,7 @@ impl Store {
     /// Keeps bytes under their digest.
     pub fn put(&self, bytes: &[u8]) -> Result<Digest, Fault> {
         let digest = Digest::of(bytes);
-        let path = self.blob(&digest);
+        let path = self.path(&digest);
         if !path.exists() {
             files::write_atomic(&path, bytes)?;
         }
@@ -109,7 +112,7 @@ impl Store {
 
     /// Bytes of a small blob, checked again; `None` where it is absent or damaged (then it is removed).
     pub fn get(&self, digest: &Digest, limit: u64) -> Result<Option<Vec<u8>>, Fault> {
-        let path = self.blob(digest);
+        let path = self.path(digest);
         let Some(bytes) = files::read_bounded(&path, limit)? else { return Ok(None) };
         if &Digest::of(&bytes) == digest {
             return Ok(Some(bytes));
@@ -128,7 +131,7 @@ impl Store {
         }
         let lock = self.locks.lock().unwrap_or_else(PoisonError::into_inner).entry(digest.to_string()).or_default().clone();
         let _guard = lock.lock().await;
-        if self.blob(digest).exists() {
+        if self.path(digest).exists() {
             return Ok(());
         }
         // A broken line is resumed at once as long as it brings something; without progress the caller waits and retries.
@@ -142,7 +145,7 @@ impl Store {
                 Err(fault) => return Err(fault),
             }
         }
-        let (partial, blob, expected) = (self.partial(digest), self.blob(digest), digest.clone());
+        let (partial, blob, expected) = (self.partial(digest), self.path(digest), digest.clone());
         tokio::task::spawn_blocking(move || {
             let found = digest_of(&partial).map_err(disk("cannot read a download"))?;
             if found != expected {
@@ -218,6 +221,7 @@ impl Store {
 
     /// Lays out the folder of a release from its blobs. Files are hard links: no byte is stored twice. Blocking.
     pub fn stage(&self, release: &Digest, manifest: &ImageManifest) -> Result<PathBuf, Fault> {
+        let _alone = self.staging.lock().unwrap_or_else(PoisonError::into_inner);
         let folder = self.release(release);
         let temporary = folder.with_extension("tmp");
         files::remove(&temporary)?;
@@ -229,7 +233,7 @@ impl Store {
                 files::private_dir(parent)?;
                 folders.extend(parent.ancestors().take_while(|a| a.starts_with(&temporary)).map(Path::to_owned));
             }
-            let blob = self.blob(&layer.digest);
+            let blob = self.path(&layer.digest);
             if std::fs::hard_link(&blob, &target).is_err() {
                 // File systems without hard links (a FAT stick).
                 std::fs::copy(&blob, &target)
