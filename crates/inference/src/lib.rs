@@ -1,1 +1,22 @@
-//! placeholder
+//! Runs model apps: picture or CSV in, detections, classes, values and alarms out.
+//!
+//! The server uses it to check an uploaded package in a confined child process ([`worker`]); the edge agent uses it to
+//! serve installed apps. The pipeline steps mean exactly what the types of [`app_package::manifest`] say.
+//! Invariants: every input is bounded before it is decoded; nothing here opens a network connection; a model is only
+//! loaded after [`model_file::inspect`] has seen that its external data stays inside the package.
+
+pub mod alarm;
+pub mod app;
+pub mod check;
+pub mod engine;
+pub mod error;
+pub mod golden;
+pub mod model_file;
+pub mod onnx;
+pub mod output;
+pub mod picture;
+pub mod post;
+pub mod sandbox;
+pub mod table;
+pub mod tensors;
+pub mod worker;

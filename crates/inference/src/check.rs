@@ -1,0 +1,270 @@
+//! The check that every uploaded package must pass, step by step, with the figures of its run card.
+//!
+//! Runs in a confined child; see [`crate::worker`]. A step that fails ends the check, for later steps build on it.
+
+use std::{path::Path, time::Instant};
+
+use app_package::manifest::AppManifest;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    alarm::Rules,
+    app::{self, App},
+    engine::Engine,
+    error::{AppError, Result},
+    golden::{self, GoldenReport},
+    model_file,
+    sandbox::Confinement,
+    tensors,
+};
+
+/// Codes of the steps in order.
+pub const STEPS: [&str; 7] = ["files", "onnx-load", "tensors-match", "alarm-rules", "golden", "latency", "memory"];
+
+/// Settings of a check.
+#[derive(Debug, Clone, Copy)]
+pub struct CheckOptions {
+    /// Predictions that the latency figures are made of, after three warm-ups.
+    pub iterations: u32,
+}
+
+impl Default for CheckOptions {
+    fn default() -> Self {
+        Self { iterations: 100 }
+    }
+}
+
+/// What the check found.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct CheckReport {
+    /// Every step is ok.
+    pub passed: bool,
+    /// Steps that ran, in the order of [`STEPS`]; the last may have failed.
+    pub steps: Vec<Step>,
+    /// Figures, when the check passed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run_card: Option<RunCard>,
+    /// Golden samples one by one, when they ran.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub golden: Option<GoldenReport>,
+    /// What confined the check.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub confinement: Option<Confinement>,
+    /// Faults of `app.yaml` as `app_package::validate::Fault` serialises them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub faults: Vec<serde_json::Value>,
+}
+
+/// One step.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Step {
+    /// One of [`STEPS`].
+    pub code: String,
+    /// It passed.
+    pub ok: bool,
+    /// Stable code of the failure, for example `model-load`, `golden-mismatch`, `timed-out`, `out-of-memory`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// The failure in words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
+    /// Time it took in milliseconds.
+    pub duration_ms: f64,
+}
+
+/// Measured on the machine that checked.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RunCard {
+    /// Engine name.
+    pub engine: String,
+    /// Engine version.
+    pub engine_version: String,
+    /// Machine.
+    pub hardware: Hardware,
+    /// Share of labelled golden samples that are right.
+    pub accuracy: Option<f64>,
+    /// Golden samples, all reproduced.
+    pub golden_total: u32,
+    /// A whole prediction of the first golden input on one thread, decoding included.
+    pub latency_ms: Latency,
+    /// Inspecting and loading the model.
+    pub load_ms: f64,
+    /// Growth of the process's peak resident memory (`VmHWM`) over its resident memory before the model was loaded
+    /// (engine library already in); 0 where the system does not tell.
+    pub peak_memory_bytes: u64,
+    /// Model file with its external data.
+    pub model_bytes: u64,
+    /// Shape of the input tensor, for example `1x3x640x640`.
+    pub input: String,
+}
+
+/// Where it was measured.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Hardware {
+    /// Processor model.
+    pub cpu: String,
+    /// Cores that the process may use.
+    pub cores: u32,
+    /// Margo architecture word: `amd64`, `arm64`.
+    pub architecture: String,
+}
+
+/// Times in milliseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Latency {
+    /// Half were faster.
+    pub median: f64,
+    /// 95 % were faster.
+    pub p95: f64,
+}
+
+/// Checks the package in `dir`. Blocking.
+pub fn run(dir: &Path, manifest: &AppManifest, engine: &dyn Engine, options: &CheckOptions) -> CheckReport {
+    run_observed(dir, manifest, engine, options, &mut |_| {})
+}
+
+/// As [`run`], telling each step as it ends, so that a parent process knows how far a child came.
+pub fn run_observed(
+    dir: &Path,
+    manifest: &AppManifest,
+    engine: &dyn Engine,
+    options: &CheckOptions,
+    observe: &mut dyn FnMut(&Step),
+) -> CheckReport {
+    let mut check = Check { report: CheckReport::default(), observe };
+    let run_card = all_steps(&mut check, dir, manifest, engine, options);
+    let mut report = check.report;
+    report.passed = run_card.is_some();
+    report.run_card = run_card;
+    report
+}
+
+struct Check<'a> {
+    report: CheckReport,
+    observe: &'a mut dyn FnMut(&Step),
+}
+
+impl Check<'_> {
+    fn step<T>(&mut self, code: &str, work: impl FnOnce(&mut CheckReport) -> Result<T>) -> Option<T> {
+        let started = Instant::now();
+        let result = work(&mut self.report);
+        let mut step = Step { code: code.into(), ok: result.is_ok(), duration_ms: millis(started), ..Step::default() };
+        if let Err(e) = &result {
+            step.reason = Some(e.code.into());
+            step.detail = Some(e.message.clone());
+        }
+        (self.observe)(&step);
+        self.report.steps.push(step);
+        result.ok()
+    }
+}
+
+fn all_steps(
+    check: &mut Check<'_>,
+    dir: &Path,
+    manifest: &AppManifest,
+    engine: &dyn Engine,
+    options: &CheckOptions,
+) -> Option<RunCard> {
+    let before = memory("VmRSS:");
+    let model_bytes = check.step("files", |_| files(dir, manifest))?;
+    let loading = Instant::now();
+    let session = check.step("onnx-load", |_| app::load(dir, manifest, engine, 1))?;
+    let load_ms = millis(loading);
+    check.step("tensors-match", |_| tensors::check(manifest, session.as_ref()))?;
+    let rules = check.step("alarm-rules", |_| Rules::compile(&manifest.pipeline.alarms, &manifest.pipeline.post))?;
+    let (mut app, golden) = check.step("golden", |report| {
+        let mut app = App::assemble(dir, manifest.clone(), session, rules)?;
+        let golden = golden::run(&mut app);
+        report.golden = Some(golden.clone());
+        verdict(&golden)?;
+        Ok((app, golden))
+    })?;
+    let latency_ms = check.step("latency", |_| latency(&mut app, options.iterations))?;
+    let peak_memory_bytes = check.step("memory", |_| {
+        let peak = memory("VmHWM:").saturating_sub(before);
+        let declared = u64::from(manifest.resources.memory_mib) << 20;
+        if peak <= declared {
+            return Ok(peak);
+        }
+        Err(AppError::new("memory-over-declared", format!("{} MiB used, {} MiB declared", peak >> 20, manifest.resources.memory_mib)))
+    })?;
+    let shape: Vec<String> = tensors::input_shape(&manifest.pipeline.pre).iter().map(ToString::to_string).collect();
+    Some(RunCard {
+        engine: engine.name().into(),
+        engine_version: engine.version().into(),
+        hardware: hardware(),
+        accuracy: golden.accuracy,
+        golden_total: golden.total,
+        latency_ms,
+        load_ms,
+        peak_memory_bytes,
+        model_bytes,
+        input: shape.join("x"),
+    })
+}
+
+/// Every named file is there, inside the package, and the model is ONNX. Returns the model's size in bytes.
+fn files(dir: &Path, manifest: &AppManifest) -> Result<u64> {
+    let named = manifest.golden.iter().flat_map(|g| [&g.input, &g.expect]).chain(manifest.media.iter().map(|m| &m.file));
+    for name in named {
+        model_file::package_file(dir, name)?;
+    }
+    let (path, _) = model_file::package_file(dir, &tensors::model(manifest)?.file)?;
+    model_file::inspect(dir, &path)
+}
+
+fn verdict(golden: &GoldenReport) -> Result<()> {
+    let Some(bad) = golden.samples.iter().find(|s| !s.ok) else {
+        return if golden.total > 0 { Ok(()) } else { Err(AppError::new("golden-missing", "there is no golden sample")) };
+    };
+    let message = bad.message.as_deref().unwrap_or_default();
+    // Memory is named as the reason wherever it ran out; everything else is a sample that was not reproduced.
+    let code = if message.starts_with("out-of-memory") { "out-of-memory" } else { "golden-mismatch" };
+    Err(AppError::new(code, format!("{} of {} reproduced; `{}`: {message}", golden.reproduced, golden.total, bad.name)))
+}
+
+fn latency(app: &mut App, iterations: u32) -> Result<Latency> {
+    let name = app.manifest().golden.first().map(|g| g.input.clone()).unwrap_or_default();
+    let input = golden::read(app, &name)?;
+    let params = serde_json::Map::new();
+    for _ in 0..3 {
+        app.predict(&input, &params, "")?;
+    }
+    let mut times = Vec::with_capacity(iterations.max(1) as usize);
+    for _ in 0..iterations.max(1) {
+        let started = Instant::now();
+        app.predict(&input, &params, "")?;
+        times.push(millis(started));
+    }
+    times.sort_by(f64::total_cmp);
+    let at = |percent: usize| times.get((times.len() * percent / 100).min(times.len() - 1)).copied().unwrap_or(0.0);
+    Ok(Latency { median: at(50), p95: at(95) })
+}
+
+fn millis(started: Instant) -> f64 {
+    started.elapsed().as_secs_f64() * 1e3
+}
+
+/// A figure of `/proc/self/status` in bytes, 0 when it is not there.
+fn memory(field: &str) -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix(field)).unwrap_or_default();
+    line.trim().trim_end_matches(" kB").parse::<u64>().unwrap_or(0) * 1024
+}
+
+/// The machine that this process runs on.
+pub fn hardware() -> Hardware {
+    let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let cpu = info.lines().find(|line| line.starts_with("model name")).and_then(|line| line.split_once(':'));
+    Hardware {
+        cpu: cpu.map_or_else(|| std::env::consts::ARCH.to_owned(), |(_, name)| name.trim().to_owned()),
+        cores: std::thread::available_parallelism().map_or(1, |n| u32::try_from(n.get()).unwrap_or(u32::MAX)),
+        architecture: match std::env::consts::ARCH {
+            "x86_64" => "amd64",
+            "aarch64" => "arm64",
+            other => other,
+        }
+        .into(),
+    }
+}

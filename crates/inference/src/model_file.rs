@@ -1,0 +1,207 @@
+//! Looks at an ONNX file before any engine does: is it ONNX at all, and where does its external data lie?
+//!
+//! A hand-written walk over the protobuf wire format (onnx.proto3, IR version 3 and later). It reads only tags, lengths
+//! and the key/value pairs of external data, and seeks over the weights, so a 2 GiB model costs no memory.
+//! ONNX Runtime 1.26 refuses data paths that leave the folder as well; this check does not depend on that, also sees
+//! symbolic links, and gives a reason in our words.
+
+use std::{
+    fs::File,
+    io::{BufReader, Read, Seek, SeekFrom},
+    path::{Component, Path, PathBuf},
+};
+
+use crate::error::{AppError, Result};
+
+/// Message kinds of onnx.proto3 that can hold a tensor, directly or deeper.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Model,
+    Training,
+    Graph,
+    Function,
+    Node,
+    Attribute,
+    Sparse,
+    Tensor,
+    Entry,
+}
+
+impl Kind {
+    /// The message kind in this field, or `None` for fields without tensors.
+    fn child(self, field: u64) -> Option<Self> {
+        Some(match (self, field) {
+            (Self::Model, 7) | (Self::Training, 1 | 2) | (Self::Attribute, 6 | 11) => Self::Graph,
+            (Self::Model, 20) => Self::Training,
+            (Self::Model, 25) => Self::Function,
+            (Self::Graph, 1) | (Self::Function, 7) => Self::Node,
+            (Self::Function, 11) | (Self::Node, 5) => Self::Attribute,
+            (Self::Graph, 15) | (Self::Attribute, 22 | 23) => Self::Sparse,
+            (Self::Graph, 5) | (Self::Attribute, 5 | 10) | (Self::Sparse, 1 | 2) => Self::Tensor,
+            (Self::Tensor, 13) => Self::Entry,
+            _ => return None,
+        })
+    }
+}
+
+/// Deepest nesting; protobuf's own limit is 100.
+const MAX_DEPTH: u32 = 100;
+/// External tensors in one model.
+const MAX_LOCATIONS: usize = 20_000;
+
+struct Walk {
+    file: BufReader<File>,
+    position: u64,
+    locations: Vec<String>,
+    ir_version: bool,
+    graph: bool,
+}
+
+fn not_onnx(why: &str) -> AppError {
+    AppError::new("not-onnx", format!("this is not an ONNX file: {why}"))
+}
+
+impl Walk {
+    fn byte(&mut self) -> Result<u8> {
+        let mut byte = [0];
+        self.file.read_exact(&mut byte).map_err(|_| not_onnx("it ends too early"))?;
+        self.position += 1;
+        let [byte] = byte;
+        Ok(byte)
+    }
+
+    fn varint(&mut self) -> Result<u64> {
+        let mut value = 0u64;
+        for shift in (0..64).step_by(7) {
+            let byte = self.byte()?;
+            value |= u64::from(byte & 0x7f) << shift;
+            if byte & 0x80 == 0 {
+                return Ok(value);
+            }
+        }
+        Err(not_onnx("a number is too long"))
+    }
+
+    fn skip(&mut self, bytes: u64) -> Result<()> {
+        let step = i64::try_from(bytes).map_err(|_| not_onnx("a length is too large"))?;
+        self.file.seek_relative(step).map_err(|e| AppError::new("model-unreadable", e.to_string()))?;
+        self.position = self.position.saturating_add(bytes);
+        Ok(())
+    }
+
+    fn text(&mut self, length: u64) -> Result<String> {
+        if length > 4_096 {
+            return Err(not_onnx("an external data entry is too long"));
+        }
+        let mut text = vec![0; usize::try_from(length).unwrap_or(0)];
+        self.file.read_exact(&mut text).map_err(|_| not_onnx("it ends too early"))?;
+        self.position += length;
+        String::from_utf8(text).map_err(|_| not_onnx("an external data entry is not UTF-8"))
+    }
+
+    fn message(&mut self, kind: Kind, end: u64, depth: u32) -> Result<()> {
+        if depth > MAX_DEPTH {
+            return Err(not_onnx("it is nested too deeply"));
+        }
+        let (mut key, mut value) = (String::new(), String::new());
+        while self.position < end {
+            let tag = self.varint()?;
+            let field = tag >> 3;
+            match tag & 7 {
+                0 => {
+                    self.varint()?;
+                    self.ir_version |= kind == Kind::Model && field == 1;
+                }
+                1 => self.skip(8)?,
+                5 => self.skip(4)?,
+                2 => {
+                    let length = self.varint()?;
+                    let stop = self.position.checked_add(length).filter(|&stop| stop <= end).ok_or_else(|| not_onnx("a length runs past its end"))?;
+                    match (kind, field) {
+                        (Kind::Entry, 1) => key = self.text(length)?,
+                        (Kind::Entry, 2) => value = self.text(length)?,
+                        _ => match kind.child(field) {
+                            Some(child) => {
+                                self.graph |= kind == Kind::Model && child == Kind::Graph;
+                                self.message(child, stop, depth + 1)?;
+                            }
+                            None => self.skip(length)?,
+                        },
+                    }
+                }
+                _ => return Err(not_onnx("it has an unknown wire type")),
+            }
+        }
+        if self.position != end {
+            return Err(not_onnx("a field runs past its end"));
+        }
+        if kind == Kind::Entry && key == "location" {
+            if self.locations.len() >= MAX_LOCATIONS {
+                return Err(AppError::new("external-data-too-many", "the model names too many external tensors"));
+            }
+            if self.locations.last() != Some(&value) {
+                self.locations.push(value);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Checks that `model` is an ONNX file whose external data are regular files inside `root`, and returns the size of the
+/// model with its external data in bytes.
+///
+/// Codes: `model-unreadable`, `not-onnx`, `external-data-outside`, `external-data-missing`, `external-data-too-many`.
+pub fn inspect(root: &Path, model: &Path) -> Result<u64> {
+    let file = File::open(model).map_err(|e| AppError::new("model-unreadable", e.to_string()))?;
+    let size = file.metadata().map_err(|e| AppError::new("model-unreadable", e.to_string()))?.len();
+    let mut walk = Walk { file: BufReader::new(file), position: 0, locations: Vec::new(), ir_version: false, graph: false };
+    walk.message(Kind::Model, size, 0)?;
+    if !(walk.ir_version && walk.graph) {
+        return Err(not_onnx("it has no version or no graph"));
+    }
+    // Seeking past the end succeeds, so a file cut off inside its last weights is noticed only here.
+    walk.file.seek(SeekFrom::End(0)).map_err(|e| AppError::new("model-unreadable", e.to_string()))?;
+    walk.locations.sort_unstable();
+    walk.locations.dedup();
+    let folder = model.parent().unwrap_or(root);
+    walk.locations.iter().try_fold(size, |total, location| Ok(total.saturating_add(external_size(root, folder, location)?)))
+}
+
+fn external_size(root: &Path, folder: &Path, location: &str) -> Result<u64> {
+    let relative = Path::new(location);
+    let plain = !location.is_empty()
+        && !location.contains(['\\', '\0'])
+        && relative.components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir));
+    if !plain {
+        return Err(AppError::new("external-data-outside", format!("external data `{location}` leaves the package")));
+    }
+    inside(root, &folder.join(relative)).map_err(|e| match e.code {
+        "file-missing" => AppError::new("external-data-missing", format!("external data `{location}` is not in the package")),
+        _ => AppError::new("external-data-outside", format!("external data `{location}` leaves the package")),
+    })
+}
+
+/// Size of the regular file at `path` if it lies below `root` without passing through a symbolic link.
+fn inside(root: &Path, path: &Path) -> Result<u64> {
+    let missing = || AppError::new("file-missing", format!("`{}` is not in the package", path.file_name().unwrap_or_default().display()));
+    let real_root = std::fs::canonicalize(root).map_err(|_| missing())?;
+    let real = std::fs::canonicalize(path).map_err(|_| missing())?;
+    let expected: PathBuf = path.strip_prefix(root).map(|rest| real_root.join(rest)).map_err(|_| missing())?;
+    if real != expected.components().filter(|part| *part != Component::CurDir).collect::<PathBuf>() {
+        return Err(AppError::new("file-outside", format!("`{}` is or passes through a link", path.display())));
+    }
+    let meta = std::fs::metadata(&real).map_err(|_| missing())?;
+    if meta.is_file() { Ok(meta.len()) } else { Err(missing()) }
+}
+
+/// The path of a package file: `name` must be relative and plain, exist below `root` and not pass through a link.
+/// Returns the path and the size. Codes `file-missing`, `file-outside`.
+pub fn package_file(root: &Path, name: &str) -> Result<(PathBuf, u64)> {
+    let relative = Path::new(name);
+    if name.is_empty() || !relative.components().all(|part| matches!(part, Component::Normal(_))) {
+        return Err(AppError::new("file-outside", format!("`{name}` is not a path inside the package")));
+    }
+    let path = root.join(relative);
+    let size = inside(root, &path).map_err(|e| AppError::new(e.code, format!("`{name}` is not in the package or is a link")))?;
+    Ok((path, size))
+}

@@ -1,0 +1,189 @@
+//! The check in a child process of its own, and its parent.
+//!
+//! The child confines itself before it reads anything of the package, tells each finished step on stderr and prints one
+//! JSON report on stdout. Whatever happens to it, the parent has a report: it kills at the wall time, bounds what it
+//! reads, and turns a signal into a reason. The child gets no environment, so it holds no secret of the server.
+
+use std::{
+    ffi::OsString,
+    io::{Read, Write as _},
+    os::unix::process::ExitStatusExt,
+    path::{Path, PathBuf},
+    process::{Command, ExitCode, ExitStatus, Stdio},
+    time::{Duration, Instant},
+};
+
+use crate::{
+    check::{self, CheckOptions, CheckReport, STEPS, Step},
+    engine::Engine,
+    error::{AppError, Result},
+    onnx::OnnxRuntime,
+    sandbox::{self, Confinement, Limits},
+};
+
+/// Starts the child's lines about steps on stderr; engines write there too.
+const STEP_MARK: &str = "\u{1}step ";
+/// Most bytes kept of the child's stdout and stderr each.
+const MAX_OUTPUT: u64 = 4 << 20;
+/// Longest `app.yaml` in bytes, as `app_package::validate::parse` has it.
+const MAX_MANIFEST: u64 = 256 << 10;
+
+/// The child's arguments after those that lead a program here, in the order that [`run_check`] gives:
+/// folder, library, memory bytes, processor seconds, open files, iterations. Then as [`check_main`].
+pub fn child_main(mut args: impl Iterator<Item = OsString>) -> ExitCode {
+    let mut paths = args.by_ref().take(2).map(PathBuf::from);
+    let (dir, lib) = (paths.next(), paths.next());
+    let mut numbers = args.map(|a| a.to_str().and_then(|a| a.parse::<u64>().ok()));
+    let mut number = || numbers.next().flatten();
+    match (dir, lib, number(), number(), number(), number()) {
+        (Some(dir), Some(lib), Some(memory_bytes), Some(cpu_seconds), Some(open_files), Some(iterations)) => {
+            let limits = Limits { memory_bytes, cpu_seconds, open_files };
+            check_main(&dir, &lib, &limits, u32::try_from(iterations).unwrap_or(u32::MAX))
+        }
+        _ => {
+            eprintln!("usage: DIR LIBRARY MEMORY-BYTES CPU-SECONDS OPEN-FILES ITERATIONS");
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// Confines this process, checks the package in `dir` and prints the report. Call it at the very start of a process.
+pub fn check_main(dir: &Path, lib: &Path, limits: &Limits, iterations: u32) -> ExitCode {
+    let report = match confine_and_load(dir, lib, limits) {
+        Ok((confinement, engine)) => {
+            let mut report = check_package(dir, &engine, iterations);
+            report.confinement = Some(confinement);
+            report
+        }
+        Err(e) => failed(Vec::new(), e.code, &e.message, 0.0),
+    };
+    let line = serde_json::to_string(&report).unwrap_or_default();
+    let mut stdout = std::io::stdout().lock();
+    match stdout.write_all(line.as_bytes()).and_then(|()| stdout.flush()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::FAILURE,
+    }
+}
+
+fn confine_and_load(dir: &Path, lib: &Path, limits: &Limits) -> Result<(Confinement, OnnxRuntime)> {
+    // The library may be a link to a versioned file elsewhere.
+    let real = std::fs::canonicalize(lib).map_err(|e| AppError::new("engine-missing", format!("{}: {e}", lib.display())))?;
+    let confinement = sandbox::confine(limits, &[dir, lib.parent().unwrap_or(lib), real.parent().unwrap_or(&real)])?;
+    Ok((confinement, OnnxRuntime::init(&real)?))
+}
+
+fn check_package(dir: &Path, engine: &dyn Engine, iterations: u32) -> CheckReport {
+    let yaml = match read_manifest(dir) {
+        Ok(yaml) => yaml,
+        Err(e) => return failed(Vec::new(), e.code, &e.message, 0.0),
+    };
+    match app_package::validate::parse(&yaml) {
+        Ok(manifest) => check::run_observed(dir, &manifest, engine, &CheckOptions { iterations }, &mut |step| {
+            let line = serde_json::to_string(step).unwrap_or_default();
+            eprintln!("{STEP_MARK}{line}");
+        }),
+        Err(faults) => {
+            let mut report = failed(Vec::new(), "manifest-invalid", "app.yaml has faults", 0.0);
+            report.faults = faults.iter().filter_map(|fault| serde_json::to_value(fault).ok()).collect();
+            report
+        }
+    }
+}
+
+fn read_manifest(dir: &Path) -> Result<String> {
+    let fail = |e: &dyn std::fmt::Display| AppError::new("manifest-unreadable", format!("app.yaml: {e}"));
+    let mut yaml = String::new();
+    let file = std::fs::File::open(dir.join("app.yaml")).map_err(|e| fail(&e))?;
+    file.take(MAX_MANIFEST + 1).read_to_string(&mut yaml).map_err(|e| fail(&e))?;
+    if yaml.len() as u64 > MAX_MANIFEST { Err(fail(&"longer than 256 KiB")) } else { Ok(yaml) }
+}
+
+/// Runs `exe args… DIR LIBRARY …` (see [`child_main`]) and returns its report, or one that says how the child ended:
+/// `timed-out`, `cpu-limit`, `out-of-memory`, `crashed-signal-N`, `crashed-exit-N`, `check-not-started`. Blocks for at most `wall`
+/// and a moment. 100 iterations are measured.
+pub fn run_check(exe: &Path, args: &[&str], dir: &Path, lib: &Path, limits: &Limits, wall: Duration) -> CheckReport {
+    let started = Instant::now();
+    let child = Command::new(exe)
+        .args(args)
+        .args([dir, lib])
+        .args([limits.memory_bytes, limits.cpu_seconds, limits.open_files, u64::from(CheckOptions::default().iterations)].map(|n| n.to_string()))
+        .env_clear()
+        .current_dir("/")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn();
+    let mut child = match child {
+        Ok(child) => child,
+        Err(e) => return failed(Vec::new(), "check-not-started", &e.to_string(), 0.0),
+    };
+    // The child cannot make processes, so both pipes close when it ends and the readers end with it.
+    let stdout = child.stdout.take().map(|pipe| std::thread::spawn(move || drain(pipe)));
+    let stderr = child.stderr.take().map(|pipe| std::thread::spawn(move || drain(pipe)));
+    let mut timed_out = false;
+    let status = loop {
+        match child.try_wait() {
+            Ok(Some(status)) => break Some(status),
+            Ok(None) if started.elapsed() < wall => std::thread::sleep(Duration::from_millis(5)),
+            Ok(None) | Err(_) => {
+                timed_out = true;
+                // Killing fails only when it has just ended; waiting is right in both cases.
+                let _ = child.kill();
+                break child.wait().ok();
+            }
+        }
+    };
+    let text = |reader: Option<std::thread::JoinHandle<Vec<u8>>>| reader.and_then(|r| r.join().ok()).unwrap_or_default();
+    let (stdout, stderr) = (text(stdout), String::from_utf8_lossy(&text(stderr)).into_owned());
+    if !timed_out && status.is_some_and(|s| s.success()) {
+        if let Ok(report) = serde_json::from_slice(&stdout) {
+            return report;
+        }
+    }
+    let steps: Vec<Step> = stderr.lines().filter_map(|l| serde_json::from_str(l.strip_prefix(STEP_MARK)?).ok()).collect();
+    let done: f64 = steps.iter().map(|s| s.duration_ms).sum();
+    let rest = started.elapsed().as_secs_f64() * 1e3 - done;
+    let (reason, detail) = if timed_out {
+        ("timed-out".to_owned(), format!("no result after {} s", wall.as_secs()))
+    } else {
+        how_it_ended(status, &stderr)
+    };
+    failed(steps, &reason, &detail, rest)
+}
+
+/// Reads to the end and keeps the first [`MAX_OUTPUT`] bytes, so that a talkative child does not block.
+fn drain(mut pipe: impl Read) -> Vec<u8> {
+    let mut kept = Vec::new();
+    // A broken pipe means that the child ended; what came so far is what there is.
+    let _ = pipe.by_ref().take(MAX_OUTPUT).read_to_end(&mut kept);
+    let _ = std::io::copy(&mut pipe, &mut std::io::sink());
+    kept
+}
+
+fn how_it_ended(status: Option<ExitStatus>, stderr: &str) -> (String, String) {
+    const SIGKILL: i32 = 9;
+    const SIGXCPU: i32 = 24;
+    let last = stderr.lines().rev().find(|line| !line.starts_with(STEP_MARK) && !line.trim().is_empty()).unwrap_or_default();
+    let last: String = last.chars().take(300).collect();
+    let allocation = ["memory allocation of", "bad_alloc", "std::length_error", "cannot allocate memory"];
+    let starved = allocation.iter().any(|word| stderr.contains(word));
+    match (status.and_then(|s| s.signal()), status.and_then(|s| s.code())) {
+        (Some(SIGXCPU), _) => ("cpu-limit".into(), "the processor time ran out".into()),
+        // Nobody but the kernel's memory killer sends it: the parent reports its own kill as timed-out.
+        (Some(SIGKILL), _) => ("out-of-memory".into(), "killed by the system, which was short of memory".into()),
+        (Some(_), _) if starved => ("out-of-memory".into(), last),
+        (Some(signal), _) => (format!("crashed-signal-{signal}"), last),
+        (None, Some(code)) => (format!("crashed-exit-{code}"), last),
+        (None, None) => ("crashed".into(), last),
+    }
+}
+
+/// A report that failed in the step after `steps`.
+fn failed(mut steps: Vec<Step>, reason: &str, detail: &str, duration_ms: f64) -> CheckReport {
+    if steps.iter().all(|step| step.ok) {
+        let code = STEPS.get(steps.len()).or(STEPS.last()).copied().unwrap_or_default();
+        let (reason, detail) = (Some(reason.to_owned()), Some(detail.to_owned()));
+        steps.push(Step { code: code.into(), ok: false, reason, detail, duration_ms: duration_ms.max(0.0) });
+    }
+    CheckReport { steps, ..CheckReport::default() }
+}
