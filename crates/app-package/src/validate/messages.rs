@@ -1,4 +1,4 @@
-//! The words of every fault: what is wrong and what to do, by code.
+//! The words of every fault: what is wrong and what to do, by code. The only home of these texts.
 
 /// One row: a code and its message in both languages. `{name}` quotes an argument, `{key}` the place.
 #[derive(Debug, Clone, Copy)]
@@ -12,15 +12,362 @@ pub struct Message {
 }
 
 /// Every argument name that a message may quote.
-pub const ARGUMENTS: &[&str] = &["value", "hint", "detail"];
-
-/// The table.
-pub const MESSAGES: &[Message] = &[
-    Message { code: "yaml-syntax", zh: "{detail}", en: "{detail}" },
-    Message { code: "unknown-key", zh: "未知的键 {value}{hint}", en: "Unknown key {value}{hint}" },
-];
+pub const ARGUMENTS: &[&str] = &["value", "hint", "detail", "list", "min", "max"];
 
 /// The row of a code.
 pub fn find(code: &str) -> Option<&'static Message> {
     MESSAGES.iter().find(|message| message.code == code)
 }
+
+const fn row(code: &'static str, zh: &'static str, en: &'static str) -> Message {
+    Message { code, zh, en }
+}
+
+/// The table.
+pub const MESSAGES: &[Message] = &[
+    row(
+        "yaml-too-large",
+        "app.yaml 有 {value} 字节,最多 {max} 字节。请把长文本移到单独的文件。",
+        "app.yaml has {value} bytes, at most {max} are allowed. Move long texts into files of their own.",
+    ),
+    row(
+        "yaml-syntax",
+        "YAML 语法错误:{detail}。请检查缩进、引号和冒号后的空格。",
+        "YAML syntax error: {detail}. Check indentation, quotes and the space after colons.",
+    ),
+    row(
+        "yaml-too-complex",
+        "YAML 的节点太多。请删去不需要的内容。",
+        "The YAML has too many nodes. Remove what is not needed.",
+    ),
+    row(
+        "yaml-too-deep",
+        "YAML 嵌套超过 {max} 层。请减少嵌套。",
+        "The YAML is nested more than {max} levels deep. Flatten it.",
+    ),
+    row(
+        "yaml-documents",
+        "文件中有多个 YAML 文档。请只保留一个,删去多余的 --- 行。",
+        "The file holds more than one YAML document. Keep one and remove the extra --- line.",
+    ),
+    row(
+        "yaml-alias",
+        "不允许锚点、别名和合并键(&、*、<<)。请把内容直接写出来。",
+        "Anchors, aliases and merge keys (&, *, <<) are not allowed. Write the content out.",
+    ),
+    row(
+        "yaml-tag",
+        "不允许 YAML 标签(以 ! 开头)。请删去标签。",
+        "YAML tags (beginning with !) are not allowed. Remove the tag.",
+    ),
+    row(
+        "yaml-not-a-map",
+        "app.yaml 的最外层必须是“键: 值”。请从 format: 1 开始写。",
+        "The top level of app.yaml must be keys with values. Begin with format: 1.",
+    ),
+    row(
+        "yaml-empty",
+        "app.yaml 是空的。请从 format: 1 开始写。",
+        "app.yaml is empty. Begin with format: 1.",
+    ),
+    row(
+        "key-not-text",
+        "键必须是文字,不能是列表、映射或空。请改成一个单词。",
+        "A key must be a word, not a list, a map or nothing. Write a word.",
+    ),
+    row(
+        "duplicate-key",
+        "键 {value} 出现了两次。请只保留一个。",
+        "The key {value} stands here twice. Keep one of them.",
+    ),
+    row(
+        "unknown-key",
+        "未知的键 {value}。这里允许的键:{list}。",
+        "Unknown key {value}. Allowed here: {list}.",
+    ),
+    row(
+        "unknown-key-hint",
+        "未知的键 {value}。您是不是要写 {hint}?",
+        "Unknown key {value}. Did you mean {hint}?",
+    ),
+    row(
+        "missing-key",
+        "缺少必填的键 {value}。请补上。",
+        "The required key {value} is missing. Add it.",
+    ),
+    row(
+        "exactly-one-key",
+        "这里必须恰好有下列键中的一个:{list}。",
+        "Exactly one of these keys must stand here: {list}.",
+    ),
+    row(
+        "empty-value",
+        "值是空的。请填写,或删去这个键。",
+        "The value is empty. Fill it in or remove the key.",
+    ),
+    row(
+        "wrong-type-text",
+        "这里应是文字,不是 {value}。",
+        "Text is wanted here, not {value}.",
+    ),
+    row(
+        "wrong-type-int",
+        "这里应是整数,不是 {value}。请写不带引号的数字。",
+        "A whole number is wanted here, not {value}. Write digits without quotes.",
+    ),
+    row(
+        "wrong-type-number",
+        "这里应是数字,不是 {value}。请写不带引号的数字。",
+        "A number is wanted here, not {value}. Write it without quotes.",
+    ),
+    row(
+        "wrong-type-bool",
+        "这里应是 true 或 false,不是 {value}。",
+        "true or false is wanted here, not {value}.",
+    ),
+    row(
+        "wrong-type-list",
+        "这里应是列表,不是 {value}。请每项一行,以 - 开头。",
+        "A list is wanted here, not {value}. Write one item per line, each beginning with -.",
+    ),
+    row(
+        "wrong-type-map",
+        "这里应是“键: 值”,不是 {value}。",
+        "Keys with values are wanted here, not {value}.",
+    ),
+    row(
+        "text-shape",
+        "文字要分语言写:zh: 中文,en: 英文。",
+        "Write the text by language: zh: Chinese, en: English.",
+    ),
+    row(
+        "text-empty",
+        "中文和英文至少要填一种。请填写 zh 或 en。",
+        "At least one language must be filled. Write zh or en.",
+    ),
+    row(
+        "text-too-long",
+        "文字有 {value} 个字符,最多 {max} 个。请缩短。",
+        "The text has {value} characters, at most {max} are allowed. Shorten it.",
+    ),
+    row(
+        "text-one-line",
+        "这里只能写一行。请去掉换行和制表符。",
+        "This must be one line. Remove line breaks and tabs.",
+    ),
+    row(
+        "text-control",
+        "文字中有不可见的控制字符。请删去。",
+        "The text holds invisible control characters. Remove them.",
+    ),
+    row(
+        "format-unsupported",
+        "不支持格式 {value}。请写 format: 1。",
+        "Format {value} is not supported. Write format: 1.",
+    ),
+    row(
+        "not-one-of",
+        "{value} 不是允许的词。请从中选一个:{list}。",
+        "{value} is not allowed here. Choose one of: {list}.",
+    ),
+    row(
+        "out-of-range",
+        "{value} 超出范围,必须在 {min} 和 {max} 之间。",
+        "{value} is out of range; it must be between {min} and {max}.",
+    ),
+    row(
+        "number-not-finite",
+        "这里必须是有限的数,不能是 NaN 或无穷大。",
+        "A finite number is wanted here, not NaN or infinity.",
+    ),
+    row(
+        "list-length",
+        "这里有 {value} 项,必须有 {min} 到 {max} 项。",
+        "There are {value} items here; there must be {min} to {max}.",
+    ),
+    row(
+        "slug-shape",
+        "{value} 不是合法的标识。请只用小写字母、数字和单个连字符,例如 belt-watch。",
+        "{value} is not a slug. Use lower-case letters, digits and single hyphens, such as belt-watch.",
+    ),
+    row(
+        "ident-shape",
+        "{value} 不是合法的名称。请只用小写字母、数字和单个 - 或 _。",
+        "{value} is not a valid name. Use lower-case letters, digits and single - or _.",
+    ),
+    row(
+        "snake-shape",
+        "{value} 不是合法的参数名。请以小写字母开头,只用小写字母、数字和下划线。",
+        "{value} is not a parameter name. Begin with a lower-case letter; use lower-case letters, digits and underscores.",
+    ),
+    row(
+        "version-shape",
+        "{value} 不是语义化版本。请写三段数字,例如 1.0.0。",
+        "{value} is not a semantic version. Write three numbers, such as 1.0.0.",
+    ),
+    row(
+        "version-build",
+        "版本 {value} 带有 + 号后的构建信息,不能作为标签。请去掉 + 及其后的部分。",
+        "Version {value} has build metadata after a +, which a tag cannot hold. Remove the + and what follows.",
+    ),
+    row(
+        "min-version-shape",
+        "{value} 不是版本下限。请写两段数字,例如 1.17。",
+        "{value} is not a lowest version. Write two numbers, such as 1.17.",
+    ),
+    row(
+        "path-empty",
+        "路径是空的。请写包内文件的路径。",
+        "The path is empty. Write the path of a file in the package.",
+    ),
+    row(
+        "path-too-long",
+        "路径 {value} 太长:总长最多 200 字节,每段最多 100 字节。请用更短的文件名。",
+        "The path {value} is too long: at most 200 bytes, each part at most 100. Use shorter names.",
+    ),
+    row(
+        "path-too-deep",
+        "路径 {value} 超过 8 层。请减少文件夹层数。",
+        "The path {value} has more than 8 parts. Use fewer folders.",
+    ),
+    row(
+        "path-absolute",
+        "{value} 是绝对路径。请写相对于 app.yaml 所在文件夹的路径。",
+        "{value} is an absolute path. Write it relative to the folder of app.yaml.",
+    ),
+    row(
+        "path-parent",
+        "路径 {value} 含有 ..,会离开包。请把文件放进包内。",
+        "The path {value} has .. and would leave the package. Put the file inside.",
+    ),
+    row(
+        "path-part",
+        "路径 {value} 有空的一段、“.”段,或某段以空格开头、以空格或点结尾。请改名。",
+        "The path {value} has an empty part, a . part, or a part that begins with a space or ends with a space or dot. Rename it.",
+    ),
+    row(
+        "path-character",
+        "路径 {value} 含有文件名不允许的字符。请用 / 分隔,并去掉 \\ : * ? \" < > | 和控制字符。",
+        "The path {value} has a character that file names may not have. Separate with / and remove \\ : * ? \" < > | and control characters.",
+    ),
+    row(
+        "file-extension",
+        "文件 {value} 的扩展名不对。这里可用:{list}。",
+        "The file {value} has the wrong extension. Allowed here: {list}.",
+    ),
+    row(
+        "duplicate-name",
+        "名称 {value} 用了两次。请换一个名称。",
+        "The name {value} is used twice. Choose another.",
+    ),
+    row(
+        "pre-not-for-input",
+        "输入类型 {value} 的前处理应是 {hint}。请改用 {hint}:。",
+        "Input kind {value} is prepared with {hint}. Write {hint}: here.",
+    ),
+    row(
+        "per-channel",
+        "这里有 {value} 个数,应有 {max} 个(每个通道或列一个),或者留空。",
+        "There are {value} numbers here; write {max} (one per channel or column) or none.",
+    ),
+    row(
+        "audio-column",
+        "音频只有一列 amplitude。请写 columns: [amplitude]。",
+        "Audio has the one column amplitude. Write columns: [amplitude].",
+    ),
+    row(
+        "input-datatype",
+        "前处理产生 FP32 张量。请写 datatype: FP32,并让模型接受它。",
+        "Pre-processing makes FP32 tensors. Write datatype: FP32 and have the model take it.",
+    ),
+    row(
+        "input-shape",
+        "输入张量的形状是 {value},而前处理产生 {hint}。请改其中之一。",
+        "The input tensor's shape is {value}, but pre-processing makes {hint}. Change one of them.",
+    ),
+    row(
+        "output-unknown",
+        "模型没有名为 {value} 的输出。已声明的输出:{list}。",
+        "The model has no output named {value}. Declared outputs: {list}.",
+    ),
+    row(
+        "labels-count",
+        "这里有 {value} 项,与输出张量的形状 {hint} 不符。请使二者一致。",
+        "There are {value} items here, which does not fit the output's shape {hint}. Make them agree.",
+    ),
+    row(
+        "placeholder-unknown",
+        "报警文字中的占位符 {value} 不存在。可用 place、label、value:ID(ID 为 values 中的 id)。",
+        "The alarm text's placeholder {value} does not exist. Use place, label or value:ID (an id under values).",
+    ),
+    row(
+        "bounds-not-for-type",
+        "类型 {value} 没有 min 和 max。请删去。",
+        "Type {value} takes no min or max. Remove it.",
+    ),
+    row(
+        "choices-missing",
+        "类型 choice 需要 choices。请列出可选的词。",
+        "Type choice needs choices. List the words.",
+    ),
+    row(
+        "choices-not-for-type",
+        "类型 {value} 没有 choices。请删去,或把类型改为 choice。",
+        "Type {value} takes no choices. Remove them or make the type choice.",
+    ),
+    row(
+        "min-over-max",
+        "min {min} 大于 max {max}。请对调。",
+        "min {min} is greater than max {max}. Swap them.",
+    ),
+    row(
+        "default-type",
+        "默认值与类型 {value} 不符。文字请加引号,数字请不加引号。",
+        "The default does not fit type {value}. Quote texts, do not quote numbers.",
+    ),
+    row(
+        "default-out-of-range",
+        "默认值 {value} 不在允许的范围或选项之内。请改默认值。",
+        "The default {value} is not within the bounds or choices. Change it.",
+    ),
+    row(
+        "truth-unknown",
+        "流水线没有名为 {value} 的标签或数值。请用 pipeline.post 中声明的 id。",
+        "The pipeline has no label or value named {value}. Use an id declared in pipeline.post.",
+    ),
+    row(
+        "too-many-files",
+        "包内有 {value} 个文件,最多 {max} 个。请删去不需要的文件。",
+        "The package has {value} files, at most {max} are allowed. Remove what is not needed.",
+    ),
+    row(
+        "file-missing",
+        "缺少文件 {value}。请把它放进文件夹,或改正路径。",
+        "The file {value} is missing. Put it into the folder or correct the path.",
+    ),
+    row(
+        "file-empty",
+        "文件 {value} 是空的。请换成有内容的文件。",
+        "The file {value} is empty. Replace it by one with content.",
+    ),
+    row(
+        "file-too-large",
+        "文件有 {value} 字节,最多 {max} 字节。请缩小。",
+        "The file has {value} bytes, at most {max} are allowed. Make it smaller.",
+    ),
+    row(
+        "file-twice",
+        "文件 {value} 与 {hint} 同名或只差大小写。请改名或删去一个。",
+        "The file {value} has the same name as {hint}, or differs in case only. Rename or remove one.",
+    ),
+    row(
+        "too-many-faults",
+        "还有更多问题没有列出(只列出 {max} 条)。请先改正这些。",
+        "There are more faults than the {max} listed. Mend these first.",
+    ),
+    row(
+        "not-understood",
+        "无法读懂 app.yaml:{detail}。请把此文件发给平台支持。",
+        "app.yaml could not be understood: {detail}. Please send the file to the platform's support.",
+    ),
+];

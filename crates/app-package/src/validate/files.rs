@@ -1,0 +1,77 @@
+//! The files of a package folder against its manifest.
+
+use std::collections::HashMap;
+
+use super::Faults;
+use crate::fault::Fault;
+use crate::manifest::AppManifest;
+use crate::path::PackagePath;
+
+/// Largest file, in bytes (20 GiB).
+pub const MAX_FILE_BYTES: u64 = 20 * 1024 * 1024 * 1024;
+/// Most files.
+pub const MAX_FILES: usize = 2_000;
+/// Largest picture of a listing, in bytes.
+const MAX_MEDIA_BYTES: u64 = 2 * 1024 * 1024;
+/// Largest golden input, in bytes; the same bound as a prediction's input.
+const MAX_INPUT_BYTES: u64 = 20_000_000;
+/// Largest expected result, in bytes.
+const MAX_EXPECT_BYTES: u64 = 4 * 1024 * 1024;
+
+/// A file of a package folder.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileEntry {
+    /// Path, with `/` between parts.
+    pub path: String,
+    /// Bytes.
+    pub size: u64,
+}
+
+/// Every named file must be there and not empty, and every file legal. Files that nobody names are allowed and packed too.
+pub fn check_files(app: &AppManifest, files: &[FileEntry]) -> Vec<Fault> {
+    let mut faults = Faults::default();
+    if files.len() > MAX_FILES {
+        faults.push(Fault::new("too-many-files", "").with("value", files.len()).with("max", MAX_FILES));
+    }
+    let mut by_path: HashMap<&str, u64> = HashMap::new();
+    let mut folded: HashMap<String, &str> = HashMap::new();
+    for file in files.iter().take(MAX_FILES) {
+        // `with` also cleans the path for showing; the key must not carry a hostile one.
+        if let Err(why) = PackagePath::parse(&file.path) {
+            faults.push(Fault::new(why.code(), "").with("value", &file.path));
+            continue;
+        }
+        by_path.insert(&file.path, file.size);
+        if file.size > MAX_FILE_BYTES {
+            faults.push(Fault::new("file-too-large", file.path.clone()).with("value", file.size).with("max", MAX_FILE_BYTES));
+        }
+        // Two files that differ in case only overwrite each other on Windows and macOS.
+        if let Some(other) = folded.insert(file.path.to_lowercase(), &file.path) {
+            faults.push(Fault::new("file-twice", file.path.clone()).with("value", &file.path).with("hint", other));
+        }
+    }
+    for (key, path, max) in named(app) {
+        match by_path.get(path) {
+            None => faults.push(Fault::new("file-missing", key).with("value", path)),
+            Some(0) => faults.push(Fault::new("file-empty", key).with("value", path)),
+            Some(size) if *size > max => {
+                faults.push(Fault::new("file-too-large", key).with("value", size).with("max", max));
+            }
+            Some(_) => {}
+        }
+    }
+    faults.finish()
+}
+
+/// Every file that the manifest names, with its key and largest size.
+fn named(app: &AppManifest) -> Vec<(String, &str, u64)> {
+    let models = app.models.iter().enumerate().map(|(i, m)| (format!("models[{i}].file"), m.file.as_str(), MAX_FILE_BYTES));
+    let golden = app.golden.iter().enumerate().flat_map(|(i, g)| {
+        [
+            (format!("golden[{i}].input"), g.input.as_str(), MAX_INPUT_BYTES),
+            (format!("golden[{i}].expect"), g.expect.as_str(), MAX_EXPECT_BYTES),
+        ]
+    });
+    let media = app.media.iter().enumerate().map(|(i, m)| (format!("media[{i}].file"), m.file.as_str(), MAX_MEDIA_BYTES));
+    models.chain(golden).chain(media).collect()
+}

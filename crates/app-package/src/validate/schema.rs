@@ -1,0 +1,222 @@
+//! The format of `app.yaml` as a table: which keys there are, which must be there, and their bounds.
+//!
+//! The types of [`crate::manifest`] say the same in Rust; a test holds both together.
+
+/// What a value must be.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Kind {
+    /// The number 1.
+    Format,
+    /// Text in both languages, each at most that many characters; at least one filled.
+    Text(usize),
+    /// Kebab-case slug of at most that many characters.
+    Slug(usize),
+    /// Like a slug, `_` allowed too: names in results and rules.
+    Ident,
+    /// Snake case, begins with a letter: usable in a rule as `params.name`.
+    Snake,
+    /// One line of text, 1 to that many characters.
+    Line(usize),
+    /// One line of text, may be empty.
+    Unit,
+    /// Several lines of text, 1 to that many characters.
+    Lines(usize),
+    /// One of these words.
+    OneOf(&'static [&'static str]),
+    /// A whole number in these bounds.
+    Int(i64, i64),
+    /// A finite number in these bounds.
+    Num(f64, f64),
+    /// true or false.
+    Bool,
+    /// A semantic version without build metadata.
+    Version,
+    /// `major.minor`.
+    MinVersion,
+    /// A path in the package with one of these extensions.
+    Path(&'static [&'static str]),
+    /// Text, number or boolean.
+    Scalar,
+    /// A list with these bounds on its length.
+    List(usize, usize, &'static Kind),
+    /// Names → values, at most that many.
+    MapOf(usize, &'static Kind),
+    /// These keys.
+    Obj(&'static [Field]),
+    /// Exactly one of these keys.
+    Variant(&'static [Field]),
+}
+
+/// A key of an object.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Field {
+    pub name: &'static str,
+    pub required: bool,
+    pub kind: Kind,
+}
+
+const fn must(name: &'static str, kind: Kind) -> Field {
+    Field { name, required: true, kind }
+}
+
+const fn may(name: &'static str, kind: Kind) -> Field {
+    Field { name, required: false, kind }
+}
+
+/// Largest magnitude of a free number; fits `f32` and is beyond any measured quantity.
+const BIG: f64 = 1e12;
+const PICTURES: &[&str] = &["png", "jpg", "jpeg"];
+
+/// The whole file.
+pub(super) const APP: Kind = Kind::Obj(&[
+    must("format", Kind::Format),
+    must("name", Kind::Slug(60)),
+    must("version", Kind::Version),
+    must("title", Kind::Text(80)),
+    must("summary", Kind::Text(240)),
+    may("description", Kind::Text(8_000)),
+    may("changes", Kind::Text(4_000)),
+    must("specialty", Kind::Slug(60)),
+    must("scenario", Kind::Slug(60)),
+    may("safety", Kind::Bool),
+    must("license", Kind::Line(100)),
+    must("input", Kind::OneOf(&["image", "timeseries", "tabular", "audio"])),
+    must("models", Kind::List(1, 1, &MODEL)),
+    must("pipeline", PIPELINE),
+    may("parameters", Kind::List(0, 50, &PARAMETER)),
+    may("resources", RESOURCES),
+    must("golden", Kind::List(1, 50, &GOLDEN)),
+    must("card", CARD),
+    may("media", Kind::List(0, 8, &MEDIA)),
+]);
+
+const MODEL: Kind = Kind::Obj(&[
+    must("name", Kind::Slug(60)),
+    must("file", Kind::Path(&["onnx"])),
+    may("engine", Kind::Obj(&[must("name", Kind::OneOf(&["onnxruntime"])), must("min", Kind::MinVersion)])),
+    must("inputs", Kind::List(1, 1, &TENSOR)),
+    must("outputs", Kind::List(1, 16, &TENSOR)),
+]);
+
+const TENSOR: Kind = Kind::Obj(&[
+    must("name", Kind::Line(200)),
+    must("datatype", Kind::OneOf(&["FP32", "FP64", "INT64", "INT32", "UINT8", "BOOL"])),
+    must("shape", Kind::List(0, 8, &Kind::Int(-1, 1_000_000_000))),
+]);
+
+const PIPELINE: Kind = Kind::Obj(&[
+    must("pre", Kind::Variant(&[must("image", PRE_IMAGE), must("window", PRE_WINDOW), must("columns", PRE_COLUMNS)])),
+    must("post", Kind::List(1, 8, &POST)),
+    may("alarms", Kind::List(0, 32, &ALARM)),
+]);
+
+const PRE_IMAGE: Kind = Kind::Obj(&[
+    must("width", Kind::Int(1, 4_096)),
+    must("height", Kind::Int(1, 4_096)),
+    may("fit", Kind::OneOf(&["stretch", "letterbox"])),
+    may("color", Kind::OneOf(&["rgb", "gray"])),
+    may("layout", Kind::OneOf(&["nchw", "nhwc", "flat"])),
+    may("mean", Kind::List(0, 3, &Kind::Num(-BIG, BIG))),
+    may("std", Kind::List(0, 3, &Kind::Num(1e-6, BIG))),
+]);
+
+const PRE_WINDOW: Kind = Kind::Obj(&[
+    must("columns", Kind::List(1, 256, &Kind::Line(100))),
+    must("length", Kind::Int(1, 100_000)),
+    may("layout", Kind::OneOf(&["time-major", "channel-major", "flat"])),
+    may("mean", Kind::List(0, 256, &Kind::Num(-BIG, BIG))),
+    may("std", Kind::List(0, 256, &Kind::Num(1e-6, BIG))),
+]);
+
+const PRE_COLUMNS: Kind = Kind::Obj(&[must("names", Kind::List(1, 256, &Kind::Line(100)))]);
+
+const LABEL: Kind = Kind::Obj(&[must("id", Kind::Ident), must("text", Kind::Text(80))]);
+
+const POST: Kind = Kind::Variant(&[
+    must(
+        "classes",
+        Kind::Obj(&[must("output", Kind::Line(200)), must("labels", Kind::List(1, 1_000, &LABEL)), may("softmax", Kind::Bool)]),
+    ),
+    must(
+        "boxes",
+        Kind::Obj(&[
+            must("output", Kind::Line(200)),
+            must("labels", Kind::List(1, 1_000, &LABEL)),
+            must("score", Kind::Num(0.0, 1.0)),
+            must("iou", Kind::Num(0.0, 1.0)),
+        ]),
+    ),
+    must(
+        "grid",
+        Kind::Obj(&[must("output", Kind::Line(200)), must("labels", Kind::List(1, 1_000, &LABEL)), must("score", Kind::Num(0.0, 1.0))]),
+    ),
+    must("values", Kind::Obj(&[must("output", Kind::Line(200)), must("items", Kind::List(1, 256, &VALUE))])),
+]);
+
+const VALUE: Kind = Kind::Obj(&[
+    must("id", Kind::Ident),
+    must("text", Kind::Text(80)),
+    may("unit", Kind::Unit),
+    may("scale", Kind::Num(-BIG, BIG)),
+    may("offset", Kind::Num(-BIG, BIG)),
+]);
+
+const ALARM: Kind = Kind::Obj(&[
+    must("id", Kind::Ident),
+    must("when", Kind::Lines(2_000)),
+    must("level", Kind::OneOf(&["notice", "warning", "critical"])),
+    must("text", Kind::Text(240)),
+]);
+
+const PARAMETER: Kind = Kind::Obj(&[
+    must("name", Kind::Snake),
+    must("type", Kind::OneOf(&["string", "integer", "number", "boolean", "choice"])),
+    must("default", Kind::Scalar),
+    may("min", Kind::Num(-BIG, BIG)),
+    may("max", Kind::Num(-BIG, BIG)),
+    may("choices", Kind::List(1, 50, &Kind::Line(100))),
+    must("title", Kind::Text(80)),
+    may("help", Kind::Text(500)),
+]);
+
+const RESOURCES: Kind = Kind::Obj(&[
+    must("cpu", Kind::Num(0.05, 64.0)),
+    must("memory_mib", Kind::Int(16, 262_144)),
+    must("architectures", Kind::List(1, 5, &Kind::OneOf(&["amd64", "arm64", "arm", "riscv64", "other"]))),
+    may("accelerators", Kind::List(0, 8, &Kind::Slug(60))),
+]);
+
+const GOLDEN: Kind = Kind::Obj(&[
+    must("name", Kind::Slug(60)),
+    must("input", Kind::Path(&[])),
+    must("expect", Kind::Path(&["json"])),
+    may("tolerance", Kind::Obj(&[must("absolute", Kind::Num(0.0, BIG)), must("relative", Kind::Num(0.0, 1.0))])),
+    may(
+        "truth",
+        Kind::Obj(&[
+            may("class", Kind::Ident),
+            may("counts", Kind::MapOf(1_000, &Kind::Int(0, 100_000))),
+            may("values", Kind::MapOf(256, &Kind::List(2, 2, &Kind::Num(-BIG, BIG)))),
+        ]),
+    ),
+]);
+
+const CARD: Kind = Kind::Obj(&[
+    must("training_data", Kind::Text(4_000)),
+    must("limits", Kind::Text(4_000)),
+    must("metrics", Kind::List(0, 20, &METRIC)),
+]);
+
+const METRIC: Kind = Kind::Obj(&[
+    must("name", Kind::Slug(60)),
+    must("value", Kind::Num(-BIG, BIG)),
+    must("baseline", Kind::Num(-BIG, BIG)),
+    must("dataset", Kind::Text(500)),
+]);
+
+const MEDIA: Kind = Kind::Obj(&[must("file", Kind::Path(&["png", "jpg", "jpeg", "webp"])), must("alt", Kind::Text(240))]);
+
+/// Extensions that a golden input may have.
+pub(super) fn input_extensions(input: &str) -> &'static [&'static str] {
+    if input == "image" { PICTURES } else { &["csv"] }
+}
