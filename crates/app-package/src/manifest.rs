@@ -319,7 +319,7 @@ pub struct PostBoxes {
     pub labels: Vec<Label>,
     /// Keep rows whose objectness × class score reaches this (0–1).
     pub score: f32,
-    /// Non-maximum suppression: drop boxes whose IoU with a better one of the same label exceeds this (0–1).
+    /// Non-maximum suppression: drop boxes whose `IoU` with a better one of the same label exceeds this (0–1).
     pub iou: f32,
 }
 
@@ -469,7 +469,7 @@ pub struct Golden {
     pub input: String,
     /// Path of the expected result: the JSON of `inference::AppOutput` without alarms.
     pub expect: String,
-    /// Allowed difference of a score or value: `|a - b| <= absolute + relative * |b|`; boxes also by IoU >= 0.9.
+    /// Allowed difference of a score or value: `|a - b| <= absolute + relative * |b|`; boxes also by `IoU` >= 0.9.
     #[serde(default)]
     pub tolerance: Tolerance,
     /// What is really there, for accuracy; absent where nobody labelled it.

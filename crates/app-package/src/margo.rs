@@ -1,6 +1,6 @@
 //! Wire types of the Margo Workload Management API 1.0.0-rc.2, as far as Pithead speaks it.
 //!
-//! Field names are those of the OpenAPI. Where it says `additionalProperties: false`, unknown keys are refused except vendor
+//! Field names are those of the `OpenAPI`. Where it says `additionalProperties: false`, unknown keys are refused except vendor
 //! extensions (`x-<name>-extensions`). Values of enumerations are kept as text and checked by `faults`, so that a server can
 //! answer 422 with every field named.
 
@@ -115,7 +115,7 @@ pub struct DeploymentMetadata {
     pub namespace: String,
     /// Device, may end in `/*`.
     pub device_id: String,
-    /// Required by the OpenAPI, may be empty.
+    /// Required by the `OpenAPI`, may be empty.
     #[serde(default)]
     pub annotations: BTreeMap<String, String>,
     /// Labels.

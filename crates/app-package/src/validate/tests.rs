@@ -1,0 +1,207 @@
+use super::*;
+
+const GOOD: &str = include_str!("../../fixtures/app.yaml");
+
+/// The faults after one replacement in the good file, as `code@line key`.
+fn after(from: &str, to: &str) -> Vec<String> {
+    assert!(GOOD.contains(from), "{from}");
+    faults_of(&GOOD.replacen(from, to, 1))
+}
+
+fn faults_of(yaml: &str) -> Vec<String> {
+    let faults = parse(yaml).map(|_| ()).unwrap_err();
+    faults.iter().map(|f| format!("{}@{} {}", f.code, f.line.unwrap_or(0), f.key)).collect()
+}
+
+fn codes_of(yaml: &str) -> Vec<&'static str> {
+    parse(yaml).unwrap_err().iter().map(|f| f.code).collect()
+}
+
+fn line_of(text: &str) -> usize {
+    GOOD.lines().position(|line| line.contains(text)).unwrap() + 1
+}
+
+#[test]
+fn the_example_is_valid_and_read_whole() {
+    let app = parse(GOOD).unwrap();
+    assert_eq!(app.models[0].engine.min, "1.17", "a text that looks like a number stays a text");
+    assert_eq!(app.golden[0].truth.as_ref().unwrap().counts.as_ref().unwrap()["bolt"], 1);
+    assert_eq!(app.parameters[0].default, serde_json::json!(0.6));
+    assert!(app.safety);
+    assert_eq!(app.description.en.lines().count(), 3);
+}
+
+#[test]
+fn canonical_json_reads_back_equal() {
+    let app = parse(GOOD).unwrap();
+    let json = crate::oci::config_json(&app);
+    assert_eq!(serde_json::from_slice::<AppManifest>(&json).unwrap(), app);
+    // JSON is YAML: the table of the format and the types agree on every key.
+    assert_eq!(parse(&String::from_utf8(json).unwrap()).unwrap(), app);
+}
+
+#[test]
+fn all_faults_at_once_with_lines() {
+    let yaml = GOOD.replace("name: belt-watch", "nmae: belt-watch").replace("score: 0.5", "score: 7").replace("safety: true", "safety: maybe");
+    let found = faults_of(&yaml);
+    for wanted in [
+        "missing-key@2 name".to_owned(),
+        "unknown-key-hint@3 nmae".to_owned(),
+        format!("wrong-type-bool@{} safety", line_of("safety: true")),
+        format!("out-of-range@{} pipeline.post[0].grid.score", line_of("score: 0.5")),
+    ] {
+        assert!(found.contains(&wanted), "{wanted} not in {found:#?}");
+    }
+    assert_eq!(found.len(), 4, "{found:#?}");
+}
+
+#[test]
+fn single_faults() {
+    let table = [
+        ("format: 1\n", "format: 2\n", "format-unsupported"),
+        ("name: belt-watch", "name: Belt Watch", "slug-shape"),
+        ("name: belt-watch", "name: a--b", "slug-shape"),
+        ("version: 1.2.0", "version: 1.2", "version-shape"),
+        ("version: 1.2.0", "version: 1.2.0+build", "version-build"),
+        ("title: { zh: 皮带异物检测, en: Belt foreign-object watch }", "title: Belt", "text-shape"),
+        ("title: { zh: 皮带异物检测, en: Belt foreign-object watch }", "title: {zh: \"\"}", "text-empty"),
+        ("changes: { zh: 首个版本。, en: First version. }", "changes:", "empty-value"),
+        ("input: image", "input: smell", "not-one-of"),
+        ("file: model.onnx", "file: ../model.onnx", "path-parent"),
+        ("file: model.onnx", "file: /etc/model.onnx", "path-absolute"),
+        ("file: model.onnx", "file: model.exe", "file-extension"),
+        ("shape: [1, 1]", "shape: [1, 99999999999999999999]", "wrong-type-int"),
+        ("scale: 100", "scale: .nan", "number-not-finite"),
+        ("scale: 100", "scale: 1e999", "number-not-finite"),
+        ("scale: 100", "scale: 1e300", "out-of-range"),
+        ("scale: 100", "scale: \"100\"", "wrong-type-number"),
+        ("choices: [day, night]", "choices: day", "wrong-type-list"),
+        ("output: heat", "output: haet", "output-unknown"),
+        ("id: lump", "id: bolt", "duplicate-name"),
+        ("shape: [1, 2, 8, 12]", "shape: [1, 3, 8, 12]", "labels-count"),
+        ("shape: [1, 3, 64, 96]", "shape: [1, 64, 96, 3]", "input-shape"),
+        ("datatype: FP32, shape: [1, 3", "datatype: UINT8, shape: [1, 3", "input-datatype"),
+        ("mean: [0.5, 0.5, 0.5]", "mean: [0.5]", "per-channel"),
+        ("{label} on the belt", "{lable} on the belt", "placeholder-unknown"),
+        ("default: 0.6", "default: 6", "default-out-of-range"),
+        ("default: 0.6", "default: high", "default-type"),
+        ("default: day", "default: noon", "default-out-of-range"),
+        ("max: 1\n", "max: -1\n", "min-over-max"),
+        ("type: choice", "type: string", "choices-not-for-type"),
+        ("counts: { bolt: 1", "counts: { nut: 1", "truth-unknown"),
+        ("input: golden/bolt-1.png", "input: golden/bolt-1.csv", "file-extension"),
+        ("safety: true", "safety: true\nsafety: false", "duplicate-key"),
+        ("safety: true", "safety: !!bool true", "yaml-tag"),
+        ("safety: true", "safety: &a true", "yaml-alias"),
+        ("safety: true", "safety: *a", "yaml-syntax"),
+        ("safety: true", "safety: true\n? [a, b]\n: c", "key-not-text"),
+        ("safety: true", "safety: true\n7: c", "unknown-key"),
+        ("license: Apache-2.0", "license: \"a\\nb\"", "text-one-line"),
+        ("license: Apache-2.0", "license: \"a\\u202eb\"", "text-control"),
+        ("grid:", "gird:", "exactly-one-key"),
+        ("metrics:\n", "metrics: none\n", "yaml-syntax"),
+    ];
+    for (from, to, code) in table {
+        let found = after(from, to);
+        assert!(found.iter().any(|f| f.starts_with(&format!("{code}@"))), "{to:?}: wanted {code}, found {found:?}");
+    }
+}
+
+#[test]
+fn input_kinds_need_their_pre_processing() {
+    assert!(after("input: image", "input: tabular").iter().any(|f| f.starts_with("pre-not-for-input@")));
+}
+
+#[test]
+fn over_long_names() {
+    assert_eq!(after("name: belt-watch", &format!("name: {}", "a".repeat(61))), ["text-too-long@3 name"]);
+    let long = format!("file: {}.onnx", "a".repeat(98));
+    assert!(after("file: model.onnx", &long)[0].starts_with("path-too-long@"));
+    let message = parse(&GOOD.replace("belt-watch", &"a".repeat(10_000))).unwrap_err()[0].message("en");
+    assert!(message.len() < 300, "{message}");
+}
+
+#[test]
+fn hostile_yaml_gives_faults() {
+    assert_eq!(codes_of(&" ".repeat(MAX_YAML_BYTES + 1)), ["yaml-too-large"]);
+    assert_eq!(codes_of(""), ["yaml-empty"]);
+    assert_eq!(codes_of("# nothing\n"), ["yaml-empty"]);
+    assert_eq!(codes_of("- a\n"), ["yaml-not-a-map"]);
+    assert_eq!(codes_of("just text"), ["yaml-not-a-map"]);
+    assert_eq!(codes_of("a: 1\n---\nb: 2\n"), ["yaml-documents"]);
+    let bomb = "a: &a [x,x,x,x,x,x,x,x,x]\nb: &b [*a,*a,*a,*a,*a,*a,*a,*a,*a]\nc: &c [*b,*b,*b,*b,*b,*b,*b,*b,*b]\n";
+    assert!(codes_of(bomb).contains(&"yaml-alias"));
+    assert!(codes_of("a: &x {b: *x}").contains(&"yaml-alias"));
+    assert!(codes_of("<<: {a: 1}").contains(&"yaml-alias"));
+    assert_eq!(codes_of(&format!("a: {}", "[".repeat(100_000))), ["yaml-too-deep"]);
+    assert_eq!(codes_of(&"- ".repeat(100_000)), ["yaml-too-deep"]);
+    assert_eq!(codes_of(&"? ".repeat(100_000)), ["yaml-too-deep"]);
+    assert_eq!(codes_of(&format!("a: [{}]", "1,".repeat(100_000))), ["yaml-too-complex"]);
+    let many: String = (0..20_000).map(|i| format!("k{i}: 1\n")).collect();
+    let found = codes_of(&many);
+    assert_eq!((found.len(), found.last().copied()), (MAX_FAULTS + 1, Some("too-many-faults")));
+}
+
+#[test]
+fn no_cut_of_the_example_panics() {
+    for (i, _) in GOOD.char_indices().step_by(7) {
+        let _ = parse(&GOOD[..i]);
+        let _ = parse(&GOOD[i..]);
+    }
+    for c in ["\0", "\t", "\u{feff}", "{", "]", "'", "\"", "|", "%", "@", "\r", "&", "*", "!"] {
+        for (i, _) in GOOD.char_indices().step_by(31) {
+            let _ = parse(&format!("{}{c}{}", &GOOD[..i], &GOOD[i..]));
+        }
+    }
+}
+
+#[test]
+fn every_code_has_both_languages_once() {
+    let mut seen = std::collections::HashSet::new();
+    for row in messages::MESSAGES {
+        assert!(seen.insert(row.code), "{} twice", row.code);
+        assert!(row.en.is_ascii() || row.en.contains('—'), "{}", row.en);
+        assert!(!row.zh.is_ascii() && row.zh != row.en, "{}", row.code);
+        for text in [row.zh, row.en] {
+            for name in text.split('{').skip(1).filter_map(|part| part.split_once('}')).map(|(name, _)| name) {
+                assert!(messages::ARGUMENTS.contains(&name), "{} quotes {name}", row.code);
+            }
+        }
+    }
+    let sources = [include_str!("check.rs"), include_str!("rules.rs"), include_str!("files.rs"), include_str!("yaml.rs"), include_str!("../validate.rs")];
+    for code in sources.iter().flat_map(|s| s.split("Fault::new(\"").skip(1)).filter_map(|rest| rest.split('"').next()) {
+        assert!(seen.contains(code), "{code} has no message");
+    }
+    for fault in [crate::path::PathFault::Empty, crate::path::PathFault::Part, crate::path::PathFault::Character, crate::path::PathFault::TooDeep] {
+        assert!(seen.contains(fault.code()));
+    }
+}
+
+fn entries() -> Vec<FileEntry> {
+    ["app.yaml", "model.onnx", "golden/bolt-1.png", "golden/bolt-1.json", "media/cover.png", "README.md"]
+        .map(|path| FileEntry { path: path.into(), size: 1_000 })
+        .into()
+}
+
+#[test]
+fn files_that_fit() {
+    assert_eq!(check_files(&parse(GOOD).unwrap(), &entries()), []);
+}
+
+#[test]
+fn files_that_do_not_fit() {
+    let app = parse(GOOD).unwrap();
+    let with = |change: &dyn Fn(&mut Vec<FileEntry>)| {
+        let mut files = entries();
+        change(&mut files);
+        check_files(&app, &files).iter().map(|f| format!("{} {}", f.code, f.key)).collect::<Vec<_>>()
+    };
+    let extra = |path: &str, size| FileEntry { path: path.into(), size };
+    assert_eq!(with(&|f| drop(f.remove(1))), ["file-missing models[0].file"]);
+    assert_eq!(with(&|f| f[1].size = 0), ["file-empty models[0].file"]);
+    assert_eq!(with(&|f| f[4].size = 3 << 20), ["file-too-large media[0].file"]);
+    assert_eq!(with(&|f| f.push(extra("../evil", 1))), ["path-parent "]);
+    assert_eq!(with(&|f| f.push(extra("big.bin", MAX_FILE_BYTES + 1))), ["file-too-large big.bin"]);
+    assert_eq!(with(&|f| f.push(extra("readme.MD", 1))), ["file-twice readme.MD"]);
+    assert_eq!(with(&|f| f.extend((0..2_000).map(|i| extra(&format!("x/{i}"), 1)))), ["too-many-files "]);
+}
