@@ -1,7 +1,7 @@
 //! Alarm rules: CEL over the results, compiled once, evaluated with bounded input.
 //!
 //! A rule comes from an untrusted package and the evaluator has no step limit, so the cost is bounded beforehand:
-//! short source, loops (`exists`, `filter` …) nested at most two deep, no `+` in what a loop runs over, and at most
+//! short source, loops (`exists`, `filter` …) nested at most two deep, no `+` in what a loop runs over, and no more than
 //! [`MAX_ITEMS`] detections and classes are shown to a rule, best first. There are no regular expressions.
 
 use std::collections::HashMap;
@@ -122,40 +122,65 @@ fn compile(rule: &AlarmRule) -> Result<Program> {
         return Err(complex("longer than 2,000 bytes"));
     }
     let program = Program::compile(&rule.when).map_err(|e| invalid(e.to_string()))?;
-    bounded(program.expression(), 0, false).map_err(complex)?;
-    let known = ["detections", "classes", "values", "params"];
-    let references = program.references();
-    if let Some(name) = references.variables().into_iter().find(|name| !known.contains(name) && !name.starts_with('@')) {
-        return Err(invalid(format!("unknown name `{name}`; rules see {}", known.join(", "))));
+    let mut walk = Walk { names: vec!["detections", "classes", "values", "params"], unknown: None };
+    walk.bounded(program.expression(), 0, false).map_err(complex)?;
+    if let Some(name) = walk.unknown {
+        return Err(invalid(format!("unknown name `{name}`; rules see detections, classes, values and params")));
     }
     Ok(program)
 }
 
-/// Checks loop depth and what loops run over. The parser has limited the depth of the tree.
-fn bounded(node: &IdedExpr, loops: u32, ranged: bool) -> std::result::Result<(), &'static str> {
-    match &node.expr {
-        Expr::Call(call) => {
-            if ranged && call.func_name == "_+_" {
-                return Err("a loop must not run over a sum");
+/// A walk over a rule's tree, whose depth the parser has limited.
+struct Walk<'a> {
+    /// Names known here: the results, and the variables of the loops around.
+    names: Vec<&'a str>,
+    /// First name that is not.
+    unknown: Option<&'a str>,
+}
+
+impl<'a> Walk<'a> {
+    /// Checks names, loop depth and what loops run over (`ranged`).
+    fn bounded(&mut self, node: &'a IdedExpr, loops: u32, ranged: bool) -> std::result::Result<(), &'static str> {
+        match &node.expr {
+            Expr::Ident(name) => {
+                if self.unknown.is_none() && !self.names.contains(&name.as_str()) {
+                    self.unknown = Some(name);
+                }
+                Ok(())
             }
-            call.target.iter().map(|t| &**t).chain(&call.args).try_for_each(|n| bounded(n, loops, ranged))
-        }
-        Expr::Comprehension(c) => {
-            if loops >= 2 {
-                return Err("loops are nested more than two deep");
+            Expr::Call(call) => {
+                if ranged && call.func_name == "_+_" {
+                    return Err("a loop must not run over a sum");
+                }
+                call.target.iter().map(|t| &**t).chain(&call.args).try_for_each(|n| self.bounded(n, loops, ranged))
             }
-            bounded(&c.iter_range, loops, true)?;
-            // The macros' own accumulators use `+`; what the author wrote in the body of an inner range is still seen.
-            [&c.accu_init, &c.loop_cond, &c.loop_step, &c.result].into_iter().try_for_each(|n| bounded(n, loops + 1, false))
+            Expr::Comprehension(c) => {
+                if loops >= 2 {
+                    return Err("loops are nested more than two deep");
+                }
+                self.bounded(&c.iter_range, loops, true)?;
+                let outer = self.names.len();
+                self.names.extend([c.iter_var.as_str(), c.accu_var.as_str()]);
+                self.names.extend(c.iter_var2.as_deref());
+                // The macros' own accumulators use `+`, so sums are looked for in ranges only.
+                for part in [&c.accu_init, &c.loop_cond, &c.loop_step, &c.result] {
+                    self.bounded(part, loops + 1, false)?;
+                }
+                self.names.truncate(outer);
+                Ok(())
+            }
+            Expr::List(list) => list.elements.iter().try_for_each(|n| self.bounded(n, loops, ranged)),
+            Expr::Select(select) => self.bounded(&select.operand, loops, ranged),
+            Expr::Map(map) => map.entries.iter().try_for_each(|entry| match &entry.expr {
+                EntryExpr::MapEntry(e) => {
+                    self.bounded(&e.key, loops, ranged)?;
+                    self.bounded(&e.value, loops, ranged)
+                }
+                EntryExpr::StructField(_) => Err("structures are not known here"),
+            }),
+            Expr::Struct(_) => Err("structures are not known here"),
+            Expr::Unspecified | Expr::Literal(_) => Ok(()),
         }
-        Expr::List(list) => list.elements.iter().try_for_each(|n| bounded(n, loops, ranged)),
-        Expr::Select(select) => bounded(&select.operand, loops, ranged),
-        Expr::Map(map) => map.entries.iter().try_for_each(|entry| match &entry.expr {
-            EntryExpr::MapEntry(e) => bounded(&e.key, loops, ranged).and_then(|()| bounded(&e.value, loops, ranged)),
-            EntryExpr::StructField(_) => Err("structures are not known here"),
-        }),
-        Expr::Struct(_) => Err("structures are not known here"),
-        Expr::Unspecified | Expr::Ident(_) | Expr::Literal(_) => Ok(()),
     }
 }
 

@@ -1,0 +1,127 @@
+"""Makes the tiny ONNX files in tests/models. Needs `onnx` and `numpy`. Run: python3 make_models.py"""
+
+import os
+
+import numpy as np
+import onnx
+from onnx import TensorProto as T
+from onnx import helper as h
+from onnx import numpy_helper as n
+
+HERE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "models")
+
+
+def save(name, nodes, inputs, outputs, initializers=(), functions=(), opsets=(("", 17),)):
+    graph = h.make_graph(nodes, name, inputs, outputs, list(initializers))
+    model = h.make_model(graph, opset_imports=[h.make_opsetid(*o) for o in opsets], ir_version=8, functions=list(functions))
+    path = os.path.join(HERE, name + ".onnx")
+    with open(path, "wb") as f:
+        f.write(model.SerializeToString())
+
+
+def vi(name, shape, kind=T.FLOAT):
+    return h.make_tensor_value_info(name, kind, shape)
+
+
+def const(name, value):
+    return n.from_array(np.array(value), name)
+
+
+# y = x [1,4]: classes and values for tables.
+save("identity4", [h.make_node("Identity", ["x"], ["y"])], [vi("x", [1, 4])], [vi("y", [1, 4])])
+
+# Mean over 8 rows of 2 columns, for windows.
+save("mean", [h.make_node("ReduceMean", ["x"], ["y"], axes=[1], keepdims=0)], [vi("x", [1, 8, 2])], [vi("y", [1, 2])])
+
+# Grey picture 8x8 pooled to a 4x4 grid of means, for heat maps.
+save("grid", [h.make_node("AveragePool", ["x"], ["y"], kernel_shape=[2, 2], strides=[2, 2])], [vi("x", [1, 1, 8, 8])], [vi("y", [1, 1, 4, 4])])
+
+# Fixed boxes beside a picture that is multiplied by nothing: cx, cy, w, h, objectness, two classes, in 64x64 pixels.
+rows = np.array(
+    [[[32, 32, 20, 10, 0.9, 1.0, 0.1], [33, 32, 20, 10, 0.8, 1.0, 0.0], [32, 32, 20, 10, 0.8, 0.0, 1.0], [10, 30, 8, 8, 0.3, 1.0, 0.0], [60, 40, 20, 8, 0.7, 1.0, 0.0]]],
+    dtype=np.float32,
+)
+save(
+    "boxes",
+    [
+        h.make_node("ReduceSum", ["x"], ["s"], keepdims=0),
+        h.make_node("Mul", ["s", "zero"], ["z"]),
+        h.make_node("Add", ["rows", "z"], ["y"]),
+    ],
+    [vi("x", [1, 3, 64, 64])],
+    [vi("y", [1, 5, 7])],
+    [const("zero", np.float32(0)), n.from_array(rows, "rows")],
+)
+
+# Adds up for ever: a Loop with the largest trip count.
+body = h.make_graph(
+    [h.make_node("Identity", ["c"], ["c2"]), h.make_node("Add", ["v", "v"], ["v2"])],
+    "body",
+    [vi("i", [], T.INT64), vi("c", [], T.BOOL), vi("v", [1, 4])],
+    [vi("c2", [], T.BOOL), vi("v2", [1, 4])],
+)
+save(
+    "hang",
+    [h.make_node("Loop", ["n", "t", "x"], ["y"], body=body)],
+    [vi("x", [1, 4])],
+    [vi("y", [1, 4])],
+    [const("n", np.int64(2**62)), const("t", np.bool_(True))],
+)
+
+# Makes a tensor of 16 GiB; its size hangs on the input, so that it is not folded away at load.
+save(
+    "hungry",
+    [
+        h.make_node("ReduceSum", ["x"], ["s"], keepdims=0),
+        h.make_node("Mul", ["s", "zero"], ["z"]),
+        h.make_node("Cast", ["z"], ["zi"], to=T.INT64),
+        h.make_node("Add", ["size", "zi"], ["n"]),
+        h.make_node("ConstantOfShape", ["n"], ["big"], value=h.make_tensor("v", T.FLOAT, [1], [1.0])),
+        h.make_node("ReduceSum", ["big"], ["b"], keepdims=0),
+        h.make_node("Add", ["x", "b"], ["y"]),
+    ],
+    [vi("x", [1, 4])],
+    [vi("y", [1, 4])],
+    [const("zero", np.float32(0)), const("size", np.array([2**32], np.int64))],
+)
+
+# The same, but folded while loading.
+save(
+    "hungry_load",
+    [
+        h.make_node("ConstantOfShape", ["size"], ["big"], value=h.make_tensor("v", T.FLOAT, [1], [1.0])),
+        h.make_node("ReduceSum", ["big"], ["b"], keepdims=0),
+        h.make_node("Add", ["x", "b"], ["y"]),
+    ],
+    [vi("x", [1, 4])],
+    [vi("y", [1, 4])],
+    [const("size", np.array([2**32], np.int64))],
+)
+
+# A local function that calls itself, for engines that inline without end.
+recursive = h.make_function("own", "again", ["a"], ["b"], [h.make_node("again", ["a"], ["b"], domain="own")], [h.make_opsetid("", 17), h.make_opsetid("own", 1)])
+save(
+    "recursive",
+    [h.make_node("again", ["x"], ["y"], domain="own")],
+    [vi("x", [1, 4])],
+    [vi("y", [1, 4])],
+    functions=[recursive],
+    opsets=(("", 17), ("own", 1)),
+)
+
+
+def external(name, location):
+    w = T()
+    w.name, w.data_type, w.data_location = "w", T.FLOAT, T.EXTERNAL
+    w.dims.extend([1, 4])
+    for key, value in (("location", location), ("offset", "0"), ("length", "16")):
+        entry = w.external_data.add()
+        entry.key, entry.value = key, value
+    save(name, [h.make_node("Add", ["x", "w"], ["y"])], [vi("x", [1, 4])], [vi("y", [1, 4])], [w])
+
+
+external("external_ok", "weights.bin")
+external("external_parent", "../weights.bin")
+external("external_absolute", "/etc/hostname")
+with open(os.path.join(HERE, "weights.bin"), "wb") as f:
+    f.write(np.array([1, 2, 3, 4], np.float32).tobytes())

@@ -1,0 +1,95 @@
+//! Packages made of the tiny models in `tests/models` (see `make_models.py`).
+#![allow(dead_code, reason = "each test file uses its part")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+
+use std::{
+    path::{Path, PathBuf},
+    sync::OnceLock,
+};
+
+use app_package::manifest::AppManifest;
+use inference::onnx::OnnxRuntime;
+use serde_json::{Value, json};
+
+/// The library; a test without it fails with this one line.
+pub fn lib() -> PathBuf {
+    std::env::var_os("ORT_LIB").expect("set ORT_LIB to the path of libonnxruntime.so.1.24 or newer").into()
+}
+
+pub fn engine() -> &'static OnnxRuntime {
+    static ENGINE: OnceLock<OnnxRuntime> = OnceLock::new();
+    ENGINE.get_or_init(|| OnnxRuntime::init(&lib()).unwrap())
+}
+
+pub fn models() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/models")
+}
+
+/// A package folder that goes away with the value.
+pub struct Package {
+    pub dir: PathBuf,
+    pub manifest: Value,
+}
+
+impl Drop for Package {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.dir);
+    }
+}
+
+fn text(t: &str) -> Value {
+    json!({"zh": t, "en": t})
+}
+
+pub fn label(id: &str) -> Value {
+    json!({"id": id, "text": {"zh": format!("{id}中"), "en": format!("{id} en")}})
+}
+
+impl Package {
+    /// A table app on `model`, which takes and gives four numbers.
+    pub fn table(model: &str) -> Self {
+        let items: Vec<Value> = ["a", "b", "c", "d"].map(|id| json!({"id": id, "text": text(id), "unit": "%", "scale": 2.0, "offset": 1.0})).into();
+        Self::new(
+            "tabular",
+            model,
+            ([1, 4].as_slice(), [1, 4].as_slice()),
+            json!({"pre": {"columns": {"names": ["p", "q", "r", "s"]}}, "post": [{"values": {"output": "y", "items": items}}]}),
+            b"p,q,r,s\n1,2,3,4\n",
+            &json!({"values": [{"id": "a", "value": 3.0}, {"id": "b", "value": 5.0}, {"id": "c", "value": 7.0}, {"id": "d", "value": 9.0}]}),
+        )
+    }
+
+    pub fn new(input: &str, model: &str, shapes: (&[i64], &[i64]), pipeline: Value, sample: &[u8], expect: &Value) -> Self {
+        static NEXT: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
+        let number = NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let dir = std::env::temp_dir().join(format!("pithead-inference-{}-{number}", std::process::id()));
+        std::fs::create_dir_all(&dir).unwrap();
+        if models().join(model).exists() {
+            std::fs::copy(models().join(model), dir.join("model.onnx")).unwrap();
+        }
+        std::fs::write(dir.join("sample.bin"), sample).unwrap();
+        std::fs::write(dir.join("sample.json"), expect.to_string()).unwrap();
+        let tensor = |name: &str, shape: &[i64]| json!([{"name": name, "datatype": "FP32", "shape": shape}]);
+        let manifest = json!({
+            "format": 1, "name": "test-app", "version": "1.0.0", "title": text("Test"), "summary": text("A test app."),
+            "description": text("A test app."), "changes": text("First."),
+            "specialty": "main-haulage", "scenario": "belt-foreign-object", "license": "Apache-2.0", "input": input,
+            "models": [{"name": "m", "file": "model.onnx", "inputs": tensor("x", shapes.0), "outputs": tensor("y", shapes.1)}],
+            "pipeline": pipeline,
+            "golden": [{"name": "one", "input": "sample.bin", "expect": "sample.json"}],
+            "card": {"training_data": text("None."), "limits": text("None."),
+                     "metrics": [{"name": "accuracy", "value": 1.0, "baseline": 0.5, "dataset": text("One sample.")}]},
+        });
+        Self { dir, manifest }
+    }
+
+    pub fn parsed(&self) -> AppManifest {
+        serde_json::from_value(self.manifest.clone()).unwrap()
+    }
+
+    /// Writes `app.yaml` (JSON is YAML).
+    pub fn write_yaml(&self) -> &Self {
+        std::fs::write(self.dir.join("app.yaml"), serde_json::to_string_pretty(&self.manifest).unwrap()).unwrap();
+        self
+    }
+}

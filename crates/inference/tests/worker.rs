@@ -1,0 +1,91 @@
+//! Untrusted models in a confined child: whatever they do, the parent gets a report with the reason.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
+
+mod support;
+
+use std::{path::PathBuf, time::Duration};
+
+use inference::{check::CheckReport, sandbox::Limits, worker};
+use support::{Package, lib};
+
+/// The example program, which cargo builds with the tests.
+fn child() -> PathBuf {
+    let exe = std::env::current_exe().unwrap();
+    exe.parent().unwrap().parent().unwrap().join("examples/check_child")
+}
+
+fn run(package: &Package, limits: &Limits, wall: u64) -> CheckReport {
+    package.write_yaml();
+    let report = worker::run_check(&child(), &[], &package.dir, &lib(), limits, Duration::from_secs(wall));
+    println!("{}", serde_json::to_string_pretty(&report).unwrap());
+    report
+}
+
+fn reason(report: &CheckReport) -> (&str, &str) {
+    assert!(!report.passed);
+    let last = report.steps.last().unwrap();
+    (last.code.as_str(), last.reason.as_deref().unwrap())
+}
+
+#[test]
+fn a_good_package_passes_with_its_run_card() {
+    let report = run(&Package::table("identity4.onnx"), &Limits::default(), 60);
+    assert!(report.passed, "{report:?}");
+    assert_eq!(report.steps.iter().map(|s| s.code.as_str()).collect::<Vec<_>>(), inference::check::STEPS);
+    let card = report.run_card.unwrap();
+    assert!(card.latency_ms.median > 0.0 && card.latency_ms.median < 1.0 && card.peak_memory_bytes > 0, "{card:?}");
+    assert_eq!((card.engine.as_str(), card.model_bytes, card.input.as_str()), ("onnxruntime", 81, "1x4"));
+    let confinement = report.confinement.unwrap();
+    assert!(confinement.seccomp && confinement.limits, "{confinement:?}");
+}
+
+#[test]
+fn a_model_that_hangs_meets_the_wall_time_or_the_processor_limit() {
+    let package = Package::table("hang.onnx");
+    assert_eq!(reason(&run(&package, &Limits::default(), 2)), ("golden", "timed-out"));
+    assert_eq!(reason(&run(&package, &Limits { cpu_seconds: 1, ..Limits::default() }, 30)), ("golden", "cpu-limit"));
+}
+
+#[test]
+fn a_model_that_eats_memory_runs_out_of_it() {
+    for (model, step) in [("hungry.onnx", "golden"), ("hungry_load.onnx", "onnx-load")] {
+        let report = run(&Package::table(model), &Limits::default(), 60);
+        let (code, why) = reason(&report);
+        assert_eq!(why, "out-of-memory", "{model}");
+        assert!(code == step || code == "golden", "{model}: {code}");
+    }
+}
+
+#[test]
+fn a_recursive_function_does_not_hurt() {
+    let report = run(&Package::table("recursive.onnx"), &Limits { cpu_seconds: 5, ..Limits::default() }, 20);
+    let (code, why) = reason(&report);
+    assert_eq!(code, "onnx-load");
+    assert!(["model-load", "cpu-limit", "out-of-memory", "crashed-signal-11", "crashed-signal-6"].contains(&why), "{why}");
+}
+
+#[test]
+fn a_child_that_does_not_speak_is_a_failed_check() {
+    let package = Package::table("identity4.onnx");
+    let shell = |script: &str| {
+        worker::run_check(&PathBuf::from("/bin/sh"), &["-c", script], &package.dir, &lib(), &Limits::default(), Duration::from_secs(10))
+    };
+    assert_eq!(reason(&shell("kill -SEGV $$")), ("files", "crashed-signal-11"));
+    assert_eq!(reason(&shell("kill -ABRT $$")), ("files", "crashed-signal-6"));
+    assert_eq!(reason(&shell("echo memory allocation of 9 bytes failed >&2; kill -ABRT $$")), ("files", "out-of-memory"));
+    assert_eq!(reason(&shell("kill -KILL $$")), ("files", "out-of-memory"));
+    assert_eq!(reason(&shell("exit 3")), ("files", "crashed-exit-3"));
+    assert_eq!(reason(&shell("echo rubbish")), ("files", "crashed-exit-0"));
+    assert_eq!(reason(&shell("test -z \"$HOME\" && exit 7")), ("files", "crashed-exit-7"));
+    let none = worker::run_check(&PathBuf::from("/none"), &[], &package.dir, &lib(), &Limits::default(), Duration::from_secs(1));
+    assert_eq!(reason(&none), ("files", "check-not-started"));
+}
+
+#[test]
+fn a_manifest_with_faults_is_reported_with_them() {
+    let mut package = Package::table("identity4.onnx");
+    package.manifest["unknown"] = 1.into();
+    let report = run(&package, &Limits::default(), 60);
+    assert_eq!(reason(&report), ("files", "manifest-invalid"));
+    assert!(!report.faults.is_empty());
+}
