@@ -1,5 +1,6 @@
 //! The agent: what it holds, and the small decisions that its loops share.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt;
@@ -167,6 +168,16 @@ impl Agent {
     /// Looks at a licence now, for this node.
     pub fn licensed(&self, wanted: &Wanted, safety: bool, purpose: Purpose) -> Result<Verdict, Fault> {
         release::licensed(wanted, safety, &self.keys(), &self.identity().spiffe_id, purpose, Utc::now())
+    }
+
+    /// The standing of a licence for running on: `valid` or what it warns of. A safety-class app that is installed with
+    /// this very document is never stopped by its licence, not even when the key it was signed with is gone.
+    pub fn standing(&self, wanted: &Wanted, safety: bool, purpose: Purpose, installed: bool) -> Result<Cow<'static, str>, Fault> {
+        match self.licensed(wanted, safety, purpose) {
+            Ok(verdict) => Ok(verdict.code().into()),
+            Err(fault) if safety && installed && purpose == Purpose::Run => Ok(fault.code),
+            Err(fault) => Err(fault),
+        }
     }
 
     /// Counters of a deployment; they outlive its processes.

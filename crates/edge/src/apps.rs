@@ -1,9 +1,9 @@
 //! The apps that run now, for the local API, heartbeats and the licence watch.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use app_package::license::Verdict;
 use app_package::manifest::AppManifest;
 use serde_json::{Map, Value};
 
@@ -19,8 +19,8 @@ pub struct Running {
     pub manifest: Arc<AppManifest>,
     /// Values for the app.
     pub values: Map<String, Value>,
-    /// The licence's verdict when last looked at.
-    pub verdict: Verdict,
+    /// The licence when last looked at: `valid` or what it warns of.
+    pub standing: Cow<'static, str>,
     /// Its process.
     pub process: Arc<Process>,
     /// Its counters.
@@ -29,8 +29,8 @@ pub struct Running {
 
 impl Running {
     /// What the licence warns of; `None` where it is valid.
-    pub fn warning(&self) -> Option<&'static str> {
-        (!matches!(self.verdict, Verdict::Valid { .. })).then(|| self.verdict.code())
+    pub fn warning(&self) -> Option<&str> {
+        (self.standing != "valid").then_some(&*self.standing)
     }
 
     /// Name and input shapes of its model in the Open Inference Protocol.

@@ -11,7 +11,6 @@ use app_package::license::Purpose;
 use app_package::manifest::AppManifest;
 use app_package::margo::State;
 use app_package::oci::{self, Descriptor, ImageManifest};
-use chrono::Utc;
 
 use crate::agent::Agent;
 use crate::apps::Running;
@@ -59,7 +58,8 @@ pub async fn bring_up(agent: &Arc<Agent>, id: &str, document: &Digest, adopted: 
     }
     let image = image_of(agent, &wanted).await?;
     let (app, config) = config_of(agent, &wanted, &image).await?;
-    let verdict = agent.licensed(&wanted, app.safety, purpose)?;
+    let same = before.as_ref().is_some_and(|installed| &installed.document == document);
+    let standing = agent.standing(&wanted, app.safety, purpose, same)?;
     let values = wanted.values(&app)?;
     let signature = signature_of(agent, &wanted, before.as_ref().filter(|_| purpose == Purpose::Run)).await?;
     let stats = agent.stats(id);
@@ -88,7 +88,7 @@ pub async fn bring_up(agent: &Arc<Agent>, id: &str, document: &Digest, adopted: 
     let installed = Installed { document: document.clone(), release: wanted.release.digest.clone(), signature, adopted };
     let component = wanted.component.clone();
     agent.state.update(|s| s.installed.insert(id.to_owned(), installed))?;
-    agent.apps.put(Running { wanted, manifest: Arc::new(app), values, verdict, process, stats });
+    agent.apps.put(Running { wanted, manifest: Arc::new(app), values, standing, process, stats });
     agent.report(id, &component, adopted, State::Installed, None)
 }
 

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
-use tokio::process::{Child, Command};
+use tokio::process::{ChildStdin, Command};
 use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
@@ -75,6 +75,12 @@ fn fault(code: &'static str, message: impl Into<String>) -> Fault {
     Fault::new(code, "app", message)
 }
 
+/// A child with our end of its pipe. The pipe is kept apart because waiting for a child closes the one it holds.
+struct Child {
+    process: tokio::process::Child,
+    pipe: Option<ChildStdin>,
+}
+
 fn spawn(launch: &Launch, socket: &Path) -> Result<Child, Fault> {
     let mut command = std::process::Command::new(&launch.exe);
     std::os::unix::process::CommandExt::arg0(&mut command, "pithead-edge");
@@ -96,7 +102,8 @@ fn spawn(launch: &Launch, socket: &Path) -> Result<Child, Fault> {
         .stderr(Stdio::inherit());
     let mut command = Command::from(command);
     command.kill_on_drop(true);
-    command.spawn().map_err(|e| fault("app-not-started", e.to_string()))
+    let mut process = command.spawn().map_err(|e| fault("app-not-started", e.to_string()))?;
+    Ok(Child { pipe: process.stdin.take(), process })
 }
 
 /// Waits until the child answers; its end before that is a fault.
@@ -118,7 +125,7 @@ async fn ready(shared: &Shared, child: &mut Child) -> Result<(), Fault> {
                 Ok(Ok(())) => Ok(()),
                 // A broken line says less than the way the child ended.
                 Ok(Err(fault)) if fault.code == "app-not-started" => {
-                    match tokio::time::timeout(Duration::from_secs(2), child.wait()).await {
+                    match tokio::time::timeout(Duration::from_secs(2), child.process.wait()).await {
                         Ok(status) => Err(ended(status)),
                         Err(_) => Err(fault),
                     }
@@ -127,7 +134,7 @@ async fn ready(shared: &Shared, child: &mut Child) -> Result<(), Fault> {
                 Err(_) => Err(fault("app-start-timeout", format!("the model was not loaded within {} s", LOAD.as_secs()))),
             }
         }
-        status = child.wait() => Err(ended(status)),
+        status = child.process.wait() => Err(ended(status)),
     }
 }
 
@@ -174,7 +181,7 @@ impl Process {
         }
         let shared = Arc::new(Shared { socket, pool: Mutex::default(), pid: AtomicU32::new(0), kill: Notify::new() });
         let mut child = spawn(&launch, &shared.socket)?;
-        shared.pid.store(child.id().unwrap_or(0), Ordering::Relaxed);
+        shared.pid.store(child.process.id().unwrap_or(0), Ordering::Relaxed);
         if let Err(fault) = ready(&shared, &mut child).await {
             let _ = std::fs::remove_file(&shared.socket);
             return Err(fault);
@@ -230,9 +237,9 @@ impl Process {
 }
 
 async fn stop(child: &mut Child) {
-    drop(child.stdin.take());
-    if tokio::time::timeout(Duration::from_secs(2), child.wait()).await.is_err() {
-        let _ = child.kill().await;
+    drop(child.pipe.take());
+    if tokio::time::timeout(Duration::from_secs(2), child.process.wait()).await.is_err() {
+        let _ = child.process.kill().await;
     }
 }
 
@@ -247,9 +254,9 @@ async fn supervise(launch: Launch, shared: Arc<Shared>, mut child: Child, stats:
                 break;
             }
             () = shared.kill.notified() => {
-                let _ = child.kill().await;
+                let _ = child.process.kill().await;
             }
-            _ = child.wait() => {}
+            _ = child.process.wait() => {}
         }
         shared.pid.store(0, Ordering::Relaxed);
         shared.pool.lock().unwrap_or_else(PoisonError::into_inner).clear();
@@ -279,7 +286,7 @@ async fn supervise(launch: Launch, shared: Arc<Shared>, mut child: Child, stats:
             () = cancel.cancelled() => break,
             next = revive => child = next,
         }
-        shared.pid.store(child.id().unwrap_or(0), Ordering::Relaxed);
+        shared.pid.store(child.process.id().unwrap_or(0), Ordering::Relaxed);
         // A kill asked for while nothing ran is done with.
         let _ = tokio::time::timeout(Duration::ZERO, shared.kill.notified()).await;
     }

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use app_package::digest::Digest;
-use app_package::license::{Purpose, Verdict};
+use app_package::license::Purpose;
 use app_package::margo::{Cpu, DeviceCapabilities, DeviceProperties, RUNTIME_LABEL, State};
 use chrono::Utc;
 use serde_json::{Map, json};
@@ -306,20 +306,18 @@ fn remove(agent: &Agent, id: &str) -> Result<(), Fault> {
 fn watch_licences(agent: &Agent) {
     for running in agent.apps.all() {
         let id = &running.wanted.id;
-        let result = agent.licensed(&running.wanted, running.manifest.safety, Purpose::Run);
+        let result = agent.standing(&running.wanted, running.manifest.safety, Purpose::Run, true);
         match result {
-            Ok(verdict) if verdict == running.verdict => {}
-            Ok(verdict) => {
-                if !matches!(verdict, Verdict::Valid { .. }) {
-                    tracing::warn!(deployment = id, verdict = verdict.code(), "the app keeps running, its licence needs attention");
-                }
+            Ok(standing) if standing == running.standing => {}
+            Ok(standing) => {
+                tracing::warn!(deployment = id, %standing, "the app keeps running; its licence changed its standing");
                 // Only where nobody changed it in between.
                 if agent.apps.get(id).is_some_and(|now| Arc::ptr_eq(&now, &running)) {
                     agent.apps.put(crate::apps::Running {
                         wanted: running.wanted.clone(),
                         manifest: running.manifest.clone(),
                         values: running.values.clone(),
-                        verdict,
+                        standing,
                         process: running.process.clone(),
                         stats: running.stats.clone(),
                     });

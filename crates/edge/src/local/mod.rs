@@ -117,15 +117,28 @@ async fn infer(running: &Running, request: &Request, body: &[u8]) -> Result<(Rep
     Ok((result?, took))
 }
 
-/// Refuses what a page of another site makes a browser send (this also covers names that were bent to this address,
-/// because then the origin is that name).
-async fn same_site(request: ServiceRequest, next: Next<impl actix_web::body::MessageBody>) -> Result<ServiceResponse<impl actix_web::body::MessageBody>, actix_web::Error> {
-    let host = request.connection_info().host().to_owned();
+/// True for names that nobody outside this network can point at this machine: addresses, names without a point, and the
+/// private endings. A page on a public name that was bent to this address must not reach the API.
+fn private_name(host: &str) -> bool {
+    let name = match host.strip_prefix('[') {
+        Some(rest) => return rest.split_once(']').is_some_and(|(address, _)| address.parse::<std::net::Ipv6Addr>().is_ok()),
+        None => host.split(':').next().unwrap_or(host).to_ascii_lowercase(),
+    };
+    let ending = [".local", ".lan", ".internal", ".home.arpa", ".localhost"].iter().any(|end| name.ends_with(end));
+    name.parse::<std::net::Ipv4Addr>().is_ok() || !name.contains('.') || ending
+}
+
+/// Refuses what a page of another site makes a browser send.
+async fn same_site(
+    request: ServiceRequest,
+    next: Next<impl actix_web::body::MessageBody>,
+) -> Result<ServiceResponse<impl actix_web::body::MessageBody>, actix_web::Error> {
+    let host = request.headers().get(header::HOST).and_then(|h| h.to_str().ok()).unwrap_or("").to_owned();
     let foreign = request.headers().get(header::ORIGIN).is_some_and(|origin| {
         let origin = origin.to_str().unwrap_or("");
         origin.split_once("://").is_none_or(|(_, origin)| origin != host)
     });
-    if foreign {
+    if foreign || !private_name(&host) {
         return Err(ApiError::new(StatusCode::FORBIDDEN, "cross-origin-refused", "requests from other sites are not served").into());
     }
     let mut response = next.call(request).await?;
@@ -182,4 +195,19 @@ pub async fn serve_on(agent: Arc<Agent>, listener: std::net::TcpListener, cancel
         handle.stop(true).await;
     });
     server.await.context("local API")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::private_name;
+
+    #[test]
+    fn names_of_this_network() {
+        for name in ["127.0.0.1:9101", "localhost:9101", "[::1]:9101", "10.0.0.7", "edge1", "edge1.local:80", ""] {
+            assert!(private_name(name), "{name}");
+        }
+        for name in ["evil.example:9101", "127.0.0.1.evil.example", "[evil.example]:1"] {
+            assert!(!private_name(name), "{name}");
+        }
+    }
 }
