@@ -205,9 +205,10 @@ impl Agent {
 
     /// Queues the state of a deployment for the server, durably. Only the last one of each waits.
     pub fn report(&self, id: &str, component: &str, adopted: u64, state: State, fault: Option<&Fault>) -> Result<(), Fault> {
-        match fault {
-            Some(fault) => tracing::warn!(deployment = id, state = state.as_str(), %fault, "deployment"),
-            None => tracing::info!(deployment = id, state = state.as_str(), "deployment"),
+        if let Some(fault) = fault {
+            tracing::warn!(deployment = id, state = state.as_str(), %fault, "deployment");
+        } else {
+            tracing::info!(deployment = id, state = state.as_str(), "deployment");
         }
         {
             let mut phases = self.phases.lock().unwrap_or_else(PoisonError::into_inner);
@@ -274,7 +275,8 @@ impl Agent {
         let unchanged = self.state.update(|s| {
             s.manifest_version = version;
             s.etag = Some(etag.to_owned());
-            let gone: Vec<String> = s.desired.keys().filter(|id| !desired.contains_key(*id) && !s.installed.contains_key(*id)).cloned().collect();
+            let gone: Vec<String> =
+                s.desired.keys().filter(|id| !desired.contains_key(*id) && !s.installed.contains_key(*id)).cloned().collect();
             s.desired = desired;
             let mut same = Vec::new();
             for (id, installed) in &mut s.installed {

@@ -63,7 +63,8 @@ impl Apps {
     /// By model name, `<app>.<model>` or app name.
     pub fn find_model(&self, name: &str) -> Option<Arc<Running>> {
         let apps = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        let long = |a: &Running| a.model().is_some_and(|m| name.strip_prefix(a.wanted.slug()).and_then(|r| r.strip_prefix('.')) == Some(&m.name));
+        let long =
+            |a: &Running| a.model().is_some_and(|m| name.strip_prefix(a.wanted.slug()).and_then(|r| r.strip_prefix('.')) == Some(&m.name));
         let by = |test: &dyn Fn(&Running) -> bool| apps.values().find(|a| test(a)).cloned();
         by(&|a| a.model().is_some_and(|m| m.name == name)).or_else(|| by(&long)).or_else(|| by(&|a| a.wanted.slug() == name))
     }

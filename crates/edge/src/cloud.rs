@@ -29,7 +29,7 @@ pub enum Poll {
     Unchanged,
     /// A state manifest, not yet judged.
     Manifest {
-        /// Its ETag, without quotes.
+        /// Its `ETag`, without quotes.
         etag: String,
         /// Its exact bytes.
         body: Vec<u8>,
@@ -144,7 +144,8 @@ impl Cloud {
             let after = answer.headers().get(RETRY_AFTER).and_then(|v| v.to_str().ok()).and_then(|v| v.parse().ok());
             return Err((problem_of(answer).await, after.map(|s: u64| Duration::from_secs(s.min(3600)))));
         }
-        let etag = answer.headers().get(ETAG).and_then(|v| v.to_str().ok()).map(|v| v.trim_start_matches("W/").trim_matches('"').to_owned());
+        let etag =
+            answer.headers().get(ETAG).and_then(|v| v.to_str().ok()).map(|v| v.trim_start_matches("W/").trim_matches('"').to_owned());
         let body = read_body(answer, MAX_DOCUMENT).await.map_err(|f| (f, None))?;
         // Margo: the ETag is the sha256 of the body. One that claims a digest must have it.
         let etag = etag.unwrap_or_else(|| Digest::of(&body).to_string());

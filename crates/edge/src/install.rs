@@ -22,7 +22,7 @@ use crate::state::Installed;
 use crate::wire::Request;
 
 /// Limit of all golden samples together.
-const GOLDEN: Duration = Duration::from_secs(300);
+const GOLDEN: Duration = Duration::from_mins(5);
 /// Signatures of one release that are looked at.
 const MAX_SIGNATURES: usize = 10;
 /// Least memory of an app, in bytes.
@@ -35,13 +35,12 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Fault> + S
 
 /// Brings a deployment to the state that a document asks for.
 pub async fn bring_up(agent: &Arc<Agent>, id: &str, document: &Digest, adopted: u64) -> Result<(), Fault> {
-    let yaml = match agent.store.get(document, MAX_DOCUMENT as u64)? {
-        Some(yaml) => yaml,
-        None => {
-            let yaml = agent.cloud.document(id, document).await?;
-            agent.store.put(&yaml)?;
-            yaml
-        }
+    let yaml = if let Some(yaml) = agent.store.get(document, MAX_DOCUMENT as u64)? {
+        yaml
+    } else {
+        let yaml = agent.cloud.document(id, document).await?;
+        agent.store.put(&yaml)?;
+        yaml
     };
     let wanted = Wanted::parse(id, document, &yaml)?;
     agent.note(id, &wanted);
@@ -63,27 +62,26 @@ pub async fn bring_up(agent: &Arc<Agent>, id: &str, document: &Digest, adopted: 
     let values = wanted.values(&app)?;
     let signature = signature_of(agent, &wanted, before.as_ref().filter(|_| purpose == Purpose::Run)).await?;
     let stats = agent.stats(id);
-    let process = match agent.apps.get(id).filter(|r| r.wanted.release.digest == wanted.release.digest) {
+    let process = if let Some(running) = agent.apps.get(id).filter(|r| r.wanted.release.digest == wanted.release.digest) {
         // The same release with another licence, other values or another place: the process stays.
-        Some(running) => running.process.clone(),
-        None => {
-            let dir = files_of(agent, &wanted, &image).await?;
-            let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to the cores of this node")]
-            let threads = (app.resources.cpu.ceil().clamp(1.0, 256.0) as usize).min(cores);
-            let launch = Launch {
-                exe: agent.config.exe.clone(),
-                dir,
-                config,
-                ort_lib: agent.config.ort_lib.clone(),
-                run: agent.run_dir(),
-                memory_bytes: (u64::from(app.resources.memory_mib) * 1024 * 1024).max(LEAST_MEMORY),
-                threads,
-            };
-            let process = Process::start(launch, stats.clone()).await?;
-            golden(&process).await?;
-            process
-        }
+        running.process.clone()
+    } else {
+        let dir = files_of(agent, &wanted, &image).await?;
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to the cores of this node")]
+        let threads = (app.resources.cpu.ceil().clamp(1.0, 256.0) as usize).min(cores);
+        let launch = Launch {
+            exe: agent.config.exe.clone(),
+            dir,
+            config,
+            ort_lib: agent.config.ort_lib.clone(),
+            run: agent.run_dir(),
+            memory_bytes: (u64::from(app.resources.memory_mib) * 1024 * 1024).max(LEAST_MEMORY),
+            threads,
+        };
+        let process = Process::start(launch, stats.clone()).await?;
+        golden(&process).await?;
+        process
     };
     let installed = Installed { document: document.clone(), release: wanted.release.digest.clone(), signature, adopted };
     let component = wanted.component.clone();

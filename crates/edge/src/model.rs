@@ -68,7 +68,7 @@ pub fn plan(desired: &Units, actual: &Units) -> Vec<Step> {
 }
 
 /// Anti-rollback: a manifest is taken when its version is higher than the last one taken, or when it is that very one
-/// again (same ETag, for example after the state of the wire was lost).
+/// again (same `ETag`, for example after the state of the wire was lost).
 pub fn accept_version(last: u64, last_etag: Option<&str>, version: u64, etag: &str) -> Result<(), Fault> {
     if version > last || (version == last && last_etag == Some(etag)) {
         return Ok(());
@@ -132,7 +132,9 @@ mod tests {
                 for step in plan(&desired, &actual) {
                     match &step {
                         Step::Install { id } => assert!(reached.insert(id.clone(), desired[id].clone()).is_none()),
-                        Step::Update { id } => assert_ne!(reached.insert(id.clone(), desired[id].clone()).unwrap().release, desired[id].release),
+                        Step::Update { id } => {
+                            assert_ne!(reached.insert(id.clone(), desired[id].clone()).unwrap().release, desired[id].release)
+                        }
                         Step::Reconfigure { id } => {
                             assert_eq!(reached.insert(id.clone(), desired[id].clone()).unwrap().release, desired[id].release);
                         }
@@ -164,7 +166,7 @@ mod tests {
 
     #[test]
     fn backoff_grows_and_is_capped() {
-        let (base, cap) = (Duration::from_secs(1), Duration::from_secs(300));
+        let (base, cap) = (Duration::from_secs(1), Duration::from_mins(5));
         for failures in 1..40 {
             for random in [0, 1, 511, u64::MAX] {
                 let wait = backoff(failures, base, cap, random);

@@ -26,9 +26,9 @@ const SLOTS: usize = 4;
 /// Requests of one app that are in hand at all; more are refused at once.
 const QUEUE: usize = 64;
 /// Longest load of a model.
-const LOAD: Duration = Duration::from_secs(180);
+const LOAD: Duration = Duration::from_mins(3);
 /// A child that ran this long is healthy: its backoff starts anew.
-const HEALTHY: Duration = Duration::from_secs(60);
+const HEALTHY: Duration = Duration::from_mins(1);
 /// Longest path of a Unix socket.
 const MAX_SOCKET: usize = 107;
 
@@ -202,13 +202,11 @@ impl Process {
         let started = Instant::now();
         let busy = |_| fault("app-busy", "the app did not come to this request in time");
         let _slot = tokio::time::timeout(limit, self.slots.acquire()).await.map_err(busy)?;
-        match tokio::time::timeout(limit.saturating_sub(started.elapsed()), self.talk(request, body)).await {
-            Ok(result) => result,
-            Err(_) => {
-                self.shared.kill.notify_one();
-                Err(fault("app-timeout", format!("no answer within {} s; the app is being restarted", limit.as_secs())))
-            }
-        }
+        let Ok(result) = tokio::time::timeout(limit.saturating_sub(started.elapsed()), self.talk(request, body)).await else {
+            self.shared.kill.notify_one();
+            return Err(fault("app-timeout", format!("no answer within {} s; the app is being restarted", limit.as_secs())));
+        };
+        result
     }
 
     async fn talk(&self, request: &Request, body: &[u8]) -> Result<Reply, Fault> {

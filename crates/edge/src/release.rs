@@ -93,9 +93,8 @@ impl Wanted {
         let mut values = Map::new();
         for parameter in &manifest.parameters {
             let value = self.parameters.get(&parameter.name).unwrap_or(&parameter.default);
-            let number_fits = || {
-                value.as_f64().is_some_and(|n| parameter.min.is_none_or(|min| n >= min) && parameter.max.is_none_or(|max| n <= max))
-            };
+            let number_fits =
+                || value.as_f64().is_some_and(|n| parameter.min.is_none_or(|min| n >= min) && parameter.max.is_none_or(|max| n <= max));
             let fits = match parameter.kind {
                 ParameterKind::String => value.as_str().is_some_and(|s| s.chars().count() <= 200),
                 ParameterKind::Integer => value.is_i64() && number_fits(),
@@ -126,7 +125,13 @@ pub fn config(wanted: &Wanted, bytes: &[u8]) -> Result<AppManifest, Fault> {
     let invalid = |why: String| Fault::new("release-manifest-invalid", "release", why);
     let app: AppManifest = serde_json::from_slice(bytes).map_err(|e| invalid(e.to_string()))?;
     if app.name != wanted.slug() || app.version != wanted.release.version {
-        return Err(invalid(format!("the release is {} {}, the deployment names {} {}", app.name, app.version, wanted.app(), wanted.release.version)));
+        return Err(invalid(format!(
+            "the release is {} {}, the deployment names {} {}",
+            app.name,
+            app.version,
+            wanted.app(),
+            wanted.release.version
+        )));
     }
     let here = match std::env::consts::ARCH {
         "x86_64" => "amd64",
@@ -152,21 +157,17 @@ pub fn signature(wanted: &Wanted, envelope: &[u8], keys: &KeySet) -> Result<(), 
         return Err(refused("signature-other-release", format!("the signature is of {named} {}", statement.version)));
     }
     if statement.verdict != APPROVED {
-        return Err(refused("release-not-approved", format!("the signed verdict is {:?}", statement.verdict.chars().take(40).collect::<String>())));
+        return Err(refused(
+            "release-not-approved",
+            format!("the signed verdict is {:?}", statement.verdict.chars().take(40).collect::<String>()),
+        ));
     }
     Ok(())
 }
 
 /// Checks the licence for this node and purpose. `safety` comes from the signed release, not from the document. The
 /// verdict is given back because an allowed use may still need a warning.
-pub fn licensed(
-    wanted: &Wanted,
-    safety: bool,
-    keys: &KeySet,
-    node: &str,
-    purpose: Purpose,
-    now: DateTime<Utc>,
-) -> Result<Verdict, Fault> {
+pub fn licensed(wanted: &Wanted, safety: bool, keys: &KeySet, node: &str, purpose: Purpose, now: DateTime<Utc>) -> Result<Verdict, Fault> {
     let refused = |code: &'static str, why: String| Fault::new(code, "license", why);
     let claims = license::verify(&wanted.license, keys).map_err(|e| refused(e.code(), e.to_string()))?;
     let terms = claims.terms().map_err(|e| refused(e.code(), e.to_string()))?;

@@ -22,12 +22,12 @@ use crate::outbox::Kind;
 use crate::{enroll, identity, install, telemetry};
 
 /// Longest wait between two tries to reach the server.
-const CONTACT_CAP: Duration = Duration::from_secs(60);
+const CONTACT_CAP: Duration = Duration::from_mins(1);
 /// Longest wait between two tries to bring a deployment up.
-const INSTALL_CAP: Duration = Duration::from_secs(15 * 60);
+const INSTALL_CAP: Duration = Duration::from_mins(15);
 /// Limit of one try to bring a deployment up without its downloads making progress is set by the calls themselves; this
 /// is the limit over all, after which it starts again from what is on disk.
-const INSTALL_LIMIT: Duration = Duration::from_secs(6 * 3600);
+const INSTALL_LIMIT: Duration = Duration::from_hours(6);
 
 /// Runs all loops until cancelled.
 pub async fn run(agent: Arc<Agent>, cancel: CancellationToken) {
@@ -58,7 +58,8 @@ async fn engine_version(agent: &Agent) -> Option<String> {
 
 /// What this node is, in Margo's words.
 async fn capabilities(agent: &Agent) -> DeviceCapabilities {
-    let read = |path: &str| std::fs::read_to_string(path).ok().map(|s| s.trim().chars().take(100).collect::<String>()).filter(|s| !s.is_empty());
+    let read =
+        |path: &str| std::fs::read_to_string(path).ok().map(|s| s.trim().chars().take(100).collect::<String>()).filter(|s| !s.is_empty());
     let unknown = || "unknown".to_owned();
     let architecture = match std::env::consts::ARCH {
         "x86_64" => Some("amd64"),
@@ -388,7 +389,7 @@ async fn send(agent: &Arc<Agent>) {
         tokio::select! {
             () = agent.unsent.notified() => {}
             () = agent.outbox.urgent.notified() => {}
-            () = tokio::time::sleep(Duration::from_secs(60)) => {}
+            () = tokio::time::sleep(Duration::from_mins(1)) => {}
         }
     }
 }
@@ -424,7 +425,7 @@ async fn renew(agent: &Agent) {
         let wait = due.map_or(Duration::ZERO, |at| (at - Utc::now()).to_std().unwrap_or_default());
         if !wait.is_zero() {
             // Looked at anew now and then: clocks of machines jump.
-            tokio::time::sleep(wait.min(Duration::from_secs(600))).await;
+            tokio::time::sleep(wait.min(Duration::from_mins(10))).await;
             continue;
         }
         match enroll::renew(&present, &agent.cloud.client()).await.and_then(|next| agent.use_identity(next)) {
@@ -435,7 +436,7 @@ async fn renew(agent: &Agent) {
             Err(fault) => {
                 failures += 1;
                 tracing::warn!(%fault, failures, "certificate not renewed");
-                tokio::time::sleep(backoff(failures, Duration::from_secs(10), Duration::from_secs(600), spread())).await;
+                tokio::time::sleep(backoff(failures, Duration::from_secs(10), Duration::from_mins(10), spread())).await;
             }
         }
         // Never in a tight circle, whatever dates the server gives.

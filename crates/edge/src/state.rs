@@ -19,7 +19,7 @@ use crate::files;
 pub struct NodeState {
     /// Version of the last manifest taken; 0 before the first.
     pub manifest_version: u64,
-    /// Its ETag.
+    /// Its `ETag`.
     pub etag: Option<String>,
     /// Documents wanted, by deployment.
     pub desired: BTreeMap<String, Digest>,

@@ -170,8 +170,13 @@ impl Store {
             files::remove(&path)?;
             have = 0;
         }
-        let mut file =
-            tokio::fs::OpenOptions::new().create(true).append(true).mode(0o600).open(&path).await.map_err(disk("cannot open a download"))?;
+        let mut file = tokio::fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .mode(0o600)
+            .open(&path)
+            .await
+            .map_err(disk("cannot open a download"))?;
         if have < descriptor.size {
             let mut answer = cloud.blob(repository, &descriptor.digest, have).await?;
             if have > 0 {
@@ -200,7 +205,11 @@ impl Store {
         }
         file.sync_all().await.map_err(disk("cannot write a download"))?;
         if have < descriptor.size {
-            return Err(Fault::new("server-unreachable", "server", format!("{} broke off at {have} of {} bytes", descriptor.digest, descriptor.size)));
+            return Err(Fault::new(
+                "server-unreachable",
+                "server",
+                format!("{} broke off at {have} of {} bytes", descriptor.digest, descriptor.size),
+            ));
         }
         Ok(())
     }

@@ -155,9 +155,8 @@ pub fn client(expect: Expect, identity: Option<(&str, &str)>) -> Result<reqwest:
     let mut config = match identity {
         None => builder.with_no_client_auth(),
         Some((chain, key)) => {
-            let chain: Vec<_> = CertificateDer::pem_slice_iter(chain.as_bytes())
-                .collect::<Result<_, _>>()
-                .map_err(|e| unusable("certificate", e))?;
+            let chain: Vec<_> =
+                CertificateDer::pem_slice_iter(chain.as_bytes()).collect::<Result<_, _>>().map_err(|e| unusable("certificate", e))?;
             let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).map_err(|e| unusable("private key", e))?;
             builder.with_client_auth_cert(chain, key).map_err(|e| unusable("certificate", e))?
         }
@@ -170,8 +169,8 @@ pub fn client(expect: Expect, identity: Option<(&str, &str)>) -> Result<reqwest:
         .http1_only()
         .redirect(reqwest::redirect::Policy::none())
         .connect_timeout(Duration::from_secs(15))
-        .read_timeout(Duration::from_secs(60))
-        .pool_idle_timeout(Duration::from_secs(60))
+        .read_timeout(Duration::from_mins(1))
+        .pool_idle_timeout(Duration::from_mins(1))
         .user_agent(concat!("pithead-edge/", env!("CARGO_PKG_VERSION")))
         .build()
         .map_err(|e| unusable("HTTPS client", e))

@@ -88,9 +88,11 @@ pub fn head<T: Serialize>(header: &T, body_len: usize) -> std::io::Result<Vec<u8
 }
 
 /// The two lengths at the start of a frame.
+#[expect(clippy::cast_possible_truncation, reason = "halves of 32 bits")]
 pub fn lengths(prefix: [u8; 8]) -> std::io::Result<(usize, usize)> {
-    let [a, b, c, d, e, f, g, h] = prefix;
-    let (header, body) = (u32::from_le_bytes([a, b, c, d]) as usize, u32::from_le_bytes([e, f, g, h]) as usize);
+    let both = u64::from_le_bytes(prefix);
+    // Little endian: the first length is the low half. Both halves fit an usize of 32 bits.
+    let (header, body) = ((both & 0xffff_ffff) as usize, (both >> 32) as usize);
     if header > MAX_HEADER || body > MAX_BODY { Err(invalid("frame too large")) } else { Ok((header, body)) }
 }
 

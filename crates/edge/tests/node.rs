@@ -199,7 +199,13 @@ async fn life_of_an_app() {
     let child = node.children()[0].clone();
     Command::new("kill").args(["-9", &child]).status().unwrap();
     until("the app serves again", async || node.predict().await.filter(|(status, _)| *status == 200)).await;
-    assert!(node.get("/metrics").await.unwrap().1.contains("pithead_edge_restarts_total{app=\"acme/belt-load\",version=\"1.2.0\",deployment=\"dep_1\"} 1"));
+    assert!(
+        node.get("/metrics")
+            .await
+            .unwrap()
+            .1
+            .contains("pithead_edge_restarts_total{app=\"acme/belt-load\",version=\"1.2.0\",deployment=\"dep_1\"} 1")
+    );
 
     // kill -9 of the agent while the server is away: the child ends, a new agent serves from disk.
     server.world().down = true;

@@ -39,9 +39,13 @@ pub(super) async fn metrics(agent: Shared) -> HttpResponse {
     app("pithead_edge_app_up", "gauge", "1 while the app's process runs.", &|a| Some(f64::from(u8::from(a.process.pid().is_some()))));
     app("pithead_edge_inferences_total", "counter", "Inferences done.", &|a| Some(a.stats.inferences.load(Ordering::Relaxed) as f64));
     app("pithead_edge_errors_total", "counter", "Inferences failed.", &|a| Some(a.stats.errors.load(Ordering::Relaxed) as f64));
-    app("pithead_edge_restarts_total", "counter", "Restarts of the app's process.", &|a| Some(a.stats.restarts.load(Ordering::Relaxed) as f64));
+    app("pithead_edge_restarts_total", "counter", "Restarts of the app's process.", &|a| {
+        Some(a.stats.restarts.load(Ordering::Relaxed) as f64)
+    });
     app("pithead_edge_latency_p50_ms", "gauge", "Median latency of the last inferences.", &|a| a.stats.quantiles().map(|q| q.0));
-    app("pithead_edge_latency_p95_ms", "gauge", "95th percentile of latency of the last inferences.", &|a| a.stats.quantiles().map(|q| q.1));
+    app("pithead_edge_latency_p95_ms", "gauge", "95th percentile of latency of the last inferences.", &|a| {
+        a.stats.quantiles().map(|q| q.1)
+    });
     app("pithead_edge_app_memory_bytes", "gauge", "Resident memory of the app's process.", &|a| {
         a.process.pid().and_then(telemetry::resident).map(|b| b as f64)
     });
@@ -56,7 +60,12 @@ pub(super) async fn metrics(agent: Shared) -> HttpResponse {
         ("pithead_edge_manifest_version", "gauge", "Version of the desired state last taken.", state.manifest_version as f64),
         ("pithead_edge_deployments_desired", "gauge", "Deployments wanted.", state.desired.len() as f64),
         ("pithead_edge_server_reachable", "gauge", "1 when the last call to the server went well.", f64::from(u8::from(trouble.is_none()))),
-        ("pithead_edge_last_contact_seconds", "gauge", "Time of the last contact with the server.", contact.map_or(0.0, |t| t.timestamp() as f64)),
+        (
+            "pithead_edge_last_contact_seconds",
+            "gauge",
+            "Time of the last contact with the server.",
+            contact.map_or(0.0, |t| t.timestamp() as f64),
+        ),
     ] {
         family(&mut out, name, kind, help, &[(String::new(), value)]);
     }

@@ -31,7 +31,7 @@ mod predict;
 /// Largest request body, in bytes.
 pub const MAX_BODY: usize = 20_000_000;
 /// Limit for sending a body.
-const BODY_TIME: Duration = Duration::from_secs(60);
+const BODY_TIME: Duration = Duration::from_mins(1);
 /// Limit of one inference, waiting included.
 const INFERENCE: Duration = Duration::from_secs(30);
 /// Connections per worker.

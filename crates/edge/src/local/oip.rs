@@ -145,7 +145,8 @@ fn inputs_of(inputs: Vec<Input>, mut binary: &[u8]) -> Result<(Vec<TensorHeader>
         match (input.parameters.get("binary_data_size"), &input.data) {
             (Some(size), None) => {
                 let size = size.as_u64().and_then(|s| usize::try_from(s).ok());
-                let (own, rest) = size.and_then(|s| binary.split_at_checked(s)).ok_or_else(|| wrong("binary_data_size does not fit the body"))?;
+                let (own, rest) =
+                    size.and_then(|s| binary.split_at_checked(s)).ok_or_else(|| wrong("binary_data_size does not fit the body"))?;
                 bytes.extend_from_slice(own);
                 binary = rest;
             }
@@ -158,11 +159,20 @@ fn inputs_of(inputs: Vec<Input>, mut binary: &[u8]) -> Result<(Vec<TensorHeader>
         }
         headers.push(TensorHeader { name: input.name, datatype: input.datatype, shape: input.shape, bytes: found });
     }
-    if binary.is_empty() { Ok((headers, bytes)) } else { Err(ApiError::bad("request-invalid", "bytes are left over after the last tensor")) }
+    if binary.is_empty() {
+        Ok((headers, bytes))
+    } else {
+        Err(ApiError::bad("request-invalid", "bytes are left over after the last tensor"))
+    }
 }
 
 /// `POST /v2/models/{m}[/versions/{v}]/infer`
-pub(super) async fn infer(request: HttpRequest, agent: Shared, address: web::Path<Address>, payload: web::Payload) -> Result<HttpResponse, ApiError> {
+pub(super) async fn infer(
+    request: HttpRequest,
+    agent: Shared,
+    address: web::Path<Address>,
+    payload: web::Payload,
+) -> Result<HttpResponse, ApiError> {
     let running = find(&agent, &address)?;
     if request.headers().get(CONTENT_ENCODING).is_some_and(|e| e != "identity") {
         return Err(ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "encoding-not-supported", "send the body without content encoding"));

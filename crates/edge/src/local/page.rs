@@ -110,7 +110,10 @@ pub(super) async fn status(request: HttpRequest, agent: Shared) -> HttpResponse 
         (t("节点编号", "Node id"), format!("<code>{}</code>", safe(&identity.node_id))),
         (t("证书有效至", "Certificate until"), until),
         (t("期望状态版本", "Desired state version"), state.manifest_version.to_string()),
-        (t("待上报告警", "Alarms to be sent"), if dropped == 0 { alarms.to_string() } else { format!("{alarms} ({} {dropped})", t("已丢弃", "lost")) }),
+        (
+            t("待上报告警", "Alarms to be sent"),
+            if dropped == 0 { alarms.to_string() } else { format!("{alarms} ({} {dropped})", t("已丢弃", "lost")) },
+        ),
     ] {
         let _ = write!(html, "<dt>{label}</dt><dd>{value}</dd>");
     }
@@ -118,7 +121,14 @@ pub(super) async fn status(request: HttpRequest, agent: Shared) -> HttpResponse 
     let running = agent.apps.all();
     let phases = agent.phases();
     if running.is_empty() && phases.is_empty() {
-        let _ = write!(html, "<p class=\"soft\">{}</p>", t("尚无应用。在平台上向本节点部署后,会自动出现在这里。", "No apps yet. Deploy one to this node on the platform and it will appear here."));
+        let _ = write!(
+            html,
+            "<p class=\"soft\">{}</p>",
+            t(
+                "尚无应用。在平台上向本节点部署后,会自动出现在这里。",
+                "No apps yet. Deploy one to this node on the platform and it will appear here."
+            )
+        );
     } else {
         let _ = write!(
             html,
@@ -133,7 +143,8 @@ pub(super) async fn status(request: HttpRequest, agent: Shared) -> HttpResponse 
         );
         for app in &running {
             let phase = phases.get(&app.wanted.id);
-            let (word, class) = if app.process.pid().is_some() { state_words(State::Installed, zh) } else { (t("正在重启", "Restarting"), "warn") };
+            let (word, class) =
+                if app.process.pid().is_some() { state_words(State::Installed, zh) } else { (t("正在重启", "Restarting"), "warn") };
             let mut notes = String::new();
             if let Some(warning) = app.warning() {
                 let _ = write!(notes, "<p class=\"warn\">{} <code>{warning}</code></p>", t("许可证", "Licence"));
@@ -162,9 +173,10 @@ pub(super) async fn status(request: HttpRequest, agent: Shared) -> HttpResponse 
         }
         for (id, phase) in phases.iter().filter(|(id, _)| !running.iter().any(|r| &r.wanted.id == *id)) {
             let (word, class) = state_words(phase.state, zh);
-            let fault = phase.fault.as_ref().map_or_else(String::new, |f| {
-                format!("<p><code>{}</code></p><p class=\"soft\">{}</p>", safe(&f.code), safe(&f.message))
-            });
+            let fault = phase
+                .fault
+                .as_ref()
+                .map_or_else(String::new, |f| format!("<p><code>{}</code></p><p class=\"soft\">{}</p>", safe(&f.code), safe(&f.message)));
             let name = if phase.app.is_empty() { id } else { &phase.app };
             let _ = write!(
                 html,
@@ -175,7 +187,11 @@ pub(super) async fn status(request: HttpRequest, agent: Shared) -> HttpResponse 
         }
         html.push_str("</tbody></table>");
     }
-    let _ = write!(html, "</section><p class=\"soft\">pithead-edge {} · <code>/v1/apps</code> · <code>/v2</code> · <code>/metrics</code></p></main></body></html>", env!("CARGO_PKG_VERSION"));
+    let _ = write!(
+        html,
+        "</section><p class=\"soft\">pithead-edge {} · <code>/v1/apps</code> · <code>/v2</code> · <code>/metrics</code></p></main></body></html>",
+        env!("CARGO_PKG_VERSION")
+    );
     HttpResponse::Ok()
         .content_type("text/html; charset=utf-8")
         .insert_header((CONTENT_SECURITY_POLICY, CSP.replace("STYLE", &style_digest())))

@@ -46,8 +46,8 @@ pub(super) async fn predict(agent: Shared, path: web::Path<String>, payload: web
     }
     let request = Request::Predict { params: running.values.clone(), place: running.wanted.place.clone() };
     let ((_, output), took) = infer(&running, &request, &input).await?;
-    let output: Map<String, Value> = serde_json::from_slice(&output)
-        .map_err(|e| ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "engine-failed", e.to_string()))?;
+    let output: Map<String, Value> =
+        serde_json::from_slice(&output).map_err(|e| ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "engine-failed", e.to_string()))?;
     let mut answer = Map::from_iter([
         ("deployment_id".to_owned(), json!(running.wanted.id)),
         ("app".to_owned(), json!(running.wanted.app())),
@@ -61,7 +61,8 @@ pub(super) async fn predict(agent: Shared, path: web::Path<String>, payload: web
     if let Some(alarms) = output.get("alarms").and_then(Value::as_array).filter(|a| !a.is_empty()) {
         let reports: Vec<_> = alarms.iter().map(|alarm| report(&running, alarm, &output)).collect();
         let keeper = agent.clone();
-        let stored = web::block(move || reports.into_iter().map(|r| keeper.outbox.push(Kind::Alarm, r)).collect::<Result<Vec<_>, _>>()).await;
+        let stored =
+            web::block(move || reports.into_iter().map(|r| keeper.outbox.push(Kind::Alarm, r)).collect::<Result<Vec<_>, _>>()).await;
         match stored {
             Ok(Ok(sequences)) => {
                 answer.insert("alarm_sequences".to_owned(), json!(sequences));

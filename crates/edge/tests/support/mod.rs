@@ -17,7 +17,9 @@ use app_package::margo::{ApplicationDeployment, Extensions, OnnxDeployment, Rele
 use app_package::oci::{self, Descriptor, PackedFile};
 use app_package::path::PackagePath;
 use ed25519_dalek::SigningKey;
-use rcgen::{BasicConstraints, CertificateParams, CertificateSigningRequestParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, SanType};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertificateSigningRequestParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, SanType,
+};
 use rustls::RootCertStore;
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::server::WebPkiClientVerifier;
@@ -119,7 +121,11 @@ impl Server {
         let mut world = self.world();
         let packed: Vec<PackedFile> = files
             .iter()
-            .map(|(path, bytes)| PackedFile { path: PackagePath::parse(path).unwrap(), digest: Digest::of(bytes), size: bytes.len() as u64 })
+            .map(|(path, bytes)| PackedFile {
+                path: PackagePath::parse(path).unwrap(),
+                digest: Digest::of(bytes),
+                size: bytes.len() as u64,
+            })
             .collect();
         for bytes in files.values().chain([&oci::config_json(app)]) {
             world.blobs.insert(Digest::of(bytes).to_string(), bytes.clone());
@@ -177,7 +183,8 @@ impl Server {
             safety: false,
             place: "3号皮带".into(),
         };
-        let document = ApplicationDeployment::onnx(OnnxDeployment { id, namespace: "mine", device_id: NODE, registry: "localhost", pithead });
+        let document =
+            ApplicationDeployment::onnx(OnnxDeployment { id, namespace: "mine", device_id: NODE, registry: "localhost", pithead });
         let mut world = self.world();
         world.deployments.insert(id.to_owned(), serde_yaml_ng::to_string(&document).unwrap().into_bytes());
         world.version += 1;
@@ -228,7 +235,9 @@ async fn enroll(context: Ctx, body: web::Json<Value>) -> HttpResponse {
     let mut world = context.world.lock().unwrap();
     if body["code"] != CODE || world.enrolled {
         let code = if world.enrolled { "enrollment-code-used" } else { "enrollment-code-unknown" };
-        return HttpResponse::BadRequest().content_type("application/problem+json").body(json!({ "code": code, "detail": "no" }).to_string());
+        return HttpResponse::BadRequest()
+            .content_type("application/problem+json")
+            .body(json!({ "code": code, "detail": "no" }).to_string());
     }
     world.enrolled = true;
     issue(&context, body["csr_pem"].as_str().unwrap())
