@@ -16,6 +16,7 @@ pub mod local;
 pub mod model;
 pub mod outbox;
 pub mod process;
+pub mod reconcile;
 pub mod release;
 pub mod run;
 pub mod state;
