@@ -20,6 +20,7 @@ use crate::{enroll, identity, telemetry};
 
 /// Longest wait between two tries to reach the server.
 const CONTACT_CAP: Duration = Duration::from_mins(1);
+
 /// Runs all loops until cancelled.
 pub async fn run(agent: Arc<Agent>, cancel: CancellationToken) {
     let work = async {
@@ -91,6 +92,7 @@ async fn tell_capabilities(agent: &Agent, present: &DeviceCapabilities) -> Resul
         return Ok(());
     }
     agent.cloud.put_capabilities(&present.properties.id, present).await?;
+    agent.contact(&Ok(()));
     agent.state.update(|s| s.capabilities = Some(digest))
 }
 
@@ -213,6 +215,7 @@ async fn send_all(agent: &Arc<Agent>) -> Result<(), Fault> {
     }
     while let Some((body, last)) = agent.outbox.batch() {
         let accepted = agent.cloud.reports(body).await?;
+        agent.contact(&Ok(()));
         let keeper = agent.clone();
         tokio::task::spawn_blocking(move || keeper.outbox.accepted(accepted))
             .await
