@@ -32,7 +32,7 @@ pub fn bearer_token(req: &actix_web::HttpRequest) -> Option<String> {
 }
 
 /// The middleware. Static files and probes skip it.
-pub async fn authenticate(req: ServiceRequest, next: Next<impl MessageBody>) -> Result<ServiceResponse<impl MessageBody>, Error> {
+pub async fn authenticate(req: ServiceRequest, next: Next<impl MessageBody + 'static>) -> Result<ServiceResponse<impl MessageBody>, Error> {
     let first = req.path().split('/').nth(1).unwrap_or_default();
     if matches!(first, "static" | "healthz" | "readyz" | "metrics" | "favicon.ico") {
         return next.call(req).await.map(ServiceResponse::map_into_left_body);

@@ -19,7 +19,7 @@ use crate::http::{api::ApiError, cookies};
 const LIMIT: usize = 512 * 1024;
 
 /// The middleware.
-pub async fn csrf(mut req: ServiceRequest, next: Next<impl MessageBody>) -> Result<ServiceResponse<impl MessageBody>, Error> {
+pub async fn csrf(mut req: ServiceRequest, next: Next<impl MessageBody + 'static>) -> Result<ServiceResponse<impl MessageBody>, Error> {
     let safe = matches!(*req.method(), Method::GET | Method::HEAD | Method::OPTIONS | Method::TRACE);
     if safe || matches!(req.path(), "/language" | "/theme") {
         return next.call(req).await.map(ServiceResponse::map_into_left_body);
