@@ -295,7 +295,7 @@ pub async fn tags(app: &App, caller: &Caller, name: &RepositoryName, n: Option<u
     }
     let last = last.to_owned();
     let mut items = app.db.read(move |conn| Ok(store::tags_after(conn, &repository.id, &last, limit + 1, buyer)?)).await?;
-    Ok(Page { next: cut(&mut items, limit, |name| name.clone()), items })
+    Ok(Page { next: cut(&mut items, limit, Clone::clone), items })
 }
 
 /// Cuts a list to its page; gives the key of the last one where more follow.
