@@ -189,6 +189,8 @@ pub async fn put(app: &App, caller: &Caller, name: &RepositoryName, reference: &
             Ok((parsed, set))
         })
         .await?;
+    // A version's tag is the arrival of a release; a floating one (`latest`) only points at one.
+    let tags: Vec<String> = tags.into_iter().filter(|tag| is_immutable(tag)).collect();
     if parsed.artifact_type.as_deref() == Some(ARTIFACT_TYPE) {
         for tag in &tags {
             if let Err(e) = release_received(app, &caller.actor, repository.clone(), &digest, tag).await {
@@ -293,7 +295,7 @@ pub async fn tags(app: &App, caller: &Caller, name: &RepositoryName, n: Option<u
     }
     let last = last.to_owned();
     let mut items = app.db.read(move |conn| Ok(store::tags_after(conn, &repository.id, &last, limit + 1, buyer)?)).await?;
-    Ok(Page { next: cut(&mut items, limit, |name| name.clone()), items })
+    Ok(Page { next: cut(&mut items, limit, Clone::clone), items })
 }
 
 /// Cuts a list to its page; gives the key of the last one where more follow.

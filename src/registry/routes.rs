@@ -122,21 +122,20 @@ fn challenge_for(req: &HttpRequest, app: &App, name: Option<&RepositoryName>, er
     } else {
         app.settings.server.public_url.trim_end_matches('/').to_owned()
     };
-    let mut challenge = format!("Bearer realm=\"{base}/token\",service=\"{}\"", token::SERVICE);
-    if let Some(name) = name {
+    let scope = name.map(|name| {
         let action = match *req.method() {
             Method::GET | Method::HEAD => Action::Pull,
             Method::DELETE if !req.path().contains("/blobs/uploads/") => Action::Delete,
             _ => Action::Push,
         };
-        challenge.push_str(&format!(",scope=\"repository:{name}:{}\"", action.scope()));
-    }
-    match error.code {
-        "token-scope" => challenge.push_str(",error=\"insufficient_scope\""),
-        "token-invalid" => challenge.push_str(",error=\"invalid_token\""),
-        _ => {}
-    }
-    challenge
+        format!(",scope=\"repository:{name}:{}\"", action.scope())
+    });
+    let fault = match error.code {
+        "token-scope" => ",error=\"insufficient_scope\"",
+        "token-invalid" => ",error=\"invalid_token\"",
+        _ => "",
+    };
+    format!("Bearer realm=\"{base}/token\",service=\"{}\"{}{fault}", token::SERVICE, scope.unwrap_or_default())
 }
 
 fn base(caller: &Caller) -> OciResult {

@@ -1,7 +1,7 @@
 //! Registry tokens: `GET /token` gives a JWT that says what its holder may do with which repositories (distribution token spec).
 //!
 //! The token grants all that the actor holds on the named repositories, not only what was asked: some clients (oras-py) keep their
-//! first token for every later step. Signed with the platform key (EdDSA, `kid`), so that mirrors can verify it too.
+//! first token for every later step. Signed with the platform key (`EdDSA`, `kid`), so that mirrors can verify it too.
 
 use chrono::TimeDelta;
 use ed25519_dalek::SigningKey;

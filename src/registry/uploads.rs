@@ -38,7 +38,7 @@ const PIECE: usize = 256 * 1024;
 /// Bytes after which a long request's progress is made durable.
 const CHECKPOINT: u64 = 16 * 1024 * 1024;
 /// A client that sends nothing for so long is gone.
-const STALL: Duration = Duration::from_secs(60);
+const STALL: Duration = Duration::from_mins(1);
 /// How long a request waits for another one on the same upload.
 const LOCK_WAIT: Duration = Duration::from_secs(30);
 
