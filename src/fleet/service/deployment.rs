@@ -335,7 +335,10 @@ fn deploy_one(conn: &mut Conn, app: &App, actor: &Actor, person: &Person, plan: 
     };
     match &line.existing {
         Some(was) => exactly_one(store::change_deployment(conn, was, &fresh)?, "deployment-changed")?,
-        None => store::insert_deployment(conn, &fresh).or_conflict("deployment-changed").map(|_| ())?,
+        None => {
+            store::insert_deployment(conn, &fresh).or_conflict("deployment-changed")?;
+            crate::catalog::service::count_deployment(conn, &release.app_id)?;
+        }
     }
     event(conn, &fresh.id, DeploymentState::Pending, &release.version, now)?;
     Job::RebuildNode { node_id: node.id.clone() }.enqueue(conn, now)?;
