@@ -145,10 +145,14 @@ fn hostile_parameters_are_named_field_by_field() {
 fn a_form_is_read_by_type_and_what_cannot_be_read_is_kept_to_be_named() {
     let declared = declared();
     let form = |pairs: &[(&str, &str)]| FormPairs(pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect());
-    let read = parameters::from_form(&declared, &form(&[("_csrf", "x"), ("p.whole", " 3 "), ("p.number", "4.5"), ("p.word", "b"), ("p.text", "<b>")]));
+    let read = parameters::from_form(
+        &declared,
+        &form(&[("_csrf", "x"), ("p.whole", " 3 "), ("p.number", "4.5"), ("p.word", "b"), ("p.text", "<b>")]),
+    );
     assert_eq!(Value::Object(read.clone()), json!({"whole": 3, "number": 4.5, "word": "b", "text": "<b>", "flag": false}));
     parameters::check(&declared, &read).unwrap();
-    let read = parameters::from_form(&declared, &form(&[("p.whole", "3; DROP"), ("p.number", "NaN"), ("p.flag", "maybe"), ("p.more", "1")]));
+    let read =
+        parameters::from_form(&declared, &form(&[("p.whole", "3; DROP"), ("p.number", "NaN"), ("p.flag", "maybe"), ("p.more", "1")]));
     let mut codes: Vec<&str> = parameters::check(&declared, &read).unwrap_err().fields.iter().map(|f| f.code).collect();
     codes.sort_unstable();
     assert_eq!(codes, ["parameter-boolean", "parameter-integer", "parameter-number", "parameter-unknown"]);
@@ -361,7 +365,7 @@ async fn a_deployment_is_updated_changed_and_removed() {
         let update = DeployInput { release_id: newer.clone(), ..input(&shop, &bought.id, &[&node_id]) };
         let plan = deployment::plan(&app, &shop.operator, update.clone()).await.unwrap();
         assert_eq!((plan.lines[0].change.clone(), plan.new_seats), (Change::Update { from: "1.0.0".into() }, 0));
-        assert_eq!(service::deploy(&app, &shop.operator, update.clone()).await.unwrap(), [id.clone()]);
+        assert_eq!(service::deploy(&app, &shop.operator, update.clone()).await.unwrap(), std::slice::from_ref(&id));
 
         // The licence has ended: no update, no new parameters for an app that is stopped after its grace.
         app.clock.advance(TimeDelta::days(370));
@@ -388,7 +392,11 @@ async fn a_deployment_is_updated_changed_and_removed() {
             .unwrap();
         assert_eq!(count(&app, "activations").await, 0);
         let renewed = license(&app, &shop, PlanKind::Subscription, 1).await;
-        assert_eq!(service::deploy(&app, &shop.operator, input(&shop, &renewed.id, &[&node_id])).await.unwrap(), [id.clone()], "the same deployment again");
+        assert_eq!(
+            service::deploy(&app, &shop.operator, input(&shop, &renewed.id, &[&node_id])).await.unwrap(),
+            std::slice::from_ref(&id),
+            "the same deployment again"
+        );
         service::remove_node(&app, &shop.operator, &node_id).await.unwrap();
         assert_eq!(count(&app, "activations").await, 0);
         let detail = deployment::deployment_detail(&app, &shop.operator, crate::i18n::Lang::Zh, &id).await.unwrap();
@@ -472,7 +480,8 @@ async fn script_in_names_is_text_on_every_page_and_no_key_shows() {
             "/mine/licenses".into(),
             format!("/mine/licenses/{l}"),
         ];
-        let shows_key = |body: &str| ["fleet-", "license-"].iter().any(|k| body.split('>').skip(1).any(|part| part.trim_start().starts_with(k)));
+        let shows_key =
+            |body: &str| ["fleet-", "license-"].iter().any(|k| body.split('>').skip(1).any(|part| part.trim_start().starts_with(k)));
         for lang in ["zh-CN", "en"] {
             for path in &gets {
                 let (status, body) = page(&app, &shop.operator, lang, TestRequest::get().uri(path)).await;
@@ -499,7 +508,13 @@ async fn script_in_names_is_text_on_every_page_and_no_key_shows() {
         assert_eq!(page(&app, &shop.operator, "en", TestRequest::get().uri(&none)).await.0, 422);
         let file = format!("/mine/licenses/{l}/file");
         assert_eq!(page(&app, &shop.operator, "en", TestRequest::get().uri(&file)).await.0, 200);
-        let start = TestRequest::post().uri("/mine/deploy").set_form([("license", l.as_str()), ("release", r.as_str()), ("node", &node_id), ("p.bolt_score", "0.9"), ("p.other_score", "0.9")]);
+        let start = TestRequest::post().uri("/mine/deploy").set_form([
+            ("license", l.as_str()),
+            ("release", r.as_str()),
+            ("node", &node_id),
+            ("p.bolt_score", "0.9"),
+            ("p.other_score", "0.9"),
+        ]);
         assert_eq!(page(&app, &shop.operator, "en", start).await.0, 303);
         let administrator = testing::platform(&app, crate::auth::Role::Administrator).await;
         for path in ["/admin/licenses".to_owned(), format!("/admin/licenses/{l}")] {

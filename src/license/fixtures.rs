@@ -1,5 +1,7 @@
 //! Rows that other slices make in production (app, release, order), for tests of licences and deployments.
 
+#![expect(missing_docs, clippy::missing_panics_doc, reason = "tests")]
+
 use app_package::digest::Digest;
 use app_package::manifest::AppManifest;
 use diesel::prelude::*;
@@ -45,9 +47,27 @@ pub async fn listing(app: &App, vendor: &Actor, slug: &str, safety: bool) -> (St
         .write(move |conn| {
             diesel::insert_into(apps::table)
                 .values((
-                    (apps::id.eq(&app_id), apps::organization_id.eq(owner), apps::slug.eq(slug), apps::title_zh.eq("<script>alert(1)</script>"), apps::title_en.eq("<script>alert(1)</script>")),
-                    (apps::summary_zh.eq("x"), apps::summary_en.eq("x"), apps::specialty.eq("main-haulage"), apps::scenario.eq("belt-foreign-object"), apps::input.eq("image")),
-                    (apps::safety.eq(safety), apps::state.eq("listed"), apps::deployments.eq(0i64), apps::created_at.eq(now), apps::updated_at.eq(now)),
+                    (
+                        apps::id.eq(&app_id),
+                        apps::organization_id.eq(owner),
+                        apps::slug.eq(slug),
+                        apps::title_zh.eq("<script>alert(1)</script>"),
+                        apps::title_en.eq("<script>alert(1)</script>"),
+                    ),
+                    (
+                        apps::summary_zh.eq("x"),
+                        apps::summary_en.eq("x"),
+                        apps::specialty.eq("main-haulage"),
+                        apps::scenario.eq("belt-foreign-object"),
+                        apps::input.eq("image"),
+                    ),
+                    (
+                        apps::safety.eq(safety),
+                        apps::state.eq("listed"),
+                        apps::deployments.eq(0i64),
+                        apps::created_at.eq(now),
+                        apps::updated_at.eq(now),
+                    ),
                 ))
                 .execute(conn)?;
             diesel::insert_into(plans::table)
@@ -135,9 +155,24 @@ pub async fn license_for(app: &App, shop: &Shop, operator: &Actor, app_id: &str,
 fn insert_order(conn: &mut crate::db::Conn, input: &IssueInput, plan_id: &str, user_id: &str, now: Timestamp) {
     diesel::insert_into(orders::table)
         .values((
-            (orders::id.eq(&input.order_id), orders::number.eq(&input.order_id), orders::organization_id.eq(&input.organization_id), orders::vendor_id.eq(&input.vendor_id)),
-            (orders::app_id.eq(&input.app_id), orders::plan_id.eq(plan_id), orders::plan_kind.eq(input.plan_kind.as_str()), orders::unit_price_fen.eq(100i64)),
-            (orders::trial_days.eq(input.trial_days), orders::nodes.eq(input.nodes), orders::amount_fen.eq(100i64), orders::reference.eq(&input.order_id)),
+            (
+                orders::id.eq(&input.order_id),
+                orders::number.eq(&input.order_id),
+                orders::organization_id.eq(&input.organization_id),
+                orders::vendor_id.eq(&input.vendor_id),
+            ),
+            (
+                orders::app_id.eq(&input.app_id),
+                orders::plan_id.eq(plan_id),
+                orders::plan_kind.eq(input.plan_kind.as_str()),
+                orders::unit_price_fen.eq(100i64),
+            ),
+            (
+                orders::trial_days.eq(input.trial_days),
+                orders::nodes.eq(input.nodes),
+                orders::amount_fen.eq(100i64),
+                orders::reference.eq(&input.order_id),
+            ),
             (orders::state.eq("paid"), orders::placed_by.eq(user_id), orders::placed_at.eq(now), orders::updated_at.eq(now)),
         ))
         .execute(conn)

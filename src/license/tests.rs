@@ -80,7 +80,10 @@ async fn the_node_limit_holds_under_concurrent_activation() {
         }
         let outcomes = tasks.join_all().await;
         assert_eq!(outcomes.iter().filter(|o| o.is_ok()).count(), 3);
-        assert!(outcomes.iter().filter_map(|o| o.as_ref().err()).all(|e| e.code == "too-many-nodes" && e.kind == Kind::Conflict), "{outcomes:?}");
+        assert!(
+            outcomes.iter().filter_map(|o| o.as_ref().err()).all(|e| e.code == "too-many-nodes" && e.kind == Kind::Conflict),
+            "{outcomes:?}"
+        );
         let id = license.id.clone();
         assert_eq!(app.db.read(move |conn| Ok(store::active_nodes(conn, &id)?)).await.unwrap().len(), 3);
         assert_eq!(reload(&app, &license.id).await.nodes_active, 3);
@@ -127,7 +130,18 @@ async fn a_token_is_bound_to_node_and_digest() {
         let version = semver::Version::new(1, 0, 0);
         let judge = |node: &str, name: &str, digest: &Digest| {
             let node = app.ca.node_id(node);
-            evaluate(&terms, &Context { now: app.clock.now().utc(), node: Some(&node), app: name, version: &version, digest, purpose: Purpose::Run, active_nodes: 1 })
+            evaluate(
+                &terms,
+                &Context {
+                    now: app.clock.now().utc(),
+                    node: Some(&node),
+                    app: name,
+                    version: &version,
+                    digest,
+                    purpose: Purpose::Run,
+                    active_nodes: 1,
+                },
+            )
         };
         assert!(matches!(judge(&nodes[0], "acme/belt", &digest), Verdict::Valid { .. }));
         assert_eq!(judge(&nodes[1], "acme/belt", &digest), Verdict::NodeNotActivated);
