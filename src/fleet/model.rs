@@ -264,7 +264,8 @@ impl Hardware {
     pub fn parse(json: &str) -> Option<Self> {
         let document: Value = serde_json::from_str(json).ok()?;
         let properties: DeviceProperties = serde_json::from_value(document.get("properties")?.clone()).ok()?;
-        let runtime = document.get("labels").and_then(|l| l.get(app_package::margo::RUNTIME_LABEL)).and_then(Value::as_str).map(ToOwned::to_owned);
+        let runtime =
+            document.get("labels").and_then(|l| l.get(app_package::margo::RUNTIME_LABEL)).and_then(Value::as_str).map(ToOwned::to_owned);
         let mut architectures: Vec<String> = properties.cpus.iter().filter_map(|cpu| cpu.architecture.clone()).collect();
         architectures.sort();
         architectures.dedup();
@@ -391,7 +392,11 @@ impl Change {
         match existing {
             Some((d, version)) if d.wanted && d.release_id != release_id => Self::Update { from: version.to_owned() },
             // A failed deployment that is started again is tried again.
-            Some((d, _)) if d.wanted && d.license_id == license_id && *d.parameters == *parameters && d.state != DeploymentState::Failed => Self::Same,
+            Some((d, _))
+                if d.wanted && d.license_id == license_id && *d.parameters == *parameters && d.state != DeploymentState::Failed =>
+            {
+                Self::Same
+            }
             Some((d, _)) if d.wanted => Self::Reconfigure,
             _ => Self::Install,
         }

@@ -73,7 +73,17 @@ pub async fn overview(app: &App, actor: &Actor) -> Result<Overview> {
             let mut ending = license::service::ending(conn, &owner, now)?;
             // What is long over is history, not news.
             ending.retain(|(l, _)| !matches!(l.verdict_at(now), Verdict::Expired { grace_until: None }) || l.safety);
-            Ok(Overview { sites: i64::try_from(sites).unwrap_or(i64::MAX), online, offline, waiting, running, failed, under_way, alarms, ending })
+            Ok(Overview {
+                sites: i64::try_from(sites).unwrap_or(i64::MAX),
+                online,
+                offline,
+                waiting,
+                running,
+                failed,
+                under_way,
+                alarms,
+                ending,
+            })
         })
         .await
 }

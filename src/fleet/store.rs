@@ -17,7 +17,12 @@ pub fn insert_site(conn: &mut Conn, site: &Site) -> QueryResult<usize> {
 
 /// Sites of an organisation by name.
 pub fn list_sites(conn: &mut Conn, organization_id: &str) -> QueryResult<Vec<Site>> {
-    sites::table.filter(sites::organization_id.eq(organization_id)).order((sites::name, sites::id)).limit(MANY).select(Site::as_select()).load(conn)
+    sites::table
+        .filter(sites::organization_id.eq(organization_id))
+        .order((sites::name, sites::id))
+        .limit(MANY)
+        .select(Site::as_select())
+        .load(conn)
 }
 
 /// A site of an organisation.
@@ -112,7 +117,15 @@ pub fn set_code(conn: &mut Conn, organization_id: &str, id: &str, code_hash: &st
 }
 
 /// Uses a code: the node is enrolled with this certificate. Gives the number of rows: 0 where another was faster.
-pub fn use_code(conn: &mut Conn, id: &str, code_hash: &str, serial: &str, expires_at: Timestamp, agent_version: &str, now: Timestamp) -> QueryResult<usize> {
+pub fn use_code(
+    conn: &mut Conn,
+    id: &str,
+    code_hash: &str,
+    serial: &str,
+    expires_at: Timestamp,
+    agent_version: &str,
+    now: Timestamp,
+) -> QueryResult<usize> {
     let open = nodes::id
         .eq(id)
         .and(nodes::code_hash.eq(code_hash))
@@ -135,7 +148,11 @@ pub fn use_code(conn: &mut Conn, id: &str, code_hash: &str, serial: &str, expire
 /// Sets a renewed certificate of an enrolled node. Gives the number of rows.
 pub fn renew_certificate(conn: &mut Conn, id: &str, serial: &str, previous: Option<&str>, expires_at: Timestamp) -> QueryResult<usize> {
     diesel::update(nodes::table.filter(nodes::id.eq(id).and(nodes::state.eq(NodeState::Enrolled))))
-        .set((nodes::certificate_serial.eq(serial), nodes::certificate_previous_serial.eq(previous), nodes::certificate_expires_at.eq(expires_at)))
+        .set((
+            nodes::certificate_serial.eq(serial),
+            nodes::certificate_previous_serial.eq(previous),
+            nodes::certificate_expires_at.eq(expires_at),
+        ))
         .execute(conn)
 }
 
@@ -212,15 +229,23 @@ pub fn change_deployment(conn: &mut Conn, was: &Deployment, new: &Deployment) ->
 pub fn unwant_deployment(conn: &mut Conn, organization_id: &str, id: &str, state: DeploymentState, now: Timestamp) -> QueryResult<usize> {
     let own = deployments::id.eq(id).and(deployments::organization_id.eq(organization_id)).and(deployments::wanted.eq(true));
     diesel::update(deployments::table.filter(own))
-        .set((deployments::wanted.eq(false), deployments::state.eq(state), deployments::error.eq(None::<String>), deployments::updated_at.eq(now)))
+        .set((
+            deployments::wanted.eq(false),
+            deployments::state.eq(state),
+            deployments::error.eq(None::<String>),
+            deployments::updated_at.eq(now),
+        ))
         .execute(conn)
 }
 
 /// Marks what was to be removed as gone. Gives the number of rows.
 pub fn mark_removed(conn: &mut Conn, id: &str, now: Timestamp) -> QueryResult<usize> {
-    diesel::update(deployments::table.filter(deployments::id.eq(id).and(deployments::wanted.eq(false)).and(deployments::state.ne(DeploymentState::Removed))))
-        .set((deployments::state.eq(DeploymentState::Removed), deployments::updated_at.eq(now)))
-        .execute(conn)
+    diesel::update(
+        deployments::table
+            .filter(deployments::id.eq(id).and(deployments::wanted.eq(false)).and(deployments::state.ne(DeploymentState::Removed))),
+    )
+    .set((deployments::state.eq(DeploymentState::Removed), deployments::updated_at.eq(now)))
+    .execute(conn)
 }
 
 /// A deployment of an organisation with the version of its release.

@@ -230,7 +230,8 @@ impl License {
         let digest = Digest::of(b"");
         let Ok(terms) = self.terms(String::new(), Vec::new()) else { return Verdict::VersionNotCovered };
         let terms = Terms { versions: semver::VersionReq::STAR, node_limit: u32::MAX, ..terms };
-        let context = Context { now: now.utc(), node: None, app: "", version: &version, digest: &digest, purpose: Purpose::Deploy, active_nodes: 0 };
+        let context =
+            Context { now: now.utc(), node: None, app: "", version: &version, digest: &digest, purpose: Purpose::Deploy, active_nodes: 0 };
         terms::evaluate(&terms, &context)
     }
 

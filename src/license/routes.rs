@@ -9,8 +9,8 @@ use super::model::Decision;
 use super::service;
 use super::views::{AdminDetailPage, AdminListPage, DetailPage, Facts, ListPage, Row};
 use crate::app::App;
-use crate::auth::policy::{self, Action};
 use crate::auth::Actor;
+use crate::auth::policy::{self, Action};
 use crate::error::Error;
 use crate::http::extract::Form;
 use crate::http::page::{FormErrors, Page, PageResult, form_result, see_other_with};
@@ -33,7 +33,13 @@ pub struct Before {
 }
 
 /// Cuts a list that was read one longer than a page, and gives the addresses of the first and the next page.
-pub fn paging<T>(rows: &mut Vec<T>, size: i64, path: &str, before: Option<&str>, id: impl Fn(&T) -> String) -> (Option<String>, Option<String>) {
+pub fn paging<T>(
+    rows: &mut Vec<T>,
+    size: i64,
+    path: &str,
+    before: Option<&str>,
+    id: impl Fn(&T) -> String,
+) -> (Option<String>, Option<String>) {
     let size = usize::try_from(size).unwrap_or(50);
     let more = rows.len() > size;
     rows.truncate(size);

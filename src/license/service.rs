@@ -36,7 +36,8 @@ pub fn issue_in(conn: &mut Conn, settings: &config::License, actor: &Actor, inpu
     }
     let app = store::app_name(conn, &input.app_id).or_not_found("license-app")?;
     let versions = store::published_versions(conn, &input.app_id)?;
-    let latest = versions.iter().filter_map(|v| semver::Version::parse(v).ok()).max().ok_or_else(|| Error::conflict("app-without-release"))?;
+    let latest =
+        versions.iter().filter_map(|v| semver::Version::parse(v).ok()).max().ok_or_else(|| Error::conflict("app-without-release"))?;
     let license = License {
         id: ids::new("lic"),
         order_id: input.order_id,
@@ -347,7 +348,14 @@ pub async fn decide(app: &App, actor: &Actor, id: String, decision: Decision, re
             for node_id in &nodes {
                 Job::RebuildNode { node_id: node_id.clone() }.enqueue(conn, now)?;
             }
-            audit::record(conn, now, &by, decision.action(), &id, &json!({"reason": reason, "operator": license.organization_id, "nodes": nodes.len()}))?;
+            audit::record(
+                conn,
+                now,
+                &by,
+                decision.action(),
+                &id,
+                &json!({"reason": reason, "operator": license.organization_id, "nodes": nodes.len()}),
+            )?;
             Ok((license.organization_id, nodes))
         })
         .await?;

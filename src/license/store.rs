@@ -22,7 +22,12 @@ pub fn get_own(conn: &mut Conn, id: &str, organization_id: &str) -> QueryResult<
 }
 
 /// Licences before an id, newest first, of one organisation or of all, with the names of app and operator.
-pub fn list(conn: &mut Conn, organization_id: Option<&str>, before: Option<&str>, limit: i64) -> QueryResult<Vec<(License, String, String)>> {
+pub fn list(
+    conn: &mut Conn,
+    organization_id: Option<&str>,
+    before: Option<&str>,
+    limit: i64,
+) -> QueryResult<Vec<(License, String, String)>> {
     let mut query = licenses::table
         .inner_join(organizations::table.on(organizations::id.eq(licenses::organization_id)))
         .order(licenses::id.desc())
@@ -68,16 +73,15 @@ pub fn published_versions(conn: &mut Conn, app_id: &str) -> QueryResult<Vec<Stri
 
 /// Whether the node holds a seat.
 pub fn is_active(conn: &mut Conn, license_id: &str, node_id: &str) -> QueryResult<bool> {
-    let found: i64 = activations::table
-        .filter(activations::license_id.eq(license_id).and(activations::node_id.eq(node_id)))
-        .count()
-        .get_result(conn)?;
+    let found: i64 =
+        activations::table.filter(activations::license_id.eq(license_id).and(activations::node_id.eq(node_id))).count().get_result(conn)?;
     Ok(found > 0)
 }
 
 /// Takes a seat where one is free and the licence is in force. Gives the number of rows: 1, or 0.
 pub fn take_seat(conn: &mut Conn, license_id: &str) -> QueryResult<usize> {
-    let free = licenses::id.eq(license_id).and(licenses::state.eq(LicenseState::Active)).and(licenses::nodes_active.lt(licenses::node_limit));
+    let free =
+        licenses::id.eq(license_id).and(licenses::state.eq(LicenseState::Active)).and(licenses::nodes_active.lt(licenses::node_limit));
     diesel::update(licenses::table.filter(free)).set(licenses::nodes_active.eq(licenses::nodes_active + 1)).execute(conn)
 }
 
@@ -148,7 +152,9 @@ pub fn for_repository(conn: &mut Conn, organization_id: &str, vendor: &str, app:
 /// An organisation's licences in force that end before a time, soonest first.
 pub fn ending(conn: &mut Conn, organization_id: &str, before: Timestamp, limit: i64) -> QueryResult<Vec<License>> {
     licenses::table
-        .filter(licenses::organization_id.eq(organization_id).and(licenses::state.ne(LicenseState::Revoked)).and(licenses::ends_at.lt(before)))
+        .filter(
+            licenses::organization_id.eq(organization_id).and(licenses::state.ne(LicenseState::Revoked)).and(licenses::ends_at.lt(before)),
+        )
         .order((licenses::ends_at.desc(), licenses::id))
         .limit(limit)
         .select(License::as_select())

@@ -180,7 +180,11 @@ impl Facts {
             vendor: page.pick(&detail.vendor.0, &detail.vendor.1).to_owned(),
             operator: page.pick(&operator.0, &operator.1).to_owned(),
             plan: plan(page, license.plan_kind),
-            versions: if license.versions == "*" { page.t("license-versions-all") } else { page.t1("license-versions-major", "versions", &license.versions) },
+            versions: if license.versions == "*" {
+                page.t("license-versions-all")
+            } else {
+                page.t1("license-versions-major", "versions", &license.versions)
+            },
             used: license.nodes_active,
             owned: license.node_limit,
             seats_text: format!("{} / {}", license.nodes_active, license.node_limit),

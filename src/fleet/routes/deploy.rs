@@ -12,7 +12,8 @@ use crate::error::Error;
 use crate::fleet::parameters;
 use crate::fleet::service::deployment::{self, DeployInput};
 use crate::fleet::views::deploy::{
-    AppStep, DeploymentFragment, DeploymentLive, DeploymentPage, DeploymentRow, DeploymentsPage, NodesStep, ParametersStep, PreviewStep, offers,
+    AppStep, DeploymentFragment, DeploymentLive, DeploymentPage, DeploymentRow, DeploymentsPage, NodesStep, ParametersStep, PreviewStep,
+    offers,
 };
 use crate::http::extract::FormPairs;
 use crate::http::page::{FormErrors, Page, PageResult, error_text, form_result, see_other, see_other_with};
@@ -90,7 +91,8 @@ async fn preview(req: HttpRequest, app: Data<App>, actor: Actor, form: FormPairs
         Ok(plan) => page.clone().render(&PreviewStep::of(page, &plan, app.clock.now())),
         Err(error) => {
             let errors = FormErrors::of(&page, &error);
-            page.clone().render_with(StatusCode::UNPROCESSABLE_ENTITY, &ParametersStep::of(page, &choices, &chosen.nodes, Some(&typed), errors))
+            page.clone()
+                .render_with(StatusCode::UNPROCESSABLE_ENTITY, &ParametersStep::of(page, &choices, &chosen.nodes, Some(&typed), errors))
         }
     }
 }
@@ -110,7 +112,8 @@ async fn start(req: HttpRequest, app: Data<App>, actor: Actor, form: FormPairs) 
         Err(error) => {
             let page = Page::of(&req, "fleet-deploy-title");
             let errors = FormErrors::of(&page, &error);
-            page.clone().render_with(StatusCode::UNPROCESSABLE_ENTITY, &ParametersStep::of(page, &choices, &chosen.nodes, Some(&typed), errors))
+            page.clone()
+                .render_with(StatusCode::UNPROCESSABLE_ENTITY, &ParametersStep::of(page, &choices, &chosen.nodes, Some(&typed), errors))
         }
     }
 }

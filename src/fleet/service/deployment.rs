@@ -121,7 +121,9 @@ pub async fn offers(app: &App, actor: &Actor) -> Result<Vec<Offer>> {
             let app_ids: Vec<String> = lines.iter().map(|l| l.license.app_id.clone()).collect();
             let published = store::published(conn, &app_ids)?;
             let offer = |line: LicenseLine| {
-                let covered = |r: &&ReleaseName| r.app_id == line.license.app_id && semver::Version::parse(&r.version).is_ok_and(|v| line.license.covers(&v));
+                let covered = |r: &&ReleaseName| {
+                    r.app_id == line.license.app_id && semver::Version::parse(&r.version).is_ok_and(|v| line.license.covers(&v))
+                };
                 let releases: Vec<ReleaseName> = published.iter().filter(covered).cloned().collect();
                 let verdict = line.license.verdict_at(now);
                 let refused = if !verdict.allows(Purpose::Deploy, line.license.safety, line.license.enforcement.into()) {
@@ -333,9 +335,11 @@ fn deploy_one(conn: &mut Conn, app: &App, actor: &Actor, person: &Person, plan: 
         created_at: now,
         updated_at: now,
     };
-    match &line.existing {
-        Some(was) => exactly_one(store::change_deployment(conn, was, &fresh)?, "deployment-changed")?,
-        None => store::insert_deployment(conn, &fresh).or_conflict("deployment-changed").map(|_| ())?,
+    if let Some(was) = &line.existing {
+        exactly_one(store::change_deployment(conn, was, &fresh)?, "deployment-changed")?;
+    } else {
+        store::insert_deployment(conn, &fresh).or_conflict("deployment-changed")?;
+        crate::catalog::service::count_deployment(conn, &release.app_id)?;
     }
     event(conn, &fresh.id, DeploymentState::Pending, &release.version, now)?;
     Job::RebuildNode { node_id: node.id.clone() }.enqueue(conn, now)?;
@@ -374,7 +378,10 @@ pub async fn remove_deployment(app: &App, actor: &Actor, id: &str) -> Result<()>
         .write(move |conn| {
             dialect::lock_audit_chain(conn)?;
             let (deployment, version) = store::get_deployment(conn, &person.organization_id, &id).or_not_found("deployment")?;
-            exactly_one(store::unwant_deployment(conn, &person.organization_id, &id, DeploymentState::Removing, now)?, "deployment-not-wanted")?;
+            exactly_one(
+                store::unwant_deployment(conn, &person.organization_id, &id, DeploymentState::Removing, now)?,
+                "deployment-not-wanted",
+            )?;
             event(conn, &id, DeploymentState::Removing, &version, now)?;
             Job::RebuildNode { node_id: deployment.node_id.clone() }.enqueue(conn, now)?;
             audit::record(conn, now, &by, "deployment.removal-requested", &id, &json!({"node": deployment.node_id, "version": version}))?;

@@ -87,7 +87,14 @@ pub async fn renew(app: &App, actor: &Actor, csr_pem: String) -> Result<Enrolled
             if rows != 1 {
                 return Err(refused());
             }
-            audit::record(conn, now, &by, "node.certificate-renewed", &node.id, &json!({"serial": issued.serial, "expires_at": issued.expires_at}))?;
+            audit::record(
+                conn,
+                now,
+                &by,
+                "node.certificate-renewed",
+                &node.id,
+                &json!({"serial": issued.serial, "expires_at": issued.expires_at}),
+            )?;
             Ok(Enrolled { node_id: node.id, organization_id: node.organization_id, node_name: node.name, site_name, issued })
         })
         .await

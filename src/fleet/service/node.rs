@@ -110,7 +110,8 @@ pub async fn list_sites(app: &App, actor: &Actor) -> Result<Vec<SiteLine>> {
     let now = app.clock.now();
     app.db
         .read(move |conn| {
-            let mut lines: Vec<SiteLine> = store::list_sites(conn, &owner)?.into_iter().map(|site| SiteLine { site, online: 0, nodes: 0 }).collect();
+            let mut lines: Vec<SiteLine> =
+                store::list_sites(conn, &owner)?.into_iter().map(|site| SiteLine { site, online: 0, nodes: 0 }).collect();
             let mut counts: BTreeMap<String, (i64, i64)> = BTreeMap::new();
             for (site, state, seen) in store::node_pulses(conn, &owner)? {
                 let count = counts.entry(site).or_default();
@@ -169,7 +170,14 @@ pub async fn create_node(app: &App, actor: &Actor, site_id: &str, name: &str) ->
                 created_at: now,
             };
             store::insert_node(conn, &node).or_conflict("node-name-taken")?;
-            audit::record(conn, now, &by, "node.created", &node.id, &json!({"name": node.name, "site": site.name, "code_expires_at": expires_at}))?;
+            audit::record(
+                conn,
+                now,
+                &by,
+                "node.created",
+                &node.id,
+                &json!({"name": node.name, "site": site.name, "code_expires_at": expires_at}),
+            )?;
             Ok(node.id)
         })
         .await?;

@@ -157,7 +157,13 @@ impl NodesStep {
             version: choices.release.version.clone(),
             license_id: choices.license.id.clone(),
             release_id: choices.release.id.clone(),
-            seats: page.t2("fleet-seats-free", "free", choices.license.node_limit - choices.license.nodes_active, "owned", choices.license.node_limit),
+            seats: page.t2(
+                "fleet-seats-free",
+                "free",
+                choices.license.node_limit - choices.license.nodes_active,
+                "owned",
+                choices.license.node_limit,
+            ),
             need: format!("{} · {} · {}", need.architectures.join(", "), page.t1("fleet-cores", "n", need.cpu), page.bytes(&memory)),
             nodes: nodes.collect(),
             problem,
@@ -248,7 +254,8 @@ pub struct ParametersStep {
 impl ParametersStep {
     /// From the choices. Without typed values, those in force on the first node that has the app.
     pub fn of(page: Page, choices: &Choices, chosen: &[String], typed: Option<&Map<String, Value>>, errors: FormErrors) -> Self {
-        let nodes: Vec<(String, String)> = choices.nodes.iter().filter(|c| chosen.contains(&c.node.id)).map(|c| (c.node.id.clone(), c.node.name.clone())).collect();
+        let nodes: Vec<(String, String)> =
+            choices.nodes.iter().filter(|c| chosen.contains(&c.node.id)).map(|c| (c.node.id.clone(), c.node.name.clone())).collect();
         let in_force = choices.nodes.iter().filter(|c| chosen.contains(&c.node.id)).find_map(|c| c.parameters.clone());
         let values = typed.cloned().or(in_force).unwrap_or_default();
         Self {
@@ -340,7 +347,13 @@ impl PreviewStep {
             license_id: plan.license.id.clone(),
             release_id: plan.release.id.clone(),
             parameters: parameters.collect(),
-            seats: page.t2("fleet-seats-taken", "n", plan.new_seats, "left", plan.license.node_limit - plan.license.nodes_active - plan.new_seats),
+            seats: page.t2(
+                "fleet-seats-taken",
+                "n",
+                plan.new_seats,
+                "left",
+                plan.license.node_limit - plan.license.nodes_active - plan.new_seats,
+            ),
             nothing: plan.lines.iter().all(|l| l.change == Change::Same),
             rows,
             page,
@@ -433,7 +446,8 @@ impl DeploymentLive {
     pub fn of(page: &Page, detail: &DeploymentDetail, now: Timestamp) -> Self {
         let d = &detail.line.deployment;
         let number = |n: i64| if n > 0 { n.to_string() } else { "–".to_owned() };
-        let waits_for_node = !detail.node.online(now) && !matches!(d.state, DeploymentState::Installed | DeploymentState::Failed | DeploymentState::Removed);
+        let waits_for_node =
+            !detail.node.online(now) && !matches!(d.state, DeploymentState::Installed | DeploymentState::Failed | DeploymentState::Removed);
         let (inferences, latency, memory, sampled) = match &detail.sample {
             Some((n, p50, p95, bytes, at)) => (page.count(n), format!("{p50:.1} / {p95:.1} ms"), page.bytes(bytes), page.ago(at)),
             None => Default::default(),
