@@ -16,6 +16,7 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::app::App;
 use crate::auth::Actor;
+use crate::db::{Conn, Timestamp};
 use crate::error::Error;
 use crate::http::extract::read_body;
 use crate::live::Poke;
@@ -200,6 +201,12 @@ async fn post_status(app: Data<App>, actor: Actor, deployment_id: Path<String>, 
         poke(&app, &organization_id, &node_id);
     }
     Ok(HttpResponse::Ok().finish())
+}
+
+/// Notes that an enrolled node has called and locks its row (PostgreSQL); for the reports of [`crate::telemetry`]. Gives the number of rows:
+/// 0 where the node is not accepted any more.
+pub fn note_call(conn: &mut Conn, node_id: &str, now: Timestamp) -> Result<usize, Error> {
+    Ok(store::touch(conn, node_id, now)?)
 }
 
 /// The error of the middleware that found no acceptable certificate, in this dialect.

@@ -73,7 +73,7 @@ async fn look(app: &App, node_id: &str) -> Result<Option<String>> {
 /// # Errors
 /// `deployment-not-found`, `bundle-not-found`: also for a digest that only another node has.
 pub async fn document(app: &App, node_id: &str, digest: &str, kind: Kind) -> Result<Vec<u8>> {
-    let missing = || Error::not_found(kind.missing());
+    let missing = move || Error::not_found(kind.missing());
     let digest = Digest::parse(digest).map_err(|_| missing())?;
     let id = node_id.to_owned();
     app.db.read(move |conn| store::document(conn, &id, digest.as_str(), kind.as_str())?.ok_or_else(missing)).await

@@ -54,6 +54,7 @@ pub async fn authenticate(req: ServiceRequest, next: Next<impl MessageBody>) -> 
             next.call(req).await
         }
         Err(e) if first == "v2" => Err(crate::http::oci::OciError::from(e).into()),
+        Err(e) if first == "api" => Err(fleet::margo::refused(e).into()),
         Err(e) => Err(crate::http::api::ApiError(e).into()),
     }
 }
