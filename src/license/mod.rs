@@ -12,4 +12,6 @@ pub mod store;
 pub mod views;
 
 #[cfg(test)]
+pub mod fixtures;
+#[cfg(test)]
 mod tests;

@@ -1,0 +1,520 @@
+//! Sites, nodes, identities and deployments on both backends; pages with hostile names in both languages.
+
+use app_package::manifest::{Parameter, ParameterKind, Resources, Text};
+use chrono::TimeDelta;
+use diesel::prelude::*;
+use serde_json::{Map, Value, json};
+
+use super::model::{Change, DeploymentState, Fit, Hardware, code_hash, fit, new_code};
+use super::parameters;
+use super::service::deployment::{self, DeployInput};
+use super::service::{self, node};
+use crate::app::App;
+use crate::auth::Actor;
+use crate::db::schema::{activations, deployments, jobs, nodes};
+use crate::error::{Error, Kind};
+use crate::http::extract::FormPairs;
+use crate::license::fixtures::{Shop, license, listing, release, shop};
+use crate::license::model::PlanKind;
+use crate::testing::{self, each_backend};
+
+/// A request for a certificate, as a node makes it.
+fn csr() -> String {
+    let key = rcgen::KeyPair::generate().unwrap();
+    rcgen::CertificateParams::new(Vec::new()).unwrap().serialize_request(&key).unwrap().pem().unwrap()
+}
+
+fn leaf(chain_pem: &str) -> Vec<u8> {
+    use rustls_pki_types::pem::PemObject as _;
+    rustls_pki_types::CertificateDer::from_pem_slice(chain_pem.as_bytes()).unwrap().to_vec()
+}
+
+async fn enroll(app: &App, code: &str) -> Result<service::Enrolled, Error> {
+    service::enroll(app, code.into(), csr(), "1.0.0".into()).await
+}
+
+async fn site(app: &App, actor: &Actor, name: &str) -> String {
+    service::create_site(app, actor, name).await.unwrap()
+}
+
+/// A node that has enrolled, with its certificate.
+async fn enrolled(app: &App, actor: &Actor, site: &str, name: &str) -> (String, Vec<u8>) {
+    let issued = service::create_node(app, actor, site, name).await.unwrap();
+    let enrolled = enroll(app, &issued.code).await.unwrap();
+    (issued.node_id, leaf(&enrolled.issued.chain_pem))
+}
+
+fn input(shop: &Shop, license_id: &str, node_ids: &[&String]) -> DeployInput {
+    DeployInput {
+        release_id: shop.release_id.clone(),
+        license_id: license_id.to_owned(),
+        node_ids: node_ids.iter().map(|id| (*id).clone()).collect(),
+        parameters: Map::new(),
+    }
+}
+
+async fn count(app: &App, table: &'static str) -> i64 {
+    app.db
+        .read(move |conn| {
+            Ok(match table {
+                "deployments" => deployments::table.count().get_result(conn)?,
+                "activations" => activations::table.count().get_result(conn)?,
+                _ => jobs::table.count().get_result(conn)?,
+            })
+        })
+        .await
+        .unwrap()
+}
+
+#[test]
+fn codes_are_read_as_people_type_them() {
+    let code = new_code();
+    assert_eq!(code.len(), 14);
+    assert_eq!(code_hash(&code), code_hash(&code.to_lowercase().replace('-', " ")));
+    assert_ne!(code_hash(&code), code_hash(&new_code()));
+    for wrong in ["", "ABCD-EFGH", "ABCD-EFGH-JKL0", "ABCD-EFGH-JKLMN", "ABCD-EFGH-JKLé", &"A".repeat(1000)] {
+        assert_eq!(code_hash(wrong), None, "{wrong}");
+    }
+}
+
+#[test]
+fn hardware_is_read_and_compared() {
+    let json = json!({"apiVersion": "device.margo/v1", "kind": "DeviceCapabilitiesManifest", "labels": {"pithead.dev/onnx-runtime": "1.22.0"}, "properties": {
+        "id": "nod_1", "vendor": "V", "modelNumber": "M", "serialNumber": "S", "memory": "1Gi", "cpus": [{"cores": 2.0, "architecture": "arm64"}]}});
+    let hardware = Hardware::parse(&json.to_string()).unwrap();
+    assert_eq!((hardware.memory_bytes, hardware.cores, hardware.runtime.as_deref()), (Some(1_073_741_824), 2.0, Some("1.22.0")));
+    let need = Resources::default();
+    assert_eq!(fit(&need, Some(&hardware)), Fit::Fits);
+    assert_eq!(fit(&need, None), Fit::Unknown);
+    assert_eq!(fit(&Resources { architectures: vec!["amd64".into()], ..need.clone() }, Some(&hardware)), Fit::Architecture);
+    assert_eq!(fit(&Resources { cpu: 4.0, ..need.clone() }, Some(&hardware)), Fit::Cores);
+    assert_eq!(fit(&Resources { memory_mib: 2048, ..need.clone() }, Some(&hardware)), Fit::Memory);
+    assert_eq!(fit(&Resources { accelerators: vec!["gpu".into()], ..need }, Some(&hardware)), Fit::Accelerator);
+    for broken in ["", "null", "{}", "{\"properties\":7}"] {
+        assert_eq!(Hardware::parse(broken), None);
+    }
+}
+
+fn declared() -> Vec<Parameter> {
+    let parameter = |name: &str, kind, default| Parameter {
+        name: name.into(),
+        kind,
+        default,
+        min: Some(1.0).filter(|_| matches!(kind, ParameterKind::Integer | ParameterKind::Number)),
+        max: Some(9.0).filter(|_| matches!(kind, ParameterKind::Integer | ParameterKind::Number)),
+        choices: if kind == ParameterKind::Choice { vec!["a".into(), "b".into()] } else { Vec::new() },
+        title: Text::default(),
+        help: Text::default(),
+    };
+    vec![
+        parameter("text", ParameterKind::String, json!("x")),
+        parameter("whole", ParameterKind::Integer, json!(2)),
+        parameter("number", ParameterKind::Number, json!(2.5)),
+        parameter("flag", ParameterKind::Boolean, json!(true)),
+        parameter("word", ParameterKind::Choice, json!("a")),
+    ]
+}
+
+#[test]
+fn hostile_parameters_are_named_field_by_field() {
+    let declared = declared();
+    let full = parameters::check(&declared, &Map::new()).unwrap();
+    assert_eq!(full["number"], json!(2.5));
+    let wrong = |name: &str, value: Value| {
+        let given: Map<String, Value> = [(name.to_owned(), value)].into_iter().collect();
+        let error = parameters::check(&declared, &given).unwrap_err();
+        assert_eq!(error.fields.len(), 1);
+        assert_eq!(error.fields[0].field, format!("p.{name}"));
+        error.fields[0].code
+    };
+    assert_eq!(wrong("text", json!("x".repeat(201))), "too-long");
+    assert_eq!(wrong("text", json!("a\u{0}b")), "control-characters");
+    assert_eq!(wrong("text", json!({"a": 1})), "parameter-text");
+    assert_eq!(wrong("whole", json!(2.5)), "parameter-integer");
+    assert_eq!(wrong("whole", json!(i64::MIN)), "parameter-integer");
+    assert_eq!(wrong("whole", json!(u64::MAX)), "parameter-integer");
+    assert_eq!(wrong("whole", json!(0)), "parameter-min");
+    assert_eq!(wrong("number", json!(9.01)), "parameter-max");
+    assert_eq!(wrong("number", json!("3")), "parameter-number");
+    assert_eq!(wrong("flag", json!("true")), "parameter-boolean");
+    assert_eq!(wrong("word", json!("c")), "parameter-choice");
+    assert_eq!(wrong("__proto__", json!(1)), "parameter-unknown");
+}
+
+#[test]
+fn a_form_is_read_by_type_and_what_cannot_be_read_is_kept_to_be_named() {
+    let declared = declared();
+    let form = |pairs: &[(&str, &str)]| FormPairs(pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect());
+    let read = parameters::from_form(&declared, &form(&[("_csrf", "x"), ("p.whole", " 3 "), ("p.number", "4.5"), ("p.word", "b"), ("p.text", "<b>")]));
+    assert_eq!(Value::Object(read.clone()), json!({"whole": 3, "number": 4.5, "word": "b", "text": "<b>", "flag": false}));
+    parameters::check(&declared, &read).unwrap();
+    let read = parameters::from_form(&declared, &form(&[("p.whole", "3; DROP"), ("p.number", "NaN"), ("p.flag", "maybe"), ("p.more", "1")]));
+    let mut codes: Vec<&str> = parameters::check(&declared, &read).unwrap_err().fields.iter().map(|f| f.code).collect();
+    codes.sort_unstable();
+    assert_eq!(codes, ["parameter-boolean", "parameter-integer", "parameter-number", "parameter-unknown"]);
+}
+
+#[tokio::test]
+async fn a_code_enrols_one_node_once() {
+    each_backend(|app| async move {
+        let operator = testing::operator(&app, "mine").await;
+        let site = site(&app, &operator, "Main roadway").await;
+        let issued = service::create_node(&app, &operator, &site, "Belt head").await.unwrap();
+        assert_eq!(enroll(&app, "ABCD-EFGH-JKLM").await.unwrap_err().code, "enrollment-code-unknown");
+        let bad = service::enroll(&app, issued.code.clone(), "no request".into(), "1".into()).await.unwrap_err();
+        assert_eq!(bad.code, "csr-invalid");
+        let mut tasks = tokio::task::JoinSet::new();
+        for _ in 0..4 {
+            let (app, code) = (app.clone(), issued.code.to_lowercase());
+            tasks.spawn(async move { enroll(&app, &code).await });
+        }
+        let outcomes = tasks.join_all().await;
+        assert_eq!(outcomes.iter().filter(|o| o.is_ok()).count(), 1, "a bad request does not use up the code, and only one gets it");
+        assert!(outcomes.iter().filter_map(|o| o.as_ref().err()).all(|e| e.code == "enrollment-code-used"));
+        let detail = node::node_detail(&app, &operator, &issued.node_id).await.unwrap();
+        assert_eq!(detail.node.shown_state(app.clock.now()), "online");
+        app.clock.advance(TimeDelta::seconds(46));
+        assert_eq!(detail.node.shown_state(app.clock.now()), "offline");
+
+        let late = service::create_node(&app, &operator, &site, "Tail").await.unwrap();
+        app.clock.advance(TimeDelta::hours(app.settings.fleet.code_hours));
+        assert_eq!(enroll(&app, &late.code).await.unwrap_err().code, "enrollment-code-expired");
+        let fresh = service::new_code(&app, &operator, &late.node_id).await.unwrap();
+        assert_eq!(enroll(&app, &late.code).await.unwrap_err().code, "enrollment-code-unknown", "the old code is void");
+        enroll(&app, &fresh.code).await.unwrap();
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn only_the_certificate_in_force_of_an_enrolled_node_is_accepted() {
+    each_backend(|app| async move {
+        let operator = testing::operator(&app, "mine").await;
+        let site = site(&app, &operator, "Shaft").await;
+        let (id, first) = enrolled(&app, &operator, &site, "Winder").await;
+        let accepted = |der: Vec<u8>| {
+            let app = app.clone();
+            async move { service::authenticate_node(&app, &der).await.map_err(|e| e.code) }
+        };
+        let actor = accepted(first.clone()).await.unwrap();
+        assert_eq!(actor.label(), format!("node:{id}"));
+
+        // The answer to a renewal is lost: the old one still works, and renews again.
+        service::renew(&app, &actor, csr()).await.unwrap();
+        let actor = accepted(first.clone()).await.unwrap();
+        let second = leaf(&service::renew(&app, &actor, csr()).await.unwrap().issued.chain_pem);
+        accepted(first.clone()).await.unwrap();
+        accepted(second.clone()).await.unwrap();
+        assert_eq!(accepted(first.clone()).await.unwrap_err(), "certificate-not-accepted", "an older one after the newer was used");
+
+        // A new enrolment voids what was before at once.
+        let code = service::new_code(&app, &operator, &id).await.unwrap().code;
+        accepted(second.clone()).await.unwrap();
+        let third = leaf(&enroll(&app, &code).await.unwrap().issued.chain_pem);
+        assert_eq!(accepted(second).await.unwrap_err(), "certificate-not-accepted");
+
+        // Not of our shape: the server's own certificate, the authority, and noise.
+        let server = app.ca.server_identity(&["localhost".to_owned()]).unwrap().chain;
+        for der in server.into_iter().chain([Vec::new(), vec![0x30, 0x03, 0x02, 0x01, 0x01]]) {
+            assert_eq!(accepted(der).await.unwrap_err(), "certificate-not-accepted");
+        }
+        // Of an unknown node, though signed by us.
+        let stranger = app.ca.sign_node(&csr(), "nod_unknown", app.clock.now()).unwrap();
+        assert_eq!(accepted(leaf(&stranger.chain_pem)).await.unwrap_err(), "certificate-not-accepted");
+        // Signed by us for this node, but never put on the list.
+        let unlisted = app.ca.sign_node(&csr(), &id, app.clock.now()).unwrap();
+        assert_eq!(accepted(leaf(&unlisted.chain_pem)).await.unwrap_err(), "certificate-not-accepted");
+
+        accepted(third.clone()).await.unwrap();
+        app.clock.advance(TimeDelta::days(31));
+        assert_eq!(accepted(third).await.unwrap_err(), "certificate-not-accepted", "expired");
+
+        let (id, der) = enrolled(&app, &operator, &site, "Brake").await;
+        service::remove_node(&app, &operator, &id).await.unwrap();
+        assert_eq!(accepted(der).await.unwrap_err(), "certificate-not-accepted", "removed");
+        assert_eq!(service::remove_node(&app, &operator, &id).await.unwrap_err().code, "node-removed");
+        assert_eq!(service::new_code(&app, &operator, &id).await.unwrap_err().code, "node-removed");
+        service::create_node(&app, &operator, &site, "Brake").await.unwrap();
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn names_are_unique_and_bounded() {
+    each_backend(|app| async move {
+        let operator = testing::operator(&app, "mine").await;
+        let id = site(&app, &operator, " Washery ").await;
+        assert_eq!(service::create_site(&app, &operator, "Washery").await.unwrap_err().code, "site-name-taken");
+        assert_eq!(service::create_site(&app, &operator, "  ").await.unwrap_err().fields[0].code, "required");
+        assert_eq!(service::create_site(&app, &operator, &"x".repeat(61)).await.unwrap_err().fields[0].code, "too-long");
+        assert_eq!(service::create_site(&app, &operator, "a\nb").await.unwrap_err().fields[0].code, "control-characters");
+        service::create_node(&app, &operator, &id, "One").await.unwrap();
+        assert_eq!(service::create_node(&app, &operator, &id, "One").await.unwrap_err().code, "node-name-taken");
+        assert_eq!(service::create_node(&app, &operator, "", "").await.unwrap_err().fields.len(), 2);
+        let lines = node::list_sites(&app, &operator).await.unwrap();
+        assert_eq!((lines[0].site.name.as_str(), lines[0].nodes, lines[0].online), ("Washery", 1, 0));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_belongs_to_another_operator_does_not_exist() {
+    each_backend(|app| async move {
+        let shop = shop(&app).await;
+        let bought = license(&app, &shop, PlanKind::Subscription, 5).await;
+        let mine = site(&app, &shop.operator, "Mine").await;
+        let (node_id, _) = enrolled(&app, &shop.operator, &mine, "N1").await;
+        let deployed = service::deploy(&app, &shop.operator, input(&shop, &bought.id, &[&node_id])).await.unwrap().remove(0);
+
+        let other = testing::operator(&app, "other").await;
+        let missing = |e: Error, code: &str| assert_eq!((e.kind, e.code), (Kind::NotFound, code));
+        missing(node::node_detail(&app, &other, &node_id).await.unwrap_err(), "node");
+        missing(service::new_code(&app, &other, &node_id).await.unwrap_err(), "node");
+        missing(service::remove_node(&app, &other, &node_id).await.unwrap_err(), "node");
+        missing(service::create_node(&app, &other, &mine, "N2").await.unwrap_err(), "site");
+        let lang = crate::i18n::Lang::Zh;
+        missing(deployment::deployment_detail(&app, &other, lang, &deployed).await.unwrap_err(), "deployment");
+        missing(service::remove_deployment(&app, &other, &deployed).await.unwrap_err(), "deployment");
+        let theirs = site(&app, &other, "Mine").await;
+        let (their_node, _) = enrolled(&app, &other, &theirs, "N1").await;
+        missing(service::deploy(&app, &other, input(&shop, &bought.id, &[&their_node])).await.unwrap_err(), "license");
+        missing(service::deploy(&app, &shop.operator, input(&shop, &bought.id, &[&their_node])).await.unwrap_err(), "node");
+        missing(service::deploy(&app, &shop.operator, input(&shop, &bought.id, &[&node_id, &their_node])).await.unwrap_err(), "node");
+        assert!(deployment::list_deployments(&app, &other, None).await.unwrap().is_empty());
+        assert!(deployment::offers(&app, &other).await.unwrap().is_empty());
+        let seen = node::list_nodes(&app, &other, None).await.unwrap();
+        assert_eq!((seen.len(), seen[0].node.id.as_str()), (1, their_node.as_str()));
+        assert_eq!(service::overview(&app, &shop.vendor).await.unwrap_err().kind, Kind::Forbidden);
+        assert_eq!(service::overview(&app, &other).await.unwrap().under_way, 0);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn deploying_is_all_or_nothing_and_says_why() {
+    each_backend(|app| async move {
+        let shop = shop(&app).await;
+        let one_seat = license(&app, &shop, PlanKind::Perpetual, 1).await;
+        let site = site(&app, &shop.operator, "Face").await;
+        let (n1, _) = enrolled(&app, &shop.operator, &site, "N1").await;
+        let (n2, _) = enrolled(&app, &shop.operator, &site, "N2").await;
+        let waiting = service::create_node(&app, &shop.operator, &site, "N3").await.unwrap().node_id;
+        let jobs_before = count(&app, "jobs").await;
+        let code = |input: DeployInput| {
+            let (app, actor) = (app.clone(), shop.operator.clone());
+            async move { service::deploy(&app, &actor, input).await.map_err(|e| e.code) }
+        };
+        assert_eq!(code(input(&shop, &one_seat.id, &[&n1, &n2])).await.unwrap_err(), "too-many-nodes");
+        assert_eq!(code(input(&shop, &one_seat.id, &[])).await.unwrap_err(), "invalid-input");
+        assert_eq!(code(input(&shop, &one_seat.id, &[&waiting])).await.unwrap_err(), "node-not-enrolled");
+        assert_eq!(code(DeployInput { release_id: "rel_no".into(), ..input(&shop, &one_seat.id, &[&n1]) }).await.unwrap_err(), "deploy-release");
+        let draft = release(&app, &shop.vendor, &shop.app_id, "1.1.0", "in_review").await;
+        assert_eq!(code(DeployInput { release_id: draft, ..input(&shop, &one_seat.id, &[&n1]) }).await.unwrap_err(), "release-not-published");
+        let major = release(&app, &shop.vendor, &shop.app_id, "2.0.0", "published").await;
+        assert_eq!(code(DeployInput { release_id: major.clone(), ..input(&shop, &one_seat.id, &[&n1]) }).await.unwrap_err(), "license-version-not-covered");
+        let (elsewhere, _) = listing(&app, &shop.vendor, "else", false).await;
+        let foreign = release(&app, &shop.vendor, &elsewhere, "1.0.0", "published").await;
+        assert_eq!(code(DeployInput { release_id: foreign, ..input(&shop, &one_seat.id, &[&n1]) }).await.unwrap_err(), "license-scope-mismatch");
+        let hostile = [("bolt_score".to_owned(), json!("0.5")), ("x".to_owned(), json!(1))].into_iter().collect();
+        let error = service::deploy(&app, &shop.operator, DeployInput { parameters: hostile, ..input(&shop, &one_seat.id, &[&n1]) }).await.unwrap_err();
+        assert_eq!(error.fields.len(), 2);
+        let small = json!({"properties": {"id": n1, "vendor": "v", "modelNumber": "m", "serialNumber": "s", "cpus": [{"cores": 4.0, "architecture": "arm"}]}}).to_string();
+        let row = n1.clone();
+        app.db
+            .write(move |conn| Ok(diesel::update(nodes::table.find(row)).set(nodes::capabilities.eq(Some(small))).execute(conn)?))
+            .await
+            .unwrap();
+        assert_eq!(code(input(&shop, &one_seat.id, &[&n1])).await.unwrap_err(), "node-does-not-fit");
+        // After all these refusals nothing is there.
+        assert_eq!((count(&app, "deployments").await, count(&app, "activations").await), (0, 0));
+        assert_eq!(count(&app, "jobs").await, jobs_before);
+
+        let trial = license(&app, &shop, PlanKind::Trial, 1).await;
+        app.clock.advance(TimeDelta::days(9));
+        assert_eq!(code(input(&shop, &trial.id, &[&n2])).await.unwrap_err(), "license-expired");
+        let deployed = code(input(&shop, &one_seat.id, &[&n2])).await.unwrap();
+        assert_eq!(count(&app, "jobs").await, jobs_before + 1);
+        // A member who may not deploy.
+        let organization = shop.operator.organization_id().unwrap();
+        let member = testing::member(&app, organization, crate::auth::Role::Member, "member@mine.example").await;
+        assert_eq!(service::deploy(&app, &member, input(&shop, &one_seat.id, &[&n2])).await.unwrap_err().kind, Kind::Forbidden);
+        assert_eq!(service::remove_deployment(&app, &member, &deployed[0]).await.unwrap_err().kind, Kind::Forbidden);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_deployment_is_updated_changed_and_removed() {
+    each_backend(|app| async move {
+        let shop = shop(&app).await;
+        let bought = license(&app, &shop, PlanKind::Subscription, 1).await;
+        let site = site(&app, &shop.operator, "Face").await;
+        let (node_id, _) = enrolled(&app, &shop.operator, &site, "N1").await;
+        let plan = deployment::plan(&app, &shop.operator, input(&shop, &bought.id, &[&node_id])).await.unwrap();
+        assert_eq!((plan.lines[0].change.clone(), plan.new_seats), (Change::Install, 1));
+        let id = service::deploy(&app, &shop.operator, input(&shop, &bought.id, &[&node_id])).await.unwrap().remove(0);
+        let again = deployment::plan(&app, &shop.operator, input(&shop, &bought.id, &[&node_id])).await.unwrap();
+        assert_eq!(again.lines[0].change, Change::Same);
+
+        let newer = release(&app, &shop.vendor, &shop.app_id, "1.1.0", "published").await;
+        app.clock.advance(TimeDelta::minutes(1));
+        let update = DeployInput { release_id: newer.clone(), ..input(&shop, &bought.id, &[&node_id]) };
+        let plan = deployment::plan(&app, &shop.operator, update.clone()).await.unwrap();
+        assert_eq!((plan.lines[0].change.clone(), plan.new_seats), (Change::Update { from: "1.0.0".into() }, 0));
+        assert_eq!(service::deploy(&app, &shop.operator, update.clone()).await.unwrap(), [id.clone()]);
+
+        // The licence has ended: no update, no new parameters for an app that is stopped after its grace.
+        app.clock.advance(TimeDelta::days(370));
+        let back = service::deploy(&app, &shop.operator, input(&shop, &bought.id, &[&node_id])).await.unwrap_err();
+        assert_eq!(back.code, "license-expired");
+        let tuned: Map<String, Value> = [("bolt_score".to_owned(), json!(0.5))].into_iter().collect();
+        service::deploy(&app, &shop.operator, DeployInput { parameters: tuned, ..update.clone() }).await.unwrap();
+        let detail = deployment::deployment_detail(&app, &shop.operator, crate::i18n::Lang::Zh, &id).await.unwrap();
+        assert_eq!((detail.line.version.as_str(), detail.line.deployment.parameters["bolt_score"].clone()), ("1.1.0", json!(0.5)));
+        assert_eq!(detail.events.len(), 3);
+
+        service::remove_deployment(&app, &shop.operator, &id).await.unwrap();
+        assert_eq!(service::remove_deployment(&app, &shop.operator, &id).await.unwrap_err().code, "deployment-not-wanted");
+        assert_eq!(count(&app, "activations").await, 1, "until the node says that it is gone");
+        let seat = crate::license::service::release_seat(&app, &shop.operator, bought.id.clone(), node_id.clone()).await;
+        assert_eq!(seat.unwrap_err().code, "seat-in-use");
+        let (actor, now, gone) = (Actor::Node { node_id: node_id.clone(), organization_id: "x".into() }, app.clock.now(), id.clone());
+        app.db
+            .write(move |conn| {
+                service::removed_in(conn, &actor, &gone, now)?;
+                service::removed_in(conn, &actor, &gone, now)
+            })
+            .await
+            .unwrap();
+        assert_eq!(count(&app, "activations").await, 0);
+        let renewed = license(&app, &shop, PlanKind::Subscription, 1).await;
+        assert_eq!(service::deploy(&app, &shop.operator, input(&shop, &renewed.id, &[&node_id])).await.unwrap(), [id.clone()], "the same deployment again");
+        service::remove_node(&app, &shop.operator, &node_id).await.unwrap();
+        assert_eq!(count(&app, "activations").await, 0);
+        let detail = deployment::deployment_detail(&app, &shop.operator, crate::i18n::Lang::Zh, &id).await.unwrap();
+        assert_eq!((detail.line.deployment.state, detail.line.deployment.wanted), (DeploymentState::Removed, false));
+        assert!(matches!(crate::audit::service::verify(&app.db).await.unwrap(), crate::audit::model::ChainVerdict::Intact { .. }));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn concurrent_deployments_never_pass_the_node_limit() {
+    each_backend(|app| async move {
+        let shop = shop(&app).await;
+        let bought = license(&app, &shop, PlanKind::Subscription, 2).await;
+        let site = site(&app, &shop.operator, "Face").await;
+        let mut tasks = tokio::task::JoinSet::new();
+        for i in 0..6 {
+            let (node_id, _) = enrolled(&app, &shop.operator, &site, &format!("N{i}")).await;
+            let (app, actor, input) = (app.clone(), shop.operator.clone(), input(&shop, &bought.id, &[&node_id]));
+            tasks.spawn(async move { service::deploy(&app, &actor, input).await });
+        }
+        let outcomes = tasks.join_all().await;
+        assert_eq!(outcomes.iter().filter(|o| o.is_ok()).count(), 2);
+        assert!(outcomes.iter().filter_map(|o| o.as_ref().err()).all(|e| e.code == "too-many-nodes"), "{outcomes:?}");
+        assert_eq!((count(&app, "deployments").await, count(&app, "activations").await), (2, 2));
+    })
+    .await;
+}
+
+/// Asks for a page as an actor; gives status and body.
+async fn page(app: &App, actor: &Actor, lang: &'static str, request: actix_web::test::TestRequest) -> (u16, String) {
+    use actix_web::HttpMessage as _;
+    use actix_web::dev::Service as _;
+    let actor = actor.clone();
+    let site = actix_web::App::new()
+        .app_data(actix_web::web::Data::new(app.clone()))
+        .wrap_fn(move |req, next| {
+            req.extensions_mut().insert(actor.clone());
+            next.call(req)
+        })
+        .configure(super::routes::configure)
+        .configure(crate::license::routes::configure);
+    let site = actix_web::test::init_service(site).await;
+    let request = request.cookie(actix_web::cookie::Cookie::new("lang", lang)).to_request();
+    let answer = match actix_web::test::try_call_service(&site, request).await {
+        Ok(answer) => answer,
+        Err(error) => return (error.as_response_error().status_code().as_u16(), error.to_string()),
+    };
+    let status = answer.status().as_u16();
+    let body = actix_web::test::read_body(answer).await;
+    (status, String::from_utf8(body.to_vec()).unwrap())
+}
+
+#[actix_web::test]
+async fn script_in_names_is_text_on_every_page_and_no_key_shows() {
+    use actix_web::test::TestRequest;
+    each_backend(|app| async move {
+        let shop = shop(&app).await;
+        let evil = "<script>alert(1)</script>";
+        let bought = license(&app, &shop, PlanKind::Subscription, 3).await;
+        let site_id = site(&app, &shop.operator, evil).await;
+        let (node_id, _) = enrolled(&app, &shop.operator, &site_id, evil).await;
+        let id = service::deploy(&app, &shop.operator, input(&shop, &bought.id, &[&node_id])).await.unwrap().remove(0);
+        release(&app, &shop.vendor, &shop.app_id, "1.1.0", "published").await;
+        let (l, r) = (&bought.id, &shop.release_id);
+        let gets = [
+            "/mine".to_owned(),
+            "/mine/fragment".into(),
+            "/mine/sites".into(),
+            "/mine/nodes".into(),
+            "/mine/nodes/new".into(),
+            format!("/mine/nodes/{node_id}"),
+            format!("/mine/nodes/{node_id}/fragment"),
+            "/mine/deploy".into(),
+            format!("/mine/deploy?license={l}&node={node_id}"),
+            format!("/mine/deploy?license={l}&release={r}&node={node_id}"),
+            format!("/mine/deploy?license={l}&release={r}&node={node_id}&step=parameters"),
+            "/mine/deployments".into(),
+            format!("/mine/deployments/{id}"),
+            format!("/mine/deployments/{id}/fragment"),
+            "/mine/licenses".into(),
+            format!("/mine/licenses/{l}"),
+        ];
+        let shows_key = |body: &str| ["fleet-", "license-"].iter().any(|k| body.split('>').skip(1).any(|part| part.trim_start().starts_with(k)));
+        for lang in ["zh-CN", "en"] {
+            for path in &gets {
+                let (status, body) = page(&app, &shop.operator, lang, TestRequest::get().uri(path)).await;
+                assert_eq!(status, 200, "{path}: {body}");
+                assert!(!body.contains(evil), "{path}");
+                assert!(!shows_key(&body), "{path} {lang}: {body}");
+            }
+            let form = |extra: &[(&str, &str)]| {
+                let mut pairs = vec![("license", l.as_str()), ("release", r.as_str()), ("node", node_id.as_str())];
+                pairs.extend_from_slice(extra);
+                TestRequest::post().uri("/mine/deploy/preview").set_form(pairs)
+            };
+            let (status, body) = page(&app, &shop.operator, lang, form(&[("p.bolt_score", "0.9"), ("p.other_score", "0.9")])).await;
+            assert_eq!(status, 200, "{body}");
+            assert!(!body.contains(evil) && !shows_key(&body));
+            let (status, body) = page(&app, &shop.operator, lang, form(&[("p.bolt_score", evil), ("p.other_score", "7")])).await;
+            assert_eq!(status, 422);
+            assert!(!body.contains(evil) && !shows_key(&body) && body.contains("invalid-feedback"));
+            let (status, body) = page(&app, &shop.operator, lang, TestRequest::post().uri("/mine/sites").set_form([("name", evil)])).await;
+            assert_eq!(status, 422);
+            assert!(!body.contains(evil) && body.contains("alert-danger"));
+        }
+        let none = format!("/mine/deploy?license={l}&release={r}&step=parameters");
+        assert_eq!(page(&app, &shop.operator, "en", TestRequest::get().uri(&none)).await.0, 422);
+        let file = format!("/mine/licenses/{l}/file");
+        assert_eq!(page(&app, &shop.operator, "en", TestRequest::get().uri(&file)).await.0, 200);
+        let start = TestRequest::post().uri("/mine/deploy").set_form([("license", l.as_str()), ("release", r.as_str()), ("node", &node_id), ("p.bolt_score", "0.9"), ("p.other_score", "0.9")]);
+        assert_eq!(page(&app, &shop.operator, "en", start).await.0, 303);
+        let administrator = testing::platform(&app, crate::auth::Role::Administrator).await;
+        for path in ["/admin/licenses".to_owned(), format!("/admin/licenses/{l}")] {
+            let (status, body) = page(&app, &administrator, "en", TestRequest::get().uri(&path)).await;
+            assert_eq!(status, 200);
+            assert!(!body.contains(evil) && !shows_key(&body), "{path} {body}");
+            assert_eq!(page(&app, &shop.operator, "en", TestRequest::get().uri(&path)).await.0, 403);
+        }
+        for (decision, status) in [("suspend", 303), ("suspend", 422), ("reinstate", 303), ("explode", 404)] {
+            let request = TestRequest::post().uri(&format!("/admin/licenses/{l}/{decision}")).set_form([("reason", "because of a test")]);
+            assert_eq!(page(&app, &administrator, "en", request).await.0, status, "{decision}");
+        }
+        assert_eq!(page(&app, &Actor::Anonymous, "en", TestRequest::get().uri("/mine")).await.0, 401);
+        let other = testing::operator(&app, "other").await;
+        assert_eq!(page(&app, &other, "en", TestRequest::get().uri(&format!("/mine/nodes/{node_id}"))).await.0, 404);
+    })
+    .await;
+}
