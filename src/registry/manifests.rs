@@ -189,6 +189,8 @@ pub async fn put(app: &App, caller: &Caller, name: &RepositoryName, reference: &
             Ok((parsed, set))
         })
         .await?;
+    // A version's tag is the arrival of a release; a floating one (`latest`) only points at one.
+    let tags: Vec<String> = tags.into_iter().filter(|tag| is_immutable(tag)).collect();
     if parsed.artifact_type.as_deref() == Some(ARTIFACT_TYPE) {
         for tag in &tags {
             if let Err(e) = release_received(app, &caller.actor, repository.clone(), &digest, tag).await {

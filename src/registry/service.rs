@@ -17,7 +17,7 @@ use crate::auth::policy::{self, Scope};
 use crate::auth::{Actor, OrgKind, Via};
 use crate::db::{Conn, Timestamp, dialect};
 use crate::error::{Error, Result};
-use crate::ids;
+use crate::{ids, license};
 
 /// Repositories of one organisation.
 const MAX_REPOSITORIES: i64 = 1000;
@@ -71,27 +71,17 @@ fn owned(repository: Repository, organization_id: &str) -> Result<Repository> {
     if repository.organization_id == organization_id { Ok(repository) } else { Err(Error::not_found("name-unknown")) }
 }
 
-/// Whether an organisation holds an active licence (grace days included) for the app of a repository.
-///
-/// Stand-in for `license::service::may_pull(conn, organization_id, repository_name, now)`: replace the body by that call.
-fn may_pull(conn: &mut Conn, organization_id: &str, name: &RepositoryName, now: Timestamp) -> Result<bool> {
-    let Some((vendor, app)) = name.as_str().split_once('/') else { return Ok(false) };
-    let licenses = store::licenses_for(conn, organization_id, vendor, app)?;
-    let grace = |days: i64| chrono::TimeDelta::days(days.clamp(0, 3650));
-    Ok(licenses.into_iter().any(|(starts, ends, days)| starts <= now && ends.is_none_or(|end| now <= end.plus(grace(days)))))
-}
-
 /// What an actor may do, before scopes and tokens narrow it.
 fn held(conn: &mut Conn, actor: &Actor, name: &RepositoryName, now: Timestamp) -> Result<Rights> {
     let buyer = |may: bool| Rights { pull: may, buyer: true, ..Rights::default() };
     Ok(match actor {
         Actor::System => Rights::ALL,
         Actor::Anonymous => Rights::default(),
-        Actor::Node { organization_id, .. } => buyer(may_pull(conn, organization_id, name, now)?),
+        Actor::Node { organization_id, .. } => buyer(license::service::may_pull(conn, organization_id, name.as_str(), now)?),
         Actor::Person(person, _) => match person.kind {
             OrgKind::Vendor if person.organization_slug == name.owner() && policy::permits(person.kind, person.role, policy::Action::PublishApps) => Rights::ALL,
             OrgKind::Vendor => Rights::default(),
-            OrgKind::Operator => buyer(may_pull(conn, &person.organization_id, name, now)?),
+            OrgKind::Operator => buyer(license::service::may_pull(conn, &person.organization_id, name.as_str(), now)?),
             OrgKind::Platform => Rights { pull: policy::permits(person.kind, person.role, policy::Action::DecideCases), ..Rights::default() },
         },
     })

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use diesel::prelude::*;
 
 use super::model::{Repository, StoredManifest, Upload};
-use crate::db::schema::{apps, blobs, licenses, manifests, organizations, releases, repositories, repository_blobs, tags, uploads};
+use crate::db::schema::{blobs, manifests, releases, repositories, repository_blobs, tags, uploads};
 use crate::db::{Conn, Timestamp, dialect};
 
 /// Values of one `IN (…)`.
@@ -21,17 +21,6 @@ pub fn repository(conn: &mut Conn, name: &str) -> QueryResult<Option<Repository>
 
 pub fn count_repositories(conn: &mut Conn, organization_id: &str) -> QueryResult<i64> {
     repositories::table.filter(repositories::organization_id.eq(organization_id)).count().get_result(conn)
-}
-
-/// Licences of an organisation for the app that a repository holds: state, start, end, days of grace.
-pub fn licenses_for(conn: &mut Conn, organization_id: &str, vendor: &str, app: &str) -> QueryResult<Vec<(Timestamp, Option<Timestamp>, i64)>> {
-    licenses::table
-        .inner_join(apps::table.on(apps::id.eq(licenses::app_id)))
-        .inner_join(organizations::table.on(organizations::id.eq(apps::organization_id)))
-        .filter(licenses::organization_id.eq(organization_id).and(licenses::state.eq("active")))
-        .filter(organizations::slug.eq(vendor).and(apps::slug.eq(app)))
-        .select((licenses::starts_at, licenses::ends_at, licenses::grace_days))
-        .load(conn)
 }
 
 /// Size and last touch of a blob that a repository links.

@@ -32,12 +32,12 @@ pub fn bearer_token(req: &actix_web::HttpRequest) -> Option<String> {
 }
 
 /// The middleware. Static files and probes skip it.
-pub async fn authenticate(req: ServiceRequest, next: Next<impl MessageBody>) -> Result<ServiceResponse<impl MessageBody>, Error> {
+pub async fn authenticate(req: ServiceRequest, next: Next<impl MessageBody + 'static>) -> Result<ServiceResponse<impl MessageBody>, Error> {
     let first = req.path().split('/').nth(1).unwrap_or_default();
     if matches!(first, "static" | "healthz" | "readyz" | "metrics" | "favicon.ico") {
-        return next.call(req).await;
+        return next.call(req).await.map(ServiceResponse::map_into_left_body);
     }
-    let Some(app) = req.app_data::<Data<App>>().cloned() else { return next.call(req).await };
+    let Some(app) = req.app_data::<Data<App>>().cloned() else { return next.call(req).await.map(ServiceResponse::map_into_left_body) };
     let certificate = req.conn_data::<PeerCertificate>().and_then(|c| c.0.clone());
     let actor = if let Some(der) = certificate {
         fleet::service::authenticate_node(&app, &der).await
@@ -51,10 +51,10 @@ pub async fn authenticate(req: ServiceRequest, next: Next<impl MessageBody>) -> 
     match actor {
         Ok(actor) => {
             req.extensions_mut().insert(actor);
-            next.call(req).await
+            next.call(req).await.map(ServiceResponse::map_into_left_body)
         }
-        Err(e) if first == "v2" => Err(crate::http::oci::OciError::from(e).into()),
-        Err(e) if first == "api" => Err(fleet::margo::refused(e).into()),
-        Err(e) => Err(crate::http::api::ApiError(e).into()),
+        Err(e) if first == "v2" => Ok(req.error_response(crate::http::oci::OciError::from(e)).map_into_right_body()),
+        Err(e) if first == "api" => Ok(req.error_response(fleet::margo::refused(e)).map_into_right_body()),
+        Err(e) => Ok(req.error_response(crate::http::api::ApiError(e)).map_into_right_body()),
     }
 }

@@ -12,26 +12,15 @@ use crate::http::api::{ApiError, problem};
 use crate::http::oci::OciError;
 use crate::http::page::{PageError, error_page, lang_of};
 
-/// The middleware.
+/// The middleware. It keeps no copy of the request while the inner ones run: the router needs it for itself, and panics otherwise.
+/// Inner middleware therefore refuses with a response ([`ServiceRequest::error_response`]), not with an `Err`.
 pub async fn errors(req: ServiceRequest, next: Next<impl MessageBody + 'static>) -> Result<ServiceResponse<EitherBody<BoxBody>>, Error> {
-    let request = req.request().clone();
-    match next.call(req).await {
-        Ok(res) => {
-            let written = res.response().error().and_then(|e| write(&request, e));
-            Ok(match written {
-                Some(response) => {
-                    let (request, _) = res.into_parts();
-                    ServiceResponse::new(request, response).map_into_left_body()
-                }
-                None => res.map_body(|_, body| EitherBody::right(BoxBody::new(body))),
-            })
-        }
-        // An inner middleware refused: its error must become a response here, or the outer layers would be skipped.
-        Err(e) => {
-            let response = write(&request, &e).unwrap_or_else(|| e.error_response());
-            Ok(ServiceResponse::new(request, response).map_into_left_body())
-        }
-    }
+    let res = next.call(req).await?;
+    let written = res.response().error().and_then(|e| write(res.request(), e));
+    Ok(match written {
+        Some(response) => res.into_response(response).map_into_left_body(),
+        None => res.map_body(|_, body| EitherBody::right(BoxBody::new(body))),
+    })
 }
 
 fn write(req: &HttpRequest, error: &Error) -> Option<HttpResponse> {
