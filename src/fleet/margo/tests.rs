@@ -38,7 +38,7 @@ impl Answer {
     }
 
     fn problem(&self) -> (u16, String, String) {
-        assert_eq!(self.content_type, "application/problem+json");
+        assert_eq!(self.content_type, "application/problem+json", "{} {:?}", self.status, self.body);
         let json = self.json();
         let kind = json["type"].as_str().unwrap().rsplit('#').next().unwrap().to_owned();
         assert_eq!(json["status"], self.status.as_u16());
@@ -282,13 +282,15 @@ async fn capabilities_are_taken_and_judged() {
             let (parent, key) = pointer.rsplit_once('/').unwrap();
             bad.pointer_mut(parent).unwrap()[key] = value;
             let answer = put(id.clone(), bad.to_string()).await;
+            assert_eq!(answer.status, 422, "{pointer}");
             assert_eq!(answer.problem(), (422, "semantic-error".into(), "semantic-error".into()), "{pointer}");
             let fault = &answer.json()["errors"][0];
             assert_eq!(fault["field"], field, "{fault}");
             assert!(!fault["message"].as_str().unwrap().is_empty());
         }
         assert_eq!(put(id.clone(), "{".into()).await.problem(), (400, "invalid-request".into(), "json-malformed".into()));
-        assert_eq!(put(id.clone(), format!("{}1{}", "[".repeat(500), "]".repeat(500))).await.problem().0, 400);
+        assert_eq!(put(id.clone(), format!("{{\"x-a-extensions\":{}1{}}}", "[".repeat(500), "]".repeat(500))).await.problem().0, 400);
+        assert_eq!(put(id.clone(), "[]".into()).await.problem().0, 422);
         assert_eq!(put(id.clone(), " ".repeat(200_000)).await.problem().0, 413);
         assert_eq!(put(format!("{id}/child"), good.to_string()).await.problem().1, "gateway-not-found");
         assert_eq!(put("nod_other".into(), good.to_string()).await.problem().0, 403);
