@@ -143,7 +143,8 @@ fn per_minute(samples: &[AppSample], span: Span) -> Vec<(i64, Option<f64>)> {
         if minutes <= 0.0 {
             continue;
         }
-        let done = if after.inferences >= before.inferences { after.inferences.saturating_sub(before.inferences) } else { after.inferences };
+        let done =
+            if after.inferences >= before.inferences { after.inferences.saturating_sub(before.inferences) } else { after.inferences };
         sums.add(after.at.utc().timestamp_millis(), number(done), minutes);
     }
     sums.points()
@@ -176,7 +177,9 @@ impl Buckets {
 
     /// One point a bucket, with gaps where nothing came, so that a line does not pretend.
     fn points(self) -> Vec<(i64, Option<f64>)> {
-        let (Some(first), Some(last)) = (self.sums.keys().next().copied(), self.sums.keys().next_back().copied()) else { return Vec::new() };
+        let (Some(first), Some(last)) = (self.sums.keys().next().copied(), self.sums.keys().next_back().copied()) else {
+            return Vec::new();
+        };
         (first..=last)
             .map(|bucket| {
                 let value = self.sums.get(&bucket).map(|(sum, weight)| (sum / weight * 100.0).round() / 100.0);

@@ -66,7 +66,8 @@ struct AlarmQuery {
 async fn alarms(req: HttpRequest, app: Data<App>, actor: Actor, query: Query<AlarmQuery>) -> PageResult {
     let AlarmQuery { before, level, deployment } = query.into_inner();
     let level: Option<Level> = level.parse().ok();
-    let deployment = Some(deployment).filter(|d| !d.is_empty() && d.len() <= 60 && d.chars().all(|c| c.is_ascii_alphanumeric() || c == '_'));
+    let deployment =
+        Some(deployment).filter(|d| !d.is_empty() && d.len() <= 60 && d.chars().all(|c| c.is_ascii_alphanumeric() || c == '_'));
     let filter = Filter { before: before.clone(), level, deployment_id: deployment.clone() };
     let mut lines = service::list_alarms(&app, &actor, filter).await?;
     let size = usize::try_from(service::PAGE).unwrap_or(50);
@@ -79,5 +80,14 @@ async fn alarms(req: HttpRequest, app: Data<App>, actor: Actor, query: Query<Ala
     let previous = before.as_ref().map(|_| address.clone());
     let rows = lines.iter().map(|line| AlarmRow::of(&page, line)).collect();
     let live = before.is_none();
-    page.clone().render(&AlarmsPage { page, rows, level: level.map_or("", Level::as_str), deployment: deployment.unwrap_or_default(), address, live, previous, next })
+    page.clone().render(&AlarmsPage {
+        page,
+        rows,
+        level: level.map_or("", Level::as_str),
+        deployment: deployment.unwrap_or_default(),
+        address,
+        live,
+        previous,
+        next,
+    })
 }

@@ -68,7 +68,13 @@ struct Batch {
     refused: u64,
 }
 
-fn take_in(conn: &mut Conn, node_id: &str, organization_id: &str, reports: Vec<Value>, now: Timestamp) -> Result<(Taken, BTreeSet<String>)> {
+fn take_in(
+    conn: &mut Conn,
+    node_id: &str,
+    organization_id: &str,
+    reports: Vec<Value>,
+    now: Timestamp,
+) -> Result<(Taken, BTreeSet<String>)> {
     // Locks the node's row: two requests of one node stand in line.
     if fleet::margo::note_call(conn, node_id, now)? != 1 {
         return Err(Error::forbidden("not-authorized"));
@@ -239,7 +245,15 @@ pub fn app_figures(conn: &mut Conn, deployment_ids: &[String]) -> Result<BTreeMa
 ///
 /// # Errors
 /// `node` where it is not the operator's, `deployment` where it is not on the node.
-pub async fn plot(app: &App, actor: &Actor, lang: Lang, node_id: String, deployment_id: Option<String>, plot: Plot, span: Span) -> Result<PlotData> {
+pub async fn plot(
+    app: &App,
+    actor: &Actor,
+    lang: Lang,
+    node_id: String,
+    deployment_id: Option<String>,
+    plot: Plot,
+    span: Span,
+) -> Result<PlotData> {
     let owner = policy::require(actor, Action::ViewFleet)?.organization_id.clone();
     let now = app.clock.now();
     app.db

@@ -16,7 +16,9 @@ pub fn last_sequence(conn: &mut Conn, node_id: &str) -> QueryResult<i64> {
 
 /// Moves the number, if it still is what was read. Gives the number of rows.
 pub fn advance(conn: &mut Conn, node_id: &str, from: i64, to: i64) -> QueryResult<usize> {
-    diesel::update(nodes::table.filter(nodes::id.eq(node_id).and(nodes::last_sequence.eq(from)))).set(nodes::last_sequence.eq(to)).execute(conn)
+    diesel::update(nodes::table.filter(nodes::id.eq(node_id).and(nodes::last_sequence.eq(from))))
+        .set(nodes::last_sequence.eq(to))
+        .execute(conn)
 }
 
 /// Deployments of a node with their apps.
@@ -66,10 +68,12 @@ pub fn insert_alarm(conn: &mut Conn, alarm: &Alarm) -> QueryResult<usize> {
 pub fn prune(conn: &mut Conn, node_id: &str, deployment_ids: &[String], before: Timestamp) -> QueryResult<usize> {
     let hour = chrono::TimeDelta::hours(1);
     let mut deleted = 0;
-    let oldest: Option<Timestamp> = node_samples::table.filter(node_samples::node_id.eq(node_id)).select(min(node_samples::at)).first(conn)?;
+    let oldest: Option<Timestamp> =
+        node_samples::table.filter(node_samples::node_id.eq(node_id)).select(min(node_samples::at)).first(conn)?;
     if let Some(oldest) = oldest.filter(|at| *at < before) {
         let end = before.min(oldest.plus(hour));
-        deleted += diesel::delete(node_samples::table.filter(node_samples::node_id.eq(node_id).and(node_samples::at.lt(end)))).execute(conn)?;
+        deleted +=
+            diesel::delete(node_samples::table.filter(node_samples::node_id.eq(node_id).and(node_samples::at.lt(end)))).execute(conn)?;
     }
     let of_node = app_samples::deployment_id.eq_any(deployment_ids);
     let oldest: Option<Timestamp> = app_samples::table.filter(of_node).select(min(app_samples::at)).first(conn)?;

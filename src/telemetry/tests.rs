@@ -120,7 +120,12 @@ async fn what_is_not_the_nodes_is_refused_item_by_item() {
         let mut deep = alarm(&app, &mine, 5);
         deep["result"] = (0..40).fold(json!(1), |inner, _| json!({"x": inner}));
         deep["text"]["en"] = json!(format!("a\u{7}{}", "x".repeat(5_000)));
-        let wrong = [json!({"sequence": 0}), json!({"sequence": -1}), json!("x"), json!({"sequence": 6, "kind": "gossip", "at": app.clock.now().utc()})];
+        let wrong = [
+            json!({"sequence": 0}),
+            json!({"sequence": -1}),
+            json!("x"),
+            json!({"sequence": 6, "kind": "gossip", "at": app.clock.now().utc()}),
+        ];
         let mut batch = vec![foreign, alien, unknown_release, loud, deep];
         batch.extend(wrong);
         let taken = take(&app, &mine.node, batch).await.unwrap();
@@ -130,7 +135,9 @@ async fn what_is_not_the_nodes_is_refused_item_by_item() {
         assert_eq!((lines[0].alarm.result.as_str(), lines[0].alarm.text_en.len()), ("{}", 1_000));
 
         assert_eq!(take(&app, &mine.node, vec![json!(1); 501]).await.unwrap_err().code, "too-many-reports");
-        for actor in [Actor::Anonymous, mine.shop.operator.clone(), Actor::Node { node_id: "nod_x".into(), organization_id: "org_x".into() }] {
+        for actor in
+            [Actor::Anonymous, mine.shop.operator.clone(), Actor::Node { node_id: "nod_x".into(), organization_id: "org_x".into() }]
+        {
             assert_eq!(take(&app, &actor, vec![]).await.unwrap_err().kind, Kind::Forbidden);
         }
         let id = mine.node_id.clone();
@@ -197,7 +204,8 @@ async fn plots_and_alarms_are_the_operators_own() {
         });
         assert_eq!(latest.await.unwrap().len(), 2);
 
-        let service = init_service(Actix::new().app_data(Data::new(app.clone())).wrap(from_fn(errors)).configure(super::routes::configure)).await;
+        let service =
+            init_service(Actix::new().app_data(Data::new(app.clone())).wrap(from_fn(errors)).configure(super::routes::configure)).await;
         for uri in ["/mine/alarms", "/mine/alarms?level=critical", "/mine/alarms?level=x&deployment=dep_1&before=alm_z"] {
             for lang in ["zh", "en"] {
                 let request = TestRequest::get().uri(uri).insert_header(("Accept-Language", lang)).to_request();

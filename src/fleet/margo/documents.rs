@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use std::io::Write as _;
 
 use app_package::digest::Digest;
-use app_package::margo::{ApplicationDeployment, BUNDLE_TYPE, BundleRef, DeploymentRef, Extensions, OnnxDeployment, ReleaseRef, StateManifest};
+use app_package::margo::{
+    ApplicationDeployment, BUNDLE_TYPE, BundleRef, DeploymentRef, Extensions, OnnxDeployment, ReleaseRef, StateManifest,
+};
 use serde_json::{Map, Value};
 
 use crate::db::Timestamp;
@@ -71,7 +73,8 @@ pub fn deployment(wanted: Wanted<'_>) -> Result<Document> {
         version: semver::Version::parse(wanted.version).map_err(|_| fault("version"))?,
         repository: wanted.repository,
     };
-    let pithead = Extensions { release, license: wanted.license, parameters: wanted.parameters, safety: wanted.safety, place: wanted.place };
+    let pithead =
+        Extensions { release, license: wanted.license, parameters: wanted.parameters, safety: wanted.safety, place: wanted.place };
     let of = OnnxDeployment { id: wanted.id, namespace: wanted.namespace, device_id: wanted.node_id, registry: wanted.registry, pithead };
     let mut document = ApplicationDeployment::onnx(of);
     document.metadata.annotations.insert(WISHED.to_owned(), wanted.wished_at.rfc3339());

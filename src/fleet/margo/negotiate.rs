@@ -4,7 +4,13 @@ use actix_web::HttpRequest;
 use actix_web::http::header::{self, HeaderName};
 
 fn values(req: &HttpRequest, name: &HeaderName) -> Vec<String> {
-    req.headers().get_all(name).filter_map(|v| v.to_str().ok()).flat_map(|v| v.split(',')).map(|v| v.trim().to_owned()).filter(|v| !v.is_empty()).collect()
+    req.headers()
+        .get_all(name)
+        .filter_map(|v| v.to_str().ok())
+        .flat_map(|v| v.split(','))
+        .map(|v| v.trim().to_owned())
+        .filter(|v| !v.is_empty())
+        .collect()
 }
 
 /// Whether `Accept` lets this media type through. An absent header does.
@@ -29,7 +35,8 @@ fn accepts_any(ranges: &[String], media_type: &str) -> bool {
         } else {
             continue;
         };
-        let weight = parts.find_map(|p| p.strip_prefix("q=").or_else(|| p.strip_prefix("Q="))).map_or(1.0, |q| q.parse::<f32>().unwrap_or(1.0));
+        let weight =
+            parts.find_map(|p| p.strip_prefix("q=").or_else(|| p.strip_prefix("Q="))).map_or(1.0, |q| q.parse::<f32>().unwrap_or(1.0));
         if best.is_none_or(|(s, _)| specific > s) {
             best = Some((specific, weight > 0.0));
         }

@@ -11,12 +11,18 @@ pub type Head = (NodeState, i64, Option<String>, Option<Timestamp>);
 
 /// How a node's desired state stands.
 pub fn head(conn: &mut Conn, node_id: &str) -> QueryResult<Option<Head>> {
-    nodes::table.find(node_id).select((nodes::state, nodes::manifest_version, nodes::manifest_digest, nodes::seen_at)).first(conn).optional()
+    nodes::table
+        .find(node_id)
+        .select((nodes::state, nodes::manifest_version, nodes::manifest_digest, nodes::seen_at))
+        .first(conn)
+        .optional()
 }
 
 /// Notes that an enrolled node has called. Gives the number of rows; the row is locked from here on (PostgreSQL).
 pub fn touch(conn: &mut Conn, node_id: &str, now: Timestamp) -> QueryResult<usize> {
-    diesel::update(nodes::table.filter(nodes::id.eq(node_id).and(nodes::state.eq(NodeState::Enrolled)))).set(nodes::seen_at.eq(now)).execute(conn)
+    diesel::update(nodes::table.filter(nodes::id.eq(node_id).and(nodes::state.eq(NodeState::Enrolled))))
+        .set(nodes::seen_at.eq(now))
+        .execute(conn)
 }
 
 /// Locks a node's row (PostgreSQL) by writing what is there. Gives the number of rows.
@@ -49,7 +55,12 @@ pub fn drop_documents(conn: &mut Conn, node_id: &str) -> QueryResult<usize> {
 
 /// A document of a node.
 pub fn document(conn: &mut Conn, node_id: &str, digest: &str, kind: &str) -> QueryResult<Option<Vec<u8>>> {
-    node_documents::table.find((node_id, digest)).filter(node_documents::kind.eq(kind)).select(node_documents::content).first(conn).optional()
+    node_documents::table
+        .find((node_id, digest))
+        .filter(node_documents::kind.eq(kind))
+        .select(node_documents::content)
+        .first(conn)
+        .optional()
 }
 
 /// Digests of a node's documents.
@@ -80,7 +91,8 @@ pub fn insert_document(conn: &mut Conn, node_id: &str, digest: &str, kind: &str,
 
 /// Deletes documents.
 pub fn delete_documents(conn: &mut Conn, node_id: &str, digests: &[String]) -> QueryResult<usize> {
-    diesel::delete(node_documents::table.filter(node_documents::node_id.eq(node_id).and(node_documents::digest.eq_any(digests)))).execute(conn)
+    diesel::delete(node_documents::table.filter(node_documents::node_id.eq(node_id).and(node_documents::digest.eq_any(digests))))
+        .execute(conn)
 }
 
 /// Deployments of a node that are not gone, with version and digest of their releases, in order of their ids.

@@ -107,7 +107,11 @@ async fn deployment(app: &App, id: &str) -> Deployment {
 async fn events(app: &App, id: &str) -> Vec<String> {
     let id = id.to_owned();
     let of = move |conn: &mut crate::db::Conn| {
-        Ok(deployment_events::table.filter(deployment_events::deployment_id.eq(id)).order(deployment_events::id).select(deployment_events::state).load(conn)?)
+        Ok(deployment_events::table
+            .filter(deployment_events::deployment_id.eq(id))
+            .order(deployment_events::id)
+            .select(deployment_events::state)
+            .load(conn)?)
     };
     app.db.read(of).await.unwrap()
 }
@@ -174,7 +178,11 @@ async fn bytes_fit_their_digests_and_versions_grow_only_on_change() {
             assert!(next.manifest_version > last);
             last = next.manifest_version;
         }
-        let kept: i64 = app.db.read(|conn| Ok(node_documents::table.filter(node_documents::kind.eq("manifest")).count().get_result(conn)?)).await.unwrap();
+        let kept: i64 = app
+            .db
+            .read(|conn| Ok(node_documents::table.filter(node_documents::kind.eq("manifest")).count().get_result(conn)?))
+            .await
+            .unwrap();
         assert_eq!(kept, 3);
         assert_eq!(get(&app, &node, &listed.url).await.problem(), (404, "deployment-not-found".into(), "deployment-not-found".into()));
         assert_eq!(get(&app, &node, &bundle.url).await.problem(), (404, "invalid-bundle".into(), "bundle-not-found".into()));
@@ -210,7 +218,9 @@ async fn conditional_requests_negotiation_and_long_polls() {
         assert_eq!(answer.status, 200);
         assert_eq!(answer.json()["manifestVersion"], 2);
         assert!(started.elapsed().as_secs() < 4, "told at once, not at the next look");
-        let waited = call(&app, &node, TestRequest::get().uri("/api/v1/deployments?wait=1").insert_header(("If-None-Match", answer.etag.as_str()))).await;
+        let waited =
+            call(&app, &node, TestRequest::get().uri("/api/v1/deployments?wait=1").insert_header(("If-None-Match", answer.etag.as_str())))
+                .await;
         assert_eq!(waited.status, 304);
     })
     .await;
@@ -244,7 +254,9 @@ async fn digests_of_another_node_do_not_exist_and_a_removed_node_is_refused() {
         // Even a call that was let in before the removal learns nothing any more.
         assert_eq!(get(&app, &node_a, "/api/v1/deployments").await.problem().0, 403);
         assert_eq!(get(&app, &node_a, document).await.problem().0, 404);
-        let put = TestRequest::put().uri(&format!("/api/v1/capabilities/{}", id_of(&node_a))).set_payload(capabilities(id_of(&node_a)).to_string());
+        let put = TestRequest::put()
+            .uri(&format!("/api/v1/capabilities/{}", id_of(&node_a)))
+            .set_payload(capabilities(id_of(&node_a)).to_string());
         assert_eq!(call(&app, &node_a, put).await.problem().0, 403);
     })
     .await;
@@ -264,7 +276,9 @@ async fn capabilities_are_taken_and_judged() {
         let site = service::create_site(&app, &operator, "s").await.unwrap();
         let (node, _) = node(&app, &operator, &site, "n").await;
         let id = id_of(&node).to_owned();
-        let put = |path: String, body: String| call(&app, &node, TestRequest::put().uri(&format!("/api/v1/capabilities/{path}")).set_payload(body));
+        let put = |path: String, body: String| {
+            call(&app, &node, TestRequest::put().uri(&format!("/api/v1/capabilities/{path}")).set_payload(body))
+        };
         let good = capabilities(&id);
         assert_eq!(put(id.clone(), good.to_string()).await.status, 201);
         assert_eq!(put(id.clone(), good.to_string()).await.status, 200);
@@ -298,7 +312,8 @@ async fn capabilities_are_taken_and_judged() {
         let delete = || call(&app, &node, TestRequest::delete().uri(&format!("/api/v1/capabilities/{id}")));
         assert_eq!(delete().await.status, 204);
         assert_eq!(delete().await.problem(), (404, "device-not-found".into(), "device-not-found".into()));
-        let seen: Option<crate::db::Timestamp> = app.db.read(move |conn| Ok(nodes::table.find(id).select(nodes::seen_at).first(conn)?)).await.unwrap();
+        let seen: Option<crate::db::Timestamp> =
+            app.db.read(move |conn| Ok(nodes::table.find(id).select(nodes::seen_at).first(conn)?)).await.unwrap();
         assert_eq!(seen, Some(app.clock.now()));
     })
     .await;
