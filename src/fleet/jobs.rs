@@ -1,9 +1,206 @@
-//! Jobs.
+//! The desired state of a node, written anew from its deployments.
+//!
+//! Invariants: documents and manifest are written in one transaction with the new version; the version only grows, and only when the
+//! content changes, so doing the job twice changes nothing; the documents of the last [`KEEP`] manifests stay, for a node that is
+//! still fetching them.
 
+use std::collections::{BTreeMap, BTreeSet};
+
+use app_package::license::{Purpose, Verdict};
+use app_package::margo::{StateManifest, StatusError};
+
+use super::margo::documents::{self, Document, Wanted};
+use super::margo::{desired_topic, status, store};
+use super::model::{Deployment, DeploymentState, Node, NodeState};
+use super::{service, store as fleet};
 use crate::app::App;
-use crate::error::Result;
+use crate::auth::Actor;
+use crate::db::{Conn, Timestamp, dialect};
+use crate::error::{Error, Result, exactly_one};
+use crate::license;
+use crate::license::service::{self as licenses, Use};
 
-/// Writes the desired state of a node anew.
-pub async fn rebuild(_app: &App, _node_id: &str) -> Result<()> {
+/// Manifests whose documents are kept.
+const KEEP: usize = 3;
+
+/// Writes the desired state of a node anew, and tells the polls that wait for it.
+pub async fn rebuild(app: &App, node_id: &str) -> Result<()> {
+    let (handle, id, now) = (app.clone(), node_id.to_owned(), app.clock.now());
+    let changed = app.db.write(move |conn| rebuild_in(conn, &handle, &id, now)).await?;
+    if let Some(organization_id) = changed {
+        app.live.poke(&organization_id, desired_topic(node_id));
+        app.live.poke(&organization_id, format!("node:{node_id}"));
+        app.live.poke(&organization_id, service::TOPIC);
+    }
+    Ok(())
+}
+
+/// What a deployment comes to.
+enum Outcome {
+    /// The node shall run this document.
+    Run(Document),
+    /// The platform holds it back: the licence was suspended or revoked.
+    Withheld(&'static str),
+    /// The operator wants it gone.
+    Gone,
+}
+
+/// Gives the operator where something changed.
+fn rebuild_in(conn: &mut Conn, app: &App, node_id: &str, now: Timestamp) -> Result<Option<String>> {
+    // The audit chain is locked before any row; then rebuilds of one node stand in line.
+    dialect::lock_audit_chain(conn)?;
+    store::lock(conn, node_id)?;
+    let Some((node, site)) = fleet::find_node(conn, node_id)? else { return Ok(None) };
+    if node.state == NodeState::Removed {
+        store::drop_documents(conn, node_id)?;
+        return Ok(Some(node.organization_id));
+    }
+    let mut outcomes = Vec::new();
+    let namespace = store::slug(conn, &node.organization_id)?;
+    for (deployment, version, digest) in store::deployments(conn, node_id)? {
+        let outcome = outcome(conn, app, &node, &site, &namespace, &deployment, (&version, &digest), now)?;
+        outcomes.push((deployment, version, outcome));
+    }
+    let run = |o: &Outcome| if let Outcome::Run(document) = o { Some(document.clone()) } else { None };
+    let wanted: BTreeMap<String, Document> = outcomes.iter().filter_map(|(d, _, o)| Some((d.id.clone(), run(o)?))).collect();
+    let bundle = if wanted.is_empty() { None } else { Some(documents::bundle(&wanted)?) };
+
+    let present: Option<StateManifest> = match &node.manifest_digest {
+        Some(digest) => store::document(conn, node_id, digest, "manifest")?.and_then(|content| serde_json::from_slice(&content).ok()),
+        None => None,
+    };
+    let next =
+        node.manifest_version.checked_add(1).ok_or_else(|| Error::internal(anyhow::anyhow!("node {node_id}: no version is left")))?;
+    let mut manifest = documents::manifest(u64::try_from(next).unwrap_or(1), &wanted, bundle.as_ref());
+    let version = if let Some(present) = present.as_ref().filter(|p| p.deployments == manifest.deployments && p.bundle == manifest.bundle) {
+        manifest = present.clone();
+        node.manifest_version
+    } else {
+        let known: BTreeSet<String> = store::digests(conn, node_id)?.into_iter().collect();
+        let written = documents::manifest_document(&manifest)?;
+        let all = wanted.values().map(|d| ("deployment", d)).chain(bundle.iter().map(|d| ("bundle", d))).chain([("manifest", &written)]);
+        let mut done = known;
+        for (kind, document) in all {
+            if done.insert(document.digest.to_string()) {
+                store::insert_document(conn, node_id, document.digest.as_str(), kind, &document.content, now)?;
+            }
+        }
+        exactly_one(store::advance(conn, node_id, node.manifest_version, next, written.digest.as_str())?, "deployment-changed")?;
+        prune(conn, node_id)?;
+        next
+    };
+    let mut settled = false;
+    for (deployment, release, outcome) in &outcomes {
+        settled |= settle(conn, deployment, release, outcome, version, now)?;
+    }
+    let advanced = version != node.manifest_version;
+    if advanced {
+        tracing::info!(node = node_id, version, deployments = manifest.deployments.len(), "desired state written");
+    }
+    Ok((advanced || settled).then_some(node.organization_id))
+}
+
+#[expect(clippy::too_many_arguments, reason = "one call; a struct would only rename them")]
+fn outcome(
+    conn: &mut Conn,
+    app: &App,
+    node: &Node,
+    site: &str,
+    namespace: &str,
+    deployment: &Deployment,
+    (version, digest): (&str, &str),
+    now: Timestamp,
+) -> Result<Outcome> {
+    if !deployment.wanted {
+        return Ok(Outcome::Gone);
+    }
+    let license = licenses::get(conn, &deployment.license_id)?;
+    let name = licenses::app_name(conn, &deployment.app_id)?;
+    let asked = Use {
+        node_id: Some(&node.id),
+        app: &name.repository(),
+        version: &semver::Version::parse(version).map_err(Error::internal)?,
+        digest: &app_package::digest::Digest::parse(digest).map_err(Error::internal)?,
+        purpose: Purpose::Run,
+    };
+    // Only what a token cannot say is judged here; time, node and version are judged by the node, also when it is alone.
+    let verdict = licenses::verdict_for(conn, app, &license, asked, now)?;
+    let held_back = matches!(verdict, Verdict::Suspended | Verdict::Revoked);
+    if held_back && !verdict.allows(Purpose::Run, license.safety, license.enforcement.into()) {
+        return Ok(Outcome::Withheld(license::model::refusal(verdict).code));
+    }
+    let document = documents::deployment(Wanted {
+        id: &deployment.id,
+        node_id: &node.id,
+        namespace,
+        registry: registry(&app.settings.server.edge_url),
+        repository: name.repository(),
+        digest,
+        version,
+        license: licenses::token_for(conn, app, &license, &node.id, digest)?,
+        parameters: (*deployment.parameters).clone(),
+        safety: license.safety,
+        place: format!("{site} · {}", node.name),
+        wished_at: deployment.updated_at,
+    })?;
+    Ok(Outcome::Run(document))
+}
+
+/// Host and port of the node endpoint, where the registry is for nodes.
+fn registry(edge_url: &str) -> &str {
+    let rest = edge_url.split_once("://").map_or(edge_url, |(_, rest)| rest);
+    rest.split('/').next().unwrap_or(rest)
+}
+
+/// Writes on the deployment what it came to. Gives whether that changed anything.
+fn settle(conn: &mut Conn, deployment: &Deployment, release: &str, outcome: &Outcome, version: i64, now: Timestamp) -> Result<bool> {
+    match outcome {
+        Outcome::Run(document) if document.digest.as_str() == deployment.digest => Ok(false),
+        Outcome::Run(document) => {
+            store::aim(conn, &deployment.id, document.digest.as_str(), version)?;
+            // It was held back and is not any more.
+            if deployment.digest.is_empty() && deployment.state == DeploymentState::Failed {
+                status::move_to(conn, deployment, release, DeploymentState::Pending, None, now)?;
+            }
+            Ok(true)
+        }
+        Outcome::Withheld(code) => {
+            let error = StatusError { code: (*code).to_owned(), ..StatusError::default() };
+            let moved = status::move_to(conn, deployment, release, DeploymentState::Failed, Some(&error), now)?;
+            if !deployment.digest.is_empty() {
+                store::aim(conn, &deployment.id, "", version)?;
+            }
+            Ok(moved)
+        }
+        // The node was never told of it, or has already taken a state without it (its licence was held back): nothing is left to remove.
+        Outcome::Gone if deployment.digest.is_empty() && deployment.adopted_version >= deployment.target_version => {
+            service::removed_in(conn, &Actor::System, &deployment.id, now)?;
+            Ok(true)
+        }
+        Outcome::Gone if !deployment.digest.is_empty() => {
+            store::aim(conn, &deployment.id, "", version)?;
+            Ok(true)
+        }
+        Outcome::Gone => Ok(false),
+    }
+}
+
+/// Deletes the documents that none of the last manifests lists.
+fn prune(conn: &mut Conn, node_id: &str) -> Result<()> {
+    let mut manifests: Vec<(String, StateManifest)> = Vec::new();
+    for (digest, content) in store::manifests(conn, node_id)? {
+        manifests.push((digest, serde_json::from_slice(&content)?));
+    }
+    manifests.sort_by_key(|(_, manifest)| std::cmp::Reverse(manifest.manifest_version));
+    let mut keep = BTreeSet::new();
+    for (digest, manifest) in manifests.iter().take(KEEP) {
+        keep.insert(digest.clone());
+        keep.extend(manifest.bundle.iter().map(|b| b.digest.to_string()));
+        keep.extend(manifest.deployments.iter().map(|d| d.digest.to_string()));
+    }
+    let old: Vec<String> = store::digests(conn, node_id)?.into_iter().filter(|digest| !keep.contains(digest)).collect();
+    if !old.is_empty() {
+        store::delete_documents(conn, node_id, &old)?;
+    }
     Ok(())
 }

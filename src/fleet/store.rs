@@ -141,6 +141,8 @@ pub fn use_code(
             nodes::certificate_expires_at.eq(expires_at),
             nodes::agent_version.eq(agent_version),
             nodes::seen_at.eq(now),
+            // A fresh agent counts its reports from 1.
+            nodes::last_sequence.eq(0i64),
         ))
         .execute(conn)
 }

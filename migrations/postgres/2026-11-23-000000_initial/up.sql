@@ -381,7 +381,7 @@ CREATE TABLE alarms (
   sequence BIGINT NOT NULL,
   raised_at TIMESTAMP NOT NULL,
   received_at TIMESTAMP NOT NULL,
-  UNIQUE (node_id, sequence)
+  UNIQUE (node_id, sequence, raised_at)
 );
 CREATE INDEX alarms_organization ON alarms (organization_id, id);
 

@@ -54,6 +54,7 @@ pub async fn authenticate(req: ServiceRequest, next: Next<impl MessageBody + 'st
             next.call(req).await.map(ServiceResponse::map_into_left_body)
         }
         Err(e) if first == "v2" => Ok(req.error_response(crate::http::oci::OciError::from(e)).map_into_right_body()),
+        Err(e) if first == "api" => Ok(req.error_response(fleet::margo::refused(e)).map_into_right_body()),
         Err(e) => Ok(req.error_response(crate::http::api::ApiError(e)).map_into_right_body()),
     }
 }

@@ -7,6 +7,7 @@ use actix_web::{Error, HttpMessage as _, HttpRequest, HttpResponse};
 
 use super::request_id::RequestId;
 use crate::error::Kind;
+use crate::fleet::margo::problem::MargoError;
 use crate::http::api::{ApiError, problem};
 use crate::http::oci::OciError;
 use crate::http::page::{PageError, error_page, lang_of};
@@ -30,6 +31,9 @@ fn write(req: &HttpRequest, error: &Error) -> Option<HttpResponse> {
     } else if let Some(ApiError(e)) = error.as_error() {
         log(e);
         Some(problem(lang_of(req), e, &id))
+    } else if let Some(MargoError(e)) = error.as_error() {
+        log(e);
+        Some(crate::fleet::margo::problem::write(lang_of(req), e, &id))
     } else {
         if let Some(OciError { error: e, .. }) = error.as_error() {
             log(e);

@@ -31,7 +31,7 @@ pub struct DeviceCapabilities {
 
 /// Hardware and software of a device. Only the first four are required; a gateway that runs nothing leaves the rest out.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct DeviceProperties {
     /// Device id.
     pub id: String,
@@ -69,6 +69,7 @@ pub struct DeviceProperties {
 
 /// A processor.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Cpu {
     /// Cores, may be a fraction.
     pub cores: f64,
@@ -79,6 +80,7 @@ pub struct Cpu {
 
 /// An attached device.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Peripheral {
     /// `gpu`, `display`, `camera`, `microphone`, `speaker`.
     #[serde(rename = "type")]
@@ -93,6 +95,7 @@ pub struct Peripheral {
 
 /// A communication interface.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Interface {
     /// `ethernet`, `wifi`, `cellular`, `bluetooth`, `usb`, `canbus`, `rs232`.
     #[serde(rename = "type")]

@@ -1,0 +1,72 @@
+//! `POST /edge/enroll` and `POST /edge/renew`: how a node gets its certificate. Margo leaves this to the platform.
+
+use actix_web::HttpResponse;
+use actix_web::http::header;
+use actix_web::web::{self, Data, ServiceConfig};
+use serde::{Deserialize, Serialize};
+
+use crate::app::App;
+use crate::auth::Actor;
+use crate::fleet::service::{self, Enrolled};
+use crate::http::api::ApiResult;
+use crate::http::extract::ApiJson;
+
+/// Routes.
+pub fn configure(cfg: &mut ServiceConfig) {
+    cfg.route("/edge/enroll", web::post().to(enroll)).route("/edge/renew", web::post().to(renew));
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Enrol {
+    code: String,
+    csr_pem: String,
+    #[serde(default)]
+    agent_version: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Renew {
+    csr_pem: String,
+}
+
+#[derive(Serialize)]
+struct Identity<'a> {
+    node_id: &'a str,
+    spiffe_id: &'a str,
+    certificate_pem: &'a str,
+    trust_bundle_pem: &'a str,
+    jwks: serde_json::Value,
+    node_name: &'a str,
+    site_name: &'a str,
+    poll_seconds: u64,
+    heartbeat_seconds: u64,
+}
+
+/// Comes without a certificate: the code is what proves the right to one.
+async fn enroll(app: Data<App>, input: ApiJson<Enrol>) -> ApiResult {
+    let Enrol { code, csr_pem, agent_version } = input.0;
+    let enrolled = service::enroll(&app, code, csr_pem, agent_version).await?;
+    answer(&app, HttpResponse::Created(), &enrolled)
+}
+
+async fn renew(app: Data<App>, actor: Actor, input: ApiJson<Renew>) -> ApiResult {
+    let enrolled = service::renew(&app, &actor, input.0.csr_pem).await?;
+    answer(&app, HttpResponse::Ok(), &enrolled)
+}
+
+fn answer(app: &App, mut response: actix_web::HttpResponseBuilder, enrolled: &Enrolled) -> ApiResult {
+    let identity = Identity {
+        node_id: &enrolled.node_id,
+        spiffe_id: &enrolled.issued.spiffe_id,
+        certificate_pem: &enrolled.issued.chain_pem,
+        trust_bundle_pem: &app.ca.certificate_pem,
+        jwks: serde_json::to_value(app.keys.set.to_jwks())?,
+        node_name: &enrolled.node_name,
+        site_name: &enrolled.site_name,
+        poll_seconds: app.settings.fleet.poll_seconds,
+        heartbeat_seconds: app.settings.fleet.heartbeat_seconds,
+    };
+    Ok(response.insert_header((header::CACHE_CONTROL, "no-store")).json(identity))
+}

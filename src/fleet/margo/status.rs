@@ -1,0 +1,143 @@
+//! Status posts of nodes. What a post changes is decided by [`decide`], a pure function.
+
+use app_package::margo::{DeploymentStatus, State, StatusError};
+
+use super::{own_device, problem, store};
+use crate::app::App;
+use crate::auth::Actor;
+use crate::db::{Conn, Timestamp, dialect};
+use crate::error::{Error, Result, exactly_one};
+use crate::fleet::model::{Deployment, DeploymentEvent, DeploymentState};
+use crate::fleet::{service, store as fleet};
+
+/// What a post means for a deployment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Meaning {
+    /// The node speaks of an older wish, or has not yet begun with the present one.
+    Old,
+    /// It is in this state.
+    Is(DeploymentState),
+    /// What was to be removed is gone.
+    Gone,
+}
+
+/// Decides. A node that has not adopted the version in which the deployment was changed last says nothing about that change, whatever
+/// state it reports (Margo: read receipts). After that, only states that lead to the wish count.
+pub fn decide(wanted: bool, target: i64, adopted: i64, reported: State) -> Meaning {
+    if adopted < target {
+        return Meaning::Old;
+    }
+    match (wanted, reported) {
+        (true, State::Pending) => Meaning::Is(DeploymentState::Pending),
+        (true, State::Installing) => Meaning::Is(DeploymentState::Installing),
+        (true, State::Installed) => Meaning::Is(DeploymentState::Installed),
+        (_, State::Failed) => Meaning::Is(DeploymentState::Failed),
+        (false, State::Removing) => Meaning::Is(DeploymentState::Removing),
+        (false, State::Removed) => Meaning::Gone,
+        (true, State::Removing | State::Removed) | (false, State::Pending | State::Installing | State::Installed) => Meaning::Old,
+    }
+}
+
+/// Takes a status post. Gives whether anything changed that people see.
+///
+/// # Errors
+/// `deployment-not-found` where the node has none of that id, `semantic-error`, `json-malformed`, `not-authorized`, `deployment-changed`
+/// where the operator changed the wish at the same moment.
+pub async fn post(app: &App, actor: &Actor, node_id: &str, deployment_id: &str, body: &[u8]) -> Result<bool> {
+    let status: DeploymentStatus = problem::parse(body)?;
+    let faults = status.faults();
+    if !faults.is_empty() {
+        return Err(problem::semantic(faults));
+    }
+    if status.deployment_id != deployment_id {
+        return Err(problem::field("deploymentId", "must be the deployment id of the path"));
+    }
+    if let Some(device_id) = &status.device_id {
+        own_device(node_id, device_id)?;
+    }
+    let (actor, node_id, now) = (actor.clone(), node_id.to_owned(), app.clock.now());
+    app.db.write(move |conn| post_in(conn, &actor, &node_id, &status, now)).await
+}
+
+fn post_in(conn: &mut Conn, actor: &Actor, node_id: &str, status: &DeploymentStatus, now: Timestamp) -> Result<bool> {
+    if status.status.state == State::Removed {
+        // Freeing the seat is audited; the audit chain is locked before any row.
+        dialect::lock_audit_chain(conn)?;
+    }
+    if store::touch(conn, node_id, now)? != 1 {
+        return Err(Error::forbidden("not-authorized"));
+    }
+    let found = fleet::find_deployment(conn, &status.deployment_id)?.filter(|(d, _)| d.node_id == node_id);
+    let (deployment, version) = found.ok_or_else(|| Error::not_found("deployment-not-found"))?;
+    let current = store::head(conn, node_id)?.map_or(0, |(_, version, _, _)| version);
+    let adopted = i64::try_from(status.adopted_manifest_version).unwrap_or(i64::MAX);
+    if adopted > current {
+        return Err(problem::field("adoptedManifestVersion", &format!("must not be higher than the newest version, {current}")));
+    }
+    let news = store::set_adopted(conn, &deployment.id, adopted)? == 1;
+    let changed = match decide(deployment.wanted, deployment.target_version, adopted, status.status.state) {
+        Meaning::Old => false,
+        Meaning::Is(state) => move_to(conn, &deployment, &version, state, status.status.error.as_ref(), now)?,
+        Meaning::Gone => {
+            service::removed_in(conn, actor, &deployment.id, now)?;
+            true
+        }
+    };
+    Ok(news || changed)
+}
+
+/// Writes a state and notes it in the history, if it is another one.
+pub(in crate::fleet) fn move_to(
+    conn: &mut Conn,
+    deployment: &Deployment,
+    version: &str,
+    state: DeploymentState,
+    error: Option<&StatusError>,
+    now: Timestamp,
+) -> Result<bool> {
+    let error = error.filter(|_| state == DeploymentState::Failed).map(words);
+    if deployment.state == state && deployment.error == error {
+        return Ok(false);
+    }
+    exactly_one(store::set_state(conn, deployment, state, error.as_deref())?, "deployment-changed")?;
+    let event = DeploymentEvent {
+        id: crate::ids::new("dev"),
+        deployment_id: deployment.id.clone(),
+        state: state.as_str().to_owned(),
+        version: version.to_owned(),
+        error,
+        at: now,
+    };
+    fleet::insert_event(conn, &event)?;
+    Ok(true)
+}
+
+/// `code: message` of an error, as pages show it.
+fn words(error: &StatusError) -> String {
+    let text = match (error.code.is_empty(), error.message.is_empty()) {
+        (false, false) => format!("{}: {}", error.code, error.message),
+        (false, true) => error.code.clone(),
+        _ => error.message.clone(),
+    };
+    text.chars().filter(|c| !c.is_control() || *c == '\n').take(2_000).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_leads_to_the_wish_counts() {
+        use DeploymentState as D;
+        for reported in [State::Pending, State::Installing, State::Installed, State::Failed, State::Removing, State::Removed] {
+            assert_eq!(decide(true, 5, 4, reported), Meaning::Old);
+            assert_eq!(decide(false, 5, 4, reported), Meaning::Old);
+        }
+        assert_eq!(decide(true, 5, 5, State::Installed), Meaning::Is(D::Installed));
+        assert_eq!(decide(true, 5, 7, State::Failed), Meaning::Is(D::Failed));
+        assert_eq!(decide(true, 5, 5, State::Removed), Meaning::Old);
+        assert_eq!(decide(false, 5, 5, State::Installed), Meaning::Old);
+        assert_eq!(decide(false, 5, 5, State::Removing), Meaning::Is(D::Removing));
+        assert_eq!(decide(false, 5, 5, State::Removed), Meaning::Gone);
+    }
+}

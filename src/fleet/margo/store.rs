@@ -1,0 +1,129 @@
+//! Queries of the wire: a node's documents, what its deployments are made of, its calls.
+
+use diesel::prelude::*;
+
+use crate::db::schema::{deployments, node_documents, nodes, organizations, releases};
+use crate::db::{Conn, Timestamp};
+use crate::fleet::model::{Deployment, DeploymentState, NodeState};
+
+/// State, version and digest of a node's desired state, and its last call.
+pub type Head = (NodeState, i64, Option<String>, Option<Timestamp>);
+
+/// How a node's desired state stands.
+pub fn head(conn: &mut Conn, node_id: &str) -> QueryResult<Option<Head>> {
+    nodes::table
+        .find(node_id)
+        .select((nodes::state, nodes::manifest_version, nodes::manifest_digest, nodes::seen_at))
+        .first(conn)
+        .optional()
+}
+
+/// Notes that an enrolled node has called. Gives the number of rows; the row is locked from here on (PostgreSQL).
+pub fn touch(conn: &mut Conn, node_id: &str, now: Timestamp) -> QueryResult<usize> {
+    diesel::update(nodes::table.filter(nodes::id.eq(node_id).and(nodes::state.eq(NodeState::Enrolled))))
+        .set(nodes::seen_at.eq(now))
+        .execute(conn)
+}
+
+/// Locks a node's row (PostgreSQL) by writing what is there. Gives the number of rows.
+pub fn lock(conn: &mut Conn, node_id: &str) -> QueryResult<usize> {
+    diesel::update(nodes::table.find(node_id)).set(nodes::manifest_version.eq(nodes::manifest_version)).execute(conn)
+}
+
+/// Capabilities as stored.
+pub fn capabilities(conn: &mut Conn, node_id: &str) -> QueryResult<Option<String>> {
+    nodes::table.find(node_id).select(nodes::capabilities).first(conn)
+}
+
+/// Stores or forgets capabilities.
+pub fn set_capabilities(conn: &mut Conn, node_id: &str, json: Option<&str>) -> QueryResult<usize> {
+    diesel::update(nodes::table.find(node_id)).set(nodes::capabilities.eq(json)).execute(conn)
+}
+
+/// Makes a new manifest the node's, if it still is at the version that was read. Gives the number of rows.
+pub fn advance(conn: &mut Conn, node_id: &str, from: i64, to: i64, digest: &str) -> QueryResult<usize> {
+    diesel::update(nodes::table.filter(nodes::id.eq(node_id).and(nodes::manifest_version.eq(from))))
+        .set((nodes::manifest_version.eq(to), nodes::manifest_digest.eq(digest)))
+        .execute(conn)
+}
+
+/// Forgets all documents of a node.
+pub fn drop_documents(conn: &mut Conn, node_id: &str) -> QueryResult<usize> {
+    diesel::update(nodes::table.find(node_id)).set(nodes::manifest_digest.eq(None::<String>)).execute(conn)?;
+    diesel::delete(node_documents::table.filter(node_documents::node_id.eq(node_id))).execute(conn)
+}
+
+/// A document of a node.
+pub fn document(conn: &mut Conn, node_id: &str, digest: &str, kind: &str) -> QueryResult<Option<Vec<u8>>> {
+    node_documents::table
+        .find((node_id, digest))
+        .filter(node_documents::kind.eq(kind))
+        .select(node_documents::content)
+        .first(conn)
+        .optional()
+}
+
+/// Digests of a node's documents.
+pub fn digests(conn: &mut Conn, node_id: &str) -> QueryResult<Vec<String>> {
+    node_documents::table.filter(node_documents::node_id.eq(node_id)).select(node_documents::digest).load(conn)
+}
+
+/// The manifests that are kept of a node.
+pub fn manifests(conn: &mut Conn, node_id: &str) -> QueryResult<Vec<(String, Vec<u8>)>> {
+    node_documents::table
+        .filter(node_documents::node_id.eq(node_id).and(node_documents::kind.eq("manifest")))
+        .select((node_documents::digest, node_documents::content))
+        .load(conn)
+}
+
+/// Inserts a document.
+pub fn insert_document(conn: &mut Conn, node_id: &str, digest: &str, kind: &str, content: &[u8], now: Timestamp) -> QueryResult<usize> {
+    diesel::insert_into(node_documents::table)
+        .values((
+            node_documents::node_id.eq(node_id),
+            node_documents::digest.eq(digest),
+            node_documents::kind.eq(kind),
+            node_documents::content.eq(content),
+            node_documents::created_at.eq(now),
+        ))
+        .execute(conn)
+}
+
+/// Deletes documents.
+pub fn delete_documents(conn: &mut Conn, node_id: &str, digests: &[String]) -> QueryResult<usize> {
+    diesel::delete(node_documents::table.filter(node_documents::node_id.eq(node_id).and(node_documents::digest.eq_any(digests))))
+        .execute(conn)
+}
+
+/// Deployments of a node that are not gone, with version and digest of their releases, in order of their ids.
+pub fn deployments(conn: &mut Conn, node_id: &str) -> QueryResult<Vec<(Deployment, String, String)>> {
+    deployments::table
+        .inner_join(releases::table.on(releases::id.eq(deployments::release_id)))
+        .filter(deployments::node_id.eq(node_id).and(deployments::state.ne(DeploymentState::Removed).or(deployments::wanted.eq(true))))
+        .order(deployments::id)
+        .select((Deployment::as_select(), releases::version, releases::digest))
+        .load(conn)
+}
+
+/// Writes under which document and version a deployment is wanted from now on.
+pub fn aim(conn: &mut Conn, id: &str, digest: &str, version: i64) -> QueryResult<usize> {
+    diesel::update(deployments::table.find(id)).set((deployments::digest.eq(digest), deployments::target_version.eq(version))).execute(conn)
+}
+
+/// Writes the state of a deployment, if nobody has wished something else since it was read. Gives the number of rows.
+pub fn set_state(conn: &mut Conn, was: &Deployment, state: DeploymentState, error: Option<&str>) -> QueryResult<usize> {
+    let same = deployments::id.eq(&was.id).and(deployments::updated_at.eq(was.updated_at)).and(deployments::wanted.eq(was.wanted));
+    diesel::update(deployments::table.filter(same)).set((deployments::state.eq(state), deployments::error.eq(error))).execute(conn)
+}
+
+/// Writes which version the node has taken; it never goes back.
+pub fn set_adopted(conn: &mut Conn, id: &str, version: i64) -> QueryResult<usize> {
+    diesel::update(deployments::table.filter(deployments::id.eq(id).and(deployments::adopted_version.lt(version))))
+        .set(deployments::adopted_version.eq(version))
+        .execute(conn)
+}
+
+/// Slug of an organisation.
+pub fn slug(conn: &mut Conn, organization_id: &str) -> QueryResult<String> {
+    organizations::table.find(organization_id).select(organizations::slug).first(conn)
+}

@@ -1,0 +1,273 @@
+//! Reports as they come, what is taken of them, and rows.
+
+use app_package::digest::Digest;
+use chrono::{DateTime, TimeDelta, Utc};
+use diesel::prelude::*;
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::db::{Timestamp, schema};
+
+crate::text_enum! {
+    /// How loud an alarm is.
+    pub enum Level {
+        /// To know.
+        Notice = "notice",
+        /// To look after.
+        Warning = "warning",
+        /// Now.
+        Critical = "critical",
+    }
+}
+
+impl Level {
+    /// Tone of its badge.
+    pub fn tone(self) -> &'static str {
+        match self {
+            Self::Notice => "steel",
+            Self::Warning => "amber",
+            Self::Critical => "red",
+        }
+    }
+}
+
+/// Most reports of one request.
+pub const MAX_REPORTS: usize = 500;
+/// Most samples of one request.
+pub const MAX_SAMPLES: usize = 5_000;
+/// How long samples live.
+pub const KEEP: TimeDelta = TimeDelta::days(7);
+/// A node's clock may be ahead by so much; what comes from later is taken as from now.
+const AHEAD: TimeDelta = TimeDelta::minutes(5);
+/// Longest text of an alarm, in characters.
+const MAX_TEXT: usize = 1_000;
+/// Largest result that is kept with an alarm, in bytes, and how deep it may be nested.
+const MAX_RESULT: usize = 128 * 1024;
+const MAX_DEPTH: usize = 16;
+
+/// One report.
+#[derive(Debug, Deserialize)]
+pub struct Report {
+    /// Number, grows with each report of the node.
+    pub sequence: u64,
+    /// When, by the node's clock.
+    pub at: DateTime<Utc>,
+    /// What.
+    #[serde(flatten)]
+    pub content: Content,
+}
+
+/// What is reported.
+#[derive(Debug, Deserialize)]
+#[serde(tag = "kind", rename_all = "lowercase")]
+pub enum Content {
+    /// The node and its apps are alive.
+    Heartbeat {
+        /// The node.
+        node: NodeFigures,
+        /// Its apps.
+        #[serde(default)]
+        apps: Vec<AppFigures>,
+    },
+    /// A rule of an app fired.
+    Alarm(Box<AlarmReport>),
+}
+
+/// How a node is.
+#[derive(Debug, Clone, Copy, Deserialize)]
+pub struct NodeFigures {
+    /// Load of the processor.
+    pub cpu_percent: f64,
+    /// Memory in use.
+    pub memory_used_bytes: u64,
+    /// Memory in all.
+    pub memory_total_bytes: u64,
+}
+
+/// How an app on it is. Counts are since the agent's start.
+#[derive(Debug, Deserialize)]
+pub struct AppFigures {
+    /// Deployment.
+    pub deployment_id: String,
+    /// `installed` where it runs.
+    pub state: String,
+    /// Inferences.
+    pub inferences: u64,
+    /// Failed ones.
+    #[serde(default)]
+    pub errors: u64,
+    /// Median latency; none before the first inference.
+    #[serde(default)]
+    pub p50_ms: Option<f64>,
+    /// 95th percentile.
+    #[serde(default)]
+    pub p95_ms: Option<f64>,
+    /// Resident memory of its process.
+    #[serde(default)]
+    pub memory_bytes: Option<u64>,
+    /// Restarts of its process.
+    #[serde(default)]
+    pub restarts: u64,
+}
+
+/// An alarm as reported.
+#[derive(Debug, Deserialize)]
+pub struct AlarmReport {
+    /// Deployment.
+    pub deployment_id: String,
+    /// Release that raised it.
+    pub digest: Digest,
+    /// Slug of the rule.
+    pub rule: String,
+    /// How loud.
+    pub level: Level,
+    /// Text.
+    pub text: BothTexts,
+    /// What the app saw.
+    #[serde(default)]
+    pub result: Value,
+}
+
+/// A text in both languages.
+#[derive(Debug, Deserialize)]
+pub struct BothTexts {
+    /// Chinese.
+    #[serde(default)]
+    pub zh: String,
+    /// English.
+    #[serde(default)]
+    pub en: String,
+}
+
+/// A time of a node as we keep it: never in the future by more than [`AHEAD`].
+pub fn moment(at: DateTime<Utc>, now: Timestamp) -> Timestamp {
+    let at = Timestamp::new(at);
+    if at > now.plus(AHEAD) { now } else { at }
+}
+
+/// A count as the database keeps it.
+pub fn count(n: u64) -> i64 {
+    i64::try_from(n).unwrap_or(i64::MAX)
+}
+
+/// A figure within what makes sense; JSON has no NaN, but it has 1e300.
+pub fn figure(value: f64, max: f64) -> f64 {
+    if value.is_finite() { value.clamp(0.0, max) } else { 0.0 }
+}
+
+/// A text of an alarm, without control characters, cut where it is too long: an alarm is never lost for its length.
+pub fn text(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control()).take(MAX_TEXT).collect()
+}
+
+/// The result as it is kept: `{}` where it is too large or too deep.
+pub fn result(value: &Value) -> String {
+    if depth(value) > MAX_DEPTH || !value.is_object() {
+        return "{}".to_owned();
+    }
+    let text = value.to_string();
+    if text.len() > MAX_RESULT { "{}".to_owned() } else { text }
+}
+
+/// Levels of nesting. The parser has bounded the recursion.
+fn depth(value: &Value) -> usize {
+    match value {
+        Value::Array(items) => 1 + items.iter().map(depth).max().unwrap_or(0),
+        Value::Object(map) => 1 + map.values().map(depth).max().unwrap_or(0),
+        _ => 0,
+    }
+}
+
+/// Whether a rule's name is a slug.
+pub fn is_rule(rule: &str) -> bool {
+    !rule.is_empty() && rule.len() <= 100 && rule.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
+}
+
+/// A sample of a node.
+#[derive(Debug, Clone, Queryable, Insertable, Selectable)]
+#[diesel(table_name = schema::node_samples)]
+pub struct NodeSample {
+    /// Node.
+    pub node_id: String,
+    /// When.
+    pub at: Timestamp,
+    /// Load of the processor.
+    pub cpu_percent: f64,
+    /// Memory in use.
+    pub memory_used_bytes: i64,
+    /// Memory in all.
+    pub memory_total_bytes: i64,
+}
+
+/// A sample of an app on a node.
+#[derive(Debug, Clone, Queryable, Insertable, Selectable)]
+#[diesel(table_name = schema::app_samples)]
+pub struct AppSample {
+    /// Deployment.
+    pub deployment_id: String,
+    /// When.
+    pub at: Timestamp,
+    /// Inferences since the agent's start.
+    pub inferences: i64,
+    /// Failed ones.
+    pub errors: i64,
+    /// Median latency.
+    pub p50_ms: f64,
+    /// 95th percentile.
+    pub p95_ms: f64,
+    /// Resident memory.
+    pub memory_bytes: i64,
+    /// Restarts of the process.
+    pub restarts: i64,
+}
+
+/// An alarm.
+#[derive(Debug, Clone, Queryable, Insertable, Selectable)]
+#[diesel(table_name = schema::alarms)]
+pub struct Alarm {
+    /// `alm_…`, in the order in which they came in.
+    pub id: String,
+    /// The operator.
+    pub organization_id: String,
+    /// Node.
+    pub node_id: String,
+    /// Deployment.
+    pub deployment_id: String,
+    /// Digest of the release that raised it.
+    pub release_digest: String,
+    /// Slug of the rule.
+    pub rule: String,
+    /// How loud.
+    pub level: Level,
+    /// Text in Chinese.
+    pub text_zh: String,
+    /// Text in English.
+    pub text_en: String,
+    /// What the app saw, JSON.
+    pub result: String,
+    /// Number of the report.
+    pub sequence: i64,
+    /// By the node's clock.
+    pub raised_at: Timestamp,
+    /// By ours.
+    pub received_at: Timestamp,
+}
+
+/// An alarm with the names that a page shows.
+#[derive(Debug, Clone, Queryable)]
+pub struct AlarmLine {
+    /// The alarm.
+    pub alarm: Alarm,
+    /// Node.
+    pub node: String,
+    /// Site.
+    pub site: String,
+    /// Title of the app in Chinese.
+    pub app_zh: String,
+    /// Title of the app in English.
+    pub app_en: String,
+    /// Slug of the app's developer.
+    pub vendor: String,
+    /// Slug of the app.
+    pub app: String,
+}

@@ -1,0 +1,281 @@
+//! Use cases of reports.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Serialize;
+use serde_json::Value;
+
+use super::model::{self, Alarm, AlarmLine, AlarmReport, AppFigures, AppSample, Content, MAX_REPORTS, MAX_SAMPLES, NodeSample, Report};
+use super::plots::{self, Plot, PlotData, Span};
+use super::store::{self, Filter};
+use crate::app::App;
+use crate::auth::Actor;
+use crate::auth::policy::{self, Action};
+use crate::db::{Conn, Timestamp};
+use crate::error::{Error, Result, exactly_one};
+use crate::i18n::Lang;
+use crate::{fleet, ids};
+
+/// Alarms on one page.
+pub const PAGE: i64 = 50;
+/// Topic of the alarm list.
+pub const TOPIC: &str = "alarms";
+/// Most samples that one plot reads: ten apps, a day, every fifteen seconds.
+const MAX_PLOTTED: i64 = 60_000;
+
+/// What became of a request's reports.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Taken {
+    /// Nothing up to this number needs to be sent again.
+    pub accepted_through: u64,
+    /// Reports taken now.
+    pub accepted: u64,
+    /// Reports that were taken before.
+    pub repeated: u64,
+    /// Reports, or parts of heartbeats, that cannot be taken: malformed, or about what is not the node's.
+    pub refused: u64,
+}
+
+/// Takes the reports of a node: all new ones in one transaction, each at most once.
+///
+/// # Errors
+/// `not-authorized` where the actor is no enrolled node, `too-many-reports`, `reports-concurrent`.
+pub async fn take(app: &App, actor: &Actor, reports: Vec<Value>) -> Result<Taken> {
+    let Actor::Node { node_id, organization_id } = actor else { return Err(Error::forbidden("not-authorized")) };
+    if reports.len() > MAX_REPORTS {
+        return Err(Error::too_large("too-many-reports").arg("max", MAX_REPORTS));
+    }
+    let now = app.clock.now();
+    let (node, owner) = (node_id.clone(), organization_id.clone());
+    let (taken, alarmed) = app.db.write(move |conn| take_in(conn, &node, &owner, reports, now)).await?;
+    app.live.poke(organization_id, format!("node:{node_id}"));
+    if !alarmed.is_empty() {
+        app.live.poke(organization_id, TOPIC);
+        app.live.poke(organization_id, fleet::service::TOPIC);
+    }
+    for deployment in alarmed {
+        app.live.poke(organization_id, format!("deployment:{deployment}"));
+    }
+    Ok(taken)
+}
+
+/// What is collected of the reports before anything is written.
+#[derive(Default)]
+struct Batch {
+    nodes: BTreeMap<Timestamp, NodeSample>,
+    apps: BTreeMap<(String, Timestamp), AppSample>,
+    alarms: Vec<Alarm>,
+    refused: u64,
+}
+
+fn take_in(
+    conn: &mut Conn,
+    node_id: &str,
+    organization_id: &str,
+    reports: Vec<Value>,
+    now: Timestamp,
+) -> Result<(Taken, BTreeSet<String>)> {
+    // Locks the node's row: two requests of one node stand in line.
+    if fleet::margo::note_call(conn, node_id, now)? != 1 {
+        return Err(Error::forbidden("not-authorized"));
+    }
+    let last = store::last_sequence(conn, node_id)?;
+    let own: BTreeMap<String, String> = store::deployments_of(conn, node_id)?.into_iter().collect();
+    let mut batch = Batch::default();
+    let (mut highest, mut accepted, mut repeated) = (last, 0, 0);
+    let mut fresh: BTreeMap<i64, Report> = BTreeMap::new();
+    for value in reports {
+        let sequence = value.get("sequence").and_then(Value::as_u64).and_then(|n| i64::try_from(n).ok()).filter(|n| *n > 0);
+        let Some(sequence) = sequence else {
+            batch.refused += 1;
+            continue;
+        };
+        if sequence <= last || fresh.contains_key(&sequence) {
+            repeated += 1;
+            continue;
+        }
+        // A report that nobody can read would be sent for ever: its number is done, too.
+        highest = highest.max(sequence);
+        match serde_json::from_value::<Report>(value) {
+            Ok(report) => {
+                fresh.insert(sequence, report);
+            }
+            Err(error) => {
+                tracing::warn!(node = node_id, sequence, %error, "a report cannot be read");
+                batch.refused += 1;
+            }
+        }
+    }
+    let app_ids: Vec<String> = own.values().cloned().collect::<BTreeSet<_>>().into_iter().collect();
+    let digest = |r: &Report| if let Content::Alarm(a) = &r.content { Some(a.digest.to_string()) } else { None };
+    let digests: Vec<String> = fresh.values().filter_map(digest).collect::<BTreeSet<_>>().into_iter().collect();
+    let known = if digests.is_empty() { BTreeSet::new() } else { store::known_releases(conn, &app_ids, &digests)? };
+    for (sequence, report) in fresh {
+        let at = model::moment(report.at, now);
+        match report.content {
+            Content::Heartbeat { node, apps } => {
+                accepted += 1;
+                if at >= now.minus(model::KEEP) {
+                    batch.heartbeat(node_id, &own, at, node, apps);
+                }
+            }
+            Content::Alarm(alarm) => match batch.alarm((organization_id, node_id), &own, &known, sequence, (at, now), *alarm) {
+                Some(()) => accepted += 1,
+                None => batch.refused += 1,
+            },
+        }
+    }
+    let alarmed: BTreeSet<String> = batch.alarms.iter().map(|a| a.deployment_id.clone()).collect();
+    let refused = batch.refused;
+    batch.write(conn, node_id)?;
+    if highest > last {
+        exactly_one(store::advance(conn, node_id, last, highest)?, "reports-concurrent")?;
+    }
+    let deployment_ids: Vec<String> = own.into_keys().collect();
+    store::prune(conn, node_id, &deployment_ids, now.minus(model::KEEP))?;
+    let through = u64::try_from(highest).unwrap_or(0);
+    Ok((Taken { accepted_through: through, accepted, repeated, refused }, alarmed))
+}
+
+impl Batch {
+    fn heartbeat(&mut self, node_id: &str, own: &BTreeMap<String, String>, at: Timestamp, node: model::NodeFigures, apps: Vec<AppFigures>) {
+        let sample = NodeSample {
+            node_id: node_id.to_owned(),
+            at,
+            cpu_percent: model::figure(node.cpu_percent, 100.0),
+            memory_used_bytes: model::count(node.memory_used_bytes),
+            memory_total_bytes: model::count(node.memory_total_bytes),
+        };
+        self.nodes.insert(at, sample);
+        for app in apps {
+            if !own.contains_key(&app.deployment_id) || self.apps.len() >= MAX_SAMPLES {
+                self.refused += 1;
+                continue;
+            }
+            // What does not run has no figures; its state comes by the status posts.
+            if app.state != "installed" {
+                continue;
+            }
+            let sample = AppSample {
+                deployment_id: app.deployment_id.clone(),
+                at,
+                inferences: model::count(app.inferences),
+                errors: model::count(app.errors),
+                p50_ms: model::figure(app.p50_ms.unwrap_or(0.0), 1e9),
+                p95_ms: model::figure(app.p95_ms.unwrap_or(0.0), 1e9),
+                memory_bytes: model::count(app.memory_bytes.unwrap_or(0)),
+                restarts: model::count(app.restarts),
+            };
+            self.apps.insert((app.deployment_id, at), sample);
+        }
+    }
+
+    fn alarm(
+        &mut self,
+        (organization_id, node_id): (&str, &str),
+        own: &BTreeMap<String, String>,
+        known: &BTreeSet<(String, String)>,
+        sequence: i64,
+        (at, now): (Timestamp, Timestamp),
+        report: AlarmReport,
+    ) -> Option<()> {
+        let app_id = own.get(&report.deployment_id)?;
+        let digest = report.digest.to_string();
+        if !known.contains(&(app_id.clone(), digest.clone())) || !model::is_rule(&report.rule) {
+            return None;
+        }
+        self.alarms.push(Alarm {
+            id: ids::new("alm"),
+            organization_id: organization_id.to_owned(),
+            node_id: node_id.to_owned(),
+            deployment_id: report.deployment_id,
+            release_digest: digest,
+            rule: report.rule,
+            level: report.level,
+            text_zh: model::text(&report.text.zh),
+            text_en: model::text(&report.text.en),
+            result: model::result(&report.result),
+            sequence,
+            raised_at: at,
+            received_at: now,
+        });
+        Some(())
+    }
+
+    /// Two heartbeats of one moment are one sample, also over requests.
+    fn write(mut self, conn: &mut Conn, node_id: &str) -> Result<()> {
+        let moments: Vec<Timestamp> = self.nodes.keys().copied().collect();
+        for at in store::node_moments(conn, node_id, &moments)? {
+            self.nodes.remove(&at);
+        }
+        let deployments: Vec<String> = self.apps.keys().map(|(id, _)| id.clone()).collect::<BTreeSet<_>>().into_iter().collect();
+        for key in store::app_moments(conn, &deployments, &moments)? {
+            self.apps.remove(&key);
+        }
+        for sample in self.nodes.values() {
+            store::insert_node_sample(conn, sample)?;
+        }
+        for sample in self.apps.values() {
+            store::insert_app_sample(conn, sample)?;
+        }
+        for alarm in &self.alarms {
+            store::insert_alarm(conn, alarm)?;
+        }
+        Ok(())
+    }
+}
+
+/// Alarms of the operator, newest first; one more than a page where there are more.
+pub async fn list_alarms(app: &App, actor: &Actor, filter: Filter) -> Result<Vec<AlarmLine>> {
+    let owner = policy::require(actor, Action::ViewFleet)?.organization_id.clone();
+    app.db.read(move |conn| Ok(store::alarms(conn, &owner, &filter, PAGE + 1)?)).await
+}
+
+/// The latest alarms of an organisation, for other pages.
+pub fn latest_alarms(conn: &mut Conn, organization_id: &str, limit: i64) -> Result<Vec<AlarmLine>> {
+    Ok(store::alarms(conn, organization_id, &Filter::default(), limit)?)
+}
+
+/// The figures of each deployment's last heartbeat, for other pages; a deployment without one is not in the map.
+pub fn app_figures(conn: &mut Conn, deployment_ids: &[String]) -> Result<BTreeMap<String, AppSample>> {
+    Ok(store::last_samples(conn, deployment_ids)?.into_iter().map(|s| (s.deployment_id.clone(), s)).collect())
+}
+
+/// What a plot of a node's page shows: of one deployment, or of all on the node.
+///
+/// # Errors
+/// `node` where it is not the operator's, `deployment` where it is not on the node.
+pub async fn plot(
+    app: &App,
+    actor: &Actor,
+    lang: Lang,
+    node_id: String,
+    deployment_id: Option<String>,
+    plot: Plot,
+    span: Span,
+) -> Result<PlotData> {
+    let owner = policy::require(actor, Action::ViewFleet)?.organization_id.clone();
+    let now = app.clock.now();
+    app.db
+        .read(move |conn| {
+            if !store::owns_node(conn, &owner, &node_id)? {
+                return Err(Error::not_found("node"));
+            }
+            let since = now.minus(span.length());
+            let mut apps = store::plotted(conn, &node_id)?;
+            if let Some(id) = &deployment_id {
+                apps.retain(|(d, _, _)| d == id);
+                if apps.is_empty() {
+                    return Err(Error::not_found("deployment"));
+                }
+            }
+            if plot == Plot::Cpu {
+                return Ok(plots::node(lang, &store::node_samples_since(conn, &node_id, since, MAX_PLOTTED)?, span));
+            }
+            let ids: Vec<String> = apps.iter().map(|(id, _, _)| id.clone()).collect();
+            let samples = store::app_samples_since(conn, &ids, since, MAX_PLOTTED)?;
+            let named = apps.iter().map(|(id, zh, en)| (id.as_str(), lang.pick(zh, en))).collect::<Vec<_>>();
+            Ok(plots::apps(lang, plot, &named, &samples, span))
+        })
+        .await
+}

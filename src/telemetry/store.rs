@@ -1,0 +1,175 @@
+//! Queries of reports.
+
+use std::collections::BTreeSet;
+
+use diesel::dsl::{max, min};
+use diesel::prelude::*;
+
+use super::model::{Alarm, AlarmLine, AppSample, Level, NodeSample};
+use crate::db::schema::{alarms, app_samples, apps, deployments, node_samples, nodes, organizations, releases, sites};
+use crate::db::{Conn, Timestamp};
+
+/// Number of the last report that was taken.
+pub fn last_sequence(conn: &mut Conn, node_id: &str) -> QueryResult<i64> {
+    nodes::table.find(node_id).select(nodes::last_sequence).first(conn)
+}
+
+/// Moves the number, if it still is what was read. Gives the number of rows.
+pub fn advance(conn: &mut Conn, node_id: &str, from: i64, to: i64) -> QueryResult<usize> {
+    diesel::update(nodes::table.filter(nodes::id.eq(node_id).and(nodes::last_sequence.eq(from))))
+        .set(nodes::last_sequence.eq(to))
+        .execute(conn)
+}
+
+/// Deployments of a node with their apps.
+pub fn deployments_of(conn: &mut Conn, node_id: &str) -> QueryResult<Vec<(String, String)>> {
+    deployments::table.filter(deployments::node_id.eq(node_id)).select((deployments::id, deployments::app_id)).load(conn)
+}
+
+/// Which of these digests are releases of which apps.
+pub fn known_releases(conn: &mut Conn, app_ids: &[String], digests: &[String]) -> QueryResult<BTreeSet<(String, String)>> {
+    let rows: Vec<(String, String)> = releases::table
+        .filter(releases::app_id.eq_any(app_ids).and(releases::digest.eq_any(digests)))
+        .select((releases::app_id, releases::digest))
+        .load(conn)?;
+    Ok(rows.into_iter().collect())
+}
+
+/// Moments at which a node has samples already, out of some.
+pub fn node_moments(conn: &mut Conn, node_id: &str, at: &[Timestamp]) -> QueryResult<Vec<Timestamp>> {
+    node_samples::table.filter(node_samples::node_id.eq(node_id).and(node_samples::at.eq_any(at))).select(node_samples::at).load(conn)
+}
+
+/// Moments at which deployments have samples already, out of some.
+pub fn app_moments(conn: &mut Conn, deployment_ids: &[String], at: &[Timestamp]) -> QueryResult<Vec<(String, Timestamp)>> {
+    app_samples::table
+        .filter(app_samples::deployment_id.eq_any(deployment_ids).and(app_samples::at.eq_any(at)))
+        .select((app_samples::deployment_id, app_samples::at))
+        .load(conn)
+}
+
+/// Inserts a sample of a node.
+pub fn insert_node_sample(conn: &mut Conn, sample: &NodeSample) -> QueryResult<usize> {
+    diesel::insert_into(node_samples::table).values(sample).execute(conn)
+}
+
+/// Inserts a sample of an app.
+pub fn insert_app_sample(conn: &mut Conn, sample: &AppSample) -> QueryResult<usize> {
+    diesel::insert_into(app_samples::table).values(sample).execute(conn)
+}
+
+/// Inserts an alarm.
+pub fn insert_alarm(conn: &mut Conn, alarm: &Alarm) -> QueryResult<usize> {
+    diesel::insert_into(alarms::table).values(alarm).execute(conn)
+}
+
+/// Deletes the oldest samples of a node before a time, at most an hour's worth, so that one call is never long. A node that reports
+/// every few seconds catches up far faster than time goes by.
+pub fn prune(conn: &mut Conn, node_id: &str, deployment_ids: &[String], before: Timestamp) -> QueryResult<usize> {
+    let hour = chrono::TimeDelta::hours(1);
+    let mut deleted = 0;
+    let oldest: Option<Timestamp> =
+        node_samples::table.filter(node_samples::node_id.eq(node_id)).select(min(node_samples::at)).first(conn)?;
+    if let Some(oldest) = oldest.filter(|at| *at < before) {
+        let end = before.min(oldest.plus(hour));
+        deleted +=
+            diesel::delete(node_samples::table.filter(node_samples::node_id.eq(node_id).and(node_samples::at.lt(end)))).execute(conn)?;
+    }
+    let of_node = app_samples::deployment_id.eq_any(deployment_ids);
+    let oldest: Option<Timestamp> = app_samples::table.filter(of_node).select(min(app_samples::at)).first(conn)?;
+    if let Some(oldest) = oldest.filter(|at| *at < before) {
+        let end = before.min(oldest.plus(hour));
+        let of_node = app_samples::deployment_id.eq_any(deployment_ids);
+        deleted += diesel::delete(app_samples::table.filter(of_node.and(app_samples::at.lt(end)))).execute(conn)?;
+    }
+    Ok(deleted)
+}
+
+/// Whether a node is an organisation's.
+pub fn owns_node(conn: &mut Conn, organization_id: &str, node_id: &str) -> QueryResult<bool> {
+    let n: i64 = nodes::table.filter(nodes::id.eq(node_id).and(nodes::organization_id.eq(organization_id))).count().get_result(conn)?;
+    Ok(n == 1)
+}
+
+/// Samples of a node since a time, oldest first.
+pub fn node_samples_since(conn: &mut Conn, node_id: &str, since: Timestamp, limit: i64) -> QueryResult<Vec<NodeSample>> {
+    node_samples::table
+        .filter(node_samples::node_id.eq(node_id).and(node_samples::at.ge(since)))
+        .order(node_samples::at)
+        .limit(limit)
+        .select(NodeSample::as_select())
+        .load(conn)
+}
+
+/// Samples of a node's apps since a time, app by app, oldest first.
+pub fn app_samples_since(conn: &mut Conn, deployment_ids: &[String], since: Timestamp, limit: i64) -> QueryResult<Vec<AppSample>> {
+    app_samples::table
+        .filter(app_samples::deployment_id.eq_any(deployment_ids).and(app_samples::at.ge(since)))
+        .order((app_samples::deployment_id, app_samples::at))
+        .limit(limit)
+        .select(AppSample::as_select())
+        .load(conn)
+}
+
+/// Deployments of a node that are not gone, with the titles of their apps; at most ten, the newest.
+pub fn plotted(conn: &mut Conn, node_id: &str) -> QueryResult<Vec<(String, String, String)>> {
+    deployments::table
+        .inner_join(apps::table.on(apps::id.eq(deployments::app_id)))
+        .filter(deployments::node_id.eq(node_id).and(deployments::state.ne("removed")))
+        .order(deployments::id.desc())
+        .limit(10)
+        .select((deployments::id, apps::title_zh, apps::title_en))
+        .load(conn)
+}
+
+/// The last sample of each of these deployments.
+pub fn last_samples(conn: &mut Conn, deployment_ids: &[String]) -> QueryResult<Vec<AppSample>> {
+    let last: Vec<(String, Option<Timestamp>)> = app_samples::table
+        .filter(app_samples::deployment_id.eq_any(deployment_ids))
+        .group_by(app_samples::deployment_id)
+        .select((app_samples::deployment_id, max(app_samples::at)))
+        .load(conn)?;
+    let moments: Vec<Timestamp> = last.iter().filter_map(|(_, at)| *at).collect();
+    let mut samples: Vec<AppSample> = app_samples::table
+        .filter(app_samples::deployment_id.eq_any(deployment_ids).and(app_samples::at.eq_any(moments)))
+        .select(AppSample::as_select())
+        .load(conn)?;
+    samples.retain(|s| last.iter().any(|(id, at)| *id == s.deployment_id && *at == Some(s.at)));
+    Ok(samples)
+}
+
+/// Which alarms to list.
+#[derive(Debug, Clone, Default)]
+pub struct Filter {
+    /// Only those before this id.
+    pub before: Option<String>,
+    /// Only this level.
+    pub level: Option<Level>,
+    /// Only of this deployment.
+    pub deployment_id: Option<String>,
+}
+
+/// Alarms of an organisation with names, newest first.
+pub fn alarms(conn: &mut Conn, organization_id: &str, filter: &Filter, limit: i64) -> QueryResult<Vec<AlarmLine>> {
+    let mut query = alarms::table
+        .inner_join(nodes::table.on(nodes::id.eq(alarms::node_id)))
+        .inner_join(sites::table.on(sites::id.eq(nodes::site_id)))
+        .inner_join(deployments::table.on(deployments::id.eq(alarms::deployment_id)))
+        .inner_join(apps::table.on(apps::id.eq(deployments::app_id)))
+        .inner_join(organizations::table.on(organizations::id.eq(apps::organization_id)))
+        .filter(alarms::organization_id.eq(organization_id.to_owned()))
+        .order(alarms::id.desc())
+        .limit(limit)
+        .select((Alarm::as_select(), nodes::name, sites::name, apps::title_zh, apps::title_en, organizations::slug, apps::slug))
+        .into_boxed();
+    if let Some(before) = &filter.before {
+        query = query.filter(alarms::id.lt(before.clone()));
+    }
+    if let Some(level) = filter.level {
+        query = query.filter(alarms::level.eq(level));
+    }
+    if let Some(id) = &filter.deployment_id {
+        query = query.filter(alarms::deployment_id.eq(id.clone()));
+    }
+    query.load(conn)
+}

@@ -1,0 +1,226 @@
+//! Reports on both backends: taken once, refused one by one, shown, forgotten in time.
+
+use actix_web::App as Actix;
+use actix_web::HttpMessage as _;
+use actix_web::dev::Service as _;
+use actix_web::middleware::from_fn;
+use actix_web::test::{TestRequest, init_service, read_body};
+use actix_web::web::Data;
+use app_package::digest::Digest;
+use chrono::TimeDelta;
+use diesel::prelude::*;
+use serde_json::{Map, Value, json};
+
+use super::model::{self, Level};
+use super::plots::{Plot, Span};
+use super::service::{self, take};
+use super::store::Filter;
+use crate::app::App;
+use crate::auth::Actor;
+use crate::db::schema::{alarms, app_samples, node_samples, nodes};
+use crate::error::Kind;
+use crate::fleet::service::{self as fleet, DeployInput};
+use crate::http::middleware::errors::errors;
+use crate::i18n::Lang;
+use crate::license::fixtures::{Shop, license, shop};
+use crate::license::model::PlanKind;
+use crate::testing::{self, drain_jobs, each_backend};
+
+struct Mine {
+    shop: Shop,
+    node: Actor,
+    node_id: String,
+    deployment: String,
+    digest: Digest,
+}
+
+async fn mine(app: &App) -> Mine {
+    let shop = shop(app).await;
+    let site = fleet::create_site(app, &shop.operator, "East").await.unwrap();
+    let issued = fleet::create_node(app, &shop.operator, &site, "belt 1").await.unwrap();
+    let key = rcgen::KeyPair::generate().unwrap();
+    let csr = rcgen::CertificateParams::new(Vec::new()).unwrap().serialize_request(&key).unwrap().pem().unwrap();
+    let enrolled = fleet::enroll(app, issued.code, csr, "1.0.0".into()).await.unwrap();
+    let license = license(app, &shop, PlanKind::Subscription, 5).await;
+    let input = DeployInput {
+        release_id: shop.release_id.clone(),
+        license_id: license.id.clone(),
+        node_ids: vec![enrolled.node_id.clone()],
+        parameters: Map::new(),
+    };
+    let deployment = fleet::deploy(app, &shop.operator, input).await.unwrap().remove(0);
+    drain_jobs(app).await;
+    // As the fixture makes it.
+    let digest = Digest::of(shop.release_id.as_bytes());
+    let node = Actor::Node { node_id: enrolled.node_id.clone(), organization_id: enrolled.organization_id };
+    Mine { shop, node, node_id: enrolled.node_id, deployment, digest }
+}
+
+fn heartbeat(app: &App, mine: &Mine, sequence: u64, inferences: u64) -> Value {
+    json!({"sequence": sequence, "at": app.clock.now().utc(), "kind": "heartbeat",
+        "node": {"cpu_percent": 12.5, "memory_used_bytes": 1_000, "memory_total_bytes": 8_000},
+        "apps": [{"deployment_id": mine.deployment, "app": "acme/belt", "version": "1.0.0", "state": "installed", "inferences": inferences, "errors": 0,
+            "p50_ms": 1.5, "p95_ms": null, "memory_bytes": null, "restarts": 0}]})
+}
+
+fn alarm(app: &App, mine: &Mine, sequence: u64) -> Value {
+    json!({"sequence": sequence, "at": app.clock.now().utc(), "kind": "alarm", "deployment_id": mine.deployment, "app": "acme/belt", "version": "1.0.0",
+        "digest": mine.digest, "rule": "bolt", "level": "critical", "text": {"zh": "<b>锚杆</b>", "en": "<b>bolt</b>"}, "result": {"detections": [{"label": "bolt"}]}})
+}
+
+async fn counts(app: &App) -> (i64, i64, i64) {
+    app.db
+        .read(|conn| {
+            let samples = node_samples::table.count().get_result(conn)?;
+            Ok((samples, app_samples::table.count().get_result(conn)?, alarms::table.count().get_result(conn)?))
+        })
+        .await
+        .unwrap()
+}
+
+async fn figures(app: &App, deployment: &str) -> Option<model::AppSample> {
+    let ids = vec![deployment.to_owned()];
+    app.db.read(move |conn| Ok(service::app_figures(conn, &ids)?.into_values().next())).await.unwrap()
+}
+
+#[actix_web::test]
+async fn replayed_reports_count_once() {
+    each_backend(|app| async move {
+        let mine = mine(&app).await;
+        let batch = || vec![heartbeat(&app, &mine, 1, 10), alarm(&app, &mine, 2), alarm(&app, &mine, 3)];
+        let first = take(&app, &mine.node, batch()).await.unwrap();
+        assert_eq!((first.accepted_through, first.accepted, first.repeated, first.refused), (3, 3, 0, 0));
+        assert_eq!(counts(&app).await, (1, 1, 2));
+        let again = take(&app, &mine.node, batch()).await.unwrap();
+        assert_eq!((again.accepted_through, again.accepted, again.repeated), (3, 0, 3));
+        // Twice in one request, and a second heartbeat of the same moment.
+        let more = take(&app, &mine.node, vec![alarm(&app, &mine, 4), alarm(&app, &mine, 4), heartbeat(&app, &mine, 5, 11)]).await.unwrap();
+        assert_eq!((more.accepted_through, more.accepted, more.repeated), (5, 2, 1));
+        assert_eq!(counts(&app).await, (1, 1, 3));
+        app.clock.advance(TimeDelta::seconds(15));
+        take(&app, &mine.node, vec![heartbeat(&app, &mine, 9, 20)]).await.unwrap();
+        let last = figures(&app, &mine.deployment).await.unwrap();
+        assert_eq!((last.inferences, last.p50_ms, last.memory_bytes), (20, 1.5, 0));
+    })
+    .await;
+}
+
+#[actix_web::test]
+async fn what_is_not_the_nodes_is_refused_item_by_item() {
+    each_backend(|app| async move {
+        let mine = mine(&app).await;
+        let mut foreign = heartbeat(&app, &mine, 1, 1);
+        foreign["apps"][0]["deployment_id"] = json!("dep_other");
+        let mut alien = alarm(&app, &mine, 2);
+        alien["deployment_id"] = json!("dep_other");
+        let mut unknown_release = alarm(&app, &mine, 3);
+        unknown_release["digest"] = json!(Digest::of(b"never released"));
+        let mut loud = alarm(&app, &mine, 4);
+        loud["level"] = json!("apocalyptic");
+        let mut deep = alarm(&app, &mine, 5);
+        deep["result"] = (0..40).fold(json!(1), |inner, _| json!({"x": inner}));
+        deep["text"]["en"] = json!(format!("a\u{7}{}", "x".repeat(5_000)));
+        let wrong = [
+            json!({"sequence": 0}),
+            json!({"sequence": -1}),
+            json!("x"),
+            json!({"sequence": 6, "kind": "gossip", "at": app.clock.now().utc()}),
+        ];
+        let mut batch = vec![foreign, alien, unknown_release, loud, deep];
+        batch.extend(wrong);
+        let taken = take(&app, &mine.node, batch).await.unwrap();
+        assert_eq!((taken.accepted_through, taken.accepted, taken.refused), (6, 2, 8));
+        assert_eq!(counts(&app).await, (1, 0, 1));
+        let lines = service::list_alarms(&app, &mine.shop.operator, Filter::default()).await.unwrap();
+        assert_eq!((lines[0].alarm.result.as_str(), lines[0].alarm.text_en.len()), ("{}", 1_000));
+
+        assert_eq!(take(&app, &mine.node, vec![json!(1); 501]).await.unwrap_err().code, "too-many-reports");
+        for actor in
+            [Actor::Anonymous, mine.shop.operator.clone(), Actor::Node { node_id: "nod_x".into(), organization_id: "org_x".into() }]
+        {
+            assert_eq!(take(&app, &actor, vec![]).await.unwrap_err().kind, Kind::Forbidden);
+        }
+        let id = mine.node_id.clone();
+        let last: i64 = app.db.read(move |conn| Ok(nodes::table.find(id).select(nodes::last_sequence).first(conn)?)).await.unwrap();
+        assert_eq!(last, 6);
+    })
+    .await;
+}
+
+#[actix_web::test]
+async fn times_of_a_wrong_clock_and_old_samples() {
+    each_backend(|app| async move {
+        let mine = mine(&app).await;
+        let mut future = alarm(&app, &mine, 1);
+        future["at"] = json!("9999-12-31T23:59:59Z");
+        let mut past = heartbeat(&app, &mine, 2, 1);
+        past["at"] = json!("1970-01-01T00:00:00Z");
+        take(&app, &mine.node, vec![future, past]).await.unwrap();
+        assert_eq!(counts(&app).await, (0, 0, 1));
+        let lines = service::list_alarms(&app, &mine.shop.operator, Filter::default()).await.unwrap();
+        assert_eq!(lines[0].alarm.raised_at, app.clock.now());
+
+        for sequence in 3..8 {
+            take(&app, &mine.node, vec![heartbeat(&app, &mine, sequence, sequence)]).await.unwrap();
+            app.clock.advance(TimeDelta::seconds(15));
+        }
+        app.clock.advance(TimeDelta::days(8));
+        take(&app, &mine.node, vec![heartbeat(&app, &mine, 8, 8)]).await.unwrap();
+        assert_eq!(counts(&app).await, (1, 1, 1));
+    })
+    .await;
+}
+
+#[actix_web::test]
+async fn plots_and_alarms_are_the_operators_own() {
+    each_backend(|app| async move {
+        let mine = mine(&app).await;
+        for (sequence, inferences) in [(1, 100), (2, 160), (3, 20)] {
+            take(&app, &mine.node, vec![heartbeat(&app, &mine, sequence, inferences), alarm(&app, &mine, sequence + 100)]).await.unwrap();
+            app.clock.advance(TimeDelta::seconds(60));
+        }
+        // The second request's numbers lie below the first's highest: a node counts upwards.
+        assert_eq!(counts(&app).await, (1, 1, 3));
+        for sequence in [200u64, 201] {
+            take(&app, &mine.node, vec![heartbeat(&app, &mine, sequence, sequence)]).await.unwrap();
+            app.clock.advance(TimeDelta::seconds(60));
+        }
+        let operator = &mine.shop.operator;
+        let plot = |plot, deployment| service::plot(&app, operator, Lang::En, mine.node_id.clone(), deployment, plot, Span::Hour);
+        let rate = plot(Plot::Inferences, Some(mine.deployment.clone())).await.unwrap();
+        assert_eq!(rate.series[0].data.iter().filter_map(|(_, v)| *v).collect::<Vec<_>>().last(), Some(&1.0));
+        assert_eq!(plot(Plot::Cpu, None).await.unwrap().series[0].data[0].1, Some(12.5));
+        assert_eq!(plot(Plot::Latency, Some("dep_other".into())).await.unwrap_err().code, "deployment");
+        let other = testing::operator(&app, "other").await;
+        let foreign = service::plot(&app, &other, Lang::En, mine.node_id.clone(), None, Plot::Cpu, Span::Day).await;
+        assert_eq!(foreign.unwrap_err().kind, Kind::NotFound);
+        assert!(service::list_alarms(&app, &other, Filter::default()).await.unwrap().is_empty());
+        assert_eq!(service::list_alarms(&app, &mine.shop.vendor, Filter::default()).await.unwrap_err().kind, Kind::Forbidden);
+        let notices = Filter { level: Some(Level::Notice), ..Filter::default() };
+        assert!(service::list_alarms(&app, operator, notices).await.unwrap().is_empty());
+        let latest = app.db.read({
+            let owner = operator.organization_id().unwrap().to_owned();
+            move |conn| service::latest_alarms(conn, &owner, 2)
+        });
+        assert_eq!(latest.await.unwrap().len(), 2);
+
+        let service =
+            init_service(Actix::new().app_data(Data::new(app.clone())).wrap(from_fn(errors)).configure(super::routes::configure)).await;
+        for uri in ["/mine/alarms", "/mine/alarms?level=critical", "/mine/alarms?level=x&deployment=dep_1&before=alm_z"] {
+            for lang in ["zh", "en"] {
+                let request = TestRequest::get().uri(uri).insert_header(("Accept-Language", lang)).to_request();
+                request.extensions_mut().insert(operator.clone());
+                let response = service.call(request).await.unwrap();
+                assert_eq!(response.status(), 200, "{uri}");
+                let html = String::from_utf8(read_body(response).await.to_vec()).unwrap();
+                assert!(!html.contains("<b>bolt") && !html.contains("<b>锚杆") && !html.contains("<script>alert"), "{uri}");
+                if uri == "/mine/alarms" {
+                    assert!(html.contains(if lang == "en" { "bolt&" } else { "锚杆&" }), "{html}");
+                    assert!(html.contains(&format!("/mine/deployments/{}", mine.deployment)));
+                    assert!(html.contains(mine.digest.as_str()));
+                }
+            }
+        }
+    })
+    .await;
+}

@@ -1,0 +1,106 @@
+//! The alarm list.
+
+use askama::Template;
+
+use super::model::{AlarmLine, Level};
+use crate::http::page::Page;
+
+/// Longest result that the list shows, in characters.
+const MAX_SHOWN: usize = 4_000;
+
+/// One alarm as shown.
+pub struct AlarmRow {
+    /// Id.
+    pub id: String,
+    /// Word of the level.
+    pub level: String,
+    /// Tone of the badge.
+    pub tone: &'static str,
+    /// Text in the reader's language.
+    pub text: String,
+    /// `site · node`.
+    pub place: String,
+    /// Page of the node.
+    pub node_href: String,
+    /// Title of the app.
+    pub app: String,
+    /// Its page in the market.
+    pub app_href: String,
+    /// Page of the deployment.
+    pub deployment_href: String,
+    /// Begin of the digest of the release that raised it.
+    pub digest: String,
+    /// All of it.
+    pub digest_full: String,
+    /// Slug of the rule.
+    pub rule: String,
+    /// When, by the node's clock.
+    pub at: String,
+    /// How long ago.
+    pub ago: String,
+    /// What the app saw; empty where nothing was kept.
+    pub result: String,
+}
+
+impl AlarmRow {
+    /// From a line.
+    pub fn of(page: &Page, line: &AlarmLine) -> Self {
+        let alarm = &line.alarm;
+        let result = serde_json::from_str::<serde_json::Value>(&alarm.result).ok().filter(|v| v.as_object().is_some_and(|o| !o.is_empty()));
+        let result = result.and_then(|v| serde_json::to_string_pretty(&v).ok()).unwrap_or_default();
+        Self {
+            id: alarm.id.clone(),
+            level: page.tk("telemetry-level-", alarm.level),
+            tone: alarm.level.tone(),
+            text: page.pick(&alarm.text_zh, &alarm.text_en).to_owned(),
+            place: format!("{} · {}", line.site, line.node),
+            node_href: format!("/mine/nodes/{}", alarm.node_id),
+            app: page.pick(&line.app_zh, &line.app_en).to_owned(),
+            app_href: format!("/apps/{}/{}", line.vendor, line.app),
+            deployment_href: format!("/mine/deployments/{}", alarm.deployment_id),
+            digest: alarm.release_digest.chars().take(19).collect(),
+            digest_full: alarm.release_digest.clone(),
+            rule: alarm.rule.clone(),
+            at: page.datetime(&alarm.raised_at),
+            ago: page.ago(&alarm.raised_at),
+            result: result.chars().take(MAX_SHOWN).collect(),
+        }
+    }
+}
+
+/// `/mine/alarms`.
+#[derive(Template)]
+#[template(path = "telemetry/alarms.html")]
+pub struct AlarmsPage {
+    /// Common part.
+    pub page: Page,
+    /// Alarms.
+    pub rows: Vec<AlarmRow>,
+    /// Level that is looked for, or empty.
+    pub level: &'static str,
+    /// Deployment that is looked for, or empty.
+    pub deployment: String,
+    /// Address of the first page.
+    pub address: String,
+    /// Whether new ones appear by themselves.
+    pub live: bool,
+    /// Newer ones.
+    pub previous: Option<String>,
+    /// Older ones.
+    pub next: Option<String>,
+}
+
+impl AlarmsPage {
+    /// Levels to choose from.
+    pub fn levels(&self) -> &'static [Level] {
+        Level::ALL
+    }
+
+    /// Address of the first page with a filter.
+    pub fn address(level: Option<Level>, deployment: Option<&str>) -> String {
+        let level = level.map(|l| format!("level={l}"));
+        let deployment = deployment.map(|d| format!("deployment={d}"));
+        let query: Vec<String> = [level, deployment].into_iter().flatten().collect();
+        if query.is_empty() { "/mine/alarms".to_owned() } else { format!("/mine/alarms?{}", query.join("&")) }
+    }
+}
