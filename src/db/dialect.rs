@@ -88,3 +88,45 @@ pub fn count_failure(conn: &mut Conn, subject: &str, now: Timestamp, window_star
     .execute(conn)?;
     schema::throttles::table.find(subject).select(schema::throttles::failures).first(conn)
 }
+
+/// Inserts a repository, or leaves the one that has the name.
+pub fn insert_repository(conn: &mut Conn, id: &str, name: &str, organization_id: &str, now: Timestamp) -> QueryResult<usize> {
+    sql_query("INSERT INTO repositories (id, name, organization_id, created_at) VALUES ($1, $2, $3, $4) ON CONFLICT (name) DO NOTHING")
+        .bind::<Text, _>(id)
+        .bind::<Text, _>(name)
+        .bind::<Text, _>(organization_id)
+        .bind::<diesel::sql_types::Timestamp, _>(now)
+        .execute(conn)
+}
+
+/// Length of a manifest's content in bytes, the same type on both backends.
+pub fn content_length() -> diesel::expression::SqlLiteral<BigInt> {
+    diesel::dsl::sql::<BigInt>("CAST(length(content) AS BIGINT)")
+}
+
+#[derive(diesel::QueryableByName)]
+struct TagName {
+    #[diesel(sql_type = Text)]
+    name: String,
+}
+
+/// Names of a repository's tags after a name, in ASCII order whatever the database's collation; with `states` only those that point at
+/// releases in one of the two states.
+pub fn tags_after(conn: &mut Conn, repository_id: &str, after: &str, limit: i64, states: Option<[&str; 2]>) -> QueryResult<Vec<String>> {
+    let collation = match conn {
+        Conn::Postgres(_) => "\"C\"",
+        Conn::Sqlite(_) => "BINARY",
+    };
+    let [first, second] = states.unwrap_or_default();
+    let rows: Vec<TagName> = sql_query(format!(
+        "SELECT name FROM tags WHERE repository_id = $1 AND name COLLATE {collation} > $2 \
+         AND ($3 = '' OR digest IN (SELECT digest FROM releases WHERE state IN ($3, $4))) ORDER BY name COLLATE {collation} LIMIT $5"
+    ))
+    .bind::<Text, _>(repository_id)
+    .bind::<Text, _>(after)
+    .bind::<Text, _>(first)
+    .bind::<Text, _>(second)
+    .bind::<BigInt, _>(limit)
+    .load(conn)?;
+    Ok(rows.into_iter().map(|row| row.name).collect())
+}

@@ -58,6 +58,13 @@ impl Job {
         Ok(())
     }
 
+    /// Puts the job into the queue for a time, unless one of its kind waits already.
+    pub fn enqueue_once(&self, conn: &mut Conn, at: Timestamp) -> Result<()> {
+        use schema::jobs::dsl;
+        let waiting = dsl::jobs.filter(dsl::kind.eq(self.kind()).and(dsl::state.eq("waiting")));
+        if diesel::select(diesel::dsl::exists(waiting)).get_result(conn)? { Ok(()) } else { self.enqueue(conn, at) }
+    }
+
     async fn run(&self, app: &App) -> Result<()> {
         match self {
             Self::CheckRelease { release_id } => crate::release::jobs::check(app, release_id).await,

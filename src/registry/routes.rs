@@ -1,6 +1,375 @@
-//! Routes.
+//! `/v2/…` and `/token`, on both listeners. Answers are those of distribution-spec v1.1; no cookie is ever set.
 
-use actix_web::web::ServiceConfig;
+use actix_web::http::header::{self, HeaderName, HeaderValue};
+use actix_web::http::{Method, StatusCode};
+use actix_web::web::{self, Data, Payload, ServiceConfig};
+use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, ResponseError as _, body::SizedStream};
+use app_package::oci::{INDEX_TYPE, Index, MAX_MANIFEST_BYTES};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use serde_json::json;
+use subtle::ConstantTimeEq as _;
+use tokio::io::AsyncReadExt as _;
+use tokio_util::io::ReaderStream;
+
+use super::manifests::{self, MAX_TAGS, Pushed};
+use super::model::{Action, RepositoryName, Upload, parse_digest, parse_tag};
+use super::path::Target;
+use super::range::{self, Wanted};
+use super::service::Caller;
+use super::uploads::{self, Chunk, Started};
+use super::{blobs, token};
+use crate::app::App;
+use crate::auth::{Actor, Via};
+use crate::error::{Error, Kind, Result};
+use crate::http::extract::read_body;
+use crate::http::oci::{OciError, OciResult};
+
+/// Bytes read from a blob at once.
+const READ: usize = 128 * 1024;
 
 /// Routes.
-pub fn configure(_cfg: &mut ServiceConfig) {}
+pub fn configure(cfg: &mut ServiceConfig) {
+    cfg.route("/token", web::get().to(get_token)).route("/v2", web::route().to(handle)).route("/v2/{tail:.*}", web::route().to(handle));
+}
+
+/// `GET /token?service=…&scope=…`: rights that are missing are left out; only bad credentials are an error.
+async fn get_token(req: HttpRequest, app: Data<App>, actor: Actor) -> OciResult {
+    if matches!(actor, Actor::Anonymous) && req.headers().contains_key(header::AUTHORIZATION) {
+        return Err(Error::unauthenticated("token-invalid").into());
+    }
+    let query = pairs(&req);
+    if query.iter().any(|(name, value)| name == "service" && value != token::SERVICE) {
+        return Err(Error::invalid("service-unknown").into());
+    }
+    let scopes: Vec<String> = query.into_iter().filter(|(name, _)| name == "scope").map(|(_, value)| value).collect();
+    let issued = token::issue(&app, &actor, &scopes).await?;
+    Ok(HttpResponse::Ok().insert_header((header::CACHE_CONTROL, "no-store")).json(issued))
+}
+
+/// All of `/v2/`: who asks, for what, and then the one handler; a 401 gets the challenge for just this request.
+async fn handle(req: HttpRequest, app: Data<App>, actor: Actor, payload: Payload) -> OciResult {
+    let target = Target::parse(req.match_info().get("tail").unwrap_or_default());
+    let mut result = match (&target, caller_of(&req, &app, actor).await) {
+        (_, Err(e)) => Err(e.into()),
+        (Ok(target), Ok(caller)) => dispatch(&req, &app, &caller, target, payload).await,
+        // A path that names nothing tells a stranger nothing either.
+        (Err(_), Ok(Caller { actor: Actor::Anonymous, .. })) => Err(Error::unauthenticated("sign-in-required").into()),
+        (Err(e), Ok(_)) => Err(Error::new(e.kind, e.code).into()),
+    };
+    if let Err(OciError { error, challenge }) = &mut result
+        && error.kind == Kind::Unauthenticated
+    {
+        let name = target.ok().and_then(|t| t.name().cloned());
+        *challenge = Some(challenge_for(&req, &app, name.as_ref(), error));
+    }
+    result
+}
+
+async fn dispatch(req: &HttpRequest, app: &App, caller: &Caller, target: &Target, payload: Payload) -> OciResult {
+    let m = req.method();
+    match target {
+        Target::Base if is_read(m) => base(caller),
+        Target::Blob(name, digest) if is_read(m) => get_blob(req, app, caller, name, digest).await,
+        Target::Blob(name, digest) if m == Method::DELETE => {
+            blobs::delete(app, caller, name, &parse_digest(digest)?).await?;
+            Ok(HttpResponse::Accepted().finish())
+        }
+        Target::Uploads(name) if m == Method::POST => post_upload(req, app, caller, name, payload).await,
+        Target::Upload(name, id) => upload(req, app, caller, name, id, payload).await,
+        Target::Manifest(name, reference) if is_read(m) => get_manifest(app, caller, name, reference).await,
+        Target::Manifest(name, reference) if m == Method::PUT => put_manifest(req, app, caller, name, reference, payload).await,
+        Target::Manifest(name, reference) if m == Method::DELETE => {
+            manifests::delete(app, caller, name, reference).await?;
+            Ok(HttpResponse::Accepted().finish())
+        }
+        Target::Tags(name) if is_read(m) => get_tags(req, app, caller, name).await,
+        Target::Referrers(name, digest) if is_read(m) => get_referrers(req, app, caller, name, digest).await,
+        _ => Ok(not_allowed()),
+    }
+}
+
+fn is_read(method: &Method) -> bool {
+    matches!(*method, Method::GET | Method::HEAD)
+}
+
+fn not_allowed() -> HttpResponse {
+    HttpResponse::MethodNotAllowed().json(json!({"errors": [{"code": "UNSUPPORTED", "message": "method-not-allowed", "detail": {}}]}))
+}
+
+/// Who asks. A browser's session must carry its CSRF value in a header for anything that changes something: the site's middleware
+/// asks for it too, but the node listener has none.
+async fn caller_of(req: &HttpRequest, app: &App, actor: Actor) -> Result<Caller> {
+    let authorization = req.headers().get(header::AUTHORIZATION).and_then(|v| v.to_str().ok());
+    let bearer = authorization.and_then(|v| v.split_once(' ')).filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer")).map(|(_, token)| token.trim());
+    let caller = token::caller(app, actor, bearer.filter(|t| !t.starts_with(crate::auth::token::PREFIX))).await?;
+    if let Actor::Person(_, Via::Session { csrf, .. }) = &caller.actor
+        && !is_read(req.method())
+    {
+        let sent = req.headers().get("x-csrf-token").map(HeaderValue::as_bytes).unwrap_or_default();
+        if !bool::from(csrf.as_bytes().ct_eq(sent)) {
+            return Err(Error::forbidden("csrf"));
+        }
+    }
+    Ok(caller)
+}
+
+/// `Bearer realm="<here>/token",service="pithead",scope="repository:<name>:<actions of this request>"`.
+fn challenge_for(req: &HttpRequest, app: &App, name: Option<&RepositoryName>, error: &Error) -> String {
+    let info = req.connection_info();
+    let plain = |host: &str| !host.is_empty() && host.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b':' | b'-' | b'[' | b']'));
+    let base = if plain(info.host()) && matches!(info.scheme(), "http" | "https") {
+        format!("{}://{}", info.scheme(), info.host())
+    } else {
+        app.settings.server.public_url.trim_end_matches('/').to_owned()
+    };
+    let mut challenge = format!("Bearer realm=\"{base}/token\",service=\"{}\"", token::SERVICE);
+    if let Some(name) = name {
+        let action = match *req.method() {
+            Method::GET | Method::HEAD => Action::Pull,
+            Method::DELETE if !req.path().contains("/blobs/uploads/") => Action::Delete,
+            _ => Action::Push,
+        };
+        challenge.push_str(&format!(",scope=\"repository:{name}:{}\"", action.scope()));
+    }
+    match error.code {
+        "token-scope" => challenge.push_str(",error=\"insufficient_scope\""),
+        "token-invalid" => challenge.push_str(",error=\"invalid_token\""),
+        _ => {}
+    }
+    challenge
+}
+
+fn base(caller: &Caller) -> OciResult {
+    if matches!(caller.actor, Actor::Anonymous) {
+        return Err(Error::unauthenticated("sign-in-required").into());
+    }
+    Ok(HttpResponse::Ok().insert_header(("Docker-Distribution-Api-Version", "registry/2.0")).json(json!({})))
+}
+
+async fn get_blob(req: &HttpRequest, app: &App, caller: &Caller, name: &RepositoryName, digest: &str) -> OciResult {
+    let digest = parse_digest(digest)?;
+    let size = blobs::find(app, caller, name, &digest).await?;
+    let etag = format!("\"{digest}\"");
+    let mut response = HttpResponse::Ok();
+    response
+        .insert_header((header::CONTENT_TYPE, "application/octet-stream"))
+        .insert_header((header::ACCEPT_RANGES, "bytes"))
+        .insert_header((header::ETAG, etag.as_str()))
+        .insert_header(("Docker-Content-Digest", digest.as_str()));
+    let fresh = text(req, &header::IF_RANGE).is_none_or(|v| v == etag);
+    let (first, length) = match range::wanted(text(req, &header::RANGE).filter(|_| fresh), size) {
+        Wanted::All => (0, size),
+        Wanted::Part(first, last) => {
+            response.status(StatusCode::PARTIAL_CONTENT).insert_header((header::CONTENT_RANGE, format!("bytes {first}-{last}/{size}")));
+            (first, last - first + 1)
+        }
+        Wanted::Nothing => {
+            let mut refused = OciError::from(Error::invalid("range-invalid")).error_response();
+            set(&mut refused, header::CONTENT_RANGE, &format!("bytes */{size}"));
+            return Ok(refused);
+        }
+    };
+    if req.method() == Method::HEAD {
+        return Ok(response.body(SizedStream::new(length, futures_util::stream::empty::<std::io::Result<web::Bytes>>())));
+    }
+    let file = app.blobs.read_from(&digest, first).await?;
+    Ok(response.body(SizedStream::new(length, ReaderStream::with_capacity(file.take(length), READ))))
+}
+
+/// `POST …/blobs/uploads/`: mount, or the whole blob at once (`?digest=`), or a new upload.
+async fn post_upload(req: &HttpRequest, app: &App, caller: &Caller, name: &RepositoryName, payload: Payload) -> OciResult {
+    let query = pairs(req);
+    let value = |key: &str| query.iter().find(|(k, _)| k == key).map(|(_, v)| v.as_str());
+    if value("digest-algorithm").is_some_and(|a| !matches!(a, "sha256" | "sha512")) {
+        return Err(Error::invalid("digest-invalid").into());
+    }
+    let digest = value("digest").map(parse_digest).transpose()?;
+    let mount = match value("mount").map(parse_digest).transpose()? {
+        None => None,
+        Some(mounted) => match value("from").map(RepositoryName::parse) {
+            None => Some((mounted, None)),
+            Some(Ok(from)) => Some((mounted, Some(from))),
+            // A source that cannot exist is a source that is missing.
+            Some(Err(_)) => None,
+        },
+    };
+    let mounted = mount.as_ref().map(|(digest, _)| digest.clone());
+    match (uploads::start(app, caller, name, mount).await?, mounted, digest) {
+        (Started::Mounted, Some(digest), _) => Ok(created_blob(name, digest.as_str())),
+        (Started::Mounted, None, _) => Err(Error::internal(anyhow::anyhow!("mounted nothing")).into()),
+        (Started::Upload(upload), _, None) => Ok(progress(&mut HttpResponse::Accepted(), name, &upload)),
+        (Started::Upload(upload), _, Some(digest)) => {
+            let chunk = Chunk { range: None, length: content_length(req)? };
+            if let Err(e) = uploads::finish(app, caller, name, &upload.id, &digest, chunk, payload).await {
+                // Nobody knows this upload's id: nothing to resume. It may be gone already.
+                let _ = uploads::cancel(app, caller, name, &upload.id).await;
+                return Err(e.into());
+            }
+            Ok(created_blob(name, digest.as_str()))
+        }
+    }
+}
+
+/// An upload that is going on: PATCH, PUT, GET, DELETE.
+async fn upload(req: &HttpRequest, app: &App, caller: &Caller, name: &RepositoryName, id: &str, payload: Payload) -> OciResult {
+    let result = match *req.method() {
+        Method::PATCH => patch_upload(req, app, caller, name, id, payload).await,
+        Method::PUT => put_upload(req, app, caller, name, id, payload).await,
+        Method::GET | Method::HEAD => {
+            let upload = uploads::find(app, caller, name, id).await?;
+            return Ok(progress(&mut HttpResponse::NoContent(), name, &upload));
+        }
+        Method::DELETE => {
+            uploads::cancel(app, caller, name, id).await?;
+            return Ok(HttpResponse::NoContent().finish());
+        }
+        _ => return Ok(not_allowed()),
+    };
+    match result {
+        // Out of order: say where the upload is, and that it can go on.
+        Err(e) if e.code == "range-invalid" => {
+            let upload = uploads::find(app, caller, name, id).await?;
+            let mut refused = OciError::from(e).error_response();
+            for (name, value) in progress_headers(name, &upload) {
+                set(&mut refused, name, &value);
+            }
+            Ok(refused)
+        }
+        other => Ok(other?),
+    }
+}
+
+async fn patch_upload(req: &HttpRequest, app: &App, caller: &Caller, name: &RepositoryName, id: &str, payload: Payload) -> Result<HttpResponse> {
+    let upload = uploads::append(app, caller, name, id, chunk_of(req)?, payload).await?;
+    Ok(progress(&mut HttpResponse::Accepted(), name, &upload))
+}
+
+async fn put_upload(req: &HttpRequest, app: &App, caller: &Caller, name: &RepositoryName, id: &str, payload: Payload) -> Result<HttpResponse> {
+    let query = pairs(req);
+    let digest = query.iter().find(|(k, _)| k == "digest").ok_or_else(|| Error::invalid("digest-invalid"))?;
+    let digest = parse_digest(&digest.1)?;
+    let mut chunk = chunk_of(req)?;
+    if chunk.length == Some(0) {
+        // An empty closing PUT has no chunk, whatever its header says.
+        chunk.range = None;
+    }
+    uploads::finish(app, caller, name, id, &digest, chunk, payload).await?;
+    Ok(created_blob(name, digest.as_str()))
+}
+
+fn chunk_of(req: &HttpRequest) -> Result<Chunk> {
+    let range = match req.headers().get(header::CONTENT_RANGE) {
+        None => None,
+        Some(value) => Some(value.to_str().ok().and_then(range::chunk).ok_or_else(|| Error::invalid("range-invalid"))?),
+    };
+    Ok(Chunk { range, length: content_length(req)? })
+}
+
+fn content_length(req: &HttpRequest) -> Result<Option<u64>> {
+    text(req, &header::CONTENT_LENGTH).map(|v| v.trim().parse().map_err(|_| Error::invalid("size-invalid"))).transpose()
+}
+
+fn progress(response: &mut HttpResponseBuilder, name: &RepositoryName, upload: &Upload) -> HttpResponse {
+    for header in progress_headers(name, upload) {
+        response.insert_header(header);
+    }
+    response.insert_header((header::CACHE_CONTROL, "no-store")).finish()
+}
+
+/// Where the upload is. `Range` cannot tell an empty upload from one of a single byte, so `X-Upload-Offset` says it plainly.
+fn progress_headers(name: &RepositoryName, upload: &Upload) -> [(HeaderName, String); 4] {
+    [
+        (header::LOCATION, format!("/v2/{name}/blobs/uploads/{}", upload.id)),
+        (header::RANGE, format!("0-{}", upload.offset().saturating_sub(1))),
+        (HeaderName::from_static("docker-upload-uuid"), upload.id.clone()),
+        (HeaderName::from_static("x-upload-offset"), upload.offset().to_string()),
+    ]
+}
+
+fn created_blob(name: &RepositoryName, digest: &str) -> HttpResponse {
+    HttpResponse::Created()
+        .insert_header((header::LOCATION, format!("/v2/{name}/blobs/{digest}")))
+        .insert_header(("Docker-Content-Digest", digest))
+        .finish()
+}
+
+async fn get_manifest(app: &App, caller: &Caller, name: &RepositoryName, reference: &str) -> OciResult {
+    let manifest = manifests::get(app, caller, name, reference).await?;
+    Ok(HttpResponse::Ok()
+        .insert_header((header::CONTENT_TYPE, manifest.media_type.as_str()))
+        .insert_header((header::ETAG, format!("\"{}\"", manifest.digest)))
+        .insert_header(("Docker-Content-Digest", manifest.digest.as_str()))
+        .body(manifest.content))
+}
+
+async fn put_manifest(req: &HttpRequest, app: &App, caller: &Caller, name: &RepositoryName, reference: &str, payload: Payload) -> OciResult {
+    let tags = pairs(req).into_iter().filter(|(k, _)| k == "tag").map(|(_, v)| parse_tag(&v)).collect::<Result<Vec<_>>>()?;
+    if tags.len() > MAX_TAGS {
+        return Ok(HttpResponse::UriTooLong().json(json!({"errors": [{"code": "UNSUPPORTED", "message": "too-many-tags", "detail": {"max": MAX_TAGS}}]})));
+    }
+    // Rights before the body: a stranger's four megabytes are not read.
+    super::service::authorize(app, caller, name, Action::Push).await?;
+    let media_type = text(req, &header::CONTENT_TYPE).and_then(|v| v.split(';').next()).unwrap_or_default().trim().to_owned();
+    let bytes = read_body(payload.into_inner(), MAX_MANIFEST_BYTES).await?;
+    let by_digest = reference.contains(':');
+    let put = manifests::put(app, caller, name, reference, Pushed { media_type, bytes, tags: tags.clone() }).await?;
+    let mut response = HttpResponse::Created();
+    response
+        .insert_header((header::LOCATION, format!("/v2/{name}/manifests/{}", put.digest)))
+        .insert_header(("Docker-Content-Digest", put.digest.as_str()));
+    if let Some(subject) = &put.subject {
+        response.insert_header(("OCI-Subject", subject.as_str()));
+    }
+    for tag in tags.iter().filter(|_| by_digest) {
+        response.append_header(("OCI-Tag", tag.as_str()));
+    }
+    Ok(response.finish())
+}
+
+async fn get_tags(req: &HttpRequest, app: &App, caller: &Caller, name: &RepositoryName) -> OciResult {
+    let query = pairs(req);
+    let value = |key: &str| query.iter().find(|(k, _)| k == key).map(|(_, v)| v.as_str());
+    let n = value("n").map(|v| v.parse::<u32>().map_err(|_| Error::invalid("page-size-invalid"))).transpose()?;
+    let page = manifests::tags(app, caller, name, n, value("last").unwrap_or_default()).await?;
+    let mut response = HttpResponse::Ok();
+    if let Some(last) = &page.next {
+        response.insert_header((header::LINK, format!("</v2/{name}/tags/list?n={}&last={}>; rel=\"next\"", page.items.len(), escape(last))));
+    }
+    Ok(response.json(json!({"name": name.as_str(), "tags": page.items})))
+}
+
+async fn get_referrers(req: &HttpRequest, app: &App, caller: &Caller, name: &RepositoryName, digest: &str) -> OciResult {
+    let digest = parse_digest(digest)?;
+    let query = pairs(req);
+    let value = |key: &str| query.iter().find(|(k, _)| k == key).map(|(_, v)| v.as_str());
+    let artifact_type = value("artifactType").filter(|t| !t.is_empty()).map(ToOwned::to_owned);
+    let page = manifests::referrers(app, caller, name, &digest, artifact_type.clone(), value("last").unwrap_or_default()).await?;
+    let mut response = HttpResponse::Ok();
+    response.insert_header((header::CONTENT_TYPE, INDEX_TYPE));
+    if artifact_type.is_some() {
+        response.insert_header(("OCI-Filters-Applied", "artifactType"));
+    }
+    if let Some(last) = &page.next {
+        let filter = artifact_type.map(|t| format!("artifactType={}&", escape(&t))).unwrap_or_default();
+        response.insert_header((header::LINK, format!("</v2/{name}/referrers/{digest}?{filter}last={}>; rel=\"next\"", escape(last))));
+    }
+    Ok(response.body(Index::of(page.items).to_bytes()))
+}
+
+fn pairs(req: &HttpRequest) -> Vec<(String, String)> {
+    serde_urlencoded::from_str(req.query_string()).unwrap_or_default()
+}
+
+fn text<'a>(req: &'a HttpRequest, name: &HeaderName) -> Option<&'a str> {
+    req.headers().get(name).and_then(|v| v.to_str().ok())
+}
+
+fn escape(value: &str) -> String {
+    utf8_percent_encode(value, NON_ALPHANUMERIC).to_string()
+}
+
+fn set(response: &mut HttpResponse, name: HeaderName, value: &str) {
+    if let Ok(value) = HeaderValue::from_str(value) {
+        response.headers_mut().insert(name, value);
+    }
+}

@@ -1,0 +1,22 @@
+# registry
+error-blob-unknown = The repository has no such blob
+error-upload-unknown = The upload does not exist, is over, or is not yours
+error-upload-busy = Another request is using this upload; try again shortly
+error-range-invalid = The chunk does not follow what has arrived; ask for the offset and go on from there
+error-digest-invalid = The digest is malformed or does not fit the content
+error-manifest-unknown = There is no such manifest or tag
+error-manifest-invalid = The manifest is not valid: { $reason }
+error-manifest-too-large = The manifest is larger than 4 MiB
+error-manifest-blob-unknown = The manifest names content that the repository does not hold: { $digest }
+error-manifest-busy = The same manifest is being pushed; try again
+error-name-invalid = The repository name breaks the rules
+error-name-unknown = There is no such repository
+error-size-invalid = The size is not the one announced
+error-tag-invalid = The tag breaks the rules
+error-tag-immutable = The version tag { $tag } names other content already and cannot move; publish a new version
+error-release-in-use = This belongs to a submitted or published release and cannot be removed
+error-too-many-uploads = Too many unfinished uploads (at most { $max })
+error-too-many-repositories = Too many repositories (at most { $max })
+error-blob-too-large = The file is too large (at most { $max } bytes)
+error-page-size-invalid = The page size is not valid
+error-service-unknown = The token service name is not ours

@@ -1,0 +1,22 @@
+# registry
+error-blob-unknown = 仓库中没有该文件（blob）
+error-upload-unknown = 该上传不存在、已结束，或不属于您
+error-upload-busy = 该上传正被另一个请求使用，请稍后再试
+error-range-invalid = 数据块不接在已收到的内容之后；请先查询偏移量再继续
+error-digest-invalid = 摘要格式不正确，或与内容不符
+error-manifest-unknown = 没有该清单或标签
+error-manifest-invalid = 清单格式不正确：{ $reason }
+error-manifest-too-large = 清单超过 4 MiB
+error-manifest-blob-unknown = 清单引用了仓库中没有的内容：{ $digest }
+error-manifest-busy = 同一清单正在被上传，请重试
+error-name-invalid = 仓库名不符合规范
+error-name-unknown = 没有该仓库
+error-size-invalid = 大小与声明不符
+error-tag-invalid = 标签不符合规范
+error-tag-immutable = 版本标签 { $tag } 已指向其他内容，不能更改；请发布新版本
+error-release-in-use = 该内容属于已提交或已发布的版本，不能删除
+error-too-many-uploads = 未完成的上传过多（最多 { $max } 个）
+error-too-many-repositories = 仓库过多（最多 { $max } 个）
+error-blob-too-large = 文件过大（最多 { $max } 字节）
+error-page-size-invalid = 每页数量不正确
+error-service-unknown = 令牌服务名不正确

@@ -1,0 +1,68 @@
+//! Blobs as a repository sees them.
+
+use app_package::digest::Digest;
+use chrono::TimeDelta;
+use serde_json::json;
+
+use super::model::{Action, RepositoryName};
+use super::service::{self, Caller};
+use super::store;
+use crate::app::App;
+use crate::audit;
+use crate::db::{Conn, Timestamp, dialect};
+use crate::error::{Error, Result, exactly_one};
+
+/// A look at a blob counts as a touch when the last one is older; keeps looks from being writes.
+const TOUCH_EVERY: TimeDelta = TimeDelta::hours(1);
+
+/// Size in bytes of a blob that the repository links and the caller may pull.
+///
+/// # Errors
+/// `blob-unknown`, and those of [`service::authorize`].
+pub async fn find(app: &App, caller: &Caller, name: &RepositoryName, digest: &Digest) -> Result<u64> {
+    let (repository, _) = service::open(app, caller, name).await?;
+    let wanted = digest.clone();
+    let (size, touched) =
+        app.db.read(move |conn| store::linked(conn, &repository.id, wanted.as_str())?.ok_or_else(|| Error::not_found("blob-unknown"))).await?;
+    let now = app.clock.now();
+    if touched.plus(TOUCH_EVERY) < now {
+        // Whoever saw it may leave it out of an upload and name it in a manifest: it must not be collected meanwhile.
+        let digest = digest.clone();
+        app.db.write(move |conn| Ok(dialect::touch_blob(conn, digest.as_str(), size, now)?)).await?;
+    }
+    u64::try_from(size).map_err(Error::internal)
+}
+
+/// Takes a blob out of a repository. The bytes stay for the other repositories that link them.
+///
+/// # Errors
+/// `blob-unknown`; `release-in-use` where a manifest that must stay names it.
+pub async fn delete(app: &App, caller: &Caller, name: &RepositoryName, digest: &Digest) -> Result<()> {
+    let repository = service::authorize(app, caller, name, Action::Delete).await?;
+    let (actor, digest, now) = (caller.actor.clone(), digest.clone(), app.clock.now());
+    app.db
+        .write(move |conn| {
+            let needle = digest.as_str().as_bytes();
+            if store::kept_contents(conn, &repository.id)?.iter().any(|content| content.windows(needle.len()).any(|w| w == needle)) {
+                return Err(Error::conflict("release-in-use"));
+            }
+            exactly_one(store::unlink(conn, &repository.id, digest.as_str())?, "blob-unknown").map_err(|_| Error::not_found("blob-unknown"))?;
+            audit::record(conn, now, &actor, "blob.deleted", &repository.id, &json!({"repository": repository.name, "digest": digest}))
+        })
+        .await
+}
+
+/// Notes in the caller's transaction that a repository holds a blob whose bytes are in the store.
+pub fn link_blob_in(conn: &mut Conn, repository_id: &str, digest: &Digest, size_bytes: u64, now: Timestamp) -> Result<()> {
+    dialect::touch_blob(conn, digest.as_str(), i64::try_from(size_bytes).map_err(Error::internal)?, now)?;
+    dialect::link_blob(conn, repository_id, digest.as_str(), now)?;
+    Ok(())
+}
+
+/// Stores bytes that are in memory anyway (an envelope, a configuration) as a blob of a repository.
+pub async fn store_blob_small(app: &App, repository_id: &str, bytes: &[u8]) -> Result<Digest> {
+    let digest = app.blobs.put_small(bytes).await?;
+    let (repository_id, stored, size, now) = (repository_id.to_owned(), digest.clone(), bytes.len() as u64, app.clock.now());
+    app.db.write(move |conn| link_blob_in(conn, &repository_id, &stored, size, now)).await?;
+    Ok(digest)
+}

@@ -1,0 +1,261 @@
+//! Rows and words of the registry: repository names, tags, references, rights.
+
+use std::fmt;
+
+use app_package::digest::Digest;
+use diesel::prelude::*;
+
+use crate::db::{Timestamp, schema};
+use crate::error::{Error, Result};
+
+/// Longest repository name; with any usual host in front it stays under the 255 bytes that clients take.
+const MAX_NAME: usize = 200;
+/// Longest tag (distribution-spec).
+const MAX_TAG: usize = 128;
+/// Largest blob in bytes: 20 GiB, as for a file of a package.
+pub const MAX_BLOB: u64 = 20 * 1024 * 1024 * 1024;
+
+/// A repository name of the spec's grammar with at least two parts: `<organisation slug>/<app>[/…]`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct RepositoryName(String);
+
+impl RepositoryName {
+    /// Checks `[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*(/…)*` (distribution-spec v1.1, "Pulling manifests").
+    ///
+    /// # Errors
+    /// `name-invalid`.
+    pub fn parse(text: &str) -> Result<Self> {
+        let fits = text.len() <= MAX_NAME && text.contains('/') && text.split('/').all(is_component);
+        if fits { Ok(Self(text.to_owned())) } else { Err(Error::invalid("name-invalid")) }
+    }
+
+    /// The whole name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The first part: the slug of the organisation that owns it.
+    pub fn owner(&self) -> &str {
+        self.0.split('/').next().unwrap_or_default()
+    }
+}
+
+impl fmt::Display for RepositoryName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Alphanumeric runs with one separator (`.`, `_`, `__` or hyphens) between them.
+fn is_component(part: &str) -> bool {
+    let alphanumeric = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+    let separators = part.split(alphanumeric).filter(|s| !s.is_empty());
+    part.starts_with(alphanumeric)
+        && part.ends_with(alphanumeric)
+        && separators.into_iter().all(|s| matches!(s, "." | "_" | "__") || s.bytes().all(|b| b == b'-'))
+}
+
+/// What a manifest is asked for by.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reference {
+    /// By tag.
+    Tag(String),
+    /// By digest.
+    Digest(Digest),
+}
+
+impl Reference {
+    /// A digest (anything with a colon), or a tag `[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}`.
+    ///
+    /// # Errors
+    /// `digest-invalid`, `tag-invalid`.
+    pub fn parse(text: &str) -> Result<Self> {
+        if text.contains(':') { Ok(Self::Digest(parse_digest(text)?)) } else { Ok(Self::Tag(parse_tag(text)?)) }
+    }
+}
+
+/// Checks a tag.
+pub fn parse_tag(text: &str) -> Result<String> {
+    let word = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
+    let mut bytes = text.bytes();
+    let fits = text.len() <= MAX_TAG && bytes.next().is_some_and(word) && bytes.all(|b| word(b) || b == b'.' || b == b'-');
+    if fits { Ok(text.to_owned()) } else { Err(Error::invalid("tag-invalid")) }
+}
+
+/// Checks a digest.
+pub fn parse_digest(text: &str) -> Result<Digest> {
+    Digest::parse(text).map_err(|e| Error::invalid("digest-invalid").source(e))
+}
+
+/// Whether a tag names a version for good: a semantic version, also with `v` before it.
+pub fn is_immutable(tag: &str) -> bool {
+    semver::Version::parse(tag.strip_prefix('v').unwrap_or(tag)).is_ok()
+}
+
+/// What somebody wants to do with a repository.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Action {
+    /// Read blobs, manifests, tags, referrers.
+    Pull,
+    /// Upload blobs, put manifests.
+    Push,
+    /// Remove manifests, tags, blobs.
+    Delete,
+}
+
+impl Action {
+    /// The word in scopes and tokens.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Pull => "pull",
+            Self::Push => "push",
+            Self::Delete => "delete",
+        }
+    }
+
+    /// The actions that a challenge asks for, so that one token serves the client's next steps too.
+    pub fn scope(self) -> &'static str {
+        match self {
+            Self::Pull => "pull",
+            Self::Push => "pull,push",
+            Self::Delete => "delete",
+        }
+    }
+}
+
+/// What somebody may do with a repository.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Rights {
+    /// May read.
+    pub pull: bool,
+    /// May write.
+    pub push: bool,
+    /// May remove.
+    pub delete: bool,
+    /// Reads as a buyer: only what has been published.
+    pub buyer: bool,
+}
+
+impl Rights {
+    /// Everything, as the owner.
+    pub const ALL: Self = Self { pull: true, push: true, delete: true, buyer: false };
+
+    /// Whether an action is among them.
+    pub fn permit(self, action: Action) -> bool {
+        match action {
+            Action::Pull => self.pull,
+            Action::Push => self.push,
+            Action::Delete => self.delete,
+        }
+    }
+
+    /// Only what both have; reads as a buyer where either does.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        Self {
+            pull: self.pull && other.pull,
+            push: self.push && other.push,
+            delete: self.delete && other.delete,
+            buyer: self.buyer || other.buyer,
+        }
+    }
+
+    /// The words in a token's access claim.
+    pub fn words(self) -> Vec<String> {
+        [Action::Pull, Action::Push, Action::Delete].into_iter().filter(|a| self.permit(*a)).map(|a| a.as_str().to_owned()).collect()
+    }
+}
+
+/// A repository.
+#[derive(Debug, Clone, Queryable, Selectable)]
+#[diesel(table_name = schema::repositories)]
+pub struct Repository {
+    /// `rep_…`.
+    pub id: String,
+    /// `<organisation slug>/<app>`.
+    pub name: String,
+    /// Whose it is.
+    pub organization_id: String,
+    /// Since when.
+    pub created_at: Timestamp,
+}
+
+/// A manifest as it was pushed.
+#[derive(Debug, Clone, Queryable, Selectable)]
+#[diesel(table_name = schema::manifests)]
+pub struct StoredManifest {
+    /// Digest of `content`.
+    pub digest: String,
+    /// `Content-Type` it was pushed with.
+    pub media_type: String,
+    /// What the artifact is: `artifactType`, else the config's media type.
+    pub artifact_type: Option<String>,
+    /// Digest of the manifest it refers to.
+    pub subject: Option<String>,
+    /// Annotations as JSON text.
+    pub annotations: Option<String>,
+    /// The exact bytes.
+    pub content: Vec<u8>,
+}
+
+/// An upload that is going on.
+#[derive(Debug, Clone, Queryable, Insertable, Selectable)]
+#[diesel(table_name = schema::uploads)]
+pub struct Upload {
+    /// `upl_…`; the staged file's name.
+    pub id: String,
+    /// Into which repository.
+    pub repository_id: String,
+    /// Who may go on with it.
+    pub user_id: String,
+    /// Durable bytes.
+    pub offset_bytes: i64,
+    /// Since when.
+    pub created_at: Timestamp,
+    /// When it ends if nothing comes.
+    pub expires_at: Timestamp,
+}
+
+impl Upload {
+    /// Durable bytes.
+    pub fn offset(&self) -> u64 {
+        u64::try_from(self.offset_bytes).unwrap_or(0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_follow_the_grammar_of_the_spec() {
+        for good in ["acme/helmet", "a/b", "acme/a.b_c__d-e---f/0", "acme-1/belt/tear/v2"] {
+            assert_eq!(RepositoryName::parse(good).unwrap().as_str(), good);
+        }
+        assert_eq!(RepositoryName::parse("acme/belt/tear").unwrap().owner(), "acme");
+        let long = format!("acme/{}", "a".repeat(MAX_NAME));
+        let bad = [
+            "", "acme", "/acme", "acme/", "acme//b", "Acme/b", "acme/b..c", "acme/b._c", "acme/b___c", "acme/-b", "acme/b-", "acme/b-_c", "acme/../b",
+            "acme/b c", "acme/矿", "acme/b%2f", "acme/b\n", &long,
+        ];
+        for text in bad {
+            assert_eq!(RepositoryName::parse(text).unwrap_err().code, "name-invalid", "{text}");
+        }
+    }
+
+    #[test]
+    fn references_are_tags_or_digests() {
+        assert_eq!(Reference::parse("1.0.0").unwrap(), Reference::Tag("1.0.0".into()));
+        assert!(matches!(Reference::parse(Digest::of(b"x").as_str()).unwrap(), Reference::Digest(_)));
+        assert_eq!(Reference::parse("sha256:short").unwrap_err().code, "digest-invalid");
+        for bad in ["", ".a", "-a", "a/b", "a b", &"a".repeat(129)] {
+            assert_eq!(Reference::parse(bad).unwrap_err().code, "tag-invalid", "{bad}");
+        }
+    }
+
+    #[test]
+    fn versions_are_immutable_and_other_tags_float() {
+        assert!(is_immutable("1.0.0") && is_immutable("v2.1.0-rc.1"));
+        assert!(!is_immutable("latest") && !is_immutable("1.0") && !is_immutable("v1"));
+    }
+}

@@ -1,0 +1,84 @@
+//! What a path below `/v2/` names. Read from the right, since repository names have any number of parts.
+
+use percent_encoding::percent_decode_str;
+
+use super::model::RepositoryName;
+use crate::error::{Error, Result};
+
+/// A resource of the registry. References are text still: what a bad one means depends on the method.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Target {
+    /// `/v2/`.
+    Base,
+    /// `<name>/blobs/uploads/`.
+    Uploads(RepositoryName),
+    /// `<name>/blobs/uploads/<id>`.
+    Upload(RepositoryName, String),
+    /// `<name>/blobs/<digest>`.
+    Blob(RepositoryName, String),
+    /// `<name>/manifests/<tag or digest>`.
+    Manifest(RepositoryName, String),
+    /// `<name>/tags/list`.
+    Tags(RepositoryName),
+    /// `<name>/referrers/<digest>`.
+    Referrers(RepositoryName, String),
+}
+
+impl Target {
+    /// Reads the part of the path after `/v2/`, still percent-encoded or not (`sha256%3A…` is common).
+    ///
+    /// # Errors
+    /// `name-invalid`; `name-unknown` where the path is none of the registry's.
+    pub fn parse(tail: &str) -> Result<Self> {
+        let unknown = || Error::not_found("name-unknown");
+        let decoded = percent_decode_str(tail).decode_utf8().map_err(|_| unknown())?;
+        if decoded.is_empty() {
+            return Ok(Self::Base);
+        }
+        let parts: Vec<&str> = decoded.split('/').collect();
+        let name = |parts: &[&str]| RepositoryName::parse(&parts.join("/"));
+        match parts.as_slice() {
+            [n @ .., "blobs", "uploads"] | [n @ .., "blobs", "uploads", ""] => Ok(Self::Uploads(name(n)?)),
+            [n @ .., "blobs", "uploads", id] => Ok(Self::Upload(name(n)?, (*id).to_owned())),
+            [n @ .., "blobs", digest] => Ok(Self::Blob(name(n)?, (*digest).to_owned())),
+            [n @ .., "manifests", reference] => Ok(Self::Manifest(name(n)?, (*reference).to_owned())),
+            [n @ .., "tags", "list"] => Ok(Self::Tags(name(n)?)),
+            [n @ .., "referrers", digest] => Ok(Self::Referrers(name(n)?, (*digest).to_owned())),
+            _ => Err(unknown()),
+        }
+    }
+
+    /// The repository, if it names one.
+    pub fn name(&self) -> Option<&RepositoryName> {
+        match self {
+            Self::Base => None,
+            Self::Uploads(n) | Self::Upload(n, _) | Self::Blob(n, _) | Self::Manifest(n, _) | Self::Tags(n) | Self::Referrers(n, _) => Some(n),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_read_from_the_right() {
+        let name = |n: &str| RepositoryName::parse(n).unwrap();
+        let cases = [
+            ("", Target::Base),
+            ("a/b/blobs/uploads/", Target::Uploads(name("a/b"))),
+            ("a/b/blobs/uploads", Target::Uploads(name("a/b"))),
+            ("a/b/blobs/uploads/upl_1", Target::Upload(name("a/b"), "upl_1".into())),
+            ("a/b/c/d/blobs/sha256%3Aff", Target::Blob(name("a/b/c/d"), "sha256:ff".into())),
+            ("a/manifests/manifests/latest", Target::Manifest(name("a/manifests"), "latest".into())),
+            ("a/tags/list/tags/list", Target::Tags(name("a/tags/list"))),
+            ("a/b/referrers/sha256:ff", Target::Referrers(name("a/b"), "sha256:ff".into())),
+        ];
+        for (path, target) in cases {
+            assert_eq!(Target::parse(path).unwrap(), target, "{path}");
+        }
+        for (path, code) in [("a/b", "name-unknown"), ("a/B/tags/list", "name-invalid"), ("a/../b/manifests/x", "name-invalid"), ("%ff/tags/list", "name-unknown")] {
+            assert_eq!(Target::parse(path).unwrap_err().code, code, "{path}");
+        }
+    }
+}

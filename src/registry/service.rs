@@ -1,0 +1,176 @@
+//! Who may do what with a repository ([`authorize`]), and what other slices use of the registry.
+//!
+//! Rights come from the database at each request: a vendor's people hold their own `<slug>/…`, buyers and their nodes read what an
+//! active licence covers, moderators read everything. A registry token only ever narrows that.
+
+use serde_json::json;
+
+pub use super::blobs::{link_blob_in, store_blob_small};
+pub use super::manifests::{find_manifest, put_manifest_in};
+pub use super::model::Action;
+use super::model::{Repository, RepositoryName, Rights};
+use super::store;
+use super::token::Access;
+use crate::app::App;
+use crate::audit;
+use crate::auth::policy::{self, Scope};
+use crate::auth::{Actor, OrgKind, Via};
+use crate::db::{Conn, Timestamp, dialect};
+use crate::error::{Error, Result};
+use crate::ids;
+
+/// Repositories of one organisation.
+const MAX_REPOSITORIES: i64 = 1000;
+
+/// Who asks the registry: an actor, narrowed to the access of a registry token where one was shown.
+#[derive(Debug, Clone)]
+pub struct Caller {
+    /// Who.
+    pub actor: Actor,
+    /// What the token grants; none without a token.
+    pub access: Option<Vec<Access>>,
+}
+
+impl From<Actor> for Caller {
+    fn from(actor: Actor) -> Self {
+        Self { actor, access: None }
+    }
+}
+
+impl Caller {
+    fn narrowed(&self, name: &RepositoryName) -> Rights {
+        let Some(access) = &self.access else { return Rights::ALL };
+        let granted = |action: Action| access.iter().any(|a| a.kind == "repository" && a.name == name.as_str() && a.actions.iter().any(|w| w == action.as_str()));
+        Rights { pull: granted(Action::Pull), push: granted(Action::Push), delete: granted(Action::Delete), buyer: false }
+    }
+}
+
+/// A repository by name.
+pub fn repository(conn: &mut Conn, name: &str) -> Result<Option<Repository>> {
+    Ok(store::repository(conn, name)?)
+}
+
+/// The id of an organisation's repository, making it where absent.
+///
+/// # Errors
+/// `name-invalid`; `name-unknown` where the name belongs to another organisation; `too-many-repositories`.
+pub fn ensure_repository(conn: &mut Conn, organization_id: &str, name: &str, now: Timestamp) -> Result<String> {
+    let name = RepositoryName::parse(name)?;
+    if let Some(found) = store::repository(conn, name.as_str())? {
+        return owned(found, organization_id).map(|r| r.id);
+    }
+    if store::count_repositories(conn, organization_id)? >= MAX_REPOSITORIES {
+        return Err(Error::conflict("too-many-repositories").arg("max", MAX_REPOSITORIES));
+    }
+    dialect::insert_repository(conn, &ids::new("rep"), name.as_str(), organization_id, now)?;
+    let found = store::repository(conn, name.as_str())?.ok_or_else(|| Error::not_found("name-unknown"))?;
+    owned(found, organization_id).map(|r| r.id)
+}
+
+fn owned(repository: Repository, organization_id: &str) -> Result<Repository> {
+    if repository.organization_id == organization_id { Ok(repository) } else { Err(Error::not_found("name-unknown")) }
+}
+
+/// Whether an organisation holds an active licence (grace days included) for the app of a repository.
+///
+/// Stand-in for `license::service::may_pull(conn, organization_id, repository_name, now)`: replace the body by that call.
+fn may_pull(conn: &mut Conn, organization_id: &str, name: &RepositoryName, now: Timestamp) -> Result<bool> {
+    let Some((vendor, app)) = name.as_str().split_once('/') else { return Ok(false) };
+    let licenses = store::licenses_for(conn, organization_id, vendor, app)?;
+    let grace = |days: i64| chrono::TimeDelta::days(days.clamp(0, 3650));
+    Ok(licenses.into_iter().any(|(starts, ends, days)| starts <= now && ends.is_none_or(|end| now <= end.plus(grace(days)))))
+}
+
+/// What an actor may do, before scopes and tokens narrow it.
+fn held(conn: &mut Conn, actor: &Actor, name: &RepositoryName, now: Timestamp) -> Result<Rights> {
+    let buyer = |may: bool| Rights { pull: may, buyer: true, ..Rights::default() };
+    Ok(match actor {
+        Actor::System => Rights::ALL,
+        Actor::Anonymous => Rights::default(),
+        Actor::Node { organization_id, .. } => buyer(may_pull(conn, organization_id, name, now)?),
+        Actor::Person(person, _) => match person.kind {
+            OrgKind::Vendor if person.organization_slug == name.owner() && policy::permits(person.kind, person.role, policy::Action::PublishApps) => Rights::ALL,
+            OrgKind::Vendor => Rights::default(),
+            OrgKind::Operator => buyer(may_pull(conn, &person.organization_id, name, now)?),
+            OrgKind::Platform => Rights { pull: policy::permits(person.kind, person.role, policy::Action::DecideCases), ..Rights::default() },
+        },
+    })
+}
+
+/// What an API token's scopes leave.
+fn scoped(actor: &Actor) -> Rights {
+    match actor {
+        Actor::Person(_, Via::Token(scopes)) => {
+            let publish = scopes.contains(&Scope::Publish);
+            Rights { pull: publish || scopes.contains(&Scope::Pull), push: publish, delete: publish, buyer: false }
+        }
+        _ => Rights::ALL,
+    }
+}
+
+/// All that an actor may do with a repository, whether it exists or not: what the token endpoint grants.
+pub(super) fn rights(conn: &mut Conn, actor: &Actor, name: &RepositoryName, now: Timestamp) -> Result<Rights> {
+    Ok(held(conn, actor, name, now)?.and(scoped(actor)))
+}
+
+/// Checks that a caller may act on a name; gives the repository if it exists, and the caller's rights.
+///
+/// # Errors
+/// `sign-in-required` (anonymous), `name-unknown` (no right at all), `not-permitted` (may read only), `token-scope` (the token is
+/// narrower than its owner: 403 for an API token, 401 for a registry token, since a wider one can be had).
+pub(super) async fn permit(app: &App, caller: &Caller, name: &RepositoryName, action: Action) -> Result<(Option<Repository>, Rights)> {
+    let (asking, wanted, now) = (caller.actor.clone(), name.clone(), app.clock.now());
+    let (found, held) = app
+        .db
+        .read(move |conn| {
+            let held = held(conn, &asking, &wanted, now)?;
+            Ok((store::repository(conn, wanted.as_str())?, held))
+        })
+        .await?;
+    let scoped = held.and(scoped(&caller.actor));
+    let effective = scoped.and(caller.narrowed(name));
+    if effective.permit(action) {
+        Ok((found, effective))
+    } else if matches!(caller.actor, Actor::Anonymous) {
+        Err(Error::unauthenticated("sign-in-required"))
+    } else if scoped.permit(action) {
+        Err(Error::unauthenticated("token-scope").arg("scope", action.as_str()))
+    } else if held.permit(action) {
+        Err(Error::forbidden("token-scope").arg("scope", action.as_str()))
+    } else if held.pull {
+        Err(Error::forbidden("not-permitted"))
+    } else {
+        Err(Error::not_found("name-unknown"))
+    }
+}
+
+/// Checks that a caller may act on a repository and gives it; a push to a new name of one's own makes it.
+///
+/// # Errors
+/// As [`permit`]; `name-unknown` where there is no such repository.
+pub async fn authorize(app: &App, caller: &Caller, name: &RepositoryName, action: Action) -> Result<Repository> {
+    let (found, _) = permit(app, caller, name, action).await?;
+    match (found, action) {
+        (Some(repository), _) => Ok(repository),
+        (None, Action::Push) => create(app, &caller.actor, name).await,
+        (None, _) => Err(Error::not_found("name-unknown")),
+    }
+}
+
+/// The repository for reading, and whether the caller reads as a buyer.
+pub(super) async fn open(app: &App, caller: &Caller, name: &RepositoryName) -> Result<(Repository, bool)> {
+    let (found, rights) = permit(app, caller, name, Action::Pull).await?;
+    Ok((found.ok_or_else(|| Error::not_found("name-unknown"))?, rights.buyer))
+}
+
+async fn create(app: &App, actor: &Actor, name: &RepositoryName) -> Result<Repository> {
+    let organization_id = actor.person()?.organization_id.clone();
+    let (actor, name, now) = (actor.clone(), name.clone(), app.clock.now());
+    app.db
+        .write(move |conn| {
+            let id = ensure_repository(conn, &organization_id, name.as_str(), now)?;
+            audit::record(conn, now, &actor, "repository.created", &id, &json!({"name": name.as_str()}))?;
+            store::repository(conn, name.as_str())?.ok_or_else(|| Error::not_found("name-unknown"))
+        })
+        .await
+}

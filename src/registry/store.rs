@@ -1,0 +1,207 @@
+//! Queries of the registry.
+
+use std::collections::HashMap;
+
+use diesel::prelude::*;
+
+use super::model::{Repository, StoredManifest, Upload};
+use crate::db::schema::{apps, blobs, licenses, manifests, organizations, releases, repositories, repository_blobs, tags, uploads};
+use crate::db::{Conn, Timestamp, dialect};
+
+/// Values of one `IN (…)`.
+const BATCH: usize = 500;
+/// Release states that buyers may pull.
+const PUBLIC: [&str; 2] = ["published", "deprecated"];
+/// Release states whose content must stay as it is.
+const KEPT: [&str; 5] = ["in_review", "approved", "published", "deprecated", "recalled"];
+
+pub fn repository(conn: &mut Conn, name: &str) -> QueryResult<Option<Repository>> {
+    repositories::table.filter(repositories::name.eq(name)).select(Repository::as_select()).first(conn).optional()
+}
+
+pub fn count_repositories(conn: &mut Conn, organization_id: &str) -> QueryResult<i64> {
+    repositories::table.filter(repositories::organization_id.eq(organization_id)).count().get_result(conn)
+}
+
+/// Licences of an organisation for the app that a repository holds: state, start, end, days of grace.
+pub fn licenses_for(conn: &mut Conn, organization_id: &str, vendor: &str, app: &str) -> QueryResult<Vec<(Timestamp, Option<Timestamp>, i64)>> {
+    licenses::table
+        .inner_join(apps::table.on(apps::id.eq(licenses::app_id)))
+        .inner_join(organizations::table.on(organizations::id.eq(apps::organization_id)))
+        .filter(licenses::organization_id.eq(organization_id).and(licenses::state.eq("active")))
+        .filter(organizations::slug.eq(vendor).and(apps::slug.eq(app)))
+        .select((licenses::starts_at, licenses::ends_at, licenses::grace_days))
+        .load(conn)
+}
+
+/// Size and last touch of a blob that a repository links.
+pub fn linked(conn: &mut Conn, repository_id: &str, digest: &str) -> QueryResult<Option<(i64, Timestamp)>> {
+    repository_blobs::table
+        .inner_join(blobs::table.on(blobs::digest.eq(repository_blobs::digest)))
+        .filter(repository_blobs::repository_id.eq(repository_id).and(repository_blobs::digest.eq(digest)))
+        .select((blobs::size_bytes, blobs::touched_at))
+        .first(conn)
+        .optional()
+}
+
+/// Size of a blob that any repository of an organisation links.
+pub fn linked_in_organization(conn: &mut Conn, organization_id: &str, digest: &str) -> QueryResult<Option<i64>> {
+    repository_blobs::table
+        .inner_join(blobs::table.on(blobs::digest.eq(repository_blobs::digest)))
+        .inner_join(repositories::table.on(repositories::id.eq(repository_blobs::repository_id)))
+        .filter(repositories::organization_id.eq(organization_id).and(repository_blobs::digest.eq(digest)))
+        .select(blobs::size_bytes)
+        .first(conn)
+        .optional()
+}
+
+/// Sizes of those digests that a repository links, and marks them as just touched.
+pub fn linked_sizes(conn: &mut Conn, repository_id: &str, digests: &[&str], now: Timestamp) -> QueryResult<HashMap<String, i64>> {
+    let mut sizes = HashMap::new();
+    for batch in digests.chunks(BATCH) {
+        let rows: Vec<(String, i64)> = repository_blobs::table
+            .inner_join(blobs::table.on(blobs::digest.eq(repository_blobs::digest)))
+            .filter(repository_blobs::repository_id.eq(repository_id).and(repository_blobs::digest.eq_any(batch)))
+            .select((blobs::digest, blobs::size_bytes))
+            .load(conn)?;
+        let known: Vec<&str> = rows.iter().map(|(digest, _)| digest.as_str()).collect();
+        diesel::update(blobs::table.filter(blobs::digest.eq_any(known))).set(blobs::touched_at.eq(now)).execute(conn)?;
+        sizes.extend(rows);
+    }
+    Ok(sizes)
+}
+
+pub fn unlink(conn: &mut Conn, repository_id: &str, digest: &str) -> QueryResult<usize> {
+    diesel::delete(repository_blobs::table.find((repository_id, digest))).execute(conn)
+}
+
+pub fn manifest(conn: &mut Conn, repository_id: &str, digest: &str) -> QueryResult<Option<StoredManifest>> {
+    manifests::table.find((repository_id, digest)).select(StoredManifest::as_select()).first(conn).optional()
+}
+
+/// Those of the digests that are manifests of a repository.
+pub fn known_manifests(conn: &mut Conn, repository_id: &str, digests: &[&str]) -> QueryResult<Vec<String>> {
+    let mut known = Vec::new();
+    for batch in digests.chunks(BATCH) {
+        let rows: Vec<String> = manifests::table
+            .filter(manifests::repository_id.eq(repository_id).and(manifests::digest.eq_any(batch)))
+            .select(manifests::digest)
+            .load(conn)?;
+        known.extend(rows);
+    }
+    Ok(known)
+}
+
+pub fn insert_manifest(conn: &mut Conn, repository_id: &str, manifest: &StoredManifest, now: Timestamp) -> QueryResult<usize> {
+    diesel::insert_into(manifests::table)
+        .values((
+            manifests::repository_id.eq(repository_id),
+            manifests::digest.eq(&manifest.digest),
+            manifests::media_type.eq(&manifest.media_type),
+            manifests::artifact_type.eq(manifest.artifact_type.as_deref()),
+            manifests::subject.eq(manifest.subject.as_deref()),
+            manifests::annotations.eq(manifest.annotations.as_deref()),
+            manifests::content.eq(&manifest.content),
+            manifests::created_at.eq(now),
+        ))
+        .execute(conn)
+}
+
+/// Removes a manifest and the tags that point at it.
+pub fn delete_manifest(conn: &mut Conn, repository_id: &str, digest: &str) -> QueryResult<usize> {
+    diesel::delete(tags::table.filter(tags::repository_id.eq(repository_id).and(tags::digest.eq(digest)))).execute(conn)?;
+    diesel::delete(manifests::table.find((repository_id, digest))).execute(conn)
+}
+
+pub fn tag(conn: &mut Conn, repository_id: &str, name: &str) -> QueryResult<Option<String>> {
+    tags::table.find((repository_id, name)).select(tags::digest).first(conn).optional()
+}
+
+/// Inserts a tag that must not exist.
+pub fn insert_tag(conn: &mut Conn, repository_id: &str, name: &str, digest: &str, now: Timestamp) -> QueryResult<usize> {
+    diesel::insert_into(tags::table)
+        .values((tags::repository_id.eq(repository_id), tags::name.eq(name), tags::digest.eq(digest), tags::updated_at.eq(now)))
+        .execute(conn)
+}
+
+pub fn delete_tag(conn: &mut Conn, repository_id: &str, name: &str, digest: &str) -> QueryResult<usize> {
+    diesel::delete(tags::table.find((repository_id, name)).filter(tags::digest.eq(digest))).execute(conn)
+}
+
+/// Whether buyers may see a manifest: a published release, or what refers to one.
+pub fn is_public(conn: &mut Conn, digest: &str, subject: Option<&str>) -> QueryResult<bool> {
+    let digests: Vec<&str> = subject.into_iter().chain([digest]).collect();
+    let released = releases::table.filter(releases::digest.eq_any(digests).and(releases::state.eq_any(PUBLIC)));
+    diesel::select(diesel::dsl::exists(released)).get_result(conn)
+}
+
+/// Whether a manifest must stay: a release that is or was public or is being decided.
+pub fn is_kept(conn: &mut Conn, digest: &str) -> QueryResult<bool> {
+    let kept = releases::table.filter(releases::digest.eq(digest).and(releases::state.eq_any(KEPT)));
+    diesel::select(diesel::dsl::exists(kept)).get_result(conn)
+}
+
+/// Contents of a repository's manifests that must stay, with what refers to them.
+pub fn kept_contents(conn: &mut Conn, repository_id: &str) -> QueryResult<Vec<Vec<u8>>> {
+    let kept = || releases::table.filter(releases::state.eq_any(KEPT)).select(releases::digest);
+    manifests::table
+        .filter(manifests::repository_id.eq(repository_id))
+        .filter(manifests::digest.eq_any(kept()).or(manifests::subject.assume_not_null().eq_any(kept())))
+        .select(manifests::content)
+        .load(conn)
+}
+
+/// What a list of referrers needs of a manifest: digest, media type, artifact type, annotations, size.
+pub type ReferrerRow = (String, String, Option<String>, Option<String>, i64);
+
+/// Manifests that refer to a subject, after a digest, in order of digests.
+pub fn referrers(conn: &mut Conn, repository_id: &str, subject: &str, artifact_type: Option<&str>, after: &str, limit: i64) -> QueryResult<Vec<ReferrerRow>> {
+    let mut query = manifests::table
+        .filter(manifests::repository_id.eq(repository_id).and(manifests::subject.eq(subject)).and(manifests::digest.gt(after)))
+        .order(manifests::digest)
+        .limit(limit)
+        .select((manifests::digest, manifests::media_type, manifests::artifact_type, manifests::annotations, dialect::content_length()))
+        .into_boxed();
+    if let Some(artifact_type) = artifact_type {
+        query = query.filter(manifests::artifact_type.eq(artifact_type));
+    }
+    query.load(conn)
+}
+
+pub fn insert_upload(conn: &mut Conn, upload: &Upload) -> QueryResult<usize> {
+    diesel::insert_into(uploads::table).values(upload).execute(conn)
+}
+
+pub fn upload(conn: &mut Conn, id: &str) -> QueryResult<Option<Upload>> {
+    uploads::table.find(id).select(Upload::as_select()).first(conn).optional()
+}
+
+pub fn count_uploads(conn: &mut Conn, user_id: &str) -> QueryResult<i64> {
+    uploads::table.filter(uploads::user_id.eq(user_id)).count().get_result(conn)
+}
+
+/// Moves the durable offset, if it is still where the caller believes.
+pub fn advance(conn: &mut Conn, id: &str, from: i64, to: i64, expires_at: Timestamp) -> QueryResult<usize> {
+    diesel::update(uploads::table.find(id).filter(uploads::offset_bytes.eq(from)))
+        .set((uploads::offset_bytes.eq(to), uploads::expires_at.eq(expires_at)))
+        .execute(conn)
+}
+
+pub fn delete_upload(conn: &mut Conn, id: &str) -> QueryResult<usize> {
+    diesel::delete(uploads::table.find(id)).execute(conn)
+}
+
+/// Some uploads that are over.
+pub fn expired_uploads(conn: &mut Conn, now: Timestamp, limit: i64) -> QueryResult<Vec<String>> {
+    uploads::table.filter(uploads::expires_at.le(now)).order(uploads::expires_at).limit(limit).select(uploads::id).load(conn)
+}
+
+/// When the next upload will be over.
+pub fn next_expiry(conn: &mut Conn) -> QueryResult<Option<Timestamp>> {
+    uploads::table.order(uploads::expires_at).select(uploads::expires_at).first(conn).optional()
+}
+
+/// Names of tags after a name, in ASCII order; for buyers only those of published releases.
+pub fn tags_after(conn: &mut Conn, repository_id: &str, after: &str, limit: i64, buyer: bool) -> QueryResult<Vec<String>> {
+    dialect::tags_after(conn, repository_id, after, limit, if buyer { Some(PUBLIC) } else { None })
+}

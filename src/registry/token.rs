@@ -1,0 +1,199 @@
+//! Registry tokens: `GET /token` gives a JWT that says what its holder may do with which repositories (distribution token spec).
+//!
+//! The token grants all that the actor holds on the named repositories, not only what was asked: some clients (oras-py) keep their
+//! first token for every later step. Signed with the platform key (EdDSA, `kid`), so that mirrors can verify it too.
+
+use chrono::TimeDelta;
+use ed25519_dalek::SigningKey;
+use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
+use serde::{Deserialize, Serialize};
+
+use super::model::RepositoryName;
+use super::service::{self, Caller};
+use crate::account;
+use crate::app::App;
+use crate::auth::policy::Scope;
+use crate::auth::{Actor, Via};
+use crate::db::Timestamp;
+use crate::error::{Error, Result};
+use crate::ids;
+
+/// Audience of our tokens and name of the service in challenges.
+pub const SERVICE: &str = "pithead";
+/// How long a token is good.
+const LIFE: TimeDelta = TimeDelta::minutes(15);
+/// Repositories in one token.
+const MAX_SCOPES: usize = 20;
+/// Longest token that is looked at, in bytes.
+const MAX_TOKEN: usize = 16 * 1024;
+/// DER of a PKCS#8 v1 Ed25519 private key up to the 32 seed bytes (RFC 8410 §7).
+const PKCS8_PREFIX: [u8; 16] = [0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20];
+
+/// One entry of the access claim.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Access {
+    /// Always `repository`.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// Repository name.
+    pub name: String,
+    /// `pull`, `push`, `delete`.
+    pub actions: Vec<String>,
+}
+
+/// Claims of a registry token.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Claims {
+    /// The platform's public address.
+    pub iss: String,
+    /// `user:<id>`, `node:<id>`, or empty for nobody.
+    pub sub: String,
+    /// [`SERVICE`].
+    pub aud: String,
+    /// End, seconds since 1970.
+    pub exp: i64,
+    /// Begin.
+    pub nbf: i64,
+    /// Issued.
+    pub iat: i64,
+    /// Unique.
+    pub jti: String,
+    /// What is granted.
+    pub access: Vec<Access>,
+    /// Organisation that the subject acts for (ours, not of the spec).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub org: Option<String>,
+}
+
+/// Answer of the token endpoint.
+#[derive(Debug, Serialize)]
+pub struct Issued {
+    /// The token.
+    pub token: String,
+    /// The same, by its OAuth 2 name.
+    pub access_token: String,
+    /// Seconds.
+    pub expires_in: i64,
+    /// RFC 3339.
+    pub issued_at: Timestamp,
+}
+
+/// Repositories named in `scope` values: each has any number of `repository:<name>:<actions>`, separated by spaces. Others are
+/// passed over: the endpoint grants what it can and does not complain.
+fn named(scopes: &[String]) -> Vec<RepositoryName> {
+    let mut names: Vec<RepositoryName> = Vec::new();
+    for scope in scopes.iter().flat_map(|s| s.split_ascii_whitespace()) {
+        let name = scope.strip_prefix("repository:").and_then(|rest| rest.rsplit_once(':')).and_then(|(name, _)| RepositoryName::parse(name).ok());
+        if let Some(name) = name
+            && !names.contains(&name)
+            && names.len() < MAX_SCOPES
+        {
+            names.push(name);
+        }
+    }
+    names
+}
+
+/// Makes a token for an actor with all that they hold on the named repositories.
+pub async fn issue(app: &App, actor: &Actor, scopes: &[String]) -> Result<Issued> {
+    let (asking, names, now) = (actor.clone(), named(scopes), app.clock.now());
+    let access = app
+        .db
+        .read(move |conn| {
+            let mut access = Vec::new();
+            // At most MAX_SCOPES, in practice one or two.
+            for name in names {
+                let actions = service::rights(conn, &asking, &name, now)?.words();
+                if !actions.is_empty() {
+                    access.push(Access { kind: "repository".to_owned(), name: name.as_str().to_owned(), actions });
+                }
+            }
+            Ok(access)
+        })
+        .await?;
+    let claims = Claims {
+        iss: app.settings.server.public_url.clone(),
+        sub: if matches!(actor, Actor::Anonymous) { String::new() } else { actor.label() },
+        aud: SERVICE.to_owned(),
+        exp: now.plus(LIFE).unix(),
+        nbf: now.unix(),
+        iat: now.unix(),
+        jti: ids::new("rtk"),
+        access,
+        org: actor.organization_id().map(ToOwned::to_owned),
+    };
+    let token = sign(&claims, &app.keys.signing, &app.keys.kid)?;
+    Ok(Issued { access_token: token.clone(), token, expires_in: LIFE.num_seconds(), issued_at: now })
+}
+
+fn sign(claims: &Claims, key: &SigningKey, kid: &str) -> Result<String> {
+    let mut header = Header::new(Algorithm::EdDSA);
+    header.kid = Some(kid.to_owned());
+    let der: Vec<u8> = PKCS8_PREFIX.iter().chain(key.as_bytes()).copied().collect();
+    jsonwebtoken::encode(&header, claims, &EncodingKey::from_ed_der(&der)).map_err(Error::internal)
+}
+
+/// Checks signature, algorithm, audience, issuer and time.
+///
+/// # Errors
+/// `token-invalid`, without saying why.
+pub fn verify(app: &App, token: &str) -> Result<Claims> {
+    let invalid = || Error::unauthenticated("token-invalid");
+    if token.len() > MAX_TOKEN {
+        return Err(invalid());
+    }
+    let header = jsonwebtoken::decode_header(token).map_err(|e| invalid().source(e))?;
+    let key = header.kid.as_deref().and_then(|kid| app.keys.set.get(kid)).ok_or_else(invalid)?;
+    // The time is our clock's, so that tests can move it; all else is checked here or below.
+    let mut validation = Validation::new(Algorithm::EdDSA);
+    validation.required_spec_claims.clear();
+    validation.validate_exp = false;
+    validation.validate_nbf = false;
+    validation.set_audience(&[SERVICE]);
+    validation.set_issuer(&[&app.settings.server.public_url]);
+    let data = jsonwebtoken::decode::<Claims>(token, &DecodingKey::from_ed_der(key.as_bytes()), &validation).map_err(|e| invalid().source(e))?;
+    let now = app.clock.now().unix();
+    let claims = data.claims;
+    let fits = claims.aud == SERVICE && claims.iss == app.settings.server.public_url && claims.nbf <= now && now < claims.exp;
+    if fits { Ok(claims) } else { Err(invalid()) }
+}
+
+/// Who asks, out of what the authentication middleware found and a registry token (`Authorization: Bearer`), if one was sent.
+///
+/// A person of a token must still be a member; a node that shows a certificate must be the token's own.
+///
+/// # Errors
+/// `token-invalid`.
+pub async fn caller(app: &App, actor: Actor, bearer: Option<&str>) -> Result<Caller> {
+    let Some(bearer) = bearer else { return Ok(actor.into()) };
+    let invalid = || Error::unauthenticated("token-invalid");
+    let claims = verify(app, bearer)?;
+    if matches!(actor, Actor::Node { .. }) && claims.sub != actor.label() {
+        return Err(invalid());
+    }
+    let holder = match (claims.sub.split_once(':'), claims.org) {
+        (None, _) => Actor::Anonymous,
+        (Some(("node", node)), Some(organization_id)) => Actor::Node { node_id: node.to_owned(), organization_id },
+        (Some(("user", user)), Some(organization_id)) => match account::service::actor_for(app, user, &organization_id).await {
+            // The access claim narrows this; it holds what the session or API token behind it held.
+            Ok(Actor::Person(person, _)) => Actor::Person(person, Via::Token(vec![Scope::Publish, Scope::Pull])),
+            _ => return Err(invalid()),
+        },
+        _ => return Err(invalid()),
+    };
+    Ok(Caller { actor: holder, access: Some(claims.access) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn scopes_repeat_and_share_a_value_and_others_are_passed_over() {
+        let scopes = ["repository:a/b:pull,push repository:a/c:*".to_owned(), "repository:a/b:delete".into(), "registry:catalog:*".into(), "repository:A:pull".into()];
+        let names: Vec<_> = named(&scopes).into_iter().map(|n| n.as_str().to_owned()).collect();
+        assert_eq!(names, ["a/b", "a/c"]);
+        let many: Vec<String> = (0..100).map(|n| format!("repository:a/r{n}:pull")).collect();
+        assert_eq!(named(&many).len(), MAX_SCOPES);
+    }
+}

@@ -1,0 +1,391 @@
+//! Uploads in chunks, resumable.
+//!
+//! The durable offset of an upload is the row's, committed after the bytes were made durable; what lies beyond it in the staged file is
+//! cut off before the next append. One writer at a time: a per-upload lock in this process, and the conditional update of the offset
+//! against others. The writer runs as a task of its own and owns the lock, so a request that is dropped when its client goes away
+//! neither tears a write nor loses what had arrived. The running hash of the committed bytes lives in memory beside the lock; after
+//! a restart the staged file is hashed once, at the end.
+
+use std::collections::HashMap;
+use std::io::Write as _;
+use std::sync::{Arc, LazyLock, Mutex};
+use std::time::Duration;
+
+use actix_web::web::Payload;
+use app_package::digest::Digest;
+use bytes::{Bytes, BytesMut};
+use chrono::TimeDelta;
+use futures_util::StreamExt as _;
+use sha2::{Digest as _, Sha256, Sha512};
+use tokio::sync::{OwnedMutexGuard, mpsc};
+use tracing::Instrument as _;
+
+use super::blobs::link_blob_in;
+use super::model::{Action, MAX_BLOB, Repository, RepositoryName, Upload};
+use super::service::{self, Caller};
+use super::store;
+use crate::app::App;
+use crate::error::{Error, Result};
+use crate::ids;
+use crate::jobs::Job;
+
+/// An upload ends when nothing has come for so long.
+const LIFE: TimeDelta = TimeDelta::hours(24);
+/// Open uploads of one person.
+const MAX_OPEN: i64 = 256;
+/// Bytes given to the disk at once.
+const PIECE: usize = 256 * 1024;
+/// Bytes after which a long request's progress is made durable.
+const CHECKPOINT: u64 = 16 * 1024 * 1024;
+/// A client that sends nothing for so long is gone.
+const STALL: Duration = Duration::from_secs(60);
+/// How long a request waits for another one on the same upload.
+const LOCK_WAIT: Duration = Duration::from_secs(30);
+
+/// What this process knows of an upload: the hash of its committed bytes and how many they are.
+#[derive(Debug, Default)]
+struct Live {
+    running: Option<(u64, Sha256)>,
+}
+
+type Guard = OwnedMutexGuard<Live>;
+
+static LIVE: LazyLock<Mutex<HashMap<String, Arc<tokio::sync::Mutex<Live>>>>> = LazyLock::new(Mutex::default);
+
+fn live() -> std::sync::MutexGuard<'static, HashMap<String, Arc<tokio::sync::Mutex<Live>>>> {
+    // The map is whole after each single operation, also after a panic elsewhere.
+    LIVE.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+/// Forgets what is in memory of an upload, as a restart does.
+pub(super) fn forget(id: &str) {
+    live().remove(id);
+}
+
+/// What a start has become.
+#[derive(Debug)]
+pub enum Started {
+    /// The blob was there already and is linked now.
+    Mounted,
+    /// An upload has begun.
+    Upload(Upload),
+}
+
+/// A chunk's place as its `Content-Range` says (first and last byte), and its `Content-Length`.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Chunk {
+    /// Inclusive range; none for a streamed body, which goes on where the upload is.
+    pub range: Option<(u64, u64)>,
+    /// Bytes announced.
+    pub length: Option<u64>,
+}
+
+/// Starts an upload; with `mount`, links a blob of another repository instead where the caller may read it there.
+///
+/// # Errors
+/// Those of [`service::authorize`]; `too-many-uploads`.
+pub async fn start(app: &App, caller: &Caller, name: &RepositoryName, mount: Option<(Digest, Option<RepositoryName>)>) -> Result<Started> {
+    let repository = service::authorize(app, caller, name, Action::Push).await?;
+    let person = caller.actor.person()?;
+    if let Some((digest, from)) = mount
+        && try_mount(app, caller, &repository, digest, from).await?
+    {
+        return Ok(Started::Mounted);
+    }
+    let now = app.clock.now();
+    let upload = Upload {
+        id: ids::new("upl"),
+        repository_id: repository.id,
+        user_id: person.user_id.clone(),
+        offset_bytes: 0,
+        created_at: now,
+        expires_at: now.plus(LIFE),
+    };
+    let row = upload.clone();
+    app.db
+        .write(move |conn| {
+            if store::count_uploads(conn, &row.user_id)? >= MAX_OPEN {
+                return Err(Error::rate_limited("too-many-uploads").arg("max", MAX_OPEN));
+            }
+            store::insert_upload(conn, &row)?;
+            Job::ExpireUploads.enqueue_once(conn, row.expires_at.plus(TimeDelta::minutes(1)))
+        })
+        .await?;
+    Ok(Started::Upload(upload))
+}
+
+/// Links a blob from `from`, or without it from any repository of the caller's own organisation.
+async fn try_mount(app: &App, caller: &Caller, into: &Repository, digest: Digest, from: Option<RepositoryName>) -> Result<bool> {
+    let source = match &from {
+        // No right and no such repository are the same: the client uploads instead.
+        Some(from) => match service::open(app, caller, from).await {
+            Ok((repository, _)) => Some(repository.id),
+            Err(_) => return Ok(false),
+        },
+        None => None,
+    };
+    let (into, now) = (into.clone(), app.clock.now());
+    app.db
+        .write(move |conn| {
+            let size = match source {
+                Some(id) => store::linked(conn, &id, digest.as_str())?.map(|(size, _)| size),
+                None => store::linked_in_organization(conn, &into.organization_id, digest.as_str())?,
+            };
+            let Some(size) = size else { return Ok(false) };
+            link_blob_in(conn, &into.id, &digest, u64::try_from(size).map_err(Error::internal)?, now)?;
+            Ok(true)
+        })
+        .await
+}
+
+/// An upload that the caller may go on with.
+///
+/// # Errors
+/// `upload-unknown`: no such upload here, over, or somebody else's.
+pub async fn find(app: &App, caller: &Caller, name: &RepositoryName, id: &str) -> Result<Upload> {
+    let repository = service::authorize(app, caller, name, Action::Push).await?;
+    let user_id = caller.actor.person()?.user_id.clone();
+    load(app, id, &repository.id, &user_id).await
+}
+
+async fn load(app: &App, id: &str, repository_id: &str, user_id: &str) -> Result<Upload> {
+    let (wanted, now) = (id.to_owned(), app.clock.now());
+    let upload = app.db.read(move |conn| Ok(store::upload(conn, &wanted)?)).await?;
+    upload
+        .filter(|u| u.repository_id == repository_id && u.user_id == user_id && u.expires_at > now)
+        .ok_or_else(|| Error::not_found("upload-unknown"))
+}
+
+/// The upload under its lock, its offset as durable as the staged file.
+async fn locked(app: &App, caller: &Caller, name: &RepositoryName, id: &str) -> Result<(Upload, Guard)> {
+    // Known before locked, so that ids of nobody leave nothing in the map.
+    let known = find(app, caller, name, id).await?;
+    let entry = live().entry(known.id.clone()).or_default().clone();
+    let guard = tokio::time::timeout(LOCK_WAIT, entry.lock_owned()).await.map_err(|_| Error::conflict("upload-busy"))?;
+    let mut upload = match load(app, &known.id, &known.repository_id, &known.user_id).await {
+        Ok(upload) => upload,
+        Err(e) => {
+            forget(id);
+            return Err(e);
+        }
+    };
+    let on_disk = tokio::fs::metadata(app.blobs.staged(id)).await.map_or(0, |meta| meta.len());
+    if on_disk < upload.offset() {
+        // The file has lost bytes that the row knows (a disk that lied, a restored folder): the file is right.
+        tracing::error!(upload = id, on_disk, offset = upload.offset(), "staged file is shorter than its offset");
+        advance(app, &upload, upload.offset(), on_disk).await?;
+        upload.offset_bytes = i64::try_from(on_disk).map_err(Error::internal)?;
+    }
+    Ok((upload, guard))
+}
+
+async fn advance(app: &App, upload: &Upload, from: u64, to: u64) -> Result<()> {
+    let expires_at = app.clock.now().plus(LIFE);
+    let (from, to) = (i64::try_from(from).map_err(Error::internal)?, i64::try_from(to).map_err(Error::internal)?);
+    let id = upload.id.clone();
+    let rows = app.db.write(move |conn| Ok(store::advance(conn, &id, from, to, expires_at)?)).await?;
+    if rows == 1 { Ok(()) } else { Err(Error::not_found("upload-unknown")) }
+}
+
+/// Appends a chunk; gives the upload with its new offset.
+///
+/// # Errors
+/// `range-invalid` where the chunk does not begin at the offset (the upload stays usable), `size-invalid` where the body is not as
+/// long as announced, `blob-too-large`, `body-broken` where the client went away (what had come is kept), `upload-busy`.
+pub async fn append(app: &App, caller: &Caller, name: &RepositoryName, id: &str, chunk: Chunk, payload: Payload) -> Result<Upload> {
+    let (upload, guard) = locked(app, caller, name, id).await?;
+    let (_, upload) = append_locked(app, guard, upload, chunk, payload).await?;
+    Ok(upload)
+}
+
+async fn append_locked(app: &App, guard: Guard, upload: Upload, chunk: Chunk, mut payload: Payload) -> Result<(Guard, Upload)> {
+    let announced = match chunk.range {
+        Some((first, _)) if first != upload.offset() => return Err(Error::invalid("range-invalid").arg("offset", upload.offset())),
+        Some((first, last)) => {
+            let length = (last - first).saturating_add(1);
+            if chunk.length.is_some_and(|l| l != length) {
+                return Err(Error::invalid("size-invalid"));
+            }
+            Some(length)
+        }
+        None => chunk.length,
+    };
+    if upload.offset().saturating_add(announced.unwrap_or(0)) > MAX_BLOB {
+        return Err(Error::too_large("blob-too-large").arg("max", MAX_BLOB));
+    }
+    let (sender, receiver) = mpsc::channel(8);
+    let writer = Writer { app: app.clone(), upload, announced };
+    let task = tokio::spawn(writer.run(guard, receiver).instrument(tracing::Span::current()));
+    loop {
+        let piece = match tokio::time::timeout(STALL, payload.next()).await {
+            Ok(Some(Ok(bytes))) => Piece::Data(bytes),
+            Ok(None) => Piece::End,
+            // Broken or silent: the writer sees the channel close without an end.
+            Ok(Some(Err(_))) | Err(_) => break,
+        };
+        let end = matches!(piece, Piece::End);
+        // A writer that has refused tells why below.
+        if sender.send(piece).await.is_err() || end {
+            break;
+        }
+    }
+    drop(sender);
+    task.await.map_err(Error::internal)?
+}
+
+enum Piece {
+    Data(Bytes),
+    End,
+}
+
+struct Writer {
+    app: App,
+    upload: Upload,
+    announced: Option<u64>,
+}
+
+impl Writer {
+    async fn run(mut self, mut guard: Guard, mut pieces: mpsc::Receiver<Piece>) -> Result<(Guard, Upload)> {
+        let start = self.upload.offset();
+        let mut hash = match guard.running.take() {
+            Some((at, hash)) if at == start => Some(hash),
+            _ if start == 0 => Some(Sha256::new()),
+            _ => None,
+        };
+        guard.running = hash.clone().map(|h| (start, h));
+        let mut file = self.app.blobs.append_at(&self.upload.id, start).await?.into_std().await;
+        let (mut received, mut written, mut ended) = (0u64, start, false);
+        let mut buffer = BytesMut::with_capacity(PIECE);
+        while let Some(piece) = pieces.recv().await {
+            let Piece::Data(bytes) = piece else {
+                ended = true;
+                break;
+            };
+            received += bytes.len() as u64;
+            if self.announced.is_some_and(|n| received > n) {
+                return Err(Error::invalid("size-invalid"));
+            }
+            if start + received > MAX_BLOB {
+                return Err(Error::too_large("blob-too-large").arg("max", MAX_BLOB));
+            }
+            buffer.extend_from_slice(&bytes);
+            if buffer.len() >= PIECE {
+                written += buffer.len() as u64;
+                (file, hash) = write(file, hash, std::mem::take(&mut buffer).freeze(), false).await?;
+            }
+            if written - self.upload.offset() >= CHECKPOINT {
+                (file, hash) = write(file, hash, Bytes::new(), true).await?;
+                self.commit(&mut guard, written, hash.as_ref()).await?;
+            }
+        }
+        if ended && self.announced.is_some_and(|n| received != n) {
+            return Err(Error::invalid("size-invalid"));
+        }
+        written += buffer.len() as u64;
+        if written > self.upload.offset() {
+            let (_, hash) = write(file, hash, buffer.freeze(), true).await?;
+            self.commit(&mut guard, written, hash.as_ref()).await?;
+        }
+        if ended { Ok((guard, self.upload)) } else { Err(Error::invalid("body-broken")) }
+    }
+
+    async fn commit(&mut self, guard: &mut Guard, to: u64, hash: Option<&Sha256>) -> Result<()> {
+        advance(&self.app, &self.upload, self.upload.offset(), to).await?;
+        self.upload.offset_bytes = i64::try_from(to).map_err(Error::internal)?;
+        guard.running = hash.cloned().map(|h| (to, h));
+        Ok(())
+    }
+}
+
+/// Writes and hashes on the blocking pool; with `sync`, makes all so far durable.
+async fn write(mut file: std::fs::File, mut hash: Option<Sha256>, bytes: Bytes, sync: bool) -> Result<(std::fs::File, Option<Sha256>)> {
+    tokio::task::spawn_blocking(move || {
+        file.write_all(&bytes)?;
+        if let Some(hash) = &mut hash {
+            hash.update(&bytes);
+        }
+        if sync {
+            file.sync_data()?;
+        }
+        Ok((file, hash))
+    })
+    .await
+    .map_err(Error::internal)?
+}
+
+/// Ends an upload: appends the last chunk, if there is one, checks the digest, publishes the blob and links it.
+///
+/// # Errors
+/// As [`append`]; `digest-invalid` where the bytes are not those of the digest: the upload is gone then, nothing is stored.
+pub async fn finish(app: &App, caller: &Caller, name: &RepositoryName, id: &str, digest: &Digest, chunk: Chunk, payload: Payload) -> Result<()> {
+    let (upload, guard) = locked(app, caller, name, id).await?;
+    let (guard, upload) = append_locked(app, guard, upload, chunk, payload).await?;
+    let actual = match (&guard.running, digest.algorithm()) {
+        (Some((at, hash)), "sha256") if *at == upload.offset() => hex::encode(hash.clone().finalize()),
+        _ => rehash(app, &upload.id, digest.algorithm()).await?,
+    };
+    if actual != digest.hex() {
+        drop_upload(app, &upload.id).await?;
+        return Err(Error::invalid("digest-invalid").arg("digest", digest));
+    }
+    app.blobs.publish(&upload.id, digest).await?;
+    let (row, digest, now) = (upload.clone(), digest.clone(), app.clock.now());
+    app.db
+        .write(move |conn| {
+            link_blob_in(conn, &row.repository_id, &digest, row.offset(), now)?;
+            store::delete_upload(conn, &row.id)?;
+            Ok(())
+        })
+        .await?;
+    forget(&upload.id);
+    drop(guard);
+    Ok(())
+}
+
+async fn rehash(app: &App, id: &str, algorithm: &str) -> Result<String> {
+    let (path, long) = (app.blobs.staged(id), algorithm == "sha512");
+    tokio::task::spawn_blocking(move || {
+        let mut file = std::fs::File::open(path)?;
+        if long {
+            let mut hash = Sha512::new();
+            feed(&mut file, |bytes| hash.update(bytes))?;
+            Ok(hex::encode(hash.finalize()))
+        } else {
+            let mut hash = Sha256::new();
+            feed(&mut file, |bytes| hash.update(bytes))?;
+            Ok(hex::encode(hash.finalize()))
+        }
+    })
+    .await
+    .map_err(Error::internal)?
+}
+
+fn feed(file: &mut std::fs::File, mut take: impl FnMut(&[u8])) -> Result<()> {
+    use std::io::BufRead as _;
+    let mut reader = std::io::BufReader::with_capacity(PIECE, file);
+    loop {
+        let bytes = reader.fill_buf()?;
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        take(bytes);
+        let n = bytes.len();
+        reader.consume(n);
+    }
+}
+
+/// Cancels an upload.
+pub async fn cancel(app: &App, caller: &Caller, name: &RepositoryName, id: &str) -> Result<()> {
+    let (upload, guard) = locked(app, caller, name, id).await?;
+    drop_upload(app, &upload.id).await?;
+    drop(guard);
+    Ok(())
+}
+
+async fn drop_upload(app: &App, id: &str) -> Result<()> {
+    let gone = id.to_owned();
+    app.db.write(move |conn| Ok(store::delete_upload(conn, &gone)?)).await?;
+    app.blobs.discard(id).await?;
+    forget(id);
+    Ok(())
+}
