@@ -10,6 +10,7 @@ pub mod model;
 pub mod package;
 pub mod routes;
 pub mod service;
+mod standin;
 mod store;
 pub mod upload;
 pub mod views;

@@ -1,5 +1,7 @@
 //! From the bytes of a pushed manifest to what the release is. Nothing that a client says beside the bytes counts.
 
+use std::collections::HashSet;
+
 use app_package::fault::Fault;
 use app_package::manifest::AppManifest;
 use app_package::oci::{ARTIFACT_TYPE, CONFIG_TYPE, Descriptor, ImageManifest, SOURCE_FILE, config_json};
@@ -35,11 +37,18 @@ pub fn files(content: &[u8]) -> Result<(ImageManifest, Vec<(PackagePath, Descrip
     if image.layers.len() > MAX_FILES {
         return Err(Error::invalid("release-too-many-files").arg("max", MAX_FILES));
     }
-    let files = image
-        .layers
-        .iter()
-        .map(|layer| layer.path().map(|path| (path, layer.clone())).ok_or_else(|| Error::invalid("release-path").arg("digest", &layer.digest)))
-        .collect::<Result<_>>()?;
+    let bad = |layer: &Descriptor| Error::invalid("release-path").arg("digest", &layer.digest);
+    let files: Vec<(PackagePath, Descriptor)> =
+        image.layers.iter().map(|layer| layer.path().map(|path| (path, layer.clone())).ok_or_else(|| bad(layer))).collect::<Result<_>>()?;
+    // A file that is another one's folder cannot be laid out on disk; a path twice would hide one of the two.
+    let paths: HashSet<&str> = files.iter().map(|(path, _)| path.as_str()).collect();
+    let clashes = |path: &str| path.match_indices('/').any(|(at, _)| path.get(..at).is_some_and(|parent| paths.contains(parent)));
+    if let Some((_, layer)) = files.iter().find(|(path, _)| clashes(path.as_str())) {
+        return Err(bad(layer));
+    }
+    if paths.len() < files.len() {
+        return Err(Error::invalid("release-path-twice"));
+    }
     Ok((image, files))
 }
 

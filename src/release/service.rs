@@ -8,6 +8,7 @@ use serde_json::json;
 
 use super::model::{self, Event, Release, ReleaseState};
 use super::package::{self, Incoming};
+use super::standin::{catalog, moderation};
 use super::store;
 use crate::app::App;
 use crate::auth::policy::{self, Action};
@@ -16,7 +17,7 @@ use crate::db::{Conn, Json, Timestamp};
 use crate::error::{Error, QueryResultExt as _, Result, exactly_one};
 use crate::jobs::Job;
 use crate::registry::model::Repository;
-use crate::{audit, catalog, ids, moderation, registry};
+use crate::{audit, ids, registry};
 
 /// Topic of pokes about a release.
 pub fn topic(release_id: &str) -> String {
