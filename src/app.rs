@@ -49,6 +49,10 @@ pub struct Parts {
     pub metrics: Metrics,
     /// Search index.
     pub search: catalog::search::Index,
+    /// Rendered pages for readers who are not signed in.
+    pub pages: catalog::cache::PageCache,
+    /// Wakes the search index's follower at once.
+    pub wake_search: Notify,
     /// Wakes the job runner at once.
     pub wake_jobs: Notify,
     stop: watch::Sender<bool>,
@@ -85,6 +89,8 @@ impl App {
             clock,
             live: Hub::default(),
             metrics: Metrics::default(),
+            pages: catalog::cache::PageCache::default(),
+            wake_search: Notify::new(),
             wake_jobs: Notify::new(),
             stop: watch::channel(false).0,
             settings,

@@ -1,5 +1,12 @@
 """drill-cuttings: level of rock-burst danger from one relief/monitoring hole (gradient-boosted trees through skl2onnx)."""
 
+import os
+import sys
+
+if __name__ == "__main__" and os.environ.get("PYTHONHASHSEED") != "0":
+    # skl2onnx walks sets: without a fixed hash seed the same trees come out as other bytes.
+    os.execve(sys.executable, [sys.executable, *sys.argv], dict(os.environ, PYTHONHASHSEED="0"))
+
 from common import *
 from skl2onnx import convert_sklearn
 from skl2onnx.common.data_types import FloatTensorType

@@ -1,6 +1,320 @@
-//! Routes.
+//! Routes of the catalogue.
 
-use actix_web::web::ServiceConfig;
+use actix_web::http::{StatusCode, header};
+use actix_web::web::{self, Bytes, Data, Path, Query, ServiceConfig};
+use actix_web::{HttpRequest, HttpResponse};
+use app_package::digest::Digest;
+use serde::Deserialize;
+
+use super::model::{ListingState, Plan, PlanKind};
+use super::plans::{self, PlanForm};
+use super::query::CatalogQuery;
+use super::service::{self, Listing};
+use super::views::{
+    AppCard, CataloguePage, Facet, FacetValue, HomePage, ListingPage, MetricRow, PlanCard, PlansPage, RunCardView, SpecialtyCount, VendorPage, VersionRow,
+};
+use crate::app::App;
+use crate::auth::policy::{self, Action};
+use crate::auth::Actor;
+use crate::error::Error;
+use crate::http::cookies;
+use crate::http::extract::Form;
+use crate::http::page::{FormErrors, Page, PageResult, form_result, lang_of, see_other_with};
+
+/// Largest picture that is shown.
+const MAX_PICTURE: u64 = 2 * 1024 * 1024;
 
 /// Routes.
-pub fn configure(_cfg: &mut ServiceConfig) {}
+pub fn configure(cfg: &mut ServiceConfig) {
+    cfg.route("/", web::get().to(home))
+        .route("/apps", web::get().to(catalogue))
+        .route("/apps/{vendor}/{app}", web::get().to(listing))
+        .route("/vendors/{slug}", web::get().to(vendor))
+        .route("/media/{vendor}/{app}/{digest}", web::get().to(picture))
+        .route("/vendor/apps/{slug}/plans", web::get().to(plans_page))
+        .route("/vendor/apps/{slug}/plans", web::post().to(add_plan))
+        .route("/vendor/apps/{slug}/plans/retire", web::post().to(retire_plan))
+        .route("/vendor/apps/{slug}/visibility", web::post().to(visibility));
+}
+
+/// A page for everyone: from the cache where nobody is signed in and nothing is to be said once.
+async fn cached<F>(req: &HttpRequest, app: &App, actor: &Actor, make: F) -> PageResult
+where
+    F: AsyncFnOnce() -> PageResult,
+{
+    let plain = matches!(actor, Actor::Anonymous) && cookies::read(req, cookies::FLASH).is_none() && cookies::read(req, cookies::CSRF).is_none();
+    if !plain {
+        return make().await;
+    }
+    let theme = cookies::read(req, cookies::THEME).unwrap_or_default();
+    let key = format!("{}|{theme}|{}", lang_of(req).tag(), req.uri());
+    let html = |body: Bytes| HttpResponse::Ok().content_type("text/html; charset=utf-8").insert_header((header::VARY, "Cookie, Accept-Language")).body(body);
+    if let Some(body) = app.pages.get(&key) {
+        return Ok(html(body));
+    }
+    let generation = app.pages.generation();
+    let response = make().await?;
+    if response.status() != StatusCode::OK {
+        return Ok(response);
+    }
+    let body = actix_web::body::to_bytes(response.into_body()).await.map_err(|e| Error::internal(anyhow::anyhow!("page body: {e}")))?;
+    app.pages.put(generation, key, body.clone());
+    Ok(html(body))
+}
+
+async fn home(req: HttpRequest, app: Data<App>, actor: Actor) -> PageResult {
+    cached(&req, &app, &actor, async || {
+        let page = Page::of(&req, "home-title");
+        let found = service::home(&app).await?;
+        let names: Vec<(String, String, String)> = found.specialties.iter().map(|(s, zh, en, _)| (s.clone(), zh.clone(), en.clone())).collect();
+        let card = |c| AppCard::of(&page, c, &found.plans, &names);
+        let view = HomePage {
+            newest: found.newest.iter().map(card).collect(),
+            deployed: found.deployed.iter().map(card).collect(),
+            specialties: found
+                .specialties
+                .into_iter()
+                .map(|(slug, zh, en, count)| SpecialtyCount { name: page.pick(&zh, &en).to_owned(), slug, count, selected: false })
+                .collect(),
+            figures: found.figures,
+            page: page.clone(),
+        };
+        page.render(&view)
+    })
+    .await
+}
+
+async fn catalogue(req: HttpRequest, app: Data<App>, actor: Actor, query: Query<CatalogQuery>) -> PageResult {
+    cached(&req, &app, &actor, async || {
+        let query = query.into_inner().bounded();
+        let page = Page::of(&req, "catalogue-title");
+        let found = service::search(&app, query.clone()).await?;
+        let cards = found.cards.iter().map(|c| AppCard::of(&page, c, &found.plans, &found.specialties)).collect();
+        let [by_specialty, by_scenario, by_input, by_plan] = &found.facets;
+        let count = |counts: &[(String, i64)], value: &str| counts.iter().find(|(v, _)| v == value).map_or(0, |(_, n)| *n);
+        let specialties = found
+            .specialties
+            .iter()
+            .map(|(slug, zh, en)| SpecialtyCount {
+                slug: slug.clone(),
+                name: page.pick(zh, en).to_owned(),
+                count: count(by_specialty, slug),
+                selected: query.specialty == *slug,
+            })
+            .collect();
+        let values = |own: &str, all: Vec<(String, String)>, counts: &[(String, i64)]| -> Vec<FacetValue> {
+            let all = all.into_iter().map(|(value, name)| FacetValue { count: count(counts, &value), selected: own == value, value, name });
+            all.filter(|v| v.count > 0 || v.selected).collect()
+        };
+        let scenarios = found.scenarios.iter().filter(|(_, s, ..)| query.specialty.is_empty() || query.specialty == *s);
+        let scenarios = scenarios.map(|(slug, _, zh, en)| (slug.clone(), page.pick(zh, en).to_owned())).collect();
+        let words = |prefix: &str, words: &[&str]| words.iter().map(|w| ((*w).to_owned(), page.tk(prefix, w))).collect::<Vec<_>>();
+        let facets = vec![
+            Facet { name: "scenario", title: page.t("facet-scenario"), values: values(&query.scenario, scenarios, by_scenario) },
+            Facet { name: "input", title: page.t("facet-input"), values: values(&query.input, words("input-", &["image", "timeseries", "tabular", "audio"]), by_input) },
+            Facet { name: "plan", title: page.t("facet-plan"), values: values(&query.plan, words("plan-", &["subscription", "perpetual", "trial"]), by_plan) },
+        ];
+        let next = found.cards.last().filter(|_| found.more).map(|(app, _)| query.with("after", &app.id));
+        let view = CataloguePage { query, specialties, facets, cards, total: found.total, next, page: page.clone() };
+        page.render(&view)
+    })
+    .await
+}
+
+#[derive(Deserialize)]
+struct Preview {
+    preview: Option<String>,
+}
+
+async fn listing(req: HttpRequest, app: Data<App>, actor: Actor, path: Path<(String, String)>, query: Query<Preview>) -> PageResult {
+    cached(&req, &app, &actor, async || {
+        let (vendor, slug) = path.into_inner();
+        let found = service::listing(&app, &actor, lang_of(&req), vendor, slug, query.into_inner().preview).await?;
+        let manifest = &found.release.manifest;
+        let page = Page::of(&req, manifest.title.get(lang_of(&req).tag()));
+        page.render(&listing_view(page.clone(), &actor, &found))
+    })
+    .await
+}
+
+fn plan_card(page: &Page, plan: &Plan) -> PlanCard {
+    let trial = page.t2("plan-trial-terms", "days", plan.trial_days, "nodes", plan.trial_nodes);
+    PlanCard {
+        id: plan.id.clone(),
+        kind: plan.kind,
+        price: if plan.kind == PlanKind::Trial { page.t("price-free") } else { page.money(&plan.price_fen) },
+        note: page.tk("plan-note-", plan.kind),
+        terms: if plan.kind == PlanKind::Trial { trial } else { page.tk("plan-terms-", plan.kind) },
+    }
+}
+
+fn listing_view(page: Page, actor: &Actor, found: &Listing) -> ListingPage {
+    let (app, manifest) = (&found.app, &found.release.manifest);
+    let lang = page.lang;
+    let (vendor_id, vendor_slug, vendor_zh, vendor_en) = &found.vendor;
+    let _ = vendor_id;
+    let href = format!("/apps/{vendor_slug}/{}", app.slug);
+    let run_card = found.report.as_ref().and_then(|r| r.run_card.as_ref()).map(|card| run_card_view(&page, card, found));
+    let may_order = match actor {
+        Actor::Anonymous => true,
+        Actor::Person(p, _) => policy::permits(p.kind, p.role, Action::PlaceOrders),
+        _ => false,
+    };
+    let paragraph = |text: &str| text.split("\n\n").map(str::trim).filter(|p| !p.is_empty()).map(ToOwned::to_owned).collect::<Vec<_>>();
+    ListingPage {
+        summary: manifest.summary.get(lang).to_owned(),
+        vendor: page.pick(vendor_zh, vendor_en).to_owned(),
+        vendor_href: format!("/vendors/{vendor_slug}"),
+        specialty: page.pick(&found.words.0.0, &found.words.0.1).to_owned(),
+        specialty_slug: app.specialty.clone(),
+        scenario: page.pick(&found.words.1.0, &found.words.1.1).to_owned(),
+        input: page.tk("input-", manifest.input.as_str()),
+        safety: manifest.safety,
+        license: manifest.license.clone(),
+        preview: found.preview,
+        hidden: app.state != ListingState::Listed,
+        chain: found.chain.clone(),
+        gallery: found.gallery.iter().map(|(d, alt)| (format!("/media/{vendor_slug}/{}/{d}", app.slug), alt.get(lang).to_owned())).collect(),
+        paragraphs: paragraph(manifest.description.get(lang)),
+        plans: found.plans.iter().map(|p| plan_card(&page, p)).collect(),
+        may_order: may_order && app.state == ListingState::Listed && !found.preview,
+        run_card,
+        version: found.release.version.clone(),
+        digest: found.release.digest.clone(),
+        architectures: manifest.resources.architectures.join(", "),
+        memory: format!("{} MiB", manifest.resources.memory_mib),
+        cpu: manifest.resources.cpu.to_string(),
+        metrics: manifest
+            .card
+            .metrics
+            .iter()
+            .map(|m| MetricRow { name: m.name.clone(), value: format!("{:.3}", m.value), baseline: format!("{:.3}", m.baseline), dataset: m.dataset.get(lang).to_owned() })
+            .collect(),
+        training: manifest.card.training_data.get(lang).to_owned(),
+        limits: manifest.card.limits.get(lang).to_owned(),
+        parameters: manifest.parameters.iter().map(|p| (p.title.get(lang).to_owned(), p.default.to_string(), p.help.get(lang).to_owned())).collect(),
+        alarms: manifest
+            .pipeline
+            .alarms
+            .iter()
+            .map(|a| {
+                let level = match a.level {
+                    app_package::manifest::AlarmLevel::Notice => "notice",
+                    app_package::manifest::AlarmLevel::Warning => "warning",
+                    app_package::manifest::AlarmLevel::Critical => "critical",
+                };
+                (level.to_owned(), a.text.get(lang).to_owned())
+            })
+            .collect(),
+        versions: found
+            .releases
+            .iter()
+            .map(|r| VersionRow {
+                version: r.version.clone(),
+                date: r.published_at.map(|at| page.date(&at)).unwrap_or_default(),
+                changes: r.manifest.changes.get(lang).to_owned(),
+                digest: r.digest.chars().take(19).collect(),
+                state: r.state.clone(),
+            })
+            .collect(),
+        href,
+        page,
+    }
+}
+
+fn run_card_view(page: &Page, card: &inference::check::RunCard, found: &Listing) -> RunCardView {
+    let bytes = |n: u64| page.bytes(&i64::try_from(n).unwrap_or(i64::MAX));
+    // Latency of each golden sample, as measured in the check, with median and p95 as marks.
+    let samples: Vec<(String, f64)> =
+        found.report.as_ref().and_then(|r| r.golden.as_ref()).map(|g| g.samples.iter().map(|s| (s.name.clone(), s.latency_ms)).collect()).unwrap_or_default();
+    let plot = serde_json::json!({
+        "kind": "bar", "unit": "ms", "x": "category",
+        "categories": samples.iter().map(|s| s.0.as_str()).collect::<Vec<_>>(),
+        "series": [{"name": page.t("run-card-latency"), "tone": "steel", "data": samples.iter().map(|s| (s.1 * 1000.0).round() / 1000.0).collect::<Vec<_>>()}],
+        "marks": [{"y": card.latency_ms.p95, "name": "p95"}],
+    });
+    RunCardView {
+        accuracy: card.accuracy.map(|a| format!("{:.1} %", a * 100.0)),
+        golden: card.golden_total.to_string(),
+        median: format!("{:.2} ms", card.latency_ms.median),
+        p95: format!("{:.2} ms", card.latency_ms.p95),
+        memory: bytes(card.peak_memory_bytes),
+        load: format!("{:.0} ms", card.load_ms),
+        size: bytes(card.model_bytes),
+        engine: format!("{} {}", card.engine, card.engine_version),
+        hardware: format!("{} · {} · {}", card.hardware.cpu, card.hardware.cores, card.hardware.architecture),
+        input: card.input.clone(),
+        plot: plot.to_string().replace('<', "\\u003c"),
+    }
+}
+
+async fn vendor(req: HttpRequest, app: Data<App>, actor: Actor, slug: Path<String>) -> PageResult {
+    cached(&req, &app, &actor, async || {
+        let (vendor, cards, plans) = service::vendor_page(&app, slug.into_inner()).await?;
+        let lang = lang_of(&req);
+        let page = Page::of(&req, lang.pick(&vendor.name_zh, &vendor.name_en));
+        let specialties = app.db.read(|conn| Ok(super::store::specialties(conn)?)).await?;
+        let cards = cards.iter().map(|c| AppCard::of(&page, c, &plans, &specialties)).collect();
+        page.render(&VendorPage { since: page.date(&vendor.created_at), slug: vendor.slug, cards, page: page.clone() })
+    })
+    .await
+}
+
+/// A picture of a listing, by digest, so it never changes.
+async fn picture(app: Data<App>, actor: Actor, path: Path<(String, String, String)>) -> PageResult {
+    let (vendor, slug, digest) = path.into_inner();
+    let missing = || Error::not_found("picture");
+    let parsed = Digest::parse(&digest).map_err(|_| missing())?;
+    service::may_see_picture(&app, &actor, vendor, slug, digest).await?;
+    let bytes = app.blobs.read_small(&parsed, MAX_PICTURE).await?;
+    let kind = match bytes.as_slice() {
+        [0x89, b'P', b'N', b'G', ..] => "image/png",
+        [0xff, 0xd8, 0xff, ..] => "image/jpeg",
+        [b'R', b'I', b'F', b'F', _, _, _, _, b'W', b'E', b'B', b'P', ..] => "image/webp",
+        _ => return Err(missing().into()),
+    };
+    Ok(HttpResponse::Ok().content_type(kind).insert_header((header::CACHE_CONTROL, "public, max-age=31536000, immutable")).body(bytes))
+}
+
+async fn plans_page(req: HttpRequest, app: Data<App>, actor: Actor, slug: Path<String>) -> PageResult {
+    show_plans(&req, &app, &actor, slug.into_inner(), StatusCode::OK, PlanForm { kind: "subscription".into(), ..PlanForm::default() }, None).await
+}
+
+async fn show_plans(req: &HttpRequest, app: &App, actor: &Actor, slug: String, status: StatusCode, form: PlanForm, error: Option<Error>) -> PageResult {
+    let (row, plans) = plans::list(app, actor, slug.clone()).await?;
+    let page = Page::of(req, "plans-title");
+    let errors = error.map_or_else(FormErrors::default, |e| FormErrors::of(&page, &e));
+    let plans = plans.iter().map(|p| plan_card(&page, p)).collect();
+    let name = page.pick(&row.title_zh, &row.title_en).to_owned();
+    page.clone().render_with(status, &PlansPage { slug, app: name, plans, form, errors, page })
+}
+
+async fn add_plan(req: HttpRequest, app: Data<App>, actor: Actor, slug: Path<String>, form: Form<PlanForm>) -> PageResult {
+    let slug = slug.into_inner();
+    match form_result(plans::add(&app, &actor, slug.clone(), &form.0).await)? {
+        Ok(_) => Ok(see_other_with(&format!("/vendor/apps/{slug}/plans"), "success", "plans-added", &[])),
+        Err(e) => show_plans(&req, &app, &actor, slug, StatusCode::UNPROCESSABLE_ENTITY, form.0, Some(e)).await,
+    }
+}
+
+#[derive(Deserialize)]
+struct PlanId {
+    id: String,
+}
+
+async fn retire_plan(app: Data<App>, actor: Actor, slug: Path<String>, form: Form<PlanId>) -> PageResult {
+    let slug = slug.into_inner();
+    plans::retire(&app, &actor, slug.clone(), form.0.id).await?;
+    Ok(see_other_with(&format!("/vendor/apps/{slug}/plans"), "success", "plans-retired", &[]))
+}
+
+#[derive(Deserialize)]
+struct Visibility {
+    hidden: bool,
+}
+
+async fn visibility(app: Data<App>, actor: Actor, slug: Path<String>, form: Form<Visibility>) -> PageResult {
+    let slug = slug.into_inner();
+    service::set_hidden(&app, &actor, slug.clone(), form.0.hidden).await?;
+    Ok(see_other_with(&format!("/vendor/apps/{slug}"), "success", if form.0.hidden { "listing-now-hidden" } else { "listing-now-shown" }, &[]))
+}

@@ -317,6 +317,7 @@ diesel::table! {
         code_expires_at -> Nullable<Timestamp>,
         code_used_at -> Nullable<Timestamp>,
         certificate_serial -> Nullable<Text>,
+        certificate_previous_serial -> Nullable<Text>,
         certificate_expires_at -> Nullable<Timestamp>,
         capabilities -> Nullable<Text>,
         agent_version -> Nullable<Text>,

@@ -1,2 +1,134 @@
-//! placeholder
-fn main() {}
+//! Command line of the node agent.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::{Parser, Subcommand};
+use tokio_util::sync::CancellationToken;
+use tracing_subscriber::EnvFilter;
+
+use pithead_edge::agent::{Agent, Config};
+use pithead_edge::identity::{Identity, Summary};
+use pithead_edge::state::StateFile;
+use pithead_edge::{enroll, host, local, run};
+
+/// Where the local API listens unless told otherwise.
+const LISTEN: &str = "127.0.0.1:9101";
+
+/// Pithead node agent.
+#[derive(Parser)]
+#[command(name = "pithead-edge", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Make this machine a node with the one-time code that the platform shows.
+    Enroll {
+        /// Server, for example <https://pithead.example:8443>.
+        #[arg(long)]
+        server: String,
+        /// One-time code.
+        #[arg(long)]
+        code: String,
+        /// Digest of the platform's CA certificate, sha256:….
+        #[arg(long)]
+        ca_pin: String,
+        /// Data folder.
+        #[arg(long, default_value = "pithead-edge-data")]
+        data: PathBuf,
+        /// Address that `run` will use for the local API.
+        #[arg(long)]
+        listen: Option<String>,
+    },
+    /// Run the agent.
+    Run {
+        /// Data folder.
+        #[arg(long, default_value = "pithead-edge-data")]
+        data: PathBuf,
+        /// Address of the local API.
+        #[arg(long)]
+        listen: Option<String>,
+        /// ONNX Runtime library (`libonnxruntime.so`).
+        #[arg(long, env = "PITHEAD_EDGE_ORT_LIB")]
+        ort_lib: PathBuf,
+    },
+    /// Show what this node is and what it has installed, as JSON.
+    Status {
+        /// Data folder.
+        #[arg(long, default_value = "pithead-edge-data")]
+        data: PathBuf,
+    },
+    /// The agent's own child process for one app.
+    #[command(hide = true)]
+    AppHost(host::Options),
+    /// Prints the version of ONNX Runtime.
+    #[command(hide = true)]
+    EngineVersion {
+        /// ONNX Runtime library.
+        #[arg(long)]
+        ort_lib: PathBuf,
+    },
+}
+
+fn main() -> ExitCode {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    match Cli::parse().command {
+        Command::AppHost(options) => host::main(&options),
+        Command::EngineVersion { ort_lib } => host::engine_version(&ort_lib),
+        other => match execute(other) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(e) => {
+                eprintln!("pithead-edge: {e:#}");
+                ExitCode::FAILURE
+            }
+        },
+    }
+}
+
+#[tokio::main]
+async fn execute(command: Command) -> anyhow::Result<()> {
+    match command {
+        Command::Enroll { server, code, ca_pin, data, listen } => {
+            let identity = enroll::enroll(&data, &server, &code, &ca_pin, listen).await?;
+            println!("{}", serde_json::to_string_pretty(&Summary::from(&identity))?);
+            Ok(())
+        }
+        Command::Run { data, listen, ort_lib } => {
+            // Children start in their own folder context; paths are made absolute once.
+            let data = std::path::absolute(&data)?;
+            let ort_lib = std::path::absolute(&ort_lib)?;
+            anyhow::ensure!(ort_lib.exists(), "no ONNX Runtime library at {}", ort_lib.display());
+            let agent = Agent::open(Config { data, ort_lib, exe: PathBuf::from("/proc/self/exe"), wait_seconds: 25 })?;
+            let listen = listen.or_else(|| agent.identity().listen).unwrap_or_else(|| LISTEN.to_owned());
+            let cancel = CancellationToken::new();
+            tokio::spawn(on_signal(cancel.clone()));
+            let loops = tokio::spawn(run::run(agent.clone(), cancel.clone()));
+            let served = local::serve(agent.clone(), &listen, cancel.clone()).await.with_context(|| format!("local API on {listen}"));
+            cancel.cancel();
+            loops.await?;
+            served
+        }
+        Command::Status { data } => {
+            let identity = Identity::load(&data)?.context("this machine is not enrolled")?;
+            let state = StateFile::open(&data)?.get();
+            println!("{}", serde_json::to_string_pretty(&serde_json::json!({ "node": Summary::from(&identity), "state": state }))?);
+            Ok(())
+        }
+        Command::AppHost(_) | Command::EngineVersion { .. } => Ok(()),
+    }
+}
+
+/// Ends the agent on SIGINT and SIGTERM.
+async fn on_signal(cancel: CancellationToken) {
+    let Ok(mut term) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) else { return };
+    tokio::select! {
+        _ = term.recv() => {}
+        _ = tokio::signal::ctrl_c() => {}
+    }
+    cancel.cancel();
+}

@@ -286,6 +286,7 @@ CREATE TABLE nodes (
   code_expires_at TIMESTAMP,
   code_used_at TIMESTAMP,
   certificate_serial TEXT,
+  certificate_previous_serial TEXT,
   certificate_expires_at TIMESTAMP,
   capabilities TEXT,
   agent_version TEXT,

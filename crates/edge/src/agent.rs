@@ -1,0 +1,338 @@
+//! The agent: what it holds, and the small decisions that its loops share.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::fs::{File, OpenOptions};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+use app_package::digest::Digest;
+use app_package::keys::KeySet;
+use app_package::license::{Purpose, Verdict};
+use app_package::margo::{State, StateManifest};
+use chrono::{DateTime, Utc};
+use tokio::sync::Notify;
+
+use crate::apps::Apps;
+use crate::cloud::{Cloud, MAX_DOCUMENT, check_digest};
+use crate::fault::Fault;
+use crate::identity::Identity;
+use crate::outbox::Outbox;
+use crate::release::{self, Wanted, is_deployment_id};
+use crate::state::{StateFile, status_of};
+use crate::store::Store;
+use crate::telemetry::{Node, Stats};
+use crate::{files, model};
+
+/// Deployments on one node at most.
+const MAX_DEPLOYMENTS: usize = 200;
+
+/// Settings of `run`.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Folder with identity, state and releases.
+    pub data: PathBuf,
+    /// ONNX Runtime library.
+    pub ort_lib: PathBuf,
+    /// Program started for each app; this one.
+    pub exe: PathBuf,
+    /// Seconds that the server may hold a poll.
+    pub wait_seconds: u64,
+}
+
+/// What is shown and reported of a deployment besides what runs.
+#[derive(Debug, Clone)]
+pub struct Phase {
+    /// Full name of the app; empty before the document was read.
+    pub app: String,
+    /// Version.
+    pub version: String,
+    /// State last reported.
+    pub state: State,
+    /// Why it failed.
+    pub fault: Option<Fault>,
+}
+
+/// Everything the loops and the local API share.
+pub struct Agent {
+    /// Settings.
+    pub config: Config,
+    /// The server.
+    pub cloud: Cloud,
+    /// Blobs and releases.
+    pub store: Store,
+    /// State on disk.
+    pub state: StateFile,
+    /// What runs.
+    pub apps: Apps,
+    /// Reports on their way.
+    pub outbox: Outbox,
+    /// The node's own load.
+    pub node: Node,
+    /// Rung when the desired state changed.
+    pub changed: Notify,
+    /// Rung when a status waits to be sent.
+    pub unsent: Notify,
+    identity: RwLock<Identity>,
+    keys: RwLock<Arc<KeySet>>,
+    stats: Mutex<BTreeMap<String, Arc<Stats>>>,
+    phases: Mutex<BTreeMap<String, Phase>>,
+    last_contact: AtomicI64,
+    trouble: Mutex<Option<Fault>>,
+    /// Held as long as the agent lives: one agent per data folder. The kernel frees it however the agent ends.
+    _lock: File,
+}
+
+fn keys_of(identity: &Identity) -> Result<Arc<KeySet>, Fault> {
+    KeySet::from_jwks(&identity.jwks).map(Arc::new).map_err(|e| Fault::new(e.code(), "identity", e.to_string()))
+}
+
+impl Agent {
+    /// Opens the data folder of an enrolled node. Blocking.
+    pub fn open(config: Config) -> Result<Arc<Self>, Fault> {
+        let identity = Identity::load(&config.data)?
+            .ok_or_else(|| Fault::new("not-enrolled", "identity", "no identity in the data folder; run `pithead-edge enroll` first"))?;
+        let lock = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .mode(0o600)
+            .open(config.data.join("lock"))
+            .map_err(|e| Fault::disk("cannot open the lock file", &e))?;
+        lock.try_lock().map_err(|_| Fault::new("already-running", "state", "another agent uses this data folder"))?;
+        let run = config.data.join("run");
+        files::remove(&run)?;
+        files::private_dir(&run)?;
+        let agent = Self {
+            cloud: Cloud::new(&identity.server, identity.client()?),
+            store: Store::open(&config.data.join("store"))?,
+            state: StateFile::open(&config.data)?,
+            apps: Apps::default(),
+            outbox: Outbox::open(&config.data.join("outbox.jsonl"))?,
+            node: Node::default(),
+            changed: Notify::new(),
+            unsent: Notify::new(),
+            keys: RwLock::new(keys_of(&identity)?),
+            identity: RwLock::new(identity),
+            stats: Mutex::default(),
+            phases: Mutex::default(),
+            last_contact: AtomicI64::new(0),
+            trouble: Mutex::default(),
+            config,
+            _lock: lock,
+        };
+        Ok(Arc::new(agent))
+    }
+
+    /// Folder of sockets.
+    pub fn run_dir(&self) -> PathBuf {
+        self.config.data.join("run")
+    }
+
+    /// The identity in use.
+    pub fn identity(&self) -> Identity {
+        self.identity.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Stores another identity (renewal, new keys) and uses it from now on.
+    pub fn use_identity(&self, next: Identity) -> Result<(), Fault> {
+        let (client, keys) = (next.client()?, keys_of(&next)?);
+        next.save(&self.config.data)?;
+        self.cloud.replace(client);
+        *self.keys.write().unwrap_or_else(PoisonError::into_inner) = keys;
+        *self.identity.write().unwrap_or_else(PoisonError::into_inner) = next;
+        Ok(())
+    }
+
+    /// Takes the platform's present public keys. An empty or malformed set is refused.
+    pub async fn refresh_keys(&self) -> Result<(), Fault> {
+        let jwks = self.cloud.jwks().await?;
+        let mut next = self.identity();
+        if next.jwks == jwks {
+            return Ok(());
+        }
+        next.jwks = jwks;
+        if keys_of(&next)?.is_empty() {
+            return Err(Fault::new("keys-empty", "identity", "the server's key set is empty"));
+        }
+        self.use_identity(next)
+    }
+
+    /// The platform's public keys.
+    pub fn keys(&self) -> Arc<KeySet> {
+        self.keys.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Looks at a licence now, for this node.
+    pub fn licensed(&self, wanted: &Wanted, safety: bool, purpose: Purpose) -> Result<Verdict, Fault> {
+        release::licensed(wanted, safety, &self.keys(), &self.identity().spiffe_id, purpose, Utc::now())
+    }
+
+    /// The standing of a licence for running on: `valid` or what it warns of. A safety-class app that is installed with
+    /// this very document is never stopped by its licence, not even when the key it was signed with is gone.
+    pub fn standing(&self, wanted: &Wanted, safety: bool, purpose: Purpose, installed: bool) -> Result<Cow<'static, str>, Fault> {
+        match self.licensed(wanted, safety, purpose) {
+            Ok(verdict) => Ok(verdict.code().into()),
+            Err(fault) if safety && installed && purpose == Purpose::Run => Ok(fault.code),
+            Err(fault) => Err(fault),
+        }
+    }
+
+    /// Counters of a deployment; they outlive its processes.
+    pub fn stats(&self, id: &str) -> Arc<Stats> {
+        self.stats.lock().unwrap_or_else(PoisonError::into_inner).entry(id.to_owned()).or_default().clone()
+    }
+
+    /// Remembers what a deployment is about.
+    pub fn note(&self, id: &str, wanted: &Wanted) {
+        let mut phases = self.phases.lock().unwrap_or_else(PoisonError::into_inner);
+        let phase = phases.entry(id.to_owned()).or_insert_with(|| Phase {
+            app: String::new(),
+            version: String::new(),
+            state: State::Pending,
+            fault: None,
+        });
+        wanted.app().clone_into(&mut phase.app);
+        phase.version = wanted.release.version.to_string();
+    }
+
+    /// What is known of every deployment.
+    pub fn phases(&self) -> BTreeMap<String, Phase> {
+        self.phases.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Queues the state of a deployment for the server, durably. Only the last one of each waits.
+    pub fn report(&self, id: &str, component: &str, adopted: u64, state: State, fault: Option<&Fault>) -> Result<(), Fault> {
+        if let Some(fault) = fault {
+            tracing::warn!(deployment = id, state = state.as_str(), %fault, "deployment");
+        } else {
+            tracing::info!(deployment = id, state = state.as_str(), "deployment");
+        }
+        {
+            let mut phases = self.phases.lock().unwrap_or_else(PoisonError::into_inner);
+            if state == State::Removed {
+                phases.remove(id);
+            } else {
+                let phase = phases.entry(id.to_owned()).or_insert_with(|| Phase {
+                    app: component.to_owned(),
+                    version: String::new(),
+                    state,
+                    fault: None,
+                });
+                phase.state = state;
+                phase.fault = fault.cloned();
+            }
+        }
+        let status = status_of(id, component, adopted, state, fault);
+        self.state.update(|s| s.unsent.insert(id.to_owned(), status))?;
+        self.unsent.notify_one();
+        Ok(())
+    }
+
+    /// Remembers how the last call to the server went.
+    pub fn contact<T>(&self, result: &Result<T, Fault>) {
+        if result.is_ok() {
+            self.last_contact.store(Utc::now().timestamp(), Ordering::Relaxed);
+        }
+        *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = result.as_ref().err().cloned();
+    }
+
+    /// Last contact with the server, and what hinders it now.
+    pub fn link(&self) -> (Option<DateTime<Utc>>, Option<Fault>) {
+        let at = self.last_contact.load(Ordering::Relaxed);
+        let trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        (DateTime::from_timestamp(at, 0).filter(|_| at > 0), trouble)
+    }
+
+    /// Judges a state manifest and takes it. All documents are here and checked before anything changes; on any fault
+    /// the old state stays.
+    pub async fn adopt(&self, etag: &str, body: &[u8]) -> Result<(), Fault> {
+        let invalid = |why: String| Fault::new("state-manifest-invalid", "manifest", why);
+        let manifest: StateManifest = serde_json::from_slice(body).map_err(|e| invalid(e.to_string()))?;
+        let state = self.state.get();
+        model::accept_version(state.manifest_version, state.etag.as_deref(), manifest.manifest_version, etag)?;
+        if manifest.deployments.len() > MAX_DEPLOYMENTS {
+            return Err(invalid(format!("more than {MAX_DEPLOYMENTS} deployments")));
+        }
+        let mut desired = BTreeMap::new();
+        for deployment in &manifest.deployments {
+            let (id, digest) = (&deployment.deployment_id, &deployment.digest);
+            if !is_deployment_id(id) || desired.insert(id.clone(), digest.clone()).is_some() {
+                return Err(invalid(format!("deployment id {id:?} is not legal or is listed twice")));
+            }
+            if digest.algorithm() != "sha256" {
+                return Err(Fault::new("digest-algorithm-unsupported", "manifest", digest.to_string()));
+            }
+            if self.store.get(digest, MAX_DOCUMENT as u64)?.is_none() {
+                let document = self.cloud.document(id, digest).await?;
+                check_digest("deployment document", digest.as_str(), &document)?;
+                self.store.put(&document)?;
+            }
+        }
+        let version = manifest.manifest_version;
+        let unchanged = self.state.update(|s| {
+            s.manifest_version = version;
+            s.etag = Some(etag.to_owned());
+            let gone: Vec<String> =
+                s.desired.keys().filter(|id| !desired.contains_key(*id) && !s.installed.contains_key(*id)).cloned().collect();
+            s.desired = desired;
+            let mut same = Vec::new();
+            for (id, installed) in &mut s.installed {
+                if s.desired.get(id) == Some(&installed.document) {
+                    installed.adopted = version;
+                    same.push(id.clone());
+                }
+            }
+            (same, gone)
+        })?;
+        let (same, gone) = unchanged;
+        for id in same {
+            // The server learns that this version was taken, also where nothing had to be done for it.
+            if let Some(running) = self.apps.get(&id) {
+                self.report(&id, &running.wanted.component, version, State::Installed, None)?;
+            }
+        }
+        for id in gone {
+            self.report(&id, &id, version, State::Removed, None)?;
+        }
+        tracing::info!(version, "desired state taken");
+        self.changed.notify_one();
+        Ok(())
+    }
+
+    /// Digests (hexadecimal) of all that is still needed on disk.
+    pub fn needed(&self) -> std::collections::BTreeSet<String> {
+        let state = self.state.get();
+        let mut keep = std::collections::BTreeSet::new();
+        let mut hold = |digest: &Digest| keep.insert(digest.hex().to_owned());
+        let mut releases = Vec::new();
+        for installed in state.installed.values() {
+            hold(&installed.document);
+            hold(&installed.signature);
+            releases.push(installed.release.clone());
+        }
+        for (id, document) in &state.desired {
+            hold(document);
+            if let Ok(Some(yaml)) = self.store.get(document, MAX_DOCUMENT as u64)
+                && let Ok(wanted) = Wanted::parse(id, document, &yaml)
+            {
+                releases.push(wanted.release.digest);
+            }
+        }
+        releases.extend(self.apps.all().iter().map(|r| r.wanted.release.digest.clone()));
+        for release in releases {
+            hold(&release);
+            if let Ok(Some(bytes)) = self.store.get(&release, MAX_DOCUMENT as u64)
+                && let Ok(image) = release::image(&bytes)
+            {
+                hold(&image.config.digest);
+                image.layers.iter().for_each(|l| {
+                    hold(&l.digest);
+                });
+            }
+        }
+        keep
+    }
+}

@@ -1,0 +1,81 @@
+//! The apps that run now, for the local API, heartbeats and the licence watch.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use app_package::manifest::AppManifest;
+use serde_json::{Map, Value};
+
+use crate::process::Process;
+use crate::release::Wanted;
+use crate::telemetry::Stats;
+
+/// One running deployment. It is replaced as a whole on every change.
+pub struct Running {
+    /// What was asked for.
+    pub wanted: Wanted,
+    /// The release's description.
+    pub manifest: Arc<AppManifest>,
+    /// Values for the app.
+    pub values: Map<String, Value>,
+    /// The licence when last looked at: `valid` or what it warns of.
+    pub standing: Cow<'static, str>,
+    /// Its process.
+    pub process: Arc<Process>,
+    /// Its counters.
+    pub stats: Arc<Stats>,
+}
+
+impl Running {
+    /// What the licence warns of; `None` where it is valid.
+    pub fn warning(&self) -> Option<&str> {
+        (self.standing != "valid").then_some(&*self.standing)
+    }
+
+    /// Name and input shapes of its model in the Open Inference Protocol.
+    pub fn model(&self) -> Option<&app_package::manifest::Model> {
+        self.manifest.models.first()
+    }
+}
+
+/// All running deployments by id.
+#[derive(Default)]
+pub struct Apps(RwLock<BTreeMap<String, Arc<Running>>>);
+
+impl Apps {
+    /// All, in order of id.
+    pub fn all(&self) -> Vec<Arc<Running>> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+    }
+
+    /// By deployment id.
+    pub fn get(&self, id: &str) -> Option<Arc<Running>> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).get(id).cloned()
+    }
+
+    /// By deployment id, full name or last part of the name; of several the first by id.
+    pub fn find(&self, name: &str) -> Option<Arc<Running>> {
+        let apps = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        apps.get(name).or_else(|| apps.values().find(|a| a.wanted.app() == name || a.wanted.slug() == name)).cloned()
+    }
+
+    /// By model name, `<app>.<model>` or app name.
+    pub fn find_model(&self, name: &str) -> Option<Arc<Running>> {
+        let apps = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let long =
+            |a: &Running| a.model().is_some_and(|m| name.strip_prefix(a.wanted.slug()).and_then(|r| r.strip_prefix('.')) == Some(&m.name));
+        let by = |test: &dyn Fn(&Running) -> bool| apps.values().find(|a| test(a)).cloned();
+        by(&|a| a.model().is_some_and(|m| m.name == name)).or_else(|| by(&long)).or_else(|| by(&|a| a.wanted.slug() == name))
+    }
+
+    /// Puts a deployment in place of its former self, whose process ends with the last request to it.
+    pub fn put(&self, running: Running) {
+        self.0.write().unwrap_or_else(PoisonError::into_inner).insert(running.wanted.id.clone(), Arc::new(running));
+    }
+
+    /// Takes a deployment away.
+    pub fn remove(&self, id: &str) -> Option<Arc<Running>> {
+        self.0.write().unwrap_or_else(PoisonError::into_inner).remove(id)
+    }
+}

@@ -1,0 +1,72 @@
+//! Enrolment with a one-time code, and renewal.
+
+use std::path::Path;
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::cloud::{problem_of, read_body};
+use crate::fault::Fault;
+use crate::identity::{Identity, Issued, Request};
+use crate::{files, tls};
+
+/// Largest answer, in bytes.
+const MAX_ANSWER: usize = 1024 * 1024;
+
+/// Checks `sha256:<64 hex>`.
+fn pin_of(text: &str) -> Result<String, Fault> {
+    let pin = text.trim().to_ascii_lowercase();
+    let fault = || Fault::new("ca-pin-invalid", "identity", "the CA pin must be sha256: and 64 hexadecimal digits");
+    let hex = pin.strip_prefix("sha256:").ok_or_else(fault)?;
+    if hex.len() == 64 && hex.bytes().all(|b| b.is_ascii_hexdigit()) { Ok(pin) } else { Err(fault()) }
+}
+
+/// Makes a key, shows the code to the server, stores the identity. Refuses to overwrite one.
+pub async fn enroll(data: &Path, server: &str, code: &str, ca_pin: &str, listen: Option<String>) -> Result<Identity, Fault> {
+    if Identity::load(data)?.is_some() {
+        return Err(Fault::new("already-enrolled", "identity", "this data folder holds an identity; use another folder"));
+    }
+    files::private_dir(data)?;
+    let server = server.trim_end_matches('/');
+    let client = tls::client(tls::Expect::Pin(pin_of(ca_pin)?), None)?;
+    let request = Request::new()?;
+    let body = json!({ "code": code.trim(), "csr_pem": request.csr_pem, "agent_version": env!("CARGO_PKG_VERSION") });
+    let issued = ask(client.post(format!("{server}/edge/enroll")).json(&body)).await?;
+    let mut identity = Identity::accept(server, &request, issued)?;
+    identity.listen = listen;
+    identity.save(data)?;
+    Ok(identity)
+}
+
+/// Makes a new key and asks for a new certificate over the present one. The caller stores the result.
+pub async fn renew(identity: &Identity, client: &reqwest::Client) -> Result<Identity, Fault> {
+    let request = Request::new()?;
+    let call = client.post(format!("{}/edge/renew", identity.server)).json(&json!({ "csr_pem": request.csr_pem }));
+    let mut next = Identity::accept(&identity.server, &request, ask(call).await?)?;
+    if next.spiffe_id != identity.spiffe_id {
+        return Err(Fault::new("identity-unusable", "identity", "renewal gave another node's id"));
+    }
+    next.listen.clone_from(&identity.listen);
+    Ok(next)
+}
+
+async fn ask(call: reqwest::RequestBuilder) -> Result<Issued, Fault> {
+    let answer = call.timeout(Duration::from_secs(30)).send().await.map_err(|e| crate::cloud::unreachable(&e))?;
+    if !answer.status().is_success() {
+        return Err(problem_of(answer).await);
+    }
+    let body = read_body(answer, MAX_ANSWER).await?;
+    serde_json::from_slice(&body).map_err(|e| Fault::new("server-answer-invalid", "server", e.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pins() {
+        assert!(pin_of(&format!("sha256:{}", "A".repeat(64))).is_ok());
+        assert_eq!(pin_of("sha256:12").unwrap_err().code, "ca-pin-invalid");
+        assert_eq!(pin_of(&"a".repeat(64)).unwrap_err().code, "ca-pin-invalid");
+    }
+}

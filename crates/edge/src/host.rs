@@ -1,0 +1,192 @@
+//! The child process of one app: binds its socket, confines itself, loads the model, answers the agent.
+//!
+//! Invariants: it is confined before it reads anything of the model; it ends when its standard input ends, that is, when
+//! the agent is gone; it answers only what comes over its own socket.
+
+use std::io::Read;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use app_package::manifest::AppManifest;
+use inference::app::{App, AppError};
+use inference::engine::Engine;
+use inference::golden;
+use inference::onnx::OnnxRuntime;
+use inference::sandbox::{self, Limits};
+use serde_json::json;
+
+use crate::wire::{self, Answer, Request, TensorHeader};
+use crate::{files, tensor};
+
+/// Connections at the same time; the agent never has that many.
+const MAX_CONNECTIONS: usize = 32;
+/// Memory that the engine needs besides the app's, in bytes.
+const ENGINE_MEMORY: u64 = 256 * 1024 * 1024;
+/// Largest config blob, in bytes.
+const MAX_CONFIG: u64 = 4 * 1024 * 1024;
+/// Exit code after a model that cannot be loaded.
+const LOAD_FAILED: i32 = 3;
+
+/// Options of the hidden subcommand `app-host`.
+#[derive(Debug, clap::Args)]
+pub struct Options {
+    /// Folder of the release.
+    #[arg(long)]
+    pub dir: PathBuf,
+    /// Canonical JSON of `app.yaml` (the release's config blob).
+    #[arg(long)]
+    pub config: PathBuf,
+    /// Socket to bind.
+    #[arg(long)]
+    pub socket: PathBuf,
+    /// ONNX Runtime library.
+    #[arg(long)]
+    pub ort_lib: PathBuf,
+    /// Memory of the app, in bytes.
+    #[arg(long)]
+    pub memory_bytes: u64,
+    /// Threads for one inference.
+    #[arg(long, default_value_t = 1)]
+    pub threads: usize,
+}
+
+struct Loaded {
+    app: Mutex<App>,
+    about: serde_json::Value,
+}
+
+/// Ends this process when the agent's end of the pipe is gone.
+fn end_with_parent() {
+    std::thread::spawn(|| {
+        let mut nothing = [0u8; 64];
+        // Nothing is ever written; a read that returns means the other end is closed.
+        while matches!(std::io::stdin().read(&mut nothing), Ok(n) if n > 0) {}
+        // Not `exit`: that would run the engine's destructors under threads that still compute, which can hang for ever.
+        std::process::abort();
+    });
+}
+
+fn load(options: &Options) -> Result<Loaded, AppError> {
+    let engine = OnnxRuntime::init(&options.ort_lib)?;
+    let config = files::read_bounded(&options.config, MAX_CONFIG).map_err(|f| AppError::new("app-config-unreadable", f.to_string()))?;
+    // From here on everything that is read comes from the app's vendor.
+    let limits = Limits { memory_bytes: options.memory_bytes.saturating_add(ENGINE_MEMORY), cpu_seconds: 0, open_files: 128 };
+    let library = options.ort_lib.parent().unwrap_or(&options.ort_lib);
+    let confinement = sandbox::confine(&limits, &[&options.dir, library])?;
+    let config = config.ok_or_else(|| AppError::new("app-config-unreadable", "the config is absent"))?;
+    let manifest: AppManifest = serde_json::from_slice(&config).map_err(|e| AppError::new("app-config-unreadable", e.to_string()))?;
+    let about = json!({ "engine": engine.name(), "engine_version": engine.version(), "confinement": confinement });
+    let app = App::open(&options.dir, manifest, &engine, options.threads.max(1))?;
+    Ok(Loaded { app: Mutex::new(app), about })
+}
+
+/// Runs until the agent is gone.
+pub fn main(options: &Options) -> ExitCode {
+    end_with_parent();
+    let _ = std::fs::remove_file(&options.socket);
+    let listener = match UnixListener::bind(&options.socket) {
+        Ok(listener) => listener,
+        Err(e) => {
+            tracing::error!(error = %e, "cannot bind the app's socket");
+            return ExitCode::FAILURE;
+        }
+    };
+    let loaded = Arc::new(load(options));
+    let open = Arc::new(AtomicUsize::new(0));
+    for stream in listener.incoming().flatten() {
+        if open.fetch_add(1, Ordering::Relaxed) >= MAX_CONNECTIONS {
+            open.fetch_sub(1, Ordering::Relaxed);
+            continue;
+        }
+        let (loaded, counter) = (loaded.clone(), open.clone());
+        let spawned = std::thread::Builder::new().name("app".into()).spawn(move || {
+            // The line is gone or broken: this connection is over, others are not.
+            let _ = serve(stream, &loaded);
+            counter.fetch_sub(1, Ordering::Relaxed);
+        });
+        if spawned.is_err() {
+            open.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+    ExitCode::SUCCESS
+}
+
+fn serve(mut stream: UnixStream, loaded: &Result<Loaded, AppError>) -> std::io::Result<()> {
+    while let Some((request, body)) = wire::read::<Request>(&mut stream)? {
+        let started = Instant::now();
+        let loaded = match loaded {
+            Ok(loaded) => loaded,
+            Err(e) => {
+                wire::write(&mut stream, &error(e), b"")?;
+                std::process::exit(LOAD_FAILED);
+            }
+        };
+        match answer(loaded, request, &body) {
+            Ok((outputs, body)) => {
+                let micros = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
+                wire::write(&mut stream, &Answer::Ok { outputs, micros }, &body)?;
+            }
+            Err(e) => wire::write(&mut stream, &error(&e), b"")?,
+        }
+    }
+    Ok(())
+}
+
+fn error(e: &AppError) -> Answer {
+    Answer::Error { code: e.code.to_owned(), message: e.message.clone() }
+}
+
+fn answer(loaded: &Loaded, request: Request, body: &[u8]) -> Result<(Vec<TensorHeader>, Vec<u8>), AppError> {
+    let text = |value: serde_json::Result<Vec<u8>>| {
+        value.map(|bytes| (Vec::new(), bytes)).map_err(|e| AppError::new("engine-failed", e.to_string()))
+    };
+    if matches!(request, Request::Info) {
+        return text(serde_json::to_vec(&loaded.about));
+    }
+    let mut app = loaded.app.lock().unwrap_or_else(PoisonError::into_inner);
+    match request {
+        Request::Info => text(serde_json::to_vec(&loaded.about)),
+        Request::Golden => text(serde_json::to_vec(&golden::run(&mut app))),
+        Request::Predict { params, place } => text(serde_json::to_vec(&app.predict(body, &params, &place)?)),
+        Request::Infer { inputs } => {
+            let outputs = app.infer(&decode(&inputs, body)?)?;
+            let mut headers = Vec::with_capacity(outputs.len());
+            let mut bytes = Vec::new();
+            for (name, tensor) in outputs {
+                let raw = tensor::encode(&tensor.data);
+                headers.push(TensorHeader { name, datatype: tensor.data.datatype().to_owned(), shape: tensor.shape, bytes: raw.len() });
+                bytes.extend(raw);
+            }
+            Ok((headers, bytes))
+        }
+    }
+}
+
+fn decode(inputs: &[TensorHeader], mut body: &[u8]) -> Result<Vec<(String, inference::engine::TensorData)>, AppError> {
+    let mut tensors = Vec::with_capacity(inputs.len());
+    for input in inputs {
+        let wrong = || AppError::new("tensor-shape", format!("{}: bytes, shape and datatype do not fit together", input.name));
+        let (bytes, rest) = body.split_at_checked(input.bytes).ok_or_else(wrong)?;
+        body = rest;
+        tensors.push((input.name.clone(), tensor::decode(&input.datatype, &input.shape, bytes).ok_or_else(wrong)?));
+    }
+    Ok(tensors)
+}
+
+/// Prints the engine's version, for the capabilities. A process of its own, so that the agent never loads the library.
+pub fn engine_version(lib: &std::path::Path) -> ExitCode {
+    match OnnxRuntime::init(lib) {
+        Ok(engine) => {
+            println!("{}", engine.version());
+            ExitCode::SUCCESS
+        }
+        Err(e) => {
+            eprintln!("{e}");
+            ExitCode::FAILURE
+        }
+    }
+}

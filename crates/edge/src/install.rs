@@ -1,0 +1,194 @@
+//! Brings one deployment up: document → licence → release manifest → signature → files → child → golden check → swap.
+//!
+//! Invariant: whatever ran before keeps running until the last step, and after any failure. Every step may be cancelled
+//! and has a limit; everything fetched stays on disk, so a retry goes on where the last try ended.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use app_package::digest::Digest;
+use app_package::license::Purpose;
+use app_package::manifest::AppManifest;
+use app_package::margo::State;
+use app_package::oci::{self, Descriptor, ImageManifest};
+
+use crate::agent::Agent;
+use crate::apps::Running;
+use crate::cloud::MAX_DOCUMENT;
+use crate::fault::Fault;
+use crate::process::{Launch, Process};
+use crate::release::{self, Wanted};
+use crate::state::Installed;
+use crate::wire::Request;
+
+/// Limit of all golden samples together.
+const GOLDEN: Duration = Duration::from_mins(5);
+/// Signatures of one release that are looked at.
+const MAX_SIGNATURES: usize = 10;
+/// Least memory of an app, in bytes.
+const LEAST_MEMORY: u64 = 128 * 1024 * 1024;
+
+/// Runs what blocks on the disk elsewhere.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Fault> + Send + 'static) -> Result<T, Fault> {
+    tokio::task::spawn_blocking(work).await.map_err(|e| Fault::new("cancelled", "store", e.to_string()))?
+}
+
+/// Brings a deployment to the state that a document asks for.
+pub async fn bring_up(agent: &Arc<Agent>, id: &str, document: &Digest, adopted: u64) -> Result<(), Fault> {
+    let yaml = if let Some(yaml) = agent.store.get(document, MAX_DOCUMENT as u64)? {
+        yaml
+    } else {
+        let yaml = agent.cloud.document(id, document).await?;
+        agent.store.put(&yaml)?;
+        yaml
+    };
+    let wanted = Wanted::parse(id, document, &yaml)?;
+    agent.note(id, &wanted);
+    let before = agent.state.get().installed.remove(id);
+    let purpose = match &before {
+        Some(installed) if installed.release == wanted.release.digest => Purpose::Run,
+        Some(_) => Purpose::Update,
+        None => Purpose::Deploy,
+    };
+    if purpose != Purpose::Run {
+        // Refused before a byte is fetched; safety makes no difference to these purposes.
+        agent.licensed(&wanted, false, purpose)?;
+        agent.report(id, &wanted.component, adopted, State::Installing, None)?;
+    }
+    let image = image_of(agent, &wanted).await?;
+    let (app, config) = config_of(agent, &wanted, &image).await?;
+    let same = before.as_ref().is_some_and(|installed| &installed.document == document);
+    let standing = agent.standing(&wanted, app.safety, purpose, same)?;
+    let values = wanted.values(&app)?;
+    let signature = signature_of(agent, &wanted, before.as_ref().filter(|_| purpose == Purpose::Run)).await?;
+    let stats = agent.stats(id);
+    let process = if let Some(running) = agent.apps.get(id).filter(|r| r.wanted.release.digest == wanted.release.digest) {
+        // The same release with another licence, other values or another place: the process stays.
+        running.process.clone()
+    } else {
+        let dir = files_of(agent, &wanted, &image).await?;
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to the cores of this node")]
+        let threads = (app.resources.cpu.ceil().clamp(1.0, 256.0) as usize).min(cores);
+        let launch = Launch {
+            exe: agent.config.exe.clone(),
+            dir,
+            config,
+            ort_lib: agent.config.ort_lib.clone(),
+            run: agent.run_dir(),
+            memory_bytes: (u64::from(app.resources.memory_mib) * 1024 * 1024).max(LEAST_MEMORY),
+            threads,
+        };
+        let process = Process::start(launch, stats.clone()).await?;
+        golden(&process).await?;
+        process
+    };
+    let installed = Installed { document: document.clone(), release: wanted.release.digest.clone(), signature, adopted };
+    let component = wanted.component.clone();
+    agent.state.update(|s| s.installed.insert(id.to_owned(), installed))?;
+    agent.apps.put(Running { wanted, manifest: Arc::new(app), values, standing, process, stats });
+    agent.report(id, &component, adopted, State::Installed, None)
+}
+
+async fn image_of(agent: &Agent, wanted: &Wanted) -> Result<ImageManifest, Fault> {
+    let digest = &wanted.release.digest;
+    if let Some(bytes) = agent.store.get(digest, MAX_DOCUMENT as u64)? {
+        return release::image(&bytes);
+    }
+    let bytes = agent.cloud.manifest(wanted.app(), digest).await?;
+    let image = release::image(&bytes)?;
+    agent.store.put(&bytes)?;
+    Ok(image)
+}
+
+/// A small blob: from the store, or fetched into it.
+async fn small(agent: &Agent, repository: &str, descriptor: &Descriptor) -> Result<Vec<u8>, Fault> {
+    if descriptor.size > MAX_DOCUMENT as u64 {
+        return Err(Fault::new("release-manifest-invalid", "release", format!("{} is over {MAX_DOCUMENT} bytes", descriptor.digest)));
+    }
+    if let Some(bytes) = agent.store.get(&descriptor.digest, MAX_DOCUMENT as u64)? {
+        return Ok(bytes);
+    }
+    agent.store.fetch(&agent.cloud, repository, descriptor).await?;
+    let bytes = agent.store.get(&descriptor.digest, MAX_DOCUMENT as u64)?;
+    bytes.ok_or_else(|| Fault::new("disk", "store", format!("{} is gone again", descriptor.digest)))
+}
+
+async fn config_of(agent: &Agent, wanted: &Wanted, image: &ImageManifest) -> Result<(AppManifest, std::path::PathBuf), Fault> {
+    let bytes = small(agent, wanted.app(), &image.config).await?;
+    Ok((release::config(wanted, &bytes)?, agent.store.path(&image.config.digest)))
+}
+
+/// Digest of an envelope by which the platform approves this release: the one kept, or one of those that refer to it.
+async fn signature_of(agent: &Agent, wanted: &Wanted, before: Option<&Installed>) -> Result<Digest, Fault> {
+    if let Some(installed) = before
+        && let Some(envelope) = agent.store.get(&installed.signature, MAX_DOCUMENT as u64)?
+    {
+        release::signature(wanted, &envelope, &agent.keys())?;
+        return Ok(installed.signature.clone());
+    }
+    let repository = wanted.app();
+    let index = agent.cloud.signatures(repository, &wanted.release.digest).await?;
+    let mut last = Fault::new("signature-absent", "release", "the platform has not signed this release");
+    let signed = index.manifests.iter().filter(|m| m.artifact_type.as_deref().is_none_or(|t| t == oci::SIGNATURE_TYPE));
+    for descriptor in signed.take(MAX_SIGNATURES) {
+        let bytes = agent.cloud.manifest(repository, &descriptor.digest).await?;
+        let Ok(manifest) = ImageManifest::parse(&bytes) else { continue };
+        if manifest.subject.as_ref().is_none_or(|s| s.digest != wanted.release.digest) {
+            continue;
+        }
+        for layer in manifest.layers.iter().filter(|l| l.media_type == oci::DSSE_TYPE).take(MAX_SIGNATURES) {
+            let envelope = small(agent, repository, layer).await?;
+            match release::signature(wanted, &envelope, &agent.keys()) {
+                Ok(()) => return Ok(layer.digest.clone()),
+                Err(fault) => last = fault,
+            }
+        }
+    }
+    Err(last)
+}
+
+/// The release's folder, complete and checked byte for byte.
+async fn files_of(agent: &Arc<Agent>, wanted: &Wanted, image: &ImageManifest) -> Result<std::path::PathBuf, Fault> {
+    let digest = wanted.release.digest.clone();
+    let (keeper, manifest) = (agent.clone(), image.clone());
+    let checked = digest.clone();
+    if blocking(move || keeper.store.is_staged(&checked, &manifest)).await? {
+        return Ok(agent.store.release(&digest));
+    }
+    for (_, layer) in crate::store::files_of(image)? {
+        agent.store.fetch(&agent.cloud, wanted.app(), layer).await?;
+    }
+    let (keeper, manifest) = (agent.clone(), image.clone());
+    blocking(move || {
+        let folder = keeper.store.stage(&digest, &manifest)?;
+        if keeper.store.is_staged(&digest, &manifest)? {
+            return Ok(folder);
+        }
+        // A blob went bad on this disk: drop them all, the next try fetches them again.
+        for layer in &manifest.layers {
+            crate::files::remove(&keeper.store.path(&layer.digest))?;
+        }
+        Err(Fault::new("digest-mismatch", "store", "a stored file is damaged; fetching it again"))
+    })
+    .await
+}
+
+/// The health check: the golden samples must come out as the vendor said.
+async fn golden(process: &Process) -> Result<(), Fault> {
+    let (_, body) = process.call(&Request::Golden, b"", GOLDEN).await?;
+    let report: serde_json::Value = serde_json::from_slice(&body).map_err(|e| Fault::new("golden-not-reproduced", "app", e.to_string()))?;
+    let count = |key: &str| report.get(key).and_then(serde_json::Value::as_u64).unwrap_or(0);
+    let (reproduced, total) = (count("reproduced"), count("total"));
+    if total > 0 && reproduced == total {
+        return Ok(());
+    }
+    let samples = report.get("samples").and_then(serde_json::Value::as_array);
+    let wrong = samples.into_iter().flatten().find(|s| s.get("ok") != Some(&serde_json::Value::Bool(true)));
+    let text = |key: &str| wrong.and_then(|s| s.get(key)).and_then(serde_json::Value::as_str).unwrap_or("").to_owned();
+    Err(Fault::new(
+        "golden-not-reproduced",
+        "app",
+        format!("{reproduced} of {total} golden samples were reproduced; {} {}", text("name"), text("message")).trim_end().to_owned(),
+    ))
+}

@@ -1,0 +1,29 @@
+//! `pithead-edge`, the node agent: takes the desired state from the server, verifies and runs apps, serves them locally.
+//!
+//! The node belongs to a mine, not to a data centre: it starts and serves without the server, never lets go of what works
+//! before its successor is proven, and believes nothing that is not signed or addressed by digest.
+
+pub mod agent;
+pub mod apps;
+pub mod cloud;
+pub mod enroll;
+pub mod fault;
+pub mod files;
+pub mod host;
+pub mod identity;
+pub mod install;
+pub mod local;
+pub mod model;
+pub mod outbox;
+pub mod process;
+pub mod reconcile;
+pub mod release;
+pub mod run;
+pub mod state;
+pub mod store;
+pub mod telemetry;
+pub mod tensor;
+#[cfg(test)]
+mod testing;
+pub mod tls;
+pub mod wire;

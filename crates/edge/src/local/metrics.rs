@@ -1,0 +1,73 @@
+//! `/metrics` in the Prometheus text format.
+
+use std::fmt::Write;
+use std::sync::atomic::Ordering;
+
+use actix_web::HttpResponse;
+
+use super::Shared;
+use crate::telemetry;
+
+/// A label value: backslash, quote and line break escaped, as the format asks.
+fn escaped(text: &str) -> String {
+    text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
+}
+
+/// Writes one family.
+fn family(out: &mut String, name: &str, kind: &str, help: &str, samples: &[(String, f64)]) {
+    // Writing to a String cannot fail.
+    let _ = writeln!(out, "# HELP {name} {help}\n# TYPE {name} {kind}");
+    for (labels, value) in samples {
+        let _ = writeln!(out, "{name}{labels} {value}");
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "Prometheus numbers are doubles")]
+pub(super) async fn metrics(agent: Shared) -> HttpResponse {
+    let apps = agent.apps.all();
+    let of = |value: &dyn Fn(&crate::apps::Running) -> Option<f64>| -> Vec<(String, f64)> {
+        let labels = |a: &crate::apps::Running| {
+            let (app, id) = (escaped(a.wanted.app()), escaped(&a.wanted.id));
+            format!("{{app=\"{app}\",version=\"{}\",deployment=\"{id}\"}}", a.wanted.release.version)
+        };
+        apps.iter().filter_map(|a| Some((labels(a), value(a)?))).collect()
+    };
+    let mut out = String::new();
+    let mut app = |name: &str, kind: &str, help: &str, value: &dyn Fn(&crate::apps::Running) -> Option<f64>| {
+        family(&mut out, name, kind, help, &of(value));
+    };
+    app("pithead_edge_app_up", "gauge", "1 while the app's process runs.", &|a| Some(f64::from(u8::from(a.process.pid().is_some()))));
+    app("pithead_edge_inferences_total", "counter", "Inferences done.", &|a| Some(a.stats.inferences.load(Ordering::Relaxed) as f64));
+    app("pithead_edge_errors_total", "counter", "Inferences failed.", &|a| Some(a.stats.errors.load(Ordering::Relaxed) as f64));
+    app("pithead_edge_restarts_total", "counter", "Restarts of the app's process.", &|a| {
+        Some(a.stats.restarts.load(Ordering::Relaxed) as f64)
+    });
+    app("pithead_edge_latency_p50_ms", "gauge", "Median latency of the last inferences.", &|a| a.stats.quantiles().map(|q| q.0));
+    app("pithead_edge_latency_p95_ms", "gauge", "95th percentile of latency of the last inferences.", &|a| {
+        a.stats.quantiles().map(|q| q.1)
+    });
+    app("pithead_edge_app_memory_bytes", "gauge", "Resident memory of the app's process.", &|a| {
+        a.process.pid().and_then(telemetry::resident).map(|b| b as f64)
+    });
+    app("pithead_edge_license_valid", "gauge", "1 while the licence is valid.", &|a| Some(f64::from(u8::from(a.warning().is_none()))));
+    let (heartbeats, alarms, dropped) = agent.outbox.counts();
+    let (contact, trouble) = agent.link();
+    let state = agent.state.get();
+    for (name, kind, help, value) in [
+        ("pithead_edge_outbox_alarms", "gauge", "Alarms waiting for the server.", alarms as f64),
+        ("pithead_edge_outbox_heartbeats", "gauge", "Heartbeats waiting for the server.", heartbeats as f64),
+        ("pithead_edge_alarms_dropped_total", "counter", "Alarms lost because too many waited.", dropped as f64),
+        ("pithead_edge_manifest_version", "gauge", "Version of the desired state last taken.", state.manifest_version as f64),
+        ("pithead_edge_deployments_desired", "gauge", "Deployments wanted.", state.desired.len() as f64),
+        ("pithead_edge_server_reachable", "gauge", "1 when the last call to the server went well.", f64::from(u8::from(trouble.is_none()))),
+        (
+            "pithead_edge_last_contact_seconds",
+            "gauge",
+            "Time of the last contact with the server.",
+            contact.map_or(0.0, |t| t.timestamp() as f64),
+        ),
+    ] {
+        family(&mut out, name, kind, help, &[(String::new(), value)]);
+    }
+    HttpResponse::Ok().content_type("text/plain; version=0.0.4; charset=utf-8").body(out)
+}

@@ -1,0 +1,213 @@
+//! The local API: Open Inference Protocol v2, `/v1/apps`, `/metrics` and a status page, for programs on this machine.
+//!
+//! Everything is bounded: bodies, time to send them, connections, requests in hand per app. Requests that a browser sends
+//! from another site are refused, because this API has no log-in.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::StatusCode;
+use actix_web::http::header::{self, HeaderValue};
+use actix_web::middleware::{Next, from_fn};
+use actix_web::{App, HttpResponse, HttpServer, ResponseError, web};
+use anyhow::Context;
+use bytes::Bytes;
+use futures_util::StreamExt;
+use serde_json::json;
+use tokio_util::sync::CancellationToken;
+
+use crate::agent::Agent;
+use crate::apps::Running;
+use crate::fault::Fault;
+use crate::process::Reply;
+use crate::wire::Request;
+
+mod metrics;
+mod oip;
+mod page;
+mod predict;
+
+/// Largest request body, in bytes.
+pub const MAX_BODY: usize = 20_000_000;
+/// Limit for sending a body.
+const BODY_TIME: Duration = Duration::from_mins(1);
+/// Limit of one inference, waiting included.
+const INFERENCE: Duration = Duration::from_secs(30);
+/// Connections per worker.
+const MAX_CONNECTIONS: usize = 256;
+
+/// What every handler gets.
+pub(crate) type Shared = web::Data<Arc<Agent>>;
+
+/// An error as this API says it: `{"error": "...", "code": "..."}`.
+#[derive(Debug)]
+pub(crate) struct ApiError {
+    status: StatusCode,
+    code: String,
+    message: String,
+}
+
+impl ApiError {
+    fn new(status: StatusCode, code: &str, message: impl Into<String>) -> Self {
+        Self { status, code: code.to_owned(), message: message.into() }
+    }
+
+    fn bad(code: &str, message: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, code, message)
+    }
+}
+
+impl std::fmt::Display for ApiError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: {}", self.code, self.message)
+    }
+}
+
+impl ResponseError for ApiError {
+    fn status_code(&self) -> StatusCode {
+        self.status
+    }
+
+    fn error_response(&self) -> HttpResponse {
+        let mut response = HttpResponse::build(self.status);
+        if self.status == StatusCode::SERVICE_UNAVAILABLE {
+            response.insert_header((header::RETRY_AFTER, "1"));
+        }
+        response.json(json!({ "error": self.message, "code": self.code }))
+    }
+}
+
+impl From<Fault> for ApiError {
+    fn from(fault: Fault) -> Self {
+        let status = match &*fault.code {
+            "app-busy" | "app-restarting" => StatusCode::SERVICE_UNAVAILABLE,
+            "app-timeout" => StatusCode::GATEWAY_TIMEOUT,
+            "engine-failed" | "model-load" => StatusCode::INTERNAL_SERVER_ERROR,
+            _ if fault.source == "app" => StatusCode::BAD_REQUEST,
+            _ => StatusCode::INTERNAL_SERVER_ERROR,
+        };
+        Self::new(status, &fault.code, fault.message)
+    }
+}
+
+/// The whole body, bounded in size and time. Content types are not looked at: clients of the protocol send none.
+async fn body(mut payload: web::Payload) -> Result<Bytes, ApiError> {
+    let read = async {
+        let mut whole = web::BytesMut::new();
+        while let Some(chunk) = payload.next().await {
+            let chunk = chunk.map_err(|e| ApiError::bad("body-unreadable", e.to_string()))?;
+            if whole.len() + chunk.len() > MAX_BODY {
+                return Err(ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "body-too-large", format!("the body is over {MAX_BODY} bytes")));
+            }
+            whole.extend_from_slice(&chunk);
+        }
+        Ok(whole.freeze())
+    };
+    let slow = |_| ApiError::new(StatusCode::REQUEST_TIMEOUT, "body-too-slow", "the body did not arrive in time");
+    tokio::time::timeout(BODY_TIME, read).await.map_err(slow)?
+}
+
+/// One inference at the app's process, counted.
+async fn infer(running: &Running, request: &Request, body: &[u8]) -> Result<(Reply, Duration), ApiError> {
+    let started = Instant::now();
+    let result = running.process.call(request, body, INFERENCE).await;
+    let took = started.elapsed();
+    running.stats.record(result.is_ok(), took);
+    Ok((result?, took))
+}
+
+/// True for names that nobody outside this network can point at this machine: addresses, names without a point, and the
+/// private endings. A page on a public name that was bent to this address must not reach the API.
+fn private_name(host: &str) -> bool {
+    let name = match host.strip_prefix('[') {
+        Some(rest) => return rest.split_once(']').is_some_and(|(address, _)| address.parse::<std::net::Ipv6Addr>().is_ok()),
+        None => host.split(':').next().unwrap_or(host).to_ascii_lowercase(),
+    };
+    let ending = [".local", ".lan", ".internal", ".home.arpa", ".localhost"].iter().any(|end| name.ends_with(end));
+    name.parse::<std::net::Ipv4Addr>().is_ok() || !name.contains('.') || ending
+}
+
+/// Refuses what a page of another site makes a browser send.
+async fn same_site(
+    request: ServiceRequest,
+    next: Next<impl actix_web::body::MessageBody>,
+) -> Result<ServiceResponse<impl actix_web::body::MessageBody>, actix_web::Error> {
+    let host = request.headers().get(header::HOST).and_then(|h| h.to_str().ok()).unwrap_or("").to_owned();
+    let foreign = request.headers().get(header::ORIGIN).is_some_and(|origin| {
+        let origin = origin.to_str().unwrap_or("");
+        origin.split_once("://").is_none_or(|(_, origin)| origin != host)
+    });
+    if foreign || !private_name(&host) {
+        return Err(ApiError::new(StatusCode::FORBIDDEN, "cross-origin-refused", "requests from other sites are not served").into());
+    }
+    let mut response = next.call(request).await?;
+    let headers = response.headers_mut();
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    Ok(response)
+}
+
+fn routes(config: &mut web::ServiceConfig) {
+    use web::{get, post};
+    config
+        .route("/", get().to(page::status))
+        .route("/metrics", get().to(metrics::metrics))
+        .route("/v1/apps", get().to(predict::list))
+        .route("/v1/apps/{app:[^/]+(?:/[^/]+)?}/predict", post().to(predict::predict))
+        .route("/v2", get().to(oip::server))
+        .route("/v2/", get().to(oip::server))
+        .route("/v2/health/live", get().to(oip::live))
+        .route("/v2/health/ready", get().to(oip::ready))
+        .route("/v2/repository/index", post().to(oip::index))
+        .route("/v2/models/{model}", get().to(oip::model))
+        .route("/v2/models/{model}/ready", get().to(oip::model_ready))
+        .route("/v2/models/{model}/infer", post().to(oip::infer))
+        .route("/v2/models/{model}/versions/{version}", get().to(oip::model))
+        .route("/v2/models/{model}/versions/{version}/ready", get().to(oip::model_ready))
+        .route("/v2/models/{model}/versions/{version}/infer", post().to(oip::infer))
+        .default_service(web::to(|| async {
+            ApiError::new(StatusCode::NOT_FOUND, "not-found", "there is nothing at this address").error_response()
+        }));
+}
+
+/// Serves the local API until cancelled.
+pub async fn serve(agent: Arc<Agent>, listen: &str, cancel: CancellationToken) -> anyhow::Result<()> {
+    let listener = std::net::TcpListener::bind(listen).context("cannot listen")?;
+    serve_on(agent, listener, cancel).await
+}
+
+/// Serves the local API on a bound socket until cancelled.
+pub async fn serve_on(agent: Arc<Agent>, listener: std::net::TcpListener, cancel: CancellationToken) -> anyhow::Result<()> {
+    tracing::info!(address = %listener.local_addr()?, "local API");
+    let data = web::Data::new(agent);
+    let server = HttpServer::new(move || App::new().app_data(data.clone()).wrap(from_fn(same_site)).configure(routes))
+        .workers(2)
+        .max_connections(MAX_CONNECTIONS)
+        .client_request_timeout(Duration::from_secs(10))
+        .disable_signals()
+        .shutdown_timeout(5)
+        .listen(listener)?
+        .run();
+    let handle = server.handle();
+    tokio::spawn(async move {
+        cancel.cancelled().await;
+        handle.stop(true).await;
+    });
+    server.await.context("local API")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::private_name;
+
+    #[test]
+    fn names_of_this_network() {
+        for name in ["127.0.0.1:9101", "localhost:9101", "[::1]:9101", "10.0.0.7", "edge1", "edge1.local:80", ""] {
+            assert!(private_name(name), "{name}");
+        }
+        for name in ["evil.example:9101", "127.0.0.1.evil.example", "[evil.example]:1"] {
+            assert!(!private_name(name), "{name}");
+        }
+    }
+}

@@ -1,0 +1,226 @@
+//! The status page: one self-contained page without scripts, in Chinese or English by the browser's language.
+
+use std::fmt::Write;
+use std::sync::atomic::Ordering;
+
+use actix_web::http::header::{ACCEPT_LANGUAGE, CONTENT_SECURITY_POLICY, REFERRER_POLICY};
+use actix_web::{HttpRequest, HttpResponse};
+use app_package::margo::State;
+
+use super::Shared;
+
+/// Only the page's own style; nothing else is loaded, nothing may frame it.
+const CSP: &str = "default-src 'none'; style-src 'sha256-STYLE'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'";
+
+const STYLE: &str = ":root{color-scheme:light dark;--line:#d5dbe1;--soft:#5b6875;--ok:#1b7f4b;--bad:#c0342b;--warn:#9a6200;--card:#fff;--page:#f4f6f8}\
+@media(prefers-color-scheme:dark){:root{--line:#35404b;--soft:#9aa7b4;--ok:#4cc38a;--bad:#ff8577;--warn:#f0b45a;--card:#182029;--page:#0f151b}}\
+*{box-sizing:border-box}body{margin:0;background:var(--page);font:16px/1.5 system-ui,'Noto Sans SC','PingFang SC','Microsoft YaHei',sans-serif}\
+main{max-width:62rem;margin:0 auto;padding:1.5rem 1rem}h1{font-size:1.4rem;margin:0}h2{font-size:1.05rem;margin:1.5rem 0 .5rem}p{margin:.2rem 0}\
+.soft{color:var(--soft)}.card{background:var(--card);border:1px solid var(--line);border-radius:.5rem;padding:1rem;margin:.75rem 0;overflow-x:auto}\
+dl{display:grid;grid-template-columns:max-content 1fr;gap:.25rem 1rem;margin:0}dt{color:var(--soft)}dd{margin:0;overflow-wrap:anywhere}\
+table{border-collapse:collapse;width:100%}th,td{text-align:start;padding:.45rem .6rem;border-bottom:1px solid var(--line);vertical-align:top}\
+th{color:var(--soft);font-weight:600;white-space:nowrap}td.n,th.n{text-align:end;font-variant-numeric:tabular-nums}tr:last-child td{border-bottom:0}\
+.ok{color:var(--ok)}.bad{color:var(--bad)}.warn{color:var(--warn)}code{font-size:.85em}";
+
+/// Text made safe for HTML.
+fn safe(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '&' => out.push_str("&amp;"),
+            '<' => out.push_str("&lt;"),
+            '>' => out.push_str("&gt;"),
+            '"' => out.push_str("&quot;"),
+            '\'' => out.push_str("&#39;"),
+            c => out.push(c),
+        }
+    }
+    out
+}
+
+/// True when Chinese comes before English in the browser's list (the platform's first language is Chinese).
+fn chinese(header: Option<&str>) -> bool {
+    let languages = header.unwrap_or("zh").split(',').filter_map(|part| {
+        let mut fields = part.split(';').map(str::trim);
+        let tag = fields.next()?.to_ascii_lowercase();
+        let weight = fields.find_map(|f| f.strip_prefix("q=")?.parse::<f32>().ok()).unwrap_or(1.0);
+        (weight > 0.0).then_some((tag, weight))
+    });
+    let (mut zh, mut en) = (0.0f32, 0.0f32);
+    for (tag, weight) in languages {
+        if tag.starts_with("zh") {
+            zh = zh.max(weight);
+        } else if tag.starts_with("en") {
+            en = en.max(weight);
+        }
+    }
+    zh > 0.0 && zh >= en
+}
+
+fn state_words(state: State, zh: bool) -> (&'static str, &'static str) {
+    match (state, zh) {
+        (State::Installed, true) => ("运行中", "ok"),
+        (State::Installed, false) => ("Running", "ok"),
+        (State::Failed, true) => ("失败", "bad"),
+        (State::Failed, false) => ("Failed", "bad"),
+        (State::Installing, true) => ("安装中", "warn"),
+        (State::Installing, false) => ("Installing", "warn"),
+        (State::Removing | State::Removed, true) => ("移除中", "soft"),
+        (State::Removing | State::Removed, false) => ("Removing", "soft"),
+        (State::Pending, true) => ("等待", "soft"),
+        (State::Pending, false) => ("Waiting", "soft"),
+    }
+}
+
+/// `GET /`
+pub(super) async fn status(request: HttpRequest, agent: Shared) -> HttpResponse {
+    let zh = chinese(request.headers().get(ACCEPT_LANGUAGE).and_then(|v| v.to_str().ok()));
+    let t = |chinese: &'static str, english: &'static str| if zh { chinese } else { english };
+    let identity = agent.identity();
+    let state = agent.state.get();
+    let (contact, trouble) = agent.link();
+    let (_, alarms, dropped) = agent.outbox.counts();
+    let mut html = String::with_capacity(8 * 1024);
+    // Writing to a String cannot fail.
+    let _ = write!(
+        html,
+        "<!doctype html><html lang=\"{}\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">\
+         <meta http-equiv=\"refresh\" content=\"10\"><title>{name} · {title}</title><style>{STYLE}</style></head><body><main>\
+         <h1>{name}</h1><p class=\"soft\">{site} · {title}</p>",
+        t("zh-CN", "en"),
+        name = safe(&identity.node_name),
+        site = safe(&identity.site_name),
+        title = t("坑口边缘节点", "Pithead edge node"),
+    );
+    let link = match &trouble {
+        None if contact.is_some() => format!("<span class=\"ok\">{}</span>", t("已连接", "Connected")),
+        None => format!("<span class=\"soft\">{}</span>", t("正在连接", "Connecting")),
+        Some(fault) => format!(
+            "<span class=\"warn\">{}</span> <span class=\"soft\"><code>{}</code></span>",
+            t("未连接,应用照常运行", "Not connected; apps keep running"),
+            safe(&fault.code)
+        ),
+    };
+    let last = contact.map_or_else(|| t("无", "none").to_owned(), |at| at.format("%Y-%m-%d %H:%M:%S UTC").to_string());
+    let until = identity.validity().map_or_else(|_| "–".to_owned(), |v| v.1.format("%Y-%m-%d %H:%M UTC").to_string());
+    let _ = write!(html, "<section class=\"card\"><dl>");
+    for (label, value) in [
+        (t("平台", "Platform"), format!("{} · {link}", safe(&identity.server))),
+        (t("最近联系", "Last contact"), last),
+        (t("节点编号", "Node id"), format!("<code>{}</code>", safe(&identity.node_id))),
+        (t("证书有效至", "Certificate until"), until),
+        (t("期望状态版本", "Desired state version"), state.manifest_version.to_string()),
+        (
+            t("待上报告警", "Alarms to be sent"),
+            if dropped == 0 { alarms.to_string() } else { format!("{alarms} ({} {dropped})", t("已丢弃", "lost")) },
+        ),
+    ] {
+        let _ = write!(html, "<dt>{label}</dt><dd>{value}</dd>");
+    }
+    let _ = write!(html, "</dl></section><h2>{}</h2><section class=\"card\">", t("应用", "Apps"));
+    let running = agent.apps.all();
+    let phases = agent.phases();
+    if running.is_empty() && phases.is_empty() {
+        let _ = write!(
+            html,
+            "<p class=\"soft\">{}</p>",
+            t(
+                "尚无应用。在平台上向本节点部署后,会自动出现在这里。",
+                "No apps yet. Deploy one to this node on the platform and it will appear here."
+            )
+        );
+    } else {
+        let _ = write!(
+            html,
+            "<table><thead><tr><th>{}</th><th>{}</th><th>{}</th><th class=\"n\">{}</th><th class=\"n\">{}</th><th class=\"n\">{}</th><th class=\"n\">{}</th></tr></thead><tbody>",
+            t("应用", "App"),
+            t("版本", "Version"),
+            t("状态", "State"),
+            t("推理次数", "Inferences"),
+            t("错误", "Errors"),
+            t("中位时延", "Median"),
+            t("重启", "Restarts"),
+        );
+        for app in &running {
+            let phase = phases.get(&app.wanted.id);
+            let (word, class) =
+                if app.process.pid().is_some() { state_words(State::Installed, zh) } else { (t("正在重启", "Restarting"), "warn") };
+            let mut notes = String::new();
+            if let Some(warning) = app.warning() {
+                let _ = write!(notes, "<p class=\"warn\">{} <code>{warning}</code></p>", t("许可证", "Licence"));
+            }
+            if let Some(fault) = phase.and_then(|p| p.fault.as_ref()) {
+                let _ = write!(
+                    notes,
+                    "<p class=\"bad\">{} <code>{}</code></p><p class=\"soft\">{}</p>",
+                    t("更新未成功,原版本继续运行", "Update failed; the former version keeps running"),
+                    safe(&fault.code),
+                    safe(&fault.message)
+                );
+            }
+            let median = app.stats.quantiles().map_or_else(|| "–".to_owned(), |q| format!("{:.2} ms", q.0));
+            let _ = write!(
+                html,
+                "<tr><td>{}<p class=\"soft\"><code>{}</code></p></td><td>{}</td><td><span class=\"{class}\">{word}</span>{notes}</td>\
+                 <td class=\"n\">{}</td><td class=\"n\">{}</td><td class=\"n\">{median}</td><td class=\"n\">{}</td></tr>",
+                safe(app.manifest.title.get(t("zh", "en"))),
+                safe(app.wanted.app()),
+                app.wanted.release.version,
+                app.stats.inferences.load(Ordering::Relaxed),
+                app.stats.errors.load(Ordering::Relaxed),
+                app.stats.restarts.load(Ordering::Relaxed),
+            );
+        }
+        for (id, phase) in phases.iter().filter(|(id, _)| !running.iter().any(|r| &r.wanted.id == *id)) {
+            let (word, class) = state_words(phase.state, zh);
+            let fault = phase
+                .fault
+                .as_ref()
+                .map_or_else(String::new, |f| format!("<p><code>{}</code></p><p class=\"soft\">{}</p>", safe(&f.code), safe(&f.message)));
+            let name = if phase.app.is_empty() { id } else { &phase.app };
+            let _ = write!(
+                html,
+                "<tr><td><code>{}</code></td><td>{}</td><td><span class=\"{class}\">{word}</span>{fault}</td><td class=\"n\">–</td><td class=\"n\">–</td><td class=\"n\">–</td><td class=\"n\">–</td></tr>",
+                safe(name),
+                safe(&phase.version)
+            );
+        }
+        html.push_str("</tbody></table>");
+    }
+    let _ = write!(
+        html,
+        "</section><p class=\"soft\">pithead-edge {} · <code>/v1/apps</code> · <code>/v2</code> · <code>/metrics</code></p></main></body></html>",
+        env!("CARGO_PKG_VERSION")
+    );
+    HttpResponse::Ok()
+        .content_type("text/html; charset=utf-8")
+        .insert_header((CONTENT_SECURITY_POLICY, CSP.replace("STYLE", &style_digest())))
+        .insert_header((REFERRER_POLICY, "no-referrer"))
+        .body(html)
+}
+
+/// The style's digest for the content security policy.
+fn style_digest() -> String {
+    use base64::Engine;
+    use sha2::{Digest, Sha256};
+    base64::engine::general_purpose::STANDARD.encode(Sha256::digest(STYLE.as_bytes()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn language_of_the_browser() {
+        assert!(chinese(None));
+        assert!(chinese(Some("zh-CN,zh;q=0.9,en;q=0.8")));
+        assert!(!chinese(Some("en-US,en;q=0.9,zh;q=0.5")));
+        assert!(!chinese(Some("de")));
+        assert!(!chinese(Some("zh;q=0")));
+    }
+
+    #[test]
+    fn text_is_made_safe() {
+        assert_eq!(safe("<a href=\"x\">'&"), "&lt;a href=&quot;x&quot;&gt;&#39;&amp;");
+    }
+}

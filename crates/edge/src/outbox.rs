@@ -1,0 +1,302 @@
+//! Reports on their way to the server: heartbeats and alarms, on disk until the server has accepted them.
+//!
+//! One append-only file of JSON lines, synced at each report, rewritten when mostly dead. Invariants: sequence numbers
+//! only grow, also over restarts, and are on disk before they are sent (the server drops what it has seen by number);
+//! at most [`MAX_ALARMS`] alarms and [`MAX_HEARTBEATS`] heartbeats wait, the oldest go first and are counted.
+
+use std::collections::VecDeque;
+use std::fs::{File, OpenOptions};
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+
+use chrono::Utc;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+use tokio::sync::Notify;
+
+use crate::fault::Fault;
+use crate::files;
+
+/// Alarms that wait at most.
+pub const MAX_ALARMS: usize = 10_000;
+/// Heartbeats that wait at most; older ones say nothing that newer ones do not.
+pub const MAX_HEARTBEATS: usize = 4;
+/// Reports in one request at most.
+const MAX_BATCH: usize = 200;
+/// Bytes in one request at most (about).
+const MAX_BATCH_BYTES: usize = 1024 * 1024;
+/// Largest report; a larger alarm goes without its `result`.
+const MAX_REPORT_BYTES: usize = 256 * 1024;
+/// Dead lines that are tolerated before the file is rewritten.
+const DEAD_LINES: usize = 2_000;
+
+/// Kind of a report.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// The node and its apps are alive.
+    Heartbeat,
+    /// A rule of an app fired.
+    Alarm,
+}
+
+/// A line of the file.
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
+enum Line {
+    Report { sequence: u64, kind: Kind, body: Value },
+    Marker { accepted_through: u64, next: u64, dropped: u64 },
+}
+
+struct Waiting {
+    sequence: u64,
+    kind: Kind,
+    /// The report as sent, JSON text.
+    text: String,
+}
+
+struct Inner {
+    file: File,
+    lines: usize,
+    next: u64,
+    accepted: u64,
+    dropped: u64,
+    waiting: VecDeque<Waiting>,
+}
+
+/// The durable queue. Its calls write to disk: call them from blocking threads.
+pub struct Outbox {
+    path: PathBuf,
+    inner: Mutex<Inner>,
+    /// Rung when an alarm came in.
+    pub urgent: Notify,
+}
+
+fn disk(e: &std::io::Error) -> Fault {
+    Fault::disk("outbox", e)
+}
+
+impl Outbox {
+    /// Opens the queue at `path`, reading what waits there. A torn last line (power cut) is dropped.
+    pub fn open(path: &Path) -> Result<Self, Fault> {
+        let (mut waiting, mut next, mut accepted, mut dropped) = (VecDeque::new(), 1u64, 0u64, 0u64);
+        match File::open(path) {
+            Ok(file) => {
+                for line in BufReader::new(file).split(b'\n') {
+                    let line = line.map_err(|e| disk(&e))?;
+                    match serde_json::from_slice::<Line>(&line) {
+                        Ok(Line::Report { sequence, kind, body }) => {
+                            next = next.max(sequence + 1);
+                            waiting.push_back(Waiting { sequence, kind, text: body.to_string() });
+                        }
+                        Ok(Line::Marker { accepted_through, next: n, dropped: d }) => {
+                            accepted = accepted.max(accepted_through);
+                            next = next.max(n);
+                            dropped = dropped.max(d);
+                        }
+                        Err(e) if !line.is_empty() => tracing::warn!(error = %e, "a torn line in the outbox was dropped"),
+                        Err(_) => {}
+                    }
+                }
+            }
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
+            Err(e) => return Err(disk(&e)),
+        }
+        waiting.retain(|w: &Waiting| w.sequence > accepted);
+        next = next.max(accepted + 1);
+        let file = Self::rewrite(path, &waiting, accepted, next, dropped)?;
+        let lines = waiting.len();
+        let mut inner = Inner { file, lines, next, accepted, dropped, waiting };
+        trim(&mut inner);
+        Ok(Self { path: path.to_owned(), inner: Mutex::new(inner), urgent: Notify::new() })
+    }
+
+    fn rewrite(path: &Path, waiting: &VecDeque<Waiting>, accepted: u64, next: u64, dropped: u64) -> Result<File, Fault> {
+        let mut bytes = line(&Line::Marker { accepted_through: accepted, next, dropped })?;
+        for w in waiting {
+            let body = serde_json::from_str(&w.text).unwrap_or(Value::Null);
+            bytes.extend(line(&Line::Report { sequence: w.sequence, kind: w.kind, body })?);
+        }
+        files::write_atomic(path, &bytes)?;
+        OpenOptions::new().append(true).mode(0o600).open(path).map_err(|e| disk(&e))
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// Stores a report (an object without `sequence`, `at` and `kind`) and gives its number. It is on disk on return.
+    pub fn push(&self, kind: Kind, fields: Map<String, Value>) -> Result<u64, Fault> {
+        let mut inner = self.lock();
+        let sequence = inner.next;
+        let mut report = Map::new();
+        report.insert("sequence".into(), json!(sequence));
+        report.insert("at".into(), json!(Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Millis, true)));
+        report.insert("kind".into(), json!(kind));
+        report.extend(fields);
+        let mut text = Value::Object(report.clone()).to_string();
+        if text.len() > MAX_REPORT_BYTES {
+            report.remove("result");
+            text = Value::Object(report.clone()).to_string();
+        }
+        if text.len() > MAX_REPORT_BYTES {
+            return Err(Fault::new("report-too-large", "state", format!("a report of {} bytes was not stored", text.len())));
+        }
+        let bytes = line(&Line::Report { sequence, kind, body: Value::Object(report) })?;
+        // The number is used up even if the write fails half-way.
+        inner.next += 1;
+        inner.file.write_all(&bytes).and_then(|()| inner.file.sync_data()).map_err(|e| disk(&e))?;
+        inner.lines += 1;
+        inner.waiting.push_back(Waiting { sequence, kind, text });
+        trim(&mut inner);
+        self.compact(&mut inner)?;
+        drop(inner);
+        if kind == Kind::Alarm {
+            self.urgent.notify_one();
+        }
+        Ok(sequence)
+    }
+
+    /// The oldest waiting reports as the body of one request with the last number in it; `None` when nothing waits.
+    pub fn batch(&self) -> Option<(String, u64)> {
+        let inner = self.lock();
+        let (mut texts, mut size, mut last) = (Vec::new(), 0, 0);
+        for w in inner.waiting.iter().take(MAX_BATCH) {
+            size += w.text.len();
+            if size > MAX_BATCH_BYTES && !texts.is_empty() {
+                break;
+            }
+            texts.push(w.text.as_str());
+            last = w.sequence;
+        }
+        (!texts.is_empty()).then(|| (format!("{{\"reports\":[{}]}}", texts.join(",")), last))
+    }
+
+    /// Forgets all reports up to a number that the server has accepted. Numbers never given out are not believed.
+    pub fn accepted(&self, through: u64) -> Result<(), Fault> {
+        let mut inner = self.lock();
+        let through = through.min(inner.next - 1);
+        if through <= inner.accepted {
+            return Ok(());
+        }
+        inner.accepted = through;
+        inner.waiting.retain(|w| w.sequence > through);
+        // Not synced: if it is lost, the reports go once more and the server drops them by number.
+        let bytes = line(&Line::Marker { accepted_through: through, next: inner.next, dropped: inner.dropped })?;
+        inner.file.write_all(&bytes).map_err(|e| disk(&e))?;
+        inner.lines += 1;
+        self.compact(&mut inner)
+    }
+
+    /// Waiting heartbeats and alarms, and alarms lost to the bound since the beginning.
+    pub fn counts(&self) -> (usize, usize, u64) {
+        let inner = self.lock();
+        let alarms = inner.waiting.iter().filter(|w| w.kind == Kind::Alarm).count();
+        (inner.waiting.len() - alarms, alarms, inner.dropped)
+    }
+
+    fn compact(&self, inner: &mut Inner) -> Result<(), Fault> {
+        if inner.lines < inner.waiting.len() * 2 + DEAD_LINES {
+            return Ok(());
+        }
+        inner.file = Self::rewrite(&self.path, &inner.waiting, inner.accepted, inner.next, inner.dropped)?;
+        inner.lines = inner.waiting.len();
+        Ok(())
+    }
+}
+
+fn line(value: &Line) -> Result<Vec<u8>, Fault> {
+    let mut bytes = serde_json::to_vec(value).map_err(|e| Fault::new("report-invalid", "state", e.to_string()))?;
+    bytes.push(b'\n');
+    Ok(bytes)
+}
+
+/// Keeps the bounds. Only the newest entry can have broken one, except after opening.
+fn trim(inner: &mut Inner) {
+    for (kind, most) in [(Kind::Heartbeat, MAX_HEARTBEATS), (Kind::Alarm, MAX_ALARMS)] {
+        let mut over = inner.waiting.iter().filter(|w| w.kind == kind).count().saturating_sub(most);
+        if over == 0 {
+            continue;
+        }
+        if kind == Kind::Alarm {
+            inner.dropped += over as u64;
+        }
+        inner.waiting.retain(|w| {
+            let drop = over > 0 && w.kind == kind;
+            over -= usize::from(drop);
+            !drop
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::Scratch;
+
+    fn sequences(outbox: &Outbox) -> Vec<u64> {
+        let Some((text, _)) = outbox.batch() else { return Vec::new() };
+        let value: Value = serde_json::from_str(&text).unwrap();
+        value["reports"].as_array().unwrap().iter().map(|r| r["sequence"].as_u64().unwrap()).collect()
+    }
+
+    fn alarm(outbox: &Outbox) -> u64 {
+        outbox.push(Kind::Alarm, Map::from_iter([("rule".to_owned(), json!("r"))])).unwrap()
+    }
+
+    #[test]
+    fn survives_a_restart_and_never_reuses_a_number() {
+        let dir = Scratch::new();
+        let path = dir.path().join("outbox.jsonl");
+        let outbox = Outbox::open(&path).unwrap();
+        assert_eq!((alarm(&outbox), alarm(&outbox), alarm(&outbox)), (1, 2, 3));
+        outbox.accepted(2).unwrap();
+        drop(outbox);
+        let outbox = Outbox::open(&path).unwrap();
+        assert_eq!(sequences(&outbox), [3]);
+        outbox.accepted(3).unwrap();
+        drop(outbox);
+        let outbox = Outbox::open(&path).unwrap();
+        assert_eq!(sequences(&outbox), Vec::<u64>::new());
+        assert_eq!(alarm(&outbox), 4);
+        // A server that claims too much does not empty what is not yet sent.
+        outbox.accepted(u64::MAX).unwrap();
+        assert_eq!(alarm(&outbox), 5);
+        assert_eq!(sequences(&outbox), [5]);
+    }
+
+    #[test]
+    fn a_torn_line_is_dropped() {
+        let dir = Scratch::new();
+        let path = dir.path().join("outbox.jsonl");
+        alarm(&Outbox::open(&path).unwrap());
+        let mut file = OpenOptions::new().append(true).open(&path).unwrap();
+        file.write_all(b"{\"sequence\":2,\"kind\":\"al").unwrap();
+        let outbox = Outbox::open(&path).unwrap();
+        assert_eq!(sequences(&outbox), [1]);
+    }
+
+    #[test]
+    fn heartbeats_are_few() {
+        let dir = Scratch::new();
+        let outbox = Outbox::open(&dir.path().join("o")).unwrap();
+        alarm(&outbox);
+        for _ in 0..10 {
+            outbox.push(Kind::Heartbeat, Map::new()).unwrap();
+        }
+        assert_eq!(outbox.counts(), (MAX_HEARTBEATS, 1, 0));
+        assert_eq!(sequences(&outbox), [1, 8, 9, 10, 11]);
+    }
+
+    #[test]
+    fn alarms_are_bounded_and_the_loss_is_counted() {
+        let waiting = (1..=10_002).map(|sequence| Waiting { sequence, kind: Kind::Alarm, text: "{}".into() }).collect();
+        let dir = Scratch::new();
+        let file = File::create(dir.path().join("x")).unwrap();
+        let mut inner = Inner { file, lines: 0, next: 10_003, accepted: 0, dropped: 0, waiting };
+        trim(&mut inner);
+        assert_eq!((inner.waiting.len(), inner.dropped, inner.waiting[0].sequence), (MAX_ALARMS, 2, 3));
+    }
+}

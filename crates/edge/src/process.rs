@@ -1,0 +1,292 @@
+//! An app's child process seen from the agent: start, restart with backoff, requests over pooled connections.
+//!
+//! Invariants: a process lives exactly as long as its [`Process`] value (the child watches its standard input, so it also
+//! ends when the agent is killed); a request that takes too long kills the child, because a runaway model cannot be
+//! interrupted otherwise; socket names are never used twice, so nothing left over can block a start.
+
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::UnixStream;
+use tokio::process::{ChildStdin, Command};
+use tokio::sync::{Notify, Semaphore};
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use crate::fault::Fault;
+use crate::model::{backoff, spread};
+use crate::telemetry::Stats;
+use crate::wire::{self, Answer, Request, TensorHeader};
+
+/// Requests of one app at the child at the same time.
+const SLOTS: usize = 4;
+/// Requests of one app that are in hand at all; more are refused at once.
+const QUEUE: usize = 64;
+/// Longest load of a model.
+const LOAD: Duration = Duration::from_mins(3);
+/// A child that ran this long is healthy: its backoff starts anew.
+const HEALTHY: Duration = Duration::from_mins(1);
+/// Longest path of a Unix socket.
+const MAX_SOCKET: usize = 107;
+
+static SOCKETS: AtomicU64 = AtomicU64::new(0);
+
+/// What to start.
+#[derive(Debug, Clone)]
+pub struct Launch {
+    /// This program.
+    pub exe: PathBuf,
+    /// Folder of the release.
+    pub dir: PathBuf,
+    /// Config blob of the release.
+    pub config: PathBuf,
+    /// ONNX Runtime library.
+    pub ort_lib: PathBuf,
+    /// Folder for sockets.
+    pub run: PathBuf,
+    /// Memory the app asked for, in bytes.
+    pub memory_bytes: u64,
+    /// Threads for one inference.
+    pub threads: usize,
+}
+
+/// An answer of the child: tensors described, body, and the time in the child.
+pub type Reply = (Vec<TensorHeader>, Vec<u8>);
+
+struct Shared {
+    socket: PathBuf,
+    pool: Mutex<Vec<UnixStream>>,
+    pid: AtomicU32,
+    kill: Notify,
+}
+
+/// A running app.
+pub struct Process {
+    shared: Arc<Shared>,
+    queue: Semaphore,
+    slots: Semaphore,
+    _end: DropGuard,
+}
+
+fn fault(code: &'static str, message: impl Into<String>) -> Fault {
+    Fault::new(code, "app", message)
+}
+
+/// A child with our end of its pipe. The pipe is kept apart because waiting for a child closes the one it holds.
+struct Child {
+    process: tokio::process::Child,
+    pipe: Option<ChildStdin>,
+}
+
+fn spawn(launch: &Launch, socket: &Path) -> Result<Child, Fault> {
+    let mut command = std::process::Command::new(&launch.exe);
+    std::os::unix::process::CommandExt::arg0(&mut command, "pithead-edge");
+    command
+        .arg("app-host")
+        .arg("--dir")
+        .arg(&launch.dir)
+        .arg("--config")
+        .arg(&launch.config)
+        .arg("--socket")
+        .arg(socket)
+        .arg("--ort-lib")
+        .arg(&launch.ort_lib)
+        .args(["--memory-bytes", &launch.memory_bytes.to_string(), "--threads", &launch.threads.to_string()])
+        .env_clear()
+        // The child ends at the end of this pipe, that is, when we do.
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::inherit());
+    let mut command = Command::from(command);
+    command.kill_on_drop(true);
+    let mut process = command.spawn().map_err(|e| fault("app-not-started", e.to_string()))?;
+    Ok(Child { pipe: process.stdin.take(), process })
+}
+
+/// Waits until the child answers; its end before that is a fault.
+async fn ready(shared: &Shared, child: &mut Child) -> Result<(), Fault> {
+    let answers = async {
+        let mut stream = loop {
+            match UnixStream::connect(&shared.socket).await {
+                Ok(stream) => break stream,
+                Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
+            }
+        };
+        let reply = exchange(&mut stream, &Request::Info, b"").await;
+        reply.map_err(|e| fault("app-not-started", e.to_string()))?.map(|_| ())
+    };
+    tokio::select! {
+        biased;
+        result = tokio::time::timeout(LOAD, answers) => {
+            match result {
+                Ok(Ok(())) => Ok(()),
+                // A broken line says less than the way the child ended.
+                Ok(Err(fault)) if fault.code == "app-not-started" => {
+                    match tokio::time::timeout(Duration::from_secs(2), child.process.wait()).await {
+                        Ok(status) => Err(ended(status)),
+                        Err(_) => Err(fault),
+                    }
+                }
+                Ok(Err(fault)) => Err(fault),
+                Err(_) => Err(fault("app-start-timeout", format!("the model was not loaded within {} s", LOAD.as_secs()))),
+            }
+        }
+        status = child.process.wait() => Err(ended(status)),
+    }
+}
+
+fn ended(status: std::io::Result<std::process::ExitStatus>) -> Fault {
+    match status {
+        Ok(status) => match std::os::unix::process::ExitStatusExt::signal(&status) {
+            Some(signal) => fault("app-crashed", format!("the app's process was ended by signal {signal}")),
+            None => fault("app-crashed", format!("the app's process ended with code {}", status.code().unwrap_or(-1))),
+        },
+        Err(e) => fault("app-crashed", e.to_string()),
+    }
+}
+
+/// One request and its answer. The outer error is the line's, the inner one the app's.
+async fn exchange(stream: &mut UnixStream, request: &Request, body: &[u8]) -> std::io::Result<Result<Reply, Fault>> {
+    let head = wire::head(request, body.len())?;
+    if body.len() <= 64 * 1024 {
+        // One write for small requests.
+        stream.write_all(&[&head, body].concat()).await?;
+    } else {
+        stream.write_all(&head).await?;
+        stream.write_all(body).await?;
+    }
+    let mut prefix = [0u8; 8];
+    stream.read_exact(&mut prefix).await?;
+    let (header_len, body_len) = wire::lengths(prefix)?;
+    let mut rest = vec![0u8; header_len + body_len];
+    stream.read_exact(&mut rest).await?;
+    let body = rest.split_off(header_len);
+    Ok(match wire::parse::<Answer>(&rest)? {
+        Answer::Ok { outputs, .. } => Ok((outputs, body)),
+        Answer::Error { code, message } => Err(Fault { code: code.into(), source: "app", message }),
+    })
+}
+
+impl Process {
+    /// Starts a child and waits until its model is loaded. From then on it is restarted when it ends, until the value is
+    /// dropped. Restarts are counted in `stats`.
+    pub async fn start(launch: Launch, stats: Arc<Stats>) -> Result<Arc<Self>, Fault> {
+        let number = SOCKETS.fetch_add(1, Ordering::Relaxed);
+        let socket = launch.run.join(format!("{}-{number}.sock", std::process::id()));
+        if socket.as_os_str().len() > MAX_SOCKET {
+            return Err(fault("data-path-too-long", format!("{} is too long for a socket; use a shorter data folder", socket.display())));
+        }
+        let shared = Arc::new(Shared { socket, pool: Mutex::default(), pid: AtomicU32::new(0), kill: Notify::new() });
+        let mut child = spawn(&launch, &shared.socket)?;
+        shared.pid.store(child.process.id().unwrap_or(0), Ordering::Relaxed);
+        if let Err(fault) = ready(&shared, &mut child).await {
+            let _ = std::fs::remove_file(&shared.socket);
+            return Err(fault);
+        }
+        let cancel = CancellationToken::new();
+        tokio::spawn(supervise(launch, shared.clone(), child, stats, cancel.clone()));
+        Ok(Arc::new(Self { shared, queue: Semaphore::new(QUEUE), slots: Semaphore::new(SLOTS), _end: cancel.drop_guard() }))
+    }
+
+    /// Process id, while one runs.
+    pub fn pid(&self) -> Option<u32> {
+        Some(self.shared.pid.load(Ordering::Relaxed)).filter(|pid| *pid != 0)
+    }
+
+    /// One request. `limit` covers waiting and work.
+    pub async fn call(&self, request: &Request, body: &[u8], limit: Duration) -> Result<Reply, Fault> {
+        let _place = self.queue.try_acquire().map_err(|_| fault("app-busy", "too many requests are waiting for this app"))?;
+        let started = Instant::now();
+        let busy = |_| fault("app-busy", "the app did not come to this request in time");
+        let _slot = tokio::time::timeout(limit, self.slots.acquire()).await.map_err(busy)?;
+        let Ok(result) = tokio::time::timeout(limit.saturating_sub(started.elapsed()), self.talk(request, body)).await else {
+            self.shared.kill.notify_one();
+            return Err(fault("app-timeout", format!("no answer within {} s; the app is being restarted", limit.as_secs())));
+        };
+        result
+    }
+
+    async fn talk(&self, request: &Request, body: &[u8]) -> Result<Reply, Fault> {
+        loop {
+            let pooled = self.shared.pool.lock().unwrap_or_else(PoisonError::into_inner).pop();
+            let fresh = pooled.is_none();
+            let connected = match pooled {
+                Some(stream) => Ok(stream),
+                None => UnixStream::connect(&self.shared.socket).await,
+            };
+            let outcome = match connected {
+                Ok(mut stream) => exchange(&mut stream, request, body).await.map(|reply| (reply, stream)),
+                Err(e) => Err(e),
+            };
+            match outcome {
+                Ok((reply, stream)) => {
+                    self.shared.pool.lock().unwrap_or_else(PoisonError::into_inner).push(stream);
+                    return reply;
+                }
+                // A pooled connection may be of a child that has been restarted: try once more with a fresh one.
+                Err(_) if !fresh => {}
+                Err(e) => return Err(fault("app-restarting", format!("the app's process is not there at the moment: {e}"))),
+            }
+        }
+    }
+}
+
+async fn stop(child: &mut Child) {
+    drop(child.pipe.take());
+    if tokio::time::timeout(Duration::from_secs(2), child.process.wait()).await.is_err() {
+        let _ = child.process.kill().await;
+    }
+}
+
+/// Keeps a child alive until cancelled.
+async fn supervise(launch: Launch, shared: Arc<Shared>, mut child: Child, stats: Arc<Stats>, cancel: CancellationToken) {
+    let mut failures = 0;
+    loop {
+        let since = Instant::now();
+        tokio::select! {
+            () = cancel.cancelled() => {
+                stop(&mut child).await;
+                break;
+            }
+            () = shared.kill.notified() => {
+                let _ = child.process.kill().await;
+            }
+            _ = child.process.wait() => {}
+        }
+        shared.pid.store(0, Ordering::Relaxed);
+        shared.pool.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        failures = if since.elapsed() > HEALTHY { 1 } else { failures + 1 };
+        stats.restarts.fetch_add(1, Ordering::Relaxed);
+        let revive = async {
+            loop {
+                let wait = backoff(failures, Duration::from_millis(200), Duration::from_secs(30), spread());
+                tracing::warn!(dir = %launch.dir.display(), failures, wait_ms = wait.as_millis(), "an app's process ended; restarting it");
+                tokio::time::sleep(wait).await;
+                let mut next = match spawn(&launch, &shared.socket) {
+                    Ok(next) => next,
+                    Err(fault) => {
+                        tracing::error!(%fault, "cannot start the app's process");
+                        failures += 1;
+                        continue;
+                    }
+                };
+                match ready(&shared, &mut next).await {
+                    Ok(()) => return next,
+                    Err(fault) => tracing::error!(%fault, "the app's process did not come up"),
+                }
+                failures += 1;
+            }
+        };
+        tokio::select! {
+            () = cancel.cancelled() => break,
+            next = revive => child = next,
+        }
+        shared.pid.store(child.process.id().unwrap_or(0), Ordering::Relaxed);
+        // A kill asked for while nothing ran is done with.
+        let _ = tokio::time::timeout(Duration::ZERO, shared.kill.notified()).await;
+    }
+    let _ = std::fs::remove_file(&shared.socket);
+}

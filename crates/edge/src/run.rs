@@ -1,0 +1,255 @@
+//! The loops of the agent: poll, reconcile, send, renew. Each goes on for ever; a fault of one does not stop the others.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use app_package::digest::Digest;
+use app_package::margo::{Cpu, DeviceCapabilities, DeviceProperties, RUNTIME_LABEL};
+use chrono::Utc;
+use serde_json::{Map, json};
+use tokio_util::sync::CancellationToken;
+
+use crate::agent::Agent;
+use crate::cloud::Poll;
+use crate::fault::Fault;
+use crate::model::{backoff, spread};
+use crate::outbox::Kind;
+use crate::reconcile::reconcile;
+use crate::{enroll, identity, telemetry};
+
+/// Longest wait between two tries to reach the server.
+const CONTACT_CAP: Duration = Duration::from_mins(1);
+
+/// Runs all loops until cancelled.
+pub async fn run(agent: Arc<Agent>, cancel: CancellationToken) {
+    let work = async {
+        tokio::join!(poll(&agent), reconcile(&agent), beat(&agent), send(&agent), renew(&agent));
+    };
+    tokio::select! {
+        () = work => {}
+        () = cancel.cancelled() => {}
+    }
+}
+
+/// Waits between 90 and 110 % of the time given.
+async fn pause(time: Duration) {
+    let part = u32::try_from(spread() % 200).unwrap_or(0);
+    tokio::time::sleep(time * 9 / 10 + time / 1000 * part).await;
+}
+
+async fn engine_version(agent: &Agent) -> Option<String> {
+    let mut command = tokio::process::Command::new(&agent.config.exe);
+    command.arg("engine-version").arg("--ort-lib").arg(&agent.config.ort_lib).env_clear().kill_on_drop(true);
+    command.stdin(std::process::Stdio::null()).stderr(std::process::Stdio::null());
+    let output = tokio::time::timeout(Duration::from_secs(30), command.output()).await.ok()?.ok()?;
+    let text = String::from_utf8(output.stdout).ok()?;
+    let text = text.trim();
+    (output.status.success() && !text.is_empty() && text.len() < 50).then(|| text.to_owned())
+}
+
+/// What this node is, in Margo's words.
+async fn capabilities(agent: &Agent) -> DeviceCapabilities {
+    let read =
+        |path: &str| std::fs::read_to_string(path).ok().map(|s| s.trim().chars().take(100).collect::<String>()).filter(|s| !s.is_empty());
+    let unknown = || "unknown".to_owned();
+    let architecture = match std::env::consts::ARCH {
+        "x86_64" => Some("amd64"),
+        "aarch64" => Some("arm64"),
+        "arm" => Some("arm"),
+        _ => None,
+    };
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let memory = agent.node.read().get("memory_total_bytes").and_then(serde_json::Value::as_u64).unwrap_or(0);
+    let node = agent.identity().node_id;
+    let mut labels = std::collections::BTreeMap::from([("pithead.dev/agent".to_owned(), json!(env!("CARGO_PKG_VERSION")))]);
+    if let Some(version) = engine_version(agent).await {
+        labels.insert(RUNTIME_LABEL.to_owned(), json!(version));
+    }
+    DeviceCapabilities {
+        properties: DeviceProperties {
+            vendor: read("/sys/class/dmi/id/sys_vendor").unwrap_or_else(unknown),
+            model_number: read("/sys/class/dmi/id/product_name").or_else(|| read("/proc/device-tree/model")).unwrap_or_else(unknown),
+            // The machine's own number is readable by root only and of no use here; the node id is unique.
+            serial_number: node.clone(),
+            id: node,
+            cpus: vec![Cpu { cores: f64::from(u32::try_from(cores).unwrap_or(1)), architecture: architecture.map(Into::into) }],
+            memory: Some(format!("{}Mi", memory / (1024 * 1024))),
+            supported_runtimes: vec!["custom".into()],
+            supported_deployment_types: vec!["custom".into()],
+            ..DeviceProperties::default()
+        },
+        labels,
+        extensions: std::collections::BTreeMap::new(),
+    }
+}
+
+/// Tells the capabilities when they are not the ones last told.
+async fn tell_capabilities(agent: &Agent, present: &DeviceCapabilities) -> Result<(), Fault> {
+    let bytes = serde_json::to_vec(present).map_err(|e| Fault::new("state-unwritable", "state", e.to_string()))?;
+    let digest = Digest::of(&bytes);
+    if agent.state.get().capabilities.as_ref() == Some(&digest) {
+        return Ok(());
+    }
+    agent.cloud.put_capabilities(&present.properties.id, present).await?;
+    agent.contact(&Ok(()));
+    agent.state.update(|s| s.capabilities = Some(digest))
+}
+
+async fn poll(agent: &Agent) {
+    let present = capabilities(agent).await;
+    // Told at each start, also when the server lost them.
+    let _ = agent.state.update(|s| s.capabilities = None);
+    let mut failures = 0;
+    loop {
+        let interval = Duration::from_secs(agent.identity().poll_seconds);
+        let started = Instant::now();
+        let result = poll_once(agent, &present).await;
+        let (outcome, after) = match result {
+            Ok(changed) => (Ok(changed), None),
+            Err((fault, after)) => (Err(fault), after),
+        };
+        agent.contact(&outcome);
+        match outcome {
+            Ok(changed) => {
+                failures = 0;
+                // A server that holds polls is asked again at once; one that does not, at its interval.
+                let held = started.elapsed() >= Duration::from_secs(agent.config.wait_seconds) / 2;
+                pause(if changed || held { Duration::from_millis(200) } else { interval }).await;
+            }
+            Err(fault) => {
+                failures += 1;
+                tracing::warn!(%fault, failures, "poll failed");
+                let wait = backoff(failures, Duration::from_secs(1), CONTACT_CAP, spread());
+                tokio::time::sleep(wait.max(after.unwrap_or_default())).await;
+            }
+        }
+    }
+}
+
+async fn poll_once(agent: &Agent, present: &DeviceCapabilities) -> Result<bool, (Fault, Option<Duration>)> {
+    let plain = |fault| (fault, None);
+    tell_capabilities(agent, present).await.map_err(plain)?;
+    let state = agent.state.get();
+    match agent.cloud.poll(state.etag.as_deref(), agent.config.wait_seconds).await? {
+        Poll::Unchanged => Ok(false),
+        Poll::Manifest { etag, body } => {
+            // New licences may be signed with a new key. An old key set is no reason not to look.
+            if let Err(fault) = agent.refresh_keys().await {
+                tracing::warn!(%fault, "cannot refresh the platform's keys");
+            }
+            agent.adopt(&etag, &body).await.map_err(plain)?;
+            Ok(true)
+        }
+    }
+}
+
+/// The body of a heartbeat.
+pub fn heartbeat(agent: &Agent) -> Map<String, serde_json::Value> {
+    let mut apps: Vec<serde_json::Value> = Vec::new();
+    let all = agent.apps.all();
+    for running in &all {
+        let (p50, p95) = running.stats.quantiles().unzip();
+        apps.push(json!({
+            "deployment_id": running.wanted.id, "app": running.wanted.app(), "version": running.wanted.release.version,
+            "state": if running.process.pid().is_some() { "installed" } else { "failed" },
+            "inferences": running.stats.inferences.load(Ordering::Relaxed), "errors": running.stats.errors.load(Ordering::Relaxed),
+            "p50_ms": p50, "p95_ms": p95, "memory_bytes": running.process.pid().and_then(telemetry::resident),
+            "restarts": running.stats.restarts.load(Ordering::Relaxed),
+        }));
+    }
+    for (id, phase) in agent.phases() {
+        if !all.iter().any(|r| r.wanted.id == id) {
+            apps.push(json!({
+                "deployment_id": id, "app": phase.app, "version": phase.version, "state": phase.state.as_str(),
+                "inferences": 0, "errors": 0, "p50_ms": null, "p95_ms": null, "memory_bytes": null, "restarts": 0,
+            }));
+        }
+    }
+    Map::from_iter([("node".to_owned(), agent.node.read()), ("apps".to_owned(), json!(apps))])
+}
+
+async fn beat(agent: &Arc<Agent>) {
+    loop {
+        // Right after a start there is nothing to say yet.
+        pause(Duration::from_secs(agent.identity().heartbeat_seconds)).await;
+        let keeper = agent.clone();
+        let stored = tokio::task::spawn_blocking(move || keeper.outbox.push(Kind::Heartbeat, heartbeat(&keeper))).await;
+        if let Ok(Err(fault)) = stored {
+            tracing::error!(%fault, "cannot store a heartbeat");
+        }
+        agent.outbox.urgent.notify_one();
+    }
+}
+
+/// Sends status posts and reports as soon as there are any, for ever.
+async fn send(agent: &Arc<Agent>) {
+    let mut failures = 0;
+    loop {
+        match send_all(agent).await {
+            Ok(()) => failures = 0,
+            Err(fault) => {
+                failures += 1;
+                agent.contact::<()>(&Err(fault));
+                tokio::time::sleep(backoff(failures, Duration::from_secs(1), CONTACT_CAP, spread())).await;
+                continue;
+            }
+        }
+        tokio::select! {
+            () = agent.unsent.notified() => {}
+            () = agent.outbox.urgent.notified() => {}
+            () = tokio::time::sleep(Duration::from_mins(1)) => {}
+        }
+    }
+}
+
+async fn send_all(agent: &Arc<Agent>) -> Result<(), Fault> {
+    for (id, status) in agent.state.get().unsent {
+        agent.cloud.status(&id, &status).await?;
+        // A newer one may have come in meanwhile: that one stays.
+        agent.state.update(|s| {
+            if s.unsent.get(&id) == Some(&status) {
+                s.unsent.remove(&id);
+            }
+        })?;
+    }
+    while let Some((body, last)) = agent.outbox.batch() {
+        let accepted = agent.cloud.reports(body).await?;
+        agent.contact(&Ok(()));
+        let keeper = agent.clone();
+        tokio::task::spawn_blocking(move || keeper.outbox.accepted(accepted))
+            .await
+            .map_err(|e| Fault::new("cancelled", "store", e.to_string()))??;
+        if accepted < last {
+            return Err(Fault::new("reports-not-accepted", "server", format!("the server took reports up to {accepted} of {last}")));
+        }
+    }
+    Ok(())
+}
+
+async fn renew(agent: &Agent) {
+    let mut failures = 0;
+    loop {
+        let present = agent.identity();
+        let due = present.validity().map(|(from, to)| identity::renew_at(from, to));
+        let wait = due.map_or(Duration::ZERO, |at| (at - Utc::now()).to_std().unwrap_or_default());
+        if !wait.is_zero() {
+            // Looked at anew now and then: clocks of machines jump.
+            tokio::time::sleep(wait.min(Duration::from_mins(10))).await;
+            continue;
+        }
+        match enroll::renew(&present, &agent.cloud.client()).await.and_then(|next| agent.use_identity(next)) {
+            Ok(()) => {
+                failures = 0;
+                tracing::info!("certificate renewed");
+            }
+            Err(fault) => {
+                failures += 1;
+                tracing::warn!(%fault, failures, "certificate not renewed");
+                tokio::time::sleep(backoff(failures, Duration::from_secs(10), Duration::from_mins(10), spread())).await;
+            }
+        }
+        // Never in a tight circle, whatever dates the server gives.
+        tokio::time::sleep(Duration::from_secs(5)).await;
+    }
+}

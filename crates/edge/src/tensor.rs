@@ -1,0 +1,167 @@
+//! Tensors of the Open Inference Protocol between JSON and raw little-endian bytes.
+
+use inference::engine::{Data, TensorData};
+use serde_json::{Number, Value};
+
+/// Nesting of JSON data at most.
+const MAX_DEPTH: usize = 8;
+
+/// Bytes of one element; `None` for a datatype that is not served.
+pub fn width(datatype: &str) -> Option<usize> {
+    Some(match datatype {
+        "BOOL" | "UINT8" | "INT8" => 1,
+        "INT16" | "UINT16" => 2,
+        "INT32" | "UINT32" | "FP32" => 4,
+        "INT64" | "UINT64" | "FP64" => 8,
+        _ => return None,
+    })
+}
+
+/// Elements of a shape; `None` where it has a negative dimension or overflows.
+pub fn elements(shape: &[i64]) -> Option<usize> {
+    shape.iter().try_fold(1usize, |n, d| n.checked_mul(usize::try_from(*d).ok()?))
+}
+
+/// A tensor for the engine out of raw bytes; `None` where length, shape and datatype do not fit together.
+pub fn decode(datatype: &str, shape: &[i64], bytes: &[u8]) -> Option<TensorData> {
+    fn each<const N: usize, T>(bytes: &[u8], f: impl Fn([u8; N]) -> T) -> Vec<T> {
+        bytes.chunks_exact(N).filter_map(|c| c.try_into().ok()).map(f).collect()
+    }
+    if elements(shape)?.checked_mul(width(datatype)?)? != bytes.len() {
+        return None;
+    }
+    let data = match datatype {
+        "BOOL" => Data::Bool(bytes.iter().map(|b| *b != 0).collect()),
+        "UINT8" => Data::U8(bytes.to_vec()),
+        "INT8" => Data::I8(each(bytes, i8::from_le_bytes)),
+        "INT16" => Data::I16(each(bytes, i16::from_le_bytes)),
+        "UINT16" => Data::U16(each(bytes, u16::from_le_bytes)),
+        "INT32" => Data::I32(each(bytes, i32::from_le_bytes)),
+        "UINT32" => Data::U32(each(bytes, u32::from_le_bytes)),
+        "INT64" => Data::I64(each(bytes, i64::from_le_bytes)),
+        "UINT64" => Data::U64(each(bytes, u64::from_le_bytes)),
+        "FP32" => Data::F32(each(bytes, f32::from_le_bytes)),
+        "FP64" => Data::F64(each(bytes, f64::from_le_bytes)),
+        _ => return None,
+    };
+    TensorData::new(shape.to_vec(), data).ok()
+}
+
+/// Raw little-endian bytes of an engine's tensor.
+pub fn encode(data: &Data) -> Vec<u8> {
+    match data {
+        Data::Bool(v) => v.iter().map(|b| u8::from(*b)).collect(),
+        Data::U8(v) => v.clone(),
+        Data::I8(v) => v.iter().flat_map(|n| n.to_le_bytes()).collect(),
+        Data::I16(v) => v.iter().flat_map(|n| n.to_le_bytes()).collect(),
+        Data::U16(v) => v.iter().flat_map(|n| n.to_le_bytes()).collect(),
+        Data::I32(v) => v.iter().flat_map(|n| n.to_le_bytes()).collect(),
+        Data::U32(v) => v.iter().flat_map(|n| n.to_le_bytes()).collect(),
+        Data::I64(v) => v.iter().flat_map(|n| n.to_le_bytes()).collect(),
+        Data::U64(v) => v.iter().flat_map(|n| n.to_le_bytes()).collect(),
+        Data::F32(v) => v.iter().flat_map(|n| n.to_le_bytes()).collect(),
+        Data::F64(v) => v.iter().flat_map(|n| n.to_le_bytes()).collect(),
+    }
+}
+
+/// Flat or nested JSON data as bytes.
+pub fn from_json(datatype: &str, data: &Value) -> Result<Vec<u8>, String> {
+    let mut bytes = Vec::new();
+    push(datatype, data, 0, &mut bytes)?;
+    Ok(bytes)
+}
+
+fn push(datatype: &str, value: &Value, depth: usize, bytes: &mut Vec<u8>) -> Result<(), String> {
+    if let Value::Array(items) = value {
+        if depth == MAX_DEPTH {
+            return Err(format!("data is nested deeper than {MAX_DEPTH}"));
+        }
+        return items.iter().try_for_each(|item| push(datatype, item, depth + 1, bytes));
+    }
+    let wrong = || format!("{value} is not a {datatype}");
+    match datatype {
+        "BOOL" => bytes.push(u8::from(value.as_bool().or_else(|| value.as_u64().map(|n| n != 0)).ok_or_else(wrong)?)),
+        "UINT8" => bytes.push(value.as_u64().and_then(|n| u8::try_from(n).ok()).ok_or_else(wrong)?),
+        "INT8" => bytes.extend(value.as_i64().and_then(|n| i8::try_from(n).ok()).ok_or_else(wrong)?.to_le_bytes()),
+        "INT16" => bytes.extend(value.as_i64().and_then(|n| i16::try_from(n).ok()).ok_or_else(wrong)?.to_le_bytes()),
+        "UINT16" => bytes.extend(value.as_u64().and_then(|n| u16::try_from(n).ok()).ok_or_else(wrong)?.to_le_bytes()),
+        "UINT32" => bytes.extend(value.as_u64().and_then(|n| u32::try_from(n).ok()).ok_or_else(wrong)?.to_le_bytes()),
+        "UINT64" => bytes.extend(value.as_u64().ok_or_else(wrong)?.to_le_bytes()),
+        "INT32" => bytes.extend(value.as_i64().and_then(|n| i32::try_from(n).ok()).ok_or_else(wrong)?.to_le_bytes()),
+        "INT64" => bytes.extend(value.as_i64().ok_or_else(wrong)?.to_le_bytes()),
+        #[expect(clippy::cast_possible_truncation, reason = "FP32 is asked for")]
+        "FP32" => bytes.extend((value.as_f64().ok_or_else(wrong)? as f32).to_le_bytes()),
+        "FP64" => bytes.extend(value.as_f64().ok_or_else(wrong)?.to_le_bytes()),
+        _ => return Err(format!("datatype {datatype} is not served")),
+    }
+    Ok(())
+}
+
+/// Bytes as flat JSON data. Numbers that JSON cannot say (NaN, infinity) become null.
+pub fn to_json(datatype: &str, bytes: &[u8]) -> Value {
+    fn each<const N: usize>(bytes: &[u8], f: impl Fn([u8; N]) -> Value) -> Value {
+        bytes.chunks_exact(N).filter_map(|c| c.try_into().ok()).map(f).collect()
+    }
+    let float = |n: f64| Number::from_f64(n).map_or(Value::Null, Value::Number);
+    match datatype {
+        "BOOL" => each(bytes, |[b]: [u8; 1]| Value::Bool(b != 0)),
+        "UINT8" => each(bytes, |[b]: [u8; 1]| b.into()),
+        "INT8" => each(bytes, |b: [u8; 1]| i8::from_le_bytes(b).into()),
+        "INT16" => each(bytes, |b: [u8; 2]| i16::from_le_bytes(b).into()),
+        "UINT16" => each(bytes, |b: [u8; 2]| u16::from_le_bytes(b).into()),
+        "UINT32" => each(bytes, |b: [u8; 4]| u32::from_le_bytes(b).into()),
+        "UINT64" => each(bytes, |b: [u8; 8]| u64::from_le_bytes(b).into()),
+        "INT32" => each(bytes, |b: [u8; 4]| i32::from_le_bytes(b).into()),
+        "INT64" => each(bytes, |b: [u8; 8]| i64::from_le_bytes(b).into()),
+        "FP32" => each(bytes, |b: [u8; 4]| float(f64::from(f32::from_le_bytes(b)))),
+        "FP64" => each(bytes, |b: [u8; 8]| float(f64::from_le_bytes(b))),
+        _ => Value::Array(Vec::new()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn flat_and_nested_are_the_same() {
+        let flat = from_json("FP32", &json!([1, 2.5, 3, 4])).unwrap();
+        assert_eq!(flat, from_json("FP32", &json!([[1, 2.5], [3, 4]])).unwrap());
+        assert_eq!(to_json("FP32", &flat), json!([1.0, 2.5, 3.0, 4.0]));
+    }
+
+    #[test]
+    fn every_datatype_there_and_back() {
+        for (datatype, data) in [
+            ("BOOL", json!([true, false])),
+            ("UINT8", json!([0, 255])),
+            ("INT8", json!([-128, 127])),
+            ("INT16", json!([i16::MIN, i16::MAX])),
+            ("UINT16", json!([0, u16::MAX])),
+            ("UINT32", json!([0, u32::MAX])),
+            ("UINT64", json!([0, u64::MAX])),
+            ("INT32", json!([-1, i32::MAX])),
+            ("INT64", json!([i64::MIN, i64::MAX])),
+            ("FP64", json!([0.1, -1e300])),
+        ] {
+            let bytes = from_json(datatype, &data).unwrap();
+            assert_eq!(bytes.len(), 2 * width(datatype).unwrap());
+            assert_eq!(to_json(datatype, &bytes), data, "{datatype}");
+            let tensor = decode(datatype, &[2], &bytes).unwrap();
+            assert_eq!((tensor.data.datatype(), encode(&tensor.data)), (datatype, bytes));
+        }
+    }
+
+    #[test]
+    fn wrong_values_are_refused() {
+        assert!(from_json("UINT8", &json!([256])).is_err());
+        assert!(from_json("INT32", &json!([1.5])).is_err());
+        assert!(from_json("FP32", &json!(["1"])).is_err());
+        assert!(from_json("BYTES", &json!(["a"])).is_err());
+        let deep = (0..20).fold(json!(1), |v, _| json!([v]));
+        assert!(from_json("FP32", &deep).is_err());
+        assert_eq!(elements(&[1, -1]), None);
+        assert_eq!(elements(&[i64::MAX, i64::MAX]), None);
+    }
+}

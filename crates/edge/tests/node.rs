@@ -1,0 +1,294 @@
+//! The real agent process against a small server: enrol, deploy, update, refuse, crash, go offline.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
+
+mod support;
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use support::{CODE, NODE, Server, app, ort_lib};
+
+const EXE: &str = env!("CARGO_BIN_EXE_pithead-edge");
+
+/// A data folder with the agent that runs on it.
+struct Node {
+    data: PathBuf,
+    address: String,
+    agent: Option<Child>,
+    client: reqwest::Client,
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        self.kill();
+        let _ = std::fs::remove_dir_all(&self.data);
+    }
+}
+
+impl Node {
+    fn enrol(server: &Server) -> Self {
+        let data = std::env::temp_dir().join(format!("pithead-node-{}", uuid::Uuid::now_v7().simple()));
+        let output = enrol(&data, &server.url, CODE, &server.pin);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        Self { data, address: free.to_string(), agent: None, client: reqwest::Client::builder().no_proxy().build().unwrap() }
+    }
+
+    fn start(&mut self) {
+        let mut command = Command::new(EXE);
+        command.arg("run").arg("--data").arg(&self.data).args(["--listen", &self.address]).arg("--ort-lib").arg(ort_lib());
+        self.agent = Some(command.stdin(Stdio::null()).spawn().unwrap());
+    }
+
+    /// kill -9.
+    fn kill(&mut self) {
+        if let Some(mut agent) = self.agent.take() {
+            agent.kill().unwrap();
+            agent.wait().unwrap();
+        }
+    }
+
+    async fn get(&self, path: &str) -> Option<(u16, String)> {
+        let answer = self.client.get(format!("http://{}{path}", self.address)).send().await.ok()?;
+        Some((answer.status().as_u16(), answer.text().await.ok()?))
+    }
+
+    async fn post(&self, path: &str, body: impl Into<reqwest::Body>) -> Option<(u16, Value)> {
+        let answer = self.client.post(format!("http://{}{path}", self.address)).body(body).send().await.ok()?;
+        Some((answer.status().as_u16(), serde_json::from_slice(&answer.bytes().await.ok()?).ok()?))
+    }
+
+    async fn predict(&self) -> Option<(u16, Value)> {
+        self.post("/v1/apps/belt-load/predict", "p,q,r,s\n1,2,3,4\n").await
+    }
+
+    /// Process ids of the agent's children.
+    fn children(&self) -> Vec<String> {
+        let pid = self.agent.as_ref().unwrap().id();
+        let mut found = Vec::new();
+        for task in std::fs::read_dir(format!("/proc/{pid}/task")).unwrap().flatten() {
+            let list = std::fs::read_to_string(task.path().join("children")).unwrap_or_default();
+            found.extend(list.split_whitespace().map(str::to_owned));
+        }
+        found
+    }
+}
+
+fn enrol(data: &Path, url: &str, code: &str, pin: &str) -> std::process::Output {
+    Command::new(EXE).arg("enroll").arg("--data").arg(data).args(["--server", url, "--code", code, "--ca-pin", pin]).output().unwrap()
+}
+
+/// Waits until something holds, looking every 20 ms.
+async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
+    let start = Instant::now();
+    loop {
+        if let Some(found) = look().await {
+            return found;
+        }
+        assert!(start.elapsed() < Duration::from_secs(60), "waited in vain for: {what}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+async fn installed(server: &Server, id: &str, version: u64) {
+    until(&format!("{id} installed in version {version}"), async || {
+        server.state(id).filter(|(state, adopted, _)| state == "installed" && *adopted >= version)
+    })
+    .await;
+}
+
+async fn failed(server: &Server, id: &str, code: &str) {
+    until(&format!("{id} failed with {code}"), async || server.state(id).filter(|(state, _, c)| state == "failed" && c == code)).await;
+}
+
+#[test]
+fn enrolment_refuses_wrong_pin_wrong_code_and_a_second_time() {
+    let server = Server::start();
+    let data = std::env::temp_dir().join(format!("pithead-node-{}", uuid::Uuid::now_v7().simple()));
+    let error = |output: std::process::Output| {
+        assert!(!output.status.success());
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    };
+    let other = format!("sha256:{}", "0".repeat(64));
+    let text = error(enrol(&data, &server.url, CODE, &other));
+    assert!(text.contains("server-unreachable") && text.contains("UnknownIssuer"), "{text}");
+    assert!(error(enrol(&data, &server.url, "WRONG", &server.pin)).contains("enrollment-code-unknown"));
+    assert!(enrol(&data, &server.url, CODE, &server.pin).status.success());
+    let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(data.join("identity.json")).unwrap().permissions());
+    assert_eq!(mode & 0o777, 0o600);
+    assert!(error(enrol(&data, &server.url, CODE, &server.pin)).contains("already-enrolled"));
+    std::fs::remove_dir_all(data).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn life_of_an_app() {
+    let server = Server::start();
+    let mut node = Node::enrol(&server);
+    let (files, manifest) = app("1.0.0", 3.0);
+    let one = server.publish(&files, &manifest);
+    // The line breaks in the middle of a blob: it is resumed, not begun again.
+    server.world().cut = 1;
+    server.deploy("dep_1", &one, &server.claims(&one), json!({ "limit": 2.0 }));
+    node.start();
+    installed(&server, "dep_1", 2).await;
+    assert_eq!(server.world().resumed, 1);
+    assert_eq!(server.world().capabilities.as_ref().unwrap()["properties"]["id"], NODE);
+    assert!(server.world().capabilities.as_ref().unwrap()["labels"]["pithead.dev/onnx-runtime"].is_string());
+
+    // It serves; an alarm reaches the server.
+    let (status, answer) = node.predict().await.unwrap();
+    assert_eq!(status, 200, "{answer}");
+    assert_eq!((answer["values"][0]["value"].as_f64(), answer["alarms"][0]["rule"].as_str()), (Some(3.0), Some("over")));
+    let alarm = until("alarm at the server", async || server.world().reports.values().find(|r| r["kind"] == "alarm").cloned()).await;
+    assert_eq!((&alarm["digest"], &alarm["text"]["zh"]), (&json!(one.digest), &json!("3号皮带过载")));
+    until("heartbeat with the app", async || {
+        server.world().reports.values().find(|r| r["kind"] == "heartbeat" && r["apps"][0]["inferences"] == 1).cloned()
+    })
+    .await;
+
+    // Open Inference Protocol.
+    let question = json!({ "inputs": [{ "name": "x", "shape": [1, 4], "datatype": "FP32", "data": [1, 2, 3, 4] }] });
+    let (status, answer) = node.post("/v2/models/belt/infer", question.to_string()).await.unwrap();
+    assert_eq!((status, &answer["outputs"][0]["data"]), (200, &json!([1.0, 2.0, 3.0, 4.0])), "{answer}");
+    assert_eq!(node.get("/v2/health/ready").await.unwrap().0, 200);
+    assert_eq!(node.get("/v2/models/belt/versions/1.0.0/ready").await.unwrap().0, 200);
+    assert_eq!(node.get("/v2/models/other").await.unwrap().0, 404);
+    let (status, answer) = node.post("/v1/apps/belt-load/predict", "p,q\n1,2\n").await.unwrap();
+    assert_eq!((status, &answer["code"]), (400, &json!("csv-column-missing")), "{answer}");
+    let page = node.get("/").await.unwrap().1;
+    assert!(page.contains("节点&lt;1&gt;") && page.contains("acme/belt-load"), "{page}");
+    assert!(node.get("/metrics").await.unwrap().1.contains("pithead_edge_inferences_total{app=\"acme/belt-load\",version=\"1.0.0\""));
+
+    // Fast enough.
+    let mut times: Vec<Duration> = Vec::new();
+    for _ in 0..300 {
+        let start = Instant::now();
+        let (status, _) = node.post("/v2/models/belt/infer", question.to_string()).await.unwrap();
+        assert_eq!(status, 200);
+        times.push(start.elapsed());
+    }
+    times.sort();
+    println!("infer over the API: p50 {:?}, p95 {:?}", times[150], times[285]);
+    assert!(times[150] < Duration::from_millis(10), "{:?}", times[150]);
+
+    // Another limit: the same process goes on, the alarm is gone.
+    let before = node.children();
+    server.deploy("dep_1", &one, &server.claims(&one), json!({ "limit": 50.0 }));
+    installed(&server, "dep_1", 3).await;
+    assert_eq!(node.children(), before);
+    assert!(node.predict().await.unwrap().1.get("alarms").is_none());
+
+    // A release that does not reproduce its golden sample fails; the former one goes on.
+    let (files, manifest) = app("1.1.0", 4.0);
+    let bad = server.publish(&files, &manifest);
+    server.deploy("dep_1", &bad, &server.claims(&bad), json!({}));
+    failed(&server, "dep_1", "golden-not-reproduced").await;
+    assert_eq!(node.predict().await.unwrap().1["version"], "1.0.0");
+
+    // A good one takes over.
+    let (files, manifest) = app("1.2.0", 3.0);
+    let two = server.publish(&files, &manifest);
+    server.deploy("dep_1", &two, &server.claims(&two), json!({}));
+    installed(&server, "dep_1", 5).await;
+    assert_eq!(node.predict().await.unwrap().1["version"], "1.2.0");
+
+    // kill -9 of the child: it is back, and counted.
+    until("only the new child", async || (node.children().len() == 1).then_some(())).await;
+    let child = node.children()[0].clone();
+    Command::new("kill").args(["-9", &child]).status().unwrap();
+    until("the app serves again", async || node.predict().await.filter(|(status, _)| *status == 200)).await;
+    assert!(
+        node.get("/metrics")
+            .await
+            .unwrap()
+            .1
+            .contains("pithead_edge_restarts_total{app=\"acme/belt-load\",version=\"1.2.0\",deployment=\"dep_1\"} 1")
+    );
+
+    // kill -9 of the agent while the server is away: the child ends, a new agent serves from disk.
+    server.world().down = true;
+    let child = node.children()[0].clone();
+    node.kill();
+    until("the orphan has ended", async || (!Path::new(&format!("/proc/{child}/exe")).exists()).then_some(())).await;
+    node.start();
+    let (_, answer) = until("serving offline", async || node.predict().await.filter(|(status, _)| *status == 200)).await;
+    assert_eq!(answer["version"], "1.2.0");
+    assert!(node.get("/metrics").await.unwrap().1.contains("pithead_edge_manifest_version 5"));
+
+    // Alarms raised offline arrive later, with numbers never used before.
+    let known = *server.world().reports.keys().max().unwrap();
+    server.world().down = false;
+    until("reports go on", async || server.world().reports.keys().max().filter(|n| **n > known).copied()).await;
+
+    // Rollback of the desired state is refused.
+    {
+        let mut world = server.world();
+        world.version = 3;
+        world.deployments.clear();
+    }
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    assert_eq!(node.predict().await.unwrap().0, 200);
+    server.world().version = 6;
+    until("removed", async || server.state("dep_1").filter(|(state, _, _)| state == "removed")).await;
+    assert_eq!(node.predict().await.unwrap().1["code"], "app-not-running");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_not_licensed_signed_or_whole_does_not_run() {
+    let server = Server::start();
+    let mut node = Node::enrol(&server);
+    let (files, manifest) = app("1.0.0", 3.0);
+    let release = server.publish(&files, &manifest);
+    let good = server.claims(&release);
+    node.start();
+
+    let mut other = good.clone();
+    other.nodes = vec!["spiffe://test.example/margo/wfm/main/client/nod_2".into()];
+    server.deploy("node", &release, &other, json!({}));
+    failed(&server, "node", "license-node-not-activated").await;
+
+    let mut other = good.clone();
+    other.app = "acme/other".into();
+    server.deploy("app", &release, &other, json!({}));
+    failed(&server, "app", "license-scope-mismatch").await;
+
+    let mut other = good.clone();
+    other.digests = vec![format!("sha256:{}", "1".repeat(64))];
+    server.deploy("digest", &release, &other, json!({}));
+    failed(&server, "digest", "license-version-not-covered").await;
+
+    let mut other = good.clone();
+    other.exp = Some(other.iat - 5);
+    server.deploy("expired", &release, &other, json!({}));
+    failed(&server, "expired", "license-expired").await;
+
+    server.deploy("parameter", &release, &good, json!({ "limit": "high" }));
+    failed(&server, "parameter", "parameter-invalid").await;
+
+    // A model that was changed on its way.
+    let (mut files, manifest) = app("1.0.1", 3.0);
+    files.insert("notes.txt".into(), b"true".to_vec());
+    let changed = server.publish(&files, &manifest);
+    let digest = app_package::digest::Digest::of(b"true").to_string();
+    server.world().blobs.insert(digest, b"fake".to_vec());
+    server.deploy("changed", &changed, &good, json!({}));
+    failed(&server, "changed", "digest-mismatch").await;
+
+    // A release that nobody signed.
+    let (files, manifest) = app("1.0.2", 3.0);
+    let unsigned = server.publish(&files, &manifest);
+    server.world().signatures.clear();
+    server.deploy("unsigned", &unsigned, &good, json!({}));
+    failed(&server, "unsigned", "signature-absent").await;
+
+    // A document that is not what its digest says: the whole manifest is refused.
+    server.world().forged.insert("forged".into());
+    server.deploy("forged", &release, &good, json!({}));
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    assert_eq!(server.state("forged"), None);
+    let list = node.get("/v1/apps").await.unwrap().1;
+    assert_eq!(list, "{\"apps\":[]}");
+    assert!(node.children().is_empty());
+}

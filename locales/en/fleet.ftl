@@ -1,0 +1,195 @@
+# Sites, nodes, deployments.
+fleet-today-title = Today
+fleet-today-empty-title = Begin with a site
+fleet-today-empty-text = A site is a mine or a part of it. Add one, then its edge nodes, then deploy what you have licensed.
+fleet-sites = Sites
+fleet-site = Site
+fleet-nodes = Nodes
+fleet-node = Node
+fleet-nodes-online = Nodes online
+fleet-nodes-note = { $offline } offline, { $waiting } waiting
+fleet-apps-running = Apps running
+fleet-running-note = { $failed } failed, { $way } under way
+fleet-latest-alarms = Latest alarms
+fleet-all-alarms = All alarms
+fleet-no-alarms = No alarms.
+fleet-level-notice = Notice
+fleet-level-warning = Warning
+fleet-level-critical = Critical
+fleet-licences-ending = Licences ending
+fleet-all-licences = All licences
+fleet-no-ending = No licence ends within 30 days.
+fleet-app = App
+fleet-version = Version
+fleet-state = State
+fleet-changed = Last change
+fleet-deploy = Deploy
+
+fleet-sites-title = Sites
+fleet-sites-hint = A site is a mine or a part of it, for example a face, a roadway or the washery.
+fleet-sites-empty-title = No sites yet
+fleet-sites-empty-text = Nodes stand at a site. Its name is spoken in alarms, so call it what people call it.
+fleet-site-add = Add a site
+fleet-site-name = Name of the site
+fleet-site-name-hint = For example: Main roadway, 1301 face
+fleet-site-added = { $name } was added.
+
+fleet-nodes-title = Nodes
+fleet-nodes-empty-title = No nodes yet
+fleet-nodes-empty-text = An edge node runs your apps at the site, also without a connection. Adding one takes one command.
+fleet-node-add = Add a node
+fleet-node-new-title = Add a node
+fleet-node-new-hint = Next you get one command to run on the machine.
+fleet-node-name = Name of the node
+fleet-node-name-hint = For example: Belt head 1
+fleet-node-create = Add and show the command
+fleet-hardware = Hardware
+fleet-hardware-unknown = The node tells what it has at its first call.
+fleet-hardware-model = Model
+fleet-hardware-serial = Serial number
+fleet-hardware-processor = Processor
+fleet-hardware-memory = Memory
+fleet-hardware-storage = Storage
+fleet-hardware-devices = Devices
+fleet-hardware-runtime = Inference
+fleet-cores = { $n ->
+    [one] { $n } core
+   *[other] { $n } cores
+}
+fleet-seen = Last seen
+fleet-never-seen = never
+fleet-failed-count = { $n } failed
+fleet-node-state = Node
+fleet-waiting-who = Waiting for the node
+fleet-waiting-text = Run the command on the machine. The node appears here by itself.
+fleet-removed-text = This node was removed. Its certificate is not accepted any more.
+fleet-agent = Agent
+fleet-certificate = Certificate valid until
+fleet-identity = Identity
+fleet-node-no-apps = Nothing is deployed on this node.
+fleet-events = What happened
+fleet-command-title = Run this on the machine
+fleet-command-text = The command makes a key on the machine and enrols it. The code in it works once.
+fleet-code-until = The code is good until { $at }.
+fleet-code-elsewhere = A code is open until { $at }. It is only shown in the browser that asked for it; ask for a new one if it is lost.
+fleet-code-ready = The command is ready.
+fleet-plots = Running
+fleet-plot-latency = Latency, median and p95
+fleet-plot-inferences = Inferences
+fleet-plot-memory = Memory
+fleet-plot-cpu = Processor
+fleet-node-manage = Manage the node
+fleet-new-code = New code
+fleet-new-code-hint = For a machine that is set up anew. The old code is void at once.
+fleet-remove = Remove the node
+fleet-remove-hint = The node is not accepted any more from its next call on. Its deployments end and its seats are free.
+fleet-remove-confirm = Remove { $name }? { $n ->
+    [0] Nothing is deployed on it.
+    [one] One deployment on it ends.
+   *[other] { $n } deployments on it end.
+}
+fleet-node-removed = The node was removed.
+
+fleet-deploy-title = Deploy
+fleet-step-app = App
+fleet-step-nodes = Nodes
+fleet-step-parameters = Parameters
+fleet-step-preview = Preview
+fleet-step-app-hint = Choose a licence and the version to deploy.
+fleet-choose = Choose
+fleet-next = Next
+fleet-back = Back
+fleet-need = Needs:
+fleet-fit = Fits
+fleet-fit-fits = Fits
+fleet-fit-unknown = Not known yet
+fleet-fit-architecture = Other processor
+fleet-fit-cores = Too few cores
+fleet-fit-memory = Too little memory
+fleet-fit-accelerator = No accelerator
+fleet-now = There now
+fleet-present = Version { $version }
+fleet-present-same = This version
+fleet-present-seat = Holds a seat
+fleet-seats-free = { $free } of { $owned } seats free
+fleet-seats-taken = Takes { $n ->
+    [one] { $n } seat
+   *[other] { $n } seats
+} of the licence; { $left } left afterwards.
+fleet-choose-empty-title = No enrolled nodes
+fleet-choose-empty-text = An app is deployed to a node that has called in. Add a node first.
+fleet-on-nodes = On
+fleet-no-parameters = This app has nothing to set.
+fleet-range = From { $min } to { $max }.
+fleet-range-min = At least { $min }.
+fleet-range-max = At most { $max }.
+fleet-preview = Preview
+fleet-preview-title = This will change
+fleet-change = Change
+fleet-change-install = Install { $version }
+fleet-change-update = Update from { $from } to { $to }
+fleet-change-reconfigure = Same version, new settings
+fleet-change-same = Nothing changes
+fleet-nothing-changes = Nothing changes on these nodes.
+fleet-start = Start
+fleet-deploy-started = Started on { $n ->
+    [one] { $n } node
+   *[other] { $n } nodes
+}.
+
+fleet-deployments-title = Deployments
+fleet-deployments-empty-title = Nothing is deployed yet
+fleet-deployments-empty-text = Choose a licence, a version and nodes. You see what will change before it starts.
+fleet-deployment-title = Deployment
+fleet-next-title = What happens next
+fleet-next-pending = The node takes the change at its next call, usually within seconds.
+fleet-next-installing = The node fetches and checks the app, then proves it on its golden samples.
+fleet-next-installed = The app runs. Nothing has to be done.
+fleet-next-failed = The node could not do it. What ran before goes on. Correct the cause, then deploy again.
+fleet-next-removing = The node takes the app away at its next call.
+fleet-next-removed = The app is gone from this node.
+fleet-next-node-offline = The node is offline. It takes the change when it is back.
+fleet-target-version = Change is in state
+fleet-adopted-version = Node has taken state
+fleet-figures = Last heartbeat
+fleet-no-figures = No heartbeat from this app yet.
+fleet-sampled = Received
+fleet-what = What runs
+fleet-digest = Digest of the release
+fleet-open-license = Open the licence
+fleet-manage = Manage
+fleet-change-parameters = Change parameters
+fleet-other-version = Other version
+fleet-update = Update
+fleet-undeploy = Remove the app
+fleet-undeploy-hint = The seat of the licence is free once the node says that the app is gone.
+fleet-undeploy-confirm = Remove { $app } from { $node }?
+fleet-removal-started = The node takes the app away at its next call.
+
+error-site = There is no such site.
+error-site-name-taken = There is a site of this name already.
+error-too-many-sites = There can be at most { $max } sites.
+error-node = There is no such node.
+error-node-name-taken = This site has a node of this name already.
+error-node-removed = The node was removed.
+error-enrollment-code-unknown = This enrolment code is not known. Check it, or ask for a new one on the node's page.
+error-enrollment-code-used = This enrolment code was used already. Ask for a new one on the node's page.
+error-enrollment-code-expired = This enrolment code has expired. Ask for a new one on the node's page.
+error-no-nodes = Choose at least one node.
+error-too-many-nodes-chosen = At most { $max } nodes at a time.
+error-node-not-enrolled = { $node } has not called in yet. Run its command first.
+error-node-does-not-fit = The app does not fit { $node }: processor, memory or a device is missing.
+error-deploy-release = There is no such release.
+error-release-not-published = This release is not published.
+error-app-suspended = The app is suspended by the platform.
+error-deployment = There is no such deployment.
+error-deployment-changed = Someone changed this deployment at the same moment. Look at it again.
+error-deployment-not-wanted = The app is being removed already.
+error-parameter-unknown = The app has no such parameter.
+error-parameter-text = Enter a text.
+error-parameter-integer = Enter a whole number.
+error-parameter-number = Enter a number.
+error-parameter-boolean = Must be true or false.
+error-parameter-choice = Choose one of the list.
+error-parameter-min = Must be at least { $min }.
+error-parameter-max = Must be at most { $max }.

@@ -1,0 +1,127 @@
+//! Rows and words of the catalogue.
+
+use diesel::prelude::*;
+
+use crate::db::{Timestamp, schema};
+
+crate::text_enum! {
+    /// State of a listing.
+    pub enum ListingState {
+        /// No release is published yet.
+        Draft = "draft",
+        /// The first release is with a moderator.
+        InReview = "in_review",
+        /// Found and sold.
+        Listed = "listed",
+        /// Taken out of the catalogue by its vendor; licences go on.
+        Hidden = "hidden",
+        /// Taken out by an administrator.
+        Suspended = "suspended",
+        /// Gone for good.
+        Withdrawn = "withdrawn",
+    }
+}
+
+crate::text_enum! {
+    /// How an app is paid for.
+    pub enum PlanKind {
+        /// Per node and year.
+        Subscription = "subscription",
+        /// Per node, for ever.
+        Perpetual = "perpetual",
+        /// Free, for some days on some nodes.
+        Trial = "trial",
+    }
+}
+
+/// An app.
+#[derive(Debug, Clone, Queryable, Insertable, Selectable)]
+#[diesel(table_name = schema::apps)]
+pub struct AppRow {
+    /// `app_…`.
+    pub id: String,
+    /// Vendor.
+    pub organization_id: String,
+    /// Name in `app.yaml`; with the vendor's slug the repository name.
+    pub slug: String,
+    /// Title in Chinese.
+    pub title_zh: String,
+    /// Title in English.
+    pub title_en: String,
+    /// Summary in Chinese.
+    pub summary_zh: String,
+    /// Summary in English.
+    pub summary_en: String,
+    /// Specialty slug.
+    pub specialty: String,
+    /// Scenario slug.
+    pub scenario: String,
+    /// Input kind.
+    pub input: String,
+    /// Raises alarms that protect people.
+    pub safety: bool,
+    /// State.
+    pub state: ListingState,
+    /// Newest published release.
+    pub release_id: Option<String>,
+    /// Blob of the cover picture.
+    pub cover_digest: Option<String>,
+    /// Nodes it was deployed to, for sorting.
+    pub deployments: i64,
+    /// First listed.
+    pub listed_at: Option<Timestamp>,
+    /// First uploaded.
+    pub created_at: Timestamp,
+    /// Last change.
+    pub updated_at: Timestamp,
+}
+
+/// A plan.
+#[derive(Debug, Clone, Queryable, Insertable, Selectable)]
+#[diesel(table_name = schema::plans)]
+pub struct Plan {
+    /// `pln_…`.
+    pub id: String,
+    /// App.
+    pub app_id: String,
+    /// Kind.
+    pub kind: PlanKind,
+    /// Price in fen per node (and year, for a subscription).
+    pub price_fen: i64,
+    /// Days of a trial.
+    pub trial_days: i64,
+    /// Most nodes of a trial.
+    pub trial_nodes: i64,
+    /// Can be ordered.
+    pub active: bool,
+    /// Since when.
+    pub created_at: Timestamp,
+}
+
+/// Reads an amount of yuan as typed (`1280`, `1,280.5`, `¥ 1,280.00`) into fen; at most 10 thousand million yuan.
+pub fn parse_yuan(text: &str) -> Option<i64> {
+    let text = text.trim().trim_start_matches(['¥', '¥']).trim();
+    let (whole, cents) = text.split_once('.').unwrap_or((text, ""));
+    let whole = whole.replace([',', ','], "");
+    let digits = |s: &str| s.bytes().all(|b| b.is_ascii_digit());
+    if whole.is_empty() || whole.len() > 10 || cents.len() > 2 || !digits(&whole) || !digits(cents) {
+        return None;
+    }
+    let cents: i64 = format!("{cents:0<2}").parse().ok()?;
+    whole.parse::<i64>().ok()?.checked_mul(100)?.checked_add(cents)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn yuan_are_read_strictly() {
+        for (text, fen) in [("1280", 128_000), ("1,280.5", 128_050), (" ¥1,280.00 ", 128_000), ("0.01", 1), ("0", 0)] {
+            assert_eq!(parse_yuan(text), Some(fen), "{text}");
+        }
+        for bad in ["", "-1", "1.234", "1e9", "12345678901", "١٢", ".5", "1 2", "NaN"] {
+            assert_eq!(parse_yuan(bad), None, "{bad}");
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! Plans of a listing, set by its vendor. A plan's price never changes: an order keeps the plan it was placed with; a new price is a new plan.
+
+use serde_json::json;
+
+use super::model::{AppRow, Plan, PlanKind, parse_yuan};
+use super::store;
+use crate::app::App;
+use crate::audit;
+use crate::auth::Actor;
+use crate::auth::policy::{self, Action};
+use crate::error::{Error, Faults, Result, exactly_one};
+use crate::ids;
+
+/// Plans of one app at the most.
+const MAX_PLANS: usize = 12;
+
+/// A plan as typed.
+#[derive(Debug, Clone, Default, serde::Deserialize)]
+#[serde(default)]
+pub struct PlanForm {
+    /// Plan kind.
+    pub kind: String,
+    /// Yuan.
+    pub price: String,
+    /// Days of a trial.
+    pub trial_days: String,
+    /// Nodes of a trial.
+    pub trial_nodes: String,
+}
+
+/// The vendor's app and its active plans.
+pub async fn list(app: &App, actor: &Actor, slug: String) -> Result<(AppRow, Vec<Plan>)> {
+    let organization_id = policy::require(actor, Action::ViewOwnApps)?.organization_id.clone();
+    app.db
+        .read(move |conn| {
+            let row = store::find_own(conn, &organization_id, &slug)?.ok_or_else(|| Error::not_found("listing"))?;
+            let plans = store::plans_of(conn, &[row.id.as_str()])?;
+            Ok((row, plans))
+        })
+        .await
+}
+
+/// Adds a plan; gives its id.
+///
+/// # Errors
+/// Wrong fields: `choose-one`, `amount-invalid`, `out-of-range`; `too-many-plans`.
+pub async fn add(app: &App, actor: &Actor, slug: String, form: &PlanForm) -> Result<String> {
+    let organization_id = policy::require(actor, Action::PublishApps)?.organization_id.clone();
+    let mut faults = Faults::default();
+    let kind = form.kind.parse::<PlanKind>().ok();
+    if kind.is_none() {
+        faults.add("kind", "choose-one");
+    }
+    let trial = kind == Some(PlanKind::Trial);
+    let price = if trial { Some(0) } else { parse_yuan(&form.price).filter(|fen| *fen > 0) };
+    if price.is_none() {
+        faults.add("price", "amount-invalid");
+    }
+    let mut number = |field: &str, text: &str, max: i64| {
+        let n = if trial { text.trim().parse::<i64>().ok().filter(|n| (1..=max).contains(n)) } else { Some(0) };
+        if n.is_none() {
+            faults.add_with(field, "out-of-range", "max", max);
+        }
+        n.unwrap_or(0)
+    };
+    let (trial_days, trial_nodes) = (number("trial_days", &form.trial_days, 90), number("trial_nodes", &form.trial_nodes, 100));
+    faults.check()?;
+    let (Some(kind), Some(price_fen)) = (kind, price) else { return Err(Error::invalid("invalid-input")) };
+    let (actor, now) = (actor.clone(), app.clock.now());
+    let id = app
+        .db
+        .write(move |conn| {
+            let row = store::find_own(conn, &organization_id, &slug)?.ok_or_else(|| Error::not_found("listing"))?;
+            if store::plans_of(conn, &[row.id.as_str()])?.len() >= MAX_PLANS {
+                return Err(Error::conflict("too-many-plans").arg("max", MAX_PLANS));
+            }
+            let plan = Plan { id: ids::new("pln"), app_id: row.id, kind, price_fen, trial_days, trial_nodes, active: true, created_at: now };
+            store::insert_plan(conn, &plan)?;
+            audit::record(conn, now, &actor, "plan.added", &plan.id, &json!({"app": plan.app_id, "kind": kind, "price_fen": price_fen}))?;
+            Ok(plan.id)
+        })
+        .await?;
+    app.wake_search.notify_one();
+    Ok(id)
+}
+
+/// Ends a plan; orders placed with it go on.
+pub async fn retire(app: &App, actor: &Actor, slug: String, plan_id: String) -> Result<()> {
+    let organization_id = policy::require(actor, Action::PublishApps)?.organization_id.clone();
+    let (actor, now) = (actor.clone(), app.clock.now());
+    app.db
+        .write(move |conn| {
+            let row = store::find_own(conn, &organization_id, &slug)?.ok_or_else(|| Error::not_found("listing"))?;
+            exactly_one(store::retire_plan(conn, &row.id, &plan_id)?, "plan-over")?;
+            audit::record(conn, now, &actor, "plan.retired", &plan_id, &json!({"app": row.id}))
+        })
+        .await?;
+    app.wake_search.notify_one();
+    Ok(())
+}

@@ -1,0 +1,414 @@
+//! Use cases of the catalogue, and what other slices ask of it inside their own transactions.
+
+use app_package::manifest::AppManifest;
+use app_package::oci::ImageManifest;
+use serde_json::json;
+
+use super::model::{AppRow, ListingState, Plan};
+use super::query::CatalogQuery;
+use super::store::{self, Card};
+use crate::app::App;
+use crate::audit;
+use crate::auth::policy::{self, Action};
+use crate::auth::{Actor, OrgKind};
+use crate::chain::{self, ChainLink, Reader};
+use crate::db::{Conn, Timestamp};
+use crate::error::{Error, QueryResultExt as _, Result, exactly_one};
+use crate::i18n::Lang;
+use crate::ids;
+
+/// What a catalogue page shows.
+#[derive(Debug)]
+pub struct Found {
+    /// Apps of this page.
+    pub cards: Vec<Card>,
+    /// Their active plans.
+    pub plans: Vec<Plan>,
+    /// Whether there is a next page.
+    pub more: bool,
+    /// All that the query finds.
+    pub total: i64,
+    /// Counts by specialty, scenario, input and plan kind.
+    pub facets: [Vec<(String, i64)>; 4],
+    /// Specialties in order.
+    pub specialties: Vec<(String, String, String)>,
+    /// Scenarios in order.
+    pub scenarios: Vec<(String, String, String, String)>,
+}
+
+/// Searches the catalogue. Open to everyone.
+pub async fn search(app: &App, query: CatalogQuery) -> Result<Found> {
+    let app_in = app.clone();
+    app.db
+        .read(move |conn| {
+            let hits = if query.q.is_empty() { None } else { Some(app_in.search.find(&query.q)?) };
+            let hits = hits.as_deref();
+            let (cards, more) = store::list_cards(conn, &query, hits)?;
+            let ids: Vec<&str> = cards.iter().map(|(app, _)| app.id.as_str()).collect();
+            let plans = store::plans_of(conn, &ids)?;
+            let plan_counts = store::plan_facet(conn, &query, hits)?.into_iter().map(|(k, n)| (k.as_str().to_owned(), n)).collect();
+            let facets = [
+                store::facet(conn, &query, hits, "specialty")?,
+                store::facet(conn, &query, hits, "scenario")?,
+                store::facet(conn, &query, hits, "input")?,
+                plan_counts,
+            ];
+            let total = store::count_found(conn, &query, hits)?;
+            Ok(Found { cards, plans, more, total, facets, specialties: store::specialties(conn)?, scenarios: store::scenarios(conn)? })
+        })
+        .await
+}
+
+/// What the home page shows.
+#[derive(Debug)]
+pub struct Home {
+    /// Newest listings.
+    pub newest: Vec<Card>,
+    /// Most deployed listings.
+    pub deployed: Vec<Card>,
+    /// Their plans.
+    pub plans: Vec<Plan>,
+    /// Specialties with their number of listings.
+    pub specialties: Vec<(String, String, String, i64)>,
+    /// Developers, products, mines, nodes up.
+    pub figures: (i64, i64, i64, i64),
+}
+
+/// Reads the home page's data.
+pub async fn home(app: &App) -> Result<Home> {
+    let up_since = app.clock.now().minus(chrono::TimeDelta::seconds(45));
+    app.db
+        .read(move |conn| {
+            let (mut newest, _) = store::list_cards(conn, &CatalogQuery::default(), None)?;
+            newest.truncate(8);
+            let (mut deployed, _) = store::list_cards(conn, &CatalogQuery { sort: "deployed".into(), ..CatalogQuery::default() }, None)?;
+            deployed.retain(|(app, _)| app.deployments > 0);
+            deployed.truncate(4);
+            let ids: Vec<&str> = newest.iter().chain(&deployed).map(|(app, _)| app.id.as_str()).collect();
+            let plans = store::plans_of(conn, &ids)?;
+            let counts = store::counts_by_specialty(conn)?;
+            let specialties = store::specialties(conn)?
+                .into_iter()
+                .map(|(slug, zh, en)| {
+                    let n = counts.iter().find(|(s, _)| *s == slug).map_or(0, |(_, n)| *n);
+                    (slug, zh, en, n)
+                })
+                .collect();
+            Ok(Home { newest, deployed, plans, specialties, figures: store::figures(conn, up_since)? })
+        })
+        .await
+}
+
+/// A release as the listing shows it.
+#[derive(Debug)]
+pub struct ShownRelease {
+    /// Id.
+    pub id: String,
+    /// Version.
+    pub version: String,
+    /// Manifest digest.
+    pub digest: String,
+    /// `app.yaml`.
+    pub manifest: AppManifest,
+    /// When published.
+    pub published_at: Option<Timestamp>,
+    /// State word.
+    pub state: String,
+}
+
+/// Everything on a listing page.
+#[derive(Debug)]
+pub struct Listing {
+    /// The app.
+    pub app: AppRow,
+    /// Vendor: id, slug, name zh, name en.
+    pub vendor: (String, String, String, String),
+    /// The release shown.
+    pub release: ShownRelease,
+    /// Its check report.
+    pub report: Option<inference::check::CheckReport>,
+    /// Pictures: digest and texts.
+    pub gallery: Vec<(String, app_package::manifest::Text)>,
+    /// All published releases, newest first.
+    pub releases: Vec<ShownRelease>,
+    /// Active plans.
+    pub plans: Vec<Plan>,
+    /// Names of specialty and scenario, zh and en.
+    pub words: ((String, String), (String, String)),
+    /// The chain for this reader.
+    pub chain: Vec<ChainLink>,
+    /// Shown before it is listed, to its vendor or a moderator.
+    pub preview: bool,
+}
+
+/// Reads a listing. What is not listed is seen by its vendor and by those who may see cases, with `preview` naming the release.
+///
+/// # Errors
+/// `listing`.
+pub async fn listing(app: &App, actor: &Actor, lang: Lang, vendor: String, slug: String, preview: Option<String>) -> Result<Listing> {
+    let (actor, now) = (actor.clone(), app.clock.now());
+    app.db
+        .read(move |conn| {
+            let missing = || Error::not_found("listing");
+            let row = store::find_by_slugs(conn, &vendor, &slug)?.ok_or_else(missing)?;
+            let own = actor.organization_id() == Some(row.organization_id.as_str());
+            let insider = own || policy::require(&actor, Action::ViewCases).is_ok();
+            let open = matches!(row.state, ListingState::Listed | ListingState::Hidden);
+            if !open && !insider {
+                return Err(missing());
+            }
+            let preview = preview.filter(|_| insider);
+            let releases = published(conn, &row.id)?;
+            let shown = match &preview {
+                Some(id) => release_of(conn, &row.id, id)?.ok_or_else(missing)?,
+                None => {
+                    let id = row.release_id.clone().ok_or_else(missing)?;
+                    release_of(conn, &row.id, &id)?.ok_or_else(missing)?
+                }
+            };
+            let report = report_of(conn, &shown.id)?;
+            let gallery = gallery(conn, &format!("{vendor}/{slug}"), &shown)?;
+            let organization = crate::account::store::get_organization(conn, &row.organization_id)?;
+            let plans = store::plans_of(conn, &[row.id.as_str()])?;
+            let words = words(conn, &row)?;
+            let chain = chain::of_release(conn, &Reader::of(&actor, lang, now), &shown.id)?;
+            Ok(Listing {
+                vendor: (organization.id, organization.slug, organization.name_zh, organization.name_en),
+                release: shown,
+                preview: preview.is_some(),
+                report,
+                gallery,
+                releases,
+                plans,
+                words,
+                chain,
+                app: row,
+            })
+        })
+        .await
+}
+
+fn published(conn: &mut Conn, app_id: &str) -> Result<Vec<ShownRelease>> {
+    store::published_releases(conn, app_id)?
+        .into_iter()
+        .map(|(id, version, digest, manifest, published_at, state)| {
+            Ok(ShownRelease { id, version, digest, manifest: serde_json::from_str(&manifest)?, published_at, state })
+        })
+        .collect()
+}
+
+fn release_of(conn: &mut Conn, app_id: &str, release_id: &str) -> Result<Option<ShownRelease>> {
+    use crate::db::schema::releases::dsl;
+    use diesel::prelude::*;
+    type Row = (String, String, String, String, Option<Timestamp>, String);
+    let row: Option<Row> = dsl::releases
+        .filter(dsl::id.eq(release_id).and(dsl::app_id.eq(app_id)))
+        .select((dsl::id, dsl::version, dsl::digest, dsl::manifest, dsl::published_at, dsl::state))
+        .first(conn)
+        .optional()?;
+    row.map(|(id, version, digest, manifest, published_at, state)| {
+        Ok(ShownRelease { id, version, digest, manifest: serde_json::from_str(&manifest)?, published_at, state })
+    })
+    .transpose()
+}
+
+fn report_of(conn: &mut Conn, release_id: &str) -> Result<Option<inference::check::CheckReport>> {
+    use crate::db::schema::check_reports::dsl;
+    use diesel::prelude::*;
+    let text: Option<String> = dsl::check_reports.filter(dsl::release_id.eq(release_id)).order(dsl::id.desc()).select(dsl::report).first(conn).optional()?;
+    Ok(text.map(|t| serde_json::from_str(&t)).transpose()?)
+}
+
+/// Digests of a release's pictures, from its OCI manifest.
+fn gallery(conn: &mut Conn, repository: &str, release: &ShownRelease) -> Result<Vec<(String, app_package::manifest::Text)>> {
+    let Some(manifest) = image_manifest(conn, repository, &release.digest)? else { return Ok(Vec::new()) };
+    let digest_of = |file: &str| manifest.layer(file).map(|d| d.digest.to_string());
+    Ok(release.manifest.media.iter().filter_map(|m| Some((digest_of(&m.file)?, m.alt.clone()))).collect())
+}
+
+fn image_manifest(conn: &mut Conn, repository: &str, digest: &str) -> Result<Option<ImageManifest>> {
+    use crate::db::schema::{manifests, repositories};
+    use diesel::prelude::*;
+    let content: Option<Vec<u8>> = manifests::table
+        .inner_join(repositories::table.on(repositories::id.eq(manifests::repository_id)))
+        .filter(repositories::name.eq(repository).and(manifests::digest.eq(digest)))
+        .select(manifests::content)
+        .first(conn)
+        .optional()?;
+    Ok(content.and_then(|bytes| ImageManifest::parse(&bytes).ok()))
+}
+
+fn words(conn: &mut Conn, row: &AppRow) -> Result<((String, String), (String, String))> {
+    let specialty = store::specialties(conn)?.into_iter().find(|(s, ..)| *s == row.specialty).map(|(_, zh, en)| (zh, en)).unwrap_or_default();
+    let scenario = store::scenarios(conn)?.into_iter().find(|(s, ..)| *s == row.scenario).map(|(_, _, zh, en)| (zh, en)).unwrap_or_default();
+    Ok((specialty, scenario))
+}
+
+/// Checks that a picture may be shown: a media file of a release of the app that this reader may see. Gives nothing but yes.
+pub async fn may_see_picture(app: &App, actor: &Actor, vendor: String, slug: String, digest: String) -> Result<()> {
+    let actor = actor.clone();
+    app.db
+        .read(move |conn| {
+            let missing = || Error::not_found("picture");
+            let row = store::find_by_slugs(conn, &vendor, &slug)?.ok_or_else(missing)?;
+            if row.cover_digest.as_deref() == Some(digest.as_str()) && matches!(row.state, ListingState::Listed | ListingState::Hidden) {
+                return Ok(());
+            }
+            let insider = actor.organization_id() == Some(row.organization_id.as_str()) || policy::require(&actor, Action::ViewCases).is_ok();
+            let mut releases = published(conn, &row.id)?;
+            if insider {
+                releases = all_releases(conn, &row.id)?;
+            }
+            for release in releases {
+                if gallery(conn, &format!("{vendor}/{slug}"), &release)?.iter().any(|(d, _)| *d == digest) {
+                    return Ok(());
+                }
+            }
+            Err(missing())
+        })
+        .await
+}
+
+fn all_releases(conn: &mut Conn, app_id: &str) -> Result<Vec<ShownRelease>> {
+    use crate::db::schema::releases::dsl;
+    use diesel::prelude::*;
+    type Row = (String, String, String, String, Option<Timestamp>, String);
+    let rows: Vec<Row> = dsl::releases
+        .filter(dsl::app_id.eq(app_id))
+        .order(dsl::id.desc())
+        .limit(50)
+        .select((dsl::id, dsl::version, dsl::digest, dsl::manifest, dsl::published_at, dsl::state))
+        .load(conn)?;
+    rows.into_iter()
+        .map(|(id, version, digest, manifest, published_at, state)| {
+            Ok(ShownRelease { id, version, digest, manifest: serde_json::from_str(&manifest)?, published_at, state })
+        })
+        .collect()
+}
+
+/// A vendor's public page: the organisation and its listed apps with their plans.
+pub async fn vendor_page(app: &App, slug: String) -> Result<(crate::account::model::Organization, Vec<Card>, Vec<Plan>)> {
+    app.db
+        .read(move |conn| {
+            let vendor = crate::account::store::find_organization_by_slug(conn, &slug)?
+                .filter(|o| o.kind == OrgKind::Vendor)
+                .ok_or_else(|| Error::not_found("organization"))?;
+            let cards = store::cards_of_vendor(conn, &vendor.id)?;
+            let ids: Vec<&str> = cards.iter().map(|(app, _)| app.id.as_str()).collect();
+            let plans = store::plans_of(conn, &ids)?;
+            Ok((vendor, cards, plans))
+        })
+        .await
+}
+
+/// Makes or updates the app that a release's manifest describes; a listed app keeps its texts until the release is published. Gives
+/// the app's id.
+///
+/// # Errors
+/// `scenario-unknown`.
+pub fn upsert_from_manifest(conn: &mut Conn, actor: &Actor, organization_id: &str, manifest: &AppManifest, now: Timestamp) -> Result<String> {
+    if !store::scenario_exists(conn, &manifest.specialty, &manifest.scenario)? {
+        return Err(Error::invalid("scenario-unknown").arg("specialty", &manifest.specialty).arg("scenario", &manifest.scenario));
+    }
+    if let Some(app) = store::find_own(conn, organization_id, &manifest.name)? {
+        if app.release_id.is_none() {
+            store::update_texts(conn, &with_texts(app.clone(), manifest, now))?;
+        }
+        return Ok(app.id);
+    }
+    let fresh = AppRow {
+        id: ids::new("app"),
+        organization_id: organization_id.to_owned(),
+        slug: manifest.name.clone(),
+        title_zh: String::new(),
+        title_en: String::new(),
+        summary_zh: String::new(),
+        summary_en: String::new(),
+        specialty: String::new(),
+        scenario: String::new(),
+        input: String::new(),
+        safety: false,
+        state: ListingState::Draft,
+        release_id: None,
+        cover_digest: None,
+        deployments: 0,
+        listed_at: None,
+        created_at: now,
+        updated_at: now,
+    };
+    let app = with_texts(fresh, manifest, now);
+    store::insert_app(conn, &app).or_conflict("app-exists")?;
+    audit::record(conn, now, actor, "app.created", &app.id, &json!({"name": app.slug}))?;
+    Ok(app.id)
+}
+
+fn with_texts(app: AppRow, manifest: &AppManifest, now: Timestamp) -> AppRow {
+    AppRow {
+        title_zh: manifest.title.zh.clone(),
+        title_en: manifest.title.en.clone(),
+        summary_zh: manifest.summary.zh.clone(),
+        summary_en: manifest.summary.en.clone(),
+        specialty: manifest.specialty.clone(),
+        scenario: manifest.scenario.clone(),
+        input: manifest.input.as_str().to_owned(),
+        safety: manifest.safety,
+        updated_at: now,
+        ..app
+    }
+}
+
+/// Makes a just published release the listing's own: texts, cover, state. Called in the transaction that publishes.
+pub fn listed_in(conn: &mut Conn, release_id: &str, app_id: &str, now: Timestamp) -> Result<()> {
+    let app = get_app(conn, app_id)?;
+    let release = release_of(conn, app_id, release_id)?.ok_or_else(|| Error::not_found("release"))?;
+    store::update_texts(conn, &with_texts(app.clone(), &release.manifest, now))?;
+    let vendor = crate::account::store::get_organization(conn, &app.organization_id)?;
+    let cover = gallery(conn, &format!("{}/{}", vendor.slug, app.slug), &release)?.into_iter().next().map(|(digest, _)| digest);
+    store::set_listed(conn, app_id, release_id, cover.as_deref(), now)?;
+    Ok(())
+}
+
+/// An app by id.
+pub fn get_app(conn: &mut Conn, app_id: &str) -> Result<AppRow> {
+    store::find_by_id(conn, app_id)?.ok_or_else(|| Error::not_found("listing"))
+}
+
+/// A listed app by the slugs of its address.
+pub fn find_listing(conn: &mut Conn, vendor_slug: &str, app_slug: &str) -> Result<AppRow> {
+    store::find_by_slugs(conn, vendor_slug, app_slug)?.filter(|a| a.state == ListingState::Listed).ok_or_else(|| Error::not_found("listing"))
+}
+
+/// A plan by id.
+pub fn get_plan(conn: &mut Conn, plan_id: &str) -> Result<Plan> {
+    store::get_plan(conn, plan_id).or_not_found("plan")
+}
+
+/// Active plans of an app.
+pub fn list_plans(conn: &mut Conn, app_id: &str) -> Result<Vec<Plan>> {
+    Ok(store::plans_of(conn, &[app_id])?)
+}
+
+/// Counts a deployment of the app, for sorting by use.
+pub fn count_deployment(conn: &mut Conn, app_id: &str) -> Result<()> {
+    store::count_deployment(conn, app_id)?;
+    Ok(())
+}
+
+/// Takes a listing of the vendor out of the catalogue, or puts it back.
+///
+/// # Errors
+/// `listing` (not the vendor's), `listing-state`.
+pub async fn set_hidden(app: &App, actor: &Actor, slug: String, hidden: bool) -> Result<()> {
+    let organization_id = policy::require(actor, Action::PublishApps)?.organization_id.clone();
+    let (actor, now) = (actor.clone(), app.clock.now());
+    app.db
+        .write(move |conn| {
+            let row = store::find_own(conn, &organization_id, &slug)?.ok_or_else(|| Error::not_found("listing"))?;
+            let (from, to) = if hidden { (ListingState::Listed, ListingState::Hidden) } else { (ListingState::Hidden, ListingState::Listed) };
+            exactly_one(store::set_state(conn, &row.id, from, to, now)?, "listing-state")?;
+            audit::record(conn, now, &actor, if hidden { "listing.hidden" } else { "listing.shown" }, &row.id, &json!({}))
+        })
+        .await?;
+    app.wake_search.notify_one();
+    Ok(())
+}

@@ -1,0 +1,259 @@
+//! Queries of the catalogue.
+
+use diesel::dsl::{count_star, exists, max};
+use diesel::prelude::*;
+
+use super::model::{AppRow, ListingState, Plan, PlanKind};
+use super::query::{CatalogQuery, PAGE};
+use super::search::Entry;
+use crate::db::schema::{apps, organizations, plans, releases, scenarios, specialties};
+use crate::db::{Conn, Timestamp};
+
+/// Changes whenever the catalogue does.
+pub type Mark = (i64, Option<Timestamp>, i64, Option<Timestamp>);
+
+/// The mark of the catalogue: number and last change of apps, number of active plans and the newest.
+pub fn mark(conn: &mut Conn) -> QueryResult<Mark> {
+    let (n, at): (i64, Option<Timestamp>) = apps::table.select((count_star(), max(apps::updated_at))).first(conn)?;
+    let (p, p_at): (i64, Option<Timestamp>) = plans::table.filter(plans::active.eq(true)).select((count_star(), max(plans::created_at))).first(conn)?;
+    Ok((n, at, p, p_at))
+}
+
+/// Texts of all listed apps.
+pub fn search_entries(conn: &mut Conn) -> QueryResult<Vec<Entry>> {
+    type Row = (String, (String, String), (String, String), (String, String, String), (String, String), (String, String));
+    let rows: Vec<Row> = apps::table
+        .inner_join(organizations::table.on(organizations::id.eq(apps::organization_id)))
+        .inner_join(specialties::table.on(specialties::slug.eq(apps::specialty)))
+        .inner_join(scenarios::table.on(scenarios::slug.eq(apps::scenario)))
+        .filter(apps::state.eq(ListingState::Listed))
+        .order(apps::id)
+        .select((
+            apps::id,
+            (apps::title_zh, apps::title_en),
+            (apps::summary_zh, apps::summary_en),
+            (organizations::name_zh, organizations::name_en, apps::slug),
+            (specialties::name_zh, specialties::name_en),
+            (scenarios::name_zh, scenarios::name_en),
+        ))
+        .load(conn)?;
+    Ok(rows
+        .into_iter()
+        .map(|(id, t, s, o, sp, sc)| Entry { id, text: [&t.0, &t.1, &s.0, &s.1, &o.0, &o.1, &o.2, &sp.0, &sp.1, &sc.0, &sc.1].map(String::as_str).join(" ") })
+        .collect())
+}
+
+/// A listed app as a card: the row, the vendor's slug and names.
+pub type Card = (AppRow, (String, String, String));
+
+/// Narrows listed apps by everything in the query but the facet named, so that a facet shows what choosing another value would give.
+macro_rules! narrowed {
+    ($source:expr, $query:expr, $hits:expr, $except:literal) => {{
+        let mut boxed = $source.filter(apps::state.eq(ListingState::Listed)).into_boxed();
+        if let Some(ids) = $hits {
+            boxed = boxed.filter(apps::id.eq_any(ids));
+        }
+        if $except != "specialty" && !$query.specialty.is_empty() {
+            boxed = boxed.filter(apps::specialty.eq(&$query.specialty));
+        }
+        if $except != "scenario" && !$query.scenario.is_empty() {
+            boxed = boxed.filter(apps::scenario.eq(&$query.scenario));
+        }
+        if $except != "input" && !$query.input.is_empty() {
+            boxed = boxed.filter(apps::input.eq(&$query.input));
+        }
+        if $except != "plan" && !$query.plan.is_empty() {
+            let kind = $query.plan_kind();
+            let offered = plans::table.filter(plans::app_id.eq(apps::id).and(plans::active.eq(true)).and(plans::kind.nullable().eq(kind)));
+            boxed = boxed.filter(exists(offered));
+        }
+        boxed
+    }};
+}
+
+/// One page of cards and whether there are more. `hits` are the apps found by words, if words were given.
+pub fn list_cards(conn: &mut Conn, query: &CatalogQuery, hits: Option<&[String]>) -> QueryResult<(Vec<Card>, bool)> {
+    let last: Option<AppRow> = if query.after.is_empty() { None } else { find_by_id(conn, &query.after)? };
+    let joined = apps::table.inner_join(organizations::table.on(organizations::id.eq(apps::organization_id)));
+    let mut rows = narrowed!(joined, query, hits, "");
+    let limit = i64::try_from(PAGE).unwrap_or(24) + 1;
+    if query.sort == "deployed" {
+        if let Some(last) = &last {
+            rows = rows.filter(apps::deployments.lt(last.deployments).or(apps::deployments.eq(last.deployments).and(apps::id.lt(&last.id))));
+        }
+        rows = rows.order((apps::deployments.desc(), apps::id.desc()));
+    } else {
+        if let Some(last) = &last {
+            rows = rows.filter(apps::listed_at.lt(last.listed_at).or(apps::listed_at.eq(last.listed_at).and(apps::id.lt(&last.id))));
+        }
+        rows = rows.order((apps::listed_at.desc(), apps::id.desc()));
+    }
+    let mut cards: Vec<Card> =
+        rows.limit(limit).select((AppRow::as_select(), (organizations::slug, organizations::name_zh, organizations::name_en))).load(conn)?;
+    let more = cards.len() > PAGE;
+    cards.truncate(PAGE);
+    Ok((cards, more))
+}
+
+/// Number of apps that the whole query finds.
+pub fn count_found(conn: &mut Conn, query: &CatalogQuery, hits: Option<&[String]>) -> QueryResult<i64> {
+    narrowed!(apps::table, query, hits, "").count().get_result(conn)
+}
+
+/// Counts of one facet: `specialty`, `scenario` or `input`.
+pub fn facet(conn: &mut Conn, query: &CatalogQuery, hits: Option<&[String]>, name: &str) -> QueryResult<Vec<(String, i64)>> {
+    // Few apps have many plans, so distinct apps are counted in the database by column, without a join.
+    match name {
+        "specialty" => narrowed!(apps::table.group_by(apps::specialty).select((apps::specialty, count_star())), query, hits, "specialty").load(conn),
+        "scenario" => narrowed!(apps::table.group_by(apps::scenario).select((apps::scenario, count_star())), query, hits, "scenario").load(conn),
+        _ => narrowed!(apps::table.group_by(apps::input).select((apps::input, count_star())), query, hits, "input").load(conn),
+    }
+}
+
+/// Number of apps that offer each kind of plan.
+pub fn plan_facet(conn: &mut Conn, query: &CatalogQuery, hits: Option<&[String]>) -> QueryResult<Vec<(PlanKind, i64)>> {
+    PlanKind::ALL
+        .iter()
+        .map(|kind| {
+            let offered = plans::table.filter(plans::app_id.eq(apps::id).and(plans::active.eq(true)).and(plans::kind.eq(*kind)));
+            let n = narrowed!(apps::table, query, hits, "plan").filter(exists(offered)).count().get_result(conn)?;
+            Ok((*kind, n))
+        })
+        .collect()
+}
+
+/// Active plans of some apps.
+pub fn plans_of(conn: &mut Conn, app_ids: &[&str]) -> QueryResult<Vec<Plan>> {
+    plans::table.filter(plans::app_id.eq_any(app_ids.iter().copied()).and(plans::active.eq(true))).order((plans::app_id, plans::id)).select(Plan::as_select()).load(conn)
+}
+
+/// Specialties in order: slug, name zh, name en.
+pub fn specialties(conn: &mut Conn) -> QueryResult<Vec<(String, String, String)>> {
+    specialties::table.order(specialties::position).select((specialties::slug, specialties::name_zh, specialties::name_en)).load(conn)
+}
+
+/// Scenarios in order: slug, specialty, name zh, name en.
+pub fn scenarios(conn: &mut Conn) -> QueryResult<Vec<(String, String, String, String)>> {
+    scenarios::table
+        .inner_join(specialties::table.on(specialties::slug.eq(scenarios::specialty)))
+        .order((specialties::position, scenarios::position))
+        .select((scenarios::slug, scenarios::specialty, scenarios::name_zh, scenarios::name_en))
+        .load(conn)
+}
+
+/// Whether a scenario belongs to a specialty.
+pub fn scenario_exists(conn: &mut Conn, specialty: &str, scenario: &str) -> QueryResult<bool> {
+    diesel::select(exists(scenarios::table.filter(scenarios::slug.eq(scenario).and(scenarios::specialty.eq(specialty))))).get_result(conn)
+}
+
+/// Listed apps of each specialty.
+pub fn counts_by_specialty(conn: &mut Conn) -> QueryResult<Vec<(String, i64)>> {
+    apps::table.filter(apps::state.eq(ListingState::Listed)).group_by(apps::specialty).select((apps::specialty, count_star())).load(conn)
+}
+
+/// An app by id.
+pub fn find_by_id(conn: &mut Conn, id: &str) -> QueryResult<Option<AppRow>> {
+    apps::table.find(id).select(AppRow::as_select()).first(conn).optional()
+}
+
+/// An app by the slugs of its address.
+pub fn find_by_slugs(conn: &mut Conn, vendor: &str, app: &str) -> QueryResult<Option<AppRow>> {
+    apps::table
+        .inner_join(organizations::table.on(organizations::id.eq(apps::organization_id)))
+        .filter(organizations::slug.eq(vendor).and(apps::slug.eq(app)))
+        .select(AppRow::as_select())
+        .first(conn)
+        .optional()
+}
+
+/// An app of a vendor by name.
+pub fn find_own(conn: &mut Conn, organization_id: &str, slug: &str) -> QueryResult<Option<AppRow>> {
+    apps::table.filter(apps::organization_id.eq(organization_id).and(apps::slug.eq(slug))).select(AppRow::as_select()).first(conn).optional()
+}
+
+/// Inserts an app.
+pub fn insert_app(conn: &mut Conn, app: &AppRow) -> QueryResult<usize> {
+    diesel::insert_into(apps::table).values(app).execute(conn)
+}
+
+/// Writes texts and classification.
+pub fn update_texts(conn: &mut Conn, app: &AppRow) -> QueryResult<usize> {
+    diesel::update(apps::table.find(&app.id))
+        .set((
+            apps::title_zh.eq(&app.title_zh),
+            apps::title_en.eq(&app.title_en),
+            apps::summary_zh.eq(&app.summary_zh),
+            apps::summary_en.eq(&app.summary_en),
+            apps::specialty.eq(&app.specialty),
+            apps::scenario.eq(&app.scenario),
+            apps::input.eq(&app.input),
+            apps::safety.eq(app.safety),
+            apps::updated_at.eq(app.updated_at),
+        ))
+        .execute(conn)
+}
+
+/// Makes a release the listing's own and the app listed (a hidden app stays hidden).
+pub fn set_listed(conn: &mut Conn, app_id: &str, release_id: &str, cover: Option<&str>, now: Timestamp) -> QueryResult<usize> {
+    diesel::update(apps::table.find(app_id)).set((apps::release_id.eq(release_id), apps::cover_digest.eq(cover), apps::updated_at.eq(now))).execute(conn)?;
+    let first = apps::table.filter(apps::id.eq(app_id).and(apps::listed_at.is_null()));
+    diesel::update(first).set(apps::listed_at.eq(now)).execute(conn)?;
+    let fresh = apps::table.filter(apps::id.eq(app_id).and(apps::state.eq_any([ListingState::Draft, ListingState::InReview])));
+    diesel::update(fresh).set(apps::state.eq(ListingState::Listed)).execute(conn)
+}
+
+/// Moves a listing from one state to another; 0 rows where it is not in the first.
+pub fn set_state(conn: &mut Conn, app_id: &str, from: ListingState, to: ListingState, now: Timestamp) -> QueryResult<usize> {
+    diesel::update(apps::table.filter(apps::id.eq(app_id).and(apps::state.eq(from)))).set((apps::state.eq(to), apps::updated_at.eq(now))).execute(conn)
+}
+
+/// Counts one more deployment, for sorting.
+pub fn count_deployment(conn: &mut Conn, app_id: &str) -> QueryResult<usize> {
+    diesel::update(apps::table.find(app_id)).set(apps::deployments.eq(apps::deployments + 1)).execute(conn)
+}
+
+/// A plan.
+pub fn get_plan(conn: &mut Conn, id: &str) -> QueryResult<Plan> {
+    plans::table.find(id).select(Plan::as_select()).first(conn)
+}
+
+/// Inserts a plan.
+pub fn insert_plan(conn: &mut Conn, plan: &Plan) -> QueryResult<usize> {
+    diesel::insert_into(plans::table).values(plan).execute(conn)
+}
+
+/// Ends a plan of an app; 0 rows where it is not active.
+pub fn retire_plan(conn: &mut Conn, app_id: &str, plan_id: &str) -> QueryResult<usize> {
+    diesel::update(plans::table.filter(plans::id.eq(plan_id).and(plans::app_id.eq(app_id)).and(plans::active.eq(true)))).set(plans::active.eq(false)).execute(conn)
+}
+
+/// All releases of an app that buyers may see, newest first: version, digest, manifest, published at, state.
+pub fn published_releases(conn: &mut Conn, app_id: &str) -> QueryResult<Vec<(String, String, String, String, Option<Timestamp>, String)>> {
+    releases::table
+        .filter(releases::app_id.eq(app_id).and(releases::state.eq_any(["published", "deprecated", "recalled"])))
+        .order((releases::published_at.desc(), releases::id.desc()))
+        .limit(50)
+        .select((releases::id, releases::version, releases::digest, releases::manifest, releases::published_at, releases::state))
+        .load(conn)
+}
+
+/// Platform figures for the home page: vendors, listed apps, operators, nodes seen since.
+pub fn figures(conn: &mut Conn, up_since: Timestamp) -> QueryResult<(i64, i64, i64, i64)> {
+    use crate::db::schema::nodes;
+    let vendors = organizations::table.filter(organizations::kind.eq("vendor")).count().get_result(conn)?;
+    let listed = apps::table.filter(apps::state.eq(ListingState::Listed)).count().get_result(conn)?;
+    let operators = organizations::table.filter(organizations::kind.eq("operator")).count().get_result(conn)?;
+    let up = nodes::table.filter(nodes::seen_at.ge(up_since)).count().get_result(conn)?;
+    Ok((vendors, listed, operators, up))
+}
+
+/// Listed apps of a vendor, newest first.
+pub fn cards_of_vendor(conn: &mut Conn, organization_id: &str) -> QueryResult<Vec<Card>> {
+    apps::table
+        .inner_join(organizations::table.on(organizations::id.eq(apps::organization_id)))
+        .filter(apps::state.eq(ListingState::Listed).and(apps::organization_id.eq(organization_id)))
+        .order((apps::listed_at.desc(), apps::id.desc()))
+        .limit(100)
+        .select((AppRow::as_select(), (organizations::slug, organizations::name_zh, organizations::name_en)))
+        .load(conn)
+}

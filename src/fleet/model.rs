@@ -1,0 +1,399 @@
+//! Rows, and the pure decisions: enrolment codes, whether a node is up, whether an app fits it.
+
+use app_package::manifest::{AppManifest, Resources};
+use app_package::margo::DeviceProperties;
+use chrono::TimeDelta;
+use diesel::prelude::*;
+use serde_json::{Map, Value};
+
+use crate::db::{Json, Timestamp, schema};
+
+crate::text_enum! {
+    /// State of a node's identity.
+    pub enum NodeState {
+        /// Has a code, was never here.
+        Waiting = "waiting",
+        /// Has a certificate that is accepted.
+        Enrolled = "enrolled",
+        /// Is not accepted any more.
+        Removed = "removed",
+    }
+}
+
+crate::text_enum! {
+    /// State of a deployment, in Margo's words.
+    pub enum DeploymentState {
+        /// Not begun.
+        Pending = "pending",
+        /// Under way.
+        Installing = "installing",
+        /// Running, proved on the golden samples.
+        Installed = "installed",
+        /// Did not work; `error` says why.
+        Failed = "failed",
+        /// Being taken away.
+        Removing = "removing",
+        /// Gone.
+        Removed = "removed",
+    }
+}
+
+/// A node counts as up when it was seen within this time: three heartbeats.
+pub const ONLINE_WITHIN: TimeDelta = TimeDelta::seconds(45);
+
+/// A mine or a part of it.
+#[derive(Debug, Clone, Queryable, Insertable, Selectable)]
+#[diesel(table_name = schema::sites)]
+pub struct Site {
+    /// `sit_…`.
+    pub id: String,
+    /// The operator.
+    pub organization_id: String,
+    /// Name, unique in the organisation.
+    pub name: String,
+    /// Since when.
+    pub created_at: Timestamp,
+}
+
+/// An edge node.
+#[derive(Debug, Clone, Queryable, Insertable, Selectable)]
+#[diesel(table_name = schema::nodes)]
+pub struct Node {
+    /// `nod_…`; also its Margo device id.
+    pub id: String,
+    /// The operator.
+    pub organization_id: String,
+    /// Where it stands.
+    pub site_id: String,
+    /// Name, unique at the site.
+    pub name: String,
+    /// State of its identity.
+    pub state: NodeState,
+    /// SHA-256 of the normalised enrolment code.
+    pub code_hash: Option<String>,
+    /// Until when the code is good.
+    pub code_expires_at: Option<Timestamp>,
+    /// When the code was used.
+    pub code_used_at: Option<Timestamp>,
+    /// Serial number of the certificate in force, in hex.
+    pub certificate_serial: Option<String>,
+    /// Serial number of the one before, accepted until the new one is used (the answer to a renewal can get lost).
+    pub certificate_previous_serial: Option<String>,
+    /// End of the certificate.
+    pub certificate_expires_at: Option<Timestamp>,
+    /// Margo capabilities as sent, JSON.
+    pub capabilities: Option<String>,
+    /// Version of the agent.
+    pub agent_version: Option<String>,
+    /// Last call.
+    pub seen_at: Option<Timestamp>,
+    /// Version of its desired state.
+    pub manifest_version: i64,
+    /// Digest of its desired state.
+    pub manifest_digest: Option<String>,
+    /// Last report taken.
+    pub last_sequence: i64,
+    /// Since when.
+    pub created_at: Timestamp,
+}
+
+impl Node {
+    /// Whether it is up.
+    pub fn online(&self, now: Timestamp) -> bool {
+        self.state == NodeState::Enrolled && self.seen_at.is_some_and(|at| at.plus(ONLINE_WITHIN) >= now)
+    }
+
+    /// The word of its badge: `enrolling`, `online`, `offline` or `removed`.
+    pub fn shown_state(&self, now: Timestamp) -> &'static str {
+        match self.state {
+            NodeState::Waiting => "enrolling",
+            NodeState::Removed => "removed",
+            NodeState::Enrolled if self.online(now) => "online",
+            NodeState::Enrolled => "offline",
+        }
+    }
+
+    /// Whether a code is open, and until when.
+    pub fn open_code(&self, now: Timestamp) -> Option<Timestamp> {
+        let open = self.state != NodeState::Removed && self.code_hash.is_some() && self.code_used_at.is_none();
+        self.code_expires_at.filter(|end| open && *end > now)
+    }
+
+    /// What it has said of itself.
+    pub fn hardware(&self) -> Option<Hardware> {
+        Hardware::parse(self.capabilities.as_deref()?)
+    }
+}
+
+/// An app on a node.
+#[derive(Debug, Clone, Queryable, Insertable, Selectable)]
+#[diesel(table_name = schema::deployments)]
+pub struct Deployment {
+    /// `dep_…`; stays over updates.
+    pub id: String,
+    /// The operator.
+    pub organization_id: String,
+    /// Node.
+    pub node_id: String,
+    /// App.
+    pub app_id: String,
+    /// Release wanted.
+    pub release_id: String,
+    /// Licence.
+    pub license_id: String,
+    /// Values of the app's parameters.
+    pub parameters: Json<Map<String, Value>>,
+    /// Whether it shall be there.
+    pub wanted: bool,
+    /// Digest of the deployment document; empty until it is written.
+    pub digest: String,
+    /// Version of the node's desired state that holds the last change; 0 until it is written.
+    pub target_version: i64,
+    /// Version that the node has taken.
+    pub adopted_version: i64,
+    /// As the node reports.
+    pub state: DeploymentState,
+    /// Why it failed.
+    pub error: Option<String>,
+    /// Person who deployed it first.
+    pub created_by: String,
+    /// Since when.
+    pub created_at: Timestamp,
+    /// Last change.
+    pub updated_at: Timestamp,
+}
+
+/// Something that happened to a deployment.
+#[derive(Debug, Clone, Queryable, Insertable, Selectable)]
+#[diesel(table_name = schema::deployment_events)]
+pub struct DeploymentEvent {
+    /// `dev_…`.
+    pub id: String,
+    /// Deployment.
+    pub deployment_id: String,
+    /// State entered.
+    pub state: String,
+    /// Version of the app.
+    pub version: String,
+    /// Why it failed.
+    pub error: Option<String>,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// A release as deploying needs it.
+#[derive(Debug, Clone, Queryable)]
+pub struct ReleaseInfo {
+    /// `rel_…`.
+    pub id: String,
+    /// App.
+    pub app_id: String,
+    /// Semantic version.
+    pub version: String,
+    /// Digest of the OCI manifest.
+    pub digest: String,
+    /// State.
+    pub state: String,
+    /// app.yaml.
+    pub manifest: Json<AppManifest>,
+}
+
+/// A release in a list.
+#[derive(Debug, Clone, Queryable)]
+pub struct ReleaseName {
+    /// `rel_…`.
+    pub id: String,
+    /// App.
+    pub app_id: String,
+    /// Semantic version.
+    pub version: String,
+}
+
+/// Letters and digits that nobody mixes up when they are read out underground: no I, O, 0, 1. 32 of them, 5 bits each.
+const ALPHABET: &[u8; 32] = b"ABCDEFGHJKLMNPQRSTUVWXYZ23456789";
+/// Characters of a code: 60 bits, for a secret that lives for hours and is used once.
+const CODE_LENGTH: usize = 12;
+
+/// A new enrolment code, `XXXX-XXXX-XXXX`.
+pub fn new_code() -> String {
+    let mut code = String::with_capacity(CODE_LENGTH + 2);
+    for (i, byte) in crate::ids::random::<CODE_LENGTH>().into_iter().enumerate() {
+        if i > 0 && i % 4 == 0 {
+            code.push('-');
+        }
+        code.push(char::from(ALPHABET.get(usize::from(byte & 31)).copied().unwrap_or(b'A')));
+    }
+    code
+}
+
+/// The hash under which a code is stored, whatever its case and hyphens; none where it cannot be a code.
+pub fn code_hash(code: &str) -> Option<String> {
+    if code.len() > 64 {
+        return None;
+    }
+    let plain: String = code.chars().filter(|c| *c != '-' && !c.is_whitespace()).map(|c| c.to_ascii_uppercase()).collect();
+    let fits = plain.len() == CODE_LENGTH && plain.bytes().all(|b| ALPHABET.contains(&b));
+    fits.then(|| crate::ids::hash_secret(&plain))
+}
+
+/// What a node has, read from its capabilities.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Hardware {
+    /// Maker.
+    pub vendor: String,
+    /// Model.
+    pub model: String,
+    /// Serial number.
+    pub serial: String,
+    /// Cores of all processors.
+    pub cores: f64,
+    /// Architectures of the processors.
+    pub architectures: Vec<String>,
+    /// Memory, where it is said and can be read.
+    pub memory_bytes: Option<i64>,
+    /// Storage as said.
+    pub storage: String,
+    /// Kinds of attached devices.
+    pub peripherals: Vec<String>,
+    /// Version of ONNX Runtime, where the node says that it has one.
+    pub runtime: Option<String>,
+}
+
+impl Hardware {
+    /// Reads a capabilities document; none where it is not one.
+    pub fn parse(json: &str) -> Option<Self> {
+        let document: Value = serde_json::from_str(json).ok()?;
+        let properties: DeviceProperties = serde_json::from_value(document.get("properties")?.clone()).ok()?;
+        let runtime = document.get("labels").and_then(|l| l.get(app_package::margo::RUNTIME_LABEL)).and_then(Value::as_str).map(ToOwned::to_owned);
+        let mut architectures: Vec<String> = properties.cpus.iter().filter_map(|cpu| cpu.architecture.clone()).collect();
+        architectures.sort();
+        architectures.dedup();
+        Some(Self {
+            cores: properties.cpus.iter().map(|cpu| cpu.cores).sum(),
+            architectures,
+            memory_bytes: properties.memory.as_deref().and_then(quantity_bytes),
+            storage: properties.storage.unwrap_or_default(),
+            peripherals: properties.peripherals.into_iter().map(|p| p.kind).collect(),
+            vendor: properties.vendor,
+            model: properties.model_number,
+            serial: properties.serial_number,
+            runtime,
+        })
+    }
+}
+
+/// Bytes of a quantity such as `8Gi`, `512Mi`, `8GB` or plain bytes.
+fn quantity_bytes(text: &str) -> Option<i64> {
+    let text = text.trim().trim_end_matches(['B', 'b']);
+    let digits_end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let (number, unit) = text.split_at_checked(digits_end)?;
+    let factor: f64 = match unit.trim() {
+        "" => 1.0,
+        "K" | "k" => 1e3,
+        "M" => 1e6,
+        "G" => 1e9,
+        "T" => 1e12,
+        "Ki" => 1024.0,
+        "Mi" => 1_048_576.0,
+        "Gi" => 1_073_741_824.0,
+        "Ti" => 1_099_511_627_776.0,
+        _ => return None,
+    };
+    let bytes = number.parse::<f64>().ok()? * factor;
+    // 2^53: up to here a float is exact, and no node has more.
+    #[expect(clippy::cast_possible_truncation, reason = "bounded on the line itself")]
+    (bytes.is_finite() && (0.0..=9_007_199_254_740_992.0).contains(&bytes)).then_some(bytes as i64)
+}
+
+/// Whether an app fits a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fit {
+    /// It does.
+    Fits,
+    /// The node has not said what it has.
+    Unknown,
+    /// Another processor architecture.
+    Architecture,
+    /// Too few cores.
+    Cores,
+    /// Too little memory.
+    Memory,
+    /// An accelerator is missing.
+    Accelerator,
+}
+
+impl Fit {
+    /// Second part of the key `fleet-fit-…`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Fits => "fits",
+            Self::Unknown => "unknown",
+            Self::Architecture => "architecture",
+            Self::Cores => "cores",
+            Self::Memory => "memory",
+            Self::Accelerator => "accelerator",
+        }
+    }
+
+    /// Whether deploying is possible. A node that has not said what it has is given the chance.
+    pub fn possible(self) -> bool {
+        matches!(self, Self::Fits | Self::Unknown)
+    }
+}
+
+/// Compares what an app needs with what a node has. What the node does not say does not count against it.
+pub fn fit(need: &Resources, hardware: Option<&Hardware>) -> Fit {
+    let Some(hardware) = hardware else { return Fit::Unknown };
+    if !hardware.architectures.is_empty() && !hardware.architectures.iter().any(|a| need.architectures.contains(a)) {
+        return Fit::Architecture;
+    }
+    if hardware.cores > 0.0 && hardware.cores < need.cpu {
+        return Fit::Cores;
+    }
+    if hardware.memory_bytes.is_some_and(|bytes| bytes < i64::from(need.memory_mib) * 1_048_576) {
+        return Fit::Memory;
+    }
+    if need.accelerators.iter().any(|a| !hardware.peripherals.contains(a)) {
+        return Fit::Accelerator;
+    }
+    Fit::Fits
+}
+
+/// What deploying changes on one node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    /// The app is not there.
+    Install,
+    /// Another version is there.
+    Update {
+        /// Version now.
+        from: String,
+    },
+    /// The same version with other parameters, or under another licence.
+    Reconfigure,
+    /// Nothing changes.
+    Same,
+}
+
+impl Change {
+    /// Second part of the key `fleet-change-…`.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Install => "install",
+            Self::Update { .. } => "update",
+            Self::Reconfigure => "reconfigure",
+            Self::Same => "same",
+        }
+    }
+
+    /// Decides from what is there: deployment with the version of its release.
+    pub fn of(existing: Option<(&Deployment, &str)>, release_id: &str, license_id: &str, parameters: &Map<String, Value>) -> Self {
+        match existing {
+            Some((d, version)) if d.wanted && d.release_id != release_id => Self::Update { from: version.to_owned() },
+            // A failed deployment that is started again is tried again.
+            Some((d, _)) if d.wanted && d.license_id == license_id && *d.parameters == *parameters && d.state != DeploymentState::Failed => Self::Same,
+            Some((d, _)) if d.wanted => Self::Reconfigure,
+            _ => Self::Install,
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! An app's parameters: from a form, and checked against app.yaml. The check is the same for forms and programs.
+
+use app_package::manifest::{Parameter, ParameterKind};
+use serde_json::{Map, Number, Value};
+
+use crate::error::{Faults, Result};
+use crate::http::extract::FormPairs;
+
+/// Prefix of the form's fields.
+pub const PREFIX: &str = "p.";
+/// Longest text.
+const MAX_TEXT: usize = 200;
+/// Whole numbers up to here are the same in JSON, CEL and JavaScript.
+const MAX_INTEGER: u64 = 9_007_199_254_740_992;
+
+/// Reads the values of a form. What cannot be read stays a text, for [`check`] to name.
+pub fn from_form(declared: &[Parameter], form: &FormPairs) -> Map<String, Value> {
+    let mut values = Map::new();
+    for (field, raw) in &form.0 {
+        let Some(name) = field.strip_prefix(PREFIX) else { continue };
+        let raw = raw.trim();
+        let value = match declared.iter().find(|p| p.name == name).map(|p| p.kind) {
+            Some(ParameterKind::Integer) => raw.parse::<i64>().ok().map(Value::from),
+            Some(ParameterKind::Number) => raw.parse::<f64>().ok().and_then(Number::from_f64).map(Value::Number),
+            Some(ParameterKind::Boolean) => raw.parse::<bool>().ok().map(Value::Bool),
+            _ => None,
+        };
+        values.insert(name.to_owned(), value.unwrap_or_else(|| Value::String(raw.to_owned())));
+    }
+    // A box that is not ticked is not sent.
+    for parameter in declared.iter().filter(|p| p.kind == ParameterKind::Boolean) {
+        values.entry(parameter.name.clone()).or_insert(Value::Bool(false));
+    }
+    values
+}
+
+/// Checks values and fills in what is missing; gives every parameter of the app, in its order.
+///
+/// # Errors
+/// Fields named `p.<name>`: `parameter-unknown`, `parameter-integer`, `parameter-number`, `parameter-boolean`, `parameter-choice`,
+/// `parameter-min`, `parameter-max`, `too-long`, `control-characters`.
+pub fn check(declared: &[Parameter], given: &Map<String, Value>) -> Result<Map<String, Value>> {
+    let mut faults = Faults::default();
+    for name in given.keys().filter(|name| !declared.iter().any(|p| p.name == **name)).take(20) {
+        faults.add(format!("{PREFIX}{}", name.chars().take(60).collect::<String>()), "parameter-unknown");
+    }
+    let mut values = Map::new();
+    for parameter in declared {
+        let value = given.get(&parameter.name).unwrap_or(&parameter.default);
+        check_one(&mut faults, parameter, value);
+        values.insert(parameter.name.clone(), value.clone());
+    }
+    faults.check()?;
+    Ok(values)
+}
+
+fn check_one(faults: &mut Faults, parameter: &Parameter, value: &Value) {
+    let field = format!("{PREFIX}{}", parameter.name);
+    match parameter.kind {
+        ParameterKind::String => match value.as_str() {
+            Some(text) if text.chars().count() > MAX_TEXT => faults.add_with(field, "too-long", "max", MAX_TEXT),
+            Some(text) if text.chars().any(char::is_control) => faults.add(field, "control-characters"),
+            Some(_) => {}
+            None => faults.add(field, "parameter-text"),
+        },
+        ParameterKind::Integer => match value.as_i64().filter(|n| n.unsigned_abs() <= MAX_INTEGER) {
+            #[expect(clippy::cast_precision_loss, reason = "at most 2^53, so nothing is lost")]
+            Some(n) => check_range(faults, field, parameter, n as f64),
+            None => faults.add(field, "parameter-integer"),
+        },
+        ParameterKind::Number => match value.as_f64().filter(|n| n.is_finite()) {
+            Some(n) => check_range(faults, field, parameter, n),
+            None => faults.add(field, "parameter-number"),
+        },
+        ParameterKind::Boolean => {
+            if !value.is_boolean() {
+                faults.add(field, "parameter-boolean");
+            }
+        }
+        ParameterKind::Choice => {
+            if !value.as_str().is_some_and(|word| parameter.choices.iter().any(|c| c == word)) {
+                faults.add(field, "parameter-choice");
+            }
+        }
+    }
+}
+
+fn check_range(faults: &mut Faults, field: String, parameter: &Parameter, n: f64) {
+    if let Some(min) = parameter.min.filter(|min| n < *min) {
+        faults.add_with(field, "parameter-min", "min", min);
+    } else if let Some(max) = parameter.max.filter(|max| n > *max) {
+        faults.add_with(field, "parameter-max", "max", max);
+    }
+}
+
+/// A value as a form field and a page show it.
+pub fn shown(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    }
+}

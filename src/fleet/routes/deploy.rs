@@ -1,0 +1,149 @@
+//! The deploy wizard, and deployments. The wizard keeps nothing on the server: each step carries what was chosen before.
+
+use actix_web::HttpRequest;
+use actix_web::http::StatusCode;
+use actix_web::web::{self, Data, Path, Query, ServiceConfig};
+use serde::Deserialize;
+
+use crate::app::App;
+use crate::auth::Actor;
+use crate::auth::policy::{self, Action};
+use crate::error::Error;
+use crate::fleet::parameters;
+use crate::fleet::service::deployment::{self, DeployInput};
+use crate::fleet::views::deploy::{
+    AppStep, DeploymentFragment, DeploymentLive, DeploymentPage, DeploymentRow, DeploymentsPage, NodesStep, ParametersStep, PreviewStep, offers,
+};
+use crate::http::extract::FormPairs;
+use crate::http::page::{FormErrors, Page, PageResult, error_text, form_result, see_other, see_other_with};
+use crate::license::routes::paging;
+
+/// Routes.
+pub fn configure(cfg: &mut ServiceConfig) {
+    cfg.route("/mine/deploy", web::get().to(wizard))
+        .route("/mine/deploy/preview", web::get().to(restart))
+        .route("/mine/deploy/preview", web::post().to(preview))
+        .route("/mine/deploy", web::post().to(start))
+        .route("/mine/deployments", web::get().to(list))
+        .route("/mine/deployments/{id}", web::get().to(detail))
+        .route("/mine/deployments/{id}/fragment", web::get().to(fragment))
+        .route("/mine/deployments/{id}/remove", web::post().to(remove));
+}
+
+/// What was chosen so far, from a query or a form.
+struct Chosen {
+    license_id: String,
+    release_id: String,
+    nodes: Vec<String>,
+}
+
+impl Chosen {
+    fn of(pairs: &FormPairs) -> Self {
+        let nodes = pairs.all("node").take(1000).map(ToOwned::to_owned).collect();
+        Self { license_id: pairs.get("license").to_owned(), release_id: pairs.get("release").to_owned(), nodes }
+    }
+}
+
+/// Steps 1 to 3, by what is chosen.
+async fn wizard(req: HttpRequest, app: Data<App>, actor: Actor) -> PageResult {
+    let pairs = FormPairs(serde_urlencoded::from_str(req.query_string()).map_err(|e| Error::invalid("form-malformed").source(e))?);
+    let chosen = Chosen::of(&pairs);
+    let now = app.clock.now();
+    let page = Page::of(&req, "fleet-deploy-title");
+    if chosen.release_id.is_empty() || chosen.license_id.is_empty() {
+        let found = deployment::offers(&app, &actor).await?;
+        let offers = offers(&page, &found, &chosen.license_id, now);
+        return page.clone().render(&AppStep { page, step: 1, offers, nodes: chosen.nodes });
+    }
+    let choices = deployment::choices(&app, &actor, chosen.license_id, chosen.release_id).await?;
+    // A node alone in the address was chosen on its own page; it still has to be looked at among the others.
+    if pairs.get("step") == "parameters" && !chosen.nodes.is_empty() {
+        return page.clone().render(&ParametersStep::of(page, &choices, &chosen.nodes, None, FormErrors::default()));
+    }
+    let problem = (pairs.get("step") == "parameters").then(|| error_text(page.locale(), "no-nodes", &[]));
+    let status = if problem.is_some() { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::OK };
+    page.clone().render_with(status, &NodesStep::of(page, &choices, &chosen.nodes, problem, now))
+}
+
+/// Someone loads the preview's address again.
+async fn restart() -> PageResult {
+    Ok(see_other("/mine/deploy"))
+}
+
+async fn input(app: &App, actor: &Actor, chosen: &Chosen, form: &FormPairs) -> Result<(deployment::Choices, DeployInput), Error> {
+    let choices = deployment::choices(app, actor, chosen.license_id.clone(), chosen.release_id.clone()).await?;
+    let input = DeployInput {
+        release_id: chosen.release_id.clone(),
+        license_id: chosen.license_id.clone(),
+        node_ids: chosen.nodes.clone(),
+        parameters: parameters::from_form(&choices.release.manifest.parameters, form),
+    };
+    Ok((choices, input))
+}
+
+async fn preview(req: HttpRequest, app: Data<App>, actor: Actor, form: FormPairs) -> PageResult {
+    let chosen = Chosen::of(&form);
+    let (choices, input) = input(&app, &actor, &chosen, &form).await?;
+    let typed = input.parameters.clone();
+    let page = Page::of(&req, "fleet-deploy-title");
+    match form_result(deployment::plan(&app, &actor, input).await)? {
+        Ok(plan) => page.clone().render(&PreviewStep::of(page, &plan, app.clock.now())),
+        Err(error) => {
+            let errors = FormErrors::of(&page, &error);
+            page.clone().render_with(StatusCode::UNPROCESSABLE_ENTITY, &ParametersStep::of(page, &choices, &chosen.nodes, Some(&typed), errors))
+        }
+    }
+}
+
+async fn start(req: HttpRequest, app: Data<App>, actor: Actor, form: FormPairs) -> PageResult {
+    let chosen = Chosen::of(&form);
+    let (choices, input) = input(&app, &actor, &chosen, &form).await?;
+    let typed = input.parameters.clone();
+    match form_result(deployment::deploy(&app, &actor, input).await)? {
+        Ok(ids) => {
+            let path = match ids.as_slice() {
+                [id] => format!("/mine/deployments/{id}"),
+                _ => "/mine/deployments".to_owned(),
+            };
+            Ok(see_other_with(&path, "success", "fleet-deploy-started", &[("n", &ids.len().to_string())]))
+        }
+        Err(error) => {
+            let page = Page::of(&req, "fleet-deploy-title");
+            let errors = FormErrors::of(&page, &error);
+            page.clone().render_with(StatusCode::UNPROCESSABLE_ENTITY, &ParametersStep::of(page, &choices, &chosen.nodes, Some(&typed), errors))
+        }
+    }
+}
+
+#[derive(Debug, Deserialize)]
+struct ListQuery {
+    before: Option<String>,
+}
+
+async fn list(req: HttpRequest, app: Data<App>, actor: Actor, query: Query<ListQuery>) -> PageResult {
+    let mut lines = deployment::list_deployments(&app, &actor, query.before.clone()).await?;
+    let (previous, next) = paging(&mut lines, deployment::PAGE, "/mine/deployments", query.before.as_deref(), |l| l.deployment.id.clone());
+    let page = Page::of(&req, "fleet-deployments-title");
+    let rows = lines.iter().map(|l| DeploymentRow::of(&page, l)).collect();
+    let may_deploy = policy::require(&actor, Action::Deploy).is_ok();
+    page.clone().render(&DeploymentsPage { page, rows, previous, next, may_deploy })
+}
+
+async fn detail(req: HttpRequest, app: Data<App>, actor: Actor, id: Path<String>) -> PageResult {
+    let page = Page::of(&req, "fleet-deployment-title");
+    let detail = deployment::deployment_detail(&app, &actor, page.locale(), &id).await?;
+    let may_deploy = policy::require(&actor, Action::Deploy).is_ok();
+    page.clone().render(&DeploymentPage::of(page, &detail, may_deploy, app.clock.now()))
+}
+
+async fn fragment(req: HttpRequest, app: Data<App>, actor: Actor, id: Path<String>) -> PageResult {
+    let page = Page::of(&req, "fleet-deployment-title");
+    let detail = deployment::deployment_detail(&app, &actor, page.locale(), &id).await?;
+    let live = DeploymentLive::of(&page, &detail, app.clock.now());
+    page.clone().render(&DeploymentFragment { page, live })
+}
+
+async fn remove(app: Data<App>, actor: Actor, id: Path<String>) -> PageResult {
+    deployment::remove_deployment(&app, &actor, &id).await?;
+    Ok(see_other_with(&format!("/mine/deployments/{id}"), "success", "fleet-removal-started", &[]))
+}

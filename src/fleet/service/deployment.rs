@@ -1,0 +1,477 @@
+//! Deployments: what may be deployed, what it would change, deploy, remove.
+
+use std::collections::BTreeMap;
+
+use app_package::digest::Digest;
+use app_package::license::Purpose;
+use serde_json::{Map, Value, json};
+
+use super::TOPIC;
+use crate::app::App;
+use crate::auth::policy::{self, Action};
+use crate::auth::{Actor, Person};
+use crate::chain::{self, ChainLink};
+use crate::db::{Conn, Json, Timestamp, dialect};
+use crate::error::{Error, QueryResultExt as _, Result, exactly_one};
+use crate::fleet::model::{Change, Deployment, DeploymentEvent, DeploymentState, Fit, Node, NodeState, ReleaseInfo, ReleaseName, fit};
+use crate::fleet::{parameters, store};
+use crate::i18n::Lang;
+use crate::jobs::Job;
+use crate::license::model::{AppName, License, refusal};
+use crate::license::service::{self as licenses, LicenseLine, Use};
+use crate::{audit, ids};
+
+/// Deployments on one page.
+pub const PAGE: i64 = 50;
+/// Most nodes of one deployment run.
+const MAX_NODES: usize = 200;
+/// Most licences offered to choose from.
+const MAX_OFFERS: i64 = 200;
+
+/// What to deploy where.
+#[derive(Debug, Clone)]
+pub struct DeployInput {
+    /// Release.
+    pub release_id: String,
+    /// Licence.
+    pub license_id: String,
+    /// Nodes.
+    pub node_ids: Vec<String>,
+    /// Values by name; what is missing has the app's default.
+    pub parameters: Map<String, Value>,
+}
+
+/// A licence with what can be deployed by it.
+#[derive(Debug, Clone)]
+pub struct Offer {
+    /// Licence and app.
+    pub line: LicenseLine,
+    /// Published releases that it covers, newest first.
+    pub releases: Vec<ReleaseName>,
+    /// Why nothing can be deployed by it: code of the refusal.
+    pub refused: Option<&'static str>,
+}
+
+/// A node to choose.
+#[derive(Debug, Clone)]
+pub struct Choice {
+    /// The node.
+    pub node: Node,
+    /// Name of its site.
+    pub site: String,
+    /// Whether the app fits it.
+    pub fit: Fit,
+    /// Version of the app that is there.
+    pub present: Option<String>,
+    /// Values of the app's parameters there.
+    pub parameters: Option<Map<String, Value>>,
+    /// Whether it holds a seat of the licence.
+    pub seat: bool,
+}
+
+/// What the operator has chosen, with the nodes that can be chosen.
+#[derive(Debug, Clone)]
+pub struct Choices {
+    /// Release.
+    pub release: ReleaseInfo,
+    /// Licence.
+    pub license: License,
+    /// App.
+    pub app: AppName,
+    /// Nodes.
+    pub nodes: Vec<Choice>,
+}
+
+/// What deploying would do to one node.
+#[derive(Debug, Clone)]
+pub struct PlanLine {
+    /// The node.
+    pub node: Node,
+    /// Name of its site.
+    pub site: String,
+    /// What changes.
+    pub change: Change,
+    existing: Option<Deployment>,
+}
+
+/// What deploying would do: all that is checked, nothing that is written.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// Release.
+    pub release: ReleaseInfo,
+    /// Licence.
+    pub license: License,
+    /// App.
+    pub app: AppName,
+    /// Every parameter with its value.
+    pub parameters: Map<String, Value>,
+    /// Nodes.
+    pub lines: Vec<PlanLine>,
+    /// Seats that it takes.
+    pub new_seats: i64,
+}
+
+/// Licences of the operator with the releases that they cover.
+pub async fn offers(app: &App, actor: &Actor) -> Result<Vec<Offer>> {
+    let owner = policy::require(actor, Action::Deploy)?.organization_id.clone();
+    let now = app.clock.now();
+    app.db
+        .read(move |conn| {
+            let lines = licenses::lines(conn, Some(&owner), None, MAX_OFFERS)?;
+            let app_ids: Vec<String> = lines.iter().map(|l| l.license.app_id.clone()).collect();
+            let published = store::published(conn, &app_ids)?;
+            let offer = |line: LicenseLine| {
+                let covered = |r: &&ReleaseName| r.app_id == line.license.app_id && semver::Version::parse(&r.version).is_ok_and(|v| line.license.covers(&v));
+                let releases: Vec<ReleaseName> = published.iter().filter(covered).cloned().collect();
+                let verdict = line.license.verdict_at(now);
+                let refused = if !verdict.allows(Purpose::Deploy, line.license.safety, line.license.enforcement.into()) {
+                    Some(refusal(verdict).code)
+                } else if line.app.state == "suspended" {
+                    Some("app-suspended")
+                } else {
+                    releases.is_empty().then_some("app-without-release")
+                };
+                Offer { line, releases, refused }
+            };
+            Ok(lines.into_iter().map(offer).collect())
+        })
+        .await
+}
+
+/// The nodes of the operator, each with whether the release fits.
+pub async fn choices(app: &App, actor: &Actor, license_id: String, release_id: String) -> Result<Choices> {
+    let owner = policy::require(actor, Action::Deploy)?.organization_id.clone();
+    app.db
+        .read(move |conn| {
+            let (release, license, name) = chosen(conn, &owner, &license_id, &release_id)?;
+            let nodes = store::choosable_nodes(conn, &owner)?;
+            let ids: Vec<String> = nodes.iter().map(|(n, _)| n.id.clone()).collect();
+            let mut present = existing(conn, &release.app_id, &ids)?;
+            let seats = crate::license::store::active_nodes(conn, &license.id)?;
+            let choice = |(node, site): (Node, String)| {
+                let there = present.remove(&node.id).filter(|(d, _)| d.wanted);
+                Choice {
+                    fit: fit(&release.manifest.resources, node.hardware().as_ref()),
+                    seat: seats.contains(&node.id),
+                    parameters: there.as_ref().map(|(d, _)| (*d.parameters).clone()),
+                    present: there.map(|(_, version)| version),
+                    node,
+                    site,
+                }
+            };
+            let nodes = nodes.into_iter().map(choice).collect();
+            Ok(Choices { release, license, app: name, nodes })
+        })
+        .await
+}
+
+fn existing(conn: &mut Conn, app_id: &str, node_ids: &[String]) -> Result<BTreeMap<String, (Deployment, String)>> {
+    Ok(store::deployments_on(conn, app_id, node_ids)?.into_iter().map(|(d, version)| (d.node_id.clone(), (d, version))).collect())
+}
+
+/// Licence and release that fit each other.
+fn chosen(conn: &mut Conn, owner: &str, license_id: &str, release_id: &str) -> Result<(ReleaseInfo, License, AppName)> {
+    let license = crate::license::store::get_own(conn, license_id, owner).or_not_found("license")?;
+    let release = store::release(conn, release_id).or_not_found("deploy-release")?;
+    if release.app_id != license.app_id {
+        return Err(Error::conflict("license-scope-mismatch"));
+    }
+    // A draft of somebody is no release for an operator, not even for one who may buy it later.
+    if release.state != "published" {
+        return Err(Error::conflict("release-not-published"));
+    }
+    let name = licenses::app_name(conn, &release.app_id)?;
+    if name.state == "suspended" {
+        return Err(Error::conflict("app-suspended"));
+    }
+    Ok((release, license, name))
+}
+
+/// What deploying would change; the same checks as [`deploy`].
+pub async fn plan(app: &App, actor: &Actor, input: DeployInput) -> Result<Plan> {
+    let person = policy::require(actor, Action::Deploy)?.clone();
+    let (handle, now) = (app.clone(), app.clock.now());
+    app.db.read(move |conn| plan_in(conn, &handle, &person, &input, now)).await
+}
+
+/// # Errors
+/// `no-nodes`, `too-many-nodes-chosen`, `node`, `node-not-enrolled`, `node-does-not-fit`, `license`, `license-…`, `too-many-nodes`, `deploy-release`,
+/// `release-not-published`, `app-suspended`, and wrong parameters as fields.
+fn plan_in(conn: &mut Conn, app: &App, person: &Person, input: &DeployInput, now: Timestamp) -> Result<Plan> {
+    let mut node_ids = input.node_ids.clone();
+    node_ids.sort();
+    node_ids.dedup();
+    if node_ids.is_empty() {
+        return Err(Error::field("node", "no-nodes"));
+    }
+    if node_ids.len() > MAX_NODES {
+        return Err(Error::field("node", "too-many-nodes-chosen").arg("max", MAX_NODES));
+    }
+    let (release, license, name) = chosen(conn, &person.organization_id, &input.license_id, &input.release_id)?;
+    let parameters = parameters::check(&release.manifest.parameters, &input.parameters)?;
+    let (version, digest) = parse(&release)?;
+
+    let nodes = store::some_nodes(conn, &person.organization_id, &node_ids)?;
+    if nodes.len() != node_ids.len() {
+        return Err(Error::not_found("node"));
+    }
+    let mut present = existing(conn, &release.app_id, &node_ids)?;
+    let seats = crate::license::store::active_nodes(conn, &license.id)?;
+    let repository = name.repository();
+    let mut lines = Vec::new();
+    let mut new_seats = 0;
+    for (node, site) in nodes {
+        if node.state != NodeState::Enrolled {
+            return Err(Error::conflict("node-not-enrolled").arg("node", &node.name));
+        }
+        if !fit(&release.manifest.resources, node.hardware().as_ref()).possible() {
+            return Err(Error::conflict("node-does-not-fit").arg("node", &node.name));
+        }
+        let there = present.remove(&node.id);
+        let change = Change::of(there.as_ref().map(|(d, v)| (d, v.as_str())), &release.id, &license.id, &parameters);
+        if change != Change::Same && !seats.contains(&node.id) {
+            new_seats += 1;
+        }
+        lines.push(PlanLine { node, site, change, existing: there.map(|(d, _)| d) });
+    }
+    // Standing, time and version: the same for all nodes of one purpose. Node and seats are judged when the seat is taken.
+    let mut purposes: Vec<Purpose> = Vec::new();
+    for line in lines.iter().filter(|l| l.change != Change::Same) {
+        let purpose = purpose(line, &license);
+        if !purposes.contains(&purpose) {
+            purposes.push(purpose);
+        }
+    }
+    for purpose in purposes {
+        let asked = Use { node_id: None, app: &repository, version: &version, digest: &digest, purpose };
+        judge(conn, app, &license, asked, now)?;
+    }
+    if license.nodes_active + new_seats > license.node_limit {
+        return Err(Error::conflict("too-many-nodes").arg("limit", license.node_limit));
+    }
+    Ok(Plan { release, license, app: name, parameters, lines, new_seats })
+}
+
+/// Changing the parameters of what runs is neither a deployment nor an update: a safety app whose licence has ended keeps its thresholds
+/// adjustable.
+fn purpose(line: &PlanLine, license: &License) -> Purpose {
+    match (&line.change, &line.existing) {
+        (Change::Reconfigure, Some(d)) if d.license_id == license.id => Purpose::Run,
+        (Change::Update { .. }, _) => Purpose::Update,
+        _ => Purpose::Deploy,
+    }
+}
+
+fn judge(conn: &mut Conn, app: &App, license: &License, asked: Use<'_>, now: Timestamp) -> Result<()> {
+    let verdict = licenses::verdict_for(conn, app, license, asked, now)?;
+    if verdict.allows(asked.purpose, license.safety, license.enforcement.into()) { Ok(()) } else { Err(refusal(verdict)) }
+}
+
+fn parse(release: &ReleaseInfo) -> Result<(semver::Version, Digest)> {
+    let version = semver::Version::parse(&release.version).map_err(Error::internal)?;
+    let digest = Digest::parse(&release.digest).map_err(|e| Error::internal(anyhow::anyhow!("release {}: {e:?}", release.id)))?;
+    Ok((version, digest))
+}
+
+/// Deploys a release to nodes: all of them, or none. Gives the deployments, also of nodes on which nothing changes.
+///
+/// # Errors
+/// As [`plan`]; `deployment-changed` where someone else changed the same deployment at the same moment.
+pub async fn deploy(app: &App, actor: &Actor, input: DeployInput) -> Result<Vec<String>> {
+    let person = policy::require(actor, Action::Deploy)?.clone();
+    let (handle, by, now, owner) = (app.clone(), actor.clone(), app.clock.now(), person.organization_id.clone());
+    let done = app
+        .db
+        .write(move |conn| {
+            dialect::lock_audit_chain(conn)?;
+            let plan = plan_in(conn, &handle, &person, &input, now)?;
+            let mut done = Vec::new();
+            for line in &plan.lines {
+                done.push((deploy_one(conn, &handle, &by, &person, &plan, line, now)?, line.node.id.clone()));
+            }
+            Ok(done)
+        })
+        .await?;
+    app.wake_jobs.notify_one();
+    for (deployment, node) in &done {
+        app.live.poke(&owner, format!("deployment:{deployment}"));
+        app.live.poke(&owner, format!("node:{node}"));
+    }
+    app.live.poke(&owner, TOPIC);
+    Ok(done.into_iter().map(|(id, _)| id).collect())
+}
+
+fn deploy_one(conn: &mut Conn, app: &App, actor: &Actor, person: &Person, plan: &Plan, line: &PlanLine, now: Timestamp) -> Result<String> {
+    if let (Change::Same, Some(deployment)) = (&line.change, &line.existing) {
+        return Ok(deployment.id.clone());
+    }
+    let (version, digest) = parse(&plan.release)?;
+    let (node, license, release) = (&line.node, &plan.license, &plan.release);
+    licenses::activate_in(conn, actor, &license.id, &node.id, now)?;
+    let repository = plan.app.repository();
+    let asked = Use { node_id: Some(&node.id), app: &repository, version: &version, digest: &digest, purpose: purpose(line, license) };
+    judge(conn, app, license, asked, now)?;
+    // The app had a seat of another licence here, which is free now.
+    if let Some(before) = line.existing.as_ref().filter(|d| d.license_id != license.id) {
+        licenses::deactivate_in(conn, actor, &before.license_id, &node.id, now)?;
+    }
+    let fresh = Deployment {
+        id: line.existing.as_ref().map_or_else(|| ids::new("dep"), |d| d.id.clone()),
+        organization_id: person.organization_id.clone(),
+        node_id: node.id.clone(),
+        app_id: release.app_id.clone(),
+        release_id: release.id.clone(),
+        license_id: license.id.clone(),
+        parameters: Json::new(plan.parameters.clone()),
+        wanted: true,
+        digest: String::new(),
+        target_version: 0,
+        adopted_version: 0,
+        state: DeploymentState::Pending,
+        error: None,
+        created_by: person.user_id.clone(),
+        created_at: now,
+        updated_at: now,
+    };
+    match &line.existing {
+        Some(was) => exactly_one(store::change_deployment(conn, was, &fresh)?, "deployment-changed")?,
+        None => store::insert_deployment(conn, &fresh).or_conflict("deployment-changed").map(|_| ())?,
+    }
+    event(conn, &fresh.id, DeploymentState::Pending, &release.version, now)?;
+    Job::RebuildNode { node_id: node.id.clone() }.enqueue(conn, now)?;
+    let from = if let Change::Update { from } = &line.change { Some(from) } else { None };
+    let detail = json!({
+        "change": line.change.as_str(), "from": from, "app": repository, "version": release.version, "digest": release.digest, "license": license.id,
+        "node": node.id, "node_name": node.name, "parameters": plan.parameters,
+    });
+    audit::record(conn, now, actor, "deployment.requested", &fresh.id, &detail)?;
+    Ok(fresh.id)
+}
+
+/// Notes a state of a deployment in its history.
+pub fn event(conn: &mut Conn, deployment_id: &str, state: DeploymentState, version: &str, now: Timestamp) -> Result<()> {
+    let event = DeploymentEvent {
+        id: ids::new("dev"),
+        deployment_id: deployment_id.to_owned(),
+        state: state.as_str().to_owned(),
+        version: version.to_owned(),
+        error: None,
+        at: now,
+    };
+    store::insert_event(conn, &event)?;
+    Ok(())
+}
+
+/// Takes an app off a node. The seat of its licence is free once the node says that it is gone ([`removed_in`]).
+///
+/// # Errors
+/// `deployment-not-wanted` where that was asked already.
+pub async fn remove_deployment(app: &App, actor: &Actor, id: &str) -> Result<()> {
+    let person = policy::require(actor, Action::Deploy)?.clone();
+    let (by, now, id, owner) = (actor.clone(), app.clock.now(), id.to_owned(), person.organization_id.clone());
+    let (deployment, node) = app
+        .db
+        .write(move |conn| {
+            dialect::lock_audit_chain(conn)?;
+            let (deployment, version) = store::get_deployment(conn, &person.organization_id, &id).or_not_found("deployment")?;
+            exactly_one(store::unwant_deployment(conn, &person.organization_id, &id, DeploymentState::Removing, now)?, "deployment-not-wanted")?;
+            event(conn, &id, DeploymentState::Removing, &version, now)?;
+            Job::RebuildNode { node_id: deployment.node_id.clone() }.enqueue(conn, now)?;
+            audit::record(conn, now, &by, "deployment.removal-requested", &id, &json!({"node": deployment.node_id, "version": version}))?;
+            Ok((id, deployment.node_id))
+        })
+        .await?;
+    app.wake_jobs.notify_one();
+    app.live.poke(&owner, format!("deployment:{deployment}"));
+    app.live.poke(&owner, format!("node:{node}"));
+    app.live.poke(&owner, TOPIC);
+    Ok(())
+}
+
+/// The node says that a deployment is gone: it is marked so, and the licence's seat is free. Does nothing to one that is wanted.
+/// Called by the Margo endpoint with the node as actor.
+pub fn removed_in(conn: &mut Conn, actor: &Actor, deployment_id: &str, now: Timestamp) -> Result<()> {
+    dialect::lock_audit_chain(conn)?;
+    let Some((deployment, version)) = store::find_deployment(conn, deployment_id)?.filter(|(d, _)| !d.wanted) else { return Ok(()) };
+    if store::mark_removed(conn, deployment_id, now)? == 1 {
+        event(conn, deployment_id, DeploymentState::Removed, &version, now)?;
+    }
+    licenses::deactivate_in(conn, actor, &deployment.license_id, &deployment.node_id, now)?;
+    Ok(())
+}
+
+/// A deployment in a list.
+#[derive(Debug, Clone)]
+pub struct DeploymentLine {
+    /// The deployment.
+    pub deployment: Deployment,
+    /// Version wanted.
+    pub version: String,
+    /// Node.
+    pub node: String,
+    /// Site.
+    pub site: String,
+    /// App.
+    pub app: AppName,
+}
+
+/// Deployments of the operator before an id, newest first; one more than a page where there are more.
+pub async fn list_deployments(app: &App, actor: &Actor, before: Option<String>) -> Result<Vec<DeploymentLine>> {
+    let owner = policy::require(actor, Action::ViewFleet)?.organization_id.clone();
+    app.db
+        .read(move |conn| {
+            let rows = store::list_deployments(conn, &owner, before.as_deref(), PAGE + 1)?;
+            let app_ids: Vec<String> = rows.iter().map(|(d, _, _, _)| d.app_id.clone()).collect();
+            let apps: BTreeMap<String, AppName> = crate::license::store::app_names(conn, &app_ids)?.into_iter().collect();
+            let line = |(deployment, version, node, site): store::DeploymentRow| {
+                let app = apps.get(&deployment.app_id)?.clone();
+                Some(DeploymentLine { deployment, version, node, site, app })
+            };
+            Ok(rows.into_iter().filter_map(line).collect())
+        })
+        .await
+}
+
+/// All of a deployment's page.
+#[derive(Debug, Clone)]
+pub struct DeploymentDetail {
+    /// The deployment with its names.
+    pub line: DeploymentLine,
+    /// Release wanted.
+    pub release: ReleaseInfo,
+    /// Licence.
+    pub license: License,
+    /// Node.
+    pub node: Node,
+    /// Other published releases that the licence covers.
+    pub others: Vec<ReleaseName>,
+    /// What happened, newest first.
+    pub events: Vec<DeploymentEvent>,
+    /// Figures of the last heartbeat.
+    pub sample: Option<store::SampleRow>,
+    /// From listing to running.
+    pub chain: Vec<ChainLink>,
+}
+
+/// One deployment of the operator.
+pub async fn deployment_detail(app: &App, actor: &Actor, lang: Lang, id: &str) -> Result<DeploymentDetail> {
+    let owner = policy::require(actor, Action::ViewFleet)?.organization_id.clone();
+    let reader = chain::Reader::of(actor, lang, app.clock.now());
+    let id = id.to_owned();
+    app.db
+        .read(move |conn| {
+            let (deployment, version) = store::get_deployment(conn, &owner, &id).or_not_found("deployment")?;
+            let (node, site) = store::get_node(conn, &owner, &deployment.node_id).or_not_found("node")?;
+            let name = licenses::app_name(conn, &deployment.app_id)?;
+            let release = store::release(conn, &deployment.release_id).or_not_found("deploy-release")?;
+            let license = licenses::get(conn, &deployment.license_id)?;
+            let covered = |r: &ReleaseName| r.id != release.id && semver::Version::parse(&r.version).is_ok_and(|v| license.covers(&v));
+            let others = store::published(conn, std::slice::from_ref(&deployment.app_id))?.into_iter().filter(covered).collect();
+            let events = store::events(conn, std::slice::from_ref(&id), 30)?;
+            let sample = store::last_sample(conn, &id)?;
+            let chain = chain::of_deployment(conn, &reader, &id)?;
+            let line = DeploymentLine { version, node: node.name.clone(), site, app: name, deployment };
+            Ok(DeploymentDetail { line, release, license, node, others, events, sample, chain })
+        })
+        .await
+}

@@ -1,0 +1,140 @@
+//! Identities of nodes: enrolment by a one-time code, renewal, and who stands behind a client certificate.
+
+use serde_json::json;
+use x509_parser::prelude::{FromDer as _, GeneralName, X509Certificate};
+
+use super::TOPIC;
+use crate::app::App;
+use crate::audit;
+use crate::auth::Actor;
+use crate::db::{Conn, Timestamp};
+use crate::error::{Error, Result, exactly_one};
+use crate::fleet::model::{self, NodeState};
+use crate::fleet::store;
+use crate::jobs::Job;
+use crate::pki::ca::{Issued, NodeCa};
+
+/// Longest agent version that is kept.
+const MAX_VERSION: usize = 60;
+
+/// A node that has got its certificate.
+#[derive(Debug, Clone)]
+pub struct Enrolled {
+    /// Node id.
+    pub node_id: String,
+    /// The operator.
+    pub organization_id: String,
+    /// Name of the node.
+    pub node_name: String,
+    /// Name of its site.
+    pub site_name: String,
+    /// The certificate.
+    pub issued: Issued,
+}
+
+/// [`enroll_in`] in a transaction of its own, and pokes the pages that wait for the node.
+pub async fn enroll(app: &App, code: String, csr_pem: String, agent_version: String) -> Result<Enrolled> {
+    let (handle, now) = (app.clone(), app.clock.now());
+    let enrolled = app.db.write(move |conn| enroll_in(conn, &handle, &code, &csr_pem, &agent_version, now)).await?;
+    app.wake_jobs.notify_one();
+    app.live.poke(&enrolled.organization_id, format!("node:{}", enrolled.node_id));
+    app.live.poke(&enrolled.organization_id, TOPIC);
+    Ok(enrolled)
+}
+
+/// Enrols the node of a code: signs its request and puts the certificate on the accepted list. The code is used up by one conditional
+/// update, so of two callers one gets the node.
+///
+/// # Errors
+/// `enrollment-code-unknown`, `enrollment-code-used`, `enrollment-code-expired`, `csr-invalid`.
+pub fn enroll_in(conn: &mut Conn, app: &App, code: &str, csr_pem: &str, agent_version: &str, now: Timestamp) -> Result<Enrolled> {
+    let unknown = || Error::not_found("enrollment-code-unknown");
+    let hash = model::code_hash(code).ok_or_else(unknown)?;
+    let (node, site_name) = store::find_node_by_code(conn, &hash)?.filter(|(n, _)| n.state != NodeState::Removed).ok_or_else(unknown)?;
+    if node.code_used_at.is_some() {
+        return Err(Error::conflict("enrollment-code-used"));
+    }
+    if node.code_expires_at.is_none_or(|end| end <= now) {
+        return Err(Error::gone("enrollment-code-expired"));
+    }
+    let issued = app.ca.sign_node(csr_pem, &node.id, now)?;
+    let version: String = agent_version.chars().filter(|c| !c.is_control()).take(MAX_VERSION).collect();
+    exactly_one(store::use_code(conn, &node.id, &hash, &issued.serial, issued.expires_at, &version, now)?, "enrollment-code-used")?;
+    Job::RebuildNode { node_id: node.id.clone() }.enqueue(conn, now)?;
+    let actor = Actor::Node { node_id: node.id.clone(), organization_id: node.organization_id.clone() };
+    let detail = json!({"spiffe_id": issued.spiffe_id, "serial": issued.serial, "expires_at": issued.expires_at, "agent_version": version});
+    audit::record(conn, now, &actor, "node.enrolled", &node.id, &detail)?;
+    Ok(Enrolled { node_id: node.id, organization_id: node.organization_id, node_name: node.name, site_name, issued })
+}
+
+/// Renews the certificate of the node that asks.
+///
+/// The certificate before stays accepted until the new one is used for the first time: the answer can get lost on a bad line, and a
+/// node that is locked out needs a person to go there.
+///
+/// # Errors
+/// `certificate-not-accepted` where the actor is no node or not enrolled any more, `csr-invalid`.
+pub async fn renew(app: &App, actor: &Actor, csr_pem: String) -> Result<Enrolled> {
+    let Actor::Node { node_id, .. } = actor else { return Err(refused()) };
+    let (handle, by, id, now) = (app.clone(), actor.clone(), node_id.clone(), app.clock.now());
+    app.db
+        .write(move |conn| {
+            let (node, site_name) = store::find_node(conn, &id)?.filter(|(n, _)| n.state == NodeState::Enrolled).ok_or_else(refused)?;
+            let issued = handle.ca.sign_node(&csr_pem, &node.id, now)?;
+            // Where the last renewal was never used, the node still has the one before it.
+            let previous = node.certificate_previous_serial.or(node.certificate_serial);
+            let rows = store::renew_certificate(conn, &node.id, &issued.serial, previous.as_deref(), issued.expires_at)?;
+            if rows != 1 {
+                return Err(refused());
+            }
+            audit::record(conn, now, &by, "node.certificate-renewed", &node.id, &json!({"serial": issued.serial, "expires_at": issued.expires_at}))?;
+            Ok(Enrolled { node_id: node.id, organization_id: node.organization_id, node_name: node.name, site_name, issued })
+        })
+        .await
+}
+
+fn refused() -> Error {
+    Error::unauthenticated("certificate-not-accepted")
+}
+
+/// The node of a client certificate. TLS has verified chain and signature; here its name, time and place on the accepted list decide.
+///
+/// # Errors
+/// `certificate-not-accepted`: not of our shape, expired, replaced by a newer one, or of a node that was removed.
+pub async fn authenticate_node(app: &App, der: &[u8]) -> Result<Actor> {
+    let now = app.clock.now();
+    let Some((node_id, serial)) = read_certificate(&app.ca, der, now) else { return Err(refused()) };
+    let node = app.db.read(move |conn| Ok(store::find_node(conn, &node_id)?)).await?;
+    let Some((node, _)) = node.filter(|(n, _)| n.state == NodeState::Enrolled) else { return Err(refused()) };
+    let is = |known: &Option<String>| known.as_deref().is_some_and(|known| plain(known) == serial);
+    if is(&node.certificate_serial) {
+        if let (Some(_), Some(current)) = (&node.certificate_previous_serial, node.certificate_serial.clone()) {
+            let id = node.id.clone();
+            app.db.write(move |conn| Ok(store::forget_previous_certificate(conn, &id, &current)?)).await?;
+        }
+    } else if !is(&node.certificate_previous_serial) {
+        return Err(refused());
+    }
+    Ok(Actor::Node { node_id: node.id, organization_id: node.organization_id })
+}
+
+/// Node id and serial of a leaf of ours that is valid now: exactly one URI name, of our shape, and no authority.
+fn read_certificate(ca: &NodeCa, der: &[u8], now: Timestamp) -> Option<(String, String)> {
+    let (rest, certificate) = X509Certificate::from_der(der).ok()?;
+    if !rest.is_empty() || certificate.is_ca() {
+        return None;
+    }
+    let validity = certificate.validity();
+    if validity.not_before.timestamp() > now.unix() || validity.not_after.timestamp() <= now.unix() {
+        return None;
+    }
+    let names = certificate.subject_alternative_name().ok()??;
+    let [GeneralName::URI(uri)] = names.value.general_names.as_slice() else { return None };
+    let node_id = ca.node_of(uri)?;
+    Some((node_id.to_owned(), plain(&hex::encode(certificate.raw_serial()))))
+}
+
+/// A serial in hex without leading zeros: DER adds or drops a zero byte to keep the number positive and short.
+fn plain(serial: &str) -> String {
+    serial.trim_start_matches('0').to_ascii_lowercase()
+}

@@ -1,0 +1,285 @@
+//! Sites and nodes: add, show, give a new enrolment code, remove.
+
+use std::collections::BTreeMap;
+
+use chrono::TimeDelta;
+use serde_json::json;
+
+use super::TOPIC;
+use crate::app::App;
+use crate::auth::Actor;
+use crate::auth::policy::{self, Action};
+use crate::db::{Timestamp, dialect};
+use crate::error::{Error, Faults, QueryResultExt as _, Result, exactly_one};
+use crate::fleet::model::{self, Deployment, DeploymentEvent, DeploymentState, Node, NodeState, Site};
+use crate::fleet::store;
+use crate::jobs::Job;
+use crate::license::model::AppName;
+use crate::{audit, ids, license};
+
+/// Nodes on one page.
+pub const PAGE: i64 = 50;
+/// Longest name of a site or node, in characters.
+const MAX_NAME: usize = 60;
+/// Most sites and nodes of an operator: a bound against scripts, far above any mine.
+const MAX_SITES: i64 = 500;
+
+/// A site with how its nodes are.
+#[derive(Debug, Clone)]
+pub struct SiteLine {
+    /// The site.
+    pub site: Site,
+    /// Nodes that are up.
+    pub online: i64,
+    /// All nodes.
+    pub nodes: i64,
+}
+
+/// A node in a list.
+#[derive(Debug, Clone)]
+pub struct NodeLine {
+    /// The node.
+    pub node: Node,
+    /// Name of its site.
+    pub site: String,
+    /// Apps that run on it.
+    pub running: i64,
+    /// Apps that failed on it.
+    pub failed: i64,
+}
+
+/// All of a node's page.
+#[derive(Debug, Clone)]
+pub struct NodeDetail {
+    /// The node.
+    pub node: Node,
+    /// Name of its site.
+    pub site: String,
+    /// What is deployed on it: deployment, version, app.
+    pub deployments: Vec<(Deployment, String, AppName)>,
+    /// What happened to these, newest first.
+    pub events: Vec<(DeploymentEvent, AppName)>,
+}
+
+/// A code as shown once.
+#[derive(Debug, Clone)]
+pub struct IssuedCode {
+    /// Node.
+    pub node_id: String,
+    /// `XXXX-XXXX-XXXX`.
+    pub code: String,
+    /// Until when it is good.
+    pub expires_at: Timestamp,
+}
+
+/// Adds a site; gives its id.
+///
+/// # Errors
+/// `site-name-taken`; a wrong name.
+pub async fn create_site(app: &App, actor: &Actor, name: &str) -> Result<String> {
+    let person = policy::require(actor, Action::ManageNodes)?.clone();
+    let mut faults = Faults::default();
+    let name = one_line(&mut faults, name);
+    faults.check()?;
+    let (by, now) = (actor.clone(), app.clock.now());
+    app.db
+        .write(move |conn| {
+            if i64::try_from(store::list_sites(conn, &person.organization_id)?.len()).unwrap_or(i64::MAX) >= MAX_SITES {
+                return Err(Error::conflict("too-many-sites").arg("max", MAX_SITES));
+            }
+            let site = Site { id: ids::new("sit"), organization_id: person.organization_id, name, created_at: now };
+            store::insert_site(conn, &site).or_conflict("site-name-taken")?;
+            audit::record(conn, now, &by, "site.created", &site.id, &json!({"name": site.name}))?;
+            Ok(site.id)
+        })
+        .await
+}
+
+/// A name of one line.
+fn one_line(faults: &mut Faults, name: &str) -> String {
+    let name = faults.text("name", name, 1, MAX_NAME);
+    if name.contains(['\n', '\r', '\t']) {
+        faults.add("name", "control-characters");
+    }
+    name
+}
+
+/// Sites of the operator with how their nodes are.
+pub async fn list_sites(app: &App, actor: &Actor) -> Result<Vec<SiteLine>> {
+    let owner = policy::require(actor, Action::ViewFleet)?.organization_id.clone();
+    let now = app.clock.now();
+    app.db
+        .read(move |conn| {
+            let mut lines: Vec<SiteLine> = store::list_sites(conn, &owner)?.into_iter().map(|site| SiteLine { site, online: 0, nodes: 0 }).collect();
+            let mut counts: BTreeMap<String, (i64, i64)> = BTreeMap::new();
+            for (site, state, seen) in store::node_pulses(conn, &owner)? {
+                let count = counts.entry(site).or_default();
+                count.1 += 1;
+                if state == NodeState::Enrolled && seen.is_some_and(|at| at.plus(model::ONLINE_WITHIN) >= now) {
+                    count.0 += 1;
+                }
+            }
+            for line in &mut lines {
+                (line.online, line.nodes) = counts.get(&line.site.id).copied().unwrap_or_default();
+            }
+            Ok(lines)
+        })
+        .await
+}
+
+/// Adds a node that waits for its enrolment; gives the code, which is shown once.
+///
+/// # Errors
+/// `site` where it is not the operator's, `node-name-taken`; a wrong name.
+pub async fn create_node(app: &App, actor: &Actor, site_id: &str, name: &str) -> Result<IssuedCode> {
+    let person = policy::require(actor, Action::ManageNodes)?.clone();
+    let mut faults = Faults::default();
+    let name = one_line(&mut faults, name);
+    if site_id.is_empty() {
+        faults.add("site_id", "required");
+    }
+    faults.check()?;
+    let (by, now, site_id) = (actor.clone(), app.clock.now(), site_id.to_owned());
+    let code = model::new_code();
+    let code_hash = model::code_hash(&code);
+    let expires_at = code_end(app, now);
+    let owner = person.organization_id.clone();
+    let node_id = app
+        .db
+        .write(move |conn| {
+            let site = store::get_site(conn, &person.organization_id, &site_id).or_not_found("site")?;
+            let node = Node {
+                id: ids::new("nod"),
+                organization_id: person.organization_id,
+                site_id: site.id,
+                name,
+                state: NodeState::Waiting,
+                code_hash,
+                code_expires_at: Some(expires_at),
+                code_used_at: None,
+                certificate_serial: None,
+                certificate_previous_serial: None,
+                certificate_expires_at: None,
+                capabilities: None,
+                agent_version: None,
+                seen_at: None,
+                manifest_version: 0,
+                manifest_digest: None,
+                last_sequence: 0,
+                created_at: now,
+            };
+            store::insert_node(conn, &node).or_conflict("node-name-taken")?;
+            audit::record(conn, now, &by, "node.created", &node.id, &json!({"name": node.name, "site": site.name, "code_expires_at": expires_at}))?;
+            Ok(node.id)
+        })
+        .await?;
+    app.live.poke(&owner, TOPIC);
+    Ok(IssuedCode { node_id, code, expires_at })
+}
+
+fn code_end(app: &App, now: Timestamp) -> Timestamp {
+    now.plus(TimeDelta::hours(app.settings.fleet.code_hours.clamp(1, 24 * 30)))
+}
+
+/// Gives a node a new code: it never came, or it must be set up anew. The old code is void at once; a certificate in force stays so
+/// until the new code is used.
+pub async fn new_code(app: &App, actor: &Actor, node_id: &str) -> Result<IssuedCode> {
+    let person = policy::require(actor, Action::ManageNodes)?.clone();
+    let (by, now, id) = (actor.clone(), app.clock.now(), node_id.to_owned());
+    let code = model::new_code();
+    let hash = model::code_hash(&code).unwrap_or_default();
+    let expires_at = code_end(app, now);
+    app.db
+        .write(move |conn| {
+            store::get_node(conn, &person.organization_id, &id).or_not_found("node")?;
+            exactly_one(store::set_code(conn, &person.organization_id, &id, &hash, expires_at)?, "node-removed")?;
+            audit::record(conn, now, &by, "node.code-issued", &id, &json!({"expires_at": expires_at}))
+        })
+        .await?;
+    Ok(IssuedCode { node_id: node_id.to_owned(), code, expires_at })
+}
+
+/// Nodes of the operator before an id, newest first; one more than a page where there are more.
+pub async fn list_nodes(app: &App, actor: &Actor, before: Option<String>) -> Result<Vec<NodeLine>> {
+    let owner = policy::require(actor, Action::ViewFleet)?.organization_id.clone();
+    app.db
+        .read(move |conn| {
+            let rows = store::list_nodes(conn, &owner, before.as_deref(), PAGE + 1)?;
+            let ids: Vec<String> = rows.iter().map(|(n, _)| n.id.clone()).collect();
+            let mut counts: BTreeMap<String, (i64, i64)> = BTreeMap::new();
+            for (node, state) in store::deployment_states(conn, &ids)? {
+                let count = counts.entry(node).or_default();
+                match state {
+                    DeploymentState::Installed => count.0 += 1,
+                    DeploymentState::Failed => count.1 += 1,
+                    _ => {}
+                }
+            }
+            let line = |(node, site): (Node, String)| {
+                let (running, failed) = counts.get(&node.id).copied().unwrap_or_default();
+                NodeLine { node, site, running, failed }
+            };
+            Ok(rows.into_iter().map(line).collect())
+        })
+        .await
+}
+
+/// One node of the operator.
+pub async fn node_detail(app: &App, actor: &Actor, id: &str) -> Result<NodeDetail> {
+    let owner = policy::require(actor, Action::ViewFleet)?.organization_id.clone();
+    let id = id.to_owned();
+    app.db
+        .read(move |conn| {
+            let (node, site) = store::get_node(conn, &owner, &id).or_not_found("node")?;
+            let rows = store::deployments_of_node(conn, &node.id)?;
+            let app_ids: Vec<String> = rows.iter().map(|(d, _)| d.app_id.clone()).collect();
+            let apps: BTreeMap<String, AppName> = license::store::app_names(conn, &app_ids)?.into_iter().collect();
+            let deployments: Vec<(Deployment, String, AppName)> =
+                rows.into_iter().filter_map(|(d, version)| apps.get(&d.app_id).cloned().map(|app| (d, version, app))).collect();
+            let ids: Vec<String> = deployments.iter().map(|(d, _, _)| d.id.clone()).collect();
+            let events = store::events(conn, &ids, 20)?
+                .into_iter()
+                .filter_map(|event| {
+                    let app = deployments.iter().find(|(d, _, _)| d.id == event.deployment_id).map(|(_, _, app)| app.clone())?;
+                    Some((event, app))
+                })
+                .collect();
+            Ok(NodeDetail { node, site, deployments, events })
+        })
+        .await
+}
+
+/// Takes a node off the accepted list at once: its next call is refused. Its deployments end, its licences are free.
+///
+/// # Errors
+/// `node-removed` where that has happened already.
+pub async fn remove_node(app: &App, actor: &Actor, node_id: &str) -> Result<()> {
+    let person = policy::require(actor, Action::ManageNodes)?.clone();
+    let (by, now, id, owner) = (actor.clone(), app.clock.now(), node_id.to_owned(), person.organization_id.clone());
+    app.db
+        .write(move |conn| {
+            dialect::lock_audit_chain(conn)?;
+            let (node, _) = store::get_node(conn, &person.organization_id, &id).or_not_found("node")?;
+            // The name is free for the node that replaces it; history keeps a name of its own.
+            let tail: String = id.chars().skip(id.chars().count().saturating_sub(6)).collect();
+            exactly_one(store::remove_node(conn, &person.organization_id, &id, &format!("{} ~{tail}", node.name))?, "node-removed")?;
+            let deployments = store::deployments_of_node(conn, &id)?;
+            for (deployment, version) in &deployments {
+                if deployment.wanted {
+                    store::unwant_deployment(conn, &person.organization_id, &deployment.id, DeploymentState::Removed, now)?;
+                } else {
+                    store::mark_removed(conn, &deployment.id, now)?;
+                }
+                super::deployment::event(conn, &deployment.id, DeploymentState::Removed, version, now)?;
+            }
+            license::service::deactivate_node_in(conn, &by, &id, now)?;
+            // The job finds a removed node and drops its documents.
+            Job::RebuildNode { node_id: id.clone() }.enqueue(conn, now)?;
+            audit::record(conn, now, &by, "node.removed", &id, &json!({"name": node.name, "deployments": deployments.len()}))
+        })
+        .await?;
+    app.wake_jobs.notify_one();
+    app.live.poke(&owner, format!("node:{node_id}"));
+    app.live.poke(&owner, TOPIC);
+    Ok(())
+}

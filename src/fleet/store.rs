@@ -1,0 +1,333 @@
+//! Queries of sites, nodes and deployments. Every query of a tenant's rows names the organisation.
+
+use diesel::dsl::count_star;
+use diesel::prelude::*;
+
+use super::model::{Deployment, DeploymentEvent, DeploymentState, Node, NodeState, ReleaseInfo, ReleaseName, Site};
+use crate::db::schema::{alarms, app_samples, deployment_events, deployments, nodes, releases, sites};
+use crate::db::{Conn, Timestamp};
+
+/// Most sites and choices that one page holds.
+const MANY: i64 = 500;
+
+/// Inserts a site.
+pub fn insert_site(conn: &mut Conn, site: &Site) -> QueryResult<usize> {
+    diesel::insert_into(sites::table).values(site).execute(conn)
+}
+
+/// Sites of an organisation by name.
+pub fn list_sites(conn: &mut Conn, organization_id: &str) -> QueryResult<Vec<Site>> {
+    sites::table.filter(sites::organization_id.eq(organization_id)).order((sites::name, sites::id)).limit(MANY).select(Site::as_select()).load(conn)
+}
+
+/// A site of an organisation.
+pub fn get_site(conn: &mut Conn, organization_id: &str, id: &str) -> QueryResult<Site> {
+    sites::table.find(id).filter(sites::organization_id.eq(organization_id)).select(Site::as_select()).first(conn)
+}
+
+/// Inserts a node.
+pub fn insert_node(conn: &mut Conn, node: &Node) -> QueryResult<usize> {
+    diesel::insert_into(nodes::table).values(node).execute(conn)
+}
+
+/// A node of an organisation with the name of its site.
+pub fn get_node(conn: &mut Conn, organization_id: &str, id: &str) -> QueryResult<(Node, String)> {
+    nodes::table
+        .inner_join(sites::table.on(sites::id.eq(nodes::site_id)))
+        .filter(nodes::id.eq(id).and(nodes::organization_id.eq(organization_id)))
+        .select((Node::as_select(), sites::name))
+        .first(conn)
+}
+
+/// A node by id alone: for its own calls, where the certificate says who it is.
+pub fn find_node(conn: &mut Conn, id: &str) -> QueryResult<Option<(Node, String)>> {
+    nodes::table
+        .inner_join(sites::table.on(sites::id.eq(nodes::site_id)))
+        .filter(nodes::id.eq(id))
+        .select((Node::as_select(), sites::name))
+        .first(conn)
+        .optional()
+}
+
+/// The node of an enrolment code.
+pub fn find_node_by_code(conn: &mut Conn, code_hash: &str) -> QueryResult<Option<(Node, String)>> {
+    nodes::table
+        .inner_join(sites::table.on(sites::id.eq(nodes::site_id)))
+        .filter(nodes::code_hash.eq(code_hash))
+        .select((Node::as_select(), sites::name))
+        .first(conn)
+        .optional()
+}
+
+/// Nodes of an organisation that are not removed, newest first.
+pub fn list_nodes(conn: &mut Conn, organization_id: &str, before: Option<&str>, limit: i64) -> QueryResult<Vec<(Node, String)>> {
+    let mut query = nodes::table
+        .inner_join(sites::table.on(sites::id.eq(nodes::site_id)))
+        .filter(nodes::organization_id.eq(organization_id.to_owned()).and(nodes::state.ne(NodeState::Removed)))
+        .order(nodes::id.desc())
+        .limit(limit)
+        .select((Node::as_select(), sites::name))
+        .into_boxed();
+    if let Some(before) = before {
+        query = query.filter(nodes::id.lt(before.to_owned()));
+    }
+    query.load(conn)
+}
+
+/// Enrolled nodes of an organisation by site and name, to choose from.
+pub fn choosable_nodes(conn: &mut Conn, organization_id: &str) -> QueryResult<Vec<(Node, String)>> {
+    nodes::table
+        .inner_join(sites::table.on(sites::id.eq(nodes::site_id)))
+        .filter(nodes::organization_id.eq(organization_id).and(nodes::state.eq(NodeState::Enrolled)))
+        .order((sites::name, nodes::name, nodes::id))
+        .limit(MANY)
+        .select((Node::as_select(), sites::name))
+        .load(conn)
+}
+
+/// Some nodes of an organisation, by id.
+pub fn some_nodes(conn: &mut Conn, organization_id: &str, ids: &[String]) -> QueryResult<Vec<(Node, String)>> {
+    nodes::table
+        .inner_join(sites::table.on(sites::id.eq(nodes::site_id)))
+        .filter(nodes::organization_id.eq(organization_id).and(nodes::id.eq_any(ids)))
+        .order(nodes::id)
+        .select((Node::as_select(), sites::name))
+        .load(conn)
+}
+
+/// Site, state and last call of every node that is not removed: what the counts on pages are made from.
+pub fn node_pulses(conn: &mut Conn, organization_id: &str) -> QueryResult<Vec<(String, NodeState, Option<Timestamp>)>> {
+    nodes::table
+        .filter(nodes::organization_id.eq(organization_id).and(nodes::state.ne(NodeState::Removed)))
+        .select((nodes::site_id, nodes::state, nodes::seen_at))
+        .load(conn)
+}
+
+/// Sets a new code; the node must not be removed. Gives the number of rows.
+pub fn set_code(conn: &mut Conn, organization_id: &str, id: &str, code_hash: &str, expires_at: Timestamp) -> QueryResult<usize> {
+    let own = nodes::id.eq(id).and(nodes::organization_id.eq(organization_id)).and(nodes::state.ne(NodeState::Removed));
+    diesel::update(nodes::table.filter(own))
+        .set((nodes::code_hash.eq(code_hash), nodes::code_expires_at.eq(expires_at), nodes::code_used_at.eq(None::<Timestamp>)))
+        .execute(conn)
+}
+
+/// Uses a code: the node is enrolled with this certificate. Gives the number of rows: 0 where another was faster.
+pub fn use_code(conn: &mut Conn, id: &str, code_hash: &str, serial: &str, expires_at: Timestamp, agent_version: &str, now: Timestamp) -> QueryResult<usize> {
+    let open = nodes::id
+        .eq(id)
+        .and(nodes::code_hash.eq(code_hash))
+        .and(nodes::code_used_at.is_null())
+        .and(nodes::code_expires_at.gt(now))
+        .and(nodes::state.ne(NodeState::Removed));
+    diesel::update(nodes::table.filter(open))
+        .set((
+            nodes::state.eq(NodeState::Enrolled),
+            nodes::code_used_at.eq(now),
+            nodes::certificate_serial.eq(serial),
+            nodes::certificate_previous_serial.eq(None::<String>),
+            nodes::certificate_expires_at.eq(expires_at),
+            nodes::agent_version.eq(agent_version),
+            nodes::seen_at.eq(now),
+        ))
+        .execute(conn)
+}
+
+/// Sets a renewed certificate of an enrolled node. Gives the number of rows.
+pub fn renew_certificate(conn: &mut Conn, id: &str, serial: &str, previous: Option<&str>, expires_at: Timestamp) -> QueryResult<usize> {
+    diesel::update(nodes::table.filter(nodes::id.eq(id).and(nodes::state.eq(NodeState::Enrolled))))
+        .set((nodes::certificate_serial.eq(serial), nodes::certificate_previous_serial.eq(previous), nodes::certificate_expires_at.eq(expires_at)))
+        .execute(conn)
+}
+
+/// Forgets the certificate before the one in force.
+pub fn forget_previous_certificate(conn: &mut Conn, id: &str, serial: &str) -> QueryResult<usize> {
+    diesel::update(nodes::table.filter(nodes::id.eq(id).and(nodes::certificate_serial.eq(serial))))
+        .set(nodes::certificate_previous_serial.eq(None::<String>))
+        .execute(conn)
+}
+
+/// Takes a node off the accepted list and frees its name. Gives the number of rows.
+pub fn remove_node(conn: &mut Conn, organization_id: &str, id: &str, name: &str) -> QueryResult<usize> {
+    let own = nodes::id.eq(id).and(nodes::organization_id.eq(organization_id)).and(nodes::state.ne(NodeState::Removed));
+    diesel::update(nodes::table.filter(own))
+        .set((
+            nodes::state.eq(NodeState::Removed),
+            nodes::name.eq(name),
+            nodes::code_hash.eq(None::<String>),
+            nodes::certificate_serial.eq(None::<String>),
+            nodes::certificate_previous_serial.eq(None::<String>),
+        ))
+        .execute(conn)
+}
+
+/// A release as deploying needs it.
+pub fn release(conn: &mut Conn, id: &str) -> QueryResult<ReleaseInfo> {
+    releases::table
+        .find(id)
+        .select((releases::id, releases::app_id, releases::version, releases::digest, releases::state, releases::manifest))
+        .first(conn)
+}
+
+/// Published releases of apps, newest first.
+pub fn published(conn: &mut Conn, app_ids: &[String]) -> QueryResult<Vec<ReleaseName>> {
+    releases::table
+        .filter(releases::app_id.eq_any(app_ids).and(releases::state.eq("published")))
+        .order((releases::published_at.desc(), releases::id.desc()))
+        .select((releases::id, releases::app_id, releases::version))
+        .load(conn)
+}
+
+/// Deployments of an app on nodes, with the version of their release.
+pub fn deployments_on(conn: &mut Conn, app_id: &str, node_ids: &[String]) -> QueryResult<Vec<(Deployment, String)>> {
+    deployments::table
+        .inner_join(releases::table.on(releases::id.eq(deployments::release_id)))
+        .filter(deployments::app_id.eq(app_id).and(deployments::node_id.eq_any(node_ids)))
+        .order(deployments::id)
+        .select((Deployment::as_select(), releases::version))
+        .load(conn)
+}
+
+/// Inserts a deployment.
+pub fn insert_deployment(conn: &mut Conn, deployment: &Deployment) -> QueryResult<usize> {
+    diesel::insert_into(deployments::table).values(deployment).execute(conn)
+}
+
+/// Changes what is wanted of a deployment that is still as it was read. Gives the number of rows.
+pub fn change_deployment(conn: &mut Conn, was: &Deployment, new: &Deployment) -> QueryResult<usize> {
+    let same = deployments::id.eq(&was.id).and(deployments::updated_at.eq(was.updated_at)).and(deployments::release_id.eq(&was.release_id));
+    diesel::update(deployments::table.filter(same))
+        .set((
+            deployments::release_id.eq(&new.release_id),
+            deployments::license_id.eq(&new.license_id),
+            deployments::parameters.eq(&new.parameters),
+            deployments::wanted.eq(true),
+            deployments::state.eq(DeploymentState::Pending),
+            deployments::error.eq(None::<String>),
+            deployments::updated_at.eq(new.updated_at),
+        ))
+        .execute(conn)
+}
+
+/// Wants a deployment gone. Gives the number of rows.
+pub fn unwant_deployment(conn: &mut Conn, organization_id: &str, id: &str, state: DeploymentState, now: Timestamp) -> QueryResult<usize> {
+    let own = deployments::id.eq(id).and(deployments::organization_id.eq(organization_id)).and(deployments::wanted.eq(true));
+    diesel::update(deployments::table.filter(own))
+        .set((deployments::wanted.eq(false), deployments::state.eq(state), deployments::error.eq(None::<String>), deployments::updated_at.eq(now)))
+        .execute(conn)
+}
+
+/// Marks what was to be removed as gone. Gives the number of rows.
+pub fn mark_removed(conn: &mut Conn, id: &str, now: Timestamp) -> QueryResult<usize> {
+    diesel::update(deployments::table.filter(deployments::id.eq(id).and(deployments::wanted.eq(false)).and(deployments::state.ne(DeploymentState::Removed))))
+        .set((deployments::state.eq(DeploymentState::Removed), deployments::updated_at.eq(now)))
+        .execute(conn)
+}
+
+/// A deployment of an organisation with the version of its release.
+pub fn get_deployment(conn: &mut Conn, organization_id: &str, id: &str) -> QueryResult<(Deployment, String)> {
+    deployments::table
+        .inner_join(releases::table.on(releases::id.eq(deployments::release_id)))
+        .filter(deployments::id.eq(id).and(deployments::organization_id.eq(organization_id)))
+        .select((Deployment::as_select(), releases::version))
+        .first(conn)
+}
+
+/// A deployment by id alone, with the version of its release: for the node's reports.
+pub fn find_deployment(conn: &mut Conn, id: &str) -> QueryResult<Option<(Deployment, String)>> {
+    deployments::table
+        .inner_join(releases::table.on(releases::id.eq(deployments::release_id)))
+        .filter(deployments::id.eq(id))
+        .select((Deployment::as_select(), releases::version))
+        .first(conn)
+        .optional()
+}
+
+/// A row of a list of deployments: deployment, version, node, site.
+pub type DeploymentRow = (Deployment, String, String, String);
+
+/// Deployments of an organisation that are not gone, newest first.
+pub fn list_deployments(conn: &mut Conn, organization_id: &str, before: Option<&str>, limit: i64) -> QueryResult<Vec<DeploymentRow>> {
+    let mut query = deployments::table
+        .inner_join(releases::table.on(releases::id.eq(deployments::release_id)))
+        .inner_join(nodes::table.on(nodes::id.eq(deployments::node_id)))
+        .inner_join(sites::table.on(sites::id.eq(nodes::site_id)))
+        .filter(deployments::organization_id.eq(organization_id.to_owned()).and(deployments::state.ne(DeploymentState::Removed)))
+        .order(deployments::id.desc())
+        .limit(limit)
+        .select((Deployment::as_select(), releases::version, nodes::name, sites::name))
+        .into_boxed();
+    if let Some(before) = before {
+        query = query.filter(deployments::id.lt(before.to_owned()));
+    }
+    query.load(conn)
+}
+
+/// Deployments on a node that are not gone, newest first, with their versions.
+pub fn deployments_of_node(conn: &mut Conn, node_id: &str) -> QueryResult<Vec<(Deployment, String)>> {
+    deployments::table
+        .inner_join(releases::table.on(releases::id.eq(deployments::release_id)))
+        .filter(deployments::node_id.eq(node_id).and(deployments::state.ne(DeploymentState::Removed)))
+        .order(deployments::id.desc())
+        .limit(MANY)
+        .select((Deployment::as_select(), releases::version))
+        .load(conn)
+}
+
+/// How many deployments of an organisation are in each state.
+pub fn deployment_counts(conn: &mut Conn, organization_id: &str) -> QueryResult<Vec<(DeploymentState, i64)>> {
+    deployments::table
+        .filter(deployments::organization_id.eq(organization_id))
+        .group_by(deployments::state)
+        .select((deployments::state, count_star()))
+        .load(conn)
+}
+
+/// Node of each deployment of an organisation that is not gone, with its state.
+pub fn deployment_states(conn: &mut Conn, node_ids: &[String]) -> QueryResult<Vec<(String, DeploymentState)>> {
+    deployments::table
+        .filter(deployments::node_id.eq_any(node_ids).and(deployments::state.ne(DeploymentState::Removed)))
+        .select((deployments::node_id, deployments::state))
+        .load(conn)
+}
+
+/// Inserts an event.
+pub fn insert_event(conn: &mut Conn, event: &DeploymentEvent) -> QueryResult<usize> {
+    diesel::insert_into(deployment_events::table).values(event).execute(conn)
+}
+
+/// Last events of deployments, newest first.
+pub fn events(conn: &mut Conn, deployment_ids: &[String], limit: i64) -> QueryResult<Vec<DeploymentEvent>> {
+    deployment_events::table
+        .filter(deployment_events::deployment_id.eq_any(deployment_ids))
+        .order(deployment_events::id.desc())
+        .limit(limit)
+        .select(DeploymentEvent::as_select())
+        .load(conn)
+}
+
+/// A line about an alarm: id, level, text zh and en, node, when.
+pub type AlarmRow = (String, String, String, String, String, Timestamp);
+
+/// Latest alarms of an organisation.
+pub fn latest_alarms(conn: &mut Conn, organization_id: &str, limit: i64) -> QueryResult<Vec<AlarmRow>> {
+    alarms::table
+        .inner_join(nodes::table.on(nodes::id.eq(alarms::node_id)))
+        .filter(alarms::organization_id.eq(organization_id))
+        .order(alarms::id.desc())
+        .limit(limit)
+        .select((alarms::id, alarms::level, alarms::text_zh, alarms::text_en, nodes::name, alarms::raised_at))
+        .load(conn)
+}
+
+/// Figures of a deployment's last heartbeat: inferences, median and p95 latency, memory, when.
+pub type SampleRow = (i64, f64, f64, i64, Timestamp);
+
+/// The last sample of a deployment.
+pub fn last_sample(conn: &mut Conn, deployment_id: &str) -> QueryResult<Option<SampleRow>> {
+    app_samples::table
+        .filter(app_samples::deployment_id.eq(deployment_id))
+        .order(app_samples::at.desc())
+        .select((app_samples::inferences, app_samples::p50_ms, app_samples::p95_ms, app_samples::memory_bytes, app_samples::at))
+        .first(conn)
+        .optional()
+}

@@ -1,0 +1,304 @@
+//! Rows, and the pure decisions: how long a licence lasts, which versions it covers, what it allows now.
+
+use app_package::digest::Digest;
+use app_package::license::{self as terms, Claims, Context, Purpose, Standing, Terms, Verdict, end_of_local_day};
+use chrono::{FixedOffset, Months, TimeDelta};
+use diesel::prelude::*;
+
+use crate::config;
+use crate::db::{Timestamp, schema};
+use crate::error::{Error, Result};
+
+crate::text_enum! {
+    /// What was bought.
+    pub enum PlanKind {
+        /// One year, per node.
+        Subscription = "subscription",
+        /// Without end, per node.
+        Perpetual = "perpetual",
+        /// Some days, free.
+        Trial = "trial",
+    }
+}
+
+crate::text_enum! {
+    /// What the platform has done to a licence.
+    pub enum LicenseState {
+        /// In force.
+        Active = "active",
+        /// Held back for a time.
+        Suspended = "suspended",
+        /// Taken back for good.
+        Revoked = "revoked",
+    }
+}
+
+crate::text_enum! {
+    /// What happens on a node when the terms are not met.
+    pub enum Enforcement {
+        /// It warns.
+        Advisory = "advisory",
+        /// It stops.
+        Block = "block",
+    }
+}
+
+impl From<Enforcement> for terms::Enforcement {
+    fn from(value: Enforcement) -> Self {
+        match value {
+            Enforcement::Advisory => Self::Advisory,
+            Enforcement::Block => Self::Block,
+        }
+    }
+}
+
+/// A licence.
+#[derive(Debug, Clone, Queryable, Insertable, Selectable)]
+#[diesel(table_name = schema::licenses)]
+pub struct License {
+    /// `lic_…`.
+    pub id: String,
+    /// The paid order.
+    pub order_id: String,
+    /// The operator.
+    pub organization_id: String,
+    /// Who sold it.
+    pub vendor_id: String,
+    /// App.
+    pub app_id: String,
+    /// What was bought.
+    pub plan_kind: PlanKind,
+    /// Semver requirement.
+    pub versions: String,
+    /// Seats owned.
+    pub node_limit: i64,
+    /// Seats used.
+    pub nodes_active: i64,
+    /// Valid from.
+    pub starts_at: Timestamp,
+    /// First moment at which it is no longer valid; none when perpetual.
+    pub ends_at: Option<Timestamp>,
+    /// Days after the end in which running goes on.
+    pub grace_days: i64,
+    /// What happens when the terms are not met.
+    pub enforcement: Enforcement,
+    /// The app guards people: it never stops.
+    pub safety: bool,
+    /// What the platform did to it.
+    pub state: LicenseState,
+    /// Issued.
+    pub created_at: Timestamp,
+    /// Last decision on it. Activations do not count.
+    pub updated_at: Timestamp,
+}
+
+/// A seat: a licence bound to a node.
+#[derive(Debug, Clone, Queryable, Insertable, Selectable)]
+#[diesel(table_name = schema::activations)]
+pub struct Activation {
+    /// `act_…`.
+    pub id: String,
+    /// Licence.
+    pub license_id: String,
+    /// Node.
+    pub node_id: String,
+    /// Person.
+    pub activated_by: String,
+    /// When.
+    pub activated_at: Timestamp,
+}
+
+/// Names of an app, as far as licences and deployments show them.
+#[derive(Debug, Clone, Queryable)]
+pub struct AppName {
+    /// Slug of the developer.
+    pub vendor: String,
+    /// Slug of the app.
+    pub slug: String,
+    /// Title in Chinese.
+    pub title_zh: String,
+    /// Title in English.
+    pub title_en: String,
+    /// Safety class.
+    pub safety: bool,
+    /// State of the listing.
+    pub state: String,
+}
+
+impl AppName {
+    /// `vendor/app`, the name in licences and of the repository.
+    pub fn repository(&self) -> String {
+        format!("{}/{}", self.vendor, self.slug)
+    }
+}
+
+/// What [`super::service::issue_in`] needs of a paid order.
+#[derive(Debug, Clone)]
+pub struct IssueInput {
+    /// Order.
+    pub order_id: String,
+    /// The operator.
+    pub organization_id: String,
+    /// Who sells.
+    pub vendor_id: String,
+    /// App.
+    pub app_id: String,
+    /// What was bought.
+    pub plan_kind: PlanKind,
+    /// Days of a trial.
+    pub trial_days: i64,
+    /// Seats.
+    pub nodes: i64,
+}
+
+/// The end of a licence that begins now: always the end of a day where the mine is, so that nothing stops in the middle of a shift's
+/// paperwork. The rest of the first day is given on top.
+pub fn ends_at(kind: PlanKind, trial_days: i64, now: Timestamp, offset: FixedOffset) -> Option<Timestamp> {
+    let today = now.utc().with_timezone(&offset).date_naive();
+    let last_day = match kind {
+        PlanKind::Perpetual => return None,
+        PlanKind::Subscription => today.checked_add_months(Months::new(12)),
+        PlanKind::Trial => today.checked_add_signed(TimeDelta::days(trial_days.clamp(1, 3650))),
+    };
+    last_day.map(|day| Timestamp::new(end_of_local_day(day, offset)))
+}
+
+/// The versions that a licence covers. Who pays for time (subscription, trial) gets every version of that time; who pays once gets the
+/// major version that was current, with all its corrections, as software is sold.
+pub fn versions(kind: PlanKind, latest: &semver::Version) -> String {
+    match kind {
+        PlanKind::Subscription | PlanKind::Trial => "*".to_owned(),
+        PlanKind::Perpetual => format!("^{}", latest.major),
+    }
+}
+
+/// The licences' local day.
+pub fn offset(settings: &config::License) -> FixedOffset {
+    settings.utc_offset_hours.checked_mul(3600).and_then(FixedOffset::east_opt).unwrap_or_else(crate::i18n::local_offset)
+}
+
+impl License {
+    /// In force, suspended or revoked.
+    pub fn standing(&self) -> Standing {
+        match self.state {
+            LicenseState::Active => Standing::Active,
+            LicenseState::Suspended => Standing::Suspended,
+            LicenseState::Revoked => Standing::Revoked,
+        }
+    }
+
+    /// What a use is judged by. `app` is `vendor/app`, `nodes` are SPIFFE ids of activated nodes.
+    pub fn terms(&self, app: String, nodes: Vec<String>) -> Result<Terms> {
+        Ok(Terms {
+            standing: self.standing(),
+            app,
+            versions: semver::VersionReq::parse(&self.versions).map_err(Error::internal)?,
+            digests: Vec::new(),
+            not_before: self.starts_at.utc(),
+            expires: self.ends_at.map(Timestamp::utc),
+            grace_days: u32::try_from(self.grace_days).unwrap_or(0),
+            nodes,
+            node_limit: u32::try_from(self.node_limit).unwrap_or(u32::MAX),
+        })
+    }
+
+    /// What the platform signs for these nodes and digests (none: any release of the versions). The same terms always give the same
+    /// claims, so that an unchanged deployment keeps its digest.
+    pub fn claims(&self, issuer: &str, app: String, nodes: Vec<String>, digests: Vec<String>) -> Claims {
+        Claims {
+            iss: issuer.to_owned(),
+            sub: self.organization_id.clone(),
+            jti: self.id.clone(),
+            iat: self.created_at.unix(),
+            nbf: self.starts_at.unix(),
+            exp: self.ends_at.map(Timestamp::unix),
+            app,
+            versions: self.versions.clone(),
+            plan: self.plan_kind.as_str().to_owned(),
+            nodes,
+            node_limit: u32::try_from(self.node_limit).unwrap_or(u32::MAX),
+            grace_days: u32::try_from(self.grace_days).unwrap_or(0),
+            enforcement: self.enforcement.into(),
+            safety: self.safety,
+            digests,
+        }
+    }
+
+    /// The verdict on standing and time alone, whatever version and node: what a page says of the licence as a whole.
+    pub fn verdict_at(&self, now: Timestamp) -> Verdict {
+        let version = semver::Version::new(0, 0, 0);
+        let digest = Digest::of(b"");
+        let Ok(terms) = self.terms(String::new(), Vec::new()) else { return Verdict::VersionNotCovered };
+        let terms = Terms { versions: semver::VersionReq::STAR, node_limit: u32::MAX, ..terms };
+        let context = Context { now: now.utc(), node: None, app: "", version: &version, digest: &digest, purpose: Purpose::Deploy, active_nodes: 0 };
+        terms::evaluate(&terms, &context)
+    }
+
+    /// Whether a version is covered.
+    pub fn covers(&self, version: &semver::Version) -> bool {
+        semver::VersionReq::parse(&self.versions).is_ok_and(|req| req == semver::VersionReq::STAR || req.matches(version))
+    }
+
+    /// The word of the badge (`state-…`): the verdict, with the last 30 days and the days of grace told apart.
+    pub fn shown_state(&self, now: Timestamp) -> &'static str {
+        match self.verdict_at(now) {
+            Verdict::Valid { until: Some(until) } if until - now.utc() < ENDING_SOON => "ending",
+            Verdict::Expired { grace_until: Some(_) } => "grace",
+            verdict => verdict.code(),
+        }
+    }
+
+    /// The last day on which it is valid, as a moment in it.
+    pub fn last_day(&self) -> Option<Timestamp> {
+        self.ends_at.map(|end| end.minus(TimeDelta::seconds(1)))
+    }
+}
+
+/// A licence "ends soon" in its last 30 days: time enough for an order and its approval.
+pub const ENDING_SOON: TimeDelta = TimeDelta::days(30);
+
+/// The error that says why a use was refused.
+pub fn refusal(verdict: Verdict) -> Error {
+    match verdict {
+        Verdict::TooManyNodes { limit } => Error::conflict("too-many-nodes").arg("limit", limit),
+        Verdict::NotYetValid => Error::conflict("license-not-yet-valid"),
+        Verdict::Expired { .. } => Error::conflict("license-expired"),
+        Verdict::Suspended => Error::conflict("license-suspended"),
+        Verdict::Revoked => Error::conflict("license-revoked"),
+        Verdict::NodeNotActivated => Error::conflict("license-node-not-activated"),
+        Verdict::VersionNotCovered => Error::conflict("license-version-not-covered"),
+        Verdict::ScopeMismatch | Verdict::Valid { .. } => Error::conflict("license-scope-mismatch"),
+    }
+}
+
+crate::text_enum! {
+    /// What an administrator does to a licence.
+    pub enum Decision {
+        /// Holds it back.
+        Suspend = "suspend",
+        /// Puts it in force again.
+        Reinstate = "reinstate",
+        /// Takes it back for good.
+        Revoke = "revoke",
+    }
+}
+
+impl Decision {
+    /// States it may be taken in, and the state after.
+    pub fn transition(self) -> (&'static [LicenseState], LicenseState) {
+        match self {
+            Self::Suspend => (&[LicenseState::Active], LicenseState::Suspended),
+            Self::Reinstate => (&[LicenseState::Suspended], LicenseState::Active),
+            Self::Revoke => (&[LicenseState::Active, LicenseState::Suspended], LicenseState::Revoked),
+        }
+    }
+
+    /// Action in the audit log.
+    pub fn action(self) -> &'static str {
+        match self {
+            Self::Suspend => "license.suspended",
+            Self::Reinstate => "license.reinstated",
+            Self::Revoke => "license.revoked",
+        }
+    }
+}

@@ -1,0 +1,359 @@
+//! Use cases of licences. Functions that end in `_in` run inside the caller's transaction.
+//!
+//! Lock order on PostgreSQL: the audit chain first, then a licence's row, so that deploying, suspending and removing never wait for
+//! each other in a ring.
+
+use std::collections::BTreeMap;
+
+use app_package::digest::Digest;
+use app_package::license::{self as terms, Context, Purpose, Verdict};
+use serde_json::json;
+
+use super::model::{self, Activation, AppName, Decision, IssueInput, License, LicenseState, PlanKind};
+use super::store;
+use crate::app::App;
+use crate::auth::policy::{self, Action};
+use crate::auth::{Actor, Person};
+use crate::chain::{self, ChainLink};
+use crate::db::{Conn, Timestamp, dialect};
+use crate::error::{Error, QueryResultExt as _, Result, exactly_one};
+use crate::i18n::Lang;
+use crate::jobs::Job;
+use crate::{audit, config, ids};
+
+/// Licences on one page.
+pub const PAGE: i64 = 50;
+/// Longest reason of a decision, in characters.
+const MAX_REASON: usize = 500;
+
+/// Issues the licence of a paid order. Called by trade, which has decided; the actor is who confirmed the payment.
+///
+/// # Errors
+/// `license-exists` where the order has one already, `app-without-release` where nothing is published, `license-nodes`.
+pub fn issue_in(conn: &mut Conn, settings: &config::License, actor: &Actor, input: IssueInput, now: Timestamp) -> Result<License> {
+    if !(1..=100_000).contains(&input.nodes) {
+        return Err(Error::field("nodes", "license-nodes"));
+    }
+    let app = store::app_name(conn, &input.app_id).or_not_found("license-app")?;
+    let versions = store::published_versions(conn, &input.app_id)?;
+    let latest = versions.iter().filter_map(|v| semver::Version::parse(v).ok()).max().ok_or_else(|| Error::conflict("app-without-release"))?;
+    let license = License {
+        id: ids::new("lic"),
+        order_id: input.order_id,
+        organization_id: input.organization_id,
+        vendor_id: input.vendor_id,
+        app_id: input.app_id,
+        plan_kind: input.plan_kind,
+        versions: model::versions(input.plan_kind, &latest),
+        node_limit: input.nodes,
+        nodes_active: 0,
+        starts_at: now,
+        ends_at: model::ends_at(input.plan_kind, input.trial_days, now, model::offset(settings)),
+        // A trial is to be looked at, not lived on.
+        grace_days: if input.plan_kind == PlanKind::Trial { 0 } else { settings.grace_days.clamp(0, 365) },
+        enforcement: if app.safety { model::Enforcement::Advisory } else { model::Enforcement::Block },
+        safety: app.safety,
+        state: LicenseState::Active,
+        created_at: now,
+        updated_at: now,
+    };
+    store::insert(conn, &license).or_conflict("license-exists")?;
+    let detail = json!({
+        "order": license.order_id, "operator": license.organization_id, "app": app.repository(), "plan": license.plan_kind, "versions": license.versions,
+        "nodes": license.node_limit, "ends_at": license.ends_at,
+    });
+    audit::record(conn, now, actor, "license.issued", &license.id, &detail)?;
+    Ok(license)
+}
+
+/// Binds a licence to a node: takes a seat, once per node however often it is called.
+///
+/// # Errors
+/// `too-many-nodes` where every seat is taken, `license-suspended`, `license-revoked`, `license` where it does not exist.
+pub fn activate_in(conn: &mut Conn, actor: &Actor, license_id: &str, node_id: &str, now: Timestamp) -> Result<()> {
+    let person = actor.person()?;
+    dialect::lock_audit_chain(conn)?;
+    if store::is_active(conn, license_id, node_id)? {
+        return Ok(());
+    }
+    // This update is what decides. It also locks the licence's row, so that the second look below sees who came first.
+    let taken = store::take_seat(conn, license_id)? == 1;
+    if store::is_active(conn, license_id, node_id)? {
+        if taken {
+            store::give_seat(conn, license_id)?;
+        }
+        return Ok(());
+    }
+    if !taken {
+        let license = store::get(conn, license_id).or_not_found("license")?;
+        return Err(match license.state {
+            LicenseState::Suspended => model::refusal(Verdict::Suspended),
+            LicenseState::Revoked => model::refusal(Verdict::Revoked),
+            LicenseState::Active => Error::conflict("too-many-nodes").arg("limit", license.node_limit),
+        });
+    }
+    let activation = Activation {
+        id: ids::new("act"),
+        license_id: license_id.to_owned(),
+        node_id: node_id.to_owned(),
+        activated_by: person.user_id.clone(),
+        activated_at: now,
+    };
+    store::insert_activation(conn, &activation).or_conflict("license-changed")?;
+    audit::record(conn, now, actor, "license.activated", license_id, &json!({"node": node_id}))
+}
+
+/// Takes the licence off a node and frees the seat. Gives whether there was one.
+pub fn deactivate_in(conn: &mut Conn, actor: &Actor, license_id: &str, node_id: &str, now: Timestamp) -> Result<bool> {
+    dialect::lock_audit_chain(conn)?;
+    if store::delete_activation(conn, license_id, node_id)? == 0 {
+        return Ok(false);
+    }
+    exactly_one(store::give_seat(conn, license_id)?, "license-changed")?;
+    audit::record(conn, now, actor, "license.deactivated", license_id, &json!({"node": node_id}))?;
+    Ok(true)
+}
+
+/// Takes every licence off a node that is removed.
+pub fn deactivate_node_in(conn: &mut Conn, actor: &Actor, node_id: &str, now: Timestamp) -> Result<()> {
+    for license_id in store::licenses_of_node(conn, node_id)? {
+        deactivate_in(conn, actor, &license_id, node_id, now)?;
+    }
+    Ok(())
+}
+
+/// A licence by id, whoever owns it; for other slices.
+pub fn get(conn: &mut Conn, id: &str) -> Result<License> {
+    store::get(conn, id).or_not_found("license")
+}
+
+/// Names of the app of a licence or deployment.
+pub fn app_name(conn: &mut Conn, app_id: &str) -> Result<AppName> {
+    store::app_name(conn, app_id).or_not_found("license-app")
+}
+
+/// What is asked of a licence.
+#[derive(Debug, Clone, Copy)]
+pub struct Use<'a> {
+    /// Node id; none where no node is chosen yet.
+    pub node_id: Option<&'a str>,
+    /// `vendor/app`.
+    pub app: &'a str,
+    /// Version.
+    pub version: &'a semver::Version,
+    /// Digest of the release.
+    pub digest: &'a Digest,
+    /// What for.
+    pub purpose: Purpose,
+}
+
+/// Judges a use of a licence by the platform's record.
+pub fn verdict_for(conn: &mut Conn, app: &App, license: &License, asked: Use<'_>, now: Timestamp) -> Result<Verdict> {
+    let name = app_name(conn, &license.app_id)?;
+    let nodes: Vec<String> = store::active_nodes(conn, &license.id)?.iter().map(|id| app.ca.node_id(id)).collect();
+    let active_nodes = u32::try_from(nodes.len()).unwrap_or(u32::MAX);
+    let terms = license.terms(name.repository(), nodes)?;
+    let node = asked.node_id.map(|id| app.ca.node_id(id));
+    let context = Context {
+        now: now.utc(),
+        node: node.as_deref(),
+        app: asked.app,
+        version: asked.version,
+        digest: asked.digest,
+        purpose: asked.purpose,
+        active_nodes: if asked.node_id.is_some() { active_nodes } else { 0 },
+    };
+    Ok(terms::evaluate(&terms, &context))
+}
+
+/// The licence as a signed token for one node and one release digest. The same licence, node and digest give the same token.
+pub fn token_for(conn: &mut Conn, app: &App, license: &License, node_id: &str, digest: &str) -> Result<String> {
+    let name = app_name(conn, &license.app_id)?;
+    let claims = license.claims(&app.settings.server.public_url, name.repository(), vec![app.ca.node_id(node_id)], vec![digest.to_owned()]);
+    terms::sign(&claims, &app.keys.signing, &app.keys.kid).map_err(Error::internal)
+}
+
+/// Whether an operator may pull an app's releases: some licence of theirs lets it run now.
+pub fn may_pull(conn: &mut Conn, organization_id: &str, repository_name: &str, now: Timestamp) -> Result<bool> {
+    let Some((vendor, app)) = repository_name.split_once('/') else { return Ok(false) };
+    let licenses = store::for_repository(conn, organization_id, vendor, app)?;
+    // What was revoked is not handed out again, even where what is installed goes on.
+    let allows = |l: &License| l.state != LicenseState::Revoked && l.verdict_at(now).allows(Purpose::Run, l.safety, l.enforcement.into());
+    Ok(licenses.iter().any(allows))
+}
+
+/// A licence with the names that a page shows.
+#[derive(Debug, Clone)]
+pub struct LicenseLine {
+    /// The licence.
+    pub license: License,
+    /// The app.
+    pub app: AppName,
+    /// The operator's names, zh and en.
+    pub operator: (String, String),
+}
+
+/// A seat as shown.
+#[derive(Debug, Clone)]
+pub struct Seat {
+    /// The activation.
+    pub activation: Activation,
+    /// Node.
+    pub node: String,
+    /// Site.
+    pub site: String,
+    /// What runs by it.
+    pub deployment_id: Option<String>,
+}
+
+/// All of a licence's page.
+#[derive(Debug, Clone)]
+pub struct LicenseDetail {
+    /// The licence.
+    pub line: LicenseLine,
+    /// The developer's names, zh and en.
+    pub vendor: (String, String),
+    /// Its seats.
+    pub seats: Vec<Seat>,
+    /// From listing to running.
+    pub chain: Vec<ChainLink>,
+}
+
+/// The operator's licences before an id, newest first; one more than a page where there are more.
+pub async fn list(app: &App, actor: &Actor, before: Option<String>) -> Result<Vec<LicenseLine>> {
+    let owner = policy::require(actor, Action::ViewLicenses)?.organization_id.clone();
+    app.db.read(move |conn| lines(conn, Some(&owner), before.as_deref(), PAGE + 1)).await
+}
+
+/// All licences, for administrators.
+pub async fn list_all(app: &App, actor: &Actor, before: Option<String>) -> Result<Vec<LicenseLine>> {
+    policy::require(actor, Action::RevokeLicenses)?;
+    app.db.read(move |conn| lines(conn, None, before.as_deref(), PAGE + 1)).await
+}
+
+/// Licences of an organisation with names, newest first.
+pub fn lines(conn: &mut Conn, organization_id: Option<&str>, before: Option<&str>, limit: i64) -> Result<Vec<LicenseLine>> {
+    let rows = store::list(conn, organization_id, before, limit)?;
+    let app_ids: Vec<String> = rows.iter().map(|(l, _, _)| l.app_id.clone()).collect();
+    let apps: BTreeMap<String, AppName> = store::app_names(conn, &app_ids)?.into_iter().collect();
+    let line = |(license, zh, en): (License, String, String)| {
+        let app = apps.get(&license.app_id)?.clone();
+        Some(LicenseLine { license, app, operator: (zh, en) })
+    };
+    Ok(rows.into_iter().filter_map(line).collect())
+}
+
+/// The operator's licences that end within 30 days or have ended, latest end first, at most ten.
+pub fn ending(conn: &mut Conn, organization_id: &str, now: Timestamp) -> Result<Vec<(License, AppName)>> {
+    let rows = store::ending(conn, organization_id, now.plus(model::ENDING_SOON), 10)?;
+    let app_ids: Vec<String> = rows.iter().map(|l| l.app_id.clone()).collect();
+    let apps: BTreeMap<String, AppName> = store::app_names(conn, &app_ids)?.into_iter().collect();
+    Ok(rows.into_iter().filter_map(|l| apps.get(&l.app_id).cloned().map(|app| (l, app))).collect())
+}
+
+/// One licence of the operator.
+pub async fn detail(app: &App, actor: &Actor, lang: Lang, id: String) -> Result<LicenseDetail> {
+    let person = policy::require(actor, Action::ViewLicenses)?.clone();
+    let reader = chain::Reader::of(actor, lang, app.clock.now());
+    app.db
+        .read(move |conn| {
+            let license = store::get_own(conn, &id, &person.organization_id).or_not_found("license")?;
+            read_detail(conn, &reader, license)
+        })
+        .await
+}
+
+/// One licence of whoever, for administrators.
+pub async fn detail_any(app: &App, actor: &Actor, lang: Lang, id: String) -> Result<LicenseDetail> {
+    policy::require(actor, Action::RevokeLicenses)?;
+    let reader = chain::Reader::of(actor, lang, app.clock.now());
+    app.db
+        .read(move |conn| {
+            let license = get(conn, &id)?;
+            read_detail(conn, &reader, license)
+        })
+        .await
+}
+
+fn read_detail(conn: &mut Conn, reader: &chain::Reader, license: License) -> Result<LicenseDetail> {
+    let name = app_name(conn, &license.app_id)?;
+    let operator = store::organization_name(conn, &license.organization_id)?;
+    let vendor = store::organization_name(conn, &license.vendor_id)?;
+    let deployed: BTreeMap<String, String> = store::deployed_nodes(conn, &license.id)?.into_iter().collect();
+    let seats = store::seats(conn, &license.id)?
+        .into_iter()
+        .map(|(activation, node, site)| Seat { deployment_id: deployed.get(&activation.node_id).cloned(), activation, node, site })
+        .collect();
+    let chain = chain::of_license(conn, reader, &license.id)?;
+    Ok(LicenseDetail { line: LicenseLine { license, app: name, operator }, vendor, seats, chain })
+}
+
+/// The licence file: a token bound to all nodes that hold a seat, with a name to save it under.
+pub async fn file(app: &App, actor: &Actor, id: String) -> Result<(String, String)> {
+    let owner = policy::require(actor, Action::ViewLicenses)?.organization_id.clone();
+    let handle = app.clone();
+    app.db
+        .read(move |conn| {
+            let license = store::get_own(conn, &id, &owner).or_not_found("license")?;
+            if license.state == LicenseState::Revoked {
+                return Err(model::refusal(Verdict::Revoked));
+            }
+            let name = app_name(conn, &license.app_id)?;
+            let nodes = store::active_nodes(conn, &license.id)?.iter().map(|id| handle.ca.node_id(id)).collect();
+            let claims = license.claims(&handle.settings.server.public_url, name.repository(), nodes, Vec::new());
+            let token = terms::sign(&claims, &handle.keys.signing, &handle.keys.kid).map_err(Error::internal)?;
+            Ok((format!("{}-{}.jwt", name.slug, license.id), token))
+        })
+        .await
+}
+
+/// Frees a seat that nothing runs on any more.
+///
+/// # Errors
+/// `seat-in-use` where the app is still deployed there; remove it first.
+pub async fn release_seat(app: &App, actor: &Actor, license_id: String, node_id: String) -> Result<()> {
+    let person: Person = policy::require(actor, Action::Deploy)?.clone();
+    let (actor, now) = (actor.clone(), app.clock.now());
+    app.db
+        .write(move |conn| {
+            dialect::lock_audit_chain(conn)?;
+            let license = store::get_own(conn, &license_id, &person.organization_id).or_not_found("license")?;
+            if store::deployed_nodes(conn, &license.id)?.iter().any(|(node, _)| *node == node_id) {
+                return Err(Error::conflict("seat-in-use"));
+            }
+            if deactivate_in(conn, &actor, &license.id, &node_id, now)? { Ok(()) } else { Err(Error::not_found("license-seat")) }
+        })
+        .await
+}
+
+/// An administrator suspends, reinstates or revokes. The nodes concerned get their desired state anew.
+///
+/// # Errors
+/// `license-state` where the licence is not in a state for it; a wrong reason.
+pub async fn decide(app: &App, actor: &Actor, id: String, decision: Decision, reason: &str) -> Result<()> {
+    policy::require(actor, Action::RevokeLicenses)?;
+    let mut faults = crate::error::Faults::default();
+    let reason = faults.text("reason", reason, 3, MAX_REASON);
+    faults.check()?;
+    let (by, now) = (actor.clone(), app.clock.now());
+    let (operator, nodes) = app
+        .db
+        .write(move |conn| {
+            dialect::lock_audit_chain(conn)?;
+            let license = get(conn, &id)?;
+            let (from, to) = decision.transition();
+            exactly_one(store::move_state(conn, &id, from, to, now)?, "license-state")?;
+            let nodes = store::active_nodes(conn, &id)?;
+            for node_id in &nodes {
+                Job::RebuildNode { node_id: node_id.clone() }.enqueue(conn, now)?;
+            }
+            audit::record(conn, now, &by, decision.action(), &id, &json!({"reason": reason, "operator": license.organization_id, "nodes": nodes.len()}))?;
+            Ok((license.organization_id, nodes))
+        })
+        .await?;
+    app.wake_jobs.notify_one();
+    for node in nodes {
+        app.live.poke(&operator, format!("node:{node}"));
+    }
+    Ok(())
+}

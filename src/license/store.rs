@@ -1,0 +1,156 @@
+//! Queries of licences.
+
+use diesel::prelude::*;
+
+use super::model::{Activation, AppName, License, LicenseState};
+use crate::db::schema::{activations, apps, deployments, licenses, nodes, organizations, releases, sites};
+use crate::db::{Conn, Timestamp};
+
+/// Inserts a licence.
+pub fn insert(conn: &mut Conn, license: &License) -> QueryResult<usize> {
+    diesel::insert_into(licenses::table).values(license).execute(conn)
+}
+
+/// A licence by id.
+pub fn get(conn: &mut Conn, id: &str) -> QueryResult<License> {
+    licenses::table.find(id).select(License::as_select()).first(conn)
+}
+
+/// A licence of an organisation.
+pub fn get_own(conn: &mut Conn, id: &str, organization_id: &str) -> QueryResult<License> {
+    licenses::table.find(id).filter(licenses::organization_id.eq(organization_id)).select(License::as_select()).first(conn)
+}
+
+/// Licences before an id, newest first, of one organisation or of all, with the names of app and operator.
+pub fn list(conn: &mut Conn, organization_id: Option<&str>, before: Option<&str>, limit: i64) -> QueryResult<Vec<(License, String, String)>> {
+    let mut query = licenses::table
+        .inner_join(organizations::table.on(organizations::id.eq(licenses::organization_id)))
+        .order(licenses::id.desc())
+        .limit(limit)
+        .select((License::as_select(), organizations::name_zh, organizations::name_en))
+        .into_boxed();
+    if let Some(organization_id) = organization_id {
+        query = query.filter(licenses::organization_id.eq(organization_id.to_owned()));
+    }
+    if let Some(before) = before {
+        query = query.filter(licenses::id.lt(before.to_owned()));
+    }
+    query.load(conn)
+}
+
+/// Names of an organisation, zh and en.
+pub fn organization_name(conn: &mut Conn, id: &str) -> QueryResult<(String, String)> {
+    organizations::table.find(id).select((organizations::name_zh, organizations::name_en)).first(conn)
+}
+
+/// Names of an app.
+pub fn app_name(conn: &mut Conn, app_id: &str) -> QueryResult<AppName> {
+    apps::table
+        .inner_join(organizations::table.on(organizations::id.eq(apps::organization_id)))
+        .filter(apps::id.eq(app_id))
+        .select((organizations::slug, apps::slug, apps::title_zh, apps::title_en, apps::safety, apps::state))
+        .first(conn)
+}
+
+/// Names of several apps, by id.
+pub fn app_names(conn: &mut Conn, app_ids: &[String]) -> QueryResult<Vec<(String, AppName)>> {
+    apps::table
+        .inner_join(organizations::table.on(organizations::id.eq(apps::organization_id)))
+        .filter(apps::id.eq_any(app_ids))
+        .select((apps::id, (organizations::slug, apps::slug, apps::title_zh, apps::title_en, apps::safety, apps::state)))
+        .load(conn)
+}
+
+/// Versions of an app's published releases.
+pub fn published_versions(conn: &mut Conn, app_id: &str) -> QueryResult<Vec<String>> {
+    releases::table.filter(releases::app_id.eq(app_id).and(releases::state.eq("published"))).select(releases::version).load(conn)
+}
+
+/// Whether the node holds a seat.
+pub fn is_active(conn: &mut Conn, license_id: &str, node_id: &str) -> QueryResult<bool> {
+    let found: i64 = activations::table
+        .filter(activations::license_id.eq(license_id).and(activations::node_id.eq(node_id)))
+        .count()
+        .get_result(conn)?;
+    Ok(found > 0)
+}
+
+/// Takes a seat where one is free and the licence is in force. Gives the number of rows: 1, or 0.
+pub fn take_seat(conn: &mut Conn, license_id: &str) -> QueryResult<usize> {
+    let free = licenses::id.eq(license_id).and(licenses::state.eq(LicenseState::Active)).and(licenses::nodes_active.lt(licenses::node_limit));
+    diesel::update(licenses::table.filter(free)).set(licenses::nodes_active.eq(licenses::nodes_active + 1)).execute(conn)
+}
+
+/// Gives a seat back.
+pub fn give_seat(conn: &mut Conn, license_id: &str) -> QueryResult<usize> {
+    let used = licenses::id.eq(license_id).and(licenses::nodes_active.gt(0));
+    diesel::update(licenses::table.filter(used)).set(licenses::nodes_active.eq(licenses::nodes_active - 1)).execute(conn)
+}
+
+/// Inserts an activation.
+pub fn insert_activation(conn: &mut Conn, activation: &Activation) -> QueryResult<usize> {
+    diesel::insert_into(activations::table).values(activation).execute(conn)
+}
+
+/// Deletes an activation; gives the number of rows.
+pub fn delete_activation(conn: &mut Conn, license_id: &str, node_id: &str) -> QueryResult<usize> {
+    diesel::delete(activations::table.filter(activations::license_id.eq(license_id).and(activations::node_id.eq(node_id)))).execute(conn)
+}
+
+/// Nodes that hold a seat, in order.
+pub fn active_nodes(conn: &mut Conn, license_id: &str) -> QueryResult<Vec<String>> {
+    activations::table.filter(activations::license_id.eq(license_id)).order(activations::node_id).select(activations::node_id).load(conn)
+}
+
+/// Licences of which a node holds a seat.
+pub fn licenses_of_node(conn: &mut Conn, node_id: &str) -> QueryResult<Vec<String>> {
+    activations::table.filter(activations::node_id.eq(node_id)).order(activations::license_id).select(activations::license_id).load(conn)
+}
+
+/// Seats of a licence with names of node and site.
+pub fn seats(conn: &mut Conn, license_id: &str) -> QueryResult<Vec<(Activation, String, String)>> {
+    activations::table
+        .inner_join(nodes::table.on(nodes::id.eq(activations::node_id)))
+        .inner_join(sites::table.on(sites::id.eq(nodes::site_id)))
+        .filter(activations::license_id.eq(license_id))
+        .order((sites::name, nodes::name, activations::id))
+        .select((Activation::as_select(), nodes::name, sites::name))
+        .load(conn)
+}
+
+/// Nodes on which something is deployed by this licence and not gone yet, with the deployment.
+pub fn deployed_nodes(conn: &mut Conn, license_id: &str) -> QueryResult<Vec<(String, String)>> {
+    deployments::table
+        .filter(deployments::license_id.eq(license_id).and(deployments::state.ne("removed")))
+        .order(deployments::id)
+        .select((deployments::node_id, deployments::id))
+        .load(conn)
+}
+
+/// Moves a licence from one of the states to another; gives the number of rows.
+pub fn move_state(conn: &mut Conn, id: &str, from: &[LicenseState], to: LicenseState, now: Timestamp) -> QueryResult<usize> {
+    diesel::update(licenses::table.filter(licenses::id.eq(id).and(licenses::state.eq_any(from))))
+        .set((licenses::state.eq(to), licenses::updated_at.eq(now)))
+        .execute(conn)
+}
+
+/// An organisation's licences for the app of a repository.
+pub fn for_repository(conn: &mut Conn, organization_id: &str, vendor: &str, app: &str) -> QueryResult<Vec<License>> {
+    licenses::table
+        .inner_join(apps::table.on(apps::id.eq(licenses::app_id)))
+        .inner_join(organizations::table.on(organizations::id.eq(apps::organization_id)))
+        .filter(licenses::organization_id.eq(organization_id).and(organizations::slug.eq(vendor)).and(apps::slug.eq(app)))
+        .order(licenses::id)
+        .select(License::as_select())
+        .load(conn)
+}
+
+/// An organisation's licences in force that end before a time, soonest first.
+pub fn ending(conn: &mut Conn, organization_id: &str, before: Timestamp, limit: i64) -> QueryResult<Vec<License>> {
+    licenses::table
+        .filter(licenses::organization_id.eq(organization_id).and(licenses::state.ne(LicenseState::Revoked)).and(licenses::ends_at.lt(before)))
+        .order((licenses::ends_at.desc(), licenses::id))
+        .limit(limit)
+        .select(License::as_select())
+        .load(conn)
+}

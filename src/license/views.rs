@@ -1,0 +1,228 @@
+//! Pages of licences.
+
+use app_package::license::Verdict;
+use askama::Template;
+
+use super::model::{License, PlanKind};
+use super::service::{LicenseDetail, LicenseLine};
+use crate::chain::ChainLink;
+use crate::db::Timestamp;
+use crate::http::page::{FormErrors, Page};
+
+/// One row of a list.
+pub struct Row {
+    /// Address of its page.
+    pub href: String,
+    /// Title of the app.
+    pub app: String,
+    /// The operator.
+    pub operator: String,
+    /// What was bought.
+    pub plan: String,
+    /// `3 / 5`.
+    pub seats: String,
+    /// Seats used.
+    pub used: i64,
+    /// Seats owned.
+    pub owned: i64,
+    /// Last day, or that there is none.
+    pub until: String,
+    /// Word of the badge.
+    pub state: &'static str,
+}
+
+impl Row {
+    /// From a line.
+    pub fn of(page: &Page, line: &LicenseLine, base: &str, now: Timestamp) -> Self {
+        let license = &line.license;
+        Self {
+            href: format!("{base}/{}", license.id),
+            app: page.pick(&line.app.title_zh, &line.app.title_en).to_owned(),
+            operator: page.pick(&line.operator.0, &line.operator.1).to_owned(),
+            plan: plan(page, license.plan_kind),
+            seats: format!("{} / {}", license.nodes_active, license.node_limit),
+            used: license.nodes_active,
+            owned: license.node_limit,
+            until: until(page, license),
+            state: license.shown_state(now),
+        }
+    }
+}
+
+/// Words of a plan.
+pub fn plan(page: &Page, kind: PlanKind) -> String {
+    page.tk("license-plan-", kind)
+}
+
+/// The last day, or that there is none.
+pub fn until(page: &Page, license: &License) -> String {
+    license.last_day().map_or_else(|| page.t("license-no-end"), |day| page.date(&day))
+}
+
+/// The verdict in a sentence.
+pub fn verdict_text(page: &Page, license: &License, now: Timestamp) -> String {
+    let date = |at: chrono::DateTime<chrono::Utc>| page.date(&Timestamp::new(at).minus(chrono::TimeDelta::seconds(1)));
+    match license.verdict_at(now) {
+        Verdict::Valid { until: None } => page.t("license-verdict-perpetual"),
+        Verdict::Valid { until: Some(until) } => page.t1("license-verdict-valid", "date", date(until)),
+        Verdict::NotYetValid => page.t1("license-verdict-not-yet-valid", "date", page.date(&license.starts_at)),
+        Verdict::Expired { .. } if license.safety => page.t("license-verdict-expired-safety"),
+        Verdict::Expired { grace_until: Some(until) } => page.t1("license-verdict-grace", "date", date(until)),
+        Verdict::Expired { grace_until: None } => page.t("license-verdict-expired"),
+        Verdict::Suspended => page.t("license-verdict-suspended"),
+        Verdict::Revoked => page.t("license-verdict-revoked"),
+        other => page.tk("state-", other.code()),
+    }
+}
+
+/// `/mine/licenses`.
+#[derive(Template)]
+#[template(path = "license/list.html")]
+pub struct ListPage {
+    /// Common part.
+    pub page: Page,
+    /// Licences.
+    pub rows: Vec<Row>,
+    /// Newer ones.
+    pub previous: Option<String>,
+    /// Older ones.
+    pub next: Option<String>,
+}
+
+/// `/admin/licenses`.
+#[derive(Template)]
+#[template(path = "license/admin_list.html")]
+pub struct AdminListPage {
+    /// Common part.
+    pub page: Page,
+    /// Licences.
+    pub rows: Vec<Row>,
+    /// Newer ones.
+    pub previous: Option<String>,
+    /// Older ones.
+    pub next: Option<String>,
+}
+
+/// One seat.
+pub struct SeatRow {
+    /// Node.
+    pub node: String,
+    /// Its page.
+    pub node_href: String,
+    /// Node id, for the form.
+    pub node_id: String,
+    /// Site.
+    pub site: String,
+    /// Since when.
+    pub since: String,
+    /// Page of what runs there by this licence.
+    pub deployment: Option<String>,
+}
+
+/// What both pages of a licence show.
+pub struct Facts {
+    /// Licence id.
+    pub id: String,
+    /// Title of the app.
+    pub app: String,
+    /// Its listing.
+    pub listing: String,
+    /// The developer.
+    pub vendor: String,
+    /// The operator.
+    pub operator: String,
+    /// What was bought.
+    pub plan: String,
+    /// Versions covered, in words.
+    pub versions: String,
+    /// Seats used.
+    pub used: i64,
+    /// Seats owned.
+    pub owned: i64,
+    /// `3 / 5`.
+    pub seats_text: String,
+    /// Valid from.
+    pub from: String,
+    /// Last day.
+    pub until: String,
+    /// Days of grace.
+    pub grace: String,
+    /// What happens afterwards.
+    pub enforcement: String,
+    /// Word of the badge.
+    pub state: &'static str,
+    /// The verdict in a sentence.
+    pub verdict: String,
+    /// Whether it was revoked.
+    pub revoked: bool,
+    /// Whether it is suspended.
+    pub suspended: bool,
+    /// Seats.
+    pub seats: Vec<SeatRow>,
+}
+
+impl Facts {
+    /// From the detail.
+    pub fn of(page: &Page, detail: &LicenseDetail, now: Timestamp) -> Self {
+        let LicenseLine { license, app, operator } = &detail.line;
+        let seats = detail.seats.iter().map(|seat| SeatRow {
+            node: seat.node.clone(),
+            node_href: format!("/mine/nodes/{}", seat.activation.node_id),
+            node_id: seat.activation.node_id.clone(),
+            site: seat.site.clone(),
+            since: page.datetime(&seat.activation.activated_at),
+            deployment: seat.deployment_id.as_ref().map(|id| format!("/mine/deployments/{id}")),
+        });
+        Self {
+            id: license.id.clone(),
+            app: page.pick(&app.title_zh, &app.title_en).to_owned(),
+            listing: format!("/apps/{}", app.repository()),
+            vendor: page.pick(&detail.vendor.0, &detail.vendor.1).to_owned(),
+            operator: page.pick(&operator.0, &operator.1).to_owned(),
+            plan: plan(page, license.plan_kind),
+            versions: if license.versions == "*" { page.t("license-versions-all") } else { page.t1("license-versions-major", "versions", &license.versions) },
+            used: license.nodes_active,
+            owned: license.node_limit,
+            seats_text: format!("{} / {}", license.nodes_active, license.node_limit),
+            from: page.date(&license.starts_at),
+            until: until(page, license),
+            grace: page.t1("license-grace-days", "n", license.grace_days),
+            enforcement: page.tk(if license.safety { "license-safety-" } else { "license-enforcement-" }, license.enforcement),
+            state: license.shown_state(now),
+            verdict: verdict_text(page, license, now),
+            revoked: license.state == super::model::LicenseState::Revoked,
+            suspended: license.state == super::model::LicenseState::Suspended,
+            seats: seats.collect(),
+        }
+    }
+}
+
+/// `/mine/licenses/{id}`.
+#[derive(Template)]
+#[template(path = "license/detail.html")]
+pub struct DetailPage {
+    /// Common part.
+    pub page: Page,
+    /// The licence.
+    pub facts: Facts,
+    /// From listing to running.
+    pub links: Vec<ChainLink>,
+    /// Whether the reader may deploy and free seats.
+    pub may_deploy: bool,
+}
+
+/// `/admin/licenses/{id}`.
+#[derive(Template)]
+#[template(path = "license/admin_detail.html")]
+pub struct AdminDetailPage {
+    /// Common part.
+    pub page: Page,
+    /// The licence.
+    pub facts: Facts,
+    /// From listing to running.
+    pub links: Vec<ChainLink>,
+    /// Reason as typed.
+    pub reason: String,
+    /// What was wrong.
+    pub errors: FormErrors,
+}
