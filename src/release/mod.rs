@@ -13,7 +13,7 @@ pub mod service;
 mod standin;
 mod store;
 pub mod upload;
-pub mod views;
+mod views;
 
 #[cfg(test)]
 mod tests;

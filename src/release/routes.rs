@@ -93,9 +93,8 @@ async fn finish(app: Data<App>, actor: Actor, only: Query<Only>, upload: ApiJson
 
 async fn app_page(req: HttpRequest, app: Data<App>, actor: Actor, slug: Path<String>, query: Query<Before>) -> PageResult {
     let detail = console::app_detail(&app, &actor, &slug, query.into_inner().before).await?;
-    let page = Page::of(&req, "");
-    let title = page.pick(&detail.app.title_zh, &detail.app.title_en).to_owned();
-    let page = Page { title, ..page };
+    let mut page = Page::of(&req, "");
+    page.title = page.pick(&detail.app.title_zh, &detail.app.title_en).to_owned();
     let upload = UploadTarget::new(format!("{}/{}", detail.vendor, detail.app.slug), Some(&detail.app.slug));
     let next = detail.next.map(|id| format!("/vendor/apps/{}?before={id}", detail.app.slug));
     let releases = detail.releases.iter().map(|line| ReleaseRow::of(&page, line)).collect();
@@ -104,10 +103,11 @@ async fn app_page(req: HttpRequest, app: Data<App>, actor: Actor, slug: Path<Str
 }
 
 async fn view(req: &HttpRequest, app: &App, actor: &Actor, path: &(String, String)) -> Result<(Page, ReleaseView), crate::error::Error> {
-    let page = Page::of(req, "");
+    let mut page = Page::of(req, "");
     let detail = console::release_detail(app, actor, page.locale(), &path.0, &path.1).await?;
     let view = ReleaseView::of(&page, &detail);
-    Ok((Page { title: format!("{} {}", view.title, view.version), ..page }, view))
+    page.title = format!("{} {}", view.title, view.version);
+    Ok((page, view))
 }
 
 async fn release(req: HttpRequest, app: Data<App>, actor: Actor, path: Path<(String, String)>) -> PageResult {

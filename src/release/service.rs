@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::model::{self, Event, Release, ReleaseState};
 use super::package::{self, Incoming};
-use super::standin::{catalog, moderation};
+use super::standin::moderation;
 use super::store;
 use crate::app::App;
 use crate::auth::policy::{self, Action};
@@ -17,7 +17,7 @@ use crate::db::{Conn, Json, Timestamp};
 use crate::error::{Error, QueryResultExt as _, Result, exactly_one};
 use crate::jobs::Job;
 use crate::registry::model::Repository;
-use crate::{audit, ids, registry};
+use crate::{audit, catalog, ids, registry};
 
 /// Topic of pokes about a release.
 pub fn topic(release_id: &str) -> String {
@@ -30,7 +30,7 @@ pub fn topic(release_id: &str) -> String {
 /// A version is one digest for ever: a correction is a new version.
 ///
 /// # Errors
-/// Those of [`package::load`]; `release-name`, `release-tag`, `release-taxonomy`, `release-version-taken`.
+/// Those of [`package::load`]; `release-name`, `release-tag`, `scenario-unknown`, `release-version-taken`.
 pub async fn receive(app: &App, actor: &Actor, repository: Repository, digest: &Digest, tag: &str) -> Result<()> {
     let person = policy::require_own(actor, Action::PublishApps, &repository.organization_id, "name-unknown")?.clone();
     let (repository_id, wanted) = (repository.id.clone(), digest.to_string());
@@ -58,9 +58,6 @@ pub async fn receive(app: &App, actor: &Actor, repository: Repository, digest: &
 
 fn receive_in(conn: &mut Conn, actor: &Actor, person: &Person, incoming: Incoming, digest: &Digest, now: Timestamp) -> Result<String> {
     let Incoming { manifest, size_bytes, files } = incoming;
-    if !store::scenario_exists(conn, &manifest.specialty, &manifest.scenario)? {
-        return Err(Error::invalid("release-taxonomy").arg("specialty", &manifest.specialty).arg("scenario", &manifest.scenario));
-    }
     let app_id = catalog::service::upsert_from_manifest(conn, actor, &person.organization_id, &manifest, now)?;
     let version = manifest.version.to_string();
     let taken = || Error::conflict("release-version-taken").arg("version", &version);

@@ -147,7 +147,7 @@ async fn what_does_not_fit_is_refused_and_its_tag_taken_back() {
         assert_eq!(put(&app, &acme, "acme/another", "1.0.0", &image(&good)).await.unwrap_err().code, "release-name");
         let lost = with_yaml("scenario: coke-quality", "scenario: belt-tear");
         blobs(&app, &acme, &right, &lost).await;
-        assert_eq!(put(&app, &acme, &right, "1.0.0", &image(&lost)).await.unwrap_err().code, "release-taxonomy");
+        assert_eq!(put(&app, &acme, &right, "1.0.0", &image(&lost)).await.unwrap_err().code, "scenario-unknown");
         let broken = with_yaml("format: 1", "format: 1\nunknown: 2");
         blobs(&app, &acme, &right, &broken).await;
         let mut of_broken = image(&good);
@@ -246,7 +246,7 @@ async fn a_folder_is_checked_with_lines() {
         let lost = upload_of(&with_yaml("scenario: coke-quality", "scenario: no-such-thing"));
         let lost = upload::check_upload(&app, &acme, lost, None).await.unwrap();
         assert!(lost.faults[0].message.zh != lost.faults[0].message.en);
-        assert_eq!(codes(lost), [("release-taxonomy", true)]);
+        assert_eq!(codes(lost), [("scenario-unknown", true)]);
         let mut tricks = upload_of(&demo());
         tricks.files.push(UploadFile { path: "../evil".into(), size: 1, digest: String::new() });
         assert_eq!(codes(upload::check_upload(&app, &acme, tricks, None).await.unwrap()), [("path-parent", false)]);

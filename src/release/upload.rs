@@ -206,7 +206,7 @@ fn platform_faults(conn: &mut Conn, yaml: &str, manifest: &AppManifest, only: Op
         faults.push(UploadFault::at(yaml, "name", &error));
     }
     if !store::scenario_exists(conn, &manifest.specialty, &manifest.scenario)? {
-        let error = Error::invalid("release-taxonomy").arg("specialty", &manifest.specialty).arg("scenario", &manifest.scenario);
+        let error = Error::invalid("scenario-unknown").arg("specialty", &manifest.specialty).arg("scenario", &manifest.scenario);
         faults.push(UploadFault::at(yaml, "scenario", &error));
     }
     Ok(faults)

@@ -179,7 +179,7 @@ impl ReleaseView {
             created: page.datetime(&release.created_at),
             uploaded_by: detail.uploaded_by.clone(),
             changes: release.manifest.changes.get(page.lang).to_owned(),
-            preview: format!("/apps/{}/{}?release={}", detail.vendor, detail.app, release.version),
+            preview: format!("/apps/{}/{}?preview={}", detail.vendor, detail.app, release.id),
             address,
             chain: detail.chain.clone(),
             progress: progress(state),
