@@ -124,7 +124,9 @@ pub fn pack(args: &Pack) -> anyhow::Result<ExitCode> {
     std::fs::rename(&partial, &args.output).with_context(|| format!("cannot write {}", args.output.display()))?;
 
     if args.told.json {
-        print(&json!({"ok": true, "digest": digest, "version": version, "name": folder.manifest.name, "files": packed.len(), "bytes": folder.bytes()}))?;
+        print(
+            &json!({"ok": true, "digest": digest, "version": version, "name": folder.manifest.name, "files": packed.len(), "bytes": folder.bytes()}),
+        )?;
     } else {
         println!("{}\n{} {version}, {} files, {digest}", args.output.display(), folder.manifest.name, packed.len());
     }

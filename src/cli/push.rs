@@ -187,7 +187,15 @@ impl Remote {
     }
 
     /// Sends a blob, unless the repository has it.
-    async fn send(&self, repository: &str, digest: &Digest, size: u64, source: &Source, name: &str, progress: &mut Progress) -> anyhow::Result<()> {
+    async fn send(
+        &self,
+        repository: &str,
+        digest: &Digest,
+        size: u64,
+        source: &Source,
+        name: &str,
+        progress: &mut Progress,
+    ) -> anyhow::Result<()> {
         let known = format!("/v2/{repository}/blobs/{digest}");
         let head = self.patiently(|| Ok(self.request(Method::HEAD, self.address(&known)?))).await?;
         if head.status() == StatusCode::OK {

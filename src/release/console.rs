@@ -123,7 +123,17 @@ pub struct AppDetail {
     pub next: Option<String>,
 }
 
-fn lines() -> (releases::id, apps::slug, apps::title_zh, apps::title_en, releases::version, releases::state, releases::size_bytes, releases::created_at, releases::updated_at) {
+fn lines() -> (
+    releases::id,
+    apps::slug,
+    apps::title_zh,
+    apps::title_en,
+    releases::version,
+    releases::state,
+    releases::size_bytes,
+    releases::created_at,
+    releases::updated_at,
+) {
     (
         releases::id,
         apps::slug,
@@ -177,7 +187,8 @@ pub async fn apps(app: &App, actor: &Actor, before: Option<String>) -> Result<(V
                 .select((releases::app_id, releases::version, releases::state))
                 .load(conn)?;
             // Later ones replace earlier ones.
-            let mut newest: std::collections::HashMap<String, (String, ReleaseState)> = newest.into_iter().map(|(app, v, s)| (app, (v, s))).collect();
+            let mut newest: std::collections::HashMap<String, (String, ReleaseState)> =
+                newest.into_iter().map(|(app, v, s)| (app, (v, s))).collect();
             for line in &mut found {
                 line.latest = newest.remove(&line.id);
             }

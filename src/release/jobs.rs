@@ -82,7 +82,8 @@ pub fn judge(dir: &Path, settings: &Checks) -> Result<CheckReport> {
     };
     let program = if settings.program.is_empty() { std::env::current_exe()? } else { PathBuf::from(&settings.program) };
     let dir = std::fs::canonicalize(dir)?;
-    let limits = Limits { memory_bytes: settings.memory_mib.saturating_mul(1 << 20), cpu_seconds: settings.cpu_seconds, open_files: OPEN_FILES };
+    let limits =
+        Limits { memory_bytes: settings.memory_mib.saturating_mul(1 << 20), cpu_seconds: settings.cpu_seconds, open_files: OPEN_FILES };
     Ok(worker::run_check(&program, &[CHILD_COMMAND], &dir, &lib, &limits, Duration::from_secs(settings.wall_seconds)))
 }
 

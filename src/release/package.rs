@@ -65,7 +65,8 @@ pub async fn load(blobs: &BlobStore, content: &[u8]) -> Result<Incoming> {
     }
     let yaml = String::from_utf8(blobs.read_small(&source.digest, limit).await?).map_err(|_| Error::invalid("release-yaml-encoding"))?;
     let manifest = validate::parse(&yaml).map_err(|faults| refused(&faults))?;
-    let entries: Vec<FileEntry> = files.iter().map(|(path, layer)| FileEntry { path: path.as_str().to_owned(), size: layer.size }).collect();
+    let entries: Vec<FileEntry> =
+        files.iter().map(|(path, layer)| FileEntry { path: path.as_str().to_owned(), size: layer.size }).collect();
     let faults = validate::check_files(&manifest, &entries);
     if !faults.is_empty() {
         return Err(refused(&faults));

@@ -6,7 +6,10 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::upload::{INBOX, Upload, check_upload, finish_upload};
-use super::views::{AppPage, AppRow, AppsPage, NewAppPage, OverviewFragment, OverviewPage, ReleaseFragment, ReleasePage, ReleaseRow, ReleaseView, UploadTarget};
+use super::views::{
+    AppPage, AppRow, AppsPage, NewAppPage, OverviewFragment, OverviewPage, ReleaseFragment, ReleasePage, ReleaseRow, ReleaseView,
+    UploadTarget,
+};
 use super::{console, model, service};
 use crate::app::App;
 use crate::auth::Actor;

@@ -36,7 +36,9 @@ pub async fn receive(app: &App, actor: &Actor, repository: Repository, digest: &
     let (repository_id, wanted) = (repository.id.clone(), digest.to_string());
     let stored = app
         .db
-        .read(move |conn| registry::service::find_manifest(conn, &repository_id, &wanted)?.ok_or_else(|| Error::not_found("manifest-unknown")))
+        .read(move |conn| {
+            registry::service::find_manifest(conn, &repository_id, &wanted)?.ok_or_else(|| Error::not_found("manifest-unknown"))
+        })
         .await?;
     let incoming = package::load(&app.blobs, &stored.content).await?;
     let expected = format!("{}/{}", person.organization_slug, incoming.manifest.name);
@@ -85,7 +87,8 @@ fn receive_in(conn: &mut Conn, actor: &Actor, person: &Person, incoming: Incomin
     };
     store::insert(conn, &release).or_conflict("release-version-taken").map_err(|e| e.arg("version", &version))?;
     Job::CheckRelease { release_id: release.id.clone() }.enqueue(conn, now)?;
-    let detail = json!({"app": release.app_id, "version": version, "digest": release.digest, "files": files.len(), "bytes": release.size_bytes});
+    let detail =
+        json!({"app": release.app_id, "version": version, "digest": release.digest, "files": files.len(), "bytes": release.size_bytes});
     audit::record(conn, now, actor, "release.received", &release.id, &detail)?;
     Ok(release.id)
 }
@@ -138,7 +141,14 @@ pub async fn submit(app: &App, actor: &Actor, release_id: &str) -> Result<()> {
             let mut release = own(conn, &asking, &id)?;
             release.state = transition(conn, &release, Event::Submitted, now)?;
             moderation::service::open_case(conn, &asking, &release, now)?;
-            audit::record(conn, now, &asking, "release.submitted", &release.id, &json!({"version": release.version, "digest": release.digest}))
+            audit::record(
+                conn,
+                now,
+                &asking,
+                "release.submitted",
+                &release.id,
+                &json!({"version": release.version, "digest": release.digest}),
+            )
         })
         .await?;
     app.live.poke(&person.organization_id, topic(release_id));
@@ -184,7 +194,8 @@ fn sign_in(conn: &mut Conn, app: &App, release: &Release, now: Timestamp) -> Res
         let blob = app.blobs.put_small_blocking(bytes)?;
         registry::service::link_blob_in(conn, &repository.id, &blob, bytes.len() as u64, now)?;
     }
-    let subject = Descriptor { media_type: stored.media_type, digest, size: stored.content.len() as u64, annotations: None, artifact_type: None };
+    let subject =
+        Descriptor { media_type: stored.media_type, digest, size: stored.content.len() as u64, annotations: None, artifact_type: None };
     registry::service::put_manifest_in(conn, &repository.id, MANIFEST_TYPE, &signature_manifest(&subject, &envelope), now)
 }
 
@@ -214,7 +225,9 @@ pub fn find_published(conn: &mut Conn, app_id: &str, version: &str) -> Result<Op
 pub fn latest_published(conn: &mut Conn, app_id: &str) -> Result<Option<Release>> {
     let versions = store::published_versions(conn, app_id)?;
     let parsed = versions.into_iter().filter_map(|(id, version)| Some((semver::Version::parse(&version).ok()?, id)));
-    let Some((_, id)) = parsed.max_by(|(a, _), (b, _)| a.pre.is_empty().cmp(&b.pre.is_empty()).then_with(|| a.cmp(b))) else { return Ok(None) };
+    let Some((_, id)) = parsed.max_by(|(a, _), (b, _)| a.pre.is_empty().cmp(&b.pre.is_empty()).then_with(|| a.cmp(b))) else {
+        return Ok(None);
+    };
     Ok(Some(store::get(conn, &id)?))
 }
 

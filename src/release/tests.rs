@@ -177,7 +177,9 @@ async fn crafted_manifests_are_refused() {
             image.layers[0].annotations = title.map(|t| [(TITLE.to_owned(), t.to_owned())].into());
             image
         };
-        for title in [Some("../../keys/platform.pem"), Some("/etc/passwd"), Some("a\\b"), Some("model.onnx/x"), Some("C:/x"), Some(""), None] {
+        for title in
+            [Some("../../keys/platform.pem"), Some("/etc/passwd"), Some("a\\b"), Some("model.onnx/x"), Some("C:/x"), Some(""), None]
+        {
             assert_eq!(put(&app, &acme, &name, "1.0.0", &titled(title)).await.unwrap_err().code, "release-path", "{title:?}");
         }
         assert_eq!(put(&app, &acme, &name, "1.0.0", &titled(Some("model.onnx"))).await.unwrap_err().code, "release-path-twice");
@@ -193,14 +195,19 @@ async fn crafted_manifests_are_refused() {
         registry::service::store_blob_small(&app, &repository.id, other).await.unwrap();
         let config = ImageManifest { config: Descriptor::of(CONFIG_TYPE, other), ..good.clone() };
         assert_eq!(put(&app, &acme, &name, "1.0.0", &config).await.unwrap_err().code, "release-config");
-        let kind = ImageManifest { config: Descriptor::of("application/octet-stream", other), artifact_type: Some(ARTIFACT_TYPE.into()), ..good };
+        let kind =
+            ImageManifest { config: Descriptor::of("application/octet-stream", other), artifact_type: Some(ARTIFACT_TYPE.into()), ..good };
         assert_eq!(put(&app, &acme, &name, "1.0.0", &kind).await.unwrap_err().code, "release-malformed");
     })
     .await;
 }
 
 fn upload_of(files: &BTreeMap<String, Vec<u8>>) -> Upload {
-    let list = files.iter().map(|(path, bytes)| UploadFile { path: path.clone(), size: bytes.len() as u64, digest: Digest::of(bytes).to_string() });
+    let list = files.iter().map(|(path, bytes)| UploadFile {
+        path: path.clone(),
+        size: bytes.len() as u64,
+        digest: Digest::of(bytes).to_string(),
+    });
     Upload { yaml: yaml_of(files), files: list.collect() }
 }
 
@@ -346,7 +353,8 @@ async fn a_marked_state_must_follow() {
             app.db.write(move |conn| service::mark_in(conn, &id, &[ReleaseState::Checking], ReleaseState::Published, now)).await
         };
         assert_eq!(leap.unwrap_err().code, "release-state");
-        let rows = app.db.write(move |conn| Ok(store::mark(conn, &id, &[ReleaseState::Ready], ReleaseState::InReview, now)?)).await.unwrap();
+        let rows =
+            app.db.write(move |conn| Ok(store::mark(conn, &id, &[ReleaseState::Ready], ReleaseState::InReview, now)?)).await.unwrap();
         assert_eq!(rows, 0);
     })
     .await;

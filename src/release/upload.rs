@@ -142,7 +142,12 @@ pub async fn check_upload(app: &App, actor: &Actor, upload: Upload, only: Option
 ///
 /// # Errors
 /// `upload-blob-missing`, `upload-size`, `digest-invalid`, and those of the registry.
-pub async fn finish_upload(app: &App, actor: &Actor, upload: Upload, only: Option<String>) -> Result<std::result::Result<String, Vec<UploadFault>>> {
+pub async fn finish_upload(
+    app: &App,
+    actor: &Actor,
+    upload: Upload,
+    only: Option<String>,
+) -> Result<std::result::Result<String, Vec<UploadFault>>> {
     let person = policy::require(actor, Action::PublishApps)?.clone();
     let manifest = match read(&upload) {
         Ok(manifest) => manifest,
@@ -154,7 +159,8 @@ pub async fn finish_upload(app: &App, actor: &Actor, upload: Upload, only: Optio
     let version = manifest.version.to_string();
     let address = model::address(&manifest.name, &version);
 
-    let (who, wanted, files, repository, known, now) = (person.clone(), manifest.clone(), packed.clone(), name.clone(), digest.clone(), app.clock.now());
+    let (who, wanted, files, repository, known, now) =
+        (person.clone(), manifest.clone(), packed.clone(), name.clone(), digest.clone(), app.clock.now());
     let prepared = app
         .db
         .write(move |conn| {
@@ -215,7 +221,8 @@ fn platform_faults(conn: &mut Conn, yaml: &str, manifest: &AppManifest, only: Op
 /// The files as layers; app.yaml is the text that was checked, whatever the list says of it.
 fn packed(upload: &Upload) -> Result<Vec<PackedFile>> {
     let path = |text: &str| PackagePath::parse(text).map_err(|e| Error::invalid("digest-invalid").source(e));
-    let mut packed = vec![PackedFile { path: path(SOURCE_FILE)?, digest: Digest::of(upload.yaml.as_bytes()), size: upload.yaml.len() as u64 }];
+    let mut packed =
+        vec![PackedFile { path: path(SOURCE_FILE)?, digest: Digest::of(upload.yaml.as_bytes()), size: upload.yaml.len() as u64 }];
     for file in upload.files.iter().filter(|f| f.path != SOURCE_FILE) {
         let digest = Digest::parse(&file.digest).map_err(|e| Error::invalid("digest-invalid").source(e))?;
         packed.push(PackedFile { path: path(&file.path)?, digest, size: file.size });
@@ -225,7 +232,8 @@ fn packed(upload: &Upload) -> Result<Vec<PackedFile>> {
 
 /// Links the files' blobs into the app's repository; they must lie in some repository of the vendor already.
 fn link(conn: &mut Conn, person: &Person, repository_id: &str, files: &[PackedFile], now: crate::db::Timestamp) -> Result<()> {
-    let files: HashMap<&str, &PackedFile> = files.iter().filter(|f| f.path.as_str() != SOURCE_FILE).map(|f| (f.digest.as_str(), f)).collect();
+    let files: HashMap<&str, &PackedFile> =
+        files.iter().filter(|f| f.path.as_str() != SOURCE_FILE).map(|f| (f.digest.as_str(), f)).collect();
     let digests: Vec<&str> = files.keys().copied().collect();
     let sizes = store::sizes_in_organization(conn, &person.organization_id, &digests)?;
     for (digest, file) in files {

@@ -191,7 +191,10 @@ impl ReleaseView {
             metrics: release.manifest.card.metrics.iter().map(metric).collect(),
             may_submit: matches!(state, ReleaseState::Ready | ReleaseState::ChangesRequested),
             may_recheck: state == ReleaseState::Failed,
-            decision: detail.decision.as_ref().map(|d| (d.state.clone(), d.reason.clone(), d.decided_at.map(|at| page.datetime(&at)).unwrap_or_default())),
+            decision: detail
+                .decision
+                .as_ref()
+                .map(|d| (d.state.clone(), d.reason.clone(), d.decided_at.map(|at| page.datetime(&at)).unwrap_or_default())),
         }
     }
 }
@@ -215,7 +218,13 @@ fn figure(value: f64) -> String {
 }
 
 fn millis(value: f64) -> String {
-    if value < 10.0 { format!("{value:.2} ms") } else if value < 1000.0 { format!("{value:.0} ms") } else { format!("{:.1} s", value / 1000.0) }
+    if value < 10.0 {
+        format!("{value:.2} ms")
+    } else if value < 1000.0 {
+        format!("{value:.0} ms")
+    } else {
+        format!("{:.1} s", value / 1000.0)
+    }
 }
 
 /// A reason in words; crashes carry a number.
@@ -240,7 +249,9 @@ fn checks(page: &Page, report: Option<&CheckReport>, state: ReleaseState) -> Vec
                 let found = step.reason.as_deref().map(|code| reason(page, code)).unwrap_or_default();
                 CheckRow { state: "failed", name, found, detail: step.detail.clone().unwrap_or_default() }
             }
-            None if state == ReleaseState::Checking && at == 0 => CheckRow { state: "running", name, found: page.t("check-running"), detail: String::new() },
+            None if state == ReleaseState::Checking && at == 0 => {
+                CheckRow { state: "running", name, found: page.t("check-running"), detail: String::new() }
+            }
             None => CheckRow { state: "waiting", name, found: String::new(), detail: String::new() },
         }
     };
@@ -255,7 +266,9 @@ fn found(page: &Page, step: &Step, report: Option<&CheckReport>) -> String {
         ("onnx-load", Some(card), _) => page.t1("check-found-load", "time", millis(card.load_ms)),
         ("tensors-match", Some(card), _) => page.t1("check-found-tensors", "shape", &card.input),
         ("golden", _, Some(golden)) => page.t2("check-found-golden", "n", golden.reproduced, "total", golden.total),
-        ("latency", Some(card), _) => page.t2("check-found-latency", "median", millis(card.latency_ms.median), "p", millis(card.latency_ms.p95)),
+        ("latency", Some(card), _) => {
+            page.t2("check-found-latency", "median", millis(card.latency_ms.median), "p", millis(card.latency_ms.p95))
+        }
         ("memory", Some(card), _) => page.t1("check-found-memory", "size", bytes(page, card.peak_memory_bytes)),
         _ => page.t1("check-found-time", "time", millis(step.duration_ms)),
     }
@@ -302,9 +315,13 @@ fn card(page: &Page, card: &RunCard, report: &CheckReport) -> CardView {
         model: bytes(page, card.model_bytes),
         load: millis(card.load_ms),
         engine: format!("{} {}", card.engine, card.engine_version),
-        hardware: page.t2("card-hardware-value", "cpu", &card.hardware.cpu, "cores", card.hardware.cores) + " · " + &card.hardware.architecture,
+        hardware: page.t2("card-hardware-value", "cpu", &card.hardware.cpu, "cores", card.hardware.cores)
+            + " · "
+            + &card.hardware.architecture,
         input: card.input.clone(),
-        confinement: confinement.map(|c| page.t2("card-confinement-value", "landlock", &c.landlock, "seccomp", c.seccomp)).unwrap_or_default(),
+        confinement: confinement
+            .map(|c| page.t2("card-confinement-value", "landlock", &c.landlock, "seccomp", c.seccomp))
+            .unwrap_or_default(),
         plot: plot.to_string().replace('<', "\\u003c"),
     }
 }
