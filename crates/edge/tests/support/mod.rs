@@ -17,6 +17,7 @@ use app_package::margo::{ApplicationDeployment, Extensions, OnnxDeployment, Rele
 use app_package::oci::{self, Descriptor, PackedFile};
 use app_package::path::PackagePath;
 use ed25519_dalek::SigningKey;
+use futures_util::StreamExt;
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateSigningRequestParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, SanType,
 };
@@ -113,7 +114,7 @@ impl Server {
     }
 
     pub fn world(&self) -> MutexGuard<'_, World> {
-        self.world.lock().unwrap()
+        self.world.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     /// Publishes a package folder; gives its release.
@@ -232,7 +233,7 @@ fn issue(context: &Context, csr: &str) -> HttpResponse {
 }
 
 async fn enroll(context: Ctx, body: web::Json<Value>) -> HttpResponse {
-    let mut world = context.world.lock().unwrap();
+    let mut world = context.world.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     if body["code"] != CODE || world.enrolled {
         let code = if world.enrolled { "enrollment-code-used" } else { "enrollment-code-unknown" };
         return HttpResponse::BadRequest()
@@ -248,7 +249,7 @@ async fn renew(context: Ctx, body: web::Json<Value>) -> HttpResponse {
 }
 
 async fn reports(context: Ctx, body: web::Json<Value>) -> HttpResponse {
-    let mut world = context.world.lock().unwrap();
+    let mut world = context.world.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     if world.down {
         return HttpResponse::ServiceUnavailable().finish();
     }
@@ -261,12 +262,12 @@ async fn reports(context: Ctx, body: web::Json<Value>) -> HttpResponse {
 }
 
 async fn capabilities(context: Ctx, body: web::Json<Value>) -> HttpResponse {
-    context.world.lock().unwrap().capabilities = Some(body.into_inner());
+    context.world.lock().unwrap_or_else(std::sync::PoisonError::into_inner).capabilities = Some(body.into_inner());
     HttpResponse::Created().finish()
 }
 
 async fn deployments(context: Ctx, request: HttpRequest) -> HttpResponse {
-    let world = context.world.lock().unwrap();
+    let world = context.world.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     if world.down {
         return HttpResponse::ServiceUnavailable().finish();
     }
@@ -287,7 +288,7 @@ async fn deployments(context: Ctx, request: HttpRequest) -> HttpResponse {
 }
 
 async fn document(context: Ctx, path: web::Path<(String, String)>) -> HttpResponse {
-    let world = context.world.lock().unwrap();
+    let world = context.world.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     match world.deployments.get(&path.0) {
         Some(_) if world.forged.contains(&path.0) => HttpResponse::Ok().body("forged: true"),
         Some(yaml) if Digest::of(yaml).as_str() == path.1 => HttpResponse::Ok().body(yaml.clone()),
@@ -296,7 +297,7 @@ async fn document(context: Ctx, path: web::Path<(String, String)>) -> HttpRespon
 }
 
 async fn status(context: Ctx, body: web::Json<Value>) -> HttpResponse {
-    let mut world = context.world.lock().unwrap();
+    let mut world = context.world.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     if world.down {
         return HttpResponse::ServiceUnavailable().finish();
     }
@@ -307,17 +308,17 @@ async fn status(context: Ctx, body: web::Json<Value>) -> HttpResponse {
 type Path = web::Path<(String, String, String)>;
 
 async fn manifest(context: Ctx, path: Path) -> HttpResponse {
-    let world = context.world.lock().unwrap();
+    let world = context.world.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     world.manifests.get(&path.2).map_or_else(|| HttpResponse::NotFound().finish(), |bytes| HttpResponse::Ok().body(bytes.clone()))
 }
 
 async fn referrers(context: Ctx, path: Path) -> HttpResponse {
-    let world = context.world.lock().unwrap();
+    let world = context.world.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     HttpResponse::Ok().json(oci::Index::of(world.signatures.get(&path.2).cloned().unwrap_or_default()))
 }
 
 async fn blob(context: Ctx, request: HttpRequest, path: Path) -> HttpResponse {
-    let mut world = context.world.lock().unwrap();
+    let mut world = context.world.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     if request.headers().get(header::AUTHORIZATION).is_none_or(|v| v != "Bearer t") {
         return HttpResponse::Unauthorized().finish();
     }
@@ -332,7 +333,13 @@ async fn blob(context: Ctx, request: HttpRequest, path: Path) -> HttpResponse {
     if world.cut > 0 && bytes.len() > 50 && from == 0 {
         world.cut -= 1;
         let half = bytes::Bytes::from(bytes[..bytes.len() / 2].to_vec());
-        let broken = futures_util::stream::iter([Ok(half), Err(std::io::Error::other("cut"))]);
+        // The half must be on its way before the break, else nothing of the answer is sent.
+        let broken = futures_util::stream::iter([Ok(half), Err(std::io::Error::other("cut"))]).then(|part| async {
+            if part.is_err() {
+                tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+            }
+            part
+        });
         return response.streaming(broken);
     }
     response.body(bytes[from..].to_vec())

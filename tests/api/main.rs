@@ -1,0 +1,7 @@
+//! Tests of the server from outside its slices: texts, schema, routes and rights, the wire.
+
+mod parity;
+mod rights;
+mod texts;
+#[path = "../support/server.rs"]
+mod server;

@@ -1,0 +1,160 @@
+//! Every text exists in both languages, and no template holds a bare one.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use pithead::i18n::Lang;
+
+fn files(dir: &str, extension: &str) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut open = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join(dir)];
+    while let Some(folder) = open.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                open.push(path);
+            } else if path.extension().is_some_and(|e| e == extension) {
+                found.push(path);
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+/// Literals after `start` up to the next quote.
+fn literals<'a>(text: &'a str, start: &str) -> Vec<&'a str> {
+    text.match_indices(start).filter_map(|(at, _)| text[at + start.len()..].split('"').next()).collect()
+}
+
+#[test]
+fn keys_of_templates_and_pages_exist_in_both_languages() {
+    let mut missing = BTreeSet::new();
+    let mut check = |path: &Path, key: &str| {
+        for lang in Lang::ALL {
+            if !lang.has(key) {
+                missing.insert(format!("{}: {key} ({})", path.display(), lang.tag()));
+            }
+        }
+    };
+    for path in files("templates", "html").into_iter().chain(files("src", "rs")) {
+        let text = std::fs::read_to_string(&path).unwrap();
+        for start in ["page.t(\"", "page.t1(\"", "page.t2(\"", "Page::of(&req, \"", "Page::of(req, \""] {
+            for key in literals(&text, start) {
+                check(&path, key);
+            }
+        }
+    }
+    assert!(missing.is_empty(), "texts that are missing:\n{}", missing.into_iter().collect::<Vec<_>>().join("\n"));
+}
+
+#[test]
+fn every_error_code_has_a_text() {
+    let constructors = [
+        "invalid", "unauthenticated", "forbidden", "not_found", "conflict", "gone", "too_large", "rate_limited", "unavailable",
+    ];
+    let mut missing = BTreeSet::new();
+    for path in files("src", "rs") {
+        let text = std::fs::read_to_string(&path).unwrap();
+        // OCI codes are for programs and carry no text of ours.
+        if path.to_string_lossy().contains("/registry/") {
+            continue;
+        }
+        let text = text.split("#[cfg(test)]").next().unwrap_or_default();
+        let mut codes: Vec<&str> = constructors.iter().flat_map(|c| literals(text, &format!("Error::{c}(\""))).collect();
+        for start in [".or_not_found(\"", ".or_conflict(\""] {
+            codes.extend(literals(text, start));
+        }
+        for code in codes {
+            for lang in Lang::ALL {
+                if !lang.has(&format!("error-{code}")) {
+                    missing.insert(format!("{}: error-{code} ({})", path.display(), lang.tag()));
+                }
+            }
+        }
+    }
+    assert!(missing.is_empty(), "error texts that are missing:\n{}", missing.into_iter().collect::<Vec<_>>().join("\n"));
+}
+
+/// The template without askama's parts.
+fn without_code(text: &str) -> String {
+    let mut rest = text.to_owned();
+    for (open, close) in [("{#", "#}"), ("{%", "%}"), ("{{", "}}"), ("<!--", "-->"), ("<svg", "</svg>"), ("<script", "</script>")] {
+        let mut out = String::new();
+        let mut at = rest.as_str();
+        while let Some(start) = at.find(open) {
+            out.push_str(&at[..start]);
+            out.push('\u{1}');
+            at = at[start..].find(close).map_or("", |end| &at[start + end + close.len()..]);
+        }
+        out.push_str(at);
+        rest = out;
+    }
+    rest
+}
+
+#[test]
+fn no_template_holds_a_bare_text() {
+    let mut bare = Vec::new();
+    for path in files("templates", "html") {
+        let text = without_code(&std::fs::read_to_string(&path).unwrap());
+        let mut outside = String::new();
+        let mut tag = String::new();
+        let mut inside = false;
+        for c in text.chars() {
+            match c {
+                '<' => {
+                    inside = true;
+                    tag.clear();
+                }
+                '>' if inside => {
+                    inside = false;
+                    for attribute in [" alt=\"", " title=\"", " placeholder=\"", " aria-label=\""] {
+                        for value in literals(&tag, attribute) {
+                            if value.chars().any(char::is_alphabetic) {
+                                bare.push(format!("{}: {attribute}{value}\"", path.display()));
+                            }
+                        }
+                    }
+                }
+                _ if inside => tag.push(c),
+                _ => outside.push(c),
+            }
+        }
+        for word in outside.split(|c: char| c.is_whitespace() || c == '\u{1}') {
+            if word.chars().any(char::is_alphabetic) {
+                bare.push(format!("{}: {word}", path.display()));
+            }
+        }
+    }
+    // Units and key names are the same in both languages.
+    let allowed = ["p95", "kbd", "MiB", "MHz", "CSV", "JSON"];
+    bare.retain(|b| !allowed.iter().any(|a| b.ends_with(a)));
+    assert!(bare.is_empty(), "bare texts:\n{}", bare.join("\n"));
+}
+
+/// docs/ERRORS.md lists every code with its texts. `UPDATE_GOLDEN=1` writes it anew.
+#[test]
+fn docs_list_every_error_code() {
+    let mut codes = BTreeSet::new();
+    for path in files("locales/en", "ftl") {
+        let text = std::fs::read_to_string(path).unwrap();
+        codes.extend(text.lines().filter_map(|l| l.strip_prefix("error-")?.split_once(" =")).map(|(code, _)| code.to_owned()));
+    }
+    let mut table = String::from("# Error codes\n\nStable words in `code` of problem documents and behind the messages of pages. `{ $x }` is filled in.\n\n| code | zh-CN | en |\n|---|---|---|\n");
+    let raw = |lang: &str, code: &str| {
+        files(&format!("locales/{lang}"), "ftl")
+            .iter()
+            .find_map(|p| std::fs::read_to_string(p).unwrap().lines().find_map(|l| l.strip_prefix(&format!("error-{code} = ")).map(ToOwned::to_owned)))
+            .unwrap_or_default()
+            .replace('|', "\\|")
+    };
+    for code in codes.iter().filter(|c| *c != "title") {
+        table.push_str(&format!("| `{code}` | {} | {} |\n", raw("zh-CN", code), raw("en", code)));
+    }
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/ERRORS.md");
+    if std::env::var("UPDATE_GOLDEN").is_ok() {
+        std::fs::write(path, &table).unwrap();
+    }
+    assert!(std::fs::read_to_string(path).unwrap_or_default() == table, "docs/ERRORS.md is not true today (UPDATE_GOLDEN=1 writes it)");
+}
