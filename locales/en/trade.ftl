@@ -112,6 +112,7 @@ payment-serial = Bank serial
 payment-serial-hint = The bank's number of the transfer. Each is booked once.
 payment-payer = Payer
 payment-payer-hint = Name of the account that paid, as on the statement.
+payment-first-hint = For the first order of the list. Search for the reference code on the statement, or open another order.
 payment-submit = Confirm receipt
 payment-at = Booked
 payment-by = By

@@ -112,6 +112,7 @@ payment-serial = 银行流水号
 payment-serial-hint = 银行的转账流水号,每个只能登记一次。
 payment-payer = 付款方
 payment-payer-hint = 银行流水上的付款户名。
+payment-first-hint = 针对列表中的第一个订单。请按流水上的附言码搜索,或打开其他订单。
 payment-submit = 确认到账
 payment-at = 登记时间
 payment-by = 登记人

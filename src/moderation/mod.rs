@@ -4,7 +4,6 @@
 //! organisation whose release it is; the decision, what it does to the release, and the audit record are one transaction.
 
 pub mod model;
-mod release_stand_in;
 pub mod routes;
 pub mod service;
 mod store;

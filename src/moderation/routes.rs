@@ -55,7 +55,7 @@ async fn case(req: HttpRequest, app: Data<App>, actor: Actor, id: Path<String>) 
 }
 
 async fn show_case(req: &HttpRequest, app: &App, actor: &Actor, id: String, reason: String, error: Option<Error>) -> PageResult {
-    let page = Page::of(req, "case-title");
+    let mut page = Page::of(req, "case-title");
     let detail = service::detail(app, actor, page.locale(), id).await?;
     let case = CaseView::of(&page, &detail);
     let may_decide = case.state == CaseState::Open && !case.own && policy::require(actor, Action::DecideCases).is_ok();
@@ -65,7 +65,7 @@ async fn show_case(req: &HttpRequest, app: &App, actor: &Actor, id: String, reas
         None => StatusCode::OK,
     };
     let errors = error.map_or_else(FormErrors::default, |e| FormErrors::of(&page, &e));
-    let page = Page { title: format!("{} {}", case.title, case.version), ..page };
+    page.title = format!("{} {}", case.title, case.version);
     page.clone().render_with(status, &CasePage { page, case, may_decide, reason, errors })
 }
 

@@ -10,7 +10,8 @@ use crate::auth::{Actor, Person};
 use crate::db::{Conn, Timestamp, dialect};
 use crate::error::{Error, QueryResultExt as _, Result, exactly_one};
 use crate::i18n::Lang;
-use crate::{audit, catalog, ids, trade};
+use crate::release::model::ReleaseState;
+use crate::{audit, catalog, ids, release, trade};
 
 /// Cases on one page.
 pub const PAGE: i64 = 50;
@@ -91,7 +92,7 @@ pub async fn decide(app: &App, actor: &Actor, case_id: &str, decision: Decision,
             audit::record(conn, now, &asking, decision.action(), &case.id, &detail)?;
             match decision {
                 Decision::Approve => publish(conn, &composed, &asking, &case.release_id, now)?,
-                Decision::RequestChanges | Decision::Reject => send_back(conn, &asking, &case.release_id, decision, now)?,
+                Decision::RequestChanges | Decision::Reject => send_back(conn, &case.release_id, decision, now)?,
             }
             Ok(case)
         })
@@ -105,13 +106,13 @@ pub async fn decide(app: &App, actor: &Actor, case_id: &str, decision: Decision,
 
 /// The release slice signs and publishes.
 fn publish(conn: &mut Conn, app: &App, actor: &Actor, release_id: &str, now: Timestamp) -> Result<()> {
-    super::release_stand_in::approve_in(conn, app, actor, release_id, now)
+    release::service::approve_in(conn, app, actor, release_id, now)
 }
 
 /// The release goes back to its vendor, or is refused.
-fn send_back(conn: &mut Conn, actor: &Actor, release_id: &str, decision: Decision, now: Timestamp) -> Result<()> {
-    let to = if decision == Decision::Reject { "rejected" } else { "changes_requested" };
-    super::release_stand_in::mark_in(conn, actor, release_id, &["in_review"], to, now)
+fn send_back(conn: &mut Conn, release_id: &str, decision: Decision, now: Timestamp) -> Result<()> {
+    let to = if decision == Decision::Reject { ReleaseState::Rejected } else { ReleaseState::ChangesRequested };
+    release::service::mark_in(conn, release_id, &[ReleaseState::InReview], to, now)
 }
 
 /// The last decision on a release, for its vendor's page.

@@ -10,7 +10,6 @@ pub mod model;
 pub mod package;
 pub mod routes;
 pub mod service;
-mod standin;
 mod store;
 pub mod upload;
 mod views;

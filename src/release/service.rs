@@ -8,7 +8,6 @@ use serde_json::json;
 
 use super::model::{self, Event, Release, ReleaseState};
 use super::package::{self, Incoming};
-use super::standin::moderation;
 use super::store;
 use crate::app::App;
 use crate::auth::policy::{self, Action};
@@ -17,7 +16,7 @@ use crate::db::{Conn, Json, Timestamp};
 use crate::error::{Error, QueryResultExt as _, Result, exactly_one};
 use crate::jobs::Job;
 use crate::registry::model::Repository;
-use crate::{audit, catalog, ids, registry};
+use crate::{audit, catalog, ids, moderation, registry};
 
 /// Topic of pokes about a release.
 pub fn topic(release_id: &str) -> String {
@@ -135,12 +134,12 @@ pub async fn recheck(app: &App, actor: &Actor, release_id: &str) -> Result<()> {
 /// `release` (not there), `release-state`.
 pub async fn submit(app: &App, actor: &Actor, release_id: &str) -> Result<()> {
     let person = policy::require(actor, Action::PublishApps)?.clone();
-    let (asking, id, now) = (actor.clone(), release_id.to_owned(), app.clock.now());
+    let (asking, id, vendor, now) = (actor.clone(), release_id.to_owned(), person.organization_id.clone(), app.clock.now());
     app.db
         .write(move |conn| {
             let mut release = own(conn, &asking, &id)?;
             release.state = transition(conn, &release, Event::Submitted, now)?;
-            moderation::service::open_case(conn, &asking, &release, now)?;
+            moderation::service::open_case(conn, &asking, &release.id, &release.app_id, &vendor, now)?;
             audit::record(
                 conn,
                 now,
@@ -153,7 +152,7 @@ pub async fn submit(app: &App, actor: &Actor, release_id: &str) -> Result<()> {
         .await?;
     app.live.poke(&person.organization_id, topic(release_id));
     app.live.poke(&person.organization_id, "releases");
-    Ok(())
+    moderation::service::poke_queue(app).await
 }
 
 /// Publishes a release in review, in the moderator's transaction: signs its digest as the platform, attaches the signature as a referrer

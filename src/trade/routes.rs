@@ -87,11 +87,11 @@ async fn bought(req: HttpRequest, app: Data<App>, actor: Actor, query: Query<Bef
 }
 
 async fn order(req: HttpRequest, app: Data<App>, actor: Actor, id: Path<String>) -> PageResult {
-    let page = Page::of(&req, "order-title");
+    let mut page = Page::of(&req, "order-title");
     let detail = service::detail(&app, &actor, page.locale(), Side::Buyer, id.into_inner()).await?;
     let order = OrderView::of(&page, &detail, Side::Buyer);
     let may_cancel = order.awaiting && !order.any_received && policy::require(&actor, Action::PlaceOrders).is_ok();
-    let page = Page { title: format!("{} {}", page.title, order.number), ..page };
+    page.title = format!("{} {}", page.title, order.number);
     page.clone().render(&OrderPage { page, order, bank: app.settings.bank.clone(), may_cancel })
 }
 
@@ -114,10 +114,10 @@ async fn sold(req: HttpRequest, app: Data<App>, actor: Actor, query: Query<Befor
 }
 
 async fn sale(req: HttpRequest, app: Data<App>, actor: Actor, id: Path<String>) -> PageResult {
-    let page = Page::of(&req, "order-title");
+    let mut page = Page::of(&req, "order-title");
     let detail = service::detail(&app, &actor, page.locale(), Side::Vendor, id.into_inner()).await?;
     let order = OrderView::of(&page, &detail, Side::Vendor);
-    let page = Page { title: format!("{} {}", page.title, order.number), ..page };
+    page.title = format!("{} {}", page.title, order.number);
     page.clone().render(&SalePage { page, order })
 }
 
@@ -136,7 +136,9 @@ async fn payments(req: HttpRequest, app: Data<App>, actor: Actor, query: Query<S
     let (previous, next) = paging(&mut waiting, &path, "after", after.as_deref(), |w| w.line.0.id.clone());
     let page = Page::of(&req, "payments-title");
     let rows = waiting.iter().map(|w| AwaitingRow::of(&page, w)).collect();
-    page.clone().render(&PaymentsPage { page, rows, q, previous, next })
+    let may_confirm = policy::require(&actor, Action::ConfirmPayments).is_ok();
+    let (form, errors) = (ReceiptForm::default(), FormErrors::default());
+    page.clone().render(&PaymentsPage { page, rows, q, may_confirm, form, errors, previous, next })
 }
 
 async fn received(req: HttpRequest, app: Data<App>, actor: Actor, query: Query<Before>) -> PageResult {
@@ -152,14 +154,14 @@ async fn payment(req: HttpRequest, app: Data<App>, actor: Actor, id: Path<String
 }
 
 async fn show_payment(req: &HttpRequest, app: &App, actor: &Actor, id: String, form: ReceiptForm, error: Option<Error>) -> PageResult {
-    let page = Page::of(req, "payment-title");
+    let mut page = Page::of(req, "payment-title");
     let detail = service::detail(app, actor, page.locale(), Side::Platform, id).await?;
     let mut order = OrderView::of(&page, &detail, Side::Platform);
     order.license_href = order.license_href.filter(|_| policy::require(actor, Action::RevokeLicenses).is_ok());
     let may_confirm = order.awaiting && policy::require(actor, Action::ConfirmPayments).is_ok();
     let status = if error.is_some() { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::OK };
     let errors = error.map_or_else(FormErrors::default, |e| FormErrors::of(&page, &e));
-    let page = Page { title: format!("{} {}", page.title, order.number), ..page };
+    page.title = format!("{} {}", page.title, order.number);
     page.clone().render_with(status, &PaymentPage { page, order, may_confirm, form, errors })
 }
 

@@ -316,6 +316,10 @@ pub struct PaymentsPage {
     pub page: Page,
     pub rows: Vec<AwaitingRow>,
     pub q: String,
+    /// The form for the first of the rows is shown.
+    pub may_confirm: bool,
+    pub form: ReceiptForm,
+    pub errors: FormErrors,
     pub previous: Option<String>,
     pub next: Option<String>,
 }
