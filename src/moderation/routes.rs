@@ -41,7 +41,11 @@ struct QueueQuery {
 async fn queue(req: HttpRequest, app: Data<App>, actor: Actor, query: Query<QueueQuery>) -> PageResult {
     let QueueQuery { state, after, before } = query.into_inner();
     let decided = state == "decided";
-    let (open, mut lines) = if decided { service::list_decided(&app, &actor, before.clone()).await? } else { service::list_open(&app, &actor, after.clone()).await? };
+    let (open, mut lines) = if decided {
+        service::list_decided(&app, &actor, before.clone()).await?
+    } else {
+        service::list_open(&app, &actor, after.clone()).await?
+    };
     let (path, key, at) = if decided { ("/admin/queue?state=decided", "before", before) } else { ("/admin/queue", "after", after) };
     let (previous, next) = paging(&mut lines, path, key, at.as_deref(), |l| l.0.id.clone());
     let page = Page::of(&req, "queue-title");

@@ -22,7 +22,8 @@ pub fn get(conn: &mut Conn, id: &str) -> QueryResult<Case> {
 
 /// Whether a release has an open case.
 pub fn has_open(conn: &mut Conn, release_id: &str) -> QueryResult<bool> {
-    let found: i64 = cases::table.filter(cases::release_id.eq(release_id).and(cases::state.eq(CaseState::Open))).count().get_result(conn)?;
+    let found: i64 =
+        cases::table.filter(cases::release_id.eq(release_id).and(cases::state.eq(CaseState::Open))).count().get_result(conn)?;
     Ok(found > 0)
 }
 
@@ -35,7 +36,10 @@ pub fn decide(conn: &mut Conn, id: &str, to: CaseState, reason: &str, user_id: &
 
 /// Whether a person belongs to an organisation.
 pub fn is_member(conn: &mut Conn, organization_id: &str, user_id: &str) -> QueryResult<bool> {
-    let found: i64 = memberships::table.filter(memberships::organization_id.eq(organization_id).and(memberships::user_id.eq(user_id))).count().get_result(conn)?;
+    let found: i64 = memberships::table
+        .filter(memberships::organization_id.eq(organization_id).and(memberships::user_id.eq(user_id)))
+        .count()
+        .get_result(conn)?;
     Ok(found > 0)
 }
 

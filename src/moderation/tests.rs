@@ -54,7 +54,8 @@ pub async fn submitted(app: &App, vendor: &Actor, version: &str) -> (String, Str
     let files = demo(version);
     let manifest = validate::parse(std::str::from_utf8(&files["app.yaml"]).unwrap()).unwrap();
     let name = RepositoryName::parse(&format!("acme/{APP}")).unwrap();
-    let repository = registry::service::authorize(app, &Caller::from(vendor.clone()), &name, registry::service::Action::Push).await.unwrap();
+    let repository =
+        registry::service::authorize(app, &Caller::from(vendor.clone()), &name, registry::service::Action::Push).await.unwrap();
     for bytes in files.values().chain([&config_json(&manifest)]) {
         registry::service::store_blob_small(app, &repository.id, bytes).await.unwrap();
     }
@@ -67,7 +68,10 @@ pub async fn submitted(app: &App, vendor: &Actor, version: &str) -> (String, Str
     let detail = release::console::release_detail(app, vendor, crate::i18n::Lang::En, APP, version).await.unwrap();
     let (id, now) = (detail.release.id, app.clock.now());
     let release_id = id.clone();
-    app.db.write(move |conn| release::service::mark_in(conn, &release_id, &[ReleaseState::Checking], ReleaseState::Ready, now)).await.unwrap();
+    app.db
+        .write(move |conn| release::service::mark_in(conn, &release_id, &[ReleaseState::Checking], ReleaseState::Ready, now))
+        .await
+        .unwrap();
     release::service::submit(app, vendor, &id).await.unwrap();
     let case = open_case_of(app, &id).await;
     (id, case)

@@ -62,7 +62,10 @@ impl OverviewPage {
         let (vendors, listings, mines, nodes) = overview.figures;
         Self {
             cases: overview.cases.as_ref().map(|(n, lines)| (page.count(n), lines.iter().map(|l| CaseRow::of(&page, l)).collect())),
-            payments: overview.payments.as_ref().map(|(n, lines)| (page.count(n), lines.iter().map(|l| AwaitingRow::of(&page, l)).collect())),
+            payments: overview
+                .payments
+                .as_ref()
+                .map(|(n, lines)| (page.count(n), lines.iter().map(|l| AwaitingRow::of(&page, l)).collect())),
             vendors: page.count(&vendors),
             listings: page.count(&listings),
             mines: page.count(&mines),
@@ -199,25 +202,42 @@ impl CaseView {
             opened_by: detail.opened_by.clone(),
             waits: page.ago(&case.opened_at),
             preview: format!("/apps/{vendor_slug}/{slug}?preview={}", case.release_id),
-            pictures: listing.gallery.iter().map(|(digest, alt)| (format!("/media/{vendor_slug}/{slug}/{digest}"), alt.get(page.lang).to_owned())).collect(),
+            pictures: listing
+                .gallery
+                .iter()
+                .map(|(digest, alt)| (format!("/media/{vendor_slug}/{slug}/{digest}"), alt.get(page.lang).to_owned()))
+                .collect(),
             alarms: manifest.pipeline.alarms.iter().map(|rule| (level(rule.level), rule.text.get(page.lang).to_owned())).collect(),
             checked: report.is_some(),
             passed: report.is_some_and(|r| r.passed),
             checks: checks(page, report),
             card: report.and_then(|r| r.run_card.as_ref()).map(|card| card_view(page, card)),
             samples: samples(report),
-            metrics: manifest.card.metrics.iter().map(|m| (m.name.clone(), figure(m.value), figure(m.baseline), m.dataset.get(page.lang).to_owned())).collect(),
+            metrics: manifest
+                .card
+                .metrics
+                .iter()
+                .map(|m| (m.name.clone(), figure(m.value), figure(m.baseline), m.dataset.get(page.lang).to_owned()))
+                .collect(),
             training: manifest.card.training_data.get(page.lang).to_owned(),
             limits: manifest.card.limits.get(page.lang).to_owned(),
-            versions: detail.versions.iter().map(|(v, state, at, bytes)| (v.clone(), state.clone(), page.date(at), page.bytes(bytes))).collect(),
-            decisions: detail.decisions.iter().map(|(case, version, by)| DecisionRow {
-                tone: tone(case.state),
-                at: case.decided_at.map(|at| page.datetime(&at)).unwrap_or_default(),
-                version: version.clone(),
-                state: case.state,
-                reason: case.reason.clone(),
-                by: by.clone().unwrap_or_default(),
-            }).collect(),
+            versions: detail
+                .versions
+                .iter()
+                .map(|(v, state, at, bytes)| (v.clone(), state.clone(), page.date(at), page.bytes(bytes)))
+                .collect(),
+            decisions: detail
+                .decisions
+                .iter()
+                .map(|(case, version, by)| DecisionRow {
+                    tone: tone(case.state),
+                    at: case.decided_at.map(|at| page.datetime(&at)).unwrap_or_default(),
+                    version: version.clone(),
+                    state: case.state,
+                    reason: case.reason.clone(),
+                    by: by.clone().unwrap_or_default(),
+                })
+                .collect(),
             chain: listing.chain.clone(),
             decided: case.decided_at.map(|at| (page.datetime(&at), detail.decided_by.clone().unwrap_or_default(), case.reason.clone())),
             own: detail.own,
@@ -292,11 +312,21 @@ fn samples(report: Option<&CheckReport>) -> Vec<SampleRow> {
 
 /// A figure with four digits after the point at most.
 fn figure(value: f64) -> String {
-    if value != 0.0 && value.abs() < 0.001 { format!("{value:.2e}") } else { format!("{value:.4}").trim_end_matches('0').trim_end_matches('.').to_owned() }
+    if value != 0.0 && value.abs() < 0.001 {
+        format!("{value:.2e}")
+    } else {
+        format!("{value:.4}").trim_end_matches('0').trim_end_matches('.').to_owned()
+    }
 }
 
 fn millis(value: f64) -> String {
-    if value < 10.0 { format!("{value:.2} ms") } else if value < 1000.0 { format!("{value:.0} ms") } else { format!("{:.1} s", value / 1000.0) }
+    if value < 10.0 {
+        format!("{value:.2} ms")
+    } else if value < 1000.0 {
+        format!("{value:.0} ms")
+    } else {
+        format!("{:.1} s", value / 1000.0)
+    }
 }
 
 /// `/admin/cases/{id}`.

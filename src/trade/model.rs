@@ -187,7 +187,10 @@ pub fn price(plan: &Plan, nodes: i64) -> Result<i64> {
     if plan.kind == PlanKind::Trial {
         return Ok(0);
     }
-    plan.price_fen.checked_mul(nodes).filter(|amount| (0..=MAX_AMOUNT).contains(amount)).ok_or_else(|| Error::field("nodes", "order-too-large"))
+    plan.price_fen
+        .checked_mul(nodes)
+        .filter(|amount| (0..=MAX_AMOUNT).contains(amount))
+        .ok_or_else(|| Error::field("nodes", "order-too-large"))
 }
 
 /// What the receipts of an order add up to.

@@ -8,7 +8,8 @@ use serde::Deserialize;
 use super::model::{Balance, PlaceOrder};
 use super::service::{self, Side};
 use super::views::{
-    AwaitingRow, BoughtPage, FormPage, HistoryRow, OrderPage, OrderView, PaymentPage, PaymentsPage, ReceiptForm, ReceivedPage, Row, SalePage, SoldPage,
+    AwaitingRow, BoughtPage, FormPage, HistoryRow, OrderPage, OrderView, PaymentPage, PaymentsPage, ReceiptForm, ReceivedPage, Row,
+    SalePage, SoldPage,
 };
 use crate::app::App;
 use crate::auth::Actor;
@@ -44,7 +45,15 @@ async fn order_form(req: HttpRequest, app: Data<App>, actor: Actor, path: Path<(
     show_form(&req, &app, &actor, path.into_inner(), plan, nodes.unwrap_or_else(|| "1".into()), None).await
 }
 
-async fn show_form(req: &HttpRequest, app: &App, actor: &Actor, path: (String, String), plan: String, nodes: String, error: Option<Error>) -> PageResult {
+async fn show_form(
+    req: &HttpRequest,
+    app: &App,
+    actor: &Actor,
+    path: (String, String),
+    plan: String,
+    nodes: String,
+    error: Option<Error>,
+) -> PageResult {
     let offer = service::offer(app, actor, path.0, path.1, plan).await?;
     let page = Page::of(req, "order-form-title");
     let status = if error.is_some() { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::OK };
@@ -69,7 +78,13 @@ struct Before {
 }
 
 /// Cuts a list that was read one longer than a page, and gives the addresses of the first and the next page; `path` may carry a query.
-pub(crate) fn paging<T>(rows: &mut Vec<T>, path: &str, key: &str, at: Option<&str>, id: impl Fn(&T) -> String) -> (Option<String>, Option<String>) {
+pub(crate) fn paging<T>(
+    rows: &mut Vec<T>,
+    path: &str,
+    key: &str,
+    at: Option<&str>,
+    id: impl Fn(&T) -> String,
+) -> (Option<String>, Option<String>) {
     let size = usize::try_from(service::PAGE).unwrap_or(50);
     let more = rows.len() > size;
     rows.truncate(size);
@@ -132,7 +147,11 @@ async fn payments(req: HttpRequest, app: Data<App>, actor: Actor, query: Query<S
     let Search { q, after } = query.into_inner();
     let q: String = q.trim().chars().take(40).collect();
     let mut waiting = service::list_awaiting(&app, &actor, &q, after.clone()).await?;
-    let path = if q.is_empty() { "/admin/payments".to_owned() } else { format!("/admin/payments?{}", serde_urlencoded::to_string([("q", &q)]).unwrap_or_default()) };
+    let path = if q.is_empty() {
+        "/admin/payments".to_owned()
+    } else {
+        format!("/admin/payments?{}", serde_urlencoded::to_string([("q", &q)]).unwrap_or_default())
+    };
     let (previous, next) = paging(&mut waiting, &path, "after", after.as_deref(), |w| w.line.0.id.clone());
     let page = Page::of(&req, "payments-title");
     let rows = waiting.iter().map(|w| AwaitingRow::of(&page, w)).collect();
@@ -175,7 +194,12 @@ async fn confirm(req: HttpRequest, app: Data<App>, actor: Actor, id: Path<String
                 Balance::Missing(fen) => ("warning", "payment-missing", fen),
                 Balance::Over(fen) => ("warning", "payment-over", fen),
             };
-            Ok(see_other_with(&format!("/admin/payments/{id}"), kind, key, &[("number", &receipt.order.number), ("amount", &money(amount))]))
+            Ok(see_other_with(
+                &format!("/admin/payments/{id}"),
+                kind,
+                key,
+                &[("number", &receipt.order.number), ("amount", &money(amount))],
+            ))
         }
         Err(error) => show_payment(&req, &app, &actor, id, form, Some(error)).await,
     }

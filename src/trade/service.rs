@@ -234,7 +234,14 @@ pub async fn confirm_payment(app: &App, actor: &Actor, order_id: &str, amount: &
                 store::match_payments(conn, &order.id)?;
                 let to = model::next(order.state, Event::Paid)?;
                 exactly_one(store::mark(conn, &order.id, order.state, to, now)?, "order-not-awaiting-payment")?;
-                audit::record(conn, now, &asking, "order.paid", &order.id, &json!({"number": order.number, "amount_fen": order.amount_fen}))?;
+                audit::record(
+                    conn,
+                    now,
+                    &asking,
+                    "order.paid",
+                    &order.id,
+                    &json!({"number": order.number, "amount_fen": order.amount_fen}),
+                )?;
                 order.state = to;
                 order.state = deliver(conn, &composed, &asking, &order, now)?;
             }
@@ -248,7 +255,10 @@ pub async fn confirm_payment(app: &App, actor: &Actor, order_id: &str, amount: &
 /// All that came in for an order, in fen.
 fn received(conn: &mut Conn, order_id: &str) -> Result<i64> {
     let amounts = store::amounts_of(conn, &[order_id])?;
-    amounts.iter().try_fold(0i64, |sum, (_, fen)| sum.checked_add(*fen)).ok_or_else(|| Error::internal(anyhow::anyhow!("receipts of {order_id} overflow")))
+    amounts
+        .iter()
+        .try_fold(0i64, |sum, (_, fen)| sum.checked_add(*fen))
+        .ok_or_else(|| Error::internal(anyhow::anyhow!("receipts of {order_id} overflow")))
 }
 
 fn poke(app: &App, order: &Order, platform: &[String]) {
@@ -395,7 +405,8 @@ fn with_receipts(conn: &mut Conn, lines: Vec<Line>) -> Result<Vec<Awaiting>> {
 /// Orders that wait for payment, oldest first, one more than a page; `search` is part of a number or reference.
 pub async fn list_awaiting(app: &App, actor: &Actor, search: &str, after: Option<String>) -> Result<Vec<Awaiting>> {
     policy::require(actor, Action::ViewPayments)?;
-    let search: String = search.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '-').take(40).collect::<String>().to_ascii_uppercase();
+    let search: String =
+        search.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '-').take(40).collect::<String>().to_ascii_uppercase();
     app.db
         .read(move |conn| {
             let lines = store::list_awaiting(conn, &search, after.as_deref(), PAGE + 1)?;

@@ -39,8 +39,19 @@ pub fn trial_used(conn: &mut Conn, organization_id: &str, app_id: &str) -> Query
 }
 
 /// The same order by the same person since a moment.
-pub fn find_twin(conn: &mut Conn, user_id: &str, organization_id: &str, plan_id: &str, nodes: i64, since: Timestamp) -> QueryResult<Option<Order>> {
-    let same = orders::organization_id.eq(organization_id).and(orders::placed_by.eq(user_id)).and(orders::plan_id.eq(plan_id)).and(orders::nodes.eq(nodes));
+pub fn find_twin(
+    conn: &mut Conn,
+    user_id: &str,
+    organization_id: &str,
+    plan_id: &str,
+    nodes: i64,
+    since: Timestamp,
+) -> QueryResult<Option<Order>> {
+    let same = orders::organization_id
+        .eq(organization_id)
+        .and(orders::placed_by.eq(user_id))
+        .and(orders::plan_id.eq(plan_id))
+        .and(orders::nodes.eq(nodes));
     orders::table
         .filter(same.and(orders::placed_at.ge(since)).and(orders::state.ne(OrderState::Cancelled)))
         .order(orders::id.desc())
@@ -51,7 +62,9 @@ pub fn find_twin(conn: &mut Conn, user_id: &str, organization_id: &str, plan_id:
 
 /// Moves an order from a state to another; 0 rows where it is not in the first.
 pub fn mark(conn: &mut Conn, id: &str, from: OrderState, to: OrderState, now: Timestamp) -> QueryResult<usize> {
-    diesel::update(orders::table.filter(orders::id.eq(id).and(orders::state.eq(from)))).set((orders::state.eq(to), orders::updated_at.eq(now))).execute(conn)
+    diesel::update(orders::table.filter(orders::id.eq(id).and(orders::state.eq(from))))
+        .set((orders::state.eq(to), orders::updated_at.eq(now)))
+        .execute(conn)
 }
 
 /// An operator's orders before an id, newest first, with the vendor's names.
@@ -135,7 +148,10 @@ pub fn payments_of(conn: &mut Conn, order_id: &str) -> QueryResult<Vec<(Payment,
 
 /// Order ids and amounts of the receipts of several orders.
 pub fn amounts_of(conn: &mut Conn, order_ids: &[&str]) -> QueryResult<Vec<(String, i64)>> {
-    payments::table.filter(payments::order_id.eq_any(order_ids.iter().copied())).select((payments::order_id, payments::amount_fen)).load(conn)
+    payments::table
+        .filter(payments::order_id.eq_any(order_ids.iter().copied()))
+        .select((payments::order_id, payments::amount_fen))
+        .load(conn)
 }
 
 /// Marks all receipts of an order as those that paid it.

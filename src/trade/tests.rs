@@ -30,7 +30,8 @@ async fn shop(app: &App) -> Shop {
     let vendor = testing::vendor(app, "acme").await;
     let moderator = testing::platform(app, Role::Moderator).await;
     let (_, case) = submitted(app, &vendor, "1.0.0").await;
-    let form = |kind: &str, price: &str| PlanForm { kind: kind.into(), price: price.into(), trial_days: "14".into(), trial_nodes: "2".into() };
+    let form =
+        |kind: &str, price: &str| PlanForm { kind: kind.into(), price: price.into(), trial_days: "14".into(), trial_nodes: "2".into() };
     let subscription = plans::add(app, &vendor, APP.into(), &form("subscription", "1,280.00")).await.unwrap();
     let trial = plans::add(app, &vendor, APP.into(), &form("trial", "")).await.unwrap();
     let mine = testing::operator(app, "mine").await;

@@ -45,7 +45,11 @@ impl FormPage {
             vendor: page.pick(&offer.vendor.name_zh, &offer.vendor.name_en).to_owned(),
             plan_id: plan.id.clone(),
             plan: page.tk("plan-", plan.kind),
-            terms: if trial { page.t2("plan-trial-terms", "days", plan.trial_days, "nodes", plan.trial_nodes) } else { page.tk("plan-terms-", plan.kind) },
+            terms: if trial {
+                page.t2("plan-trial-terms", "days", plan.trial_days, "nodes", plan.trial_nodes)
+            } else {
+                page.tk("plan-terms-", plan.kind)
+            },
             unit_price: if free { page.t("price-free") } else { page.money(&plan.price_fen) },
             unit_note: if trial { String::new() } else { page.tk("plan-note-", plan.kind) },
             trial,
@@ -201,14 +205,18 @@ impl OrderView {
             received: page.money(&detail.received_fen),
             missing,
             over,
-            receipts: detail.payments.iter().map(|(p, by)| ReceiptRow {
-                at: page.datetime(&p.confirmed_at),
-                amount: page.money(&p.amount_fen),
-                serial: p.bank_serial.clone(),
-                payer: p.payer.clone(),
-                matched: p.matched,
-                by: by.clone(),
-            }).collect(),
+            receipts: detail
+                .payments
+                .iter()
+                .map(|(p, by)| ReceiptRow {
+                    at: page.datetime(&p.confirmed_at),
+                    amount: page.money(&p.amount_fen),
+                    serial: p.bank_serial.clone(),
+                    payer: p.payer.clone(),
+                    matched: p.matched,
+                    by: by.clone(),
+                })
+                .collect(),
             moments: moments(page, detail),
             license_href: detail.license.as_ref().filter(|_| side != Side::Vendor).map(|(id, _)| match side {
                 Side::Platform => format!("/admin/licenses/{id}"),
@@ -249,7 +257,12 @@ fn moments(page: &Page, detail: &OrderDetail) -> Vec<Moment> {
         moments.push(Moment { tone: "green", at: page.datetime(at), what: page.t("order-moment-delivered"), note: String::new() });
     }
     if order.state == OrderState::Cancelled {
-        moments.push(Moment { tone: "grey", at: page.datetime(&order.updated_at), what: page.t("order-moment-cancelled"), note: String::new() });
+        moments.push(Moment {
+            tone: "grey",
+            at: page.datetime(&order.updated_at),
+            what: page.t("order-moment-cancelled"),
+            note: String::new(),
+        });
     }
     moments
 }
