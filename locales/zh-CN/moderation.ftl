@@ -11,7 +11,7 @@ admin-mines = 煤矿
 admin-nodes = 在线节点
 
 queue-title = 审核队列
-queue-hint = 等待审核的发布,最早的在前。
+queue-hint = 等待审核的发布，最早的在前。
 queue-open = 待审核
 queue-decided = 已审核
 queue-empty-title = 没有待审核的发布
@@ -67,8 +67,8 @@ case-approve = 通过
 case-request-changes = 要求修改
 case-reject = 驳回
 case-done-approve = 已通过。发布已签名并上架。
-case-done-request-changes = 已退回,开发者会看到您的理由。
-case-done-reject = 已驳回,开发者会看到您的理由。
+case-done-request-changes = 已退回，开发者会看到您的理由。
+case-done-reject = 已驳回，开发者会看到您的理由。
 
 error-case = 没有这个审核项
 error-case-open = 该发布已在等待审核

@@ -147,8 +147,8 @@ pub struct CaseDetail {
     pub size_bytes: i64,
     /// Vendor slug and app slug.
     pub place: (String, String),
-    /// Other versions: version, state, uploaded, bytes; newest first.
-    pub versions: Vec<(String, String, Timestamp, i64)>,
+    /// Other versions: version, state, uploaded; newest first.
+    pub versions: Vec<(String, String, Timestamp)>,
     /// Earlier decisions on this app: case, version, who; newest first.
     pub decisions: Vec<(Case, String, Option<String>)>,
     /// The reader may not decide it.

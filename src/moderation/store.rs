@@ -114,13 +114,13 @@ pub fn decisions_of(conn: &mut Conn, app_id: &str, limit: i64) -> QueryResult<Ve
         .load(conn)
 }
 
-/// Other versions of the app: version, state, uploaded, bytes; newest first.
-pub fn other_versions(conn: &mut Conn, app_id: &str, release_id: &str, limit: i64) -> QueryResult<Vec<(String, String, Timestamp, i64)>> {
+/// Other versions of the app: version, state, uploaded; newest first.
+pub fn other_versions(conn: &mut Conn, app_id: &str, release_id: &str, limit: i64) -> QueryResult<Vec<(String, String, Timestamp)>> {
     releases::table
         .filter(releases::app_id.eq(app_id).and(releases::id.ne(release_id)))
         .order(releases::id.desc())
         .limit(limit)
-        .select((releases::version, releases::state, releases::created_at, releases::size_bytes))
+        .select((releases::version, releases::state, releases::created_at))
         .load(conn)
 }
 

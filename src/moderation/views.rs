@@ -163,7 +163,7 @@ pub struct CaseView {
     pub metrics: Vec<(String, String, String, String)>,
     pub training: String,
     pub limits: String,
-    pub versions: Vec<(String, String, String, String)>,
+    pub versions: Vec<(String, String, String)>,
     pub decisions: Vec<DecisionRow>,
     pub chain: Vec<ChainLink>,
     /// Decided already: when, by whom, why.
@@ -221,11 +221,7 @@ impl CaseView {
                 .collect(),
             training: manifest.card.training_data.get(page.lang).to_owned(),
             limits: manifest.card.limits.get(page.lang).to_owned(),
-            versions: detail
-                .versions
-                .iter()
-                .map(|(v, state, at, bytes)| (v.clone(), state.clone(), page.date(at), page.bytes(bytes)))
-                .collect(),
+            versions: detail.versions.iter().map(|(v, state, at)| (v.clone(), state.clone(), page.date(at))).collect(),
             decisions: detail
                 .decisions
                 .iter()

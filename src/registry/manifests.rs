@@ -13,7 +13,6 @@ use super::service::{self, Caller};
 use super::store;
 use crate::app::App;
 use crate::{audit, release};
-use crate::auth::Actor;
 use crate::db::{Conn, Timestamp, dialect};
 use crate::error::{Error, QueryResultExt as _, Result};
 
