@@ -1,5 +1,9 @@
 //! The command line: `pithead serve | demo | migrate | admin … | config show | pack | push`.
 
+mod folder;
+mod package;
+mod push;
+
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -37,6 +41,12 @@ enum Command {
         #[command(subcommand)]
         command: AdminCommand,
     },
+    /// Pack an app's folder as an OCI image layout in a tar.
+    Pack(package::Pack),
+    /// Check an app's folder as the platform does.
+    Check(package::Check),
+    /// Upload an app's folder as a release.
+    Push(push::Push),
 }
 
 #[derive(Subcommand)]
@@ -62,21 +72,39 @@ enum AuditCommand {
 
 /// Runs the command of the arguments.
 pub fn main() -> ExitCode {
+    // The confined child of a check: before anything else, so that it holds nothing of the server.
+    let mut args = std::env::args_os().skip(1);
+    if args.next().is_some_and(|first| first == crate::release::jobs::CHILD_COMMAND) {
+        return inference::worker::child_main(args);
+    }
     let cli = Cli::parse();
+    // Commands for developers tell a fault of theirs (1) from what could not be done (2).
+    let failure = match cli.command {
+        Command::Pack(_) | Command::Check(_) | Command::Push(_) => ExitCode::from(package::NOT_DONE),
+        _ => ExitCode::FAILURE,
+    };
     match run(cli) {
         Ok(code) => code,
         Err(e) => {
             eprintln!("pithead: {e:#}");
-            ExitCode::FAILURE
+            failure
         }
     }
 }
 
 fn run(cli: Cli) -> anyhow::Result<ExitCode> {
+    match &cli.command {
+        Command::Pack(args) => return package::pack(args),
+        Command::Push(args) => return push::push(args),
+        _ => {}
+    }
     let loaded = Loaded::load(cli.config.as_deref(), std::env::vars())?;
     if let Command::Config { command: ConfigCommand::Show } = cli.command {
         print!("{}", loaded.show());
         return Ok(ExitCode::SUCCESS);
+    }
+    if let Command::Check(args) = &cli.command {
+        return package::check(args, &loaded.settings.checks);
     }
     init_log(&loaded.settings.log)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
@@ -84,7 +112,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         let app = App::open(loaded.settings, Clock::System)?;
         match cli.command {
             Command::Serve => serve(app).await,
-            Command::Migrate | Command::Config { .. } => Ok(ExitCode::SUCCESS),
+            Command::Migrate | Command::Config { .. } | Command::Pack(_) | Command::Check(_) | Command::Push(_) => Ok(ExitCode::SUCCESS),
             Command::Admin { command: AdminCommand::Audit { command: AuditCommand::Verify } } => verify_audit(&app).await,
         }
     })

@@ -130,6 +130,8 @@ section! {
     Checks {
         /// Path of libonnxruntime.
         ort_lib: String = "",
+        /// Program that runs the check as `PROGRAM check-child …`; empty for this program.
+        program: String = "",
         /// Address space of the checking child in MiB.
         memory_mib: u64 = 2048u64,
         /// Processor seconds of the checking child.

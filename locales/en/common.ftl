@@ -203,3 +203,7 @@ state-confirmed = Confirmed
 state-answered = Answered
 state-unanswered = Unanswered
 upload-noscript = The upload needs JavaScript. Without it, push the packed release with any OCI client, for instance oras.
+ago-seconds = just now
+ago-minutes = { $n } min ago
+ago-hours = { $n } h ago
+ago-days = { $n } days ago

@@ -200,3 +200,7 @@ state-confirmed = 已复核
 state-answered = 已回答
 state-unanswered = 待回答
 upload-noscript = 上传需要启用 JavaScript。也可以用任何 OCI 客户端（例如 oras）推送打包好的版本。
+ago-seconds = 刚刚
+ago-minutes = { $n } 分钟前
+ago-hours = { $n } 小时前
+ago-days = { $n } 天前

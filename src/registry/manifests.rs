@@ -12,8 +12,7 @@ use super::model::{Action, Reference, Repository, RepositoryName, StoredManifest
 use super::service::{self, Caller};
 use super::store;
 use crate::app::App;
-use crate::audit;
-use crate::auth::Actor;
+use crate::{audit, release};
 use crate::db::{Conn, Timestamp, dialect};
 use crate::error::{Error, QueryResultExt as _, Result};
 
@@ -193,19 +192,13 @@ pub async fn put(app: &App, caller: &Caller, name: &RepositoryName, reference: &
     let tags: Vec<String> = tags.into_iter().filter(|tag| is_immutable(tag)).collect();
     if parsed.artifact_type.as_deref() == Some(ARTIFACT_TYPE) {
         for tag in &tags {
-            if let Err(e) = release_received(app, &caller.actor, repository.clone(), &digest, tag).await {
+            if let Err(e) = release::service::receive(app, &caller.actor, repository.clone(), &digest, tag).await {
                 take_back(app, &repository, &digest, set).await?;
                 return Err(e);
             }
         }
     }
     Ok(Put { digest, subject: parsed.subject })
-}
-
-/// CALL SITE of the release slice: `crate::release::service::receive(app, actor, repository, digest, tag).await`.
-/// Until that function is merged an app manifest is only stored.
-async fn release_received(_app: &App, _actor: &Actor, _repository: Repository, _digest: &Digest, _tag: &str) -> Result<()> {
-    Ok(())
 }
 
 /// Removes tags that this push has set, so that a refused release does not use up its version.

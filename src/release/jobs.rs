@@ -1,9 +1,134 @@
-//! Jobs.
+//! The automatic check: the release's files in a folder of their own, judged by a confined child process.
 
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use app_package::oci::Descriptor;
+use app_package::path::PackagePath;
+use inference::check::{CheckReport, STEPS, Step};
+use inference::sandbox::Limits;
+use inference::worker;
+use serde_json::json;
+
+use super::model::{Event, Release, ReleaseState};
+use super::{package, service, store};
 use crate::app::App;
-use crate::error::Result;
+use crate::auth::Actor;
+use crate::config::Checks;
+use crate::error::{Error, Result};
+use crate::storage::BlobStore;
+use crate::{audit, registry};
 
-/// Checks a release.
-pub async fn check(_app: &App, _release_id: &str) -> Result<()> {
+/// The hidden command that turns this program into the child.
+pub const CHILD_COMMAND: &str = "check-child";
+/// Open files of the child.
+const OPEN_FILES: u64 = 256;
+
+/// Checks a release and stores the report. A release that does not wait for a check is left alone, so doing it twice does it once.
+pub async fn check(app: &App, release_id: &str) -> Result<()> {
+    let id = release_id.to_owned();
+    let found = app
+        .db
+        .read(move |conn| {
+            let release = service::get(conn, &id)?;
+            if release.state != ReleaseState::Checking {
+                return Ok(None);
+            }
+            let owner = store::owner(conn, &release.app_id)?;
+            let lost = || Error::internal(anyhow::anyhow!("manifest of release {} is gone", release.id));
+            let repository = registry::service::repository(conn, &owner.repository())?.ok_or_else(lost)?;
+            let stored = registry::service::find_manifest(conn, &repository.id, &release.digest)?.ok_or_else(lost)?;
+            Ok(Some((release, owner.organization_id, stored.content)))
+        })
+        .await?;
+    let Some((release, organization_id, content)) = found else { return Ok(()) };
+    let (_, files) = package::files(&content)?;
+    let folder = Folder(app.settings.data_dir.0.join("checks").join(&release.id));
+    let (blobs, settings) = (app.blobs.clone(), app.settings.checks.clone());
+    let report = tokio::task::spawn_blocking(move || {
+        folder.stage(&blobs, &files)?;
+        judge(&folder.0, &settings)
+    })
+    .await
+    .map_err(Error::internal)??;
+    record(app, release, report).await?;
+    app.live.poke(&organization_id, service::topic(release_id));
+    app.live.poke(&organization_id, "releases");
     Ok(())
+}
+
+async fn record(app: &App, release: Release, report: CheckReport) -> Result<()> {
+    let now = app.clock.now();
+    app.db
+        .write(move |conn| {
+            let event = if report.passed { Event::CheckPassed } else { Event::CheckFailed };
+            service::transition(conn, &release, event, now)?;
+            let reason = report.steps.iter().find(|s| !s.ok).and_then(|s| s.reason.clone());
+            let detail = json!({"digest": release.digest, "passed": report.passed, "reason": reason});
+            store::insert_report(conn, &release, report, now)?;
+            audit::record(conn, now, &Actor::System, "release.checked", &release.id, &detail)
+        })
+        .await
+}
+
+/// Runs the child on a folder; blocks for at most the wall time of the settings.
+///
+/// # Errors
+/// Only where this program cannot find itself; all else is in the report.
+pub fn judge(dir: &Path, settings: &Checks) -> Result<CheckReport> {
+    // The child works in `/`, so paths must be absolute.
+    let Ok(lib) = std::fs::canonicalize(&settings.ort_lib) else {
+        return Ok(not_started("engine-missing", "checks.ort_lib names no file"));
+    };
+    let program = if settings.program.is_empty() { std::env::current_exe()? } else { PathBuf::from(&settings.program) };
+    let dir = std::fs::canonicalize(dir)?;
+    let limits =
+        Limits { memory_bytes: settings.memory_mib.saturating_mul(1 << 20), cpu_seconds: settings.cpu_seconds, open_files: OPEN_FILES };
+    Ok(worker::run_check(&program, &[CHILD_COMMAND], &dir, &lib, &limits, Duration::from_secs(settings.wall_seconds)))
+}
+
+fn not_started(reason: &str, detail: &str) -> CheckReport {
+    let code = STEPS.first().copied().unwrap_or_default().to_owned();
+    let step = Step { code, ok: false, reason: Some(reason.to_owned()), detail: Some(detail.to_owned()), duration_ms: 0.0 };
+    CheckReport { steps: vec![step], ..CheckReport::default() }
+}
+
+/// The package as files, gone with the value.
+struct Folder(PathBuf);
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        remove(&self.0);
+    }
+}
+
+/// Removes a folder. One that stays only costs space; the next check of this release removes it.
+fn remove(dir: &Path) {
+    if let Err(e) = std::fs::remove_dir_all(dir)
+        && e.kind() != std::io::ErrorKind::NotFound
+    {
+        tracing::warn!(path = %dir.display(), error = %e, "check folder stays");
+    }
+}
+
+impl Folder {
+    /// Lays the blobs out by their paths: hard links where the file system has them, else read-only copies.
+    fn stage(&self, blobs: &BlobStore, files: &[(PackagePath, Descriptor)]) -> Result<()> {
+        remove(&self.0);
+        std::fs::create_dir_all(&self.0)?;
+        for (path, layer) in files {
+            let target = self.0.join(path.as_str());
+            if let Some(parent) = target.parent() {
+                std::fs::create_dir_all(parent)?;
+            }
+            let source = blobs.path(&layer.digest);
+            if std::fs::hard_link(&source, &target).is_err() {
+                std::fs::copy(&source, &target)?;
+                let mut permissions = std::fs::metadata(&target)?.permissions();
+                permissions.set_readonly(true);
+                std::fs::set_permissions(&target, permissions)?;
+            }
+        }
+        Ok(())
+    }
 }

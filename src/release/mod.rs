@@ -1,4 +1,18 @@
-//! Releases.
+//! Releases: taking an upload, checking it, submitting it, publishing it. Owns `releases` and `check_reports`; the vendor console.
+//!
+//! Invariants: one version of an app is one digest for ever; a state changes only by [`model::next`], in one transaction with its audit
+//! record; what a package says of itself is read again from its own bytes, never taken from a client; a release is published only
+//! together with the platform's signature over its digest.
 
+pub mod console;
 pub mod jobs;
+pub mod model;
+pub mod package;
 pub mod routes;
+pub mod service;
+mod store;
+pub mod upload;
+mod views;
+
+#[cfg(test)]
+mod tests;

@@ -103,6 +103,23 @@ impl BlobStore {
         Ok(digest)
     }
 
+    /// As [`Self::put_small`], for code inside a transaction. The blob stays where the transaction does not; it is only unused then.
+    pub fn put_small_blocking(&self, bytes: &[u8]) -> Result<Digest> {
+        let digest = Digest::of(bytes);
+        let target = self.path(&digest);
+        if target.try_exists()? {
+            return Ok(digest);
+        }
+        let staged = self.staged(&crate::ids::new("put"));
+        let dir = target.parent().ok_or_else(|| Error::internal(anyhow::anyhow!("blob path has no folder")))?;
+        std::fs::create_dir_all(dir)?;
+        std::fs::write(&staged, bytes)?;
+        std::fs::File::open(&staged)?.sync_all()?;
+        std::fs::rename(&staged, &target)?;
+        std::fs::File::open(dir)?.sync_all()?;
+        Ok(digest)
+    }
+
     /// Removes a staged upload, if it is there.
     pub async fn discard(&self, upload_id: &str) -> Result<()> {
         match tokio::fs::remove_file(self.staged(upload_id)).await {

@@ -1,0 +1,111 @@
+//! An app's folder on disk, for the commands that developers run: reading, checking, hashing.
+
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use app_package::digest::{Digest, Hasher};
+use app_package::fault::Fault;
+use app_package::manifest::AppManifest;
+use app_package::oci::{PackedFile, SOURCE_FILE};
+use app_package::path::PackagePath;
+use app_package::validate::{self, FileEntry, MAX_FILES, MAX_YAML_BYTES};
+
+/// Deepest folder that is looked into; package paths have at most 8 parts.
+const MAX_DEPTH: usize = 16;
+
+/// A file of the folder.
+#[derive(Debug, Clone)]
+pub struct LocalFile {
+    /// Path in the package.
+    pub path: String,
+    /// Where it lies.
+    pub source: PathBuf,
+    /// Bytes.
+    pub size: u64,
+}
+
+/// A folder whose app.yaml and files are without fault.
+#[derive(Debug)]
+pub struct Folder {
+    /// What app.yaml says.
+    pub manifest: AppManifest,
+    /// All files, by path.
+    pub files: Vec<LocalFile>,
+}
+
+/// Reads and checks a folder. The outer error: it cannot be read; the inner: its faults.
+pub fn read(dir: &Path) -> anyhow::Result<Result<Folder, Vec<Fault>>> {
+    let mut files = Vec::new();
+    walk(dir, "", 0, &mut files)?;
+    files.sort_by(|a: &LocalFile, b| a.path.cmp(&b.path));
+    let source = dir.join(SOURCE_FILE);
+    let size = std::fs::metadata(&source).with_context(|| format!("cannot read {}", source.display()))?.len();
+    if size > MAX_YAML_BYTES as u64 {
+        return Ok(Err(vec![Fault::new("yaml-too-large", "").with("value", size).with("max", MAX_YAML_BYTES)]));
+    }
+    let yaml = std::fs::read_to_string(&source).with_context(|| format!("cannot read {}", source.display()))?;
+    let manifest = match validate::parse(&yaml) {
+        Ok(manifest) => manifest,
+        Err(faults) => return Ok(Err(faults)),
+    };
+    let entries: Vec<FileEntry> = files.iter().map(|f| FileEntry { path: f.path.clone(), size: f.size }).collect();
+    let faults = validate::check_files(&manifest, &entries);
+    Ok(if faults.is_empty() { Ok(Folder { manifest, files }) } else { Err(faults) })
+}
+
+/// Collects files. Hidden ones are left out, as in the browser; links are refused, since what they lead to is not in the folder.
+fn walk(dir: &Path, prefix: &str, depth: usize, out: &mut Vec<LocalFile>) -> anyhow::Result<()> {
+    anyhow::ensure!(depth <= MAX_DEPTH, "{} is nested too deeply", dir.display());
+    for entry in std::fs::read_dir(dir).with_context(|| format!("cannot read {}", dir.display()))? {
+        let entry = entry?;
+        let name = entry.file_name().into_string().map_err(|name| anyhow::anyhow!("the file name {} is not UTF-8", name.display()))?;
+        if name.starts_with('.') || matches!(name.as_str(), "__MACOSX" | "Thumbs.db" | "desktop.ini") {
+            continue;
+        }
+        let path = if prefix.is_empty() { name } else { format!("{prefix}/{name}") };
+        let kind = entry.file_type()?;
+        if kind.is_dir() {
+            walk(&entry.path(), &path, depth + 1, out)?;
+        } else if kind.is_file() {
+            anyhow::ensure!(out.len() <= MAX_FILES, "more than {MAX_FILES} files");
+            out.push(LocalFile { path, source: entry.path(), size: entry.metadata()?.len() });
+        } else {
+            anyhow::bail!("{path} is a link or a special file; a package holds plain files only");
+        }
+    }
+    Ok(())
+}
+
+impl Folder {
+    /// Hashes every file.
+    pub fn pack(&self) -> anyhow::Result<Vec<PackedFile>> {
+        self.files
+            .iter()
+            .map(|file| {
+                let path = PackagePath::parse(&file.path).with_context(|| file.path.clone())?;
+                let (digest, size) = hash(&file.source)?;
+                Ok(PackedFile { path, digest, size })
+            })
+            .collect()
+    }
+
+    /// Bytes of all files.
+    pub fn bytes(&self) -> u64 {
+        self.files.iter().map(|f| f.size).sum()
+    }
+}
+
+/// Digest and length of a file.
+pub fn hash(path: &Path) -> anyhow::Result<(Digest, u64)> {
+    let mut file = std::fs::File::open(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let mut hasher = Hasher::default();
+    let mut buffer = vec![0; 1 << 16];
+    let mut size = 0;
+    loop {
+        let n = file.read(&mut buffer).with_context(|| format!("cannot read {}", path.display()))?;
+        let Some(part) = buffer.get(..n).filter(|part| !part.is_empty()) else { return Ok((hasher.finish(), size)) };
+        hasher.update(part);
+        size += part.len() as u64;
+    }
+}

@@ -1,0 +1,120 @@
+//! The case and what can be decided.
+
+use diesel::prelude::*;
+
+use crate::db::{Timestamp, schema};
+use crate::error::{Faults, Result};
+
+/// Shortest reason, in characters, of a decision that the vendor must act on.
+pub const MIN_REASON: usize = 10;
+/// Longest reason in characters.
+pub const MAX_REASON: usize = 2000;
+
+crate::text_enum! {
+    /// State of a case.
+    pub enum CaseState {
+        /// Waits for a moderator.
+        Open = "open",
+        /// The release may be sold.
+        Approved = "approved",
+        /// The vendor must change something.
+        ChangesRequested = "changes_requested",
+        /// Refused for good.
+        Rejected = "rejected",
+    }
+}
+
+crate::text_enum! {
+    /// What a moderator decides.
+    pub enum Decision {
+        /// Publish it.
+        Approve = "approve",
+        /// Send it back.
+        RequestChanges = "request-changes",
+        /// Refuse it.
+        Reject = "reject",
+    }
+}
+
+impl Decision {
+    /// The state of the case after it.
+    pub fn outcome(self) -> CaseState {
+        match self {
+            Self::Approve => CaseState::Approved,
+            Self::RequestChanges => CaseState::ChangesRequested,
+            Self::Reject => CaseState::Rejected,
+        }
+    }
+
+    /// What the audit log calls it.
+    pub fn action(self) -> &'static str {
+        match self {
+            Self::Approve => "case.approved",
+            Self::RequestChanges => "case.changes-requested",
+            Self::Reject => "case.rejected",
+        }
+    }
+
+    /// The reason, trimmed. An approval may go without one; a vendor who must act is told why in at least [`MIN_REASON`] characters.
+    pub fn reason(self, text: &str) -> Result<String> {
+        let mut faults = Faults::default();
+        let least = if self == Self::Approve { 0 } else { MIN_REASON };
+        let text = faults.text("reason", text, least, MAX_REASON);
+        faults.check()?;
+        Ok(text)
+    }
+}
+
+/// A case.
+#[derive(Debug, Clone, Queryable, Insertable, Selectable)]
+#[diesel(table_name = schema::cases)]
+pub struct Case {
+    /// `cas_…`.
+    pub id: String,
+    /// The release to be decided on.
+    pub release_id: String,
+    /// Its app.
+    pub app_id: String,
+    /// Its vendor.
+    pub organization_id: String,
+    /// State.
+    pub state: CaseState,
+    /// Why it was decided so; empty while open.
+    pub reason: String,
+    /// Who submitted the release.
+    pub opened_by: String,
+    /// When.
+    pub opened_at: Timestamp,
+    /// Who decided.
+    pub decided_by: Option<String>,
+    /// When.
+    pub decided_at: Option<Timestamp>,
+}
+
+/// What was decided on a release, for its vendor.
+#[derive(Debug, Clone, PartialEq, Eq, Queryable)]
+pub struct CaseDecision {
+    /// Outcome; never [`CaseState::Open`].
+    pub state: CaseState,
+    /// Why.
+    pub reason: String,
+    /// When.
+    pub decided_at: Option<Timestamp>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_needs_a_reason_and_an_approval_does_not() {
+        assert_eq!(Decision::Approve.reason("  ").unwrap(), "");
+        for decision in [Decision::RequestChanges, Decision::Reject] {
+            assert_eq!(decision.reason("  ").unwrap_err().fields[0].code, "required");
+            assert_eq!(decision.reason("太短").unwrap_err().fields[0].code, "too-short");
+            assert_eq!(decision.reason(&"长".repeat(2001)).unwrap_err().fields[0].code, "too-long");
+            assert_eq!(decision.reason("  金标样本太少,请补充到二十个  ").unwrap(), "金标样本太少,请补充到二十个");
+        }
+        assert_eq!(Decision::Approve.reason("bell\u{7}").unwrap_err().fields[0].code, "control-characters");
+    }
+}

@@ -1,0 +1,212 @@
+//! Use cases of moderation: opening and deciding cases, reading the queue, the platform's overview.
+
+use serde_json::json;
+
+use super::model::{Case, CaseDecision, CaseState, Decision};
+use super::store::{self, Line};
+use crate::app::App;
+use crate::auth::policy::{self, Action};
+use crate::auth::{Actor, Person};
+use crate::db::{Conn, Timestamp, dialect};
+use crate::error::{Error, QueryResultExt as _, Result, exactly_one};
+use crate::i18n::Lang;
+use crate::release::model::ReleaseState;
+use crate::{audit, catalog, ids, release, trade};
+
+/// Cases on one page.
+pub const PAGE: i64 = 50;
+/// Topic of pokes about the queue.
+pub const TOPIC: &str = "cases";
+/// Entries of the short lists on overview and case.
+const SHORT: i64 = 5;
+/// A node counts as up when it was seen within this time (three heartbeats).
+const UP_WITHIN: chrono::TimeDelta = chrono::TimeDelta::seconds(45);
+
+/// Opens the case of a release that was just submitted, in the caller's transaction; gives its id. The caller has checked that the actor
+/// may submit, and calls [`poke_queue`] after the commit.
+///
+/// # Errors
+/// `case-open`: the release waits for a moderator already.
+pub fn open_case(conn: &mut Conn, actor: &Actor, release_id: &str, app_id: &str, organization_id: &str, now: Timestamp) -> Result<String> {
+    dialect::lock_audit_chain(conn)?;
+    if store::has_open(conn, release_id)? {
+        return Err(Error::conflict("case-open"));
+    }
+    let case = Case {
+        id: ids::new("cas"),
+        release_id: release_id.to_owned(),
+        app_id: app_id.to_owned(),
+        organization_id: organization_id.to_owned(),
+        state: CaseState::Open,
+        reason: String::new(),
+        opened_by: actor.person()?.user_id.clone(),
+        opened_at: now,
+        decided_by: None,
+        decided_at: None,
+    };
+    store::insert(conn, &case).or_conflict("case-open")?;
+    audit::record(conn, now, actor, "case.opened", &case.id, &json!({"release": case.release_id, "app": case.app_id}))?;
+    Ok(case.id)
+}
+
+/// Tells the moderators' open pages that the queue has changed.
+pub async fn poke_queue(app: &App) -> Result<()> {
+    let platform = app.db.read(platform_organizations).await?;
+    for id in platform {
+        app.live.poke(&id, TOPIC);
+    }
+    Ok(())
+}
+
+/// Ids of the platform's own organisations: whom to poke.
+pub fn platform_organizations(conn: &mut Conn) -> Result<Vec<String>> {
+    Ok(store::platform_ids(conn)?)
+}
+
+/// Whether a person may not decide a case, because they opened it or belong to the organisation whose release it is.
+fn is_own(conn: &mut Conn, person: &Person, case: &Case) -> Result<bool> {
+    let same = case.opened_by == person.user_id || case.organization_id == person.organization_id;
+    Ok(same || store::is_member(conn, &case.organization_id, &person.user_id)?)
+}
+
+/// Decides an open case. Approval signs, publishes and lists the release in the same transaction.
+///
+/// # Errors
+/// `case`; `own-case`; `case-decided` where somebody was faster; on the field `reason`: `required`, `too-short`, `too-long`; those of
+/// publishing.
+pub async fn decide(app: &App, actor: &Actor, case_id: &str, decision: Decision, reason: &str) -> Result<()> {
+    let person = policy::require(actor, Action::DecideCases)?.clone();
+    let reason = decision.reason(reason)?;
+    let (composed, asking, case_id, now) = (app.clone(), actor.clone(), case_id.to_owned(), app.clock.now());
+    let platform = person.organization_id.clone();
+    let case = app
+        .db
+        .write(move |conn| {
+            dialect::lock_audit_chain(conn)?;
+            let case = store::get(conn, &case_id).or_not_found("case")?;
+            if is_own(conn, &person, &case)? {
+                return Err(Error::forbidden("own-case"));
+            }
+            exactly_one(store::decide(conn, &case.id, decision.outcome(), &reason, &person.user_id, now)?, "case-decided")?;
+            let detail = json!({"release": case.release_id, "app": case.app_id, "reason": reason});
+            audit::record(conn, now, &asking, decision.action(), &case.id, &detail)?;
+            match decision {
+                Decision::Approve => publish(conn, &composed, &asking, &case.release_id, now)?,
+                Decision::RequestChanges | Decision::Reject => send_back(conn, &case.release_id, decision, now)?,
+            }
+            Ok(case)
+        })
+        .await?;
+    app.wake_search.notify_one();
+    app.live.poke(&platform, TOPIC);
+    app.live.poke(&case.organization_id, format!("release:{}", case.release_id));
+    app.live.poke(&case.organization_id, "releases");
+    Ok(())
+}
+
+/// The release slice signs and publishes.
+fn publish(conn: &mut Conn, app: &App, actor: &Actor, release_id: &str, now: Timestamp) -> Result<()> {
+    release::service::approve_in(conn, app, actor, release_id, now)
+}
+
+/// The release goes back to its vendor, or is refused.
+fn send_back(conn: &mut Conn, release_id: &str, decision: Decision, now: Timestamp) -> Result<()> {
+    let to = if decision == Decision::Reject { ReleaseState::Rejected } else { ReleaseState::ChangesRequested };
+    release::service::mark_in(conn, release_id, &[ReleaseState::InReview], to, now)
+}
+
+/// The last decision on a release, for its vendor's page.
+pub fn latest_decision(conn: &mut Conn, release_id: &str) -> Result<Option<CaseDecision>> {
+    Ok(store::latest_decision(conn, release_id)?)
+}
+
+/// Open cases, oldest first, one more than a page; and how many there are.
+pub async fn list_open(app: &App, actor: &Actor, after: Option<String>) -> Result<(i64, Vec<Line>)> {
+    policy::require(actor, Action::ViewCases)?;
+    app.db.read(move |conn| Ok((store::count_open(conn)?, store::list_open(conn, after.as_deref(), PAGE + 1)?))).await
+}
+
+/// Decided cases, newest first, one more than a page; and how many are open.
+pub async fn list_decided(app: &App, actor: &Actor, before: Option<String>) -> Result<(i64, Vec<Line>)> {
+    policy::require(actor, Action::ViewCases)?;
+    app.db.read(move |conn| Ok((store::count_open(conn)?, store::list_decided(conn, before.as_deref(), PAGE + 1)?))).await
+}
+
+/// A case with all that its page shows.
+#[derive(Debug)]
+pub struct CaseDetail {
+    /// The case.
+    pub case: Case,
+    /// Name of who submitted.
+    pub opened_by: String,
+    /// Name of who decided.
+    pub decided_by: Option<String>,
+    /// The release as a buyer would see it: texts, pictures, check report, chain.
+    pub listing: catalog::service::Listing,
+    /// Bytes of the release.
+    pub size_bytes: i64,
+    /// Vendor slug and app slug.
+    pub place: (String, String),
+    /// Other versions: version, state, uploaded; newest first.
+    pub versions: Vec<(String, String, Timestamp)>,
+    /// Earlier decisions on this app: case, version, who; newest first.
+    pub decisions: Vec<(Case, String, Option<String>)>,
+    /// The reader may not decide it.
+    pub own: bool,
+}
+
+/// One case.
+///
+/// # Errors
+/// `case`: there is none.
+pub async fn detail(app: &App, actor: &Actor, lang: Lang, case_id: String) -> Result<CaseDetail> {
+    let person = policy::require(actor, Action::ViewCases)?.clone();
+    let (case, opened_by, decided_by, size_bytes, place, versions, decisions, own) = app
+        .db
+        .read(move |conn| {
+            let case = store::get(conn, &case_id).or_not_found("case")?;
+            let opened_by = store::user_name(conn, &case.opened_by)?;
+            let decided_by = case.decided_by.as_deref().map(|id| store::user_name(conn, id)).transpose()?;
+            let (size_bytes, vendor, slug) = store::place(conn, &case.release_id)?;
+            let versions = store::other_versions(conn, &case.app_id, &case.release_id, SHORT)?;
+            let mut decisions = store::decisions_of(conn, &case.app_id, SHORT)?;
+            decisions.retain(|(earlier, ..)| earlier.id != case.id);
+            let own = is_own(conn, &person, &case)?;
+            Ok((case, opened_by, decided_by, size_bytes, (vendor, slug), versions, decisions, own))
+        })
+        .await?;
+    let (vendor, slug) = place.clone();
+    let listing = catalog::service::listing(app, actor, lang, vendor, slug, Some(case.release_id.clone())).await?;
+    Ok(CaseDetail { case, opened_by, decided_by, listing, size_bytes, place, versions, decisions, own })
+}
+
+/// What the platform's overview shows. Parts that the reader may not see are none.
+#[derive(Debug)]
+pub struct Overview {
+    /// Open cases and the oldest of them.
+    pub cases: Option<(i64, Vec<Line>)>,
+    /// Orders that wait for payment and the oldest of them.
+    pub payments: Option<(i64, Vec<trade::service::Awaiting>)>,
+    /// Developers, listings, mines, nodes up.
+    pub figures: (i64, i64, i64, i64),
+}
+
+/// The platform's overview, for everyone who works there.
+pub async fn overview(app: &App, actor: &Actor) -> Result<Overview> {
+    let cases = policy::require(actor, Action::ViewCases);
+    let payments = policy::require(actor, Action::ViewPayments);
+    if let (Err(e), Err(_)) = (&cases, &payments) {
+        return Err(Error::new(e.kind, e.code));
+    }
+    let (cases, payments) = (cases.is_ok(), payments.is_ok());
+    let up_since = app.clock.now().minus(UP_WITHIN);
+    app.db
+        .read(move |conn| {
+            Ok(Overview {
+                cases: if cases { Some((store::count_open(conn)?, store::list_open(conn, None, SHORT)?)) } else { None },
+                payments: if payments { Some(trade::service::awaiting_in(conn, SHORT)?) } else { None },
+                figures: catalog::store::figures(conn, up_since)?,
+            })
+        })
+        .await
+}

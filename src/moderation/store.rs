@@ -1,0 +1,145 @@
+//! Queries of cases.
+
+use diesel::prelude::*;
+
+use super::model::{Case, CaseDecision, CaseState};
+use crate::auth::OrgKind;
+use crate::db::schema::{apps, cases, memberships, organizations, releases, users};
+use crate::db::{Conn, Timestamp};
+
+/// A case with its release's version, its app's slug and titles (zh, en), and its vendor's slug and names (zh, en).
+pub type Line = (Case, String, (String, String, String), (String, String, String));
+
+/// Inserts a case.
+pub fn insert(conn: &mut Conn, case: &Case) -> QueryResult<usize> {
+    diesel::insert_into(cases::table).values(case).execute(conn)
+}
+
+/// A case by id.
+pub fn get(conn: &mut Conn, id: &str) -> QueryResult<Case> {
+    cases::table.find(id).select(Case::as_select()).first(conn)
+}
+
+/// Whether a release has an open case.
+pub fn has_open(conn: &mut Conn, release_id: &str) -> QueryResult<bool> {
+    let found: i64 =
+        cases::table.filter(cases::release_id.eq(release_id).and(cases::state.eq(CaseState::Open))).count().get_result(conn)?;
+    Ok(found > 0)
+}
+
+/// Decides a case if it is still open.
+pub fn decide(conn: &mut Conn, id: &str, to: CaseState, reason: &str, user_id: &str, now: Timestamp) -> QueryResult<usize> {
+    diesel::update(cases::table.filter(cases::id.eq(id).and(cases::state.eq(CaseState::Open))))
+        .set((cases::state.eq(to), cases::reason.eq(reason), cases::decided_by.eq(user_id), cases::decided_at.eq(now)))
+        .execute(conn)
+}
+
+/// Whether a person belongs to an organisation.
+pub fn is_member(conn: &mut Conn, organization_id: &str, user_id: &str) -> QueryResult<bool> {
+    let found: i64 = memberships::table
+        .filter(memberships::organization_id.eq(organization_id).and(memberships::user_id.eq(user_id)))
+        .count()
+        .get_result(conn)?;
+    Ok(found > 0)
+}
+
+/// The last decision on a release.
+pub fn latest_decision(conn: &mut Conn, release_id: &str) -> QueryResult<Option<CaseDecision>> {
+    cases::table
+        .filter(cases::release_id.eq(release_id).and(cases::state.ne(CaseState::Open)))
+        .order(cases::id.desc())
+        .select((cases::state, cases::reason, cases::decided_at))
+        .first(conn)
+        .optional()
+}
+
+/// Open cases after an id, oldest first.
+pub fn list_open(conn: &mut Conn, after: Option<&str>, limit: i64) -> QueryResult<Vec<Line>> {
+    let mut query = cases::table
+        .inner_join(releases::table.on(releases::id.eq(cases::release_id)))
+        .inner_join(apps::table.on(apps::id.eq(cases::app_id)))
+        .inner_join(organizations::table.on(organizations::id.eq(cases::organization_id)))
+        .filter(cases::state.eq(CaseState::Open))
+        .order(cases::id)
+        .limit(limit)
+        .select((
+            Case::as_select(),
+            releases::version,
+            (apps::slug, apps::title_zh, apps::title_en),
+            (organizations::slug, organizations::name_zh, organizations::name_en),
+        ))
+        .into_boxed();
+    if let Some(after) = after {
+        query = query.filter(cases::id.gt(after.to_owned()));
+    }
+    query.load(conn)
+}
+
+/// Decided cases before an id, newest first.
+pub fn list_decided(conn: &mut Conn, before: Option<&str>, limit: i64) -> QueryResult<Vec<Line>> {
+    let mut query = cases::table
+        .inner_join(releases::table.on(releases::id.eq(cases::release_id)))
+        .inner_join(apps::table.on(apps::id.eq(cases::app_id)))
+        .inner_join(organizations::table.on(organizations::id.eq(cases::organization_id)))
+        .filter(cases::state.ne(CaseState::Open))
+        .order(cases::id.desc())
+        .limit(limit)
+        .select((
+            Case::as_select(),
+            releases::version,
+            (apps::slug, apps::title_zh, apps::title_en),
+            (organizations::slug, organizations::name_zh, organizations::name_en),
+        ))
+        .into_boxed();
+    if let Some(before) = before {
+        query = query.filter(cases::id.lt(before.to_owned()));
+    }
+    query.load(conn)
+}
+
+/// Number of open cases.
+pub fn count_open(conn: &mut Conn) -> QueryResult<i64> {
+    cases::table.filter(cases::state.eq(CaseState::Open)).count().get_result(conn)
+}
+
+/// The decided cases of an app, newest first, each with the version and the name of who decided.
+pub fn decisions_of(conn: &mut Conn, app_id: &str, limit: i64) -> QueryResult<Vec<(Case, String, Option<String>)>> {
+    cases::table
+        .inner_join(releases::table.on(releases::id.eq(cases::release_id)))
+        .left_join(users::table.on(users::id.nullable().eq(cases::decided_by)))
+        .filter(cases::app_id.eq(app_id).and(cases::state.ne(CaseState::Open)))
+        .order(cases::id.desc())
+        .limit(limit)
+        .select((Case::as_select(), releases::version, users::name.nullable()))
+        .load(conn)
+}
+
+/// Other versions of the app: version, state, uploaded; newest first.
+pub fn other_versions(conn: &mut Conn, app_id: &str, release_id: &str, limit: i64) -> QueryResult<Vec<(String, String, Timestamp)>> {
+    releases::table
+        .filter(releases::app_id.eq(app_id).and(releases::id.ne(release_id)))
+        .order(releases::id.desc())
+        .limit(limit)
+        .select((releases::version, releases::state, releases::created_at))
+        .load(conn)
+}
+
+/// Version's bytes, and the address of its app: vendor slug, app slug.
+pub fn place(conn: &mut Conn, release_id: &str) -> QueryResult<(i64, String, String)> {
+    releases::table
+        .inner_join(apps::table.on(apps::id.eq(releases::app_id)))
+        .inner_join(organizations::table.on(organizations::id.eq(apps::organization_id)))
+        .filter(releases::id.eq(release_id))
+        .select((releases::size_bytes, organizations::slug, apps::slug))
+        .first(conn)
+}
+
+/// Name of a person.
+pub fn user_name(conn: &mut Conn, id: &str) -> QueryResult<String> {
+    users::table.find(id).select(users::name).first(conn)
+}
+
+/// Ids of the platform's organisations (there is one).
+pub fn platform_ids(conn: &mut Conn) -> QueryResult<Vec<String>> {
+    organizations::table.filter(organizations::kind.eq(OrgKind::Platform)).select(organizations::id).load(conn)
+}

@@ -1,0 +1,232 @@
+//! Cases on both backends, with a real app of the demo that is pushed, submitted and decided on.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use actix_web::body::to_bytes;
+use actix_web::http::Method;
+use actix_web::test::{TestRequest, init_service, try_call_service};
+use actix_web::web::Data;
+use actix_web::{HttpMessage as _, http::header};
+use app_package::digest::Digest;
+use app_package::oci::{MANIFEST_TYPE, PackedFile, build_manifest, config_json};
+use app_package::path::PackagePath;
+use app_package::validate;
+use diesel::prelude::*;
+
+use super::model::{CaseState, Decision};
+use super::service;
+use crate::app::App;
+use crate::auth::{Actor, Role};
+use crate::db::schema::{cases, memberships};
+use crate::error::Kind;
+use crate::registry;
+use crate::registry::manifests::Pushed;
+use crate::registry::model::RepositoryName;
+use crate::registry::service::Caller;
+use crate::release;
+use crate::release::model::ReleaseState;
+use crate::testing::{self, each_backend};
+
+/// The demo app that is used.
+pub const APP: &str = "coke-quality";
+
+fn demo(version: &str) -> BTreeMap<String, Vec<u8>> {
+    fn walk(dir: &Path, prefix: &str, out: &mut BTreeMap<String, Vec<u8>>) {
+        for entry in std::fs::read_dir(dir).unwrap().flatten() {
+            let path = format!("{prefix}{}", entry.file_name().to_str().unwrap());
+            if entry.file_type().unwrap().is_dir() {
+                walk(&entry.path(), &format!("{path}/"), out);
+            } else {
+                out.insert(path, std::fs::read(entry.path()).unwrap());
+            }
+        }
+    }
+    let mut out = BTreeMap::new();
+    walk(&Path::new(env!("CARGO_MANIFEST_DIR")).join("demo/apps").join(APP), "", &mut out);
+    let yaml = String::from_utf8(out["app.yaml"].clone()).unwrap().replacen("version: 1.0.0", &format!("version: {version}"), 1);
+    out.insert("app.yaml".into(), yaml.into_bytes());
+    out
+}
+
+/// Pushes a version as the vendor `acme`, takes its check as passed, and submits it. Gives release and case.
+pub async fn submitted(app: &App, vendor: &Actor, version: &str) -> (String, String) {
+    let files = demo(version);
+    let manifest = validate::parse(std::str::from_utf8(&files["app.yaml"]).unwrap()).unwrap();
+    let name = RepositoryName::parse(&format!("acme/{APP}")).unwrap();
+    let repository =
+        registry::service::authorize(app, &Caller::from(vendor.clone()), &name, registry::service::Action::Push).await.unwrap();
+    for bytes in files.values().chain([&config_json(&manifest)]) {
+        registry::service::store_blob_small(app, &repository.id, bytes).await.unwrap();
+    }
+    let packed: Vec<PackedFile> = files
+        .iter()
+        .map(|(path, bytes)| PackedFile { path: PackagePath::parse(path).unwrap(), digest: Digest::of(bytes), size: bytes.len() as u64 })
+        .collect();
+    let pushed = Pushed { media_type: MANIFEST_TYPE.into(), bytes: build_manifest(&manifest, "acme", &packed).into(), tags: Vec::new() };
+    registry::manifests::put(app, &Caller::from(vendor.clone()), &name, version, pushed).await.unwrap();
+    let detail = release::console::release_detail(app, vendor, crate::i18n::Lang::En, APP, version).await.unwrap();
+    let (id, now) = (detail.release.id, app.clock.now());
+    let release_id = id.clone();
+    app.db
+        .write(move |conn| release::service::mark_in(conn, &release_id, &[ReleaseState::Checking], ReleaseState::Ready, now))
+        .await
+        .unwrap();
+    release::service::submit(app, vendor, &id).await.unwrap();
+    let case = open_case_of(app, &id).await;
+    (id, case)
+}
+
+async fn open_case_of(app: &App, release_id: &str) -> String {
+    let id = release_id.to_owned();
+    let open = move |conn: &mut crate::db::Conn| {
+        Ok(cases::table.filter(cases::release_id.eq(id).and(cases::state.eq(CaseState::Open))).select(cases::id).first(conn)?)
+    };
+    app.db.read(open).await.unwrap()
+}
+
+/// Status and body of a page as an actor sees it in English.
+pub async fn page(app: &App, who: &Actor, method: Method, path: &str, form: &str) -> (u16, String) {
+    let service = init_service(actix_web::App::new().app_data(Data::new(app.clone())).configure(crate::http::routes)).await;
+    let request = TestRequest::default()
+        .method(method)
+        .uri(path)
+        .insert_header((header::ACCEPT_LANGUAGE, "en"))
+        .insert_header((header::CONTENT_TYPE, "application/x-www-form-urlencoded"))
+        .set_payload(form.to_owned())
+        .to_request();
+    request.extensions_mut().insert(who.clone());
+    let response = match try_call_service(&service, request).await {
+        Ok(response) => response.into_parts().1.map_into_boxed_body(),
+        Err(e) => e.error_response(),
+    };
+    let status = response.status().as_u16();
+    (status, String::from_utf8(to_bytes(response.into_body()).await.unwrap_or_default().to_vec()).unwrap())
+}
+
+async fn release_state(app: &App, id: &str) -> ReleaseState {
+    let id = id.to_owned();
+    app.db.read(move |conn| release::service::get(conn, &id)).await.unwrap().state
+}
+
+#[tokio::test]
+async fn a_case_is_decided_once_and_with_a_reason() {
+    each_backend(|app| async move {
+        let acme = testing::vendor(&app, "acme").await;
+        let moderator = testing::platform(&app, Role::Moderator).await;
+        let auditor = testing::platform(&app, Role::Auditor).await;
+        let (release, case) = submitted(&app, &acme, "1.0.0").await;
+        for who in [&auditor, &acme] {
+            assert_eq!(service::decide(&app, who, &case, Decision::Approve, "").await.unwrap_err().kind, Kind::Forbidden);
+        }
+        let short = service::decide(&app, &moderator, &case, Decision::RequestChanges, "短").await.unwrap_err();
+        assert_eq!((short.fields[0].field.as_str(), short.fields[0].code), ("reason", "too-short"));
+        assert_eq!(service::decide(&app, &moderator, "cas_none", Decision::Approve, "").await.unwrap_err().code, "case");
+        assert_eq!(release_state(&app, &release).await, ReleaseState::InReview);
+
+        let reason = "<script>alert(1)</script> 请补充金标样本";
+        service::decide(&app, &moderator, &case, Decision::RequestChanges, reason).await.unwrap();
+        assert_eq!(release_state(&app, &release).await, ReleaseState::ChangesRequested);
+        assert_eq!(service::decide(&app, &moderator, &case, Decision::Approve, "").await.unwrap_err().code, "case-decided");
+        let id = release.clone();
+        let read = app.db.read(move |conn| service::latest_decision(conn, &id)).await.unwrap().unwrap();
+        assert_eq!((read.state, read.reason.as_str()), (CaseState::ChangesRequested, reason));
+
+        // The vendor submits again: a new case. Approval signs and lists.
+        release::service::submit(&app, &acme, &release).await.unwrap();
+        let second = open_case_of(&app, &release).await;
+        assert_ne!(second, case);
+        let (status, shown) = page(&app, &moderator, Method::GET, &format!("/admin/cases/{second}"), "").await;
+        assert_eq!(status, 200, "{shown}");
+        assert!(shown.contains("&#60;script&#62;") || shown.contains("&lt;script&gt;"), "the earlier reason is shown as text");
+        assert!(!shown.contains("<script>alert"));
+        assert!(shown.contains(&format!("?preview={release}")) && shown.contains("value=\"request-changes\""));
+        service::decide(&app, &moderator, &second, Decision::Approve, "").await.unwrap();
+        assert_eq!(release_state(&app, &release).await, ReleaseState::Published);
+        let listed = app.db.read(|conn| crate::catalog::service::find_listing(conn, "acme", APP)).await.unwrap();
+        assert_eq!(listed.release_id.as_deref(), Some(release.as_str()));
+        assert!(matches!(crate::audit::service::verify(&app.db).await.unwrap(), crate::audit::model::ChainVerdict::Intact { .. }));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn nobody_decides_their_own_case() {
+    each_backend(|app| async move {
+        let acme = testing::vendor(&app, "acme").await;
+        let moderator = testing::platform(&app, Role::Moderator).await;
+        let (release, case) = submitted(&app, &acme, "1.0.0").await;
+        // The moderator also works for the vendor.
+        let (user_id, vendor_id) = (moderator.person().unwrap().user_id.clone(), acme.person().unwrap().organization_id.clone());
+        let now = app.clock.now();
+        app.db
+            .write(move |conn| {
+                let both = (
+                    memberships::organization_id.eq(vendor_id),
+                    memberships::user_id.eq(user_id),
+                    memberships::role.eq("member"),
+                    memberships::created_at.eq(now),
+                );
+                diesel::insert_into(memberships::table).values(both).execute(conn)?;
+                Ok(())
+            })
+            .await
+            .unwrap();
+        for decision in [Decision::Approve, Decision::Reject] {
+            let error = service::decide(&app, &moderator, &case, decision, "因为我可以这样做,不是吗").await.unwrap_err();
+            assert_eq!((error.code, error.kind), ("own-case", Kind::Forbidden));
+        }
+        assert_eq!(release_state(&app, &release).await, ReleaseState::InReview);
+        let (status, shown) = page(&app, &moderator, Method::GET, &format!("/admin/cases/{case}"), "").await;
+        assert_eq!(status, 200);
+        assert!(!shown.contains("name=\"decision\""));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn two_moderators_at_once_decide_once() {
+    each_backend(|app| async move {
+        let acme = testing::vendor(&app, "acme").await;
+        let moderator = testing::platform(&app, Role::Moderator).await;
+        let administrator = testing::platform(&app, Role::Administrator).await;
+        let (_, case) = submitted(&app, &acme, "1.0.0").await;
+        let (a, b) = tokio::join!(
+            service::decide(&app, &moderator, &case, Decision::Approve, ""),
+            service::decide(&app, &administrator, &case, Decision::Reject, "模型在现场数据上误报过多"),
+        );
+        assert_eq!([a.is_ok(), b.is_ok()].into_iter().filter(|ok| *ok).count(), 1);
+        assert_eq!(a.err().or(b.err()).unwrap().code, "case-decided");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_pages_show_what_waits() {
+    each_backend(|app| async move {
+        let acme = testing::vendor(&app, "acme").await;
+        let moderator = testing::platform(&app, Role::Moderator).await;
+        let finance = testing::platform(&app, Role::Finance).await;
+        let (_, case) = submitted(&app, &acme, "1.0.0").await;
+        for path in ["/admin", "/admin/queue"] {
+            let (status, shown) = page(&app, &moderator, Method::GET, path, "").await;
+            assert_eq!(status, 200, "{path}");
+            assert!(shown.contains(&format!("/admin/cases/{case}")), "{path}");
+        }
+        // Finance sees the overview without cases; tenants see nothing of it.
+        let (status, shown) = page(&app, &finance, Method::GET, "/admin", "").await;
+        assert_eq!(status, 200);
+        assert!(!shown.contains("/admin/cases/"));
+        assert_eq!(page(&app, &finance, Method::GET, "/admin/queue", "").await.0, 403);
+        assert_eq!(page(&app, &acme, Method::GET, "/admin", "").await.0, 403);
+        assert_eq!(page(&app, &acme, Method::GET, &format!("/admin/cases/{case}"), "").await.0, 403);
+        let path = format!("/admin/cases/{case}");
+        assert_eq!(page(&app, &moderator, Method::POST, &path, "decision=reject&reason=no").await.0, 422);
+        assert_eq!(page(&app, &moderator, Method::POST, &path, "decision=nonsense&reason=").await.0, 422);
+        assert_eq!(page(&app, &moderator, Method::POST, &path, "decision=approve&reason=").await.0, 303);
+        assert_eq!(page(&app, &moderator, Method::POST, &path, "decision=approve&reason=").await.0, 409);
+        let (_, shown) = page(&app, &moderator, Method::GET, "/admin/queue?state=decided", "").await;
+        assert!(shown.contains(&path));
+    })
+    .await;
+}

@@ -1,0 +1,178 @@
+//! The release, its states, and the one function that says which state follows.
+
+use app_package::manifest::AppManifest;
+use diesel::prelude::*;
+
+use crate::db::{Json, Timestamp, schema};
+use crate::error::{Error, Result};
+
+crate::text_enum! {
+    /// State of a release (ARCHITECTURE §8).
+    pub enum ReleaseState {
+        /// Known, nothing checked.
+        Draft = "draft",
+        /// The automatic check runs or waits for its turn.
+        Checking = "checking",
+        /// The check failed.
+        Failed = "failed",
+        /// The check passed; the vendor may submit.
+        Ready = "ready",
+        /// With a moderator.
+        InReview = "in_review",
+        /// A moderator wants something changed.
+        ChangesRequested = "changes_requested",
+        /// A moderator has refused it for good.
+        Rejected = "rejected",
+        /// A moderator has approved it; about to be published.
+        Approved = "approved",
+        /// Signed and for sale.
+        Published = "published",
+        /// Still runs, no longer for new deployments.
+        Deprecated = "deprecated",
+        /// Must not run any more.
+        Recalled = "recalled",
+    }
+}
+
+/// What happens to a release.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Event {
+    /// All its bytes are here.
+    Received,
+    /// The check is to run again.
+    Rechecked,
+    /// The check passed.
+    CheckPassed,
+    /// The check failed.
+    CheckFailed,
+    /// The vendor asks for review.
+    Submitted,
+    /// A moderator asks for changes.
+    ChangesRequested,
+    /// A moderator refuses.
+    Rejected,
+    /// A moderator approves.
+    Approved,
+    /// The platform signs and lists it.
+    Published,
+    /// The vendor steers people to a newer version.
+    Deprecated,
+    /// The platform calls it back.
+    Recalled,
+}
+
+impl Event {
+    /// Every event.
+    pub const ALL: [Self; 11] = [
+        Self::Received,
+        Self::Rechecked,
+        Self::CheckPassed,
+        Self::CheckFailed,
+        Self::Submitted,
+        Self::ChangesRequested,
+        Self::Rejected,
+        Self::Approved,
+        Self::Published,
+        Self::Deprecated,
+        Self::Recalled,
+    ];
+}
+
+/// The state after an event.
+///
+/// # Errors
+/// `release-state`: the event is not possible in this state.
+pub fn next(state: ReleaseState, event: Event) -> Result<ReleaseState> {
+    use Event as E;
+    use ReleaseState as S;
+    match (state, event) {
+        (S::Draft, E::Received) | (S::Failed, E::Rechecked) => Ok(S::Checking),
+        (S::Checking, E::CheckPassed) => Ok(S::Ready),
+        (S::Checking, E::CheckFailed) => Ok(S::Failed),
+        (S::Ready | S::ChangesRequested, E::Submitted) => Ok(S::InReview),
+        (S::InReview, E::ChangesRequested) => Ok(S::ChangesRequested),
+        (S::InReview, E::Rejected) => Ok(S::Rejected),
+        (S::InReview, E::Approved) => Ok(S::Approved),
+        (S::Approved, E::Published) => Ok(S::Published),
+        (S::Published, E::Deprecated) => Ok(S::Deprecated),
+        (S::Published | S::Deprecated, E::Recalled) => Ok(S::Recalled),
+        _ => Err(Error::conflict("release-state").arg("state", state)),
+    }
+}
+
+/// Whether some event leads from one state to the other.
+pub fn follows(from: ReleaseState, to: ReleaseState) -> bool {
+    Event::ALL.into_iter().any(|event| next(from, event).is_ok_and(|state| state == to))
+}
+
+/// One version of an app.
+#[derive(Debug, Clone, Queryable, Insertable, Selectable)]
+#[diesel(table_name = schema::releases)]
+pub struct Release {
+    /// `rel_…`.
+    pub id: String,
+    /// App.
+    pub app_id: String,
+    /// Semantic version; also the tag.
+    pub version: String,
+    /// Digest of the OCI manifest.
+    pub digest: String,
+    /// What its app.yaml says.
+    pub manifest: Json<AppManifest>,
+    /// Bytes of manifest, config and layers.
+    pub size_bytes: i64,
+    /// State.
+    pub state: ReleaseState,
+    /// Who uploaded it.
+    pub created_by: String,
+    /// When it was uploaded.
+    pub created_at: Timestamp,
+    /// Last change of state.
+    pub updated_at: Timestamp,
+    /// When it was published.
+    pub published_at: Option<Timestamp>,
+}
+
+/// Address of a release in the vendor console.
+pub fn address(app_slug: &str, version: &str) -> String {
+    format!("/vendor/apps/{app_slug}/releases/{version}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_of_states_is_exactly_this() {
+        use Event as E;
+        use ReleaseState as S;
+        let table = [
+            (S::Draft, E::Received, S::Checking),
+            (S::Checking, E::CheckPassed, S::Ready),
+            (S::Checking, E::CheckFailed, S::Failed),
+            (S::Failed, E::Rechecked, S::Checking),
+            (S::Ready, E::Submitted, S::InReview),
+            (S::ChangesRequested, E::Submitted, S::InReview),
+            (S::InReview, E::ChangesRequested, S::ChangesRequested),
+            (S::InReview, E::Rejected, S::Rejected),
+            (S::InReview, E::Approved, S::Approved),
+            (S::Approved, E::Published, S::Published),
+            (S::Published, E::Deprecated, S::Deprecated),
+            (S::Published, E::Recalled, S::Recalled),
+            (S::Deprecated, E::Recalled, S::Recalled),
+        ];
+        for state in S::ALL.iter().copied() {
+            for event in E::ALL {
+                let expected = table.iter().find(|(s, e, _)| *s == state && *e == event).map(|(_, _, to)| *to);
+                match next(state, event) {
+                    Ok(to) => assert_eq!(Some(to), expected, "{state} {event:?}"),
+                    Err(e) => {
+                        assert_eq!(e.code, "release-state");
+                        assert_eq!(expected, None, "{state} {event:?}");
+                    }
+                }
+            }
+        }
+        assert!(follows(S::InReview, S::Rejected) && !follows(S::Rejected, S::InReview) && !follows(S::Ready, S::Published));
+    }
+}

@@ -1,0 +1,236 @@
+//! Use cases of releases. Transitions go through [`model::next`]; each is audited in its transaction.
+
+use app_package::digest::Digest;
+use app_package::dsse::ReleaseStatement;
+use app_package::oci::{Descriptor, EMPTY_BYTES, MANIFEST_TYPE, signature_manifest};
+use inference::check::CheckReport;
+use serde_json::json;
+
+use super::model::{self, Event, Release, ReleaseState};
+use super::package::{self, Incoming};
+use super::store;
+use crate::app::App;
+use crate::auth::policy::{self, Action};
+use crate::auth::{Actor, Person};
+use crate::db::{Conn, Json, Timestamp};
+use crate::error::{Error, QueryResultExt as _, Result, exactly_one};
+use crate::jobs::Job;
+use crate::registry::model::Repository;
+use crate::{audit, catalog, ids, moderation, registry};
+
+/// Topic of pokes about a release.
+pub fn topic(release_id: &str) -> String {
+    format!("release:{release_id}")
+}
+
+/// Takes a release whose manifest was put under a tag; called by the registry. The bytes are read again from the store; the release
+/// waits for its check then. Pushing the same bytes again changes nothing, but starts the check anew where it had failed.
+///
+/// A version is one digest for ever: a correction is a new version.
+///
+/// # Errors
+/// Those of [`package::load`]; `release-name`, `release-tag`, `scenario-unknown`, `release-version-taken`.
+pub async fn receive(app: &App, actor: &Actor, repository: Repository, digest: &Digest, tag: &str) -> Result<()> {
+    let person = policy::require_own(actor, Action::PublishApps, &repository.organization_id, "name-unknown")?.clone();
+    let (repository_id, wanted) = (repository.id.clone(), digest.to_string());
+    let stored = app
+        .db
+        .read(move |conn| {
+            registry::service::find_manifest(conn, &repository_id, &wanted)?.ok_or_else(|| Error::not_found("manifest-unknown"))
+        })
+        .await?;
+    let incoming = package::load(&app.blobs, &stored.content).await?;
+    let expected = format!("{}/{}", person.organization_slug, incoming.manifest.name);
+    if repository.name != expected {
+        return Err(Error::invalid("release-name").arg("expected", expected).arg("found", repository.name));
+    }
+    let version = incoming.manifest.version.to_string();
+    if tag != version {
+        return Err(Error::invalid("release-tag").arg("expected", version).arg("found", tag));
+    }
+    let organization_id = person.organization_id.clone();
+    let (actor, digest, now) = (actor.clone(), digest.clone(), app.clock.now());
+    let release_id = app.db.write(move |conn| receive_in(conn, &actor, &person, incoming, &digest, now)).await?;
+    app.wake_jobs.notify_one();
+    app.live.poke(&organization_id, topic(&release_id));
+    app.live.poke(&organization_id, "releases");
+    Ok(())
+}
+
+fn receive_in(conn: &mut Conn, actor: &Actor, person: &Person, incoming: Incoming, digest: &Digest, now: Timestamp) -> Result<String> {
+    let Incoming { manifest, size_bytes, files } = incoming;
+    let app_id = catalog::service::upsert_from_manifest(conn, actor, &person.organization_id, &manifest, now)?;
+    let version = manifest.version.to_string();
+    let taken = || Error::conflict("release-version-taken").arg("version", &version);
+    if let Some(known) = store::find_version(conn, &app_id, &version)? {
+        if known.digest != digest.as_str() {
+            return Err(taken());
+        }
+        if known.state == ReleaseState::Failed {
+            recheck_in(conn, actor, &known, now)?;
+        }
+        return Ok(known.id);
+    }
+    let release = Release {
+        id: ids::new("rel"),
+        app_id,
+        version: version.clone(),
+        digest: digest.to_string(),
+        size_bytes: i64::try_from(size_bytes).map_err(Error::internal)?,
+        state: model::next(ReleaseState::Draft, Event::Received)?,
+        created_by: person.user_id.clone(),
+        created_at: now,
+        updated_at: now,
+        published_at: None,
+        manifest: Json::new(manifest),
+    };
+    store::insert(conn, &release).or_conflict("release-version-taken").map_err(|e| e.arg("version", &version))?;
+    Job::CheckRelease { release_id: release.id.clone() }.enqueue(conn, now)?;
+    let detail =
+        json!({"app": release.app_id, "version": version, "digest": release.digest, "files": files.len(), "bytes": release.size_bytes});
+    audit::record(conn, now, actor, "release.received", &release.id, &detail)?;
+    Ok(release.id)
+}
+
+fn recheck_in(conn: &mut Conn, actor: &Actor, release: &Release, now: Timestamp) -> Result<()> {
+    transition(conn, release, Event::Rechecked, now)?;
+    Job::CheckRelease { release_id: release.id.clone() }.enqueue(conn, now)?;
+    audit::record(conn, now, actor, "release.rechecked", &release.id, &json!({"digest": release.digest}))
+}
+
+/// Moves a release on by an event, if nothing else has moved it since it was read.
+pub(super) fn transition(conn: &mut Conn, release: &Release, event: Event, now: Timestamp) -> Result<ReleaseState> {
+    let to = model::next(release.state, event)?;
+    exactly_one(store::mark(conn, &release.id, &[release.state], to, now)?, "release-state")?;
+    Ok(to)
+}
+
+/// An own release for changing it.
+fn own(conn: &mut Conn, actor: &Actor, release_id: &str) -> Result<Release> {
+    let release = get(conn, release_id)?;
+    let owner = store::owner(conn, &release.app_id)?;
+    policy::require_own(actor, Action::PublishApps, &owner.organization_id, "release")?;
+    Ok(release)
+}
+
+/// Runs the check of a failed release again, for example after the platform was short of memory.
+pub async fn recheck(app: &App, actor: &Actor, release_id: &str) -> Result<()> {
+    let person = policy::require(actor, Action::PublishApps)?.clone();
+    let (asking, id, now) = (actor.clone(), release_id.to_owned(), app.clock.now());
+    app.db
+        .write(move |conn| {
+            let release = own(conn, &asking, &id)?;
+            recheck_in(conn, &asking, &release, now)
+        })
+        .await?;
+    app.wake_jobs.notify_one();
+    app.live.poke(&person.organization_id, topic(release_id));
+    Ok(())
+}
+
+/// Hands a checked release to the moderators.
+///
+/// # Errors
+/// `release` (not there), `release-state`.
+pub async fn submit(app: &App, actor: &Actor, release_id: &str) -> Result<()> {
+    let person = policy::require(actor, Action::PublishApps)?.clone();
+    let (asking, id, vendor, now) = (actor.clone(), release_id.to_owned(), person.organization_id.clone(), app.clock.now());
+    app.db
+        .write(move |conn| {
+            let mut release = own(conn, &asking, &id)?;
+            release.state = transition(conn, &release, Event::Submitted, now)?;
+            moderation::service::open_case(conn, &asking, &release.id, &release.app_id, &vendor, now)?;
+            audit::record(
+                conn,
+                now,
+                &asking,
+                "release.submitted",
+                &release.id,
+                &json!({"version": release.version, "digest": release.digest}),
+            )
+        })
+        .await?;
+    app.live.poke(&person.organization_id, topic(release_id));
+    app.live.poke(&person.organization_id, "releases");
+    moderation::service::poke_queue(app).await
+}
+
+/// Publishes a release in review, in the moderator's transaction: signs its digest as the platform, attaches the signature as a referrer
+/// of its manifest, and lists it. The caller has checked that the actor may decide, and pokes `release:<id>` after the commit.
+///
+/// # Errors
+/// `release`, `release-state`.
+pub fn approve_in(conn: &mut Conn, app: &App, actor: &Actor, release_id: &str, now: Timestamp) -> Result<()> {
+    let mut release = get(conn, release_id)?;
+    if release.state != ReleaseState::Approved {
+        release.state = transition(conn, &release, Event::Approved, now)?;
+    }
+    transition(conn, &release, Event::Published, now)?;
+    store::set_published(conn, &release.id, now)?;
+    let signature = sign_in(conn, app, &release, now)?;
+    let detail = json!({"version": release.version, "digest": release.digest, "signature": signature, "kid": app.keys.kid});
+    audit::record(conn, now, actor, "release.published", &release.id, &detail)?;
+    catalog::service::listed_in(conn, &release.id, &release.app_id, now)?;
+    Ok(())
+}
+
+/// Writes the platform's DSSE signature beside the release; gives the digest of its manifest.
+fn sign_in(conn: &mut Conn, app: &App, release: &Release, now: Timestamp) -> Result<Digest> {
+    let owner = store::owner(conn, &release.app_id)?;
+    let lost = |what: &str| Error::internal(anyhow::anyhow!("{what} of release {} is gone", release.id));
+    let repository = registry::service::repository(conn, &owner.repository())?.ok_or_else(|| lost("repository"))?;
+    let stored = registry::service::find_manifest(conn, &repository.id, &release.digest)?.ok_or_else(|| lost("manifest"))?;
+    let digest = Digest::parse(&release.digest).map_err(Error::internal)?;
+    let statement = ReleaseStatement {
+        digest: digest.clone(),
+        vendor: owner.vendor,
+        app: owner.app,
+        version: release.manifest.version.clone(),
+        verdict: "approved".into(),
+    };
+    let envelope = statement.sign(&app.keys.kid, &app.keys.signing).to_bytes();
+    for bytes in [EMPTY_BYTES, envelope.as_slice()] {
+        let blob = app.blobs.put_small_blocking(bytes)?;
+        registry::service::link_blob_in(conn, &repository.id, &blob, bytes.len() as u64, now)?;
+    }
+    let subject =
+        Descriptor { media_type: stored.media_type, digest, size: stored.content.len() as u64, annotations: None, artifact_type: None };
+    registry::service::put_manifest_in(conn, &repository.id, MANIFEST_TYPE, &signature_manifest(&subject, &envelope), now)
+}
+
+/// Moves a release to a state if it is in one of `from`, in the caller's transaction; the caller audits its decision.
+///
+/// # Errors
+/// `release-state`: it is in another state, or the step does not exist.
+pub fn mark_in(conn: &mut Conn, release_id: &str, from: &[ReleaseState], to: ReleaseState, now: Timestamp) -> Result<()> {
+    let from: Vec<ReleaseState> = from.iter().copied().filter(|state| model::follows(*state, to)).collect();
+    exactly_one(store::mark(conn, release_id, &from, to, now)?, "release-state").map_err(|e| e.arg("state", to))
+}
+
+/// A release by id.
+///
+/// # Errors
+/// `release`: there is none.
+pub fn get(conn: &mut Conn, id: &str) -> Result<Release> {
+    store::get(conn, id).or_not_found("release")
+}
+
+/// A published version of an app.
+pub fn find_published(conn: &mut Conn, app_id: &str, version: &str) -> Result<Option<Release>> {
+    Ok(store::find_published(conn, app_id, version)?)
+}
+
+/// The highest published version of an app (semver precedence; pre-releases only where there is nothing else).
+pub fn latest_published(conn: &mut Conn, app_id: &str) -> Result<Option<Release>> {
+    let versions = store::published_versions(conn, app_id)?;
+    let parsed = versions.into_iter().filter_map(|(id, version)| Some((semver::Version::parse(&version).ok()?, id)));
+    let Some((_, id)) = parsed.max_by(|(a, _), (b, _)| a.pre.is_empty().cmp(&b.pre.is_empty()).then_with(|| a.cmp(b))) else {
+        return Ok(None);
+    };
+    Ok(Some(store::get(conn, &id)?))
+}
+
+/// The last check report of a release.
+pub fn check_report(conn: &mut Conn, release_id: &str) -> Result<Option<CheckReport>> {
+    Ok(store::latest_report(conn, release_id)?.map(|(report, _)| report))
+}

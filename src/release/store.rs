@@ -1,0 +1,137 @@
+//! Queries of releases.
+
+use std::collections::HashMap;
+
+use diesel::prelude::*;
+use inference::check::CheckReport;
+
+use super::model::{Release, ReleaseState};
+use crate::db::schema::{apps, blobs, check_reports, organizations, releases, repositories, repository_blobs, scenarios};
+use crate::db::{Conn, Json, Timestamp};
+
+/// Values of one `IN (…)`.
+const BATCH: usize = 500;
+
+/// Who owns an app: organisation id, vendor slug, app slug.
+pub struct Owner {
+    pub organization_id: String,
+    pub vendor: String,
+    pub app: String,
+}
+
+impl Owner {
+    /// Name of the app's repository.
+    pub fn repository(&self) -> String {
+        format!("{}/{}", self.vendor, self.app)
+    }
+}
+
+pub fn get(conn: &mut Conn, id: &str) -> QueryResult<Release> {
+    releases::table.find(id).select(Release::as_select()).first(conn)
+}
+
+pub fn find_version(conn: &mut Conn, app_id: &str, version: &str) -> QueryResult<Option<Release>> {
+    releases::table
+        .filter(releases::app_id.eq(app_id).and(releases::version.eq(version)))
+        .select(Release::as_select())
+        .first(conn)
+        .optional()
+}
+
+/// Digest and state of a version of an organisation's app.
+pub fn find_own_version(conn: &mut Conn, organization_id: &str, app: &str, version: &str) -> QueryResult<Option<(String, ReleaseState)>> {
+    releases::table
+        .inner_join(apps::table.on(apps::id.eq(releases::app_id)))
+        .filter(apps::organization_id.eq(organization_id).and(apps::slug.eq(app)).and(releases::version.eq(version)))
+        .select((releases::digest, releases::state))
+        .first(conn)
+        .optional()
+}
+
+pub fn find_published(conn: &mut Conn, app_id: &str, version: &str) -> QueryResult<Option<Release>> {
+    let published = releases::state.eq(ReleaseState::Published.as_str());
+    releases::table
+        .filter(releases::app_id.eq(app_id).and(releases::version.eq(version)).and(published))
+        .select(Release::as_select())
+        .first(conn)
+        .optional()
+}
+
+/// Ids and versions of an app's published releases.
+pub fn published_versions(conn: &mut Conn, app_id: &str) -> QueryResult<Vec<(String, String)>> {
+    releases::table
+        .filter(releases::app_id.eq(app_id).and(releases::state.eq(ReleaseState::Published.as_str())))
+        .select((releases::id, releases::version))
+        .load(conn)
+}
+
+pub fn owner(conn: &mut Conn, app_id: &str) -> QueryResult<Owner> {
+    let (organization_id, vendor, app): (String, String, String) = apps::table
+        .inner_join(organizations::table.on(organizations::id.eq(apps::organization_id)))
+        .filter(apps::id.eq(app_id))
+        .select((apps::organization_id, organizations::slug, apps::slug))
+        .first(conn)?;
+    Ok(Owner { organization_id, vendor, app })
+}
+
+pub fn insert(conn: &mut Conn, release: &Release) -> QueryResult<usize> {
+    diesel::insert_into(releases::table).values(release).execute(conn)
+}
+
+/// Changes the state if it is still one of `from`.
+pub fn mark(conn: &mut Conn, id: &str, from: &[ReleaseState], to: ReleaseState, now: Timestamp) -> QueryResult<usize> {
+    let from: Vec<&str> = from.iter().map(|state| state.as_str()).collect();
+    diesel::update(releases::table.filter(releases::id.eq(id).and(releases::state.eq_any(from))))
+        .set((releases::state.eq(to.as_str()), releases::updated_at.eq(now)))
+        .execute(conn)
+}
+
+/// Notes when it was published.
+pub fn set_published(conn: &mut Conn, id: &str, now: Timestamp) -> QueryResult<usize> {
+    diesel::update(releases::table.find(id)).set(releases::published_at.eq(now)).execute(conn)
+}
+
+pub fn insert_report(conn: &mut Conn, release: &Release, report: CheckReport, now: Timestamp) -> QueryResult<usize> {
+    diesel::insert_into(check_reports::table)
+        .values((
+            check_reports::id.eq(crate::ids::new("chk")),
+            check_reports::release_id.eq(&release.id),
+            check_reports::digest.eq(&release.digest),
+            check_reports::passed.eq(report.passed),
+            check_reports::report.eq(Json::new(report)),
+            check_reports::created_at.eq(now),
+        ))
+        .execute(conn)
+}
+
+/// The last report of a release, and when it was made.
+pub fn latest_report(conn: &mut Conn, release_id: &str) -> QueryResult<Option<(CheckReport, Timestamp)>> {
+    let row: Option<(Json<CheckReport>, Timestamp)> = check_reports::table
+        .filter(check_reports::release_id.eq(release_id))
+        .order(check_reports::id.desc())
+        .select((check_reports::report, check_reports::created_at))
+        .first(conn)
+        .optional()?;
+    Ok(row.map(|(report, at)| (report.into_inner(), at)))
+}
+
+/// Whether the taxonomy has this scenario in this specialty.
+pub fn scenario_exists(conn: &mut Conn, specialty: &str, scenario: &str) -> QueryResult<bool> {
+    let found = scenarios::table.filter(scenarios::slug.eq(scenario).and(scenarios::specialty.eq(specialty)));
+    diesel::select(diesel::dsl::exists(found)).get_result(conn)
+}
+
+/// Sizes of those digests that any repository of an organisation holds.
+pub fn sizes_in_organization(conn: &mut Conn, organization_id: &str, digests: &[&str]) -> QueryResult<HashMap<String, i64>> {
+    let mut sizes = HashMap::new();
+    for batch in digests.chunks(BATCH) {
+        let rows: Vec<(String, i64)> = repository_blobs::table
+            .inner_join(blobs::table.on(blobs::digest.eq(repository_blobs::digest)))
+            .inner_join(repositories::table.on(repositories::id.eq(repository_blobs::repository_id)))
+            .filter(repositories::organization_id.eq(organization_id).and(repository_blobs::digest.eq_any(batch)))
+            .select((blobs::digest, blobs::size_bytes))
+            .load(conn)?;
+        sizes.extend(rows);
+    }
+    Ok(sizes)
+}

@@ -1,0 +1,361 @@
+//! Releases on both backends, with a real app of the demo. The check with the real engine is in `tests/release.rs`.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use app_package::digest::Digest;
+use app_package::dsse::{Envelope, ReleaseStatement};
+use app_package::oci::{
+    ARTIFACT_TYPE, CONFIG_TYPE, Descriptor, ImageManifest, MANIFEST_TYPE, PackedFile, SIGNATURE_TYPE, TITLE, build_manifest, config_json,
+};
+use app_package::path::PackagePath;
+use app_package::validate;
+use diesel::prelude::*;
+
+use super::model::ReleaseState;
+use super::upload::{self, Upload, UploadFile};
+use super::views::{ReleasePage, ReleaseView};
+use super::{console, jobs, service, store};
+use crate::app::App;
+use crate::auth::{Actor, Role};
+use crate::db::schema::{jobs as jobs_table, manifests};
+use crate::error::Result;
+use crate::http::page::Page;
+use crate::i18n::Lang;
+use crate::registry;
+use crate::registry::manifests::Pushed;
+use crate::registry::model::RepositoryName;
+use crate::registry::service::Caller;
+use crate::testing::{self, each_backend};
+
+const APP: &str = "coke-quality";
+
+fn demo() -> BTreeMap<String, Vec<u8>> {
+    fn walk(dir: &Path, prefix: &str, out: &mut BTreeMap<String, Vec<u8>>) {
+        for entry in std::fs::read_dir(dir).unwrap().flatten() {
+            let path = format!("{prefix}{}", entry.file_name().to_str().unwrap());
+            if entry.file_type().unwrap().is_dir() {
+                walk(&entry.path(), &format!("{path}/"), out);
+            } else {
+                out.insert(path, std::fs::read(entry.path()).unwrap());
+            }
+        }
+    }
+    let mut out = BTreeMap::new();
+    walk(&Path::new(env!("CARGO_MANIFEST_DIR")).join("demo/apps").join(APP), "", &mut out);
+    out
+}
+
+fn yaml_of(files: &BTreeMap<String, Vec<u8>>) -> String {
+    String::from_utf8(files["app.yaml"].clone()).unwrap()
+}
+
+fn with_yaml(from: &str, to: &str) -> BTreeMap<String, Vec<u8>> {
+    let mut files = demo();
+    let yaml = yaml_of(&files);
+    assert!(yaml.contains(from), "{from}");
+    files.insert("app.yaml".into(), yaml.replacen(from, to, 1).into_bytes());
+    files
+}
+
+async fn repository(app: &App, actor: &Actor, name: &str) -> registry::model::Repository {
+    let name = RepositoryName::parse(name).unwrap();
+    registry::service::authorize(app, &Caller::from(actor.clone()), &name, registry::service::Action::Push).await.unwrap()
+}
+
+async fn blobs(app: &App, actor: &Actor, repository_name: &str, files: &BTreeMap<String, Vec<u8>>) {
+    let repository = repository(app, actor, repository_name).await;
+    for bytes in files.values() {
+        registry::service::store_blob_small(app, &repository.id, bytes).await.unwrap();
+    }
+    if let Ok(manifest) = validate::parse(&yaml_of(files)) {
+        registry::service::store_blob_small(app, &repository.id, &config_json(&manifest)).await.unwrap();
+    }
+}
+
+fn image(files: &BTreeMap<String, Vec<u8>>) -> ImageManifest {
+    let manifest = validate::parse(&yaml_of(files)).unwrap();
+    let packed: Vec<PackedFile> = files
+        .iter()
+        .map(|(path, bytes)| PackedFile { path: PackagePath::parse(path).unwrap(), digest: Digest::of(bytes), size: bytes.len() as u64 })
+        .collect();
+    ImageManifest::parse(&build_manifest(&manifest, "acme", &packed)).unwrap()
+}
+
+async fn put(app: &App, actor: &Actor, repository: &str, tag: &str, image: &ImageManifest) -> Result<Digest> {
+    let pushed = Pushed { media_type: MANIFEST_TYPE.into(), bytes: image.to_bytes().into(), tags: Vec::new() };
+    let name = RepositoryName::parse(repository).unwrap();
+    registry::manifests::put(app, &Caller::from(actor.clone()), &name, tag, pushed).await.map(|put| put.digest)
+}
+
+/// A release of the demo app in state `checking`; its id.
+async fn received(app: &App, actor: &Actor) -> String {
+    let files = demo();
+    let name = format!("acme/{APP}");
+    blobs(app, actor, &name, &files).await;
+    put(app, actor, &name, "1.0.0", &image(&files)).await.unwrap();
+    detail(app, actor).await.release.id
+}
+
+async fn detail(app: &App, actor: &Actor) -> console::ReleaseDetail {
+    console::release_detail(app, actor, Lang::En, APP, "1.0.0").await.unwrap()
+}
+
+async fn mark(app: &App, id: &str, from: ReleaseState, to: ReleaseState) {
+    let (id, now) = (id.to_owned(), app.clock.now());
+    app.db.write(move |conn| service::mark_in(conn, &id, &[from], to, now)).await.unwrap();
+}
+
+async fn waiting_checks(app: &App) -> i64 {
+    app.db.read(|conn| Ok(jobs_table::table.filter(jobs_table::kind.eq("check-release")).count().get_result(conn)?)).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_pushed_manifest_becomes_a_release_once() {
+    each_backend(|app| async move {
+        let acme = testing::vendor(&app, "acme").await;
+        let id = received(&app, &acme).await;
+        let first = detail(&app, &acme).await;
+        assert_eq!(first.release.state, ReleaseState::Checking);
+        assert!(first.release.size_bytes > 1000);
+        assert_eq!(waiting_checks(&app).await, 1);
+        // The same again changes nothing.
+        put(&app, &acme, "acme/coke-quality", "1.0.0", &image(&demo())).await.unwrap();
+        assert_eq!(detail(&app, &acme).await.release.id, id);
+        assert_eq!(waiting_checks(&app).await, 1);
+        let (apps, next) = console::apps(&app, &acme, None).await.unwrap();
+        assert_eq!((apps.len(), next, apps[0].latest.clone()), (1, None, Some(("1.0.0".into(), ReleaseState::Checking))));
+        let (figures, waiting) = console::overview(&app, &acme).await.unwrap();
+        assert_eq!((figures.apps, figures.in_review, waiting.len()), (1, 0, 1));
+        // Nobody else sees it.
+        let other = testing::vendor(&app, "other").await;
+        assert_eq!(console::release_detail(&app, &other, Lang::En, APP, "1.0.0").await.unwrap_err().code, "release");
+        assert_eq!(service::submit(&app, &other, &id).await.unwrap_err().code, "release");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_does_not_fit_is_refused_and_its_tag_taken_back() {
+    each_backend(|app| async move {
+        let acme = testing::vendor(&app, "acme").await;
+        let (good, right) = (demo(), format!("acme/{APP}"));
+        blobs(&app, &acme, &right, &good).await;
+        blobs(&app, &acme, "acme/another", &good).await;
+        assert_eq!(put(&app, &acme, &right, "1.0.1", &image(&good)).await.unwrap_err().code, "release-tag");
+        assert_eq!(put(&app, &acme, &right, "latest", &image(&good)).await.unwrap_err().code, "release-tag");
+        assert_eq!(put(&app, &acme, "acme/another", "1.0.0", &image(&good)).await.unwrap_err().code, "release-name");
+        let lost = with_yaml("scenario: coke-quality", "scenario: belt-tear");
+        blobs(&app, &acme, &right, &lost).await;
+        assert_eq!(put(&app, &acme, &right, "1.0.0", &image(&lost)).await.unwrap_err().code, "scenario-unknown");
+        let broken = with_yaml("format: 1", "format: 1\nunknown: 2");
+        blobs(&app, &acme, &right, &broken).await;
+        let mut of_broken = image(&good);
+        let layer = of_broken.layers.iter_mut().find(|l| l.path().unwrap().as_str() == "app.yaml").unwrap();
+        (layer.digest, layer.size) = (Digest::of(&broken["app.yaml"]), broken["app.yaml"].len() as u64);
+        let error = put(&app, &acme, &right, "1.0.0", &of_broken).await.unwrap_err();
+        assert_eq!(error.code, "release-invalid");
+        assert!(error.args.iter().any(|(name, text)| *name == "en" && text.contains("unknown")), "{error}");
+        // Nothing of all that used up the version.
+        let repository = repository(&app, &acme, &right).await;
+        let tagged = app.db.read(move |conn| registry::service::find_manifest(conn, &repository.id, "1.0.0")).await.unwrap();
+        assert!(tagged.is_none());
+        put(&app, &acme, &right, "1.0.0", &image(&good)).await.unwrap();
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn crafted_manifests_are_refused() {
+    each_backend(|app| async move {
+        let acme = testing::vendor(&app, "acme").await;
+        let (files, name) = (demo(), format!("acme/{APP}"));
+        blobs(&app, &acme, &name, &files).await;
+        let good = image(&files);
+        let titled = |title: Option<&str>| {
+            let mut image = good.clone();
+            image.layers[0].annotations = title.map(|t| [(TITLE.to_owned(), t.to_owned())].into());
+            image
+        };
+        for title in
+            [Some("../../keys/platform.pem"), Some("/etc/passwd"), Some("a\\b"), Some("model.onnx/x"), Some("C:/x"), Some(""), None]
+        {
+            assert_eq!(put(&app, &acme, &name, "1.0.0", &titled(title)).await.unwrap_err().code, "release-path", "{title:?}");
+        }
+        assert_eq!(put(&app, &acme, &name, "1.0.0", &titled(Some("model.onnx"))).await.unwrap_err().code, "release-path-twice");
+        let without = |path: &str| {
+            let mut image = good.clone();
+            image.layers.retain(|l| l.path().unwrap().as_str() != path);
+            image
+        };
+        assert_eq!(put(&app, &acme, &name, "1.0.0", &without("app.yaml")).await.unwrap_err().code, "release-no-yaml");
+        assert_eq!(put(&app, &acme, &name, "1.0.0", &without("model.onnx")).await.unwrap_err().code, "release-invalid");
+        let other = b"{}".as_slice();
+        let repository = repository(&app, &acme, &name).await;
+        registry::service::store_blob_small(&app, &repository.id, other).await.unwrap();
+        let config = ImageManifest { config: Descriptor::of(CONFIG_TYPE, other), ..good.clone() };
+        assert_eq!(put(&app, &acme, &name, "1.0.0", &config).await.unwrap_err().code, "release-config");
+        let kind =
+            ImageManifest { config: Descriptor::of("application/octet-stream", other), artifact_type: Some(ARTIFACT_TYPE.into()), ..good };
+        assert_eq!(put(&app, &acme, &name, "1.0.0", &kind).await.unwrap_err().code, "release-malformed");
+    })
+    .await;
+}
+
+fn upload_of(files: &BTreeMap<String, Vec<u8>>) -> Upload {
+    let list = files.iter().map(|(path, bytes)| UploadFile {
+        path: path.clone(),
+        size: bytes.len() as u64,
+        digest: Digest::of(bytes).to_string(),
+    });
+    Upload { yaml: yaml_of(files), files: list.collect() }
+}
+
+#[tokio::test]
+async fn the_browser_uploads_into_the_inbox_and_finishes_once() {
+    each_backend(|app| async move {
+        let acme = testing::vendor(&app, "acme").await;
+        let files = demo();
+        let checked = upload::check_upload(&app, &acme, upload_of(&files), None).await.unwrap();
+        assert!(checked.faults.is_empty(), "{:?}", checked.faults);
+        assert_eq!(checked.summary.unwrap().version, "1.0.0");
+        // Absent blobs, also those of somebody else, are told by name.
+        assert_eq!(upload::finish_upload(&app, &acme, upload_of(&files), None).await.unwrap_err().code, "upload-blob-missing");
+        let other = testing::vendor(&app, "other").await;
+        blobs(&app, &other, "other/new.app", &files).await;
+        assert_eq!(upload::finish_upload(&app, &acme, upload_of(&files), None).await.unwrap_err().code, "upload-blob-missing");
+        blobs(&app, &acme, "acme/new.app", &files).await;
+        for _ in 0..2 {
+            let address = upload::finish_upload(&app, &acme, upload_of(&files), None).await.unwrap().unwrap();
+            assert_eq!(address, "/vendor/apps/coke-quality/releases/1.0.0");
+        }
+        assert_eq!(detail(&app, &acme).await.release.digest, Digest::of(&image(&files).to_bytes()).to_string());
+        assert_eq!(waiting_checks(&app).await, 1);
+        // The version is used up now; the fault stands at its line.
+        let again = upload::check_upload(&app, &acme, upload_of(&files), None).await.unwrap();
+        assert_eq!((again.faults[0].code, again.faults[0].key.as_str()), ("release-version-taken", "version"));
+        assert!(yaml_of(&files).lines().nth(again.faults[0].line.unwrap() as usize - 1).unwrap().starts_with("version:"));
+        let changed = with_yaml("format: 1", "format: 1 ");
+        blobs(&app, &acme, "acme/new.app", &changed).await;
+        let faults = upload::finish_upload(&app, &acme, upload_of(&changed), None).await.unwrap().unwrap_err();
+        assert_eq!(faults[0].code, "release-version-taken");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_folder_is_checked_with_lines() {
+    each_backend(|app| async move {
+        let acme = testing::vendor(&app, "acme").await;
+        let codes = |checked: upload::Checked| checked.faults.iter().map(|f| (f.code, f.line.is_some())).collect::<Vec<_>>();
+        let other = upload::check_upload(&app, &acme, upload_of(&demo()), Some("belt-watch".into())).await.unwrap();
+        assert_eq!(codes(other), [("upload-other-app", true)]);
+        let lost = upload_of(&with_yaml("scenario: coke-quality", "scenario: no-such-thing"));
+        let lost = upload::check_upload(&app, &acme, lost, None).await.unwrap();
+        assert!(lost.faults[0].message.zh != lost.faults[0].message.en);
+        assert_eq!(codes(lost), [("scenario-unknown", true)]);
+        let mut tricks = upload_of(&demo());
+        tricks.files.push(UploadFile { path: "../evil".into(), size: 1, digest: String::new() });
+        assert_eq!(codes(upload::check_upload(&app, &acme, tricks, None).await.unwrap()), [("path-parent", false)]);
+        let mine = testing::operator(&app, "mine").await;
+        assert_eq!(upload::check_upload(&app, &mine, upload_of(&demo()), None).await.unwrap_err().code, "not-permitted");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_check_that_cannot_start_fails_with_that_reason_and_can_be_repeated() {
+    each_backend(|app| async move {
+        let acme = testing::vendor(&app, "acme").await;
+        let id = received(&app, &acme).await;
+        testing::drain_jobs(&app).await;
+        let failed = detail(&app, &acme).await;
+        assert_eq!(failed.release.state, ReleaseState::Failed);
+        let (report, _) = failed.report.clone().unwrap();
+        assert_eq!(report.steps[0].reason.as_deref(), Some("engine-missing"));
+        // Done again it does nothing; asked for again it runs again.
+        jobs::check(&app, &id).await.unwrap();
+        assert_eq!(service::submit(&app, &acme, &id).await.unwrap_err().code, "release-state");
+        service::recheck(&app, &acme, &id).await.unwrap();
+        assert_eq!(detail(&app, &acme).await.release.state, ReleaseState::Checking);
+        assert_eq!(service::recheck(&app, &acme, &id).await.unwrap_err().code, "release-state");
+        testing::drain_jobs(&app).await;
+        assert_eq!(detail(&app, &acme).await.release.state, ReleaseState::Failed);
+        assert!(!app.settings.data_dir.0.join("checks").join(&id).exists());
+        // The page says it in words.
+        let page = Page::of(&actix_web::test::TestRequest::default().to_http_request(), "");
+        let view = ReleaseView::of(&page, &failed);
+        assert_eq!(view.checks[0].found, page.t("check-reason-engine-missing"));
+        let html = askama::Template::render(&ReleasePage { page, view }).unwrap();
+        for key in ["release-", "check-", "card-", "golden-", "vendor-"] {
+            assert!(!html.contains(&format!(">{key}")), "a key shows: {key}");
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn approval_publishes_with_a_signature_that_verifies() {
+    each_backend(|app| async move {
+        let acme = testing::vendor(&app, "acme").await;
+        let moderator = testing::platform(&app, Role::Moderator).await;
+        let id = received(&app, &acme).await;
+        mark(&app, &id, ReleaseState::Checking, ReleaseState::Ready).await;
+        service::submit(&app, &acme, &id).await.unwrap();
+        assert_eq!(service::submit(&app, &acme, &id).await.unwrap_err().code, "release-state");
+        let (own, asking, release_id, now) = (app.clone(), moderator.clone(), id.clone(), app.clock.now());
+        app.db.write(move |conn| service::approve_in(conn, &own, &asking, &release_id, now)).await.unwrap();
+        let published = detail(&app, &acme).await;
+        assert_eq!(published.release.state, ReleaseState::Published);
+        assert_eq!(published.release.published_at, Some(now));
+        let (own, asking, release_id) = (app.clone(), moderator.clone(), id.clone());
+        let again = app.db.write(move |conn| service::approve_in(conn, &own, &asking, &release_id, now)).await;
+        assert_eq!(again.unwrap_err().code, "release-state");
+
+        let digest = published.release.digest.clone();
+        let content: Vec<u8> = app
+            .db
+            .read(move |conn| {
+                let referrer = manifests::subject.eq(&digest).and(manifests::artifact_type.eq(SIGNATURE_TYPE));
+                Ok(manifests::table.filter(referrer).select(manifests::content).first(conn)?)
+            })
+            .await
+            .unwrap();
+        let envelope = ImageManifest::parse(&content).unwrap().layers[0].digest.clone();
+        let envelope = Envelope::parse(&app.blobs.read_small(&envelope, 65_536).await.unwrap()).unwrap();
+        let statement = ReleaseStatement::verify(&envelope, &app.keys.set).unwrap();
+        assert_eq!(statement.digest.to_string(), published.release.digest);
+        assert_eq!((statement.vendor.as_str(), statement.app.as_str(), statement.verdict.as_str()), ("acme", APP, "approved"));
+
+        let app_id = published.release.app_id.clone();
+        let (latest, exact, none) = app
+            .db
+            .read(move |conn| {
+                let exact = service::find_published(conn, &app_id, "1.0.0")?;
+                Ok((service::latest_published(conn, &app_id)?, exact, service::find_published(conn, &app_id, "2.0.0")?))
+            })
+            .await
+            .unwrap();
+        assert_eq!((latest.unwrap().id, exact.unwrap().id), (id.clone(), id.clone()));
+        assert!(none.is_none());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_marked_state_must_follow() {
+    each_backend(|app| async move {
+        let acme = testing::vendor(&app, "acme").await;
+        let id = received(&app, &acme).await;
+        let now = app.clock.now();
+        let leap = {
+            let id = id.clone();
+            app.db.write(move |conn| service::mark_in(conn, &id, &[ReleaseState::Checking], ReleaseState::Published, now)).await
+        };
+        assert_eq!(leap.unwrap_err().code, "release-state");
+        let rows =
+            app.db.write(move |conn| Ok(store::mark(conn, &id, &[ReleaseState::Ready], ReleaseState::InReview, now)?)).await.unwrap();
+        assert_eq!(rows, 0);
+    })
+    .await;
+}

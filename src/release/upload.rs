@@ -1,0 +1,247 @@
+//! The browser's way to a release: check app.yaml as it is dropped, then put together what was uploaded.
+
+use std::collections::HashMap;
+
+use app_package::digest::Digest;
+use app_package::fault::Fault;
+use app_package::manifest::AppManifest;
+use app_package::oci::{MANIFEST_TYPE, PackedFile, SOURCE_FILE, build_manifest, config_json};
+use app_package::path::PackagePath;
+use app_package::validate::{self, FileEntry};
+use serde::{Deserialize, Serialize};
+
+use super::{model, store};
+use crate::app::App;
+use crate::auth::policy::{self, Action};
+use crate::auth::{Actor, Person};
+use crate::db::Conn;
+use crate::error::{Error, Result};
+use crate::http::page::error_text;
+use crate::i18n::Lang;
+use crate::registry;
+use crate::registry::manifests::Pushed;
+use crate::registry::model::RepositoryName;
+use crate::registry::service::Caller;
+
+/// Last part of the repository that takes the files of an app before its name is known. No app has this name: app names hold no dot.
+pub const INBOX: &str = "new.app";
+
+/// A file of the folder.
+#[derive(Debug, Clone, Deserialize)]
+pub struct UploadFile {
+    /// Path in the package.
+    pub path: String,
+    /// Bytes.
+    pub size: u64,
+    /// Digest; only to finish.
+    #[serde(default)]
+    pub digest: String,
+}
+
+/// What the browser sends.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Upload {
+    /// Text of app.yaml.
+    pub yaml: String,
+    /// All files of the folder.
+    pub files: Vec<UploadFile>,
+}
+
+/// A fault for `js/upload.js`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct UploadFault {
+    /// 1-based line of app.yaml.
+    pub line: Option<u32>,
+    /// Place in app.yaml, or a file's path.
+    pub key: String,
+    /// Stable word.
+    pub code: &'static str,
+    /// What is wrong and what to do.
+    pub message: Message,
+}
+
+/// A text in both languages.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Message {
+    /// Chinese.
+    pub zh: String,
+    /// English.
+    pub en: String,
+}
+
+impl From<Fault> for UploadFault {
+    fn from(fault: Fault) -> Self {
+        let message = Message { zh: fault.message("zh"), en: fault.message("en") };
+        Self { line: fault.line, key: fault.key, code: fault.code, message }
+    }
+}
+
+impl UploadFault {
+    /// A fault that only the platform knows of, at a top-level key of app.yaml.
+    fn at(yaml: &str, key: &str, error: &Error) -> Self {
+        let text = |lang| error_text(lang, error.code, &error.args);
+        let prefix = format!("{key}:");
+        let line = yaml.lines().position(|line| line.starts_with(&prefix)).and_then(|at| u32::try_from(at + 1).ok());
+        Self { line, key: key.to_owned(), code: error.code, message: Message { zh: text(Lang::Zh), en: text(Lang::En) } }
+    }
+}
+
+/// What the folder would become.
+#[derive(Debug, Clone, Serialize)]
+pub struct Summary {
+    /// App name.
+    pub name: String,
+    /// Version.
+    pub version: String,
+    /// Title.
+    pub title: app_package::manifest::Text,
+    /// Files.
+    pub files: usize,
+    /// Bytes.
+    pub bytes: u64,
+}
+
+/// Result of a check: no faults, or some.
+#[derive(Debug, Serialize)]
+pub struct Checked {
+    /// What is wrong; empty where all is right.
+    pub faults: Vec<UploadFault>,
+    /// What it is, where app.yaml could be read.
+    pub summary: Option<Summary>,
+}
+
+/// Checks a folder before its files are sent. `only` is the app whose page is open, if any.
+pub async fn check_upload(app: &App, actor: &Actor, upload: Upload, only: Option<String>) -> Result<Checked> {
+    let person = policy::require(actor, Action::PublishApps)?.clone();
+    let manifest = match read(&upload) {
+        Ok(manifest) => manifest,
+        Err(faults) => return Ok(Checked { faults, summary: None }),
+    };
+    let summary = Summary {
+        name: manifest.name.clone(),
+        version: manifest.version.to_string(),
+        title: manifest.title.clone(),
+        files: upload.files.len(),
+        bytes: upload.files.iter().map(|f| f.size).fold(0, u64::saturating_add),
+    };
+    let faults = app
+        .db
+        .read(move |conn| {
+            let mut faults = platform_faults(conn, &upload.yaml, &manifest, only.as_deref())?;
+            let version = manifest.version.to_string();
+            if store::find_own_version(conn, &person.organization_id, &manifest.name, &version)?.is_some() {
+                faults.push(UploadFault::at(&upload.yaml, "version", &taken(&version)));
+            }
+            Ok(faults)
+        })
+        .await?;
+    Ok(Checked { faults, summary: Some(summary) })
+}
+
+/// Puts a release together from uploaded files; gives the address of its page, or the faults. Doing it twice gives the same.
+///
+/// # Errors
+/// `upload-blob-missing`, `upload-size`, `digest-invalid`, and those of the registry.
+pub async fn finish_upload(
+    app: &App,
+    actor: &Actor,
+    upload: Upload,
+    only: Option<String>,
+) -> Result<std::result::Result<String, Vec<UploadFault>>> {
+    let person = policy::require(actor, Action::PublishApps)?.clone();
+    let manifest = match read(&upload) {
+        Ok(manifest) => manifest,
+        Err(faults) => return Ok(Err(faults)),
+    };
+    let packed = packed(&upload)?;
+    let digest = Digest::of(&build_manifest(&manifest, &person.organization_slug, &packed));
+    let name = RepositoryName::parse(&format!("{}/{}", person.organization_slug, manifest.name))?;
+    let version = manifest.version.to_string();
+    let address = model::address(&manifest.name, &version);
+
+    let (who, wanted, files, repository, known, now) =
+        (person.clone(), manifest.clone(), packed.clone(), name.clone(), digest.clone(), app.clock.now());
+    let prepared = app
+        .db
+        .write(move |conn| {
+            let mut faults = platform_faults(conn, &upload.yaml, &wanted, only.as_deref())?;
+            let version = wanted.version.to_string();
+            if let Some((old, _)) = store::find_own_version(conn, &who.organization_id, &wanted.name, &version)?
+                && old != known.as_str()
+            {
+                faults.push(UploadFault::at(&upload.yaml, "version", &taken(&version)));
+            }
+            if !faults.is_empty() {
+                return Ok(Err(faults));
+            }
+            let repository_id = registry::service::ensure_repository(conn, &who.organization_id, repository.as_str(), now)?;
+            link(conn, &who, &repository_id, &files, now)?;
+            Ok(Ok((repository_id, upload.yaml)))
+        })
+        .await?;
+    let (repository_id, yaml) = match prepared {
+        Ok(prepared) => prepared,
+        Err(faults) => return Ok(Err(faults)),
+    };
+    registry::service::store_blob_small(app, &repository_id, yaml.as_bytes()).await?;
+    registry::service::store_blob_small(app, &repository_id, &config_json(&manifest)).await?;
+    let bytes = build_manifest(&manifest, &person.organization_slug, &packed);
+    let pushed = Pushed { media_type: MANIFEST_TYPE.into(), bytes: bytes.into(), tags: Vec::new() };
+    registry::manifests::put(app, &Caller::from(actor.clone()), &name, &version, pushed).await?;
+    Ok(Ok(address))
+}
+
+fn taken(version: &str) -> Error {
+    Error::conflict("release-version-taken").arg("version", version)
+}
+
+/// Reads app.yaml and checks the list of files against it.
+fn read(upload: &Upload) -> std::result::Result<AppManifest, Vec<UploadFault>> {
+    let told = |faults: Vec<Fault>| faults.into_iter().map(UploadFault::from).collect::<Vec<_>>();
+    let manifest = validate::parse(&upload.yaml).map_err(told)?;
+    let entries: Vec<FileEntry> = upload.files.iter().map(|f| FileEntry { path: f.path.clone(), size: f.size }).collect();
+    let faults = validate::check_files(&manifest, &entries);
+    if faults.is_empty() { Ok(manifest) } else { Err(told(faults)) }
+}
+
+/// Faults that need the database or the page: the taxonomy, and the app whose page is open.
+fn platform_faults(conn: &mut Conn, yaml: &str, manifest: &AppManifest, only: Option<&str>) -> Result<Vec<UploadFault>> {
+    let mut faults = Vec::new();
+    if let Some(only) = only.filter(|only| *only != manifest.name) {
+        let error = Error::invalid("upload-other-app").arg("expected", only).arg("found", &manifest.name);
+        faults.push(UploadFault::at(yaml, "name", &error));
+    }
+    if !store::scenario_exists(conn, &manifest.specialty, &manifest.scenario)? {
+        let error = Error::invalid("scenario-unknown").arg("specialty", &manifest.specialty).arg("scenario", &manifest.scenario);
+        faults.push(UploadFault::at(yaml, "scenario", &error));
+    }
+    Ok(faults)
+}
+
+/// The files as layers; app.yaml is the text that was checked, whatever the list says of it.
+fn packed(upload: &Upload) -> Result<Vec<PackedFile>> {
+    let path = |text: &str| PackagePath::parse(text).map_err(|e| Error::invalid("digest-invalid").source(e));
+    let mut packed =
+        vec![PackedFile { path: path(SOURCE_FILE)?, digest: Digest::of(upload.yaml.as_bytes()), size: upload.yaml.len() as u64 }];
+    for file in upload.files.iter().filter(|f| f.path != SOURCE_FILE) {
+        let digest = Digest::parse(&file.digest).map_err(|e| Error::invalid("digest-invalid").source(e))?;
+        packed.push(PackedFile { path: path(&file.path)?, digest, size: file.size });
+    }
+    Ok(packed)
+}
+
+/// Links the files' blobs into the app's repository; they must lie in some repository of the vendor already.
+fn link(conn: &mut Conn, person: &Person, repository_id: &str, files: &[PackedFile], now: crate::db::Timestamp) -> Result<()> {
+    let files: HashMap<&str, &PackedFile> =
+        files.iter().filter(|f| f.path.as_str() != SOURCE_FILE).map(|f| (f.digest.as_str(), f)).collect();
+    let digests: Vec<&str> = files.keys().copied().collect();
+    let sizes = store::sizes_in_organization(conn, &person.organization_id, &digests)?;
+    for (digest, file) in files {
+        let size = sizes.get(digest).ok_or_else(|| Error::invalid("upload-blob-missing").arg("path", file.path.as_str()))?;
+        if u64::try_from(*size) != Ok(file.size) {
+            return Err(Error::invalid("upload-size").arg("path", file.path.as_str()));
+        }
+        registry::service::link_blob_in(conn, repository_id, &file.digest, file.size, now)?;
+    }
+    Ok(())
+}

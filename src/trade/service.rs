@@ -1,0 +1,431 @@
+//! Use cases of orders and payments.
+//!
+//! Each change takes the audit chain's lock first. That makes changes of orders follow one another on PostgreSQL as they do on SQLite:
+//! the day's next number, one trial per operator, and the sum of an order's receipts are each read and written without a gap.
+
+use std::collections::HashMap;
+
+use chrono::TimeDelta;
+use serde_json::json;
+
+use super::model::{self, Balance, Event, Order, OrderState, Payment, PlaceOrder};
+use super::store::{self, Line};
+use crate::account::model::Organization;
+use crate::app::App;
+use crate::auth::Actor;
+use crate::auth::policy::{self, Action};
+use crate::catalog::model::{AppRow, ListingState, Plan, PlanKind, parse_yuan};
+use crate::chain::{self, ChainLink, Reader};
+use crate::db::{Conn, Timestamp, dialect};
+use crate::error::{Error, Faults, QueryResultExt as _, Result, exactly_one};
+use crate::i18n::Lang;
+use crate::license::model::IssueInput;
+use crate::{account, audit, catalog, ids, license, moderation};
+
+/// Orders on one page.
+pub const PAGE: i64 = 50;
+/// Topic of pokes about orders.
+pub const TOPIC: &str = "orders";
+/// The same order by the same person within this time is a double click.
+const DOUBLE_CLICK: TimeDelta = TimeDelta::seconds(5);
+/// Longest name of a payer in characters.
+const MAX_PAYER: usize = 120;
+
+/// Places an order and gives its id. What costs nothing is paid at once and delivered in the same transaction.
+///
+/// The same person ordering the same again within [`DOUBLE_CLICK`] gets the order that is there.
+///
+/// # Errors
+/// `plan`, `plan-over`, `listing` (not listed), `nodes-range`, `trial-nodes`, `trial-used`, `order-too-large`.
+pub async fn place(app: &App, actor: &Actor, input: PlaceOrder) -> Result<String> {
+    let person = policy::require(actor, Action::PlaceOrders)?.clone();
+    let (composed, asking, now) = (app.clone(), actor.clone(), app.clock.now());
+    let (order, platform) = app
+        .db
+        .write(move |conn| {
+            dialect::lock_audit_chain(conn)?;
+            let plan = catalog::service::get_plan(conn, &input.plan_id)?;
+            let row = orderable(conn, &plan)?;
+            let amount_fen = model::price(&plan, input.nodes)?;
+            let since = now.minus(DOUBLE_CLICK);
+            if let Some(twin) = store::find_twin(conn, &person.user_id, &person.organization_id, &plan.id, input.nodes, since)? {
+                return Ok((twin, Vec::new()));
+            }
+            if plan.kind == PlanKind::Trial && store::trial_used(conn, &person.organization_id, &row.id)? {
+                return Err(Error::conflict("trial-used"));
+            }
+            let prefix = model::day_prefix(now);
+            let event = if amount_fen == 0 { Event::Paid } else { Event::PaymentAsked };
+            let mut order = Order {
+                id: ids::new("ord"),
+                number: model::number(&prefix, store::count_of_day(conn, &prefix)?),
+                organization_id: person.organization_id.clone(),
+                vendor_id: row.organization_id,
+                app_id: row.id,
+                plan_kind: plan.kind,
+                unit_price_fen: if plan.kind == PlanKind::Trial { 0 } else { plan.price_fen },
+                trial_days: plan.trial_days,
+                plan_id: plan.id,
+                nodes: input.nodes,
+                amount_fen,
+                reference: free_reference(conn)?,
+                state: model::next(OrderState::Placed, event)?,
+                placed_by: person.user_id.clone(),
+                placed_at: now,
+                updated_at: now,
+            };
+            store::insert(conn, &order).or_conflict("order-busy")?;
+            let detail = json!({
+                "number": order.number, "app": order.app_id, "plan": order.plan_kind, "nodes": order.nodes, "unit_price_fen": order.unit_price_fen,
+                "amount_fen": order.amount_fen,
+            });
+            audit::record(conn, now, &asking, "order.placed", &order.id, &detail)?;
+            if order.state == OrderState::Paid {
+                order.state = deliver(conn, &composed, &asking, &order, now)?;
+            }
+            Ok((order, moderation::service::platform_organizations(conn)?))
+        })
+        .await?;
+    poke(app, &order, &platform);
+    Ok(order.id)
+}
+
+/// The app of a plan that can be ordered now.
+fn orderable(conn: &mut Conn, plan: &Plan) -> Result<AppRow> {
+    let row = catalog::service::get_app(conn, &plan.app_id)?;
+    if row.state != ListingState::Listed {
+        return Err(Error::not_found("listing"));
+    }
+    if !plan.active {
+        return Err(Error::conflict("plan-over"));
+    }
+    Ok(row)
+}
+
+/// A reference that no order has.
+fn free_reference(conn: &mut Conn) -> Result<String> {
+    for _ in 0..8 {
+        let reference = model::reference(ids::random::<8>());
+        if !store::reference_taken(conn, &reference)? {
+            return Ok(reference);
+        }
+    }
+    Err(Error::unavailable("order-busy"))
+}
+
+/// Issues the licence of an order that is paid, and marks it delivered.
+fn deliver(conn: &mut Conn, app: &App, actor: &Actor, order: &Order, now: Timestamp) -> Result<OrderState> {
+    let license = issue(conn, app, actor, order, now)?;
+    let to = model::next(OrderState::Paid, Event::Delivered)?;
+    exactly_one(store::mark(conn, &order.id, OrderState::Paid, to, now)?, "order-state").map_err(|e| e.arg("state", order.state))?;
+    audit::record(conn, now, actor, "order.delivered", &order.id, &json!({"number": order.number, "license": license}))?;
+    Ok(to)
+}
+
+/// The licence slice issues; gives the licence's id.
+fn issue(conn: &mut Conn, app: &App, actor: &Actor, order: &Order, now: Timestamp) -> Result<String> {
+    use license::model::PlanKind as Bought;
+    let input = IssueInput {
+        order_id: order.id.clone(),
+        organization_id: order.organization_id.clone(),
+        vendor_id: order.vendor_id.clone(),
+        app_id: order.app_id.clone(),
+        plan_kind: match order.plan_kind {
+            PlanKind::Subscription => Bought::Subscription,
+            PlanKind::Perpetual => Bought::Perpetual,
+            PlanKind::Trial => Bought::Trial,
+        },
+        trial_days: order.trial_days,
+        nodes: order.nodes,
+    };
+    Ok(license::service::issue_in(conn, &app.settings.license, actor, input, now)?.id)
+}
+
+/// Calls an order off that is not paid yet.
+///
+/// # Errors
+/// `order` (not there, or another's), `order-state`, `order-has-payments` where money has come in: finance must send it back first.
+pub async fn cancel(app: &App, actor: &Actor, order_id: &str) -> Result<()> {
+    policy::require(actor, Action::PlaceOrders)?;
+    let (asking, order_id, now) = (actor.clone(), order_id.to_owned(), app.clock.now());
+    let (order, platform) = app
+        .db
+        .write(move |conn| {
+            dialect::lock_audit_chain(conn)?;
+            let order = store::get(conn, &order_id).or_not_found("order")?;
+            policy::require_own(&asking, Action::PlaceOrders, &order.organization_id, "order")?;
+            let to = model::next(order.state, Event::Cancelled)?;
+            if !store::payments_of(conn, &order.id)?.is_empty() {
+                return Err(Error::conflict("order-has-payments"));
+            }
+            exactly_one(store::mark(conn, &order.id, order.state, to, now)?, "order-state").map_err(|e| e.arg("state", order.state))?;
+            audit::record(conn, now, &asking, "order.cancelled", &order.id, &json!({"number": order.number}))?;
+            Ok((order, moderation::service::platform_organizations(conn)?))
+        })
+        .await?;
+    poke(app, &order, &platform);
+    Ok(())
+}
+
+/// What confirming a receipt led to.
+#[derive(Debug, Clone)]
+pub struct Receipt {
+    /// The order as it is now.
+    pub order: Order,
+    /// All that came in for it, in fen.
+    pub received_fen: i64,
+    /// Compared with what is owed.
+    pub balance: Balance,
+}
+
+/// Books a receipt on the platform's account for an order. Where the order's receipts now add up to its amount, it is paid and delivered
+/// in the same transaction; else the receipt is kept as unmatched and the order goes on waiting, with the difference shown to both sides.
+///
+/// # Errors
+/// `order`, `amount-invalid`, `bank-serial-invalid`, `bank-serial-used`, `order-not-awaiting-payment`.
+pub async fn confirm_payment(app: &App, actor: &Actor, order_id: &str, amount: &str, bank_serial: &str, payer: &str) -> Result<Receipt> {
+    let person = policy::require(actor, Action::ConfirmPayments)?.clone();
+    let mut faults = Faults::default();
+    let amount_fen = parse_yuan(amount).filter(|fen| *fen > 0);
+    if amount_fen.is_none() {
+        faults.add("amount", "amount-invalid");
+    }
+    let serial = model::bank_serial(bank_serial);
+    if serial.is_none() {
+        faults.add("bank_serial", "bank-serial-invalid");
+    }
+    let payer = faults.text("payer", payer, 1, MAX_PAYER);
+    if payer.contains(['\n', '\r', '\t']) {
+        faults.add("payer", "control-characters");
+    }
+    faults.check()?;
+    let (Some(amount_fen), Some(bank_serial)) = (amount_fen, serial) else { return Err(Error::invalid("invalid-input")) };
+    let (composed, asking, order_id, now) = (app.clone(), actor.clone(), order_id.to_owned(), app.clock.now());
+    let (receipt, platform) = app
+        .db
+        .write(move |conn| {
+            dialect::lock_audit_chain(conn)?;
+            let mut order = store::get(conn, &order_id).or_not_found("order")?;
+            if store::serial_used(conn, &bank_serial)? {
+                return Err(Error::field("bank_serial", "bank-serial-used"));
+            }
+            if order.state != OrderState::AwaitingPayment {
+                return Err(Error::conflict("order-not-awaiting-payment").arg("number", &order.number));
+            }
+            let payment = Payment {
+                id: ids::new("pay"),
+                order_id: order.id.clone(),
+                amount_fen,
+                bank_serial,
+                payer,
+                matched: false,
+                confirmed_by: person.user_id.clone(),
+                confirmed_at: now,
+            };
+            store::insert_payment(conn, &payment).or_conflict("bank-serial-used")?;
+            let received_fen = received(conn, &order.id)?;
+            let balance = model::balance(order.amount_fen, received_fen);
+            let detail = json!({
+                "order": order.number, "amount_fen": amount_fen, "bank_serial": payment.bank_serial, "received_fen": received_fen,
+                "owed_fen": order.amount_fen, "matched": balance == Balance::Exact,
+            });
+            audit::record(conn, now, &asking, "payment.confirmed", &order.id, &detail)?;
+            if balance == Balance::Exact {
+                store::match_payments(conn, &order.id)?;
+                let to = model::next(order.state, Event::Paid)?;
+                exactly_one(store::mark(conn, &order.id, order.state, to, now)?, "order-not-awaiting-payment")?;
+                audit::record(
+                    conn,
+                    now,
+                    &asking,
+                    "order.paid",
+                    &order.id,
+                    &json!({"number": order.number, "amount_fen": order.amount_fen}),
+                )?;
+                order.state = to;
+                order.state = deliver(conn, &composed, &asking, &order, now)?;
+            }
+            Ok((Receipt { order, received_fen, balance }, moderation::service::platform_organizations(conn)?))
+        })
+        .await?;
+    poke(app, &receipt.order, &platform);
+    Ok(receipt)
+}
+
+/// All that came in for an order, in fen.
+fn received(conn: &mut Conn, order_id: &str) -> Result<i64> {
+    let amounts = store::amounts_of(conn, &[order_id])?;
+    amounts
+        .iter()
+        .try_fold(0i64, |sum, (_, fen)| sum.checked_add(*fen))
+        .ok_or_else(|| Error::internal(anyhow::anyhow!("receipts of {order_id} overflow")))
+}
+
+fn poke(app: &App, order: &Order, platform: &[String]) {
+    for id in [&order.organization_id, &order.vendor_id].into_iter().chain(platform) {
+        app.live.poke(id, TOPIC);
+    }
+}
+
+/// What the order form shows.
+#[derive(Debug, Clone)]
+pub struct Offer {
+    /// The app.
+    pub app: AppRow,
+    /// The vendor.
+    pub vendor: Organization,
+    /// The plan.
+    pub plan: Plan,
+}
+
+/// The plan that a form orders, by the app's address.
+///
+/// # Errors
+/// `listing`, `plan` (also where it belongs to another app), `plan-over`.
+pub async fn offer(app: &App, actor: &Actor, vendor: String, slug: String, plan_id: String) -> Result<Offer> {
+    policy::require(actor, Action::PlaceOrders)?;
+    app.db
+        .read(move |conn| {
+            let row = catalog::service::find_listing(conn, &vendor, &slug)?;
+            let plan = catalog::service::get_plan(conn, &plan_id)?;
+            if plan.app_id != row.id {
+                return Err(Error::not_found("plan"));
+            }
+            orderable(conn, &plan)?;
+            let vendor = account::store::get_organization(conn, &row.organization_id)?;
+            Ok(Offer { app: row, vendor, plan })
+        })
+        .await
+}
+
+/// The operator's orders, newest first, one more than a page.
+pub async fn list_bought(app: &App, actor: &Actor, before: Option<String>) -> Result<Vec<Line>> {
+    let id = policy::require(actor, Action::ViewOrders)?.organization_id.clone();
+    app.db.read(move |conn| Ok(store::list_bought(conn, &id, before.as_deref(), PAGE + 1)?)).await
+}
+
+/// The vendor's orders, newest first, one more than a page.
+pub async fn list_sold(app: &App, actor: &Actor, before: Option<String>) -> Result<Vec<Line>> {
+    let id = policy::require(actor, Action::ViewSales)?.organization_id.clone();
+    app.db.read(move |conn| Ok(store::list_sold(conn, &id, before.as_deref(), PAGE + 1)?)).await
+}
+
+/// Which side looks at an order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Side {
+    /// Who buys.
+    Buyer,
+    /// Who sells.
+    Vendor,
+    /// Who confirms payments.
+    Platform,
+}
+
+/// An order with all that its page shows.
+#[derive(Debug, Clone)]
+pub struct OrderDetail {
+    /// The order.
+    pub order: Order,
+    /// The app.
+    pub app: AppRow,
+    /// Who buys.
+    pub buyer: Organization,
+    /// Who sells.
+    pub vendor: Organization,
+    /// Name of who placed it.
+    pub placed_by: String,
+    /// Receipts, oldest first, with the name of who confirmed each.
+    pub payments: Vec<(Payment, String)>,
+    /// All that came in, in fen.
+    pub received_fen: i64,
+    /// Licence and when it was issued.
+    pub license: Option<(String, Timestamp)>,
+    /// Chain line.
+    pub chain: Vec<ChainLink>,
+}
+
+/// One order for one side.
+///
+/// # Errors
+/// `order`: not there, or not this side's.
+pub async fn detail(app: &App, actor: &Actor, lang: Lang, side: Side, order_id: String) -> Result<OrderDetail> {
+    let action = match side {
+        Side::Buyer => Action::ViewOrders,
+        Side::Vendor => Action::ViewSales,
+        Side::Platform => Action::ViewPayments,
+    };
+    policy::require(actor, action)?;
+    let (asking, now) = (actor.clone(), app.clock.now());
+    app.db
+        .read(move |conn| {
+            let order = store::get(conn, &order_id).or_not_found("order")?;
+            match side {
+                Side::Buyer => {
+                    policy::require_own(&asking, action, &order.organization_id, "order")?;
+                }
+                Side::Vendor => {
+                    policy::require_own(&asking, action, &order.vendor_id, "order")?;
+                }
+                Side::Platform => {}
+            }
+            Ok(OrderDetail {
+                app: catalog::service::get_app(conn, &order.app_id)?,
+                buyer: account::store::get_organization(conn, &order.organization_id)?,
+                vendor: account::store::get_organization(conn, &order.vendor_id)?,
+                placed_by: store::user_name(conn, &order.placed_by)?,
+                payments: store::payments_of(conn, &order.id)?,
+                received_fen: received(conn, &order.id)?,
+                license: store::license_of(conn, &order.id)?,
+                chain: chain::of_order(conn, &Reader::of(&asking, lang, now), &order.id)?,
+                order,
+            })
+        })
+        .await
+}
+
+/// An order that waits for payment.
+#[derive(Debug, Clone)]
+pub struct Awaiting {
+    /// The order with its names; the other side is the buyer.
+    pub line: Line,
+    /// What came in, in fen.
+    pub received_fen: i64,
+}
+
+fn with_receipts(conn: &mut Conn, lines: Vec<Line>) -> Result<Vec<Awaiting>> {
+    let ids: Vec<&str> = lines.iter().map(|(order, ..)| order.id.as_str()).collect();
+    let mut sums: HashMap<String, i64> = HashMap::new();
+    for (id, fen) in store::amounts_of(conn, &ids)? {
+        let sum = sums.entry(id).or_default();
+        *sum = sum.saturating_add(fen);
+    }
+    Ok(lines.into_iter().map(|line| Awaiting { received_fen: sums.get(&line.0.id).copied().unwrap_or(0), line }).collect())
+}
+
+/// Orders that wait for payment, oldest first, one more than a page; `search` is part of a number or reference.
+pub async fn list_awaiting(app: &App, actor: &Actor, search: &str, after: Option<String>) -> Result<Vec<Awaiting>> {
+    policy::require(actor, Action::ViewPayments)?;
+    let search: String =
+        search.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '-').take(40).collect::<String>().to_ascii_uppercase();
+    app.db
+        .read(move |conn| {
+            let lines = store::list_awaiting(conn, &search, after.as_deref(), PAGE + 1)?;
+            with_receipts(conn, lines)
+        })
+        .await
+}
+
+/// How many orders wait for payment, and the oldest of them; for the platform's dashboard, whose caller has checked the reader.
+pub fn awaiting_in(conn: &mut Conn, limit: i64) -> Result<(i64, Vec<Awaiting>)> {
+    let lines = store::list_awaiting(conn, "", None, limit)?;
+    Ok((store::count_awaiting(conn)?, with_receipts(conn, lines)?))
+}
+
+/// A receipt with number and state of its order, and the name of who confirmed it.
+pub type PaymentLine = (Payment, String, OrderState, String);
+
+/// Receipts, newest first, one more than a page.
+pub async fn list_payments(app: &App, actor: &Actor, before: Option<String>) -> Result<Vec<PaymentLine>> {
+    policy::require(actor, Action::ViewPayments)?;
+    app.db.read(move |conn| Ok(store::list_payments(conn, before.as_deref(), PAGE + 1)?)).await
+}

@@ -1,0 +1,203 @@
+//! Orders and payments on both backends: an app of the demo is listed, ordered, paid and licensed.
+
+use actix_web::http::Method;
+use chrono::TimeDelta;
+use diesel::prelude::*;
+
+use super::model::{Balance, OrderState, PlaceOrder};
+use super::service::{self, Side};
+use crate::app::App;
+use crate::auth::{Actor, Role};
+use crate::catalog::plans::{self, PlanForm};
+use crate::db::schema::licenses;
+use crate::error::Kind;
+use crate::i18n::Lang;
+use crate::moderation;
+use crate::moderation::model::Decision;
+use crate::moderation::tests::{APP, page, submitted};
+use crate::testing::{self, each_backend};
+
+struct Shop {
+    vendor: Actor,
+    mine: Actor,
+    finance: Actor,
+    subscription: String,
+    trial: String,
+}
+
+/// A listed app with a subscription at 1,280 yuan and a trial on two nodes.
+async fn shop(app: &App) -> Shop {
+    let vendor = testing::vendor(app, "acme").await;
+    let moderator = testing::platform(app, Role::Moderator).await;
+    let (_, case) = submitted(app, &vendor, "1.0.0").await;
+    let form =
+        |kind: &str, price: &str| PlanForm { kind: kind.into(), price: price.into(), trial_days: "14".into(), trial_nodes: "2".into() };
+    let subscription = plans::add(app, &vendor, APP.into(), &form("subscription", "1,280.00")).await.unwrap();
+    let trial = plans::add(app, &vendor, APP.into(), &form("trial", "")).await.unwrap();
+    let mine = testing::operator(app, "mine").await;
+    let early = service::place(app, &mine, PlaceOrder { plan_id: subscription.clone(), nodes: 1 }).await.unwrap_err();
+    assert_eq!(early.code, "listing", "what is not listed is not sold");
+    moderation::service::decide(app, &moderator, &case, Decision::Approve, "").await.unwrap();
+    Shop { vendor, mine, finance: testing::platform(app, Role::Finance).await, subscription, trial }
+}
+
+async fn order(app: &App, shop: &Shop, nodes: i64) -> String {
+    app.clock.advance(TimeDelta::minutes(1));
+    service::place(app, &shop.mine, PlaceOrder { plan_id: shop.subscription.clone(), nodes }).await.unwrap()
+}
+
+async fn state(app: &App, shop: &Shop, id: &str) -> OrderState {
+    service::detail(app, &shop.mine, Lang::Zh, Side::Buyer, id.to_owned()).await.unwrap().order.state
+}
+
+async fn licenses_of(app: &App, order_id: &str) -> i64 {
+    let id = order_id.to_owned();
+    app.db.read(move |conn| Ok(licenses::table.filter(licenses::order_id.eq(id)).count().get_result(conn)?)).await.unwrap()
+}
+
+#[tokio::test]
+async fn an_order_is_paid_by_the_exact_amount_and_licensed_once() {
+    each_backend(|app| async move {
+        let shop = shop(&app).await;
+        let id = order(&app, &shop, 2).await;
+        let detail = service::detail(&app, &shop.mine, Lang::Zh, Side::Buyer, id.clone()).await.unwrap();
+        assert_eq!((detail.order.amount_fen, detail.order.state), (256_000, OrderState::AwaitingPayment));
+        assert_eq!(detail.order.number, "PH-20260101-0001");
+        assert_eq!(detail.order.reference.len(), 8);
+        // The plan's end does not touch the order.
+        plans::retire(&app, &shop.vendor, APP.into(), shop.subscription.clone()).await.unwrap();
+        for who in [&shop.mine, &shop.vendor] {
+            let error = service::confirm_payment(&app, who, &id, "2560", "ICBC-1", "矿").await.unwrap_err();
+            assert_eq!(error.kind, Kind::Forbidden);
+        }
+        // Two clicks at once: one books, one finds the serial used.
+        let (a, b) = tokio::join!(
+            service::confirm_payment(&app, &shop.finance, &id, "2,560.00", "ICBC-1", "北矿"),
+            service::confirm_payment(&app, &shop.finance, &id, "2,560.00", "icbc -1", "北矿"),
+        );
+        let (done, refused) = if a.is_ok() { (a.unwrap(), b.unwrap_err()) } else { (b.unwrap(), a.unwrap_err()) };
+        assert_eq!((done.balance, done.order.state), (Balance::Exact, OrderState::Delivered));
+        assert_eq!(refused.fields[0].code, "bank-serial-used");
+        assert_eq!((state(&app, &shop, &id).await, licenses_of(&app, &id).await), (OrderState::Delivered, 1));
+        // Another receipt for what is paid is refused, and nothing can be called off any more.
+        let late = service::confirm_payment(&app, &shop.finance, &id, "1", "ICBC-2", "北矿").await.unwrap_err();
+        assert_eq!(late.code, "order-not-awaiting-payment");
+        assert_eq!(service::cancel(&app, &shop.mine, &id).await.unwrap_err().code, "order-state");
+        assert!(matches!(crate::audit::service::verify(&app.db).await.unwrap(), crate::audit::model::ChainVerdict::Intact { .. }));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn amounts_that_differ_are_kept_and_shown() {
+    each_backend(|app| async move {
+        let shop = shop(&app).await;
+        let id = order(&app, &shop, 1).await;
+        let part = service::confirm_payment(&app, &shop.finance, &id, "1,000.00", "BOC-0001", "<script>alert(1)</script>").await.unwrap();
+        assert_eq!((part.balance, part.order.state), (Balance::Missing(28_000), OrderState::AwaitingPayment));
+        assert_eq!(service::cancel(&app, &shop.mine, &id).await.unwrap_err().code, "order-has-payments");
+        // Buyer and finance both see the difference; a payer's name is only text.
+        for (who, path) in [(&shop.mine, format!("/mine/orders/{id}")), (&shop.finance, format!("/admin/payments/{id}"))] {
+            let (status, shown) = page(&app, who, Method::GET, &path, "").await;
+            assert_eq!(status, 200, "{path}");
+            assert!(shown.contains("¥1,000.00") && shown.contains("¥280.00"), "{path}");
+            assert!(!shown.contains("<script>alert"), "{path}");
+        }
+        let (_, shown) = page(&app, &shop.finance, Method::GET, "/admin/payments/received", "").await;
+        assert!(shown.contains("BOC-0001") && !shown.contains("<script>alert"));
+        let rest = service::confirm_payment(&app, &shop.finance, &id, "280", "BOC-0002", "北矿").await.unwrap();
+        assert_eq!((rest.balance, rest.order.state), (Balance::Exact, OrderState::Delivered));
+        let detail = service::detail(&app, &shop.finance, Lang::En, Side::Platform, id.clone()).await.unwrap();
+        assert!(detail.payments.len() == 2 && detail.payments.iter().all(|(p, _)| p.matched));
+
+        let id = order(&app, &shop, 1).await;
+        let over = service::confirm_payment(&app, &shop.finance, &id, "1300", "BOC-0003", "北矿").await.unwrap();
+        assert_eq!((over.balance, over.order.state), (Balance::Over(2000), OrderState::AwaitingPayment));
+        assert_eq!(licenses_of(&app, &id).await, 0);
+        let used = service::confirm_payment(&app, &shop.finance, &id, "1280", "BOC-0001", "北矿").await.unwrap_err();
+        assert_eq!(used.fields[0].code, "bank-serial-used");
+        for (amount, serial, payer, fields) in [
+            ("", "", "", 3),
+            ("-5", "BOC-9", "x", 1),
+            ("0", "BOC-9", "x", 1),
+            ("1e5", "BOC-9", "x", 1),
+            ("99999999999", "BOC-9", "x", 1),
+            ("1.005", "BOC-9", "x", 1),
+            ("1", "'; DROP TABLE payments; --", "x", 1),
+            ("1", "BOC-9", "two\nlines", 1),
+            ("1", "BOC-9", &"长".repeat(121), 1),
+        ] {
+            let error = service::confirm_payment(&app, &shop.finance, &id, amount, serial, payer).await.unwrap_err();
+            assert_eq!(error.fields.len(), fields, "{amount} {serial} {payer}: {error}");
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_trial_is_free_and_once() {
+    each_backend(|app| async move {
+        let shop = shop(&app).await;
+        let place = |nodes: i64| service::place(&app, &shop.mine, PlaceOrder { plan_id: shop.trial.clone(), nodes });
+        assert_eq!(place(3).await.unwrap_err().fields[0].code, "trial-nodes");
+        // A double click is one order.
+        let (a, b) = tokio::join!(place(2), place(2));
+        let (a, b) = (a.unwrap(), b.unwrap());
+        assert_eq!(a, b);
+        assert_eq!((state(&app, &shop, &a).await, licenses_of(&app, &a).await), (OrderState::Delivered, 1));
+        assert_eq!(place(1).await.unwrap_err().code, "trial-used");
+        app.clock.advance(TimeDelta::days(400));
+        assert_eq!(place(2).await.unwrap_err().code, "trial-used");
+        let path = format!("/apps/acme/{APP}/order");
+        let (status, shown) = page(&app, &shop.mine, Method::POST, &path, &format!("plan={}&nodes=2", shop.trial)).await;
+        assert_eq!(status, 422);
+        assert!(shown.contains("already had its trial"));
+        let (status, _) = page(&app, &shop.mine, Method::POST, &path, &format!("plan={}&nodes=%3Cscript%3E", shop.subscription)).await;
+        assert_eq!(status, 422);
+        let (status, shown) = page(&app, &shop.mine, Method::GET, &format!("{path}?plan={}&nodes=3", shop.subscription), "").await;
+        assert_eq!(status, 200);
+        assert!(shown.contains("¥3,840.00"));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn orders_belong_to_their_two_sides() {
+    each_backend(|app| async move {
+        let shop = shop(&app).await;
+        let id = order(&app, &shop, 1).await;
+        let other = testing::operator(&app, "other").await;
+        let rival = testing::vendor(&app, "rival").await;
+        let error = service::detail(&app, &other, Lang::Zh, Side::Buyer, id.clone()).await.unwrap_err();
+        assert_eq!((error.kind, error.code), (Kind::NotFound, "order"));
+        assert_eq!(service::detail(&app, &rival, Lang::Zh, Side::Vendor, id.clone()).await.unwrap_err().kind, Kind::NotFound);
+        assert_eq!(service::cancel(&app, &other, &id).await.unwrap_err().kind, Kind::NotFound);
+        assert_eq!(page(&app, &other, Method::GET, &format!("/mine/orders/{id}"), "").await.0, 404);
+        assert!(service::list_bought(&app, &other, None).await.unwrap().is_empty());
+        assert!(service::list_sold(&app, &rival, None).await.unwrap().is_empty());
+        for (who, path) in [(&shop.mine, "/mine/orders"), (&shop.vendor, "/vendor/orders"), (&shop.finance, "/admin/payments")] {
+            let (status, shown) = page(&app, who, Method::GET, path, "").await;
+            assert_eq!(status, 200, "{path}");
+            assert!(shown.contains("PH-20260101-0001"), "{path}");
+        }
+        assert_eq!(page(&app, &shop.vendor, Method::GET, &format!("/vendor/orders/{id}"), "").await.0, 200);
+        let deployer = testing::member(&app, &shop.mine.person().unwrap().organization_id, Role::Deployer, "d@mine.example").await;
+        let refused = service::place(&app, &deployer, PlaceOrder { plan_id: shop.subscription.clone(), nodes: 1 }).await.unwrap_err();
+        assert_eq!(refused.code, "not-permitted");
+        // Search by number and reference; hostile patterns find nothing they should not.
+        let found = service::list_awaiting(&app, &shop.finance, "0101-0001", None).await.unwrap();
+        assert_eq!(found.len(), 1);
+        let reference = found[0].line.0.reference.to_lowercase();
+        assert_eq!(service::list_awaiting(&app, &shop.finance, &reference, None).await.unwrap().len(), 1);
+        assert!(service::list_awaiting(&app, &shop.finance, "NOSUCH", None).await.unwrap().is_empty());
+        service::cancel(&app, &shop.mine, &id).await.unwrap();
+        assert_eq!(service::cancel(&app, &shop.mine, &id).await.unwrap_err().code, "order-state");
+        assert_eq!(state(&app, &shop, &id).await, OrderState::Cancelled);
+        assert!(service::list_awaiting(&app, &shop.finance, "", None).await.unwrap().is_empty());
+        let next = order(&app, &shop, 1).await;
+        let detail = service::detail(&app, &shop.mine, Lang::Zh, Side::Buyer, next).await.unwrap();
+        assert_eq!(detail.order.number, "PH-20260101-0002");
+        assert_eq!(service::place(&app, &shop.mine, PlaceOrder { plan_id: "pln_none".into(), nodes: 1 }).await.unwrap_err().code, "plan");
+    })
+    .await;
+}

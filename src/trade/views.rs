@@ -1,0 +1,400 @@
+//! Pages of orders and payments.
+
+use askama::Template;
+
+use super::model::{Balance, OrderState, balance};
+use super::service::{Awaiting, Offer, OrderDetail, PaymentLine, Side};
+use super::store::Line;
+use crate::catalog::model::PlanKind;
+use crate::chain::ChainLink;
+use crate::config::Bank;
+use crate::http::page::{FormErrors, Page};
+
+/// `/apps/{vendor}/{app}/order`.
+#[derive(Template)]
+#[template(path = "trade/form.html")]
+pub struct FormPage {
+    pub page: Page,
+    pub href: String,
+    pub app: String,
+    pub vendor: String,
+    pub plan_id: String,
+    pub plan: String,
+    pub terms: String,
+    pub unit_price: String,
+    pub unit_note: String,
+    pub trial: bool,
+    pub most_nodes: i64,
+    pub nodes: String,
+    /// The total, where the nodes make one.
+    pub total: Option<String>,
+    pub grace_days: i64,
+    pub errors: FormErrors,
+}
+
+impl FormPage {
+    /// The form with what was typed.
+    pub fn of(page: Page, offer: &Offer, nodes: String, grace_days: i64, errors: FormErrors) -> Self {
+        let plan = &offer.plan;
+        let trial = plan.kind == PlanKind::Trial;
+        let total = nodes.trim().parse().ok().and_then(|n| super::model::price(plan, n).ok());
+        let free = trial || plan.price_fen == 0;
+        Self {
+            href: format!("/apps/{}/{}", offer.vendor.slug, offer.app.slug),
+            app: page.pick(&offer.app.title_zh, &offer.app.title_en).to_owned(),
+            vendor: page.pick(&offer.vendor.name_zh, &offer.vendor.name_en).to_owned(),
+            plan_id: plan.id.clone(),
+            plan: page.tk("plan-", plan.kind),
+            terms: if trial {
+                page.t2("plan-trial-terms", "days", plan.trial_days, "nodes", plan.trial_nodes)
+            } else {
+                page.tk("plan-terms-", plan.kind)
+            },
+            unit_price: if free { page.t("price-free") } else { page.money(&plan.price_fen) },
+            unit_note: if trial { String::new() } else { page.tk("plan-note-", plan.kind) },
+            trial,
+            most_nodes: if trial { plan.trial_nodes.clamp(1, super::model::MAX_NODES) } else { super::model::MAX_NODES },
+            total: total.map(|fen| page.money(&fen)),
+            nodes,
+            grace_days,
+            errors,
+            page,
+        }
+    }
+}
+
+/// An order in a list.
+pub struct Row {
+    pub href: String,
+    pub number: String,
+    pub app: String,
+    /// Vendor or buyer: whoever the reader is not.
+    pub other: String,
+    pub plan: String,
+    pub nodes: String,
+    pub amount: String,
+    pub state: OrderState,
+    pub placed: String,
+}
+
+impl Row {
+    /// Of a line of a list at `base`.
+    pub fn of(page: &Page, (order, title, other): &Line, base: &str) -> Self {
+        Self {
+            href: format!("{base}/{}", order.id),
+            number: order.number.clone(),
+            app: page.pick(&title.0, &title.1).to_owned(),
+            other: page.pick(&other.0, &other.1).to_owned(),
+            plan: page.tk("plan-", order.plan_kind),
+            nodes: page.count(&order.nodes),
+            amount: page.money(&order.amount_fen),
+            state: order.state,
+            placed: page.datetime(&order.placed_at),
+        }
+    }
+}
+
+/// `/mine/orders`.
+#[derive(Template)]
+#[template(path = "trade/bought.html")]
+pub struct BoughtPage {
+    pub page: Page,
+    pub rows: Vec<Row>,
+    pub previous: Option<String>,
+    pub next: Option<String>,
+}
+
+/// `/vendor/orders`.
+#[derive(Template)]
+#[template(path = "trade/sold.html")]
+pub struct SoldPage {
+    pub page: Page,
+    pub rows: Vec<Row>,
+    pub previous: Option<String>,
+    pub next: Option<String>,
+}
+
+/// A receipt of an order.
+pub struct ReceiptRow {
+    pub at: String,
+    pub amount: String,
+    pub serial: String,
+    pub payer: String,
+    pub matched: bool,
+    pub by: String,
+}
+
+/// A moment of the order's life.
+pub struct Moment {
+    pub tone: &'static str,
+    pub at: String,
+    pub what: String,
+    pub note: String,
+}
+
+/// The order as its pages show it.
+pub struct OrderView {
+    pub id: String,
+    pub number: String,
+    pub state: OrderState,
+    pub app: String,
+    pub app_href: String,
+    pub buyer: String,
+    pub vendor: String,
+    pub plan: String,
+    pub nodes: String,
+    pub unit_price: String,
+    pub amount: String,
+    pub reference: String,
+    pub placed: String,
+    pub placed_by: String,
+    pub awaiting: bool,
+    /// Index of the current of placed, payment, delivered; 3 when all are done; none where it was called off.
+    pub progress: Option<usize>,
+    pub next_who: String,
+    pub next_text: String,
+    /// Something came in.
+    pub any_received: bool,
+    pub received: String,
+    pub missing: Option<String>,
+    pub over: Option<String>,
+    pub receipts: Vec<ReceiptRow>,
+    pub moments: Vec<Moment>,
+    pub license_href: Option<String>,
+    pub chain: Vec<ChainLink>,
+}
+
+impl OrderView {
+    /// For one side.
+    pub fn of(page: &Page, detail: &OrderDetail, side: Side) -> Self {
+        let order = &detail.order;
+        let awaiting = order.state == OrderState::AwaitingPayment;
+        let left = balance(order.amount_fen, detail.received_fen);
+        let any_received = !detail.payments.is_empty();
+        let (missing, over) = match left {
+            Balance::Missing(fen) => (Some(page.money(&fen)), None),
+            Balance::Over(fen) => (None, Some(page.money(&fen))),
+            Balance::Exact => (None, None),
+        };
+        let step = match left {
+            _ if !awaiting => order.state.as_str(),
+            Balance::Over(_) => "overpaid",
+            _ if any_received => "underpaid",
+            _ => "awaiting-payment",
+        };
+        Self {
+            id: order.id.clone(),
+            number: order.number.clone(),
+            state: order.state,
+            app: page.pick(&detail.app.title_zh, &detail.app.title_en).to_owned(),
+            app_href: format!("/apps/{}/{}", detail.vendor.slug, detail.app.slug),
+            buyer: page.pick(&detail.buyer.name_zh, &detail.buyer.name_en).to_owned(),
+            vendor: page.pick(&detail.vendor.name_zh, &detail.vendor.name_en).to_owned(),
+            plan: page.tk("plan-", order.plan_kind),
+            nodes: page.count(&order.nodes),
+            unit_price: page.money(&order.unit_price_fen),
+            amount: page.money(&order.amount_fen),
+            reference: order.reference.clone(),
+            placed: page.datetime(&order.placed_at),
+            placed_by: detail.placed_by.clone(),
+            awaiting,
+            progress: progress(order.state),
+            next_who: page.tk("order-who-", step),
+            next_text: page.tk("order-next-", step),
+            any_received,
+            received: page.money(&detail.received_fen),
+            missing,
+            over,
+            receipts: detail
+                .payments
+                .iter()
+                .map(|(p, by)| ReceiptRow {
+                    at: page.datetime(&p.confirmed_at),
+                    amount: page.money(&p.amount_fen),
+                    serial: p.bank_serial.clone(),
+                    payer: p.payer.clone(),
+                    matched: p.matched,
+                    by: by.clone(),
+                })
+                .collect(),
+            moments: moments(page, detail),
+            license_href: detail.license.as_ref().filter(|_| side != Side::Vendor).map(|(id, _)| match side {
+                Side::Platform => format!("/admin/licenses/{id}"),
+                _ => format!("/mine/licenses/{id}"),
+            }),
+            chain: detail.chain.clone(),
+        }
+    }
+}
+
+fn progress(state: OrderState) -> Option<usize> {
+    use OrderState as S;
+    match state {
+        S::Placed | S::AwaitingApproval => Some(0),
+        S::AwaitingPayment => Some(1),
+        S::Paid => Some(2),
+        S::Delivered | S::Accepted | S::Settled => Some(3),
+        S::Cancelled | S::RefundRequested | S::Refunded | S::Disputed => None,
+    }
+}
+
+/// What happened to the order, oldest first.
+fn moments(page: &Page, detail: &OrderDetail) -> Vec<Moment> {
+    let order = &detail.order;
+    let mut moments = vec![Moment {
+        tone: "green",
+        at: page.datetime(&order.placed_at),
+        what: page.t("order-moment-placed"),
+        note: detail.placed_by.clone(),
+    }];
+    moments.extend(detail.payments.iter().map(|(payment, _)| Moment {
+        tone: if payment.matched { "green" } else { "amber" },
+        at: page.datetime(&payment.confirmed_at),
+        what: page.t1("order-moment-received", "amount", page.money(&payment.amount_fen)),
+        note: if payment.matched { String::new() } else { page.t("order-moment-unmatched") },
+    }));
+    if let Some((_, at)) = &detail.license {
+        moments.push(Moment { tone: "green", at: page.datetime(at), what: page.t("order-moment-delivered"), note: String::new() });
+    }
+    if order.state == OrderState::Cancelled {
+        moments.push(Moment {
+            tone: "grey",
+            at: page.datetime(&order.updated_at),
+            what: page.t("order-moment-cancelled"),
+            note: String::new(),
+        });
+    }
+    moments
+}
+
+/// `/mine/orders/{id}`.
+#[derive(Template)]
+#[template(path = "trade/order.html")]
+pub struct OrderPage {
+    pub page: Page,
+    pub order: OrderView,
+    pub bank: Bank,
+    pub may_cancel: bool,
+}
+
+/// `/vendor/orders/{id}`.
+#[derive(Template)]
+#[template(path = "trade/sale.html")]
+pub struct SalePage {
+    pub page: Page,
+    pub order: OrderView,
+}
+
+/// An order that waits for payment.
+pub struct AwaitingRow {
+    pub href: String,
+    pub number: String,
+    pub reference: String,
+    pub buyer: String,
+    pub app: String,
+    pub amount: String,
+    pub received: String,
+    /// Receipts and amount differ: `missing`, `over`, or none came.
+    pub difference: Option<(&'static str, String)>,
+    pub since: String,
+}
+
+impl AwaitingRow {
+    /// Of a line.
+    pub fn of(page: &Page, awaiting: &Awaiting) -> Self {
+        let (order, title, buyer) = &awaiting.line;
+        let difference = match balance(order.amount_fen, awaiting.received_fen) {
+            Balance::Missing(fen) if awaiting.received_fen > 0 => Some(("missing", page.money(&fen))),
+            Balance::Over(fen) => Some(("over", page.money(&fen))),
+            _ => None,
+        };
+        Self {
+            href: format!("/admin/payments/{}", order.id),
+            number: order.number.clone(),
+            reference: order.reference.clone(),
+            buyer: page.pick(&buyer.0, &buyer.1).to_owned(),
+            app: page.pick(&title.0, &title.1).to_owned(),
+            amount: page.money(&order.amount_fen),
+            received: page.money(&awaiting.received_fen),
+            difference,
+            since: page.ago(&order.placed_at),
+        }
+    }
+}
+
+/// `/admin/payments`.
+#[derive(Template)]
+#[template(path = "trade/payments.html")]
+pub struct PaymentsPage {
+    pub page: Page,
+    pub rows: Vec<AwaitingRow>,
+    pub q: String,
+    /// The form for the first of the rows is shown.
+    pub may_confirm: bool,
+    pub form: ReceiptForm,
+    pub errors: FormErrors,
+    pub previous: Option<String>,
+    pub next: Option<String>,
+}
+
+/// A receipt in the history.
+pub struct HistoryRow {
+    pub at: String,
+    pub href: String,
+    pub number: String,
+    pub amount: String,
+    pub serial: String,
+    pub payer: String,
+    pub matched: bool,
+    pub order_state: OrderState,
+    pub by: String,
+}
+
+impl HistoryRow {
+    /// Of a line.
+    pub fn of(page: &Page, (payment, number, order_state, by): &PaymentLine) -> Self {
+        Self {
+            at: page.datetime(&payment.confirmed_at),
+            href: format!("/admin/payments/{}", payment.order_id),
+            number: number.clone(),
+            amount: page.money(&payment.amount_fen),
+            serial: payment.bank_serial.clone(),
+            payer: payment.payer.clone(),
+            matched: payment.matched,
+            order_state: *order_state,
+            by: by.clone(),
+        }
+    }
+}
+
+/// `/admin/payments/received`.
+#[derive(Template)]
+#[template(path = "trade/received.html")]
+pub struct ReceivedPage {
+    pub page: Page,
+    pub rows: Vec<HistoryRow>,
+    pub previous: Option<String>,
+    pub next: Option<String>,
+}
+
+/// What was typed into the form of a receipt.
+#[derive(Debug, Clone, Default, serde::Deserialize)]
+pub struct ReceiptForm {
+    #[serde(default)]
+    pub amount: String,
+    #[serde(default)]
+    pub bank_serial: String,
+    #[serde(default)]
+    pub payer: String,
+}
+
+/// `/admin/payments/{id}`.
+#[derive(Template)]
+#[template(path = "trade/payment.html")]
+pub struct PaymentPage {
+    pub page: Page,
+    pub order: OrderView,
+    pub may_confirm: bool,
+    pub form: ReceiptForm,
+    pub errors: FormErrors,
+}
