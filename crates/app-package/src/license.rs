@@ -1,4 +1,4 @@
-//! Licences: the signed claims (JWT, EdDSA), and the verdict about a use of an app.
+//! Licences: the signed claims (JWT, `EdDSA`), and the verdict about a use of an app.
 //!
 //! `verify` decides who signed; `evaluate` decides whether the terms cover a use now. Both are pure; the clock is passed in.
 //! Safety-class apps never stop: for them only new deployments and updates can be refused.

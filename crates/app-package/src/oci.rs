@@ -278,8 +278,13 @@ pub fn build_manifest(app: &AppManifest, vendor_slug: &str, files: &[PackedFile]
 /// The manifest that attaches a DSSE envelope to a release as a referrer.
 pub fn signature_manifest(subject: &Descriptor, envelope: &[u8]) -> Vec<u8> {
     // Only the three members that identify the subject: annotations of the release are not repeated.
-    let subject =
-        Descriptor { media_type: subject.media_type.clone(), digest: subject.digest.clone(), size: subject.size, annotations: None, artifact_type: None };
+    let subject = Descriptor {
+        media_type: subject.media_type.clone(),
+        digest: subject.digest.clone(),
+        size: subject.size,
+        annotations: None,
+        artifact_type: None,
+    };
     ImageManifest {
         schema_version: 2,
         media_type: Some(MANIFEST_TYPE.to_owned()),

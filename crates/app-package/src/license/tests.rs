@@ -219,7 +219,7 @@ fn forged_tokens() {
     assert_eq!(verify(&confused, &set), Err(LicenseError::Algorithm));
     let none = format!("{}.{}.", B64.encode(format!(r#"{{"alg":"none","typ":"JWT","kid":"{kid}"}}"#)), parts[1]);
     assert_eq!(verify(&none, &set), Err(LicenseError::Malformed));
-    for garbage in ["", "a.b.c", "...", &"a".repeat(70_000), &good[..good.len() - 4]] {
+    for garbage in ["", "a.b.c", "...", &"a".repeat(70_000), good.rsplit_once('.').unwrap().0] {
         assert!(verify(garbage, &set).is_err(), "{garbage}");
     }
 }

@@ -1,4 +1,4 @@
-//! Signing and verifying licence tokens: JWT with `alg` EdDSA pinned, key chosen by `kid`.
+//! Signing and verifying licence tokens: JWT with `alg` `EdDSA` pinned, key chosen by `kid`.
 
 use ed25519_dalek::SigningKey;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
@@ -21,7 +21,7 @@ pub enum LicenseError {
     /// Not a JWT, or too long.
     #[error("not a licence token")]
     Malformed,
-    /// Another algorithm than EdDSA, or another `typ`.
+    /// Another algorithm than `EdDSA`, or another `typ`.
     #[error("the licence token is not signed with EdDSA")]
     Algorithm,
     /// No `kid`, or one that is not in the set.

@@ -30,9 +30,7 @@ fn manifest_bytes_are_pinned() {
             r#""annotations":{{"org.opencontainers.image.licenses":"Apache-2.0","org.opencontainers.image.title":"Belt foreign-object watch","#,
             r#""org.opencontainers.image.vendor":"deepseam","org.opencontainers.image.version":"1.2.0"}}}}"#
         ),
-        config.digest,
-        config.size,
-        one[0].digest
+        config.digest, config.size, one[0].digest
     );
     assert_eq!(String::from_utf8(build_manifest(&app(), "deepseam", &one)).unwrap(), expected);
 }

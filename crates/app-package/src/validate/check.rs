@@ -26,14 +26,21 @@ fn value(node: &Node, kind: &Kind, key: &str, faults: &mut Faults) -> Option<Val
         Kind::Variant(variants) => return variant(node, variants, key, faults),
         Kind::List(min, max, item) => return list(node, (*min, *max), item, key, faults),
         Kind::MapOf(max, item) => return map_of(node, *max, item, key, faults),
-        Kind::Text(max) => return text(node, *max, key, faults),
+        Kind::Text(max) => return text(node, *max, true, key, faults),
+        Kind::OptionalText(max) => return text(node, *max, false, key, faults),
         Kind::Scalar => scalar(node),
-        Kind::Format => integer(node).and_then(|n| if n == 1 { Ok(json!(1)) } else { Err(Fault::new("format-unsupported", "").with("value", n)) }),
+        Kind::Format => {
+            integer(node).and_then(|n| if n == 1 { Ok(json!(1)) } else { Err(Fault::new("format-unsupported", "").with("value", n)) })
+        }
         Kind::Bool => node.bool().map(Value::Bool).ok_or_else(|| wrong(node, "bool")),
         Kind::Int(min, max) => integer(node).and_then(|n| if (*min..=*max).contains(&n) { Ok(json!(n)) } else { Err(range(n, min, max)) }),
         Kind::Num(min, max) => number(node).and_then(|n| if *min <= n && n <= *max { Ok(json!(n)) } else { Err(range(n, min, max)) }),
         Kind::OneOf(words) => line(node, 100).and_then(|word| {
-            if words.contains(&word) { Ok(json!(word)) } else { Err(Fault::new("not-one-of", "").with("value", word).with("list", words.join(", "))) }
+            if words.contains(&word) {
+                Ok(json!(word))
+            } else {
+                Err(Fault::new("not-one-of", "").with("value", word).with("list", words.join(", ")))
+            }
         }),
         Kind::Slug(max) => line(node, *max).and_then(|s| shape(s, is_slug(s), "slug-shape")),
         Kind::Ident => line(node, 60).and_then(|s| shape(s, is_slug(&s.replace('_', "-")), "ident-shape")),
@@ -66,22 +73,21 @@ fn object(node: &Node, fields: &[Field], key: &str, faults: &mut Faults) -> Opti
     let mut whole = true;
     for entry in entries {
         let place = join(key, &entry.key);
-        match fields.iter().find(|field| field.name == entry.key) {
-            Some(field) => match value(&entry.value, &field.kind, &place, faults) {
-                Some(value) => {
-                    out.insert(entry.key.clone(), value);
-                }
-                None => whole = false,
-            },
-            None => {
-                whole = false;
-                let known = fields.iter().map(|field| field.name);
-                let fault = Fault::new("unknown-key", shown(&place)).at(entry.line).with("value", &entry.key);
-                faults.push(match nearest(&entry.key, known.clone()) {
-                    Some(hint) => Fault { code: "unknown-key-hint", ..fault }.with("hint", hint),
-                    None => fault.with("list", known.collect::<Vec<_>>().join(", ")),
-                });
+        let Some(field) = fields.iter().find(|field| field.name == entry.key) else {
+            whole = false;
+            let known = fields.iter().map(|field| field.name);
+            let fault = Fault::new("unknown-key", shown(&place)).at(entry.line).with("value", &entry.key);
+            faults.push(match nearest(&entry.key, known.clone()) {
+                Some(hint) => Fault { code: "unknown-key-hint", ..fault }.with("hint", hint),
+                None => fault.with("list", known.collect::<Vec<_>>().join(", ")),
+            });
+            continue;
+        };
+        match value(&entry.value, &field.kind, &place, faults) {
+            Some(value) => {
+                out.insert(entry.key.clone(), value);
             }
+            None => whole = false,
         }
     }
     for field in fields.iter().filter(|field| field.required && node.get(field.name).is_none()) {
@@ -132,7 +138,7 @@ fn map_of(node: &Node, max: usize, item: &Kind, key: &str, faults: &mut Faults) 
     Some(Value::Object(out))
 }
 
-fn text(node: &Node, max: usize, key: &str, faults: &mut Faults) -> Option<Value> {
+fn text(node: &Node, max: usize, needed: bool, key: &str, faults: &mut Faults) -> Option<Value> {
     let Data::Map(entries) = &node.data else {
         faults.push(Fault::new("text-shape", key).at(node.line));
         return None;
@@ -158,7 +164,7 @@ fn text(node: &Node, max: usize, key: &str, faults: &mut Faults) -> Option<Value
             }
         }
     }
-    if whole && out.is_empty() {
+    if whole && needed && out.is_empty() {
         faults.push(Fault::new("text-empty", key).at(node.line));
         return None;
     }
@@ -204,7 +210,10 @@ fn lines(node: &Node, max: usize) -> Result<&str, Fault> {
         Err(Fault::new("empty-value", ""))
     } else if length > max {
         Err(Fault::new("text-too-long", "").with("value", length).with("max", max))
-    } else if text.chars().any(|c| (c.is_control() && c != '\n' && c != '\t') || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')) {
+    } else if text
+        .chars()
+        .any(|c| (c.is_control() && c != '\n' && c != '\t') || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}'))
+    {
         Err(Fault::new("text-control", ""))
     } else {
         Ok(text)

@@ -130,7 +130,9 @@ fn pre(root: &Node, pipeline: &Node, faults: &mut Faults) {
     let fits = found.len() == expected.len() && found.iter().zip(&expected).all(|(a, b)| *a == -1 || *b == -1 || a == b);
     if !fits {
         let line = tensor.get("shape").map_or(tensor.line, |node| node.line);
-        faults.push(Fault::new("input-shape", "models[0].inputs[0].shape").at(line).with("value", join(&found)).with("hint", join(&expected)));
+        faults.push(
+            Fault::new("input-shape", "models[0].inputs[0].shape").at(line).with("value", join(&found)).with("hint", join(&expected)),
+        );
     }
 }
 
@@ -160,7 +162,9 @@ fn post(root: &Node, pipeline: &Node, faults: &mut Faults) {
         let Some(name) = output.text() else { continue };
         let Some(tensor) = outputs.iter().find(|tensor| tensor.text_of("name") == Some(name)) else {
             let known: Vec<_> = outputs.iter().filter_map(|tensor| tensor.text_of("name")).collect();
-            faults.push(Fault::new("output-unknown", format!("{place}.output")).at(output.line).with("value", name).with("list", known.join(", ")));
+            faults.push(
+                Fault::new("output-unknown", format!("{place}.output")).at(output.line).with("value", name).with("list", known.join(", ")),
+            );
             continue;
         };
         if let Some(found) = shape(tensor)

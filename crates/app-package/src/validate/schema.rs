@@ -9,6 +9,8 @@ pub(super) enum Kind {
     Format,
     /// Text in both languages, each at most that many characters; at least one filled.
     Text(usize),
+    /// The same, but both may be left empty.
+    OptionalText(usize),
     /// Kebab-case slug of at most that many characters.
     Slug(usize),
     /// Like a slug, `_` allowed too: names in results and rules.
@@ -74,8 +76,8 @@ pub(super) const APP: Kind = Kind::Obj(&[
     must("version", Kind::Version),
     must("title", Kind::Text(80)),
     must("summary", Kind::Text(240)),
-    may("description", Kind::Text(8_000)),
-    may("changes", Kind::Text(4_000)),
+    may("description", Kind::OptionalText(8_000)),
+    may("changes", Kind::OptionalText(4_000)),
     must("specialty", Kind::Slug(60)),
     must("scenario", Kind::Slug(60)),
     may("safety", Kind::Bool),
@@ -176,7 +178,7 @@ const PARAMETER: Kind = Kind::Obj(&[
     may("max", Kind::Num(-BIG, BIG)),
     may("choices", Kind::List(1, 50, &Kind::Line(100))),
     must("title", Kind::Text(80)),
-    may("help", Kind::Text(500)),
+    may("help", Kind::OptionalText(500)),
 ]);
 
 const RESOURCES: Kind = Kind::Obj(&[
@@ -201,11 +203,8 @@ const GOLDEN: Kind = Kind::Obj(&[
     ),
 ]);
 
-const CARD: Kind = Kind::Obj(&[
-    must("training_data", Kind::Text(4_000)),
-    must("limits", Kind::Text(4_000)),
-    must("metrics", Kind::List(0, 20, &METRIC)),
-]);
+const CARD: Kind =
+    Kind::Obj(&[must("training_data", Kind::Text(4_000)), must("limits", Kind::Text(4_000)), must("metrics", Kind::List(0, 20, &METRIC))]);
 
 const METRIC: Kind = Kind::Obj(&[
     must("name", Kind::Slug(60)),
