@@ -95,15 +95,12 @@ fn fill(template: &str, value: impl Fn(&str) -> Option<String>) -> String {
     let mut rest = template;
     while let Some((before, after)) = rest.split_once('{') {
         text.push_str(before);
-        match after.split_once('}').and_then(|(name, tail)| Some((value(name)?, tail))) {
-            Some((filled, tail)) => {
-                text.push_str(&filled);
-                rest = tail;
-            }
-            None => {
-                text.push('{');
-                rest = after;
-            }
+        if let Some((filled, tail)) = after.split_once('}').and_then(|(name, tail)| Some((value(name)?, tail))) {
+            text.push_str(&filled);
+            rest = tail;
+        } else {
+            text.push('{');
+            rest = after;
         }
     }
     text + rest
@@ -217,8 +214,9 @@ impl Params {
         let mut map = HashMap::with_capacity(declared.len());
         for parameter in declared {
             let json = given.get(&parameter.name).unwrap_or(&parameter.default);
-            let value = typed(parameter, json)
-                .ok_or_else(|| AppError::new("parameter-invalid", format!("parameter `{}` has a wrong type or is out of bounds", parameter.name)))?;
+            let value = typed(parameter, json).ok_or_else(|| {
+                AppError::new("parameter-invalid", format!("parameter `{}` has a wrong type or is out of bounds", parameter.name))
+            })?;
             map.insert(parameter.name.as_str().into(), value);
         }
         Ok(Self(Value::Map(Map { map: map.into() })))

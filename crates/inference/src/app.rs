@@ -78,7 +78,10 @@ impl App {
     pub fn infer(&mut self, inputs: &[(String, TensorData)]) -> Result<Vec<(String, TensorData)>> {
         for (name, tensor) in inputs {
             if TensorData::elements(&tensor.shape) != Some(tensor.data.len()) {
-                return Err(AppError::new("tensor-shape", format!("`{name}`: {:?} does not hold {} elements", tensor.shape, tensor.data.len())));
+                return Err(AppError::new(
+                    "tensor-shape",
+                    format!("`{name}`: {:?} does not hold {} elements", tensor.shape, tensor.data.len()),
+                ));
             }
             let known = self.session.inputs().iter().find(|i| &i.name == name);
             let Some(known) = known else {

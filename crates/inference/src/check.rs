@@ -132,7 +132,7 @@ pub fn run_observed(
     observe: &mut dyn FnMut(&Step),
 ) -> CheckReport {
     let mut check = Check { report: CheckReport::default(), observe };
-    let run_card = all_steps(&mut check, dir, manifest, engine, options);
+    let run_card = all_steps(&mut check, dir, manifest, engine, *options);
     let mut report = check.report;
     report.passed = run_card.is_some();
     report.run_card = run_card;
@@ -159,13 +159,7 @@ impl Check<'_> {
     }
 }
 
-fn all_steps(
-    check: &mut Check<'_>,
-    dir: &Path,
-    manifest: &AppManifest,
-    engine: &dyn Engine,
-    options: &CheckOptions,
-) -> Option<RunCard> {
+fn all_steps(check: &mut Check<'_>, dir: &Path, manifest: &AppManifest, engine: &dyn Engine, options: CheckOptions) -> Option<RunCard> {
     let before = memory("VmRSS:");
     let model_bytes = check.step("files", |_| files(dir, manifest))?;
     let loading = Instant::now();

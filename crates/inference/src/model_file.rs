@@ -116,7 +116,11 @@ impl Walk {
                 5 => self.skip(4)?,
                 2 => {
                     let length = self.varint()?;
-                    let stop = self.position.checked_add(length).filter(|&stop| stop <= end).ok_or_else(|| not_onnx("a length runs past its end"))?;
+                    let stop = self
+                        .position
+                        .checked_add(length)
+                        .filter(|&stop| stop <= end)
+                        .ok_or_else(|| not_onnx("a length runs past its end"))?;
                     match (kind, field) {
                         (Kind::Entry, 1) => key = self.text(length)?,
                         (Kind::Entry, 2) => value = self.text(length)?,

@@ -28,15 +28,11 @@ impl OnnxRuntime {
         let fail = |e: &dyn std::fmt::Display| AppError::new("engine-missing", format!("ONNX Runtime at {}: {e}", lib.display()));
         // The C API's version string is not reachable without unsafe code; release files carry it in their name.
         let file = std::fs::canonicalize(lib).map_err(|e| fail(&e))?;
-        let environment = ort::init_from(&file)
-            .map_err(|e| fail(&e))?
-            .with_name("pithead")
-            .with_telemetry(false)
-            .build()
-            .map_err(|e| fail(&e))?;
+        let environment =
+            ort::init_from(&file).map_err(|e| fail(&e))?.with_name("pithead").with_telemetry(false).build().map_err(|e| fail(&e))?;
         environment.set_log_level(ort::logging::LogLevel::Fatal);
         let name = file.file_name().unwrap_or_default().to_string_lossy();
-        let version = name.rsplit_once(".so.").map(|(_, v)| v.to_owned()).unwrap_or_else(|| branch_version(ort::info()));
+        let version = name.rsplit_once(".so.").map_or_else(|| branch_version(ort::info()), |(_, v)| v.to_owned());
         Ok(Self { environment, version })
     }
 }

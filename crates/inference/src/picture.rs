@@ -35,10 +35,10 @@ impl Geometry {
         let [px, py] = self.pad;
         let [width, height] = self.source;
         let back = |v: f32, pad: f32, scale: f32, most: f32| ((v - pad) / scale).clamp(0.0, most);
-        let (l, r) = (back(left, px, sx, width), back(right, px, sx, width));
-        let (t, b) = (back(top, py, sy, height), back(bottom, py, sy, height));
-        let (w, h) = (r - l, b - t);
-        (w > 0.0 && h > 0.0).then_some([l, t, w, h])
+        let (x, across) = (back(left, px, sx, width), back(right, px, sx, width));
+        let (y, down) = (back(top, py, sy, height), back(bottom, py, sy, height));
+        let (w, h) = (across - x, down - y);
+        (w > 0.0 && h > 0.0).then_some([x, y, w, h])
     }
 }
 
@@ -61,14 +61,14 @@ fn channels(color: Color) -> i64 {
 
 /// Decodes PNG or JPEG, recognised by its first bytes. Codes `input-not-a-picture`, `input-too-large`.
 pub fn decode(bytes: &[u8]) -> Result<DynamicImage> {
-    let not_a_picture = |e: &dyn std::fmt::Display| AppError::new("input-not-a-picture", format!("the input is not a PNG or JPEG picture: {e}"));
+    let not_a_picture =
+        |e: &dyn std::fmt::Display| AppError::new("input-not-a-picture", format!("the input is not a PNG or JPEG picture: {e}"));
     let format = match bytes {
         [0x89, b'P', b'N', b'G', ..] => ImageFormat::Png,
         [0xff, 0xd8, 0xff, ..] => ImageFormat::Jpeg,
         _ => return Err(not_a_picture(&"unknown first bytes")),
     };
-    let (width, height) =
-        ImageReader::with_format(Cursor::new(bytes), format).into_dimensions().map_err(|e| not_a_picture(&e))?;
+    let (width, height) = ImageReader::with_format(Cursor::new(bytes), format).into_dimensions().map_err(|e| not_a_picture(&e))?;
     let pixels = u64::from(width) * u64::from(height);
     if pixels == 0 || pixels > MAX_PIXELS {
         return Err(AppError::new("input-too-large", format!("the picture has {width} × {height} pixels; at most {MAX_PIXELS} are read")));
@@ -82,7 +82,12 @@ pub fn decode(bytes: &[u8]) -> Result<DynamicImage> {
 }
 
 /// Fills `out` with `(pixel / 255 - mean) / std` in the layout asked for.
-#[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "picture sizes are far below 2^24")]
+#[expect(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "picture sizes are far below 2^24"
+)]
 pub fn to_tensor(pre: &PreImage, picture: DynamicImage, out: &mut Vec<f32>) -> Geometry {
     let (source_w, source_h) = (picture.width(), picture.height());
     let (to_w, to_h) = (pre.width.max(1), pre.height.max(1));
@@ -122,6 +127,7 @@ fn resize_gray(picture: GrayImage, w: u32, h: u32) -> GrayImage {
     if picture.dimensions() == (w, h) { picture } else { imageops::resize(&picture, w, h, imageops::FilterType::Triangle) }
 }
 
+#[expect(clippy::cast_possible_truncation, reason = "the weights sum to 2^16")]
 fn to_gray(picture: DynamicImage) -> GrayImage {
     if let DynamicImage::ImageLuma8(gray) = picture {
         return gray;

@@ -65,10 +65,9 @@ fn classes(p: &PostClasses, tensor: &TensorData, out: &mut Vec<ClassScore>) -> R
 
 fn softmax(logits: &[f32]) -> Vec<f32> {
     let most = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let mut scores: Vec<f32> = logits.iter().map(|v| (v - most).exp()).collect();
+    let scores: Vec<f32> = logits.iter().map(|v| (v - most).exp()).collect();
     let sum: f32 = scores.iter().sum();
-    scores.iter_mut().for_each(|v| *v /= sum);
-    scores
+    scores.iter().map(|v| v / sum).collect()
 }
 
 fn values(p: &PostValues, tensor: &TensorData, out: &mut Vec<ValueOut>) -> Result<()> {
@@ -126,8 +125,8 @@ fn boxes(p: &PostBoxes, tensor: &TensorData, geometry: &Geometry, out: &mut Vec<
         }
     }
     out.extend(kept.iter().filter_map(|c| {
-        let [l, t, r, b] = c.corners;
-        let bbox = geometry.to_source(l, t, r, b)?;
+        let [left, top, right, bottom] = c.corners;
+        let bbox = geometry.to_source(left, top, right, bottom)?;
         Some(Detection { label: p.labels.get(c.label)?.id.clone(), score: c.score, bbox })
     }));
     Ok(())

@@ -5,11 +5,11 @@
 
 use std::{collections::BTreeMap, path::Path};
 
-use landlock::{ABI, Access, AccessFs, CompatLevel, Compatible, Ruleset, RulesetAttr, RulesetCreatedAttr, RulesetStatus, path_beneath_rules};
-use rustix::process::{Resource, Rlimit, setrlimit};
-use seccompiler::{
-    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule, TargetArch,
+use landlock::{
+    ABI, Access, AccessFs, CompatLevel, Compatible, Ruleset, RulesetAttr, RulesetCreatedAttr, RulesetStatus, path_beneath_rules,
 };
+use rustix::process::{Resource, Rlimit, setrlimit};
+use seccompiler::{BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule, TargetArch};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{AppError, Result};
@@ -51,15 +51,26 @@ pub struct Confinement {
 
 /// What the C library and ONNX Runtime read besides the given paths. None of it is secret.
 const SYSTEM_PATHS: [&str; 12] = [
-    "/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/local/lib", "/etc/ld.so.cache", "/proc/self", "/proc/cpuinfo", "/proc/meminfo",
-    "/sys/devices/system", "/sys/fs/cgroup", "/dev/urandom",
+    "/lib",
+    "/lib64",
+    "/usr/lib",
+    "/usr/lib64",
+    "/usr/local/lib",
+    "/etc/ld.so.cache",
+    "/proc/self",
+    "/proc/cpuinfo",
+    "/proc/meminfo",
+    "/sys/devices/system",
+    "/sys/fs/cgroup",
+    "/dev/urandom",
 ];
 
 /// Confines the calling process for ever: limits, no core dump, no file writing, no network, no programs, no child
 /// processes; reading only below `read_only` and the system's library folders where the kernel has landlock.
 ///
-/// Call it before starting threads where possible; the system call filter covers threads already running. A process
-/// that serves a Unix socket binds it first: accepting stays allowed. Fails with `sandbox-failed` only when a resource
+/// Call it before starting threads: the system call filter covers threads already running, landlock only the calling
+/// thread and those it starts later. A process that serves a Unix socket binds and listens first: accepting stays allowed.
+/// Standard output and error must be pipes, for writing to a file ends the process with `SIGXFSZ`. Fails with `sandbox-failed` only when a resource
 /// limit is refused; landlock and seccomp are best effort and told in the result.
 pub fn confine(limits: &Limits, read_only: &[&Path]) -> Result<Confinement> {
     let mut done = Confinement { landlock: "none".into(), ..Confinement::default() };
@@ -122,14 +133,15 @@ mod calls {
     pub const CLONE3: i64 = 435;
     pub const OPEN: Option<i64> = Some(2);
     pub const OPENAT: i64 = 257;
-    /// Network (socket, connect, bind, listen; sending on a socket already open stays allowed), programs (execve, execveat, fork, vfork), other processes
-    /// (ptrace, process_vm_readv/writev, kill, tkill to others is harmless without kill, pidfd_getfd, pidfd_send_signal),
-    /// mounts and namespaces, kernel (modules, kexec, bpf, perf, reboot, swap, clock, io_uring, keys, userfaultfd, ports),
-    /// file tree changes (mkdir, rename, link, unlink, chmod, chown, mknod, truncate, creat, xattr).
+    /// Network (socket, connect, bind, listen; sending on a socket already open stays allowed), programs and processes
+    /// (execve, execveat, fork, vfork), other processes (ptrace, reading or writing their memory, kill, their file
+    /// descriptors), mounts and namespaces, the kernel (modules, kexec, bpf, perf, reboot, swap, clock, asynchronous IO
+    /// rings, keys, user fault handling, IO ports, files by handle), changes of the file tree (mkdir, rename, link, unlink,
+    /// chmod, chown, mknod, truncate, creat, extended attributes) and openat2.
     pub const REFUSED: &[i64] = &[
         41, 42, 49, 50, 57, 58, 59, 322, 101, 310, 311, 62, 438, 424, 165, 166, 155, 161, 272, 308, 428, 429, 430, 432, 442, 175, 313, 176,
-        246, 320, 321, 298, 169, 167, 168, 164, 227, 425, 426, 427, 248, 249, 250, 323, 172, 173, 304, 76, 82, 83, 84, 85, 86, 87, 88, 90, 91,
-        92, 93, 94, 133, 258, 259, 260, 263, 264, 265, 266, 268, 316, 452, 188, 189, 190, 197, 198, 199, 437,
+        246, 320, 321, 298, 169, 167, 168, 164, 227, 425, 426, 427, 248, 249, 250, 323, 172, 173, 304, 76, 82, 83, 84, 85, 86, 87, 88, 90,
+        91, 92, 93, 94, 133, 258, 259, 260, 263, 264, 265, 266, 268, 316, 452, 188, 189, 190, 197, 198, 199, 437,
     ];
 }
 #[cfg(target_arch = "aarch64")]
@@ -141,8 +153,8 @@ mod calls {
     /// The same calls as on x86-64, as far as this architecture has them.
     pub const REFUSED: &[i64] = &[
         198, 203, 200, 201, 221, 281, 117, 270, 271, 129, 438, 424, 40, 39, 41, 51, 97, 268, 428, 429, 430, 432, 442, 105, 273, 106, 104,
-        294, 280, 241, 142, 224, 225, 170, 112, 425, 426, 427, 217, 218, 219, 282, 265, 45, 33, 34, 35, 36, 37, 38, 52, 53, 54, 55, 276, 452,
-        5, 6, 7, 14, 15, 16, 437,
+        294, 280, 241, 142, 224, 225, 170, 112, 425, 426, 427, 217, 218, 219, 282, 265, 45, 33, 34, 35, 36, 37, 38, 52, 53, 54, 55, 276,
+        452, 5, 6, 7, 14, 15, 16, 437,
     ];
 }
 

@@ -35,16 +35,13 @@ pub fn child_main(mut args: impl Iterator<Item = OsString>) -> ExitCode {
     let (dir, lib) = (paths.next(), paths.next());
     let mut numbers = args.map(|a| a.to_str().and_then(|a| a.parse::<u64>().ok()));
     let mut number = || numbers.next().flatten();
-    match (dir, lib, number(), number(), number(), number()) {
-        (Some(dir), Some(lib), Some(memory_bytes), Some(cpu_seconds), Some(open_files), Some(iterations)) => {
-            let limits = Limits { memory_bytes, cpu_seconds, open_files };
-            check_main(&dir, &lib, &limits, u32::try_from(iterations).unwrap_or(u32::MAX))
-        }
-        _ => {
-            eprintln!("usage: DIR LIBRARY MEMORY-BYTES CPU-SECONDS OPEN-FILES ITERATIONS");
-            ExitCode::from(2)
-        }
-    }
+    let numbers = (number(), number(), number(), number());
+    let (Some(dir), Some(lib), (Some(memory_bytes), Some(cpu_seconds), Some(open_files), Some(iterations))) = (dir, lib, numbers) else {
+        eprintln!("usage: DIR LIBRARY MEMORY-BYTES CPU-SECONDS OPEN-FILES ITERATIONS");
+        return ExitCode::from(2);
+    };
+    let limits = Limits { memory_bytes, cpu_seconds, open_files };
+    check_main(&dir, &lib, &limits, u32::try_from(iterations).unwrap_or(u32::MAX))
 }
 
 /// Confines this process, checks the package in `dir` and prints the report. Call it at the very start of a process.
@@ -106,7 +103,10 @@ pub fn run_check(exe: &Path, args: &[&str], dir: &Path, lib: &Path, limits: &Lim
     let child = Command::new(exe)
         .args(args)
         .args([dir, lib])
-        .args([limits.memory_bytes, limits.cpu_seconds, limits.open_files, u64::from(CheckOptions::default().iterations)].map(|n| n.to_string()))
+        .args(
+            [limits.memory_bytes, limits.cpu_seconds, limits.open_files, u64::from(CheckOptions::default().iterations)]
+                .map(|n| n.to_string()),
+        )
         .env_clear()
         .current_dir("/")
         .stdin(Stdio::null())
@@ -135,19 +135,17 @@ pub fn run_check(exe: &Path, args: &[&str], dir: &Path, lib: &Path, limits: &Lim
     };
     let text = |reader: Option<std::thread::JoinHandle<Vec<u8>>>| reader.and_then(|r| r.join().ok()).unwrap_or_default();
     let (stdout, stderr) = (text(stdout), String::from_utf8_lossy(&text(stderr)).into_owned());
-    if !timed_out && status.is_some_and(|s| s.success()) {
-        if let Ok(report) = serde_json::from_slice(&stdout) {
-            return report;
-        }
+    if !timed_out
+        && status.is_some_and(|s| s.success())
+        && let Ok(report) = serde_json::from_slice(&stdout)
+    {
+        return report;
     }
     let steps: Vec<Step> = stderr.lines().filter_map(|l| serde_json::from_str(l.strip_prefix(STEP_MARK)?).ok()).collect();
     let done: f64 = steps.iter().map(|s| s.duration_ms).sum();
     let rest = started.elapsed().as_secs_f64() * 1e3 - done;
-    let (reason, detail) = if timed_out {
-        ("timed-out".to_owned(), format!("no result after {} s", wall.as_secs()))
-    } else {
-        how_it_ended(status, &stderr)
-    };
+    let (reason, detail) =
+        if timed_out { ("timed-out".to_owned(), format!("no result after {} s", wall.as_secs())) } else { how_it_ended(status, &stderr) };
     failed(steps, &reason, &detail, rest)
 }
 

@@ -39,7 +39,8 @@ fn a_table_gives_values_alarms_and_texts() {
         {"id": "broken", "when": "classes[0].score > 0.5", "level": "notice", "text": {"en": "x"}},
         {"id": "no-bool", "when": "values.a", "level": "notice", "text": {"en": "x"}},
     ]);
-    package.manifest["parameters"] = json!([{"name": "limit", "type": "number", "default": 8, "min": 0, "max": 100, "title": {"en": "Limit"}}]);
+    package.manifest["parameters"] =
+        json!([{"name": "limit", "type": "number", "default": 8, "min": 0, "max": 100, "title": {"en": "Limit"}}]);
     let mut app = open(&package);
     let out = app.predict(b"s,p,q,r\n4.005,1,2,3\n", &Map::new(), "North {value:b}").unwrap();
     let alarms: Vec<&str> = out.alarms.iter().map(|a| a.rule.as_str()).collect();
@@ -73,7 +74,8 @@ fn rules_that_are_wrong_or_costly_do_not_open() {
         package.manifest["pipeline"]["alarms"] = json!([{"id": "r", "when": when, "level": "notice", "text": {"en": "x"}}]);
         assert_eq!(open_error(&package).code, code, "{when}");
     }
-    let fine = "detections.filter(d, d.label == 'x' && d.score > 0.5).size() >= 2 || classes.exists(c, detections.exists(d, d.label == c.label))";
+    let fine =
+        "detections.filter(d, d.label == 'x' && d.score > 0.5).size() >= 2 || classes.exists(c, detections.exists(d, d.label == c.label))";
     package.manifest["pipeline"]["alarms"] = json!([{"id": "r", "when": fine, "level": "notice", "text": {"en": "x"}}]);
     open(&package);
 }
@@ -188,7 +190,10 @@ fn tensors_that_do_not_fit_the_manifest_are_named() {
     assert_eq!(app.infer(&[tensor(vec![1, 4])]).unwrap()[0].1.data, Data::F32(vec![1.0; 4]));
     assert_eq!(app.infer(&[tensor(vec![1, 5])]).unwrap_err().code, "tensor-shape");
     assert_eq!(app.infer(&[tensor(vec![2, 2])]).unwrap_err().code, "engine-failed");
-    assert_eq!(app.infer(&[("x".to_owned(), TensorData { shape: vec![1, 4], data: Data::F64(vec![1.0; 4]) })]).unwrap_err().code, "tensor-datatype");
+    assert_eq!(
+        app.infer(&[("x".to_owned(), TensorData { shape: vec![1, 4], data: Data::F64(vec![1.0; 4]) })]).unwrap_err().code,
+        "tensor-datatype"
+    );
 }
 
 #[test]
@@ -211,7 +216,7 @@ fn external_data_stays_in_the_package() {
     std::fs::copy(root.join("weights.bin"), package.dir.join("weights.bin")).unwrap();
     let out = open(&package).predict(b"p,q,r,s\n0,0,0,0\n", &Map::new(), "").unwrap();
     assert_eq!(out.values[3].value, 9.0);
-    for name in ["../sample.bin", "/etc/hostname", "none.onnx", ""] {
+    for name in ["../sample.csv", "/etc/hostname", "none.onnx", ""] {
         package.manifest["models"][0]["file"] = json!(name);
         assert!(["file-missing", "file-outside"].contains(&open_error(&package).code), "{name}");
     }

@@ -48,7 +48,8 @@ pub fn label(id: &str) -> Value {
 impl Package {
     /// A table app on `model`, which takes and gives four numbers.
     pub fn table(model: &str) -> Self {
-        let items: Vec<Value> = ["a", "b", "c", "d"].map(|id| json!({"id": id, "text": text(id), "unit": "%", "scale": 2.0, "offset": 1.0})).into();
+        let items: Vec<Value> =
+            ["a", "b", "c", "d"].map(|id| json!({"id": id, "text": text(id), "unit": "%", "scale": 2.0, "offset": 1.0})).into();
         Self::new(
             "tabular",
             model,
@@ -67,7 +68,8 @@ impl Package {
         if models().join(model).exists() {
             std::fs::copy(models().join(model), dir.join("model.onnx")).unwrap();
         }
-        std::fs::write(dir.join("sample.bin"), sample).unwrap();
+        let file = if input == "image" { "sample.png" } else { "sample.csv" };
+        std::fs::write(dir.join(file), sample).unwrap();
         std::fs::write(dir.join("sample.json"), expect.to_string()).unwrap();
         let tensor = |name: &str, shape: &[i64]| json!([{"name": name, "datatype": "FP32", "shape": shape}]);
         let manifest = json!({
@@ -76,7 +78,7 @@ impl Package {
             "specialty": "main-haulage", "scenario": "belt-foreign-object", "license": "Apache-2.0", "input": input,
             "models": [{"name": "m", "file": "model.onnx", "inputs": tensor("x", shapes.0), "outputs": tensor("y", shapes.1)}],
             "pipeline": pipeline,
-            "golden": [{"name": "one", "input": "sample.bin", "expect": "sample.json"}],
+            "golden": [{"name": "one", "input": file, "expect": "sample.json"}],
             "card": {"training_data": text("None."), "limits": text("None."),
                      "metrics": [{"name": "accuracy", "value": 1.0, "baseline": 0.5, "dataset": text("One sample.")}]},
         });
