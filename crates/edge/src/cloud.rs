@@ -233,7 +233,10 @@ impl Cloud {
                 call = call.timeout(limit);
             }
             let answer = call.send().await.map_err(|e| unreachable(&e))?;
-            if answer.status() == StatusCode::UNAUTHORIZED && !last {
+            // A token says what its holder may do; one from before the licence came says too little. What may not be seen
+            // is "not found" in the registry.
+            let denied = matches!(answer.status(), StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::NOT_FOUND);
+            if denied && !last {
                 self.tokens.lock().unwrap_or_else(PoisonError::into_inner).remove(repository);
                 continue;
             }

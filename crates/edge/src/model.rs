@@ -133,7 +133,7 @@ mod tests {
                     match &step {
                         Step::Install { id } => assert!(reached.insert(id.clone(), desired[id].clone()).is_none()),
                         Step::Update { id } => {
-                            assert_ne!(reached.insert(id.clone(), desired[id].clone()).unwrap().release, desired[id].release)
+                            assert_ne!(reached.insert(id.clone(), desired[id].clone()).unwrap().release, desired[id].release);
                         }
                         Step::Reconfigure { id } => {
                             assert_eq!(reached.insert(id.clone(), desired[id].clone()).unwrap().release, desired[id].release);

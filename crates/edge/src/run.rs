@@ -204,8 +204,17 @@ async fn send(agent: &Arc<Agent>) {
 }
 
 async fn send_all(agent: &Arc<Agent>) -> Result<(), Fault> {
+    // One that the server does not take now holds up neither the others nor the alarms.
+    let mut refused = Ok(());
     for (id, status) in agent.state.get().unsent {
-        agent.cloud.status(&id, &status).await?;
+        match agent.cloud.status(&id, &status).await {
+            Ok(()) => {}
+            Err(fault) if fault.code == "server-unreachable" => return Err(fault),
+            Err(fault) => {
+                refused = Err(fault);
+                continue;
+            }
+        }
         // A newer one may have come in meanwhile: that one stays.
         agent.state.update(|s| {
             if s.unsent.get(&id) == Some(&status) {
@@ -224,7 +233,7 @@ async fn send_all(agent: &Arc<Agent>) -> Result<(), Fault> {
             return Err(Fault::new("reports-not-accepted", "server", format!("the server took reports up to {accepted} of {last}")));
         }
     }
-    Ok(())
+    refused
 }
 
 async fn renew(agent: &Agent) {

@@ -88,7 +88,6 @@ pub fn head<T: Serialize>(header: &T, body_len: usize) -> std::io::Result<Vec<u8
 }
 
 /// The two lengths at the start of a frame.
-#[expect(clippy::cast_possible_truncation, reason = "halves of 32 bits")]
 pub fn lengths(prefix: [u8; 8]) -> std::io::Result<(usize, usize)> {
     let both = u64::from_le_bytes(prefix);
     // Little endian: the first length is the low half. Both halves fit an usize of 32 bits.

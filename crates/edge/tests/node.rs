@@ -87,7 +87,7 @@ async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
         if let Some(found) = look().await {
             return found;
         }
-        assert!(start.elapsed() < Duration::from_secs(60), "waited in vain for: {what}");
+        assert!(start.elapsed() < Duration::from_mins(1), "waited in vain for: {what}");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
@@ -130,7 +130,7 @@ async fn life_of_an_app() {
     let one = server.publish(&files, &manifest);
     // The line breaks in the middle of a blob: it is resumed, not begun again.
     server.world().cut = 1;
-    server.deploy("dep_1", &one, &server.claims(&one), json!({ "limit": 2.0 }));
+    server.deploy("dep_1", &one, &Server::claims(&one), json!({ "limit": 2.0 }));
     node.start();
     installed(&server, "dep_1", 2).await;
     assert_eq!(server.world().resumed, 1);
@@ -175,7 +175,7 @@ async fn life_of_an_app() {
 
     // Another limit: the same process goes on, the alarm is gone.
     let before = node.children();
-    server.deploy("dep_1", &one, &server.claims(&one), json!({ "limit": 50.0 }));
+    server.deploy("dep_1", &one, &Server::claims(&one), json!({ "limit": 50.0 }));
     installed(&server, "dep_1", 3).await;
     assert_eq!(node.children(), before);
     assert!(node.predict().await.unwrap().1.get("alarms").is_none());
@@ -183,14 +183,14 @@ async fn life_of_an_app() {
     // A release that does not reproduce its golden sample fails; the former one goes on.
     let (files, manifest) = app("1.1.0", 4.0);
     let bad = server.publish(&files, &manifest);
-    server.deploy("dep_1", &bad, &server.claims(&bad), json!({}));
+    server.deploy("dep_1", &bad, &Server::claims(&bad), json!({}));
     failed(&server, "dep_1", "golden-not-reproduced").await;
     assert_eq!(node.predict().await.unwrap().1["version"], "1.0.0");
 
     // A good one takes over.
     let (files, manifest) = app("1.2.0", 3.0);
     let two = server.publish(&files, &manifest);
-    server.deploy("dep_1", &two, &server.claims(&two), json!({}));
+    server.deploy("dep_1", &two, &Server::claims(&two), json!({}));
     installed(&server, "dep_1", 5).await;
     assert_eq!(node.predict().await.unwrap().1["version"], "1.2.0");
 
@@ -241,7 +241,7 @@ async fn what_is_not_licensed_signed_or_whole_does_not_run() {
     let mut node = Node::enrol(&server);
     let (files, manifest) = app("1.0.0", 3.0);
     let release = server.publish(&files, &manifest);
-    let good = server.claims(&release);
+    let good = Server::claims(&release);
     node.start();
 
     let mut other = good.clone();

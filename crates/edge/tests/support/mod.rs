@@ -153,7 +153,7 @@ impl Server {
         ReleaseRef { repository: format!("acme/{}", app.name), digest, version: app.version.clone() }
     }
 
-    pub fn claims(&self, release: &ReleaseRef) -> Claims {
+    pub fn claims(release: &ReleaseRef) -> Claims {
         let now = chrono::Utc::now().timestamp();
         Claims {
             iss: "https://test.example".into(),
