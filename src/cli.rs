@@ -29,6 +29,8 @@ struct Cli {
 enum Command {
     /// Serve the site, the registry and the node endpoint.
     Serve,
+    /// Run the whole chain on this machine with demo data and edge nodes.
+    Demo(crate::demo::Options),
     /// Apply database migrations and end.
     Migrate,
     /// Show settings and where each comes from.
@@ -108,11 +110,14 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     }
     init_log(&loaded.settings.log)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    if let Command::Demo(options) = cli.command {
+        return runtime.block_on(crate::demo::run(options));
+    }
     runtime.block_on(async {
         let app = App::open(loaded.settings, Clock::System)?;
         match cli.command {
             Command::Serve => serve(app).await,
-            Command::Migrate | Command::Config { .. } | Command::Pack(_) | Command::Check(_) | Command::Push(_) => Ok(ExitCode::SUCCESS),
+            Command::Migrate | Command::Demo(_) | Command::Config { .. } | Command::Pack(_) | Command::Check(_) | Command::Push(_) => Ok(ExitCode::SUCCESS),
             Command::Admin { command: AdminCommand::Audit { command: AuditCommand::Verify } } => verify_audit(&app).await,
         }
     })

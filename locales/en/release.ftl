@@ -160,7 +160,6 @@ golden-latency = Time
 golden-yes = yes
 golden-no = no
 golden-unlabelled = not labelled
-error-release = There is no such release
 error-release-state = The release is in a state that does not allow this; reload the page
 error-release-malformed = This is not the manifest of a Pithead app
 error-release-too-many-files = Too many files, at most { $max }

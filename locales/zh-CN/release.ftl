@@ -160,7 +160,6 @@ golden-latency = 用时
 golden-yes = 是
 golden-no = 否
 golden-unlabelled = 未标注
-error-release = 没有这个版本
 error-release-state = 该版本目前的状态不允许此操作,请刷新页面
 error-release-malformed = 这不是坑口应用的清单
 error-release-too-many-files = 文件过多,最多 { $max } 个

@@ -15,7 +15,8 @@ use crate::app::App;
 use crate::auth::{Actor, Role};
 use crate::catalog::plans::{self, PlanForm};
 use crate::fleet::service::{DeployInput, create_node, create_site, deploy};
-use crate::trade::service::{self as trade, PlaceOrder};
+use crate::trade::model::PlaceOrder;
+use crate::trade::service as trade;
 
 /// Password of everyone in the demo. The demo listens on loopback only.
 const PASSWORD: &str = "pithead-demo-2026";

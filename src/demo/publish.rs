@@ -10,7 +10,7 @@ use app_package::validate;
 
 use crate::app::App;
 use crate::auth::Actor;
-use crate::moderation::service::Decision;
+use crate::moderation::model::Decision;
 use crate::release::model::ReleaseState;
 use crate::release::upload::{Upload, UploadFile};
 use crate::{jobs, moderation, registry, release};
@@ -63,7 +63,7 @@ pub async fn upload(app: &App, vendor: &Actor, files: &[(String, Vec<u8>)]) -> a
         if path == "app.yaml" {
             yaml = String::from_utf8(bytes.clone())?;
         }
-        registry::blobs::store_blob_small(app, &repository_id, bytes).await.map_err(to_anyhow)?;
+        registry::service::store_blob_small(app, &repository_id, bytes).await.map_err(to_anyhow)?;
         listed.push(UploadFile { path: path.clone(), size: bytes.len() as u64, digest: Digest::of(bytes).to_string() });
     }
     let address = release::upload::finish_upload(app, vendor, Upload { yaml, files: listed }, None).await.map_err(to_anyhow)?;
