@@ -88,7 +88,8 @@ start_postgres
 [ -z "${TEST_ONLY_SETUP:-}" ] || { say "the parts are there; no test was run, because TEST_ONLY_SETUP is set"; exit 3; }
 
 started=$SECONDS status=0
-cargo build --workspace --locked || die "the build failed"
+# One build: `cargo test` also makes the programs that its tests start; a plain build first would choose other features and compile twice.
+cargo test --workspace --locked --no-run || die "the build failed"
 cargo test --workspace --locked --no-fail-fast 2>&1 | tee "$work/tests.log" || status=1
 
 # Count from the summary line of each test program. Each group of tests is named by the line above it ("Running …", "Doc-tests …").

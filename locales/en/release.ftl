@@ -176,3 +176,4 @@ error-release-version-taken = Version { $version } was uploaded already and neve
 error-upload-other-app = This page is for { $expected }, but app.yaml names { $found }
 error-upload-blob-missing = The file { $path } has not been uploaded
 error-upload-size = The size of { $path } differs from what was uploaded
+error-app = There is no such app

@@ -176,3 +176,4 @@ error-release-version-taken = 版本 { $version } 已上传过,版本内容不�
 error-upload-other-app = 这是应用 { $expected } 的页面,而 app.yaml 写的是 { $found }
 error-upload-blob-missing = 文件 { $path } 尚未上传
 error-upload-size = 文件 { $path } 的大小与上传的不符
+error-app = 没有这个应用

@@ -106,6 +106,7 @@ async fn pages_by_role() {
     tokens::create(app, &owner, "t", &["read"], 1).await.unwrap();
     let _ = mine;
 
+    let _ = rustls::crypto::ring::default_provider().install_default();
     let client = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build().unwrap();
     let mut table = String::new();
     for route in get_routes() {

@@ -31,6 +31,10 @@ fn literals<'a>(text: &'a str, start: &str) -> Vec<&'a str> {
 fn keys_of_templates_and_pages_exist_in_both_languages() {
     let mut missing = BTreeSet::new();
     let mut check = |path: &Path, key: &str| {
+        // `Page::of(&req, "")`: the title is a text that comes later.
+        if key.is_empty() {
+            return;
+        }
         for lang in Lang::ALL {
             if !lang.has(key) {
                 missing.insert(format!("{}: {key} ({})", path.display(), lang.tag()));

@@ -25,11 +25,25 @@ fn demo_app(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("demo/apps").join(name)
 }
 
+/// Types into the field of a name.
+async fn put(browser: &Browser, name: &str, value: &str) -> Result<()> {
+    let field = browser.client.find(fantoccini::Locator::Css(&format!("main form input[name={name}]"))).await?;
+    field.clear().await?;
+    field.send_keys(value).await?;
+    Ok(())
+}
+
+/// Chooses the kind of organisation.
+async fn choose(browser: &Browser, kind: &str) -> Result<()> {
+    browser.client.find(fantoccini::Locator::Css(&format!("input[name=kind][value={kind}]"))).await?.click().await?;
+    Ok(())
+}
+
 async fn sign_in(browser: &Browser, email: &str) -> Result<()> {
     browser.forget_cookies().await?;
     browser.goto("/sign-in").await?;
-    browser.fill("E-mail", email).await?;
-    browser.fill("Password", PASSWORD).await?;
+    put(browser, "email", email).await?;
+    put(browser, "password", PASSWORD).await?;
     // The header has a link of the same name; the button is in the form.
     browser.client.find(fantoccini::Locator::Css("form[action='/sign-in'] button[type=submit]")).await?.click().await?;
     browser.wait("the console", Duration::from_secs(15), async |b| Ok(!b.path().await?.starts_with("/sign-in"))).await
@@ -37,6 +51,7 @@ async fn sign_in(browser: &Browser, email: &str) -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn from_a_folder_to_an_alarm() -> Result<()> {
+    let _ = rustls::crypto::ring::default_provider().install_default();
     let server = TestServer::start().await;
     let (_, platform) = server.organization("platform", "platform").await;
     for role in [Role::Moderator, Role::Finance, Role::Auditor] {
@@ -46,12 +61,12 @@ async fn from_a_folder_to_an_alarm() -> Result<()> {
 
     // A vendor signs up and uploads.
     browser.goto("/sign-up").await?;
-    browser.tick("AI developer", true).await?;
-    browser.fill("Name in English", "Acme Vision").await?;
-    browser.fill("Short name", "acme").await?;
-    browser.fill("Your name", "Ada").await?;
-    browser.fill("E-mail", "ada@acme.example").await?;
-    browser.fill("Password", PASSWORD).await?;
+    choose(&browser, "vendor").await?;
+    put(&browser, "name_en", "Acme Vision").await?;
+    put(&browser, "slug", "acme").await?;
+    put(&browser, "name", "Ada").await?;
+    put(&browser, "email", "ada@acme.example").await?;
+    put(&browser, "password", PASSWORD).await?;
     browser.client.find(fantoccini::Locator::Css("form[action='/sign-up'] button[type=submit]")).await?.click().await?;
     browser.wait_path("/vendor").await?;
     browser.goto("/vendor/apps/new").await?;
@@ -65,7 +80,7 @@ async fn from_a_folder_to_an_alarm() -> Result<()> {
 
     // The vendor offers a plan.
     browser.goto("/vendor/apps/coke-quality/plans").await?;
-    browser.fill("Price per node (yuan)", "1,280.00").await?;
+    put(&browser, "price", "1,280.00").await?;
     browser.click_text("Add a plan").await?;
     browser.wait_text("Plan added").await?;
 
@@ -80,12 +95,12 @@ async fn from_a_folder_to_an_alarm() -> Result<()> {
     // A mine signs up, finds the app, orders it.
     browser.forget_cookies().await?;
     browser.goto("/sign-up").await?;
-    browser.tick("Mine operator", true).await?;
-    browser.fill("Name in English", "North Mine").await?;
-    browser.fill("Short name", "north").await?;
-    browser.fill("Your name", "Bo").await?;
-    browser.fill("E-mail", "bo@north.example").await?;
-    browser.fill("Password", PASSWORD).await?;
+    choose(&browser, "operator").await?;
+    put(&browser, "name_en", "North Mine").await?;
+    put(&browser, "slug", "north").await?;
+    put(&browser, "name", "Bo").await?;
+    put(&browser, "email", "bo@north.example").await?;
+    put(&browser, "password", PASSWORD).await?;
     browser.client.find(fantoccini::Locator::Css("form[action='/sign-up'] button[type=submit]")).await?.click().await?;
     browser.wait_path("/mine").await?;
     browser.wait("the listing in the catalogue", Duration::from_secs(10), async |b| {

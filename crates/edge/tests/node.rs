@@ -229,7 +229,7 @@ async fn life_of_an_app() {
         world.deployments.clear();
     }
     tokio::time::sleep(Duration::from_secs(4)).await;
-    assert_eq!(node.predict().await.unwrap().0, 200);
+    until("still served", async || node.predict().await.filter(|(status, _)| *status == 200)).await;
     server.world().version = 6;
     until("removed", async || server.state("dep_1").filter(|(state, _, _)| state == "removed")).await;
     assert_eq!(node.predict().await.unwrap().1["code"], "app-not-running");
