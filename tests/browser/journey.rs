@@ -170,7 +170,7 @@ async fn from_a_folder_to_an_alarm() -> Result<()> {
     browser.goto("/mine").await?;
     browser.goto("/mine/deployments").await?;
     browser.client.find(fantoccini::Locator::Css("main a[href^='/mine/deployments/dep']")).await?.click().await?;
-    browser.wait("the app to be running", Duration::from_secs(60), async |b| Ok(b.text().await?.contains("running"))).await?;
+    browser.wait("the app to be running", Duration::from_secs(60), async |b| { let text = b.text().await?; Ok(text.contains("Running")) }).await?;
 
     // Predict on the node itself.
     let input = std::fs::read(demo_app("coke-quality").join("golden/1.csv")).or_else(|_| std::fs::read(first_golden("coke-quality")))?;
