@@ -182,6 +182,8 @@ impl Server {
                     tracing::error!(error = %e, "node listener");
                 }
             }),
+            // Two runners: a release check may take minutes, and a node's new state must not wait for it.
+            tokio::spawn(jobs::run(app.clone(), app.stopping())),
             tokio::spawn(jobs::run(app.clone(), app.stopping())),
             tokio::spawn(catalog::jobs::follow(app.clone(), app.stopping())),
         ];

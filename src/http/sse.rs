@@ -5,7 +5,7 @@ use std::time::Duration;
 use actix_web::HttpResponse;
 use actix_web::http::header;
 use actix_web::web::{self, Bytes, Data, Query, ServiceConfig};
-use futures_util::stream;
+use futures_util::{StreamExt as _, stream};
 use serde::Deserialize;
 use tokio::sync::broadcast::error::RecvError;
 
@@ -23,6 +23,9 @@ struct Topic {
     topic: String,
 }
 
+/// Tells the page to fetch itself anew.
+const CHANGE: &str = "event: change\ndata: 1\n\n";
+
 /// A comment every so often keeps proxies from closing the stream.
 const KEEP_ALIVE: Duration = Duration::from_secs(20);
 
@@ -30,21 +33,23 @@ async fn events(app: Data<App>, actor: Actor, query: Query<Topic>) -> Result<Htt
     let organization_id = actor.person()?.organization_id.clone();
     let topic = query.into_inner().topic;
     let state = (app.live.subscribe(), organization_id, topic, app.stopping());
-    let body = stream::unfold(state, |(mut pokes, organization_id, topic, mut stopping)| async move {
+    // Whatever changed after the page was made and before we listened was poked to nobody: each stream begins with a poke.
+    let first = stream::once(async { Ok::<_, std::convert::Infallible>(Bytes::from_static(CHANGE.as_bytes())) });
+    let pokes = stream::unfold(state, |(mut pokes, organization_id, topic, mut stopping)| async move {
         loop {
             let text = tokio::select! {
                 () = tokio::time::sleep(KEEP_ALIVE) => ": keep-alive\n\n",
                 _ = stopping.changed() => return None,
                 poke = pokes.recv() => match poke {
-                    Ok(poke) if poke.organization_id == organization_id && poke.topic == topic => "event: change\ndata: 1\n\n",
+                    Ok(poke) if poke.organization_id == organization_id && poke.topic == topic => CHANGE,
                     Ok(_) => continue,
                     // Too slow to follow: something may have changed.
-                    Err(RecvError::Lagged(_)) => "event: change\ndata: 1\n\n",
+                    Err(RecvError::Lagged(_)) => CHANGE,
                     Err(RecvError::Closed) => return None,
                 },
             };
             return Some((Ok::<_, std::convert::Infallible>(Bytes::from_static(text.as_bytes())), (pokes, organization_id, topic, stopping)));
         }
     });
-    Ok(HttpResponse::Ok().content_type("text/event-stream").insert_header((header::CACHE_CONTROL, "no-cache")).insert_header(("X-Accel-Buffering", "no")).streaming(body))
+    Ok(HttpResponse::Ok().content_type("text/event-stream").insert_header((header::CACHE_CONTROL, "no-cache")).insert_header(("X-Accel-Buffering", "no")).streaming(first.chain(pokes)))
 }
