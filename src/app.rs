@@ -18,7 +18,9 @@ use tokio::sync::{Notify, watch};
 use crate::clock::Clock;
 use crate::config::Settings;
 use crate::db::{Db, Location, migrate};
-use crate::http::middleware::{authenticate::authenticate, csrf::csrf, errors::errors, request_id::request_id, security_headers::security_headers};
+use crate::http::middleware::{
+    authenticate::authenticate, csrf::csrf, errors::errors, request_id::request_id, security_headers::security_headers,
+};
 use crate::live::Hub;
 use crate::metrics::Metrics;
 use crate::pki::{ca::NodeCa, keys::PlatformKeys};

@@ -82,19 +82,27 @@ pub fn of_deployment(conn: &mut Conn, reader: &Reader, deployment_id: &str) -> Q
 /// Completes the ids in both directions, then reads each row once.
 fn build(conn: &mut Conn, reader: &Reader, mut ids: Ids) -> QueryResult<Vec<ChainLink>> {
     if let Some(id) = &ids.deployment {
-        let (release, license): (String, String) = deployments::table.find(id).select((deployments::release_id, deployments::license_id)).first(conn)?;
+        let (release, license): (String, String) =
+            deployments::table.find(id).select((deployments::release_id, deployments::license_id)).first(conn)?;
         ids.release = ids.release.or(Some(release));
         ids.license = Some(license);
     }
-    if ids.license.is_none() && let Some(order) = &ids.order {
+    if ids.license.is_none()
+        && let Some(order) = &ids.order
+    {
         ids.license = licenses::table.filter(licenses::order_id.eq(order)).select(licenses::id).first(conn).optional()?;
     }
-    if ids.order.is_none() && let Some(license) = &ids.license {
+    if ids.order.is_none()
+        && let Some(license) = &ids.license
+    {
         ids.order = licenses::table.find(license).select(licenses::order_id).first(conn).optional()?;
     }
-    if ids.deployment.is_none() && let Some(license) = &ids.license {
+    if ids.deployment.is_none()
+        && let Some(license) = &ids.license
+    {
         let of_license = deployments::license_id.eq(license).and(deployments::wanted.eq(true));
-        ids.deployment = deployments::table.filter(of_license).order(deployments::updated_at.desc()).select(deployments::id).first(conn).optional()?;
+        ids.deployment =
+            deployments::table.filter(of_license).order(deployments::updated_at.desc()).select(deployments::id).first(conn).optional()?;
     }
     if ids.release.is_none() {
         if let Some(deployment) = &ids.deployment {
@@ -104,7 +112,16 @@ fn build(conn: &mut Conn, reader: &Reader, mut ids: Ids) -> QueryResult<Vec<Chai
             ids.release = apps::table.find(app).select(apps::release_id).first::<Option<String>>(conn)?;
         }
     }
-    let mut links = vec![link("listed"), link("checked"), link("approved"), link("bought"), link("licensed"), link("deployed"), link("running"), link("proven")];
+    let mut links = vec![
+        link("listed"),
+        link("checked"),
+        link("approved"),
+        link("bought"),
+        link("licensed"),
+        link("deployed"),
+        link("running"),
+        link("proven"),
+    ];
     let mut set = |key: &'static str, state: &'static str, href: Option<String>, note: String| {
         if let Some(link) = links.iter_mut().find(|l| l.key == key) {
             *link = ChainLink { key, state, href, note };
@@ -130,7 +147,9 @@ fn build(conn: &mut Conn, reader: &Reader, mut ids: Ids) -> QueryResult<Vec<Chai
             .first(conn)
             .optional()?;
         match report {
-            Some((passed, at)) => set("checked", if passed { "done" } else { "failed" }, Some(format!("{release}#checks")), reader.lang.date(at)),
+            Some((passed, at)) => {
+                set("checked", if passed { "done" } else { "failed" }, Some(format!("{release}#checks")), reader.lang.date(at))
+            }
             None if state == "checking" => set("checked", "current", Some(format!("{release}#checks")), String::new()),
             None => {}
         }
@@ -168,7 +187,8 @@ fn build(conn: &mut Conn, reader: &Reader, mut ids: Ids) -> QueryResult<Vec<Chai
     }
     let operator = reader.kind == Some(OrgKind::Operator);
     if let Some(id) = &ids.license {
-        let (state, ends): (String, Option<Timestamp>) = licenses::table.find(id).select((licenses::state, licenses::ends_at)).first(conn)?;
+        let (state, ends): (String, Option<Timestamp>) =
+            licenses::table.find(id).select((licenses::state, licenses::ends_at)).first(conn)?;
         let over = ends.is_some_and(|e| e < reader.now);
         let note = ends.map(|e| reader.lang.date(e)).unwrap_or_default();
         set("licensed", if state == "active" && !over { "done" } else { "failed" }, operator.then(|| format!("/mine/licenses/{id}")), note);
@@ -190,8 +210,12 @@ fn build(conn: &mut Conn, reader: &Reader, mut ids: Ids) -> QueryResult<Vec<Chai
         if state == "installed" {
             let up = seen.is_some_and(|at| at.plus(UP_WITHIN) >= reader.now);
             set("running", if up { "done" } else { "failed" }, href.clone(), String::new());
-            let inferences: Option<i64> =
-                app_samples::table.filter(app_samples::deployment_id.eq(id)).order(app_samples::at.desc()).select(app_samples::inferences).first(conn).optional()?;
+            let inferences: Option<i64> = app_samples::table
+                .filter(app_samples::deployment_id.eq(id))
+                .order(app_samples::at.desc())
+                .select(app_samples::inferences)
+                .first(conn)
+                .optional()?;
             // "Installed" is only reported after the golden samples were reproduced on that node.
             let note = inferences.map(|n| reader.lang.format("chain-inferences", &[("n", &n.to_string())])).unwrap_or_default();
             set("proven", "done", href.map(|h| format!("{h}#proof")), note);

@@ -117,7 +117,9 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         let app = App::open(loaded.settings, Clock::System)?;
         match cli.command {
             Command::Serve => serve(app).await,
-            Command::Migrate | Command::Demo(_) | Command::Config { .. } | Command::Pack(_) | Command::Check(_) | Command::Push(_) => Ok(ExitCode::SUCCESS),
+            Command::Migrate | Command::Demo(_) | Command::Config { .. } | Command::Pack(_) | Command::Check(_) | Command::Push(_) => {
+                Ok(ExitCode::SUCCESS)
+            }
             Command::Admin { command: AdminCommand::Audit { command: AuditCommand::Verify } } => verify_audit(&app).await,
         }
     })

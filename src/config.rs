@@ -177,7 +177,11 @@ impl Loaded {
         for (name, text) in env {
             let Some(key) = name.strip_prefix("PITHEAD_") else { continue };
             let parts: Vec<String> = key.split("__").map(str::to_lowercase).collect();
-            let value = text.parse::<i64>().map(Value::Integer).or_else(|_| text.parse::<bool>().map(Value::Boolean)).unwrap_or(Value::String(text));
+            let value = text
+                .parse::<i64>()
+                .map(Value::Integer)
+                .or_else(|_| text.parse::<bool>().map(Value::Boolean))
+                .unwrap_or(Value::String(text));
             let table = parts.iter().rev().fold(value, |inner, part| Value::Table(Table::from_iter([(part.clone(), inner)])));
             if let Value::Table(table) = table {
                 note(&table, "", &name, &mut origins);

@@ -216,7 +216,9 @@ impl<T> QueryResultExt<T> for diesel::QueryResult<T> {
 
     fn or_conflict(self, code: &'static str) -> Result<T> {
         use diesel::result::{DatabaseErrorKind, Error as Diesel};
-        self.map_err(|e| if matches!(e, Diesel::DatabaseError(DatabaseErrorKind::UniqueViolation, _)) { Error::conflict(code) } else { e.into() })
+        self.map_err(|e| {
+            if matches!(e, Diesel::DatabaseError(DatabaseErrorKind::UniqueViolation, _)) { Error::conflict(code) } else { e.into() }
+        })
     }
 }
 

@@ -201,7 +201,8 @@ fn load(lang: Lang) -> Texts {
     for path in Files::iter().filter(|p| p.starts_with(&prefix)) {
         let Some(file) = Files::get(&path) else { continue };
         let source = String::from_utf8_lossy(&file.data).into_owned();
-        let keys: Vec<String> = source.lines().filter_map(|l| l.split_once(" =").map(|(k, _)| k)).filter(|k| is_key(k)).map(ToOwned::to_owned).collect();
+        let keys: Vec<String> =
+            source.lines().filter_map(|l| l.split_once(" =").map(|(k, _)| k)).filter(|k| is_key(k)).map(ToOwned::to_owned).collect();
         let resource = FluentResource::try_new(source).unwrap_or_else(|(partial, errors)| {
             tracing::error!(path = %path, ?errors, "locale file has faults");
             partial

@@ -8,7 +8,7 @@ pub mod routes;
 pub mod service;
 pub mod store;
 pub mod team;
-pub mod tokens;
-pub mod views;
 #[cfg(test)]
 mod tests;
+pub mod tokens;
+pub mod views;

@@ -172,7 +172,8 @@ pub struct ApiToken {
 
 /// `[a-z0-9]+(-[a-z0-9]+)*`, 2 to 40 characters: one component of an OCI repository name.
 pub fn valid_slug(slug: &str) -> bool {
-    (2..=40).contains(&slug.len()) && slug.split('-').all(|part| !part.is_empty() && part.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit()))
+    (2..=40).contains(&slug.len())
+        && slug.split('-').all(|part| !part.is_empty() && part.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit()))
 }
 
 /// Loosely an address: one `@`, something before it, a dot in the domain, no white space, at most 254 bytes (RFC 5321).

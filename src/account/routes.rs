@@ -5,7 +5,9 @@ use actix_web::web::{self, Data, Path, Query, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse};
 use serde::Deserialize;
 
-use super::views::{AccountPage, InvitationPage, OrganizationRow, PeoplePage, SessionRow, SignInPage, SignUpPage, TeamPage, TokenRow, TokensPage};
+use super::views::{
+    AccountPage, InvitationPage, OrganizationRow, PeoplePage, SessionRow, SignInPage, SignUpPage, TeamPage, TokenRow, TokensPage,
+};
 use super::{service, store, team, tokens};
 use crate::app::App;
 use crate::auth::policy::{self, Action};
@@ -158,10 +160,22 @@ async fn account(req: HttpRequest, app: Data<App>, actor: Actor) -> PageResult {
     let sessions = service::list_sessions(&app, &actor).await?;
     let sessions = sessions
         .into_iter()
-        .map(|s| SessionRow { current: s.token_hash == own, user_agent: s.user_agent, address: s.address, since: page.datetime(&s.created_at) })
+        .map(|s| SessionRow {
+            current: s.token_hash == own,
+            user_agent: s.user_agent,
+            address: s.address,
+            since: page.datetime(&s.created_at),
+        })
         .collect();
     let organization = page.pick(&person.organization_name.0, &person.organization_name.1).to_owned();
-    let view = AccountPage { name: person.name.clone(), email: person.email.clone(), organization, role: person.role, sessions, page: page.clone() };
+    let view = AccountPage {
+        name: person.name.clone(),
+        email: person.email.clone(),
+        organization,
+        role: person.role,
+        sessions,
+        page: page.clone(),
+    };
     page.render(&view)
 }
 
@@ -184,7 +198,15 @@ async fn team_page(req: HttpRequest, app: Data<App>, actor: Actor) -> PageResult
     show_team(&req, &app, &actor, StatusCode::OK, String::new(), None, None).await
 }
 
-async fn show_team(req: &HttpRequest, app: &App, actor: &Actor, status: StatusCode, email: String, link: Option<String>, error: Option<Error>) -> PageResult {
+async fn show_team(
+    req: &HttpRequest,
+    app: &App,
+    actor: &Actor,
+    status: StatusCode,
+    email: String,
+    link: Option<String>,
+    error: Option<Error>,
+) -> PageResult {
     let (members, invitations) = team::list(app, actor).await?;
     let person = actor.person()?;
     let page = Page::of(req, "team-title");
@@ -254,7 +276,14 @@ async fn show_tokens(
     let rows = tokens::list(app, actor).await?;
     let rows = rows
         .into_iter()
-        .map(|t| TokenRow { over: t.revoked_at.is_some() || t.expires_at <= now, created: page.date(&t.created_at), expires: page.date(&t.expires_at), id: t.id, name: t.name, scopes: t.scopes })
+        .map(|t| TokenRow {
+            over: t.revoked_at.is_some() || t.expires_at <= now,
+            created: page.date(&t.created_at),
+            expires: page.date(&t.expires_at),
+            id: t.id,
+            name: t.name,
+            scopes: t.scopes,
+        })
         .collect();
     let errors = error.map_or_else(FormErrors::default, |e| FormErrors::of(&page, &e));
     page.clone().render_with(status, &TokensPage { page, tokens: rows, name, days, fresh, errors })

@@ -205,7 +205,9 @@ pub async fn sign_out(app: &App, actor: &Actor) -> Result<()> {
 /// Ends all other sessions of the person.
 pub async fn sign_out_elsewhere(app: &App, actor: &Actor) -> Result<usize> {
     let person = actor.person()?;
-    let Actor::Person(_, Via::Session { token_hash, .. }) = actor else { return Err(Error::forbidden("token-scope").arg("scope", "session")) };
+    let Actor::Person(_, Via::Session { token_hash, .. }) = actor else {
+        return Err(Error::forbidden("token-scope").arg("scope", "session"));
+    };
     let (hash, user_id, now) = (token_hash.clone(), person.user_id.clone(), app.clock.now());
     app.db.write(move |conn| Ok(store::revoke_other_sessions(conn, &user_id, &hash, now)?)).await
 }
@@ -222,7 +224,9 @@ pub async fn list_sessions(app: &App, actor: &Actor) -> Result<Vec<Session>> {
 /// `organization`: not one of theirs.
 pub async fn switch_organization(app: &App, actor: &Actor, organization_id: String) -> Result<()> {
     let user_id = actor.person()?.user_id.clone();
-    let Actor::Person(_, Via::Session { token_hash, .. }) = actor else { return Err(Error::forbidden("token-scope").arg("scope", "session")) };
+    let Actor::Person(_, Via::Session { token_hash, .. }) = actor else {
+        return Err(Error::forbidden("token-scope").arg("scope", "session"));
+    };
     let hash = token_hash.clone();
     app.db
         .write(move |conn| {
@@ -243,7 +247,9 @@ pub async fn authenticate_session(app: &App, cookie: &str) -> Result<Actor> {
     app.db
         .read(move |conn| {
             let Some(session) = store::find_session(conn, &hash, now)? else { return Ok(Actor::Anonymous) };
-            let Some(mut person) = store::find_person(conn, &session.user_id, &session.organization_id)? else { return Ok(Actor::Anonymous) };
+            let Some(mut person) = store::find_person(conn, &session.user_id, &session.organization_id)? else {
+                return Ok(Actor::Anonymous);
+            };
             person.organizations = store::organizations_of(conn, &session.user_id)?;
             Ok(Actor::Person(Box::new(person), Via::Session { csrf: session.csrf_token, token_hash: hash }))
         })

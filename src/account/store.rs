@@ -96,8 +96,12 @@ pub fn first_organization_of(conn: &mut Conn, user_id: &str) -> QueryResult<Opti
 
 /// Failed sign-ins of a subject in the window.
 pub fn failures(conn: &mut Conn, subject: &str, window_start: Timestamp) -> QueryResult<i64> {
-    let n: Option<i64> =
-        throttles::table.find(subject).filter(throttles::window_started_at.ge(window_start)).select(throttles::failures).first(conn).optional()?;
+    let n: Option<i64> = throttles::table
+        .find(subject)
+        .filter(throttles::window_started_at.ge(window_start))
+        .select(throttles::failures)
+        .first(conn)
+        .optional()?;
     Ok(n.unwrap_or(0))
 }
 
@@ -113,7 +117,8 @@ pub fn revoke_session(conn: &mut Conn, token_hash: &str, now: Timestamp) -> Quer
 
 /// Ends a person's sessions but one.
 pub fn revoke_other_sessions(conn: &mut Conn, user_id: &str, keep: &str, now: Timestamp) -> QueryResult<usize> {
-    let others = sessions::table.filter(sessions::user_id.eq(user_id).and(sessions::token_hash.ne(keep)).and(sessions::revoked_at.is_null()));
+    let others =
+        sessions::table.filter(sessions::user_id.eq(user_id).and(sessions::token_hash.ne(keep)).and(sessions::revoked_at.is_null()));
     diesel::update(others).set(sessions::revoked_at.eq(now)).execute(conn)
 }
 
@@ -183,7 +188,8 @@ pub fn accept_invitation(conn: &mut Conn, id: &str, now: Timestamp) -> QueryResu
 
 /// Takes an open invitation of an organisation back; 0 rows where it is over.
 pub fn revoke_invitation(conn: &mut Conn, id: &str, organization_id: &str, now: Timestamp) -> QueryResult<usize> {
-    let open = invitations::organization_id.eq(organization_id).and(invitations::accepted_at.is_null()).and(invitations::revoked_at.is_null());
+    let open =
+        invitations::organization_id.eq(organization_id).and(invitations::accepted_at.is_null()).and(invitations::revoked_at.is_null());
     diesel::update(invitations::table.find(id).filter(open)).set(invitations::revoked_at.eq(now)).execute(conn)
 }
 
@@ -214,7 +220,14 @@ pub fn list_organizations(conn: &mut Conn, before: &str, limit: i64) -> QueryRes
     organizations::table
         .left_join(memberships::table.on(memberships::organization_id.eq(organizations::id)))
         .filter(organizations::id.lt(before))
-        .group_by((organizations::id, organizations::kind, organizations::slug, organizations::name_zh, organizations::name_en, organizations::created_at))
+        .group_by((
+            organizations::id,
+            organizations::kind,
+            organizations::slug,
+            organizations::name_zh,
+            organizations::name_en,
+            organizations::created_at,
+        ))
         .order(organizations::id.desc())
         .limit(limit)
         .select((Organization::as_select(), count(memberships::user_id.nullable())))

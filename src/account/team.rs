@@ -161,14 +161,25 @@ pub async fn accept(app: &App, secret: &str, name: &str, password: String) -> Re
             let user_id = match (new, known) {
                 (Some(user), _) => service::insert_member(conn, user, &invitation.organization_id, invitation.role, now)?,
                 (None, Some(user)) => {
-                    let membership =
-                        Membership { organization_id: invitation.organization_id.clone(), user_id: user.id, role: invitation.role, created_at: now };
+                    let membership = Membership {
+                        organization_id: invitation.organization_id.clone(),
+                        user_id: user.id,
+                        role: invitation.role,
+                        created_at: now,
+                    };
                     store::insert_membership(conn, &membership).or_conflict("already-a-member")?;
                     membership.user_id
                 }
                 (None, None) => return Err(Error::not_found("invitation")),
             };
-            audit::record(conn, now, &Actor::System, "invitation.accepted", &user_id, &json!({"invitation": invitation.id, "role": invitation.role}))
+            audit::record(
+                conn,
+                now,
+                &Actor::System,
+                "invitation.accepted",
+                &user_id,
+                &json!({"invitation": invitation.id, "role": invitation.role}),
+            )
         })
         .await
 }

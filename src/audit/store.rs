@@ -11,7 +11,8 @@ use crate::error::Result;
 /// Appends a record to the chain, in the caller's transaction. `detail` is a JSON object; it holds no secrets.
 pub fn record(conn: &mut Conn, now: Timestamp, actor: &Actor, action: &str, subject: &str, detail: &Value) -> Result<()> {
     dialect::lock_audit_chain(conn)?;
-    let last: Option<(i64, String)> = dsl::audit_records.order(dsl::sequence.desc()).select((dsl::sequence, dsl::hash)).first(conn).optional()?;
+    let last: Option<(i64, String)> =
+        dsl::audit_records.order(dsl::sequence.desc()).select((dsl::sequence, dsl::hash)).first(conn).optional()?;
     let (sequence, previous_hash) = last.unwrap_or((0, GENESIS.to_owned()));
     let mut record = Record {
         sequence: sequence + 1,

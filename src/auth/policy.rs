@@ -99,7 +99,15 @@ pub fn permits(kind: OrgKind, role: Role, action: Action) -> bool {
 pub fn scope_of(action: Action) -> Option<Scope> {
     use Action as A;
     match action {
-        A::ViewTeam | A::ViewOwnApps | A::ViewSales | A::ViewOrders | A::ViewLicenses | A::ViewFleet | A::ViewCases | A::ViewPayments | A::ViewAudit
+        A::ViewTeam
+        | A::ViewOwnApps
+        | A::ViewSales
+        | A::ViewOrders
+        | A::ViewLicenses
+        | A::ViewFleet
+        | A::ViewCases
+        | A::ViewPayments
+        | A::ViewAudit
         | A::ViewPeople => Some(Scope::Read),
         A::PublishApps => Some(Scope::Publish),
         A::Deploy | A::ManageNodes => Some(Scope::Deploy),
@@ -138,7 +146,8 @@ mod tests {
     fn no_role_of_a_tenant_reaches_the_platform() {
         for kind in [OrgKind::Vendor, OrgKind::Operator] {
             for role in Role::of(kind) {
-                for action in [Action::DecideCases, Action::ConfirmPayments, Action::ViewAudit, Action::RevokeLicenses, Action::ViewPeople] {
+                for action in [Action::DecideCases, Action::ConfirmPayments, Action::ViewAudit, Action::RevokeLicenses, Action::ViewPeople]
+                {
                     assert!(!permits(kind, *role, action), "{kind} {role} {action}");
                 }
             }

@@ -14,4 +14,3 @@ pub mod search;
 pub mod service;
 pub mod store;
 pub mod views;
-

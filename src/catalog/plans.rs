@@ -74,7 +74,8 @@ pub async fn add(app: &App, actor: &Actor, slug: String, form: &PlanForm) -> Res
             if store::plans_of(conn, &[row.id.as_str()])?.len() >= MAX_PLANS {
                 return Err(Error::conflict("too-many-plans").arg("max", MAX_PLANS));
             }
-            let plan = Plan { id: ids::new("pln"), app_id: row.id, kind, price_fen, trial_days, trial_nodes, active: true, created_at: now };
+            let plan =
+                Plan { id: ids::new("pln"), app_id: row.id, kind, price_fen, trial_days, trial_nodes, active: true, created_at: now };
             store::insert_plan(conn, &plan)?;
             audit::record(conn, now, &actor, "plan.added", &plan.id, &json!({"app": plan.app_id, "kind": kind, "price_fen": price_fen}))?;
             Ok(plan.id)

@@ -51,7 +51,14 @@ impl CatalogQuery {
     /// The address of this query with one value changed and paging begun anew.
     pub fn with(&self, name: &str, value: &str) -> String {
         let mut pairs = vec![];
-        for (key, own) in [("q", &self.q), ("specialty", &self.specialty), ("scenario", &self.scenario), ("input", &self.input), ("plan", &self.plan), ("sort", &self.sort)] {
+        for (key, own) in [
+            ("q", &self.q),
+            ("specialty", &self.specialty),
+            ("scenario", &self.scenario),
+            ("input", &self.input),
+            ("plan", &self.plan),
+            ("sort", &self.sort),
+        ] {
             let shown = if key == name { value } else { own.as_str() };
             if !shown.is_empty() {
                 pairs.push((key, shown));

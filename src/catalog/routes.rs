@@ -11,11 +11,12 @@ use super::plans::{self, PlanForm};
 use super::query::CatalogQuery;
 use super::service::{self, Listing};
 use super::views::{
-    AppCard, CataloguePage, Facet, FacetValue, HomePage, ListingPage, MetricRow, PlanCard, PlansPage, RunCardView, SpecialtyCount, VendorPage, VersionRow,
+    AppCard, CataloguePage, Facet, FacetValue, HomePage, ListingPage, MetricRow, PlanCard, PlansPage, RunCardView, SpecialtyCount,
+    VendorPage, VersionRow,
 };
 use crate::app::App;
-use crate::auth::policy::{self, Action};
 use crate::auth::Actor;
+use crate::auth::policy::{self, Action};
 use crate::error::Error;
 use crate::http::cookies;
 use crate::http::extract::Form;
@@ -42,13 +43,16 @@ async fn cached<F>(req: &HttpRequest, app: &App, actor: &Actor, make: F) -> Page
 where
     F: AsyncFnOnce() -> PageResult,
 {
-    let plain = matches!(actor, Actor::Anonymous) && cookies::read(req, cookies::FLASH).is_none() && cookies::read(req, cookies::CSRF).is_none();
+    let plain =
+        matches!(actor, Actor::Anonymous) && cookies::read(req, cookies::FLASH).is_none() && cookies::read(req, cookies::CSRF).is_none();
     if !plain {
         return make().await;
     }
     let theme = cookies::read(req, cookies::THEME).unwrap_or_default();
     let key = format!("{}|{theme}|{}", lang_of(req).tag(), req.uri());
-    let html = |body: Bytes| HttpResponse::Ok().content_type("text/html; charset=utf-8").insert_header((header::VARY, "Cookie, Accept-Language")).body(body);
+    let html = |body: Bytes| {
+        HttpResponse::Ok().content_type("text/html; charset=utf-8").insert_header((header::VARY, "Cookie, Accept-Language")).body(body)
+    };
     if let Some(body) = app.pages.get(&key) {
         return Ok(html(body));
     }
@@ -66,7 +70,8 @@ async fn home(req: HttpRequest, app: Data<App>, actor: Actor) -> PageResult {
     cached(&req, &app, &actor, async || {
         let page = Page::of(&req, "home-title");
         let found = service::home(&app).await?;
-        let names: Vec<(String, String, String)> = found.specialties.iter().map(|(s, zh, en, _)| (s.clone(), zh.clone(), en.clone())).collect();
+        let names: Vec<(String, String, String)> =
+            found.specialties.iter().map(|(s, zh, en, _)| (s.clone(), zh.clone(), en.clone())).collect();
         let card = |c| AppCard::of(&page, c, &found.plans, &names);
         let view = HomePage {
             newest: found.newest.iter().map(card).collect(),
@@ -111,8 +116,16 @@ async fn catalogue(req: HttpRequest, app: Data<App>, actor: Actor, query: Query<
         let words = |prefix: &str, words: &[&str]| words.iter().map(|w| ((*w).to_owned(), page.tk(prefix, w))).collect::<Vec<_>>();
         let facets = vec![
             Facet { name: "scenario", title: page.t("facet-scenario"), values: values(&query.scenario, scenarios, by_scenario) },
-            Facet { name: "input", title: page.t("facet-input"), values: values(&query.input, words("input-", &["image", "timeseries", "tabular", "audio"]), by_input) },
-            Facet { name: "plan", title: page.t("facet-plan"), values: values(&query.plan, words("plan-", &["subscription", "perpetual", "trial"]), by_plan) },
+            Facet {
+                name: "input",
+                title: page.t("facet-input"),
+                values: values(&query.input, words("input-", &["image", "timeseries", "tabular", "audio"]), by_input),
+            },
+            Facet {
+                name: "plan",
+                title: page.t("facet-plan"),
+                values: values(&query.plan, words("plan-", &["subscription", "perpetual", "trial"]), by_plan),
+            },
         ];
         let next = found.cards.last().filter(|_| found.more).map(|(app, _)| query.with("after", &app.id));
         let view = CataloguePage { query, specialties, facets, cards, total: found.total, next, page: page.clone() };
@@ -174,7 +187,11 @@ fn listing_view(page: Page, actor: &Actor, found: &Listing) -> ListingPage {
         preview: found.preview,
         hidden: app.state != ListingState::Listed,
         chain: found.chain.clone(),
-        gallery: found.gallery.iter().map(|(d, alt)| (format!("/media/{vendor_slug}/{}/{d}", app.slug), alt.get(lang).to_owned())).collect(),
+        gallery: found
+            .gallery
+            .iter()
+            .map(|(d, alt)| (format!("/media/{vendor_slug}/{}/{d}", app.slug), alt.get(lang).to_owned()))
+            .collect(),
         paragraphs: paragraph(manifest.description.get(lang)),
         plans: found.plans.iter().map(|p| plan_card(&page, p)).collect(),
         may_order: may_order && app.state == ListingState::Listed && !found.preview,
@@ -188,11 +205,20 @@ fn listing_view(page: Page, actor: &Actor, found: &Listing) -> ListingPage {
             .card
             .metrics
             .iter()
-            .map(|m| MetricRow { name: m.name.clone(), value: format!("{:.3}", m.value), baseline: format!("{:.3}", m.baseline), dataset: m.dataset.get(lang).to_owned() })
+            .map(|m| MetricRow {
+                name: m.name.clone(),
+                value: format!("{:.3}", m.value),
+                baseline: format!("{:.3}", m.baseline),
+                dataset: m.dataset.get(lang).to_owned(),
+            })
             .collect(),
         training: manifest.card.training_data.get(lang).to_owned(),
         limits: manifest.card.limits.get(lang).to_owned(),
-        parameters: manifest.parameters.iter().map(|p| (p.title.get(lang).to_owned(), p.default.to_string(), p.help.get(lang).to_owned())).collect(),
+        parameters: manifest
+            .parameters
+            .iter()
+            .map(|p| (p.title.get(lang).to_owned(), p.default.to_string(), p.help.get(lang).to_owned()))
+            .collect(),
         alarms: manifest
             .pipeline
             .alarms
@@ -225,8 +251,12 @@ fn listing_view(page: Page, actor: &Actor, found: &Listing) -> ListingPage {
 fn run_card_view(page: &Page, card: &inference::check::RunCard, found: &Listing) -> RunCardView {
     let bytes = |n: u64| page.bytes(&i64::try_from(n).unwrap_or(i64::MAX));
     // Latency of each golden sample, as measured in the check, with median and p95 as marks.
-    let samples: Vec<(String, f64)> =
-        found.report.as_ref().and_then(|r| r.golden.as_ref()).map(|g| g.samples.iter().map(|s| (s.name.clone(), s.latency_ms)).collect()).unwrap_or_default();
+    let samples: Vec<(String, f64)> = found
+        .report
+        .as_ref()
+        .and_then(|r| r.golden.as_ref())
+        .map(|g| g.samples.iter().map(|s| (s.name.clone(), s.latency_ms)).collect())
+        .unwrap_or_default();
     let plot = serde_json::json!({
         "kind": "bar", "unit": "ms", "x": "category",
         "categories": samples.iter().map(|s| s.0.as_str()).collect::<Vec<_>>(),
@@ -277,10 +307,19 @@ async fn picture(app: Data<App>, actor: Actor, path: Path<(String, String, Strin
 }
 
 async fn plans_page(req: HttpRequest, app: Data<App>, actor: Actor, slug: Path<String>) -> PageResult {
-    show_plans(&req, &app, &actor, slug.into_inner(), StatusCode::OK, PlanForm { kind: "subscription".into(), ..PlanForm::default() }, None).await
+    show_plans(&req, &app, &actor, slug.into_inner(), StatusCode::OK, PlanForm { kind: "subscription".into(), ..PlanForm::default() }, None)
+        .await
 }
 
-async fn show_plans(req: &HttpRequest, app: &App, actor: &Actor, slug: String, status: StatusCode, form: PlanForm, error: Option<Error>) -> PageResult {
+async fn show_plans(
+    req: &HttpRequest,
+    app: &App,
+    actor: &Actor,
+    slug: String,
+    status: StatusCode,
+    form: PlanForm,
+    error: Option<Error>,
+) -> PageResult {
     let (row, plans) = plans::list(app, actor, slug.clone()).await?;
     let page = Page::of(req, "plans-title");
     let errors = error.map_or_else(FormErrors::default, |e| FormErrors::of(&page, &e));
@@ -316,5 +355,10 @@ struct Visibility {
 async fn visibility(app: Data<App>, actor: Actor, slug: Path<String>, form: Form<Visibility>) -> PageResult {
     let slug = slug.into_inner();
     service::set_hidden(&app, &actor, slug.clone(), form.0.hidden).await?;
-    Ok(see_other_with(&format!("/vendor/apps/{slug}"), "success", if form.0.hidden { "listing-now-hidden" } else { "listing-now-shown" }, &[]))
+    Ok(see_other_with(
+        &format!("/vendor/apps/{slug}"),
+        "success",
+        if form.0.hidden { "listing-now-hidden" } else { "listing-now-shown" },
+        &[],
+    ))
 }

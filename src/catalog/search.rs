@@ -157,14 +157,28 @@ mod tests {
     fn index() -> Index {
         let index = Index::open().unwrap();
         let entry = |id: &str, text: &str| Entry { id: id.into(), text: text.into() };
-        index.rebuild(&[entry("belt", "皮带跑偏检测 Belt deviation on conveyor"), entry("gas", "瓦斯浓度超限预测 Gas forecast CH4"), entry("rope", "钢丝绳缺陷 Wire-rope defect")]).unwrap();
+        index
+            .rebuild(&[
+                entry("belt", "皮带跑偏检测 Belt deviation on conveyor"),
+                entry("gas", "瓦斯浓度超限预测 Gas forecast CH4"),
+                entry("rope", "钢丝绳缺陷 Wire-rope defect"),
+            ])
+            .unwrap();
         index
     }
 
     #[test]
     fn two_characters_find_chinese_terms() {
         let index = index();
-        for (words, id) in [("皮带", "belt"), ("跑偏", "belt"), ("瓦斯 预测", "gas"), ("绳", "rope"), ("ch4", "gas"), ("CONV", "belt"), ("defect 钢丝", "rope")] {
+        for (words, id) in [
+            ("皮带", "belt"),
+            ("跑偏", "belt"),
+            ("瓦斯 预测", "gas"),
+            ("绳", "rope"),
+            ("ch4", "gas"),
+            ("CONV", "belt"),
+            ("defect 钢丝", "rope"),
+        ] {
             assert_eq!(index.find(words).unwrap(), [id], "{words}");
         }
     }

@@ -215,7 +215,8 @@ fn release_of(conn: &mut Conn, app_id: &str, release_id: &str) -> Result<Option<
 fn report_of(conn: &mut Conn, release_id: &str) -> Result<Option<inference::check::CheckReport>> {
     use crate::db::schema::check_reports::dsl;
     use diesel::prelude::*;
-    let text: Option<String> = dsl::check_reports.filter(dsl::release_id.eq(release_id)).order(dsl::id.desc()).select(dsl::report).first(conn).optional()?;
+    let text: Option<String> =
+        dsl::check_reports.filter(dsl::release_id.eq(release_id)).order(dsl::id.desc()).select(dsl::report).first(conn).optional()?;
     Ok(text.map(|t| serde_json::from_str(&t)).transpose()?)
 }
 
@@ -239,8 +240,10 @@ fn image_manifest(conn: &mut Conn, repository: &str, digest: &str) -> Result<Opt
 }
 
 fn words(conn: &mut Conn, row: &AppRow) -> Result<((String, String), (String, String))> {
-    let specialty = store::specialties(conn)?.into_iter().find(|(s, ..)| *s == row.specialty).map(|(_, zh, en)| (zh, en)).unwrap_or_default();
-    let scenario = store::scenarios(conn)?.into_iter().find(|(s, ..)| *s == row.scenario).map(|(_, _, zh, en)| (zh, en)).unwrap_or_default();
+    let specialty =
+        store::specialties(conn)?.into_iter().find(|(s, ..)| *s == row.specialty).map(|(_, zh, en)| (zh, en)).unwrap_or_default();
+    let scenario =
+        store::scenarios(conn)?.into_iter().find(|(s, ..)| *s == row.scenario).map(|(_, _, zh, en)| (zh, en)).unwrap_or_default();
     Ok((specialty, scenario))
 }
 
@@ -254,7 +257,8 @@ pub async fn may_see_picture(app: &App, actor: &Actor, vendor: String, slug: Str
             if row.cover_digest.as_deref() == Some(digest.as_str()) && matches!(row.state, ListingState::Listed | ListingState::Hidden) {
                 return Ok(());
             }
-            let insider = actor.organization_id() == Some(row.organization_id.as_str()) || policy::require(&actor, Action::ViewCases).is_ok();
+            let insider =
+                actor.organization_id() == Some(row.organization_id.as_str()) || policy::require(&actor, Action::ViewCases).is_ok();
             let mut releases = published(conn, &row.id)?;
             if insider {
                 releases = all_releases(conn, &row.id)?;
@@ -306,8 +310,14 @@ pub async fn vendor_page(app: &App, slug: String) -> Result<(crate::account::mod
 ///
 /// # Errors
 /// `scenario-unknown`.
-pub fn upsert_from_manifest(conn: &mut Conn, actor: &Actor, organization_id: &str, manifest: &AppManifest, now: Timestamp) -> Result<String> {
-    if !store::scenario_exists(conn, &manifest.specialty, &manifest.scenario)? {
+pub fn upsert_from_manifest(
+    conn: &mut Conn,
+    actor: &Actor,
+    organization_id: &str,
+    manifest: &AppManifest,
+    now: Timestamp,
+) -> Result<String> {
+    if !scenario_exists(conn, &manifest.specialty, &manifest.scenario)? {
         return Err(Error::invalid("scenario-unknown").arg("specialty", &manifest.specialty).arg("scenario", &manifest.scenario));
     }
     if let Some(app) = store::find_own(conn, organization_id, &manifest.name)? {
@@ -340,6 +350,11 @@ pub fn upsert_from_manifest(conn: &mut Conn, actor: &Actor, organization_id: &st
     store::insert_app(conn, &app).or_conflict("app-exists")?;
     audit::record(conn, now, actor, "app.created", &app.id, &json!({"name": app.slug}))?;
     Ok(app.id)
+}
+
+/// Whether the taxonomy has this scenario in this specialty.
+pub fn scenario_exists(conn: &mut Conn, specialty: &str, scenario: &str) -> Result<bool> {
+    Ok(store::scenario_exists(conn, specialty, scenario)?)
 }
 
 fn with_texts(app: AppRow, manifest: &AppManifest, now: Timestamp) -> AppRow {
@@ -375,7 +390,9 @@ pub fn get_app(conn: &mut Conn, app_id: &str) -> Result<AppRow> {
 
 /// A listed app by the slugs of its address.
 pub fn find_listing(conn: &mut Conn, vendor_slug: &str, app_slug: &str) -> Result<AppRow> {
-    store::find_by_slugs(conn, vendor_slug, app_slug)?.filter(|a| a.state == ListingState::Listed).ok_or_else(|| Error::not_found("listing"))
+    store::find_by_slugs(conn, vendor_slug, app_slug)?
+        .filter(|a| a.state == ListingState::Listed)
+        .ok_or_else(|| Error::not_found("listing"))
 }
 
 /// A plan by id.
@@ -404,7 +421,8 @@ pub async fn set_hidden(app: &App, actor: &Actor, slug: String, hidden: bool) ->
     app.db
         .write(move |conn| {
             let row = store::find_own(conn, &organization_id, &slug)?.ok_or_else(|| Error::not_found("listing"))?;
-            let (from, to) = if hidden { (ListingState::Listed, ListingState::Hidden) } else { (ListingState::Hidden, ListingState::Listed) };
+            let (from, to) =
+                if hidden { (ListingState::Listed, ListingState::Hidden) } else { (ListingState::Hidden, ListingState::Listed) };
             exactly_one(store::set_state(conn, &row.id, from, to, now)?, "listing-state")?;
             audit::record(conn, now, &actor, if hidden { "listing.hidden" } else { "listing.shown" }, &row.id, &json!({}))
         })

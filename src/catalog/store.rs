@@ -15,7 +15,8 @@ pub type Mark = (i64, Option<Timestamp>, i64, Option<Timestamp>);
 /// The mark of the catalogue: number and last change of apps, number of active plans and the newest.
 pub fn mark(conn: &mut Conn) -> QueryResult<Mark> {
     let (n, at): (i64, Option<Timestamp>) = apps::table.select((count_star(), max(apps::updated_at))).first(conn)?;
-    let (p, p_at): (i64, Option<Timestamp>) = plans::table.filter(plans::active.eq(true)).select((count_star(), max(plans::created_at))).first(conn)?;
+    let (p, p_at): (i64, Option<Timestamp>) =
+        plans::table.filter(plans::active.eq(true)).select((count_star(), max(plans::created_at))).first(conn)?;
     Ok((n, at, p, p_at))
 }
 
@@ -39,7 +40,10 @@ pub fn search_entries(conn: &mut Conn) -> QueryResult<Vec<Entry>> {
         .load(conn)?;
     Ok(rows
         .into_iter()
-        .map(|(id, t, s, o, sp, sc)| Entry { id, text: [&t.0, &t.1, &s.0, &s.1, &o.0, &o.1, &o.2, &sp.0, &sp.1, &sc.0, &sc.1].map(String::as_str).join(" ") })
+        .map(|(id, t, s, o, sp, sc)| Entry {
+            id,
+            text: [&t.0, &t.1, &s.0, &s.1, &o.0, &o.1, &o.2, &sp.0, &sp.1, &sc.0, &sc.1].map(String::as_str).join(" "),
+        })
         .collect())
 }
 
@@ -79,7 +83,8 @@ pub fn list_cards(conn: &mut Conn, query: &CatalogQuery, hits: Option<&[String]>
     let limit = i64::try_from(PAGE).unwrap_or(24) + 1;
     if query.sort == "deployed" {
         if let Some(last) = &last {
-            rows = rows.filter(apps::deployments.lt(last.deployments).or(apps::deployments.eq(last.deployments).and(apps::id.lt(&last.id))));
+            rows =
+                rows.filter(apps::deployments.lt(last.deployments).or(apps::deployments.eq(last.deployments).and(apps::id.lt(&last.id))));
         }
         rows = rows.order((apps::deployments.desc(), apps::id.desc()));
     } else {
@@ -88,8 +93,10 @@ pub fn list_cards(conn: &mut Conn, query: &CatalogQuery, hits: Option<&[String]>
         }
         rows = rows.order((apps::listed_at.desc(), apps::id.desc()));
     }
-    let mut cards: Vec<Card> =
-        rows.limit(limit).select((AppRow::as_select(), (organizations::slug, organizations::name_zh, organizations::name_en))).load(conn)?;
+    let mut cards: Vec<Card> = rows
+        .limit(limit)
+        .select((AppRow::as_select(), (organizations::slug, organizations::name_zh, organizations::name_en)))
+        .load(conn)?;
     let more = cards.len() > PAGE;
     cards.truncate(PAGE);
     Ok((cards, more))
@@ -104,8 +111,12 @@ pub fn count_found(conn: &mut Conn, query: &CatalogQuery, hits: Option<&[String]
 pub fn facet(conn: &mut Conn, query: &CatalogQuery, hits: Option<&[String]>, name: &str) -> QueryResult<Vec<(String, i64)>> {
     // Few apps have many plans, so distinct apps are counted in the database by column, without a join.
     match name {
-        "specialty" => narrowed!(apps::table.group_by(apps::specialty).select((apps::specialty, count_star())), query, hits, "specialty").load(conn),
-        "scenario" => narrowed!(apps::table.group_by(apps::scenario).select((apps::scenario, count_star())), query, hits, "scenario").load(conn),
+        "specialty" => {
+            narrowed!(apps::table.group_by(apps::specialty).select((apps::specialty, count_star())), query, hits, "specialty").load(conn)
+        }
+        "scenario" => {
+            narrowed!(apps::table.group_by(apps::scenario).select((apps::scenario, count_star())), query, hits, "scenario").load(conn)
+        }
         _ => narrowed!(apps::table.group_by(apps::input).select((apps::input, count_star())), query, hits, "input").load(conn),
     }
 }
@@ -124,7 +135,11 @@ pub fn plan_facet(conn: &mut Conn, query: &CatalogQuery, hits: Option<&[String]>
 
 /// Active plans of some apps.
 pub fn plans_of(conn: &mut Conn, app_ids: &[&str]) -> QueryResult<Vec<Plan>> {
-    plans::table.filter(plans::app_id.eq_any(app_ids.iter().copied()).and(plans::active.eq(true))).order((plans::app_id, plans::id)).select(Plan::as_select()).load(conn)
+    plans::table
+        .filter(plans::app_id.eq_any(app_ids.iter().copied()).and(plans::active.eq(true)))
+        .order((plans::app_id, plans::id))
+        .select(Plan::as_select())
+        .load(conn)
 }
 
 /// Specialties in order: slug, name zh, name en.
@@ -168,7 +183,11 @@ pub fn find_by_slugs(conn: &mut Conn, vendor: &str, app: &str) -> QueryResult<Op
 
 /// An app of a vendor by name.
 pub fn find_own(conn: &mut Conn, organization_id: &str, slug: &str) -> QueryResult<Option<AppRow>> {
-    apps::table.filter(apps::organization_id.eq(organization_id).and(apps::slug.eq(slug))).select(AppRow::as_select()).first(conn).optional()
+    apps::table
+        .filter(apps::organization_id.eq(organization_id).and(apps::slug.eq(slug)))
+        .select(AppRow::as_select())
+        .first(conn)
+        .optional()
 }
 
 /// Inserts an app.
@@ -195,7 +214,9 @@ pub fn update_texts(conn: &mut Conn, app: &AppRow) -> QueryResult<usize> {
 
 /// Makes a release the listing's own and the app listed (a hidden app stays hidden).
 pub fn set_listed(conn: &mut Conn, app_id: &str, release_id: &str, cover: Option<&str>, now: Timestamp) -> QueryResult<usize> {
-    diesel::update(apps::table.find(app_id)).set((apps::release_id.eq(release_id), apps::cover_digest.eq(cover), apps::updated_at.eq(now))).execute(conn)?;
+    diesel::update(apps::table.find(app_id))
+        .set((apps::release_id.eq(release_id), apps::cover_digest.eq(cover), apps::updated_at.eq(now)))
+        .execute(conn)?;
     let first = apps::table.filter(apps::id.eq(app_id).and(apps::listed_at.is_null()));
     diesel::update(first).set(apps::listed_at.eq(now)).execute(conn)?;
     let fresh = apps::table.filter(apps::id.eq(app_id).and(apps::state.eq_any([ListingState::Draft, ListingState::InReview])));
@@ -204,7 +225,9 @@ pub fn set_listed(conn: &mut Conn, app_id: &str, release_id: &str, cover: Option
 
 /// Moves a listing from one state to another; 0 rows where it is not in the first.
 pub fn set_state(conn: &mut Conn, app_id: &str, from: ListingState, to: ListingState, now: Timestamp) -> QueryResult<usize> {
-    diesel::update(apps::table.filter(apps::id.eq(app_id).and(apps::state.eq(from)))).set((apps::state.eq(to), apps::updated_at.eq(now))).execute(conn)
+    diesel::update(apps::table.filter(apps::id.eq(app_id).and(apps::state.eq(from))))
+        .set((apps::state.eq(to), apps::updated_at.eq(now)))
+        .execute(conn)
 }
 
 /// Counts one more deployment, for sorting.
@@ -224,7 +247,9 @@ pub fn insert_plan(conn: &mut Conn, plan: &Plan) -> QueryResult<usize> {
 
 /// Ends a plan of an app; 0 rows where it is not active.
 pub fn retire_plan(conn: &mut Conn, app_id: &str, plan_id: &str) -> QueryResult<usize> {
-    diesel::update(plans::table.filter(plans::id.eq(plan_id).and(plans::app_id.eq(app_id)).and(plans::active.eq(true)))).set(plans::active.eq(false)).execute(conn)
+    diesel::update(plans::table.filter(plans::id.eq(plan_id).and(plans::app_id.eq(app_id)).and(plans::active.eq(true))))
+        .set(plans::active.eq(false))
+        .execute(conn)
 }
 
 /// All releases of an app that buyers may see, newest first: version, digest, manifest, published at, state.

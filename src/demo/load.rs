@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use serde_json::Map;
 
+use super::SignIn;
 use super::nodes::Fleet;
 use super::publish::{self, to_anyhow};
-use super::SignIn;
 use crate::account::service::{self as account, SignUp};
 use crate::account::tokens;
 use crate::app::App;
@@ -36,7 +36,15 @@ impl People {
         self.actors.get(name).ok_or_else(|| anyhow::anyhow!("no {name} in the demo"))
     }
 
-    async fn add(&mut self, app: &App, names: &[&str], email: &str, user_id: &str, organization_id: &str, scopes: &[&str]) -> anyhow::Result<()> {
+    async fn add(
+        &mut self,
+        app: &App,
+        names: &[&str],
+        email: &str,
+        user_id: &str,
+        organization_id: &str,
+        scopes: &[&str],
+    ) -> anyhow::Result<()> {
         let actor = account::actor_for(app, user_id, organization_id).await.map_err(to_anyhow)?;
         let token = tokens::create(app, &actor, "demo", scopes, 365).await.map_err(to_anyhow)?;
         let organization = actor.person().map_err(to_anyhow)?.organization_slug.clone();
@@ -63,7 +71,13 @@ fn organization(kind: &str, slug: &str, zh: &str, en: &str, person: &str) -> Sig
 
 /// Vendors of the demo: slug, names, person, and the apps that they list.
 const VENDORS: [(&str, &str, &str, &str, &[&str]); 3] = [
-    ("heitan-vision", "黑炭视觉科技", "Heitan Vision", "韩雪", &["belt-foreign-object", "smoke-fire", "walk-drive-conflict", "gangue-sorting"]),
+    (
+        "heitan-vision",
+        "黑炭视觉科技",
+        "Heitan Vision",
+        "韩雪",
+        &["belt-foreign-object", "smoke-fire", "walk-drive-conflict", "gangue-sorting"],
+    ),
     ("ordos-signal", "鄂尔多斯信号智能", "Ordos Signal", "乌日娜", &["hoist-vibration", "roadheader-fault", "roof-weighting"]),
     ("taihang-ai", "太行数智", "Taihang AI", "郭建平", &["drill-cuttings", "coke-quality"]),
 ];
@@ -105,7 +119,8 @@ pub async fn people(app: &App) -> anyhow::Result<People> {
     let email = mine.email.clone();
     let (user, mine_id) = account::sign_up(app, mine).await.map_err(to_anyhow)?;
     people.add(app, &["operator-owner"], &email, &user, &mine_id, &["read", "pull", "deploy"]).await?;
-    for (role, name) in [(Role::Member, "调度员 王磊"), (Role::Approver, "副矿长 李强"), (Role::Deployer, "自动化主管 陈曦")] {
+    for (role, name) in [(Role::Member, "调度员 王磊"), (Role::Approver, "副矿长 李强"), (Role::Deployer, "自动化主管 陈曦")]
+    {
         let email = format!("{role}@wulan-mine.example");
         let user = account::add_member(app, &mine_id, role, &email, name, PASSWORD).await.map_err(to_anyhow)?;
         let scopes: &[&str] = if role == Role::Deployer { &["read", "pull", "deploy"] } else { &["read", "pull"] };
@@ -139,7 +154,8 @@ pub async fn market(app: &App, folder: &Path, people: &People) -> anyhow::Result
 pub async fn add_plans(app: &App, vendor: &Actor, slug: &str, yearly: &str) -> anyhow::Result<()> {
     let fen = crate::catalog::model::parse_yuan(yearly).unwrap_or(0);
     let perpetual = format!("{}.00", fen * 3 / 100);
-    let plan = |kind: &str, price: &str| PlanForm { kind: kind.into(), price: price.into(), trial_days: "30".into(), trial_nodes: "2".into() };
+    let plan =
+        |kind: &str, price: &str| PlanForm { kind: kind.into(), price: price.into(), trial_days: "30".into(), trial_nodes: "2".into() };
     for form in [plan("subscription", yearly), plan("perpetual", &perpetual), plan("trial", "")] {
         plans::add(app, vendor, slug.to_owned(), &form).await.map_err(to_anyhow)?;
     }
@@ -220,10 +236,15 @@ pub async fn fleet(app: &App, people: &People, fleet: &mut Fleet) -> anyhow::Res
         let (vendor_slug, app_slug) = (vendor.to_owned(), slug.to_owned());
         let release_id = app
             .db
-            .read(move |conn| crate::catalog::service::find_listing(conn, &vendor_slug, &app_slug)?.release_id.ok_or_else(|| crate::error::Error::not_found("release")))
+            .read(move |conn| {
+                crate::catalog::service::find_listing(conn, &vendor_slug, &app_slug)?
+                    .release_id
+                    .ok_or_else(|| crate::error::Error::not_found("release"))
+            })
             .await
             .map_err(to_anyhow)?;
-        let targets = NODES.iter().zip(&node_ids).filter(|((_, apps), _)| apps.contains(&(vendor, slug))).map(|(_, id)| id.clone()).collect();
+        let targets =
+            NODES.iter().zip(&node_ids).filter(|((_, apps), _)| apps.contains(&(vendor, slug))).map(|(_, id)| id.clone()).collect();
         let input = DeployInput { release_id, license_id, node_ids: targets, parameters: Map::new() };
         deploy(app, people.get("operator-deployer")?, input).await.map_err(to_anyhow)?;
         println!("  deployed {slug}");

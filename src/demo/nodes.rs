@@ -50,9 +50,16 @@ impl Fleet {
     /// Enrols a node with the command that its page shows.
     pub async fn enroll(&self, app: &App, index: usize, code: &str) -> anyhow::Result<()> {
         let mut command = self.command(index)?;
-        command.args(["enroll", "--server", &app.settings.server.edge_url, "--code", code, "--ca-pin", &app.ca.pin(), "--data"]).arg(self.folder(index));
+        command
+            .args(["enroll", "--server", &app.settings.server.edge_url, "--code", code, "--ca-pin", &app.ca.pin(), "--data"])
+            .arg(self.folder(index));
         let status = command.status().await.context("cannot start the edge agent")?;
-        anyhow::ensure!(status.success(), "enrolling node {} failed; see {}", index + 1, self.data.join(format!("edge-{}.log", index + 1)).display());
+        anyhow::ensure!(
+            status.success(),
+            "enrolling node {} failed; see {}",
+            index + 1,
+            self.data.join(format!("edge-{}.log", index + 1)).display()
+        );
         Ok(())
     }
 
@@ -63,7 +70,12 @@ impl Fleet {
                 continue;
             }
             let mut command = self.command(index)?;
-            command.arg("run").arg("--data").arg(self.folder(index)).args(["--listen", &format!("127.0.0.1:{port}"), "--ort-lib"]).arg(&self.ort_lib);
+            command
+                .arg("run")
+                .arg("--data")
+                .arg(self.folder(index))
+                .args(["--listen", &format!("127.0.0.1:{port}"), "--ort-lib"])
+                .arg(&self.ort_lib);
             self.running.push(command.spawn().context("cannot start the edge agent")?);
         }
         Ok(())

@@ -34,7 +34,15 @@ fn name(i: usize) -> (&'static str, &'static str) {
 }
 
 async fn organization(app: &App, kind: &str, slug: String, zh: String, en: String) -> anyhow::Result<Actor> {
-    let input = SignUp { email: format!("owner@{slug}.example"), name: zh.clone(), password: "pithead-demo-2026".into(), kind: kind.into(), slug, name_zh: zh, name_en: en };
+    let input = SignUp {
+        email: format!("owner@{slug}.example"),
+        name: zh.clone(),
+        password: "pithead-demo-2026".into(),
+        kind: kind.into(),
+        slug,
+        name_zh: zh,
+        name_en: en,
+    };
     let (user, id) = account::sign_up(app, input).await.map_err(to_anyhow)?;
     account::actor_for(app, &user, &id).await.map_err(to_anyhow)
 }
@@ -50,7 +58,8 @@ pub async fn ordos(app: &App, folder: &Path, people: &People) -> anyhow::Result<
         let (zh, en) = name(i);
         organization(app, "operator", format!("{en}-mine-{i}"), format!("{zh}{i}号煤矿"), format!("{en} mine {i}")).await?;
     }
-    let mut folders: Vec<_> = std::fs::read_dir(folder)?.filter_map(|e| Some(e.ok()?.path())).filter(|p| p.join("app.yaml").exists()).collect();
+    let mut folders: Vec<_> =
+        std::fs::read_dir(folder)?.filter_map(|e| Some(e.ok()?.path())).filter(|p| p.join("app.yaml").exists()).collect();
     folders.sort();
     let moderator = people.get("moderator")?;
     for i in folders.len()..LISTINGS {

@@ -18,6 +18,7 @@ use crate::auth::policy::{self, Action};
 use crate::error::Result;
 use crate::license;
 use crate::license::model::{AppName, License};
+use crate::telemetry;
 
 /// Topic of everything that the operator's overview and lists show.
 pub const TOPIC: &str = "fleet";
@@ -40,7 +41,7 @@ pub struct Overview {
     /// Apps on their way.
     pub under_way: i64,
     /// Latest alarms.
-    pub alarms: Vec<store::AlarmRow>,
+    pub alarms: Vec<telemetry::model::AlarmLine>,
     /// Licences that end within 30 days or are in grace.
     pub ending: Vec<(License, AppName)>,
 }
@@ -69,7 +70,7 @@ pub async fn overview(app: &App, actor: &Actor) -> Result<Overview> {
                     _ => under_way += n,
                 }
             }
-            let alarms = store::latest_alarms(conn, &owner, 5)?;
+            let alarms = telemetry::service::latest_alarms(conn, &owner, 5)?;
             let mut ending = license::service::ending(conn, &owner, now)?;
             // What is long over is history, not news.
             ending.retain(|(l, _)| !matches!(l.verdict_at(now), Verdict::Expired { grace_until: None }) || l.safety);

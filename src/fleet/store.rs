@@ -4,7 +4,7 @@ use diesel::dsl::count_star;
 use diesel::prelude::*;
 
 use super::model::{Deployment, DeploymentEvent, DeploymentState, Node, NodeState, ReleaseInfo, ReleaseName, Site};
-use crate::db::schema::{alarms, app_samples, deployment_events, deployments, nodes, releases, sites};
+use crate::db::schema::{deployment_events, deployments, nodes, releases, sites};
 use crate::db::{Conn, Timestamp};
 
 /// Most sites and choices that one page holds.
@@ -330,31 +330,4 @@ pub fn events(conn: &mut Conn, deployment_ids: &[String], limit: i64) -> QueryRe
         .limit(limit)
         .select(DeploymentEvent::as_select())
         .load(conn)
-}
-
-/// A line about an alarm: id, level, text zh and en, node, when.
-pub type AlarmRow = (String, String, String, String, String, Timestamp);
-
-/// Latest alarms of an organisation.
-pub fn latest_alarms(conn: &mut Conn, organization_id: &str, limit: i64) -> QueryResult<Vec<AlarmRow>> {
-    alarms::table
-        .inner_join(nodes::table.on(nodes::id.eq(alarms::node_id)))
-        .filter(alarms::organization_id.eq(organization_id))
-        .order(alarms::id.desc())
-        .limit(limit)
-        .select((alarms::id, alarms::level, alarms::text_zh, alarms::text_en, nodes::name, alarms::raised_at))
-        .load(conn)
-}
-
-/// Figures of a deployment's last heartbeat: inferences, median and p95 latency, memory, when.
-pub type SampleRow = (i64, f64, f64, i64, Timestamp);
-
-/// The last sample of a deployment.
-pub fn last_sample(conn: &mut Conn, deployment_id: &str) -> QueryResult<Option<SampleRow>> {
-    app_samples::table
-        .filter(app_samples::deployment_id.eq(deployment_id))
-        .order(app_samples::at.desc())
-        .select((app_samples::inferences, app_samples::p50_ms, app_samples::p95_ms, app_samples::memory_bytes, app_samples::at))
-        .first(conn)
-        .optional()
 }

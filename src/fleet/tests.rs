@@ -11,11 +11,11 @@ use super::service::deployment::{self, DeployInput};
 use super::service::{self, node};
 use crate::app::App;
 use crate::auth::Actor;
+use crate::catalog::model::PlanKind;
 use crate::db::schema::{activations, deployments, jobs, nodes};
 use crate::error::{Error, Kind};
 use crate::http::extract::FormPairs;
 use crate::license::fixtures::{Shop, license, listing, release, shop};
-use crate::license::model::PlanKind;
 use crate::testing::{self, each_backend};
 
 /// A request for a certificate, as a node makes it.

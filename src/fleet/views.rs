@@ -11,6 +11,7 @@ use crate::app::App;
 use crate::db::Timestamp;
 use crate::http::page::{FormErrors, Page};
 use crate::license::views::until;
+use crate::telemetry::model::Level;
 
 /// One alarm of the overview.
 pub struct AlarmItem {
@@ -61,16 +62,16 @@ pub struct Today {
 impl Today {
     /// From the overview.
     pub fn of(page: &Page, overview: &Overview, now: Timestamp) -> Self {
-        let alarms = overview.alarms.iter().map(|(_, level, zh, en, node, at)| AlarmItem {
-            tone: match level.as_str() {
-                "critical" => "red",
-                "warning" => "amber",
-                _ => "steel",
+        let alarms = overview.alarms.iter().map(|line| AlarmItem {
+            tone: match line.alarm.level {
+                Level::Critical => "red",
+                Level::Warning => "amber",
+                Level::Notice => "steel",
             },
-            level: page.tk("fleet-level-", level),
-            text: page.pick(zh, en).to_owned(),
-            node: node.clone(),
-            ago: page.ago(at),
+            level: page.tk("fleet-level-", line.alarm.level),
+            text: page.pick(&line.alarm.text_zh, &line.alarm.text_en).to_owned(),
+            node: line.node.clone(),
+            ago: page.ago(&line.alarm.raised_at),
         });
         let ending = overview.ending.iter().map(|(license, app)| EndingItem {
             href: format!("/mine/licenses/{}", license.id),

@@ -67,7 +67,11 @@ pub struct ProblemField {
 /// Writes the problem document.
 pub fn problem(lang: Lang, error: &Error, request_id: &str) -> HttpResponse {
     let status = status_of(error.kind);
-    let errors = error.fields.iter().map(|f| ProblemField { field: f.field.clone(), code: f.code, message: error_text(lang, f.code, &f.args) }).collect();
+    let errors = error
+        .fields
+        .iter()
+        .map(|f| ProblemField { field: f.field.clone(), code: f.code, message: error_text(lang, f.code, &f.args) })
+        .collect();
     let body = Problem {
         r#type: "about:blank",
         title: status.canonical_reason().unwrap_or_default(),

@@ -21,7 +21,13 @@ pub fn read(req: &HttpRequest, name: &str) -> Option<String> {
 
 /// A cookie that scripts cannot read.
 pub fn private(name: &'static str, value: String, max_age_seconds: i64) -> Cookie<'static> {
-    Cookie::build(name, value).path("/").secure(true).http_only(true).same_site(SameSite::Lax).max_age(Duration::seconds(max_age_seconds)).finish()
+    Cookie::build(name, value)
+        .path("/")
+        .secure(true)
+        .http_only(true)
+        .same_site(SameSite::Lax)
+        .max_age(Duration::seconds(max_age_seconds))
+        .finish()
 }
 
 /// A cookie of preference.

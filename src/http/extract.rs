@@ -87,7 +87,10 @@ impl<T: DeserializeOwned + 'static> FromRequest for ApiJson<T> {
         let payload = payload.take();
         Box::pin(async move {
             let bytes = read_body(payload, JSON_LIMIT).await?;
-            Ok(Self(serde_json::from_slice(&bytes).map_err(|e| Error::invalid("json-malformed").arg("where", format!("{}:{}", e.line(), e.column())).source(e))?))
+            Ok(Self(
+                serde_json::from_slice(&bytes)
+                    .map_err(|e| Error::invalid("json-malformed").arg("where", format!("{}:{}", e.line(), e.column())).source(e))?,
+            ))
         })
     }
 }
@@ -110,7 +113,12 @@ pub async fn read_body(mut payload: Payload, limit: usize) -> Result<Bytes, Erro
 
 /// The client's address: the peer's, or the last of `X-Forwarded-For` where the settings say that a proxy stands before us.
 pub fn client_address(req: &HttpRequest, behind_proxy: bool) -> String {
-    let forwarded = req.headers().get("x-forwarded-for").and_then(|v| v.to_str().ok()).and_then(|v| v.rsplit(',').next()).and_then(|v| v.trim().parse::<IpAddr>().ok());
+    let forwarded = req
+        .headers()
+        .get("x-forwarded-for")
+        .and_then(|v| v.to_str().ok())
+        .and_then(|v| v.rsplit(',').next())
+        .and_then(|v| v.trim().parse::<IpAddr>().ok());
     match (behind_proxy, forwarded, req.peer_addr()) {
         (true, Some(ip), _) => ip.to_string(),
         (_, _, Some(peer)) => peer.ip().to_string(),

@@ -269,14 +269,20 @@ pub fn see_other_with(path: &str, kind: &str, key: &str, args: &[(&str, &str)]) 
         text.push_str(&format!("|{name}={}", value.replace(['|', '='], " ")));
     }
     let value = percent_encoding::utf8_percent_encode(&text, percent_encoding::NON_ALPHANUMERIC).to_string();
-    let cookie = actix_web::cookie::Cookie::build(cookies::FLASH, value).path("/").http_only(true).same_site(actix_web::cookie::SameSite::Lax).finish();
+    let cookie = actix_web::cookie::Cookie::build(cookies::FLASH, value)
+        .path("/")
+        .http_only(true)
+        .same_site(actix_web::cookie::SameSite::Lax)
+        .finish();
     HttpResponse::SeeOther().insert_header((header::LOCATION, path)).cookie(cookie).finish()
 }
 
 /// A path of this site from a form field or query, or the fallback: never another site.
 pub fn local_path(next: Option<&str>, fallback: &str) -> String {
     match next {
-        Some(path) if path.starts_with('/') && !path.starts_with("//") && !path.contains(['\\', '\r', '\n', '\t']) && path.len() <= 500 => path.to_owned(),
+        Some(path) if path.starts_with('/') && !path.starts_with("//") && !path.contains(['\\', '\r', '\n', '\t']) && path.len() <= 500 => {
+            path.to_owned()
+        }
         _ => fallback.to_owned(),
     }
 }
@@ -311,7 +317,9 @@ impl FormErrors {
 pub fn form_result<T>(result: Result<T, Error>) -> Result<Result<T, Error>, PageError> {
     match result {
         Ok(value) => Ok(Ok(value)),
-        Err(e) if matches!(e.kind, Kind::Invalid | Kind::Conflict | Kind::Gone | Kind::RateLimited) || e.code == "wrong-password" => Ok(Err(e)),
+        Err(e) if matches!(e.kind, Kind::Invalid | Kind::Conflict | Kind::Gone | Kind::RateLimited) || e.code == "wrong-password" => {
+            Ok(Err(e))
+        }
         Err(e) => Err(e.into()),
     }
 }
@@ -333,7 +341,10 @@ struct ErrorPage {
 /// The error page; for people who are not signed in, the way to the sign-in page.
 pub fn error_page(req: &HttpRequest, error: &Error, request_id: &str) -> HttpResponse {
     if error.kind == Kind::Unauthenticated && req.method() == actix_web::http::Method::GET {
-        let next = percent_encoding::utf8_percent_encode(req.uri().path_and_query().map_or("/", |p| p.as_str()), percent_encoding::NON_ALPHANUMERIC);
+        let next = percent_encoding::utf8_percent_encode(
+            req.uri().path_and_query().map_or("/", |p| p.as_str()),
+            percent_encoding::NON_ALPHANUMERIC,
+        );
         return see_other(&format!("/sign-in?next={next}"));
     }
     let page = Page::of(req, "error-title");

@@ -48,8 +48,15 @@ async fn events(app: Data<App>, actor: Actor, query: Query<Topic>) -> Result<Htt
                     Err(RecvError::Closed) => return None,
                 },
             };
-            return Some((Ok::<_, std::convert::Infallible>(Bytes::from_static(text.as_bytes())), (pokes, organization_id, topic, stopping)));
+            return Some((
+                Ok::<_, std::convert::Infallible>(Bytes::from_static(text.as_bytes())),
+                (pokes, organization_id, topic, stopping),
+            ));
         }
     });
-    Ok(HttpResponse::Ok().content_type("text/event-stream").insert_header((header::CACHE_CONTROL, "no-cache")).insert_header(("X-Accel-Buffering", "no")).streaming(first.chain(pokes)))
+    Ok(HttpResponse::Ok()
+        .content_type("text/event-stream")
+        .insert_header((header::CACHE_CONTROL, "no-cache"))
+        .insert_header(("X-Accel-Buffering", "no"))
+        .streaming(first.chain(pokes)))
 }

@@ -125,7 +125,12 @@ pub async fn run_one(app: &App) -> Result<bool> {
                     let state = if attempts >= MAX_ATTEMPTS { "failed" } else { "waiting" };
                     let pause = TimeDelta::seconds(1 << attempts.clamp(0, 10));
                     diesel::update(row)
-                        .set((dsl::state.eq(state), dsl::run_at.eq(now.plus(pause)), dsl::lease_until.eq(None::<Timestamp>), dsl::last_error.eq(e.to_string())))
+                        .set((
+                            dsl::state.eq(state),
+                            dsl::run_at.eq(now.plus(pause)),
+                            dsl::lease_until.eq(None::<Timestamp>),
+                            dsl::last_error.eq(e.to_string()),
+                        ))
                         .execute(conn)?
                 }
             };

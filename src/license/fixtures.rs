@@ -6,10 +6,11 @@ use app_package::digest::Digest;
 use app_package::manifest::AppManifest;
 use diesel::prelude::*;
 
-use super::model::{IssueInput, License, PlanKind};
+use super::model::{IssueInput, License};
 use super::service;
 use crate::app::App;
 use crate::auth::{Actor, Role};
+use crate::catalog::model::PlanKind;
 use crate::db::schema::{apps, orders, plans, releases};
 use crate::db::{Json, Timestamp};
 use crate::{ids, testing};

@@ -5,21 +5,10 @@ use app_package::license::{self as terms, Claims, Context, Purpose, Standing, Te
 use chrono::{FixedOffset, Months, TimeDelta};
 use diesel::prelude::*;
 
+use crate::catalog::model::PlanKind;
 use crate::config;
 use crate::db::{Timestamp, schema};
 use crate::error::{Error, Result};
-
-crate::text_enum! {
-    /// What was bought.
-    pub enum PlanKind {
-        /// One year, per node.
-        Subscription = "subscription",
-        /// Without end, per node.
-        Perpetual = "perpetual",
-        /// Some days, free.
-        Trial = "trial",
-    }
-}
 
 crate::text_enum! {
     /// What the platform has done to a licence.

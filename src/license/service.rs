@@ -9,17 +9,18 @@ use app_package::digest::Digest;
 use app_package::license::{self as terms, Context, Purpose, Verdict};
 use serde_json::json;
 
-use super::model::{self, Activation, AppName, Decision, IssueInput, License, LicenseState, PlanKind};
+use super::model::{self, Activation, AppName, Decision, IssueInput, License, LicenseState};
 use super::store;
 use crate::app::App;
 use crate::auth::policy::{self, Action};
 use crate::auth::{Actor, Person};
+use crate::catalog::model::PlanKind;
 use crate::chain::{self, ChainLink};
 use crate::db::{Conn, Timestamp, dialect};
 use crate::error::{Error, QueryResultExt as _, Result, exactly_one};
 use crate::i18n::Lang;
 use crate::jobs::Job;
-use crate::{audit, config, ids};
+use crate::{audit, config, ids, release};
 
 /// Licences on one page.
 pub const PAGE: i64 = 50;
@@ -35,9 +36,7 @@ pub fn issue_in(conn: &mut Conn, settings: &config::License, actor: &Actor, inpu
         return Err(Error::field("nodes", "license-nodes"));
     }
     let app = store::app_name(conn, &input.app_id).or_not_found("license-app")?;
-    let versions = store::published_versions(conn, &input.app_id)?;
-    let latest =
-        versions.iter().filter_map(|v| semver::Version::parse(v).ok()).max().ok_or_else(|| Error::conflict("app-without-release"))?;
+    let latest = release::service::latest_published(conn, &input.app_id)?.ok_or_else(|| Error::conflict("app-without-release"))?;
     let license = License {
         id: ids::new("lic"),
         order_id: input.order_id,
@@ -45,7 +44,7 @@ pub fn issue_in(conn: &mut Conn, settings: &config::License, actor: &Actor, inpu
         vendor_id: input.vendor_id,
         app_id: input.app_id,
         plan_kind: input.plan_kind,
-        versions: model::versions(input.plan_kind, &latest),
+        versions: model::versions(input.plan_kind, &latest.manifest.version),
         node_limit: input.nodes,
         nodes_active: 0,
         starts_at: now,

@@ -3,7 +3,7 @@
 use diesel::prelude::*;
 
 use super::model::{Activation, AppName, License, LicenseState};
-use crate::db::schema::{activations, apps, deployments, licenses, nodes, organizations, releases, sites};
+use crate::db::schema::{activations, apps, deployments, licenses, nodes, organizations, sites};
 use crate::db::{Conn, Timestamp};
 
 /// Inserts a licence.
@@ -64,11 +64,6 @@ pub fn app_names(conn: &mut Conn, app_ids: &[String]) -> QueryResult<Vec<(String
         .filter(apps::id.eq_any(app_ids))
         .select((apps::id, (organizations::slug, apps::slug, apps::title_zh, apps::title_en, apps::safety, apps::state)))
         .load(conn)
-}
-
-/// Versions of an app's published releases.
-pub fn published_versions(conn: &mut Conn, app_id: &str) -> QueryResult<Vec<String>> {
-    releases::table.filter(releases::app_id.eq(app_id).and(releases::state.eq("published"))).select(releases::version).load(conn)
 }
 
 /// Whether the node holds a seat.

@@ -6,10 +6,11 @@ use chrono::TimeDelta;
 use diesel::prelude::*;
 
 use super::fixtures::{self, license, license_for, listing, release, shop};
-use super::model::{Decision, License, LicenseState, PlanKind, ends_at};
+use super::model::{Decision, License, LicenseState, ends_at};
 use super::{service, store};
 use crate::app::App;
 use crate::auth::{Actor, Role};
+use crate::catalog::model::PlanKind;
 use crate::db::Timestamp;
 use crate::error::{Kind, Result};
 use crate::fleet;

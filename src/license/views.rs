@@ -3,8 +3,9 @@
 use app_package::license::Verdict;
 use askama::Template;
 
-use super::model::{License, PlanKind};
+use super::model::License;
 use super::service::{LicenseDetail, LicenseLine};
+use crate::catalog::model::PlanKind;
 use crate::chain::ChainLink;
 use crate::db::Timestamp;
 use crate::http::page::{FormErrors, Page};

@@ -9,8 +9,8 @@ use anyhow::Context as _;
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use rcgen::{
-    BasicConstraints, CertificateParams, CertificateSigningRequestParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose, SanType, SerialNumber,
+    BasicConstraints, CertificateParams, CertificateSigningRequestParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
+    KeyPair, KeyUsagePurpose, SanType, SerialNumber,
 };
 use sha2::{Digest as _, Sha256};
 use time::{Duration, OffsetDateTime};
@@ -87,7 +87,8 @@ impl NodeCa {
 
     /// The authority as a SPIFFE trust bundle: a JWK set with one EC key of use `x509-svid`.
     pub fn trust_bundle(&self) -> Result<serde_json::Value> {
-        let (_, certificate) = x509_parser::parse_x509_certificate(&self.certificate_der).map_err(|e| Error::internal(anyhow::anyhow!("node CA: {e}")))?;
+        let (_, certificate) =
+            x509_parser::parse_x509_certificate(&self.certificate_der).map_err(|e| Error::internal(anyhow::anyhow!("node CA: {e}")))?;
         // An uncompressed P-256 point: 0x04, then x and y of 32 bytes each (SEC 1 §2.3.3).
         let point = certificate.public_key().subject_public_key.data.as_ref();
         let (x, y) = (point.get(1..33).unwrap_or_default(), point.get(33..65).unwrap_or_default());
@@ -144,7 +145,12 @@ impl NodeCa {
         params.not_after = offset(expires)?;
         csr.params = params;
         let certificate = csr.signed_by(&self.issuer).map_err(Error::internal)?;
-        Ok(Issued { chain_pem: format!("{}{}", certificate.pem(), self.certificate_pem), spiffe_id, serial: hex::encode(serial), expires_at: expires })
+        Ok(Issued {
+            chain_pem: format!("{}{}", certificate.pem(), self.certificate_pem),
+            spiffe_id,
+            serial: hex::encode(serial),
+            expires_at: expires,
+        })
     }
 
     /// A fresh certificate for the node endpoint: our SPIFFE id, and the host names and addresses of its URL, so that ordinary

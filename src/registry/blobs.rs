@@ -22,8 +22,10 @@ const TOUCH_EVERY: TimeDelta = TimeDelta::hours(1);
 pub async fn find(app: &App, caller: &Caller, name: &RepositoryName, digest: &Digest) -> Result<u64> {
     let (repository, _) = service::open(app, caller, name).await?;
     let wanted = digest.clone();
-    let (size, touched) =
-        app.db.read(move |conn| store::linked(conn, &repository.id, wanted.as_str())?.ok_or_else(|| Error::not_found("blob-unknown"))).await?;
+    let (size, touched) = app
+        .db
+        .read(move |conn| store::linked(conn, &repository.id, wanted.as_str())?.ok_or_else(|| Error::not_found("blob-unknown")))
+        .await?;
     let now = app.clock.now();
     if touched.plus(TOUCH_EVERY) < now {
         // Whoever saw it may leave it out of an upload and name it in a manifest: it must not be collected meanwhile.
@@ -46,7 +48,8 @@ pub async fn delete(app: &App, caller: &Caller, name: &RepositoryName, digest: &
             if store::kept_contents(conn, &repository.id)?.iter().any(|content| content.windows(needle.len()).any(|w| w == needle)) {
                 return Err(Error::conflict("release-in-use"));
             }
-            exactly_one(store::unlink(conn, &repository.id, digest.as_str())?, "blob-unknown").map_err(|_| Error::not_found("blob-unknown"))?;
+            exactly_one(store::unlink(conn, &repository.id, digest.as_str())?, "blob-unknown")
+                .map_err(|_| Error::not_found("blob-unknown"))?;
             audit::record(conn, now, &actor, "blob.deleted", &repository.id, &json!({"repository": repository.name, "digest": digest}))
         })
         .await

@@ -12,9 +12,9 @@ use super::model::{Action, Reference, Repository, RepositoryName, StoredManifest
 use super::service::{self, Caller};
 use super::store;
 use crate::app::App;
-use crate::{audit, release};
 use crate::db::{Conn, Timestamp, dialect};
 use crate::error::{Error, QueryResultExt as _, Result};
+use crate::{audit, release};
 
 /// Tags that one PUT may set.
 pub const MAX_TAGS: usize = 10;
@@ -42,12 +42,24 @@ fn parse(media_type: &str, bytes: &[u8]) -> Result<Parsed> {
             let m = ImageManifest::parse(bytes).map_err(refuse)?;
             let artifact_type = Some(m.effective_artifact_type().to_owned());
             let blobs = m.layers.into_iter().filter(|layer| !is_foreign(&layer.media_type)).chain([m.config]).collect();
-            Ok(Parsed { artifact_type, subject: m.subject.map(|s| s.digest.to_string()), annotations: m.annotations, blobs, manifests: Vec::new() })
+            Ok(Parsed {
+                artifact_type,
+                subject: m.subject.map(|s| s.digest.to_string()),
+                annotations: m.annotations,
+                blobs,
+                manifests: Vec::new(),
+            })
         }
         INDEX_TYPE => {
             let i = Index::parse(bytes).map_err(refuse)?;
             let artifact_type = i.artifact_type.filter(|t| !t.is_empty());
-            Ok(Parsed { artifact_type, subject: i.subject.map(|s| s.digest.to_string()), annotations: i.annotations, blobs: Vec::new(), manifests: i.manifests })
+            Ok(Parsed {
+                artifact_type,
+                subject: i.subject.map(|s| s.digest.to_string()),
+                annotations: i.annotations,
+                blobs: Vec::new(),
+                manifests: i.manifests,
+            })
         }
         _ => Err(Error::invalid("manifest-invalid").arg("reason", "media type")),
     }
@@ -128,7 +140,9 @@ fn set_tag(conn: &mut Conn, repository_id: &str, tag: &str, digest: &Digest, now
         Some(old) if old == digest.as_str() => return Ok(false),
         Some(_) if is_immutable(tag) => return Err(taken()),
         // A plain insert, so that of two pushes at once only one wins.
-        None if is_immutable(tag) => store::insert_tag(conn, repository_id, tag, digest.as_str(), now).or_conflict("tag-immutable").map(|_| ())?,
+        None if is_immutable(tag) => {
+            store::insert_tag(conn, repository_id, tag, digest.as_str(), now).or_conflict("tag-immutable").map(|_| ())?
+        }
         _ => dialect::put_tag(conn, repository_id, tag, digest.as_str(), now)?,
     }
     Ok(true)
@@ -255,11 +269,19 @@ pub async fn delete(app: &App, caller: &Caller, name: &RepositoryName, reference
                     if is_immutable(tag) {
                         keep(conn, &digest)?;
                     }
-                    (store::delete_tag(conn, &repository.id, tag, &digest)?, "tag.deleted", json!({"repository": repository.name, "tag": tag, "digest": digest}))
+                    (
+                        store::delete_tag(conn, &repository.id, tag, &digest)?,
+                        "tag.deleted",
+                        json!({"repository": repository.name, "tag": tag, "digest": digest}),
+                    )
                 }
                 Reference::Digest(digest) => {
                     keep(conn, digest.as_str())?;
-                    (store::delete_manifest(conn, &repository.id, digest.as_str())?, "manifest.deleted", json!({"repository": repository.name, "digest": digest}))
+                    (
+                        store::delete_manifest(conn, &repository.id, digest.as_str())?,
+                        "manifest.deleted",
+                        json!({"repository": repository.name, "digest": digest}),
+                    )
                 }
             };
             if rows == 0 {
@@ -302,7 +324,14 @@ fn cut<T>(items: &mut Vec<T>, limit: i64, key: impl Fn(&T) -> String) -> Option<
 }
 
 /// Descriptors of the manifests that refer to a digest, after `last`. A repository without such, or that is not there yet, has none.
-pub async fn referrers(app: &App, caller: &Caller, name: &RepositoryName, digest: &Digest, artifact_type: Option<String>, last: &str) -> Result<Page<Descriptor>> {
+pub async fn referrers(
+    app: &App,
+    caller: &Caller,
+    name: &RepositoryName,
+    digest: &Digest,
+    artifact_type: Option<String>,
+    last: &str,
+) -> Result<Page<Descriptor>> {
     let (found, rights) = service::permit(app, caller, name, Action::Pull).await?;
     let Some(repository) = found else { return Ok(Page { items: Vec::new(), next: None }) };
     let (subject, last) = (digest.to_string(), last.to_owned());

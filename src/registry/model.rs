@@ -235,8 +235,24 @@ mod tests {
         assert_eq!(RepositoryName::parse("acme/belt/tear").unwrap().owner(), "acme");
         let long = format!("acme/{}", "a".repeat(MAX_NAME));
         let bad = [
-            "", "acme", "/acme", "acme/", "acme//b", "Acme/b", "acme/b..c", "acme/b._c", "acme/b___c", "acme/-b", "acme/b-", "acme/b-_c", "acme/../b",
-            "acme/b c", "acme/矿", "acme/b%2f", "acme/b\n", &long,
+            "",
+            "acme",
+            "/acme",
+            "acme/",
+            "acme//b",
+            "Acme/b",
+            "acme/b..c",
+            "acme/b._c",
+            "acme/b___c",
+            "acme/-b",
+            "acme/b-",
+            "acme/b-_c",
+            "acme/../b",
+            "acme/b c",
+            "acme/矿",
+            "acme/b%2f",
+            "acme/b\n",
+            &long,
         ];
         for text in bad {
             assert_eq!(RepositoryName::parse(text).unwrap_err().code, "name-invalid", "{text}");

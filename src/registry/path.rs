@@ -52,7 +52,9 @@ impl Target {
     pub fn name(&self) -> Option<&RepositoryName> {
         match self {
             Self::Base => None,
-            Self::Uploads(n) | Self::Upload(n, _) | Self::Blob(n, _) | Self::Manifest(n, _) | Self::Tags(n) | Self::Referrers(n, _) => Some(n),
+            Self::Uploads(n) | Self::Upload(n, _) | Self::Blob(n, _) | Self::Manifest(n, _) | Self::Tags(n) | Self::Referrers(n, _) => {
+                Some(n)
+            }
         }
     }
 }
@@ -77,7 +79,12 @@ mod tests {
         for (path, target) in cases {
             assert_eq!(Target::parse(path).unwrap(), target, "{path}");
         }
-        for (path, code) in [("a/b", "name-unknown"), ("a/B/tags/list", "name-invalid"), ("a/../b/manifests/x", "name-invalid"), ("%ff/tags/list", "name-unknown")] {
+        for (path, code) in [
+            ("a/b", "name-unknown"),
+            ("a/B/tags/list", "name-invalid"),
+            ("a/../b/manifests/x", "name-invalid"),
+            ("%ff/tags/list", "name-unknown"),
+        ] {
             assert_eq!(Target::parse(path).unwrap_err().code, code, "{path}");
         }
     }

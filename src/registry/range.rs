@@ -14,7 +14,9 @@ pub enum Wanted {
 
 /// Reads a `Range` header.
 pub fn wanted(header: Option<&str>, length: u64) -> Wanted {
-    let Some((first, last)) = header.and_then(|h| h.trim().strip_prefix("bytes=")).and_then(|r| r.trim().split_once('-')) else { return Wanted::All };
+    let Some((first, last)) = header.and_then(|h| h.trim().strip_prefix("bytes=")).and_then(|r| r.trim().split_once('-')) else {
+        return Wanted::All;
+    };
     let number = |s: &str| -> Option<u64> { if s.bytes().all(|b| b.is_ascii_digit()) { s.parse().ok() } else { None } };
     match (first.trim(), last.trim()) {
         ("", suffix) => match number(suffix) {

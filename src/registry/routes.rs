@@ -100,7 +100,10 @@ fn not_allowed() -> HttpResponse {
 /// asks for it too, but the node listener has none.
 async fn caller_of(req: &HttpRequest, app: &App, actor: Actor) -> Result<Caller> {
     let authorization = req.headers().get(header::AUTHORIZATION).and_then(|v| v.to_str().ok());
-    let bearer = authorization.and_then(|v| v.split_once(' ')).filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer")).map(|(_, token)| token.trim());
+    let bearer = authorization
+        .and_then(|v| v.split_once(' '))
+        .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
+        .map(|(_, token)| token.trim());
     let caller = token::caller(app, actor, bearer.filter(|t| !t.starts_with(crate::auth::token::PREFIX))).await?;
     if let Actor::Person(_, Via::Session { csrf, .. }) = &caller.actor
         && !is_read(req.method())
@@ -116,7 +119,8 @@ async fn caller_of(req: &HttpRequest, app: &App, actor: Actor) -> Result<Caller>
 /// `Bearer realm="<here>/token",service="pithead",scope="repository:<name>:<actions of this request>"`.
 fn challenge_for(req: &HttpRequest, app: &App, name: Option<&RepositoryName>, error: &Error) -> String {
     let info = req.connection_info();
-    let plain = |host: &str| !host.is_empty() && host.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b':' | b'-' | b'[' | b']'));
+    let plain =
+        |host: &str| !host.is_empty() && host.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b':' | b'-' | b'[' | b']'));
     let base = if plain(info.host()) && matches!(info.scheme(), "http" | "https") {
         format!("{}://{}", info.scheme(), info.host())
     } else {
@@ -238,12 +242,26 @@ async fn upload(req: &HttpRequest, app: &App, caller: &Caller, name: &Repository
     }
 }
 
-async fn patch_upload(req: &HttpRequest, app: &App, caller: &Caller, name: &RepositoryName, id: &str, payload: Payload) -> Result<HttpResponse> {
+async fn patch_upload(
+    req: &HttpRequest,
+    app: &App,
+    caller: &Caller,
+    name: &RepositoryName,
+    id: &str,
+    payload: Payload,
+) -> Result<HttpResponse> {
     let upload = uploads::append(app, caller, name, id, chunk_of(req)?, payload).await?;
     Ok(progress(&mut HttpResponse::Accepted(), name, &upload))
 }
 
-async fn put_upload(req: &HttpRequest, app: &App, caller: &Caller, name: &RepositoryName, id: &str, payload: Payload) -> Result<HttpResponse> {
+async fn put_upload(
+    req: &HttpRequest,
+    app: &App,
+    caller: &Caller,
+    name: &RepositoryName,
+    id: &str,
+    payload: Payload,
+) -> Result<HttpResponse> {
     let query = pairs(req);
     let digest = query.iter().find(|(k, _)| k == "digest").ok_or_else(|| Error::invalid("digest-invalid"))?;
     let digest = parse_digest(&digest.1)?;
@@ -301,10 +319,18 @@ async fn get_manifest(app: &App, caller: &Caller, name: &RepositoryName, referen
         .body(manifest.content))
 }
 
-async fn put_manifest(req: &HttpRequest, app: &App, caller: &Caller, name: &RepositoryName, reference: &str, payload: Payload) -> OciResult {
+async fn put_manifest(
+    req: &HttpRequest,
+    app: &App,
+    caller: &Caller,
+    name: &RepositoryName,
+    reference: &str,
+    payload: Payload,
+) -> OciResult {
     let tags = pairs(req).into_iter().filter(|(k, _)| k == "tag").map(|(_, v)| parse_tag(&v)).collect::<Result<Vec<_>>>()?;
     if tags.len() > MAX_TAGS {
-        return Ok(HttpResponse::UriTooLong().json(json!({"errors": [{"code": "UNSUPPORTED", "message": "too-many-tags", "detail": {"max": MAX_TAGS}}]})));
+        return Ok(HttpResponse::UriTooLong()
+            .json(json!({"errors": [{"code": "UNSUPPORTED", "message": "too-many-tags", "detail": {"max": MAX_TAGS}}]})));
     }
     // Rights before the body: a stranger's four megabytes are not read.
     super::service::authorize(app, caller, name, Action::Push).await?;
@@ -332,7 +358,8 @@ async fn get_tags(req: &HttpRequest, app: &App, caller: &Caller, name: &Reposito
     let page = manifests::tags(app, caller, name, n, value("last").unwrap_or_default()).await?;
     let mut response = HttpResponse::Ok();
     if let Some(last) = &page.next {
-        response.insert_header((header::LINK, format!("</v2/{name}/tags/list?n={}&last={}>; rel=\"next\"", page.items.len(), escape(last))));
+        response
+            .insert_header((header::LINK, format!("</v2/{name}/tags/list?n={}&last={}>; rel=\"next\"", page.items.len(), escape(last))));
     }
     Ok(response.json(json!({"name": name.as_str(), "tags": page.items})))
 }

@@ -40,7 +40,9 @@ impl From<Actor> for Caller {
 impl Caller {
     fn narrowed(&self, name: &RepositoryName) -> Rights {
         let Some(access) = &self.access else { return Rights::ALL };
-        let granted = |action: Action| access.iter().any(|a| a.kind == "repository" && a.name == name.as_str() && a.actions.iter().any(|w| w == action.as_str()));
+        let granted = |action: Action| {
+            access.iter().any(|a| a.kind == "repository" && a.name == name.as_str() && a.actions.iter().any(|w| w == action.as_str()))
+        };
         Rights { pull: granted(Action::Pull), push: granted(Action::Push), delete: granted(Action::Delete), buyer: false }
     }
 }
@@ -79,10 +81,16 @@ fn held(conn: &mut Conn, actor: &Actor, name: &RepositoryName, now: Timestamp) -
         Actor::Anonymous => Rights::default(),
         Actor::Node { organization_id, .. } => buyer(license::service::may_pull(conn, organization_id, name.as_str(), now)?),
         Actor::Person(person, _) => match person.kind {
-            OrgKind::Vendor if person.organization_slug == name.owner() && policy::permits(person.kind, person.role, policy::Action::PublishApps) => Rights::ALL,
+            OrgKind::Vendor
+                if person.organization_slug == name.owner() && policy::permits(person.kind, person.role, policy::Action::PublishApps) =>
+            {
+                Rights::ALL
+            }
             OrgKind::Vendor => Rights::default(),
             OrgKind::Operator => buyer(license::service::may_pull(conn, &person.organization_id, name.as_str(), now)?),
-            OrgKind::Platform => Rights { pull: policy::permits(person.kind, person.role, policy::Action::DecideCases), ..Rights::default() },
+            OrgKind::Platform => {
+                Rights { pull: policy::permits(person.kind, person.role, policy::Action::DecideCases), ..Rights::default() }
+            }
         },
     })
 }

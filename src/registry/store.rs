@@ -144,7 +144,14 @@ pub fn kept_contents(conn: &mut Conn, repository_id: &str) -> QueryResult<Vec<Ve
 pub type ReferrerRow = (String, String, Option<String>, Option<String>, i64);
 
 /// Manifests that refer to a subject, after a digest, in order of digests.
-pub fn referrers(conn: &mut Conn, repository_id: &str, subject: &str, artifact_type: Option<&str>, after: &str, limit: i64) -> QueryResult<Vec<ReferrerRow>> {
+pub fn referrers(
+    conn: &mut Conn,
+    repository_id: &str,
+    subject: &str,
+    artifact_type: Option<&str>,
+    after: &str,
+    limit: i64,
+) -> QueryResult<Vec<ReferrerRow>> {
     let mut query = manifests::table
         .filter(manifests::repository_id.eq(repository_id).and(manifests::subject.eq(subject)).and(manifests::digest.gt(after)))
         .order(manifests::digest)

@@ -176,7 +176,8 @@ async fn chunks_come_in_order_and_a_restart_loses_nothing() {
         let status = get(&app, &acme, &at).await.expect(204);
         assert_eq!((status.header("range"), status.header("x-upload-offset")), ("0-99999", "100000"));
         // A body that is not as long as its range says changes nothing.
-        let short = send(&app, &acme, Method::PATCH, &at, &[("content-range", "100000-199999")], &bytes[100_000..150_000]).await.expect(400);
+        let short =
+            send(&app, &acme, Method::PATCH, &at, &[("content-range", "100000-199999")], &bytes[100_000..150_000]).await.expect(400);
         assert_eq!(short.code(), "SIZE_INVALID");
         send(&app, &acme, Method::PATCH, &at, &[("content-range", "100000-149999")], &bytes[100_000..200_000]).await.expect(400);
         assert_eq!(get(&app, &acme, &at).await.header("x-upload-offset"), "100000");
@@ -189,7 +190,10 @@ async fn chunks_come_in_order_and_a_restart_loses_nothing() {
         let streamed = send(&app, &acme, Method::PATCH, &at, &[], &bytes[100_000..200_000]).await.expect(202);
         assert_eq!(streamed.header("range"), "0-199999");
         let digest = Digest::of(&bytes);
-        let done = send(&app, &acme, Method::PUT, &format!("{at}?digest={digest}"), &[("content-range", "200000-299999")], &bytes[200_000..]).await.expect(201);
+        let done =
+            send(&app, &acme, Method::PUT, &format!("{at}?digest={digest}"), &[("content-range", "200000-299999")], &bytes[200_000..])
+                .await
+                .expect(201);
         assert_eq!(done.header("docker-content-digest"), digest.as_str());
         assert_eq!(get(&app, &acme, done.header("location")).await.expect(200).body, bytes);
         assert_eq!(get(&app, &acme, &at).await.expect(404).code(), "BLOB_UPLOAD_UNKNOWN");
@@ -213,7 +217,8 @@ async fn a_connection_that_breaks_keeps_what_had_come() {
         let mut payload = actix_web::dev::Payload::from(pieces);
         let request = TestRequest::default().to_http_request();
         let payload = actix_web::web::Payload::from_request(&request, &mut payload).await.unwrap();
-        let broken = uploads::append(&app, &acme.clone().into(), &name, id, Chunk { range: Some((0, 99)), length: Some(100) }, payload).await;
+        let broken =
+            uploads::append(&app, &acme.clone().into(), &name, id, Chunk { range: Some((0, 99)), length: Some(100) }, payload).await;
         assert_eq!(broken.unwrap_err().code, "body-broken");
         assert_eq!(get(&app, &acme, &at).await.header("x-upload-offset"), "12");
         let digest = Digest::of(b"first half, second half");
@@ -292,7 +297,10 @@ async fn blobs_are_reached_through_a_repository_only() {
             assert_eq!(get(&app, &acme, answer.header("location")).await.expect(200).body, &b"secret weights"[..]);
         }
         // A manifest cannot name what its repository does not hold.
-        let manifest = ImageManifest { layers: vec![Descriptor::of(WEIGHT_TYPE, b"secret weights")], ..push_layer(&app, &bolt, "bolt/pump", b"l", None).await };
+        let manifest = ImageManifest {
+            layers: vec![Descriptor::of(WEIGHT_TYPE, b"secret weights")],
+            ..push_layer(&app, &bolt, "bolt/pump", b"l", None).await
+        };
         assert_eq!(put_manifest(&app, &bolt, "bolt/pump", "1.0.0", &manifest.to_bytes()).await.expect(400).code(), "MANIFEST_BLOB_UNKNOWN");
         // Nobody pushes under another's slug.
         assert_eq!(send(&app, &bolt, Method::POST, "/v2/acme/new/blobs/uploads/", &[], b"").await.expect(404).code(), "NAME_UNKNOWN");
@@ -376,14 +384,18 @@ async fn manifests_are_checked_and_referrers_found() {
         let wrong_size = ImageManifest { layers: vec![Descriptor { size: 3, ..Descriptor::of(WEIGHT_TYPE, b"subject") }], ..base };
         assert_eq!(put_manifest(&app, &acme, "acme/belt", "latest", &wrong_size.to_bytes()).await.expect(400).code(), "SIZE_INVALID");
         let missing = app_package::oci::Index::of(vec![Descriptor::of(MANIFEST_TYPE, b"absent")]).to_bytes();
-        let answer = send(&app, &acme, Method::PUT, "/v2/acme/belt/manifests/all", &[("content-type", INDEX_TYPE)], &missing).await.expect(400);
+        let answer =
+            send(&app, &acme, Method::PUT, "/v2/acme/belt/manifests/all", &[("content-type", INDEX_TYPE)], &missing).await.expect(400);
         assert_eq!(answer.code(), "MANIFEST_BLOB_UNKNOWN");
         for bad in [&b"{"[..], b"[]", b"{\"schemaVersion\":1}"] {
             assert_eq!(put_manifest(&app, &acme, "acme/belt", "latest", bad).await.expect(400).code(), "MANIFEST_INVALID");
         }
         assert_eq!(put_manifest(&app, &acme, "acme/belt", "sha256:bad", &subject).await.expect(400).code(), "DIGEST_INVALID");
         assert_eq!(put_manifest(&app, &acme, "acme/belt", Digest::of(b"x").as_str(), &subject).await.expect(400).code(), "DIGEST_INVALID");
-        assert_eq!(put_manifest(&app, &acme, "acme/belt", "latest", &vec![b' '; 4 * 1024 * 1024 + 1]).await.expect(413).code(), "SIZE_INVALID");
+        assert_eq!(
+            put_manifest(&app, &acme, "acme/belt", "latest", &vec![b' '; 4 * 1024 * 1024 + 1]).await.expect(413).code(),
+            "SIZE_INVALID"
+        );
     })
     .await;
 }
@@ -418,7 +430,8 @@ async fn strangers_are_challenged_and_tokens_carry_rights() {
         assert_eq!(send(&app, &nobody, Method::GET, &blob, &[("authorization", &bearer)], b"").await.expect(200).body, &b"weights"[..]);
         send(&app, &nobody, Method::POST, "/v2/acme/belt/blobs/uploads/", &[("authorization", &bearer)], b"").await.expect(202);
         // A name that the token does not hold, but its owner does: a wider one can be had.
-        let answer = send(&app, &nobody, Method::POST, "/v2/acme/other/blobs/uploads/", &[("authorization", &bearer)], b"").await.expect(401);
+        let answer =
+            send(&app, &nobody, Method::POST, "/v2/acme/other/blobs/uploads/", &[("authorization", &bearer)], b"").await.expect(401);
         assert!(answer.header("www-authenticate").contains("error=\"insufficient_scope\""));
 
         // Scopes of an API token narrow the registry token too.
@@ -431,7 +444,9 @@ async fn strangers_are_challenged_and_tokens_carry_rights() {
         // Forged, changed, of another key or kind, too old: all the same.
         let parts: Vec<&str> = token.split('.').collect();
         let none = "eyJhbGciOiJub25lIiwidHlwIjoiSldUIn0";
-        for bad in [format!("{none}.{}.", parts[1]), format!("{}.{}.{}", parts[0], parts[1], "A".repeat(86)), "x".into(), "x".repeat(20_000)] {
+        for bad in
+            [format!("{none}.{}.", parts[1]), format!("{}.{}.{}", parts[0], parts[1], "A".repeat(86)), "x".into(), "x".repeat(20_000)]
+        {
             let answer = send(&app, &acme, Method::GET, &blob, &[("authorization", &format!("Bearer {bad}"))], b"").await.expect(401);
             assert!(answer.header("www-authenticate").contains("error=\"invalid_token\""));
         }
@@ -483,7 +498,8 @@ async fn release_and_license(app: &App, vendor: &Actor, buyer: &Actor, digest: &
 #[tokio::test]
 async fn a_licence_opens_published_releases_and_nothing_else() {
     each_backend(|app| async move {
-        let (acme, mine, other) = (testing::vendor(&app, "acme").await, testing::operator(&app, "mine").await, testing::operator(&app, "other").await);
+        let (acme, mine, other) =
+            (testing::vendor(&app, "acme").await, testing::operator(&app, "mine").await, testing::operator(&app, "other").await);
         let moderator = testing::platform(&app, Role::Moderator).await;
         let finance = testing::platform(&app, Role::Finance).await;
         let published = push_layer(&app, &acme, "acme/belt", b"published", None).await.to_bytes();
@@ -491,7 +507,8 @@ async fn a_licence_opens_published_releases_and_nothing_else() {
         put_manifest(&app, &acme, "acme/belt", "1.0.0", &published).await.expect(201);
         put_manifest(&app, &acme, "acme/belt", "2.0.0", &draft).await.expect(201);
         let digest = Digest::of(&published);
-        let signature = push_layer(&app, &acme, "acme/belt", b"signature", Some(Descriptor::of(MANIFEST_TYPE, &published))).await.to_bytes();
+        let signature =
+            push_layer(&app, &acme, "acme/belt", b"signature", Some(Descriptor::of(MANIFEST_TYPE, &published))).await.to_bytes();
         put_manifest(&app, &acme, "acme/belt", Digest::of(&signature).as_str(), &signature).await.expect(201);
         get(&app, &mine, "/v2/acme/belt/manifests/1.0.0").await.expect(404);
         release_and_license(&app, &acme, &mine, &digest, "published").await;
@@ -521,7 +538,12 @@ async fn a_licence_opens_published_releases_and_nothing_else() {
         send(&app, &thief, Method::GET, "/v2/acme/belt/manifests/1.0.0", &[("authorization", &bearer)], b"").await.expect(401);
 
         // What customers rely on cannot be taken away.
-        for path in ["manifests/1.0.0".to_owned(), format!("manifests/{digest}"), format!("manifests/{}", Digest::of(&signature)), format!("blobs/{}", Digest::of(b"published"))] {
+        for path in [
+            "manifests/1.0.0".to_owned(),
+            format!("manifests/{digest}"),
+            format!("manifests/{}", Digest::of(&signature)),
+            format!("blobs/{}", Digest::of(b"published")),
+        ] {
             send(&app, &acme, Method::DELETE, &format!("/v2/acme/belt/{path}"), &[], b"").await.expect(409);
         }
         send(&app, &acme, Method::DELETE, "/v2/acme/belt/manifests/2.0.0", &[], b"").await.expect(202);
@@ -604,7 +626,8 @@ async fn on_the_wire() {
         let token = token::issue(&app, &acme, &["repository:acme/belt:push".into()]).await.unwrap().token;
         let server = Server::start(app.clone()).await.unwrap();
         let host = format!("Host: localhost\r\nAuthorization: Bearer {token}\r\nConnection: close\r\n");
-        let (head, _) = wire(server.address, format!("POST /v2/acme/belt/blobs/uploads/ HTTP/1.1\r\n{host}Content-Length: 0\r\n\r\n").as_bytes()).await;
+        let (head, _) =
+            wire(server.address, format!("POST /v2/acme/belt/blobs/uploads/ HTTP/1.1\r\n{host}Content-Length: 0\r\n\r\n").as_bytes()).await;
         assert!(head.starts_with("http/1.1 202"), "{head}");
         let location = head.lines().find_map(|l| l.strip_prefix("location: ")).unwrap().to_owned();
         // Docker's way: one PATCH without range or length.
@@ -619,7 +642,8 @@ async fn on_the_wire() {
         let (head, _) = wire(server.address, &request).await;
         assert!(head.starts_with("http/1.1 202") && head.contains("range: 0-19999999\r\n"), "{head}");
         let digest = Digest::of(&bytes);
-        let (head, _) = wire(server.address, format!("PUT {location}?digest={digest} HTTP/1.1\r\n{host}Content-Length: 0\r\n\r\n").as_bytes()).await;
+        let (head, _) =
+            wire(server.address, format!("PUT {location}?digest={digest} HTTP/1.1\r\n{host}Content-Length: 0\r\n\r\n").as_bytes()).await;
         assert!(head.starts_with("http/1.1 201"), "{head}");
         let blob = format!("/v2/acme/belt/blobs/{digest}");
         let (head, body) = wire(server.address, format!("HEAD {blob} HTTP/1.1\r\n{host}\r\n").as_bytes()).await;

@@ -83,7 +83,8 @@ pub struct Issued {
 fn named(scopes: &[String]) -> Vec<RepositoryName> {
     let mut names: Vec<RepositoryName> = Vec::new();
     for scope in scopes.iter().flat_map(|s| s.split_ascii_whitespace()) {
-        let name = scope.strip_prefix("repository:").and_then(|rest| rest.rsplit_once(':')).and_then(|(name, _)| RepositoryName::parse(name).ok());
+        let name =
+            scope.strip_prefix("repository:").and_then(|rest| rest.rsplit_once(':')).and_then(|(name, _)| RepositoryName::parse(name).ok());
         if let Some(name) = name
             && !names.contains(&name)
             && names.len() < MAX_SCOPES
@@ -151,7 +152,8 @@ pub fn verify(app: &App, token: &str) -> Result<Claims> {
     validation.validate_nbf = false;
     validation.set_audience(&[SERVICE]);
     validation.set_issuer(&[&app.settings.server.public_url]);
-    let data = jsonwebtoken::decode::<Claims>(token, &DecodingKey::from_ed_der(key.as_bytes()), &validation).map_err(|e| invalid().source(e))?;
+    let data =
+        jsonwebtoken::decode::<Claims>(token, &DecodingKey::from_ed_der(key.as_bytes()), &validation).map_err(|e| invalid().source(e))?;
     let now = app.clock.now().unix();
     let claims = data.claims;
     let fits = claims.aud == SERVICE && claims.iss == app.settings.server.public_url && claims.nbf <= now && now < claims.exp;
@@ -190,7 +192,12 @@ mod tests {
 
     #[test]
     fn scopes_repeat_and_share_a_value_and_others_are_passed_over() {
-        let scopes = ["repository:a/b:pull,push repository:a/c:*".to_owned(), "repository:a/b:delete".into(), "registry:catalog:*".into(), "repository:A:pull".into()];
+        let scopes = [
+            "repository:a/b:pull,push repository:a/c:*".to_owned(),
+            "repository:a/b:delete".into(),
+            "registry:catalog:*".into(),
+            "repository:A:pull".into(),
+        ];
         let names: Vec<_> = named(&scopes).into_iter().map(|n| n.as_str().to_owned()).collect();
         assert_eq!(names, ["a/b", "a/c"]);
         let many: Vec<String> = (0..100).map(|n| format!("repository:a/r{n}:pull")).collect();

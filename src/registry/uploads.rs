@@ -317,7 +317,15 @@ async fn write(mut file: std::fs::File, mut hash: Option<Sha256>, bytes: Bytes, 
 ///
 /// # Errors
 /// As [`append`]; `digest-invalid` where the bytes are not those of the digest: the upload is gone then, nothing is stored.
-pub async fn finish(app: &App, caller: &Caller, name: &RepositoryName, id: &str, digest: &Digest, chunk: Chunk, payload: Payload) -> Result<()> {
+pub async fn finish(
+    app: &App,
+    caller: &Caller,
+    name: &RepositoryName,
+    id: &str,
+    digest: &Digest,
+    chunk: Chunk,
+    payload: Payload,
+) -> Result<()> {
     let (upload, guard) = locked(app, caller, name, id).await?;
     let (guard, upload) = append_locked(app, guard, upload, chunk, payload).await?;
     let actual = match (&guard.running, digest.algorithm()) {

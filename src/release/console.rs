@@ -159,7 +159,10 @@ pub async fn overview(app: &App, actor: &Actor) -> Result<(Figures, Vec<ReleaseL
                 apps: apps::table.filter(own.clone()).count().get_result(conn)?,
                 in_review: in_review.filter(releases::state.eq(ReleaseState::InReview.as_str())).count().get_result(conn)?,
                 sales: orders::table.filter(orders::vendor_id.eq(&vendor).and(orders::state.eq_any(SOLD))).count().get_result(conn)?,
-                nodes: nodes.filter(deployments::state.eq("installed")).select(count(deployments::node_id).aggregate_distinct()).get_result(conn)?,
+                nodes: nodes
+                    .filter(deployments::state.eq("installed"))
+                    .select(count(deployments::node_id).aggregate_distinct())
+                    .get_result(conn)?,
             };
             let waiting = releases::table
                 .inner_join(apps::table.on(apps::id.eq(releases::app_id)))

@@ -215,11 +215,6 @@ pub fn get(conn: &mut Conn, id: &str) -> Result<Release> {
     store::get(conn, id).or_not_found("release")
 }
 
-/// A published version of an app.
-pub fn find_published(conn: &mut Conn, app_id: &str, version: &str) -> Result<Option<Release>> {
-    Ok(store::find_published(conn, app_id, version)?)
-}
-
 /// The highest published version of an app (semver precedence; pre-releases only where there is nothing else).
 pub fn latest_published(conn: &mut Conn, app_id: &str) -> Result<Option<Release>> {
     let versions = store::published_versions(conn, app_id)?;

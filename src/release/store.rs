@@ -6,7 +6,7 @@ use diesel::prelude::*;
 use inference::check::CheckReport;
 
 use super::model::{Release, ReleaseState};
-use crate::db::schema::{apps, blobs, check_reports, organizations, releases, repositories, repository_blobs, scenarios};
+use crate::db::schema::{apps, blobs, check_reports, organizations, releases, repositories, repository_blobs};
 use crate::db::{Conn, Json, Timestamp};
 
 /// Values of one `IN (…)`.
@@ -44,15 +44,6 @@ pub fn find_own_version(conn: &mut Conn, organization_id: &str, app: &str, versi
         .inner_join(apps::table.on(apps::id.eq(releases::app_id)))
         .filter(apps::organization_id.eq(organization_id).and(apps::slug.eq(app)).and(releases::version.eq(version)))
         .select((releases::digest, releases::state))
-        .first(conn)
-        .optional()
-}
-
-pub fn find_published(conn: &mut Conn, app_id: &str, version: &str) -> QueryResult<Option<Release>> {
-    let published = releases::state.eq(ReleaseState::Published.as_str());
-    releases::table
-        .filter(releases::app_id.eq(app_id).and(releases::version.eq(version)).and(published))
-        .select(Release::as_select())
         .first(conn)
         .optional()
 }
@@ -113,12 +104,6 @@ pub fn latest_report(conn: &mut Conn, release_id: &str) -> QueryResult<Option<(C
         .first(conn)
         .optional()?;
     Ok(row.map(|(report, at)| (report.into_inner(), at)))
-}
-
-/// Whether the taxonomy has this scenario in this specialty.
-pub fn scenario_exists(conn: &mut Conn, specialty: &str, scenario: &str) -> QueryResult<bool> {
-    let found = scenarios::table.filter(scenarios::slug.eq(scenario).and(scenarios::specialty.eq(specialty)));
-    diesel::select(diesel::dsl::exists(found)).get_result(conn)
 }
 
 /// Sizes of those digests that any repository of an organisation holds.

@@ -14,6 +14,7 @@ use super::{model, store};
 use crate::app::App;
 use crate::auth::policy::{self, Action};
 use crate::auth::{Actor, Person};
+use crate::catalog;
 use crate::db::Conn;
 use crate::error::{Error, Result};
 use crate::http::page::error_text;
@@ -211,7 +212,7 @@ fn platform_faults(conn: &mut Conn, yaml: &str, manifest: &AppManifest, only: Op
         let error = Error::invalid("upload-other-app").arg("expected", only).arg("found", &manifest.name);
         faults.push(UploadFault::at(yaml, "name", &error));
     }
-    if !store::scenario_exists(conn, &manifest.specialty, &manifest.scenario)? {
+    if !catalog::service::scenario_exists(conn, &manifest.specialty, &manifest.scenario)? {
         let error = Error::invalid("scenario-unknown").arg("specialty", &manifest.specialty).arg("scenario", &manifest.scenario);
         faults.push(UploadFault::at(yaml, "scenario", &error));
     }

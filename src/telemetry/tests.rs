@@ -17,13 +17,13 @@ use super::service::{self, take};
 use super::store::Filter;
 use crate::app::App;
 use crate::auth::Actor;
+use crate::catalog::model::PlanKind;
 use crate::db::schema::{alarms, app_samples, node_samples, nodes};
 use crate::error::Kind;
 use crate::fleet::service::{self as fleet, DeployInput};
 use crate::http::middleware::errors::errors;
 use crate::i18n::Lang;
 use crate::license::fixtures::{Shop, license, shop};
-use crate::license::model::PlanKind;
 use crate::testing::{self, drain_jobs, each_backend};
 
 struct Mine {

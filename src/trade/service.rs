@@ -124,17 +124,12 @@ fn deliver(conn: &mut Conn, app: &App, actor: &Actor, order: &Order, now: Timest
 
 /// The licence slice issues; gives the licence's id.
 fn issue(conn: &mut Conn, app: &App, actor: &Actor, order: &Order, now: Timestamp) -> Result<String> {
-    use license::model::PlanKind as Bought;
     let input = IssueInput {
         order_id: order.id.clone(),
         organization_id: order.organization_id.clone(),
         vendor_id: order.vendor_id.clone(),
         app_id: order.app_id.clone(),
-        plan_kind: match order.plan_kind {
-            PlanKind::Subscription => Bought::Subscription,
-            PlanKind::Perpetual => Bought::Perpetual,
-            PlanKind::Trial => Bought::Trial,
-        },
+        plan_kind: order.plan_kind,
         trial_days: order.trial_days,
         nodes: order.nodes,
     };

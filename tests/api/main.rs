@@ -2,6 +2,6 @@
 
 mod parity;
 mod rights;
-mod texts;
 #[path = "../support/server.rs"]
 mod server;
+mod texts;

@@ -77,8 +77,10 @@ fn both_schemas_are_the_same_after_up_down_and_up() {
 #[test]
 fn both_backends_have_migrations_of_the_same_names() {
     let names = |backend: &str| {
-        let mut names: Vec<_> =
-            std::fs::read_dir(format!("{}/migrations/{backend}", env!("CARGO_MANIFEST_DIR"))).unwrap().map(|e| e.unwrap().file_name()).collect();
+        let mut names: Vec<_> = std::fs::read_dir(format!("{}/migrations/{backend}", env!("CARGO_MANIFEST_DIR")))
+            .unwrap()
+            .map(|e| e.unwrap().file_name())
+            .collect();
         names.sort();
         names
     };

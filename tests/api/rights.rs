@@ -85,7 +85,9 @@ async fn pages_by_role() {
     let app = &server.app;
     let mut readers: Vec<(String, String)> = vec![("nobody".into(), String::new())];
     let mut organizations = Vec::new();
-    for (kind, slug) in [(OrgKind::Vendor, "acme"), (OrgKind::Operator, "mine"), (OrgKind::Operator, "other-mine"), (OrgKind::Platform, "platform")] {
+    for (kind, slug) in
+        [(OrgKind::Vendor, "acme"), (OrgKind::Operator, "mine"), (OrgKind::Operator, "other-mine"), (OrgKind::Platform, "platform")]
+    {
         let (_, id) = server.organization(kind.as_str(), slug).await;
         organizations.push((kind, slug, id));
     }
@@ -111,10 +113,19 @@ async fn pages_by_role() {
     let mut table = String::new();
     for route in get_routes() {
         // Streams, node endpoints and the registry have tests of their own.
-        if route.starts_with("/v2") || route.starts_with("/api/") || route.starts_with("/edge/") || route == "/events" || route.contains("{path") {
+        if route.starts_with("/v2")
+            || route.starts_with("/api/")
+            || route.starts_with("/edge/")
+            || route == "/events"
+            || route.contains("{path")
+        {
             continue;
         }
-        let path = if route.starts_with("/mine/nodes/{") { route.replacen(&route[route.find('{').unwrap()..=route.find('}').unwrap()], &node, 1) } else { route.clone() };
+        let path = if route.starts_with("/mine/nodes/{") {
+            route.replacen(&route[route.find('{').unwrap()..=route.find('}').unwrap()], &node, 1)
+        } else {
+            route.clone()
+        };
         let path: String = fill(&path);
         let mut statuses: BTreeMap<u16, Vec<&str>> = BTreeMap::new();
         for (name, cookie) in &readers {

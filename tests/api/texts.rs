@@ -54,9 +54,8 @@ fn keys_of_templates_and_pages_exist_in_both_languages() {
 
 #[test]
 fn every_error_code_has_a_text() {
-    let constructors = [
-        "invalid", "unauthenticated", "forbidden", "not_found", "conflict", "gone", "too_large", "rate_limited", "unavailable",
-    ];
+    let constructors =
+        ["invalid", "unauthenticated", "forbidden", "not_found", "conflict", "gone", "too_large", "rate_limited", "unavailable"];
     let mut missing = BTreeSet::new();
     for path in files("src", "rs") {
         let text = std::fs::read_to_string(&path).unwrap();
@@ -145,11 +144,15 @@ fn docs_list_every_error_code() {
         let text = std::fs::read_to_string(path).unwrap();
         codes.extend(text.lines().filter_map(|l| l.strip_prefix("error-")?.split_once(" =")).map(|(code, _)| code.to_owned()));
     }
-    let mut table = String::from("# Error codes\n\nStable words in `code` of problem documents and behind the messages of pages. `{ $x }` is filled in.\n\n| code | zh-CN | en |\n|---|---|---|\n");
+    let mut table = String::from(
+        "# Error codes\n\nStable words in `code` of problem documents and behind the messages of pages. `{ $x }` is filled in.\n\n| code | zh-CN | en |\n|---|---|---|\n",
+    );
     let raw = |lang: &str, code: &str| {
         files(&format!("locales/{lang}"), "ftl")
             .iter()
-            .find_map(|p| std::fs::read_to_string(p).unwrap().lines().find_map(|l| l.strip_prefix(&format!("error-{code} = ")).map(ToOwned::to_owned)))
+            .find_map(|p| {
+                std::fs::read_to_string(p).unwrap().lines().find_map(|l| l.strip_prefix(&format!("error-{code} = ")).map(ToOwned::to_owned))
+            })
             .unwrap_or_default()
             .replace('|', "\\|")
     };

@@ -71,7 +71,11 @@ async fn from_a_folder_to_an_alarm() -> Result<()> {
     browser.wait_path("/vendor").await?;
     browser.goto("/vendor/apps/new").await?;
     browser.upload("#upload-folder", &[&demo_app("coke-quality")]).await?;
-    browser.wait("the check of app.yaml", Duration::from_secs(20), async |b| Ok(b.client.find(fantoccini::Locator::Css("[data-upload-start]")).await?.is_enabled().await?)).await?;
+    browser
+        .wait("the check of app.yaml", Duration::from_secs(20), async |b| {
+            Ok(b.client.find(fantoccini::Locator::Css("[data-upload-start]")).await?.is_enabled().await?)
+        })
+        .await?;
     browser.client.find(fantoccini::Locator::Css("[data-upload-start]")).await?.click().await?;
     browser.wait_path("/vendor/apps/coke-quality/releases/").await?;
     browser.wait("the automatic check", Duration::from_secs(90), async |b| Ok(b.text().await?.contains("Submit for review"))).await?;
@@ -103,11 +107,12 @@ async fn from_a_folder_to_an_alarm() -> Result<()> {
     put(&browser, "password", PASSWORD).await?;
     browser.client.find(fantoccini::Locator::Css("form[action='/sign-up'] button[type=submit]")).await?.click().await?;
     browser.wait_path("/mine").await?;
-    browser.wait("the listing in the catalogue", Duration::from_secs(10), async |b| {
-        b.goto("/apps?q=coke").await?;
-        Ok(b.client.find(fantoccini::Locator::Css("a[href='/apps/acme/coke-quality']")).await.is_ok())
-    })
-    .await?;
+    browser
+        .wait("the listing in the catalogue", Duration::from_secs(10), async |b| {
+            b.goto("/apps?q=coke").await?;
+            Ok(b.client.find(fantoccini::Locator::Css("a[href='/apps/acme/coke-quality']")).await.is_ok())
+        })
+        .await?;
     browser.goto("/apps/acme/coke-quality").await?;
     browser.client.find(fantoccini::Locator::Css("a[href*='/order?plan=']")).await?.click().await?;
     browser.wait_path("/apps/acme/coke-quality/order").await?;
@@ -133,7 +138,11 @@ async fn from_a_folder_to_an_alarm() -> Result<()> {
     // The mine has its licence, adds a node.
     sign_in(&browser, "bo@north.example").await?;
     browser.goto(&order).await?;
-    browser.wait("the licence", Duration::from_secs(10), async |b| Ok(b.client.find(fantoccini::Locator::Css("a[href^='/mine/licenses/']")).await.is_ok())).await?;
+    browser
+        .wait("the licence", Duration::from_secs(10), async |b| {
+            Ok(b.client.find(fantoccini::Locator::Css("a[href^='/mine/licenses/']")).await.is_ok())
+        })
+        .await?;
     browser.goto("/mine/sites").await?;
     browser.client.find(fantoccini::Locator::Css("main input[name=name]")).await?.send_keys("Shaft 1\u{e007}").await?;
     browser.wait_text("Shaft 1").await?;
@@ -141,7 +150,13 @@ async fn from_a_folder_to_an_alarm() -> Result<()> {
     browser.client.find(fantoccini::Locator::Css("main input[name=name]")).await?.send_keys("n1\u{e007}").await?;
     browser.wait_text("pithead-edge enroll").await?;
     let page = browser.client.source().await?;
-    let command = page.split("pithead-edge enroll").nth(1).and_then(|rest| rest.split('<').next()).context("no command on the page")?.replace("&#x27;", "'").replace("&quot;", "\"");
+    let command = page
+        .split("pithead-edge enroll")
+        .nth(1)
+        .and_then(|rest| rest.split('<').next())
+        .context("no command on the page")?
+        .replace("&#x27;", "'")
+        .replace("&quot;", "\"");
     let words: Vec<String> = command.split('"').next().unwrap_or_default().split_whitespace().map(ToOwned::to_owned).collect();
     let agent = std::env::var("TEST_EDGE_BIN").context("TEST_EDGE_BIN is not set: run make test")?;
     let library = std::env::var("ORT_LIB").context("ORT_LIB is not set: run make test")?;
@@ -150,9 +165,22 @@ async fn from_a_folder_to_an_alarm() -> Result<()> {
     anyhow::ensure!(enrolled.status.success(), "enroll: {}", String::from_utf8_lossy(&enrolled.stderr));
     let port = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
     let local = format!("127.0.0.1:{port}");
-    let _node = Ended(Command::new(&agent).arg("run").arg("--data").arg(&data).args(["--listen", &local, "--ort-lib", &library]).stdin(Stdio::null()).stdout(Stdio::null()).spawn()?);
+    let _node = Ended(
+        Command::new(&agent)
+            .arg("run")
+            .arg("--data")
+            .arg(&data)
+            .args(["--listen", &local, "--ort-lib", &library])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .spawn()?,
+    );
     // The page shows the node's hardware by itself.
-    browser.wait("the node's hardware", Duration::from_secs(30), async |b| Ok(b.text().await?.contains("amd64") || b.text().await?.contains("arm64"))).await?;
+    browser
+        .wait("the node's hardware", Duration::from_secs(30), async |b| {
+            Ok(b.text().await?.contains("amd64") || b.text().await?.contains("arm64"))
+        })
+        .await?;
 
     // Deploy: licence, node, parameters, preview, start.
     browser.goto("/mine/deploy").await?;
@@ -170,12 +198,22 @@ async fn from_a_folder_to_an_alarm() -> Result<()> {
     browser.goto("/mine").await?;
     browser.goto("/mine/deployments").await?;
     browser.client.find(fantoccini::Locator::Css("main a[href^='/mine/deployments/dep']")).await?.click().await?;
-    browser.wait("the app to be running", Duration::from_secs(60), async |b| Ok(b.client.find(fantoccini::Locator::Css("main .badge.state-installed")).await.is_ok())).await?;
+    browser
+        .wait("the app to be running", Duration::from_secs(60), async |b| {
+            Ok(b.client.find(fantoccini::Locator::Css("main .badge.state-installed")).await.is_ok())
+        })
+        .await?;
 
     // Predict on the node itself.
     let input = std::fs::read(demo_app("coke-quality").join("golden/1.csv")).or_else(|_| std::fs::read(first_golden("coke-quality")))?;
-    let answer: serde_json::Value =
-        reqwest::Client::new().post(format!("http://{local}/v1/apps/coke-quality/predict")).body(input).send().await?.error_for_status()?.json().await?;
+    let answer: serde_json::Value = reqwest::Client::new()
+        .post(format!("http://{local}/v1/apps/coke-quality/predict"))
+        .body(input)
+        .send()
+        .await?
+        .error_for_status()?
+        .json()
+        .await?;
     anyhow::ensure!(answer["values"].as_array().is_some_and(|v| !v.is_empty()), "no values in {answer}");
 
     // The auditor finds the chain intact.
@@ -194,8 +232,11 @@ async fn from_a_folder_to_an_alarm() -> Result<()> {
 
 /// The first golden input of a demo app.
 fn first_golden(app: &str) -> PathBuf {
-    let mut inputs: Vec<_> =
-        std::fs::read_dir(demo_app(app).join("golden")).unwrap().map(|e| e.unwrap().path()).filter(|p| p.extension().is_some_and(|e| e != "json")).collect();
+    let mut inputs: Vec<_> = std::fs::read_dir(demo_app(app).join("golden"))
+        .unwrap()
+        .map(|e| e.unwrap().path())
+        .filter(|p| p.extension().is_some_and(|e| e != "json"))
+        .collect();
     inputs.sort();
     inputs.remove(0)
 }

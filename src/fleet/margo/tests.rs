@@ -15,13 +15,14 @@ use serde_json::{Map, Value, json};
 
 use crate::app::App;
 use crate::auth::{Actor, Role};
+use crate::catalog::model::PlanKind;
 use crate::db::schema::{deployment_events, deployments, node_documents, nodes};
 use crate::error::Kind;
 use crate::fleet::model::{Deployment, DeploymentState};
 use crate::fleet::service::{self, DeployInput};
 use crate::http::middleware::errors::errors;
 use crate::license::fixtures::{Shop, license, release, shop};
-use crate::license::model::{Decision, License, PlanKind};
+use crate::license::model::{Decision, License};
 use crate::testing::{self, drain_jobs, each_backend};
 
 struct Answer {

@@ -19,7 +19,7 @@ use crate::i18n::Lang;
 use crate::jobs::Job;
 use crate::license::model::{AppName, License, refusal};
 use crate::license::service::{self as licenses, LicenseLine, Use};
-use crate::{audit, ids};
+use crate::{audit, ids, telemetry};
 
 /// Deployments on one page.
 pub const PAGE: i64 = 50;
@@ -455,7 +455,7 @@ pub struct DeploymentDetail {
     /// What happened, newest first.
     pub events: Vec<DeploymentEvent>,
     /// Figures of the last heartbeat.
-    pub sample: Option<store::SampleRow>,
+    pub sample: Option<telemetry::model::AppSample>,
     /// From listing to running.
     pub chain: Vec<ChainLink>,
 }
@@ -475,7 +475,7 @@ pub async fn deployment_detail(app: &App, actor: &Actor, lang: Lang, id: &str) -
             let covered = |r: &ReleaseName| r.id != release.id && semver::Version::parse(&r.version).is_ok_and(|v| license.covers(&v));
             let others = store::published(conn, std::slice::from_ref(&deployment.app_id))?.into_iter().filter(covered).collect();
             let events = store::events(conn, std::slice::from_ref(&id), 30)?;
-            let sample = store::last_sample(conn, &id)?;
+            let sample = telemetry::service::app_figures(conn, std::slice::from_ref(&id))?.remove(&id);
             let chain = chain::of_deployment(conn, &reader, &id)?;
             let line = DeploymentLine { version, node: node.name.clone(), site, app: name, deployment };
             Ok(DeploymentDetail { line, release, license, node, others, events, sample, chain })

@@ -449,7 +449,9 @@ impl DeploymentLive {
         let waits_for_node =
             !detail.node.online(now) && !matches!(d.state, DeploymentState::Installed | DeploymentState::Failed | DeploymentState::Removed);
         let (inferences, latency, memory, sampled) = match &detail.sample {
-            Some((n, p50, p95, bytes, at)) => (page.count(n), format!("{p50:.1} / {p95:.1} ms"), page.bytes(bytes), page.ago(at)),
+            Some(s) => {
+                (page.count(&s.inferences), format!("{:.1} / {:.1} ms", s.p50_ms, s.p95_ms), page.bytes(&s.memory_bytes), page.ago(&s.at))
+            }
             None => Default::default(),
         };
         let events = detail.events.iter().map(|event| EventItem {

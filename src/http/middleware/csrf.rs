@@ -31,7 +31,11 @@ pub async fn csrf(mut req: ServiceRequest, next: Next<impl MessageBody + 'static
         _ => return next.call(req).await.map(ServiceResponse::map_into_left_body),
     };
     let anonymous = expected.is_none();
-    let is_form = req.headers().get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).is_some_and(|v| v.starts_with("application/x-www-form-urlencoded"));
+    let is_form = req
+        .headers()
+        .get(header::CONTENT_TYPE)
+        .and_then(|v| v.to_str().ok())
+        .is_some_and(|v| v.starts_with("application/x-www-form-urlencoded"));
     // Programs without a session (registry clients asking for a challenge, nodes enrolling) have no cookie to ride on.
     if anonymous && !is_form {
         return next.call(req).await.map(ServiceResponse::map_into_left_body);
