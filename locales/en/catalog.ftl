@@ -118,3 +118,4 @@ error-listing-state = The listing is in another state
 state-notice = notice
 state-warning = warning
 state-critical = critical
+listing-place = [place]

@@ -1,8 +1,8 @@
 audit-title = 审计日志
-audit-text = 每条记录都含前一条的哈希,改动、缺失和调换都会暴露。
+audit-text = 每条记录都含前一条的哈希，改动、缺失和调换都会暴露。
 audit-verify = 校验哈希链
-audit-intact = 哈希链完整,共 { $n } 条记录
-audit-broken = 哈希链在第 { $n } 条断裂({ $fault })
+audit-intact = 哈希链完整，共 { $n } 条记录
+audit-broken = 哈希链在第 { $n } 条断裂（{ $fault }）
 audit-number = 序号
 audit-at = 时间
 audit-action = 操作

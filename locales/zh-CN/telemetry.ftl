@@ -14,11 +14,11 @@ telemetry-source = 应用与版本
 telemetry-at = 发生时间
 telemetry-seen = 应用识别结果
 telemetry-empty = 暂无告警
-telemetry-empty-text = 已部署应用的规则在节点上触发后,告警会立即显示在这里。
+telemetry-empty-text = 已部署应用的规则在节点上触发后，告警会立即显示在这里。
 telemetry-plot-cpu = 处理器负载
 telemetry-plot-p50 = 中位数
 telemetry-plot-p95 = 95 分位
-telemetry-plot-p95-of = { $app }(95 分位)
+telemetry-plot-p95-of = { $app }（95 分位）
 
 error-too-many-reports = 一次请求最多 { $max } 条上报
-error-reports-concurrent = 同一节点的两个请求同时到达,请重新上报
+error-reports-concurrent = 同一节点的两个请求同时到达，请重新上报

@@ -229,7 +229,8 @@ fn listing_view(page: Page, actor: &Actor, found: &Listing) -> ListingPage {
                     app_package::manifest::AlarmLevel::Warning => "warning",
                     app_package::manifest::AlarmLevel::Critical => "critical",
                 };
-                (level.to_owned(), a.text.get(lang).to_owned())
+                // On a node the site and node stand here.
+                (level.to_owned(), a.text.get(lang).replace("{place}", &page.t("listing-place")))
             })
             .collect(),
         versions: found
