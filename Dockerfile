@@ -42,9 +42,10 @@ COPY --from=build /out/pithead-edge /usr/local/bin/pithead-edge
 RUN install -d -o 10001 -g 10001 -m 0700 /var/lib/pithead-edge
 USER 10001:10001
 WORKDIR /var/lib/pithead-edge
+ENV PITHEAD_EDGE_ORT_LIB=/usr/local/lib/onnxruntime/libonnxruntime.so
 VOLUME /var/lib/pithead-edge
 # The node's local API.
 EXPOSE 9101
 HEALTHCHECK --interval=15s --timeout=5s --start-period=20s CMD ["healthcheck", "9101", "/v2/health/live"]
 ENTRYPOINT ["pithead-edge"]
-CMD ["run"]
+CMD ["run", "--data", "/var/lib/pithead-edge", "--listen", "0.0.0.0:9101"]

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# onnxruntime.sh [FOLDER]: puts libonnxruntime.so (pinned version and hash) into FOLDER, by default
+# onnxruntime.sh [FOLDER]: puts libonnxruntime.so.<version> (pinned version and hash) and the link libonnxruntime.so into FOLDER, by default
 # .cache/onnxruntime/<version>, and prints its path. Does nothing but check the hash when it is there already,
 # so it works offline from the second time on. Without a network, lay the wheel named below into FOLDER first.
 #
@@ -22,7 +22,7 @@ case $machine in
   *) die "no ONNX Runtime is pinned for the architecture $machine (x86_64 and aarch64 are)" ;;
 esac
 folder=${1:-$cache/onnxruntime/$version}
-library=$folder/libonnxruntime.so
+library=$folder/libonnxruntime.so.$version # the name tells the engine its version, which its API does not without unsafe code
 wheel=onnxruntime-$version-cp311-cp311-manylinux_2_28_$machine.whl
 
 is() { [ -f "$2" ] && printf '%s  %s\n' "$1" "$2" | sha256sum --check --status; }
@@ -50,7 +50,7 @@ python3 - "$work" "$work/$wheel" "$version" <<'PY'
 import pathlib, sys, zipfile
 folder, wheel, version = pathlib.Path(sys.argv[1]), sys.argv[2], sys.argv[3]
 wanted = {
-    f"onnxruntime/capi/libonnxruntime.so.{version}": "libonnxruntime.so",
+    f"onnxruntime/capi/libonnxruntime.so.{version}": "library",
     "onnxruntime/LICENSE": "LICENSE",
     "onnxruntime/ThirdPartyNotices.txt": "ThirdPartyNotices.txt",
 }
@@ -58,8 +58,9 @@ with zipfile.ZipFile(wheel) as archive:
     for inside, name in wanted.items():
         (folder / name).write_bytes(archive.read(inside))
 PY
-is "$library_sha256" "$work/libonnxruntime.so" || die "the library in $wheel has not the pinned sha256"
-chmod 0755 "$work/libonnxruntime.so"
+is "$library_sha256" "$work/library" || die "the library in $wheel has not the pinned sha256"
+chmod 0755 "$work/library"
 mv -f "$work/LICENSE" "$work/ThirdPartyNotices.txt" "$folder/"
-mv -f "$work/libonnxruntime.so" "$library" # last, and on the same file system: seen whole or not at all
+mv -f "$work/library" "$library" # last, and on the same file system: seen whole or not at all
+ln -sf "${library##*/}" "$folder/libonnxruntime.so"
 printf '%s\n' "$library"

@@ -13,7 +13,7 @@ use anyhow::Context as _;
 use rustls::RootCertStore;
 use rustls::server::WebPkiClientVerifier;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, Semaphore, watch};
 
 use crate::clock::Clock;
 use crate::config::Settings;
@@ -53,10 +53,12 @@ pub struct Parts {
     pub search: catalog::search::Index,
     /// Rendered pages for readers who are not signed in.
     pub pages: catalog::cache::PageCache,
+    /// The turn to make a small copy of a picture.
+    pub thumbnails: Semaphore,
     /// Wakes the search index's follower at once.
     pub wake_search: Notify,
-    /// Wakes the job runner at once.
-    pub wake_jobs: Notify,
+    /// Wakes the job runners at once.
+    pub wake_jobs: watch::Sender<()>,
     stop: watch::Sender<bool>,
 }
 
@@ -92,8 +94,9 @@ impl App {
             live: Hub::default(),
             metrics: Metrics::default(),
             pages: catalog::cache::PageCache::default(),
+            thumbnails: Semaphore::new(1),
             wake_search: Notify::new(),
-            wake_jobs: Notify::new(),
+            wake_jobs: watch::channel(()).0,
             stop: watch::channel(false).0,
             settings,
         })))
@@ -123,6 +126,7 @@ impl Server {
     ///
     /// # Errors
     /// A port in use, named.
+    #[expect(clippy::unused_async, reason = "the listeners are bound inside the async runtime that serves them")]
     pub async fn start(app: App) -> anyhow::Result<Self> {
         let settings = &app.settings.server;
         let workers = if settings.workers == 0 { std::thread::available_parallelism().map_or(2, usize::from) } else { settings.workers };
@@ -184,9 +188,8 @@ impl Server {
                     tracing::error!(error = %e, "node listener");
                 }
             }),
-            // Two runners: a release check may take minutes, and a node's new state must not wait for it.
-            tokio::spawn(jobs::run(app.clone(), app.stopping())),
-            tokio::spawn(jobs::run(app.clone(), app.stopping())),
+            tokio::spawn(jobs::run(app.clone(), jobs::Lane::Checks, app.stopping())),
+            tokio::spawn(jobs::run(app.clone(), jobs::Lane::Prompt, app.stopping())),
             tokio::spawn(catalog::jobs::follow(app.clone(), app.stopping())),
         ];
         Ok(Self { address, edge_address, handles, tasks, stop: app.stop.clone(), grace })
@@ -198,10 +201,8 @@ impl Server {
         for handle in &self.handles {
             handle.stop(true).await;
         }
-        for task in self.tasks {
-            if tokio::time::timeout(self.grace, task).await.is_err() {
-                tracing::warn!("a task did not end within the grace time");
-            }
+        if tokio::time::timeout(self.grace, futures_util::future::join_all(self.tasks)).await.is_err() {
+            tracing::warn!("not every task ended within the grace time");
         }
     }
 }

@@ -148,7 +148,7 @@ fn build(conn: &mut Conn, reader: &Reader, mut ids: Ids) -> QueryResult<Vec<Chai
             .optional()?;
         match report {
             Some((passed, at)) => {
-                set("checked", if passed { "done" } else { "failed" }, Some(format!("{release}#checks")), reader.lang.date(at))
+                set("checked", if passed { "done" } else { "failed" }, Some(format!("{release}#checks")), reader.lang.date(at));
             }
             None if state == "checking" => set("checked", "current", Some(format!("{release}#checks")), String::new()),
             None => {}

@@ -1,9 +1,11 @@
-//! The command line: `pithead serve | demo | migrate | admin … | config show | pack | push`.
+//! The command line: `pithead serve | demo | migrate | admin … | config show | pack | check | push`.
 
+mod admin;
 mod folder;
 mod package;
 mod push;
 
+use std::io::IsTerminal as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -11,7 +13,6 @@ use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 
 use crate::app::{App, Server};
-use crate::audit;
 use crate::clock::Clock;
 use crate::config::Loaded;
 
@@ -41,7 +42,7 @@ enum Command {
     /// For those who run the platform.
     Admin {
         #[command(subcommand)]
-        command: AdminCommand,
+        command: admin::Command,
     },
     /// Pack an app's folder as an OCI image layout in a tar.
     Pack(package::Pack),
@@ -55,21 +56,6 @@ enum Command {
 enum ConfigCommand {
     /// Print every setting with its origin.
     Show,
-}
-
-#[derive(Subcommand)]
-enum AdminCommand {
-    /// The audit log.
-    Audit {
-        #[command(subcommand)]
-        command: AuditCommand,
-    },
-}
-
-#[derive(Subcommand)]
-enum AuditCommand {
-    /// Check the chain of hashes; name the first broken record.
-    Verify,
 }
 
 /// Runs the command of the arguments.
@@ -120,7 +106,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             Command::Migrate | Command::Demo(_) | Command::Config { .. } | Command::Pack(_) | Command::Check(_) | Command::Push(_) => {
                 Ok(ExitCode::SUCCESS)
             }
-            Command::Admin { command: AdminCommand::Audit { command: AuditCommand::Verify } } => verify_audit(&app).await,
+            Command::Admin { command } => admin::run(&app, command).await,
         }
     })
 }
@@ -131,20 +117,6 @@ async fn serve(app: App) -> anyhow::Result<ExitCode> {
     stop_signal().await?;
     server.stop().await;
     Ok(ExitCode::SUCCESS)
-}
-
-async fn verify_audit(app: &App) -> anyhow::Result<ExitCode> {
-    use audit::model::ChainVerdict;
-    match audit::service::verify(&app.db).await.map_err(|e| anyhow::anyhow!("{e}"))? {
-        ChainVerdict::Intact { records } => {
-            println!("audit chain intact: {records} records");
-            Ok(ExitCode::SUCCESS)
-        }
-        ChainVerdict::Broken { sequence, fault } => {
-            println!("audit chain broken at record {sequence}: {fault}");
-            Ok(ExitCode::FAILURE)
-        }
-    }
 }
 
 /// Waits for Ctrl-C or SIGTERM.
@@ -159,7 +131,7 @@ pub async fn stop_signal() -> anyhow::Result<()> {
 
 fn init_log(log: &crate::config::Log) -> anyhow::Result<()> {
     let filter = tracing_subscriber::EnvFilter::try_new(&log.level).context("log.level")?;
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal());
     let result = if log.format == "json" { builder.json().try_init() } else { builder.with_target(false).try_init() };
     result.map_err(|e| anyhow::anyhow!("log: {e}"))
 }

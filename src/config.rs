@@ -4,6 +4,7 @@
 //! error. [`Loaded::origins`] says where each value came from; `pithead config show` prints it with secrets hidden.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
@@ -14,7 +15,7 @@ use toml::{Table, Value};
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
-    /// Folder of keys, blobs, uploads, search index.
+    /// Folder of keys, blobs, uploads, small copies of pictures.
     pub data_dir: DataDir,
     /// Listeners and addresses.
     pub server: Server,
@@ -64,7 +65,7 @@ section! {
         listen: String = "127.0.0.1:8080",
         /// Address of the node endpoint, mutual TLS.
         edge_listen: String = "127.0.0.1:8443",
-        /// How people reach the site; its scheme decides whether cookies are Secure.
+        /// How people reach the site; stands in links, invitations and token challenges.
         public_url: String = "http://127.0.0.1:8080",
         /// How nodes reach the node endpoint.
         edge_url: String = "https://127.0.0.1:8443",
@@ -175,13 +176,18 @@ impl Loaded {
             merge(&mut values, table);
         }
         for (name, text) in env {
-            let Some(key) = name.strip_prefix("PITHEAD_") else { continue };
+            // `PITHEAD_EDGE_…` is the node agent's own.
+            let Some(key) = name.strip_prefix("PITHEAD_").filter(|key| !key.starts_with("EDGE_")) else { continue };
             let parts: Vec<String> = key.split("__").map(str::to_lowercase).collect();
-            let value = text
-                .parse::<i64>()
-                .map(Value::Integer)
-                .or_else(|_| text.parse::<bool>().map(Value::Boolean))
-                .unwrap_or(Value::String(text));
+            // The default says what a text is to be read as: an account number stays a text, digits or not.
+            let default =
+                parts.iter().try_fold(None, |at: Option<&Value>, part| Some(Some(at.map_or_else(|| values.get(part), |at| at.get(part))?)));
+            let wrong = |what: &str| anyhow::anyhow!("{name}: \"{text}\" is not {what}");
+            let value = match default.flatten() {
+                Some(Value::Integer(_)) => Value::Integer(text.parse().map_err(|_| wrong("a whole number"))?),
+                Some(Value::Boolean(_)) => Value::Boolean(text.parse().map_err(|_| wrong("true or false"))?),
+                _ => Value::String(text.clone()),
+            };
             let table = parts.iter().rev().fold(value, |inner, part| Value::Table(Table::from_iter([(part.clone(), inner)])));
             if let Value::Table(table) = table {
                 note(&table, "", &name, &mut origins);
@@ -191,6 +197,9 @@ impl Loaded {
         let mut settings: Settings = values.clone().try_into().context("settings")?;
         if settings.database.url.is_empty() {
             settings.database.url = format!("sqlite:{}", settings.data_dir.0.join("pithead.db").display());
+        }
+        for url in [&mut settings.server.public_url, &mut settings.server.edge_url] {
+            url.truncate(url.trim_end_matches('/').len());
         }
         Ok(Self { settings, origins, values })
     }
@@ -202,7 +211,7 @@ impl Loaded {
             let value = key.split('.').try_fold(&Value::Table(self.values.clone()), |at, part| at.get(part)).map(ToString::to_string);
             let value = value.unwrap_or_default();
             let shown = if key == "database.url" { hide_password(&value) } else { value };
-            out.push_str(&format!("{key} = {shown}  # {origin}\n"));
+            let _ = writeln!(out, "{key} = {shown}  # {origin}");
         }
         out
     }
@@ -256,6 +265,17 @@ mod tests {
     fn an_unknown_key_is_an_error() {
         let env = [("PITHEAD_SERVER__LISTENN".to_owned(), "x".to_owned())];
         assert!(Loaded::load(None, env.into_iter()).is_err());
+    }
+
+    #[test]
+    fn a_text_of_digits_stays_a_text_and_a_number_must_be_one() {
+        let of = |name: &str, text: &str| Loaded::load(None, [(name.to_owned(), text.to_owned())].into_iter());
+        assert_eq!(of("PITHEAD_BANK__ACCOUNT_NUMBER", "62170000").unwrap().settings.bank.account_number, "62170000");
+        assert_eq!(of("PITHEAD_SERVER__PUBLIC_URL", "https://a.example/").unwrap().settings.server.public_url, "https://a.example");
+        assert_eq!(of("PITHEAD_SERVER__WORKERS", "3").unwrap().settings.server.workers, 3);
+        let refused = of("PITHEAD_SERVER__WORKERS", "three").err().unwrap().to_string();
+        assert!(refused.contains("PITHEAD_SERVER__WORKERS"), "{refused}");
+        assert!(of("PITHEAD_EDGE_ORT_LIB", "/lib/x.so").is_ok(), "the node agent's variable");
     }
 
     #[test]

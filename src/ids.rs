@@ -4,7 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sha2::{Digest as _, Sha256};
 
-/// A new id: the kind's prefix and a UUIDv7 without hyphens, for example `ord_0199…`. Sorts by time.
+/// A new id: the kind's prefix and a `UUIDv7` without hyphens, for example `ord_0199…`. Sorts by time.
 pub fn new(prefix: &str) -> String {
     format!("{prefix}_{}", uuid::Uuid::now_v7().simple())
 }

@@ -32,5 +32,6 @@ pub mod release;
 pub mod storage;
 pub mod telemetry;
 #[cfg(test)]
+#[allow(clippy::missing_panics_doc, reason = "tests fail by panicking")]
 pub mod testing;
 pub mod trade;

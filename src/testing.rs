@@ -104,5 +104,6 @@ pub async fn member(app: &App, organization_id: &str, role: Role, email: &str) -
 
 /// Runs jobs until none is due.
 pub async fn drain_jobs(app: &App) {
-    while crate::jobs::run_one(app).await.unwrap() {}
+    use crate::jobs::{Lane, run_one};
+    while run_one(app, Lane::Checks).await.unwrap() || run_one(app, Lane::Prompt).await.unwrap() {}
 }

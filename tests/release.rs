@@ -1,6 +1,15 @@
 //! The commands for developers against a running server, with the real engine: check, pack, push, and the automatic check after it.
 //!
 //! Environment (set by `make test`): `ORT_LIB`.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    reason = "tests fail by panicking"
+)]
+#![allow(clippy::disallowed_methods, reason = "make test says in variables where the tests find their tools")]
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -16,7 +25,6 @@ use pithead::i18n::Lang;
 use pithead::release::console::{self, ReleaseDetail};
 use pithead::release::model::ReleaseState;
 
-#[expect(clippy::disallowed_methods, reason = "the test command names the library here")]
 fn ort_lib() -> String {
     std::env::var("ORT_LIB").expect("set ORT_LIB to the path of libonnxruntime.so.1.24 or newer")
 }

@@ -83,12 +83,7 @@ confirm-ok = Continue
 live-offline = Connection lost. Trying again…
 live-failed = That did not work. Nothing was changed; please try again.
 
-error-title-403 = You may not open this page
-error-title-404 = There is nothing here
-error-title-500 = Something broke on our side
-error-home = To the start page
-error-back = Go back
-error-request = Request number
+form-back = Go back
 
 seam-label = Apps by place in the mine
 seam-hint = Choose where in the mine the app works.

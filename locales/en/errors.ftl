@@ -1,4 +1,4 @@
-error-title = Something went wrong
+problem-title = Something went wrong
 error-unknown = This could not be done ({ $code })
 error-invalid-input = Please correct the marked fields
 error-required = Required
@@ -36,3 +36,4 @@ error-not-yourself = You cannot remove yourself
 error-token-over = The token is over already
 error-certificate-not-accepted = The certificate of the node is not accepted
 error-csr-invalid = The certificate request is not valid
+error-query-malformed = The address has a part that cannot be read.

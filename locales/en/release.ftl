@@ -99,6 +99,7 @@ check-reason-memory-over-declared = The peak of memory is above resources.memory
 check-reason-crashed = The engine crashed ({ $detail }). This model cannot be listed.
 check-reason-check-not-started = The platform could not start the check; the app is not at fault. Check again later.
 check-reason-engine-missing = The platform lacks the engine; the app is not at fault. Check again later.
+check-reason-check-not-run = The platform could not run the check; the app is not at fault. Check again.
 check-reason-engine-unsuitable = The platform's engine is of an unsuitable version; the app is not at fault.
 check-reason-sandbox-failed = The platform could not confine the check; the app is not at fault. Check again later.
 check-reason-manifest-invalid = app.yaml has faults, see below.

@@ -83,12 +83,7 @@ confirm-ok = 继续
 live-offline = 连接已断开，正在重试…
 live-failed = 操作没有成功，数据未改动，请再试一次。
 
-error-title-403 = 您无权打开此页
-error-title-404 = 这里什么也没有
-error-title-500 = 平台出了问题
-error-home = 回到首页
-error-back = 返回
-error-request = 请求编号
+form-back = 返回
 
 seam-label = 按矿井位置找应用
 seam-hint = 点选应用在矿井中的位置。

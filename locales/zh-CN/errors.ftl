@@ -1,4 +1,4 @@
-error-title = 出错了
+problem-title = 出错了
 error-unknown = 操作未完成（{ $code }）
 error-invalid-input = 请改正标出的内容
 error-required = 必填
@@ -36,3 +36,4 @@ error-not-yourself = 不能移出自己
 error-token-over = 令牌已失效
 error-certificate-not-accepted = 节点证书不被接受
 error-csr-invalid = 证书请求无效
+error-query-malformed = 地址中有无法识别的部分。

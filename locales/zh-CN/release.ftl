@@ -99,6 +99,7 @@ check-reason-memory-over-declared = 峰值内存超过 app.yaml 中声明的 res
 check-reason-crashed = 推理引擎崩溃（{ $detail }）。该模型不能上架。
 check-reason-check-not-started = 平台未能启动检查，不是应用的问题。请稍后重新检查。
 check-reason-engine-missing = 平台缺少推理引擎，不是应用的问题。请稍后重新检查。
+check-reason-check-not-run = 平台未能完成检查，不是应用的问题。请重新检查。
 check-reason-engine-unsuitable = 平台的推理引擎版本不合适，不是应用的问题。
 check-reason-sandbox-failed = 平台未能隔离检查进程，不是应用的问题。请稍后重新检查。
 check-reason-manifest-invalid = app.yaml 有错误，见下。

@@ -11,4 +11,4 @@ pub mod team;
 #[cfg(test)]
 mod tests;
 pub mod tokens;
-pub mod views;
+mod views;

@@ -55,6 +55,24 @@ pub async fn sign_up(app: &App, input: SignUp) -> Result<(String, String)> {
     create_organization(app, input, kind, Role::Owner).await
 }
 
+/// Adds a person to the platform's organisation, which is made with the first of them. For the command line: nobody signs up as the
+/// platform.
+pub async fn add_platform_person(app: &App, role: Role, email: &str, name: &str, password: &str, platform: &str) -> Result<()> {
+    if let Some(known) = app.db.read(|conn| Ok(store::find_platform(conn)?)).await? {
+        return add_member(app, &known.id, role, email, name, password).await.map(|_| ());
+    }
+    let input = SignUp {
+        email: email.to_owned(),
+        name: name.to_owned(),
+        password: password.to_owned(),
+        kind: OrgKind::Platform.to_string(),
+        slug: "platform".to_owned(),
+        name_zh: platform.to_owned(),
+        name_en: platform.to_owned(),
+    };
+    create_platform(app, input, role).await.map(|_| ())
+}
+
 /// Makes the platform's organisation with its first person. Only for the command line, the demo loader and tests.
 pub async fn create_platform(app: &App, input: SignUp, role: Role) -> Result<(String, String)> {
     create_organization(app, input, OrgKind::Platform, role).await
@@ -87,7 +105,7 @@ async fn create_organization(app: &App, input: SignUp, kind: OrgKind, role: Role
         .await
 }
 
-/// Adds a new person to an organisation without an invitation. Only for the demo loader and tests; people use invitations.
+/// Adds a new person to an organisation without an invitation. Only for the command line, the demo loader and tests; people use invitations.
 pub async fn add_member(app: &App, organization_id: &str, role: Role, email: &str, name: &str, password: &str) -> Result<String> {
     let mut faults = Faults::default();
     let user = new_user(app, &mut faults, email, name, password);

@@ -3,7 +3,7 @@
 use diesel::prelude::*;
 
 use super::model::{ApiToken, Invitation, Membership, Organization, Session, TeamMember, User, person};
-use crate::auth::{Person, Role};
+use crate::auth::{OrgKind, Person, Role};
 use crate::db::schema::{api_tokens, invitations, memberships, organizations, sessions, throttles, users};
 use crate::db::{Conn, Timestamp};
 
@@ -66,6 +66,12 @@ pub fn find_user_by_email(conn: &mut Conn, email: &str) -> QueryResult<Option<Us
 /// An organisation by slug.
 pub fn find_organization_by_slug(conn: &mut Conn, slug: &str) -> QueryResult<Option<Organization>> {
     organizations::table.filter(organizations::slug.eq(slug)).select(Organization::as_select()).first(conn).optional()
+}
+
+/// The platform's own organisation, once there is one.
+pub fn find_platform(conn: &mut Conn) -> QueryResult<Option<Organization>> {
+    let platform = organizations::table.filter(organizations::kind.eq(OrgKind::Platform)).order(organizations::id);
+    platform.select(Organization::as_select()).first(conn).optional()
 }
 
 /// An organisation by id.

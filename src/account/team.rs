@@ -139,19 +139,16 @@ pub async fn accept(app: &App, secret: &str, name: &str, password: String) -> Re
         let email = info.email.clone();
         app.db.read(move |conn| Ok(store::find_user_by_email(conn, &email)?)).await?
     };
-    let new = match &known {
-        Some(user) => {
-            if !password::verify(password, Some(user.password_hash.clone())).await? {
-                return Err(Error::unauthenticated("wrong-password"));
-            }
-            None
+    let new = if let Some(user) = &known {
+        if !password::verify(password, Some(user.password_hash.clone())).await? {
+            return Err(Error::unauthenticated("wrong-password"));
         }
-        None => {
-            let mut faults = Faults::default();
-            let user = service::new_user(app, &mut faults, &info.email, name, &password);
-            faults.check()?;
-            Some(user.with_password(password).await?)
-        }
+        None
+    } else {
+        let mut faults = Faults::default();
+        let user = service::new_user(app, &mut faults, &info.email, name, &password);
+        faults.check()?;
+        Some(user.with_password(password).await?)
     };
     let (hash, now) = (ids::hash_secret(secret), app.clock.now());
     app.db

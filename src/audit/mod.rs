@@ -6,6 +6,6 @@ pub mod model;
 pub mod routes;
 pub mod service;
 pub mod store;
-pub mod views;
+mod views;
 
 pub use store::record;

@@ -83,12 +83,11 @@ pub fn permits(kind: OrgKind, role: Role, action: Action) -> bool {
         },
         OrgKind::Platform => match action {
             A::ViewTeam | A::ManageTokens => true,
-            A::ManageTeam | A::ViewPeople => role == R::Administrator,
+            A::ManageTeam | A::ViewPeople | A::RevokeLicenses => role == R::Administrator,
             A::ViewCases => matches!(role, R::Moderator | R::Administrator | R::Auditor),
             A::DecideCases => matches!(role, R::Moderator | R::Administrator),
             A::ViewPayments => matches!(role, R::Finance | R::Administrator | R::Auditor),
             A::ConfirmPayments => role == R::Finance,
-            A::RevokeLicenses => role == R::Administrator,
             A::ViewAudit => matches!(role, R::Auditor | R::Administrator),
             _ => false,
         },

@@ -7,10 +7,11 @@
 pub mod cache;
 pub mod jobs;
 pub mod model;
+pub mod pictures;
 pub mod plans;
 pub mod query;
 pub mod routes;
 pub mod search;
 pub mod service;
 pub mod store;
-pub mod views;
+mod views;

@@ -3,10 +3,10 @@
 use actix_web::http::{StatusCode, header};
 use actix_web::web::{self, Bytes, Data, Path, Query, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse};
-use app_package::digest::Digest;
 use serde::Deserialize;
 
 use super::model::{ListingState, Plan, PlanKind};
+use super::pictures::{self, Picture};
 use super::plans::{self, PlanForm};
 use super::query::CatalogQuery;
 use super::service::{self, Listing};
@@ -22,9 +22,6 @@ use crate::http::cookies;
 use crate::http::extract::Form;
 use crate::http::page::{FormErrors, Page, PageResult, form_result, lang_of, see_other_with};
 
-/// Largest picture that is shown.
-const MAX_PICTURE: u64 = 2 * 1024 * 1024;
-
 /// Routes.
 pub fn configure(cfg: &mut ServiceConfig) {
     cfg.route("/", web::get().to(home))
@@ -32,6 +29,7 @@ pub fn configure(cfg: &mut ServiceConfig) {
         .route("/apps/{vendor}/{app}", web::get().to(listing))
         .route("/vendors/{slug}", web::get().to(vendor))
         .route("/media/{vendor}/{app}/{digest}", web::get().to(picture))
+        .route("/media/{vendor}/{app}/{digest}/small", web::get().to(small_picture))
         .route("/vendor/apps/{slug}/plans", web::get().to(plans_page))
         .route("/vendor/apps/{slug}/plans", web::post().to(add_plan))
         .route("/vendor/apps/{slug}/plans/retire", web::post().to(retire_plan))
@@ -294,17 +292,18 @@ async fn vendor(req: HttpRequest, app: Data<App>, actor: Actor, slug: Path<Strin
 /// A picture of a listing, by digest, so it never changes.
 async fn picture(app: Data<App>, actor: Actor, path: Path<(String, String, String)>) -> PageResult {
     let (vendor, slug, digest) = path.into_inner();
-    let missing = || Error::not_found("picture");
-    let parsed = Digest::parse(&digest).map_err(|_| missing())?;
-    service::may_see_picture(&app, &actor, vendor, slug, digest).await?;
-    let bytes = app.blobs.read_small(&parsed, MAX_PICTURE).await?;
-    let kind = match bytes.as_slice() {
-        [0x89, b'P', b'N', b'G', ..] => "image/png",
-        [0xff, 0xd8, 0xff, ..] => "image/jpeg",
-        [b'R', b'I', b'F', b'F', _, _, _, _, b'W', b'E', b'B', b'P', ..] => "image/webp",
-        _ => return Err(missing().into()),
-    };
-    Ok(HttpResponse::Ok().content_type(kind).insert_header((header::CACHE_CONTROL, "public, max-age=31536000, immutable")).body(bytes))
+    Ok(picture_response(pictures::picture(&app, &actor, vendor, slug, digest).await?))
+}
+
+async fn small_picture(app: Data<App>, actor: Actor, path: Path<(String, String, String)>) -> PageResult {
+    let (vendor, slug, digest) = path.into_inner();
+    Ok(picture_response(pictures::small(&app, &actor, vendor, slug, digest).await?))
+}
+
+fn picture_response(picture: Picture) -> HttpResponse {
+    let scope = if picture.public { "public" } else { "private" };
+    let keep = format!("{scope}, max-age=31536000, immutable");
+    HttpResponse::Ok().content_type(picture.kind).insert_header((header::CACHE_CONTROL, keep)).body(picture.bytes)
 }
 
 async fn plans_page(req: HttpRequest, app: Data<App>, actor: Actor, slug: Path<String>) -> PageResult {

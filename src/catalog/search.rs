@@ -127,8 +127,12 @@ fn tokens(text: &str) -> Vec<String> {
     };
     for (han, run) in runs(text) {
         if han {
-            run.iter().for_each(|c| add(c.to_string()));
-            run.windows(2).for_each(|pair| add(pair.iter().collect()));
+            for c in &run {
+                add(c.to_string());
+            }
+            for pair in run.windows(2) {
+                add(pair.iter().collect());
+            }
         } else {
             add(run.into_iter().take(40).collect());
         }

@@ -1,10 +1,10 @@
 //! Use cases of the catalogue, and what other slices ask of it inside their own transactions.
 
 use app_package::manifest::AppManifest;
-use app_package::oci::ImageManifest;
 use serde_json::json;
 
 use super::model::{AppRow, ListingState, Plan};
+use super::pictures;
 use super::query::CatalogQuery;
 use super::store::{self, Card};
 use crate::app::App;
@@ -159,15 +159,10 @@ pub async fn listing(app: &App, actor: &Actor, lang: Lang, vendor: String, slug:
             }
             let preview = preview.filter(|_| insider);
             let releases = published(conn, &row.id)?;
-            let shown = match &preview {
-                Some(id) => release_of(conn, &row.id, id)?.ok_or_else(missing)?,
-                None => {
-                    let id = row.release_id.clone().ok_or_else(missing)?;
-                    release_of(conn, &row.id, &id)?.ok_or_else(missing)?
-                }
-            };
+            let release_id = preview.as_ref().or(row.release_id.as_ref()).ok_or_else(missing)?;
+            let shown = release_of(conn, &row.id, release_id)?.ok_or_else(missing)?;
             let report = report_of(conn, &shown.id)?;
-            let gallery = gallery(conn, &format!("{vendor}/{slug}"), &shown)?;
+            let gallery = pictures::gallery(conn, &format!("{vendor}/{slug}"), &shown.digest, &shown.manifest)?;
             let organization = crate::account::store::get_organization(conn, &row.organization_id)?;
             let plans = store::plans_of(conn, &[row.id.as_str()])?;
             let words = words(conn, &row)?;
@@ -220,74 +215,12 @@ fn report_of(conn: &mut Conn, release_id: &str) -> Result<Option<inference::chec
     Ok(text.map(|t| serde_json::from_str(&t)).transpose()?)
 }
 
-/// Digests of a release's pictures, from its OCI manifest.
-fn gallery(conn: &mut Conn, repository: &str, release: &ShownRelease) -> Result<Vec<(String, app_package::manifest::Text)>> {
-    let Some(manifest) = image_manifest(conn, repository, &release.digest)? else { return Ok(Vec::new()) };
-    let digest_of = |file: &str| manifest.layer(file).map(|d| d.digest.to_string());
-    Ok(release.manifest.media.iter().filter_map(|m| Some((digest_of(&m.file)?, m.alt.clone()))).collect())
-}
-
-fn image_manifest(conn: &mut Conn, repository: &str, digest: &str) -> Result<Option<ImageManifest>> {
-    use crate::db::schema::{manifests, repositories};
-    use diesel::prelude::*;
-    let content: Option<Vec<u8>> = manifests::table
-        .inner_join(repositories::table.on(repositories::id.eq(manifests::repository_id)))
-        .filter(repositories::name.eq(repository).and(manifests::digest.eq(digest)))
-        .select(manifests::content)
-        .first(conn)
-        .optional()?;
-    Ok(content.and_then(|bytes| ImageManifest::parse(&bytes).ok()))
-}
-
 fn words(conn: &mut Conn, row: &AppRow) -> Result<((String, String), (String, String))> {
     let specialty =
         store::specialties(conn)?.into_iter().find(|(s, ..)| *s == row.specialty).map(|(_, zh, en)| (zh, en)).unwrap_or_default();
     let scenario =
         store::scenarios(conn)?.into_iter().find(|(s, ..)| *s == row.scenario).map(|(_, _, zh, en)| (zh, en)).unwrap_or_default();
     Ok((specialty, scenario))
-}
-
-/// Checks that a picture may be shown: a media file of a release of the app that this reader may see. Gives nothing but yes.
-pub async fn may_see_picture(app: &App, actor: &Actor, vendor: String, slug: String, digest: String) -> Result<()> {
-    let actor = actor.clone();
-    app.db
-        .read(move |conn| {
-            let missing = || Error::not_found("picture");
-            let row = store::find_by_slugs(conn, &vendor, &slug)?.ok_or_else(missing)?;
-            if row.cover_digest.as_deref() == Some(digest.as_str()) && matches!(row.state, ListingState::Listed | ListingState::Hidden) {
-                return Ok(());
-            }
-            let insider =
-                actor.organization_id() == Some(row.organization_id.as_str()) || policy::require(&actor, Action::ViewCases).is_ok();
-            let mut releases = published(conn, &row.id)?;
-            if insider {
-                releases = all_releases(conn, &row.id)?;
-            }
-            for release in releases {
-                if gallery(conn, &format!("{vendor}/{slug}"), &release)?.iter().any(|(d, _)| *d == digest) {
-                    return Ok(());
-                }
-            }
-            Err(missing())
-        })
-        .await
-}
-
-fn all_releases(conn: &mut Conn, app_id: &str) -> Result<Vec<ShownRelease>> {
-    use crate::db::schema::releases::dsl;
-    use diesel::prelude::*;
-    type Row = (String, String, String, String, Option<Timestamp>, String);
-    let rows: Vec<Row> = dsl::releases
-        .filter(dsl::app_id.eq(app_id))
-        .order(dsl::id.desc())
-        .limit(50)
-        .select((dsl::id, dsl::version, dsl::digest, dsl::manifest, dsl::published_at, dsl::state))
-        .load(conn)?;
-    rows.into_iter()
-        .map(|(id, version, digest, manifest, published_at, state)| {
-            Ok(ShownRelease { id, version, digest, manifest: serde_json::from_str(&manifest)?, published_at, state })
-        })
-        .collect()
 }
 
 /// A vendor's public page: the organisation and its listed apps with their plans.
@@ -378,7 +311,8 @@ pub fn listed_in(conn: &mut Conn, release_id: &str, app_id: &str, now: Timestamp
     let release = release_of(conn, app_id, release_id)?.ok_or_else(|| Error::not_found("release"))?;
     store::update_texts(conn, &with_texts(app.clone(), &release.manifest, now))?;
     let vendor = crate::account::store::get_organization(conn, &app.organization_id)?;
-    let cover = gallery(conn, &format!("{}/{}", vendor.slug, app.slug), &release)?.into_iter().next().map(|(digest, _)| digest);
+    let repository = format!("{}/{}", vendor.slug, app.slug);
+    let cover = pictures::gallery(conn, &repository, &release.digest, &release.manifest)?.into_iter().next().map(|(digest, _)| digest);
     store::set_listed(conn, app_id, release_id, cover.as_deref(), now)?;
     Ok(())
 }

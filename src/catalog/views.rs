@@ -34,7 +34,7 @@ impl AppCard {
             href: format!("/apps/{vendor_slug}/{}", app.slug),
             name: page.pick(&app.title_zh, &app.title_en).to_owned(),
             summary: page.pick(&app.summary_zh, &app.summary_en).to_owned(),
-            cover: app.cover_digest.as_ref().map(|d| format!("/media/{vendor_slug}/{}/{d}", app.slug)),
+            cover: app.cover_digest.as_ref().map(|d| format!("/media/{vendor_slug}/{}/{d}/small", app.slug)),
             specialty: app.specialty.clone(),
             specialty_name: name.unwrap_or_default(),
             vendor: page.pick(vendor_zh, vendor_en).to_owned(),

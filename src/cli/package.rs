@@ -54,7 +54,7 @@ pub struct Pack {
 pub struct Check {
     /// Folder with app.yaml.
     pub dir: PathBuf,
-    /// Path of libonnxruntime, instead of the setting checks.ort_lib.
+    /// Path of libonnxruntime, instead of the setting `checks.ort_lib`.
     #[arg(long)]
     pub ort_lib: Option<PathBuf>,
     /// How results are told.

@@ -63,7 +63,7 @@ pub fn push(args: &Push) -> anyhow::Result<ExitCode> {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let client = Client::builder()
         .connect_timeout(Duration::from_secs(15))
-        .timeout(Duration::from_secs(300))
+        .timeout(Duration::from_mins(5))
         .redirect(reqwest::redirect::Policy::none())
         .user_agent(concat!("pithead/", env!("CARGO_PKG_VERSION")))
         .build()?;
@@ -232,22 +232,19 @@ impl Remote {
         progress: &mut Progress,
         failures: &mut u32,
     ) -> anyhow::Result<()> {
-        let (mut at, mut offset) = match address.clone() {
-            Some(known) => {
-                let response = attempt(self.request(Method::GET, known.clone())).await?;
-                if response.status() == StatusCode::NOT_FOUND {
-                    *address = None;
-                    return Err(Lost("the upload has ended on the server".into()).into());
-                }
-                let offset = offset_of(&response);
-                expect(response, &[StatusCode::NO_CONTENT]).await?;
-                (known, offset)
+        let (mut at, mut offset) = if let Some(known) = address.clone() {
+            let response = attempt(self.request(Method::GET, known.clone())).await?;
+            if response.status() == StatusCode::NOT_FOUND {
+                *address = None;
+                return Err(Lost("the upload has ended on the server".into()).into());
             }
-            None => {
-                let begin = self.address(&format!("/v2/{repository}/blobs/uploads/"))?;
-                let response = expect(attempt(self.request(Method::POST, begin)).await?, &[StatusCode::ACCEPTED]).await?;
-                (self.location(&response)?, 0)
-            }
+            let offset = offset_of(&response);
+            expect(response, &[StatusCode::NO_CONTENT]).await?;
+            (known, offset)
+        } else {
+            let begin = self.address(&format!("/v2/{repository}/blobs/uploads/"))?;
+            let response = expect(attempt(self.request(Method::POST, begin)).await?, &[StatusCode::ACCEPTED]).await?;
+            (self.location(&response)?, 0)
         };
         *address = Some(at.clone());
         while offset < size {

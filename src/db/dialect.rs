@@ -14,11 +14,12 @@ pub fn lock_audit_chain(conn: &mut Conn) -> QueryResult<()> {
     }
 }
 
-/// Takes the oldest due job for a lease, or none. Two workers never take the same one: PostgreSQL skips locked rows, SQLite has one writer.
-pub fn claim_job(conn: &mut Conn, now: Timestamp, lease_until: Timestamp) -> QueryResult<Option<String>> {
+/// Takes the oldest due job of some kinds for a lease, or none. Two workers never take the same one: PostgreSQL skips locked rows, SQLite has one writer.
+pub fn claim_job(conn: &mut Conn, kinds: &[&str], now: Timestamp, lease_until: Timestamp) -> QueryResult<Option<String>> {
     use diesel::prelude::*;
     use schema::jobs::dsl;
     let due = dsl::jobs
+        .filter(dsl::kind.eq_any(kinds))
         .filter(dsl::run_at.le(now).and(dsl::state.eq("waiting").or(dsl::state.eq("running").and(dsl::lease_until.lt(now)))))
         .order((dsl::run_at, dsl::id))
         .select(dsl::id)

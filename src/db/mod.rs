@@ -14,18 +14,23 @@ use crate::error::{Error, Result};
 
 pub mod dialect;
 pub mod migrate;
+#[allow(missing_docs, reason = "diesel writes its items; the tables are described in the migrations")]
 pub mod schema;
 pub mod types;
 
 pub use types::{Json, Timestamp};
 
-/// A connection to either backend.
-#[derive(diesel::MultiConnection)]
-pub enum Conn {
-    /// PostgreSQL.
-    Postgres(PgConnection),
-    /// SQLite.
-    Sqlite(SqliteConnection),
+pub use conn::Conn;
+#[allow(missing_docs, reason = "diesel's derive writes items without documentation")]
+mod conn {
+    /// A connection to either backend.
+    #[derive(diesel::MultiConnection)]
+    pub enum Conn {
+        /// PostgreSQL.
+        Postgres(diesel::PgConnection),
+        /// SQLite.
+        Sqlite(diesel::SqliteConnection),
+    }
 }
 
 /// Which database, from the URL `sqlite:PATH` or `postgres://…`.

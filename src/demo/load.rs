@@ -142,7 +142,7 @@ pub async fn market(app: &App, folder: &Path, people: &People) -> anyhow::Result
     }
     for (vendor, name, release_id) in uploaded {
         publish::checked(app, &release_id).await?;
-        publish::approve(app, vendor, moderator, &release_id, "金标样本全部复现,延迟和内存符合要求。").await?;
+        publish::approve(app, vendor, moderator, &release_id, "金标样本全部复现，延迟和内存符合要求。").await?;
         let price = PRICES.iter().find(|(n, _)| *n == name).map_or("9,999.00", |(_, p)| p);
         add_plans(app, vendor, name, price).await?;
         println!("  listed {name}");

@@ -81,21 +81,18 @@ impl Options {
 /// Runs until Ctrl-C.
 pub async fn run(options: Options) -> anyhow::Result<ExitCode> {
     let (_, node_ports) = options.ports()?;
-    for port in node_ports {
-        let address = format!("127.0.0.1:{port}");
-        std::net::TcpListener::bind(&address).with_context(|| format!("cannot listen on {address} for a node (in use? set PORT)"))?;
-    }
+    let nodes = nodes::Fleet::new(&options, node_ports);
+    nodes.check_ports()?;
     let app = App::open(options.settings()?, Clock::System)?;
     let server = Server::start(app.clone()).await?;
-    let outcome = serve(&app, &options, node_ports).await;
+    let outcome = serve(&app, &options, nodes).await;
     server.stop().await;
     outcome.map(|()| ExitCode::SUCCESS)
 }
 
-async fn serve(app: &App, options: &Options, node_ports: [u16; 3]) -> anyhow::Result<()> {
+async fn serve(app: &App, options: &Options, mut nodes: nodes::Fleet) -> anyhow::Result<()> {
     let file = options.data.join("sign-ins.json");
     let fresh = !file.exists();
-    let mut nodes = nodes::Fleet::new(options, node_ports);
     let sign_ins: Vec<SignIn> = if fresh {
         println!("loading the demo (once) …");
         let people = load::people(app).await?;

@@ -1,7 +1,10 @@
 //! The demo's edge nodes: `pithead-edge` processes with folders, logs and local interfaces of their own.
+//!
+//! They outlive a demo that crashes or is killed, as nodes outlive a server; the next start finds them and leaves them running.
 
 use std::fs::File;
-use std::path::PathBuf;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -19,7 +22,16 @@ pub struct Fleet {
     data: PathBuf,
     ort_lib: PathBuf,
     ports: [u16; 3],
-    running: Vec<Child>,
+    running: Vec<Agent>,
+}
+
+/// An agent that runs.
+#[derive(Debug)]
+enum Agent {
+    /// Started by us.
+    Started(Child),
+    /// Left over from a demo that did not end in order.
+    Found { pid: Pid, folder: PathBuf },
 }
 
 impl Fleet {
@@ -35,6 +47,29 @@ impl Fleet {
 
     fn folder(&self, index: usize) -> PathBuf {
         self.data.join(format!("edge-{}", index + 1))
+    }
+
+    /// The process that uses a node's folder: it holds the lock, in which it has written its id.
+    fn holder(folder: &Path) -> Option<Pid> {
+        let mut lock = File::open(folder.join("lock")).ok()?;
+        if lock.try_lock().is_ok() {
+            return None;
+        }
+        let mut text = String::new();
+        lock.read_to_string(&mut text).ok()?;
+        Pid::from_raw(text.trim().parse().ok()?)
+    }
+
+    /// Fails where a port that a node will need is taken by something else than that node itself.
+    pub fn check_ports(&self) -> anyhow::Result<()> {
+        for (index, port) in self.ports.into_iter().enumerate() {
+            if Self::holder(&self.folder(index)).is_none() {
+                let address = format!("127.0.0.1:{port}");
+                std::net::TcpListener::bind(&address)
+                    .with_context(|| format!("cannot listen on {address} for a node (in use? set PORT)"))?;
+            }
+        }
+        Ok(())
     }
 
     fn command(&self, index: usize) -> anyhow::Result<Command> {
@@ -66,31 +101,51 @@ impl Fleet {
     /// Starts the agents that are enrolled.
     pub fn start_all(&mut self) -> anyhow::Result<()> {
         for (index, port) in self.ports.into_iter().enumerate() {
-            if !self.folder(index).exists() {
+            let folder = self.folder(index);
+            if !folder.exists() {
+                continue;
+            }
+            if let Some(pid) = Self::holder(&folder) {
+                println!("node {} still runs from before", index + 1);
+                self.running.push(Agent::Found { pid, folder });
                 continue;
             }
             let mut command = self.command(index)?;
-            command
-                .arg("run")
-                .arg("--data")
-                .arg(self.folder(index))
-                .args(["--listen", &format!("127.0.0.1:{port}"), "--ort-lib"])
-                .arg(&self.ort_lib);
-            self.running.push(command.spawn().context("cannot start the edge agent")?);
+            command.arg("run").arg("--data").arg(folder).args(["--listen", &format!("127.0.0.1:{port}"), "--ort-lib"]).arg(&self.ort_lib);
+            self.running.push(Agent::Started(command.spawn().context("cannot start the edge agent")?));
         }
         Ok(())
     }
 
     /// Asks all agents to end and waits; ends them by force after five seconds.
     pub async fn stop(self) {
-        for child in &self.running {
-            if let Some(pid) = child.id().and_then(|id| Pid::from_raw(id.cast_signed())) {
+        for agent in &self.running {
+            let pid = match agent {
+                Agent::Started(child) => child.id().and_then(|id| Pid::from_raw(id.cast_signed())),
+                Agent::Found { pid, .. } => Some(*pid),
+            };
+            if let Some(pid) = pid {
                 let _ = kill_process(pid, Signal::TERM);
             }
         }
-        for mut child in self.running {
-            if tokio::time::timeout(Duration::from_secs(5), child.wait()).await.is_err() {
-                let _ = child.kill().await;
+        for agent in self.running {
+            match agent {
+                Agent::Started(mut child) => {
+                    if tokio::time::timeout(Duration::from_secs(5), child.wait()).await.is_err() {
+                        let _ = child.kill().await;
+                    }
+                }
+                Agent::Found { pid, folder } => {
+                    for _ in 0..50 {
+                        if Self::holder(&folder) != Some(pid) {
+                            break;
+                        }
+                        tokio::time::sleep(Duration::from_millis(100)).await;
+                    }
+                    if Self::holder(&folder) == Some(pid) {
+                        let _ = kill_process(pid, Signal::KILL);
+                    }
+                }
             }
         }
     }

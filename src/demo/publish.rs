@@ -101,7 +101,7 @@ pub async fn checked(app: &App, release_id: &str) -> anyhow::Result<()> {
             }
             _ => return Ok(()),
         }
-        if !jobs::run_one(app).await.map_err(to_anyhow)? {
+        if !jobs::run_one(app, jobs::Lane::Checks).await.map_err(to_anyhow)? {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }

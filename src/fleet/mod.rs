@@ -12,7 +12,7 @@ pub mod parameters;
 pub mod routes;
 pub mod service;
 pub mod store;
-pub mod views;
+mod views;
 
 #[cfg(test)]
 mod tests;

@@ -1,6 +1,9 @@
 //! HTTP: the whole route table ([`routes`]), the three error dialects ([`page`], [`api`], [`oci`]), extractors and middleware.
 
-use actix_web::web::{self, ServiceConfig};
+use actix_web::error::QueryPayloadError;
+use actix_web::web::{self, QueryConfig, ServiceConfig};
+
+use crate::error::Error;
 
 pub mod api;
 pub mod assets;
@@ -14,7 +17,9 @@ pub mod sse;
 
 /// Routes of the site listener. The registry and the event stream stay outside compression.
 pub fn routes(cfg: &mut ServiceConfig) {
-    cfg.configure(ops::configure)
+    cfg.app_data(QueryConfig::default().error_handler(|e, _| page::PageError(malformed(e)).into()))
+        .configure(ops::configure)
+        .configure(ops::configure_metrics)
         .configure(assets::configure)
         .configure(sse::configure)
         .configure(crate::registry::routes::configure)
@@ -36,9 +41,15 @@ pub fn routes(cfg: &mut ServiceConfig) {
 
 /// Routes of the node listener (mutual TLS): Margo, enrolment, reports, and the registry for pulls.
 pub fn edge_routes(cfg: &mut ServiceConfig) {
-    cfg.configure(ops::configure)
+    cfg.app_data(QueryConfig::default().error_handler(|e, _| api::ApiError(malformed(e)).into()))
+        .configure(ops::configure)
         .configure(crate::registry::routes::configure)
         .configure(crate::fleet::margo::configure)
         .configure(crate::telemetry::routes::configure_edge)
         .default_service(web::route().to(api::not_found));
+}
+
+/// A query that cannot be read, such as letters where a number belongs.
+fn malformed(e: QueryPayloadError) -> Error {
+    Error::invalid("query-malformed").source(e)
 }

@@ -10,14 +10,18 @@ use super::api::ApiResult;
 use crate::app::App;
 use crate::error::Error;
 
-/// Routes.
+/// Routes of both listeners.
 pub fn configure(cfg: &mut ServiceConfig) {
     cfg.route("/healthz", web::get().to(healthz))
         .route("/readyz", web::get().to(readyz))
-        .route("/metrics", web::get().to(metrics))
         .route("/.well-known/jwks.json", web::get().to(jwks))
         .route("/.well-known/margo", web::get().to(margo_discovery))
         .route("/.well-known/spiffe/bundle.json", web::get().to(trust_bundle));
+}
+
+/// Metrics: on the site's listener only, where a proxy can keep strangers out.
+pub fn configure_metrics(cfg: &mut ServiceConfig) {
+    cfg.route("/metrics", web::get().to(metrics));
 }
 
 async fn healthz() -> HttpResponse {

@@ -1,10 +1,13 @@
 //! Pages: what every template needs ([`Page`]), and errors as HTML ([`PageError`]).
 
+use std::fmt::Write as _;
+
 use actix_web::http::{StatusCode, header};
 use actix_web::{HttpMessage as _, HttpRequest, HttpResponse, ResponseError};
 use askama::Template;
 
 use super::{assets, cookies};
+use crate::auth::policy::{self, Action};
 use crate::auth::{Actor, Via};
 use crate::clock::Clock;
 use crate::db::Timestamp;
@@ -100,6 +103,7 @@ pub struct Page {
     pub flash: Option<Flash>,
     /// Person signed in.
     pub viewer: Option<Viewer>,
+    actor: Actor,
     locale: Lang,
     clock: Clock,
     new_csrf: bool,
@@ -111,6 +115,7 @@ impl Page {
         let locale = lang_of(req);
         let extensions = req.extensions();
         let actor = extensions.get::<Actor>();
+        let reader = actor.cloned().unwrap_or_default();
         let viewer = actor.and_then(Actor::as_person).map(|p| Viewer {
             name: p.name.clone(),
             organization: locale.pick(&p.organization_name.0, &p.organization_name.1).to_owned(),
@@ -131,6 +136,7 @@ impl Page {
             theme: cookies::read(req, cookies::THEME).filter(|t| t == "dark" || t == "light").unwrap_or_else(|| "auto".into()),
             flash: cookies::read(req, cookies::FLASH).and_then(|text| flash_of(locale, &text)),
             viewer,
+            actor: reader,
             locale,
             clock,
             new_csrf,
@@ -176,9 +182,17 @@ impl Page {
         self.locale.pick(zh, en)
     }
 
-    /// Whether the page is `href` or below it; a console's root only when it is that page.
+    /// Whether the reader may do something, by the word of an [`Action`]: what they may not is not offered to them.
+    pub fn may(&self, action: &str) -> bool {
+        action.parse::<Action>().is_ok_and(|action| policy::require(&self.actor, action).is_ok())
+    }
+
+    /// Whether the page is `href` or below it; a console's root only when it is that page. A case is below the queue.
     pub fn at(&self, href: &str) -> bool {
         let root = matches!(href, "/vendor" | "/mine" | "/admin" | "/");
+        if href == "/admin/queue" && self.path.starts_with("/admin/cases/") {
+            return true;
+        }
         self.path == href || (!root && self.path.strip_prefix(href).is_some_and(|rest| rest.starts_with('/')))
     }
 
@@ -266,7 +280,7 @@ pub fn see_other(path: &str) -> HttpResponse {
 pub fn see_other_with(path: &str, kind: &str, key: &str, args: &[(&str, &str)]) -> HttpResponse {
     let mut text = format!("{kind}|{key}");
     for (name, value) in args {
-        text.push_str(&format!("|{name}={}", value.replace(['|', '='], " ")));
+        let _ = write!(text, "|{name}={}", value.replace(['|', '='], " "));
     }
     let value = percent_encoding::utf8_percent_encode(&text, percent_encoding::NON_ALPHANUMERIC).to_string();
     let cookie = actix_web::cookie::Cookie::build(cookies::FLASH, value)
@@ -347,7 +361,7 @@ pub fn error_page(req: &HttpRequest, error: &Error, request_id: &str) -> HttpRes
         );
         return see_other(&format!("/sign-in?next={next}"));
     }
-    let page = Page::of(req, "error-title");
+    let page = Page::of(req, "problem-title");
     let text = error_text(page.locale, error.code, &error.args);
     let status = status_of(error.kind);
     let template = ErrorPage { page: page.clone(), status: status.as_u16(), text, request_id: request_id.to_owned() };

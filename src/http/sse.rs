@@ -9,7 +9,7 @@ use futures_util::{StreamExt as _, stream};
 use serde::Deserialize;
 use tokio::sync::broadcast::error::RecvError;
 
-use super::page::PageError;
+use super::api::ApiError;
 use crate::app::App;
 use crate::auth::Actor;
 
@@ -29,7 +29,7 @@ const CHANGE: &str = "event: change\ndata: 1\n\n";
 /// A comment every so often keeps proxies from closing the stream.
 const KEEP_ALIVE: Duration = Duration::from_secs(20);
 
-async fn events(app: Data<App>, actor: Actor, query: Query<Topic>) -> Result<HttpResponse, PageError> {
+async fn events(app: Data<App>, actor: Actor, query: Query<Topic>) -> Result<HttpResponse, ApiError> {
     let organization_id = actor.person()?.organization_id.clone();
     let topic = query.into_inner().topic;
     let state = (app.live.subscribe(), organization_id, topic, app.stopping());

@@ -1,18 +1,20 @@
 //! Durable background work. A job is enqueued in the caller's transaction (so it exists exactly when its cause does), claimed for a
-//! lease, and done at least once: jobs are idempotent. A failed job is tried again with growing pauses, then kept as `failed`.
+//! lease, and done at least once: jobs are idempotent. A failed job is tried again with growing pauses, then kept as `failed`; what it
+//! leaves half-way says so ([`Job::give_up`]). Each [`Lane`] has a runner of its own, so that a node's new state never waits for a check.
 
 use chrono::TimeDelta;
 use diesel::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::app::App;
+use crate::config::Settings;
 use crate::db::{Conn, Timestamp, dialect, schema};
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// Tries before a job is kept as failed.
 const MAX_ATTEMPTS: i64 = 8;
-/// A worker that dies gives its job back after so long.
-const LEASE: TimeDelta = TimeDelta::minutes(10);
+/// A worker that dies gives its job back after so long; a check after its wall time more.
+const LEASE: TimeDelta = TimeDelta::minutes(5);
 
 /// All kinds of work, with what each needs. The JSON of this is the stored payload.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,6 +32,31 @@ pub enum Job {
     },
     /// End uploads that nobody finished.
     ExpireUploads,
+}
+
+/// Work that must not wait for other work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lane {
+    /// Checks of releases, minutes each.
+    Checks,
+    /// All else, done in moments.
+    Prompt,
+}
+
+impl Lane {
+    fn kinds(self) -> &'static [&'static str] {
+        match self {
+            Self::Checks => &["check-release"],
+            Self::Prompt => &["rebuild-node", "expire-uploads"],
+        }
+    }
+
+    fn lease(self, settings: &Settings) -> TimeDelta {
+        match self {
+            Self::Checks => LEASE + TimeDelta::seconds(settings.checks.wall_seconds.try_into().unwrap_or(i64::from(u32::MAX))),
+            Self::Prompt => LEASE,
+        }
+    }
 }
 
 impl Job {
@@ -72,12 +99,21 @@ impl Job {
             Self::ExpireUploads => crate::registry::jobs::expire_uploads(app).await,
         }
     }
+
+    /// After the last try: tells those who wait for the outcome, in the transaction that gives the job up.
+    fn give_up(&self, conn: &mut Conn, now: Timestamp) -> Result<()> {
+        match self {
+            Self::CheckRelease { release_id } => crate::release::jobs::give_up(conn, release_id, now),
+            Self::RebuildNode { .. } | Self::ExpireUploads => Ok(()),
+        }
+    }
 }
 
-/// Runs jobs until told to stop; looks at once when woken, and every second anyway (another replica may have enqueued).
-pub async fn run(app: App, mut stop: tokio::sync::watch::Receiver<bool>) {
+/// Runs a lane's jobs until told to stop; looks at once when woken, and every second anyway (another replica may have enqueued).
+pub async fn run(app: App, lane: Lane, mut stop: tokio::sync::watch::Receiver<bool>) {
+    let mut woken = app.wake_jobs.subscribe();
     loop {
-        match run_one(&app).await {
+        match run_one(&app, lane).await {
             Ok(true) => {
                 if *stop.borrow() {
                     return;
@@ -88,29 +124,30 @@ pub async fn run(app: App, mut stop: tokio::sync::watch::Receiver<bool>) {
             Err(e) => tracing::error!(error = %e, "job queue"),
         }
         tokio::select! {
-            () = app.wake_jobs.notified() => {}
+            _ = woken.changed() => {}
             () = tokio::time::sleep(std::time::Duration::from_secs(1)) => {}
             _ = stop.changed() => return,
         }
     }
 }
 
-/// Runs one due job, if any. Tests call it until it says false.
-pub async fn run_one(app: &App) -> Result<bool> {
-    let now = app.clock.now();
+/// Runs one due job of a lane, if any. Tests call it until it says false.
+pub async fn run_one(app: &App, lane: Lane) -> Result<bool> {
+    let (now, lease) = (app.clock.now(), lane.lease(&app.settings));
     let claimed = app
         .db
         .write(move |conn| {
-            let Some(id) = dialect::claim_job(conn, now, now.plus(LEASE))? else { return Ok(None) };
+            let Some(id) = dialect::claim_job(conn, lane.kinds(), now, now.plus(lease))? else { return Ok(None) };
             let (payload, attempts): (String, i64) =
                 schema::jobs::table.find(&id).select((schema::jobs::payload, schema::jobs::attempts)).first(conn)?;
             Ok(Some((id, payload, attempts)))
         })
         .await?;
     let Some((id, payload, attempts)) = claimed else { return Ok(false) };
-    let outcome = match serde_json::from_str::<Job>(&payload) {
+    let job = serde_json::from_str::<Job>(&payload);
+    let outcome = match &job {
         Ok(job) => job.run(app).await,
-        Err(e) => Err(e.into()),
+        Err(e) => Err(Error::internal(anyhow::anyhow!("payload of {id}: {e}"))),
     };
     app.metrics.jobs.get_or_create(&[("outcome", if outcome.is_ok() { "ok" } else { "error" })]).inc();
     let now = app.clock.now();
@@ -122,7 +159,11 @@ pub async fn run_one(app: &App) -> Result<bool> {
                 Ok(()) => diesel::delete(row).execute(conn)?,
                 Err(e) => {
                     tracing::error!(job = %id, attempts, error = %e, "job failed");
-                    let state = if attempts >= MAX_ATTEMPTS { "failed" } else { "waiting" };
+                    let last = attempts >= MAX_ATTEMPTS;
+                    if let (true, Ok(job)) = (last, &job) {
+                        job.give_up(conn, now)?;
+                    }
+                    let state = if last { "failed" } else { "waiting" };
                     let pause = TimeDelta::seconds(1 << attempts.clamp(0, 10));
                     diesel::update(row)
                         .set((

@@ -358,7 +358,7 @@ pub async fn decide(app: &App, actor: &Actor, id: String, decision: Decision, re
             Ok((license.organization_id, nodes))
         })
         .await?;
-    app.wake_jobs.notify_one();
+    app.wake_jobs.send_replace(());
     for node in nodes {
         app.live.poke(&operator, format!("node:{node}"));
     }

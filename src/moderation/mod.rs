@@ -7,7 +7,7 @@ pub mod model;
 pub mod routes;
 pub mod service;
 mod store;
-pub(crate) mod views;
+mod views;
 
 #[cfg(test)]
 pub(crate) mod tests;

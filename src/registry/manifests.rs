@@ -141,7 +141,7 @@ fn set_tag(conn: &mut Conn, repository_id: &str, tag: &str, digest: &Digest, now
         Some(_) if is_immutable(tag) => return Err(taken()),
         // A plain insert, so that of two pushes at once only one wins.
         None if is_immutable(tag) => {
-            store::insert_tag(conn, repository_id, tag, digest.as_str(), now).or_conflict("tag-immutable").map(|_| ())?
+            store::insert_tag(conn, repository_id, tag, digest.as_str(), now).or_conflict("tag-immutable").map(|_| ())?;
         }
         _ => dialect::put_tag(conn, repository_id, tag, digest.as_str(), now)?,
     }

@@ -153,10 +153,10 @@ pub async fn overview(app: &App, actor: &Actor) -> Result<(Figures, Vec<ReleaseL
     app.db
         .read(move |conn| {
             let own = apps::organization_id.eq(&vendor);
-            let in_review = releases::table.inner_join(apps::table.on(apps::id.eq(releases::app_id))).filter(own.clone());
-            let nodes = deployments::table.inner_join(apps::table.on(apps::id.eq(deployments::app_id))).filter(own.clone());
+            let in_review = releases::table.inner_join(apps::table.on(apps::id.eq(releases::app_id))).filter(own);
+            let nodes = deployments::table.inner_join(apps::table.on(apps::id.eq(deployments::app_id))).filter(own);
             let figures = Figures {
-                apps: apps::table.filter(own.clone()).count().get_result(conn)?,
+                apps: apps::table.filter(own).count().get_result(conn)?,
                 in_review: in_review.filter(releases::state.eq(ReleaseState::InReview.as_str())).count().get_result(conn)?,
                 sales: orders::table.filter(orders::vendor_id.eq(&vendor).and(orders::state.eq_any(SOLD))).count().get_result(conn)?,
                 nodes: nodes

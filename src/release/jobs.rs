@@ -15,6 +15,7 @@ use super::{package, service, store};
 use crate::app::App;
 use crate::auth::Actor;
 use crate::config::Checks;
+use crate::db::{Conn, Timestamp};
 use crate::error::{Error, Result};
 use crate::storage::BlobStore;
 use crate::{audit, registry};
@@ -51,24 +52,29 @@ pub async fn check(app: &App, release_id: &str) -> Result<()> {
     })
     .await
     .map_err(Error::internal)??;
-    record(app, release, report).await?;
+    let now = app.clock.now();
+    app.db.write(move |conn| record_in(conn, &release, report, now)).await?;
     app.live.poke(&organization_id, service::topic(release_id));
     app.live.poke(&organization_id, "releases");
     Ok(())
 }
 
-async fn record(app: &App, release: Release, report: CheckReport) -> Result<()> {
-    let now = app.clock.now();
-    app.db
-        .write(move |conn| {
-            let event = if report.passed { Event::CheckPassed } else { Event::CheckFailed };
-            service::transition(conn, &release, event, now)?;
-            let reason = report.steps.iter().find(|s| !s.ok).and_then(|s| s.reason.clone());
-            let detail = json!({"digest": release.digest, "passed": report.passed, "reason": reason});
-            store::insert_report(conn, &release, report, now)?;
-            audit::record(conn, now, &Actor::System, "release.checked", &release.id, &detail)
-        })
-        .await
+/// A check that could not be carried out, try after try, ends as failed with that reason; the vendor may have it checked again.
+pub fn give_up(conn: &mut Conn, release_id: &str, now: Timestamp) -> Result<()> {
+    let release = service::get(conn, release_id)?;
+    if release.state != ReleaseState::Checking {
+        return Ok(());
+    }
+    record_in(conn, &release, not_started("check-not-run", "the platform could not run the check"), now)
+}
+
+fn record_in(conn: &mut Conn, release: &Release, report: CheckReport, now: Timestamp) -> Result<()> {
+    let event = if report.passed { Event::CheckPassed } else { Event::CheckFailed };
+    service::transition(conn, release, event, now)?;
+    let reason = report.steps.iter().find(|s| !s.ok).and_then(|s| s.reason.clone());
+    let detail = json!({"digest": release.digest, "passed": report.passed, "reason": reason});
+    store::insert_report(conn, release, report, now)?;
+    audit::record(conn, now, &Actor::System, "release.checked", &release.id, &detail)
 }
 
 /// Runs the child on a folder; blocks for at most the wall time of the settings.

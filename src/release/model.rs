@@ -7,7 +7,7 @@ use crate::db::{Json, Timestamp, schema};
 use crate::error::{Error, Result};
 
 crate::text_enum! {
-    /// State of a release (ARCHITECTURE §8).
+    /// State of a release.
     pub enum ReleaseState {
         /// Known, nothing checked.
         Draft = "draft",
@@ -32,6 +32,11 @@ crate::text_enum! {
         /// Must not run any more.
         Recalled = "recalled",
     }
+}
+
+impl ReleaseState {
+    /// States of a release that buyers have seen.
+    pub const SHOWN: &'static [Self] = &[Self::Published, Self::Deprecated, Self::Recalled];
 }
 
 /// What happens to a release.

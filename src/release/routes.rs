@@ -66,8 +66,7 @@ async fn new_app(req: HttpRequest, actor: Actor) -> PageResult {
     let person = policy::require(&actor, Action::PublishApps)?;
     let page = Page::of(&req, "vendor-new-title");
     let upload = UploadTarget::new(format!("{}/{INBOX}", person.organization_slug), None);
-    let vendor = person.organization_slug.clone();
-    page.clone().render(&NewAppPage { page, upload, vendor })
+    page.clone().render(&NewAppPage { page, upload })
 }
 
 /// `{"vendor"}`: under which name the asker publishes. `pithead push` asks it.
@@ -97,7 +96,7 @@ async fn finish(app: Data<App>, actor: Actor, only: Query<Only>, upload: ApiJson
 async fn app_page(req: HttpRequest, app: Data<App>, actor: Actor, slug: Path<String>, query: Query<Before>) -> PageResult {
     let detail = console::app_detail(&app, &actor, &slug, query.into_inner().before).await?;
     let mut page = Page::of(&req, "");
-    page.title = page.pick(&detail.app.title_zh, &detail.app.title_en).to_owned();
+    page.title = page.pick(&detail.app.title_zh, &detail.app.title_en).into();
     let upload = UploadTarget::new(format!("{}/{}", detail.vendor, detail.app.slug), Some(&detail.app.slug));
     let next = detail.next.map(|id| format!("/vendor/apps/{}?before={id}", detail.app.slug));
     let releases = detail.releases.iter().map(|line| ReleaseRow::of(&page, line)).collect();

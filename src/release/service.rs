@@ -12,7 +12,7 @@ use super::store;
 use crate::app::App;
 use crate::auth::policy::{self, Action};
 use crate::auth::{Actor, Person};
-use crate::db::{Conn, Json, Timestamp};
+use crate::db::{Conn, Json, Timestamp, dialect};
 use crate::error::{Error, QueryResultExt as _, Result, exactly_one};
 use crate::jobs::Job;
 use crate::registry::model::Repository;
@@ -51,7 +51,7 @@ pub async fn receive(app: &App, actor: &Actor, repository: Repository, digest: &
     let organization_id = person.organization_id.clone();
     let (actor, digest, now) = (actor.clone(), digest.clone(), app.clock.now());
     let release_id = app.db.write(move |conn| receive_in(conn, &actor, &person, incoming, &digest, now)).await?;
-    app.wake_jobs.notify_one();
+    app.wake_jobs.send_replace(());
     app.live.poke(&organization_id, topic(&release_id));
     app.live.poke(&organization_id, "releases");
     Ok(())
@@ -101,6 +101,7 @@ fn recheck_in(conn: &mut Conn, actor: &Actor, release: &Release, now: Timestamp)
 /// Moves a release on by an event, if nothing else has moved it since it was read.
 pub(super) fn transition(conn: &mut Conn, release: &Release, event: Event, now: Timestamp) -> Result<ReleaseState> {
     let to = model::next(release.state, event)?;
+    dialect::lock_audit_chain(conn)?; // before the row, as moderators' decisions do
     exactly_one(store::mark(conn, &release.id, &[release.state], to, now)?, "release-state")?;
     Ok(to)
 }
@@ -123,7 +124,7 @@ pub async fn recheck(app: &App, actor: &Actor, release_id: &str) -> Result<()> {
             recheck_in(conn, &asking, &release, now)
         })
         .await?;
-    app.wake_jobs.notify_one();
+    app.wake_jobs.send_replace(());
     app.live.poke(&person.organization_id, topic(release_id));
     Ok(())
 }

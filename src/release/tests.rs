@@ -294,6 +294,32 @@ async fn a_check_that_cannot_start_fails_with_that_reason_and_can_be_repeated() 
 }
 
 #[tokio::test]
+async fn a_check_whose_files_are_gone_ends_with_that_instead_of_waiting_for_ever() {
+    each_backend(|app| async move {
+        let acme = testing::vendor(&app, "acme").await;
+        let id = received(&app, &acme).await;
+        let (_, model) = demo().into_iter().find(|(path, _)| path.ends_with(".onnx")).unwrap();
+        std::fs::remove_file(app.blobs.path(&Digest::of(&model))).unwrap();
+        for _ in 0..7 {
+            testing::drain_jobs(&app).await;
+            app.clock.advance(chrono::TimeDelta::minutes(20));
+            assert_eq!(detail(&app, &acme).await.release.state, ReleaseState::Checking);
+        }
+        testing::drain_jobs(&app).await;
+        let failed = detail(&app, &acme).await;
+        assert_eq!(failed.release.state, ReleaseState::Failed);
+        assert_eq!(failed.report.unwrap().0.steps[0].reason.as_deref(), Some("check-not-run"));
+        // With the file back, as after a restored backup, the vendor has it checked again.
+        blobs(&app, &acme, &format!("acme/{APP}"), &demo()).await;
+        service::recheck(&app, &acme, &id).await.unwrap();
+        testing::drain_jobs(&app).await;
+        let again = detail(&app, &acme).await;
+        assert_eq!(again.report.unwrap().0.steps[0].reason.as_deref(), Some("engine-missing"));
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn approval_publishes_with_a_signature_that_verifies() {
     each_backend(|app| async move {
         let acme = testing::vendor(&app, "acme").await;

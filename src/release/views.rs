@@ -359,7 +359,6 @@ pub struct AppsPage {
 pub struct NewAppPage {
     pub page: Page,
     pub upload: UploadTarget,
-    pub vendor: String,
 }
 
 /// `/vendor/apps/{slug}`.

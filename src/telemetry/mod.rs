@@ -9,7 +9,7 @@ pub mod plots;
 pub mod routes;
 pub mod service;
 pub mod store;
-pub mod views;
+mod views;
 
 #[cfg(test)]
 mod tests;

@@ -91,11 +91,6 @@ pub struct AlarmsPage {
 }
 
 impl AlarmsPage {
-    /// Levels to choose from.
-    pub fn levels(&self) -> &'static [Level] {
-        Level::ALL
-    }
-
     /// Address of the first page with a filter.
     pub fn address(level: Option<Level>, deployment: Option<&str>) -> String {
         let level = level.map(|l| format!("level={l}"));

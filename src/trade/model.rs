@@ -14,7 +14,7 @@ pub const MAX_AMOUNT: i64 = 999_999_999_999;
 const ALPHABET: &[u8; 32] = b"ABCDEFGHJKLMNPQRSTUVWXYZ23456789";
 
 crate::text_enum! {
-    /// State of an order (ARCHITECTURE §8).
+    /// State of an order.
     pub enum OrderState {
         /// Written down.
         Placed = "placed",

@@ -75,7 +75,10 @@ async fn an_order_is_paid_by_the_exact_amount_and_licensed_once() {
             service::confirm_payment(&app, &shop.finance, &id, "2,560.00", "ICBC-1", "北矿"),
             service::confirm_payment(&app, &shop.finance, &id, "2,560.00", "icbc -1", "北矿"),
         );
-        let (done, refused) = if a.is_ok() { (a.unwrap(), b.unwrap_err()) } else { (b.unwrap(), a.unwrap_err()) };
+        let (done, refused) = match (a, b) {
+            (Ok(done), Err(refused)) | (Err(refused), Ok(done)) => (done, refused),
+            both => panic!("not exactly one went through: {both:?}"),
+        };
         assert_eq!((done.balance, done.order.state), (Balance::Exact, OrderState::Delivered));
         assert_eq!(refused.fields[0].code, "bank-serial-used");
         assert_eq!((state(&app, &shop, &id).await, licenses_of(&app, &id).await), (OrderState::Delivered, 1));

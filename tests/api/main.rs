@@ -1,4 +1,13 @@
 //! Tests of the server from outside its slices: texts, schema, routes and rights, the wire.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    reason = "tests fail by panicking"
+)]
+#![allow(clippy::disallowed_methods, reason = "make test says in variables where the tests find their tools")]
 
 mod parity;
 mod rights;

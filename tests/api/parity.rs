@@ -6,6 +6,7 @@ use diesel::sql_types::{Bool, Text};
 use pithead::db::{Conn, Db, Location, migrate};
 
 #[derive(QueryableByName, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[allow(clippy::struct_field_names, reason = "the names of information_schema")]
 struct Column {
     #[diesel(sql_type = Text)]
     table_name: String,

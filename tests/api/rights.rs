@@ -23,7 +23,7 @@ fn compare(name: &str, table: &str) {
     }
     if std::env::var("UPDATE_GOLDEN").is_ok() {
         golden.insert(name.to_owned(), table.to_owned());
-        let text: String = golden.iter().map(|(title, body)| format!("== {title}\n{body}")).collect();
+        let text = golden.iter().map(|(title, body)| format!("== {title}\n{body}")).collect::<Vec<_>>().concat();
         std::fs::write(GOLDEN, text).unwrap();
         return;
     }

@@ -1,6 +1,7 @@
 //! Every text exists in both languages, and no template holds a bare one.
 
 use std::collections::BTreeSet;
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use pithead::i18n::Lang;
@@ -50,6 +51,49 @@ fn keys_of_templates_and_pages_exist_in_both_languages() {
         }
     }
     assert!(missing.is_empty(), "texts that are missing:\n{}", missing.into_iter().collect::<Vec<_>>().join("\n"));
+}
+
+/// A macro's arguments are read inside it, where its parameters already have their values: an argument that is called like an earlier
+/// parameter would be that parameter.
+#[test]
+fn no_argument_of_a_macro_is_hidden_by_its_parameters() {
+    let ui = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("templates/partials/ui.html")).unwrap();
+    let macros: Vec<(String, Vec<String>)> = ui
+        .match_indices("macro ")
+        .filter_map(|(at, _)| ui[at + 6..].split_once(')')?.0.split_once('('))
+        .map(|(name, parameters)| {
+            let names = parameters.split(',').map(|p| p.split('=').next().unwrap_or_default().trim().to_owned());
+            (name.to_owned(), names.collect())
+        })
+        .collect();
+    assert!(macros.iter().any(|(name, parameters)| name == "field" && parameters.len() > 5));
+    let mut hidden = Vec::new();
+    for path in files("templates", "html") {
+        let text = std::fs::read_to_string(&path).unwrap();
+        for (name, parameters) in &macros {
+            for (at, call) in text.match_indices(&format!("ui::{name}(")) {
+                let arguments = text[at + call.len()..].split(" }}").next().unwrap();
+                for (place, argument) in arguments.trim_end_matches(')').split(',').enumerate() {
+                    let argument = argument.trim().split('=').next_back().unwrap();
+                    if parameters.iter().take(place).any(|parameter| parameter == argument) {
+                        hidden.push(format!("{}: {argument} of {name}", path.display()));
+                    }
+                }
+            }
+        }
+    }
+    hidden.retain(|line| !line.contains(": errors of"));
+    assert!(hidden.is_empty(), "{}", hidden.join("\n"));
+}
+
+#[test]
+fn rights_that_templates_ask_for_exist() {
+    for path in files("templates", "html") {
+        let text = std::fs::read_to_string(&path).unwrap();
+        for action in literals(&text, "page.may(\"") {
+            assert!(action.parse::<pithead::auth::policy::Action>().is_ok(), "{}: {action}", path.display());
+        }
+    }
 }
 
 #[test]
@@ -156,8 +200,8 @@ fn docs_list_every_error_code() {
             .unwrap_or_default()
             .replace('|', "\\|")
     };
-    for code in codes.iter().filter(|c| *c != "title") {
-        table.push_str(&format!("| `{code}` | {} | {} |\n", raw("zh-CN", code), raw("en", code)));
+    for code in &codes {
+        writeln!(table, "| `{code}` | {} | {} |", raw("zh-CN", code), raw("en", code)).unwrap();
     }
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/ERRORS.md");
     if std::env::var("UPDATE_GOLDEN").is_ok() {

@@ -199,7 +199,7 @@ async fn from_a_folder_to_an_alarm() -> Result<()> {
     browser.goto("/mine/deployments").await?;
     browser.client.find(fantoccini::Locator::Css("main a[href^='/mine/deployments/dep']")).await?.click().await?;
     browser
-        .wait("the app to be running", Duration::from_secs(60), async |b| {
+        .wait("the app to be running", Duration::from_mins(1), async |b| {
             Ok(b.client.find(fantoccini::Locator::Css("main .badge.state-installed")).await.is_ok())
         })
         .await?;

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
+use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -94,7 +95,7 @@ impl Agent {
     pub fn open(config: Config) -> Result<Arc<Self>, Fault> {
         let identity = Identity::load(&config.data)?
             .ok_or_else(|| Fault::new("not-enrolled", "identity", "no identity in the data folder; run `pithead-edge enroll` first"))?;
-        let lock = OpenOptions::new()
+        let mut lock = OpenOptions::new()
             .create(true)
             .truncate(false)
             .write(true)
@@ -102,6 +103,8 @@ impl Agent {
             .open(config.data.join("lock"))
             .map_err(|e| Fault::disk("cannot open the lock file", &e))?;
         lock.try_lock().map_err(|_| Fault::new("already-running", "state", "another agent uses this data folder"))?;
+        // Who holds it, for whoever finds it held.
+        lock.set_len(0).and_then(|()| write!(lock, "{}", std::process::id())).map_err(|e| Fault::disk("cannot write the lock file", &e))?;
         let run = config.data.join("run");
         files::remove(&run)?;
         files::private_dir(&run)?;

@@ -294,7 +294,7 @@ pub async fn deploy(app: &App, actor: &Actor, input: DeployInput) -> Result<Vec<
             Ok(done)
         })
         .await?;
-    app.wake_jobs.notify_one();
+    app.wake_jobs.send_replace(());
     for (deployment, node) in &done {
         app.live.poke(&owner, format!("deployment:{deployment}"));
         app.live.poke(&owner, format!("node:{node}"));
@@ -388,7 +388,7 @@ pub async fn remove_deployment(app: &App, actor: &Actor, id: &str) -> Result<()>
             Ok((id, deployment.node_id))
         })
         .await?;
-    app.wake_jobs.notify_one();
+    app.wake_jobs.send_replace(());
     app.live.poke(&owner, format!("deployment:{deployment}"));
     app.live.poke(&owner, format!("node:{node}"));
     app.live.poke(&owner, TOPIC);

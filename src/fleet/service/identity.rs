@@ -7,7 +7,7 @@ use super::TOPIC;
 use crate::app::App;
 use crate::audit;
 use crate::auth::Actor;
-use crate::db::{Conn, Timestamp};
+use crate::db::{Conn, Timestamp, dialect};
 use crate::error::{Error, Result, exactly_one};
 use crate::fleet::model::{self, NodeState};
 use crate::fleet::store;
@@ -36,7 +36,7 @@ pub struct Enrolled {
 pub async fn enroll(app: &App, code: String, csr_pem: String, agent_version: String) -> Result<Enrolled> {
     let (handle, now) = (app.clone(), app.clock.now());
     let enrolled = app.db.write(move |conn| enroll_in(conn, &handle, &code, &csr_pem, &agent_version, now)).await?;
-    app.wake_jobs.notify_one();
+    app.wake_jobs.send_replace(());
     app.live.poke(&enrolled.organization_id, format!("node:{}", enrolled.node_id));
     app.live.poke(&enrolled.organization_id, TOPIC);
     Ok(enrolled)
@@ -48,6 +48,7 @@ pub async fn enroll(app: &App, code: String, csr_pem: String, agent_version: Str
 /// # Errors
 /// `enrollment-code-unknown`, `enrollment-code-used`, `enrollment-code-expired`, `csr-invalid`.
 pub fn enroll_in(conn: &mut Conn, app: &App, code: &str, csr_pem: &str, agent_version: &str, now: Timestamp) -> Result<Enrolled> {
+    dialect::lock_audit_chain(conn)?; // before the node's row, as everything that changes nodes does
     let unknown = || Error::not_found("enrollment-code-unknown");
     let hash = model::code_hash(code).ok_or_else(unknown)?;
     let (node, site_name) = store::find_node_by_code(conn, &hash)?.filter(|(n, _)| n.state != NodeState::Removed).ok_or_else(unknown)?;
@@ -79,6 +80,7 @@ pub async fn renew(app: &App, actor: &Actor, csr_pem: String) -> Result<Enrolled
     let (handle, by, id, now) = (app.clone(), actor.clone(), node_id.clone(), app.clock.now());
     app.db
         .write(move |conn| {
+            dialect::lock_audit_chain(conn)?;
             let (node, site_name) = store::find_node(conn, &id)?.filter(|(n, _)| n.state == NodeState::Enrolled).ok_or_else(refused)?;
             let issued = handle.ca.sign_node(&csr_pem, &node.id, now)?;
             // Where the last renewal was never used, the node still has the one before it.

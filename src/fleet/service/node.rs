@@ -286,7 +286,7 @@ pub async fn remove_node(app: &App, actor: &Actor, node_id: &str) -> Result<()> 
             audit::record(conn, now, &by, "node.removed", &id, &json!({"name": node.name, "deployments": deployments.len()}))
         })
         .await?;
-    app.wake_jobs.notify_one();
+    app.wake_jobs.send_replace(());
     app.live.poke(&owner, format!("node:{node_id}"));
     app.live.poke(&owner, TOPIC);
     Ok(())

@@ -1,5 +1,5 @@
-//! What every request passes, outermost first: [`request_id`] (id, span, log, metrics), [`security_headers`], [`authenticate`], [`csrf`],
-//! [`errors`] (writes the body of page and problem errors).
+//! What every request passes, outermost first: [`request_id`] (id, span, log, metrics), [`security_headers`], [`errors`] (writes the body
+//! of page and problem errors), [`authenticate`], [`csrf`].
 
 pub mod authenticate;
 pub mod csrf;

@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use actix_web::http::StatusCode;
 use actix_web::http::header::CONTENT_ENCODING;
 use actix_web::{HttpRequest, HttpResponse, web};
+use app_package::manifest::Model;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
@@ -166,6 +167,30 @@ fn inputs_of(inputs: Vec<Input>, mut binary: &[u8]) -> Result<(Vec<TensorHeader>
     }
 }
 
+/// The inputs that the model declares, each once, of its type and a shape that fits; an engine would only say that it failed.
+fn check_inputs(model: &Model, given: &[TensorHeader]) -> Result<(), ApiError> {
+    let bad = |why: String| Err(ApiError::bad("tensor-shape", why));
+    if let Some(missing) = model.inputs.iter().find(|known| !given.iter().any(|g| g.name == known.name)) {
+        return bad(format!("input {:?} is missing", missing.name));
+    }
+    for (place, input) in given.iter().enumerate() {
+        let Some(known) = model.inputs.iter().find(|known| known.name == input.name) else {
+            return bad(format!("the model has no input {:?}", input.name));
+        };
+        if given.iter().take(place).any(|earlier| earlier.name == input.name) {
+            return bad(format!("input {:?} is there twice", input.name));
+        }
+        let fits = |(known, given): (&i64, &i64)| *known < 0 || known == given;
+        if known.datatype != input.datatype || known.shape.len() != input.shape.len() || !known.shape.iter().zip(&input.shape).all(fits) {
+            return bad(format!(
+                "input {:?} is {} {:?}, not {} {:?} (-1 is any size)",
+                input.name, known.datatype, known.shape, input.datatype, input.shape
+            ));
+        }
+    }
+    Ok(())
+}
+
 /// `POST /v2/models/{m}[/versions/{v}]/infer`
 pub(super) async fn infer(
     request: HttpRequest,
@@ -180,6 +205,9 @@ pub(super) async fn infer(
     let whole = body(payload).await?;
     let (question, binary) = split(&request, &whole)?;
     let (headers, bytes) = inputs_of(question.inputs, binary)?;
+    if let Some(model) = running.model() {
+        check_inputs(model, &headers)?;
+    }
     let ((tensors, raw), _) = super::infer(&running, &Request::Infer { inputs: headers }, &bytes).await?;
 
     let flag = |map: &Map<String, Value>, key: &str| map.get(key).and_then(Value::as_bool);

@@ -1,0 +1,99 @@
+//! `pithead admin …`: for those who run the platform, on the machine that holds its data.
+
+use std::io::Read as _;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use clap::Subcommand;
+
+use crate::account::service as account;
+use crate::app::App;
+use crate::audit;
+use crate::auth::Role;
+use crate::error::Error;
+use crate::i18n::Lang;
+
+/// What can be asked.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Add a person to the platform's own organisation; the first one makes it. Nobody can sign up as the platform.
+    AddPerson(AddPerson),
+    /// The audit log.
+    Audit {
+        /// What of it.
+        #[command(subcommand)]
+        command: Audit,
+    },
+}
+
+/// What can be asked of the audit log.
+#[derive(Debug, Subcommand)]
+pub enum Audit {
+    /// Check the chain of hashes; name the first broken record.
+    Verify,
+}
+
+/// Options of `add-person`.
+#[derive(Debug, clap::Args)]
+pub struct AddPerson {
+    /// E-mail address to sign in with.
+    #[arg(long)]
+    email: String,
+    /// The person's name.
+    #[arg(long)]
+    name: String,
+    /// What they may do.
+    #[arg(long, default_value = "administrator", value_parser = ["administrator", "moderator", "finance", "auditor"])]
+    role: String,
+    /// File with the password; without it the password is read from standard input.
+    #[arg(long)]
+    password_file: Option<PathBuf>,
+    /// Name of the platform, asked for only with the first person.
+    #[arg(long, default_value = "Pithead")]
+    platform: String,
+}
+
+/// Runs a command.
+pub async fn run(app: &App, command: Command) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::AddPerson(options) => add_person(app, options).await,
+        Command::Audit { command: Audit::Verify } => verify_audit(app).await,
+    }
+}
+
+async fn add_person(app: &App, options: AddPerson) -> anyhow::Result<ExitCode> {
+    let mut password = String::new();
+    if let Some(path) = &options.password_file {
+        password = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    } else {
+        eprintln!("Password, then the end of input (Ctrl-D):");
+        std::io::stdin().read_to_string(&mut password)?;
+    }
+    password.truncate(password.trim_end_matches(['\r', '\n']).len());
+    let role: Role = options.role.parse()?;
+    account::add_platform_person(app, role, &options.email, &options.name, &password, &options.platform).await.map_err(told)?;
+    println!("{} may sign in as {role} of the platform", options.email);
+    Ok(ExitCode::SUCCESS)
+}
+
+/// An error of a service in words.
+fn told(error: Error) -> anyhow::Error {
+    let words = |code: &str| crate::http::page::error_text(Lang::En, code, &[]);
+    let fields: Vec<String> = error.fields.iter().map(|f| format!("{}: {}", f.field, words(f.code))).collect();
+    if fields.is_empty() { anyhow::anyhow!("{}", words(error.code)) } else { anyhow::anyhow!("{}", fields.join("; ")) }
+}
+
+async fn verify_audit(app: &App) -> anyhow::Result<ExitCode> {
+    use audit::model::ChainVerdict;
+    match audit::service::verify(&app.db).await.map_err(|e| anyhow::anyhow!("{e}"))? {
+        ChainVerdict::Intact { records } => {
+            println!("audit chain intact: {records} records");
+            Ok(ExitCode::SUCCESS)
+        }
+        ChainVerdict::Broken { sequence, fault } => {
+            println!("audit chain broken at record {sequence}: {fault}");
+            Ok(ExitCode::FAILURE)
+        }
+    }
+}
