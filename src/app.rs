@@ -119,15 +119,17 @@ pub struct Server {
     tasks: Vec<tokio::task::JoinHandle<()>>,
     stop: watch::Sender<bool>,
     grace: Duration,
+    _lock: std::fs::File,
 }
 
 impl Server {
     /// Binds both listeners and starts serving and working.
     ///
     /// # Errors
-    /// A port in use, named.
+    /// A port in use, named; a data folder that another server uses.
     #[expect(clippy::unused_async, reason = "the listeners are bound inside the async runtime that serves them")]
     pub async fn start(app: App) -> anyhow::Result<Self> {
+        let lock = lock(&app.settings.data_dir.0)?;
         let settings = &app.settings.server;
         let workers = if settings.workers == 0 { std::thread::available_parallelism().map_or(2, usize::from) } else { settings.workers };
         let grace = Duration::from_secs(settings.shutdown_seconds);
@@ -192,7 +194,7 @@ impl Server {
             tokio::spawn(jobs::run(app.clone(), jobs::Lane::Prompt, app.stopping())),
             tokio::spawn(catalog::jobs::follow(app.clone(), app.stopping())),
         ];
-        Ok(Self { address, edge_address, handles, tasks, stop: app.stop.clone(), grace })
+        Ok(Self { address, edge_address, handles, tasks, stop: app.stop.clone(), grace, _lock: lock })
     }
 
     /// Stops: no new requests, long polls end, open requests and the running job finish within the grace time.
@@ -205,6 +207,13 @@ impl Server {
             tracing::warn!("not every task ended within the grace time");
         }
     }
+}
+
+/// Keys, uploads and, with SQLite, the database in a data folder are one server's at a time.
+fn lock(data: &std::path::Path) -> anyhow::Result<std::fs::File> {
+    let file = std::fs::File::create(data.join("lock")).with_context(|| format!("cannot write into {}", data.display()))?;
+    file.try_lock().map_err(|_| anyhow::anyhow!("another server uses the data folder {}", data.display()))?;
+    Ok(file)
 }
 
 /// TLS of the node listener: our certificate, and client certificates of our authority. Enrolment comes without one, so the handlers

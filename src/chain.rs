@@ -190,7 +190,8 @@ fn build(conn: &mut Conn, reader: &Reader, mut ids: Ids) -> QueryResult<Vec<Chai
         let (state, ends): (String, Option<Timestamp>) =
             licenses::table.find(id).select((licenses::state, licenses::ends_at)).first(conn)?;
         let over = ends.is_some_and(|e| e < reader.now);
-        let note = ends.map(|e| reader.lang.date(e)).unwrap_or_default();
+        // The last day of it: the end is the first moment after.
+        let note = ends.map(|e| reader.lang.date(e.minus(chrono::TimeDelta::seconds(1)))).unwrap_or_default();
         set("licensed", if state == "active" && !over { "done" } else { "failed" }, operator.then(|| format!("/mine/licenses/{id}")), note);
     }
     if let Some(id) = &ids.deployment {
@@ -216,9 +217,12 @@ fn build(conn: &mut Conn, reader: &Reader, mut ids: Ids) -> QueryResult<Vec<Chai
                 .select(app_samples::inferences)
                 .first(conn)
                 .optional()?;
-            // "Installed" is only reported after the golden samples were reproduced on that node.
-            let note = inferences.map(|n| reader.lang.format("chain-inferences", &[("n", &n.to_string())])).unwrap_or_default();
-            set("proven", "done", href.map(|h| format!("{h}#proof")), note);
+            // The golden samples were reproduced before "installed" was reported; proven it is by work.
+            let proof = href.map(|h| format!("{h}#proof"));
+            match inferences.filter(|n| *n > 0) {
+                Some(n) => set("proven", "done", proof, reader.lang.format("chain-inferences", &[("n", &n.to_string())])),
+                None => set("proven", "todo", proof, String::new()),
+            }
         }
     }
     Ok(links)

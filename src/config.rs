@@ -200,7 +200,13 @@ impl Loaded {
         }
         for url in [&mut settings.server.public_url, &mut settings.server.edge_url] {
             url.truncate(url.trim_end_matches('/').len());
+            let known = reqwest::Url::parse(url).ok().filter(|u| matches!(u.scheme(), "http" | "https") && u.has_host());
+            anyhow::ensure!(
+                known.is_some(),
+                "server.public_url and server.edge_url must be addresses like https://pithead.example, not \"{url}\""
+            );
         }
+        anyhow::ensure!(matches!(settings.log.format.as_str(), "text" | "json"), "log.format must be text or json");
         Ok(Self { settings, origins, values })
     }
 
@@ -240,12 +246,22 @@ fn merge(into: &mut Table, from: Table) {
     }
 }
 
-/// `postgres://user:secret@host` → `postgres://user:…@host`.
+/// `postgres://user:secret@host/db?password=secret` → `postgres://user:…@host/db?password=…`; also `host=… password=secret`.
 fn hide_password(url: &str) -> String {
-    let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
-    let Some((credentials, host)) = rest.rsplit_once('@') else { return url.to_owned() };
-    let user = credentials.split(':').next().unwrap_or_default();
-    format!("{scheme}://{user}:…@{host}")
+    let mut shown = url.to_owned();
+    if let Some((scheme, rest)) = url.split_once("://")
+        && let Some((credentials, host)) = rest.rsplit_once('@')
+    {
+        let user = credentials.split(':').next().unwrap_or_default();
+        shown = format!("{scheme}://{user}:…@{host}");
+    }
+    for key in ["password=", "sslpassword="] {
+        if let Some((before, after)) = shown.split_once(key) {
+            let rest = after.find(['&', ' ', '"']).and_then(|end| after.get(end..)).unwrap_or_default();
+            shown = format!("{before}{key}…{rest}");
+        }
+    }
+    shown
 }
 
 #[cfg(test)]
@@ -281,6 +297,8 @@ mod tests {
     #[test]
     fn a_password_is_not_shown() {
         assert_eq!(hide_password("postgres://a:b@h/d"), "postgres://a:…@h/d");
+        assert_eq!(hide_password("postgres://a@h/d?password=b&x=1"), "postgres://a:…@h/d?password=…&x=1");
+        assert_eq!(hide_password("host=h password=b dbname=d"), "host=h password=… dbname=d");
         let env = [("PITHEAD_DATABASE__URL".to_owned(), "postgres://a:s3cret@h/d".to_owned())];
         assert!(!Loaded::load(None, env.into_iter()).unwrap().show().contains("s3cret"));
     }

@@ -5,6 +5,8 @@
 
 use std::fmt;
 
+use app_package::path::invisible;
+
 /// What kind of failure; decides the status.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
@@ -181,6 +183,12 @@ impl Faults {
         self.0.push(FieldError { field: field.into(), code, args: vec![(name, value.to_string())] });
     }
 
+    /// Adds a number that is not from `min` to `max`.
+    pub fn add_range(&mut self, field: impl Into<String>, min: impl fmt::Display, max: impl fmt::Display) {
+        let args = vec![("min", min.to_string()), ("max", max.to_string())];
+        self.0.push(FieldError { field: field.into(), code: "out-of-range", args });
+    }
+
     /// Checks a text's length in characters after trimming (`too-short`, `too-long`); gives the trimmed text.
     pub fn text(&mut self, field: &str, value: &str, min: usize, max: usize) -> String {
         let value = value.trim();
@@ -189,7 +197,8 @@ impl Faults {
             self.add_with(field, if n == 0 { "required" } else { "too-short" }, "min", min);
         } else if n > max {
             self.add_with(field, "too-long", "max", max);
-        } else if value.chars().any(|c| c.is_control() && c != '\n' && c != '\r' && c != '\t') {
+        } else if value.chars().any(|c| invisible(c) || c.is_control() && c != '\n' && c != '\r' && c != '\t') {
+            // Also those that turn the direction of the text around them: an organisation must look like what it is called.
             self.add(field, "control-characters");
         }
         value.to_owned()

@@ -12,6 +12,7 @@ use crate::auth::{Actor, OrgKind, Role};
 use crate::clock::Clock;
 use crate::config::Settings;
 use crate::db::{Db, Location, Timestamp};
+use crate::fleet::service as fleet;
 
 /// A folder that goes with the test.
 struct Folder(PathBuf);
@@ -100,6 +101,20 @@ pub async fn platform(app: &App, role: Role) -> Actor {
 pub async fn member(app: &App, organization_id: &str, role: Role, email: &str) -> Actor {
     let user_id = account::add_member(app, organization_id, role, email, email, PASSWORD).await.unwrap();
     account::actor_for(app, &user_id, organization_id).await.unwrap()
+}
+
+/// A request for a certificate, with a fresh key.
+pub fn csr() -> String {
+    let key = rcgen::KeyPair::generate().unwrap();
+    rcgen::CertificateParams::default().serialize_request(&key).unwrap().pem().unwrap()
+}
+
+/// An enrolled node of an operator, on a site of its own.
+pub async fn node(app: &App, operator: &Actor) -> Actor {
+    let site = fleet::create_site(app, operator, "一号井").await.unwrap();
+    let issued = fleet::create_node(app, operator, &site, "主运 1").await.unwrap();
+    let enrolled = fleet::enroll(app, issued.code, csr(), "1.0.0".into()).await.unwrap();
+    Actor::Node { node_id: enrolled.node_id, organization_id: enrolled.organization_id }
 }
 
 /// Runs jobs until none is due.

@@ -10,6 +10,7 @@ license-empty-title = No licences yet
 license-empty-text = Order an app. Its licence appears here as soon as the payment is confirmed; a free trial at once.
 license-empty-action = Browse apps
 license-deploy = Deploy
+license-order-again = Order again
 license-download = Licence file
 license-file-hint = The licence file is a signed token (JWT) for all nodes that hold a seat. Anyone can check it offline with the platform's public keys.
 license-app = App
@@ -54,18 +55,38 @@ license-verdict-perpetual = Valid, without end.
 license-verdict-valid = Valid through { $date }.
 license-verdict-not-yet-valid = Valid from { $date }.
 license-verdict-grace = The licence has ended. What runs goes on through { $date }; new deployments and updates need a renewal.
-license-verdict-expired = The licence has ended, and so has its grace period. Renew it to run the app again.
+license-verdict-expired = The licence has ended, and so has its grace period. Order the app again to run it.
 license-verdict-expired-safety = The licence has ended. This is a safety app, so it runs on; new deployments and updates need a renewal.
 license-verdict-suspended = Suspended by the platform. New deployments and updates are not possible for now.
 license-verdict-revoked = Revoked by the platform for good.
 license-decide = Decide
 license-reason = Reason
 license-reason-hint = It is kept in the audit log.
-license-decide-confirm = This concerns { $operator } and { $n ->
+license-suspend-confirm = Suspend the licence of { $operator }? The app stops on { $n ->
+    [one] { $n } node
+   *[other] { $n } nodes
+} at their next call, until the licence is reinstated. The decision is recorded.
+license-suspend-confirm-advisory = Suspend the licence of { $operator }? By its terms the app runs on with a warning on { $n ->
+    [one] { $n } node
+   *[other] { $n } nodes
+}; new deployments and updates are refused. The decision is recorded.
+license-suspend-confirm-safety = Suspend the licence of { $operator }? This is a safety app: it runs on on { $n ->
+    [one] { $n } node
+   *[other] { $n } nodes
+}; new deployments and updates are refused. The decision is recorded.
+license-reinstate-confirm = Put the licence of { $operator } in force again? The app starts again on the nodes on which it was stopped; it is deployed on { $n ->
     [one] { $n } node
    *[other] { $n } nodes
 }. The decision is recorded.
-license-decide-hint = A revoked licence cannot be put in force again. Safety apps that are installed go on running.
+license-revoke-confirm = Revoke the licence of { $operator } for good? The app stops on { $n ->
+    [one] { $n } node
+   *[other] { $n } nodes
+} at their next call. This cannot be undone. The decision is recorded.
+license-revoke-confirm-safety = Revoke the licence of { $operator } for good? This is a safety app: it runs on on { $n ->
+    [one] { $n } node
+   *[other] { $n } nodes
+}; new deployments and updates are refused. This cannot be undone. The decision is recorded.
+license-decide-hint = A revoked licence cannot be put in force again. What runs by a suspended or revoked licence is stopped; safety apps that are installed go on running.
 license-suspend = Suspend
 license-reinstate = Reinstate
 license-revoke = Revoke

@@ -18,7 +18,6 @@ telemetry-empty-text = As soon as a rule of a deployed app fires on a node, its 
 telemetry-plot-cpu = Processor load
 telemetry-plot-p50 = Median
 telemetry-plot-p95 = 95th percentile
-telemetry-plot-p95-of = { $app } (95 %)
+telemetry-plot-p95-of = { $app }, p95
 
 error-too-many-reports = At most { $max } reports in one request
-error-reports-concurrent = Two requests of the same node met; send the reports again

@@ -1,4 +1,4 @@
-# 对节点的应答(Margo)。
+# 对节点的应答（Margo）。
 error-not-authorized = 此调用需要已登记节点的证书，且节点只能代表自身
 error-gateway-not-found = 此处没有该网关
 error-device-not-found = 该设备尚未上报能力

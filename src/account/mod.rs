@@ -10,5 +10,6 @@ pub mod store;
 pub mod team;
 #[cfg(test)]
 mod tests;
+pub mod throttle;
 pub mod tokens;
 mod views;

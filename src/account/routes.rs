@@ -8,7 +8,7 @@ use serde::Deserialize;
 use super::views::{
     AccountPage, InvitationPage, OrganizationRow, PeoplePage, SessionRow, SignInPage, SignUpPage, TeamPage, TokenRow, TokensPage,
 };
-use super::{service, store, team, tokens};
+use super::{service, store, team, throttle, tokens};
 use crate::app::App;
 use crate::auth::policy::{self, Action};
 use crate::auth::{Actor, OrgKind, Role, Via};
@@ -57,7 +57,12 @@ async fn sign_up_form(req: HttpRequest) -> PageResult {
 
 async fn sign_up(req: HttpRequest, app: Data<App>, form: Form<service::SignUp>) -> PageResult {
     let (email, password) = (form.0.email.clone(), form.0.password.clone());
-    match form_result(service::sign_up(&app, form.0.clone()).await)? {
+    let address = client_address(&req, app.settings.server.behind_proxy);
+    let outcome = match throttle::sign_up(&app, &address).await {
+        Ok(()) => service::sign_up(&app, form.0.clone()).await,
+        Err(e) => Err(e),
+    };
+    match form_result(outcome)? {
         Ok(_) => signed_in(&req, &app, &email, password, None).await,
         Err(e) => {
             let page = Page::of(&req, "sign-up-title").with_form();
@@ -147,7 +152,8 @@ struct AcceptForm {
 
 async fn accept_invitation(req: HttpRequest, app: Data<App>, secret: Path<String>, form: Form<AcceptForm>) -> PageResult {
     let info = team::find_invitation(&app, &secret).await?;
-    match form_result(team::accept(&app, &secret, &form.0.name, form.0.password.clone()).await)? {
+    let address = client_address(&req, app.settings.server.behind_proxy);
+    match form_result(team::accept(&app, &secret, &form.0.name, form.0.password.clone(), &address).await)? {
         Ok(()) => signed_in(&req, &app, &info.email, form.0.password, None).await,
         Err(e) => show_invitation(&req, info, form.0.name, StatusCode::UNPROCESSABLE_ENTITY, Some(&e)),
     }

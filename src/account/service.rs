@@ -6,22 +6,17 @@ use chrono::TimeDelta;
 use serde_json::json;
 
 use super::model::{Membership, Organization, Session, User, valid_email, valid_slug};
-use super::store;
+use super::{store, throttle};
 use crate::app::App;
 use crate::audit;
 use crate::auth::policy::Scope;
 use crate::auth::{Actor, OrgKind, Role, Via, password};
-use crate::db::{Conn, Timestamp, dialect};
+use crate::db::{Conn, Timestamp};
 use crate::error::{Error, Faults, QueryResultExt as _, Result};
 use crate::ids;
 
 /// How long a browser stays signed in.
 pub const SESSION_HOURS: i64 = 12;
-/// Failed sign-ins are counted over this time.
-const THROTTLE_WINDOW: TimeDelta = TimeDelta::minutes(15);
-/// Failures in the window after which an account, or a client address, must wait.
-const THROTTLE_ACCOUNT: i64 = 5;
-const THROTTLE_ADDRESS: i64 = 30;
 
 /// What signing up needs.
 #[derive(Debug, Clone, Default, serde::Deserialize)]
@@ -161,34 +156,14 @@ pub(super) fn new_user(app: &App, faults: &mut Faults, email: &str, name: &str, 
 /// `wrong-password` (also for an unknown account: which it was is not told), `sign-in-throttled`.
 pub async fn sign_in(app: &App, email: &str, password: String, address: &str, user_agent: &str) -> Result<String> {
     let email = email.trim().to_lowercase();
-    let subjects = [(format!("account:{email}"), THROTTLE_ACCOUNT), (format!("address:{address}"), THROTTLE_ADDRESS)];
+    let attempt = throttle::password(app, &email, address).await?;
     let now = app.clock.now();
-    let user = app
-        .db
-        .read({
-            let (email, subjects) = (email.clone(), subjects.clone());
-            move |conn| {
-                for (subject, limit) in &subjects {
-                    if store::failures(conn, subject, now.minus(THROTTLE_WINDOW))? >= *limit {
-                        return Err(Error::rate_limited("sign-in-throttled").arg("minutes", THROTTLE_WINDOW.num_minutes()));
-                    }
-                }
-                Ok(store::find_user_by_email(conn, &email)?.filter(|u| u.disabled_at.is_none()))
-            }
-        })
-        .await?;
-    let fits = password.len() <= password::MAX_BYTES && password::verify(password, user.as_ref().map(|u| u.password_hash.clone())).await?;
-    let Some(user) = user.filter(|_| fits) else {
-        app.db
-            .write(move |conn| {
-                for (subject, _) in &subjects {
-                    dialect::count_failure(conn, subject, now, now.minus(THROTTLE_WINDOW))?;
-                }
-                Ok(())
-            })
-            .await?;
-        return Err(Error::unauthenticated("wrong-password"));
+    let user = {
+        let email = email.clone();
+        app.db.read(move |conn| Ok(store::find_user_by_email(conn, &email)?.filter(|u| u.disabled_at.is_none()))).await?
     };
+    let fits = password.len() <= password::MAX_BYTES && password::verify(password, user.as_ref().map(|u| u.password_hash.clone())).await?;
+    let user = user.filter(|_| fits).ok_or_else(|| Error::unauthenticated("wrong-password"))?;
     let cookie = ids::secret();
     let session = Session {
         token_hash: ids::hash_secret(&cookie),
@@ -206,7 +181,7 @@ pub async fn sign_in(app: &App, email: &str, password: String, address: &str, us
         .write(move |conn| {
             let organization_id = store::first_organization_of(conn, &user.id)?.ok_or_else(|| Error::forbidden("no-organization"))?;
             store::insert_session(conn, &Session { organization_id, ..session })?;
-            store::forget_failures(conn, &format!("account:{email}"))?;
+            attempt.succeeded_in(conn)?;
             audit::record(conn, now, &Actor::System, "person.signed-in", &user.id, &json!({}))
         })
         .await?;

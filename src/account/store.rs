@@ -100,20 +100,16 @@ pub fn first_organization_of(conn: &mut Conn, user_id: &str) -> QueryResult<Opti
         .optional()
 }
 
-/// Failed sign-ins of a subject in the window.
-pub fn failures(conn: &mut Conn, subject: &str, window_start: Timestamp) -> QueryResult<i64> {
-    let n: Option<i64> = throttles::table
-        .find(subject)
-        .filter(throttles::window_started_at.ge(window_start))
-        .select(throttles::failures)
-        .first(conn)
-        .optional()?;
-    Ok(n.unwrap_or(0))
+/// Forgets the attempts of a subject.
+pub fn forget_attempts(conn: &mut Conn, subject: &str) -> QueryResult<usize> {
+    diesel::delete(throttles::table.find(subject)).execute(conn)
 }
 
-/// Forgets failed sign-ins.
-pub fn forget_failures(conn: &mut Conn, subject: &str) -> QueryResult<usize> {
-    diesel::delete(throttles::table.find(subject)).execute(conn)
+/// Takes one attempt off a subject's count.
+pub fn forgive_attempt(conn: &mut Conn, subject: &str) -> QueryResult<usize> {
+    diesel::update(throttles::table.find(subject).filter(throttles::failures.gt(0)))
+        .set(throttles::failures.eq(throttles::failures - 1))
+        .execute(conn)
 }
 
 /// Ends a session.

@@ -4,7 +4,7 @@ use chrono::TimeDelta;
 use serde_json::json;
 
 use super::model::{Invitation, Membership, TeamMember, valid_email};
-use super::{service, store};
+use super::{service, store, throttle};
 use crate::app::App;
 use crate::audit;
 use crate::auth::policy::{self, Action};
@@ -133,14 +133,19 @@ pub async fn find_invitation(app: &App, secret: &str) -> Result<InvitationInfo> 
 }
 
 /// Accepts an invitation: a new person chooses name and password, a known one proves theirs.
-pub async fn accept(app: &App, secret: &str, name: &str, password: String) -> Result<()> {
+///
+/// # Errors
+/// `wrong-password`, `sign-in-throttled`: who invites people must not get to guess their passwords. `invitation-over`, `already-a-member`.
+pub async fn accept(app: &App, secret: &str, name: &str, password: String, address: &str) -> Result<()> {
     let info = find_invitation(app, secret).await?;
     let known = {
         let email = info.email.clone();
         app.db.read(move |conn| Ok(store::find_user_by_email(conn, &email)?)).await?
     };
+    let mut attempt = None;
     let new = if let Some(user) = &known {
-        if !password::verify(password, Some(user.password_hash.clone())).await? {
+        attempt = Some(throttle::password(app, &user.email, address).await?);
+        if password.len() > password::MAX_BYTES || !password::verify(password, Some(user.password_hash.clone())).await? {
             return Err(Error::unauthenticated("wrong-password"));
         }
         None
@@ -155,6 +160,9 @@ pub async fn accept(app: &App, secret: &str, name: &str, password: String) -> Re
         .write(move |conn| {
             let invitation = store::get_invitation(conn, &hash).or_not_found("invitation")?;
             exactly_one(store::accept_invitation(conn, &invitation.id, now)?, "invitation-over")?;
+            if let Some(attempt) = attempt {
+                attempt.succeeded_in(conn)?;
+            }
             let user_id = match (new, known) {
                 (Some(user), _) => service::insert_member(conn, user, &invitation.organization_id, invitation.role, now)?,
                 (None, Some(user)) => {

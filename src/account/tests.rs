@@ -40,6 +40,40 @@ async fn wrong_passwords_are_throttled_by_account() {
 }
 
 #[tokio::test]
+async fn many_guesses_at_once_get_no_further_than_one_after_another() {
+    each_backend(|app| async move {
+        testing::vendor(&app, "acme").await;
+        let guesses =
+            (0..20).map(|i| {
+                let app = app.clone();
+                async move {
+                    service::sign_in(&app, "owner@acme.example", format!("wrong password {i}"), "10.0.0.1", "t").await.unwrap_err().code
+                }
+            });
+        let answers = futures_util::future::join_all(guesses).await;
+        assert_eq!(answers.iter().filter(|code| **code == "wrong-password").count(), 5, "{answers:?}");
+        assert_eq!(answers.iter().filter(|code| **code == "sign-in-throttled").count(), 15);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn who_invites_people_does_not_get_to_guess_their_passwords() {
+    each_backend(|app| async move {
+        let mallory = testing::vendor(&app, "mallory").await;
+        testing::operator(&app, "mine").await;
+        let secret = team::invite(&app, &mallory, "owner@mine.example", "member").await.unwrap();
+        for _ in 0..5 {
+            let guess = team::accept(&app, &secret, "", "wrong password".into(), "10.0.0.9").await;
+            assert_eq!(guess.unwrap_err().code, "wrong-password");
+        }
+        let sixth = team::accept(&app, &secret, "", PASSWORD.into(), "10.0.0.9").await;
+        assert_eq!(sixth.unwrap_err().code, "sign-in-throttled");
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn an_address_or_slug_belongs_to_one() {
     each_backend(|app| async move {
         testing::vendor(&app, "acme").await;
@@ -67,8 +101,8 @@ async fn an_invitation_is_used_once() {
     each_backend(|app| async move {
         let owner = testing::operator(&app, "mine").await;
         let secret = team::invite(&app, &owner, "new@mine.example", "deployer").await.unwrap();
-        team::accept(&app, &secret, "New", PASSWORD.into()).await.unwrap();
-        assert_eq!(team::accept(&app, &secret, "Again", PASSWORD.into()).await.unwrap_err().code, "invitation-over");
+        team::accept(&app, &secret, "New", PASSWORD.into(), "10.0.0.9").await.unwrap();
+        assert_eq!(team::accept(&app, &secret, "Again", PASSWORD.into(), "10.0.0.9").await.unwrap_err().code, "invitation-over");
         let (members, open) = team::list(&app, &owner).await.unwrap();
         assert_eq!((members.len(), open.len()), (2, 0));
         let late = team::invite(&app, &owner, "late@mine.example", "member").await.unwrap();

@@ -1,5 +1,7 @@
 //! API tokens: shown once, stored hashed, scoped, expiring.
 
+use std::collections::BTreeSet;
+
 use chrono::TimeDelta;
 use serde_json::json;
 
@@ -30,12 +32,12 @@ pub async fn create(app: &App, actor: &Actor, name: &str, scopes: &[&str], days:
     let person = policy::require(actor, Action::ManageTokens)?;
     let mut faults = Faults::default();
     let name = faults.text("name", name, 1, 60);
-    let scopes: Vec<Scope> = scopes.iter().filter_map(|s| s.parse().ok()).collect();
+    let scopes: BTreeSet<Scope> = scopes.iter().filter_map(|s| s.parse().ok()).collect();
     if scopes.is_empty() {
         faults.add("scopes", "choose-one");
     }
     if !(1..=MAX_DAYS).contains(&days) {
-        faults.add_with("days", "out-of-range", "max", MAX_DAYS);
+        faults.add_range("days", 1, MAX_DAYS);
     }
     faults.check()?;
     let (text, token_hash) = token::new();

@@ -3,6 +3,7 @@
 use argon2::password_hash::phc::PasswordHash;
 use argon2::password_hash::{PasswordHasher, PasswordVerifier};
 use argon2::{Algorithm, Argon2, Params, Version};
+use tokio::sync::Semaphore;
 
 use crate::error::{Error, Result};
 
@@ -21,13 +22,18 @@ pub fn hash_blocking(password: &str) -> Result<String> {
     hasher().hash_password(password.as_bytes()).map(|h| h.to_string()).map_err(|e| Error::internal(anyhow::anyhow!("argon2: {e}")))
 }
 
+/// As many at once as there are processors on a small machine: each takes 19 MiB, and more at once would not be done sooner.
+static TURNS: Semaphore = Semaphore::const_new(2);
+
 /// Hashes a password on the blocking pool.
 pub async fn hash(password: String) -> Result<String> {
+    let _turn = TURNS.acquire().await.map_err(Error::internal)?;
     tokio::task::spawn_blocking(move || hash_blocking(&password)).await.map_err(Error::internal)?
 }
 
 /// Whether a password fits a hash. Without a hash (no such account) it does the same work and says no, so that time tells nothing.
 pub async fn verify(password: String, hash: Option<String>) -> Result<bool> {
+    let _turn = TURNS.acquire().await.map_err(Error::internal)?;
     tokio::task::spawn_blocking(move || {
         let Some(hash) = hash else {
             hash_blocking(&password)?;

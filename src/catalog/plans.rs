@@ -59,7 +59,7 @@ pub async fn add(app: &App, actor: &Actor, slug: String, form: &PlanForm) -> Res
     let mut number = |field: &str, text: &str, max: i64| {
         let n = if trial { text.trim().parse::<i64>().ok().filter(|n| (1..=max).contains(n)) } else { Some(0) };
         if n.is_none() {
-            faults.add_with(field, "out-of-range", "max", max);
+            faults.add_range(field, 1, max);
         }
         n.unwrap_or(0)
     };

@@ -87,6 +87,7 @@ fn told(error: Error) -> anyhow::Error {
 async fn verify_audit(app: &App) -> anyhow::Result<ExitCode> {
     use audit::model::ChainVerdict;
     match audit::service::verify(&app.db).await.map_err(|e| anyhow::anyhow!("{e}"))? {
+        ChainVerdict::Intact { records: 0 } => anyhow::bail!("there are no audit records: is this the right data folder?"),
         ChainVerdict::Intact { records } => {
             println!("audit chain intact: {records} records");
             Ok(ExitCode::SUCCESS)

@@ -15,6 +15,7 @@ use serde_json::json;
 
 use super::folder::{self, Folder};
 use crate::config::Checks;
+use crate::i18n::Lang;
 use crate::release::jobs;
 
 /// The package is at fault.
@@ -176,6 +177,7 @@ pub fn check(args: &Check, settings: &Checks) -> anyhow::Result<ExitCode> {
         settings.ort_lib = lib.display().to_string();
     }
     anyhow::ensure!(!settings.ort_lib.is_empty(), "give --ort-lib FILE, or set checks.ort_lib, to name libonnxruntime");
+    anyhow::ensure!(Path::new(&settings.ort_lib).is_file(), "there is no libonnxruntime at {}", settings.ort_lib);
     let report = jobs::judge(&args.dir, &settings).map_err(|e| anyhow::anyhow!("{e}"))?;
     if args.told.json {
         print(&serde_json::to_value(&report)?)?;
@@ -186,13 +188,19 @@ pub fn check(args: &Check, settings: &Checks) -> anyhow::Result<ExitCode> {
 }
 
 fn tell_report(report: &CheckReport, lang: &str) {
+    let (code, lang) = (lang, if lang == "zh" { Lang::Zh } else { Lang::En });
     for step in &report.steps {
         let mark = if step.ok { "ok  " } else { "FAIL" };
-        let why = step.reason.as_deref().map(|r| format!("  {r}: {}", step.detail.as_deref().unwrap_or_default())).unwrap_or_default();
-        println!("{mark} {:<14} {:>9.1} ms{why}", step.code, step.duration_ms);
+        println!("{mark} {:<14} {:>9.1} ms", step.code, step.duration_ms);
+        if let Some(reason) = &step.reason {
+            let key = format!("check-reason-{reason}");
+            let words = if lang.has(&key) { lang.t(&key) } else { reason.clone() };
+            println!("     {words}");
+            println!("     {}", step.detail.as_deref().unwrap_or_default());
+        }
     }
     for fault in report.faults.iter().filter_map(|f| serde_json::from_value::<Fault>(f.clone()).ok()) {
-        println!("     app.yaml:{} {}", fault.line.unwrap_or(1), fault.message(lang));
+        println!("     app.yaml:{} {}", fault.line.unwrap_or(1), fault.message(code));
     }
     if let Some(card) = &report.run_card {
         let accuracy = card.accuracy.map_or_else(|| "not labelled".to_owned(), |share| format!("{:.1} %", share * 100.0));

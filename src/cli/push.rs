@@ -10,12 +10,14 @@ use anyhow::Context as _;
 use app_package::digest::Digest;
 use app_package::oci::{CONFIG_TYPE, Descriptor, MANIFEST_TYPE, build_manifest, config_json};
 use clap::Args;
-use reqwest::header::{CONTENT_RANGE, CONTENT_TYPE, LOCATION, RANGE};
+use reqwest::header::{ACCEPT, CONTENT_RANGE, CONTENT_TYPE, LOCATION, RANGE};
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode, Url};
 use serde::Deserialize;
 use serde_json::json;
 
 use super::package::{self, AT_FAULT, Output};
+use crate::http::page::error_text;
+use crate::i18n::Lang;
 use crate::release::model;
 
 /// Bytes of one PATCH.
@@ -75,16 +77,17 @@ pub fn push(args: &Push) -> anyhow::Result<ExitCode> {
         let name = &folder.manifest.name;
         let version = folder.manifest.version.to_string();
         let repository = format!("{vendor}/{name}");
+        let manifest = build_manifest(&folder.manifest, &vendor, &packed);
+        let digest = Digest::of(&manifest);
+        remote.is_free(&repository, &version, &digest, &args.told.lang).await?;
         let mut progress = Progress::new(folder.bytes());
         for (file, local) in packed.iter().zip(&folder.files) {
             remote.send(&repository, &file.digest, file.size, &Source::File(local.source.clone()), &local.path, &mut progress).await?;
         }
         let config = config_json(&folder.manifest);
-        let digest = Descriptor::of(CONFIG_TYPE, &config).digest;
-        remote.send(&repository, &digest, config.len() as u64, &Source::Bytes(config), "config", &mut progress).await?;
+        let of_config = Descriptor::of(CONFIG_TYPE, &config).digest;
+        remote.send(&repository, &of_config, config.len() as u64, &Source::Bytes(config), "config", &mut progress).await?;
         progress.end();
-        let manifest = build_manifest(&folder.manifest, &vendor, &packed);
-        let digest = Digest::of(&manifest);
         remote.put_manifest(&repository, &version, manifest).await?;
         let address = args.server.join(&model::address(name, &version))?;
         anyhow::Ok((address, digest, version))
@@ -176,6 +179,18 @@ impl Remote {
         let response = expect(response, &[StatusCode::OK]).await?;
         let target: Target = response.json().await.context("the server is no Pithead")?;
         Ok(target.vendor)
+    }
+
+    /// Before anything is sent: the version is not there yet, or is just this.
+    async fn is_free(&self, repository: &str, version: &str, digest: &Digest, language: &str) -> anyhow::Result<()> {
+        let path = format!("/v2/{repository}/manifests/{version}");
+        let head = self.patiently(|| Ok(self.request(Method::HEAD, self.address(&path)?).header(ACCEPT, MANIFEST_TYPE))).await?;
+        let known = head.headers().get("docker-content-digest").and_then(|v| v.to_str().ok());
+        if head.status() == StatusCode::OK && known.is_some_and(|known| known != digest.as_str()) {
+            let lang = if language == "zh" { Lang::Zh } else { Lang::En };
+            return Err(Refused(error_text(lang, "release-version-taken", &[("version", version.to_owned())])).into());
+        }
+        Ok(())
     }
 
     async fn put_manifest(&self, repository: &str, version: &str, manifest: Vec<u8>) -> anyhow::Result<()> {
@@ -290,7 +305,12 @@ struct Lost(String);
 
 /// Sends once; a broken connection, 429 and 5xx are [`Lost`].
 async fn attempt(request: RequestBuilder) -> anyhow::Result<Response> {
-    let response = request.send().await.map_err(|e| Lost(anyhow::Error::from(e).root_cause().to_string()))?;
+    let response = request.send().await.map_err(|e| {
+        // A request that cannot even be made, such as one with a line break in its token, will not be better next time.
+        let passing = !e.is_builder();
+        let e = anyhow::Error::from(e);
+        if passing { Lost(e.root_cause().to_string()).into() } else { e.context("the request cannot be made; is the token whole?") }
+    })?;
     let status = response.status();
     if status == StatusCode::TOO_MANY_REQUESTS || status.is_server_error() {
         return Err(Lost(format!("the server answers {status}")).into());

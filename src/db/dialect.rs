@@ -73,9 +73,9 @@ pub fn put_tag(conn: &mut Conn, repository_id: &str, name: &str, digest: &str, n
     .map(|_| ())
 }
 
-/// Counts one failed sign-in for a subject (account or address): starts a new window where the last began before `window_start`.
-/// Gives the failures in the window.
-pub fn count_failure(conn: &mut Conn, subject: &str, now: Timestamp, window_start: Timestamp) -> QueryResult<i64> {
+/// Counts one attempt of a subject (account or address): starts a new window where the last began before `window_start`.
+/// Gives the attempts in the window, this one included.
+pub fn count_attempt(conn: &mut Conn, subject: &str, now: Timestamp, window_start: Timestamp) -> QueryResult<i64> {
     use diesel::prelude::*;
     sql_query(
         "INSERT INTO throttles (subject, failures, window_started_at, blocked_until) VALUES ($1, 1, $2, NULL) \

@@ -324,7 +324,6 @@ diesel::table! {
         seen_at -> Nullable<Timestamp>,
         manifest_version -> BigInt,
         manifest_digest -> Nullable<Text>,
-        last_sequence -> BigInt,
         created_at -> Timestamp,
     }
 }
@@ -416,7 +415,7 @@ diesel::table! {
         text_zh -> Text,
         text_en -> Text,
         result -> Text,
-        sequence -> BigInt,
+        report_hash -> Text,
         raised_at -> Timestamp,
         received_at -> Timestamp,
     }

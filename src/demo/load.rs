@@ -179,8 +179,13 @@ async fn buy(app: &App, people: &People, vendor: &str, slug: &str, nodes: i64, s
         .map_err(to_anyhow)?;
     let amount = plan.price_fen * nodes;
     let order_id = trade::place(app, people.get("operator-owner")?, PlaceOrder { plan_id: plan.id, nodes }).await.map_err(to_anyhow)?;
-    let typed = format!("{}.{:02}", amount / 100, amount % 100);
-    trade::confirm_payment(app, people.get("finance")?, &order_id, &typed, serial, "乌兰煤矿有限责任公司").await.map_err(to_anyhow)?;
+    let receipt = trade::ReceiptInput {
+        amount: format!("{}.{:02}", amount / 100, amount % 100),
+        bank_serial: serial.to_owned(),
+        payer: "乌兰煤矿有限责任公司".to_owned(),
+        accept_excess: false,
+    };
+    trade::confirm_payment(app, people.get("finance")?, &order_id, &receipt).await.map_err(to_anyhow)?;
     let license = app
         .db
         .read(move |conn| {

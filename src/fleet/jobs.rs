@@ -69,8 +69,12 @@ fn rebuild_in(conn: &mut Conn, app: &App, node_id: &str, now: Timestamp) -> Resu
         Some(digest) => store::document(conn, node_id, digest, "manifest")?.and_then(|content| serde_json::from_slice(&content).ok()),
         None => None,
     };
-    let next =
-        node.manifest_version.checked_add(1).ok_or_else(|| Error::internal(anyhow::anyhow!("node {node_id}: no version is left")))?;
+    // Also after this server was restored from an older copy the next version is higher than all that the node has seen.
+    let next = node
+        .manifest_version
+        .checked_add(1)
+        .ok_or_else(|| Error::internal(anyhow::anyhow!("node {node_id}: no version is left")))?
+        .max(now.unix());
     let mut manifest = documents::manifest(u64::try_from(next).unwrap_or(1), &wanted, bundle.as_ref());
     let version = if let Some(present) = present.as_ref().filter(|p| p.deployments == manifest.deployments && p.bundle == manifest.bundle) {
         manifest = present.clone();

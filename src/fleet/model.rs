@@ -91,8 +91,6 @@ pub struct Node {
     pub manifest_version: i64,
     /// Digest of its desired state.
     pub manifest_digest: Option<String>,
-    /// Last report taken.
-    pub last_sequence: i64,
     /// Since when.
     pub created_at: Timestamp,
 }

@@ -72,8 +72,10 @@ pub async fn overview(app: &App, actor: &Actor) -> Result<Overview> {
             }
             let alarms = telemetry::service::latest_alarms(conn, &owner, 5)?;
             let mut ending = license::service::ending(conn, &owner, now)?;
-            // What is long over is history, not news.
-            ending.retain(|(l, _)| !matches!(l.verdict_at(now), Verdict::Expired { grace_until: None }) || l.safety);
+            // What is long over is history, not news, unless something still wants to run by it.
+            let ids: Vec<&str> = ending.iter().map(|(l, _)| l.id.as_str()).collect();
+            let used = store::licenses_in_use(conn, &ids)?;
+            ending.retain(|(l, _)| !matches!(l.verdict_at(now), Verdict::Expired { grace_until: None }) || used.contains(&l.id));
             Ok(Overview {
                 sites: i64::try_from(sites).unwrap_or(i64::MAX),
                 online,

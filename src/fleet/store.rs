@@ -142,7 +142,6 @@ pub fn use_code(
             nodes::agent_version.eq(agent_version),
             nodes::seen_at.eq(now),
             // A fresh agent counts its reports from 1.
-            nodes::last_sequence.eq(0i64),
         ))
         .execute(conn)
 }
@@ -238,6 +237,12 @@ pub fn unwant_deployment(conn: &mut Conn, organization_id: &str, id: &str, state
             deployments::updated_at.eq(now),
         ))
         .execute(conn)
+}
+
+/// Which of these licences have a deployment that is wanted.
+pub fn licenses_in_use(conn: &mut Conn, license_ids: &[&str]) -> QueryResult<Vec<String>> {
+    let wanted = deployments::license_id.eq_any(license_ids).and(deployments::wanted.eq(true));
+    deployments::table.filter(wanted).select(deployments::license_id).distinct().load(conn)
 }
 
 /// Marks what was to be removed as gone. Gives the number of rows.

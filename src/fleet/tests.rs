@@ -19,18 +19,13 @@ use crate::license::fixtures::{Shop, license, listing, release, shop};
 use crate::testing::{self, each_backend};
 
 /// A request for a certificate, as a node makes it.
-fn csr() -> String {
-    let key = rcgen::KeyPair::generate().unwrap();
-    rcgen::CertificateParams::new(Vec::new()).unwrap().serialize_request(&key).unwrap().pem().unwrap()
-}
-
 fn leaf(chain_pem: &str) -> Vec<u8> {
     use rustls_pki_types::pem::PemObject as _;
     rustls_pki_types::CertificateDer::from_pem_slice(chain_pem.as_bytes()).unwrap().to_vec()
 }
 
 async fn enroll(app: &App, code: &str) -> Result<service::Enrolled, Error> {
-    service::enroll(app, code.into(), csr(), "1.0.0".into()).await
+    service::enroll(app, code.into(), testing::csr(), "1.0.0".into()).await
 }
 
 async fn site(app: &App, actor: &Actor, name: &str) -> String {
@@ -204,9 +199,9 @@ async fn only_the_certificate_in_force_of_an_enrolled_node_is_accepted() {
         assert_eq!(actor.label(), format!("node:{id}"));
 
         // The answer to a renewal is lost: the old one still works, and renews again.
-        service::renew(&app, &actor, csr()).await.unwrap();
+        service::renew(&app, &actor, testing::csr()).await.unwrap();
         let actor = accepted(first.clone()).await.unwrap();
-        let second = leaf(&service::renew(&app, &actor, csr()).await.unwrap().issued.chain_pem);
+        let second = leaf(&service::renew(&app, &actor, testing::csr()).await.unwrap().issued.chain_pem);
         accepted(first.clone()).await.unwrap();
         accepted(second.clone()).await.unwrap();
         assert_eq!(accepted(first.clone()).await.unwrap_err(), "certificate-not-accepted", "an older one after the newer was used");
@@ -223,10 +218,10 @@ async fn only_the_certificate_in_force_of_an_enrolled_node_is_accepted() {
             assert_eq!(accepted(der).await.unwrap_err(), "certificate-not-accepted");
         }
         // Of an unknown node, though signed by us.
-        let stranger = app.ca.sign_node(&csr(), "nod_unknown", app.clock.now()).unwrap();
+        let stranger = app.ca.sign_node(&testing::csr(), "nod_unknown", app.clock.now()).unwrap();
         assert_eq!(accepted(leaf(&stranger.chain_pem)).await.unwrap_err(), "certificate-not-accepted");
         // Signed by us for this node, but never put on the list.
-        let unlisted = app.ca.sign_node(&csr(), &id, app.clock.now()).unwrap();
+        let unlisted = app.ca.sign_node(&testing::csr(), &id, app.clock.now()).unwrap();
         assert_eq!(accepted(leaf(&unlisted.chain_pem)).await.unwrap_err(), "certificate-not-accepted");
 
         accepted(third.clone()).await.unwrap();

@@ -155,17 +155,63 @@ impl NodeRow {
             href: format!("/mine/nodes/{}", line.node.id),
             name: line.node.name.clone(),
             site: line.site.clone(),
-            state: line.node.shown_state(now),
+            state: shown_state(&line.node, now),
             hardware: hardware_line(page, &line.node),
             running: line.running,
             failed: line.failed,
-            seen: seen(page, &line.node),
+            seen: seen(page, &line.node, now),
         }
     }
 }
 
-fn seen(page: &Page, node: &Node) -> String {
-    node.seen_at.map_or_else(|| page.t("fleet-never-seen"), |at| page.ago(&at))
+/// Whether the node has its certificate, and its agent has not called since: enrolling notes the time of both.
+pub fn silent(node: &Node) -> bool {
+    node.state == NodeState::Enrolled && node.code_used_at.is_some_and(|used| node.seen_at.is_none_or(|seen| seen <= used))
+}
+
+/// The word of a node's badge: that of [`Node::shown_state`], or `enrolled` while its agent has never called.
+pub fn shown_state(node: &Node, now: Timestamp) -> &'static str {
+    if silent(node) { "enrolled" } else { node.shown_state(now) }
+}
+
+fn seen(page: &Page, node: &Node, now: Timestamp) -> String {
+    let Some(at) = node.seen_at.filter(|_| !silent(node)) else { return page.t("fleet-never-seen") };
+    let seconds = (now.utc() - at.utc()).num_seconds();
+    // "Just now" beside "offline" would be a riddle.
+    if !node.online(now) && (0..60).contains(&seconds) { page.t1("fleet-seen-seconds", "n", seconds) } else { page.ago(&at) }
+}
+
+/// A fault that a node has reported, for people.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NodeFault {
+    /// What it means, in the page's language.
+    pub text: String,
+    /// Code and words of the node itself.
+    pub raw: String,
+}
+
+impl NodeFault {
+    /// Of the error that is kept with a deployment or an event: `code: message`, or one of the two.
+    pub fn of(page: &Page, error: Option<&str>) -> Option<Self> {
+        let raw = error.filter(|e| !e.is_empty())?;
+        let text = fault_code(raw).map_or_else(
+            || page.t("node-fault-unnamed"),
+            |code| {
+                // What the engine finds at a start is what the platform's check finds too, and has its texts.
+                let keys = ["node-fault-", "check-reason-"].map(|prefix| format!("{prefix}{code}"));
+                let known = keys.iter().find(|key| page.locale().has(key));
+                known.map_or_else(|| page.t1("node-fault-other", "code", code), |key| page.t(key))
+            },
+        );
+        Some(Self { text, raw: raw.to_owned() })
+    }
+}
+
+/// The code that an error of a node begins with.
+pub fn fault_code(error: &str) -> Option<&str> {
+    let code = error.split_once(": ").map_or(error, |(code, _)| code);
+    let shaped = !code.is_empty() && code.len() <= 60 && code.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
+    shaped.then_some(code)
 }
 
 /// Model, cores and memory in one line; empty where the node has not said.
@@ -227,7 +273,7 @@ pub struct NodeDeployment {
     /// State.
     pub state: DeploymentState,
     /// Why it failed.
-    pub error: String,
+    pub fault: Option<NodeFault>,
     /// Last change.
     pub changed: String,
 }
@@ -243,7 +289,7 @@ pub struct EventItem {
     /// App and version.
     pub what: String,
     /// Why it failed.
-    pub error: String,
+    pub fault: Option<NodeFault>,
 }
 
 /// Colour of a deployment's state.
@@ -263,6 +309,12 @@ pub struct NodeLive {
     pub state: &'static str,
     /// Whether it waits for its first call.
     pub waiting: bool,
+    /// Whether it has its certificate and its agent has never called.
+    pub silent: bool,
+    /// Whether an enrolment code is open.
+    pub code_open: bool,
+    /// What decides which parts the page around has: where it changes, the page is loaded anew.
+    pub stage: String,
     /// Whether it was removed.
     pub removed: bool,
     /// Last call.
@@ -292,7 +344,8 @@ impl NodeLive {
                     hardware.push((page.t(key), value));
                 }
             };
-            add("fleet-hardware-model", format!("{} {}", h.vendor, h.model));
+            let named = [h.vendor.trim(), h.model.trim()].into_iter().filter(|w| !w.is_empty() && !w.eq_ignore_ascii_case("unknown"));
+            add("fleet-hardware-model", named.collect::<Vec<_>>().join(" "));
             add("fleet-hardware-serial", h.serial.clone());
             add("fleet-hardware-processor", format!("{} · {}", h.architectures.join(", "), page.t1("fleet-cores", "n", h.cores)));
             add("fleet-hardware-memory", h.memory_bytes.map(|b| page.bytes(&b)).unwrap_or_default());
@@ -305,7 +358,7 @@ impl NodeLive {
             app: page.pick(&app.title_zh, &app.title_en).to_owned(),
             version: version.clone(),
             state: d.state,
-            error: d.error.clone().unwrap_or_default(),
+            fault: NodeFault::of(page, d.error.as_deref()),
             changed: page.ago(&d.updated_at),
         });
         let events = detail.events.iter().map(|(event, app)| EventItem {
@@ -313,13 +366,17 @@ impl NodeLive {
             at: page.datetime(&event.at),
             state: page.tk("state-", &event.state),
             what: format!("{} {}", page.pick(&app.title_zh, &app.title_en), event.version),
-            error: event.error.clone().unwrap_or_default(),
+            fault: NodeFault::of(page, event.error.as_deref()),
         });
+        let code_open = node.open_code(now).is_some();
         Self {
-            state: node.shown_state(now),
+            state: shown_state(node, now),
             waiting: node.state == NodeState::Waiting,
+            silent: silent(node),
+            code_open,
+            stage: format!("{}{}", if silent(node) { "silent" } else { node.state.as_str() }, if code_open { "+code" } else { "" }),
             removed: node.state == NodeState::Removed,
-            seen: seen(page, node),
+            seen: seen(page, node, now),
             agent: node.agent_version.clone().unwrap_or_default(),
             certificate: node.certificate_expires_at.map(|at| page.datetime(&at)).unwrap_or_default(),
             spiffe_id: app.ca.node_id(&node.id),
@@ -346,6 +403,8 @@ pub struct NodePage {
     pub live: NodeLive,
     /// Command to copy, while its code is known to this browser and open.
     pub command: Option<String>,
+    /// Command that runs the agent.
+    pub run_command: &'static str,
     /// Until when an open code is good.
     pub code_until: Option<String>,
     /// Whether the reader may give codes and remove.

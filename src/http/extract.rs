@@ -2,13 +2,16 @@
 
 use std::future::{Ready, ready};
 use std::net::IpAddr;
+use std::time::Duration;
 
 use actix_web::dev::Payload;
+use actix_web::http::header::CONTENT_TYPE;
 use actix_web::web::{Bytes, BytesMut};
 use actix_web::{FromRequest, HttpMessage as _, HttpRequest};
 use futures_util::StreamExt as _;
 use futures_util::future::LocalBoxFuture;
 use serde::de::DeserializeOwned;
+use tokio::time::{Instant, timeout_at};
 
 use super::api::ApiError;
 use super::page::PageError;
@@ -29,6 +32,13 @@ impl FromRequest for Actor {
     }
 }
 
+/// Whether the body says that it is a form. One that says it is something else has passed no CSRF check: another site's form can send
+/// the same bytes as `text/plain`.
+pub fn is_form(req: &HttpRequest) -> bool {
+    let kind = req.headers().get(CONTENT_TYPE).and_then(|v| v.to_str().ok());
+    kind.is_some_and(|v| v.starts_with("application/x-www-form-urlencoded"))
+}
+
 /// A URL-encoded form. The CSRF middleware has checked it already.
 #[derive(Debug)]
 pub struct Form<T>(pub T);
@@ -37,9 +47,12 @@ impl<T: DeserializeOwned + 'static> FromRequest for Form<T> {
     type Error = PageError;
     type Future = LocalBoxFuture<'static, Result<Self, PageError>>;
 
-    fn from_request(_: &HttpRequest, payload: &mut Payload) -> Self::Future {
-        let payload = payload.take();
+    fn from_request(req: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let (payload, known) = (payload.take(), is_form(req));
         Box::pin(async move {
+            if !known {
+                return Err(Error::invalid("form-malformed").into());
+            }
             let bytes = read_body(payload, FORM_LIMIT).await?;
             Ok(Self(serde_urlencoded::from_bytes(&bytes).map_err(|e| Error::invalid("form-malformed").source(e))?))
         })
@@ -54,9 +67,12 @@ impl FromRequest for FormPairs {
     type Error = PageError;
     type Future = LocalBoxFuture<'static, Result<Self, PageError>>;
 
-    fn from_request(_: &HttpRequest, payload: &mut Payload) -> Self::Future {
-        let payload = payload.take();
+    fn from_request(req: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let (payload, known) = (payload.take(), is_form(req));
         Box::pin(async move {
+            if !known {
+                return Err(Error::invalid("form-malformed").into());
+            }
             let bytes = read_body(payload, FORM_LIMIT).await?;
             Ok(Self(serde_urlencoded::from_bytes(&bytes).map_err(|e| Error::invalid("form-malformed").source(e))?))
         })
@@ -95,13 +111,22 @@ impl<T: DeserializeOwned + 'static> FromRequest for ApiJson<T> {
     }
 }
 
+/// Time for a body's first bytes, and slowest pace after that: a line of a mine may be slow, but who sends a byte a second holds a
+/// connection for nothing.
+const FIRST_BYTES: Duration = Duration::from_secs(20);
+const BYTES_PER_SECOND: usize = 1024;
+
 /// Reads a body whole, up to a limit.
 ///
 /// # Errors
-/// `body-too-large`; `body-broken` where the connection ends early.
+/// `body-too-large`; `body-too-slow`; `body-broken` where the connection ends early.
 pub async fn read_body(mut payload: Payload, limit: usize) -> Result<Bytes, Error> {
     let mut bytes = BytesMut::new();
-    while let Some(chunk) = payload.next().await {
+    let begin = Instant::now();
+    loop {
+        let pace = Duration::from_secs((bytes.len() / BYTES_PER_SECOND) as u64);
+        let next = timeout_at(begin + FIRST_BYTES + pace, payload.next()).await;
+        let Some(chunk) = next.map_err(|_| Error::invalid("body-too-slow"))? else { break };
         let chunk = chunk.map_err(|e| Error::invalid("body-broken").source(anyhow::anyhow!("{e}")))?;
         if bytes.len() + chunk.len() > limit {
             return Err(Error::too_large("body-too-large").arg("max", limit));

@@ -4,24 +4,27 @@ use actix_web::http::{StatusCode, header};
 use actix_web::{HttpResponse, ResponseError};
 use serde_json::json;
 
-use super::page::status_of;
+use super::page::{error_text, status_of};
 use crate::error::{Error, Kind};
+use crate::i18n::Lang;
 
 /// Result of a registry handler.
 pub type OciResult = Result<HttpResponse, OciError>;
 
-/// A domain error on its way to an OCI error body; `challenge` is the `WWW-Authenticate` of a 401.
+/// A domain error on its way to an OCI error body: `message` is for people, `detail.code` is our own code.
 #[derive(Debug)]
 pub struct OciError {
     /// The error.
     pub error: Error,
     /// Header of a 401.
     pub challenge: Option<String>,
+    /// Language of the message.
+    pub lang: Lang,
 }
 
 impl<E: Into<Error>> From<E> for OciError {
     fn from(e: E) -> Self {
-        Self { error: e.into(), challenge: None }
+        Self { error: e.into(), challenge: None, lang: Lang::En }
     }
 }
 
@@ -66,11 +69,13 @@ impl ResponseError for OciError {
 
     fn error_response(&self) -> HttpResponse {
         let (code, status) = oci_code(&self.error);
-        let detail: serde_json::Map<_, _> = self.error.args.iter().map(|(k, v)| ((*k).to_owned(), json!(v))).collect();
+        let mut detail: serde_json::Map<_, _> = self.error.args.iter().map(|(k, v)| ((*k).to_owned(), json!(v))).collect();
+        detail.insert("code".to_owned(), json!(self.error.code));
+        let message = error_text(self.lang, self.error.code, &self.error.args);
         let mut response = HttpResponse::build(status);
         if let Some(challenge) = &self.challenge {
             response.insert_header((header::WWW_AUTHENTICATE, challenge.as_str()));
         }
-        response.json(json!({"errors": [{"code": code, "message": self.error.code, "detail": detail}]}))
+        response.json(json!({"errors": [{"code": code, "message": message, "detail": detail}]}))
     }
 }

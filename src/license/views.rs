@@ -3,7 +3,7 @@
 use app_package::license::Verdict;
 use askama::Template;
 
-use super::model::License;
+use super::model::{Enforcement, License};
 use super::service::{LicenseDetail, LicenseLine};
 use crate::catalog::model::PlanKind;
 use crate::chain::ChainLink;
@@ -158,6 +158,16 @@ pub struct Facts {
     pub revoked: bool,
     /// Whether it is suspended.
     pub suspended: bool,
+    /// Whether the app may be deployed by it now.
+    pub deployable: bool,
+    /// Whether it is over, and only another order helps.
+    pub over: bool,
+    /// What suspending touches.
+    pub confirm_suspend: String,
+    /// What putting it in force again touches.
+    pub confirm_reinstate: String,
+    /// What revoking touches.
+    pub confirm_revoke: String,
     /// Seats.
     pub seats: Vec<SeatRow>,
 }
@@ -174,12 +184,25 @@ impl Facts {
             since: page.datetime(&seat.activation.activated_at),
             deployment: seat.deployment_id.as_ref().map(|id| format!("/mine/deployments/{id}")),
         });
+        let operator = page.pick(&operator.0, &operator.1).to_owned();
+        let running = detail.seats.iter().filter(|seat| seat.deployment_id.is_some()).count();
+        let confirm = |key: &str| page.t2(key, "operator", &operator, "n", running);
+        let verdict = license.verdict_at(now);
         Self {
+            confirm_suspend: confirm(match (license.safety, license.enforcement) {
+                (true, _) => "license-suspend-confirm-safety",
+                (false, Enforcement::Advisory) => "license-suspend-confirm-advisory",
+                (false, Enforcement::Block) => "license-suspend-confirm",
+            }),
+            confirm_reinstate: confirm("license-reinstate-confirm"),
+            confirm_revoke: confirm(if license.safety { "license-revoke-confirm-safety" } else { "license-revoke-confirm" }),
+            deployable: matches!(verdict, Verdict::Valid { .. }),
+            over: matches!(verdict, Verdict::Expired { .. } | Verdict::Revoked),
             id: license.id.clone(),
             app: page.pick(&app.title_zh, &app.title_en).to_owned(),
             listing: format!("/apps/{}", app.repository()),
             vendor: page.pick(&detail.vendor.0, &detail.vendor.1).to_owned(),
-            operator: page.pick(&operator.0, &operator.1).to_owned(),
+            operator,
             plan: plan(page, license.plan_kind),
             versions: if license.versions == "*" {
                 page.t("license-versions-all")

@@ -23,6 +23,7 @@ use crate::auth::{Actor, Via};
 use crate::error::{Error, Kind, Result};
 use crate::http::extract::read_body;
 use crate::http::oci::{OciError, OciResult};
+use crate::http::page::lang_of;
 
 /// Bytes read from a blob at once.
 const READ: usize = 128 * 1024;
@@ -56,11 +57,12 @@ async fn handle(req: HttpRequest, app: Data<App>, actor: Actor, payload: Payload
         (Err(_), Ok(Caller { actor: Actor::Anonymous, .. })) => Err(Error::unauthenticated("sign-in-required").into()),
         (Err(e), Ok(_)) => Err(Error::new(e.kind, e.code).into()),
     };
-    if let Err(OciError { error, challenge }) = &mut result
-        && error.kind == Kind::Unauthenticated
-    {
-        let name = target.ok().and_then(|t| t.name().cloned());
-        *challenge = Some(challenge_for(&req, &app, name.as_ref(), error));
+    if let Err(OciError { error, challenge, lang }) = &mut result {
+        *lang = lang_of(&req);
+        if error.kind == Kind::Unauthenticated {
+            let name = target.ok().and_then(|t| t.name().cloned());
+            *challenge = Some(challenge_for(&req, &app, name.as_ref(), error));
+        }
     }
     result
 }
@@ -116,8 +118,8 @@ async fn caller_of(req: &HttpRequest, app: &App, actor: Actor) -> Result<Caller>
     Ok(caller)
 }
 
-/// `Bearer realm="<here>/token",service="pithead",scope="repository:<name>:<actions of this request>"`.
-fn challenge_for(req: &HttpRequest, app: &App, name: Option<&RepositoryName>, error: &Error) -> String {
+/// `WWW-Authenticate` of a 401: `Bearer realm="<here>/token",service="pithead",scope="repository:<name>:<actions of this request>"`.
+pub fn challenge_for(req: &HttpRequest, app: &App, name: Option<&RepositoryName>, error: &Error) -> String {
     let info = req.connection_info();
     let plain =
         |host: &str| !host.is_empty() && host.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b':' | b'-' | b'[' | b']'));

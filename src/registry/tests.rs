@@ -513,7 +513,7 @@ async fn a_licence_opens_published_releases_and_nothing_else() {
         get(&app, &mine, "/v2/acme/belt/manifests/1.0.0").await.expect(404);
         release_and_license(&app, &acme, &mine, &digest, "published").await;
 
-        let node = Actor::Node { node_id: "nod_1".into(), organization_id: mine.person().unwrap().organization_id.clone() };
+        let node = testing::node(&app, &mine).await;
         for buyer in [&mine, &node] {
             get(&app, buyer, "/v2/acme/belt/manifests/1.0.0").await.expect(200);
             get(&app, buyer, &format!("/v2/acme/belt/blobs/{}", Digest::of(b"published"))).await.expect(200);
@@ -536,6 +536,11 @@ async fn a_licence_opens_published_releases_and_nothing_else() {
         send(&app, &node, Method::GET, "/v2/acme/belt/manifests/1.0.0", &[("authorization", &bearer)], b"").await.expect(200);
         let thief = Actor::Node { node_id: "nod_2".into(), organization_id: "org_x".into() };
         send(&app, &thief, Method::GET, "/v2/acme/belt/manifests/1.0.0", &[("authorization", &bearer)], b"").await.expect(401);
+
+        // Nor does it outlive the node.
+        let Actor::Node { node_id, .. } = &node else { panic!("no node") };
+        crate::fleet::service::remove_node(&app, &mine, node_id).await.unwrap();
+        send(&app, &Actor::Anonymous, Method::GET, "/v2/acme/belt/manifests/1.0.0", &[("authorization", &bearer)], b"").await.expect(401);
 
         // What customers rely on cannot be taken away.
         for path in [

@@ -16,6 +16,7 @@ use crate::auth::policy::Scope;
 use crate::auth::{Actor, Via};
 use crate::db::Timestamp;
 use crate::error::{Error, Result};
+use crate::fleet;
 use crate::ids;
 
 /// Audience of our tokens and name of the service in challenges.
@@ -175,7 +176,10 @@ pub async fn caller(app: &App, actor: Actor, bearer: Option<&str>) -> Result<Cal
     }
     let holder = match (claims.sub.split_once(':'), claims.org) {
         (None, _) => Actor::Anonymous,
-        (Some(("node", node)), Some(organization_id)) => Actor::Node { node_id: node.to_owned(), organization_id },
+        // A node that was removed is out at once, not when its token ends.
+        (Some(("node", node)), Some(organization_id)) if fleet::service::identity::is_enrolled(app, node).await? => {
+            Actor::Node { node_id: node.to_owned(), organization_id }
+        }
         (Some(("user", user)), Some(organization_id)) => match account::service::actor_for(app, user, &organization_id).await {
             // The access claim narrows this; it holds what the session or API token behind it held.
             Ok(Actor::Person(person, _)) => Actor::Person(person, Via::Token(vec![Scope::Publish, Scope::Pull])),

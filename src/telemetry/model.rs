@@ -245,8 +245,8 @@ pub struct Alarm {
     pub text_en: String,
     /// What the app saw, JSON.
     pub result: String,
-    /// Number of the report.
-    pub sequence: i64,
+    /// SHA-256 of the report, hex: sent again it is known.
+    pub report_hash: String,
     /// By the node's clock.
     pub raised_at: Timestamp,
     /// By ours.

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 use serde_json::Value;
+use sha2::{Digest as _, Sha256};
 
 use super::model::{self, Alarm, AlarmLine, AlarmReport, AppFigures, AppSample, Content, MAX_REPORTS, MAX_SAMPLES, NodeSample, Report};
 use super::plots::{self, Plot, PlotData, Span};
@@ -12,7 +13,7 @@ use crate::app::App;
 use crate::auth::Actor;
 use crate::auth::policy::{self, Action};
 use crate::db::{Conn, Timestamp};
-use crate::error::{Error, Result, exactly_one};
+use crate::error::{Error, Result};
 use crate::i18n::Lang;
 use crate::{fleet, ids};
 
@@ -26,7 +27,7 @@ const MAX_PLOTTED: i64 = 60_000;
 /// What became of a request's reports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Taken {
-    /// Nothing up to this number needs to be sent again.
+    /// The highest number in the request: nothing of it needs to be sent again.
     pub accepted_through: u64,
     /// Reports taken now.
     pub accepted: u64,
@@ -39,7 +40,7 @@ pub struct Taken {
 /// Takes the reports of a node: all new ones in one transaction, each at most once.
 ///
 /// # Errors
-/// `not-authorized` where the actor is no enrolled node, `too-many-reports`, `reports-concurrent`.
+/// `not-authorized` where the actor is no enrolled node, `too-many-reports`.
 pub async fn take(app: &App, actor: &Actor, reports: Vec<Value>) -> Result<Taken> {
     let Actor::Node { node_id, organization_id } = actor else { return Err(Error::forbidden("not-authorized")) };
     if reports.len() > MAX_REPORTS {
@@ -79,26 +80,24 @@ fn take_in(
     if fleet::margo::note_call(conn, node_id, now)? != 1 {
         return Err(Error::forbidden("not-authorized"));
     }
-    let last = store::last_sequence(conn, node_id)?;
     let own: BTreeMap<String, String> = store::deployments_of(conn, node_id)?.into_iter().collect();
     let mut batch = Batch::default();
-    let (mut highest, mut accepted, mut repeated) = (last, 0, 0);
-    let mut fresh: BTreeMap<i64, Report> = BTreeMap::new();
+    let (mut highest, mut accepted, mut repeated) = (0, 0, 0);
+    // In the order of their numbers, which is that of the node.
+    let mut fresh: BTreeMap<(u64, String), Report> = BTreeMap::new();
     for value in reports {
-        let sequence = value.get("sequence").and_then(Value::as_u64).and_then(|n| i64::try_from(n).ok()).filter(|n| *n > 0);
-        let Some(sequence) = sequence else {
+        let Some(sequence) = value.get("sequence").and_then(Value::as_u64).filter(|n| *n > 0) else {
             batch.refused += 1;
             continue;
         };
-        if sequence <= last || fresh.contains_key(&sequence) {
-            repeated += 1;
-            continue;
-        }
         // A report that nobody can read would be sent for ever: its number is done, too.
         highest = highest.max(sequence);
+        let hash = hex::encode(Sha256::digest(value.to_string()));
         match serde_json::from_value::<Report>(value) {
             Ok(report) => {
-                fresh.insert(sequence, report);
+                if fresh.insert((sequence, hash), report).is_some() {
+                    repeated += 1;
+                }
             }
             Err(error) => {
                 tracing::warn!(node = node_id, sequence, %error, "a report cannot be read");
@@ -106,11 +105,15 @@ fn take_in(
             }
         }
     }
+    let hashes: Vec<String> = fresh.keys().map(|(_, hash)| hash.clone()).collect();
+    let known = store::known_alarms(conn, node_id, &hashes)?;
+    repeated += known.len() as u64;
+    fresh.retain(|(_, hash), _| !known.contains(hash));
     let app_ids: Vec<String> = own.values().cloned().collect::<BTreeSet<_>>().into_iter().collect();
     let digest = |r: &Report| if let Content::Alarm(a) = &r.content { Some(a.digest.to_string()) } else { None };
     let digests: Vec<String> = fresh.values().filter_map(digest).collect::<BTreeSet<_>>().into_iter().collect();
     let known = if digests.is_empty() { BTreeSet::new() } else { store::known_releases(conn, &app_ids, &digests)? };
-    for (sequence, report) in fresh {
+    for ((_, hash), report) in fresh {
         let at = model::moment(report.at, now);
         match report.content {
             Content::Heartbeat { node, apps } => {
@@ -119,7 +122,7 @@ fn take_in(
                     batch.heartbeat(node_id, &own, at, node, apps);
                 }
             }
-            Content::Alarm(alarm) => match batch.alarm((organization_id, node_id), &own, &known, sequence, (at, now), *alarm) {
+            Content::Alarm(alarm) => match batch.alarm((organization_id, node_id), &own, &known, hash, (at, now), *alarm) {
                 Some(()) => accepted += 1,
                 None => batch.refused += 1,
             },
@@ -128,13 +131,9 @@ fn take_in(
     let alarmed: BTreeSet<String> = batch.alarms.iter().map(|a| a.deployment_id.clone()).collect();
     let refused = batch.refused;
     batch.write(conn, node_id)?;
-    if highest > last {
-        exactly_one(store::advance(conn, node_id, last, highest)?, "reports-concurrent")?;
-    }
     let deployment_ids: Vec<String> = own.into_keys().collect();
     store::prune(conn, node_id, &deployment_ids, now.minus(model::KEEP))?;
-    let through = u64::try_from(highest).unwrap_or(0);
-    Ok((Taken { accepted_through: through, accepted, repeated, refused }, alarmed))
+    Ok((Taken { accepted_through: highest, accepted, repeated, refused }, alarmed))
 }
 
 impl Batch {
@@ -175,7 +174,7 @@ impl Batch {
         (organization_id, node_id): (&str, &str),
         own: &BTreeMap<String, String>,
         known: &BTreeSet<(String, String)>,
-        sequence: i64,
+        report_hash: String,
         (at, now): (Timestamp, Timestamp),
         report: AlarmReport,
     ) -> Option<()> {
@@ -195,7 +194,7 @@ impl Batch {
             text_zh: model::text(&report.text.zh),
             text_en: model::text(&report.text.en),
             result: model::result(&report.result),
-            sequence,
+            report_hash,
             raised_at: at,
             received_at: now,
         });

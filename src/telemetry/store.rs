@@ -9,18 +9,6 @@ use super::model::{Alarm, AlarmLine, AppSample, Level, NodeSample};
 use crate::db::schema::{alarms, app_samples, apps, deployments, node_samples, nodes, organizations, releases, sites};
 use crate::db::{Conn, Timestamp};
 
-/// Number of the last report that was taken.
-pub fn last_sequence(conn: &mut Conn, node_id: &str) -> QueryResult<i64> {
-    nodes::table.find(node_id).select(nodes::last_sequence).first(conn)
-}
-
-/// Moves the number, if it still is what was read. Gives the number of rows.
-pub fn advance(conn: &mut Conn, node_id: &str, from: i64, to: i64) -> QueryResult<usize> {
-    diesel::update(nodes::table.filter(nodes::id.eq(node_id).and(nodes::last_sequence.eq(from))))
-        .set(nodes::last_sequence.eq(to))
-        .execute(conn)
-}
-
 /// Deployments of a node with their apps.
 pub fn deployments_of(conn: &mut Conn, node_id: &str) -> QueryResult<Vec<(String, String)>> {
     deployments::table.filter(deployments::node_id.eq(node_id)).select((deployments::id, deployments::app_id)).load(conn)
@@ -33,6 +21,12 @@ pub fn known_releases(conn: &mut Conn, app_ids: &[String], digests: &[String]) -
         .select((releases::app_id, releases::digest))
         .load(conn)?;
     Ok(rows.into_iter().collect())
+}
+
+/// Which of these reports of a node are alarms that were taken before, by hash.
+pub fn known_alarms(conn: &mut Conn, node_id: &str, hashes: &[String]) -> QueryResult<Vec<String>> {
+    let known = alarms::node_id.eq(node_id).and(alarms::report_hash.eq_any(hashes));
+    alarms::table.filter(known).select(alarms::report_hash).load(conn)
 }
 
 /// Moments at which a node has samples already, out of some.

@@ -18,7 +18,7 @@ use super::store::Filter;
 use crate::app::App;
 use crate::auth::Actor;
 use crate::catalog::model::PlanKind;
-use crate::db::schema::{alarms, app_samples, node_samples, nodes};
+use crate::db::schema::{alarms, app_samples, node_samples};
 use crate::error::Kind;
 use crate::fleet::service::{self as fleet, DeployInput};
 use crate::http::middleware::errors::errors;
@@ -92,7 +92,9 @@ async fn replayed_reports_count_once() {
         assert_eq!((first.accepted_through, first.accepted, first.repeated, first.refused), (3, 3, 0, 0));
         assert_eq!(counts(&app).await, (1, 1, 2));
         let again = take(&app, &mine.node, batch()).await.unwrap();
-        assert_eq!((again.accepted_through, again.accepted, again.repeated), (3, 0, 3));
+        // The heartbeat of a moment that is known changes nothing; the alarms are told as known.
+        assert_eq!((again.accepted_through, again.accepted, again.repeated), (3, 1, 2));
+        assert_eq!(counts(&app).await, (1, 1, 2));
         // Twice in one request, and a second heartbeat of the same moment.
         let more = take(&app, &mine.node, vec![alarm(&app, &mine, 4), alarm(&app, &mine, 4), heartbeat(&app, &mine, 5, 11)]).await.unwrap();
         assert_eq!((more.accepted_through, more.accepted, more.repeated), (5, 2, 1));
@@ -101,6 +103,18 @@ async fn replayed_reports_count_once() {
         take(&app, &mine.node, vec![heartbeat(&app, &mine, 9, 20)]).await.unwrap();
         let last = figures(&app, &mine.deployment).await.unwrap();
         assert_eq!((last.inferences, last.p50_ms, last.memory_bytes), (20, 1.5, 0));
+    })
+    .await;
+}
+
+#[actix_web::test]
+async fn a_node_that_lost_its_disk_counts_from_one_and_is_heard() {
+    each_backend(|app| async move {
+        let mine = mine(&app).await;
+        take(&app, &mine.node, vec![alarm(&app, &mine, 760), json!({"sequence": 100_007, "kind": "gossip"})]).await.unwrap();
+        app.clock.advance(TimeDelta::seconds(1));
+        let anew = take(&app, &mine.node, vec![alarm(&app, &mine, 1)]).await.unwrap();
+        assert_eq!((anew.accepted_through, anew.accepted, counts(&app).await.2), (1, 1, 2));
     })
     .await;
 }
@@ -140,9 +154,6 @@ async fn what_is_not_the_nodes_is_refused_item_by_item() {
         {
             assert_eq!(take(&app, &actor, vec![]).await.unwrap_err().kind, Kind::Forbidden);
         }
-        let id = mine.node_id.clone();
-        let last: i64 = app.db.read(move |conn| Ok(nodes::table.find(id).select(nodes::last_sequence).first(conn)?)).await.unwrap();
-        assert_eq!(last, 6);
     })
     .await;
 }
@@ -179,8 +190,7 @@ async fn plots_and_alarms_are_the_operators_own() {
             take(&app, &mine.node, vec![heartbeat(&app, &mine, sequence, inferences), alarm(&app, &mine, sequence + 100)]).await.unwrap();
             app.clock.advance(TimeDelta::seconds(60));
         }
-        // The second request's numbers lie below the first's highest: a node counts upwards.
-        assert_eq!(counts(&app).await, (1, 1, 3));
+        assert_eq!(counts(&app).await, (3, 3, 3));
         for sequence in [200u64, 201] {
             take(&app, &mine.node, vec![heartbeat(&app, &mine, sequence, sequence)]).await.unwrap();
             app.clock.advance(TimeDelta::seconds(60));

@@ -6,10 +6,9 @@ use actix_web::web::{self, Data, Path, Query, ServiceConfig};
 use serde::Deserialize;
 
 use super::model::{Balance, PlaceOrder};
-use super::service::{self, Side};
+use super::service::{self, ReceiptInput, Side};
 use super::views::{
-    AwaitingRow, BoughtPage, FormPage, HistoryRow, OrderPage, OrderView, PaymentPage, PaymentsPage, ReceiptForm, ReceivedPage, Row,
-    SalePage, SoldPage,
+    AwaitingRow, BoughtPage, FormPage, HistoryRow, OrderPage, OrderView, PaymentPage, PaymentsPage, ReceivedPage, Row, SalePage, SoldPage,
 };
 use crate::app::App;
 use crate::auth::Actor;
@@ -65,6 +64,9 @@ async fn show_form(
 async fn place(req: HttpRequest, app: Data<App>, actor: Actor, path: Path<(String, String)>, form: Form<OrderForm>) -> PageResult {
     let OrderForm { plan, nodes } = form.0;
     let nodes = nodes.unwrap_or_default();
+    // A plan of the app in the address, not of another one.
+    let (vendor, slug) = path.clone();
+    service::offer(&app, &actor, vendor, slug, plan.clone()).await?;
     let input = PlaceOrder { plan_id: plan.clone(), nodes: nodes.trim().parse().unwrap_or(0) };
     match form_result(service::place(&app, &actor, input).await)? {
         Ok(id) => Ok(see_other_with(&format!("/mine/orders/{id}"), "success", "order-placed", &[])),
@@ -156,7 +158,7 @@ async fn payments(req: HttpRequest, app: Data<App>, actor: Actor, query: Query<S
     let page = Page::of(&req, "payments-title");
     let rows = waiting.iter().map(|w| AwaitingRow::of(&page, w)).collect();
     let may_confirm = policy::require(&actor, Action::ConfirmPayments).is_ok();
-    let (form, errors) = (ReceiptForm::default(), FormErrors::default());
+    let (form, errors) = (ReceiptInput::default(), FormErrors::default());
     page.clone().render(&PaymentsPage { page, rows, q, may_confirm, form, errors, previous, next })
 }
 
@@ -169,10 +171,10 @@ async fn received(req: HttpRequest, app: Data<App>, actor: Actor, query: Query<B
 }
 
 async fn payment(req: HttpRequest, app: Data<App>, actor: Actor, id: Path<String>) -> PageResult {
-    show_payment(&req, &app, &actor, id.into_inner(), ReceiptForm::default(), None).await
+    show_payment(&req, &app, &actor, id.into_inner(), ReceiptInput::default(), None).await
 }
 
-async fn show_payment(req: &HttpRequest, app: &App, actor: &Actor, id: String, form: ReceiptForm, error: Option<Error>) -> PageResult {
+async fn show_payment(req: &HttpRequest, app: &App, actor: &Actor, id: String, form: ReceiptInput, error: Option<Error>) -> PageResult {
     let mut page = Page::of(req, "payment-title");
     let detail = service::detail(app, actor, page.locale(), Side::Platform, id).await?;
     let mut order = OrderView::of(&page, &detail, Side::Platform);
@@ -184,9 +186,9 @@ async fn show_payment(req: &HttpRequest, app: &App, actor: &Actor, id: String, f
     page.clone().render_with(status, &PaymentPage { page, order, may_confirm, form, errors })
 }
 
-async fn confirm(req: HttpRequest, app: Data<App>, actor: Actor, id: Path<String>, form: Form<ReceiptForm>) -> PageResult {
+async fn confirm(req: HttpRequest, app: Data<App>, actor: Actor, id: Path<String>, form: Form<ReceiptInput>) -> PageResult {
     let (id, form) = (id.into_inner(), form.0);
-    match form_result(service::confirm_payment(&app, &actor, &id, &form.amount, &form.bank_serial, &form.payer).await)? {
+    match form_result(service::confirm_payment(&app, &actor, &id, &form).await)? {
         Ok(receipt) => {
             let money = |fen: i64| Page::of(&req, "").money(&fen);
             let (kind, key, amount) = match receipt.balance {

@@ -173,29 +173,48 @@ pub struct Receipt {
     pub balance: Balance,
 }
 
-/// Books a receipt on the platform's account for an order. Where the order's receipts now add up to its amount, it is paid and delivered
-/// in the same transaction; else the receipt is kept as unmatched and the order goes on waiting, with the difference shown to both sides.
+/// What finance types of a receipt.
+#[derive(Debug, Clone, Default, serde::Deserialize)]
+pub struct ReceiptInput {
+    /// Yuan.
+    #[serde(default)]
+    pub amount: String,
+    /// Serial number of the bank.
+    #[serde(default)]
+    pub bank_serial: String,
+    /// Who paid, by the bank's statement.
+    #[serde(default)]
+    pub payer: String,
+    /// More than is owed has really come in.
+    #[serde(default)]
+    pub accept_excess: bool,
+}
+
+/// Books a receipt on the platform's account for an order. Where the order's receipts now cover its amount, it is paid and delivered in
+/// the same transaction; else the receipt is kept as unmatched and the order goes on waiting, with what is missing shown to both sides.
+/// What came too much is owed to the buyer and shown to both; paying it back is done at the bank.
 ///
 /// # Errors
-/// `order`, `amount-invalid`, `bank-serial-invalid`, `bank-serial-used`, `order-not-awaiting-payment`.
-pub async fn confirm_payment(app: &App, actor: &Actor, order_id: &str, amount: &str, bank_serial: &str, payer: &str) -> Result<Receipt> {
+/// `order`, `amount-invalid`, `amount-exceeds-order`, `bank-serial-invalid`, `bank-serial-used`, `order-not-awaiting-payment`.
+pub async fn confirm_payment(app: &App, actor: &Actor, order_id: &str, input: &ReceiptInput) -> Result<Receipt> {
     let person = policy::require(actor, Action::ConfirmPayments)?.clone();
     let mut faults = Faults::default();
-    let amount_fen = parse_yuan(amount).filter(|fen| *fen > 0);
+    let amount_fen = parse_yuan(&input.amount).filter(|fen| *fen > 0);
     if amount_fen.is_none() {
         faults.add("amount", "amount-invalid");
     }
-    let serial = model::bank_serial(bank_serial);
+    let serial = model::bank_serial(&input.bank_serial);
     if serial.is_none() {
         faults.add("bank_serial", "bank-serial-invalid");
     }
-    let payer = faults.text("payer", payer, 1, MAX_PAYER);
+    let payer = faults.text("payer", &input.payer, 1, MAX_PAYER);
     if payer.contains(['\n', '\r', '\t']) {
         faults.add("payer", "control-characters");
     }
     faults.check()?;
     let (Some(amount_fen), Some(bank_serial)) = (amount_fen, serial) else { return Err(Error::invalid("invalid-input")) };
     let (composed, asking, order_id, now) = (app.clone(), actor.clone(), order_id.to_owned(), app.clock.now());
+    let accept_excess = input.accept_excess;
     let (receipt, platform) = app
         .db
         .write(move |conn| {
@@ -206,6 +225,16 @@ pub async fn confirm_payment(app: &App, actor: &Actor, order_id: &str, amount: &
             }
             if order.state != OrderState::AwaitingPayment {
                 return Err(Error::conflict("order-not-awaiting-payment").arg("number", &order.number));
+            }
+            // Most often a slip of the keys, so it is asked for twice.
+            let excess = received(conn, &order.id)?.saturating_add(amount_fen) - order.amount_fen;
+            if excess > 0 && !accept_excess {
+                let yuan = format!("{}.{:02}", excess / 100, excess % 100);
+                let mut error = Error::field("amount", "amount-exceeds-order").and_field("accept_excess", "choose-one");
+                if let Some(field) = error.fields.first_mut() {
+                    field.args.push(("excess", yuan));
+                }
+                return Err(error);
             }
             let payment = Payment {
                 id: ids::new("pay"),
@@ -222,10 +251,10 @@ pub async fn confirm_payment(app: &App, actor: &Actor, order_id: &str, amount: &
             let balance = model::balance(order.amount_fen, received_fen);
             let detail = json!({
                 "order": order.number, "amount_fen": amount_fen, "bank_serial": payment.bank_serial, "received_fen": received_fen,
-                "owed_fen": order.amount_fen, "matched": balance == Balance::Exact,
+                "owed_fen": order.amount_fen, "excess_fen": excess.max(0),
             });
             audit::record(conn, now, &asking, "payment.confirmed", &order.id, &detail)?;
-            if balance == Balance::Exact {
+            if !matches!(balance, Balance::Missing(_)) {
                 store::match_payments(conn, &order.id)?;
                 let to = model::next(order.state, Event::Paid)?;
                 exactly_one(store::mark(conn, &order.id, order.state, to, now)?, "order-not-awaiting-payment")?;

@@ -5,7 +5,7 @@ use chrono::TimeDelta;
 use diesel::prelude::*;
 
 use super::model::{Balance, OrderState, PlaceOrder};
-use super::service::{self, Side};
+use super::service::{self, ReceiptInput, Side};
 use crate::app::App;
 use crate::auth::{Actor, Role};
 use crate::catalog::plans::{self, PlanForm};
@@ -46,6 +46,10 @@ async fn order(app: &App, shop: &Shop, nodes: i64) -> String {
     service::place(app, &shop.mine, PlaceOrder { plan_id: shop.subscription.clone(), nodes }).await.unwrap()
 }
 
+fn receipt(amount: &str, bank_serial: &str, payer: &str) -> ReceiptInput {
+    ReceiptInput { amount: amount.into(), bank_serial: bank_serial.into(), payer: payer.into(), accept_excess: false }
+}
+
 async fn state(app: &App, shop: &Shop, id: &str) -> OrderState {
     service::detail(app, &shop.mine, Lang::Zh, Side::Buyer, id.to_owned()).await.unwrap().order.state
 }
@@ -67,13 +71,14 @@ async fn an_order_is_paid_by_the_exact_amount_and_licensed_once() {
         // The plan's end does not touch the order.
         plans::retire(&app, &shop.vendor, APP.into(), shop.subscription.clone()).await.unwrap();
         for who in [&shop.mine, &shop.vendor] {
-            let error = service::confirm_payment(&app, who, &id, "2560", "ICBC-1", "矿").await.unwrap_err();
+            let error = service::confirm_payment(&app, who, &id, &receipt("2560", "ICBC-1", "矿")).await.unwrap_err();
             assert_eq!(error.kind, Kind::Forbidden);
         }
         // Two clicks at once: one books, one finds the serial used.
+        let (one, other) = (receipt("2,560.00", "ICBC-1", "北矿"), receipt("2,560.00", "icbc -1", "北矿"));
         let (a, b) = tokio::join!(
-            service::confirm_payment(&app, &shop.finance, &id, "2,560.00", "ICBC-1", "北矿"),
-            service::confirm_payment(&app, &shop.finance, &id, "2,560.00", "icbc -1", "北矿"),
+            service::confirm_payment(&app, &shop.finance, &id, &one),
+            service::confirm_payment(&app, &shop.finance, &id, &other),
         );
         let (done, refused) = match (a, b) {
             (Ok(done), Err(refused)) | (Err(refused), Ok(done)) => (done, refused),
@@ -83,7 +88,7 @@ async fn an_order_is_paid_by_the_exact_amount_and_licensed_once() {
         assert_eq!(refused.fields[0].code, "bank-serial-used");
         assert_eq!((state(&app, &shop, &id).await, licenses_of(&app, &id).await), (OrderState::Delivered, 1));
         // Another receipt for what is paid is refused, and nothing can be called off any more.
-        let late = service::confirm_payment(&app, &shop.finance, &id, "1", "ICBC-2", "北矿").await.unwrap_err();
+        let late = service::confirm_payment(&app, &shop.finance, &id, &receipt("1", "ICBC-2", "北矿")).await.unwrap_err();
         assert_eq!(late.code, "order-not-awaiting-payment");
         assert_eq!(service::cancel(&app, &shop.mine, &id).await.unwrap_err().code, "order-state");
         assert!(matches!(crate::audit::service::verify(&app.db).await.unwrap(), crate::audit::model::ChainVerdict::Intact { .. }));
@@ -96,7 +101,9 @@ async fn amounts_that_differ_are_kept_and_shown() {
     each_backend(|app| async move {
         let shop = shop(&app).await;
         let id = order(&app, &shop, 1).await;
-        let part = service::confirm_payment(&app, &shop.finance, &id, "1,000.00", "BOC-0001", "<script>alert(1)</script>").await.unwrap();
+        let part = service::confirm_payment(&app, &shop.finance, &id, &receipt("1,000.00", "BOC-0001", "<script>alert(1)</script>"))
+            .await
+            .unwrap();
         assert_eq!((part.balance, part.order.state), (Balance::Missing(28_000), OrderState::AwaitingPayment));
         assert_eq!(service::cancel(&app, &shop.mine, &id).await.unwrap_err().code, "order-has-payments");
         // Buyer and finance both see the difference; a payer's name is only text.
@@ -108,16 +115,22 @@ async fn amounts_that_differ_are_kept_and_shown() {
         }
         let (_, shown) = page(&app, &shop.finance, Method::GET, "/admin/payments/received", "").await;
         assert!(shown.contains("BOC-0001") && !shown.contains("<script>alert"));
-        let rest = service::confirm_payment(&app, &shop.finance, &id, "280", "BOC-0002", "北矿").await.unwrap();
+        let rest = service::confirm_payment(&app, &shop.finance, &id, &receipt("280", "BOC-0002", "北矿")).await.unwrap();
         assert_eq!((rest.balance, rest.order.state), (Balance::Exact, OrderState::Delivered));
         let detail = service::detail(&app, &shop.finance, Lang::En, Side::Platform, id.clone()).await.unwrap();
         assert!(detail.payments.len() == 2 && detail.payments.iter().all(|(p, _)| p.matched));
 
         let id = order(&app, &shop, 1).await;
-        let over = service::confirm_payment(&app, &shop.finance, &id, "1300", "BOC-0003", "北矿").await.unwrap();
-        assert_eq!((over.balance, over.order.state), (Balance::Over(2000), OrderState::AwaitingPayment));
-        assert_eq!(licenses_of(&app, &id).await, 0);
-        let used = service::confirm_payment(&app, &shop.finance, &id, "1280", "BOC-0001", "北矿").await.unwrap_err();
+        let typed = receipt("1300", "BOC-0003", "北矿");
+        let slip = service::confirm_payment(&app, &shop.finance, &id, &typed).await.unwrap_err();
+        assert_eq!((slip.fields[0].code, slip.fields[0].args[0].1.as_str()), ("amount-exceeds-order", "20.00"));
+        assert_eq!((state(&app, &shop, &id).await, licenses_of(&app, &id).await), (OrderState::AwaitingPayment, 0));
+        let meant = ReceiptInput { accept_excess: true, ..typed };
+        let over = service::confirm_payment(&app, &shop.finance, &id, &meant).await.unwrap();
+        assert_eq!((over.balance, over.order.state), (Balance::Over(2000), OrderState::Delivered));
+        assert_eq!(licenses_of(&app, &id).await, 1);
+        let id = order(&app, &shop, 1).await;
+        let used = service::confirm_payment(&app, &shop.finance, &id, &receipt("1280", "BOC-0001", "北矿")).await.unwrap_err();
         assert_eq!(used.fields[0].code, "bank-serial-used");
         for (amount, serial, payer, fields) in [
             ("", "", "", 3),
@@ -130,7 +143,7 @@ async fn amounts_that_differ_are_kept_and_shown() {
             ("1", "BOC-9", "two\nlines", 1),
             ("1", "BOC-9", &"长".repeat(121), 1),
         ] {
-            let error = service::confirm_payment(&app, &shop.finance, &id, amount, serial, payer).await.unwrap_err();
+            let error = service::confirm_payment(&app, &shop.finance, &id, &receipt(amount, serial, payer)).await.unwrap_err();
             assert_eq!(error.fields.len(), fields, "{amount} {serial} {payer}: {error}");
         }
     })

@@ -3,7 +3,7 @@
 use askama::Template;
 
 use super::model::{Balance, OrderState, balance};
-use super::service::{Awaiting, Offer, OrderDetail, PaymentLine, Side};
+use super::service::{Awaiting, Offer, OrderDetail, PaymentLine, ReceiptInput, Side};
 use super::store::Line;
 use crate::catalog::model::PlanKind;
 use crate::chain::ChainLink;
@@ -178,7 +178,6 @@ impl OrderView {
         };
         let step = match left {
             _ if !awaiting => order.state.as_str(),
-            Balance::Over(_) => "overpaid",
             _ if any_received => "underpaid",
             _ => "awaiting-payment",
         };
@@ -305,7 +304,6 @@ impl AwaitingRow {
         let (order, title, buyer) = &awaiting.line;
         let difference = match balance(order.amount_fen, awaiting.received_fen) {
             Balance::Missing(fen) if awaiting.received_fen > 0 => Some(("missing", page.money(&fen))),
-            Balance::Over(fen) => Some(("over", page.money(&fen))),
             _ => None,
         };
         Self {
@@ -331,7 +329,7 @@ pub struct PaymentsPage {
     pub q: String,
     /// The form for the first of the rows is shown.
     pub may_confirm: bool,
-    pub form: ReceiptForm,
+    pub form: ReceiptInput,
     pub errors: FormErrors,
     pub previous: Option<String>,
     pub next: Option<String>,
@@ -377,17 +375,6 @@ pub struct ReceivedPage {
     pub next: Option<String>,
 }
 
-/// What was typed into the form of a receipt.
-#[derive(Debug, Clone, Default, serde::Deserialize)]
-pub struct ReceiptForm {
-    #[serde(default)]
-    pub amount: String,
-    #[serde(default)]
-    pub bank_serial: String,
-    #[serde(default)]
-    pub payer: String,
-}
-
 /// `/admin/payments/{id}`.
 #[derive(Template)]
 #[template(path = "trade/payment.html")]
@@ -395,6 +382,6 @@ pub struct PaymentPage {
     pub page: Page,
     pub order: OrderView,
     pub may_confirm: bool,
-    pub form: ReceiptForm,
+    pub form: ReceiptInput,
     pub errors: FormErrors,
 }

@@ -1,10 +1,13 @@
 // Live fragments. [data-live] names a Server-Sent Events address: each event (of the name data-event, default "message") fetches
 // data-refresh and puts it into the element. [data-poll] (seconds) fetches without events. One EventSource per address.
+// Where the answer has another data-reload-on than the fragment, the page around it is out of date too and is loaded anew.
 // A fragment that holds the focus in a field is left alone until the focus goes, so nothing typed is lost.
 const sources = new Map();
 const started = new WeakSet();
 const waiting = new WeakMap();
 const toast = document.querySelector("[data-toast]");
+
+const stage = (root) => root.querySelector("[data-reload-on]")?.dataset.reloadOn;
 
 async function refresh(element) {
   if (!element.isConnected) return;
@@ -14,6 +17,8 @@ async function refresh(element) {
     if (!answer.ok) return;
     const parsed = new DOMParser().parseFromString(await answer.text(), "text/html");
     const same = element.id && parsed.getElementById(element.id);
+    const before = stage(element), now = stage(same || parsed);
+    if (before !== undefined && now !== undefined && before !== now) { location.reload(); return; }
     const open = [...element.querySelectorAll("details[open][id]")].map((details) => details.id);
     element.replaceChildren(...(same ?? parsed.body).childNodes);
     for (const id of open) { const details = document.getElementById(id); if (details) details.open = true; }

@@ -2,6 +2,8 @@
 // loaded from data-echarts when the first plot nears the window. Colours come from the CSS tokens, so a plot follows the theme.
 // The same numbers are put in a table, for those who read rather than look. No text of any language is in here.
 const language = document.documentElement.lang || undefined;
+// Times are those of the platform, as everywhere on the pages, wherever the reader sits.
+const timeZone = "Asia/Shanghai";
 const charts = new Map();
 const tones = { steel: "--steel", amber: "--lamp", green: "--green", red: "--red", grey: "--line-strong" };
 const order = ["steel", "amber", "green", "grey", "red"];
@@ -23,8 +25,8 @@ const token = (name) => getComputedStyle(document.documentElement).getPropertyVa
 const number = (value, unit) => (value === null || value === undefined || Number.isNaN(value) ? "–"
   : new Intl.NumberFormat(language, { maximumFractionDigits: Math.abs(value) < 10 ? 2 : 1 }).format(value) + (unit ? ` ${unit}` : ""));
 const moment = (ms, span) => new Intl.DateTimeFormat(language, span > 2 * 864e5
-  ? { month: "numeric", day: "numeric" } : { hour: "2-digit", minute: "2-digit", hour12: false }).format(ms);
-const exact = (ms) => new Intl.DateTimeFormat(language, { dateStyle: "short", timeStyle: "medium", hour12: false }).format(ms);
+  ? { month: "numeric", day: "numeric", timeZone } : { hour: "2-digit", minute: "2-digit", hourCycle: "h23", timeZone }).format(ms);
+const exact = (ms) => new Intl.DateTimeFormat(language, { dateStyle: "short", timeStyle: "medium", hourCycle: "h23", timeZone }).format(ms);
 
 function span(data) {
   let low = Infinity, high = -Infinity;
@@ -67,7 +69,8 @@ function option(data) {
     aria: { enabled: false },
     textStyle: { fontFamily: token("--font") },
     grid: { left: 4, right: 12, top: data.series.length > 1 ? 34 : 14, bottom: 4, containLabel: true },
-    legend: { show: data.series.length > 1, top: 0, left: 0, icon: "roundRect", itemWidth: 12, itemHeight: 8, textStyle: { color: text }, inactiveColor: token("--line-strong") },
+    // In one line however many there are: a second line would lie over the plot.
+    legend: { show: data.series.length > 1, type: "scroll", pageIconColor: text, pageIconInactiveColor: token("--line-strong"), pageTextStyle: { color: text }, pageIconSize: 11, top: 0, right: 0, left: 0, icon: "roundRect", itemWidth: 12, itemHeight: 8, textStyle: { color: text }, inactiveColor: token("--line-strong") },
     tooltip: { trigger: kind === "scatter" ? "item" : "axis", className: "plot-tip", confine: true, backgroundColor: token("--surface"), borderColor: token("--line-strong"), padding: [6, 10], textStyle: { color: token("--text"), fontSize: 12 }, axisPointer: { type: kind === "bar" ? "shadow" : "line", lineStyle: { color: token("--line-strong") }, shadowStyle: { color: token("--line"), opacity: 0.4 } }, formatter: (items) => tip(data, items) },
     xAxis: { ...axis, type: data.x ?? "category", data: data.categories, scale: true, axisLabel: { ...axis.axisLabel, ...(data.x === "time" ? { formatter: (value) => moment(value, across) } : {}) } },
     yAxis: { ...axis, type: "value", scale: kind !== "bar" && data.zero !== true, axisLine: { show: false }, splitNumber: 4, splitLine: { lineStyle: { color: line } }, axisLabel: { ...axis.axisLabel, formatter: (value) => number(value, data.unit) } },

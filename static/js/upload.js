@@ -25,6 +25,8 @@ class Upload {
     const { zone, start, pause } = this.parts;
     for (const input of this.root.querySelectorAll('input[type="file"]')) {
       input.addEventListener("change", () => { this.choose([...input.files].map((file) => ({ path: file.webkitRelativePath || file.name, file }))); input.value = ""; });
+      // An empty folder changes nothing, so that browsers tell of it as of a closed dialog.
+      input.addEventListener("cancel", () => { if (!this.running && !this.files.length) this.say(this.texts.nothing); });
     }
     for (const button of this.root.querySelectorAll("[data-upload-open]")) button.addEventListener("click", () => this.root.querySelector(`#${button.dataset.uploadOpen}`).click());
     for (const name of ["dragenter", "dragover"]) zone.addEventListener(name, (event) => { event.preventDefault(); zone.classList.add("over"); });
@@ -48,7 +50,8 @@ class Upload {
 
   // The folder is where the shallowest app.yaml lies; files outside it and hidden ones are left out.
   async choose(found) {
-    if (this.running || !found.length) return;
+    if (this.running) return;
+    if (!found.length) { this.say(this.texts.nothing, "danger"); return; }
     this.parts.faults.replaceChildren();
     this.parts.panel.hidden = true;
     const yaml = found.filter(({ path }) => path.split("/").pop() === "app.yaml").sort((a, b) => a.path.split("/").length - b.path.split("/").length)[0];

@@ -51,7 +51,8 @@ impl Fault {
 
     /// What is wrong and what to do, in the language of a tag (`zh…` or anything else for English).
     pub fn message(&self, lang: &str) -> String {
-        let template = messages::find(self.code).map_or("", |m| if lang.starts_with("zh") { m.zh } else { m.en });
+        let zh = lang.starts_with("zh");
+        let template = messages::find(self.code).map_or("", |m| if zh { m.zh } else { m.en });
         let mut out = String::with_capacity(template.len() + 32);
         let mut rest = template;
         // One pass, so that braces inside an argument are never read as a placeholder.
@@ -60,6 +61,8 @@ impl Fault {
             let Some((name, tail)) = after.split_once('}') else { break };
             match name {
                 "key" => out.push_str(&self.key),
+                // Lists are joined with commas; Chinese has a stop of its own for them.
+                "list" if zh => out.push_str(&self.args.get(name).map_or_else(String::new, |list| list.replace(", ", "、"))),
                 _ => out.push_str(self.args.get(name).map_or("", String::as_str)),
             }
             rest = tail;
@@ -127,6 +130,13 @@ mod tests {
         let fault = Fault::new("unknown-key", "models[0].{value}").at(3).with("value", "{key}");
         assert!(fault.message("en").contains("{key}"), "{}", fault.message("en"));
         assert_ne!(fault.message("en"), fault.message("zh-CN"));
+    }
+
+    #[test]
+    fn chinese_lists_have_chinese_stops() {
+        let fault = Fault::new("exactly-one-key", "x").with("list", "image, window");
+        assert!(fault.message("zh").contains("：image、window。"), "{}", fault.message("zh"));
+        assert!(fault.message("en").contains(": image, window."), "{}", fault.message("en"));
     }
 
     #[test]

@@ -42,6 +42,10 @@ pub enum PathFault {
     /// Has a character that is not portable: control character, NUL, `\`, `:`, `*`, `?`, `"`, `<`, `>`, `|`.
     #[error("the path has a character that is not allowed in file names")]
     Character,
+    /// Has a mark that joins the letter before it: the same name can be written in one character, and some systems take
+    /// both for one file, others for two.
+    #[error("the path has a letter that is written as two characters, a letter and a combining mark")]
+    Combining,
 }
 
 impl PathFault {
@@ -55,6 +59,7 @@ impl PathFault {
             Self::Parent => "path-parent",
             Self::Part => "path-part",
             Self::Character => "path-character",
+            Self::Combining => "path-combining",
         }
     }
 }
@@ -79,6 +84,9 @@ impl PackagePath {
         }
         if text.chars().any(|c| c.is_control() || matches!(c, '\\' | ':' | '*' | '?' | '"' | '<' | '>' | '|') || invisible(c)) {
             return Err(PathFault::Character);
+        }
+        if text.chars().any(combining) {
+            return Err(PathFault::Combining);
         }
         if text.split('/').count() > MAX_PARTS {
             return Err(PathFault::TooDeep);
@@ -116,8 +124,13 @@ pub(crate) fn extension(path: &str) -> String {
     name.rsplit_once('.').map_or_else(String::new, |(_, ext)| ext.to_ascii_lowercase())
 }
 
+/// Marks that a composed form exists for: accents, the voice marks of kana, and the parts of Korean syllables.
+fn combining(c: char) -> bool {
+    matches!(c, '\u{300}'..='\u{36f}' | '\u{3099}' | '\u{309a}' | '\u{1161}'..='\u{1175}' | '\u{11a8}'..='\u{11c2}')
+}
+
 /// Characters that change how text around them is shown, or are not seen at all.
-pub(crate) fn invisible(c: char) -> bool {
+pub fn invisible(c: char) -> bool {
     matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
 }
 
@@ -146,7 +159,7 @@ mod tests {
 
     #[test]
     fn ordinary_paths_pass() {
-        for text in ["model.onnx", "golden/a b.png", "图片/封面.png", "a/b/c/d/e/f/g/h", ".hidden", "a..b/c...d"] {
+        for text in ["model.onnx", "golden/a b.png", "图片/封面.png", "a/b/c/d/e/f/g/h", ".hidden", "a..b/c...d", "caf\u{e9}.png"] {
             assert_eq!(PackagePath::parse(text).unwrap().as_str(), text);
         }
     }
@@ -175,6 +188,8 @@ mod tests {
             ("a:stream", PathFault::Absolute),
             ("ab:stream", PathFault::Character),
             ("x\u{202e}gnp.exe", PathFault::Character),
+            ("cafe\u{301}.png", PathFault::Combining),
+            ("か\u{3099}.png", PathFault::Combining),
             ("a/b/c/d/e/f/g/h/i", PathFault::TooDeep),
         ];
         for (text, fault) in table {

@@ -82,6 +82,8 @@ pub struct Agent {
     phases: Mutex<BTreeMap<String, Phase>>,
     last_contact: AtomicI64,
     trouble: Mutex<Option<Fault>>,
+    poll_trouble: Mutex<Option<(DateTime<Utc>, Fault)>>,
+    engine: Mutex<Option<Result<String, Fault>>>,
     /// Held as long as the agent lives: one agent per data folder. The kernel frees it however the agent ends.
     _lock: File,
 }
@@ -123,6 +125,8 @@ impl Agent {
             phases: Mutex::default(),
             last_contact: AtomicI64::new(0),
             trouble: Mutex::default(),
+            poll_trouble: Mutex::default(),
+            engine: Mutex::default(),
             config,
             _lock: lock,
         };
@@ -247,6 +251,34 @@ impl Agent {
         let at = self.last_contact.load(Ordering::Relaxed);
         let trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone();
         (DateTime::from_timestamp(at, 0).filter(|_| at > 0), trouble)
+    }
+
+    /// Remembers how the last poll for the desired state ended. Kept apart from [`Self::contact`]: reports may get through
+    /// while the node takes no state.
+    pub fn polled<T>(&self, result: &Result<T, Fault>) {
+        let mut trouble = self.poll_trouble.lock().unwrap_or_else(PoisonError::into_inner);
+        *trouble = result.as_ref().err().map(|fault| {
+            let since = trouble.as_ref().filter(|(_, before)| before.code == fault.code).map_or_else(Utc::now, |(since, _)| *since);
+            (since, fault.clone())
+        });
+    }
+
+    /// Why the node takes no desired state; `None` when the last poll went well. A line that is down for everything is not
+    /// told here: the platform sees that by itself, and the status page has [`Self::link`].
+    pub fn poll_trouble(&self) -> Option<Fault> {
+        let (since, fault) = self.poll_trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()?;
+        let reached = self.last_contact.load(Ordering::Relaxed) > since.timestamp();
+        (fault.code != "server-unreachable" || reached).then_some(fault)
+    }
+
+    /// Remembers the version of ONNX Runtime, or why it cannot be used.
+    pub fn note_engine(&self, engine: Result<String, Fault>) {
+        *self.engine.lock().unwrap_or_else(PoisonError::into_inner) = Some(engine);
+    }
+
+    /// Version of ONNX Runtime, or why it cannot be used; `None` until it was looked at.
+    pub fn engine(&self) -> Option<Result<String, Fault>> {
+        self.engine.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Judges a state manifest and takes it. All documents are here and checked before anything changes; on any fault

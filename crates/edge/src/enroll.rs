@@ -31,11 +31,23 @@ pub async fn enroll(data: &Path, server: &str, code: &str, ca_pin: &str, listen:
     let client = tls::client(tls::Expect::Pin(pin_of(ca_pin)?), None)?;
     let request = Request::new()?;
     let body = json!({ "code": code.trim(), "csr_pem": request.csr_pem, "agent_version": env!("CARGO_PKG_VERSION") });
-    let issued = ask(client.post(format!("{server}/edge/enroll")).json(&body)).await?;
+    let issued = ask(client.post(format!("{server}/edge/enroll")).json(&body)).await.map_err(|fault| wrong_pin(fault, server))?;
     let mut identity = Identity::accept(server, &request, issued)?;
     identity.listen = listen;
     identity.save(data)?;
     Ok(identity)
+}
+
+/// A line that our own check of the pin broke is not a bad line.
+fn wrong_pin(fault: Fault, server: &str) -> Fault {
+    if !fault.message.contains(tls::PIN_MISMATCH) {
+        return fault;
+    }
+    let message = format!(
+        "{server} does not show the certificate authority of --ca-pin. Compare address and pin with the node's page; if both are \
+         right, somebody answers in the platform's place"
+    );
+    Fault::new("ca-pin-mismatch", "identity", message)
 }
 
 /// Makes a new key and asks for a new certificate over the present one. The caller stores the result.

@@ -86,6 +86,8 @@ fn load(options: &Options) -> Result<Loaded, AppError> {
 
 /// Runs until the agent is gone.
 pub fn main(options: &Options) -> ExitCode {
+    // The name in lists of processes: the file that was started is called `exe` there. Nothing depends on it.
+    let _ = rustix::thread::set_name(c"pithead-app");
     end_with_parent();
     let _ = std::fs::remove_file(&options.socket);
     let listener = match UnixListener::bind(&options.socket) {

@@ -29,8 +29,7 @@ struct Cli {
 enum Command {
     /// Make this machine a node with the one-time code that the platform shows.
     Enroll {
-        /// Server, for example <https://pithead.example:8443>.
-        #[arg(long)]
+        #[arg(long, help = "Address of the platform for nodes, for example https://pithead.example:8443")]
         server: String,
         /// One-time code.
         #[arg(long)]
@@ -97,6 +96,12 @@ async fn execute(command: Command) -> anyhow::Result<()> {
         Command::Enroll { server, code, ca_pin, data, listen } => {
             let identity = enroll::enroll(&data, &server, &code, &ca_pin, listen).await?;
             println!("{}", serde_json::to_string_pretty(&Summary::from(&identity))?);
+            // Not to standard output: that is JSON.
+            let data = std::path::absolute(&data)?;
+            eprintln!(
+                "This machine is now a node. Next:\n  pithead-edge run --data {} --ort-lib /path/to/libonnxruntime.so",
+                data.display()
+            );
             Ok(())
         }
         Command::Run { data, listen, ort_lib } => {

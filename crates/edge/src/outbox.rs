@@ -174,10 +174,11 @@ impl Outbox {
         (!texts.is_empty()).then(|| (format!("{{\"reports\":[{}]}}", texts.join(",")), last))
     }
 
-    /// Forgets all reports up to a number that the server has accepted. Numbers never given out are not believed.
-    pub fn accepted(&self, through: u64) -> Result<(), Fault> {
+    /// Forgets all reports up to a number that the server has accepted, after a request whose last number was `sent`. A
+    /// higher number is not believed: nothing is dropped that was not in the request.
+    pub fn accepted(&self, through: u64, sent: u64) -> Result<(), Fault> {
         let mut inner = self.lock();
-        let through = through.min(inner.next - 1);
+        let through = through.min(sent).min(inner.next - 1);
         if through <= inner.accepted {
             return Ok(());
         }
@@ -252,19 +253,37 @@ mod tests {
         let path = dir.path().join("outbox.jsonl");
         let outbox = Outbox::open(&path).unwrap();
         assert_eq!((alarm(&outbox), alarm(&outbox), alarm(&outbox)), (1, 2, 3));
-        outbox.accepted(2).unwrap();
+        outbox.accepted(2, 3).unwrap();
         drop(outbox);
         let outbox = Outbox::open(&path).unwrap();
         assert_eq!(sequences(&outbox), [3]);
-        outbox.accepted(3).unwrap();
+        outbox.accepted(3, 3).unwrap();
         drop(outbox);
         let outbox = Outbox::open(&path).unwrap();
         assert_eq!(sequences(&outbox), Vec::<u64>::new());
         assert_eq!(alarm(&outbox), 4);
-        // A server that claims too much does not empty what is not yet sent.
-        outbox.accepted(u64::MAX).unwrap();
+        // A number that was never given out is not believed.
+        outbox.accepted(u64::MAX, u64::MAX).unwrap();
         assert_eq!(alarm(&outbox), 5);
         assert_eq!(sequences(&outbox), [5]);
+    }
+
+    #[test]
+    fn a_server_that_claims_too_much_drops_nothing_unsent() {
+        let dir = Scratch::new();
+        let path = dir.path().join("outbox.jsonl");
+        let outbox = Outbox::open(&path).unwrap();
+        alarm(&outbox);
+        alarm(&outbox);
+        let (_, sent) = outbox.batch().unwrap();
+        // Raised while the request is on its way.
+        assert_eq!((sent, alarm(&outbox)), (2, 3));
+        outbox.accepted(u64::MAX, sent).unwrap();
+        assert_eq!(sequences(&outbox), [3]);
+        outbox.accepted(3, sent).unwrap();
+        assert_eq!(sequences(&outbox), [3]);
+        drop(outbox);
+        assert_eq!(sequences(&Outbox::open(&path).unwrap()), [3]);
     }
 
     #[test]

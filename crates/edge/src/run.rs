@@ -38,14 +38,23 @@ async fn pause(time: Duration) {
     tokio::time::sleep(time * 9 / 10 + time / 1000 * part).await;
 }
 
-async fn engine_version(agent: &Agent) -> Option<String> {
+/// Loads the library once, in a process of its own. Code `engine-missing`.
+async fn engine_version(agent: &Agent) -> Result<String, Fault> {
+    let missing = |why: &str| {
+        let why: String = why.chars().take(300).collect();
+        Fault::new("engine-missing", "app", format!("no app can start with {}: {why}", agent.config.ort_lib.display()))
+    };
     let mut command = tokio::process::Command::new(&agent.config.exe);
     command.arg("engine-version").arg("--ort-lib").arg(&agent.config.ort_lib).env_clear().kill_on_drop(true);
-    command.stdin(std::process::Stdio::null()).stderr(std::process::Stdio::null());
-    let output = tokio::time::timeout(Duration::from_secs(30), command.output()).await.ok()?.ok()?;
-    let text = String::from_utf8(output.stdout).ok()?;
-    let text = text.trim();
-    (output.status.success() && !text.is_empty() && text.len() < 50).then(|| text.to_owned())
+    command.stdin(std::process::Stdio::null());
+    let output = tokio::time::timeout(Duration::from_secs(30), command.output()).await.map_err(|_| missing("no answer within 30 s"))?;
+    let output = output.map_err(|e| missing(&e.to_string()))?;
+    let text = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+    if output.status.success() && !text.is_empty() && text.len() < 50 {
+        return Ok(text);
+    }
+    let words = String::from_utf8_lossy(&output.stderr).into_owned();
+    Err(missing(words.lines().rfind(|line| !line.trim().is_empty()).unwrap_or("it could not be loaded")))
 }
 
 /// What this node is, in Margo's words.
@@ -63,9 +72,15 @@ async fn capabilities(agent: &Agent) -> DeviceCapabilities {
     let memory = agent.node.read().get("memory_total_bytes").and_then(serde_json::Value::as_u64).unwrap_or(0);
     let node = agent.identity().node_id;
     let mut labels = std::collections::BTreeMap::from([("pithead.dev/agent".to_owned(), json!(env!("CARGO_PKG_VERSION")))]);
-    if let Some(version) = engine_version(agent).await {
-        labels.insert(RUNTIME_LABEL.to_owned(), json!(version));
+    let engine = engine_version(agent).await;
+    match &engine {
+        Ok(version) => {
+            labels.insert(RUNTIME_LABEL.to_owned(), json!(version));
+        }
+        // No reason to stop: licences are watched and the platform is told all the same.
+        Err(fault) => tracing::error!(%fault, "ONNX Runtime cannot be used"),
     }
+    agent.note_engine(engine);
     DeviceCapabilities {
         properties: DeviceProperties {
             vendor: read("/sys/class/dmi/id/sys_vendor").unwrap_or_else(unknown),
@@ -110,6 +125,7 @@ async fn poll(agent: &Agent) {
             Err((fault, after)) => (Err(fault), after),
         };
         agent.contact(&outcome);
+        agent.polled(&outcome);
         match outcome {
             Ok(changed) => {
                 failures = 0;
@@ -144,6 +160,13 @@ async fn poll_once(agent: &Agent, present: &DeviceCapabilities) -> Result<bool, 
     }
 }
 
+/// The node's own trouble as heartbeats tell it: what keeps it from taking the desired state, else from running apps.
+fn trouble(agent: &Agent) -> serde_json::Value {
+    let fault = agent.poll_trouble().or_else(|| agent.engine().and_then(Result::err));
+    let cut = |text: &str, most: usize| text.chars().take(most).collect::<String>();
+    fault.map_or(serde_json::Value::Null, |fault| json!({ "code": cut(&fault.code, 100), "message": cut(&fault.message, 300) }))
+}
+
 /// The body of a heartbeat.
 pub fn heartbeat(agent: &Agent) -> Map<String, serde_json::Value> {
     let mut apps: Vec<serde_json::Value> = Vec::new();
@@ -166,7 +189,11 @@ pub fn heartbeat(agent: &Agent) -> Map<String, serde_json::Value> {
             }));
         }
     }
-    Map::from_iter([("node".to_owned(), agent.node.read()), ("apps".to_owned(), json!(apps))])
+    let mut node = agent.node.read();
+    if let Some(fields) = node.as_object_mut() {
+        fields.insert("trouble".to_owned(), trouble(agent));
+    }
+    Map::from_iter([("node".to_owned(), node), ("apps".to_owned(), json!(apps))])
 }
 
 async fn beat(agent: &Arc<Agent>) {
@@ -226,7 +253,7 @@ async fn send_all(agent: &Arc<Agent>) -> Result<(), Fault> {
         let accepted = agent.cloud.reports(body).await?;
         agent.contact(&Ok(()));
         let keeper = agent.clone();
-        tokio::task::spawn_blocking(move || keeper.outbox.accepted(accepted))
+        tokio::task::spawn_blocking(move || keeper.outbox.accepted(accepted, last))
             .await
             .map_err(|e| Fault::new("cancelled", "store", e.to_string()))??;
         if accepted < last {

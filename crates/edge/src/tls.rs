@@ -6,18 +6,35 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use reqwest::header::{ACCEPT_LANGUAGE, HeaderMap, HeaderValue};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::verify_server_cert_signed_by_trust_anchor;
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
-use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
+use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, Error, OtherError, RootCertStore, SignatureScheme};
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
 use app_package::digest::Digest;
 
 use crate::fault::Fault;
+
+/// No certificate of the peer has the pinned digest. By the time the error has gone through the HTTP client only its text
+/// is left, and the text of this one is [`PIN_MISMATCH`].
+#[derive(Debug)]
+struct CaPinMismatch;
+
+/// Stands in the text of a call that failed because of the pin.
+pub const PIN_MISMATCH: &str = "CaPinMismatch";
+
+impl std::fmt::Display for CaPinMismatch {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(PIN_MISMATCH)
+    }
+}
+
+impl std::error::Error for CaPinMismatch {}
 
 /// Whom we expect at the other end.
 #[derive(Debug, Clone)]
@@ -79,22 +96,23 @@ impl ServerCertVerifier for PeerVerifier {
     ) -> Result<ServerCertVerified, Error> {
         let parsed = ParsedCertificate::try_from(end_entity)?;
         let algorithms = self.provider.signature_verification_algorithms.all;
-        let id = uri_san(end_entity).ok_or_else(|| bad(CertificateError::BadEncoding))?;
+        let id = || uri_san(end_entity).ok_or_else(|| bad(CertificateError::BadEncoding));
         let pinned;
         let anchors = match &self.expect {
             Expect::Pin(pin) => {
-                if !is_fleet_manager(&id) {
+                // The pin first: any other server on this address is told as what it is.
+                let root = intermediates.iter().find(|c| Digest::of(c).as_str() == pin);
+                let root = root.ok_or_else(|| bad(CertificateError::Other(OtherError(Arc::new(CaPinMismatch)))))?;
+                if !is_fleet_manager(&id()?) {
                     return Err(bad(CertificateError::ApplicationVerificationFailure));
                 }
-                let root = intermediates.iter().find(|c| Digest::of(c).as_str() == pin);
-                let root = root.ok_or_else(|| bad(CertificateError::UnknownIssuer))?;
                 let mut store = RootCertStore::empty();
                 store.add(root.clone().into_owned())?;
                 pinned = store;
                 &pinned
             }
             Expect::Server { anchors, spiffe_id } => {
-                if &id != spiffe_id {
+                if &id()? != spiffe_id {
                     return Err(bad(CertificateError::NotValidForName));
                 }
                 anchors
@@ -172,6 +190,8 @@ pub fn client(expect: Expect, identity: Option<(&str, &str)>) -> Result<reqwest:
         .read_timeout(Duration::from_mins(1))
         .pool_idle_timeout(Duration::from_mins(1))
         .user_agent(concat!("pithead-edge/", env!("CARGO_PKG_VERSION")))
+        // What the server says goes into an English log.
+        .default_headers(HeaderMap::from_iter([(ACCEPT_LANGUAGE, HeaderValue::from_static("en"))]))
         .build()
         .map_err(|e| unusable("HTTPS client", e))
 }
@@ -179,6 +199,11 @@ pub fn client(expect: Expect, identity: Option<(&str, &str)>) -> Result<reqwest:
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_wrong_pin_is_known_by_its_text() {
+        assert!(bad(CertificateError::Other(OtherError(Arc::new(CaPinMismatch)))).to_string().contains(PIN_MISMATCH));
+    }
 
     #[test]
     fn only_the_manager_itself_is_a_manager() {

@@ -113,9 +113,13 @@ fn enrolment_refuses_wrong_pin_wrong_code_and_a_second_time() {
     };
     let other = format!("sha256:{}", "0".repeat(64));
     let text = error(enrol(&data, &server.url, CODE, &other));
-    assert!(text.contains("server-unreachable") && text.contains("UnknownIssuer"), "{text}");
+    assert!(text.contains("ca-pin-mismatch") && !text.contains("server-unreachable"), "{text}");
     assert!(error(enrol(&data, &server.url, "WRONG", &server.pin)).contains("enrollment-code-unknown"));
-    assert!(enrol(&data, &server.url, CODE, &server.pin).status.success());
+    let output = enrol(&data, &server.url, CODE, &server.pin);
+    assert!(output.status.success());
+    assert!(serde_json::from_slice::<Value>(&output.stdout).is_ok());
+    let next = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(next.contains(&format!("pithead-edge run --data {} --ort-lib", data.display())), "{next}");
     let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(data.join("identity.json")).unwrap().permissions());
     assert_eq!(mode & 0o777, 0o600);
     assert!(error(enrol(&data, &server.url, CODE, &server.pin)).contains("already-enrolled"));
@@ -143,6 +147,8 @@ async fn life_of_an_app() {
     assert_eq!((answer["values"][0]["value"].as_f64(), answer["alarms"][0]["rule"].as_str()), (Some(3.0), Some("over")));
     let alarm = until("alarm at the server", async || server.world().reports.values().find(|r| r["kind"] == "alarm").cloned()).await;
     assert_eq!((&alarm["digest"], &alarm["text"]["zh"]), (&json!(one.digest), &json!("3号皮带过载")));
+    let child = node.children()[0].clone();
+    assert_eq!(std::fs::read_to_string(format!("/proc/{child}/comm")).unwrap().trim(), "pithead-app");
     until("heartbeat with the app", async || {
         server.world().reports.values().find(|r| r["kind"] == "heartbeat" && r["apps"][0]["inferences"] == 1).cloned()
     })
@@ -228,9 +234,19 @@ async fn life_of_an_app() {
         world.version = 3;
         world.deployments.clear();
     }
-    tokio::time::sleep(Duration::from_secs(4)).await;
+    until("the refusal in a heartbeat", async || {
+        let told = |r: &&Value| r["node"]["trouble"]["code"] == "manifest-version-not-higher";
+        server.world().reports.values().find(told).cloned()
+    })
+    .await;
+    tokio::time::sleep(Duration::from_secs(2)).await;
     until("still served", async || node.predict().await.filter(|(status, _)| *status == 200)).await;
+    assert!(node.get("/").await.unwrap().1.contains("manifest-version-not-higher"));
     server.world().version = 6;
+    until("a heartbeat without trouble", async || {
+        server.world().reports.values().rfind(|r| r["kind"] == "heartbeat").filter(|r| r["node"]["trouble"].is_null()).cloned()
+    })
+    .await;
     until("removed", async || server.state("dep_1").filter(|(state, _, _)| state == "removed")).await;
     assert_eq!(node.predict().await.unwrap().1["code"], "app-not-running");
 }

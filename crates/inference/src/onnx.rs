@@ -2,7 +2,7 @@
 //!
 //! Spinning worker threads are switched off: a node runs many apps on few cores, and a check has a processor limit.
 
-use std::path::Path;
+use std::{io::Read, path::Path};
 
 use ort::{
     environment::Environment,
@@ -15,7 +15,17 @@ use crate::{
     error::{AppError, Result},
 };
 
+/// Bytes of the library that are looked at together.
+const CHUNK: u64 = 256 * 1024;
+/// Begins the name of the version that a library defines for its symbols, for example `VERS_1.32.0`.
+const VERSION_MARK: &[u8] = b"VERS_";
+/// Longest version text.
+const MAX_VERSION: usize = 24;
+
 /// The ONNX Runtime library of this process. There can be one only; keep it for the life of the process.
+///
+/// Its version is what the file's name says (`….so.1.32.0`), else what the file defines for its symbols, else the branch it
+/// was built from. Where none of them tells, it is the lowest version that this program takes: "at least", not "exactly".
 #[derive(Debug)]
 pub struct OnnxRuntime {
     environment: Environment,
@@ -26,21 +36,53 @@ impl OnnxRuntime {
     /// Loads the library. Code `engine-missing` when it cannot be loaded or is older than 1.24.
     pub fn init(lib: &Path) -> Result<Self> {
         let fail = |e: &dyn std::fmt::Display| AppError::new("engine-missing", format!("ONNX Runtime at {}: {e}", lib.display()));
-        // The C API's version string is not reachable without unsafe code; release files carry it in their name.
         let file = std::fs::canonicalize(lib).map_err(|e| fail(&e))?;
         let environment =
             ort::init_from(&file).map_err(|e| fail(&e))?.with_name("pithead").with_telemetry(false).build().map_err(|e| fail(&e))?;
         environment.set_log_level(ort::logging::LogLevel::Fatal);
+        // The C API's version string is not reachable without unsafe code.
         let name = file.file_name().unwrap_or_default().to_string_lossy();
-        let version = name.rsplit_once(".so.").map_or_else(|| branch_version(ort::info()), |(_, v)| v.to_owned());
+        let version = name.rsplit_once(".so.").and_then(|(_, text)| version_text(text));
+        let version = version.or_else(|| defined_version(std::fs::File::open(&file).ok()?));
+        let version = version.or_else(|| branch_version(ort::info())).unwrap_or_else(|| format!("1.{}.0", ort::MINOR_VERSION));
         Ok(Self { environment, version })
     }
 }
 
+/// The text if it is two to four numbers with points between; `so.1` alone is no version.
+fn version_text(text: &str) -> Option<String> {
+    let numbers = text.split('.').filter(|part| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit())).count();
+    let plain = numbers == text.split('.').count() && (2..=4).contains(&numbers) && text.len() <= MAX_VERSION;
+    plain.then(|| text.to_owned())
+}
+
+/// The first version after [`VERSION_MARK`] in a library, read piece by piece.
+fn defined_version(mut library: impl Read) -> Option<String> {
+    let mut seen = Vec::new();
+    loop {
+        let read = library.by_ref().take(CHUNK).read_to_end(&mut seen).ok()?;
+        let found = seen.windows(VERSION_MARK.len()).enumerate().filter(|(_, bytes)| *bytes == VERSION_MARK).find_map(|(at, _)| {
+            let rest = seen.get(at + VERSION_MARK.len()..)?;
+            // Near the end the text may be cut off: it is looked at again with the next piece.
+            if rest.len() <= MAX_VERSION && read > 0 {
+                return None;
+            }
+            let length = rest.iter().take_while(|b| b.is_ascii_digit() || **b == b'.').count();
+            version_text(std::str::from_utf8(rest.get(..length)?).ok()?)
+        });
+        if found.is_some() || read == 0 {
+            return found;
+        }
+        let kept = VERSION_MARK.len() + MAX_VERSION;
+        seen.drain(..seen.len().saturating_sub(kept));
+    }
+}
+
 /// The release branch named in the build info, for example `git-branch=rel-1.26.0`.
-fn branch_version(info: &str) -> String {
-    let version = info.split_once("git-branch=rel-").map(|(_, v)| v.chars().take_while(|c| c.is_ascii_digit() || *c == '.').collect());
-    version.unwrap_or_else(|| format!("1.{}.0", ort::MINOR_VERSION))
+fn branch_version(info: &str) -> Option<String> {
+    let (_, branch) = info.split_once("git-branch=rel-")?;
+    let text: String = branch.chars().take_while(|c| c.is_ascii_digit() || *c == '.').collect();
+    version_text(text.trim_end_matches('.'))
 }
 
 /// Tells failed allocations from other engine errors, so that a check can name the reason.
@@ -178,5 +220,38 @@ fn owned(value: &DynValue) -> Result<TensorData> {
         ValueType::Tensor { ty: T::Uint8, .. } => copy(value, Data::U8),
         ValueType::Tensor { ty: T::Bool, .. } => copy(value, Data::Bool),
         other => Err(AppError::new("tensor-datatype", format!("outputs of type {other} are not supported"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_numbers_with_points() {
+        assert_eq!(version_text("1.32.0").as_deref(), Some("1.32.0"));
+        for text in ["1", "", ".", "1.", "1..2", "1.x", "1.2.3.4.5", "1.00000000000000000000000000"] {
+            assert_eq!(version_text(text), None, "{text:?}");
+        }
+        assert_eq!(branch_version("ORT Build Info: git-branch=rel-1.26.0, git-commit-id=x").as_deref(), Some("1.26.0"));
+        assert_eq!(branch_version("ORT Build Info: git-branch=main"), None);
+    }
+
+    #[test]
+    fn the_version_stands_in_the_library() {
+        // At each place around the border of two pieces, with the mark alone before it.
+        let border = usize::try_from(CHUNK).unwrap();
+        for at in [0, 100, border - 40, border - 20, border - 12, border - 11, border - 6, border - 3, border, border + 9] {
+            let mut bytes = vec![0x7f; at];
+            bytes.extend(b"VERS_1.32.0\0");
+            bytes.resize(bytes.len() + 3 * border, 0);
+            assert_eq!(defined_version(bytes.as_slice()).as_deref(), Some("1.32.0"), "{at}");
+        }
+        assert_eq!(defined_version(b"VERS_x VERS_ VERS_7 VERS_1.9".as_slice()).as_deref(), Some("1.9"));
+        assert_eq!(defined_version(vec![b'V'; 2 * border].as_slice()), None);
+        let file = std::env::temp_dir().join(format!("pithead-version-{}", std::process::id()));
+        std::fs::write(&file, b"\x7fELF\0\0VERS_1.25.1\0GLIBC_2.28").unwrap();
+        assert_eq!(defined_version(std::fs::File::open(&file).unwrap()).as_deref(), Some("1.25.1"));
+        std::fs::remove_file(file).unwrap();
     }
 }

@@ -3,16 +3,21 @@
 //! Decoding is bounded by the header before any pixel is read. Grey is made before resizing with Pillow's fixed-point
 //! BT.601 (`convert("L")`); resizing is bilinear with a support that grows when shrinking, as Pillow's `BILINEAR`.
 //! Alpha is dropped; the EXIF orientation is not applied.
+//!
+//! At worst (16-bit RGBA with [`MAX_PIXELS`]) the decoded picture takes 320 MB and its copy as RGB 120 MB. Resizing adds
+//! one row of the source as floats, at most 16,384 × 3 × 4 bytes = 192 KiB, its weights (under 200 KiB), and the target.
 
 use std::io::Cursor;
 
 use app_package::manifest::{Color, Fit, Layout, PreImage};
-use image::{DynamicImage, GrayImage, ImageFormat, ImageReader, RgbImage, imageops};
+use image::{ColorType, DynamicImage, GrayImage, ImageDecoder, ImageFormat, ImageReader};
 
 use crate::error::{AppError, Result};
 
 /// Most pixels of a source picture.
 pub const MAX_PIXELS: u64 = 40_000_000;
+/// Longest side of a source picture, in pixels. Decoders and resizing keep whole rows.
+pub const MAX_SIDE: u32 = 16_384;
 /// Grey of the letterbox border.
 const PAD: u8 = 114;
 
@@ -61,17 +66,27 @@ fn channels(color: Color) -> i64 {
 
 /// Decodes PNG or JPEG, recognised by its first bytes. Codes `input-not-a-picture`, `input-too-large`.
 pub fn decode(bytes: &[u8]) -> Result<DynamicImage> {
-    let not_a_picture =
-        |e: &dyn std::fmt::Display| AppError::new("input-not-a-picture", format!("the input is not a PNG or JPEG picture: {e}"));
+    let not_a_picture = |e: &dyn std::fmt::Display| AppError::new("input-not-a-picture", format!("this is not a PNG or JPEG picture: {e}"));
     let format = match bytes {
         [0x89, b'P', b'N', b'G', ..] => ImageFormat::Png,
         [0xff, 0xd8, 0xff, ..] => ImageFormat::Jpeg,
         _ => return Err(not_a_picture(&"unknown first bytes")),
     };
-    let (width, height) = ImageReader::with_format(Cursor::new(bytes), format).into_dimensions().map_err(|e| not_a_picture(&e))?;
+    let header = ImageReader::with_format(Cursor::new(bytes), format).into_decoder().map_err(|e| not_a_picture(&e))?;
+    let (width, height) = header.dimensions();
     let pixels = u64::from(width) * u64::from(height);
-    if pixels == 0 || pixels > MAX_PIXELS {
-        return Err(AppError::new("input-too-large", format!("the picture has {width} × {height} pixels; at most {MAX_PIXELS} are read")));
+    let too_large = |why: String| AppError::new("input-too-large", format!("the picture has {width} × {height} pixels; {why}"));
+    if pixels == 0 || pixels > MAX_PIXELS || width.max(height) > MAX_SIDE {
+        return Err(too_large(format!("at most {MAX_PIXELS} are read, and at most {MAX_SIDE} on a side")));
+    }
+    // A copy as RGB follows, and a progressive JPEG is held as coefficients first. In the data of a JPEG this pair of bytes
+    // cannot stand, in its headers by accident only.
+    let copy = if header.color_type() == ColorType::Rgb8 { 0 } else { pixels * 3 };
+    let progressive = format == ImageFormat::Jpeg && bytes.windows(2).any(|pair| pair == [0xff, 0xc2]);
+    let needed = header.total_bytes() + copy + if progressive { pixels * 6 } else { 0 };
+    drop(header);
+    if !has_memory(needed) {
+        return Err(too_large(format!("decoding takes {} MiB, more than the app has left", needed >> 20)));
     }
     let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
     let mut limits = image::Limits::default();
@@ -79,6 +94,15 @@ pub fn decode(bytes: &[u8]) -> Result<DynamicImage> {
     limits.max_alloc = Some(MAX_PIXELS * 8 + (16 << 20));
     reader.limits(limits);
     reader.decode().map_err(|e| not_a_picture(&e))
+}
+
+/// True when this much memory can be had now. Asked before, because a decoder that runs out of it ends the whole process.
+fn has_memory(bytes: u64) -> bool {
+    let mut probe: Vec<u8> = Vec::new();
+    let had = usize::try_from(bytes).is_ok_and(|bytes| probe.try_reserve_exact(bytes).is_ok());
+    // Without a use of it the compiler may leave the reservation out.
+    std::hint::black_box(&probe);
+    had
 }
 
 /// Fills `out` with `(pixel / 255 - mean) / std` in the layout asked for.
@@ -100,16 +124,12 @@ pub fn to_tensor(pre: &PreImage, picture: DynamicImage, out: &mut Vec<f32>) -> G
         }
     };
     let (left, top) = ((to_w - w) / 2, (to_h - h) / 2);
-    let pixels = match pre.color {
-        Color::Rgb => {
-            let resized = resize_rgb(picture.into_rgb8(), w, h);
-            if (w, h) == (to_w, to_h) { resized.into_raw() } else { pad(resized.as_raw(), w, to_w, to_h, left, top, 3) }
-        }
-        Color::Gray => {
-            let resized = resize_gray(to_gray(picture), w, h);
-            if (w, h) == (to_w, to_h) { resized.into_raw() } else { pad(resized.as_raw(), w, to_w, to_h, left, top, 1) }
-        }
+    let from = (source_w, source_h);
+    let (pixels, channels) = match pre.color {
+        Color::Rgb => (resize::<3>(picture.into_rgb8().into_raw(), from, (w, h)), 3),
+        Color::Gray => (resize::<1>(to_gray(picture).into_raw(), from, (w, h)), 1),
     };
+    let pixels = if (w, h) == (to_w, to_h) { pixels } else { pad(&pixels, w, to_w, to_h, left, top, channels) };
     scale_into(pre, &pixels, out);
     Geometry {
         tensor: [to_w as f32, to_h as f32],
@@ -119,12 +139,64 @@ pub fn to_tensor(pre: &PreImage, picture: DynamicImage, out: &mut Vec<f32>) -> G
     }
 }
 
-fn resize_rgb(picture: RgbImage, w: u32, h: u32) -> RgbImage {
-    if picture.dimensions() == (w, h) { picture } else { imageops::resize(&picture, w, h, imageops::FilterType::Triangle) }
+/// Bilinear with a support that grows when shrinking, `C` channels. The arithmetic and so the result are those of
+/// `image::imageops::resize` with `Triangle`; but that one holds source width × target height × 16 bytes in between (1 GiB
+/// for 16,384 × 4,096), this one a single row.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to 0–255")]
+fn resize<const C: usize>(raw: Vec<u8>, from: (u32, u32), to: (u32, u32)) -> Vec<u8> {
+    if from == to {
+        return raw;
+    }
+    let (source, _) = raw.as_chunks::<C>();
+    let width = (from.0 as usize).max(1);
+    let (across, down) = (taps(from.0, to.0), taps(from.1, to.1));
+    let mut row = vec![[0f32; C]; width];
+    let mut out = Vec::with_capacity(across.len() * down.len() * C);
+    for (first, weights) in &down {
+        row.fill([0.0; C]);
+        for (line, weight) in source.chunks_exact(width).skip(*first).zip(weights) {
+            for (sums, pixel) in row.iter_mut().zip(line) {
+                for (sum, &value) in sums.iter_mut().zip(pixel) {
+                    *sum += f32::from(value) * weight;
+                }
+            }
+        }
+        for (first, weights) in &across {
+            let mut sums = [0f32; C];
+            for (pixel, weight) in row.iter().skip(*first).zip(weights) {
+                for (sum, value) in sums.iter_mut().zip(pixel) {
+                    *sum += value * weight;
+                }
+            }
+            out.extend(sums.map(|sum| sum.clamp(0.0, 255.0).round() as u8));
+        }
+    }
+    out
 }
 
-fn resize_gray(picture: GrayImage, w: u32, h: u32) -> GrayImage {
-    if picture.dimensions() == (w, h) { picture } else { imageops::resize(&picture, w, h, imageops::FilterType::Triangle) }
+/// For each place of the target: the first place of the source that counts, and the weights from there on.
+#[expect(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "picture sizes are far below 2^24; what is below 0 becomes 0"
+)]
+fn taps(source: u32, target: u32) -> Vec<(usize, Vec<f32>)> {
+    let ratio = source as f32 / target as f32;
+    let support = ratio.max(1.0);
+    let weights_at = |place: u32| {
+        let centre = (place as f32 + 0.5) * ratio;
+        let left = ((centre - support).floor() as u32).min(source.saturating_sub(1));
+        let right = ((centre + support).ceil() as u32).min(source).max(left + 1);
+        let centre = centre - 0.5;
+        let mut weights: Vec<f32> = (left..right).map(|at| (1.0 - ((at as f32 - centre) / support).abs()).max(0.0)).collect();
+        let sum: f32 = weights.iter().sum();
+        for weight in &mut weights {
+            *weight /= sum;
+        }
+        (left as usize, weights)
+    };
+    (0..target).map(weights_at).collect()
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "the weights sum to 2^16")]
@@ -178,6 +250,47 @@ fn scale_into(pre: &PreImage, pixels: &[u8], out: &mut Vec<f32>) {
                     out.extend_from_slice(&[f32::from(r) * fr + sr, f32::from(g) * fg + sg, f32::from(b) * fb + sb]);
                 }
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use image::RgbImage;
+    use image::imageops::{self, FilterType};
+
+    use super::*;
+
+    fn png(picture: impl Into<DynamicImage>) -> Vec<u8> {
+        let mut bytes = Cursor::new(Vec::new());
+        picture.into().write_to(&mut bytes, ImageFormat::Png).unwrap();
+        bytes.into_inner()
+    }
+
+    #[test]
+    fn long_sides_are_refused() {
+        let code = |w, h| decode(&png(GrayImage::new(w, h))).unwrap_err().code;
+        assert_eq!(code(MAX_SIDE + 1, 1), "input-too-large");
+        assert_eq!(code(4, 100_000), "input-too-large");
+        assert!(decode(&png(GrayImage::new(MAX_SIDE, 4))).is_ok());
+    }
+
+    #[test]
+    fn memory_that_is_not_there_is_not_promised() {
+        assert!(has_memory(1 << 20));
+        assert!(!has_memory(u64::MAX));
+        assert!(!has_memory(1 << 62));
+    }
+
+    #[test]
+    fn resizing_is_that_of_the_image_crate() {
+        let picture = RgbImage::from_fn(37, 23, |x, y| image::Rgb([x * 7 + y, y * 11, x * y].map(|value| value.to_le_bytes()[0])));
+        let gray = to_gray(picture.clone().into());
+        for (w, h) in [(37, 23), (64, 64), (8, 5), (37, 5), (1, 1), (100, 3), (3, 100)] {
+            let wanted = imageops::resize(&picture, w, h, FilterType::Triangle).into_raw();
+            assert_eq!(resize::<3>(picture.clone().into_raw(), (37, 23), (w, h)), wanted, "{w} x {h}");
+            let wanted = imageops::resize(&gray, w, h, FilterType::Triangle).into_raw();
+            assert_eq!(resize::<1>(gray.clone().into_raw(), (37, 23), (w, h)), wanted, "{w} x {h} gray");
         }
     }
 }

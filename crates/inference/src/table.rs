@@ -20,11 +20,11 @@ pub fn window_shape(pre: &PreWindow) -> Vec<i64> {
 }
 
 /// The last `length` rows of the named columns as `(value - mean) / std`.
-/// Codes `input-not-csv`, `csv-column-missing`, `csv-too-few-rows`, `csv-not-a-number`.
+/// Codes `input-not-csv`, `csv-column-missing`, `csv-too-few-rows`, `csv-field-count`, `csv-not-a-number`.
 #[expect(clippy::cast_possible_truncation, reason = "tensors are FP32")]
 pub fn window(pre: &PreWindow, bytes: &[u8], out: &mut Vec<f32>) -> Result<()> {
     let mut records = Records::new(bytes)?;
-    let places = places(records.next(), &pre.columns)?;
+    let header = header(records.next(), &pre.columns)?;
     let length = pre.length as usize;
     let mut last = VecDeque::with_capacity(length.min(65_536));
     for (number, record) in records.enumerate() {
@@ -40,7 +40,7 @@ pub fn window(pre: &PreWindow, bytes: &[u8], out: &mut Vec<f32>) -> Result<()> {
     out.resize(length * pre.columns.len(), 0.0);
     let mut row_values = vec![0.0; pre.columns.len()];
     for (row, (number, record)) in last.iter().enumerate() {
-        numbers(record, *number, &places, &pre.columns, &mut row_values)?;
+        numbers(record, *number, &header, &pre.columns, &mut row_values)?;
         for (column, value) in row_values.iter_mut().enumerate() {
             let mean = f64::from(pre.mean.get(column).copied().unwrap_or(0.0));
             let std = f64::from(pre.std.get(column).copied().unwrap_or(1.0));
@@ -61,18 +61,25 @@ pub fn window(pre: &PreWindow, bytes: &[u8], out: &mut Vec<f32>) -> Result<()> {
 #[expect(clippy::cast_possible_truncation, reason = "tensors are FP32")]
 pub fn columns(pre: &PreColumns, bytes: &[u8], out: &mut Vec<f32>) -> Result<()> {
     let mut records = Records::new(bytes)?;
-    let places = places(records.next(), &pre.names)?;
+    let header = header(records.next(), &pre.names)?;
     let record = records.next().ok_or_else(|| AppError::new("csv-too-few-rows", "one row is needed, the input has none"))?;
     let mut values = vec![0.0; pre.names.len()];
-    numbers(record, 1, &places, &pre.names, &mut values)?;
+    numbers(record, 1, &header, &pre.names, &mut values)?;
     out.clear();
     out.extend(values.iter().map(|&v| v as f32));
     Ok(())
 }
 
-/// For each field of a record, the column it fills; sorted by field.
-fn places(header: Option<&str>, names: &[String]) -> Result<Vec<(usize, usize)>> {
-    let header: Vec<Cow<'_, str>> = fields(header.unwrap_or_default()).collect();
+/// What the first record says.
+struct Header {
+    /// Fields of each record.
+    fields: usize,
+    /// For each field that is needed, the column it fills; sorted by field.
+    places: Vec<(usize, usize)>,
+}
+
+fn header(record: Option<&str>, names: &[String]) -> Result<Header> {
+    let header: Vec<Cow<'_, str>> = fields(record.unwrap_or_default()).collect();
     let mut places = Vec::with_capacity(names.len());
     for (column, name) in names.iter().enumerate() {
         let field = header
@@ -82,15 +89,21 @@ fn places(header: Option<&str>, names: &[String]) -> Result<Vec<(usize, usize)>>
         places.push((field, column));
     }
     places.sort_unstable();
-    Ok(places)
+    Ok(Header { fields: header.len(), places })
 }
 
-fn numbers(record: &str, row: usize, places: &[(usize, usize)], names: &[String], out: &mut [f64]) -> Result<()> {
+fn numbers(record: &str, row: usize, header: &Header, names: &[String], out: &mut [f64]) -> Result<()> {
+    // A decimal comma makes one field two and shifts all that follow: such a row has no meaning.
+    let found = fields(record).count();
+    if found != header.fields {
+        let message = format!("row {row} has {found} fields, the header has {}; write decimals with a point", header.fields);
+        return Err(AppError::new("csv-field-count", message));
+    }
     let bad = |column: usize, what: &str| {
         let name = names.get(column).map_or("", String::as_str);
         AppError::new("csv-not-a-number", format!("row {row}, column `{name}`: {what}"))
     };
-    let mut wanted = places.iter().peekable();
+    let mut wanted = header.places.iter().peekable();
     for (index, field) in fields(record).enumerate() {
         while let Some(&&(_, column)) = wanted.peek().filter(|(field, _)| *field == index) {
             let value: f64 = field.trim().parse().map_err(|_| bad(column, "not a number"))?;
@@ -195,10 +208,15 @@ mod tests {
         assert_eq!(code(b"a,c\n1,2\n1,2\n", &mut out), "csv-column-missing");
         assert_eq!(code(b"a,b\n1,2\n1,x\n", &mut out), "csv-not-a-number");
         assert_eq!(code(b"a,b\n1,2\n1,inf\n", &mut out), "csv-not-a-number");
-        assert_eq!(code(b"a,b\n1,2\n1\n", &mut out), "csv-not-a-number");
+        assert_eq!(code(b"a,b\n1,2\n1,\n", &mut out), "csv-not-a-number");
+        assert_eq!(code(b"a,b\n1,2\n1\n", &mut out), "csv-field-count");
+        assert_eq!(code(b"a,b\n1,2\n1,5,2\n", &mut out), "csv-field-count");
+        assert_eq!(code(b"a,b,c\n1,2,3\n1,5,2,3\n", &mut out), "csv-field-count");
         assert_eq!(code(b"a,b\n\xff\xfe", &mut out), "input-not-csv");
         let pre = PreColumns { names: vec!["q\"".into()] };
         columns(&pre, b"x,\"q\"\"\"\n1,2\n", &mut out).unwrap();
         assert_eq!(out, [2.0]);
+        assert_eq!(columns(&pre, b"x,\"q\"\"\"\n1,2,\n", &mut out).unwrap_err().code, "csv-field-count");
+        columns(&pre, b"x,\"q\"\"\"\n\"1,5\",2\n", &mut out).unwrap();
     }
 }

@@ -254,6 +254,54 @@ fn golden_samples_are_compared_within_tolerance() {
 }
 
 #[test]
+fn pictures_of_the_listing_must_be_pictures() {
+    let mut package = Package::table("identity4.onnx");
+    std::fs::create_dir_all(package.dir.join("media")).unwrap();
+    // The header alone promises the size; nothing of it is decoded.
+    let mut huge = png(GrayImage::new(1, 1));
+    huge[16..24].copy_from_slice(&[0, 0, 0x75, 0x30, 0, 0, 0x75, 0x30]);
+    let jpeg = {
+        let mut bytes = Cursor::new(Vec::new());
+        RgbImage::new(40, 30).write_to(&mut bytes, ImageFormat::Jpeg).unwrap();
+        bytes.into_inner()
+    };
+    let cases: [(&str, Vec<u8>, Option<&[&str]>); 8] = [
+        ("cover.png", png(RgbImage::new(1600, 900)), None),
+        ("cover.jpg", jpeg, None),
+        ("cover.webp", b"RIFF\x1a\0\0\0WEBPVP8L".to_vec(), None),
+        ("cover.png", b"<svg xmlns='http://www.w3.org/2000/svg'/>".to_vec(), Some(&["media-not-a-picture"])),
+        ("cover.webp", png(RgbImage::new(4, 4)), Some(&["media-not-a-picture"])),
+        ("cover.png", b"\x89PNG\r\n\x1a\n".to_vec(), Some(&["media-not-a-picture"])),
+        ("cover.png", png(GrayImage::new(20_000, 2)), Some(&["media-too-large"])),
+        // Its checksum is wrong too.
+        ("cover.png", huge, Some(&["media-too-large", "media-not-a-picture"])),
+    ];
+    for (name, bytes, codes) in cases {
+        std::fs::write(package.dir.join("media").join(name), bytes).unwrap();
+        package.manifest["media"] = json!([{"file": format!("media/{name}"), "alt": {"en": "x"}}]);
+        let report = check::run(&package.dir, &package.parsed(), engine(), &CheckOptions { iterations: 5 });
+        let last = report.steps.last().unwrap();
+        match codes {
+            None => assert!(report.passed, "{report:?}"),
+            Some(codes) => {
+                assert_eq!((report.passed, last.code.as_str()), (false, "files"));
+                assert!(codes.contains(&last.reason.as_deref().unwrap()), "{last:?}");
+                assert!(last.detail.as_deref().unwrap().contains(name), "{last:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_wide_picture_is_refused_and_a_shifted_row_too() {
+    let mut pictures = open(&boxes_package("stretch"));
+    assert_eq!(pictures.predict(&png(GrayImage::new(100_000, 4)), &Map::new(), "").unwrap_err().code, "input-too-large");
+    assert!(pictures.predict(&png(GrayImage::new(16_384, 4)), &Map::new(), "").is_ok());
+    let mut table = open(&Package::table("identity4.onnx"));
+    assert_eq!(table.predict(b"p,q,r,s\n1,5,2,3,4\n", &Map::new(), "").unwrap_err().code, "csv-field-count");
+}
+
+#[test]
 fn a_small_prediction_takes_well_under_a_millisecond() {
     let mut package = Package::table("identity4.onnx");
     package.manifest["pipeline"]["alarms"] = json!([{"id": "r", "when": "values.a > 100.0", "level": "notice", "text": {"en": "x"}}]);

@@ -68,16 +68,11 @@ async fn manifest(app: &App, actor: &Actor) -> StateManifest {
     serde_json::from_slice(&answer.body).unwrap()
 }
 
-fn csr() -> String {
-    let key = rcgen::KeyPair::generate().unwrap();
-    rcgen::CertificateParams::new(Vec::new()).unwrap().serialize_request(&key).unwrap().pem().unwrap()
-}
-
 /// An enrolled node as an actor, with its certificate in DER.
 async fn node(app: &App, operator: &Actor, site: &str, name: &str) -> (Actor, Vec<u8>) {
     use rustls_pki_types::pem::PemObject as _;
     let issued = service::create_node(app, operator, site, name).await.unwrap();
-    let enrolled = service::enroll(app, issued.code, csr(), "1.0.0".into()).await.unwrap();
+    let enrolled = service::enroll(app, issued.code, testing::csr(), "1.0.0".into()).await.unwrap();
     drain_jobs(app).await;
     let der = rustls_pki_types::CertificateDer::from_pem_slice(enrolled.issued.chain_pem.as_bytes()).unwrap().to_vec();
     (Actor::Node { node_id: enrolled.node_id, organization_id: enrolled.organization_id }, der)
@@ -117,6 +112,11 @@ async fn events(app: &App, id: &str) -> Vec<String> {
     app.db.read(of).await.unwrap()
 }
 
+/// The n-th version of a node's state: they begin at the time of the first, so that a restored server never falls behind its nodes.
+fn version(n: u64) -> u64 {
+    1_767_225_600 + n - 1
+}
+
 fn status(id: &str, adopted: u64, state: &str) -> Value {
     json!({"deploymentId": id, "adoptedManifestVersion": adopted, "status": {"state": state}, "components": [{"name": "belt", "state": state}]})
 }
@@ -132,12 +132,12 @@ async fn bytes_fit_their_digests_and_versions_grow_only_on_change() {
         let site = service::create_site(&app, &shop.operator, "一号井").await.unwrap();
         let (node, _) = node(&app, &shop.operator, &site, "主运 1").await;
         let empty = manifest(&app, &node).await;
-        assert_eq!((empty.manifest_version, empty.bundle.is_none(), empty.deployments.len()), (1, true, 0));
+        assert_eq!((empty.manifest_version, empty.bundle.is_none(), empty.deployments.len()), (version(1), true, 0));
 
         let license = license(&app, &shop, PlanKind::Subscription, 2).await;
         let id = deploy(&app, &shop, &license, &shop.release_id, &node).await;
         let first = manifest(&app, &node).await;
-        assert_eq!((first.manifest_version, first.deployments.len()), (2, 1));
+        assert_eq!((first.manifest_version, first.deployments.len()), (version(2), 1));
         let listed = &first.deployments[0];
         let answer = get(&app, &node, &listed.url).await;
         assert_eq!((answer.status.as_u16(), answer.content_type.as_str()), (200, "application/yaml"));
@@ -150,7 +150,7 @@ async fn bytes_fit_their_digests_and_versions_grow_only_on_change() {
         let claims = app_package::license::verify(&pithead.license, &app.keys.set).unwrap();
         assert_eq!((claims.nodes, claims.digests), (vec![app.ca.node_id(id_of(&node))], vec![pithead.release.digest.to_string()]));
         let present = deployment(&app, &id).await;
-        assert_eq!((present.digest.as_str(), present.target_version), (listed.digest.as_str(), 2));
+        assert_eq!((present.digest.as_str(), present.target_version), (listed.digest.as_str(), i64::try_from(version(2)).unwrap()));
 
         let bundle = first.bundle.clone().unwrap();
         let archive = get(&app, &node, &bundle.url).await;
@@ -217,7 +217,7 @@ async fn conditional_requests_negotiation_and_long_polls() {
         let started = std::time::Instant::now();
         let (answer, _) = tokio::join!(poll, change);
         assert_eq!(answer.status, 200);
-        assert_eq!(answer.json()["manifestVersion"], 2);
+        assert_eq!(answer.json()["manifestVersion"], version(2));
         assert!(started.elapsed().as_secs() < 4, "told at once, not at the next look");
         let waited =
             call(&app, &node, TestRequest::get().uri("/api/v1/deployments?wait=1").insert_header(("If-None-Match", answer.etag.as_str())))
@@ -243,7 +243,7 @@ async fn digests_of_another_node_do_not_exist_and_a_removed_node_is_refused() {
         assert_eq!(get(&app, &node_b, &bundle).await.status, 404);
         assert_eq!(get(&app, &node_a, &document.replace(&id, "dep_other")).await.status, 404);
         assert_eq!(get(&app, &node_a, "/api/v1/bundles/sha256:..").await.status, 404);
-        assert_eq!(post(&app, &node_b, &id, status(&id, 1, "installed")).await.problem().0, 404);
+        assert_eq!(post(&app, &node_b, &id, status(&id, version(1), "installed")).await.problem().0, 404);
         for actor in [Actor::Anonymous, shop.operator.clone()] {
             assert_eq!(get(&app, &actor, document).await.problem(), (403, "not-authorized".into(), "not-authorized".into()));
         }
@@ -329,36 +329,36 @@ async fn a_deployment_goes_its_way_by_status_posts() {
         let license = license(&app, &shop, PlanKind::Subscription, 1).await;
         let id = deploy(&app, &shop, &license, &shop.release_id, &node).await;
 
-        let future = post(&app, &node, &id, status(&id, 3, "installed")).await;
+        let future = post(&app, &node, &id, status(&id, version(3), "installed")).await;
         assert_eq!(future.problem().0, 422);
         assert_eq!(future.json()["errors"][0]["field"], "adoptedManifestVersion");
-        for wrong in [status("dep_other", 2, "installed"), status(&id, 0, "installed"), status(&id, 2, "running")] {
+        for wrong in [status("dep_other", version(2), "installed"), status(&id, 0, "installed"), status(&id, version(2), "running")] {
             assert_eq!(post(&app, &node, &id, wrong).await.problem().0, 422);
         }
         assert_eq!(deployment(&app, &id).await.state, DeploymentState::Pending);
 
         // It has not taken the change yet: what it says is about something else.
-        assert_eq!(post(&app, &node, &id, status(&id, 1, "installed")).await.status, 200);
+        assert_eq!(post(&app, &node, &id, status(&id, version(1), "installed")).await.status, 200);
         assert_eq!(deployment(&app, &id).await.state, DeploymentState::Pending);
-        let mut failed = status(&id, 2, "failed");
+        let mut failed = status(&id, version(2), "failed");
         failed["status"]["error"] = json!({"code": "digest-mismatch", "source": "store", "message": "three bytes short"});
-        for body in [status(&id, 2, "installing"), failed.clone(), failed, status(&id, 2, "installed"), status(&id, 2, "installed")] {
+        for body in [status(&id, version(2), "installing"), failed.clone(), failed, status(&id, version(2), "installed"), status(&id, version(2), "installed")] {
             assert_eq!(post(&app, &node, &id, body).await.status, 200);
         }
         let present = deployment(&app, &id).await;
-        assert_eq!((present.state, present.error, present.adopted_version), (DeploymentState::Installed, None, 2));
+        assert_eq!((present.state, present.error, present.adopted_version), (DeploymentState::Installed, None, i64::try_from(version(2)).unwrap()));
         assert_eq!(events(&app, &id).await, ["pending", "installing", "failed", "installed"]);
         // As the conformance runner sends it.
-        let mut text = status(&id, 2, "installed");
+        let mut text = status(&id, version(2), "installed");
         text["adoptedManifestVersion"] = json!("2");
         assert_eq!(post(&app, &node, &id, text).await.status, 200);
 
         service::remove_deployment(&app, &shop.operator, &id).await.unwrap();
         drain_jobs(&app).await;
         let state = manifest(&app, &node).await;
-        assert_eq!((state.manifest_version, state.deployments.len(), state.bundle), (3, 0, None));
-        assert_eq!(post(&app, &node, &id, status(&id, 3, "removed")).await.status, 200);
-        assert_eq!(post(&app, &node, &id, status(&id, 3, "removed")).await.status, 200);
+        assert_eq!((state.manifest_version, state.deployments.len(), state.bundle), (version(3), 0, None));
+        assert_eq!(post(&app, &node, &id, status(&id, version(3), "removed")).await.status, 200);
+        assert_eq!(post(&app, &node, &id, status(&id, version(3), "removed")).await.status, 200);
         assert_eq!(deployment(&app, &id).await.state, DeploymentState::Removed);
         let license_id = license.id.clone();
         let free = app.db.read(move |conn| crate::license::service::get(conn, &license_id)).await.unwrap();
@@ -382,18 +382,18 @@ async fn a_revoked_licence_takes_the_app_off_the_node() {
         drain_jobs(&app).await;
         assert_eq!(manifest(&app, &node).await.deployments.len(), 0);
         let held = deployment(&app, &id).await;
-        assert_eq!((held.state, held.error.as_deref(), held.target_version), (DeploymentState::Failed, Some("license-suspended"), 3));
-        assert_eq!(post(&app, &node, &id, status(&id, 3, "removed")).await.status, 200);
+        assert_eq!((held.state, held.error.as_deref(), held.target_version), (DeploymentState::Failed, Some("license-suspended"), i64::try_from(version(3)).unwrap()));
+        assert_eq!(post(&app, &node, &id, status(&id, version(3), "removed")).await.status, 200);
         assert_eq!(deployment(&app, &id).await.state, DeploymentState::Failed);
         decide(Decision::Reinstate).await.unwrap();
         drain_jobs(&app).await;
         let back = manifest(&app, &node).await;
-        assert_eq!((back.manifest_version, back.deployments.len()), (4, 1));
+        assert_eq!((back.manifest_version, back.deployments.len()), (version(4), 1));
         assert_eq!(deployment(&app, &id).await.state, DeploymentState::Pending);
         // Taken away again, and removed while it is away: the seat does not stay taken.
         decide(Decision::Suspend).await.unwrap();
         drain_jobs(&app).await;
-        post(&app, &node, &id, status(&id, 5, "removed")).await;
+        post(&app, &node, &id, status(&id, version(5), "removed")).await;
         service::remove_deployment(&app, &shop.operator, &id).await.unwrap();
         drain_jobs(&app).await;
         assert_eq!(deployment(&app, &id).await.state, DeploymentState::Removed);

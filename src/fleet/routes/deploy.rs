@@ -4,6 +4,7 @@ use actix_web::HttpRequest;
 use actix_web::http::StatusCode;
 use actix_web::web::{self, Data, Path, Query, ServiceConfig};
 use serde::Deserialize;
+use serde_json::{Map, Value};
 
 use crate::app::App;
 use crate::auth::Actor;
@@ -16,7 +17,7 @@ use crate::fleet::views::deploy::{
     offers,
 };
 use crate::http::extract::FormPairs;
-use crate::http::page::{FormErrors, Page, PageResult, error_text, form_result, see_other, see_other_with};
+use crate::http::page::{Page, PageResult, error_text, form_result, see_other, see_other_with};
 use crate::license::routes::paging;
 
 /// Routes.
@@ -59,7 +60,7 @@ async fn wizard(req: HttpRequest, app: Data<App>, actor: Actor) -> PageResult {
     let choices = deployment::choices(&app, &actor, chosen.license_id, chosen.release_id).await?;
     // A node alone in the address was chosen on its own page; it still has to be looked at among the others.
     if pairs.get("step") == "parameters" && !chosen.nodes.is_empty() {
-        return page.clone().render(&ParametersStep::of(page, &choices, &chosen.nodes, None, FormErrors::default()));
+        return page.clone().render(&ParametersStep::of(page, &choices, &chosen.nodes, None, None));
     }
     let problem = (pairs.get("step") == "parameters").then(|| error_text(page.locale(), "no-nodes", &[]));
     let status = if problem.is_some() { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::OK };
@@ -82,18 +83,24 @@ async fn input(app: &App, actor: &Actor, chosen: &Chosen, form: &FormPairs) -> R
     Ok((choices, input))
 }
 
+/// The parameters again, with what was typed and what was wrong.
+fn wrong(page: Page, choices: &deployment::Choices, chosen: &Chosen, typed: &Map<String, Value>, error: &Error) -> PageResult {
+    let step = ParametersStep::of(page.clone(), choices, &chosen.nodes, Some(typed), Some(error));
+    page.render_with(StatusCode::UNPROCESSABLE_ENTITY, &step)
+}
+
 async fn preview(req: HttpRequest, app: Data<App>, actor: Actor, form: FormPairs) -> PageResult {
     let chosen = Chosen::of(&form);
     let (choices, input) = input(&app, &actor, &chosen, &form).await?;
     let typed = input.parameters.clone();
     let page = Page::of(&req, "fleet-deploy-title");
+    // Back from the preview, with what was typed.
+    if form.get("step") == "parameters" {
+        return page.clone().render(&ParametersStep::of(page, &choices, &chosen.nodes, Some(&typed), None));
+    }
     match form_result(deployment::plan(&app, &actor, input).await)? {
         Ok(plan) => page.clone().render(&PreviewStep::of(page, &plan, app.clock.now())),
-        Err(error) => {
-            let errors = FormErrors::of(&page, &error);
-            page.clone()
-                .render_with(StatusCode::UNPROCESSABLE_ENTITY, &ParametersStep::of(page, &choices, &chosen.nodes, Some(&typed), errors))
-        }
+        Err(error) => wrong(page, &choices, &chosen, &typed, &error),
     }
 }
 
@@ -109,12 +116,7 @@ async fn start(req: HttpRequest, app: Data<App>, actor: Actor, form: FormPairs) 
             };
             Ok(see_other_with(&path, "success", "fleet-deploy-started", &[("n", &ids.len().to_string())]))
         }
-        Err(error) => {
-            let page = Page::of(&req, "fleet-deploy-title");
-            let errors = FormErrors::of(&page, &error);
-            page.clone()
-                .render_with(StatusCode::UNPROCESSABLE_ENTITY, &ParametersStep::of(page, &choices, &chosen.nodes, Some(&typed), errors))
-        }
+        Err(error) => wrong(Page::of(&req, "fleet-deploy-title"), &choices, &chosen, &typed, &error),
     }
 }
 

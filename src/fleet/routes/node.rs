@@ -20,6 +20,8 @@ use crate::license::routes::paging;
 
 /// Holds a fresh enrolment code for the page of its node, in the browser that asked for it; the platform keeps only the hash.
 const CODE_COOKIE: &str = "enrollment-code";
+/// Runs the agent on the node, in the data folder that enrolling uses.
+const RUN_COMMAND: &str = "pithead-edge run --ort-lib /path/to/libonnxruntime.so";
 
 /// Routes.
 pub fn configure(cfg: &mut ServiceConfig) {
@@ -114,6 +116,7 @@ async fn detail(req: HttpRequest, app: Data<App>, actor: Actor, id: Path<String>
     let template = NodePage {
         live: NodeLive::of(&page, &app, &detail),
         command: command(&req, &app, &detail.node),
+        run_command: RUN_COMMAND,
         code_until: detail.node.open_code(app.clock.now()).map(|at| page.datetime(&at)),
         may_manage: policy::require(&actor, Action::ManageNodes).is_ok(),
         may_deploy: policy::require(&actor, Action::Deploy).is_ok(),

@@ -127,6 +127,12 @@ pub async fn authenticate_node(app: &App, der: &[u8]) -> Result<Actor> {
     Ok(Actor::Node { node_id: node.id, organization_id: node.organization_id })
 }
 
+/// Whether a node is enrolled now.
+pub async fn is_enrolled(app: &App, node_id: &str) -> Result<bool> {
+    let id = node_id.to_owned();
+    Ok(app.db.read(move |conn| Ok(store::find_node(conn, &id)?)).await?.is_some_and(|(node, _)| node.state == NodeState::Enrolled))
+}
+
 /// Node id and serial of a leaf of ours that is valid now: exactly one URI name, of our shape, and no authority.
 fn read_certificate(ca: &NodeCa, der: &[u8], now: Timestamp) -> Option<(String, String)> {
     let (rest, certificate) = X509Certificate::from_der(der).ok()?;

@@ -166,7 +166,6 @@ pub async fn create_node(app: &App, actor: &Actor, site_id: &str, name: &str) ->
                 seen_at: None,
                 manifest_version: 0,
                 manifest_digest: None,
-                last_sequence: 0,
                 created_at: now,
             };
             store::insert_node(conn, &node).or_conflict("node-name-taken")?;

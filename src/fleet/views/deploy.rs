@@ -1,18 +1,20 @@
 //! Pages of deploying and of deployments.
 
+use app_package::license::Verdict;
 use app_package::manifest::{Parameter, ParameterKind};
 use askama::Template;
 use serde_json::{Map, Value};
 
-use super::{EventItem, hardware_line, tone};
+use super::{EventItem, NodeFault, fault_code, hardware_line, shown_state, silent, tone};
 use crate::chain::ChainLink;
 use crate::db::Timestamp;
-use crate::fleet::model::{Change, DeploymentState, Fit};
+use crate::error::Error;
+use crate::fleet::model::{Change, Deployment, DeploymentEvent, DeploymentState, Fit};
 use crate::fleet::parameters::shown;
 use crate::fleet::service::deployment::{Choices, DeploymentDetail, DeploymentLine, Offer, Plan};
 use crate::http::page::{FormErrors, Page, error_text};
-use crate::license::model::AppName;
-use crate::license::views::until;
+use crate::license::model::{AppName, License};
+use crate::license::views::{until, verdict_text};
 
 fn title(page: &Page, app: &AppName) -> String {
     page.pick(&app.title_zh, &app.title_en).to_owned()
@@ -134,7 +136,7 @@ impl NodesStep {
             id: c.node.id.clone(),
             name: c.node.name.clone(),
             site: c.site.clone(),
-            state: c.node.shown_state(now),
+            state: shown_state(&c.node, now),
             hardware: hardware_line(&page, &c.node),
             fit: page.tk("fleet-fit-", c.fit.as_str()),
             tone: match c.fit {
@@ -249,24 +251,36 @@ pub struct ParametersStep {
     pub fields: Vec<ParameterField>,
     /// What was wrong.
     pub errors: FormErrors,
+    /// What was wrong with fields that the page does not show.
+    pub others: Vec<String>,
+}
+
+/// Texts of the wrong fields that are not among those shown.
+fn unshown(page: &Page, error: &Error, shown: &[ParameterField]) -> Vec<String> {
+    let hidden = error.fields.iter().filter(|f| shown.iter().all(|s| s.name != f.field));
+    // The values for the text may stand with the error as a whole.
+    hidden.map(|f| error_text(page.locale(), f.code, if f.args.is_empty() { &error.args } else { &f.args })).collect()
 }
 
 impl ParametersStep {
     /// From the choices. Without typed values, those in force on the first node that has the app.
-    pub fn of(page: Page, choices: &Choices, chosen: &[String], typed: Option<&Map<String, Value>>, errors: FormErrors) -> Self {
+    pub fn of(page: Page, choices: &Choices, chosen: &[String], typed: Option<&Map<String, Value>>, error: Option<&Error>) -> Self {
         let nodes: Vec<(String, String)> =
             choices.nodes.iter().filter(|c| chosen.contains(&c.node.id)).map(|c| (c.node.id.clone(), c.node.name.clone())).collect();
         let in_force = choices.nodes.iter().filter(|c| chosen.contains(&c.node.id)).find_map(|c| c.parameters.clone());
         let values = typed.cloned().or(in_force).unwrap_or_default();
+        let fields: Vec<ParameterField> =
+            choices.release.manifest.parameters.iter().map(|p| ParameterField::of(&page, p, &values)).collect();
         Self {
             step: 3,
             app: title(&page, &choices.app),
             version: choices.release.version.clone(),
             license_id: choices.license.id.clone(),
             release_id: choices.release.id.clone(),
-            fields: choices.release.manifest.parameters.iter().map(|p| ParameterField::of(&page, p, &values)).collect(),
+            others: error.map(|e| unshown(&page, e, &fields)).unwrap_or_default(),
+            errors: error.map(|e| FormErrors::of(&page, e)).unwrap_or_default(),
+            fields,
             nodes,
-            errors,
             page,
         }
     }
@@ -324,7 +338,7 @@ impl PreviewStep {
                 id: line.node.id.clone(),
                 name: line.node.name.clone(),
                 site: line.site.clone(),
-                state: line.node.shown_state(now),
+                state: shown_state(&line.node, now),
                 change: match &line.change {
                     Change::Update { from } => page.t2("fleet-change-update", "from", from, "to", &plan.release.version),
                     other => page.t1(&format!("fleet-change-{}", other.as_str()), "version", &plan.release.version),
@@ -376,7 +390,7 @@ pub struct DeploymentRow {
     /// State.
     pub state: DeploymentState,
     /// Why it failed.
-    pub error: String,
+    pub fault: Option<NodeFault>,
     /// Last change.
     pub changed: String,
 }
@@ -391,7 +405,7 @@ impl DeploymentRow {
             node: line.node.clone(),
             site: line.site.clone(),
             state: line.deployment.state,
-            error: line.deployment.error.clone().unwrap_or_default(),
+            fault: NodeFault::of(page, line.deployment.error.as_deref()),
             changed: page.ago(&line.deployment.updated_at),
         }
     }
@@ -422,7 +436,7 @@ pub struct DeploymentLive {
     /// What happens next, and who must act.
     pub next: String,
     /// Why it failed.
-    pub error: String,
+    pub fault: Option<NodeFault>,
     /// Version of the node's desired state that holds the change, or a dash.
     pub target: String,
     /// Version that the node has taken, or a dash.
@@ -441,16 +455,76 @@ pub struct DeploymentLive {
     pub events: Vec<EventItem>,
 }
 
+/// What happens next, and who must act.
+fn next(page: &Page, detail: &DeploymentDetail, now: Timestamp) -> String {
+    match detail.line.deployment.state {
+        DeploymentState::Installed => runs(page, &detail.license, now),
+        DeploymentState::Failed => failed(page, &detail.line.deployment, &detail.events),
+        DeploymentState::Removed => page.t("fleet-next-removed"),
+        _ if silent(&detail.node) => page.t("fleet-next-node-silent"),
+        _ if !detail.node.online(now) => page.t("fleet-next-node-offline"),
+        state => page.tk("fleet-next-", state),
+    }
+}
+
+/// Of an app that runs: nothing has to be done, unless its licence says otherwise.
+fn runs(page: &Page, license: &License, now: Timestamp) -> String {
+    match license.verdict_at(now) {
+        Verdict::Valid { .. } => page.t("fleet-next-installed"),
+        Verdict::Suspended if license.safety => page.t("fleet-next-safety-suspended"),
+        Verdict::Revoked if license.safety => page.t("fleet-next-safety-revoked"),
+        _ if license.safety => page.t("fleet-next-safety-expired"),
+        _ => page.t1("fleet-next-installed-license", "verdict", verdict_text(page, license, now)),
+    }
+}
+
+/// Of an app that failed: what is on the node now, and what to do.
+fn failed(page: &Page, deployment: &Deployment, events: &[DeploymentEvent]) -> String {
+    let left = left(events);
+    let Some(kind) = deployment.error.as_deref().and_then(fault_code).and_then(|code| code.strip_prefix("license-")) else {
+        return page.tk("fleet-next-failed-", left);
+    };
+    // Held back by the platform, which the node has not heard of yet.
+    let unheard = deployment.digest.is_empty() && deployment.adopted_version < deployment.target_version;
+    let what = page.tk("fleet-next-license-", if left == "stopped" && unheard { "stopping" } else { left });
+    let then = match kind {
+        "suspended" => page.t("fleet-next-license-then-suspended"),
+        "expired" => page.t("fleet-next-license-then-expired"),
+        "revoked" => page.t("fleet-next-license-then-revoked"),
+        _ => page.t("fleet-next-license-then-other"),
+    };
+    page.t2("fleet-next-license", "what", what, "then", then)
+}
+
+/// What a failure has left on the node, from the history (newest first): `nothing`, `former` (the version before), or `stopped` where
+/// the app itself ran until then.
+fn left(events: &[DeploymentEvent]) -> &'static str {
+    let (mut left, mut ran) = ("nothing", false);
+    for event in events.iter().rev() {
+        match event.state.as_str() {
+            "installed" => (left, ran) = ("former", true),
+            "removed" => (left, ran) = ("nothing", false),
+            "failed" if ran => left = "stopped",
+            "failed" => {}
+            // A new try. What was stopped does not run meanwhile.
+            _ => (left, ran) = (if left == "stopped" { "nothing" } else { left }, false),
+        }
+    }
+    left
+}
+
 impl DeploymentLive {
     /// From the detail.
     pub fn of(page: &Page, detail: &DeploymentDetail, now: Timestamp) -> Self {
         let d = &detail.line.deployment;
         let number = |n: i64| if n > 0 { n.to_string() } else { "–".to_owned() };
-        let waits_for_node =
-            !detail.node.online(now) && !matches!(d.state, DeploymentState::Installed | DeploymentState::Failed | DeploymentState::Removed);
         let (inferences, latency, memory, sampled) = match &detail.sample {
             Some(s) => {
-                (page.count(&s.inferences), format!("{:.1} / {:.1} ms", s.p50_ms, s.p95_ms), page.bytes(&s.memory_bytes), page.ago(&s.at))
+                // Before the first inference there is no latency, and 0 ms would be a fine one.
+                let none = || "–".to_owned();
+                let latency = if s.p95_ms > 0.0 { format!("{:.1} / {:.1} ms", s.p50_ms, s.p95_ms) } else { none() };
+                let memory = if s.memory_bytes > 0 { page.bytes(&s.memory_bytes) } else { none() };
+                (page.count(&s.inferences), latency, memory, page.ago(&s.at))
             }
             None => Default::default(),
         };
@@ -459,16 +533,16 @@ impl DeploymentLive {
             at: page.datetime(&event.at),
             state: page.tk("state-", &event.state),
             what: event.version.clone(),
-            error: event.error.clone().unwrap_or_default(),
+            fault: NodeFault::of(page, event.error.as_deref()),
         });
         Self {
             links: detail.chain.clone(),
             state: d.state,
-            next: page.tk("fleet-next-", if waits_for_node { "node-offline" } else { d.state.as_str() }),
-            error: d.error.clone().unwrap_or_default(),
+            next: next(page, detail, now),
+            fault: NodeFault::of(page, d.error.as_deref()),
             target: number(d.target_version),
             adopted: number(d.adopted_version),
-            node_state: detail.node.shown_state(now),
+            node_state: shown_state(&detail.node, now),
             inferences,
             latency,
             memory,

@@ -13,8 +13,11 @@ use base64::engine::general_purpose::STANDARD;
 
 use crate::app::{App, PeerCertificate};
 use crate::auth::{Actor, token};
+use crate::error::Kind;
 use crate::http::cookies;
-use crate::{account, fleet};
+use crate::http::oci::OciError;
+use crate::http::page::lang_of;
+use crate::{account, fleet, registry};
 
 /// An API token found in the request, if any.
 pub fn bearer_token(req: &actix_web::HttpRequest) -> Option<String> {
@@ -53,7 +56,12 @@ pub async fn authenticate(req: ServiceRequest, next: Next<impl MessageBody + 'st
             req.extensions_mut().insert(actor);
             next.call(req).await.map(ServiceResponse::map_into_left_body)
         }
-        Err(e) if first == "v2" => Ok(req.error_response(crate::http::oci::OciError::from(e)).map_into_right_body()),
+        Err(error) if matches!(first, "v2" | "token") => {
+            let challenge =
+                (error.kind == Kind::Unauthenticated).then(|| registry::routes::challenge_for(req.request(), &app, None, &error));
+            let lang = lang_of(req.request());
+            Ok(req.error_response(OciError { error, challenge, lang }).map_into_right_body())
+        }
         Err(e) if first == "api" => Ok(req.error_response(fleet::margo::refused(e)).map_into_right_body()),
         Err(e) => Ok(req.error_response(crate::http::api::ApiError(e)).map_into_right_body()),
     }

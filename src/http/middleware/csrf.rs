@@ -4,14 +4,14 @@
 
 use actix_web::body::MessageBody;
 use actix_web::dev::{Payload, ServiceRequest, ServiceResponse};
-use actix_web::http::{Method, header};
+use actix_web::http::Method;
 use actix_web::middleware::Next;
 use actix_web::{Error, HttpMessage as _};
 use subtle::ConstantTimeEq as _;
 
 use crate::auth::{Actor, Via};
 use crate::error;
-use crate::http::extract::read_body;
+use crate::http::extract::{is_form, read_body};
 use crate::http::page::PageError;
 use crate::http::{api::ApiError, cookies};
 
@@ -31,11 +31,7 @@ pub async fn csrf(mut req: ServiceRequest, next: Next<impl MessageBody + 'static
         _ => return next.call(req).await.map(ServiceResponse::map_into_left_body),
     };
     let anonymous = expected.is_none();
-    let is_form = req
-        .headers()
-        .get(header::CONTENT_TYPE)
-        .and_then(|v| v.to_str().ok())
-        .is_some_and(|v| v.starts_with("application/x-www-form-urlencoded"));
+    let is_form = is_form(req.request());
     // Programs without a session (registry clients asking for a challenge, nodes enrolling) have no cookie to ride on.
     if anonymous && !is_form {
         return next.call(req).await.map(ServiceResponse::map_into_left_body);

@@ -2,10 +2,13 @@
 
 use actix_web::body::{BoxBody, EitherBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::StatusCode;
+use actix_web::http::header::{HeaderValue, RETRY_AFTER};
 use actix_web::middleware::Next;
 use actix_web::{Error, HttpMessage as _, HttpRequest, HttpResponse};
 
 use super::request_id::RequestId;
+use crate::account::throttle;
 use crate::error::Kind;
 use crate::fleet::margo::problem::MargoError;
 use crate::http::api::{ApiError, problem};
@@ -17,10 +20,14 @@ use crate::http::page::{PageError, error_page, lang_of};
 pub async fn errors(req: ServiceRequest, next: Next<impl MessageBody + 'static>) -> Result<ServiceResponse<EitherBody<BoxBody>>, Error> {
     let res = next.call(req).await?;
     let written = res.response().error().and_then(|e| write(res.request(), e));
-    Ok(match written {
+    let mut res = match written {
         Some(response) => res.into_response(response).map_into_left_body(),
         None => res.map_body(|_, body| EitherBody::right(BoxBody::new(body))),
-    })
+    };
+    if res.status() == StatusCode::TOO_MANY_REQUESTS {
+        res.headers_mut().insert(RETRY_AFTER, HeaderValue::from(throttle::WINDOW.num_seconds()));
+    }
+    Ok(res)
 }
 
 fn write(req: &HttpRequest, error: &Error) -> Option<HttpResponse> {

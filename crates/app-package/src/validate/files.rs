@@ -50,6 +50,14 @@ pub fn check_files(app: &AppManifest, files: &[FileEntry]) -> Vec<Fault> {
             faults.push(Fault::new("file-twice", file.path.clone()).with("value", &file.path).with("hint", other));
         }
     }
+    for file in files.iter().take(MAX_FILES) {
+        // No file system can hold both; the folder's files would be lost when the package is laid out.
+        let name = file.path.to_lowercase();
+        let taken = name.match_indices('/').find_map(|(at, _)| folded.get(name.get(..at)?));
+        if let (Some(other), Ok(path)) = (taken, PackagePath::parse(&file.path)) {
+            faults.push(Fault::new("file-and-folder", path.as_str()).with("value", &file.path).with("hint", other));
+        }
+    }
     for (key, path, max) in named(app) {
         match by_path.get(path) {
             None => faults.push(Fault::new("file-missing", key).with("value", path)),

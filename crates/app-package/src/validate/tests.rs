@@ -1,4 +1,5 @@
 use super::*;
+use crate::path::PathFault;
 
 const GOOD: &str = include_str!("../../fixtures/app.yaml");
 
@@ -168,6 +169,11 @@ fn every_code_has_both_languages_once() {
         assert!(seen.insert(row.code), "{} twice", row.code);
         assert!(row.en.is_ascii() || row.en.contains('—'), "{}", row.en);
         assert!(!row.zh.is_ascii() && row.zh != row.en, "{}", row.code);
+        // Half-width stops next to Chinese characters are slips of the keyboard; between code words they are code.
+        let chinese = |c: char| ('\u{3400}'..='\u{9fff}').contains(&c);
+        let signs: Vec<char> = row.zh.chars().collect();
+        let slip = signs.windows(2).any(|pair| chinese(pair[0]) && matches!(pair[1], ',' | ';' | '?' | '!' | '(' | ')'));
+        assert!(!slip && !row.zh.contains("},"), "{}", row.zh);
         for text in [row.zh, row.en] {
             for name in text.split('{').skip(1).filter_map(|part| part.split_once('}')).map(|(name, _)| name) {
                 assert!(messages::ARGUMENTS.contains(&name), "{} quotes {name}", row.code);
@@ -184,9 +190,7 @@ fn every_code_has_both_languages_once() {
     for code in sources.iter().flat_map(|s| s.split("Fault::new(\"").skip(1)).filter_map(|rest| rest.split('"').next()) {
         assert!(seen.contains(code), "{code} has no message");
     }
-    for fault in
-        [crate::path::PathFault::Empty, crate::path::PathFault::Part, crate::path::PathFault::Character, crate::path::PathFault::TooDeep]
-    {
+    for fault in [PathFault::Empty, PathFault::Part, PathFault::Character, PathFault::Combining, PathFault::TooDeep] {
         assert!(seen.contains(fault.code()));
     }
 }
@@ -217,5 +221,9 @@ fn files_that_do_not_fit() {
     assert_eq!(with(&|f| f.push(extra("../evil", 1))), ["path-parent "]);
     assert_eq!(with(&|f| f.push(extra("big.bin", MAX_FILE_BYTES + 1))), ["file-too-large big.bin"]);
     assert_eq!(with(&|f| f.push(extra("readme.MD", 1))), ["file-twice readme.MD"]);
+    assert_eq!(with(&|f| f.push(extra("media/cover.png/x", 1))), ["file-and-folder media/cover.png/x"]);
+    assert_eq!(with(&|f| f.insert(0, extra("README.MD/a/b", 1))), ["file-and-folder README.MD/a/b"]);
+    assert_eq!(with(&|f| f.push(extra("media/cover.pn/x", 1))), [""; 0]);
+    assert_eq!(with(&|f| f.push(extra("cafe\u{301}.txt", 1))), ["path-combining "]);
     assert_eq!(with(&|f| f.extend((0..2_000).map(|i| extra(&format!("x/{i}"), 1)))), ["too-many-files "]);
 }

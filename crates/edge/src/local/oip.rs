@@ -31,10 +31,16 @@ pub(super) async fn live() -> HttpResponse {
     HttpResponse::Ok().json(json!({ "live": true }))
 }
 
-/// `GET /v2/health/ready`: all that is wanted runs.
+/// `GET /v2/health/ready`: all that is wanted and licensed runs.
 pub(super) async fn ready(agent: Shared) -> HttpResponse {
     let wanted = agent.state.get().desired;
-    let ready = wanted.keys().all(|id| agent.apps.get(id).is_some_and(|r| r.process.pid().is_some()));
+    let phases = agent.phases();
+    // What its licence does not let run is not waited for: it says nothing about this node.
+    let refused = |id: &String| phases.get(id).is_some_and(|p| p.fault.as_ref().is_some_and(|f| f.source == "license"));
+    let ready = wanted.keys().all(|id| match agent.apps.get(id) {
+        Some(running) => running.process.pid().is_some(),
+        None => refused(id),
+    });
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     HttpResponse::build(status).json(json!({ "ready": ready }))
 }

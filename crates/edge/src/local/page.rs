@@ -8,6 +8,7 @@ use actix_web::{HttpRequest, HttpResponse};
 use app_package::margo::State;
 
 use super::Shared;
+use crate::fault::Fault;
 
 /// Only the page's own style; nothing else is loaded, nothing may frame it.
 const CSP: &str = "default-src 'none'; style-src 'sha256-STYLE'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'";
@@ -97,19 +98,37 @@ pub(super) async fn status(request: HttpRequest, agent: Shared) -> HttpResponse 
         None => format!("<span class=\"soft\">{}</span>", t("正在连接", "Connecting")),
         Some(fault) => format!(
             "<span class=\"warn\">{}</span> <span class=\"soft\"><code>{}</code></span>",
-            t("未连接,应用照常运行", "Not connected; apps keep running"),
+            if fault.source == "server" {
+                t("未连接，应用照常运行", "Not connected; apps keep running")
+            } else {
+                t("已连接，但未采用平台的期望状态", "Connected, but the platform's desired state is not taken")
+            },
             safe(&fault.code)
         ),
     };
     let last = contact.map_or_else(|| t("无", "none").to_owned(), |at| at.format("%Y-%m-%d %H:%M:%S UTC").to_string());
     let until = identity.validity().map_or_else(|_| "–".to_owned(), |v| v.1.format("%Y-%m-%d %H:%M UTC").to_string());
+    let warned = |fault: &Fault| {
+        format!("<span class=\"bad\"><code>{}</code></span> <span class=\"soft\">{}</span>", safe(&fault.code), safe(&fault.message))
+    };
+    // The line's own trouble stands above; this is a state that came but was refused.
+    let refused = agent.poll_trouble().filter(|fault| trouble.as_ref().is_none_or(|t| t.code != fault.code || t.source != "server"));
+    let engine = match agent.engine() {
+        None => "–".to_owned(),
+        Some(Ok(version)) => safe(&version),
+        Some(Err(fault)) => warned(&fault),
+    };
     let _ = write!(html, "<section class=\"card\"><dl>");
     for (label, value) in [
         (t("平台", "Platform"), format!("{} · {link}", safe(&identity.server))),
         (t("最近联系", "Last contact"), last),
         (t("节点编号", "Node id"), format!("<code>{}</code>", safe(&identity.node_id))),
         (t("证书有效至", "Certificate until"), until),
-        (t("期望状态版本", "Desired state version"), state.manifest_version.to_string()),
+        (
+            t("期望状态版本", "Desired state version"),
+            refused.map_or_else(|| state.manifest_version.to_string(), |fault| format!("{} {}", state.manifest_version, warned(&fault))),
+        ),
+        ("ONNX Runtime", engine),
         (
             t("待上报告警", "Alarms to be sent"),
             if dropped == 0 { alarms.to_string() } else { format!("{alarms} ({} {dropped})", t("已丢弃", "lost")) },
@@ -125,7 +144,7 @@ pub(super) async fn status(request: HttpRequest, agent: Shared) -> HttpResponse 
             html,
             "<p class=\"soft\">{}</p>",
             t(
-                "尚无应用。在平台上向本节点部署后,会自动出现在这里。",
+                "尚无应用。在平台上向本节点部署后，会自动出现在这里。",
                 "No apps yet. Deploy one to this node on the platform and it will appear here."
             )
         );
@@ -153,7 +172,7 @@ pub(super) async fn status(request: HttpRequest, agent: Shared) -> HttpResponse 
                 let _ = write!(
                     notes,
                     "<p class=\"bad\">{} <code>{}</code></p><p class=\"soft\">{}</p>",
-                    t("更新未成功,原版本继续运行", "Update failed; the former version keeps running"),
+                    t("更新未成功，原版本继续运行", "Update failed; the former version keeps running"),
                     safe(&fault.code),
                     safe(&fault.message)
                 );
