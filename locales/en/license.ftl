@@ -70,7 +70,7 @@ license-suspend-confirm-advisory = Suspend the licence of { $operator }? By its 
     [one] { $n } node
    *[other] { $n } nodes
 }; new deployments and updates are refused. The decision is recorded.
-license-suspend-confirm-safety = Suspend the licence of { $operator }? This is a safety app: it runs on on { $n ->
+license-suspend-confirm-safety = Suspend the licence of { $operator }? This is a safety app: it goes on running on { $n ->
     [one] { $n } node
    *[other] { $n } nodes
 }; new deployments and updates are refused. The decision is recorded.
@@ -82,7 +82,7 @@ license-revoke-confirm = Revoke the licence of { $operator } for good? The app s
     [one] { $n } node
    *[other] { $n } nodes
 } at their next call. This cannot be undone. The decision is recorded.
-license-revoke-confirm-safety = Revoke the licence of { $operator } for good? This is a safety app: it runs on on { $n ->
+license-revoke-confirm-safety = Revoke the licence of { $operator } for good? This is a safety app: it goes on running on { $n ->
     [one] { $n } node
    *[other] { $n } nodes
 }; new deployments and updates are refused. This cannot be undone. The decision is recorded.

@@ -15,7 +15,7 @@ use crate::auth::{Actor, OrgKind, Role, Via};
 use crate::error::Error;
 use crate::http::cookies;
 use crate::http::extract::{Form, FormPairs, client_address};
-use crate::http::page::{FormErrors, Page, PageResult, form_result, local_path, see_other, see_other_with};
+use crate::http::page::{FormErrors, Page, PageResult, form_result, lang_of, local_path, see_other, see_other_with};
 
 /// Routes.
 pub fn configure(cfg: &mut ServiceConfig) {
@@ -104,16 +104,11 @@ async fn sign_in(req: HttpRequest, app: Data<App>, form: Form<SignInForm>) -> Pa
 /// Signs in and leads to `next` or the console; a wrong password shows the form again.
 async fn signed_in(req: &HttpRequest, app: &App, email: &str, password: String, next: Option<String>) -> PageResult {
     let address = client_address(req, app.settings.server.behind_proxy);
-    let agent = req.headers().get(header::USER_AGENT).and_then(|v| v.to_str().ok()).unwrap_or_default();
-    match form_result(service::sign_in(app, email, password, &address, agent).await)? {
+    match form_result(service::sign_in(app, email, password, &address, user_agent(req)).await)? {
         Ok(cookie) => {
             let actor = service::authenticate_session(app, &cookie).await?;
             let target = local_path(next.as_deref(), actor.as_person().map_or("/", |p| console(p.kind)));
-            let mut response = see_other(&target);
-            for cookie in [cookies::private(cookies::SESSION, cookie, service::SESSION_HOURS * 3600), cookies::expired(cookies::CSRF)] {
-                response.add_cookie(&cookie).map_err(|e| Error::internal(anyhow::anyhow!("cookie: {e}")))?;
-            }
-            Ok(response)
+            with_session(see_other(&target), cookie)
         }
         Err(e) => {
             let page = Page::of(req, "sign-in-title").with_form();
@@ -122,6 +117,18 @@ async fn signed_in(req: &HttpRequest, app: &App, email: &str, password: String, 
             page.clone().render_with(status, &SignInPage { page, email: email.to_owned(), next: next.unwrap_or_default(), errors })
         }
     }
+}
+
+fn user_agent(req: &HttpRequest) -> &str {
+    req.headers().get(header::USER_AGENT).and_then(|v| v.to_str().ok()).unwrap_or_default()
+}
+
+/// The answer that begins a session.
+fn with_session(mut response: HttpResponse, cookie: String) -> PageResult {
+    for cookie in [cookies::private(cookies::SESSION, cookie, service::SESSION_HOURS * 3600), cookies::expired(cookies::CSRF)] {
+        response.add_cookie(&cookie).map_err(|e| Error::internal(anyhow::anyhow!("cookie: {e}")))?;
+    }
+    Ok(response)
 }
 
 async fn sign_out(app: Data<App>, actor: Actor) -> PageResult {
@@ -154,7 +161,13 @@ async fn accept_invitation(req: HttpRequest, app: Data<App>, secret: Path<String
     let info = team::find_invitation(&app, &secret).await?;
     let address = client_address(&req, app.settings.server.behind_proxy);
     match form_result(team::accept(&app, &secret, &form.0.name, form.0.password.clone(), &address).await)? {
-        Ok(()) => signed_in(&req, &app, &info.email, form.0.password, None).await,
+        Ok(()) => {
+            let cookie = service::sign_in(&app, &info.email, form.0.password, &address, user_agent(&req)).await?;
+            let actor = service::authenticate_session(&app, &cookie).await?;
+            service::switch_organization(&app, &actor, info.organization_id).await?;
+            let organization = lang_of(&req).pick(&info.organization.0, &info.organization.1);
+            with_session(see_other_with(console(info.kind), "success", "invitation-accepted", &[("organization", organization)]), cookie)
+        }
         Err(e) => show_invitation(&req, info, form.0.name, StatusCode::UNPROCESSABLE_ENTITY, Some(&e)),
     }
 }

@@ -55,6 +55,12 @@ pub async fn invite(app: &App, actor: &Actor, email: &str, role: &str) -> Result
     let actor = actor.clone();
     app.db
         .write(move |conn| {
+            let known = store::find_user_by_email(conn, &invitation.email)?;
+            if let Some(user) = known
+                && store::find_person(conn, &user.id, &invitation.organization_id)?.is_some()
+            {
+                return Err(Error::field("email", "already-a-member"));
+            }
             store::insert_invitation(conn, &invitation)?;
             audit::record(conn, now, &actor, "member.invited", &invitation.id, &json!({"email": invitation.email, "role": role}))
         })
@@ -99,6 +105,8 @@ pub struct InvitationInfo {
     pub email: String,
     /// As what.
     pub role: Role,
+    /// Id of the organisation.
+    pub organization_id: String,
     /// Names of the organisation, zh and en.
     pub organization: (String, String),
     /// What it is.
@@ -124,6 +132,7 @@ pub async fn find_invitation(app: &App, secret: &str) -> Result<InvitationInfo> 
             Ok(InvitationInfo {
                 email: invitation.email,
                 role: invitation.role,
+                organization_id: invitation.organization_id,
                 organization: (organization.name_zh, organization.name_en),
                 kind: organization.kind,
                 known,

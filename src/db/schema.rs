@@ -325,6 +325,7 @@ diesel::table! {
         manifest_version -> BigInt,
         manifest_digest -> Nullable<Text>,
         created_at -> Timestamp,
+        trouble -> Nullable<Text>,
     }
 }
 

@@ -93,6 +93,8 @@ pub struct Node {
     pub manifest_digest: Option<String>,
     /// Since when.
     pub created_at: Timestamp,
+    /// What it says is wrong with itself, as `code: words`.
+    pub trouble: Option<String>,
 }
 
 impl Node {
@@ -101,11 +103,17 @@ impl Node {
         self.state == NodeState::Enrolled && self.seen_at.is_some_and(|at| at.plus(ONLINE_WITHIN) >= now)
     }
 
-    /// The word of its badge: `enrolling`, `online`, `offline` or `removed`.
+    /// Whether it has its certificate, and its agent has never called since.
+    pub fn silent(&self) -> bool {
+        self.state == NodeState::Enrolled && self.seen_at.is_none()
+    }
+
+    /// The word of its badge: `enrolling`, `enrolled`, `online`, `offline` or `removed`.
     pub fn shown_state(&self, now: Timestamp) -> &'static str {
         match self.state {
             NodeState::Waiting => "enrolling",
             NodeState::Removed => "removed",
+            NodeState::Enrolled if self.silent() => "enrolled",
             NodeState::Enrolled if self.online(now) => "online",
             NodeState::Enrolled => "offline",
         }

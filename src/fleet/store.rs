@@ -140,8 +140,8 @@ pub fn use_code(
             nodes::certificate_previous_serial.eq(None::<String>),
             nodes::certificate_expires_at.eq(expires_at),
             nodes::agent_version.eq(agent_version),
-            nodes::seen_at.eq(now),
-            // A fresh agent counts its reports from 1.
+            // It is up when its agent calls, not because it has a certificate.
+            nodes::seen_at.eq(None::<Timestamp>),
         ))
         .execute(conn)
 }

@@ -171,6 +171,10 @@ async fn a_code_enrols_one_node_once() {
         assert_eq!(outcomes.iter().filter(|o| o.is_ok()).count(), 1, "a bad request does not use up the code, and only one gets it");
         assert!(outcomes.iter().filter_map(|o| o.as_ref().err()).all(|e| e.code == "enrollment-code-used"));
         let detail = node::node_detail(&app, &operator, &issued.node_id).await.unwrap();
+        assert_eq!(detail.node.shown_state(app.clock.now()), "enrolled", "its agent has not called yet");
+        let (id, now) = (issued.node_id.clone(), app.clock.now());
+        app.db.write(move |conn| super::margo::note_call(conn, &id, now)).await.unwrap();
+        let detail = node::node_detail(&app, &operator, &issued.node_id).await.unwrap();
         assert_eq!(detail.node.shown_state(app.clock.now()), "online");
         app.clock.advance(TimeDelta::seconds(46));
         assert_eq!(detail.node.shown_state(app.clock.now()), "offline");

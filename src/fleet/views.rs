@@ -155,7 +155,7 @@ impl NodeRow {
             href: format!("/mine/nodes/{}", line.node.id),
             name: line.node.name.clone(),
             site: line.site.clone(),
-            state: shown_state(&line.node, now),
+            state: line.node.shown_state(now),
             hardware: hardware_line(page, &line.node),
             running: line.running,
             failed: line.failed,
@@ -164,18 +164,8 @@ impl NodeRow {
     }
 }
 
-/// Whether the node has its certificate, and its agent has not called since: enrolling notes the time of both.
-pub fn silent(node: &Node) -> bool {
-    node.state == NodeState::Enrolled && node.code_used_at.is_some_and(|used| node.seen_at.is_none_or(|seen| seen <= used))
-}
-
-/// The word of a node's badge: that of [`Node::shown_state`], or `enrolled` while its agent has never called.
-pub fn shown_state(node: &Node, now: Timestamp) -> &'static str {
-    if silent(node) { "enrolled" } else { node.shown_state(now) }
-}
-
 fn seen(page: &Page, node: &Node, now: Timestamp) -> String {
-    let Some(at) = node.seen_at.filter(|_| !silent(node)) else { return page.t("fleet-never-seen") };
+    let Some(at) = node.seen_at else { return page.t("fleet-never-seen") };
     let seconds = (now.utc() - at.utc()).num_seconds();
     // "Just now" beside "offline" would be a riddle.
     if !node.online(now) && (0..60).contains(&seconds) { page.t1("fleet-seen-seconds", "n", seconds) } else { page.ago(&at) }
@@ -315,6 +305,8 @@ pub struct NodeLive {
     pub code_open: bool,
     /// What decides which parts the page around has: where it changes, the page is loaded anew.
     pub stage: String,
+    /// What it says is wrong with itself.
+    pub trouble: Option<NodeFault>,
     /// Whether it was removed.
     pub removed: bool,
     /// Last call.
@@ -370,11 +362,12 @@ impl NodeLive {
         });
         let code_open = node.open_code(now).is_some();
         Self {
-            state: shown_state(node, now),
+            state: node.shown_state(now),
             waiting: node.state == NodeState::Waiting,
-            silent: silent(node),
+            silent: node.silent(),
             code_open,
-            stage: format!("{}{}", if silent(node) { "silent" } else { node.state.as_str() }, if code_open { "+code" } else { "" }),
+            stage: format!("{}{}", if node.silent() { "silent" } else { node.state.as_str() }, if code_open { "+code" } else { "" }),
+            trouble: NodeFault::of(page, node.trouble.as_deref()),
             removed: node.state == NodeState::Removed,
             seen: seen(page, node, now),
             agent: node.agent_version.clone().unwrap_or_default(),

@@ -83,7 +83,9 @@ struct DecisionForm {
 
 async fn decide(req: HttpRequest, app: Data<App>, actor: Actor, id: Path<String>, form: Form<DecisionForm>) -> PageResult {
     let (id, form) = (id.into_inner(), form.0);
-    let decision: Decision = form.decision.parse().map_err(|_| Error::field("decision", "choose-one"))?;
+    let Ok(decision) = form.decision.parse::<Decision>() else {
+        return show_case(&req, &app, &actor, id, form.reason, Some(Error::field("decision", "choose-one"))).await;
+    };
     match form_result(service::decide(&app, &actor, &id, decision, &form.reason).await)? {
         Ok(()) => Ok(see_other_with("/admin/queue", "success", &format!("case-done-{decision}"), &[])),
         Err(error) => show_case(&req, &app, &actor, id, form.reason, Some(error)).await,

@@ -86,6 +86,6 @@ fn refused(faults: &[Fault]) -> Error {
     let Some(first) = faults.first() else { return error };
     let place = |word: &str| first.line.map_or_else(String::new, |line| word.replace("{}", &line.to_string()));
     error
-        .arg("zh", format!("{}{}", place("第 {} 行:"), first.message("zh")))
+        .arg("zh", format!("{}{}", place("第 {} 行："), first.message("zh")))
         .arg("en", format!("{}{}", place("line {}: "), first.message("en")))
 }

@@ -74,7 +74,7 @@ pub enum Content {
 }
 
 /// How a node is.
-#[derive(Debug, Clone, Copy, Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 pub struct NodeFigures {
     /// Load of the processor.
     pub cpu_percent: f64,
@@ -82,6 +82,26 @@ pub struct NodeFigures {
     pub memory_used_bytes: u64,
     /// Memory in all.
     pub memory_total_bytes: u64,
+    /// What is wrong with it, by itself; agents before 2026-11-24 send none.
+    #[serde(default)]
+    pub trouble: Option<Trouble>,
+}
+
+/// A fault of the agent itself.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Trouble {
+    /// Stable word.
+    pub code: String,
+    /// In English.
+    pub message: String,
+}
+
+impl Trouble {
+    /// `code: words`, bounded and on one line, as the faults of deployments are kept.
+    pub fn line(&self) -> String {
+        let plain = |text: &str, most: usize| text.chars().filter(|c| !c.is_control()).take(most).collect::<String>();
+        format!("{}: {}", plain(&self.code, 60), plain(&self.message, 300))
+    }
 }
 
 /// How an app on it is. Counts are since the agent's start.

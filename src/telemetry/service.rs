@@ -66,6 +66,9 @@ struct Batch {
     nodes: BTreeMap<Timestamp, NodeSample>,
     apps: BTreeMap<(String, Timestamp), AppSample>,
     alarms: Vec<Alarm>,
+    /// Whether a heartbeat has said how the node is, and what is wrong with it.
+    heard: bool,
+    trouble: Option<String>,
     refused: u64,
 }
 
@@ -146,6 +149,8 @@ impl Batch {
             memory_total_bytes: model::count(node.memory_total_bytes),
         };
         self.nodes.insert(at, sample);
+        self.heard = true;
+        self.trouble = node.trouble.as_ref().map(model::Trouble::line);
         for app in apps {
             if !own.contains_key(&app.deployment_id) || self.apps.len() >= MAX_SAMPLES {
                 self.refused += 1;
@@ -216,6 +221,9 @@ impl Batch {
         }
         for sample in self.apps.values() {
             store::insert_app_sample(conn, sample)?;
+        }
+        if self.heard {
+            store::set_trouble(conn, node_id, self.trouble.as_deref())?;
         }
         for alarm in &self.alarms {
             store::insert_alarm(conn, alarm)?;

@@ -52,6 +52,11 @@ pub fn insert_app_sample(conn: &mut Conn, sample: &AppSample) -> QueryResult<usi
     diesel::insert_into(app_samples::table).values(sample).execute(conn)
 }
 
+/// Keeps what a node says is wrong with itself.
+pub fn set_trouble(conn: &mut Conn, node_id: &str, trouble: Option<&str>) -> QueryResult<usize> {
+    diesel::update(nodes::table.find(node_id)).set(nodes::trouble.eq(trouble)).execute(conn)
+}
+
 /// Inserts an alarm.
 pub fn insert_alarm(conn: &mut Conn, alarm: &Alarm) -> QueryResult<usize> {
     diesel::insert_into(alarms::table).values(alarm).execute(conn)

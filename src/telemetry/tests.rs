@@ -120,6 +120,27 @@ async fn a_node_that_lost_its_disk_counts_from_one_and_is_heard() {
 }
 
 #[actix_web::test]
+async fn what_a_node_says_of_itself_is_kept_until_it_says_otherwise() {
+    each_backend(|app| async move {
+        let mine = mine(&app).await;
+        let kept = async || {
+            let detail = crate::fleet::service::node::node_detail(&app, &mine.shop.operator, &mine.node_id).await.unwrap();
+            detail.node.trouble
+        };
+        let mut ill = heartbeat(&app, &mine, 1, 1);
+        ill["node"]["trouble"] = json!({"code": "manifest-version-not-higher", "message": "3 \u{7} after 5"});
+        take(&app, &mine.node, vec![ill]).await.unwrap();
+        assert_eq!(kept().await.as_deref(), Some("manifest-version-not-higher: 3  after 5"));
+        take(&app, &mine.node, vec![alarm(&app, &mine, 2)]).await.unwrap();
+        assert!(kept().await.is_some(), "an alarm says nothing about it");
+        app.clock.advance(TimeDelta::seconds(15));
+        take(&app, &mine.node, vec![heartbeat(&app, &mine, 3, 1)]).await.unwrap();
+        assert_eq!(kept().await, None);
+    })
+    .await;
+}
+
+#[actix_web::test]
 async fn what_is_not_the_nodes_is_refused_item_by_item() {
     each_backend(|app| async move {
         let mine = mine(&app).await;

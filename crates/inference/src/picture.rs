@@ -5,7 +5,7 @@
 //! Alpha is dropped; the EXIF orientation is not applied.
 //!
 //! At worst (16-bit RGBA with [`MAX_PIXELS`]) the decoded picture takes 320 MB and its copy as RGB 120 MB. Resizing adds
-//! one row of the source as floats, at most 16,384 × 3 × 4 bytes = 192 KiB, its weights (under 200 KiB), and the target.
+//! one row of the source as floats, at most 16,384 × 3 × 4 bytes = 192 KiB, the weights (under 1 MiB), and the target.
 
 use std::io::Cursor;
 

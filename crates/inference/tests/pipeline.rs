@@ -265,7 +265,8 @@ fn pictures_of_the_listing_must_be_pictures() {
         RgbImage::new(40, 30).write_to(&mut bytes, ImageFormat::Jpeg).unwrap();
         bytes.into_inner()
     };
-    let cases: [(&str, Vec<u8>, Option<&[&str]>); 8] = [
+    type Case<'a> = (&'a str, Vec<u8>, Option<&'a [&'a str]>);
+    let cases: [Case; 8] = [
         ("cover.png", png(RgbImage::new(1600, 900)), None),
         ("cover.jpg", jpeg, None),
         ("cover.webp", b"RIFF\x1a\0\0\0WEBPVP8L".to_vec(), None),

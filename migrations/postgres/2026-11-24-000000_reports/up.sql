@@ -5,3 +5,5 @@ ALTER TABLE alarms ALTER COLUMN report_hash SET NOT NULL;
 ALTER TABLE alarms ADD UNIQUE (node_id, report_hash);
 ALTER TABLE alarms DROP COLUMN sequence; -- and with it the key that it was part of
 ALTER TABLE nodes DROP COLUMN last_sequence;
+-- What a node says is wrong with itself, as `code: words`.
+ALTER TABLE nodes ADD COLUMN trouble TEXT;

@@ -21,3 +21,5 @@ DROP TABLE alarms;
 ALTER TABLE alarms_new RENAME TO alarms;
 CREATE INDEX alarms_organization ON alarms (organization_id, id);
 ALTER TABLE nodes DROP COLUMN last_sequence;
+-- What a node says is wrong with itself, as `code: words`.
+ALTER TABLE nodes ADD COLUMN trouble TEXT;

@@ -342,11 +342,20 @@ async fn a_deployment_goes_its_way_by_status_posts() {
         assert_eq!(deployment(&app, &id).await.state, DeploymentState::Pending);
         let mut failed = status(&id, version(2), "failed");
         failed["status"]["error"] = json!({"code": "digest-mismatch", "source": "store", "message": "three bytes short"});
-        for body in [status(&id, version(2), "installing"), failed.clone(), failed, status(&id, version(2), "installed"), status(&id, version(2), "installed")] {
+        for body in [
+            status(&id, version(2), "installing"),
+            failed.clone(),
+            failed,
+            status(&id, version(2), "installed"),
+            status(&id, version(2), "installed"),
+        ] {
             assert_eq!(post(&app, &node, &id, body).await.status, 200);
         }
         let present = deployment(&app, &id).await;
-        assert_eq!((present.state, present.error, present.adopted_version), (DeploymentState::Installed, None, i64::try_from(version(2)).unwrap()));
+        assert_eq!(
+            (present.state, present.error, present.adopted_version),
+            (DeploymentState::Installed, None, i64::try_from(version(2)).unwrap())
+        );
         assert_eq!(events(&app, &id).await, ["pending", "installing", "failed", "installed"]);
         // As the conformance runner sends it.
         let mut text = status(&id, version(2), "installed");
@@ -382,7 +391,10 @@ async fn a_revoked_licence_takes_the_app_off_the_node() {
         drain_jobs(&app).await;
         assert_eq!(manifest(&app, &node).await.deployments.len(), 0);
         let held = deployment(&app, &id).await;
-        assert_eq!((held.state, held.error.as_deref(), held.target_version), (DeploymentState::Failed, Some("license-suspended"), i64::try_from(version(3)).unwrap()));
+        assert_eq!(
+            (held.state, held.error.as_deref(), held.target_version),
+            (DeploymentState::Failed, Some("license-suspended"), i64::try_from(version(3)).unwrap())
+        );
         assert_eq!(post(&app, &node, &id, status(&id, version(3), "removed")).await.status, 200);
         assert_eq!(deployment(&app, &id).await.state, DeploymentState::Failed);
         decide(Decision::Reinstate).await.unwrap();

@@ -167,6 +167,7 @@ pub async fn create_node(app: &App, actor: &Actor, site_id: &str, name: &str) ->
                 manifest_version: 0,
                 manifest_digest: None,
                 created_at: now,
+                trouble: None,
             };
             store::insert_node(conn, &node).or_conflict("node-name-taken")?;
             audit::record(

@@ -5,7 +5,7 @@ use app_package::manifest::{Parameter, ParameterKind};
 use askama::Template;
 use serde_json::{Map, Value};
 
-use super::{EventItem, NodeFault, fault_code, hardware_line, shown_state, silent, tone};
+use super::{EventItem, NodeFault, fault_code, hardware_line, tone};
 use crate::chain::ChainLink;
 use crate::db::Timestamp;
 use crate::error::Error;
@@ -136,7 +136,7 @@ impl NodesStep {
             id: c.node.id.clone(),
             name: c.node.name.clone(),
             site: c.site.clone(),
-            state: shown_state(&c.node, now),
+            state: c.node.shown_state(now),
             hardware: hardware_line(&page, &c.node),
             fit: page.tk("fleet-fit-", c.fit.as_str()),
             tone: match c.fit {
@@ -338,7 +338,7 @@ impl PreviewStep {
                 id: line.node.id.clone(),
                 name: line.node.name.clone(),
                 site: line.site.clone(),
-                state: shown_state(&line.node, now),
+                state: line.node.shown_state(now),
                 change: match &line.change {
                     Change::Update { from } => page.t2("fleet-change-update", "from", from, "to", &plan.release.version),
                     other => page.t1(&format!("fleet-change-{}", other.as_str()), "version", &plan.release.version),
@@ -437,10 +437,6 @@ pub struct DeploymentLive {
     pub next: String,
     /// Why it failed.
     pub fault: Option<NodeFault>,
-    /// Version of the node's desired state that holds the change, or a dash.
-    pub target: String,
-    /// Version that the node has taken, or a dash.
-    pub adopted: String,
     /// Word of the node's badge.
     pub node_state: &'static str,
     /// Inferences since the agent started.
@@ -461,7 +457,7 @@ fn next(page: &Page, detail: &DeploymentDetail, now: Timestamp) -> String {
         DeploymentState::Installed => runs(page, &detail.license, now),
         DeploymentState::Failed => failed(page, &detail.line.deployment, &detail.events),
         DeploymentState::Removed => page.t("fleet-next-removed"),
-        _ if silent(&detail.node) => page.t("fleet-next-node-silent"),
+        _ if detail.node.silent() => page.t("fleet-next-node-silent"),
         _ if !detail.node.online(now) => page.t("fleet-next-node-offline"),
         state => page.tk("fleet-next-", state),
     }
@@ -517,7 +513,6 @@ impl DeploymentLive {
     /// From the detail.
     pub fn of(page: &Page, detail: &DeploymentDetail, now: Timestamp) -> Self {
         let d = &detail.line.deployment;
-        let number = |n: i64| if n > 0 { n.to_string() } else { "–".to_owned() };
         let (inferences, latency, memory, sampled) = match &detail.sample {
             Some(s) => {
                 // Before the first inference there is no latency, and 0 ms would be a fine one.
@@ -540,9 +535,7 @@ impl DeploymentLive {
             state: d.state,
             next: next(page, detail, now),
             fault: NodeFault::of(page, d.error.as_deref()),
-            target: number(d.target_version),
-            adopted: number(d.adopted_version),
-            node_state: shown_state(&detail.node, now),
+            node_state: detail.node.shown_state(now),
             inferences,
             latency,
             memory,
