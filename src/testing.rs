@@ -1,8 +1,9 @@
 //! Support of unit tests: each test body runs on SQLite and, where `TEST_POSTGRES_URL` is set (`make test` sets it), on PostgreSQL in a
 //! schema of its own. People and organisations are made through the account service, as users make them.
 
+use std::collections::BTreeMap;
 use std::future::Future;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use diesel::connection::SimpleConnection as _;
 
@@ -115,6 +116,23 @@ pub async fn node(app: &App, operator: &Actor) -> Actor {
     let issued = fleet::create_node(app, operator, &site, "主运 1").await.unwrap();
     let enrolled = fleet::enroll(app, issued.code, csr(), "1.0.0".into()).await.unwrap();
     Actor::Node { node_id: enrolled.node_id, organization_id: enrolled.organization_id }
+}
+
+/// The files of a demo app by path.
+pub fn demo_app(name: &str) -> BTreeMap<String, Vec<u8>> {
+    fn walk(dir: &Path, prefix: &str, out: &mut BTreeMap<String, Vec<u8>>) {
+        for entry in std::fs::read_dir(dir).unwrap().flatten() {
+            let path = format!("{prefix}{}", entry.file_name().to_str().unwrap());
+            if entry.file_type().unwrap().is_dir() {
+                walk(&entry.path(), &format!("{path}/"), out);
+            } else {
+                out.insert(path, std::fs::read(entry.path()).unwrap());
+            }
+        }
+    }
+    let mut out = BTreeMap::new();
+    walk(&Path::new(env!("CARGO_MANIFEST_DIR")).join("demo/apps").join(name), "", &mut out);
+    out
 }
 
 /// Runs jobs until none is due.

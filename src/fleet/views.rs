@@ -1,6 +1,7 @@
 //! Pages of the operator's console: overview, sites, nodes. Deploying is in [`deploy`].
 
 pub mod deploy;
+pub mod deployment;
 
 use askama::Template;
 

@@ -1,7 +1,6 @@
 //! Cases on both backends, with a real app of the demo that is pushed, submitted and decided on.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
 use actix_web::body::to_bytes;
 use actix_web::http::Method;
@@ -32,18 +31,7 @@ use crate::testing::{self, each_backend};
 pub const APP: &str = "coke-quality";
 
 fn demo(version: &str) -> BTreeMap<String, Vec<u8>> {
-    fn walk(dir: &Path, prefix: &str, out: &mut BTreeMap<String, Vec<u8>>) {
-        for entry in std::fs::read_dir(dir).unwrap().flatten() {
-            let path = format!("{prefix}{}", entry.file_name().to_str().unwrap());
-            if entry.file_type().unwrap().is_dir() {
-                walk(&entry.path(), &format!("{path}/"), out);
-            } else {
-                out.insert(path, std::fs::read(entry.path()).unwrap());
-            }
-        }
-    }
-    let mut out = BTreeMap::new();
-    walk(&Path::new(env!("CARGO_MANIFEST_DIR")).join("demo/apps").join(APP), "", &mut out);
+    let mut out = testing::demo_app(APP);
     let yaml = String::from_utf8(out["app.yaml"].clone()).unwrap().replacen("version: 1.0.0", &format!("version: {version}"), 1);
     out.insert("app.yaml".into(), yaml.into_bytes());
     out

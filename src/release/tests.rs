@@ -1,7 +1,6 @@
 //! Releases on both backends, with a real app of the demo. The check with the real engine is in `tests/release.rs`.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
 use app_package::digest::Digest;
 use app_package::dsse::{Envelope, ReleaseStatement};
@@ -31,19 +30,7 @@ use crate::testing::{self, each_backend};
 const APP: &str = "coke-quality";
 
 fn demo() -> BTreeMap<String, Vec<u8>> {
-    fn walk(dir: &Path, prefix: &str, out: &mut BTreeMap<String, Vec<u8>>) {
-        for entry in std::fs::read_dir(dir).unwrap().flatten() {
-            let path = format!("{prefix}{}", entry.file_name().to_str().unwrap());
-            if entry.file_type().unwrap().is_dir() {
-                walk(&entry.path(), &format!("{path}/"), out);
-            } else {
-                out.insert(path, std::fs::read(entry.path()).unwrap());
-            }
-        }
-    }
-    let mut out = BTreeMap::new();
-    walk(&Path::new(env!("CARGO_MANIFEST_DIR")).join("demo/apps").join(APP), "", &mut out);
-    out
+    testing::demo_app(APP)
 }
 
 fn yaml_of(files: &BTreeMap<String, Vec<u8>>) -> String {

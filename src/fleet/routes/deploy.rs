@@ -12,10 +12,8 @@ use crate::auth::policy::{self, Action};
 use crate::error::Error;
 use crate::fleet::parameters;
 use crate::fleet::service::deployment::{self, DeployInput};
-use crate::fleet::views::deploy::{
-    AppStep, DeploymentFragment, DeploymentLive, DeploymentPage, DeploymentRow, DeploymentsPage, NodesStep, ParametersStep, PreviewStep,
-    offers,
-};
+use crate::fleet::views::deploy::{AppStep, NodesStep, ParametersStep, PreviewStep, offers};
+use crate::fleet::views::deployment::{DeploymentFragment, DeploymentLive, DeploymentPage, DeploymentRow, DeploymentsPage};
 use crate::http::extract::FormPairs;
 use crate::http::page::{Page, PageResult, error_text, form_result, see_other, see_other_with};
 use crate::license::routes::paging;
