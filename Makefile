@@ -17,7 +17,7 @@ test: ## All tests: SQLite and PostgreSQL, a real browser, real third-party clie
 check: ## Format, lints, documentation and dependency rules, without running tests
 	@exec scripts/check.sh
 
-bench: ## Speed and memory of a release build, against the limits in docs/OPERATIONS.md
+bench: ## Speed and memory of a release build, against the limits in docs/BENCHMARKS.md
 	@exec scripts/bench.sh
 
 demo-models: ## Train the demo apps' models again from their scripts
