@@ -12,9 +12,10 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 
-use crate::app::{App, Server};
+use crate::app::App;
 use crate::clock::Clock;
 use crate::config::Loaded;
+use crate::server::{Server, stop_signal};
 
 #[derive(Parser)]
 #[command(name = "pithead", version, about = "Industrial app marketplace for mining")]
@@ -117,16 +118,6 @@ async fn serve(app: App) -> anyhow::Result<ExitCode> {
     stop_signal().await?;
     server.stop().await;
     Ok(ExitCode::SUCCESS)
-}
-
-/// Waits for Ctrl-C or SIGTERM.
-pub async fn stop_signal() -> anyhow::Result<()> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let mut terminate = signal(SignalKind::terminate())?;
-    tokio::select! {
-        result = tokio::signal::ctrl_c() => result.context("cannot wait for Ctrl-C"),
-        _ = terminate.recv() => Ok(()),
-    }
 }
 
 fn init_log(log: &crate::config::Log) -> anyhow::Result<()> {

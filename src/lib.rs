@@ -29,6 +29,7 @@ pub mod moderation;
 pub mod pki;
 pub mod registry;
 pub mod release;
+pub mod server;
 pub mod storage;
 pub mod telemetry;
 #[cfg(test)]

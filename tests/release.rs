@@ -17,13 +17,14 @@ use std::time::{Duration, Instant};
 
 use pithead::account::service::{self as account, SignUp};
 use pithead::account::tokens;
-use pithead::app::{App, Server};
+use pithead::app::App;
 use pithead::auth::Actor;
 use pithead::clock::Clock;
 use pithead::config::Settings;
 use pithead::i18n::Lang;
 use pithead::release::console::{self, ReleaseDetail};
 use pithead::release::model::ReleaseState;
+use pithead::server::Server;
 
 fn ort_lib() -> String {
     std::env::var("ORT_LIB").expect("set ORT_LIB to the path of libonnxruntime.so.1.24 or newer")

@@ -14,10 +14,10 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use serde::{Deserialize, Serialize};
 
-use crate::app::{App, Server};
-use crate::cli::stop_signal;
+use crate::app::App;
 use crate::clock::Clock;
 use crate::config::Settings;
+use crate::server::{Server, stop_signal};
 
 /// Options of the command.
 #[derive(Debug, Clone, clap::Args)]

@@ -3,10 +3,11 @@
 use std::path::PathBuf;
 
 use pithead::account::service::{self as account, SignUp};
-use pithead::app::{App, Server};
+use pithead::app::App;
 use pithead::auth::Role;
 use pithead::clock::Clock;
 use pithead::config::Settings;
+use pithead::server::Server;
 
 /// Password of everyone.
 pub const PASSWORD: &str = "a lamp in the dark";

@@ -11,7 +11,7 @@ use actix_web::{Error, HttpMessage as _};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use crate::app::{App, PeerCertificate};
+use crate::app::App;
 use crate::auth::{Actor, token};
 use crate::error::Kind;
 use crate::http::cookies;
@@ -33,6 +33,10 @@ pub fn bearer_token(req: &actix_web::HttpRequest) -> Option<String> {
         None
     }
 }
+
+/// Certificate that the peer of a TLS connection has shown and proved, in DER.
+#[derive(Debug, Clone)]
+pub struct PeerCertificate(pub Option<Vec<u8>>);
 
 /// The middleware. Static files and probes skip it.
 pub async fn authenticate(req: ServiceRequest, next: Next<impl MessageBody + 'static>) -> Result<ServiceResponse<impl MessageBody>, Error> {
