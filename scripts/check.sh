@@ -9,7 +9,7 @@ failed=()
 step() { local name=$1; shift; say "== $name"; "$@" || failed+=("$name"); }
 step "format" cargo fmt --all --check
 step "lints" cargo clippy --workspace --all-targets --locked -- -D warnings
-step "documentation" env RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked
+step "documentation" env RUSTDOCFLAGS="-D warnings -A rustdoc::private_intra_doc_links" cargo doc --workspace --no-deps --document-private-items --locked
 for file in scripts/*.sh bench/*.sh .ci/run; do step "syntax of $file" bash -n "$file"; done
 if cargo deny --version >/dev/null 2>&1; then
   step "dependencies" cargo deny --offline --locked check licenses bans sources

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use tokio::sync::{Notify, Semaphore, watch};
 
+use crate::account::throttle::Gates;
 use crate::catalog;
 use crate::clock::Clock;
 use crate::config::Settings;
@@ -42,6 +43,8 @@ pub struct Parts {
     pub search: catalog::search::Index,
     /// Rendered pages for readers who are not signed in.
     pub pages: catalog::cache::PageCache,
+    /// Where attempts to sign in wait for their turn.
+    pub gates: Gates,
     /// The turn to make a small copy of a picture.
     pub thumbnails: Semaphore,
     /// Wakes the search index's follower at once.
@@ -81,6 +84,7 @@ impl App {
             live: Hub::default(),
             metrics: Metrics::default(),
             pages: catalog::cache::PageCache::default(),
+            gates: Gates::default(),
             thumbnails: Semaphore::new(1),
             wake_search: Notify::new(),
             wake_jobs: watch::channel(()).0,

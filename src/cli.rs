@@ -101,6 +101,9 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         return runtime.block_on(crate::demo::run(options));
     }
     runtime.block_on(async {
+        if let Command::Admin { command } = &cli.command {
+            admin::check(&loaded.settings, command)?;
+        }
         let app = App::open(loaded.settings, Clock::System)?;
         match cli.command {
             Command::Serve => serve(app).await,

@@ -7,6 +7,7 @@ audit-number = No.
 audit-at = Time
 audit-action = Action
 audit-subject = Subject
+audit-subject-hint = Subject, for example lic_…
 audit-actor = Actor
 audit-hash = Hash
 audit-filter = Filter

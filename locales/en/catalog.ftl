@@ -1,4 +1,4 @@
-home-title = Pithead · AI apps for mining
+home-title = AI apps for mining
 home-heading = AI apps for mining, from listing to running underground
 home-text = Every app is measured, reviewed and signed, licensed to your own edge nodes, and runs on when the network is down.
 home-search = Search apps, scenarios, developers
@@ -73,7 +73,7 @@ run-card-text = Measured by the platform in an isolated process, bound to the re
 run-card-accuracy = Accuracy on golden samples
 run-card-golden = all { $n } samples reproduced
 run-card-median = Median latency
-run-card-p95 = p95 latency
+run-card-p95 = 95th percentile latency
 run-card-memory = Peak memory
 run-card-latency = Latency
 run-card-plot = Latency of each golden sample

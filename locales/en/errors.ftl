@@ -1,4 +1,6 @@
 problem-title = Something went wrong
+problem-home = To the home page
+problem-number = Request number, for when you report this:
 error-unknown = This could not be done ({ $code })
 error-invalid-input = Please correct the marked fields
 error-required = Required

@@ -18,6 +18,6 @@ telemetry-empty-text = As soon as a rule of a deployed app fires on a node, its 
 telemetry-plot-cpu = Processor load
 telemetry-plot-p50 = Median
 telemetry-plot-p95 = 95th percentile
-telemetry-plot-p95-of = { $app }, p95
+telemetry-plot-p95-of = { $app }, 95th percentile
 
 error-too-many-reports = At most { $max } reports in one request

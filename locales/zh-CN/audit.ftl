@@ -7,6 +7,7 @@ audit-number = 序号
 audit-at = 时间
 audit-action = 操作
 audit-subject = 对象
+audit-subject-hint = 对象编号，例如 lic_…
 audit-actor = 操作者
 audit-hash = 哈希
 audit-filter = 筛选

@@ -1,4 +1,6 @@
 problem-title = 出错了
+problem-home = 回到首页
+problem-number = 请求编号（反馈问题时请提供）：
 error-unknown = 操作未完成（{ $code }）
 error-invalid-input = 请改正标出的内容
 error-required = 必填

@@ -18,6 +18,6 @@ telemetry-empty-text = 已部署应用的规则在节点上触发后，告警会
 telemetry-plot-cpu = 处理器负载
 telemetry-plot-p50 = 中位数
 telemetry-plot-p95 = 95 分位
-telemetry-plot-p95-of = { $app }（p95）
+telemetry-plot-p95-of = { $app }（95 分位）
 
 error-too-many-reports = 一次请求最多 { $max } 条上报

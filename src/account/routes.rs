@@ -8,14 +8,14 @@ use serde::Deserialize;
 use super::views::{
     AccountPage, InvitationPage, OrganizationRow, PeoplePage, SessionRow, SignInPage, SignUpPage, TeamPage, TokenRow, TokensPage,
 };
-use super::{service, store, team, throttle, tokens};
+use super::{service, store, team, tokens};
 use crate::app::App;
 use crate::auth::policy::{self, Action};
 use crate::auth::{Actor, OrgKind, Role, Via};
 use crate::error::Error;
 use crate::http::cookies;
 use crate::http::extract::{Form, FormPairs, client_address};
-use crate::http::page::{FormErrors, Page, PageResult, form_result, lang_of, local_path, see_other, see_other_with};
+use crate::http::page::{FormErrors, Page, PageResult, form_result, lang_of, local_path, see_other, see_other_with, status_of};
 
 /// Routes.
 pub fn configure(cfg: &mut ServiceConfig) {
@@ -58,11 +58,7 @@ async fn sign_up_form(req: HttpRequest) -> PageResult {
 async fn sign_up(req: HttpRequest, app: Data<App>, form: Form<service::SignUp>) -> PageResult {
     let (email, password) = (form.0.email.clone(), form.0.password.clone());
     let address = client_address(&req, app.settings.server.behind_proxy);
-    let outcome = match throttle::sign_up(&app, &address).await {
-        Ok(()) => service::sign_up(&app, form.0.clone()).await,
-        Err(e) => Err(e),
-    };
-    match form_result(outcome)? {
+    match form_result(service::sign_up_from(&app, form.0.clone(), &address).await)? {
         Ok(_) => signed_in(&req, &app, &email, password, None).await,
         Err(e) => {
             let page = Page::of(&req, "sign-up-title").with_form();
@@ -72,7 +68,7 @@ async fn sign_up(req: HttpRequest, app: Data<App>, form: Form<service::SignUp>) 
                 _ => FormErrors::of(&page, &e),
             };
             let form = service::SignUp { password: String::new(), ..form.0 };
-            page.clone().render_with(StatusCode::UNPROCESSABLE_ENTITY, &SignUpPage { page, form, errors })
+            page.clone().render_with(status_of(e.kind), &SignUpPage { page, form, errors })
         }
     }
 }
@@ -113,7 +109,7 @@ async fn signed_in(req: &HttpRequest, app: &App, email: &str, password: String, 
         Err(e) => {
             let page = Page::of(req, "sign-in-title").with_form();
             let errors = FormErrors::of(&page, &e);
-            let status = crate::http::page::status_of(e.kind);
+            let status = status_of(e.kind);
             page.clone().render_with(status, &SignInPage { page, email: email.to_owned(), next: next.unwrap_or_default(), errors })
         }
     }
@@ -132,6 +128,10 @@ fn with_session(mut response: HttpResponse, cookie: String) -> PageResult {
 }
 
 async fn sign_out(app: Data<App>, actor: Actor) -> PageResult {
+    // Without its session a request is somebody else's: another site's form, which no CSRF value protects.
+    if !matches!(actor, Actor::Person(_, Via::Session { .. })) {
+        return Ok(see_other("/"));
+    }
     service::sign_out(&app, &actor).await?;
     let mut response = see_other("/");
     response.add_cookie(&cookies::expired(cookies::SESSION)).map_err(|e| Error::internal(anyhow::anyhow!("cookie: {e}")))?;
@@ -168,7 +168,7 @@ async fn accept_invitation(req: HttpRequest, app: Data<App>, secret: Path<String
             let organization = lang_of(&req).pick(&info.organization.0, &info.organization.1);
             with_session(see_other_with(console(info.kind), "success", "invitation-accepted", &[("organization", organization)]), cookie)
         }
-        Err(e) => show_invitation(&req, info, form.0.name, StatusCode::UNPROCESSABLE_ENTITY, Some(&e)),
+        Err(e) => show_invitation(&req, info, form.0.name, status_of(e.kind), Some(&e)),
     }
 }
 
@@ -214,7 +214,7 @@ async fn end_other_sessions(app: Data<App>, actor: Actor) -> PageResult {
 }
 
 async fn team_page(req: HttpRequest, app: Data<App>, actor: Actor) -> PageResult {
-    show_team(&req, &app, &actor, StatusCode::OK, String::new(), None, None).await
+    show_team(&req, &app, &actor, StatusCode::OK, (String::new(), String::new()), None, None).await
 }
 
 async fn show_team(
@@ -222,7 +222,7 @@ async fn show_team(
     app: &App,
     actor: &Actor,
     status: StatusCode,
-    email: String,
+    (email, role): (String, String),
     link: Option<String>,
     error: Option<Error>,
 ) -> PageResult {
@@ -237,6 +237,7 @@ async fn show_team(
         may_manage: policy::permits(person.kind, person.role, Action::ManageTeam),
         own_id: person.user_id.clone(),
         email,
+        chosen_role: role,
         link,
         errors,
         page: page.clone(),
@@ -256,9 +257,9 @@ async fn invite(req: HttpRequest, app: Data<App>, actor: Actor, form: Form<Invit
     match form_result(team::invite(&app, &actor, &form.0.email, &form.0.role).await)? {
         Ok(secret) => {
             let link = format!("{}/invitations/{secret}", app.settings.server.public_url);
-            show_team(&req, &app, &actor, StatusCode::OK, String::new(), Some(link), None).await
+            show_team(&req, &app, &actor, StatusCode::OK, (String::new(), String::new()), Some(link), None).await
         }
-        Err(e) => show_team(&req, &app, &actor, StatusCode::UNPROCESSABLE_ENTITY, form.0.email, None, Some(e)).await,
+        Err(e) => show_team(&req, &app, &actor, StatusCode::UNPROCESSABLE_ENTITY, (form.0.email, form.0.role), None, Some(e)).await,
     }
 }
 
@@ -278,7 +279,7 @@ async fn revoke_invitation(app: Data<App>, actor: Actor, form: Form<IdForm>) -> 
 }
 
 async fn tokens_page(req: HttpRequest, app: Data<App>, actor: Actor) -> PageResult {
-    show_tokens(&req, &app, &actor, StatusCode::OK, (String::new(), "90".into()), None, None).await
+    show_tokens(&req, &app, &actor, StatusCode::OK, (String::new(), "90".into(), Vec::new()), None, None).await
 }
 
 async fn show_tokens(
@@ -286,7 +287,7 @@ async fn show_tokens(
     app: &App,
     actor: &Actor,
     status: StatusCode,
-    (name, days): (String, String),
+    (name, days, chosen): (String, String, Vec<String>),
     fresh: Option<String>,
     error: Option<Error>,
 ) -> PageResult {
@@ -305,16 +306,17 @@ async fn show_tokens(
         })
         .collect();
     let errors = error.map_or_else(FormErrors::default, |e| FormErrors::of(&page, &e));
-    page.clone().render_with(status, &TokensPage { page, tokens: rows, name, days, fresh, errors })
+    page.clone().render_with(status, &TokensPage { page, tokens: rows, name, days, chosen, fresh, errors })
 }
 
 /// Shows the token in the answer itself: it exists nowhere else.
 async fn create_token(req: HttpRequest, app: Data<App>, actor: Actor, form: FormPairs) -> PageResult {
     let scopes: Vec<&str> = form.all("scopes").collect();
     let (name, days) = (form.get("name").to_owned(), form.get("days").to_owned());
+    let chosen = scopes.iter().map(|scope| (*scope).to_owned()).collect();
     match form_result(tokens::create(&app, &actor, &name, &scopes, days.trim().parse().unwrap_or(0)).await)? {
-        Ok(text) => show_tokens(&req, &app, &actor, StatusCode::OK, (String::new(), "90".into()), Some(text), None).await,
-        Err(e) => show_tokens(&req, &app, &actor, StatusCode::UNPROCESSABLE_ENTITY, (name, days), None, Some(e)).await,
+        Ok(text) => show_tokens(&req, &app, &actor, StatusCode::OK, (String::new(), "90".into(), Vec::new()), Some(text), None).await,
+        Err(e) => show_tokens(&req, &app, &actor, StatusCode::UNPROCESSABLE_ENTITY, (name, days, chosen), None, Some(e)).await,
     }
 }
 

@@ -42,12 +42,28 @@ pub struct SignUp {
 /// # Errors
 /// Wrong fields; `email-taken`, `slug-taken`.
 pub async fn sign_up(app: &App, input: SignUp) -> Result<(String, String)> {
-    let kind = match input.kind.as_str() {
-        "vendor" => OrgKind::Vendor,
-        "operator" => OrgKind::Operator,
-        _ => return Err(Error::field("kind", "choose-one")),
-    };
+    let kind = public_kind(&input)?;
     create_organization(app, input, kind, Role::Owner).await
+}
+
+/// As [`sign_up`], for a form from the network: at most so many from one address.
+///
+/// # Errors
+/// Also `sign-up-throttled`.
+pub async fn sign_up_from(app: &App, input: SignUp, address: &str) -> Result<(String, String)> {
+    let kind = public_kind(&input)?;
+    // Slips of the keys are not counted.
+    check_organization(app, &input)?;
+    throttle::sign_up(app, address).await?;
+    create_organization(app, input, kind, Role::Owner).await
+}
+
+fn public_kind(input: &SignUp) -> Result<OrgKind> {
+    match input.kind.as_str() {
+        "vendor" => Ok(OrgKind::Vendor),
+        "operator" => Ok(OrgKind::Operator),
+        _ => Err(Error::field("kind", "choose-one")),
+    }
 }
 
 /// Adds a person to the platform's organisation, which is made with the first of them. For the command line: nobody signs up as the
@@ -73,7 +89,8 @@ pub async fn create_platform(app: &App, input: SignUp, role: Role) -> Result<(St
     create_organization(app, input, OrgKind::Platform, role).await
 }
 
-async fn create_organization(app: &App, input: SignUp, kind: OrgKind, role: Role) -> Result<(String, String)> {
+/// Checks the fields; gives the names, the slug and the person.
+fn check_organization(app: &App, input: &SignUp) -> Result<(String, String, String, PendingUser)> {
     let mut faults = Faults::default();
     let name_zh = faults.text("name_zh", &input.name_zh, 0, 80);
     let name_en = faults.text("name_en", &input.name_en, 0, 80);
@@ -86,6 +103,11 @@ async fn create_organization(app: &App, input: SignUp, kind: OrgKind, role: Role
     }
     let user = new_user(app, &mut faults, &input.email, &input.name, &input.password);
     faults.check()?;
+    Ok((name_zh, name_en, slug, user))
+}
+
+async fn create_organization(app: &App, input: SignUp, kind: OrgKind, role: Role) -> Result<(String, String)> {
+    let (name_zh, name_en, slug, user) = check_organization(app, &input)?;
     let user = user.with_password(input.password).await?;
     let now = app.clock.now();
     let organization = Organization { id: ids::new("org"), kind, slug, name_zh, name_en, created_at: now };
@@ -163,7 +185,10 @@ pub async fn sign_in(app: &App, email: &str, password: String, address: &str, us
         app.db.read(move |conn| Ok(store::find_user_by_email(conn, &email)?.filter(|u| u.disabled_at.is_none()))).await?
     };
     let fits = password.len() <= password::MAX_BYTES && password::verify(password, user.as_ref().map(|u| u.password_hash.clone())).await?;
-    let user = user.filter(|_| fits).ok_or_else(|| Error::unauthenticated("wrong-password"))?;
+    let Some(user) = user.filter(|_| fits) else {
+        attempt.failed(app).await?;
+        return Err(Error::unauthenticated("wrong-password"));
+    };
     let cookie = ids::secret();
     let session = Session {
         token_hash: ids::hash_secret(&cookie),

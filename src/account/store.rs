@@ -105,11 +105,11 @@ pub fn forget_attempts(conn: &mut Conn, subject: &str) -> QueryResult<usize> {
     diesel::delete(throttles::table.find(subject)).execute(conn)
 }
 
-/// Takes one attempt off a subject's count.
-pub fn forgive_attempt(conn: &mut Conn, subject: &str) -> QueryResult<usize> {
-    diesel::update(throttles::table.find(subject).filter(throttles::failures.gt(0)))
-        .set(throttles::failures.eq(throttles::failures - 1))
-        .execute(conn)
+/// Attempts of a subject since the begin of the window.
+pub fn attempts(conn: &mut Conn, subject: &str, window_start: Timestamp) -> QueryResult<i64> {
+    let counted = throttles::table.find(subject).filter(throttles::window_started_at.ge(window_start));
+    let n: Option<i64> = counted.select(throttles::failures).first(conn).optional()?;
+    Ok(n.unwrap_or(0))
 }
 
 /// Ends a session.

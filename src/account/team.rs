@@ -153,10 +153,12 @@ pub async fn accept(app: &App, secret: &str, name: &str, password: String, addre
     };
     let mut attempt = None;
     let new = if let Some(user) = &known {
-        attempt = Some(throttle::password(app, &user.email, address).await?);
+        let turn = throttle::password(app, &user.email, address).await?;
         if password.len() > password::MAX_BYTES || !password::verify(password, Some(user.password_hash.clone())).await? {
+            turn.failed(app).await?;
             return Err(Error::unauthenticated("wrong-password"));
         }
+        attempt = Some(turn);
         None
     } else {
         let mut faults = Faults::default();

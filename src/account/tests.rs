@@ -58,6 +58,19 @@ async fn many_guesses_at_once_get_no_further_than_one_after_another() {
 }
 
 #[tokio::test]
+async fn right_passwords_are_never_throttled() {
+    each_backend(|app| async move {
+        testing::vendor(&app, "acme").await;
+        let sign_ins = (0..12).map(|_| {
+            let app = app.clone();
+            async move { service::sign_in(&app, "owner@acme.example", PASSWORD.into(), "10.0.0.1", "t").await.is_ok() }
+        });
+        assert!(futures_util::future::join_all(sign_ins).await.into_iter().all(|ok| ok));
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn who_invites_people_does_not_get_to_guess_their_passwords() {
     each_backend(|app| async move {
         let mallory = testing::vendor(&app, "mallory").await;

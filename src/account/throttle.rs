@@ -1,7 +1,12 @@
-//! Guessing is slow. An attempt is counted before it is looked at, in one transaction with the question whether it may be made, so that
-//! many at once get no further than one after another. What succeeded is taken off the count again.
+//! Guessing is slow: wrong passwords are counted for the account and for the address that they come from. Attempts on one account stand
+//! in line, and those from one address pass a narrow gate, so that many at once get no further than one after another; right passwords
+//! are never counted.
+
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::sync::Arc;
 
 use chrono::TimeDelta;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::store;
 use crate::app::App;
@@ -16,23 +21,62 @@ const ACCOUNT: i64 = 5;
 const ADDRESS: i64 = 30;
 /// Organisations signed up from one address in the window.
 const SIGN_UPS: i64 = 20;
+/// Attempts from one address that are looked at together.
+const ABREAST: usize = 4;
+/// Gates: an account or address has the one of its hash, so that there are never more of them. Two that share one wait for each other.
+const GATES: u64 = 1024;
 
-/// Attempts with a password that have been counted.
+/// Where attempts wait for their turn. In this process only: with several replicas each lets one attempt through.
+#[derive(Debug)]
+pub struct Gates {
+    accounts: Vec<Arc<Semaphore>>,
+    addresses: Vec<Arc<Semaphore>>,
+}
+
+impl Default for Gates {
+    fn default() -> Self {
+        let gates = |permits| (0..GATES).map(|_| Arc::new(Semaphore::new(permits))).collect();
+        Self { accounts: gates(1), addresses: gates(ABREAST) }
+    }
+}
+
+async fn pass(gates: &[Arc<Semaphore>], subject: &str) -> Result<OwnedSemaphorePermit> {
+    let mut hasher = DefaultHasher::new();
+    subject.hash(&mut hasher);
+    let place = usize::try_from(hasher.finish() % GATES).map_err(Error::internal)?;
+    let gate = gates.get(place).ok_or_else(|| Error::internal(anyhow::anyhow!("no gate {place}")))?;
+    gate.clone().acquire_owned().await.map_err(Error::internal)
+}
+
+/// An attempt with a password that may be made now. While it lives, others on the account wait.
 #[derive(Debug)]
 pub struct Attempt {
     account: String,
     address: String,
+    _turns: [OwnedSemaphorePermit; 2],
 }
 
-/// Counts an attempt to prove who one is.
+/// Waits for the turn of an attempt to prove who one is.
 ///
 /// # Errors
-/// `sign-in-throttled`: there were too many for this account or from this address.
+/// `sign-in-throttled`: there were too many wrong ones for this account or from this address.
 pub async fn password(app: &App, email: &str, address: &str) -> Result<Attempt> {
-    let attempt = Attempt { account: format!("account:{email}"), address: format!("address:{address}") };
-    let subjects = [(attempt.account.clone(), ACCOUNT), (attempt.address.clone(), ADDRESS)];
-    count(app, subjects.to_vec(), "sign-in-throttled").await?;
-    Ok(attempt)
+    let (account, address) = (format!("account:{email}"), format!("address:{address}"));
+    // Always in this order, so that nobody waits in a circle.
+    let turns = [pass(&app.gates.accounts, &account).await?, pass(&app.gates.addresses, &address).await?];
+    let subjects = [(account.clone(), ACCOUNT), (address.clone(), ADDRESS)];
+    let since = app.clock.now().minus(WINDOW);
+    app.db
+        .read(move |conn| {
+            for (subject, limit) in &subjects {
+                if store::attempts(conn, subject, since)? >= *limit {
+                    return Err(throttled("sign-in-throttled"));
+                }
+            }
+            Ok(())
+        })
+        .await?;
+    Ok(Attempt { account, address, _turns: turns })
 }
 
 /// Counts an organisation that signs up.
@@ -40,29 +84,37 @@ pub async fn password(app: &App, email: &str, address: &str) -> Result<Attempt> 
 /// # Errors
 /// `sign-up-throttled`: there were too many from this address.
 pub async fn sign_up(app: &App, address: &str) -> Result<()> {
-    count(app, vec![(format!("sign-up:{address}"), SIGN_UPS)], "sign-up-throttled").await
-}
-
-async fn count(app: &App, subjects: Vec<(String, i64)>, code: &'static str) -> Result<()> {
-    let now = app.clock.now();
+    let (subject, now) = (format!("sign-up:{address}"), app.clock.now());
     app.db
         .write(move |conn| {
-            for (subject, limit) in &subjects {
-                // Counted first: on PostgreSQL the row's lock makes others wait until this is decided.
-                if dialect::count_attempt(conn, subject, now, now.minus(WINDOW))? > *limit {
-                    return Err(Error::rate_limited(code).arg("minutes", WINDOW.num_minutes()));
-                }
-            }
-            Ok(())
+            // Counted first: on PostgreSQL the row's lock makes others wait until this is decided.
+            let n = dialect::count_attempt(conn, &subject, now, now.minus(WINDOW))?;
+            if n > SIGN_UPS { Err(throttled("sign-up-throttled")) } else { Ok(()) }
         })
         .await
 }
 
+fn throttled(code: &'static str) -> Error {
+    Error::rate_limited(code).arg("minutes", WINDOW.num_minutes())
+}
+
 impl Attempt {
-    /// The password was right: the account's count is forgotten, the address's is one less.
+    /// The password was wrong: counts it.
+    pub async fn failed(self, app: &App) -> Result<()> {
+        let now = app.clock.now();
+        app.db
+            .write(move |conn| {
+                for subject in [&self.account, &self.address] {
+                    dialect::count_attempt(conn, subject, now, now.minus(WINDOW))?;
+                }
+                Ok(())
+            })
+            .await
+    }
+
+    /// The password was right: what was wrong for the account before is forgotten.
     pub fn succeeded_in(&self, conn: &mut Conn) -> Result<()> {
         store::forget_attempts(conn, &self.account)?;
-        store::forgive_attempt(conn, &self.address)?;
         Ok(())
     }
 }

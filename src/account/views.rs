@@ -68,6 +68,7 @@ pub struct TeamPage {
     pub may_manage: bool,
     pub own_id: String,
     pub email: String,
+    pub chosen_role: String,
     pub link: Option<String>,
     pub errors: FormErrors,
 }
@@ -90,8 +91,16 @@ pub struct TokensPage {
     pub tokens: Vec<TokenRow>,
     pub name: String,
     pub days: String,
+    pub chosen: Vec<String>,
     pub fresh: Option<String>,
     pub errors: FormErrors,
+}
+
+impl TokensPage {
+    /// Whether a scope was ticked in the form that is shown again.
+    pub fn is_chosen(&self, scope: &str) -> bool {
+        self.chosen.iter().any(|chosen| chosen == scope)
+    }
 }
 
 /// One organisation as listed to administrators.

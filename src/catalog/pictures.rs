@@ -119,20 +119,30 @@ pub async fn small(app: &App, actor: &Actor, vendor: String, slug: String, diges
     let whole = picture(app, actor, vendor, slug, digest.clone()).await?;
     let jpeg = |bytes, public| Picture { kind: "image/jpeg", bytes, public };
     let path = path(app, &digest);
-    match tokio::fs::read(&path).await {
-        Ok(kept) => return Ok(jpeg(kept, whole.public)),
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
-        Err(e) => return Err(e.into()),
+    if let Some(kept) = kept(&path).await? {
+        return Ok(if kept.is_empty() { whole } else { jpeg(kept, whole.public) });
     }
     // Decoding takes up to hundreds of megabytes for a hostile picture: one at a time.
     let _turn = app.thumbnails.acquire().await.map_err(Error::internal)?;
+    if let Some(kept) = kept(&path).await? {
+        return Ok(if kept.is_empty() { whole } else { jpeg(kept, whole.public) });
+    }
     tokio::task::spawn_blocking(move || {
-        let Some(copy) = shrink(&whole.bytes) else { return Ok(whole) };
+        let copy = shrink(&whole.bytes).unwrap_or_default();
         keep(&path, &copy)?;
-        Ok(jpeg(copy, whole.public))
+        Ok(if copy.is_empty() { whole } else { jpeg(copy, whole.public) })
     })
     .await
     .map_err(Error::internal)?
+}
+
+/// A kept copy; empty where the picture has none and is sent itself.
+async fn kept(path: &PathBuf) -> Result<Option<Vec<u8>>> {
+    match tokio::fs::read(path).await {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(e.into()),
+    }
 }
 
 fn path(app: &App, digest: &str) -> PathBuf {

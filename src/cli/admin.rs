@@ -11,6 +11,8 @@ use crate::account::service as account;
 use crate::app::App;
 use crate::audit;
 use crate::auth::Role;
+use crate::config::Settings;
+use crate::db::Location;
 use crate::error::Error;
 use crate::i18n::Lang;
 
@@ -54,6 +56,17 @@ pub struct AddPerson {
     platform: String,
 }
 
+/// What only looks must not make a database where there is none.
+///
+/// # Errors
+/// There is none to look at.
+pub fn check(settings: &Settings, command: &Command) -> anyhow::Result<()> {
+    if let (Command::Audit { .. }, Location::Sqlite(path)) = (command, Location::parse(&settings.database.url)?) {
+        anyhow::ensure!(std::path::Path::new(&path).exists(), "there is no database at {path}: is this the right data folder?");
+    }
+    Ok(())
+}
+
 /// Runs a command.
 pub async fn run(app: &App, command: Command) -> anyhow::Result<ExitCode> {
     match command {
@@ -71,6 +84,7 @@ async fn add_person(app: &App, options: AddPerson) -> anyhow::Result<ExitCode> {
         std::io::stdin().read_to_string(&mut password)?;
     }
     password.truncate(password.trim_end_matches(['\r', '\n']).len());
+    anyhow::ensure!(!password.contains('\n'), "the password must be one line");
     let role: Role = options.role.parse()?;
     account::add_platform_person(app, role, &options.email, &options.name, &password, &options.platform).await.map_err(told)?;
     println!("{} may sign in as {role} of the platform", options.email);
@@ -79,9 +93,9 @@ async fn add_person(app: &App, options: AddPerson) -> anyhow::Result<ExitCode> {
 
 /// An error of a service in words.
 fn told(error: Error) -> anyhow::Error {
-    let words = |code: &str| crate::http::page::error_text(Lang::En, code, &[]);
-    let fields: Vec<String> = error.fields.iter().map(|f| format!("{}: {}", f.field, words(f.code))).collect();
-    if fields.is_empty() { anyhow::anyhow!("{}", words(error.code)) } else { anyhow::anyhow!("{}", fields.join("; ")) }
+    let words = |code, args: &[(&'static str, String)]| crate::http::page::error_text(Lang::En, code, args);
+    let fields: Vec<String> = error.fields.iter().map(|f| format!("{}: {}", f.field, words(f.code, &f.args))).collect();
+    if fields.is_empty() { anyhow::anyhow!("{}", words(error.code, &error.args)) } else { anyhow::anyhow!("{}", fields.join("; ")) }
 }
 
 async fn verify_audit(app: &App) -> anyhow::Result<ExitCode> {

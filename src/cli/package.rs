@@ -184,6 +184,8 @@ pub fn check(args: &Check, settings: &Checks) -> anyhow::Result<ExitCode> {
     } else {
         tell_report(&report, &args.told.lang);
     }
+    let lacking = report.steps.iter().any(|s| s.reason.as_deref() == Some("engine-missing"));
+    anyhow::ensure!(!lacking, "{} is no ONNX Runtime that can be loaded", settings.ort_lib);
     Ok(if report.passed { ExitCode::SUCCESS } else { ExitCode::from(AT_FAULT) })
 }
 

@@ -1,4 +1,4 @@
-//! Column types that mean the same on both backends: [`Timestamp`], [`Json`] and text enums ([`text_enum!`]).
+//! Column types that mean the same on both backends: [`Timestamp`], [`Json`] and text enums (`text_enum!`).
 //!
 //! Each is written through an implementation that is generic over the backend, so that the `MultiConnection` backend needs no extra bridge.
 

@@ -57,6 +57,8 @@ pub async fn overview(app: &App, actor: &Actor) -> Result<Overview> {
             for (_, state, seen) in store::node_pulses(conn, &owner)? {
                 match state {
                     NodeState::Waiting => waiting += 1,
+                    // Its agent has never called.
+                    NodeState::Enrolled if seen.is_none() => waiting += 1,
                     NodeState::Enrolled if seen.is_some_and(|at| at.plus(ONLINE_WITHIN) >= now) => online += 1,
                     _ => offline += 1,
                 }

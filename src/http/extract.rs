@@ -36,7 +36,8 @@ impl FromRequest for Actor {
 /// the same bytes as `text/plain`.
 pub fn is_form(req: &HttpRequest) -> bool {
     let kind = req.headers().get(CONTENT_TYPE).and_then(|v| v.to_str().ok());
-    kind.is_some_and(|v| v.starts_with("application/x-www-form-urlencoded"))
+    let essence = kind.and_then(|v| v.split(';').next()).map(str::trim);
+    essence.is_some_and(|v| v.eq_ignore_ascii_case("application/x-www-form-urlencoded"))
 }
 
 /// A URL-encoded form. The CSRF middleware has checked it already.

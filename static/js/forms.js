@@ -25,3 +25,11 @@ document.addEventListener("keydown", (event) => {
     menu.querySelector("summary")?.focus();
   }
 });
+
+// On a narrow screen the filters begin folded, and the sidebar, a row there, shows the entry one is at.
+if (matchMedia("(max-width: 900px)").matches) {
+  for (const fold of document.querySelectorAll("details[data-fold-narrow]")) fold.open = false;
+  const bar = document.querySelector(".sidebar");
+  const here = bar?.querySelector("[aria-current]");
+  if (bar && here) bar.scrollLeft = here.offsetLeft - (bar.clientWidth - here.offsetWidth) / 2;
+}

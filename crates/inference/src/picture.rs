@@ -72,6 +72,10 @@ pub fn decode(bytes: &[u8]) -> Result<DynamicImage> {
         [0xff, 0xd8, 0xff, ..] => ImageFormat::Jpeg,
         _ => return Err(not_a_picture(&"unknown first bytes")),
     };
+    // The decoder fills what is missing of a JPEG with gray, and gray may well look like smoke.
+    if format == ImageFormat::Jpeg && !is_whole_jpeg(bytes) {
+        return Err(not_a_picture(&"it is cut off"));
+    }
     let header = ImageReader::with_format(Cursor::new(bytes), format).into_decoder().map_err(|e| not_a_picture(&e))?;
     let (width, height) = header.dimensions();
     let pixels = u64::from(width) * u64::from(height);
@@ -94,6 +98,30 @@ pub fn decode(bytes: &[u8]) -> Result<DynamicImage> {
     limits.max_alloc = Some(MAX_PIXELS * 8 + (16 << 20));
     reader.limits(limits);
     reader.decode().map_err(|e| not_a_picture(&e))
+}
+
+/// True when the segments of a JPEG lead to its end marker (ITU-T T.81, B.1). Pictures inside its headers do not count, and what
+/// cameras write after the end does not matter.
+fn is_whole_jpeg(bytes: &[u8]) -> bool {
+    let mut at = 2;
+    loop {
+        // To the next marker: 0xff, then neither a stuffed zero nor a restart marker. Fill bytes may stand before it.
+        let Some(found) = bytes
+            .get(at..)
+            .and_then(|rest| rest.windows(2).position(|pair| matches!(pair, [0xff, code] if !matches!(code, 0x00 | 0xd0..=0xd7 | 0xff))))
+        else {
+            return false;
+        };
+        at += found;
+        match bytes.get(at + 1) {
+            None => return false,
+            Some(0xd9) => return true,
+            Some(_) => {
+                let Some([high, low]) = bytes.get(at + 2..at + 4) else { return false };
+                at += 2 + usize::from(u16::from_be_bytes([*high, *low])).max(2);
+            }
+        }
+    }
 }
 
 /// True when this much memory can be had now. Asked before, because a decoder that runs out of it ends the whole process.
@@ -265,6 +293,23 @@ mod tests {
         let mut bytes = Cursor::new(Vec::new());
         picture.into().write_to(&mut bytes, ImageFormat::Png).unwrap();
         bytes.into_inner()
+    }
+
+    #[test]
+    fn a_jpeg_without_its_end_is_no_picture() {
+        let mut whole = Vec::new();
+        let picture = DynamicImage::ImageRgb8(RgbImage::from_fn(64, 48, |x, y| {
+            image::Rgb([x, y, x ^ y].map(|c| u8::try_from(c * 3 % 256).unwrap()))
+        }));
+        picture.write_to(&mut Cursor::new(&mut whole), ImageFormat::Jpeg).unwrap();
+        assert!(decode(&whole).is_ok());
+        // A camera's notes after the end.
+        assert!(decode(&[&whole[..], b"maker notes"].concat()).is_ok());
+        for share in [2, 10, 50, 90, 99] {
+            let cut = &whole[..whole.len() * share / 100];
+            assert_eq!(decode(cut).unwrap_err().code, "input-not-a-picture", "{share} %");
+        }
+        assert_eq!(decode(&whole[..whole.len() - 1]).unwrap_err().code, "input-not-a-picture");
     }
 
     #[test]

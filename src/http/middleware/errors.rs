@@ -2,8 +2,8 @@
 
 use actix_web::body::{BoxBody, EitherBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
-use actix_web::http::StatusCode;
 use actix_web::http::header::{HeaderValue, RETRY_AFTER};
+use actix_web::http::{ConnectionType, StatusCode};
 use actix_web::middleware::Next;
 use actix_web::{Error, HttpMessage as _, HttpRequest, HttpResponse};
 
@@ -21,7 +21,13 @@ pub async fn errors(req: ServiceRequest, next: Next<impl MessageBody + 'static>)
     let res = next.call(req).await?;
     let written = res.response().error().and_then(|e| write(res.request(), e));
     let mut res = match written {
-        Some(response) => res.into_response(response).map_into_left_body(),
+        Some((mut response, unread)) => {
+            if unread {
+                // The rest of the body is of no use to anybody.
+                response.head_mut().set_connection_type(ConnectionType::Close);
+            }
+            res.into_response(response).map_into_left_body()
+        }
         None => res.map_body(|_, body| EitherBody::right(BoxBody::new(body))),
     };
     if res.status() == StatusCode::TOO_MANY_REQUESTS {
@@ -30,17 +36,19 @@ pub async fn errors(req: ServiceRequest, next: Next<impl MessageBody + 'static>)
     Ok(res)
 }
 
-fn write(req: &HttpRequest, error: &Error) -> Option<HttpResponse> {
+/// The answer, and whether the body was given up before its end.
+fn write(req: &HttpRequest, error: &Error) -> Option<(HttpResponse, bool)> {
+    let unread = |e: &crate::error::Error| matches!(e.code, "body-too-slow" | "body-too-large" | "body-broken");
     let id = req.extensions().get::<RequestId>().map(|id| id.0.clone()).unwrap_or_default();
     if let Some(PageError(e)) = error.as_error() {
         log(e);
-        Some(error_page(req, e, &id))
+        Some((error_page(req, e, &id), unread(e)))
     } else if let Some(ApiError(e)) = error.as_error() {
         log(e);
-        Some(problem(lang_of(req), e, &id))
+        Some((problem(lang_of(req), e, &id), unread(e)))
     } else if let Some(MargoError(e)) = error.as_error() {
         log(e);
-        Some(crate::fleet::margo::problem::write(lang_of(req), e, &id))
+        Some((crate::fleet::margo::problem::write(lang_of(req), e, &id), unread(e)))
     } else {
         if let Some(OciError { error: e, .. }) = error.as_error() {
             log(e);
