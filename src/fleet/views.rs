@@ -22,8 +22,12 @@ pub struct AlarmItem {
     pub tone: &'static str,
     /// Text in the page's language.
     pub text: String,
-    /// Node.
-    pub node: String,
+    /// Site and node; empty where the text begins with them.
+    pub place: String,
+    /// App that raised it.
+    pub app: String,
+    /// Page of the deployment that raised it.
+    pub href: String,
     /// How long ago.
     pub ago: String,
 }
@@ -71,7 +75,11 @@ impl Today {
             },
             level: page.tk("fleet-level-", line.alarm.level),
             text: page.pick(&line.alarm.text_zh, &line.alarm.text_en).to_owned(),
-            node: line.node.clone(),
+            place: Some(format!("{} · {}", line.site, line.node))
+                .filter(|place| !page.pick(&line.alarm.text_zh, &line.alarm.text_en).starts_with(place.as_str()))
+                .unwrap_or_default(),
+            app: page.pick(&line.app_zh, &line.app_en).to_owned(),
+            href: format!("/mine/deployments/{}", line.alarm.deployment_id),
             ago: page.ago(&line.alarm.raised_at),
         });
         let ending = overview.ending.iter().map(|(license, app)| EndingItem {

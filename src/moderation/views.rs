@@ -264,7 +264,9 @@ fn checks(page: &Page, report: Option<&CheckReport>) -> Vec<CheckRow> {
         .map(|code| {
             let name = page.tk("case-step-", code);
             match steps.iter().find(|step| step.code == *code) {
-                Some(step) if step.ok => CheckRow { state: "passed", name, found: millis(step.duration_ms) },
+                Some(step) if step.ok => {
+                    CheckRow { state: "passed", name, found: page.t1("check-found-time", "time", millis(step.duration_ms)) }
+                }
                 Some(step) => {
                     let words = [step.reason.as_deref(), step.detail.as_deref()];
                     CheckRow { state: "failed", name, found: words.into_iter().flatten().collect::<Vec<_>>().join(": ") }

@@ -1,12 +1,16 @@
 //! The alarm list.
 
 use askama::Template;
+use serde_json::Value;
 
 use super::model::{AlarmLine, Level};
 use crate::http::page::Page;
 
 /// Longest result that the list shows, in characters.
 const MAX_SHOWN: usize = 4_000;
+
+/// Most findings that the list shows of one alarm.
+const MAX_FOUND: usize = 40;
 
 /// One alarm as shown.
 pub struct AlarmRow {
@@ -40,20 +44,24 @@ pub struct AlarmRow {
     pub ago: String,
     /// What the app saw; empty where nothing was kept.
     pub result: String,
+    /// The same as names and values; empty where the result has another shape.
+    pub found: Vec<(String, String)>,
 }
 
 impl AlarmRow {
     /// From a line.
     pub fn of(page: &Page, line: &AlarmLine) -> Self {
         let alarm = &line.alarm;
-        let result = serde_json::from_str::<serde_json::Value>(&alarm.result).ok().filter(|v| v.as_object().is_some_and(|o| !o.is_empty()));
+        let place = format!("{} · {}", line.site, line.node);
+        let result = serde_json::from_str::<Value>(&alarm.result).ok().filter(|v| v.as_object().is_some_and(|o| !o.is_empty()));
+        let found = result.as_ref().map(findings).unwrap_or_default();
         let result = result.and_then(|v| serde_json::to_string_pretty(&v).ok()).unwrap_or_default();
         Self {
             id: alarm.id.clone(),
             level: page.tk("telemetry-level-", alarm.level),
             tone: alarm.level.tone(),
-            text: page.pick(&alarm.text_zh, &alarm.text_en).to_owned(),
-            place: format!("{} · {}", line.site, line.node),
+            text: without_place(page.pick(&alarm.text_zh, &alarm.text_en), &place),
+            place,
             node_href: format!("/mine/nodes/{}", alarm.node_id),
             app: page.pick(&line.app_zh, &line.app_en).to_owned(),
             app_href: format!("/apps/{}/{}", line.vendor, line.app),
@@ -64,8 +72,33 @@ impl AlarmRow {
             at: page.datetime(&alarm.raised_at),
             ago: page.ago(&alarm.raised_at),
             result: result.chars().take(MAX_SHOWN).collect(),
+            found,
         }
     }
+}
+
+/// The text of an alarm without the place that most begin with: pages show the place beside it.
+fn without_place(text: &str, place: &str) -> String {
+    let rest = text.strip_prefix(place).and_then(|rest| rest.strip_prefix(['：', ':'])).map(str::trim_start);
+    rest.filter(|rest| !rest.is_empty()).unwrap_or(text).to_owned()
+}
+
+fn items<'a>(result: &'a Value, key: &str) -> &'a [Value] {
+    result.get(key).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default()
+}
+
+/// Labels with their scores and values with their units, as the local API gives them.
+fn findings(result: &Value) -> Vec<(String, String)> {
+    let text = |item: &Value, key: &str| item.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let number = |item: &Value, key: &str| item.get(key).and_then(Value::as_f64);
+    let scored = items(result, "detections").iter().chain(items(result, "classes"));
+    let scored = scored.filter_map(|item| Some((text(item, "label"), format!("{:.1} %", number(item, "score")? * 100.0))));
+    let values = items(result, "values").iter().filter_map(|item| {
+        let value = number(item, "value")?;
+        let digits = if value.abs() < 1.0 { 4 } else { 2 };
+        Some((text(item, "id"), format!("{value:.digits$} {}", text(item, "unit")).trim_end().to_owned()))
+    });
+    scored.chain(values).take(MAX_FOUND).collect()
 }
 
 /// `/mine/alarms`.

@@ -87,7 +87,7 @@ impl Row {
             other: page.pick(&other.0, &other.1).to_owned(),
             plan: page.tk("plan-", order.plan_kind),
             nodes: page.count(&order.nodes),
-            amount: page.money(&order.amount_fen),
+            amount: price(page, order.amount_fen),
             state: order.state,
             placed: page.datetime(&order.placed_at),
         }
@@ -191,8 +191,8 @@ impl OrderView {
             vendor: page.pick(&detail.vendor.name_zh, &detail.vendor.name_en).to_owned(),
             plan: page.tk("plan-", order.plan_kind),
             nodes: page.count(&order.nodes),
-            unit_price: page.money(&order.unit_price_fen),
-            amount: page.money(&order.amount_fen),
+            unit_price: price(page, order.unit_price_fen),
+            amount: price(page, order.amount_fen),
             reference: order.reference.clone(),
             placed: page.datetime(&order.placed_at),
             placed_by: detail.placed_by.clone(),
@@ -224,6 +224,11 @@ impl OrderView {
             chain: detail.chain.clone(),
         }
     }
+}
+
+/// A price, or that it is free.
+fn price(page: &Page, fen: i64) -> String {
+    if fen == 0 { page.t("price-free") } else { page.money(&fen) }
 }
 
 fn progress(state: OrderState) -> Option<usize> {
