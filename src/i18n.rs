@@ -108,7 +108,7 @@ impl Lang {
     pub fn date(self, at: Timestamp) -> String {
         let local = at.utc().with_timezone(&local_offset());
         match self {
-            Self::Zh => local.format("%Y年%-m月%-d日").to_string(),
+            Self::Zh => local.format("%Y-%m-%d").to_string(),
             Self::En => local.format("%-d %b %Y").to_string(),
         }
     }
