@@ -73,7 +73,7 @@ function option(data) {
     legend: { show: data.series.length > 1, type: "scroll", pageIconColor: text, pageIconInactiveColor: token("--line-strong"), pageTextStyle: { color: text }, pageIconSize: 11, top: 0, right: 0, left: 0, icon: "roundRect", itemWidth: 12, itemHeight: 8, textStyle: { color: text }, inactiveColor: token("--line-strong") },
     tooltip: { trigger: kind === "scatter" ? "item" : "axis", className: "plot-tip", confine: true, backgroundColor: token("--surface"), borderColor: token("--line-strong"), padding: [6, 10], textStyle: { color: token("--text"), fontSize: 12 }, axisPointer: { type: kind === "bar" ? "shadow" : "line", lineStyle: { color: token("--line-strong") }, shadowStyle: { color: token("--line"), opacity: 0.4 } }, formatter: (items) => tip(data, items) },
     xAxis: { ...axis, type: data.x ?? "category", data: data.categories, scale: true, axisLabel: { ...axis.axisLabel, ...(data.x === "time" ? { formatter: (value) => moment(value, across) } : {}) } },
-    yAxis: { ...axis, type: "value", scale: kind !== "bar" && data.zero !== true, axisLine: { show: false }, splitNumber: 4, splitLine: { lineStyle: { color: line } }, axisLabel: { ...axis.axisLabel, formatter: (value) => number(value, data.unit) } },
+    yAxis: { ...axis, type: "value", scale: kind !== "bar" && data.zero === false, max: data.unit === "%" ? 100 : undefined, axisLine: { show: false }, splitNumber: 4, splitLine: { lineStyle: { color: line } }, axisLabel: { ...axis.axisLabel, formatter: (value) => number(value, data.unit) } },
     series: data.series.map((series, index) => {
       const colour = token(tones[toneOf(series, index)]);
       return {
