@@ -75,7 +75,7 @@ impl App {
         }
         let keys_dir = data.join("keys");
         Ok(Self(Arc::new(Parts {
-            blobs: BlobStore::open(&data.join("storage"))?,
+            blobs: BlobStore::open(&data.join("storage"), &settings.storage)?,
             keys: PlatformKeys::load_or_make(&keys_dir)?,
             ca: NodeCa::load_or_make(&keys_dir, &settings.trust)?,
             search: catalog::search::Index::open()?,

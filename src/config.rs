@@ -21,6 +21,10 @@ pub struct Settings {
     pub server: Server,
     /// Database.
     pub database: Database,
+    /// Where blobs lie.
+    pub storage: Storage,
+    /// The registry.
+    pub registry: Registry,
     /// Log.
     pub log: Log,
     /// Names in node identities.
@@ -84,6 +88,51 @@ section! {
         url: String = "",
         /// Reading connections (SQLite) or all connections (PostgreSQL).
         connections: u32 = 4u32,
+    }
+}
+section! {
+    /// Where blobs lie. Uploads are staged in the data folder in any case.
+    Storage {
+        /// `directory` (in the data folder) or `s3`.
+        kind: String = "directory",
+        /// The bucket, for `s3`.
+        s3: S3 = S3::default(),
+    }
+}
+section! {
+    /// A bucket of an S3 store.
+    S3 {
+        /// Address of the store as this server reaches it.
+        endpoint: String = "http://127.0.0.1:9000",
+        /// Region that requests are signed for.
+        region: String = "us-east-1",
+        /// Name of the bucket, which exists.
+        bucket: String = "pithead",
+        /// Put before all keys; empty, or ending in `/`.
+        prefix: String = "",
+        /// Access key.
+        access_key: String = "",
+        /// Secret key.
+        secret_key: String = "",
+        /// `https://store/bucket/key` instead of `https://bucket.store/key`.
+        path_style: bool = true,
+        /// Whether clients are sent to the store for a blob's bytes (307) instead of getting them from this server.
+        redirect: bool = false,
+        /// Address of the store as clients reach it; empty for `endpoint`.
+        public_endpoint: String = "",
+        /// Seconds for which an address given to a client is good, at most a week.
+        redirect_seconds: u32 = 900u32,
+    }
+}
+section! {
+    /// The registry.
+    Registry {
+        /// GiB that an organisation may store, where it has no limit of its own.
+        quota_gib: u64 = 200u64,
+        /// Hours that a blob stays which nothing refers to; at least 1, so that no upload under way loses one.
+        grace_hours: i64 = 24i64,
+        /// Hours between collections of garbage; 0 for never by itself.
+        collect_hours: i64 = 24i64,
     }
 }
 section! {
@@ -207,6 +256,8 @@ impl Loaded {
             );
         }
         anyhow::ensure!(matches!(settings.log.format.as_str(), "text" | "json"), "log.format must be text or json");
+        anyhow::ensure!(settings.registry.grace_hours >= 1, "registry.grace_hours must be at least 1");
+        anyhow::ensure!(settings.registry.collect_hours >= 0, "registry.collect_hours must not be negative");
         Ok(Self { settings, origins, values })
     }
 
@@ -216,7 +267,11 @@ impl Loaded {
         for (key, origin) in &self.origins {
             let value = key.split('.').try_fold(&Value::Table(self.values.clone()), |at, part| at.get(part)).map(ToString::to_string);
             let value = value.unwrap_or_default();
-            let shown = if key == "database.url" { hide_password(&value) } else { value };
+            let shown = match key.as_str() {
+                "database.url" => hide_password(&value),
+                "storage.s3.secret_key" if value != "\"\"" => "…".to_owned(),
+                _ => value,
+            };
             let _ = writeln!(out, "{key} = {shown}  # {origin}");
         }
         out

@@ -17,7 +17,7 @@ use tokio::sync::watch;
 use crate::app::App;
 use crate::http::middleware::authenticate::{PeerCertificate, authenticate};
 use crate::http::middleware::{csrf::csrf, errors::errors, request_id::request_id, security_headers::security_headers};
-use crate::{catalog, http, jobs};
+use crate::{catalog, http, jobs, registry};
 
 /// A running server.
 #[derive(Debug)]
@@ -38,7 +38,6 @@ impl Server {
     ///
     /// # Errors
     /// A port in use, named; a data folder that another server uses.
-    #[expect(clippy::unused_async, reason = "the listeners are bound inside the async runtime that serves them")]
     pub async fn start(app: App) -> anyhow::Result<Self> {
         let lock = lock(&app.settings.data_dir.0)?;
         let settings = &app.settings.server;
@@ -86,6 +85,7 @@ impl Server {
         .bind_rustls_0_23(&settings.edge_listen, tls_config(&app)?)
         .with_context(|| format!("cannot listen on {} (in use? set PORT or server.edge_listen)", settings.edge_listen))?;
 
+        registry::jobs::plan_collection(&app).await.map_err(|e| anyhow::anyhow!("{e}"))?;
         let address = *site.addrs().first().context("no address")?;
         let edge_address = *edge.addrs().first().context("no address")?;
         let (site, edge) = (site.run(), edge.run());
@@ -103,6 +103,7 @@ impl Server {
             }),
             tokio::spawn(jobs::run(app.clone(), jobs::Lane::Checks, app.stopping())),
             tokio::spawn(jobs::run(app.clone(), jobs::Lane::Prompt, app.stopping())),
+            tokio::spawn(jobs::run(app.clone(), jobs::Lane::Upkeep, app.stopping())),
             tokio::spawn(catalog::jobs::follow(app.clone(), app.stopping())),
         ];
         Ok(Self { address, edge_address, handles, tasks, stop: app.stop.clone(), grace, _lock: lock })

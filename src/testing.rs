@@ -138,5 +138,64 @@ pub fn demo_app(name: &str) -> BTreeMap<String, Vec<u8>> {
 /// Runs jobs until none is due.
 pub async fn drain_jobs(app: &App) {
     use crate::jobs::{Lane, run_one};
-    while run_one(app, Lane::Checks).await.unwrap() || run_one(app, Lane::Prompt).await.unwrap() {}
+    while run_one(app, Lane::Checks).await.unwrap()
+        || run_one(app, Lane::Prompt).await.unwrap()
+        || run_one(app, Lane::Upkeep).await.unwrap()
+    {}
+}
+
+/// An S3 server that checks signatures, for as long as the value lives, with a bucket `pithead`.
+pub struct S3Server {
+    /// Settings that reach it.
+    pub settings: crate::config::Storage,
+    task: tokio::task::JoinHandle<()>,
+    _folder: Folder,
+}
+
+impl S3Server {
+    /// Starts one on a free port.
+    pub async fn start() -> Self {
+        let folder = Folder(std::env::temp_dir().join(crate::ids::new("pithead-s3")));
+        std::fs::create_dir_all(folder.0.join("pithead")).unwrap();
+        let mut builder = s3s::service::S3ServiceBuilder::new(s3s_fs::FileSystem::new(&folder.0).unwrap());
+        builder.set_auth(s3s::auth::SimpleAuth::from_single("test-access", "test-secret"));
+        let service = builder.build();
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut settings = crate::config::Storage { kind: "s3".into(), ..crate::config::Storage::default() };
+        settings.s3.endpoint = format!("http://{}", listener.local_addr().unwrap());
+        settings.s3.access_key = "test-access".into();
+        settings.s3.secret_key = "test-secret".into();
+        let task = tokio::spawn(async move {
+            while let Ok((socket, _)) = listener.accept().await {
+                let service = service.clone();
+                tokio::spawn(async move {
+                    let server = hyper_util::server::conn::auto::Builder::new(hyper_util::rt::TokioExecutor::new());
+                    // A client that goes away is no failure of the test.
+                    let _ = server.serve_connection(hyper_util::rt::TokioIo::new(socket), service).await;
+                });
+            }
+        });
+        Self { settings, task, _folder: folder }
+    }
+}
+
+impl Drop for S3Server {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// As [`each_backend`] on SQLite, with blobs in an S3 server.
+pub async fn on_s3<F, Fut>(change: impl FnOnce(&mut Settings), body: F)
+where
+    F: FnOnce(App) -> Fut,
+    Fut: Future<Output = ()>,
+{
+    let server = S3Server::start().await;
+    let folder = Folder(std::env::temp_dir().join(crate::ids::new("pithead-test")));
+    let mut settings = settings(&folder.0);
+    settings.database.url = format!("sqlite:{}", folder.0.join("test.db").display());
+    settings.storage = server.settings.clone();
+    change(&mut settings);
+    body(App::open(settings, Clock::manual(Timestamp::from_unix(1_767_225_600))).unwrap()).await;
 }

@@ -20,3 +20,6 @@ error-too-many-repositories = Too many repositories (at most { $max })
 error-blob-too-large = The file is too large (at most { $max } bytes)
 error-page-size-invalid = The page size is not valid
 error-service-unknown = The token service name is not ours
+error-storage-unavailable = The store of files does not answer. Please try again shortly
+error-quota-exceeded = The store is full: { $used } of { $limit } MiB are used. Remove old versions, or ask the platform for more
+error-blob-collected = Two stores of the same file met. Please try again

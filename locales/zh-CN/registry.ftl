@@ -20,3 +20,6 @@ error-too-many-repositories = 仓库过多（最多 { $max } 个）
 error-blob-too-large = 文件过大（最多 { $max } 字节）
 error-page-size-invalid = 每页数量不正确
 error-service-unknown = 令牌服务名不正确
+error-storage-unavailable = 文件存储暂时没有响应，请稍后重试
+error-quota-exceeded = 存储空间已满：已用 { $used } / { $limit } MiB。请删除旧版本，或联系平台扩容
+error-blob-collected = 同一文件正在被整理，请重试

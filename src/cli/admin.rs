@@ -15,12 +15,19 @@ use crate::config::Settings;
 use crate::db::Location;
 use crate::error::Error;
 use crate::i18n::Lang;
+use crate::registry::{collect, quota, scrub};
 
 /// What can be asked.
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Add a person to the platform's own organisation; the first one makes it. Nobody can sign up as the platform.
     AddPerson(AddPerson),
+    /// What the registry stores.
+    Storage {
+        /// What of it.
+        #[command(subcommand)]
+        command: Storage,
+    },
     /// The audit log.
     Audit {
         /// What of it.
@@ -34,6 +41,34 @@ pub enum Command {
 pub enum Audit {
     /// Check the chain of hashes; name the first broken record.
     Verify,
+}
+
+/// What can be asked of the registry's store. The server may run meanwhile.
+#[derive(Debug, Subcommand)]
+pub enum Storage {
+    /// Remove blobs that nothing refers to, and what was left of broken uploads.
+    Collect {
+        /// Only count them.
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Read every blob again and report damage; ends with status 1 if there is any.
+    Scrub {
+        /// Print the result as JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show what an organisation stores and may store, or set what it may.
+    Quota {
+        /// Short name of the organisation.
+        organization: String,
+        /// GiB that it may store.
+        #[arg(long, conflicts_with = "default")]
+        gib: Option<u64>,
+        /// Back to the setting `registry.quota_gib`.
+        #[arg(long)]
+        default: bool,
+    },
 }
 
 /// Options of `add-person`.
@@ -61,7 +96,7 @@ pub struct AddPerson {
 /// # Errors
 /// There is none to look at.
 pub fn check(settings: &Settings, command: &Command) -> anyhow::Result<()> {
-    if let (Command::Audit { .. }, Location::Sqlite(path)) = (command, Location::parse(&settings.database.url)?) {
+    if let (Command::Audit { .. } | Command::Storage { .. }, Location::Sqlite(path)) = (command, Location::parse(&settings.database.url)?) {
         anyhow::ensure!(std::path::Path::new(&path).exists(), "there is no database at {path}: is this the right data folder?");
     }
     Ok(())
@@ -71,6 +106,7 @@ pub fn check(settings: &Settings, command: &Command) -> anyhow::Result<()> {
 pub async fn run(app: &App, command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::AddPerson(options) => add_person(app, options).await,
+        Command::Storage { command } => storage(app, command).await,
         Command::Audit { command: Audit::Verify } => verify_audit(app).await,
     }
 }
@@ -96,6 +132,40 @@ fn told(error: Error) -> anyhow::Error {
     let words = |code, args: &[(&'static str, String)]| crate::http::page::error_text(Lang::En, code, args);
     let fields: Vec<String> = error.fields.iter().map(|f| format!("{}: {}", f.field, words(f.code, &f.args))).collect();
     if fields.is_empty() { anyhow::anyhow!("{}", words(error.code, &error.args)) } else { anyhow::anyhow!("{}", fields.join("; ")) }
+}
+
+async fn storage(app: &App, command: Storage) -> anyhow::Result<ExitCode> {
+    match command {
+        Storage::Collect { dry_run } => {
+            let found = collect::collect(app, dry_run).await.map_err(told)?;
+            let done = if dry_run { "would be removed" } else { "removed" };
+            println!("{done}: {} blobs ({} bytes), {} of them known to no row", found.blobs + found.strays, found.bytes, found.strays);
+            println!("{done}: {} links of repositories, {} staged files of no upload", found.links, found.staged);
+        }
+        Storage::Scrub { json } => {
+            let found = scrub::scrub(app, |damaged| {
+                if !json {
+                    println!("damaged ({:?}): {} in {}", damaged.damage, damaged.digest, damaged.repositories.join(", "));
+                }
+            });
+            let found = found.await.map_err(told)?;
+            if json {
+                println!("{}", serde_json::to_string(&found)?);
+            } else {
+                println!("{} blobs read, {} bytes, {} damaged", found.blobs, found.bytes, found.damaged.len());
+            }
+            if !found.damaged.is_empty() {
+                return Ok(ExitCode::FAILURE);
+            }
+        }
+        Storage::Quota { organization, gib, default } => {
+            let usage =
+                if gib.is_some() || default { quota::set(app, &organization, gib).await } else { quota::show(app, &organization).await };
+            let usage = usage.map_err(told)?;
+            println!("{organization}: {} bytes stored of {}", usage.used, usage.limit);
+        }
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 async fn verify_audit(app: &App) -> anyhow::Result<ExitCode> {

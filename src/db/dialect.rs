@@ -49,6 +49,48 @@ pub fn touch_blob(conn: &mut Conn, digest: &str, size_bytes: i64, now: Timestamp
     .map(|_| ())
 }
 
+/// Inserts a blob that is not known; whether it was not. Holds the row until the transaction ends.
+pub fn claim_blob(conn: &mut Conn, digest: &str, now: Timestamp) -> QueryResult<bool> {
+    sql_query("INSERT INTO blobs (digest, size_bytes, created_at, touched_at) VALUES ($1, 0, $2, $2) ON CONFLICT (digest) DO NOTHING")
+        .bind::<Text, _>(digest)
+        .bind::<diesel::sql_types::Timestamp, _>(now)
+        .execute(conn)
+        .map(|rows| rows == 1)
+}
+
+#[derive(diesel::QueryableByName)]
+struct Bytes {
+    #[diesel(sql_type = BigInt)]
+    bytes: i64,
+}
+
+/// Bytes that an organisation's repositories hold, each blob once, with what has come of its uploads. (`sum` of diesel gives a type
+/// that the backends do not share.)
+pub fn stored_bytes(conn: &mut Conn, organization_id: &str) -> QueryResult<i64> {
+    let row: Bytes = sql_query(
+        "SELECT CAST(\
+           (SELECT COALESCE(SUM(size_bytes), 0) FROM blobs WHERE digest IN \
+             (SELECT l.digest FROM repository_blobs l JOIN repositories r ON r.id = l.repository_id WHERE r.organization_id = $1)) \
+           + (SELECT COALESCE(SUM(u.offset_bytes), 0) FROM uploads u JOIN repositories r ON r.id = u.repository_id WHERE r.organization_id = $1) \
+         AS BIGINT) AS bytes",
+    )
+    .bind::<Text, _>(organization_id)
+    .get_result(conn)?;
+    Ok(row.bytes)
+}
+
+/// Sets what an organisation may store.
+pub fn put_quota(conn: &mut Conn, organization_id: &str, limit_bytes: i64) -> QueryResult<()> {
+    sql_query(
+        "INSERT INTO storage_quotas (organization_id, limit_bytes) VALUES ($1, $2) \
+         ON CONFLICT (organization_id) DO UPDATE SET limit_bytes = excluded.limit_bytes",
+    )
+    .bind::<Text, _>(organization_id)
+    .bind::<BigInt, _>(limit_bytes)
+    .execute(conn)
+    .map(|_| ())
+}
+
 /// Notes that a repository holds a blob.
 pub fn link_blob(conn: &mut Conn, repository_id: &str, digest: &str, now: Timestamp) -> QueryResult<()> {
     sql_query("INSERT INTO repository_blobs (repository_id, digest, created_at) VALUES ($1, $2, $3) ON CONFLICT (repository_id, digest) DO NOTHING")

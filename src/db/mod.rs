@@ -147,12 +147,33 @@ impl Db {
         T: Send + 'static,
         F: FnOnce(&mut Conn) -> Result<T> + Send + 'static,
     {
-        on_pool(self.write.clone(), move |conn| conn.transaction(f)).await
+        on_pool(self.write.clone(), move |conn| in_transaction(conn, f)).await
     }
 
     /// A connection for code that is synchronous by nature (migrations, command line).
     pub fn blocking(&self) -> Result<PooledConnection<Manager>> {
         self.write.get().map_err(|e| Error::unavailable("database-busy").source(e))
+    }
+}
+
+/// One transaction. SQLite takes its write lock at the start: a transaction that reads first and then finds that another process (a
+/// command of an administrator) has written meanwhile could not go on.
+fn in_transaction<T>(conn: &mut Conn, f: impl FnOnce(&mut Conn) -> Result<T>) -> Result<T> {
+    use diesel::connection::{AnsiTransactionManager, TransactionManager as _};
+    type Manager = <Conn as Connection>::TransactionManager;
+    match conn {
+        Conn::Sqlite(lite) => AnsiTransactionManager::begin_transaction_sql(lite, "BEGIN IMMEDIATE")?,
+        Conn::Postgres(pg) => AnsiTransactionManager::begin_transaction(pg)?,
+    }
+    match f(conn) {
+        Ok(value) => {
+            Manager::commit_transaction(conn)?;
+            Ok(value)
+        }
+        Err(e) => match Manager::rollback_transaction(conn) {
+            Ok(()) | Err(diesel::result::Error::BrokenTransactionManager) => Err(e),
+            Err(rollback) => Err(rollback.into()),
+        },
     }
 }
 

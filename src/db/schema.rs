@@ -437,6 +437,13 @@ diesel::table! {
 }
 
 diesel::table! {
+    storage_quotas (organization_id) {
+        organization_id -> Text,
+        limit_bytes -> BigInt,
+    }
+}
+
+diesel::table! {
     jobs (id) {
         id -> Text,
         kind -> Text,
@@ -484,5 +491,6 @@ diesel::allow_tables_to_appear_in_same_query!(
     app_samples,
     alarms,
     audit_records,
+    storage_quotas,
     jobs,
 );

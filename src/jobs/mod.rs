@@ -15,6 +15,8 @@ use crate::error::{Error, Result};
 const MAX_ATTEMPTS: i64 = 8;
 /// A worker that dies gives its job back after so long; a check after its wall time more.
 const LEASE: TimeDelta = TimeDelta::minutes(5);
+/// Of housekeeping. A second one beside a slow first does no harm.
+const UPKEEP_LEASE: TimeDelta = TimeDelta::hours(6);
 
 /// All kinds of work, with what each needs. The JSON of this is the stored payload.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,6 +34,8 @@ pub enum Job {
     },
     /// End uploads that nobody finished.
     ExpireUploads,
+    /// Remove what nothing in the registry refers to.
+    CollectGarbage,
 }
 
 /// Work that must not wait for other work.
@@ -41,6 +45,8 @@ pub enum Lane {
     Checks,
     /// All else, done in moments.
     Prompt,
+    /// Housekeeping, which may take long and never hurries.
+    Upkeep,
 }
 
 impl Lane {
@@ -48,6 +54,7 @@ impl Lane {
         match self {
             Self::Checks => &["check-release"],
             Self::Prompt => &["rebuild-node", "expire-uploads"],
+            Self::Upkeep => &["collect-garbage"],
         }
     }
 
@@ -55,6 +62,7 @@ impl Lane {
         match self {
             Self::Checks => LEASE + TimeDelta::seconds(settings.checks.wall_seconds.try_into().unwrap_or(i64::from(u32::MAX))),
             Self::Prompt => LEASE,
+            Self::Upkeep => UPKEEP_LEASE,
         }
     }
 }
@@ -65,6 +73,7 @@ impl Job {
             Self::CheckRelease { .. } => "check-release",
             Self::RebuildNode { .. } => "rebuild-node",
             Self::ExpireUploads => "expire-uploads",
+            Self::CollectGarbage => "collect-garbage",
         }
     }
 
@@ -97,6 +106,7 @@ impl Job {
             Self::CheckRelease { release_id } => crate::release::jobs::check(app, release_id).await,
             Self::RebuildNode { node_id } => crate::fleet::jobs::rebuild(app, node_id).await,
             Self::ExpireUploads => crate::registry::jobs::expire_uploads(app).await,
+            Self::CollectGarbage => crate::registry::jobs::collect_garbage(app).await,
         }
     }
 
@@ -104,7 +114,7 @@ impl Job {
     fn give_up(&self, conn: &mut Conn, now: Timestamp) -> Result<()> {
         match self {
             Self::CheckRelease { release_id } => crate::release::jobs::give_up(conn, release_id, now),
-            Self::RebuildNode { .. } | Self::ExpireUploads => Ok(()),
+            Self::RebuildNode { .. } | Self::ExpireUploads | Self::CollectGarbage => Ok(()),
         }
     }
 }

@@ -11,6 +11,7 @@ use crate::app::App;
 use crate::audit;
 use crate::db::{Conn, Timestamp, dialect};
 use crate::error::{Error, Result, exactly_one};
+use crate::storage::BlobStore;
 
 /// A look at a blob counts as a touch when the last one is older; keeps looks from being writes.
 const TOUCH_EVERY: TimeDelta = TimeDelta::hours(1);
@@ -21,16 +22,19 @@ const TOUCH_EVERY: TimeDelta = TimeDelta::hours(1);
 /// `blob-unknown`, and those of [`service::authorize`].
 pub async fn find(app: &App, caller: &Caller, name: &RepositoryName, digest: &Digest) -> Result<u64> {
     let (repository, _) = service::open(app, caller, name).await?;
-    let wanted = digest.clone();
-    let (size, touched) = app
-        .db
-        .read(move |conn| store::linked(conn, &repository.id, wanted.as_str())?.ok_or_else(|| Error::not_found("blob-unknown")))
-        .await?;
-    let now = app.clock.now();
+    let (wanted, now) = (digest.clone(), app.clock.now());
+    let unknown = || Error::not_found("blob-unknown");
+    let repository_id = repository.id.clone();
+    let (size, touched) = app.db.read(move |conn| store::linked(conn, &repository_id, wanted.as_str())?.ok_or_else(unknown)).await?;
     if touched.plus(TOUCH_EVERY) < now {
         // Whoever saw it may leave it out of an upload and name it in a manifest: it must not be collected meanwhile.
         let digest = digest.clone();
-        app.db.write(move |conn| Ok(dialect::touch_blob(conn, digest.as_str(), size, now)?)).await?;
+        app.db
+            .write(move |conn| {
+                store::touch(conn, &[digest.as_str()], now)?;
+                store::linked(conn, &repository.id, digest.as_str())?.map(|_| ()).ok_or_else(unknown)
+            })
+            .await?;
     }
     u64::try_from(size).map_err(Error::internal)
 }
@@ -55,17 +59,29 @@ pub async fn delete(app: &App, caller: &Caller, name: &RepositoryName, digest: &
         .await
 }
 
-/// Notes in the caller's transaction that a repository holds a blob whose bytes are in the store.
+/// Keeps blobs from being collected until the caller's transaction has linked them. Before it looks whether they are there.
+pub fn touch_blobs_in(conn: &mut Conn, digests: &[&str], now: Timestamp) -> Result<()> {
+    Ok(store::touch(conn, digests, now)?)
+}
+
+/// Notes in the caller's transaction that a repository holds a blob whose bytes are in the store. The caller looks after that whether
+/// they are, unless it knows that the blob's row was there before.
 pub fn link_blob_in(conn: &mut Conn, repository_id: &str, digest: &Digest, size_bytes: u64, now: Timestamp) -> Result<()> {
     dialect::touch_blob(conn, digest.as_str(), i64::try_from(size_bytes).map_err(Error::internal)?, now)?;
     dialect::link_blob(conn, repository_id, digest.as_str(), now)?;
     Ok(())
 }
 
-/// Stores bytes that are in memory anyway (an envelope, a configuration) as a blob of a repository.
-pub async fn store_blob_small(app: &App, repository_id: &str, bytes: &[u8]) -> Result<Digest> {
-    let digest = app.blobs.put_small(bytes).await?;
-    let (repository_id, stored, size, now) = (repository_id.to_owned(), digest.clone(), bytes.len() as u64, app.clock.now());
-    app.db.write(move |conn| link_blob_in(conn, &repository_id, &stored, size, now)).await?;
+/// Stores bytes that are in memory anyway (an envelope, a configuration) as a blob of a repository, in the caller's transaction.
+pub fn store_blob_in(conn: &mut Conn, blobs: &BlobStore, repository_id: &str, bytes: &[u8], now: Timestamp) -> Result<Digest> {
+    let digest = Digest::of(bytes);
+    link_blob_in(conn, repository_id, &digest, bytes.len() as u64, now)?;
+    blobs.put_blocking(&digest, bytes)?;
     Ok(digest)
+}
+
+/// As [`store_blob_in`], in a transaction of its own.
+pub async fn store_blob_small(app: &App, repository_id: &str, bytes: &[u8]) -> Result<Digest> {
+    let (blobs, repository_id, bytes, now) = (app.blobs.clone(), repository_id.to_owned(), bytes.to_vec(), app.clock.now());
+    app.db.write(move |conn| store_blob_in(conn, &blobs, &repository_id, &bytes, now)).await
 }

@@ -1,8 +1,9 @@
-//! Ending uploads that nobody finished. The job is enqueued when an upload starts, and again while uploads are left.
+//! Upkeep: ending uploads that nobody finished, collecting garbage. The first is enqueued when an upload starts, and again while uploads
+//! are left; the second at the server's start, and again by itself.
 
 use chrono::TimeDelta;
 
-use super::{store, uploads};
+use super::{collect, store, uploads};
 use crate::app::App;
 use crate::error::Result;
 use crate::jobs::Job;
@@ -40,4 +41,23 @@ pub async fn expire_uploads(app: &App) -> Result<()> {
         }
         tracing::info!(count = ended.len(), "uploads expired");
     }
+}
+
+/// Puts the next collection of garbage into the queue, unless one waits or the settings want none.
+pub async fn plan_collection(app: &App) -> Result<()> {
+    let hours = app.settings.registry.collect_hours;
+    if hours == 0 {
+        return Ok(());
+    }
+    let at = app.clock.now().plus(TimeDelta::hours(hours));
+    app.db.write(move |conn| Job::CollectGarbage.enqueue_once(conn, at)).await
+}
+
+/// Collects garbage and plans the next time.
+pub async fn collect_garbage(app: &App) -> Result<()> {
+    // Planned first: a collection that fails is tried again, and the next one comes anyway.
+    plan_collection(app).await?;
+    let collected = collect::collect(app, false).await?;
+    tracing::info!(?collected, "garbage collected");
+    Ok(())
 }

@@ -103,7 +103,9 @@ fn insert(conn: &mut Conn, repository_id: &str, media_type: &str, bytes: &[u8], 
     let parsed = parse(media_type, bytes)?;
     let missing = |digest: &Digest| Error::invalid("manifest-blob-unknown").arg("digest", digest);
     let digests: Vec<&str> = parsed.blobs.iter().map(|d| d.digest.as_str()).collect();
-    let sizes = store::linked_sizes(conn, repository_id, &digests, now)?;
+    // Touched before looked at: what is there now stays until the manifest names it.
+    store::touch(conn, &digests, now)?;
+    let sizes = store::linked_sizes(conn, repository_id, &digests)?;
     for descriptor in &parsed.blobs {
         let size = sizes.get(descriptor.digest.as_str()).ok_or_else(|| missing(&descriptor.digest))?;
         if u64::try_from(*size) != Ok(descriptor.size) {

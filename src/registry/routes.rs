@@ -8,8 +8,6 @@ use app_package::oci::{INDEX_TYPE, Index, MAX_MANIFEST_BYTES};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::json;
 use subtle::ConstantTimeEq as _;
-use tokio::io::AsyncReadExt as _;
-use tokio_util::io::ReaderStream;
 
 use super::manifests::{self, MAX_TAGS, Pushed};
 use super::model::{Action, RepositoryName, Upload, parse_digest, parse_tag};
@@ -24,9 +22,6 @@ use crate::error::{Error, Kind, Result};
 use crate::http::extract::read_body;
 use crate::http::oci::{OciError, OciResult};
 use crate::http::page::lang_of;
-
-/// Bytes read from a blob at once.
-const READ: usize = 128 * 1024;
 
 /// Routes.
 pub fn configure(cfg: &mut ServiceConfig) {
@@ -177,8 +172,15 @@ async fn get_blob(req: &HttpRequest, app: &App, caller: &Caller, name: &Reposito
     if req.method() == Method::HEAD {
         return Ok(response.body(SizedStream::new(length, futures_util::stream::empty::<std::io::Result<web::Bytes>>())));
     }
-    let file = app.blobs.read_from(&digest, first).await?;
-    Ok(response.body(SizedStream::new(length, ReaderStream::with_capacity(file.take(length), READ))))
+    if let Some(address) = app.blobs.address(&digest).await? {
+        // The store knows ranges too. Only GET is sent there: an address that is signed for GET answers nothing else.
+        return Ok(HttpResponse::TemporaryRedirect()
+            .insert_header((header::LOCATION, address))
+            .insert_header((header::CACHE_CONTROL, "no-store"))
+            .insert_header(("Docker-Content-Digest", digest.as_str()))
+            .finish());
+    }
+    Ok(response.body(SizedStream::new(length, app.blobs.read(&digest, first, length).await?)))
 }
 
 /// `POST …/blobs/uploads/`: mount, or the whole blob at once (`?digest=`), or a new upload.

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use diesel::prelude::*;
 
 use super::model::{Repository, StoredManifest, Upload};
-use crate::db::schema::{blobs, manifests, releases, repositories, repository_blobs, tags, uploads};
+use crate::db::schema::{blobs, manifests, releases, repositories, repository_blobs, storage_quotas, tags, uploads};
 use crate::db::{Conn, Timestamp, dialect};
 
 /// Values of one `IN (…)`.
@@ -21,6 +21,116 @@ pub fn repository(conn: &mut Conn, name: &str) -> QueryResult<Option<Repository>
 
 pub fn count_repositories(conn: &mut Conn, organization_id: &str) -> QueryResult<i64> {
     repositories::table.filter(repositories::organization_id.eq(organization_id)).count().get_result(conn)
+}
+
+/// The organisation that a repository belongs to.
+pub fn owner_of(conn: &mut Conn, repository_id: &str) -> QueryResult<String> {
+    repositories::table.find(repository_id).select(repositories::organization_id).first(conn)
+}
+
+/// Ids of repositories after one, in order.
+pub fn repositories_after(conn: &mut Conn, after: &str, limit: i64) -> QueryResult<Vec<String>> {
+    repositories::table.filter(repositories::id.gt(after)).order(repositories::id).limit(limit).select(repositories::id).load(conn)
+}
+
+/// Digests and contents of a repository's manifests after a digest, in order.
+pub fn contents_after(conn: &mut Conn, repository_id: &str, after: &str, limit: i64) -> QueryResult<Vec<(String, Vec<u8>)>> {
+    manifests::table
+        .filter(manifests::repository_id.eq(repository_id).and(manifests::digest.gt(after)))
+        .order(manifests::digest)
+        .limit(limit)
+        .select((manifests::digest, manifests::content))
+        .load(conn)
+}
+
+/// Digests that a repository has linked since before a time and that nobody has touched since then.
+pub fn idle_links(conn: &mut Conn, repository_id: &str, before: Timestamp) -> QueryResult<Vec<String>> {
+    repository_blobs::table
+        .inner_join(blobs::table.on(blobs::digest.eq(repository_blobs::digest)))
+        .filter(repository_blobs::repository_id.eq(repository_id))
+        .filter(repository_blobs::created_at.lt(before).and(blobs::touched_at.lt(before)))
+        .order(repository_blobs::digest)
+        .select(repository_blobs::digest)
+        .load(conn)
+}
+
+/// Takes links away whose blobs nobody has touched since a time; how many. Holds the blobs' rows, so that a touch waits and then finds
+/// the link gone.
+pub fn unlink_idle(conn: &mut Conn, repository_id: &str, digests: &[String], before: Timestamp) -> QueryResult<usize> {
+    let idle = || blobs::table.filter(blobs::digest.eq_any(digests).and(blobs::touched_at.lt(before)));
+    diesel::update(idle()).set(blobs::touched_at.eq(blobs::touched_at)).execute(conn)?;
+    diesel::delete(
+        repository_blobs::table
+            .filter(repository_blobs::repository_id.eq(repository_id).and(repository_blobs::created_at.lt(before)))
+            .filter(repository_blobs::digest.eq_any(idle().select(blobs::digest))),
+    )
+    .execute(conn)
+}
+
+/// Digests and sizes of blobs that no repository links and nobody has touched since a time, after a digest, in order.
+pub fn loose_blobs(conn: &mut Conn, before: Timestamp, after: &str, limit: i64) -> QueryResult<Vec<(String, i64)>> {
+    blobs::table
+        .left_join(repository_blobs::table.on(repository_blobs::digest.eq(blobs::digest)))
+        .filter(repository_blobs::digest.is_null().and(blobs::touched_at.lt(before)).and(blobs::digest.gt(after)))
+        .order(blobs::digest)
+        .limit(limit)
+        .select((blobs::digest, blobs::size_bytes))
+        .load(conn)
+}
+
+/// Removes the row of a blob, if it is still loose; holds it until the transaction ends.
+pub fn delete_loose(conn: &mut Conn, digest: &str, before: Timestamp) -> QueryResult<usize> {
+    let linked = repository_blobs::table.filter(repository_blobs::digest.eq(digest));
+    diesel::delete(blobs::table.find(digest).filter(blobs::touched_at.lt(before).and(diesel::dsl::not(diesel::dsl::exists(linked)))))
+        .execute(conn)
+}
+
+/// Removes the row of a blob that this transaction has made.
+pub fn delete_claim(conn: &mut Conn, digest: &str) -> QueryResult<usize> {
+    diesel::delete(blobs::table.find(digest)).execute(conn)
+}
+
+/// Those of the digests that have a row.
+pub fn known_blobs(conn: &mut Conn, digests: &[String]) -> QueryResult<Vec<String>> {
+    let mut known = Vec::new();
+    for batch in digests.chunks(BATCH) {
+        known.extend(blobs::table.filter(blobs::digest.eq_any(batch)).select(blobs::digest).load::<String>(conn)?);
+    }
+    Ok(known)
+}
+
+/// Those of the ids that are open uploads.
+pub fn known_uploads(conn: &mut Conn, ids: &[String]) -> QueryResult<Vec<String>> {
+    let mut known = Vec::new();
+    for batch in ids.chunks(BATCH) {
+        known.extend(uploads::table.filter(uploads::id.eq_any(batch)).select(uploads::id).load::<String>(conn)?);
+    }
+    Ok(known)
+}
+
+/// Digests and sizes of blobs after a digest, in order.
+pub fn blobs_after(conn: &mut Conn, after: &str, limit: i64) -> QueryResult<Vec<(String, i64)>> {
+    blobs::table.filter(blobs::digest.gt(after)).order(blobs::digest).limit(limit).select((blobs::digest, blobs::size_bytes)).load(conn)
+}
+
+/// Names of the repositories that link a blob, in order, at most `limit`.
+pub fn linking(conn: &mut Conn, digest: &str, limit: i64) -> QueryResult<Vec<String>> {
+    repositories::table
+        .inner_join(repository_blobs::table.on(repository_blobs::repository_id.eq(repositories::id)))
+        .filter(repository_blobs::digest.eq(digest))
+        .order(repositories::name)
+        .limit(limit)
+        .select(repositories::name)
+        .load(conn)
+}
+
+/// What an organisation may store, where that is its own.
+pub fn quota(conn: &mut Conn, organization_id: &str) -> QueryResult<Option<i64>> {
+    storage_quotas::table.find(organization_id).select(storage_quotas::limit_bytes).first(conn).optional()
+}
+
+pub fn delete_quota(conn: &mut Conn, organization_id: &str) -> QueryResult<usize> {
+    diesel::delete(storage_quotas::table.find(organization_id)).execute(conn)
 }
 
 /// Size and last touch of a blob that a repository links.
@@ -44,8 +154,16 @@ pub fn linked_in_organization(conn: &mut Conn, organization_id: &str, digest: &s
         .optional()
 }
 
-/// Sizes of those digests that a repository links, and marks them as just touched.
-pub fn linked_sizes(conn: &mut Conn, repository_id: &str, digests: &[&str], now: Timestamp) -> QueryResult<HashMap<String, i64>> {
+/// Marks blobs as just touched, which keeps them from being collected; holds their rows until the transaction ends.
+pub fn touch(conn: &mut Conn, digests: &[&str], now: Timestamp) -> QueryResult<()> {
+    for batch in digests.chunks(BATCH) {
+        diesel::update(blobs::table.filter(blobs::digest.eq_any(batch))).set(blobs::touched_at.eq(now)).execute(conn)?;
+    }
+    Ok(())
+}
+
+/// Sizes of those digests that a repository links.
+pub fn linked_sizes(conn: &mut Conn, repository_id: &str, digests: &[&str]) -> QueryResult<HashMap<String, i64>> {
     let mut sizes = HashMap::new();
     for batch in digests.chunks(BATCH) {
         let rows: Vec<(String, i64)> = repository_blobs::table
@@ -53,8 +171,6 @@ pub fn linked_sizes(conn: &mut Conn, repository_id: &str, digests: &[&str], now:
             .filter(repository_blobs::repository_id.eq(repository_id).and(repository_blobs::digest.eq_any(batch)))
             .select((blobs::digest, blobs::size_bytes))
             .load(conn)?;
-        let known: Vec<&str> = rows.iter().map(|(digest, _)| digest.as_str()).collect();
-        diesel::update(blobs::table.filter(blobs::digest.eq_any(known))).set(blobs::touched_at.eq(now)).execute(conn)?;
         sizes.extend(rows);
     }
     Ok(sizes)

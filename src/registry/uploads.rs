@@ -23,14 +23,14 @@ use tracing::Instrument as _;
 use super::blobs::link_blob_in;
 use super::model::{Action, MAX_BLOB, Repository, RepositoryName, Upload};
 use super::service::{self, Caller};
-use super::store;
+use super::{quota, store};
 use crate::app::App;
 use crate::error::{Error, Result};
 use crate::ids;
 use crate::jobs::Job;
 
-/// An upload ends when nothing has come for so long.
-const LIFE: TimeDelta = TimeDelta::hours(24);
+/// An upload ends when nothing has come for so long: long enough for somebody who goes on the next working day.
+const LIFE: TimeDelta = TimeDelta::days(7);
 /// Open uploads of one person.
 const MAX_OPEN: i64 = 256;
 /// Bytes given to the disk at once.
@@ -92,6 +92,7 @@ pub async fn start(app: &App, caller: &Caller, name: &RepositoryName, mount: Opt
     {
         return Ok(Started::Mounted);
     }
+    quota::require(app, &repository.organization_id, 0).await?;
     let now = app.clock.now();
     let upload = Upload {
         id: ids::new("upl"),
@@ -127,6 +128,8 @@ async fn try_mount(app: &App, caller: &Caller, into: &Repository, digest: Digest
     let (into, now) = (into.clone(), app.clock.now());
     app.db
         .write(move |conn| {
+            // Touched before looked at: what is there now stays until it is linked.
+            store::touch(conn, &[digest.as_str()], now)?;
             let size = match source {
                 Some(id) => store::linked(conn, &id, digest.as_str())?.map(|(size, _)| size),
                 None => store::linked_in_organization(conn, &into.organization_id, digest.as_str())?,
@@ -194,8 +197,16 @@ async fn advance(app: &App, upload: &Upload, from: u64, to: u64) -> Result<()> {
 /// long as announced, `blob-too-large`, `body-broken` where the client went away (what had come is kept), `upload-busy`.
 pub async fn append(app: &App, caller: &Caller, name: &RepositoryName, id: &str, chunk: Chunk, payload: Payload) -> Result<Upload> {
     let (upload, guard) = locked(app, caller, name, id).await?;
+    require_room(app, &upload, chunk).await?;
     let (_, upload) = append_locked(app, guard, upload, chunk, payload).await?;
     Ok(upload)
+}
+
+/// Before bytes are taken: there is room for as many as are announced.
+async fn require_room(app: &App, upload: &Upload, chunk: Chunk) -> Result<()> {
+    let repository_id = upload.repository_id.clone();
+    let organization_id = app.db.read(move |conn| Ok(store::owner_of(conn, &repository_id)?)).await?;
+    quota::require(app, &organization_id, chunk.length.unwrap_or(0)).await
 }
 
 async fn append_locked(app: &App, guard: Guard, upload: Upload, chunk: Chunk, mut payload: Payload) -> Result<(Guard, Upload)> {
@@ -276,6 +287,9 @@ impl Writer {
             if written - self.upload.offset() >= CHECKPOINT {
                 (file, hash) = write(file, hash, Bytes::new(), true).await?;
                 self.commit(&mut guard, written, hash.as_ref()).await?;
+                if self.announced.is_none() {
+                    require_room(&self.app, &self.upload, Chunk::default()).await?;
+                }
             }
         }
         if ended && self.announced.is_some_and(|n| received != n) {
@@ -327,6 +341,9 @@ pub async fn finish(
     payload: Payload,
 ) -> Result<()> {
     let (upload, guard) = locked(app, caller, name, id).await?;
+    if chunk.length != Some(0) {
+        require_room(app, &upload, chunk).await?;
+    }
     let (guard, upload) = append_locked(app, guard, upload, chunk, payload).await?;
     let actual = match (&guard.running, digest.algorithm()) {
         (Some((at, hash)), "sha256") if *at == upload.offset() => hex::encode(hash.clone().finalize()),
@@ -336,18 +353,40 @@ pub async fn finish(
         drop_upload(app, &upload.id).await?;
         return Err(Error::invalid("digest-invalid").arg("digest", digest));
     }
-    app.blobs.publish(&upload.id, digest).await?;
-    let (row, digest, now) = (upload.clone(), digest.clone(), app.clock.now());
-    app.db
-        .write(move |conn| {
-            link_blob_in(conn, &row.repository_id, &digest, row.offset(), now)?;
-            store::delete_upload(conn, &row.id)?;
-            Ok(())
-        })
-        .await?;
+    publish(app, &upload, digest).await?;
     forget(&upload.id);
     drop(guard);
+    // The blob is stored; what is left of the upload only costs space until garbage is collected.
+    if let Err(e) = app.blobs.discard(&upload.id).await {
+        tracing::warn!(upload = upload.id, error = %e, "staged file stays");
+    }
     Ok(())
+}
+
+/// Tries until the blob is there together with its row: garbage collection may remove the bytes of the same blob in between.
+async fn publish(app: &App, upload: &Upload, digest: &Digest) -> Result<()> {
+    const COLLECTED: &str = "blob-collected";
+    let mut tries = 0;
+    loop {
+        app.blobs.publish(&upload.id, digest).await?;
+        let (row, wanted, blobs, now) = (upload.clone(), digest.clone(), app.blobs.clone(), app.clock.now());
+        let linked = app
+            .db
+            .write(move |conn| {
+                link_blob_in(conn, &row.repository_id, &wanted, row.offset(), now)?;
+                if !blobs.exists_blocking(&wanted)? {
+                    return Err(Error::unavailable(COLLECTED));
+                }
+                store::delete_upload(conn, &row.id)?;
+                Ok(())
+            })
+            .await;
+        tries += 1;
+        match linked {
+            Err(e) if e.code == COLLECTED && tries < 3 => {}
+            other => return other,
+        }
+    }
 }
 
 async fn rehash(app: &App, id: &str, algorithm: &str) -> Result<String> {

@@ -118,7 +118,7 @@ fn remove(dir: &Path) {
 }
 
 impl Folder {
-    /// Lays the blobs out by their paths: hard links where the file system has them, else read-only copies.
+    /// Lays the blobs out by their paths.
     fn stage(&self, blobs: &BlobStore, files: &[(PackagePath, Descriptor)]) -> Result<()> {
         remove(&self.0);
         std::fs::create_dir_all(&self.0)?;
@@ -127,13 +127,7 @@ impl Folder {
             if let Some(parent) = target.parent() {
                 std::fs::create_dir_all(parent)?;
             }
-            let source = blobs.path(&layer.digest);
-            if std::fs::hard_link(&source, &target).is_err() {
-                std::fs::copy(&source, &target)?;
-                let mut permissions = std::fs::metadata(&target)?.permissions();
-                permissions.set_readonly(true);
-                std::fs::set_permissions(&target, permissions)?;
-            }
+            blobs.lay_blocking(&layer.digest, layer.size, &target)?;
         }
         Ok(())
     }

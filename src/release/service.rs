@@ -191,8 +191,7 @@ fn sign_in(conn: &mut Conn, app: &App, release: &Release, now: Timestamp) -> Res
     };
     let envelope = statement.sign(&app.keys.kid, &app.keys.signing).to_bytes();
     for bytes in [EMPTY_BYTES, envelope.as_slice()] {
-        let blob = app.blobs.put_small_blocking(bytes)?;
-        registry::service::link_blob_in(conn, &repository.id, &blob, bytes.len() as u64, now)?;
+        registry::service::store_blob_in(conn, &app.blobs, &repository.id, bytes, now)?;
     }
     let subject =
         Descriptor { media_type: stored.media_type, digest, size: stored.content.len() as u64, annotations: None, artifact_type: None };

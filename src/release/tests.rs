@@ -286,7 +286,7 @@ async fn a_check_whose_files_are_gone_ends_with_that_instead_of_waiting_for_ever
         let acme = testing::vendor(&app, "acme").await;
         let id = received(&app, &acme).await;
         let (_, model) = demo().into_iter().find(|(path, _)| path.ends_with(".onnx")).unwrap();
-        std::fs::remove_file(app.blobs.path(&Digest::of(&model))).unwrap();
+        std::fs::remove_file(app.blobs.local_path(&Digest::of(&model)).unwrap()).unwrap();
         for _ in 0..7 {
             testing::drain_jobs(&app).await;
             app.clock.advance(chrono::TimeDelta::minutes(20));

@@ -160,8 +160,8 @@ pub async fn finish_upload(
     let version = manifest.version.to_string();
     let address = model::address(&manifest.name, &version);
 
-    let (who, wanted, files, repository, known, now) =
-        (person.clone(), manifest.clone(), packed.clone(), name.clone(), digest.clone(), app.clock.now());
+    let (who, wanted, files, repository, known) = (person.clone(), manifest.clone(), packed.clone(), name.clone(), digest.clone());
+    let (blobs, now) = (app.blobs.clone(), app.clock.now());
     let prepared = app
         .db
         .write(move |conn| {
@@ -177,15 +177,15 @@ pub async fn finish_upload(
             }
             let repository_id = registry::service::ensure_repository(conn, &who.organization_id, repository.as_str(), now)?;
             link(conn, &who, &repository_id, &files, now)?;
-            Ok(Ok((repository_id, upload.yaml)))
+            for bytes in [upload.yaml.as_bytes(), &config_json(&wanted)] {
+                registry::service::store_blob_in(conn, &blobs, &repository_id, bytes, now)?;
+            }
+            Ok(Ok(()))
         })
         .await?;
-    let (repository_id, yaml) = match prepared {
-        Ok(prepared) => prepared,
-        Err(faults) => return Ok(Err(faults)),
-    };
-    registry::service::store_blob_small(app, &repository_id, yaml.as_bytes()).await?;
-    registry::service::store_blob_small(app, &repository_id, &config_json(&manifest)).await?;
+    if let Err(faults) = prepared {
+        return Ok(Err(faults));
+    }
     let bytes = build_manifest(&manifest, &person.organization_slug, &packed);
     let pushed = Pushed { media_type: MANIFEST_TYPE.into(), bytes: bytes.into(), tags: Vec::new() };
     registry::manifests::put(app, &Caller::from(actor.clone()), &name, &version, pushed).await?;
@@ -236,6 +236,7 @@ fn link(conn: &mut Conn, person: &Person, repository_id: &str, files: &[PackedFi
     let files: HashMap<&str, &PackedFile> =
         files.iter().filter(|f| f.path.as_str() != SOURCE_FILE).map(|f| (f.digest.as_str(), f)).collect();
     let digests: Vec<&str> = files.keys().copied().collect();
+    registry::service::touch_blobs_in(conn, &digests, now)?;
     let sizes = store::sizes_in_organization(conn, &person.organization_id, &digests)?;
     for (digest, file) in files {
         let size = sizes.get(digest).ok_or_else(|| Error::invalid("upload-blob-missing").arg("path", file.path.as_str()))?;

@@ -1,7 +1,9 @@
 // The upload of a release: choose or drop a folder, have app.yaml checked, send the files to the registry in parts, finish.
 // Resumable: what was sent is asked of the server (GET of the upload's location), and {path, size, lastModified} → location is kept
 // in localStorage, so a lost connection or a reloaded page goes on where it was. Texts come from data-* of [data-upload-texts].
-const CHUNK = 4 * 1024 * 1024;
+const CHUNK = 16 * 1024 * 1024;
+// Files sent at the same time.
+const LANES = 3;
 const YAML_LIMIT = 256 * 1024;
 
 class Stop extends Error { constructor(kind, detail) { super(kind); this.kind = kind; this.detail = detail; } }
@@ -16,6 +18,8 @@ class Upload {
     this.samples = [];
     this.key = `upload:${this.repo}`;
     this.hashing = new Map();
+    this.requests = new Set();
+    this.wakers = new Set();
     const get = (name) => root.querySelector(`[data-upload-${name}]`);
     this.parts = { zone: get("zone"), message: get("message"), faults: get("faults"), list: get("list"), panel: get("panel"), start: get("start"), pause: get("pause"), total: get("total"), totalText: get("total-text") };
     this.listen();
@@ -35,9 +39,13 @@ class Upload {
     // A file dropped beside the zone must not replace the page.
     for (const name of ["dragover", "drop"]) document.addEventListener(name, (event) => { if (event.dataTransfer?.types.includes("Files")) event.preventDefault(); });
     start.addEventListener("click", () => this.run());
-    pause.addEventListener("click", () => { this.paused = true; this.request?.abort(); this.wake?.(); });
-    addEventListener("online", () => this.wake?.());
+    pause.addEventListener("click", () => this.halt());
+    addEventListener("online", () => this.wake());
   }
+
+  // Ends what is on its way; run() can go on later.
+  halt() { this.halted = true; for (const request of this.requests) request.abort(); this.wake(); }
+  wake() { for (const go of this.wakers) go(); }
 
   say(text, kind = "info") {
     const { message } = this.parts;
@@ -146,14 +154,19 @@ class Upload {
   async run() {
     if (this.running) return;
     const { start, pause } = this.parts;
-    Object.assign(this, { running: true, paused: false, samples: [], moved: 0 });
+    Object.assign(this, { running: true, halted: false, samples: [], moved: 0 });
     start.hidden = true;
     pause.hidden = false;
     this.say("");
     const ticking = setInterval(() => this.paint(), 500);
     try {
       for (const entry of this.files) if (!entry.digest && !entry.digesting) { entry.digesting = this.hash(entry); entry.digesting.catch(() => {}); }
-      for (const entry of this.files) if (entry.state !== "done" && entry.state !== "present") await this.send(entry);
+      const left = this.files.filter(({ state }) => state !== "done" && state !== "present");
+      const lane = async () => { for (let entry = left.shift(); entry; entry = left.shift()) await this.send(entry); };
+      // The first failure ends the other lanes, whose own reason is then only that.
+      const lanes = Array.from({ length: LANES }, () => lane().catch((error) => { this.halt(); return error; }));
+      const errors = (await Promise.all(lanes)).filter(Boolean);
+      if (errors.length) throw errors.find(({ kind }) => kind !== "paused") ?? errors[0];
       this.say(this.texts.finishing);
       const answer = await this.again(() => this.post(this.root.dataset.finishUrl, { yaml: this.yaml, files: this.files.map(({ path, digest, size }) => ({ path, digest, size })) }).then((reply) => {
         if (reply.status >= 500 || reply.status === 429) throw new TypeError("try again");
@@ -165,7 +178,7 @@ class Upload {
       location.assign(new URL(answer.body.location, location.href));
     } catch (error) {
       if (error.kind === "paused") this.say("");
-      else if (error.kind === "denied") this.say(this.texts.denied, "danger");
+      else if (error.kind === "denied") this.say(error.detail || this.texts.denied, "danger");
       else if (error.kind === "changed") this.say(this.texts.changed, "danger");
       else this.say([this.texts.finishFailed, error.detail].filter(Boolean).join(" "), "danger");
     } finally {
@@ -200,20 +213,19 @@ class Upload {
   async send(entry) {
     try {
       if (!entry.digest) { this.set(entry, "hashing"); await entry.digesting; }
-      if (this.paused) throw new Stop("paused");
-      const there = await this.again(() => this.call("HEAD", `/v2/${this.repo}/blobs/${entry.digest}`), entry);
-      if (there.status === 200) { entry.sent = entry.size; this.forget(entry); this.set(entry, "present"); return; }
+      if (this.halted) throw new Stop("paused");
       this.set(entry, "sending");
-      await this.again(() => this.transfer(entry), entry);
+      const present = await this.again(() => this.transfer(entry), entry);
       entry.sent = entry.size;
       this.forget(entry);
-      this.set(entry, "done");
+      this.set(entry, present ? "present" : "done");
     } catch (error) {
       this.set(entry, error.kind === "paused" ? "waiting" : "failed");
       throw error;
     }
   }
 
+  // True where the server had the file already, in this repository or another one of the same developer.
   async transfer(entry) {
     let address = this.remembered(entry), offset = 0;
     if (address) {
@@ -221,7 +233,8 @@ class Upload {
       if (state.status === 204 || state.status === 200) { offset = offsetOf(state); address = this.locationOf(state) ?? address; } else address = undefined;
     }
     if (!address) {
-      const begun = await this.call("POST", `/v2/${this.repo}/blobs/uploads/`);
+      const begun = await this.call("POST", `/v2/${this.repo}/blobs/uploads/?mount=${encodeURIComponent(entry.digest)}`);
+      if (begun.status === 201) return true;
       address = this.locationOf(begun);
       if (begun.status !== 202 || !address) throw new Stop("failed", begun.message);
     }
@@ -229,7 +242,7 @@ class Upload {
     entry.sent = offset;
     this.set(entry, "sending");
     while (offset < entry.size) {
-      if (this.paused) throw new Stop("paused");
+      if (this.halted) throw new Stop("paused");
       const end = Math.min(entry.size, offset + CHUNK);
       let told = offset;
       const answer = await this.call("PATCH", address, { body: await readable(entry.file.slice(offset, end)), range: `${offset}-${end - 1}`, progress: (loaded) => { const now = Math.min(end, offset + loaded); this.moved += Math.max(0, now - told); told = now; entry.sent = now; } });
@@ -238,8 +251,9 @@ class Upload {
       if (answer.status === 416 || answer.status === 404) throw new TypeError("ask where we are");
       throw new Stop("failed", answer.message);
     }
-    const closed = await this.call("PUT", `${address}${address.includes("?") ? "&" : "?"}digest=${encodeURIComponent(entry.digest)}`);
-    if (closed.status === 201) return;
+    // The server may have to read all of it again, or send it on to its store.
+    const closed = await this.call("PUT", `${address}${address.includes("?") ? "&" : "?"}digest=${encodeURIComponent(entry.digest)}`, { patience: 0 });
+    if (closed.status === 201) return false;
     this.forget(entry);
     entry.sent = 0;
     if (closed.status === 404) throw new TypeError("start again");
@@ -248,25 +262,26 @@ class Upload {
   }
 
   // One HTTP call with upload progress; a connection that fails, 429 and 5xx throw TypeError, which again() repeats.
-  call(method, address, { body = null, range, progress } = {}) {
+  call(method, address, { body = null, range, progress, patience = 120000 } = {}) {
     const url = new URL(address, location.href);
     if (url.origin !== location.origin) return Promise.reject(new Stop("failed"));
     return new Promise((done, failed) => {
       const request = new XMLHttpRequest();
-      this.request = request;
+      this.requests.add(request);
+      request.addEventListener("loadend", () => this.requests.delete(request));
       request.open(method, url);
-      request.timeout = 120000;
+      request.timeout = patience;
       request.setRequestHeader("X-CSRF-Token", this.csrf);
       if (body) request.setRequestHeader("Content-Type", "application/octet-stream");
       if (range) request.setRequestHeader("Content-Range", range);
       if (progress) request.upload.addEventListener("progress", (event) => progress(event.loaded));
       request.addEventListener("load", () => {
         const { status } = request;
-        if (status === 401 || status === 403) failed(new Stop("denied"));
+        if (status === 401 || status === 403) failed(new Stop("denied", status === 403 ? messageOf(request) : ""));
         else if (status === 429 || status >= 500) failed(new TypeError(`answer ${status}`));
         else done({ status, header: (name) => request.getResponseHeader(name), message: messageOf(request) });
       });
-      for (const name of ["error", "timeout", "abort"]) request.addEventListener(name, () => failed(this.paused ? new Stop("paused") : new TypeError(name)));
+      for (const name of ["error", "timeout", "abort"]) request.addEventListener(name, () => failed(this.halted ? new Stop("paused") : new TypeError(name)));
       request.send(body);
     });
   }
@@ -276,12 +291,11 @@ class Upload {
     for (let failures = 0; ; failures += 1) {
       try { return await attempt(); } catch (error) {
         if (!(error instanceof TypeError)) throw error;
-        if (this.paused) throw new Stop("paused");
+        if (this.halted) throw new Stop("paused");
         if (entry) this.set(entry, "retrying");
         const pause = Math.min(30000, 1000 * 2 ** Math.min(failures, 5)) * (0.75 + Math.random() / 2);
-        await new Promise((go) => { const timer = setTimeout(go, pause); this.wake = () => { clearTimeout(timer); go(); }; });
-        this.wake = undefined;
-        if (this.paused) throw new Stop("paused");
+        await new Promise((done) => { const go = () => { clearTimeout(timer); this.wakers.delete(go); done(); }, timer = setTimeout(go, pause); this.wakers.add(go); });
+        if (this.halted) throw new Stop("paused");
       }
     }
   }

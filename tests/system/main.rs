@@ -16,4 +16,5 @@ mod certificates;
 mod clients;
 mod crashes;
 mod demo;
+mod registry;
 mod strangers;

@@ -1,5 +1,8 @@
 //! The registry over HTTP requests, as its clients speak, on each backend.
 
+mod bucket;
+mod upkeep;
+
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -569,15 +572,15 @@ async fn uploads_that_nobody_finishes_end() {
         let acme = testing::vendor(&app, "acme").await;
         let old = start(&app, &acme, "acme/belt").await;
         send(&app, &acme, Method::PATCH, &old, &[], b"half").await.expect(202);
-        app.clock.advance(TimeDelta::hours(12));
+        app.clock.advance(TimeDelta::days(4));
         let young = start(&app, &acme, "acme/belt").await;
-        app.clock.advance(TimeDelta::hours(13));
+        app.clock.advance(TimeDelta::days(4));
         get(&app, &acme, &old).await.expect(404);
         testing::drain_jobs(&app).await;
         let staged = app.blobs.staged(old.rsplit('/').next().unwrap());
         assert!(!staged.exists());
         get(&app, &acme, &young).await.expect(204);
-        app.clock.advance(TimeDelta::hours(12));
+        app.clock.advance(TimeDelta::days(4));
         testing::drain_jobs(&app).await;
         get(&app, &acme, &young).await.expect(404);
     })
@@ -593,8 +596,14 @@ async fn other_slices_store_and_find_manifests() {
         let id = app.db.write(move |conn| service::ensure_repository(conn, &organization, "acme/belt", now)).await.unwrap();
         let stranger = app.db.write(move |conn| service::ensure_repository(conn, "org_other", "acme/belt", now)).await;
         assert_eq!(stranger.unwrap_err().code, "name-unknown");
-        service::store_blob_small(&app, &id, b"envelope").await.unwrap();
-        service::store_blob_small(&app, &id, EMPTY_BYTES).await.unwrap();
+        let (blobs, into) = (app.blobs.clone(), id.clone());
+        app.db
+            .write(move |conn| {
+                service::store_blob_in(conn, &blobs, &into, b"envelope", now)?;
+                service::store_blob_in(conn, &blobs, &into, EMPTY_BYTES, now)
+            })
+            .await
+            .unwrap();
         let manifest = app_package::oci::signature_manifest(&Descriptor::of(MANIFEST_TYPE, b"subject"), b"envelope");
         let digest = app
             .db

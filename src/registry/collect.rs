@@ -1,0 +1,186 @@
+//! Garbage collection: blobs that no manifest names, bytes that no row knows, uploads that nobody remembers.
+//!
+//! Runs beside everything else, also in several processes at once. Three rules keep it safe: nothing younger than the grace time is
+//! looked at; whoever relies on a blob touches its row first, and each removal asks again, holding that row, whether it was touched; the
+//! bytes go while the row is held. Manifests stay until somebody deletes them: an untagged one may be pulled by its digest.
+
+use std::collections::HashSet;
+
+use app_package::digest::Digest;
+use app_package::oci::{ImageManifest, Index};
+use chrono::TimeDelta;
+use serde::Serialize;
+use serde_json::json;
+
+use super::store;
+use crate::app::App;
+use crate::audit;
+use crate::auth::Actor;
+use crate::db::{Timestamp, dialect};
+use crate::error::{Error, Result};
+use crate::storage::ALGORITHMS;
+
+/// Rows of one transaction.
+const BATCH: usize = 100;
+/// Manifests read at once, of at most 4 MiB each.
+const MANIFESTS: i64 = 8;
+
+/// What was removed, or in a dry run would be.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Collected {
+    /// Blobs that a repository held and no manifest of it names.
+    pub links: u64,
+    /// Blobs that no repository held.
+    pub blobs: u64,
+    /// Their bytes. A dry run does not count those that only lose their last link now.
+    pub bytes: u64,
+    /// Blobs in the store that the database did not know.
+    pub strays: u64,
+    /// Staged uploads that the database did not know.
+    pub staged: u64,
+}
+
+/// Collects garbage; with `dry_run` only counts it.
+pub async fn collect(app: &App, dry_run: bool) -> Result<Collected> {
+    let grace = TimeDelta::hours(app.settings.registry.grace_hours.max(1));
+    let before = app.clock.now().minus(grace);
+    let mut collected = Collected::default();
+    links(app, before, dry_run, &mut collected).await?;
+    loose(app, before, dry_run, &mut collected).await?;
+    strays(app, before, dry_run, &mut collected).await?;
+    staged(app, before, dry_run, &mut collected).await?;
+    if !dry_run && collected != Collected::default() {
+        let (detail, now) = (json!(collected), app.clock.now());
+        app.db.write(move |conn| audit::record(conn, now, &Actor::System, "garbage.collected", "registry", &detail)).await?;
+    }
+    Ok(collected)
+}
+
+/// Takes away links that no manifest of the repository needs.
+async fn links(app: &App, before: Timestamp, dry_run: bool, collected: &mut Collected) -> Result<()> {
+    let mut last = String::new();
+    loop {
+        let after = last.clone();
+        let page = app.db.read(move |conn| Ok(store::repositories_after(conn, &after, 500)?)).await?;
+        let Some(end) = page.last() else { return Ok(()) };
+        last.clone_from(end);
+        for repository_id in page {
+            let id = repository_id.clone();
+            let idle = app.db.read(move |conn| Ok(store::idle_links(conn, &id, before)?)).await?;
+            if idle.is_empty() {
+                continue;
+            }
+            let named = named(app, &repository_id).await?;
+            let unnamed: Vec<String> = idle.into_iter().filter(|digest| !named.contains(digest)).collect();
+            for batch in unnamed.chunks(BATCH) {
+                if dry_run {
+                    collected.links += batch.len() as u64;
+                    continue;
+                }
+                let (id, digests) = (repository_id.clone(), batch.to_vec());
+                collected.links += app.db.write(move |conn| Ok(store::unlink_idle(conn, &id, &digests, before)?)).await? as u64;
+            }
+        }
+    }
+}
+
+/// Digests that a repository's manifests name. A manifest that comes later has touched what it names.
+async fn named(app: &App, repository_id: &str) -> Result<HashSet<String>> {
+    let (mut named, mut last) = (HashSet::new(), String::new());
+    loop {
+        let (id, after) = (repository_id.to_owned(), last.clone());
+        let page = app.db.read(move |conn| Ok(store::contents_after(conn, &id, &after, MANIFESTS)?)).await?;
+        let Some((end, _)) = page.last() else { return Ok(named) };
+        last.clone_from(end);
+        for (digest, content) in &page {
+            if let Ok(image) = ImageManifest::parse(content) {
+                named.extend(image.layers.iter().chain([&image.config]).map(|d| d.digest.to_string()));
+            } else if Index::parse(content).is_err() {
+                // It was parsed when it came. Without knowing what it names nothing here may go.
+                return Err(Error::internal(anyhow::anyhow!("manifest {digest} of {repository_id} cannot be read")));
+            }
+        }
+    }
+}
+
+/// Removes blobs without links, row and bytes.
+async fn loose(app: &App, before: Timestamp, dry_run: bool, collected: &mut Collected) -> Result<()> {
+    let mut last = String::new();
+    loop {
+        let after = last.clone();
+        let page = app.db.read(move |conn| Ok(store::loose_blobs(conn, before, &after, 500)?)).await?;
+        let Some((end, _)) = page.last() else { return Ok(()) };
+        last.clone_from(end);
+        for (text, size) in page {
+            let gone = if dry_run { true } else { remove_loose(app, text, before).await? };
+            if gone {
+                collected.blobs += 1;
+                collected.bytes += u64::try_from(size).unwrap_or(0);
+            }
+        }
+    }
+}
+
+async fn remove_loose(app: &App, text: String, before: Timestamp) -> Result<bool> {
+    let (blobs, digest) = (app.blobs.clone(), Digest::parse(&text).map_err(Error::internal)?);
+    app.db
+        .write(move |conn| {
+            let gone = store::delete_loose(conn, &text, before)? == 1;
+            if gone {
+                blobs.delete_blocking(&digest)?;
+            }
+            Ok(gone)
+        })
+        .await
+}
+
+/// Removes bytes that no row knows: a server ended between storing them and saying so.
+async fn strays(app: &App, before: Timestamp, dry_run: bool, collected: &mut Collected) -> Result<()> {
+    for algorithm in ALGORITHMS {
+        for prefix in 0..=u8::MAX {
+            let stored = app.blobs.list(algorithm, &format!("{prefix:02x}")).await?;
+            let old: Vec<String> = stored.iter().filter(|b| b.modified < before.utc()).map(|b| b.digest.to_string()).collect();
+            if old.is_empty() {
+                continue;
+            }
+            let asked = old.clone();
+            let known: HashSet<String> = app.db.read(move |conn| Ok(store::known_blobs(conn, &asked)?)).await?.into_iter().collect();
+            for text in old.into_iter().filter(|digest| !known.contains(digest)) {
+                let gone = if dry_run { true } else { remove_stray(app, text).await? };
+                collected.strays += u64::from(gone);
+            }
+        }
+    }
+    Ok(())
+}
+
+async fn remove_stray(app: &App, text: String) -> Result<bool> {
+    let (blobs, digest, now) = (app.blobs.clone(), Digest::parse(&text).map_err(Error::internal)?, app.clock.now());
+    app.db
+        .write(move |conn| {
+            // Its row is ours until the end of the transaction, so whoever stores the same bytes now waits, and then stores them again.
+            if !dialect::claim_blob(conn, &text, now)? {
+                return Ok(false);
+            }
+            blobs.delete_blocking(&digest)?;
+            store::delete_claim(conn, &text)?;
+            Ok(true)
+        })
+        .await
+}
+
+/// Removes staged files of no upload: a server ended between the last byte and the removal.
+async fn staged(app: &App, before: Timestamp, dry_run: bool, collected: &mut Collected) -> Result<()> {
+    let blobs = app.blobs.clone();
+    let found = tokio::task::spawn_blocking(move || blobs.list_staged()).await.map_err(Error::internal)??;
+    let old: Vec<String> = found.into_iter().filter(|(_, modified)| *modified < before.utc()).map(|(name, _)| name).collect();
+    let asked = old.clone();
+    let known: HashSet<String> = app.db.read(move |conn| Ok(store::known_uploads(conn, &asked)?)).await?.into_iter().collect();
+    for name in old.into_iter().filter(|name| !known.contains(name)) {
+        collected.staged += 1;
+        if !dry_run {
+            app.blobs.discard(&name).await?;
+        }
+    }
+    Ok(())
+}
