@@ -24,6 +24,7 @@ need_debian \
   'chromium_path|chromium' \
   'command -v chromedriver|chromium-driver' \
   'command -v skopeo|skopeo' \
+  'command -v curl|curl' \
   'python3 -m pip --version|python3-pip' \
   'python3 -c "import ensurepip, venv"|python3-venv'
 

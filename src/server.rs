@@ -16,7 +16,9 @@ use tokio::sync::watch;
 
 use crate::app::App;
 use crate::http::middleware::authenticate::{PeerCertificate, authenticate};
-use crate::http::middleware::{csrf::csrf, errors::errors, request_id::request_id, security_headers::security_headers};
+use crate::http::middleware::{
+    csrf::csrf, errors::errors, head_as_get::head_as_get, request_id::request_id, security_headers::security_headers,
+};
 use crate::{catalog, http, jobs, registry};
 
 /// A running server.
@@ -53,6 +55,7 @@ impl Server {
                     .wrap(from_fn(authenticate))
                     .wrap(from_fn(errors))
                     .wrap(from_fn(security_headers))
+                    .wrap(from_fn(head_as_get))
                     .wrap(from_fn(request_id))
                     .configure(http::routes)
             }
@@ -69,6 +72,7 @@ impl Server {
                     .app_data(Data::new(app.clone()))
                     .wrap(from_fn(authenticate))
                     .wrap(from_fn(errors))
+                    .wrap(from_fn(head_as_get))
                     .wrap(from_fn(request_id))
                     .configure(http::edge_routes)
             }

@@ -23,3 +23,4 @@ error-service-unknown = The token service name is not ours
 error-storage-unavailable = The store of files does not answer. Please try again shortly
 error-quota-exceeded = The store is full: { $used } of { $limit } MiB are used. Remove old versions, or ask the platform for more
 error-blob-collected = Two stores of the same file met. Please try again
+error-release-content-gone = The content of this release was deleted. Upload a new version

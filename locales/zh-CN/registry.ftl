@@ -23,3 +23,4 @@ error-service-unknown = 令牌服务名不正确
 error-storage-unavailable = 文件存储暂时没有响应，请稍后重试
 error-quota-exceeded = 存储空间已满：已用 { $used } / { $limit } MiB。请删除旧版本，或联系平台扩容
 error-blob-collected = 同一文件正在被整理，请重试
+error-release-content-gone = 该版本的内容已被删除，请上传新版本

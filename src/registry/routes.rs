@@ -164,7 +164,7 @@ async fn get_blob(req: &HttpRequest, app: &App, caller: &Caller, name: &Reposito
             (first, last - first + 1)
         }
         Wanted::Nothing => {
-            let mut refused = OciError::from(Error::invalid("range-invalid")).error_response();
+            let mut refused = told(req, Error::invalid("range-invalid")).error_response();
             set(&mut refused, header::CONTENT_RANGE, &format!("bytes */{size}"));
             return Ok(refused);
         }
@@ -236,7 +236,7 @@ async fn upload(req: &HttpRequest, app: &App, caller: &Caller, name: &Repository
         // Out of order: say where the upload is, and that it can go on.
         Err(e) if e.code == "range-invalid" => {
             let upload = uploads::find(app, caller, name, id).await?;
-            let mut refused = OciError::from(e).error_response();
+            let mut refused = told(req, e).error_response();
             for (name, value) in progress_headers(name, &upload) {
                 set(&mut refused, name, &value);
             }
@@ -384,6 +384,11 @@ async fn get_referrers(req: &HttpRequest, app: &App, caller: &Caller, name: &Rep
         response.insert_header((header::LINK, format!("</v2/{name}/referrers/{digest}?{filter}last={}>; rel=\"next\"", escape(last))));
     }
     Ok(response.body(Index::of(page.items).to_bytes()))
+}
+
+/// An error that leaves with further headers, in the reader's language.
+fn told(req: &HttpRequest, error: Error) -> OciError {
+    OciError { lang: lang_of(req), ..OciError::from(error) }
 }
 
 fn pairs(req: &HttpRequest) -> Vec<(String, String)> {

@@ -161,6 +161,18 @@ pub(super) async fn open(app: &App, caller: &Caller, name: &RepositoryName) -> R
     Ok((found.ok_or_else(|| Error::not_found("name-unknown"))?, rights.buyer))
 }
 
+/// The repository to mount from: one that the caller may read, or one of the organisation that it pushes for, whatever its token says of
+/// that one (clients ask for a token of the target only). None where there is no such right or repository.
+pub(super) async fn source_of_mount(app: &App, caller: &Caller, into: &Repository, from: &RepositoryName) -> Result<Option<Repository>> {
+    let name = from.clone();
+    let found = app.db.read(move |conn| Ok(store::repository(conn, name.as_str())?)).await?;
+    match found {
+        Some(own) if own.organization_id == into.organization_id => Ok(Some(own)),
+        Some(_) => Ok(open(app, caller, from).await.ok().map(|(repository, _)| repository)),
+        None => Ok(None),
+    }
+}
+
 async fn create(app: &App, actor: &Actor, name: &RepositoryName) -> Result<Repository> {
     let organization_id = actor.person()?.organization_id.clone();
     let (actor, name, now) = (actor.clone(), name.clone(), app.clock.now());

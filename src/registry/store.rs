@@ -12,8 +12,8 @@ use crate::db::{Conn, Timestamp, dialect};
 const BATCH: usize = 500;
 /// Release states that buyers may pull.
 const PUBLIC: [&str; 2] = ["published", "deprecated"];
-/// Release states whose content must stay as it is.
-const KEPT: [&str; 5] = ["in_review", "approved", "published", "deprecated", "recalled"];
+/// Release states whose content must stay as it is: all from which a release may still be published, or has been.
+const KEPT: [&str; 8] = ["checking", "ready", "in_review", "changes_requested", "approved", "published", "deprecated", "recalled"];
 
 pub fn repository(conn: &mut Conn, name: &str) -> QueryResult<Option<Repository>> {
     repositories::table.filter(repositories::name.eq(name)).select(Repository::as_select()).first(conn).optional()

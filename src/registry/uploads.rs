@@ -119,9 +119,9 @@ pub async fn start(app: &App, caller: &Caller, name: &RepositoryName, mount: Opt
 async fn try_mount(app: &App, caller: &Caller, into: &Repository, digest: Digest, from: Option<RepositoryName>) -> Result<bool> {
     let source = match &from {
         // No right and no such repository are the same: the client uploads instead.
-        Some(from) => match service::open(app, caller, from).await {
-            Ok((repository, _)) => Some(repository.id),
-            Err(_) => return Ok(false),
+        Some(from) => match service::source_of_mount(app, caller, into, from).await? {
+            Some(repository) => Some(repository.id),
+            None => return Ok(false),
         },
         None => None,
     };

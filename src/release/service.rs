@@ -93,6 +93,13 @@ fn receive_in(conn: &mut Conn, actor: &Actor, person: &Person, incoming: Incomin
 }
 
 fn recheck_in(conn: &mut Conn, actor: &Actor, release: &Release, now: Timestamp) -> Result<()> {
+    // The manifest of a failed release may be deleted.
+    let owner = store::owner(conn, &release.app_id)?;
+    let repository = registry::service::repository(conn, &owner.repository())?;
+    let stored = repository.map(|r| registry::service::find_manifest(conn, &r.id, &release.digest)).transpose()?.flatten();
+    if stored.is_none() {
+        return Err(Error::gone("release-content-gone"));
+    }
     transition(conn, release, Event::Rechecked, now)?;
     Job::CheckRelease { release_id: release.id.clone() }.enqueue(conn, now)?;
     audit::record(conn, now, actor, "release.rechecked", &release.id, &json!({"digest": release.digest}))

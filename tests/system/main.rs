@@ -17,4 +17,5 @@ mod clients;
 mod crashes;
 mod demo;
 mod registry;
+mod registry_clients;
 mod strangers;

@@ -192,3 +192,17 @@ async fn decided(demo: &Demo, their: &Theirs) -> i64 {
     })
     .await
 }
+
+/// HEAD is what load balancers and link checkers ask with.
+#[tokio::test(flavor = "multi_thread")]
+async fn head_is_answered_as_get_without_the_body() {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let demo = Demo::shared();
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    for path in ["/", "/apps", "/sign-in", "/healthz", "/readyz"] {
+        let response = client.head(format!("{}{path}", demo.base)).send().await.unwrap();
+        assert_eq!(response.status(), 200, "{path}");
+        assert!(response.bytes().await.unwrap().is_empty(), "{path}");
+    }
+    assert_eq!(client.head(format!("{}/no-such-page", demo.base)).send().await.unwrap().status(), 404);
+}
