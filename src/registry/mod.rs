@@ -11,6 +11,7 @@
 
 pub mod blobs;
 pub mod collect;
+pub mod console;
 pub mod jobs;
 pub mod manifests;
 pub mod model;
@@ -23,6 +24,7 @@ pub mod service;
 mod store;
 pub mod token;
 pub mod uploads;
+mod views;
 
 #[cfg(test)]
 mod tests;

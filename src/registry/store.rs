@@ -317,3 +317,92 @@ pub fn next_expiry(conn: &mut Conn) -> QueryResult<Option<Timestamp>> {
 pub fn tags_after(conn: &mut Conn, repository_id: &str, after: &str, limit: i64, buyer: bool) -> QueryResult<Vec<String>> {
     dialect::tags_after(conn, repository_id, after, limit, if buyer { Some(PUBLIC) } else { None })
 }
+
+/// A repository in a list.
+#[derive(Debug, Clone, Queryable)]
+pub struct RepositoryLine {
+    /// `<organisation slug>/<app>`.
+    pub name: String,
+    /// Since when.
+    pub created_at: Timestamp,
+}
+
+/// Repositories of an organisation after a name, in order.
+pub fn repository_lines(conn: &mut Conn, organization_id: &str, after: &str, limit: i64) -> QueryResult<Vec<RepositoryLine>> {
+    repositories::table
+        .filter(repositories::organization_id.eq(organization_id).and(repositories::name.gt(after)))
+        .order(repositories::name)
+        .limit(limit)
+        .select((repositories::name, repositories::created_at))
+        .load(conn)
+}
+
+/// A manifest in a list: without its content.
+#[derive(Debug, Clone, Queryable)]
+pub struct Artifact {
+    /// Its digest.
+    pub digest: String,
+    /// Media type it was pushed with.
+    pub media_type: String,
+    /// What the artifact is.
+    pub artifact_type: Option<String>,
+    /// Bytes of the manifest itself.
+    pub size_bytes: i64,
+    /// When it came.
+    pub created_at: Timestamp,
+}
+
+impl Artifact {
+    /// Where the list goes on after it: time and digest.
+    pub fn place(&self) -> String {
+        format!("{}~{}", self.created_at.utc().timestamp_micros(), self.digest)
+    }
+}
+
+type ArtifactColumns = (
+    manifests::digest,
+    manifests::media_type,
+    manifests::artifact_type,
+    diesel::expression::SqlLiteral<diesel::sql_types::BigInt>,
+    manifests::created_at,
+);
+
+fn artifact_columns() -> ArtifactColumns {
+    (manifests::digest, manifests::media_type, manifests::artifact_type, dialect::content_length(), manifests::created_at)
+}
+
+/// Manifests of a repository that refer to no other one, newest first, from [`Artifact::place`] on.
+pub fn artifacts(conn: &mut Conn, repository_id: &str, before: Option<&str>, limit: i64) -> QueryResult<Vec<Artifact>> {
+    let mut query = manifests::table
+        .filter(manifests::repository_id.eq(repository_id).and(manifests::subject.is_null()))
+        .order((manifests::created_at.desc(), manifests::digest.desc()))
+        .limit(limit)
+        .select(artifact_columns())
+        .into_boxed();
+    // A place that cannot be read is the beginning.
+    let place = before.and_then(|b| b.split_once('~')).and_then(|(at, digest)| Some((at.parse::<i64>().ok()?, digest)));
+    if let Some((at, digest)) = place.and_then(|(at, digest)| Some((chrono::DateTime::from_timestamp_micros(at)?, digest))) {
+        let at = Timestamp::new(at);
+        query = query.filter(manifests::created_at.lt(at).or(manifests::created_at.eq(at).and(manifests::digest.lt(digest.to_owned()))));
+    }
+    query.load(conn)
+}
+
+/// Digests and names of the tags that point at some manifests, in order of names.
+pub fn tags_of(conn: &mut Conn, repository_id: &str, digests: &[&str]) -> QueryResult<Vec<(String, String)>> {
+    tags::table
+        .filter(tags::repository_id.eq(repository_id).and(tags::digest.eq_any(digests)))
+        .order(tags::name)
+        .select((tags::digest, tags::name))
+        .load(conn)
+}
+
+/// What refers to some manifests, with the digest that each refers to, oldest first.
+pub fn referrers_of(conn: &mut Conn, repository_id: &str, digests: &[&str], limit: i64) -> QueryResult<Vec<(String, Artifact)>> {
+    manifests::table
+        .filter(manifests::repository_id.eq(repository_id).and(manifests::subject.assume_not_null().eq_any(digests)))
+        .order((manifests::created_at, manifests::digest))
+        .limit(limit)
+        .select((manifests::subject.assume_not_null(), artifact_columns()))
+        .load(conn)
+}

@@ -236,3 +236,8 @@ pub fn latest_published(conn: &mut Conn, app_id: &str) -> Result<Option<Release>
 pub fn check_report(conn: &mut Conn, release_id: &str) -> Result<Option<CheckReport>> {
     Ok(store::latest_report(conn, release_id)?.map(|(report, _)| report))
 }
+
+/// Version and state of those digests that are releases.
+pub fn by_digest(conn: &mut Conn, digests: &[&str]) -> Result<std::collections::HashMap<String, (String, ReleaseState)>> {
+    Ok(store::by_digest(conn, digests)?.into_iter().map(|(digest, version, state)| (digest, (version, state))).collect())
+}

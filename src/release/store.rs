@@ -48,6 +48,11 @@ pub fn find_own_version(conn: &mut Conn, organization_id: &str, app: &str, versi
         .optional()
 }
 
+/// Digest, version and state of those digests that are releases.
+pub fn by_digest(conn: &mut Conn, digests: &[&str]) -> QueryResult<Vec<(String, String, ReleaseState)>> {
+    releases::table.filter(releases::digest.eq_any(digests)).select((releases::digest, releases::version, releases::state)).load(conn)
+}
+
 /// Ids and versions of an app's published releases.
 pub fn published_versions(conn: &mut Conn, app_id: &str) -> QueryResult<Vec<(String, String)>> {
     releases::table

@@ -102,6 +102,14 @@ pub struct CardView {
     pub samples: String,
     pub median: String,
     pub p95: String,
+    pub p99: String,
+    /// Predictions in a second on one and on two threads; empty where it was not measured.
+    pub throughput: String,
+    /// Operator sets, and the operators with how often each stands in the model.
+    pub opsets: String,
+    pub operators: String,
+    /// What the model did with odd input: word of the input, word of the outcome.
+    pub odd_inputs: Vec<(String, String)>,
     pub memory: String,
     pub model: String,
     pub load: String,
@@ -241,21 +249,24 @@ fn reason(page: &Page, code: &str) -> String {
 
 fn checks(page: &Page, report: Option<&CheckReport>, state: ReleaseState) -> Vec<CheckRow> {
     let done = report.map_or(&[][..], |r| r.steps.as_slice());
+    let passed = report.is_some_and(|r| r.passed);
     let row = |(at, code): (usize, &&str)| {
         let name = page.tk("check-step-", code);
-        match done.get(at) {
-            Some(step) if step.ok => CheckRow { state: "passed", name, found: found(page, step, report), detail: String::new() },
+        match done.iter().find(|step| step.code == **code) {
+            Some(step) if step.ok => Some(CheckRow { state: "passed", name, found: found(page, step, report), detail: String::new() }),
             Some(step) => {
                 let found = step.reason.as_deref().map(|code| reason(page, code)).unwrap_or_default();
-                CheckRow { state: "failed", name, found, detail: step.detail.clone().unwrap_or_default() }
+                Some(CheckRow { state: "failed", name, found, detail: step.detail.clone().unwrap_or_default() })
             }
             None if state == ReleaseState::Checking && at == 0 => {
-                CheckRow { state: "running", name, found: page.t("check-running"), detail: String::new() }
+                Some(CheckRow { state: "running", name, found: page.t("check-running"), detail: String::new() })
             }
-            None => CheckRow { state: "waiting", name, found: String::new(), detail: String::new() },
+            // Not part of the check when this report was made.
+            None if passed => None,
+            None => Some(CheckRow { state: "waiting", name, found: String::new(), detail: String::new() }),
         }
     };
-    STEPS.iter().enumerate().map(row).collect()
+    STEPS.iter().enumerate().filter_map(row).collect()
 }
 
 /// What a passed step found.
@@ -269,6 +280,10 @@ fn found(page: &Page, step: &Step, report: Option<&CheckReport>) -> String {
         ("latency", Some(card), _) => {
             page.t2("check-found-latency", "median", millis(card.latency_ms.median), "p", millis(card.latency_ms.p95))
         }
+        ("odd-input", Some(card), _) => page.t1("check-found-odd-input", "n", card.odd_inputs.len()),
+        ("throughput", Some(card), _) => card.throughput.map_or_else(String::new, |t| {
+            page.t2("check-found-throughput", "one", format!("{:.0}", t.one_thread), "two", format!("{:.0}", t.two_threads))
+        }),
         ("memory", Some(card), _) => page.t1("check-found-memory", "size", bytes(page, card.peak_memory_bytes)),
         _ => page.t1("check-found-time", "time", millis(step.duration_ms)),
     }
@@ -306,7 +321,16 @@ fn card(page: &Page, card: &RunCard, report: &CheckReport) -> CardView {
         "marks": [{"y": card.latency_ms.median, "name": page.t("card-median")}, {"y": card.latency_ms.p95, "name": page.t("card-p95")}],
     });
     let confinement = report.confinement.as_ref();
+    let listed = |pairs: Vec<String>| pairs.join(", ");
+    let structure = card.structure.clone().unwrap_or_default();
     CardView {
+        p99: if card.latency_ms.p99 > 0.0 { millis(card.latency_ms.p99) } else { String::new() },
+        throughput: card.throughput.map_or_else(String::new, |t| {
+            page.t2("card-throughput-value", "one", format!("{:.0}", t.one_thread), "two", format!("{:.0}", t.two_threads))
+        }),
+        opsets: listed(structure.opsets.iter().map(|(domain, version)| format!("{domain} {version}")).collect()),
+        operators: listed(structure.operators.iter().map(|(name, count)| format!("{name} × {count}")).collect()),
+        odd_inputs: card.odd_inputs.iter().map(|odd| (page.tk("card-odd-", &odd.input), page.tk("card-outcome-", &odd.outcome))).collect(),
         accuracy: card.accuracy.map_or_else(|| page.t("card-no-truth"), |share| format!("{:.1} %", share * 100.0)),
         samples: card.golden_total.to_string(),
         median: millis(card.latency_ms.median),

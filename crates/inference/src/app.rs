@@ -74,6 +74,17 @@ impl App {
         Ok(result)
     }
 
+    /// The model's outputs for one picture or CSV, as they are.
+    pub(crate) fn outputs(&mut self, bytes: &[u8]) -> Result<Vec<(String, TensorData)>> {
+        self.prepare(bytes)?;
+        self.session.run(&self.input)
+    }
+
+    /// The loaded model.
+    pub(crate) fn session_mut(&mut self) -> &mut dyn Session {
+        self.session.as_mut()
+    }
+
     /// Runs the model on tensors as they are. Code `tensor-shape` when a tensor's data does not fill its shape.
     pub fn infer(&mut self, inputs: &[(String, TensorData)]) -> Result<Vec<(String, TensorData)>> {
         for (name, tensor) in inputs {

@@ -10,16 +10,31 @@ use serde::{Deserialize, Serialize};
 use crate::{
     alarm::Rules,
     app::{self, App},
+    content,
     engine::Engine,
     error::{AppError, Result},
     golden::{self, GoldenReport},
-    model_file, picture,
+    model_file::{self, Structure},
+    picture,
+    probe::{self, OddInput, Throughput},
     sandbox::Confinement,
     tensors,
 };
 
 /// Codes of the steps in order.
-pub const STEPS: [&str; 7] = ["files", "onnx-load", "tensors-match", "alarm-rules", "golden", "latency", "memory"];
+pub const STEPS: [&str; 11] = [
+    "files",
+    "content",
+    "onnx-load",
+    "tensors-match",
+    "alarm-rules",
+    "golden",
+    "repeatability",
+    "odd-input",
+    "latency",
+    "throughput",
+    "memory",
+];
 
 /// Settings of a check.
 #[derive(Debug, Clone, Copy)]
@@ -95,6 +110,15 @@ pub struct RunCard {
     pub peak_memory_bytes: u64,
     /// Model file with its external data.
     pub model_bytes: u64,
+    /// Whole predictions of the first golden input in a second.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub throughput: Option<Throughput>,
+    /// What the model is made of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub structure: Option<Structure>,
+    /// What it did with odd input.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub odd_inputs: Vec<OddInput>,
     /// Shape of the input tensor, for example `1x3x640x640`.
     pub input: String,
 }
@@ -117,6 +141,9 @@ pub struct Latency {
     pub median: f64,
     /// 95 % were faster.
     pub p95: f64,
+    /// 99 % were faster; 0 in reports from before it was measured.
+    #[serde(default)]
+    pub p99: f64,
 }
 
 /// Checks the package in `dir`. Blocking.
@@ -163,7 +190,8 @@ impl Check<'_> {
 fn all_steps(check: &mut Check<'_>, dir: &Path, manifest: &AppManifest, engine: &dyn Engine, options: CheckOptions) -> Option<RunCard> {
     let before = memory("VmRSS:");
     let early_peak = memory("VmHWM:");
-    let model_bytes = check.step("files", |_| files(dir, manifest))?;
+    let structure = check.step("files", |_| files(dir, manifest))?;
+    check.step("content", |_| content::scan(dir))?;
     // A peak cannot be reset from in here, so it is told apart from the app's.
     let pictures_peak = Some(memory("VmHWM:")).filter(|peak| *peak > early_peak);
     let loading = Instant::now();
@@ -178,9 +206,19 @@ fn all_steps(check: &mut Check<'_>, dir: &Path, manifest: &AppManifest, engine: 
         verdict(&golden)?;
         Ok((app, golden))
     })?;
+    check.step("repeatability", |_| probe::repeat(&mut app))?;
+    let input = tensors::input_shape(&manifest.pipeline.pre);
+    let odd_inputs = check.step("odd-input", |_| probe::odd_inputs(app.session_mut(), &input))?;
     let latency_ms = check.step("latency", |_| latency(&mut app, options.iterations))?;
+    // Before the second session of the throughput: the node loads one.
+    let high_water = memory("VmHWM:");
+    let throughput = check.step("throughput", |_| {
+        let one_thread = probe::per_second(&mut app)?;
+        let mut second = App::open(dir, manifest.clone(), engine, 2)?;
+        Ok(Throughput { one_thread, two_threads: probe::per_second(&mut second)? })
+    })?;
     let peak_memory_bytes = check.step("memory", |_| {
-        let peak = memory("VmHWM:");
+        let peak = high_water;
         let own = if pictures_peak == Some(peak) { memory("VmRSS:") } else { peak };
         let peak = own.saturating_sub(before);
         let declared = u64::from(manifest.resources.memory_mib) << 20;
@@ -189,7 +227,7 @@ fn all_steps(check: &mut Check<'_>, dir: &Path, manifest: &AppManifest, engine: 
         }
         Err(AppError::new("memory-over-declared", format!("{} MiB used, {} MiB declared", peak >> 20, manifest.resources.memory_mib)))
     })?;
-    let shape: Vec<String> = tensors::input_shape(&manifest.pipeline.pre).iter().map(ToString::to_string).collect();
+    let shape: Vec<String> = input.iter().map(ToString::to_string).collect();
     Some(RunCard {
         engine: engine.name().into(),
         engine_version: engine.version().into(),
@@ -199,14 +237,17 @@ fn all_steps(check: &mut Check<'_>, dir: &Path, manifest: &AppManifest, engine: 
         latency_ms,
         load_ms,
         peak_memory_bytes,
-        model_bytes,
+        model_bytes: structure.bytes,
+        throughput: Some(throughput),
+        structure: Some(structure),
+        odd_inputs,
         input: shape.join("x"),
     })
 }
 
-/// Every named file is there, inside the package, the listing's pictures are pictures, and the model is ONNX. Returns the
-/// model's size in bytes.
-fn files(dir: &Path, manifest: &AppManifest) -> Result<u64> {
+/// Every named file is there, inside the package, the listing's pictures are pictures, and the model is ONNX. Returns what the model is
+/// made of.
+fn files(dir: &Path, manifest: &AppManifest) -> Result<Structure> {
     for name in manifest.golden.iter().flat_map(|g| [&g.input, &g.expect]) {
         model_file::package_file(dir, name)?;
     }
@@ -262,7 +303,7 @@ fn latency(app: &mut App, iterations: u32) -> Result<Latency> {
     }
     times.sort_by(f64::total_cmp);
     let at = |percent: usize| times.get((times.len() * percent / 100).min(times.len() - 1)).copied().unwrap_or(0.0);
-    Ok(Latency { median: at(50), p95: at(95) })
+    Ok(Latency { median: at(50), p95: at(95), p99: at(99) })
 }
 
 fn millis(started: Instant) -> f64 {

@@ -8,6 +8,7 @@
 pub mod alarm;
 pub mod app;
 pub mod check;
+pub mod content;
 pub mod engine;
 pub mod error;
 pub mod golden;
@@ -16,6 +17,7 @@ pub mod onnx;
 pub mod output;
 pub mod picture;
 pub mod post;
+pub mod probe;
 pub mod sandbox;
 pub mod table;
 pub mod tensors;

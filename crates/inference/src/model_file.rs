@@ -1,19 +1,22 @@
 //! Looks at an ONNX file before any engine does: is it ONNX at all, and where does its external data lie?
 //!
-//! A hand-written walk over the protobuf wire format (onnx.proto3, IR version 3 and later). It reads only tags, lengths
-//! and the key/value pairs of external data, and seeks over the weights, so a 2 GiB model costs no memory.
+//! A hand-written walk over the protobuf wire format (onnx.proto3, IR version 3 and later). It reads only tags, lengths,
+//! names of operators, versions of operator sets, and the key/value pairs of external data, and seeks over the weights, so a 2 GiB model costs no memory.
 //! ONNX Runtime 1.26 refuses data paths that leave the folder as well; this check does not depend on that, also sees
 //! symbolic links, and gives a reason in our words.
 
 use std::{
+    collections::BTreeMap,
     fs::File,
     io::{BufReader, Read, Seek, SeekFrom},
     path::{Component, Path, PathBuf},
 };
 
+use serde::{Deserialize, Serialize};
+
 use crate::error::{AppError, Result};
 
-/// Message kinds of onnx.proto3 that can hold a tensor, directly or deeper.
+/// Message kinds of onnx.proto3 that can hold a tensor, directly or deeper, and the versions of operator sets.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Model,
@@ -25,14 +28,16 @@ enum Kind {
     Sparse,
     Tensor,
     Entry,
+    Opset,
 }
 
 impl Kind {
-    /// The message kind in this field, or `None` for fields without tensors.
+    /// The message kind in this field, or `None` for fields that nothing here looks into.
     fn child(self, field: u64) -> Option<Self> {
         Some(match (self, field) {
             (Self::Model, 7) | (Self::Training, 1 | 2) | (Self::Attribute, 6 | 11) => Self::Graph,
             (Self::Model, 20) => Self::Training,
+            (Self::Model, 8) => Self::Opset,
             (Self::Model, 25) => Self::Function,
             (Self::Graph, 1) | (Self::Function, 7) => Self::Node,
             (Self::Function, 11) | (Self::Node, 5) => Self::Attribute,
@@ -48,6 +53,21 @@ impl Kind {
 const MAX_DEPTH: u32 = 100;
 /// External tensors in one model.
 const MAX_LOCATIONS: usize = 20_000;
+/// Different operators, and operator sets, that are told.
+const MAX_NAMES: usize = 200;
+
+/// What a model is made of.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Structure {
+    /// The model with its external data in bytes.
+    pub bytes: u64,
+    /// Versions of operator sets by domain; the standard one is `ai.onnx`.
+    pub opsets: BTreeMap<String, u64>,
+    /// How often each operator stands in the graphs, at most 200 different ones.
+    pub operators: BTreeMap<String, u32>,
+    /// Files of external data.
+    pub external_files: u32,
+}
 
 struct Walk {
     file: BufReader<File>,
@@ -55,6 +75,8 @@ struct Walk {
     locations: Vec<String>,
     ir_version: bool,
     graph: bool,
+    opsets: BTreeMap<String, u64>,
+    operators: BTreeMap<String, u32>,
 }
 
 fn not_onnx(why: &str) -> AppError {
@@ -91,26 +113,29 @@ impl Walk {
 
     fn text(&mut self, length: u64) -> Result<String> {
         if length > 4_096 {
-            return Err(not_onnx("an external data entry is too long"));
+            return Err(not_onnx("a text is too long"));
         }
         let mut text = vec![0; usize::try_from(length).unwrap_or(0)];
         self.file.read_exact(&mut text).map_err(|_| not_onnx("it ends too early"))?;
         self.position += length;
-        String::from_utf8(text).map_err(|_| not_onnx("an external data entry is not UTF-8"))
+        String::from_utf8(text).map_err(|_| not_onnx("a text is not UTF-8"))
     }
 
     fn message(&mut self, kind: Kind, end: u64, depth: u32) -> Result<()> {
         if depth > MAX_DEPTH {
             return Err(not_onnx("it is nested too deeply"));
         }
-        let (mut key, mut value) = (String::new(), String::new());
+        let (mut key, mut value, mut version) = (String::new(), String::new(), 0);
         while self.position < end {
             let tag = self.varint()?;
             let field = tag >> 3;
             match tag & 7 {
                 0 => {
-                    self.varint()?;
+                    let number = self.varint()?;
                     self.ir_version |= kind == Kind::Model && field == 1;
+                    if (kind, field) == (Kind::Opset, 2) {
+                        version = number;
+                    }
                 }
                 1 => self.skip(8)?,
                 5 => self.skip(4)?,
@@ -122,7 +147,14 @@ impl Walk {
                         .filter(|&stop| stop <= end)
                         .ok_or_else(|| not_onnx("a length runs past its end"))?;
                     match (kind, field) {
-                        (Kind::Entry, 1) => key = self.text(length)?,
+                        (Kind::Entry | Kind::Opset, 1) => key = self.text(length)?,
+                        (Kind::Node, 4) => {
+                            let operator = self.text(length)?;
+                            if self.operators.len() < MAX_NAMES || self.operators.contains_key(&operator) {
+                                let count = self.operators.entry(operator).or_default();
+                                *count = count.saturating_add(1);
+                            }
+                        }
                         (Kind::Entry, 2) => value = self.text(length)?,
                         _ => match kind.child(field) {
                             Some(child) => {
@@ -139,6 +171,9 @@ impl Walk {
         if self.position != end {
             return Err(not_onnx("a field runs past its end"));
         }
+        if kind == Kind::Opset && self.opsets.len() < MAX_NAMES {
+            self.opsets.insert(if key.is_empty() { "ai.onnx".to_owned() } else { key.clone() }, version);
+        }
         if kind == Kind::Entry && key == "location" {
             if self.locations.len() >= MAX_LOCATIONS {
                 return Err(AppError::new("external-data-too-many", "the model names too many external tensors"));
@@ -151,14 +186,21 @@ impl Walk {
     }
 }
 
-/// Checks that `model` is an ONNX file whose external data are regular files inside `root`, and returns the size of the
-/// model with its external data in bytes.
+/// Checks that `model` is an ONNX file whose external data are regular files inside `root`, and tells what it is made of.
 ///
 /// Codes: `model-unreadable`, `not-onnx`, `external-data-outside`, `external-data-missing`, `external-data-too-many`.
-pub fn inspect(root: &Path, model: &Path) -> Result<u64> {
+pub fn inspect(root: &Path, model: &Path) -> Result<Structure> {
     let file = File::open(model).map_err(|e| AppError::new("model-unreadable", e.to_string()))?;
     let size = file.metadata().map_err(|e| AppError::new("model-unreadable", e.to_string()))?.len();
-    let mut walk = Walk { file: BufReader::new(file), position: 0, locations: Vec::new(), ir_version: false, graph: false };
+    let mut walk = Walk {
+        file: BufReader::new(file),
+        position: 0,
+        locations: Vec::new(),
+        ir_version: false,
+        graph: false,
+        opsets: BTreeMap::new(),
+        operators: BTreeMap::new(),
+    };
     walk.message(Kind::Model, size, 0)?;
     if !(walk.ir_version && walk.graph) {
         return Err(not_onnx("it has no version or no graph"));
@@ -168,7 +210,10 @@ pub fn inspect(root: &Path, model: &Path) -> Result<u64> {
     walk.locations.sort_unstable();
     walk.locations.dedup();
     let folder = model.parent().unwrap_or(root);
-    walk.locations.iter().try_fold(size, |total, location| Ok(total.saturating_add(external_size(root, folder, location)?)))
+    let external_files = u32::try_from(walk.locations.len()).unwrap_or(u32::MAX);
+    let mut sizes = walk.locations.iter().map(|location| external_size(root, folder, location));
+    let bytes = sizes.try_fold(size, |total, more: Result<u64>| more.map(|more| total.saturating_add(more)))?;
+    Ok(Structure { bytes, opsets: walk.opsets, operators: walk.operators, external_files })
 }
 
 fn external_size(root: &Path, folder: &Path, location: &str) -> Result<u64> {

@@ -200,7 +200,10 @@ fn tensors_that_do_not_fit_the_manifest_are_named() {
 fn external_data_stays_in_the_package() {
     let root = models();
     let code = |name: &str| model_file::inspect(&root, &root.join(name)).unwrap_err().code;
-    assert_eq!(model_file::inspect(&root, &root.join("external_ok.onnx")).unwrap(), 147 + 16);
+    let structure = model_file::inspect(&root, &root.join("external_ok.onnx")).unwrap();
+    assert_eq!((structure.bytes, structure.external_files), (147 + 16, 1));
+    assert_eq!(structure.opsets.keys().collect::<Vec<_>>(), ["ai.onnx"]);
+    assert!(structure.operators.values().sum::<u32>() >= 1, "{structure:?}");
     assert_eq!(code("external_parent.onnx"), "external-data-outside");
     assert_eq!(code("external_absolute.onnx"), "external-data-outside");
     assert_eq!(code("weights.bin"), "not-onnx");

@@ -1,0 +1,114 @@
+//! How a loaded model behaves beyond its golden samples: the same twice, odd input, and how much it does in a second.
+
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    app::App,
+    engine::{Data, Session, TensorData},
+    error::{AppError, Result},
+    golden,
+};
+
+/// Largest relative difference between two runs on the same input. Engines may add up in another order, no more.
+const REPEAT_TOLERANCE: f32 = 1e-5;
+/// Elements of an odd input; a model with a larger one is asked with its real shape only.
+const MAX_ELEMENTS: usize = 64 << 20;
+/// Time that throughput is measured for, per number of threads.
+const MEASURE: Duration = Duration::from_millis(400);
+
+/// Predictions in a second.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Throughput {
+    /// The engine on one thread.
+    pub one_thread: f64,
+    /// The engine on two threads.
+    pub two_threads: f64,
+}
+
+/// What the model did with an input that no developer thinks of.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OddInput {
+    /// `zeros`, `ones`, `largest`, `smallest`, `not-a-number`, `wrong-size`.
+    pub input: String,
+    /// `answered`, `answered-not-finite`, `refused`.
+    pub outcome: String,
+}
+
+/// The first golden input twice; the largest relative difference of any output. Code `not-repeatable`.
+pub fn repeat(app: &mut App) -> Result<f32> {
+    let name = app.manifest().golden.first().map(|g| g.input.clone()).unwrap_or_default();
+    let bytes = golden::read(app, &name)?;
+    let first = app.outputs(&bytes)?;
+    let second = app.outputs(&bytes)?;
+    let mut worst = 0f32;
+    for ((name, a), (_, b)) in first.iter().zip(&second) {
+        let (a, b) = (a.data.to_f32(), b.data.to_f32());
+        if a.len() != b.len() {
+            return Err(AppError::new("not-repeatable", format!("output `{name}` had {} and then {} elements", a.len(), b.len())));
+        }
+        for (a, b) in a.iter().zip(b.iter()).filter(|(a, b)| a.to_bits() != b.to_bits()) {
+            let difference = (a - b).abs() / a.abs().max(b.abs()).max(f32::MIN_POSITIVE);
+            // One of them not finite: never the same.
+            if difference.is_nan() || difference > REPEAT_TOLERANCE {
+                return Err(AppError::new("not-repeatable", format!("output `{name}` was {a} and then {b} for the same input")));
+            }
+            worst = worst.max(difference);
+        }
+    }
+    Ok(worst)
+}
+
+/// Zeros, ones, the largest and smallest numbers, NaN, and a tensor of a wrong size. Each ends in an answer or an error: a crash ends
+/// this process, and whoever started it says so. Code `wrong-size-answered` where a fixed shape did not keep a larger tensor out.
+pub fn odd_inputs(session: &mut dyn Session, shape: &[i64]) -> Result<Vec<OddInput>> {
+    let Some(name) = session.inputs().first().map(|i| i.name.clone()) else { return Ok(Vec::new()) };
+    let Some(elements) = TensorData::elements(shape).filter(|&n| n <= MAX_ELEMENTS) else { return Ok(Vec::new()) };
+    let mut seen = Vec::new();
+    let fills = [("zeros", 0.0), ("ones", 1.0), ("largest", f32::MAX), ("smallest", f32::MIN), ("not-a-number", f32::NAN)];
+    for (input, value) in fills {
+        let tensor = TensorData { shape: shape.to_vec(), data: Data::F32(vec![value; elements]) };
+        let outcome = outcome(session.run(&[(name.clone(), tensor)]));
+        seen.push(OddInput { input: input.into(), outcome: outcome.into() });
+    }
+    let mut wrong = shape.to_vec();
+    if let Some(last) = wrong.last_mut() {
+        *last = last.saturating_add(1);
+    }
+    if let Some(elements) = TensorData::elements(&wrong) {
+        let fixed = session.inputs().first().and_then(|i| i.shape.last().copied()).is_some_and(|last| last > 0);
+        let tensor = TensorData { shape: wrong.clone(), data: Data::F32(vec![0.0; elements]) };
+        let outcome = outcome(session.run(&[(name, tensor)]));
+        if fixed && outcome != "refused" {
+            return Err(AppError::new("wrong-size-answered", format!("a tensor of shape {wrong:?} was taken")));
+        }
+        seen.push(OddInput { input: "wrong-size".into(), outcome: outcome.into() });
+    }
+    Ok(seen)
+}
+
+fn outcome(result: Result<Vec<(String, TensorData)>>) -> &'static str {
+    match result {
+        Err(_) => "refused",
+        Ok(outputs) if outputs.iter().all(|(_, t)| t.data.to_f32().iter().all(|v| v.is_finite())) => "answered",
+        Ok(_) => "answered-not-finite",
+    }
+}
+
+/// Whole predictions of the first golden input in a second, as many as fit into 0.4 s.
+pub fn per_second(app: &mut App) -> Result<f64> {
+    let name = app.manifest().golden.first().map(|g| g.input.clone()).unwrap_or_default();
+    let bytes = golden::read(app, &name)?;
+    let params = serde_json::Map::new();
+    app.predict(&bytes, &params, "")?;
+    let (begin, mut done) = (Instant::now(), 0u32);
+    loop {
+        app.predict(&bytes, &params, "")?;
+        done += 1;
+        let elapsed = begin.elapsed();
+        if elapsed >= MEASURE {
+            return Ok(f64::from(done) / elapsed.as_secs_f64());
+        }
+    }
+}
