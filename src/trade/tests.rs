@@ -221,6 +221,7 @@ async fn finance_finds_one_order_before_it_books() {
             shown.contains("data-confirm=\"Book {amount} yuan from “{payer}” for order PH-20260101-0002 of mine Ltd, which owes ¥2,560.00")
         );
         assert!(!shown.contains(&first));
+        assert_eq!(shown.matches("id=\"confirm\"").count(), 1, "the script finds the dialog");
     })
     .await;
 }

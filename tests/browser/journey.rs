@@ -134,7 +134,11 @@ async fn from_a_folder_to_an_alarm() -> Result<()> {
     }
     browser.client.find(fantoccini::Locator::Css("input[name=bank_serial]")).await?.send_keys("\u{e007}").await?;
     // Asked once, with what was typed.
-    browser.wait_text("Book 2,560.00").await?;
+    browser
+        .wait("the question", Duration::from_secs(10), async |b| {
+            Ok(b.client.find(fantoccini::Locator::Css("dialog#confirm[open]")).await.is_ok())
+        })
+        .await?;
     browser.client.find(fantoccini::Locator::Css("[data-confirm-ok]")).await?.click().await?;
     browser.wait_path("/admin/payments/ord_").await?;
 
