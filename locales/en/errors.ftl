@@ -41,4 +41,4 @@ error-csr-invalid = The certificate request is not valid
 error-query-malformed = The address has a part that cannot be read.
 error-sign-up-throttled = Too many organisations were signed up from here. Try again in { $minutes } minutes.
 error-body-too-slow = The body came too slowly.
-error-amount-exceeds-order = This is { $excess } yuan more than is owed. Check the amount; if it is right, confirm it below.
+error-amount-exceeds-order = This is { $excess } more than is owed. Check the amount; if it is right, confirm it below.

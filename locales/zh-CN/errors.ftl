@@ -41,4 +41,4 @@ error-csr-invalid = 证书请求无效
 error-query-malformed = 地址中有无法识别的部分。
 error-sign-up-throttled = 从此处注册的企业过多，请在 { $minutes } 分钟后再试。
 error-body-too-slow = 请求内容传输过慢。
-error-amount-exceeds-order = 比应付金额多 { $excess } 元。请核对金额；如无误，请在下方确认。
+error-amount-exceeds-order = 比应付金额多 { $excess }。请核对金额；如无误，请在下方确认。

@@ -4,6 +4,7 @@
 //! lower-case and belongs to one person.
 
 pub mod model;
+mod once;
 pub mod routes;
 pub mod service;
 pub mod store;

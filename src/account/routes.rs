@@ -6,11 +6,12 @@ use actix_web::{HttpRequest, HttpResponse};
 use serde::Deserialize;
 
 use super::views::{
-    AccountPage, InvitationPage, OrganizationRow, PeoplePage, SessionRow, SignInPage, SignUpPage, TeamPage, TokenRow, TokensPage,
+    AccountPage, InvitationPage, NoOrganizationPage, OrganizationRow, PeoplePage, SessionRow, SignInPage, SignUpPage, TeamPage, TokenRow,
+    TokensPage, browser,
 };
-use super::{service, store, team, tokens};
+use super::{once, service, store, team, tokens};
 use crate::app::App;
-use crate::auth::policy::{self, Action};
+use crate::auth::policy::{self, Action, Scope};
 use crate::auth::{Actor, OrgKind, Role, Via};
 use crate::error::Error;
 use crate::http::cookies;
@@ -100,11 +101,17 @@ async fn sign_in(req: HttpRequest, app: Data<App>, form: Form<SignInForm>) -> Pa
 /// Signs in and leads to `next` or the console; a wrong password shows the form again.
 async fn signed_in(req: &HttpRequest, app: &App, email: &str, password: String, next: Option<String>) -> PageResult {
     let address = client_address(req, app.settings.server.behind_proxy);
-    match form_result(service::sign_in(app, email, password, &address, user_agent(req)).await)? {
+    let result = service::sign_in(app, email, password, &address, user_agent(req)).await;
+    let result = if matches!(&result, Err(e) if e.code == "no-organization") { Ok(result) } else { form_result(result) };
+    match result? {
         Ok(cookie) => {
             let actor = service::authenticate_session(app, &cookie).await?;
             let target = local_path(next.as_deref(), actor.as_person().map_or("/", |p| console(p.kind)));
             with_session(see_other(&target), cookie)
+        }
+        Err(e) if e.code == "no-organization" => {
+            let page = Page::of(req, "no-organization-title");
+            page.clone().render_with(StatusCode::FORBIDDEN, &NoOrganizationPage { page })
         }
         Err(e) => {
             let page = Page::of(req, "sign-in-title").with_form();
@@ -181,7 +188,7 @@ async fn account(req: HttpRequest, app: Data<App>, actor: Actor) -> PageResult {
         .into_iter()
         .map(|s| SessionRow {
             current: s.token_hash == own,
-            user_agent: s.user_agent,
+            browser: browser(&page, &s.user_agent),
             address: s.address,
             since: page.datetime(&s.created_at),
         })
@@ -214,7 +221,12 @@ async fn end_other_sessions(app: Data<App>, actor: Actor) -> PageResult {
 }
 
 async fn team_page(req: HttpRequest, app: Data<App>, actor: Actor) -> PageResult {
-    show_team(&req, &app, &actor, StatusCode::OK, (String::new(), String::new()), None, None).await
+    // The least that an organisation of the kind has, so that nobody is made an owner by a slip.
+    let role = actor.as_person().map_or(Role::Member, |person| match person.kind {
+        OrgKind::Platform => Role::Auditor,
+        OrgKind::Vendor | OrgKind::Operator => Role::Member,
+    });
+    show_team(&req, &app, &actor, StatusCode::OK, (String::new(), role.to_string()), None).await
 }
 
 async fn show_team(
@@ -223,9 +235,10 @@ async fn show_team(
     actor: &Actor,
     status: StatusCode,
     (email, role): (String, String),
-    link: Option<String>,
     error: Option<Error>,
 ) -> PageResult {
+    let secret = once::read(req, "invitation", actor);
+    let link = secret.map(|secret| format!("{}/invitations/{secret}", app.settings.server.public_url));
     let (members, invitations) = team::list(app, actor).await?;
     let person = actor.person()?;
     let page = Page::of(req, "team-title");
@@ -242,24 +255,21 @@ async fn show_team(
         errors,
         page: page.clone(),
     };
-    page.render_with(status, &view)
+    Ok(once::shown(page.render_with(status, &view)?)?)
 }
 
 #[derive(Deserialize)]
 struct InviteForm {
+    #[serde(default)]
     email: String,
     #[serde(default)]
     role: String,
 }
 
-/// Shows the link in the answer itself: it exists nowhere else.
 async fn invite(req: HttpRequest, app: Data<App>, actor: Actor, form: Form<InviteForm>) -> PageResult {
     match form_result(team::invite(&app, &actor, &form.0.email, &form.0.role).await)? {
-        Ok(secret) => {
-            let link = format!("{}/invitations/{secret}", app.settings.server.public_url);
-            show_team(&req, &app, &actor, StatusCode::OK, (String::new(), String::new()), Some(link), None).await
-        }
-        Err(e) => show_team(&req, &app, &actor, StatusCode::UNPROCESSABLE_ENTITY, (form.0.email, form.0.role), None, Some(e)).await,
+        Ok(secret) => Ok(once::see("/account/team", "invitation", &actor, &secret)?),
+        Err(e) => show_team(&req, &app, &actor, StatusCode::UNPROCESSABLE_ENTITY, (form.0.email, form.0.role), Some(e)).await,
     }
 }
 
@@ -279,7 +289,7 @@ async fn revoke_invitation(app: Data<App>, actor: Actor, form: Form<IdForm>) -> 
 }
 
 async fn tokens_page(req: HttpRequest, app: Data<App>, actor: Actor) -> PageResult {
-    show_tokens(&req, &app, &actor, StatusCode::OK, (String::new(), "90".into(), Vec::new()), None, None).await
+    show_tokens(&req, &app, &actor, StatusCode::OK, (String::new(), "90".into(), Vec::new()), None).await
 }
 
 async fn show_tokens(
@@ -288,9 +298,12 @@ async fn show_tokens(
     actor: &Actor,
     status: StatusCode,
     (name, days, chosen): (String, String, Vec<String>),
-    fresh: Option<String>,
     error: Option<Error>,
 ) -> PageResult {
+    let fresh = once::read(req, "token", actor);
+    // Vendors deploy nowhere: what the role never allows is not offered.
+    let kind = actor.person()?.kind;
+    let offered = Scope::ALL.iter().copied().filter(|scope| tokens::offered(kind, *scope)).collect();
     let page = Page::of(req, "tokens-title");
     let now = app.clock.now();
     let rows = tokens::list(app, actor).await?;
@@ -302,21 +315,21 @@ async fn show_tokens(
             expires: page.date(&t.expires_at),
             id: t.id,
             name: t.name,
-            scopes: t.scopes,
+            scopes: t.scopes.split(' ').map(|scope| page.tk("scope-", scope)).collect::<Vec<_>>().join(&page.t("list-comma")),
         })
         .collect();
     let errors = error.map_or_else(FormErrors::default, |e| FormErrors::of(&page, &e));
-    page.clone().render_with(status, &TokensPage { page, tokens: rows, name, days, chosen, fresh, errors })
+    let view = TokensPage { page: page.clone(), tokens: rows, name, days, offered, chosen, fresh, errors };
+    Ok(once::shown(page.render_with(status, &view)?)?)
 }
 
-/// Shows the token in the answer itself: it exists nowhere else.
 async fn create_token(req: HttpRequest, app: Data<App>, actor: Actor, form: FormPairs) -> PageResult {
     let scopes: Vec<&str> = form.all("scopes").collect();
     let (name, days) = (form.get("name").to_owned(), form.get("days").to_owned());
     let chosen = scopes.iter().map(|scope| (*scope).to_owned()).collect();
     match form_result(tokens::create(&app, &actor, &name, &scopes, days.trim().parse().unwrap_or(0)).await)? {
-        Ok(text) => show_tokens(&req, &app, &actor, StatusCode::OK, (String::new(), "90".into(), Vec::new()), Some(text), None).await,
-        Err(e) => show_tokens(&req, &app, &actor, StatusCode::UNPROCESSABLE_ENTITY, (name, days, chosen), None, Some(e)).await,
+        Ok(text) => Ok(once::see("/account/tokens", "token", &actor, &text)?),
+        Err(e) => show_tokens(&req, &app, &actor, StatusCode::UNPROCESSABLE_ENTITY, (name, days, chosen), Some(e)).await,
     }
 }
 

@@ -20,6 +20,7 @@ pub const SESSION_HOURS: i64 = 12;
 
 /// What signing up needs.
 #[derive(Debug, Clone, Default, serde::Deserialize)]
+#[serde(default)]
 pub struct SignUp {
     /// E-mail address.
     pub email: String,

@@ -63,6 +63,11 @@ pub fn find_user_by_email(conn: &mut Conn, email: &str) -> QueryResult<Option<Us
     users::table.filter(users::email.eq(email)).select(User::as_select()).first(conn).optional()
 }
 
+/// Address of a person.
+pub fn email_of(conn: &mut Conn, user_id: &str) -> QueryResult<Option<String>> {
+    users::table.find(user_id).select(users::email).first(conn).optional()
+}
+
 /// An organisation by slug.
 pub fn find_organization_by_slug(conn: &mut Conn, slug: &str) -> QueryResult<Option<Organization>> {
     organizations::table.filter(organizations::slug.eq(slug)).select(Organization::as_select()).first(conn).optional()
@@ -195,6 +200,13 @@ pub fn revoke_invitation(conn: &mut Conn, id: &str, organization_id: &str, now: 
     diesel::update(invitations::table.find(id).filter(open)).set(invitations::revoked_at.eq(now)).execute(conn)
 }
 
+/// Takes the open invitations of an organisation to an address back, but one; gives how many.
+pub fn revoke_invitations_to(conn: &mut Conn, organization_id: &str, email: &str, keep: &str, now: Timestamp) -> QueryResult<usize> {
+    let to = invitations::organization_id.eq(organization_id).and(invitations::email.eq(email)).and(invitations::id.ne(keep));
+    let open = invitations::accepted_at.is_null().and(invitations::revoked_at.is_null());
+    diesel::update(invitations::table.filter(to.and(open))).set(invitations::revoked_at.eq(now)).execute(conn)
+}
+
 /// Inserts a token.
 pub fn insert_token(conn: &mut Conn, token: &ApiToken) -> QueryResult<usize> {
     diesel::insert_into(api_tokens::table).values(token).execute(conn)
@@ -214,6 +226,13 @@ pub fn list_tokens(conn: &mut Conn, user_id: &str, organization_id: &str) -> Que
 pub fn revoke_token(conn: &mut Conn, id: &str, user_id: &str, now: Timestamp) -> QueryResult<usize> {
     let open = api_tokens::user_id.eq(user_id).and(api_tokens::revoked_at.is_null());
     diesel::update(api_tokens::table.find(id).filter(open)).set(api_tokens::revoked_at.eq(now)).execute(conn)
+}
+
+/// Ends a person's tokens in an organisation.
+pub fn revoke_tokens_for(conn: &mut Conn, user_id: &str, organization_id: &str, now: Timestamp) -> QueryResult<usize> {
+    let theirs = api_tokens::user_id.eq(user_id).and(api_tokens::organization_id.eq(organization_id));
+    let open = theirs.and(api_tokens::revoked_at.is_null());
+    diesel::update(api_tokens::table.filter(open)).set(api_tokens::revoked_at.eq(now)).execute(conn)
 }
 
 /// Organisations with their number of members, before an id, newest first.

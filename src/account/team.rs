@@ -1,4 +1,7 @@
 //! Colleagues: members, invitations by link.
+//!
+//! An address has one open invitation to an organisation at most, and a removal ends it: nobody comes back by a link that was forgotten.
+//! Each change takes the audit chain's lock first, so that on PostgreSQL too they follow one another.
 
 use chrono::TimeDelta;
 use serde_json::json;
@@ -8,7 +11,8 @@ use super::{service, store, throttle};
 use crate::app::App;
 use crate::audit;
 use crate::auth::policy::{self, Action};
-use crate::auth::{Actor, OrgKind, Role, password};
+use crate::auth::{Actor, OrgKind, Person, Role, password};
+use crate::db::{Conn, dialect};
 use crate::error::{Error, Faults, QueryResultExt as _, Result, exactly_one};
 use crate::ids;
 
@@ -22,12 +26,20 @@ pub async fn list(app: &App, actor: &Actor) -> Result<(Vec<TeamMember>, Vec<Invi
     app.db.read(move |conn| Ok((store::list_members(conn, &organization_id)?, store::list_invitations(conn, &organization_id, now)?))).await
 }
 
-/// Invites a colleague; gives the secret part of the link, which is shown once.
+/// Whether the actor may still manage the team, now that nobody else can change it: two who remove each other at once must not both
+/// succeed.
+fn require_still(conn: &mut Conn, person: &Person) -> Result<()> {
+    let now = store::find_person(conn, &person.user_id, &person.organization_id)?;
+    let may = now.is_some_and(|p| policy::permits(p.kind, p.role, Action::ManageTeam));
+    if may { Ok(()) } else { Err(Error::forbidden("not-permitted")) }
+}
+
+/// Invites a colleague, in place of an older open invitation to the same address; gives the secret part of the link, which is shown once.
 ///
 /// # Errors
 /// Wrong fields: `email-invalid`, `role-invalid` (not a role of this kind of organisation).
 pub async fn invite(app: &App, actor: &Actor, email: &str, role: &str) -> Result<String> {
-    let person = policy::require(actor, Action::ManageTeam)?;
+    let person = policy::require(actor, Action::ManageTeam)?.clone();
     let mut faults = Faults::default();
     let email = email.trim().to_lowercase();
     if !valid_email(&email) {
@@ -55,14 +67,18 @@ pub async fn invite(app: &App, actor: &Actor, email: &str, role: &str) -> Result
     let actor = actor.clone();
     app.db
         .write(move |conn| {
+            dialect::lock_audit_chain(conn)?;
+            require_still(conn, &person)?;
             let known = store::find_user_by_email(conn, &invitation.email)?;
             if let Some(user) = known
                 && store::find_person(conn, &user.id, &invitation.organization_id)?.is_some()
             {
                 return Err(Error::field("email", "already-a-member"));
             }
+            let replaced = store::revoke_invitations_to(conn, &invitation.organization_id, &invitation.email, &invitation.id, now)?;
             store::insert_invitation(conn, &invitation)?;
-            audit::record(conn, now, &actor, "member.invited", &invitation.id, &json!({"email": invitation.email, "role": role}))
+            let detail = json!({"email": invitation.email, "role": role, "invitations_ended": replaced});
+            audit::record(conn, now, &actor, "member.invited", &invitation.id, &detail)
         })
         .await?;
     Ok(secret)
@@ -80,20 +96,29 @@ pub async fn revoke_invitation(app: &App, actor: &Actor, id: String) -> Result<(
         .await
 }
 
-/// Removes a colleague from the organisation and ends their sessions. Nobody removes themselves, so an owner always remains.
+/// Removes a colleague from the organisation and ends what could bring them back: sessions, tokens, open invitations. Nobody removes
+/// themselves, and who was just removed removes nobody, so someone who manages the team always remains.
 pub async fn remove(app: &App, actor: &Actor, user_id: String) -> Result<()> {
-    let person = policy::require(actor, Action::ManageTeam)?;
+    let person = policy::require(actor, Action::ManageTeam)?.clone();
     if person.user_id == user_id {
         return Err(Error::conflict("not-yourself"));
     }
     let (organization_id, actor, now) = (person.organization_id.clone(), actor.clone(), app.clock.now());
     app.db
         .write(move |conn| {
+            dialect::lock_audit_chain(conn)?;
+            require_still(conn, &person)?;
             if store::delete_membership(conn, &organization_id, &user_id)? == 0 {
                 return Err(Error::not_found("person"));
             }
             store::revoke_sessions_for(conn, &user_id, &organization_id, now)?;
-            audit::record(conn, now, &actor, "member.removed", &user_id, &json!({"organization": organization_id}))
+            store::revoke_tokens_for(conn, &user_id, &organization_id, now)?;
+            let ended = match store::email_of(conn, &user_id)? {
+                Some(email) => store::revoke_invitations_to(conn, &organization_id, &email, "", now)?,
+                None => 0,
+            };
+            let detail = json!({"organization": organization_id, "invitations_ended": ended});
+            audit::record(conn, now, &actor, "member.removed", &user_id, &detail)
         })
         .await
 }
@@ -169,8 +194,11 @@ pub async fn accept(app: &App, secret: &str, name: &str, password: String, addre
     let (hash, now) = (ids::hash_secret(secret), app.clock.now());
     app.db
         .write(move |conn| {
+            dialect::lock_audit_chain(conn)?;
             let invitation = store::get_invitation(conn, &hash).or_not_found("invitation")?;
             exactly_one(store::accept_invitation(conn, &invitation.id, now)?, "invitation-over")?;
+            // Made before an address had one at the most.
+            store::revoke_invitations_to(conn, &invitation.organization_id, &invitation.email, &invitation.id, now)?;
             if let Some(attempt) = attempt {
                 attempt.succeeded_in(conn)?;
             }

@@ -129,6 +129,90 @@ async fn an_invitation_is_used_once() {
 }
 
 #[tokio::test]
+async fn who_is_removed_does_not_come_back_by_a_forgotten_link() {
+    each_backend(|app| async move {
+        let owner = testing::operator(&app, "mine").await;
+        let invite = async |role: &str| team::invite(&app, &owner, "new@mine.example", role).await.unwrap();
+        // A new invitation takes the older one's place.
+        let first = invite("member").await;
+        let second = invite("deployer").await;
+        assert_eq!(team::find_invitation(&app, &first).await.unwrap_err().code, "invitation-over");
+        let (_, open) = team::list(&app, &owner).await.unwrap();
+        assert_eq!(open.iter().map(|i| i.role).collect::<Vec<_>>(), [Role::Deployer]);
+        // As it was before: two open at once. Accepting one ends the other.
+        reopen(&app, &first).await;
+        team::accept(&app, &second, "New", PASSWORD.into(), "10.0.0.9").await.unwrap();
+        assert_eq!(team::find_invitation(&app, &first).await.unwrap_err().code, "invitation-over");
+        // A removal ends what is still open, and the person's tokens for good.
+        let (members, _) = team::list(&app, &owner).await.unwrap();
+        let id = members.iter().find(|m| m.email == "new@mine.example").unwrap().user_id.clone();
+        let new = service::actor_for(&app, &id, &owner.person().unwrap().organization_id).await.unwrap();
+        let token = tokens::create(&app, &new, "ci", &["deploy"], 10).await.unwrap();
+        reopen(&app, &first).await;
+        team::remove(&app, &owner, id).await.unwrap();
+        let back = team::accept(&app, &first, "New", PASSWORD.into(), "10.0.0.9").await.unwrap_err();
+        assert_eq!(back.code, "invitation-over");
+        // Invited anew they may come back, but not by what they had.
+        let again = invite("member").await;
+        team::accept(&app, &again, "New", PASSWORD.into(), "10.0.0.9").await.unwrap();
+        assert_eq!(service::authenticate_token(&app, &token).await.unwrap_err().code, "token-invalid");
+    })
+    .await;
+}
+
+/// Makes an invitation open again, as invitations from before there was one an address are.
+async fn reopen(app: &crate::app::App, secret: &str) {
+    use crate::db::schema::invitations::dsl;
+    use diesel::prelude::*;
+    let hash = crate::ids::hash_secret(secret);
+    let never = dsl::revoked_at.eq(None::<crate::db::Timestamp>);
+    let opened =
+        app.db.write(move |conn| Ok(diesel::update(dsl::invitations.filter(dsl::token_hash.eq(hash))).set(never).execute(conn)?));
+    assert_eq!(opened.await.unwrap(), 1);
+}
+
+#[tokio::test]
+async fn two_who_remove_each_other_leave_one() {
+    each_backend(|app| async move {
+        let one = testing::platform(&app, Role::Administrator).await;
+        let organization_id = one.person().unwrap().organization_id.clone();
+        let two = testing::member(&app, &organization_id, Role::Administrator, "two@platform.example").await;
+        let id = |actor: &Actor| actor.person().unwrap().user_id.clone();
+        let (a, b) = tokio::join!(team::remove(&app, &one, id(&two)), team::remove(&app, &two, id(&one)));
+        assert_eq!([a.is_ok(), b.is_ok()].into_iter().filter(|ok| *ok).count(), 1);
+        let left = if a.is_ok() { &one } else { &two };
+        assert_eq!(a.err().or(b.err()).unwrap().kind, Kind::Forbidden);
+        let (members, _) = team::list(&app, left).await.unwrap();
+        assert!(members.iter().any(|m| m.user_id == id(left)));
+        assert_eq!(members.len(), 2, "the first administrator and who was faster");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_secret_is_shown_once_and_a_reload_makes_no_other() {
+    use crate::moderation::tests::page;
+    use actix_web::http::Method;
+    each_backend(|app| async move {
+        let owner = testing::vendor(&app, "acme").await;
+        let (status, shown) = page(&app, &owner, Method::GET, "/account/team", "").await;
+        assert_eq!(status, 200);
+        assert!(shown.contains("value=\"member\" selected"), "nobody is made an owner by a slip");
+        let (status, shown) = page(&app, &owner, Method::POST, "/account/team", "email=a%40b.cn&role=member").await;
+        assert_eq!((status, shown.contains("/invitations/")), (303, false));
+        let (status, shown) = page(&app, &owner, Method::POST, "/account/tokens", "name=ci&scopes=read&days=9").await;
+        assert_eq!((status, shown.contains("pht_")), (303, false));
+        let (_, shown) = page(&app, &owner, Method::GET, "/account/tokens", "").await;
+        assert!(!shown.contains("pht_"), "without the cookie there is nothing to show");
+        assert!(!shown.contains("value=\"deploy\"") && shown.contains("value=\"publish\""), "developers deploy nowhere");
+        let (status, shown) = page(&app, &owner, Method::POST, "/sign-up", "email=x%40y.cn&slug=typed").await;
+        assert_eq!(status, 422);
+        assert!(shown.contains("value=\"typed\"") && shown.contains("error-kind"), "what was typed is kept");
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn tokens_are_scoped_and_end() {
     each_backend(|app| async move {
         let owner = testing::vendor(&app, "acme").await;

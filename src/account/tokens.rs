@@ -10,12 +10,22 @@ use super::store;
 use crate::app::App;
 use crate::audit;
 use crate::auth::policy::{self, Action, Scope};
-use crate::auth::{Actor, token};
+use crate::auth::{Actor, OrgKind, Role, token};
 use crate::error::{Faults, Result, exactly_one};
 use crate::ids;
 
 /// Longest life in days.
 const MAX_DAYS: i64 = 366;
+
+/// Whether a scope can be of use in an organisation of a kind: whether some role there may do something that needs it.
+pub fn offered(kind: OrgKind, scope: Scope) -> bool {
+    // Pulling is a matter of repositories, not of the table of actions.
+    if scope == Scope::Pull {
+        return true;
+    }
+    let needs = |action: &&Action| policy::scope_of(**action) == Some(scope);
+    Action::ALL.iter().filter(needs).any(|action| Role::of(kind).iter().any(|role| policy::permits(kind, *role, *action)))
+}
 
 /// The person's tokens in their organisation, newest first.
 pub async fn list(app: &App, actor: &Actor) -> Result<Vec<ApiToken>> {

@@ -5,6 +5,7 @@ use askama::Template;
 use super::model::{Invitation, TeamMember};
 use super::team::InvitationInfo;
 use crate::auth::Role;
+use crate::auth::policy::Scope;
 use crate::http::page::{FormErrors, Page};
 
 /// `/sign-up`.
@@ -37,9 +38,16 @@ pub struct InvitationPage {
     pub errors: FormErrors,
 }
 
+/// The answer to a sign-in of somebody whom every organisation has removed.
+#[derive(Template)]
+#[template(path = "account/no_organization.html")]
+pub struct NoOrganizationPage {
+    pub page: Page,
+}
+
 /// One session as listed.
 pub struct SessionRow {
-    pub user_agent: String,
+    pub browser: String,
     pub address: String,
     pub since: String,
     pub current: bool,
@@ -91,6 +99,7 @@ pub struct TokensPage {
     pub tokens: Vec<TokenRow>,
     pub name: String,
     pub days: String,
+    pub offered: Vec<Scope>,
     pub chosen: Vec<String>,
     pub fresh: Option<String>,
     pub errors: FormErrors,
@@ -98,8 +107,8 @@ pub struct TokensPage {
 
 impl TokensPage {
     /// Whether a scope was ticked in the form that is shown again.
-    pub fn is_chosen(&self, scope: &str) -> bool {
-        self.chosen.iter().any(|chosen| chosen == scope)
+    pub fn is_chosen(&self, scope: &Scope) -> bool {
+        self.chosen.iter().any(|chosen| chosen == scope.as_str())
     }
 }
 
@@ -119,4 +128,35 @@ pub struct PeoplePage {
     pub page: Page,
     pub organizations: Vec<OrganizationRow>,
     pub next: Option<String>,
+}
+
+/// Browser and system out of a `User-Agent` in words; programs are named as they call themselves.
+pub fn browser(page: &Page, agent: &str) -> String {
+    let known = |words: &[(&str, &str)]| words.iter().find(|(word, _)| agent.contains(word)).map(|(_, name)| (*name).to_owned());
+    // The order matters: Edge and Chrome call themselves Safari too, Android calls itself Linux.
+    let browser = known(&[
+        ("Edg", "Edge"),
+        ("OPR/", "Opera"),
+        ("Firefox/", "Firefox"),
+        ("MicroMessenger", "WeChat"),
+        ("Chrome/", "Chrome"),
+        ("Chromium/", "Chromium"),
+        ("Safari/", "Safari"),
+    ]);
+    let system = known(&[
+        ("Android", "Android"),
+        ("iPhone", "iOS"),
+        ("iPad", "iPadOS"),
+        ("Windows", "Windows"),
+        ("Mac OS X", "macOS"),
+        ("Linux", "Linux"),
+    ]);
+    match (browser, system) {
+        (Some(browser), Some(system)) => page.t2("account-browser-on", "browser", browser, "system", system),
+        (Some(name), None) | (None, Some(name)) => name,
+        (None, None) => {
+            let name: String = agent.split(['/', ' ', '(']).next().unwrap_or_default().chars().take(30).collect();
+            if name.is_empty() { page.t("account-browser-unknown") } else { name }
+        }
+    }
 }

@@ -3,9 +3,12 @@
 //! Invariant: [`record`] is called in the same transaction as the decision it records.
 
 pub mod model;
+mod names;
 pub mod routes;
 pub mod service;
 pub mod store;
+#[cfg(test)]
+mod tests;
 mod views;
 
 pub use store::record;

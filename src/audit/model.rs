@@ -1,6 +1,7 @@
 //! The record and its hash.
 
-use serde::Serialize;
+use chrono::{NaiveDate, NaiveTime, TimeDelta};
+use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use crate::db::Timestamp;
@@ -54,6 +55,119 @@ impl Record {
     }
 }
 
+/// Everything that is recorded, for the list to choose from; its text is `audit-action-…`. What is missing here is shown by its code.
+pub const ACTIONS: &[&str] = &[
+    "organization.created",
+    "person.signed-in",
+    "member.added",
+    "member.invited",
+    "invitation.accepted",
+    "invitation.revoked",
+    "member.removed",
+    "token.created",
+    "token.revoked",
+    "repository.created",
+    "manifest.pushed",
+    "app.created",
+    "release.received",
+    "release.checked",
+    "release.rechecked",
+    "release.submitted",
+    "release.published",
+    "case.opened",
+    "case.approved",
+    "case.changes-requested",
+    "case.rejected",
+    "plan.added",
+    "plan.retired",
+    "listing.shown",
+    "listing.hidden",
+    "order.placed",
+    "order.paid",
+    "order.delivered",
+    "order.cancelled",
+    "payment.confirmed",
+    "license.issued",
+    "license.activated",
+    "license.deactivated",
+    "license.suspended",
+    "license.reinstated",
+    "license.revoked",
+    "site.created",
+    "node.created",
+    "node.code-issued",
+    "node.enrolled",
+    "node.certificate-renewed",
+    "node.removed",
+    "deployment.requested",
+    "deployment.removal-requested",
+    "quota.set",
+    "blob.deleted",
+    "garbage.collected",
+];
+
+/// What a reader looks for; empty parts let everything through.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Filter {
+    /// An id, an order's number or reference, a person's address or name, an organisation's slug or name.
+    #[serde(alias = "subject")]
+    pub q: String,
+    /// Action.
+    pub action: String,
+    /// First local day, `2026-11-27`.
+    pub from: String,
+    /// Last local day.
+    pub to: String,
+}
+
+impl Filter {
+    /// Trimmed and bounded, as typed otherwise.
+    pub fn tidy(self) -> Self {
+        let tidy = |text: String, max: usize| text.trim().chars().take(max).collect();
+        Self { q: tidy(self.q, 80), action: tidy(self.action, 60), from: tidy(self.from, 10), to: tidy(self.to, 10) }
+    }
+
+    /// Begin of the first day and end of the last. A day that is none does not narrow.
+    pub fn span(&self) -> (Option<Timestamp>, Option<Timestamp>) {
+        let begin = |text: &str, days: i64| {
+            let day = NaiveDate::parse_from_str(text, "%Y-%m-%d").ok()?.checked_add_signed(TimeDelta::days(days))?;
+            let local = day.and_time(NaiveTime::MIN).and_local_timezone(crate::i18n::local_offset()).single()?;
+            Some(Timestamp::new(local.to_utc()))
+        };
+        (begin(&self.from, 0), begin(&self.to, 1))
+    }
+
+    /// Whether anything narrows.
+    pub fn narrows(&self) -> bool {
+        *self != Self::default()
+    }
+}
+
+/// What an id stands for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Named {
+    /// In Chinese.
+    pub zh: String,
+    /// In English.
+    pub en: String,
+    /// Its page, where it has one.
+    pub href: Option<String>,
+}
+
+/// A decision as the page of its subject tells it: who, when, why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Told {
+    /// What was decided.
+    pub action: String,
+    /// When.
+    pub at: Timestamp,
+    /// Name of the person who decided; empty where it was no person.
+    pub by: String,
+    /// The reason in the record; empty where it has none.
+    pub reason: String,
+}
+
 /// What the chain's check found.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "verdict", rename_all = "kebab-case")]
@@ -83,5 +197,28 @@ pub fn fault(previous: Option<(&str, i64)>, record: &Record) -> Option<(i64, &'s
         Some((record.sequence, "hash"))
     } else {
         None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::i18n::Lang;
+
+    #[test]
+    fn every_action_has_words() {
+        for action in ACTIONS {
+            let key = format!("audit-action-{}", action.replace('.', "-"));
+            assert!(Lang::ALL.iter().all(|lang| lang.has(&key)), "{key}");
+        }
+    }
+
+    #[test]
+    fn days_are_those_of_the_platform() {
+        let filter = Filter { from: "2026-11-27".into(), to: "2026-11-27".into(), ..Filter::default() };
+        let (from, to) = filter.span();
+        assert_eq!(from.unwrap().rfc3339(), "2026-11-26T16:00:00.000000Z");
+        assert_eq!(to.unwrap().rfc3339(), "2026-11-27T16:00:00.000000Z");
+        assert_eq!(Filter { from: "yesterday".into(), ..Filter::default() }.span(), (None, None));
     }
 }

@@ -1,50 +1,53 @@
 //! Routes of the audit log.
 
-use actix_web::HttpRequest;
+use actix_web::http::header;
 use actix_web::web::{self, Data, Query, ServiceConfig};
+use actix_web::{HttpRequest, HttpResponse};
 use serde::Deserialize;
 
-use super::model::ChainVerdict;
+use super::model::{ChainVerdict, Filter};
 use super::service;
-use super::views::{LogPage, RecordRow};
+use super::views::{LogPage, RecordRow, csv};
 use crate::app::App;
 use crate::auth::Actor;
+use crate::error::Error;
 use crate::http::page::{Page, PageResult, see_other_with};
 
 /// Routes.
 pub fn configure(cfg: &mut ServiceConfig) {
-    cfg.route("/admin/audit", web::get().to(log)).route("/admin/audit/verify", web::post().to(verify));
+    cfg.route("/admin/audit", web::get().to(log))
+        .route("/admin/audit/export", web::get().to(export))
+        .route("/admin/audit/verify", web::post().to(verify));
 }
 
 #[derive(Deserialize)]
-struct LogQuery {
+struct Before {
     before: Option<i64>,
-    #[serde(default)]
-    subject: String,
 }
 
-async fn log(req: HttpRequest, app: Data<App>, actor: Actor, query: Query<LogQuery>) -> PageResult {
-    let LogQuery { before, subject } = query.into_inner();
-    let subject = subject.trim().chars().take(80).collect::<String>();
-    let mut records = service::list(&app, &actor, before, (!subject.is_empty()).then(|| subject.clone())).await?;
+async fn log(req: HttpRequest, app: Data<App>, actor: Actor, query: Query<Filter>, at: Query<Before>) -> PageResult {
+    let filter = query.into_inner().tidy();
+    let mut found = service::list(&app, &actor, at.before, filter.clone()).await?;
     let page = Page::of(&req, "audit-title");
     let limit = usize::try_from(service::PAGE).unwrap_or(50);
-    let more = records.len() > limit;
-    records.truncate(limit);
-    let next = records.last().filter(|_| more).map(|r| format!("/admin/audit?before={}&subject={subject}", r.sequence));
-    let records = records
-        .into_iter()
-        .map(|r| RecordRow {
-            sequence: r.sequence,
-            at: page.datetime(&r.at),
-            actor: r.actor,
-            action: r.action,
-            subject: r.subject,
-            detail: r.detail,
-            hash: r.hash.chars().take(12).collect(),
-        })
-        .collect();
-    page.clone().render(&LogPage { page, records, subject, next })
+    let more = found.records.len() > limit;
+    found.records.truncate(limit);
+    let words = serde_urlencoded::to_string(&filter).map_err(Error::internal)?;
+    let next = found.records.last().filter(|_| more).map(|r| format!("/admin/audit?{words}&before={}", r.sequence));
+    let records = found.records.iter().map(|record| RecordRow::of(&page, &found.names, record)).collect();
+    let (actions, export) = (LogPage::actions(&page), format!("/admin/audit/export?{words}"));
+    page.clone().render(&LogPage { page, records, filter, actions, export, next })
+}
+
+/// The same as a file, at most [`service::EXPORT`] records.
+async fn export(req: HttpRequest, app: Data<App>, actor: Actor, query: Query<Filter>) -> PageResult {
+    let found = service::export(&app, &actor, query.into_inner().tidy()).await?;
+    let page = Page::of(&req, "audit-title");
+    Ok(HttpResponse::Ok()
+        .content_type("text/csv; charset=utf-8")
+        .insert_header((header::CONTENT_DISPOSITION, "attachment; filename=\"audit.csv\""))
+        .insert_header((header::CACHE_CONTROL, "private, no-store"))
+        .body(csv(&page, &found)))
 }
 
 async fn verify(app: Data<App>, actor: Actor) -> PageResult {

@@ -1,7 +1,9 @@
 //! Reading and verifying the chain.
 
-use super::model::{ChainVerdict, Record, fault};
-use super::store;
+use std::collections::HashMap;
+
+use super::model::{ChainVerdict, Filter, Named, Record, Told, fault};
+use super::{names, store};
 use crate::app::App;
 use crate::auth::{Actor, policy};
 use crate::db::{Conn, Db};
@@ -10,10 +12,49 @@ use crate::error::Result;
 /// Records on one page.
 pub const PAGE: i64 = 50;
 
-/// One page of records, newest first, before a sequence number.
-pub async fn list(app: &App, actor: &Actor, before: Option<i64>, subject: Option<String>) -> Result<Vec<Record>> {
+/// Records of one export at the most.
+pub const EXPORT: i64 = 5000;
+
+/// Records with what the ids in them stand for.
+#[derive(Debug)]
+pub struct Found {
+    /// Records, newest first.
+    pub records: Vec<Record>,
+    /// Ids of actors, subjects and details.
+    pub names: HashMap<String, Named>,
+}
+
+/// Records that fit a filter, newest first, before a sequence number; one more than a page.
+pub async fn list(app: &App, actor: &Actor, before: Option<i64>, filter: Filter) -> Result<Found> {
+    read(app, actor, before, filter, PAGE + 1).await
+}
+
+/// The newest records that fit a filter, for a file.
+pub async fn export(app: &App, actor: &Actor, filter: Filter) -> Result<Found> {
+    read(app, actor, None, filter, EXPORT).await
+}
+
+async fn read(app: &App, actor: &Actor, before: Option<i64>, filter: Filter, limit: i64) -> Result<Found> {
     policy::require(actor, policy::Action::ViewAudit)?;
-    app.db.read(move |conn| Ok(store::list_before(conn, before.unwrap_or(i64::MAX), subject.as_deref(), PAGE + 1)?)).await
+    app.db
+        .read(move |conn| {
+            let sought = if filter.q.is_empty() { None } else { Some(names::sought(conn, &filter.q)?) };
+            let records = store::list_before(conn, before.unwrap_or(i64::MAX), &filter, sought.as_ref(), limit)?;
+            let names = names::of(conn, &records)?;
+            Ok(Found { records, names })
+        })
+        .await
+}
+
+/// The decisions of some kinds on a subject, oldest first, the last fifty. The caller has checked that the reader may see the subject.
+pub fn told(conn: &mut Conn, subject: &str, actions: &[&str]) -> Result<Vec<Told>> {
+    let mut told = Vec::new();
+    for (record, by) in store::list_told(conn, subject, actions, PAGE)?.into_iter().rev() {
+        let detail: serde_json::Value = serde_json::from_str(&record.detail).unwrap_or_default();
+        let reason = detail.get("reason").and_then(|reason| reason.as_str()).unwrap_or_default().to_owned();
+        told.push(Told { action: record.action, at: record.at, by: by.unwrap_or_default(), reason });
+    }
+    Ok(told)
 }
 
 /// Verifies the whole chain on behalf of an auditor.

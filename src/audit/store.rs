@@ -3,9 +3,11 @@
 use diesel::prelude::*;
 use serde_json::Value;
 
-use super::model::{GENESIS, Record};
+use super::model::{Filter, GENESIS, Record};
+use super::names::Sought;
 use crate::auth::Actor;
-use crate::db::{Conn, Timestamp, dialect, schema::audit_records::dsl};
+use crate::db::schema::{audit_records::dsl, users};
+use crate::db::{Conn, Timestamp, dialect};
 use crate::error::Result;
 
 /// Appends a record to the chain, in the caller's transaction. `detail` is a JSON object; it holds no secrets.
@@ -35,11 +37,46 @@ pub fn list_after(conn: &mut Conn, sequence: i64, limit: i64) -> QueryResult<Vec
     dsl::audit_records.filter(dsl::sequence.gt(sequence)).order(dsl::sequence).limit(limit).select(Record::as_select()).load(conn)
 }
 
-/// Records before a sequence number, newest first, optionally of one subject.
-pub fn list_before(conn: &mut Conn, before: i64, subject: Option<&str>, limit: i64) -> QueryResult<Vec<Record>> {
-    let query = dsl::audit_records.filter(dsl::sequence.lt(before)).order(dsl::sequence.desc()).limit(limit).select(Record::as_select());
-    match subject {
-        Some(subject) => query.filter(dsl::subject.eq(subject)).load(conn),
-        None => query.load(conn),
+/// Records before a sequence number that fit a filter, newest first; where something is sought, those on it or by it.
+pub fn list_before(conn: &mut Conn, before: i64, filter: &Filter, sought: Option<&Sought>, limit: i64) -> QueryResult<Vec<Record>> {
+    let mut query = dsl::audit_records
+        .filter(dsl::sequence.lt(before))
+        .order(dsl::sequence.desc())
+        .limit(limit)
+        .select(Record::as_select())
+        .into_boxed();
+    if let Some(Sought { subjects, actors }) = sought {
+        query = query.filter(dsl::subject.eq_any(subjects.clone()).or(dsl::actor.eq_any(actors.clone())));
     }
+    if !filter.action.is_empty() {
+        query = query.filter(dsl::action.eq(filter.action.clone()));
+    }
+    let (from, to) = filter.span();
+    if let Some(from) = from {
+        query = query.filter(dsl::at.ge(from));
+    }
+    if let Some(to) = to {
+        query = query.filter(dsl::at.lt(to));
+    }
+    query.load(conn)
+}
+
+/// Records of a subject with one of some actions, newest first, with the name of the person who acted.
+pub fn list_told(conn: &mut Conn, subject: &str, actions: &[&str], limit: i64) -> QueryResult<Vec<(Record, Option<String>)>> {
+    let records: Vec<Record> = dsl::audit_records
+        .filter(dsl::subject.eq(subject).and(dsl::action.eq_any(actions.iter().copied())))
+        .order(dsl::sequence.desc())
+        .limit(limit)
+        .select(Record::as_select())
+        .load(conn)?;
+    let ids: Vec<&str> = records.iter().filter_map(|record| record.actor.strip_prefix("user:")).collect();
+    let names: Vec<(String, String)> = users::table.filter(users::id.eq_any(ids)).select((users::id, users::name)).load(conn)?;
+    let name = |actor: &str| names.iter().find(|(id, _)| Some(id.as_str()) == actor.strip_prefix("user:")).map(|(_, name)| name.clone());
+    Ok(records
+        .into_iter()
+        .map(|record| {
+            let by = name(&record.actor);
+            (record, by)
+        })
+        .collect())
 }

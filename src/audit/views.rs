@@ -1,18 +1,112 @@
 //! Pages of the audit log.
 
-use askama::Template;
+use std::collections::HashMap;
 
+use askama::Template;
+use chrono::DateTime;
+use serde_json::Value;
+
+use super::model::{ACTIONS, Filter, Named, Record};
+use super::service::Found;
+use crate::db::Timestamp;
 use crate::http::page::Page;
+
+/// Something that a record names.
+pub struct Thing {
+    /// What people call it; the id where nobody has named it.
+    pub name: String,
+    /// Its page, where there is one that the reader may open.
+    pub href: Option<String>,
+    /// Its id, to search by.
+    pub id: String,
+}
+
+impl Thing {
+    fn of(page: &Page, names: &HashMap<String, Named>, id: &str) -> Self {
+        let named = names.get(id);
+        let href = named.and_then(|n| n.href.clone()).filter(|href| !href.starts_with("/admin/licenses/") || page.may("revoke-licenses"));
+        let name = named.map_or_else(|| id.to_owned(), |n| page.pick(&n.zh, &n.en).to_owned());
+        Self { name, href, id: id.to_owned() }
+    }
+}
 
 /// One record as shown.
 pub struct RecordRow {
     pub sequence: i64,
     pub at: String,
-    pub actor: String,
     pub action: String,
-    pub subject: String,
-    pub detail: String,
+    pub actor: Thing,
+    pub subject: Thing,
+    /// Words and values of the detail.
+    pub detail: Vec<(String, String)>,
     pub hash: String,
+}
+
+impl RecordRow {
+    /// Of a record, with what its ids stand for.
+    pub fn of(page: &Page, names: &HashMap<String, Named>, record: &Record) -> Self {
+        let actor = match record.actor.split_once(':') {
+            Some((_, id)) => Thing::of(page, names, id),
+            None => Thing { name: word(page, "audit-actor-", &record.actor), href: None, id: record.actor.clone() },
+        };
+        let detail = match serde_json::from_str(&record.detail) {
+            Ok(Value::Object(detail)) => detail
+                .iter()
+                .filter(|(_, value)| !value.is_null())
+                .map(|(key, said)| (word(page, "audit-key-", key), value(page, names, key, said)))
+                .collect(),
+            _ => Vec::new(),
+        };
+        Self {
+            sequence: record.sequence,
+            at: page.datetime(&record.at),
+            action: action(page, &record.action),
+            actor,
+            subject: Thing::of(page, names, &record.subject),
+            detail,
+            hash: record.hash.chars().take(12).collect(),
+        }
+    }
+}
+
+/// The text of a key made of a prefix and a word, or the word.
+fn word(page: &Page, prefix: &str, word: &str) -> String {
+    let key = format!("{prefix}{word}").replace('_', "-");
+    if page.locale().has(&key) { page.t(&key) } else { word.to_owned() }
+}
+
+/// An action in words, or its code.
+fn action(page: &Page, code: &str) -> String {
+    let key = format!("audit-action-{}", code.replace('.', "-"));
+    if page.locale().has(&key) { page.t(&key) } else { code.to_owned() }
+}
+
+/// A value of the detail in words.
+fn value(page: &Page, names: &HashMap<String, Named>, key: &str, said: &Value) -> String {
+    match said {
+        Value::String(text) => match (names.get(text), key) {
+            (Some(named), _) => page.pick(&named.zh, &named.en).to_owned(),
+            (None, "role") => word(page, "role-", text),
+            (None, "plan") => word(page, "plan-", text),
+            (None, "kind") if page.locale().has(&format!("plan-{text}")) => word(page, "plan-", text),
+            (None, "kind") => word(page, "organization-", text),
+            (None, "scopes") => text.split(' ').map(|scope| word(page, "scope-", scope)).collect::<Vec<_>>().join(&page.t("list-comma")),
+            _ if key.ends_with("_at") => {
+                DateTime::parse_from_rfc3339(text).map_or_else(|_| text.clone(), |at| page.datetime(&Timestamp::new(at.to_utc())))
+            }
+            _ => text.clone(),
+        },
+        Value::Number(n) => match n.as_i64() {
+            Some(fen) if key.ends_with("_fen") => page.money(&fen),
+            Some(n) if key.ends_with("bytes") => page.bytes(&n),
+            Some(n) => page.count(&n),
+            None => n.to_string(),
+        },
+        Value::Bool(true) => page.t("golden-yes"),
+        Value::Bool(false) => page.t("golden-no"),
+        Value::Array(all) => all.iter().map(|one| value(page, names, key, one)).collect::<Vec<_>>().join(&page.t("list-comma")),
+        Value::Null | Value::Object(_) => said.to_string(),
+    }
 }
 
 /// `/admin/audit`.
@@ -21,6 +115,59 @@ pub struct RecordRow {
 pub struct LogPage {
     pub page: Page,
     pub records: Vec<RecordRow>,
-    pub subject: String,
+    pub filter: Filter,
+    /// Actions to choose from, with their words.
+    pub actions: Vec<(&'static str, String)>,
+    /// Address of the same as a file.
+    pub export: String,
     pub next: Option<String>,
+}
+
+impl LogPage {
+    /// All actions in words.
+    pub fn actions(page: &Page) -> Vec<(&'static str, String)> {
+        ACTIONS.iter().map(|code| (*code, action(page, code))).collect()
+    }
+}
+
+/// The records as CSV (RFC 4180), with a byte order mark so that Excel reads UTF-8.
+pub fn csv(page: &Page, found: &Found) -> String {
+    let mut out = String::from("\u{feff}sequence,at,actor,actor_name,organization,action,action_name,subject,subject_name,detail,hash\r\n");
+    for record in &found.records {
+        let row = RecordRow::of(page, &found.names, record);
+        let (sequence, at) = (record.sequence.to_string(), record.at.rfc3339());
+        let cells = [
+            sequence.as_str(),
+            &at,
+            &record.actor,
+            &row.actor.name,
+            record.organization_id.as_deref().unwrap_or_default(),
+            &record.action,
+            &row.action,
+            &record.subject,
+            &row.subject.name,
+            &record.detail,
+            &record.hash,
+        ];
+        out.push_str(&cells.map(cell).join(","));
+        out.push_str("\r\n");
+    }
+    out
+}
+
+/// A quoted cell. What a spreadsheet would take for a formula is made text.
+fn cell(text: &str) -> String {
+    let guard = if text.starts_with(['=', '+', '-', '@', '\t', '\r']) { "'" } else { "" };
+    format!("\"{guard}{}\"", text.replace('"', "\"\""))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::cell;
+
+    #[test]
+    fn no_cell_is_a_formula() {
+        assert_eq!(cell(r#"say "x""#), r#""say ""x""""#);
+        assert_eq!(cell("=HYPERLINK(1)"), "\"'=HYPERLINK(1)\"");
+    }
 }

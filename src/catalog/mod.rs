@@ -14,4 +14,4 @@ pub mod routes;
 pub mod search;
 pub mod service;
 pub mod store;
-mod views;
+pub(crate) mod views;

@@ -98,12 +98,17 @@ pub struct Plan {
     pub created_at: Timestamp,
 }
 
-/// Reads an amount of yuan as typed (`1280`, `1,280.5`, `¥ 1,280.00`) into fen; at most 10 thousand million yuan. Commas only between
-/// groups of three digits: `10,00` may be meant as ten.
+/// Reads an amount of yuan as typed (`1280`, `1,280.5`, `¥ 1,280.00`, also in full-width signs) into fen; at most 10 thousand million
+/// yuan. Commas only between groups of three digits: `10,00` may be meant as ten.
 pub fn parse_yuan(text: &str) -> Option<i64> {
+    let narrow = |c: char| match c {
+        '０'..='９' | '．' | '，' => char::from_u32(u32::from(c) - 0xFEE0).unwrap_or(c),
+        other => other,
+    };
+    let text: String = text.chars().take(60).map(narrow).collect();
     let text = text.trim().trim_start_matches(['¥', '￥']).trim();
     let (whole, cents) = text.split_once('.').unwrap_or((text, ""));
-    let groups: Vec<&str> = whole.split([',', '，']).collect();
+    let groups: Vec<&str> = whole.split(',').collect();
     let first = groups.first()?.len();
     if groups.len() > 1 && (!(1..=3).contains(&first) || groups.iter().skip(1).any(|group| group.len() != 3)) {
         return None;
@@ -123,7 +128,9 @@ mod tests {
 
     #[test]
     fn yuan_are_read_strictly() {
-        for (text, fen) in [("1280", 128_000), ("1,280.5", 128_050), (" ¥1,280.00 ", 128_000), ("0.01", 1), ("0", 0)] {
+        for (text, fen) in
+            [("1280", 128_000), ("1,280.5", 128_050), (" ¥1,280.00 ", 128_000), ("0.01", 1), ("0", 0), ("￥１，２８０．５０", 128_050)]
+        {
             assert_eq!(parse_yuan(text), Some(fen), "{text}");
         }
         for bad in ["", "-1", "10,00", "1,2345", ",100", "1,,000", "1.234", "1e9", "12345678901", "١٢", ".5", "1 2", "NaN"] {

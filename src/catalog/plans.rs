@@ -43,7 +43,7 @@ pub async fn list(app: &App, actor: &Actor, slug: String) -> Result<(AppRow, Vec
 /// Adds a plan; gives its id.
 ///
 /// # Errors
-/// Wrong fields: `choose-one`, `amount-invalid`, `out-of-range`; `too-many-plans`.
+/// Wrong fields: `choose-one`, `amount-invalid`, `out-of-range`, `trial-price`; `plan-exists`, `too-many-plans`.
 pub async fn add(app: &App, actor: &Actor, slug: String, form: &PlanForm) -> Result<String> {
     let organization_id = policy::require(actor, Action::PublishApps)?.organization_id.clone();
     let mut faults = Faults::default();
@@ -55,6 +55,10 @@ pub async fn add(app: &App, actor: &Actor, slug: String, form: &PlanForm) -> Res
     let price = if trial { Some(0) } else { parse_yuan(&form.price).filter(|fen| *fen > 0) };
     if price.is_none() {
         faults.add("price", "amount-invalid");
+    }
+    // Rather than a price that is silently forgotten.
+    if trial && !matches!(form.price.trim(), "" | "0") {
+        faults.add("price", "trial-price");
     }
     let mut number = |field: &str, text: &str, max: i64| {
         let n = if trial { text.trim().parse::<i64>().ok().filter(|n| (1..=max).contains(n)) } else { Some(0) };
@@ -71,7 +75,12 @@ pub async fn add(app: &App, actor: &Actor, slug: String, form: &PlanForm) -> Res
         .db
         .write(move |conn| {
             let row = store::find_own(conn, &organization_id, &slug)?.ok_or_else(|| Error::not_found("listing"))?;
-            if store::plans_of(conn, &[row.id.as_str()])?.len() >= MAX_PLANS {
+            let active = store::plans_of(conn, &[row.id.as_str()])?;
+            let same = |p: &Plan| (p.kind, p.price_fen, p.trial_days, p.trial_nodes) == (kind, price_fen, trial_days, trial_nodes);
+            if active.iter().any(same) {
+                return Err(Error::conflict("plan-exists"));
+            }
+            if active.len() >= MAX_PLANS {
                 return Err(Error::conflict("too-many-plans").arg("max", MAX_PLANS));
             }
             let plan =

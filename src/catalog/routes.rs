@@ -12,7 +12,7 @@ use super::query::CatalogQuery;
 use super::service::{self, Listing};
 use super::views::{
     AppCard, CataloguePage, Facet, FacetValue, HomePage, ListingPage, MetricRow, PlanCard, PlansPage, RunCardView, SpecialtyCount,
-    VendorPage, VersionRow,
+    VendorPage, VersionRow, alarm_text, share_right,
 };
 use crate::app::App;
 use crate::auth::Actor;
@@ -21,6 +21,7 @@ use crate::error::Error;
 use crate::http::cookies;
 use crate::http::extract::Form;
 use crate::http::page::{FormErrors, Page, PageResult, form_result, lang_of, see_other_with};
+use crate::trade;
 
 /// Routes.
 pub fn configure(cfg: &mut ServiceConfig) {
@@ -143,12 +144,13 @@ async fn listing(req: HttpRequest, app: Data<App>, actor: Actor, path: Path<(Str
         let found = service::listing(&app, &actor, lang_of(&req), vendor, slug, query.into_inner().preview).await?;
         let manifest = &found.release.manifest;
         let page = Page::of(&req, manifest.title.get(lang_of(&req).tag()));
-        page.render(&listing_view(page.clone(), &actor, &found))
+        let trial_used = trade::service::trial_used(&app, &actor, &found.app.id).await?;
+        page.render(&listing_view(page.clone(), &actor, &found, trial_used))
     })
     .await
 }
 
-fn plan_card(page: &Page, plan: &Plan) -> PlanCard {
+fn plan_card(page: &Page, plan: &Plan, trial_used: bool) -> PlanCard {
     let trial = page.t2("plan-trial-terms", "days", plan.trial_days, "nodes", plan.trial_nodes);
     PlanCard {
         id: plan.id.clone(),
@@ -156,10 +158,11 @@ fn plan_card(page: &Page, plan: &Plan) -> PlanCard {
         price: if plan.kind == PlanKind::Trial { page.t("price-free") } else { page.money(&plan.price_fen) },
         note: page.tk("plan-note-", plan.kind),
         terms: if plan.kind == PlanKind::Trial { trial } else { page.tk("plan-terms-", plan.kind) },
+        used: trial_used && plan.kind == PlanKind::Trial,
     }
 }
 
-fn listing_view(page: Page, actor: &Actor, found: &Listing) -> ListingPage {
+fn listing_view(page: Page, actor: &Actor, found: &Listing, trial_used: bool) -> ListingPage {
     let (app, manifest) = (&found.app, &found.release.manifest);
     let lang = page.lang;
     let (vendor_id, vendor_slug, vendor_zh, vendor_en) = &found.vendor;
@@ -191,7 +194,7 @@ fn listing_view(page: Page, actor: &Actor, found: &Listing) -> ListingPage {
             .map(|(d, alt)| (format!("/media/{vendor_slug}/{}/{d}", app.slug), alt.get(lang).to_owned()))
             .collect(),
         paragraphs: paragraph(manifest.description.get(lang)),
-        plans: found.plans.iter().map(|p| plan_card(&page, p)).collect(),
+        plans: found.plans.iter().map(|p| plan_card(&page, p, trial_used)).collect(),
         may_order: may_order && app.state == ListingState::Listed && !found.preview,
         run_card,
         version: found.release.version.clone(),
@@ -227,8 +230,7 @@ fn listing_view(page: Page, actor: &Actor, found: &Listing) -> ListingPage {
                     app_package::manifest::AlarmLevel::Warning => "warning",
                     app_package::manifest::AlarmLevel::Critical => "critical",
                 };
-                // On a node the site and node stand here.
-                (level.to_owned(), a.text.get(lang).replace("{place}", &page.t("listing-place")))
+                (level.to_owned(), alarm_text(&page, manifest, a.text.get(lang)))
             })
             .collect(),
         versions: found
@@ -263,7 +265,7 @@ fn run_card_view(page: &Page, card: &inference::check::RunCard, found: &Listing)
         "marks": [{"y": card.latency_ms.p95, "name": "p95"}],
     });
     RunCardView {
-        accuracy: card.accuracy.map(|a| format!("{:.1} %", a * 100.0)),
+        accuracy: share_right(&found.release.manifest, card),
         golden: card.golden_total.to_string(),
         median: format!("{:.2} ms", card.latency_ms.median),
         p95: format!("{:.2} ms", card.latency_ms.p95),
@@ -323,7 +325,7 @@ async fn show_plans(
     let (row, plans) = plans::list(app, actor, slug.clone()).await?;
     let page = Page::of(req, "plans-title");
     let errors = error.map_or_else(FormErrors::default, |e| FormErrors::of(&page, &e));
-    let plans = plans.iter().map(|p| plan_card(&page, p)).collect();
+    let plans = plans.iter().map(|p| plan_card(&page, p, false)).collect();
     let name = page.pick(&row.title_zh, &row.title_en).to_owned();
     page.clone().render_with(status, &PlansPage { slug, app: name, plans, form, errors, page })
 }

@@ -1,6 +1,8 @@
 //! Pages of the catalogue.
 
+use app_package::manifest::{AppManifest, Post};
 use askama::Template;
+use inference::check::RunCard;
 
 use super::model::{Plan, PlanKind};
 use super::plans::PlanForm;
@@ -48,11 +50,46 @@ impl AppCard {
 
 /// "from ¥…", "free trial", or that there is no offer yet.
 fn price_line(page: &Page, plans: &[&Plan]) -> String {
-    match plans.iter().filter(|p| p.kind != PlanKind::Trial).map(|p| p.price_fen).min() {
-        Some(fen) => page.t1("price-from", "price", page.money(&fen)),
+    match plans.iter().filter(|p| p.kind != PlanKind::Trial).min_by_key(|p| p.price_fen) {
+        Some(plan) => page.t2("price-from", "price", page.money(&plan.price_fen), "unit", page.tk("plan-note-", plan.kind)),
         None if plans.is_empty() => page.t("price-none"),
         None => page.t("price-trial-only"),
     }
+}
+
+/// An alarm's text as a reader of the listing understands it: words in brackets where a node puts place, finding and figures.
+pub fn alarm_text(page: &Page, manifest: &AppManifest, text: &str) -> String {
+    let items = manifest.pipeline.post.iter().flat_map(|post| match post {
+        Post::Values(values) => values.items.as_slice(),
+        Post::Classes(_) | Post::Boxes(_) | Post::Grid(_) => &[],
+    });
+    let items: Vec<_> = items.collect();
+    let value =
+        |id: &str| items.iter().find(|item| item.id == id).map_or_else(|| id.to_owned(), |item| item.text.get(page.lang).to_owned());
+    let mut out = String::new();
+    let mut rest = text;
+    while let Some((before, inside)) = rest.split_once('{') {
+        out.push_str(before);
+        let Some((name, after)) = inside.split_once('}') else {
+            out.push('{');
+            out.push_str(inside);
+            return out;
+        };
+        match name.split_once(':') {
+            Some(("value", id)) => out.push_str(&page.t1("listing-value", "name", value(id))),
+            None if name == "place" => out.push_str(&page.t("listing-place")),
+            None if name == "label" => out.push_str(&page.t("listing-label")),
+            _ => out.push_str(name),
+        }
+        rest = after;
+    }
+    out + rest
+}
+
+/// Share of labelled samples whose finding is right. None where the app gives values only: there is no right or wrong to count.
+pub fn share_right(manifest: &AppManifest, card: &RunCard) -> Option<String> {
+    let finds = manifest.pipeline.post.iter().any(|post| !matches!(post, Post::Values(_)));
+    card.accuracy.filter(|_| finds).map(|share| format!("{:.1} %", share * 100.0))
 }
 
 /// A specialty on the seam map.
@@ -116,6 +153,8 @@ pub struct PlanCard {
     pub price: String,
     pub note: String,
     pub terms: String,
+    /// It is a trial that the reader's organisation has had.
+    pub used: bool,
 }
 
 /// A release in the list of versions.

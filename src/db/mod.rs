@@ -16,6 +16,8 @@ pub mod dialect;
 pub mod migrate;
 #[allow(missing_docs, reason = "diesel writes its items; the tables are described in the migrations")]
 pub mod schema;
+#[allow(missing_docs, reason = "diesel writes items for the function")]
+pub mod text;
 pub mod types;
 
 pub use types::{Json, Timestamp};

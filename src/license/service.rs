@@ -12,6 +12,7 @@ use serde_json::json;
 use super::model::{self, Activation, AppName, Decision, IssueInput, License, LicenseState};
 use super::store;
 use crate::app::App;
+use crate::audit::model::Told;
 use crate::auth::policy::{self, Action};
 use crate::auth::{Actor, Person};
 use crate::catalog::model::PlanKind;
@@ -127,6 +128,17 @@ pub fn get(conn: &mut Conn, id: &str) -> Result<License> {
     store::get(conn, id).or_not_found("license")
 }
 
+/// What administrators decided on a licence, oldest first.
+pub fn decisions(conn: &mut Conn, license_id: &str) -> Result<Vec<Told>> {
+    let actions: Vec<&str> = Decision::ALL.iter().map(|decision| decision.action()).collect();
+    audit::service::told(conn, license_id, &actions)
+}
+
+/// The decision by which a licence is suspended or revoked now.
+pub fn held(conn: &mut Conn, license_id: &str) -> Result<Option<Told>> {
+    if get(conn, license_id)?.state == LicenseState::Active { Ok(None) } else { Ok(decisions(conn, license_id)?.pop()) }
+}
+
 /// Names of the app of a licence or deployment.
 pub fn app_name(conn: &mut Conn, app_id: &str) -> Result<AppName> {
     store::app_name(conn, app_id).or_not_found("license-app")
@@ -217,6 +229,8 @@ pub struct LicenseDetail {
     pub seats: Vec<Seat>,
     /// From listing to running.
     pub chain: Vec<ChainLink>,
+    /// What administrators decided on it, oldest first.
+    pub decisions: Vec<Told>,
 }
 
 /// The operator's licences before an id, newest first; one more than a page where there are more.
@@ -285,7 +299,8 @@ fn read_detail(conn: &mut Conn, reader: &chain::Reader, license: License) -> Res
         .map(|(activation, node, site)| Seat { deployment_id: deployed.get(&activation.node_id).cloned(), activation, node, site })
         .collect();
     let chain = chain::of_license(conn, reader, &license.id)?;
-    Ok(LicenseDetail { line: LicenseLine { license, app: name, operator }, vendor, seats, chain })
+    let decisions = decisions(conn, &license.id)?;
+    Ok(LicenseDetail { line: LicenseLine { license, app: name, operator }, vendor, seats, chain, decisions })
 }
 
 /// The licence file: a token bound to all nodes that hold a seat, with a name to save it under.

@@ -1,5 +1,6 @@
 //! Licences on both backends.
 
+use actix_web::http::Method;
 use app_package::digest::Digest;
 use app_package::license::{Context, Purpose, Verdict, evaluate, verify};
 use chrono::TimeDelta;
@@ -14,6 +15,7 @@ use crate::catalog::model::PlanKind;
 use crate::db::Timestamp;
 use crate::error::{Kind, Result};
 use crate::fleet;
+use crate::moderation::tests::page;
 use crate::testing::{self, each_backend};
 
 async fn reload(app: &App, id: &str) -> License {
@@ -222,6 +224,15 @@ async fn an_administrator_suspends_reinstates_and_revokes() {
         assert_eq!(decide(shop.operator.clone(), Decision::Revoke, "no reason").await.unwrap_err().kind, Kind::Forbidden);
         assert_eq!(decide(administrator.clone(), Decision::Suspend, " ").await.unwrap_err().kind, Kind::Invalid);
         decide(administrator.clone(), Decision::Suspend, "payment disputed").await.unwrap();
+        // Who holds it reads that, why, and what it means; so does who bought it.
+        let (own, order) = (format!("/mine/licenses/{}", license.id), format!("/mine/orders/{}", license.order_id));
+        for path in [&own, &order] {
+            let (status, shown) = page(&app, &shop.operator, Method::GET, path, "").await;
+            let said = shown.contains("suspended on 1 Jan 2026") && shown.contains("Reason: payment disputed");
+            assert!(status == 200 && said, "{path}");
+        }
+        let (_, shown) = page(&app, &shop.operator, Method::GET, &own, "").await;
+        assert!(shown.contains("the app stops on its nodes") && shown.contains("Grace period"));
         let jobs: i64 = app.db.read(|conn| Ok(crate::db::schema::jobs::table.count().get_result(conn)?)).await.unwrap();
         assert_eq!(jobs, 1, "the node concerned gets its state anew");
         assert!(!may_pull(&app, &shop.operator, "acme/belt").await);
@@ -230,6 +241,12 @@ async fn an_administrator_suspends_reinstates_and_revokes() {
         decide(administrator.clone(), Decision::Reinstate, "settled").await.unwrap();
         assert!(may_pull(&app, &shop.operator, "acme/belt").await);
         decide(administrator.clone(), Decision::Revoke, "fraud").await.unwrap();
+        let (_, shown) = page(&app, &shop.operator, Method::GET, &own, "").await;
+        assert!(shown.contains("Reason: fraud") && !shown.contains("Reason: payment disputed"));
+        assert!(!shown.contains("Grace period") && !shown.contains("when you deploy"), "a revoked licence promises nothing");
+        let (status, shown) = page(&app, &administrator, Method::GET, &format!("/admin/licenses/{}", license.id), "").await;
+        let history = ["payment disputed", "settled", "fraud"].map(|reason| shown.contains(reason));
+        assert_eq!((status, history), (200, [true; 3]));
         assert_eq!(decide(administrator.clone(), Decision::Reinstate, "again").await.unwrap_err().code, "license-state");
         assert_eq!(service::file(&app, &shop.operator, license.id.clone()).await.unwrap_err().code, "license-revoked");
         assert!(matches!(crate::audit::service::verify(&app.db).await.unwrap(), crate::audit::model::ChainVerdict::Intact { .. }));

@@ -3,8 +3,9 @@
 use app_package::license::Verdict;
 use askama::Template;
 
-use super::model::{Enforcement, License};
+use super::model::{Decision, Enforcement, License, LicenseState};
 use super::service::{LicenseDetail, LicenseLine};
+use crate::audit::model::Told;
 use crate::catalog::model::PlanKind;
 use crate::chain::ChainLink;
 use crate::db::Timestamp;
@@ -70,9 +71,47 @@ pub fn verdict_text(page: &Page, license: &License, now: Timestamp) -> String {
         Verdict::Expired { .. } if license.safety => page.t("license-verdict-expired-safety"),
         Verdict::Expired { grace_until: Some(until) } => page.t1("license-verdict-grace", "date", date(until)),
         Verdict::Expired { grace_until: None } => page.t("license-verdict-expired"),
+        // What runs is judged as on the node.
+        Verdict::Suspended if license.safety => page.t("license-verdict-suspended-safety"),
+        Verdict::Suspended if license.enforcement == Enforcement::Advisory => page.t("license-verdict-suspended-advisory"),
         Verdict::Suspended => page.t("license-verdict-suspended"),
+        Verdict::Revoked if license.safety => page.t("license-verdict-revoked-safety"),
         Verdict::Revoked => page.t("license-verdict-revoked"),
         other => page.tk("state-", other.code()),
+    }
+}
+
+/// What happened to a licence that is suspended or revoked, why, and what can be done.
+pub fn notice(page: &Page, told: &Told) -> (String, String, String) {
+    let revoked = told.action == Decision::Revoke.action();
+    let (what, next) =
+        if revoked { ("license-notice-revoked", "license-next-revoked") } else { ("license-notice-suspended", "license-next-suspended") };
+    (page.t1(what, "date", page.datetime(&told.at)), page.t1("license-notice-reason", "reason", &told.reason), page.t(next))
+}
+
+/// A decision in the history.
+pub struct DecisionRow {
+    /// Colour.
+    pub tone: &'static str,
+    /// When.
+    pub at: String,
+    /// What.
+    pub what: String,
+    /// Who.
+    pub by: String,
+    /// Why.
+    pub reason: String,
+}
+
+impl DecisionRow {
+    fn of(page: &Page, told: &Told) -> Self {
+        let tone = match told.action.as_str() {
+            "license.reinstated" => "green",
+            "license.suspended" => "amber",
+            _ => "red",
+        };
+        let what = page.tk("audit-action-", told.action.replace('.', "-"));
+        Self { tone, at: page.datetime(&told.at), what, by: told.by.clone(), reason: told.reason.clone() }
     }
 }
 
@@ -170,6 +209,10 @@ pub struct Facts {
     pub confirm_revoke: String,
     /// Seats.
     pub seats: Vec<SeatRow>,
+    /// It is suspended or revoked: what happened, why, what can be done.
+    pub notice: Option<(String, String, String)>,
+    /// What administrators decided, newest first.
+    pub decisions: Vec<DecisionRow>,
 }
 
 impl Facts {
@@ -218,9 +261,11 @@ impl Facts {
             enforcement: page.tk(if license.safety { "license-safety-" } else { "license-enforcement-" }, license.enforcement),
             state: license.shown_state(now),
             verdict: verdict_text(page, license, now),
-            revoked: license.state == super::model::LicenseState::Revoked,
-            suspended: license.state == super::model::LicenseState::Suspended,
+            revoked: license.state == LicenseState::Revoked,
+            suspended: license.state == LicenseState::Suspended,
             seats: seats.collect(),
+            notice: detail.decisions.last().filter(|_| license.state != LicenseState::Active).map(|told| notice(page, told)),
+            decisions: detail.decisions.iter().rev().map(|told| DecisionRow::of(page, told)).collect(),
         }
     }
 }

@@ -62,6 +62,7 @@ async fn show_case(req: &HttpRequest, app: &App, actor: &Actor, id: String, reas
     let mut page = Page::of(req, "case-title");
     let detail = service::detail(app, actor, page.locale(), id).await?;
     let case = CaseView::of(&page, &detail);
+    let error = error.map(|e| if case.state == CaseState::Open { e } else { Error::conflict("case-decided") });
     let may_decide = case.state == CaseState::Open && !case.own && policy::require(actor, Action::DecideCases).is_ok();
     let status = match &error {
         Some(e) if e.kind == Kind::Conflict => StatusCode::CONFLICT,
@@ -83,6 +84,8 @@ struct DecisionForm {
 
 async fn decide(req: HttpRequest, app: Data<App>, actor: Actor, id: Path<String>, form: Form<DecisionForm>) -> PageResult {
     let (id, form) = (id.into_inner(), form.0);
+    // Before what was typed is looked at.
+    policy::require(&actor, Action::DecideCases)?;
     let Ok(decision) = form.decision.parse::<Decision>() else {
         return show_case(&req, &app, &actor, id, form.reason, Some(Error::field("decision", "choose-one"))).await;
     };

@@ -76,7 +76,7 @@ fn is_own(conn: &mut Conn, person: &Person, case: &Case) -> Result<bool> {
 /// publishing.
 pub async fn decide(app: &App, actor: &Actor, case_id: &str, decision: Decision, reason: &str) -> Result<()> {
     let person = policy::require(actor, Action::DecideCases)?.clone();
-    let reason = decision.reason(reason)?;
+    let reason = reason.to_owned();
     let (composed, asking, case_id, now) = (app.clone(), actor.clone(), case_id.to_owned(), app.clock.now());
     let platform = person.organization_id.clone();
     let case = app
@@ -84,9 +84,14 @@ pub async fn decide(app: &App, actor: &Actor, case_id: &str, decision: Decision,
         .write(move |conn| {
             dialect::lock_audit_chain(conn)?;
             let case = store::get(conn, &case_id).or_not_found("case")?;
+            // First, so that nobody is asked for a better reason for what is decided.
+            if case.state != CaseState::Open {
+                return Err(Error::conflict("case-decided"));
+            }
             if is_own(conn, &person, &case)? {
                 return Err(Error::forbidden("own-case"));
             }
+            let reason = decision.reason(&reason)?;
             exactly_one(store::decide(conn, &case.id, decision.outcome(), &reason, &person.user_id, now)?, "case-decided")?;
             let detail = json!({"release": case.release_id, "app": case.app_id, "reason": reason});
             audit::record(conn, now, &asking, decision.action(), &case.id, &detail)?;

@@ -195,11 +195,16 @@ async fn the_pages_show_what_waits() {
         let acme = testing::vendor(&app, "acme").await;
         let moderator = testing::platform(&app, Role::Moderator).await;
         let finance = testing::platform(&app, Role::Finance).await;
-        let (_, case) = submitted(&app, &acme, "1.0.0").await;
+        let (release, case) = submitted(&app, &acme, "1.0.0").await;
         for path in ["/admin", "/admin/queue"] {
             let (status, shown) = page(&app, &moderator, Method::GET, path, "").await;
             assert_eq!(status, 200, "{path}");
             assert!(shown.contains(&format!("/admin/cases/{case}")), "{path}");
+        }
+        // Both pages put words for what a node fills in.
+        for path in [format!("/admin/cases/{case}"), format!("/apps/acme/{APP}?preview={release}")] {
+            let (status, shown) = page(&app, &moderator, Method::GET, &path, "").await;
+            assert!(status == 200 && shown.contains("[place]: forecast CSR is [") && !shown.contains("{value"), "{path}");
         }
         // Finance sees the overview without cases; tenants see nothing of it.
         let (status, shown) = page(&app, &finance, Method::GET, "/admin", "").await;
@@ -212,7 +217,14 @@ async fn the_pages_show_what_waits() {
         assert_eq!(page(&app, &moderator, Method::POST, &path, "decision=reject&reason=no").await.0, 422);
         assert_eq!(page(&app, &moderator, Method::POST, &path, "decision=nonsense&reason=").await.0, 422);
         assert_eq!(page(&app, &moderator, Method::POST, &path, "decision=approve&reason=").await.0, 303);
-        assert_eq!(page(&app, &moderator, Method::POST, &path, "decision=approve&reason=").await.0, 409);
+        // What is decided is said first, and what was typed is kept.
+        for form in ["decision=approve&reason=", "decision=reject&reason=short", "decision=nonsense&reason=my+words"] {
+            let (status, shown) = page(&app, &moderator, Method::POST, &path, form).await;
+            assert!(status == 409 && shown.contains("decided this case already"), "{form}");
+            assert_eq!(shown.contains("my words"), form.ends_with("my+words"), "{form}");
+        }
+        let auditor = testing::platform(&app, Role::Auditor).await;
+        assert_eq!(page(&app, &auditor, Method::POST, &path, "decision=nonsense&reason=").await.0, 403, "the role comes first");
         let (_, shown) = page(&app, &moderator, Method::GET, "/admin/queue?state=decided", "").await;
         assert!(shown.contains(&path));
     })

@@ -1,12 +1,14 @@
 //! Pages of moderation.
 
-use app_package::manifest::AlarmLevel;
+use app_package::fault::Fault;
+use app_package::manifest::{AlarmLevel, AppManifest};
 use askama::Template;
 use inference::check::{CheckReport, STEPS};
 
 use super::model::CaseState;
 use super::service::{CaseDetail, Overview};
 use super::store::Line;
+use crate::catalog::views::{alarm_text, share_right};
 use crate::chain::ChainLink;
 use crate::http::page::{FormErrors, Page};
 use crate::trade::views::AwaitingRow;
@@ -93,6 +95,8 @@ pub struct CheckRow {
     pub state: &'static str,
     pub name: String,
     pub found: String,
+    /// What the engine says, where it failed.
+    pub detail: String,
 }
 
 /// Figures of the run card.
@@ -158,6 +162,8 @@ pub struct CaseView {
     pub checked: bool,
     pub passed: bool,
     pub checks: Vec<CheckRow>,
+    /// Line, place and text of each fault of app.yaml.
+    pub faults: Vec<(String, String, String)>,
     pub card: Option<CardView>,
     pub samples: Vec<SampleRow>,
     pub metrics: Vec<(String, String, String, String)>,
@@ -207,11 +213,17 @@ impl CaseView {
                 .iter()
                 .map(|(digest, alt)| (format!("/media/{vendor_slug}/{slug}/{digest}"), alt.get(page.lang).to_owned()))
                 .collect(),
-            alarms: manifest.pipeline.alarms.iter().map(|rule| (level(rule.level), rule.text.get(page.lang).to_owned())).collect(),
+            alarms: manifest
+                .pipeline
+                .alarms
+                .iter()
+                .map(|rule| (level(rule.level), alarm_text(page, manifest, rule.text.get(page.lang))))
+                .collect(),
             checked: report.is_some(),
             passed: report.is_some_and(|r| r.passed),
             checks: checks(page, report),
-            card: report.and_then(|r| r.run_card.as_ref()).map(|card| card_view(page, card)),
+            faults: faults(page, report),
+            card: report.and_then(|r| r.run_card.as_ref()).map(|card| card_view(page, manifest, card)),
             samples: samples(report),
             metrics: manifest
                 .card
@@ -265,22 +277,40 @@ fn checks(page: &Page, report: Option<&CheckReport>) -> Vec<CheckRow> {
             let name = page.tk("case-step-", code);
             match steps.iter().find(|step| step.code == *code) {
                 Some(step) if step.ok => {
-                    CheckRow { state: "passed", name, found: page.t1("check-found-time", "time", millis(step.duration_ms)) }
+                    let found = page.t1("check-found-time", "time", millis(step.duration_ms));
+                    CheckRow { state: "passed", name, found, detail: String::new() }
                 }
                 Some(step) => {
-                    let words = [step.reason.as_deref(), step.detail.as_deref()];
-                    CheckRow { state: "failed", name, found: words.into_iter().flatten().collect::<Vec<_>>().join(": ") }
+                    let found = step.reason.as_deref().map(|code| reason(page, code)).unwrap_or_default();
+                    CheckRow { state: "failed", name, found, detail: step.detail.clone().unwrap_or_default() }
                 }
-                None => CheckRow { state: "waiting", name, found: String::new() },
+                None => CheckRow { state: "waiting", name, found: String::new(), detail: String::new() },
             }
         })
         .collect()
 }
 
-fn card_view(page: &Page, card: &inference::check::RunCard) -> CardView {
+/// Why a step failed, in the words that the developer reads.
+fn reason(page: &Page, code: &str) -> String {
+    let key = format!("check-reason-{code}");
+    match code.strip_prefix("crashed") {
+        _ if page.locale().has(&key) => page.t(&key),
+        Some(number) => page.t1("check-reason-crashed", "detail", number.trim_start_matches('-')),
+        None => page.t1("check-reason-other", "code", code),
+    }
+}
+
+/// Line, place and text of each fault of app.yaml.
+fn faults(page: &Page, report: Option<&CheckReport>) -> Vec<(String, String, String)> {
+    let faults = report.map_or(&[][..], |r| r.faults.as_slice());
+    let read = faults.iter().filter_map(|fault| serde_json::from_value::<Fault>(fault.clone()).ok());
+    read.map(|f| (f.line.map(|l| l.to_string()).unwrap_or_default(), f.key.clone(), f.message(page.lang))).collect()
+}
+
+fn card_view(page: &Page, manifest: &AppManifest, card: &inference::check::RunCard) -> CardView {
     let bytes = |n: u64| page.bytes(&i64::try_from(n).unwrap_or(i64::MAX));
     CardView {
-        accuracy: card.accuracy.map(|share| format!("{:.1} %", share * 100.0)),
+        accuracy: share_right(manifest, card),
         golden: card.golden_total,
         median: millis(card.latency_ms.median),
         p95: millis(card.latency_ms.p95),

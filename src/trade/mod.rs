@@ -4,6 +4,7 @@
 //! the audit record; a bank serial is booked once; an order is paid exactly when its receipts add up to its amount, and the licence is
 //! issued in that same transaction, so that there is never a paid order without one nor a licence without a paid order.
 
+pub mod cancel;
 pub mod model;
 pub mod routes;
 pub mod service;

@@ -2,7 +2,8 @@
 
 use diesel::prelude::*;
 
-use crate::catalog::model::{Plan, PlanKind};
+use crate::catalog::model::{Plan, PlanKind, parse_yuan};
+use crate::db::text::containing;
 use crate::db::{Timestamp, schema};
 use crate::error::{Error, Result};
 
@@ -213,6 +214,23 @@ pub fn balance(owed: i64, received: i64) -> Balance {
     }
 }
 
+/// What finance looks for among the orders.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Search {
+    /// Pattern for number, reference, and the buyer's names and slug.
+    pub pattern: String,
+    /// The same as an amount, in fen.
+    pub amount_fen: Option<i64>,
+}
+
+impl Search {
+    /// Of a text as typed; none where it is empty.
+    pub fn of(text: &str) -> Option<Self> {
+        let text: String = text.trim().chars().take(40).collect();
+        (!text.is_empty()).then(|| Self { pattern: containing(&text), amount_fen: parse_yuan(&text) })
+    }
+}
+
 /// What all order numbers of a day begin with: the platform's local day.
 pub fn day_prefix(now: Timestamp) -> String {
     format!("PH-{}-", now.utc().with_timezone(&crate::i18n::local_offset()).format("%Y%m%d"))
@@ -310,6 +328,13 @@ mod tests {
         assert_eq!(balance(100, 99), Balance::Missing(1));
         assert_eq!(balance(100, 100), Balance::Exact);
         assert_eq!(balance(100, 130), Balance::Over(30));
+    }
+
+    #[test]
+    fn a_search_is_text_and_perhaps_an_amount() {
+        assert_eq!(Search::of("  \u{3000} "), None);
+        assert_eq!(Search::of(" 北山 ").unwrap(), Search { pattern: "%北山%".into(), amount_fen: None });
+        assert_eq!(Search::of("￥1,280").unwrap().amount_fen, Some(128_000));
     }
 
     #[test]

@@ -5,6 +5,7 @@ use actix_web::http::StatusCode;
 use actix_web::web::{self, Data, Path, Query, ServiceConfig};
 use serde::Deserialize;
 
+use super::cancel;
 use super::model::{Balance, PlaceOrder};
 use super::service::{self, ReceiptInput, Side};
 use super::views::{
@@ -23,13 +24,14 @@ pub fn configure(cfg: &mut ServiceConfig) {
         .route("/apps/{vendor}/{app}/order", web::post().to(place))
         .route("/mine/orders", web::get().to(bought))
         .route("/mine/orders/{id}", web::get().to(order))
-        .route("/mine/orders/{id}/cancel", web::post().to(cancel))
+        .route("/mine/orders/{id}/cancel", web::post().to(cancel_own))
         .route("/vendor/orders", web::get().to(sold))
         .route("/vendor/orders/{id}", web::get().to(sale))
         .route("/admin/payments", web::get().to(payments))
         .route("/admin/payments/received", web::get().to(received))
         .route("/admin/payments/{id}", web::get().to(payment))
-        .route("/admin/payments/{id}", web::post().to(confirm));
+        .route("/admin/payments/{id}", web::post().to(confirm))
+        .route("/admin/payments/{id}/cancel", web::post().to(cancel_part_paid));
 }
 
 #[derive(Deserialize)]
@@ -41,7 +43,16 @@ struct OrderForm {
 
 async fn order_form(req: HttpRequest, app: Data<App>, actor: Actor, path: Path<(String, String)>, query: Query<OrderForm>) -> PageResult {
     let OrderForm { plan, nodes } = query.into_inner();
+    if plan.is_empty() {
+        return choose_plan(&app, &actor, path.into_inner()).await;
+    }
     show_form(&req, &app, &actor, path.into_inner(), plan, nodes.unwrap_or_else(|| "1".into()), None).await
+}
+
+/// An order form that names no plan leads to the plans.
+async fn choose_plan(app: &App, actor: &Actor, (vendor, slug): (String, String)) -> PageResult {
+    service::require_listing(app, actor, vendor.clone(), slug.clone()).await?;
+    Ok(see_other_with(&format!("/apps/{vendor}/{slug}#plans"), "info", "order-choose-plan", &[]))
 }
 
 async fn show_form(
@@ -64,6 +75,9 @@ async fn show_form(
 async fn place(req: HttpRequest, app: Data<App>, actor: Actor, path: Path<(String, String)>, form: Form<OrderForm>) -> PageResult {
     let OrderForm { plan, nodes } = form.0;
     let nodes = nodes.unwrap_or_default();
+    if plan.is_empty() {
+        return choose_plan(&app, &actor, path.into_inner()).await;
+    }
     // A plan of the app in the address, not of another one.
     let (vendor, slug) = path.clone();
     service::offer(&app, &actor, vendor, slug, plan.clone()).await?;
@@ -112,10 +126,10 @@ async fn order(req: HttpRequest, app: Data<App>, actor: Actor, id: Path<String>)
     page.clone().render(&OrderPage { page, order, bank: app.settings.bank.clone(), may_cancel })
 }
 
-async fn cancel(app: Data<App>, actor: Actor, id: Path<String>) -> PageResult {
+async fn cancel_own(app: Data<App>, actor: Actor, id: Path<String>) -> PageResult {
     let id = id.into_inner();
     let back = format!("/mine/orders/{id}");
-    match form_result(service::cancel(&app, &actor, &id).await)? {
+    match form_result(cancel::by_buyer(&app, &actor, &id).await)? {
         Ok(()) => Ok(see_other_with(&back, "success", "order-now-cancelled", &[])),
         Err(e) if e.code == "order-has-payments" => Ok(see_other_with(&back, "danger", "error-order-has-payments", &[])),
         Err(_) => Ok(see_other_with(&back, "info", "order-not-cancelled", &[])),
@@ -157,7 +171,9 @@ async fn payments(req: HttpRequest, app: Data<App>, actor: Actor, query: Query<S
     let (previous, next) = paging(&mut waiting, &path, "after", after.as_deref(), |w| w.line.0.id.clone());
     let page = Page::of(&req, "payments-title");
     let rows = waiting.iter().map(|w| AwaitingRow::of(&page, w)).collect();
-    let may_confirm = policy::require(&actor, Action::ConfirmPayments).is_ok();
+    // Only where it is plain which order is meant.
+    let one = !q.is_empty() && waiting.len() == 1 && previous.is_none() && next.is_none();
+    let may_confirm = one && policy::require(&actor, Action::ConfirmPayments).is_ok();
     let (form, errors) = (ReceiptInput::default(), FormErrors::default());
     page.clone().render(&PaymentsPage { page, rows, q, may_confirm, form, errors, previous, next })
 }
@@ -171,10 +187,18 @@ async fn received(req: HttpRequest, app: Data<App>, actor: Actor, query: Query<B
 }
 
 async fn payment(req: HttpRequest, app: Data<App>, actor: Actor, id: Path<String>) -> PageResult {
-    show_payment(&req, &app, &actor, id.into_inner(), ReceiptInput::default(), None).await
+    show_payment(&req, &app, &actor, id.into_inner(), ReceiptInput::default(), String::new(), None).await
 }
 
-async fn show_payment(req: &HttpRequest, app: &App, actor: &Actor, id: String, form: ReceiptInput, error: Option<Error>) -> PageResult {
+async fn show_payment(
+    req: &HttpRequest,
+    app: &App,
+    actor: &Actor,
+    id: String,
+    form: ReceiptInput,
+    reason: String,
+    error: Option<Error>,
+) -> PageResult {
     let mut page = Page::of(req, "payment-title");
     let detail = service::detail(app, actor, page.locale(), Side::Platform, id).await?;
     let mut order = OrderView::of(&page, &detail, Side::Platform);
@@ -183,7 +207,26 @@ async fn show_payment(req: &HttpRequest, app: &App, actor: &Actor, id: String, f
     let status = if error.is_some() { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::OK };
     let errors = error.map_or_else(FormErrors::default, |e| FormErrors::of(&page, &e));
     page.title = format!("{} {}", page.title, order.number);
-    page.clone().render_with(status, &PaymentPage { page, order, may_confirm, form, errors })
+    page.clone().render_with(status, &PaymentPage { page, order, may_confirm, form, reason, errors })
+}
+
+#[derive(Deserialize)]
+struct Reason {
+    #[serde(default)]
+    reason: String,
+}
+
+async fn cancel_part_paid(req: HttpRequest, app: Data<App>, actor: Actor, id: Path<String>, form: Form<Reason>) -> PageResult {
+    let (id, reason) = (id.into_inner(), form.0.reason);
+    match form_result(cancel::by_finance(&app, &actor, &id, &reason).await)? {
+        Ok((order, owed_back_fen)) => Ok(see_other_with(
+            &format!("/admin/payments/{id}"),
+            "warning",
+            "payment-cancelled",
+            &[("number", &order.number), ("amount", &Page::of(&req, "").money(&owed_back_fen))],
+        )),
+        Err(error) => show_payment(&req, &app, &actor, id, ReceiptInput::default(), reason, Some(error)).await,
+    }
 }
 
 async fn confirm(req: HttpRequest, app: Data<App>, actor: Actor, id: Path<String>, form: Form<ReceiptInput>) -> PageResult {
@@ -203,6 +246,6 @@ async fn confirm(req: HttpRequest, app: Data<App>, actor: Actor, id: Path<String
                 &[("number", &receipt.order.number), ("amount", &money(amount))],
             ))
         }
-        Err(error) => show_payment(&req, &app, &actor, id, form, Some(error)).await,
+        Err(error) => show_payment(&req, &app, &actor, id, form, String::new(), Some(error)).await,
     }
 }

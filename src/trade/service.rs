@@ -8,10 +8,12 @@ use std::collections::HashMap;
 use chrono::TimeDelta;
 use serde_json::json;
 
-use super::model::{self, Balance, Event, Order, OrderState, Payment, PlaceOrder};
+use super::cancel;
+use super::model::{self, Balance, Event, Order, OrderState, Payment, PlaceOrder, Search};
 use super::store::{self, Line};
 use crate::account::model::Organization;
 use crate::app::App;
+use crate::audit::model::Told;
 use crate::auth::Actor;
 use crate::auth::policy::{self, Action};
 use crate::catalog::model::{AppRow, ListingState, Plan, PlanKind, parse_yuan};
@@ -136,32 +138,6 @@ fn issue(conn: &mut Conn, app: &App, actor: &Actor, order: &Order, now: Timestam
     Ok(license::service::issue_in(conn, &app.settings.license, actor, input, now)?.id)
 }
 
-/// Calls an order off that is not paid yet.
-///
-/// # Errors
-/// `order` (not there, or another's), `order-state`, `order-has-payments` where money has come in: finance must send it back first.
-pub async fn cancel(app: &App, actor: &Actor, order_id: &str) -> Result<()> {
-    policy::require(actor, Action::PlaceOrders)?;
-    let (asking, order_id, now) = (actor.clone(), order_id.to_owned(), app.clock.now());
-    let (order, platform) = app
-        .db
-        .write(move |conn| {
-            dialect::lock_audit_chain(conn)?;
-            let order = store::get(conn, &order_id).or_not_found("order")?;
-            policy::require_own(&asking, Action::PlaceOrders, &order.organization_id, "order")?;
-            let to = model::next(order.state, Event::Cancelled)?;
-            if !store::payments_of(conn, &order.id)?.is_empty() {
-                return Err(Error::conflict("order-has-payments"));
-            }
-            exactly_one(store::mark(conn, &order.id, order.state, to, now)?, "order-state").map_err(|e| e.arg("state", order.state))?;
-            audit::record(conn, now, &asking, "order.cancelled", &order.id, &json!({"number": order.number}))?;
-            Ok((order, moderation::service::platform_organizations(conn)?))
-        })
-        .await?;
-    poke(app, &order, &platform);
-    Ok(())
-}
-
 /// What confirming a receipt led to.
 #[derive(Debug, Clone)]
 pub struct Receipt {
@@ -229,7 +205,8 @@ pub async fn confirm_payment(app: &App, actor: &Actor, order_id: &str, input: &R
             // Most often a slip of the keys, so it is asked for twice.
             let excess = received(conn, &order.id)?.saturating_add(amount_fen) - order.amount_fen;
             if excess > 0 && !accept_excess {
-                let yuan = format!("{}.{:02}", excess / 100, excess % 100);
+                // Amounts read the same in both languages.
+                let yuan = Lang::Zh.money(excess);
                 let mut error = Error::field("amount", "amount-exceeds-order").and_field("accept_excess", "choose-one");
                 if let Some(field) = error.fields.first_mut() {
                     field.args.push(("excess", yuan));
@@ -277,7 +254,7 @@ pub async fn confirm_payment(app: &App, actor: &Actor, order_id: &str, input: &R
 }
 
 /// All that came in for an order, in fen.
-fn received(conn: &mut Conn, order_id: &str) -> Result<i64> {
+pub(super) fn received(conn: &mut Conn, order_id: &str) -> Result<i64> {
     let amounts = store::amounts_of(conn, &[order_id])?;
     amounts
         .iter()
@@ -285,7 +262,7 @@ fn received(conn: &mut Conn, order_id: &str) -> Result<i64> {
         .ok_or_else(|| Error::internal(anyhow::anyhow!("receipts of {order_id} overflow")))
 }
 
-fn poke(app: &App, order: &Order, platform: &[String]) {
+pub(super) fn poke(app: &App, order: &Order, platform: &[String]) {
     for id in [&order.organization_id, &order.vendor_id].into_iter().chain(platform) {
         app.live.poke(id, TOPIC);
     }
@@ -300,6 +277,8 @@ pub struct Offer {
     pub vendor: Organization,
     /// The plan.
     pub plan: Plan,
+    /// It is a trial, and the reader's organisation has had its trial of the app.
+    pub trial_used: bool,
 }
 
 /// The plan that a form orders, by the app's address.
@@ -307,7 +286,7 @@ pub struct Offer {
 /// # Errors
 /// `listing`, `plan` (also where it belongs to another app), `plan-over`.
 pub async fn offer(app: &App, actor: &Actor, vendor: String, slug: String, plan_id: String) -> Result<Offer> {
-    policy::require(actor, Action::PlaceOrders)?;
+    let buyer = policy::require(actor, Action::PlaceOrders)?.organization_id.clone();
     app.db
         .read(move |conn| {
             let row = catalog::service::find_listing(conn, &vendor, &slug)?;
@@ -317,9 +296,26 @@ pub async fn offer(app: &App, actor: &Actor, vendor: String, slug: String, plan_
             }
             orderable(conn, &plan)?;
             let vendor = account::store::get_organization(conn, &row.organization_id)?;
-            Ok(Offer { app: row, vendor, plan })
+            let trial_used = plan.kind == PlanKind::Trial && store::trial_used(conn, &buyer, &row.id)?;
+            Ok(Offer { app: row, vendor, plan, trial_used })
         })
         .await
+}
+
+/// Whether the reader's organisation buys, and has had its trial of an app: what it cannot order is not offered.
+pub async fn trial_used(app: &App, actor: &Actor, app_id: &str) -> Result<bool> {
+    let Ok(buyer) = policy::require(actor, Action::PlaceOrders) else { return Ok(false) };
+    let (buyer, app_id) = (buyer.organization_id.clone(), app_id.to_owned());
+    app.db.read(move |conn| Ok(store::trial_used(conn, &buyer, &app_id)?)).await
+}
+
+/// Whether there is a listing at an address; for an order form that names no plan.
+///
+/// # Errors
+/// `listing`: there is none.
+pub async fn require_listing(app: &App, actor: &Actor, vendor: String, slug: String) -> Result<()> {
+    policy::require(actor, Action::PlaceOrders)?;
+    app.db.read(move |conn| catalog::service::find_listing(conn, &vendor, &slug).map(|_| ())).await
 }
 
 /// The operator's orders, newest first, one more than a page.
@@ -364,6 +360,10 @@ pub struct OrderDetail {
     pub received_fen: i64,
     /// Licence and when it was issued.
     pub license: Option<(String, Timestamp)>,
+    /// The decision by which the licence is suspended or revoked now.
+    pub held: Option<Told>,
+    /// How it was called off.
+    pub cancelled: Option<Told>,
     /// Chain line.
     pub chain: Vec<ChainLink>,
 }
@@ -392,6 +392,10 @@ pub async fn detail(app: &App, actor: &Actor, lang: Lang, side: Side, order_id: 
                 }
                 Side::Platform => {}
             }
+            let license = store::license_of(conn, &order.id)?;
+            let held = license.as_ref().map(|(id, _)| license::service::held(conn, id)).transpose()?.flatten();
+            let cancelled = order.state == OrderState::Cancelled;
+            let cancelled = if cancelled { audit::service::told(conn, &order.id, &[cancel::ACTION])?.pop() } else { None };
             Ok(OrderDetail {
                 app: catalog::service::get_app(conn, &order.app_id)?,
                 buyer: account::store::get_organization(conn, &order.organization_id)?,
@@ -399,7 +403,9 @@ pub async fn detail(app: &App, actor: &Actor, lang: Lang, side: Side, order_id: 
                 placed_by: store::user_name(conn, &order.placed_by)?,
                 payments: store::payments_of(conn, &order.id)?,
                 received_fen: received(conn, &order.id)?,
-                license: store::license_of(conn, &order.id)?,
+                license,
+                held,
+                cancelled,
                 chain: chain::of_order(conn, &Reader::of(&asking, lang, now), &order.id)?,
                 order,
             })
@@ -426,14 +432,13 @@ fn with_receipts(conn: &mut Conn, lines: Vec<Line>) -> Result<Vec<Awaiting>> {
     Ok(lines.into_iter().map(|line| Awaiting { received_fen: sums.get(&line.0.id).copied().unwrap_or(0), line }).collect())
 }
 
-/// Orders that wait for payment, oldest first, one more than a page; `search` is part of a number or reference.
+/// Orders that wait for payment, oldest first, one more than a page; those that fit what was searched for, or all where that is empty.
 pub async fn list_awaiting(app: &App, actor: &Actor, search: &str, after: Option<String>) -> Result<Vec<Awaiting>> {
     policy::require(actor, Action::ViewPayments)?;
-    let search: String =
-        search.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '-').take(40).collect::<String>().to_ascii_uppercase();
+    let search = Search::of(search);
     app.db
         .read(move |conn| {
-            let lines = store::list_awaiting(conn, &search, after.as_deref(), PAGE + 1)?;
+            let lines = store::list_awaiting(conn, search.as_ref(), after.as_deref(), PAGE + 1)?;
             with_receipts(conn, lines)
         })
         .await
@@ -441,7 +446,7 @@ pub async fn list_awaiting(app: &App, actor: &Actor, search: &str, after: Option
 
 /// How many orders wait for payment, and the oldest of them; for the platform's dashboard, whose caller has checked the reader.
 pub fn awaiting_in(conn: &mut Conn, limit: i64) -> Result<(i64, Vec<Awaiting>)> {
-    let lines = store::list_awaiting(conn, "", None, limit)?;
+    let lines = store::list_awaiting(conn, None, None, limit)?;
     Ok((store::count_awaiting(conn)?, with_receipts(conn, lines)?))
 }
 

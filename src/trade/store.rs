@@ -2,9 +2,10 @@
 
 use diesel::prelude::*;
 
-use super::model::{Order, OrderState, Payment};
+use super::model::{Order, OrderState, Payment, Search};
 use crate::catalog::model::PlanKind;
 use crate::db::schema::{apps, licenses, orders, organizations, payments, users};
+use crate::db::text::{ESCAPE, lower};
 use crate::db::{Conn, Timestamp};
 
 /// An order with titles of its app (zh, en) and names of the other side (zh, en).
@@ -99,9 +100,8 @@ pub fn list_sold(conn: &mut Conn, vendor_id: &str, before: Option<&str>, limit: 
     query.load(conn)
 }
 
-/// Orders that wait for payment after an id, oldest first, with the buyer's names. `search` is part of a number or a reference, in
-/// capitals, letters, digits and hyphens only.
-pub fn list_awaiting(conn: &mut Conn, search: &str, after: Option<&str>, limit: i64) -> QueryResult<Vec<Line>> {
+/// Orders that wait for payment after an id, oldest first, with the buyer's names; those that fit a search, or all.
+pub fn list_awaiting(conn: &mut Conn, search: Option<&Search>, after: Option<&str>, limit: i64) -> QueryResult<Vec<Line>> {
     let mut query = orders::table
         .inner_join(apps::table.on(apps::id.eq(orders::app_id)))
         .inner_join(organizations::table.on(organizations::id.eq(orders::organization_id)))
@@ -110,9 +110,13 @@ pub fn list_awaiting(conn: &mut Conn, search: &str, after: Option<&str>, limit: 
         .limit(limit)
         .select((Order::as_select(), (apps::title_zh, apps::title_en), (organizations::name_zh, organizations::name_en)))
         .into_boxed();
-    if !search.is_empty() {
-        let part = format!("%{search}%");
-        query = query.filter(orders::number.like(part.clone()).or(orders::reference.like(part)));
+    if let Some(Search { pattern, amount_fen }) = search {
+        let part = || lower(pattern.clone());
+        let order = lower(orders::number).like(part()).escape(ESCAPE).or(lower(orders::reference).like(part()).escape(ESCAPE));
+        let names = lower(organizations::name_zh).like(part()).escape(ESCAPE).or(lower(organizations::name_en).like(part()).escape(ESCAPE));
+        let buyer = names.or(lower(organizations::slug).like(part()).escape(ESCAPE));
+        // No order is over less than nothing.
+        query = query.filter(order.or(buyer).or(orders::amount_fen.eq(amount_fen.unwrap_or(-1))));
     }
     if let Some(after) = after {
         query = query.filter(orders::id.gt(after.to_owned()));

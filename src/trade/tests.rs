@@ -4,6 +4,7 @@ use actix_web::http::Method;
 use chrono::TimeDelta;
 use diesel::prelude::*;
 
+use super::cancel;
 use super::model::{Balance, OrderState, PlaceOrder};
 use super::service::{self, ReceiptInput, Side};
 use crate::app::App;
@@ -90,7 +91,7 @@ async fn an_order_is_paid_by_the_exact_amount_and_licensed_once() {
         // Another receipt for what is paid is refused, and nothing can be called off any more.
         let late = service::confirm_payment(&app, &shop.finance, &id, &receipt("1", "ICBC-2", "北矿")).await.unwrap_err();
         assert_eq!(late.code, "order-not-awaiting-payment");
-        assert_eq!(service::cancel(&app, &shop.mine, &id).await.unwrap_err().code, "order-state");
+        assert_eq!(cancel::by_buyer(&app, &shop.mine, &id).await.unwrap_err().code, "order-state");
         assert!(matches!(crate::audit::service::verify(&app.db).await.unwrap(), crate::audit::model::ChainVerdict::Intact { .. }));
     })
     .await;
@@ -105,7 +106,7 @@ async fn amounts_that_differ_are_kept_and_shown() {
             .await
             .unwrap();
         assert_eq!((part.balance, part.order.state), (Balance::Missing(28_000), OrderState::AwaitingPayment));
-        assert_eq!(service::cancel(&app, &shop.mine, &id).await.unwrap_err().code, "order-has-payments");
+        assert_eq!(cancel::by_buyer(&app, &shop.mine, &id).await.unwrap_err().code, "order-has-payments");
         // Buyer and finance both see the difference; a payer's name is only text.
         for (who, path) in [(&shop.mine, format!("/mine/orders/{id}")), (&shop.finance, format!("/admin/payments/{id}"))] {
             let (status, shown) = page(&app, who, Method::GET, &path, "").await;
@@ -123,7 +124,7 @@ async fn amounts_that_differ_are_kept_and_shown() {
         let id = order(&app, &shop, 1).await;
         let typed = receipt("1300", "BOC-0003", "北矿");
         let slip = service::confirm_payment(&app, &shop.finance, &id, &typed).await.unwrap_err();
-        assert_eq!((slip.fields[0].code, slip.fields[0].args[0].1.as_str()), ("amount-exceeds-order", "20.00"));
+        assert_eq!((slip.fields[0].code, slip.fields[0].args[0].1.as_str()), ("amount-exceeds-order", "¥20.00"));
         assert_eq!((state(&app, &shop, &id).await, licenses_of(&app, &id).await), (OrderState::AwaitingPayment, 0));
         let meant = ReceiptInput { accept_excess: true, ..typed };
         let over = service::confirm_payment(&app, &shop.finance, &id, &meant).await.unwrap();
@@ -155,6 +156,11 @@ async fn a_trial_is_free_and_once() {
     each_backend(|app| async move {
         let shop = shop(&app).await;
         let place = |nodes: i64| service::place(&app, &shop.mine, PlaceOrder { plan_id: shop.trial.clone(), nodes });
+        // The same plan twice is a slip, and so is a price of what is free.
+        for (price, code) in [("", "plan-exists"), ("12", "invalid-input")] {
+            let form = PlanForm { kind: "trial".into(), price: price.into(), trial_days: "14".into(), trial_nodes: "2".into() };
+            assert_eq!(plans::add(&app, &shop.vendor, APP.into(), &form).await.unwrap_err().code, code, "{price}");
+        }
         assert_eq!(place(3).await.unwrap_err().fields[0].code, "trial-nodes");
         // A double click is one order.
         let (a, b) = tokio::join!(place(2), place(2));
@@ -162,6 +168,14 @@ async fn a_trial_is_free_and_once() {
         assert_eq!(a, b);
         assert_eq!((state(&app, &shop, &a).await, licenses_of(&app, &a).await), (OrderState::Delivered, 1));
         assert_eq!(place(1).await.unwrap_err().code, "trial-used");
+        // Nor is it offered again; an address that names no plan leads to the plans.
+        let form = format!("/apps/acme/{APP}/order?plan={}", shop.trial);
+        for (path, button) in [(form, "type=\"submit\">Start the trial"), (format!("/apps/acme/{APP}"), ">Start the trial</a>")] {
+            let (status, shown) = page(&app, &shop.mine, Method::GET, &path, "").await;
+            assert!(status == 200 && !shown.contains(button) && shown.contains("already had its trial"), "{path}");
+        }
+        assert_eq!(page(&app, &shop.mine, Method::GET, &format!("/apps/acme/{APP}/order"), "").await.0, 303);
+        assert_eq!(page(&app, &shop.mine, Method::GET, "/apps/acme/none/order", "").await.0, 404);
         app.clock.advance(TimeDelta::days(400));
         assert_eq!(place(2).await.unwrap_err().code, "trial-used");
         let path = format!("/apps/acme/{APP}/order");
@@ -178,6 +192,71 @@ async fn a_trial_is_free_and_once() {
 }
 
 #[tokio::test]
+async fn finance_finds_one_order_before_it_books() {
+    each_backend(|app| async move {
+        let shop = shop(&app).await;
+        let (first, second) = (order(&app, &shop, 1).await, order(&app, &shop, 2).await);
+        let finance = &shop.finance;
+        let found = async |q: &str| -> Vec<String> {
+            let awaiting = service::list_awaiting(&app, finance, q, None).await.unwrap();
+            awaiting.into_iter().map(|a| a.line.0.id).collect()
+        };
+        let both = [first.clone(), second.clone()];
+        for q in ["mine 公司", "公司", "MINE LTD", "mine"] {
+            assert_eq!(found(q).await, both, "{q}");
+        }
+        assert_eq!(found("￥２,５６０").await, [second.clone()], "by amount");
+        assert_eq!(found("PH-20260101-0001").await, [first.clone()]);
+        for q in ["北山煤矿", "%", "_", "公司公司", "12.80"] {
+            assert!(found(q).await.is_empty(), "{q}");
+        }
+        // A receipt can be booked from the list only where it is plain for which order.
+        let form = "name=\"bank_serial\"";
+        for (q, plain) in [("", false), ("mine", false), ("%E5%8C%97%E5%B1%B1", false), ("2560", true)] {
+            let (status, shown) = page(&app, finance, Method::GET, &format!("/admin/payments?q={q}"), "").await;
+            assert_eq!((status, shown.contains(form)), (200, plain), "{q}");
+        }
+        let (_, shown) = page(&app, finance, Method::GET, "/admin/payments?q=2560", "").await;
+        assert!(
+            shown.contains("data-confirm=\"Book {amount} yuan from “{payer}” for order PH-20260101-0002 of mine Ltd, which owes ¥2,560.00")
+        );
+        assert!(!shown.contains(&first));
+        assert_eq!(shown.matches("id=\"confirm\"").count(), 1, "the script finds the dialog");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn finance_cancels_what_is_paid_in_part_and_both_sides_read_why() {
+    each_backend(|app| async move {
+        let shop = shop(&app).await;
+        let id = order(&app, &shop, 1).await;
+        let reason = "买方改订永久授权";
+        let none = cancel::by_finance(&app, &shop.finance, &id, reason).await.unwrap_err();
+        assert_eq!((none.code, state(&app, &shop, &id).await), ("order-without-payments", OrderState::AwaitingPayment));
+        service::confirm_payment(&app, &shop.finance, &id, &receipt("1,000.00", "BOC-0001", "北矿")).await.unwrap();
+        for who in [&shop.mine, &shop.vendor] {
+            assert_eq!(cancel::by_finance(&app, who, &id, reason).await.unwrap_err().kind, Kind::Forbidden);
+        }
+        let path = format!("/admin/payments/{id}");
+        assert_eq!(page(&app, &shop.finance, Method::POST, &format!("{path}/cancel"), "reason=").await.0, 422);
+        let (order, owed) = cancel::by_finance(&app, &shop.finance, &id, reason).await.unwrap();
+        assert_eq!((owed, state(&app, &shop, &order.id).await), (100_000, OrderState::Cancelled));
+        for (who, path) in
+            [(&shop.mine, format!("/mine/orders/{id}")), (&shop.finance, path), (&shop.vendor, format!("/vendor/orders/{id}"))]
+        {
+            let (status, shown) = page(&app, who, Method::GET, &path, "").await;
+            assert!(status == 200 && shown.contains(reason) && shown.contains("¥1,000.00 had arrived"), "{path}");
+        }
+        let late = service::confirm_payment(&app, &shop.finance, &id, &receipt("280", "BOC-2", "北矿")).await.unwrap_err();
+        assert_eq!(late.code, "order-not-awaiting-payment");
+        assert_eq!(cancel::by_finance(&app, &shop.finance, &id, reason).await.unwrap_err().code, "order-state");
+        assert_eq!(licenses_of(&app, &id).await, 0);
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn orders_belong_to_their_two_sides() {
     each_backend(|app| async move {
         let shop = shop(&app).await;
@@ -187,7 +266,7 @@ async fn orders_belong_to_their_two_sides() {
         let error = service::detail(&app, &other, Lang::Zh, Side::Buyer, id.clone()).await.unwrap_err();
         assert_eq!((error.kind, error.code), (Kind::NotFound, "order"));
         assert_eq!(service::detail(&app, &rival, Lang::Zh, Side::Vendor, id.clone()).await.unwrap_err().kind, Kind::NotFound);
-        assert_eq!(service::cancel(&app, &other, &id).await.unwrap_err().kind, Kind::NotFound);
+        assert_eq!(cancel::by_buyer(&app, &other, &id).await.unwrap_err().kind, Kind::NotFound);
         assert_eq!(page(&app, &other, Method::GET, &format!("/mine/orders/{id}"), "").await.0, 404);
         assert!(service::list_bought(&app, &other, None).await.unwrap().is_empty());
         assert!(service::list_sold(&app, &rival, None).await.unwrap().is_empty());
@@ -206,8 +285,8 @@ async fn orders_belong_to_their_two_sides() {
         let reference = found[0].line.0.reference.to_lowercase();
         assert_eq!(service::list_awaiting(&app, &shop.finance, &reference, None).await.unwrap().len(), 1);
         assert!(service::list_awaiting(&app, &shop.finance, "NOSUCH", None).await.unwrap().is_empty());
-        service::cancel(&app, &shop.mine, &id).await.unwrap();
-        assert_eq!(service::cancel(&app, &shop.mine, &id).await.unwrap_err().code, "order-state");
+        cancel::by_buyer(&app, &shop.mine, &id).await.unwrap();
+        assert_eq!(cancel::by_buyer(&app, &shop.mine, &id).await.unwrap_err().code, "order-state");
         assert_eq!(state(&app, &shop, &id).await, OrderState::Cancelled);
         assert!(service::list_awaiting(&app, &shop.finance, "", None).await.unwrap().is_empty());
         let next = order(&app, &shop, 1).await;

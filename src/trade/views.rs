@@ -2,13 +2,14 @@
 
 use askama::Template;
 
-use super::model::{Balance, OrderState, balance};
+use super::model::{Balance, Order, OrderState, balance};
 use super::service::{Awaiting, Offer, OrderDetail, PaymentLine, ReceiptInput, Side};
 use super::store::Line;
 use crate::catalog::model::PlanKind;
 use crate::chain::ChainLink;
 use crate::config::Bank;
 use crate::http::page::{FormErrors, Page};
+use crate::license::model::Decision;
 
 /// `/apps/{vendor}/{app}/order`.
 #[derive(Template)]
@@ -24,6 +25,10 @@ pub struct FormPage {
     pub unit_price: String,
     pub unit_note: String,
     pub trial: bool,
+    /// The organisation has had it.
+    pub trial_used: bool,
+    pub subscription: bool,
+    pub safety: bool,
     pub most_nodes: i64,
     pub nodes: String,
     /// The total, where the nodes make one.
@@ -53,8 +58,11 @@ impl FormPage {
             unit_price: if free { page.t("price-free") } else { page.money(&plan.price_fen) },
             unit_note: if trial { String::new() } else { page.tk("plan-note-", plan.kind) },
             trial,
+            trial_used: offer.trial_used,
+            subscription: plan.kind == PlanKind::Subscription,
+            safety: offer.app.safety,
             most_nodes: if trial { plan.trial_nodes.clamp(1, super::model::MAX_NODES) } else { super::model::MAX_NODES },
-            total: total.map(|fen| page.money(&fen)),
+            total: total.map(|fen| price(&page, fen)),
             nodes,
             grace_days,
             errors,
@@ -158,9 +166,17 @@ pub struct OrderView {
     pub received: String,
     pub missing: Option<String>,
     pub over: Option<String>,
+    /// Came in for an order that was called off then.
+    pub owed_back: Option<String>,
+    /// Why it was called off; empty where the buyer did.
+    pub reason: String,
+    /// The licence is held back or gone: what happened, why, what can be done.
+    pub held: Option<(String, String, String)>,
     pub receipts: Vec<ReceiptRow>,
     pub moments: Vec<Moment>,
     pub license_href: Option<String>,
+    /// Asked before a receipt is booked.
+    pub confirm: String,
     pub chain: Vec<ChainLink>,
 }
 
@@ -176,11 +192,20 @@ impl OrderView {
             Balance::Over(fen) => (None, Some(page.money(&fen))),
             Balance::Exact => (None, None),
         };
-        let step = match left {
-            _ if !awaiting => order.state.as_str(),
+        let step = match (left, side) {
+            _ if !awaiting => match (&detail.held, order.state) {
+                (Some(held), OrderState::Delivered) if held.action == Decision::Revoke.action() => "license-revoked",
+                (Some(_), OrderState::Delivered) => "license-suspended",
+                (_, OrderState::Cancelled) if any_received => "cancelled-part-paid",
+                (_, state) => state.as_str(),
+            },
+            (_, Side::Platform) if any_received => "book-rest",
+            (_, Side::Platform) => "book",
             _ if any_received => "underpaid",
             _ => "awaiting-payment",
         };
+        let cancelled = order.state == OrderState::Cancelled;
+        let (missing, over) = if cancelled { (None, None) } else { (missing, over) };
         Self {
             id: order.id.clone(),
             number: order.number.clone(),
@@ -204,6 +229,9 @@ impl OrderView {
             received: page.money(&detail.received_fen),
             missing,
             over,
+            owed_back: (cancelled && any_received).then(|| page.money(&detail.received_fen)),
+            reason: detail.cancelled.as_ref().map(|told| told.reason.clone()).unwrap_or_default(),
+            held: detail.held.as_ref().filter(|_| side != Side::Vendor).map(|told| crate::license::views::notice(page, told)),
             receipts: detail
                 .payments
                 .iter()
@@ -221,9 +249,17 @@ impl OrderView {
                 Side::Platform => format!("/admin/licenses/{id}"),
                 _ => format!("/mine/licenses/{id}"),
             }),
+            confirm: confirm(page, order, page.pick(&detail.buyer.name_zh, &detail.buyer.name_en)),
             chain: detail.chain.clone(),
         }
     }
+}
+
+/// What is asked before a receipt is booked; the script puts what was typed for `{amount}` and `{payer}`.
+fn confirm(page: &Page, order: &Order, buyer: &str) -> String {
+    let owed = page.money(&order.amount_fen);
+    let words = [("buyer", buyer), ("number", &order.number), ("owed", &owed), ("amount", "{amount}"), ("payer", "{payer}")];
+    page.locale().format("payment-confirm", &words)
 }
 
 /// A price, or that it is free.
@@ -258,14 +294,23 @@ fn moments(page: &Page, detail: &OrderDetail) -> Vec<Moment> {
         note: if payment.matched { String::new() } else { page.t("order-moment-unmatched") },
     }));
     if let Some((_, at)) = &detail.license {
-        moments.push(Moment { tone: "green", at: page.datetime(at), what: page.t("order-moment-delivered"), note: String::new() });
+        let key = if order.amount_fen == 0 { "order-moment-delivered-free" } else { "order-moment-delivered" };
+        moments.push(Moment { tone: "green", at: page.datetime(at), what: page.t(key), note: String::new() });
+    }
+    if let Some(held) = &detail.held {
+        moments.push(Moment {
+            tone: "red",
+            at: page.datetime(&held.at),
+            what: page.tk("audit-action-", held.action.replace('.', "-")),
+            note: String::new(),
+        });
     }
     if order.state == OrderState::Cancelled {
         moments.push(Moment {
             tone: "grey",
             at: page.datetime(&order.updated_at),
             what: page.t("order-moment-cancelled"),
-            note: String::new(),
+            note: detail.cancelled.as_ref().map(|told| told.reason.clone()).unwrap_or_default(),
         });
     }
     moments
@@ -301,6 +346,8 @@ pub struct AwaitingRow {
     /// Receipts and amount differ: `missing`, `over`, or none came.
     pub difference: Option<(&'static str, String)>,
     pub since: String,
+    /// Asked before a receipt is booked.
+    pub confirm: String,
 }
 
 impl AwaitingRow {
@@ -321,6 +368,7 @@ impl AwaitingRow {
             received: page.money(&awaiting.received_fen),
             difference,
             since: page.ago(&order.placed_at),
+            confirm: confirm(page, order, page.pick(&buyer.0, &buyer.1)),
         }
     }
 }
@@ -332,7 +380,7 @@ pub struct PaymentsPage {
     pub page: Page,
     pub rows: Vec<AwaitingRow>,
     pub q: String,
-    /// The form for the first of the rows is shown.
+    /// The form is shown: one order fits what was searched for.
     pub may_confirm: bool,
     pub form: ReceiptInput,
     pub errors: FormErrors,
@@ -388,5 +436,7 @@ pub struct PaymentPage {
     pub order: OrderView,
     pub may_confirm: bool,
     pub form: ReceiptInput,
+    /// Why it is called off, as typed.
+    pub reason: String,
     pub errors: FormErrors,
 }

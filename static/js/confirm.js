@@ -1,4 +1,5 @@
-// A form with data-confirm asks once, in the page's own dialog, before it is sent. data-confirm-ok is the word on the button.
+// A form with data-confirm asks once, in the page's own dialog, before it is sent. data-confirm-ok is the word on the button. {name} in
+// the question is what was typed in the form's field of that name.
 const dialog = document.getElementById("confirm");
 const agreed = new WeakSet();
 
@@ -10,7 +11,7 @@ document.addEventListener("submit", (event) => {
   event.stopImmediatePropagation();
   const submitter = event.submitter;
   const ok = dialog.querySelector("[data-confirm-ok]");
-  dialog.querySelector("[data-confirm-text]").textContent = asking;
+  dialog.querySelector("[data-confirm-text]").textContent = asking.replace(/\{(\w+)\}/g, (all, name) => form.elements[name]?.value.trim() || all);
   ok.textContent = submitter?.dataset.confirmOk ?? form.dataset.confirmOk ?? ok.dataset.default;
   dialog.returnValue = "";
   dialog.addEventListener("close", () => {

@@ -126,14 +126,21 @@ async fn from_a_folder_to_an_alarm() -> Result<()> {
 
     // Finance confirms the transfer.
     sign_in(&browser, "finance@platform.example").await?;
-    browser.goto("/admin/payments").await?;
+    browser.goto("/admin/payments?q=2,560.00").await?;
     for (name, value) in [("amount", "2,560.00"), ("bank_serial", "ICBC-1"), ("payer", "North Mine")] {
         let field = browser.client.find(fantoccini::Locator::Css(&format!("input[name={name}]"))).await?;
         field.clear().await?;
         field.send_keys(value).await?;
     }
     browser.client.find(fantoccini::Locator::Css("input[name=bank_serial]")).await?.send_keys("\u{e007}").await?;
-    browser.wait_no_text("2,560.00 due").await?;
+    // Asked once, with what was typed.
+    browser
+        .wait("the question", Duration::from_secs(10), async |b| {
+            Ok(b.client.find(fantoccini::Locator::Css("dialog#confirm[open]")).await.is_ok())
+        })
+        .await?;
+    browser.client.find(fantoccini::Locator::Css("[data-confirm-ok]")).await?.click().await?;
+    browser.wait_path("/admin/payments/ord_").await?;
 
     // The mine has its licence, adds a node.
     sign_in(&browser, "bo@north.example").await?;

@@ -1,0 +1,2 @@
+DROP INDEX audit_records_action;
+DROP INDEX audit_records_actor;

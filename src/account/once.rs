@@ -1,0 +1,43 @@
+//! A secret that was just made, on its way to the page that shows it once.
+//!
+//! The answer to a form is a redirect, so that reloading repeats nothing; the secret is stored nowhere but as a hash, and belongs in no
+//! address. It therefore travels in a cookie that scripts cannot read, that ends in a minute, and that the page which shows it ends at
+//! once. The browser is given the secret in any case.
+
+use actix_web::{HttpRequest, HttpResponse};
+
+use crate::auth::Actor;
+use crate::error::{Error, Result};
+use crate::http::cookies;
+use crate::http::page::see_other;
+
+/// The cookie: `what:usr_…:secret`.
+const COOKIE: &str = "__Host-once";
+/// Time for the redirect, in seconds.
+const SECONDS: i64 = 60;
+
+/// The redirect to the page that shows the secret.
+pub fn see(path: &str, what: &str, actor: &Actor, secret: &str) -> Result<HttpResponse> {
+    let value = format!("{what}:{}:{secret}", actor.person()?.user_id);
+    with(see_other(path), &cookies::private(COOKIE, value, SECONDS))
+}
+
+/// The secret that is to be shown to this person, if there is one.
+pub fn read(req: &HttpRequest, what: &str, actor: &Actor) -> Option<String> {
+    let value = cookies::read(req, COOKIE)?;
+    let (kind, rest) = value.split_once(':')?;
+    let (user_id, secret) = rest.split_once(':')?;
+    let theirs = kind == what && actor.as_person().is_some_and(|person| person.user_id == user_id);
+    let fits = !secret.is_empty() && secret.len() <= 200 && secret.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-');
+    (theirs && fits).then(|| secret.to_owned())
+}
+
+/// The page has shown it.
+pub fn shown(response: HttpResponse) -> Result<HttpResponse> {
+    with(response, &cookies::expired(COOKIE))
+}
+
+fn with(mut response: HttpResponse, cookie: &actix_web::cookie::Cookie<'_>) -> Result<HttpResponse> {
+    response.add_cookie(cookie).map_err(|e| Error::internal(anyhow::anyhow!("cookie: {e}")))?;
+    Ok(response)
+}
