@@ -6,7 +6,7 @@
 use diesel::prelude::*;
 
 use crate::auth::{Actor, OrgKind};
-use crate::db::schema::{app_samples, apps, cases, check_reports, deployments, licenses, nodes, orders, organizations, releases};
+use crate::db::schema::{app_samples, apps, cases, check_reports, deployments, licenses, nodes, orders, organizations, proofs, releases};
 use crate::db::{Conn, Timestamp};
 use crate::i18n::Lang;
 
@@ -57,7 +57,12 @@ pub fn of_release(conn: &mut Conn, reader: &Reader, release_id: &str) -> QueryRe
     let mut ids = Ids { release: Some(release_id.to_owned()), ..Ids::default() };
     if let (Some(OrgKind::Operator), Some(operator)) = (reader.kind, &reader.organization_id) {
         let of_app = orders::app_id.eq(&app_id).and(orders::organization_id.eq(operator));
-        ids.order = orders::table.filter(of_app).order(orders::id.desc()).select(orders::id).first(conn).optional()?;
+        let own: Vec<(String, String)> =
+            orders::table.filter(of_app).order(orders::id.desc()).select((orders::id, orders::state)).load(conn)?;
+        let good = licenses::app_id.eq(&app_id).and(licenses::organization_id.eq(operator)).and(licenses::state.eq("active"));
+        let good = good.and(licenses::ends_at.is_null().or(licenses::ends_at.gt(reader.now)));
+        let licensed: Vec<String> = licenses::table.filter(good).select(licenses::order_id).load(conn)?;
+        ids.order = preferred(own, &licensed);
         let of_app = deployments::app_id.eq(&app_id).and(deployments::organization_id.eq(operator)).and(deployments::wanted.eq(true));
         ids.deployment = deployments::table.filter(of_app).order(deployments::id.desc()).select(deployments::id).first(conn).optional()?;
     }
@@ -77,6 +82,28 @@ pub fn of_license(conn: &mut Conn, reader: &Reader, license_id: &str) -> QueryRe
 /// The chain of a deployment.
 pub fn of_deployment(conn: &mut Conn, reader: &Reader, deployment_id: &str) -> QueryResult<Vec<ChainLink>> {
     build(conn, reader, Ids { deployment: Some(deployment_id.to_owned()), ..Ids::default() })
+}
+
+/// Of an operator's orders of one app, newest first, the one that says where the operator stands: one with a licence in force, else one
+/// that is paid, else one under way; one that came to nothing only where there is no other.
+fn preferred(orders: Vec<(String, String)>, licensed: &[String]) -> Option<String> {
+    let rank = |(id, state): &(String, String)| match shown_order(state) {
+        _ if licensed.contains(id) => 0,
+        "done" => 1,
+        "current" => 2,
+        _ => 3,
+    };
+    // The first of equal ones is the newest.
+    orders.into_iter().min_by_key(rank).map(|(id, _)| id)
+}
+
+/// How an order's state is shown.
+fn shown_order(state: &str) -> &'static str {
+    match state {
+        "paid" | "delivered" | "accepted" | "settled" => "done",
+        "cancelled" | "refunded" | "disputed" => "failed",
+        _ => "current",
+    }
 }
 
 /// Completes the ids in both directions, then reads each row once.
@@ -177,13 +204,8 @@ fn build(conn: &mut Conn, reader: &Reader, mut ids: Ids) -> QueryResult<Vec<Chai
     };
     if let Some(id) = &ids.order {
         let (number, state): (String, String) = orders::table.find(id).select((orders::number, orders::state)).first(conn)?;
-        let shown = match state.as_str() {
-            "paid" | "delivered" | "accepted" | "settled" => "done",
-            "cancelled" | "refunded" | "disputed" => "failed",
-            _ => "current",
-        };
         let href = base.filter(|b| *b != "/admin").map(|b| format!("{b}/orders/{id}"));
-        set("bought", shown, href, number);
+        set("bought", shown_order(&state), href, number);
     }
     let operator = reader.kind == Some(OrgKind::Operator);
     if let Some(id) = &ids.license {
@@ -191,38 +213,50 @@ fn build(conn: &mut Conn, reader: &Reader, mut ids: Ids) -> QueryResult<Vec<Chai
             licenses::table.find(id).select((licenses::state, licenses::ends_at)).first(conn)?;
         let over = ends.is_some_and(|e| e < reader.now);
         // The last day of it: the end is the first moment after.
-        let note = ends.map(|e| reader.lang.date(e.minus(chrono::TimeDelta::seconds(1)))).unwrap_or_default();
+        let last = ends.map(|e| reader.lang.date(e.minus(chrono::TimeDelta::seconds(1))));
+        let note = last.map(|day| reader.lang.format("chain-until", &[("date", &day)])).unwrap_or_default();
         set("licensed", if state == "active" && !over { "done" } else { "failed" }, operator.then(|| format!("/mine/licenses/{id}")), note);
     }
     if let Some(id) = &ids.deployment {
-        let (state, node, seen): (String, String, Option<Timestamp>) = deployments::table
+        let (state, node_id, name, seen, release): (String, String, String, Option<Timestamp>, String) = deployments::table
             .inner_join(nodes::table.on(nodes::id.eq(deployments::node_id)))
             .filter(deployments::id.eq(id))
-            .select((deployments::state, nodes::name, nodes::seen_at))
+            .select((deployments::state, nodes::id, nodes::name, nodes::seen_at, deployments::release_id))
             .first(conn)?;
+        let node = crate::fleet::model::shown_name(&name, &node_id).to_owned();
         let href = operator.then(|| format!("/mine/deployments/{id}"));
-        let shown = match state.as_str() {
-            "installed" => "done",
-            "failed" => "failed",
-            "removed" => "todo",
-            _ => "current",
+        let (shown, note) = match state.as_str() {
+            "installed" => ("done", node),
+            "failed" => ("failed", node),
+            // It was there: "not yet" would be wrong.
+            "removed" => ("failed", reader.lang.t("chain-removed")),
+            _ => ("current", node),
         };
-        set("deployed", shown, href.clone(), node);
+        set("deployed", shown, href.clone(), note);
         if state == "installed" {
             let up = seen.is_some_and(|at| at.plus(UP_WITHIN) >= reader.now);
             set("running", if up { "done" } else { "failed" }, href.clone(), String::new());
-            let inferences: Option<i64> = app_samples::table
-                .filter(app_samples::deployment_id.eq(id))
-                .order(app_samples::at.desc())
-                .select(app_samples::inferences)
-                .first(conn)
-                .optional()?;
-            // The golden samples were reproduced before "installed" was reported; proven it is by work.
-            let proof = href.map(|h| format!("{h}#proof"));
-            match inferences.filter(|n| *n > 0) {
-                Some(n) => set("proven", "done", proof, reader.lang.format("chain-inferences", &[("n", &n.to_string())])),
-                None => set("proven", "todo", proof, String::new()),
+        }
+        // The golden samples were reproduced before "installed" was reported; proven it is by work, and stays so.
+        let proof = href.map(|h| format!("{h}#proof"));
+        let proven: Option<Timestamp> = proofs::table.find((id, release)).select(proofs::proven_at).first(conn).optional()?;
+        match proven {
+            Some(at) => {
+                let inferences: Option<i64> = app_samples::table
+                    .filter(app_samples::deployment_id.eq(id))
+                    .order(app_samples::at.desc())
+                    .select(app_samples::inferences)
+                    .first(conn)
+                    .optional()?;
+                // The count starts anew with the agent; that it worked does not.
+                let note = match inferences.filter(|n| *n > 0 && state == "installed") {
+                    Some(n) => reader.lang.format("chain-inferences", &[("n", &n.to_string())]),
+                    None => reader.lang.format("chain-since", &[("date", &reader.lang.date(at))]),
+                };
+                set("proven", "done", proof, note);
             }
+            None if state == "installed" => set("proven", "todo", proof, String::new()),
+            None => {}
         }
     }
     Ok(links)
@@ -230,4 +264,24 @@ fn build(conn: &mut Conn, reader: &Reader, mut ids: Ids) -> QueryResult<Vec<Chai
 
 fn link(key: &'static str) -> ChainLink {
     ChainLink { key, state: "todo", href: None, note: String::new() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::preferred;
+
+    #[test]
+    fn an_order_that_came_to_nothing_hides_no_better_one() {
+        let orders = |rows: &[(&str, &str)]| rows.iter().map(|(id, state)| ((*id).to_owned(), (*state).to_owned())).collect::<Vec<_>>();
+        let pick = |rows: &[(&str, &str)], licensed: &[&str]| {
+            preferred(orders(rows), &licensed.iter().map(|id| (*id).to_owned()).collect::<Vec<_>>())
+        };
+        // Newest first.
+        let all = [("d", "cancelled"), ("c", "awaiting_payment"), ("b", "paid"), ("a", "settled")];
+        assert_eq!(pick(&all, &["a"]).as_deref(), Some("a"), "a licence in force");
+        assert_eq!(pick(&all, &[]).as_deref(), Some("b"), "paid, the newest");
+        assert_eq!(pick(&all[..2], &[]).as_deref(), Some("c"), "under way");
+        assert_eq!(pick(&all[..1], &[]).as_deref(), Some("d"), "nothing else");
+        assert_eq!(pick(&[], &[]), None);
+    }
 }

@@ -91,8 +91,37 @@ fn pack_is_deterministic_and_faults_have_lines() {
     assert_eq!(code, 1);
     assert_eq!(serde_json::from_str::<serde_json::Value>(&out).unwrap()["faults"][0]["line"], 3);
     std::os::unix::fs::symlink("/etc/passwd", broken.join("golden/link")).unwrap();
-    assert_eq!(pithead(&["pack", broken.to_str().unwrap(), "-o", a.to_str().unwrap()]).0, 2);
+    let pack = |dir: &Path| pithead(&["pack", dir.to_str().unwrap(), "-o", a.to_str().unwrap()]);
+    let (code, _, err) = pack(&broken);
+    assert!(code == 1 && err.contains("golden/link") && err.contains("file-special"), "{err}");
+    std::fs::remove_file(broken.join("golden/link")).unwrap();
+    std::fs::write(broken.join("app.yaml"), b"format: 1\n\xff").unwrap();
+    let (code, _, err) = pack(&broken);
+    assert!(code == 1 && err.contains("yaml-encoding"), "{err}");
+    std::fs::remove_file(broken.join("app.yaml")).unwrap();
+    let (code, _, err) = pack(&broken);
+    assert!(code == 1 && err.contains("yaml-missing"), "{err}");
+    let inside = dir.join("golden/own.tar");
+    let (code, _, err) = pithead(&["pack", dir.to_str().unwrap(), "-o", inside.to_str().unwrap()]);
+    assert!(code == 2 && !inside.exists() && err.contains("lies in the folder"), "{err}");
+    let (code, _, err) = pithead(&["pack", dir.to_str().unwrap(), "-o", a.to_str().unwrap(), "--vendor", "Not/A Name"]);
+    assert!(code == 2 && err.contains("lower-case"), "{err}");
     assert_eq!(pithead(&["pack", "/nowhere", "-o", a.to_str().unwrap()]).0, 2);
+}
+
+#[test]
+fn push_says_what_is_missing_and_does_not_wait_for_nobody() {
+    let dir = demo("coke-quality");
+    let push = |rest: &[&str]| pithead(&[&["push", dir.to_str().unwrap()], rest].concat());
+    let (code, _, err) = push(&["--server", "http://127.0.0.1:9"]);
+    assert!(code == 2 && err.contains("--token-file") && err.contains("--token TOKEN"), "{err}");
+    let (code, _, err) = push(&["--server", "http://127.0.0.1:9/vendor/apps", "--token", "t"]);
+    assert!(code == 2 && err.contains("the site alone"), "{err}");
+    // Bound and let go: nobody listens there.
+    let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let (code, _, err) = push(&["--server", &format!("http://{address}"), "--token", "t"]);
+    assert!(code == 2 && err.contains("nobody answers at") && err.contains(&address.port().to_string()), "{err}");
+    assert_eq!(err.matches("trying again").count(), 2, "{err}");
 }
 
 #[test]
@@ -167,6 +196,22 @@ async fn push_uploads_and_the_platform_checks() {
     let (code, out, err) = run(demo("coke-quality"), token.clone()).await.unwrap();
     assert_eq!(code, 0, "{out} {err}");
     assert!(err.contains("already there"), "{err}");
+    assert!(!err.contains('\u{1b}'), "no terminal, no control codes: {err:?}");
+
+    // What only the platform knows is told with its line before anything is sent.
+    let lost = folder.0.join("lost");
+    copy(&demo("coke-quality"), &lost);
+    let yaml = std::fs::read_to_string(lost.join("app.yaml")).unwrap();
+    let yaml = yaml.replacen("scenario: coke-quality", "scenario: no-such-thing", 1).replacen("version: 1.0.0", "version: 1.0.9", 1);
+    let line = yaml.lines().position(|l| l.starts_with("scenario:")).unwrap() + 1;
+    std::fs::write(lost.join("app.yaml"), yaml).unwrap();
+    let (code, out, err) = run(lost, token.clone()).await.unwrap();
+    let told: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(
+        (code, told["faults"][0]["code"].as_str(), told["faults"][0]["line"].as_u64()),
+        (1, Some("scenario-unknown"), Some(line as u64))
+    );
+    assert!(!err.contains("model.onnx"), "{err}");
 
     // A model that is none is taken, and fails its check with that reason.
     let broken = folder.0.join("broken");
@@ -187,6 +232,6 @@ async fn push_uploads_and_the_platform_checks() {
     let (code, _, err) = run(changed, token).await.unwrap();
     assert_eq!(code, 1, "{err}");
     let (code, _, err) = run(demo("coke-quality"), "pht_wrong".into()).await.unwrap();
-    assert_eq!(code, 1, "{err}");
+    assert!(code == 1 && err.contains(&Lang::En.t("error-token-invalid")), "{err}");
     server.stop().await;
 }

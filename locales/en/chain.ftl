@@ -1,1 +1,4 @@
 chain-inferences = { $n } inferences
+chain-until = until { $date }
+chain-removed = removed
+chain-since = since { $date }

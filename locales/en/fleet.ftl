@@ -45,6 +45,7 @@ fleet-node-name-hint = For example: Belt head 1
 fleet-node-create = Add and show the commands
 fleet-hardware = Hardware
 fleet-hardware-unknown = The node tells what it has at its first call.
+fleet-hardware-never = It was removed before it told what it has.
 fleet-hardware-model = Model
 fleet-hardware-serial = Serial number
 fleet-hardware-processor = Processor
@@ -71,20 +72,23 @@ fleet-certificate = Certificate valid until
 fleet-identity = Identity
 fleet-node-no-apps = Nothing is deployed on this node.
 fleet-events = What happened
+fleet-event-changed = Changed: { $what }
 fleet-command-title = Run this on the machine
 fleet-command-text = First: this command makes a key on the machine and enrols it. The code in it works once.
 fleet-run-text = Second: this command runs the agent. Keep it running, in the same folder as the first one.
-fleet-run-hint = The library is ONNX Runtime: scripts/onnxruntime.sh prints its path.
+fleet-run-hint = The library is that of ONNX Runtime, version 1.24 or newer: download the archive for this machine from github.com/microsoft/onnxruntime/releases and name the libonnxruntime.so in it. The node serves 127.0.0.1:9101; add --listen 0.0.0.0:9101 where programs on other machines ask it.
 fleet-code-until = The code is good until { $at }.
 fleet-code-elsewhere = A code is open until { $at }. It is only shown in the browser that asked for it; ask for a new one if it is lost.
 fleet-code-over = The code has ended, so its command does not work any more. Make a new one.
 fleet-code-ready = The commands are ready.
-fleet-plots = Running
+fleet-plots = Measurements
 fleet-plot-latency = Latency, median and 95th percentile
 fleet-plot-latency-several = Latency, 95th percentile of each app
 fleet-plot-inferences = Inferences
+fleet-plot-inferences-rate = Inferences per minute
 fleet-plot-memory = Memory
 fleet-plot-cpu = Processor
+fleet-plot-empty = Nothing was measured in this hour.
 fleet-node-manage = Manage the node
 fleet-new-code = New code
 fleet-new-code-hint = For a machine that is set up anew. The old code is void at once.
@@ -118,11 +122,24 @@ fleet-now = There now
 fleet-present = Version { $version }
 fleet-present-same = This version
 fleet-present-seat = Holds a seat
+fleet-choose-missing = One of the chosen nodes is not enrolled, or is not there any more. Choose again.
+fleet-choose-seats = { $chosen ->
+    [one] { $chosen } node without a seat
+   *[other] { $chosen } nodes without a seat
+} chosen, { $free ->
+    [one] { $free } seat
+   *[other] { $free } seats
+} free. Choose fewer nodes, or order more seats.
+fleet-chosen = Chosen
+fleet-order = Order { $number }
+fleet-validity = { $from } – { $until }
+fleet-or = or
 fleet-seats-free = { $free } of { $owned } seats free
-fleet-seats-taken = Takes { $n ->
-    [one] { $n } seat
-   *[other] { $n } seats
-} of the licence; { $left } left afterwards.
+fleet-seats-taken = { $n ->
+    [0] Takes no further seat of the licence; { $left } stay free.
+    [one] Takes { $n } seat of the licence; { $left } left afterwards.
+   *[other] Takes { $n } seats of the licence; { $left } left afterwards.
+}
 fleet-choose-empty-title = No enrolled nodes
 fleet-choose-empty-text = An app is deployed to a node that has called in. Add a node first.
 fleet-on-nodes = On
@@ -175,6 +192,7 @@ fleet-next-node-offline = The node is offline. It takes the change when it is ba
 fleet-figures = Last heartbeat
 fleet-no-figures = No heartbeat from this app yet.
 fleet-sampled = Received
+fleet-restarts = Restarts of its process
 fleet-what = What runs
 fleet-digest = Release digest
 fleet-open-license = Open the licence

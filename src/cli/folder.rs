@@ -9,7 +9,7 @@ use app_package::fault::Fault;
 use app_package::manifest::AppManifest;
 use app_package::oci::{PackedFile, SOURCE_FILE};
 use app_package::path::PackagePath;
-use app_package::validate::{self, FileEntry, MAX_FILES, MAX_YAML_BYTES};
+use app_package::validate::{self, FileEntry, MAX_FAULTS, MAX_FILES, MAX_YAML_BYTES};
 
 /// Deepest folder that is looked into; package paths have at most 8 parts.
 const MAX_DEPTH: usize = 16;
@@ -30,48 +30,68 @@ pub struct LocalFile {
 pub struct Folder {
     /// What app.yaml says.
     pub manifest: AppManifest,
+    /// Text of app.yaml.
+    pub yaml: String,
     /// All files, by path.
     pub files: Vec<LocalFile>,
 }
 
 /// Reads and checks a folder. The outer error: it cannot be read; the inner: its faults.
 pub fn read(dir: &Path) -> anyhow::Result<Result<Folder, Vec<Fault>>> {
-    let mut files = Vec::new();
-    walk(dir, "", 0, &mut files)?;
-    files.sort_by(|a: &LocalFile, b| a.path.cmp(&b.path));
-    let source = dir.join(SOURCE_FILE);
-    let size = std::fs::metadata(&source).with_context(|| format!("cannot read {}", source.display()))?.len();
-    if size > MAX_YAML_BYTES as u64 {
-        return Ok(Err(vec![Fault::new("yaml-too-large", "").with("value", size).with("max", MAX_YAML_BYTES)]));
+    let (mut files, mut faults) = (Vec::new(), Vec::new());
+    walk(dir, "", 0, &mut files, &mut faults)?;
+    if !faults.is_empty() {
+        return Ok(Err(faults));
     }
-    let yaml = std::fs::read_to_string(&source).with_context(|| format!("cannot read {}", source.display()))?;
+    files.sort_by(|a: &LocalFile, b| a.path.cmp(&b.path));
+    let Some(source) = files.iter().find(|file| file.path == SOURCE_FILE) else {
+        return Ok(Err(vec![Fault::new("yaml-missing", "")]));
+    };
+    if source.size > MAX_YAML_BYTES as u64 {
+        return Ok(Err(vec![Fault::new("yaml-too-large", "").with("value", source.size).with("max", MAX_YAML_BYTES)]));
+    }
+    let bytes = std::fs::read(&source.source).with_context(|| format!("cannot read {}", source.source.display()))?;
+    let Ok(yaml) = String::from_utf8(bytes) else { return Ok(Err(vec![Fault::new("yaml-encoding", "")])) };
     let manifest = match validate::parse(&yaml) {
         Ok(manifest) => manifest,
         Err(faults) => return Ok(Err(faults)),
     };
     let entries: Vec<FileEntry> = files.iter().map(|f| FileEntry { path: f.path.clone(), size: f.size }).collect();
-    let faults = validate::check_files(&manifest, &entries);
-    Ok(if faults.is_empty() { Ok(Folder { manifest, files }) } else { Err(faults) })
+    let faults = validate::check_files(&manifest, &yaml, &entries);
+    Ok(if faults.is_empty() { Ok(Folder { manifest, yaml, files }) } else { Err(faults) })
 }
 
-/// Collects files. Hidden ones are left out, as in the browser; links are refused, since what they lead to is not in the folder.
-fn walk(dir: &Path, prefix: &str, depth: usize, out: &mut Vec<LocalFile>) -> anyhow::Result<()> {
-    anyhow::ensure!(depth <= MAX_DEPTH, "{} is nested too deeply", dir.display());
+/// Collects files. Hidden ones are left out, as in the browser; links are faults, since what they lead to is not in the folder.
+fn walk(dir: &Path, prefix: &str, depth: usize, out: &mut Vec<LocalFile>, faults: &mut Vec<Fault>) -> anyhow::Result<()> {
     for entry in std::fs::read_dir(dir).with_context(|| format!("cannot read {}", dir.display()))? {
         let entry = entry?;
-        let name = entry.file_name().into_string().map_err(|name| anyhow::anyhow!("the file name {} is not UTF-8", name.display()))?;
+        let name = match entry.file_name().into_string() {
+            Ok(name) => name,
+            Err(name) => {
+                faults.push(Fault::new("path-encoding", "").with("value", name.display()));
+                continue;
+            }
+        };
         if name.starts_with('.') || matches!(name.as_str(), "__MACOSX" | "Thumbs.db" | "desktop.ini") {
             continue;
         }
         let path = if prefix.is_empty() { name } else { format!("{prefix}/{name}") };
         let kind = entry.file_type()?;
-        if kind.is_dir() {
-            walk(&entry.path(), &path, depth + 1, out)?;
+        if kind.is_dir() && depth >= MAX_DEPTH {
+            faults.push(Fault::new("path-too-deep", "").with("value", &path));
+        } else if kind.is_dir() {
+            walk(&entry.path(), &path, depth + 1, out, faults)?;
         } else if kind.is_file() {
-            anyhow::ensure!(out.len() <= MAX_FILES, "more than {MAX_FILES} files");
+            // One more than a package holds is enough to say so; a whole disk need not be read.
+            if out.len() > MAX_FILES {
+                return Ok(());
+            }
             out.push(LocalFile { path, source: entry.path(), size: entry.metadata()?.len() });
         } else {
-            anyhow::bail!("{path} is a link or a special file; a package holds plain files only");
+            faults.push(Fault::new("file-special", "").with("value", &path));
+        }
+        if faults.len() >= MAX_FAULTS {
+            return Ok(());
         }
     }
     Ok(())

@@ -14,6 +14,7 @@ use inference::check::CheckReport;
 use serde_json::json;
 
 use super::folder::{self, Folder};
+use crate::account::model::valid_slug;
 use crate::config::Checks;
 use crate::i18n::Lang;
 use crate::release::jobs;
@@ -43,7 +44,7 @@ pub struct Pack {
     #[arg(short, long)]
     pub output: PathBuf,
     /// Vendor name to write into the manifest; `push` and the browser use that of the account.
-    #[arg(long, default_value = "local")]
+    #[arg(long, default_value = "local", value_parser = vendor)]
     pub vendor: String,
     /// How results are told.
     #[command(flatten)]
@@ -63,6 +64,15 @@ pub struct Check {
     pub told: Output,
 }
 
+/// A name that a developer can have on a platform.
+fn vendor(text: &str) -> Result<String, String> {
+    if valid_slug(text) {
+        Ok(text.to_owned())
+    } else {
+        Err("2 to 40 lower-case letters, digits and single hyphens, such as acme-mining".to_owned())
+    }
+}
+
 /// Reads a folder; its faults are told as `file:line`.
 pub fn open(dir: &Path, told: &Output) -> anyhow::Result<Result<Folder, ExitCode>> {
     match folder::read(dir)? {
@@ -74,7 +84,8 @@ pub fn open(dir: &Path, told: &Output) -> anyhow::Result<Result<Folder, ExitCode
     }
 }
 
-fn tell_faults(dir: &Path, faults: &[Fault], told: &Output) -> anyhow::Result<()> {
+/// Faults as `file:line`, or as JSON.
+pub fn tell_faults(dir: &Path, faults: &[Fault], told: &Output) -> anyhow::Result<()> {
     if told.json {
         return print(&json!({"ok": false, "faults": faults}));
     }
@@ -98,6 +109,11 @@ pub fn pack(args: &Pack) -> anyhow::Result<ExitCode> {
         Ok(folder) => folder,
         Err(code) => return Ok(code),
     };
+    // The tar would hold itself the next time.
+    let parent = args.output.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    if let (Ok(dir), Ok(parent)) = (args.dir.canonicalize(), parent.canonicalize()) {
+        anyhow::ensure!(!parent.starts_with(&dir), "{} lies in the folder that is packed; name a place outside it", args.output.display());
+    }
     let packed = folder.pack()?;
     let (manifest, config) = (build_manifest(&folder.manifest, &args.vendor, &packed), config_json(&folder.manifest));
     let descriptor = Descriptor { artifact_type: Some(ARTIFACT_TYPE.to_owned()), ..Descriptor::of(MANIFEST_TYPE, &manifest) };
@@ -189,8 +205,13 @@ pub fn check(args: &Check, settings: &Checks) -> anyhow::Result<ExitCode> {
     Ok(if report.passed { ExitCode::SUCCESS } else { ExitCode::from(AT_FAULT) })
 }
 
+/// The language of `--lang`.
+pub fn language(code: &str) -> Lang {
+    if code == "zh" { Lang::Zh } else { Lang::En }
+}
+
 fn tell_report(report: &CheckReport, lang: &str) {
-    let (code, lang) = (lang, if lang == "zh" { Lang::Zh } else { Lang::En });
+    let (code, lang) = (lang, language(lang));
     for step in &report.steps {
         let mark = if step.ok { "ok  " } else { "FAIL" };
         println!("{mark} {:<14} {:>9.1} ms", step.code, step.duration_ms);
@@ -205,10 +226,23 @@ fn tell_report(report: &CheckReport, lang: &str) {
         println!("     app.yaml:{} {}", fault.line.unwrap_or(1), fault.message(code));
     }
     if let Some(card) = &report.run_card {
-        let accuracy = card.accuracy.map_or_else(|| "not labelled".to_owned(), |share| format!("{:.1} %", share * 100.0));
-        println!("accuracy {accuracy} on {} golden samples", card.golden_total);
-        println!("latency  median {:.2} ms, p95 {:.2} ms", card.latency_ms.median, card.latency_ms.p95);
-        println!("memory   peak {:.1} MiB", f64::from(u32::try_from(card.peak_memory_bytes / 1024).unwrap_or(u32::MAX)) / 1024.0);
-        println!("engine   {} {} on {}, {} cores", card.engine, card.engine_version, card.hardware.cpu, card.hardware.cores);
+        let accuracy =
+            card.accuracy.map_or_else(|| lang.pick("没有标注", "not labelled").to_owned(), |share| format!("{:.1} %", share * 100.0));
+        let peak = f64::from(u32::try_from(card.peak_memory_bytes / 1024).unwrap_or(u32::MAX)) / 1024.0;
+        let (engine, cores) = (format!("{} {}", card.engine, card.engine_version), card.hardware.cores);
+        match lang {
+            Lang::Zh => {
+                println!("准确率 {accuracy}（{} 个金标样本）", card.golden_total);
+                println!("延迟   中位数 {:.2} ms，95 分位 {:.2} ms", card.latency_ms.median, card.latency_ms.p95);
+                println!("内存   峰值 {peak:.1} MiB");
+                println!("引擎   {engine}，{}，{cores} 核", card.hardware.cpu);
+            }
+            Lang::En => {
+                println!("accuracy {accuracy} on {} golden samples", card.golden_total);
+                println!("latency  median {:.2} ms, p95 {:.2} ms", card.latency_ms.median, card.latency_ms.p95);
+                println!("memory   peak {peak:.1} MiB");
+                println!("engine   {engine} on {}, {cores} cores", card.hardware.cpu);
+            }
+        }
     }
 }

@@ -378,6 +378,7 @@ diesel::table! {
         version -> Text,
         error -> Nullable<Text>,
         at -> Timestamp,
+        note -> Nullable<Text>,
     }
 }
 
@@ -401,6 +402,14 @@ diesel::table! {
         p95_ms -> Double,
         memory_bytes -> BigInt,
         restarts -> BigInt,
+    }
+}
+
+diesel::table! {
+    proofs (deployment_id, release_id) {
+        deployment_id -> Text,
+        release_id -> Text,
+        proven_at -> Timestamp,
     }
 }
 
@@ -489,6 +498,7 @@ diesel::allow_tables_to_appear_in_same_query!(
     deployment_events,
     node_samples,
     app_samples,
+    proofs,
     alarms,
     audit_records,
     storage_quotas,

@@ -97,7 +97,22 @@ pub struct Node {
     pub trouble: Option<String>,
 }
 
+/// What the name of a removed node ends with in its row, so that a node that replaces it can have the name.
+pub fn removed_suffix(node_id: &str) -> String {
+    format!(" ~{}", node_id.chars().skip(node_id.chars().count().saturating_sub(6)).collect::<String>())
+}
+
+/// A node's name as people gave it, also after it was removed.
+pub fn shown_name<'a>(name: &'a str, node_id: &str) -> &'a str {
+    name.strip_suffix(&removed_suffix(node_id)).unwrap_or(name)
+}
+
 impl Node {
+    /// Its name as people gave it.
+    pub fn shown_name(&self) -> &str {
+        shown_name(&self.name, &self.id)
+    }
+
     /// Whether it is up.
     pub fn online(&self, now: Timestamp) -> bool {
         self.state == NodeState::Enrolled && self.seen_at.is_some_and(|at| at.plus(ONLINE_WITHIN) >= now)
@@ -185,6 +200,8 @@ pub struct DeploymentEvent {
     pub error: Option<String>,
     /// When.
     pub at: Timestamp,
+    /// What a change of settings changed: [`changes`].
+    pub note: Option<String>,
 }
 
 /// A release as deploying needs it.
@@ -364,6 +381,23 @@ pub fn fit(need: &Resources, hardware: Option<&Hardware>) -> Fit {
         return Fit::Accelerator;
     }
     Fit::Fits
+}
+
+/// Longest note of a change, in characters.
+const MAX_NOTE: usize = 500;
+
+/// What a deployment's settings change, such as `bolt_score: 0.6 → 0.5`; none where nothing does.
+pub fn changes(was: &Deployment, license_id: &str, parameters: &Map<String, Value>) -> Option<String> {
+    let shown = |value: Option<&Value>| value.map_or_else(|| "–".to_owned(), super::parameters::shown);
+    let mut changed: Vec<String> = parameters
+        .iter()
+        .filter(|(name, value)| was.parameters.get(*name) != Some(value))
+        .map(|(name, value)| format!("{name}: {} → {}", shown(was.parameters.get(name)), shown(Some(value))))
+        .collect();
+    if was.license_id != license_id {
+        changed.push(format!("license: {} → {license_id}", was.license_id));
+    }
+    (!changed.is_empty()).then(|| changed.join("; ").chars().take(MAX_NOTE).collect())
 }
 
 /// What deploying changes on one node.

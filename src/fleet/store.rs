@@ -1,10 +1,12 @@
 //! Queries of sites, nodes and deployments. Every query of a tenant's rows names the organisation.
 
+use std::collections::BTreeMap;
+
 use diesel::dsl::count_star;
 use diesel::prelude::*;
 
 use super::model::{Deployment, DeploymentEvent, DeploymentState, Node, NodeState, ReleaseInfo, ReleaseName, Site};
-use crate::db::schema::{deployment_events, deployments, nodes, releases, sites};
+use crate::db::schema::{deployment_events, deployments, nodes, orders, releases, sites};
 use crate::db::{Conn, Timestamp};
 
 /// Most sites and choices that one page holds.
@@ -193,6 +195,12 @@ pub fn published(conn: &mut Conn, app_ids: &[String]) -> QueryResult<Vec<Release
         .order((releases::published_at.desc(), releases::id.desc()))
         .select((releases::id, releases::app_id, releases::version))
         .load(conn)
+}
+
+/// Numbers of orders, by id.
+pub fn order_numbers(conn: &mut Conn, ids: &[String]) -> QueryResult<BTreeMap<String, String>> {
+    let rows: Vec<(String, String)> = orders::table.filter(orders::id.eq_any(ids)).select((orders::id, orders::number)).load(conn)?;
+    Ok(rows.into_iter().collect())
 }
 
 /// Deployments of an app on nodes, with the version of their release.

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::model::{Change, DeploymentState, Fit, Hardware, code_hash, fit, new_code};
 use super::parameters;
-use super::service::deployment::{self, DeployInput};
+use super::service::deployment::{self, DeployInput, NodeProblem};
 use super::service::{self, node};
 use crate::app::App;
 use crate::auth::Actor;
@@ -15,6 +15,7 @@ use crate::catalog::model::PlanKind;
 use crate::db::schema::{activations, deployments, jobs, nodes};
 use crate::error::{Error, Kind};
 use crate::http::extract::FormPairs;
+use crate::i18n::Lang;
 use crate::license::fixtures::{Shop, license, listing, release, shop};
 use crate::testing::{self, each_backend};
 
@@ -170,11 +171,11 @@ async fn a_code_enrols_one_node_once() {
         let outcomes = tasks.join_all().await;
         assert_eq!(outcomes.iter().filter(|o| o.is_ok()).count(), 1, "a bad request does not use up the code, and only one gets it");
         assert!(outcomes.iter().filter_map(|o| o.as_ref().err()).all(|e| e.code == "enrollment-code-used"));
-        let detail = node::node_detail(&app, &operator, &issued.node_id).await.unwrap();
+        let detail = node::node_detail(&app, &operator, Lang::En, &issued.node_id).await.unwrap();
         assert_eq!(detail.node.shown_state(app.clock.now()), "enrolled", "its agent has not called yet");
         let (id, now) = (issued.node_id.clone(), app.clock.now());
         app.db.write(move |conn| super::margo::note_call(conn, &id, now)).await.unwrap();
-        let detail = node::node_detail(&app, &operator, &issued.node_id).await.unwrap();
+        let detail = node::node_detail(&app, &operator, Lang::En, &issued.node_id).await.unwrap();
         assert_eq!(detail.node.shown_state(app.clock.now()), "online");
         app.clock.advance(TimeDelta::seconds(46));
         assert_eq!(detail.node.shown_state(app.clock.now()), "offline");
@@ -271,7 +272,7 @@ async fn what_belongs_to_another_operator_does_not_exist() {
 
         let other = testing::operator(&app, "other").await;
         let missing = |e: Error, code: &str| assert_eq!((e.kind, e.code), (Kind::NotFound, code));
-        missing(node::node_detail(&app, &other, &node_id).await.unwrap_err(), "node");
+        missing(node::node_detail(&app, &other, Lang::En, &node_id).await.unwrap_err(), "node");
         missing(service::new_code(&app, &other, &node_id).await.unwrap_err(), "node");
         missing(service::remove_node(&app, &other, &node_id).await.unwrap_err(), "node");
         missing(service::create_node(&app, &other, &mine, "N2").await.unwrap_err(), "site");
@@ -375,6 +376,9 @@ async fn a_deployment_is_updated_changed_and_removed() {
         let detail = deployment::deployment_detail(&app, &shop.operator, crate::i18n::Lang::Zh, &id).await.unwrap();
         assert_eq!((detail.line.version.as_str(), detail.line.deployment.parameters["bolt_score"].clone()), ("1.1.0", json!(0.5)));
         assert_eq!(detail.events.len(), 3);
+        let notes: Vec<Option<&str>> = detail.events.iter().map(|event| event.note.as_deref()).collect();
+        assert!(notes[0].unwrap().starts_with("bolt_score: ") && notes[0].unwrap().ends_with(" → 0.5"), "{notes:?}");
+        assert_eq!(notes[1..], [None, None], "another version with the same settings, and the first");
 
         service::remove_deployment(&app, &shop.operator, &id).await.unwrap();
         assert_eq!(service::remove_deployment(&app, &shop.operator, &id).await.unwrap_err().code, "deployment-not-wanted");
@@ -403,6 +407,40 @@ async fn a_deployment_is_updated_changed_and_removed() {
         assert!(matches!(crate::audit::service::verify(&app.db).await.unwrap(), crate::audit::model::ChainVerdict::Intact { .. }));
     })
     .await;
+}
+
+#[tokio::test]
+async fn nodes_are_judged_where_they_are_chosen() {
+    each_backend(|app| async move {
+        let shop = shop(&app).await;
+        let bought = license(&app, &shop, PlanKind::Subscription, 1).await;
+        let site = site(&app, &shop.operator, "Face").await;
+        let (n1, _) = enrolled(&app, &shop.operator, &site, "N1").await;
+        let (n2, _) = enrolled(&app, &shop.operator, &site, "N2").await;
+        let waiting = service::create_node(&app, &shop.operator, &site, "N3").await.unwrap().node_id;
+        let problem = async |ids: &[&String]| {
+            let choices = deployment::choices(&app, &shop.operator, bought.id.clone(), shop.release_id.clone()).await.unwrap();
+            choices.problem(&ids.iter().map(|id| (*id).clone()).collect::<Vec<_>>())
+        };
+        assert_eq!(problem(&[]).await, Some(NodeProblem::None));
+        assert_eq!(problem(&[&n1]).await, None);
+        assert_eq!(problem(&[&n1, &n1]).await, None, "the same twice is one");
+        assert_eq!(problem(&[&n1, &n2]).await, Some(NodeProblem::Seats { chosen: 2, free: 1 }));
+        assert_eq!(problem(&[&n1, &waiting]).await, Some(NodeProblem::Missing));
+        service::deploy(&app, &shop.operator, input(&shop, &bought.id, &[&n1])).await.unwrap();
+        assert_eq!(problem(&[&n1]).await, None, "it holds its seat");
+        assert_eq!(problem(&[&n1, &n2]).await, Some(NodeProblem::Seats { chosen: 1, free: 0 }));
+        let offers = deployment::offers(&app, &shop.operator).await.unwrap();
+        assert_eq!(offers[0].order, bought.order_id, "the fixture's number");
+    })
+    .await;
+}
+
+#[test]
+fn a_removed_node_is_shown_under_its_name() {
+    let kept = format!("Belt head{}", super::model::removed_suffix("nod_0123456789"));
+    assert_eq!(super::model::shown_name(&kept, "nod_0123456789"), "Belt head");
+    assert_eq!(super::model::shown_name("Belt ~abcdef", "nod_0123456789"), "Belt ~abcdef");
 }
 
 #[tokio::test]
@@ -503,7 +541,12 @@ async fn script_in_names_is_text_on_every_page_and_no_key_shows() {
             assert_eq!(status, 422);
             assert!(!body.contains(evil) && body.contains("alert-danger"));
         }
-        let none = format!("/mine/deploy?license={l}&release={r}&step=parameters");
+        let step = format!("/mine/deploy?license={l}&release={r}&step=parameters");
+        let (status, body) =
+            page(&app, &shop.operator, "en", TestRequest::get().uri(&format!("{step}&node={node_id}&node=nod_gone"))).await;
+        assert_eq!(status, 422);
+        assert!(body.contains("is not enrolled") && body.contains(&format!("value=\"{node_id}\" checked")), "{body}");
+        let none = step;
         assert_eq!(page(&app, &shop.operator, "en", TestRequest::get().uri(&none)).await.0, 422);
         let file = format!("/mine/licenses/{l}/file");
         assert_eq!(page(&app, &shop.operator, "en", TestRequest::get().uri(&file)).await.0, 200);

@@ -5,10 +5,11 @@ pub mod deployment;
 
 use askama::Template;
 
-use super::model::{DeploymentState, Node, NodeState};
+use super::model::{DeploymentEvent, DeploymentState, Node, NodeState, shown_name};
 use super::service::Overview;
 use super::service::node::{NodeDetail, NodeLine, SiteLine};
 use crate::app::App;
+use crate::chain::ChainLink;
 use crate::db::Timestamp;
 use crate::http::page::{FormErrors, Page};
 use crate::license::views::until;
@@ -75,7 +76,7 @@ impl Today {
             },
             level: page.tk("fleet-level-", line.alarm.level),
             text: page.pick(&line.alarm.text_zh, &line.alarm.text_en).to_owned(),
-            place: Some(format!("{} · {}", line.site, line.node))
+            place: Some(format!("{} · {}", line.site, shown_name(&line.node, &line.alarm.node_id)))
                 .filter(|place| !page.pick(&line.alarm.text_zh, &line.alarm.text_en).starts_with(place.as_str()))
                 .unwrap_or_default(),
             app: page.pick(&line.app_zh, &line.app_en).to_owned(),
@@ -162,7 +163,7 @@ impl NodeRow {
     pub fn of(page: &Page, line: &NodeLine, now: Timestamp) -> Self {
         Self {
             href: format!("/mine/nodes/{}", line.node.id),
-            name: line.node.name.clone(),
+            name: line.node.shown_name().to_owned(),
             site: line.site.clone(),
             state: line.node.shown_state(now),
             hardware: hardware_line(page, &line.node),
@@ -287,8 +288,15 @@ pub struct EventItem {
     pub state: String,
     /// App and version.
     pub what: String,
+    /// What a change of settings changed.
+    pub note: String,
     /// Why it failed.
     pub fault: Option<NodeFault>,
+}
+
+/// What an event changed, in words.
+pub fn note(page: &Page, event: &DeploymentEvent) -> String {
+    event.note.as_ref().map(|note| page.t1("fleet-event-changed", "what", note)).unwrap_or_default()
 }
 
 /// Colour of a deployment's state.
@@ -330,6 +338,8 @@ pub struct NodeLive {
     pub hardware: Vec<(String, String)>,
     /// What is deployed.
     pub deployments: Vec<NodeDeployment>,
+    /// From listing to running of each app that runs: app and chain.
+    pub chains: Vec<(String, Vec<ChainLink>)>,
     /// What happened.
     pub events: Vec<EventItem>,
 }
@@ -347,7 +357,8 @@ impl NodeLive {
             };
             let named = [h.vendor.trim(), h.model.trim()].into_iter().filter(|w| !w.is_empty() && !w.eq_ignore_ascii_case("unknown"));
             add("fleet-hardware-model", named.collect::<Vec<_>>().join(" "));
-            add("fleet-hardware-serial", h.serial.clone());
+            // An agent that finds no serial number gives the node's id, which says nothing of the machine.
+            add("fleet-hardware-serial", Some(h.serial.clone()).filter(|s| *s != node.id).unwrap_or_default());
             add("fleet-hardware-processor", format!("{} · {}", h.architectures.join(", "), page.t1("fleet-cores", "n", h.cores)));
             add("fleet-hardware-memory", h.memory_bytes.map(|b| page.bytes(&b)).unwrap_or_default());
             add("fleet-hardware-storage", h.storage.clone());
@@ -367,7 +378,12 @@ impl NodeLive {
             at: page.datetime(&event.at),
             state: page.tk("state-", &event.state),
             what: format!("{} {}", page.pick(&app.title_zh, &app.title_en), event.version),
+            note: note(page, event),
             fault: NodeFault::of(page, event.error.as_deref()),
+        });
+        let chains = detail.chains.iter().filter_map(|(id, links)| {
+            let (_, version, app) = detail.deployments.iter().find(|(d, _, _)| d.id == *id)?;
+            Some((format!("{} {version}", page.pick(&app.title_zh, &app.title_en)), links.clone()))
         });
         let code_open = node.open_code(now).is_some();
         Self {
@@ -384,6 +400,7 @@ impl NodeLive {
             spiffe_id: app.ca.node_id(&node.id),
             hardware,
             deployments: deployments.collect(),
+            chains: chains.collect(),
             events: events.collect(),
         }
     }

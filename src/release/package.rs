@@ -67,7 +67,7 @@ pub async fn load(blobs: &BlobStore, content: &[u8]) -> Result<Incoming> {
     let manifest = validate::parse(&yaml).map_err(|faults| refused(&faults))?;
     let entries: Vec<FileEntry> =
         files.iter().map(|(path, layer)| FileEntry { path: path.as_str().to_owned(), size: layer.size }).collect();
-    let faults = validate::check_files(&manifest, &entries);
+    let faults = validate::check_files(&manifest, &yaml, &entries);
     if !faults.is_empty() {
         return Err(refused(&faults));
     }

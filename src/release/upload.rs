@@ -201,7 +201,7 @@ fn read(upload: &Upload) -> std::result::Result<AppManifest, Vec<UploadFault>> {
     let told = |faults: Vec<Fault>| faults.into_iter().map(UploadFault::from).collect::<Vec<_>>();
     let manifest = validate::parse(&upload.yaml).map_err(told)?;
     let entries: Vec<FileEntry> = upload.files.iter().map(|f| FileEntry { path: f.path.clone(), size: f.size }).collect();
-    let faults = validate::check_files(&manifest, &entries);
+    let faults = validate::check_files(&manifest, &upload.yaml, &entries);
     if faults.is_empty() { Ok(manifest) } else { Err(told(faults)) }
 }
 

@@ -263,7 +263,11 @@ fn checks(page: &Page, report: Option<&CheckReport>, state: ReleaseState) -> Vec
             }
             // Not part of the check when this report was made.
             None if passed => None,
-            None => Some(CheckRow { state: "waiting", name, found: String::new(), detail: String::new() }),
+            // A report ends at its first failure.
+            None => {
+                let found = if report.is_some() { page.t("check-not-run") } else { String::new() };
+                Some(CheckRow { state: "waiting", name, found, detail: String::new() })
+            }
         }
     };
     STEPS.iter().enumerate().filter_map(row).collect()
@@ -296,7 +300,7 @@ fn bytes(page: &Page, n: u64) -> String {
 /// Line, place and text of each fault of app.yaml.
 fn faults(page: &Page, report: &CheckReport) -> Vec<(String, String, String)> {
     let read = report.faults.iter().filter_map(|fault| serde_json::from_value::<Fault>(fault.clone()).ok());
-    read.map(|f| (f.line.map(|l| l.to_string()).unwrap_or_default(), f.key.clone(), f.message(page.lang))).collect()
+    read.map(|f| (f.line.map(|l| page.t1("upload-line", "n", l)).unwrap_or_default(), f.key.clone(), f.message(page.lang))).collect()
 }
 
 fn samples(report: &CheckReport) -> Vec<SampleRow> {
@@ -344,7 +348,10 @@ fn card(page: &Page, card: &RunCard, report: &CheckReport) -> CardView {
             + &card.hardware.architecture,
         input: card.input.clone(),
         confinement: confinement
-            .map(|c| page.t2("card-confinement-value", "landlock", &c.landlock, "seccomp", c.seccomp))
+            .map(|c| {
+                let (files, calls) = (page.tk("card-landlock-", &c.landlock), page.tk("card-seccomp-", c.seccomp));
+                page.t2("card-confinement-value", "files", files, "calls", calls)
+            })
             .unwrap_or_default(),
         plot: plot.to_string().replace('<', "\\u003c"),
     }

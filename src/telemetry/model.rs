@@ -109,6 +109,9 @@ impl Trouble {
 pub struct AppFigures {
     /// Deployment.
     pub deployment_id: String,
+    /// Version of the release that did this.
+    #[serde(default)]
+    pub version: String,
     /// `installed` where it runs.
     pub state: String,
     /// Inferences.

@@ -65,6 +65,8 @@ pub async fn take(app: &App, actor: &Actor, reports: Vec<Value>) -> Result<Taken
 struct Batch {
     nodes: BTreeMap<Timestamp, NodeSample>,
     apps: BTreeMap<(String, Timestamp), AppSample>,
+    /// Releases that have worked: deployment, app and version, with the first moment.
+    proven: BTreeMap<(String, String, String), Timestamp>,
     alarms: Vec<Alarm>,
     /// Whether a heartbeat has said how the node is, and what is wrong with it.
     heard: bool,
@@ -152,13 +154,17 @@ impl Batch {
         self.heard = true;
         self.trouble = node.trouble.as_ref().map(model::Trouble::line);
         for app in apps {
-            if !own.contains_key(&app.deployment_id) || self.apps.len() >= MAX_SAMPLES {
+            let Some(app_id) = own.get(&app.deployment_id).filter(|_| self.apps.len() < MAX_SAMPLES) else {
                 self.refused += 1;
                 continue;
-            }
+            };
             // What does not run has no figures; its state comes by the status posts.
             if app.state != "installed" {
                 continue;
+            }
+            if app.inferences > 0 {
+                let first = self.proven.entry((app.deployment_id.clone(), app_id.clone(), app.version)).or_insert(at);
+                *first = at.min(*first);
             }
             let sample = AppSample {
                 deployment_id: app.deployment_id.clone(),
@@ -222,6 +228,7 @@ impl Batch {
         for sample in self.apps.values() {
             store::insert_app_sample(conn, sample)?;
         }
+        store::prove(conn, &self.proven)?;
         if self.heard {
             store::set_trouble(conn, node_id, self.trouble.as_deref())?;
         }

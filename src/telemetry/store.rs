@@ -1,12 +1,12 @@
 //! Queries of reports.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use diesel::dsl::{max, min};
 use diesel::prelude::*;
 
 use super::model::{Alarm, AlarmLine, AppSample, Level, NodeSample};
-use crate::db::schema::{alarms, app_samples, apps, deployments, node_samples, nodes, organizations, releases, sites};
+use crate::db::schema::{alarms, app_samples, apps, deployments, node_samples, nodes, organizations, proofs, releases, sites};
 use crate::db::{Conn, Timestamp};
 
 /// Deployments of a node with their apps.
@@ -50,6 +50,32 @@ pub fn insert_node_sample(conn: &mut Conn, sample: &NodeSample) -> QueryResult<u
 /// Inserts a sample of an app.
 pub fn insert_app_sample(conn: &mut Conn, sample: &AppSample) -> QueryResult<usize> {
     diesel::insert_into(app_samples::table).values(sample).execute(conn)
+}
+
+/// Notes that releases have worked, by deployment, app and version, with the moment. What is proven already stays as it was first; the
+/// caller has locked the node's row.
+pub fn prove(conn: &mut Conn, worked: &BTreeMap<(String, String, String), Timestamp>) -> QueryResult<()> {
+    if worked.is_empty() {
+        return Ok(());
+    }
+    let deployment_ids: BTreeSet<&String> = worked.keys().map(|(deployment, _, _)| deployment).collect();
+    let known: BTreeSet<(String, String, String)> = proofs::table
+        .inner_join(releases::table.on(releases::id.eq(proofs::release_id)))
+        .filter(proofs::deployment_id.eq_any(deployment_ids))
+        .select((proofs::deployment_id, releases::app_id, releases::version))
+        .load(conn)?
+        .into_iter()
+        .collect();
+    for (key, at) in worked.iter().filter(|(key, _)| !known.contains(*key)) {
+        let (deployment, app, version) = key;
+        let of_version = releases::app_id.eq(app).and(releases::version.eq(version));
+        // What a node calls a version that never was proves nothing.
+        let Some(release) = releases::table.filter(of_version).select(releases::id).first::<String>(conn).optional()? else { continue };
+        diesel::insert_into(proofs::table)
+            .values((proofs::deployment_id.eq(deployment), proofs::release_id.eq(release), proofs::proven_at.eq(at)))
+            .execute(conn)?;
+    }
+    Ok(())
 }
 
 /// Keeps what a node says is wrong with itself.

@@ -124,7 +124,7 @@ async fn what_a_node_says_of_itself_is_kept_until_it_says_otherwise() {
     each_backend(|app| async move {
         let mine = mine(&app).await;
         let kept = async || {
-            let detail = crate::fleet::service::node::node_detail(&app, &mine.shop.operator, &mine.node_id).await.unwrap();
+            let detail = crate::fleet::service::node::node_detail(&app, &mine.shop.operator, Lang::En, &mine.node_id).await.unwrap();
             detail.node.trouble
         };
         let mut ill = heartbeat(&app, &mine, 1, 1);
@@ -136,6 +136,50 @@ async fn what_a_node_says_of_itself_is_kept_until_it_says_otherwise() {
         app.clock.advance(TimeDelta::seconds(15));
         take(&app, &mine.node, vec![heartbeat(&app, &mine, 3, 1)]).await.unwrap();
         assert_eq!(kept().await, None);
+    })
+    .await;
+}
+
+#[actix_web::test]
+async fn what_has_worked_stays_proven() {
+    each_backend(|app| async move {
+        let mine = mine(&app).await;
+        let proven = async || {
+            let detail = crate::fleet::service::deployment::deployment_detail(&app, &mine.shop.operator, Lang::En, &mine.deployment).await;
+            let link = detail.unwrap().chain.into_iter().find(|link| link.key == "proven").unwrap();
+            (link.state, link.note)
+        };
+        let id = mine.deployment.clone();
+        app.db
+            .write(move |conn| {
+                use crate::db::schema::deployments;
+                Ok(diesel::update(deployments::table.find(id)).set(deployments::state.eq("installed")).execute(conn)?)
+            })
+            .await
+            .unwrap();
+        take(&app, &mine.node, vec![heartbeat(&app, &mine, 1, 0)]).await.unwrap();
+        assert_eq!(proven().await, ("todo", String::new()), "it runs, and has done nothing");
+        let mut other = heartbeat(&app, &mine, 2, 5);
+        other["apps"][0]["version"] = json!("0.9.0");
+        app.clock.advance(TimeDelta::seconds(15));
+        take(&app, &mine.node, vec![other]).await.unwrap();
+        assert_eq!(proven().await.0, "todo", "another version has worked");
+        app.clock.advance(TimeDelta::seconds(15));
+        take(&app, &mine.node, vec![heartbeat(&app, &mine, 3, 5)]).await.unwrap();
+        assert_eq!(proven().await, ("done", "5 inferences".to_owned()));
+        // The agent starts anew, and counts from nothing; then a week goes by, and no sample is left.
+        app.clock.advance(TimeDelta::seconds(15));
+        take(&app, &mine.node, vec![heartbeat(&app, &mine, 4, 0)]).await.unwrap();
+        let (state, note) = proven().await;
+        assert!(state == "done" && note.starts_with("since "), "{note}");
+        app.clock.advance(TimeDelta::days(8));
+        take(&app, &mine.node, vec![heartbeat(&app, &mine, 5, 0)]).await.unwrap();
+        assert_eq!(proven().await, ("done", note));
+        fleet::remove_node(&app, &mine.shop.operator, &mine.node_id).await.unwrap();
+        let detail = crate::fleet::service::deployment::deployment_detail(&app, &mine.shop.operator, Lang::En, &mine.deployment).await;
+        let chain = detail.unwrap().chain;
+        let deployed = chain.iter().find(|link| link.key == "deployed").unwrap();
+        assert_eq!((deployed.state, deployed.note.as_str(), chain[7].state), ("failed", "removed", "done"));
     })
     .await;
 }

@@ -4,6 +4,7 @@ use askama::Template;
 use serde_json::Value;
 
 use super::model::{AlarmLine, Level};
+use crate::fleet::model::shown_name;
 use crate::http::page::Page;
 
 /// Longest result that the list shows, in characters.
@@ -52,7 +53,7 @@ impl AlarmRow {
     /// From a line.
     pub fn of(page: &Page, line: &AlarmLine) -> Self {
         let alarm = &line.alarm;
-        let place = format!("{} · {}", line.site, line.node);
+        let place = format!("{} · {}", line.site, shown_name(&line.node, &line.alarm.node_id));
         let result = serde_json::from_str::<Value>(&alarm.result).ok().filter(|v| v.as_object().is_some_and(|o| !o.is_empty()));
         let found = result.as_ref().map(findings).unwrap_or_default();
         let result = result.and_then(|v| serde_json::to_string_pretty(&v).ok()).unwrap_or_default();

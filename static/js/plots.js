@@ -34,6 +34,15 @@ function span(data) {
   return high - low;
 }
 
+// A label that would say the same as the one before it says nothing: several ticks may lie in one minute.
+function unrepeated(words) {
+  const said = [];
+  return (value, index) => { said[index] = words(value); return index > 0 && said[index - 1] === said[index] ? "" : said[index]; };
+}
+
+// Counts have no half ticks.
+const whole = (data) => data.series.every((series) => series.data.every((point) => { const y = Array.isArray(point) ? point[1] : point; return y === null || Number.isInteger(y); }));
+
 const toneOf = (series, index) => (series.tone in tones ? series.tone : order[index % order.length]);
 const xText = (data, x) => (data.x === "time" ? exact(x) : data.x === "value" ? number(x, data.x_unit) : String(x));
 
@@ -72,14 +81,14 @@ function option(data) {
     // In one line however many there are: a second line would lie over the plot.
     legend: { show: data.series.length > 1, type: "scroll", pageIconColor: text, pageIconInactiveColor: token("--line-strong"), pageTextStyle: { color: text }, pageIconSize: 11, top: 0, right: 0, left: 0, icon: "roundRect", itemWidth: 12, itemHeight: 8, textStyle: { color: text }, inactiveColor: token("--line-strong") },
     tooltip: { trigger: kind === "scatter" ? "item" : "axis", className: "plot-tip", confine: true, backgroundColor: token("--surface"), borderColor: token("--line-strong"), padding: [6, 10], textStyle: { color: token("--text"), fontSize: 12 }, axisPointer: { type: kind === "bar" ? "shadow" : "line", lineStyle: { color: token("--line-strong") }, shadowStyle: { color: token("--line"), opacity: 0.4 } }, formatter: (items) => tip(data, items) },
-    xAxis: { ...axis, type: data.x ?? "category", data: data.categories, scale: true, axisLabel: { ...axis.axisLabel, ...(data.x === "time" ? { formatter: (value) => moment(value, across) } : {}) } },
-    yAxis: { ...axis, type: "value", scale: kind !== "bar" && data.zero === false, max: data.unit === "%" ? 100 : undefined, axisLine: { show: false }, splitNumber: 4, splitLine: { lineStyle: { color: line } }, axisLabel: { ...axis.axisLabel, formatter: (value) => number(value, data.unit) } },
+    xAxis: { ...axis, type: data.x ?? "category", data: data.categories, scale: true, axisLabel: { ...axis.axisLabel, ...(data.x === "time" ? { formatter: unrepeated((value) => moment(value, across)) } : {}) }, ...(data.x === "time" ? { minInterval: across > 2 * 864e5 ? 864e5 : 6e4 } : {}) },
+    yAxis: { ...axis, type: "value", scale: kind !== "bar" && data.zero === false, ...(data.unit === "%" ? { min: 0, max: 100, interval: 25 } : whole(data) ? { minInterval: 1 } : {}), axisLine: { show: false }, splitNumber: 4, splitLine: { lineStyle: { color: line } }, axisLabel: { ...axis.axisLabel, formatter: (value) => number(value, data.unit) } },
     series: data.series.map((series, index) => {
       const colour = token(tones[toneOf(series, index)]);
       return {
         type: kind, name: series.name, data: series.data, stack: data.stacked ? "all" : undefined, barMaxWidth: 28, symbol: kind === "line" ? "none" : "circle", symbolSize: 7, sampling: kind === "line" ? "lttb" : undefined,
         itemStyle: { color: colour, borderRadius: kind === "bar" && !data.stacked ? [2, 2, 0, 0] : 0 }, lineStyle: { color: colour, width: 2 }, areaStyle: data.kind === "area" ? { color: colour, opacity: 0.14 } : undefined,
-        markLine: index === 0 && data.marks?.length ? { silent: true, symbol: "none", lineStyle: { color: token("--red"), type: "dashed" }, label: { color: token("--red-text"), position: "insideEndTop", formatter: "{b}" }, data: data.marks.map((mark) => ({ yAxis: mark.y, name: mark.name })) } : undefined,
+        markLine: index === 0 && data.marks?.length ? { silent: true, symbol: "none", lineStyle: { color: token("--red"), type: "dashed" }, label: { color: token("--red-text"), position: "insideEndTop", formatter: "{b}" }, data: data.marks.map((mark, at) => ({ yAxis: mark.y, name: mark.name, label: { position: at % 2 ? "insideEndTop" : "insideStartTop" } })) } : undefined,
       };
     }),
   };

@@ -92,7 +92,7 @@ class Upload {
     this.say(this.texts.faults, "danger");
     this.parts.faults.replaceChildren(...faults.map((fault) => {
       const item = document.createElement("li"), line = document.createElement("b"), key = document.createElement("code"), text = document.createElement("span");
-      line.textContent = fault.line ? `${this.texts.line} ${fault.line}` : "–";
+      line.textContent = fault.line ? fill(this.texts.line, "n", fault.line) : "–";
       key.textContent = fault.key ?? fault.path ?? fault.code ?? "";
       const message = fault.message ?? fault.messages;
       text.textContent = typeof message === "string" ? message : message?.[document.documentElement.lang] ?? message?.[short] ?? fault[short] ?? fault.code ?? "";
@@ -351,10 +351,11 @@ async function dropped(transfer) {
 
 const language = document.documentElement.lang || undefined;
 function bytes(value) {
-  const units = ["byte", "kilobyte", "megabyte", "gigabyte", "terabyte"];
+  // As the pages say sizes (src/i18n.rs).
+  const units = ["B", "KiB", "MiB", "GiB", "TiB"];
   let unit = 0;
-  while (value >= 1000 && unit < units.length - 1) { value /= 1000; unit += 1; }
-  return new Intl.NumberFormat(language, { style: "unit", unit: units[unit], unitDisplay: unit ? "short" : "narrow", maximumFractionDigits: unit && value < 100 ? 1 : 0 }).format(value);
+  while (value >= 1024 && unit < units.length - 1) { value /= 1024; unit += 1; }
+  return `${unit ? value.toFixed(1) : Math.round(value)} ${units[unit]}`;
 }
 const percent = (share) => new Intl.NumberFormat(language, { style: "percent", maximumFractionDigits: 0 }).format(Math.min(1, share));
 const fill = (text, name, value) => text.replace(/[\u2068\u2069]/g, "").replace(`{${name}}`, value);

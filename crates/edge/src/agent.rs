@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::PathBuf;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use app_package::digest::Digest;
@@ -29,6 +29,10 @@ use crate::{files, model};
 
 /// Deployments on one node at most.
 const MAX_DEPLOYMENTS: usize = 200;
+/// File with the time of the last answer of the server, in seconds since 1970.
+const CONTACT_FILE: &str = "last-contact";
+/// Seconds between two notes of it.
+const KEEP_CONTACT: i64 = 60;
 
 /// Settings of `run`.
 #[derive(Debug, Clone)]
@@ -78,14 +82,23 @@ pub struct Agent {
     pub unsent: Notify,
     identity: RwLock<Identity>,
     keys: RwLock<Arc<KeySet>>,
-    stats: Mutex<BTreeMap<String, Arc<Stats>>>,
+    stats: Mutex<BTreeMap<(String, Digest), Arc<Stats>>>,
     phases: Mutex<BTreeMap<String, Phase>>,
     last_contact: AtomicI64,
+    /// When that was last written down, and whether there was any since the start.
+    contact_kept: AtomicI64,
+    met: AtomicBool,
     trouble: Mutex<Option<Fault>>,
     poll_trouble: Mutex<Option<(DateTime<Utc>, Fault)>>,
     engine: Mutex<Option<Result<String, Fault>>>,
     /// Held as long as the agent lives: one agent per data folder. The kernel frees it however the agent ends.
     _lock: File,
+}
+
+/// When the server last answered a former run of the agent; 0 where that is not known.
+fn kept_contact(data: &Path) -> i64 {
+    let text = std::fs::read_to_string(data.join(CONTACT_FILE)).unwrap_or_default();
+    text.trim().parse().ok().filter(|at| *at <= Utc::now().timestamp()).unwrap_or(0)
 }
 
 fn keys_of(identity: &Identity) -> Result<Arc<KeySet>, Fault> {
@@ -123,7 +136,9 @@ impl Agent {
             identity: RwLock::new(identity),
             stats: Mutex::default(),
             phases: Mutex::default(),
-            last_contact: AtomicI64::new(0),
+            last_contact: AtomicI64::new(kept_contact(&config.data)),
+            contact_kept: AtomicI64::new(0),
+            met: AtomicBool::new(false),
             trouble: Mutex::default(),
             poll_trouble: Mutex::default(),
             engine: Mutex::default(),
@@ -187,9 +202,10 @@ impl Agent {
         }
     }
 
-    /// Counters of a deployment; they outlive its processes.
-    pub fn stats(&self, id: &str) -> Arc<Stats> {
-        self.stats.lock().unwrap_or_else(PoisonError::into_inner).entry(id.to_owned()).or_default().clone()
+    /// Counters of a release in a deployment; they outlive its processes. Those of another release begin anew, so that nothing counts as
+    /// work of one that has done none.
+    pub fn stats(&self, id: &str, release: &Digest) -> Arc<Stats> {
+        self.stats.lock().unwrap_or_else(PoisonError::into_inner).entry((id.to_owned(), release.clone())).or_default().clone()
     }
 
     /// Remembers what a deployment is about.
@@ -203,6 +219,34 @@ impl Agent {
         });
         wanted.app().clone_into(&mut phase.app);
         phase.version = wanted.release.version.to_string();
+    }
+
+    /// The names (id, full name, last part of it) of what is installed, does not run yet and has not failed: all that, for a moment
+    /// after a start of the agent.
+    fn starting(&self) -> Vec<[String; 3]> {
+        let phases = self.phases();
+        let state = self.state.get();
+        let waits = |id: &String| self.apps.get(id).is_none() && phases.get(id).is_none_or(|phase| phase.state != State::Failed);
+        let names = |(id, document): (&String, &Digest)| {
+            let yaml = self.store.get(document, MAX_DOCUMENT as u64).ok().flatten()?;
+            let wanted = Wanted::parse(id, document, &yaml).ok()?;
+            Some([id.clone(), wanted.app().to_owned(), wanted.slug().to_owned()])
+        };
+        state.installed.iter().filter(|(id, _)| waits(id)).filter_map(|(id, i)| names((id, &i.document))).collect()
+    }
+
+    /// Whether an app is being started, by any of its names.
+    pub fn starting_app(&self, name: &str) -> bool {
+        self.starting().iter().any(|names| names.iter().any(|known| known == name))
+    }
+
+    /// Whether a model may be that of an app that is being started. A model's own name is known only when its app runs.
+    pub fn starting_model(&self, name: &str) -> bool {
+        let starting = self.starting();
+        match name.split_once('.') {
+            Some((app, _)) => starting.iter().any(|[_, _, slug]| slug == app),
+            None => !starting.is_empty(),
+        }
     }
 
     /// What is known of every deployment.
@@ -241,12 +285,26 @@ impl Agent {
     /// Remembers how the last call to the server went.
     pub fn contact<T>(&self, result: &Result<T, Fault>) {
         if result.is_ok() {
-            self.last_contact.store(Utc::now().timestamp(), Ordering::Relaxed);
+            let now = Utc::now().timestamp();
+            self.last_contact.store(now, Ordering::Relaxed);
+            self.met.store(true, Ordering::Relaxed);
+            // Seldom, to spare the disk. It is for people only: losing it loses nothing.
+            if now - self.contact_kept.load(Ordering::Relaxed) >= KEEP_CONTACT {
+                self.contact_kept.store(now, Ordering::Relaxed);
+                if let Err(error) = std::fs::write(self.config.data.join(CONTACT_FILE), now.to_string()) {
+                    tracing::debug!(%error, "the last contact could not be noted");
+                }
+            }
         }
         *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = result.as_ref().err().cloned();
     }
 
-    /// Last contact with the server, and what hinders it now.
+    /// Whether the server has answered since this agent started.
+    pub fn met(&self) -> bool {
+        self.met.load(Ordering::Relaxed)
+    }
+
+    /// Last contact with the server, also before this agent started, and what hinders it now.
     pub fn link(&self) -> (Option<DateTime<Utc>>, Option<Fault>) {
         let at = self.last_contact.load(Ordering::Relaxed);
         let trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone();

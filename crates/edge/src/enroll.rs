@@ -26,7 +26,18 @@ pub async fn enroll(data: &Path, server: &str, code: &str, ca_pin: &str, listen:
     if Identity::load(data)?.is_some() {
         return Err(Fault::new("already-enrolled", "identity", "this data folder holds an identity; use another folder"));
     }
+    let fresh = !data.exists();
+    // First, so that no code is used up for a folder that cannot be written.
     files::private_dir(data)?;
+    let enrolled = enroll_in(data, server, code, ca_pin, listen).await;
+    if enrolled.is_err() && fresh {
+        // Only where it is still empty: then this attempt has left nothing.
+        let _ = std::fs::remove_dir(data);
+    }
+    enrolled
+}
+
+async fn enroll_in(data: &Path, server: &str, code: &str, ca_pin: &str, listen: Option<String>) -> Result<Identity, Fault> {
     let server = server.trim_end_matches('/');
     let client = tls::client(tls::Expect::Pin(pin_of(ca_pin)?), None)?;
     let request = Request::new()?;
@@ -74,6 +85,18 @@ async fn ask(call: reqwest::RequestBuilder) -> Result<Issued, Fault> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_refused_attempt_leaves_no_folder() {
+        let data = std::env::temp_dir().join(format!("pithead-enroll-{}", std::process::id()));
+        let refused = enroll(&data, "https://127.0.0.1:9", "ABCD-EFGH-JKLM", "no pin", None).await.err().unwrap();
+        assert_eq!(refused.code, "ca-pin-invalid");
+        assert!(!data.exists());
+        std::fs::create_dir(&data).unwrap();
+        assert!(enroll(&data, "https://127.0.0.1:9", "ABCD-EFGH-JKLM", "no pin", None).await.is_err());
+        assert!(data.exists(), "a folder that was there stays");
+        std::fs::remove_dir(&data).unwrap();
+    }
 
     #[test]
     fn pins() {

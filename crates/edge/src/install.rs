@@ -61,7 +61,7 @@ pub async fn bring_up(agent: &Arc<Agent>, id: &str, document: &Digest, adopted: 
     let standing = agent.standing(&wanted, app.safety, purpose, same)?;
     let values = wanted.values(&app)?;
     let signature = signature_of(agent, &wanted, before.as_ref().filter(|_| purpose == Purpose::Run)).await?;
-    let stats = agent.stats(id);
+    let stats = agent.stats(id, &wanted.release.digest);
     let process = if let Some(running) = agent.apps.get(id).filter(|r| r.wanted.release.digest == wanted.release.digest) {
         // The same release with another licence, other values or another place: the process stays.
         running.process.clone()

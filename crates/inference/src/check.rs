@@ -272,19 +272,39 @@ fn listing_picture(dir: &Path, name: &str) -> Result<()> {
             _ => Err(AppError::new("media-not-a-picture", format!("`{name}` is not a WebP picture"))),
         };
     }
+    if matches!(bytes.as_slice(), [b'R', b'I', b'F', b'F', _, _, _, _, b'W', b'E', b'B', b'P', ..]) {
+        return Err(AppError::new("media-not-a-picture", format!("`{name}` is a WebP picture; its name must end in .webp")));
+    }
     picture::decode(&bytes).map(drop).map_err(|e| {
         let code = if e.code == "input-too-large" { "media-too-large" } else { "media-not-a-picture" };
         AppError::new(code, format!("`{name}`: {}", e.message))
     })
 }
 
+/// Codes that say why a sample gave no result to compare.
+const CAUSES: [&str; 13] = [
+    "out-of-memory",
+    "expect-unreadable",
+    "file-missing",
+    "file-outside",
+    "input-not-a-picture",
+    "input-not-csv",
+    "input-too-large",
+    "csv-column-missing",
+    "csv-field-count",
+    "csv-not-a-number",
+    "csv-too-few-rows",
+    "output-not-finite",
+    "alarm-rule-failed",
+];
+
 fn verdict(golden: &GoldenReport) -> Result<()> {
     let Some(bad) = golden.samples.iter().find(|s| !s.ok) else {
         return if golden.total > 0 { Ok(()) } else { Err(AppError::new("golden-missing", "there is no golden sample")) };
     };
     let message = bad.message.as_deref().unwrap_or_default();
-    // Memory is named as the reason wherever it ran out; everything else is a sample that was not reproduced.
-    let code = if message.starts_with("out-of-memory") { "out-of-memory" } else { "golden-mismatch" };
+    // What kept the sample from running at all is the reason; only a result of another kind is one that was not reproduced.
+    let code = CAUSES.iter().find(|cause| message.split(':').next() == Some(**cause)).copied().unwrap_or("golden-mismatch");
     Err(AppError::new(code, format!("{} of {} reproduced; `{}`: {message}", golden.reproduced, golden.total, bad.name)))
 }
 

@@ -74,9 +74,13 @@ pub fn decode(bytes: &[u8]) -> Result<DynamicImage> {
     };
     // The decoder fills what is missing of a JPEG with gray, and gray may well look like smoke.
     if format == ImageFormat::Jpeg && !is_whole_jpeg(bytes) {
-        return Err(not_a_picture(&"it is cut off"));
+        return Err(AppError::new("input-not-a-picture", "the JPEG picture is damaged or cut off: it has no end"));
     }
-    let header = ImageReader::with_format(Cursor::new(bytes), format).into_decoder().map_err(|e| not_a_picture(&e))?;
+    // It says that it is one, so what is wrong is damage.
+    let name = if format == ImageFormat::Png { "PNG" } else { "JPEG" };
+    let damaged =
+        |e: &dyn std::fmt::Display| AppError::new("input-not-a-picture", format!("the {name} picture is damaged or cut off: {e}"));
+    let header = ImageReader::with_format(Cursor::new(bytes), format).into_decoder().map_err(|e| damaged(&e))?;
     let (width, height) = header.dimensions();
     let pixels = u64::from(width) * u64::from(height);
     let too_large = |why: String| AppError::new("input-too-large", format!("the picture has {width} × {height} pixels; {why}"));
@@ -97,7 +101,7 @@ pub fn decode(bytes: &[u8]) -> Result<DynamicImage> {
     // 16-bit RGBA at the most pixels, plus the decoder's own rows.
     limits.max_alloc = Some(MAX_PIXELS * 8 + (16 << 20));
     reader.limits(limits);
-    reader.decode().map_err(|e| not_a_picture(&e))
+    reader.decode().map_err(|e| damaged(&e))
 }
 
 /// True when the segments of a JPEG lead to its end marker (ITU-T T.81, B.1). Pictures inside its headers do not count, and what
@@ -293,6 +297,17 @@ mod tests {
         let mut bytes = Cursor::new(Vec::new());
         picture.into().write_to(&mut bytes, ImageFormat::Png).unwrap();
         bytes.into_inner()
+    }
+
+    #[test]
+    fn a_png_that_is_cut_off_is_called_damaged() {
+        let whole = png(RgbImage::from_fn(64, 48, |x, y| image::Rgb([x, y, x ^ y].map(|value| value.to_le_bytes()[0]))));
+        for end in [20, whole.len() / 2, whole.len() - 20] {
+            let error = decode(&whole[..end]).unwrap_err();
+            assert_eq!(error.code, "input-not-a-picture");
+            assert!(error.to_string().contains("damaged"), "{error}");
+        }
+        assert!(decode(b"GIF89a").unwrap_err().to_string().contains("not a PNG"));
     }
 
     #[test]

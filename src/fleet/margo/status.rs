@@ -107,6 +107,7 @@ pub(in crate::fleet) fn move_to(
         version: version.to_owned(),
         error,
         at: now,
+        note: None,
     };
     fleet::insert_event(conn, &event)?;
     Ok(true)

@@ -9,13 +9,14 @@ use serde_json::{Map, Value};
 use crate::app::App;
 use crate::auth::Actor;
 use crate::auth::policy::{self, Action};
+use crate::db::Timestamp;
 use crate::error::Error;
 use crate::fleet::parameters;
-use crate::fleet::service::deployment::{self, DeployInput};
-use crate::fleet::views::deploy::{AppStep, NodesStep, ParametersStep, PreviewStep, offers};
+use crate::fleet::service::deployment::{self, DeployInput, NodeProblem};
+use crate::fleet::views::deploy::{AppStep, NodesStep, ParametersStep, PreviewStep, node_problem, offers};
 use crate::fleet::views::deployment::{DeploymentFragment, DeploymentLive, DeploymentPage, DeploymentRow, DeploymentsPage};
 use crate::http::extract::FormPairs;
-use crate::http::page::{Page, PageResult, error_text, form_result, see_other, see_other_with};
+use crate::http::page::{Page, PageResult, form_result, see_other, see_other_with};
 use crate::license::routes::paging;
 
 /// Routes.
@@ -53,16 +54,29 @@ async fn wizard(req: HttpRequest, app: Data<App>, actor: Actor) -> PageResult {
     if chosen.release_id.is_empty() || chosen.license_id.is_empty() {
         let found = deployment::offers(&app, &actor).await?;
         let offers = offers(&page, &found, &chosen.license_id, now);
-        return page.clone().render(&AppStep { page, step: 1, offers, nodes: chosen.nodes });
+        return page.clone().render(&AppStep {
+            page,
+            step: 1,
+            preselected: offers.iter().any(|o| o.selected),
+            offers,
+            nodes: chosen.nodes,
+        });
     }
-    let choices = deployment::choices(&app, &actor, chosen.license_id, chosen.release_id).await?;
+    let choices = deployment::choices(&app, &actor, chosen.license_id.clone(), chosen.release_id.clone()).await?;
     // A node alone in the address was chosen on its own page; it still has to be looked at among the others.
-    if pairs.get("step") == "parameters" && !chosen.nodes.is_empty() {
-        return page.clone().render(&ParametersStep::of(page, &choices, &chosen.nodes, None, None));
+    if pairs.get("step") != "parameters" {
+        return page.clone().render(&NodesStep::of(page, &choices, &chosen.nodes, None, now));
     }
-    let problem = (pairs.get("step") == "parameters").then(|| error_text(page.locale(), "no-nodes", &[]));
-    let status = if problem.is_some() { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::OK };
-    page.clone().render_with(status, &NodesStep::of(page, &choices, &chosen.nodes, problem, now))
+    match choices.problem(&chosen.nodes) {
+        Some(problem) => other_nodes(page, &choices, &chosen, &problem, now),
+        None => page.clone().render(&ParametersStep::of(page, &choices, &chosen.nodes, None, None)),
+    }
+}
+
+/// The nodes again, with what was wrong with them: nowhere else can they be changed.
+fn other_nodes(page: Page, choices: &deployment::Choices, chosen: &Chosen, problem: &NodeProblem, now: Timestamp) -> PageResult {
+    let text = node_problem(&page, problem);
+    page.clone().render_with(StatusCode::UNPROCESSABLE_ENTITY, &NodesStep::of(page, choices, &chosen.nodes, Some(text), now))
 }
 
 /// Someone loads the preview's address again.
@@ -92,6 +106,9 @@ async fn preview(req: HttpRequest, app: Data<App>, actor: Actor, form: FormPairs
     let (choices, input) = input(&app, &actor, &chosen, &form).await?;
     let typed = input.parameters.clone();
     let page = Page::of(&req, "fleet-deploy-title");
+    if let Some(problem) = choices.problem(&chosen.nodes) {
+        return other_nodes(page, &choices, &chosen, &problem, app.clock.now());
+    }
     // Back from the preview, with what was typed.
     if form.get("step") == "parameters" {
         return page.clone().render(&ParametersStep::of(page, &choices, &chosen.nodes, Some(&typed), None));
@@ -106,6 +123,9 @@ async fn start(req: HttpRequest, app: Data<App>, actor: Actor, form: FormPairs) 
     let chosen = Chosen::of(&form);
     let (choices, input) = input(&app, &actor, &chosen, &form).await?;
     let typed = input.parameters.clone();
+    if let Some(problem) = choices.problem(&chosen.nodes) {
+        return other_nodes(Page::of(&req, "fleet-deploy-title"), &choices, &chosen, &problem, app.clock.now());
+    }
     match form_result(deployment::deploy(&app, &actor, input).await)? {
         Ok(ids) => {
             let path = match ids.as_slice() {

@@ -111,8 +111,9 @@ fn command(req: &HttpRequest, app: &App, node: &Node) -> Option<String> {
 }
 
 async fn detail(req: HttpRequest, app: Data<App>, actor: Actor, id: Path<String>) -> PageResult {
-    let detail = service::node::node_detail(&app, &actor, &id).await?;
-    let page = Page::of(&req, &detail.node.name);
+    let mut page = Page::of(&req, "");
+    let detail = service::node::node_detail(&app, &actor, page.locale(), &id).await?;
+    page.title = detail.node.shown_name().to_owned();
     let template = NodePage {
         live: NodeLive::of(&page, &app, &detail),
         command: command(&req, &app, &detail.node),
@@ -121,8 +122,8 @@ async fn detail(req: HttpRequest, app: Data<App>, actor: Actor, id: Path<String>
         may_manage: policy::require(&actor, Action::ManageNodes).is_ok(),
         may_deploy: policy::require(&actor, Action::Deploy).is_ok(),
         deployment_count: detail.deployments.len(),
+        name: detail.node.shown_name().to_owned(),
         id: detail.node.id,
-        name: detail.node.name,
         site: detail.site,
         page,
     };
@@ -130,8 +131,9 @@ async fn detail(req: HttpRequest, app: Data<App>, actor: Actor, id: Path<String>
 }
 
 async fn fragment(req: HttpRequest, app: Data<App>, actor: Actor, id: Path<String>) -> PageResult {
-    let detail = service::node::node_detail(&app, &actor, &id).await?;
-    let page = Page::of(&req, &detail.node.name);
+    let mut page = Page::of(&req, "");
+    let detail = service::node::node_detail(&app, &actor, page.locale(), &id).await?;
+    page.title = detail.node.shown_name().to_owned();
     let live = NodeLive::of(&page, &app, &detail);
     page.clone().render(&NodeFragment { page, live })
 }

@@ -1,6 +1,6 @@
 //! Deployments: what may be deployed, what it would change, deploy, remove.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use app_package::digest::Digest;
 use app_package::license::Purpose;
@@ -13,7 +13,9 @@ use crate::auth::{Actor, Person};
 use crate::chain::{self, ChainLink};
 use crate::db::{Conn, Json, Timestamp, dialect};
 use crate::error::{Error, QueryResultExt as _, Result, exactly_one};
-use crate::fleet::model::{Change, Deployment, DeploymentEvent, DeploymentState, Fit, Node, NodeState, ReleaseInfo, ReleaseName, fit};
+use crate::fleet::model::{
+    Change, Deployment, DeploymentEvent, DeploymentState, Fit, Node, NodeState, ReleaseInfo, ReleaseName, changes, fit,
+};
 use crate::fleet::{parameters, store};
 use crate::i18n::Lang;
 use crate::jobs::Job;
@@ -50,6 +52,8 @@ pub struct Offer {
     pub releases: Vec<ReleaseName>,
     /// Why nothing can be deployed by it: code of the refusal.
     pub refused: Option<&'static str>,
+    /// Number of the order that it came from: two licences of one app are told apart by it.
+    pub order: String,
 }
 
 /// A node to choose.
@@ -80,6 +84,44 @@ pub struct Choices {
     pub app: AppName,
     /// Nodes.
     pub nodes: Vec<Choice>,
+}
+
+/// Why what was chosen of the nodes cannot go on: it is said where nodes are chosen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NodeProblem {
+    /// No node.
+    None,
+    /// One of them cannot be chosen: it is unknown, or not enrolled (any more).
+    Missing,
+    /// The app does not fit this one, by name.
+    Unfit(String),
+    /// More of them need a seat than are free.
+    Seats {
+        /// Chosen nodes that hold no seat.
+        chosen: usize,
+        /// Free seats.
+        free: i64,
+    },
+}
+
+impl Choices {
+    /// What is wrong with a choice of nodes; [`plan`] checks the same again, on what is there then.
+    pub fn problem(&self, node_ids: &[String]) -> Option<NodeProblem> {
+        let ids: BTreeSet<&String> = node_ids.iter().collect();
+        let chosen: Vec<&Choice> = self.nodes.iter().filter(|c| ids.contains(&c.node.id)).collect();
+        if ids.is_empty() {
+            return Some(NodeProblem::None);
+        }
+        if chosen.len() != ids.len() {
+            return Some(NodeProblem::Missing);
+        }
+        if let Some(choice) = chosen.iter().find(|c| !c.fit.possible()) {
+            return Some(NodeProblem::Unfit(choice.node.name.clone()));
+        }
+        let seatless = chosen.iter().filter(|c| !c.seat).count();
+        let free = (self.license.node_limit - self.license.nodes_active).max(0);
+        (i64::try_from(seatless).unwrap_or(i64::MAX) > free).then_some(NodeProblem::Seats { chosen: seatless, free })
+    }
 }
 
 /// What deploying would do to one node.
@@ -120,6 +162,8 @@ pub async fn offers(app: &App, actor: &Actor) -> Result<Vec<Offer>> {
             let lines = licenses::lines(conn, Some(&owner), None, MAX_OFFERS)?;
             let app_ids: Vec<String> = lines.iter().map(|l| l.license.app_id.clone()).collect();
             let published = store::published(conn, &app_ids)?;
+            let order_ids: Vec<String> = lines.iter().map(|l| l.license.order_id.clone()).collect();
+            let numbers = store::order_numbers(conn, &order_ids)?;
             let offer = |line: LicenseLine| {
                 let covered = |r: &&ReleaseName| {
                     r.app_id == line.license.app_id && semver::Version::parse(&r.version).is_ok_and(|v| line.license.covers(&v))
@@ -133,7 +177,8 @@ pub async fn offers(app: &App, actor: &Actor) -> Result<Vec<Offer>> {
                 } else {
                     releases.is_empty().then_some("app-without-release")
                 };
-                Offer { line, releases, refused }
+                let order = numbers.get(&line.license.order_id).cloned().unwrap_or_default();
+                Offer { line, releases, refused, order }
             };
             Ok(lines.into_iter().map(offer).collect())
         })
@@ -341,7 +386,9 @@ fn deploy_one(conn: &mut Conn, app: &App, actor: &Actor, person: &Person, plan: 
         store::insert_deployment(conn, &fresh).or_conflict("deployment-changed")?;
         crate::catalog::service::count_deployment(conn, &release.app_id)?;
     }
-    event(conn, &fresh.id, DeploymentState::Pending, &release.version, now)?;
+    // After it was gone it begins anew, and nothing of before is changed.
+    let note = line.existing.as_ref().filter(|was| was.wanted).and_then(|was| changes(was, &license.id, &plan.parameters));
+    noted_event(conn, &fresh.id, DeploymentState::Pending, &release.version, note, now)?;
     Job::RebuildNode { node_id: node.id.clone() }.enqueue(conn, now)?;
     let from = if let Change::Update { from } = &line.change { Some(from) } else { None };
     let detail = json!({
@@ -354,6 +401,17 @@ fn deploy_one(conn: &mut Conn, app: &App, actor: &Actor, person: &Person, plan: 
 
 /// Notes a state of a deployment in its history.
 pub fn event(conn: &mut Conn, deployment_id: &str, state: DeploymentState, version: &str, now: Timestamp) -> Result<()> {
+    noted_event(conn, deployment_id, state, version, None, now)
+}
+
+fn noted_event(
+    conn: &mut Conn,
+    deployment_id: &str,
+    state: DeploymentState,
+    version: &str,
+    note: Option<String>,
+    now: Timestamp,
+) -> Result<()> {
     let event = DeploymentEvent {
         id: ids::new("dev"),
         deployment_id: deployment_id.to_owned(),
@@ -361,6 +419,7 @@ pub fn event(conn: &mut Conn, deployment_id: &str, state: DeploymentState, versi
         version: version.to_owned(),
         error: None,
         at: now,
+        note,
     };
     store::insert_event(conn, &event)?;
     Ok(())

@@ -9,10 +9,12 @@ use super::TOPIC;
 use crate::app::App;
 use crate::auth::Actor;
 use crate::auth::policy::{self, Action};
+use crate::chain::{self, ChainLink};
 use crate::db::{Timestamp, dialect};
 use crate::error::{Error, Faults, QueryResultExt as _, Result, exactly_one};
 use crate::fleet::model::{self, Deployment, DeploymentEvent, DeploymentState, Node, NodeState, Site};
 use crate::fleet::store;
+use crate::i18n::Lang;
 use crate::jobs::Job;
 use crate::license::model::AppName;
 use crate::{audit, ids, license};
@@ -23,6 +25,8 @@ pub const PAGE: i64 = 50;
 const MAX_NAME: usize = 60;
 /// Most sites and nodes of an operator: a bound against scripts, far above any mine.
 const MAX_SITES: i64 = 500;
+/// Most apps of a node whose chain its page shows, as many as its plots.
+const MAX_CHAINS: usize = 10;
 
 /// A site with how its nodes are.
 #[derive(Debug, Clone)]
@@ -59,6 +63,8 @@ pub struct NodeDetail {
     pub deployments: Vec<(Deployment, String, AppName)>,
     /// What happened to these, newest first.
     pub events: Vec<(DeploymentEvent, AppName)>,
+    /// From listing to running of each app that is installed, by deployment.
+    pub chains: Vec<(String, Vec<ChainLink>)>,
 }
 
 /// A code as shown once.
@@ -233,7 +239,8 @@ pub async fn list_nodes(app: &App, actor: &Actor, before: Option<String>) -> Res
 }
 
 /// One node of the operator.
-pub async fn node_detail(app: &App, actor: &Actor, id: &str) -> Result<NodeDetail> {
+pub async fn node_detail(app: &App, actor: &Actor, lang: Lang, id: &str) -> Result<NodeDetail> {
+    let reader = chain::Reader::of(actor, lang, app.clock.now());
     let owner = policy::require(actor, Action::ViewFleet)?.organization_id.clone();
     let id = id.to_owned();
     app.db
@@ -252,7 +259,10 @@ pub async fn node_detail(app: &App, actor: &Actor, id: &str) -> Result<NodeDetai
                     Some((event, app))
                 })
                 .collect();
-            Ok(NodeDetail { node, site, deployments, events })
+            let installed = deployments.iter().filter(|(d, _, _)| d.state == DeploymentState::Installed).take(MAX_CHAINS);
+            let chains =
+                installed.map(|(d, _, _)| Ok((d.id.clone(), chain::of_deployment(conn, &reader, &d.id)?))).collect::<Result<Vec<_>>>()?;
+            Ok(NodeDetail { node, site, deployments, events, chains })
         })
         .await
 }
@@ -268,9 +278,9 @@ pub async fn remove_node(app: &App, actor: &Actor, node_id: &str) -> Result<()> 
         .write(move |conn| {
             dialect::lock_audit_chain(conn)?;
             let (node, _) = store::get_node(conn, &person.organization_id, &id).or_not_found("node")?;
-            // The name is free for the node that replaces it; history keeps a name of its own.
-            let tail: String = id.chars().skip(id.chars().count().saturating_sub(6)).collect();
-            exactly_one(store::remove_node(conn, &person.organization_id, &id, &format!("{} ~{tail}", node.name))?, "node-removed")?;
+            // The name is free for the node that replaces it; the row keeps one of its own.
+            let kept = format!("{}{}", node.name, model::removed_suffix(&id));
+            exactly_one(store::remove_node(conn, &person.organization_id, &id, &kept)?, "node-removed")?;
             let deployments = store::deployments_of_node(conn, &id)?;
             for (deployment, version) in &deployments {
                 if deployment.wanted {

@@ -9,7 +9,7 @@ use crate::db::Timestamp;
 use crate::error::Error;
 use crate::fleet::model::{Change, Fit};
 use crate::fleet::parameters::shown;
-use crate::fleet::service::deployment::{Choices, Offer, Plan};
+use crate::fleet::service::deployment::{Choices, NodeProblem, Offer, Plan};
 use crate::http::page::{FormErrors, Page, error_text};
 use crate::license::model::AppName;
 use crate::license::views::until;
@@ -31,8 +31,10 @@ pub struct OfferCard {
     pub used: i64,
     /// Seats owned.
     pub owned: i64,
-    /// Last day.
-    pub until: String,
+    /// Number of the order.
+    pub order: String,
+    /// First and last day.
+    pub validity: String,
     /// Word of the badge.
     pub state: &'static str,
     /// Releases: id and version.
@@ -53,6 +55,8 @@ pub struct AppStep {
     pub step: u8,
     /// Licences.
     pub offers: Vec<OfferCard>,
+    /// Whether one of them is the one the reader came from.
+    pub preselected: bool,
     /// Nodes chosen before the app.
     pub nodes: Vec<String>,
 }
@@ -65,7 +69,8 @@ pub fn offers(page: &Page, offers: &[Offer], license_id: &str, now: Timestamp) -
         seats: format!("{} / {}", o.line.license.nodes_active, o.line.license.node_limit),
         used: o.line.license.nodes_active,
         owned: o.line.license.node_limit,
-        until: until(page, &o.line.license),
+        order: o.order.clone(),
+        validity: page.t2("fleet-validity", "from", page.date(&o.line.license.starts_at), "until", until(page, &o.line.license)),
         state: o.line.license.shown_state(now),
         releases: o.releases.iter().map(|r| (r.id.clone(), r.version.clone())).collect(),
         refused: o.refused.map(|code| error_text(page.locale(), code, &[])),
@@ -74,6 +79,16 @@ pub fn offers(page: &Page, offers: &[Offer], license_id: &str, now: Timestamp) -
     let mut cards: Vec<OfferCard> = offers.iter().map(card).collect();
     cards.sort_by_key(|c| (!c.selected, c.refused.is_some()));
     cards
+}
+
+/// What is wrong with the chosen nodes, in words.
+pub fn node_problem(page: &Page, problem: &NodeProblem) -> String {
+    match problem {
+        NodeProblem::None => error_text(page.locale(), "no-nodes", &[]),
+        NodeProblem::Missing => page.t("fleet-choose-missing"),
+        NodeProblem::Unfit(node) => error_text(page.locale(), "node-does-not-fit", &[("node", node.clone())]),
+        NodeProblem::Seats { chosen, free } => page.t2("fleet-choose-seats", "chosen", chosen, "free", free),
+    }
 }
 
 /// A node to choose.
@@ -165,7 +180,13 @@ impl NodesStep {
                 "owned",
                 choices.license.node_limit,
             ),
-            need: format!("{} · {} · {}", need.architectures.join(", "), page.t1("fleet-cores", "n", need.cpu), page.bytes(&memory)),
+            // Any one of them will do.
+            need: format!(
+                "{} · {} · {}",
+                need.architectures.join(&format!(" {} ", page.t("fleet-or"))),
+                page.t1("fleet-cores", "n", need.cpu),
+                page.bytes(&memory)
+            ),
             nodes: nodes.collect(),
             problem,
             page,

@@ -4,10 +4,10 @@ use app_package::license::Verdict;
 use askama::Template;
 
 use super::deploy::{ParameterField, title};
-use super::{EventItem, NodeFault, fault_code, tone};
+use super::{EventItem, NodeFault, fault_code, note, tone};
 use crate::chain::ChainLink;
 use crate::db::Timestamp;
-use crate::fleet::model::{Deployment, DeploymentEvent, DeploymentState};
+use crate::fleet::model::{Deployment, DeploymentEvent, DeploymentState, shown_name};
 use crate::fleet::service::deployment::{DeploymentDetail, DeploymentLine};
 use crate::http::page::Page;
 use crate::license::model::License;
@@ -83,6 +83,8 @@ pub struct DeploymentLive {
     pub latency: String,
     /// Memory.
     pub memory: String,
+    /// Restarts of the app's process since the agent started.
+    pub restarts: String,
     /// When these figures came.
     pub sampled: String,
     /// What happened.
@@ -151,13 +153,13 @@ impl DeploymentLive {
     /// From the detail.
     pub fn of(page: &Page, detail: &DeploymentDetail, now: Timestamp) -> Self {
         let d = &detail.line.deployment;
-        let (inferences, latency, memory, sampled) = match &detail.sample {
+        let (inferences, latency, memory, restarts, sampled) = match &detail.sample {
             Some(s) => {
                 // Before the first inference there is no latency, and 0 ms would be a fine one.
                 let none = || "–".to_owned();
                 let latency = if s.p95_ms > 0.0 { format!("{:.1} / {:.1} ms", s.p50_ms, s.p95_ms) } else { none() };
                 let memory = if s.memory_bytes > 0 { page.bytes(&s.memory_bytes) } else { none() };
-                (page.count(&s.inferences), latency, memory, page.ago(&s.at))
+                (page.count(&s.inferences), latency, memory, page.count(&s.restarts), page.ago(&s.at))
             }
             None => Default::default(),
         };
@@ -166,6 +168,7 @@ impl DeploymentLive {
             at: page.datetime(&event.at),
             state: page.tk("state-", &event.state),
             what: event.version.clone(),
+            note: note(page, event),
             fault: NodeFault::of(page, event.error.as_deref()),
         });
         Self {
@@ -177,6 +180,7 @@ impl DeploymentLive {
             inferences,
             latency,
             memory,
+            restarts,
             sampled,
             events: events.collect(),
         }
@@ -237,7 +241,7 @@ impl DeploymentPage {
             listing: format!("/apps/{}", detail.line.app.repository()),
             version: detail.line.version.clone(),
             digest: detail.release.digest.clone(),
-            node: detail.line.node.clone(),
+            node: shown_name(&detail.line.node, &d.node_id).to_owned(),
             node_href: format!("/mine/nodes/{}", d.node_id),
             node_id: d.node_id.clone(),
             site: detail.line.site.clone(),

@@ -210,10 +210,7 @@ fn lines(node: &Node, max: usize) -> Result<&str, Fault> {
         Err(Fault::new("empty-value", ""))
     } else if length > max {
         Err(Fault::new("text-too-long", "").with("value", length).with("max", max))
-    } else if text
-        .chars()
-        .any(|c| (c.is_control() && c != '\n' && c != '\t') || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}'))
-    {
+    } else if text.chars().any(|c| (c.is_control() && c != '\n' && c != '\t') || invisible(c)) {
         Err(Fault::new("text-control", ""))
     } else {
         Ok(text)

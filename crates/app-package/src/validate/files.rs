@@ -2,7 +2,8 @@
 
 use std::collections::HashMap;
 
-use super::Faults;
+use super::yaml::{self, Node};
+use super::{Faults, MAX_YAML_BYTES};
 use crate::fault::Fault;
 use crate::manifest::AppManifest;
 use crate::path::PackagePath;
@@ -27,9 +28,16 @@ pub struct FileEntry {
     pub size: u64,
 }
 
-/// Every named file must be there and not empty, and every file legal. Files that nobody names are allowed and packed too.
-pub fn check_files(app: &AppManifest, files: &[FileEntry]) -> Vec<Fault> {
+/// Every named file must be there and not empty, and every file legal. Files that nobody names are allowed and packed too. `source` is the
+/// text that `app` was read from: a fault of a named file stands at the line that names it.
+pub fn check_files(app: &AppManifest, source: &str, files: &[FileEntry]) -> Vec<Fault> {
     let mut faults = Faults::default();
+    // Read once already, so it can be; only then were its lines not needed.
+    let tree = if source.len() <= MAX_YAML_BYTES { yaml::read(source, &mut Faults::default()) } else { None };
+    let at = |fault: Fault| {
+        let line = tree.as_ref().and_then(|tree| line_of(tree, &fault.key));
+        Fault { line, ..fault }
+    };
     if files.len() > MAX_FILES {
         faults.push(Fault::new("too-many-files", "").with("value", files.len()).with("max", MAX_FILES));
     }
@@ -60,15 +68,28 @@ pub fn check_files(app: &AppManifest, files: &[FileEntry]) -> Vec<Fault> {
     }
     for (key, path, max) in named(app) {
         match by_path.get(path) {
-            None => faults.push(Fault::new("file-missing", key).with("value", path)),
-            Some(0) => faults.push(Fault::new("file-empty", key).with("value", path)),
+            None => faults.push(at(Fault::new("file-missing", key).with("value", path))),
+            Some(0) => faults.push(at(Fault::new("file-empty", key).with("value", path))),
             Some(size) if *size > max => {
-                faults.push(Fault::new("file-too-large", key).with("value", size).with("max", max));
+                faults.push(at(Fault::new("file-too-large", key).with("value", size).with("max", max)));
             }
             Some(_) => {}
         }
     }
     faults.finish()
+}
+
+/// The line of a key such as `models[0].file`.
+fn line_of(tree: &Node, key: &str) -> Option<u32> {
+    let mut node = tree;
+    for part in key.split('.') {
+        let (name, index) = part.split_once('[').map_or((part, None), |(name, rest)| (name, rest.strip_suffix(']')));
+        node = node.get(name)?;
+        if let Some(index) = index {
+            node = node.items().get(index.parse::<usize>().ok()?)?;
+        }
+    }
+    Some(node.line)
 }
 
 /// Every file that the manifest names, with its key and largest size.

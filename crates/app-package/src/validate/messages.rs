@@ -255,6 +255,18 @@ pub const MESSAGES: &[Message] = &[
         "The file {value} has the same name as {hint}, or differs in case only. Rename or remove one.",
     ),
     row(
+        "yaml-missing",
+        "文件夹里没有 app.yaml。请指定含有 app.yaml 的文件夹。",
+        "The folder has no app.yaml. Name the folder that holds it.",
+    ),
+    row("yaml-encoding", "app.yaml 不是 UTF-8 文本。请以 UTF-8 保存。", "app.yaml is no UTF-8 text. Save it as UTF-8."),
+    row(
+        "file-special",
+        "{value} 是链接或特殊文件，包里只能有普通文件。请换成文件本身，或删去。",
+        "{value} is a link or a special file, and a package holds plain files only. Put the file itself there, or remove it.",
+    ),
+    row("path-encoding", "文件名 {value} 不是 UTF-8。请改名。", "The file name {value} is not UTF-8. Rename the file."),
+    row(
         "too-many-faults",
         "还有更多问题没有列出（只列出 {max} 条）。请先改正这些。",
         "There are more faults than the {max} listed. Mend these first.",

@@ -202,8 +202,17 @@ fn entries() -> Vec<FileEntry> {
 }
 
 #[test]
+fn a_text_of_what_nobody_sees_is_no_text() {
+    let title = parse(GOOD).unwrap().title.en;
+    for unseen in ['\u{200b}', '\u{2060}', '\u{feff}', '\u{202e}'] {
+        let yaml = GOOD.replacen(&title, &format!("\"\\u{:04x}\"", u32::from(unseen)), 1);
+        assert_eq!(codes_of(&yaml), ["text-control"], "{unseen:?}");
+    }
+}
+
+#[test]
 fn files_that_fit() {
-    assert_eq!(check_files(&parse(GOOD).unwrap(), &entries()), []);
+    assert_eq!(check_files(&parse(GOOD).unwrap(), GOOD, &entries()), []);
 }
 
 #[test]
@@ -212,8 +221,11 @@ fn files_that_do_not_fit() {
     let with = |change: &dyn Fn(&mut Vec<FileEntry>)| {
         let mut files = entries();
         change(&mut files);
-        check_files(&app, &files).iter().map(|f| format!("{} {}", f.code, f.key)).collect::<Vec<_>>()
+        check_files(&app, GOOD, &files).iter().map(|f| format!("{} {}", f.code, f.key)).collect::<Vec<_>>()
     };
+    let faults = check_files(&app, GOOD, &entries()[2..]);
+    let named = faults.iter().find(|f| f.key == "models[0].file").unwrap();
+    assert!(GOOD.lines().nth(named.line.unwrap() as usize - 1).unwrap().contains("model.onnx"), "{named:?}");
     let extra = |path: &str, size| FileEntry { path: path.into(), size };
     assert_eq!(with(&|f| drop(f.remove(1))), ["file-missing models[0].file"]);
     assert_eq!(with(&|f| f[1].size = 0), ["file-empty models[0].file"]);
@@ -226,4 +238,52 @@ fn files_that_do_not_fit() {
     assert_eq!(with(&|f| f.push(extra("media/cover.pn/x", 1))), [""; 0]);
     assert_eq!(with(&|f| f.push(extra("cafe\u{301}.txt", 1))), ["path-combining "]);
     assert_eq!(with(&|f| f.extend((0..2_000).map(|i| extra(&format!("x/{i}"), 1)))), ["too-many-files "]);
+}
+
+/// Every key of the format with whether it must be there, as the documentation names them.
+fn keys(kind: &schema::Kind, place: &str, out: &mut std::collections::BTreeMap<String, &'static str>) {
+    use schema::Kind;
+    // Tensors and labels stand in many places and are described once.
+    let place = match place.rsplit('.').next() {
+        Some("inputs[]" | "outputs[]") => "tensor",
+        Some("labels[]") => "label",
+        _ => place,
+    };
+    let (fields, variant): (&[schema::Field], bool) = match kind {
+        Kind::Obj(fields) => (fields, false),
+        Kind::Variant(fields) => (fields, true),
+        Kind::List(_, _, item) => return keys(item, &format!("{place}[]"), out),
+        _ => return,
+    };
+    for field in fields {
+        let key = if place.is_empty() { field.name.to_owned() } else { format!("{place}.{}", field.name) };
+        out.insert(
+            key.clone(),
+            if variant {
+                ""
+            } else if field.required {
+                "yes"
+            } else {
+                "no"
+            },
+        );
+        keys(&field.kind, &key, out);
+    }
+}
+
+#[test]
+fn the_documentation_names_every_key() {
+    let mut wanted = std::collections::BTreeMap::new();
+    keys(&schema::APP, "", &mut wanted);
+    let wanted: Vec<String> = wanted.into_iter().map(|(key, must)| format!("{key} {must}")).collect();
+    let (_, table) = include_str!("../../../../docs/PUBLISHING.md").split_once("## Keys of app.yaml").unwrap();
+    let mut told: Vec<String> = table
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `")?.split_once("` | "))
+        .map(|(key, rest)| format!("{key} {}", rest.split('|').next().unwrap().trim()))
+        .collect();
+    told.sort();
+    let mut wanted = wanted;
+    wanted.sort();
+    assert_eq!(told, wanted);
 }

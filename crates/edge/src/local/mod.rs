@@ -10,7 +10,7 @@ use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderValue};
 use actix_web::middleware::{Next, from_fn};
-use actix_web::{App, HttpResponse, HttpServer, ResponseError, web};
+use actix_web::{App, HttpRequest, HttpResponse, HttpServer, ResponseError, web};
 use anyhow::Context;
 use bytes::Bytes;
 use futures_util::StreamExt;
@@ -53,6 +53,11 @@ impl ApiError {
         Self { status, code: code.to_owned(), message: message.into() }
     }
 
+    /// An app that the node has, but whose process is not up yet: soon it is.
+    fn starting(name: &str) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "app-starting", format!("{name:?} is being started; ask again"))
+    }
+
     fn bad(code: &str, message: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, code, message)
     }
@@ -92,7 +97,10 @@ impl From<Fault> for ApiError {
 }
 
 /// The whole body, bounded in size and time. Content types are not looked at: clients of the protocol send none.
-async fn body(mut payload: web::Payload) -> Result<Bytes, ApiError> {
+async fn body(request: &HttpRequest, mut payload: web::Payload) -> Result<Bytes, ApiError> {
+    if request.headers().get(header::CONTENT_ENCODING).is_some_and(|e| !e.as_bytes().eq_ignore_ascii_case(b"identity")) {
+        return Err(ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "encoding-not-supported", "send the body without content encoding"));
+    }
     let read = async {
         let mut whole = web::BytesMut::new();
         while let Some(chunk) = payload.next().await {

@@ -5,7 +5,6 @@
 use std::collections::BTreeSet;
 
 use actix_web::http::StatusCode;
-use actix_web::http::header::CONTENT_ENCODING;
 use actix_web::{HttpRequest, HttpResponse, web};
 use app_package::manifest::Model;
 use serde::Deserialize;
@@ -64,7 +63,12 @@ pub(super) struct Address {
 }
 
 fn find(agent: &Shared, address: &Address) -> Result<std::sync::Arc<Running>, ApiError> {
-    let unknown = || ApiError::new(StatusCode::NOT_FOUND, "model-unknown", format!("no model {:?} runs here", address.model));
+    let unknown = || {
+        if agent.starting_model(&address.model) {
+            return ApiError::starting(&address.model);
+        }
+        ApiError::new(StatusCode::NOT_FOUND, "model-unknown", format!("no model {:?} runs here", address.model))
+    };
     let running = agent.apps.find_model(&address.model).ok_or_else(unknown)?;
     match &address.version {
         Some(version) if *version != running.wanted.release.version.to_string() => {
@@ -138,7 +142,7 @@ fn split<'a>(request: &HttpRequest, whole: &'a [u8]) -> Result<(Question, &'a [u
 }
 
 /// The tensors of a request as the app's process wants them.
-fn inputs_of(inputs: Vec<Input>, mut binary: &[u8]) -> Result<(Vec<TensorHeader>, Vec<u8>), ApiError> {
+fn inputs_of(model: Option<&Model>, inputs: Vec<Input>, mut binary: &[u8]) -> Result<(Vec<TensorHeader>, Vec<u8>), ApiError> {
     if inputs.len() > MAX_TENSORS {
         return Err(ApiError::bad("request-invalid", format!("more than {MAX_TENSORS} inputs")));
     }
@@ -146,6 +150,11 @@ fn inputs_of(inputs: Vec<Input>, mut binary: &[u8]) -> Result<(Vec<TensorHeader>
     let mut bytes = Vec::new();
     for input in inputs {
         let wrong = |why: &str| ApiError::bad("tensor-shape", format!("input {:?}: {why}", input.name));
+        // Before its values are read: that they do not fit a type that is wrong anyway helps nobody.
+        let known = model.and_then(|m| m.inputs.iter().find(|known| known.name == input.name));
+        if let Some(known) = known.filter(|known| known.datatype != input.datatype) {
+            return Err(wrong(&format!("the model takes {}, not {}", known.datatype, input.datatype)));
+        }
         let width = tensor::width(&input.datatype).ok_or_else(|| wrong("this datatype is not served"))?;
         let expected = tensor::elements(&input.shape).and_then(|n| n.checked_mul(width)).ok_or_else(|| wrong("the shape is not legal"))?;
         let start = bytes.len();
@@ -205,12 +214,9 @@ pub(super) async fn infer(
     payload: web::Payload,
 ) -> Result<HttpResponse, ApiError> {
     let running = find(&agent, &address)?;
-    if request.headers().get(CONTENT_ENCODING).is_some_and(|e| e != "identity") {
-        return Err(ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "encoding-not-supported", "send the body without content encoding"));
-    }
-    let whole = body(payload).await?;
+    let whole = body(&request, payload).await?;
     let (question, binary) = split(&request, &whole)?;
-    let (headers, bytes) = inputs_of(question.inputs, binary)?;
+    let (headers, bytes) = inputs_of(running.model(), question.inputs, binary)?;
     if let Some(model) = running.model() {
         check_inputs(model, &headers)?;
     }
@@ -273,9 +279,19 @@ mod tests {
     fn json_and_binary_inputs_mix() {
         let a = input(json!({ "name": "a", "shape": [1, 2], "datatype": "FP32", "data": [[1, 2]] }));
         let b = input(json!({ "name": "b", "shape": [2], "datatype": "UINT8", "parameters": { "binary_data_size": 2 } }));
-        let (headers, bytes) = inputs_of(vec![a, b], &[7, 9]).unwrap();
+        let (headers, bytes) = inputs_of(None, vec![a, b], &[7, 9]).unwrap();
         assert_eq!(headers.iter().map(|h| h.bytes).collect::<Vec<_>>(), [8, 2]);
         assert_eq!(bytes, [0, 0, 128, 63, 0, 0, 0, 64, 7, 9]);
+    }
+
+    #[test]
+    fn a_wrong_datatype_is_named_with_the_right_one() {
+        let tensor = |name: &str| json!({ "name": name, "datatype": "FP32", "shape": [1, 2] });
+        let model = json!({ "name": "m", "file": "m.onnx", "inputs": [tensor("x")], "outputs": [tensor("y")] });
+        let model: Model = serde_json::from_value(model).unwrap();
+        let given = input(json!({ "name": "x", "shape": [1, 2], "datatype": "INT64", "data": [0.5, 1] }));
+        let error = inputs_of(Some(&model), vec![given], &[]).err().unwrap();
+        assert!(error.message.contains("the model takes FP32, not INT64"), "{error}");
     }
 
     #[test]
@@ -289,7 +305,7 @@ mod tests {
             (json!({ "name": "a", "shape": [1], "datatype": "UINT8", "parameters": { "binary_data_size": 1 } }), &[1, 2][..]),
             (json!({ "name": "a", "shape": [i64::MAX, 8], "datatype": "FP64", "parameters": { "binary_data_size": 0 } }), &[][..]),
         ] {
-            assert!(inputs_of(vec![input(value.clone())], binary).is_err(), "{value}");
+            assert!(inputs_of(None, vec![input(value.clone())], binary).is_err(), "{value}");
         }
     }
 }

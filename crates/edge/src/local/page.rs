@@ -93,8 +93,27 @@ pub(super) async fn status(request: HttpRequest, agent: Shared) -> HttpResponse 
         site = safe(&identity.site_name),
         title = t("坑口边缘节点", "Pithead edge node"),
     );
+    let ended = identity.validity().is_ok_and(|v| v.1 < chrono::Utc::now());
+    let refused_for_good = trouble.as_ref().is_some_and(|fault| fault.code == "certificate-not-accepted");
     let link = match &trouble {
-        None if contact.is_some() => format!("<span class=\"ok\">{}</span>", t("已连接", "Connected")),
+        // Said first of all: waiting does not mend it.
+        _ if ended || refused_for_good => format!(
+            "<span class=\"bad\">{}</span><p class=\"soft\">{}</p>",
+            if ended {
+                t("节点证书已到期，平台不再接受该节点", "The node's certificate has ended; the platform accepts the node no more")
+            } else {
+                t(
+                    "平台不再接受该节点：它已被移除，或已重新接入",
+                    "The platform accepts this node no more: it was removed, or enrolled anew",
+                )
+            },
+            t(
+                "请在平台上添加节点或重新生成接入码，再用新的数据目录执行 pithead-edge enroll 与 run。在此之前应用照常运行，直到许可证到期。",
+                "On the platform, add a node or make a new enrolment code; then run pithead-edge enroll and run with a new data folder. \
+                 Until then apps keep running, as long as their licences allow."
+            )
+        ),
+        None if agent.met() => format!("<span class=\"ok\">{}</span>", t("已连接", "Connected")),
         None => format!("<span class=\"soft\">{}</span>", t("正在连接", "Connecting")),
         Some(fault) => format!(
             "<span class=\"warn\">{}</span> <span class=\"soft\"><code>{}</code></span>",

@@ -1,7 +1,7 @@
 //! `GET /v1/apps` and `POST /v1/apps/{app}/predict`: a picture or CSV in, results and alarms out.
 
 use actix_web::http::StatusCode;
-use actix_web::{HttpResponse, web};
+use actix_web::{HttpRequest, HttpResponse, web};
 use serde_json::{Map, Value, json};
 
 use super::{ApiError, Shared, body, infer};
@@ -34,13 +34,20 @@ fn describe(running: &Running) -> Value {
 }
 
 /// One input through an app. Alarms are on disk before the answer is given.
-pub(super) async fn predict(agent: Shared, path: web::Path<String>, payload: web::Payload) -> Result<HttpResponse, ApiError> {
+pub(super) async fn predict(
+    request: HttpRequest,
+    agent: Shared,
+    path: web::Path<String>,
+    payload: web::Payload,
+) -> Result<HttpResponse, ApiError> {
     let name = path.into_inner();
-    let running = agent
-        .apps
-        .find(&name)
-        .ok_or_else(|| ApiError::new(StatusCode::NOT_FOUND, "app-not-running", format!("no app {name:?} runs here")))?;
-    let input = body(payload).await?;
+    let running = agent.apps.find(&name).ok_or_else(|| {
+        if agent.starting_app(&name) {
+            return ApiError::starting(&name);
+        }
+        ApiError::new(StatusCode::NOT_FOUND, "app-not-running", format!("no app {name:?} runs here"))
+    })?;
+    let input = body(&request, payload).await?;
     if input.is_empty() {
         return Err(ApiError::bad("body-empty", "send the picture or the CSV as the body"));
     }

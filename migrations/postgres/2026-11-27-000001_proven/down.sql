@@ -1,0 +1,2 @@
+ALTER TABLE deployment_events DROP COLUMN note;
+DROP TABLE proofs;
