@@ -139,7 +139,7 @@ async fn from_a_folder_to_an_alarm() -> Result<()> {
             Ok(b.client.find(fantoccini::Locator::Css("dialog#confirm[open]")).await.is_ok())
         })
         .await?;
-    browser.client.find(fantoccini::Locator::Css("[data-confirm-ok]")).await?.click().await?;
+    browser.client.find(fantoccini::Locator::Css("dialog#confirm [data-confirm-ok]")).await?.click().await?;
     browser.wait_path("/admin/payments/ord_").await?;
 
     // The mine has its licence, adds a node.

@@ -79,6 +79,7 @@ fn attempts(their: &Theirs) -> Vec<Attempt<'_>> {
             format!("/admin/payments/{}", their.order),
             vec![("amount", "1.00"), ("bank_serial", "X-1"), ("payer", "x")],
         ),
+        ("/admin/payments/{id}/cancel", format!("/admin/payments/{}/cancel", their.order), vec![("reason", "because")]),
         ("/admin/licenses/{id}/{decision}", format!("/admin/licenses/{}/revoke", their.license), vec![("reason", "because")]),
         ("/mine/orders/{id}/cancel", format!("/mine/orders/{}/cancel", their.order), vec![]),
         ("/mine/licenses/{id}/seats/{node}/release", format!("/mine/licenses/{}/seats/{}/release", their.license, their.node), vec![]),
