@@ -123,6 +123,7 @@ pub struct Filter {
 
 impl Filter {
     /// Trimmed and bounded, as typed otherwise.
+    #[must_use]
     pub fn tidy(self) -> Self {
         let tidy = |text: String, max: usize| text.trim().chars().take(max).collect();
         Self { q: tidy(self.q, 80), action: tidy(self.action, 60), from: tidy(self.from, 10), to: tidy(self.to, 10) }

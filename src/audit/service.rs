@@ -10,7 +10,7 @@ use crate::db::{Conn, Db};
 use crate::error::Result;
 
 /// Records on one page.
-pub const PAGE: i64 = 50;
+pub const PAGE: i64 = 25;
 
 /// Records of one export at the most.
 pub const EXPORT: i64 = 5000;

@@ -64,7 +64,7 @@ async fn pages_follow_one_another_within_a_search() {
     each_backend(|app| async move {
         let acme = testing::vendor(&app, "acme").await;
         let auditor = testing::platform(&app, Role::Auditor).await;
-        for _ in 0..service::PAGE + 1 {
+        for _ in 0..=service::PAGE {
             tokens::create(&app, &acme, "ci", &["read"], 10).await.unwrap();
         }
         let path = "/admin/audit?q=owner%40acme.example&action=token.created";

@@ -90,9 +90,9 @@ async fn look(app: &App, digest: &Digest, size: u64) -> Result<Option<Damage>> {
         let piece = piece?;
         (short, long) = tokio::task::spawn_blocking(move || {
             if is_long {
-                long.update(&piece)
+                long.update(&piece);
             } else {
-                short.update(&piece)
+                short.update(&piece);
             }
             (short, long)
         })

@@ -344,8 +344,8 @@ pub struct Artifact {
     pub digest: String,
     /// Media type it was pushed with.
     pub media_type: String,
-    /// What the artifact is.
-    pub artifact_type: Option<String>,
+    /// What it is: the manifest's `artifactType`, else its config's media type.
+    pub kind: Option<String>,
     /// Bytes of the manifest itself.
     pub size_bytes: i64,
     /// When it came.

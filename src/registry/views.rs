@@ -88,7 +88,7 @@ impl RepositoryPage {
 }
 
 fn row(page: &Page, artifact: &Artifact) -> ArtifactRow {
-    let own = artifact.artifact_type.as_deref().unwrap_or(&artifact.media_type);
+    let own = artifact.kind.as_deref().unwrap_or(&artifact.media_type);
     let word = match own {
         ARTIFACT_TYPE => "app",
         SIGNATURE_TYPE => "signature",

@@ -205,8 +205,8 @@ async fn finance_finds_one_order_before_it_books() {
         for q in ["mine 公司", "公司", "MINE LTD", "mine"] {
             assert_eq!(found(q).await, both, "{q}");
         }
-        assert_eq!(found("￥２,５６０").await, [second.clone()], "by amount");
-        assert_eq!(found("PH-20260101-0001").await, [first.clone()]);
+        assert_eq!(found("￥２,５６０").await, std::slice::from_ref(&second), "by amount");
+        assert_eq!(found("PH-20260101-0001").await, std::slice::from_ref(&first));
         for q in ["北山煤矿", "%", "_", "公司公司", "12.80"] {
             assert!(found(q).await.is_empty(), "{q}");
         }

@@ -41,6 +41,8 @@ function unrepeated(words) {
 }
 
 // Counts have no half ticks.
+// A mark above all values still lies within the plot; without one the axis ends where it would anyway.
+const reaching = (max, marks) => { const highest = Math.max(...marks.map((mark) => mark.y)); return highest > max ? Number((highest * 1.1).toPrecision(2)) : null; };
 const whole = (data) => data.series.every((series) => series.data.every((point) => { const y = Array.isArray(point) ? point[1] : point; return y === null || Number.isInteger(y); }));
 
 const toneOf = (series, index) => (series.tone in tones ? series.tone : order[index % order.length]);
@@ -82,7 +84,7 @@ function option(data) {
     legend: { show: data.series.length > 1, type: "scroll", pageIconColor: text, pageIconInactiveColor: token("--line-strong"), pageTextStyle: { color: text }, pageIconSize: 11, top: 0, right: 0, left: 0, icon: "roundRect", itemWidth: 12, itemHeight: 8, textStyle: { color: text }, inactiveColor: token("--line-strong") },
     tooltip: { trigger: kind === "scatter" ? "item" : "axis", className: "plot-tip", confine: true, backgroundColor: token("--surface"), borderColor: token("--line-strong"), padding: [6, 10], textStyle: { color: token("--text"), fontSize: 12 }, axisPointer: { type: kind === "bar" ? "shadow" : "line", lineStyle: { color: token("--line-strong") }, shadowStyle: { color: token("--line"), opacity: 0.4 } }, formatter: (items) => tip(data, items) },
     xAxis: { ...axis, type: data.x ?? "category", data: data.categories, scale: true, axisLabel: { ...axis.axisLabel, ...(data.x === "time" ? { formatter: unrepeated((value) => moment(value, across)) } : {}) }, ...(data.x === "time" ? { minInterval: across > 2 * 864e5 ? 864e5 : 6e4 } : {}) },
-    yAxis: { ...axis, type: "value", scale: kind !== "bar" && data.zero === false, ...(data.unit === "%" ? { min: 0, max: 100, interval: 25 } : whole(data) ? { minInterval: 1 } : {}), axisLine: { show: false }, splitNumber: 4, splitLine: { lineStyle: { color: line } }, axisLabel: { ...axis.axisLabel, formatter: (value) => number(value, data.unit) } },
+    yAxis: { ...axis, type: "value", scale: kind !== "bar" && data.zero === false, ...(data.unit === "%" ? { min: 0, max: 100, interval: 25 } : whole(data) ? { minInterval: 1 } : {}), ...(data.unit !== "%" && data.marks?.length ? { max: ({ max }) => reaching(max, data.marks) } : {}), axisLine: { show: false }, splitNumber: 4, splitLine: { lineStyle: { color: line } }, axisLabel: { ...axis.axisLabel, formatter: (value) => number(value, data.unit) } },
     series: data.series.map((series, index) => {
       const colour = token(tones[toneOf(series, index)]);
       return {

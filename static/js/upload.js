@@ -245,7 +245,9 @@ class Upload {
       if (this.halted) throw new Stop("paused");
       const end = Math.min(entry.size, offset + CHUNK);
       let told = offset;
-      const answer = await this.call("PATCH", address, { body: await readable(entry.file.slice(offset, end)), range: `${offset}-${end - 1}`, progress: (loaded) => { const now = Math.min(end, offset + loaded); this.moved += Math.max(0, now - told); told = now; entry.sent = now; } });
+      // A part of the file itself: the browser reads it beside the page, which stays quick. Whether a failure is the file's is asked after it.
+      const part = entry.file.slice(offset, end);
+      const answer = await this.call("PATCH", address, { body: part, range: `${offset}-${end - 1}`, progress: (loaded) => { const now = Math.min(end, offset + loaded); this.moved += Math.max(0, now - told); told = now; entry.sent = now; } }).catch(async (error) => { if (error instanceof TypeError) await readable(part.slice(0, 1)); throw error; });
       if (answer.status === 202) { address = this.locationOf(answer) ?? address; this.remember(entry, address); offset = end; entry.sent = offset; continue; }
       if (answer.status === 404) { this.forget(entry); entry.sent = 0; }
       if (answer.status === 416 || answer.status === 404) throw new TypeError("ask where we are");

@@ -113,7 +113,7 @@ fn command(req: &HttpRequest, app: &App, node: &Node) -> Option<String> {
 async fn detail(req: HttpRequest, app: Data<App>, actor: Actor, id: Path<String>) -> PageResult {
     let mut page = Page::of(&req, "");
     let detail = service::node::node_detail(&app, &actor, page.locale(), &id).await?;
-    page.title = detail.node.shown_name().to_owned();
+    detail.node.shown_name().clone_into(&mut page.title);
     let template = NodePage {
         live: NodeLive::of(&page, &app, &detail),
         command: command(&req, &app, &detail.node),
@@ -133,7 +133,7 @@ async fn detail(req: HttpRequest, app: Data<App>, actor: Actor, id: Path<String>
 async fn fragment(req: HttpRequest, app: Data<App>, actor: Actor, id: Path<String>) -> PageResult {
     let mut page = Page::of(&req, "");
     let detail = service::node::node_detail(&app, &actor, page.locale(), &id).await?;
-    page.title = detail.node.shown_name().to_owned();
+    detail.node.shown_name().clone_into(&mut page.title);
     let live = NodeLive::of(&page, &app, &detail);
     page.clone().render(&NodeFragment { page, live })
 }

@@ -129,7 +129,7 @@ async fn collections_plan_the_next_one() {
 async fn a_scrub_finds_what_is_missing_cut_or_changed() {
     each_backend(|app| async move {
         let acme = testing::vendor(&app, "acme").await;
-        let digests = [b"one", b"two", b"six", b"ten"].map(|b| b.as_slice());
+        let digests = [b"one", b"two", b"six", b"ten"].map(<[u8; 3]>::as_slice);
         let mut paths = Vec::new();
         for bytes in digests {
             let digest = push_blob(&app, &acme, "acme/belt", bytes).await;
