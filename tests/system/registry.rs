@@ -103,7 +103,7 @@ impl Site {
                 let log = std::fs::read_to_string(self.folder.join("process.log")).unwrap_or_default();
                 panic!("the server ended with {status}: {log}");
             }
-            assert!(begin.elapsed() < Duration::from_secs(60), "the server was not ready in time");
+            assert!(begin.elapsed() < Duration::from_mins(1), "the server was not ready in time");
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }

@@ -186,7 +186,7 @@ fn curl_uploads_in_chunks() {
     let credentials = format!("{user}:{token}");
     let curl = |arguments: &[&str]| good("curl", &[&["-sS", "-u", &credentials, "-i"], arguments].concat());
     let header = |answer: &str, name: &str| {
-        let line = answer.lines().find_map(|l| l.to_ascii_lowercase().starts_with(&format!("{name}:")).then_some(l));
+        let line = answer.lines().find(|l| l.to_ascii_lowercase().starts_with(&format!("{name}:")));
         line.and_then(|l| l.split_once(':')).map(|(_, v)| v.trim().to_owned()).unwrap_or_default()
     };
     let base = format!("http://{host}");
