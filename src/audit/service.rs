@@ -12,6 +12,9 @@ use crate::error::Result;
 /// Records on one page.
 pub const PAGE: i64 = 25;
 
+/// Decisions on one subject that are told with it.
+const TOLD: i64 = 50;
+
 /// Records of one export at the most.
 pub const EXPORT: i64 = 5000;
 
@@ -49,7 +52,7 @@ async fn read(app: &App, actor: &Actor, before: Option<i64>, filter: Filter, lim
 /// The decisions of some kinds on a subject, oldest first, the last fifty. The caller has checked that the reader may see the subject.
 pub fn told(conn: &mut Conn, subject: &str, actions: &[&str]) -> Result<Vec<Told>> {
     let mut told = Vec::new();
-    for (record, by) in store::list_told(conn, subject, actions, PAGE)?.into_iter().rev() {
+    for (record, by) in store::list_told(conn, subject, actions, TOLD)?.into_iter().rev() {
         let detail: serde_json::Value = serde_json::from_str(&record.detail).unwrap_or_default();
         let reason = detail.get("reason").and_then(|reason| reason.as_str()).unwrap_or_default().to_owned();
         told.push(Told { action: record.action, at: record.at, by: by.unwrap_or_default(), reason });

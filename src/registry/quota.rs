@@ -39,6 +39,12 @@ pub async fn require(app: &App, organization_id: &str, more: u64) -> Result<()> 
     if fits { Ok(()) } else { Err(Error::forbidden("quota-exceeded").arg("used", mib(usage.used)).arg("limit", mib(usage.limit))) }
 }
 
+/// Id of an organisation by its short name.
+fn find(conn: &mut Conn, slug: &str) -> Result<String> {
+    let found = crate::account::store::find_organization_by_slug(conn, slug)?;
+    found.map(|organization| organization.id).ok_or_else(|| Error::not_found("organization"))
+}
+
 fn mib(bytes: u64) -> u64 {
     bytes >> 20
 }
@@ -51,19 +57,18 @@ pub async fn set(app: &App, slug: &str, gib: Option<u64>) -> Result<Usage> {
     let (parts, slug, now) = (app.clone(), slug.to_owned(), app.clock.now());
     app.db
         .write(move |conn| {
-            let organization =
-                crate::account::store::find_organization_by_slug(conn, &slug)?.ok_or_else(|| Error::not_found("organization"))?;
+            let organization_id = find(conn, &slug)?;
             match gib {
                 Some(gib) => {
                     let bytes = i64::try_from(gib.saturating_mul(GIB)).unwrap_or(i64::MAX);
-                    dialect::put_quota(conn, &organization.id, bytes)?;
+                    dialect::put_quota(conn, &organization_id, bytes)?;
                 }
                 None => {
-                    store::delete_quota(conn, &organization.id)?;
+                    store::delete_quota(conn, &organization_id)?;
                 }
             }
-            audit::record(conn, now, &Actor::System, "quota.set", &organization.id, &json!({"gib": gib}))?;
-            usage_in(conn, &parts, &organization.id)
+            audit::record(conn, now, &Actor::System, "quota.set", &organization_id, &json!({"gib": gib}))?;
+            usage_in(conn, &parts, &organization_id)
         })
         .await
 }
@@ -76,9 +81,8 @@ pub async fn show(app: &App, slug: &str) -> Result<Usage> {
     let (parts, slug) = (app.clone(), slug.to_owned());
     app.db
         .read(move |conn| {
-            let organization =
-                crate::account::store::find_organization_by_slug(conn, &slug)?.ok_or_else(|| Error::not_found("organization"))?;
-            usage_in(conn, &parts, &organization.id)
+            let organization_id = find(conn, &slug)?;
+            usage_in(conn, &parts, &organization_id)
         })
         .await
 }

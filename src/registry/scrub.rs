@@ -25,6 +25,8 @@ pub enum Damage {
     Size,
     /// Its bytes are others.
     Content,
+    /// The store has it and cannot give it, as a failing disk does.
+    Unreadable,
 }
 
 /// A damaged blob.
@@ -87,7 +89,8 @@ async fn look(app: &App, digest: &Digest, size: u64) -> Result<Option<Damage>> {
     let (mut short, mut long) = (Sha256::new(), Sha512::new());
     let is_long = digest.algorithm() == "sha512";
     while let Some(piece) = stream.next().await {
-        let piece = piece?;
+        // One that cannot be read must not keep the others from being looked at.
+        let Ok(piece) = piece else { return Ok(Some(Damage::Unreadable)) };
         (short, long) = tokio::task::spawn_blocking(move || {
             if is_long {
                 long.update(&piece);

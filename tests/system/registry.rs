@@ -278,14 +278,11 @@ async fn killed_at_a_hundred_moments_nothing_acknowledged_is_lost() {
         site.age(&aged).await;
         let mut collector = site.command(&["admin", "storage", "collect"]);
         let moment = Duration::from_millis(rng.random_range(1..400));
-        let mut pushed_again = None;
         let work = async {
             for number in 0.. {
                 match number % 4 {
                     0 if !garbage.is_empty() => {
-                        let bytes = garbage[0].clone();
-                        known.upload(&site, bytes.clone()).await?;
-                        pushed_again = Some(bytes);
+                        known.upload(&site, garbage[0].clone()).await?;
                     }
                     1 => known.tag(&site, format!("t-{round}-{number}")).await?,
                     _ => {
@@ -317,7 +314,6 @@ async fn killed_at_a_hundred_moments_nothing_acknowledged_is_lost() {
             .filter(|digest| !known.tags_tried.values().any(|m| String::from_utf8_lossy(m).contains(digest.as_str())))
             .filter_map(|digest| known.stored.remove(digest))
             .collect();
-        let _ = pushed_again;
     }
     let server = site.serve().await;
     known.resume(&site).await;
