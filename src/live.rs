@@ -12,6 +12,17 @@ pub struct Poke {
     pub topic: String,
 }
 
+/// Topics of an organisation as a whole.
+const WHOLE: [&str; 5] = ["alarms", "cases", "fleet", "orders", "releases"];
+/// Topics of one thing, before its id.
+const SINGLE: [&str; 3] = ["deployment", "node", "release"];
+
+/// Whether anybody ever pokes a topic of this name.
+pub fn known(topic: &str) -> bool {
+    let single = |(kind, id): (&str, &str)| SINGLE.contains(&kind) && !id.is_empty() && id.len() <= 80;
+    WHOLE.contains(&topic) || topic.split_once(':').is_some_and(single)
+}
+
 /// Where pokes are sent and received.
 #[derive(Debug, Clone)]
 pub struct Hub(broadcast::Sender<Poke>);
@@ -32,5 +43,18 @@ impl Hub {
     /// Receives pokes from now on.
     pub fn subscribe(&self) -> broadcast::Receiver<Poke> {
         self.0.subscribe()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn only_topics_that_exist_can_be_listened_to() {
+        for topic in ["cases", "fleet", "node:nod_1", "release:rel_1"] {
+            assert!(super::known(topic), "{topic}");
+        }
+        for topic in ["", "bogus", "node", "node:", "desired:nod_1", "release:x".repeat(20).as_str()] {
+            assert!(!super::known(topic), "{topic}");
+        }
     }
 }

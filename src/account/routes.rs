@@ -357,6 +357,7 @@ async fn people(req: HttpRequest, app: Data<App>, actor: Actor, query: Query<Bef
         .into_iter()
         .map(|(o, members)| OrganizationRow {
             name: page.pick(&o.name_zh, &o.name_en).to_owned(),
+            href: (o.kind == OrgKind::Vendor).then(|| format!("/vendors/{}", o.slug)),
             slug: o.slug,
             kind: page.tk("organization-", o.kind),
             members,

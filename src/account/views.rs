@@ -116,6 +116,8 @@ impl TokensPage {
 /// One organisation as listed to administrators.
 pub struct OrganizationRow {
     pub name: String,
+    /// A vendor's public page.
+    pub href: Option<String>,
     pub slug: String,
     pub kind: String,
     pub members: i64,

@@ -5,18 +5,13 @@ use actix_web::web::{self, Bytes, Data, Path, Query, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse};
 use serde::Deserialize;
 
-use super::model::{ListingState, Plan, PlanKind};
 use super::pictures::{self, Picture};
 use super::plans::{self, PlanForm};
 use super::query::CatalogQuery;
-use super::service::{self, Listing};
-use super::views::{
-    AppCard, CataloguePage, Facet, FacetValue, HomePage, ListingPage, MetricRow, PlanCard, PlansPage, RunCardView, SpecialtyCount,
-    VendorPage, VersionRow, alarm_text, share_right,
-};
+use super::service;
+use super::views::{AppCard, CataloguePage, Facet, FacetValue, HomePage, ListingPage, PlansPage, SpecialtyCount, VendorPage, plan_card};
 use crate::app::App;
 use crate::auth::Actor;
-use crate::auth::policy::{self, Action};
 use crate::error::Error;
 use crate::http::cookies;
 use crate::http::extract::Form;
@@ -145,138 +140,9 @@ async fn listing(req: HttpRequest, app: Data<App>, actor: Actor, path: Path<(Str
         let manifest = &found.release.manifest;
         let page = Page::of(&req, manifest.title.get(lang_of(&req).tag()));
         let trial_used = trade::service::trial_used(&app, &actor, &found.app.id).await?;
-        page.render(&listing_view(page.clone(), &actor, &found, trial_used))
+        page.render(&ListingPage::of(page.clone(), &actor, &found, trial_used))
     })
     .await
-}
-
-fn plan_card(page: &Page, plan: &Plan, trial_used: bool) -> PlanCard {
-    let trial = page.t2("plan-trial-terms", "days", plan.trial_days, "nodes", plan.trial_nodes);
-    PlanCard {
-        id: plan.id.clone(),
-        kind: plan.kind,
-        price: if plan.kind == PlanKind::Trial { page.t("price-free") } else { page.money(&plan.price_fen) },
-        note: page.tk("plan-note-", plan.kind),
-        terms: if plan.kind == PlanKind::Trial { trial } else { page.tk("plan-terms-", plan.kind) },
-        used: trial_used && plan.kind == PlanKind::Trial,
-    }
-}
-
-fn listing_view(page: Page, actor: &Actor, found: &Listing, trial_used: bool) -> ListingPage {
-    let (app, manifest) = (&found.app, &found.release.manifest);
-    let lang = page.lang;
-    let (vendor_id, vendor_slug, vendor_zh, vendor_en) = &found.vendor;
-    let _ = vendor_id;
-    let href = format!("/apps/{vendor_slug}/{}", app.slug);
-    let run_card = found.report.as_ref().and_then(|r| r.run_card.as_ref()).map(|card| run_card_view(&page, card, found));
-    let may_order = match actor {
-        Actor::Anonymous => true,
-        Actor::Person(p, _) => policy::permits(p.kind, p.role, Action::PlaceOrders),
-        _ => false,
-    };
-    let paragraph = |text: &str| text.split("\n\n").map(str::trim).filter(|p| !p.is_empty()).map(ToOwned::to_owned).collect::<Vec<_>>();
-    ListingPage {
-        summary: manifest.summary.get(lang).to_owned(),
-        vendor: page.pick(vendor_zh, vendor_en).to_owned(),
-        vendor_href: format!("/vendors/{vendor_slug}"),
-        specialty: page.pick(&found.words.0.0, &found.words.0.1).to_owned(),
-        specialty_slug: app.specialty.clone(),
-        scenario: page.pick(&found.words.1.0, &found.words.1.1).to_owned(),
-        input: page.tk("input-", manifest.input.as_str()),
-        safety: manifest.safety,
-        license: manifest.license.clone(),
-        preview: found.preview,
-        hidden: app.state != ListingState::Listed,
-        chain: found.chain.clone(),
-        gallery: found
-            .gallery
-            .iter()
-            .map(|(d, alt)| (format!("/media/{vendor_slug}/{}/{d}", app.slug), alt.get(lang).to_owned()))
-            .collect(),
-        paragraphs: paragraph(manifest.description.get(lang)),
-        plans: found.plans.iter().map(|p| plan_card(&page, p, trial_used)).collect(),
-        may_order: may_order && app.state == ListingState::Listed && !found.preview,
-        run_card,
-        version: found.release.version.clone(),
-        digest: found.release.digest.clone(),
-        architectures: manifest.resources.architectures.join(", "),
-        memory: format!("{} MiB", manifest.resources.memory_mib),
-        cpu: manifest.resources.cpu.to_string(),
-        metrics: manifest
-            .card
-            .metrics
-            .iter()
-            .map(|m| MetricRow {
-                name: m.name.clone(),
-                value: format!("{:.3}", m.value),
-                baseline: format!("{:.3}", m.baseline),
-                dataset: m.dataset.get(lang).to_owned(),
-            })
-            .collect(),
-        training: manifest.card.training_data.get(lang).to_owned(),
-        limits: manifest.card.limits.get(lang).to_owned(),
-        parameters: manifest
-            .parameters
-            .iter()
-            .map(|p| (p.title.get(lang).to_owned(), p.default.to_string(), p.help.get(lang).to_owned()))
-            .collect(),
-        alarms: manifest
-            .pipeline
-            .alarms
-            .iter()
-            .map(|a| {
-                let level = match a.level {
-                    app_package::manifest::AlarmLevel::Notice => "notice",
-                    app_package::manifest::AlarmLevel::Warning => "warning",
-                    app_package::manifest::AlarmLevel::Critical => "critical",
-                };
-                (level.to_owned(), alarm_text(&page, manifest, a.text.get(lang)))
-            })
-            .collect(),
-        versions: found
-            .releases
-            .iter()
-            .map(|r| VersionRow {
-                version: r.version.clone(),
-                date: r.published_at.map(|at| page.date(&at)).unwrap_or_default(),
-                changes: r.manifest.changes.get(lang).to_owned(),
-                digest: r.digest.chars().take(19).collect(),
-                state: r.state.clone(),
-            })
-            .collect(),
-        href,
-        page,
-    }
-}
-
-fn run_card_view(page: &Page, card: &inference::check::RunCard, found: &Listing) -> RunCardView {
-    let bytes = |n: u64| page.bytes(&i64::try_from(n).unwrap_or(i64::MAX));
-    // Latency of each golden sample, as measured in the check, with median and p95 as marks.
-    let samples: Vec<(String, f64)> = found
-        .report
-        .as_ref()
-        .and_then(|r| r.golden.as_ref())
-        .map(|g| g.samples.iter().map(|s| (s.name.clone(), s.latency_ms)).collect())
-        .unwrap_or_default();
-    let plot = serde_json::json!({
-        "kind": "bar", "unit": "ms", "x": "category",
-        "categories": samples.iter().map(|s| s.0.as_str()).collect::<Vec<_>>(),
-        "series": [{"name": page.t("run-card-latency"), "tone": "steel", "data": samples.iter().map(|s| (s.1 * 1000.0).round() / 1000.0).collect::<Vec<_>>()}],
-        "marks": [{"y": card.latency_ms.p95, "name": "p95"}],
-    });
-    RunCardView {
-        accuracy: share_right(&found.release.manifest, card),
-        golden: card.golden_total.to_string(),
-        median: format!("{:.2} ms", card.latency_ms.median),
-        p95: format!("{:.2} ms", card.latency_ms.p95),
-        memory: bytes(card.peak_memory_bytes),
-        load: format!("{:.0} ms", card.load_ms),
-        size: bytes(card.model_bytes),
-        engine: format!("{} {}", card.engine, card.engine_version),
-        hardware: format!("{} · {} · {}", card.hardware.cpu, card.hardware.cores, card.hardware.architecture),
-        input: card.input.clone(),
-        plot: plot.to_string().replace('<', "\\u003c"),
-    }
 }
 
 async fn vendor(req: HttpRequest, app: Data<App>, actor: Actor, slug: Path<String>) -> PageResult {

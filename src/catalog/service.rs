@@ -8,7 +8,6 @@ use super::pictures;
 use super::query::CatalogQuery;
 use super::store::{self, Card};
 use crate::app::App;
-use crate::audit;
 use crate::auth::policy::{self, Action};
 use crate::auth::{Actor, OrgKind};
 use crate::chain::{self, ChainLink, Reader};
@@ -16,6 +15,9 @@ use crate::db::{Conn, Timestamp};
 use crate::error::{Error, QueryResultExt as _, Result, exactly_one};
 use crate::i18n::Lang;
 use crate::ids;
+use crate::release::difference::Difference;
+use crate::release::model::Release;
+use crate::{audit, release};
 
 /// What a catalogue page shows.
 #[derive(Debug)]
@@ -99,23 +101,6 @@ pub async fn home(app: &App) -> Result<Home> {
         .await
 }
 
-/// A release as the listing shows it.
-#[derive(Debug)]
-pub struct ShownRelease {
-    /// Id.
-    pub id: String,
-    /// Version.
-    pub version: String,
-    /// Manifest digest.
-    pub digest: String,
-    /// `app.yaml`.
-    pub manifest: AppManifest,
-    /// When published.
-    pub published_at: Option<Timestamp>,
-    /// State word.
-    pub state: String,
-}
-
 /// Everything on a listing page.
 #[derive(Debug)]
 pub struct Listing {
@@ -124,13 +109,15 @@ pub struct Listing {
     /// Vendor: id, slug, name zh, name en.
     pub vendor: (String, String, String, String),
     /// The release shown.
-    pub release: ShownRelease,
+    pub release: Release,
     /// Its check report.
     pub report: Option<inference::check::CheckReport>,
     /// Pictures: digest and texts.
     pub gallery: Vec<(String, app_package::manifest::Text)>,
-    /// All published releases, newest first.
-    pub releases: Vec<ShownRelease>,
+    /// The newest releases that buyers have seen, newest first.
+    pub releases: Vec<Release>,
+    /// The version before the shown one, and what differs.
+    pub previous: Option<(String, Difference)>,
     /// Active plans.
     pub plans: Vec<Plan>,
     /// Names of specialty and scenario, zh and en.
@@ -158,10 +145,11 @@ pub async fn listing(app: &App, actor: &Actor, lang: Lang, vendor: String, slug:
                 return Err(missing());
             }
             let preview = preview.filter(|_| insider);
-            let releases = published(conn, &row.id)?;
+            let releases = release::service::shown(conn, &row.id)?;
             let release_id = preview.as_ref().or(row.release_id.as_ref()).ok_or_else(missing)?;
-            let shown = release_of(conn, &row.id, release_id)?.ok_or_else(missing)?;
-            let report = report_of(conn, &shown.id)?;
+            let shown = release::service::of_app(conn, &row.id, release_id)?.ok_or_else(missing)?;
+            let report = release::service::check_report(conn, &shown.id)?;
+            let previous = release::lifecycle::compared(conn, &shown, None)?;
             let gallery = pictures::gallery(conn, &format!("{vendor}/{slug}"), &shown.digest, &shown.manifest)?;
             let organization = crate::account::store::get_organization(conn, &row.organization_id)?;
             let plans = store::plans_of(conn, &[row.id.as_str()])?;
@@ -174,6 +162,7 @@ pub async fn listing(app: &App, actor: &Actor, lang: Lang, vendor: String, slug:
                 report,
                 gallery,
                 releases,
+                previous,
                 plans,
                 words,
                 chain,
@@ -181,38 +170,6 @@ pub async fn listing(app: &App, actor: &Actor, lang: Lang, vendor: String, slug:
             })
         })
         .await
-}
-
-fn published(conn: &mut Conn, app_id: &str) -> Result<Vec<ShownRelease>> {
-    store::published_releases(conn, app_id)?
-        .into_iter()
-        .map(|(id, version, digest, manifest, published_at, state)| {
-            Ok(ShownRelease { id, version, digest, manifest: serde_json::from_str(&manifest)?, published_at, state })
-        })
-        .collect()
-}
-
-fn release_of(conn: &mut Conn, app_id: &str, release_id: &str) -> Result<Option<ShownRelease>> {
-    use crate::db::schema::releases::dsl;
-    use diesel::prelude::*;
-    type Row = (String, String, String, String, Option<Timestamp>, String);
-    let row: Option<Row> = dsl::releases
-        .filter(dsl::id.eq(release_id).and(dsl::app_id.eq(app_id)))
-        .select((dsl::id, dsl::version, dsl::digest, dsl::manifest, dsl::published_at, dsl::state))
-        .first(conn)
-        .optional()?;
-    row.map(|(id, version, digest, manifest, published_at, state)| {
-        Ok(ShownRelease { id, version, digest, manifest: serde_json::from_str(&manifest)?, published_at, state })
-    })
-    .transpose()
-}
-
-fn report_of(conn: &mut Conn, release_id: &str) -> Result<Option<inference::check::CheckReport>> {
-    use crate::db::schema::check_reports::dsl;
-    use diesel::prelude::*;
-    let text: Option<String> =
-        dsl::check_reports.filter(dsl::release_id.eq(release_id)).order(dsl::id.desc()).select(dsl::report).first(conn).optional()?;
-    Ok(text.map(|t| serde_json::from_str(&t)).transpose()?)
 }
 
 fn words(conn: &mut Conn, row: &AppRow) -> Result<((String, String), (String, String))> {
@@ -305,15 +262,16 @@ fn with_texts(app: AppRow, manifest: &AppManifest, now: Timestamp) -> AppRow {
     }
 }
 
-/// Makes a just published release the listing's own: texts, cover, state. Called in the transaction that publishes.
-pub fn listed_in(conn: &mut Conn, release_id: &str, app_id: &str, now: Timestamp) -> Result<()> {
+/// Makes the highest published release of the best channel the listing's own: texts, cover, state. Called in the transaction that
+/// publishes, promotes or deprecates; where nothing is published any more, the listing stays as it is.
+pub fn listed_in(conn: &mut Conn, app_id: &str, now: Timestamp) -> Result<()> {
     let app = get_app(conn, app_id)?;
-    let release = release_of(conn, app_id, release_id)?.ok_or_else(|| Error::not_found("release"))?;
+    let Some(release) = release::service::latest_published(conn, app_id)? else { return Ok(()) };
     store::update_texts(conn, &with_texts(app.clone(), &release.manifest, now))?;
     let vendor = crate::account::store::get_organization(conn, &app.organization_id)?;
     let repository = format!("{}/{}", vendor.slug, app.slug);
     let cover = pictures::gallery(conn, &repository, &release.digest, &release.manifest)?.into_iter().next().map(|(digest, _)| digest);
-    store::set_listed(conn, app_id, release_id, cover.as_deref(), now)?;
+    store::set_listed(conn, app_id, &release.id, cover.as_deref(), now)?;
     Ok(())
 }
 

@@ -6,9 +6,8 @@ use diesel::prelude::*;
 use super::model::{AppRow, ListingState, Plan, PlanKind};
 use super::query::{CatalogQuery, PAGE};
 use super::search::Entry;
-use crate::db::schema::{apps, organizations, plans, releases, scenarios, specialties};
+use crate::db::schema::{apps, organizations, plans, scenarios, specialties};
 use crate::db::{Conn, Timestamp};
-use crate::release::model::ReleaseState;
 
 /// Changes whenever the catalogue does.
 pub type Mark = (i64, Option<Timestamp>, i64, Option<Timestamp>);
@@ -251,17 +250,6 @@ pub fn retire_plan(conn: &mut Conn, app_id: &str, plan_id: &str) -> QueryResult<
     diesel::update(plans::table.filter(plans::id.eq(plan_id).and(plans::app_id.eq(app_id)).and(plans::active.eq(true))))
         .set(plans::active.eq(false))
         .execute(conn)
-}
-
-/// All releases of an app that buyers may see, newest first: version, digest, manifest, published at, state.
-#[expect(clippy::type_complexity, reason = "a row of a query with one reader, which names the parts")]
-pub fn published_releases(conn: &mut Conn, app_id: &str) -> QueryResult<Vec<(String, String, String, String, Option<Timestamp>, String)>> {
-    releases::table
-        .filter(releases::app_id.eq(app_id).and(releases::state.eq_any(ReleaseState::SHOWN.iter().map(|s| s.as_str()))))
-        .order((releases::published_at.desc(), releases::id.desc()))
-        .limit(50)
-        .select((releases::id, releases::version, releases::digest, releases::manifest, releases::published_at, releases::state))
-        .load(conn)
 }
 
 /// Platform figures for the home page: vendors, listed apps, operators, nodes seen since.

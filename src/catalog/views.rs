@@ -1,15 +1,19 @@
 //! Pages of the catalogue.
 
-use app_package::manifest::{AppManifest, Post};
+use app_package::manifest::{AlarmLevel, AppManifest, Post};
 use askama::Template;
-use inference::check::RunCard;
 
-use super::model::{Plan, PlanKind};
+use super::model::{ListingState, Plan, PlanKind};
 use super::plans::PlanForm;
 use super::query::CatalogQuery;
+use super::service::Listing;
 use super::store::Card;
+use crate::auth::Actor;
+use crate::auth::policy::{self, Action};
 use crate::chain::ChainLink;
 use crate::http::page::{FormErrors, Page};
+use crate::release::model::{Channel, Release, ReleaseState};
+use crate::release::report::{ComparisonView, ReportView, bytes, figure};
 
 /// An app as the macro `ui::app_card` shows it.
 pub struct AppCard {
@@ -86,10 +90,13 @@ pub fn alarm_text(page: &Page, manifest: &AppManifest, text: &str) -> String {
     out + rest
 }
 
-/// Share of labelled samples whose finding is right. None where the app gives values only: there is no right or wrong to count.
-pub fn share_right(manifest: &AppManifest, card: &RunCard) -> Option<String> {
-    let finds = manifest.pipeline.post.iter().any(|post| !matches!(post, Post::Values(_)));
-    card.accuracy.filter(|_| finds).map(|share| format!("{:.1} %", share * 100.0))
+/// The word of an alarm's level.
+pub fn alarm_level(level: AlarmLevel) -> &'static str {
+    match level {
+        AlarmLevel::Notice => "notice",
+        AlarmLevel::Warning => "warning",
+        AlarmLevel::Critical => "critical",
+    }
 }
 
 /// A specialty on the seam map.
@@ -157,13 +164,29 @@ pub struct PlanCard {
     pub used: bool,
 }
 
+/// A plan in words; `trial_used`: the reader's organisation has had its trial.
+pub fn plan_card(page: &Page, plan: &Plan, trial_used: bool) -> PlanCard {
+    let trial = page.t2("plan-trial-terms", "days", plan.trial_days, "nodes", plan.trial_nodes);
+    PlanCard {
+        id: plan.id.clone(),
+        kind: plan.kind,
+        price: if plan.kind == PlanKind::Trial { page.t("price-free") } else { page.money(&plan.price_fen) },
+        note: page.tk("plan-note-", plan.kind),
+        terms: if plan.kind == PlanKind::Trial { trial } else { page.tk("plan-terms-", plan.kind) },
+        used: trial_used && plan.kind == PlanKind::Trial,
+    }
+}
+
 /// A release in the list of versions.
 pub struct VersionRow {
     pub version: String,
     pub date: String,
     pub changes: String,
     pub digest: String,
-    pub state: String,
+    pub state: ReleaseState,
+    pub channel: Channel,
+    /// What is said of a deprecated version: message and successor.
+    pub deprecation: Option<(String, Option<String>)>,
 }
 
 /// A figure of the model card.
@@ -172,21 +195,6 @@ pub struct MetricRow {
     pub value: String,
     pub baseline: String,
     pub dataset: String,
-}
-
-/// The run card in words.
-pub struct RunCardView {
-    pub accuracy: Option<String>,
-    pub golden: String,
-    pub median: String,
-    pub p95: String,
-    pub memory: String,
-    pub load: String,
-    pub size: String,
-    pub engine: String,
-    pub hardware: String,
-    pub input: String,
-    pub plot: String,
 }
 
 /// `/apps/{vendor}/{app}`.
@@ -211,7 +219,9 @@ pub struct ListingPage {
     pub paragraphs: Vec<String>,
     pub plans: Vec<PlanCard>,
     pub may_order: bool,
-    pub run_card: Option<RunCardView>,
+    pub report: ReportView,
+    /// What differs from the version before.
+    pub comparison: Option<ComparisonView>,
     pub version: String,
     pub digest: String,
     pub architectures: String,
@@ -221,8 +231,100 @@ pub struct ListingPage {
     pub training: String,
     pub limits: String,
     pub parameters: Vec<(String, String, String)>,
-    pub alarms: Vec<(String, String)>,
+    pub alarms: Vec<(&'static str, String)>,
     pub versions: Vec<VersionRow>,
+    /// The shown version is deprecated: message and successor.
+    pub deprecation: Option<(String, Option<String>)>,
+}
+
+impl ListingPage {
+    /// As a reader sees it; `trial_used`: the reader's organisation has had its trial.
+    pub fn of(page: Page, actor: &Actor, found: &Listing, trial_used: bool) -> Self {
+        let (app, manifest) = (&found.app, &found.release.manifest);
+        let lang = page.lang;
+        let (_, vendor_slug, vendor_zh, vendor_en) = &found.vendor;
+        let href = format!("/apps/{vendor_slug}/{}", app.slug);
+        let may_order = match actor {
+            Actor::Anonymous => true,
+            Actor::Person(p, _) => policy::permits(p.kind, p.role, Action::PlaceOrders),
+            _ => false,
+        };
+        let paragraph = |text: &str| text.split("\n\n").map(str::trim).filter(|p| !p.is_empty()).map(ToOwned::to_owned).collect::<Vec<_>>();
+        Self {
+            summary: manifest.summary.get(lang).to_owned(),
+            vendor: page.pick(vendor_zh, vendor_en).to_owned(),
+            vendor_href: format!("/vendors/{vendor_slug}"),
+            specialty: page.pick(&found.words.0.0, &found.words.0.1).to_owned(),
+            specialty_slug: app.specialty.clone(),
+            scenario: page.pick(&found.words.1.0, &found.words.1.1).to_owned(),
+            input: page.tk("input-", manifest.input.as_str()),
+            safety: manifest.safety,
+            license: manifest.license.clone(),
+            preview: found.preview,
+            hidden: app.state != ListingState::Listed,
+            chain: found.chain.clone(),
+            gallery: found
+                .gallery
+                .iter()
+                .map(|(d, alt)| (format!("/media/{vendor_slug}/{}/{d}", app.slug), alt.get(lang).to_owned()))
+                .collect(),
+            paragraphs: paragraph(manifest.description.get(lang)),
+            plans: found.plans.iter().map(|p| plan_card(&page, p, trial_used)).collect(),
+            may_order: may_order && app.state == ListingState::Listed && !found.preview && found.release.state == ReleaseState::Published,
+            report: ReportView::of(&page, manifest, found.report.as_ref(), false),
+            comparison: found.previous.as_ref().map(|(from, d)| ComparisonView::of(&page, from, &found.release.version, d)),
+            deprecation: deprecation(&page, &found.release),
+            version: found.release.version.clone(),
+            digest: found.release.digest.clone(),
+            architectures: manifest.resources.architectures.join(", "),
+            memory: bytes(&page, u64::from(manifest.resources.memory_mib) << 20),
+            cpu: manifest.resources.cpu.to_string(),
+            metrics: manifest
+                .card
+                .metrics
+                .iter()
+                .map(|m| MetricRow {
+                    name: m.name.clone(),
+                    value: figure(m.value),
+                    baseline: figure(m.baseline),
+                    dataset: m.dataset.get(lang).to_owned(),
+                })
+                .collect(),
+            training: manifest.card.training_data.get(lang).to_owned(),
+            limits: manifest.card.limits.get(lang).to_owned(),
+            parameters: manifest
+                .parameters
+                .iter()
+                .map(|p| (p.title.get(lang).to_owned(), p.default.to_string(), p.help.get(lang).to_owned()))
+                .collect(),
+            alarms: manifest
+                .pipeline
+                .alarms
+                .iter()
+                .map(|a| (alarm_level(a.level), alarm_text(&page, manifest, a.text.get(lang))))
+                .collect(),
+            versions: found
+                .releases
+                .iter()
+                .map(|r| VersionRow {
+                    version: r.version.clone(),
+                    date: r.published_at.map(|at| page.date(&at)).unwrap_or_default(),
+                    changes: r.manifest.changes.get(lang).to_owned(),
+                    digest: r.digest.chars().take(19).collect(),
+                    state: r.state,
+                    channel: r.channel,
+                    deprecation: deprecation(&page, r),
+                })
+                .collect(),
+            href,
+            page,
+        }
+    }
+}
+
+/// What the vendor says of a deprecated version, and its successor.
+fn deprecation(page: &Page, release: &Release) -> Option<(String, Option<String>)> {
+    release.deprecation.as_ref().map(|d| (d.message.get(page.lang).to_owned(), d.successor.clone()))
 }
 
 /// `/vendors/{slug}`.

@@ -11,7 +11,7 @@ use app_package::validate;
 use crate::app::App;
 use crate::auth::Actor;
 use crate::moderation::model::Decision;
-use crate::release::model::ReleaseState;
+use crate::release::model::{Channel, ReleaseState};
 use crate::release::upload::{Upload, UploadFile};
 use crate::{jobs, moderation, registry, release};
 
@@ -109,7 +109,7 @@ pub async fn checked(app: &App, release_id: &str) -> anyhow::Result<()> {
 
 /// Submits a checked release as its vendor and approves it as a moderator.
 pub async fn approve(app: &App, vendor: &Actor, moderator: &Actor, release_id: &str, reason: &str) -> anyhow::Result<()> {
-    release::service::submit(app, vendor, release_id).await.map_err(to_anyhow)?;
+    release::service::submit(app, vendor, release_id, Channel::Stable).await.map_err(to_anyhow)?;
     let id = release_id.to_owned();
     let case_id = app
         .db

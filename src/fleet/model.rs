@@ -7,6 +7,7 @@ use diesel::prelude::*;
 use serde_json::{Map, Value};
 
 use crate::db::{Json, Timestamp, schema};
+use crate::release::model::Channel;
 
 crate::text_enum! {
     /// State of a node's identity.
@@ -230,6 +231,8 @@ pub struct ReleaseName {
     pub app_id: String,
     /// Semantic version.
     pub version: String,
+    /// Whom it is for.
+    pub channel: Channel,
 }
 
 /// Letters and digits that nobody mixes up when they are read out underground: no I, O, 0, 1. 32 of them, 5 bits each.

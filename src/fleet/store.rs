@@ -188,12 +188,12 @@ pub fn release(conn: &mut Conn, id: &str) -> QueryResult<ReleaseInfo> {
         .first(conn)
 }
 
-/// Published releases of apps, newest first.
+/// Published releases of apps, those for everybody first, then the newest first.
 pub fn published(conn: &mut Conn, app_ids: &[String]) -> QueryResult<Vec<ReleaseName>> {
     releases::table
         .filter(releases::app_id.eq_any(app_ids).and(releases::state.eq("published")))
-        .order((releases::published_at.desc(), releases::id.desc()))
-        .select((releases::id, releases::app_id, releases::version))
+        .order((releases::channel.desc(), releases::published_at.desc(), releases::id.desc())) // "stable" > "beta"
+        .select((releases::id, releases::app_id, releases::version, releases::channel))
         .load(conn)
 }
 

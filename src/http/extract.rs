@@ -130,7 +130,7 @@ pub async fn read_body(mut payload: Payload, limit: usize) -> Result<Bytes, Erro
         let Some(chunk) = next.map_err(|_| Error::invalid("body-too-slow"))? else { break };
         let chunk = chunk.map_err(|e| Error::invalid("body-broken").source(anyhow::anyhow!("{e}")))?;
         if bytes.len() + chunk.len() > limit {
-            return Err(Error::too_large("body-too-large").arg("max", limit));
+            return Err(Error::too_large("body-too-large").arg("bytes", limit));
         }
         bytes.extend_from_slice(&chunk);
     }

@@ -57,7 +57,13 @@ pub fn status_of(kind: Kind) -> StatusCode {
 
 /// The text of an error for people: the message `error-<code>`.
 pub fn error_text(lang: Lang, code: &str, args: &[(&'static str, String)]) -> String {
-    let args: Vec<(&str, &str)> = args.iter().map(|(k, v)| (*k, v.as_str())).collect();
+    // A number of bytes is for programs; people read it with its unit.
+    let readable = |(name, value): &(&'static str, String)| match (*name, value.parse()) {
+        ("bytes", Ok(n)) => (*name, lang.bytes(n)),
+        _ => (*name, value.clone()),
+    };
+    let args: Vec<(&str, String)> = args.iter().map(readable).collect();
+    let args: Vec<(&str, &str)> = args.iter().map(|(name, value)| (*name, value.as_str())).collect();
     let key = format!("error-{code}");
     if lang.has(&key) { lang.format(&key, &args) } else { lang.format("error-unknown", &[("code", code)]) }
 }

@@ -12,6 +12,8 @@ use tokio::sync::broadcast::error::RecvError;
 use super::api::ApiError;
 use crate::app::App;
 use crate::auth::Actor;
+use crate::error::Error;
+use crate::live;
 
 /// Routes.
 pub fn configure(cfg: &mut ServiceConfig) {
@@ -29,9 +31,15 @@ const CHANGE: &str = "event: change\ndata: 1\n\n";
 /// A comment every so often keeps proxies from closing the stream.
 const KEEP_ALIVE: Duration = Duration::from_secs(20);
 
+/// # Errors
+/// `topic-unknown`.
 async fn events(app: Data<App>, actor: Actor, query: Query<Topic>) -> Result<HttpResponse, ApiError> {
     let organization_id = actor.person()?.organization_id.clone();
     let topic = query.into_inner().topic;
+    // A misspelt topic would wait for ever.
+    if !live::known(&topic) {
+        return Err(Error::invalid("topic-unknown").into());
+    }
     let state = (app.live.subscribe(), organization_id, topic, app.stopping());
     // Whatever changed after the page was made and before we listened was poked to nobody: each stream begins with a poke.
     let first = stream::once(async { Ok::<_, std::convert::Infallible>(Bytes::from_static(CHANGE.as_bytes())) });

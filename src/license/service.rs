@@ -37,7 +37,7 @@ pub fn issue_in(conn: &mut Conn, settings: &config::License, actor: &Actor, inpu
         return Err(Error::field("nodes", "license-nodes"));
     }
     let app = store::app_name(conn, &input.app_id).or_not_found("license-app")?;
-    let latest = release::service::latest_published(conn, &input.app_id)?.ok_or_else(|| Error::conflict("app-without-release"))?;
+    let latest = release::service::latest_sold(conn, &input.app_id)?.ok_or_else(|| Error::conflict("app-without-release"))?;
     let license = License {
         id: ids::new("lic"),
         order_id: input.order_id,

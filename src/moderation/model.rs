@@ -2,8 +2,9 @@
 
 use diesel::prelude::*;
 
-use crate::db::{Timestamp, schema};
+use crate::db::{Json, Timestamp, schema};
 use crate::error::{Faults, Result};
+use crate::release::difference::Flag;
 
 /// Shortest reason, in characters, of a decision that the vendor must act on.
 pub const MIN_REASON: usize = 10;
@@ -89,6 +90,8 @@ pub struct Case {
     pub decided_by: Option<String>,
     /// When.
     pub decided_at: Option<Timestamp>,
+    /// Why a moderator should look twice.
+    pub flags: Json<Vec<Flag>>,
 }
 
 /// What was decided on a release, for its vendor.

@@ -7,10 +7,11 @@ use super::store::{self, Line};
 use crate::app::App;
 use crate::auth::policy::{self, Action};
 use crate::auth::{Actor, Person};
-use crate::db::{Conn, Timestamp, dialect};
+use crate::db::{Conn, Json, Timestamp, dialect};
 use crate::error::{Error, QueryResultExt as _, Result, exactly_one};
 use crate::i18n::Lang;
-use crate::release::model::ReleaseState;
+use crate::release::difference::Flag;
+use crate::release::model::{Release, ReleaseState};
 use crate::{audit, catalog, ids, release, trade};
 
 /// Cases on one page.
@@ -23,19 +24,26 @@ const SHORT: i64 = 5;
 const UP_WITHIN: chrono::TimeDelta = chrono::TimeDelta::seconds(45);
 
 /// Opens the case of a release that was just submitted, in the caller's transaction; gives its id. The caller has checked that the actor
-/// may submit, and calls [`poke_queue`] after the commit.
+/// may submit, and calls [`poke_queue`] after the commit. `flags` is why a moderator should look twice.
 ///
 /// # Errors
 /// `case-open`: the release waits for a moderator already.
-pub fn open_case(conn: &mut Conn, actor: &Actor, release_id: &str, app_id: &str, organization_id: &str, now: Timestamp) -> Result<String> {
+pub fn open_case(
+    conn: &mut Conn,
+    actor: &Actor,
+    release: &Release,
+    organization_id: &str,
+    flags: Vec<Flag>,
+    now: Timestamp,
+) -> Result<String> {
     dialect::lock_audit_chain(conn)?;
-    if store::has_open(conn, release_id)? {
+    if store::has_open(conn, &release.id)? {
         return Err(Error::conflict("case-open"));
     }
     let case = Case {
         id: ids::new("cas"),
-        release_id: release_id.to_owned(),
-        app_id: app_id.to_owned(),
+        release_id: release.id.clone(),
+        app_id: release.app_id.clone(),
         organization_id: organization_id.to_owned(),
         state: CaseState::Open,
         reason: String::new(),
@@ -43,9 +51,11 @@ pub fn open_case(conn: &mut Conn, actor: &Actor, release_id: &str, app_id: &str,
         opened_at: now,
         decided_by: None,
         decided_at: None,
+        flags: Json::new(flags),
     };
     store::insert(conn, &case).or_conflict("case-open")?;
-    audit::record(conn, now, actor, "case.opened", &case.id, &json!({"release": case.release_id, "app": case.app_id}))?;
+    let detail = json!({"release": case.release_id, "app": case.app_id, "flags": *case.flags});
+    audit::record(conn, now, actor, "case.opened", &case.id, &detail)?;
     Ok(case.id)
 }
 

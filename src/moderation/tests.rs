@@ -24,7 +24,7 @@ use crate::registry::manifests::Pushed;
 use crate::registry::model::RepositoryName;
 use crate::registry::service::Caller;
 use crate::release;
-use crate::release::model::ReleaseState;
+use crate::release::model::{Channel, ReleaseState};
 use crate::testing::{self, each_backend};
 
 /// The demo app that is used.
@@ -37,8 +37,8 @@ fn demo(version: &str) -> BTreeMap<String, Vec<u8>> {
     out
 }
 
-/// Pushes a version as the vendor `acme`, takes its check as passed, and submits it. Gives release and case.
-pub async fn submitted(app: &App, vendor: &Actor, version: &str) -> (String, String) {
+/// Pushes a version as the vendor `acme`, takes its check as passed, and submits it for a channel. Gives release and case.
+pub async fn submitted(app: &App, vendor: &Actor, version: &str, channel: Channel) -> (String, String) {
     let files = demo(version);
     let manifest = validate::parse(std::str::from_utf8(&files["app.yaml"]).unwrap()).unwrap();
     let name = RepositoryName::parse(&format!("acme/{APP}")).unwrap();
@@ -60,7 +60,7 @@ pub async fn submitted(app: &App, vendor: &Actor, version: &str) -> (String, Str
         .write(move |conn| release::service::mark_in(conn, &release_id, &[ReleaseState::Checking], ReleaseState::Ready, now))
         .await
         .unwrap();
-    release::service::submit(app, vendor, &id).await.unwrap();
+    release::service::submit(app, vendor, &id, channel).await.unwrap();
     let case = open_case_of(app, &id).await;
     (id, case)
 }
@@ -103,7 +103,7 @@ async fn a_case_is_decided_once_and_with_a_reason() {
         let acme = testing::vendor(&app, "acme").await;
         let moderator = testing::platform(&app, Role::Moderator).await;
         let auditor = testing::platform(&app, Role::Auditor).await;
-        let (release, case) = submitted(&app, &acme, "1.0.0").await;
+        let (release, case) = submitted(&app, &acme, "1.0.0", Channel::Stable).await;
         for who in [&auditor, &acme] {
             assert_eq!(service::decide(&app, who, &case, Decision::Approve, "").await.unwrap_err().kind, Kind::Forbidden);
         }
@@ -121,7 +121,7 @@ async fn a_case_is_decided_once_and_with_a_reason() {
         assert_eq!((read.state, read.reason.as_str()), (CaseState::ChangesRequested, reason));
 
         // The vendor submits again: a new case. Approval signs and lists.
-        release::service::submit(&app, &acme, &release).await.unwrap();
+        release::service::submit(&app, &acme, &release, Channel::Stable).await.unwrap();
         let second = open_case_of(&app, &release).await;
         assert_ne!(second, case);
         let (status, shown) = page(&app, &moderator, Method::GET, &format!("/admin/cases/{second}"), "").await;
@@ -143,7 +143,7 @@ async fn nobody_decides_their_own_case() {
     each_backend(|app| async move {
         let acme = testing::vendor(&app, "acme").await;
         let moderator = testing::platform(&app, Role::Moderator).await;
-        let (release, case) = submitted(&app, &acme, "1.0.0").await;
+        let (release, case) = submitted(&app, &acme, "1.0.0", Channel::Stable).await;
         // The moderator also works for the vendor.
         let (user_id, vendor_id) = (moderator.person().unwrap().user_id.clone(), acme.person().unwrap().organization_id.clone());
         let now = app.clock.now();
@@ -178,7 +178,7 @@ async fn two_moderators_at_once_decide_once() {
         let acme = testing::vendor(&app, "acme").await;
         let moderator = testing::platform(&app, Role::Moderator).await;
         let administrator = testing::platform(&app, Role::Administrator).await;
-        let (_, case) = submitted(&app, &acme, "1.0.0").await;
+        let (_, case) = submitted(&app, &acme, "1.0.0", Channel::Stable).await;
         let (a, b) = tokio::join!(
             service::decide(&app, &moderator, &case, Decision::Approve, ""),
             service::decide(&app, &administrator, &case, Decision::Reject, "模型在现场数据上误报过多"),
@@ -195,7 +195,7 @@ async fn the_pages_show_what_waits() {
         let acme = testing::vendor(&app, "acme").await;
         let moderator = testing::platform(&app, Role::Moderator).await;
         let finance = testing::platform(&app, Role::Finance).await;
-        let (release, case) = submitted(&app, &acme, "1.0.0").await;
+        let (release, case) = submitted(&app, &acme, "1.0.0", Channel::Stable).await;
         for path in ["/admin", "/admin/queue"] {
             let (status, shown) = page(&app, &moderator, Method::GET, path, "").await;
             assert_eq!(status, 200, "{path}");

@@ -1,16 +1,16 @@
 //! Pages of moderation.
 
-use app_package::fault::Fault;
-use app_package::manifest::{AlarmLevel, AppManifest};
 use askama::Template;
-use inference::check::{CheckReport, STEPS};
 
 use super::model::CaseState;
 use super::service::{CaseDetail, Overview};
 use super::store::Line;
-use crate::catalog::views::{alarm_text, share_right};
+use crate::catalog::views::{alarm_level, alarm_text};
 use crate::chain::ChainLink;
 use crate::http::page::{FormErrors, Page};
+use crate::release::difference::Flag;
+use crate::release::model::Channel;
+use crate::release::report::{ComparisonView, ReportView, figure};
 use crate::trade::views::AwaitingRow;
 
 /// A case in a list.
@@ -24,6 +24,8 @@ pub struct CaseRow {
     pub waits: String,
     pub decided: String,
     pub reason: String,
+    /// Why a moderator should look twice.
+    pub flags: Vec<Flag>,
 }
 
 impl CaseRow {
@@ -39,6 +41,7 @@ impl CaseRow {
             waits: page.ago(&case.opened_at),
             decided: case.decided_at.map(|at| page.datetime(&at)).unwrap_or_default(),
             reason: case.reason.clone(),
+            flags: (*case.flags).clone(),
         }
     }
 }
@@ -89,40 +92,6 @@ pub struct QueuePage {
     pub next: Option<String>,
 }
 
-/// A step of the check.
-pub struct CheckRow {
-    /// `passed`, `failed` or `waiting`.
-    pub state: &'static str,
-    pub name: String,
-    pub found: String,
-    /// What the engine says, where it failed.
-    pub detail: String,
-}
-
-/// Figures of the run card.
-pub struct CardView {
-    pub accuracy: Option<String>,
-    pub golden: u32,
-    pub median: String,
-    pub p95: String,
-    pub memory: String,
-    pub size: String,
-    pub load: String,
-    pub engine: String,
-    pub hardware: String,
-    pub input: String,
-}
-
-/// A golden sample.
-pub struct SampleRow {
-    pub name: String,
-    pub ok: bool,
-    pub difference: String,
-    pub right: Option<bool>,
-    pub latency: String,
-    pub message: String,
-}
-
 /// An earlier decision on the app.
 pub struct DecisionRow {
     pub tone: &'static str,
@@ -159,13 +128,10 @@ pub struct CaseView {
     pub preview: String,
     pub pictures: Vec<(String, String)>,
     pub alarms: Vec<(&'static str, String)>,
-    pub checked: bool,
-    pub passed: bool,
-    pub checks: Vec<CheckRow>,
-    /// Line, place and text of each fault of app.yaml.
-    pub faults: Vec<(String, String, String)>,
-    pub card: Option<CardView>,
-    pub samples: Vec<SampleRow>,
+    pub report: ReportView,
+    /// What differs from the version before.
+    pub comparison: Option<ComparisonView>,
+    pub channel: Channel,
     pub metrics: Vec<(String, String, String, String)>,
     pub training: String,
     pub limits: String,
@@ -184,7 +150,6 @@ impl CaseView {
         let manifest = &listing.release.manifest;
         let (vendor_slug, slug) = &detail.place;
         let other = if page.lang == "en" { "zh-CN" } else { "en" };
-        let report = listing.report.as_ref();
         Self {
             id: case.id.clone(),
             state: case.state,
@@ -217,14 +182,11 @@ impl CaseView {
                 .pipeline
                 .alarms
                 .iter()
-                .map(|rule| (level(rule.level), alarm_text(page, manifest, rule.text.get(page.lang))))
+                .map(|rule| (alarm_level(rule.level), alarm_text(page, manifest, rule.text.get(page.lang))))
                 .collect(),
-            checked: report.is_some(),
-            passed: report.is_some_and(|r| r.passed),
-            checks: checks(page, report),
-            faults: faults(page, report),
-            card: report.and_then(|r| r.run_card.as_ref()).map(|card| card_view(page, manifest, card)),
-            samples: samples(report),
+            report: ReportView::of(page, manifest, listing.report.as_ref(), false),
+            comparison: listing.previous.as_ref().map(|(from, d)| ComparisonView::of(page, from, &listing.release.version, d)),
+            channel: listing.release.channel,
             metrics: manifest
                 .card
                 .metrics
@@ -253,107 +215,11 @@ impl CaseView {
     }
 }
 
-fn level(level: AlarmLevel) -> &'static str {
-    match level {
-        AlarmLevel::Notice => "notice",
-        AlarmLevel::Warning => "warning",
-        AlarmLevel::Critical => "critical",
-    }
-}
-
 fn tone(state: CaseState) -> &'static str {
     match state {
         CaseState::Approved => "green",
         CaseState::Rejected => "red",
         CaseState::Open | CaseState::ChangesRequested => "amber",
-    }
-}
-
-fn checks(page: &Page, report: Option<&CheckReport>) -> Vec<CheckRow> {
-    let steps = report.map_or(&[][..], |r| r.steps.as_slice());
-    STEPS
-        .iter()
-        .map(|code| {
-            let name = page.tk("case-step-", code);
-            match steps.iter().find(|step| step.code == *code) {
-                Some(step) if step.ok => {
-                    let found = page.t1("check-found-time", "time", millis(step.duration_ms));
-                    CheckRow { state: "passed", name, found, detail: String::new() }
-                }
-                Some(step) => {
-                    let found = step.reason.as_deref().map(|code| reason(page, code)).unwrap_or_default();
-                    CheckRow { state: "failed", name, found, detail: step.detail.clone().unwrap_or_default() }
-                }
-                None => CheckRow { state: "waiting", name, found: String::new(), detail: String::new() },
-            }
-        })
-        .collect()
-}
-
-/// Why a step failed, in the words that the developer reads.
-fn reason(page: &Page, code: &str) -> String {
-    let key = format!("check-reason-{code}");
-    match code.strip_prefix("crashed") {
-        _ if page.locale().has(&key) => page.t(&key),
-        Some(number) => page.t1("check-reason-crashed", "detail", number.trim_start_matches('-')),
-        None => page.t1("check-reason-other", "code", code),
-    }
-}
-
-/// Line, place and text of each fault of app.yaml.
-fn faults(page: &Page, report: Option<&CheckReport>) -> Vec<(String, String, String)> {
-    let faults = report.map_or(&[][..], |r| r.faults.as_slice());
-    let read = faults.iter().filter_map(|fault| serde_json::from_value::<Fault>(fault.clone()).ok());
-    read.map(|f| (f.line.map(|l| l.to_string()).unwrap_or_default(), f.key.clone(), f.message(page.lang))).collect()
-}
-
-fn card_view(page: &Page, manifest: &AppManifest, card: &inference::check::RunCard) -> CardView {
-    let bytes = |n: u64| page.bytes(&i64::try_from(n).unwrap_or(i64::MAX));
-    CardView {
-        accuracy: share_right(manifest, card),
-        golden: card.golden_total,
-        median: millis(card.latency_ms.median),
-        p95: millis(card.latency_ms.p95),
-        memory: bytes(card.peak_memory_bytes),
-        size: bytes(card.model_bytes),
-        load: millis(card.load_ms),
-        engine: format!("{} {}", card.engine, card.engine_version),
-        hardware: format!("{} × {} · {}", card.hardware.cpu, card.hardware.cores, card.hardware.architecture),
-        input: card.input.clone(),
-    }
-}
-
-fn samples(report: Option<&CheckReport>) -> Vec<SampleRow> {
-    let golden = report.and_then(|r| r.golden.as_ref()).map_or(&[][..], |g| g.samples.as_slice());
-    golden
-        .iter()
-        .map(|s| SampleRow {
-            name: s.name.clone(),
-            ok: s.ok,
-            difference: figure(s.worst_difference),
-            right: s.right,
-            latency: millis(s.latency_ms),
-            message: s.message.clone().unwrap_or_default(),
-        })
-        .collect()
-}
-
-/// A figure with four digits after the point at most.
-fn figure(value: f64) -> String {
-    if value != 0.0 && value.abs() < 0.001 {
-        format!("{value:.2e}")
-    } else {
-        format!("{value:.4}").trim_end_matches('0').trim_end_matches('.').to_owned()
-    }
-}
-
-fn millis(value: f64) -> String {
-    if value < 10.0 {
-        format!("{value:.2} ms")
-    } else if value < 1000.0 {
-        format!("{value:.0} ms")
-    } else {
-        format!("{:.1} s", value / 1000.0)
     }
 }
 

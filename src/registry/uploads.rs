@@ -222,7 +222,7 @@ async fn append_locked(app: &App, guard: Guard, upload: Upload, chunk: Chunk, mu
         None => chunk.length,
     };
     if upload.offset().saturating_add(announced.unwrap_or(0)) > MAX_BLOB {
-        return Err(Error::too_large("blob-too-large").arg("max", MAX_BLOB));
+        return Err(Error::too_large("blob-too-large").arg("bytes", MAX_BLOB));
     }
     let (sender, receiver) = mpsc::channel(8);
     let writer = Writer { app: app.clone(), upload, announced };
@@ -277,7 +277,7 @@ impl Writer {
                 return Err(Error::invalid("size-invalid"));
             }
             if start + received > MAX_BLOB {
-                return Err(Error::too_large("blob-too-large").arg("max", MAX_BLOB));
+                return Err(Error::too_large("blob-too-large").arg("bytes", MAX_BLOB));
             }
             buffer.extend_from_slice(&bytes);
             if buffer.len() >= PIECE {

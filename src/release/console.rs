@@ -4,8 +4,9 @@ use diesel::dsl::count;
 use diesel::prelude::*;
 use inference::check::CheckReport;
 
+use super::difference::Difference;
 use super::model::{Release, ReleaseState};
-use super::store;
+use super::{lifecycle, store};
 use crate::app::App;
 use crate::auth::Actor;
 use crate::auth::policy::{self, Action};
@@ -17,6 +18,8 @@ use crate::i18n::Lang;
 
 /// Entries on one page.
 pub const PAGE: i64 = 50;
+/// Versions that are offered for a comparison.
+const OTHERS: usize = 50;
 /// States in which a release waits for somebody.
 const OPEN: [ReleaseState; 5] =
     [ReleaseState::Checking, ReleaseState::Failed, ReleaseState::Ready, ReleaseState::InReview, ReleaseState::ChangesRequested];
@@ -108,6 +111,17 @@ pub struct ReleaseDetail {
     pub decision: Option<Decision>,
     /// Chain line.
     pub chain: Vec<ChainLink>,
+}
+
+/// A release beside the others of its app.
+#[derive(Debug, Clone)]
+pub struct Beside {
+    /// The version it is compared with, and what differs.
+    pub difference: Option<(String, Difference)>,
+    /// Other versions, newest first.
+    pub others: Vec<String>,
+    /// Versions that may be named as its successor; none where the reader cannot deprecate it.
+    pub successors: Option<Vec<String>>,
 }
 
 /// An app with one page of its releases.
@@ -291,6 +305,25 @@ pub async fn release_detail(app: &App, actor: &Actor, lang: Lang, slug: &str, ve
             let report = store::latest_report(conn, &release.id)?;
             let chain = chain::of_release(conn, &reader, &release.id)?;
             Ok(ReleaseDetail { release, app: slug, vendor: person.organization_slug, uploaded_by, report, decision, chain })
+        })
+        .await
+}
+
+/// Compares a release of the vendor's with another version, or with its predecessor.
+///
+/// # Errors
+/// `release`: there is no such version.
+pub async fn comparison(app: &App, actor: &Actor, detail: &ReleaseDetail, with: Option<String>) -> Result<Beside> {
+    let person = policy::require(actor, Action::ViewOwnApps)?.clone();
+    let release = detail.release.clone();
+    app.db
+        .read(move |conn| {
+            let difference = lifecycle::compared(conn, &release, with.as_deref())?;
+            let others = store::versions(conn, &release.app_id, ReleaseState::ALL)?;
+            let others = others.into_iter().filter(|(id, ..)| *id != release.id).take(OTHERS).map(|(_, version, _)| version).collect();
+            let may = release.state == ReleaseState::Published && policy::permits(person.kind, person.role, Action::PublishApps);
+            let successors = may.then(|| lifecycle::successors(conn, &release)).transpose()?;
+            Ok(Beside { difference, others, successors })
         })
         .await
 }

@@ -5,9 +5,12 @@
 //! together with the platform's signature over its digest.
 
 pub mod console;
+pub mod difference;
 pub mod jobs;
+pub mod lifecycle;
 pub mod model;
 pub mod package;
+pub mod report;
 pub mod routes;
 pub mod service;
 mod store;

@@ -1,7 +1,8 @@
 //! The release, its states, and the one function that says which state follows.
 
-use app_package::manifest::AppManifest;
+use app_package::manifest::{AppManifest, Text};
 use diesel::prelude::*;
+use serde::{Deserialize, Serialize};
 
 use crate::db::{Json, Timestamp, schema};
 use crate::error::{Error, Result};
@@ -32,6 +33,36 @@ crate::text_enum! {
         /// Must not run any more.
         Recalled = "recalled",
     }
+}
+
+crate::text_enum! {
+    /// Whom a version is for.
+    pub enum Channel {
+        /// Everybody: it is what a listing shows and what is offered first.
+        Stable = "stable",
+        /// Those who try what comes next.
+        Beta = "beta",
+    }
+}
+
+impl Channel {
+    /// The channel of a version whose vendor asks for one. A pre-release (Semantic Versioning 2.0.0 §9) is never stable.
+    pub fn of(version: &semver::Version, wanted: Self) -> Self {
+        if version.pre.is_empty() { wanted } else { Self::Beta }
+    }
+}
+
+/// Longest message of a [`Deprecation`] in one language, in characters.
+pub const MAX_DEPRECATION: usize = 500;
+
+/// Why a version is no longer recommended, and what to take instead.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Deprecation {
+    /// What the vendor says.
+    pub message: Text,
+    /// Version of the same app to go to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub successor: Option<String>,
 }
 
 impl ReleaseState {
@@ -136,6 +167,10 @@ pub struct Release {
     pub updated_at: Timestamp,
     /// When it was published.
     pub published_at: Option<Timestamp>,
+    /// Whom it is for.
+    pub channel: Channel,
+    /// What is said of it, once it is deprecated.
+    pub deprecation: Option<Json<Deprecation>>,
 }
 
 /// Address of a release in the vendor console.

@@ -61,7 +61,7 @@ pub async fn load(blobs: &BlobStore, content: &[u8]) -> Result<Incoming> {
     let source = image.layer(SOURCE_FILE).ok_or_else(|| Error::invalid("release-no-yaml"))?;
     let limit = MAX_YAML_BYTES as u64;
     if source.size > limit {
-        return Err(Error::too_large("release-yaml-too-large").arg("max", limit));
+        return Err(Error::too_large("release-yaml-too-large").arg("bytes", limit));
     }
     let yaml = String::from_utf8(blobs.read_small(&source.digest, limit).await?).map_err(|_| Error::invalid("release-yaml-encoding"))?;
     let manifest = validate::parse(&yaml).map_err(|faults| refused(&faults))?;

@@ -1,22 +1,27 @@
 //! Routes of the vendor console.
 
+use actix_web::http::StatusCode;
 use actix_web::web::{self, Data, Path, Query, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse};
 use serde::Deserialize;
 use serde_json::json;
 
+use super::console::{self, ReleaseDetail};
+use super::lifecycle::{self, DeprecationForm};
+use super::report::ComparisonView;
 use super::upload::{INBOX, Upload, check_upload, finish_upload};
 use super::views::{
     AppPage, AppRow, AppsPage, NewAppPage, OverviewFragment, OverviewPage, ReleaseFragment, ReleasePage, ReleaseRow, ReleaseView,
     UploadTarget,
 };
-use super::{console, model, service};
+use super::{model, service};
 use crate::app::App;
 use crate::auth::Actor;
 use crate::auth::policy::{self, Action};
+use crate::error::Error;
 use crate::http::api::ApiResult;
-use crate::http::extract::ApiJson;
-use crate::http::page::{Page, PageResult, see_other_with};
+use crate::http::extract::{ApiJson, Form};
+use crate::http::page::{FormErrors, Page, PageResult, form_result, see_other_with};
 
 /// Routes.
 pub fn configure(cfg: &mut ServiceConfig) {
@@ -31,7 +36,9 @@ pub fn configure(cfg: &mut ServiceConfig) {
         .route("/vendor/apps/{slug}/releases/{version}", web::get().to(release))
         .route("/vendor/apps/{slug}/releases/{version}/fragment", web::get().to(fragment))
         .route("/vendor/apps/{slug}/releases/{version}/submit", web::post().to(submit))
-        .route("/vendor/apps/{slug}/releases/{version}/recheck", web::post().to(recheck));
+        .route("/vendor/apps/{slug}/releases/{version}/recheck", web::post().to(recheck))
+        .route("/vendor/apps/{slug}/releases/{version}/promote", web::post().to(promote))
+        .route("/vendor/apps/{slug}/releases/{version}/deprecate", web::post().to(deprecate));
 }
 
 async fn overview(req: HttpRequest, app: Data<App>, actor: Actor) -> PageResult {
@@ -104,32 +111,88 @@ async fn app_page(req: HttpRequest, app: Data<App>, actor: Actor, slug: Path<Str
     page.clone().render(&AppPage { page, app: row, vendor: detail.vendor, releases, next, upload })
 }
 
-async fn view(req: &HttpRequest, app: &App, actor: &Actor, path: &(String, String)) -> Result<(Page, ReleaseView), crate::error::Error> {
+async fn view(req: &HttpRequest, app: &App, actor: &Actor, path: &(String, String)) -> Result<(Page, ReleaseDetail), Error> {
     let mut page = Page::of(req, "");
     let detail = console::release_detail(app, actor, page.locale(), &path.0, &path.1).await?;
-    let view = ReleaseView::of(&page, &detail);
-    page.title = format!("{} {}", view.title, view.version);
-    Ok((page, view))
+    page.title = format!("{} {}", detail.release.manifest.title.get(page.lang), detail.release.version);
+    Ok((page, detail))
 }
 
-async fn release(req: HttpRequest, app: Data<App>, actor: Actor, path: Path<(String, String)>) -> PageResult {
-    let (page, view) = view(&req, &app, &actor, &path).await?;
-    page.clone().render(&ReleasePage { page, view })
+#[derive(Deserialize)]
+struct Against {
+    #[serde(default)]
+    against: Option<String>,
+}
+
+async fn release(req: HttpRequest, app: Data<App>, actor: Actor, path: Path<(String, String)>, query: Query<Against>) -> PageResult {
+    let against = query.into_inner().against.filter(|version| !version.is_empty());
+    show_release(&req, &app, &actor, &path, against, StatusCode::OK, DeprecationForm::default(), None).await
+}
+
+#[expect(clippy::too_many_arguments, reason = "what a page with a comparison and a form depends on")]
+async fn show_release(
+    req: &HttpRequest,
+    app: &App,
+    actor: &Actor,
+    path: &(String, String),
+    against: Option<String>,
+    status: StatusCode,
+    form: DeprecationForm,
+    error: Option<Error>,
+) -> PageResult {
+    let (page, detail) = view(req, app, actor, path).await?;
+    let shown = console::comparison(app, actor, &detail, against).await?;
+    let errors = error.map_or_else(FormErrors::default, |e| FormErrors::of(&page, &e));
+    let comparison = shown.difference.as_ref().map(|(from, d)| ComparisonView::of(&page, from, &detail.release.version, d));
+    let view = ReleaseView::of(&page, &detail);
+    let view = ReleasePage { view, comparison, others: shown.others, successors: shown.successors, form, errors, page: page.clone() };
+    page.render_with(status, &view)
 }
 
 async fn fragment(req: HttpRequest, app: Data<App>, actor: Actor, path: Path<(String, String)>) -> PageResult {
-    let (page, view) = view(&req, &app, &actor, &path).await?;
+    let (page, detail) = view(&req, &app, &actor, &path).await?;
+    let view = ReleaseView::of(&page, &detail);
     page.clone().render(&ReleaseFragment { page, view })
 }
 
-async fn submit(req: HttpRequest, app: Data<App>, actor: Actor, path: Path<(String, String)>) -> PageResult {
-    let detail = console::release_detail(&app, &actor, Page::of(&req, "").locale(), &path.0, &path.1).await?;
-    service::submit(&app, &actor, &detail.release.id).await?;
+#[derive(Deserialize)]
+struct Submission {
+    #[serde(default)]
+    channel: String,
+}
+
+async fn submit(req: HttpRequest, app: Data<App>, actor: Actor, path: Path<(String, String)>, form: Form<Submission>) -> PageResult {
+    let (_, detail) = view(&req, &app, &actor, &path).await?;
+    let channel = match form.0.channel.as_str() {
+        "" => detail.release.channel,
+        word => word.parse().map_err(|_| Error::field("channel", "release-channel"))?,
+    };
+    service::submit(&app, &actor, &detail.release.id, channel).await?;
     Ok(see_other_with(&model::address(&path.0, &path.1), "success", "release-submitted", &[("version", &path.1)]))
 }
 
 async fn recheck(req: HttpRequest, app: Data<App>, actor: Actor, path: Path<(String, String)>) -> PageResult {
-    let detail = console::release_detail(&app, &actor, Page::of(&req, "").locale(), &path.0, &path.1).await?;
+    let (_, detail) = view(&req, &app, &actor, &path).await?;
     service::recheck(&app, &actor, &detail.release.id).await?;
     Ok(see_other_with(&model::address(&path.0, &path.1), "info", "release-rechecked", &[("version", &path.1)]))
+}
+
+async fn promote(req: HttpRequest, app: Data<App>, actor: Actor, path: Path<(String, String)>) -> PageResult {
+    let (_, detail) = view(&req, &app, &actor, &path).await?;
+    lifecycle::promote(&app, &actor, &detail.release.id).await?;
+    Ok(see_other_with(&model::address(&path.0, &path.1), "success", "release-promoted", &[("version", &path.1)]))
+}
+
+async fn deprecate(
+    req: HttpRequest,
+    app: Data<App>,
+    actor: Actor,
+    path: Path<(String, String)>,
+    form: Form<DeprecationForm>,
+) -> PageResult {
+    let (_, detail) = view(&req, &app, &actor, &path).await?;
+    match form_result(lifecycle::deprecate(&app, &actor, &detail.release.id, &form.0).await)? {
+        Ok(()) => Ok(see_other_with(&model::address(&path.0, &path.1), "success", "release-now-deprecated", &[("version", &path.1)])),
+        Err(e) => show_release(&req, &app, &actor, &path, None, StatusCode::UNPROCESSABLE_ENTITY, form.0, Some(e)).await,
+    }
 }

@@ -6,9 +6,9 @@ use app_package::oci::{Descriptor, EMPTY_BYTES, MANIFEST_TYPE, signature_manifes
 use inference::check::CheckReport;
 use serde_json::json;
 
-use super::model::{self, Event, Release, ReleaseState};
+use super::model::{self, Channel, Event, Release, ReleaseState};
 use super::package::{self, Incoming};
-use super::store;
+use super::{lifecycle, store};
 use crate::app::App;
 use crate::auth::policy::{self, Action};
 use crate::auth::{Actor, Person};
@@ -82,6 +82,8 @@ fn receive_in(conn: &mut Conn, actor: &Actor, person: &Person, incoming: Incomin
         created_at: now,
         updated_at: now,
         published_at: None,
+        channel: Channel::of(&manifest.version, Channel::Stable),
+        deprecation: None,
         manifest: Json::new(manifest),
     };
     store::insert(conn, &release).or_conflict("release-version-taken").map_err(|e| e.arg("version", &version))?;
@@ -114,7 +116,7 @@ pub(super) fn transition(conn: &mut Conn, release: &Release, event: Event, now: 
 }
 
 /// An own release for changing it.
-fn own(conn: &mut Conn, actor: &Actor, release_id: &str) -> Result<Release> {
+pub(super) fn own(conn: &mut Conn, actor: &Actor, release_id: &str) -> Result<Release> {
     let release = get(conn, release_id)?;
     let owner = store::owner(conn, &release.app_id)?;
     policy::require_own(actor, Action::PublishApps, &owner.organization_id, "release")?;
@@ -136,26 +138,24 @@ pub async fn recheck(app: &App, actor: &Actor, release_id: &str) -> Result<()> {
     Ok(())
 }
 
-/// Hands a checked release to the moderators.
+/// Hands a checked release to the moderators, for a channel; a pre-release goes to [`Channel::Beta`] whatever is asked. What the
+/// comparison with its predecessor finds amiss is noted for them.
 ///
 /// # Errors
 /// `release` (not there), `release-state`.
-pub async fn submit(app: &App, actor: &Actor, release_id: &str) -> Result<()> {
+pub async fn submit(app: &App, actor: &Actor, release_id: &str, channel: Channel) -> Result<()> {
     let person = policy::require(actor, Action::PublishApps)?.clone();
     let (asking, id, vendor, now) = (actor.clone(), release_id.to_owned(), person.organization_id.clone(), app.clock.now());
     app.db
         .write(move |conn| {
             let mut release = own(conn, &asking, &id)?;
             release.state = transition(conn, &release, Event::Submitted, now)?;
-            moderation::service::open_case(conn, &asking, &release.id, &release.app_id, &vendor, now)?;
-            audit::record(
-                conn,
-                now,
-                &asking,
-                "release.submitted",
-                &release.id,
-                &json!({"version": release.version, "digest": release.digest}),
-            )
+            release.channel = Channel::of(&release.manifest.version, channel);
+            store::set_channel(conn, &release.id, release.channel, now)?;
+            let flags = lifecycle::compared(conn, &release, None)?.map(|(_, difference)| difference.flags).unwrap_or_default();
+            moderation::service::open_case(conn, &asking, &release, &vendor, flags, now)?;
+            let detail = json!({"version": release.version, "digest": release.digest, "channel": release.channel});
+            audit::record(conn, now, &asking, "release.submitted", &release.id, &detail)
         })
         .await?;
     app.live.poke(&person.organization_id, topic(release_id));
@@ -178,7 +178,7 @@ pub fn approve_in(conn: &mut Conn, app: &App, actor: &Actor, release_id: &str, n
     let signature = sign_in(conn, app, &release, now)?;
     let detail = json!({"version": release.version, "digest": release.digest, "signature": signature, "kid": app.keys.kid});
     audit::record(conn, now, actor, "release.published", &release.id, &detail)?;
-    catalog::service::listed_in(conn, &release.id, &release.app_id, now)?;
+    catalog::service::listed_in(conn, &release.app_id, now)?;
     Ok(())
 }
 
@@ -222,14 +222,38 @@ pub fn get(conn: &mut Conn, id: &str) -> Result<Release> {
     store::get(conn, id).or_not_found("release")
 }
 
-/// The highest published version of an app (semver precedence; pre-releases only where there is nothing else).
+/// The highest published version of an app (precedence of Semantic Versioning 2.0.0 §11); of the channel `beta` only where nothing is
+/// stable.
 pub fn latest_published(conn: &mut Conn, app_id: &str) -> Result<Option<Release>> {
-    let versions = store::published_versions(conn, app_id)?;
-    let parsed = versions.into_iter().filter_map(|(id, version)| Some((semver::Version::parse(&version).ok()?, id)));
-    let Some((_, id)) = parsed.max_by(|(a, _), (b, _)| a.pre.is_empty().cmp(&b.pre.is_empty()).then_with(|| a.cmp(b))) else {
+    latest(conn, app_id, ReleaseState::Published)
+}
+
+/// The same for what is being sold: a deprecated version where all of them are, since an order may be older than its deprecation.
+pub fn latest_sold(conn: &mut Conn, app_id: &str) -> Result<Option<Release>> {
+    match latest_published(conn, app_id)? {
+        Some(release) => Ok(Some(release)),
+        None => latest(conn, app_id, ReleaseState::Deprecated),
+    }
+}
+
+fn latest(conn: &mut Conn, app_id: &str, state: ReleaseState) -> Result<Option<Release>> {
+    let versions = store::versions(conn, app_id, &[state])?;
+    let parsed = versions.into_iter().filter_map(|(id, version, channel)| Some((semver::Version::parse(&version).ok()?, channel, id)));
+    let rank = |channel: Channel| u8::from(channel == Channel::Stable);
+    let Some((.., id)) = parsed.max_by(|(a, ours, _), (b, theirs, _)| rank(*ours).cmp(&rank(*theirs)).then_with(|| a.cmp(b))) else {
         return Ok(None);
     };
     Ok(Some(store::get(conn, &id)?))
+}
+
+/// A release of an app by id.
+pub fn of_app(conn: &mut Conn, app_id: &str, id: &str) -> Result<Option<Release>> {
+    Ok(store::of_app(conn, app_id, id)?)
+}
+
+/// The newest releases of an app that buyers have seen, newest first.
+pub fn shown(conn: &mut Conn, app_id: &str) -> Result<Vec<Release>> {
+    Ok(store::shown(conn, app_id)?)
 }
 
 /// The last check report of a release.

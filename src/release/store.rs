@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use diesel::prelude::*;
 use inference::check::CheckReport;
 
-use super::model::{Release, ReleaseState};
+use super::model::{Channel, Deprecation, Release, ReleaseState};
 use crate::db::schema::{apps, blobs, check_reports, organizations, releases, repositories, repository_blobs};
 use crate::db::{Conn, Json, Timestamp};
 
@@ -28,6 +28,10 @@ impl Owner {
 
 pub fn get(conn: &mut Conn, id: &str) -> QueryResult<Release> {
     releases::table.find(id).select(Release::as_select()).first(conn)
+}
+
+pub fn of_app(conn: &mut Conn, app_id: &str, id: &str) -> QueryResult<Option<Release>> {
+    releases::table.find(id).filter(releases::app_id.eq(app_id)).select(Release::as_select()).first(conn).optional()
 }
 
 pub fn find_version(conn: &mut Conn, app_id: &str, version: &str) -> QueryResult<Option<Release>> {
@@ -53,12 +57,46 @@ pub fn by_digest(conn: &mut Conn, digests: &[&str]) -> QueryResult<Vec<(String, 
     releases::table.filter(releases::digest.eq_any(digests)).select((releases::digest, releases::version, releases::state)).load(conn)
 }
 
-/// Ids and versions of an app's published releases.
-pub fn published_versions(conn: &mut Conn, app_id: &str) -> QueryResult<Vec<(String, String)>> {
+/// Most versions of an app that are looked at, the newest uploads.
+const MAX_VERSIONS: i64 = 1000;
+
+/// Id, version and channel of an app's releases in some states, the last uploaded first.
+pub fn versions(conn: &mut Conn, app_id: &str, states: &[ReleaseState]) -> QueryResult<Vec<(String, String, Channel)>> {
     releases::table
-        .filter(releases::app_id.eq(app_id).and(releases::state.eq(ReleaseState::Published.as_str())))
-        .select((releases::id, releases::version))
+        .filter(releases::app_id.eq(app_id).and(releases::state.eq_any(states.iter().map(|state| state.as_str()))))
+        .order(releases::id.desc())
+        .limit(MAX_VERSIONS)
+        .select((releases::id, releases::version, releases::channel))
         .load(conn)
+}
+
+/// Versions that a listing shows.
+const MAX_SHOWN: i64 = 50;
+
+/// The newest releases of an app that buyers have seen, newest first.
+pub fn shown(conn: &mut Conn, app_id: &str) -> QueryResult<Vec<Release>> {
+    releases::table
+        .filter(releases::app_id.eq(app_id).and(releases::state.eq_any(ReleaseState::SHOWN.iter().map(|s| s.as_str()))))
+        .order((releases::published_at.desc(), releases::id.desc()))
+        .limit(MAX_SHOWN)
+        .select(Release::as_select())
+        .load(conn)
+}
+
+/// Puts a release into a channel.
+pub fn set_channel(conn: &mut Conn, id: &str, channel: Channel, now: Timestamp) -> QueryResult<usize> {
+    diesel::update(releases::table.find(id)).set((releases::channel.eq(channel), releases::updated_at.eq(now))).execute(conn)
+}
+
+/// Notes what is said of a deprecated release.
+pub fn set_deprecation(conn: &mut Conn, id: &str, deprecation: Deprecation) -> QueryResult<usize> {
+    diesel::update(releases::table.find(id)).set(releases::deprecation.eq(Some(Json::new(deprecation)))).execute(conn)
+}
+
+/// What is said of a release.
+pub fn deprecation(conn: &mut Conn, id: &str) -> QueryResult<Option<Deprecation>> {
+    let row: Option<Json<Deprecation>> = releases::table.find(id).select(releases::deprecation).first(conn)?;
+    Ok(row.map(Json::into_inner))
 }
 
 pub fn owner(conn: &mut Conn, app_id: &str) -> QueryResult<Owner> {

@@ -11,7 +11,8 @@ use app_package::path::PackagePath;
 use app_package::validate;
 use diesel::prelude::*;
 
-use super::model::ReleaseState;
+use super::lifecycle::DeprecationForm;
+use super::model::{Channel, ReleaseState};
 use super::upload::{self, Upload, UploadFile};
 use super::views::{ReleasePage, ReleaseView};
 use super::{console, jobs, service, store};
@@ -19,7 +20,7 @@ use crate::app::App;
 use crate::auth::{Actor, Role};
 use crate::db::schema::{jobs as jobs_table, manifests};
 use crate::error::Result;
-use crate::http::page::Page;
+use crate::http::page::{FormErrors, Page};
 use crate::i18n::Lang;
 use crate::registry;
 use crate::registry::manifests::Pushed;
@@ -117,7 +118,7 @@ async fn a_pushed_manifest_becomes_a_release_once() {
         // Nobody else sees it.
         let other = testing::vendor(&app, "other").await;
         assert_eq!(console::release_detail(&app, &other, Lang::En, APP, "1.0.0").await.unwrap_err().code, "release");
-        assert_eq!(service::submit(&app, &other, &id).await.unwrap_err().code, "release");
+        assert_eq!(service::submit(&app, &other, &id, Channel::Stable).await.unwrap_err().code, "release");
     })
     .await;
 }
@@ -261,7 +262,7 @@ async fn a_check_that_cannot_start_fails_with_that_reason_and_can_be_repeated() 
         assert_eq!(report.steps[0].reason.as_deref(), Some("engine-missing"));
         // Done again it does nothing; asked for again it runs again.
         jobs::check(&app, &id).await.unwrap();
-        assert_eq!(service::submit(&app, &acme, &id).await.unwrap_err().code, "release-state");
+        assert_eq!(service::submit(&app, &acme, &id, Channel::Stable).await.unwrap_err().code, "release-state");
         service::recheck(&app, &acme, &id).await.unwrap();
         assert_eq!(detail(&app, &acme).await.release.state, ReleaseState::Checking);
         assert_eq!(service::recheck(&app, &acme, &id).await.unwrap_err().code, "release-state");
@@ -271,9 +272,18 @@ async fn a_check_that_cannot_start_fails_with_that_reason_and_can_be_repeated() 
         // The page says it in words.
         let page = Page::of(&actix_web::test::TestRequest::default().to_http_request(), "");
         let view = ReleaseView::of(&page, &failed);
-        assert_eq!(view.checks[0].found, page.t("check-reason-engine-missing"));
-        let html = askama::Template::render(&ReleasePage { page, view }).unwrap();
-        for key in ["release-", "check-", "card-", "golden-", "vendor-"] {
+        assert_eq!(view.report.checks[0].found, page.t("check-reason-engine-missing"));
+        let view = ReleasePage {
+            page,
+            view,
+            comparison: None,
+            others: vec!["0.9.0".into()],
+            successors: Some(Vec::new()),
+            form: DeprecationForm::default(),
+            errors: FormErrors::default(),
+        };
+        let html = askama::Template::render(&view).unwrap();
+        for key in ["release-", "check-", "card-", "golden-", "vendor-", "difference-"] {
             assert!(!html.contains(&format!(">{key}")), "a key shows: {key}");
         }
     })
@@ -313,8 +323,8 @@ async fn approval_publishes_with_a_signature_that_verifies() {
         let moderator = testing::platform(&app, Role::Moderator).await;
         let id = received(&app, &acme).await;
         mark(&app, &id, ReleaseState::Checking, ReleaseState::Ready).await;
-        service::submit(&app, &acme, &id).await.unwrap();
-        assert_eq!(service::submit(&app, &acme, &id).await.unwrap_err().code, "release-state");
+        service::submit(&app, &acme, &id, Channel::Stable).await.unwrap();
+        assert_eq!(service::submit(&app, &acme, &id, Channel::Stable).await.unwrap_err().code, "release-state");
         let (own, asking, release_id, now) = (app.clone(), moderator.clone(), id.clone(), app.clock.now());
         app.db.write(move |conn| service::approve_in(conn, &own, &asking, &release_id, now)).await.unwrap();
         let published = detail(&app, &acme).await;

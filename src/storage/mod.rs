@@ -151,7 +151,7 @@ impl BlobStore {
     pub async fn read_small(&self, digest: &Digest, max: u64) -> Result<Vec<u8>> {
         let size = self.size(digest).await?.ok_or_else(blob_unknown)?;
         if size > max {
-            return Err(Error::too_large("blob-too-large").arg("max", max));
+            return Err(Error::too_large("blob-too-large").arg("bytes", max));
         }
         let mut bytes = Vec::with_capacity(usize::try_from(size).map_err(Error::internal)?);
         let mut stream = self.read(digest, 0, size).await?;

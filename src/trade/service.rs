@@ -22,7 +22,7 @@ use crate::db::{Conn, Timestamp, dialect};
 use crate::error::{Error, Faults, QueryResultExt as _, Result, exactly_one};
 use crate::i18n::Lang;
 use crate::license::model::IssueInput;
-use crate::{account, audit, catalog, ids, license, moderation};
+use crate::{account, audit, catalog, ids, license, moderation, release};
 
 /// Orders on one page.
 pub const PAGE: i64 = 50;
@@ -38,7 +38,7 @@ const MAX_PAYER: usize = 120;
 /// The same person ordering the same again within [`DOUBLE_CLICK`] gets the order that is there.
 ///
 /// # Errors
-/// `plan`, `plan-over`, `listing` (not listed), `nodes-range`, `trial-nodes`, `trial-used`, `order-too-large`.
+/// `plan`, `plan-over`, `app-without-release`, `listing` (not listed), `nodes-range`, `trial-nodes`, `trial-used`, `order-too-large`.
 pub async fn place(app: &App, actor: &Actor, input: PlaceOrder) -> Result<String> {
     let person = policy::require(actor, Action::PlaceOrders)?.clone();
     let (composed, asking, now) = (app.clone(), actor.clone(), app.clock.now());
@@ -100,6 +100,10 @@ fn orderable(conn: &mut Conn, plan: &Plan) -> Result<AppRow> {
     }
     if !plan.active {
         return Err(Error::conflict("plan-over"));
+    }
+    // All its versions may be deprecated.
+    if release::service::latest_published(conn, &row.id)?.is_none() {
+        return Err(Error::conflict("app-without-release"));
     }
     Ok(row)
 }

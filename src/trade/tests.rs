@@ -16,6 +16,7 @@ use crate::i18n::Lang;
 use crate::moderation;
 use crate::moderation::model::Decision;
 use crate::moderation::tests::{APP, page, submitted};
+use crate::release::model::Channel;
 use crate::testing::{self, each_backend};
 
 struct Shop {
@@ -30,7 +31,7 @@ struct Shop {
 async fn shop(app: &App) -> Shop {
     let vendor = testing::vendor(app, "acme").await;
     let moderator = testing::platform(app, Role::Moderator).await;
-    let (_, case) = submitted(app, &vendor, "1.0.0").await;
+    let (_, case) = submitted(app, &vendor, "1.0.0", Channel::Stable).await;
     let form =
         |kind: &str, price: &str| PlanForm { kind: kind.into(), price: price.into(), trial_days: "14".into(), trial_nodes: "2".into() };
     let subscription = plans::add(app, &vendor, APP.into(), &form("subscription", "1,280.00")).await.unwrap();

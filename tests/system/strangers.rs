@@ -72,6 +72,12 @@ fn attempts(their: &Theirs) -> Vec<Attempt<'_>> {
         ("/vendor/apps/{slug}/visibility", format!("/vendor/apps/{app}/visibility"), vec![("hidden", "true")]),
         ("/vendor/apps/{slug}/releases/{version}/submit", format!("/vendor/apps/{app}/releases/{}/submit", their.version), vec![]),
         ("/vendor/apps/{slug}/releases/{version}/recheck", format!("/vendor/apps/{app}/releases/{}/recheck", their.version), vec![]),
+        ("/vendor/apps/{slug}/releases/{version}/promote", format!("/vendor/apps/{app}/releases/{}/promote", their.version), vec![]),
+        (
+            "/vendor/apps/{slug}/releases/{version}/deprecate",
+            format!("/vendor/apps/{app}/releases/{}/deprecate", their.version),
+            vec![("message_en", "x")],
+        ),
         ("/admin/cases/{id}", format!("/admin/cases/{}", their.case), vec![("decision", "reject"), ("reason", "because")]),
         ("/admin/audit/verify", "/admin/audit/verify".into(), vec![]),
         (

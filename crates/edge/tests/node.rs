@@ -154,6 +154,12 @@ async fn life_of_an_app() {
     })
     .await;
 
+    // A body that would have to be unpacked first is refused, not misread.
+    let packed = node.client.post(format!("http://{}/v1/apps/belt-load/predict", node.address)).header("content-encoding", "gzip");
+    let answer = packed.body("p,q,r,s\n1,2,3,4\n").send().await.unwrap();
+    assert_eq!(answer.status(), 415);
+    assert!(answer.text().await.unwrap().contains("encoding-not-supported"));
+
     // Open Inference Protocol.
     let question = json!({ "inputs": [{ "name": "x", "shape": [1, 4], "datatype": "FP32", "data": [1, 2, 3, 4] }] });
     let (status, answer) = node.post("/v2/models/belt/infer", question.to_string()).await.unwrap();
@@ -219,8 +225,17 @@ async fn life_of_an_app() {
     node.kill();
     until("the orphan has ended", async || (!Path::new(&format!("/proc/{child}/exe")).exists()).then_some(())).await;
     node.start();
-    let (_, answer) = until("serving offline", async || node.predict().await.filter(|(status, _)| *status == 200)).await;
+    // Until it serves it says that it is about to, never that it has no such app.
+    let (_, answer) = until("serving offline", async || {
+        let (status, answer) = node.predict().await?;
+        assert!(status == 200 || (status, &answer["code"]) == (503, &json!("app-starting")), "{status} {answer}");
+        (status == 200).then_some((status, answer))
+    })
+    .await;
     assert_eq!(answer["version"], "1.2.0");
+    // What a former run has heard of the platform is still known.
+    let page = node.get("/").await.unwrap().1;
+    assert!(!page.contains("<dt>最近联系</dt><dd>无"), "{page}");
     assert!(node.get("/metrics").await.unwrap().1.contains("pithead_edge_manifest_version 5"));
 
     // Alarms raised offline arrive later, with numbers never used before.
@@ -249,6 +264,10 @@ async fn life_of_an_app() {
     .await;
     until("removed", async || server.state("dep_1").filter(|(state, _, _)| state == "removed")).await;
     assert_eq!(node.predict().await.unwrap().1["code"], "app-not-running");
+
+    // The platform accepts the node no more: its page says so and what to do.
+    server.world().removed = true;
+    until("the page of a removed node", async || node.get("/").await.filter(|(_, page)| page.contains("平台不再接受该节点"))).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -21,6 +21,7 @@ use crate::i18n::Lang;
 use crate::jobs::Job;
 use crate::license::model::{AppName, License, refusal};
 use crate::license::service::{self as licenses, LicenseLine, Use};
+use crate::release::model::Deprecation;
 use crate::{audit, ids, telemetry};
 
 /// Deployments on one page.
@@ -509,6 +510,8 @@ pub struct DeploymentDetail {
     pub license: License,
     /// Node.
     pub node: Node,
+    /// What the vendor says of the release, where it is deprecated.
+    pub deprecation: Option<Deprecation>,
     /// Other published releases that the licence covers.
     pub others: Vec<ReleaseName>,
     /// What happened, newest first.
@@ -533,11 +536,12 @@ pub async fn deployment_detail(app: &App, actor: &Actor, lang: Lang, id: &str) -
             let license = licenses::get(conn, &deployment.license_id)?;
             let covered = |r: &ReleaseName| r.id != release.id && semver::Version::parse(&r.version).is_ok_and(|v| license.covers(&v));
             let others = store::published(conn, std::slice::from_ref(&deployment.app_id))?.into_iter().filter(covered).collect();
+            let deprecation = crate::release::lifecycle::deprecation(conn, &release.id)?;
             let events = store::events(conn, std::slice::from_ref(&id), 30)?;
             let sample = telemetry::service::app_figures(conn, std::slice::from_ref(&id))?.remove(&id);
             let chain = chain::of_deployment(conn, &reader, &id)?;
             let line = DeploymentLine { version, node: node.name.clone(), site, app: name, deployment };
-            Ok(DeploymentDetail { line, release, license, node, others, events, sample, chain })
+            Ok(DeploymentDetail { line, release, license, node, deprecation, others, events, sample, chain })
         })
         .await
 }

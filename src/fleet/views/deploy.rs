@@ -7,12 +7,13 @@ use serde_json::{Map, Value};
 use super::hardware_line;
 use crate::db::Timestamp;
 use crate::error::Error;
-use crate::fleet::model::{Change, Fit};
+use crate::fleet::model::{Change, Fit, ReleaseName};
 use crate::fleet::parameters::shown;
 use crate::fleet::service::deployment::{Choices, NodeProblem, Offer, Plan};
 use crate::http::page::{FormErrors, Page, error_text};
 use crate::license::model::AppName;
 use crate::license::views::until;
+use crate::release::model::Channel;
 
 /// The app's title in the page's language.
 pub fn title(page: &Page, app: &AppName) -> String {
@@ -61,6 +62,14 @@ pub struct AppStep {
     pub nodes: Vec<String>,
 }
 
+/// A release in a list of choices: its version, and that it is for trying where it is.
+pub fn release_name(page: &Page, release: &ReleaseName) -> String {
+    match release.channel {
+        Channel::Stable => release.version.clone(),
+        Channel::Beta => format!("{} · {}", release.version, page.t("channel-beta")),
+    }
+}
+
 /// Cards of offers, the one the reader came from first.
 pub fn offers(page: &Page, offers: &[Offer], license_id: &str, now: Timestamp) -> Vec<OfferCard> {
     let card = |o: &Offer| OfferCard {
@@ -72,7 +81,7 @@ pub fn offers(page: &Page, offers: &[Offer], license_id: &str, now: Timestamp) -
         order: o.order.clone(),
         validity: page.t2("fleet-validity", "from", page.date(&o.line.license.starts_at), "until", until(page, &o.line.license)),
         state: o.line.license.shown_state(now),
-        releases: o.releases.iter().map(|r| (r.id.clone(), r.version.clone())).collect(),
+        releases: o.releases.iter().map(|r| (r.id.clone(), release_name(page, r))).collect(),
         refused: o.refused.map(|code| error_text(page.locale(), code, &[])),
         selected: o.line.license.id == license_id,
     };

@@ -3,7 +3,7 @@
 use app_package::license::Verdict;
 use askama::Template;
 
-use super::deploy::{ParameterField, title};
+use super::deploy::{ParameterField, release_name, title};
 use super::{EventItem, NodeFault, fault_code, note, tone};
 use crate::chain::ChainLink;
 use crate::db::Timestamp;
@@ -217,6 +217,8 @@ pub struct DeploymentPage {
     pub release_id: String,
     /// Parameters: label and value.
     pub parameters: Vec<(String, String)>,
+    /// The version is deprecated: what its vendor says, and the version to go to.
+    pub deprecation: Option<(String, Option<String>)>,
     /// Other versions: release id and version.
     pub others: Vec<(String, String)>,
     /// What is shown and renewed.
@@ -248,7 +250,8 @@ impl DeploymentPage {
             license_id: d.license_id.clone(),
             release_id: d.release_id.clone(),
             parameters: parameters.collect(),
-            others: detail.others.iter().map(|r| (r.id.clone(), r.version.clone())).collect(),
+            deprecation: detail.deprecation.as_ref().map(|d| (d.message.get(page.lang).to_owned(), d.successor.clone())),
+            others: detail.others.iter().map(|r| (r.id.clone(), release_name(&page, r))).collect(),
             live: DeploymentLive::of(&page, detail, now),
             wanted: d.wanted,
             may_deploy,

@@ -43,6 +43,8 @@ pub struct World {
     pub enrolled: bool,
     /// Answers 503 to everything.
     pub down: bool,
+    /// Accepts the node's certificate no more.
+    pub removed: bool,
     /// Cuts this many blob answers off after half.
     pub cut: u32,
     pub resumed: u32,
@@ -253,12 +255,19 @@ async fn reports(context: Ctx, body: web::Json<Value>) -> HttpResponse {
     if world.down {
         return HttpResponse::ServiceUnavailable().finish();
     }
+    if world.removed {
+        return not_accepted();
+    }
     let mut last = 0;
     for report in body["reports"].as_array().unwrap() {
         last = report["sequence"].as_u64().unwrap();
         world.reports.insert(last, report.clone());
     }
     HttpResponse::Ok().json(json!({ "accepted_through": last }))
+}
+
+fn not_accepted() -> HttpResponse {
+    HttpResponse::Unauthorized().json(json!({ "status": 401, "code": "certificate-not-accepted" }))
 }
 
 async fn capabilities(context: Ctx, body: web::Json<Value>) -> HttpResponse {
@@ -270,6 +279,9 @@ async fn deployments(context: Ctx, request: HttpRequest) -> HttpResponse {
     let world = context.world.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     if world.down {
         return HttpResponse::ServiceUnavailable().finish();
+    }
+    if world.removed {
+        return not_accepted();
     }
     let list: Vec<Value> = world
         .deployments

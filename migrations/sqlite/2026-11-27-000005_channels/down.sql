@@ -1,0 +1,3 @@
+ALTER TABLE cases DROP COLUMN flags;
+ALTER TABLE releases DROP COLUMN deprecation;
+ALTER TABLE releases DROP COLUMN channel;
