@@ -22,6 +22,9 @@ use crate::http::cookies;
 use crate::http::extract::Form;
 use crate::http::page::{FormErrors, Page, PageResult, form_result, lang_of, see_other_with};
 use crate::trade;
+use crate::trust::evidence::Evidence;
+use crate::trust::views::TrustView;
+use crate::trust;
 
 /// Routes.
 pub fn configure(cfg: &mut ServiceConfig) {
@@ -145,7 +148,8 @@ async fn listing(req: HttpRequest, app: Data<App>, actor: Actor, path: Path<(Str
         let manifest = &found.release.manifest;
         let page = Page::of(&req, manifest.title.get(lang_of(&req).tag()));
         let trial_used = trade::service::trial_used(&app, &actor, &found.app.id).await?;
-        page.render(&listing_view(page.clone(), &actor, &found, trial_used))
+        let evidence = trust::evidence::of_release(&app, &found.subject()).await?;
+        page.render(&listing_view(page.clone(), &actor, &found, &evidence, trial_used))
     })
     .await
 }
@@ -162,11 +166,11 @@ fn plan_card(page: &Page, plan: &Plan, trial_used: bool) -> PlanCard {
     }
 }
 
-fn listing_view(page: Page, actor: &Actor, found: &Listing, trial_used: bool) -> ListingPage {
+fn listing_view(page: Page, actor: &Actor, found: &Listing, evidence: &Evidence, trial_used: bool) -> ListingPage {
     let (app, manifest) = (&found.app, &found.release.manifest);
     let lang = page.lang;
     let (vendor_id, vendor_slug, vendor_zh, vendor_en) = &found.vendor;
-    let _ = vendor_id;
+    let readable = actor.organization_id() == Some(vendor_id.as_str()) || policy::require(actor, Action::ViewCases).is_ok();
     let href = format!("/apps/{vendor_slug}/{}", app.slug);
     let run_card = found.report.as_ref().and_then(|r| r.run_card.as_ref()).map(|card| run_card_view(&page, card, found));
     let may_order = match actor {
@@ -244,6 +248,7 @@ fn listing_view(page: Page, actor: &Actor, found: &Listing, trial_used: bool) ->
                 state: r.state.clone(),
             })
             .collect(),
+        trust: TrustView::of(&page, &format!("{vendor_slug}/{}", app.slug), readable, evidence),
         href,
         page,
     }

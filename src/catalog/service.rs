@@ -16,6 +16,7 @@ use crate::db::{Conn, Timestamp};
 use crate::error::{Error, QueryResultExt as _, Result, exactly_one};
 use crate::i18n::Lang;
 use crate::ids;
+use crate::trust::evidence::Subject;
 
 /// What a catalogue page shows.
 #[derive(Debug)]
@@ -139,6 +140,19 @@ pub struct Listing {
     pub chain: Vec<ChainLink>,
     /// Shown before it is listed, to its vendor or a moderator.
     pub preview: bool,
+}
+
+impl Listing {
+    /// The release shown, to ask for what is attached to it.
+    pub fn subject(&self) -> Subject {
+        Subject {
+            organization_id: self.vendor.0.clone(),
+            vendor: self.vendor.1.clone(),
+            app: self.app.slug.clone(),
+            version: self.release.version.clone(),
+            digest: self.release.digest.clone(),
+        }
+    }
 }
 
 /// Reads a listing. What is not listed is seen by its vendor and by those who may see cases, with `preview` naming the release.

@@ -6,19 +6,22 @@ use diesel::prelude::*;
 use super::model::{AppRow, ListingState, Plan, PlanKind};
 use super::query::{CatalogQuery, PAGE};
 use super::search::Entry;
-use crate::db::schema::{apps, organizations, plans, releases, scenarios, specialties};
+use crate::db::schema::{apps, organizations, plans, releases, scenarios, specialties, vendor_keys};
 use crate::db::{Conn, Timestamp};
 use crate::release::model::ReleaseState;
 
 /// Changes whenever the catalogue does.
-pub type Mark = (i64, Option<Timestamp>, i64, Option<Timestamp>);
+pub type Mark = (i64, Option<Timestamp>, i64, Option<Timestamp>, i64);
 
-/// The mark of the catalogue: number and last change of apps, number of active plans and the newest.
+/// The mark of the catalogue: number and last change of apps, number of active plans and the newest, how often signing keys were
+/// added or revoked (listings show what signatures are worth).
 pub fn mark(conn: &mut Conn) -> QueryResult<Mark> {
     let (n, at): (i64, Option<Timestamp>) = apps::table.select((count_star(), max(apps::updated_at))).first(conn)?;
     let (p, p_at): (i64, Option<Timestamp>) =
         plans::table.filter(plans::active.eq(true)).select((count_star(), max(plans::created_at))).first(conn)?;
-    Ok((n, at, p, p_at))
+    let k: i64 = vendor_keys::table.count().get_result(conn)?;
+    let revoked: i64 = vendor_keys::table.filter(vendor_keys::revoked_at.is_not_null()).count().get_result(conn)?;
+    Ok((n, at, p, p_at, k + revoked))
 }
 
 /// Texts of all listed apps.

@@ -10,6 +10,7 @@ use super::query::CatalogQuery;
 use super::store::Card;
 use crate::chain::ChainLink;
 use crate::http::page::{FormErrors, Page};
+use crate::trust::views::TrustView;
 
 /// An app as the macro `ui::app_card` shows it.
 pub struct AppCard {
@@ -223,6 +224,7 @@ pub struct ListingPage {
     pub parameters: Vec<(String, String, String)>,
     pub alarms: Vec<(String, String)>,
     pub versions: Vec<VersionRow>,
+    pub trust: TrustView,
 }
 
 /// `/vendors/{slug}`.

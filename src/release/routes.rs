@@ -107,7 +107,8 @@ async fn app_page(req: HttpRequest, app: Data<App>, actor: Actor, slug: Path<Str
 async fn view(req: &HttpRequest, app: &App, actor: &Actor, path: &(String, String)) -> Result<(Page, ReleaseView), crate::error::Error> {
     let mut page = Page::of(req, "");
     let detail = console::release_detail(app, actor, page.locale(), &path.0, &path.1).await?;
-    let view = ReleaseView::of(&page, &detail);
+    let trust = console::evidence(app, &detail).await?;
+    let view = ReleaseView::of(&page, &detail, &trust);
     page.title = format!("{} {}", view.title, view.version);
     Ok((page, view))
 }
