@@ -112,13 +112,7 @@ pub fn scope_of(action: Action) -> Option<Scope> {
         | A::ViewPeople => Some(Scope::Read),
         A::PublishApps => Some(Scope::Publish),
         A::Deploy | A::ManageNodes => Some(Scope::Deploy),
-        A::ManageTeam
-        | A::ManageTokens
-        | A::ManageKeys
-        | A::PlaceOrders
-        | A::DecideCases
-        | A::ConfirmPayments
-        | A::RevokeLicenses => None,
+        A::ManageTeam | A::ManageTokens | A::ManageKeys | A::PlaceOrders | A::DecideCases | A::ConfirmPayments | A::RevokeLicenses => None,
     }
 }
 

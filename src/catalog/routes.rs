@@ -22,9 +22,9 @@ use crate::http::cookies;
 use crate::http::extract::Form;
 use crate::http::page::{FormErrors, Page, PageResult, form_result, lang_of, see_other_with};
 use crate::trade;
+use crate::trust;
 use crate::trust::evidence::Evidence;
 use crate::trust::views::TrustView;
-use crate::trust;
 
 /// Routes.
 pub fn configure(cfg: &mut ServiceConfig) {

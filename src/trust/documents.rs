@@ -264,8 +264,7 @@ fn spdx(bytes: &[u8]) -> Result<Sbom, Fault> {
     let name = document.graph.iter().find(|e| e.kind.0 == "SpdxDocument").map(|e| e.name.0.clone()).unwrap_or_default();
     let packages = document.graph.into_iter().filter(|e| e.kind.0 == "software_Package");
     // Licences of SPDX 3 are relations between elements; the page leaves them out.
-    let mut packages: Vec<Package> =
-        packages.map(|e| Package { name: e.name.0, version: e.version.0, license: String::new() }).collect();
+    let mut packages: Vec<Package> = packages.map(|e| Package { name: e.name.0, version: e.version.0, license: String::new() }).collect();
     let total = packages.len();
     packages.truncate(MAX_PACKAGES);
     Ok(Sbom { format, name, version: String::new(), total, packages })
@@ -346,7 +345,8 @@ fn collect(components: First<Component>, sbom: &mut Sbom) {
                 let of = |l: License| if l.id.0.is_empty() { l.name.0 } else { l.id.0 };
                 choice.license.map(of).filter(|l| !l.is_empty()).unwrap_or(choice.expression.0)
             };
-            let licenses: Vec<String> = component.licenses.items.into_iter().take(MAX_LICENSES).map(license).filter(|l| !l.is_empty()).collect();
+            let licenses: Vec<String> =
+                component.licenses.items.into_iter().take(MAX_LICENSES).map(license).filter(|l| !l.is_empty()).collect();
             sbom.packages.push(Package { name: component.name.0, version: component.version.0, license: licenses.join(", ") });
         }
         collect(component.components, sbom);
@@ -466,12 +466,12 @@ mod tests {
     #[test]
     fn cyclonedx_with_nested_components_and_all_kinds_of_licences() {
         let value = json!({"bomFormat": "CycloneDX", "specVersion": "1.6", "version": 3,
-            "metadata": {"component": {"name": "belt-watch", "version": "1.0.0"}},
-            "components": [
-                {"name": "a", "version": "1", "licenses": [{"license": {"id": "MIT"}}, {"license": {"name": "Own"}}],
-                 "components": [{"name": "b", "version": 2}]},
-                {"name": "c", "licenses": [{"expression": "MIT OR Apache-2.0"}]},
-            ]});
+        "metadata": {"component": {"name": "belt-watch", "version": "1.0.0"}},
+        "components": [
+            {"name": "a", "version": "1", "licenses": [{"license": {"id": "MIT"}}, {"license": {"name": "Own"}}],
+             "components": [{"name": "b", "version": 2}]},
+            {"name": "c", "licenses": [{"expression": "MIT OR Apache-2.0"}]},
+        ]});
         let found = sbom(CYCLONEDX, &value);
         assert_eq!((found.format.as_str(), found.name.as_str(), found.version.as_str()), ("CycloneDX 1.6", "belt-watch 1.0.0", "3"));
         assert_eq!((found.total, found.packages.len()), (3, 3));

@@ -216,12 +216,8 @@ struct Predicate {
 impl ReleaseStatement {
     /// The in-toto Statement v1; the same bytes for the same values.
     pub fn to_payload(&self) -> Vec<u8> {
-        let predicate = Predicate {
-            vendor: self.vendor.clone(),
-            app: self.app.clone(),
-            version: self.version.clone(),
-            verdict: self.verdict.clone(),
-        };
+        let predicate =
+            Predicate { vendor: self.vendor.clone(), app: self.app.clone(), version: self.version.clone(), verdict: self.verdict.clone() };
         Statement::of(Subject::of(&self.vendor, &self.app, &self.digest), PREDICATE_TYPE, predicate).to_bytes()
     }
 
