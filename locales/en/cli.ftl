@@ -1,7 +1,7 @@
 # What the commands for developers and buyers say: pack, check, push, keygen, sign, verify, pull.
 cli-ok = ok
 cli-failed = FAIL
-cli-absent = none
+cli-absent = –
 cli-check-manifest = manifest
 cli-check-platform = platform
 cli-check-vendor = vendor

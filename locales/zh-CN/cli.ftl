@@ -1,7 +1,7 @@
 # What the commands for developers and buyers say: pack, check, push, keygen, sign, verify, pull.
 cli-ok = 通过
 cli-failed = 失败
-cli-absent = 没有
+cli-absent = –
 cli-check-manifest = 清单
 cli-check-platform = 平台签名
 cli-check-vendor = 开发商签名
