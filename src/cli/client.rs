@@ -46,7 +46,7 @@ impl Credentials {
     pub fn read(&self, lang: Lang) -> anyhow::Result<Option<String>> {
         match &self.token_file {
             Some(file) => Ok(Some(std::fs::read_to_string(file).cannot(lang, "read", file)?.trim().to_owned())),
-            None => Ok(self.token.clone()),
+            None => Ok(self.token.clone().filter(|token| !token.is_empty())),
         }
     }
 }

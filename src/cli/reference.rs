@@ -80,7 +80,7 @@ mod tests {
             ("acme/belt-watch", "1.0.0-rc.1", "http://127.0.0.1:8080/")
         );
         let by_digest = parse(&format!("acme/belt-watch@{digest}")).unwrap();
-        assert_eq!((by_digest.wanted(), by_digest.tag), (digest.as_str(), None));
+        assert_eq!((by_digest.wanted(), by_digest.tag.as_deref()), (digest.as_str(), None));
         let both = parse(&format!("https://market.example:8443/acme/belt-watch:1.0.0@{digest}")).unwrap();
         assert_eq!(
             (both.wanted(), both.tag.as_deref(), both.server.as_str()),

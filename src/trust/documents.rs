@@ -526,6 +526,15 @@ mod tests {
         malformed(SPDX, br#"{"spdxVersion": "SPDX-2.3", "packages": [7]}"#);
         assert_eq!(parse(SPDX_TAGS, b"SPDXVersion: SPDX-2.3"), Err(Fault::OtherFormat));
         assert_eq!(parse(CYCLONEDX_XML, b"<bom/>"), Err(Fault::OtherFormat));
+        let good = json!({"spdxVersion": "SPDX-2.3", "bomFormat": "CycloneDX", "_type": "https://in-toto.io/Statement/v1",
+            "packages": [{"name": "a"}], "components": [{"name": "a"}], "subject": [{"name": "a", "digest": {"sha256": "00"}}]});
+        let good = good.to_string();
+        for kind in [SPDX, CYCLONEDX, IN_TOTO_TYPE] {
+            assert!(parse(kind, good.as_bytes()).is_ok());
+            for cut in 0..good.len() {
+                malformed(kind, &good.as_bytes()[..cut]);
+            }
+        }
         // Odd values are no reason to show nothing.
         let odd = json!({"spdxVersion": "SPDX-2.3", "name": ["x"], "packages": [{"name": {"a": 1}, "versionInfo": null}]});
         assert_eq!(sbom(SPDX, &odd).packages, [Package::default()]);

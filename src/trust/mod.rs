@@ -9,7 +9,7 @@ pub mod model;
 pub mod routes;
 pub mod service;
 mod store;
-pub mod views;
+pub(crate) mod views;
 
 #[cfg(test)]
 mod tests;

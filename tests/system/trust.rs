@@ -11,7 +11,7 @@ use app_package::digest::Digest;
 use app_package::oci::{DSSE_TYPE, ImageManifest};
 use pithead::account::{service as account, tokens};
 use pithead::app::App;
-use pithead::auth::Actor;
+use pithead::auth::{Actor, Role};
 use pithead::i18n::Lang;
 use pithead::moderation::model::Decision;
 use pithead::moderation::service as moderation;
@@ -112,7 +112,8 @@ async fn a_release_is_signed_verified_pulled_and_tampered_with() {
     let at = |name: &str| folder.0.join(name).to_str().unwrap().to_owned();
     let (email, _) = server.organization("vendor", "acme").await;
     let vendor = actor(&app, &email).await;
-    let (email, _) = server.organization("platform", "platform").await;
+    let (_, platform) = server.organization("platform", "platform").await;
+    let email = server.person(&platform, Role::Moderator, "moderator@platform.example").await;
     let moderator = actor(&app, &email).await;
     let token = tokens::create(&app, &vendor, "build", &["publish"], 1).await.unwrap();
 
