@@ -1,9 +1,18 @@
-//! The command line: `pithead serve | demo | migrate | admin … | config show | pack | check | push`.
+//! The command line: `pithead serve | demo | migrate | admin … | config show`, and for developers and buyers `pack | check | push |
+//! keygen | sign | verify | pull`.
 
 mod admin;
+mod client;
 mod folder;
 mod package;
+mod progress;
+mod pull;
 mod push;
+mod reference;
+mod sign;
+mod upload;
+mod verify;
+mod words;
 
 use std::io::IsTerminal as _;
 use std::path::PathBuf;
@@ -51,6 +60,24 @@ enum Command {
     Check(package::Check),
     /// Upload an app's folder as a release.
     Push(push::Push),
+    /// Make a key pair to sign releases with.
+    Keygen(sign::Keygen),
+    /// Sign a release that was pushed.
+    Sign(sign::Sign),
+    /// Check who has signed a release, and that it is what they signed.
+    Verify(verify::Verify),
+    /// Download a release's files.
+    Pull(pull::Pull),
+}
+
+impl Command {
+    /// Whether it is one of those that tell a fault of the package (1) from what could not be done (2).
+    fn is_tool(&self) -> bool {
+        match self {
+            Self::Pack(_) | Self::Check(_) | Self::Push(_) | Self::Keygen(_) | Self::Sign(_) | Self::Verify(_) | Self::Pull(_) => true,
+            Self::Serve | Self::Demo(_) | Self::Migrate | Self::Config { .. } | Self::Admin { .. } => false,
+        }
+    }
 }
 
 #[derive(Subcommand)]
@@ -67,11 +94,7 @@ pub fn main() -> ExitCode {
         return inference::worker::child_main(args);
     }
     let cli = Cli::parse();
-    // Commands for developers tell a fault of theirs (1) from what could not be done (2).
-    let failure = match cli.command {
-        Command::Pack(_) | Command::Check(_) | Command::Push(_) => ExitCode::from(package::NOT_DONE),
-        _ => ExitCode::FAILURE,
-    };
+    let failure = if cli.command.is_tool() { ExitCode::from(package::NOT_DONE) } else { ExitCode::FAILURE };
     match run(cli) {
         Ok(code) => code,
         Err(e) => {
@@ -85,6 +108,10 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     match &cli.command {
         Command::Pack(args) => return package::pack(args),
         Command::Push(args) => return push::push(args),
+        Command::Keygen(args) => return sign::keygen(args),
+        Command::Sign(args) => return sign::sign(args),
+        Command::Verify(args) => return verify::verify(args),
+        Command::Pull(args) => return pull::pull(args),
         _ => {}
     }
     let loaded = Loaded::load(cli.config.as_deref(), std::env::vars())?;
@@ -107,10 +134,9 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         let app = App::open(loaded.settings, Clock::System)?;
         match cli.command {
             Command::Serve => serve(app).await,
-            Command::Migrate | Command::Demo(_) | Command::Config { .. } | Command::Pack(_) | Command::Check(_) | Command::Push(_) => {
-                Ok(ExitCode::SUCCESS)
-            }
             Command::Admin { command } => admin::run(&app, command).await,
+            // Done above.
+            _ => Ok(ExitCode::SUCCESS),
         }
     })
 }

@@ -225,8 +225,8 @@ impl Loaded {
             merge(&mut values, table);
         }
         for (name, text) in env {
-            // `PITHEAD_EDGE_…` is the node agent's own.
-            let Some(key) = name.strip_prefix("PITHEAD_").filter(|key| !key.starts_with("EDGE_")) else { continue };
+            // `PITHEAD_EDGE_…` is the node agent's own, `PITHEAD_TOKEN` that of the commands for developers.
+            let Some(key) = name.strip_prefix("PITHEAD_").filter(|key| !key.starts_with("EDGE_") && *key != "TOKEN") else { continue };
             let parts: Vec<String> = key.split("__").map(str::to_lowercase).collect();
             // The default says what a text is to be read as: an account number stays a text, digits or not.
             let default =
@@ -347,6 +347,7 @@ mod tests {
         let refused = of("PITHEAD_SERVER__WORKERS", "three").err().unwrap().to_string();
         assert!(refused.contains("PITHEAD_SERVER__WORKERS"), "{refused}");
         assert!(of("PITHEAD_EDGE_ORT_LIB", "/lib/x.so").is_ok(), "the node agent's variable");
+        assert!(of("PITHEAD_TOKEN", "pht_x").is_ok(), "a developer's token");
     }
 
     #[test]

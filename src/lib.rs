@@ -36,3 +36,4 @@ pub mod telemetry;
 #[allow(clippy::missing_panics_doc, reason = "tests fail by panicking")]
 pub mod testing;
 pub mod trade;
+pub mod trust;

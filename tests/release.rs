@@ -106,7 +106,11 @@ fn pack_is_deterministic_and_faults_have_lines() {
     assert!(code == 2 && !inside.exists() && err.contains("lies in the folder"), "{err}");
     let (code, _, err) = pithead(&["pack", dir.to_str().unwrap(), "-o", a.to_str().unwrap(), "--vendor", "Not/A Name"]);
     assert!(code == 2 && err.contains("lower-case"), "{err}");
-    assert_eq!(pithead(&["pack", "/nowhere", "-o", a.to_str().unwrap()]).0, 2);
+    let nowhere = ["pack", "/nowhere", "-o", a.to_str().unwrap()];
+    let (code, _, err) = pithead(&nowhere);
+    assert!(code == 2 && err.contains("cannot read /nowhere: no such file"), "{err}");
+    let (code, _, err) = pithead(&[&nowhere[..], &["--lang", "zh"]].concat());
+    assert!(code == 2 && err.contains("无法读取 /nowhere：没有该文件或文件夹"), "{err}");
 }
 
 #[test]
@@ -122,6 +126,10 @@ fn push_says_what_is_missing_and_does_not_wait_for_nobody() {
     let (code, _, err) = push(&["--server", &format!("http://{address}"), "--token", "t"]);
     assert!(code == 2 && err.contains("nobody answers at") && err.contains(&address.port().to_string()), "{err}");
     assert_eq!(err.matches("trying again").count(), 2, "{err}");
+    // The same in Chinese, but for the words of the system.
+    let (code, _, err) = push(&["--server", &format!("http://{address}"), "--token", "t", "--lang", "zh"]);
+    let said = err.replace("pithead", "").replace("http", "").replace("os error", "").replace("Connection refused", "");
+    assert!(code == 2 && err.contains("没有应答") && !said.chars().any(|c| c.is_ascii_alphabetic()), "{err}");
 }
 
 #[test]

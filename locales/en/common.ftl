@@ -28,6 +28,7 @@ side-orders = Orders
 side-questions = Questions
 side-payouts = Payouts
 side-team = Team
+side-keys = Signing keys
 side-tokens = API tokens
 side-today = Today
 side-basket = Basket

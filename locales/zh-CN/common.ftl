@@ -28,6 +28,7 @@ side-orders = 订单
 side-questions = 提问
 side-payouts = 结算
 side-team = 团队
+side-keys = 签名密钥
 side-tokens = API 令牌
 side-today = 今日
 side-basket = 购物车

@@ -66,6 +66,8 @@ pub const ACTIONS: &[&str] = &[
     "member.removed",
     "token.created",
     "token.revoked",
+    "vendor-key.added",
+    "vendor-key.revoked",
     "repository.created",
     "manifest.pushed",
     "app.created",

@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::model::{Named, Record};
 use crate::auth::OrgKind;
 use crate::db::Conn;
-use crate::db::schema::{apps, cases, licenses, nodes, orders, organizations, releases, users};
+use crate::db::schema::{apps, cases, licenses, nodes, orders, organizations, releases, users, vendor_keys};
 use crate::db::text::{ESCAPE, containing, lower};
 
 /// People that a name may stand for.
@@ -69,6 +69,10 @@ fn load(conn: &mut Conn, ids: &[String], names: &mut HashMap<String, Named>) -> 
         names.insert(id, same(name, None));
     }
     let found = nodes::table.filter(nodes::id.eq_any(of("nod_"))).select((nodes::id, nodes::name));
+    for (id, name) in found.load::<(String, String)>(conn)? {
+        names.insert(id, same(name, None));
+    }
+    let found = vendor_keys::table.filter(vendor_keys::id.eq_any(of("key_"))).select((vendor_keys::id, vendor_keys::name));
     for (id, name) in found.load::<(String, String)>(conn)? {
         names.insert(id, same(name, None));
     }

@@ -33,6 +33,8 @@ crate::text_enum! {
         ViewOwnApps = "view-own-apps",
         /// Upload releases, edit the listing's plans, submit.
         PublishApps = "publish-apps",
+        /// Register and revoke the vendor's signing keys.
+        ManageKeys = "manage-keys",
         /// See orders placed with the vendor.
         ViewSales = "view-sales",
         /// See the operator's orders.
@@ -71,7 +73,7 @@ pub fn permits(kind: OrgKind, role: Role, action: Action) -> bool {
     match kind {
         OrgKind::Vendor => match action {
             A::ViewTeam | A::ManageTokens | A::ViewOwnApps | A::PublishApps | A::ViewSales => true,
-            A::ManageTeam => role == R::Owner,
+            A::ManageTeam | A::ManageKeys => role == R::Owner,
             _ => false,
         },
         OrgKind::Operator => match action {
@@ -110,7 +112,7 @@ pub fn scope_of(action: Action) -> Option<Scope> {
         | A::ViewPeople => Some(Scope::Read),
         A::PublishApps => Some(Scope::Publish),
         A::Deploy | A::ManageNodes => Some(Scope::Deploy),
-        A::ManageTeam | A::ManageTokens | A::PlaceOrders | A::DecideCases | A::ConfirmPayments | A::RevokeLicenses => None,
+        A::ManageTeam | A::ManageTokens | A::ManageKeys | A::PlaceOrders | A::DecideCases | A::ConfirmPayments | A::RevokeLicenses => None,
     }
 }
 

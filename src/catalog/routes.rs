@@ -17,6 +17,7 @@ use crate::http::cookies;
 use crate::http::extract::Form;
 use crate::http::page::{FormErrors, Page, PageResult, form_result, lang_of, see_other_with};
 use crate::trade;
+use crate::trust;
 
 /// Routes.
 pub fn configure(cfg: &mut ServiceConfig) {
@@ -140,7 +141,8 @@ async fn listing(req: HttpRequest, app: Data<App>, actor: Actor, path: Path<(Str
         let manifest = &found.release.manifest;
         let page = Page::of(&req, manifest.title.get(lang_of(&req).tag()));
         let trial_used = trade::service::trial_used(&app, &actor, &found.app.id).await?;
-        page.render(&ListingPage::of(page.clone(), &actor, &found, trial_used))
+        let evidence = trust::evidence::of_release(&app, &found.subject()).await?;
+        page.render(&ListingPage::of(page.clone(), &actor, &found, &evidence, trial_used))
     })
     .await
 }

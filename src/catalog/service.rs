@@ -17,6 +17,7 @@ use crate::i18n::Lang;
 use crate::ids;
 use crate::release::difference::Difference;
 use crate::release::model::Release;
+use crate::trust::evidence::Subject;
 use crate::{audit, release};
 
 /// What a catalogue page shows.
@@ -126,6 +127,19 @@ pub struct Listing {
     pub chain: Vec<ChainLink>,
     /// Shown before it is listed, to its vendor or a moderator.
     pub preview: bool,
+}
+
+impl Listing {
+    /// The release shown, to ask for what is attached to it.
+    pub fn subject(&self) -> Subject {
+        Subject {
+            organization_id: self.vendor.0.clone(),
+            vendor: self.vendor.1.clone(),
+            app: self.app.slug.clone(),
+            version: self.release.version.clone(),
+            digest: self.release.digest.clone(),
+        }
+    }
 }
 
 /// Reads a listing. What is not listed is seen by its vendor and by those who may see cases, with `preview` naming the release.
@@ -266,7 +280,11 @@ fn with_texts(app: AppRow, manifest: &AppManifest, now: Timestamp) -> AppRow {
 /// publishes, promotes or deprecates; where nothing is published any more, the listing stays as it is.
 pub fn listed_in(conn: &mut Conn, app_id: &str, now: Timestamp) -> Result<()> {
     let app = get_app(conn, app_id)?;
-    let Some(release) = release::service::latest_published(conn, app_id)? else { return Ok(()) };
+    let Some(release) = release::service::latest_published(conn, app_id)? else {
+        // What is said of its version has changed: pages that are kept must go.
+        store::touch(conn, app_id, now)?;
+        return Ok(());
+    };
     store::update_texts(conn, &with_texts(app.clone(), &release.manifest, now))?;
     let vendor = crate::account::store::get_organization(conn, &app.organization_id)?;
     let repository = format!("{}/{}", vendor.slug, app.slug);

@@ -6,18 +6,21 @@ use diesel::prelude::*;
 use super::model::{AppRow, ListingState, Plan, PlanKind};
 use super::query::{CatalogQuery, PAGE};
 use super::search::Entry;
-use crate::db::schema::{apps, organizations, plans, scenarios, specialties};
+use crate::db::schema::{apps, organizations, plans, scenarios, specialties, vendor_keys};
 use crate::db::{Conn, Timestamp};
 
 /// Changes whenever the catalogue does.
-pub type Mark = (i64, Option<Timestamp>, i64, Option<Timestamp>);
+pub type Mark = (i64, Option<Timestamp>, i64, Option<Timestamp>, i64);
 
-/// The mark of the catalogue: number and last change of apps, number of active plans and the newest.
+/// The mark of the catalogue: number and last change of apps, number of active plans and the newest, how often signing keys were
+/// added or revoked (listings show what signatures are worth).
 pub fn mark(conn: &mut Conn) -> QueryResult<Mark> {
     let (n, at): (i64, Option<Timestamp>) = apps::table.select((count_star(), max(apps::updated_at))).first(conn)?;
     let (p, p_at): (i64, Option<Timestamp>) =
         plans::table.filter(plans::active.eq(true)).select((count_star(), max(plans::created_at))).first(conn)?;
-    Ok((n, at, p, p_at))
+    let k: i64 = vendor_keys::table.count().get_result(conn)?;
+    let revoked: i64 = vendor_keys::table.filter(vendor_keys::revoked_at.is_not_null()).count().get_result(conn)?;
+    Ok((n, at, p, p_at, k + revoked))
 }
 
 /// Texts of all listed apps.
@@ -221,6 +224,11 @@ pub fn set_listed(conn: &mut Conn, app_id: &str, release_id: &str, cover: Option
     diesel::update(first).set(apps::listed_at.eq(now)).execute(conn)?;
     let fresh = apps::table.filter(apps::id.eq(app_id).and(apps::state.eq_any([ListingState::Draft, ListingState::InReview])));
     diesel::update(fresh).set(apps::state.eq(ListingState::Listed)).execute(conn)
+}
+
+/// Marks an app as changed.
+pub fn touch(conn: &mut Conn, app_id: &str, now: Timestamp) -> QueryResult<usize> {
+    diesel::update(apps::table.find(app_id)).set(apps::updated_at.eq(now)).execute(conn)
 }
 
 /// Moves a listing from one state to another; 0 rows where it is not in the first.

@@ -14,6 +14,8 @@ use crate::chain::ChainLink;
 use crate::http::page::{FormErrors, Page};
 use crate::release::model::{Channel, Release, ReleaseState};
 use crate::release::report::{ComparisonView, ReportView, bytes, figure};
+use crate::trust::evidence::Evidence;
+use crate::trust::views::TrustView;
 
 /// An app as the macro `ui::app_card` shows it.
 pub struct AppCard {
@@ -235,14 +237,16 @@ pub struct ListingPage {
     pub versions: Vec<VersionRow>,
     /// The shown version is deprecated: message and successor.
     pub deprecation: Option<(String, Option<String>)>,
+    pub trust: TrustView,
 }
 
 impl ListingPage {
     /// As a reader sees it; `trial_used`: the reader's organisation has had its trial.
-    pub fn of(page: Page, actor: &Actor, found: &Listing, trial_used: bool) -> Self {
+    pub fn of(page: Page, actor: &Actor, found: &Listing, evidence: &Evidence, trial_used: bool) -> Self {
         let (app, manifest) = (&found.app, &found.release.manifest);
         let lang = page.lang;
-        let (_, vendor_slug, vendor_zh, vendor_en) = &found.vendor;
+        let (vendor_id, vendor_slug, vendor_zh, vendor_en) = &found.vendor;
+        let readable = actor.organization_id() == Some(vendor_id.as_str()) || policy::require(actor, Action::ViewCases).is_ok();
         let href = format!("/apps/{vendor_slug}/{}", app.slug);
         let may_order = match actor {
             Actor::Anonymous => true,
@@ -316,6 +320,7 @@ impl ListingPage {
                     deprecation: deprecation(&page, r),
                 })
                 .collect(),
+            trust: TrustView::of(&page, &format!("{vendor_slug}/{}", app.slug), readable, evidence),
             href,
             page,
         }

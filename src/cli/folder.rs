@@ -11,6 +11,10 @@ use app_package::oci::{PackedFile, SOURCE_FILE};
 use app_package::path::PackagePath;
 use app_package::validate::{self, FileEntry, MAX_FAULTS, MAX_FILES, MAX_YAML_BYTES};
 
+use super::progress::Progress;
+use super::words::Cannot as _;
+use crate::i18n::Lang;
+
 /// Deepest folder that is looked into; package paths have at most 8 parts.
 const MAX_DEPTH: usize = 16;
 
@@ -37,9 +41,9 @@ pub struct Folder {
 }
 
 /// Reads and checks a folder. The outer error: it cannot be read; the inner: its faults.
-pub fn read(dir: &Path) -> anyhow::Result<Result<Folder, Vec<Fault>>> {
+pub fn read(dir: &Path, lang: Lang) -> anyhow::Result<Result<Folder, Vec<Fault>>> {
     let (mut files, mut faults) = (Vec::new(), Vec::new());
-    walk(dir, "", 0, &mut files, &mut faults)?;
+    walk(dir, "", 0, lang, &mut files, &mut faults)?;
     if !faults.is_empty() {
         return Ok(Err(faults));
     }
@@ -50,7 +54,7 @@ pub fn read(dir: &Path) -> anyhow::Result<Result<Folder, Vec<Fault>>> {
     if source.size > MAX_YAML_BYTES as u64 {
         return Ok(Err(vec![Fault::new("yaml-too-large", "").with("value", source.size).with("max", MAX_YAML_BYTES)]));
     }
-    let bytes = std::fs::read(&source.source).with_context(|| format!("cannot read {}", source.source.display()))?;
+    let bytes = std::fs::read(&source.source).cannot(lang, "read", &source.source)?;
     let Ok(yaml) = String::from_utf8(bytes) else { return Ok(Err(vec![Fault::new("yaml-encoding", "")])) };
     let manifest = match validate::parse(&yaml) {
         Ok(manifest) => manifest,
@@ -62,9 +66,9 @@ pub fn read(dir: &Path) -> anyhow::Result<Result<Folder, Vec<Fault>>> {
 }
 
 /// Collects files. Hidden ones are left out, as in the browser; links are faults, since what they lead to is not in the folder.
-fn walk(dir: &Path, prefix: &str, depth: usize, out: &mut Vec<LocalFile>, faults: &mut Vec<Fault>) -> anyhow::Result<()> {
-    for entry in std::fs::read_dir(dir).with_context(|| format!("cannot read {}", dir.display()))? {
-        let entry = entry?;
+fn walk(dir: &Path, prefix: &str, depth: usize, lang: Lang, out: &mut Vec<LocalFile>, faults: &mut Vec<Fault>) -> anyhow::Result<()> {
+    for entry in std::fs::read_dir(dir).cannot(lang, "read", dir)? {
+        let entry = entry.cannot(lang, "read", dir)?;
         let name = match entry.file_name().into_string() {
             Ok(name) => name,
             Err(name) => {
@@ -76,17 +80,17 @@ fn walk(dir: &Path, prefix: &str, depth: usize, out: &mut Vec<LocalFile>, faults
             continue;
         }
         let path = if prefix.is_empty() { name } else { format!("{prefix}/{name}") };
-        let kind = entry.file_type()?;
+        let kind = entry.file_type().cannot(lang, "read", &entry.path())?;
         if kind.is_dir() && depth >= MAX_DEPTH {
             faults.push(Fault::new("path-too-deep", "").with("value", &path));
         } else if kind.is_dir() {
-            walk(&entry.path(), &path, depth + 1, out, faults)?;
+            walk(&entry.path(), &path, depth + 1, lang, out, faults)?;
         } else if kind.is_file() {
             // One more than a package holds is enough to say so; a whole disk need not be read.
             if out.len() > MAX_FILES {
                 return Ok(());
             }
-            out.push(LocalFile { path, source: entry.path(), size: entry.metadata()?.len() });
+            out.push(LocalFile { path, source: entry.path(), size: entry.metadata().cannot(lang, "read", &entry.path())?.len() });
         } else {
             faults.push(Fault::new("file-special", "").with("value", &path));
         }
@@ -98,16 +102,19 @@ fn walk(dir: &Path, prefix: &str, depth: usize, out: &mut Vec<LocalFile>, faults
 }
 
 impl Folder {
-    /// Hashes every file.
-    pub fn pack(&self) -> anyhow::Result<Vec<PackedFile>> {
-        self.files
-            .iter()
-            .map(|file| {
-                let path = PackagePath::parse(&file.path).with_context(|| file.path.clone())?;
-                let (digest, size) = hash(&file.source)?;
-                Ok(PackedFile { path, digest, size })
-            })
-            .collect()
+    /// Hashes every file; who sits at a terminal sees how far it is.
+    pub fn pack(&self, json: bool, lang: Lang) -> anyhow::Result<Vec<PackedFile>> {
+        let (mut progress, note) = (Progress::new(self.bytes(), json).briefly(), lang.t("cli-hashing"));
+        let mut packed = Vec::with_capacity(self.files.len());
+        for file in &self.files {
+            // What `read` has checked already.
+            let path = PackagePath::parse(&file.path).with_context(|| file.path.clone())?;
+            let (digest, size) = hash(&file.source, lang, |sent| progress.show(&file.path, sent, file.size, &note))?;
+            progress.done(&file.path, size, &note);
+            packed.push(PackedFile { path, digest, size });
+        }
+        progress.clear();
+        Ok(packed)
     }
 
     /// Bytes of all files.
@@ -116,16 +123,17 @@ impl Folder {
     }
 }
 
-/// Digest and length of a file.
-pub fn hash(path: &Path) -> anyhow::Result<(Digest, u64)> {
-    let mut file = std::fs::File::open(path).with_context(|| format!("cannot read {}", path.display()))?;
+/// Digest and length of a file; `seen` is told how many bytes are through.
+pub fn hash(path: &Path, lang: Lang, seen: impl Fn(u64)) -> anyhow::Result<(Digest, u64)> {
+    let mut file = std::fs::File::open(path).cannot(lang, "read", path)?;
     let mut hasher = Hasher::default();
-    let mut buffer = vec![0; 1 << 16];
+    let mut buffer = vec![0; 1 << 20];
     let mut size = 0;
     loop {
-        let n = file.read(&mut buffer).with_context(|| format!("cannot read {}", path.display()))?;
+        let n = file.read(&mut buffer).cannot(lang, "read", path)?;
         let Some(part) = buffer.get(..n).filter(|part| !part.is_empty()) else { return Ok((hasher.finish(), size)) };
         hasher.update(part);
         size += part.len() as u64;
+        seen(size);
     }
 }

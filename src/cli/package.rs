@@ -1,25 +1,30 @@
-//! `pithead pack`, `pithead check` and what `push` shares with them: the same checks as in the browser, in a terminal.
+//! `pithead pack`, `pithead check` and what the other commands for developers share with them: the same checks as in the browser, in a
+//! terminal.
 //!
-//! Exit codes: 0 done; 1 the package is at fault; 2 it could not be done (arguments, files, network).
+//! Exit codes: 0 done; 1 the package is at fault, or not what it should be; 2 it could not be done (arguments, files, network).
 
-use std::io::Write as _;
+use std::io::{IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context as _;
 use app_package::fault::Fault;
-use app_package::oci::{ARTIFACT_TYPE, CONFIG_TYPE, Descriptor, MANIFEST_TYPE, build_manifest, config_json, layout};
+use app_package::oci::{ARTIFACT_TYPE, CONFIG_TYPE, Descriptor, MANIFEST_TYPE, PackedFile, build_manifest, config_json, layout};
 use clap::Args;
 use inference::check::CheckReport;
 use serde_json::json;
 
+use super::client::shown;
 use super::folder::{self, Folder};
+use super::progress::Progress;
+use super::words::Cannot as _;
 use crate::account::model::valid_slug;
 use crate::config::Checks;
+use crate::http::page::error_text;
 use crate::i18n::Lang;
 use crate::release::jobs;
 
-/// The package is at fault.
+/// The package is at fault, a signature is, or the server refused.
 pub const AT_FAULT: u8 = 1;
 /// It could not be done.
 pub const NOT_DONE: u8 = 2;
@@ -30,9 +35,16 @@ pub struct Output {
     /// Print results as JSON on standard output.
     #[arg(long)]
     pub json: bool,
-    /// Language of faults: en or zh.
+    /// Language of what is told: en or zh.
     #[arg(long, default_value = "en", value_parser = ["en", "zh"])]
     pub lang: String,
+}
+
+impl Output {
+    /// The language of `--lang`.
+    pub fn language(&self) -> Lang {
+        if self.lang == "zh" { Lang::Zh } else { Lang::En }
+    }
 }
 
 /// `pithead pack DIR -o FILE`.
@@ -44,7 +56,7 @@ pub struct Pack {
     #[arg(short, long)]
     pub output: PathBuf,
     /// Vendor name to write into the manifest; `push` and the browser use that of the account.
-    #[arg(long, default_value = "local", value_parser = vendor)]
+    #[arg(long, default_value = "local")]
     pub vendor: String,
     /// How results are told.
     #[command(flatten)]
@@ -64,18 +76,9 @@ pub struct Check {
     pub told: Output,
 }
 
-/// A name that a developer can have on a platform.
-fn vendor(text: &str) -> Result<String, String> {
-    if valid_slug(text) {
-        Ok(text.to_owned())
-    } else {
-        Err("2 to 40 lower-case letters, digits and single hyphens, such as acme-mining".to_owned())
-    }
-}
-
 /// Reads a folder; its faults are told as `file:line`.
 pub fn open(dir: &Path, told: &Output) -> anyhow::Result<Result<Folder, ExitCode>> {
-    match folder::read(dir)? {
+    match folder::read(dir, told.language())? {
         Ok(folder) => Ok(Ok(folder)),
         Err(faults) => {
             tell_faults(dir, &faults, told)?;
@@ -100,11 +103,14 @@ pub fn tell_faults(dir: &Path, faults: &[Fault], told: &Output) -> anyhow::Resul
 
 /// One line of JSON on standard output.
 pub fn print(value: &serde_json::Value) -> anyhow::Result<()> {
-    writeln!(std::io::stdout(), "{value}").context("cannot write to standard output")
+    writeln!(std::io::stdout(), "{value}").context("standard output")
 }
 
 /// Writes the OCI image layout of a folder as a tar; the same folder gives the same bytes.
 pub fn pack(args: &Pack) -> anyhow::Result<ExitCode> {
+    let lang = args.told.language();
+    // A name that a developer can have on a platform.
+    anyhow::ensure!(valid_slug(&args.vendor), lang.t("cli-vendor-wrong"));
     let folder = match open(&args.dir, &args.told)? {
         Ok(folder) => folder,
         Err(code) => return Ok(code),
@@ -112,9 +118,9 @@ pub fn pack(args: &Pack) -> anyhow::Result<ExitCode> {
     // The tar would hold itself the next time.
     let parent = args.output.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     if let (Ok(dir), Ok(parent)) = (args.dir.canonicalize(), parent.canonicalize()) {
-        anyhow::ensure!(!parent.starts_with(&dir), "{} lies in the folder that is packed; name a place outside it", args.output.display());
+        anyhow::ensure!(!parent.starts_with(&dir), lang.format("cli-inside-folder", &[("path", &shown(&args.output))]));
     }
-    let packed = folder.pack()?;
+    let packed = folder.pack(args.told.json, lang)?;
     let (manifest, config) = (build_manifest(&folder.manifest, &args.vendor, &packed), config_json(&folder.manifest));
     let descriptor = Descriptor { artifact_type: Some(ARTIFACT_TYPE.to_owned()), ..Descriptor::of(MANIFEST_TYPE, &manifest) };
     let digest = descriptor.digest.clone();
@@ -124,30 +130,63 @@ pub fn pack(args: &Pack) -> anyhow::Result<ExitCode> {
     let mut partial = args.output.clone().into_os_string();
     partial.push(".part");
     let partial = PathBuf::from(partial);
-    let file = std::fs::File::create(&partial).with_context(|| format!("cannot write {}", partial.display()))?;
-    let mut tar = tar::Builder::new(std::io::BufWriter::new(file));
-    append(&mut tar, layout::LAYOUT_FILE, &layout::layout_json())?;
-    append(&mut tar, layout::INDEX_FILE, &layout::index_json(&[(descriptor, Some(&version))]))?;
-    append(&mut tar, &layout::blob_path(&digest), &manifest)?;
-    append(&mut tar, &layout::blob_path(&Descriptor::of(CONFIG_TYPE, &config).digest), &config)?;
-    let mut written = std::collections::BTreeSet::new();
-    for (file, local) in packed.iter().zip(&folder.files) {
-        if written.insert(file.digest.clone()) {
-            let source = std::fs::File::open(&local.source).with_context(|| format!("cannot read {}", local.source.display()))?;
-            tar.append_data(&mut header(file.size), layout::blob_path(&file.digest), Same { inner: source, left: file.size })?;
-        }
-    }
-    tar.into_inner()?.into_inner().map_err(std::io::IntoInnerError::into_error)?.sync_all()?;
-    std::fs::rename(&partial, &args.output).with_context(|| format!("cannot write {}", args.output.display()))?;
+    let file = std::fs::File::create(&partial).cannot(lang, "write", &partial)?;
+    write_layout(file, args, &folder, &packed, (&manifest, &config), descriptor, lang).inspect_err(|_| {
+        // It is of no use to anybody.
+        let _ = std::fs::remove_file(&partial);
+    })?;
+    std::fs::rename(&partial, &args.output).cannot(lang, "write", &args.output)?;
 
     if args.told.json {
         print(
             &json!({"ok": true, "digest": digest, "version": version, "name": folder.manifest.name, "files": packed.len(), "bytes": folder.bytes()}),
         )?;
     } else {
-        println!("{}\n{} {version}, {} files, {digest}", args.output.display(), folder.manifest.name, packed.len());
+        let files = lang.format("cli-files", &[("n", &packed.len().to_string())]);
+        println!("{}\n{} {version}, {files}, {digest}", args.output.display(), folder.manifest.name);
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Writes the layout: marker, index, manifest, config, and each file once.
+fn write_layout(
+    file: std::fs::File,
+    args: &Pack,
+    folder: &Folder,
+    packed: &[PackedFile],
+    (manifest, config): (&[u8], &[u8]),
+    descriptor: Descriptor,
+    lang: Lang,
+) -> anyhow::Result<()> {
+    let (path, version) = (&args.output, folder.manifest.version.to_string());
+    let mut tar = tar::Builder::new(std::io::BufWriter::new(file));
+    let place = layout::blob_path(&descriptor.digest);
+    let small = [
+        (layout::LAYOUT_FILE.to_owned(), layout::layout_json()),
+        (layout::INDEX_FILE.to_owned(), layout::index_json(&[(descriptor, Some(&version))])),
+        (place, manifest.to_vec()),
+        (layout::blob_path(&Descriptor::of(CONFIG_TYPE, config).digest), config.to_vec()),
+    ];
+    for (name, bytes) in &small {
+        append(&mut tar, name, bytes).cannot(lang, "write", path)?;
+    }
+    let mut written = std::collections::BTreeSet::new();
+    let (mut progress, note) = (Progress::new(folder.bytes(), args.told.json).briefly(), lang.t("cli-packing"));
+    for (file, local) in packed.iter().zip(&folder.files) {
+        progress.show(&local.path, 0, file.size, &note);
+        if written.insert(file.digest.clone()) {
+            let source = std::fs::File::open(&local.source).cannot(lang, "read", &local.source)?;
+            let mut same = Same { inner: source, left: file.size, cut: false };
+            let done = tar.append_data(&mut header(file.size), layout::blob_path(&file.digest), &mut same);
+            anyhow::ensure!(!same.cut, lang.format("cli-file-changed", &[("path", &shown(&local.source))]));
+            done.cannot(lang, "write", path)?;
+        }
+        progress.done(&local.path, file.size, &note);
+    }
+    progress.clear();
+    let buffered = tar.into_inner().cannot(lang, "write", path)?;
+    let file = buffered.into_inner().map_err(std::io::IntoInnerError::into_error).cannot(lang, "write", path)?;
+    file.sync_all().cannot(lang, "write", path)
 }
 
 /// A header that does not depend on when and by whom the tar is made.
@@ -170,13 +209,16 @@ fn append<W: std::io::Write>(tar: &mut tar::Builder<W>, path: &str, bytes: &[u8]
 struct Same<R> {
     inner: R,
     left: u64,
+    /// It ended too early.
+    cut: bool,
 }
 
 impl<R: std::io::Read> std::io::Read for Same<R> {
     fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
         let n = std::io::Read::take(&mut self.inner, self.left).read(buffer)?;
         if n == 0 && self.left > 0 && !buffer.is_empty() {
-            return Err(std::io::Error::other("a file changed while it was packed"));
+            self.cut = true;
+            return Err(std::io::Error::from(std::io::ErrorKind::UnexpectedEof));
         }
         self.left = self.left.saturating_sub(n as u64);
         Ok(n)
@@ -185,6 +227,7 @@ impl<R: std::io::Read> std::io::Read for Same<R> {
 
 /// Runs the platform's check on a folder, in the same confined child.
 pub fn check(args: &Check, settings: &Checks) -> anyhow::Result<ExitCode> {
+    let lang = args.told.language();
     if let Err(code) = open(&args.dir, &args.told)? {
         return Ok(code);
     }
@@ -192,29 +235,46 @@ pub fn check(args: &Check, settings: &Checks) -> anyhow::Result<ExitCode> {
     if let Some(lib) = &args.ort_lib {
         settings.ort_lib = lib.display().to_string();
     }
-    anyhow::ensure!(!settings.ort_lib.is_empty(), "give --ort-lib FILE, or set checks.ort_lib, to name libonnxruntime");
-    anyhow::ensure!(Path::new(&settings.ort_lib).is_file(), "there is no libonnxruntime at {}", settings.ort_lib);
-    let report = jobs::judge(&args.dir, &settings).map_err(|e| anyhow::anyhow!("{e}"))?;
+    let lib = [("path", settings.ort_lib.as_str())];
+    anyhow::ensure!(!settings.ort_lib.is_empty(), lang.t("cli-engine-needed"));
+    anyhow::ensure!(Path::new(&settings.ort_lib).is_file(), lang.format("cli-engine-not-there", &lib));
+    let report = waiting(&args.told, || jobs::judge(&args.dir, &settings))?;
+    let report = report.map_err(|e| anyhow::anyhow!("{}", error_text(lang, e.code, &e.args)))?;
     if args.told.json {
         print(&serde_json::to_value(&report)?)?;
     } else {
-        tell_report(&report, &args.told.lang);
+        tell_report(&report, &args.told.lang, lang);
     }
     let lacking = report.steps.iter().any(|s| s.reason.as_deref() == Some("engine-missing"));
-    anyhow::ensure!(!lacking, "{} is no ONNX Runtime that can be loaded", settings.ort_lib);
+    anyhow::ensure!(!lacking, lang.format("cli-engine-unusable", &lib));
     Ok(if report.passed { ExitCode::SUCCESS } else { ExitCode::from(AT_FAULT) })
 }
 
-/// The language of `--lang`.
-pub fn language(code: &str) -> Lang {
-    if code == "zh" { Lang::Zh } else { Lang::En }
+/// Does what takes long; who sits at a terminal sees that it goes on.
+fn waiting<T>(told: &Output, work: impl FnOnce() -> T) -> anyhow::Result<T> {
+    let lang = told.language();
+    if told.json || !std::io::stderr().is_terminal() {
+        return Ok(work());
+    }
+    let (done, end) = std::sync::mpsc::channel::<()>();
+    let begin = std::time::Instant::now();
+    let clock = std::thread::spawn(move || {
+        while let Err(std::sync::mpsc::RecvTimeoutError::Timeout) = end.recv_timeout(std::time::Duration::from_secs(1)) {
+            eprint!("\r\u{1b}[K{}", lang.format("cli-checking", &[("seconds", &begin.elapsed().as_secs().to_string())]));
+        }
+        eprint!("\r\u{1b}[K");
+    });
+    let result = work();
+    drop(done);
+    clock.join().map_err(|_| anyhow::anyhow!("clock"))?;
+    Ok(result)
 }
 
-fn tell_report(report: &CheckReport, lang: &str) {
-    let (code, lang) = (lang, language(lang));
+fn tell_report(report: &CheckReport, code: &str, lang: Lang) {
     for step in &report.steps {
-        let mark = if step.ok { "ok  " } else { "FAIL" };
-        println!("{mark} {:<14} {:>9.1} ms", step.code, step.duration_ms);
+        let mark = lang.t(if step.ok { "cli-ok" } else { "cli-failed" });
+        let name = lang.t(&format!("check-step-{}", step.code));
+        println!("{mark}  {name}  {:.1} ms", step.duration_ms);
         if let Some(reason) = &step.reason {
             let key = format!("check-reason-{reason}");
             let words = if lang.has(&key) { lang.t(&key) } else { reason.clone() };
@@ -226,23 +286,21 @@ fn tell_report(report: &CheckReport, lang: &str) {
         println!("     app.yaml:{} {}", fault.line.unwrap_or(1), fault.message(code));
     }
     if let Some(card) = &report.run_card {
-        let accuracy =
-            card.accuracy.map_or_else(|| lang.pick("没有标注", "not labelled").to_owned(), |share| format!("{:.1} %", share * 100.0));
+        let accuracy = card.accuracy.map_or_else(|| lang.t("card-no-truth"), |share| format!("{:.1} %", share * 100.0));
         let peak = f64::from(u32::try_from(card.peak_memory_bytes / 1024).unwrap_or(u32::MAX)) / 1024.0;
-        let (engine, cores) = (format!("{} {}", card.engine, card.engine_version), card.hardware.cores);
-        match lang {
-            Lang::Zh => {
-                println!("准确率 {accuracy}（{} 个金标样本）", card.golden_total);
-                println!("延迟   中位数 {:.2} ms，95 分位 {:.2} ms", card.latency_ms.median, card.latency_ms.p95);
-                println!("内存   峰值 {peak:.1} MiB");
-                println!("引擎   {engine}，{}，{cores} 核", card.hardware.cpu);
-            }
-            Lang::En => {
-                println!("accuracy {accuracy} on {} golden samples", card.golden_total);
-                println!("latency  median {:.2} ms, p95 {:.2} ms", card.latency_ms.median, card.latency_ms.p95);
-                println!("memory   peak {peak:.1} MiB");
-                println!("engine   {engine} on {}, {cores} cores", card.hardware.cpu);
-            }
+        let facts = [
+            ("card-accuracy", format!("{accuracy}, {}", lang.format("card-on-samples", &[("n", &card.golden_total.to_string())]))),
+            ("card-median", format!("{:.2} ms", card.latency_ms.median)),
+            ("card-p95", format!("{:.2} ms", card.latency_ms.p95)),
+            ("card-memory", format!("{peak:.1} MiB")),
+            ("card-engine", format!("{} {}", card.engine, card.engine_version)),
+            (
+                "card-hardware",
+                lang.format("card-hardware-value", &[("cpu", &card.hardware.cpu), ("cores", &card.hardware.cores.to_string())]),
+            ),
+        ];
+        for (key, value) in facts {
+            println!("{}  {value}", lang.t(key));
         }
     }
 }

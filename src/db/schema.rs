@@ -449,6 +449,19 @@ diesel::table! {
 }
 
 diesel::table! {
+    vendor_keys (id) {
+        id -> Text,
+        organization_id -> Text,
+        name -> Text,
+        kid -> Text,
+        public_key -> Text,
+        created_by -> Text,
+        created_at -> Timestamp,
+        revoked_at -> Nullable<Timestamp>,
+    }
+}
+
+diesel::table! {
     storage_quotas (organization_id) {
         organization_id -> Text,
         limit_bytes -> BigInt,
@@ -504,6 +517,7 @@ diesel::allow_tables_to_appear_in_same_query!(
     proofs,
     alarms,
     audit_records,
+    vendor_keys,
     storage_quotas,
     jobs,
 );

@@ -29,6 +29,7 @@ pub fn routes(cfg: &mut ServiceConfig) {
                 .configure(crate::account::routes::configure)
                 .configure(crate::catalog::routes::configure)
                 .configure(crate::release::routes::configure)
+                .configure(crate::trust::routes::configure)
                 .configure(crate::registry::routes::configure_pages)
                 .configure(crate::moderation::routes::configure)
                 .configure(crate::trade::routes::configure)

@@ -12,7 +12,8 @@ use crate::error::{Error, QueryResultExt as _, Result, exactly_one};
 use crate::i18n::Lang;
 use crate::release::difference::Flag;
 use crate::release::model::{Release, ReleaseState};
-use crate::{audit, catalog, ids, release, trade};
+use crate::trust::evidence::Evidence;
+use crate::{audit, catalog, ids, release, trade, trust};
 
 /// Cases on one page.
 pub const PAGE: i64 = 50;
@@ -168,6 +169,8 @@ pub struct CaseDetail {
     pub decisions: Vec<(Case, String, Option<String>)>,
     /// The reader may not decide it.
     pub own: bool,
+    /// Signatures and documents attached to the release.
+    pub evidence: Evidence,
 }
 
 /// One case.
@@ -192,7 +195,8 @@ pub async fn detail(app: &App, actor: &Actor, lang: Lang, case_id: String) -> Re
         .await?;
     let (vendor, slug) = place.clone();
     let listing = catalog::service::listing(app, actor, lang, vendor, slug, Some(case.release_id.clone())).await?;
-    Ok(CaseDetail { case, opened_by, decided_by, listing, size_bytes, place, versions, decisions, own })
+    let evidence = trust::evidence::of_release(app, &listing.subject()).await?;
+    Ok(CaseDetail { case, opened_by, decided_by, listing, size_bytes, place, versions, decisions, own, evidence })
 }
 
 /// What the platform's overview shows. Parts that the reader may not see are none.

@@ -12,6 +12,7 @@ use crate::release::difference::Flag;
 use crate::release::model::Channel;
 use crate::release::report::{ComparisonView, ReportView, figure};
 use crate::trade::views::AwaitingRow;
+use crate::trust::views::TrustView;
 
 /// A case in a list.
 pub struct CaseRow {
@@ -141,6 +142,7 @@ pub struct CaseView {
     /// Decided already: when, by whom, why.
     pub decided: Option<(String, String, String)>,
     pub own: bool,
+    pub trust: TrustView,
 }
 
 impl CaseView {
@@ -211,6 +213,7 @@ impl CaseView {
             chain: listing.chain.clone(),
             decided: case.decided_at.map(|at| (page.datetime(&at), detail.decided_by.clone().unwrap_or_default(), case.reason.clone())),
             own: detail.own,
+            trust: TrustView::of(page, &format!("{vendor_slug}/{slug}"), true, &detail.evidence),
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use app_package::digest::Digest;
-use app_package::oci::{ARTIFACT_TYPE, Descriptor, INDEX_TYPE, ImageManifest, Index, MANIFEST_TYPE, OciError};
+use app_package::oci::{ARTIFACT_TYPE, Descriptor, INDEX_TYPE, ImageManifest, Index, MANIFEST_TYPE, OciError, SIGNATURE_TYPE};
 use bytes::Bytes;
 use serde_json::json;
 use sha2::{Digest as _, Sha512};
@@ -204,6 +204,10 @@ pub async fn put(app: &App, caller: &Caller, name: &RepositoryName, reference: &
             Ok((parsed, set))
         })
         .await?;
+    // Listings show it; those of other replicas follow with the next change of the catalogue.
+    if parsed.artifact_type.as_deref() == Some(SIGNATURE_TYPE) && parsed.subject.is_some() {
+        app.pages.clear();
+    }
     // A version's tag is the arrival of a release; a floating one (`latest`) only points at one.
     let tags: Vec<String> = tags.into_iter().filter(|tag| is_immutable(tag)).collect();
     if parsed.artifact_type.as_deref() == Some(ARTIFACT_TYPE) {

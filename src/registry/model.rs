@@ -3,6 +3,8 @@
 use std::fmt;
 
 use app_package::digest::Digest;
+use app_package::dsse::IN_TOTO_TYPE;
+use app_package::oci::{ARTIFACT_TYPE, DSSE_TYPE, INDEX_TYPE, SIGNATURE_TYPE};
 use diesel::prelude::*;
 
 use crate::db::{Timestamp, schema};
@@ -220,6 +222,21 @@ impl Upload {
     /// Durable bytes.
     pub fn offset(&self) -> u64 {
         u64::try_from(self.offset_bytes).unwrap_or(0)
+    }
+}
+
+/// The word that names an artifact's type for people, as in `registry-type-…`.
+pub fn type_word(artifact_type: &str) -> &'static str {
+    match artifact_type {
+        ARTIFACT_TYPE => "app",
+        SIGNATURE_TYPE => "signature",
+        "application/spdx+json" | "text/spdx" => "spdx",
+        "application/vnd.cyclonedx+json" | "application/vnd.cyclonedx+xml" => "cyclonedx",
+        IN_TOTO_TYPE | DSSE_TYPE => "provenance",
+        "application/vnd.oci.image.config.v1+json" | "application/vnd.docker.container.image.v1+json" => "image",
+        INDEX_TYPE => "index",
+        other if other.starts_with("application/vnd.dev.sigstore") || other.starts_with("application/vnd.dev.cosign") => "sigstore",
+        _ => "other",
     }
 }
 

@@ -3,6 +3,7 @@
 //! Rights come from the database at each request: a vendor's people hold their own `<slug>/…`, buyers and their nodes read what an
 //! active licence covers, moderators read everything. A registry token only ever narrows that.
 
+use app_package::oci::SIGNATURE_TYPE;
 use serde_json::json;
 
 pub use super::blobs::{link_blob_in, store_blob_in, store_blob_small, touch_blobs_in};
@@ -10,6 +11,7 @@ pub use super::manifests::{find_manifest, put_manifest_in};
 pub use super::model::Action;
 use super::model::{Repository, RepositoryName, Rights};
 use super::store;
+pub use super::store::Artifact;
 use super::token::Access;
 use crate::app::App;
 use crate::audit;
@@ -19,6 +21,8 @@ use crate::db::{Conn, Timestamp, dialect};
 use crate::error::{Error, Result};
 use crate::{ids, license};
 
+/// Longest manifest of a signature in bytes: one config and a few layers.
+const MAX_SIGNATURE_MANIFEST: i64 = 16 * 1024;
 /// Repositories of one organisation.
 const MAX_REPOSITORIES: i64 = 1000;
 
@@ -50,6 +54,17 @@ impl Caller {
 /// A repository by name.
 pub fn repository(conn: &mut Conn, name: &str) -> Result<Option<Repository>> {
     Ok(store::repository(conn, name)?)
+}
+
+/// Signatures that refer to a manifest: when each came, and its manifest's bytes; the newest, at most `limit`. Longer manifests than a
+/// signature needs are left out.
+pub fn signatures_in(conn: &mut Conn, repository_id: &str, digest: &str, limit: i64) -> Result<Vec<(Timestamp, Vec<u8>)>> {
+    Ok(store::referring(conn, repository_id, digest, SIGNATURE_TYPE, MAX_SIGNATURE_MANIFEST, limit)?)
+}
+
+/// What of some artifact types refers to a manifest; the newest, at most `limit`.
+pub fn attached_in(conn: &mut Conn, repository_id: &str, digest: &str, artifact_types: &[&str], limit: i64) -> Result<Vec<Artifact>> {
+    Ok(store::referrers_of_types(conn, repository_id, digest, artifact_types, limit)?)
 }
 
 /// The id of an organisation's repository, making it where absent.

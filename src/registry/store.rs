@@ -280,6 +280,44 @@ pub fn referrers(
     query.load(conn)
 }
 
+/// When a manifest came, and its content.
+pub type Content = (Timestamp, Vec<u8>);
+
+/// Manifests of an artifact type that refer to a subject and are at most `max_bytes` long, newest first.
+pub fn referring(
+    conn: &mut Conn,
+    repository_id: &str,
+    subject: &str,
+    artifact_type: &str,
+    max_bytes: i64,
+    limit: i64,
+) -> QueryResult<Vec<Content>> {
+    manifests::table
+        .filter(manifests::repository_id.eq(repository_id).and(manifests::subject.eq(subject)))
+        .filter(manifests::artifact_type.eq(artifact_type).and(dialect::content_length().le(max_bytes)))
+        .order((manifests::created_at.desc(), manifests::digest.desc()))
+        .limit(limit)
+        .select((manifests::created_at, manifests::content))
+        .load(conn)
+}
+
+/// Manifests of some artifact types that refer to a subject, newest first.
+pub fn referrers_of_types(
+    conn: &mut Conn,
+    repository_id: &str,
+    subject: &str,
+    artifact_types: &[&str],
+    limit: i64,
+) -> QueryResult<Vec<Artifact>> {
+    manifests::table
+        .filter(manifests::repository_id.eq(repository_id).and(manifests::subject.eq(subject)))
+        .filter(manifests::artifact_type.eq_any(artifact_types))
+        .order((manifests::created_at.desc(), manifests::digest.desc()))
+        .limit(limit)
+        .select(artifact_columns())
+        .load(conn)
+}
+
 pub fn insert_upload(conn: &mut Conn, upload: &Upload) -> QueryResult<usize> {
     diesel::insert_into(uploads::table).values(upload).execute(conn)
 }

@@ -1,14 +1,15 @@
 //! Pages of repositories in the developer console.
 
-use app_package::oci::{ARTIFACT_TYPE, INDEX_TYPE, SIGNATURE_TYPE};
 use askama::Template;
 
 use super::console::Contents;
 use super::manifests::Page as List;
+use super::model::type_word;
 use super::quota::Usage;
 use super::store::{Artifact, RepositoryLine};
 use crate::http::page::Page;
 use crate::release::model::{ReleaseState, address};
+use crate::trust;
 
 /// `/vendor/registry`.
 #[derive(Template)]
@@ -46,6 +47,8 @@ pub struct ArtifactRow {
     pub pushed: String,
     pub release: Option<(String, ReleaseState, String)>,
     pub referrers: Vec<ArtifactRow>,
+    /// Page of its contents, where it is a document that can be shown.
+    pub href: Option<String>,
 }
 
 /// `/vendor/registry/{name}`.
@@ -66,7 +69,7 @@ impl RepositoryPage {
             .items
             .iter()
             .map(|artifact| {
-                let mut row = row(&page, artifact);
+                let mut row = row(&page, &name, artifact);
                 row.tags = contents.tags.remove(&artifact.digest).unwrap_or_default();
                 row.release = contents.releases.remove(&artifact.digest).map(|(version, state)| {
                     let href = address(app, &version);
@@ -77,7 +80,7 @@ impl RepositoryPage {
                     .remove(&artifact.digest)
                     .unwrap_or_default()
                     .iter()
-                    .map(|referrer| self::row(&page, referrer))
+                    .map(|referrer| self::row(&page, &name, referrer))
                     .collect();
                 row
             })
@@ -87,19 +90,9 @@ impl RepositoryPage {
     }
 }
 
-fn row(page: &Page, artifact: &Artifact) -> ArtifactRow {
+fn row(page: &Page, repository: &str, artifact: &Artifact) -> ArtifactRow {
     let own = artifact.kind.as_deref().unwrap_or(&artifact.media_type);
-    let word = match own {
-        ARTIFACT_TYPE => "app",
-        SIGNATURE_TYPE => "signature",
-        "application/spdx+json" | "text/spdx" => "spdx",
-        "application/vnd.cyclonedx+json" | "application/vnd.cyclonedx+xml" => "cyclonedx",
-        "application/vnd.in-toto+json" => "provenance",
-        "application/vnd.oci.image.config.v1+json" | "application/vnd.docker.container.image.v1+json" => "image",
-        INDEX_TYPE => "index",
-        other if other.starts_with("application/vnd.dev.sigstore") || other.starts_with("application/vnd.dev.cosign") => "sigstore",
-        _ => "other",
-    };
+    let word = type_word(own);
     ArtifactRow {
         tags: Vec::new(),
         kind: page.tk("registry-type-", word),
@@ -108,5 +101,6 @@ fn row(page: &Page, artifact: &Artifact) -> ArtifactRow {
         pushed: page.datetime(&artifact.created_at),
         release: None,
         referrers: Vec::new(),
+        href: trust::documents::TYPES.contains(&own).then(|| trust::views::document_address(repository, &artifact.digest)),
     }
 }

@@ -15,6 +15,8 @@ use crate::db::schema::{apps, cases, deployments, orders, releases, specialties,
 use crate::db::{Conn, Timestamp};
 use crate::error::{Error, QueryResultExt as _, Result};
 use crate::i18n::Lang;
+use crate::trust;
+use crate::trust::evidence::{Evidence, Subject};
 
 /// Entries on one page.
 pub const PAGE: i64 = 50;
@@ -103,6 +105,8 @@ pub struct ReleaseDetail {
     pub app: String,
     /// Vendor slug.
     pub vendor: String,
+    /// Vendor's organisation id.
+    pub organization_id: String,
     /// Who uploaded it.
     pub uploaded_by: String,
     /// Last report, with its time.
@@ -282,6 +286,18 @@ pub async fn app_detail(app: &App, actor: &Actor, slug: &str, before: Option<Str
         .await
 }
 
+/// What is attached to a release that the reader has been shown.
+pub async fn evidence(app: &App, detail: &ReleaseDetail) -> Result<Evidence> {
+    let subject = Subject {
+        organization_id: detail.organization_id.clone(),
+        vendor: detail.vendor.clone(),
+        app: detail.app.clone(),
+        version: detail.release.version.clone(),
+        digest: detail.release.digest.clone(),
+    };
+    trust::evidence::of_release(app, &subject).await
+}
+
 /// One release of the vendor's.
 ///
 /// # Errors
@@ -304,7 +320,16 @@ pub async fn release_detail(app: &App, actor: &Actor, lang: Lang, slug: &str, ve
                 .optional()?;
             let report = store::latest_report(conn, &release.id)?;
             let chain = chain::of_release(conn, &reader, &release.id)?;
-            Ok(ReleaseDetail { release, app: slug, vendor: person.organization_slug, uploaded_by, report, decision, chain })
+            Ok(ReleaseDetail {
+                release,
+                app: slug,
+                vendor: person.organization_slug,
+                organization_id: person.organization_id,
+                uploaded_by,
+                report,
+                decision,
+                chain,
+            })
         })
         .await
 }

@@ -144,14 +144,16 @@ async fn show_release(
     let shown = console::comparison(app, actor, &detail, against).await?;
     let errors = error.map_or_else(FormErrors::default, |e| FormErrors::of(&page, &e));
     let comparison = shown.difference.as_ref().map(|(from, d)| ComparisonView::of(&page, from, &detail.release.version, d));
-    let view = ReleaseView::of(&page, &detail);
+    let evidence = console::evidence(app, &detail).await?;
+    let view = ReleaseView::of(&page, &detail, &evidence);
     let view = ReleasePage { view, comparison, others: shown.others, successors: shown.successors, form, errors, page: page.clone() };
     page.render_with(status, &view)
 }
 
 async fn fragment(req: HttpRequest, app: Data<App>, actor: Actor, path: Path<(String, String)>) -> PageResult {
     let (page, detail) = view(&req, &app, &actor, &path).await?;
-    let view = ReleaseView::of(&page, &detail);
+    let evidence = console::evidence(&app, &detail).await?;
+    let view = ReleaseView::of(&page, &detail, &evidence);
     page.clone().render(&ReleaseFragment { page, view })
 }
 

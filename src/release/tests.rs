@@ -27,6 +27,7 @@ use crate::registry::manifests::Pushed;
 use crate::registry::model::RepositoryName;
 use crate::registry::service::Caller;
 use crate::testing::{self, each_backend};
+use crate::trust::evidence::Evidence;
 
 const APP: &str = "coke-quality";
 
@@ -271,7 +272,7 @@ async fn a_check_that_cannot_start_fails_with_that_reason_and_can_be_repeated() 
         assert!(!app.settings.data_dir.0.join("checks").join(&id).exists());
         // The page says it in words.
         let page = Page::of(&actix_web::test::TestRequest::default().to_http_request(), "");
-        let view = ReleaseView::of(&page, &failed);
+        let view = ReleaseView::of(&page, &failed, &Evidence::default());
         assert_eq!(view.report.checks[0].found, page.t("check-reason-engine-missing"));
         let view = ReleasePage {
             page,

@@ -8,6 +8,8 @@ use super::model::{Channel, ReleaseState, address};
 use super::report::{ComparisonView, ReportView, figure};
 use crate::chain::ChainLink;
 use crate::http::page::{FormErrors, Page};
+use crate::trust::evidence::Evidence;
+use crate::trust::views::TrustView;
 
 /// What `partials/upload.html` needs.
 pub struct UploadTarget {
@@ -116,10 +118,11 @@ pub struct ReleaseView {
     pub deprecation: Option<(String, Option<String>)>,
     /// State and reason of the last decision, with its time.
     pub decision: Option<(String, String, String)>,
+    pub trust: TrustView,
 }
 
 impl ReleaseView {
-    pub fn of(page: &Page, detail: &ReleaseDetail) -> Self {
+    pub fn of(page: &Page, detail: &ReleaseDetail, evidence: &Evidence) -> Self {
         let release = &detail.release;
         let state = release.state;
         let report = detail.report.as_ref().filter(|_| state != ReleaseState::Checking);
@@ -132,6 +135,7 @@ impl ReleaseView {
         };
         Self {
             id: release.id.clone(),
+            trust: TrustView::of(page, &format!("{}/{}", detail.vendor, detail.app), true, evidence),
             app: detail.app.clone(),
             title: release.manifest.title.get(page.lang).to_owned(),
             version: release.version.clone(),

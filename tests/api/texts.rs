@@ -44,7 +44,7 @@ fn keys_of_templates_and_pages_exist_in_both_languages() {
     };
     for path in files("templates", "html").into_iter().chain(files("src", "rs")) {
         let text = std::fs::read_to_string(&path).unwrap();
-        for start in ["page.t(\"", "page.t1(\"", "page.t2(\"", "Page::of(&req, \"", "Page::of(req, \""] {
+        for start in ["page.t(\"", "page.t1(\"", "page.t2(\"", "Page::of(&req, \"", "Page::of(req, \"", "lang.t(\"", "lang.format(\""] {
             for key in literals(&text, start) {
                 check(&path, key);
             }

@@ -18,4 +18,7 @@ mod crashes;
 mod demo;
 mod registry;
 mod registry_clients;
+#[path = "../support/server.rs"]
+mod server;
 mod strangers;
+mod trust;

@@ -66,6 +66,8 @@ fn attempts(their: &Theirs) -> Vec<Attempt<'_>> {
         ("/account/team/remove", "/account/team/remove".into(), vec![("id", &their.member)]),
         ("/account/team/revoke", "/account/team/revoke".into(), vec![("id", &their.member)]),
         ("/account/tokens/revoke", "/account/tokens/revoke".into(), vec![("id", &their.token)]),
+        // The demo's vendors have no keys: an id that is none says the same as one of another's.
+        ("/vendor/keys/revoke", "/vendor/keys/revoke".into(), vec![("id", &their.token)]),
         ("/invitations/{secret}", "/invitations/not-a-secret".into(), vec![("name", "x"), ("password", "a lamp in the dark")]),
         ("/vendor/apps/{slug}/plans", format!("/vendor/apps/{app}/plans"), vec![("kind", "perpetual"), ("price", "1.00")]),
         ("/vendor/apps/{slug}/plans/retire", format!("/vendor/apps/{app}/plans/retire"), vec![("id", &their.plan)]),
@@ -103,7 +105,7 @@ fn deployment(their: &Theirs) -> Vec<(&'static str, &str)> {
 }
 
 /// Routes that strangers may use on things of their own, or that have tests of their own (registry, nodes, upload by JSON below).
-const FOR_ALL: [&str; 13] = [
+const FOR_ALL: [&str; 14] = [
     "/sign-up",
     "/sign-in",
     "/sign-out",
@@ -112,6 +114,7 @@ const FOR_ALL: [&str; 13] = [
     "/account/sessions/end-others",
     "/account/team",
     "/account/tokens",
+    "/vendor/keys",
     "/vendor/upload/check",
     "/vendor/upload/finish",
     "/apps/{vendor}/{app}/order",

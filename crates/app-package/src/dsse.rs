@@ -1,4 +1,5 @@
-//! DSSE envelopes (secure-systems-lab/dsse v1) around in-toto Statements: the platform's signature on a release.
+//! DSSE envelopes (secure-systems-lab/dsse v1) around in-toto Statements: the platform's signature on a release. The vendor's is in
+//! [`crate::evidence`].
 //!
 //! Only Ed25519. A signature covers the pre-authentication encoding [`pae`], never the bare payload.
 
@@ -85,6 +86,11 @@ impl Envelope {
     pub fn to_bytes(&self) -> Vec<u8> {
         serde_json::to_vec(self).unwrap_or_default()
     }
+
+    /// The payload, not verified.
+    pub fn decoded(&self) -> Option<Vec<u8>> {
+        decode(&self.payload)
+    }
 }
 
 /// Pre-authentication encoding: `DSSEv1 LEN(type) type LEN(body) body`.
@@ -106,6 +112,11 @@ pub fn sign(payload_type: &str, payload: &[u8], keyid: &str, key: &SigningKey) -
 
 /// The payload, when at least one signature by a key of the set fits. The caller checks the payload type.
 pub fn verify(envelope: &Envelope, keys: &KeySet) -> Result<Vec<u8>, DsseError> {
+    verify_by(envelope, keys).map(|(_, payload)| payload)
+}
+
+/// As [`verify`], with the id of the key whose signature fits.
+pub fn verify_by(envelope: &Envelope, keys: &KeySet) -> Result<(String, Vec<u8>), DsseError> {
     let payload = decode(&envelope.payload).ok_or(DsseError::Malformed)?;
     let message = pae(&envelope.payload_type, &payload);
     let mut known = false;
@@ -115,7 +126,7 @@ pub fn verify(envelope: &Envelope, keys: &KeySet) -> Result<Vec<u8>, DsseError> 
         let bytes = decode(&signature.sig).ok_or(DsseError::Malformed)?;
         let parsed = Signature::from_slice(&bytes).map_err(|_| DsseError::Malformed)?;
         if key.verify_strict(&message, &parsed).is_ok() {
-            return Ok(payload);
+            return Ok((signature.keyid.clone(), payload));
         }
     }
     Err(if known { DsseError::BadSignature } else { DsseError::UnknownKey })
@@ -141,20 +152,57 @@ pub struct ReleaseStatement {
     pub verdict: String,
 }
 
+/// An in-toto Statement v1 with a predicate of ours.
 #[derive(Serialize, Deserialize)]
-struct Statement {
+pub(crate) struct Statement<P> {
     #[serde(rename = "_type")]
     kind: String,
     subject: Vec<Subject>,
     #[serde(rename = "predicateType")]
     predicate_type: String,
-    predicate: Predicate,
+    pub(crate) predicate: P,
 }
 
 #[derive(Serialize, Deserialize)]
-struct Subject {
+pub(crate) struct Subject {
     name: String,
     digest: std::collections::BTreeMap<String, String>,
+}
+
+impl Subject {
+    /// A release: `vendor/app` and its digest.
+    pub(crate) fn of(vendor: &str, app: &str, digest: &Digest) -> Self {
+        Self { name: format!("{vendor}/{app}"), digest: [(digest.algorithm().to_owned(), digest.hex().to_owned())].into() }
+    }
+}
+
+impl<P: Serialize> Statement<P> {
+    pub(crate) fn of(subject: Subject, predicate_type: &str, predicate: P) -> Self {
+        Self { kind: STATEMENT_TYPE.to_owned(), subject: vec![subject], predicate_type: predicate_type.to_owned(), predicate }
+    }
+
+    pub(crate) fn to_bytes(&self) -> Vec<u8> {
+        serde_json::to_vec(self).unwrap_or_default()
+    }
+}
+
+impl<P: serde::de::DeserializeOwned> Statement<P> {
+    /// Reads a statement of a predicate type.
+    pub(crate) fn read(payload: &[u8], predicate_type: &str) -> Result<Self, DsseError> {
+        let statement: Self = serde_json::from_slice(payload).map_err(|_| DsseError::NotAStatement)?;
+        let fits = statement.kind == STATEMENT_TYPE && statement.predicate_type == predicate_type;
+        if fits { Ok(statement) } else { Err(DsseError::NotAStatement) }
+    }
+
+    /// Digest of its one subject, which must be this app.
+    pub(crate) fn digest_of(&self, vendor: &str, app: &str) -> Result<Digest, DsseError> {
+        let [subject] = self.subject.as_slice() else { return Err(DsseError::NotAStatement) };
+        if subject.name != format!("{vendor}/{app}") {
+            return Err(DsseError::NotAStatement);
+        }
+        let hex = subject.digest.get("sha256").ok_or(DsseError::NotAStatement)?;
+        Digest::parse(&format!("sha256:{hex}")).map_err(|_| DsseError::NotAStatement)
+    }
 }
 
 #[derive(Serialize, Deserialize)]
@@ -168,34 +216,16 @@ struct Predicate {
 impl ReleaseStatement {
     /// The in-toto Statement v1; the same bytes for the same values.
     pub fn to_payload(&self) -> Vec<u8> {
-        let statement = Statement {
-            kind: STATEMENT_TYPE.to_owned(),
-            subject: vec![Subject {
-                name: format!("{}/{}", self.vendor, self.app),
-                digest: [(self.digest.algorithm().to_owned(), self.digest.hex().to_owned())].into(),
-            }],
-            predicate_type: PREDICATE_TYPE.to_owned(),
-            predicate: Predicate {
-                vendor: self.vendor.clone(),
-                app: self.app.clone(),
-                version: self.version.clone(),
-                verdict: self.verdict.clone(),
-            },
-        };
-        serde_json::to_vec(&statement).unwrap_or_default()
+        let predicate =
+            Predicate { vendor: self.vendor.clone(), app: self.app.clone(), version: self.version.clone(), verdict: self.verdict.clone() };
+        Statement::of(Subject::of(&self.vendor, &self.app, &self.digest), PREDICATE_TYPE, predicate).to_bytes()
     }
 
     /// Reads a statement; exactly one subject, named as the predicate says.
     pub fn from_payload(payload: &[u8]) -> Result<Self, DsseError> {
-        let statement: Statement = serde_json::from_slice(payload).map_err(|_| DsseError::NotAStatement)?;
-        let [subject] = statement.subject.as_slice() else { return Err(DsseError::NotAStatement) };
+        let statement: Statement<Predicate> = Statement::read(payload, PREDICATE_TYPE)?;
+        let digest = statement.digest_of(&statement.predicate.vendor, &statement.predicate.app)?;
         let Predicate { vendor, app, version, verdict } = statement.predicate;
-        let right_kind = statement.kind == STATEMENT_TYPE && statement.predicate_type == PREDICATE_TYPE;
-        if !right_kind || subject.name != format!("{vendor}/{app}") {
-            return Err(DsseError::NotAStatement);
-        }
-        let hex = subject.digest.get("sha256").ok_or(DsseError::NotAStatement)?;
-        let digest = Digest::parse(&format!("sha256:{hex}")).map_err(|_| DsseError::NotAStatement)?;
         Ok(Self { digest, vendor, app, version, verdict })
     }
 

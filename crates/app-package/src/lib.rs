@@ -5,6 +5,7 @@
 
 pub mod digest;
 pub mod dsse;
+pub mod evidence;
 pub mod fault;
 pub mod keys;
 pub mod license;
@@ -12,6 +13,7 @@ pub mod manifest;
 pub mod margo;
 pub mod oci;
 pub mod path;
+pub mod public_key;
 pub mod validate;
 
 pub use fault::Fault;

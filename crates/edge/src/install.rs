@@ -23,8 +23,8 @@ use crate::wire::Request;
 
 /// Limit of all golden samples together.
 const GOLDEN: Duration = Duration::from_mins(5);
-/// Signatures of one release that are looked at.
-const MAX_SIGNATURES: usize = 10;
+/// Signatures of one release that are looked at: one page of referrers. Vendors sign too, and the order says nothing.
+const MAX_SIGNATURES: usize = 50;
 /// Least memory of an app, in bytes.
 const LEAST_MEMORY: u64 = 128 * 1024 * 1024;
 
