@@ -18,6 +18,7 @@ use crate::app::App;
 use crate::auth::Actor;
 use crate::auth::policy::{self, Action};
 use crate::error::Error;
+use crate::evaluation::views::ScoreView;
 use crate::http::cookies;
 use crate::http::extract::Form;
 use crate::http::page::{FormErrors, Page, PageResult, form_result, lang_of, see_other_with};
@@ -197,6 +198,7 @@ fn listing_view(page: Page, actor: &Actor, found: &Listing, trial_used: bool) ->
         plans: found.plans.iter().map(|p| plan_card(&page, p, trial_used)).collect(),
         may_order: may_order && app.state == ListingState::Listed && !found.preview,
         run_card,
+        scores: found.scores.iter().map(|score| ScoreView::of(&page, score)).collect(),
         version: found.release.version.clone(),
         digest: found.release.digest.clone(),
         architectures: manifest.resources.architectures.join(", "),

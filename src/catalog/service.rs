@@ -14,6 +14,7 @@ use crate::auth::{Actor, OrgKind};
 use crate::chain::{self, ChainLink, Reader};
 use crate::db::{Conn, Timestamp};
 use crate::error::{Error, QueryResultExt as _, Result, exactly_one};
+use crate::evaluation;
 use crate::i18n::Lang;
 use crate::ids;
 
@@ -127,6 +128,8 @@ pub struct Listing {
     pub release: ShownRelease,
     /// Its check report.
     pub report: Option<inference::check::CheckReport>,
+    /// Its scores on hidden test sets.
+    pub scores: Vec<evaluation::service::Shown>,
     /// Pictures: digest and texts.
     pub gallery: Vec<(String, app_package::manifest::Text)>,
     /// All published releases, newest first.
@@ -162,6 +165,7 @@ pub async fn listing(app: &App, actor: &Actor, lang: Lang, vendor: String, slug:
             let release_id = preview.as_ref().or(row.release_id.as_ref()).ok_or_else(missing)?;
             let shown = release_of(conn, &row.id, release_id)?.ok_or_else(missing)?;
             let report = report_of(conn, &shown.id)?;
+            let scores = evaluation::service::shown_in(conn, &row.id, &shown.id, shown.published_at)?;
             let gallery = pictures::gallery(conn, &format!("{vendor}/{slug}"), &shown.digest, &shown.manifest)?;
             let organization = crate::account::store::get_organization(conn, &row.organization_id)?;
             let plans = store::plans_of(conn, &[row.id.as_str()])?;
@@ -172,6 +176,7 @@ pub async fn listing(app: &App, actor: &Actor, lang: Lang, vendor: String, slug:
                 release: shown,
                 preview: preview.is_some(),
                 report,
+                scores,
                 gallery,
                 releases,
                 plans,

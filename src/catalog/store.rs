@@ -6,19 +6,22 @@ use diesel::prelude::*;
 use super::model::{AppRow, ListingState, Plan, PlanKind};
 use super::query::{CatalogQuery, PAGE};
 use super::search::Entry;
-use crate::db::schema::{apps, organizations, plans, releases, scenarios, specialties};
+use crate::db::schema::{apps, evaluation_scores, evaluation_sets, organizations, plans, releases, scenarios, specialties};
 use crate::db::{Conn, Timestamp};
 use crate::release::model::ReleaseState;
 
 /// Changes whenever the catalogue does.
-pub type Mark = (i64, Option<Timestamp>, i64, Option<Timestamp>);
+pub type Mark = (i64, Option<Timestamp>, i64, Option<Timestamp>, Option<Timestamp>, Option<Timestamp>);
 
-/// The mark of the catalogue: number and last change of apps, number of active plans and the newest.
+/// The mark of the catalogue: number and last change of apps, number of active plans and the newest, the last score on a hidden test
+/// set and the last such set that was retired.
 pub fn mark(conn: &mut Conn) -> QueryResult<Mark> {
     let (n, at): (i64, Option<Timestamp>) = apps::table.select((count_star(), max(apps::updated_at))).first(conn)?;
     let (p, p_at): (i64, Option<Timestamp>) =
         plans::table.filter(plans::active.eq(true)).select((count_star(), max(plans::created_at))).first(conn)?;
-    Ok((n, at, p, p_at))
+    let scored = evaluation_scores::table.select(max(evaluation_scores::scored_at)).first(conn)?;
+    let retired = evaluation_sets::table.select(max(evaluation_sets::retired_at)).first(conn)?;
+    Ok((n, at, p, p_at, scored, retired))
 }
 
 /// Texts of all listed apps.

@@ -9,6 +9,7 @@ use super::plans::PlanForm;
 use super::query::CatalogQuery;
 use super::store::Card;
 use crate::chain::ChainLink;
+use crate::evaluation::views::ScoreView;
 use crate::http::page::{FormErrors, Page};
 
 /// An app as the macro `ui::app_card` shows it.
@@ -212,6 +213,7 @@ pub struct ListingPage {
     pub plans: Vec<PlanCard>,
     pub may_order: bool,
     pub run_card: Option<RunCardView>,
+    pub scores: Vec<ScoreView>,
     pub version: String,
     pub digest: String,
     pub architectures: String,

@@ -10,6 +10,7 @@ use super::service::{CaseDetail, Overview};
 use super::store::Line;
 use crate::catalog::views::{alarm_text, share_right};
 use crate::chain::ChainLink;
+use crate::evaluation::views::ScoreView;
 use crate::http::page::{FormErrors, Page};
 use crate::trade::views::AwaitingRow;
 
@@ -165,6 +166,7 @@ pub struct CaseView {
     /// Line, place and text of each fault of app.yaml.
     pub faults: Vec<(String, String, String)>,
     pub card: Option<CardView>,
+    pub scores: Vec<ScoreView>,
     pub samples: Vec<SampleRow>,
     pub metrics: Vec<(String, String, String, String)>,
     pub training: String,
@@ -224,6 +226,7 @@ impl CaseView {
             checks: checks(page, report),
             faults: faults(page, report),
             card: report.and_then(|r| r.run_card.as_ref()).map(|card| card_view(page, manifest, card)),
+            scores: listing.scores.iter().map(|score| ScoreView::of(page, score)).collect(),
             samples: samples(report),
             metrics: manifest
                 .card
