@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # make demo-models: runs each training program in demo/train/, which generates its data, trains its model and writes its app folder
-# under demo/apps/. Says at the end whether the files came out as they are committed.
+# under demo/apps/ (evaluation_sets.py the hidden test sets under demo/evaluation/). Says at the end whether the files came out as they
+# are committed.
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 cd "$root"
@@ -12,6 +13,6 @@ for program in demo/train/*.py; do
   say "== $program"
   "$python" "$program"
 done
-if changed=$(git status --porcelain -- demo/apps 2>/dev/null); then
+if changed=$(git status --porcelain -- demo/apps demo/evaluation 2>/dev/null); then
   if [ -n "$changed" ]; then say "these files differ from what is committed:"; say "$changed"; else say "every file came out as it is committed"; fi
 fi

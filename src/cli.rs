@@ -88,10 +88,12 @@ enum ConfigCommand {
 
 /// Runs the command of the arguments.
 pub fn main() -> ExitCode {
-    // The confined child of a check: before anything else, so that it holds nothing of the server.
+    // The confined child of a check or a scoring: before anything else, so that it holds nothing of the server.
     let mut args = std::env::args_os().skip(1);
-    if args.next().is_some_and(|first| first == crate::release::jobs::CHILD_COMMAND) {
-        return inference::worker::child_main(args);
+    match args.next().as_deref().and_then(std::ffi::OsStr::to_str) {
+        Some(crate::release::jobs::CHILD_COMMAND) => return inference::worker::child_main(args),
+        Some(crate::evaluation::jobs::CHILD_COMMAND) => return inference::worker::evaluation_main(args),
+        _ => {}
     }
     let cli = Cli::parse();
     let failure = if cli.command.is_tool() { ExitCode::from(package::NOT_DONE) } else { ExitCode::FAILURE };

@@ -1,6 +1,6 @@
 //! Pithead (坑口), an industrial app marketplace for mining. The chain that must hold, and the slice that serves each link:
 //!
-//! listed ([`registry`], [`release`], [`catalog`]) → checked ([`release`]) → approved ([`moderation`]) → bought ([`trade`]) → licensed
+//! listed ([`registry`], [`release`], [`catalog`]) → checked ([`release`], [`evaluation`]) → approved ([`moderation`]) → bought ([`trade`]) → licensed
 //! ([`license`]) → deployed ([`fleet`]) → running ([`telemetry`]) → proven ([`audit`]).
 //!
 //! Dependencies point one way: http → slice → db. A slice calls another only through its `service`. See docs/ARCHITECTURE.md.
@@ -17,6 +17,7 @@ pub mod config;
 pub mod db;
 pub mod demo;
 pub mod error;
+pub mod evaluation;
 pub mod fleet;
 pub mod http;
 pub mod i18n;

@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::model::{Named, Record};
 use crate::auth::OrgKind;
 use crate::db::Conn;
-use crate::db::schema::{apps, cases, licenses, nodes, orders, organizations, releases, users, vendor_keys};
+use crate::db::schema::{apps, cases, evaluation_sets, licenses, nodes, orders, organizations, releases, users, vendor_keys};
 use crate::db::text::{ESCAPE, containing, lower};
 
 /// People that a name may stand for.
@@ -117,6 +117,15 @@ fn load(conn: &mut Conn, ids: &[String], names: &mut HashMap<String, Named>) -> 
     ));
     for (id, version, zh, en) in found.load::<(String, String, String, String)>(conn)? {
         names.insert(id, Named { zh: format!("{zh} {version}"), en: format!("{en} {version}"), href: None });
+    }
+    let found = evaluation_sets::table.filter(evaluation_sets::id.eq_any(of("evs_"))).select((
+        evaluation_sets::id,
+        evaluation_sets::name_zh,
+        evaluation_sets::name_en,
+    ));
+    for (id, zh, en) in found.load::<(String, String, String)>(conn)? {
+        let href = Some(format!("/admin/evaluation/{id}"));
+        names.insert(id, Named { zh, en, href });
     }
     let found = cases::table
         .inner_join(releases::table.on(releases::id.eq(cases::release_id)))

@@ -49,10 +49,12 @@ crate::text_enum! {
         ManageNodes = "manage-nodes",
         /// Deploy, update, remove apps on nodes; activates licences.
         Deploy = "deploy",
-        /// See the moderation queue and cases.
+        /// See the moderation queue, cases, and which hidden test sets there are.
         ViewCases = "view-cases",
         /// Decide cases.
         DecideCases = "decide-cases",
+        /// Make and retire hidden test sets.
+        ManageEvaluation = "manage-evaluation",
         /// See all orders and payments.
         ViewPayments = "view-payments",
         /// Confirm payments.
@@ -85,7 +87,7 @@ pub fn permits(kind: OrgKind, role: Role, action: Action) -> bool {
         },
         OrgKind::Platform => match action {
             A::ViewTeam | A::ManageTokens => true,
-            A::ManageTeam | A::ViewPeople | A::RevokeLicenses => role == R::Administrator,
+            A::ManageTeam | A::ViewPeople | A::RevokeLicenses | A::ManageEvaluation => role == R::Administrator,
             A::ViewCases => matches!(role, R::Moderator | R::Administrator | R::Auditor),
             A::DecideCases => matches!(role, R::Moderator | R::Administrator),
             A::ViewPayments => matches!(role, R::Finance | R::Administrator | R::Auditor),
@@ -112,7 +114,14 @@ pub fn scope_of(action: Action) -> Option<Scope> {
         | A::ViewPeople => Some(Scope::Read),
         A::PublishApps => Some(Scope::Publish),
         A::Deploy | A::ManageNodes => Some(Scope::Deploy),
-        A::ManageTeam | A::ManageTokens | A::ManageKeys | A::PlaceOrders | A::DecideCases | A::ConfirmPayments | A::RevokeLicenses => None,
+        A::ManageTeam
+        | A::ManageTokens
+        | A::ManageKeys
+        | A::PlaceOrders
+        | A::DecideCases
+        | A::ManageEvaluation
+        | A::ConfirmPayments
+        | A::RevokeLicenses => None,
     }
 }
 
@@ -147,8 +156,14 @@ mod tests {
     fn no_role_of_a_tenant_reaches_the_platform() {
         for kind in [OrgKind::Vendor, OrgKind::Operator] {
             for role in Role::of(kind) {
-                for action in [Action::DecideCases, Action::ConfirmPayments, Action::ViewAudit, Action::RevokeLicenses, Action::ViewPeople]
-                {
+                for action in [
+                    Action::DecideCases,
+                    Action::ManageEvaluation,
+                    Action::ConfirmPayments,
+                    Action::ViewAudit,
+                    Action::RevokeLicenses,
+                    Action::ViewPeople,
+                ] {
                     assert!(!permits(kind, *role, action), "{kind} {role} {action}");
                 }
             }

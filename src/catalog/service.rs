@@ -13,6 +13,7 @@ use crate::auth::{Actor, OrgKind};
 use crate::chain::{self, ChainLink, Reader};
 use crate::db::{Conn, Timestamp};
 use crate::error::{Error, QueryResultExt as _, Result, exactly_one};
+use crate::evaluation;
 use crate::i18n::Lang;
 use crate::ids;
 use crate::release::difference::Difference;
@@ -113,6 +114,8 @@ pub struct Listing {
     pub release: Release,
     /// Its check report.
     pub report: Option<inference::check::CheckReport>,
+    /// Its scores on hidden test sets.
+    pub scores: Vec<evaluation::service::Shown>,
     /// Pictures: digest and texts.
     pub gallery: Vec<(String, app_package::manifest::Text)>,
     /// The newest releases that buyers have seen, newest first.
@@ -164,6 +167,7 @@ pub async fn listing(app: &App, actor: &Actor, lang: Lang, vendor: String, slug:
             let shown = release::service::of_app(conn, &row.id, release_id)?.ok_or_else(missing)?;
             let report = release::service::check_report(conn, &shown.id)?;
             let previous = release::lifecycle::compared(conn, &shown, None)?;
+            let scores = evaluation::service::shown_in(conn, &row.id, &shown.id, shown.published_at)?;
             let gallery = pictures::gallery(conn, &format!("{vendor}/{slug}"), &shown.digest, &shown.manifest)?;
             let organization = crate::account::store::get_organization(conn, &row.organization_id)?;
             let plans = store::plans_of(conn, &[row.id.as_str()])?;
@@ -174,6 +178,7 @@ pub async fn listing(app: &App, actor: &Actor, lang: Lang, vendor: String, slug:
                 release: shown,
                 preview: preview.is_some(),
                 report,
+                scores,
                 gallery,
                 releases,
                 previous,

@@ -6,21 +6,24 @@ use diesel::prelude::*;
 use super::model::{AppRow, ListingState, Plan, PlanKind};
 use super::query::{CatalogQuery, PAGE};
 use super::search::Entry;
-use crate::db::schema::{apps, organizations, plans, scenarios, specialties, vendor_keys};
+use crate::db::schema::{apps, evaluation_scores, evaluation_sets, organizations, plans, scenarios, specialties, vendor_keys};
 use crate::db::{Conn, Timestamp};
 
 /// Changes whenever the catalogue does.
-pub type Mark = (i64, Option<Timestamp>, i64, Option<Timestamp>, i64);
+/// Number and last change of apps; number of active plans and the newest; how often signing keys were added or revoked (listings show
+/// what signatures are worth); the last score on a hidden test set and the last such set that was retired.
+pub type Mark = (i64, Option<Timestamp>, i64, Option<Timestamp>, i64, Option<Timestamp>, Option<Timestamp>);
 
-/// The mark of the catalogue: number and last change of apps, number of active plans and the newest, how often signing keys were
-/// added or revoked (listings show what signatures are worth).
+/// The mark of the catalogue.
 pub fn mark(conn: &mut Conn) -> QueryResult<Mark> {
     let (n, at): (i64, Option<Timestamp>) = apps::table.select((count_star(), max(apps::updated_at))).first(conn)?;
     let (p, p_at): (i64, Option<Timestamp>) =
         plans::table.filter(plans::active.eq(true)).select((count_star(), max(plans::created_at))).first(conn)?;
     let k: i64 = vendor_keys::table.count().get_result(conn)?;
     let revoked: i64 = vendor_keys::table.filter(vendor_keys::revoked_at.is_not_null()).count().get_result(conn)?;
-    Ok((n, at, p, p_at, k + revoked))
+    let scored = evaluation_scores::table.select(max(evaluation_scores::scored_at)).first(conn)?;
+    let retired = evaluation_sets::table.select(max(evaluation_sets::retired_at)).first(conn)?;
+    Ok((n, at, p, p_at, k + revoked, scored, retired))
 }
 
 /// Texts of all listed apps.

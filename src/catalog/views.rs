@@ -11,6 +11,7 @@ use super::store::Card;
 use crate::auth::Actor;
 use crate::auth::policy::{self, Action};
 use crate::chain::ChainLink;
+use crate::evaluation::views::ScoreView;
 use crate::http::page::{FormErrors, Page};
 use crate::release::model::{Channel, Release, ReleaseState};
 use crate::release::report::{ComparisonView, ReportView, bytes, figure};
@@ -224,6 +225,7 @@ pub struct ListingPage {
     pub report: ReportView,
     /// What differs from the version before.
     pub comparison: Option<ComparisonView>,
+    pub scores: Vec<ScoreView>,
     pub version: String,
     pub digest: String,
     pub architectures: String,
@@ -278,6 +280,7 @@ impl ListingPage {
             report: ReportView::of(&page, manifest, found.report.as_ref(), false),
             comparison: found.previous.as_ref().map(|(from, d)| ComparisonView::of(&page, from, &found.release.version, d)),
             deprecation: deprecation(&page, &found.release),
+            scores: found.scores.iter().map(|score| ScoreView::of(&page, score)).collect(),
             version: found.release.version.clone(),
             digest: found.release.digest.clone(),
             architectures: manifest.resources.architectures.join(", "),

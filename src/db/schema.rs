@@ -469,6 +469,39 @@ diesel::table! {
 }
 
 diesel::table! {
+    evaluation_sets (id) {
+        id -> Text,
+        scenario -> Text,
+        name_zh -> Text,
+        name_en -> Text,
+        metric -> Text,
+        input -> Text,
+        unit -> Text,
+        samples -> BigInt,
+        digest -> Text,
+        size_bytes -> BigInt,
+        created_by -> Text,
+        created_at -> Timestamp,
+        retired_at -> Nullable<Timestamp>,
+    }
+}
+
+diesel::table! {
+    evaluation_scores (release_id, set_id) {
+        release_id -> Text,
+        set_id -> Text,
+        digest -> Text,
+        value -> Nullable<Double>,
+        samples -> BigInt,
+        failures -> BigInt,
+        reason -> Nullable<Text>,
+        engine -> Text,
+        hardware -> Text,
+        scored_at -> Timestamp,
+    }
+}
+
+diesel::table! {
     jobs (id) {
         id -> Text,
         kind -> Text,
@@ -519,5 +552,7 @@ diesel::allow_tables_to_appear_in_same_query!(
     audit_records,
     vendor_keys,
     storage_quotas,
+    evaluation_sets,
+    evaluation_scores,
     jobs,
 );

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use serde_json::Map;
 
-use super::SignIn;
 use super::nodes::Fleet;
 use super::publish::{self, to_anyhow};
+use super::{SignIn, sets};
 use crate::account::service::{self as account, SignUp};
 use crate::account::tokens;
 use crate::app::App;
@@ -129,9 +129,10 @@ pub async fn people(app: &App) -> anyhow::Result<People> {
     Ok(people)
 }
 
-/// Publishes the nine apps with their plans, and buys three of them for the mine.
+/// Makes the hidden test sets, publishes the nine apps with their plans, and buys three of them for the mine.
 pub async fn market(app: &App, folder: &Path, people: &People) -> anyhow::Result<()> {
     let moderator = people.get("moderator")?;
+    sets::make(app, folder, people.get("administrator")?).await?;
     let mut uploaded = Vec::new();
     for (slug, _, _, _, apps) in VENDORS {
         let vendor = people.get(slug)?;
@@ -147,7 +148,7 @@ pub async fn market(app: &App, folder: &Path, people: &People) -> anyhow::Result
         add_plans(app, vendor, name, price).await?;
         println!("  listed {name}");
     }
-    Ok(())
+    sets::scored(app).await
 }
 
 /// A yearly subscription, a perpetual licence at three times the price, and a trial.

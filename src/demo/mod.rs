@@ -1,12 +1,14 @@
 //! `pithead demo`: the whole chain on one machine, with the demo apps of `demo/apps`, one mine with three edge nodes, and people of every role.
 //!
 //! All is made through the services that users use, so the demo holds only what a user could have made. What is there already stays: a
-//! second start only starts. [`load`] publishes and sells; [`nodes`] runs the edge agents as processes of their own.
+//! second start only starts. [`load`] publishes and sells; [`sets`] makes hidden test sets; [`nodes`] runs the edge agents as processes
+//! of their own.
 
 mod load;
 mod nodes;
 mod publish;
 mod scale;
+mod sets;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -37,7 +39,7 @@ pub struct Options {
     /// Path of the node agent; without it no nodes are started.
     #[arg(long)]
     pub edge_bin: Option<PathBuf>,
-    /// Folder of the demo apps.
+    /// Folder of the demo apps; the hidden test sets lie in `evaluation` beside it.
     #[arg(long, default_value = "demo/apps")]
     pub apps: PathBuf,
 }

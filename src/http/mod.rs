@@ -32,6 +32,7 @@ pub fn routes(cfg: &mut ServiceConfig) {
                 .configure(crate::trust::routes::configure)
                 .configure(crate::registry::routes::configure_pages)
                 .configure(crate::moderation::routes::configure)
+                .configure(crate::evaluation::routes::configure)
                 .configure(crate::trade::routes::configure)
                 .configure(crate::license::routes::configure)
                 .configure(crate::fleet::routes::configure)

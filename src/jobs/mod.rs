@@ -27,6 +27,20 @@ pub enum Job {
         /// Release id.
         release_id: String,
     },
+    /// Score a release on a hidden test set in a child process.
+    EvaluateRelease {
+        /// Release id.
+        release_id: String,
+        /// Set id.
+        set_id: String,
+    },
+    /// Enqueue scoring of the releases of a set's scenario.
+    EvaluateScenario {
+        /// Set id.
+        set_id: String,
+        /// Release id after which to go on; empty for the beginning.
+        after: String,
+    },
     /// Write the desired state of a node anew.
     RebuildNode {
         /// Node id.
@@ -41,7 +55,7 @@ pub enum Job {
 /// Work that must not wait for other work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Lane {
-    /// Checks of releases, minutes each.
+    /// Checks and scoring of releases, minutes each.
     Checks,
     /// All else, done in moments.
     Prompt,
@@ -52,7 +66,7 @@ pub enum Lane {
 impl Lane {
     fn kinds(self) -> &'static [&'static str] {
         match self {
-            Self::Checks => &["check-release"],
+            Self::Checks => &["check-release", "evaluate-release", "evaluate-scenario"],
             Self::Prompt => &["rebuild-node", "expire-uploads"],
             Self::Upkeep => &["collect-garbage"],
         }
@@ -71,6 +85,8 @@ impl Job {
     fn kind(&self) -> &'static str {
         match self {
             Self::CheckRelease { .. } => "check-release",
+            Self::EvaluateRelease { .. } => "evaluate-release",
+            Self::EvaluateScenario { .. } => "evaluate-scenario",
             Self::RebuildNode { .. } => "rebuild-node",
             Self::ExpireUploads => "expire-uploads",
             Self::CollectGarbage => "collect-garbage",
@@ -104,6 +120,8 @@ impl Job {
     async fn run(&self, app: &App) -> Result<()> {
         match self {
             Self::CheckRelease { release_id } => crate::release::jobs::check(app, release_id).await,
+            Self::EvaluateRelease { release_id, set_id } => crate::evaluation::jobs::evaluate(app, release_id, set_id).await,
+            Self::EvaluateScenario { set_id, after } => crate::evaluation::jobs::fan_out(app, set_id, after).await,
             Self::RebuildNode { node_id } => crate::fleet::jobs::rebuild(app, node_id).await,
             Self::ExpireUploads => crate::registry::jobs::expire_uploads(app).await,
             Self::CollectGarbage => crate::registry::jobs::collect_garbage(app).await,
@@ -114,7 +132,8 @@ impl Job {
     fn give_up(&self, conn: &mut Conn, now: Timestamp) -> Result<()> {
         match self {
             Self::CheckRelease { release_id } => crate::release::jobs::give_up(conn, release_id, now),
-            Self::RebuildNode { .. } | Self::ExpireUploads | Self::CollectGarbage => Ok(()),
+            Self::EvaluateRelease { release_id, set_id } => crate::evaluation::jobs::give_up(conn, release_id, set_id, now),
+            Self::EvaluateScenario { .. } | Self::RebuildNode { .. } | Self::ExpireUploads | Self::CollectGarbage => Ok(()),
         }
     }
 }

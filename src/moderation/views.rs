@@ -7,6 +7,7 @@ use super::service::{CaseDetail, Overview};
 use super::store::Line;
 use crate::catalog::views::{alarm_level, alarm_text};
 use crate::chain::ChainLink;
+use crate::evaluation::views::ScoreView;
 use crate::http::page::{FormErrors, Page};
 use crate::release::difference::Flag;
 use crate::release::model::Channel;
@@ -133,6 +134,7 @@ pub struct CaseView {
     /// What differs from the version before.
     pub comparison: Option<ComparisonView>,
     pub channel: Channel,
+    pub scores: Vec<ScoreView>,
     pub metrics: Vec<(String, String, String, String)>,
     pub training: String,
     pub limits: String,
@@ -189,6 +191,7 @@ impl CaseView {
             report: ReportView::of(page, manifest, listing.report.as_ref(), false),
             comparison: listing.previous.as_ref().map(|(from, d)| ComparisonView::of(page, from, &listing.release.version, d)),
             channel: listing.release.channel,
+            scores: listing.scores.iter().map(|score| ScoreView::of(page, score)).collect(),
             metrics: manifest
                 .card
                 .metrics

@@ -1,4 +1,4 @@
-//! Garbage collection: blobs that no manifest names, bytes that no row knows, uploads that nobody remembers.
+//! Garbage collection: blobs that no manifest names and no hidden test set is, bytes that no row knows, uploads that nobody remembers.
 //!
 //! Runs beside everything else, also in several processes at once. Three rules keep it safe: nothing younger than the grace time is
 //! looked at; whoever relies on a blob touches its row first, and each removal asks again, holding that row, whether it was touched; the
@@ -30,7 +30,7 @@ const MANIFESTS: i64 = 8;
 pub struct Collected {
     /// Blobs that a repository held and no manifest of it names.
     pub links: u64,
-    /// Blobs that no repository held.
+    /// Blobs that no repository held and no hidden test set was.
     pub blobs: u64,
     /// Their bytes. A dry run does not count those that only lose their last link now.
     pub bytes: u64,
@@ -103,7 +103,7 @@ async fn named(app: &App, repository_id: &str) -> Result<HashSet<String>> {
     }
 }
 
-/// Removes blobs without links, row and bytes.
+/// Removes blobs that nothing needs, row and bytes.
 async fn loose(app: &App, before: Timestamp, dry_run: bool, collected: &mut Collected) -> Result<()> {
     let mut last = String::new();
     loop {

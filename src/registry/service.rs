@@ -6,7 +6,7 @@
 use app_package::oci::SIGNATURE_TYPE;
 use serde_json::json;
 
-pub use super::blobs::{link_blob_in, store_blob_in, store_blob_small, touch_blobs_in};
+pub use super::blobs::{keep_blob_in, link_blob_in, store_blob_in, store_blob_small, touch_blobs_in};
 pub use super::manifests::{find_manifest, put_manifest_in};
 pub use super::model::Action;
 use super::model::{Repository, RepositoryName, Rights};

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use diesel::prelude::*;
 
 use super::model::{Repository, StoredManifest, Upload};
-use crate::db::schema::{blobs, manifests, releases, repositories, repository_blobs, storage_quotas, tags, uploads};
+use crate::db::schema::{blobs, evaluation_sets, manifests, releases, repositories, repository_blobs, storage_quotas, tags, uploads};
 use crate::db::{Conn, Timestamp, dialect};
 
 /// Values of one `IN (…)`.
@@ -67,11 +67,14 @@ pub fn unlink_idle(conn: &mut Conn, repository_id: &str, digests: &[String], bef
     .execute(conn)
 }
 
-/// Digests and sizes of blobs that no repository links and nobody has touched since a time, after a digest, in order.
+/// Digests and sizes of blobs that no repository links, no hidden test set is, and nobody has touched since a time, after a digest, in
+/// order.
 pub fn loose_blobs(conn: &mut Conn, before: Timestamp, after: &str, limit: i64) -> QueryResult<Vec<(String, i64)>> {
+    let of_set = evaluation_sets::table.filter(evaluation_sets::digest.eq(blobs::digest));
     blobs::table
         .left_join(repository_blobs::table.on(repository_blobs::digest.eq(blobs::digest)))
         .filter(repository_blobs::digest.is_null().and(blobs::touched_at.lt(before)).and(blobs::digest.gt(after)))
+        .filter(diesel::dsl::not(diesel::dsl::exists(of_set)))
         .order(blobs::digest)
         .limit(limit)
         .select((blobs::digest, blobs::size_bytes))
@@ -81,8 +84,9 @@ pub fn loose_blobs(conn: &mut Conn, before: Timestamp, after: &str, limit: i64) 
 /// Removes the row of a blob, if it is still loose; holds it until the transaction ends.
 pub fn delete_loose(conn: &mut Conn, digest: &str, before: Timestamp) -> QueryResult<usize> {
     let linked = repository_blobs::table.filter(repository_blobs::digest.eq(digest));
-    diesel::delete(blobs::table.find(digest).filter(blobs::touched_at.lt(before).and(diesel::dsl::not(diesel::dsl::exists(linked)))))
-        .execute(conn)
+    let of_set = evaluation_sets::table.filter(evaluation_sets::digest.eq(digest));
+    let needed = diesel::dsl::exists(linked).or(diesel::dsl::exists(of_set));
+    diesel::delete(blobs::table.find(digest).filter(blobs::touched_at.lt(before).and(diesel::dsl::not(needed)))).execute(conn)
 }
 
 /// Removes the row of a blob that this transaction has made.

@@ -14,11 +14,11 @@ use super::model::{Event, Release, ReleaseState};
 use super::{package, service, store};
 use crate::app::App;
 use crate::auth::Actor;
-use crate::config::Checks;
+use crate::config::{Checks, Settings};
 use crate::db::{Conn, Timestamp};
 use crate::error::{Error, Result};
 use crate::storage::BlobStore;
-use crate::{audit, registry};
+use crate::{audit, evaluation, registry};
 
 /// The hidden command that turns this program into the child.
 pub const CHILD_COMMAND: &str = "check-child";
@@ -35,20 +35,17 @@ pub async fn check(app: &App, release_id: &str) -> Result<()> {
             if release.state != ReleaseState::Checking {
                 return Ok(None);
             }
-            let owner = store::owner(conn, &release.app_id)?;
-            let lost = || Error::internal(anyhow::anyhow!("manifest of release {} is gone", release.id));
-            let repository = registry::service::repository(conn, &owner.repository())?.ok_or_else(lost)?;
-            let stored = registry::service::find_manifest(conn, &repository.id, &release.digest)?.ok_or_else(lost)?;
-            Ok(Some((release, owner.organization_id, stored.content)))
+            let (organization_id, content) = content_in(conn, &release)?;
+            Ok(Some((release, organization_id, content)))
         })
         .await?;
     let Some((release, organization_id, content)) = found else { return Ok(()) };
     let (_, files) = package::files(&content)?;
-    let folder = Folder(app.settings.data_dir.0.join("checks").join(&release.id));
+    let folder = Folder::new(&app.settings, &release.id);
     let (blobs, settings) = (app.blobs.clone(), app.settings.checks.clone());
     let report = tokio::task::spawn_blocking(move || {
-        folder.stage(&blobs, &files)?;
-        judge(&folder.0, &settings)
+        let dir = folder.stage("", &blobs, &files)?;
+        judge(&dir, &settings)
     })
     .await
     .map_err(Error::internal)??;
@@ -57,6 +54,15 @@ pub async fn check(app: &App, release_id: &str) -> Result<()> {
     app.live.poke(&organization_id, service::topic(release_id));
     app.live.poke(&organization_id, "releases");
     Ok(())
+}
+
+/// The organisation that a release belongs to, and the bytes of its manifest.
+pub(crate) fn content_in(conn: &mut Conn, release: &Release) -> Result<(String, Vec<u8>)> {
+    let owner = store::owner(conn, &release.app_id)?;
+    let lost = || Error::internal(anyhow::anyhow!("manifest of release {} is gone", release.id));
+    let repository = registry::service::repository(conn, &owner.repository())?.ok_or_else(lost)?;
+    let stored = registry::service::find_manifest(conn, &repository.id, &release.digest)?.ok_or_else(lost)?;
+    Ok((owner.organization_id, stored.content))
 }
 
 /// A check that could not be carried out, try after try, ends as failed with that reason; the vendor may have it checked again.
@@ -73,6 +79,9 @@ fn record_in(conn: &mut Conn, release: &Release, report: CheckReport, now: Times
     service::transition(conn, release, event, now)?;
     let reason = report.steps.iter().find(|s| !s.ok).and_then(|s| s.reason.clone());
     let detail = json!({"digest": release.digest, "passed": report.passed, "reason": reason});
+    if report.passed {
+        evaluation::service::score_release_in(conn, &release.id, &release.manifest.scenario, now)?;
+    }
     store::insert_report(conn, release, report, now)?;
     audit::record(conn, now, &Actor::System, "release.checked", &release.id, &detail)
 }
@@ -82,15 +91,30 @@ fn record_in(conn: &mut Conn, release: &Release, report: CheckReport, now: Times
 /// # Errors
 /// Only where this program cannot find itself; all else is in the report.
 pub fn judge(dir: &Path, settings: &Checks) -> Result<CheckReport> {
-    // The child works in `/`, so paths must be absolute.
-    let Ok(lib) = std::fs::canonicalize(&settings.ort_lib) else {
-        return Ok(not_started("engine-missing", "checks.ort_lib names no file"));
-    };
-    let program = if settings.program.is_empty() { std::env::current_exe()? } else { PathBuf::from(&settings.program) };
+    let Some(child) = child(settings)? else { return Ok(not_started("engine-missing", "checks.ort_lib names no file")) };
     let dir = std::fs::canonicalize(dir)?;
+    Ok(worker::run_check(&child.program, &[CHILD_COMMAND], &dir, &child.lib, &child.limits, child.wall))
+}
+
+/// What a confined child is run with. It works in `/`, so all paths are absolute.
+pub(crate) struct Child {
+    /// Program.
+    pub program: PathBuf,
+    /// Library of the engine.
+    pub lib: PathBuf,
+    /// Limits.
+    pub limits: Limits,
+    /// Time after which it is ended.
+    pub wall: Duration,
+}
+
+/// What the settings say of children; none where the engine's library is not there.
+pub(crate) fn child(settings: &Checks) -> Result<Option<Child>> {
+    let Ok(lib) = std::fs::canonicalize(&settings.ort_lib) else { return Ok(None) };
+    let program = if settings.program.is_empty() { std::env::current_exe()? } else { PathBuf::from(&settings.program) };
     let limits =
         Limits { memory_bytes: settings.memory_mib.saturating_mul(1 << 20), cpu_seconds: settings.cpu_seconds, open_files: OPEN_FILES };
-    Ok(worker::run_check(&program, &[CHILD_COMMAND], &dir, &lib, &limits, Duration::from_secs(settings.wall_seconds)))
+    Ok(Some(Child { program, lib, limits, wall: Duration::from_secs(settings.wall_seconds) }))
 }
 
 fn not_started(reason: &str, detail: &str) -> CheckReport {
@@ -99,8 +123,8 @@ fn not_started(reason: &str, detail: &str) -> CheckReport {
     CheckReport { steps: vec![step], ..CheckReport::default() }
 }
 
-/// The package as files, gone with the value.
-struct Folder(PathBuf);
+/// A folder for one run, gone with the value.
+pub(crate) struct Folder(PathBuf);
 
 impl Drop for Folder {
     fn drop(&mut self) {
@@ -118,17 +142,28 @@ fn remove(dir: &Path) {
 }
 
 impl Folder {
-    /// Lays the blobs out by their paths.
-    fn stage(&self, blobs: &BlobStore, files: &[(PackagePath, Descriptor)]) -> Result<()> {
+    /// A folder of a name that tells nobody anything; made when something is laid out in it.
+    pub(crate) fn new(settings: &Settings, name: &str) -> Self {
+        Self(settings.data_dir.0.join("checks").join(name))
+    }
+
+    /// Where it is.
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// Lays a package's blobs out by their paths, below a folder of this one or, for an empty name, in it; gives where.
+    pub(crate) fn stage(&self, below: &str, blobs: &BlobStore, files: &[(PackagePath, Descriptor)]) -> Result<PathBuf> {
         remove(&self.0);
-        std::fs::create_dir_all(&self.0)?;
+        let dir = if below.is_empty() { self.0.clone() } else { self.0.join(below) };
+        std::fs::create_dir_all(&dir)?;
         for (path, layer) in files {
-            let target = self.0.join(path.as_str());
+            let target = dir.join(path.as_str());
             if let Some(parent) = target.parent() {
                 std::fs::create_dir_all(parent)?;
             }
             blobs.lay_blocking(&layer.digest, layer.size, &target)?;
         }
-        Ok(())
+        Ok(dir)
     }
 }

@@ -16,7 +16,7 @@ use crate::db::{Conn, Json, Timestamp, dialect};
 use crate::error::{Error, QueryResultExt as _, Result, exactly_one};
 use crate::jobs::Job;
 use crate::registry::model::Repository;
-use crate::{audit, catalog, ids, moderation, registry};
+use crate::{audit, catalog, evaluation, ids, moderation, registry};
 
 /// Topic of pokes about a release.
 pub fn topic(release_id: &str) -> String {
@@ -179,7 +179,7 @@ pub fn approve_in(conn: &mut Conn, app: &App, actor: &Actor, release_id: &str, n
     let detail = json!({"version": release.version, "digest": release.digest, "signature": signature, "kid": app.keys.kid});
     audit::record(conn, now, actor, "release.published", &release.id, &detail)?;
     catalog::service::listed_in(conn, &release.app_id, now)?;
-    Ok(())
+    evaluation::service::score_release_in(conn, &release.id, &release.manifest.scenario, now)
 }
 
 /// Writes the platform's DSSE signature beside the release; gives the digest of its manifest.

@@ -16,6 +16,7 @@ mod certificates;
 mod clients;
 mod crashes;
 mod demo;
+mod evaluation;
 mod registry;
 mod registry_clients;
 #[path = "../support/server.rs"]

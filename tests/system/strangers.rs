@@ -6,7 +6,8 @@ use std::path::Path;
 
 use diesel::prelude::*;
 use pithead::db::schema::{
-    api_tokens, apps, audit_records, cases, deployments, licenses, memberships, nodes, orders, organizations, plans, releases, sites,
+    api_tokens, apps, audit_records, cases, deployments, evaluation_sets, licenses, memberships, nodes, orders, organizations, plans,
+    releases, sites,
 };
 use serde_json::json;
 
@@ -26,6 +27,7 @@ struct Theirs {
     plan: String,
     case: String,
     deployment: String,
+    set: String,
 }
 
 async fn theirs(demo: &Demo) -> Theirs {
@@ -48,6 +50,7 @@ async fn theirs(demo: &Demo) -> Theirs {
             plan: plans::table.filter(plans::app_id.eq(&app)).select(plans::id).first(conn)?,
             case: cases::table.filter(cases::release_id.eq(&release)).select(cases::id).first(conn)?,
             deployment: deployments::table.filter(deployments::organization_id.eq(&mine)).select(deployments::id).first(conn)?,
+            set: evaluation_sets::table.select(evaluation_sets::id).order(evaluation_sets::id).first(conn)?,
             release,
             mine,
         })
@@ -82,6 +85,9 @@ fn attempts(their: &Theirs) -> Vec<Attempt<'_>> {
         ),
         ("/admin/cases/{id}", format!("/admin/cases/{}", their.case), vec![("decision", "reject"), ("reason", "because")]),
         ("/admin/audit/verify", "/admin/audit/verify".into(), vec![]),
+        ("/admin/evaluation/new", "/admin/evaluation/new?scenario=belt-tear&name_zh=xx&name_en=xx&metric=mae".into(), vec![]),
+        ("/admin/evaluation/{id}/retire", format!("/admin/evaluation/{}/retire", their.set), vec![]),
+        ("/admin/evaluation/{id}/score", format!("/admin/evaluation/{}/score", their.set), vec![]),
         (
             "/admin/payments/{id}",
             format!("/admin/payments/{}", their.order),
@@ -194,8 +200,8 @@ async fn strangers_change_nothing() {
 
 /// Records of people's decisions about these things; the demo's nodes go on meanwhile.
 async fn decided(demo: &Demo, their: &Theirs) -> i64 {
-    let Theirs { mine, member, token, site, node, order, license, release, version: _, plan, case, deployment } = their;
-    let things = [mine, member, token, site, node, order, license, release, plan, case, deployment].map(Clone::clone);
+    let Theirs { mine, member, token, site, node, order, license, release, version: _, plan, case, deployment, set } = their;
+    let things = [mine, member, token, site, node, order, license, release, plan, case, deployment, set].map(Clone::clone);
     demo.read(move |conn| {
         let about = audit_records::table.filter(audit_records::subject.eq_any(things));
         Ok(about.filter(audit_records::actor.not_like("node:%")).count().get_result(conn)?)

@@ -11,6 +11,7 @@ pub mod check;
 pub mod content;
 pub mod engine;
 pub mod error;
+pub mod evaluate;
 pub mod golden;
 pub mod model_file;
 pub mod onnx;

@@ -70,6 +70,21 @@ pub fn columns(pre: &PreColumns, bytes: &[u8], out: &mut Vec<f32>) -> Result<()>
     Ok(())
 }
 
+/// Whether this is a table at all: a header, a row, and as many fields in every row. Codes as [`window`].
+pub fn check(bytes: &[u8]) -> Result<()> {
+    let mut records = Records::new(bytes)?;
+    let header = records.next().map_or(0, |record| fields(record).count());
+    let mut rows = 0usize;
+    for (at, record) in records.enumerate() {
+        let found = fields(record).count();
+        if found != header {
+            return Err(AppError::new("csv-field-count", format!("row {} has {found} fields, the header has {header}", at + 1)));
+        }
+        rows += 1;
+    }
+    if rows == 0 { Err(AppError::new("csv-too-few-rows", "there is no row below the header")) } else { Ok(()) }
+}
+
 /// What the first record says.
 struct Header {
     /// Fields of each record.
@@ -197,6 +212,19 @@ mod tests {
         assert_eq!(out, [1.0, 2.0, 2.0, 4.0]);
         window(&PreWindow { length: 3, ..pre(WindowLayout::ChannelMajor) }, csv.as_bytes(), &mut out).unwrap();
         assert_eq!(out, [4.0, 1.0, 2.0, 1.0, 2.0, 4.0]);
+    }
+
+    #[test]
+    fn a_table_has_a_header_and_rows_as_long() {
+        assert!(check(b"a,b\n1,x\n").is_ok());
+        for (bytes, code) in [
+            (&b""[..], "csv-too-few-rows"),
+            (b"a,b\n", "csv-too-few-rows"),
+            (b"a,b\n1\n", "csv-field-count"),
+            (b"a\n\xff", "input-not-csv"),
+        ] {
+            assert_eq!(check(bytes).unwrap_err().code, code);
+        }
     }
 
     #[test]

@@ -6,6 +6,7 @@
 
 use std::{
     ffi::OsString,
+    fs::File,
     io::{Read, Write as _},
     os::unix::process::ExitStatusExt,
     path::{Path, PathBuf},
@@ -17,6 +18,7 @@ use crate::{
     check::{self, CheckOptions, CheckReport, STEPS, Step},
     engine::Engine,
     error::{AppError, Result},
+    evaluate::{self, Evaluation, metrics::Metric},
     onnx::OnnxRuntime,
     sandbox::{self, Confinement, Limits},
 };
@@ -54,11 +56,53 @@ pub fn check_main(dir: &Path, lib: &Path, limits: &Limits, iterations: u32) -> E
         }
         Err(e) => failed(Vec::new(), e.code, &e.message, 0.0),
     };
-    let line = serde_json::to_string(&report).unwrap_or_default();
+    print(&report)
+}
+
+fn print(report: &impl serde::Serialize) -> ExitCode {
+    let line = serde_json::to_string(report).unwrap_or_default();
     let mut stdout = std::io::stdout().lock();
     match stdout.write_all(line.as_bytes()).and_then(|()| stdout.flush()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(_) => ExitCode::FAILURE,
+    }
+}
+
+/// The child that runs an app over a hidden test set, its arguments in the order that [`run_evaluation`] gives: folder, archive of the
+/// set, library, figure, memory bytes, processor seconds, open files. Prints an [`Evaluation`].
+pub fn evaluation_main(mut args: impl Iterator<Item = OsString>) -> ExitCode {
+    let mut paths = args.by_ref().take(3).map(PathBuf::from);
+    let (dir, set, lib) = (paths.next(), paths.next(), paths.next());
+    let metric = args.next().and_then(|word| Metric::from_word(word.to_str()?));
+    let mut numbers = args.map(|a| a.to_str().and_then(|a| a.parse::<u64>().ok()));
+    let mut number = || numbers.next().flatten();
+    let numbers = (number(), number(), number());
+    let (Some(dir), Some(set), Some(lib), Some(metric), (Some(memory_bytes), Some(cpu_seconds), Some(open_files))) =
+        (dir, set, lib, metric, numbers)
+    else {
+        eprintln!("usage: DIR SET LIBRARY FIGURE MEMORY-BYTES CPU-SECONDS OPEN-FILES");
+        return ExitCode::from(2);
+    };
+    print(&evaluate_confined(&dir, &set, &lib, metric, &Limits { memory_bytes, cpu_seconds, open_files }))
+}
+
+fn evaluate_confined(dir: &Path, set: &Path, lib: &Path, metric: Metric, limits: &Limits) -> Evaluation {
+    // Opened before the confinement, which leaves its path out of what may be read.
+    let Ok(set) = File::open(set) else { return Evaluation::failed("set-unreadable") };
+    let (confinement, engine) = match confine_and_load(dir, lib, limits) {
+        Ok(both) => both,
+        Err(e) => return Evaluation::failed(e.code),
+    };
+    let evaluation = match read_manifest(dir).map(|yaml| app_package::validate::parse(&yaml)) {
+        Ok(Ok(manifest)) => evaluate::run(dir, manifest, set, metric, &engine),
+        Ok(Err(_)) => Evaluation::failed("manifest-invalid"),
+        Err(e) => Evaluation::failed(e.code),
+    };
+    Evaluation {
+        engine: format!("{} {}", engine.name(), engine.version()),
+        hardware: Some(check::hardware()),
+        confinement: Some(confinement),
+        ..evaluation
     }
 }
 
@@ -99,24 +143,77 @@ fn read_manifest(dir: &Path) -> Result<String> {
 /// `timed-out`, `cpu-limit`, `out-of-memory`, `crashed-signal-N`, `crashed-exit-N`, `check-not-started`. Blocks for at most `wall`
 /// and a moment. 100 iterations are measured.
 pub fn run_check(exe: &Path, args: &[&str], dir: &Path, lib: &Path, limits: &Limits, wall: Duration) -> CheckReport {
-    let started = Instant::now();
-    let child = Command::new(exe)
-        .args(args)
-        .args([dir, lib])
-        .args(
-            [limits.memory_bytes, limits.cpu_seconds, limits.open_files, u64::from(CheckOptions::default().iterations)]
-                .map(|n| n.to_string()),
-        )
-        .env_clear()
-        .current_dir("/")
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn();
-    let mut child = match child {
-        Ok(child) => child,
+    let mut command = Command::new(exe);
+    command.args(args).args([dir, lib]).args(
+        [limits.memory_bytes, limits.cpu_seconds, limits.open_files, u64::from(CheckOptions::default().iterations)].map(|n| n.to_string()),
+    );
+    let ended = match supervise(command, wall) {
+        Ok(ended) => ended,
         Err(e) => return failed(Vec::new(), "check-not-started", &e.to_string(), 0.0),
     };
+    if let Some(report) = ended.answer() {
+        return report;
+    }
+    let steps: Vec<Step> = ended.stderr.lines().filter_map(|l| serde_json::from_str(l.strip_prefix(STEP_MARK)?).ok()).collect();
+    let done: f64 = steps.iter().map(|s| s.duration_ms).sum();
+    let (reason, detail) = ended.reason(wall);
+    failed(steps, &reason, &detail, ended.duration_ms - done)
+}
+
+/// Runs `exe args… DIR SET LIBRARY …` (see [`evaluation_main`]) and returns what it prints, or why it printed nothing: the reasons of
+/// [`run_check`]. What the child says on stderr is not kept. Blocks for at most `wall` and a moment.
+#[expect(clippy::too_many_arguments, reason = "what a child is given, once")]
+pub fn run_evaluation(
+    exe: &Path,
+    args: &[&str],
+    dir: &Path,
+    set: &Path,
+    lib: &Path,
+    metric: Metric,
+    limits: &Limits,
+    wall: Duration,
+) -> Evaluation {
+    let mut command = Command::new(exe);
+    command.args(args).args([dir, set, lib]).arg(metric.as_str());
+    command.args([limits.memory_bytes, limits.cpu_seconds, limits.open_files].map(|n| n.to_string()));
+    match supervise(command, wall) {
+        Ok(ended) => ended.answer().unwrap_or_else(|| Evaluation::failed(ended.reason(wall).0)),
+        Err(_) => Evaluation::failed("check-not-started"),
+    }
+}
+
+/// How a child ended and what it said.
+struct Ended {
+    stdout: Vec<u8>,
+    stderr: String,
+    timed_out: bool,
+    status: Option<ExitStatus>,
+    duration_ms: f64,
+}
+
+impl Ended {
+    /// What it printed, if it ended well.
+    fn answer<T: serde::de::DeserializeOwned>(&self) -> Option<T> {
+        if self.timed_out || !self.status.is_some_and(|s| s.success()) {
+            return None;
+        }
+        serde_json::from_slice(&self.stdout).ok()
+    }
+
+    /// Why it did not.
+    fn reason(&self, wall: Duration) -> (String, String) {
+        if self.timed_out {
+            ("timed-out".to_owned(), format!("no result after {} s", wall.as_secs()))
+        } else {
+            how_it_ended(self.status, &self.stderr)
+        }
+    }
+}
+
+/// Runs a child without environment in `/` until it ends, or kills it at the wall time.
+fn supervise(mut command: Command, wall: Duration) -> std::io::Result<Ended> {
+    let started = Instant::now();
+    let mut child = command.env_clear().current_dir("/").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
     // The child cannot make processes, so both pipes close when it ends and the readers end with it.
     let stdout = child.stdout.take().map(|pipe| std::thread::spawn(move || drain(pipe)));
     let stderr = child.stderr.take().map(|pipe| std::thread::spawn(move || drain(pipe)));
@@ -135,18 +232,7 @@ pub fn run_check(exe: &Path, args: &[&str], dir: &Path, lib: &Path, limits: &Lim
     };
     let text = |reader: Option<std::thread::JoinHandle<Vec<u8>>>| reader.and_then(|r| r.join().ok()).unwrap_or_default();
     let (stdout, stderr) = (text(stdout), String::from_utf8_lossy(&text(stderr)).into_owned());
-    if !timed_out
-        && status.is_some_and(|s| s.success())
-        && let Ok(report) = serde_json::from_slice(&stdout)
-    {
-        return report;
-    }
-    let steps: Vec<Step> = stderr.lines().filter_map(|l| serde_json::from_str(l.strip_prefix(STEP_MARK)?).ok()).collect();
-    let done: f64 = steps.iter().map(|s| s.duration_ms).sum();
-    let rest = started.elapsed().as_secs_f64() * 1e3 - done;
-    let (reason, detail) =
-        if timed_out { ("timed-out".to_owned(), format!("no result after {} s", wall.as_secs())) } else { how_it_ended(status, &stderr) };
-    failed(steps, &reason, &detail, rest)
+    Ok(Ended { stdout, stderr, timed_out, status, duration_ms: started.elapsed().as_secs_f64() * 1e3 })
 }
 
 /// Reads to the end and keeps the first [`MAX_OUTPUT`] bytes, so that a talkative child does not block.

@@ -1,0 +1,151 @@
+//! Hidden test sets: how well an app does on samples that its developer has never seen.
+//!
+//! Runs in a confined child; see [`crate::worker::run_evaluation`]. What comes out is one figure and two counts: nothing in an
+//! [`Evaluation`] tells of a single sample, so that neither a page nor a log can.
+
+use std::{collections::BTreeSet, fs::File, path::Path};
+
+use app_package::manifest::AppManifest;
+use serde::{Deserialize, Serialize};
+
+use self::{
+    archive::Archive,
+    metrics::{Metric, Object},
+    set::{Expected, TestSet},
+};
+use crate::{
+    app::App,
+    check::Hardware,
+    engine::Engine,
+    error::AppError,
+    output::{AppOutput, Detection},
+    sandbox::Confinement,
+};
+
+pub mod archive;
+pub mod metrics;
+pub mod set;
+
+/// How an app did on a test set.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Evaluation {
+    /// The figure; none where there is a reason.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub value: Option<f64>,
+    /// Samples of the set; 0 where it was not read.
+    pub samples: u32,
+    /// Samples that gave no answer.
+    pub failures: u32,
+    /// Stable code of why there is no figure.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// Name and version of the engine; empty where none was loaded.
+    #[serde(default)]
+    pub engine: String,
+    /// Machine.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hardware: Option<Hardware>,
+    /// What confined the child.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub confinement: Option<Confinement>,
+}
+
+impl Evaluation {
+    /// No figure, for a reason.
+    pub fn failed(reason: impl Into<String>) -> Self {
+        Self { reason: Some(reason.into()), ..Self::default() }
+    }
+}
+
+/// Runs the app in `dir` over a test set with default parameters. Blocking. Never fails: what goes wrong is the reason.
+///
+/// A sample without an answer counts as wrong for accuracy and as nothing found for mAP@0.5. Errors of values cannot be counted so,
+/// and leaving such samples out would flatter: then there is no figure.
+pub fn run(dir: &Path, manifest: AppManifest, set: File, metric: Metric, engine: &dyn Engine) -> Evaluation {
+    let read = |set| {
+        let mut archive = Archive::open(set).ok()?;
+        let set = TestSet::read(&mut archive, metric).ok()?;
+        Some((archive, set))
+    };
+    let Some((mut archive, set)) = read(set) else { return Evaluation::failed("set-unreadable") };
+    let samples = u32::try_from(set.samples.len()).unwrap_or(u32::MAX);
+    let failed = |reason: &str| Evaluation { samples, ..Evaluation::failed(reason) };
+    if let Err(reason) = set.fits(&manifest, metric) {
+        return failed(reason);
+    }
+    let mut app = match App::open(dir, manifest, engine, 1) {
+        Ok(app) => app,
+        Err(e) => return failed(e.code),
+    };
+    let mut tally = Tally::default();
+    for sample in set.samples {
+        let answer = archive
+            .read(&sample.input)
+            .ok_or_else(|| AppError::new("set-unreadable", "the set cannot be read"))
+            .and_then(|input| app.predict(&input, &serde_json::Map::new(), ""));
+        match answer {
+            // No later sample has a chance.
+            Err(e) if matches!(e.code, "out-of-memory" | "set-unreadable") => return failed(e.code),
+            answer => tally.add(sample.expected, answer, set.quantity.as_ref()),
+        }
+    }
+    tally.sum_up(samples, metric)
+}
+
+/// What the samples gave.
+#[derive(Default)]
+struct Tally {
+    right: u32,
+    pictures: Vec<(Vec<Object>, Vec<Detection>)>,
+    /// Expected and found.
+    pairs: Vec<(f64, f64)>,
+    failures: u32,
+    codes: BTreeSet<&'static str>,
+}
+
+impl Tally {
+    fn add(&mut self, expected: Expected, answer: Result<AppOutput, AppError>, quantity: Option<&(String, String)>) {
+        let mut failed = |code| {
+            self.failures += 1;
+            self.codes.insert(code);
+        };
+        match (expected, answer) {
+            (Expected::Objects(objects), Ok(answer)) => self.pictures.push((objects, answer.detections)),
+            (Expected::Objects(objects), Err(e)) => {
+                failed(e.code);
+                self.pictures.push((objects, Vec::new()));
+            }
+            (_, Err(e)) => failed(e.code),
+            (Expected::Class(label), Ok(answer)) => self.right += u32::from(answer.classes.first().is_some_and(|best| best.label == label)),
+            (Expected::Value(expected), Ok(answer)) => {
+                match answer.values.iter().find(|value| quantity.is_some_and(|(id, _)| *id == value.id)) {
+                    Some(found) => self.pairs.push((expected, found.value)),
+                    None => failed("value-missing"),
+                }
+            }
+        }
+    }
+
+    fn sum_up(self, samples: u32, metric: Metric) -> Evaluation {
+        let values = matches!(metric, Metric::Rmse | Metric::Mae);
+        if self.failures > 0 && (values || self.failures == samples) {
+            // Where all failed in the same way, that is what helps.
+            let reason = if self.codes.len() == 1 && self.failures == samples { self.codes.first() } else { None };
+            return Evaluation { samples, failures: self.failures, ..Evaluation::failed(*reason.unwrap_or(&"samples-failed")) };
+        }
+        let value = match metric {
+            Metric::Accuracy => metrics::accuracy(self.right, samples),
+            Metric::Map50 => metrics::map50(&self.pictures),
+            Metric::Rmse => metrics::rmse(&self.pairs),
+            Metric::Mae => metrics::mae(&self.pairs),
+        };
+        // Squares of large errors may be too large for a number.
+        match value.filter(|value| value.is_finite()) {
+            Some(value) => Evaluation { value: Some(value), samples, failures: self.failures, ..Evaluation::default() },
+            None => Evaluation { samples, failures: self.failures, ..Evaluation::failed("value-not-finite") },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,255 @@
+//! The figures that sum up how well an app did on a test set, each with its formula and where it is from.
+//!
+//! All are pure functions of what was expected and what was found, so that they can be checked by hand.
+
+use std::collections::BTreeSet;
+
+use crate::{output::Detection, post};
+
+/// Least overlap (intersection over union) of a box with an object that counts as finding it.
+pub const LEAST_IOU: f32 = 0.5;
+
+/// A figure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Metric {
+    /// [`accuracy`] of the best class.
+    Accuracy,
+    /// [`map50`] of boxes.
+    Map50,
+    /// [`rmse`] of one value.
+    Rmse,
+    /// [`mae`] of one value.
+    Mae,
+}
+
+impl Metric {
+    /// Every figure.
+    pub const ALL: [Self; 4] = [Self::Accuracy, Self::Map50, Self::Rmse, Self::Mae];
+
+    /// The word in arguments and in the database.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Accuracy => "accuracy",
+            Self::Map50 => "map-50",
+            Self::Rmse => "rmse",
+            Self::Mae => "mae",
+        }
+    }
+
+    /// From its word.
+    pub fn from_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|metric| metric.as_str() == word)
+    }
+
+    /// Whether a larger figure is a better one.
+    pub fn higher_is_better(self) -> bool {
+        matches!(self, Self::Accuracy | Self::Map50)
+    }
+}
+
+/// A thing that is really there.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Object {
+    /// Label slug.
+    pub label: String,
+    /// Left, top, width, height in pixels of the picture.
+    pub bbox: [f32; 4],
+}
+
+/// Accuracy: `right / all`, where a sample is right when its best class is the expected one (Manning, Raghavan, Schütze, *Introduction to
+/// Information Retrieval*, 2008, section 8.3). None without samples.
+pub fn accuracy(right: u32, all: u32) -> Option<f64> {
+    (all > 0).then(|| f64::from(right) / f64::from(all))
+}
+
+/// Root mean square error: `sqrt(Σ (found - expected)² / n)` over pairs of expected and found, in the value's unit (Willmott and
+/// Matsuura, *Climate Research* 30, 2005, pages 79–82). None without pairs.
+pub fn rmse(pairs: &[(f64, f64)]) -> Option<f64> {
+    mean(pairs, |expected, found| (found - expected).powi(2)).map(f64::sqrt)
+}
+
+/// Mean absolute error: `Σ |found - expected| / n` over pairs of expected and found, in the value's unit (same source as [`rmse`]).
+/// None without pairs.
+pub fn mae(pairs: &[(f64, f64)]) -> Option<f64> {
+    mean(pairs, |expected, found| (found - expected).abs())
+}
+
+fn mean(pairs: &[(f64, f64)], term: impl Fn(f64, f64) -> f64) -> Option<f64> {
+    let n = u32::try_from(pairs.len()).ok().filter(|&n| n > 0)?;
+    Some(pairs.iter().map(|&(expected, found)| term(expected, found)).sum::<f64>() / f64::from(n))
+}
+
+/// mAP@0.5: the mean over labels of the average precision at an overlap of at least [`LEAST_IOU`] (Everingham and others, *The PASCAL
+/// Visual Object Classes Challenge*, IJCV 88, 2010, section 4.2, with the area under all points of the curve as from VOC2010 on).
+///
+/// `pictures` has, for each picture, what is there and what was found. The labels are those of the things that are there; boxes of
+/// other labels count nowhere. For one label, boxes go by falling score; each belongs to the thing that it overlaps most, finds it
+/// where the overlap suffices and no box has found it before, and is wrong otherwise: a second box on the same thing is wrong. With
+/// `TP` and `FP` the right and wrong boxes down to a score and `n` the things there are, `recall = TP / n` and
+/// `precision = TP / (TP + FP)`; the average precision is `Σ (recallᵢ - recallᵢ₋₁) · max(precisionⱼ, j ≥ i)`. Boxes of equal score
+/// are taken together, so their order does not matter. Coordinates are continuous: the devkit's extra pixel for inclusive ones is
+/// left out. None where nothing is there at all.
+pub fn map50(pictures: &[(Vec<Object>, Vec<Detection>)]) -> Option<f64> {
+    let labels: BTreeSet<&str> = pictures.iter().flat_map(|(objects, _)| objects).map(|object| object.label.as_str()).collect();
+    let n = u32::try_from(labels.len()).ok().filter(|&n| n > 0)?;
+    Some(labels.into_iter().map(|label| average_precision(pictures, label)).sum::<f64>() / f64::from(n))
+}
+
+/// The area under the precision envelope of one label.
+fn average_precision(pictures: &[(Vec<Object>, Vec<Detection>)], label: &str) -> f64 {
+    let mut all = 0u32;
+    let mut boxes: Vec<(f32, bool)> = Vec::new();
+    for (objects, found) in pictures {
+        let objects: Vec<&Object> = objects.iter().filter(|object| object.label == label).collect();
+        all = all.saturating_add(u32::try_from(objects.len()).unwrap_or(u32::MAX));
+        boxes.extend(judged(&objects, found.iter().filter(|d| d.label == label && d.score.is_finite()).collect()));
+    }
+    boxes.sort_by(|a, b| b.0.total_cmp(&a.0));
+    // Recall and precision where the score changes.
+    let (mut right, mut seen, mut curve) = (0u32, 0u32, Vec::new());
+    for (at, (score, is_right)) in boxes.iter().enumerate() {
+        seen += 1;
+        right += u32::from(*is_right);
+        if boxes.get(at + 1).is_none_or(|(next, _)| next < score) {
+            curve.push((f64::from(right) / f64::from(all), f64::from(right) / f64::from(seen)));
+        }
+    }
+    let (mut area, mut best) = (0.0, 0f64);
+    for (at, (recall, precision)) in curve.iter().enumerate().rev() {
+        best = best.max(*precision);
+        let before = at.checked_sub(1).and_then(|before| curve.get(before)).map_or(0.0, |(recall, _)| *recall);
+        area += (recall - before) * best;
+    }
+    area
+}
+
+/// The boxes of one label in one picture, by falling score, each with whether it finds a thing first.
+fn judged(objects: &[&Object], mut found: Vec<&Detection>) -> Vec<(f32, bool)> {
+    found.sort_by(|a, b| b.score.total_cmp(&a.score));
+    let mut taken: BTreeSet<usize> = BTreeSet::new();
+    let overlap = |object: &Object, detection: &Detection| post::iou(&corners(&object.bbox), &corners(&detection.bbox));
+    found
+        .into_iter()
+        .map(|detection| {
+            let best = objects.iter().enumerate().map(|(at, object)| (at, overlap(object, detection)));
+            let best = best.max_by(|a, b| a.1.total_cmp(&b.1)).filter(|(_, iou)| *iou >= LEAST_IOU);
+            (detection.score, best.is_some_and(|(at, _)| taken.insert(at)))
+        })
+        .collect()
+}
+
+fn corners([x, y, w, h]: &[f32; 4]) -> [f32; 4] {
+    [*x, *y, x + w, y + h]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn object(label: &str, bbox: [f32; 4]) -> Object {
+        Object { label: label.into(), bbox }
+    }
+
+    fn found(label: &str, score: f32, bbox: [f32; 4]) -> Detection {
+        Detection { label: label.into(), score, bbox }
+    }
+
+    fn near(value: Option<f64>, expected: f64) {
+        let value = value.unwrap();
+        assert!((value - expected).abs() < 1e-9, "{value}, expected {expected}");
+    }
+
+    const A: [f32; 4] = [0.0, 0.0, 10.0, 10.0];
+    const B: [f32; 4] = [100.0, 0.0, 10.0, 10.0];
+    const C: [f32; 4] = [0.0, 100.0, 10.0, 10.0];
+    const NOWHERE: [f32; 4] = [500.0, 500.0, 10.0, 10.0];
+
+    #[test]
+    fn accuracy_rmse_and_mae_are_as_on_paper() {
+        near(accuracy(3, 4), 0.75);
+        assert_eq!(accuracy(0, 0), None);
+        // Errors 1, -2, 3, 0: squares 1 + 4 + 9 + 0 = 14, over 4 = 3.5; absolutes 6, over 4 = 1.5.
+        let pairs = [(10.0, 11.0), (10.0, 8.0), (10.0, 13.0), (10.0, 10.0)];
+        near(rmse(&pairs), 3.5f64.sqrt());
+        near(mae(&pairs), 1.5);
+        assert_eq!((rmse(&[]), mae(&[])), (None, None));
+    }
+
+    #[test]
+    fn words_go_both_ways() {
+        for metric in Metric::ALL {
+            assert_eq!(Metric::from_word(metric.as_str()), Some(metric));
+        }
+        assert_eq!(Metric::from_word("f1"), None);
+        assert!(Metric::Map50.higher_is_better() && !Metric::Mae.higher_is_better());
+    }
+
+    #[test]
+    fn everything_found_is_one_and_nothing_found_is_zero() {
+        let there = vec![object("bolt", A), object("bolt", B)];
+        near(map50(&[(there.clone(), vec![found("bolt", 0.9, A), found("bolt", 0.8, B)])]), 1.0);
+        near(map50(&[(there.clone(), vec![])]), 0.0);
+        near(map50(&[(there, vec![found("lump", 0.9, A)])]), 0.0);
+        assert_eq!(map50(&[(vec![], vec![found("bolt", 0.9, A)])]), None);
+        assert_eq!(map50(&[]), None);
+    }
+
+    #[test]
+    fn a_missed_object_costs_its_share() {
+        // Two of three found, no wrong box: precision 1 up to recall 2/3.
+        let there = vec![object("bolt", A), object("bolt", B), object("bolt", C)];
+        near(map50(&[(there, vec![found("bolt", 0.9, A), found("bolt", 0.8, B)])]), 2.0 / 3.0);
+    }
+
+    #[test]
+    fn a_second_box_on_the_same_object_is_wrong() {
+        // right 0.9, double 0.8, right 0.7: points (1/2, 1), (1/2, 1/2), (1, 2/3); area 1/2 · 1 + 1/2 · 2/3.
+        let there = vec![object("bolt", A), object("bolt", B)];
+        let boxes = vec![found("bolt", 0.9, A), found("bolt", 0.8, [1.0, 0.0, 10.0, 10.0]), found("bolt", 0.7, B)];
+        near(map50(&[(there, boxes)]), 0.5 + 0.5 * 2.0 / 3.0);
+    }
+
+    #[test]
+    fn the_envelope_takes_the_best_precision_to_the_right() {
+        // wrong 0.9, right 0.8, right 0.7: points (0, 0), (1/2, 1/2), (1, 2/3); both halves get 2/3.
+        let there = vec![object("bolt", A), object("bolt", B)];
+        let boxes = vec![found("bolt", 0.9, NOWHERE), found("bolt", 0.8, A), found("bolt", 0.7, B)];
+        near(map50(&[(there, boxes)]), 2.0 / 3.0);
+    }
+
+    #[test]
+    fn the_order_of_equal_scores_does_not_matter() {
+        // One right and one wrong box of the same score in different pictures: one point (1, 1/2), whichever comes first.
+        let pictures = [(vec![object("bolt", A)], vec![found("bolt", 0.5, A)]), (vec![], vec![found("bolt", 0.5, B)])];
+        near(map50(&pictures), 0.5);
+        near(map50(&[pictures[1].clone(), pictures[0].clone()]), 0.5);
+        // In one picture, three boxes of the same score on one object, and a wrong one.
+        let boxes = [found("bolt", 0.5, NOWHERE), found("bolt", 0.5, A), found("bolt", 0.5, A), found("bolt", 0.5, A)];
+        near(map50(&[(vec![object("bolt", A)], boxes.to_vec())]), 0.25);
+        let turned: Vec<Detection> = boxes.iter().rev().cloned().collect();
+        near(map50(&[(vec![object("bolt", A)], turned)]), 0.25);
+    }
+
+    #[test]
+    fn half_an_overlap_is_enough_and_less_is_not() {
+        // 10 × 10 against 10 × 20 over it: 100 / 200. Against 10 × 21: 100 / 210.
+        near(map50(&[(vec![object("bolt", A)], vec![found("bolt", 0.5, [0.0, 0.0, 10.0, 20.0])])]), 1.0);
+        near(map50(&[(vec![object("bolt", A)], vec![found("bolt", 0.5, [0.0, 0.0, 10.0, 21.0])])]), 0.0);
+    }
+
+    #[test]
+    fn labels_are_averaged_and_only_those_that_are_there() {
+        // bolt 1, lump 0 (found elsewhere), timber not there: its box counts nowhere.
+        let there = vec![object("bolt", A), object("lump", B)];
+        let boxes = vec![found("bolt", 0.9, A), found("lump", 0.9, NOWHERE), found("timber", 0.99, A)];
+        near(map50(&[(there, boxes)]), 0.5);
+    }
+
+    #[test]
+    fn a_box_belongs_to_what_it_overlaps_most() {
+        // Both boxes overlap the same object most; the one beside it stays unfound.
+        let there = vec![object("bolt", A), object("bolt", [4.0, 0.0, 10.0, 10.0])];
+        let boxes = vec![found("bolt", 0.9, A), found("bolt", 0.8, [1.0, 0.0, 10.0, 10.0])];
+        near(map50(&[(there, boxes)]), 0.5);
+    }
+}

@@ -1,0 +1,338 @@
+//! What a test set says: its index, the samples, and what is expected of each.
+//!
+//! The index `set.json` or `set.yaml` lies at the top of the archive: `{"format": 1, "input": "image", "samples": [{"input": PATH,
+//! "expect": PATH}]}`. An expected result has the form of golden samples (the JSON of [`crate::output::AppOutput`]); scores in it
+//! are passed over, since it says what is there.
+
+use std::collections::BTreeSet;
+
+use app_package::manifest::{AppManifest, InputKind, Post};
+use serde::Deserialize;
+
+use super::{
+    archive::{Archive, Fault, MAX_FAULTS},
+    metrics::{Metric, Object},
+};
+use crate::{picture, table};
+
+/// Fewest samples: one figure over fewer would tell of single ones.
+pub const MIN_SAMPLES: usize = 10;
+/// Most samples.
+pub const MAX_SAMPLES: usize = 1_000;
+/// Most things in one picture, as many as an app reports.
+const MAX_BOXES: usize = 300;
+/// Longest index, and longest expected result, in bytes.
+const MAX_TEXT: u64 = 1 << 20;
+/// Names of the index.
+const INDEXES: [&str; 2] = ["set.json", "set.yaml"];
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Index {
+    format: u32,
+    input: InputKind,
+    samples: Vec<IndexSample>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct IndexSample {
+    /// For its maker only.
+    #[serde(default, rename = "name")]
+    _name: String,
+    input: String,
+    expect: String,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Expect {
+    detections: Vec<ExpectBox>,
+    classes: Vec<ExpectClass>,
+    values: Vec<ExpectValue>,
+    /// Golden samples may have them; no figure is made of them.
+    #[serde(rename = "alarms")]
+    _alarms: serde::de::IgnoredAny,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ExpectBox {
+    label: String,
+    #[serde(default, rename = "score")]
+    _score: serde::de::IgnoredAny,
+    #[serde(rename = "box")]
+    bbox: [f32; 4],
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ExpectClass {
+    label: String,
+    #[serde(default)]
+    score: f64,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ExpectValue {
+    id: String,
+    value: f64,
+    #[serde(default)]
+    unit: String,
+}
+
+/// What a sample should give.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Expected {
+    /// The best class.
+    Class(String),
+    /// The things in the picture.
+    Objects(Vec<Object>),
+    /// The value of [`TestSet::quantity`].
+    Value(f64),
+}
+
+/// A sample.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Sample {
+    /// Path of its input in the archive.
+    pub input: String,
+    /// What it should give.
+    pub expected: Expected,
+}
+
+/// A test set without its inputs.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TestSet {
+    /// What its inputs are.
+    pub input: InputKind,
+    /// In the index's order.
+    pub samples: Vec<Sample>,
+    /// Id and unit of the value that is expected, where the figure is made of values.
+    pub quantity: Option<(String, String)>,
+}
+
+impl TestSet {
+    /// Reads the index and all expected results of an archive, for a figure. Blocking.
+    ///
+    /// # Errors
+    /// The faults with their places, at most [`MAX_FAULTS`].
+    pub fn read(archive: &mut Archive, metric: Metric) -> Result<Self, Vec<Fault>> {
+        let one = |fault| Err(vec![fault]);
+        let there: Vec<&str> = INDEXES.into_iter().filter(|name| archive.size(name).is_some()).collect();
+        let [name] = there.as_slice() else {
+            return one(Fault::new(if there.is_empty() { "index-missing" } else { "index-twice" }, "", ""));
+        };
+        let name = *name;
+        let Some(bytes) = text(archive, name) else { return one(Fault::new("archive-file-too-large", name, MAX_TEXT)) };
+        let index = if name.ends_with(".json") {
+            serde_json::from_slice::<Index>(&bytes).map_err(|e| e.to_string())
+        } else {
+            serde_yaml_ng::from_slice::<Index>(&bytes).map_err(|e| e.to_string())
+        };
+        let index = match index {
+            Ok(index) => index,
+            Err(e) => return one(Fault::new("index-malformed", name, e)),
+        };
+        if index.format != 1 {
+            return one(Fault::new("index-format", name, index.format));
+        }
+        if metric == Metric::Map50 && index.input != InputKind::Image {
+            return one(Fault::new("input-metric", name, ""));
+        }
+        match index.samples.len() {
+            n if n < MIN_SAMPLES => return one(Fault::new("samples-too-few", name, MIN_SAMPLES)),
+            n if n > MAX_SAMPLES => return one(Fault::new("samples-too-many", name, MAX_SAMPLES)),
+            _ => {}
+        }
+        let mut reading = Reading { archive, metric, faults: Vec::new(), used: BTreeSet::from([name.to_owned()]), quantity: None };
+        let samples = index.samples.iter().enumerate().filter_map(|(at, sample)| reading.sample(&format!("{name} samples[{at}]"), sample));
+        let set = Self { input: index.input, samples: samples.collect(), quantity: None };
+        reading.finish(set)
+    }
+
+    /// Looks whether every input is what the set says: a picture that can be decoded, with the expected boxes inside it, or a CSV with a row.
+    /// Blocking, and slow for large pictures.
+    pub fn check_inputs(&self, archive: &mut Archive) -> Vec<Fault> {
+        let mut faults = Vec::new();
+        for sample in &self.samples {
+            if faults.len() >= MAX_FAULTS {
+                break;
+            }
+            // Its size was looked at with the archive.
+            let bytes = archive.read(&sample.input).unwrap_or_default();
+            if self.input != InputKind::Image {
+                if let Err(e) = table::check(&bytes) {
+                    faults.push(Fault::new("input-not-csv", &sample.input, e.message));
+                }
+                continue;
+            }
+            match picture::decode(&bytes) {
+                Err(e) if e.code == "input-too-large" => faults.push(Fault::new("input-too-large", &sample.input, e.message)),
+                Err(e) => faults.push(Fault::new("input-not-a-picture", &sample.input, e.message)),
+                Ok(picture) => {
+                    let Expected::Objects(objects) = &sample.expected else { continue };
+                    #[expect(clippy::cast_precision_loss, reason = "sides are far below 2^24")]
+                    let (width, height) = (picture.width() as f32, picture.height() as f32);
+                    let outside = |[x, y, w, h]: [f32; 4]| x + w > width + 1.0 || y + h > height + 1.0;
+                    if let Some(object) = objects.iter().find(|object| outside(object.bbox)) {
+                        faults.push(Fault::new("expect-box", &sample.input, format!("{:?}", object.bbox)));
+                    }
+                }
+            }
+        }
+        faults
+    }
+
+    /// Whether an app's answers can be held against this set.
+    ///
+    /// # Errors
+    /// Why not: `input-kind-differs`, `output-kind-differs`, `labels-differ` (no label in common), `value-missing`, `unit-differs`.
+    pub fn fits(&self, manifest: &AppManifest, metric: Metric) -> Result<(), &'static str> {
+        if manifest.input != self.input {
+            return Err("input-kind-differs");
+        }
+        let post = &manifest.pipeline.post;
+        if let Some((id, unit)) = &self.quantity {
+            let mut items = post.iter().filter_map(|post| if let Post::Values(values) = post { Some(&values.items) } else { None });
+            if items.clone().next().is_none() {
+                return Err("output-kind-differs");
+            }
+            let item = items.find_map(|items| items.iter().find(|item| item.id == *id)).ok_or("value-missing")?;
+            let same = unit.is_empty() || item.unit.is_empty() || *unit == item.unit;
+            return if same { Ok(()) } else { Err("unit-differs") };
+        }
+        let labels = post.iter().filter_map(|post| match (metric, post) {
+            (Metric::Accuracy, Post::Classes(classes)) => Some(&classes.labels),
+            (Metric::Map50, Post::Boxes(boxes)) => Some(&boxes.labels),
+            (Metric::Map50, Post::Grid(grid)) => Some(&grid.labels),
+            _ => None,
+        });
+        let own: BTreeSet<&str> = labels.flatten().map(|label| label.id.as_str()).collect();
+        if own.is_empty() {
+            return Err("output-kind-differs");
+        }
+        let mut expected = self.samples.iter().flat_map(|sample| match &sample.expected {
+            Expected::Class(label) => vec![label.as_str()],
+            Expected::Objects(objects) => objects.iter().map(|object| object.label.as_str()).collect(),
+            Expected::Value(_) => Vec::new(),
+        });
+        if expected.any(|label| own.contains(label)) { Ok(()) } else { Err("labels-differ") }
+    }
+}
+
+/// A short file of the archive.
+fn text(archive: &mut Archive, path: &str) -> Option<Vec<u8>> {
+    archive.size(path).filter(|size| *size <= MAX_TEXT)?;
+    archive.read(path)
+}
+
+/// Reading the samples: what is wrong, and what has been named.
+struct Reading<'a> {
+    archive: &'a mut Archive,
+    metric: Metric,
+    faults: Vec<Fault>,
+    used: BTreeSet<String>,
+    quantity: Option<(String, String)>,
+}
+
+impl Reading<'_> {
+    fn fault(&mut self, code: &'static str, place: &str, detail: impl ToString) {
+        if self.faults.len() < MAX_FAULTS {
+            self.faults.push(Fault::new(code, place, detail));
+        }
+    }
+
+    fn sample(&mut self, place: &str, sample: &IndexSample) -> Option<Sample> {
+        for path in [&sample.input, &sample.expect] {
+            if self.archive.size(path).is_none() {
+                self.fault("sample-file-missing", place, path);
+                return None;
+            }
+        }
+        if !self.used.insert(sample.input.clone()) {
+            self.fault("sample-repeated", place, &sample.input);
+            return None;
+        }
+        self.used.insert(sample.expect.clone());
+        let Some(bytes) = text(self.archive, &sample.expect) else {
+            self.fault("archive-file-too-large", &sample.expect, MAX_TEXT);
+            return None;
+        };
+        let expect = match serde_json::from_slice::<Expect>(&bytes) {
+            Ok(expect) => expect,
+            Err(e) => {
+                self.fault("expect-malformed", &sample.expect, e);
+                return None;
+            }
+        };
+        let expected = self.expected(&sample.expect, expect)?;
+        Some(Sample { input: sample.input.clone(), expected })
+    }
+
+    fn expected(&mut self, path: &str, mut expect: Expect) -> Option<Expected> {
+        let others = match self.metric {
+            Metric::Accuracy => !expect.detections.is_empty() || !expect.values.is_empty(),
+            Metric::Map50 => !expect.classes.is_empty() || !expect.values.is_empty(),
+            Metric::Rmse | Metric::Mae => !expect.classes.is_empty() || !expect.detections.is_empty(),
+        };
+        if others {
+            self.fault("expect-metric", path, "");
+            return None;
+        }
+        match self.metric {
+            Metric::Accuracy => {
+                expect.classes.sort_by(|a, b| b.score.total_cmp(&a.score));
+                let label = expect.classes.into_iter().next().map(|class| class.label).filter(|label| !label.is_empty());
+                if label.is_none() {
+                    self.fault("expect-class", path, "");
+                }
+                label.map(Expected::Class)
+            }
+            Metric::Map50 => {
+                if expect.detections.len() > MAX_BOXES {
+                    self.fault("expect-too-many-boxes", path, MAX_BOXES);
+                    return None;
+                }
+                let sound =
+                    |[x, y, w, h]: [f32; 4]| [x, y, w, h].iter().all(|v| v.is_finite()) && x >= 0.0 && y >= 0.0 && w > 0.0 && h > 0.0;
+                if let Some(bad) = expect.detections.iter().find(|d| d.label.is_empty() || !sound(d.bbox)) {
+                    self.fault("expect-box", path, format!("{:?}", bad.bbox));
+                    return None;
+                }
+                let objects = expect.detections.into_iter().map(|d| Object { label: d.label, bbox: d.bbox });
+                Some(Expected::Objects(objects.collect()))
+            }
+            Metric::Rmse | Metric::Mae => {
+                let [value] = expect.values.as_slice() else {
+                    self.fault("expect-value", path, expect.values.len());
+                    return None;
+                };
+                if !value.value.is_finite() || value.id.is_empty() || value.unit.chars().count() > 20 {
+                    self.fault("expect-value", path, 1);
+                    return None;
+                }
+                let own = (value.id.clone(), value.unit.clone());
+                if self.quantity.get_or_insert_with(|| own.clone()) != &own {
+                    self.fault("expect-values-mixed", path, format!("{} {}", own.0, own.1));
+                    return None;
+                }
+                Some(Expected::Value(value.value))
+            }
+        }
+    }
+
+    fn finish(mut self, mut set: TestSet) -> Result<TestSet, Vec<Fault>> {
+        let unused: Vec<String> = self.archive.paths().filter(|path| !self.used.contains(*path)).map(ToOwned::to_owned).collect();
+        for path in unused {
+            self.fault("file-unused", &path, "");
+        }
+        let nothing = set.samples.iter().all(|sample| matches!(&sample.expected, Expected::Objects(objects) if objects.is_empty()));
+        if self.faults.is_empty() && nothing {
+            self.fault("expect-no-box", "", "");
+        }
+        set.quantity = self.quantity;
+        if self.faults.is_empty() { Ok(set) } else { Err(self.faults) }
+    }
+}

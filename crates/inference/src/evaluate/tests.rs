@@ -1,0 +1,317 @@
+//! Archives as people make them and as enemies do, and what the samples must be.
+
+use std::io::Cursor;
+
+use app_package::manifest::InputKind;
+use image::{DynamicImage, ImageFormat, RgbImage};
+use serde_json::{Value, json};
+use tar::{Builder, EntryType, Header};
+
+use super::archive::{CODES, Fault, MAX_ARCHIVE, MAX_ENTRIES};
+use super::set::MAX_SAMPLES;
+use super::*;
+
+/// A file that is gone with its handle.
+fn file(bytes: &[u8]) -> File {
+    use std::sync::atomic::{AtomicU32, Ordering};
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let name = format!("pithead-set-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+    let path = std::env::temp_dir().join(name);
+    std::fs::write(&path, bytes).unwrap();
+    let file = File::options().read(true).write(true).open(&path).unwrap();
+    std::fs::remove_file(path).unwrap();
+    file
+}
+
+/// An entry whose header says what it likes.
+fn entry(kind: EntryType, name: &[u8], size: u64, data: &[u8]) -> Vec<u8> {
+    let mut header = Header::new_ustar();
+    header.as_old_mut().name[..name.len()].copy_from_slice(name);
+    header.set_entry_type(kind);
+    header.set_size(size);
+    header.set_mode(0o644);
+    if matches!(kind, EntryType::Symlink | EntryType::Link) {
+        header.set_link_name_literal("/etc/passwd").unwrap();
+    }
+    header.set_cksum();
+    let mut bytes = header.as_bytes().to_vec();
+    bytes.extend_from_slice(data);
+    bytes.resize(bytes.len().next_multiple_of(512), 0);
+    bytes
+}
+
+fn pax(record: &str) -> Vec<u8> {
+    // The length counts itself.
+    let mut length = record.len() + 3;
+    while format!("{length} {record}\n").len() != length {
+        length += 1;
+    }
+    let data = format!("{length} {record}\n");
+    entry(EntryType::XHeader, b"pax", data.len() as u64, data.as_bytes())
+}
+
+fn codes(faults: Result<impl std::fmt::Debug, Vec<Fault>>) -> Vec<(String, &'static str)> {
+    faults.unwrap_err().into_iter().map(|fault| (fault.place, fault.code)).collect()
+}
+
+#[test]
+fn hostile_archives_are_refused_with_the_place() {
+    let plain = |name: &[u8]| entry(EntryType::Regular, name, 1, b"x");
+    let long = |name: &[u8]| [entry(EntryType::GNULongName, b"././@LongLink", name.len() as u64, name), plain(b"short")].concat();
+    let table: Vec<(&str, Vec<u8>, &str, &str)> = vec![
+        ("gzip", vec![0x1f, 0x8b, 8, 0, 0, 0, 0, 0], "", "archive-compressed"),
+        ("zip", b"PK\x03\x04 and so on".to_vec(), "", "archive-compressed"),
+        ("noise", vec![0x5a; 2048], "#1", "archive-not-tar"),
+        (
+            "a damaged header",
+            {
+                let mut a = plain(b"a");
+                a[0] = b'b';
+                a
+            },
+            "#1",
+            "archive-not-tar",
+        ),
+        ("symbolic link", entry(EntryType::Symlink, b"a", 0, b""), "a", "archive-special"),
+        ("hard link", entry(EntryType::Link, b"a", 0, b""), "a", "archive-special"),
+        ("character device", entry(EntryType::Char, b"a", 0, b""), "a", "archive-special"),
+        ("fifo", entry(EntryType::Fifo, b"a", 0, b""), "a", "archive-special"),
+        ("sparse file", entry(EntryType::GNUSparse, b"a", 0, b""), "a", "archive-special"),
+        ("parent", plain(b"../a"), "../a", "archive-path"),
+        ("parent in the middle", plain(b"a/../../b"), "a/../../b", "archive-path"),
+        ("absolute", plain(b"/etc/passwd"), "/etc/passwd", "archive-path"),
+        ("folder outside", entry(EntryType::Directory, b"../a/", 0, b""), "../a/", "archive-path"),
+        ("not UTF-8", plain(b"\xff\xfe"), "\u{fffd}\u{fffd}", "archive-path"),
+        ("parent in a long name", long(b"../../a"), "../../a", "archive-path"),
+        ("parent in an extension", [pax("path=../a"), plain(b"a")].concat(), "../a", "archive-path"),
+        ("another size in an extension", [pax("size=9999"), plain(b"a")].concat(), "#1", "archive-extension"),
+        ("a link in an extension", [pax("linkpath=/etc"), plain(b"a")].concat(), "#1", "archive-extension"),
+        ("sparse in an extension", [pax("GNU.sparse.realsize=1099511627776"), plain(b"a")].concat(), "#1", "archive-extension"),
+        ("an extension that is none", entry(EntryType::XHeader, b"pax", 5, b"9 x\n\n"), "#1", "archive-extension"),
+        ("a long extension", entry(EntryType::XHeader, b"pax", 20_000, &[b' '; 20_000]), "#1", "archive-extension"),
+        ("a file twice", [plain(b"a"), plain(b"./a")].concat(), "./a", "archive-name-twice"),
+        ("a size past the end", entry(EntryType::Regular, b"a", 8 << 30, b"x"), "#1", "archive-cut-off"),
+        ("cut off", plain(b"a")[..512].to_vec(), "#1", "archive-cut-off"),
+        (
+            "many entries",
+            (0..=MAX_ENTRIES).flat_map(|n| entry(EntryType::Directory, format!("d{n}/").as_bytes(), 0, b"")).collect(),
+            "#3001",
+            "archive-too-many-files",
+        ),
+    ];
+    for (what, bytes, place, code) in table {
+        assert!(CODES.contains(&code), "{code}");
+        assert_eq!(codes(Archive::open(file(&bytes))), [(place.to_owned(), code)], "{what}");
+    }
+    // A file larger than any input, all holes.
+    let big = file(&entry(EntryType::Regular, b"a", 20_000_001, b""));
+    big.set_len(21_000_000).unwrap();
+    assert_eq!(codes(Archive::open(big)), [("a".to_owned(), "archive-file-too-large")]);
+    let huge = file(b"");
+    huge.set_len(MAX_ARCHIVE + 1).unwrap();
+    assert_eq!(codes(Archive::open(huge)), [(String::new(), "archive-too-large")]);
+}
+
+#[test]
+fn archives_of_common_programs_are_read() {
+    let long = "p/".repeat(5) + &"x".repeat(90);
+    let bytes = [
+        entry(EntryType::Directory, b"./", 0, b""),
+        pax("mtime=1.5"),
+        entry(EntryType::Regular, b"./a.csv", 3, b"abc"),
+        pax("path=\u{76d8}/\u{6837}.csv"),
+        entry(EntryType::Regular, b"ascii", 2, b"de"),
+        entry(EntryType::GNULongName, b"././@LongLink", long.len() as u64 + 1, format!("{long}\0").as_bytes()),
+        entry(EntryType::Regular, b"cut", 1, b"f"),
+        vec![0; 1024],
+    ]
+    .concat();
+    let mut archive = Archive::open(file(&bytes)).unwrap();
+    assert_eq!(archive.paths().collect::<Vec<_>>(), ["a.csv", long.as_str(), "\u{76d8}/\u{6837}.csv"]);
+    assert_eq!(archive.read("a.csv").unwrap(), b"abc");
+    assert_eq!(archive.read("\u{76d8}/\u{6837}.csv").unwrap(), b"de");
+    assert_eq!((archive.read(&long).unwrap(), archive.read("b")), (b"f".to_vec(), None));
+}
+
+/// A set of tables with one value each, changed as a test likes.
+struct Draft {
+    files: Vec<(String, Vec<u8>)>,
+    index: Value,
+}
+
+impl Draft {
+    fn new(input: &str, data: &[u8], expect: &Value, samples: usize) -> Self {
+        let mut draft = Self { files: Vec::new(), index: json!({"format": 1, "input": input, "samples": []}) };
+        for n in 0..samples {
+            draft.files.push((format!("{n}.in"), data.to_vec()));
+            draft.files.push((format!("{n}.json"), expect.to_string().into_bytes()));
+            draft.index["samples"].as_array_mut().unwrap().push(json!({"input": format!("{n}.in"), "expect": format!("{n}.json")}));
+        }
+        draft
+    }
+
+    fn table() -> Self {
+        Self::new("tabular", b"p,q\n1,2\n", &json!({"values": [{"id": "csr", "value": 60.5, "unit": "%"}]}), 10)
+    }
+
+    fn set(mut self, name: &str, bytes: &[u8]) -> Self {
+        self.files.retain(|(path, _)| path != name);
+        self.files.push((name.into(), bytes.to_vec()));
+        self
+    }
+
+    fn archive(&self) -> Archive {
+        let index = self.index.to_string().into_bytes();
+        self.archive_with(&[("set.json", &index)])
+    }
+
+    fn archive_with(&self, more: &[(&str, &[u8])]) -> Archive {
+        let mut tar = Builder::new(Vec::new());
+        let files = self.files.iter().map(|(name, bytes)| (name.as_str(), bytes.as_slice()));
+        for (name, bytes) in files.chain(more.iter().copied()) {
+            let mut header = Header::new_ustar();
+            header.set_size(bytes.len() as u64);
+            tar.append_data(&mut header, name, bytes).unwrap();
+        }
+        Archive::open(file(&tar.into_inner().unwrap())).unwrap()
+    }
+
+    /// First fault of reading it for a figure.
+    fn fault(&self, metric: Metric) -> (String, &'static str) {
+        codes(TestSet::read(&mut self.archive(), metric)).remove(0)
+    }
+}
+
+fn png(width: u32, height: u32) -> Vec<u8> {
+    let mut bytes = Cursor::new(Vec::new());
+    DynamicImage::from(RgbImage::new(width, height)).write_to(&mut bytes, ImageFormat::Png).unwrap();
+    bytes.into_inner()
+}
+
+#[test]
+fn a_set_is_read_from_json_and_from_yaml() {
+    let draft = Draft::table();
+    let mut archive = draft.archive();
+    let set = TestSet::read(&mut archive, Metric::Mae).unwrap();
+    assert_eq!((set.input, set.samples.len()), (InputKind::Tabular, 10));
+    assert_eq!(set.quantity, Some(("csr".into(), "%".into())));
+    assert_eq!(set.samples[3], set::Sample { input: "3.in".into(), expected: Expected::Value(60.5) });
+    assert!(set.check_inputs(&mut archive).is_empty());
+    let yaml = serde_yaml_ng::to_string(&draft.index).unwrap();
+    assert_eq!(TestSet::read(&mut draft.archive_with(&[("set.yaml", yaml.as_bytes())]), Metric::Rmse).unwrap(), set);
+    // A golden sample's result says it too: the first of the best classes counts.
+    let golden = json!({"classes": [{"label": "weak", "score": 0.2}, {"label": "strong", "score": 0.7}]});
+    let set = TestSet::read(&mut Draft::new("tabular", b"p\n1\n", &golden, 10).archive(), Metric::Accuracy).unwrap();
+    assert_eq!(set.samples[0].expected, Expected::Class("strong".into()));
+    let golden = json!({"detections": [{"label": "bolt", "score": 0.7, "box": [1.0, 2.0, 3.0, 4.0]}]});
+    let set = TestSet::read(&mut Draft::new("image", b"", &golden, 10).archive(), Metric::Map50).unwrap();
+    assert_eq!(set.samples[0].expected, Expected::Objects(vec![Object { label: "bolt".into(), bbox: [1.0, 2.0, 3.0, 4.0] }]));
+}
+
+#[test]
+fn what_is_wrong_with_a_set_is_told_with_its_place() {
+    let place = |text: &str| text.to_owned();
+    let change = |key: &str, value: Value| {
+        let mut draft = Draft::table();
+        draft.index[key] = value;
+        draft
+    };
+    let value = |text: &str| Draft::table().set("3.json", text.as_bytes());
+    let boxes = |text: &str| Draft::new("image", &png(8, 8), &json!({}), 10).set("3.json", text.as_bytes());
+    let mut repeated = Draft::table();
+    repeated.index["samples"][4]["input"] = json!("3.in");
+    let mut missing = Draft::table();
+    missing.index["samples"][4]["expect"] = json!("none.json");
+    let table = [
+        (change("format", json!(2)).fault(Metric::Mae), (place("set.json"), "index-format")),
+        (change("more", json!(2)).fault(Metric::Mae), (place("set.json"), "index-malformed")),
+        (change("input", json!("video")).fault(Metric::Mae), (place("set.json"), "index-malformed")),
+        (change("samples", json!([])).fault(Metric::Mae), (place("set.json"), "samples-too-few")),
+        (
+            change("samples", json!(vec![json!({"input": "0.in", "expect": "0.json"}); MAX_SAMPLES + 1])).fault(Metric::Mae),
+            (place("set.json"), "samples-too-many"),
+        ),
+        (Draft::table().fault(Metric::Map50), (place("set.json"), "input-metric")),
+        (repeated.fault(Metric::Mae), (place("set.json samples[4]"), "sample-repeated")),
+        (missing.fault(Metric::Mae), (place("set.json samples[4]"), "sample-file-missing")),
+        (Draft::table().set("notes.txt", b"x").fault(Metric::Mae), (place("notes.txt"), "file-unused")),
+        (Draft::table().set("3.json", &vec![b' '; 2 << 20]).fault(Metric::Mae), (place("3.json"), "archive-file-too-large")),
+        (value("{").fault(Metric::Mae), (place("3.json"), "expect-malformed")),
+        (value(r#"{"secret": 1}"#).fault(Metric::Mae), (place("3.json"), "expect-malformed")),
+        (value("{}").fault(Metric::Mae), (place("3.json"), "expect-value")),
+        (
+            value(r#"{"values": [{"id": "csr", "value": 1}, {"id": "cri", "value": 1}]}"#).fault(Metric::Mae),
+            (place("3.json"), "expect-value"),
+        ),
+        (value(r#"{"values": [{"id": "cri", "value": 1, "unit": "%"}]}"#).fault(Metric::Mae), (place("3.json"), "expect-values-mixed")),
+        (value(r#"{"classes": [{"label": "a"}]}"#).fault(Metric::Mae), (place("3.json"), "expect-metric")),
+        (Draft::table().fault(Metric::Accuracy), (place("0.json"), "expect-metric")),
+        (Draft::new("tabular", b"p\n1\n", &json!({}), 10).fault(Metric::Accuracy), (place("0.json"), "expect-class")),
+        (boxes(r#"{"detections": [{"label": "bolt", "box": [0, 0, 0, 4]}]}"#).fault(Metric::Map50), (place("3.json"), "expect-box")),
+        (boxes(r#"{"detections": [{"label": "bolt", "box": [-1, 0, 4, 4]}]}"#).fault(Metric::Map50), (place("3.json"), "expect-box")),
+        (
+            boxes(&json!({"detections": vec![json!({"label": "b", "box": [0, 0, 1, 1]}); 301]}).to_string()).fault(Metric::Map50),
+            (place("3.json"), "expect-too-many-boxes"),
+        ),
+        (boxes("{}").fault(Metric::Map50), (place(""), "expect-no-box")),
+    ];
+    for (found, expected) in table {
+        assert!(CODES.contains(&expected.1), "{}", expected.1);
+        assert_eq!(found, expected);
+    }
+    let draft = Draft::table();
+    assert_eq!(codes(TestSet::read(&mut draft.archive_with(&[]), Metric::Mae)), [(place(""), "index-missing")]);
+    let mut both = draft.archive_with(&[("set.json", b"{}"), ("set.yaml", b"{}")]);
+    assert_eq!(codes(TestSet::read(&mut both, Metric::Mae)), [(place(""), "index-twice")]);
+}
+
+#[test]
+fn inputs_must_be_what_the_set_says() {
+    let inputs = |draft: &Draft, metric| {
+        let mut archive = draft.archive();
+        let set = TestSet::read(&mut archive, metric).unwrap();
+        set.check_inputs(&mut archive).into_iter().map(|fault| (fault.place, fault.code)).collect::<Vec<_>>()
+    };
+    let place = |text: &str| text.to_owned();
+    assert_eq!(inputs(&Draft::table().set("3.in", b"p,q\n1\n"), Metric::Mae), [(place("3.in"), "input-not-csv")]);
+    assert_eq!(inputs(&Draft::table().set("3.in", &[0xff; 8]), Metric::Mae), [(place("3.in"), "input-not-csv")]);
+    let picture = |w: f32| Draft::new("image", &png(8, 8), &json!({"detections": [{"label": "b", "box": [0.0, 0.0, w, 4.0]}]}), 10);
+    assert!(inputs(&picture(8.0), Metric::Map50).is_empty());
+    assert_eq!(inputs(&picture(8.0).set("3.in", b"\x89PNG"), Metric::Map50), [(place("3.in"), "input-not-a-picture")]);
+    assert_eq!(inputs(&picture(10.0), Metric::Map50).len(), 10, "boxes outside");
+}
+
+#[test]
+fn a_figure_of_values_needs_an_answer_to_every_sample() {
+    let bad = || Err(AppError::new("csv-column-missing", "x"));
+    let quantity = ("csr".to_owned(), String::new());
+    let answer = |value: f64| {
+        Ok(AppOutput { values: vec![crate::output::ValueOut { id: "csr".into(), value, unit: String::new() }], ..AppOutput::default() })
+    };
+    let mut tally = Tally::default();
+    tally.add(Expected::Value(1.0), answer(2.0), Some(&quantity));
+    tally.add(Expected::Value(1.0), bad(), Some(&quantity));
+    let evaluation = tally.sum_up(2, Metric::Mae);
+    assert_eq!((evaluation.value, evaluation.failures, evaluation.reason.as_deref()), (None, 1, Some("samples-failed")));
+    let mut tally = Tally::default();
+    tally.add(Expected::Value(1.0), bad(), Some(&quantity));
+    assert_eq!(tally.sum_up(1, Metric::Mae).reason.as_deref(), Some("csv-column-missing"), "all in the same way");
+    // Of classes and boxes it counts as wrong.
+    let mut tally = Tally::default();
+    let class = crate::output::ClassScore { label: "a".into(), score: 1.0 };
+    tally.add(Expected::Class("a".into()), Ok(AppOutput { classes: vec![class], ..AppOutput::default() }), None);
+    tally.add(Expected::Class("a".into()), bad(), None);
+    let evaluation = tally.sum_up(2, Metric::Accuracy);
+    assert_eq!((evaluation.value, evaluation.failures, evaluation.reason), (Some(0.5), 1, None));
+}
+
+/// Nothing that is stored or shown can tell of a sample: the types have no place for it.
+#[test]
+fn an_evaluation_tells_of_no_sample() {
+    let mut tally = Tally::default();
+    tally.add(Expected::Class("secret-label".into()), Err(AppError::new("input-not-csv", "secret-file.csv holds secret")), None);
+    let text = serde_json::to_string(&tally.sum_up(1, Metric::Accuracy)).unwrap();
+    assert!(!text.contains("secret"), "{text}");
+    let parts: std::collections::BTreeMap<String, Value> = serde_json::from_str(&text).unwrap();
+    assert_eq!(parts.into_keys().collect::<Vec<_>>(), ["engine", "failures", "reason", "samples"]);
+}

@@ -1,0 +1,165 @@
+//! Demo apps and tiny models over test sets, in the confined child that the platform uses.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, clippy::float_cmp, reason = "tests")]
+
+mod support;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use inference::evaluate::{Evaluation, metrics::Metric};
+use inference::{sandbox::Limits, worker};
+use serde_json::{Value, json};
+use support::{Package, lib};
+
+/// The example program, which cargo builds with the tests.
+fn child() -> PathBuf {
+    let exe = std::env::current_exe().unwrap();
+    exe.parent().unwrap().parent().unwrap().join("examples/evaluation_child")
+}
+
+fn demo(path: &str) -> PathBuf {
+    std::fs::canonicalize(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../demo").join(path)).unwrap()
+}
+
+/// A tar on disk, gone with the value.
+struct Archive(PathBuf);
+
+impl Drop for Archive {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+impl Archive {
+    fn new(files: &[(String, Vec<u8>)]) -> Self {
+        static NEXT: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
+        let number = NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let path = std::env::temp_dir().join(format!("pithead-evaluate-{}-{number}", std::process::id()));
+        let mut tar = tar::Builder::new(std::fs::File::create(&path).unwrap());
+        for (name, bytes) in files {
+            let mut header = tar::Header::new_ustar();
+            header.set_size(bytes.len() as u64);
+            tar.append_data(&mut header, name, bytes.as_slice()).unwrap();
+        }
+        tar.finish().unwrap();
+        Self(path)
+    }
+
+    fn demo(name: &str) -> Self {
+        let read = |entry: std::fs::DirEntry| (entry.file_name().into_string().unwrap(), std::fs::read(entry.path()).unwrap());
+        let files: Vec<_> = std::fs::read_dir(demo("evaluation").join(name)).unwrap().map(|entry| read(entry.unwrap())).collect();
+        Self::new(&files)
+    }
+
+    /// Ten rows; `p` goes from 0 to 9, and `a` is expected to be that.
+    fn table(id: &str, unit: &str) -> Self {
+        let mut files = Vec::new();
+        let mut samples = Vec::new();
+        for n in 0..10 {
+            files.push((format!("{n}.csv"), format!("p,q,r,s\n{n},0,0,0\n").into_bytes()));
+            files.push((format!("{n}.json"), json!({"values": [{"id": id, "value": n, "unit": unit}]}).to_string().into_bytes()));
+            samples.push(json!({"input": format!("{n}.csv"), "expect": format!("{n}.json")}));
+        }
+        let index: Value = json!({"format": 1, "input": "tabular", "samples": samples});
+        files.push(("set.json".into(), index.to_string().into_bytes()));
+        Self::new(&files)
+    }
+}
+
+fn run(dir: &Path, set: &Archive, metric: Metric, limits: &Limits, wall: u64) -> Evaluation {
+    let evaluation = worker::run_evaluation(&child(), &[], dir, &set.0, &lib(), metric, limits, Duration::from_secs(wall));
+    println!("{evaluation:?}");
+    evaluation
+}
+
+fn score(dir: &Path, set: &Archive, metric: Metric) -> Evaluation {
+    run(dir, set, metric, &Limits::default(), 60)
+}
+
+fn reason(package: &Package, set: &Archive, metric: Metric) -> String {
+    let evaluation = score(&package.write_yaml().dir, set, metric);
+    assert_eq!(evaluation.value, None);
+    evaluation.reason.unwrap()
+}
+
+/// The figures were worked out apart from this code, by a program in Python with its own pre- and post-processing and its own mAP.
+#[test]
+fn demo_apps_get_the_figures_that_python_worked_out() {
+    let belt = Archive::demo("belt-foreign-object");
+    for (app, expected) in [("apps/belt-foreign-object", 0.744_047_6), ("apps-next/belt-foreign-object", 0.944_444_4)] {
+        let evaluation = score(&demo(app), &belt, Metric::Map50);
+        assert!((evaluation.value.unwrap() - expected).abs() < 1e-6, "{app}: {evaluation:?}");
+        assert_eq!((evaluation.samples, evaluation.failures, evaluation.reason), (16, 0, None));
+        assert!(evaluation.engine.starts_with("onnxruntime ") && evaluation.hardware.unwrap().cores > 0);
+        let confinement = evaluation.confinement.unwrap();
+        assert!(confinement.seccomp && confinement.limits, "{confinement:?}");
+    }
+    let coke = Archive::demo("coke-quality");
+    let evaluation = score(&demo("apps/coke-quality"), &coke, Metric::Mae);
+    assert!((evaluation.value.unwrap() - 1.493_195_5).abs() < 1e-4, "{evaluation:?}");
+    assert_eq!((evaluation.samples, evaluation.failures), (60, 0));
+}
+
+#[test]
+fn apps_that_do_not_fit_a_set_are_told_why() {
+    let coke = Archive::demo("coke-quality");
+    let told = |app: &str| score(&demo(app), &coke, Metric::Mae).reason.unwrap();
+    assert_eq!(told("apps/belt-foreign-object"), "input-kind-differs");
+    assert_eq!(told("apps/drill-cuttings"), "output-kind-differs");
+    let fire = score(&demo("apps/smoke-fire"), &Archive::demo("belt-foreign-object"), Metric::Map50);
+    assert_eq!((fire.reason.as_deref(), fire.samples), (Some("labels-differ"), 16));
+    let package = Package::table("identity4.onnx");
+    assert_eq!(reason(&package, &Archive::table("none", "%"), Metric::Rmse), "value-missing");
+    assert_eq!(reason(&package, &Archive::table("a", "MPa"), Metric::Rmse), "unit-differs");
+    // The set's tables have no such column.
+    let mut package = Package::table("identity4.onnx");
+    package.manifest["pipeline"]["pre"] = json!({"columns": {"names": ["p", "q", "r", "other"]}});
+    assert_eq!(reason(&package, &Archive::table("a", "%"), Metric::Rmse), "csv-column-missing");
+}
+
+#[test]
+fn errors_of_a_known_model_are_as_on_paper() {
+    // a = 2 p + 1 where p is expected: errors 1 to 10, mean 5.5, mean square 38.5.
+    let package = Package::table("identity4.onnx");
+    let set = Archive::table("a", "%");
+    let dir = &package.write_yaml().dir;
+    assert_eq!(score(dir, &set, Metric::Mae).value, Some(5.5));
+    assert!((score(dir, &set, Metric::Rmse).value.unwrap() - 38.5f64.sqrt()).abs() < 1e-12);
+}
+
+#[test]
+fn a_model_that_hangs_or_eats_memory_ends_with_a_reason() {
+    let set = Archive::table("a", "%");
+    let ended =
+        |model: &str, limits: &Limits, wall| run(&Package::table(model).write_yaml().dir, &set, Metric::Mae, limits, wall).reason.unwrap();
+    assert_eq!(ended("hang.onnx", &Limits::default(), 2), "timed-out");
+    assert_eq!(ended("hang.onnx", &Limits { cpu_seconds: 1, ..Limits::default() }, 30), "cpu-limit");
+    assert_eq!(ended("hungry.onnx", &Limits::default(), 60), "out-of-memory");
+}
+
+#[test]
+fn a_broken_set_or_child_is_a_reason_too() {
+    let package = Package::table("identity4.onnx");
+    let broken = Archive::new(&[("set.json".into(), b"{}".to_vec())]);
+    assert_eq!(reason(&package, &broken, Metric::Mae), "set-unreadable");
+    let set = Archive::table("a", "%");
+    let shell = |script: &str| {
+        let (sh, limits) = (PathBuf::from("/bin/sh"), Limits::default());
+        worker::run_evaluation(&sh, &["-c", script], &package.dir, &set.0, &lib(), Metric::Mae, &limits, Duration::from_secs(10))
+            .reason
+            .unwrap()
+    };
+    assert_eq!(shell("kill -SEGV $$"), "crashed-signal-11");
+    assert_eq!(shell("echo rubbish"), "crashed-exit-0");
+    let none = worker::run_evaluation(
+        &PathBuf::from("/none"),
+        &[],
+        &package.dir,
+        &set.0,
+        &lib(),
+        Metric::Mae,
+        &Limits::default(),
+        Duration::from_secs(1),
+    );
+    assert_eq!(none.reason.as_deref(), Some("check-not-started"));
+}

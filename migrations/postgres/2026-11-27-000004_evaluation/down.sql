@@ -1,0 +1,2 @@
+DROP TABLE evaluation_scores;
+DROP TABLE evaluation_sets;

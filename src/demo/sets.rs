@@ -1,0 +1,63 @@
+//! The hidden test sets of the demo: the folders of `demo/evaluation`, packed and sent as an administrator does.
+
+use std::path::Path;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::publish::{read_folder, to_anyhow};
+use crate::app::App;
+use crate::auth::Actor;
+use crate::evaluation::model::SetForm;
+use crate::{evaluation, jobs};
+
+/// Scenario, which is also the folder, figure, and names.
+const SETS: [(&str, &str, &str, &str); 2] = [
+    ("belt-foreign-object", "map-50", "皮带异物盲测集", "Belt blind test"),
+    ("coke-quality", "mae", "焦炭反应后强度盲测集", "Coke strength blind test"),
+];
+
+/// Makes the sets; `apps` is the folder of the demo apps, beside which they lie.
+pub async fn make(app: &App, apps: &Path, administrator: &Actor) -> anyhow::Result<()> {
+    for (scenario, metric, zh, en) in SETS {
+        let bytes = pack(&apps.with_file_name("evaluation").join(scenario))?;
+        let form = SetForm { scenario: scenario.into(), name_zh: zh.into(), name_en: en.into(), metric: metric.into() };
+        let body = futures_util::stream::iter([Ok::<_, std::io::Error>(Bytes::from(bytes))]);
+        let made = evaluation::service::create(app, administrator, &form, body).await.map_err(to_anyhow)?;
+        made.map_err(|faults| anyhow::anyhow!("test set {scenario}: {faults:?}"))?;
+    }
+    Ok(())
+}
+
+/// Waits until nothing is left to score, helping with the queue meanwhile, so that listings have their figures from the start.
+pub async fn scored(app: &App) -> anyhow::Result<()> {
+    loop {
+        let left: i64 = app
+            .db
+            .read(|conn| {
+                use crate::db::schema::jobs::dsl;
+                use diesel::prelude::*;
+                Ok(dsl::jobs.filter(dsl::kind.like("evaluate-%").and(dsl::state.ne("failed"))).count().get_result(conn)?)
+            })
+            .await
+            .map_err(to_anyhow)?;
+        if left == 0 {
+            return Ok(());
+        }
+        if !jobs::run_one(app, jobs::Lane::Checks).await.map_err(to_anyhow)? {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+}
+
+/// A folder as a tar.
+fn pack(folder: &Path) -> anyhow::Result<Vec<u8>> {
+    let mut tar = tar::Builder::new(Vec::new());
+    for (name, bytes) in read_folder(folder)? {
+        let mut header = tar::Header::new_ustar();
+        header.set_size(bytes.len() as u64);
+        header.set_mode(0o644);
+        tar.append_data(&mut header, name, bytes.as_slice())?;
+    }
+    Ok(tar.into_inner()?)
+}

@@ -1,0 +1,136 @@
+//! Scoring: a release's files and a set's archive beside each other, judged by a confined child process.
+
+use inference::evaluate::Evaluation;
+use inference::worker;
+use serde_json::json;
+
+use super::model::{Score, TestSet};
+use super::store;
+use crate::app::App;
+use crate::auth::Actor;
+use crate::config::Checks;
+use crate::db::{Conn, Timestamp, dialect};
+use crate::error::{Error, QueryResultExt as _, Result};
+use crate::jobs::Job;
+use crate::release::jobs::{Folder, child};
+use crate::release::model::Release;
+use crate::storage::BlobStore;
+use crate::{audit, release};
+use app_package::digest::Digest;
+
+/// The hidden command that turns this program into the child.
+pub const CHILD_COMMAND: &str = "evaluation-child";
+/// Releases enqueued at once. What goes on stands behind them in the queue, so that a check waits for one such page at most.
+const PAGE: i64 = 20;
+
+/// Enqueues scoring of a scenario's releases after one, a page at a time.
+pub async fn fan_out(app: &App, set_id: &str, after: &str) -> Result<()> {
+    let (set_id, after, now) = (set_id.to_owned(), after.to_owned(), app.clock.now());
+    app.db
+        .write(move |conn| {
+            let set = store::get_set(conn, &set_id).or_not_found("evaluation-set")?;
+            if set.retired_at.is_some() {
+                return Ok(());
+            }
+            let page = store::releases_without(conn, &set, &after, PAGE)?;
+            for release_id in &page {
+                Job::EvaluateRelease { release_id: release_id.clone(), set_id: set_id.clone() }.enqueue(conn, now)?;
+            }
+            match page.last() {
+                Some(last) if i64::try_from(page.len()) == Ok(PAGE) => Job::EvaluateScenario { set_id, after: last.clone() }.enqueue(conn, now),
+                _ => Ok(()),
+            }
+        })
+        .await
+}
+
+/// Scores a release on a set. One that has a figure is left alone, so doing it twice does it once.
+pub async fn evaluate(app: &App, release_id: &str, set_id: &str) -> Result<()> {
+    let (release_id, wanted) = (release_id.to_owned(), set_id.to_owned());
+    let found = app.db.read(move |conn| due(conn, &release_id, &wanted)).await?;
+    let Some((release, set, content)) = found else { return Ok(()) };
+    let evaluation = if release.manifest.input.as_str() == set.input {
+        let (_, files) = release::package::files(&content)?;
+        // Ids only: the name of a folder can be seen by others on the machine.
+        let folder = Folder::new(&app.settings, &format!("{}-{}", release.id, set.id));
+        let (blobs, settings) = (app.blobs.clone(), app.settings.checks.clone());
+        let set = set.clone();
+        tokio::task::spawn_blocking(move || run(&folder, &blobs, &files, &set, &settings)).await.map_err(Error::internal)??
+    } else {
+        Evaluation::failed("input-kind-differs")
+    };
+    let now = app.clock.now();
+    app.db.write(move |conn| record_in(conn, &release, &set, &evaluation, now)).await?;
+    app.wake_search.notify_one();
+    Ok(())
+}
+
+/// Release, set and the release's manifest bytes, if there is something to do.
+fn due(conn: &mut Conn, release_id: &str, set_id: &str) -> Result<Option<(Release, TestSet, Vec<u8>)>> {
+    let set = store::get_set(conn, set_id).or_not_found("evaluation-set")?;
+    let release = release::service::get(conn, release_id)?;
+    let scored = store::get_score(conn, release_id, set_id)?.is_some_and(|score| score.value.is_some());
+    if scored || set.retired_at.is_some() || release.manifest.scenario != set.scenario || !store::is_scored(&release) {
+        return Ok(None);
+    }
+    let (_, content) = release::jobs::content_in(conn, &release)?;
+    Ok(Some((release, set, content)))
+}
+
+/// Lays app and archive out and runs the child; blocks for at most the wall time of the settings.
+fn run(
+    folder: &Folder,
+    blobs: &BlobStore,
+    files: &[(app_package::path::PackagePath, app_package::oci::Descriptor)],
+    set: &TestSet,
+    settings: &Checks,
+) -> Result<Evaluation> {
+    let Some(child) = child(settings)? else { return Ok(Evaluation::failed("engine-missing")) };
+    let app = folder.stage("app", blobs, files)?;
+    let archive = folder.path().join("set");
+    let digest = Digest::parse(&set.digest).map_err(Error::internal)?;
+    blobs.lay_blocking(&digest, u64::try_from(set.size_bytes).map_err(Error::internal)?, &archive)?;
+    let (app, archive) = (std::fs::canonicalize(app)?, std::fs::canonicalize(archive)?);
+    let metric = set.metric.engine();
+    Ok(worker::run_evaluation(&child.program, &[CHILD_COMMAND], &app, &archive, &child.lib, metric, &child.limits, child.wall))
+}
+
+/// Stores an outcome, unless there is a figure already.
+pub(super) fn record_in(conn: &mut Conn, release: &Release, set: &TestSet, evaluation: &Evaluation, now: Timestamp) -> Result<()> {
+    dialect::lock_audit_chain(conn)?; // before the row, as all who write both
+    if store::get_score(conn, &release.id, &set.id)?.is_some_and(|score| score.value.is_some()) {
+        return Ok(());
+    }
+    let hardware = evaluation.hardware.as_ref().map(|h| format!("{} × {} · {}", h.cpu, h.cores, h.architecture));
+    // A child that says both or neither has not done its work.
+    let reason = match (evaluation.value, &evaluation.reason) {
+        (Some(_), None) => None,
+        (_, Some(reason)) => Some(reason.clone()),
+        (None, None) => Some("not-run".to_owned()),
+    };
+    let score = Score {
+        release_id: release.id.clone(),
+        set_id: set.id.clone(),
+        digest: release.digest.clone(),
+        value: evaluation.value.filter(|_| reason.is_none()),
+        samples: i64::from(evaluation.samples),
+        failures: i64::from(evaluation.failures),
+        reason,
+        engine: evaluation.engine.clone(),
+        hardware: hardware.unwrap_or_default(),
+        scored_at: now,
+    };
+    store::put_score(conn, &score)?;
+    let detail = json!({
+        "set": set.id, "digest": score.digest, "metric": set.metric, "value": score.value, "samples": score.samples,
+        "failures": score.failures, "reason": score.reason,
+    });
+    audit::record(conn, now, &Actor::System, "evaluation.scored", &release.id, &detail)
+}
+
+/// Scoring that could not be carried out, try after try, is an outcome with that reason; an administrator may have it tried again.
+pub fn give_up(conn: &mut Conn, release_id: &str, set_id: &str, now: Timestamp) -> Result<()> {
+    let set = store::get_set(conn, set_id).or_not_found("evaluation-set")?;
+    let release = release::service::get(conn, release_id)?;
+    record_in(conn, &release, &set, &Evaluation::failed("not-run"), now)
+}

@@ -1,0 +1,151 @@
+//! The set, the score, and what an administrator says of a new set.
+
+use diesel::prelude::*;
+use inference::evaluate::metrics;
+
+use crate::db::{Timestamp, schema};
+use crate::error::{Error, Faults, Result};
+
+/// Longest name in characters.
+const MAX_NAME: usize = 60;
+
+crate::text_enum! {
+    /// The figure of a set; formulas and sources in [`inference::evaluate::metrics`].
+    pub enum Metric {
+        /// Share of samples whose best class is the expected one.
+        Accuracy = "accuracy",
+        /// Mean average precision of boxes at an overlap of 0.5.
+        Map50 = "map-50",
+        /// Root mean square error of a value.
+        Rmse = "rmse",
+        /// Mean absolute error of a value.
+        Mae = "mae",
+    }
+}
+
+impl Metric {
+    /// As the engine has it.
+    pub fn engine(self) -> metrics::Metric {
+        match self {
+            Self::Accuracy => metrics::Metric::Accuracy,
+            Self::Map50 => metrics::Metric::Map50,
+            Self::Rmse => metrics::Metric::Rmse,
+            Self::Mae => metrics::Metric::Mae,
+        }
+    }
+}
+
+/// A hidden test set.
+#[derive(Debug, Clone, Queryable, Insertable, Selectable)]
+#[diesel(table_name = schema::evaluation_sets)]
+pub struct TestSet {
+    /// `evs_…`.
+    pub id: String,
+    /// Scenario slug of the taxonomy.
+    pub scenario: String,
+    /// Name in Chinese.
+    pub name_zh: String,
+    /// Name in English.
+    pub name_en: String,
+    /// Figure.
+    pub metric: Metric,
+    /// What its inputs are, as in app.yaml.
+    pub input: String,
+    /// Unit of the value whose error is the figure; empty for the others.
+    pub unit: String,
+    /// Samples.
+    pub samples: i64,
+    /// Digest of the archive.
+    pub digest: String,
+    /// Bytes of the archive.
+    pub size_bytes: i64,
+    /// Who made it.
+    pub created_by: String,
+    /// When.
+    pub created_at: Timestamp,
+    /// Since when its scores are shown no more.
+    pub retired_at: Option<Timestamp>,
+}
+
+/// What a release got on a set.
+#[derive(Debug, Clone, Queryable, Insertable, Selectable)]
+#[diesel(table_name = schema::evaluation_scores)]
+pub struct Score {
+    /// Release.
+    pub release_id: String,
+    /// Set.
+    pub set_id: String,
+    /// Digest of the release's manifest.
+    pub digest: String,
+    /// The figure; none where there is a reason.
+    pub value: Option<f64>,
+    /// Samples of the set.
+    pub samples: i64,
+    /// Samples that gave no answer.
+    pub failures: i64,
+    /// Stable code of why there is no figure.
+    pub reason: Option<String>,
+    /// Engine with version; empty where none ran.
+    pub engine: String,
+    /// Machine; empty where none ran.
+    pub hardware: String,
+    /// When.
+    pub scored_at: Timestamp,
+}
+
+/// What is said of a new set beside its archive.
+#[derive(Debug, Clone, Default, serde::Deserialize)]
+#[serde(default)]
+pub struct SetForm {
+    /// Scenario slug.
+    pub scenario: String,
+    /// Name in Chinese.
+    pub name_zh: String,
+    /// Name in English.
+    pub name_en: String,
+    /// Word of a [`Metric`].
+    pub metric: String,
+}
+
+impl SetForm {
+    /// The names, trimmed, and the figure.
+    ///
+    /// # Errors
+    /// Wrong fields: `required`, `too-short`, `too-long`, `control-characters`, `choose-one`.
+    pub fn checked(&self) -> Result<(String, String, Metric)> {
+        let mut faults = Faults::default();
+        let zh = faults.text("name_zh", &self.name_zh, 2, MAX_NAME);
+        let en = faults.text("name_en", &self.name_en, 2, MAX_NAME);
+        let metric = self.metric.parse::<Metric>();
+        if metric.is_err() {
+            faults.add("metric", "choose-one");
+        }
+        if self.scenario.is_empty() {
+            faults.add("scenario", "choose-one");
+        }
+        faults.check()?;
+        Ok((zh, en, metric.map_err(|_| Error::field("metric", "choose-one"))?))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_those_of_the_engine() {
+        for metric in Metric::ALL {
+            assert_eq!(metric.as_str(), metric.engine().as_str());
+        }
+    }
+
+    #[test]
+    fn a_set_needs_names_a_scenario_and_a_figure() {
+        let empty = SetForm::default().checked().unwrap_err();
+        let fields: Vec<&str> = empty.fields.iter().map(|f| f.field.as_str()).collect();
+        assert_eq!(fields, ["name_zh", "name_en", "metric", "scenario"]);
+        let form =
+            SetForm { scenario: "coke-quality".into(), name_zh: " 焦炭盲测集 ".into(), name_en: "Coke".into(), metric: "mae".into() };
+        assert_eq!(form.checked().unwrap(), ("焦炭盲测集".into(), "Coke".into(), Metric::Mae));
+    }
+}

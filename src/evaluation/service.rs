@@ -1,0 +1,302 @@
+//! Use cases of hidden test sets. Functions that end in `_in` run inside the caller's transaction.
+
+use std::collections::HashMap;
+use std::fmt::Display;
+
+use bytes::Bytes;
+use futures_util::Stream;
+use inference::evaluate::archive::Fault;
+use serde_json::json;
+
+use super::model::{Metric, SetForm, TestSet};
+use super::store::{self, ScoreLine};
+use super::upload::{self, Facts, Staged};
+use crate::app::App;
+use crate::auth::policy::{self, Action};
+use crate::auth::{Actor, Person};
+use crate::db::{Conn, Timestamp};
+use crate::error::{Error, QueryResultExt as _, Result, exactly_one};
+use crate::jobs::Job;
+use crate::{audit, catalog, ids, registry};
+
+/// Entries on one page.
+pub const PAGE: i64 = 50;
+/// Sets of one scenario that are not retired; each release of it is run over all of them.
+const MAX_ACTIVE: i64 = 5;
+/// Earlier figures that are looked through.
+const EARLIER: i64 = 200;
+
+/// Makes a set of an archive; all releases of its scenario are scored on it then. Gives its id, or what is wrong with the archive.
+///
+/// # Errors
+/// Those of [`SetForm::checked`] and of taking the body; `scenario-unknown` (field), `too-many-sets`.
+pub async fn create<S, E>(app: &App, actor: &Actor, form: &SetForm, body: S) -> Result<std::result::Result<String, Vec<Fault>>>
+where
+    S: Stream<Item = std::result::Result<Bytes, E>> + Unpin,
+    E: Display,
+{
+    let person = policy::require(actor, Action::ManageEvaluation)?.clone();
+    let (name_zh, name_en, metric) = form.checked()?;
+    let scenario = form.scenario.clone();
+    // Before anything is sent; and again at the end.
+    app.db.read(move |conn| room_in(conn, &scenario)).await?;
+    let staged = upload::stage(app, body).await?;
+    let path = staged.path().to_owned();
+    let found = tokio::task::spawn_blocking(move || upload::inspect(&path, metric.engine())).await.map_err(Error::internal)??;
+    let facts = match found {
+        Ok(facts) => facts,
+        Err(faults) => return Ok(Err(faults)),
+    };
+    let new = New { scenario: form.scenario.clone(), name_zh, name_en, metric, facts };
+    let id = publish(app, actor, &person, new, &staged).await?;
+    app.wake_jobs.send_replace(());
+    Ok(Ok(id))
+}
+
+/// A set about to be.
+#[derive(Clone)]
+struct New {
+    scenario: String,
+    name_zh: String,
+    name_en: String,
+    metric: Metric,
+    facts: Facts,
+}
+
+fn room_in(conn: &mut Conn, scenario: &str) -> Result<()> {
+    if !catalog::store::scenarios(conn)?.iter().any(|(slug, ..)| slug == scenario) {
+        return Err(Error::field("scenario", "choose-one"));
+    }
+    if store::count_active(conn, scenario)? >= MAX_ACTIVE {
+        return Err(Error::conflict("too-many-sets").arg("max", MAX_ACTIVE));
+    }
+    Ok(())
+}
+
+/// Tries until the blob is there together with its row: garbage collection may remove the bytes of the same blob in between.
+async fn publish(app: &App, actor: &Actor, person: &Person, new: New, staged: &Staged) -> Result<String> {
+    const COLLECTED: &str = "blob-collected";
+    let mut tries = 0;
+    loop {
+        app.blobs.publish(&staged.id, &staged.digest).await?;
+        let (actor, person, new, blobs) = (actor.clone(), person.clone(), new.clone(), app.blobs.clone());
+        let (digest, size, now) = (staged.digest.clone(), staged.size, app.clock.now());
+        let made = app
+            .db
+            .write(move |conn| {
+                room_in(conn, &new.scenario)?;
+                registry::service::keep_blob_in(conn, &digest, size, now)?;
+                if !blobs.exists_blocking(&digest)? {
+                    return Err(Error::unavailable(COLLECTED));
+                }
+                let set = TestSet {
+                    id: ids::new("evs"),
+                    scenario: new.scenario,
+                    name_zh: new.name_zh,
+                    name_en: new.name_en,
+                    metric: new.metric,
+                    input: new.facts.input.to_owned(),
+                    unit: new.facts.unit,
+                    samples: new.facts.samples,
+                    digest: digest.to_string(),
+                    size_bytes: i64::try_from(size).map_err(Error::internal)?,
+                    created_by: person.user_id,
+                    created_at: now,
+                    retired_at: None,
+                };
+                store::insert_set(conn, &set)?;
+                Job::EvaluateScenario { set_id: set.id.clone(), after: String::new() }.enqueue(conn, now)?;
+                let detail =
+                    json!({"scenario": set.scenario, "metric": set.metric, "samples": set.samples, "digest": set.digest, "bytes": size});
+                audit::record(conn, now, &actor, "evaluation.set-created", &set.id, &detail)?;
+                Ok(set.id)
+            })
+            .await;
+        tries += 1;
+        match made {
+            Err(e) if e.code == COLLECTED && tries < 3 => {}
+            other => return other,
+        }
+    }
+}
+
+/// Retires a set: it scores nothing any more, and its scores are shown on no listing.
+///
+/// # Errors
+/// `evaluation-set`: there is none; `evaluation-set-retired`: it is already.
+pub async fn retire(app: &App, actor: &Actor, id: String) -> Result<()> {
+    policy::require(actor, Action::ManageEvaluation)?;
+    let (actor, now) = (actor.clone(), app.clock.now());
+    app.db
+        .write(move |conn| {
+            let set = store::get_set(conn, &id).or_not_found("evaluation-set")?;
+            exactly_one(store::retire(conn, &id, now)?, "evaluation-set-retired")?;
+            audit::record(conn, now, &actor, "evaluation.set-retired", &id, &json!({"scenario": set.scenario, "metric": set.metric}))
+        })
+        .await?;
+    app.wake_search.notify_one();
+    Ok(())
+}
+
+/// Scores releases without a figure on a set again, for example after the platform was short of memory.
+///
+/// # Errors
+/// As [`retire`].
+pub async fn score_again(app: &App, actor: &Actor, id: String) -> Result<()> {
+    policy::require(actor, Action::ManageEvaluation)?;
+    let now = app.clock.now();
+    app.db
+        .write(move |conn| {
+            let set = store::get_set(conn, &id).or_not_found("evaluation-set")?;
+            if set.retired_at.is_some() {
+                return Err(Error::conflict("evaluation-set-retired"));
+            }
+            Job::EvaluateScenario { set_id: id, after: String::new() }.enqueue(conn, now)
+        })
+        .await?;
+    app.wake_jobs.send_replace(());
+    Ok(())
+}
+
+/// Enqueues scoring a release on the sets of its scenario on which it has no outcome yet. Called when it has passed its check and when it
+/// is published, for a set may have been made in between.
+pub fn score_release_in(conn: &mut Conn, release_id: &str, scenario: &str, now: Timestamp) -> Result<()> {
+    for set_id in store::sets_without(conn, scenario, release_id, MAX_ACTIVE)? {
+        Job::EvaluateRelease { release_id: release_id.to_owned(), set_id }.enqueue(conn, now)?;
+    }
+    Ok(())
+}
+
+/// An outcome as a listing shows it: nothing of the set but its name, size and figure.
+#[derive(Debug, Clone)]
+pub struct Shown {
+    /// Name of the set, zh and en.
+    pub name: (String, String),
+    /// Samples of the set.
+    pub samples: i64,
+    /// Figure.
+    pub metric: Metric,
+    /// Its unit, or empty.
+    pub unit: String,
+    /// The figure; none where there is a reason.
+    pub value: Option<f64>,
+    /// Samples that gave no answer.
+    pub failures: i64,
+    /// Why there is no figure.
+    pub reason: Option<String>,
+    /// When.
+    pub at: Timestamp,
+    /// The version published before, and its figure.
+    pub previous: Option<(String, f64)>,
+}
+
+/// Outcomes of a release on the sets that are not retired.
+pub fn shown_in(conn: &mut Conn, app_id: &str, release_id: &str, published_at: Option<Timestamp>) -> Result<Vec<Shown>> {
+    let scores = store::scores_of(conn, release_id, 4 * MAX_ACTIVE)?;
+    if scores.is_empty() {
+        return Ok(Vec::new());
+    }
+    let ids: Vec<&str> = scores.iter().map(|(set, _)| set.id.as_str()).collect();
+    let mut previous: HashMap<String, (String, f64)> = HashMap::new();
+    for (set_id, version, value) in store::earlier_figures(conn, app_id, release_id, published_at, &ids, EARLIER)? {
+        previous.entry(set_id).or_insert((version, value));
+    }
+    Ok(scores
+        .into_iter()
+        .map(|(set, score)| Shown {
+            previous: previous.remove(&set.id),
+            name: (set.name_zh, set.name_en),
+            samples: set.samples,
+            metric: set.metric,
+            unit: set.unit,
+            value: score.value,
+            failures: score.failures,
+            reason: score.reason,
+            at: score.scored_at,
+        })
+        .collect())
+}
+
+/// A set in a list.
+#[derive(Debug)]
+pub struct SetLine {
+    /// The set.
+    pub set: TestSet,
+    /// Names of its scenario, zh and en.
+    pub scenario: (String, String),
+    /// Releases that have a figure.
+    pub scored: i64,
+}
+
+fn lines(conn: &mut Conn, sets: Vec<TestSet>) -> Result<Vec<SetLine>> {
+    let ids: Vec<&str> = sets.iter().map(|set| set.id.as_str()).collect();
+    let scored = store::count_scored(conn, &ids)?;
+    let names: HashMap<String, (String, String)> =
+        catalog::store::scenarios(conn)?.into_iter().map(|(slug, _, zh, en)| (slug, (zh, en))).collect();
+    let line = |set: TestSet| SetLine {
+        scenario: names.get(&set.scenario).cloned().unwrap_or_default(),
+        scored: scored.get(&set.id).copied().unwrap_or(0),
+        set,
+    };
+    Ok(sets.into_iter().map(line).collect())
+}
+
+/// Sets before an id, newest first, one more than a page.
+pub async fn list(app: &App, actor: &Actor, before: Option<String>) -> Result<Vec<SetLine>> {
+    policy::require(actor, Action::ViewCases)?;
+    app.db
+        .read(move |conn| {
+            let sets = store::sets_before(conn, before.as_deref(), PAGE + 1)?;
+            lines(conn, sets)
+        })
+        .await
+}
+
+/// A set with all that its page shows; nothing that is in it.
+#[derive(Debug)]
+pub struct SetDetail {
+    /// The set.
+    pub line: SetLine,
+    /// Who made it.
+    pub created_by: String,
+    /// Outcomes, the newest releases first, one more than a page.
+    pub scores: Vec<ScoreLine>,
+}
+
+/// One set, with outcomes before a release's.
+///
+/// # Errors
+/// `evaluation-set`: there is none.
+pub async fn detail(app: &App, actor: &Actor, id: String, before: Option<String>) -> Result<SetDetail> {
+    policy::require(actor, Action::ViewCases)?;
+    app.db
+        .read(move |conn| {
+            let set = store::get_set(conn, &id).or_not_found("evaluation-set")?;
+            let created_by = store::user_name(conn, &set.created_by)?;
+            let scores = store::scores_before(conn, &id, before.as_deref(), PAGE + 1)?;
+            let line = lines(conn, vec![set])?.pop().ok_or_else(|| Error::not_found("evaluation-set"))?;
+            Ok(SetDetail { line, created_by, scores })
+        })
+        .await
+}
+
+/// Scenarios to choose from: specialty names with slug and names of their scenarios, in order.
+pub type Choices = Vec<((String, String), Vec<(String, String, String)>)>;
+
+/// What the form offers.
+pub async fn choices(app: &App, actor: &Actor) -> Result<Choices> {
+    policy::require(actor, Action::ManageEvaluation)?;
+    app.db
+        .read(|conn| {
+            let scenarios = catalog::store::scenarios(conn)?;
+            let of = |specialty: &str| {
+                scenarios
+                    .iter()
+                    .filter(|(_, s, ..)| s == specialty)
+                    .map(|(slug, _, zh, en)| (slug.clone(), zh.clone(), en.clone()))
+                    .collect()
+            };
+            Ok(catalog::store::specialties(conn)?.into_iter().map(|(slug, zh, en)| ((zh, en), of(&slug))).collect())
+        })
+        .await
+}

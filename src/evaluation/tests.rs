@@ -1,0 +1,325 @@
+//! Hidden test sets on both backends. Scoring with the real engine is in `tests/api/evaluation.rs` and in `crates/inference`.
+
+use actix_web::http::Method;
+use app_package::digest::Digest;
+use bytes::Bytes;
+use chrono::TimeDelta;
+use diesel::prelude::*;
+use inference::evaluate::archive::CODES;
+use inference::evaluate::{Evaluation, archive::Fault};
+
+use super::model::{Metric, SetForm};
+use super::{jobs, service, store};
+use crate::app::App;
+use crate::auth::{Actor, Role};
+use crate::db::schema::{audit_records, evaluation_scores, evaluation_sets, jobs as job_rows, releases};
+use crate::error::{Kind, Result};
+use crate::i18n::Lang;
+use crate::moderation::model::Decision;
+use crate::moderation::tests::{APP, page, submitted};
+use crate::release::model::{Release, ReleaseState};
+use crate::testing::{self, each_backend};
+use crate::{moderation, registry, release};
+
+/// Names of inputs and an expected value that must show up nowhere.
+const SECRETS: [&str; 2] = ["secret-input", "61.37"];
+
+/// A set of ten tables with a coke strength each.
+fn archive() -> Vec<u8> {
+    let mut tar = tar::Builder::new(Vec::new());
+    let mut add = |name: &str, bytes: &[u8]| {
+        let mut header = tar::Header::new_ustar();
+        header.set_size(bytes.len() as u64);
+        tar.append_data(&mut header, name, bytes).unwrap();
+    };
+    let mut samples = Vec::new();
+    for n in 0..10 {
+        add(&format!("secret-input-{n}.csv"), b"ash_ad,mci\n9.6,2.4\n");
+        add(&format!("{n}.json"), br#"{"values": [{"id": "csr", "value": 61.37, "unit": "%"}]}"#);
+        samples.push(serde_json::json!({"input": format!("secret-input-{n}.csv"), "expect": format!("{n}.json")}));
+    }
+    add("set.json", serde_json::json!({"format": 1, "input": "tabular", "samples": samples}).to_string().as_bytes());
+    tar.into_inner().unwrap()
+}
+
+fn form() -> SetForm {
+    SetForm { scenario: APP.into(), name_zh: "焦炭盲测集".into(), name_en: "Coke blind test".into(), metric: "mae".into() }
+}
+
+async fn create(app: &App, who: &Actor, form: &SetForm, bytes: Vec<u8>) -> Result<std::result::Result<String, Vec<Fault>>> {
+    // In pieces, as a body comes.
+    let pieces: Vec<std::result::Result<Bytes, std::io::Error>> =
+        bytes.chunks(1000).map(|piece| Ok(Bytes::copy_from_slice(piece))).collect();
+    service::create(app, who, form, futures_util::stream::iter(pieces)).await
+}
+
+async fn made(app: &App, who: &Actor) -> String {
+    create(app, who, &form(), archive()).await.unwrap().unwrap()
+}
+
+/// Stores an outcome as the job does.
+async fn outcome(app: &App, release_id: &str, set_id: &str, evaluation: Evaluation) {
+    let (release_id, set_id, now) = (release_id.to_owned(), set_id.to_owned(), app.clock.now());
+    app.db
+        .write(move |conn| {
+            let release = release::service::get(conn, &release_id)?;
+            let set = store::get_set(conn, &set_id)?;
+            jobs::record_in(conn, &release, &set, &evaluation, now)
+        })
+        .await
+        .unwrap();
+}
+
+fn figure(value: f64) -> Evaluation {
+    Evaluation { value: Some(value), samples: 10, engine: "onnxruntime 1.32.0".into(), ..Evaluation::default() }
+}
+
+/// Values and reasons of a release's outcomes.
+async fn outcomes(app: &App, release_id: &str) -> Vec<(Option<f64>, Option<String>)> {
+    let id = release_id.to_owned();
+    app.db
+        .read(move |conn| {
+            let own = evaluation_scores::table.filter(evaluation_scores::release_id.eq(id));
+            Ok(own.select((evaluation_scores::value, evaluation_scores::reason)).load(conn)?)
+        })
+        .await
+        .unwrap()
+}
+
+async fn waiting(app: &App, kind: &'static str) -> i64 {
+    app.db.read(move |conn| Ok(job_rows::table.filter(job_rows::kind.eq(kind)).count().get_result(conn)?)).await.unwrap()
+}
+
+async fn audited(app: &App, action: &'static str) -> i64 {
+    app.db.read(move |conn| Ok(audit_records::table.filter(audit_records::action.eq(action)).count().get_result(conn)?)).await.unwrap()
+}
+
+async fn get(app: &App, who: &Actor, path: &str) -> (u16, String) {
+    page(app, who, Method::GET, path, "").await
+}
+
+#[test]
+fn every_fault_and_figure_has_words() {
+    for lang in Lang::ALL {
+        for code in CODES {
+            assert!(lang.has(&format!("evaluation-fault-{code}")), "{code}");
+        }
+        for metric in Metric::ALL {
+            assert!(lang.has(&format!("evaluation-metric-{metric}")) && lang.has(&format!("evaluation-metric-text-{metric}")));
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_an_administrator_makes_a_set_and_only_of_a_whole_archive() {
+    each_backend(|app| async move {
+        let admin = testing::platform(&app, Role::Administrator).await;
+        let moderator = testing::platform(&app, Role::Moderator).await;
+        let acme = testing::vendor(&app, "acme").await;
+        for who in [&moderator, &acme, &Actor::Anonymous] {
+            let refused = create(&app, who, &form(), archive()).await.unwrap_err();
+            assert!(matches!(refused.kind, Kind::Forbidden | Kind::Unauthenticated), "{refused}");
+        }
+        let fields = |e: crate::error::Error| e.fields.iter().map(|f| f.field.clone()).collect::<Vec<_>>();
+        let form_with = |change: fn(&mut SetForm)| {
+            let mut form = form();
+            change(&mut form);
+            form
+        };
+        let wrong = form_with(|form| form.metric = "f1".into());
+        assert_eq!(fields(create(&app, &admin, &wrong, archive()).await.unwrap_err()), ["metric"]);
+        let wrong = form_with(|form| form.scenario = "none-such".into());
+        assert_eq!(fields(create(&app, &admin, &wrong, archive()).await.unwrap_err()), ["scenario"]);
+        let faults = create(&app, &admin, &form(), b"no archive at all, but longer than a header".repeat(40)).await.unwrap().unwrap_err();
+        assert_eq!((faults[0].place.as_str(), faults[0].code), ("#1", "archive-not-tar"));
+        let other = form_with(|form| form.metric = "accuracy".into());
+        let faults = create(&app, &admin, &other, archive()).await.unwrap().unwrap_err();
+        assert_eq!((faults.len(), faults[0].code), (10, "expect-metric"));
+        let broken = futures_util::stream::iter([Ok(Bytes::from_static(b"half")), Err(std::io::Error::other("gone"))]);
+        assert_eq!(service::create(&app, &admin, &form(), broken).await.unwrap_err().code, "body-broken");
+        assert!(app.blobs.list_staged().unwrap().is_empty(), "nothing stays of what was refused");
+        assert_eq!((waiting(&app, "evaluate-scenario").await, audited(&app, "evaluation.set-created").await), (0, 0));
+
+        let id = made(&app, &admin).await;
+        assert_eq!((waiting(&app, "evaluate-scenario").await, audited(&app, "evaluation.set-created").await), (1, 1));
+        let line = service::list(&app, &moderator, None).await.unwrap().remove(0);
+        assert_eq!((line.set.id.as_str(), line.set.samples, line.set.unit.as_str(), line.scored), (id.as_str(), 10, "%", 0));
+        assert_eq!((line.set.input.as_str(), line.set.metric, line.scenario.1.as_str()), ("tabular", Metric::Mae, "Coke quality"));
+        assert!(app.blobs.list_staged().unwrap().is_empty());
+        for _ in 1..5 {
+            made(&app, &admin).await;
+        }
+        assert_eq!(create(&app, &admin, &form(), archive()).await.unwrap_err().code, "too-many-sets");
+        service::retire(&app, &admin, id).await.unwrap();
+        made(&app, &admin).await;
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_score_is_stored_once_shown_and_gone_with_its_set() {
+    each_backend(|app| async move {
+        let admin = testing::platform(&app, Role::Administrator).await;
+        let moderator = testing::platform(&app, Role::Moderator).await;
+        let acme = testing::vendor(&app, "acme").await;
+        let (first, case) = submitted(&app, &acme, "1.0.0").await;
+        let set = made(&app, &admin).await;
+        // The job runs, finds no engine, and says so.
+        testing::drain_jobs(&app).await;
+        assert_eq!(outcomes(&app, &first).await, [(None, Some("engine-missing".into()))]);
+        let preview = format!("/apps/acme/{APP}?preview={first}");
+        let (status, html) = get(&app, &acme, &preview).await;
+        assert!(status == 200 && html.contains("Platform test set: Coke blind test · 10 samples"), "{html}");
+        assert!(html.contains("No figure") && html.contains("the app is not at fault"));
+
+        // Tried again and scored; after that nothing changes the figure.
+        assert_eq!(service::score_again(&app, &moderator, set.clone()).await.unwrap_err().kind, Kind::Forbidden);
+        service::score_again(&app, &admin, set.clone()).await.unwrap();
+        assert_eq!(waiting(&app, "evaluate-scenario").await, 1);
+        outcome(&app, &first, &set, figure(1.5)).await;
+        outcome(&app, &first, &set, figure(9.0)).await;
+        testing::drain_jobs(&app).await;
+        assert_eq!(outcomes(&app, &first).await, [(Some(1.5), None)]);
+        assert_eq!(audited(&app, "evaluation.scored").await, 2, "the outcome without a figure, and the figure");
+        let (_, html) = get(&app, &moderator, &format!("/admin/cases/{case}")).await;
+        assert!(html.contains("Coke blind test · 10 samples") && html.contains("MAE 1.500 %"), "{html}");
+        moderation::service::decide(&app, &moderator, &case, Decision::Approve, "").await.unwrap();
+        let listing = format!("/apps/acme/{APP}");
+        let (_, html) = get(&app, &Actor::Anonymous, &listing).await;
+        assert!(html.contains("MAE 1.500 %") && html.contains("lower is better"));
+        assert!(!html.contains("Better than"));
+
+        // The next version is held against it.
+        let (second, case) = submitted(&app, &acme, "1.1.0").await;
+        outcome(&app, &second, &set, figure(1.2)).await;
+        let (_, html) = get(&app, &moderator, &format!("/admin/cases/{case}")).await;
+        assert!(html.contains("Better than 1.0.0 (1.500 %)"), "{html}");
+        let (third, _) = submitted(&app, &acme, "1.2.0").await;
+        outcome(&app, &third, &set, figure(1.7)).await;
+        let (_, html) = get(&app, &acme, &format!("/apps/acme/{APP}?preview={third}")).await;
+        assert!(html.contains("Worse than 1.0.0 (1.500 %)"));
+
+        // Nobody sees what is in it, not even the platform's people; others see nothing of the console at all.
+        let digest = service::detail(&app, &moderator, set.clone(), None).await.unwrap().line.set.digest;
+        let own = format!("/admin/evaluation/{set}");
+        let (status, html) = get(&app, &moderator, &own).await;
+        assert!(status == 200 && html.contains("1.2.0") && html.contains("1.700 %") && !html.contains("/retire"));
+        assert!(get(&app, &admin, &own).await.1.contains("/retire"));
+        assert_eq!((get(&app, &acme, &own).await.0, get(&app, &acme, "/admin/evaluation").await.0), (403, 403));
+        let readers = [(&acme, listing.as_str()), (&acme, preview.as_str()), (&moderator, own.as_str()), (&admin, "/admin/audit")];
+        for (who, path) in readers {
+            let (status, html) = get(&app, who, path).await;
+            assert_eq!(status, 200, "{path}");
+            assert!(SECRETS.iter().all(|secret| !html.contains(secret)), "{path}");
+        }
+        for who in [&acme, &moderator, &admin] {
+            assert_eq!(get(&app, who, &format!("/v2/acme/{APP}/blobs/{digest}")).await.0, 404);
+        }
+
+        // Retired: gone from the listing, scored no more, and not twice.
+        assert_eq!(service::retire(&app, &moderator, set.clone()).await.unwrap_err().kind, Kind::Forbidden);
+        service::retire(&app, &admin, set.clone()).await.unwrap();
+        assert!(!get(&app, &Actor::Anonymous, &listing).await.1.contains("Coke blind test"));
+        assert_eq!(service::retire(&app, &admin, set.clone()).await.unwrap_err().code, "evaluation-set-retired");
+        assert_eq!(service::score_again(&app, &admin, set.clone()).await.unwrap_err().code, "evaluation-set-retired");
+        jobs::fan_out(&app, &set, "").await.unwrap();
+        assert_eq!(waiting(&app, "evaluate-release").await, 0);
+        assert!(get(&app, &moderator, &own).await.1.contains("1.500 %"), "its own page keeps them");
+        assert_eq!(audited(&app, "evaluation.set-retired").await, 1);
+        assert_eq!(service::detail(&app, &moderator, "evs_none".into(), None).await.unwrap_err().code, "evaluation-set");
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_kind_of_input_is_told_and_another_scenario_is_left_alone() {
+    each_backend(|app| async move {
+        let admin = testing::platform(&app, Role::Administrator).await;
+        let acme = testing::vendor(&app, "acme").await;
+        let (release, _) = submitted(&app, &acme, "1.0.0").await;
+        let set = made(&app, &admin).await;
+        let id = set.clone();
+        let change = |input: &'static str, scenario: &'static str| {
+            let id = id.clone();
+            app.db.write(move |conn| {
+                let row = evaluation_sets::table.find(&id);
+                Ok(diesel::update(row).set((evaluation_sets::input.eq(input), evaluation_sets::scenario.eq(scenario))).execute(conn)?)
+            })
+        };
+        change("image", "belt-tear").await.unwrap();
+        jobs::evaluate(&app, &release, &set).await.unwrap();
+        assert!(outcomes(&app, &release).await.is_empty());
+        change("image", APP).await.unwrap();
+        jobs::evaluate(&app, &release, &set).await.unwrap();
+        assert_eq!(outcomes(&app, &release).await, [(None, Some("input-kind-differs".into()))]);
+        // A job that cannot be carried out ends as an outcome, which a later figure replaces.
+        let (release_id, set_id, now) = (release.clone(), set.clone(), app.clock.now());
+        app.db.write(move |conn| jobs::give_up(conn, &release_id, &set_id, now)).await.unwrap();
+        assert_eq!(outcomes(&app, &release).await, [(None, Some("not-run".into()))]);
+        outcome(&app, &release, &set, figure(2.0)).await;
+        let (release_id, set_id) = (release.clone(), set.clone());
+        app.db.write(move |conn| jobs::give_up(conn, &release_id, &set_id, now)).await.unwrap();
+        assert_eq!(outcomes(&app, &release).await, [(Some(2.0), None)]);
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_releases_are_enqueued_a_page_at_a_time() {
+    each_backend(|app| async move {
+        let admin = testing::platform(&app, Role::Administrator).await;
+        let acme = testing::vendor(&app, "acme").await;
+        let (release, _) = submitted(&app, &acme, "1.0.0").await;
+        let set = made(&app, &admin).await;
+        app.db
+            .write(move |conn| {
+                let one = release::service::get(conn, &release)?;
+                // Thirty on their way; one that failed its check and one that was refused do not count.
+                for n in 0..32 {
+                    let state = [ReleaseState::Failed, ReleaseState::Rejected].get(n).copied().unwrap_or(ReleaseState::Ready);
+                    let (id, version) = (crate::ids::new("rel"), format!("2.0.{n}"));
+                    let digest = Digest::of(version.as_bytes()).to_string();
+                    let row = Release { id, version, digest, state, ..one.clone() };
+                    diesel::insert_into(releases::table).values(&row).execute(conn)?;
+                }
+                diesel::delete(job_rows::table).execute(conn)?;
+                Ok(())
+            })
+            .await
+            .unwrap();
+        jobs::fan_out(&app, &set, "").await.unwrap();
+        assert_eq!((waiting(&app, "evaluate-release").await, waiting(&app, "evaluate-scenario").await), (20, 1));
+        let payload: String = app
+            .db
+            .read(|conn| Ok(job_rows::table.filter(job_rows::kind.eq("evaluate-scenario")).select(job_rows::payload).first(conn)?))
+            .await
+            .unwrap();
+        let crate::jobs::Job::EvaluateScenario { set_id, after } = serde_json::from_str(&payload).unwrap() else { panic!("{payload}") };
+        assert_eq!(set_id, set);
+        jobs::fan_out(&app, &set, &after).await.unwrap();
+        assert_eq!((waiting(&app, "evaluate-release").await, waiting(&app, "evaluate-scenario").await), (31, 1));
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_set_is_kept_by_the_collection_and_goes_with_its_row() {
+    each_backend(|app| async move {
+        let admin = testing::platform(&app, Role::Administrator).await;
+        let (set, bytes) = (made(&app, &admin).await, archive());
+        let digest = Digest::of(&bytes);
+        assert_eq!(app.blobs.size(&digest).await.unwrap(), Some(bytes.len() as u64));
+        app.clock.advance(TimeDelta::days(400));
+        let collected = registry::collect::collect(&app, false).await.unwrap();
+        assert_eq!((collected.blobs, collected.strays), (0, 0));
+        // Retired it stays: what a figure was made of can be looked into.
+        service::retire(&app, &admin, set.clone()).await.unwrap();
+        app.clock.advance(TimeDelta::days(400));
+        assert_eq!(registry::collect::collect(&app, true).await.unwrap().blobs, 0);
+        app.db.write(move |conn| Ok(diesel::delete(evaluation_sets::table.find(set)).execute(conn)?)).await.unwrap();
+        let collected = registry::collect::collect(&app, false).await.unwrap();
+        assert_eq!((collected.blobs, collected.bytes), (1, bytes.len() as u64));
+        assert_eq!(app.blobs.size(&digest).await.unwrap(), None);
+    })
+    .await;
+}
