@@ -13,7 +13,6 @@ use super::views::{AppCard, CataloguePage, Facet, FacetValue, HomePage, ListingP
 use crate::app::App;
 use crate::auth::Actor;
 use crate::error::Error;
-use crate::evaluation::views::ScoreView;
 use crate::http::cookies;
 use crate::http::extract::Form;
 use crate::http::page::{FormErrors, Page, PageResult, form_result, lang_of, see_other_with};

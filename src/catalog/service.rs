@@ -13,13 +13,12 @@ use crate::auth::{Actor, OrgKind};
 use crate::chain::{self, ChainLink, Reader};
 use crate::db::{Conn, Timestamp};
 use crate::error::{Error, QueryResultExt as _, Result, exactly_one};
-use crate::evaluation;
 use crate::i18n::Lang;
 use crate::ids;
 use crate::release::difference::Difference;
 use crate::release::model::Release;
 use crate::trust::evidence::Subject;
-use crate::{audit, release};
+use crate::{audit, evaluation, release};
 
 /// What a catalogue page shows.
 #[derive(Debug)]
