@@ -69,7 +69,7 @@ where
         let bytes = bytes.map_err(|e| Error::invalid("body-broken").source(anyhow::anyhow!("{e}")))?;
         size += bytes.len() as u64;
         if size > MAX_ARCHIVE {
-            return Err(Error::too_large("body-too-large").arg("max", MAX_ARCHIVE));
+            return Err(Error::too_large("body-too-large").arg("bytes", MAX_ARCHIVE));
         }
         hash.update(&bytes);
         writer.write_all(&bytes).await?;

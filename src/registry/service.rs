@@ -14,7 +14,7 @@ pub use super::model::Action;
 use super::model::{Repository, RepositoryName, Rights};
 use super::store;
 pub use super::store::Artifact;
-use super::token::{Access, Claims};
+use super::token::Claims;
 use crate::app::App;
 use crate::audit;
 use crate::auth::policy::{self, Scope};
