@@ -17,6 +17,7 @@ use crate::error::{Kind, Result};
 use crate::i18n::Lang;
 use crate::moderation::model::Decision;
 use crate::moderation::tests::{APP, page, submitted};
+use crate::release::model::Channel;
 use crate::release::model::{Release, ReleaseState};
 use crate::testing::{self, each_backend};
 use crate::{moderation, registry, release};
@@ -162,7 +163,7 @@ async fn a_score_is_stored_once_shown_and_gone_with_its_set() {
         let admin = testing::platform(&app, Role::Administrator).await;
         let moderator = testing::platform(&app, Role::Moderator).await;
         let acme = testing::vendor(&app, "acme").await;
-        let (first, case) = submitted(&app, &acme, "1.0.0").await;
+        let (first, case) = submitted(&app, &acme, "1.0.0", Channel::Stable).await;
         let set = made(&app, &admin).await;
         // The job runs, finds no engine, and says so.
         testing::drain_jobs(&app).await;
@@ -190,11 +191,11 @@ async fn a_score_is_stored_once_shown_and_gone_with_its_set() {
         assert!(!html.contains("Better than"));
 
         // The next version is held against it.
-        let (second, case) = submitted(&app, &acme, "1.1.0").await;
+        let (second, case) = submitted(&app, &acme, "1.1.0", Channel::Stable).await;
         outcome(&app, &second, &set, figure(1.2)).await;
         let (_, html) = get(&app, &moderator, &format!("/admin/cases/{case}")).await;
         assert!(html.contains("Better than 1.0.0 (1.500 %)"), "{html}");
-        let (third, _) = submitted(&app, &acme, "1.2.0").await;
+        let (third, _) = submitted(&app, &acme, "1.2.0", Channel::Stable).await;
         outcome(&app, &third, &set, figure(1.7)).await;
         let (_, html) = get(&app, &acme, &format!("/apps/acme/{APP}?preview={third}")).await;
         assert!(html.contains("Worse than 1.0.0 (1.500 %)"));
@@ -236,7 +237,7 @@ async fn another_kind_of_input_is_told_and_another_scenario_is_left_alone() {
     each_backend(|app| async move {
         let admin = testing::platform(&app, Role::Administrator).await;
         let acme = testing::vendor(&app, "acme").await;
-        let (release, _) = submitted(&app, &acme, "1.0.0").await;
+        let (release, _) = submitted(&app, &acme, "1.0.0", Channel::Stable).await;
         let set = made(&app, &admin).await;
         let id = set.clone();
         let change = |input: &'static str, scenario: &'static str| {
@@ -269,7 +270,7 @@ async fn many_releases_are_enqueued_a_page_at_a_time() {
     each_backend(|app| async move {
         let admin = testing::platform(&app, Role::Administrator).await;
         let acme = testing::vendor(&app, "acme").await;
-        let (release, _) = submitted(&app, &acme, "1.0.0").await;
+        let (release, _) = submitted(&app, &acme, "1.0.0", Channel::Stable).await;
         let set = made(&app, &admin).await;
         app.db
             .write(move |conn| {
