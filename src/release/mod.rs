@@ -6,6 +6,7 @@
 
 pub mod console;
 pub mod jobs;
+pub mod malware;
 pub mod model;
 pub mod package;
 pub mod routes;

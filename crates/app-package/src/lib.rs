@@ -6,6 +6,7 @@
 pub mod digest;
 pub mod dsse;
 pub mod fault;
+pub mod file_kind;
 pub mod keys;
 pub mod license;
 pub mod manifest;
