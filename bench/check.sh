@@ -12,7 +12,7 @@ for _ in 1 2 3; do
   times+=("$(($(now_ms) - begin))")
 done
 slowest=$(printf '%s\n' "${times[@]}" | sort -n | tail -n 1)
-verdict "check of a network of $((bytes / 1000000)) MB, slowest of 3" "$(awk "BEGIN { printf \"%.2f\", $slowest / 1000 }")" s -lt 15
+verdict "check of a network of $(awk "BEGIN { printf \"%.1f\", $bytes / 1e6 }") MB, slowest of 3" "$(awk "BEGIN { printf \"%.2f\", $slowest / 1000 }")" s -lt 15
 python3 - "$data/report.json" <<'PY'
 import json, sys
 report = json.load(open(sys.argv[1]))

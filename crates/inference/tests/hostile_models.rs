@@ -17,8 +17,8 @@ use std::{
 use hostile::{Workshop, bases, complaint, corpus, memory};
 
 /// Apps that each kind of damage is done to.
-const ROUNDS: usize = 3;
-/// What two hundred checks may add to this process.
+const ROUNDS: usize = 2;
+/// What the checks may add to this process.
 const MAX_GROWTH: u64 = 64 << 20;
 
 #[test]

@@ -57,7 +57,9 @@ fn known_as(term: &str, rest: &str) -> Option<&'static str> {
     };
     let same = current().find(|name| name.eq_ignore_ascii_case(term));
     let usual = || spdx::imprecise_license_id(rest).map(|(id, _)| id).filter(|id| !id.is_deprecated()).map(|id| id.name);
-    same.or_else(usual).or_else(|| nearest(term, current()))
+    // Of a long word two letters are a slip; of a short one they are half of it, and abbreviations are short.
+    let near = || nearest(term, current());
+    same.or_else(|| near().filter(|_| term.len() > 8)).or_else(usual).or_else(near)
 }
 
 /// What a deprecated identifier of GNU became: `GPL-2.0` and `GPL-2.0+`.

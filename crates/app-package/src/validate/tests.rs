@@ -298,3 +298,11 @@ fn the_documentation_names_every_key() {
     wanted.sort();
     assert_eq!(told, wanted);
 }
+
+#[test]
+fn the_tutorial_of_the_documentation_is_without_fault() {
+    let docs = include_str!("../../../../docs/PUBLISHING.md");
+    let (_, yaml) = docs.split_once("```yaml\n").unwrap();
+    let (yaml, _) = yaml.split_once("```").unwrap();
+    assert_eq!(parse(yaml).map(|app| app.golden.len()), Ok(3));
+}
