@@ -1,8 +1,9 @@
 # Pithead: one target per thing people do. The work is in scripts/, which also run on their own.
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench demo-models fmt
+.PHONY: help demo test check bench fuzz demo-models fmt
 PORT ?= 8080
 SCALE ?= small
+SECONDS ?= 600
 export PORT SCALE
 
 help: ## This list
@@ -19,6 +20,9 @@ check: ## Format, lints, documentation and dependency rules, without running tes
 
 bench: ## Speed and memory of a release build, against the limits in docs/BENCHMARKS.md
 	@exec scripts/bench.sh
+
+fuzz: ## Damaged models and documents against checks and parsers [SECONDS=600] [SEED=…]
+	@exec scripts/fuzz.sh $(SECONDS) $(SEED)
 
 demo-models: ## Train the demo apps' models again from their scripts
 	@exec scripts/demo-models.sh

@@ -188,6 +188,8 @@ section! {
         cpu_seconds: u64 = 120u64,
         /// Seconds after which the child is ended.
         wall_seconds: u64 = 180u64,
+        /// ClamAV's daemon, `/path/of/socket` or `host:port`, that looks at every upload first; empty for none.
+        clamd_socket: String = "",
     }
 }
 section! {
@@ -256,6 +258,11 @@ impl Loaded {
             );
         }
         anyhow::ensure!(matches!(settings.log.format.as_str(), "text" | "json"), "log.format must be text or json");
+        let scanner = settings.checks.clamd_socket.as_str();
+        anyhow::ensure!(
+            scanner.is_empty() || crate::release::malware::is_address(scanner),
+            "checks.clamd_socket must be /path/of/socket or host:port, not \"{scanner}\""
+        );
         anyhow::ensure!(settings.registry.grace_hours >= 1, "registry.grace_hours must be at least 1");
         anyhow::ensure!(settings.registry.collect_hours >= 0, "registry.collect_hours must not be negative");
         Ok(Self { settings, origins, values })
@@ -348,6 +355,14 @@ mod tests {
         assert!(refused.contains("PITHEAD_SERVER__WORKERS"), "{refused}");
         assert!(of("PITHEAD_EDGE_ORT_LIB", "/lib/x.so").is_ok(), "the node agent's variable");
         assert!(of("PITHEAD_TOKEN", "pht_x").is_ok(), "a developer's token");
+    }
+
+    #[test]
+    fn a_scanner_has_an_address() {
+        let of = |text: &str| Loaded::load(None, [("PITHEAD_CHECKS__CLAMD_SOCKET".to_owned(), text.to_owned())].into_iter());
+        assert_eq!(of("/run/clamav/clamd.ctl").unwrap().settings.checks.clamd_socket, "/run/clamav/clamd.ctl");
+        assert!(of("").is_ok() && of("clamd:3310").is_ok());
+        assert!(of("clamd").err().unwrap().to_string().contains("checks.clamd_socket"));
     }
 
     #[test]

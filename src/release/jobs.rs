@@ -10,6 +10,7 @@ use inference::sandbox::Limits;
 use inference::worker;
 use serde_json::json;
 
+use super::malware::{self, Patience};
 use super::model::{Event, Release, ReleaseState};
 use super::{package, service, store};
 use crate::app::App;
@@ -43,8 +44,11 @@ pub async fn check(app: &App, release_id: &str) -> Result<()> {
     let (_, files) = package::files(&content)?;
     let folder = Folder::new(&app.settings, &release.id);
     let (blobs, settings) = (app.blobs.clone(), app.settings.checks.clone());
-    let report = tokio::task::spawn_blocking(move || {
+    let report = tokio::task::spawn_blocking(move || -> Result<CheckReport> {
         let dir = folder.stage("", &blobs, &files)?;
+        if let Some(report) = infected(&dir, &files, &settings)? {
+            return Ok(report);
+        }
         judge(&dir, &settings)
     })
     .await
@@ -86,6 +90,19 @@ fn record_in(conn: &mut Conn, release: &Release, report: CheckReport, now: Times
     audit::record(conn, now, &Actor::System, "release.checked", &release.id, &detail)
 }
 
+/// The report of a package in which the scanner of the settings finds something; without a scanner none.
+///
+/// # Errors
+/// `scanner-unreachable`, whereupon the job is tried again.
+fn infected(dir: &Path, files: &[(PackagePath, Descriptor)], settings: &Checks) -> Result<Option<CheckReport>> {
+    if settings.clamd_socket.is_empty() {
+        return Ok(None);
+    }
+    let paths = files.iter().map(|(path, _)| path.as_str());
+    let found = malware::scan(&settings.clamd_socket, Patience::default(), dir, paths)?;
+    Ok(found.map(|found| not_started("malware-found", &format!("`{}`: {}", found.path, found.signature))))
+}
+
 /// Runs the child on a folder; blocks for at most the wall time of the settings.
 ///
 /// # Errors
@@ -117,6 +134,7 @@ pub(crate) fn child(settings: &Checks) -> Result<Option<Child>> {
     Ok(Some(Child { program, lib, limits, wall: Duration::from_secs(settings.wall_seconds) }))
 }
 
+/// A report that ends before the child began.
 fn not_started(reason: &str, detail: &str) -> CheckReport {
     let code = STEPS.first().copied().unwrap_or_default().to_owned();
     let step = Step { code, ok: false, reason: Some(reason.to_owned()), detail: Some(detail.to_owned()), duration_ms: 0.0 };

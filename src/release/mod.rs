@@ -8,6 +8,7 @@ pub mod console;
 pub mod difference;
 pub mod jobs;
 pub mod lifecycle;
+pub mod malware;
 pub mod model;
 pub mod package;
 pub mod report;

@@ -292,6 +292,34 @@ async fn a_check_that_cannot_start_fails_with_that_reason_and_can_be_repeated() 
 }
 
 #[tokio::test]
+async fn a_scanner_speaks_before_anything_runs() {
+    each_backend(|mut app| async move {
+        let acme = testing::vendor(&app, "acme").await;
+        let id = received(&app, &acme).await;
+        // Out of reach: tried again, and no verdict meanwhile.
+        app.settings.checks.clamd_socket = "/nowhere/clamd.sock".into();
+        assert_eq!(jobs::check(&app, &id).await.unwrap_err().code, "scanner-unreachable");
+        assert_eq!(detail(&app, &acme).await.release.state, ReleaseState::Checking);
+        // It finds nothing: the check goes on, to the engine that is not there.
+        app.settings.checks.clamd_socket = super::malware::tests::scanner(usize::MAX);
+        testing::drain_jobs(&app).await;
+        let reason = |detail: console::ReleaseDetail| detail.report.unwrap().0.steps[0].clone();
+        assert_eq!(reason(detail(&app, &acme).await).reason.as_deref(), Some("engine-missing"));
+        // The same package to one that knows the name of its first scenario as a virus.
+        app.settings.checks.clamd_socket = super::malware::tests::scanner_for(b"coke-quality");
+        service::recheck(&app, &acme, &id).await.unwrap();
+        testing::drain_jobs(&app).await;
+        let failed = detail(&app, &acme).await;
+        assert_eq!(failed.release.state, ReleaseState::Failed);
+        let step = reason(failed);
+        assert_eq!(step.reason.as_deref(), Some("malware-found"));
+        assert!(step.detail.unwrap().contains("Eicar-Test-Signature"));
+        assert!(!app.settings.data_dir.0.join("checks").join(&id).exists());
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_check_whose_files_are_gone_ends_with_that_instead_of_waiting_for_ever() {
     each_backend(|app| async move {
         let acme = testing::vendor(&app, "acme").await;

@@ -209,3 +209,20 @@ fn docs_list_every_error_code() {
     }
     assert!(std::fs::read_to_string(path).unwrap_or_default() == table, "docs/ERRORS.md is not true today (UPDATE_GOLDEN=1 writes it)");
 }
+
+/// docs/PUBLISHING.md lists the taxonomy that the migrations bring.
+#[test]
+fn docs_list_every_scenario() {
+    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/");
+    let sql = std::fs::read_to_string(format!("{root}migrations/sqlite/2026-11-23-000001_taxonomy/up.sql")).unwrap();
+    let docs = std::fs::read_to_string(format!("{root}docs/PUBLISHING.md")).unwrap();
+    let (_, scenarios) = sql.split_once("INSERT INTO scenarios").unwrap();
+    let pairs: Vec<(&str, &str)> = scenarios.lines().filter_map(|l| l.trim().strip_prefix("('")?.split_once("', '")).collect();
+    assert!(pairs.len() >= 40, "{}", pairs.len());
+    for (scenario, rest) in pairs {
+        let specialty = rest.split('\'').next().unwrap();
+        let row =
+            docs.lines().find(|l| l.starts_with(&format!("| `{specialty}` | `"))).unwrap_or_else(|| panic!("{specialty} is not listed"));
+        assert!(row.contains(&format!("`{scenario}`")), "{specialty}: {scenario}");
+    }
+}

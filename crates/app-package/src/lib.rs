@@ -7,6 +7,7 @@ pub mod digest;
 pub mod dsse;
 pub mod evidence;
 pub mod fault;
+pub mod file_kind;
 pub mod keys;
 pub mod license;
 pub mod manifest;

@@ -224,7 +224,7 @@ pub fn media_type_for(path: &str, app: &AppManifest) -> &'static str {
         return WEIGHT_TYPE;
     }
     match extension(path).as_str() {
-        "onnx" | "data" | "bin" => WEIGHT_TYPE,
+        "onnx" | "data" | "bin" | "pb" | "onnx_data" => WEIGHT_TYPE,
         "png" => "image/png",
         "jpg" | "jpeg" => "image/jpeg",
         "webp" => "image/webp",

@@ -9,6 +9,7 @@ use crate::manifest::AppManifest;
 
 mod check;
 mod files;
+mod license;
 pub mod messages;
 mod rules;
 mod schema;

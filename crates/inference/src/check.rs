@@ -2,7 +2,10 @@
 //!
 //! Runs in a confined child; see [`crate::worker`]. A step that fails ends the check, for later steps build on it.
 
-use std::{path::Path, time::Instant};
+use std::{
+    path::Path,
+    time::{Duration, Instant},
+};
 
 use app_package::manifest::AppManifest;
 use serde::{Deserialize, Serialize};
@@ -39,8 +42,15 @@ pub const STEPS: [&str; 11] = [
 /// Settings of a check.
 #[derive(Debug, Clone, Copy)]
 pub struct CheckOptions {
-    /// Predictions that the latency figures are made of, after three warm-ups.
+    /// Predictions that the latency figures are made of, after three warm-ups. Throughput is measured for 4 ms for each, on either
+    /// number of threads.
     pub iterations: u32,
+}
+
+impl CheckOptions {
+    fn throughput_time(self) -> Duration {
+        Duration::from_millis(4).saturating_mul(self.iterations)
+    }
 }
 
 impl Default for CheckOptions {
@@ -213,9 +223,9 @@ fn all_steps(check: &mut Check<'_>, dir: &Path, manifest: &AppManifest, engine: 
     // Before the second session of the throughput: the node loads one.
     let high_water = memory("VmHWM:");
     let throughput = check.step("throughput", |_| {
-        let one_thread = probe::per_second(&mut app)?;
+        let one_thread = probe::per_second(&mut app, options.throughput_time())?;
         let mut second = App::open(dir, manifest.clone(), engine, 2)?;
-        Ok(Throughput { one_thread, two_threads: probe::per_second(&mut second)? })
+        Ok(Throughput { one_thread, two_threads: probe::per_second(&mut second, options.throughput_time())? })
     })?;
     let peak_memory_bytes = check.step("memory", |_| {
         let peak = high_water;

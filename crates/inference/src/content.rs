@@ -1,36 +1,31 @@
-//! What a package must not hold: programs, and secrets that its author forgot in it.
+//! What a package holds: only the kinds of file that an app is made of, each being what its name says, and no secret.
 //!
-//! An app is data: a model, texts, pictures. A program among them is never run, but whoever takes the package apart might; a private key
-//! or an access token in it is lost to its owner the moment somebody pulls it. Both are told by file, never by the secret itself.
+//! An app is data: a model, texts, tables, pictures. A program among them is never run, but whoever takes the package apart might; in an
+//! archive nothing could be seen; a pickle runs code when it is opened. A private key or an access token in a package is lost to its
+//! owner the moment somebody pulls it; it is told by file, never by the secret itself.
+
+mod kind;
 
 use std::{
+    collections::HashSet,
     fs::File,
-    io::Read,
+    io::{Read, Seek, SeekFrom},
     path::{Path, PathBuf},
 };
 
-use crate::error::{AppError, Result};
+use app_package::file_kind::{self, FileKind, Refused};
 
-/// Bytes of a text that are looked at; what is longer is data.
+use crate::{
+    error::{AppError, Result},
+    model_file,
+};
+
+/// Bytes of a file that are looked at; a text that is longer is data.
 const MAX_TEXT: u64 = 4 << 20;
 /// Files of a package, as `app_package::validate` has it.
 const MAX_FILES: usize = 2_000;
 /// Folders within folders.
 const MAX_DEPTH: u32 = 32;
-
-/// First bytes of programs: ELF, the four byte orders of Mach-O and its fat form, WebAssembly, a script's first line.
-const PROGRAMS: [(&[u8], &str); 8] = [
-    (b"\x7fELF", "an ELF program"),
-    (b"\xfe\xed\xfa\xce", "a Mach-O program"),
-    (b"\xfe\xed\xfa\xcf", "a Mach-O program"),
-    (b"\xce\xfa\xed\xfe", "a Mach-O program"),
-    (b"\xcf\xfa\xed\xfe", "a Mach-O program"),
-    (b"\xca\xfe\xba\xbe", "a Mach-O program or Java class"),
-    (b"\0asm", "a WebAssembly program"),
-    (b"#!", "a script"),
-];
-/// Endings that Windows and its shells run, or that load code when they are opened (pickles).
-const ENDINGS: [&str; 14] = ["exe", "dll", "so", "dylib", "bat", "cmd", "ps1", "vbs", "msi", "scr", "jar", "pkl", "pickle", "pt"];
 
 /// How a secret begins, and how many letters, digits, `_` or `-` follow at least. From the issuers' own documents.
 const TOKENS: [(&str, usize, &str); 9] = [
@@ -45,23 +40,63 @@ const TOKENS: [(&str, usize, &str); 9] = [
     ("pht_", 40, "a token of this platform"),
 ];
 
-/// Looks at every file below `root`. Codes `program-in-package`, `secret-in-package`, `file-outside` (a link), `file-unreadable`.
+/// Looks at every file below `root`. Codes `program-in-package`, `pickle-in-package`, `archive-in-package`, `file-kind-unknown`,
+/// `file-kind-mismatch`, `secret-in-package`, `file-outside` (a link), `file-unreadable`, and those of [`model_file::inspect`] for each
+/// model.
 pub fn scan(root: &Path) -> Result<()> {
-    for (path, name) in files(root)? {
+    let files = files(root)?;
+    let data = external_data(root, &files)?;
+    for (path, name) in files {
         let unreadable = |e: std::io::Error| AppError::new("file-unreadable", format!("`{name}`: {e}"));
-        let file = File::open(&path).map_err(unreadable)?;
+        let mut file = File::open(&path).map_err(unreadable)?;
         let size = file.metadata().map_err(unreadable)?.len();
         let mut start = Vec::new();
-        file.take(MAX_TEXT).read_to_end(&mut start).map_err(unreadable)?;
-        if let Some(what) = program(&name, &start) {
-            return Err(AppError::new("program-in-package", format!("`{name}` is {what}")));
+        file.by_ref().take(MAX_TEXT).read_to_end(&mut start).map_err(unreadable)?;
+        let mut last = Vec::new();
+        if size > 0 {
+            file.seek(SeekFrom::Start(size - 1)).and_then(|_| file.take(1).read_to_end(&mut last)).map_err(unreadable)?;
         }
-        let is_text = size <= MAX_TEXT && std::str::from_utf8(&start).is_ok();
-        if let Some(what) = std::str::from_utf8(&start).ok().filter(|_| is_text).and_then(secret) {
+        if let Some((why, what)) = kind::refused(&start, last.first().copied()) {
+            return Err(refused(&name, why, what));
+        }
+        let kind = match file_kind::of_name(&name) {
+            Ok(kind) if kind != FileKind::Data => kind,
+            Ok(_) | Err(Refused::Unknown) if data.contains(&path) => FileKind::Data,
+            Ok(_) => return Err(refused(&name, Refused::Unknown, "data that no model names")),
+            Err(why) => return Err(refused(&name, why, "of a kind that a package does not hold")),
+        };
+        let whole = size <= MAX_TEXT;
+        if let Some(what) = kind::differs(kind, &start, whole) {
+            return Err(AppError::new("file-kind-mismatch", format!("`{name}` is not {what}")));
+        }
+        if let Some(what) = std::str::from_utf8(&start).ok().filter(|_| whole).and_then(secret) {
             return Err(AppError::new("secret-in-package", format!("`{name}` holds {what}")));
         }
     }
     Ok(())
+}
+
+fn refused(name: &str, why: Refused, what: &str) -> AppError {
+    let code = match why {
+        Refused::Program => "program-in-package",
+        Refused::Pickle => "pickle-in-package",
+        Refused::Archive => "archive-in-package",
+        Refused::Unknown => "file-kind-unknown",
+    };
+    AppError::new(code, format!("`{name}` is {what}"))
+}
+
+/// What the models of the package name as their data.
+fn external_data(root: &Path, files: &[(PathBuf, String)]) -> Result<HashSet<PathBuf>> {
+    let mut named = HashSet::new();
+    for (path, name) in files.iter().filter(|(_, name)| file_kind::of_name(name) == Ok(FileKind::Onnx)) {
+        let data = model_file::external_data(root, path).map_err(|e| match e.code {
+            "not-onnx" => AppError::new("file-kind-mismatch", format!("`{name}`: {}", e.message)),
+            code => AppError::new(code, format!("`{name}`: {}", e.message)),
+        })?;
+        named.extend(data);
+    }
+    Ok(named)
 }
 
 /// Path and name in the package of every file, in order of names.
@@ -86,19 +121,6 @@ fn files(root: &Path) -> Result<Vec<(PathBuf, String)>> {
     Ok(found)
 }
 
-fn program(name: &str, start: &[u8]) -> Option<&'static str> {
-    if let Some((_, what)) = PROGRAMS.iter().find(|(magic, _)| start.starts_with(magic)) {
-        return Some(what);
-    }
-    // DOS and Windows: "MZ", and at 0x3c where the "PE" header lies.
-    let header = start.get(0x3c..0x40).and_then(|at| at.try_into().ok()).map(u32::from_le_bytes).and_then(|at| usize::try_from(at).ok());
-    if start.starts_with(b"MZ") && header.and_then(|at| start.get(at..at.checked_add(2)?)) == Some(b"PE") {
-        return Some("a Windows program");
-    }
-    let ending = name.rsplit_once('.').map(|(_, ending)| ending.to_ascii_lowercase())?;
-    ENDINGS.contains(&ending.as_str()).then_some("of a kind that runs code")
-}
-
 fn secret(text: &str) -> Option<&'static str> {
     if text.lines().any(|line| line.contains("-----BEGIN ") && line.contains("PRIVATE KEY-----")) {
         return Some("a private key");
@@ -118,29 +140,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn programs_are_told_by_their_bytes_and_by_their_names() {
-        for (name, bytes) in [
-            ("labels.txt", b"\x7fELF\x02\x01".as_slice()),
-            ("run", b"#!/bin/sh\n"),
-            ("weights.pt", b"PK\x03\x04"),
-            ("setup.EXE", b"data"),
-            ("a.wasm", b"\0asm\x01"),
-        ] {
-            assert!(program(name, bytes).is_some(), "{name}");
-        }
-        let mut pe = vec![0; 0x80];
-        pe[..2].copy_from_slice(b"MZ");
-        pe[0x3c] = 0x40;
-        pe[0x40..0x42].copy_from_slice(b"PE");
-        assert_eq!(program("x.bin", &pe), Some("a Windows program"));
-        for (name, bytes) in
-            [("model.onnx", b"\x08\x09".as_slice()), ("MZ.txt", b"MZ is a word"), ("a.png", b"\x89PNG"), ("readme", b"# Title")]
-        {
-            assert_eq!(program(name, bytes), None, "{name}");
-        }
-    }
-
-    #[test]
     fn secrets_are_told_and_words_that_look_alike_are_not() {
         for text in [
             "x\n-----BEGIN RSA PRIVATE KEY-----\n",
@@ -155,20 +154,92 @@ mod tests {
         }
     }
 
+    /// A folder that goes with the test.
+    struct Folder(PathBuf);
+
+    impl Folder {
+        fn new(name: &str) -> Self {
+            let root = std::env::temp_dir().join(format!("pithead-content-{}-{name}", std::process::id()));
+            std::fs::create_dir_all(&root).unwrap();
+            Self(root)
+        }
+    }
+
+    impl Drop for Folder {
+        fn drop(&mut self) {
+            let _ = std::fs::remove_dir_all(&self.0);
+        }
+    }
+
+    #[test]
+    fn a_file_must_be_of_a_kind_that_apps_are_made_of_and_be_what_its_name_says() {
+        let folder = Folder::new("kinds");
+        let model = std::fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/models/identity4.onnx")).unwrap();
+        let (png, jpeg) = (b"\x89PNG\r\n\x1a\n\0", b"\xff\xd8\xff\xe0\0");
+        for (name, bytes, code) in [
+            ("model.onnx", model.as_slice(), None),
+            ("LICENSE", b"Apache License", None),
+            ("a.md", "煤矸石 # ok".as_bytes(), None),
+            ("a.json", b"{\"values\": []}", None),
+            ("a.csv", b"\xef\xbb\xbfa,b\n1,2\n", None),
+            ("a.png", png, None),
+            ("a.jpg", jpeg, None),
+            ("a.webp", b"RIFF\0\0\0\0WEBPVP8 ", None),
+            ("a.png", jpeg, Some("file-kind-mismatch")),
+            ("a.jpg", b"<svg/>", Some("file-kind-mismatch")),
+            ("a.txt", b"\0\x01\x02", Some("file-kind-mismatch")),
+            ("a.csv", b"\xff\xfea\0,\0b\0", Some("file-kind-mismatch")),
+            ("a.json", b"{'values': 1}", Some("file-kind-mismatch")),
+            ("b.onnx", png, Some("file-kind-mismatch")),
+            ("weights.bin", b"\0\0\x80\x3f", Some("file-kind-unknown")),
+            ("manual.pdf", b"%PDF-1.7", Some("file-kind-unknown")),
+            (".hidden", b"x", Some("file-kind-unknown")),
+            ("train.py", b"import os", Some("program-in-package")),
+            ("a.txt", b"#!/bin/sh\n", Some("program-in-package")),
+            ("scaler.pkl", b"x", Some("pickle-in-package")),
+            ("a.txt", b"\x80\x04\x95\x0b\0\0\0\0\0\0\0\x8c\x02os\x94.", Some("pickle-in-package")),
+            ("more.zip", b"x", Some("archive-in-package")),
+            ("a.md", b"PK\x03\x04\x14\0", Some("archive-in-package")),
+        ] {
+            let path = folder.0.join(name);
+            std::fs::write(&path, bytes).unwrap();
+            let outcome = scan(&folder.0);
+            std::fs::remove_file(path).unwrap();
+            assert_eq!(outcome.as_ref().err().map(|e| e.code), code, "{name}: {outcome:?}");
+            assert!(outcome.err().is_none_or(|e| e.message.contains(name)), "{name}");
+        }
+    }
+
+    #[test]
+    fn data_is_taken_where_a_model_names_it() {
+        let folder = Folder::new("data");
+        let models = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/models");
+        for name in ["external_ok.onnx", "weights.bin"] {
+            std::fs::copy(format!("{models}/{name}"), folder.0.join(name)).unwrap();
+        }
+        scan(&folder.0).unwrap();
+        std::fs::copy(folder.0.join("weights.bin"), folder.0.join("other.bin")).unwrap();
+        assert_eq!(scan(&folder.0).unwrap_err().code, "file-kind-unknown");
+        std::fs::remove_file(folder.0.join("other.bin")).unwrap();
+        // Named, but a program all the same.
+        std::fs::write(folder.0.join("weights.bin"), b"\x7fELF\x02").unwrap();
+        assert_eq!(scan(&folder.0).unwrap_err().code, "program-in-package");
+    }
+
     #[test]
     fn a_folder_is_looked_at_whole() {
-        let root = std::env::temp_dir().join(format!("pithead-content-{}", std::process::id()));
+        let folder = Folder::new("whole");
+        let root = &folder.0;
         std::fs::create_dir_all(root.join("docs/deep")).unwrap();
         std::fs::write(root.join("app.yaml"), "name: x").unwrap();
         std::fs::write(root.join("docs/deep/notes.md"), "fine").unwrap();
-        scan(&root).unwrap();
-        std::fs::write(root.join("docs/deep/key.pem"), "-----BEGIN PRIVATE KEY-----").unwrap();
-        let error = scan(&root).unwrap_err();
+        scan(root).unwrap();
+        std::fs::write(root.join("docs/deep/key.txt"), "-----BEGIN PRIVATE KEY-----").unwrap();
+        let error = scan(root).unwrap_err();
         assert_eq!(error.code, "secret-in-package");
-        assert!(error.message.contains("docs/deep/key.pem"), "{}", error.message);
-        std::fs::remove_file(root.join("docs/deep/key.pem")).unwrap();
+        assert!(error.message.contains("docs/deep/key.txt"), "{}", error.message);
+        std::fs::remove_file(root.join("docs/deep/key.txt")).unwrap();
         std::os::unix::fs::symlink("/etc/passwd", root.join("docs/link")).unwrap();
-        assert_eq!(scan(&root).unwrap_err().code, "file-outside");
-        std::fs::remove_dir_all(root).unwrap();
+        assert_eq!(scan(root).unwrap_err().code, "file-outside");
     }
 }

@@ -190,6 +190,15 @@ impl Walk {
 ///
 /// Codes: `model-unreadable`, `not-onnx`, `external-data-outside`, `external-data-missing`, `external-data-too-many`.
 pub fn inspect(root: &Path, model: &Path) -> Result<Structure> {
+    look(root, model).map(|(structure, _)| structure)
+}
+
+/// The files of a model's external data, which lie below `root`. Codes as [`inspect`].
+pub fn external_data(root: &Path, model: &Path) -> Result<Vec<PathBuf>> {
+    look(root, model).map(|(_, files)| files)
+}
+
+fn look(root: &Path, model: &Path) -> Result<(Structure, Vec<PathBuf>)> {
     let file = File::open(model).map_err(|e| AppError::new("model-unreadable", e.to_string()))?;
     let size = file.metadata().map_err(|e| AppError::new("model-unreadable", e.to_string()))?.len();
     let mut walk = Walk {
@@ -211,12 +220,17 @@ pub fn inspect(root: &Path, model: &Path) -> Result<Structure> {
     walk.locations.dedup();
     let folder = model.parent().unwrap_or(root);
     let external_files = u32::try_from(walk.locations.len()).unwrap_or(u32::MAX);
-    let mut sizes = walk.locations.iter().map(|location| external_size(root, folder, location));
-    let bytes = sizes.try_fold(size, |total, more: Result<u64>| more.map(|more| total.saturating_add(more)))?;
-    Ok(Structure { bytes, opsets: walk.opsets, operators: walk.operators, external_files })
+    let (mut bytes, mut files) = (size, Vec::with_capacity(walk.locations.len()));
+    for location in &walk.locations {
+        let (file, more) = external_file(root, folder, location)?;
+        bytes = bytes.saturating_add(more);
+        files.push(file);
+    }
+    Ok((Structure { bytes, opsets: walk.opsets, operators: walk.operators, external_files }, files))
 }
 
-fn external_size(root: &Path, folder: &Path, location: &str) -> Result<u64> {
+/// Path and size.
+fn external_file(root: &Path, folder: &Path, location: &str) -> Result<(PathBuf, u64)> {
     let relative = Path::new(location);
     let plain = !location.is_empty()
         && !location.contains(['\\', '\0'])
@@ -224,10 +238,12 @@ fn external_size(root: &Path, folder: &Path, location: &str) -> Result<u64> {
     if !plain {
         return Err(AppError::new("external-data-outside", format!("external data `{location}` leaves the package")));
     }
-    inside(root, &folder.join(relative)).map_err(|e| match e.code {
+    let path: PathBuf = folder.join(relative).components().filter(|part| *part != Component::CurDir).collect();
+    let size = inside(root, &path).map_err(|e| match e.code {
         "file-missing" => AppError::new("external-data-missing", format!("external data `{location}` is not in the package")),
         _ => AppError::new("external-data-outside", format!("external data `{location}` leaves the package")),
-    })
+    })?;
+    Ok((path, size))
 }
 
 /// Size of the regular file at `path` if it lies below `root` without passing through a symbolic link.

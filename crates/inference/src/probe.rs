@@ -15,8 +15,6 @@ use crate::{
 const REPEAT_TOLERANCE: f32 = 1e-5;
 /// Elements of an odd input; a model with a larger one is asked with its real shape only.
 const MAX_ELEMENTS: usize = 64 << 20;
-/// Time that throughput is measured for, per number of threads.
-const MEASURE: Duration = Duration::from_millis(400);
 
 /// Predictions in a second.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -96,8 +94,8 @@ fn outcome(result: Result<Vec<(String, TensorData)>>) -> &'static str {
     }
 }
 
-/// Whole predictions of the first golden input in a second, as many as fit into 0.4 s.
-pub fn per_second(app: &mut App) -> Result<f64> {
+/// Whole predictions of the first golden input in a second, as many as fit into the time; at least one.
+pub fn per_second(app: &mut App, time: Duration) -> Result<f64> {
     let name = app.manifest().golden.first().map(|g| g.input.clone()).unwrap_or_default();
     let bytes = golden::read(app, &name)?;
     let params = serde_json::Map::new();
@@ -107,7 +105,7 @@ pub fn per_second(app: &mut App) -> Result<f64> {
         app.predict(&bytes, &params, "")?;
         done += 1;
         let elapsed = begin.elapsed();
-        if elapsed >= MEASURE {
+        if elapsed >= time {
             return Ok(f64::from(done) / elapsed.as_secs_f64());
         }
     }

@@ -141,12 +141,26 @@ fn read_manifest(dir: &Path) -> Result<String> {
 
 /// Runs `exe args… DIR LIBRARY …` (see [`child_main`]) and returns its report, or one that says how the child ended:
 /// `timed-out`, `cpu-limit`, `out-of-memory`, `crashed-signal-N`, `crashed-exit-N`, `check-not-started`. Blocks for at most `wall`
-/// and a moment. 100 iterations are measured.
+/// and a moment. Measures as [`CheckOptions::default`] says.
 pub fn run_check(exe: &Path, args: &[&str], dir: &Path, lib: &Path, limits: &Limits, wall: Duration) -> CheckReport {
+    run_check_with(exe, args, dir, lib, limits, wall, CheckOptions::default())
+}
+
+/// As [`run_check`], measuring as `options` say.
+pub fn run_check_with(
+    exe: &Path,
+    args: &[&str],
+    dir: &Path,
+    lib: &Path,
+    limits: &Limits,
+    wall: Duration,
+    options: CheckOptions,
+) -> CheckReport {
     let mut command = Command::new(exe);
-    command.args(args).args([dir, lib]).args(
-        [limits.memory_bytes, limits.cpu_seconds, limits.open_files, u64::from(CheckOptions::default().iterations)].map(|n| n.to_string()),
-    );
+    command
+        .args(args)
+        .args([dir, lib])
+        .args([limits.memory_bytes, limits.cpu_seconds, limits.open_files, u64::from(options.iterations)].map(|n| n.to_string()));
     let ended = match supervise(command, wall) {
         Ok(ended) => ended,
         Err(e) => return failed(Vec::new(), "check-not-started", &e.to_string(), 0.0),

@@ -255,7 +255,7 @@ fn golden_samples_are_compared_within_tolerance() {
     let last = check.steps.last().unwrap();
     assert_eq!((check.passed, last.code.as_str(), last.reason.as_deref()), (false, "golden", Some("golden-mismatch")));
     // What kept a sample from running at all is named itself.
-    std::fs::write(package.dir.join("sample.json"), "no json").unwrap();
+    std::fs::write(package.dir.join("sample.json"), "[1]").unwrap();
     let check = check::run(&package.dir, &package.parsed(), engine(), &CheckOptions { iterations: 20 });
     assert_eq!(check.steps.last().unwrap().reason.as_deref(), Some("expect-unreadable"));
 }

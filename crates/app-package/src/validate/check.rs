@@ -2,9 +2,9 @@
 
 use serde_json::{Map, Value, json};
 
-use super::Faults;
 use super::schema::{APP, Field, Kind};
 use super::yaml::{Data, Node};
+use super::{Faults, license};
 use crate::fault::Fault;
 use crate::path::{PackagePath, invisible};
 
@@ -46,6 +46,7 @@ fn value(node: &Node, kind: &Kind, key: &str, faults: &mut Faults) -> Option<Val
         Kind::Ident => line(node, 60).and_then(|s| shape(s, is_slug(&s.replace('_', "-")), "ident-shape")),
         Kind::Snake => line(node, 60).and_then(|s| shape(s, is_snake(s), "snake-shape")),
         Kind::Line(max) => line(node, *max).map(Value::from),
+        Kind::License => line(node, 100).and_then(|text| license::check(text).map(|()| text.into())),
         Kind::Unit => match &node.data {
             Data::Scalar { text, plain } if text.is_empty() || (*plain && node.is_null()) => Ok(json!("")),
             _ => line(node, 24).map(Value::from),
@@ -278,7 +279,7 @@ fn shown(place: &str) -> String {
 }
 
 /// The known key that is meant, when at most two letters differ.
-fn nearest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+pub(super) fn nearest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     if word.len() > 40 {
         return None;
     }

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use super::yaml::{self, Node};
 use super::{Faults, MAX_YAML_BYTES};
 use crate::fault::Fault;
+use crate::file_kind;
 use crate::manifest::AppManifest;
 use crate::path::PackagePath;
 
@@ -28,7 +29,8 @@ pub struct FileEntry {
     pub size: u64,
 }
 
-/// Every named file must be there and not empty, and every file legal. Files that nobody names are allowed and packed too. `source` is the
+/// Every named file must be there and not empty, and every file legal: its path, and its kind as far as the name tells. Files that nobody
+/// names are allowed and packed too. `source` is the
 /// text that `app` was read from: a fault of a named file stands at the line that names it.
 pub fn check_files(app: &AppManifest, source: &str, files: &[FileEntry]) -> Vec<Fault> {
     let mut faults = Faults::default();
@@ -50,6 +52,9 @@ pub fn check_files(app: &AppManifest, source: &str, files: &[FileEntry]) -> Vec<
             continue;
         }
         by_path.insert(&file.path, file.size);
+        if let Some(code) = file_kind::of_name(&file.path).err().and_then(file_kind::Refused::fault) {
+            faults.push(Fault::new(code, file.path.clone()).with("value", &file.path));
+        }
         if file.size > MAX_FILE_BYTES {
             faults.push(Fault::new("file-too-large", file.path.clone()).with("value", file.size).with("max", MAX_FILE_BYTES));
         }

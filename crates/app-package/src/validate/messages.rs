@@ -267,6 +267,37 @@ pub const MESSAGES: &[Message] = &[
     ),
     row("path-encoding", "文件名 {value} 不是 UTF-8。请改名。", "The file name {value} is not UTF-8. Rename the file."),
     row(
+        "license-unknown",
+        "{value} 不是现行的 SPDX 许可证标识。请用 spdx.org/licenses 上的标识；自有许可写 LicenseRef-名称，例如 LicenseRef-Proprietary。",
+        "{value} is no current SPDX licence identifier. Use one of spdx.org/licenses, or LicenseRef-NAME for terms of your own, such as LicenseRef-Proprietary.",
+    ),
+    row(
+        "license-unknown-hint",
+        "{value} 不是 SPDX 许可证标识。是否想写 {hint}？",
+        "{value} is no SPDX licence identifier. Did you mean {hint}?",
+    ),
+    row("license-deprecated", "SPDX 不再使用 {value} 的写法。请写 {hint}。", "SPDX no longer writes {value}. Write {hint}."),
+    row(
+        "license-expression",
+        "{value} 处不是 SPDX 表达式（{detail}）。请用 AND、OR、WITH 和括号连接标识。",
+        "Not an SPDX expression at {value} ({detail}). Combine identifiers with AND, OR, WITH and brackets.",
+    ),
+    row(
+        "file-program",
+        "{value} 是程序或脚本。应用包只含数据，请删去。",
+        "{value} is a program or a script. An app is data; remove the file.",
+    ),
+    row(
+        "file-pickle",
+        "{value} 是会在打开时执行代码的模型格式（pickle、PyTorch、joblib、Keras）。请导出为 ONNX 后再放入。",
+        "{value} is of a format that runs code when it is opened (pickle, PyTorch, joblib, Keras). Export the model as ONNX.",
+    ),
+    row(
+        "file-archive",
+        "{value} 是压缩包或归档文件。请解开后放入其中需要的文件。",
+        "{value} is an archive. Put the files that are needed into the folder instead.",
+    ),
+    row(
         "too-many-faults",
         "还有更多问题没有列出（只列出 {max} 条）。请先改正这些。",
         "There are more faults than the {max} listed. Mend these first.",

@@ -19,6 +19,8 @@ pub(super) enum Kind {
     Snake,
     /// One line of text, 1 to that many characters.
     Line(usize),
+    /// An SPDX expression of at most 100 characters.
+    License,
     /// One line of text, may be empty.
     Unit,
     /// Several lines of text, 1 to that many characters.
@@ -81,7 +83,7 @@ pub(super) const APP: Kind = Kind::Obj(&[
     must("specialty", Kind::Slug(60)),
     must("scenario", Kind::Slug(60)),
     may("safety", Kind::Bool),
-    must("license", Kind::Line(100)),
+    must("license", Kind::License),
     must("input", Kind::OneOf(&["image", "timeseries", "tabular", "audio"])),
     must("models", Kind::List(1, 1, &MODEL)),
     must("pipeline", PIPELINE),

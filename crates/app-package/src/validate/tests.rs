@@ -1,4 +1,5 @@
 use super::*;
+use crate::file_kind::Refused;
 use crate::path::PathFault;
 
 const GOOD: &str = include_str!("../../fixtures/app.yaml");
@@ -99,6 +100,9 @@ fn single_faults() {
         ("safety: true", "safety: true\n? [a, b]\n: c", "key-not-text"),
         ("safety: true", "safety: true\n7: c", "unknown-key"),
         ("license: Apache-2.0", "license: \"a\\nb\"", "text-one-line"),
+        ("license: Apache-2.0", "license: Apache2", "license-unknown-hint"),
+        ("license: Apache-2.0", "license: GPL-3.0", "license-deprecated"),
+        ("license: Apache-2.0", "license: MIT Apache-2.0", "license-expression"),
         ("license: Apache-2.0", "license: \"a\\u202eb\"", "text-control"),
         ("grid:", "gird:", "exactly-one-key"),
         ("metrics:\n", "metrics: none\n", "yaml-syntax"),
@@ -184,11 +188,15 @@ fn every_code_has_both_languages_once() {
         include_str!("check.rs"),
         include_str!("rules.rs"),
         include_str!("files.rs"),
+        include_str!("license.rs"),
         include_str!("yaml.rs"),
         include_str!("../validate.rs"),
     ];
     for code in sources.iter().flat_map(|s| s.split("Fault::new(\"").skip(1)).filter_map(|rest| rest.split('"').next()) {
         assert!(seen.contains(code), "{code} has no message");
+    }
+    for refused in [Refused::Program, Refused::Pickle, Refused::Archive] {
+        assert!(seen.contains(refused.fault().unwrap()));
     }
     for fault in [PathFault::Empty, PathFault::Part, PathFault::Character, PathFault::Combining, PathFault::TooDeep] {
         assert!(seen.contains(fault.code()));
@@ -232,6 +240,9 @@ fn files_that_do_not_fit() {
     assert_eq!(with(&|f| f[4].size = 3 << 20), ["file-too-large media[0].file"]);
     assert_eq!(with(&|f| f.push(extra("../evil", 1))), ["path-parent "]);
     assert_eq!(with(&|f| f.push(extra("big.bin", MAX_FILE_BYTES + 1))), ["file-too-large big.bin"]);
+    assert_eq!(with(&|f| f.push(extra("train.py", 1))), ["file-program train.py"]);
+    assert_eq!(with(&|f| f.push(extra("model.pth", 1))), ["file-pickle model.pth"]);
+    assert_eq!(with(&|f| f.push(extra("golden.zip", 1))), ["file-archive golden.zip"]);
     assert_eq!(with(&|f| f.push(extra("readme.MD", 1))), ["file-twice readme.MD"]);
     assert_eq!(with(&|f| f.push(extra("media/cover.png/x", 1))), ["file-and-folder media/cover.png/x"]);
     assert_eq!(with(&|f| f.insert(0, extra("README.MD/a/b", 1))), ["file-and-folder README.MD/a/b"]);
@@ -286,4 +297,12 @@ fn the_documentation_names_every_key() {
     let mut wanted = wanted;
     wanted.sort();
     assert_eq!(told, wanted);
+}
+
+#[test]
+fn the_tutorial_of_the_documentation_is_without_fault() {
+    let docs = include_str!("../../../../docs/PUBLISHING.md");
+    let (_, yaml) = docs.split_once("```yaml\n").unwrap();
+    let (yaml, _) = yaml.split_once("```").unwrap();
+    assert_eq!(parse(yaml).map(|app| app.golden.len()), Ok(3));
 }
