@@ -15,6 +15,7 @@ use crate::db::{Db, Location, migrate};
 use crate::live::Hub;
 use crate::metrics::Metrics;
 use crate::pki::{ca::NodeCa, keys::PlatformKeys};
+use crate::registry;
 use crate::storage::BlobStore;
 
 /// What every part needs. Cheap to clone.
@@ -43,6 +44,8 @@ pub struct Parts {
     pub search: catalog::search::Index,
     /// Rendered pages for readers who are not signed in.
     pub pages: catalog::cache::PageCache,
+    /// Tokens and manifests that are asked for again and again.
+    pub pulls: registry::cache::Cache,
     /// Where attempts to sign in wait for their turn.
     pub gates: Gates,
     /// The turn to make a small copy of a picture.
@@ -84,6 +87,7 @@ impl App {
             live: Hub::default(),
             metrics: Metrics::default(),
             pages: catalog::cache::PageCache::default(),
+            pulls: registry::cache::Cache::default(),
             gates: Gates::default(),
             thumbnails: Semaphore::new(1),
             wake_search: Notify::new(),

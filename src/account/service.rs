@@ -10,7 +10,7 @@ use super::{store, throttle};
 use crate::app::App;
 use crate::audit;
 use crate::auth::policy::Scope;
-use crate::auth::{Actor, OrgKind, Role, Via, password};
+use crate::auth::{Actor, OrgKind, Person, Role, Via, password};
 use crate::db::{Conn, Timestamp};
 use crate::error::{Error, Faults, QueryResultExt as _, Result};
 use crate::ids;
@@ -293,9 +293,14 @@ pub async fn authenticate_token(app: &App, token: &str) -> Result<Actor> {
         .await
 }
 
+/// A member of an organisation, if they still are and are not disabled.
+pub fn person_in(conn: &mut Conn, user_id: &str, organization_id: &str) -> Result<Option<Person>> {
+    Ok(store::find_person(conn, user_id, organization_id)?)
+}
+
 /// A person as an actor, for platform code that acts on someone's behalf (demo loader, tests).
 pub async fn actor_for(app: &App, user_id: &str, organization_id: &str) -> Result<Actor> {
     let (user_id, organization_id) = (user_id.to_owned(), organization_id.to_owned());
-    let person = app.db.read(move |conn| Ok(store::find_person(conn, &user_id, &organization_id)?)).await?;
+    let person = app.db.read(move |conn| person_in(conn, &user_id, &organization_id)).await?;
     person.map(|p| Actor::Person(Box::new(p), Via::System)).ok_or_else(|| Error::not_found("person"))
 }

@@ -4,6 +4,8 @@
 //! SQLite has one writer connection and several query-only readers (WAL), so writers never meet; PostgreSQL has one pool.
 //! Concurrency is decided by conditional updates, never by reading first. Everything that differs between the backends is in [`dialect`].
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use diesel::connection::SimpleConnection;
@@ -103,6 +105,7 @@ impl ManageConnection for Manager {
 pub struct Db {
     read: Pool<Manager>,
     write: Pool<Manager>,
+    generation: Arc<AtomicU64>,
 }
 
 impl std::fmt::Debug for Db {
@@ -122,14 +125,15 @@ impl Db {
                 .connection_timeout(Duration::from_secs(10))
                 .build(Manager { location: location.clone(), query_only })
         };
+        let generation = Arc::default();
         Ok(match location {
             Location::Sqlite(_) => {
                 let write = pool(1, false)?;
-                Self { read: pool(connections.max(1), true)?, write }
+                Self { read: pool(connections.max(1), true)?, write, generation }
             }
             Location::Postgres(_) => {
                 let write = pool(connections.max(2), false)?;
-                Self { read: write.clone(), write }
+                Self { read: write.clone(), write, generation }
             }
         })
     }
@@ -149,7 +153,20 @@ impl Db {
         T: Send + 'static,
         F: FnOnce(&mut Conn) -> Result<T> + Send + 'static,
     {
-        on_pool(self.write.clone(), move |conn| in_transaction(conn, f)).await
+        let generation = self.generation.clone();
+        on_pool(self.write.clone(), move |conn| {
+            let result = in_transaction(conn, f);
+            // Also after an error: a commit whose answer was lost has happened. Before the caller knows of it, and also where it is gone.
+            generation.fetch_add(1, Ordering::AcqRel);
+            result
+        })
+        .await
+    }
+
+    /// Another number after each write of this process. Who remembers something reads this first: while it stays, nothing that was read
+    /// after it has been changed by a write that was answered. Writes of other processes do not count.
+    pub fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
     }
 
     /// A connection for code that is synchronous by nature (migrations, command line).

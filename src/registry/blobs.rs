@@ -7,6 +7,7 @@ use serde_json::json;
 use super::model::{Action, RepositoryName};
 use super::service::{self, Caller};
 use super::store;
+use super::token::Asking;
 use crate::app::App;
 use crate::audit;
 use crate::db::{Conn, Timestamp, dialect};
@@ -16,16 +17,22 @@ use crate::storage::BlobStore;
 /// A look at a blob counts as a touch when the last one is older; keeps looks from being writes.
 const TOUCH_EVERY: TimeDelta = TimeDelta::hours(1);
 
-/// Size in bytes of a blob that the repository links and the caller may pull.
+/// Size in bytes of a blob that the repository links and who asks may pull.
 ///
 /// # Errors
 /// `blob-unknown`, and those of [`service::authorize`].
-pub async fn find(app: &App, caller: &Caller, name: &RepositoryName, digest: &Digest) -> Result<u64> {
-    let (repository, _) = service::open(app, caller, name).await?;
-    let (wanted, now) = (digest.clone(), app.clock.now());
+pub async fn find(app: &App, asking: &Asking, name: &RepositoryName, digest: &Digest) -> Result<u64> {
+    let (asking, name, wanted, now) = (asking.clone(), name.clone(), digest.clone(), app.clock.now());
     let unknown = || Error::not_found("blob-unknown");
-    let repository_id = repository.id.clone();
-    let (size, touched) = app.db.read(move |conn| store::linked(conn, &repository_id, wanted.as_str())?.ok_or_else(unknown)).await?;
+    let (repository, size, touched) = app
+        .db
+        .read(move |conn| {
+            let caller = asking.caller(conn)?;
+            let (repository, _) = service::open_in(conn, &caller, &name, now)?;
+            let (size, touched) = store::linked(conn, &repository.id, wanted.as_str())?.ok_or_else(unknown)?;
+            Ok((repository, size, touched))
+        })
+        .await?;
     if touched.plus(TOUCH_EVERY) < now {
         // Whoever saw it may leave it out of an upload and name it in a manifest: it must not be collected meanwhile.
         let digest = digest.clone();

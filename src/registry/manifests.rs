@@ -1,6 +1,7 @@
 //! Manifests, tags, referrers.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use app_package::digest::Digest;
 use app_package::oci::{ARTIFACT_TYPE, Descriptor, INDEX_TYPE, ImageManifest, Index, MANIFEST_TYPE, OciError};
@@ -8,9 +9,11 @@ use bytes::Bytes;
 use serde_json::json;
 use sha2::{Digest as _, Sha512};
 
+use super::cache::Served;
 use super::model::{Action, Reference, Repository, RepositoryName, StoredManifest, is_immutable, parse_digest};
 use super::service::{self, Caller};
-use super::store;
+use super::token::Asking;
+use super::{cache, store};
 use crate::app::App;
 use crate::db::{Conn, Timestamp, dialect};
 use crate::error::{Error, QueryResultExt as _, Result};
@@ -77,14 +80,10 @@ fn digest_in(algorithm: &str, bytes: &[u8]) -> Result<Digest> {
 
 /// A manifest by digest or tag.
 pub fn find_manifest(conn: &mut Conn, repository_id: &str, reference: &str) -> Result<Option<StoredManifest>> {
-    let digest = match Reference::parse(reference) {
-        Ok(Reference::Digest(digest)) => Some(digest.to_string()),
-        Ok(Reference::Tag(tag)) => store::tag(conn, repository_id, &tag)?,
+    Ok(match Reference::parse(reference) {
+        Ok(Reference::Digest(digest)) => store::manifest(conn, repository_id, digest.as_str())?,
+        Ok(Reference::Tag(tag)) => store::tagged(conn, repository_id, &tag)?,
         Err(_) => None,
-    };
-    Ok(match digest {
-        Some(digest) => store::manifest(conn, repository_id, &digest)?,
-        None => None,
     })
 }
 
@@ -230,23 +229,36 @@ async fn take_back(app: &App, repository: &Repository, digest: &Digest, tags: Ve
         .await
 }
 
-/// A manifest that the caller may pull. Buyers see published releases and what refers to them.
+/// A manifest that who asks may pull. Buyers see published releases and what refers to them. To the holder of a registry token the same
+/// is given again for a second, unless something was written meanwhile ([`cache`]); all else is one read.
 ///
 /// # Errors
-/// `manifest-unknown`.
-pub async fn get(app: &App, caller: &Caller, name: &RepositoryName, reference: &str) -> Result<StoredManifest> {
-    let (repository, buyer) = service::open(app, caller, name).await?;
-    let reference = reference.to_owned();
-    app.db
+/// `manifest-unknown`, and those of [`service::authorize`].
+pub async fn get(app: &App, asking: &Asking, name: &RepositoryName, reference: &str) -> Result<Arc<Served>> {
+    // Both before the read: what is written during it makes what was read too old.
+    let (generation, now) = (app.db.generation(), app.clock.now());
+    let key = asking.token().map(|token| cache::key(&[token, name.as_str().as_bytes(), reference.as_bytes()]));
+    if let Some(known) = key.as_ref().and_then(|key| app.pulls.manifest(key, generation, now)) {
+        return Ok(known);
+    }
+    let (asking, name, reference) = (asking.clone(), name.clone(), reference.to_owned());
+    let found = app
+        .db
         .read(move |conn| {
             let unknown = || Error::not_found("manifest-unknown");
+            let caller = asking.caller(conn)?;
+            let (repository, buyer) = service::open_in(conn, &caller, &name, now)?;
             let found = find_manifest(conn, &repository.id, &reference)?.ok_or_else(unknown)?;
             if buyer && !store::is_public(conn, &found.digest, found.subject.as_deref())? {
                 return Err(unknown());
             }
-            Ok(found)
+            Ok(Arc::new(Served { digest: found.digest, media_type: found.media_type, content: found.content.into() }))
         })
-        .await
+        .await?;
+    if let Some(key) = key {
+        app.pulls.keep_manifest(key, generation, now, found.clone());
+    }
+    Ok(found)
 }
 
 /// Removes a tag, or by digest a manifest with its tags.

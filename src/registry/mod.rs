@@ -7,9 +7,12 @@
 //!   is durable on disk.
 //! - A blob lies in the store once, however many repositories link it. [`collect`] removes what nothing has referred to for the grace
 //!   time and never what somebody just saw or sent: whoever relies on a blob touches it first.
+//! - Rights are looked up in the read that answers ([`token::Asking`]); what [`cache`] gives again is a second old at most, and never older
+//!   than what this process wrote last.
 //! - Manifests keep the exact bytes. A tag that is a semantic version never moves; other tags (`latest`) float.
 
 pub mod blobs;
+pub mod cache;
 pub mod collect;
 pub mod console;
 pub mod jobs;
@@ -25,6 +28,7 @@ mod store;
 pub mod token;
 pub mod uploads;
 mod views;
+mod writer;
 
 #[cfg(test)]
 mod tests;

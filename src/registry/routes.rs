@@ -16,6 +16,7 @@ use super::model::{Action, RepositoryName, Upload, parse_digest, parse_tag};
 use super::path::Target;
 use super::range::{self, Wanted};
 use super::service::Caller;
+use super::token::Asking;
 use super::uploads::{self, Chunk, Started};
 use super::views::{RepositoriesPage, RepositoryPage};
 use super::{blobs, console, token};
@@ -71,13 +72,7 @@ async fn get_token(req: HttpRequest, app: Data<App>, actor: Actor) -> OciResult 
 /// All of `/v2/`: who asks, for what, and then the one handler; a 401 gets the challenge for just this request.
 async fn handle(req: HttpRequest, app: Data<App>, actor: Actor, payload: Payload) -> OciResult {
     let target = Target::parse(req.match_info().get("tail").unwrap_or_default());
-    let mut result = match (&target, caller_of(&req, &app, actor).await) {
-        (_, Err(e)) => Err(e.into()),
-        (Ok(target), Ok(caller)) => dispatch(&req, &app, &caller, target, payload).await,
-        // A path that names nothing tells a stranger nothing either.
-        (Err(_), Ok(Caller { actor: Actor::Anonymous, .. })) => Err(Error::unauthenticated("sign-in-required").into()),
-        (Err(e), Ok(_)) => Err(Error::new(e.kind, e.code).into()),
-    };
+    let mut result = answer(&req, &app, actor, &target, payload).await;
     if let Err(OciError { error, challenge, lang }) = &mut result {
         *lang = lang_of(&req);
         if error.kind == Kind::Unauthenticated {
@@ -88,18 +83,34 @@ async fn handle(req: HttpRequest, app: Data<App>, actor: Actor, payload: Payload
     result
 }
 
+async fn answer(req: &HttpRequest, app: &App, actor: Actor, target: &Result<Target>, payload: Payload) -> OciResult {
+    let asking = asking_of(req, app, actor)?;
+    // Pulls find out who asks in the read that looks for what is asked for.
+    match target {
+        Ok(Target::Blob(name, digest)) if is_read(req.method()) => return get_blob(req, app, &asking, name, digest).await,
+        Ok(Target::Manifest(name, reference)) if is_read(req.method()) => return get_manifest(app, &asking, name, reference).await,
+        _ => {}
+    }
+    let caller = asking.resolve(app).await?;
+    require_csrf(req, &caller)?;
+    match target {
+        Ok(target) => dispatch(req, app, &caller, target, payload).await,
+        // A path that names nothing tells a stranger nothing either.
+        Err(_) if matches!(caller.actor, Actor::Anonymous) => Err(Error::unauthenticated("sign-in-required").into()),
+        Err(e) => Err(Error::new(e.kind, e.code).into()),
+    }
+}
+
 async fn dispatch(req: &HttpRequest, app: &App, caller: &Caller, target: &Target, payload: Payload) -> OciResult {
     let m = req.method();
     match target {
         Target::Base if is_read(m) => base(caller),
-        Target::Blob(name, digest) if is_read(m) => get_blob(req, app, caller, name, digest).await,
         Target::Blob(name, digest) if m == Method::DELETE => {
             blobs::delete(app, caller, name, &parse_digest(digest)?).await?;
             Ok(HttpResponse::Accepted().finish())
         }
         Target::Uploads(name) if m == Method::POST => post_upload(req, app, caller, name, payload).await,
         Target::Upload(name, id) => upload(req, app, caller, name, id, payload).await,
-        Target::Manifest(name, reference) if is_read(m) => get_manifest(app, caller, name, reference).await,
         Target::Manifest(name, reference) if m == Method::PUT => put_manifest(req, app, caller, name, reference, payload).await,
         Target::Manifest(name, reference) if m == Method::DELETE => {
             manifests::delete(app, caller, name, reference).await?;
@@ -119,15 +130,19 @@ fn not_allowed() -> HttpResponse {
     HttpResponse::MethodNotAllowed().json(json!({"errors": [{"code": "UNSUPPORTED", "message": "method-not-allowed", "detail": {}}]}))
 }
 
-/// Who asks. A browser's session must carry its CSRF value in a header for anything that changes something: the site's middleware
-/// asks for it too, but the node listener has none.
-async fn caller_of(req: &HttpRequest, app: &App, actor: Actor) -> Result<Caller> {
+/// Who asks, as far as the request tells it.
+fn asking_of(req: &HttpRequest, app: &App, actor: Actor) -> Result<Asking> {
     let authorization = req.headers().get(header::AUTHORIZATION).and_then(|v| v.to_str().ok());
     let bearer = authorization
         .and_then(|v| v.split_once(' '))
         .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
         .map(|(_, token)| token.trim());
-    let caller = token::caller(app, actor, bearer.filter(|t| !t.starts_with(crate::auth::token::PREFIX))).await?;
+    Asking::of(app, actor, bearer.filter(|t| !t.starts_with(crate::auth::token::PREFIX)))
+}
+
+/// A browser's session must carry its CSRF value in a header for anything that changes something: the site's middleware asks for it too,
+/// but the node listener has none.
+fn require_csrf(req: &HttpRequest, caller: &Caller) -> Result<()> {
     if let Actor::Person(_, Via::Session { csrf, .. }) = &caller.actor
         && !is_read(req.method())
     {
@@ -136,7 +151,7 @@ async fn caller_of(req: &HttpRequest, app: &App, actor: Actor) -> Result<Caller>
             return Err(Error::forbidden("csrf"));
         }
     }
-    Ok(caller)
+    Ok(())
 }
 
 /// `WWW-Authenticate` of a 401: `Bearer realm="<here>/token",service="pithead",scope="repository:<name>:<actions of this request>"`.
@@ -172,9 +187,9 @@ fn base(caller: &Caller) -> OciResult {
     Ok(HttpResponse::Ok().insert_header(("Docker-Distribution-Api-Version", "registry/2.0")).json(json!({})))
 }
 
-async fn get_blob(req: &HttpRequest, app: &App, caller: &Caller, name: &RepositoryName, digest: &str) -> OciResult {
+async fn get_blob(req: &HttpRequest, app: &App, asking: &Asking, name: &RepositoryName, digest: &str) -> OciResult {
     let digest = parse_digest(digest)?;
-    let size = blobs::find(app, caller, name, &digest).await?;
+    let size = blobs::find(app, asking, name, &digest).await?;
     let etag = format!("\"{digest}\"");
     let mut response = HttpResponse::Ok();
     response
@@ -340,13 +355,13 @@ fn created_blob(name: &RepositoryName, digest: &str) -> HttpResponse {
         .finish()
 }
 
-async fn get_manifest(app: &App, caller: &Caller, name: &RepositoryName, reference: &str) -> OciResult {
-    let manifest = manifests::get(app, caller, name, reference).await?;
+async fn get_manifest(app: &App, asking: &Asking, name: &RepositoryName, reference: &str) -> OciResult {
+    let manifest = manifests::get(app, asking, name, reference).await?;
     Ok(HttpResponse::Ok()
         .insert_header((header::CONTENT_TYPE, manifest.media_type.as_str()))
         .insert_header((header::ETAG, format!("\"{}\"", manifest.digest)))
         .insert_header(("Docker-Content-Digest", manifest.digest.as_str()))
-        .body(manifest.content))
+        .body(manifest.content.clone()))
 }
 
 async fn put_manifest(

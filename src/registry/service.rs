@@ -3,6 +3,8 @@
 //! Rights come from the database at each request: a vendor's people hold their own `<slug>/…`, buyers and their nodes read what an
 //! active licence covers, moderators read everything. A registry token only ever narrows that.
 
+use std::sync::Arc;
+
 use serde_json::json;
 
 pub use super::blobs::{link_blob_in, store_blob_in, store_blob_small, touch_blobs_in};
@@ -10,7 +12,7 @@ pub use super::manifests::{find_manifest, put_manifest_in};
 pub use super::model::Action;
 use super::model::{Repository, RepositoryName, Rights};
 use super::store;
-use super::token::Access;
+use super::token::Claims;
 use crate::app::App;
 use crate::audit;
 use crate::auth::policy::{self, Scope};
@@ -27,21 +29,24 @@ const MAX_REPOSITORIES: i64 = 1000;
 pub struct Caller {
     /// Who.
     pub actor: Actor,
-    /// What the token grants; none without a token.
-    pub access: Option<Vec<Access>>,
+    /// Of the token that was shown; its access is all that it grants.
+    pub claims: Option<Arc<Claims>>,
 }
 
 impl From<Actor> for Caller {
     fn from(actor: Actor) -> Self {
-        Self { actor, access: None }
+        Self { actor, claims: None }
     }
 }
 
 impl Caller {
     fn narrowed(&self, name: &RepositoryName) -> Rights {
-        let Some(access) = &self.access else { return Rights::ALL };
+        let Some(claims) = &self.claims else { return Rights::ALL };
         let granted = |action: Action| {
-            access.iter().any(|a| a.kind == "repository" && a.name == name.as_str() && a.actions.iter().any(|w| w == action.as_str()))
+            claims
+                .access
+                .iter()
+                .any(|a| a.kind == "repository" && a.name == name.as_str() && a.actions.iter().any(|w| w == action.as_str()))
         };
         Rights { pull: granted(Action::Pull), push: granted(Action::Push), delete: granted(Action::Delete), buyer: false }
     }
@@ -117,18 +122,23 @@ pub(super) fn rights(conn: &mut Conn, actor: &Actor, name: &RepositoryName, now:
 /// `sign-in-required` (anonymous), `name-unknown` (no right at all), `not-permitted` (may read only), `token-scope` (the token is
 /// narrower than its owner: 403 for an API token, 401 for a registry token, since a wider one can be had).
 pub(super) async fn permit(app: &App, caller: &Caller, name: &RepositoryName, action: Action) -> Result<(Option<Repository>, Rights)> {
-    let (asking, wanted, now) = (caller.actor.clone(), name.clone(), app.clock.now());
-    let (found, held) = app
-        .db
-        .read(move |conn| {
-            let held = held(conn, &asking, &wanted, now)?;
-            Ok((store::repository(conn, wanted.as_str())?, held))
-        })
-        .await?;
+    let (caller, name, now) = (caller.clone(), name.clone(), app.clock.now());
+    app.db.read(move |conn| permit_in(conn, &caller, &name, action, now)).await
+}
+
+/// As [`permit`], within a read.
+fn permit_in(
+    conn: &mut Conn,
+    caller: &Caller,
+    name: &RepositoryName,
+    action: Action,
+    now: Timestamp,
+) -> Result<(Option<Repository>, Rights)> {
+    let held = held(conn, &caller.actor, name, now)?;
     let scoped = held.and(scoped(&caller.actor));
     let effective = scoped.and(caller.narrowed(name));
     if effective.permit(action) {
-        Ok((found, effective))
+        Ok((store::repository(conn, name.as_str())?, effective))
     } else if matches!(caller.actor, Actor::Anonymous) {
         Err(Error::unauthenticated("sign-in-required"))
     } else if scoped.permit(action) {
@@ -157,7 +167,13 @@ pub async fn authorize(app: &App, caller: &Caller, name: &RepositoryName, action
 
 /// The repository for reading, and whether the caller reads as a buyer.
 pub(super) async fn open(app: &App, caller: &Caller, name: &RepositoryName) -> Result<(Repository, bool)> {
-    let (found, rights) = permit(app, caller, name, Action::Pull).await?;
+    let (caller, name, now) = (caller.clone(), name.clone(), app.clock.now());
+    app.db.read(move |conn| open_in(conn, &caller, &name, now)).await
+}
+
+/// As [`open`], within a read.
+pub(super) fn open_in(conn: &mut Conn, caller: &Caller, name: &RepositoryName, now: Timestamp) -> Result<(Repository, bool)> {
+    let (found, rights) = permit_in(conn, caller, name, Action::Pull, now)?;
     Ok((found.ok_or_else(|| Error::not_found("name-unknown"))?, rights.buyer))
 }
 

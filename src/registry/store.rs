@@ -222,6 +222,16 @@ pub fn tag(conn: &mut Conn, repository_id: &str, name: &str) -> QueryResult<Opti
     tags::table.find((repository_id, name)).select(tags::digest).first(conn).optional()
 }
 
+/// The manifest that a tag points at.
+pub fn tagged(conn: &mut Conn, repository_id: &str, name: &str) -> QueryResult<Option<StoredManifest>> {
+    tags::table
+        .inner_join(manifests::table.on(manifests::repository_id.eq(tags::repository_id).and(manifests::digest.eq(tags::digest))))
+        .filter(tags::repository_id.eq(repository_id).and(tags::name.eq(name)))
+        .select(StoredManifest::as_select())
+        .first(conn)
+        .optional()
+}
+
 /// Inserts a tag that must not exist.
 pub fn insert_tag(conn: &mut Conn, repository_id: &str, name: &str, digest: &str, now: Timestamp) -> QueryResult<usize> {
     diesel::insert_into(tags::table)

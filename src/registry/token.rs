@@ -3,18 +3,21 @@
 //! The token grants all that the actor holds on the named repositories, not only what was asked: some clients (oras-py) keep their
 //! first token for every later step. Signed with the platform key (`EdDSA`, `kid`), so that mirrors can verify it too.
 
+use std::sync::Arc;
+
 use chrono::TimeDelta;
 use ed25519_dalek::SigningKey;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use serde::{Deserialize, Serialize};
 
+use super::cache::{self, Key};
 use super::model::RepositoryName;
 use super::service::{self, Caller};
 use crate::account;
 use crate::app::App;
 use crate::auth::policy::Scope;
 use crate::auth::{Actor, Via};
-use crate::db::Timestamp;
+use crate::db::{Conn, Timestamp};
 use crate::error::{Error, Result};
 use crate::fleet;
 use crate::ids;
@@ -135,15 +138,36 @@ fn sign(claims: &Claims, key: &SigningKey, kid: &str) -> Result<String> {
     jsonwebtoken::encode(&header, claims, &EncodingKey::from_ed_der(&der)).map_err(Error::internal)
 }
 
-/// Checks signature, algorithm, audience, issuer and time.
+/// Checks signature, algorithm, audience, issuer and time. The signature of a token is proved once: the keys stay as they are while the
+/// process runs.
 ///
 /// # Errors
 /// `token-invalid`, without saying why.
-pub fn verify(app: &App, token: &str) -> Result<Claims> {
-    let invalid = || Error::unauthenticated("token-invalid");
+pub fn verify(app: &App, token: &str) -> Result<Arc<Claims>> {
     if token.len() > MAX_TOKEN {
         return Err(invalid());
     }
+    verify_known(app, token, cache::key(&[token.as_bytes()]))
+}
+
+fn verify_known(app: &App, token: &str, key: Key) -> Result<Arc<Claims>> {
+    let claims = if let Some(known) = app.pulls.claims(&key) {
+        known
+    } else {
+        let proved = Arc::new(prove(app, token)?);
+        app.pulls.keep_claims(key, proved.clone());
+        proved
+    };
+    let now = app.clock.now().unix();
+    if claims.nbf <= now && now < claims.exp { Ok(claims) } else { Err(invalid()) }
+}
+
+fn invalid() -> Error {
+    Error::unauthenticated("token-invalid")
+}
+
+/// Claims of a token of ours, whatever its time.
+fn prove(app: &App, token: &str) -> Result<Claims> {
     let header = jsonwebtoken::decode_header(token).map_err(|e| invalid().source(e))?;
     let key = header.kid.as_deref().and_then(|kid| app.keys.set.get(kid)).ok_or_else(invalid)?;
     // The time is our clock's, so that tests can move it; all else is checked here or below.
@@ -155,39 +179,99 @@ pub fn verify(app: &App, token: &str) -> Result<Claims> {
     validation.set_issuer(&[&app.settings.server.public_url]);
     let data =
         jsonwebtoken::decode::<Claims>(token, &DecodingKey::from_ed_der(key.as_bytes()), &validation).map_err(|e| invalid().source(e))?;
-    let now = app.clock.now().unix();
     let claims = data.claims;
-    let fits = claims.aud == SERVICE && claims.iss == app.settings.server.public_url && claims.nbf <= now && now < claims.exp;
+    let fits = claims.aud == SERVICE && claims.iss == app.settings.server.public_url;
     if fits { Ok(claims) } else { Err(invalid()) }
 }
 
-/// Who asks, out of what the authentication middleware found and a registry token (`Authorization: Bearer`), if one was sent.
-///
-/// A person of a token must still be a member; a node that shows a certificate must be the token's own.
-///
-/// # Errors
-/// `token-invalid`.
-pub async fn caller(app: &App, actor: Actor, bearer: Option<&str>) -> Result<Caller> {
-    let Some(bearer) = bearer else { return Ok(actor.into()) };
-    let invalid = || Error::unauthenticated("token-invalid");
-    let claims = verify(app, bearer)?;
-    if matches!(actor, Actor::Node { .. }) && claims.sub != actor.label() {
-        return Err(invalid());
+/// Who asks, as far as the request alone tells it. Whether the holder of a token is still one of ours the database says, in the same read
+/// that looks for what was asked for: [`Asking::caller`].
+#[derive(Debug, Clone)]
+pub struct Asking {
+    holder: Holder,
+    token: Option<(Key, Arc<Claims>)>,
+}
+
+#[derive(Debug, Clone)]
+enum Holder {
+    /// The authentication middleware has found out, or it is nobody.
+    Known(Actor),
+    Node {
+        node_id: String,
+        organization_id: String,
+    },
+    User {
+        user_id: String,
+        organization_id: String,
+    },
+}
+
+impl From<Actor> for Asking {
+    fn from(actor: Actor) -> Self {
+        Self { holder: Holder::Known(actor), token: None }
     }
-    let holder = match (claims.sub.split_once(':'), claims.org) {
-        (None, _) => Actor::Anonymous,
-        // A node that was removed is out at once, not when its token ends.
-        (Some(("node", node)), Some(organization_id)) if fleet::service::identity::is_enrolled(app, node).await? => {
-            Actor::Node { node_id: node.to_owned(), organization_id }
+}
+
+impl Asking {
+    /// Out of what the authentication middleware found and a registry token (`Authorization: Bearer`), if one was sent.
+    ///
+    /// # Errors
+    /// `token-invalid`; a node that shows a certificate must be the token's own.
+    pub fn of(app: &App, actor: Actor, bearer: Option<&str>) -> Result<Self> {
+        let Some(bearer) = bearer else { return Ok(actor.into()) };
+        if bearer.len() > MAX_TOKEN {
+            return Err(invalid());
         }
-        (Some(("user", user)), Some(organization_id)) => match account::service::actor_for(app, user, &organization_id).await {
-            // The access claim narrows this; it holds what the session or API token behind it held.
-            Ok(Actor::Person(person, _)) => Actor::Person(person, Via::Token(vec![Scope::Publish, Scope::Pull])),
+        let key = cache::key(&[bearer.as_bytes()]);
+        let claims = verify_known(app, bearer, key)?;
+        if matches!(actor, Actor::Node { .. }) && claims.sub != actor.label() {
+            return Err(invalid());
+        }
+        let holder = match (claims.sub.split_once(':'), claims.org.clone()) {
+            (None, _) => Holder::Known(Actor::Anonymous),
+            (Some(("node", node)), Some(organization_id)) => Holder::Node { node_id: node.to_owned(), organization_id },
+            (Some(("user", user)), Some(organization_id)) => Holder::User { user_id: user.to_owned(), organization_id },
             _ => return Err(invalid()),
-        },
-        _ => return Err(invalid()),
-    };
-    Ok(Caller { actor: holder, access: Some(claims.access) })
+        };
+        Ok(Self { holder, token: Some((key, claims)) })
+    }
+
+    /// The key of the token that was sent.
+    pub fn token(&self) -> Option<&Key> {
+        self.token.as_ref().map(|(key, _)| key)
+    }
+
+    /// The caller. A person of a token must still be a member, a node still be enrolled.
+    ///
+    /// # Errors
+    /// `token-invalid`.
+    pub fn caller(&self, conn: &mut Conn) -> Result<Caller> {
+        let actor = match &self.holder {
+            Holder::Known(actor) => actor.clone(),
+            // A node that was removed is out at once, not when its token ends.
+            Holder::Node { node_id, organization_id } if fleet::service::identity::is_enrolled(conn, node_id)? => {
+                Actor::Node { node_id: node_id.clone(), organization_id: organization_id.clone() }
+            }
+            Holder::Node { .. } => return Err(invalid()),
+            Holder::User { user_id, organization_id } => {
+                let person = account::service::person_in(conn, user_id, organization_id)?.ok_or_else(invalid)?;
+                // The access claim narrows this; it holds what the session or API token behind it held.
+                Actor::Person(Box::new(person), Via::Token(vec![Scope::Publish, Scope::Pull]))
+            }
+        };
+        Ok(Caller { actor, claims: self.token.as_ref().map(|(_, claims)| claims.clone()) })
+    }
+
+    /// The caller, for a request whose further reads come later.
+    ///
+    /// # Errors
+    /// As [`Self::caller`].
+    pub async fn resolve(self, app: &App) -> Result<Caller> {
+        match self {
+            Self { holder: Holder::Known(actor), token: None } => Ok(actor.into()),
+            asking => app.db.read(move |conn| asking.caller(conn)).await,
+        }
+    }
 }
 
 #[cfg(test)]

@@ -2,18 +2,16 @@
 //!
 //! The durable offset of an upload is the row's, committed after the bytes were made durable; what lies beyond it in the staged file is
 //! cut off before the next append. One writer at a time: a per-upload lock in this process, and the conditional update of the offset
-//! against others. The writer runs as a task of its own and owns the lock, so a request that is dropped when its client goes away
-//! neither tears a write nor loses what had arrived. The running hash of the committed bytes lives in memory beside the lock; after
-//! a restart the staged file is hashed once, at the end.
+//! against others. The writer (`writer.rs`) runs as a task of its own and owns the lock, so a request that is dropped when its client
+//! goes away neither tears a write nor loses what had arrived. The running hash of the committed bytes lives in memory beside the lock;
+//! after a restart the staged file is hashed once, at the end.
 
 use std::collections::HashMap;
-use std::io::Write as _;
 use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
 use actix_web::web::Payload;
 use app_package::digest::Digest;
-use bytes::{Bytes, BytesMut};
 use chrono::TimeDelta;
 use futures_util::StreamExt as _;
 use sha2::{Digest as _, Sha256, Sha512};
@@ -23,6 +21,7 @@ use tracing::Instrument as _;
 use super::blobs::link_blob_in;
 use super::model::{Action, MAX_BLOB, Repository, RepositoryName, Upload};
 use super::service::{self, Caller};
+use super::writer::{PIECE, Piece, Writer};
 use super::{quota, store};
 use crate::app::App;
 use crate::error::{Error, Result};
@@ -33,10 +32,6 @@ use crate::jobs::Job;
 const LIFE: TimeDelta = TimeDelta::days(7);
 /// Open uploads of one person.
 const MAX_OPEN: i64 = 256;
-/// Bytes given to the disk at once.
-const PIECE: usize = 256 * 1024;
-/// Bytes after which a long request's progress is made durable.
-const CHECKPOINT: u64 = 16 * 1024 * 1024;
 /// A client that sends nothing for so long is gone.
 const STALL: Duration = Duration::from_mins(1);
 /// How long a request waits for another one on the same upload.
@@ -44,11 +39,12 @@ const LOCK_WAIT: Duration = Duration::from_secs(30);
 
 /// What this process knows of an upload: the hash of its committed bytes and how many they are.
 #[derive(Debug, Default)]
-struct Live {
-    running: Option<(u64, Sha256)>,
+pub(super) struct Live {
+    pub running: Option<(u64, Sha256)>,
 }
 
-type Guard = OwnedMutexGuard<Live>;
+/// The lock of an upload, with what is known of it.
+pub(super) type Guard = OwnedMutexGuard<Live>;
 
 static LIVE: LazyLock<Mutex<HashMap<String, Arc<tokio::sync::Mutex<Live>>>>> = LazyLock::new(Mutex::default);
 
@@ -182,7 +178,8 @@ async fn locked(app: &App, caller: &Caller, name: &RepositoryName, id: &str) -> 
     Ok((upload, guard))
 }
 
-async fn advance(app: &App, upload: &Upload, from: u64, to: u64) -> Result<()> {
+/// Moves the durable offset.
+pub(super) async fn advance(app: &App, upload: &Upload, from: u64, to: u64) -> Result<()> {
     let expires_at = app.clock.now().plus(LIFE);
     let (from, to) = (i64::try_from(from).map_err(Error::internal)?, i64::try_from(to).map_err(Error::internal)?);
     let id = upload.id.clone();
@@ -203,7 +200,7 @@ pub async fn append(app: &App, caller: &Caller, name: &RepositoryName, id: &str,
 }
 
 /// Before bytes are taken: there is room for as many as are announced.
-async fn require_room(app: &App, upload: &Upload, chunk: Chunk) -> Result<()> {
+pub(super) async fn require_room(app: &App, upload: &Upload, chunk: Chunk) -> Result<()> {
     let repository_id = upload.repository_id.clone();
     let organization_id = app.db.read(move |conn| Ok(store::owner_of(conn, &repository_id)?)).await?;
     quota::require(app, &organization_id, chunk.length.unwrap_or(0)).await
@@ -242,89 +239,6 @@ async fn append_locked(app: &App, guard: Guard, upload: Upload, chunk: Chunk, mu
     }
     drop(sender);
     task.await.map_err(Error::internal)?
-}
-
-enum Piece {
-    Data(Bytes),
-    End,
-}
-
-struct Writer {
-    app: App,
-    upload: Upload,
-    announced: Option<u64>,
-}
-
-impl Writer {
-    async fn run(mut self, mut guard: Guard, mut pieces: mpsc::Receiver<Piece>) -> Result<(Guard, Upload)> {
-        let start = self.upload.offset();
-        let mut hash = match guard.running.take() {
-            Some((at, hash)) if at == start => Some(hash),
-            _ if start == 0 => Some(Sha256::new()),
-            _ => None,
-        };
-        guard.running = hash.clone().map(|h| (start, h));
-        let mut file = self.app.blobs.append_at(&self.upload.id, start).await?.into_std().await;
-        let (mut received, mut written, mut ended) = (0u64, start, false);
-        let mut buffer = BytesMut::with_capacity(PIECE);
-        while let Some(piece) = pieces.recv().await {
-            let Piece::Data(bytes) = piece else {
-                ended = true;
-                break;
-            };
-            received += bytes.len() as u64;
-            if self.announced.is_some_and(|n| received > n) {
-                return Err(Error::invalid("size-invalid"));
-            }
-            if start + received > MAX_BLOB {
-                return Err(Error::too_large("blob-too-large").arg("max", MAX_BLOB));
-            }
-            buffer.extend_from_slice(&bytes);
-            if buffer.len() >= PIECE {
-                written += buffer.len() as u64;
-                (file, hash) = write(file, hash, std::mem::take(&mut buffer).freeze(), false).await?;
-            }
-            if written - self.upload.offset() >= CHECKPOINT {
-                (file, hash) = write(file, hash, Bytes::new(), true).await?;
-                self.commit(&mut guard, written, hash.as_ref()).await?;
-                if self.announced.is_none() {
-                    require_room(&self.app, &self.upload, Chunk::default()).await?;
-                }
-            }
-        }
-        if ended && self.announced.is_some_and(|n| received != n) {
-            return Err(Error::invalid("size-invalid"));
-        }
-        written += buffer.len() as u64;
-        if written > self.upload.offset() {
-            let (_, hash) = write(file, hash, buffer.freeze(), true).await?;
-            self.commit(&mut guard, written, hash.as_ref()).await?;
-        }
-        if ended { Ok((guard, self.upload)) } else { Err(Error::invalid("body-broken")) }
-    }
-
-    async fn commit(&mut self, guard: &mut Guard, to: u64, hash: Option<&Sha256>) -> Result<()> {
-        advance(&self.app, &self.upload, self.upload.offset(), to).await?;
-        self.upload.offset_bytes = i64::try_from(to).map_err(Error::internal)?;
-        guard.running = hash.cloned().map(|h| (to, h));
-        Ok(())
-    }
-}
-
-/// Writes and hashes on the blocking pool; with `sync`, makes all so far durable.
-async fn write(mut file: std::fs::File, mut hash: Option<Sha256>, bytes: Bytes, sync: bool) -> Result<(std::fs::File, Option<Sha256>)> {
-    tokio::task::spawn_blocking(move || {
-        file.write_all(&bytes)?;
-        if let Some(hash) = &mut hash {
-            hash.update(&bytes);
-        }
-        if sync {
-            file.sync_data()?;
-        }
-        Ok((file, hash))
-    })
-    .await
-    .map_err(Error::internal)?
 }
 
 /// Ends an upload: appends the last chunk, if there is one, checks the digest, publishes the blob and links it.

@@ -23,6 +23,8 @@ const ROUNDS: usize = 100;
 const REPOSITORY: &str = "acme/belt";
 /// Bytes of one chunk.
 const CHUNK: usize = 96 * 1024;
+/// Bytes of a blob that goes in one body, long enough that a part of it is made durable on the way.
+const LONG: usize = 20 * 1024 * 1024;
 
 struct Site {
     folder: PathBuf,
@@ -174,7 +176,7 @@ impl Known {
                 self.open = None;
                 return Some(());
             }
-            let end = bytes.len().min(sent + CHUNK);
+            let end = if bytes.len() == LONG { LONG } else { bytes.len().min(sent + CHUNK) };
             let range = [("content-range", format!("{sent}-{}", end - 1))];
             let answer = site.call(Method::PATCH, &location, &range, bytes[sent..end].to_vec()).await?;
             assert_eq!(answer.status(), StatusCode::ACCEPTED);
@@ -283,6 +285,11 @@ async fn killed_at_a_hundred_moments_nothing_acknowledged_is_lost() {
                 match number % 4 {
                     0 if !garbage.is_empty() => {
                         known.upload(&site, garbage[0].clone()).await?;
+                    }
+                    2 if number == 2 && round % 10 == 0 => {
+                        let mut bytes = vec![0; LONG];
+                        rng.fill_bytes(&mut bytes);
+                        known.upload(&site, bytes).await?;
                     }
                     1 => known.tag(&site, format!("t-{round}-{number}")).await?,
                     _ => {

@@ -128,9 +128,8 @@ pub async fn authenticate_node(app: &App, der: &[u8]) -> Result<Actor> {
 }
 
 /// Whether a node is enrolled now.
-pub async fn is_enrolled(app: &App, node_id: &str) -> Result<bool> {
-    let id = node_id.to_owned();
-    Ok(app.db.read(move |conn| Ok(store::find_node(conn, &id)?)).await?.is_some_and(|(node, _)| node.state == NodeState::Enrolled))
+pub fn is_enrolled(conn: &mut Conn, node_id: &str) -> Result<bool> {
+    Ok(store::find_node(conn, node_id)?.is_some_and(|(node, _)| node.state == NodeState::Enrolled))
 }
 
 /// Node id and serial of a leaf of ours that is valid now: exactly one URI name, of our shape, and no authority.

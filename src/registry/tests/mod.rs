@@ -1,6 +1,8 @@
 //! The registry over HTTP requests, as its clients speak, on each backend.
 
 mod bucket;
+mod bodies;
+mod pulls;
 mod upkeep;
 
 use std::pin::Pin;
