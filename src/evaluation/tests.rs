@@ -17,10 +17,9 @@ use crate::error::{Kind, Result};
 use crate::i18n::Lang;
 use crate::moderation::model::Decision;
 use crate::moderation::tests::{APP, page, submitted};
-use crate::release::model::Channel;
-use crate::release::model::{Release, ReleaseState};
+use crate::release::model::{Channel, Release, ReleaseState};
 use crate::testing::{self, each_backend};
-use crate::{moderation, registry, release};
+use crate::{catalog, moderation, registry, release};
 
 /// Names of inputs and an expected value that must show up nowhere.
 const SECRETS: [&str; 2] = ["secret-input", "61.37"];
@@ -192,7 +191,11 @@ async fn a_score_is_stored_once_shown_and_gone_with_its_set() {
 
         // The next version is held against it.
         let (second, case) = submitted(&app, &acme, "1.1.0", Channel::Stable).await;
+        let known = catalog::jobs::refresh(&app, None).await.unwrap();
+        app.clock.advance(TimeDelta::seconds(1));
         outcome(&app, &second, &set, figure(1.2)).await;
+        let scored = catalog::jobs::refresh(&app, Some(&known)).await.unwrap();
+        assert_ne!(scored, known, "a score throws cached listings away");
         let (_, html) = get(&app, &moderator, &format!("/admin/cases/{case}")).await;
         assert!(html.contains("Better than 1.0.0 (1.500 %)"), "{html}");
         let (third, _) = submitted(&app, &acme, "1.2.0", Channel::Stable).await;
@@ -220,6 +223,7 @@ async fn a_score_is_stored_once_shown_and_gone_with_its_set() {
         // Retired: gone from the listing, scored no more, and not twice.
         assert_eq!(service::retire(&app, &moderator, set.clone()).await.unwrap_err().kind, Kind::Forbidden);
         service::retire(&app, &admin, set.clone()).await.unwrap();
+        assert_ne!(catalog::jobs::refresh(&app, Some(&scored)).await.unwrap(), scored, "and so does the end of a set");
         assert!(!get(&app, &Actor::Anonymous, &listing).await.1.contains("Coke blind test"));
         assert_eq!(service::retire(&app, &admin, set.clone()).await.unwrap_err().code, "evaluation-set-retired");
         assert_eq!(service::score_again(&app, &admin, set.clone()).await.unwrap_err().code, "evaluation-set-retired");
