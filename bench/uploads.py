@@ -26,10 +26,7 @@ def call(connection, method, target, expected, headers=(), part=None):
         connection.putheader(name, value)
     connection.endheaders()
     if part:
-        file, offset, length = part
-        while length > 0:
-            sent = os.sendfile(connection.sock.fileno(), file.fileno(), offset, length)
-            offset, length = offset + sent, length - sent
+        connection.sock.sendfile(*part)
     answer = connection.getresponse()
     body = answer.read()
     if answer.status != expected:

@@ -1,7 +1,7 @@
 //! The registry over HTTP requests, as its clients speak, on each backend.
 
-mod bucket;
 mod bodies;
+mod bucket;
 mod pulls;
 mod upkeep;
 
