@@ -38,10 +38,20 @@ where
     F: Fn(App) -> Fut,
     Fut: Future<Output = ()>,
 {
+    each_backend_with(|_| (), body).await;
+}
+
+/// The same, with other settings than the defaults.
+pub async fn each_backend_with<F, Fut>(change: fn(&mut Settings), body: F)
+where
+    F: Fn(App) -> Fut,
+    Fut: Future<Output = ()>,
+{
     let clock = || Clock::manual(Timestamp::from_unix(1_767_225_600));
     let folder = Folder(std::env::temp_dir().join(crate::ids::new("pithead-test")));
     let mut lite = settings(&folder.0);
     lite.database.url = format!("sqlite:{}", folder.0.join("test.db").display());
+    change(&mut lite);
     body(App::open(lite, clock()).unwrap()).await;
 
     #[expect(clippy::disallowed_methods, reason = "the test command passes its database here")]
@@ -53,6 +63,7 @@ where
     let mut postgres = settings(&folder.0);
     let separator = if url.contains('?') { '&' } else { '?' };
     postgres.database.url = format!("{url}{separator}options=-c%20search_path%3D{schema}");
+    change(&mut postgres);
     body(App::open(postgres, clock()).unwrap()).await;
     admin.blocking().unwrap().batch_execute(&format!("DROP SCHEMA {schema} CASCADE")).unwrap();
 }

@@ -37,7 +37,9 @@ pub async fn fan_out(app: &App, set_id: &str, after: &str) -> Result<()> {
                 Job::EvaluateRelease { release_id: release_id.clone(), set_id: set_id.clone() }.enqueue(conn, now)?;
             }
             match page.last() {
-                Some(last) if i64::try_from(page.len()) == Ok(PAGE) => Job::EvaluateScenario { set_id, after: last.clone() }.enqueue(conn, now),
+                Some(last) if i64::try_from(page.len()) == Ok(PAGE) => {
+                    Job::EvaluateScenario { set_id, after: last.clone() }.enqueue(conn, now)
+                }
                 _ => Ok(()),
             }
         })

@@ -12,12 +12,14 @@ use app_package::validate;
 use diesel::prelude::*;
 
 use super::lifecycle::DeprecationForm;
+use super::malware::tests::scanner_at;
 use super::model::{Channel, ReleaseState};
 use super::upload::{self, Upload, UploadFile};
 use super::views::{ReleasePage, ReleaseView};
 use super::{console, jobs, service, store};
 use crate::app::App;
 use crate::auth::{Actor, Role};
+use crate::config::Settings;
 use crate::db::schema::{jobs as jobs_table, manifests};
 use crate::error::Result;
 use crate::http::page::{FormErrors, Page};
@@ -293,20 +295,23 @@ async fn a_check_that_cannot_start_fails_with_that_reason_and_can_be_repeated() 
 
 #[tokio::test]
 async fn a_scanner_speaks_before_anything_runs() {
-    each_backend(|mut app| async move {
+    let with_scanner = |settings: &mut Settings| {
+        settings.checks.clamd_socket = settings.data_dir.0.join("clamd.sock").display().to_string();
+    };
+    testing::each_backend_with(with_scanner, |app| async move {
         let acme = testing::vendor(&app, "acme").await;
         let id = received(&app, &acme).await;
+        let socket = std::path::PathBuf::from(&app.settings.checks.clamd_socket);
         // Out of reach: tried again, and no verdict meanwhile.
-        app.settings.checks.clamd_socket = "/nowhere/clamd.sock".into();
         assert_eq!(jobs::check(&app, &id).await.unwrap_err().code, "scanner-unreachable");
         assert_eq!(detail(&app, &acme).await.release.state, ReleaseState::Checking);
         // It finds nothing: the check goes on, to the engine that is not there.
-        app.settings.checks.clamd_socket = super::malware::tests::scanner(usize::MAX);
+        scanner_at(&socket, b"in no file");
         testing::drain_jobs(&app).await;
         let reason = |detail: console::ReleaseDetail| detail.report.unwrap().0.steps[0].clone();
         assert_eq!(reason(detail(&app, &acme).await).reason.as_deref(), Some("engine-missing"));
         // The same package to one that knows the name of its first scenario as a virus.
-        app.settings.checks.clamd_socket = super::malware::tests::scanner_for(b"coke-quality");
+        scanner_at(&socket, b"coke-quality");
         service::recheck(&app, &acme, &id).await.unwrap();
         testing::drain_jobs(&app).await;
         let failed = detail(&app, &acme).await;
