@@ -90,7 +90,10 @@ async fn owners_register_and_revoke_keys() {
             service::add(&app, &acme, "k", &pem(&signer(100 + u8::try_from(n).unwrap()))).await.unwrap();
         }
         assert_eq!(field(service::add(&app, &acme, "one more", &pem(&second)).await), (key, "too-many-keys"));
-        assert_eq!((audited(&app, "vendor-key.added").await, audited(&app, "vendor-key.revoked").await), (1 + i64::try_from(MAX_ACTIVE).unwrap(), 1));
+        assert_eq!(
+            (audited(&app, "vendor-key.added").await, audited(&app, "vendor-key.revoked").await),
+            (1 + i64::try_from(MAX_ACTIVE).unwrap(), 1)
+        );
     })
     .await;
 }
