@@ -74,8 +74,6 @@ impl Lost {
 
 /// Runs a command's calls on one thread.
 pub fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
-    // Another part of this program may have chosen a provider already; it is the same one.
-    let _ = rustls::crypto::ring::default_provider().install_default();
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(work)
 }
 
@@ -114,6 +112,8 @@ pub struct Remote {
 impl Remote {
     /// Prepares calls; makes none.
     pub fn new(server: Url, token: Option<String>, lang: Lang) -> anyhow::Result<Self> {
+        // Another part of this program may have chosen a provider already; it is the same one.
+        let _ = rustls::crypto::ring::default_provider().install_default();
         let client = Client::builder()
             .connect_timeout(Duration::from_secs(15))
             // A store's address is another origin, which the token must not reach; see `download`.

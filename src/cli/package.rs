@@ -286,10 +286,8 @@ fn tell_report(report: &CheckReport, code: &str, lang: Lang) {
         println!("     app.yaml:{} {}", fault.line.unwrap_or(1), fault.message(code));
     }
     if let Some(card) = &report.run_card {
-        let accuracy = card.accuracy.map_or_else(|| lang.t("card-no-truth"), |share| format!("{:.1} %", share * 100.0));
         let peak = f64::from(u32::try_from(card.peak_memory_bytes / 1024).unwrap_or(u32::MAX)) / 1024.0;
         let facts = [
-            ("card-accuracy", format!("{accuracy}, {}", lang.format("card-on-samples", &[("n", &card.golden_total.to_string())]))),
             ("card-median", format!("{:.2} ms", card.latency_ms.median)),
             ("card-p95", format!("{:.2} ms", card.latency_ms.p95)),
             ("card-memory", format!("{peak:.1} MiB")),

@@ -14,7 +14,7 @@ const OWN: [&str; 4] = ["proprietary", "commercial", "closed", "all rights"];
 pub(super) fn check(text: &str) -> Result<(), Fault> {
     // The list has this word for "nobody says", which is what the key is there to prevent.
     if text.split([' ', '(', ')']).any(|word| word == "NOASSERTION" || word == "NONE") {
-        return Err(unknown("NOASSERTION", text));
+        return Err(Fault::new("license-unknown", "").with("value", "NOASSERTION"));
     }
     // The crate takes a reference without a name.
     if let Some(word) = text.split([' ', '(', ')']).find(|word| word.ends_with("Ref-") || word.contains("Ref-:")) {
