@@ -15,8 +15,8 @@ use crate::db::schema::{apps, cases, deployments, orders, releases, specialties,
 use crate::db::{Conn, Timestamp};
 use crate::error::{Error, QueryResultExt as _, Result};
 use crate::i18n::Lang;
-use crate::trust;
 use crate::trust::evidence::{Evidence, Subject};
+use crate::{evaluation, trust};
 
 /// Entries on one page.
 pub const PAGE: i64 = 50;
@@ -113,6 +113,8 @@ pub struct ReleaseDetail {
     pub report: Option<(CheckReport, Timestamp)>,
     /// Last decision.
     pub decision: Option<Decision>,
+    /// Scores on hidden test sets.
+    pub scores: Vec<evaluation::service::Shown>,
     /// Chain line.
     pub chain: Vec<ChainLink>,
 }
@@ -319,6 +321,7 @@ pub async fn release_detail(app: &App, actor: &Actor, lang: Lang, slug: &str, ve
                 .first(conn)
                 .optional()?;
             let report = store::latest_report(conn, &release.id)?;
+            let scores = evaluation::service::shown_in(conn, &release.app_id, &release.id, release.published_at)?;
             let chain = chain::of_release(conn, &reader, &release.id)?;
             Ok(ReleaseDetail {
                 release,
@@ -328,6 +331,7 @@ pub async fn release_detail(app: &App, actor: &Actor, lang: Lang, slug: &str, ve
                 uploaded_by,
                 report,
                 decision,
+                scores,
                 chain,
             })
         })

@@ -7,6 +7,7 @@ use super::lifecycle::DeprecationForm;
 use super::model::{Channel, ReleaseState, address};
 use super::report::{ComparisonView, ReportView, figure};
 use crate::chain::ChainLink;
+use crate::evaluation::views::ScoreView;
 use crate::http::page::{FormErrors, Page};
 use crate::trust::evidence::Evidence;
 use crate::trust::views::TrustView;
@@ -107,6 +108,7 @@ pub struct ReleaseView {
     pub progress: usize,
     pub checked_at: String,
     pub report: ReportView,
+    pub scores: Vec<ScoreView>,
     pub metrics: Vec<MetricRow>,
     pub channel: Channel,
     /// A pre-release, which is never for everybody.
@@ -154,6 +156,7 @@ impl ReleaseView {
             progress: progress(state),
             checked_at: report.map(|(_, at)| page.datetime(at)).unwrap_or_default(),
             report: ReportView::of(page, &release.manifest, report.map(|(r, _)| r), state == ReleaseState::Checking),
+            scores: detail.scores.iter().map(|score| ScoreView::of(page, score)).collect(),
             metrics: release.manifest.card.metrics.iter().map(metric).collect(),
             channel: release.channel,
             prerelease: !release.manifest.version.pre.is_empty(),
