@@ -13,7 +13,7 @@ use app_package::public_key;
 use clap::Args;
 use ed25519_dalek::SigningKey;
 use ed25519_dalek::pkcs8::spki::der::pem::LineEnding;
-use ed25519_dalek::pkcs8::{DecodePrivateKey as _, EncodePrivateKey as _};
+use ed25519_dalek::pkcs8::{DecodePrivateKey as _, EncodePrivateKey as _, KeypairBytes};
 use reqwest::Url;
 use serde_json::json;
 
@@ -84,7 +84,9 @@ impl Key {
 pub fn keygen(args: &Keygen) -> anyhow::Result<ExitCode> {
     let (lang, path) = (args.told.language(), &args.output);
     let signing = SigningKey::from_bytes(&crate::ids::random::<32>());
-    let pem = signing.to_pkcs8_pem(LineEnding::LF).map_err(|e| anyhow::anyhow!("{e}"))?;
+    // Without the public key in it (RFC 5958 version 0): OpenSSL 3.0 reads no other.
+    let plain = KeypairBytes { secret_key: signing.to_bytes(), public_key: None };
+    let pem = plain.to_pkcs8_pem(LineEnding::LF).map_err(|e| anyhow::anyhow!("{e}"))?;
     // Never over another key: what it has signed could not be signed again.
     let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).cannot(lang, "write", path)?;
     file.write_all(pem.as_bytes()).and_then(|()| file.sync_all()).cannot(lang, "write", path).inspect_err(|_| {

@@ -204,9 +204,22 @@ fn leaves(place: String, value: &Value, out: &mut BTreeMap<String, String>) {
         Value::String(text) => {
             out.insert(place, cut(text));
         }
+        Value::Number(n) => {
+            out.insert(place, number(n));
+        }
         other => {
             out.insert(place, cut(&other.to_string()));
         }
+    }
+}
+
+/// As it was written: app.yaml's fractions of single precision carry more digits as JSON.
+fn number(n: &serde_json::Number) -> String {
+    #[expect(clippy::cast_possible_truncation, reason = "compared with the value before it is used")]
+    let single = n.as_f64().filter(|_| n.is_f64()).map(|value| (value, value as f32));
+    match single {
+        Some((value, short)) if f64::from(short) == value => short.to_string(),
+        _ => n.to_string(),
     }
 }
 
@@ -292,6 +305,15 @@ mod tests {
         assert!(d.figures.iter().all(|f| f.kind != Measure::P99 && f.kind != Measure::Throughput));
         assert!(d.comparable && d.keys.is_empty() && d.tensors.is_empty());
         assert_eq!((d.files_total, d.keys_total), (None, 0));
+    }
+
+    #[test]
+    fn numbers_are_told_as_they_were_written() {
+        let told = |value: Value| number(value.as_number().unwrap());
+        assert_eq!(told(serde_json::json!(f64::from(0.35f32))), "0.35");
+        assert_eq!(told(serde_json::json!(0.35)), "0.35");
+        assert_eq!(told(serde_json::json!(0.123_456_789_012)), "0.123456789012");
+        assert_eq!(told(serde_json::json!(512)), "512");
     }
 
     #[test]
