@@ -169,7 +169,7 @@ fn ensure(holds: bool, what: &str) -> Result<(), String> {
 }
 
 fn model(examples: &Examples, rng: &mut Rng) -> Result<(), String> {
-    let bytes = if rng.below(2) == 0 { case(&examples.bases, rng.next()).model } else { damaged(&rng.pick(&examples.bases).model, rng) };
+    let bytes = if rng.below(2) == 0 { case(&examples.bases, rng.number()).model } else { damaged(&rng.pick(&examples.bases).model, rng) };
     std::fs::write(&examples.file, bytes).map_err(|e| e.to_string())?;
     match model_file::inspect(examples.file.parent().unwrap(), &examples.file) {
         Ok(structure) => ensure(structure.operators.len() <= 200 && structure.opsets.len() <= 200, "more names than are told"),

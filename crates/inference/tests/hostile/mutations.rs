@@ -60,7 +60,7 @@ pub const KINDS: &[(&str, Damage)] = &[
     ("node-gone", Graph(|g, rng| a_field(g, rng, graph::NODE, |g, at| drop(g.0.remove(at))))),
     ("node-twice", Graph(|g, rng| a_field(g, rng, graph::NODE, |g, at| g.0.insert(at, g.0[at].clone())))),
     ("nodes-reversed", Graph(|g, _| g.0.reverse())),
-    ("nodes-many", Graph(|g, _| graphs::chain(g, 20_000))),
+    ("nodes-many", Graph(|g, _| graphs::chain(g, 5_000))),
     ("nodes-none", Graph(|g, _| g.remove(graph::NODE))),
     ("cycle", Graph(graphs::cycle)),
     ("self-loop", Graph(|g, rng| a_node(g, rng, graphs::self_loop))),

@@ -63,7 +63,7 @@ pub fn length_huge(bytes: &mut Vec<u8>, rng: &mut Rng) {
 /// Damages a field somewhere in the tree.
 pub fn wild(message: &mut Message, rng: &mut Rng, depth: u32) {
     if message.0.is_empty() {
-        return message.put_number(rng.next() % 30 + 1, *rng.pick(&ODD));
+        return message.put_number(rng.number() % 30 + 1, *rng.pick(&ODD));
     }
     let at = rng.below(message.0.len());
     if depth < 8 && rng.below(4) > 0 && message.edit_at(at, &mut |inner| wild(inner, rng, depth + 1)) {
@@ -74,7 +74,7 @@ pub fn wild(message: &mut Message, rng: &mut Rng, depth: u32) {
         0 => drop(message.0.remove(at)),
         1 => message.0.insert(other, message.0[at].clone()),
         2 => message.0.swap(at, other),
-        3 => message.0[at].number = rng.next() % 30 + 1,
+        3 => message.0[at].number = rng.number() % 30 + 1,
         4 => message.0[at].value = Value::Varint(*rng.pick(&ODD)),
         _ => match &mut message.0[at].value {
             Value::Varint(n) => *n = *rng.pick(&ODD),
