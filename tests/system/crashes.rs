@@ -24,8 +24,14 @@ fn processes(words: &[&str]) -> Vec<u32> {
     found
 }
 
+/// Kills a process and waits until it is gone: on a busy machine it may still hold its lock when `kill` returns.
 fn kill_9(pid: u32) {
     assert!(Command::new("kill").args(["-9", &pid.to_string()]).status().unwrap().success());
+    let begin = Instant::now();
+    while std::fs::read_link(format!("/proc/{pid}/exe")).is_ok() {
+        assert!(begin.elapsed() < Duration::from_secs(10), "{pid} does not end");
+        std::thread::sleep(Duration::from_millis(5));
+    }
 }
 
 /// Alarms of a sample that has some; none where the node does not answer well.
