@@ -188,7 +188,7 @@ section! {
         cpu_seconds: u64 = 120u64,
         /// Seconds after which the child is ended.
         wall_seconds: u64 = 180u64,
-        /// ClamAV's daemon, `/path/of/socket` or `host:port`, that looks at every upload first; empty for none.
+        /// `ClamAV`'s daemon, `/path/of/socket` or `host:port`, that looks at every upload first; empty for none.
         clamd_socket: String = "",
     }
 }

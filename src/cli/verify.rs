@@ -207,8 +207,8 @@ mod tests {
         let (platform, vendor) = (Some(Signer::Platform), Some(Signer::Vendor));
         let good = judged(platform, Standing::Valid);
         assert_eq!(outcomes(&[], false), [("failed", "none"), ("absent", "none")]);
-        assert_eq!(outcomes(&[good.clone()], false), [("ok", "valid"), ("absent", "none")]);
-        assert_eq!(outcomes(&[good.clone()], true), [("ok", "valid"), ("failed", "none")]);
+        assert_eq!(outcomes(std::slice::from_ref(&good), false), [("ok", "valid"), ("absent", "none")]);
+        assert_eq!(outcomes(std::slice::from_ref(&good), true), [("ok", "valid"), ("failed", "none")]);
         // A bad signature of the vendor counts where there is no good one.
         let (bad, fine) = (judged(vendor, Standing::UnknownKey), judged(vendor, Standing::Valid));
         assert_eq!(outcomes(&[good.clone(), bad.clone()], false), [("ok", "valid"), ("failed", "unknown-key")]);

@@ -110,7 +110,7 @@ pub struct Db {
 
 impl std::fmt::Debug for Db {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Db").field("read", &self.read.state()).field("write", &self.write.state()).finish()
+        f.debug_struct("Db").field("read", &self.read.state()).field("write", &self.write.state()).finish_non_exhaustive()
     }
 }
 

@@ -60,7 +60,7 @@ async fn detail(req: HttpRequest, app: Data<App>, actor: Actor, id: Path<String>
     let path = format!("/admin/evaluation/{id}");
     let (previous, next) = paging(&mut detail.scores, PAGE, &path, query.before.as_deref(), |(score, ..)| score.release_id.clone());
     let mut page = Page::of(&req, "");
-    page.title = page.pick(&detail.line.set.name_zh, &detail.line.set.name_en).to_owned();
+    page.title = page.pick(&detail.line.set.name_zh, &detail.line.set.name_en).into();
     page.clone().render(&SetPage::of(page, &detail, previous, next))
 }
 

@@ -218,7 +218,7 @@ fn number(n: &serde_json::Number) -> String {
     #[expect(clippy::cast_possible_truncation, reason = "compared with the value before it is used")]
     let single = n.as_f64().filter(|_| n.is_f64()).map(|value| (value, value as f32));
     match single {
-        Some((value, short)) if f64::from(short) == value => short.to_string(),
+        Some((value, short)) if f64::from(short).to_bits() == value.to_bits() => short.to_string(),
         _ => n.to_string(),
     }
 }

@@ -1,4 +1,4 @@
-//! Reads SBOM (SPDX JSON 2 and 3, CycloneDX JSON) and provenance (in-toto statements, bare or in a DSSE envelope) as far as a page shows
+//! Reads SBOM (SPDX JSON 2 and 3, `CycloneDX` JSON) and provenance (in-toto statements, bare or in a DSSE envelope) as far as a page shows
 //! them. Strangers' bytes: bounded in size, and kept only up to [`MAX_PACKAGES`] packages and [`MAX_TEXT`] characters each.
 
 use std::collections::BTreeMap;
@@ -87,7 +87,7 @@ pub enum Fault {
     TooLarge,
     /// Its bytes are gone.
     Gone,
-    /// SPDX tag-value or CycloneDX XML: stored, not read.
+    /// SPDX tag-value or `CycloneDX` XML: stored, not read.
     OtherFormat,
     /// Not what its type says; where reading ended.
     Malformed(String),
@@ -204,8 +204,8 @@ fn lacks(what: &str) -> Fault {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Spdx {
-    #[serde(default)]
-    spdx_version: Word,
+    #[serde(default, rename = "spdxVersion")]
+    version: Word,
     #[serde(default)]
     name: Word,
     #[serde(default)]
@@ -243,7 +243,7 @@ struct SpdxElement {
 
 fn spdx(bytes: &[u8]) -> Result<Sbom, Fault> {
     let document: Spdx = json(bytes)?;
-    if !document.spdx_version.0.is_empty() {
+    if !document.version.0.is_empty() {
         // The licence that somebody concluded goes before the one that is declared; both may be said to be unknown.
         let said = |word: &Word| Some(word.0.clone()).filter(|l| !l.is_empty() && l != "NOASSERTION");
         let package = |p: SpdxPackage| Package {
@@ -252,7 +252,7 @@ fn spdx(bytes: &[u8]) -> Result<Sbom, Fault> {
             version: p.version_info.0,
         };
         return Ok(Sbom {
-            format: document.spdx_version.0,
+            format: document.version.0,
             name: document.name.0,
             version: String::new(),
             total: document.packages.total,

@@ -178,20 +178,17 @@ impl Run {
         self.note(CHILD, seed);
         let case = case(&self.bases, seed);
         let turn = catch_unwind(AssertUnwindSafe(|| self.workshop.check(&self.bases, &case, &self.child, &self.lib)));
-        match turn {
-            Ok((report, took)) => {
-                let outcome = report.steps.last().and_then(|s| s.reason.clone()).unwrap_or_else(|| "passed".into());
-                *self.outcomes.entry(outcome).or_default() += 1;
-                self.count(CHILD, took, seed);
-                if let Some(complaint) = complaint(&report, took) {
-                    self.finding(CHILD, seed, &format!("{} of {}: {complaint}", case.kind, self.bases[case.base].name));
-                }
-                took
+        if let Ok((report, took)) = turn {
+            let outcome = report.steps.last().and_then(|s| s.reason.clone()).unwrap_or_else(|| "passed".into());
+            *self.outcomes.entry(outcome).or_default() += 1;
+            self.count(CHILD, took, seed);
+            if let Some(complaint) = complaint(&report, took) {
+                self.finding(CHILD, seed, &format!("{} of {}: {complaint}", case.kind, self.bases[case.base].name));
             }
-            Err(_) => {
-                self.finding(CHILD, seed, &last_panic());
-                Duration::ZERO
-            }
+            took
+        } else {
+            self.finding(CHILD, seed, &last_panic());
+            Duration::ZERO
         }
     }
 

@@ -88,7 +88,7 @@ fn hostile_archives_are_refused_with_the_place() {
         ("a link in an extension", [pax("linkpath=/etc"), plain(b"a")].concat(), "#1", "archive-extension"),
         ("sparse in an extension", [pax("GNU.sparse.realsize=1099511627776"), plain(b"a")].concat(), "#1", "archive-extension"),
         ("an extension that is none", entry(EntryType::XHeader, b"pax", 5, b"9 x\n\n"), "#1", "archive-extension"),
-        ("a long extension", entry(EntryType::XHeader, b"pax", 20_000, &[b' '; 20_000]), "#1", "archive-extension"),
+        ("a long extension", entry(EntryType::XHeader, b"pax", 20_000, &vec![b' '; 20_000]), "#1", "archive-extension"),
         ("a file twice", [plain(b"a"), plain(b"./a")].concat(), "./a", "archive-name-twice"),
         ("a size past the end", entry(EntryType::Regular, b"a", 8 << 30, b"x"), "#1", "archive-cut-off"),
         ("cut off", plain(b"a")[..512].to_vec(), "#1", "archive-cut-off"),

@@ -56,7 +56,9 @@ pub fn chain(graph: &mut Message, length: usize) {
 
 pub fn dims(tensor: &mut Message, dims: &[i64]) {
     tensor.remove(tensor::DIMS);
-    dims.iter().for_each(|d| tensor.put_number(tensor::DIMS, d.cast_unsigned()));
+    for d in dims {
+        tensor.put_number(tensor::DIMS, d.cast_unsigned());
+    }
 }
 
 pub fn dims_one_more(tensor: &mut Message, rng: &mut Rng) {
@@ -88,7 +90,9 @@ pub fn fill(graph: &mut Message, with: f32) {
 
 pub fn external(tensor: &mut Message, entries: &[(&str, &str)]) {
     tensor.remove(tensor::RAW);
-    entries.iter().for_each(|(key, value)| tensor.put(tensor::EXTERNAL, text_entry(key, value)));
+    for (key, value) in entries {
+        tensor.put(tensor::EXTERNAL, text_entry(key, value));
+    }
     set(tensor, tensor::LOCATION, 1);
 }
 

@@ -83,10 +83,16 @@ pub fn a_tensor(graph: &mut Message, rng: &mut Rng, change: impl Fn(&mut Message
 
 pub fn node(operator: &str, inputs: &[&str], outputs: &[&str], attributes: Vec<Message>) -> Message {
     let mut node = Message::default();
-    inputs.iter().for_each(|name| node.put(node::INPUT, *name));
-    outputs.iter().for_each(|name| node.put(node::OUTPUT, *name));
+    for name in inputs {
+        node.put(node::INPUT, *name);
+    }
+    for name in outputs {
+        node.put(node::OUTPUT, *name);
+    }
     node.put(node::OPERATOR, operator);
-    attributes.into_iter().for_each(|attribute| node.put(node::ATTRIBUTE, attribute));
+    for attribute in attributes {
+        node.put(node::ATTRIBUTE, attribute);
+    }
     node
 }
 
@@ -105,7 +111,9 @@ pub fn numbers(name: &str, dims: &[i64], values: &[i64]) -> Message {
 
 pub fn constant(name: &str, kind: u64, dims: &[i64], raw: Vec<u8>) -> Message {
     let mut made = Message::default();
-    dims.iter().for_each(|d| made.put_number(tensor::DIMS, d.cast_unsigned()));
+    for d in dims {
+        made.put_number(tensor::DIMS, d.cast_unsigned());
+    }
     made.with_number(tensor::TYPE, kind).with(tensor::NAME, name).with(tensor::RAW, raw)
 }
 
@@ -114,7 +122,9 @@ pub fn value(name: &str, kind: u64, dims: Option<&[i64]>) -> Message {
     let mut of = Message::default().with_number(1, kind);
     if let Some(dims) = dims {
         let mut shape = Message::default();
-        dims.iter().for_each(|d| shape.put(1, Message::default().with_number(1, d.cast_unsigned())));
+        for d in dims {
+            shape.put(1, Message::default().with_number(1, d.cast_unsigned()));
+        }
         of.put(2, shape);
     }
     Message::default().with(1, name).with(2, Message::default().with(1, of))
