@@ -144,7 +144,10 @@ fn damaged_text(text: &str, rng: &mut Rng) -> String {
             0 if lines.len() > 1 => drop(lines.remove(at)),
             1 => lines.insert(at, lines[other].clone()),
             2 => lines.swap(at, other),
-            3 => lines[at].insert_str(0, rng.pick(&["  ", "\t", "- ", "      "])),
+            3 => {
+                let &indent = rng.pick(&["  ", "\t", "- ", "      "]);
+                lines[at].insert_str(0, indent);
+            }
             4 => lines[at] = lines[at].trim_start().into(),
             5 => {
                 let word = rng.pick(&WORDS).repeat(*rng.pick(&[1, 1, 1, 30, 2_000]));
