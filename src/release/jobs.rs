@@ -19,7 +19,7 @@ use crate::config::{Checks, Settings};
 use crate::db::{Conn, Timestamp};
 use crate::error::{Error, Result};
 use crate::storage::BlobStore;
-use crate::{audit, evaluation, registry};
+use crate::{audit, evaluation, ids, registry};
 
 /// The hidden command that turns this program into the child.
 pub const CHILD_COMMAND: &str = "check-child";
@@ -147,10 +147,17 @@ pub(crate) struct Folder(PathBuf);
 impl Drop for Folder {
     fn drop(&mut self) {
         remove(&self.0);
+        // The last run under a name takes that with it; with another one in it, it stays.
+        if let Some(name) = self.0.parent() {
+            let _ = std::fs::remove_dir(name);
+        }
     }
 }
 
-/// Removes a folder. One that stays only costs space; the next check of this release removes it.
+/// After this time a folder of the same name is a leftover of a crash: no run lasts as long.
+const LEFTOVER: Duration = Duration::from_hours(6);
+
+/// Removes a folder. One that stays only costs space; a later run under the same name removes it.
 fn remove(dir: &Path) {
     if let Err(e) = std::fs::remove_dir_all(dir)
         && e.kind() != std::io::ErrorKind::NotFound
@@ -160,9 +167,20 @@ fn remove(dir: &Path) {
 }
 
 impl Folder {
-    /// A folder of a name that tells nobody anything; made when something is laid out in it.
+    /// A folder of this run alone, of a name that tells nobody anything; made when something is laid out in it. Two runs under one
+    /// name may overlap, where a job is claimed again or queued twice.
     pub(crate) fn new(settings: &Settings, name: &str) -> Self {
-        Self(settings.data_dir.0.join("checks").join(name))
+        Self(settings.data_dir.0.join("checks").join(name).join(ids::new("run")))
+    }
+
+    /// Removes what a crash has left of earlier runs under the same name.
+    fn sweep(&self) {
+        let runs = self.0.parent().and_then(|dir| std::fs::read_dir(dir).ok()).into_iter().flatten().flatten();
+        let old = |entry: &std::fs::DirEntry| {
+            let changed = entry.metadata().and_then(|known| known.modified());
+            changed.is_ok_and(|at| at.elapsed().is_ok_and(|age| age > LEFTOVER))
+        };
+        runs.filter(old).for_each(|entry| remove(&entry.path()));
     }
 
     /// Where it is.
@@ -172,7 +190,7 @@ impl Folder {
 
     /// Lays a package's blobs out by their paths, below a folder of this one or, for an empty name, in it; gives where.
     pub(crate) fn stage(&self, below: &str, blobs: &BlobStore, files: &[(PackagePath, Descriptor)]) -> Result<PathBuf> {
-        remove(&self.0);
+        self.sweep();
         let dir = if below.is_empty() { self.0.clone() } else { self.0.join(below) };
         std::fs::create_dir_all(&dir)?;
         for (path, layer) in files {
@@ -183,5 +201,28 @@ impl Folder {
             blobs.lay_blocking(&layer.digest, layer.size, &target)?;
         }
         Ok(dir)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn runs_under_one_name_do_not_meet() {
+        let data = std::env::temp_dir().join(ids::new("pithead-folders"));
+        let mut settings = Settings::default();
+        settings.data_dir.0 = data.clone();
+        let blobs = BlobStore::open(&data, &settings.storage).unwrap();
+        let (one, two) = (Folder::new(&settings, "rel_1"), Folder::new(&settings, "rel_1"));
+        let first = one.stage("", &blobs, &[]).unwrap();
+        std::fs::write(first.join("app.yaml"), "x").unwrap();
+        let second = two.stage("", &blobs, &[]).unwrap();
+        assert!(first != second && first.join("app.yaml").exists());
+        drop(two);
+        assert!(!second.exists() && first.join("app.yaml").exists());
+        drop(one);
+        assert_eq!(std::fs::read_dir(data.join("checks")).unwrap().count(), 0);
+        std::fs::remove_dir_all(data).unwrap();
     }
 }
