@@ -39,7 +39,7 @@ impl Administrator {
         };
         let html = admin.get("/admin/evaluation/new").await;
         let (_, after) = html.split_once("name=\"_csrf\" value=\"").unwrap();
-        admin.csrf = after.split('"').next().unwrap().to_owned();
+        after.split('"').next().unwrap().clone_into(&mut admin.csrf);
         admin
     }
 
