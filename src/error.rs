@@ -146,7 +146,15 @@ impl std::error::Error for Error {}
 
 impl From<diesel::result::Error> for Error {
     fn from(e: diesel::result::Error) -> Self {
-        Self::internal(e)
+        use diesel::result::{DatabaseErrorKind, Error as Diesel};
+        match &e {
+            // PostgreSQL takes no NUL in a text, neither to keep nor to look for ("invalid byte sequence … 0x00"); addresses and forms
+            // may hold one. Its words are those of the server's language, the byte is not.
+            Diesel::DatabaseError(DatabaseErrorKind::Unknown, info) if info.message().contains("0x00") => {
+                Self::invalid("control-characters").source(e)
+            }
+            _ => Self::internal(e),
+        }
     }
 }
 

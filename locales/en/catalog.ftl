@@ -109,3 +109,31 @@ listing-label = [finding]
 plans-trial-help = Needed for a trial only
 error-trial-price = A trial is free: leave the price empty
 error-plan-exists = There is just such a plan already
+compare-title = Apps side by side
+compare-text = Figures are those of each app's newest version, measured by the platform in the same way for all.
+compare-these = { $n ->
+    [2] Compare the two
+   *[other] Compare the first { $n }
+}
+compare-others = Compare with others
+compare-missing = { $n ->
+    [one] One app of this address is not listed, or not any more.
+   *[other] { $n } apps of this address are not listed, or not any more.
+}
+compare-cut = Only the first { $max } apps are shown.
+compare-nothing = No app chosen
+compare-nothing-text = Open an app and compare it with others, or narrow the catalogue down and compare what is left.
+compare-remove = Take out
+compare-remove-app = Take { $name } out of the comparison
+compare-best = best
+compare-offer = Offer
+compare-price = { $plan }, { $unit }
+compare-safety = Protects people
+compare-safety-true = Yes: never stops on expiry
+compare-safety-false = No
+compare-score = { $set }, { $metric }
+compare-elsewhere = These apps were measured with different engines or on different hardware: their times and memory cannot be compared, so none is called the best.
+compare-plot = Latency of a prediction
+compare-add = Add to the comparison
+compare-submit = Compare
+compare-most = Up to { $max } apps

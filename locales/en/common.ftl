@@ -22,35 +22,23 @@ nav-switch-organization = Switch organisation
 
 side-overview = Overview
 side-apps = Apps
-side-new-app = New app
-side-plans = Plans and offers
 side-orders = Orders
-side-questions = Questions
-side-payouts = Payouts
 side-team = Team
 side-keys = Signing keys
 side-tokens = API tokens
 side-today = Today
-side-basket = Basket
 side-licences = Licences
 side-nodes = Sites and nodes
 side-deploy = Deployments
 side-alarms = Alarms
-side-bundles = Courier bundles
-side-usage = Usage
 side-queue = Queue
-side-organizations = Organisations
 side-payments = Payments
-side-recalls = Recalls
 side-people = Organisations
 side-audit = Audit
-side-settings = Settings
-side-wall = Big screen
 
 footer-label = About the platform
 footer-motto = AI apps for mines: listed, checked, licensed, running
 footer-publish = Publish an app
-footer-docs = Documentation
 footer-keys = Public keys
 
 chain-label = From listing to running
@@ -68,8 +56,6 @@ chain-state-failed = failed
 chain-state-todo = not yet
 
 form-optional = optional
-form-required = Required
-form-choose = Choose…
 copy-button = Copy
 copy-done = Copied
 paging-label = Pages
@@ -87,7 +73,6 @@ live-failed = That did not work. Nothing was changed; please try again.
 form-back = Go back
 
 seam-label = Apps by place in the mine
-seam-hint = Choose where in the mine the app works.
 seam-count = { $count ->
     [one] { $count } app
    *[other] { $count } apps

@@ -42,7 +42,6 @@ registry-kind = What it is
 registry-digest = Digest
 registry-pushed = Pushed
 registry-refers = Attached
-registry-pull = Pull
 registry-type-app = App release
 registry-type-signature = Signature
 registry-type-spdx = SBOM (SPDX)

@@ -22,35 +22,23 @@ nav-switch-organization = 切换机构
 
 side-overview = 概览
 side-apps = 应用
-side-new-app = 新建应用
-side-plans = 方案与报价
 side-orders = 订单
-side-questions = 提问
-side-payouts = 结算
 side-team = 团队
 side-keys = 签名密钥
 side-tokens = API 令牌
 side-today = 今日
-side-basket = 购物车
 side-licences = 许可证
 side-nodes = 地点与节点
 side-deploy = 部署
 side-alarms = 告警
-side-bundles = 离线包
-side-usage = 用量
 side-queue = 审核队列
-side-organizations = 机构认证
 side-payments = 收款
-side-recalls = 召回
 side-people = 机构
 side-audit = 审计
-side-settings = 设置
-side-wall = 大屏
 
 footer-label = 关于平台
 footer-motto = 矿山智能应用：上架、检测、授权、运行
 footer-publish = 发布应用
-footer-docs = 文档
 footer-keys = 平台公钥
 
 chain-label = 从上架到运行
@@ -68,8 +56,6 @@ chain-state-failed = 未通过
 chain-state-todo = 未开始
 
 form-optional = 选填
-form-required = 必填
-form-choose = 请选择…
 copy-button = 复制
 copy-done = 已复制
 paging-label = 翻页
@@ -87,7 +73,6 @@ live-failed = 操作没有成功，数据未改动，请再试一次。
 form-back = 返回
 
 seam-label = 按矿井位置找应用
-seam-hint = 点选应用在矿井中的位置。
 seam-count = { $count } 个应用
 
 upload-title = 上传版本

@@ -42,7 +42,6 @@ registry-kind = 类型
 registry-digest = 摘要
 registry-pushed = 推送时间
 registry-refers = 附属制品
-registry-pull = 拉取
 registry-type-app = 应用版本
 registry-type-signature = 签名
 registry-type-spdx = 软件物料清单（SPDX）

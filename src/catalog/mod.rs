@@ -5,6 +5,8 @@
 //! tables of other slices, and change none.
 
 pub mod cache;
+pub mod compare;
+pub(crate) mod compare_views;
 pub mod jobs;
 pub mod model;
 pub mod pictures;

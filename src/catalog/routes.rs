@@ -5,6 +5,8 @@ use actix_web::web::{self, Bytes, Data, Path, Query, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse};
 use serde::Deserialize;
 
+use super::compare;
+use super::compare_views::ComparePage;
 use super::pictures::{self, Picture};
 use super::plans::{self, PlanForm};
 use super::query::CatalogQuery;
@@ -23,6 +25,7 @@ use crate::trust;
 pub fn configure(cfg: &mut ServiceConfig) {
     cfg.route("/", web::get().to(home))
         .route("/apps", web::get().to(catalogue))
+        .route("/compare", web::get().to(compare))
         .route("/apps/{vendor}/{app}", web::get().to(listing))
         .route("/vendors/{slug}", web::get().to(vendor))
         .route("/media/{vendor}/{app}/{digest}", web::get().to(picture))
@@ -122,11 +125,22 @@ async fn catalogue(req: HttpRequest, app: Data<App>, actor: Actor, query: Query<
                 values: values(&query.plan, words("plan-", &["subscription", "perpetual", "trial"]), by_plan),
             },
         ];
+        let first = found.cards.iter().take(compare::MAX).map(|(app, (vendor, ..))| (vendor.as_str(), app.slug.as_str()));
+        let compare = (query.is_narrowed() && found.cards.len() > 1).then(|| (first.len(), compare::address(first)));
         let next = found.cards.last().filter(|_| found.more).map(|(app, _)| query.with("after", &app.id));
-        let view = CataloguePage { query, specialties, facets, cards, total: found.total, next, page: page.clone() };
+        let view = CataloguePage { query, specialties, facets, cards, total: found.total, compare, next, page: page.clone() };
         page.render(&view)
     })
     .await
+}
+
+/// Not kept in the cache of pages: there are more sets of four apps than it has room for.
+async fn compare(req: HttpRequest, app: Data<App>, query: Query<Vec<(String, String)>>) -> PageResult {
+    let (wanted, cut) = compare::wanted(query.into_inner());
+    let n = wanted.len();
+    let found = compare::compare(&app, wanted).await?;
+    let page = Page::of(&req, "compare-title");
+    page.clone().render(&ComparePage::of(page, &found, n, cut))
 }
 
 #[derive(Deserialize)]

@@ -108,6 +108,20 @@ pub fn list_cards(conn: &mut Conn, query: &CatalogQuery, hits: Option<&[String]>
     Ok((cards, more))
 }
 
+/// Listed apps by the slugs of vendor and app, in that order; what is not listed is left out.
+pub fn cards_at(conn: &mut Conn, wanted: &[(String, String)]) -> QueryResult<Vec<Card>> {
+    let vendors: Vec<&str> = wanted.iter().map(|(vendor, _)| vendor.as_str()).collect();
+    let slugs: Vec<&str> = wanted.iter().map(|(_, app)| app.as_str()).collect();
+    // Any of these vendors with any of these names: a few rows more than wanted at the most.
+    let found: Vec<Card> = apps::table
+        .inner_join(organizations::table.on(organizations::id.eq(apps::organization_id)))
+        .filter(apps::state.eq(ListingState::Listed).and(organizations::slug.eq_any(vendors)).and(apps::slug.eq_any(slugs)))
+        .select((AppRow::as_select(), (organizations::slug, organizations::name_zh, organizations::name_en)))
+        .load(conn)?;
+    let at = |(vendor, slug): &(String, String)| found.iter().find(|(app, (v, ..))| v == vendor && app.slug == *slug).cloned();
+    Ok(wanted.iter().filter_map(at).collect())
+}
+
 /// Number of apps that the whole query finds.
 pub fn count_found(conn: &mut Conn, query: &CatalogQuery, hits: Option<&[String]>) -> QueryResult<i64> {
     narrowed!(apps::table, query, hits, "").count().get_result(conn)

@@ -3,6 +3,7 @@
 use app_package::manifest::{AlarmLevel, AppManifest, Post};
 use askama::Template;
 
+use super::compare;
 use super::model::{ListingState, Plan, PlanKind};
 use super::plans::PlanForm;
 use super::query::CatalogQuery;
@@ -153,6 +154,8 @@ pub struct CataloguePage {
     pub facets: Vec<Facet>,
     pub cards: Vec<AppCard>,
     pub total: i64,
+    /// How many of the first apps can be put side by side, and where.
+    pub compare: Option<(usize, String)>,
     pub next: Option<String>,
 }
 
@@ -206,6 +209,8 @@ pub struct MetricRow {
 pub struct ListingPage {
     pub page: Page,
     pub href: String,
+    /// Where it stands beside others; none where it is not listed.
+    pub compare: Option<String>,
     pub summary: String,
     pub vendor: String,
     pub vendor_href: String,
@@ -268,6 +273,7 @@ impl ListingPage {
             license: manifest.license.clone(),
             preview: found.preview,
             hidden: app.state != ListingState::Listed,
+            compare: (app.state == ListingState::Listed).then(|| compare::address([(vendor_slug.as_str(), app.slug.as_str())])),
             chain: found.chain.clone(),
             gallery: found
                 .gallery

@@ -8,7 +8,7 @@ use futures_util::Stream;
 use inference::evaluate::archive::Fault;
 use serde_json::json;
 
-use super::model::{Metric, SetForm, TestSet};
+use super::model::{Metric, Score, SetForm, TestSet};
 use super::store::{self, ScoreLine};
 use super::upload::{self, Facts, Staged};
 use crate::app::App;
@@ -23,6 +23,8 @@ use crate::{audit, catalog, ids, registry};
 pub const PAGE: i64 = 50;
 /// Sets of one scenario that are not retired; each release of it is run over all of them.
 const MAX_ACTIVE: i64 = 5;
+/// Outcomes of one release that are shown: its app may have been moved between scenarios.
+const MAX_SHOWN: i64 = 4 * MAX_ACTIVE;
 /// Earlier figures that are looked through.
 const EARLIER: i64 = 200;
 
@@ -192,7 +194,7 @@ pub struct Shown {
 
 /// Outcomes of a release on the sets that are not retired.
 pub fn shown_in(conn: &mut Conn, app_id: &str, release_id: &str, published_at: Option<Timestamp>) -> Result<Vec<Shown>> {
-    let scores = store::scores_of(conn, release_id, 4 * MAX_ACTIVE)?;
+    let scores = store::scores_of(conn, &[release_id], MAX_SHOWN)?;
     if scores.is_empty() {
         return Ok(Vec::new());
     }
@@ -215,6 +217,28 @@ pub fn shown_in(conn: &mut Conn, app_id: &str, release_id: &str, published_at: O
             at: score.scored_at,
         })
         .collect())
+}
+
+/// A set with what some releases got on it.
+#[derive(Debug)]
+pub struct Outcomes {
+    /// The set.
+    pub set: TestSet,
+    /// Outcomes, one a release at the most.
+    pub scores: Vec<Score>,
+}
+
+/// Outcomes of some releases, by set; sets that are retired are left out.
+pub fn outcomes_of(conn: &mut Conn, release_ids: &[&str]) -> Result<Vec<Outcomes>> {
+    let limit = MAX_SHOWN.saturating_mul(i64::try_from(release_ids.len()).unwrap_or(i64::MAX));
+    let mut sets: Vec<Outcomes> = Vec::new();
+    for (set, score) in store::scores_of(conn, release_ids, limit)? {
+        match sets.last_mut().filter(|known| known.set.id == set.id) {
+            Some(known) => known.scores.push(score),
+            None => sets.push(Outcomes { set, scores: vec![score] }),
+        }
+    }
+    Ok(sets)
 }
 
 /// A set in a list.

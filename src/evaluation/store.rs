@@ -112,12 +112,12 @@ pub fn put_score(conn: &mut Conn, score: &Score) -> QueryResult<usize> {
     diesel::insert_into(evaluation_scores::table).values(score).execute(conn)
 }
 
-/// Outcomes of a release on sets that are not retired, in the order of the sets.
-pub fn scores_of(conn: &mut Conn, release_id: &str, limit: i64) -> QueryResult<Vec<(TestSet, Score)>> {
+/// Outcomes of some releases on sets that are not retired, in the order of the sets.
+pub fn scores_of(conn: &mut Conn, release_ids: &[&str], limit: i64) -> QueryResult<Vec<(TestSet, Score)>> {
     evaluation_scores::table
         .inner_join(evaluation_sets::table.on(evaluation_sets::id.eq(evaluation_scores::set_id)))
-        .filter(evaluation_scores::release_id.eq(release_id).and(evaluation_sets::retired_at.is_null()))
-        .order(evaluation_sets::id)
+        .filter(evaluation_scores::release_id.eq_any(release_ids).and(evaluation_sets::retired_at.is_null()))
+        .order((evaluation_sets::id, evaluation_scores::release_id))
         .limit(limit)
         .select((TestSet::as_select(), Score::as_select()))
         .load(conn)

@@ -237,6 +237,43 @@ async fn a_score_is_stored_once_shown_and_gone_with_its_set() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn scores_of_two_developers_stand_side_by_side() {
+    each_backend(|app| async move {
+        let admin = testing::platform(&app, Role::Administrator).await;
+        let moderator = testing::platform(&app, Role::Moderator).await;
+        let set = made(&app, &admin).await;
+        let mut releases = Vec::new();
+        for (slug, value) in [("acme", 1.5), ("rival", 0.9)] {
+            let vendor = testing::vendor(&app, slug).await;
+            let (release, case) = submitted(&app, &vendor, "1.0.0", Channel::Stable).await;
+            outcome(&app, &release, &set, figure(value)).await;
+            releases.push((case, vendor));
+        }
+        let both = format!("/compare?app=acme/{APP}&app=rival/{APP}");
+        // What is not listed is not shown, not even to its own developer.
+        let (status, html) = get(&app, &releases[0].1, &both).await;
+        assert!(status == 200 && html.contains("2 apps of this address are not listed") && !html.contains("Coke blind test"), "{html}");
+        for (case, _) in &releases {
+            moderation::service::decide(&app, &moderator, case, Decision::Approve, "").await.unwrap();
+        }
+        let (status, html) = get(&app, &Actor::Anonymous, &both).await;
+        assert!(status == 200 && html.contains("Coke blind test · 10 samples, MAE"), "{html}");
+        let (first, second) = (html.find("<td>1.500 %</td>").unwrap(), html.find("<td>0.900 % <span class=\"badge").unwrap());
+        assert!(first < second, "in the order of the address");
+        assert!(!html.contains("not listed") && !html.contains("Add to the comparison"));
+        // One alone is offered the other.
+        let (_, html) = get(&app, &Actor::Anonymous, &format!("/compare?app=rival/{APP}&app=rival/none")).await;
+        assert!(html.contains("One app of this address is not listed") && html.contains(&format!("value=\"acme/{APP}\"")), "{html}");
+        assert!(!html.contains("tone-green\">best"), "alone nothing is the best");
+        for hostile in ["/compare", "/compare?app=%3Cscript%3E", "/compare?app=a/b/c&app=%00/%FF", "/compare?app"] {
+            let (status, html) = get(&app, &Actor::Anonymous, hostile).await;
+            assert!(status == 200 && html.contains("No app chosen") && !html.contains("<script>"), "{hostile}");
+        }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn another_kind_of_input_is_told_and_another_scenario_is_left_alone() {
     each_backend(|app| async move {
         let admin = testing::platform(&app, Role::Administrator).await;

@@ -14,6 +14,8 @@ pub mod oci;
 pub mod ops;
 pub mod page;
 pub mod sse;
+#[cfg(test)]
+mod tests;
 
 /// Routes of the site listener. The registry and the event stream stay outside compression.
 pub fn routes(cfg: &mut ServiceConfig) {

@@ -37,11 +37,12 @@ fn demo(version: &str) -> BTreeMap<String, Vec<u8>> {
     out
 }
 
-/// Pushes a version as the vendor `acme`, takes its check as passed, and submits it for a channel. Gives release and case.
+/// Pushes a version of the vendor's app, takes its check as passed, and submits it for a channel. Gives release and case.
 pub async fn submitted(app: &App, vendor: &Actor, version: &str, channel: Channel) -> (String, String) {
     let files = demo(version);
     let manifest = validate::parse(std::str::from_utf8(&files["app.yaml"]).unwrap()).unwrap();
-    let name = RepositoryName::parse(&format!("acme/{APP}")).unwrap();
+    let slug = &vendor.person().unwrap().organization_slug;
+    let name = RepositoryName::parse(&format!("{slug}/{APP}")).unwrap();
     let repository =
         registry::service::authorize(app, &Caller::from(vendor.clone()), &name, registry::service::Action::Push).await.unwrap();
     for bytes in files.values().chain([&config_json(&manifest)]) {
@@ -51,7 +52,7 @@ pub async fn submitted(app: &App, vendor: &Actor, version: &str, channel: Channe
         .iter()
         .map(|(path, bytes)| PackedFile { path: PackagePath::parse(path).unwrap(), digest: Digest::of(bytes), size: bytes.len() as u64 })
         .collect();
-    let pushed = Pushed { media_type: MANIFEST_TYPE.into(), bytes: build_manifest(&manifest, "acme", &packed).into(), tags: Vec::new() };
+    let pushed = Pushed { media_type: MANIFEST_TYPE.into(), bytes: build_manifest(&manifest, slug, &packed).into(), tags: Vec::new() };
     registry::manifests::put(app, &Caller::from(vendor.clone()), &name, version, pushed).await.unwrap();
     let detail = release::console::release_detail(app, vendor, crate::i18n::Lang::En, APP, version).await.unwrap();
     let (id, now) = (detail.release.id, app.clock.now());

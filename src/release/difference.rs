@@ -102,6 +102,18 @@ crate::text_enum! {
     }
 }
 
+impl Measure {
+    /// Whether more is better.
+    pub fn higher_is_better(self) -> bool {
+        matches!(self, Self::Accuracy | Self::Throughput)
+    }
+
+    /// Whether the figure depends on engine and hardware.
+    pub fn is_of_place(self) -> bool {
+        !matches!(self, Self::Accuracy | Self::Model)
+    }
+}
+
 crate::text_enum! {
     /// Why a moderator should look twice.
     pub enum Flag {
@@ -119,7 +131,7 @@ impl Difference {
         let mut keys = changes(&keys_of(before.manifest), &keys_of(after.manifest));
         let cards = before.report.and_then(|r| r.run_card.as_ref()).zip(after.report.and_then(|r| r.run_card.as_ref()));
         let shares = cards.and_then(|(a, b)| share_right(before.manifest, a).zip(share_right(after.manifest, b)));
-        let figures = cards.map(|(a, b)| figures(a, b, shares)).unwrap_or_default();
+        let figures = cards.map(|(a, b)| figures((before.manifest, a), (after.manifest, b))).unwrap_or_default();
         let comparable = cards.is_some_and(|(a, b)| same_place(a, b));
         let mut flags = Vec::new();
         if let Some((a, b)) = cards.filter(|_| comparable)
@@ -139,27 +151,34 @@ impl Difference {
     }
 }
 
-fn same_place(a: &RunCard, b: &RunCard) -> bool {
+/// Whether both were measured with one engine version on one kind of hardware: only then do times say something of the apps.
+pub fn same_place(a: &RunCard, b: &RunCard) -> bool {
     a.engine == b.engine && a.engine_version == b.engine_version && a.hardware == b.hardware
 }
 
-fn figures(a: &RunCard, b: &RunCard, shares: Option<(f64, f64)>) -> Vec<Figure> {
+/// A figure of a run card; none where it was not measured, or says nothing of this app.
+pub fn measure(kind: Measure, manifest: &AppManifest, card: &RunCard) -> Option<f64> {
     #[expect(clippy::cast_precision_loss, reason = "figures for people; bytes below 2^53")]
     let exact = |n: u64| n as f64;
-    let rates = a.throughput.zip(b.throughput).map(|(a, b)| (a.one_thread, b.one_thread));
-    // Reports from before it was measured hold 0.
-    let p99 = Some((a.latency_ms.p99, b.latency_ms.p99)).filter(|(a, b)| *a > 0.0 && *b > 0.0);
-    let pairs = [
-        (Measure::Accuracy, shares),
-        (Measure::Median, Some((a.latency_ms.median, b.latency_ms.median))),
-        (Measure::P95, Some((a.latency_ms.p95, b.latency_ms.p95))),
-        (Measure::P99, p99),
-        (Measure::Throughput, rates),
-        (Measure::Memory, Some((exact(a.peak_memory_bytes), exact(b.peak_memory_bytes)))),
-        (Measure::Load, Some((a.load_ms, b.load_ms))),
-        (Measure::Model, Some((exact(a.model_bytes), exact(b.model_bytes)))),
-    ];
-    pairs.into_iter().filter_map(|(kind, pair)| pair.map(|(before, after)| Figure { kind, before, after })).collect()
+    match kind {
+        Measure::Accuracy => share_right(manifest, card),
+        Measure::Median => Some(card.latency_ms.median),
+        Measure::P95 => Some(card.latency_ms.p95),
+        // Reports from before it was measured hold 0.
+        Measure::P99 => Some(card.latency_ms.p99).filter(|p99| *p99 > 0.0),
+        Measure::Throughput => card.throughput.map(|rates| rates.one_thread),
+        Measure::Memory => Some(exact(card.peak_memory_bytes)),
+        Measure::Load => Some(card.load_ms),
+        Measure::Model => Some(exact(card.model_bytes)),
+    }
+}
+
+fn figures(before: (&AppManifest, &RunCard), after: (&AppManifest, &RunCard)) -> Vec<Figure> {
+    let figure = |kind: Measure| {
+        let (before, after) = measure(kind, before.0, before.1).zip(measure(kind, after.0, after.1))?;
+        Some(Figure { kind, before, after })
+    };
+    Measure::ALL.iter().filter_map(|kind| figure(*kind)).collect()
 }
 
 fn shown_files(files: &BTreeMap<String, (String, u64)>) -> BTreeMap<String, String> {

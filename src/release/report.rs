@@ -211,7 +211,8 @@ fn latencies(page: &Page, from: &str, to: &str, difference: &Difference) -> Stri
     }))
 }
 
-fn measured(page: &Page, kind: Measure, value: f64) -> String {
+/// A figure with its unit.
+pub fn measured(page: &Page, kind: Measure, value: f64) -> String {
     match kind {
         Measure::Accuracy => percent(value),
         Measure::Median | Measure::P95 | Measure::P99 | Measure::Load => millis(value),

@@ -261,6 +261,16 @@ pub fn check_report(conn: &mut Conn, release_id: &str) -> Result<Option<CheckRep
     Ok(store::latest_report(conn, release_id)?.map(|(report, _)| report))
 }
 
+/// The last check report of each of some releases, by release.
+pub fn check_reports(conn: &mut Conn, release_ids: &[&str]) -> Result<std::collections::HashMap<String, CheckReport>> {
+    Ok(store::latest_reports(conn, release_ids)?)
+}
+
+/// Releases by id, in no order; ids that name none are left out.
+pub fn get_all(conn: &mut Conn, ids: &[&str]) -> Result<Vec<Release>> {
+    Ok(store::get_all(conn, ids)?)
+}
+
 /// Version and state of those digests that are releases.
 pub fn by_digest(conn: &mut Conn, digests: &[&str]) -> Result<std::collections::HashMap<String, (String, ReleaseState)>> {
     Ok(store::by_digest(conn, digests)?.into_iter().map(|(digest, version, state)| (digest, (version, state))).collect())

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use diesel::dsl::max;
 use diesel::prelude::*;
 use inference::check::CheckReport;
 
@@ -28,6 +29,11 @@ impl Owner {
 
 pub fn get(conn: &mut Conn, id: &str) -> QueryResult<Release> {
     releases::table.find(id).select(Release::as_select()).first(conn)
+}
+
+/// Releases by id, in no order.
+pub fn get_all(conn: &mut Conn, ids: &[&str]) -> QueryResult<Vec<Release>> {
+    releases::table.filter(releases::id.eq_any(ids)).select(Release::as_select()).load(conn)
 }
 
 pub fn of_app(conn: &mut Conn, app_id: &str, id: &str) -> QueryResult<Option<Release>> {
@@ -147,6 +153,21 @@ pub fn latest_report(conn: &mut Conn, release_id: &str) -> QueryResult<Option<(C
         .first(conn)
         .optional()?;
     Ok(row.map(|(report, at)| (report.into_inner(), at)))
+}
+
+/// The last report of each of some releases, by release.
+pub fn latest_reports(conn: &mut Conn, release_ids: &[&str]) -> QueryResult<HashMap<String, CheckReport>> {
+    let last: Vec<Option<String>> = check_reports::table
+        .filter(check_reports::release_id.eq_any(release_ids))
+        .group_by(check_reports::release_id)
+        .select(max(check_reports::id))
+        .load(conn)?;
+    let last: Vec<String> = last.into_iter().flatten().collect();
+    let rows: Vec<(String, Json<CheckReport>)> = check_reports::table
+        .filter(check_reports::id.eq_any(last))
+        .select((check_reports::release_id, check_reports::report))
+        .load(conn)?;
+    Ok(rows.into_iter().map(|(release, report)| (release, report.into_inner())).collect())
 }
 
 /// Sizes of those digests that any repository of an organisation holds.

@@ -1,0 +1,74 @@
+//! Hostile addresses and forms on both backends: a clear error, never a fault of the server.
+
+use actix_web::http::Method;
+
+use crate::auth::{Actor, Role};
+use crate::moderation::tests::page;
+use crate::testing::{self, each_backend};
+
+/// PostgreSQL takes no NUL in a text, SQLite does.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_nul_anywhere_is_no_fault_of_the_server() {
+    each_backend(|app| async move {
+        let vendor = testing::vendor(&app, "acme").await;
+        let operator = testing::operator(&app, "mine").await;
+        let admin = testing::platform(&app, Role::Administrator).await;
+        let finance = testing::platform(&app, Role::Finance).await;
+        let everyone = [
+            "/apps/%00/x",
+            "/apps/x/%00",
+            "/apps?specialty=%00&scenario=%00&input=%00&plan=%00&sort=%00&q=%00",
+            "/apps?after=%00",
+            "/compare?app=%00/x",
+            "/vendors/%00",
+            "/media/a/%00/b",
+            "/invitations/%00",
+            "/v2/acme/x/manifests/%00",
+        ];
+        let addresses: [(&Actor, &[&str]); 5] = [
+            (&Actor::Anonymous, &everyone),
+            (&vendor, &["/vendor/apps/%00", "/vendor/apps/x/releases/%00", "/vendor/apps?before=%00", "/vendor/registry?after=%00"]),
+            (
+                &operator,
+                &[
+                    "/mine/orders/%00",
+                    "/mine/orders?before=%00",
+                    "/mine/licenses/%00",
+                    "/mine/nodes/%00",
+                    "/mine/nodes?before=%00",
+                    "/mine/deployments/%00",
+                    "/mine/deploy?license=%00",
+                    "/mine/alarms?node=%00&before=%00",
+                    "/apps/x/y/order?plan=%00",
+                ],
+            ),
+            (&admin, &["/admin/cases/%00", "/admin/people?before=%00", "/admin/audit?q=%00&action=%00", "/admin/evaluation?before=%00"]),
+            (&finance, &["/admin/payments?q=%00", "/admin/payments/%00", "/admin/payments/received?before=%00"]),
+        ];
+        for (who, paths) in addresses {
+            for path in paths {
+                let (status, body) = page(&app, who, Method::GET, path, "").await;
+                assert!(status < 500, "{path}: {status} {body}");
+            }
+        }
+        let forms = [
+            (&Actor::Anonymous, "/sign-in", "email=%00&password=%00"),
+            (
+                &Actor::Anonymous,
+                "/sign-up",
+                "email=a%00@b.example&name=%00&password=a+lamp+in+the+dark&kind=vendor&slug=%00&organization=%00",
+            ),
+            (&operator, "/mine/sites", "name=%00"),
+            (&operator, "/mine/nodes/new", "site_id=%00&name=n-1"),
+            (&operator, "/mine/deploy/preview", "license=%00&release=%00&node=%00"),
+            (&operator, "/account/team/remove", "id=%00"),
+            (&vendor, "/account/tokens", "name=%00&scopes=%00&days=1"),
+            (&vendor, "/vendor/keys/revoke", "id=%00"),
+        ];
+        for (who, path, form) in forms {
+            let (status, body) = page(&app, who, Method::POST, path, form).await;
+            assert!(status < 500, "{path}: {status} {body}");
+        }
+    })
+    .await;
+}
