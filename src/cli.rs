@@ -1,6 +1,17 @@
 //! The command line: `pithead serve | demo | migrate | admin … | config show`, and for developers and buyers `pack | check | push |
 //! keygen | sign | verify | pull`.
 
+/// Prints a line of the result. Where nobody reads any more (`| head`) the command goes on without a word.
+macro_rules! print_line {
+    ($($words:tt)*) => {{
+        use std::io::Write as _;
+        match writeln!(std::io::stdout(), $($words)*) {
+            Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => eprintln!("pithead: {e}"),
+            _ => {}
+        }
+    }};
+}
+
 mod admin;
 mod client;
 mod folder;
@@ -118,7 +129,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     }
     let loaded = Loaded::load(cli.config.as_deref(), std::env::vars())?;
     if let Command::Config { command: ConfigCommand::Show } = cli.command {
-        print!("{}", loaded.show());
+        print_line!("{}", loaded.show().trim_end());
         return Ok(ExitCode::SUCCESS);
     }
     if let Command::Check(args) = &cli.command {

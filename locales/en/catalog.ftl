@@ -97,7 +97,8 @@ error-plan = There is no such plan
 error-plan-over = The plan has ended already
 error-amount-invalid = Enter an amount in yuan above 0 and at most 9,999,999,999.99, with at most two decimals, for example 12,800.00
 error-too-many-plans = At most { $max } plans
-error-scenario-unknown = The taxonomy has no scenario { $scenario } under { $specialty }
+error-specialty-unknown = The taxonomy has no specialty { $specialty }. It has { $known }
+error-scenario-unknown = The specialty { $specialty } has no scenario { $scenario }. It has { $known }
 error-app-exists = The app exists already
 error-listing-state = The listing is in another state
 state-notice = notice
@@ -110,7 +111,7 @@ plans-trial-help = Needed for a trial only
 error-trial-price = A trial is free: leave the price empty
 error-plan-exists = There is just such a plan already
 compare-title = Apps side by side
-compare-text = Figures are those of each app's newest version, measured by the platform in the same way for all.
+compare-text = Figures of each app's newest version, measured by the platform in the same way for all. Golden samples are each developer's own; test sets are the platform's.
 compare-these = { $n ->
     [2] Compare the two
    *[other] Compare the first { $n }
@@ -124,7 +125,7 @@ compare-cut = Only the first { $max } apps are shown.
 compare-nothing = No app chosen
 compare-nothing-text = Open an app and compare it with others, or narrow the catalogue down and compare what is left.
 compare-remove = Take out
-compare-remove-app = Take { $name } out of the comparison
+compare-remove-app = Take out { $name }
 compare-best = best
 compare-offer = Offer
 compare-price = { $plan }, { $unit }

@@ -276,3 +276,4 @@ error-release-channel = The channel is stable or beta
 error-release-stable = The version is stable already
 error-release-prerelease = A pre-release stays beta; upload it as a version without a hyphen
 error-release-successor = Choose another published version of this app
+vendor-no-plan = No plan yet: nobody can order this app.

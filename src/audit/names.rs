@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::model::{Named, Record};
 use crate::auth::OrgKind;
 use crate::db::Conn;
-use crate::db::schema::{apps, cases, evaluation_sets, licenses, nodes, orders, organizations, releases, users, vendor_keys};
+use crate::db::schema::{apps, cases, evaluation_sets, licenses, nodes, orders, organizations, releases, repositories, users, vendor_keys};
 use crate::db::text::{ESCAPE, containing, lower};
 
 /// People that a name may stand for.
@@ -73,6 +73,10 @@ fn load(conn: &mut Conn, ids: &[String], names: &mut HashMap<String, Named>) -> 
         names.insert(id, same(name, None));
     }
     let found = vendor_keys::table.filter(vendor_keys::id.eq_any(of("key_"))).select((vendor_keys::id, vendor_keys::name));
+    for (id, name) in found.load::<(String, String)>(conn)? {
+        names.insert(id, same(name, None));
+    }
+    let found = repositories::table.filter(repositories::id.eq_any(of("rep_"))).select((repositories::id, repositories::name));
     for (id, name) in found.load::<(String, String)>(conn)? {
         names.insert(id, same(name, None));
     }

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use app_package::manifest::Text;
 use askama::Template;
 use chrono::DateTime;
 use serde_json::Value;
@@ -52,8 +53,8 @@ impl RecordRow {
         let detail = match serde_json::from_str(&record.detail) {
             Ok(Value::Object(detail)) => detail
                 .iter()
-                .filter(|(_, value)| !value.is_null())
                 .map(|(key, said)| (word(page, "audit-key-", key), value(page, names, key, said)))
+                .filter(|(_, said)| !said.is_empty())
                 .collect(),
             _ => Vec::new(),
         };
@@ -87,6 +88,8 @@ fn value(page: &Page, names: &HashMap<String, Named>, key: &str, said: &Value) -
         Value::String(text) => match (names.get(text), key) {
             (Some(named), _) => page.pick(&named.zh, &named.en).to_owned(),
             (None, "role") => word(page, "role-", text),
+            (None, "channel") => word(page, "channel-for-", text),
+            (None, "flags") => word(page, "flag-", text),
             (None, "plan") => word(page, "plan-", text),
             (None, "kind") if page.locale().has(&format!("plan-{text}")) => word(page, "plan-", text),
             (None, "kind") => word(page, "organization-", text),
@@ -105,7 +108,11 @@ fn value(page: &Page, names: &HashMap<String, Named>, key: &str, said: &Value) -
         Value::Bool(true) => page.t("golden-yes"),
         Value::Bool(false) => page.t("golden-no"),
         Value::Array(all) => all.iter().map(|one| value(page, names, key, one)).collect::<Vec<_>>().join(&page.t("list-comma")),
-        Value::Null | Value::Object(_) => said.to_string(),
+        Value::Null => String::new(),
+        Value::Object(texts) => match serde_json::from_value::<Text>(said.clone()) {
+            Ok(text) if texts.contains_key("zh") || texts.contains_key("en") => text.get(page.lang).to_owned(),
+            _ => said.to_string(),
+        },
     }
 }
 

@@ -217,7 +217,7 @@ pub async fn vendor_page(app: &App, slug: String) -> Result<(crate::account::mod
 /// the app's id.
 ///
 /// # Errors
-/// `scenario-unknown`.
+/// Those of [`classification_fault`].
 pub fn upsert_from_manifest(
     conn: &mut Conn,
     actor: &Actor,
@@ -225,8 +225,8 @@ pub fn upsert_from_manifest(
     manifest: &AppManifest,
     now: Timestamp,
 ) -> Result<String> {
-    if !scenario_exists(conn, &manifest.specialty, &manifest.scenario)? {
-        return Err(Error::invalid("scenario-unknown").arg("specialty", &manifest.specialty).arg("scenario", &manifest.scenario));
+    if let Some((_, error)) = classification_fault(conn, &manifest.specialty, &manifest.scenario)? {
+        return Err(error);
     }
     if let Some(app) = store::find_own(conn, organization_id, &manifest.name)? {
         if app.release_id.is_none() {
@@ -260,9 +260,20 @@ pub fn upsert_from_manifest(
     Ok(app.id)
 }
 
-/// Whether the taxonomy has this scenario in this specialty.
-pub fn scenario_exists(conn: &mut Conn, specialty: &str, scenario: &str) -> Result<bool> {
-    Ok(store::scenario_exists(conn, specialty, scenario)?)
+/// What is wrong with specialty and scenario, with the key of app.yaml and what would be right: `specialty-unknown`, `scenario-unknown`.
+pub fn classification_fault(conn: &mut Conn, specialty: &str, scenario: &str) -> Result<Option<(&'static str, Error)>> {
+    let all = store::scenarios(conn)?;
+    let own: Vec<&str> = all.iter().filter(|(_, of, ..)| of == specialty).map(|(slug, ..)| slug.as_str()).collect();
+    if own.is_empty() {
+        let known: Vec<String> = store::specialties(conn)?.into_iter().map(|(slug, ..)| slug).collect();
+        let error = Error::invalid("specialty-unknown").arg("specialty", specialty).arg("known", known.join(", "));
+        return Ok(Some(("specialty", error)));
+    }
+    if own.contains(&scenario) {
+        return Ok(None);
+    }
+    let error = Error::invalid("scenario-unknown").arg("specialty", specialty).arg("scenario", scenario).arg("known", own.join(", "));
+    Ok(Some(("scenario", error)))
 }
 
 fn with_texts(app: AppRow, manifest: &AppManifest, now: Timestamp) -> AppRow {

@@ -176,11 +176,6 @@ pub fn scenarios(conn: &mut Conn) -> QueryResult<Vec<(String, String, String, St
         .load(conn)
 }
 
-/// Whether a scenario belongs to a specialty.
-pub fn scenario_exists(conn: &mut Conn, specialty: &str, scenario: &str) -> QueryResult<bool> {
-    diesel::select(exists(scenarios::table.filter(scenarios::slug.eq(scenario).and(scenarios::specialty.eq(specialty))))).get_result(conn)
-}
-
 /// Listed apps of each specialty.
 pub fn counts_by_specialty(conn: &mut Conn) -> QueryResult<Vec<(String, i64)>> {
     apps::table.filter(apps::state.eq(ListingState::Listed)).group_by(apps::specialty).select((apps::specialty, count_star())).load(conn)

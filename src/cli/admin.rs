@@ -123,7 +123,7 @@ async fn add_person(app: &App, options: AddPerson) -> anyhow::Result<ExitCode> {
     anyhow::ensure!(!password.contains('\n'), "the password must be one line");
     let role: Role = options.role.parse()?;
     account::add_platform_person(app, role, &options.email, &options.name, &password, &options.platform).await.map_err(told)?;
-    println!("{} may sign in as {role} of the platform", options.email);
+    print_line!("{} may sign in as {role} of the platform", options.email);
     Ok(ExitCode::SUCCESS)
 }
 
@@ -139,20 +139,20 @@ async fn storage(app: &App, command: Storage) -> anyhow::Result<ExitCode> {
         Storage::Collect { dry_run } => {
             let found = collect::collect(app, dry_run).await.map_err(told)?;
             let done = if dry_run { "would be removed" } else { "removed" };
-            println!("{done}: {} blobs ({} bytes), {} of them known to no row", found.blobs + found.strays, found.bytes, found.strays);
-            println!("{done}: {} links of repositories, {} staged files of no upload", found.links, found.staged);
+            print_line!("{done}: {} blobs ({} bytes), {} of them known to no row", found.blobs + found.strays, found.bytes, found.strays);
+            print_line!("{done}: {} links of repositories, {} staged files of no upload", found.links, found.staged);
         }
         Storage::Scrub { json } => {
             let found = scrub::scrub(app, |damaged| {
                 if !json {
-                    println!("damaged ({:?}): {} in {}", damaged.damage, damaged.digest, damaged.repositories.join(", "));
+                    print_line!("damaged ({:?}): {} in {}", damaged.damage, damaged.digest, damaged.repositories.join(", "));
                 }
             });
             let found = found.await.map_err(told)?;
             if json {
-                println!("{}", serde_json::to_string(&found)?);
+                print_line!("{}", serde_json::to_string(&found)?);
             } else {
-                println!("{} blobs read, {} bytes, {} damaged", found.blobs, found.bytes, found.damaged.len());
+                print_line!("{} blobs read, {} bytes, {} damaged", found.blobs, found.bytes, found.damaged.len());
             }
             if !found.damaged.is_empty() {
                 return Ok(ExitCode::FAILURE);
@@ -162,7 +162,7 @@ async fn storage(app: &App, command: Storage) -> anyhow::Result<ExitCode> {
             let usage =
                 if gib.is_some() || default { quota::set(app, &organization, gib).await } else { quota::show(app, &organization).await };
             let usage = usage.map_err(told)?;
-            println!("{organization}: {} bytes stored of {}", usage.used, usage.limit);
+            print_line!("{organization}: {} bytes stored of {}", usage.used, usage.limit);
         }
     }
     Ok(ExitCode::SUCCESS)
@@ -173,11 +173,11 @@ async fn verify_audit(app: &App) -> anyhow::Result<ExitCode> {
     match audit::service::verify(&app.db).await.map_err(|e| anyhow::anyhow!("{e}"))? {
         ChainVerdict::Intact { records: 0 } => anyhow::bail!("there are no audit records: is this the right data folder?"),
         ChainVerdict::Intact { records } => {
-            println!("audit chain intact: {records} records");
+            print_line!("audit chain intact: {records} records");
             Ok(ExitCode::SUCCESS)
         }
         ChainVerdict::Broken { sequence, fault } => {
-            println!("audit chain broken at record {sequence}: {fault}");
+            print_line!("audit chain broken at record {sequence}: {fault}");
             Ok(ExitCode::FAILURE)
         }
     }

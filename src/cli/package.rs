@@ -143,7 +143,7 @@ pub fn pack(args: &Pack) -> anyhow::Result<ExitCode> {
         )?;
     } else {
         let files = lang.format("cli-files", &[("n", &packed.len().to_string())]);
-        println!("{}\n{} {version}, {files}, {digest}", args.output.display(), folder.manifest.name);
+        print_line!("{}\n{} {version}, {files}, {digest}", args.output.display(), folder.manifest.name);
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -274,16 +274,16 @@ fn tell_report(report: &CheckReport, code: &str, lang: Lang) {
     for step in &report.steps {
         let mark = lang.t(if step.ok { "cli-ok" } else { "cli-failed" });
         let name = lang.t(&format!("check-step-{}", step.code));
-        println!("{mark}  {name}  {:.1} ms", step.duration_ms);
+        print_line!("{mark}  {name}  {:.1} ms", step.duration_ms);
         if let Some(reason) = &step.reason {
             let key = format!("check-reason-{reason}");
             let words = if lang.has(&key) { lang.t(&key) } else { reason.clone() };
-            println!("     {words}");
-            println!("     {}", step.detail.as_deref().unwrap_or_default());
+            print_line!("     {words}");
+            print_line!("     {}", step.detail.as_deref().unwrap_or_default());
         }
     }
     for fault in report.faults.iter().filter_map(|f| serde_json::from_value::<Fault>(f.clone()).ok()) {
-        println!("     app.yaml:{} {}", fault.line.unwrap_or(1), fault.message(code));
+        print_line!("     app.yaml:{} {}", fault.line.unwrap_or(1), fault.message(code));
     }
     if let Some(card) = &report.run_card {
         let peak = f64::from(u32::try_from(card.peak_memory_bytes / 1024).unwrap_or(u32::MAX)) / 1024.0;
@@ -298,7 +298,7 @@ fn tell_report(report: &CheckReport, code: &str, lang: Lang) {
             ),
         ];
         for (key, value) in facts {
-            println!("{}  {value}", lang.t(key));
+            print_line!("{}  {value}", lang.t(key));
         }
     }
 }

@@ -69,7 +69,7 @@ pub fn pull(args: &Pull) -> anyhow::Result<ExitCode> {
             package::print(&json!({"ok": true, "output": output, "digest": digest, "files": n, "bytes": total}))?;
         } else {
             let n = lang.format("cli-files", &[("n", &files.len().to_string())]);
-            println!("{}\n{repository}, {n}, {digest}", args.output.display());
+            print_line!("{}\n{repository}, {n}, {digest}", args.output.display());
         }
         Ok(ExitCode::SUCCESS)
     });

@@ -91,7 +91,7 @@ pub fn push(args: &Push) -> anyhow::Result<ExitCode> {
                 let Pushed { address, digest, version, kid } = &pushed;
                 package::print(&json!({"ok": true, "location": address.as_str(), "digest": digest, "version": version, "signed_by": kid}))?;
             } else {
-                println!("{}", pushed.address);
+                print_line!("{}", pushed.address);
             }
             Ok(ExitCode::SUCCESS)
         }

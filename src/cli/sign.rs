@@ -97,7 +97,7 @@ pub fn keygen(args: &Keygen) -> anyhow::Result<ExitCode> {
     if args.told.json {
         package::print(&json!({"ok": true, "file": path, "kid": kid, "public_key": pem}))?;
     } else {
-        print!("{pem}");
+        print_line!("{}", pem.trim_end());
         eprintln!("{}", lang.format("cli-key-made", &[("path", &shown(path)), ("kid", &kid)]));
     }
     Ok(ExitCode::SUCCESS)
@@ -117,7 +117,7 @@ pub fn sign(args: &Sign) -> anyhow::Result<ExitCode> {
         if args.told.json {
             package::print(&json!({"ok": true, "digest": digest, "version": version, "signed_by": key.kid}))?;
         } else {
-            println!("{digest}");
+            print_line!("{digest}");
             let named = [("app", reference.repository()), ("version", version.to_string()), ("kid", key.kid.clone())];
             let named: Vec<(&str, &str)> = named.iter().map(|(k, v)| (*k, v.as_str())).collect();
             eprintln!("{}", lang.format("cli-signed", &named));

@@ -187,7 +187,7 @@ fn tell(finding: &Finding, digest: &Digest, lang: Lang) {
     };
     // A stranger's text: no control characters on the terminal.
     let kid: String = finding.kid.iter().flat_map(|kid| kid.chars()).filter(|c| !c.is_control()).collect();
-    println!("{}", format!("{mark}  {check}  {words}  {kid}").trim_end());
+    print_line!("{}", format!("{mark}  {check}  {words}  {kid}").trim_end());
 }
 
 #[cfg(test)]

@@ -31,7 +31,7 @@ const EARLIER: i64 = 200;
 /// Makes a set of an archive; all releases of its scenario are scored on it then. Gives its id, or what is wrong with the archive.
 ///
 /// # Errors
-/// Those of [`SetForm::checked`] and of taking the body; `scenario-unknown` (field), `too-many-sets`.
+/// Those of [`SetForm::checked`] and of taking the body; `choose-one` (field), `too-many-sets`.
 pub async fn create<S, E>(app: &App, actor: &Actor, form: &SetForm, body: S) -> Result<std::result::Result<String, Vec<Fault>>>
 where
     S: Stream<Item = std::result::Result<Bytes, E>> + Unpin,

@@ -16,7 +16,7 @@ use crate::db::{Conn, Timestamp};
 use crate::error::{Error, QueryResultExt as _, Result};
 use crate::i18n::Lang;
 use crate::trust::evidence::{Evidence, Subject};
-use crate::{evaluation, trust};
+use crate::{catalog, evaluation, trust};
 
 /// Entries on one page.
 pub const PAGE: i64 = 50;
@@ -141,6 +141,8 @@ pub struct AppDetail {
     pub releases: Vec<ReleaseLine>,
     /// Where the next page begins.
     pub next: Option<String>,
+    /// It has a plan, so that it can be ordered.
+    pub offered: bool,
 }
 
 fn lines() -> (
@@ -283,7 +285,8 @@ pub async fn app_detail(app: &App, actor: &Actor, slug: &str, before: Option<Str
             let mut releases: Vec<ReleaseLine> = query.load(conn)?;
             let next = cut(&mut releases, |line| line.id.clone());
             line.latest = releases.first().map(|r| (r.version.clone(), r.state));
-            Ok(AppDetail { app: line, vendor: person.organization_slug, releases, next })
+            let offered = !catalog::service::list_plans(conn, &line.id)?.is_empty();
+            Ok(AppDetail { app: line, vendor: person.organization_slug, releases, next, offered })
         })
         .await
 }

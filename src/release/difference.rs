@@ -108,7 +108,7 @@ impl Measure {
         matches!(self, Self::Accuracy | Self::Throughput)
     }
 
-    /// Whether the figure depends on engine and hardware.
+    /// Whether the figure is one of speed or memory, which depend on engine and hardware.
     pub fn is_of_place(self) -> bool {
         !matches!(self, Self::Accuracy | Self::Model)
     }

@@ -108,7 +108,7 @@ async fn app_page(req: HttpRequest, app: Data<App>, actor: Actor, slug: Path<Str
     let next = detail.next.map(|id| format!("/vendor/apps/{}?before={id}", detail.app.slug));
     let releases = detail.releases.iter().map(|line| ReleaseRow::of(&page, line)).collect();
     let row = AppRow::of(&page, &detail.app);
-    page.clone().render(&AppPage { page, app: row, vendor: detail.vendor, releases, next, upload })
+    page.clone().render(&AppPage { page, app: row, vendor: detail.vendor, releases, next, offered: detail.offered, upload })
 }
 
 async fn view(req: &HttpRequest, app: &App, actor: &Actor, path: &(String, String)) -> Result<(Page, ReleaseDetail), Error> {

@@ -212,9 +212,8 @@ fn platform_faults(conn: &mut Conn, yaml: &str, manifest: &AppManifest, only: Op
         let error = Error::invalid("upload-other-app").arg("expected", only).arg("found", &manifest.name);
         faults.push(UploadFault::at(yaml, "name", &error));
     }
-    if !catalog::service::scenario_exists(conn, &manifest.specialty, &manifest.scenario)? {
-        let error = Error::invalid("scenario-unknown").arg("specialty", &manifest.specialty).arg("scenario", &manifest.scenario);
-        faults.push(UploadFault::at(yaml, "scenario", &error));
+    if let Some((key, error)) = catalog::service::classification_fault(conn, &manifest.specialty, &manifest.scenario)? {
+        faults.push(UploadFault::at(yaml, key, &error));
     }
     Ok(faults)
 }

@@ -228,6 +228,7 @@ pub struct AppPage {
     pub vendor: String,
     pub releases: Vec<ReleaseRow>,
     pub next: Option<String>,
+    pub offered: bool,
     pub upload: UploadTarget,
 }
 

@@ -1,6 +1,7 @@
 //! Killed without warning: an app's process, an agent, the server. The alarm goes on, and all comes back as it was.
 
-use std::path::Path;
+use std::fs::File;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -24,11 +25,17 @@ fn processes(words: &[&str]) -> Vec<u32> {
     found
 }
 
-/// Kills a process and waits until it is gone: on a busy machine it may still hold its lock when `kill` returns.
+/// Kills a process and waits until it has let go of its files and sockets: on a busy machine it may still hold its lock when `kill`
+/// returns. It has when all its threads are zombies (proc(5), the letter after the name in brackets) or gone: its files go with the last.
 fn kill_9(pid: u32) {
+    let lives = |thread: std::fs::DirEntry| {
+        let stat = std::fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
+        stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with(['Z', 'X']))
+    };
+    let holds = || std::fs::read_dir(format!("/proc/{pid}/task")).is_ok_and(|threads| threads.flatten().any(lives));
     assert!(Command::new("kill").args(["-9", &pid.to_string()]).status().unwrap().success());
     let begin = Instant::now();
-    while std::fs::read_link(format!("/proc/{pid}/exe")).is_ok() {
+    while holds() {
         assert!(begin.elapsed() < Duration::from_secs(10), "{pid} does not end");
         std::thread::sleep(Duration::from_millis(5));
     }
@@ -54,13 +61,16 @@ async fn until_alarms(node: &str, what: &str) -> Duration {
     }
 }
 
-/// An agent that the test has started, ended with it.
-struct Agent(Child);
+/// An agent that the test has started, ended with it. Where the test fails, it shows what the agent said.
+struct Agent(Child, PathBuf);
 
 impl Drop for Agent {
     fn drop(&mut self) {
         let _ = self.0.kill();
         let _ = self.0.wait();
+        if std::thread::panicking() {
+            println!("the agent's log:\n{}", std::fs::read_to_string(&self.1).unwrap_or_default());
+        }
     }
 }
 
@@ -92,15 +102,16 @@ async fn what_is_killed_comes_back_and_the_alarm_goes_on() {
     assert_eq!(agents.len(), 1, "{agents:?}");
     kill_9(agents[0]);
     let listen = node.trim_start_matches("http://").to_owned();
+    let log = demo.folder.join("agent-again.log");
     let agent = Command::new(tool("TEST_EDGE_BIN"))
         .args(["run", "--listen", &listen, "--ort-lib", &tool("ORT_LIB"), "--data"])
         .arg(&folder)
         .stdin(Stdio::null())
         .stdout(Stdio::null())
-        .stderr(Stdio::null())
+        .stderr(File::create(&log).unwrap())
         .spawn()
         .unwrap();
-    let agent = Agent(agent);
+    let agent = Agent(agent, log);
     let took = until_alarms(&node, "the agent was killed, without the server").await;
     println!("agent killed, no server: alarm after {took:?}");
 

@@ -125,7 +125,10 @@ pub fn compare(expected: &AppOutput, result: &AppOutput, tolerance: &Tolerance) 
     for e in &expected.classes {
         let found = result.classes.iter().find(|c| c.label == e.label);
         let found = found.ok_or_else(|| mismatch(format!("class `{}` is missing", e.label)))?;
-        near(&format!("class `{}`", e.label), f64::from(found.score), f64::from(e.score))?;
+        let share = |score: f32| (0.0..=1.0).contains(&score);
+        // The commonest slip of whoever exports a network of classes.
+        let logits = if share(e.score) && !share(found.score) { " (do the scores need `softmax: true`?)" } else { "" };
+        near(&format!("class `{}`{logits}", e.label), f64::from(found.score), f64::from(e.score))?;
     }
     for e in &expected.values {
         let found = result.values.iter().find(|v| v.id == e.id);
