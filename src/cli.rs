@@ -1,15 +1,9 @@
 //! The command line: `pithead serve | demo | migrate | admin … | config show`, and for developers and buyers `pack | check | push |
 //! keygen | sign | verify | pull`.
 
-/// Prints a line of the result. Where nobody reads any more (`| head`) the command goes on without a word.
+/// Prints a line of the result; see [`write_line`].
 macro_rules! print_line {
-    ($($words:tt)*) => {{
-        use std::io::Write as _;
-        match writeln!(std::io::stdout(), $($words)*) {
-            Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => eprintln!("pithead: {e}"),
-            _ => {}
-        }
-    }};
+    ($($words:tt)*) => { $crate::cli::write_line(format_args!($($words)*)) };
 }
 
 mod admin;
@@ -25,7 +19,7 @@ mod upload;
 mod verify;
 mod words;
 
-use std::io::IsTerminal as _;
+use std::io::{IsTerminal as _, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -36,6 +30,18 @@ use crate::app::App;
 use crate::clock::Clock;
 use crate::config::Loaded;
 use crate::server::{Server, stop_signal};
+
+/// Writes a line to standard output. Where nobody reads any more (`| head`) the command goes on without a word; where it cannot be written
+/// for another reason (a full disk) it ends, for what was asked could not be told.
+fn write_line(line: std::fmt::Arguments<'_>) {
+    match writeln!(std::io::stdout(), "{line}") {
+        Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => {
+            eprintln!("pithead: {e}");
+            std::process::exit(i32::from(package::NOT_DONE));
+        }
+        _ => {}
+    }
+}
 
 #[derive(Parser)]
 #[command(name = "pithead", version, about = "Industrial app marketplace for mining")]

@@ -111,7 +111,7 @@ plans-trial-help = Needed for a trial only
 error-trial-price = A trial is free: leave the price empty
 error-plan-exists = There is just such a plan already
 compare-title = Apps side by side
-compare-text = Figures of each app's newest version, measured by the platform in the same way for all. Golden samples are each developer's own; test sets are the platform's.
+compare-text = Figures of the version that each listing shows. Times, memory and accuracy are those of each developer's own golden samples; test sets are the platform's, the same for all.
 compare-these = { $n ->
     [2] Compare the two
    *[other] Compare the first { $n }
@@ -121,7 +121,7 @@ compare-missing = { $n ->
     [one] One app of this address is not listed, or not any more.
    *[other] { $n } apps of this address are not listed, or not any more.
 }
-compare-cut = Only the first { $max } apps are shown.
+compare-cut = Only the first { $max } apps of the address are looked at.
 compare-nothing = No app chosen
 compare-nothing-text = Open an app and compare it with others, or narrow the catalogue down and compare what is left.
 compare-remove = Take out
@@ -129,12 +129,13 @@ compare-remove-app = Take out { $name }
 compare-best = best
 compare-offer = Offer
 compare-price = { $plan }, { $unit }
-compare-safety = Protects people
+compare-safety = Safety class
 compare-safety-true = Yes: never stops on expiry
 compare-safety-false = No
 compare-score = { $set }, { $metric }
-compare-elsewhere = These apps were measured with different engines or on different hardware: their times and memory cannot be compared, so none is called the best.
-compare-plot = Latency of a prediction
+compare-elsewhere = These apps were measured with different engines or on different hardware: their times and memory cannot be compared.
+compare-plot = Latency of an inference
 compare-add = Add to the comparison
 compare-submit = Compare
 compare-most = Up to { $max } apps
+compare-from = from { $price }

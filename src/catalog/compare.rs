@@ -1,12 +1,12 @@
 //! Apps side by side: which ones an address asks for, and what is read of them.
 //!
-//! Invariants: only listed apps are compared, each with its newest published release; however many there are, each table is asked once.
+//! Invariants: only listed apps are compared, each with the release that its listing shows; no table is asked app by app.
 
 use std::collections::HashMap;
 
 use inference::check::CheckReport;
 
-use super::model::{AppRow, ListingState, Plan};
+use super::model::{AppRow, Plan};
 use super::query::CatalogQuery;
 use super::store::{self, Card};
 use crate::app::App;
@@ -59,7 +59,7 @@ pub fn address<'a>(apps: impl IntoIterator<Item = (&'a str, &'a str)>) -> String
 pub struct Compared {
     /// The app and its vendor.
     pub card: Card,
-    /// Its newest published release.
+    /// The release that its listing shows.
     pub release: Release,
     /// That release's check report.
     pub report: Option<CheckReport>,
@@ -74,10 +74,8 @@ pub struct Comparison {
     pub plans: Vec<Plan>,
     /// Hidden test sets on which any of them was tried, with what each got.
     pub sets: Vec<Outcomes>,
-    /// Apps that fit beside them: of the first one's scenario, or else its specialty, or else its kind of input.
+    /// Apps that fit beside them, where there is room: of the first one's scenario, or else its specialty, or else its kind of input.
     pub offered: Vec<Card>,
-    /// Specialties: slug, name zh, name en.
-    pub specialties: Vec<(String, String, String)>,
     /// Scenarios: slug, specialty, name zh, name en.
     pub scenarios: Vec<(String, String, String, String)>,
 }
@@ -94,14 +92,17 @@ pub async fn compare(app: &App, wanted: Vec<Address>) -> Result<Comparison> {
             let mut reports = release::service::check_reports(conn, &releases)?;
             let mut releases: HashMap<String, Release> =
                 release::service::get_all(conn, &releases)?.into_iter().map(|r| (r.id.clone(), r)).collect();
-            let offered = cards.first().map(|(first, _)| offered(conn, first, &ids)).transpose()?.unwrap_or_default();
+            let offered = match cards.first() {
+                Some((first, _)) if cards.len() < MAX => offered(conn, first, &ids)?,
+                _ => Vec::new(),
+            };
             let of = |card: Card| {
                 let release = releases.remove(card.0.release_id.as_deref()?)?;
                 let report = reports.remove(&release.id);
                 Some(Compared { card, release, report })
             };
             let apps = cards.into_iter().filter_map(of).collect();
-            Ok(Comparison { apps, plans, sets, offered, specialties: store::specialties(conn)?, scenarios: store::scenarios(conn)? })
+            Ok(Comparison { apps, plans, sets, offered, scenarios: store::scenarios(conn)? })
         })
         .await
 }
@@ -114,7 +115,7 @@ fn offered(conn: &mut Conn, first: &AppRow, shown: &[&str]) -> Result<Vec<Card>>
         CatalogQuery { input: first.input.clone(), ..all },
     ] {
         let (mut cards, _) = store::list_cards(conn, &query, None)?;
-        cards.retain(|(app, _)| app.state == ListingState::Listed && !shown.contains(&app.id.as_str()));
+        cards.retain(|(app, _)| !shown.contains(&app.id.as_str()));
         cards.truncate(MAX_OFFERED);
         if !cards.is_empty() {
             return Ok(cards);

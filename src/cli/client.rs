@@ -82,7 +82,7 @@ pub fn conclude(result: anyhow::Result<ExitCode>, told: &Output) -> anyhow::Resu
     match result {
         Err(e) if e.is::<Refused>() => {
             if told.json {
-                package::print(&json!({"ok": false, "error": e.to_string()}))?;
+                package::print(&json!({"ok": false, "error": e.to_string()}));
             }
             eprintln!("pithead: {e}");
             Ok(ExitCode::from(AT_FAULT))

@@ -3,11 +3,10 @@
 //!
 //! Exit codes: 0 done; 1 the package is at fault, or not what it should be; 2 it could not be done (arguments, files, network).
 
-use std::io::{IsTerminal as _, Write as _};
+use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::Context as _;
 use app_package::fault::Fault;
 use app_package::oci::{ARTIFACT_TYPE, CONFIG_TYPE, Descriptor, MANIFEST_TYPE, PackedFile, build_manifest, config_json, layout};
 use clap::Args;
@@ -81,16 +80,17 @@ pub fn open(dir: &Path, told: &Output) -> anyhow::Result<Result<Folder, ExitCode
     match folder::read(dir, told.language())? {
         Ok(folder) => Ok(Ok(folder)),
         Err(faults) => {
-            tell_faults(dir, &faults, told)?;
+            tell_faults(dir, &faults, told);
             Ok(Err(ExitCode::from(AT_FAULT)))
         }
     }
 }
 
 /// Faults as `file:line`, or as JSON.
-pub fn tell_faults(dir: &Path, faults: &[Fault], told: &Output) -> anyhow::Result<()> {
+pub fn tell_faults(dir: &Path, faults: &[Fault], told: &Output) {
     if told.json {
-        return print(&json!({"ok": false, "faults": faults}));
+        print(&json!({"ok": false, "faults": faults}));
+        return;
     }
     let source = dir.join(app_package::oci::SOURCE_FILE);
     for fault in faults {
@@ -98,12 +98,11 @@ pub fn tell_faults(dir: &Path, faults: &[Fault], told: &Output) -> anyhow::Resul
         let key = if fault.key.is_empty() { String::new() } else { format!(" {}:", fault.key) };
         eprintln!("{}{line}:{key} {} [{}]", source.display(), fault.message(&told.lang), fault.code);
     }
-    Ok(())
 }
 
 /// One line of JSON on standard output.
-pub fn print(value: &serde_json::Value) -> anyhow::Result<()> {
-    writeln!(std::io::stdout(), "{value}").context("standard output")
+pub fn print(value: &serde_json::Value) {
+    print_line!("{value}");
 }
 
 /// Writes the OCI image layout of a folder as a tar; the same folder gives the same bytes.
@@ -140,7 +139,7 @@ pub fn pack(args: &Pack) -> anyhow::Result<ExitCode> {
     if args.told.json {
         print(
             &json!({"ok": true, "digest": digest, "version": version, "name": folder.manifest.name, "files": packed.len(), "bytes": folder.bytes()}),
-        )?;
+        );
     } else {
         let files = lang.format("cli-files", &[("n", &packed.len().to_string())]);
         print_line!("{}\n{} {version}, {files}, {digest}", args.output.display(), folder.manifest.name);
@@ -241,7 +240,7 @@ pub fn check(args: &Check, settings: &Checks) -> anyhow::Result<ExitCode> {
     let report = waiting(&args.told, || jobs::judge(&args.dir, &settings))?;
     let report = report.map_err(|e| anyhow::anyhow!("{}", error_text(lang, e.code, &e.args)))?;
     if args.told.json {
-        print(&serde_json::to_value(&report)?)?;
+        print(&serde_json::to_value(&report)?);
     } else {
         tell_report(&report, &args.told.lang, lang);
     }

@@ -66,7 +66,7 @@ pub fn pull(args: &Pull) -> anyhow::Result<ExitCode> {
         progress.end(lang);
         if args.told.json {
             let (output, n) = (&args.output, files.len());
-            package::print(&json!({"ok": true, "output": output, "digest": digest, "files": n, "bytes": total}))?;
+            package::print(&json!({"ok": true, "output": output, "digest": digest, "files": n, "bytes": total}));
         } else {
             let n = lang.format("cli-files", &[("n", &files.len().to_string())]);
             print_line!("{}\n{repository}, {n}, {digest}", args.output.display());

@@ -89,7 +89,7 @@ pub fn push(args: &Push) -> anyhow::Result<ExitCode> {
         Ok(pushed) => {
             if args.told.json {
                 let Pushed { address, digest, version, kid } = &pushed;
-                package::print(&json!({"ok": true, "location": address.as_str(), "digest": digest, "version": version, "signed_by": kid}))?;
+                package::print(&json!({"ok": true, "location": address.as_str(), "digest": digest, "version": version, "signed_by": kid}));
             } else {
                 print_line!("{}", pushed.address);
             }
@@ -97,7 +97,7 @@ pub fn push(args: &Push) -> anyhow::Result<ExitCode> {
         }
         Err(e) => match e.downcast_ref::<Faulty>() {
             Some(Faulty(faults)) => {
-                tell(&args.dir, faults, &args.told)?;
+                tell(&args.dir, faults, &args.told);
                 Ok(ExitCode::from(AT_FAULT))
             }
             None => client::conclude(Err(e), &args.told),
@@ -134,9 +134,10 @@ async fn run(args: &Push, remote: &Remote, folder: &Folder, key: Option<&Key>) -
 }
 
 /// Faults of the platform's check, as those of the folder are told.
-fn tell(dir: &Path, faults: &[PlatformFault], told: &Output) -> anyhow::Result<()> {
+fn tell(dir: &Path, faults: &[PlatformFault], told: &Output) {
     if told.json {
-        return package::print(&json!({"ok": false, "faults": faults}));
+        package::print(&json!({"ok": false, "faults": faults}));
+        return;
     }
     let source = dir.join(app_package::oci::SOURCE_FILE);
     for fault in faults {
@@ -145,7 +146,6 @@ fn tell(dir: &Path, faults: &[PlatformFault], told: &Output) -> anyhow::Result<(
         let message = told.language().pick(&fault.message.zh, &fault.message.en);
         eprintln!("{}{line}:{key} {message} [{}]", source.display(), fault.code);
     }
-    Ok(())
 }
 
 /// Under which name this token publishes. The first call.

@@ -95,7 +95,7 @@ pub fn keygen(args: &Keygen) -> anyhow::Result<ExitCode> {
     let public = signing.verifying_key();
     let (kid, pem) = (keys::kid_of(&public), public_key::to_pem(&public));
     if args.told.json {
-        package::print(&json!({"ok": true, "file": path, "kid": kid, "public_key": pem}))?;
+        package::print(&json!({"ok": true, "file": path, "kid": kid, "public_key": pem}));
     } else {
         print_line!("{}", pem.trim_end());
         eprintln!("{}", lang.format("cli-key-made", &[("path", &shown(path)), ("kid", &kid)]));
@@ -115,7 +115,7 @@ pub fn sign(args: &Sign) -> anyhow::Result<ExitCode> {
         let version = version_of(&bytes, &reference, lang)?;
         attach(&remote, &key, (&reference.vendor, &reference.app), &version, &Descriptor::of(MANIFEST_TYPE, &bytes)).await?;
         if args.told.json {
-            package::print(&json!({"ok": true, "digest": digest, "version": version, "signed_by": key.kid}))?;
+            package::print(&json!({"ok": true, "digest": digest, "version": version, "signed_by": key.kid}));
         } else {
             print_line!("{digest}");
             let named = [("app", reference.repository()), ("version", version.to_string()), ("kid", key.kid.clone())];

@@ -102,18 +102,6 @@ crate::text_enum! {
     }
 }
 
-impl Measure {
-    /// Whether more is better.
-    pub fn higher_is_better(self) -> bool {
-        matches!(self, Self::Accuracy | Self::Throughput)
-    }
-
-    /// Whether the figure is one of speed or memory, which depend on engine and hardware.
-    pub fn is_of_place(self) -> bool {
-        !matches!(self, Self::Accuracy | Self::Model)
-    }
-}
-
 crate::text_enum! {
     /// Why a moderator should look twice.
     pub enum Flag {
@@ -167,7 +155,8 @@ pub fn measure(kind: Measure, manifest: &AppManifest, card: &RunCard) -> Option<
         // Reports from before it was measured hold 0.
         Measure::P99 => Some(card.latency_ms.p99).filter(|p99| *p99 > 0.0),
         Measure::Throughput => card.throughput.map(|rates| rates.one_thread),
-        Measure::Memory => Some(exact(card.peak_memory_bytes)),
+        // 0 where the system does not tell.
+        Measure::Memory => Some(exact(card.peak_memory_bytes)).filter(|bytes| *bytes > 0.0),
         Measure::Load => Some(card.load_ms),
         Measure::Model => Some(exact(card.model_bytes)),
     }

@@ -29,7 +29,7 @@ pub fn topic(release_id: &str) -> String {
 /// A version is one digest for ever: a correction is a new version.
 ///
 /// # Errors
-/// Those of [`package::load`]; `release-name`, `release-tag`, `scenario-unknown`, `release-version-taken`.
+/// Those of [`package::load`]; `release-name`, `release-tag`, `specialty-unknown`, `scenario-unknown`, `release-version-taken`.
 pub async fn receive(app: &App, actor: &Actor, repository: Repository, digest: &Digest, tag: &str) -> Result<()> {
     let person = policy::require_own(actor, Action::PublishApps, &repository.organization_id, "name-unknown")?.clone();
     let (repository_id, wanted) = (repository.id.clone(), digest.to_string());
