@@ -26,9 +26,9 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 
-use crate::app::App;
-use crate::clock::Clock;
-use crate::config::Loaded;
+use crate::base::app::App;
+use crate::base::clock::Clock;
+use crate::base::config::Loaded;
 use crate::server::{Server, stop_signal};
 
 /// Writes a line to standard output. Where nobody reads any more (`| head`) the command goes on without a word; where it cannot be written
@@ -168,7 +168,7 @@ async fn serve(app: App) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn init_log(log: &crate::config::Log) -> anyhow::Result<()> {
+fn init_log(log: &crate::base::config::Log) -> anyhow::Result<()> {
     let filter = tracing_subscriber::EnvFilter::try_new(&log.level).context("log.level")?;
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal());
     let result = if log.format == "json" { builder.json().try_init() } else { builder.with_target(false).try_init() };

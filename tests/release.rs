@@ -17,11 +17,11 @@ use std::time::{Duration, Instant};
 
 use pithead::account::service::{self as account, SignUp};
 use pithead::account::tokens;
-use pithead::app::App;
-use pithead::auth::Actor;
-use pithead::clock::Clock;
-use pithead::config::Settings;
-use pithead::i18n::Lang;
+use pithead::base::app::App;
+use pithead::base::auth::Actor;
+use pithead::base::clock::Clock;
+use pithead::base::config::Settings;
+use pithead::base::i18n::Lang;
 use pithead::release::console::{self, ReleaseDetail};
 use pithead::release::model::ReleaseState;
 use pithead::server::Server;
@@ -34,7 +34,7 @@ struct Folder(PathBuf);
 
 impl Folder {
     fn new() -> Self {
-        let dir = std::env::temp_dir().join(pithead::ids::new("pithead-cli"));
+        let dir = std::env::temp_dir().join(pithead::base::ids::new("pithead-cli"));
         std::fs::create_dir_all(&dir).unwrap();
         Self(dir)
     }

@@ -2,8 +2,8 @@
 
 use diesel::prelude::*;
 
-use crate::auth::{OrgKind, Person, Role};
-use crate::db::{Timestamp, schema};
+use crate::base::auth::{OrgKind, Person, Role};
+use crate::base::db::{Timestamp, schema};
 
 /// An organisation.
 #[derive(Debug, Clone, Queryable, Insertable, Selectable)]

@@ -6,8 +6,8 @@
 
 use actix_web::{HttpRequest, HttpResponse};
 
-use crate::auth::Actor;
-use crate::error::{Error, Result};
+use crate::base::auth::Actor;
+use crate::base::error::{Error, Result};
 use crate::http::cookies;
 use crate::http::page::see_other;
 

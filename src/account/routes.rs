@@ -10,13 +10,14 @@ use super::views::{
     TokensPage, browser,
 };
 use super::{once, service, store, team, tokens};
-use crate::app::App;
-use crate::auth::policy::{self, Action, Scope};
-use crate::auth::{Actor, OrgKind, Role, Via};
-use crate::error::Error;
+use crate::base::app::App;
+use crate::base::auth::policy::{self, Action, Scope};
+use crate::base::auth::{Actor, OrgKind, Role, Via};
+use crate::base::error::Error;
 use crate::http::cookies;
 use crate::http::extract::{Form, FormPairs, client_address};
 use crate::http::page::{FormErrors, Page, PageResult, form_result, lang_of, local_path, see_other, see_other_with, status_of};
+use crate::http::paging::paging;
 
 /// Routes.
 pub fn configure(cfg: &mut ServiceConfig) {
@@ -343,15 +344,13 @@ struct Before {
     before: Option<String>,
 }
 
-const PEOPLE_PAGE: usize = 50;
+const PEOPLE_PAGE: i64 = 50;
 
 async fn people(req: HttpRequest, app: Data<App>, actor: Actor, query: Query<Before>) -> PageResult {
     policy::require(&actor, Action::ViewPeople)?;
     let before = query.into_inner().before.unwrap_or_else(|| "~".into());
-    let mut rows = app.db.read(move |conn| Ok(store::list_organizations(conn, &before, 51)?)).await?;
-    let more = rows.len() > PEOPLE_PAGE;
-    rows.truncate(PEOPLE_PAGE);
-    let next = rows.last().filter(|_| more).map(|(o, _)| format!("/admin/people?before={}", o.id));
+    let mut rows = app.db.read(move |conn| Ok(store::list_organizations(conn, &before, PEOPLE_PAGE + 1)?)).await?;
+    let (_, next) = paging(&mut rows, PEOPLE_PAGE, "/admin/people", "before", None, |(o, _)| o.id.clone());
     let page = Page::of(&req, "people-title");
     let organizations = rows
         .into_iter()
@@ -374,7 +373,7 @@ struct LanguageForm {
 }
 
 async fn language(form: Form<LanguageForm>) -> PageResult {
-    let lang = crate::i18n::Lang::from_tag(&form.0.lang).unwrap_or(crate::i18n::Lang::Zh);
+    let lang = crate::base::i18n::Lang::from_tag(&form.0.lang).unwrap_or(crate::base::i18n::Lang::Zh);
     preference(cookies::LANG, lang.tag(), form.0.next.as_deref())
 }
 

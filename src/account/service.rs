@@ -7,13 +7,13 @@ use serde_json::json;
 
 use super::model::{Membership, Organization, Session, User, valid_email, valid_slug};
 use super::{store, throttle};
-use crate::app::App;
 use crate::audit;
-use crate::auth::policy::Scope;
-use crate::auth::{Actor, OrgKind, Person, Role, Via, password};
-use crate::db::{Conn, Timestamp};
-use crate::error::{Error, Faults, QueryResultExt as _, Result};
-use crate::ids;
+use crate::base::app::App;
+use crate::base::auth::policy::Scope;
+use crate::base::auth::{Actor, OrgKind, Person, Role, Via, password};
+use crate::base::db::{Conn, Timestamp};
+use crate::base::error::{Error, Faults, QueryResultExt as _, Result};
+use crate::base::ids;
 
 /// How long a browser stays signed in.
 pub const SESSION_HOURS: i64 = 12;

@@ -3,9 +3,9 @@
 use diesel::prelude::*;
 
 use super::model::{ApiToken, Invitation, Membership, Organization, Session, TeamMember, User, person};
-use crate::auth::{OrgKind, Person, Role};
-use crate::db::schema::{api_tokens, invitations, memberships, organizations, sessions, throttles, users};
-use crate::db::{Conn, Timestamp};
+use crate::base::auth::{OrgKind, Person, Role};
+use crate::base::db::schema::{api_tokens, invitations, memberships, organizations, sessions, throttles, users};
+use crate::base::db::{Conn, Timestamp};
 
 /// A person by user and organisation, if they are (still) a member and not disabled.
 pub fn find_person(conn: &mut Conn, user_id: &str, organization_id: &str) -> QueryResult<Option<Person>> {

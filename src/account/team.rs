@@ -8,13 +8,13 @@ use serde_json::json;
 
 use super::model::{Invitation, Membership, TeamMember, valid_email};
 use super::{service, store, throttle};
-use crate::app::App;
 use crate::audit;
-use crate::auth::policy::{self, Action};
-use crate::auth::{Actor, OrgKind, Person, Role, password};
-use crate::db::{Conn, dialect};
-use crate::error::{Error, Faults, QueryResultExt as _, Result, exactly_one};
-use crate::ids;
+use crate::base::app::App;
+use crate::base::auth::policy::{self, Action};
+use crate::base::auth::{Actor, OrgKind, Person, Role, password};
+use crate::base::db::{Conn, dialect};
+use crate::base::error::{Error, Faults, QueryResultExt as _, Result, exactly_one};
+use crate::base::ids;
 
 /// Days an invitation is good for.
 const INVITATION_DAYS: i64 = 7;

@@ -3,8 +3,8 @@
 use chrono::TimeDelta;
 
 use super::{service, team, tokens};
-use crate::auth::{Actor, Role};
-use crate::error::Kind;
+use crate::base::auth::{Actor, Role};
+use crate::base::error::Kind;
 use crate::testing::{self, PASSWORD, each_backend};
 
 #[tokio::test]
@@ -161,11 +161,11 @@ async fn who_is_removed_does_not_come_back_by_a_forgotten_link() {
 }
 
 /// Makes an invitation open again, as invitations from before there was one an address are.
-async fn reopen(app: &crate::app::App, secret: &str) {
-    use crate::db::schema::invitations::dsl;
+async fn reopen(app: &crate::base::app::App, secret: &str) {
+    use crate::base::db::schema::invitations::dsl;
     use diesel::prelude::*;
-    let hash = crate::ids::hash_secret(secret);
-    let never = dsl::revoked_at.eq(None::<crate::db::Timestamp>);
+    let hash = crate::base::ids::hash_secret(secret);
+    let never = dsl::revoked_at.eq(None::<crate::base::db::Timestamp>);
     let opened =
         app.db.write(move |conn| Ok(diesel::update(dsl::invitations.filter(dsl::token_hash.eq(hash))).set(never).execute(conn)?));
     assert_eq!(opened.await.unwrap(), 1);
@@ -238,7 +238,7 @@ async fn decisions_are_chained_and_damage_shows() {
         assert_eq!(verify(&app.db).await.unwrap(), ChainVerdict::Intact { records: 3 });
         app.db
             .write(|conn| {
-                use crate::db::schema::audit_records::dsl;
+                use crate::base::db::schema::audit_records::dsl;
                 diesel::update(dsl::audit_records.find(2i64)).set(dsl::detail.eq("{}")).execute(conn)?;
                 Ok(())
             })

@@ -2,16 +2,13 @@
 //! in line, and those from one address pass a narrow gate, so that many at once get no further than one after another; right passwords
 //! are never counted.
 
-use std::hash::{DefaultHasher, Hash as _, Hasher as _};
-use std::sync::Arc;
-
 use chrono::TimeDelta;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::store;
-use crate::app::App;
-use crate::db::{Conn, dialect};
-use crate::error::{Error, Result};
+use crate::base::app::App;
+use crate::base::db::{Conn, dialect};
+use crate::base::error::{Error, Result};
+use crate::base::turns::Turn;
 
 /// Counts begin anew after so long.
 pub const WINDOW: TimeDelta = TimeDelta::minutes(15);
@@ -21,39 +18,13 @@ const ACCOUNT: i64 = 5;
 const ADDRESS: i64 = 30;
 /// Organisations signed up from one address in the window.
 const SIGN_UPS: i64 = 20;
-/// Attempts from one address that are looked at together.
-const ABREAST: usize = 4;
-/// Gates: an account or address has the one of its hash, so that there are never more of them. Two that share one wait for each other.
-const GATES: u64 = 1024;
-
-/// Where attempts wait for their turn. In this process only: with several replicas each lets one attempt through.
-#[derive(Debug)]
-pub struct Gates {
-    accounts: Vec<Arc<Semaphore>>,
-    addresses: Vec<Arc<Semaphore>>,
-}
-
-impl Default for Gates {
-    fn default() -> Self {
-        let gates = |permits| (0..GATES).map(|_| Arc::new(Semaphore::new(permits))).collect();
-        Self { accounts: gates(1), addresses: gates(ABREAST) }
-    }
-}
-
-async fn pass(gates: &[Arc<Semaphore>], subject: &str) -> Result<OwnedSemaphorePermit> {
-    let mut hasher = DefaultHasher::new();
-    subject.hash(&mut hasher);
-    let place = usize::try_from(hasher.finish() % GATES).map_err(Error::internal)?;
-    let gate = gates.get(place).ok_or_else(|| Error::internal(anyhow::anyhow!("no gate {place}")))?;
-    gate.clone().acquire_owned().await.map_err(Error::internal)
-}
 
 /// An attempt with a password that may be made now. While it lives, others on the account wait.
 #[derive(Debug)]
 pub struct Attempt {
     account: String,
     address: String,
-    _turns: [OwnedSemaphorePermit; 2],
+    _turns: [Turn; 2],
 }
 
 /// Waits for the turn of an attempt to prove who one is.
@@ -62,8 +33,7 @@ pub struct Attempt {
 /// `sign-in-throttled`: there were too many wrong ones for this account or from this address.
 pub async fn password(app: &App, email: &str, address: &str) -> Result<Attempt> {
     let (account, address) = (format!("account:{email}"), format!("address:{address}"));
-    // Always in this order, so that nobody waits in a circle.
-    let turns = [pass(&app.gates.accounts, &account).await?, pass(&app.gates.addresses, &address).await?];
+    let turns = app.gates.wait(&account, &address).await?;
     let subjects = [(account.clone(), ACCOUNT), (address.clone(), ADDRESS)];
     let since = app.clock.now().minus(WINDOW);
     app.db
@@ -95,7 +65,7 @@ pub async fn sign_up(app: &App, address: &str) -> Result<()> {
 }
 
 fn throttled(code: &'static str) -> Error {
-    Error::rate_limited(code).arg("minutes", WINDOW.num_minutes())
+    Error::rate_limited(code).arg("minutes", WINDOW.num_minutes()).retry_after(WINDOW)
 }
 
 impl Attempt {

@@ -7,12 +7,12 @@ use serde_json::json;
 
 use super::model::ApiToken;
 use super::store;
-use crate::app::App;
 use crate::audit;
-use crate::auth::policy::{self, Action, Scope};
-use crate::auth::{Actor, OrgKind, Role, token};
-use crate::error::{Faults, Result, exactly_one};
-use crate::ids;
+use crate::base::app::App;
+use crate::base::auth::policy::{self, Action, Scope};
+use crate::base::auth::{Actor, OrgKind, Role, token};
+use crate::base::error::{Faults, Result, exactly_one};
+use crate::base::ids;
 
 /// Longest life in days.
 const MAX_DAYS: i64 = 366;

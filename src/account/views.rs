@@ -4,8 +4,8 @@ use askama::Template;
 
 use super::model::{Invitation, TeamMember};
 use super::team::InvitationInfo;
-use crate::auth::Role;
-use crate::auth::policy::Scope;
+use crate::base::auth::Role;
+use crate::base::auth::policy::Scope;
 use crate::http::page::{FormErrors, Page};
 
 /// `/sign-up`.

@@ -4,14 +4,14 @@ use chrono::{NaiveDate, NaiveTime, TimeDelta};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use crate::db::Timestamp;
+use crate::base::db::Timestamp;
 
 /// The `previous_hash` of the first record.
 pub const GENESIS: &str = "0000000000000000000000000000000000000000000000000000000000000000";
 
 /// One decision.
 #[derive(Debug, Clone, PartialEq, Serialize, diesel::Queryable, diesel::Insertable, diesel::Selectable)]
-#[diesel(table_name = crate::db::schema::audit_records)]
+#[diesel(table_name = crate::base::db::schema::audit_records)]
 pub struct Record {
     /// 1, 2, 3, … without gaps.
     pub sequence: i64,
@@ -138,7 +138,7 @@ impl Filter {
     pub fn span(&self) -> (Option<Timestamp>, Option<Timestamp>) {
         let begin = |text: &str, days: i64| {
             let day = NaiveDate::parse_from_str(text, "%Y-%m-%d").ok()?.checked_add_signed(TimeDelta::days(days))?;
-            let local = day.and_time(NaiveTime::MIN).and_local_timezone(crate::i18n::local_offset()).single()?;
+            let local = day.and_time(NaiveTime::MIN).and_local_timezone(crate::base::i18n::local_offset()).single()?;
             Some(Timestamp::new(local.to_utc()))
         };
         (begin(&self.from, 0), begin(&self.to, 1))
@@ -209,7 +209,7 @@ pub fn fault(previous: Option<(&str, i64)>, record: &Record) -> Option<(i64, &'s
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::i18n::Lang;
+    use crate::base::i18n::Lang;
 
     #[test]
     fn every_action_has_words() {

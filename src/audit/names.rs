@@ -7,10 +7,12 @@ use diesel::prelude::*;
 use serde_json::Value;
 
 use super::model::{Named, Record};
-use crate::auth::OrgKind;
-use crate::db::Conn;
-use crate::db::schema::{apps, cases, evaluation_sets, licenses, nodes, orders, organizations, releases, repositories, users, vendor_keys};
-use crate::db::text::{ESCAPE, containing, lower};
+use crate::base::auth::OrgKind;
+use crate::base::db::Conn;
+use crate::base::db::schema::{
+    apps, cases, evaluation_sets, licenses, nodes, orders, organizations, releases, repositories, users, vendor_keys,
+};
+use crate::base::db::text::{ESCAPE, containing, lower};
 
 /// People that a name may stand for.
 const PEOPLE: i64 = 20;

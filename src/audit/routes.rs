@@ -8,10 +8,11 @@ use serde::Deserialize;
 use super::model::{ChainVerdict, Filter};
 use super::service;
 use super::views::{LogPage, RecordRow, csv};
-use crate::app::App;
-use crate::auth::Actor;
-use crate::error::Error;
+use crate::base::app::App;
+use crate::base::auth::Actor;
+use crate::base::error::Error;
 use crate::http::page::{Page, PageResult, see_other_with};
+use crate::http::paging::paging;
 
 /// Routes.
 pub fn configure(cfg: &mut ServiceConfig) {
@@ -29,11 +30,8 @@ async fn log(req: HttpRequest, app: Data<App>, actor: Actor, query: Query<Filter
     let filter = query.into_inner().tidy();
     let mut found = service::list(&app, &actor, at.before, filter.clone()).await?;
     let page = Page::of(&req, "audit-title");
-    let limit = usize::try_from(service::PAGE).unwrap_or(50);
-    let more = found.records.len() > limit;
-    found.records.truncate(limit);
     let words = serde_urlencoded::to_string(&filter).map_err(Error::internal)?;
-    let next = found.records.last().filter(|_| more).map(|r| format!("/admin/audit?{words}&before={}", r.sequence));
+    let (_, next) = paging(&mut found.records, service::PAGE, &format!("/admin/audit?{words}"), "before", None, |r| r.sequence.to_string());
     let records = found.records.iter().map(|record| RecordRow::of(&page, &found.names, record)).collect();
     let (actions, export) = (LogPage::actions(&page), format!("/admin/audit/export?{words}"));
     page.clone().render(&LogPage { page, records, filter, actions, export, next })

@@ -4,10 +4,10 @@ use std::collections::HashMap;
 
 use super::model::{ChainVerdict, Filter, Named, Record, Told, fault};
 use super::{names, store};
-use crate::app::App;
-use crate::auth::{Actor, policy};
-use crate::db::{Conn, Db};
-use crate::error::Result;
+use crate::base::app::App;
+use crate::base::auth::{Actor, policy};
+use crate::base::db::{Conn, Db};
+use crate::base::error::Result;
 
 /// Records on one page.
 pub const PAGE: i64 = 25;

@@ -5,10 +5,10 @@ use serde_json::Value;
 
 use super::model::{Filter, GENESIS, Record};
 use super::names::Sought;
-use crate::auth::Actor;
-use crate::db::schema::{audit_records::dsl, users};
-use crate::db::{Conn, Timestamp, dialect};
-use crate::error::Result;
+use crate::base::auth::Actor;
+use crate::base::db::schema::{audit_records::dsl, users};
+use crate::base::db::{Conn, Timestamp, dialect};
+use crate::base::error::Result;
 
 /// Appends a record to the chain, in the caller's transaction. `detail` is a JSON object; it holds no secrets.
 pub fn record(conn: &mut Conn, now: Timestamp, actor: &Actor, action: &str, subject: &str, detail: &Value) -> Result<()> {

@@ -5,8 +5,8 @@ use actix_web::http::Method;
 use super::model::Filter;
 use super::service;
 use crate::account::tokens;
-use crate::auth::Role;
-use crate::error::Kind;
+use crate::base::auth::Role;
+use crate::base::error::Kind;
 use crate::moderation::tests::page;
 use crate::testing::{self, each_backend};
 

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::model::{ACTIONS, Filter, Named, Record};
 use super::service::Found;
-use crate::db::Timestamp;
+use crate::base::db::Timestamp;
 use crate::http::page::Page;
 
 /// Something that a record names.

@@ -6,8 +6,8 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use super::store;
-use crate::app::App;
-use crate::error::{Error, Result};
+use crate::base::app::App;
+use crate::base::error::{Error, Result};
 
 /// Follows changes until told to stop.
 pub async fn follow(app: App, mut stop: watch::Receiver<bool>) {

@@ -4,7 +4,6 @@
 //! and the page cache are derived data, thrown away whenever something changes. The listing page is a read model: its queries join the
 //! tables of other slices, and change none.
 
-pub mod cache;
 pub mod compare;
 pub(crate) mod compare_views;
 pub mod jobs;
@@ -13,7 +12,6 @@ pub mod pictures;
 pub mod plans;
 pub mod query;
 pub mod routes;
-pub mod search;
 pub mod service;
 pub mod store;
 pub(crate) mod views;

@@ -2,9 +2,9 @@
 
 use diesel::prelude::*;
 
-use crate::db::{Timestamp, schema};
+use crate::base::db::{Timestamp, schema};
 
-crate::text_enum! {
+crate::base::db::types::text_enum! {
     /// State of a listing.
     pub enum ListingState {
         /// No release is published yet.
@@ -22,7 +22,7 @@ crate::text_enum! {
     }
 }
 
-crate::text_enum! {
+crate::base::db::types::text_enum! {
     /// How an app is paid for.
     pub enum PlanKind {
         /// Per node and year.

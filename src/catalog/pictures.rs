@@ -13,19 +13,22 @@ use diesel::prelude::*;
 use image::DynamicImage;
 use image::codecs::jpeg::JpegEncoder;
 use image::imageops::FilterType;
+use tokio::sync::Semaphore;
 
 use super::model::{AppRow, ListingState};
 use super::store;
-use crate::app::App;
-use crate::auth::Actor;
-use crate::auth::policy::{self, Action};
-use crate::db::Conn;
-use crate::error::{Error, Result};
-use crate::ids;
+use crate::base::app::App;
+use crate::base::auth::Actor;
+use crate::base::auth::policy::{self, Action};
+use crate::base::db::Conn;
+use crate::base::error::{Error, Result};
+use crate::base::ids;
 use crate::release::model::ReleaseState;
 
 /// Largest picture that is shown, in bytes.
 const MAX_BYTES: u64 = 2 * 1024 * 1024;
+/// One small copy at a time: decoding a picture can take hundreds of MB.
+static THUMBNAILS: Semaphore = Semaphore::const_new(1);
 /// Box of a small copy in pixels: a card's 320 × 180 on a screen of double density.
 const SMALL: (u32, u32) = (640, 360);
 /// JPEG quality of a small copy, of 100.
@@ -33,7 +36,7 @@ const QUALITY: u8 = 82;
 
 /// Digests and descriptions of a release's pictures, from its OCI manifest.
 pub(super) fn gallery(conn: &mut Conn, repository: &str, digest: &str, manifest: &AppManifest) -> Result<Vec<(String, Text)>> {
-    use crate::db::schema::{manifests, repositories};
+    use crate::base::db::schema::{manifests, repositories};
     let content: Option<Vec<u8>> = manifests::table
         .inner_join(repositories::table.on(repositories::id.eq(manifests::repository_id)))
         .filter(repositories::name.eq(repository).and(manifests::digest.eq(digest)))
@@ -95,7 +98,7 @@ fn sight(conn: &mut Conn, actor: &Actor, vendor: &str, slug: &str, digest: &str)
 
 /// Whether one of the app's newest releases in these states shows the picture.
 fn shows(conn: &mut Conn, app: &AppRow, repository: &str, digest: &str, states: &[ReleaseState]) -> Result<bool> {
-    use crate::db::schema::{manifests, releases, repositories};
+    use crate::base::db::schema::{manifests, releases, repositories};
     let states: Vec<&str> = states.iter().map(|state| state.as_str()).collect();
     let rows: Vec<(String, Vec<u8>)> = releases::table
         .inner_join(manifests::table.on(manifests::digest.eq(releases::digest)))
@@ -123,7 +126,7 @@ pub async fn small(app: &App, actor: &Actor, vendor: String, slug: String, diges
         return Ok(if kept.is_empty() { whole } else { jpeg(kept, whole.public) });
     }
     // Decoding takes up to hundreds of megabytes for a hostile picture: one at a time.
-    let _turn = app.thumbnails.acquire().await.map_err(Error::internal)?;
+    let _turn = THUMBNAILS.acquire().await.map_err(Error::internal)?;
     if let Some(kept) = kept(&path).await? {
         return Ok(if kept.is_empty() { whole } else { jpeg(kept, whole.public) });
     }

@@ -4,12 +4,12 @@ use serde_json::json;
 
 use super::model::{AppRow, Plan, PlanKind, parse_yuan};
 use super::store;
-use crate::app::App;
 use crate::audit;
-use crate::auth::Actor;
-use crate::auth::policy::{self, Action};
-use crate::error::{Error, Faults, Result, exactly_one};
-use crate::ids;
+use crate::base::app::App;
+use crate::base::auth::Actor;
+use crate::base::auth::policy::{self, Action};
+use crate::base::error::{Error, Faults, Result, exactly_one};
+use crate::base::ids;
 
 /// Plans of one app at the most.
 const MAX_PLANS: usize = 12;

@@ -5,9 +5,9 @@ use diesel::prelude::*;
 
 use super::model::{AppRow, ListingState, Plan, PlanKind};
 use super::query::{CatalogQuery, PAGE};
-use super::search::Entry;
-use crate::db::schema::{apps, evaluation_scores, evaluation_sets, organizations, plans, scenarios, specialties, vendor_keys};
-use crate::db::{Conn, Timestamp};
+use crate::base::db::schema::{apps, evaluation_scores, evaluation_sets, organizations, plans, scenarios, specialties, vendor_keys};
+use crate::base::db::{Conn, Timestamp};
+use crate::base::text_index::Entry;
 
 /// Changes whenever the catalogue does.
 /// Number and last change of apps; number of active plans and the newest; how often signing keys were added or revoked (listings show
@@ -274,7 +274,7 @@ pub fn retire_plan(conn: &mut Conn, app_id: &str, plan_id: &str) -> QueryResult<
 
 /// Platform figures for the home page: vendors, listed apps, operators, nodes seen since.
 pub fn figures(conn: &mut Conn, up_since: Timestamp) -> QueryResult<(i64, i64, i64, i64)> {
-    use crate::db::schema::nodes;
+    use crate::base::db::schema::nodes;
     let vendors = organizations::table.filter(organizations::kind.eq("vendor")).count().get_result(conn)?;
     let listed = apps::table.filter(apps::state.eq(ListingState::Listed)).count().get_result(conn)?;
     let operators = organizations::table.filter(organizations::kind.eq("operator")).count().get_result(conn)?;

@@ -9,13 +9,13 @@ use super::plans::PlanForm;
 use super::query::CatalogQuery;
 use super::service::Listing;
 use super::store::Card;
-use crate::auth::Actor;
-use crate::auth::policy::{self, Action};
-use crate::chain::ChainLink;
+use crate::base::auth::Actor;
+use crate::base::auth::policy::{self, Action};
 use crate::evaluation::views::ScoreView;
 use crate::http::page::{FormErrors, Page};
 use crate::release::model::{Channel, Release, ReleaseState};
 use crate::release::report::{ComparisonView, ReportView, bytes, figure};
+use crate::site::parts::chain::ChainLink;
 use crate::trust::evidence::Evidence;
 use crate::trust::views::TrustView;
 

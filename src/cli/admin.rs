@@ -8,13 +8,13 @@ use anyhow::Context as _;
 use clap::Subcommand;
 
 use crate::account::service as account;
-use crate::app::App;
 use crate::audit;
-use crate::auth::Role;
-use crate::config::Settings;
-use crate::db::Location;
-use crate::error::Error;
-use crate::i18n::Lang;
+use crate::base::app::App;
+use crate::base::auth::Role;
+use crate::base::config::Settings;
+use crate::base::db::Location;
+use crate::base::error::Error;
+use crate::base::i18n::Lang;
 use crate::registry::{collect, quota, scrub};
 
 /// What can be asked.
@@ -129,7 +129,7 @@ async fn add_person(app: &App, options: AddPerson) -> anyhow::Result<ExitCode> {
 
 /// An error of a service in words.
 fn told(error: Error) -> anyhow::Error {
-    let words = |code, args: &[(&'static str, String)]| crate::http::page::error_text(Lang::En, code, args);
+    let words = |code, args: &[(&'static str, String)]| crate::base::i18n::error_text(Lang::En, code, args);
     let fields: Vec<String> = error.fields.iter().map(|f| format!("{}: {}", f.field, words(f.code, &f.args))).collect();
     if fields.is_empty() { anyhow::anyhow!("{}", words(error.code, &error.args)) } else { anyhow::anyhow!("{}", fields.join("; ")) }
 }

@@ -14,8 +14,8 @@ use serde_json::json;
 
 use super::package::{self, AT_FAULT, Output};
 use super::words::Cannot as _;
-use crate::http::page::error_text;
-use crate::i18n::Lang;
+use crate::base::i18n::Lang;
+use crate::base::i18n::error_text;
 
 /// Failures in a row after which it gives up.
 const MAX_FAILURES: u32 = 8;

@@ -13,7 +13,7 @@ use app_package::validate::{self, FileEntry, MAX_FAULTS, MAX_FILES, MAX_YAML_BYT
 
 use super::progress::Progress;
 use super::words::Cannot as _;
-use crate::i18n::Lang;
+use crate::base::i18n::Lang;
 
 /// Deepest folder that is looked into; package paths have at most 8 parts.
 const MAX_DEPTH: usize = 16;

@@ -18,9 +18,9 @@ use super::folder::{self, Folder};
 use super::progress::Progress;
 use super::words::Cannot as _;
 use crate::account::model::valid_slug;
-use crate::config::Checks;
-use crate::http::page::error_text;
-use crate::i18n::Lang;
+use crate::base::config::Checks;
+use crate::base::i18n::Lang;
+use crate::base::i18n::error_text;
 use crate::release::jobs;
 
 /// The package is at fault, a signature is, or the server refused.

@@ -2,7 +2,7 @@
 
 use std::io::{IsTerminal as _, Write as _};
 
-use crate::i18n::Lang;
+use crate::base::i18n::Lang;
 
 /// How far it is: on a terminal one line that is written anew, else a line for each file that is done.
 pub struct Progress {

@@ -22,8 +22,8 @@ use super::package::{self, Output};
 use super::progress::Progress;
 use super::reference::Reference;
 use super::words::Cannot as _;
-use crate::http::page::error_text;
-use crate::i18n::Lang;
+use crate::base::i18n::Lang;
+use crate::base::i18n::error_text;
 use crate::release::package::files;
 
 /// `pithead pull REF -o DIR`.

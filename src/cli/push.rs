@@ -19,7 +19,7 @@ use super::package::{self, AT_FAULT, Output};
 use super::progress::Progress;
 use super::sign::{self, Key};
 use super::upload::{Source, send};
-use crate::http::page::error_text;
+use crate::base::i18n::error_text;
 use crate::release::model;
 
 /// `pithead push DIR --server URL --token-file FILE`.

@@ -4,7 +4,7 @@ use app_package::digest::Digest;
 use reqwest::Url;
 
 use super::client;
-use crate::i18n::Lang;
+use crate::base::i18n::Lang;
 use crate::registry::model::{RepositoryName, parse_tag};
 
 /// A release on a server.

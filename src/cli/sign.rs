@@ -23,7 +23,7 @@ use super::progress::Progress;
 use super::reference::Reference;
 use super::upload::{Source, send};
 use super::words::Cannot as _;
-use crate::i18n::Lang;
+use crate::base::i18n::Lang;
 
 /// Longest file that is taken for a key, in bytes.
 const MAX_KEY_FILE: u64 = 64 * 1024;
@@ -83,7 +83,7 @@ impl Key {
 /// Makes a key pair: the private key into a file that only its owner reads, the public key to standard output.
 pub fn keygen(args: &Keygen) -> anyhow::Result<ExitCode> {
     let (lang, path) = (args.told.language(), &args.output);
-    let signing = SigningKey::from_bytes(&crate::ids::random::<32>());
+    let signing = SigningKey::from_bytes(&crate::base::ids::random::<32>());
     // Without the public key in it (RFC 5958 version 0): OpenSSL 3.0 reads no other.
     let plain = KeypairBytes { secret_key: signing.to_bytes(), public_key: None };
     let pem = plain.to_pkcs8_pem(LineEnding::LF).map_err(|e| anyhow::anyhow!("{e}"))?;

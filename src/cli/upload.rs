@@ -11,7 +11,7 @@ use reqwest::{Method, Response, StatusCode, Url};
 use super::client::{Lost, Remote, shown};
 use super::progress::Progress;
 use super::words::Cannot as _;
-use crate::i18n::Lang;
+use crate::base::i18n::Lang;
 
 /// Bytes of one PATCH.
 const CHUNK: u64 = 4 * 1024 * 1024;

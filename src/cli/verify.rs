@@ -19,7 +19,7 @@ use super::package::{self, AT_FAULT, Output};
 use super::reference::Reference;
 use super::sign::version_of;
 use super::words::Cannot as _;
-use crate::i18n::Lang;
+use crate::base::i18n::Lang;
 
 /// Most signatures that are fetched.
 const MAX_SIGNATURES: usize = 200;

@@ -3,7 +3,7 @@
 use std::io::{Error, ErrorKind};
 use std::path::Path;
 
-use crate::i18n::Lang;
+use crate::base::i18n::Lang;
 
 /// Says what could not be done to a file, and why.
 pub trait Cannot<T> {

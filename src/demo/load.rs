@@ -11,8 +11,8 @@ use super::publish::{self, to_anyhow};
 use super::{SignIn, sets};
 use crate::account::service::{self as account, SignUp};
 use crate::account::tokens;
-use crate::app::App;
-use crate::auth::{Actor, Role};
+use crate::base::app::App;
+use crate::base::auth::{Actor, Role};
 use crate::catalog::plans::{self, PlanForm};
 use crate::fleet::service::{DeployInput, create_node, create_site, deploy};
 use crate::trade::model::PlaceOrder;
@@ -174,7 +174,7 @@ async fn buy(app: &App, people: &People, vendor: &str, slug: &str, nodes: i64, s
             plans
                 .into_iter()
                 .find(|p| p.kind == crate::catalog::model::PlanKind::Subscription)
-                .ok_or_else(|| crate::error::Error::not_found("plan"))
+                .ok_or_else(|| crate::base::error::Error::not_found("plan"))
         })
         .await
         .map_err(to_anyhow)?;
@@ -190,7 +190,7 @@ async fn buy(app: &App, people: &People, vendor: &str, slug: &str, nodes: i64, s
     let license = app
         .db
         .read(move |conn| {
-            use crate::db::schema::licenses::dsl;
+            use crate::base::db::schema::licenses::dsl;
             use diesel::prelude::*;
             Ok(dsl::licenses.filter(dsl::order_id.eq(order_id)).select(dsl::id).first::<String>(conn)?)
         })
@@ -223,7 +223,7 @@ pub async fn fleet(app: &App, people: &People, fleet: &mut Fleet) -> anyhow::Res
         let told: i64 = app
             .db
             .read(move |conn| {
-                use crate::db::schema::nodes::dsl;
+                use crate::base::db::schema::nodes::dsl;
                 use diesel::prelude::*;
                 Ok(dsl::nodes.filter(dsl::id.eq_any(ids).and(dsl::capabilities.is_not_null())).count().get_result(conn)?)
             })
@@ -245,7 +245,7 @@ pub async fn fleet(app: &App, people: &People, fleet: &mut Fleet) -> anyhow::Res
             .read(move |conn| {
                 crate::catalog::service::find_listing(conn, &vendor_slug, &app_slug)?
                     .release_id
-                    .ok_or_else(|| crate::error::Error::not_found("release"))
+                    .ok_or_else(|| crate::base::error::Error::not_found("release"))
             })
             .await
             .map_err(to_anyhow)?;

@@ -16,9 +16,9 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use serde::{Deserialize, Serialize};
 
-use crate::app::App;
-use crate::clock::Clock;
-use crate::config::Settings;
+use crate::base::app::App;
+use crate::base::clock::Clock;
+use crate::base::config::Settings;
 use crate::server::{Server, stop_signal};
 
 /// Options of the command.

@@ -13,7 +13,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use tokio::process::{Child, Command};
 
 use super::Options;
-use crate::app::App;
+use crate::base::app::App;
 
 /// The agents.
 #[derive(Debug)]

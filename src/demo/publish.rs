@@ -8,12 +8,14 @@ use app_package::digest::Digest;
 use app_package::manifest::AppManifest;
 use app_package::validate;
 
-use crate::app::App;
-use crate::auth::Actor;
+use crate::base::app::App;
+use crate::base::auth::Actor;
+use crate::base::jobs;
 use crate::moderation::model::Decision;
 use crate::release::model::{Channel, ReleaseState};
 use crate::release::upload::{Upload, UploadFile};
-use crate::{jobs, moderation, registry, release};
+use crate::server::work::WORKER;
+use crate::{moderation, registry, release};
 
 /// The files of an app's folder, by path.
 pub fn read_folder(dir: &Path) -> anyhow::Result<Vec<(String, Vec<u8>)>> {
@@ -72,7 +74,7 @@ pub async fn upload(app: &App, vendor: &Actor, files: &[(String, Vec<u8>)]) -> a
     let id = app
         .db
         .read(move |conn| {
-            use crate::db::schema::{releases, repositories, tags};
+            use crate::base::db::schema::{releases, repositories, tags};
             use diesel::prelude::*;
             let digest: String = tags::table
                 .inner_join(repositories::table.on(repositories::id.eq(tags::repository_id)))
@@ -101,7 +103,7 @@ pub async fn checked(app: &App, release_id: &str) -> anyhow::Result<()> {
             }
             _ => return Ok(()),
         }
-        if !jobs::run_one(app, jobs::Lane::Checks).await.map_err(to_anyhow)? {
+        if !jobs::run_one(app, jobs::Lane::Checks, WORKER).await.map_err(to_anyhow)? {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }
@@ -114,7 +116,7 @@ pub async fn approve(app: &App, vendor: &Actor, moderator: &Actor, release_id: &
     let case_id = app
         .db
         .read(move |conn| {
-            use crate::db::schema::cases::dsl;
+            use crate::base::db::schema::cases::dsl;
             use diesel::prelude::*;
             Ok(dsl::cases.filter(dsl::release_id.eq(id).and(dsl::state.eq("open"))).select(dsl::id).first::<String>(conn)?)
         })
@@ -124,6 +126,6 @@ pub async fn approve(app: &App, vendor: &Actor, moderator: &Actor, release_id: &
 }
 
 /// A domain error as the command line shows it.
-pub fn to_anyhow(e: crate::error::Error) -> anyhow::Error {
+pub fn to_anyhow(e: crate::base::error::Error) -> anyhow::Error {
     anyhow::anyhow!("{e}")
 }

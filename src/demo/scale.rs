@@ -6,8 +6,8 @@ use std::path::Path;
 use super::load::{People, add_plans};
 use super::publish::{self, to_anyhow};
 use crate::account::service::{self as account, SignUp};
-use crate::app::App;
-use crate::auth::Actor;
+use crate::base::app::App;
+use crate::base::auth::Actor;
 
 const VENDORS: usize = 44;
 const LISTINGS: usize = 270;

@@ -6,10 +6,12 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::publish::{read_folder, to_anyhow};
-use crate::app::App;
-use crate::auth::Actor;
+use crate::base::app::App;
+use crate::base::auth::Actor;
+use crate::base::jobs;
+use crate::evaluation;
 use crate::evaluation::model::SetForm;
-use crate::{evaluation, jobs};
+use crate::server::work::WORKER;
 
 /// Scenario, which is also the folder, figure, and names.
 const SETS: [(&str, &str, &str, &str); 2] = [
@@ -35,7 +37,7 @@ pub async fn scored(app: &App) -> anyhow::Result<()> {
         let left: i64 = app
             .db
             .read(|conn| {
-                use crate::db::schema::jobs::dsl;
+                use crate::base::db::schema::jobs::dsl;
                 use diesel::prelude::*;
                 Ok(dsl::jobs.filter(dsl::kind.like("evaluate-%").and(dsl::state.ne("failed"))).count().get_result(conn)?)
             })
@@ -44,7 +46,7 @@ pub async fn scored(app: &App) -> anyhow::Result<()> {
         if left == 0 {
             return Ok(());
         }
-        if !jobs::run_one(app, jobs::Lane::Checks).await.map_err(to_anyhow)? {
+        if !jobs::run_one(app, jobs::Lane::Checks, WORKER).await.map_err(to_anyhow)? {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }

@@ -6,15 +6,15 @@ use serde_json::json;
 
 use super::model::{Score, TestSet};
 use super::store;
-use crate::app::App;
-use crate::auth::Actor;
-use crate::config::Checks;
-use crate::db::{Conn, Timestamp, dialect};
-use crate::error::{Error, QueryResultExt as _, Result};
-use crate::jobs::Job;
-use crate::release::jobs::{Folder, child};
+use crate::base::app::App;
+use crate::base::auth::Actor;
+use crate::base::child::{Folder, child};
+use crate::base::config::Checks;
+use crate::base::db::{Conn, Timestamp, dialect};
+use crate::base::error::{Error, QueryResultExt as _, Result};
+use crate::base::jobs::Job;
+use crate::base::storage::BlobStore;
 use crate::release::model::Release;
-use crate::storage::BlobStore;
 use crate::{audit, release};
 use app_package::digest::Digest;
 

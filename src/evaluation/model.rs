@@ -3,13 +3,13 @@
 use diesel::prelude::*;
 use inference::evaluate::metrics;
 
-use crate::db::{Timestamp, schema};
-use crate::error::{Error, Faults, Result};
+use crate::base::db::{Timestamp, schema};
+use crate::base::error::{Error, Faults, Result};
 
 /// Longest name in characters.
 const MAX_NAME: usize = 60;
 
-crate::text_enum! {
+crate::base::db::types::text_enum! {
     /// The figure of a set; formulas and sources in [`inference::evaluate::metrics`].
     pub enum Metric {
         /// Share of samples whose best class is the expected one.

@@ -8,11 +8,11 @@ use serde_json::json;
 use super::model::SetForm;
 use super::service::{self, PAGE};
 use super::views::{FaultView, NewSetPage, SetPage, SetRow, SetsPage};
-use crate::app::App;
-use crate::auth::Actor;
+use crate::base::app::App;
+use crate::base::auth::Actor;
 use crate::http::api::ApiResult;
 use crate::http::page::{Page, PageResult, form_result, lang_of, see_other_with};
-use crate::license::routes::paging;
+use crate::http::paging::paging;
 
 /// Routes.
 pub fn configure(cfg: &mut ServiceConfig) {
@@ -31,7 +31,7 @@ struct Before {
 
 async fn list(req: HttpRequest, app: Data<App>, actor: Actor, query: Query<Before>) -> PageResult {
     let mut lines = service::list(&app, &actor, query.before.clone()).await?;
-    let (previous, next) = paging(&mut lines, PAGE, "/admin/evaluation", query.before.as_deref(), |l| l.set.id.clone());
+    let (previous, next) = paging(&mut lines, PAGE, "/admin/evaluation", "before", query.before.as_deref(), |l| l.set.id.clone());
     let page = Page::of(&req, "evaluation-title");
     let rows = lines.iter().map(|line| SetRow::of(&page, line)).collect();
     page.clone().render(&SetsPage { page, rows, previous, next })
@@ -58,7 +58,8 @@ async fn detail(req: HttpRequest, app: Data<App>, actor: Actor, id: Path<String>
     let id = id.into_inner();
     let mut detail = service::detail(&app, &actor, id.clone(), query.before.clone()).await?;
     let path = format!("/admin/evaluation/{id}");
-    let (previous, next) = paging(&mut detail.scores, PAGE, &path, query.before.as_deref(), |(score, ..)| score.release_id.clone());
+    let (previous, next) =
+        paging(&mut detail.scores, PAGE, &path, "before", query.before.as_deref(), |(score, ..)| score.release_id.clone());
     let mut page = Page::of(&req, "");
     page.title = page.pick(&detail.line.set.name_zh, &detail.line.set.name_en).into();
     page.clone().render(&SetPage::of(page, &detail, previous, next))

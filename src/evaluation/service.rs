@@ -11,13 +11,14 @@ use serde_json::json;
 use super::model::{Metric, Score, SetForm, TestSet};
 use super::store::{self, ScoreLine};
 use super::upload::{self, Facts, Staged};
-use crate::app::App;
-use crate::auth::policy::{self, Action};
-use crate::auth::{Actor, Person};
-use crate::db::{Conn, Timestamp};
-use crate::error::{Error, QueryResultExt as _, Result, exactly_one};
-use crate::jobs::Job;
-use crate::{audit, catalog, ids, registry};
+use crate::base::app::App;
+use crate::base::auth::policy::{self, Action};
+use crate::base::auth::{Actor, Person};
+use crate::base::db::{Conn, Timestamp};
+use crate::base::error::{Error, QueryResultExt as _, Result, exactly_one};
+use crate::base::ids;
+use crate::base::jobs::Job;
+use crate::{audit, catalog, registry};
 
 /// Entries on one page.
 pub const PAGE: i64 = 50;

@@ -6,8 +6,8 @@ use diesel::dsl::{count_star, exists, not};
 use diesel::prelude::*;
 
 use super::model::{Score, TestSet};
-use crate::db::schema::{apps, evaluation_scores, evaluation_sets, organizations, releases, users};
-use crate::db::{Conn, Timestamp};
+use crate::base::db::schema::{apps, evaluation_scores, evaluation_sets, organizations, releases, users};
+use crate::base::db::{Conn, Timestamp};
 use crate::release::model::{Release, ReleaseState};
 
 /// States in which a release has passed its check and may still be published.

@@ -10,11 +10,11 @@ use inference::evaluate::{Evaluation, archive::Fault};
 
 use super::model::{Metric, SetForm};
 use super::{jobs, service, store};
-use crate::app::App;
-use crate::auth::{Actor, Role};
-use crate::db::schema::{audit_records, evaluation_scores, evaluation_sets, jobs as job_rows, releases};
-use crate::error::{Kind, Result};
-use crate::i18n::Lang;
+use crate::base::app::App;
+use crate::base::auth::{Actor, Role};
+use crate::base::db::schema::{audit_records, evaluation_scores, evaluation_sets, jobs as job_rows, releases};
+use crate::base::error::{Kind, Result};
+use crate::base::i18n::Lang;
 use crate::moderation::model::Decision;
 use crate::moderation::tests::{APP, page, submitted};
 use crate::release::model::{Channel, Release, ReleaseState};
@@ -120,7 +120,7 @@ async fn only_an_administrator_makes_a_set_and_only_of_a_whole_archive() {
             let refused = create(&app, who, &form(), archive()).await.unwrap_err();
             assert!(matches!(refused.kind, Kind::Forbidden | Kind::Unauthenticated), "{refused}");
         }
-        let fields = |e: crate::error::Error| e.fields.iter().map(|f| f.field.clone()).collect::<Vec<_>>();
+        let fields = |e: crate::base::error::Error| e.fields.iter().map(|f| f.field.clone()).collect::<Vec<_>>();
         let form_with = |change: fn(&mut SetForm)| {
             let mut form = form();
             change(&mut form);
@@ -319,7 +319,7 @@ async fn many_releases_are_enqueued_a_page_at_a_time() {
                 // Thirty on their way; one that failed its check and one that was refused do not count.
                 for n in 0..32 {
                     let state = [ReleaseState::Failed, ReleaseState::Rejected].get(n).copied().unwrap_or(ReleaseState::Ready);
-                    let (id, version) = (crate::ids::new("rel"), format!("2.0.{n}"));
+                    let (id, version) = (crate::base::ids::new("rel"), format!("2.0.{n}"));
                     let digest = Digest::of(version.as_bytes()).to_string();
                     let row = Release { id, version, digest, state, ..one.clone() };
                     diesel::insert_into(releases::table).values(&row).execute(conn)?;
@@ -336,7 +336,9 @@ async fn many_releases_are_enqueued_a_page_at_a_time() {
             .read(|conn| Ok(job_rows::table.filter(job_rows::kind.eq("evaluate-scenario")).select(job_rows::payload).first(conn)?))
             .await
             .unwrap();
-        let crate::jobs::Job::EvaluateScenario { set_id, after } = serde_json::from_str(&payload).unwrap() else { panic!("{payload}") };
+        let crate::base::jobs::Job::EvaluateScenario { set_id, after } = serde_json::from_str(&payload).unwrap() else {
+            panic!("{payload}")
+        };
         assert_eq!(set_id, set);
         jobs::fan_out(&app, &set, &after).await.unwrap();
         assert_eq!((waiting(&app, "evaluate-release").await, waiting(&app, "evaluate-scenario").await), (31, 1));

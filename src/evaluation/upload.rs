@@ -14,9 +14,9 @@ use inference::evaluate::set;
 use sha2::{Digest as _, Sha256};
 use tokio::io::{AsyncWriteExt as _, BufWriter};
 
-use crate::app::App;
-use crate::error::{Error, Result};
-use crate::ids;
+use crate::base::app::App;
+use crate::base::error::{Error, Result};
+use crate::base::ids;
 
 /// A client that sends nothing for so long is gone.
 const STALL: Duration = Duration::from_mins(1);

@@ -7,8 +7,8 @@ use serde::Serialize;
 use super::model::{Metric, TestSet};
 use super::service::{Choices, SetDetail, SetLine, Shown};
 use super::store::ScoreLine;
+use crate::base::i18n::Lang;
 use crate::http::page::Page;
-use crate::i18n::Lang;
 
 /// A figure as it is read: a share in percent, mAP with three digits after the point, an error with its unit.
 pub fn figure(metric: Metric, value: f64, unit: &str) -> String {

@@ -13,10 +13,10 @@ use super::margo::documents::{self, Document, Wanted};
 use super::margo::{desired_topic, status, store};
 use super::model::{Deployment, DeploymentState, Node, NodeState};
 use super::{service, store as fleet};
-use crate::app::App;
-use crate::auth::Actor;
-use crate::db::{Conn, Timestamp, dialect};
-use crate::error::{Error, Result, exactly_one};
+use crate::base::app::App;
+use crate::base::auth::Actor;
+use crate::base::db::{Conn, Timestamp, dialect};
+use crate::base::error::{Error, Result, exactly_one};
 use crate::license;
 use crate::license::service::{self as licenses, Use};
 

@@ -14,27 +14,27 @@ use serde::Deserialize;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::time::{Instant, sleep_until};
 
-use crate::app::App;
-use crate::auth::Actor;
-use crate::db::{Conn, Timestamp};
-use crate::error::Error;
+use crate::base::app::App;
+use crate::base::auth::Actor;
+use crate::base::db::{Conn, Timestamp};
+use crate::base::error::Error;
+use crate::base::live::Poke;
 use crate::http::extract::read_body;
-use crate::live::Poke;
 
 mod desired;
 pub(super) mod documents;
 mod enrolment;
+mod faults;
 mod negotiate;
-pub mod problem;
 pub mod status;
 pub(super) mod store;
 
 #[cfg(test)]
 mod tests;
 
+use crate::http::margo::{MargoError, MargoResult};
 use desired::Kind;
 use negotiate::{accepts, matches_etag};
-use problem::{MargoError, MargoResult};
 
 /// Largest body of a call, in bytes.
 const BODY_LIMIT: usize = 128 * 1024;
@@ -117,7 +117,7 @@ impl Wait {
 async fn get_manifest(req: HttpRequest, app: Data<App>, actor: Actor, query: Query<Wait>) -> MargoResult {
     let (node_id, organization_id) = node(&actor)?;
     if !accepts(&req, MANIFEST_TYPE) {
-        return Err(Error::invalid(problem::NOT_ACCEPTABLE).into());
+        return Err(Error::invalid(app_package::margo::NOT_ACCEPTABLE).into());
     }
     // Listen first, then look: what changes in between is heard.
     let mut pokes = app.live.subscribe();

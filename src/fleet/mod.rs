@@ -3,7 +3,7 @@
 //!
 //! Invariants: a node acts only by a certificate whose serial is on its row and while its state is `enrolled` (the accepted list); an
 //! enrolment code is used once; a node has at most one deployment of an app; everything that changes what a node shall run is one
-//! transaction with its audit record and a [`crate::jobs::Job::RebuildNode`]. What belongs to another operator does not exist here.
+//! transaction with its audit record and a [`crate::base::jobs::Job::RebuildNode`]. What belongs to another operator does not exist here.
 
 pub mod jobs;
 pub mod margo;

@@ -6,10 +6,10 @@ use chrono::TimeDelta;
 use diesel::prelude::*;
 use serde_json::{Map, Value};
 
-use crate::db::{Json, Timestamp, schema};
+use crate::base::db::{Json, Timestamp, schema};
 use crate::release::model::Channel;
 
-crate::text_enum! {
+crate::base::db::types::text_enum! {
     /// State of a node's identity.
     pub enum NodeState {
         /// Has a code, was never here.
@@ -21,7 +21,7 @@ crate::text_enum! {
     }
 }
 
-crate::text_enum! {
+crate::base::db::types::text_enum! {
     /// State of a deployment, in Margo's words.
     pub enum DeploymentState {
         /// Not begun.
@@ -243,7 +243,7 @@ const CODE_LENGTH: usize = 12;
 /// A new enrolment code, `XXXX-XXXX-XXXX`.
 pub fn new_code() -> String {
     let mut code = String::with_capacity(CODE_LENGTH + 2);
-    for (i, byte) in crate::ids::random::<CODE_LENGTH>().into_iter().enumerate() {
+    for (i, byte) in crate::base::ids::random::<CODE_LENGTH>().into_iter().enumerate() {
         if i > 0 && i % 4 == 0 {
             code.push('-');
         }
@@ -259,7 +259,7 @@ pub fn code_hash(code: &str) -> Option<String> {
     }
     let plain: String = code.chars().filter(|c| *c != '-' && !c.is_whitespace()).map(|c| c.to_ascii_uppercase()).collect();
     let fits = plain.len() == CODE_LENGTH && plain.bytes().all(|b| ALPHABET.contains(&b));
-    fits.then(|| crate::ids::hash_secret(&plain))
+    fits.then(|| crate::base::ids::hash_secret(&plain))
 }
 
 /// What a node has, read from its capabilities.

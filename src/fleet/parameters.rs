@@ -3,7 +3,7 @@
 use app_package::manifest::{Parameter, ParameterKind};
 use serde_json::{Map, Number, Value};
 
-use crate::error::{Faults, Result};
+use crate::base::error::{Faults, Result};
 use crate::http::extract::FormPairs;
 
 /// Prefix of the form's fields.

@@ -10,10 +10,10 @@ use serde::Deserialize;
 
 use super::service;
 use super::views::{SitesPage, Today, TodayFragment, TodayPage};
-use crate::app::App;
-use crate::auth::Actor;
-use crate::auth::policy::{self, Action};
-use crate::error::Error;
+use crate::base::app::App;
+use crate::base::auth::Actor;
+use crate::base::auth::policy::{self, Action};
+use crate::base::error::Error;
 use crate::http::extract::Form;
 use crate::http::page::{FormErrors, Page, PageResult, form_result, see_other_with};
 

@@ -12,10 +12,10 @@ pub use node::{create_node, create_site, new_code, remove_node};
 
 use super::model::{DeploymentState, NodeState, ONLINE_WITHIN};
 use super::store;
-use crate::app::App;
-use crate::auth::Actor;
-use crate::auth::policy::{self, Action};
-use crate::error::Result;
+use crate::base::app::App;
+use crate::base::auth::Actor;
+use crate::base::auth::policy::{self, Action};
+use crate::base::error::Result;
 use crate::license;
 use crate::license::model::{AppName, License};
 use crate::telemetry;

@@ -6,8 +6,8 @@ use diesel::dsl::count_star;
 use diesel::prelude::*;
 
 use super::model::{Deployment, DeploymentEvent, DeploymentState, Node, NodeState, ReleaseInfo, ReleaseName, Site};
-use crate::db::schema::{deployment_events, deployments, nodes, orders, releases, sites};
-use crate::db::{Conn, Timestamp};
+use crate::base::db::schema::{deployment_events, deployments, nodes, orders, releases, sites};
+use crate::base::db::{Conn, Timestamp};
 
 /// Most sites and choices that one page holds.
 const MANY: i64 = 500;

@@ -9,14 +9,14 @@ use super::model::{Change, DeploymentState, Fit, Hardware, code_hash, fit, new_c
 use super::parameters;
 use super::service::deployment::{self, DeployInput, NodeProblem};
 use super::service::{self, node};
-use crate::app::App;
-use crate::auth::Actor;
+use crate::base::app::App;
+use crate::base::auth::Actor;
+use crate::base::db::schema::{activations, deployments, jobs, nodes};
+use crate::base::error::{Error, Kind};
+use crate::base::i18n::Lang;
 use crate::catalog::model::PlanKind;
-use crate::db::schema::{activations, deployments, jobs, nodes};
-use crate::error::{Error, Kind};
 use crate::http::extract::FormPairs;
-use crate::i18n::Lang;
-use crate::license::fixtures::{Shop, license, listing, release, shop};
+use crate::testing::shop::{Shop, license, listing, release, shop};
 use crate::testing::{self, each_backend};
 
 /// A request for a certificate, as a node makes it.
@@ -276,7 +276,7 @@ async fn what_belongs_to_another_operator_does_not_exist() {
         missing(service::new_code(&app, &other, &node_id).await.unwrap_err(), "node");
         missing(service::remove_node(&app, &other, &node_id).await.unwrap_err(), "node");
         missing(service::create_node(&app, &other, &mine, "N2").await.unwrap_err(), "site");
-        let lang = crate::i18n::Lang::Zh;
+        let lang = crate::base::i18n::Lang::Zh;
         missing(deployment::deployment_detail(&app, &other, lang, &deployed).await.unwrap_err(), "deployment");
         missing(service::remove_deployment(&app, &other, &deployed).await.unwrap_err(), "deployment");
         let theirs = site(&app, &other, "Mine").await;
@@ -340,7 +340,7 @@ async fn deploying_is_all_or_nothing_and_says_why() {
         assert_eq!(count(&app, "jobs").await, jobs_before + 1);
         // A member who may not deploy.
         let organization = shop.operator.organization_id().unwrap();
-        let member = testing::member(&app, organization, crate::auth::Role::Member, "member@mine.example").await;
+        let member = testing::member(&app, organization, crate::base::auth::Role::Member, "member@mine.example").await;
         assert_eq!(service::deploy(&app, &member, input(&shop, &one_seat.id, &[&n2])).await.unwrap_err().kind, Kind::Forbidden);
         assert_eq!(service::remove_deployment(&app, &member, &deployed[0]).await.unwrap_err().kind, Kind::Forbidden);
     })
@@ -373,7 +373,7 @@ async fn a_deployment_is_updated_changed_and_removed() {
         assert_eq!(back.code, "license-expired");
         let tuned: Map<String, Value> = [("bolt_score".to_owned(), json!(0.5))].into_iter().collect();
         service::deploy(&app, &shop.operator, DeployInput { parameters: tuned, ..update.clone() }).await.unwrap();
-        let detail = deployment::deployment_detail(&app, &shop.operator, crate::i18n::Lang::Zh, &id).await.unwrap();
+        let detail = deployment::deployment_detail(&app, &shop.operator, crate::base::i18n::Lang::Zh, &id).await.unwrap();
         assert_eq!((detail.line.version.as_str(), detail.line.deployment.parameters["bolt_score"].clone()), ("1.1.0", json!(0.5)));
         assert_eq!(detail.events.len(), 3);
         let notes: Vec<Option<&str>> = detail.events.iter().map(|event| event.note.as_deref()).collect();
@@ -402,7 +402,7 @@ async fn a_deployment_is_updated_changed_and_removed() {
         );
         service::remove_node(&app, &shop.operator, &node_id).await.unwrap();
         assert_eq!(count(&app, "activations").await, 0);
-        let detail = deployment::deployment_detail(&app, &shop.operator, crate::i18n::Lang::Zh, &id).await.unwrap();
+        let detail = deployment::deployment_detail(&app, &shop.operator, crate::base::i18n::Lang::Zh, &id).await.unwrap();
         assert_eq!((detail.line.deployment.state, detail.line.deployment.wanted), (DeploymentState::Removed, false));
         assert!(matches!(crate::audit::service::verify(&app.db).await.unwrap(), crate::audit::model::ChainVerdict::Intact { .. }));
     })
@@ -558,7 +558,7 @@ async fn script_in_names_is_text_on_every_page_and_no_key_shows() {
             ("p.other_score", "0.9"),
         ]);
         assert_eq!(page(&app, &shop.operator, "en", start).await.0, 303);
-        let administrator = testing::platform(&app, crate::auth::Role::Administrator).await;
+        let administrator = testing::platform(&app, crate::base::auth::Role::Administrator).await;
         for path in ["/admin/licenses".to_owned(), format!("/admin/licenses/{l}")] {
             let (status, body) = page(&app, &administrator, "en", TestRequest::get().uri(&path)).await;
             assert_eq!(status, 200);

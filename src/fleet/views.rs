@@ -8,11 +8,11 @@ use askama::Template;
 use super::model::{DeploymentEvent, DeploymentState, Node, NodeState, shown_name};
 use super::service::Overview;
 use super::service::node::{NodeDetail, NodeLine, SiteLine};
-use crate::app::App;
-use crate::chain::ChainLink;
-use crate::db::Timestamp;
+use crate::base::app::App;
+use crate::base::db::Timestamp;
 use crate::http::page::{FormErrors, Page};
 use crate::license::views::until;
+use crate::site::parts::chain::ChainLink;
 use crate::telemetry::model::Level;
 
 /// One alarm of the overview.

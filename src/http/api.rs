@@ -4,9 +4,9 @@ use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, ResponseError};
 use serde::Serialize;
 
-use super::page::{error_text, status_of};
-use crate::error::Error;
-use crate::i18n::Lang;
+use super::page::status_of;
+use crate::base::error::Error;
+use crate::base::i18n::{Lang, error_text};
 
 /// Result of a JSON handler.
 pub type ApiResult = Result<HttpResponse, ApiError>;

@@ -15,8 +15,8 @@ use tokio::time::{Instant, timeout_at};
 
 use super::api::ApiError;
 use super::page::PageError;
-use crate::auth::Actor;
-use crate::error::Error;
+use crate::base::auth::Actor;
+use crate::base::error::Error;
 
 /// Largest form in bytes.
 const FORM_LIMIT: usize = 512 * 1024;

@@ -1,60 +1,13 @@
-//! HTTP: the whole route table ([`routes`]), the three error dialects ([`page`], [`api`], [`oci`]), extractors and middleware.
-
-use actix_web::error::QueryPayloadError;
-use actix_web::web::{self, QueryConfig, ServiceConfig};
-
-use crate::error::Error;
+//! The toolkit of HTTP: the four error dialects ([`page`], [`api`], [`oci`], [`margo`]), extractors, cookies, paging, static files. It
+//! knows the ground only.
 
 pub mod api;
 pub mod assets;
 pub mod cookies;
 pub mod extract;
-pub mod middleware;
+pub mod margo;
 pub mod oci;
-pub mod ops;
 pub mod page;
-pub mod sse;
+pub mod paging;
 #[cfg(test)]
 mod tests;
-
-/// Routes of the site listener. The registry and the event stream stay outside compression.
-pub fn routes(cfg: &mut ServiceConfig) {
-    cfg.app_data(QueryConfig::default().error_handler(|e, _| page::PageError(malformed(e)).into()))
-        .configure(ops::configure)
-        .configure(ops::configure_metrics)
-        .configure(assets::configure)
-        .configure(sse::configure)
-        .configure(crate::registry::routes::configure)
-        .service(
-            web::scope("")
-                .wrap(actix_web::middleware::Compress::default())
-                .configure(crate::account::routes::configure)
-                .configure(crate::catalog::routes::configure)
-                .configure(crate::release::routes::configure)
-                .configure(crate::trust::routes::configure)
-                .configure(crate::registry::routes::configure_pages)
-                .configure(crate::moderation::routes::configure)
-                .configure(crate::evaluation::routes::configure)
-                .configure(crate::trade::routes::configure)
-                .configure(crate::license::routes::configure)
-                .configure(crate::fleet::routes::configure)
-                .configure(crate::telemetry::routes::configure)
-                .configure(crate::audit::routes::configure),
-        )
-        .default_service(web::route().to(page::not_found));
-}
-
-/// Routes of the node listener (mutual TLS): Margo, enrolment, reports, and the registry for pulls.
-pub fn edge_routes(cfg: &mut ServiceConfig) {
-    cfg.app_data(QueryConfig::default().error_handler(|e, _| api::ApiError(malformed(e)).into()))
-        .configure(ops::configure)
-        .configure(crate::registry::routes::configure)
-        .configure(crate::fleet::margo::configure)
-        .configure(crate::telemetry::routes::configure_edge)
-        .default_service(web::route().to(api::not_found));
-}
-
-/// A query that cannot be read, such as letters where a number belongs.
-fn malformed(e: QueryPayloadError) -> Error {
-    Error::invalid("query-malformed").source(e)
-}

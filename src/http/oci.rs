@@ -4,9 +4,9 @@ use actix_web::http::{StatusCode, header};
 use actix_web::{HttpResponse, ResponseError};
 use serde_json::json;
 
-use super::page::{error_text, status_of};
-use crate::error::{Error, Kind};
-use crate::i18n::Lang;
+use super::page::status_of;
+use crate::base::error::{Error, Kind};
+use crate::base::i18n::{Lang, error_text};
 
 /// Result of a registry handler.
 pub type OciResult = Result<HttpResponse, OciError>;

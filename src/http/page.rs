@@ -7,12 +7,12 @@ use actix_web::{HttpMessage as _, HttpRequest, HttpResponse, ResponseError};
 use askama::Template;
 
 use super::{assets, cookies};
-use crate::auth::policy::{self, Action};
-use crate::auth::{Actor, Via};
-use crate::clock::Clock;
-use crate::db::Timestamp;
-use crate::error::{Error, Kind};
-use crate::i18n::Lang;
+use crate::base::auth::policy::{self, Action};
+use crate::base::auth::{Actor, Via};
+use crate::base::clock::Clock;
+use crate::base::db::Timestamp;
+use crate::base::error::{Error, Kind};
+use crate::base::i18n::{Lang, error_text};
 
 /// Result of a page handler.
 pub type PageResult = Result<HttpResponse, PageError>;
@@ -53,19 +53,6 @@ pub fn status_of(kind: Kind) -> StatusCode {
         Kind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
         Kind::Internal => StatusCode::INTERNAL_SERVER_ERROR,
     }
-}
-
-/// The text of an error for people: the message `error-<code>`.
-pub fn error_text(lang: Lang, code: &str, args: &[(&'static str, String)]) -> String {
-    // A number of bytes is for programs; people read it with its unit.
-    let readable = |(name, value): &(&'static str, String)| match (*name, value.parse()) {
-        ("bytes", Ok(n)) => (*name, lang.bytes(n)),
-        _ => (*name, value.clone()),
-    };
-    let args: Vec<(&str, String)> = args.iter().map(readable).collect();
-    let args: Vec<(&str, &str)> = args.iter().map(|(name, value)| (*name, value.as_str())).collect();
-    let key = format!("error-{code}");
-    if lang.has(&key) { lang.format(&key, &args) } else { lang.format("error-unknown", &[("code", code)]) }
 }
 
 /// Who looks at the page.
@@ -132,7 +119,7 @@ impl Page {
             Some(Actor::Person(_, Via::Session { csrf, .. })) => (csrf.clone(), false),
             _ => cookies::read(req, cookies::CSRF).map_or_else(|| (String::new(), true), |c| (c, false)),
         };
-        let clock = req.app_data::<actix_web::web::Data<crate::app::App>>().map(|app| app.clock.clone()).unwrap_or_default();
+        let clock = req.app_data::<actix_web::web::Data<crate::base::app::App>>().map(|app| app.clock.clone()).unwrap_or_default();
         Self {
             lang: locale.tag(),
             title: if locale.has(title) { locale.t(title) } else { title.to_owned() },
@@ -153,7 +140,7 @@ impl Page {
     #[must_use]
     pub fn with_form(mut self) -> Self {
         if self.new_csrf && self.csrf.is_empty() {
-            self.csrf = crate::ids::secret();
+            self.csrf = crate::base::ids::secret();
         }
         self
     }

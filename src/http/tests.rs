@@ -2,7 +2,7 @@
 
 use actix_web::http::Method;
 
-use crate::auth::{Actor, Role};
+use crate::base::auth::{Actor, Role};
 use crate::moderation::tests::page;
 use crate::testing::{self, each_backend};
 

@@ -12,6 +12,4 @@ pub mod store;
 pub(crate) mod views;
 
 #[cfg(test)]
-pub mod fixtures;
-#[cfg(test)]
 mod tests;

@@ -5,12 +5,12 @@ use app_package::license::{self as terms, Claims, Context, Purpose, Standing, Te
 use chrono::{FixedOffset, Months, TimeDelta};
 use diesel::prelude::*;
 
+use crate::base::config;
+use crate::base::db::{Timestamp, schema};
+use crate::base::error::{Error, Result};
 use crate::catalog::model::PlanKind;
-use crate::config;
-use crate::db::{Timestamp, schema};
-use crate::error::{Error, Result};
 
-crate::text_enum! {
+crate::base::db::types::text_enum! {
     /// What the platform has done to a licence.
     pub enum LicenseState {
         /// In force.
@@ -22,7 +22,7 @@ crate::text_enum! {
     }
 }
 
-crate::text_enum! {
+crate::base::db::types::text_enum! {
     /// What happens on a node when the terms are not met.
     pub enum Enforcement {
         /// It warns.
@@ -163,7 +163,7 @@ pub fn versions(kind: PlanKind, latest: &semver::Version) -> String {
 
 /// The licences' local day.
 pub fn offset(settings: &config::License) -> FixedOffset {
-    settings.utc_offset_hours.checked_mul(3600).and_then(FixedOffset::east_opt).unwrap_or_else(crate::i18n::local_offset)
+    settings.utc_offset_hours.checked_mul(3600).and_then(FixedOffset::east_opt).unwrap_or_else(crate::base::i18n::local_offset)
 }
 
 impl License {
@@ -261,7 +261,7 @@ pub fn refusal(verdict: Verdict) -> Error {
     }
 }
 
-crate::text_enum! {
+crate::base::db::types::text_enum! {
     /// What an administrator does to a licence.
     pub enum Decision {
         /// Holds it back.

@@ -8,12 +8,13 @@ use serde::Deserialize;
 use super::model::Decision;
 use super::service;
 use super::views::{AdminDetailPage, AdminListPage, DetailPage, Facts, ListPage, Row};
-use crate::app::App;
-use crate::auth::Actor;
-use crate::auth::policy::{self, Action};
-use crate::error::Error;
+use crate::base::app::App;
+use crate::base::auth::Actor;
+use crate::base::auth::policy::{self, Action};
+use crate::base::error::Error;
 use crate::http::extract::Form;
 use crate::http::page::{FormErrors, Page, PageResult, form_result, see_other_with};
+use crate::http::paging::paging;
 
 /// Routes.
 pub fn configure(cfg: &mut ServiceConfig) {
@@ -32,24 +33,9 @@ pub struct Before {
     before: Option<String>,
 }
 
-/// Cuts a list that was read one longer than a page, and gives the addresses of the first and the next page.
-pub fn paging<T>(
-    rows: &mut Vec<T>,
-    size: i64,
-    path: &str,
-    before: Option<&str>,
-    id: impl Fn(&T) -> String,
-) -> (Option<String>, Option<String>) {
-    let size = usize::try_from(size).unwrap_or(50);
-    let more = rows.len() > size;
-    rows.truncate(size);
-    let next = rows.last().filter(|_| more).map(|row| format!("{path}?before={}", id(row)));
-    (before.map(|_| path.to_owned()), next)
-}
-
 async fn list(req: HttpRequest, app: Data<App>, actor: Actor, query: Query<Before>) -> PageResult {
     let mut lines = service::list(&app, &actor, query.before.clone()).await?;
-    let (previous, next) = paging(&mut lines, service::PAGE, "/mine/licenses", query.before.as_deref(), |l| l.license.id.clone());
+    let (previous, next) = paging(&mut lines, service::PAGE, "/mine/licenses", "before", query.before.as_deref(), |l| l.license.id.clone());
     let page = Page::of(&req, "license-list-title");
     let rows = lines.iter().map(|l| Row::of(&page, l, "/mine/licenses", app.clock.now())).collect();
     page.clone().render(&ListPage { page, rows, previous, next })
@@ -83,7 +69,8 @@ async fn release_seat(app: Data<App>, actor: Actor, path: Path<(String, String)>
 
 async fn admin_list(req: HttpRequest, app: Data<App>, actor: Actor, query: Query<Before>) -> PageResult {
     let mut lines = service::list_all(&app, &actor, query.before.clone()).await?;
-    let (previous, next) = paging(&mut lines, service::PAGE, "/admin/licenses", query.before.as_deref(), |l| l.license.id.clone());
+    let (previous, next) =
+        paging(&mut lines, service::PAGE, "/admin/licenses", "before", query.before.as_deref(), |l| l.license.id.clone());
     let page = Page::of(&req, "license-admin-title");
     let rows = lines.iter().map(|l| Row::of(&page, l, "/admin/licenses", app.clock.now())).collect();
     page.clone().render(&AdminListPage { page, rows, previous, next })

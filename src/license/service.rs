@@ -11,17 +11,18 @@ use serde_json::json;
 
 use super::model::{self, Activation, AppName, Decision, IssueInput, License, LicenseState};
 use super::store;
-use crate::app::App;
 use crate::audit::model::Told;
-use crate::auth::policy::{self, Action};
-use crate::auth::{Actor, Person};
+use crate::base::app::App;
+use crate::base::auth::policy::{self, Action};
+use crate::base::auth::{Actor, Person};
+use crate::base::db::{Conn, Timestamp, dialect};
+use crate::base::error::{Error, QueryResultExt as _, Result, exactly_one};
+use crate::base::i18n::Lang;
+use crate::base::jobs::Job;
+use crate::base::{config, ids};
 use crate::catalog::model::PlanKind;
-use crate::chain::{self, ChainLink};
-use crate::db::{Conn, Timestamp, dialect};
-use crate::error::{Error, QueryResultExt as _, Result, exactly_one};
-use crate::i18n::Lang;
-use crate::jobs::Job;
-use crate::{audit, config, ids, release};
+use crate::site::parts::chain::{self, ChainLink};
+use crate::{audit, release};
 
 /// Licences on one page.
 pub const PAGE: i64 = 50;
@@ -347,7 +348,7 @@ pub async fn release_seat(app: &App, actor: &Actor, license_id: String, node_id:
 /// `license-state` where the licence is not in a state for it; a wrong reason.
 pub async fn decide(app: &App, actor: &Actor, id: String, decision: Decision, reason: &str) -> Result<()> {
     policy::require(actor, Action::RevokeLicenses)?;
-    let mut faults = crate::error::Faults::default();
+    let mut faults = crate::base::error::Faults::default();
     let reason = faults.text("reason", reason, 3, MAX_REASON);
     faults.check()?;
     let (by, now) = (actor.clone(), app.clock.now());

@@ -3,8 +3,8 @@
 use diesel::prelude::*;
 
 use super::model::{Activation, AppName, License, LicenseState};
-use crate::db::schema::{activations, apps, deployments, licenses, nodes, organizations, sites};
-use crate::db::{Conn, Timestamp};
+use crate::base::db::schema::{activations, apps, deployments, licenses, nodes, organizations, sites};
+use crate::base::db::{Conn, Timestamp};
 
 /// Inserts a licence.
 pub fn insert(conn: &mut Conn, license: &License) -> QueryResult<usize> {

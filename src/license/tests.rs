@@ -6,16 +6,16 @@ use app_package::license::{Context, Purpose, Verdict, evaluate, verify};
 use chrono::TimeDelta;
 use diesel::prelude::*;
 
-use super::fixtures::{self, license, license_for, listing, release, shop};
 use super::model::{Decision, License, LicenseState, ends_at};
 use super::{service, store};
-use crate::app::App;
-use crate::auth::{Actor, Role};
+use crate::base::app::App;
+use crate::base::auth::{Actor, Role};
+use crate::base::db::Timestamp;
+use crate::base::error::{Kind, Result};
 use crate::catalog::model::PlanKind;
-use crate::db::Timestamp;
-use crate::error::{Kind, Result};
 use crate::fleet;
 use crate::moderation::tests::page;
+use crate::testing::shop::{self as fixtures, license, license_for, listing, release, shop};
 use crate::testing::{self, each_backend};
 
 async fn reload(app: &App, id: &str) -> License {
@@ -29,7 +29,7 @@ async fn activate(app: &App, actor: &Actor, license: &str, node: &str) -> Result
 }
 
 async fn nodes(app: &App, actor: &Actor, n: usize) -> Vec<String> {
-    let site = fleet::service::create_site(app, actor, &format!("site {}", crate::ids::new("x"))).await.unwrap();
+    let site = fleet::service::create_site(app, actor, &format!("site {}", crate::base::ids::new("x"))).await.unwrap();
     let mut out = Vec::new();
     for i in 0..n {
         out.push(fleet::service::create_node(app, actor, &site, &format!("node {i}")).await.unwrap().node_id);
@@ -39,7 +39,7 @@ async fn nodes(app: &App, actor: &Actor, n: usize) -> Vec<String> {
 
 #[test]
 fn a_licence_ends_at_the_end_of_a_local_day() {
-    let offset = crate::i18n::local_offset();
+    let offset = crate::base::i18n::local_offset();
     // 2026-01-01 00:00 UTC is 08:00 at the mine; the year ends with 2027-01-01 there, which is 16:00 UTC.
     let now = Timestamp::from_unix(1_767_225_600);
     assert_eq!(ends_at(PlanKind::Subscription, 0, now, offset).unwrap().rfc3339(), "2027-01-01T16:00:00.000000Z");
@@ -166,7 +166,7 @@ async fn another_operator_sees_no_licence() {
         let shop = shop(&app).await;
         let license = license(&app, &shop, PlanKind::Subscription, 2).await;
         let other = testing::operator(&app, "other").await;
-        let lang = crate::i18n::Lang::En;
+        let lang = crate::base::i18n::Lang::En;
         assert_eq!(service::detail(&app, &other, lang, license.id.clone()).await.unwrap_err().kind, Kind::NotFound);
         assert_eq!(service::file(&app, &other, license.id.clone()).await.unwrap_err().kind, Kind::NotFound);
         assert_eq!(service::release_seat(&app, &other, license.id.clone(), "nod_x".into()).await.unwrap_err().code, "license");
@@ -233,7 +233,7 @@ async fn an_administrator_suspends_reinstates_and_revokes() {
         }
         let (_, shown) = page(&app, &shop.operator, Method::GET, &own, "").await;
         assert!(shown.contains("the app stops on its nodes") && shown.contains("Grace period"));
-        let jobs: i64 = app.db.read(|conn| Ok(crate::db::schema::jobs::table.count().get_result(conn)?)).await.unwrap();
+        let jobs: i64 = app.db.read(|conn| Ok(crate::base::db::schema::jobs::table.count().get_result(conn)?)).await.unwrap();
         assert_eq!(jobs, 1, "the node concerned gets its state anew");
         assert!(!may_pull(&app, &shop.operator, "acme/belt").await);
         assert_eq!(activate(&app, &shop.operator, &license.id, "nod_x").await.unwrap_err().code, "license-suspended");

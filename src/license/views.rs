@@ -6,10 +6,10 @@ use askama::Template;
 use super::model::{Decision, Enforcement, License, LicenseState};
 use super::service::{LicenseDetail, LicenseLine};
 use crate::audit::model::Told;
+use crate::base::db::Timestamp;
 use crate::catalog::model::PlanKind;
-use crate::chain::ChainLink;
-use crate::db::Timestamp;
 use crate::http::page::{FormErrors, Page};
+use crate::site::parts::chain::ChainLink;
 
 /// One row of a list.
 pub struct Row {

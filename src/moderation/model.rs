@@ -2,8 +2,8 @@
 
 use diesel::prelude::*;
 
-use crate::db::{Json, Timestamp, schema};
-use crate::error::{Faults, Result};
+use crate::base::db::{Json, Timestamp, schema};
+use crate::base::error::{Faults, Result};
 use crate::release::difference::Flag;
 
 /// Shortest reason, in characters, of a decision that the vendor must act on.
@@ -11,7 +11,7 @@ pub const MIN_REASON: usize = 10;
 /// Longest reason in characters.
 pub const MAX_REASON: usize = 2000;
 
-crate::text_enum! {
+crate::base::db::types::text_enum! {
     /// State of a case.
     pub enum CaseState {
         /// Waits for a moderator.
@@ -25,7 +25,7 @@ crate::text_enum! {
     }
 }
 
-crate::text_enum! {
+crate::base::db::types::text_enum! {
     /// What a moderator decides.
     pub enum Decision {
         /// Publish it.

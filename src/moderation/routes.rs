@@ -8,13 +8,13 @@ use serde::Deserialize;
 use super::model::{CaseState, Decision};
 use super::service;
 use super::views::{CasePage, CaseRow, CaseView, OverviewPage, QueuePage};
-use crate::app::App;
-use crate::auth::Actor;
-use crate::auth::policy::{self, Action};
-use crate::error::{Error, Kind};
+use crate::base::app::App;
+use crate::base::auth::Actor;
+use crate::base::auth::policy::{self, Action};
+use crate::base::error::{Error, Kind};
 use crate::http::extract::Form;
 use crate::http::page::{FormErrors, Page, PageResult, form_result, see_other_with};
-use crate::trade::routes::paging;
+use crate::http::paging::paging;
 
 /// Routes.
 pub fn configure(cfg: &mut ServiceConfig) {
@@ -47,7 +47,7 @@ async fn queue(req: HttpRequest, app: Data<App>, actor: Actor, query: Query<Queu
         service::list_open(&app, &actor, after.clone()).await?
     };
     let (path, key, at) = if decided { ("/admin/queue?state=decided", "before", before) } else { ("/admin/queue", "after", after) };
-    let (previous, next) = paging(&mut lines, path, key, at.as_deref(), |l| l.0.id.clone());
+    let (previous, next) = paging(&mut lines, service::PAGE, path, key, at.as_deref(), |l| l.0.id.clone());
     let page = Page::of(&req, "queue-title");
     let rows = lines.iter().map(|line| CaseRow::of(&page, line)).collect();
     let open = page.count(&open);

@@ -4,16 +4,17 @@ use serde_json::json;
 
 use super::model::{Case, CaseDecision, CaseState, Decision};
 use super::store::{self, Line};
-use crate::app::App;
-use crate::auth::policy::{self, Action};
-use crate::auth::{Actor, Person};
-use crate::db::{Conn, Json, Timestamp, dialect};
-use crate::error::{Error, QueryResultExt as _, Result, exactly_one};
-use crate::i18n::Lang;
+use crate::base::app::App;
+use crate::base::auth::policy::{self, Action};
+use crate::base::auth::{Actor, Person};
+use crate::base::db::{Conn, Json, Timestamp, dialect};
+use crate::base::error::{Error, QueryResultExt as _, Result, exactly_one};
+use crate::base::i18n::Lang;
+use crate::base::ids;
 use crate::release::difference::Flag;
 use crate::release::model::{Release, ReleaseState};
 use crate::trust::evidence::Evidence;
-use crate::{audit, catalog, ids, release, trade, trust};
+use crate::{audit, catalog, release, trade, trust};
 
 /// Cases on one page.
 pub const PAGE: i64 = 50;

@@ -3,9 +3,9 @@
 use diesel::prelude::*;
 
 use super::model::{Case, CaseDecision, CaseState};
-use crate::auth::OrgKind;
-use crate::db::schema::{apps, cases, memberships, organizations, releases, users};
-use crate::db::{Conn, Timestamp};
+use crate::base::auth::OrgKind;
+use crate::base::db::schema::{apps, cases, memberships, organizations, releases, users};
+use crate::base::db::{Conn, Timestamp};
 
 /// A case with its release's version, its app's slug and titles (zh, en), and its vendor's slug and names (zh, en).
 pub type Line = (Case, String, (String, String, String), (String, String, String));

@@ -15,10 +15,10 @@ use diesel::prelude::*;
 
 use super::model::{CaseState, Decision};
 use super::service;
-use crate::app::App;
-use crate::auth::{Actor, Role};
-use crate::db::schema::{cases, memberships};
-use crate::error::Kind;
+use crate::base::app::App;
+use crate::base::auth::{Actor, Role};
+use crate::base::db::schema::{cases, memberships};
+use crate::base::error::Kind;
 use crate::registry;
 use crate::registry::manifests::Pushed;
 use crate::registry::model::RepositoryName;
@@ -54,7 +54,7 @@ pub async fn submitted(app: &App, vendor: &Actor, version: &str, channel: Channe
         .collect();
     let pushed = Pushed { media_type: MANIFEST_TYPE.into(), bytes: build_manifest(&manifest, slug, &packed).into(), tags: Vec::new() };
     registry::manifests::put(app, &Caller::from(vendor.clone()), &name, version, pushed).await.unwrap();
-    let detail = release::console::release_detail(app, vendor, crate::i18n::Lang::En, APP, version).await.unwrap();
+    let detail = release::console::release_detail(app, vendor, crate::base::i18n::Lang::En, APP, version).await.unwrap();
     let (id, now) = (detail.release.id, app.clock.now());
     let release_id = id.clone();
     app.db
@@ -68,7 +68,7 @@ pub async fn submitted(app: &App, vendor: &Actor, version: &str, channel: Channe
 
 async fn open_case_of(app: &App, release_id: &str) -> String {
     let id = release_id.to_owned();
-    let open = move |conn: &mut crate::db::Conn| {
+    let open = move |conn: &mut crate::base::db::Conn| {
         Ok(cases::table.filter(cases::release_id.eq(id).and(cases::state.eq(CaseState::Open))).select(cases::id).first(conn)?)
     };
     app.db.read(open).await.unwrap()
@@ -76,7 +76,7 @@ async fn open_case_of(app: &App, release_id: &str) -> String {
 
 /// Status and body of a page as an actor sees it in English.
 pub async fn page(app: &App, who: &Actor, method: Method, path: &str, form: &str) -> (u16, String) {
-    let service = init_service(actix_web::App::new().app_data(Data::new(app.clone())).configure(crate::http::routes)).await;
+    let service = init_service(actix_web::App::new().app_data(Data::new(app.clone())).configure(crate::server::routes::routes)).await;
     let request = TestRequest::default()
         .method(method)
         .uri(path)

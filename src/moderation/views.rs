@@ -6,12 +6,12 @@ use super::model::CaseState;
 use super::service::{CaseDetail, Overview};
 use super::store::Line;
 use crate::catalog::views::{alarm_level, alarm_text};
-use crate::chain::ChainLink;
 use crate::evaluation::views::ScoreView;
 use crate::http::page::{FormErrors, Page};
 use crate::release::difference::Flag;
 use crate::release::model::Channel;
 use crate::release::report::{ComparisonView, ReportView, figure};
+use crate::site::parts::chain::ChainLink;
 use crate::trade::views::AwaitingRow;
 use crate::trust::views::TrustView;
 

@@ -8,11 +8,11 @@ use super::model::{Action, RepositoryName};
 use super::service::{self, Caller};
 use super::store;
 use super::token::Asking;
-use crate::app::App;
 use crate::audit;
-use crate::db::{Conn, Timestamp, dialect};
-use crate::error::{Error, Result, exactly_one};
-use crate::storage::BlobStore;
+use crate::base::app::App;
+use crate::base::db::{Conn, Timestamp, dialect};
+use crate::base::error::{Error, Result, exactly_one};
+use crate::base::storage::BlobStore;
 
 /// A look at a blob counts as a touch when the last one is older; keeps looks from being writes.
 const TOUCH_EVERY: TimeDelta = TimeDelta::hours(1);

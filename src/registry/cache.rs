@@ -14,7 +14,7 @@ use chrono::TimeDelta;
 use sha2::{Digest as _, Sha256};
 
 use super::token::Claims;
-use crate::db::Timestamp;
+use crate::base::db::Timestamp;
 
 /// How long a manifest is kept.
 const LIFE: TimeDelta = TimeDelta::seconds(1);
@@ -50,7 +50,7 @@ pub struct Served {
 
 #[derive(Debug)]
 struct Kept {
-    /// Of [`crate::db::Db::generation`], from before it was read.
+    /// Of [`crate::base::db::Db::generation`], from before it was read.
     generation: u64,
     at: Timestamp,
     manifest: Arc<Served>,

@@ -13,12 +13,12 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::store;
-use crate::app::App;
 use crate::audit;
-use crate::auth::Actor;
-use crate::db::{Timestamp, dialect};
-use crate::error::{Error, Result};
-use crate::storage::ALGORITHMS;
+use crate::base::app::App;
+use crate::base::auth::Actor;
+use crate::base::db::{Timestamp, dialect};
+use crate::base::error::{Error, Result};
+use crate::base::storage::ALGORITHMS;
 
 /// Rows of one transaction.
 const BATCH: usize = 100;

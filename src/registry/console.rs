@@ -6,10 +6,10 @@ use super::manifests::Page;
 use super::model::{Repository, RepositoryName};
 use super::quota::{self, Usage};
 use super::store::{self, Artifact, RepositoryLine};
-use crate::app::App;
-use crate::auth::Actor;
-use crate::auth::policy::{self, Action};
-use crate::error::{Error, Result};
+use crate::base::app::App;
+use crate::base::auth::Actor;
+use crate::base::auth::policy::{self, Action};
+use crate::base::error::{Error, Result};
 use crate::release;
 use crate::release::model::ReleaseState;
 

@@ -4,9 +4,9 @@
 use chrono::TimeDelta;
 
 use super::{collect, store, uploads};
-use crate::app::App;
-use crate::error::Result;
-use crate::jobs::Job;
+use crate::base::app::App;
+use crate::base::error::Result;
+use crate::base::jobs::Job;
 
 /// Uploads ended in one transaction.
 const BATCH: i64 = 200;

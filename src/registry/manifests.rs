@@ -14,9 +14,9 @@ use super::model::{Action, Reference, Repository, RepositoryName, StoredManifest
 use super::service::{self, Caller};
 use super::token::Asking;
 use super::{cache, store};
-use crate::app::App;
-use crate::db::{Conn, Timestamp, dialect};
-use crate::error::{Error, QueryResultExt as _, Result};
+use crate::base::app::App;
+use crate::base::db::{Conn, Timestamp, dialect};
+use crate::base::error::{Error, QueryResultExt as _, Result};
 use crate::{audit, release};
 
 /// Tags that one PUT may set.

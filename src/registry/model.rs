@@ -7,8 +7,8 @@ use app_package::dsse::IN_TOTO_TYPE;
 use app_package::oci::{ARTIFACT_TYPE, DSSE_TYPE, INDEX_TYPE, SIGNATURE_TYPE};
 use diesel::prelude::*;
 
-use crate::db::{Timestamp, schema};
-use crate::error::{Error, Result};
+use crate::base::db::{Timestamp, schema};
+use crate::base::error::{Error, Result};
 
 /// Longest repository name; with any usual host in front it stays under the 255 bytes that clients take.
 const MAX_NAME: usize = 200;

@@ -3,7 +3,7 @@
 use percent_encoding::percent_decode_str;
 
 use super::model::RepositoryName;
-use crate::error::{Error, Result};
+use crate::base::error::{Error, Result};
 
 /// A resource of the registry. References are text still: what a bad one means depends on the method.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -3,11 +3,11 @@
 use serde_json::json;
 
 use super::store;
-use crate::app::App;
 use crate::audit;
-use crate::auth::Actor;
-use crate::db::{Conn, dialect};
-use crate::error::{Error, Result};
+use crate::base::app::App;
+use crate::base::auth::Actor;
+use crate::base::db::{Conn, dialect};
+use crate::base::error::{Error, Result};
 
 const GIB: u64 = 1 << 30;
 

@@ -20,9 +20,9 @@ use super::token::Asking;
 use super::uploads::{self, Chunk, Started};
 use super::views::{RepositoriesPage, RepositoryPage};
 use super::{blobs, console, token};
-use crate::app::App;
-use crate::auth::{Actor, Via};
-use crate::error::{Error, Kind, Result};
+use crate::base::app::App;
+use crate::base::auth::{Actor, Via};
+use crate::base::error::{Error, Kind, Result};
 use crate::http::extract::read_body;
 use crate::http::oci::{OciError, OciResult};
 use crate::http::page::{Page, PageResult, lang_of};
@@ -137,7 +137,7 @@ fn asking_of(req: &HttpRequest, app: &App, actor: Actor) -> Result<Asking> {
         .and_then(|v| v.split_once(' '))
         .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
         .map(|(_, token)| token.trim());
-    Asking::of(app, actor, bearer.filter(|t| !t.starts_with(crate::auth::token::PREFIX)))
+    Asking::of(app, actor, bearer.filter(|t| !t.starts_with(crate::base::auth::token::PREFIX)))
 }
 
 /// A browser's session must carry its CSRF value in a header for anything that changes something: the site's middleware asks for it too,

@@ -7,8 +7,8 @@ use serde::Serialize;
 use sha2::{Digest as _, Sha256, Sha512};
 
 use super::store;
-use crate::app::App;
-use crate::error::{Error, Result};
+use crate::base::app::App;
+use crate::base::error::{Error, Result};
 
 /// Blobs of one page.
 const PAGE: i64 = 500;

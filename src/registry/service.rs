@@ -15,13 +15,14 @@ use super::model::{Repository, RepositoryName, Rights};
 use super::store;
 pub use super::store::Artifact;
 use super::token::Claims;
-use crate::app::App;
 use crate::audit;
-use crate::auth::policy::{self, Scope};
-use crate::auth::{Actor, OrgKind, Via};
-use crate::db::{Conn, Timestamp, dialect};
-use crate::error::{Error, Result};
-use crate::{ids, license};
+use crate::base::app::App;
+use crate::base::auth::policy::{self, Scope};
+use crate::base::auth::{Actor, OrgKind, Via};
+use crate::base::db::{Conn, Timestamp, dialect};
+use crate::base::error::{Error, Result};
+use crate::base::ids;
+use crate::license;
 
 /// Longest manifest of a signature in bytes: one config and a few layers.
 const MAX_SIGNATURE_MANIFEST: i64 = 16 * 1024;

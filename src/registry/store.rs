@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use diesel::prelude::*;
 
 use super::model::{Repository, StoredManifest, Upload};
-use crate::db::schema::{blobs, evaluation_sets, manifests, releases, repositories, repository_blobs, storage_quotas, tags, uploads};
-use crate::db::{Conn, Timestamp, dialect};
+use crate::base::db::schema::{blobs, evaluation_sets, manifests, releases, repositories, repository_blobs, storage_quotas, tags, uploads};
+use crate::base::db::{Conn, Timestamp, dialect};
 
 /// Values of one `IN (…)`.
 const BATCH: usize = 500;

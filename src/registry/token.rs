@@ -14,13 +14,13 @@ use super::cache::{self, Key};
 use super::model::RepositoryName;
 use super::service::{self, Caller};
 use crate::account;
-use crate::app::App;
-use crate::auth::policy::Scope;
-use crate::auth::{Actor, Via};
-use crate::db::{Conn, Timestamp};
-use crate::error::{Error, Result};
+use crate::base::app::App;
+use crate::base::auth::policy::Scope;
+use crate::base::auth::{Actor, Via};
+use crate::base::db::{Conn, Timestamp};
+use crate::base::error::{Error, Result};
+use crate::base::ids;
 use crate::fleet;
-use crate::ids;
 
 /// Audience of our tokens and name of the service in challenges.
 pub const SERVICE: &str = "pithead";

@@ -23,10 +23,10 @@ use super::model::{Action, MAX_BLOB, Repository, RepositoryName, Upload};
 use super::service::{self, Caller};
 use super::writer::{PIECE, Piece, Writer};
 use super::{quota, store};
-use crate::app::App;
-use crate::error::{Error, Result};
-use crate::ids;
-use crate::jobs::Job;
+use crate::base::app::App;
+use crate::base::error::{Error, Result};
+use crate::base::ids;
+use crate::base::jobs::Job;
 
 /// An upload ends when nothing has come for so long: long enough for somebody who goes on the next working day.
 const LIFE: TimeDelta = TimeDelta::days(7);
@@ -102,7 +102,7 @@ pub async fn start(app: &App, caller: &Caller, name: &RepositoryName, mount: Opt
     app.db
         .write(move |conn| {
             if store::count_uploads(conn, &row.user_id)? >= MAX_OPEN {
-                return Err(Error::rate_limited("too-many-uploads").arg("max", MAX_OPEN));
+                return Err(Error::rate_limited("too-many-uploads").arg("max", MAX_OPEN).retry_after(TimeDelta::minutes(1)));
             }
             store::insert_upload(conn, &row)?;
             Job::ExpireUploads.enqueue_once(conn, row.expires_at.plus(TimeDelta::minutes(1)))

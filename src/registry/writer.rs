@@ -13,8 +13,8 @@ use tokio::task::{JoinHandle, spawn_blocking};
 
 use super::model::{MAX_BLOB, Upload};
 use super::uploads::{Chunk, Guard, advance, require_room};
-use crate::app::App;
-use crate::error::{Error, Result};
+use crate::base::app::App;
+use crate::base::error::{Error, Result};
 
 /// Bytes written and hashed at once; an upload holds two such pieces.
 pub(super) const PIECE: usize = 512 * 1024;

@@ -80,7 +80,7 @@ impl Figure {
     }
 }
 
-crate::text_enum! {
+crate::base::db::types::text_enum! {
     /// A figure of the run card.
     pub enum Measure {
         /// Share of golden samples judged right.
@@ -102,7 +102,7 @@ crate::text_enum! {
     }
 }
 
-crate::text_enum! {
+crate::base::db::types::text_enum! {
     /// Why a moderator should look twice.
     pub enum Flag {
         /// The median latency rose by more than 20 %.

@@ -10,11 +10,11 @@ use serde_json::json;
 use super::difference::{Difference, Side};
 use super::model::{Channel, Deprecation, Event, MAX_DEPRECATION, Release, ReleaseState};
 use super::{package, service, store};
-use crate::app::App;
-use crate::auth::Actor;
-use crate::auth::policy::{self, Action};
-use crate::db::Conn;
-use crate::error::{Error, Faults, Result};
+use crate::base::app::App;
+use crate::base::auth::Actor;
+use crate::base::auth::policy::{self, Action};
+use crate::base::db::Conn;
+use crate::base::error::{Error, Faults, Result};
 use crate::{audit, catalog, registry};
 
 /// States of versions that a release may be compared with by default: buyers have them.
@@ -73,7 +73,7 @@ pub async fn promote(app: &App, actor: &Actor, release_id: &str) -> Result<()> {
             if Channel::of(&release.manifest.version, Channel::Stable) != Channel::Stable {
                 return Err(Error::conflict("release-prerelease"));
             }
-            crate::db::dialect::lock_audit_chain(conn)?;
+            crate::base::db::dialect::lock_audit_chain(conn)?;
             store::set_channel(conn, &release.id, Channel::Stable, now)?;
             catalog::service::listed_in(conn, &release.app_id, now)?;
             let detail = json!({"version": release.version, "digest": release.digest, "channel": Channel::Stable});
@@ -166,8 +166,8 @@ fn changed(app: &App, vendor: &str, release_id: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::auth::Role;
-    use crate::i18n::Lang;
+    use crate::base::auth::Role;
+    use crate::base::i18n::Lang;
     use crate::release::console;
     use crate::release::difference::{Flag, Measure};
     use crate::testing::{self, each_backend};

@@ -4,10 +4,10 @@ use app_package::manifest::{AppManifest, Text};
 use diesel::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use crate::db::{Json, Timestamp, schema};
-use crate::error::{Error, Result};
+use crate::base::db::{Json, Timestamp, schema};
+use crate::base::error::{Error, Result};
 
-crate::text_enum! {
+crate::base::db::types::text_enum! {
     /// State of a release.
     pub enum ReleaseState {
         /// Known, nothing checked.
@@ -35,7 +35,7 @@ crate::text_enum! {
     }
 }
 
-crate::text_enum! {
+crate::base::db::types::text_enum! {
     /// Whom a version is for.
     pub enum Channel {
         /// Everybody: it is what a listing shows and what is offered first.

@@ -8,8 +8,8 @@ use app_package::oci::{ARTIFACT_TYPE, CONFIG_TYPE, Descriptor, ImageManifest, SO
 use app_package::path::PackagePath;
 use app_package::validate::{self, FileEntry, MAX_FILES, MAX_YAML_BYTES};
 
-use crate::error::{Error, Result};
-use crate::storage::BlobStore;
+use crate::base::error::{Error, Result};
+use crate::base::storage::BlobStore;
 
 /// Longest config blob in bytes: JSON of an app.yaml takes at most a few times its length.
 const MAX_CONFIG: u64 = 4 * 1024 * 1024;

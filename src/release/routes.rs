@@ -15,10 +15,10 @@ use super::views::{
     UploadTarget,
 };
 use super::{model, service};
-use crate::app::App;
-use crate::auth::Actor;
-use crate::auth::policy::{self, Action};
-use crate::error::Error;
+use crate::base::app::App;
+use crate::base::auth::Actor;
+use crate::base::auth::policy::{self, Action};
+use crate::base::error::Error;
 use crate::http::api::ApiResult;
 use crate::http::extract::{ApiJson, Form};
 use crate::http::page::{FormErrors, Page, PageResult, form_result, see_other_with};

@@ -9,14 +9,15 @@ use serde_json::json;
 use super::model::{self, Channel, Event, Release, ReleaseState};
 use super::package::{self, Incoming};
 use super::{lifecycle, store};
-use crate::app::App;
-use crate::auth::policy::{self, Action};
-use crate::auth::{Actor, Person};
-use crate::db::{Conn, Json, Timestamp, dialect};
-use crate::error::{Error, QueryResultExt as _, Result, exactly_one};
-use crate::jobs::Job;
+use crate::base::app::App;
+use crate::base::auth::policy::{self, Action};
+use crate::base::auth::{Actor, Person};
+use crate::base::db::{Conn, Json, Timestamp, dialect};
+use crate::base::error::{Error, QueryResultExt as _, Result, exactly_one};
+use crate::base::ids;
+use crate::base::jobs::Job;
 use crate::registry::model::Repository;
-use crate::{audit, catalog, evaluation, ids, moderation, registry};
+use crate::{audit, catalog, evaluation, moderation, registry};
 
 /// Topic of pokes about a release.
 pub fn topic(release_id: &str) -> String {

@@ -7,8 +7,8 @@ use diesel::prelude::*;
 use inference::check::CheckReport;
 
 use super::model::{Channel, Deprecation, Release, ReleaseState};
-use crate::db::schema::{apps, blobs, check_reports, organizations, releases, repositories, repository_blobs};
-use crate::db::{Conn, Json, Timestamp};
+use crate::base::db::schema::{apps, blobs, check_reports, organizations, releases, repositories, repository_blobs};
+use crate::base::db::{Conn, Json, Timestamp};
 
 /// Values of one `IN (…)`.
 const BATCH: usize = 500;
@@ -134,7 +134,7 @@ pub fn set_published(conn: &mut Conn, id: &str, now: Timestamp) -> QueryResult<u
 pub fn insert_report(conn: &mut Conn, release: &Release, report: CheckReport, now: Timestamp) -> QueryResult<usize> {
     diesel::insert_into(check_reports::table)
         .values((
-            check_reports::id.eq(crate::ids::new("chk")),
+            check_reports::id.eq(crate::base::ids::new("chk")),
             check_reports::release_id.eq(&release.id),
             check_reports::digest.eq(&release.digest),
             check_reports::passed.eq(report.passed),

@@ -11,14 +11,14 @@ use app_package::validate::{self, FileEntry};
 use serde::{Deserialize, Serialize};
 
 use super::{model, store};
-use crate::app::App;
-use crate::auth::policy::{self, Action};
-use crate::auth::{Actor, Person};
+use crate::base::app::App;
+use crate::base::auth::policy::{self, Action};
+use crate::base::auth::{Actor, Person};
+use crate::base::db::Conn;
+use crate::base::error::{Error, Result};
+use crate::base::i18n::Lang;
+use crate::base::i18n::error_text;
 use crate::catalog;
-use crate::db::Conn;
-use crate::error::{Error, Result};
-use crate::http::page::error_text;
-use crate::i18n::Lang;
 use crate::registry;
 use crate::registry::manifests::Pushed;
 use crate::registry::model::RepositoryName;
@@ -231,7 +231,7 @@ fn packed(upload: &Upload) -> Result<Vec<PackedFile>> {
 }
 
 /// Links the files' blobs into the app's repository; they must lie in some repository of the vendor already.
-fn link(conn: &mut Conn, person: &Person, repository_id: &str, files: &[PackedFile], now: crate::db::Timestamp) -> Result<()> {
+fn link(conn: &mut Conn, person: &Person, repository_id: &str, files: &[PackedFile], now: crate::base::db::Timestamp) -> Result<()> {
     let files: HashMap<&str, &PackedFile> =
         files.iter().filter(|f| f.path.as_str() != SOURCE_FILE).map(|f| (f.digest.as_str(), f)).collect();
     let digests: Vec<&str> = files.keys().copied().collect();

@@ -6,9 +6,9 @@ use super::console::{AppLine, Figures, ReleaseDetail, ReleaseLine};
 use super::lifecycle::DeprecationForm;
 use super::model::{Channel, ReleaseState, address};
 use super::report::{ComparisonView, ReportView, figure};
-use crate::chain::ChainLink;
 use crate::evaluation::views::ScoreView;
 use crate::http::page::{FormErrors, Page};
+use crate::site::parts::chain::ChainLink;
 use crate::trust::evidence::Evidence;
 use crate::trust::views::TrustView;
 

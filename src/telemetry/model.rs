@@ -6,9 +6,9 @@ use diesel::prelude::*;
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::db::{Timestamp, schema};
+use crate::base::db::{Timestamp, schema};
 
-crate::text_enum! {
+crate::base::db::types::text_enum! {
     /// How loud an alarm is.
     pub enum Level {
         /// To know.

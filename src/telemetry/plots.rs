@@ -6,9 +6,9 @@ use chrono::TimeDelta;
 use serde::Serialize;
 
 use super::model::{AppSample, NodeSample};
-use crate::i18n::Lang;
+use crate::base::i18n::Lang;
 
-crate::text_enum! {
+crate::base::db::types::text_enum! {
     /// What is plotted.
     pub enum Plot {
         /// Latency, median and 95th percentile.
@@ -192,7 +192,7 @@ impl Buckets {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::db::Timestamp;
+    use crate::base::db::Timestamp;
 
     fn sample(seconds: i64, inferences: i64) -> AppSample {
         AppSample {

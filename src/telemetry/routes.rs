@@ -11,11 +11,12 @@ use super::plots::{Plot, Span};
 use super::service;
 use super::store::Filter;
 use super::views::{AlarmRow, AlarmsPage};
-use crate::app::App;
-use crate::auth::Actor;
+use crate::base::app::App;
+use crate::base::auth::Actor;
 use crate::http::api::ApiResult;
 use crate::http::extract::ApiJson;
 use crate::http::page::{Page, PageResult, lang_of};
+use crate::http::paging::paging;
 
 /// Routes.
 pub fn configure(cfg: &mut ServiceConfig) {
@@ -70,14 +71,9 @@ async fn alarms(req: HttpRequest, app: Data<App>, actor: Actor, query: Query<Ala
         Some(deployment).filter(|d| !d.is_empty() && d.len() <= 60 && d.chars().all(|c| c.is_ascii_alphanumeric() || c == '_'));
     let filter = Filter { before: before.clone(), level, deployment_id: deployment.clone() };
     let mut lines = service::list_alarms(&app, &actor, filter).await?;
-    let size = usize::try_from(service::PAGE).unwrap_or(50);
-    let more = lines.len() > size;
-    lines.truncate(size);
     let page = Page::of(&req, "telemetry-alarms-title");
     let address = AlarmsPage::address(level, deployment.as_deref());
-    let with = |id: &str| format!("{address}{}before={id}", if address.contains('?') { '&' } else { '?' });
-    let next = lines.last().filter(|_| more).map(|line| with(&line.alarm.id));
-    let previous = before.as_ref().map(|_| address.clone());
+    let (previous, next) = paging(&mut lines, service::PAGE, &address, "before", before.as_deref(), |line| line.alarm.id.clone());
     let rows = lines.iter().map(|line| AlarmRow::of(&page, line)).collect();
     let live = before.is_none();
     page.clone().render(&AlarmsPage {

@@ -9,13 +9,14 @@ use sha2::{Digest as _, Sha256};
 use super::model::{self, Alarm, AlarmLine, AlarmReport, AppFigures, AppSample, Content, MAX_REPORTS, MAX_SAMPLES, NodeSample, Report};
 use super::plots::{self, Plot, PlotData, Span};
 use super::store::{self, Filter};
-use crate::app::App;
-use crate::auth::Actor;
-use crate::auth::policy::{self, Action};
-use crate::db::{Conn, Timestamp};
-use crate::error::{Error, Result};
-use crate::i18n::Lang;
-use crate::{fleet, ids};
+use crate::base::app::App;
+use crate::base::auth::Actor;
+use crate::base::auth::policy::{self, Action};
+use crate::base::db::{Conn, Timestamp};
+use crate::base::error::{Error, Result};
+use crate::base::i18n::Lang;
+use crate::base::ids;
+use crate::fleet;
 
 /// Alarms on one page.
 pub const PAGE: i64 = 50;

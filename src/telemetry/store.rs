@@ -6,8 +6,8 @@ use diesel::dsl::{max, min};
 use diesel::prelude::*;
 
 use super::model::{Alarm, AlarmLine, AppSample, Level, NodeSample};
-use crate::db::schema::{alarms, app_samples, apps, deployments, node_samples, nodes, organizations, proofs, releases, sites};
-use crate::db::{Conn, Timestamp};
+use crate::base::db::schema::{alarms, app_samples, apps, deployments, node_samples, nodes, organizations, proofs, releases, sites};
+use crate::base::db::{Conn, Timestamp};
 
 /// Deployments of a node with their apps.
 pub fn deployments_of(conn: &mut Conn, node_id: &str) -> QueryResult<Vec<(String, String)>> {

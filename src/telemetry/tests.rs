@@ -15,15 +15,15 @@ use super::model::{self, Level};
 use super::plots::{Plot, Span};
 use super::service::{self, take};
 use super::store::Filter;
-use crate::app::App;
-use crate::auth::Actor;
+use crate::base::app::App;
+use crate::base::auth::Actor;
+use crate::base::db::schema::{alarms, app_samples, node_samples};
+use crate::base::error::Kind;
+use crate::base::i18n::Lang;
 use crate::catalog::model::PlanKind;
-use crate::db::schema::{alarms, app_samples, node_samples};
-use crate::error::Kind;
 use crate::fleet::service::{self as fleet, DeployInput};
-use crate::http::middleware::errors::errors;
-use crate::i18n::Lang;
-use crate::license::fixtures::{Shop, license, shop};
+use crate::server::middleware::errors::errors;
+use crate::testing::shop::{Shop, license, shop};
 use crate::testing::{self, drain_jobs, each_backend};
 
 struct Mine {
@@ -152,7 +152,7 @@ async fn what_has_worked_stays_proven() {
         let id = mine.deployment.clone();
         app.db
             .write(move |conn| {
-                use crate::db::schema::deployments;
+                use crate::base::db::schema::deployments;
                 Ok(diesel::update(deployments::table.find(id)).set(deployments::state.eq("installed")).execute(conn)?)
             })
             .await

@@ -5,11 +5,11 @@ use serde_json::json;
 use super::model::{self, Event, Order};
 use super::service::{poke, received};
 use super::store;
-use crate::app::App;
-use crate::auth::Actor;
-use crate::auth::policy::{self, Action};
-use crate::db::{Conn, Timestamp, dialect};
-use crate::error::{Error, Faults, QueryResultExt as _, Result, exactly_one};
+use crate::base::app::App;
+use crate::base::auth::Actor;
+use crate::base::auth::policy::{self, Action};
+use crate::base::db::{Conn, Timestamp, dialect};
+use crate::base::error::{Error, Faults, QueryResultExt as _, Result, exactly_one};
 use crate::{audit, moderation};
 
 /// Action in the audit log; its detail holds the reason that the order's page shows.

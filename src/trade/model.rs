@@ -2,10 +2,10 @@
 
 use diesel::prelude::*;
 
+use crate::base::db::text::containing;
+use crate::base::db::{Timestamp, schema};
+use crate::base::error::{Error, Result};
 use crate::catalog::model::{Plan, PlanKind, parse_yuan};
-use crate::db::text::containing;
-use crate::db::{Timestamp, schema};
-use crate::error::{Error, Result};
 
 /// Most nodes of one order.
 pub const MAX_NODES: i64 = 10_000;
@@ -14,7 +14,7 @@ pub const MAX_AMOUNT: i64 = 999_999_999_999;
 /// Letters of a reference: none that is mistaken for another when read aloud or copied by hand (no I, O, 0, 1).
 const ALPHABET: &[u8; 32] = b"ABCDEFGHJKLMNPQRSTUVWXYZ23456789";
 
-crate::text_enum! {
+crate::base::db::types::text_enum! {
     /// State of an order.
     pub enum OrderState {
         /// Written down.
@@ -181,7 +181,7 @@ pub struct PlaceOrder {
 pub fn price(plan: &Plan, nodes: i64) -> Result<i64> {
     let most = if plan.kind == PlanKind::Trial { plan.trial_nodes.clamp(1, MAX_NODES) } else { MAX_NODES };
     if !(1..=most).contains(&nodes) {
-        let mut faults = crate::error::Faults::default();
+        let mut faults = crate::base::error::Faults::default();
         faults.add_with("nodes", if plan.kind == PlanKind::Trial { "trial-nodes" } else { "nodes-range" }, "max", most);
         faults.check()?;
     }
@@ -233,7 +233,7 @@ impl Search {
 
 /// What all order numbers of a day begin with: the platform's local day.
 pub fn day_prefix(now: Timestamp) -> String {
-    format!("PH-{}-", now.utc().with_timezone(&crate::i18n::local_offset()).format("%Y%m%d"))
+    format!("PH-{}-", now.utc().with_timezone(&crate::base::i18n::local_offset()).format("%Y%m%d"))
 }
 
 /// The number of the day's next order, where `before` were placed already. Orders are never deleted, so it is new.

@@ -11,12 +11,13 @@ use super::service::{self, ReceiptInput, Side};
 use super::views::{
     AwaitingRow, BoughtPage, FormPage, HistoryRow, OrderPage, OrderView, PaymentPage, PaymentsPage, ReceivedPage, Row, SalePage, SoldPage,
 };
-use crate::app::App;
-use crate::auth::Actor;
-use crate::auth::policy::{self, Action};
-use crate::error::Error;
+use crate::base::app::App;
+use crate::base::auth::Actor;
+use crate::base::auth::policy::{self, Action};
+use crate::base::error::Error;
 use crate::http::extract::Form;
 use crate::http::page::{FormErrors, Page, PageResult, form_result, see_other_with};
+use crate::http::paging::paging;
 
 /// Routes.
 pub fn configure(cfg: &mut ServiceConfig) {
@@ -93,25 +94,9 @@ struct Before {
     before: Option<String>,
 }
 
-/// Cuts a list that was read one longer than a page, and gives the addresses of the first and the next page; `path` may carry a query.
-pub(crate) fn paging<T>(
-    rows: &mut Vec<T>,
-    path: &str,
-    key: &str,
-    at: Option<&str>,
-    id: impl Fn(&T) -> String,
-) -> (Option<String>, Option<String>) {
-    let size = usize::try_from(service::PAGE).unwrap_or(50);
-    let more = rows.len() > size;
-    rows.truncate(size);
-    let join = if path.contains('?') { '&' } else { '?' };
-    let next = rows.last().filter(|_| more).map(|row| format!("{path}{join}{key}={}", id(row)));
-    (at.map(|_| path.to_owned()), next)
-}
-
 async fn bought(req: HttpRequest, app: Data<App>, actor: Actor, query: Query<Before>) -> PageResult {
     let mut lines = service::list_bought(&app, &actor, query.before.clone()).await?;
-    let (previous, next) = paging(&mut lines, "/mine/orders", "before", query.before.as_deref(), |l| l.0.id.clone());
+    let (previous, next) = paging(&mut lines, service::PAGE, "/mine/orders", "before", query.before.as_deref(), |l| l.0.id.clone());
     let page = Page::of(&req, "orders-title");
     let rows = lines.iter().map(|line| Row::of(&page, line, "/mine/orders")).collect();
     page.clone().render(&BoughtPage { page, rows, previous, next })
@@ -138,7 +123,7 @@ async fn cancel_own(app: Data<App>, actor: Actor, id: Path<String>) -> PageResul
 
 async fn sold(req: HttpRequest, app: Data<App>, actor: Actor, query: Query<Before>) -> PageResult {
     let mut lines = service::list_sold(&app, &actor, query.before.clone()).await?;
-    let (previous, next) = paging(&mut lines, "/vendor/orders", "before", query.before.as_deref(), |l| l.0.id.clone());
+    let (previous, next) = paging(&mut lines, service::PAGE, "/vendor/orders", "before", query.before.as_deref(), |l| l.0.id.clone());
     let page = Page::of(&req, "sales-title");
     let rows = lines.iter().map(|line| Row::of(&page, line, "/vendor/orders")).collect();
     page.clone().render(&SoldPage { page, rows, previous, next })
@@ -168,7 +153,7 @@ async fn payments(req: HttpRequest, app: Data<App>, actor: Actor, query: Query<S
     } else {
         format!("/admin/payments?{}", serde_urlencoded::to_string([("q", &q)]).unwrap_or_default())
     };
-    let (previous, next) = paging(&mut waiting, &path, "after", after.as_deref(), |w| w.line.0.id.clone());
+    let (previous, next) = paging(&mut waiting, service::PAGE, &path, "after", after.as_deref(), |w| w.line.0.id.clone());
     let page = Page::of(&req, "payments-title");
     let rows = waiting.iter().map(|w| AwaitingRow::of(&page, w)).collect();
     // Only where it is plain which order is meant.
@@ -180,7 +165,8 @@ async fn payments(req: HttpRequest, app: Data<App>, actor: Actor, query: Query<S
 
 async fn received(req: HttpRequest, app: Data<App>, actor: Actor, query: Query<Before>) -> PageResult {
     let mut lines = service::list_payments(&app, &actor, query.before.clone()).await?;
-    let (previous, next) = paging(&mut lines, "/admin/payments/received", "before", query.before.as_deref(), |l| l.0.id.clone());
+    let (previous, next) =
+        paging(&mut lines, service::PAGE, "/admin/payments/received", "before", query.before.as_deref(), |l| l.0.id.clone());
     let page = Page::of(&req, "payments-received-title");
     let rows = lines.iter().map(|line| HistoryRow::of(&page, line)).collect();
     page.clone().render(&ReceivedPage { page, rows, previous, next })

@@ -12,17 +12,18 @@ use super::cancel;
 use super::model::{self, Balance, Event, Order, OrderState, Payment, PlaceOrder, Search};
 use super::store::{self, Line};
 use crate::account::model::Organization;
-use crate::app::App;
 use crate::audit::model::Told;
-use crate::auth::Actor;
-use crate::auth::policy::{self, Action};
+use crate::base::app::App;
+use crate::base::auth::Actor;
+use crate::base::auth::policy::{self, Action};
+use crate::base::db::{Conn, Timestamp, dialect};
+use crate::base::error::{Error, Faults, QueryResultExt as _, Result, exactly_one};
+use crate::base::i18n::Lang;
+use crate::base::ids;
 use crate::catalog::model::{AppRow, ListingState, Plan, PlanKind, parse_yuan};
-use crate::chain::{self, ChainLink, Reader};
-use crate::db::{Conn, Timestamp, dialect};
-use crate::error::{Error, Faults, QueryResultExt as _, Result, exactly_one};
-use crate::i18n::Lang;
 use crate::license::model::IssueInput;
-use crate::{account, audit, catalog, ids, license, moderation, release};
+use crate::site::parts::chain::{self, ChainLink, Reader};
+use crate::{account, audit, catalog, license, moderation, release};
 
 /// Orders on one page.
 pub const PAGE: i64 = 50;

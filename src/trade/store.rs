@@ -3,10 +3,10 @@
 use diesel::prelude::*;
 
 use super::model::{Order, OrderState, Payment, Search};
+use crate::base::db::schema::{apps, licenses, orders, organizations, payments, users};
+use crate::base::db::text::{ESCAPE, lower};
+use crate::base::db::{Conn, Timestamp};
 use crate::catalog::model::PlanKind;
-use crate::db::schema::{apps, licenses, orders, organizations, payments, users};
-use crate::db::text::{ESCAPE, lower};
-use crate::db::{Conn, Timestamp};
 
 /// An order with titles of its app (zh, en) and names of the other side (zh, en).
 pub type Line = (Order, (String, String), (String, String));

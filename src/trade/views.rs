@@ -5,11 +5,11 @@ use askama::Template;
 use super::model::{Balance, Order, OrderState, balance};
 use super::service::{Awaiting, Offer, OrderDetail, PaymentLine, ReceiptInput, Side};
 use super::store::Line;
+use crate::base::config::Bank;
 use crate::catalog::model::PlanKind;
-use crate::chain::ChainLink;
-use crate::config::Bank;
 use crate::http::page::{FormErrors, Page};
 use crate::license::model::Decision;
+use crate::site::parts::chain::ChainLink;
 
 /// `/apps/{vendor}/{app}/order`.
 #[derive(Template)]

@@ -9,15 +9,15 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use super::documents::{self, Document, Fault};
 use super::model::{VendorKey, active_set};
 use super::service::keys_in;
-use crate::app::App;
-use crate::auth::Actor;
-use crate::auth::policy::{self, Action};
-use crate::db::Timestamp;
-use crate::error::{Error, Kind, Result};
+use crate::base::app::App;
+use crate::base::auth::Actor;
+use crate::base::auth::policy::{self, Action};
+use crate::base::db::Timestamp;
+use crate::base::error::{Error, Kind, Result};
+use crate::base::storage::BlobStore;
 use crate::registry;
 use crate::registry::model::{Repository, RepositoryName, parse_digest};
 use crate::registry::service::Artifact;
-use crate::storage::BlobStore;
 
 /// Newest signatures of a release that are looked at.
 const MAX_SIGNATURES: i64 = 50;

@@ -6,7 +6,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use diesel::prelude::*;
 use ed25519_dalek::VerifyingKey;
 
-use crate::db::{Timestamp, schema};
+use crate::base::db::{Timestamp, schema};
 
 /// Most keys in use at a time: a handful of build machines and a successor for each.
 pub const MAX_ACTIVE: usize = 10;

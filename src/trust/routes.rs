@@ -7,9 +7,9 @@ use serde::Deserialize;
 
 use super::views::{DocumentPage, KeyRow, KeysPage};
 use super::{evidence, service};
-use crate::app::App;
-use crate::auth::Actor;
-use crate::error::Error;
+use crate::base::app::App;
+use crate::base::auth::Actor;
+use crate::base::error::Error;
 use crate::http::api::ApiResult;
 use crate::http::extract::Form;
 use crate::http::page::{FormErrors, Page, PageResult, form_result, see_other_with};

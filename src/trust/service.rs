@@ -6,12 +6,13 @@ use serde_json::json;
 
 use super::model::{self, MAX_ACTIVE, MAX_EVER, VendorKey};
 use super::store;
-use crate::app::App;
-use crate::auth::Actor;
-use crate::auth::policy::{self, Action};
-use crate::db::{Conn, dialect};
-use crate::error::{Error, Faults, QueryResultExt as _, Result, exactly_one};
-use crate::{audit, ids};
+use crate::audit;
+use crate::base::app::App;
+use crate::base::auth::Actor;
+use crate::base::auth::policy::{self, Action};
+use crate::base::db::{Conn, dialect};
+use crate::base::error::{Error, Faults, QueryResultExt as _, Result, exactly_one};
+use crate::base::ids;
 
 /// The vendor's keys, newest first, also revoked ones.
 pub async fn list(app: &App, actor: &Actor) -> Result<Vec<VendorKey>> {

@@ -3,9 +3,9 @@
 use diesel::prelude::*;
 
 use super::model::{MAX_EVER, VendorKey};
-use crate::auth::OrgKind;
-use crate::db::schema::{organizations, vendor_keys};
-use crate::db::{Conn, Timestamp};
+use crate::base::auth::OrgKind;
+use crate::base::db::schema::{organizations, vendor_keys};
+use crate::base::db::{Conn, Timestamp};
 
 /// A vendor's keys, also revoked ones, newest first.
 pub fn of_vendor(conn: &mut Conn, organization_id: &str) -> QueryResult<Vec<VendorKey>> {

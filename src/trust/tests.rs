@@ -19,10 +19,10 @@ use super::documents::{Document, Fault, MAX_BYTES};
 use super::evidence::{self, Evidence, Subject};
 use super::model::MAX_ACTIVE;
 use super::{routes, service};
-use crate::app::App;
-use crate::auth::{Actor, Role};
-use crate::db::schema::audit_records;
-use crate::error::Result;
+use crate::base::app::App;
+use crate::base::auth::{Actor, Role};
+use crate::base::db::schema::audit_records;
+use crate::base::error::Result;
 use crate::registry;
 use crate::testing::{self, each_backend};
 
@@ -112,7 +112,8 @@ impl Fixture {
         let vendor = testing::vendor(app, "acme").await;
         let organization = vendor.organization_id().unwrap().to_owned();
         let now = app.clock.now();
-        let make = move |conn: &mut crate::db::Conn| registry::service::ensure_repository(conn, &organization, "acme/belt-watch", now);
+        let make =
+            move |conn: &mut crate::base::db::Conn| registry::service::ensure_repository(conn, &organization, "acme/belt-watch", now);
         let repository_id = app.db.write(make).await.unwrap();
         let mut fixture = Self {
             app: app.clone(),
@@ -152,7 +153,7 @@ impl Fixture {
 
     async fn put(&self, manifest: &[u8]) -> Descriptor {
         let (repository, bytes, now) = (self.repository_id.clone(), manifest.to_vec(), self.app.clock.now());
-        let put = move |conn: &mut crate::db::Conn| registry::service::put_manifest_in(conn, &repository, MANIFEST_TYPE, &bytes, now);
+        let put = move |conn: &mut crate::base::db::Conn| registry::service::put_manifest_in(conn, &repository, MANIFEST_TYPE, &bytes, now);
         self.app.db.write(put).await.unwrap();
         // So that "newest" has a meaning.
         self.app.clock.advance(chrono::TimeDelta::seconds(1));

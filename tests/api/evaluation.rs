@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use diesel::prelude::*;
 use pithead::account::{service as account, tokens};
-use pithead::db::schema::evaluation_scores;
+use pithead::base::db::schema::evaluation_scores;
 use serde_json::Value;
 
 use crate::server::{PASSWORD, TestServer};

@@ -10,8 +10,11 @@
 #![allow(clippy::disallowed_methods, reason = "make test says in variables where the tests find their tools")]
 
 mod evaluation;
+mod house;
 mod parity;
 mod rights;
 #[path = "../support/server.rs"]
 mod server;
+#[path = "../support/sources.rs"]
+mod sources;
 mod texts;

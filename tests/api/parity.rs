@@ -3,7 +3,7 @@
 use diesel::connection::SimpleConnection as _;
 use diesel::prelude::*;
 use diesel::sql_types::{Bool, Text};
-use pithead::db::{Conn, Db, Location, migrate};
+use pithead::base::db::{Conn, Db, Location, migrate};
 
 #[derive(QueryableByName, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[allow(clippy::struct_field_names, reason = "the names of information_schema")]
@@ -47,7 +47,7 @@ fn columns(conn: &mut Conn) -> Vec<Column> {
 
 fn postgres() -> (Db, String) {
     let url = std::env::var("TEST_POSTGRES_URL").expect("TEST_POSTGRES_URL is not set: run make test");
-    let schema = pithead::ids::new("parity");
+    let schema = pithead::base::ids::new("parity");
     let admin = Db::open(&Location::parse(&url).unwrap(), 2).unwrap();
     admin.blocking().unwrap().batch_execute(&format!("CREATE SCHEMA {schema}")).unwrap();
     let separator = if url.contains('?') { '&' } else { '?' };
@@ -57,7 +57,7 @@ fn postgres() -> (Db, String) {
 
 #[test]
 fn both_schemas_are_the_same_after_up_down_and_up() {
-    let file = std::env::temp_dir().join(pithead::ids::new("parity"));
+    let file = std::env::temp_dir().join(pithead::base::ids::new("parity"));
     let lite = Db::open(&Location::parse(&format!("sqlite:{}", file.display())).unwrap(), 1).unwrap();
     let (pg, schema) = postgres();
     for _ in 0..2 {

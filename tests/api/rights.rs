@@ -7,10 +7,11 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use pithead::account::{service as account, tokens};
-use pithead::auth::policy::{self, Action};
-use pithead::auth::{OrgKind, Role};
+use pithead::base::auth::policy::{self, Action};
+use pithead::base::auth::{OrgKind, Role};
 
 use crate::server::TestServer;
+use crate::sources::rust_sources;
 
 const GOLDEN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/api/rights.golden");
 
@@ -55,22 +56,13 @@ fn actions_by_role() {
 /// Paths of the GET routes in the sources, as written there.
 fn get_routes() -> Vec<String> {
     let mut found = Vec::new();
-    let mut open = vec![std::path::PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/src"))];
-    while let Some(folder) = open.pop() {
-        for entry in std::fs::read_dir(folder).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                open.push(path);
-                continue;
-            }
-            let text = std::fs::read_to_string(&path).unwrap();
-            let compact: String = text.split("#[cfg(test)]").next().unwrap().split_whitespace().collect();
-            for (at, _) in compact.match_indices(".route(\"") {
-                let rest = &compact[at + 8..];
-                let (route, after) = rest.split_once('"').unwrap();
-                if after.starts_with(",web::get()") {
-                    found.push(route.to_owned());
-                }
+    for source in rust_sources("src") {
+        let compact: String = source.code.split_whitespace().collect();
+        for (at, _) in compact.match_indices(".route(\"") {
+            let rest = &compact[at + 8..];
+            let (route, after) = rest.split_once('"').unwrap();
+            if after.starts_with(",web::get()") {
+                found.push(route.to_owned());
             }
         }
     }

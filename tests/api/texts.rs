@@ -2,26 +2,11 @@
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use pithead::i18n::Lang;
+use pithead::base::i18n::Lang;
 
-fn files(dir: &str, extension: &str) -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    let mut open = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join(dir)];
-    while let Some(folder) = open.pop() {
-        for entry in std::fs::read_dir(folder).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                open.push(path);
-            } else if path.extension().is_some_and(|e| e == extension) {
-                found.push(path);
-            }
-        }
-    }
-    found.sort();
-    found
-}
+use crate::sources::files;
 
 /// Literals after `start` up to the next quote.
 fn literals<'a>(text: &'a str, start: &str) -> Vec<&'a str> {
@@ -91,7 +76,7 @@ fn rights_that_templates_ask_for_exist() {
     for path in files("templates", "html") {
         let text = std::fs::read_to_string(&path).unwrap();
         for action in literals(&text, "page.may(\"") {
-            assert!(action.parse::<pithead::auth::policy::Action>().is_ok(), "{}: {action}", path.display());
+            assert!(action.parse::<pithead::base::auth::policy::Action>().is_ok(), "{}: {action}", path.display());
         }
     }
 }

@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use pithead::auth::Role;
+use pithead::base::auth::Role;
 
 use crate::browser::Browser;
 use crate::server::{PASSWORD, TestServer};
@@ -167,7 +167,7 @@ async fn from_a_folder_to_an_alarm() -> Result<()> {
     let words: Vec<String> = command.split('"').next().unwrap_or_default().split_whitespace().map(ToOwned::to_owned).collect();
     let agent = std::env::var("TEST_EDGE_BIN").context("TEST_EDGE_BIN is not set: run make test")?;
     let library = std::env::var("ORT_LIB").context("ORT_LIB is not set: run make test")?;
-    let data = std::env::temp_dir().join(pithead::ids::new("edge"));
+    let data = std::env::temp_dir().join(pithead::base::ids::new("edge"));
     let enrolled = Command::new(&agent).arg("enroll").args(&words).arg("--data").arg(&data).output()?;
     anyhow::ensure!(enrolled.status.success(), "enroll: {}", String::from_utf8_lossy(&enrolled.stderr));
     let port = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();

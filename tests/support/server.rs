@@ -3,10 +3,10 @@
 use std::path::PathBuf;
 
 use pithead::account::service::{self as account, SignUp};
-use pithead::app::App;
-use pithead::auth::Role;
-use pithead::clock::Clock;
-use pithead::config::Settings;
+use pithead::base::app::App;
+use pithead::base::auth::Role;
+use pithead::base::clock::Clock;
+use pithead::base::config::Settings;
 use pithead::server::Server;
 
 /// Password of everyone.
@@ -25,7 +25,7 @@ pub struct TestServer {
 impl TestServer {
     /// Starts one.
     pub async fn start() -> Self {
-        let folder = std::env::temp_dir().join(pithead::ids::new("pithead-it"));
+        let folder = std::env::temp_dir().join(pithead::base::ids::new("pithead-it"));
         let mut settings = Settings::default();
         settings.data_dir.0.clone_from(&folder);
         settings.database.url = format!("sqlite:{}", folder.join("test.db").display());

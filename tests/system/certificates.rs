@@ -5,10 +5,10 @@ use std::process::Command;
 
 use chrono::{TimeDelta, Utc};
 use diesel::prelude::*;
-use pithead::config::Trust;
-use pithead::db::Timestamp;
-use pithead::db::schema::{deployments, nodes};
-use pithead::pki::ca::NodeCa;
+use pithead::base::config::Trust;
+use pithead::base::db::Timestamp;
+use pithead::base::db::schema::{deployments, nodes};
+use pithead::base::pki::ca::NodeCa;
 use reqwest::{Certificate, Client, Identity};
 use serde_json::{Value, json};
 
@@ -79,7 +79,7 @@ async fn only_a_nodes_own_accepted_certificate_opens_its_documents() {
     let second = two.node_id.clone();
     let (deployment, digest) = demo
         .read(move |conn| {
-            use pithead::db::schema::node_documents::dsl;
+            use pithead::base::db::schema::node_documents::dsl;
             let deployment: String = deployments::table.filter(deployments::node_id.eq(&second)).select(deployments::id).first(conn)?;
             let digest: String = dsl::node_documents.filter(dsl::node_id.eq(&second)).select(dsl::digest).first(conn)?;
             Ok((deployment, digest))
@@ -101,7 +101,7 @@ async fn a_removed_node_is_out_at_once_even_on_an_open_connection() {
     let owner = demo.sign_in("operator-owner").await;
     let site: String = demo
         .read(|conn| {
-            use pithead::db::schema::sites::dsl;
+            use pithead::base::db::schema::sites::dsl;
             Ok(dsl::sites.select(dsl::id).first(conn)?)
         })
         .await;

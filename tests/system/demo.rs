@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
 
-use pithead::db::{Conn, Db, Location};
+use pithead::base::db::{Conn, Db, Location};
 use reqwest::{Client, Method, RequestBuilder, Response};
 
 /// `pithead demo` on free ports with a folder of its own; ends with the value.
@@ -40,7 +40,7 @@ impl Demo {
 
     /// A demo of one's own, loaded, with its nodes running.
     pub fn start() -> Self {
-        let folder = std::env::temp_dir().join(pithead::ids::new("pithead-system"));
+        let folder = std::env::temp_dir().join(pithead::base::ids::new("pithead-system"));
         std::fs::create_dir_all(&folder).unwrap();
         let port = free_block();
         let at = |n: u16| format!("127.0.0.1:{}", port + n);
@@ -99,7 +99,7 @@ impl Demo {
     }
 
     /// Reads the database.
-    pub async fn read<T: Send + 'static>(&self, query: impl FnOnce(&mut Conn) -> pithead::error::Result<T> + Send + 'static) -> T {
+    pub async fn read<T: Send + 'static>(&self, query: impl FnOnce(&mut Conn) -> pithead::base::error::Result<T> + Send + 'static) -> T {
         let url = format!("sqlite:{}", self.folder.join("pithead.db").display());
         Db::open(&Location::parse(&url).unwrap(), 1).unwrap().read(query).await.unwrap()
     }

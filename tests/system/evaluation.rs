@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use diesel::prelude::*;
-use pithead::db::schema::evaluation_sets;
+use pithead::base::db::schema::evaluation_sets;
 
 use crate::demo::{Demo, Reader};
 

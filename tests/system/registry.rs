@@ -11,10 +11,10 @@ use app_package::oci::{Descriptor, EMPTY_BYTES, EMPTY_TYPE, ImageManifest, MANIF
 use diesel::connection::SimpleConnection as _;
 use pithead::account::service::{self as account, SignUp};
 use pithead::account::tokens;
-use pithead::app::App;
-use pithead::clock::Clock;
-use pithead::config::Settings;
-use pithead::db::{Db, Location};
+use pithead::base::app::App;
+use pithead::base::clock::Clock;
+use pithead::base::config::Settings;
+use pithead::base::db::{Db, Location};
 use rand::rngs::StdRng;
 use rand::{Rng as _, RngExt as _, SeedableRng as _};
 use reqwest::{Client, Method, Response, StatusCode};
@@ -55,7 +55,7 @@ impl Drop for Running {
 impl Site {
     /// A data folder with a vendor and a token, and free ports.
     async fn prepare() -> Self {
-        let folder = std::env::temp_dir().join(pithead::ids::new("pithead-crash"));
+        let folder = std::env::temp_dir().join(pithead::base::ids::new("pithead-crash"));
         let mut settings = Settings::default();
         settings.data_dir.0.clone_from(&folder);
         settings.database.url = format!("sqlite:{}", folder.join("pithead.db").display());

@@ -11,7 +11,7 @@ use oci_client::client::{ClientConfig, ClientProtocol, Config, ImageLayer};
 use oci_client::manifest::{OciDescriptor, OciImageManifest};
 use oci_client::secrets::RegistryAuth;
 use oci_client::{Client, Reference};
-use pithead::db::schema::{apps, releases};
+use pithead::base::db::schema::{apps, releases};
 use serde_json::Value;
 
 use crate::demo::{Demo, tool};

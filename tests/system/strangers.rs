@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use diesel::prelude::*;
-use pithead::db::schema::{
+use pithead::base::db::schema::{
     api_tokens, apps, audit_records, cases, deployments, evaluation_sets, licenses, memberships, nodes, orders, organizations, plans,
     releases, sites,
 };

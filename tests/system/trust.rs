@@ -10,9 +10,9 @@ use std::time::{Duration, Instant};
 use app_package::digest::Digest;
 use app_package::oci::{DSSE_TYPE, ImageManifest};
 use pithead::account::{service as account, tokens};
-use pithead::app::App;
-use pithead::auth::{Actor, Role};
-use pithead::i18n::Lang;
+use pithead::base::app::App;
+use pithead::base::auth::{Actor, Role};
+use pithead::base::i18n::Lang;
 use pithead::moderation::model::Decision;
 use pithead::moderation::service as moderation;
 use pithead::release::console;
@@ -107,7 +107,7 @@ async fn a_release_is_signed_verified_pulled_and_tampered_with() {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let server = TestServer::start().await;
     let app = server.app.clone();
-    let folder = Folder(std::env::temp_dir().join(pithead::ids::new("pithead-trust")));
+    let folder = Folder(std::env::temp_dir().join(pithead::base::ids::new("pithead-trust")));
     std::fs::create_dir_all(&folder.0).unwrap();
     let at = |name: &str| folder.0.join(name).to_str().unwrap().to_owned();
     let (email, _) = server.organization("vendor", "acme").await;
@@ -219,7 +219,7 @@ async fn a_release_is_signed_verified_pulled_and_tampered_with() {
         .db
         .read(|conn| {
             use diesel::prelude::*;
-            use pithead::db::schema::manifests;
+            use pithead::base::db::schema::manifests;
             let signatures = manifests::table.filter(manifests::artifact_type.eq(app_package::oci::SIGNATURE_TYPE));
             Ok(signatures.select(manifests::content).load::<Vec<u8>>(conn)?)
         })

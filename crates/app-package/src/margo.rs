@@ -25,6 +25,10 @@ pub const BUNDLE_TYPE: &str = "application/vnd.margo.bundle.v1+tar+gzip";
 pub const DEPLOYMENT_TYPE: &str = "application/yaml";
 /// Media type of errors (RFC 9457).
 pub const PROBLEM_TYPE: &str = "application/problem+json";
+/// Our code of a refused `Accept`.
+pub const NOT_ACCEPTABLE: &str = "manifest-not-acceptable";
+/// Our code of a document with the right JSON and wrong content.
+pub const SEMANTIC: &str = "semantic-error";
 /// Prefix of Margo's problem types.
 pub const PROBLEM_PREFIX: &str = "https://docs.margo.org/specification/problem-types#";
 /// Label with which a node says that it runs ONNX apps of Pithead; the value is the version of ONNX Runtime.

@@ -4,9 +4,9 @@ use app_package::digest::Digest;
 use app_package::margo::DeviceCapabilities;
 use chrono::TimeDelta;
 
-use super::{problem, store};
-use crate::app::App;
-use crate::error::{Error, Result};
+use super::{faults, store};
+use crate::base::app::App;
+use crate::base::error::{Error, Result};
 use crate::fleet::jobs;
 use crate::fleet::model::NodeState;
 
@@ -84,13 +84,13 @@ pub async fn document(app: &App, node_id: &str, digest: &str, kind: Kind) -> Res
 /// # Errors
 /// `json-malformed`, `semantic-error` with the fields, `not-authorized`.
 pub async fn put_capabilities(app: &App, node_id: &str, body: &[u8]) -> Result<bool> {
-    let capabilities: DeviceCapabilities = problem::parse(body)?;
+    let capabilities: DeviceCapabilities = faults::parse(body)?;
     let faults = capabilities.faults();
     if !faults.is_empty() {
-        return Err(problem::semantic(faults));
+        return Err(faults::semantic(faults));
     }
     if capabilities.properties.id != node_id {
-        return Err(problem::field("properties.id", "must be the device id of the path"));
+        return Err(faults::field("properties.id", "must be the device id of the path"));
     }
     // As read, so that nothing is kept that was not looked at.
     let json = serde_json::to_string(&capabilities)?;

@@ -10,8 +10,8 @@ use app_package::margo::{
 };
 use serde_json::{Map, Value};
 
-use crate::db::Timestamp;
-use crate::error::{Error, Result};
+use crate::base::db::Timestamp;
+use crate::base::error::{Error, Result};
 
 /// Annotation with the time of the operator's last wish for this deployment. It makes the document another one when the same wish is
 /// made again (removed and deployed anew before the node looked), so that the node answers to it.

@@ -5,8 +5,8 @@ use actix_web::http::header;
 use actix_web::web::{self, Data, ServiceConfig};
 use serde::{Deserialize, Serialize};
 
-use crate::app::App;
-use crate::auth::Actor;
+use crate::base::app::App;
+use crate::base::auth::Actor;
 use crate::fleet::service::{self, Enrolled};
 use crate::http::api::ApiResult;
 use crate::http::extract::ApiJson;

@@ -2,11 +2,11 @@
 
 use app_package::margo::{DeploymentStatus, State, StatusError};
 
-use super::{own_device, problem, store};
-use crate::app::App;
-use crate::auth::Actor;
-use crate::db::{Conn, Timestamp, dialect};
-use crate::error::{Error, Result, exactly_one};
+use super::{faults, own_device, store};
+use crate::base::app::App;
+use crate::base::auth::Actor;
+use crate::base::db::{Conn, Timestamp, dialect};
+use crate::base::error::{Error, Result, exactly_one};
 use crate::fleet::model::{Deployment, DeploymentEvent, DeploymentState};
 use crate::fleet::{service, store as fleet};
 
@@ -44,13 +44,13 @@ pub fn decide(wanted: bool, target: i64, adopted: i64, reported: State) -> Meani
 /// `deployment-not-found` where the node has none of that id, `semantic-error`, `json-malformed`, `not-authorized`, `deployment-changed`
 /// where the operator changed the wish at the same moment.
 pub async fn post(app: &App, actor: &Actor, node_id: &str, deployment_id: &str, body: &[u8]) -> Result<bool> {
-    let status: DeploymentStatus = problem::parse(body)?;
+    let status: DeploymentStatus = faults::parse(body)?;
     let faults = status.faults();
     if !faults.is_empty() {
-        return Err(problem::semantic(faults));
+        return Err(faults::semantic(faults));
     }
     if status.deployment_id != deployment_id {
-        return Err(problem::field("deploymentId", "must be the deployment id of the path"));
+        return Err(faults::field("deploymentId", "must be the deployment id of the path"));
     }
     if let Some(device_id) = &status.device_id {
         own_device(node_id, device_id)?;
@@ -72,7 +72,7 @@ fn post_in(conn: &mut Conn, actor: &Actor, node_id: &str, status: &DeploymentSta
     let current = store::head(conn, node_id)?.map_or(0, |(_, version, _, _)| version);
     let adopted = i64::try_from(status.adopted_manifest_version).unwrap_or(i64::MAX);
     if adopted > current {
-        return Err(problem::field("adoptedManifestVersion", &format!("must not be higher than the newest version, {current}")));
+        return Err(faults::field("adoptedManifestVersion", &format!("must not be higher than the newest version, {current}")));
     }
     let news = store::set_adopted(conn, &deployment.id, adopted)? == 1;
     let changed = match decide(deployment.wanted, deployment.target_version, adopted, status.status.state) {
@@ -101,7 +101,7 @@ pub(in crate::fleet) fn move_to(
     }
     exactly_one(store::set_state(conn, deployment, state, error.as_deref())?, "deployment-changed")?;
     let event = DeploymentEvent {
-        id: crate::ids::new("dev"),
+        id: crate::base::ids::new("dev"),
         deployment_id: deployment.id.clone(),
         state: state.as_str().to_owned(),
         version: version.to_owned(),

@@ -2,8 +2,8 @@
 
 use diesel::prelude::*;
 
-use crate::db::schema::{deployments, node_documents, nodes, organizations, releases};
-use crate::db::{Conn, Timestamp};
+use crate::base::db::schema::{deployments, node_documents, nodes, organizations, releases};
+use crate::base::db::{Conn, Timestamp};
 use crate::fleet::model::{Deployment, DeploymentState, NodeState};
 
 /// State, version and digest of a node's desired state, and its last call.

@@ -13,16 +13,16 @@ use app_package::margo::{ApplicationDeployment, StateManifest};
 use diesel::prelude::*;
 use serde_json::{Map, Value, json};
 
-use crate::app::App;
-use crate::auth::{Actor, Role};
+use crate::base::app::App;
+use crate::base::auth::{Actor, Role};
+use crate::base::db::schema::{deployment_events, deployments, node_documents, nodes};
+use crate::base::error::Kind;
 use crate::catalog::model::PlanKind;
-use crate::db::schema::{deployment_events, deployments, node_documents, nodes};
-use crate::error::Kind;
 use crate::fleet::model::{Deployment, DeploymentState};
 use crate::fleet::service::{self, DeployInput};
-use crate::http::middleware::errors::errors;
-use crate::license::fixtures::{Shop, license, release, shop};
 use crate::license::model::{Decision, License};
+use crate::server::middleware::errors::errors;
+use crate::testing::shop::{Shop, license, release, shop};
 use crate::testing::{self, drain_jobs, each_backend};
 
 struct Answer {
@@ -102,7 +102,7 @@ async fn deployment(app: &App, id: &str) -> Deployment {
 
 async fn events(app: &App, id: &str) -> Vec<String> {
     let id = id.to_owned();
-    let of = move |conn: &mut crate::db::Conn| {
+    let of = move |conn: &mut crate::base::db::Conn| {
         Ok(deployment_events::table
             .filter(deployment_events::deployment_id.eq(id))
             .order(deployment_events::id)
@@ -313,7 +313,7 @@ async fn capabilities_are_taken_and_judged() {
         let delete = || call(&app, &node, TestRequest::delete().uri(&format!("/api/v1/capabilities/{id}")));
         assert_eq!(delete().await.status, 204);
         assert_eq!(delete().await.problem(), (404, "device-not-found".into(), "device-not-found".into()));
-        let seen: Option<crate::db::Timestamp> =
+        let seen: Option<crate::base::db::Timestamp> =
             app.db.read(move |conn| Ok(nodes::table.find(id).select(nodes::seen_at).first(conn)?)).await.unwrap();
         assert_eq!(seen, Some(app.clock.now()));
     })

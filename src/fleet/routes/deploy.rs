@@ -6,18 +6,18 @@ use actix_web::web::{self, Data, Path, Query, ServiceConfig};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use crate::app::App;
-use crate::auth::Actor;
-use crate::auth::policy::{self, Action};
-use crate::db::Timestamp;
-use crate::error::Error;
+use crate::base::app::App;
+use crate::base::auth::Actor;
+use crate::base::auth::policy::{self, Action};
+use crate::base::db::Timestamp;
+use crate::base::error::Error;
 use crate::fleet::parameters;
 use crate::fleet::service::deployment::{self, DeployInput, NodeProblem};
 use crate::fleet::views::deploy::{AppStep, NodesStep, ParametersStep, PreviewStep, node_problem, offers};
 use crate::fleet::views::deployment::{DeploymentFragment, DeploymentLive, DeploymentPage, DeploymentRow, DeploymentsPage};
 use crate::http::extract::FormPairs;
 use crate::http::page::{Page, PageResult, form_result, see_other, see_other_with};
-use crate::license::routes::paging;
+use crate::http::paging::paging;
 
 /// Routes.
 pub fn configure(cfg: &mut ServiceConfig) {
@@ -145,7 +145,8 @@ struct ListQuery {
 
 async fn list(req: HttpRequest, app: Data<App>, actor: Actor, query: Query<ListQuery>) -> PageResult {
     let mut lines = deployment::list_deployments(&app, &actor, query.before.clone()).await?;
-    let (previous, next) = paging(&mut lines, deployment::PAGE, "/mine/deployments", query.before.as_deref(), |l| l.deployment.id.clone());
+    let (previous, next) =
+        paging(&mut lines, deployment::PAGE, "/mine/deployments", "before", query.before.as_deref(), |l| l.deployment.id.clone());
     let page = Page::of(&req, "fleet-deployments-title");
     let rows = lines.iter().map(|l| DeploymentRow::of(&page, l)).collect();
     let may_deploy = policy::require(&actor, Action::Deploy).is_ok();

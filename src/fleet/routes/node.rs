@@ -6,17 +6,17 @@ use actix_web::web::{self, Data, Path, Query, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse};
 use serde::Deserialize;
 
-use crate::app::App;
-use crate::auth::Actor;
-use crate::auth::policy::{self, Action};
-use crate::error::Error;
+use crate::base::app::App;
+use crate::base::auth::Actor;
+use crate::base::auth::policy::{self, Action};
+use crate::base::error::Error;
 use crate::fleet::model::{Node, code_hash};
 use crate::fleet::service::{self, node::IssuedCode};
 use crate::fleet::views::{NodeFragment, NodeLive, NodeNewPage, NodePage, NodeRow, NodesPage};
 use crate::http::cookies;
 use crate::http::extract::Form;
 use crate::http::page::{FormErrors, Page, PageResult, form_result, see_other_with};
-use crate::license::routes::paging;
+use crate::http::paging::paging;
 
 /// Holds a fresh enrolment code for the page of its node, in the browser that asked for it; the platform keeps only the hash.
 const CODE_COOKIE: &str = "enrollment-code";
@@ -41,7 +41,7 @@ struct ListQuery {
 
 async fn list(req: HttpRequest, app: Data<App>, actor: Actor, query: Query<ListQuery>) -> PageResult {
     let mut lines = service::node::list_nodes(&app, &actor, query.before.clone()).await?;
-    let (previous, next) = paging(&mut lines, service::node::PAGE, "/mine/nodes", query.before.as_deref(), |l| l.node.id.clone());
+    let (previous, next) = paging(&mut lines, service::node::PAGE, "/mine/nodes", "before", query.before.as_deref(), |l| l.node.id.clone());
     let page = Page::of(&req, "fleet-nodes-title");
     let rows = lines.iter().map(|l| NodeRow::of(&page, l, app.clock.now())).collect();
     let may_manage = policy::require(&actor, Action::ManageNodes).is_ok();

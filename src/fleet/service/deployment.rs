@@ -7,22 +7,23 @@ use app_package::license::Purpose;
 use serde_json::{Map, Value, json};
 
 use super::TOPIC;
-use crate::app::App;
-use crate::auth::policy::{self, Action};
-use crate::auth::{Actor, Person};
-use crate::chain::{self, ChainLink};
-use crate::db::{Conn, Json, Timestamp, dialect};
-use crate::error::{Error, QueryResultExt as _, Result, exactly_one};
+use crate::base::app::App;
+use crate::base::auth::policy::{self, Action};
+use crate::base::auth::{Actor, Person};
+use crate::base::db::{Conn, Json, Timestamp, dialect};
+use crate::base::error::{Error, QueryResultExt as _, Result, exactly_one};
+use crate::base::i18n::Lang;
+use crate::base::ids;
+use crate::base::jobs::Job;
 use crate::fleet::model::{
     Change, Deployment, DeploymentEvent, DeploymentState, Fit, Node, NodeState, ReleaseInfo, ReleaseName, changes, fit,
 };
 use crate::fleet::{parameters, store};
-use crate::i18n::Lang;
-use crate::jobs::Job;
 use crate::license::model::{AppName, License, refusal};
 use crate::license::service::{self as licenses, LicenseLine, Use};
 use crate::release::model::Deprecation;
-use crate::{audit, ids, telemetry};
+use crate::site::parts::chain::{self, ChainLink};
+use crate::{audit, telemetry};
 
 /// Deployments on one page.
 pub const PAGE: i64 = 50;

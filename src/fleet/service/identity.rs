@@ -4,15 +4,15 @@ use serde_json::json;
 use x509_parser::prelude::{FromDer as _, GeneralName, X509Certificate};
 
 use super::TOPIC;
-use crate::app::App;
 use crate::audit;
-use crate::auth::Actor;
-use crate::db::{Conn, Timestamp, dialect};
-use crate::error::{Error, Result, exactly_one};
+use crate::base::app::App;
+use crate::base::auth::Actor;
+use crate::base::db::{Conn, Timestamp, dialect};
+use crate::base::error::{Error, Result, exactly_one};
+use crate::base::jobs::Job;
+use crate::base::pki::ca::{Issued, NodeCa};
 use crate::fleet::model::{self, NodeState};
 use crate::fleet::store;
-use crate::jobs::Job;
-use crate::pki::ca::{Issued, NodeCa};
 
 /// Longest agent version that is kept.
 const MAX_VERSION: usize = 60;

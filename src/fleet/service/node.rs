@@ -6,18 +6,19 @@ use chrono::TimeDelta;
 use serde_json::json;
 
 use super::TOPIC;
-use crate::app::App;
-use crate::auth::Actor;
-use crate::auth::policy::{self, Action};
-use crate::chain::{self, ChainLink};
-use crate::db::{Timestamp, dialect};
-use crate::error::{Error, Faults, QueryResultExt as _, Result, exactly_one};
+use crate::base::app::App;
+use crate::base::auth::Actor;
+use crate::base::auth::policy::{self, Action};
+use crate::base::db::{Timestamp, dialect};
+use crate::base::error::{Error, Faults, QueryResultExt as _, Result, exactly_one};
+use crate::base::i18n::Lang;
+use crate::base::ids;
+use crate::base::jobs::Job;
 use crate::fleet::model::{self, Deployment, DeploymentEvent, DeploymentState, Node, NodeState, Site};
 use crate::fleet::store;
-use crate::i18n::Lang;
-use crate::jobs::Job;
 use crate::license::model::AppName;
-use crate::{audit, ids, license};
+use crate::site::parts::chain::{self, ChainLink};
+use crate::{audit, license};
 
 /// Nodes on one page.
 pub const PAGE: i64 = 50;

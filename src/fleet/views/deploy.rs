@@ -5,12 +5,13 @@ use askama::Template;
 use serde_json::{Map, Value};
 
 use super::hardware_line;
-use crate::db::Timestamp;
-use crate::error::Error;
+use crate::base::db::Timestamp;
+use crate::base::error::Error;
+use crate::base::i18n::error_text;
 use crate::fleet::model::{Change, Fit, ReleaseName};
 use crate::fleet::parameters::shown;
 use crate::fleet::service::deployment::{Choices, NodeProblem, Offer, Plan};
-use crate::http::page::{FormErrors, Page, error_text};
+use crate::http::page::{FormErrors, Page};
 use crate::license::model::AppName;
 use crate::license::views::until;
 use crate::release::model::Channel;

@@ -5,13 +5,13 @@ use askama::Template;
 
 use super::deploy::{ParameterField, release_name, title};
 use super::{EventItem, NodeFault, fault_code, note, tone};
-use crate::chain::ChainLink;
-use crate::db::Timestamp;
+use crate::base::db::Timestamp;
 use crate::fleet::model::{Deployment, DeploymentEvent, DeploymentState, shown_name};
 use crate::fleet::service::deployment::{DeploymentDetail, DeploymentLine};
 use crate::http::page::Page;
 use crate::license::model::License;
 use crate::license::views::verdict_text;
+use crate::site::parts::chain::ChainLink;
 
 /// One row of the list.
 pub struct DeploymentRow {

@@ -1,7 +1,7 @@
 //! Bodies that are long enough to be made durable on the way.
 
 use super::*;
-use crate::error::Result;
+use crate::base::error::Result;
 
 const MIB: usize = 1024 * 1024;
 

@@ -26,9 +26,9 @@ use super::model::{Action, RepositoryName};
 use super::service::{self, Caller};
 use super::uploads::{self, Chunk};
 use super::{routes, token};
-use crate::app::App;
-use crate::auth::policy::Scope;
-use crate::auth::{Actor, Role, Via};
+use crate::base::app::App;
+use crate::base::auth::policy::Scope;
+use crate::base::auth::{Actor, Role, Via};
 use crate::server::Server;
 use crate::testing::{self, each_backend};
 

@@ -1,7 +1,7 @@
 //! How soon a pull stops, with a token that was given out before.
 
 use super::*;
-use crate::db::{Db, Location};
+use crate::base::db::{Db, Location};
 use crate::license::model::Decision;
 use crate::license::service::decide;
 

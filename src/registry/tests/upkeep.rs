@@ -4,7 +4,7 @@ use super::super::collect::{Collected, collect};
 use super::super::quota;
 use super::super::scrub::{Damage, scrub};
 use super::*;
-use crate::jobs::Job;
+use crate::base::jobs::Job;
 
 /// Longer ago than any file of the test, whose times are the real ones.
 const LONG: TimeDelta = TimeDelta::days(400);
@@ -113,7 +113,7 @@ async fn collections_plan_the_next_one() {
             let waiting = app
                 .db
                 .read(|conn| {
-                    use crate::db::schema::jobs::dsl;
+                    use crate::base::db::schema::jobs::dsl;
                     use diesel::prelude::*;
                     Ok(dsl::jobs.filter(dsl::kind.eq("collect-garbage")).select(dsl::payload).load::<String>(conn)?)
                 })

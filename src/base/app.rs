@@ -1,0 +1,102 @@
+//! [`App`]: what every part needs, opened once. [`crate::server`] puts it behind the listeners.
+
+use std::ops::Deref;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use tokio::sync::{Notify, watch};
+
+use crate::base::clock::Clock;
+use crate::base::config::Settings;
+use crate::base::db::{Db, Location, migrate};
+use crate::base::live::Hub;
+use crate::base::metrics::Metrics;
+use crate::base::page_cache::PageCache;
+use crate::base::pki::{ca::NodeCa, keys::PlatformKeys};
+use crate::base::storage::BlobStore;
+use crate::base::text_index;
+use crate::base::turns::Gates;
+use crate::registry;
+
+/// What every part needs. Cheap to clone.
+#[derive(Clone)]
+pub struct App(Arc<Parts>);
+
+/// The parts of [`App`].
+pub struct Parts {
+    /// Settings.
+    pub settings: Settings,
+    /// Database.
+    pub db: Db,
+    /// Bytes.
+    pub blobs: BlobStore,
+    /// Platform signing key.
+    pub keys: PlatformKeys,
+    /// Authority of node identities.
+    pub ca: NodeCa,
+    /// Time.
+    pub clock: Clock,
+    /// Pokes for open pages.
+    pub live: Hub,
+    /// Metrics.
+    pub metrics: Metrics,
+    /// Search index.
+    pub search: text_index::Index,
+    /// Rendered pages for readers who are not signed in.
+    pub pages: PageCache,
+    /// Tokens and manifests that are asked for again and again.
+    pub pulls: registry::cache::Cache,
+    /// One sign-in attempt per account at a time.
+    pub gates: Gates,
+    /// Wakes the search index's follower at once.
+    pub wake_search: Notify,
+    /// Wakes the job runners at once.
+    pub wake_jobs: watch::Sender<()>,
+    /// Becomes true when the server stops.
+    pub stop: watch::Sender<bool>,
+}
+
+impl Deref for App {
+    type Target = Parts;
+    fn deref(&self) -> &Parts {
+        &self.0
+    }
+}
+
+impl App {
+    /// Opens database, keys, storage and search under the settings' folder; migrates.
+    pub fn open(settings: Settings, clock: Clock) -> anyhow::Result<Self> {
+        let data = settings.data_dir.0.clone();
+        // It holds keys and hashes of passwords.
+        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&data).with_context(|| format!("cannot make {}", data.display()))?;
+        let db = Db::open(&Location::parse(&settings.database.url)?, settings.database.connections).context("cannot open the database")?;
+        let applied = migrate::up(&mut *db.blocking().map_err(|e| anyhow::anyhow!("{e}"))?)?;
+        if !applied.is_empty() {
+            tracing::info!(count = applied.len(), "migrations applied");
+        }
+        let keys_dir = data.join("keys");
+        Ok(Self(Arc::new(Parts {
+            blobs: BlobStore::open(&data.join("storage"), &settings.storage)?,
+            keys: PlatformKeys::load_or_make(&keys_dir)?,
+            ca: NodeCa::load_or_make(&keys_dir, &settings.trust)?,
+            search: text_index::Index::open()?,
+            db,
+            clock,
+            live: Hub::default(),
+            metrics: Metrics::default(),
+            pages: PageCache::default(),
+            pulls: registry::cache::Cache::default(),
+            gates: Gates::default(),
+            wake_search: Notify::new(),
+            wake_jobs: watch::channel(()).0,
+            stop: watch::channel(false).0,
+            settings,
+        })))
+    }
+
+    /// Becomes true when the server stops: long polls and event streams end on it.
+    pub fn stopping(&self) -> watch::Receiver<bool> {
+        self.stop.subscribe()
+    }
+}

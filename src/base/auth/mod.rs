@@ -1,0 +1,147 @@
+//! Who acts ([`Actor`]) and what they may do ([`policy`]); passwords and bearer tokens.
+
+pub mod password;
+pub mod policy;
+pub mod token;
+
+use crate::base::error::{Error, Result};
+
+crate::base::db::types::text_enum! {
+    /// What an organisation is.
+    pub enum OrgKind {
+        /// Lists apps.
+        Vendor = "vendor",
+        /// Runs mines.
+        Operator = "operator",
+        /// Runs this platform.
+        Platform = "platform",
+    }
+}
+
+crate::base::db::types::text_enum! {
+    /// What a person is in an organisation.
+    pub enum Role {
+        /// Everything in their organisation.
+        Owner = "owner",
+        /// Daily work.
+        Member = "member",
+        /// Operators: approves spending.
+        Approver = "approver",
+        /// Operators: deploys to nodes.
+        Deployer = "deployer",
+        /// Platform: decides cases.
+        Moderator = "moderator",
+        /// Platform: confirms payments.
+        Finance = "finance",
+        /// Platform: reads everything that is recorded.
+        Auditor = "auditor",
+        /// Platform: people, settings.
+        Administrator = "administrator",
+    }
+}
+
+impl Role {
+    /// The roles that an organisation of a kind has.
+    pub fn of(kind: OrgKind) -> &'static [Self] {
+        match kind {
+            OrgKind::Vendor => &[Self::Owner, Self::Member],
+            OrgKind::Operator => &[Self::Owner, Self::Member, Self::Approver, Self::Deployer],
+            OrgKind::Platform => &[Self::Administrator, Self::Moderator, Self::Finance, Self::Auditor],
+        }
+    }
+}
+
+/// A signed-in person with the organisation they act for.
+#[derive(Debug, Clone)]
+pub struct Person {
+    /// User id.
+    pub user_id: String,
+    /// Name as shown.
+    pub name: String,
+    /// Sign-in address.
+    pub email: String,
+    /// Organisation id.
+    pub organization_id: String,
+    /// Organisation slug; first part of its repositories.
+    pub organization_slug: String,
+    /// Organisation names, zh and en.
+    pub organization_name: (String, String),
+    /// Kind of the organisation.
+    pub kind: OrgKind,
+    /// Role in it.
+    pub role: Role,
+    /// All organisations of the person: id, name zh, name en. Filled for browser sessions only.
+    pub organizations: Vec<(String, String, String)>,
+}
+
+/// How an actor proved who they are.
+#[derive(Debug, Clone)]
+pub enum Via {
+    /// Browser session, with its CSRF token and the hash that names it.
+    Session {
+        /// Token that every form carries.
+        csrf: String,
+        /// Primary key of the session.
+        token_hash: String,
+    },
+    /// API token with its scopes.
+    Token(Vec<policy::Scope>),
+    /// Platform code acting on its own (jobs, demo set-up).
+    System,
+}
+
+/// Who asks. Every service function takes one.
+#[derive(Debug, Clone, Default)]
+pub enum Actor {
+    /// Nobody is signed in.
+    #[default]
+    Anonymous,
+    /// A person, by session, token, or (tests and the demo loader) directly.
+    Person(Box<Person>, Via),
+    /// An enrolled node, proved by its certificate.
+    Node {
+        /// Node id.
+        node_id: String,
+        /// The operator that owns it.
+        organization_id: String,
+    },
+    /// The platform itself.
+    System,
+}
+
+impl Actor {
+    /// The person, or `Unauthenticated`.
+    pub fn person(&self) -> Result<&Person> {
+        match self {
+            Self::Person(person, _) => Ok(person),
+            _ => Err(Error::unauthenticated("sign-in-required")),
+        }
+    }
+
+    /// The person, if any.
+    pub fn as_person(&self) -> Option<&Person> {
+        match self {
+            Self::Person(person, _) => Some(person),
+            _ => None,
+        }
+    }
+
+    /// Short name in audit records: `user:usr_…`, `node:nod_…`, `system`.
+    pub fn label(&self) -> String {
+        match self {
+            Self::Anonymous => "anonymous".into(),
+            Self::Person(person, _) => format!("user:{}", person.user_id),
+            Self::Node { node_id, .. } => format!("node:{node_id}"),
+            Self::System => "system".into(),
+        }
+    }
+
+    /// The organisation acted for, if any.
+    pub fn organization_id(&self) -> Option<&str> {
+        match self {
+            Self::Person(person, _) => Some(&person.organization_id),
+            Self::Node { organization_id, .. } => Some(organization_id),
+            _ => None,
+        }
+    }
+}

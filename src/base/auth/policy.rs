@@ -1,0 +1,172 @@
+//! Who may do what: one table. Services ask [`require`] (role and tenant) before anything else; list queries are scoped by
+//! [`Actor::organization_id`]. What belongs to another organisation is `NotFound`, never `Forbidden`.
+//!
+//! The golden authorisation test walks every action × every role × own and other organisation.
+
+use super::{Actor, OrgKind, Person, Role, Via};
+use crate::base::error::{Error, Result};
+
+crate::base::db::types::text_enum! {
+    /// What an API token may be used for.
+    pub enum Scope {
+        /// Read what the person may read.
+        Read = "read",
+        /// Push to repositories and manage releases.
+        Publish = "publish",
+        /// Pull from repositories.
+        Pull = "pull",
+        /// Deploy to nodes.
+        Deploy = "deploy",
+    }
+}
+
+crate::base::db::types::text_enum! {
+    /// What can be asked for.
+    pub enum Action {
+        /// See the organisation's people and invitations.
+        ViewTeam = "view-team",
+        /// Invite and remove colleagues.
+        ManageTeam = "manage-team",
+        /// Make and revoke one's own API tokens.
+        ManageTokens = "manage-tokens",
+        /// See the vendor's own apps and releases.
+        ViewOwnApps = "view-own-apps",
+        /// Upload releases, edit the listing's plans, submit.
+        PublishApps = "publish-apps",
+        /// Register and revoke the vendor's signing keys.
+        ManageKeys = "manage-keys",
+        /// See orders placed with the vendor.
+        ViewSales = "view-sales",
+        /// See the operator's orders.
+        ViewOrders = "view-orders",
+        /// Place and cancel orders.
+        PlaceOrders = "place-orders",
+        /// See licences, download licence files.
+        ViewLicenses = "view-licenses",
+        /// See sites, nodes, deployments, alarms.
+        ViewFleet = "view-fleet",
+        /// Add sites and nodes, remove nodes.
+        ManageNodes = "manage-nodes",
+        /// Deploy, update, remove apps on nodes; activates licences.
+        Deploy = "deploy",
+        /// See the moderation queue, cases, and which hidden test sets there are.
+        ViewCases = "view-cases",
+        /// Decide cases.
+        DecideCases = "decide-cases",
+        /// Make and retire hidden test sets.
+        ManageEvaluation = "manage-evaluation",
+        /// See all orders and payments.
+        ViewPayments = "view-payments",
+        /// Confirm payments.
+        ConfirmPayments = "confirm-payments",
+        /// Suspend and revoke licences.
+        RevokeLicenses = "revoke-licenses",
+        /// Read the audit log.
+        ViewAudit = "view-audit",
+        /// See all organisations and people.
+        ViewPeople = "view-people",
+    }
+}
+
+/// The table: may a role in an organisation of a kind do this (in their own organisation's matters)?
+pub fn permits(kind: OrgKind, role: Role, action: Action) -> bool {
+    use Action as A;
+    use Role as R;
+    match kind {
+        OrgKind::Vendor => match action {
+            A::ViewTeam | A::ManageTokens | A::ViewOwnApps | A::PublishApps | A::ViewSales => true,
+            A::ManageTeam | A::ManageKeys => role == R::Owner,
+            _ => false,
+        },
+        OrgKind::Operator => match action {
+            A::ViewTeam | A::ManageTokens | A::ViewOrders | A::ViewLicenses | A::ViewFleet => true,
+            A::ManageTeam => role == R::Owner,
+            A::PlaceOrders => matches!(role, R::Owner | R::Member | R::Approver),
+            A::ManageNodes | A::Deploy => matches!(role, R::Owner | R::Deployer),
+            _ => false,
+        },
+        OrgKind::Platform => match action {
+            A::ViewTeam | A::ManageTokens => true,
+            A::ManageTeam | A::ViewPeople | A::RevokeLicenses | A::ManageEvaluation => role == R::Administrator,
+            A::ViewCases => matches!(role, R::Moderator | R::Administrator | R::Auditor),
+            A::DecideCases => matches!(role, R::Moderator | R::Administrator),
+            A::ViewPayments => matches!(role, R::Finance | R::Administrator | R::Auditor),
+            A::ConfirmPayments => role == R::Finance,
+            A::ViewAudit => matches!(role, R::Auditor | R::Administrator),
+            _ => false,
+        },
+    }
+}
+
+/// The scope that an API token needs for an action; sessions have them all. None: never by token.
+pub fn scope_of(action: Action) -> Option<Scope> {
+    use Action as A;
+    match action {
+        A::ViewTeam
+        | A::ViewOwnApps
+        | A::ViewSales
+        | A::ViewOrders
+        | A::ViewLicenses
+        | A::ViewFleet
+        | A::ViewCases
+        | A::ViewPayments
+        | A::ViewAudit
+        | A::ViewPeople => Some(Scope::Read),
+        A::PublishApps => Some(Scope::Publish),
+        A::Deploy | A::ManageNodes => Some(Scope::Deploy),
+        A::ManageTeam
+        | A::ManageTokens
+        | A::ManageKeys
+        | A::PlaceOrders
+        | A::DecideCases
+        | A::ManageEvaluation
+        | A::ConfirmPayments
+        | A::RevokeLicenses => None,
+    }
+}
+
+/// Checks role and scope; gives the person.
+///
+/// # Errors
+/// `sign-in-required`, `not-permitted`, `token-scope`.
+pub fn require(actor: &Actor, action: Action) -> Result<&Person> {
+    let Actor::Person(person, via) = actor else { return Err(Error::unauthenticated("sign-in-required")) };
+    if !permits(person.kind, person.role, action) {
+        return Err(Error::forbidden("not-permitted"));
+    }
+    if let Via::Token(scopes) = via
+        && scope_of(action).is_none_or(|needed| !scopes.contains(&needed))
+    {
+        return Err(Error::forbidden("token-scope").arg("scope", scope_of(action).map_or("session", Scope::as_str)));
+    }
+    Ok(person)
+}
+
+/// Checks role, scope and that the thing belongs to the actor's organisation; what belongs to another is `NotFound` with `missing`.
+pub fn require_own<'a>(actor: &'a Actor, action: Action, owner_id: &str, missing: &'static str) -> Result<&'a Person> {
+    let person = require(actor, action)?;
+    if person.organization_id == owner_id { Ok(person) } else { Err(Error::not_found(missing)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_role_of_a_tenant_reaches_the_platform() {
+        for kind in [OrgKind::Vendor, OrgKind::Operator] {
+            for role in Role::of(kind) {
+                for action in [
+                    Action::DecideCases,
+                    Action::ManageEvaluation,
+                    Action::ConfirmPayments,
+                    Action::ViewAudit,
+                    Action::RevokeLicenses,
+                    Action::ViewPeople,
+                ] {
+                    assert!(!permits(kind, *role, action), "{kind} {role} {action}");
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,13 @@
+//! Bearer secrets: API tokens `pht_<secret>`. Shown once, stored as SHA-256 (they carry 256 random bits, so a slow hash adds nothing).
+
+use crate::base::ids;
+
+/// Prefix that makes a leaked token easy to find and to tell.
+pub const PREFIX: &str = "pht_";
+
+/// A new token: the text to show once, and the hash to store.
+pub fn new() -> (String, String) {
+    let token = format!("{PREFIX}{}", ids::secret());
+    let hash = ids::hash_secret(&token);
+    (token, hash)
+}

@@ -1,0 +1,392 @@
+//! Typed settings: defaults < `pithead.toml` < `PITHEAD_*` environment.
+//!
+//! A key `server.listen` is `[server] listen = …` in the file and `PITHEAD_SERVER__LISTEN` in the environment. An unknown key is an
+//! error. [`Loaded::origins`] says where each value came from; `pithead config show` prints it with secrets hidden.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use serde::{Deserialize, Serialize};
+use toml::{Table, Value};
+
+/// All settings.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Settings {
+    /// Folder of keys, blobs, uploads, small copies of pictures.
+    pub data_dir: DataDir,
+    /// Listeners and addresses.
+    pub server: Server,
+    /// Database.
+    pub database: Database,
+    /// Where blobs lie.
+    pub storage: Storage,
+    /// The registry.
+    pub registry: Registry,
+    /// Log.
+    pub log: Log,
+    /// Names in node identities.
+    pub trust: Trust,
+    /// Licences.
+    pub license: License,
+    /// Account that buyers transfer to.
+    pub bank: Bank,
+    /// Automatic checks.
+    pub checks: Checks,
+    /// Nodes.
+    pub fleet: Fleet,
+}
+
+/// A folder path with a default.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct DataDir(pub PathBuf);
+
+impl Default for DataDir {
+    fn default() -> Self {
+        Self("data/pithead".into())
+    }
+}
+
+macro_rules! section {
+    ($(#[$doc:meta])* $name:ident { $($(#[$fdoc:meta])* $field:ident: $ty:ty = $default:expr),+ $(,)? }) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Serialize, Deserialize)]
+        #[serde(deny_unknown_fields, default)]
+        pub struct $name { $($(#[$fdoc])* pub $field: $ty),+ }
+        impl Default for $name {
+            fn default() -> Self { Self { $($field: $default.into()),+ } }
+        }
+    };
+}
+
+section! {
+    /// Listeners and addresses.
+    Server {
+        /// Address of the site and registry, plain HTTP (a proxy adds TLS).
+        listen: String = "127.0.0.1:8080",
+        /// Address of the node endpoint, mutual TLS.
+        edge_listen: String = "127.0.0.1:8443",
+        /// How people reach the site; stands in links, invitations and token challenges.
+        public_url: String = "http://127.0.0.1:8080",
+        /// How nodes reach the node endpoint.
+        edge_url: String = "https://127.0.0.1:8443",
+        /// Worker threads; 0 for one per core.
+        workers: usize = 0usize,
+        /// Seconds given to open requests at shutdown.
+        shutdown_seconds: u64 = 10u64,
+        /// Whether `X-Forwarded-For` of a proxy is believed.
+        behind_proxy: bool = false,
+    }
+}
+section! {
+    /// Database.
+    Database {
+        /// `sqlite:PATH` or `postgres://…`; empty for `sqlite:<data_dir>/pithead.db`.
+        url: String = "",
+        /// Reading connections (SQLite) or all connections (PostgreSQL).
+        connections: u32 = 4u32,
+    }
+}
+section! {
+    /// Where blobs lie. Uploads are staged in the data folder in any case.
+    Storage {
+        /// `directory` (in the data folder) or `s3`.
+        kind: String = "directory",
+        /// The bucket, for `s3`.
+        s3: S3 = S3::default(),
+    }
+}
+section! {
+    /// A bucket of an S3 store.
+    S3 {
+        /// Address of the store as this server reaches it.
+        endpoint: String = "http://127.0.0.1:9000",
+        /// Region that requests are signed for.
+        region: String = "us-east-1",
+        /// Name of the bucket, which exists.
+        bucket: String = "pithead",
+        /// Put before all keys; empty, or ending in `/`.
+        prefix: String = "",
+        /// Access key.
+        access_key: String = "",
+        /// Secret key.
+        secret_key: String = "",
+        /// `https://store/bucket/key` instead of `https://bucket.store/key`.
+        path_style: bool = true,
+        /// Whether clients are sent to the store for a blob's bytes (307) instead of getting them from this server.
+        redirect: bool = false,
+        /// Address of the store as clients reach it; empty for `endpoint`.
+        public_endpoint: String = "",
+        /// Seconds for which an address given to a client is good, at most a week.
+        redirect_seconds: u32 = 900u32,
+    }
+}
+section! {
+    /// The registry.
+    Registry {
+        /// GiB that an organisation may store, where it has no limit of its own.
+        quota_gib: u64 = 200u64,
+        /// Hours that a blob stays which nothing refers to; at least 1, so that no upload under way loses one.
+        grace_hours: i64 = 24i64,
+        /// Hours between collections of garbage; 0 for never by itself.
+        collect_hours: i64 = 24i64,
+    }
+}
+section! {
+    /// Log.
+    Log {
+        /// Filter in the syntax of `tracing`, for example `info,pithead=debug`.
+        level: String = "info",
+        /// `text` or `json`.
+        format: String = "text",
+    }
+}
+section! {
+    /// Names in node identities (SPIFFE).
+    Trust {
+        /// Trust domain.
+        domain: String = "pithead.local",
+        /// Id of this workload fleet manager (Margo).
+        wfm: String = "main",
+        /// Days a node's certificate is valid; it renews at two thirds.
+        node_certificate_days: i64 = 30i64,
+    }
+}
+section! {
+    /// Licences.
+    License {
+        /// Days after the end in which all goes on.
+        grace_days: i64 = 14i64,
+        /// Hours east of UTC of the licences' local day.
+        utc_offset_hours: i32 = 8i32,
+    }
+}
+section! {
+    /// Account that buyers transfer to.
+    Bank {
+        /// Name of the account's owner.
+        account_name: String = "坑口工业互联网平台运营有限公司",
+        /// Account number.
+        account_number: String = "6217 0000 0000 0000 000",
+        /// Bank and branch.
+        bank_name: String = "中国工商银行鄂尔多斯康巴什支行",
+    }
+}
+section! {
+    /// Automatic checks.
+    Checks {
+        /// Path of libonnxruntime.
+        ort_lib: String = "",
+        /// Program that runs the check as `PROGRAM check-child …`; empty for this program.
+        program: String = "",
+        /// Address space of the checking child in MiB.
+        memory_mib: u64 = 2048u64,
+        /// Processor seconds of the checking child.
+        cpu_seconds: u64 = 120u64,
+        /// Seconds after which the child is ended.
+        wall_seconds: u64 = 180u64,
+        /// `ClamAV`'s daemon, `/path/of/socket` or `host:port`, that looks at every upload first; empty for none.
+        clamd_socket: String = "",
+    }
+}
+section! {
+    /// Nodes.
+    Fleet {
+        /// Seconds between a node's polls when long polls are not answered.
+        poll_seconds: u64 = 10u64,
+        /// Seconds between heartbeats.
+        heartbeat_seconds: u64 = 15u64,
+        /// Hours an enrolment code is valid.
+        code_hours: i64 = 24i64,
+    }
+}
+
+/// Settings with the origin of each value.
+#[derive(Debug, Clone)]
+pub struct Loaded {
+    /// The values.
+    pub settings: Settings,
+    /// Key → `default`, the file's name, or the variable's name.
+    pub origins: BTreeMap<String, String>,
+    values: Table,
+}
+
+impl Loaded {
+    /// Reads defaults, then the file (if given, it must exist), then the environment variables given.
+    pub fn load(file: Option<&Path>, env: impl Iterator<Item = (String, String)>) -> anyhow::Result<Self> {
+        let mut values = Table::try_from(Settings::default())?;
+        let mut origins = BTreeMap::new();
+        note(&values, "", "default", &mut origins);
+        if let Some(path) = file {
+            let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+            let table: Table = text.parse().with_context(|| format!("{} is not TOML", path.display()))?;
+            note(&table, "", &path.display().to_string(), &mut origins);
+            merge(&mut values, table);
+        }
+        for (name, text) in env {
+            // `PITHEAD_EDGE_…` is the node agent's own, `PITHEAD_TOKEN` that of the commands for developers.
+            let Some(key) = name.strip_prefix("PITHEAD_").filter(|key| !key.starts_with("EDGE_") && *key != "TOKEN") else { continue };
+            let parts: Vec<String> = key.split("__").map(str::to_lowercase).collect();
+            // The default says what a text is to be read as: an account number stays a text, digits or not.
+            let default =
+                parts.iter().try_fold(None, |at: Option<&Value>, part| Some(Some(at.map_or_else(|| values.get(part), |at| at.get(part))?)));
+            let wrong = |what: &str| anyhow::anyhow!("{name}: \"{text}\" is not {what}");
+            let value = match default.flatten() {
+                Some(Value::Integer(_)) => Value::Integer(text.parse().map_err(|_| wrong("a whole number"))?),
+                Some(Value::Boolean(_)) => Value::Boolean(text.parse().map_err(|_| wrong("true or false"))?),
+                _ => Value::String(text.clone()),
+            };
+            let table = parts.iter().rev().fold(value, |inner, part| Value::Table(Table::from_iter([(part.clone(), inner)])));
+            if let Value::Table(table) = table {
+                note(&table, "", &name, &mut origins);
+                merge(&mut values, table);
+            }
+        }
+        let mut settings: Settings = values.clone().try_into().context("settings")?;
+        if settings.database.url.is_empty() {
+            settings.database.url = format!("sqlite:{}", settings.data_dir.0.join("pithead.db").display());
+        }
+        for url in [&mut settings.server.public_url, &mut settings.server.edge_url] {
+            url.truncate(url.trim_end_matches('/').len());
+            let known = reqwest::Url::parse(url).ok().filter(|u| matches!(u.scheme(), "http" | "https") && u.has_host());
+            anyhow::ensure!(
+                known.is_some(),
+                "server.public_url and server.edge_url must be addresses like https://pithead.example, not \"{url}\""
+            );
+        }
+        anyhow::ensure!(matches!(settings.log.format.as_str(), "text" | "json"), "log.format must be text or json");
+        let scanner = settings.checks.clamd_socket.as_str();
+        anyhow::ensure!(
+            scanner.is_empty() || is_address(scanner),
+            "checks.clamd_socket must be /path/of/socket or host:port, not \"{scanner}\""
+        );
+        anyhow::ensure!(settings.registry.grace_hours >= 1, "registry.grace_hours must be at least 1");
+        anyhow::ensure!(settings.registry.collect_hours >= 0, "registry.collect_hours must not be negative");
+        Ok(Self { settings, origins, values })
+    }
+
+    /// One line a key: value and origin; secrets hidden.
+    pub fn show(&self) -> String {
+        let mut out = String::new();
+        for (key, origin) in &self.origins {
+            let value = key.split('.').try_fold(&Value::Table(self.values.clone()), |at, part| at.get(part)).map(ToString::to_string);
+            let value = value.unwrap_or_default();
+            let shown = match key.as_str() {
+                "database.url" => hide_password(&value),
+                "storage.s3.secret_key" if value != "\"\"" => "…".to_owned(),
+                _ => value,
+            };
+            let _ = writeln!(out, "{key} = {shown}  # {origin}");
+        }
+        out
+    }
+}
+
+fn note(table: &Table, prefix: &str, origin: &str, out: &mut BTreeMap<String, String>) {
+    for (key, value) in table {
+        let path = if prefix.is_empty() { key.clone() } else { format!("{prefix}.{key}") };
+        match value {
+            Value::Table(inner) => note(inner, &path, origin, out),
+            _ => {
+                out.insert(path, origin.to_owned());
+            }
+        }
+    }
+}
+
+fn merge(into: &mut Table, from: Table) {
+    for (key, value) in from {
+        match (into.get_mut(&key), value) {
+            (Some(Value::Table(old)), Value::Table(new)) => merge(old, new),
+            (_, value) => {
+                into.insert(key, value);
+            }
+        }
+    }
+}
+
+/// `postgres://user:secret@host/db?password=secret` → `postgres://user:…@host/db?password=…`; also `host=… password=secret`.
+fn hide_password(url: &str) -> String {
+    let mut shown = url.to_owned();
+    if let Some((scheme, rest)) = url.split_once("://")
+        && let Some((credentials, host)) = rest.rsplit_once('@')
+    {
+        let user = credentials.split(':').next().unwrap_or_default();
+        shown = format!("{scheme}://{user}:…@{host}");
+    }
+    for key in ["password=", "sslpassword="] {
+        if let Some((before, after)) = shown.split_once(key) {
+            let rest = after.find(['&', ' ', '"']).and_then(|end| after.get(end..)).unwrap_or_default();
+            shown = format!("{before}{key}…{rest}");
+        }
+    }
+    shown
+}
+
+/// True for `/path/of/socket` and `host:port`.
+fn is_address(text: &str) -> bool {
+    let port = text.rsplit_once(':').filter(|(host, _)| !host.is_empty()).map(|(_, port)| port.parse::<u16>());
+    text.starts_with('/') || matches!(port, Some(Ok(1..)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_environment_wins_and_its_name_is_the_origin() {
+        let env = [("PITHEAD_SERVER__LISTEN".to_owned(), "127.0.0.1:9".to_owned()), ("HOME".to_owned(), "/x".to_owned())];
+        let loaded = Loaded::load(None, env.into_iter()).unwrap();
+        assert_eq!(loaded.settings.server.listen, "127.0.0.1:9");
+        assert_eq!(loaded.origins["server.listen"], "PITHEAD_SERVER__LISTEN");
+        assert_eq!(loaded.origins["database.connections"], "default");
+    }
+
+    #[test]
+    fn an_unknown_key_is_an_error() {
+        let env = [("PITHEAD_SERVER__LISTENN".to_owned(), "x".to_owned())];
+        assert!(Loaded::load(None, env.into_iter()).is_err());
+    }
+
+    #[test]
+    fn a_text_of_digits_stays_a_text_and_a_number_must_be_one() {
+        let of = |name: &str, text: &str| Loaded::load(None, [(name.to_owned(), text.to_owned())].into_iter());
+        assert_eq!(of("PITHEAD_BANK__ACCOUNT_NUMBER", "62170000").unwrap().settings.bank.account_number, "62170000");
+        assert_eq!(of("PITHEAD_SERVER__PUBLIC_URL", "https://a.example/").unwrap().settings.server.public_url, "https://a.example");
+        assert_eq!(of("PITHEAD_SERVER__WORKERS", "3").unwrap().settings.server.workers, 3);
+        let refused = of("PITHEAD_SERVER__WORKERS", "three").err().unwrap().to_string();
+        assert!(refused.contains("PITHEAD_SERVER__WORKERS"), "{refused}");
+        assert!(of("PITHEAD_EDGE_ORT_LIB", "/lib/x.so").is_ok(), "the node agent's variable");
+        assert!(of("PITHEAD_TOKEN", "pht_x").is_ok(), "a developer's token");
+    }
+
+    #[test]
+    fn a_scanner_has_an_address() {
+        let of = |text: &str| Loaded::load(None, [("PITHEAD_CHECKS__CLAMD_SOCKET".to_owned(), text.to_owned())].into_iter());
+        assert_eq!(of("/run/clamav/clamd.ctl").unwrap().settings.checks.clamd_socket, "/run/clamav/clamd.ctl");
+        assert!(of("").is_ok() && of("clamd:3310").is_ok());
+        assert!(of("clamd").err().unwrap().to_string().contains("checks.clamd_socket"));
+    }
+
+    #[test]
+    fn a_password_is_not_shown() {
+        assert_eq!(hide_password("postgres://a:b@h/d"), "postgres://a:…@h/d");
+        assert_eq!(hide_password("postgres://a@h/d?password=b&x=1"), "postgres://a:…@h/d?password=…&x=1");
+        assert_eq!(hide_password("host=h password=b dbname=d"), "host=h password=… dbname=d");
+        let env = [("PITHEAD_DATABASE__URL".to_owned(), "postgres://a:s3cret@h/d".to_owned())];
+        assert!(!Loaded::load(None, env.into_iter()).unwrap().show().contains("s3cret"));
+    }
+
+    #[test]
+    fn addresses() {
+        for text in ["/run/clamav/clamd.ctl", "localhost:3310", "[::1]:3310"] {
+            assert!(is_address(text), "{text}");
+        }
+        for text in ["clamd", "run/clamd", ":3310", "host:", "host:0", "host:99999"] {
+            assert!(!is_address(text), "{text}");
+        }
+    }
+}

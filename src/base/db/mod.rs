@@ -1,0 +1,212 @@
+//! The database: one code for embedded SQLite and for PostgreSQL, chosen by the URL's scheme.
+//!
+//! [`Db::read`] and [`Db::write`] run a closure on the blocking pool with a connection; a write is always exactly one transaction.
+//! SQLite has one writer connection and several query-only readers (WAL), so writers never meet; PostgreSQL has one pool.
+//! Concurrency is decided by conditional updates, never by reading first. Everything that differs between the backends is in [`dialect`].
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use diesel::connection::SimpleConnection;
+use diesel::r2d2::{ManageConnection, Pool, PooledConnection};
+use diesel::{Connection, ConnectionError, ConnectionResult, PgConnection, SqliteConnection};
+
+use crate::base::error::{Error, Result};
+
+pub mod dialect;
+pub mod migrate;
+#[allow(missing_docs, reason = "diesel writes its items; the tables are described in the migrations")]
+pub mod schema;
+#[allow(missing_docs, reason = "diesel writes items for the function")]
+pub mod text;
+pub mod types;
+
+pub use types::{Json, Timestamp};
+
+pub use conn::Conn;
+#[allow(missing_docs, reason = "diesel's derive writes items without documentation")]
+mod conn {
+    /// A connection to either backend.
+    #[derive(diesel::MultiConnection)]
+    pub enum Conn {
+        /// PostgreSQL.
+        Postgres(diesel::PgConnection),
+        /// SQLite.
+        Sqlite(diesel::SqliteConnection),
+    }
+}
+
+/// Which database, from the URL `sqlite:PATH` or `postgres://…`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Location {
+    /// Path of the database file.
+    Sqlite(String),
+    /// libpq connection URL.
+    Postgres(String),
+}
+
+impl Location {
+    /// Reads a URL. A scheme that is neither is an error: a typo must not create an empty database.
+    pub fn parse(url: &str) -> anyhow::Result<Self> {
+        if let Some(path) = url.strip_prefix("sqlite:") {
+            anyhow::ensure!(!path.is_empty() && path != ":memory:", "sqlite: needs the path of a file");
+            Ok(Self::Sqlite(path.to_owned()))
+        } else if url.starts_with("postgres://") || url.starts_with("postgresql://") {
+            Ok(Self::Postgres(url.to_owned()))
+        } else {
+            anyhow::bail!("database URL must begin with sqlite: or postgres://")
+        }
+    }
+}
+
+/// Opens connections for a pool.
+#[derive(Debug, Clone)]
+pub struct Manager {
+    location: Location,
+    query_only: bool,
+}
+
+impl ManageConnection for Manager {
+    type Connection = Conn;
+    type Error = ConnectionError;
+
+    fn connect(&self) -> ConnectionResult<Conn> {
+        match &self.location {
+            Location::Postgres(url) => PgConnection::establish(url).map(Conn::Postgres),
+            Location::Sqlite(path) => {
+                let mut conn = SqliteConnection::establish(path)?;
+                let pragmas = "PRAGMA busy_timeout = 5000; PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA foreign_keys = ON; \
+                               PRAGMA cache_size = -4000; PRAGMA temp_store = MEMORY;";
+                conn.batch_execute(pragmas).map_err(ConnectionError::CouldntSetupConfiguration)?;
+                if self.query_only {
+                    conn.batch_execute("PRAGMA query_only = ON;").map_err(ConnectionError::CouldntSetupConfiguration)?;
+                }
+                Ok(Conn::Sqlite(conn))
+            }
+        }
+    }
+
+    fn is_valid(&self, conn: &mut Conn) -> ConnectionResult<()> {
+        conn.batch_execute("SELECT 1").map_err(ConnectionError::CouldntSetupConfiguration)
+    }
+
+    fn has_broken(&self, conn: &mut Conn) -> bool {
+        match conn {
+            // A connection given back inside a transaction (a panic in the closure) must not be lent again.
+            Conn::Postgres(c) => diesel::r2d2::R2D2Connection::is_broken(c),
+            Conn::Sqlite(c) => diesel::r2d2::R2D2Connection::is_broken(c),
+        }
+    }
+}
+
+/// The pools. Cheap to clone.
+#[derive(Clone)]
+pub struct Db {
+    read: Pool<Manager>,
+    write: Pool<Manager>,
+    generation: Arc<AtomicU64>,
+}
+
+impl std::fmt::Debug for Db {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Db").field("read", &self.read.state()).field("write", &self.write.state()).finish_non_exhaustive()
+    }
+}
+
+impl Db {
+    /// Opens the pools and checks that the database answers. Creates the SQLite file where it is absent; does not migrate.
+    pub fn open(location: &Location, connections: u32) -> anyhow::Result<Self> {
+        let pool = |size: u32, query_only: bool| {
+            Pool::builder()
+                .max_size(size)
+                .min_idle(Some(1))
+                .test_on_check_out(matches!(location, Location::Postgres(_)))
+                .connection_timeout(Duration::from_secs(10))
+                .build(Manager { location: location.clone(), query_only })
+        };
+        let generation = Arc::default();
+        Ok(match location {
+            Location::Sqlite(_) => {
+                let write = pool(1, false)?;
+                Self { read: pool(connections.max(1), true)?, write, generation }
+            }
+            Location::Postgres(_) => {
+                let write = pool(connections.max(2), false)?;
+                Self { read: write.clone(), write, generation }
+            }
+        })
+    }
+
+    /// Runs a query closure on the blocking pool.
+    pub async fn read<T, F>(&self, f: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut Conn) -> Result<T> + Send + 'static,
+    {
+        on_pool(self.read.clone(), f).await
+    }
+
+    /// Runs a closure in one transaction on the blocking pool; an `Err` rolls everything back.
+    pub async fn write<T, F>(&self, f: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut Conn) -> Result<T> + Send + 'static,
+    {
+        let generation = self.generation.clone();
+        on_pool(self.write.clone(), move |conn| {
+            let result = in_transaction(conn, f);
+            // Also after an error: a commit whose answer was lost has happened. Before the caller knows of it, and also where it is gone.
+            generation.fetch_add(1, Ordering::AcqRel);
+            result
+        })
+        .await
+    }
+
+    /// Another number after each write of this process. Who remembers something reads this first: while it stays, nothing that was read
+    /// after it has been changed by a write that was answered. Writes of other processes do not count.
+    pub fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
+    }
+
+    /// A connection for code that is synchronous by nature (migrations, command line).
+    pub fn blocking(&self) -> Result<PooledConnection<Manager>> {
+        self.write.get().map_err(|e| Error::unavailable("database-busy").source(e))
+    }
+}
+
+/// One transaction. SQLite takes its write lock at the start: a transaction that reads first and then finds that another process (a
+/// command of an administrator) has written meanwhile could not go on.
+fn in_transaction<T>(conn: &mut Conn, f: impl FnOnce(&mut Conn) -> Result<T>) -> Result<T> {
+    use diesel::connection::{AnsiTransactionManager, TransactionManager as _};
+    type Manager = <Conn as Connection>::TransactionManager;
+    match conn {
+        Conn::Sqlite(lite) => AnsiTransactionManager::begin_transaction_sql(lite, "BEGIN IMMEDIATE")?,
+        Conn::Postgres(pg) => AnsiTransactionManager::begin_transaction(pg)?,
+    }
+    match f(conn) {
+        Ok(value) => {
+            Manager::commit_transaction(conn)?;
+            Ok(value)
+        }
+        Err(e) => match Manager::rollback_transaction(conn) {
+            Ok(()) | Err(diesel::result::Error::BrokenTransactionManager) => Err(e),
+            Err(rollback) => Err(rollback.into()),
+        },
+    }
+}
+
+async fn on_pool<T, F>(pool: Pool<Manager>, f: F) -> Result<T>
+where
+    T: Send + 'static,
+    F: FnOnce(&mut Conn) -> Result<T> + Send + 'static,
+{
+    let span = tracing::Span::current();
+    tokio::task::spawn_blocking(move || {
+        let _entered = span.enter();
+        let mut conn = pool.get().map_err(|e| Error::unavailable("database-busy").source(e))?;
+        f(&mut conn)
+    })
+    .await
+    .map_err(Error::internal)?
+}

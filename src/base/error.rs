@@ -1,0 +1,255 @@
+//! The one error of the domain. It knows nothing of HTTP: `http::{page, api, oci}` turn it into their dialects.
+//!
+//! `code` is a stable kebab-case word (docs/ERRORS.md) whose text for people is the locale message `error-<code>` with `args`;
+//! `source` is logged once with the request id and never shown. A bare `?` on something unforeseen is [`Kind::Internal`].
+
+use std::fmt;
+
+use app_package::path::invisible;
+use chrono::TimeDelta;
+
+/// What kind of failure; decides the status.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// The input is wrong; see `fields`.
+    Invalid,
+    /// Nobody is signed in, or the token is no good.
+    Unauthenticated,
+    /// Known to exist, but not for this actor.
+    Forbidden,
+    /// Does not exist, or may not be seen.
+    NotFound,
+    /// Clashes with what is there now.
+    Conflict,
+    /// Was there and never comes back.
+    Gone,
+    /// More than the limit.
+    TooLarge,
+    /// Too often.
+    RateLimited,
+    /// Cannot be done now, may work later.
+    Unavailable,
+    /// A fault of ours.
+    Internal,
+}
+
+/// One wrong field.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FieldError {
+    /// Name of the form field or JSON key.
+    pub field: String,
+    /// Code; its text is `error-<code>`.
+    pub code: &'static str,
+    /// Values for the text.
+    pub args: Vec<(&'static str, String)>,
+}
+
+/// Why something was not done.
+#[derive(Debug)]
+pub struct Error {
+    /// Kind.
+    pub kind: Kind,
+    /// Stable word.
+    pub code: &'static str,
+    /// Values for the text.
+    pub args: Vec<(&'static str, String)>,
+    /// Wrong fields, for [`Kind::Invalid`].
+    pub fields: Vec<FieldError>,
+    /// When it is worth another try, for [`Kind::RateLimited`] and [`Kind::Unavailable`]; the header `Retry-After`.
+    pub retry_after: Option<TimeDelta>,
+    /// What lies behind it; for the log only.
+    pub source: Option<anyhow::Error>,
+}
+
+/// Result with [`Error`].
+pub type Result<T> = std::result::Result<T, Error>;
+
+macro_rules! constructors {
+    ($($(#[$doc:meta])* $name:ident => $kind:ident),+ $(,)?) => {
+        $($(#[$doc])* pub fn $name(code: &'static str) -> Self { Self::new(Kind::$kind, code) })+
+    };
+}
+
+impl Error {
+    /// An error of a kind with its code.
+    pub fn new(kind: Kind, code: &'static str) -> Self {
+        Self { kind, code, args: Vec::new(), fields: Vec::new(), retry_after: None, source: None }
+    }
+
+    constructors! {
+        /// [`Kind::Invalid`] without a field.
+        invalid => Invalid,
+        /// [`Kind::Unauthenticated`].
+        unauthenticated => Unauthenticated,
+        /// [`Kind::Forbidden`].
+        forbidden => Forbidden,
+        /// [`Kind::NotFound`].
+        not_found => NotFound,
+        /// [`Kind::Conflict`].
+        conflict => Conflict,
+        /// [`Kind::Gone`].
+        gone => Gone,
+        /// [`Kind::TooLarge`].
+        too_large => TooLarge,
+        /// [`Kind::RateLimited`].
+        rate_limited => RateLimited,
+        /// [`Kind::Unavailable`].
+        unavailable => Unavailable,
+    }
+
+    /// A fault of ours.
+    pub fn internal(source: impl Into<anyhow::Error>) -> Self {
+        Self { source: Some(source.into()), ..Self::new(Kind::Internal, "internal") }
+    }
+
+    /// One wrong field.
+    pub fn field(field: impl Into<String>, code: &'static str) -> Self {
+        Self::invalid("invalid-input").and_field(field, code)
+    }
+
+    /// Adds a wrong field.
+    #[must_use]
+    pub fn and_field(mut self, field: impl Into<String>, code: &'static str) -> Self {
+        self.fields.push(FieldError { field: field.into(), code, args: Vec::new() });
+        self
+    }
+
+    /// Says when it is worth another try.
+    #[must_use]
+    pub fn retry_after(mut self, after: TimeDelta) -> Self {
+        self.retry_after = Some(after);
+        self
+    }
+
+    /// Adds a value for the text.
+    #[must_use]
+    pub fn arg(mut self, name: &'static str, value: impl fmt::Display) -> Self {
+        self.args.push((name, value.to_string()));
+        self
+    }
+
+    /// Adds what lies behind it, for the log.
+    #[must_use]
+    pub fn source(mut self, source: impl Into<anyhow::Error>) -> Self {
+        self.source = Some(source.into());
+        self
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.code)?;
+        for (name, value) in &self.args {
+            write!(f, " {name}={value}")?;
+        }
+        for field in &self.fields {
+            write!(f, " {}:{}", field.field, field.code)?;
+        }
+        if let Some(source) = &self.source {
+            write!(f, ": {source:#}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Error {}
+
+impl From<diesel::result::Error> for Error {
+    fn from(e: diesel::result::Error) -> Self {
+        use diesel::result::{DatabaseErrorKind, Error as Diesel};
+        match &e {
+            // PostgreSQL takes no NUL in a text, neither to keep nor to look for ("invalid byte sequence … 0x00"); addresses and forms
+            // may hold one. Its words are those of the server's language, the byte is not.
+            Diesel::DatabaseError(DatabaseErrorKind::Unknown, info) if info.message().contains("0x00") => {
+                Self::invalid("control-characters").source(e)
+            }
+            _ => Self::internal(e),
+        }
+    }
+}
+
+impl From<std::io::Error> for Error {
+    fn from(e: std::io::Error) -> Self {
+        Self::internal(e)
+    }
+}
+
+impl From<serde_json::Error> for Error {
+    fn from(e: serde_json::Error) -> Self {
+        Self::internal(e)
+    }
+}
+
+impl From<anyhow::Error> for Error {
+    fn from(e: anyhow::Error) -> Self {
+        Self::internal(e)
+    }
+}
+
+/// Collects wrong fields of a form, to show all at once.
+#[derive(Debug, Default)]
+pub struct Faults(Vec<FieldError>);
+
+impl Faults {
+    /// Notes a wrong field.
+    pub fn add(&mut self, field: impl Into<String>, code: &'static str) {
+        self.0.push(FieldError { field: field.into(), code, args: Vec::new() });
+    }
+
+    /// Notes a wrong field with a value for its text.
+    pub fn add_with(&mut self, field: impl Into<String>, code: &'static str, name: &'static str, value: impl fmt::Display) {
+        self.0.push(FieldError { field: field.into(), code, args: vec![(name, value.to_string())] });
+    }
+
+    /// Adds a number that is not from `min` to `max`.
+    pub fn add_range(&mut self, field: impl Into<String>, min: impl fmt::Display, max: impl fmt::Display) {
+        let args = vec![("min", min.to_string()), ("max", max.to_string())];
+        self.0.push(FieldError { field: field.into(), code: "out-of-range", args });
+    }
+
+    /// Checks a text's length in characters after trimming (`too-short`, `too-long`); gives the trimmed text.
+    pub fn text(&mut self, field: &str, value: &str, min: usize, max: usize) -> String {
+        let value = value.trim();
+        let n = value.chars().count();
+        if n < min {
+            self.add_with(field, if n == 0 { "required" } else { "too-short" }, "min", min);
+        } else if n > max {
+            self.add_with(field, "too-long", "max", max);
+        } else if value.chars().any(|c| invisible(c) || c.is_control() && c != '\n' && c != '\r' && c != '\t') {
+            // Also those that turn the direction of the text around them: an organisation must look like what it is called.
+            self.add(field, "control-characters");
+        }
+        value.to_owned()
+    }
+
+    /// `Ok` where nothing was noted.
+    pub fn check(self) -> Result<()> {
+        if self.0.is_empty() { Ok(()) } else { Err(Error { fields: self.0, ..Error::invalid("invalid-input") }) }
+    }
+}
+
+/// Says what a database result means here.
+pub trait QueryResultExt<T> {
+    /// A missing row is [`Kind::NotFound`] with this code.
+    fn or_not_found(self, code: &'static str) -> Result<T>;
+    /// A unique violation is [`Kind::Conflict`] with this code.
+    fn or_conflict(self, code: &'static str) -> Result<T>;
+}
+
+impl<T> QueryResultExt<T> for diesel::QueryResult<T> {
+    fn or_not_found(self, code: &'static str) -> Result<T> {
+        self.map_err(|e| if matches!(e, diesel::result::Error::NotFound) { Error::not_found(code) } else { e.into() })
+    }
+
+    fn or_conflict(self, code: &'static str) -> Result<T> {
+        use diesel::result::{DatabaseErrorKind, Error as Diesel};
+        self.map_err(|e| {
+            if matches!(e, Diesel::DatabaseError(DatabaseErrorKind::UniqueViolation, _)) { Error::conflict(code) } else { e.into() }
+        })
+    }
+}
+
+/// Says what the count of a conditional update means: one row, or [`Kind::Conflict`] with this code.
+pub fn exactly_one(rows: usize, code: &'static str) -> Result<()> {
+    if rows == 1 { Ok(()) } else { Err(Error::conflict(code)) }
+}

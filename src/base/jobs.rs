@@ -1,0 +1,201 @@
+//! Durable background work. A job is enqueued in the caller's transaction (so it exists exactly when its cause does), claimed for a
+//! lease, and done at least once: jobs are idempotent. A failed job is tried again with growing pauses, then kept as `failed`; what it
+//! leaves half-way says so ([`Worker::give_up`]). Each [`Lane`] has a runner of its own, so that a node's new state never waits for a check.
+
+use chrono::TimeDelta;
+use diesel::prelude::*;
+use futures_util::future::BoxFuture;
+use serde::{Deserialize, Serialize};
+
+use crate::base::app::App;
+use crate::base::config::Settings;
+use crate::base::db::{Conn, Timestamp, dialect, schema};
+use crate::base::error::{Error, Result};
+
+/// Tries before a job is kept as failed.
+const MAX_ATTEMPTS: i64 = 8;
+/// A worker that dies gives its job back after so long; a check after its wall time more.
+const LEASE: TimeDelta = TimeDelta::minutes(5);
+/// Of housekeeping. A second one beside a slow first does no harm.
+const UPKEEP_LEASE: TimeDelta = TimeDelta::hours(6);
+
+/// All kinds of work, with what each needs. The JSON of this is the stored payload.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum Job {
+    /// Check an uploaded release in a child process.
+    CheckRelease {
+        /// Release id.
+        release_id: String,
+    },
+    /// Score a release on a hidden test set in a child process.
+    EvaluateRelease {
+        /// Release id.
+        release_id: String,
+        /// Set id.
+        set_id: String,
+    },
+    /// Enqueue scoring of the releases of a set's scenario.
+    EvaluateScenario {
+        /// Set id.
+        set_id: String,
+        /// Release id after which to go on; empty for the beginning.
+        after: String,
+    },
+    /// Write the desired state of a node anew.
+    RebuildNode {
+        /// Node id.
+        node_id: String,
+    },
+    /// End uploads that nobody finished.
+    ExpireUploads,
+    /// Remove what nothing in the registry refers to.
+    CollectGarbage,
+}
+
+/// Work that must not wait for other work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lane {
+    /// Checks and scoring of releases, minutes each.
+    Checks,
+    /// All else, done in moments.
+    Prompt,
+    /// Housekeeping, which may take long and never hurries.
+    Upkeep,
+}
+
+impl Lane {
+    fn kinds(self) -> &'static [&'static str] {
+        match self {
+            Self::Checks => &["check-release", "evaluate-release", "evaluate-scenario"],
+            Self::Prompt => &["rebuild-node", "expire-uploads"],
+            Self::Upkeep => &["collect-garbage"],
+        }
+    }
+
+    fn lease(self, settings: &Settings) -> TimeDelta {
+        match self {
+            Self::Checks => LEASE + TimeDelta::seconds(settings.checks.wall_seconds.try_into().unwrap_or(i64::from(u32::MAX))),
+            Self::Prompt => LEASE,
+            Self::Upkeep => UPKEEP_LEASE,
+        }
+    }
+}
+
+impl Job {
+    fn kind(&self) -> &'static str {
+        match self {
+            Self::CheckRelease { .. } => "check-release",
+            Self::EvaluateRelease { .. } => "evaluate-release",
+            Self::EvaluateScenario { .. } => "evaluate-scenario",
+            Self::RebuildNode { .. } => "rebuild-node",
+            Self::ExpireUploads => "expire-uploads",
+            Self::CollectGarbage => "collect-garbage",
+        }
+    }
+
+    /// Puts the job into the queue, in the caller's transaction.
+    pub fn enqueue(&self, conn: &mut Conn, now: Timestamp) -> Result<()> {
+        use schema::jobs::dsl;
+        diesel::insert_into(dsl::jobs)
+            .values((
+                dsl::id.eq(crate::base::ids::new("job")),
+                dsl::kind.eq(self.kind()),
+                dsl::payload.eq(serde_json::to_string(self)?),
+                dsl::state.eq("waiting"),
+                dsl::attempts.eq(0i64),
+                dsl::run_at.eq(now),
+                dsl::created_at.eq(now),
+            ))
+            .execute(conn)?;
+        Ok(())
+    }
+
+    /// Puts the job into the queue for a time, unless one of its kind waits already.
+    pub fn enqueue_once(&self, conn: &mut Conn, at: Timestamp) -> Result<()> {
+        use schema::jobs::dsl;
+        let waiting = dsl::jobs.filter(dsl::kind.eq(self.kind()).and(dsl::state.eq("waiting")));
+        if diesel::select(diesel::dsl::exists(waiting)).get_result(conn)? { Ok(()) } else { self.enqueue(conn, at) }
+    }
+}
+
+/// What a runner does with a job; the table of all kinds stands above the slices that do them.
+#[derive(Debug, Clone, Copy)]
+pub struct Worker {
+    /// Does the job.
+    pub run: for<'a> fn(&'a App, &'a Job) -> BoxFuture<'a, Result<()>>,
+    /// After the last try: tells those who wait for the outcome, in the transaction that gives the job up.
+    pub give_up: fn(&mut Conn, &Job, Timestamp) -> Result<()>,
+}
+
+/// Runs a lane's jobs until told to stop; looks at once when woken, and every second anyway (another replica may have enqueued).
+pub async fn run(app: App, lane: Lane, worker: Worker, mut stop: tokio::sync::watch::Receiver<bool>) {
+    let mut woken = app.wake_jobs.subscribe();
+    loop {
+        match run_one(&app, lane, worker).await {
+            Ok(true) => {
+                if *stop.borrow() {
+                    return;
+                }
+                continue;
+            }
+            Ok(false) => {}
+            Err(e) => tracing::error!(error = %e, "job queue"),
+        }
+        tokio::select! {
+            _ = woken.changed() => {}
+            () = tokio::time::sleep(std::time::Duration::from_secs(1)) => {}
+            _ = stop.changed() => return,
+        }
+    }
+}
+
+/// Runs one due job of a lane, if any. Tests call it until it says false.
+pub async fn run_one(app: &App, lane: Lane, worker: Worker) -> Result<bool> {
+    let (now, lease) = (app.clock.now(), lane.lease(&app.settings));
+    let claimed = app
+        .db
+        .write(move |conn| {
+            let Some(id) = dialect::claim_job(conn, lane.kinds(), now, now.plus(lease))? else { return Ok(None) };
+            let (payload, attempts): (String, i64) =
+                schema::jobs::table.find(&id).select((schema::jobs::payload, schema::jobs::attempts)).first(conn)?;
+            Ok(Some((id, payload, attempts)))
+        })
+        .await?;
+    let Some((id, payload, attempts)) = claimed else { return Ok(false) };
+    let job = serde_json::from_str::<Job>(&payload);
+    let outcome = match &job {
+        Ok(job) => (worker.run)(app, job).await,
+        Err(e) => Err(Error::internal(anyhow::anyhow!("payload of {id}: {e}"))),
+    };
+    app.metrics.jobs.get_or_create(&[("outcome", if outcome.is_ok() { "ok" } else { "error" })]).inc();
+    let now = app.clock.now();
+    app.db
+        .write(move |conn| {
+            use schema::jobs::dsl;
+            let row = dsl::jobs.find(&id);
+            match outcome {
+                Ok(()) => diesel::delete(row).execute(conn)?,
+                Err(e) => {
+                    tracing::error!(job = %id, attempts, error = %e, "job failed");
+                    let last = attempts >= MAX_ATTEMPTS;
+                    if let (true, Ok(job)) = (last, &job) {
+                        (worker.give_up)(conn, job, now)?;
+                    }
+                    let state = if last { "failed" } else { "waiting" };
+                    let pause = TimeDelta::seconds(1 << attempts.clamp(0, 10));
+                    diesel::update(row)
+                        .set((
+                            dsl::state.eq(state),
+                            dsl::run_at.eq(now.plus(pause)),
+                            dsl::lease_until.eq(None::<Timestamp>),
+                            dsl::last_error.eq(e.to_string()),
+                        ))
+                        .execute(conn)?
+                }
+            };
+            Ok(())
+        })
+        .await?;
+    Ok(true)
+}

@@ -1,0 +1,50 @@
+//! Rendered pages for readers who are not signed in, by address, language and theme.
+//!
+//! Thrown away whole when anything in the catalogue changes (the follower of the search index watches for that), so it never shows what is no longer so
+//! for longer than a second. Bounded in number.
+
+use std::collections::HashMap;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use bytes::Bytes;
+
+const MAX_PAGES: usize = 512;
+
+/// The cache.
+#[derive(Debug, Default)]
+pub struct PageCache {
+    generation: AtomicU64,
+    pages: Mutex<HashMap<String, Bytes>>,
+}
+
+impl PageCache {
+    /// The generation to remember before reading what a page is made of.
+    pub fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
+    }
+
+    /// A page.
+    pub fn get(&self, key: &str) -> Option<Bytes> {
+        self.pages.lock().ok()?.get(key).cloned()
+    }
+
+    /// Keeps a page, unless something has changed since `generation`.
+    pub fn put(&self, generation: u64, key: String, page: Bytes) {
+        let Ok(mut pages) = self.pages.lock() else { return };
+        if self.generation() != generation {
+            return;
+        }
+        if pages.len() >= MAX_PAGES {
+            pages.clear();
+        }
+        pages.insert(key, page);
+    }
+
+    /// Throws all pages away.
+    pub fn clear(&self) {
+        let Ok(mut pages) = self.pages.lock() else { return };
+        self.generation.fetch_add(1, Ordering::AcqRel);
+        pages.clear();
+    }
+}

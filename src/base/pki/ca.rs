@@ -1,0 +1,187 @@
+//! The certificate authority of node identities: X.509-SVIDs (SPIFFE) signed with ECDSA P-256, as Margo's identity profile asks.
+//!
+//! The authority sets the name itself and ignores all that a request claims but its key. Revocation is by the accepted list
+//! (the `nodes` table), checked on every call; certificates live for days.
+
+use std::path::Path;
+
+use anyhow::Context as _;
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertificateSigningRequestParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
+    KeyPair, KeyUsagePurpose, SanType, SerialNumber,
+};
+use sha2::{Digest as _, Sha256};
+use time::{Duration, OffsetDateTime};
+
+use crate::base::config;
+use crate::base::db::Timestamp;
+use crate::base::error::{Error, Result};
+
+/// The authority.
+pub struct NodeCa {
+    issuer: Issuer<'static, KeyPair>,
+    /// PEM of the authority's certificate: the trust bundle.
+    pub certificate_pem: String,
+    /// DER of the same.
+    pub certificate_der: Vec<u8>,
+    domain: String,
+    wfm: String,
+    days: i64,
+}
+
+impl std::fmt::Debug for NodeCa {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("NodeCa").field("domain", &self.domain).field("wfm", &self.wfm).finish_non_exhaustive()
+    }
+}
+
+/// A certificate that the authority has issued.
+#[derive(Debug, Clone)]
+pub struct Issued {
+    /// Leaf in PEM, followed by the authority's certificate.
+    pub chain_pem: String,
+    /// SPIFFE id in it.
+    pub spiffe_id: String,
+    /// Serial number in hex.
+    pub serial: String,
+    /// Until when it is valid.
+    pub expires_at: Timestamp,
+}
+
+/// Certificate and key of the node endpoint, in DER.
+#[derive(Debug)]
+pub struct ServerIdentity {
+    /// Leaf, then the authority.
+    pub chain: Vec<Vec<u8>>,
+    /// PKCS #8.
+    pub key: Vec<u8>,
+}
+
+impl NodeCa {
+    /// Loads the authority's key and certificate from `dir`, or makes them.
+    pub fn load_or_make(dir: &Path, trust: &config::Trust) -> anyhow::Result<Self> {
+        let key_pem = super::load_or_make(&dir.join("node-ca.key.pem"), || Ok(KeyPair::generate()?.serialize_pem()))?;
+        let key = KeyPair::from_pem(&key_pem).context("node CA key is damaged")?;
+        let certificate_pem = super::load_or_make(&dir.join("node-ca.pem"), || {
+            let mut params = CertificateParams::default();
+            params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+            params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+            params.distinguished_name = name(&format!("Pithead node CA {}", trust.domain));
+            params.subject_alt_names = vec![SanType::URI(format!("spiffe://{}", trust.domain).try_into()?)];
+            params.not_before = OffsetDateTime::now_utc() - Duration::hours(1);
+            params.not_after = OffsetDateTime::now_utc() + Duration::days(3650);
+            Ok(params.self_signed(&key)?.pem())
+        })?;
+        let issuer = Issuer::from_ca_cert_pem(&certificate_pem, key).context("node CA certificate is damaged")?;
+        let certificate_der = der_of(&certificate_pem)?;
+        let days = trust.node_certificate_days.clamp(1, 365);
+        Ok(Self { issuer, certificate_pem, certificate_der, domain: trust.domain.clone(), wfm: trust.wfm.clone(), days })
+    }
+
+    /// `sha256:<hex>` of the authority's certificate in DER: what an enrolment command pins.
+    pub fn pin(&self) -> String {
+        format!("sha256:{}", hex::encode(Sha256::digest(&self.certificate_der)))
+    }
+
+    /// The authority as a SPIFFE trust bundle: a JWK set with one EC key of use `x509-svid`.
+    pub fn trust_bundle(&self) -> Result<serde_json::Value> {
+        let (_, certificate) =
+            x509_parser::parse_x509_certificate(&self.certificate_der).map_err(|e| Error::internal(anyhow::anyhow!("node CA: {e}")))?;
+        // An uncompressed P-256 point: 0x04, then x and y of 32 bytes each (SEC 1 §2.3.3).
+        let point = certificate.public_key().subject_public_key.data.as_ref();
+        let (x, y) = (point.get(1..33).unwrap_or_default(), point.get(33..65).unwrap_or_default());
+        Ok(serde_json::json!({"spiffe_refresh_hint": 3600, "keys": [{
+            "use": "x509-svid", "kty": "EC", "crv": "P-256",
+            "x": URL_SAFE_NO_PAD.encode(x), "y": URL_SAFE_NO_PAD.encode(y), "x5c": [STANDARD.encode(&self.certificate_der)],
+        }]}))
+    }
+
+    /// SPIFFE trust domain.
+    pub fn trust_domain(&self) -> &str {
+        &self.domain
+    }
+
+    /// `spiffe://<td>/margo/wfm/<wfm>`.
+    pub fn server_id(&self) -> String {
+        format!("spiffe://{}/margo/wfm/{}", self.domain, self.wfm)
+    }
+
+    /// `spiffe://<td>/margo/wfm/<wfm>/client/<node>`.
+    pub fn node_id(&self, node: &str) -> String {
+        format!("{}/client/{node}", self.server_id())
+    }
+
+    /// The node named by a SPIFFE id of exactly our shape.
+    pub fn node_of<'a>(&self, spiffe_id: &'a str) -> Option<&'a str> {
+        let node = spiffe_id.strip_prefix(self.server_id().as_str())?.strip_prefix("/client/")?;
+        (!node.is_empty() && !node.contains('/')).then_some(node)
+    }
+
+    /// Signs a node's request (PEM, PKCS #10), taking nothing from it but the key.
+    ///
+    /// # Errors
+    /// `csr-invalid` where it does not parse, its self-signature fails, or the key is not P-256.
+    pub fn sign_node(&self, csr_pem: &str, node: &str, now: Timestamp) -> Result<Issued> {
+        if csr_pem.len() > 16 * 1024 {
+            return Err(Error::invalid("csr-invalid"));
+        }
+        let invalid = |e: rcgen::Error| Error::invalid("csr-invalid").source(e);
+        let mut csr = CertificateSigningRequestParams::from_pem(csr_pem).map_err(invalid)?;
+        if csr.public_key.algorithm() != &rcgen::PKCS_ECDSA_P256_SHA256 {
+            return Err(Error::invalid("csr-invalid"));
+        }
+        let spiffe_id = self.node_id(node);
+        let serial = crate::base::ids::random::<16>();
+        let expires = now.plus(chrono::TimeDelta::days(self.days));
+        let mut params = CertificateParams::default();
+        params.distinguished_name = name(node);
+        params.subject_alt_names = vec![SanType::URI(spiffe_id.clone().try_into().map_err(Error::internal)?)];
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth, ExtendedKeyUsagePurpose::ServerAuth];
+        params.serial_number = Some(SerialNumber::from_slice(&serial));
+        params.not_before = offset(now.minus(chrono::TimeDelta::minutes(5)))?;
+        params.not_after = offset(expires)?;
+        csr.params = params;
+        let certificate = csr.signed_by(&self.issuer).map_err(Error::internal)?;
+        Ok(Issued {
+            chain_pem: format!("{}{}", certificate.pem(), self.certificate_pem),
+            spiffe_id,
+            serial: hex::encode(serial),
+            expires_at: expires,
+        })
+    }
+
+    /// A fresh certificate for the node endpoint: our SPIFFE id, and the host names and addresses of its URL, so that ordinary
+    /// tools accept it too. Made at each start; nodes trust the authority, not this certificate.
+    pub fn server_identity(&self, hosts: &[String]) -> anyhow::Result<ServerIdentity> {
+        let key = KeyPair::generate()?;
+        let mut params = CertificateParams::new(hosts.to_vec())?;
+        params.distinguished_name = name("Pithead");
+        params.subject_alt_names.push(SanType::URI(self.server_id().try_into()?));
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        params.not_before = OffsetDateTime::now_utc() - Duration::hours(1);
+        params.not_after = OffsetDateTime::now_utc() + Duration::days(397);
+        let certificate = params.signed_by(&key, &self.issuer)?;
+        Ok(ServerIdentity { chain: vec![certificate.der().to_vec(), self.certificate_der.clone()], key: key.serialize_der() })
+    }
+}
+
+fn name(common: &str) -> DistinguishedName {
+    let mut name = DistinguishedName::new();
+    name.push(DnType::OrganizationName, "Pithead");
+    name.push(DnType::CommonName, common);
+    name
+}
+
+fn offset(at: Timestamp) -> Result<OffsetDateTime> {
+    OffsetDateTime::from_unix_timestamp(at.unix()).map_err(Error::internal)
+}
+
+fn der_of(pem: &str) -> anyhow::Result<Vec<u8>> {
+    use rustls_pki_types::CertificateDer;
+    use rustls_pki_types::pem::PemObject as _;
+    Ok(CertificateDer::from_pem_slice(pem.as_bytes()).map_err(|e| anyhow::anyhow!("certificate: {e}"))?.to_vec())
+}

@@ -1,0 +1,27 @@
+//! What is wrong with a document of a node, as the one domain error.
+
+use app_package::margo::{FieldFault, SEMANTIC};
+
+use crate::base::error::{Error, FieldError};
+
+/// What is wrong with a document, field by field.
+pub fn semantic(faults: Vec<FieldFault>) -> Error {
+    let field = |f: FieldFault| FieldError { field: f.field, code: "margo-field", args: vec![("message", f.message)] };
+    Error { fields: faults.into_iter().take(50).map(field).collect(), ..Error::invalid(SEMANTIC) }
+}
+
+/// One field.
+pub fn field(name: &str, message: &str) -> Error {
+    semantic(vec![FieldFault { field: name.to_owned(), message: message.to_owned() }])
+}
+
+/// Reads a JSON document: what is no JSON is a bad request, what has not its shape a semantic error.
+pub fn parse<T: serde::de::DeserializeOwned>(body: &[u8]) -> Result<T, Error> {
+    serde_json::from_slice(body).map_err(|e| {
+        if e.is_data() {
+            field("", &e.to_string())
+        } else {
+            Error::invalid("json-malformed").arg("where", format!("{}:{}", e.line(), e.column())).source(e)
+        }
+    })
+}

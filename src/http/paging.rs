@@ -1,0 +1,19 @@
+//! Pages of a long list, cut by the last row shown (keyset paging).
+
+/// Cuts the rows, of which one more than `size` was asked for, to a page. Gives the addresses of the first page, where this is a later
+/// one, and of the next: `path` with `key` and the id of the last row.
+pub fn paging<T>(
+    rows: &mut Vec<T>,
+    size: i64,
+    path: &str,
+    key: &str,
+    at: Option<&str>,
+    id: impl Fn(&T) -> String,
+) -> (Option<String>, Option<String>) {
+    let size = usize::try_from(size).unwrap_or(50);
+    let more = rows.len() > size;
+    rows.truncate(size);
+    let join = if path.contains('?') { '&' } else { '?' };
+    let next = rows.last().filter(|_| more).map(|row| format!("{path}{join}{key}={}", id(row)));
+    (at.map(|_| path.to_owned()), next)
+}

@@ -1,0 +1,60 @@
+//! Every changing request that rides on a cookie must carry the CSRF value: header `X-CSRF-Token`, or field `_csrf` of a form.
+//!
+//! Requests by token or certificate do not ride on cookies. `/language` and `/theme` change nothing but the reader's own cookie.
+
+use actix_web::body::MessageBody;
+use actix_web::dev::{Payload, ServiceRequest, ServiceResponse};
+use actix_web::http::Method;
+use actix_web::middleware::Next;
+use actix_web::{Error, HttpMessage as _};
+use subtle::ConstantTimeEq as _;
+
+use crate::base::auth::{Actor, Via};
+use crate::base::error;
+use crate::http::extract::{is_form, read_body};
+use crate::http::page::PageError;
+use crate::http::{api::ApiError, cookies};
+
+/// Largest form that is read to find the field.
+const LIMIT: usize = 512 * 1024;
+
+/// The middleware.
+pub async fn csrf(mut req: ServiceRequest, next: Next<impl MessageBody + 'static>) -> Result<ServiceResponse<impl MessageBody>, Error> {
+    let safe = matches!(*req.method(), Method::GET | Method::HEAD | Method::OPTIONS | Method::TRACE);
+    if safe || matches!(req.path(), "/language" | "/theme") {
+        return next.call(req).await.map(ServiceResponse::map_into_left_body);
+    }
+    let actor = req.extensions().get::<Actor>().cloned().unwrap_or_default();
+    let expected = match actor {
+        Actor::Person(_, Via::Session { csrf, .. }) => Some(csrf),
+        Actor::Anonymous => None,
+        _ => return next.call(req).await.map(ServiceResponse::map_into_left_body),
+    };
+    let anonymous = expected.is_none();
+    let is_form = is_form(req.request());
+    // Programs without a session (registry clients asking for a challenge, nodes enrolling) have no cookie to ride on.
+    if anonymous && !is_form {
+        return next.call(req).await.map(ServiceResponse::map_into_left_body);
+    }
+    let expected = expected.or_else(|| cookies::read(req.request(), cookies::CSRF)).filter(|e| !e.is_empty());
+    let sent = if let Some(value) = req.headers().get("x-csrf-token") {
+        value.to_str().unwrap_or_default().to_owned()
+    } else if is_form {
+        let payload = req.take_payload();
+        let bytes = match read_body(payload, LIMIT).await {
+            Ok(bytes) => bytes,
+            Err(e) => return Ok(req.error_response(PageError(e)).map_into_right_body()),
+        };
+        let pairs: Vec<(String, String)> = serde_urlencoded::from_bytes(&bytes).unwrap_or_default();
+        req.set_payload(Payload::from(bytes));
+        pairs.into_iter().find(|(name, _)| name == "_csrf").map(|(_, value)| value).unwrap_or_default()
+    } else {
+        String::new()
+    };
+    let fits = expected.is_some_and(|e| bool::from(e.as_bytes().ct_eq(sent.as_bytes())));
+    if fits {
+        return next.call(req).await.map(ServiceResponse::map_into_left_body);
+    }
+    let refused = error::Error::forbidden("csrf");
+    Ok(if is_form { req.error_response(PageError(refused)) } else { req.error_response(ApiError(refused)) }.map_into_right_body())
+}

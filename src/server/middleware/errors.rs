@@ -1,0 +1,75 @@
+//! Writes the body of page and problem errors, which need the reader's language; logs what lies behind a fault of ours, once.
+
+use actix_web::body::{BoxBody, EitherBody, MessageBody};
+use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::ConnectionType;
+use actix_web::http::header::{HeaderValue, RETRY_AFTER};
+use actix_web::middleware::Next;
+use actix_web::{Error, HttpMessage as _, HttpRequest, HttpResponse};
+
+use super::request_id::RequestId;
+use crate::base::error::Kind;
+use crate::http::api::{ApiError, problem};
+use crate::http::margo::{self, MargoError};
+use crate::http::oci::OciError;
+use crate::http::page::{PageError, error_page, lang_of};
+
+/// The middleware. It keeps no copy of the request while the inner ones run: the router needs it for itself, and panics otherwise.
+/// Inner middleware therefore refuses with a response ([`ServiceRequest::error_response`]), not with an `Err`.
+pub async fn errors(req: ServiceRequest, next: Next<impl MessageBody + 'static>) -> Result<ServiceResponse<EitherBody<BoxBody>>, Error> {
+    let res = next.call(req).await?;
+    let retry_after = res.response().error().and_then(domain).and_then(|e| e.retry_after);
+    let written = res.response().error().and_then(|e| write(res.request(), e));
+    let mut res = match written {
+        Some((mut response, unread)) => {
+            if unread {
+                // The rest of the body is of no use to anybody.
+                response.head_mut().set_connection_type(ConnectionType::Close);
+            }
+            res.into_response(response).map_into_left_body()
+        }
+        None => res.map_body(|_, body| EitherBody::right(BoxBody::new(body))),
+    };
+    if let Some(after) = retry_after {
+        res.headers_mut().insert(RETRY_AFTER, HeaderValue::from(after.num_seconds()));
+    }
+    Ok(res)
+}
+
+/// The answer, and whether the body was given up before its end.
+fn write(req: &HttpRequest, error: &Error) -> Option<(HttpResponse, bool)> {
+    let unread = |e: &crate::base::error::Error| matches!(e.code, "body-too-slow" | "body-too-large" | "body-broken");
+    let id = req.extensions().get::<RequestId>().map(|id| id.0.clone()).unwrap_or_default();
+    if let Some(PageError(e)) = error.as_error() {
+        log(e);
+        Some((error_page(req, e, &id), unread(e)))
+    } else if let Some(ApiError(e)) = error.as_error() {
+        log(e);
+        Some((problem(lang_of(req), e, &id), unread(e)))
+    } else if let Some(MargoError(e)) = error.as_error() {
+        log(e);
+        Some((margo::write(lang_of(req), e, &id), unread(e)))
+    } else {
+        if let Some(OciError { error: e, .. }) = error.as_error() {
+            log(e);
+        }
+        None
+    }
+}
+
+/// The domain error behind an answer, whatever its dialect.
+fn domain(error: &Error) -> Option<&crate::base::error::Error> {
+    let page = error.as_error::<PageError>().map(|e| &e.0);
+    let api = || error.as_error::<ApiError>().map(|e| &e.0);
+    let margo = || error.as_error::<MargoError>().map(|e| &e.0);
+    let oci = || error.as_error::<OciError>().map(|e| &e.error);
+    page.or_else(api).or_else(margo).or_else(oci)
+}
+
+fn log(error: &crate::base::error::Error) {
+    if matches!(error.kind, Kind::Internal | Kind::Unavailable) {
+        tracing::error!(%error, "request failed");
+    } else {
+        tracing::debug!(%error, "request refused");
+    }
+}

@@ -1,0 +1,173 @@
+//! The composition root: [`Server`] binds the listeners over an [`App`], runs, and stops in order.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_web::dev::ServerHandle;
+use actix_web::middleware::from_fn;
+use actix_web::web::{Data, PayloadConfig};
+use actix_web::{App as Actix, HttpServer};
+use anyhow::Context as _;
+use rustls::RootCertStore;
+use rustls::server::WebPkiClientVerifier;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use tokio::sync::watch;
+
+use crate::base::app::App;
+use crate::base::jobs;
+use crate::server::middleware::authenticate::{PeerCertificate, authenticate};
+use crate::server::middleware::{
+    csrf::csrf, errors::errors, head_as_get::head_as_get, request_id::request_id, security_headers::security_headers,
+};
+use crate::{catalog, registry};
+
+pub mod middleware;
+pub mod routes;
+pub mod work;
+
+/// A running server.
+#[derive(Debug)]
+pub struct Server {
+    /// Where the site listens.
+    pub address: SocketAddr,
+    /// Where the node endpoint listens.
+    pub edge_address: SocketAddr,
+    handles: Vec<ServerHandle>,
+    tasks: Vec<tokio::task::JoinHandle<()>>,
+    stop: watch::Sender<bool>,
+    grace: Duration,
+    _lock: std::fs::File,
+}
+
+impl Server {
+    /// Binds both listeners and starts serving and working.
+    ///
+    /// # Errors
+    /// A port in use, named; a data folder that another server uses.
+    pub async fn start(app: App) -> anyhow::Result<Self> {
+        let lock = lock(&app.settings.data_dir.0)?;
+        let settings = &app.settings.server;
+        let workers = if settings.workers == 0 { std::thread::available_parallelism().map_or(2, usize::from) } else { settings.workers };
+        let grace = Duration::from_secs(settings.shutdown_seconds);
+        let site = HttpServer::new({
+            let app = app.clone();
+            move || {
+                Actix::new()
+                    .app_data(Data::new(app.clone()))
+                    .app_data(PayloadConfig::new(16 * 1024 * 1024))
+                    .wrap(from_fn(csrf))
+                    .wrap(from_fn(authenticate))
+                    .wrap(from_fn(errors))
+                    .wrap(from_fn(security_headers))
+                    .wrap(from_fn(head_as_get))
+                    .wrap(from_fn(request_id))
+                    .configure(routes::routes)
+            }
+        })
+        .workers(workers)
+        .disable_signals()
+        .shutdown_timeout(settings.shutdown_seconds)
+        .bind(&settings.listen)
+        .with_context(|| format!("cannot listen on {} (in use? set PORT or server.listen)", settings.listen))?;
+        let edge = HttpServer::new({
+            let app = app.clone();
+            move || {
+                Actix::new()
+                    .app_data(Data::new(app.clone()))
+                    .wrap(from_fn(authenticate))
+                    .wrap(from_fn(errors))
+                    .wrap(from_fn(head_as_get))
+                    .wrap(from_fn(request_id))
+                    .configure(routes::edge_routes)
+            }
+        })
+        .workers(workers)
+        .disable_signals()
+        .shutdown_timeout(settings.shutdown_seconds)
+        .on_connect(|io, extensions| {
+            use actix_tls::accept::rustls_0_23::TlsStream;
+            let stream = io.downcast_ref::<TlsStream<actix_web::rt::net::TcpStream>>();
+            let der = stream.and_then(|s| s.get_ref().1.peer_certificates()).and_then(|chain| chain.first()).map(|c| c.to_vec());
+            extensions.insert(PeerCertificate(der));
+        })
+        .bind_rustls_0_23(&settings.edge_listen, tls_config(&app)?)
+        .with_context(|| format!("cannot listen on {} (in use? set PORT or server.edge_listen)", settings.edge_listen))?;
+
+        registry::jobs::plan_collection(&app).await.map_err(|e| anyhow::anyhow!("{e}"))?;
+        let address = *site.addrs().first().context("no address")?;
+        let edge_address = *edge.addrs().first().context("no address")?;
+        let (site, edge) = (site.run(), edge.run());
+        let handles = vec![site.handle(), edge.handle()];
+        let tasks = vec![
+            tokio::spawn(async move {
+                if let Err(e) = site.await {
+                    tracing::error!(error = %e, "site listener");
+                }
+            }),
+            tokio::spawn(async move {
+                if let Err(e) = edge.await {
+                    tracing::error!(error = %e, "node listener");
+                }
+            }),
+            tokio::spawn(jobs::run(app.clone(), jobs::Lane::Checks, work::WORKER, app.stopping())),
+            tokio::spawn(jobs::run(app.clone(), jobs::Lane::Prompt, work::WORKER, app.stopping())),
+            tokio::spawn(jobs::run(app.clone(), jobs::Lane::Upkeep, work::WORKER, app.stopping())),
+            tokio::spawn(catalog::jobs::follow(app.clone(), app.stopping())),
+        ];
+        Ok(Self { address, edge_address, handles, tasks, stop: app.stop.clone(), grace, _lock: lock })
+    }
+
+    /// Stops: no new requests, long polls end, open requests and the running job finish within the grace time.
+    pub async fn stop(self) {
+        let _ = self.stop.send(true);
+        for handle in &self.handles {
+            handle.stop(true).await;
+        }
+        if tokio::time::timeout(self.grace, futures_util::future::join_all(self.tasks)).await.is_err() {
+            tracing::warn!("not every task ended within the grace time");
+        }
+    }
+}
+
+/// Keys, uploads and, with SQLite, the database in a data folder are one server's at a time.
+fn lock(data: &std::path::Path) -> anyhow::Result<std::fs::File> {
+    let file = std::fs::File::create(data.join("lock")).with_context(|| format!("cannot write into {}", data.display()))?;
+    file.try_lock().map_err(|_| anyhow::anyhow!("another server uses the data folder {}", data.display()))?;
+    Ok(file)
+}
+
+/// TLS of the node listener: our certificate, and client certificates of our authority. Enrolment comes without one, so the handlers
+/// of everything else ask for a node.
+fn tls_config(app: &App) -> anyhow::Result<rustls::ServerConfig> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let mut roots = RootCertStore::empty();
+    roots.add(CertificateDer::from(app.ca.certificate_der.clone()))?;
+    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone()).allow_unauthenticated().build()?;
+    let mut hosts = vec!["localhost".to_owned(), "127.0.0.1".to_owned()];
+    if let Some(host) = app.settings.server.edge_url.split("://").nth(1).and_then(|rest| rest.split([':', '/']).next())
+        && !hosts.iter().any(|h| h == host)
+    {
+        hosts.push(host.to_owned());
+    }
+    let identity = app.ca.server_identity(&hosts)?;
+    let chain = identity.chain.into_iter().map(CertificateDer::from).collect();
+    let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(identity.key));
+    let mut config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])?
+        .with_client_cert_verifier(verifier)
+        .with_single_cert(chain, key)?;
+    // No early data: it could be replayed.
+    config.max_early_data_size = 0;
+    Ok(config)
+}
+
+/// Waits for Ctrl-C or SIGTERM.
+pub async fn stop_signal() -> anyhow::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate())?;
+    tokio::select! {
+        result = tokio::signal::ctrl_c() => result.context("cannot wait for Ctrl-C"),
+        _ = terminate.recv() => Ok(()),
+    }
+}

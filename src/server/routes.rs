@@ -1,0 +1,50 @@
+//! The route tables of both listeners.
+
+use actix_web::error::QueryPayloadError;
+use actix_web::web::{self, QueryConfig, ServiceConfig};
+
+use crate::base::error::Error;
+use crate::http::{api, assets, page};
+use crate::{site, wire};
+
+/// Routes of the site listener. The registry and the event stream stay outside compression.
+pub fn routes(cfg: &mut ServiceConfig) {
+    cfg.app_data(QueryConfig::default().error_handler(|e, _| page::PageError(malformed(e)).into()))
+        .configure(wire::ops::configure)
+        .configure(wire::ops::configure_metrics)
+        .configure(assets::configure)
+        .configure(site::events::configure)
+        .configure(crate::registry::routes::configure)
+        .service(
+            web::scope("")
+                .wrap(actix_web::middleware::Compress::default())
+                .configure(crate::account::routes::configure)
+                .configure(crate::catalog::routes::configure)
+                .configure(crate::release::routes::configure)
+                .configure(crate::trust::routes::configure)
+                .configure(crate::registry::routes::configure_pages)
+                .configure(crate::moderation::routes::configure)
+                .configure(crate::evaluation::routes::configure)
+                .configure(crate::trade::routes::configure)
+                .configure(crate::license::routes::configure)
+                .configure(crate::fleet::routes::configure)
+                .configure(crate::telemetry::routes::configure)
+                .configure(crate::audit::routes::configure),
+        )
+        .default_service(web::route().to(page::not_found));
+}
+
+/// Routes of the node listener (mutual TLS): Margo, enrolment, reports, and the registry for pulls.
+pub fn edge_routes(cfg: &mut ServiceConfig) {
+    cfg.app_data(QueryConfig::default().error_handler(|e, _| api::ApiError(malformed(e)).into()))
+        .configure(wire::ops::configure)
+        .configure(crate::registry::routes::configure)
+        .configure(crate::fleet::margo::configure)
+        .configure(crate::telemetry::routes::configure_edge)
+        .default_service(web::route().to(api::not_found));
+}
+
+/// A query that cannot be read, such as letters where a number belongs.
+fn malformed(e: QueryPayloadError) -> Error {
+    Error::invalid("query-malformed").source(e)
+}

@@ -1,0 +1,33 @@
+//! The table of all background work: each kind of [`Job`] and the slice that does it. A kind without a line here does not compile.
+
+use futures_util::future::BoxFuture;
+
+use crate::base::app::App;
+use crate::base::db::{Conn, Timestamp};
+use crate::base::error::Result;
+use crate::base::jobs::{Job, Worker};
+use crate::{evaluation, fleet, registry, release};
+
+/// The worker of all lanes.
+pub const WORKER: Worker = Worker { run, give_up };
+
+fn run<'a>(app: &'a App, job: &'a Job) -> BoxFuture<'a, Result<()>> {
+    Box::pin(async move {
+        match job {
+            Job::CheckRelease { release_id } => release::jobs::check(app, release_id).await,
+            Job::EvaluateRelease { release_id, set_id } => evaluation::jobs::evaluate(app, release_id, set_id).await,
+            Job::EvaluateScenario { set_id, after } => evaluation::jobs::fan_out(app, set_id, after).await,
+            Job::RebuildNode { node_id } => fleet::jobs::rebuild(app, node_id).await,
+            Job::ExpireUploads => registry::jobs::expire_uploads(app).await,
+            Job::CollectGarbage => registry::jobs::collect_garbage(app).await,
+        }
+    })
+}
+
+fn give_up(conn: &mut Conn, job: &Job, now: Timestamp) -> Result<()> {
+    match job {
+        Job::CheckRelease { release_id } => release::jobs::give_up(conn, release_id, now),
+        Job::EvaluateRelease { release_id, set_id } => evaluation::jobs::give_up(conn, release_id, set_id, now),
+        Job::EvaluateScenario { .. } | Job::RebuildNode { .. } | Job::ExpireUploads | Job::CollectGarbage => Ok(()),
+    }
+}

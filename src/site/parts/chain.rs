@@ -1,0 +1,289 @@
+//! The chain line that pages show: listed → checked → approved → bought → licensed → deployed → running → proven.
+//!
+//! Read-only and built from the rows themselves, so it cannot say anything that is not so. Addresses fit the reader: a link that leads
+//! where the reader may not go is left out.
+
+use diesel::prelude::*;
+
+use crate::base::auth::{Actor, OrgKind};
+use crate::base::db::schema::{
+    app_samples, apps, cases, check_reports, deployments, licenses, nodes, orders, organizations, proofs, releases,
+};
+use crate::base::db::{Conn, Timestamp};
+use crate::base::i18n::Lang;
+
+/// One link, ready to be shown.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ChainLink {
+    /// Locale key after `chain-`.
+    pub key: &'static str,
+    /// `done`, `current`, `failed` or `todo`.
+    pub state: &'static str,
+    /// Where it leads.
+    pub href: Option<String>,
+    /// Date or number below the word.
+    pub note: String,
+}
+
+/// Who reads, in which language, at what time.
+#[derive(Debug, Clone)]
+pub struct Reader {
+    kind: Option<OrgKind>,
+    organization_id: Option<String>,
+    lang: Lang,
+    now: Timestamp,
+}
+
+impl Reader {
+    /// Of an actor.
+    pub fn of(actor: &Actor, lang: Lang, now: Timestamp) -> Self {
+        let person = actor.as_person();
+        Self { kind: person.map(|p| p.kind), organization_id: person.map(|p| p.organization_id.clone()), lang, now }
+    }
+}
+
+/// A node counts as up when it was seen within this time (three heartbeats).
+const UP_WITHIN: chrono::TimeDelta = chrono::TimeDelta::seconds(45);
+
+#[derive(Default)]
+struct Ids {
+    release: Option<String>,
+    order: Option<String>,
+    license: Option<String>,
+    deployment: Option<String>,
+}
+
+/// The chain of an app's release as the reader sees it: with the reader's own latest order, licence and deployment, if any.
+pub fn of_release(conn: &mut Conn, reader: &Reader, release_id: &str) -> QueryResult<Vec<ChainLink>> {
+    let app_id: String = releases::table.find(release_id).select(releases::app_id).first(conn)?;
+    let mut ids = Ids { release: Some(release_id.to_owned()), ..Ids::default() };
+    if let (Some(OrgKind::Operator), Some(operator)) = (reader.kind, &reader.organization_id) {
+        let of_app = orders::app_id.eq(&app_id).and(orders::organization_id.eq(operator));
+        let own: Vec<(String, String)> =
+            orders::table.filter(of_app).order(orders::id.desc()).select((orders::id, orders::state)).load(conn)?;
+        let good = licenses::app_id.eq(&app_id).and(licenses::organization_id.eq(operator)).and(licenses::state.eq("active"));
+        let good = good.and(licenses::ends_at.is_null().or(licenses::ends_at.gt(reader.now)));
+        let licensed: Vec<String> = licenses::table.filter(good).select(licenses::order_id).load(conn)?;
+        ids.order = preferred(own, &licensed);
+        let of_app = deployments::app_id.eq(&app_id).and(deployments::organization_id.eq(operator)).and(deployments::wanted.eq(true));
+        ids.deployment = deployments::table.filter(of_app).order(deployments::id.desc()).select(deployments::id).first(conn).optional()?;
+    }
+    build(conn, reader, ids)
+}
+
+/// The chain of an order, through its licence to the latest deployment.
+pub fn of_order(conn: &mut Conn, reader: &Reader, order_id: &str) -> QueryResult<Vec<ChainLink>> {
+    build(conn, reader, Ids { order: Some(order_id.to_owned()), ..Ids::default() })
+}
+
+/// The chain of a licence.
+pub fn of_license(conn: &mut Conn, reader: &Reader, license_id: &str) -> QueryResult<Vec<ChainLink>> {
+    build(conn, reader, Ids { license: Some(license_id.to_owned()), ..Ids::default() })
+}
+
+/// The chain of a deployment.
+pub fn of_deployment(conn: &mut Conn, reader: &Reader, deployment_id: &str) -> QueryResult<Vec<ChainLink>> {
+    build(conn, reader, Ids { deployment: Some(deployment_id.to_owned()), ..Ids::default() })
+}
+
+/// Of an operator's orders of one app, newest first, the one that says where the operator stands: one with a licence in force, else one
+/// that is paid, else one under way; one that came to nothing only where there is no other.
+fn preferred(orders: Vec<(String, String)>, licensed: &[String]) -> Option<String> {
+    let rank = |(id, state): &(String, String)| match shown_order(state) {
+        _ if licensed.contains(id) => 0,
+        "done" => 1,
+        "current" => 2,
+        _ => 3,
+    };
+    // The first of equal ones is the newest.
+    orders.into_iter().min_by_key(rank).map(|(id, _)| id)
+}
+
+/// How an order's state is shown.
+fn shown_order(state: &str) -> &'static str {
+    match state {
+        "paid" | "delivered" | "accepted" | "settled" => "done",
+        "cancelled" | "refunded" | "disputed" => "failed",
+        _ => "current",
+    }
+}
+
+/// Completes the ids in both directions, then reads each row once.
+fn build(conn: &mut Conn, reader: &Reader, mut ids: Ids) -> QueryResult<Vec<ChainLink>> {
+    if let Some(id) = &ids.deployment {
+        let (release, license): (String, String) =
+            deployments::table.find(id).select((deployments::release_id, deployments::license_id)).first(conn)?;
+        ids.release = ids.release.or(Some(release));
+        ids.license = Some(license);
+    }
+    if ids.license.is_none()
+        && let Some(order) = &ids.order
+    {
+        ids.license = licenses::table.filter(licenses::order_id.eq(order)).select(licenses::id).first(conn).optional()?;
+    }
+    if ids.order.is_none()
+        && let Some(license) = &ids.license
+    {
+        ids.order = licenses::table.find(license).select(licenses::order_id).first(conn).optional()?;
+    }
+    if ids.deployment.is_none()
+        && let Some(license) = &ids.license
+    {
+        let of_license = deployments::license_id.eq(license).and(deployments::wanted.eq(true));
+        ids.deployment =
+            deployments::table.filter(of_license).order(deployments::updated_at.desc()).select(deployments::id).first(conn).optional()?;
+    }
+    if ids.release.is_none() {
+        if let Some(deployment) = &ids.deployment {
+            ids.release = deployments::table.find(deployment).select(deployments::release_id).first(conn).optional()?;
+        } else if let Some(order) = &ids.order {
+            let app: String = orders::table.find(order).select(orders::app_id).first(conn)?;
+            ids.release = apps::table.find(app).select(apps::release_id).first::<Option<String>>(conn)?;
+        }
+    }
+    let mut links = vec![
+        link("listed"),
+        link("checked"),
+        link("approved"),
+        link("bought"),
+        link("licensed"),
+        link("deployed"),
+        link("running"),
+        link("proven"),
+    ];
+    let mut set = |key: &'static str, state: &'static str, href: Option<String>, note: String| {
+        if let Some(link) = links.iter_mut().find(|l| l.key == key) {
+            *link = ChainLink { key, state, href, note };
+        }
+    };
+    if let Some(id) = &ids.release {
+        let (vendor, app, version, state, created): (String, String, String, String, Timestamp) = releases::table
+            .inner_join(apps::table.on(apps::id.eq(releases::app_id)))
+            .inner_join(organizations::table.on(organizations::id.eq(apps::organization_id)))
+            .filter(releases::id.eq(id))
+            .select((organizations::slug, apps::slug, releases::version, releases::state, releases::created_at))
+            .first(conn)?;
+        let listing = format!("/apps/{vendor}/{app}");
+        let release = match reader.kind {
+            Some(OrgKind::Vendor) => format!("/vendor/apps/{app}/releases/{version}"),
+            _ => listing.clone(),
+        };
+        set("listed", "done", Some(release.clone()), reader.lang.date(created));
+        let report: Option<(bool, Timestamp)> = check_reports::table
+            .filter(check_reports::release_id.eq(id))
+            .order(check_reports::id.desc())
+            .select((check_reports::passed, check_reports::created_at))
+            .first(conn)
+            .optional()?;
+        match report {
+            Some((passed, at)) => {
+                set("checked", if passed { "done" } else { "failed" }, Some(format!("{release}#checks")), reader.lang.date(at));
+            }
+            None if state == "checking" => set("checked", "current", Some(format!("{release}#checks")), String::new()),
+            None => {}
+        }
+        let case: Option<(String, String, Timestamp, Option<Timestamp>)> = cases::table
+            .filter(cases::release_id.eq(id))
+            .order(cases::id.desc())
+            .select((cases::id, cases::state, cases::opened_at, cases::decided_at))
+            .first(conn)
+            .optional()?;
+        if let Some((case, decision, opened, decided)) = case {
+            let href = if reader.kind == Some(OrgKind::Platform) { Some(format!("/admin/cases/{case}")) } else { Some(release) };
+            let state = match decision.as_str() {
+                "approved" => "done",
+                "open" => "current",
+                _ => "failed",
+            };
+            set("approved", state, href, reader.lang.date(decided.unwrap_or(opened)));
+        }
+    }
+    let base = match reader.kind {
+        Some(OrgKind::Operator) => Some("/mine"),
+        Some(OrgKind::Vendor) => Some("/vendor"),
+        Some(OrgKind::Platform) => Some("/admin"),
+        None => None,
+    };
+    if let Some(id) = &ids.order {
+        let (number, state): (String, String) = orders::table.find(id).select((orders::number, orders::state)).first(conn)?;
+        let href = base.filter(|b| *b != "/admin").map(|b| format!("{b}/orders/{id}"));
+        set("bought", shown_order(&state), href, number);
+    }
+    let operator = reader.kind == Some(OrgKind::Operator);
+    if let Some(id) = &ids.license {
+        let (state, ends): (String, Option<Timestamp>) =
+            licenses::table.find(id).select((licenses::state, licenses::ends_at)).first(conn)?;
+        let over = ends.is_some_and(|e| e < reader.now);
+        // The last day of it: the end is the first moment after.
+        let last = ends.map(|e| reader.lang.date(e.minus(chrono::TimeDelta::seconds(1))));
+        let note = last.map(|day| reader.lang.format("chain-until", &[("date", &day)])).unwrap_or_default();
+        set("licensed", if state == "active" && !over { "done" } else { "failed" }, operator.then(|| format!("/mine/licenses/{id}")), note);
+    }
+    if let Some(id) = &ids.deployment {
+        let (state, node_id, name, seen, release): (String, String, String, Option<Timestamp>, String) = deployments::table
+            .inner_join(nodes::table.on(nodes::id.eq(deployments::node_id)))
+            .filter(deployments::id.eq(id))
+            .select((deployments::state, nodes::id, nodes::name, nodes::seen_at, deployments::release_id))
+            .first(conn)?;
+        let node = crate::fleet::model::shown_name(&name, &node_id).to_owned();
+        let href = operator.then(|| format!("/mine/deployments/{id}"));
+        let (shown, note) = match state.as_str() {
+            "installed" => ("done", node),
+            "failed" => ("failed", node),
+            // It was there: "not yet" would be wrong.
+            "removed" => ("failed", reader.lang.t("chain-removed")),
+            _ => ("current", node),
+        };
+        set("deployed", shown, href.clone(), note);
+        if state == "installed" {
+            let up = seen.is_some_and(|at| at.plus(UP_WITHIN) >= reader.now);
+            set("running", if up { "done" } else { "failed" }, href.clone(), String::new());
+        }
+        // The golden samples were reproduced before "installed" was reported; proven it is by work, and stays so.
+        let proof = href.map(|h| format!("{h}#proof"));
+        let proven: Option<Timestamp> = proofs::table.find((id, release)).select(proofs::proven_at).first(conn).optional()?;
+        match proven {
+            Some(at) => {
+                let inferences: Option<i64> = app_samples::table
+                    .filter(app_samples::deployment_id.eq(id))
+                    .order(app_samples::at.desc())
+                    .select(app_samples::inferences)
+                    .first(conn)
+                    .optional()?;
+                // The count starts anew with the agent; that it worked does not.
+                let note = match inferences.filter(|n| *n > 0 && state == "installed") {
+                    Some(n) => reader.lang.format("chain-inferences", &[("n", &n.to_string())]),
+                    None => reader.lang.format("chain-since", &[("date", &reader.lang.date(at))]),
+                };
+                set("proven", "done", proof, note);
+            }
+            None if state == "installed" => set("proven", "todo", proof, String::new()),
+            None => {}
+        }
+    }
+    Ok(links)
+}
+
+fn link(key: &'static str) -> ChainLink {
+    ChainLink { key, state: "todo", href: None, note: String::new() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::preferred;
+
+    #[test]
+    fn an_order_that_came_to_nothing_hides_no_better_one() {
+        let orders = |rows: &[(&str, &str)]| rows.iter().map(|(id, state)| ((*id).to_owned(), (*state).to_owned())).collect::<Vec<_>>();
+        let pick = |rows: &[(&str, &str)], licensed: &[&str]| {
+            preferred(orders(rows), &licensed.iter().map(|id| (*id).to_owned()).collect::<Vec<_>>())
+        };
+        // Newest first.
+        let all = [("d", "cancelled"), ("c", "awaiting_payment"), ("b", "paid"), ("a", "settled")];
+        assert_eq!(pick(&all, &["a"]).as_deref(), Some("a"), "a licence in force");
+        assert_eq!(pick(&all, &[]).as_deref(), Some("b"), "paid, the newest");
+        assert_eq!(pick(&all[..2], &[]).as_deref(), Some("c"), "under way");
+        assert_eq!(pick(&all[..1], &[]).as_deref(), Some("d"), "nothing else");
+        assert_eq!(pick(&[], &[]), None);
+    }
+}

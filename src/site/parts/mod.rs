@@ -1,0 +1,3 @@
+//! Parts that pages of several readers share.
+
+pub mod chain;

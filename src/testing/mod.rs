@@ -1,0 +1,215 @@
+//! Support of unit tests: each test body runs on SQLite and, where `TEST_POSTGRES_URL` is set (`make test` sets it), on PostgreSQL in a
+//! schema of its own. People and organisations are made through the account service, as users make them.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::path::{Path, PathBuf};
+
+use diesel::connection::SimpleConnection as _;
+
+use crate::account::service::{self as account, SignUp};
+use crate::base::app::App;
+use crate::base::auth::{Actor, OrgKind, Role};
+use crate::base::clock::Clock;
+use crate::base::config::Settings;
+use crate::base::db::{Db, Location, Timestamp};
+use crate::fleet::service as fleet;
+
+pub mod shop;
+
+/// A folder that goes with the test.
+struct Folder(PathBuf);
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+fn settings(folder: &std::path::Path) -> Settings {
+    let mut settings = Settings::default();
+    settings.data_dir.0 = folder.to_owned();
+    settings.server.listen = "127.0.0.1:0".into();
+    settings.server.edge_listen = "127.0.0.1:0".into();
+    settings
+}
+
+/// Runs the body on each backend. The clock stands at 2026-01-01 until the body moves it.
+pub async fn each_backend<F, Fut>(body: F)
+where
+    F: Fn(App) -> Fut,
+    Fut: Future<Output = ()>,
+{
+    each_backend_with(|_| (), body).await;
+}
+
+/// The same, with other settings than the defaults.
+pub async fn each_backend_with<F, Fut>(change: fn(&mut Settings), body: F)
+where
+    F: Fn(App) -> Fut,
+    Fut: Future<Output = ()>,
+{
+    let clock = || Clock::manual(Timestamp::from_unix(1_767_225_600));
+    let folder = Folder(std::env::temp_dir().join(crate::base::ids::new("pithead-test")));
+    let mut lite = settings(&folder.0);
+    lite.database.url = format!("sqlite:{}", folder.0.join("test.db").display());
+    change(&mut lite);
+    body(App::open(lite, clock()).unwrap()).await;
+
+    #[expect(clippy::disallowed_methods, reason = "the test command passes its database here")]
+    let Ok(url) = std::env::var("TEST_POSTGRES_URL") else { return };
+    let folder = Folder(std::env::temp_dir().join(crate::base::ids::new("pithead-test")));
+    let schema = crate::base::ids::new("t");
+    let admin = Db::open(&Location::parse(&url).unwrap(), 2).unwrap();
+    admin.blocking().unwrap().batch_execute(&format!("CREATE SCHEMA {schema}")).unwrap();
+    let mut postgres = settings(&folder.0);
+    let separator = if url.contains('?') { '&' } else { '?' };
+    postgres.database.url = format!("{url}{separator}options=-c%20search_path%3D{schema}");
+    change(&mut postgres);
+    body(App::open(postgres, clock()).unwrap()).await;
+    admin.blocking().unwrap().batch_execute(&format!("DROP SCHEMA {schema} CASCADE")).unwrap();
+}
+
+/// The password of everyone in tests.
+pub const PASSWORD: &str = "a lamp in the dark";
+
+async fn organization(app: &App, kind: OrgKind, slug: &str) -> Actor {
+    let input = SignUp {
+        email: format!("owner@{slug}.example"),
+        name: format!("Owner of {slug}"),
+        password: PASSWORD.into(),
+        kind: kind.as_str().into(),
+        slug: slug.into(),
+        name_zh: format!("{slug} 公司"),
+        name_en: format!("{slug} Ltd"),
+    };
+    let (user_id, organization_id) = match kind {
+        OrgKind::Platform => account::create_platform(app, input, Role::Administrator).await.unwrap(),
+        _ => account::sign_up(app, input).await.unwrap(),
+    };
+    account::actor_for(app, &user_id, &organization_id).await.unwrap()
+}
+
+/// The owner of a new vendor.
+pub async fn vendor(app: &App, slug: &str) -> Actor {
+    organization(app, OrgKind::Vendor, slug).await
+}
+
+/// The owner of a new operator.
+pub async fn operator(app: &App, slug: &str) -> Actor {
+    organization(app, OrgKind::Operator, slug).await
+}
+
+/// A person of the platform with a role. The platform organisation is made with the first.
+pub async fn platform(app: &App, role: Role) -> Actor {
+    let slug = "platform";
+    let known = app.db.read(move |conn| Ok(crate::account::store::find_organization_by_slug(conn, slug)?)).await.unwrap();
+    let organization_id = match known {
+        Some(organization) => organization.id,
+        None => organization(app, OrgKind::Platform, slug).await.person().unwrap().organization_id.clone(),
+    };
+    member(app, &organization_id, role, &format!("{role}@platform.example")).await
+}
+
+/// A further person of an organisation.
+pub async fn member(app: &App, organization_id: &str, role: Role, email: &str) -> Actor {
+    let user_id = account::add_member(app, organization_id, role, email, email, PASSWORD).await.unwrap();
+    account::actor_for(app, &user_id, organization_id).await.unwrap()
+}
+
+/// A request for a certificate, with a fresh key.
+pub fn csr() -> String {
+    let key = rcgen::KeyPair::generate().unwrap();
+    rcgen::CertificateParams::default().serialize_request(&key).unwrap().pem().unwrap()
+}
+
+/// An enrolled node of an operator, on a site of its own.
+pub async fn node(app: &App, operator: &Actor) -> Actor {
+    let site = fleet::create_site(app, operator, "一号井").await.unwrap();
+    let issued = fleet::create_node(app, operator, &site, "主运 1").await.unwrap();
+    let enrolled = fleet::enroll(app, issued.code, csr(), "1.0.0".into()).await.unwrap();
+    Actor::Node { node_id: enrolled.node_id, organization_id: enrolled.organization_id }
+}
+
+/// The files of a demo app by path.
+pub fn demo_app(name: &str) -> BTreeMap<String, Vec<u8>> {
+    fn walk(dir: &Path, prefix: &str, out: &mut BTreeMap<String, Vec<u8>>) {
+        for entry in std::fs::read_dir(dir).unwrap().flatten() {
+            let path = format!("{prefix}{}", entry.file_name().to_str().unwrap());
+            if entry.file_type().unwrap().is_dir() {
+                walk(&entry.path(), &format!("{path}/"), out);
+            } else {
+                out.insert(path, std::fs::read(entry.path()).unwrap());
+            }
+        }
+    }
+    let mut out = BTreeMap::new();
+    walk(&Path::new(env!("CARGO_MANIFEST_DIR")).join("demo/apps").join(name), "", &mut out);
+    out
+}
+
+/// Runs jobs until none is due.
+pub async fn drain_jobs(app: &App) {
+    use crate::base::jobs::{Lane, run_one};
+    use crate::server::work::WORKER;
+    while run_one(app, Lane::Checks, WORKER).await.unwrap()
+        || run_one(app, Lane::Prompt, WORKER).await.unwrap()
+        || run_one(app, Lane::Upkeep, WORKER).await.unwrap()
+    {}
+}
+
+/// An S3 server that checks signatures, for as long as the value lives, with a bucket `pithead`.
+pub struct S3Server {
+    /// Settings that reach it.
+    pub settings: crate::base::config::Storage,
+    task: tokio::task::JoinHandle<()>,
+    _folder: Folder,
+}
+
+impl S3Server {
+    /// Starts one on a free port.
+    pub async fn start() -> Self {
+        let folder = Folder(std::env::temp_dir().join(crate::base::ids::new("pithead-s3")));
+        std::fs::create_dir_all(folder.0.join("pithead")).unwrap();
+        let mut builder = s3s::service::S3ServiceBuilder::new(s3s_fs::FileSystem::new(&folder.0).unwrap());
+        builder.set_auth(s3s::auth::SimpleAuth::from_single("test-access", "test-secret"));
+        let service = builder.build();
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut settings = crate::base::config::Storage { kind: "s3".into(), ..crate::base::config::Storage::default() };
+        settings.s3.endpoint = format!("http://{}", listener.local_addr().unwrap());
+        settings.s3.access_key = "test-access".into();
+        settings.s3.secret_key = "test-secret".into();
+        let task = tokio::spawn(async move {
+            while let Ok((socket, _)) = listener.accept().await {
+                let service = service.clone();
+                tokio::spawn(async move {
+                    let server = hyper_util::server::conn::auto::Builder::new(hyper_util::rt::TokioExecutor::new());
+                    // A client that goes away is no failure of the test.
+                    let _ = server.serve_connection(hyper_util::rt::TokioIo::new(socket), service).await;
+                });
+            }
+        });
+        Self { settings, task, _folder: folder }
+    }
+}
+
+impl Drop for S3Server {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// As [`each_backend`] on SQLite, with blobs in an S3 server.
+pub async fn on_s3<F, Fut>(change: impl FnOnce(&mut Settings), body: F)
+where
+    F: FnOnce(App) -> Fut,
+    Fut: Future<Output = ()>,
+{
+    let server = S3Server::start().await;
+    let folder = Folder(std::env::temp_dir().join(crate::base::ids::new("pithead-test")));
+    let mut settings = settings(&folder.0);
+    settings.database.url = format!("sqlite:{}", folder.0.join("test.db").display());
+    settings.storage = server.settings.clone();
+    change(&mut settings);
+    body(App::open(settings, Clock::manual(Timestamp::from_unix(1_767_225_600))).unwrap()).await;
+}

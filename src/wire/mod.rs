@@ -1,0 +1,3 @@
+//! What programs call: registry clients, nodes, monitoring.
+
+pub mod ops;

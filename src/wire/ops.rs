@@ -1,0 +1,56 @@
+//! For those who run it: `/healthz` (the process lives), `/readyz` (the database answers), `/metrics`, JWKS and trust documents.
+
+use actix_web::http::header;
+use actix_web::web::{self, Data, ServiceConfig};
+use actix_web::{HttpRequest, HttpResponse};
+use diesel::connection::SimpleConnection as _;
+use serde_json::json;
+
+use crate::base::app::App;
+use crate::base::error::Error;
+use crate::http::api::ApiResult;
+
+/// Routes of both listeners.
+pub fn configure(cfg: &mut ServiceConfig) {
+    cfg.route("/healthz", web::get().to(healthz))
+        .route("/readyz", web::get().to(readyz))
+        .route("/.well-known/jwks.json", web::get().to(jwks))
+        .route("/.well-known/margo", web::get().to(margo_discovery))
+        .route("/.well-known/spiffe/bundle.json", web::get().to(trust_bundle));
+}
+
+/// Metrics: on the site's listener only, where a proxy can keep strangers out.
+pub fn configure_metrics(cfg: &mut ServiceConfig) {
+    cfg.route("/metrics", web::get().to(metrics));
+}
+
+async fn healthz() -> HttpResponse {
+    HttpResponse::Ok().content_type("text/plain").body("ok")
+}
+
+async fn readyz(app: Data<App>) -> ApiResult {
+    app.db.read(|conn| conn.batch_execute("SELECT 1").map_err(|e| Error::unavailable("database-busy").source(e))).await?;
+    Ok(HttpResponse::Ok().content_type("text/plain").body("ready"))
+}
+
+async fn metrics(app: Data<App>) -> HttpResponse {
+    HttpResponse::Ok().content_type("application/openmetrics-text; version=1.0.0; charset=utf-8").body(app.metrics.render())
+}
+
+async fn jwks(app: Data<App>) -> ApiResult {
+    Ok(HttpResponse::Ok().insert_header((header::CACHE_CONTROL, "public, max-age=300")).json(app.keys.set.to_jwks()))
+}
+
+/// Margo: where the trust bundle is.
+async fn margo_discovery(req: HttpRequest, app: Data<App>) -> HttpResponse {
+    let info = req.connection_info();
+    HttpResponse::Ok().json(json!({
+        "trustDomain": app.ca.trust_domain(),
+        "trustBundleUri": format!("{}://{}/.well-known/spiffe/bundle.json", info.scheme(), info.host()),
+    }))
+}
+
+/// SPIFFE trust bundle: the authority as a JWK (RFC 7517) with `use: x509-svid`.
+async fn trust_bundle(app: Data<App>) -> ApiResult {
+    Ok(HttpResponse::Ok().insert_header((header::CACHE_CONTROL, "public, max-age=300")).json(app.ca.trust_bundle()?))
+}
