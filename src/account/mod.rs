@@ -7,7 +7,7 @@ pub mod model;
 mod once;
 pub mod routes;
 pub mod service;
-pub mod store;
+mod store;
 pub mod team;
 #[cfg(test)]
 mod tests;

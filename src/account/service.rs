@@ -15,6 +15,8 @@ use crate::base::db::{Conn, Timestamp};
 use crate::base::error::{Error, Faults, QueryResultExt as _, Result};
 use crate::base::ids;
 
+pub use super::store::{find_organization_by_slug, find_user_by_email, get_organization, platform_ids};
+
 /// How long a browser stays signed in.
 pub const SESSION_HOURS: i64 = 12;
 
@@ -303,4 +305,9 @@ pub async fn actor_for(app: &App, user_id: &str, organization_id: &str) -> Resul
     let (user_id, organization_id) = (user_id.to_owned(), organization_id.to_owned());
     let person = app.db.read(move |conn| person_in(conn, &user_id, &organization_id)).await?;
     person.map(|p| Actor::Person(Box::new(p), Via::System)).ok_or_else(|| Error::not_found("person"))
+}
+
+/// Ids of the platform's own organisations: whom to poke.
+pub fn platform_organizations(conn: &mut Conn) -> Result<Vec<String>> {
+    Ok(store::platform_ids(conn)?)
 }

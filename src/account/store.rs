@@ -254,3 +254,8 @@ pub fn list_organizations(conn: &mut Conn, before: &str, limit: i64) -> QueryRes
         .select((Organization::as_select(), count(memberships::user_id.nullable())))
         .load(conn)
 }
+
+/// Ids of the platform's organisations (there is one).
+pub fn platform_ids(conn: &mut Conn) -> QueryResult<Vec<String>> {
+    organizations::table.filter(organizations::kind.eq(OrgKind::Platform)).select(organizations::id).load(conn)
+}

@@ -6,7 +6,7 @@ pub mod model;
 mod names;
 pub mod routes;
 pub mod service;
-pub mod store;
+mod store;
 #[cfg(test)]
 mod tests;
 mod views;

@@ -6,9 +6,10 @@ use std::collections::HashMap;
 
 use inference::check::CheckReport;
 
+use super::model::Card;
 use super::model::{AppRow, Plan};
 use super::query::CatalogQuery;
-use super::store::{self, Card};
+use super::store;
 use crate::base::app::App;
 use crate::base::db::Conn;
 use crate::base::error::Result;

@@ -102,7 +102,7 @@ impl ComparePage {
                 without: address(others.iter().map(|(vendor, slug)| (vendor.as_str(), slug.as_str()))),
             }
         };
-        let offer = |(app, (vendor, zh, en)): &super::store::Card| Offer {
+        let offer = |(app, (vendor, zh, en)): &super::model::Card| Offer {
             value: format!("{vendor}/{}", app.slug),
             name: page.pick(&app.title_zh, &app.title_en).to_owned(),
             vendor: page.pick(zh, en).to_owned(),

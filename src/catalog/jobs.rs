@@ -26,7 +26,7 @@ pub async fn follow(app: App, mut stop: watch::Receiver<bool>) {
 }
 
 /// Rebuilds where the mark of the database differs from `known`; gives the mark.
-pub async fn refresh(app: &App, known: Option<&store::Mark>) -> Result<store::Mark> {
+pub async fn refresh(app: &App, known: Option<&super::model::Mark>) -> Result<super::model::Mark> {
     let mark = app.db.read(|conn| Ok(store::mark(conn)?)).await?;
     if known == Some(&mark) {
         return Ok(mark);

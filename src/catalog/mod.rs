@@ -13,5 +13,5 @@ pub mod plans;
 pub mod query;
 pub mod routes;
 pub mod service;
-pub mod store;
+mod store;
 pub(crate) mod views;

@@ -122,6 +122,52 @@ pub fn parse_yuan(text: &str) -> Option<i64> {
     whole.parse::<i64>().ok()?.checked_mul(100)?.checked_add(cents)
 }
 
+/// Names of an app, as far as licences and deployments show them.
+#[derive(Debug, Clone, Queryable)]
+pub struct AppName {
+    /// Slug of the developer.
+    pub vendor: String,
+    /// Slug of the app.
+    pub slug: String,
+    /// Title in Chinese.
+    pub title_zh: String,
+    /// Title in English.
+    pub title_en: String,
+    /// Safety class.
+    pub safety: bool,
+    /// State of the listing.
+    pub state: String,
+}
+
+impl AppName {
+    /// `vendor/app`, the name in licences and of the repository.
+    pub fn repository(&self) -> String {
+        format!("{}/{}", self.vendor, self.slug)
+    }
+}
+
+/// Changes whenever the catalogue does.
+/// Number and last change of apps; number of active plans and the newest; how often signing keys were added or revoked (listings show
+/// what signatures are worth); the last score on a hidden test set and the last such set that was retired.
+pub type Mark = (i64, Option<Timestamp>, i64, Option<Timestamp>, i64, Option<Timestamp>, Option<Timestamp>);
+
+/// A listed app as a card: the row, the vendor's slug and names.
+pub type Card = (AppRow, (String, String, String));
+
+/// Who owns an app: organisation id, vendor slug, app slug.
+pub struct Owner {
+    pub organization_id: String,
+    pub vendor: String,
+    pub app: String,
+}
+
+impl Owner {
+    /// Name of the app's repository.
+    pub fn repository(&self) -> String {
+        format!("{}/{}", self.vendor, self.app)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -3,22 +3,24 @@
 use app_package::manifest::AppManifest;
 use serde_json::json;
 
-use super::model::{AppRow, ListingState, Plan};
-use super::pictures;
-use super::query::CatalogQuery;
-use super::store::{self, Card};
 use crate::base::app::App;
-use crate::base::auth::policy::{self, Action};
-use crate::base::auth::{Actor, OrgKind};
+use crate::base::auth::policy::Action;
+use crate::base::auth::{Actor, OrgKind, policy};
 use crate::base::db::{Conn, Timestamp};
 use crate::base::error::{Error, QueryResultExt as _, Result, exactly_one};
 use crate::base::i18n::Lang;
 use crate::base::ids;
+use crate::catalog::model::{AppName, AppRow, Card, ListingState, Plan};
+use crate::catalog::query::CatalogQuery;
+use crate::catalog::{pictures, store};
 use crate::release::difference::Difference;
 use crate::release::model::Release;
-use crate::site::parts::chain::{self, ChainLink, Reader};
+use crate::site::parts::chain;
+use crate::site::parts::chain::{ChainLink, Reader};
 use crate::trust::evidence::Subject;
 use crate::{audit, evaluation, release};
+
+pub use super::store::{app_names, figures, owner, scenarios, specialties};
 
 /// What a catalogue page shows.
 #[derive(Debug)]
@@ -168,7 +170,7 @@ pub async fn listing(app: &App, actor: &Actor, lang: Lang, vendor: String, slug:
             let previous = release::lifecycle::compared(conn, &shown, None)?;
             let scores = evaluation::service::shown_in(conn, &row.id, &shown.id, shown.published_at)?;
             let gallery = pictures::gallery(conn, &format!("{vendor}/{slug}"), &shown.digest, &shown.manifest)?;
-            let organization = crate::account::store::get_organization(conn, &row.organization_id)?;
+            let organization = crate::account::service::get_organization(conn, &row.organization_id)?;
             let plans = store::plans_of(conn, &[row.id.as_str()])?;
             let words = words(conn, &row)?;
             let chain = chain::of_release(conn, &Reader::of(&actor, lang, now), &shown.id)?;
@@ -202,7 +204,7 @@ fn words(conn: &mut Conn, row: &AppRow) -> Result<((String, String), (String, St
 pub async fn vendor_page(app: &App, slug: String) -> Result<(crate::account::model::Organization, Vec<Card>, Vec<Plan>)> {
     app.db
         .read(move |conn| {
-            let vendor = crate::account::store::find_organization_by_slug(conn, &slug)?
+            let vendor = crate::account::service::find_organization_by_slug(conn, &slug)?
                 .filter(|o| o.kind == OrgKind::Vendor)
                 .ok_or_else(|| Error::not_found("organization"))?;
             let cards = store::cards_of_vendor(conn, &vendor.id)?;
@@ -301,7 +303,7 @@ pub fn listed_in(conn: &mut Conn, app_id: &str, now: Timestamp) -> Result<()> {
         return Ok(());
     };
     store::update_texts(conn, &with_texts(app.clone(), &release.manifest, now))?;
-    let vendor = crate::account::store::get_organization(conn, &app.organization_id)?;
+    let vendor = crate::account::service::get_organization(conn, &app.organization_id)?;
     let repository = format!("{}/{}", vendor.slug, app.slug);
     let cover = pictures::gallery(conn, &repository, &release.digest, &release.manifest)?.into_iter().next().map(|(digest, _)| digest);
     store::set_listed(conn, app_id, &release.id, cover.as_deref(), now)?;
@@ -354,4 +356,9 @@ pub async fn set_hidden(app: &App, actor: &Actor, slug: String, hidden: bool) ->
         .await?;
     app.wake_search.notify_one();
     Ok(())
+}
+
+/// Names of the app of a licence or deployment.
+pub fn app_name(conn: &mut Conn, app_id: &str) -> Result<AppName> {
+    store::app_name(conn, app_id).or_not_found("license-app")
 }

@@ -3,16 +3,11 @@
 use diesel::dsl::{count_star, exists, max};
 use diesel::prelude::*;
 
-use super::model::{AppRow, ListingState, Plan, PlanKind};
-use super::query::{CatalogQuery, PAGE};
 use crate::base::db::schema::{apps, evaluation_scores, evaluation_sets, organizations, plans, scenarios, specialties, vendor_keys};
 use crate::base::db::{Conn, Timestamp};
 use crate::base::text_index::Entry;
-
-/// Changes whenever the catalogue does.
-/// Number and last change of apps; number of active plans and the newest; how often signing keys were added or revoked (listings show
-/// what signatures are worth); the last score on a hidden test set and the last such set that was retired.
-pub type Mark = (i64, Option<Timestamp>, i64, Option<Timestamp>, i64, Option<Timestamp>, Option<Timestamp>);
+use crate::catalog::model::{AppName, AppRow, Card, ListingState, Mark, Owner, Plan, PlanKind};
+use crate::catalog::query::{CatalogQuery, PAGE};
 
 /// The mark of the catalogue.
 pub fn mark(conn: &mut Conn) -> QueryResult<Mark> {
@@ -52,9 +47,6 @@ pub fn search_entries(conn: &mut Conn) -> QueryResult<Vec<Entry>> {
         })
         .collect())
 }
-
-/// A listed app as a card: the row, the vendor's slug and names.
-pub type Card = (AppRow, (String, String, String));
 
 /// Narrows listed apps by everything in the query but the facet named, so that a facet shows what choosing another value would give.
 macro_rules! narrowed {
@@ -291,4 +283,31 @@ pub fn cards_of_vendor(conn: &mut Conn, organization_id: &str) -> QueryResult<Ve
         .limit(100)
         .select((AppRow::as_select(), (organizations::slug, organizations::name_zh, organizations::name_en)))
         .load(conn)
+}
+
+/// Names of an app.
+pub fn app_name(conn: &mut Conn, app_id: &str) -> QueryResult<AppName> {
+    apps::table
+        .inner_join(organizations::table.on(organizations::id.eq(apps::organization_id)))
+        .filter(apps::id.eq(app_id))
+        .select((organizations::slug, apps::slug, apps::title_zh, apps::title_en, apps::safety, apps::state))
+        .first(conn)
+}
+
+/// Names of several apps, by id.
+pub fn app_names(conn: &mut Conn, app_ids: &[String]) -> QueryResult<Vec<(String, AppName)>> {
+    apps::table
+        .inner_join(organizations::table.on(organizations::id.eq(apps::organization_id)))
+        .filter(apps::id.eq_any(app_ids))
+        .select((apps::id, (organizations::slug, apps::slug, apps::title_zh, apps::title_en, apps::safety, apps::state)))
+        .load(conn)
+}
+
+pub fn owner(conn: &mut Conn, app_id: &str) -> QueryResult<Owner> {
+    let (organization_id, vendor, app): (String, String, String) = apps::table
+        .inner_join(organizations::table.on(organizations::id.eq(apps::organization_id)))
+        .filter(apps::id.eq(app_id))
+        .select((apps::organization_id, organizations::slug, apps::slug))
+        .first(conn)?;
+    Ok(Owner { organization_id, vendor, app })
 }

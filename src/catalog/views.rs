@@ -4,11 +4,11 @@ use app_package::manifest::{AlarmLevel, AppManifest, Post};
 use askama::Template;
 
 use super::compare;
+use super::model::Card;
 use super::model::{ListingState, Plan, PlanKind};
 use super::plans::PlanForm;
 use super::query::CatalogQuery;
 use super::service::Listing;
-use super::store::Card;
 use crate::base::auth::Actor;
 use crate::base::auth::policy::{self, Action};
 use crate::evaluation::views::ScoreView;

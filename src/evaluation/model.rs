@@ -128,6 +128,10 @@ impl SetForm {
     }
 }
 
+/// An outcome with its release's version, its app's titles (zh, en), its vendor's names (zh, en), and the listing's address: vendor
+/// slug, app slug.
+pub type ScoreLine = (Score, String, (String, String), (String, String), (String, String));
+
 #[cfg(test)]
 mod tests {
     use super::*;

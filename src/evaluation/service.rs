@@ -8,8 +8,9 @@ use futures_util::Stream;
 use inference::evaluate::archive::Fault;
 use serde_json::json;
 
+use super::model::ScoreLine;
 use super::model::{Metric, Score, SetForm, TestSet};
-use super::store::{self, ScoreLine};
+use super::store;
 use super::upload::{self, Facts, Staged};
 use crate::base::app::App;
 use crate::base::auth::policy::{self, Action};
@@ -67,7 +68,7 @@ struct New {
 }
 
 fn room_in(conn: &mut Conn, scenario: &str) -> Result<()> {
-    if !catalog::store::scenarios(conn)?.iter().any(|(slug, ..)| slug == scenario) {
+    if !catalog::service::scenarios(conn)?.iter().any(|(slug, ..)| slug == scenario) {
         return Err(Error::field("scenario", "choose-one"));
     }
     if store::count_active(conn, scenario)? >= MAX_ACTIVE {
@@ -257,7 +258,7 @@ fn lines(conn: &mut Conn, sets: Vec<TestSet>) -> Result<Vec<SetLine>> {
     let ids: Vec<&str> = sets.iter().map(|set| set.id.as_str()).collect();
     let scored = store::count_scored(conn, &ids)?;
     let names: HashMap<String, (String, String)> =
-        catalog::store::scenarios(conn)?.into_iter().map(|(slug, _, zh, en)| (slug, (zh, en))).collect();
+        catalog::service::scenarios(conn)?.into_iter().map(|(slug, _, zh, en)| (slug, (zh, en))).collect();
     let line = |set: TestSet| SetLine {
         scenario: names.get(&set.scenario).cloned().unwrap_or_default(),
         scored: scored.get(&set.id).copied().unwrap_or(0),
@@ -313,7 +314,7 @@ pub async fn choices(app: &App, actor: &Actor) -> Result<Choices> {
     policy::require(actor, Action::ManageEvaluation)?;
     app.db
         .read(|conn| {
-            let scenarios = catalog::store::scenarios(conn)?;
+            let scenarios = catalog::service::scenarios(conn)?;
             let of = |specialty: &str| {
                 scenarios
                     .iter()
@@ -321,7 +322,7 @@ pub async fn choices(app: &App, actor: &Actor) -> Result<Choices> {
                     .map(|(slug, _, zh, en)| (slug.clone(), zh.clone(), en.clone()))
                     .collect()
             };
-            Ok(catalog::store::specialties(conn)?.into_iter().map(|(slug, zh, en)| ((zh, en), of(&slug))).collect())
+            Ok(catalog::service::specialties(conn)?.into_iter().map(|(slug, zh, en)| ((zh, en), of(&slug))).collect())
         })
         .await
 }

@@ -5,9 +5,9 @@ use std::collections::HashMap;
 use diesel::dsl::{count_star, exists, not};
 use diesel::prelude::*;
 
-use super::model::{Score, TestSet};
 use crate::base::db::schema::{apps, evaluation_scores, evaluation_sets, organizations, releases, users};
 use crate::base::db::{Conn, Timestamp};
+use crate::evaluation::model::{Score, ScoreLine, TestSet};
 use crate::release::model::{Release, ReleaseState};
 
 /// States in which a release has passed its check and may still be published.
@@ -146,10 +146,6 @@ pub fn earlier_figures(
     }
     query.load(conn)
 }
-
-/// An outcome with its release's version, its app's titles (zh, en), its vendor's names (zh, en), and the listing's address: vendor
-/// slug, app slug.
-pub type ScoreLine = (Score, String, (String, String), (String, String), (String, String));
 
 /// Outcomes on a set before a release id, the newest releases first.
 pub fn scores_before(conn: &mut Conn, set_id: &str, before: Option<&str>, limit: i64) -> QueryResult<Vec<ScoreLine>> {

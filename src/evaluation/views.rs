@@ -4,9 +4,9 @@ use askama::Template;
 use inference::evaluate::archive::Fault;
 use serde::Serialize;
 
+use super::model::ScoreLine;
 use super::model::{Metric, TestSet};
 use super::service::{Choices, SetDetail, SetLine, Shown};
-use super::store::ScoreLine;
 use crate::base::i18n::Lang;
 use crate::http::page::Page;
 

@@ -9,16 +9,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use app_package::license::{Purpose, Verdict};
 use app_package::margo::{StateManifest, StatusError};
 
-use super::margo::documents::{self, Document, Wanted};
-use super::margo::{desired_topic, status, store};
-use super::model::{Deployment, DeploymentState, Node, NodeState};
-use super::{service, store as fleet};
 use crate::base::app::App;
 use crate::base::auth::Actor;
 use crate::base::db::{Conn, Timestamp, dialect};
 use crate::base::error::{Error, Result, exactly_one};
-use crate::license;
-use crate::license::service::{self as licenses, Use};
+use crate::fleet::margo::documents::{Document, Wanted};
+use crate::fleet::margo::{desired_topic, documents, status, store};
+use crate::fleet::model::{Deployment, DeploymentState, Node, NodeState};
+use crate::fleet::{service, store as fleet};
+use crate::license::service as licenses;
+use crate::license::service::Use;
+use crate::{catalog, license};
 
 /// Manifests whose documents are kept.
 const KEEP: usize = 3;
@@ -119,7 +120,7 @@ fn outcome(
         return Ok(Outcome::Gone);
     }
     let license = licenses::get(conn, &deployment.license_id)?;
-    let name = licenses::app_name(conn, &deployment.app_id)?;
+    let name = catalog::service::app_name(conn, &deployment.app_id)?;
     let asked = Use {
         node_id: Some(&node.id),
         app: &name.repository(),

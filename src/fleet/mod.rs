@@ -11,7 +11,7 @@ pub mod model;
 pub mod parameters;
 pub mod routes;
 pub mod service;
-pub mod store;
+mod store;
 mod views;
 
 #[cfg(test)]

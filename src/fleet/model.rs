@@ -445,3 +445,6 @@ impl Change {
         }
     }
 }
+
+/// A row of a list of deployments: deployment, version, node, site.
+pub type DeploymentRow = (Deployment, String, String, String);

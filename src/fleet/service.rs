@@ -16,8 +16,9 @@ use crate::base::app::App;
 use crate::base::auth::Actor;
 use crate::base::auth::policy::{self, Action};
 use crate::base::error::Result;
+use crate::catalog::model::AppName;
 use crate::license;
-use crate::license::model::{AppName, License};
+use crate::license::model::License;
 use crate::telemetry;
 
 /// Topic of everything that the operator's overview and lists show.

@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use diesel::dsl::count_star;
 use diesel::prelude::*;
 
-use super::model::{Deployment, DeploymentEvent, DeploymentState, Node, NodeState, ReleaseInfo, ReleaseName, Site};
 use crate::base::db::schema::{deployment_events, deployments, nodes, orders, releases, sites};
 use crate::base::db::{Conn, Timestamp};
+use crate::fleet::model::DeploymentRow;
+use crate::fleet::model::{Deployment, DeploymentEvent, DeploymentState, Node, NodeState, ReleaseInfo, ReleaseName, Site};
 
 /// Most sites and choices that one page holds.
 const MANY: i64 = 500;
@@ -281,9 +282,6 @@ pub fn find_deployment(conn: &mut Conn, id: &str) -> QueryResult<Option<(Deploym
         .first(conn)
         .optional()
 }
-
-/// A row of a list of deployments: deployment, version, node, site.
-pub type DeploymentRow = (Deployment, String, String, String);
 
 /// Deployments of an organisation that are not gone, newest first.
 pub fn list_deployments(conn: &mut Conn, organization_id: &str, before: Option<&str>, limit: i64) -> QueryResult<Vec<DeploymentRow>> {

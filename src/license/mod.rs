@@ -8,7 +8,7 @@
 pub mod model;
 pub mod routes;
 pub mod service;
-pub mod store;
+mod store;
 pub(crate) mod views;
 
 #[cfg(test)]

@@ -97,30 +97,6 @@ pub struct Activation {
     pub activated_at: Timestamp,
 }
 
-/// Names of an app, as far as licences and deployments show them.
-#[derive(Debug, Clone, Queryable)]
-pub struct AppName {
-    /// Slug of the developer.
-    pub vendor: String,
-    /// Slug of the app.
-    pub slug: String,
-    /// Title in Chinese.
-    pub title_zh: String,
-    /// Title in English.
-    pub title_en: String,
-    /// Safety class.
-    pub safety: bool,
-    /// State of the listing.
-    pub state: String,
-}
-
-impl AppName {
-    /// `vendor/app`, the name in licences and of the repository.
-    pub fn repository(&self) -> String {
-        format!("{}/{}", self.vendor, self.slug)
-    }
-}
-
 /// What [`super::service::issue_in`] needs of a paid order.
 #[derive(Debug, Clone)]
 pub struct IssueInput {

@@ -6,23 +6,27 @@
 use std::collections::BTreeMap;
 
 use app_package::digest::Digest;
-use app_package::license::{self as terms, Context, Purpose, Verdict};
+use app_package::license as terms;
+use app_package::license::{Context, Purpose, Verdict};
 use serde_json::json;
 
-use super::model::{self, Activation, AppName, Decision, IssueInput, License, LicenseState};
-use super::store;
 use crate::audit::model::Told;
 use crate::base::app::App;
-use crate::base::auth::policy::{self, Action};
-use crate::base::auth::{Actor, Person};
+use crate::base::auth::policy::Action;
+use crate::base::auth::{Actor, Person, policy};
 use crate::base::db::{Conn, Timestamp, dialect};
 use crate::base::error::{Error, QueryResultExt as _, Result, exactly_one};
 use crate::base::i18n::Lang;
 use crate::base::jobs::Job;
 use crate::base::{config, ids};
-use crate::catalog::model::PlanKind;
-use crate::site::parts::chain::{self, ChainLink};
-use crate::{audit, release};
+use crate::catalog::model::{AppName, PlanKind};
+use crate::license::model::{Activation, Decision, IssueInput, License, LicenseState};
+use crate::license::{model, store};
+use crate::site::parts::chain;
+use crate::site::parts::chain::ChainLink;
+use crate::{audit, catalog, release};
+
+pub use super::store::{active_nodes, get_own};
 
 /// Licences on one page.
 pub const PAGE: i64 = 50;
@@ -37,7 +41,7 @@ pub fn issue_in(conn: &mut Conn, settings: &config::License, actor: &Actor, inpu
     if !(1..=100_000).contains(&input.nodes) {
         return Err(Error::field("nodes", "license-nodes"));
     }
-    let app = store::app_name(conn, &input.app_id).or_not_found("license-app")?;
+    let app = catalog::service::app_name(conn, &input.app_id)?;
     let latest = release::service::latest_sold(conn, &input.app_id)?.ok_or_else(|| Error::conflict("app-without-release"))?;
     let license = License {
         id: ids::new("lic"),
@@ -140,11 +144,6 @@ pub fn held(conn: &mut Conn, license_id: &str) -> Result<Option<Told>> {
     if get(conn, license_id)?.state == LicenseState::Active { Ok(None) } else { Ok(decisions(conn, license_id)?.pop()) }
 }
 
-/// Names of the app of a licence or deployment.
-pub fn app_name(conn: &mut Conn, app_id: &str) -> Result<AppName> {
-    store::app_name(conn, app_id).or_not_found("license-app")
-}
-
 /// What is asked of a licence.
 #[derive(Debug, Clone, Copy)]
 pub struct Use<'a> {
@@ -162,7 +161,7 @@ pub struct Use<'a> {
 
 /// Judges a use of a licence by the platform's record.
 pub fn verdict_for(conn: &mut Conn, app: &App, license: &License, asked: Use<'_>, now: Timestamp) -> Result<Verdict> {
-    let name = app_name(conn, &license.app_id)?;
+    let name = catalog::service::app_name(conn, &license.app_id)?;
     let nodes: Vec<String> = store::active_nodes(conn, &license.id)?.iter().map(|id| app.ca.node_id(id)).collect();
     let active_nodes = u32::try_from(nodes.len()).unwrap_or(u32::MAX);
     let terms = license.terms(name.repository(), nodes)?;
@@ -181,7 +180,7 @@ pub fn verdict_for(conn: &mut Conn, app: &App, license: &License, asked: Use<'_>
 
 /// The licence as a signed token for one node and one release digest. The same licence, node and digest give the same token.
 pub fn token_for(conn: &mut Conn, app: &App, license: &License, node_id: &str, digest: &str) -> Result<String> {
-    let name = app_name(conn, &license.app_id)?;
+    let name = catalog::service::app_name(conn, &license.app_id)?;
     let claims = license.claims(&app.settings.server.public_url, name.repository(), vec![app.ca.node_id(node_id)], vec![digest.to_owned()]);
     terms::sign(&claims, &app.keys.signing, &app.keys.kid).map_err(Error::internal)
 }
@@ -250,7 +249,7 @@ pub async fn list_all(app: &App, actor: &Actor, before: Option<String>) -> Resul
 pub fn lines(conn: &mut Conn, organization_id: Option<&str>, before: Option<&str>, limit: i64) -> Result<Vec<LicenseLine>> {
     let rows = store::list(conn, organization_id, before, limit)?;
     let app_ids: Vec<String> = rows.iter().map(|(l, _, _)| l.app_id.clone()).collect();
-    let apps: BTreeMap<String, AppName> = store::app_names(conn, &app_ids)?.into_iter().collect();
+    let apps: BTreeMap<String, AppName> = catalog::service::app_names(conn, &app_ids)?.into_iter().collect();
     let line = |(license, zh, en): (License, String, String)| {
         let app = apps.get(&license.app_id)?.clone();
         Some(LicenseLine { license, app, operator: (zh, en) })
@@ -262,7 +261,7 @@ pub fn lines(conn: &mut Conn, organization_id: Option<&str>, before: Option<&str
 pub fn ending(conn: &mut Conn, organization_id: &str, now: Timestamp) -> Result<Vec<(License, AppName)>> {
     let rows = store::ending(conn, organization_id, now.plus(model::ENDING_SOON), 10)?;
     let app_ids: Vec<String> = rows.iter().map(|l| l.app_id.clone()).collect();
-    let apps: BTreeMap<String, AppName> = store::app_names(conn, &app_ids)?.into_iter().collect();
+    let apps: BTreeMap<String, AppName> = catalog::service::app_names(conn, &app_ids)?.into_iter().collect();
     Ok(rows.into_iter().filter_map(|l| apps.get(&l.app_id).cloned().map(|app| (l, app))).collect())
 }
 
@@ -291,7 +290,7 @@ pub async fn detail_any(app: &App, actor: &Actor, lang: Lang, id: String) -> Res
 }
 
 fn read_detail(conn: &mut Conn, reader: &chain::Reader, license: License) -> Result<LicenseDetail> {
-    let name = app_name(conn, &license.app_id)?;
+    let name = catalog::service::app_name(conn, &license.app_id)?;
     let operator = store::organization_name(conn, &license.organization_id)?;
     let vendor = store::organization_name(conn, &license.vendor_id)?;
     let deployed: BTreeMap<String, String> = store::deployed_nodes(conn, &license.id)?.into_iter().collect();
@@ -314,7 +313,7 @@ pub async fn file(app: &App, actor: &Actor, id: String) -> Result<(String, Strin
             if license.state == LicenseState::Revoked {
                 return Err(model::refusal(Verdict::Revoked));
             }
-            let name = app_name(conn, &license.app_id)?;
+            let name = catalog::service::app_name(conn, &license.app_id)?;
             let nodes = store::active_nodes(conn, &license.id)?.iter().map(|id| handle.ca.node_id(id)).collect();
             let claims = license.claims(&handle.settings.server.public_url, name.repository(), nodes, Vec::new());
             let token = terms::sign(&claims, &handle.keys.signing, &handle.keys.kid).map_err(Error::internal)?;

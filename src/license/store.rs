@@ -2,7 +2,7 @@
 
 use diesel::prelude::*;
 
-use super::model::{Activation, AppName, License, LicenseState};
+use super::model::{Activation, License, LicenseState};
 use crate::base::db::schema::{activations, apps, deployments, licenses, nodes, organizations, sites};
 use crate::base::db::{Conn, Timestamp};
 
@@ -46,24 +46,6 @@ pub fn list(
 /// Names of an organisation, zh and en.
 pub fn organization_name(conn: &mut Conn, id: &str) -> QueryResult<(String, String)> {
     organizations::table.find(id).select((organizations::name_zh, organizations::name_en)).first(conn)
-}
-
-/// Names of an app.
-pub fn app_name(conn: &mut Conn, app_id: &str) -> QueryResult<AppName> {
-    apps::table
-        .inner_join(organizations::table.on(organizations::id.eq(apps::organization_id)))
-        .filter(apps::id.eq(app_id))
-        .select((organizations::slug, apps::slug, apps::title_zh, apps::title_en, apps::safety, apps::state))
-        .first(conn)
-}
-
-/// Names of several apps, by id.
-pub fn app_names(conn: &mut Conn, app_ids: &[String]) -> QueryResult<Vec<(String, AppName)>> {
-    apps::table
-        .inner_join(organizations::table.on(organizations::id.eq(apps::organization_id)))
-        .filter(apps::id.eq_any(app_ids))
-        .select((apps::id, (organizations::slug, apps::slug, apps::title_zh, apps::title_en, apps::safety, apps::state)))
-        .load(conn)
 }
 
 /// Whether the node holds a seat.

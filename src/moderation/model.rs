@@ -105,6 +105,9 @@ pub struct CaseDecision {
     pub decided_at: Option<Timestamp>,
 }
 
+/// A case with its release's version, its app's slug and titles (zh, en), and its vendor's slug and names (zh, en).
+pub type Line = (Case, String, (String, String, String), (String, String, String));
+
 #[cfg(test)]
 mod tests {
     use super::*;

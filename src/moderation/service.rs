@@ -2,15 +2,16 @@
 
 use serde_json::json;
 
-use super::model::{Case, CaseDecision, CaseState, Decision};
-use super::store::{self, Line};
+use crate::account;
 use crate::base::app::App;
-use crate::base::auth::policy::{self, Action};
-use crate::base::auth::{Actor, Person};
+use crate::base::auth::policy::Action;
+use crate::base::auth::{Actor, Person, policy};
 use crate::base::db::{Conn, Json, Timestamp, dialect};
 use crate::base::error::{Error, QueryResultExt as _, Result, exactly_one};
 use crate::base::i18n::Lang;
 use crate::base::ids;
+use crate::moderation::model::{Case, CaseDecision, CaseState, Decision, Line};
+use crate::moderation::store;
 use crate::release::difference::Flag;
 use crate::release::model::{Release, ReleaseState};
 use crate::trust::evidence::Evidence;
@@ -63,16 +64,11 @@ pub fn open_case(
 
 /// Tells the moderators' open pages that the queue has changed.
 pub async fn poke_queue(app: &App) -> Result<()> {
-    let platform = app.db.read(platform_organizations).await?;
+    let platform = app.db.read(account::service::platform_organizations).await?;
     for id in platform {
         app.live.poke(&id, TOPIC);
     }
     Ok(())
-}
-
-/// Ids of the platform's own organisations: whom to poke.
-pub fn platform_organizations(conn: &mut Conn) -> Result<Vec<String>> {
-    Ok(store::platform_ids(conn)?)
 }
 
 /// Whether a person may not decide a case, because they opened it or belong to the organisation whose release it is.
@@ -225,7 +221,7 @@ pub async fn overview(app: &App, actor: &Actor) -> Result<Overview> {
             Ok(Overview {
                 cases: if cases { Some((store::count_open(conn)?, store::list_open(conn, None, SHORT)?)) } else { None },
                 payments: if payments { Some(trade::service::awaiting_in(conn, SHORT)?) } else { None },
-                figures: catalog::store::figures(conn, up_since)?,
+                figures: catalog::service::figures(conn, up_since)?,
             })
         })
         .await

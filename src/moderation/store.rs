@@ -2,13 +2,9 @@
 
 use diesel::prelude::*;
 
-use super::model::{Case, CaseDecision, CaseState};
-use crate::base::auth::OrgKind;
 use crate::base::db::schema::{apps, cases, memberships, organizations, releases, users};
 use crate::base::db::{Conn, Timestamp};
-
-/// A case with its release's version, its app's slug and titles (zh, en), and its vendor's slug and names (zh, en).
-pub type Line = (Case, String, (String, String, String), (String, String, String));
+use crate::moderation::model::{Case, CaseDecision, CaseState, Line};
 
 /// Inserts a case.
 pub fn insert(conn: &mut Conn, case: &Case) -> QueryResult<usize> {
@@ -137,9 +133,4 @@ pub fn place(conn: &mut Conn, release_id: &str) -> QueryResult<(i64, String, Str
 /// Name of a person.
 pub fn user_name(conn: &mut Conn, id: &str) -> QueryResult<String> {
     users::table.find(id).select(users::name).first(conn)
-}
-
-/// Ids of the platform's organisations (there is one).
-pub fn platform_ids(conn: &mut Conn) -> QueryResult<Vec<String>> {
-    organizations::table.filter(organizations::kind.eq(OrgKind::Platform)).select(organizations::id).load(conn)
 }

@@ -3,8 +3,8 @@
 use askama::Template;
 
 use super::model::CaseState;
+use super::model::Line;
 use super::service::{CaseDetail, Overview};
-use super::store::Line;
 use crate::catalog::views::{alarm_level, alarm_text};
 use crate::evaluation::views::ScoreView;
 use crate::http::page::{FormErrors, Page};

@@ -3,9 +3,11 @@
 use std::collections::HashMap;
 
 use super::manifests::Page;
+use super::model::Artifact;
+use super::model::RepositoryLine;
 use super::model::{Repository, RepositoryName};
 use super::quota::{self, Usage};
-use super::store::{self, Artifact, RepositoryLine};
+use super::store;
 use crate::base::app::App;
 use crate::base::auth::Actor;
 use crate::base::auth::policy::{self, Action};

@@ -240,6 +240,43 @@ pub fn type_word(artifact_type: &str) -> &'static str {
     }
 }
 
+/// What a list of referrers needs of a manifest: digest, media type, artifact type, annotations, size.
+pub type ReferrerRow = (String, String, Option<String>, Option<String>, i64);
+
+/// When a manifest came, and its content.
+pub type Content = (Timestamp, Vec<u8>);
+
+/// A repository in a list.
+#[derive(Debug, Clone, Queryable)]
+pub struct RepositoryLine {
+    /// `<organisation slug>/<app>`.
+    pub name: String,
+    /// Since when.
+    pub created_at: Timestamp,
+}
+
+/// A manifest in a list: without its content.
+#[derive(Debug, Clone, Queryable)]
+pub struct Artifact {
+    /// Its digest.
+    pub digest: String,
+    /// Media type it was pushed with.
+    pub media_type: String,
+    /// What it is: the manifest's `artifactType`, else its config's media type.
+    pub kind: Option<String>,
+    /// Bytes of the manifest itself.
+    pub size_bytes: i64,
+    /// When it came.
+    pub created_at: Timestamp,
+}
+
+impl Artifact {
+    /// Where the list goes on after it: time and digest.
+    pub fn place(&self) -> String {
+        format!("{}~{}", self.created_at.utc().timestamp_micros(), self.digest)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -41,7 +41,7 @@ pub async fn require(app: &App, organization_id: &str, more: u64) -> Result<()> 
 
 /// Id of an organisation by its short name.
 fn find(conn: &mut Conn, slug: &str) -> Result<String> {
-    let found = crate::account::store::find_organization_by_slug(conn, slug)?;
+    let found = crate::account::service::find_organization_by_slug(conn, slug)?;
     found.map(|organization| organization.id).ok_or_else(|| Error::not_found("organization"))
 }
 

@@ -4,9 +4,9 @@ use std::collections::HashMap;
 
 use diesel::prelude::*;
 
-use super::model::{Repository, StoredManifest, Upload};
 use crate::base::db::schema::{blobs, evaluation_sets, manifests, releases, repositories, repository_blobs, storage_quotas, tags, uploads};
 use crate::base::db::{Conn, Timestamp, dialect};
+use crate::registry::model::{Artifact, Content, ReferrerRow, Repository, RepositoryLine, StoredManifest, Upload};
 
 /// Values of one `IN (…)`.
 const BATCH: usize = 500;
@@ -270,9 +270,6 @@ pub fn kept_contents(conn: &mut Conn, repository_id: &str) -> QueryResult<Vec<Ve
         .load(conn)
 }
 
-/// What a list of referrers needs of a manifest: digest, media type, artifact type, annotations, size.
-pub type ReferrerRow = (String, String, Option<String>, Option<String>, i64);
-
 /// Manifests that refer to a subject, after a digest, in order of digests.
 pub fn referrers(
     conn: &mut Conn,
@@ -293,9 +290,6 @@ pub fn referrers(
     }
     query.load(conn)
 }
-
-/// When a manifest came, and its content.
-pub type Content = (Timestamp, Vec<u8>);
 
 /// Manifests of an artifact type that refer to a subject and are at most `max_bytes` long, newest first.
 pub fn referring(
@@ -370,15 +364,6 @@ pub fn tags_after(conn: &mut Conn, repository_id: &str, after: &str, limit: i64,
     dialect::tags_after(conn, repository_id, after, limit, if buyer { Some(PUBLIC) } else { None })
 }
 
-/// A repository in a list.
-#[derive(Debug, Clone, Queryable)]
-pub struct RepositoryLine {
-    /// `<organisation slug>/<app>`.
-    pub name: String,
-    /// Since when.
-    pub created_at: Timestamp,
-}
-
 /// Repositories of an organisation after a name, in order.
 pub fn repository_lines(conn: &mut Conn, organization_id: &str, after: &str, limit: i64) -> QueryResult<Vec<RepositoryLine>> {
     repositories::table
@@ -387,28 +372,6 @@ pub fn repository_lines(conn: &mut Conn, organization_id: &str, after: &str, lim
         .limit(limit)
         .select((repositories::name, repositories::created_at))
         .load(conn)
-}
-
-/// A manifest in a list: without its content.
-#[derive(Debug, Clone, Queryable)]
-pub struct Artifact {
-    /// Its digest.
-    pub digest: String,
-    /// Media type it was pushed with.
-    pub media_type: String,
-    /// What it is: the manifest's `artifactType`, else its config's media type.
-    pub kind: Option<String>,
-    /// Bytes of the manifest itself.
-    pub size_bytes: i64,
-    /// When it came.
-    pub created_at: Timestamp,
-}
-
-impl Artifact {
-    /// Where the list goes on after it: time and digest.
-    pub fn place(&self) -> String {
-        format!("{}~{}", self.created_at.utc().timestamp_micros(), self.digest)
-    }
 }
 
 type ArtifactColumns = (

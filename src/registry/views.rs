@@ -4,9 +4,10 @@ use askama::Template;
 
 use super::console::Contents;
 use super::manifests::Page as List;
+use super::model::Artifact;
+use super::model::RepositoryLine;
 use super::model::type_word;
 use super::quota::Usage;
-use super::store::{Artifact, RepositoryLine};
 use crate::http::page::Page;
 use crate::release::model::{ReleaseState, address};
 use crate::trust;

@@ -8,16 +8,16 @@ use inference::check::{CheckReport, STEPS, Step};
 use inference::worker;
 use serde_json::json;
 
-use super::malware::{self, Patience};
-use super::model::{Event, Release, ReleaseState};
-use super::{package, service, store};
 use crate::base::app::App;
 use crate::base::auth::Actor;
 use crate::base::child::{Folder, child};
 use crate::base::config::Checks;
 use crate::base::db::{Conn, Timestamp};
 use crate::base::error::{Error, Result};
-use crate::{audit, evaluation, registry};
+use crate::release::malware::Patience;
+use crate::release::model::{Event, Release, ReleaseState};
+use crate::release::{malware, package, service, store};
+use crate::{audit, catalog, evaluation, registry};
 
 /// The hidden command that turns this program into the child.
 pub const CHILD_COMMAND: &str = "check-child";
@@ -58,7 +58,7 @@ pub async fn check(app: &App, release_id: &str) -> Result<()> {
 
 /// The organisation that a release belongs to, and the bytes of its manifest.
 pub(crate) fn content_in(conn: &mut Conn, release: &Release) -> Result<(String, Vec<u8>)> {
-    let owner = store::owner(conn, &release.app_id)?;
+    let owner = catalog::service::owner(conn, &release.app_id)?;
     let lost = || Error::internal(anyhow::anyhow!("manifest of release {} is gone", release.id));
     let repository = registry::service::repository(conn, &owner.repository())?.ok_or_else(lost)?;
     let stored = registry::service::find_manifest(conn, &repository.id, &release.digest)?.ok_or_else(lost)?;

@@ -47,7 +47,7 @@ fn predecessor(conn: &mut Conn, release: &Release) -> Result<Option<Release>> {
 
 /// Digest and bytes of each file of a release; none where its manifest is gone, as that of a failed one may be.
 fn files(conn: &mut Conn, release: &Release) -> Result<Option<BTreeMap<String, (String, u64)>>> {
-    let owner = store::owner(conn, &release.app_id)?;
+    let owner = catalog::service::owner(conn, &release.app_id)?;
     let Some(repository) = registry::service::repository(conn, &owner.repository())? else { return Ok(None) };
     let Some(stored) = registry::service::find_manifest(conn, &repository.id, &release.digest)? else { return Ok(None) };
     let (_, files) = package::files(&stored.content)?;

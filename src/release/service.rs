@@ -97,7 +97,7 @@ fn receive_in(conn: &mut Conn, actor: &Actor, person: &Person, incoming: Incomin
 
 fn recheck_in(conn: &mut Conn, actor: &Actor, release: &Release, now: Timestamp) -> Result<()> {
     // The manifest of a failed release may be deleted.
-    let owner = store::owner(conn, &release.app_id)?;
+    let owner = catalog::service::owner(conn, &release.app_id)?;
     let repository = registry::service::repository(conn, &owner.repository())?;
     let stored = repository.map(|r| registry::service::find_manifest(conn, &r.id, &release.digest)).transpose()?.flatten();
     if stored.is_none() {
@@ -119,7 +119,7 @@ pub(super) fn transition(conn: &mut Conn, release: &Release, event: Event, now: 
 /// An own release for changing it.
 pub(super) fn own(conn: &mut Conn, actor: &Actor, release_id: &str) -> Result<Release> {
     let release = get(conn, release_id)?;
-    let owner = store::owner(conn, &release.app_id)?;
+    let owner = catalog::service::owner(conn, &release.app_id)?;
     policy::require_own(actor, Action::PublishApps, &owner.organization_id, "release")?;
     Ok(release)
 }
@@ -185,7 +185,7 @@ pub fn approve_in(conn: &mut Conn, app: &App, actor: &Actor, release_id: &str, n
 
 /// Writes the platform's DSSE signature beside the release; gives the digest of its manifest.
 fn sign_in(conn: &mut Conn, app: &App, release: &Release, now: Timestamp) -> Result<Digest> {
-    let owner = store::owner(conn, &release.app_id)?;
+    let owner = catalog::service::owner(conn, &release.app_id)?;
     let lost = |what: &str| Error::internal(anyhow::anyhow!("{what} of release {} is gone", release.id));
     let repository = registry::service::repository(conn, &owner.repository())?.ok_or_else(|| lost("repository"))?;
     let stored = registry::service::find_manifest(conn, &repository.id, &release.digest)?.ok_or_else(|| lost("manifest"))?;

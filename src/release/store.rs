@@ -7,25 +7,11 @@ use diesel::prelude::*;
 use inference::check::CheckReport;
 
 use super::model::{Channel, Deprecation, Release, ReleaseState};
-use crate::base::db::schema::{apps, blobs, check_reports, organizations, releases, repositories, repository_blobs};
+use crate::base::db::schema::{apps, blobs, check_reports, releases, repositories, repository_blobs};
 use crate::base::db::{Conn, Json, Timestamp};
 
 /// Values of one `IN (…)`.
 const BATCH: usize = 500;
-
-/// Who owns an app: organisation id, vendor slug, app slug.
-pub struct Owner {
-    pub organization_id: String,
-    pub vendor: String,
-    pub app: String,
-}
-
-impl Owner {
-    /// Name of the app's repository.
-    pub fn repository(&self) -> String {
-        format!("{}/{}", self.vendor, self.app)
-    }
-}
 
 pub fn get(conn: &mut Conn, id: &str) -> QueryResult<Release> {
     releases::table.find(id).select(Release::as_select()).first(conn)
@@ -103,15 +89,6 @@ pub fn set_deprecation(conn: &mut Conn, id: &str, deprecation: Deprecation) -> Q
 pub fn deprecation(conn: &mut Conn, id: &str) -> QueryResult<Option<Deprecation>> {
     let row: Option<Json<Deprecation>> = releases::table.find(id).select(releases::deprecation).first(conn)?;
     Ok(row.map(Json::into_inner))
-}
-
-pub fn owner(conn: &mut Conn, app_id: &str) -> QueryResult<Owner> {
-    let (organization_id, vendor, app): (String, String, String) = apps::table
-        .inner_join(organizations::table.on(organizations::id.eq(apps::organization_id)))
-        .filter(apps::id.eq(app_id))
-        .select((apps::organization_id, organizations::slug, apps::slug))
-        .first(conn)?;
-    Ok(Owner { organization_id, vendor, app })
 }
 
 pub fn insert(conn: &mut Conn, release: &Release) -> QueryResult<usize> {

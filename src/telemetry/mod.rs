@@ -8,7 +8,7 @@ pub mod model;
 pub mod plots;
 pub mod routes;
 pub mod service;
-pub mod store;
+mod store;
 mod views;
 
 #[cfg(test)]

@@ -294,3 +294,14 @@ pub struct AlarmLine {
     /// Slug of the app.
     pub app: String,
 }
+
+/// Which alarms to list.
+#[derive(Debug, Clone, Default)]
+pub struct Filter {
+    /// Only those before this id.
+    pub before: Option<String>,
+    /// Only this level.
+    pub level: Option<Level>,
+    /// Only of this deployment.
+    pub deployment_id: Option<String>,
+}

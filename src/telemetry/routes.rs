@@ -6,10 +6,10 @@ use actix_web::{HttpRequest, HttpResponse};
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::model::Filter;
 use super::model::Level;
 use super::plots::{Plot, Span};
 use super::service;
-use super::store::Filter;
 use super::views::{AlarmRow, AlarmsPage};
 use crate::base::app::App;
 use crate::base::auth::Actor;

@@ -6,9 +6,10 @@ use serde::Serialize;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
+use super::model::Filter;
 use super::model::{self, Alarm, AlarmLine, AlarmReport, AppFigures, AppSample, Content, MAX_REPORTS, MAX_SAMPLES, NodeSample, Report};
 use super::plots::{self, Plot, PlotData, Span};
-use super::store::{self, Filter};
+use super::store;
 use crate::base::app::App;
 use crate::base::auth::Actor;
 use crate::base::auth::policy::{self, Action};

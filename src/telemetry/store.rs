@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use diesel::dsl::{max, min};
 use diesel::prelude::*;
 
-use super::model::{Alarm, AlarmLine, AppSample, Level, NodeSample};
 use crate::base::db::schema::{alarms, app_samples, apps, deployments, node_samples, nodes, organizations, proofs, releases, sites};
 use crate::base::db::{Conn, Timestamp};
+use crate::telemetry::model::{Alarm, AlarmLine, AppSample, Filter, NodeSample};
 
 /// Deployments of a node with their apps.
 pub fn deployments_of(conn: &mut Conn, node_id: &str) -> QueryResult<Vec<(String, String)>> {
@@ -161,17 +161,6 @@ pub fn last_samples(conn: &mut Conn, deployment_ids: &[String]) -> QueryResult<V
         .load(conn)?;
     samples.retain(|s| last.iter().any(|(id, at)| *id == s.deployment_id && *at == Some(s.at)));
     Ok(samples)
-}
-
-/// Which alarms to list.
-#[derive(Debug, Clone, Default)]
-pub struct Filter {
-    /// Only those before this id.
-    pub before: Option<String>,
-    /// Only this level.
-    pub level: Option<Level>,
-    /// Only of this deployment.
-    pub deployment_id: Option<String>,
 }
 
 /// Alarms of an organisation with names, newest first.

@@ -11,10 +11,10 @@ use chrono::TimeDelta;
 use diesel::prelude::*;
 use serde_json::{Map, Value, json};
 
+use super::model::Filter;
 use super::model::{self, Level};
 use super::plots::{Plot, Span};
 use super::service::{self, take};
-use super::store::Filter;
 use crate::base::app::App;
 use crate::base::auth::Actor;
 use crate::base::db::schema::{alarms, app_samples, node_samples};

@@ -103,7 +103,7 @@ pub async fn operator(app: &App, slug: &str) -> Actor {
 /// A person of the platform with a role. The platform organisation is made with the first.
 pub async fn platform(app: &App, role: Role) -> Actor {
     let slug = "platform";
-    let known = app.db.read(move |conn| Ok(crate::account::store::find_organization_by_slug(conn, slug)?)).await.unwrap();
+    let known = app.db.read(move |conn| Ok(crate::account::service::find_organization_by_slug(conn, slug)?)).await.unwrap();
     let organization_id = match known {
         Some(organization) => organization.id,
         None => organization(app, OrgKind::Platform, slug).await.person().unwrap().organization_id.clone(),

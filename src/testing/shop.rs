@@ -1,6 +1,6 @@
 //! Rows that other slices make in production (app, release, order), for tests of licences and deployments.
 
-#![expect(missing_docs, clippy::missing_panics_doc, reason = "tests")]
+#![expect(clippy::missing_panics_doc, reason = "tests")]
 
 use app_package::digest::Digest;
 use app_package::manifest::AppManifest;
@@ -120,9 +120,9 @@ pub async fn release(app: &App, vendor: &Actor, app_id: &str, version: &str, sta
 
 /// Who confirms payments; the same person each time.
 async fn finance(app: &App) -> Actor {
-    let known = app.db.read(|conn| Ok(crate::account::store::find_user_by_email(conn, "finance@platform.example")?)).await.unwrap();
+    let known = app.db.read(|conn| Ok(crate::account::service::find_user_by_email(conn, "finance@platform.example")?)).await.unwrap();
     let Some(user) = known else { return testing::platform(app, Role::Finance).await };
-    let platform = app.db.read(|conn| Ok(crate::account::store::find_organization_by_slug(conn, "platform")?)).await.unwrap().unwrap();
+    let platform = app.db.read(|conn| Ok(crate::account::service::find_organization_by_slug(conn, "platform")?)).await.unwrap().unwrap();
     crate::account::service::actor_for(app, &user.id, &platform.id).await.unwrap()
 }
 

@@ -2,15 +2,16 @@
 
 use serde_json::json;
 
-use super::model::{self, Event, Order};
-use super::service::{poke, received};
-use super::store;
+use crate::account;
+use crate::audit;
 use crate::base::app::App;
-use crate::base::auth::Actor;
-use crate::base::auth::policy::{self, Action};
+use crate::base::auth::policy::Action;
+use crate::base::auth::{Actor, policy};
 use crate::base::db::{Conn, Timestamp, dialect};
 use crate::base::error::{Error, Faults, QueryResultExt as _, Result, exactly_one};
-use crate::{audit, moderation};
+use crate::trade::model::{Event, Order};
+use crate::trade::service::{poke, received};
+use crate::trade::{model, store};
 
 /// Action in the audit log; its detail holds the reason that the order's page shows.
 pub const ACTION: &str = "order.cancelled";
@@ -36,7 +37,7 @@ pub async fn by_buyer(app: &App, actor: &Actor, order_id: &str) -> Result<()> {
                 return Err(Error::conflict("order-has-payments"));
             }
             audit::record(conn, now, &asking, ACTION, &order.id, &json!({"number": order.number}))?;
-            Ok((order, moderation::service::platform_organizations(conn)?))
+            Ok((order, account::service::platform_organizations(conn)?))
         })
         .await?;
     poke(app, &order, &platform);
@@ -66,7 +67,7 @@ pub async fn by_finance(app: &App, actor: &Actor, order_id: &str, reason: &str) 
             }
             let detail = json!({"number": order.number, "reason": reason, "owed_back_fen": owed_back_fen});
             audit::record(conn, now, &asking, ACTION, &order.id, &detail)?;
-            Ok((order, owed_back_fen, moderation::service::platform_organizations(conn)?))
+            Ok((order, owed_back_fen, account::service::platform_organizations(conn)?))
         })
         .await?;
     poke(app, &order, &platform);

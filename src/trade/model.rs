@@ -253,6 +253,9 @@ pub fn bank_serial(text: &str) -> Option<String> {
     fits.then_some(serial)
 }
 
+/// An order with titles of its app (zh, en) and names of the other side (zh, en).
+pub type Line = (Order, (String, String), (String, String));
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -9,8 +9,9 @@ use chrono::TimeDelta;
 use serde_json::json;
 
 use super::cancel;
+use super::model::Line;
 use super::model::{self, Balance, Event, Order, OrderState, Payment, PlaceOrder, Search};
-use super::store::{self, Line};
+use super::store;
 use crate::account::model::Organization;
 use crate::audit::model::Told;
 use crate::base::app::App;
@@ -23,7 +24,7 @@ use crate::base::ids;
 use crate::catalog::model::{AppRow, ListingState, Plan, PlanKind, parse_yuan};
 use crate::license::model::IssueInput;
 use crate::site::parts::chain::{self, ChainLink, Reader};
-use crate::{account, audit, catalog, license, moderation, release};
+use crate::{account, audit, catalog, license, release};
 
 /// Orders on one page.
 pub const PAGE: i64 = 50;
@@ -86,7 +87,7 @@ pub async fn place(app: &App, actor: &Actor, input: PlaceOrder) -> Result<String
             if order.state == OrderState::Paid {
                 order.state = deliver(conn, &composed, &asking, &order, now)?;
             }
-            Ok((order, moderation::service::platform_organizations(conn)?))
+            Ok((order, account::service::platform_organizations(conn)?))
         })
         .await?;
     poke(app, &order, &platform);
@@ -251,7 +252,7 @@ pub async fn confirm_payment(app: &App, actor: &Actor, order_id: &str, input: &R
                 order.state = to;
                 order.state = deliver(conn, &composed, &asking, &order, now)?;
             }
-            Ok((Receipt { order, received_fen, balance }, moderation::service::platform_organizations(conn)?))
+            Ok((Receipt { order, received_fen, balance }, account::service::platform_organizations(conn)?))
         })
         .await?;
     poke(app, &receipt.order, &platform);
@@ -300,7 +301,7 @@ pub async fn offer(app: &App, actor: &Actor, vendor: String, slug: String, plan_
                 return Err(Error::not_found("plan"));
             }
             orderable(conn, &plan)?;
-            let vendor = account::store::get_organization(conn, &row.organization_id)?;
+            let vendor = account::service::get_organization(conn, &row.organization_id)?;
             let trial_used = plan.kind == PlanKind::Trial && store::trial_used(conn, &buyer, &row.id)?;
             Ok(Offer { app: row, vendor, plan, trial_used })
         })
@@ -403,8 +404,8 @@ pub async fn detail(app: &App, actor: &Actor, lang: Lang, side: Side, order_id: 
             let cancelled = if cancelled { audit::service::told(conn, &order.id, &[cancel::ACTION])?.pop() } else { None };
             Ok(OrderDetail {
                 app: catalog::service::get_app(conn, &order.app_id)?,
-                buyer: account::store::get_organization(conn, &order.organization_id)?,
-                vendor: account::store::get_organization(conn, &order.vendor_id)?,
+                buyer: account::service::get_organization(conn, &order.organization_id)?,
+                vendor: account::service::get_organization(conn, &order.vendor_id)?,
                 placed_by: store::user_name(conn, &order.placed_by)?,
                 payments: store::payments_of(conn, &order.id)?,
                 received_fen: received(conn, &order.id)?,

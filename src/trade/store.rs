@@ -2,14 +2,11 @@
 
 use diesel::prelude::*;
 
-use super::model::{Order, OrderState, Payment, Search};
 use crate::base::db::schema::{apps, licenses, orders, organizations, payments, users};
 use crate::base::db::text::{ESCAPE, lower};
 use crate::base::db::{Conn, Timestamp};
 use crate::catalog::model::PlanKind;
-
-/// An order with titles of its app (zh, en) and names of the other side (zh, en).
-pub type Line = (Order, (String, String), (String, String));
+use crate::trade::model::{Line, Order, OrderState, Payment, Search};
 
 /// Inserts an order.
 pub fn insert(conn: &mut Conn, order: &Order) -> QueryResult<usize> {

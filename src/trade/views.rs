@@ -2,9 +2,9 @@
 
 use askama::Template;
 
+use super::model::Line;
 use super::model::{Balance, Order, OrderState, balance};
 use super::service::{Awaiting, Offer, OrderDetail, PaymentLine, ReceiptInput, Side};
-use super::store::Line;
 use crate::base::config::Bank;
 use crate::catalog::model::PlanKind;
 use crate::http::page::{FormErrors, Page};

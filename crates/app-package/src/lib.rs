@@ -3,6 +3,8 @@
 //! Pure: no IO beyond the bytes passed in, no clock, no randomness. Everything read here is hostile until it has been
 //! validated; all inputs are bounded and no input makes this crate panic.
 
+#![warn(missing_docs, reason = "other crates read this one")]
+
 pub mod digest;
 pub mod dsse;
 pub mod evidence;

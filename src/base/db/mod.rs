@@ -16,16 +16,13 @@ use crate::base::error::{Error, Result};
 
 pub mod dialect;
 pub mod migrate;
-#[allow(missing_docs, reason = "diesel writes its items; the tables are described in the migrations")]
 pub mod schema;
-#[allow(missing_docs, reason = "diesel writes items for the function")]
 pub mod text;
 pub mod types;
 
 pub use types::{Json, Timestamp};
 
 pub use conn::Conn;
-#[allow(missing_docs, reason = "diesel's derive writes items without documentation")]
 mod conn {
     /// A connection to either backend.
     #[derive(diesel::MultiConnection)]

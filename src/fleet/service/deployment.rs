@@ -6,24 +6,27 @@ use app_package::digest::Digest;
 use app_package::license::Purpose;
 use serde_json::{Map, Value, json};
 
-use super::TOPIC;
 use crate::base::app::App;
-use crate::base::auth::policy::{self, Action};
-use crate::base::auth::{Actor, Person};
+use crate::base::auth::policy::Action;
+use crate::base::auth::{Actor, Person, policy};
 use crate::base::db::{Conn, Json, Timestamp, dialect};
 use crate::base::error::{Error, QueryResultExt as _, Result, exactly_one};
 use crate::base::i18n::Lang;
 use crate::base::ids;
 use crate::base::jobs::Job;
+use crate::catalog::model::AppName;
 use crate::fleet::model::{
     Change, Deployment, DeploymentEvent, DeploymentState, Fit, Node, NodeState, ReleaseInfo, ReleaseName, changes, fit,
 };
+use crate::fleet::service::TOPIC;
 use crate::fleet::{parameters, store};
-use crate::license::model::{AppName, License, refusal};
-use crate::license::service::{self as licenses, LicenseLine, Use};
+use crate::license::model::{License, refusal};
+use crate::license::service as licenses;
+use crate::license::service::{LicenseLine, Use};
 use crate::release::model::Deprecation;
-use crate::site::parts::chain::{self, ChainLink};
-use crate::{audit, telemetry};
+use crate::site::parts::chain;
+use crate::site::parts::chain::ChainLink;
+use crate::{audit, catalog, telemetry};
 
 /// Deployments on one page.
 pub const PAGE: i64 = 50;
@@ -196,7 +199,7 @@ pub async fn choices(app: &App, actor: &Actor, license_id: String, release_id: S
             let nodes = store::choosable_nodes(conn, &owner)?;
             let ids: Vec<String> = nodes.iter().map(|(n, _)| n.id.clone()).collect();
             let mut present = existing(conn, &release.app_id, &ids)?;
-            let seats = crate::license::store::active_nodes(conn, &license.id)?;
+            let seats = crate::license::service::active_nodes(conn, &license.id)?;
             let choice = |(node, site): (Node, String)| {
                 let there = present.remove(&node.id).filter(|(d, _)| d.wanted);
                 Choice {
@@ -220,7 +223,7 @@ fn existing(conn: &mut Conn, app_id: &str, node_ids: &[String]) -> Result<BTreeM
 
 /// Licence and release that fit each other.
 fn chosen(conn: &mut Conn, owner: &str, license_id: &str, release_id: &str) -> Result<(ReleaseInfo, License, AppName)> {
-    let license = crate::license::store::get_own(conn, license_id, owner).or_not_found("license")?;
+    let license = crate::license::service::get_own(conn, license_id, owner).or_not_found("license")?;
     let release = store::release(conn, release_id).or_not_found("deploy-release")?;
     if release.app_id != license.app_id {
         return Err(Error::conflict("license-scope-mismatch"));
@@ -229,7 +232,7 @@ fn chosen(conn: &mut Conn, owner: &str, license_id: &str, release_id: &str) -> R
     if release.state != "published" {
         return Err(Error::conflict("release-not-published"));
     }
-    let name = licenses::app_name(conn, &release.app_id)?;
+    let name = catalog::service::app_name(conn, &release.app_id)?;
     if name.state == "suspended" {
         return Err(Error::conflict("app-suspended"));
     }
@@ -265,7 +268,7 @@ fn plan_in(conn: &mut Conn, app: &App, person: &Person, input: &DeployInput, now
         return Err(Error::not_found("node"));
     }
     let mut present = existing(conn, &release.app_id, &node_ids)?;
-    let seats = crate::license::store::active_nodes(conn, &license.id)?;
+    let seats = crate::license::service::active_nodes(conn, &license.id)?;
     let repository = name.repository();
     let mut lines = Vec::new();
     let mut new_seats = 0;
@@ -490,8 +493,8 @@ pub async fn list_deployments(app: &App, actor: &Actor, before: Option<String>) 
         .read(move |conn| {
             let rows = store::list_deployments(conn, &owner, before.as_deref(), PAGE + 1)?;
             let app_ids: Vec<String> = rows.iter().map(|(d, _, _, _)| d.app_id.clone()).collect();
-            let apps: BTreeMap<String, AppName> = crate::license::store::app_names(conn, &app_ids)?.into_iter().collect();
-            let line = |(deployment, version, node, site): store::DeploymentRow| {
+            let apps: BTreeMap<String, AppName> = catalog::service::app_names(conn, &app_ids)?.into_iter().collect();
+            let line = |(deployment, version, node, site): crate::fleet::model::DeploymentRow| {
                 let app = apps.get(&deployment.app_id)?.clone();
                 Some(DeploymentLine { deployment, version, node, site, app })
             };
@@ -532,7 +535,7 @@ pub async fn deployment_detail(app: &App, actor: &Actor, lang: Lang, id: &str) -
         .read(move |conn| {
             let (deployment, version) = store::get_deployment(conn, &owner, &id).or_not_found("deployment")?;
             let (node, site) = store::get_node(conn, &owner, &deployment.node_id).or_not_found("node")?;
-            let name = licenses::app_name(conn, &deployment.app_id)?;
+            let name = catalog::service::app_name(conn, &deployment.app_id)?;
             let release = store::release(conn, &deployment.release_id).or_not_found("deploy-release")?;
             let license = licenses::get(conn, &deployment.license_id)?;
             let covered = |r: &ReleaseName| r.id != release.id && semver::Version::parse(&r.version).is_ok_and(|v| license.covers(&v));

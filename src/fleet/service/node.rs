@@ -5,20 +5,21 @@ use std::collections::BTreeMap;
 use chrono::TimeDelta;
 use serde_json::json;
 
-use super::TOPIC;
 use crate::base::app::App;
-use crate::base::auth::Actor;
-use crate::base::auth::policy::{self, Action};
+use crate::base::auth::policy::Action;
+use crate::base::auth::{Actor, policy};
 use crate::base::db::{Timestamp, dialect};
 use crate::base::error::{Error, Faults, QueryResultExt as _, Result, exactly_one};
 use crate::base::i18n::Lang;
 use crate::base::ids;
 use crate::base::jobs::Job;
-use crate::fleet::model::{self, Deployment, DeploymentEvent, DeploymentState, Node, NodeState, Site};
-use crate::fleet::store;
-use crate::license::model::AppName;
-use crate::site::parts::chain::{self, ChainLink};
-use crate::{audit, license};
+use crate::catalog::model::AppName;
+use crate::fleet::model::{Deployment, DeploymentEvent, DeploymentState, Node, NodeState, Site};
+use crate::fleet::service::TOPIC;
+use crate::fleet::{model, store};
+use crate::site::parts::chain;
+use crate::site::parts::chain::ChainLink;
+use crate::{audit, catalog, license};
 
 /// Nodes on one page.
 pub const PAGE: i64 = 50;
@@ -249,7 +250,7 @@ pub async fn node_detail(app: &App, actor: &Actor, lang: Lang, id: &str) -> Resu
             let (node, site) = store::get_node(conn, &owner, &id).or_not_found("node")?;
             let rows = store::deployments_of_node(conn, &node.id)?;
             let app_ids: Vec<String> = rows.iter().map(|(d, _)| d.app_id.clone()).collect();
-            let apps: BTreeMap<String, AppName> = license::store::app_names(conn, &app_ids)?.into_iter().collect();
+            let apps: BTreeMap<String, AppName> = catalog::service::app_names(conn, &app_ids)?.into_iter().collect();
             let deployments: Vec<(Deployment, String, AppName)> =
                 rows.into_iter().filter_map(|(d, version)| apps.get(&d.app_id).cloned().map(|app| (d, version, app))).collect();
             let ids: Vec<String> = deployments.iter().map(|(d, _, _)| d.id.clone()).collect();

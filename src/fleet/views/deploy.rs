@@ -8,11 +8,11 @@ use super::hardware_line;
 use crate::base::db::Timestamp;
 use crate::base::error::Error;
 use crate::base::i18n::error_text;
+use crate::catalog::model::AppName;
 use crate::fleet::model::{Change, Fit, ReleaseName};
 use crate::fleet::parameters::shown;
 use crate::fleet::service::deployment::{Choices, NodeProblem, Offer, Plan};
 use crate::http::page::{FormErrors, Page};
-use crate::license::model::AppName;
 use crate::license::views::until;
 use crate::release::model::Channel;
 
