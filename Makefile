@@ -1,6 +1,6 @@
 # Pithead: one target per thing people do. The work is in scripts/, which also run on their own.
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench fuzz demo-models fmt
+.PHONY: help demo test quick check bench fuzz demo-models fmt
 PORT ?= 8080
 SCALE ?= small
 SECONDS ?= 600
@@ -14,6 +14,9 @@ demo: ## Build and run the whole system with demo data [PORT=8080] [SCALE=small|
 
 test: ## All tests: SQLite and PostgreSQL, a real browser, real third-party clients
 	@exec scripts/test.sh
+
+quick: ## Unit tests of server and app format on SQLite only, for between two changes [TESTS=part of a name]
+	@exec scripts/quick.sh $(TESTS)
 
 check: ## Format, lints, documentation and dependency rules, without running tests
 	@exec scripts/check.sh

@@ -15,10 +15,10 @@ rust_ready() {
   if version=$(rustc --version 2>/dev/null); then
     version=${version#rustc } version=${version%% *}
     IFS=. read -r major minor _ <<<"$version"
-    if [ "$major" -lt 1 ] || { [ "$major" -eq 1 ] && [ "$minor" -lt 92 ]; }; then say "error: Rust 1.92 or newer is needed, this is $version (rustup update stable)"; bad=1; fi
+    if [ "$major" -lt 1 ] || { [ "$major" -eq 1 ] && [ "$minor" -lt 95 ]; }; then say "error: Rust 1.95 or newer is needed, this is $version (rustup update stable)"; bad=1; fi
     cargo --version >/dev/null 2>&1 || { say "error: cargo is missing, although rustc is there"; bad=1; }
   else
-    say "error: Rust is missing: install Rust 1.92 or newer (rustup)"; bad=1
+    say "error: Rust is missing: install Rust 1.95 or newer (rustup)"; bad=1
   fi
   command -v cc >/dev/null || { say "error: a C compiler (cc) is missing: apt-get install gcc libc6-dev"; bad=1; }
   command -v python3 >/dev/null || { say "error: python3 is missing: apt-get install python3 python3-pip"; bad=1; }
