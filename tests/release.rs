@@ -22,9 +22,9 @@ use pithead::base::auth::Actor;
 use pithead::base::clock::Clock;
 use pithead::base::config::Settings;
 use pithead::base::i18n::Lang;
-use pithead::release::console::{self, ReleaseDetail};
 use pithead::release::model::ReleaseState;
 use pithead::server::Server;
+use pithead::site::vendor::console::{self, ReleaseDetail};
 
 fn ort_lib() -> String {
     std::env::var("ORT_LIB").expect("set ORT_LIB to the path of libonnxruntime.so.1.24 or newer")

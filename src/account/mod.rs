@@ -4,8 +4,6 @@
 //! lower-case and belongs to one person.
 
 pub mod model;
-mod once;
-pub mod routes;
 pub mod service;
 mod store;
 pub mod team;
@@ -13,4 +11,3 @@ pub mod team;
 mod tests;
 pub mod throttle;
 pub mod tokens;
-mod views;

@@ -3,12 +3,9 @@
 //! Invariant: [`record`] is called in the same transaction as the decision it records.
 
 pub mod model;
-mod names;
-pub mod routes;
 pub mod service;
 mod store;
 #[cfg(test)]
 mod tests;
-mod views;
 
 pub use store::record;

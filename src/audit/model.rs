@@ -206,6 +206,15 @@ pub fn fault(previous: Option<(&str, i64)>, record: &Record) -> Option<(i64, &'s
     }
 }
 
+/// What a search stands for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sought {
+    /// Subjects of records.
+    pub subjects: Vec<String>,
+    /// Actors of records.
+    pub actors: Vec<String>,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,13 +1,13 @@
 //! Reading and verifying the chain.
 
-use std::collections::HashMap;
-
-use super::model::{ChainVerdict, Filter, Named, Record, Told, fault};
-use super::{names, store};
+use super::model::{ChainVerdict, Told, fault};
+use super::store;
 use crate::base::app::App;
 use crate::base::auth::{Actor, policy};
 use crate::base::db::{Conn, Db};
 use crate::base::error::Result;
+
+pub use super::store::list_before;
 
 /// Records on one page.
 pub const PAGE: i64 = 25;
@@ -17,37 +17,6 @@ const TOLD: i64 = 50;
 
 /// Records of one export at the most.
 pub const EXPORT: i64 = 5000;
-
-/// Records with what the ids in them stand for.
-#[derive(Debug)]
-pub struct Found {
-    /// Records, newest first.
-    pub records: Vec<Record>,
-    /// Ids of actors, subjects and details.
-    pub names: HashMap<String, Named>,
-}
-
-/// Records that fit a filter, newest first, before a sequence number; one more than a page.
-pub async fn list(app: &App, actor: &Actor, before: Option<i64>, filter: Filter) -> Result<Found> {
-    read(app, actor, before, filter, PAGE + 1).await
-}
-
-/// The newest records that fit a filter, for a file.
-pub async fn export(app: &App, actor: &Actor, filter: Filter) -> Result<Found> {
-    read(app, actor, None, filter, EXPORT).await
-}
-
-async fn read(app: &App, actor: &Actor, before: Option<i64>, filter: Filter, limit: i64) -> Result<Found> {
-    policy::require(actor, policy::Action::ViewAudit)?;
-    app.db
-        .read(move |conn| {
-            let sought = if filter.q.is_empty() { None } else { Some(names::sought(conn, &filter.q)?) };
-            let records = store::list_before(conn, before.unwrap_or(i64::MAX), &filter, sought.as_ref(), limit)?;
-            let names = names::of(conn, &records)?;
-            Ok(Found { records, names })
-        })
-        .await
-}
 
 /// The decisions of some kinds on a subject, oldest first, the last fifty. The caller has checked that the reader may see the subject.
 pub fn told(conn: &mut Conn, subject: &str, actions: &[&str]) -> Result<Vec<Told>> {

@@ -3,10 +3,11 @@
 use diesel::prelude::*;
 use serde_json::Value;
 
-use super::model::{Filter, GENESIS, Record};
-use super::names::Sought;
+use crate::audit::model::Sought;
+use crate::audit::model::{Filter, GENESIS, Record};
 use crate::base::auth::Actor;
-use crate::base::db::schema::{audit_records::dsl, users};
+use crate::base::db::schema::audit_records::dsl;
+use crate::base::db::schema::users;
 use crate::base::db::{Conn, Timestamp, dialect};
 use crate::base::error::Result;
 

@@ -8,6 +8,7 @@ use crate::account::tokens;
 use crate::base::auth::Role;
 use crate::base::error::Kind;
 use crate::moderation::tests::page;
+use crate::site::admin::audit;
 use crate::testing::{self, each_backend};
 
 fn filter(q: &str, action: &str) -> Filter {
@@ -23,7 +24,7 @@ async fn the_log_is_searched_by_what_people_know() {
         tokens::create(&app, &acme, "ci", &["publish"], 10).await.unwrap();
         let id = acme.person().unwrap().user_id.clone();
         let found = async |filter: Filter| -> Vec<String> {
-            let found = service::list(&app, &auditor, None, filter).await.unwrap();
+            let found = audit::read_page(&app, &auditor, None, filter).await.unwrap();
             found.records.into_iter().map(|r| r.action).collect()
         };
         // By address, part of the name, id, slug of the organisation; signs of patterns are only text.
@@ -41,7 +42,7 @@ async fn the_log_is_searched_by_what_people_know() {
         assert!(all > 3);
         assert_eq!(found(day("2026-01-01", "2026-01-01")).await.len(), all);
         assert!(found(day("2026-01-02", "")).await.is_empty() && found(day("", "2025-12-31")).await.is_empty());
-        assert_eq!(service::list(&app, &mine, None, Filter::default()).await.unwrap_err().kind, Kind::Forbidden);
+        assert_eq!(audit::read_page(&app, &mine, None, Filter::default()).await.unwrap_err().kind, Kind::Forbidden);
 
         let (status, shown) = page(&app, &auditor, Method::GET, "/admin/audit", "").await;
         assert_eq!(status, 200);

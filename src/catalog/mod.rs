@@ -4,14 +4,10 @@
 //! and the page cache are derived data, thrown away whenever something changes. The listing page is a read model: its queries join the
 //! tables of other slices, and change none.
 
-pub mod compare;
-pub(crate) mod compare_views;
 pub mod jobs;
 pub mod model;
 pub mod pictures;
 pub mod plans;
 pub mod query;
-pub mod routes;
 pub mod service;
 mod store;
-pub(crate) mod views;

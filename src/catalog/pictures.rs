@@ -1,41 +1,14 @@
-//! Pictures of listings: who may see one, and small copies for cards.
-//!
-//! A picture is a media file of a release, so a reader who may not see the release may not see it. Small copies are made when first
-//! asked for, one at a time, and kept in the folder `thumbnails` of the data; it can be emptied at any time.
+//! Pictures of a release: digests and descriptions, from its OCI manifest.
 
-use std::io::Write as _;
-use std::path::PathBuf;
-
-use app_package::digest::Digest;
 use app_package::manifest::{AppManifest, Text};
 use app_package::oci::ImageManifest;
 use diesel::prelude::*;
-use image::DynamicImage;
-use image::codecs::jpeg::JpegEncoder;
-use image::imageops::FilterType;
-use tokio::sync::Semaphore;
 
-use super::model::{AppRow, ListingState};
-use super::store;
-use crate::base::app::App;
-use crate::base::auth::Actor;
-use crate::base::auth::policy::{self, Action};
 use crate::base::db::Conn;
-use crate::base::error::{Error, Result};
-use crate::base::ids;
-use crate::release::model::ReleaseState;
-
-/// Largest picture that is shown, in bytes.
-const MAX_BYTES: u64 = 2 * 1024 * 1024;
-/// One small copy at a time: decoding a picture can take hundreds of MB.
-static THUMBNAILS: Semaphore = Semaphore::const_new(1);
-/// Box of a small copy in pixels: a card's 320 × 180 on a screen of double density.
-const SMALL: (u32, u32) = (640, 360);
-/// JPEG quality of a small copy, of 100.
-const QUALITY: u8 = 82;
+use crate::base::error::Result;
 
 /// Digests and descriptions of a release's pictures, from its OCI manifest.
-pub(super) fn gallery(conn: &mut Conn, repository: &str, digest: &str, manifest: &AppManifest) -> Result<Vec<(String, Text)>> {
+pub fn gallery(conn: &mut Conn, repository: &str, digest: &str, manifest: &AppManifest) -> Result<Vec<(String, Text)>> {
     use crate::base::db::schema::{manifests, repositories};
     let content: Option<Vec<u8>> = manifests::table
         .inner_join(repositories::table.on(repositories::id.eq(manifests::repository_id)))
@@ -46,159 +19,8 @@ pub(super) fn gallery(conn: &mut Conn, repository: &str, digest: &str, manifest:
     Ok(content.map(|content| pictures(&content, manifest)).unwrap_or_default())
 }
 
-fn pictures(content: &[u8], manifest: &AppManifest) -> Vec<(String, Text)> {
+pub fn pictures(content: &[u8], manifest: &AppManifest) -> Vec<(String, Text)> {
     let Ok(image) = ImageManifest::parse(content) else { return Vec::new() };
     let digest_of = |file: &str| image.layer(file).map(|layer| layer.digest.to_string());
     manifest.media.iter().filter_map(|m| Some((digest_of(&m.file)?, m.alt.clone()))).collect()
-}
-
-/// A picture as it is sent.
-#[derive(Debug)]
-pub struct Picture {
-    /// Media type.
-    pub kind: &'static str,
-    /// The file.
-    pub bytes: Vec<u8>,
-    /// Whether everyone may see it, so that shared caches may keep it.
-    pub public: bool,
-}
-
-/// A picture, if this reader may see it.
-///
-/// # Errors
-/// `picture`: there is none, it is none, or the reader may not see it.
-pub async fn picture(app: &App, actor: &Actor, vendor: String, slug: String, digest: String) -> Result<Picture> {
-    let missing = || Error::not_found("picture");
-    let parsed = Digest::parse(&digest).map_err(|_| missing())?;
-    let reader = actor.clone();
-    let public = app.db.read(move |conn| sight(conn, &reader, &vendor, &slug, &digest)?.ok_or_else(missing)).await?;
-    let bytes = app.blobs.read_small(&parsed, MAX_BYTES).await?;
-    let kind = match bytes.as_slice() {
-        [0x89, b'P', b'N', b'G', ..] => "image/png",
-        [0xff, 0xd8, 0xff, ..] => "image/jpeg",
-        [b'R', b'I', b'F', b'F', _, _, _, _, b'W', b'E', b'B', b'P', ..] => "image/webp",
-        _ => return Err(missing()),
-    };
-    Ok(Picture { kind, bytes, public })
-}
-
-/// None where the reader may not see the picture, else whether everyone may.
-fn sight(conn: &mut Conn, actor: &Actor, vendor: &str, slug: &str, digest: &str) -> Result<Option<bool>> {
-    let Some(row) = store::find_by_slugs(conn, vendor, slug)? else { return Ok(None) };
-    if row.cover_digest.as_deref() == Some(digest) && matches!(row.state, ListingState::Listed | ListingState::Hidden) {
-        return Ok(Some(true));
-    }
-    let repository = format!("{vendor}/{slug}");
-    if shows(conn, &row, &repository, digest, ReleaseState::SHOWN)? {
-        return Ok(Some(true));
-    }
-    let insider = actor.organization_id() == Some(row.organization_id.as_str()) || policy::require(actor, Action::ViewCases).is_ok();
-    Ok((insider && shows(conn, &row, &repository, digest, ReleaseState::ALL)?).then_some(false))
-}
-
-/// Whether one of the app's newest releases in these states shows the picture.
-fn shows(conn: &mut Conn, app: &AppRow, repository: &str, digest: &str, states: &[ReleaseState]) -> Result<bool> {
-    use crate::base::db::schema::{manifests, releases, repositories};
-    let states: Vec<&str> = states.iter().map(|state| state.as_str()).collect();
-    let rows: Vec<(String, Vec<u8>)> = releases::table
-        .inner_join(manifests::table.on(manifests::digest.eq(releases::digest)))
-        .inner_join(repositories::table.on(repositories::id.eq(manifests::repository_id)))
-        .filter(releases::app_id.eq(&app.id).and(repositories::name.eq(repository)).and(releases::state.eq_any(states)))
-        .order(releases::id.desc())
-        .limit(50)
-        .select((releases::manifest, manifests::content))
-        .load(conn)?;
-    for (manifest, content) in rows {
-        let manifest: AppManifest = serde_json::from_str(&manifest)?;
-        if pictures(&content, &manifest).iter().any(|(known, _)| known == digest) {
-            return Ok(true);
-        }
-    }
-    Ok(false)
-}
-
-/// As [`picture`], small: a JPEG of at most 640 × 360 pixels; the picture itself where it cannot be decoded (WebP) or is small already.
-pub async fn small(app: &App, actor: &Actor, vendor: String, slug: String, digest: String) -> Result<Picture> {
-    let whole = picture(app, actor, vendor, slug, digest.clone()).await?;
-    let jpeg = |bytes, public| Picture { kind: "image/jpeg", bytes, public };
-    let path = path(app, &digest);
-    if let Some(kept) = kept(&path).await? {
-        return Ok(if kept.is_empty() { whole } else { jpeg(kept, whole.public) });
-    }
-    // Decoding takes up to hundreds of megabytes for a hostile picture: one at a time.
-    let _turn = THUMBNAILS.acquire().await.map_err(Error::internal)?;
-    if let Some(kept) = kept(&path).await? {
-        return Ok(if kept.is_empty() { whole } else { jpeg(kept, whole.public) });
-    }
-    tokio::task::spawn_blocking(move || {
-        let copy = shrink(&whole.bytes).unwrap_or_default();
-        keep(&path, &copy)?;
-        Ok(if copy.is_empty() { whole } else { jpeg(copy, whole.public) })
-    })
-    .await
-    .map_err(Error::internal)?
-}
-
-/// A kept copy; empty where the picture has none and is sent itself.
-async fn kept(path: &PathBuf) -> Result<Option<Vec<u8>>> {
-    match tokio::fs::read(path).await {
-        Ok(bytes) => Ok(Some(bytes)),
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(e) => Err(e.into()),
-    }
-}
-
-fn path(app: &App, digest: &str) -> PathBuf {
-    let name: String = digest.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
-    app.settings.data_dir.0.join("thumbnails").join(format!("{name}.jpg"))
-}
-
-/// Seen whole or not at all: written beside, then renamed.
-fn keep(path: &PathBuf, bytes: &[u8]) -> Result<()> {
-    if let Some(folder) = path.parent() {
-        std::fs::create_dir_all(folder)?;
-    }
-    let beside = path.with_extension(ids::new("new"));
-    std::fs::File::create(&beside)?.write_all(bytes)?;
-    Ok(std::fs::rename(beside, path)?)
-}
-
-fn shrink(bytes: &[u8]) -> Option<Vec<u8>> {
-    let picture = inference::picture::decode(bytes).ok()?;
-    if picture.width() <= SMALL.0 && picture.height() <= SMALL.1 && bytes.len() < 64 * 1024 {
-        return None;
-    }
-    let small = picture.resize(SMALL.0, SMALL.1, FilterType::Triangle);
-    let mut out = Vec::new();
-    // JPEG knows no transparency: what shows through is white.
-    let flat = on_white(&small);
-    JpegEncoder::new_with_quality(&mut out, QUALITY).encode_image(&flat).ok()?;
-    Some(out)
-}
-
-fn on_white(picture: &DynamicImage) -> image::RgbImage {
-    let rgba = picture.to_rgba8();
-    let mut out = image::RgbImage::new(rgba.width(), rgba.height());
-    for (to, from) in out.pixels_mut().zip(rgba.pixels()) {
-        let [r, g, b, a] = from.0;
-        let over = |c: u8| u8::try_from((u16::from(c) * u16::from(a) + 255 * (255 - u16::from(a))) / 255).unwrap_or(255);
-        to.0 = [over(r), over(g), over(b)];
-    }
-    out
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_small_copy_fits_the_card_and_what_is_no_picture_gives_none() {
-        let mut png = Vec::new();
-        let wide = DynamicImage::ImageRgba8(image::RgbaImage::from_pixel(1280, 340, image::Rgba([10, 20, 30, 0])));
-        wide.write_to(&mut std::io::Cursor::new(&mut png), image::ImageFormat::Png).unwrap();
-        let copy = inference::picture::decode(&shrink(&png).unwrap()).unwrap();
-        assert_eq!((copy.width(), copy.height()), (640, 170));
-        assert!(copy.to_rgb8().get_pixel(5, 5).0.iter().all(|c| *c > 250), "transparent shows as white");
-        assert!(shrink(b"\x89PNG and no more").is_none() && shrink(b"RIFF1234WEBP").is_none());
-    }
 }

@@ -264,16 +264,6 @@ pub fn retire_plan(conn: &mut Conn, app_id: &str, plan_id: &str) -> QueryResult<
         .execute(conn)
 }
 
-/// Platform figures for the home page: vendors, listed apps, operators, nodes seen since.
-pub fn figures(conn: &mut Conn, up_since: Timestamp) -> QueryResult<(i64, i64, i64, i64)> {
-    use crate::base::db::schema::nodes;
-    let vendors = organizations::table.filter(organizations::kind.eq("vendor")).count().get_result(conn)?;
-    let listed = apps::table.filter(apps::state.eq(ListingState::Listed)).count().get_result(conn)?;
-    let operators = organizations::table.filter(organizations::kind.eq("operator")).count().get_result(conn)?;
-    let up = nodes::table.filter(nodes::seen_at.ge(up_since)).count().get_result(conn)?;
-    Ok((vendors, listed, operators, up))
-}
-
 /// Listed apps of a vendor, newest first.
 pub fn cards_of_vendor(conn: &mut Conn, organization_id: &str) -> QueryResult<Vec<Card>> {
     apps::table

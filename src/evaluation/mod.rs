@@ -7,11 +7,9 @@
 
 pub mod jobs;
 pub mod model;
-pub mod routes;
 pub mod service;
 mod store;
 mod upload;
-pub(crate) mod views;
 
 #[cfg(test)]
 mod tests;

@@ -9,10 +9,8 @@ pub mod jobs;
 pub mod margo;
 pub mod model;
 pub mod parameters;
-pub mod routes;
 pub mod service;
 mod store;
-mod views;
 
 #[cfg(test)]
 mod tests;

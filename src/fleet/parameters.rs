@@ -1,10 +1,9 @@
 //! An app's parameters: from a form, and checked against app.yaml. The check is the same for forms and programs.
 
 use app_package::manifest::{Parameter, ParameterKind};
-use serde_json::{Map, Number, Value};
+use serde_json::{Map, Value};
 
 use crate::base::error::{Faults, Result};
-use crate::http::extract::FormPairs;
 
 /// Prefix of the form's fields.
 pub const PREFIX: &str = "p.";
@@ -12,27 +11,6 @@ pub const PREFIX: &str = "p.";
 const MAX_TEXT: usize = 200;
 /// Whole numbers up to here are the same in JSON, CEL and JavaScript.
 const MAX_INTEGER: u64 = 9_007_199_254_740_992;
-
-/// Reads the values of a form. What cannot be read stays a text, for [`check`] to name.
-pub fn from_form(declared: &[Parameter], form: &FormPairs) -> Map<String, Value> {
-    let mut values = Map::new();
-    for (field, raw) in &form.0 {
-        let Some(name) = field.strip_prefix(PREFIX) else { continue };
-        let raw = raw.trim();
-        let value = match declared.iter().find(|p| p.name == name).map(|p| p.kind) {
-            Some(ParameterKind::Integer) => raw.parse::<i64>().ok().map(Value::from),
-            Some(ParameterKind::Number) => raw.parse::<f64>().ok().and_then(Number::from_f64).map(Value::Number),
-            Some(ParameterKind::Boolean) => raw.parse::<bool>().ok().map(Value::Bool),
-            _ => None,
-        };
-        values.insert(name.to_owned(), value.unwrap_or_else(|| Value::String(raw.to_owned())));
-    }
-    // A box that is not ticked is not sent.
-    for parameter in declared.iter().filter(|p| p.kind == ParameterKind::Boolean) {
-        values.entry(parameter.name.clone()).or_insert(Value::Bool(false));
-    }
-    values
-}
 
 /// Checks values and fills in what is missing; gives every parameter of the app, in its order.
 ///

@@ -141,14 +141,16 @@ fn hostile_parameters_are_named_field_by_field() {
 fn a_form_is_read_by_type_and_what_cannot_be_read_is_kept_to_be_named() {
     let declared = declared();
     let form = |pairs: &[(&str, &str)]| FormPairs(pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect());
-    let read = parameters::from_form(
+    let read = crate::site::mine::deploy::from_form(
         &declared,
         &form(&[("_csrf", "x"), ("p.whole", " 3 "), ("p.number", "4.5"), ("p.word", "b"), ("p.text", "<b>")]),
     );
     assert_eq!(Value::Object(read.clone()), json!({"whole": 3, "number": 4.5, "word": "b", "text": "<b>", "flag": false}));
     parameters::check(&declared, &read).unwrap();
-    let read =
-        parameters::from_form(&declared, &form(&[("p.whole", "3; DROP"), ("p.number", "NaN"), ("p.flag", "maybe"), ("p.more", "1")]));
+    let read = crate::site::mine::deploy::from_form(
+        &declared,
+        &form(&[("p.whole", "3; DROP"), ("p.number", "NaN"), ("p.flag", "maybe"), ("p.more", "1")]),
+    );
     let mut codes: Vec<&str> = parameters::check(&declared, &read).unwrap_err().fields.iter().map(|f| f.code).collect();
     codes.sort_unstable();
     assert_eq!(codes, ["parameter-boolean", "parameter-integer", "parameter-number", "parameter-unknown"]);
@@ -288,8 +290,8 @@ async fn what_belongs_to_another_operator_does_not_exist() {
         assert!(deployment::offers(&app, &other).await.unwrap().is_empty());
         let seen = node::list_nodes(&app, &other, None).await.unwrap();
         assert_eq!((seen.len(), seen[0].node.id.as_str()), (1, their_node.as_str()));
-        assert_eq!(service::overview(&app, &shop.vendor).await.unwrap_err().kind, Kind::Forbidden);
-        assert_eq!(service::overview(&app, &other).await.unwrap().under_way, 0);
+        assert_eq!(crate::site::mine::today::read_overview(&app, &shop.vendor).await.unwrap_err().kind, Kind::Forbidden);
+        assert_eq!(crate::site::mine::today::read_overview(&app, &other).await.unwrap().under_way, 0);
     })
     .await;
 }
@@ -474,8 +476,7 @@ async fn page(app: &App, actor: &Actor, lang: &'static str, request: actix_web::
             req.extensions_mut().insert(actor.clone());
             next.call(req)
         })
-        .configure(super::routes::configure)
-        .configure(crate::license::routes::configure);
+        .configure(crate::site::mine::configure);
     let site = actix_web::test::init_service(site).await;
     let request = request.cookie(actix_web::cookie::Cookie::new("lang", lang)).to_request();
     let answer = match actix_web::test::try_call_service(&site, request).await {

@@ -6,10 +6,8 @@
 //! makes the desired state of its nodes anew. Apps, releases and nodes are only read here, for names.
 
 pub mod model;
-pub mod routes;
 pub mod service;
 mod store;
-pub(crate) mod views;
 
 #[cfg(test)]
 mod tests;

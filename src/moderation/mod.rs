@@ -4,10 +4,8 @@
 //! organisation whose release it is; the decision, what it does to the release, and the audit record are one transaction.
 
 pub mod model;
-pub mod routes;
 pub mod service;
 mod store;
-mod views;
 
 #[cfg(test)]
 pub(crate) mod tests;

@@ -8,23 +8,21 @@ use crate::base::auth::policy::Action;
 use crate::base::auth::{Actor, Person, policy};
 use crate::base::db::{Conn, Json, Timestamp, dialect};
 use crate::base::error::{Error, QueryResultExt as _, Result, exactly_one};
-use crate::base::i18n::Lang;
 use crate::base::ids;
 use crate::moderation::model::{Case, CaseDecision, CaseState, Decision, Line};
 use crate::moderation::store;
 use crate::release::difference::Flag;
 use crate::release::model::{Release, ReleaseState};
-use crate::trust::evidence::Evidence;
-use crate::{audit, catalog, release, trade, trust};
+use crate::{audit, release};
+
+pub use super::store::{count_open, decisions_of, get, open_cases, other_versions, place, user_name};
 
 /// Cases on one page.
 pub const PAGE: i64 = 50;
 /// Topic of pokes about the queue.
 pub const TOPIC: &str = "cases";
 /// Entries of the short lists on overview and case.
-const SHORT: i64 = 5;
-/// A node counts as up when it was seen within this time (three heartbeats).
-const UP_WITHIN: chrono::TimeDelta = chrono::TimeDelta::seconds(45);
+pub const SHORT: i64 = 5;
 
 /// Opens the case of a release that was just submitted, in the caller's transaction; gives its id. The caller has checked that the actor
 /// may submit, and calls [`poke_queue`] after the commit. `flags` is why a moderator should look twice.
@@ -72,7 +70,7 @@ pub async fn poke_queue(app: &App) -> Result<()> {
 }
 
 /// Whether a person may not decide a case, because they opened it or belong to the organisation whose release it is.
-fn is_own(conn: &mut Conn, person: &Person, case: &Case) -> Result<bool> {
+pub fn is_own(conn: &mut Conn, person: &Person, case: &Case) -> Result<bool> {
     let same = case.opened_by == person.user_id || case.organization_id == person.organization_id;
     Ok(same || store::is_member(conn, &case.organization_id, &person.user_id)?)
 }
@@ -136,93 +134,11 @@ pub fn latest_decision(conn: &mut Conn, release_id: &str) -> Result<Option<CaseD
 /// Open cases, oldest first, one more than a page; and how many there are.
 pub async fn list_open(app: &App, actor: &Actor, after: Option<String>) -> Result<(i64, Vec<Line>)> {
     policy::require(actor, Action::ViewCases)?;
-    app.db.read(move |conn| Ok((store::count_open(conn)?, store::list_open(conn, after.as_deref(), PAGE + 1)?))).await
+    app.db.read(move |conn| Ok((store::count_open(conn)?, store::open_cases(conn, after.as_deref(), PAGE + 1)?))).await
 }
 
 /// Decided cases, newest first, one more than a page; and how many are open.
 pub async fn list_decided(app: &App, actor: &Actor, before: Option<String>) -> Result<(i64, Vec<Line>)> {
     policy::require(actor, Action::ViewCases)?;
     app.db.read(move |conn| Ok((store::count_open(conn)?, store::list_decided(conn, before.as_deref(), PAGE + 1)?))).await
-}
-
-/// A case with all that its page shows.
-#[derive(Debug)]
-pub struct CaseDetail {
-    /// The case.
-    pub case: Case,
-    /// Name of who submitted.
-    pub opened_by: String,
-    /// Name of who decided.
-    pub decided_by: Option<String>,
-    /// The release as a buyer would see it: texts, pictures, check report, chain.
-    pub listing: catalog::service::Listing,
-    /// Bytes of the release.
-    pub size_bytes: i64,
-    /// Vendor slug and app slug.
-    pub place: (String, String),
-    /// Other versions: version, state, uploaded; newest first.
-    pub versions: Vec<(String, String, Timestamp)>,
-    /// Earlier decisions on this app: case, version, who; newest first.
-    pub decisions: Vec<(Case, String, Option<String>)>,
-    /// The reader may not decide it.
-    pub own: bool,
-    /// Signatures and documents attached to the release.
-    pub evidence: Evidence,
-}
-
-/// One case.
-///
-/// # Errors
-/// `case`: there is none.
-pub async fn detail(app: &App, actor: &Actor, lang: Lang, case_id: String) -> Result<CaseDetail> {
-    let person = policy::require(actor, Action::ViewCases)?.clone();
-    let (case, opened_by, decided_by, size_bytes, place, versions, decisions, own) = app
-        .db
-        .read(move |conn| {
-            let case = store::get(conn, &case_id).or_not_found("case")?;
-            let opened_by = store::user_name(conn, &case.opened_by)?;
-            let decided_by = case.decided_by.as_deref().map(|id| store::user_name(conn, id)).transpose()?;
-            let (size_bytes, vendor, slug) = store::place(conn, &case.release_id)?;
-            let versions = store::other_versions(conn, &case.app_id, &case.release_id, SHORT)?;
-            let mut decisions = store::decisions_of(conn, &case.app_id, SHORT)?;
-            decisions.retain(|(earlier, ..)| earlier.id != case.id);
-            let own = is_own(conn, &person, &case)?;
-            Ok((case, opened_by, decided_by, size_bytes, (vendor, slug), versions, decisions, own))
-        })
-        .await?;
-    let (vendor, slug) = place.clone();
-    let listing = catalog::service::listing(app, actor, lang, vendor, slug, Some(case.release_id.clone())).await?;
-    let evidence = trust::evidence::of_release(app, &listing.subject()).await?;
-    Ok(CaseDetail { case, opened_by, decided_by, listing, size_bytes, place, versions, decisions, own, evidence })
-}
-
-/// What the platform's overview shows. Parts that the reader may not see are none.
-#[derive(Debug)]
-pub struct Overview {
-    /// Open cases and the oldest of them.
-    pub cases: Option<(i64, Vec<Line>)>,
-    /// Orders that wait for payment and the oldest of them.
-    pub payments: Option<(i64, Vec<trade::service::Awaiting>)>,
-    /// Developers, listings, mines, nodes up.
-    pub figures: (i64, i64, i64, i64),
-}
-
-/// The platform's overview, for everyone who works there.
-pub async fn overview(app: &App, actor: &Actor) -> Result<Overview> {
-    let cases = policy::require(actor, Action::ViewCases);
-    let payments = policy::require(actor, Action::ViewPayments);
-    if let (Err(e), Err(_)) = (&cases, &payments) {
-        return Err(Error::new(e.kind, e.code));
-    }
-    let (cases, payments) = (cases.is_ok(), payments.is_ok());
-    let up_since = app.clock.now().minus(UP_WITHIN);
-    app.db
-        .read(move |conn| {
-            Ok(Overview {
-                cases: if cases { Some((store::count_open(conn)?, store::list_open(conn, None, SHORT)?)) } else { None },
-                payments: if payments { Some(trade::service::awaiting_in(conn, SHORT)?) } else { None },
-                figures: catalog::service::figures(conn, up_since)?,
-            })
-        })
-        .await
 }

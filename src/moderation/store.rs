@@ -50,7 +50,7 @@ pub fn latest_decision(conn: &mut Conn, release_id: &str) -> QueryResult<Option<
 }
 
 /// Open cases after an id, oldest first.
-pub fn list_open(conn: &mut Conn, after: Option<&str>, limit: i64) -> QueryResult<Vec<Line>> {
+pub fn open_cases(conn: &mut Conn, after: Option<&str>, limit: i64) -> QueryResult<Vec<Line>> {
     let mut query = cases::table
         .inner_join(releases::table.on(releases::id.eq(cases::release_id)))
         .inner_join(apps::table.on(apps::id.eq(cases::app_id)))

@@ -54,7 +54,7 @@ pub async fn submitted(app: &App, vendor: &Actor, version: &str, channel: Channe
         .collect();
     let pushed = Pushed { media_type: MANIFEST_TYPE.into(), bytes: build_manifest(&manifest, slug, &packed).into(), tags: Vec::new() };
     registry::manifests::put(app, &Caller::from(vendor.clone()), &name, version, pushed).await.unwrap();
-    let detail = release::console::release_detail(app, vendor, crate::base::i18n::Lang::En, APP, version).await.unwrap();
+    let detail = crate::site::vendor::console::release_detail(app, vendor, crate::base::i18n::Lang::En, APP, version).await.unwrap();
     let (id, now) = (detail.release.id, app.clock.now());
     let release_id = id.clone();
     app.db

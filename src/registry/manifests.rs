@@ -332,7 +332,7 @@ pub async fn tags(app: &App, caller: &Caller, name: &RepositoryName, n: Option<u
 }
 
 /// Cuts a list to its page; gives the key of the last one where more follow.
-pub(super) fn cut<T>(items: &mut Vec<T>, limit: i64, key: impl Fn(&T) -> String) -> Option<String> {
+pub fn cut<T>(items: &mut Vec<T>, limit: i64, key: impl Fn(&T) -> String) -> Option<String> {
     let limit = usize::try_from(limit).unwrap_or(usize::MAX);
     if items.len() <= limit {
         return None;

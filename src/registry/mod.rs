@@ -14,7 +14,6 @@
 pub mod blobs;
 pub mod cache;
 pub mod collect;
-pub mod console;
 pub mod jobs;
 pub mod manifests;
 pub mod model;
@@ -27,7 +26,6 @@ pub mod service;
 mod store;
 pub mod token;
 pub mod uploads;
-mod views;
 mod writer;
 
 #[cfg(test)]

@@ -1,58 +1,34 @@
 //! `/v2/…` and `/token`, on both listeners: answers are those of distribution-spec v1.1, and no cookie is ever set. Also the developer's pages of
 //! repositories.
 
-use actix_web::http::header::{self, HeaderName, HeaderValue};
-use actix_web::http::{Method, StatusCode};
-use actix_web::web::{self, Data, Path, Payload, Query, ServiceConfig};
-use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, ResponseError as _, body::SizedStream};
+use actix_web::body::SizedStream;
+use actix_web::http::header::{HeaderName, HeaderValue};
+use actix_web::http::{Method, StatusCode, header};
+use actix_web::web::{Data, Payload, ServiceConfig};
+use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, ResponseError as _, web};
 use app_package::oci::{INDEX_TYPE, Index, MAX_MANIFEST_BYTES};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
-use serde::Deserialize;
 use serde_json::json;
 use subtle::ConstantTimeEq as _;
 
-use super::manifests::{self, MAX_TAGS, Pushed};
-use super::model::{Action, RepositoryName, Upload, parse_digest, parse_tag};
-use super::path::Target;
-use super::range::{self, Wanted};
-use super::service::Caller;
-use super::token::Asking;
-use super::uploads::{self, Chunk, Started};
-use super::views::{RepositoriesPage, RepositoryPage};
-use super::{blobs, console, token};
 use crate::base::app::App;
 use crate::base::auth::{Actor, Via};
 use crate::base::error::{Error, Kind, Result};
 use crate::http::extract::read_body;
 use crate::http::oci::{OciError, OciResult};
-use crate::http::page::{Page, PageResult, lang_of};
+use crate::http::page::lang_of;
+use crate::registry::manifests::{MAX_TAGS, Pushed};
+use crate::registry::model::{Action, RepositoryName, Upload, parse_digest, parse_tag};
+use crate::registry::path::Target;
+use crate::registry::range::Wanted;
+use crate::registry::service::Caller;
+use crate::registry::token::Asking;
+use crate::registry::uploads::{Chunk, Started};
+use crate::registry::{blobs, manifests, range, token, uploads};
 
 /// Routes.
 pub fn configure(cfg: &mut ServiceConfig) {
     cfg.route("/token", web::get().to(get_token)).route("/v2", web::route().to(handle)).route("/v2/{tail:.*}", web::route().to(handle));
-}
-
-/// Pages of the developer console.
-pub fn configure_pages(cfg: &mut ServiceConfig) {
-    cfg.route("/vendor/registry", web::get().to(repositories)).route("/vendor/registry/{name:.+}", web::get().to(repository));
-}
-
-#[derive(Deserialize)]
-struct Place {
-    after: Option<String>,
-}
-
-async fn repositories(req: HttpRequest, app: Data<App>, actor: Actor, place: Query<Place>) -> PageResult {
-    let (usage, found) = console::repositories(&app, &actor, place.after.as_deref().unwrap_or_default()).await?;
-    let page = Page::of(&req, "registry-title");
-    page.clone().render(&RepositoriesPage::of(page, usage, found))
-}
-
-async fn repository(req: HttpRequest, app: Data<App>, actor: Actor, name: Path<String>, place: Query<Place>) -> PageResult {
-    let contents = console::contents(&app, &actor, &name, place.into_inner().after).await?;
-    let mut page = Page::of(&req, "");
-    page.title.clone_from(&contents.repository.name);
-    page.clone().render(&RepositoryPage::of(page, contents))
 }
 
 /// `GET /token?service=…&scope=…`: rights that are missing are left out; only bad credentials are an error.

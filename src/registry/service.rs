@@ -24,6 +24,8 @@ use crate::base::error::{Error, Result};
 use crate::base::ids;
 use crate::license;
 
+pub use super::store::{artifacts, referrers_of, repository_lines, tags_of};
+
 /// Longest manifest of a signature in bytes: one config and a few layers.
 const MAX_SIGNATURE_MANIFEST: i64 = 16 * 1024;
 /// Repositories of one organisation.

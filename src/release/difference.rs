@@ -8,7 +8,7 @@ use app_package::manifest::{AppManifest, Tensor};
 use inference::check::{CheckReport, RunCard};
 use serde_json::Value;
 
-use super::report::share_right;
+use crate::site::parts::report::share_right;
 
 /// Changes that are told of one kind; the count of all is told beside them.
 pub const SHOWN: usize = 200;

@@ -168,8 +168,8 @@ mod tests {
     use super::*;
     use crate::base::auth::Role;
     use crate::base::i18n::Lang;
-    use crate::release::console;
     use crate::release::difference::{Flag, Measure};
+    use crate::site::vendor::console;
     use crate::testing::{self, each_backend};
     use inference::check::{CheckReport, Hardware, Latency, RunCard};
 

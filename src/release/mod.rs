@@ -4,19 +4,15 @@
 //! record; what a package says of itself is read again from its own bytes, never taken from a client; a release is published only
 //! together with the platform's signature over its digest.
 
-pub mod console;
 pub mod difference;
 pub mod jobs;
 pub mod lifecycle;
 pub mod malware;
 pub mod model;
 pub mod package;
-pub mod report;
-pub mod routes;
 pub mod service;
 mod store;
 pub mod upload;
-mod views;
 
 #[cfg(test)]
 mod tests;

@@ -19,6 +19,8 @@ use crate::base::jobs::Job;
 use crate::registry::model::Repository;
 use crate::{audit, catalog, evaluation, moderation, registry};
 
+pub use super::store::{find_version, latest_report, versions};
+
 /// Topic of pokes about a release.
 pub fn topic(release_id: &str) -> String {
     format!("release:{release_id}")

@@ -11,12 +11,6 @@ use app_package::path::PackagePath;
 use app_package::validate;
 use diesel::prelude::*;
 
-use super::lifecycle::DeprecationForm;
-use super::malware::tests::scanner_at;
-use super::model::{Channel, ReleaseState};
-use super::upload::{self, Upload, UploadFile};
-use super::views::{ReleasePage, ReleaseView};
-use super::{console, jobs, service, store};
 use crate::base::app::App;
 use crate::base::auth::{Actor, Role};
 use crate::base::config::Settings;
@@ -24,12 +18,19 @@ use crate::base::db::schema::{jobs as jobs_table, manifests};
 use crate::base::error::Result;
 use crate::base::i18n::Lang;
 use crate::http::page::{FormErrors, Page};
-use crate::registry;
 use crate::registry::manifests::Pushed;
 use crate::registry::model::RepositoryName;
 use crate::registry::service::Caller;
-use crate::testing::{self, each_backend};
+use crate::release::lifecycle::DeprecationForm;
+use crate::release::malware::tests::scanner_at;
+use crate::release::model::{Channel, ReleaseState};
+use crate::release::upload::{Upload, UploadFile};
+use crate::release::{jobs, service, store, upload};
+use crate::site::vendor::console;
+use crate::site::vendor::releases::{ReleasePage, ReleaseView};
+use crate::testing::each_backend;
 use crate::trust::evidence::Evidence;
+use crate::{registry, testing};
 
 const APP: &str = "coke-quality";
 

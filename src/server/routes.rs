@@ -18,18 +18,11 @@ pub fn routes(cfg: &mut ServiceConfig) {
         .service(
             web::scope("")
                 .wrap(actix_web::middleware::Compress::default())
-                .configure(crate::account::routes::configure)
-                .configure(crate::catalog::routes::configure)
-                .configure(crate::release::routes::configure)
-                .configure(crate::trust::routes::configure)
-                .configure(crate::registry::routes::configure_pages)
-                .configure(crate::moderation::routes::configure)
-                .configure(crate::evaluation::routes::configure)
-                .configure(crate::trade::routes::configure)
-                .configure(crate::license::routes::configure)
-                .configure(crate::fleet::routes::configure)
-                .configure(crate::telemetry::routes::configure)
-                .configure(crate::audit::routes::configure),
+                .configure(site::account::configure)
+                .configure(site::market::configure)
+                .configure(site::vendor::configure)
+                .configure(site::mine::configure)
+                .configure(site::admin::configure),
         )
         .default_service(web::route().to(page::not_found));
 }
@@ -40,7 +33,7 @@ pub fn edge_routes(cfg: &mut ServiceConfig) {
         .configure(wire::ops::configure)
         .configure(crate::registry::routes::configure)
         .configure(crate::fleet::margo::configure)
-        .configure(crate::telemetry::routes::configure_edge)
+        .configure(wire::edge::configure)
         .default_service(web::route().to(api::not_found));
 }
 

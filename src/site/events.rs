@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use actix_web::HttpResponse;
 use actix_web::http::header;
-use actix_web::web::{self, Bytes, Data, Query, ServiceConfig};
+use actix_web::web::{Bytes, Data, Query, ServiceConfig};
+use actix_web::{HttpResponse, web};
 use futures_util::{StreamExt as _, stream};
 use serde::Deserialize;
 use tokio::sync::broadcast::error::RecvError;

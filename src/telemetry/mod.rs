@@ -6,10 +6,8 @@
 
 pub mod model;
 pub mod plots;
-pub mod routes;
 pub mod service;
 mod store;
-mod views;
 
 #[cfg(test)]
 mod tests;

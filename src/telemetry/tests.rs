@@ -280,7 +280,7 @@ async fn plots_and_alarms_are_the_operators_own() {
         assert_eq!(latest.await.unwrap().len(), 2);
 
         let service =
-            init_service(Actix::new().app_data(Data::new(app.clone())).wrap(from_fn(errors)).configure(super::routes::configure)).await;
+            init_service(Actix::new().app_data(Data::new(app.clone())).wrap(from_fn(errors)).configure(crate::site::mine::configure)).await;
         for uri in ["/mine/alarms", "/mine/alarms?level=critical", "/mine/alarms?level=x&deployment=dep_1&before=alm_z"] {
             for lang in ["zh", "en"] {
                 let request = TestRequest::get().uri(uri).insert_header(("Accept-Language", lang)).to_request();

@@ -6,10 +6,8 @@
 
 pub mod cancel;
 pub mod model;
-pub mod routes;
 pub mod service;
 mod store;
-pub(crate) mod views;
 
 #[cfg(test)]
 mod tests;

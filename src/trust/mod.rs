@@ -6,10 +6,8 @@
 pub mod documents;
 pub mod evidence;
 pub mod model;
-pub mod routes;
 pub mod service;
 mod store;
-pub(crate) mod views;
 
 #[cfg(test)]
 mod tests;

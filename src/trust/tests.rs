@@ -18,7 +18,7 @@ use serde_json::json;
 use super::documents::{Document, Fault, MAX_BYTES};
 use super::evidence::{self, Evidence, Subject};
 use super::model::MAX_ACTIVE;
-use super::{routes, service};
+use super::service;
 use crate::base::app::App;
 use crate::base::auth::{Actor, Role};
 use crate::base::db::schema::audit_records;
@@ -253,7 +253,7 @@ async fn signatures_are_judged_from_the_stored_bytes() {
 }
 
 async fn get(app: &App, who: &Actor, path: &str, language: &str) -> (StatusCode, String) {
-    let service = init_service(actix_web::App::new().app_data(Data::new(app.clone())).configure(routes::configure)).await;
+    let service = init_service(actix_web::App::new().app_data(Data::new(app.clone())).configure(crate::site::vendor::configure)).await;
     let request = TestRequest::default().method(Method::GET).uri(path).insert_header(("accept-language", language)).to_request();
     request.extensions_mut().insert(who.clone());
     match try_call_service(&service, request).await {

@@ -1,3 +1,4 @@
 //! What programs call: registry clients, nodes, monitoring.
 
+pub mod edge;
 pub mod ops;

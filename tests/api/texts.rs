@@ -42,7 +42,7 @@ fn keys_of_templates_and_pages_exist_in_both_languages() {
 /// parameter would be that parameter.
 #[test]
 fn no_argument_of_a_macro_is_hidden_by_its_parameters() {
-    let ui = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("templates/partials/ui.html")).unwrap();
+    let ui = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("templates/parts/ui.html")).unwrap();
     let macros: Vec<(String, Vec<String>)> = ui
         .match_indices("macro ")
         .filter_map(|(at, _)| ui[at + 6..].split_once(')')?.0.split_once('('))

@@ -15,9 +15,9 @@ use pithead::base::auth::{Actor, Role};
 use pithead::base::i18n::Lang;
 use pithead::moderation::model::Decision;
 use pithead::moderation::service as moderation;
-use pithead::release::console;
 use pithead::release::model::{Channel, ReleaseState};
 use pithead::release::service as release;
+use pithead::site::vendor::console;
 use pithead::trust::service as keys;
 use serde_json::Value;
 

@@ -43,7 +43,7 @@ impl Reader {
 }
 
 /// A node counts as up when it was seen within this time (three heartbeats).
-const UP_WITHIN: chrono::TimeDelta = chrono::TimeDelta::seconds(45);
+pub const UP_WITHIN: chrono::TimeDelta = chrono::TimeDelta::seconds(45);
 
 #[derive(Default)]
 struct Ids {

@@ -1,3 +1,13 @@
 //! Parts that pages of several readers share.
 
+pub mod card;
 pub mod chain;
+pub mod figures;
+pub mod license;
+pub mod listing;
+pub mod node;
+pub mod order;
+pub mod release;
+pub mod report;
+pub mod scores;
+pub mod trust;

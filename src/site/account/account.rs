@@ -1,0 +1,111 @@
+//! /account: the person, their organisations and sessions.
+
+use actix_web::web::{Data, ServiceConfig};
+use actix_web::{HttpRequest, web};
+use askama::Template;
+use serde::Deserialize;
+
+use crate::account::service;
+use crate::base::app::App;
+use crate::base::auth::{Actor, Role, Via};
+use crate::http::extract::Form;
+use crate::http::page::{Page, PageResult, see_other, see_other_with};
+
+/// Routes.
+pub fn configure(cfg: &mut ServiceConfig) {
+    cfg.route("/account", web::get().to(account))
+        .route("/account/organization", web::post().to(switch_organization))
+        .route("/account/sessions/end-others", web::post().to(end_other_sessions));
+}
+
+async fn account(req: HttpRequest, app: Data<App>, actor: Actor) -> PageResult {
+    let person = actor.person()?;
+    let page = Page::of(&req, "account-title");
+    let own = if let Actor::Person(_, Via::Session { token_hash, .. }) = &actor { token_hash.clone() } else { String::new() };
+    let sessions = service::list_sessions(&app, &actor).await?;
+    let sessions = sessions
+        .into_iter()
+        .map(|s| SessionRow {
+            current: s.token_hash == own,
+            browser: browser(&page, &s.user_agent),
+            address: s.address,
+            since: page.datetime(&s.created_at),
+        })
+        .collect();
+    let organization = page.pick(&person.organization_name.0, &person.organization_name.1).to_owned();
+    let view = AccountPage {
+        name: person.name.clone(),
+        email: person.email.clone(),
+        organization,
+        role: person.role,
+        sessions,
+        page: page.clone(),
+    };
+    page.render(&view)
+}
+
+#[derive(Deserialize)]
+struct OrganizationForm {
+    organization: String,
+}
+
+async fn switch_organization(app: Data<App>, actor: Actor, form: Form<OrganizationForm>) -> PageResult {
+    service::switch_organization(&app, &actor, form.0.organization).await?;
+    Ok(see_other("/account"))
+}
+
+async fn end_other_sessions(app: Data<App>, actor: Actor) -> PageResult {
+    let n = service::sign_out_elsewhere(&app, &actor).await?;
+    Ok(see_other_with("/account", "success", "account-sessions-ended", &[("n", &n.to_string())]))
+}
+
+/// One session as listed.
+pub struct SessionRow {
+    pub browser: String,
+    pub address: String,
+    pub since: String,
+    pub current: bool,
+}
+
+/// `/account`.
+#[derive(Template)]
+#[template(path = "account/account.html")]
+pub struct AccountPage {
+    pub page: Page,
+    pub name: String,
+    pub email: String,
+    pub organization: String,
+    pub role: Role,
+    pub sessions: Vec<SessionRow>,
+}
+
+/// Browser and system out of a `User-Agent` in words; programs are named as they call themselves.
+pub fn browser(page: &Page, agent: &str) -> String {
+    let known = |words: &[(&str, &str)]| words.iter().find(|(word, _)| agent.contains(word)).map(|(_, name)| (*name).to_owned());
+    // The order matters: Edge and Chrome call themselves Safari too, Android calls itself Linux.
+    let browser = known(&[
+        ("Edg", "Edge"),
+        ("OPR/", "Opera"),
+        ("Firefox/", "Firefox"),
+        ("MicroMessenger", "WeChat"),
+        ("Chrome/", "Chrome"),
+        ("Chromium/", "Chromium"),
+        ("Safari/", "Safari"),
+    ]);
+    let system = known(&[
+        ("Android", "Android"),
+        ("iPhone", "iOS"),
+        ("iPad", "iPadOS"),
+        ("Windows", "Windows"),
+        ("Mac OS X", "macOS"),
+        ("Linux", "Linux"),
+    ]);
+    match (browser, system) {
+        (Some(browser), Some(system)) => page.t2("account-browser-on", "browser", browser, "system", system),
+        (Some(name), None) | (None, Some(name)) => name,
+        (None, None) => {
+            let name: String = agent.split(['/', ' ', '(']).next().unwrap_or_default().chars().take(30).collect();
+            if name.is_empty() { page.t("account-browser-unknown") } else { name }
+        }
+    }
+}

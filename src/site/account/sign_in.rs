@@ -1,0 +1,233 @@
+//! Sign-up, sign-in, sign-out, invitations, language and theme.
+
+use actix_web::http::{StatusCode, header};
+use actix_web::web::{Data, Path, Query, ServiceConfig};
+use actix_web::{HttpRequest, HttpResponse, web};
+use askama::Template;
+use serde::Deserialize;
+
+use crate::account::team::InvitationInfo;
+use crate::account::{service, team};
+use crate::base::app::App;
+use crate::base::auth::{Actor, OrgKind, Via};
+use crate::base::error::Error;
+use crate::http::cookies;
+use crate::http::extract::{Form, client_address};
+use crate::http::page::{FormErrors, Page, PageResult, form_result, lang_of, local_path, see_other, see_other_with, status_of};
+
+/// Routes.
+pub fn configure(cfg: &mut ServiceConfig) {
+    cfg.route("/sign-up", web::get().to(sign_up_form))
+        .route("/sign-up", web::post().to(sign_up))
+        .route("/sign-in", web::get().to(sign_in_form))
+        .route("/sign-in", web::post().to(sign_in))
+        .route("/sign-out", web::post().to(sign_out))
+        .route("/invitations/{secret}", web::get().to(invitation_form))
+        .route("/invitations/{secret}", web::post().to(accept_invitation))
+        .route("/language", web::post().to(language))
+        .route("/theme", web::post().to(theme));
+}
+
+/// The console of a kind of organisation.
+pub fn console(kind: OrgKind) -> &'static str {
+    match kind {
+        OrgKind::Vendor => "/vendor",
+        OrgKind::Operator => "/mine",
+        OrgKind::Platform => "/admin",
+    }
+}
+
+async fn sign_up_form(req: HttpRequest) -> PageResult {
+    let page = Page::of(&req, "sign-up-title").with_form();
+    page.clone().render(&SignUpPage { page, form: service::SignUp::default(), errors: FormErrors::default() })
+}
+
+async fn sign_up(req: HttpRequest, app: Data<App>, form: Form<service::SignUp>) -> PageResult {
+    let (email, password) = (form.0.email.clone(), form.0.password.clone());
+    let address = client_address(&req, app.settings.server.behind_proxy);
+    match form_result(service::sign_up_from(&app, form.0.clone(), &address).await)? {
+        Ok(_) => signed_in(&req, &app, &email, password, None).await,
+        Err(e) => {
+            let page = Page::of(&req, "sign-up-title").with_form();
+            let errors = match e.code {
+                "email-taken" => FormErrors::of(&page, &Error::field("email", e.code)),
+                "slug-taken" => FormErrors::of(&page, &Error::field("slug", e.code)),
+                _ => FormErrors::of(&page, &e),
+            };
+            let form = service::SignUp { password: String::new(), ..form.0 };
+            page.clone().render_with(status_of(e.kind), &SignUpPage { page, form, errors })
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct Next {
+    next: Option<String>,
+}
+
+async fn sign_in_form(req: HttpRequest, query: Query<Next>) -> PageResult {
+    let page = Page::of(&req, "sign-in-title").with_form();
+    let next = local_path(query.next.as_deref(), "");
+    page.clone().render(&SignInPage { page, email: String::new(), next, errors: FormErrors::default() })
+}
+
+#[derive(Deserialize)]
+struct SignInForm {
+    email: String,
+    password: String,
+    #[serde(default)]
+    next: String,
+}
+
+async fn sign_in(req: HttpRequest, app: Data<App>, form: Form<SignInForm>) -> PageResult {
+    let SignInForm { email, password, next } = form.0;
+    signed_in(&req, &app, &email, password, Some(next)).await
+}
+
+/// Signs in and leads to `next` or the console; a wrong password shows the form again.
+async fn signed_in(req: &HttpRequest, app: &App, email: &str, password: String, next: Option<String>) -> PageResult {
+    let address = client_address(req, app.settings.server.behind_proxy);
+    let result = service::sign_in(app, email, password, &address, user_agent(req)).await;
+    let result = if matches!(&result, Err(e) if e.code == "no-organization") { Ok(result) } else { form_result(result) };
+    match result? {
+        Ok(cookie) => {
+            let actor = service::authenticate_session(app, &cookie).await?;
+            let target = local_path(next.as_deref(), actor.as_person().map_or("/", |p| console(p.kind)));
+            with_session(see_other(&target), cookie)
+        }
+        Err(e) if e.code == "no-organization" => {
+            let page = Page::of(req, "no-organization-title");
+            page.clone().render_with(StatusCode::FORBIDDEN, &NoOrganizationPage { page })
+        }
+        Err(e) => {
+            let page = Page::of(req, "sign-in-title").with_form();
+            let errors = FormErrors::of(&page, &e);
+            let status = status_of(e.kind);
+            page.clone().render_with(status, &SignInPage { page, email: email.to_owned(), next: next.unwrap_or_default(), errors })
+        }
+    }
+}
+
+fn user_agent(req: &HttpRequest) -> &str {
+    req.headers().get(header::USER_AGENT).and_then(|v| v.to_str().ok()).unwrap_or_default()
+}
+
+/// The answer that begins a session.
+fn with_session(mut response: HttpResponse, cookie: String) -> PageResult {
+    for cookie in [cookies::private(cookies::SESSION, cookie, service::SESSION_HOURS * 3600), cookies::expired(cookies::CSRF)] {
+        response.add_cookie(&cookie).map_err(|e| Error::internal(anyhow::anyhow!("cookie: {e}")))?;
+    }
+    Ok(response)
+}
+
+async fn sign_out(app: Data<App>, actor: Actor) -> PageResult {
+    // Without its session a request is somebody else's: another site's form, which no CSRF value protects.
+    if !matches!(actor, Actor::Person(_, Via::Session { .. })) {
+        return Ok(see_other("/"));
+    }
+    service::sign_out(&app, &actor).await?;
+    let mut response = see_other("/");
+    response.add_cookie(&cookies::expired(cookies::SESSION)).map_err(|e| Error::internal(anyhow::anyhow!("cookie: {e}")))?;
+    Ok(response)
+}
+
+async fn invitation_form(req: HttpRequest, app: Data<App>, secret: Path<String>) -> PageResult {
+    let info = team::find_invitation(&app, &secret).await?;
+    show_invitation(&req, info, String::new(), StatusCode::OK, None)
+}
+
+fn show_invitation(req: &HttpRequest, info: team::InvitationInfo, name: String, status: StatusCode, error: Option<&Error>) -> PageResult {
+    let page = Page::of(req, "invitation-title").with_form();
+    let organization = page.pick(&info.organization.0, &info.organization.1).to_owned();
+    let errors = error.map_or_else(FormErrors::default, |e| FormErrors::of(&page, e));
+    page.clone().render_with(status, &InvitationPage { page, info, organization, name, errors })
+}
+
+#[derive(Deserialize)]
+struct AcceptForm {
+    #[serde(default)]
+    name: String,
+    password: String,
+}
+
+async fn accept_invitation(req: HttpRequest, app: Data<App>, secret: Path<String>, form: Form<AcceptForm>) -> PageResult {
+    let info = team::find_invitation(&app, &secret).await?;
+    let address = client_address(&req, app.settings.server.behind_proxy);
+    match form_result(team::accept(&app, &secret, &form.0.name, form.0.password.clone(), &address).await)? {
+        Ok(()) => {
+            let cookie = service::sign_in(&app, &info.email, form.0.password, &address, user_agent(&req)).await?;
+            let actor = service::authenticate_session(&app, &cookie).await?;
+            service::switch_organization(&app, &actor, info.organization_id).await?;
+            let organization = lang_of(&req).pick(&info.organization.0, &info.organization.1);
+            with_session(see_other_with(console(info.kind), "success", "invitation-accepted", &[("organization", organization)]), cookie)
+        }
+        Err(e) => show_invitation(&req, info, form.0.name, status_of(e.kind), Some(&e)),
+    }
+}
+
+#[derive(Deserialize)]
+struct LanguageForm {
+    lang: String,
+    next: Option<String>,
+}
+
+async fn language(form: Form<LanguageForm>) -> PageResult {
+    let lang = crate::base::i18n::Lang::from_tag(&form.0.lang).unwrap_or(crate::base::i18n::Lang::Zh);
+    preference(cookies::LANG, lang.tag(), form.0.next.as_deref())
+}
+
+#[derive(Deserialize)]
+struct ThemeForm {
+    theme: String,
+    next: Option<String>,
+}
+
+async fn theme(form: Form<ThemeForm>) -> PageResult {
+    let theme = if form.0.theme == "dark" { "dark" } else { "light" };
+    preference(cookies::THEME, theme, form.0.next.as_deref())
+}
+
+fn preference(name: &'static str, value: &str, next: Option<&str>) -> PageResult {
+    let mut response: HttpResponse = see_other(&local_path(next, "/"));
+    response.add_cookie(&cookies::preference(name, value.to_owned())).map_err(|e| Error::internal(anyhow::anyhow!("cookie: {e}")))?;
+    Ok(response)
+}
+
+/// `/sign-up`.
+#[derive(Template)]
+#[template(path = "account/sign_up.html")]
+pub struct SignUpPage {
+    pub page: Page,
+    pub form: service::SignUp,
+    pub errors: FormErrors,
+}
+
+/// `/sign-in`.
+#[derive(Template)]
+#[template(path = "account/sign_in.html")]
+pub struct SignInPage {
+    pub page: Page,
+    pub email: String,
+    pub next: String,
+    pub errors: FormErrors,
+}
+
+/// `/invitations/{secret}`.
+#[derive(Template)]
+#[template(path = "account/invitation.html")]
+pub struct InvitationPage {
+    pub page: Page,
+    pub info: InvitationInfo,
+    pub organization: String,
+    pub name: String,
+    pub errors: FormErrors,
+}
+
+/// The answer to a sign-in of somebody whom every organisation has removed.
+#[derive(Template)]
+#[template(path = "account/no_organization.html")]
+pub struct NoOrganizationPage {
+    pub page: Page,
+}
+
+pub const PEOPLE_PAGE: i64 = 50;

@@ -1,0 +1,265 @@
+//! /admin/audit: the log, its export and its verification.
+
+use std::collections::HashMap;
+
+use actix_web::http::header;
+use actix_web::web::{Data, Query, ServiceConfig};
+use actix_web::{HttpRequest, HttpResponse, web};
+use app_package::manifest::Text;
+use askama::Template;
+use chrono::DateTime;
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::audit;
+use crate::audit::model::{ACTIONS, ChainVerdict, Filter, Named, Record};
+use crate::audit::service;
+use crate::audit::service::{EXPORT, PAGE};
+use crate::base::app::App;
+use crate::base::auth::{Actor, policy};
+use crate::base::db::Timestamp;
+use crate::base::error::{Error, Result};
+use crate::http::page::{Page, PageResult, see_other_with};
+use crate::http::paging::paging;
+use crate::site::admin::audit_names;
+
+/// Routes.
+pub fn configure(cfg: &mut ServiceConfig) {
+    cfg.route("/admin/audit", web::get().to(log))
+        .route("/admin/audit/export", web::get().to(export))
+        .route("/admin/audit/verify", web::post().to(verify));
+}
+
+/// Records with what the ids in them stand for.
+#[derive(Debug)]
+pub struct Found {
+    /// Records, newest first.
+    pub records: Vec<Record>,
+    /// Ids of actors, subjects and details.
+    pub names: HashMap<String, Named>,
+}
+
+/// Records that fit a filter, newest first, before a sequence number; one more than a page.
+pub async fn read_page(app: &App, actor: &Actor, before: Option<i64>, filter: Filter) -> Result<Found> {
+    read(app, actor, before, filter, PAGE + 1).await
+}
+
+/// The newest records that fit a filter, for a file.
+async fn read_export(app: &App, actor: &Actor, filter: Filter) -> Result<Found> {
+    read(app, actor, None, filter, EXPORT).await
+}
+
+async fn read(app: &App, actor: &Actor, before: Option<i64>, filter: Filter, limit: i64) -> Result<Found> {
+    policy::require(actor, policy::Action::ViewAudit)?;
+    app.db
+        .read(move |conn| {
+            let sought = if filter.q.is_empty() { None } else { Some(audit_names::sought(conn, &filter.q)?) };
+            let records = audit::service::list_before(conn, before.unwrap_or(i64::MAX), &filter, sought.as_ref(), limit)?;
+            let names = audit_names::of(conn, &records)?;
+            Ok(Found { records, names })
+        })
+        .await
+}
+
+#[derive(Deserialize)]
+struct Before {
+    pub before: Option<i64>,
+}
+
+async fn log(req: HttpRequest, app: Data<App>, actor: Actor, query: Query<Filter>, at: Query<Before>) -> PageResult {
+    let filter = query.into_inner().tidy();
+    let mut found = read_page(&app, &actor, at.before, filter.clone()).await?;
+    let page = Page::of(&req, "audit-title");
+    let words = serde_urlencoded::to_string(&filter).map_err(Error::internal)?;
+    let (_, next) = paging(&mut found.records, service::PAGE, &format!("/admin/audit?{words}"), "before", None, |r| r.sequence.to_string());
+    let records = found.records.iter().map(|record| RecordRow::of(&page, &found.names, record)).collect();
+    let (actions, export) = (LogPage::actions(&page), format!("/admin/audit/export?{words}"));
+    page.clone().render(&LogPage { page, records, filter, actions, export, next })
+}
+
+/// The same as a file, at most [`service::EXPORT`] records.
+async fn export(req: HttpRequest, app: Data<App>, actor: Actor, query: Query<Filter>) -> PageResult {
+    let found = read_export(&app, &actor, query.into_inner().tidy()).await?;
+    let page = Page::of(&req, "audit-title");
+    Ok(HttpResponse::Ok()
+        .content_type("text/csv; charset=utf-8")
+        .insert_header((header::CONTENT_DISPOSITION, "attachment; filename=\"audit.csv\""))
+        .insert_header((header::CACHE_CONTROL, "private, no-store"))
+        .body(csv(&page, &found)))
+}
+
+async fn verify(app: Data<App>, actor: Actor) -> PageResult {
+    Ok(match service::verify_as(&app, &actor).await? {
+        ChainVerdict::Intact { records } => see_other_with("/admin/audit", "success", "audit-intact", &[("n", &records.to_string())]),
+        ChainVerdict::Broken { sequence, fault } => {
+            see_other_with("/admin/audit", "danger", "audit-broken", &[("n", &sequence.to_string()), ("fault", fault)])
+        }
+    })
+}
+
+/// Something that a record names.
+pub struct Thing {
+    /// What people call it; the id where nobody has named it.
+    pub name: String,
+    /// Its page, where there is one that the reader may open.
+    pub href: Option<String>,
+    /// Its id, to search by.
+    pub id: String,
+}
+
+impl Thing {
+    fn of(page: &Page, names: &HashMap<String, Named>, id: &str) -> Self {
+        let named = names.get(id);
+        let href = named.and_then(|n| n.href.clone()).filter(|href| !href.starts_with("/admin/licenses/") || page.may("revoke-licenses"));
+        let name = named.map_or_else(|| id.to_owned(), |n| page.pick(&n.zh, &n.en).to_owned());
+        Self { name, href, id: id.to_owned() }
+    }
+}
+
+/// One record as shown.
+pub struct RecordRow {
+    pub sequence: i64,
+    pub at: String,
+    pub action: String,
+    pub actor: Thing,
+    pub subject: Thing,
+    /// Words and values of the detail.
+    pub detail: Vec<(String, String)>,
+    pub hash: String,
+}
+
+impl RecordRow {
+    /// Of a record, with what its ids stand for.
+    pub fn of(page: &Page, names: &HashMap<String, Named>, record: &Record) -> Self {
+        let actor = match record.actor.split_once(':') {
+            Some((_, id)) => Thing::of(page, names, id),
+            None => Thing { name: word(page, "audit-actor-", &record.actor), href: None, id: record.actor.clone() },
+        };
+        let detail = match serde_json::from_str(&record.detail) {
+            Ok(Value::Object(detail)) => detail
+                .iter()
+                .map(|(key, said)| (word(page, "audit-key-", key), value(page, names, key, said)))
+                .filter(|(_, said)| !said.is_empty())
+                .collect(),
+            _ => Vec::new(),
+        };
+        Self {
+            sequence: record.sequence,
+            at: page.datetime(&record.at),
+            action: action(page, &record.action),
+            actor,
+            subject: Thing::of(page, names, &record.subject),
+            detail,
+            hash: record.hash.chars().take(12).collect(),
+        }
+    }
+}
+
+/// The text of a key made of a prefix and a word, or the word.
+fn word(page: &Page, prefix: &str, word: &str) -> String {
+    let key = format!("{prefix}{word}").replace('_', "-");
+    if page.locale().has(&key) { page.t(&key) } else { word.to_owned() }
+}
+
+/// An action in words, or its code.
+fn action(page: &Page, code: &str) -> String {
+    let key = format!("audit-action-{}", code.replace('.', "-"));
+    if page.locale().has(&key) { page.t(&key) } else { code.to_owned() }
+}
+
+/// A value of the detail in words.
+fn value(page: &Page, names: &HashMap<String, Named>, key: &str, said: &Value) -> String {
+    match said {
+        Value::String(text) => match (names.get(text), key) {
+            (Some(named), _) => page.pick(&named.zh, &named.en).to_owned(),
+            (None, "role") => word(page, "role-", text),
+            (None, "channel") => word(page, "channel-for-", text),
+            (None, "flags") => word(page, "flag-", text),
+            (None, "plan") => word(page, "plan-", text),
+            (None, "kind") if page.locale().has(&format!("plan-{text}")) => word(page, "plan-", text),
+            (None, "kind") => word(page, "organization-", text),
+            (None, "scopes") => text.split(' ').map(|scope| word(page, "scope-", scope)).collect::<Vec<_>>().join(&page.t("list-comma")),
+            _ if key.ends_with("_at") => {
+                DateTime::parse_from_rfc3339(text).map_or_else(|_| text.clone(), |at| page.datetime(&Timestamp::new(at.to_utc())))
+            }
+            _ => text.clone(),
+        },
+        Value::Number(n) => match n.as_i64() {
+            Some(fen) if key.ends_with("_fen") => page.money(&fen),
+            Some(n) if key.ends_with("bytes") => page.bytes(&n),
+            Some(n) => page.count(&n),
+            None => n.to_string(),
+        },
+        Value::Bool(true) => page.t("golden-yes"),
+        Value::Bool(false) => page.t("golden-no"),
+        Value::Array(all) => all.iter().map(|one| value(page, names, key, one)).collect::<Vec<_>>().join(&page.t("list-comma")),
+        Value::Null => String::new(),
+        Value::Object(texts) => match serde_json::from_value::<Text>(said.clone()) {
+            Ok(text) if texts.contains_key("zh") || texts.contains_key("en") => text.get(page.lang).to_owned(),
+            _ => said.to_string(),
+        },
+    }
+}
+
+/// `/admin/audit`.
+#[derive(Template)]
+#[template(path = "admin/audit.html")]
+pub struct LogPage {
+    pub page: Page,
+    pub records: Vec<RecordRow>,
+    pub filter: Filter,
+    /// Actions to choose from, with their words.
+    pub actions: Vec<(&'static str, String)>,
+    /// Address of the same as a file.
+    pub export: String,
+    pub next: Option<String>,
+}
+
+impl LogPage {
+    /// All actions in words.
+    pub fn actions(page: &Page) -> Vec<(&'static str, String)> {
+        ACTIONS.iter().map(|code| (*code, action(page, code))).collect()
+    }
+}
+
+/// The records as CSV (RFC 4180), with a byte order mark so that Excel reads UTF-8.
+pub fn csv(page: &Page, found: &Found) -> String {
+    let mut out = String::from("\u{feff}sequence,at,actor,actor_name,organization,action,action_name,subject,subject_name,detail,hash\r\n");
+    for record in &found.records {
+        let row = RecordRow::of(page, &found.names, record);
+        let (sequence, at) = (record.sequence.to_string(), record.at.rfc3339());
+        let cells = [
+            sequence.as_str(),
+            &at,
+            &record.actor,
+            &row.actor.name,
+            record.organization_id.as_deref().unwrap_or_default(),
+            &record.action,
+            &row.action,
+            &record.subject,
+            &row.subject.name,
+            &record.detail,
+            &record.hash,
+        ];
+        out.push_str(&cells.map(cell).join(","));
+        out.push_str("\r\n");
+    }
+    out
+}
+
+/// A quoted cell. What a spreadsheet would take for a formula is made text.
+fn cell(text: &str) -> String {
+    let guard = if text.starts_with(['=', '+', '-', '@', '\t', '\r']) { "'" } else { "" };
+    format!("\"{guard}{}\"", text.replace('"', "\"\""))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::cell;
+
+    #[test]
+    fn no_cell_is_a_formula() {
+        assert_eq!(cell(r#"say "x""#), r#""say ""x""""#);
+        assert_eq!(cell("=HYPERLINK(1)"), "\"'=HYPERLINK(1)\"");
+    }
+}

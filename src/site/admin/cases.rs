@@ -1,0 +1,346 @@
+//! /admin/queue and /admin/cases: what waits for a moderator, and one case.
+
+use actix_web::http::StatusCode;
+use actix_web::web::{Data, Path, Query, ServiceConfig};
+use actix_web::{HttpRequest, web};
+use askama::Template;
+use serde::Deserialize;
+
+use crate::base::app::App;
+use crate::base::auth::policy::Action;
+use crate::base::auth::{Actor, policy};
+use crate::base::db::Timestamp;
+use crate::base::error::{Error, Kind, QueryResultExt as _, Result};
+use crate::base::i18n::Lang;
+use crate::http::extract::Form;
+use crate::http::page::{FormErrors, Page, PageResult, form_result, see_other_with};
+use crate::http::paging::paging;
+use crate::moderation::model::{Case, CaseState, Decision, Line};
+use crate::moderation::service;
+use crate::moderation::service::{SHORT, is_own};
+use crate::release::difference::Flag;
+use crate::release::model::Channel;
+use crate::site::parts::card::{alarm_level, alarm_text};
+use crate::site::parts::chain::ChainLink;
+use crate::site::parts::listing::{Listing, read_listing};
+use crate::site::parts::report::{ComparisonView, ReportView, figure};
+use crate::site::parts::scores::ScoreView;
+use crate::site::parts::trust::TrustView;
+use crate::trust::evidence::Evidence;
+use crate::{moderation, trust};
+
+/// Routes.
+pub fn configure(cfg: &mut ServiceConfig) {
+    cfg.route("/admin/queue", web::get().to(queue))
+        .route("/admin/cases/{id}", web::get().to(case))
+        .route("/admin/cases/{id}", web::post().to(decide));
+}
+
+/// A case with all that its page shows.
+#[derive(Debug)]
+pub struct CaseDetail {
+    /// The case.
+    pub case: Case,
+    /// Name of who submitted.
+    pub opened_by: String,
+    /// Name of who decided.
+    pub decided_by: Option<String>,
+    /// The release as a buyer would see it: texts, pictures, check report, chain.
+    pub listing: Listing,
+    /// Bytes of the release.
+    pub size_bytes: i64,
+    /// Vendor slug and app slug.
+    pub place: (String, String),
+    /// Other versions: version, state, uploaded; newest first.
+    pub versions: Vec<(String, String, Timestamp)>,
+    /// Earlier decisions on this app: case, version, who; newest first.
+    pub decisions: Vec<(Case, String, Option<String>)>,
+    /// The reader may not decide it.
+    pub own: bool,
+    /// Signatures and documents attached to the release.
+    pub evidence: Evidence,
+}
+
+/// One case.
+///
+/// # Errors
+/// `case`: there is none.
+pub async fn detail(app: &App, actor: &Actor, lang: Lang, case_id: String) -> Result<CaseDetail> {
+    let person = policy::require(actor, Action::ViewCases)?.clone();
+    let (case, opened_by, decided_by, size_bytes, place, versions, decisions, own) = app
+        .db
+        .read(move |conn| {
+            let case = moderation::service::get(conn, &case_id).or_not_found("case")?;
+            let opened_by = moderation::service::user_name(conn, &case.opened_by)?;
+            let decided_by = case.decided_by.as_deref().map(|id| moderation::service::user_name(conn, id)).transpose()?;
+            let (size_bytes, vendor, slug) = moderation::service::place(conn, &case.release_id)?;
+            let versions = moderation::service::other_versions(conn, &case.app_id, &case.release_id, SHORT)?;
+            let mut decisions = moderation::service::decisions_of(conn, &case.app_id, SHORT)?;
+            decisions.retain(|(earlier, ..)| earlier.id != case.id);
+            let own = is_own(conn, &person, &case)?;
+            Ok((case, opened_by, decided_by, size_bytes, (vendor, slug), versions, decisions, own))
+        })
+        .await?;
+    let (vendor, slug) = place.clone();
+    let listing = read_listing(app, actor, lang, vendor, slug, Some(case.release_id.clone())).await?;
+    let evidence = trust::evidence::of_release(app, &listing.subject()).await?;
+    Ok(CaseDetail { case, opened_by, decided_by, listing, size_bytes, place, versions, decisions, own, evidence })
+}
+
+/// A case in a list.
+pub struct CaseRow {
+    pub href: String,
+    pub app: String,
+    pub version: String,
+    pub vendor: String,
+    pub state: CaseState,
+    pub opened: String,
+    pub waits: String,
+    pub decided: String,
+    pub reason: String,
+    /// Why a moderator should look twice.
+    pub flags: Vec<Flag>,
+}
+
+impl CaseRow {
+    /// Of a line.
+    pub fn of(page: &Page, (case, version, app, vendor): &Line) -> Self {
+        Self {
+            href: format!("/admin/cases/{}", case.id),
+            app: page.pick(&app.1, &app.2).to_owned(),
+            version: version.clone(),
+            vendor: page.pick(&vendor.1, &vendor.2).to_owned(),
+            state: case.state,
+            opened: page.datetime(&case.opened_at),
+            waits: page.ago(&case.opened_at),
+            decided: case.decided_at.map(|at| page.datetime(&at)).unwrap_or_default(),
+            reason: case.reason.clone(),
+            flags: (*case.flags).clone(),
+        }
+    }
+}
+
+/// `/admin/queue`.
+#[derive(Template)]
+#[template(path = "admin/queue.html")]
+pub struct QueuePage {
+    pub page: Page,
+    pub decided: bool,
+    pub open: String,
+    pub rows: Vec<CaseRow>,
+    pub previous: Option<String>,
+    pub next: Option<String>,
+}
+
+/// An earlier decision on the app.
+pub struct DecisionRow {
+    pub tone: &'static str,
+    pub at: String,
+    pub version: String,
+    pub state: CaseState,
+    pub reason: String,
+    pub by: String,
+}
+
+/// Everything on a case's page.
+pub struct CaseView {
+    pub id: String,
+    pub state: CaseState,
+    pub title: String,
+    pub title_other: String,
+    pub summary: String,
+    pub summary_other: String,
+    pub paragraphs: Vec<String>,
+    pub changes: String,
+    pub vendor: String,
+    pub vendor_href: String,
+    pub version: String,
+    pub specialty: String,
+    pub scenario: String,
+    pub input: String,
+    pub safety: bool,
+    pub license: String,
+    pub digest: String,
+    pub size: String,
+    pub opened: String,
+    pub opened_by: String,
+    pub waits: String,
+    pub preview: String,
+    pub pictures: Vec<(String, String)>,
+    pub alarms: Vec<(&'static str, String)>,
+    pub report: ReportView,
+    /// What differs from the version before.
+    pub comparison: Option<ComparisonView>,
+    pub channel: Channel,
+    pub scores: Vec<ScoreView>,
+    pub metrics: Vec<(String, String, String, String)>,
+    pub training: String,
+    pub limits: String,
+    pub versions: Vec<(String, String, String)>,
+    pub decisions: Vec<DecisionRow>,
+    pub chain: Vec<ChainLink>,
+    /// Decided already: when, by whom, why.
+    pub decided: Option<(String, String, String)>,
+    pub own: bool,
+    pub trust: TrustView,
+}
+
+impl CaseView {
+    /// In the page's language, with titles of the other beside it.
+    pub fn of(page: &Page, detail: &CaseDetail) -> Self {
+        let (listing, case) = (&detail.listing, &detail.case);
+        let manifest = &listing.release.manifest;
+        let (vendor_slug, slug) = &detail.place;
+        let other = if page.lang == "en" { "zh-CN" } else { "en" };
+        Self {
+            id: case.id.clone(),
+            state: case.state,
+            title: manifest.title.get(page.lang).to_owned(),
+            title_other: manifest.title.get(other).to_owned(),
+            summary: manifest.summary.get(page.lang).to_owned(),
+            summary_other: manifest.summary.get(other).to_owned(),
+            paragraphs: manifest.description.get(page.lang).split("\n\n").map(|p| p.trim().to_owned()).filter(|p| !p.is_empty()).collect(),
+            changes: manifest.changes.get(page.lang).to_owned(),
+            vendor: page.pick(&listing.vendor.2, &listing.vendor.3).to_owned(),
+            vendor_href: format!("/vendors/{vendor_slug}"),
+            version: listing.release.version.clone(),
+            specialty: page.pick(&listing.words.0.0, &listing.words.0.1).to_owned(),
+            scenario: page.pick(&listing.words.1.0, &listing.words.1.1).to_owned(),
+            input: page.tk("input-", manifest.input.as_str()),
+            safety: manifest.safety,
+            license: manifest.license.clone(),
+            digest: listing.release.digest.clone(),
+            size: page.bytes(&detail.size_bytes),
+            opened: page.datetime(&case.opened_at),
+            opened_by: detail.opened_by.clone(),
+            waits: page.ago(&case.opened_at),
+            preview: format!("/apps/{vendor_slug}/{slug}?preview={}", case.release_id),
+            pictures: listing
+                .gallery
+                .iter()
+                .map(|(digest, alt)| (format!("/media/{vendor_slug}/{slug}/{digest}"), alt.get(page.lang).to_owned()))
+                .collect(),
+            alarms: manifest
+                .pipeline
+                .alarms
+                .iter()
+                .map(|rule| (alarm_level(rule.level), alarm_text(page, manifest, rule.text.get(page.lang))))
+                .collect(),
+            report: ReportView::of(page, manifest, listing.report.as_ref(), false),
+            comparison: listing.previous.as_ref().map(|(from, d)| ComparisonView::of(page, from, &listing.release.version, d)),
+            channel: listing.release.channel,
+            scores: listing.scores.iter().map(|score| ScoreView::of(page, score)).collect(),
+            metrics: manifest
+                .card
+                .metrics
+                .iter()
+                .map(|m| (m.name.clone(), figure(m.value), figure(m.baseline), m.dataset.get(page.lang).to_owned()))
+                .collect(),
+            training: manifest.card.training_data.get(page.lang).to_owned(),
+            limits: manifest.card.limits.get(page.lang).to_owned(),
+            versions: detail.versions.iter().map(|(v, state, at)| (v.clone(), state.clone(), page.date(at))).collect(),
+            decisions: detail
+                .decisions
+                .iter()
+                .map(|(case, version, by)| DecisionRow {
+                    tone: tone(case.state),
+                    at: case.decided_at.map(|at| page.datetime(&at)).unwrap_or_default(),
+                    version: version.clone(),
+                    state: case.state,
+                    reason: case.reason.clone(),
+                    by: by.clone().unwrap_or_default(),
+                })
+                .collect(),
+            chain: listing.chain.clone(),
+            decided: case.decided_at.map(|at| (page.datetime(&at), detail.decided_by.clone().unwrap_or_default(), case.reason.clone())),
+            own: detail.own,
+            trust: TrustView::of(page, &format!("{vendor_slug}/{slug}"), true, &detail.evidence),
+        }
+    }
+}
+
+fn tone(state: CaseState) -> &'static str {
+    match state {
+        CaseState::Approved => "green",
+        CaseState::Rejected => "red",
+        CaseState::Open | CaseState::ChangesRequested => "amber",
+    }
+}
+
+/// `/admin/cases/{id}`.
+#[derive(Template)]
+#[template(path = "admin/case.html")]
+pub struct CasePage {
+    pub page: Page,
+    pub case: CaseView,
+    /// The form is shown: the case is open and the reader may decide it.
+    pub may_decide: bool,
+    /// What was typed.
+    pub reason: String,
+    pub errors: FormErrors,
+}
+
+#[derive(Deserialize)]
+struct QueueQuery {
+    #[serde(default)]
+    state: String,
+    after: Option<String>,
+    before: Option<String>,
+}
+
+async fn queue(req: HttpRequest, app: Data<App>, actor: Actor, query: Query<QueueQuery>) -> PageResult {
+    let QueueQuery { state, after, before } = query.into_inner();
+    let decided = state == "decided";
+    let (open, mut lines) = if decided {
+        service::list_decided(&app, &actor, before.clone()).await?
+    } else {
+        service::list_open(&app, &actor, after.clone()).await?
+    };
+    let (path, key, at) = if decided { ("/admin/queue?state=decided", "before", before) } else { ("/admin/queue", "after", after) };
+    let (previous, next) = paging(&mut lines, service::PAGE, path, key, at.as_deref(), |l| l.0.id.clone());
+    let page = Page::of(&req, "queue-title");
+    let rows = lines.iter().map(|line| CaseRow::of(&page, line)).collect();
+    let open = page.count(&open);
+    page.clone().render(&QueuePage { page, decided, open, rows, previous, next })
+}
+
+async fn case(req: HttpRequest, app: Data<App>, actor: Actor, id: Path<String>) -> PageResult {
+    show_case(&req, &app, &actor, id.into_inner(), String::new(), None).await
+}
+
+async fn show_case(req: &HttpRequest, app: &App, actor: &Actor, id: String, reason: String, error: Option<Error>) -> PageResult {
+    let mut page = Page::of(req, "case-title");
+    let detail = detail(app, actor, page.locale(), id).await?;
+    let case = CaseView::of(&page, &detail);
+    let error = error.map(|e| if case.state == CaseState::Open { e } else { Error::conflict("case-decided") });
+    let may_decide = case.state == CaseState::Open && !case.own && policy::require(actor, Action::DecideCases).is_ok();
+    let status = match &error {
+        Some(e) if e.kind == Kind::Conflict => StatusCode::CONFLICT,
+        Some(_) => StatusCode::UNPROCESSABLE_ENTITY,
+        None => StatusCode::OK,
+    };
+    let errors = error.map_or_else(FormErrors::default, |e| FormErrors::of(&page, &e));
+    page.title = format!("{} {}", case.title, case.version);
+    page.clone().render_with(status, &CasePage { page, case, may_decide, reason, errors })
+}
+
+#[derive(Deserialize)]
+struct DecisionForm {
+    #[serde(default)]
+    decision: String,
+    #[serde(default)]
+    reason: String,
+}
+
+async fn decide(req: HttpRequest, app: Data<App>, actor: Actor, id: Path<String>, form: Form<DecisionForm>) -> PageResult {
+    let (id, form) = (id.into_inner(), form.0);
+    // Before what was typed is looked at.
+    policy::require(&actor, Action::DecideCases)?;
+    let Ok(decision) = form.decision.parse::<Decision>() else {
+        return show_case(&req, &app, &actor, id, form.reason, Some(Error::field("decision", "choose-one"))).await;
+    };
+    match form_result(service::decide(&app, &actor, &id, decision, &form.reason).await)? {
+        Ok(()) => Ok(see_other_with("/admin/queue", "success", &format!("case-done-{decision}"), &[])),
+        Err(error) => show_case(&req, &app, &actor, id, form.reason, Some(error)).await,
+    }
+}

@@ -1,0 +1,212 @@
+//! /, /apps and /vendors: the front page, the catalogue, a vendor.
+
+use actix_web::web::{Data, Path, Query, ServiceConfig};
+use actix_web::{HttpRequest, web};
+use askama::Template;
+
+use crate::base::app::App;
+use crate::base::auth::Actor;
+use crate::base::error::Result;
+use crate::catalog;
+use crate::catalog::model::{Card, Plan};
+use crate::catalog::query::CatalogQuery;
+use crate::catalog::service;
+use crate::http::page::{Page, PageResult, lang_of};
+use crate::site::market::cached::cached;
+use crate::site::market::compare;
+use crate::site::parts::card::AppCard;
+use crate::site::parts::figures;
+
+/// Routes.
+pub fn configure(cfg: &mut ServiceConfig) {
+    cfg.route("/", web::get().to(home)).route("/apps", web::get().to(catalogue)).route("/vendors/{slug}", web::get().to(vendor));
+}
+
+/// A specialty on the seam map.
+pub struct SpecialtyCount {
+    pub slug: String,
+    pub name: String,
+    pub count: i64,
+    pub selected: bool,
+}
+
+/// `/`.
+#[derive(Template)]
+#[template(path = "market/home.html")]
+pub struct HomePage {
+    pub page: Page,
+    pub specialties: Vec<SpecialtyCount>,
+    pub newest: Vec<AppCard>,
+    pub deployed: Vec<AppCard>,
+    pub figures: (i64, i64, i64, i64),
+}
+
+/// One value of a facet.
+pub struct FacetValue {
+    pub value: String,
+    pub name: String,
+    pub count: i64,
+    pub selected: bool,
+}
+
+/// One facet.
+pub struct Facet {
+    pub name: &'static str,
+    pub title: String,
+    pub values: Vec<FacetValue>,
+}
+
+impl Facet {
+    /// Whether a value is chosen.
+    pub fn chosen(&self) -> bool {
+        self.values.iter().any(|v| v.selected)
+    }
+}
+
+/// `/apps`.
+#[derive(Template)]
+#[template(path = "market/catalogue.html")]
+pub struct CataloguePage {
+    pub page: Page,
+    pub query: CatalogQuery,
+    pub specialties: Vec<SpecialtyCount>,
+    pub facets: Vec<Facet>,
+    pub cards: Vec<AppCard>,
+    pub total: i64,
+    /// How many of the first apps can be put side by side, and where.
+    pub compare: Option<(usize, String)>,
+    pub next: Option<String>,
+}
+
+/// `/vendors/{slug}`.
+#[derive(Template)]
+#[template(path = "market/vendor.html")]
+pub struct VendorPage {
+    pub page: Page,
+    pub slug: String,
+    pub since: String,
+    pub cards: Vec<AppCard>,
+}
+
+async fn home(req: HttpRequest, app: Data<App>, actor: Actor) -> PageResult {
+    cached(&req, &app, &actor, async || {
+        let page = Page::of(&req, "home-title");
+        let found = read_home(&app).await?;
+        let names: Vec<(String, String, String)> =
+            found.specialties.iter().map(|(s, zh, en, _)| (s.clone(), zh.clone(), en.clone())).collect();
+        let card = |c| AppCard::of(&page, c, &found.plans, &names);
+        let view = HomePage {
+            newest: found.newest.iter().map(card).collect(),
+            deployed: found.deployed.iter().map(card).collect(),
+            specialties: found
+                .specialties
+                .into_iter()
+                .map(|(slug, zh, en, count)| SpecialtyCount { name: page.pick(&zh, &en).to_owned(), slug, count, selected: false })
+                .collect(),
+            figures: found.figures,
+            page: page.clone(),
+        };
+        page.render(&view)
+    })
+    .await
+}
+
+async fn catalogue(req: HttpRequest, app: Data<App>, actor: Actor, query: Query<CatalogQuery>) -> PageResult {
+    cached(&req, &app, &actor, async || {
+        let query = query.into_inner().bounded();
+        let page = Page::of(&req, "catalogue-title");
+        let found = service::search(&app, query.clone()).await?;
+        let cards = found.cards.iter().map(|c| AppCard::of(&page, c, &found.plans, &found.specialties)).collect();
+        let [by_specialty, by_scenario, by_input, by_plan] = &found.facets;
+        let count = |counts: &[(String, i64)], value: &str| counts.iter().find(|(v, _)| v == value).map_or(0, |(_, n)| *n);
+        let specialties = found
+            .specialties
+            .iter()
+            .map(|(slug, zh, en)| SpecialtyCount {
+                slug: slug.clone(),
+                name: page.pick(zh, en).to_owned(),
+                count: count(by_specialty, slug),
+                selected: query.specialty == *slug,
+            })
+            .collect();
+        let values = |own: &str, all: Vec<(String, String)>, counts: &[(String, i64)]| -> Vec<FacetValue> {
+            let all = all.into_iter().map(|(value, name)| FacetValue { count: count(counts, &value), selected: own == value, value, name });
+            all.filter(|v| v.count > 0 || v.selected).collect()
+        };
+        let scenarios = found.scenarios.iter().filter(|(_, s, ..)| query.specialty.is_empty() || query.specialty == *s);
+        let scenarios = scenarios.map(|(slug, _, zh, en)| (slug.clone(), page.pick(zh, en).to_owned())).collect();
+        let words = |prefix: &str, words: &[&str]| words.iter().map(|w| ((*w).to_owned(), page.tk(prefix, w))).collect::<Vec<_>>();
+        let facets = vec![
+            Facet { name: "scenario", title: page.t("facet-scenario"), values: values(&query.scenario, scenarios, by_scenario) },
+            Facet {
+                name: "input",
+                title: page.t("facet-input"),
+                values: values(&query.input, words("input-", &["image", "timeseries", "tabular", "audio"]), by_input),
+            },
+            Facet {
+                name: "plan",
+                title: page.t("facet-plan"),
+                values: values(&query.plan, words("plan-", &["subscription", "perpetual", "trial"]), by_plan),
+            },
+        ];
+        let first = found.cards.iter().take(compare::MAX).map(|(app, (vendor, ..))| (vendor.as_str(), app.slug.as_str()));
+        let compare = (query.is_narrowed() && found.cards.len() > 1).then(|| (first.len(), compare::address(first)));
+        let next = found.cards.last().filter(|_| found.more).map(|(app, _)| query.with("after", &app.id));
+        let view = CataloguePage { query, specialties, facets, cards, total: found.total, compare, next, page: page.clone() };
+        page.render(&view)
+    })
+    .await
+}
+
+async fn vendor(req: HttpRequest, app: Data<App>, actor: Actor, slug: Path<String>) -> PageResult {
+    cached(&req, &app, &actor, async || {
+        let (vendor, cards, plans) = service::vendor_page(&app, slug.into_inner()).await?;
+        let lang = lang_of(&req);
+        let page = Page::of(&req, lang.pick(&vendor.name_zh, &vendor.name_en));
+        let specialties = app.db.read(|conn| Ok(catalog::service::specialties(conn)?)).await?;
+        let cards = cards.iter().map(|c| AppCard::of(&page, c, &plans, &specialties)).collect();
+        page.render(&VendorPage { since: page.date(&vendor.created_at), slug: vendor.slug, cards, page: page.clone() })
+    })
+    .await
+}
+
+/// What the home page shows.
+#[derive(Debug)]
+pub struct Home {
+    /// Newest listings.
+    pub newest: Vec<Card>,
+    /// Most deployed listings.
+    pub deployed: Vec<Card>,
+    /// Their plans.
+    pub plans: Vec<Plan>,
+    /// Specialties with their number of listings.
+    pub specialties: Vec<(String, String, String, i64)>,
+    /// Developers, products, mines, nodes up.
+    pub figures: (i64, i64, i64, i64),
+}
+
+/// Reads the home page's data.
+async fn read_home(app: &App) -> Result<Home> {
+    let up_since = app.clock.now().minus(chrono::TimeDelta::seconds(45));
+    app.db
+        .read(move |conn| {
+            let (mut newest, _) = catalog::service::list_cards(conn, &CatalogQuery::default(), None)?;
+            newest.truncate(8);
+            let (mut deployed, _) =
+                catalog::service::list_cards(conn, &CatalogQuery { sort: "deployed".into(), ..CatalogQuery::default() }, None)?;
+            deployed.retain(|(app, _)| app.deployments > 0);
+            deployed.truncate(4);
+            let ids: Vec<&str> = newest.iter().chain(&deployed).map(|(app, _)| app.id.as_str()).collect();
+            let plans = catalog::service::plans_of(conn, &ids)?;
+            let counts = catalog::service::counts_by_specialty(conn)?;
+            let specialties = catalog::service::specialties(conn)?
+                .into_iter()
+                .map(|(slug, zh, en)| {
+                    let n = counts.iter().find(|(s, _)| *s == slug).map_or(0, |(_, n)| *n);
+                    (slug, zh, en, n)
+                })
+                .collect();
+            Ok(Home { newest, deployed, plans, specialties, figures: figures::figures(conn, up_since)? })
+        })
+        .await
+}

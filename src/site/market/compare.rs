@@ -1,0 +1,419 @@
+//! /compare: up to four apps side by side.
+
+use std::collections::HashMap;
+
+use actix_web::web::{Data, Query, ServiceConfig};
+use actix_web::{HttpRequest, web};
+use askama::Template;
+use inference::check::{CheckReport, RunCard};
+use serde_json::json;
+
+use crate::base::app::App;
+use crate::base::db::Conn;
+use crate::base::error::Result;
+use crate::catalog::model::{AppRow, Card, Plan, PlanKind};
+use crate::catalog::query::CatalogQuery;
+use crate::evaluation::service::Outcomes;
+use crate::http::page::{Page, PageResult};
+use crate::release::difference::{Measure, measure, same_place};
+use crate::release::model::{Channel, Release, ReleaseState};
+use crate::site::parts::card::plan_card;
+use crate::site::parts::report::{bytes, hardware, in_script, measured};
+use crate::site::parts::scores::{figure, reason};
+use crate::{catalog, evaluation, release};
+
+/// Routes.
+pub fn configure(cfg: &mut ServiceConfig) {
+    cfg.route("/compare", web::get().to(compare));
+}
+
+/// Not kept in the cache of pages: there are more sets of four apps than it has room for.
+pub async fn compare(req: HttpRequest, app: Data<App>, query: Query<Vec<(String, String)>>) -> PageResult {
+    let (wanted, cut) = wanted(query.into_inner());
+    let n = wanted.len();
+    let found = read_comparison(&app, wanted).await?;
+    let page = Page::of(&req, "compare-title");
+    page.clone().render(&ComparePage::of(page, &found, n, cut))
+}
+
+/// Apps on one page at the most: more columns cannot be read.
+pub const MAX: usize = 4;
+
+/// Apps that are offered to be added.
+const MAX_OFFERED: usize = 12;
+
+/// Longest slug of an organisation or app that is looked up.
+const MAX_SLUG: usize = 64;
+
+fn is_slug(text: &str) -> bool {
+    (1..=MAX_SLUG).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_'))
+}
+
+/// Slugs of vendor and app.
+pub type Address = (String, String);
+
+/// Apps that an address asks for: the values of `app` (`vendor/app`), each once, [`MAX`] at the most; and whether more were named.
+/// What is no address of an app stays among them without slugs, so that it is told to be missing.
+pub fn wanted(pairs: Vec<(String, String)>) -> (Vec<Address>, bool) {
+    let mut wanted: Vec<Address> = Vec::new();
+    for value in pairs.into_iter().filter(|(name, _)| name == "app").map(|(_, value)| value) {
+        let slugs = value.split_once('/').filter(|(vendor, app)| is_slug(vendor) && is_slug(app));
+        let address = slugs.map(|(vendor, app)| (vendor.to_owned(), app.to_owned())).unwrap_or_default();
+        if wanted.contains(&address) {
+            continue;
+        }
+        if wanted.len() == MAX {
+            return (wanted, true);
+        }
+        wanted.push(address);
+    }
+    (wanted, false)
+}
+
+/// The page of some apps.
+pub fn address<'a>(apps: impl IntoIterator<Item = (&'a str, &'a str)>) -> String {
+    let query: Vec<String> = apps.into_iter().map(|(vendor, app)| format!("app={vendor}/{app}")).collect();
+    if query.is_empty() { "/compare".into() } else { format!("/compare?{}", query.join("&")) }
+}
+
+/// One app of a comparison.
+#[derive(Debug)]
+pub struct Compared {
+    /// The app and its vendor.
+    pub card: Card,
+    /// The release that its listing shows.
+    pub release: Release,
+    /// That release's check report.
+    pub report: Option<CheckReport>,
+}
+
+/// What the page shows.
+#[derive(Debug)]
+pub struct Comparison {
+    /// The apps, in the order of the address.
+    pub apps: Vec<Compared>,
+    /// Active plans of these apps.
+    pub plans: Vec<Plan>,
+    /// Hidden test sets on which any of them was tried, with what each got.
+    pub sets: Vec<Outcomes>,
+    /// Apps that fit beside them, where there is room: of the first one's scenario, or else its specialty, or else its kind of input.
+    pub offered: Vec<Card>,
+    /// Scenarios: slug, specialty, name zh, name en.
+    pub scenarios: Vec<(String, String, String, String)>,
+}
+
+/// Reads apps to be shown side by side; those that are not listed are left out. Open to everyone.
+pub async fn read_comparison(app: &App, wanted: Vec<Address>) -> Result<Comparison> {
+    app.db
+        .read(move |conn| {
+            let cards = catalog::service::cards_at(conn, &wanted)?;
+            let ids: Vec<&str> = cards.iter().map(|(app, _)| app.id.as_str()).collect();
+            let plans = catalog::service::plans_of(conn, &ids)?;
+            let releases: Vec<&str> = cards.iter().filter_map(|(app, _)| app.release_id.as_deref()).collect();
+            let sets = evaluation::service::outcomes_of(conn, &releases)?;
+            let mut reports = release::service::check_reports(conn, &releases)?;
+            let mut releases: HashMap<String, Release> =
+                release::service::get_all(conn, &releases)?.into_iter().map(|r| (r.id.clone(), r)).collect();
+            let offered = match cards.first() {
+                Some((first, _)) if cards.len() < MAX => offered(conn, first, &ids)?,
+                _ => Vec::new(),
+            };
+            let of = |card: Card| {
+                let release = releases.remove(card.0.release_id.as_deref()?)?;
+                let report = reports.remove(&release.id);
+                Some(Compared { card, release, report })
+            };
+            let apps = cards.into_iter().filter_map(of).collect();
+            Ok(Comparison { apps, plans, sets, offered, scenarios: catalog::service::scenarios(conn)? })
+        })
+        .await
+}
+
+fn offered(conn: &mut Conn, first: &AppRow, shown: &[&str]) -> Result<Vec<Card>> {
+    let all = CatalogQuery::default();
+    for query in [
+        CatalogQuery { scenario: first.scenario.clone(), ..all.clone() },
+        CatalogQuery { specialty: first.specialty.clone(), ..all.clone() },
+        CatalogQuery { input: first.input.clone(), ..all },
+    ] {
+        let (mut cards, _) = catalog::service::list_cards(conn, &query, None)?;
+        cards.retain(|(app, _)| !shown.contains(&app.id.as_str()));
+        cards.truncate(MAX_OFFERED);
+        if !cards.is_empty() {
+            return Ok(cards);
+        }
+    }
+    Ok(Vec::new())
+}
+
+/// What stands where there is no figure.
+const NONE: &str = "–";
+
+/// An app at the head of its column.
+pub struct Column {
+    pub href: String,
+    pub name: String,
+    pub vendor: String,
+    /// Value of `app` in the address.
+    pub value: String,
+    /// The page without this app.
+    pub without: String,
+}
+
+/// What one app has of a row.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Cell {
+    pub text: String,
+    /// No other app of the page has better.
+    pub best: bool,
+}
+
+/// One figure of all apps.
+pub struct Row {
+    pub title: String,
+    pub cells: Vec<Cell>,
+}
+
+impl Row {
+    fn plain(title: String, cells: impl Iterator<Item = String>) -> Self {
+        let cell = |text: String| Cell { text: if text.is_empty() { NONE.into() } else { text }, best: false };
+        Self { title, cells: cells.map(cell).collect() }
+    }
+}
+
+/// Rows under one heading.
+pub struct Group {
+    pub title: String,
+    pub rows: Vec<Row>,
+}
+
+/// An app that can be added.
+pub struct Offer {
+    pub value: String,
+    pub name: String,
+    pub vendor: String,
+}
+
+/// `/compare`.
+#[derive(Template)]
+#[template(path = "market/compare.html")]
+pub struct ComparePage {
+    pub page: Page,
+    pub columns: Vec<Column>,
+    pub groups: Vec<Group>,
+    /// Data of the latency plot, safe inside a script element; empty where times cannot be compared.
+    pub plot: String,
+    /// Measured in different places.
+    pub elsewhere: bool,
+    pub offered: Vec<Offer>,
+    /// Apps that were asked for and are not listed.
+    pub missing: usize,
+    /// More were asked for than are shown.
+    pub cut: bool,
+    pub max: usize,
+}
+
+impl ComparePage {
+    /// In the page's language; `wanted` is how many apps were asked for, `cut` whether more were.
+    pub fn of(page: Page, found: &Comparison, wanted: usize, cut: bool) -> Self {
+        let apps = found.apps.as_slice();
+        let cards: Vec<&RunCard> = apps.iter().filter_map(run_card).collect();
+        let one_place = cards.windows(2).all(|pair| matches!(pair, [a, b] if same_place(a, b)));
+        let slugs = |app: &Compared| (app.card.1.0.clone(), app.card.0.slug.clone());
+        let column = |app: &Compared| {
+            let others: Vec<_> = apps.iter().filter(|other| other.card.0.id != app.card.0.id).map(slugs).collect();
+            let (vendor, slug) = slugs(app);
+            Column {
+                href: format!("/apps/{vendor}/{slug}"),
+                name: page.pick(&app.card.0.title_zh, &app.card.0.title_en).to_owned(),
+                vendor: page.pick(&app.card.1.1, &app.card.1.2).to_owned(),
+                value: format!("{vendor}/{slug}"),
+                without: address(others.iter().map(|(vendor, slug)| (vendor.as_str(), slug.as_str()))),
+            }
+        };
+        let offer = |(app, (vendor, zh, en)): &Card| Offer {
+            value: format!("{vendor}/{}", app.slug),
+            name: page.pick(&app.title_zh, &app.title_en).to_owned(),
+            vendor: page.pick(zh, en).to_owned(),
+        };
+        let groups = [offers(&page, found), figures(&page, apps), scores(&page, apps, &found.sets), needs(&page, apps)];
+        Self {
+            columns: apps.iter().map(column).collect(),
+            groups: groups.into_iter().filter(|group| !group.rows.is_empty()).collect(),
+            plot: if one_place && cards.len() > 1 { plot(&page, apps) } else { String::new() },
+            elsewhere: !one_place,
+            offered: found.offered.iter().map(offer).collect(),
+            missing: wanted.saturating_sub(apps.len()),
+            cut,
+            max: MAX,
+            page,
+        }
+    }
+}
+
+fn run_card(app: &Compared) -> Option<&RunCard> {
+    app.report.as_ref().and_then(|report| report.run_card.as_ref())
+}
+
+pub fn offers(page: &Page, found: &Comparison) -> Group {
+    let apps = found.apps.as_slice();
+    let scenario = |app: &Compared| {
+        let name = |(_, _, zh, en): &(String, String, String, String)| page.pick(zh, en).to_owned();
+        found.scenarios.iter().find(|(slug, ..)| *slug == app.card.0.scenario).map(name).unwrap_or_default()
+    };
+    let price = |app: &Compared, kind: PlanKind| {
+        let mut plans: Vec<&Plan> = found.plans.iter().filter(|plan| plan.app_id == app.card.0.id && plan.kind == kind).collect();
+        plans.sort_by_key(|plan| plan.price_fen);
+        if kind == PlanKind::Trial {
+            return plans.iter().map(|plan| plan_card(page, plan, false).terms).collect::<Vec<_>>().join("; ");
+        }
+        let least = plans.first().map(|plan| page.money(&plan.price_fen)).unwrap_or_default();
+        if plans.len() > 1 { page.t1("compare-from", "price", least) } else { least }
+    };
+    let version = |app: &Compared| {
+        let release = &app.release;
+        let beta = (release.channel == Channel::Beta).then(|| page.t("channel-beta"));
+        let over = (release.state == ReleaseState::Deprecated).then(|| page.t("state-deprecated"));
+        let day = release.published_at.map(|at| page.date(&at));
+        [Some(release.version.clone()), day, beta, over].into_iter().flatten().collect::<Vec<_>>().join(" · ")
+    };
+    let mut rows = vec![
+        Row::plain(page.t("facet-scenario"), apps.iter().map(scenario)),
+        Row::plain(page.t("facet-input"), apps.iter().map(|app| page.tk("input-", app.release.manifest.input.as_str()))),
+        Row::plain(page.t("compare-safety"), apps.iter().map(|app| page.tk("compare-safety-", app.release.manifest.safety))),
+    ];
+    for kind in PlanKind::ALL {
+        let title = if *kind == PlanKind::Trial {
+            page.t("plan-trial")
+        } else {
+            page.t2("compare-price", "plan", page.tk("plan-", kind), "unit", page.tk("plan-note-", kind))
+        };
+        rows.push(Row::plain(title, apps.iter().map(|app| price(app, *kind))));
+    }
+    rows.push(Row::plain(page.t("release-version"), apps.iter().map(version)));
+    Group { title: page.t("compare-offer"), rows }
+}
+
+fn figures(page: &Page, apps: &[Compared]) -> Group {
+    if apps.iter().all(|app| run_card(app).is_none()) {
+        return Group { title: String::new(), rows: Vec::new() };
+    }
+    let figure = |app: &Compared, kind: Measure| {
+        let value = run_card(app).and_then(|card| measure(kind, &app.release.manifest, card));
+        value.map(|value| measured(page, kind, value)).unwrap_or_default()
+    };
+    let row = |kind: &Measure| Row::plain(page.tk("measure-", kind), apps.iter().map(|app| figure(app, *kind)));
+    let mut rows: Vec<Row> = Measure::ALL.iter().map(row).collect();
+    let card = |app: &Compared, tell: fn(&Page, &RunCard) -> String| run_card(app).map(|card| tell(page, card)).unwrap_or_default();
+    let engine = |_: &Page, card: &RunCard| format!("{} {}", card.engine, card.engine_version);
+    rows.push(Row::plain(page.t("card-engine"), apps.iter().map(|app| card(app, engine))));
+    rows.push(Row::plain(page.t("card-hardware"), apps.iter().map(|app| card(app, hardware))));
+    Group { title: page.t("card-title"), rows }
+}
+
+fn scores(page: &Page, apps: &[Compared], sets: &[Outcomes]) -> Group {
+    let row = |outcomes: &Outcomes| {
+        let set = &outcomes.set;
+        let score = |app: &Compared| outcomes.scores.iter().find(|score| score.release_id == app.release.id);
+        let told = |app: &Compared| score(app)?.value.map(|value| (value, figure(set.metric, value, &set.unit)));
+        let mut cells = cells(apps.iter().map(told).collect(), set.metric.engine().higher_is_better());
+        for (cell, app) in cells.iter_mut().zip(apps) {
+            if let Some(code) = score(app).and_then(|score| score.reason.as_deref()) {
+                cell.text = reason(page, code);
+            }
+        }
+        let name = page.t2("evaluation-line", "name", page.pick(&set.name_zh, &set.name_en), "n", set.samples);
+        Row { title: page.t2("compare-score", "set", name, "metric", page.tk("evaluation-metric-", set.metric)), cells }
+    };
+    Group { title: page.t("evaluation-card-title"), rows: sets.iter().map(row).collect() }
+}
+
+fn needs(page: &Page, apps: &[Compared]) -> Group {
+    let of = |tell: &dyn Fn(&Compared) -> String| apps.iter().map(tell).collect::<Vec<_>>().into_iter();
+    let memory = |app: &Compared| bytes(page, u64::from(app.release.manifest.resources.memory_mib) << 20);
+    let rows = vec![
+        Row::plain(page.t("need-architectures"), of(&|app| app.release.manifest.resources.architectures.join(", "))),
+        Row::plain(page.t("need-cpu"), of(&|app| app.release.manifest.resources.cpu.to_string())),
+        Row::plain(page.t("need-memory"), of(&memory)),
+        Row::plain(page.t("listing-license"), of(&|app| app.release.manifest.license.clone())),
+    ];
+    Group { title: page.t("listing-needs"), rows }
+}
+
+/// Cells of values with their texts.
+fn cells(values: Vec<Option<(f64, String)>>, higher_is_better: bool) -> Vec<Cell> {
+    let known: Vec<&(f64, String)> = values.iter().flatten().collect();
+    let alike = known.windows(2).all(|pair| matches!(pair, [a, b] if a.1 == b.1));
+    let order = |a: &&&(f64, String), b: &&&(f64, String)| if higher_is_better { a.0.total_cmp(&b.0) } else { b.0.total_cmp(&a.0) };
+    let best = known.iter().max_by(order).filter(|_| !alike).map(|(_, text)| text.clone());
+    let cell = |value: Option<(f64, String)>| match value {
+        Some((_, text)) => Cell { best: best.as_ref() == Some(&text), text },
+        None => Cell { text: NONE.into(), best: false },
+    };
+    values.into_iter().map(cell).collect()
+}
+
+/// Median and 95th percentile of each app.
+fn plot(page: &Page, apps: &[Compared]) -> String {
+    let measured: Vec<(&Compared, &RunCard)> = apps.iter().filter_map(|app| Some((app, run_card(app)?))).collect();
+    let series = |kind: Measure, tone: &str, of: fn(&RunCard) -> f64| {
+        let data: Vec<f64> = measured.iter().map(|(_, card)| (of(card) * 1000.0).round() / 1000.0).collect();
+        json!({"name": page.tk("measure-", kind), "tone": tone, "data": data})
+    };
+    in_script(&json!({
+        "kind": "bar", "unit": "ms", "x": "category",
+        // Titles may be the same.
+        "categories": measured.iter().map(|(app, _)| {
+            let (row, (_, zh, en)) = &app.card;
+            format!("{} · {}", page.pick(&row.title_zh, &row.title_en), page.pick(zh, en))
+        }).collect::<Vec<_>>(),
+        "series": [
+            series(Measure::Median, "steel", |card| card.latency_ms.median),
+            series(Measure::P95, "grey", |card| card.latency_ms.p95),
+        ],
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn best(values: &[Option<(f64, &str)>], higher: bool) -> Vec<bool> {
+        let values = values.iter().map(|v| v.map(|(n, text)| (n, text.to_owned()))).collect();
+        cells(values, higher).iter().map(|cell| cell.best).collect()
+    }
+
+    #[test]
+    fn the_best_is_named_only_where_figures_differ() {
+        let three = [Some((1.0, "1 %")), None, Some((2.0, "2 %"))];
+        assert_eq!(best(&three, false), [true, false, false]);
+        assert_eq!(best(&three, true), [false, false, true]);
+        // Alone, or the same as shown: nothing is better.
+        assert_eq!(best(&[Some((1.0, "1 %")), None], false), [false; 2]);
+        assert_eq!(best(&[Some((1.001, "1 %")), Some((1.002, "1 %"))], false), [false; 2]);
+        // Two that read the same are both the best.
+        assert_eq!(best(&[Some((1.001, "1 %")), Some((1.002, "1 %")), Some((3.0, "3 %"))], false), [true, true, false]);
+        assert_eq!(cells(vec![None], true), [Cell { text: NONE.into(), best: false }]);
+    }
+
+    #[test]
+    fn an_address_names_each_app_once_and_four_at_the_most() {
+        let pairs = |values: &[&str]| values.iter().map(|v| ("app".to_owned(), (*v).to_owned())).collect::<Vec<_>>();
+        let is = |vendor: &str, app: &str| (vendor.to_owned(), app.to_owned());
+        assert_eq!(wanted(Vec::new()), (Vec::new(), false));
+        assert_eq!(wanted(pairs(&["a/x", "b/y", "a/x"])), (vec![is("a", "x"), is("b", "y")], false));
+        assert_eq!(wanted(vec![("other".into(), "a/x".into())]), (Vec::new(), false));
+        let (apps, cut) = wanted(pairs(&["a/1", "a/2", "a/3", "a/4", "a/4", "a/5"]));
+        assert_eq!((apps.len(), cut), (MAX, true));
+        // Hostile values name nothing, and count as one.
+        let long = format!("{}/{}", "矿".repeat(5000), "x".repeat(5000));
+        let (apps, _) = wanted(pairs(&["", "no-slash", "a/b/c", "a/\0", "<b>/x", &long, "a/x"]));
+        assert_eq!(apps, [is("", ""), is("a", "x")]);
+    }
+
+    #[test]
+    fn the_address_of_some_apps_is_read_back() {
+        assert_eq!(address([]), "/compare");
+        assert_eq!(address([("a", "x"), ("b", "y")]), "/compare?app=a/x&app=b/y");
+    }
+}

@@ -1,0 +1,204 @@
+//! /apps/…: one listing.
+
+use actix_web::web::{Data, Path, Query, ServiceConfig};
+use actix_web::{HttpRequest, web};
+use askama::Template;
+use serde::Deserialize;
+
+use crate::base::app::App;
+use crate::base::auth::policy::Action;
+use crate::base::auth::{Actor, policy};
+use crate::catalog::model::ListingState;
+use crate::http::page::{Page, PageResult, lang_of};
+use crate::release::model::{Channel, Release, ReleaseState};
+use crate::site::market::cached::cached;
+use crate::site::market::compare;
+use crate::site::parts::card::{PlanCard, alarm_level, alarm_text, plan_card};
+use crate::site::parts::chain::ChainLink;
+use crate::site::parts::listing::{Listing, read_listing};
+use crate::site::parts::report::{ComparisonView, ReportView, bytes, figure};
+use crate::site::parts::scores::ScoreView;
+use crate::site::parts::trust::TrustView;
+use crate::trust::evidence::Evidence;
+use crate::{trade, trust};
+
+/// Routes.
+pub fn configure(cfg: &mut ServiceConfig) {
+    cfg.route("/apps/{vendor}/{app}", web::get().to(listing));
+}
+
+/// A release in the list of versions.
+pub struct VersionRow {
+    pub version: String,
+    pub date: String,
+    pub changes: String,
+    pub digest: String,
+    pub state: ReleaseState,
+    pub channel: Channel,
+    /// What is said of a deprecated version: message and successor.
+    pub deprecation: Option<(String, Option<String>)>,
+}
+
+/// A figure of the model card.
+pub struct MetricRow {
+    pub name: String,
+    pub value: String,
+    pub baseline: String,
+    pub dataset: String,
+}
+
+/// `/apps/{vendor}/{app}`.
+#[derive(Template)]
+#[template(path = "market/listing.html")]
+pub struct ListingPage {
+    pub page: Page,
+    pub href: String,
+    /// Where it stands beside others; none where it is not listed.
+    pub compare: Option<String>,
+    pub summary: String,
+    pub vendor: String,
+    pub vendor_href: String,
+    pub specialty: String,
+    pub specialty_slug: String,
+    pub scenario: String,
+    pub input: String,
+    pub safety: bool,
+    pub license: String,
+    pub preview: bool,
+    pub hidden: bool,
+    pub chain: Vec<ChainLink>,
+    pub gallery: Vec<(String, String)>,
+    pub paragraphs: Vec<String>,
+    pub plans: Vec<PlanCard>,
+    pub may_order: bool,
+    pub report: ReportView,
+    /// What differs from the version before.
+    pub comparison: Option<ComparisonView>,
+    pub scores: Vec<ScoreView>,
+    pub version: String,
+    pub digest: String,
+    pub architectures: String,
+    pub memory: String,
+    pub cpu: String,
+    pub metrics: Vec<MetricRow>,
+    pub training: String,
+    pub limits: String,
+    pub parameters: Vec<(String, String, String)>,
+    pub alarms: Vec<(&'static str, String)>,
+    pub versions: Vec<VersionRow>,
+    /// The shown version is deprecated: message and successor.
+    pub deprecation: Option<(String, Option<String>)>,
+    pub trust: TrustView,
+}
+
+impl ListingPage {
+    /// As a reader sees it; `trial_used`: the reader's organisation has had its trial.
+    pub fn of(page: Page, actor: &Actor, found: &Listing, evidence: &Evidence, trial_used: bool) -> Self {
+        let (app, manifest) = (&found.app, &found.release.manifest);
+        let lang = page.lang;
+        let (vendor_id, vendor_slug, vendor_zh, vendor_en) = &found.vendor;
+        let readable = actor.organization_id() == Some(vendor_id.as_str()) || policy::require(actor, Action::ViewCases).is_ok();
+        let href = format!("/apps/{vendor_slug}/{}", app.slug);
+        let may_order = match actor {
+            Actor::Anonymous => true,
+            Actor::Person(p, _) => policy::permits(p.kind, p.role, Action::PlaceOrders),
+            _ => false,
+        };
+        let paragraph = |text: &str| text.split("\n\n").map(str::trim).filter(|p| !p.is_empty()).map(ToOwned::to_owned).collect::<Vec<_>>();
+        Self {
+            summary: manifest.summary.get(lang).to_owned(),
+            vendor: page.pick(vendor_zh, vendor_en).to_owned(),
+            vendor_href: format!("/vendors/{vendor_slug}"),
+            specialty: page.pick(&found.words.0.0, &found.words.0.1).to_owned(),
+            specialty_slug: app.specialty.clone(),
+            scenario: page.pick(&found.words.1.0, &found.words.1.1).to_owned(),
+            input: page.tk("input-", manifest.input.as_str()),
+            safety: manifest.safety,
+            license: manifest.license.clone(),
+            preview: found.preview,
+            hidden: app.state != ListingState::Listed,
+            compare: (app.state == ListingState::Listed).then(|| compare::address([(vendor_slug.as_str(), app.slug.as_str())])),
+            chain: found.chain.clone(),
+            gallery: found
+                .gallery
+                .iter()
+                .map(|(d, alt)| (format!("/media/{vendor_slug}/{}/{d}", app.slug), alt.get(lang).to_owned()))
+                .collect(),
+            paragraphs: paragraph(manifest.description.get(lang)),
+            plans: found.plans.iter().map(|p| plan_card(&page, p, trial_used)).collect(),
+            may_order: may_order && app.state == ListingState::Listed && !found.preview && found.release.state == ReleaseState::Published,
+            report: ReportView::of(&page, manifest, found.report.as_ref(), false),
+            comparison: found.previous.as_ref().map(|(from, d)| ComparisonView::of(&page, from, &found.release.version, d)),
+            deprecation: deprecation(&page, &found.release),
+            scores: found.scores.iter().map(|score| ScoreView::of(&page, score)).collect(),
+            version: found.release.version.clone(),
+            digest: found.release.digest.clone(),
+            architectures: manifest.resources.architectures.join(", "),
+            memory: bytes(&page, u64::from(manifest.resources.memory_mib) << 20),
+            cpu: manifest.resources.cpu.to_string(),
+            metrics: manifest
+                .card
+                .metrics
+                .iter()
+                .map(|m| MetricRow {
+                    name: m.name.clone(),
+                    value: figure(m.value),
+                    baseline: figure(m.baseline),
+                    dataset: m.dataset.get(lang).to_owned(),
+                })
+                .collect(),
+            training: manifest.card.training_data.get(lang).to_owned(),
+            limits: manifest.card.limits.get(lang).to_owned(),
+            parameters: manifest
+                .parameters
+                .iter()
+                .map(|p| (p.title.get(lang).to_owned(), p.default.to_string(), p.help.get(lang).to_owned()))
+                .collect(),
+            alarms: manifest
+                .pipeline
+                .alarms
+                .iter()
+                .map(|a| (alarm_level(a.level), alarm_text(&page, manifest, a.text.get(lang))))
+                .collect(),
+            versions: found
+                .releases
+                .iter()
+                .map(|r| VersionRow {
+                    version: r.version.clone(),
+                    date: r.published_at.map(|at| page.date(&at)).unwrap_or_default(),
+                    changes: r.manifest.changes.get(lang).to_owned(),
+                    digest: r.digest.chars().take(19).collect(),
+                    state: r.state,
+                    channel: r.channel,
+                    deprecation: deprecation(&page, r),
+                })
+                .collect(),
+            trust: TrustView::of(&page, &format!("{vendor_slug}/{}", app.slug), readable, evidence),
+            href,
+            page,
+        }
+    }
+}
+
+/// What the vendor says of a deprecated version, and its successor.
+fn deprecation(page: &Page, release: &Release) -> Option<(String, Option<String>)> {
+    release.deprecation.as_ref().map(|d| (d.message.get(page.lang).to_owned(), d.successor.clone()))
+}
+
+#[derive(Deserialize)]
+struct Preview {
+    preview: Option<String>,
+}
+
+async fn listing(req: HttpRequest, app: Data<App>, actor: Actor, path: Path<(String, String)>, query: Query<Preview>) -> PageResult {
+    cached(&req, &app, &actor, async || {
+        let (vendor, slug) = path.into_inner();
+        let found = read_listing(&app, &actor, lang_of(&req), vendor, slug, query.into_inner().preview).await?;
+        let manifest = &found.release.manifest;
+        let page = Page::of(&req, manifest.title.get(lang_of(&req).tag()));
+        let trial_used = trade::service::trial_used(&app, &actor, &found.app.id).await?;
+        let evidence = trust::evidence::of_release(&app, &found.subject()).await?;
+        page.render(&ListingPage::of(page.clone(), &actor, &found, &evidence, trial_used))
+    })
+    .await
+}

@@ -1,0 +1,14 @@
+//! Pages that anybody may read: front page, catalogue, listings, comparison.
+
+use actix_web::web::ServiceConfig;
+
+pub mod cached;
+pub mod catalogue;
+pub mod compare;
+pub mod listing;
+pub mod pictures;
+
+/// Routes of all these pages.
+pub fn configure(cfg: &mut ServiceConfig) {
+    cfg.configure(catalogue::configure).configure(compare::configure).configure(listing::configure).configure(pictures::configure);
+}

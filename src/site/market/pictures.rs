@@ -1,0 +1,212 @@
+//! Pictures of listings: who may see one, and small copies for cards.
+
+use std::io::Write as _;
+use std::path::PathBuf;
+
+use actix_web::http::header;
+use actix_web::web::{Data, Path, ServiceConfig};
+use actix_web::{HttpResponse, web};
+use app_package::digest::Digest;
+use app_package::manifest::AppManifest;
+use diesel::prelude::*;
+use image::DynamicImage;
+use image::codecs::jpeg::JpegEncoder;
+use image::imageops::FilterType;
+use tokio::sync::Semaphore;
+
+use crate::base::app::App;
+use crate::base::auth::policy::Action;
+use crate::base::auth::{Actor, policy};
+use crate::base::db::Conn;
+use crate::base::error::{Error, Result};
+use crate::base::ids;
+use crate::catalog;
+use crate::catalog::model::{AppRow, ListingState};
+use crate::http::page::PageResult;
+use crate::release::model::ReleaseState;
+
+/// Routes.
+pub fn configure(cfg: &mut ServiceConfig) {
+    cfg.route("/media/{vendor}/{app}/{digest}", web::get().to(picture))
+        .route("/media/{vendor}/{app}/{digest}/small", web::get().to(small_picture));
+}
+
+/// A picture of a listing, by digest, so it never changes.
+async fn picture(app: Data<App>, actor: Actor, path: Path<(String, String, String)>) -> PageResult {
+    let (vendor, slug, digest) = path.into_inner();
+    Ok(picture_response(find_picture(&app, &actor, vendor, slug, digest).await?))
+}
+
+async fn small_picture(app: Data<App>, actor: Actor, path: Path<(String, String, String)>) -> PageResult {
+    let (vendor, slug, digest) = path.into_inner();
+    Ok(picture_response(small(&app, &actor, vendor, slug, digest).await?))
+}
+
+fn picture_response(picture: Picture) -> HttpResponse {
+    let scope = if picture.public { "public" } else { "private" };
+    let keep = format!("{scope}, max-age=31536000, immutable");
+    HttpResponse::Ok().content_type(picture.kind).insert_header((header::CACHE_CONTROL, keep)).body(picture.bytes)
+}
+
+/// A picture as it is sent.
+#[derive(Debug)]
+pub struct Picture {
+    /// Media type.
+    pub kind: &'static str,
+    /// The file.
+    pub bytes: Vec<u8>,
+    /// Whether everyone may see it, so that shared caches may keep it.
+    pub public: bool,
+}
+
+/// A picture, if this reader may see it.
+///
+/// # Errors
+/// `picture`: there is none, it is none, or the reader may not see it.
+pub async fn find_picture(app: &App, actor: &Actor, vendor: String, slug: String, digest: String) -> Result<Picture> {
+    let missing = || Error::not_found("picture");
+    let parsed = Digest::parse(&digest).map_err(|_| missing())?;
+    let reader = actor.clone();
+    let public = app.db.read(move |conn| sight(conn, &reader, &vendor, &slug, &digest)?.ok_or_else(missing)).await?;
+    let bytes = app.blobs.read_small(&parsed, MAX_BYTES).await?;
+    let kind = match bytes.as_slice() {
+        [0x89, b'P', b'N', b'G', ..] => "image/png",
+        [0xff, 0xd8, 0xff, ..] => "image/jpeg",
+        [b'R', b'I', b'F', b'F', _, _, _, _, b'W', b'E', b'B', b'P', ..] => "image/webp",
+        _ => return Err(missing()),
+    };
+    Ok(Picture { kind, bytes, public })
+}
+
+/// None where the reader may not see the picture, else whether everyone may.
+fn sight(conn: &mut Conn, actor: &Actor, vendor: &str, slug: &str, digest: &str) -> Result<Option<bool>> {
+    let Some(row) = catalog::service::find_by_slugs(conn, vendor, slug)? else { return Ok(None) };
+    if row.cover_digest.as_deref() == Some(digest) && matches!(row.state, ListingState::Listed | ListingState::Hidden) {
+        return Ok(Some(true));
+    }
+    let repository = format!("{vendor}/{slug}");
+    if shows(conn, &row, &repository, digest, ReleaseState::SHOWN)? {
+        return Ok(Some(true));
+    }
+    let insider = actor.organization_id() == Some(row.organization_id.as_str()) || policy::require(actor, Action::ViewCases).is_ok();
+    Ok((insider && shows(conn, &row, &repository, digest, ReleaseState::ALL)?).then_some(false))
+}
+
+/// Whether one of the app's newest releases in these states shows the picture.
+fn shows(conn: &mut Conn, app: &AppRow, repository: &str, digest: &str, states: &[ReleaseState]) -> Result<bool> {
+    use crate::base::db::schema::{manifests, releases, repositories};
+    let states: Vec<&str> = states.iter().map(|state| state.as_str()).collect();
+    let rows: Vec<(String, Vec<u8>)> = releases::table
+        .inner_join(manifests::table.on(manifests::digest.eq(releases::digest)))
+        .inner_join(repositories::table.on(repositories::id.eq(manifests::repository_id)))
+        .filter(releases::app_id.eq(&app.id).and(repositories::name.eq(repository)).and(releases::state.eq_any(states)))
+        .order(releases::id.desc())
+        .limit(50)
+        .select((releases::manifest, manifests::content))
+        .load(conn)?;
+    for (manifest, content) in rows {
+        let manifest: AppManifest = serde_json::from_str(&manifest)?;
+        if catalog::pictures::pictures(&content, &manifest).iter().any(|(known, _)| known == digest) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// As [`find_picture`], small: a JPEG of at most 640 × 360 pixels; the picture itself where it cannot be decoded (WebP) or is small already.
+pub async fn small(app: &App, actor: &Actor, vendor: String, slug: String, digest: String) -> Result<Picture> {
+    let whole = find_picture(app, actor, vendor, slug, digest.clone()).await?;
+    let jpeg = |bytes, public| Picture { kind: "image/jpeg", bytes, public };
+    let path = path(app, &digest);
+    if let Some(kept) = kept(&path).await? {
+        return Ok(if kept.is_empty() { whole } else { jpeg(kept, whole.public) });
+    }
+    // Decoding takes up to hundreds of megabytes for a hostile picture: one at a time.
+    let _turn = THUMBNAILS.acquire().await.map_err(Error::internal)?;
+    if let Some(kept) = kept(&path).await? {
+        return Ok(if kept.is_empty() { whole } else { jpeg(kept, whole.public) });
+    }
+    tokio::task::spawn_blocking(move || {
+        let copy = shrink(&whole.bytes).unwrap_or_default();
+        keep(&path, &copy)?;
+        Ok(if copy.is_empty() { whole } else { jpeg(copy, whole.public) })
+    })
+    .await
+    .map_err(Error::internal)?
+}
+
+/// A kept copy; empty where the picture has none and is sent itself.
+async fn kept(path: &PathBuf) -> Result<Option<Vec<u8>>> {
+    match tokio::fs::read(path).await {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(e.into()),
+    }
+}
+
+fn path(app: &App, digest: &str) -> PathBuf {
+    let name: String = digest.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
+    app.settings.data_dir.0.join("thumbnails").join(format!("{name}.jpg"))
+}
+
+/// Seen whole or not at all: written beside, then renamed.
+fn keep(path: &PathBuf, bytes: &[u8]) -> Result<()> {
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder)?;
+    }
+    let beside = path.with_extension(ids::new("new"));
+    std::fs::File::create(&beside)?.write_all(bytes)?;
+    Ok(std::fs::rename(beside, path)?)
+}
+
+fn shrink(bytes: &[u8]) -> Option<Vec<u8>> {
+    let picture = inference::picture::decode(bytes).ok()?;
+    if picture.width() <= SMALL.0 && picture.height() <= SMALL.1 && bytes.len() < 64 * 1024 {
+        return None;
+    }
+    let small = picture.resize(SMALL.0, SMALL.1, FilterType::Triangle);
+    let mut out = Vec::new();
+    // JPEG knows no transparency: what shows through is white.
+    let flat = on_white(&small);
+    JpegEncoder::new_with_quality(&mut out, QUALITY).encode_image(&flat).ok()?;
+    Some(out)
+}
+
+fn on_white(picture: &DynamicImage) -> image::RgbImage {
+    let rgba = picture.to_rgba8();
+    let mut out = image::RgbImage::new(rgba.width(), rgba.height());
+    for (to, from) in out.pixels_mut().zip(rgba.pixels()) {
+        let [r, g, b, a] = from.0;
+        let over = |c: u8| u8::try_from((u16::from(c) * u16::from(a) + 255 * (255 - u16::from(a))) / 255).unwrap_or(255);
+        to.0 = [over(r), over(g), over(b)];
+    }
+    out
+}
+
+/// Largest picture that is shown, in bytes.
+const MAX_BYTES: u64 = 2 * 1024 * 1024;
+
+/// One small copy at a time: decoding a picture can take hundreds of MB.
+static THUMBNAILS: Semaphore = Semaphore::const_new(1);
+
+/// Box of a small copy in pixels: a card's 320 × 180 on a screen of double density.
+const SMALL: (u32, u32) = (640, 360);
+
+/// JPEG quality of a small copy, of 100.
+const QUALITY: u8 = 82;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_small_copy_fits_the_card_and_what_is_no_picture_gives_none() {
+        let mut png = Vec::new();
+        let wide = DynamicImage::ImageRgba8(image::RgbaImage::from_pixel(1280, 340, image::Rgba([10, 20, 30, 0])));
+        wide.write_to(&mut std::io::Cursor::new(&mut png), image::ImageFormat::Png).unwrap();
+        let copy = inference::picture::decode(&shrink(&png).unwrap()).unwrap();
+        assert_eq!((copy.width(), copy.height()), (640, 170));
+        assert!(copy.to_rgb8().get_pixel(5, 5).0.iter().all(|c| *c > 250), "transparent shows as white");
+        assert!(shrink(b"\x89PNG and no more").is_none() && shrink(b"RIFF1234WEBP").is_none());
+    }
+}

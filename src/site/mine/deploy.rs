@@ -1,0 +1,154 @@
+//! TODO
+
+use actix_web::http::StatusCode;
+use actix_web::web::{Data, ServiceConfig};
+use actix_web::{HttpRequest, web};
+use app_package::manifest::{Parameter, ParameterKind};
+use serde_json::{Map, Number, Value};
+
+use crate::base::app::App;
+use crate::base::auth::Actor;
+use crate::base::db::Timestamp;
+use crate::base::error::Error;
+use crate::fleet::parameters::PREFIX;
+use crate::fleet::service::deployment;
+use crate::fleet::service::deployment::{DeployInput, NodeProblem};
+use crate::http::extract::FormPairs;
+use crate::http::page::{Page, PageResult, form_result, see_other, see_other_with};
+use crate::site::mine::deploy_steps::{AppStep, NodesStep, ParametersStep, PreviewStep, node_problem, offers};
+
+/// Routes.
+pub fn configure(cfg: &mut ServiceConfig) {
+    cfg.route("/mine/deploy", web::get().to(wizard))
+        .route("/mine/deploy/preview", web::get().to(restart))
+        .route("/mine/deploy/preview", web::post().to(preview))
+        .route("/mine/deploy", web::post().to(start));
+}
+
+/// Reads the values of a form. What cannot be read stays a text, for [`check`] to name.
+pub fn from_form(declared: &[Parameter], form: &FormPairs) -> Map<String, Value> {
+    let mut values = Map::new();
+    for (field, raw) in &form.0 {
+        let Some(name) = field.strip_prefix(PREFIX) else { continue };
+        let raw = raw.trim();
+        let value = match declared.iter().find(|p| p.name == name).map(|p| p.kind) {
+            Some(ParameterKind::Integer) => raw.parse::<i64>().ok().map(Value::from),
+            Some(ParameterKind::Number) => raw.parse::<f64>().ok().and_then(Number::from_f64).map(Value::Number),
+            Some(ParameterKind::Boolean) => raw.parse::<bool>().ok().map(Value::Bool),
+            _ => None,
+        };
+        values.insert(name.to_owned(), value.unwrap_or_else(|| Value::String(raw.to_owned())));
+    }
+    // A box that is not ticked is not sent.
+    for parameter in declared.iter().filter(|p| p.kind == ParameterKind::Boolean) {
+        values.entry(parameter.name.clone()).or_insert(Value::Bool(false));
+    }
+    values
+}
+
+/// What was chosen so far, from a query or a form.
+struct Chosen {
+    license_id: String,
+    release_id: String,
+    nodes: Vec<String>,
+}
+
+impl Chosen {
+    fn of(pairs: &FormPairs) -> Self {
+        let nodes = pairs.all("node").take(1000).map(ToOwned::to_owned).collect();
+        Self { license_id: pairs.get("license").to_owned(), release_id: pairs.get("release").to_owned(), nodes }
+    }
+}
+
+/// Steps 1 to 3, by what is chosen.
+async fn wizard(req: HttpRequest, app: Data<App>, actor: Actor) -> PageResult {
+    let pairs = FormPairs(serde_urlencoded::from_str(req.query_string()).map_err(|e| Error::invalid("form-malformed").source(e))?);
+    let chosen = Chosen::of(&pairs);
+    let now = app.clock.now();
+    let page = Page::of(&req, "fleet-deploy-title");
+    if chosen.release_id.is_empty() || chosen.license_id.is_empty() {
+        let found = deployment::offers(&app, &actor).await?;
+        let offers = offers(&page, &found, &chosen.license_id, now);
+        return page.clone().render(&AppStep {
+            page,
+            step: 1,
+            preselected: offers.iter().any(|o| o.selected),
+            offers,
+            nodes: chosen.nodes,
+        });
+    }
+    let choices = deployment::choices(&app, &actor, chosen.license_id.clone(), chosen.release_id.clone()).await?;
+    // A node alone in the address was chosen on its own page; it still has to be looked at among the others.
+    if pairs.get("step") != "parameters" {
+        return page.clone().render(&NodesStep::of(page, &choices, &chosen.nodes, None, now));
+    }
+    match choices.problem(&chosen.nodes) {
+        Some(problem) => other_nodes(page, &choices, &chosen, &problem, now),
+        None => page.clone().render(&ParametersStep::of(page, &choices, &chosen.nodes, None, None)),
+    }
+}
+
+/// The nodes again, with what was wrong with them: nowhere else can they be changed.
+fn other_nodes(page: Page, choices: &deployment::Choices, chosen: &Chosen, problem: &NodeProblem, now: Timestamp) -> PageResult {
+    let text = node_problem(&page, problem);
+    page.clone().render_with(StatusCode::UNPROCESSABLE_ENTITY, &NodesStep::of(page, choices, &chosen.nodes, Some(text), now))
+}
+
+/// Someone loads the preview's address again.
+async fn restart() -> PageResult {
+    Ok(see_other("/mine/deploy"))
+}
+
+async fn input(app: &App, actor: &Actor, chosen: &Chosen, form: &FormPairs) -> Result<(deployment::Choices, DeployInput), Error> {
+    let choices = deployment::choices(app, actor, chosen.license_id.clone(), chosen.release_id.clone()).await?;
+    let input = DeployInput {
+        release_id: chosen.release_id.clone(),
+        license_id: chosen.license_id.clone(),
+        node_ids: chosen.nodes.clone(),
+        parameters: from_form(&choices.release.manifest.parameters, form),
+    };
+    Ok((choices, input))
+}
+
+/// The parameters again, with what was typed and what was wrong.
+fn wrong(page: Page, choices: &deployment::Choices, chosen: &Chosen, typed: &Map<String, Value>, error: &Error) -> PageResult {
+    let step = ParametersStep::of(page.clone(), choices, &chosen.nodes, Some(typed), Some(error));
+    page.render_with(StatusCode::UNPROCESSABLE_ENTITY, &step)
+}
+
+async fn preview(req: HttpRequest, app: Data<App>, actor: Actor, form: FormPairs) -> PageResult {
+    let chosen = Chosen::of(&form);
+    let (choices, input) = input(&app, &actor, &chosen, &form).await?;
+    let typed = input.parameters.clone();
+    let page = Page::of(&req, "fleet-deploy-title");
+    if let Some(problem) = choices.problem(&chosen.nodes) {
+        return other_nodes(page, &choices, &chosen, &problem, app.clock.now());
+    }
+    // Back from the preview, with what was typed.
+    if form.get("step") == "parameters" {
+        return page.clone().render(&ParametersStep::of(page, &choices, &chosen.nodes, Some(&typed), None));
+    }
+    match form_result(deployment::plan(&app, &actor, input).await)? {
+        Ok(plan) => page.clone().render(&PreviewStep::of(page, &plan, app.clock.now())),
+        Err(error) => wrong(page, &choices, &chosen, &typed, &error),
+    }
+}
+
+async fn start(req: HttpRequest, app: Data<App>, actor: Actor, form: FormPairs) -> PageResult {
+    let chosen = Chosen::of(&form);
+    let (choices, input) = input(&app, &actor, &chosen, &form).await?;
+    let typed = input.parameters.clone();
+    if let Some(problem) = choices.problem(&chosen.nodes) {
+        return other_nodes(Page::of(&req, "fleet-deploy-title"), &choices, &chosen, &problem, app.clock.now());
+    }
+    match form_result(deployment::deploy(&app, &actor, input).await)? {
+        Ok(ids) => {
+            let path = match ids.as_slice() {
+                [id] => format!("/mine/deployments/{id}"),
+                _ => "/mine/deployments".to_owned(),
+            };
+            Ok(see_other_with(&path, "success", "fleet-deploy-started", &[("n", &ids.len().to_string())]))
+        }
+        Err(error) => wrong(Page::of(&req, "fleet-deploy-title"), &choices, &chosen, &typed, &error),
+    }
+}

@@ -1,0 +1,406 @@
+//! Pages of the deploy wizard.
+
+use app_package::manifest::{Parameter, ParameterKind};
+use askama::Template;
+use serde_json::{Map, Value};
+
+use crate::base::db::Timestamp;
+use crate::base::error::Error;
+use crate::base::i18n::error_text;
+use crate::catalog::model::AppName;
+use crate::fleet::model::{Change, Fit, ReleaseName};
+use crate::fleet::parameters::shown;
+use crate::fleet::service::deployment::{Choices, NodeProblem, Offer, Plan};
+use crate::http::page::{FormErrors, Page};
+use crate::release::model::Channel;
+use crate::site::parts::license::until;
+use crate::site::parts::node::hardware_line;
+
+/// The app's title in the page's language.
+pub fn title(page: &Page, app: &AppName) -> String {
+    page.pick(&app.title_zh, &app.title_en).to_owned()
+}
+
+/// A licence to deploy by.
+pub struct OfferCard {
+    /// Licence id.
+    pub license_id: String,
+    /// App.
+    pub app: String,
+    /// `3 / 5`.
+    pub seats: String,
+    /// Seats used.
+    pub used: i64,
+    /// Seats owned.
+    pub owned: i64,
+    /// Number of the order.
+    pub order: String,
+    /// First and last day.
+    pub validity: String,
+    /// Word of the badge.
+    pub state: &'static str,
+    /// Releases: id and version.
+    pub releases: Vec<(String, String)>,
+    /// Why it cannot be used, in words.
+    pub refused: Option<String>,
+    /// Whether the reader came from it.
+    pub selected: bool,
+}
+
+/// `/mine/deploy`, step 1.
+#[derive(Template)]
+#[template(path = "mine/deploy_app.html")]
+pub struct AppStep {
+    /// Common part.
+    pub page: Page,
+    /// Step for the line of steps.
+    pub step: u8,
+    /// Licences.
+    pub offers: Vec<OfferCard>,
+    /// Whether one of them is the one the reader came from.
+    pub preselected: bool,
+    /// Nodes chosen before the app.
+    pub nodes: Vec<String>,
+}
+
+/// A release in a list of choices: its version, and that it is for trying where it is.
+pub fn release_name(page: &Page, release: &ReleaseName) -> String {
+    match release.channel {
+        Channel::Stable => release.version.clone(),
+        Channel::Beta => format!("{} · {}", release.version, page.t("channel-beta")),
+    }
+}
+
+/// Cards of offers, the one the reader came from first.
+pub fn offers(page: &Page, offers: &[Offer], license_id: &str, now: Timestamp) -> Vec<OfferCard> {
+    let card = |o: &Offer| OfferCard {
+        license_id: o.line.license.id.clone(),
+        app: title(page, &o.line.app),
+        seats: format!("{} / {}", o.line.license.nodes_active, o.line.license.node_limit),
+        used: o.line.license.nodes_active,
+        owned: o.line.license.node_limit,
+        order: o.order.clone(),
+        validity: page.t2("fleet-validity", "from", page.date(&o.line.license.starts_at), "until", until(page, &o.line.license)),
+        state: o.line.license.shown_state(now),
+        releases: o.releases.iter().map(|r| (r.id.clone(), release_name(page, r))).collect(),
+        refused: o.refused.map(|code| error_text(page.locale(), code, &[])),
+        selected: o.line.license.id == license_id,
+    };
+    let mut cards: Vec<OfferCard> = offers.iter().map(card).collect();
+    cards.sort_by_key(|c| (!c.selected, c.refused.is_some()));
+    cards
+}
+
+/// What is wrong with the chosen nodes, in words.
+pub fn node_problem(page: &Page, problem: &NodeProblem) -> String {
+    match problem {
+        NodeProblem::None => error_text(page.locale(), "no-nodes", &[]),
+        NodeProblem::Missing => page.t("fleet-choose-missing"),
+        NodeProblem::Unfit(node) => error_text(page.locale(), "node-does-not-fit", &[("node", node.clone())]),
+        NodeProblem::Seats { chosen, free } => page.t2("fleet-choose-seats", "chosen", chosen, "free", free),
+    }
+}
+
+/// A node to choose.
+pub struct NodeChoice {
+    /// Node id.
+    pub id: String,
+    /// Name.
+    pub name: String,
+    /// Site.
+    pub site: String,
+    /// Word of its badge.
+    pub state: &'static str,
+    /// Hardware in a line.
+    pub hardware: String,
+    /// Whether the app fits, in words.
+    pub fit: String,
+    /// Colour of that.
+    pub tone: &'static str,
+    /// Whether it can be chosen.
+    pub possible: bool,
+    /// Version that is there, in words.
+    pub present: String,
+    /// Whether it is chosen.
+    pub checked: bool,
+}
+
+/// `/mine/deploy`, step 2.
+#[derive(Template)]
+#[template(path = "mine/deploy_nodes.html")]
+pub struct NodesStep {
+    /// Common part.
+    pub page: Page,
+    /// Step for the line of steps.
+    pub step: u8,
+    /// App.
+    pub app: String,
+    /// Version.
+    pub version: String,
+    /// Licence id.
+    pub license_id: String,
+    /// Release id.
+    pub release_id: String,
+    /// Free seats, in words.
+    pub seats: String,
+    /// What the app needs, in words.
+    pub need: String,
+    /// Nodes.
+    pub nodes: Vec<NodeChoice>,
+    /// What was wrong.
+    pub problem: Option<String>,
+}
+
+impl NodesStep {
+    /// From the choices.
+    pub fn of(page: Page, choices: &Choices, chosen: &[String], problem: Option<String>, now: Timestamp) -> Self {
+        let need = &choices.release.manifest.resources;
+        let memory = i64::from(need.memory_mib).saturating_mul(1_048_576);
+        let nodes = choices.nodes.iter().map(|c| NodeChoice {
+            id: c.node.id.clone(),
+            name: c.node.name.clone(),
+            site: c.site.clone(),
+            state: c.node.shown_state(now),
+            hardware: hardware_line(&page, &c.node),
+            fit: page.tk("fleet-fit-", c.fit.as_str()),
+            tone: match c.fit {
+                Fit::Fits => "green",
+                Fit::Unknown => "grey",
+                _ => "red",
+            },
+            possible: c.fit.possible(),
+            present: match &c.present {
+                Some(version) if *version == choices.release.version => page.t("fleet-present-same"),
+                Some(version) => page.t1("fleet-present", "version", version),
+                None if c.seat => page.t("fleet-present-seat"),
+                None => String::new(),
+            },
+            checked: c.fit.possible() && chosen.contains(&c.node.id),
+        });
+        Self {
+            step: 2,
+            app: title(&page, &choices.app),
+            version: choices.release.version.clone(),
+            license_id: choices.license.id.clone(),
+            release_id: choices.release.id.clone(),
+            seats: page.t2(
+                "fleet-seats-free",
+                "free",
+                choices.license.node_limit - choices.license.nodes_active,
+                "owned",
+                choices.license.node_limit,
+            ),
+            // Any one of them will do.
+            need: format!(
+                "{} · {} · {}",
+                need.architectures.join(&format!(" {} ", page.t("fleet-or"))),
+                page.t1("fleet-cores", "n", need.cpu),
+                page.bytes(&memory)
+            ),
+            nodes: nodes.collect(),
+            problem,
+            page,
+        }
+    }
+}
+
+/// One field of the parameter form.
+pub struct ParameterField {
+    /// Name of the field, `p.<name>`.
+    pub name: String,
+    /// Label.
+    pub label: String,
+    /// Help, with the bounds.
+    pub hint: String,
+    /// `text`, `number`, `checkbox` or `choice`.
+    pub kind: &'static str,
+    /// Value as typed.
+    pub value: String,
+    /// `any` or `1`.
+    pub increment: &'static str,
+    /// Lowest number, or empty.
+    pub min: String,
+    /// Highest number, or empty.
+    pub max: String,
+    /// Words to choose from.
+    pub choices: Vec<String>,
+}
+
+impl ParameterField {
+    /// From the declaration and the value typed or in force.
+    pub fn of(page: &Page, parameter: &Parameter, values: &Map<String, Value>) -> Self {
+        let bound = |n: Option<f64>| n.map(|n| n.to_string()).unwrap_or_default();
+        let (min, max) = (bound(parameter.min), bound(parameter.max));
+        let range = match (min.is_empty(), max.is_empty()) {
+            (false, false) => page.t2("fleet-range", "min", &min, "max", &max),
+            (false, true) => page.t1("fleet-range-min", "min", &min),
+            (true, false) => page.t1("fleet-range-max", "max", &max),
+            (true, true) => String::new(),
+        };
+        Self {
+            name: format!("{}{}", crate::fleet::parameters::PREFIX, parameter.name),
+            label: match parameter.title.get(page.lang) {
+                "" => parameter.name.clone(),
+                title => title.to_owned(),
+            },
+            hint: format!("{} {range}", parameter.help.get(page.lang)).trim().to_owned(),
+            kind: match parameter.kind {
+                ParameterKind::String => "text",
+                ParameterKind::Integer | ParameterKind::Number => "number",
+                ParameterKind::Boolean => "checkbox",
+                ParameterKind::Choice => "choice",
+            },
+            value: shown(values.get(&parameter.name).unwrap_or(&parameter.default)),
+            increment: if parameter.kind == ParameterKind::Integer { "1" } else { "any" },
+            min,
+            max,
+            choices: parameter.choices.clone(),
+        }
+    }
+}
+
+/// `/mine/deploy`, step 3.
+#[derive(Template)]
+#[template(path = "mine/deploy_parameters.html")]
+pub struct ParametersStep {
+    /// Common part.
+    pub page: Page,
+    /// Step for the line of steps.
+    pub step: u8,
+    /// App.
+    pub app: String,
+    /// Version.
+    pub version: String,
+    /// Licence id.
+    pub license_id: String,
+    /// Release id.
+    pub release_id: String,
+    /// Nodes chosen: id and name.
+    pub nodes: Vec<(String, String)>,
+    /// Fields.
+    pub fields: Vec<ParameterField>,
+    /// What was wrong.
+    pub errors: FormErrors,
+    /// What was wrong with fields that the page does not show.
+    pub others: Vec<String>,
+}
+
+/// Texts of the wrong fields that are not among those shown.
+fn unshown(page: &Page, error: &Error, shown: &[ParameterField]) -> Vec<String> {
+    let hidden = error.fields.iter().filter(|f| shown.iter().all(|s| s.name != f.field));
+    // The values for the text may stand with the error as a whole.
+    hidden.map(|f| error_text(page.locale(), f.code, if f.args.is_empty() { &error.args } else { &f.args })).collect()
+}
+
+impl ParametersStep {
+    /// From the choices. Without typed values, those in force on the first node that has the app.
+    pub fn of(page: Page, choices: &Choices, chosen: &[String], typed: Option<&Map<String, Value>>, error: Option<&Error>) -> Self {
+        let nodes: Vec<(String, String)> =
+            choices.nodes.iter().filter(|c| chosen.contains(&c.node.id)).map(|c| (c.node.id.clone(), c.node.name.clone())).collect();
+        let in_force = choices.nodes.iter().filter(|c| chosen.contains(&c.node.id)).find_map(|c| c.parameters.clone());
+        let values = typed.cloned().or(in_force).unwrap_or_default();
+        let fields: Vec<ParameterField> =
+            choices.release.manifest.parameters.iter().map(|p| ParameterField::of(&page, p, &values)).collect();
+        Self {
+            step: 3,
+            app: title(&page, &choices.app),
+            version: choices.release.version.clone(),
+            license_id: choices.license.id.clone(),
+            release_id: choices.release.id.clone(),
+            others: error.map(|e| unshown(&page, e, &fields)).unwrap_or_default(),
+            errors: error.map(|e| FormErrors::of(&page, e)).unwrap_or_default(),
+            fields,
+            nodes,
+            page,
+        }
+    }
+}
+
+/// What changes on one node.
+pub struct PreviewRow {
+    /// Node id.
+    pub id: String,
+    /// Name.
+    pub name: String,
+    /// Site.
+    pub site: String,
+    /// Word of its badge.
+    pub state: &'static str,
+    /// What changes, in words.
+    pub change: String,
+    /// Colour of that.
+    pub tone: &'static str,
+}
+
+/// `/mine/deploy/preview`, step 4.
+#[derive(Template)]
+#[template(path = "mine/deploy_preview.html")]
+pub struct PreviewStep {
+    /// Common part.
+    pub page: Page,
+    /// Step for the line of steps.
+    pub step: u8,
+    /// App.
+    pub app: String,
+    /// Version.
+    pub version: String,
+    /// Licence id.
+    pub license_id: String,
+    /// Release id.
+    pub release_id: String,
+    /// Nodes.
+    pub rows: Vec<PreviewRow>,
+    /// Parameters: field name, label, value.
+    pub parameters: Vec<(String, String, String)>,
+    /// Seats it takes, in words.
+    pub seats: String,
+    /// Whether nothing changes.
+    pub nothing: bool,
+}
+
+impl PreviewStep {
+    /// From the plan.
+    pub fn of(page: Page, plan: &Plan, now: Timestamp) -> Self {
+        let rows: Vec<PreviewRow> = plan
+            .lines
+            .iter()
+            .map(|line| PreviewRow {
+                id: line.node.id.clone(),
+                name: line.node.name.clone(),
+                site: line.site.clone(),
+                state: line.node.shown_state(now),
+                change: match &line.change {
+                    Change::Update { from } => page.t2("fleet-change-update", "from", from, "to", &plan.release.version),
+                    other => page.t1(&format!("fleet-change-{}", other.as_str()), "version", &plan.release.version),
+                },
+                tone: match line.change {
+                    Change::Install => "green",
+                    Change::Same => "grey",
+                    _ => "amber",
+                },
+            })
+            .collect();
+        let parameters = plan.release.manifest.parameters.iter().map(|p| {
+            let field = ParameterField::of(&page, p, &plan.parameters);
+            (field.name, field.label, field.value)
+        });
+        Self {
+            step: 4,
+            app: title(&page, &plan.app),
+            version: plan.release.version.clone(),
+            license_id: plan.license.id.clone(),
+            release_id: plan.release.id.clone(),
+            parameters: parameters.collect(),
+            seats: page.t2(
+                "fleet-seats-taken",
+                "n",
+                plan.new_seats,
+                "left",
+                plan.license.node_limit - plan.license.nodes_active - plan.new_seats,
+            ),
+            nothing: plan.lines.iter().all(|l| l.change == Change::Same),
+            rows,
+            page,
+        }
+    }
+}

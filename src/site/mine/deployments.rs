@@ -1,0 +1,321 @@
+//! /mine/deployments: what runs where, and one deployment.
+
+use actix_web::web::{Data, Path, Query, ServiceConfig};
+use actix_web::{HttpRequest, web};
+use app_package::license::Verdict;
+use askama::Template;
+use serde::Deserialize;
+
+use crate::base::app::App;
+use crate::base::auth::policy::Action;
+use crate::base::auth::{Actor, policy};
+use crate::base::db::Timestamp;
+use crate::fleet::model::{Deployment, DeploymentEvent, DeploymentState, shown_name};
+use crate::fleet::service::deployment;
+use crate::fleet::service::deployment::{DeploymentDetail, DeploymentLine};
+use crate::http::page::{Page, PageResult, see_other_with};
+use crate::http::paging::paging;
+use crate::license::model::License;
+use crate::site::mine::deploy_steps::{ParameterField, release_name, title};
+use crate::site::parts::chain::ChainLink;
+use crate::site::parts::license::verdict_text;
+use crate::site::parts::node::{EventItem, NodeFault, fault_code, note, tone};
+
+/// Routes.
+pub fn configure(cfg: &mut ServiceConfig) {
+    cfg.route("/mine/deployments/{id}/remove", web::post().to(remove))
+        .route("/mine/deployments/{id}/fragment", web::get().to(fragment))
+        .route("/mine/deployments/{id}", web::get().to(detail))
+        .route("/mine/deployments", web::get().to(list));
+}
+
+#[derive(Debug, Deserialize)]
+struct ListQuery {
+    before: Option<String>,
+}
+
+async fn list(req: HttpRequest, app: Data<App>, actor: Actor, query: Query<ListQuery>) -> PageResult {
+    let mut lines = deployment::list_deployments(&app, &actor, query.before.clone()).await?;
+    let (previous, next) =
+        paging(&mut lines, deployment::PAGE, "/mine/deployments", "before", query.before.as_deref(), |l| l.deployment.id.clone());
+    let page = Page::of(&req, "fleet-deployments-title");
+    let rows = lines.iter().map(|l| DeploymentRow::of(&page, l)).collect();
+    let may_deploy = policy::require(&actor, Action::Deploy).is_ok();
+    page.clone().render(&DeploymentsPage { page, rows, previous, next, may_deploy })
+}
+
+async fn detail(req: HttpRequest, app: Data<App>, actor: Actor, id: Path<String>) -> PageResult {
+    let page = Page::of(&req, "fleet-deployment-title");
+    let detail = deployment::deployment_detail(&app, &actor, page.locale(), &id).await?;
+    let may_deploy = policy::require(&actor, Action::Deploy).is_ok();
+    page.clone().render(&DeploymentPage::of(page, &detail, may_deploy, app.clock.now()))
+}
+
+async fn fragment(req: HttpRequest, app: Data<App>, actor: Actor, id: Path<String>) -> PageResult {
+    let page = Page::of(&req, "fleet-deployment-title");
+    let detail = deployment::deployment_detail(&app, &actor, page.locale(), &id).await?;
+    let live = DeploymentLive::of(&page, &detail, app.clock.now());
+    page.clone().render(&DeploymentFragment { page, live })
+}
+
+async fn remove(app: Data<App>, actor: Actor, id: Path<String>) -> PageResult {
+    deployment::remove_deployment(&app, &actor, &id).await?;
+    Ok(see_other_with(&format!("/mine/deployments/{id}"), "success", "fleet-removal-started", &[]))
+}
+
+/// One row of the list.
+pub struct DeploymentRow {
+    /// Its page.
+    pub href: String,
+    /// App.
+    pub app: String,
+    /// Version wanted.
+    pub version: String,
+    /// Node.
+    pub node: String,
+    /// Site.
+    pub site: String,
+    /// State.
+    pub state: DeploymentState,
+    /// Why it failed.
+    pub fault: Option<NodeFault>,
+    /// Last change.
+    pub changed: String,
+}
+
+impl DeploymentRow {
+    /// From a line.
+    pub fn of(page: &Page, line: &DeploymentLine) -> Self {
+        Self {
+            href: format!("/mine/deployments/{}", line.deployment.id),
+            app: title(page, &line.app),
+            version: line.version.clone(),
+            node: line.node.clone(),
+            site: line.site.clone(),
+            state: line.deployment.state,
+            fault: NodeFault::of(page, line.deployment.error.as_deref()),
+            changed: page.ago(&line.deployment.updated_at),
+        }
+    }
+}
+
+/// `/mine/deployments`.
+#[derive(Template)]
+#[template(path = "mine/deployments.html")]
+pub struct DeploymentsPage {
+    /// Common part.
+    pub page: Page,
+    /// Deployments.
+    pub rows: Vec<DeploymentRow>,
+    /// Newer ones.
+    pub previous: Option<String>,
+    /// Older ones.
+    pub next: Option<String>,
+    /// Whether the reader may deploy.
+    pub may_deploy: bool,
+}
+
+/// What a deployment's page shows and renews.
+pub struct DeploymentLive {
+    /// From listing to running.
+    pub links: Vec<ChainLink>,
+    /// State.
+    pub state: DeploymentState,
+    /// What happens next, and who must act.
+    pub next: String,
+    /// Why it failed.
+    pub fault: Option<NodeFault>,
+    /// Word of the node's badge.
+    pub node_state: &'static str,
+    /// Inferences since the agent started.
+    pub inferences: String,
+    /// Median and p95 latency.
+    pub latency: String,
+    /// Memory.
+    pub memory: String,
+    /// Restarts of the app's process since the agent started.
+    pub restarts: String,
+    /// When these figures came.
+    pub sampled: String,
+    /// What happened.
+    pub events: Vec<EventItem>,
+}
+
+/// What happens next, and who must act.
+fn next(page: &Page, detail: &DeploymentDetail, now: Timestamp) -> String {
+    match detail.line.deployment.state {
+        DeploymentState::Installed => runs(page, &detail.license, now),
+        DeploymentState::Failed => failed(page, &detail.line.deployment, &detail.events),
+        DeploymentState::Removed => page.t("fleet-next-removed"),
+        _ if detail.node.silent() => page.t("fleet-next-node-silent"),
+        _ if !detail.node.online(now) => page.t("fleet-next-node-offline"),
+        state => page.tk("fleet-next-", state),
+    }
+}
+
+/// Of an app that runs: nothing has to be done, unless its licence says otherwise.
+fn runs(page: &Page, license: &License, now: Timestamp) -> String {
+    match license.verdict_at(now) {
+        Verdict::Valid { .. } => page.t("fleet-next-installed"),
+        Verdict::Suspended if license.safety => page.t("fleet-next-safety-suspended"),
+        Verdict::Revoked if license.safety => page.t("fleet-next-safety-revoked"),
+        _ if license.safety => page.t("fleet-next-safety-expired"),
+        _ => page.t1("fleet-next-installed-license", "verdict", verdict_text(page, license, now)),
+    }
+}
+
+/// Of an app that failed: what is on the node now, and what to do.
+fn failed(page: &Page, deployment: &Deployment, events: &[DeploymentEvent]) -> String {
+    let left = left(events);
+    let Some(kind) = deployment.error.as_deref().and_then(fault_code).and_then(|code| code.strip_prefix("license-")) else {
+        return page.tk("fleet-next-failed-", left);
+    };
+    // Held back by the platform, which the node has not heard of yet.
+    let unheard = deployment.digest.is_empty() && deployment.adopted_version < deployment.target_version;
+    let what = page.tk("fleet-next-license-", if left == "stopped" && unheard { "stopping" } else { left });
+    let then = match kind {
+        "suspended" => page.t("fleet-next-license-then-suspended"),
+        "expired" => page.t("fleet-next-license-then-expired"),
+        "revoked" => page.t("fleet-next-license-then-revoked"),
+        _ => page.t("fleet-next-license-then-other"),
+    };
+    page.t2("fleet-next-license", "what", what, "then", then)
+}
+
+/// What a failure has left on the node, from the history (newest first): `nothing`, `former` (the version before), or `stopped` where
+/// the app itself ran until then.
+fn left(events: &[DeploymentEvent]) -> &'static str {
+    let (mut left, mut ran) = ("nothing", false);
+    for event in events.iter().rev() {
+        match event.state.as_str() {
+            "installed" => (left, ran) = ("former", true),
+            "removed" => (left, ran) = ("nothing", false),
+            "failed" if ran => left = "stopped",
+            "failed" => {}
+            // A new try. What was stopped does not run meanwhile.
+            _ => (left, ran) = (if left == "stopped" { "nothing" } else { left }, false),
+        }
+    }
+    left
+}
+
+impl DeploymentLive {
+    /// From the detail.
+    pub fn of(page: &Page, detail: &DeploymentDetail, now: Timestamp) -> Self {
+        let d = &detail.line.deployment;
+        let (inferences, latency, memory, restarts, sampled) = match &detail.sample {
+            Some(s) => {
+                // Before the first inference there is no latency, and 0 ms would be a fine one.
+                let none = || "–".to_owned();
+                let latency = if s.p95_ms > 0.0 { format!("{:.1} / {:.1} ms", s.p50_ms, s.p95_ms) } else { none() };
+                let memory = if s.memory_bytes > 0 { page.bytes(&s.memory_bytes) } else { none() };
+                (page.count(&s.inferences), latency, memory, page.count(&s.restarts), page.ago(&s.at))
+            }
+            None => Default::default(),
+        };
+        let events = detail.events.iter().map(|event| EventItem {
+            tone: tone(&event.state),
+            at: page.datetime(&event.at),
+            state: page.tk("state-", &event.state),
+            what: event.version.clone(),
+            note: note(page, event),
+            fault: NodeFault::of(page, event.error.as_deref()),
+        });
+        Self {
+            links: detail.chain.clone(),
+            state: d.state,
+            next: next(page, detail, now),
+            fault: NodeFault::of(page, d.error.as_deref()),
+            node_state: detail.node.shown_state(now),
+            inferences,
+            latency,
+            memory,
+            restarts,
+            sampled,
+            events: events.collect(),
+        }
+    }
+}
+
+/// `/mine/deployments/{id}`.
+#[derive(Template)]
+#[template(path = "mine/deployment.html")]
+pub struct DeploymentPage {
+    /// Common part.
+    pub page: Page,
+    /// Deployment id.
+    pub id: String,
+    /// App.
+    pub app: String,
+    /// Its listing.
+    pub listing: String,
+    /// Version wanted.
+    pub version: String,
+    /// Digest of the release.
+    pub digest: String,
+    /// Node.
+    pub node: String,
+    /// Its page.
+    pub node_href: String,
+    /// Node id.
+    pub node_id: String,
+    /// Site.
+    pub site: String,
+    /// Licence id.
+    pub license_id: String,
+    /// Release id.
+    pub release_id: String,
+    /// Parameters: label and value.
+    pub parameters: Vec<(String, String)>,
+    /// The version is deprecated: what its vendor says, and the version to go to.
+    pub deprecation: Option<(String, Option<String>)>,
+    /// Other versions: release id and version.
+    pub others: Vec<(String, String)>,
+    /// What is shown and renewed.
+    pub live: DeploymentLive,
+    /// Whether it shall be there.
+    pub wanted: bool,
+    /// Whether the reader may change it.
+    pub may_deploy: bool,
+}
+
+impl DeploymentPage {
+    /// From the detail.
+    pub fn of(page: Page, detail: &DeploymentDetail, may_deploy: bool, now: Timestamp) -> Self {
+        let d = &detail.line.deployment;
+        let parameters = detail.release.manifest.parameters.iter().map(|p| {
+            let field = ParameterField::of(&page, p, &d.parameters);
+            (field.label, field.value)
+        });
+        Self {
+            id: d.id.clone(),
+            app: title(&page, &detail.line.app),
+            listing: format!("/apps/{}", detail.line.app.repository()),
+            version: detail.line.version.clone(),
+            digest: detail.release.digest.clone(),
+            node: shown_name(&detail.line.node, &d.node_id).to_owned(),
+            node_href: format!("/mine/nodes/{}", d.node_id),
+            node_id: d.node_id.clone(),
+            site: detail.line.site.clone(),
+            license_id: d.license_id.clone(),
+            release_id: d.release_id.clone(),
+            parameters: parameters.collect(),
+            deprecation: detail.deprecation.as_ref().map(|d| (d.message.get(page.lang).to_owned(), d.successor.clone())),
+            others: detail.others.iter().map(|r| (r.id.clone(), release_name(&page, r))).collect(),
+            live: DeploymentLive::of(&page, detail, now),
+            wanted: d.wanted,
+            may_deploy,
+            page,
+        }
+    }
+}
+
+/// `/mine/deployments/{id}/fragment`.
+#[derive(Template)]
+#[template(path = "mine/deployment_fragment.html")]
+pub struct DeploymentFragment {
+    /// Common part.
+    pub page: Page,
+    /// What is shown and renewed.
+    pub live: DeploymentLive,
+}

@@ -1,0 +1,24 @@
+//! Pages of a mine: orders, licences, nodes, deployments, alarms.
+
+use actix_web::web::ServiceConfig;
+
+pub mod alarms;
+pub mod deploy;
+pub mod deploy_steps;
+pub mod deployments;
+pub mod licenses;
+pub mod nodes;
+pub mod orders;
+pub mod sites;
+pub mod today;
+
+/// Routes of all these pages.
+pub fn configure(cfg: &mut ServiceConfig) {
+    cfg.configure(alarms::configure)
+        .configure(deploy::configure)
+        .configure(licenses::configure)
+        .configure(nodes::configure)
+        .configure(orders::configure)
+        .configure(sites::configure)
+        .configure(today::configure);
+}

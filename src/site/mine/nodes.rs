@@ -1,0 +1,368 @@
+//! /mine/nodes: nodes, one node, enrolling one.
+
+use actix_web::cookie::time::Duration;
+use actix_web::cookie::{Cookie, SameSite};
+use actix_web::http::StatusCode;
+use actix_web::web::{Data, Path, Query, ServiceConfig};
+use actix_web::{HttpRequest, HttpResponse, web};
+use askama::Template;
+use serde::Deserialize;
+
+use crate::base::app::App;
+use crate::base::auth::policy::Action;
+use crate::base::auth::{Actor, policy};
+use crate::base::db::Timestamp;
+use crate::base::error::Error;
+use crate::fleet::model::{DeploymentState, Node, NodeState, code_hash};
+use crate::fleet::service;
+use crate::fleet::service::node::{IssuedCode, NodeDetail, NodeLine, SiteLine};
+use crate::http::cookies;
+use crate::http::extract::Form;
+use crate::http::page::{FormErrors, Page, PageResult, form_result, see_other_with};
+use crate::http::paging::paging;
+use crate::site::parts::chain::ChainLink;
+use crate::site::parts::node::{EventItem, NodeFault, hardware_line, note, seen, tone};
+
+/// Routes.
+pub fn configure(cfg: &mut ServiceConfig) {
+    cfg.route("/mine/nodes", web::get().to(list))
+        .route("/mine/nodes/new", web::get().to(new))
+        .route("/mine/nodes/new", web::post().to(create))
+        .route("/mine/nodes/{id}", web::get().to(detail))
+        .route("/mine/nodes/{id}/fragment", web::get().to(fragment))
+        .route("/mine/nodes/{id}/code", web::post().to(new_code))
+        .route("/mine/nodes/{id}/remove", web::post().to(remove));
+}
+
+/// One node of the list.
+pub struct NodeRow {
+    /// Its page.
+    pub href: String,
+    /// Name.
+    pub name: String,
+    /// Site.
+    pub site: String,
+    /// Word of the badge.
+    pub state: &'static str,
+    /// Maker, model, cores and memory in a line.
+    pub hardware: String,
+    /// Apps running.
+    pub running: i64,
+    /// Apps failed.
+    pub failed: i64,
+    /// Last call.
+    pub seen: String,
+}
+
+impl NodeRow {
+    /// From a line.
+    pub fn of(page: &Page, line: &NodeLine, now: Timestamp) -> Self {
+        Self {
+            href: format!("/mine/nodes/{}", line.node.id),
+            name: line.node.shown_name().to_owned(),
+            site: line.site.clone(),
+            state: line.node.shown_state(now),
+            hardware: hardware_line(page, &line.node),
+            running: line.running,
+            failed: line.failed,
+            seen: seen(page, &line.node, now),
+        }
+    }
+}
+
+/// `/mine/nodes`.
+#[derive(Template)]
+#[template(path = "mine/nodes.html")]
+pub struct NodesPage {
+    /// Common part.
+    pub page: Page,
+    /// Nodes.
+    pub rows: Vec<NodeRow>,
+    /// Newer ones.
+    pub previous: Option<String>,
+    /// Older ones.
+    pub next: Option<String>,
+    /// Whether the reader may add nodes.
+    pub may_manage: bool,
+}
+
+/// `/mine/nodes/new`.
+#[derive(Template)]
+#[template(path = "mine/node_new.html")]
+pub struct NodeNewPage {
+    /// Common part.
+    pub page: Page,
+    /// Sites to choose from.
+    pub sites: Vec<SiteLine>,
+    /// Site chosen.
+    pub site_id: String,
+    /// Name as typed.
+    pub name: String,
+    /// What was wrong.
+    pub errors: FormErrors,
+}
+
+/// A deployment on a node's page.
+pub struct NodeDeployment {
+    /// Its page.
+    pub href: String,
+    /// App.
+    pub app: String,
+    /// Version wanted.
+    pub version: String,
+    /// State.
+    pub state: DeploymentState,
+    /// Why it failed.
+    pub fault: Option<NodeFault>,
+    /// Last change.
+    pub changed: String,
+}
+
+/// What a node's page shows and renews.
+pub struct NodeLive {
+    /// Word of the badge.
+    pub state: &'static str,
+    /// Whether it waits for its first call.
+    pub waiting: bool,
+    /// Whether it has its certificate and its agent has never called.
+    pub silent: bool,
+    /// Whether an enrolment code is open.
+    pub code_open: bool,
+    /// What decides which parts the page around has: where it changes, the page is loaded anew.
+    pub stage: String,
+    /// What it says is wrong with itself.
+    pub trouble: Option<NodeFault>,
+    /// Whether it was removed.
+    pub removed: bool,
+    /// Last call.
+    pub seen: String,
+    /// Version of the agent.
+    pub agent: String,
+    /// End of the certificate.
+    pub certificate: String,
+    /// SPIFFE id.
+    pub spiffe_id: String,
+    /// Labels and values of the hardware.
+    pub hardware: Vec<(String, String)>,
+    /// What is deployed.
+    pub deployments: Vec<NodeDeployment>,
+    /// From listing to running of each app that runs: app and chain.
+    pub chains: Vec<(String, Vec<ChainLink>)>,
+    /// What happened.
+    pub events: Vec<EventItem>,
+}
+
+impl NodeLive {
+    /// From the detail.
+    pub fn of(page: &Page, app: &App, detail: &NodeDetail) -> Self {
+        let (node, now) = (&detail.node, app.clock.now());
+        let mut hardware = Vec::new();
+        if let Some(h) = node.hardware() {
+            let mut add = |key: &str, value: String| {
+                if !value.trim().is_empty() {
+                    hardware.push((page.t(key), value));
+                }
+            };
+            let named = [h.vendor.trim(), h.model.trim()].into_iter().filter(|w| !w.is_empty() && !w.eq_ignore_ascii_case("unknown"));
+            add("fleet-hardware-model", named.collect::<Vec<_>>().join(" "));
+            // An agent that finds no serial number gives the node's id, which says nothing of the machine.
+            add("fleet-hardware-serial", Some(h.serial.clone()).filter(|s| *s != node.id).unwrap_or_default());
+            add("fleet-hardware-processor", format!("{} · {}", h.architectures.join(", "), page.t1("fleet-cores", "n", h.cores)));
+            add("fleet-hardware-memory", h.memory_bytes.map(|b| page.bytes(&b)).unwrap_or_default());
+            add("fleet-hardware-storage", h.storage.clone());
+            add("fleet-hardware-devices", h.peripherals.join(", "));
+            add("fleet-hardware-runtime", h.runtime.map(|v| format!("ONNX Runtime {v}")).unwrap_or_default());
+        }
+        let deployments = detail.deployments.iter().map(|(d, version, app)| NodeDeployment {
+            href: format!("/mine/deployments/{}", d.id),
+            app: page.pick(&app.title_zh, &app.title_en).to_owned(),
+            version: version.clone(),
+            state: d.state,
+            fault: NodeFault::of(page, d.error.as_deref()),
+            changed: page.ago(&d.updated_at),
+        });
+        let events = detail.events.iter().map(|(event, app)| EventItem {
+            tone: tone(&event.state),
+            at: page.datetime(&event.at),
+            state: page.tk("state-", &event.state),
+            what: format!("{} {}", page.pick(&app.title_zh, &app.title_en), event.version),
+            note: note(page, event),
+            fault: NodeFault::of(page, event.error.as_deref()),
+        });
+        let chains = detail.chains.iter().filter_map(|(id, links)| {
+            let (_, version, app) = detail.deployments.iter().find(|(d, _, _)| d.id == *id)?;
+            Some((format!("{} {version}", page.pick(&app.title_zh, &app.title_en)), links.clone()))
+        });
+        let code_open = node.open_code(now).is_some();
+        Self {
+            state: node.shown_state(now),
+            waiting: node.state == NodeState::Waiting,
+            silent: node.silent(),
+            code_open,
+            stage: format!("{}{}", if node.silent() { "silent" } else { node.state.as_str() }, if code_open { "+code" } else { "" }),
+            trouble: NodeFault::of(page, node.trouble.as_deref()),
+            removed: node.state == NodeState::Removed,
+            seen: seen(page, node, now),
+            agent: node.agent_version.clone().unwrap_or_default(),
+            certificate: node.certificate_expires_at.map(|at| page.datetime(&at)).unwrap_or_default(),
+            spiffe_id: app.ca.node_id(&node.id),
+            hardware,
+            deployments: deployments.collect(),
+            chains: chains.collect(),
+            events: events.collect(),
+        }
+    }
+}
+
+/// `/mine/nodes/{id}`.
+#[derive(Template)]
+#[template(path = "mine/node.html")]
+pub struct NodePage {
+    /// Common part.
+    pub page: Page,
+    /// Node id.
+    pub id: String,
+    /// Name.
+    pub name: String,
+    /// Site.
+    pub site: String,
+    /// What is shown and renewed.
+    pub live: NodeLive,
+    /// Command to copy, while its code is known to this browser and open.
+    pub command: Option<String>,
+    /// Command that runs the agent.
+    pub run_command: &'static str,
+    /// Until when an open code is good.
+    pub code_until: Option<String>,
+    /// Whether the reader may give codes and remove.
+    pub may_manage: bool,
+    /// Whether the reader may deploy.
+    pub may_deploy: bool,
+    /// Deployments that removing the node ends.
+    pub deployment_count: usize,
+}
+
+/// `/mine/nodes/{id}/fragment`.
+#[derive(Template)]
+#[template(path = "mine/node_fragment.html")]
+pub struct NodeFragment {
+    /// Common part.
+    pub page: Page,
+    /// What is shown and renewed.
+    pub live: NodeLive,
+}
+
+/// Holds a fresh enrolment code for the page of its node, in the browser that asked for it; the platform keeps only the hash.
+const CODE_COOKIE: &str = "enrollment-code";
+
+/// Runs the agent on the node, in the data folder that enrolling uses.
+const RUN_COMMAND: &str = "pithead-edge run --ort-lib /path/to/libonnxruntime.so";
+
+#[derive(Debug, Deserialize)]
+struct ListQuery {
+    before: Option<String>,
+}
+
+async fn list(req: HttpRequest, app: Data<App>, actor: Actor, query: Query<ListQuery>) -> PageResult {
+    let mut lines = service::node::list_nodes(&app, &actor, query.before.clone()).await?;
+    let (previous, next) = paging(&mut lines, service::node::PAGE, "/mine/nodes", "before", query.before.as_deref(), |l| l.node.id.clone());
+    let page = Page::of(&req, "fleet-nodes-title");
+    let rows = lines.iter().map(|l| NodeRow::of(&page, l, app.clock.now())).collect();
+    let may_manage = policy::require(&actor, Action::ManageNodes).is_ok();
+    page.clone().render(&NodesPage { page, rows, previous, next, may_manage })
+}
+
+#[derive(Debug, Default, Deserialize)]
+struct NodeForm {
+    #[serde(default)]
+    site_id: String,
+    #[serde(default)]
+    name: String,
+}
+
+#[derive(Debug, Deserialize)]
+struct NewQuery {
+    site: Option<String>,
+}
+
+async fn new(req: HttpRequest, app: Data<App>, actor: Actor, query: Query<NewQuery>) -> PageResult {
+    let form = NodeForm { site_id: query.into_inner().site.unwrap_or_default(), name: String::new() };
+    new_page(&req, &app, &actor, form, None).await
+}
+
+async fn new_page(req: &HttpRequest, app: &App, actor: &Actor, form: NodeForm, error: Option<Error>) -> PageResult {
+    policy::require(actor, Action::ManageNodes)?;
+    let sites = service::node::list_sites(app, actor).await?;
+    let page = Page::of(req, "fleet-node-new-title");
+    let status = if error.is_some() { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::OK };
+    let errors = error.map(|e| FormErrors::of(&page, &e)).unwrap_or_default();
+    page.clone().render_with(status, &NodeNewPage { page, sites, site_id: form.site_id, name: form.name, errors })
+}
+
+async fn create(req: HttpRequest, app: Data<App>, actor: Actor, form: Form<NodeForm>) -> PageResult {
+    match form_result(service::create_node(&app, &actor, &form.0.site_id, &form.0.name).await)? {
+        Ok(issued) => with_code(&app, &issued),
+        Err(error) => new_page(&req, &app, &actor, form.0, Some(error)).await,
+    }
+}
+
+async fn new_code(app: Data<App>, actor: Actor, id: Path<String>) -> PageResult {
+    let issued = service::new_code(&app, &actor, &id).await?;
+    with_code(&app, &issued)
+}
+
+/// To the node's page, with the code in a cookie that only this page gets.
+fn with_code(app: &App, issued: &IssuedCode) -> PageResult {
+    let path = format!("/mine/nodes/{}", issued.node_id);
+    let cookie = Cookie::build(CODE_COOKIE, issued.code.clone())
+        .path(path.clone())
+        .http_only(true)
+        .secure(app.settings.server.public_url.starts_with("https:"))
+        .same_site(SameSite::Lax)
+        .max_age(Duration::hours(app.settings.fleet.code_hours.clamp(1, 24 * 30)))
+        .finish();
+    let mut response = see_other_with(&path, "success", "fleet-code-ready", &[]);
+    response.add_cookie(&cookie).map_err(|e| Error::internal(anyhow::anyhow!("{e}")))?;
+    Ok(response)
+}
+
+/// The command to run on the node, where this browser holds the code that is open now.
+fn command(req: &HttpRequest, app: &App, node: &Node) -> Option<String> {
+    node.open_code(app.clock.now())?;
+    let code = cookies::read(req, CODE_COOKIE)?;
+    let known = code_hash(&code).is_some() && code_hash(&code) == node.code_hash;
+    known.then(|| format!("pithead-edge enroll --server {} --code {code} --ca-pin {}", app.settings.server.edge_url, app.ca.pin()))
+}
+
+async fn detail(req: HttpRequest, app: Data<App>, actor: Actor, id: Path<String>) -> PageResult {
+    let mut page = Page::of(&req, "");
+    let detail = service::node::node_detail(&app, &actor, page.locale(), &id).await?;
+    detail.node.shown_name().clone_into(&mut page.title);
+    let template = NodePage {
+        live: NodeLive::of(&page, &app, &detail),
+        command: command(&req, &app, &detail.node),
+        run_command: RUN_COMMAND,
+        code_until: detail.node.open_code(app.clock.now()).map(|at| page.datetime(&at)),
+        may_manage: policy::require(&actor, Action::ManageNodes).is_ok(),
+        may_deploy: policy::require(&actor, Action::Deploy).is_ok(),
+        deployment_count: detail.deployments.len(),
+        name: detail.node.shown_name().to_owned(),
+        id: detail.node.id,
+        site: detail.site,
+        page,
+    };
+    template.page.clone().render(&template)
+}
+
+async fn fragment(req: HttpRequest, app: Data<App>, actor: Actor, id: Path<String>) -> PageResult {
+    let mut page = Page::of(&req, "");
+    let detail = service::node::node_detail(&app, &actor, page.locale(), &id).await?;
+    detail.node.shown_name().clone_into(&mut page.title);
+    let live = NodeLive::of(&page, &app, &detail);
+    page.clone().render(&NodeFragment { page, live })
+}
+
+async fn remove(app: Data<App>, actor: Actor, id: Path<String>) -> Result<HttpResponse, crate::http::page::PageError> {
+    service::remove_node(&app, &actor, &id).await?;
+    Ok(see_other_with("/mine/nodes", "success", "fleet-node-removed", &[]))
+}

@@ -1,0 +1,215 @@
+//! /mine: what concerns a mine today.
+
+use actix_web::web::{Data, ServiceConfig};
+use actix_web::{HttpRequest, web};
+use app_package::license::Verdict;
+use askama::Template;
+
+use crate::base::app::App;
+use crate::base::auth::policy::Action;
+use crate::base::auth::{Actor, policy};
+use crate::base::db::Timestamp;
+use crate::base::error::Result;
+use crate::catalog::model::AppName;
+use crate::fleet::model::{DeploymentState, NodeState, ONLINE_WITHIN, shown_name};
+use crate::http::page::{Page, PageResult};
+use crate::license::model::License;
+use crate::site::parts::license::until;
+use crate::telemetry::model::Level;
+use crate::{fleet, license, telemetry};
+
+/// Routes.
+pub fn configure(cfg: &mut ServiceConfig) {
+    cfg.route("/mine", web::get().to(today)).route("/mine/fragment", web::get().to(today_fragment));
+}
+
+async fn today(req: HttpRequest, app: Data<App>, actor: Actor) -> PageResult {
+    let overview = read_overview(&app, &actor).await?;
+    let page = Page::of(&req, "fleet-today-title");
+    let today = Today::of(&page, &overview, app.clock.now());
+    page.clone().render(&TodayPage { page, today })
+}
+
+async fn today_fragment(req: HttpRequest, app: Data<App>, actor: Actor) -> PageResult {
+    let overview = read_overview(&app, &actor).await?;
+    let page = Page::of(&req, "fleet-today-title");
+    let today = Today::of(&page, &overview, app.clock.now());
+    page.clone().render(&TodayFragment { page, today })
+}
+
+/// One alarm of the overview.
+pub struct AlarmItem {
+    /// `notice`, `warning`, `critical`.
+    pub level: String,
+    /// Colour of the badge.
+    pub tone: &'static str,
+    /// Text in the page's language.
+    pub text: String,
+    /// Site and node; empty where the text begins with them.
+    pub place: String,
+    /// App that raised it.
+    pub app: String,
+    /// Page of the deployment that raised it.
+    pub href: String,
+    /// How long ago.
+    pub ago: String,
+}
+
+/// One licence that ends.
+pub struct EndingItem {
+    /// Its page.
+    pub href: String,
+    /// App.
+    pub app: String,
+    /// Last day.
+    pub until: String,
+    /// Word of the badge.
+    pub state: &'static str,
+}
+
+/// What the overview shows and renews.
+pub struct Today {
+    /// Sites.
+    pub sites: String,
+    /// Nodes up.
+    pub online: String,
+    /// `2 down, 1 waiting`.
+    pub nodes_note: String,
+    /// Apps running.
+    pub running: String,
+    /// `1 failed, 2 under way`.
+    pub running_note: String,
+    /// Whether there is no site yet.
+    pub empty: bool,
+    /// Latest alarms.
+    pub alarms: Vec<AlarmItem>,
+    /// Licences ending.
+    pub ending: Vec<EndingItem>,
+}
+
+impl Today {
+    /// From the overview.
+    pub fn of(page: &Page, overview: &Overview, now: Timestamp) -> Self {
+        let alarms = overview.alarms.iter().map(|line| AlarmItem {
+            tone: match line.alarm.level {
+                Level::Critical => "red",
+                Level::Warning => "amber",
+                Level::Notice => "steel",
+            },
+            level: page.tk("fleet-level-", line.alarm.level),
+            text: page.pick(&line.alarm.text_zh, &line.alarm.text_en).to_owned(),
+            place: Some(format!("{} · {}", line.site, shown_name(&line.node, &line.alarm.node_id)))
+                .filter(|place| !page.pick(&line.alarm.text_zh, &line.alarm.text_en).starts_with(place.as_str()))
+                .unwrap_or_default(),
+            app: page.pick(&line.app_zh, &line.app_en).to_owned(),
+            href: format!("/mine/deployments/{}", line.alarm.deployment_id),
+            ago: page.ago(&line.alarm.raised_at),
+        });
+        let ending = overview.ending.iter().map(|(license, app)| EndingItem {
+            href: format!("/mine/licenses/{}", license.id),
+            app: page.pick(&app.title_zh, &app.title_en).to_owned(),
+            until: until(page, license),
+            state: license.shown_state(now),
+        });
+        Self {
+            sites: page.count(&overview.sites),
+            online: page.count(&overview.online),
+            nodes_note: page.t2("fleet-nodes-note", "offline", overview.offline, "waiting", overview.waiting),
+            running: page.count(&overview.running),
+            running_note: page.t2("fleet-running-note", "failed", overview.failed, "way", overview.under_way),
+            empty: overview.sites == 0,
+            alarms: alarms.collect(),
+            ending: ending.collect(),
+        }
+    }
+}
+
+/// `/mine`.
+#[derive(Template)]
+#[template(path = "mine/today.html")]
+pub struct TodayPage {
+    /// Common part.
+    pub page: Page,
+    /// What is shown and renewed.
+    pub today: Today,
+}
+
+/// `/mine/fragment`.
+#[derive(Template)]
+#[template(path = "mine/today_fragment.html")]
+pub struct TodayFragment {
+    /// Common part.
+    pub page: Page,
+    /// What is shown and renewed.
+    pub today: Today,
+}
+
+/// What the operator sees first.
+#[derive(Debug, Clone)]
+pub struct Overview {
+    /// Sites.
+    pub sites: i64,
+    /// Nodes that are up.
+    pub online: i64,
+    /// Nodes that are enrolled and not up.
+    pub offline: i64,
+    /// Nodes that wait for their first call.
+    pub waiting: i64,
+    /// Apps that run.
+    pub running: i64,
+    /// Apps that failed.
+    pub failed: i64,
+    /// Apps on their way.
+    pub under_way: i64,
+    /// Latest alarms.
+    pub alarms: Vec<telemetry::model::AlarmLine>,
+    /// Licences that end within 30 days or are in grace.
+    pub ending: Vec<(License, AppName)>,
+}
+
+/// The operator's overview.
+pub async fn read_overview(app: &App, actor: &Actor) -> Result<Overview> {
+    let owner = policy::require(actor, Action::ViewFleet)?.organization_id.clone();
+    let now = app.clock.now();
+    app.db
+        .read(move |conn| {
+            let sites = fleet::service::list_sites(conn, &owner)?.len();
+            let (mut online, mut offline, mut waiting) = (0, 0, 0);
+            for (_, state, seen) in fleet::service::node_pulses(conn, &owner)? {
+                match state {
+                    NodeState::Waiting => waiting += 1,
+                    // Its agent has never called.
+                    NodeState::Enrolled if seen.is_none() => waiting += 1,
+                    NodeState::Enrolled if seen.is_some_and(|at| at.plus(ONLINE_WITHIN) >= now) => online += 1,
+                    _ => offline += 1,
+                }
+            }
+            let (mut running, mut failed, mut under_way) = (0, 0, 0);
+            for (state, n) in fleet::service::deployment_counts(conn, &owner)? {
+                match state {
+                    DeploymentState::Installed => running += n,
+                    DeploymentState::Failed => failed += n,
+                    DeploymentState::Removed => {}
+                    _ => under_way += n,
+                }
+            }
+            let alarms = telemetry::service::latest_alarms(conn, &owner, 5)?;
+            let mut ending = license::service::ending(conn, &owner, now)?;
+            // What is long over is history, not news, unless something still wants to run by it.
+            let ids: Vec<&str> = ending.iter().map(|(l, _)| l.id.as_str()).collect();
+            let used = fleet::service::licenses_in_use(conn, &ids)?;
+            ending.retain(|(l, _)| !matches!(l.verdict_at(now), Verdict::Expired { grace_until: None }) || used.contains(&l.id));
+            Ok(Overview {
+                sites: i64::try_from(sites).unwrap_or(i64::MAX),
+                online,
+                offline,
+                waiting,
+                running,
+                failed,
+                under_way,
+                alarms,
+                ending,
+            })
+        })
+        .await
+}

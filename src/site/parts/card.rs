@@ -1,0 +1,114 @@
+//! An app as a card, with its price and alarm words.
+
+use app_package::manifest::{AlarmLevel, AppManifest, Post};
+
+use crate::catalog::model::{Card, Plan, PlanKind};
+use crate::http::page::Page;
+
+/// An app as the macro `ui::app_card` shows it.
+pub struct AppCard {
+    pub href: String,
+    pub name: String,
+    pub summary: String,
+    pub cover: Option<String>,
+    pub specialty: String,
+    pub specialty_name: String,
+    pub vendor: String,
+    pub price: String,
+    pub rating: Option<String>,
+    pub reviews: i64,
+    pub certified: bool,
+}
+
+impl AppCard {
+    /// From the row, its vendor, the plans at hand and the specialties' names.
+    pub fn of(page: &Page, card: &Card, plans: &[Plan], specialties: &[(String, String, String)]) -> Self {
+        let (app, (vendor_slug, vendor_zh, vendor_en)) = card;
+        let own: Vec<&Plan> = plans.iter().filter(|p| p.app_id == app.id).collect();
+        let name = specialties.iter().find(|(slug, ..)| *slug == app.specialty).map(|(_, zh, en)| page.pick(zh, en).to_owned());
+        Self {
+            href: format!("/apps/{vendor_slug}/{}", app.slug),
+            name: page.pick(&app.title_zh, &app.title_en).to_owned(),
+            summary: page.pick(&app.summary_zh, &app.summary_en).to_owned(),
+            cover: app.cover_digest.as_ref().map(|d| format!("/media/{vendor_slug}/{}/{d}/small", app.slug)),
+            specialty: app.specialty.clone(),
+            specialty_name: name.unwrap_or_default(),
+            vendor: page.pick(vendor_zh, vendor_en).to_owned(),
+            price: price_line(page, &own),
+            rating: None,
+            reviews: 0,
+            certified: false,
+        }
+    }
+}
+
+/// "from ¥…", "free trial", or that there is no offer yet.
+fn price_line(page: &Page, plans: &[&Plan]) -> String {
+    match plans.iter().filter(|p| p.kind != PlanKind::Trial).min_by_key(|p| p.price_fen) {
+        Some(plan) => page.t2("price-from", "price", page.money(&plan.price_fen), "unit", page.tk("plan-note-", plan.kind)),
+        None if plans.is_empty() => page.t("price-none"),
+        None => page.t("price-trial-only"),
+    }
+}
+
+/// An alarm's text as a reader of the listing understands it: words in brackets where a node puts place, finding and figures.
+pub fn alarm_text(page: &Page, manifest: &AppManifest, text: &str) -> String {
+    let items = manifest.pipeline.post.iter().flat_map(|post| match post {
+        Post::Values(values) => values.items.as_slice(),
+        Post::Classes(_) | Post::Boxes(_) | Post::Grid(_) => &[],
+    });
+    let items: Vec<_> = items.collect();
+    let value =
+        |id: &str| items.iter().find(|item| item.id == id).map_or_else(|| id.to_owned(), |item| item.text.get(page.lang).to_owned());
+    let mut out = String::new();
+    let mut rest = text;
+    while let Some((before, inside)) = rest.split_once('{') {
+        out.push_str(before);
+        let Some((name, after)) = inside.split_once('}') else {
+            out.push('{');
+            out.push_str(inside);
+            return out;
+        };
+        match name.split_once(':') {
+            Some(("value", id)) => out.push_str(&page.t1("listing-value", "name", value(id))),
+            None if name == "place" => out.push_str(&page.t("listing-place")),
+            None if name == "label" => out.push_str(&page.t("listing-label")),
+            _ => out.push_str(name),
+        }
+        rest = after;
+    }
+    out + rest
+}
+
+/// The word of an alarm's level.
+pub fn alarm_level(level: AlarmLevel) -> &'static str {
+    match level {
+        AlarmLevel::Notice => "notice",
+        AlarmLevel::Warning => "warning",
+        AlarmLevel::Critical => "critical",
+    }
+}
+
+/// A plan as shown.
+pub struct PlanCard {
+    pub id: String,
+    pub kind: PlanKind,
+    pub price: String,
+    pub note: String,
+    pub terms: String,
+    /// It is a trial that the reader's organisation has had.
+    pub used: bool,
+}
+
+/// A plan in words; `trial_used`: the reader's organisation has had its trial.
+pub fn plan_card(page: &Page, plan: &Plan, trial_used: bool) -> PlanCard {
+    let trial = page.t2("plan-trial-terms", "days", plan.trial_days, "nodes", plan.trial_nodes);
+    PlanCard {
+        id: plan.id.clone(),
+        kind: plan.kind,
+        price: if plan.kind == PlanKind::Trial { page.t("price-free") } else { page.money(&plan.price_fen) },
+        note: page.tk("plan-note-", plan.kind),
+        terms: if plan.kind == PlanKind::Trial { trial } else { page.tk("plan-terms-", plan.kind) },
+        used: trial_used && plan.kind == PlanKind::Trial,
+    }
+}

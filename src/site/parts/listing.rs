@@ -1,0 +1,117 @@
+//! A listing with all that its readers see.
+
+use crate::base::app::App;
+use crate::base::auth::policy::Action;
+use crate::base::auth::{Actor, policy};
+use crate::base::db::Conn;
+use crate::base::error::{Error, Result};
+use crate::base::i18n::Lang;
+use crate::catalog::model::{AppRow, ListingState, Plan};
+use crate::release::difference::Difference;
+use crate::release::model::Release;
+use crate::site::parts::chain;
+use crate::site::parts::chain::{ChainLink, Reader};
+use crate::trust::evidence::Subject;
+use crate::{catalog, evaluation, release};
+
+/// Everything on a listing page.
+#[derive(Debug)]
+pub struct Listing {
+    /// The app.
+    pub app: AppRow,
+    /// Vendor: id, slug, name zh, name en.
+    pub vendor: (String, String, String, String),
+    /// The release shown.
+    pub release: Release,
+    /// Its check report.
+    pub report: Option<inference::check::CheckReport>,
+    /// Its scores on hidden test sets.
+    pub scores: Vec<evaluation::service::Shown>,
+    /// Pictures: digest and texts.
+    pub gallery: Vec<(String, app_package::manifest::Text)>,
+    /// The newest releases that buyers have seen, newest first.
+    pub releases: Vec<Release>,
+    /// The version before the shown one, and what differs.
+    pub previous: Option<(String, Difference)>,
+    /// Active plans.
+    pub plans: Vec<Plan>,
+    /// Names of specialty and scenario, zh and en.
+    pub words: ((String, String), (String, String)),
+    /// The chain for this reader.
+    pub chain: Vec<ChainLink>,
+    /// Shown before it is listed, to its vendor or a moderator.
+    pub preview: bool,
+}
+
+impl Listing {
+    /// The release shown, to ask for what is attached to it.
+    pub fn subject(&self) -> Subject {
+        Subject {
+            organization_id: self.vendor.0.clone(),
+            vendor: self.vendor.1.clone(),
+            app: self.app.slug.clone(),
+            version: self.release.version.clone(),
+            digest: self.release.digest.clone(),
+        }
+    }
+}
+
+/// Reads a listing. What is not listed is seen by its vendor and by those who may see cases, with `preview` naming the release.
+///
+/// # Errors
+/// `listing`.
+pub async fn read_listing(app: &App, actor: &Actor, lang: Lang, vendor: String, slug: String, preview: Option<String>) -> Result<Listing> {
+    let (actor, now) = (actor.clone(), app.clock.now());
+    app.db
+        .read(move |conn| {
+            let missing = || Error::not_found("listing");
+            let row = catalog::service::find_by_slugs(conn, &vendor, &slug)?.ok_or_else(missing)?;
+            let own = actor.organization_id() == Some(row.organization_id.as_str());
+            let insider = own || policy::require(&actor, Action::ViewCases).is_ok();
+            let open = matches!(row.state, ListingState::Listed | ListingState::Hidden);
+            if !open && !insider {
+                return Err(missing());
+            }
+            let preview = preview.filter(|_| insider);
+            let releases = release::service::shown(conn, &row.id)?;
+            let release_id = preview.as_ref().or(row.release_id.as_ref()).ok_or_else(missing)?;
+            let shown = release::service::of_app(conn, &row.id, release_id)?.ok_or_else(missing)?;
+            let report = release::service::check_report(conn, &shown.id)?;
+            let previous = release::lifecycle::compared(conn, &shown, None)?;
+            let scores = evaluation::service::shown_in(conn, &row.id, &shown.id, shown.published_at)?;
+            let gallery = catalog::pictures::gallery(conn, &format!("{vendor}/{slug}"), &shown.digest, &shown.manifest)?;
+            let organization = crate::account::service::get_organization(conn, &row.organization_id)?;
+            let plans = catalog::service::plans_of(conn, &[row.id.as_str()])?;
+            let words = words(conn, &row)?;
+            let chain = chain::of_release(conn, &Reader::of(&actor, lang, now), &shown.id)?;
+            Ok(Listing {
+                vendor: (organization.id, organization.slug, organization.name_zh, organization.name_en),
+                release: shown,
+                preview: preview.is_some(),
+                report,
+                scores,
+                gallery,
+                releases,
+                previous,
+                plans,
+                words,
+                chain,
+                app: row,
+            })
+        })
+        .await
+}
+
+fn words(conn: &mut Conn, row: &AppRow) -> Result<((String, String), (String, String))> {
+    let specialty = catalog::service::specialties(conn)?
+        .into_iter()
+        .find(|(s, ..)| *s == row.specialty)
+        .map(|(_, zh, en)| (zh, en))
+        .unwrap_or_default();
+    let scenario = catalog::service::scenarios(conn)?
+        .into_iter()
+        .find(|(s, ..)| *s == row.scenario)
+        .map(|(_, _, zh, en)| (zh, en))
+        .unwrap_or_default();
+    Ok((specialty, scenario))
+}

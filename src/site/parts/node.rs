@@ -1,0 +1,93 @@
+//! Nodes: what was seen of them, hardware, events.
+
+use crate::base::db::Timestamp;
+use crate::fleet::model::{DeploymentEvent, Node};
+use crate::http::page::Page;
+
+pub fn seen(page: &Page, node: &Node, now: Timestamp) -> String {
+    let Some(at) = node.seen_at else { return page.t("fleet-never-seen") };
+    let seconds = (now.utc() - at.utc()).num_seconds();
+    // "Just now" beside "offline" would be a riddle.
+    if !node.online(now) && (0..60).contains(&seconds) { page.t1("fleet-seen-seconds", "n", seconds) } else { page.ago(&at) }
+}
+
+/// A fault that a node has reported, for people.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NodeFault {
+    /// What it means, in the page's language.
+    pub text: String,
+    /// Code and words of the node itself.
+    pub raw: String,
+}
+
+impl NodeFault {
+    /// Of the error that is kept with a deployment or an event: `code: message`, or one of the two.
+    pub fn of(page: &Page, error: Option<&str>) -> Option<Self> {
+        let raw = error.filter(|e| !e.is_empty())?;
+        let text = fault_code(raw).map_or_else(
+            || page.t("node-fault-unnamed"),
+            |code| {
+                // What the engine finds at a start is what the platform's check finds too, and has its texts.
+                let keys = ["node-fault-", "check-reason-"].map(|prefix| format!("{prefix}{code}"));
+                let known = keys.iter().find(|key| page.locale().has(key));
+                known.map_or_else(|| page.t1("node-fault-other", "code", code), |key| page.t(key))
+            },
+        );
+        Some(Self { text, raw: raw.to_owned() })
+    }
+}
+
+/// The code that an error of a node begins with.
+pub fn fault_code(error: &str) -> Option<&str> {
+    let code = error.split_once(": ").map_or(error, |(code, _)| code);
+    let shaped = !code.is_empty() && code.len() <= 60 && code.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
+    shaped.then_some(code)
+}
+
+/// Model, cores and memory in one line; empty where the node has not said.
+pub fn hardware_line(page: &Page, node: &Node) -> String {
+    let Some(hardware) = node.hardware() else { return String::new() };
+    let mut parts = Vec::new();
+    if !hardware.architectures.is_empty() {
+        parts.push(hardware.architectures.join(", "));
+    }
+    if hardware.cores > 0.0 {
+        parts.push(page.t1("fleet-cores", "n", hardware.cores));
+    }
+    if let Some(bytes) = hardware.memory_bytes {
+        parts.push(page.bytes(&bytes));
+    }
+    parts.join(" · ")
+}
+
+/// An event in a timeline.
+pub struct EventItem {
+    /// Colour.
+    pub tone: &'static str,
+    /// When.
+    pub at: String,
+    /// State in words.
+    pub state: String,
+    /// App and version.
+    pub what: String,
+    /// What a change of settings changed.
+    pub note: String,
+    /// Why it failed.
+    pub fault: Option<NodeFault>,
+}
+
+/// What an event changed, in words.
+pub fn note(page: &Page, event: &DeploymentEvent) -> String {
+    event.note.as_ref().map(|note| page.t1("fleet-event-changed", "what", note)).unwrap_or_default()
+}
+
+/// Colour of a deployment's state.
+pub fn tone(state: &str) -> &'static str {
+    match state {
+        "installed" => "green",
+        "failed" => "red",
+        "removed" => "grey",
+        "pending" => "amber",
+        _ => "steel",
+    }
+}

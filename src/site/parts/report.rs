@@ -1,0 +1,394 @@
+//! The check report and its run card in words: one view for developer, moderator and buyer.
+//!
+//! Invariant: what is shown is what the report holds; nothing is measured or judged here.
+
+use app_package::fault::Fault;
+use app_package::manifest::{AppManifest, Post};
+use inference::check::{CheckReport, RunCard, STEPS, Step};
+use inference::golden::SampleReport;
+use serde_json::json;
+
+use crate::http::page::Page;
+use crate::release::difference::{Change, Difference, Figure, Flag, Measure, SHOWN};
+
+/// A check report as shown. Without a report every step waits.
+pub struct ReportView {
+    /// The check has ended and passed; none where there is no report.
+    pub passed: Option<bool>,
+    /// Steps in the order in which they run.
+    pub checks: Vec<CheckRow>,
+    /// Line, place and text of each fault of app.yaml.
+    pub faults: Vec<(String, String, String)>,
+    /// Figures, where the check passed.
+    pub card: Option<CardView>,
+    /// Golden samples.
+    pub samples: Vec<SampleRow>,
+}
+
+/// One step of the check.
+pub struct CheckRow {
+    /// `passed`, `failed`, `running` or `waiting`.
+    pub state: &'static str,
+    /// What is checked.
+    pub name: String,
+    /// What was found.
+    pub found: String,
+    /// The engine's own words.
+    pub detail: String,
+}
+
+/// One golden sample.
+pub struct SampleRow {
+    /// File name.
+    pub name: String,
+    /// Reproduced within the tolerance.
+    pub ok: bool,
+    /// Largest difference to the expected result.
+    pub difference: String,
+    /// Agrees with the label; none where it has no label.
+    pub right: Option<bool>,
+    /// Time of the prediction.
+    pub latency: String,
+    /// Why it was not reproduced.
+    pub message: String,
+}
+
+/// Figures of the run card. A figure that was not measured is empty.
+pub struct CardView {
+    /// Share of labelled samples judged right; none where the app gives values only.
+    pub accuracy: Option<String>,
+    /// Number of golden samples.
+    pub samples: String,
+    /// Median latency.
+    pub median: String,
+    /// 95th percentile.
+    pub p95: String,
+    /// 99th percentile.
+    pub p99: String,
+    /// Predictions in a second on one and on two threads.
+    pub throughput: String,
+    /// Operator sets.
+    pub opsets: String,
+    /// Operators with how often each stands in the model.
+    pub operators: String,
+    /// What the model did with odd input: word of the input, word of the outcome.
+    pub odd_inputs: Vec<(String, String)>,
+    /// Peak memory.
+    pub memory: String,
+    /// Bytes of the model.
+    pub model: String,
+    /// Load time.
+    pub load: String,
+    /// Engine and version.
+    pub engine: String,
+    /// Processor, cores, architecture.
+    pub hardware: String,
+    /// Shape of the input.
+    pub input: String,
+    /// What confined the check.
+    pub confinement: String,
+    /// Data of the latency plot, safe inside a script element.
+    pub plot: String,
+}
+
+impl ReportView {
+    /// Of a release's last report. While the check runs there is none, and its first step is shown as running.
+    pub fn of(page: &Page, manifest: &AppManifest, report: Option<&CheckReport>, running: bool) -> Self {
+        let card = |r: &CheckReport| Some(card(page, manifest, r.run_card.as_ref()?, r));
+        Self {
+            passed: report.map(|r| r.passed),
+            checks: checks(page, report, running),
+            faults: report.map(|r| faults(page, r)).unwrap_or_default(),
+            card: report.and_then(card),
+            samples: report.map(|r| samples(r).iter().map(sample).collect()).unwrap_or_default(),
+        }
+    }
+}
+
+/// What differs from another version, in words.
+pub struct ComparisonView {
+    /// The other version.
+    pub from: String,
+    /// This version.
+    pub to: String,
+    /// Why a moderator should look twice, in words.
+    pub flags: Vec<String>,
+    /// Both cards were measured in one place.
+    pub comparable: bool,
+    /// Figures side by side.
+    pub figures: Vec<FigureRow>,
+    /// Data of the latency plot, safe inside a script element; empty without figures.
+    pub plot: String,
+    /// Tensors, keys of app.yaml and files that differ.
+    pub lists: Vec<ChangeList>,
+    /// Notes on the lists: that a package is gone, that a list was cut.
+    pub notes: Vec<String>,
+}
+
+/// What differs of one kind.
+pub struct ChangeList {
+    /// Heading.
+    pub title: String,
+    /// What is said where nothing differs.
+    pub none: String,
+    /// By name.
+    pub changes: Vec<Change>,
+}
+
+/// A figure of two versions.
+pub struct FigureRow {
+    /// What is measured.
+    pub name: String,
+    /// Of the other version.
+    pub before: String,
+    /// Of this version.
+    pub after: String,
+    /// By how much it changed, with its sign; empty where it says nothing.
+    pub change: String,
+    /// It is flagged.
+    pub flagged: bool,
+}
+
+impl ComparisonView {
+    /// Of a difference from one version to another.
+    pub fn of(page: &Page, from: &str, to: &str, difference: &Difference) -> Self {
+        let flagged = |kind: Measure| match kind {
+            Measure::Median => difference.flags.contains(&Flag::Slower),
+            Measure::Accuracy => difference.flags.contains(&Flag::LessAccurate),
+            _ => false,
+        };
+        let row = |figure: &Figure| FigureRow {
+            name: page.tk("measure-", figure.kind),
+            before: measured(page, figure.kind, figure.before),
+            after: measured(page, figure.kind, figure.after),
+            change: changed(*figure),
+            flagged: flagged(figure.kind),
+        };
+        let mut notes = Vec::new();
+        if difference.files_total.is_none() {
+            notes.push(page.t("difference-files-gone"));
+        }
+        for (key, total) in [("difference-files-cut", difference.files_total.unwrap_or(0)), ("difference-keys-cut", difference.keys_total)]
+        {
+            if total > SHOWN {
+                notes.push(page.t2(key, "shown", SHOWN, "total", total));
+            }
+        }
+        Self {
+            from: from.to_owned(),
+            to: to.to_owned(),
+            flags: difference.flags.iter().map(|flag| page.tk("flag-text-", flag)).collect(),
+            comparable: difference.comparable,
+            figures: difference.figures.iter().map(row).collect(),
+            plot: latencies(page, from, to, difference),
+            lists: [("tensors", &difference.tensors), ("keys", &difference.keys), ("files", &difference.files)]
+                .map(|(kind, changes)| ChangeList {
+                    title: page.tk("difference-", kind),
+                    none: page.tk("difference-same-", kind),
+                    changes: changes.clone(),
+                })
+                .into(),
+            notes,
+        }
+    }
+}
+
+/// Latencies of both versions side by side.
+fn latencies(page: &Page, from: &str, to: &str, difference: &Difference) -> String {
+    let times = |f: &&Figure| matches!(f.kind, Measure::Median | Measure::P95 | Measure::P99);
+    let times: Vec<&Figure> = difference.figures.iter().filter(times).collect();
+    if times.is_empty() {
+        return String::new();
+    }
+    let rounded = |value: f64| (value * 1000.0).round() / 1000.0;
+    in_script(&json!({
+        "kind": "bar", "unit": "ms", "x": "category",
+        "categories": times.iter().map(|f| page.tk("measure-", f.kind)).collect::<Vec<_>>(),
+        "series": [
+            {"name": from, "tone": "grey", "data": times.iter().map(|f| rounded(f.before)).collect::<Vec<_>>()},
+            {"name": to, "tone": "steel", "data": times.iter().map(|f| rounded(f.after)).collect::<Vec<_>>()},
+        ],
+    }))
+}
+
+/// A figure with its unit.
+pub fn measured(page: &Page, kind: Measure, value: f64) -> String {
+    match kind {
+        Measure::Accuracy => percent(value),
+        Measure::Median | Measure::P95 | Measure::P99 | Measure::Load => millis(value),
+        Measure::Throughput => page.t1("measure-per-second", "n", format!("{value:.0}")),
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a count of bytes, not negative")]
+        Measure::Memory | Measure::Model => bytes(page, value as u64),
+    }
+}
+
+fn changed(figure: Figure) -> String {
+    match (figure.kind, figure.change()) {
+        // Shares differ in points.
+        (Measure::Accuracy, _) => format!("{:+.1}", (figure.after - figure.before) * 100.0),
+        (_, Some(change)) => format!("{:+.0} %", change * 100.0),
+        (_, None) => String::new(),
+    }
+}
+
+/// Share of labelled samples whose finding is right. None where the app gives values only: there is no right or wrong to count.
+pub fn share_right(manifest: &AppManifest, card: &RunCard) -> Option<f64> {
+    let finds = manifest.pipeline.post.iter().any(|post| !matches!(post, Post::Values(_)));
+    card.accuracy.filter(|_| finds)
+}
+
+/// A share as a percentage.
+pub fn percent(share: f64) -> String {
+    format!("{:.1} %", share * 100.0)
+}
+
+/// A figure with four digits after the point at most.
+pub fn figure(value: f64) -> String {
+    let text = if value != 0.0 && value.abs() < 0.001 { format!("{value:.2e}") } else { format!("{value:.4}") };
+    if text.contains('.') && !text.contains('e') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text }
+}
+
+/// A time in milliseconds with its unit.
+pub fn millis(value: f64) -> String {
+    if value < 10.0 {
+        format!("{value:.2} ms")
+    } else if value < 1000.0 {
+        format!("{value:.0} ms")
+    } else {
+        format!("{:.1} s", value / 1000.0)
+    }
+}
+
+/// A number of bytes with its unit.
+pub fn bytes(page: &Page, n: u64) -> String {
+    page.bytes(&i64::try_from(n).unwrap_or(i64::MAX))
+}
+
+/// JSON that is safe inside a script element.
+pub fn in_script(value: &serde_json::Value) -> String {
+    value.to_string().replace('<', "\\u003c")
+}
+
+/// A reason in words; crashes carry a number.
+pub fn reason(page: &Page, code: &str) -> String {
+    let key = format!("check-reason-{code}");
+    if page.locale().has(&key) {
+        return page.t(&key);
+    }
+    match code.strip_prefix("crashed") {
+        Some(rest) => page.t1("check-reason-crashed", "detail", rest.trim_start_matches('-')),
+        None => page.t1("check-reason-other", "code", code),
+    }
+}
+
+fn checks(page: &Page, report: Option<&CheckReport>, running: bool) -> Vec<CheckRow> {
+    let done = report.map_or(&[][..], |r| r.steps.as_slice());
+    let passed = report.is_some_and(|r| r.passed);
+    let row = |(at, code): (usize, &&str)| {
+        let name = page.tk("check-step-", code);
+        match done.iter().find(|step| step.code == **code) {
+            Some(step) if step.ok => Some(CheckRow { state: "passed", name, found: found(page, step, report), detail: String::new() }),
+            Some(step) => {
+                let found = step.reason.as_deref().map(|code| reason(page, code)).unwrap_or_default();
+                Some(CheckRow { state: "failed", name, found, detail: step.detail.clone().unwrap_or_default() })
+            }
+            None if running && at == 0 => Some(CheckRow { state: "running", name, found: page.t("check-running"), detail: String::new() }),
+            // Not part of the check when this report was made.
+            None if passed => None,
+            // A report ends at its first failure.
+            None => {
+                let found = if report.is_some() { page.t("check-not-run") } else { String::new() };
+                Some(CheckRow { state: "waiting", name, found, detail: String::new() })
+            }
+        }
+    };
+    STEPS.iter().enumerate().filter_map(row).collect()
+}
+
+/// What a passed step found.
+fn found(page: &Page, step: &Step, report: Option<&CheckReport>) -> String {
+    let card = report.and_then(|r| r.run_card.as_ref());
+    match (step.code.as_str(), card, report.and_then(|r| r.golden.as_ref())) {
+        ("files", Some(card), _) => page.t1("check-found-files", "size", bytes(page, card.model_bytes)),
+        ("onnx-load", Some(card), _) => page.t1("check-found-load", "time", millis(card.load_ms)),
+        ("tensors-match", Some(card), _) => page.t1("check-found-tensors", "shape", &card.input),
+        ("golden", _, Some(golden)) => page.t2("check-found-golden", "n", golden.reproduced, "total", golden.total),
+        ("latency", Some(card), _) => {
+            page.t2("check-found-latency", "median", millis(card.latency_ms.median), "p", millis(card.latency_ms.p95))
+        }
+        ("odd-input", Some(card), _) => page.t1("check-found-odd-input", "n", card.odd_inputs.len()),
+        ("throughput", Some(card), _) => card.throughput.map_or_else(String::new, |t| {
+            page.t2("check-found-throughput", "one", format!("{:.0}", t.one_thread), "two", format!("{:.0}", t.two_threads))
+        }),
+        ("memory", Some(card), _) => page.t1("check-found-memory", "size", bytes(page, card.peak_memory_bytes)),
+        _ => page.t1("check-found-time", "time", millis(step.duration_ms)),
+    }
+}
+
+/// Line, place and text of each fault of app.yaml.
+fn faults(page: &Page, report: &CheckReport) -> Vec<(String, String, String)> {
+    let read = report.faults.iter().filter_map(|fault| serde_json::from_value::<Fault>(fault.clone()).ok());
+    read.map(|f| (f.line.map(|l| page.t1("upload-line", "n", l)).unwrap_or_default(), f.key.clone(), f.message(page.lang))).collect()
+}
+
+fn samples(report: &CheckReport) -> &[SampleReport] {
+    report.golden.as_ref().map_or(&[][..], |g| g.samples.as_slice())
+}
+
+fn sample(sample: &SampleReport) -> SampleRow {
+    SampleRow {
+        name: sample.name.clone(),
+        ok: sample.ok,
+        difference: figure(sample.worst_difference),
+        right: sample.right,
+        latency: millis(sample.latency_ms),
+        message: sample.message.clone().unwrap_or_default(),
+    }
+}
+
+fn card(page: &Page, manifest: &AppManifest, card: &RunCard, report: &CheckReport) -> CardView {
+    let samples = samples(report);
+    let plot = json!({
+        "kind": "bar", "unit": "ms", "x": "category",
+        "categories": samples.iter().map(|s| s.name.as_str()).collect::<Vec<_>>(),
+        "series": [{"name": page.t("card-latency-sample"), "tone": "steel",
+            "data": samples.iter().map(|s| (s.latency_ms * 1000.0).round() / 1000.0).collect::<Vec<_>>()}],
+        "marks": [{"y": card.latency_ms.median, "name": page.t("card-median")}, {"y": card.latency_ms.p95, "name": page.t("card-p95")}],
+    });
+    let listed = |words: Vec<String>| words.join(", ");
+    let structure = card.structure.clone().unwrap_or_default();
+    CardView {
+        accuracy: share_right(manifest, card).map(percent),
+        samples: card.golden_total.to_string(),
+        median: millis(card.latency_ms.median),
+        p95: millis(card.latency_ms.p95),
+        p99: if card.latency_ms.p99 > 0.0 { millis(card.latency_ms.p99) } else { String::new() },
+        throughput: card.throughput.map_or_else(String::new, |t| {
+            page.t2("card-throughput-value", "one", format!("{:.0}", t.one_thread), "two", format!("{:.0}", t.two_threads))
+        }),
+        opsets: listed(structure.opsets.iter().map(|(domain, version)| format!("{domain} {version}")).collect()),
+        operators: listed(structure.operators.iter().map(|(name, count)| format!("{name} × {count}")).collect()),
+        odd_inputs: card.odd_inputs.iter().map(|odd| (page.tk("card-odd-", &odd.input), page.tk("card-outcome-", &odd.outcome))).collect(),
+        memory: bytes(page, card.peak_memory_bytes),
+        model: bytes(page, card.model_bytes),
+        load: millis(card.load_ms),
+        engine: format!("{} {}", card.engine, card.engine_version),
+        hardware: hardware(page, card),
+        input: card.input.clone(),
+        confinement: report
+            .confinement
+            .as_ref()
+            .map(|c| {
+                let (files, calls) = (page.tk("card-landlock-", &c.landlock), page.tk("card-seccomp-", c.seccomp));
+                page.t2("card-confinement-value", "files", files, "calls", calls)
+            })
+            .unwrap_or_default(),
+        plot: in_script(&plot),
+    }
+}
+
+/// Processor, cores and architecture on which a card was measured.
+pub fn hardware(page: &Page, card: &RunCard) -> String {
+    let place = page.t2("card-hardware-value", "cpu", &card.hardware.cpu, "cores", card.hardware.cores);
+    format!("{place} · {}", card.hardware.architecture)
+}

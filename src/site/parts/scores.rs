@@ -1,0 +1,78 @@
+//! Scores on hidden test sets.
+
+use crate::evaluation::model::Metric;
+use crate::evaluation::service::Shown;
+use crate::http::page::Page;
+
+/// A figure as it is read: a share in percent, mAP with three digits after the point, an error with its unit.
+pub fn figure(metric: Metric, value: f64, unit: &str) -> String {
+    match metric {
+        Metric::Accuracy => format!("{:.1} %", value * 100.0),
+        Metric::Map50 => format!("{value:.3}"),
+        Metric::Rmse | Metric::Mae => {
+            let digits = if value >= 100.0 { 1 } else { 3 };
+            let small = value != 0.0 && value.abs() < 0.001;
+            let number = if small { format!("{value:.2e}") } else { format!("{value:.digits$}") };
+            if unit.is_empty() { number } else { format!("{number} {unit}") }
+        }
+    }
+}
+
+/// Why there is no figure, in words.
+pub fn reason(page: &Page, code: &str) -> String {
+    let key = format!("evaluation-reason-{}", if code.starts_with("crashed") { "crashed" } else { code });
+    if page.locale().has(&key) { page.t(&key) } else { page.t1("evaluation-reason-other", "code", code) }
+}
+
+/// A score, for the macro `ui::test_scores`.
+pub struct ScoreView {
+    /// Name of the set and how many samples it has.
+    pub title: String,
+    /// Name of the figure.
+    pub metric: String,
+    /// The figure; empty where there is a reason.
+    pub value: String,
+    /// What the figure says, or why there is none.
+    pub text: String,
+    /// How many samples gave no answer; empty for none.
+    pub failures: String,
+    /// Day of the scoring.
+    pub date: String,
+    /// Against the version before: colour and words.
+    pub change: Option<(&'static str, String)>,
+}
+
+impl ScoreView {
+    /// In the page's language.
+    pub fn of(page: &Page, shown: &Shown) -> Self {
+        let text = match &shown.reason {
+            Some(code) => reason(page, code),
+            None => page.tk("evaluation-metric-text-", shown.metric),
+        };
+        let value = shown.value.map(|value| figure(shown.metric, value, &shown.unit));
+        let failures =
+            if shown.failures > 0 && shown.value.is_some() { page.t1("evaluation-failures", "n", shown.failures) } else { String::new() };
+        Self {
+            title: page.t2("evaluation-line", "name", page.pick(&shown.name.0, &shown.name.1), "n", shown.samples),
+            metric: page.tk("evaluation-metric-", shown.metric),
+            change: shown.value.and_then(|value| Some(change(page, shown, value, shown.previous.as_ref()?))),
+            value: value.unwrap_or_default(),
+            text,
+            failures,
+            date: page.date(&shown.at),
+        }
+    }
+}
+
+/// Better, worse or the same as the version before, as far as the figures shown tell.
+fn change(page: &Page, shown: &Shown, value: f64, (version, before): &(String, f64)) -> (&'static str, String) {
+    let old = figure(shown.metric, *before, &shown.unit);
+    let (tone, key) = if figure(shown.metric, value, &shown.unit) == old {
+        ("grey", "evaluation-same")
+    } else if (value > *before) == shown.metric.engine().higher_is_better() {
+        ("green", "evaluation-better")
+    } else {
+        ("amber", "evaluation-worse")
+    };
+    (tone, page.t2(key, "version", version, "value", old))
+}

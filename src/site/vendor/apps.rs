@@ -1,0 +1,101 @@
+//! /vendor and /vendor/apps: a developer’s apps.
+
+use actix_web::web::{Data, Path, Query, ServiceConfig};
+use actix_web::{HttpRequest, web};
+use askama::Template;
+use serde::Deserialize;
+
+use crate::base::app::App;
+use crate::base::auth::Actor;
+use crate::http::page::{Page, PageResult};
+use crate::site::parts::release::{AppRow, ReleaseRow};
+use crate::site::vendor::console;
+use crate::site::vendor::console::Figures;
+use crate::site::vendor::upload::UploadTarget;
+
+/// Routes.
+pub fn configure(cfg: &mut ServiceConfig) {
+    cfg.route("/vendor", web::get().to(overview))
+        .route("/vendor/waiting", web::get().to(waiting))
+        .route("/vendor/apps", web::get().to(apps))
+        .route("/vendor/apps/{slug}", web::get().to(app_page));
+}
+
+async fn overview(req: HttpRequest, app: Data<App>, actor: Actor) -> PageResult {
+    let (figures, lines) = console::overview(&app, &actor).await?;
+    let page = Page::of(&req, "vendor-title");
+    let waiting = lines.iter().map(|line| ReleaseRow::of(&page, line)).collect();
+    page.clone().render(&OverviewPage { page, figures, waiting })
+}
+
+/// The live part of the overview.
+async fn waiting(req: HttpRequest, app: Data<App>, actor: Actor) -> PageResult {
+    let (figures, lines) = console::overview(&app, &actor).await?;
+    let page = Page::of(&req, "vendor-title");
+    let waiting = lines.iter().map(|line| ReleaseRow::of(&page, line)).collect();
+    page.clone().render(&OverviewFragment { page, figures, waiting })
+}
+
+#[derive(Deserialize)]
+struct Before {
+    pub before: Option<String>,
+}
+
+async fn apps(req: HttpRequest, app: Data<App>, actor: Actor, query: Query<Before>) -> PageResult {
+    let (found, next) = console::apps(&app, &actor, query.into_inner().before).await?;
+    let page = Page::of(&req, "vendor-apps-title");
+    let apps = found.iter().map(|line| AppRow::of(&page, line)).collect();
+    let next = next.map(|id| format!("/vendor/apps?before={id}"));
+    page.clone().render(&AppsPage { page, apps, next })
+}
+
+async fn app_page(req: HttpRequest, app: Data<App>, actor: Actor, slug: Path<String>, query: Query<Before>) -> PageResult {
+    let detail = console::app_detail(&app, &actor, &slug, query.into_inner().before).await?;
+    let mut page = Page::of(&req, "");
+    page.title = page.pick(&detail.app.title_zh, &detail.app.title_en).into();
+    let upload = UploadTarget::new(format!("{}/{}", detail.vendor, detail.app.slug), Some(&detail.app.slug));
+    let next = detail.next.map(|id| format!("/vendor/apps/{}?before={id}", detail.app.slug));
+    let releases = detail.releases.iter().map(|line| ReleaseRow::of(&page, line)).collect();
+    let row = AppRow::of(&page, &detail.app);
+    page.clone().render(&AppPage { page, app: row, vendor: detail.vendor, releases, next, offered: detail.offered, upload })
+}
+
+/// `/vendor`.
+#[derive(Template)]
+#[template(path = "vendor/overview.html")]
+pub struct OverviewPage {
+    pub page: Page,
+    pub figures: Figures,
+    pub waiting: Vec<ReleaseRow>,
+}
+
+/// The live part of `/vendor`.
+#[derive(Template)]
+#[template(path = "vendor/overview_live.html")]
+pub struct OverviewFragment {
+    pub page: Page,
+    pub figures: Figures,
+    pub waiting: Vec<ReleaseRow>,
+}
+
+/// `/vendor/apps`.
+#[derive(Template)]
+#[template(path = "vendor/apps.html")]
+pub struct AppsPage {
+    pub page: Page,
+    pub apps: Vec<AppRow>,
+    pub next: Option<String>,
+}
+
+/// `/vendor/apps/{slug}`.
+#[derive(Template)]
+#[template(path = "vendor/app.html")]
+pub struct AppPage {
+    pub page: Page,
+    pub app: AppRow,
+    pub vendor: String,
+    pub releases: Vec<ReleaseRow>,
+    pub next: Option<String>,
+    pub offered: bool,
+    pub upload: UploadTarget,
+}

@@ -1,0 +1,362 @@
+//! What the vendor console shows: reads over the vendor's own apps, releases and sales. Changes nothing.
+
+use diesel::dsl::count;
+use diesel::prelude::*;
+use inference::check::CheckReport;
+
+use crate::base::app::App;
+use crate::base::auth::policy::Action;
+use crate::base::auth::{Actor, policy};
+use crate::base::db::schema::{apps, cases, deployments, orders, releases, specialties, users};
+use crate::base::db::{Conn, Timestamp};
+use crate::base::error::{Error, QueryResultExt as _, Result};
+use crate::base::i18n::Lang;
+use crate::release::difference::Difference;
+use crate::release::lifecycle;
+use crate::release::model::{Release, ReleaseState};
+use crate::site::parts::chain;
+use crate::site::parts::chain::ChainLink;
+use crate::trust::evidence::{Evidence, Subject};
+use crate::{catalog, evaluation, release, trust};
+
+/// Entries on one page.
+pub const PAGE: i64 = 50;
+/// Versions that are offered for a comparison.
+const OTHERS: usize = 50;
+/// States in which a release waits for somebody.
+const OPEN: [ReleaseState; 5] =
+    [ReleaseState::Checking, ReleaseState::Failed, ReleaseState::Ready, ReleaseState::InReview, ReleaseState::ChangesRequested];
+/// Order states that count as sold.
+const SOLD: [&str; 4] = ["paid", "delivered", "accepted", "settled"];
+
+/// Numbers of the overview.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Figures {
+    /// Apps.
+    pub apps: i64,
+    /// Releases with a moderator.
+    pub in_review: i64,
+    /// Orders paid for.
+    pub sales: i64,
+    /// Nodes that run an app of the vendor.
+    pub nodes: i64,
+}
+
+/// A release with its app.
+#[derive(Debug, Clone, Queryable)]
+pub struct ReleaseLine {
+    /// Release id.
+    pub id: String,
+    /// App slug.
+    pub app: String,
+    /// Title in Chinese.
+    pub title_zh: String,
+    /// Title in English.
+    pub title_en: String,
+    /// Version.
+    pub version: String,
+    /// State.
+    pub state: ReleaseState,
+    /// Bytes.
+    pub size_bytes: i64,
+    /// Uploaded.
+    pub created_at: Timestamp,
+    /// Last change.
+    pub updated_at: Timestamp,
+}
+
+/// An app of the list.
+#[derive(Debug, Clone)]
+pub struct AppLine {
+    /// App id.
+    pub id: String,
+    /// Slug.
+    pub slug: String,
+    /// Title in Chinese.
+    pub title_zh: String,
+    /// Title in English.
+    pub title_en: String,
+    /// Specialty in Chinese.
+    pub specialty_zh: String,
+    /// Specialty in English.
+    pub specialty_en: String,
+    /// State of the listing.
+    pub state: String,
+    /// Version and state of the release uploaded last.
+    pub latest: Option<(String, ReleaseState)>,
+}
+
+/// What a moderator decided last.
+#[derive(Debug, Clone, Queryable)]
+pub struct Decision {
+    /// `approved`, `changes_requested` or `rejected`.
+    pub state: String,
+    /// Why.
+    pub reason: String,
+    /// When.
+    pub decided_at: Option<Timestamp>,
+}
+
+/// One release with all that its page shows.
+#[derive(Debug, Clone)]
+pub struct ReleaseDetail {
+    /// The release.
+    pub release: Release,
+    /// App slug.
+    pub app: String,
+    /// Vendor slug.
+    pub vendor: String,
+    /// Vendor's organisation id.
+    pub organization_id: String,
+    /// Who uploaded it.
+    pub uploaded_by: String,
+    /// Last report, with its time.
+    pub report: Option<(CheckReport, Timestamp)>,
+    /// Last decision.
+    pub decision: Option<Decision>,
+    /// Scores on hidden test sets.
+    pub scores: Vec<evaluation::service::Shown>,
+    /// Chain line.
+    pub chain: Vec<ChainLink>,
+}
+
+/// A release beside the others of its app.
+#[derive(Debug, Clone)]
+pub struct Beside {
+    /// The version it is compared with, and what differs.
+    pub difference: Option<(String, Difference)>,
+    /// Other versions, newest first.
+    pub others: Vec<String>,
+    /// Versions that may be named as its successor; none where the reader cannot deprecate it.
+    pub successors: Option<Vec<String>>,
+}
+
+/// An app with one page of its releases.
+#[derive(Debug, Clone)]
+pub struct AppDetail {
+    /// The app.
+    pub app: AppLine,
+    /// Vendor slug.
+    pub vendor: String,
+    /// Releases, newest first.
+    pub releases: Vec<ReleaseLine>,
+    /// Where the next page begins.
+    pub next: Option<String>,
+    /// It has a plan, so that it can be ordered.
+    pub offered: bool,
+}
+
+fn lines() -> (
+    releases::id,
+    apps::slug,
+    apps::title_zh,
+    apps::title_en,
+    releases::version,
+    releases::state,
+    releases::size_bytes,
+    releases::created_at,
+    releases::updated_at,
+) {
+    (
+        releases::id,
+        apps::slug,
+        apps::title_zh,
+        apps::title_en,
+        releases::version,
+        releases::state,
+        releases::size_bytes,
+        releases::created_at,
+        releases::updated_at,
+    )
+}
+
+/// Figures, and the releases that wait for somebody, the longest first.
+pub async fn overview(app: &App, actor: &Actor) -> Result<(Figures, Vec<ReleaseLine>)> {
+    let vendor = policy::require(actor, Action::ViewOwnApps)?.organization_id.clone();
+    app.db
+        .read(move |conn| {
+            let own = apps::organization_id.eq(&vendor);
+            let in_review = releases::table.inner_join(apps::table.on(apps::id.eq(releases::app_id))).filter(own);
+            let nodes = deployments::table.inner_join(apps::table.on(apps::id.eq(deployments::app_id))).filter(own);
+            let figures = Figures {
+                apps: apps::table.filter(own).count().get_result(conn)?,
+                in_review: in_review.filter(releases::state.eq(ReleaseState::InReview.as_str())).count().get_result(conn)?,
+                sales: orders::table.filter(orders::vendor_id.eq(&vendor).and(orders::state.eq_any(SOLD))).count().get_result(conn)?,
+                nodes: nodes
+                    .filter(deployments::state.eq("installed"))
+                    .select(count(deployments::node_id).aggregate_distinct())
+                    .get_result(conn)?,
+            };
+            let waiting = releases::table
+                .inner_join(apps::table.on(apps::id.eq(releases::app_id)))
+                .filter(own.and(releases::state.eq_any(OPEN.map(ReleaseState::as_str))))
+                .order((releases::updated_at, releases::id))
+                .limit(PAGE)
+                .select(lines())
+                .load(conn)?;
+            Ok((figures, waiting))
+        })
+        .await
+}
+
+/// One page of the vendor's apps, newest first, before an id; and where the next begins.
+pub async fn apps(app: &App, actor: &Actor, before: Option<String>) -> Result<(Vec<AppLine>, Option<String>)> {
+    let vendor = policy::require(actor, Action::ViewOwnApps)?.organization_id.clone();
+    app.db
+        .read(move |conn| {
+            let mut found = app_lines(conn, &vendor, None, before.as_deref())?;
+            let next = cut(&mut found, |line| line.id.clone());
+            let ids: Vec<&str> = found.iter().map(|line| line.id.as_str()).collect();
+            let newest: Vec<(String, String, ReleaseState)> = releases::table
+                .filter(releases::app_id.eq_any(ids))
+                .order(releases::id)
+                .select((releases::app_id, releases::version, releases::state))
+                .load(conn)?;
+            // Later ones replace earlier ones.
+            let mut newest: std::collections::HashMap<String, (String, ReleaseState)> =
+                newest.into_iter().map(|(app, v, s)| (app, (v, s))).collect();
+            for line in &mut found {
+                line.latest = newest.remove(&line.id);
+            }
+            Ok((found, next))
+        })
+        .await
+}
+
+fn app_lines(conn: &mut Conn, vendor: &str, slug: Option<&str>, before: Option<&str>) -> QueryResult<Vec<AppLine>> {
+    type Row = (String, String, String, String, String, String, String);
+    let mut query = apps::table
+        .inner_join(specialties::table.on(specialties::slug.eq(apps::specialty)))
+        .filter(apps::organization_id.eq(vendor))
+        .order(apps::id.desc())
+        .limit(PAGE + 1)
+        .select((apps::id, apps::slug, apps::title_zh, apps::title_en, specialties::name_zh, specialties::name_en, apps::state))
+        .into_boxed();
+    if let Some(slug) = slug {
+        query = query.filter(apps::slug.eq(slug));
+    }
+    if let Some(before) = before {
+        query = query.filter(apps::id.lt(before));
+    }
+    let rows: Vec<Row> = query.load(conn)?;
+    let line = |(id, slug, title_zh, title_en, specialty_zh, specialty_en, state): Row| AppLine {
+        id,
+        slug,
+        title_zh,
+        title_en,
+        specialty_zh,
+        specialty_en,
+        state,
+        latest: None,
+    };
+    Ok(rows.into_iter().map(line).collect())
+}
+
+/// Cuts a list to one page; gives the key of its last entry where more follow.
+fn cut<T>(lines: &mut Vec<T>, key: impl Fn(&T) -> String) -> Option<String> {
+    let limit = usize::try_from(PAGE).unwrap_or(usize::MAX);
+    if lines.len() <= limit {
+        return None;
+    }
+    lines.truncate(limit);
+    lines.last().map(key)
+}
+
+/// One of the vendor's apps with a page of its releases.
+///
+/// # Errors
+/// `app`: not there, or not the vendor's.
+pub async fn app_detail(app: &App, actor: &Actor, slug: &str, before: Option<String>) -> Result<AppDetail> {
+    let person = policy::require(actor, Action::ViewOwnApps)?.clone();
+    let slug = slug.to_owned();
+    app.db
+        .read(move |conn| {
+            let found = app_lines(conn, &person.organization_id, Some(&slug), None)?.into_iter().next();
+            let mut line = found.ok_or_else(|| Error::not_found("app"))?;
+            let mut query = releases::table
+                .inner_join(apps::table.on(apps::id.eq(releases::app_id)))
+                .filter(releases::app_id.eq(&line.id))
+                .order(releases::id.desc())
+                .limit(PAGE + 1)
+                .select(lines())
+                .into_boxed();
+            if let Some(before) = &before {
+                query = query.filter(releases::id.lt(before));
+            }
+            let mut releases: Vec<ReleaseLine> = query.load(conn)?;
+            let next = cut(&mut releases, |line| line.id.clone());
+            line.latest = releases.first().map(|r| (r.version.clone(), r.state));
+            let offered = !catalog::service::list_plans(conn, &line.id)?.is_empty();
+            Ok(AppDetail { app: line, vendor: person.organization_slug, releases, next, offered })
+        })
+        .await
+}
+
+/// What is attached to a release that the reader has been shown.
+pub async fn evidence(app: &App, detail: &ReleaseDetail) -> Result<Evidence> {
+    let subject = Subject {
+        organization_id: detail.organization_id.clone(),
+        vendor: detail.vendor.clone(),
+        app: detail.app.clone(),
+        version: detail.release.version.clone(),
+        digest: detail.release.digest.clone(),
+    };
+    trust::evidence::of_release(app, &subject).await
+}
+
+/// One release of the vendor's.
+///
+/// # Errors
+/// `release`: not there, or not the vendor's.
+pub async fn release_detail(app: &App, actor: &Actor, lang: Lang, slug: &str, version: &str) -> Result<ReleaseDetail> {
+    let person = policy::require(actor, Action::ViewOwnApps)?.clone();
+    let reader = chain::Reader::of(actor, lang, app.clock.now());
+    let (slug, version) = (slug.to_owned(), version.to_owned());
+    app.db
+        .read(move |conn| {
+            let own = apps::organization_id.eq(&person.organization_id).and(apps::slug.eq(&slug));
+            let app_id: String = apps::table.filter(own).select(apps::id).first(conn).or_not_found("release")?;
+            let release = release::service::find_version(conn, &app_id, &version)?.ok_or_else(|| Error::not_found("release"))?;
+            let uploaded_by = users::table.find(&release.created_by).select(users::name).first(conn)?;
+            let decision = cases::table
+                .filter(cases::release_id.eq(&release.id).and(cases::state.ne("open")))
+                .order(cases::id.desc())
+                .select((cases::state, cases::reason, cases::decided_at))
+                .first(conn)
+                .optional()?;
+            let report = release::service::latest_report(conn, &release.id)?;
+            let scores = evaluation::service::shown_in(conn, &release.app_id, &release.id, release.published_at)?;
+            let chain = chain::of_release(conn, &reader, &release.id)?;
+            Ok(ReleaseDetail {
+                release,
+                app: slug,
+                vendor: person.organization_slug,
+                organization_id: person.organization_id,
+                uploaded_by,
+                report,
+                decision,
+                scores,
+                chain,
+            })
+        })
+        .await
+}
+
+/// Compares a release of the vendor's with another version, or with its predecessor.
+///
+/// # Errors
+/// `release`: there is no such version.
+pub async fn comparison(app: &App, actor: &Actor, detail: &ReleaseDetail, with: Option<String>) -> Result<Beside> {
+    let person = policy::require(actor, Action::ViewOwnApps)?.clone();
+    let release = detail.release.clone();
+    app.db
+        .read(move |conn| {
+            let difference = lifecycle::compared(conn, &release, with.as_deref())?;
+            let others = release::service::versions(conn, &release.app_id, ReleaseState::ALL)?;
+            let others = others.into_iter().filter(|(id, ..)| *id != release.id).take(OTHERS).map(|(_, version, _)| version).collect();
+            let may = release.state == ReleaseState::Published && policy::permits(person.kind, person.role, Action::PublishApps);
+            let successors = may.then(|| lifecycle::successors(conn, &release)).transpose()?;
+            Ok(Beside { difference, others, successors })
+        })
+        .await
+}
