@@ -1,5 +1,6 @@
 //! Files under `static/`, embedded in the binary and served under one hash of them all, so they can be cached for ever.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::io::Read as _;
 use std::sync::{LazyLock, Mutex};
@@ -14,13 +15,35 @@ use sha2::{Digest as _, Sha256};
 #[folder = "$CARGO_MANIFEST_DIR/static"]
 struct Files;
 
-/// Hash over names and contents.
+/// The parts of the style sheet in the order of the cascade. Pages ask for [`STYLE`] alone: one request, whatever the cut.
+const STYLE_PARTS: [&str; 14] = [
+    "css/tokens.css",
+    "css/base.css",
+    "css/layout.css",
+    "css/console.css",
+    "css/buttons.css",
+    "css/cards.css",
+    "css/forms.css",
+    "css/tables.css",
+    "css/states.css",
+    "css/chain.css",
+    "css/lists.css",
+    "css/plots.css",
+    "css/market.css",
+    "css/screens.css",
+];
+
+/// The style sheet, which is no file but its parts joined.
+const STYLE: &str = "css/app.css";
+
+/// Hash over names and contents, and over the style sheet for the order of its parts.
 static VERSION: LazyLock<String> = LazyLock::new(|| {
     let mut hash = Sha256::new();
     for path in Files::iter() {
         hash.update(path.as_bytes());
         hash.update(Files::get(&path).map(|f| f.metadata.sha256_hash()).unwrap_or_default());
     }
+    hash.update(content(STYLE).unwrap_or_default());
     hex::encode(hash.finalize()).chars().take(12).collect()
 });
 
@@ -37,25 +60,48 @@ pub fn url(path: &str) -> String {
     format!("/static/{}/{path}", *VERSION)
 }
 
+/// What is served at a path.
+fn content(path: &str) -> Option<Cow<'static, [u8]>> {
+    if path != STYLE {
+        return Files::get(path).map(|f| f.data);
+    }
+    let mut joined = String::new();
+    for part in STYLE_PARTS {
+        joined.push_str(&squeezed(std::str::from_utf8(&Files::get(part)?.data).ok()?));
+    }
+    Some(Cow::Owned(joined.into_bytes()))
+}
+
+/// A part without comments and indentation: they are for its writers, and weigh more than the cut into lines itself.
+fn squeezed(css: &str) -> String {
+    let (mut code, mut rest) = (String::new(), css);
+    while let Some((before, comment)) = rest.split_once("/*") {
+        code.push_str(before);
+        rest = comment.split_once("*/").map_or("", |(_, after)| after);
+    }
+    code.push_str(rest);
+    code.lines().map(str::trim_start).filter(|line| !line.is_empty()).fold(String::new(), |out, line| out + line + "\n")
+}
+
 async fn favicon() -> HttpResponse {
     HttpResponse::PermanentRedirect().insert_header((header::LOCATION, url("img/favicon.svg"))).finish()
 }
 
 async fn file(req: HttpRequest, path: web::Path<(String, String)>) -> HttpResponse {
     let (_, path) = path.into_inner();
-    let Some(found) = Files::get(&path) else { return HttpResponse::NotFound().finish() };
+    let Some(found) = content(&path) else { return HttpResponse::NotFound().finish() };
     let mut response = HttpResponse::Ok();
     response.content_type(content_type(&path));
     response.insert_header((header::CACHE_CONTROL, "public, max-age=31536000, immutable"));
     let accepts = req.headers().get(header::ACCEPT_ENCODING).and_then(|v| v.to_str().ok()).unwrap_or_default();
     if !accepts.split(',').any(|e| e.trim().starts_with("br")) || !is_text(&path) {
-        return response.body(found.data.into_owned());
+        return response.body(found.into_owned());
     }
     response.insert_header((header::CONTENT_ENCODING, "br")).insert_header((header::VARY, "Accept-Encoding"));
     if let Some(bytes) = COMPRESSED.lock().ok().and_then(|cache| cache.get(&path).cloned()) {
         return response.body(bytes);
     }
-    let data = found.data.into_owned();
+    let data = found.into_owned();
     let compressed = web::block(move || {
         let mut out = Vec::new();
         brotli::CompressorReader::new(data.as_slice(), 16 * 1024, 9, 22).read_to_end(&mut out).map(|_| Bytes::from(out))
@@ -90,5 +136,19 @@ fn content_type(path: &str) -> &'static str {
         "webp" => "image/webp",
         "json" => "application/json",
         _ => "text/plain; charset=utf-8",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_style_sheet_is_all_files_of_its_folder() {
+        let mut named = STYLE_PARTS.to_vec();
+        named.sort_unstable();
+        let found: Vec<_> = Files::iter().filter(|path| path.starts_with("css/")).collect();
+        assert_eq!(named, found.iter().map(AsRef::as_ref).collect::<Vec<&str>>());
+        assert!(content(STYLE).unwrap().starts_with(b":root {\ncolor-scheme: light dark;\n"));
     }
 }

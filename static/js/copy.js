@@ -1,4 +1,6 @@
 // Buttons with data-copy put that text on the clipboard and say so (data-done). They are hidden until this script runs.
+import { toast } from "./page.js";
+
 function ready(root) {
   for (const button of root.querySelectorAll("[data-copy][hidden]")) button.hidden = false;
 }
@@ -22,7 +24,6 @@ document.addEventListener("click", async (event) => {
   try { await write(button.dataset.copy); } catch { return; }
   const before = button.getAttribute("aria-label");
   button.classList.add("copied");
-  const toast = document.querySelector("[data-toast]");
   if (toast && button.dataset.done) toast.textContent = button.dataset.done;
   setTimeout(() => {
     button.classList.remove("copied");

@@ -1,15 +1,10 @@
 // The form of a hidden test set: the archive is the body of the request, so that it goes to the server's disk as it comes; what else is
 // said stands in the query. Texts come from data-* of the form.
+import { csrf, say } from "./page.js";
+
 const root = document.querySelector("[data-set-form]");
 const form = root?.querySelector("form");
 const part = (name) => root.querySelector(`[data-set-${name}]`);
-
-function say(text) {
-  const message = part("message"), line = document.createElement("p");
-  line.textContent = text ?? "";
-  message.replaceChildren(line);
-  message.hidden = !text;
-}
 
 function showErrors(errors) {
   for (const place of form.querySelectorAll("[data-error]")) {
@@ -41,7 +36,7 @@ function send(event) {
     progress.hidden = true;
     showErrors(errors);
     showFaults(faults);
-    say(text);
+    say(part("message"), text);
     if (text) root.scrollIntoView();
   };
   ended("");
@@ -50,10 +45,10 @@ function send(event) {
   progress.value = 0;
   const request = new XMLHttpRequest();
   request.open("POST", `${form.action}?${query}`);
-  for (const [name, value] of [["X-CSRF-Token", form.elements._csrf.value], ["Content-Type", "application/x-tar"], ["Accept", "application/json"]]) request.setRequestHeader(name, value);
+  for (const [name, value] of [["X-CSRF-Token", csrf], ["Content-Type", "application/x-tar"], ["Accept", "application/json"]]) request.setRequestHeader(name, value);
   request.upload.addEventListener("progress", ({ loaded, total }) => { progress.max = Math.max(1, total); progress.value = loaded; });
   // All is up; the server looks at every sample now, which has no measure.
-  request.upload.addEventListener("load", () => { progress.removeAttribute("value"); say(form.dataset.checking); });
+  request.upload.addEventListener("load", () => { progress.removeAttribute("value"); say(part("message"), form.dataset.checking); });
   request.addEventListener("load", () => {
     let answer = {};
     try { answer = JSON.parse(request.responseText); } catch { /* said below */ }

@@ -2,10 +2,11 @@
 // data-refresh and puts it into the element. [data-poll] (seconds) fetches without events. One EventSource per address.
 // Where the answer has another data-reload-on than the fragment, the page around it is out of date too and is loaded anew.
 // A fragment that holds the focus in a field is left alone until the focus goes, so nothing typed is lost.
+import { toast } from "./page.js";
+
 const sources = new Map();
 const started = new WeakSet();
 const waiting = new WeakMap();
-const toast = document.querySelector("[data-toast]");
 
 const stage = (root) => root.querySelector("[data-reload-on]")?.dataset.reloadOn;
 

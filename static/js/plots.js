@@ -21,7 +21,11 @@ function load(address) {
   return library;
 }
 
-const token = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+// A token is light-dark(…): it becomes one colour only where it is used, here on an element that is not seen.
+const swatch = document.createElement("i");
+swatch.hidden = true;
+document.body.append(swatch);
+const colour = (name) => { swatch.style.color = `var(${name})`; return getComputedStyle(swatch).color; };
 const number = (value, unit) => (value === null || value === undefined || Number.isNaN(value) ? "–"
   : new Intl.NumberFormat(language, { maximumFractionDigits: Math.abs(value) < 10 ? 2 : 1 }).format(value) + (unit ? ` ${unit}` : ""));
 const moment = (ms, span) => new Intl.DateTimeFormat(language, span > 2 * 864e5
@@ -71,26 +75,26 @@ function tip(data, items) {
 }
 
 function option(data) {
-  const text = token("--text-2"), line = token("--line");
+  const text = colour("--text-2"), line = colour("--line");
   const across = span(data);
-  const axis = { axisLine: { lineStyle: { color: token("--line-strong") } }, axisTick: { show: false }, axisLabel: { color: text, fontSize: 12, hideOverlap: true }, splitLine: { show: false } };
+  const axis = { axisLine: { lineStyle: { color: colour("--line-strong") } }, axisTick: { show: false }, axisLabel: { color: text, fontSize: 12, hideOverlap: true }, splitLine: { show: false } };
   const kind = data.kind === "area" ? "line" : data.kind;
   return {
     animation: false,
     aria: { enabled: false },
-    textStyle: { fontFamily: token("--font") },
+    textStyle: { fontFamily: getComputedStyle(document.body).fontFamily },
     grid: { left: 4, right: 12, top: data.series.length > 1 ? 34 : 14, bottom: 4, containLabel: true },
     // In one line however many there are: a second line would lie over the plot.
-    legend: { show: data.series.length > 1, type: "scroll", pageIconColor: text, pageIconInactiveColor: token("--line-strong"), pageTextStyle: { color: text }, pageIconSize: 11, top: 0, right: 0, left: 0, icon: "roundRect", itemWidth: 12, itemHeight: 8, textStyle: { color: text }, inactiveColor: token("--line-strong") },
-    tooltip: { trigger: kind === "scatter" ? "item" : "axis", className: "plot-tip", confine: true, backgroundColor: token("--surface"), borderColor: token("--line-strong"), padding: [6, 10], textStyle: { color: token("--text"), fontSize: 12 }, axisPointer: { type: kind === "bar" ? "shadow" : "line", lineStyle: { color: token("--line-strong") }, shadowStyle: { color: token("--line"), opacity: 0.4 } }, formatter: (items) => tip(data, items) },
+    legend: { show: data.series.length > 1, type: "scroll", pageIconColor: text, pageIconInactiveColor: colour("--line-strong"), pageTextStyle: { color: text }, pageIconSize: 11, top: 0, right: 0, left: 0, icon: "roundRect", itemWidth: 12, itemHeight: 8, textStyle: { color: text }, inactiveColor: colour("--line-strong") },
+    tooltip: { trigger: kind === "scatter" ? "item" : "axis", className: "plot-tip", confine: true, backgroundColor: colour("--surface"), borderColor: colour("--line-strong"), padding: [6, 10], textStyle: { color: colour("--text"), fontSize: 12 }, axisPointer: { type: kind === "bar" ? "shadow" : "line", lineStyle: { color: colour("--line-strong") }, shadowStyle: { color: colour("--line"), opacity: 0.4 } }, formatter: (items) => tip(data, items) },
     xAxis: { ...axis, type: data.x ?? "category", data: data.categories, scale: true, axisLabel: { ...axis.axisLabel, ...(data.x === "time" ? { formatter: unrepeated((value) => moment(value, across)) } : {}) }, ...(data.x === "time" ? { minInterval: across > 2 * 864e5 ? 864e5 : 6e4 } : {}) },
     yAxis: { ...axis, type: "value", scale: kind !== "bar" && data.zero === false, ...(data.unit === "%" ? { min: 0, max: 100, interval: 25 } : whole(data) ? { minInterval: 1 } : {}), ...(data.unit !== "%" && data.marks?.length ? { max: ({ max }) => reaching(max, data.marks) } : {}), axisLine: { show: false }, splitNumber: 4, splitLine: { lineStyle: { color: line } }, axisLabel: { ...axis.axisLabel, formatter: (value) => number(value, data.unit) } },
     series: data.series.map((series, index) => {
-      const colour = token(tones[toneOf(series, index)]);
+      const tone = colour(tones[toneOf(series, index)]);
       return {
         type: kind, name: series.name, data: series.data, stack: data.stacked ? "all" : undefined, barMaxWidth: 28, symbol: kind === "line" ? "none" : "circle", symbolSize: 7, sampling: kind === "line" ? "lttb" : undefined,
-        itemStyle: { color: colour, borderRadius: kind === "bar" && !data.stacked ? [2, 2, 0, 0] : 0 }, lineStyle: { color: colour, width: 2 }, areaStyle: data.kind === "area" ? { color: colour, opacity: 0.14 } : undefined,
-        markLine: index === 0 && data.marks?.length ? { silent: true, symbol: "none", lineStyle: { color: token("--red"), type: "dashed" }, label: { color: token("--red-text"), position: "insideEndTop", formatter: "{b}" }, data: data.marks.map((mark, at) => ({ yAxis: mark.y, name: mark.name, label: { position: at % 2 ? "insideEndTop" : "insideStartTop" } })) } : undefined,
+        itemStyle: { color: tone, borderRadius: kind === "bar" && !data.stacked ? [2, 2, 0, 0] : 0 }, lineStyle: { color: tone, width: 2 }, areaStyle: data.kind === "area" ? { color: tone, opacity: 0.14 } : undefined,
+        markLine: index === 0 && data.marks?.length ? { silent: true, symbol: "none", lineStyle: { color: colour("--red"), type: "dashed" }, label: { color: colour("--red-text"), position: "insideEndTop", formatter: "{b}" }, data: data.marks.map((mark, at) => ({ yAxis: mark.y, name: mark.name, label: { position: at % 2 ? "insideEndTop" : "insideStartTop" } })) } : undefined,
       };
     }),
   };

@@ -57,8 +57,8 @@ fn no_argument_of_a_macro_is_hidden_by_its_parameters() {
         let text = std::fs::read_to_string(&path).unwrap();
         for (name, parameters) in &macros {
             for (at, call) in text.match_indices(&format!("ui::{name}(")) {
-                let arguments = text[at + call.len()..].split(" }}").next().unwrap();
-                for (place, argument) in arguments.trim_end_matches(')').split(',').enumerate() {
+                let arguments = text[at + call.len()..].split("}}").next().unwrap();
+                for (place, argument) in arguments.trim_end_matches([' ', '+', ')']).split(',').enumerate() {
                     let argument = argument.trim().split('=').next_back().unwrap();
                     if parameters.iter().take(place).any(|parameter| parameter == argument) {
                         hidden.push(format!("{}: {argument} of {name}", path.display()));
@@ -163,6 +163,30 @@ fn no_template_holds_a_bare_text() {
     let allowed = ["p95", "kbd", "MiB", "MHz", "CSV", "JSON"];
     bare.retain(|b| !allowed.iter().any(|a| b.ends_with(a)));
     assert!(bare.is_empty(), "bare texts:\n{}", bare.join("\n"));
+}
+
+/// askama.toml: a tag takes the white space beside it. A space within a line is there to be read, so its tag must say `+`; the end of a
+/// line and what it begins with are only there for those who change the template.
+#[test]
+fn no_space_that_is_read_is_lost() {
+    let mut lost = Vec::new();
+    for path in files("templates", "html") {
+        let text = std::fs::read_to_string(&path).unwrap();
+        for (open, close) in [("{{", "}}"), ("{%", "%}")] {
+            for (start, _) in text.match_indices(open) {
+                let end = start + text[start..].find(close).unwrap() + close.len();
+                let tag = &text[start..end];
+                let before = text[..start].rsplit('\n').next().unwrap_or_default();
+                let after = text[end..].split('\n').next().unwrap_or_default();
+                let took_left = before.ends_with(' ') && !before.trim().is_empty() && !tag[open.len()..].starts_with('+');
+                let took_right = after.starts_with(' ') && !tag[..tag.len() - close.len()].ends_with('+');
+                if (took_left || took_right) && !before.contains("{#") {
+                    lost.push(format!("{}: {tag}", path.display()));
+                }
+            }
+        }
+    }
+    assert!(lost.is_empty(), "a space beside a tag without `+`:\n{}", lost.join("\n"));
 }
 
 /// docs/ERRORS.md lists every code with its texts. `UPDATE_GOLDEN=1` writes it anew.

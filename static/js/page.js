@@ -1,18 +1,29 @@
-// What htmx requests need everywhere: the CSRF token, and a word when something failed. Also closes open menus.
-const csrf = document.querySelector('meta[name="csrf"]')?.content ?? "";
-const toast = document.querySelector("[data-toast]");
+// What every page does, and what the other modules take from it: the CSRF token, the toast, and how a message is said. Every page loads
+// this file, so that an import of it is no further request.
+export const csrf = document.querySelector('meta[name="csrf"]')?.content ?? "";
+export const toast = document.querySelector("[data-toast]");
 let timer;
 
-function say(text) {
+// A message of the page itself: the box is there only while there is something to say.
+export function say(box, text) {
+  const line = document.createElement("p");
+  line.textContent = text ?? "";
+  box.replaceChildren(line);
+  box.hidden = !text;
+}
+
+// A word in passing.
+function mention(text) {
   if (!toast || !text) return;
   toast.textContent = text;
   clearTimeout(timer);
   timer = setTimeout(() => { toast.textContent = ""; }, 6000);
 }
 
+// What htmx requests need.
 document.addEventListener("htmx:configRequest", (event) => { event.detail.headers["X-CSRF-Token"] = csrf; });
-document.addEventListener("htmx:sendError", () => say(toast?.dataset.offline));
-document.addEventListener("htmx:responseError", () => say(toast?.dataset.failed));
+document.addEventListener("htmx:sendError", () => mention(toast?.dataset.offline));
+document.addEventListener("htmx:responseError", () => mention(toast?.dataset.failed));
 
 // A menu closes on Escape (focus returns to its button) and on a click elsewhere.
 document.addEventListener("click", (event) => {

@@ -1,0 +1,47 @@
+// What is uploaded: the files of a folder that was chosen or dropped.
+const YAML_LIMIT = 256 * 1024;
+
+// Tells chosen(found) what comes from the file inputs and the drop zone, and cancelled() of a dialog that was closed or an empty folder.
+export function listen(root, zone, chosen, cancelled) {
+  for (const input of root.querySelectorAll('input[type="file"]')) {
+    input.addEventListener("change", () => { chosen([...input.files].map((file) => ({ path: file.webkitRelativePath || file.name, file }))); input.value = ""; });
+    input.addEventListener("cancel", cancelled);
+  }
+  for (const button of root.querySelectorAll("[data-upload-open]")) button.addEventListener("click", () => root.querySelector(`#${button.dataset.uploadOpen}`).click());
+  for (const name of ["dragenter", "dragover"]) zone.addEventListener(name, (event) => { event.preventDefault(); zone.classList.add("over"); });
+  for (const name of ["dragleave", "drop"]) zone.addEventListener(name, (event) => { event.preventDefault(); zone.classList.remove("over"); });
+  zone.addEventListener("drop", async (event) => chosen(await dropped(event.dataTransfer)));
+  // A file dropped beside the zone must not replace the page.
+  for (const name of ["dragover", "drop"]) document.addEventListener(name, (event) => { if (event.dataTransfer?.types.includes("Files")) event.preventDefault(); });
+}
+
+// The folder is where the shallowest app.yaml lies; files outside it and hidden ones are left out. Without one: {problem}, the name of a text.
+export function folder(found) {
+  if (!found.length) return { problem: "nothing" };
+  const yaml = found.filter(({ path }) => path.split("/").pop() === "app.yaml").sort((a, b) => a.path.split("/").length - b.path.split("/").length)[0];
+  if (!yaml) return { problem: "noYaml" };
+  if (yaml.file.size > YAML_LIMIT) return { problem: "yamlTooLarge" };
+  const base = yaml.path.slice(0, -"app.yaml".length);
+  const files = found.filter(({ path }) => path.startsWith(base))
+    .map(({ path, file }) => ({ path: path.slice(base.length).normalize("NFC"), file, size: file.size, sent: 0, hashed: 0, state: "waiting" }))
+    .filter(({ path }) => !path.split("/").some((part) => part.startsWith(".") || part === "__MACOSX" || part === "Thumbs.db" || part === "desktop.ini"))
+    .sort((a, b) => (a.path < b.path ? -1 : 1));
+  return { yaml: yaml.file, files };
+}
+
+// All files of a drop, folders walked; readEntries answers in batches and must be called until it is empty.
+async function dropped(transfer) {
+  const found = [];
+  const walk = async (entry) => {
+    if (entry.isFile) { found.push({ path: entry.fullPath.replace(/^\//, ""), file: await new Promise((done, failed) => entry.file(done, failed)) }); return; }
+    const reader = entry.createReader();
+    for (;;) {
+      const batch = await new Promise((done, failed) => reader.readEntries(done, failed));
+      if (!batch.length) return;
+      for (const child of batch) if (!child.name.startsWith(".")) await walk(child);
+    }
+  };
+  const entries = [...transfer.items].map((item) => item.webkitGetAsEntry?.()).filter(Boolean);
+  for (const entry of entries) await walk(entry);
+  return found;
+}
