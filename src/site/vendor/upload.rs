@@ -53,7 +53,7 @@ async fn finish(app: Data<App>, actor: Actor, only: Query<Only>, upload: ApiJson
     })
 }
 
-/// What `partials/upload.html` needs.
+/// What `parts/upload.html` needs.
 pub struct UploadTarget {
     pub repo: String,
     pub check_url: String,
