@@ -5,7 +5,7 @@ use actix_web::web::{self, Data, Query, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse};
 use serde::Deserialize;
 
-use super::model::{ChainVerdict, Filter};
+use super::model::{ChainVerdict, Filter, Place};
 use super::service;
 use super::views::{LogPage, RecordRow, csv};
 use crate::base::app::App;
@@ -23,15 +23,16 @@ pub fn configure(cfg: &mut ServiceConfig) {
 
 #[derive(Deserialize)]
 struct Before {
-    before: Option<i64>,
+    before: Option<String>,
 }
 
 async fn log(req: HttpRequest, app: Data<App>, actor: Actor, query: Query<Filter>, at: Query<Before>) -> PageResult {
     let filter = query.into_inner().tidy();
-    let mut found = service::list(&app, &actor, at.before, filter.clone()).await?;
+    let mut found = service::list(&app, &actor, at.before.as_deref().and_then(Place::parse), filter.clone()).await?;
     let page = Page::of(&req, "audit-title");
     let words = serde_urlencoded::to_string(&filter).map_err(Error::internal)?;
-    let (_, next) = paging(&mut found.records, service::PAGE, &format!("/admin/audit?{words}"), "before", None, |r| r.sequence.to_string());
+    let (_, next) =
+        paging(&mut found.records, service::PAGE, &format!("/admin/audit?{words}"), "before", None, |r| Place::of(r).to_string());
     let records = found.records.iter().map(|record| RecordRow::of(&page, &found.names, record)).collect();
     let (actions, export) = (LogPage::actions(&page), format!("/admin/audit/export?{words}"));
     page.clone().render(&LogPage { page, records, filter, actions, export, next })
@@ -50,9 +51,13 @@ async fn export(req: HttpRequest, app: Data<App>, actor: Actor, query: Query<Fil
 
 async fn verify(app: Data<App>, actor: Actor) -> PageResult {
     Ok(match service::verify_as(&app, &actor).await? {
-        ChainVerdict::Intact { records } => see_other_with("/admin/audit", "success", "audit-intact", &[("n", &records.to_string())]),
-        ChainVerdict::Broken { sequence, fault } => {
-            see_other_with("/admin/audit", "danger", "audit-broken", &[("n", &sequence.to_string()), ("fault", fault)])
+        ChainVerdict::Intact { records, chains, .. } => {
+            let counts = [("n", records.to_string()), ("chains", chains.to_string())];
+            see_other_with("/admin/audit", "success", "audit-intact", &counts.each_ref().map(|(name, n)| (*name, n.as_str())))
+        }
+        ChainVerdict::Broken { chain, sequence, fault } => {
+            let key = if chain.is_empty() { "audit-seal-broken" } else { "audit-broken" };
+            see_other_with("/admin/audit", "danger", key, &[("n", &sequence.to_string()), ("chain", &chain), ("fault", fault)])
         }
     })
 }

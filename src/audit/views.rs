@@ -7,7 +7,7 @@ use askama::Template;
 use chrono::DateTime;
 use serde_json::Value;
 
-use super::model::{ACTIONS, Filter, Named, Record};
+use super::model::{ACTIONS, Filter, Named, OLD_CHAIN, Record};
 use super::service::Found;
 use crate::base::db::Timestamp;
 use crate::http::page::Page;
@@ -33,7 +33,8 @@ impl Thing {
 
 /// One record as shown.
 pub struct RecordRow {
-    pub sequence: i64,
+    /// Chain and number in it; the number alone in the old chain.
+    pub sequence: String,
     pub at: String,
     pub action: String,
     pub actor: Thing,
@@ -59,7 +60,7 @@ impl RecordRow {
             _ => Vec::new(),
         };
         Self {
-            sequence: record.sequence,
+            sequence: place(record),
             at: page.datetime(&record.at),
             action: action(page, &record.action),
             actor,
@@ -68,6 +69,10 @@ impl RecordRow {
             hash: record.hash.chars().take(12).collect(),
         }
     }
+}
+
+fn place(record: &Record) -> String {
+    if record.chain == OLD_CHAIN { record.sequence.to_string() } else { format!("{} · {}", record.chain, record.sequence) }
 }
 
 /// The text of a key made of a prefix and a word, or the word.
@@ -139,12 +144,14 @@ impl LogPage {
 
 /// The records as CSV (RFC 4180), with a byte order mark so that Excel reads UTF-8.
 pub fn csv(page: &Page, found: &Found) -> String {
-    let mut out = String::from("\u{feff}sequence,at,actor,actor_name,organization,action,action_name,subject,subject_name,detail,hash\r\n");
+    let mut out =
+        String::from("\u{feff}chain,sequence,at,actor,actor_name,organization,action,action_name,subject,subject_name,detail,hash\r\n");
     for record in &found.records {
         let row = RecordRow::of(page, &found.names, record);
         let (sequence, at) = (record.sequence.to_string(), record.at.rfc3339());
         let cells = [
-            sequence.as_str(),
+            record.chain.as_str(),
+            &sequence,
             &at,
             &record.actor,
             &row.actor.name,
