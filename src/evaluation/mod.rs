@@ -14,4 +14,4 @@ mod upload;
 pub(crate) mod views;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -53,9 +53,7 @@ where
         Err(faults) => return Ok(Err(faults)),
     };
     let new = New { scenario: form.scenario.clone(), name_zh, name_en, metric, facts };
-    let id = publish(app, actor, &person, new, &staged).await?;
-    app.wake_jobs.send_replace(());
-    Ok(Ok(id))
+    Ok(Ok(publish(app, actor, &person, new, &staged).await?))
 }
 
 /// A set about to be.

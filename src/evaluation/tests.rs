@@ -25,7 +25,7 @@ use crate::{catalog, moderation, registry, release};
 const SECRETS: [&str; 2] = ["secret-input", "61.37"];
 
 /// A set of ten tables with a coke strength each.
-fn archive() -> Vec<u8> {
+pub fn archive() -> Vec<u8> {
     let mut tar = tar::Builder::new(Vec::new());
     let mut add = |name: &str, bytes: &[u8]| {
         let mut header = tar::Header::new_ustar();
@@ -42,7 +42,7 @@ fn archive() -> Vec<u8> {
     tar.into_inner().unwrap()
 }
 
-fn form() -> SetForm {
+pub fn form() -> SetForm {
     SetForm { scenario: APP.into(), name_zh: "焦炭盲测集".into(), name_en: "Coke blind test".into(), metric: "mae".into() }
 }
 

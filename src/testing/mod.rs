@@ -15,6 +15,7 @@ use crate::base::config::Settings;
 use crate::base::db::{Db, Location, Timestamp};
 use crate::fleet::service as fleet;
 
+mod races;
 pub mod shop;
 
 /// A folder that goes with the test.

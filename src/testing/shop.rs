@@ -17,6 +17,7 @@ use crate::license::service;
 use crate::testing;
 
 /// A vendor with a listed app, and an operator.
+#[derive(Clone)]
 pub struct Shop {
     pub vendor: Actor,
     pub operator: Actor,

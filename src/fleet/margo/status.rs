@@ -57,7 +57,16 @@ pub async fn post(app: &App, actor: &Actor, node_id: &str, deployment_id: &str, 
         own_device(node_id, device_id)?;
     }
     let node_id = node_id.to_owned();
-    audit::change(app, actor, move |c| post_in(c, &node_id, &status)).await
+    audit::change(app, actor, move |c| {
+        let changed = post_in(c, &node_id, &status)?;
+        if let (true, Some(owner)) = (changed, c.actor.organization_id()) {
+            c.poke(owner, format!("deployment:{}", status.deployment_id));
+            c.poke(owner, format!("node:{node_id}"));
+            c.poke(owner, service::TOPIC);
+        }
+        Ok(changed)
+    })
+    .await
 }
 
 fn post_in(c: &mut Change<'_>, node_id: &str, status: &DeploymentStatus) -> Result<bool> {
