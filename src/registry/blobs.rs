@@ -54,6 +54,7 @@ pub async fn delete(app: &App, caller: &Caller, name: &RepositoryName, digest: &
     let repository = service::authorize(app, caller, name, Action::Delete).await?;
     let digest = digest.clone();
     audit::change(app, &caller.actor, move |c| {
+        dialect::hold(c, dialect::Row::Repository(&repository.id))?;
         let needle = digest.as_str().as_bytes();
         if store::kept_contents(c, &repository.id)?.iter().any(|content| content.windows(needle.len()).any(|w| w == needle)) {
             return Err(Error::conflict("release-in-use"));

@@ -271,6 +271,8 @@ pub async fn delete(app: &App, caller: &Caller, name: &RepositoryName, reference
     let repository = service::authorize(app, caller, name, Action::Delete).await?;
     let reference = Reference::parse(reference)?;
     audit::change(app, &caller.actor, move |c| {
+        // Held until the end: what becomes a release meanwhile finds that its manifest is gone.
+        dialect::hold(c, dialect::Row::Repository(&repository.id))?;
         let unknown = || Error::not_found("manifest-unknown");
         let keep = |conn: &mut Conn, digest: &str| -> Result<()> {
             let subject = store::manifest(conn, &repository.id, digest)?.and_then(|m| m.subject);

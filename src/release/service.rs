@@ -54,6 +54,11 @@ pub async fn receive(app: &App, actor: &Actor, repository: Repository, digest: &
     let organization_id = person.organization_id.clone();
     let digest = digest.clone();
     audit::change(app, actor, move |c| {
+        // Nobody deletes the manifest while it becomes a release.
+        dialect::hold(c, Row::Repository(&repository.id))?;
+        if registry::service::find_manifest(c, &repository.id, digest.as_str())?.is_none() {
+            return Err(Error::not_found("manifest-unknown"));
+        }
         let release_id = receive_in(c, &person, &incoming, &digest)?;
         c.poke(&organization_id, topic(&release_id));
         c.poke(&organization_id, "releases");
@@ -104,6 +109,9 @@ fn recheck_in(c: &mut Change<'_>, release: &Release) -> Result<()> {
     // The manifest of a failed release may be deleted.
     let owner = store::owner(c, &release.app_id)?;
     let repository = registry::service::repository(c, &owner.repository())?;
+    if let Some(repository) = &repository {
+        dialect::hold(c, Row::Repository(&repository.id))?;
+    }
     let stored = repository.map(|r| registry::service::find_manifest(c, &r.id, &release.digest)).transpose()?.flatten();
     if stored.is_none() {
         return Err(Error::gone("release-content-gone"));

@@ -11,7 +11,7 @@ use super::{PASSWORD, WRITERS, assert_intact, csr, each_backend_racing, member, 
 use crate::account::team;
 use crate::base::app::App;
 use crate::base::auth::{Actor, Role};
-use crate::base::db::schema::{activations, deployments, invitations, licenses, memberships, orders, payments, plans, releases};
+use crate::base::db::schema::{activations, deployments, invitations, licenses, manifests, memberships, orders, payments, plans, releases};
 use crate::base::error::Result;
 use crate::catalog::model::PlanKind;
 use crate::catalog::plans::PlanForm;
@@ -19,10 +19,12 @@ use crate::fleet::service::{self as fleet, DeployInput};
 use crate::license;
 use crate::moderation::model::Decision;
 use crate::moderation::tests::{APP, submitted};
+use crate::registry::model::RepositoryName;
+use crate::registry::service::Caller;
 use crate::release::model::Channel;
 use crate::trade::model::PlaceOrder;
 use crate::trade::service::ReceiptInput;
-use crate::{catalog, moderation, trade, trust};
+use crate::{catalog, moderation, registry, release, trade, trust};
 
 /// A listed app with a subscription at 1,280 yuan and a trial; its plans, its vendor, and a mine with a buyer for each writer.
 struct Market {
@@ -213,6 +215,47 @@ async fn of_releases_published_at_once_the_highest_is_shown() {
             .unwrap();
         assert_eq!(shown, "1.3.0");
         assert_intact(&app).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_manifest_is_deleted_or_checked_never_both() {
+    each_backend_racing(|app| async move {
+        let acme = vendor(&app, "acme").await;
+        for version in ["1.0.0", "1.1.0", "1.2.0", "1.3.0"] {
+            let (id, _) = submitted(&app, &acme, version, Channel::Stable).await;
+            let failed = id.clone();
+            let digest: String = app
+                .db
+                .write(move |conn| {
+                    diesel::update(releases::table.find(&failed)).set(releases::state.eq("failed")).execute(conn)?;
+                    Ok(releases::table.find(&failed).select(releases::digest).first(conn)?)
+                })
+                .await
+                .unwrap();
+            race(|n| {
+                let (app, acme, id, digest) = (app.clone(), acme.clone(), id.clone(), digest.clone());
+                async move {
+                    if n % 2 == 0 {
+                        release::service::recheck(&app, &acme, &id).await.is_ok()
+                    } else {
+                        let name = RepositoryName::parse(&format!("acme/{APP}")).unwrap();
+                        registry::manifests::delete(&app, &Caller::from(acme), &name, &digest).await.is_ok()
+                    }
+                }
+            })
+            .await;
+            let (state, stored): (String, i64) = app
+                .db
+                .read(move |conn| {
+                    let state = releases::table.find(&id).select(releases::state).first(conn)?;
+                    Ok((state, manifests::table.filter(manifests::digest.eq(&digest)).count().get_result(conn)?))
+                })
+                .await
+                .unwrap();
+            assert_eq!(state == "checking", stored == 1, "{state} with {stored} manifests");
+        }
     })
     .await;
 }

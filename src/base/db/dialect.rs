@@ -19,6 +19,8 @@ pub enum Row<'a> {
     Node(&'a str),
     /// An organisation: its team and its keys.
     Organization(&'a str),
+    /// A repository: which of its manifests must stay.
+    Repository(&'a str),
     /// A scenario by its slug: which of its releases are scored on which of its sets.
     Scenario(&'a str),
 }
@@ -26,11 +28,11 @@ pub enum Row<'a> {
 /// Holds a row until the transaction ends: who reads around it after that sees all that others have done who held it before. SQLite has one
 /// writer anyway.
 ///
-/// Rows are taken in the order member, organisation, node, licence, app, scenario, before the rows that belong to them; the heads of audit
+/// Rows are taken in the order member, organisation, repository, node, licence, app, scenario, before the rows that belong to them; the heads of audit
 /// chains come last of all ([`lock_audit_head`]).
 pub fn hold(conn: &mut Conn, row: Row<'_>) -> QueryResult<()> {
     use diesel::prelude::*;
-    use schema::{apps, licenses, memberships, nodes, organizations, scenarios};
+    use schema::{apps, licenses, memberships, nodes, organizations, repositories, scenarios};
     let Conn::Postgres(pg) = conn else { return Ok(()) };
     let held: Vec<String> = match row {
         Row::App(id) => apps::table.find(id).select(apps::id).for_no_key_update().load(pg)?,
@@ -41,6 +43,7 @@ pub fn hold(conn: &mut Conn, row: Row<'_>) -> QueryResult<()> {
         }
         Row::Node(id) => nodes::table.find(id).select(nodes::id).for_no_key_update().load(pg)?,
         Row::Organization(id) => organizations::table.find(id).select(organizations::id).for_no_key_update().load(pg)?,
+        Row::Repository(id) => repositories::table.find(id).select(repositories::id).for_no_key_update().load(pg)?,
         Row::Scenario(slug) => scenarios::table.find(slug).select(scenarios::slug).for_no_key_update().load(pg)?,
     };
     drop(held);
