@@ -195,16 +195,16 @@ async fn of_releases_published_at_once_the_highest_is_shown() {
         let acme = vendor(&app, "acme").await;
         let moderator = platform(&app, Role::Moderator).await;
         let mut cases = Vec::new();
-        for version in ["1.3.0", "1.0.0", "1.2.0", "1.1.0"] {
+        for version in ["1.7.0", "1.0.0", "1.2.0", "1.5.0", "1.6.0", "1.1.0", "1.3.0", "1.4.0"] {
             cases.push(submitted(&app, &acme, version, Channel::Stable).await.1);
         }
-        // Four of each case, of which one decides.
+        // Two at each case, of whom one decides.
         let decided = race(|n| {
             let (app, moderator, case) = (app.clone(), moderator.clone(), cases[n % cases.len()].clone());
             async move { moderation::service::decide(&app, &moderator, &case, Decision::Approve, "").await }
         })
         .await;
-        assert_eq!(sorted(decided), (4, codes(&["case-decided"])));
+        assert_eq!(sorted(decided), (8, codes(&["case-decided"])));
         let shown: String = app
             .db
             .read(|conn| {
@@ -213,7 +213,7 @@ async fn of_releases_published_at_once_the_highest_is_shown() {
             })
             .await
             .unwrap();
-        assert_eq!(shown, "1.3.0");
+        assert_eq!(shown, "1.7.0");
         assert_intact(&app).await;
     })
     .await;
@@ -270,13 +270,13 @@ async fn of_those_who_remove_each_other_some_stay() {
             ring.push(member(&app, &organization, Role::Owner, &format!("owner{n}@mine.example")).await);
         }
         let removed = race(|n| {
-            let (app, who, whom) = (app.clone(), ring[n].clone(), ring[(n + 1) % WRITERS].person().unwrap().user_id.clone());
+            let (app, who, whom) = (app.clone(), ring[n].clone(), ring[n ^ 1].person().unwrap().user_id.clone());
             async move { team::remove(&app, &who, whom).await }
         })
         .await;
-        let (done, refused) = sorted(removed);
-        assert_eq!(refused, codes(&["not-permitted"]));
-        assert!(done < WRITERS);
+        // Two by two they remove each other: of each pair one goes.
+        let done = removed.iter().filter(|r| r.is_ok()).count();
+        assert!(removed.chunks(2).all(|pair| pair.iter().filter(|r| r.is_ok()).count() == 1));
         let left: i64 = app
             .db
             .read(move |conn| Ok(memberships::table.filter(memberships::organization_id.eq(organization)).count().get_result(conn)?))
