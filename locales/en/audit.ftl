@@ -1,8 +1,9 @@
 audit-title = Audit log
-audit-text = Each record carries the hash of the one before: a change, a gap or a swap shows.
+audit-text = Each record carries the hash of the one before in its chain: a change, a gap or a swap shows.
 audit-verify = Verify the chain
-audit-intact = The chain is intact: { $n } records
-audit-broken = The chain is broken at record { $n } ({ $fault })
+audit-intact = All chains are intact: { $n } records in { $chains } chains
+audit-broken = The chain { $chain } is broken at record { $n } ({ $fault })
+audit-seal-broken = Seal { $n } does not fit what it holds
 audit-at = Time
 audit-action = Action
 audit-subject = Subject

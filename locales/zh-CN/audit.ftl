@@ -1,8 +1,9 @@
 audit-title = 审计日志
-audit-text = 每条记录都含前一条的哈希，改动、缺失和调换都会暴露。
+audit-text = 每条记录都含同一链中前一条的哈希，改动、缺失和调换都会暴露。
 audit-verify = 校验哈希链
-audit-intact = 哈希链完整，共 { $n } 条记录
-audit-broken = 哈希链在第 { $n } 条断裂（{ $fault }）
+audit-intact = 所有哈希链均完整：{ $chains } 条链，共 { $n } 条记录
+audit-broken = 哈希链 { $chain } 在第 { $n } 条断裂（{ $fault }）
+audit-seal-broken = 第 { $n } 个封存与其内容不符
 audit-at = 时间
 audit-action = 操作
 audit-subject = 对象

@@ -114,15 +114,14 @@ async fn create_organization(app: &App, input: SignUp, kind: OrgKind, role: Role
     let user = user.with_password(input.password).await?;
     let now = app.clock.now();
     let organization = Organization { id: ids::new("org"), kind, slug, name_zh, name_en, created_at: now };
-    app.db
-        .write(move |conn| {
-            store::insert_organization(conn, &organization).or_conflict("slug-taken")?;
-            let user_id = insert_member(conn, user, &organization.id, role, now)?;
-            let detail = json!({"organization": organization.slug, "kind": kind, "role": role});
-            audit::record(conn, now, &Actor::System, "organization.created", &organization.id, &detail)?;
-            Ok((user_id, organization.id))
-        })
-        .await
+    audit::change(app, &Actor::System, move |c| {
+        store::insert_organization(c, &organization).or_conflict("slug-taken")?;
+        let user_id = insert_member(c, &user, &organization.id, role, now)?;
+        let detail = json!({"organization": organization.slug, "kind": kind, "role": role});
+        c.audit_for(&organization.id, "organization.created", &organization.id, &detail);
+        Ok((user_id, organization.id.clone()))
+    })
+    .await
 }
 
 /// Adds a new person to an organisation without an invitation. Only for the command line, the demo loader and tests; people use invitations.
@@ -132,21 +131,20 @@ pub async fn add_member(app: &App, organization_id: &str, role: Role, email: &st
     faults.check()?;
     let user = user.with_password(password.to_owned()).await?;
     let (now, organization_id) = (app.clock.now(), organization_id.to_owned());
-    app.db
-        .write(move |conn| {
-            let user_id = insert_member(conn, user, &organization_id, role, now)?;
-            audit::record(conn, now, &Actor::System, "member.added", &user_id, &json!({"organization": organization_id, "role": role}))?;
-            Ok(user_id)
-        })
-        .await
+    audit::change(app, &Actor::System, move |c| {
+        let user_id = insert_member(c, &user, &organization_id, role, now)?;
+        c.audit_for(&organization_id, "member.added", &user_id, &json!({"organization": organization_id, "role": role}));
+        Ok(user_id)
+    })
+    .await
 }
 
 /// Inserts a person with their first membership.
-pub(super) fn insert_member(conn: &mut Conn, user: User, organization_id: &str, role: Role, now: Timestamp) -> Result<String> {
-    store::insert_user(conn, &user).or_conflict("email-taken")?;
+pub(super) fn insert_member(conn: &mut Conn, user: &User, organization_id: &str, role: Role, now: Timestamp) -> Result<String> {
+    store::insert_user(conn, user).or_conflict("email-taken")?;
     let membership = Membership { organization_id: organization_id.to_owned(), user_id: user.id.clone(), role, created_at: now };
     store::insert_membership(conn, &membership).or_conflict("already-a-member")?;
-    Ok(user.id)
+    Ok(user.id.clone())
 }
 
 /// A person whose password is not hashed yet.
@@ -205,14 +203,13 @@ pub async fn sign_in(app: &App, email: &str, password: String, address: &str, us
         expires_at: now.plus(TimeDelta::hours(SESSION_HOURS)),
         revoked_at: None,
     };
-    app.db
-        .write(move |conn| {
-            let organization_id = store::first_organization_of(conn, &user.id)?.ok_or_else(|| Error::forbidden("no-organization"))?;
-            store::insert_session(conn, &Session { organization_id, ..session })?;
-            attempt.succeeded_in(conn)?;
-            audit::record(conn, now, &Actor::System, "person.signed-in", &user.id, &json!({}))
-        })
-        .await?;
+    audit::change(app, &Actor::System, move |c| {
+        let organization_id = store::first_organization_of(c, &user.id)?.ok_or_else(|| Error::forbidden("no-organization"))?;
+        c.audit_for(&organization_id, "person.signed-in", &user.id, &json!({}));
+        store::insert_session(c, &Session { organization_id, ..session.clone() })?;
+        attempt.succeeded_in(c)
+    })
+    .await?;
     Ok(cookie)
 }
 

@@ -1,7 +1,7 @@
 //! Colleagues: members, invitations by link.
 //!
 //! An address has one open invitation to an organisation at most, and a removal ends it: nobody comes back by a link that was forgotten.
-//! Each change takes the audit chain's lock first, so that on PostgreSQL too they follow one another.
+//! Each change holds the organisation's row, so that on PostgreSQL too they follow one another.
 
 use chrono::TimeDelta;
 use serde_json::json;
@@ -12,7 +12,8 @@ use crate::audit;
 use crate::base::app::App;
 use crate::base::auth::policy::{self, Action};
 use crate::base::auth::{Actor, OrgKind, Person, Role, password};
-use crate::base::db::{Conn, dialect};
+use crate::base::db::Conn;
+use crate::base::db::dialect::{self, Row};
 use crate::base::error::{Error, Faults, QueryResultExt as _, Result, exactly_one};
 use crate::base::ids;
 
@@ -64,36 +65,34 @@ pub async fn invite(app: &App, actor: &Actor, email: &str, role: &str) -> Result
         accepted_at: None,
         revoked_at: None,
     };
-    let actor = actor.clone();
-    app.db
-        .write(move |conn| {
-            dialect::lock_audit_chain(conn)?;
-            require_still(conn, &person)?;
-            let known = store::find_user_by_email(conn, &invitation.email)?;
-            if let Some(user) = known
-                && store::find_person(conn, &user.id, &invitation.organization_id)?.is_some()
-            {
-                return Err(Error::field("email", "already-a-member"));
-            }
-            let replaced = store::revoke_invitations_to(conn, &invitation.organization_id, &invitation.email, &invitation.id, now)?;
-            store::insert_invitation(conn, &invitation)?;
-            let detail = json!({"email": invitation.email, "role": role, "invitations_ended": replaced});
-            audit::record(conn, now, &actor, "member.invited", &invitation.id, &detail)
-        })
-        .await?;
+    audit::change(app, actor, move |c| {
+        dialect::hold(c, Row::Organization(&invitation.organization_id))?;
+        require_still(c, &person)?;
+        let known = store::find_user_by_email(c, &invitation.email)?;
+        if let Some(user) = known
+            && store::find_person(c, &user.id, &invitation.organization_id)?.is_some()
+        {
+            return Err(Error::field("email", "already-a-member"));
+        }
+        let replaced = store::revoke_invitations_to(c, &invitation.organization_id, &invitation.email, &invitation.id, now)?;
+        store::insert_invitation(c, &invitation)?;
+        c.audit("member.invited", &invitation.id, &json!({"email": invitation.email, "role": role, "invitations_ended": replaced}));
+        Ok(())
+    })
+    .await?;
     Ok(secret)
 }
 
 /// Takes an open invitation back.
 pub async fn revoke_invitation(app: &App, actor: &Actor, id: String) -> Result<()> {
     let organization_id = policy::require(actor, Action::ManageTeam)?.organization_id.clone();
-    let (actor, now) = (actor.clone(), app.clock.now());
-    app.db
-        .write(move |conn| {
-            exactly_one(store::revoke_invitation(conn, &id, &organization_id, now)?, "invitation-over")?;
-            audit::record(conn, now, &actor, "invitation.revoked", &id, &json!({}))
-        })
-        .await
+    audit::change(app, actor, move |c| {
+        let now = c.now;
+        exactly_one(store::revoke_invitation(c, &id, &organization_id, now)?, "invitation-over")?;
+        c.audit("invitation.revoked", &id, &json!({}));
+        Ok(())
+    })
+    .await
 }
 
 /// Removes a colleague from the organisation and ends what could bring them back: sessions, tokens, open invitations. Nobody removes
@@ -103,24 +102,24 @@ pub async fn remove(app: &App, actor: &Actor, user_id: String) -> Result<()> {
     if person.user_id == user_id {
         return Err(Error::conflict("not-yourself"));
     }
-    let (organization_id, actor, now) = (person.organization_id.clone(), actor.clone(), app.clock.now());
-    app.db
-        .write(move |conn| {
-            dialect::lock_audit_chain(conn)?;
-            require_still(conn, &person)?;
-            if store::delete_membership(conn, &organization_id, &user_id)? == 0 {
-                return Err(Error::not_found("person"));
-            }
-            store::revoke_sessions_for(conn, &user_id, &organization_id, now)?;
-            store::revoke_tokens_for(conn, &user_id, &organization_id, now)?;
-            let ended = match store::email_of(conn, &user_id)? {
-                Some(email) => store::revoke_invitations_to(conn, &organization_id, &email, "", now)?,
-                None => 0,
-            };
-            let detail = json!({"organization": organization_id, "invitations_ended": ended});
-            audit::record(conn, now, &actor, "member.removed", &user_id, &detail)
-        })
-        .await
+    let organization_id = person.organization_id.clone();
+    audit::change(app, actor, move |c| {
+        let now = c.now;
+        dialect::hold(c, Row::Organization(&organization_id))?;
+        require_still(c, &person)?;
+        if store::delete_membership(c, &organization_id, &user_id)? == 0 {
+            return Err(Error::not_found("person"));
+        }
+        store::revoke_sessions_for(c, &user_id, &organization_id, now)?;
+        store::revoke_tokens_for(c, &user_id, &organization_id, now)?;
+        let ended = match store::email_of(c, &user_id)? {
+            Some(email) => store::revoke_invitations_to(c, &organization_id, &email, "", now)?,
+            None => 0,
+        };
+        c.audit("member.removed", &user_id, &json!({"organization": organization_id, "invitations_ended": ended}));
+        Ok(())
+    })
+    .await
 }
 
 /// What an invitation link shows.
@@ -191,39 +190,34 @@ pub async fn accept(app: &App, secret: &str, name: &str, password: String, addre
         faults.check()?;
         Some(user.with_password(password).await?)
     };
-    let (hash, now) = (ids::hash_secret(secret), app.clock.now());
-    app.db
-        .write(move |conn| {
-            dialect::lock_audit_chain(conn)?;
-            let invitation = store::get_invitation(conn, &hash).or_not_found("invitation")?;
-            exactly_one(store::accept_invitation(conn, &invitation.id, now)?, "invitation-over")?;
-            // Made before an address had one at the most.
-            store::revoke_invitations_to(conn, &invitation.organization_id, &invitation.email, &invitation.id, now)?;
-            if let Some(attempt) = attempt {
-                attempt.succeeded_in(conn)?;
+    let hash = ids::hash_secret(secret);
+    audit::change(app, &Actor::System, move |c| {
+        let now = c.now;
+        let invitation = store::get_invitation(c, &hash).or_not_found("invitation")?;
+        dialect::hold(c, Row::Organization(&invitation.organization_id))?;
+        exactly_one(store::accept_invitation(c, &invitation.id, now)?, "invitation-over")?;
+        // Made before an address had one at the most.
+        store::revoke_invitations_to(c, &invitation.organization_id, &invitation.email, &invitation.id, now)?;
+        if let Some(attempt) = &attempt {
+            attempt.succeeded_in(c)?;
+        }
+        let user_id = match (&new, &known) {
+            (Some(user), _) => service::insert_member(c, user, &invitation.organization_id, invitation.role, now)?,
+            (None, Some(user)) => {
+                let membership = Membership {
+                    organization_id: invitation.organization_id.clone(),
+                    user_id: user.id.clone(),
+                    role: invitation.role,
+                    created_at: now,
+                };
+                store::insert_membership(c, &membership).or_conflict("already-a-member")?;
+                membership.user_id
             }
-            let user_id = match (new, known) {
-                (Some(user), _) => service::insert_member(conn, user, &invitation.organization_id, invitation.role, now)?,
-                (None, Some(user)) => {
-                    let membership = Membership {
-                        organization_id: invitation.organization_id.clone(),
-                        user_id: user.id,
-                        role: invitation.role,
-                        created_at: now,
-                    };
-                    store::insert_membership(conn, &membership).or_conflict("already-a-member")?;
-                    membership.user_id
-                }
-                (None, None) => return Err(Error::not_found("invitation")),
-            };
-            audit::record(
-                conn,
-                now,
-                &Actor::System,
-                "invitation.accepted",
-                &user_id,
-                &json!({"invitation": invitation.id, "role": invitation.role}),
-            )
-        })
-        .await
+            (None, None) => return Err(Error::not_found("invitation")),
+        };
+        let detail = json!({"invitation": invitation.id, "role": invitation.role});
+        c.audit_for(&invitation.organization_id, "invitation.accepted", &user_id, &detail);
+        Ok(())
+    })
+    .await
 }

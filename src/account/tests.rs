@@ -235,16 +235,18 @@ async fn decisions_are_chained_and_damage_shows() {
         let owner = testing::vendor(&app, "acme").await;
         tokens::create(&app, &owner, "ci", &["publish"], 10).await.unwrap();
         testing::operator(&app, "mine").await;
-        assert_eq!(verify(&app.db).await.unwrap(), ChainVerdict::Intact { records: 3 });
+        assert_eq!(verify(&app.db).await.unwrap(), ChainVerdict::Intact { records: 3, chains: 2, seals: 0 });
+        let chain = owner.organization_id().unwrap().to_owned();
+        let damaged = chain.clone();
         app.db
-            .write(|conn| {
+            .write(move |conn| {
                 use crate::base::db::schema::audit_records::dsl;
-                diesel::update(dsl::audit_records.find(2i64)).set(dsl::detail.eq("{}")).execute(conn)?;
+                diesel::update(dsl::audit_records.find((damaged, 2i64))).set(dsl::detail.eq("{}")).execute(conn)?;
                 Ok(())
             })
             .await
             .unwrap();
-        assert_eq!(verify(&app.db).await.unwrap(), ChainVerdict::Broken { sequence: 2, fault: "hash" });
+        assert_eq!(verify(&app.db).await.unwrap(), ChainVerdict::Broken { chain, sequence: 2, fault: "hash" });
     })
     .await;
 }

@@ -64,24 +64,23 @@ pub async fn create(app: &App, actor: &Actor, name: &str, scopes: &[&str], days:
         used_at: None,
         revoked_at: None,
     };
-    let actor = actor.clone();
-    app.db
-        .write(move |conn| {
-            store::insert_token(conn, &row)?;
-            audit::record(conn, now, &actor, "token.created", &row.id, &json!({"scopes": row.scopes}))
-        })
-        .await?;
+    audit::change(app, actor, move |c| {
+        store::insert_token(c, &row)?;
+        c.audit("token.created", &row.id, &json!({"scopes": row.scopes}));
+        Ok(())
+    })
+    .await?;
     Ok(text)
 }
 
 /// Ends a token of the person.
 pub async fn revoke(app: &App, actor: &Actor, id: String) -> Result<()> {
     let user_id = policy::require(actor, Action::ManageTokens)?.user_id.clone();
-    let (actor, now) = (actor.clone(), app.clock.now());
-    app.db
-        .write(move |conn| {
-            exactly_one(store::revoke_token(conn, &id, &user_id, now)?, "token-over")?;
-            audit::record(conn, now, &actor, "token.revoked", &id, &json!({}))
-        })
-        .await
+    audit::change(app, actor, move |c| {
+        let now = c.now;
+        exactly_one(store::revoke_token(c, &id, &user_id, now)?, "token-over")?;
+        c.audit("token.revoked", &id, &json!({}));
+        Ok(())
+    })
+    .await
 }

@@ -1,11 +1,16 @@
-//! The append-only record of every decision. Each record carries the hash of the one before, so that a change, a gap or a swap shows.
+//! The append-only record of every decision, in one chain per organisation, one of the platform and one per node. Each record carries the
+//! hash of the one before in its chain, so that a change, a gap or a swap shows; a seal ([`seal`]) holds the heads of all chains that
+//! moved, so that cutting the newest records off shows.
 //!
-//! Invariant: [`record`] is called in the same transaction as the decision it records.
+//! Invariant: a record is written in the transaction of the decision it records, by [`change`].
 
+mod change;
 pub mod model;
+pub mod seal;
 pub mod service;
 mod store;
 #[cfg(test)]
 mod tests;
+mod verify;
 
-pub use store::record;
+pub use change::{Change, change, change_in};

@@ -1,19 +1,37 @@
 //! The record and its hash.
 
-use chrono::{NaiveDate, NaiveTime, TimeDelta};
+use chrono::{DateTime, NaiveDate, NaiveTime, TimeDelta};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
+use crate::base::auth::{Actor, OrgKind};
 use crate::base::db::Timestamp;
 
 /// The `previous_hash` of the first record.
 pub const GENESIS: &str = "0000000000000000000000000000000000000000000000000000000000000000";
 
+/// The one chain of all records that were written before there was a chain for each organisation. Nothing is added to it.
+pub const OLD_CHAIN: &str = "0";
+
+/// Chain of the platform's own organisations and of what the platform does by itself.
+pub const PLATFORM_CHAIN: &str = "platform";
+
+/// The chain of an actor: of the organisation that a person acts for, of the node, or of the platform.
+pub fn chain_of(actor: &Actor) -> String {
+    match actor {
+        Actor::Person(person, _) if person.kind != OrgKind::Platform => person.organization_id.clone(),
+        Actor::Node { node_id, .. } => format!("node:{node_id}"),
+        Actor::Person(..) | Actor::System | Actor::Anonymous => PLATFORM_CHAIN.to_owned(),
+    }
+}
+
 /// One decision.
 #[derive(Debug, Clone, PartialEq, Serialize, diesel::Queryable, diesel::Insertable, diesel::Selectable)]
 #[diesel(table_name = crate::base::db::schema::audit_records)]
 pub struct Record {
-    /// 1, 2, 3, … without gaps.
+    /// `0` (the old one), an organisation's id, `platform` or `node:nod_…`.
+    pub chain: String,
+    /// 1, 2, 3, … in the chain, without gaps.
     pub sequence: i64,
     /// When.
     pub at: Timestamp,
@@ -34,10 +52,12 @@ pub struct Record {
 }
 
 impl Record {
-    /// The text that is hashed: the fields but the hash, one a line (none of them can hold a line break but `detail`, which is last).
+    /// The text that is hashed: the fields but the hash, one a line (none of them can hold a line break but `detail`, which is last). The
+    /// records of the old chain name no chain.
     fn hashed(&self) -> String {
+        let chain = if self.chain == OLD_CHAIN { String::new() } else { format!("{}\n", self.chain) };
         format!(
-            "{}\n{}\n{}\n{}\n{}\n{}\n{}\n{}",
+            "{chain}{}\n{}\n{}\n{}\n{}\n{}\n{}\n{}",
             self.previous_hash,
             self.sequence,
             self.at.rfc3339(),
@@ -52,6 +72,81 @@ impl Record {
     /// What `hash` must be.
     pub fn expected_hash(&self) -> String {
         hex::encode(Sha256::digest(self.hashed().as_bytes()))
+    }
+}
+
+/// A record that has no place in its chain yet.
+#[derive(Debug, Clone)]
+pub struct Entry {
+    pub(super) chain: String,
+    actor: String,
+    organization_id: Option<String>,
+    action: String,
+    subject: String,
+    detail: String,
+}
+
+impl Entry {
+    /// Of an actor's decision.
+    pub fn of(chain: String, actor: &Actor, action: &str, subject: &str, detail: &serde_json::Value) -> Self {
+        Self {
+            chain,
+            actor: actor.label(),
+            organization_id: actor.organization_id().map(ToOwned::to_owned),
+            action: action.to_owned(),
+            subject: subject.to_owned(),
+            detail: detail.to_string(),
+        }
+    }
+
+    /// The record that follows the last of its chain.
+    pub fn following(self, (last, previous_hash): (i64, String), at: Timestamp) -> Record {
+        let mut record = Record {
+            chain: self.chain,
+            sequence: last + 1,
+            at,
+            actor: self.actor,
+            organization_id: self.organization_id,
+            action: self.action,
+            subject: self.subject,
+            detail: self.detail,
+            previous_hash,
+            hash: String::new(),
+        };
+        record.hash = record.expected_hash();
+        record
+    }
+}
+
+/// Where a page of the log begins: behind the record of this time, chain and number. As text `micros.chain.sequence`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// Time.
+    pub at: Timestamp,
+    /// Chain.
+    pub chain: String,
+    /// Number in the chain.
+    pub sequence: i64,
+}
+
+impl Place {
+    /// Of a record.
+    pub fn of(record: &Record) -> Self {
+        Self { at: record.at, chain: record.chain.clone(), sequence: record.sequence }
+    }
+
+    /// From its text; none where it is no place.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (micros, rest) = text.split_once('.')?;
+        let (chain, sequence) = rest.rsplit_once('.')?;
+        let at = Timestamp::new(DateTime::from_timestamp_micros(micros.parse().ok()?)?);
+        Some(Self { at, chain: chain.to_owned(), sequence: sequence.parse().ok()? })
+    }
+}
+
+impl std::fmt::Display for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}.{}.{}", self.at.utc().timestamp_micros(), self.chain, self.sequence)
     }
 }
 
@@ -174,20 +269,27 @@ pub struct Told {
     pub reason: String,
 }
 
-/// What the chain's check found.
+/// What the check of all chains and seals found.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "verdict", rename_all = "kebab-case")]
 pub enum ChainVerdict {
     /// All records fit.
     Intact {
-        /// How many.
+        /// How many records.
         records: i64,
+        /// In how many chains.
+        chains: i64,
+        /// Number of the newest seal; 0 where nothing is sealed yet.
+        seals: i64,
     },
     /// The first record that does not fit.
     Broken {
-        /// Its sequence number (or the number that is missing).
+        /// Its chain; empty where it is a seal that does not fit.
+        chain: String,
+        /// Its sequence number (or the number that is missing), or the number of the seal.
         sequence: i64,
-        /// `gap`, `previous-hash` or `hash`.
+        /// `gap`, `previous-hash`, `hash`; `head` or `sealed` where the newest records are not those that the chain's head or a seal
+        /// names; `seal` where a seal does not fit what it holds.
         fault: &'static str,
     },
 }

@@ -1,7 +1,7 @@
 //! Reading and verifying the chain.
 
-use super::model::{ChainVerdict, Told, fault};
-use super::store;
+use crate::audit::model::{ChainVerdict, Told};
+use crate::audit::{store, verify};
 use crate::base::app::App;
 use crate::base::auth::{Actor, policy};
 use crate::base::db::{Conn, Db};
@@ -29,30 +29,13 @@ pub fn told(conn: &mut Conn, subject: &str, actions: &[&str]) -> Result<Vec<Told
     Ok(told)
 }
 
-/// Verifies the whole chain on behalf of an auditor.
+/// Verifies all chains on behalf of an auditor.
 pub async fn verify_as(app: &App, actor: &Actor) -> Result<ChainVerdict> {
     policy::require(actor, policy::Action::ViewAudit)?;
     verify(&app.db).await
 }
 
-/// Verifies the whole chain, a thousand records at a time.
+/// Verifies all chains and seals.
 pub async fn verify(db: &Db) -> Result<ChainVerdict> {
-    db.read(verify_blocking).await
-}
-
-fn verify_blocking(conn: &mut Conn) -> Result<ChainVerdict> {
-    let mut previous: Option<(String, i64)> = None;
-    loop {
-        let after = previous.as_ref().map_or(0, |(_, n)| *n);
-        let records = store::list_after(conn, after, 1000)?;
-        if records.is_empty() {
-            return Ok(ChainVerdict::Intact { records: after });
-        }
-        for record in records {
-            if let Some((sequence, fault)) = fault(previous.as_ref().map(|(h, n)| (h.as_str(), *n)), &record) {
-                return Ok(ChainVerdict::Broken { sequence, fault });
-            }
-            previous = Some((record.hash, record.sequence));
-        }
-    }
+    db.read(verify::verify).await
 }

@@ -1,51 +1,124 @@
 //! Appending and reading records.
 
-use diesel::prelude::*;
-use serde_json::Value;
+use std::collections::BTreeSet;
 
-use crate::audit::model::Sought;
-use crate::audit::model::{Filter, GENESIS, Record};
-use crate::base::auth::Actor;
+use diesel::prelude::*;
+
+use crate::audit::model::{Entry, Filter, GENESIS, Place, Record, Sought};
+use crate::audit::seal::Leaf;
 use crate::base::db::schema::audit_records::dsl;
-use crate::base::db::schema::users;
+use crate::base::db::schema::{audit_heads, audit_seal_leaves, audit_seals, users};
 use crate::base::db::{Conn, Timestamp, dialect};
 use crate::base::error::Result;
 
-/// Appends a record to the chain, in the caller's transaction. `detail` is a JSON object; it holds no secrets.
-pub fn record(conn: &mut Conn, now: Timestamp, actor: &Actor, action: &str, subject: &str, detail: &Value) -> Result<()> {
-    dialect::lock_audit_chain(conn)?;
-    let last: Option<(i64, String)> =
-        dsl::audit_records.order(dsl::sequence.desc()).select((dsl::sequence, dsl::hash)).first(conn).optional()?;
-    let (sequence, previous_hash) = last.unwrap_or((0, GENESIS.to_owned()));
-    let mut record = Record {
-        sequence: sequence + 1,
-        at: now,
-        actor: actor.label(),
-        organization_id: actor.organization_id().map(ToOwned::to_owned),
-        action: action.to_owned(),
-        subject: subject.to_owned(),
-        detail: detail.to_string(),
-        previous_hash,
-        hash: String::new(),
-    };
-    record.hash = record.expected_hash();
-    diesel::insert_into(dsl::audit_records).values(&record).execute(conn)?;
+/// Appends records to their chains, chain by chain in the order of the names. The transaction does nothing after that but commit.
+pub fn append(conn: &mut Conn, now: Timestamp, mut entries: Vec<Entry>) -> Result<()> {
+    // Stable: records of one chain stay in the order in which they were made.
+    entries.sort_by(|a, b| a.chain.cmp(&b.chain));
+    let mut entries = entries.into_iter().peekable();
+    while let Some(first) = entries.next() {
+        let chain = first.chain.clone();
+        let head = dialect::lock_audit_head(conn, &chain, GENESIS)?;
+        let mut last = first.following(head, now);
+        diesel::insert_into(dsl::audit_records).values(&last).execute(conn)?;
+        while let Some(next) = entries.next_if(|entry| entry.chain == chain) {
+            last = next.following((last.sequence, last.hash), now);
+            diesel::insert_into(dsl::audit_records).values(&last).execute(conn)?;
+        }
+        diesel::update(audit_heads::table.find(&chain))
+            .set((audit_heads::sequence.eq(last.sequence), audit_heads::hash.eq(&last.hash)))
+            .execute(conn)?;
+    }
     Ok(())
 }
 
-/// Records after a sequence number, oldest first.
-pub fn list_after(conn: &mut Conn, sequence: i64, limit: i64) -> QueryResult<Vec<Record>> {
-    dsl::audit_records.filter(dsl::sequence.gt(sequence)).order(dsl::sequence).limit(limit).select(Record::as_select()).load(conn)
+/// Names of all chains that have a head, a sealed head or a record.
+pub fn chains(conn: &mut Conn) -> QueryResult<BTreeSet<String>> {
+    let mut chains: BTreeSet<String> = audit_heads::table.select(audit_heads::chain).load(conn)?.into_iter().collect();
+    let sealed: Vec<String> = audit_seal_leaves::table.select(audit_seal_leaves::chain).distinct().load(conn)?;
+    let recorded: Vec<String> = dsl::audit_records.select(dsl::chain).distinct().load(conn)?;
+    chains.extend(sealed);
+    chains.extend(recorded);
+    Ok(chains)
 }
 
-/// Records before a sequence number that fit a filter, newest first; where something is sought, those on it or by it.
-pub fn list_before(conn: &mut Conn, before: i64, filter: &Filter, sought: Option<&Sought>, limit: i64) -> QueryResult<Vec<Record>> {
+/// Number and hash of the newest record of a chain, as its head says.
+pub fn head(conn: &mut Conn, chain: &str) -> QueryResult<Option<(i64, String)>> {
+    audit_heads::table.find(chain).select((audit_heads::sequence, audit_heads::hash)).first(conn).optional()
+}
+
+/// Number and time of the newest seal.
+pub fn last_seal(conn: &mut Conn) -> QueryResult<Option<(i64, Timestamp)>> {
+    audit_seals::table.order(audit_seals::number.desc()).select((audit_seals::number, audit_seals::at)).first(conn).optional()
+}
+
+/// Heads that no seal holds: chain, number and hash.
+pub fn moved_heads(conn: &mut Conn) -> QueryResult<Vec<(String, i64, String)>> {
+    let sealed = audit_seal_leaves::table
+        .filter(audit_seal_leaves::chain.eq(audit_heads::chain).and(audit_seal_leaves::sequence.eq(audit_heads::sequence)));
+    audit_heads::table
+        .filter(diesel::dsl::not(diesel::dsl::exists(sealed)))
+        .select((audit_heads::chain, audit_heads::sequence, audit_heads::hash))
+        .load(conn)
+}
+
+/// Inserts a leaf of a seal.
+pub fn insert_leaf(conn: &mut Conn, leaf: &Leaf) -> QueryResult<usize> {
+    diesel::insert_into(audit_seal_leaves::table).values(leaf).execute(conn)
+}
+
+/// Numbers and roots of the seals after one, in order.
+pub fn seals_after(conn: &mut Conn, number: i64, limit: i64) -> QueryResult<Vec<(i64, String)>> {
+    audit_seals::table
+        .filter(audit_seals::number.gt(number))
+        .order(audit_seals::number)
+        .limit(limit)
+        .select((audit_seals::number, audit_seals::root))
+        .load(conn)
+}
+
+/// The leaves of a seal.
+pub fn leaves_of(conn: &mut Conn, number: i64) -> QueryResult<Vec<Leaf>> {
+    audit_seal_leaves::table.filter(audit_seal_leaves::number.eq(number)).select(Leaf::as_select()).load(conn)
+}
+
+/// The leaves of a chain after a sequence number, in order.
+pub fn leaves_of_chain(conn: &mut Conn, chain: &str, sequence: i64, limit: i64) -> QueryResult<Vec<Leaf>> {
+    audit_seal_leaves::table
+        .filter(audit_seal_leaves::chain.eq(chain).and(audit_seal_leaves::sequence.gt(sequence)))
+        .order(audit_seal_leaves::sequence)
+        .limit(limit)
+        .select(Leaf::as_select())
+        .load(conn)
+}
+
+/// Records of a chain after a sequence number, oldest first.
+pub fn list_after(conn: &mut Conn, chain: &str, sequence: i64, limit: i64) -> QueryResult<Vec<Record>> {
+    dsl::audit_records
+        .filter(dsl::chain.eq(chain).and(dsl::sequence.gt(sequence)))
+        .order(dsl::sequence)
+        .limit(limit)
+        .select(Record::as_select())
+        .load(conn)
+}
+
+/// Records before a place that fit a filter, newest first; where something is sought, those on it or by it.
+pub fn list_before(
+    conn: &mut Conn,
+    before: Option<&Place>,
+    filter: &Filter,
+    sought: Option<&Sought>,
+    limit: i64,
+) -> QueryResult<Vec<Record>> {
     let mut query = dsl::audit_records
-        .filter(dsl::sequence.lt(before))
-        .order(dsl::sequence.desc())
+        .order((dsl::at.desc(), dsl::chain.desc(), dsl::sequence.desc()))
         .limit(limit)
         .select(Record::as_select())
         .into_boxed();
+    if let Some(Place { at, chain, sequence }) = before.cloned() {
+        let same_time = dsl::chain.lt(chain.clone()).or(dsl::chain.eq(chain).and(dsl::sequence.lt(sequence)));
+        query = query.filter(dsl::at.lt(at).or(dsl::at.eq(at).and(same_time)));
+    }
     if let Some(Sought { subjects, actors }) = sought {
         query = query.filter(dsl::subject.eq_any(subjects.clone()).or(dsl::actor.eq_any(actors.clone())));
     }
@@ -66,7 +139,7 @@ pub fn list_before(conn: &mut Conn, before: i64, filter: &Filter, sought: Option
 pub fn list_told(conn: &mut Conn, subject: &str, actions: &[&str], limit: i64) -> QueryResult<Vec<(Record, Option<String>)>> {
     let records: Vec<Record> = dsl::audit_records
         .filter(dsl::subject.eq(subject).and(dsl::action.eq_any(actions.iter().copied())))
-        .order(dsl::sequence.desc())
+        .order((dsl::at.desc(), dsl::chain.desc(), dsl::sequence.desc()))
         .limit(limit)
         .select(Record::as_select())
         .load(conn)?;

@@ -128,6 +128,11 @@ impl Error {
         self
     }
 
+    /// Whether a transaction ended because another one was in its way: it may go through if it runs again from the start.
+    pub fn is_collision(&self) -> bool {
+        self.source.as_ref().and_then(|source| source.downcast_ref()).is_some_and(collides)
+    }
+
     /// Adds what lies behind it, for the log.
     #[must_use]
     pub fn source(mut self, source: impl Into<anyhow::Error>) -> Self {
@@ -154,6 +159,21 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
+/// SQLSTATE 40001 or 40P01. Diesel has no kind for the second and hides the code, so a deadlock is told by its words: of the languages that
+/// PostgreSQL speaks most keep the English one. What is not recognised is not run again, and shows as a fault.
+fn collides(e: &diesel::result::Error) -> bool {
+    use diesel::result::{DatabaseErrorKind, Error as Diesel};
+    const DEADLOCK: [&str; 4] = ["deadlock", "死锁", "死結", "デッドロック"];
+    match e {
+        Diesel::DatabaseError(DatabaseErrorKind::SerializationFailure, _) => true,
+        Diesel::DatabaseError(DatabaseErrorKind::Unknown, info) => {
+            let message = info.message().to_lowercase();
+            DEADLOCK.iter().any(|word| message.contains(word))
+        }
+        _ => false,
+    }
+}
+
 impl From<diesel::result::Error> for Error {
     fn from(e: diesel::result::Error) -> Self {
         use diesel::result::{DatabaseErrorKind, Error as Diesel};
@@ -163,6 +183,7 @@ impl From<diesel::result::Error> for Error {
             Diesel::DatabaseError(DatabaseErrorKind::Unknown, info) if info.message().contains("0x00") => {
                 Self::invalid("control-characters").source(e)
             }
+            _ if collides(&e) => Self::unavailable("database-busy").retry_after(TimeDelta::seconds(1)).source(e),
             _ => Self::internal(e),
         }
     }

@@ -8,6 +8,7 @@ use crate::audit;
 use crate::base::app::App;
 use crate::base::auth::Actor;
 use crate::base::auth::policy::{self, Action};
+use crate::base::db::dialect::{self, Row};
 use crate::base::error::{Error, Faults, Result, exactly_one};
 use crate::base::ids;
 
@@ -70,41 +71,36 @@ pub async fn add(app: &App, actor: &Actor, slug: String, form: &PlanForm) -> Res
     let (trial_days, trial_nodes) = (number("trial_days", &form.trial_days, 90), number("trial_nodes", &form.trial_nodes, 100));
     faults.check()?;
     let (Some(kind), Some(price_fen)) = (kind, price) else { return Err(Error::invalid("invalid-input")) };
-    let (actor, now) = (actor.clone(), app.clock.now());
-    let id = app
-        .db
-        .write(move |conn| {
-            let row = store::find_own(conn, &organization_id, &slug)?.ok_or_else(|| Error::not_found("listing"))?;
-            let active = store::plans_of(conn, &[row.id.as_str()])?;
-            let same = |p: &Plan| (p.kind, p.price_fen, p.trial_days, p.trial_nodes) == (kind, price_fen, trial_days, trial_nodes);
-            if active.iter().any(same) {
-                return Err(Error::conflict("plan-exists"));
-            }
-            if active.len() >= MAX_PLANS {
-                return Err(Error::conflict("too-many-plans").arg("max", MAX_PLANS));
-            }
-            let plan =
-                Plan { id: ids::new("pln"), app_id: row.id, kind, price_fen, trial_days, trial_nodes, active: true, created_at: now };
-            store::insert_plan(conn, &plan)?;
-            audit::record(conn, now, &actor, "plan.added", &plan.id, &json!({"app": plan.app_id, "kind": kind, "price_fen": price_fen}))?;
-            Ok(plan.id)
-        })
-        .await?;
-    app.wake_search.notify_one();
-    Ok(id)
+    audit::change(app, actor, move |c| {
+        let row = store::find_own(c, &organization_id, &slug)?.ok_or_else(|| Error::not_found("listing"))?;
+        // Held until the end: of two plans at once the second counts the first.
+        dialect::hold(c, Row::App(&row.id))?;
+        let active = store::plans_of(c, &[row.id.as_str()])?;
+        let same = |p: &Plan| (p.kind, p.price_fen, p.trial_days, p.trial_nodes) == (kind, price_fen, trial_days, trial_nodes);
+        if active.iter().any(same) {
+            return Err(Error::conflict("plan-exists"));
+        }
+        if active.len() >= MAX_PLANS {
+            return Err(Error::conflict("too-many-plans").arg("max", MAX_PLANS));
+        }
+        let plan = Plan { id: ids::new("pln"), app_id: row.id, kind, price_fen, trial_days, trial_nodes, active: true, created_at: c.now };
+        store::insert_plan(c, &plan)?;
+        c.audit("plan.added", &plan.id, &json!({"app": plan.app_id, "kind": kind, "price_fen": price_fen}));
+        c.wake_search();
+        Ok(plan.id)
+    })
+    .await
 }
 
 /// Ends a plan; orders placed with it go on.
 pub async fn retire(app: &App, actor: &Actor, slug: String, plan_id: String) -> Result<()> {
     let organization_id = policy::require(actor, Action::PublishApps)?.organization_id.clone();
-    let (actor, now) = (actor.clone(), app.clock.now());
-    app.db
-        .write(move |conn| {
-            let row = store::find_own(conn, &organization_id, &slug)?.ok_or_else(|| Error::not_found("listing"))?;
-            exactly_one(store::retire_plan(conn, &row.id, &plan_id)?, "plan-over")?;
-            audit::record(conn, now, &actor, "plan.retired", &plan_id, &json!({"app": row.id}))
-        })
-        .await?;
-    app.wake_search.notify_one();
-    Ok(())
+    audit::change(app, actor, move |c| {
+        let row = store::find_own(c, &organization_id, &slug)?.ok_or_else(|| Error::not_found("listing"))?;
+        exactly_one(store::retire_plan(c, &row.id, &plan_id)?, "plan-over")?;
+        c.audit("plan.retired", &plan_id, &json!({"app": row.id}));
+        c.wake_search();
+        Ok(())
+    })
+    .await
 }

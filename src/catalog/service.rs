@@ -3,6 +3,7 @@
 use app_package::manifest::AppManifest;
 use serde_json::json;
 
+use crate::audit::Change;
 use crate::base::app::App;
 use crate::base::auth::policy::Action;
 use crate::base::auth::{Actor, OrgKind, policy};
@@ -78,19 +79,14 @@ pub async fn vendor_page(app: &App, slug: String) -> Result<(crate::account::mod
 ///
 /// # Errors
 /// Those of [`classification_fault`].
-pub fn upsert_from_manifest(
-    conn: &mut Conn,
-    actor: &Actor,
-    organization_id: &str,
-    manifest: &AppManifest,
-    now: Timestamp,
-) -> Result<String> {
-    if let Some((_, error)) = classification_fault(conn, &manifest.specialty, &manifest.scenario)? {
+pub fn upsert_from_manifest(c: &mut Change<'_>, organization_id: &str, manifest: &AppManifest) -> Result<String> {
+    let now = c.now;
+    if let Some((_, error)) = classification_fault(c, &manifest.specialty, &manifest.scenario)? {
         return Err(error);
     }
-    if let Some(app) = store::find_own(conn, organization_id, &manifest.name)? {
+    if let Some(app) = store::find_own(c, organization_id, &manifest.name)? {
         if app.release_id.is_none() {
-            store::update_texts(conn, &with_texts(app.clone(), manifest, now))?;
+            store::update_texts(c, &with_texts(app.clone(), manifest, now))?;
         }
         return Ok(app.id);
     }
@@ -115,8 +111,8 @@ pub fn upsert_from_manifest(
         updated_at: now,
     };
     let app = with_texts(fresh, manifest, now);
-    store::insert_app(conn, &app).or_conflict("app-exists")?;
-    audit::record(conn, now, actor, "app.created", &app.id, &json!({"name": app.slug}))?;
+    store::insert_app(c, &app).or_conflict("app-exists")?;
+    c.audit("app.created", &app.id, &json!({"name": app.slug}));
     Ok(app.id)
 }
 
@@ -152,19 +148,22 @@ fn with_texts(app: AppRow, manifest: &AppManifest, now: Timestamp) -> AppRow {
 }
 
 /// Makes the highest published release of the best channel the listing's own: texts, cover, state. Called in the transaction that
-/// publishes, promotes or deprecates; where nothing is published any more, the listing stays as it is.
-pub fn listed_in(conn: &mut Conn, app_id: &str, now: Timestamp) -> Result<()> {
-    let app = get_app(conn, app_id)?;
-    let Some(release) = release::service::latest_published(conn, app_id)? else {
+/// publishes, promotes or deprecates, and that holds the app's row: of two at once the second sees what the first has published. Where
+/// nothing is published any more, the listing stays as it is.
+pub fn listed_in(c: &mut Change<'_>, app_id: &str) -> Result<()> {
+    let now = c.now;
+    c.wake_search();
+    let app = get_app(c, app_id)?;
+    let Some(release) = release::service::latest_published(c, app_id)? else {
         // What is said of its version has changed: pages that are kept must go.
-        store::touch(conn, app_id, now)?;
+        store::touch(c, app_id, now)?;
         return Ok(());
     };
-    store::update_texts(conn, &with_texts(app.clone(), &release.manifest, now))?;
-    let vendor = crate::account::service::get_organization(conn, &app.organization_id)?;
+    store::update_texts(c, &with_texts(app.clone(), &release.manifest, now))?;
+    let vendor = crate::account::service::get_organization(c, &app.organization_id)?;
     let repository = format!("{}/{}", vendor.slug, app.slug);
-    let cover = pictures::gallery(conn, &repository, &release.digest, &release.manifest)?.into_iter().next().map(|(digest, _)| digest);
-    store::set_listed(conn, app_id, &release.id, cover.as_deref(), now)?;
+    let cover = pictures::gallery(c, &repository, &release.digest, &release.manifest)?.into_iter().next().map(|(digest, _)| digest);
+    store::set_listed(c, app_id, &release.id, cover.as_deref(), now)?;
     Ok(())
 }
 
@@ -202,18 +201,16 @@ pub fn count_deployment(conn: &mut Conn, app_id: &str) -> Result<()> {
 /// `listing` (not the vendor's), `listing-state`.
 pub async fn set_hidden(app: &App, actor: &Actor, slug: String, hidden: bool) -> Result<()> {
     let organization_id = policy::require(actor, Action::PublishApps)?.organization_id.clone();
-    let (actor, now) = (actor.clone(), app.clock.now());
-    app.db
-        .write(move |conn| {
-            let row = store::find_own(conn, &organization_id, &slug)?.ok_or_else(|| Error::not_found("listing"))?;
-            let (from, to) =
-                if hidden { (ListingState::Listed, ListingState::Hidden) } else { (ListingState::Hidden, ListingState::Listed) };
-            exactly_one(store::set_state(conn, &row.id, from, to, now)?, "listing-state")?;
-            audit::record(conn, now, &actor, if hidden { "listing.hidden" } else { "listing.shown" }, &row.id, &json!({}))
-        })
-        .await?;
-    app.wake_search.notify_one();
-    Ok(())
+    audit::change(app, actor, move |c| {
+        let now = c.now;
+        let row = store::find_own(c, &organization_id, &slug)?.ok_or_else(|| Error::not_found("listing"))?;
+        let (from, to) = if hidden { (ListingState::Listed, ListingState::Hidden) } else { (ListingState::Hidden, ListingState::Listed) };
+        exactly_one(store::set_state(c, &row.id, from, to, now)?, "listing-state")?;
+        c.audit(if hidden { "listing.hidden" } else { "listing.shown" }, &row.id, &json!({}));
+        c.wake_search();
+        Ok(())
+    })
+    .await
 }
 
 /// Names of the app of a licence or deployment.

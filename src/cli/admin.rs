@@ -171,13 +171,17 @@ async fn storage(app: &App, command: Storage) -> anyhow::Result<ExitCode> {
 async fn verify_audit(app: &App) -> anyhow::Result<ExitCode> {
     use audit::model::ChainVerdict;
     match audit::service::verify(&app.db).await.map_err(|e| anyhow::anyhow!("{e}"))? {
-        ChainVerdict::Intact { records: 0 } => anyhow::bail!("there are no audit records: is this the right data folder?"),
-        ChainVerdict::Intact { records } => {
-            print_line!("audit chain intact: {records} records");
+        ChainVerdict::Intact { records: 0, .. } => anyhow::bail!("there are no audit records: is this the right data folder?"),
+        ChainVerdict::Intact { records, chains, seals } => {
+            print_line!("audit chains intact: {records} records in {chains} chains, {seals} seals");
             Ok(ExitCode::SUCCESS)
         }
-        ChainVerdict::Broken { sequence, fault } => {
-            print_line!("audit chain broken at record {sequence}: {fault}");
+        ChainVerdict::Broken { chain, sequence, fault } if chain.is_empty() => {
+            print_line!("audit seal {sequence} broken: {fault}");
+            Ok(ExitCode::FAILURE)
+        }
+        ChainVerdict::Broken { chain, sequence, fault } => {
+            print_line!("audit chain {chain} broken at record {sequence}: {fault}");
             Ok(ExitCode::FAILURE)
         }
     }

@@ -6,11 +6,13 @@ use serde_json::json;
 
 use super::model::{Score, TestSet};
 use super::store;
+use crate::audit::Change;
 use crate::base::app::App;
 use crate::base::auth::Actor;
 use crate::base::child::{Folder, child};
 use crate::base::config::Checks;
-use crate::base::db::{Conn, Timestamp, dialect};
+use crate::base::db::dialect::{self, Row};
+use crate::base::db::{Conn, Timestamp};
 use crate::base::error::{Error, QueryResultExt as _, Result};
 use crate::base::jobs::Job;
 use crate::base::storage::BlobStore;
@@ -25,25 +27,24 @@ const PAGE: i64 = 20;
 
 /// Enqueues scoring of a scenario's releases after one, a page at a time.
 pub async fn fan_out(app: &App, set_id: &str, after: &str) -> Result<()> {
-    let (set_id, after, now) = (set_id.to_owned(), after.to_owned(), app.clock.now());
-    app.db
-        .write(move |conn| {
-            let set = store::get_set(conn, &set_id).or_not_found("evaluation-set")?;
-            if set.retired_at.is_some() {
-                return Ok(());
+    let (set_id, after) = (set_id.to_owned(), after.to_owned());
+    audit::change(app, &Actor::System, move |c| {
+        let set = store::get_set(c, &set_id).or_not_found("evaluation-set")?;
+        if set.retired_at.is_some() {
+            return Ok(());
+        }
+        let page = store::releases_without(c, &set, &after, PAGE)?;
+        for release_id in &page {
+            c.enqueue(&Job::EvaluateRelease { release_id: release_id.clone(), set_id: set_id.clone() })?;
+        }
+        match page.last() {
+            Some(last) if i64::try_from(page.len()) == Ok(PAGE) => {
+                c.enqueue(&Job::EvaluateScenario { set_id: set_id.clone(), after: last.clone() })
             }
-            let page = store::releases_without(conn, &set, &after, PAGE)?;
-            for release_id in &page {
-                Job::EvaluateRelease { release_id: release_id.clone(), set_id: set_id.clone() }.enqueue(conn, now)?;
-            }
-            match page.last() {
-                Some(last) if i64::try_from(page.len()) == Ok(PAGE) => {
-                    Job::EvaluateScenario { set_id, after: last.clone() }.enqueue(conn, now)
-                }
-                _ => Ok(()),
-            }
-        })
-        .await
+            _ => Ok(()),
+        }
+    })
+    .await
 }
 
 /// Scores a release on a set. One that has a figure is left alone, so doing it twice does it once.
@@ -61,10 +62,7 @@ pub async fn evaluate(app: &App, release_id: &str, set_id: &str) -> Result<()> {
     } else {
         Evaluation::failed("input-kind-differs")
     };
-    let now = app.clock.now();
-    app.db.write(move |conn| record_in(conn, &release, &set, &evaluation, now)).await?;
-    app.wake_search.notify_one();
-    Ok(())
+    audit::change(app, &Actor::System, move |c| record_in(c, &release, &set, &evaluation)).await
 }
 
 /// Release, set and the release's manifest bytes, if there is something to do.
@@ -98,9 +96,10 @@ fn run(
 }
 
 /// Stores an outcome, unless there is a figure already.
-pub(super) fn record_in(conn: &mut Conn, release: &Release, set: &TestSet, evaluation: &Evaluation, now: Timestamp) -> Result<()> {
-    dialect::lock_audit_chain(conn)?; // before the row, as all who write both
-    if store::get_score(conn, &release.id, &set.id)?.is_some_and(|score| score.value.is_some()) {
+pub(super) fn record_in(c: &mut Change<'_>, release: &Release, set: &TestSet, evaluation: &Evaluation) -> Result<()> {
+    // Of two outcomes at once the second finds the first.
+    dialect::hold(c, Row::Scenario(&set.scenario))?;
+    if store::get_score(c, &release.id, &set.id)?.is_some_and(|score| score.value.is_some()) {
         return Ok(());
     }
     let hardware = evaluation.hardware.as_ref().map(|h| format!("{} × {} · {}", h.cpu, h.cores, h.architecture));
@@ -120,19 +119,21 @@ pub(super) fn record_in(conn: &mut Conn, release: &Release, set: &TestSet, evalu
         reason,
         engine: evaluation.engine.clone(),
         hardware: hardware.unwrap_or_default(),
-        scored_at: now,
+        scored_at: c.now,
     };
-    store::put_score(conn, &score)?;
+    store::put_score(c, &score)?;
     let detail = json!({
         "set": set.id, "digest": score.digest, "metric": set.metric, "value": score.value, "samples": score.samples,
         "failures": score.failures, "reason": score.reason,
     });
-    audit::record(conn, now, &Actor::System, "evaluation.scored", &release.id, &detail)
+    c.audit("evaluation.scored", &release.id, &detail);
+    c.wake_search();
+    Ok(())
 }
 
 /// Scoring that could not be carried out, try after try, is an outcome with that reason; an administrator may have it tried again.
 pub fn give_up(conn: &mut Conn, release_id: &str, set_id: &str, now: Timestamp) -> Result<()> {
     let set = store::get_set(conn, set_id).or_not_found("evaluation-set")?;
     let release = release::service::get(conn, release_id)?;
-    record_in(conn, &release, &set, &Evaluation::failed("not-run"), now)
+    audit::change_in(conn, &Actor::System, now, |c| record_in(c, &release, &set, &Evaluation::failed("not-run")))
 }

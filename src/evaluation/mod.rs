@@ -12,4 +12,4 @@ mod store;
 mod upload;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

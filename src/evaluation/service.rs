@@ -12,9 +12,11 @@ use super::model::ScoreLine;
 use super::model::{Metric, Score, SetForm, TestSet};
 use super::store;
 use super::upload::{self, Facts, Staged};
+use crate::audit::Change;
 use crate::base::app::App;
 use crate::base::auth::policy::{self, Action};
 use crate::base::auth::{Actor, Person};
+use crate::base::db::dialect::{self, Row};
 use crate::base::db::{Conn, Timestamp};
 use crate::base::error::{Error, QueryResultExt as _, Result, exactly_one};
 use crate::base::ids;
@@ -52,9 +54,7 @@ where
         Err(faults) => return Ok(Err(faults)),
     };
     let new = New { scenario: form.scenario.clone(), name_zh, name_en, metric, facts };
-    let id = publish(app, actor, &person, new, &staged).await?;
-    app.wake_jobs.send_replace(());
-    Ok(Ok(id))
+    Ok(Ok(publish(app, actor, &person, new, &staged).await?))
 }
 
 /// A set about to be.
@@ -83,39 +83,39 @@ async fn publish(app: &App, actor: &Actor, person: &Person, new: New, staged: &S
     let mut tries = 0;
     loop {
         app.blobs.publish(&staged.id, &staged.digest).await?;
-        let (actor, person, new, blobs) = (actor.clone(), person.clone(), new.clone(), app.blobs.clone());
-        let (digest, size, now) = (staged.digest.clone(), staged.size, app.clock.now());
-        let made = app
-            .db
-            .write(move |conn| {
-                room_in(conn, &new.scenario)?;
-                registry::service::keep_blob_in(conn, &digest, size, now)?;
-                if !blobs.exists_blocking(&digest)? {
-                    return Err(Error::unavailable(COLLECTED));
-                }
-                let set = TestSet {
-                    id: ids::new("evs"),
-                    scenario: new.scenario,
-                    name_zh: new.name_zh,
-                    name_en: new.name_en,
-                    metric: new.metric,
-                    input: new.facts.input.to_owned(),
-                    unit: new.facts.unit,
-                    samples: new.facts.samples,
-                    digest: digest.to_string(),
-                    size_bytes: i64::try_from(size).map_err(Error::internal)?,
-                    created_by: person.user_id,
-                    created_at: now,
-                    retired_at: None,
-                };
-                store::insert_set(conn, &set)?;
-                Job::EvaluateScenario { set_id: set.id.clone(), after: String::new() }.enqueue(conn, now)?;
-                let detail =
-                    json!({"scenario": set.scenario, "metric": set.metric, "samples": set.samples, "digest": set.digest, "bytes": size});
-                audit::record(conn, now, &actor, "evaluation.set-created", &set.id, &detail)?;
-                Ok(set.id)
-            })
-            .await;
+        let (person, new, blobs) = (person.clone(), new.clone(), app.blobs.clone());
+        let (digest, size) = (staged.digest.clone(), staged.size);
+        let made = audit::change(app, actor, move |c| {
+            let now = c.now;
+            dialect::hold(c, Row::Scenario(&new.scenario))?;
+            room_in(c, &new.scenario)?;
+            registry::service::keep_blob_in(c, &digest, size, now)?;
+            if !blobs.exists_blocking(&digest)? {
+                return Err(Error::unavailable(COLLECTED));
+            }
+            let set = TestSet {
+                id: ids::new("evs"),
+                scenario: new.scenario.clone(),
+                name_zh: new.name_zh.clone(),
+                name_en: new.name_en.clone(),
+                metric: new.metric,
+                input: new.facts.input.to_owned(),
+                unit: new.facts.unit.clone(),
+                samples: new.facts.samples,
+                digest: digest.to_string(),
+                size_bytes: i64::try_from(size).map_err(Error::internal)?,
+                created_by: person.user_id.clone(),
+                created_at: now,
+                retired_at: None,
+            };
+            store::insert_set(c, &set)?;
+            c.enqueue(&Job::EvaluateScenario { set_id: set.id.clone(), after: String::new() })?;
+            let detail =
+                json!({"scenario": set.scenario, "metric": set.metric, "samples": set.samples, "digest": set.digest, "bytes": size});
+            c.audit("evaluation.set-created", &set.id, &detail);
+            Ok(set.id)
+        })
+        .await;
         tries += 1;
         match made {
             Err(e) if e.code == COLLECTED && tries < 3 => {}
@@ -130,16 +130,15 @@ async fn publish(app: &App, actor: &Actor, person: &Person, new: New, staged: &S
 /// `evaluation-set`: there is none; `evaluation-set-retired`: it is already.
 pub async fn retire(app: &App, actor: &Actor, id: String) -> Result<()> {
     policy::require(actor, Action::ManageEvaluation)?;
-    let (actor, now) = (actor.clone(), app.clock.now());
-    app.db
-        .write(move |conn| {
-            let set = store::get_set(conn, &id).or_not_found("evaluation-set")?;
-            exactly_one(store::retire(conn, &id, now)?, "evaluation-set-retired")?;
-            audit::record(conn, now, &actor, "evaluation.set-retired", &id, &json!({"scenario": set.scenario, "metric": set.metric}))
-        })
-        .await?;
-    app.wake_search.notify_one();
-    Ok(())
+    audit::change(app, actor, move |c| {
+        let now = c.now;
+        let set = store::get_set(c, &id).or_not_found("evaluation-set")?;
+        exactly_one(store::retire(c, &id, now)?, "evaluation-set-retired")?;
+        c.audit("evaluation.set-retired", &id, &json!({"scenario": set.scenario, "metric": set.metric}));
+        c.wake_search();
+        Ok(())
+    })
+    .await
 }
 
 /// Scores releases without a figure on a set again, for example after the platform was short of memory.
@@ -148,25 +147,23 @@ pub async fn retire(app: &App, actor: &Actor, id: String) -> Result<()> {
 /// As [`retire`].
 pub async fn score_again(app: &App, actor: &Actor, id: String) -> Result<()> {
     policy::require(actor, Action::ManageEvaluation)?;
-    let now = app.clock.now();
-    app.db
-        .write(move |conn| {
-            let set = store::get_set(conn, &id).or_not_found("evaluation-set")?;
-            if set.retired_at.is_some() {
-                return Err(Error::conflict("evaluation-set-retired"));
-            }
-            Job::EvaluateScenario { set_id: id, after: String::new() }.enqueue(conn, now)
-        })
-        .await?;
-    app.wake_jobs.send_replace(());
-    Ok(())
+    audit::change(app, actor, move |c| {
+        let set = store::get_set(c, &id).or_not_found("evaluation-set")?;
+        if set.retired_at.is_some() {
+            return Err(Error::conflict("evaluation-set-retired"));
+        }
+        c.enqueue(&Job::EvaluateScenario { set_id: id.clone(), after: String::new() })
+    })
+    .await
 }
 
 /// Enqueues scoring a release on the sets of its scenario on which it has no outcome yet. Called when it has passed its check and when it
-/// is published, for a set may have been made in between.
-pub fn score_release_in(conn: &mut Conn, release_id: &str, scenario: &str, now: Timestamp) -> Result<()> {
-    for set_id in store::sets_without(conn, scenario, release_id, MAX_ACTIVE)? {
-        Job::EvaluateRelease { release_id: release_id.to_owned(), set_id }.enqueue(conn, now)?;
+/// is published, for a set may have been made in between. Holds the scenario, as making a set does: a set that is made at the same time is
+/// seen here, or its own job sees the release.
+pub fn score_release_in(c: &mut Change<'_>, release_id: &str, scenario: &str) -> Result<()> {
+    dialect::hold(c, Row::Scenario(scenario))?;
+    for set_id in store::sets_without(c, scenario, release_id, MAX_ACTIVE)? {
+        c.enqueue(&Job::EvaluateRelease { release_id: release_id.to_owned(), set_id })?;
     }
     Ok(())
 }

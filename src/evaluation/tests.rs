@@ -25,7 +25,7 @@ use crate::{catalog, moderation, registry, release};
 const SECRETS: [&str; 2] = ["secret-input", "61.37"];
 
 /// A set of ten tables with a coke strength each.
-fn archive() -> Vec<u8> {
+pub fn archive() -> Vec<u8> {
     let mut tar = tar::Builder::new(Vec::new());
     let mut add = |name: &str, bytes: &[u8]| {
         let mut header = tar::Header::new_ustar();
@@ -42,7 +42,7 @@ fn archive() -> Vec<u8> {
     tar.into_inner().unwrap()
 }
 
-fn form() -> SetForm {
+pub fn form() -> SetForm {
     SetForm { scenario: APP.into(), name_zh: "焦炭盲测集".into(), name_en: "Coke blind test".into(), metric: "mae".into() }
 }
 
@@ -59,15 +59,14 @@ async fn made(app: &App, who: &Actor) -> String {
 
 /// Stores an outcome as the job does.
 async fn outcome(app: &App, release_id: &str, set_id: &str, evaluation: Evaluation) {
-    let (release_id, set_id, now) = (release_id.to_owned(), set_id.to_owned(), app.clock.now());
-    app.db
-        .write(move |conn| {
-            let release = release::service::get(conn, &release_id)?;
-            let set = store::get_set(conn, &set_id)?;
-            jobs::record_in(conn, &release, &set, &evaluation, now)
-        })
-        .await
-        .unwrap();
+    let (release_id, set_id) = (release_id.to_owned(), set_id.to_owned());
+    crate::audit::change(app, &Actor::System, move |c| {
+        let release = release::service::get(c, &release_id)?;
+        let set = store::get_set(c, &set_id)?;
+        jobs::record_in(c, &release, &set, &evaluation)
+    })
+    .await
+    .unwrap();
 }
 
 fn figure(value: f64) -> Evaluation {

@@ -9,9 +9,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use app_package::license::{Purpose, Verdict};
 use app_package::margo::{StateManifest, StatusError};
 
+use crate::audit::Change;
 use crate::base::app::App;
 use crate::base::auth::Actor;
-use crate::base::db::{Conn, Timestamp, dialect};
+use crate::base::db::{Conn, Timestamp};
 use crate::base::error::{Error, Result, exactly_one};
 use crate::fleet::margo::documents::{Document, Wanted};
 use crate::fleet::margo::{desired_topic, documents, status, store};
@@ -19,21 +20,23 @@ use crate::fleet::model::{Deployment, DeploymentState, Node, NodeState};
 use crate::fleet::{service, store as fleet};
 use crate::license::service as licenses;
 use crate::license::service::Use;
-use crate::{catalog, license};
+use crate::{audit, catalog, license};
 
 /// Manifests whose documents are kept.
 const KEEP: usize = 3;
 
 /// Writes the desired state of a node anew, and tells the polls that wait for it.
 pub async fn rebuild(app: &App, node_id: &str) -> Result<()> {
-    let (handle, id, now) = (app.clone(), node_id.to_owned(), app.clock.now());
-    let changed = app.db.write(move |conn| rebuild_in(conn, &handle, &id, now)).await?;
-    if let Some(organization_id) = changed {
-        app.live.poke(&organization_id, desired_topic(node_id));
-        app.live.poke(&organization_id, format!("node:{node_id}"));
-        app.live.poke(&organization_id, service::TOPIC);
-    }
-    Ok(())
+    let (handle, id) = (app.clone(), node_id.to_owned());
+    audit::change(app, &Actor::System, move |c| {
+        if let Some(organization_id) = rebuild_in(c, &handle, &id)? {
+            c.poke(&organization_id, desired_topic(&id));
+            c.poke(&organization_id, format!("node:{id}"));
+            c.poke(&organization_id, service::TOPIC);
+        }
+        Ok(())
+    })
+    .await
 }
 
 /// What a deployment comes to.
@@ -47,19 +50,19 @@ enum Outcome {
 }
 
 /// Gives the operator where something changed.
-fn rebuild_in(conn: &mut Conn, app: &App, node_id: &str, now: Timestamp) -> Result<Option<String>> {
-    // The audit chain is locked before any row; then rebuilds of one node stand in line.
-    dialect::lock_audit_chain(conn)?;
-    store::lock(conn, node_id)?;
-    let Some((node, site)) = fleet::find_node(conn, node_id)? else { return Ok(None) };
+fn rebuild_in(c: &mut Change<'_>, app: &App, node_id: &str) -> Result<Option<String>> {
+    let now = c.now;
+    // Rebuilds of one node stand in line, and nothing is deployed to it meanwhile.
+    store::lock(c, node_id)?;
+    let Some((node, site)) = fleet::find_node(c, node_id)? else { return Ok(None) };
     if node.state == NodeState::Removed {
-        store::drop_documents(conn, node_id)?;
+        store::drop_documents(c, node_id)?;
         return Ok(Some(node.organization_id));
     }
     let mut outcomes = Vec::new();
-    let namespace = store::slug(conn, &node.organization_id)?;
-    for (deployment, version, digest) in store::deployments(conn, node_id)? {
-        let outcome = outcome(conn, app, &node, &site, &namespace, &deployment, (&version, &digest), now)?;
+    let namespace = store::slug(c, &node.organization_id)?;
+    for (deployment, version, digest) in store::deployments(c, node_id)? {
+        let outcome = outcome(c, app, &node, &site, &namespace, &deployment, (&version, &digest), now)?;
         outcomes.push((deployment, version, outcome));
     }
     let run = |o: &Outcome| if let Outcome::Run(document) = o { Some(document.clone()) } else { None };
@@ -67,7 +70,7 @@ fn rebuild_in(conn: &mut Conn, app: &App, node_id: &str, now: Timestamp) -> Resu
     let bundle = if wanted.is_empty() { None } else { Some(documents::bundle(&wanted)?) };
 
     let present: Option<StateManifest> = match &node.manifest_digest {
-        Some(digest) => store::document(conn, node_id, digest, "manifest")?.and_then(|content| serde_json::from_slice(&content).ok()),
+        Some(digest) => store::document(c, node_id, digest, "manifest")?.and_then(|content| serde_json::from_slice(&content).ok()),
         None => None,
     };
     // Also after this server was restored from an older copy the next version is higher than all that the node has seen.
@@ -81,22 +84,22 @@ fn rebuild_in(conn: &mut Conn, app: &App, node_id: &str, now: Timestamp) -> Resu
         manifest = present.clone();
         node.manifest_version
     } else {
-        let known: BTreeSet<String> = store::digests(conn, node_id)?.into_iter().collect();
+        let known: BTreeSet<String> = store::digests(c, node_id)?.into_iter().collect();
         let written = documents::manifest_document(&manifest)?;
         let all = wanted.values().map(|d| ("deployment", d)).chain(bundle.iter().map(|d| ("bundle", d))).chain([("manifest", &written)]);
         let mut done = known;
         for (kind, document) in all {
             if done.insert(document.digest.to_string()) {
-                store::insert_document(conn, node_id, document.digest.as_str(), kind, &document.content, now)?;
+                store::insert_document(c, node_id, document.digest.as_str(), kind, &document.content, now)?;
             }
         }
-        exactly_one(store::advance(conn, node_id, node.manifest_version, next, written.digest.as_str())?, "deployment-changed")?;
-        prune(conn, node_id)?;
+        exactly_one(store::advance(c, node_id, node.manifest_version, next, written.digest.as_str())?, "deployment-changed")?;
+        prune(c, node_id)?;
         next
     };
     let mut settled = false;
     for (deployment, release, outcome) in &outcomes {
-        settled |= settle(conn, deployment, release, outcome, version, now)?;
+        settled |= settle(c, deployment, release, outcome, version)?;
     }
     let advanced = version != node.manifest_version;
     if advanced {
@@ -158,32 +161,33 @@ fn registry(edge_url: &str) -> &str {
 }
 
 /// Writes on the deployment what it came to. Gives whether that changed anything.
-fn settle(conn: &mut Conn, deployment: &Deployment, release: &str, outcome: &Outcome, version: i64, now: Timestamp) -> Result<bool> {
+fn settle(c: &mut Change<'_>, deployment: &Deployment, release: &str, outcome: &Outcome, version: i64) -> Result<bool> {
+    let now = c.now;
     match outcome {
         Outcome::Run(document) if document.digest.as_str() == deployment.digest => Ok(false),
         Outcome::Run(document) => {
-            store::aim(conn, &deployment.id, document.digest.as_str(), version)?;
+            store::aim(c, &deployment.id, document.digest.as_str(), version)?;
             // It was held back and is not any more.
             if deployment.digest.is_empty() && deployment.state == DeploymentState::Failed {
-                status::move_to(conn, deployment, release, DeploymentState::Pending, None, now)?;
+                status::move_to(c, deployment, release, DeploymentState::Pending, None, now)?;
             }
             Ok(true)
         }
         Outcome::Withheld(code) => {
             let error = StatusError { code: (*code).to_owned(), ..StatusError::default() };
-            let moved = status::move_to(conn, deployment, release, DeploymentState::Failed, Some(&error), now)?;
+            let moved = status::move_to(c, deployment, release, DeploymentState::Failed, Some(&error), now)?;
             if !deployment.digest.is_empty() {
-                store::aim(conn, &deployment.id, "", version)?;
+                store::aim(c, &deployment.id, "", version)?;
             }
             Ok(moved)
         }
         // The node was never told of it, or has already taken a state without it (its licence was held back): nothing is left to remove.
         Outcome::Gone if deployment.digest.is_empty() && deployment.adopted_version >= deployment.target_version => {
-            service::removed_in(conn, &Actor::System, &deployment.id, now)?;
+            service::removed_in(c, &deployment.id)?;
             Ok(true)
         }
         Outcome::Gone if !deployment.digest.is_empty() => {
-            store::aim(conn, &deployment.id, "", version)?;
+            store::aim(c, &deployment.id, "", version)?;
             Ok(true)
         }
         Outcome::Gone => Ok(false),

@@ -193,13 +193,9 @@ fn not_modified(digest: &str, cache: &'static str) -> HttpResponse {
 }
 
 async fn post_status(app: Data<App>, actor: Actor, deployment_id: Path<String>, payload: Payload) -> MargoResult {
-    let (node_id, organization_id) = node(&actor)?;
+    let (node_id, _) = node(&actor)?;
     let body = read_body(payload.into_inner(), BODY_LIMIT).await?;
-    let changed = status::post(&app, &actor, &node_id, &deployment_id, &body).await?;
-    if changed {
-        app.live.poke(&organization_id, format!("deployment:{deployment_id}"));
-        poke(&app, &organization_id, &node_id);
-    }
+    status::post(&app, &actor, &node_id, &deployment_id, &body).await?;
     Ok(HttpResponse::Ok().finish())
 }
 

@@ -387,14 +387,13 @@ async fn a_deployment_is_updated_changed_and_removed() {
         assert_eq!(count(&app, "activations").await, 1, "until the node says that it is gone");
         let seat = crate::license::service::release_seat(&app, &shop.operator, bought.id.clone(), node_id.clone()).await;
         assert_eq!(seat.unwrap_err().code, "seat-in-use");
-        let (actor, now, gone) = (Actor::Node { node_id: node_id.clone(), organization_id: "x".into() }, app.clock.now(), id.clone());
-        app.db
-            .write(move |conn| {
-                service::removed_in(conn, &actor, &gone, now)?;
-                service::removed_in(conn, &actor, &gone, now)
-            })
-            .await
-            .unwrap();
+        let (actor, gone) = (Actor::Node { node_id: node_id.clone(), organization_id: "x".into() }, id.clone());
+        crate::audit::change(&app, &actor, move |c| {
+            service::removed_in(c, &gone)?;
+            service::removed_in(c, &gone)
+        })
+        .await
+        .unwrap();
         assert_eq!(count(&app, "activations").await, 0);
         let renewed = license(&app, &shop, PlanKind::Subscription, 1).await;
         assert_eq!(

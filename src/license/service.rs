@@ -1,7 +1,6 @@
 //! Use cases of licences. Functions that end in `_in` run inside the caller's transaction.
 //!
-//! Lock order on PostgreSQL: the audit chain first, then a licence's row, so that deploying, suspending and removing never wait for
-//! each other in a ring.
+//! Who changes the seats of a licence, or looks at them to change something else, holds the licence's row first.
 
 use std::collections::BTreeMap;
 
@@ -10,10 +9,12 @@ use app_package::license as terms;
 use app_package::license::{Context, Purpose, Verdict};
 use serde_json::json;
 
+use crate::audit::Change;
 use crate::audit::model::Told;
 use crate::base::app::App;
 use crate::base::auth::policy::Action;
 use crate::base::auth::{Actor, Person, policy};
+use crate::base::db::dialect::Row;
 use crate::base::db::{Conn, Timestamp, dialect};
 use crate::base::error::{Error, QueryResultExt as _, Result, exactly_one};
 use crate::base::i18n::Lang;
@@ -22,8 +23,8 @@ use crate::base::{config, ids};
 use crate::catalog::model::{AppName, PlanKind};
 use crate::license::model::{Activation, Decision, IssueInput, License, LicenseState};
 use crate::license::{model, store};
-use crate::site::parts::chain;
 use crate::site::parts::chain::ChainLink;
+use crate::site::parts::chain;
 use crate::{audit, catalog, release};
 
 pub use super::store::{active_nodes, get_own};
@@ -37,12 +38,13 @@ const MAX_REASON: usize = 500;
 ///
 /// # Errors
 /// `license-exists` where the order has one already, `app-without-release` where nothing is published, `license-nodes`.
-pub fn issue_in(conn: &mut Conn, settings: &config::License, actor: &Actor, input: IssueInput, now: Timestamp) -> Result<License> {
+pub fn issue_in(c: &mut Change<'_>, settings: &config::License, input: IssueInput) -> Result<License> {
+    let now = c.now;
     if !(1..=100_000).contains(&input.nodes) {
         return Err(Error::field("nodes", "license-nodes"));
     }
-    let app = catalog::service::app_name(conn, &input.app_id)?;
-    let latest = release::service::latest_sold(conn, &input.app_id)?.ok_or_else(|| Error::conflict("app-without-release"))?;
+    let app = catalog::service::app_name(c, &input.app_id)?;
+    let latest = release::service::latest_sold(c, &input.app_id)?.ok_or_else(|| Error::conflict("app-without-release"))?;
     let license = License {
         id: ids::new("lic"),
         order_id: input.order_id,
@@ -63,12 +65,12 @@ pub fn issue_in(conn: &mut Conn, settings: &config::License, actor: &Actor, inpu
         created_at: now,
         updated_at: now,
     };
-    store::insert(conn, &license).or_conflict("license-exists")?;
+    store::insert(c, &license).or_conflict("license-exists")?;
     let detail = json!({
         "order": license.order_id, "operator": license.organization_id, "app": app.repository(), "plan": license.plan_kind, "versions": license.versions,
         "nodes": license.node_limit, "ends_at": license.ends_at,
     });
-    audit::record(conn, now, actor, "license.issued", &license.id, &detail)?;
+    c.audit("license.issued", &license.id, &detail);
     Ok(license)
 }
 
@@ -76,22 +78,15 @@ pub fn issue_in(conn: &mut Conn, settings: &config::License, actor: &Actor, inpu
 ///
 /// # Errors
 /// `too-many-nodes` where every seat is taken, `license-suspended`, `license-revoked`, `license` where it does not exist.
-pub fn activate_in(conn: &mut Conn, actor: &Actor, license_id: &str, node_id: &str, now: Timestamp) -> Result<()> {
-    let person = actor.person()?;
-    dialect::lock_audit_chain(conn)?;
-    if store::is_active(conn, license_id, node_id)? {
+pub fn activate_in(c: &mut Change<'_>, license_id: &str, node_id: &str) -> Result<()> {
+    let person = c.actor.person()?;
+    dialect::hold(c, Row::License(license_id))?;
+    if store::is_active(c, license_id, node_id)? {
         return Ok(());
     }
-    // This update is what decides. It also locks the licence's row, so that the second look below sees who came first.
-    let taken = store::take_seat(conn, license_id)? == 1;
-    if store::is_active(conn, license_id, node_id)? {
-        if taken {
-            store::give_seat(conn, license_id)?;
-        }
-        return Ok(());
-    }
-    if !taken {
-        let license = store::get(conn, license_id).or_not_found("license")?;
+    // This update is what decides.
+    if store::take_seat(c, license_id)? == 0 {
+        let license = store::get(c, license_id).or_not_found("license")?;
         return Err(match license.state {
             LicenseState::Suspended => model::refusal(Verdict::Suspended),
             LicenseState::Revoked => model::refusal(Verdict::Revoked),
@@ -103,27 +98,33 @@ pub fn activate_in(conn: &mut Conn, actor: &Actor, license_id: &str, node_id: &s
         license_id: license_id.to_owned(),
         node_id: node_id.to_owned(),
         activated_by: person.user_id.clone(),
-        activated_at: now,
+        activated_at: c.now,
     };
-    store::insert_activation(conn, &activation).or_conflict("license-changed")?;
-    audit::record(conn, now, actor, "license.activated", license_id, &json!({"node": node_id}))
+    store::insert_activation(c, &activation).or_conflict("license-changed")?;
+    c.audit("license.activated", license_id, &json!({"node": node_id}));
+    Ok(())
+}
+
+/// Holds a licence until the transaction ends: its state, its seats and what runs by it stay as they are seen now.
+pub fn hold_in(conn: &mut Conn, license_id: &str) -> Result<()> {
+    Ok(dialect::hold(conn, Row::License(license_id))?)
 }
 
 /// Takes the licence off a node and frees the seat. Gives whether there was one.
-pub fn deactivate_in(conn: &mut Conn, actor: &Actor, license_id: &str, node_id: &str, now: Timestamp) -> Result<bool> {
-    dialect::lock_audit_chain(conn)?;
-    if store::delete_activation(conn, license_id, node_id)? == 0 {
+pub fn deactivate_in(c: &mut Change<'_>, license_id: &str, node_id: &str) -> Result<bool> {
+    dialect::hold(c, Row::License(license_id))?;
+    if store::delete_activation(c, license_id, node_id)? == 0 {
         return Ok(false);
     }
-    exactly_one(store::give_seat(conn, license_id)?, "license-changed")?;
-    audit::record(conn, now, actor, "license.deactivated", license_id, &json!({"node": node_id}))?;
+    exactly_one(store::give_seat(c, license_id)?, "license-changed")?;
+    c.audit("license.deactivated", license_id, &json!({"node": node_id}));
     Ok(true)
 }
 
 /// Takes every licence off a node that is removed.
-pub fn deactivate_node_in(conn: &mut Conn, actor: &Actor, node_id: &str, now: Timestamp) -> Result<()> {
-    for license_id in store::licenses_of_node(conn, node_id)? {
-        deactivate_in(conn, actor, &license_id, node_id, now)?;
+pub fn deactivate_node_in(c: &mut Change<'_>, node_id: &str) -> Result<()> {
+    for license_id in store::licenses_of_node(c, node_id)? {
+        deactivate_in(c, &license_id, node_id)?;
     }
     Ok(())
 }
@@ -328,17 +329,16 @@ pub async fn file(app: &App, actor: &Actor, id: String) -> Result<(String, Strin
 /// `seat-in-use` where the app is still deployed there; remove it first.
 pub async fn release_seat(app: &App, actor: &Actor, license_id: String, node_id: String) -> Result<()> {
     let person: Person = policy::require(actor, Action::Deploy)?.clone();
-    let (actor, now) = (actor.clone(), app.clock.now());
-    app.db
-        .write(move |conn| {
-            dialect::lock_audit_chain(conn)?;
-            let license = store::get_own(conn, &license_id, &person.organization_id).or_not_found("license")?;
-            if store::deployed_nodes(conn, &license.id)?.iter().any(|(node, _)| *node == node_id) {
-                return Err(Error::conflict("seat-in-use"));
-            }
-            if deactivate_in(conn, &actor, &license.id, &node_id, now)? { Ok(()) } else { Err(Error::not_found("license-seat")) }
-        })
-        .await
+    audit::change(app, actor, move |c| {
+        let license = store::get_own(c, &license_id, &person.organization_id).or_not_found("license")?;
+        // Nobody deploys by it between the look and the seat's end.
+        hold_in(c, &license.id)?;
+        if store::deployed_nodes(c, &license.id)?.iter().any(|(node, _)| *node == node_id) {
+            return Err(Error::conflict("seat-in-use"));
+        }
+        if deactivate_in(c, &license.id, &node_id)? { Ok(()) } else { Err(Error::not_found("license-seat")) }
+    })
+    .await
 }
 
 /// An administrator suspends, reinstates or revokes. The nodes concerned get their desired state anew.
@@ -350,32 +350,19 @@ pub async fn decide(app: &App, actor: &Actor, id: String, decision: Decision, re
     let mut faults = crate::base::error::Faults::default();
     let reason = faults.text("reason", reason, 3, MAX_REASON);
     faults.check()?;
-    let (by, now) = (actor.clone(), app.clock.now());
-    let (operator, nodes) = app
-        .db
-        .write(move |conn| {
-            dialect::lock_audit_chain(conn)?;
-            let license = get(conn, &id)?;
-            let (from, to) = decision.transition();
-            exactly_one(store::move_state(conn, &id, from, to, now)?, "license-state")?;
-            let nodes = store::active_nodes(conn, &id)?;
-            for node_id in &nodes {
-                Job::RebuildNode { node_id: node_id.clone() }.enqueue(conn, now)?;
-            }
-            audit::record(
-                conn,
-                now,
-                &by,
-                decision.action(),
-                &id,
-                &json!({"reason": reason, "operator": license.organization_id, "nodes": nodes.len()}),
-            )?;
-            Ok((license.organization_id, nodes))
-        })
-        .await?;
-    app.wake_jobs.send_replace(());
-    for node in nodes {
-        app.live.poke(&operator, format!("node:{node}"));
-    }
-    Ok(())
+    audit::change(app, actor, move |c| {
+        let now = c.now;
+        let license = get(c, &id)?;
+        let (from, to) = decision.transition();
+        exactly_one(store::move_state(c, &id, from, to, now)?, "license-state")?;
+        let nodes = store::active_nodes(c, &id)?;
+        for node_id in &nodes {
+            c.enqueue(&Job::RebuildNode { node_id: node_id.clone() })?;
+            c.poke(&license.organization_id, format!("node:{node_id}"));
+        }
+        let detail = json!({"reason": reason, "operator": license.organization_id, "nodes": nodes.len()});
+        c.audit(decision.action(), &id, &detail);
+        Ok(())
+    })
+    .await
 }

@@ -24,8 +24,8 @@ async fn reload(app: &App, id: &str) -> License {
 }
 
 async fn activate(app: &App, actor: &Actor, license: &str, node: &str) -> Result<()> {
-    let (actor, license, node, now) = (actor.clone(), license.to_owned(), node.to_owned(), app.clock.now());
-    app.db.write(move |conn| service::activate_in(conn, &actor, &license, &node, now)).await
+    let (license, node) = (license.to_owned(), node.to_owned());
+    crate::audit::change(app, actor, move |c| service::activate_in(c, &license, &node)).await
 }
 
 async fn nodes(app: &App, actor: &Actor, n: usize) -> Vec<String> {

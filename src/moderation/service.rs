@@ -2,18 +2,18 @@
 
 use serde_json::json;
 
-use crate::account;
+use crate::audit::Change;
 use crate::base::app::App;
 use crate::base::auth::policy::Action;
 use crate::base::auth::{Actor, Person, policy};
-use crate::base::db::{Conn, Json, Timestamp, dialect};
+use crate::base::db::{Conn, Json, Timestamp};
 use crate::base::error::{Error, QueryResultExt as _, Result, exactly_one};
 use crate::base::ids;
 use crate::moderation::model::{Case, CaseDecision, CaseState, Decision, Line};
 use crate::moderation::store;
 use crate::release::difference::Flag;
 use crate::release::model::{Release, ReleaseState};
-use crate::{audit, release};
+use crate::{account, audit, release};
 
 pub use super::store::{count_open, decisions_of, get, open_cases, other_versions, place, user_name};
 
@@ -25,22 +25,11 @@ pub const TOPIC: &str = "cases";
 pub const SHORT: i64 = 5;
 
 /// Opens the case of a release that was just submitted, in the caller's transaction; gives its id. The caller has checked that the actor
-/// may submit, and calls [`poke_queue`] after the commit. `flags` is why a moderator should look twice.
+/// may submit. `flags` is why a moderator should look twice.
 ///
 /// # Errors
 /// `case-open`: the release waits for a moderator already.
-pub fn open_case(
-    conn: &mut Conn,
-    actor: &Actor,
-    release: &Release,
-    organization_id: &str,
-    flags: Vec<Flag>,
-    now: Timestamp,
-) -> Result<String> {
-    dialect::lock_audit_chain(conn)?;
-    if store::has_open(conn, &release.id)? {
-        return Err(Error::conflict("case-open"));
-    }
+pub fn open_case(c: &mut Change<'_>, release: &Release, organization_id: &str, flags: Vec<Flag>) -> Result<String> {
     let case = Case {
         id: ids::new("cas"),
         release_id: release.id.clone(),
@@ -48,25 +37,20 @@ pub fn open_case(
         organization_id: organization_id.to_owned(),
         state: CaseState::Open,
         reason: String::new(),
-        opened_by: actor.person()?.user_id.clone(),
-        opened_at: now,
+        opened_by: c.actor.person()?.user_id.clone(),
+        opened_at: c.now,
         decided_by: None,
         decided_at: None,
         flags: Json::new(flags),
     };
-    store::insert(conn, &case).or_conflict("case-open")?;
+    // One open case for each release is what the table holds to.
+    store::insert(c, &case).or_conflict("case-open")?;
     let detail = json!({"release": case.release_id, "app": case.app_id, "flags": *case.flags});
-    audit::record(conn, now, actor, "case.opened", &case.id, &detail)?;
-    Ok(case.id)
-}
-
-/// Tells the moderators' open pages that the queue has changed.
-pub async fn poke_queue(app: &App) -> Result<()> {
-    let platform = app.db.read(account::service::platform_organizations).await?;
-    for id in platform {
-        app.live.poke(&id, TOPIC);
+    c.audit("case.opened", &case.id, &detail);
+    for id in account::service::platform_organizations(c)? {
+        c.poke(&id, TOPIC);
     }
-    Ok(())
+    Ok(case.id)
 }
 
 /// Whether a person may not decide a case, because they opened it or belong to the organisation whose release it is.
@@ -83,41 +67,32 @@ pub fn is_own(conn: &mut Conn, person: &Person, case: &Case) -> Result<bool> {
 pub async fn decide(app: &App, actor: &Actor, case_id: &str, decision: Decision, reason: &str) -> Result<()> {
     let person = policy::require(actor, Action::DecideCases)?.clone();
     let reason = reason.to_owned();
-    let (composed, asking, case_id, now) = (app.clone(), actor.clone(), case_id.to_owned(), app.clock.now());
-    let platform = person.organization_id.clone();
-    let case = app
-        .db
-        .write(move |conn| {
-            dialect::lock_audit_chain(conn)?;
-            let case = store::get(conn, &case_id).or_not_found("case")?;
-            // First, so that nobody is asked for a better reason for what is decided.
-            if case.state != CaseState::Open {
-                return Err(Error::conflict("case-decided"));
-            }
-            if is_own(conn, &person, &case)? {
-                return Err(Error::forbidden("own-case"));
-            }
-            let reason = decision.reason(&reason)?;
-            exactly_one(store::decide(conn, &case.id, decision.outcome(), &reason, &person.user_id, now)?, "case-decided")?;
-            let detail = json!({"release": case.release_id, "app": case.app_id, "reason": reason});
-            audit::record(conn, now, &asking, decision.action(), &case.id, &detail)?;
-            match decision {
-                Decision::Approve => publish(conn, &composed, &asking, &case.release_id, now)?,
-                Decision::RequestChanges | Decision::Reject => send_back(conn, &case.release_id, decision, now)?,
-            }
-            Ok(case)
-        })
-        .await?;
-    app.wake_search.notify_one();
-    app.live.poke(&platform, TOPIC);
-    app.live.poke(&case.organization_id, format!("release:{}", case.release_id));
-    app.live.poke(&case.organization_id, "releases");
-    Ok(())
-}
-
-/// The release slice signs and publishes.
-fn publish(conn: &mut Conn, app: &App, actor: &Actor, release_id: &str, now: Timestamp) -> Result<()> {
-    release::service::approve_in(conn, app, actor, release_id, now)
+    let (composed, case_id) = (app.clone(), case_id.to_owned());
+    audit::change(app, actor, move |c| {
+        let now = c.now;
+        let case = store::get(c, &case_id).or_not_found("case")?;
+        // First, so that nobody is asked for a better reason for what is decided.
+        if case.state != CaseState::Open {
+            return Err(Error::conflict("case-decided"));
+        }
+        if is_own(c, &person, &case)? {
+            return Err(Error::forbidden("own-case"));
+        }
+        let reason = decision.reason(&reason)?;
+        exactly_one(store::decide(c, &case.id, decision.outcome(), &reason, &person.user_id, now)?, "case-decided")?;
+        let detail = json!({"release": case.release_id, "app": case.app_id, "reason": reason});
+        c.audit(decision.action(), &case.id, &detail);
+        match decision {
+            Decision::Approve => release::service::approve_in(c, &composed, &case.release_id)?,
+            Decision::RequestChanges | Decision::Reject => send_back(c, &case.release_id, decision, now)?,
+        }
+        c.wake_search();
+        c.poke(&person.organization_id, TOPIC);
+        c.poke(&case.organization_id, release::service::topic(&case.release_id));
+        c.poke(&case.organization_id, "releases");
+        Ok(())
+    })
+    .await
 }
 
 /// The release goes back to its vendor, or is refused.

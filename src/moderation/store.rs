@@ -16,13 +16,6 @@ pub fn get(conn: &mut Conn, id: &str) -> QueryResult<Case> {
     cases::table.find(id).select(Case::as_select()).first(conn)
 }
 
-/// Whether a release has an open case.
-pub fn has_open(conn: &mut Conn, release_id: &str) -> QueryResult<bool> {
-    let found: i64 =
-        cases::table.filter(cases::release_id.eq(release_id).and(cases::state.eq(CaseState::Open))).count().get_result(conn)?;
-    Ok(found > 0)
-}
-
 /// Decides a case if it is still open.
 pub fn decide(conn: &mut Conn, id: &str, to: CaseState, reason: &str, user_id: &str, now: Timestamp) -> QueryResult<usize> {
     diesel::update(cases::table.filter(cases::id.eq(id).and(cases::state.eq(CaseState::Open))))

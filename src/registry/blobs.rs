@@ -52,18 +52,18 @@ pub async fn find(app: &App, asking: &Asking, name: &RepositoryName, digest: &Di
 /// `blob-unknown`; `release-in-use` where a manifest that must stay names it.
 pub async fn delete(app: &App, caller: &Caller, name: &RepositoryName, digest: &Digest) -> Result<()> {
     let repository = service::authorize(app, caller, name, Action::Delete).await?;
-    let (actor, digest, now) = (caller.actor.clone(), digest.clone(), app.clock.now());
-    app.db
-        .write(move |conn| {
-            let needle = digest.as_str().as_bytes();
-            if store::kept_contents(conn, &repository.id)?.iter().any(|content| content.windows(needle.len()).any(|w| w == needle)) {
-                return Err(Error::conflict("release-in-use"));
-            }
-            exactly_one(store::unlink(conn, &repository.id, digest.as_str())?, "blob-unknown")
-                .map_err(|_| Error::not_found("blob-unknown"))?;
-            audit::record(conn, now, &actor, "blob.deleted", &repository.id, &json!({"repository": repository.name, "digest": digest}))
-        })
-        .await
+    let digest = digest.clone();
+    audit::change(app, &caller.actor, move |c| {
+        dialect::hold(c, dialect::Row::Repository(&repository.id))?;
+        let needle = digest.as_str().as_bytes();
+        if store::kept_contents(c, &repository.id)?.iter().any(|content| content.windows(needle.len()).any(|w| w == needle)) {
+            return Err(Error::conflict("release-in-use"));
+        }
+        exactly_one(store::unlink(c, &repository.id, digest.as_str())?, "blob-unknown").map_err(|_| Error::not_found("blob-unknown"))?;
+        c.audit("blob.deleted", &repository.id, &json!({"repository": repository.name, "digest": digest}));
+        Ok(())
+    })
+    .await
 }
 
 /// Keeps blobs from being collected until the caller's transaction has linked them. Before it looks whether they are there.

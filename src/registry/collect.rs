@@ -50,8 +50,12 @@ pub async fn collect(app: &App, dry_run: bool) -> Result<Collected> {
     strays(app, before, dry_run, &mut collected).await?;
     staged(app, before, dry_run, &mut collected).await?;
     if !dry_run && collected != Collected::default() {
-        let (detail, now) = (json!(collected), app.clock.now());
-        app.db.write(move |conn| audit::record(conn, now, &Actor::System, "garbage.collected", "registry", &detail)).await?;
+        let detail = json!(collected);
+        audit::change(app, &Actor::System, move |c| {
+            c.audit("garbage.collected", "registry", &detail);
+            Ok(())
+        })
+        .await?;
     }
     Ok(collected)
 }

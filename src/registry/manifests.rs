@@ -186,27 +186,25 @@ pub async fn put(app: &App, caller: &Caller, name: &RepositoryName, reference: &
         }
     };
     let media_type = if pushed.media_type.is_empty() { MANIFEST_TYPE.to_owned() } else { pushed.media_type };
-    let (actor, now) = (caller.actor.clone(), app.clock.now());
     let (row, asked, stored, bytes) = (repository.clone(), tags.clone(), digest.clone(), pushed.bytes);
-    let (parsed, set) = app
-        .db
-        .write(move |conn| {
-            let parsed = insert(conn, &row.id, &media_type, &bytes, &stored, now)?;
-            let mut set = Vec::new();
-            for tag in asked {
-                if set_tag(conn, &row.id, &tag, &stored, now)? {
-                    set.push(tag);
-                }
+    let (parsed, set) = audit::change(app, &caller.actor, move |c| {
+        let now = c.now;
+        let parsed = insert(c, &row.id, &media_type, &bytes, &stored, now)?;
+        let mut set = Vec::new();
+        for tag in &asked {
+            if set_tag(c, &row.id, tag, &stored, now)? {
+                set.push(tag.clone());
             }
-            let detail = json!({"repository": row.name, "digest": stored, "tags": set, "artifact_type": parsed.artifact_type});
-            audit::record(conn, now, &actor, "manifest.pushed", &row.id, &detail)?;
-            Ok((parsed, set))
-        })
-        .await?;
-    // Listings show it; those of other replicas follow with the next change of the catalogue.
-    if parsed.artifact_type.as_deref() == Some(SIGNATURE_TYPE) && parsed.subject.is_some() {
-        app.pages.clear();
-    }
+        }
+        let detail = json!({"repository": row.name, "digest": stored, "tags": set, "artifact_type": parsed.artifact_type});
+        c.audit("manifest.pushed", &row.id, &detail);
+        // Listings show it; those of other replicas follow with the next change of the catalogue.
+        if parsed.artifact_type.as_deref() == Some(SIGNATURE_TYPE) && parsed.subject.is_some() {
+            c.clear_pages();
+        }
+        Ok((parsed, set))
+    })
+    .await?;
     // A version's tag is the arrival of a release; a floating one (`latest`) only points at one.
     let tags: Vec<String> = tags.into_iter().filter(|tag| is_immutable(tag)).collect();
     if parsed.artifact_type.as_deref() == Some(ARTIFACT_TYPE) {
@@ -272,42 +270,43 @@ pub async fn get(app: &App, asking: &Asking, name: &RepositoryName, reference: &
 pub async fn delete(app: &App, caller: &Caller, name: &RepositoryName, reference: &str) -> Result<()> {
     let repository = service::authorize(app, caller, name, Action::Delete).await?;
     let reference = Reference::parse(reference)?;
-    let (actor, now) = (caller.actor.clone(), app.clock.now());
-    app.db
-        .write(move |conn| {
-            let unknown = || Error::not_found("manifest-unknown");
-            let keep = |conn: &mut Conn, digest: &str| -> Result<()> {
-                let subject = store::manifest(conn, &repository.id, digest)?.and_then(|m| m.subject);
-                let kept = store::is_kept(conn, digest)? || subject.map_or(Ok(false), |s| store::is_kept(conn, &s))?;
-                if kept { Err(Error::conflict("release-in-use")) } else { Ok(()) }
-            };
-            let (rows, action, detail) = match &reference {
-                Reference::Tag(tag) => {
-                    let digest = store::tag(conn, &repository.id, tag)?.ok_or_else(unknown)?;
-                    if is_immutable(tag) {
-                        keep(conn, &digest)?;
-                    }
-                    (
-                        store::delete_tag(conn, &repository.id, tag, &digest)?,
-                        "tag.deleted",
-                        json!({"repository": repository.name, "tag": tag, "digest": digest}),
-                    )
+    audit::change(app, &caller.actor, move |c| {
+        // Held until the end: what becomes a release meanwhile finds that its manifest is gone.
+        dialect::hold(c, dialect::Row::Repository(&repository.id))?;
+        let unknown = || Error::not_found("manifest-unknown");
+        let keep = |conn: &mut Conn, digest: &str| -> Result<()> {
+            let subject = store::manifest(conn, &repository.id, digest)?.and_then(|m| m.subject);
+            let kept = store::is_kept(conn, digest)? || subject.map_or(Ok(false), |s| store::is_kept(conn, &s))?;
+            if kept { Err(Error::conflict("release-in-use")) } else { Ok(()) }
+        };
+        let (rows, action, detail) = match &reference {
+            Reference::Tag(tag) => {
+                let digest = store::tag(c, &repository.id, tag)?.ok_or_else(unknown)?;
+                if is_immutable(tag) {
+                    keep(c, &digest)?;
                 }
-                Reference::Digest(digest) => {
-                    keep(conn, digest.as_str())?;
-                    (
-                        store::delete_manifest(conn, &repository.id, digest.as_str())?,
-                        "manifest.deleted",
-                        json!({"repository": repository.name, "digest": digest}),
-                    )
-                }
-            };
-            if rows == 0 {
-                return Err(unknown());
+                (
+                    store::delete_tag(c, &repository.id, tag, &digest)?,
+                    "tag.deleted",
+                    json!({"repository": repository.name, "tag": tag, "digest": digest}),
+                )
             }
-            audit::record(conn, now, &actor, action, &repository.id, &detail)
-        })
-        .await
+            Reference::Digest(digest) => {
+                keep(c, digest.as_str())?;
+                (
+                    store::delete_manifest(c, &repository.id, digest.as_str())?,
+                    "manifest.deleted",
+                    json!({"repository": repository.name, "digest": digest}),
+                )
+            }
+        };
+        if rows == 0 {
+            return Err(unknown());
+        }
+        c.audit(action, &repository.id, &detail);
+        Ok(())
+    })
+    .await
 }
 
 /// One page of a list, and whether more follow.

@@ -54,23 +54,22 @@ fn mib(bytes: u64) -> u64 {
 /// # Errors
 /// `organization`: there is no organisation of this name.
 pub async fn set(app: &App, slug: &str, gib: Option<u64>) -> Result<Usage> {
-    let (parts, slug, now) = (app.clone(), slug.to_owned(), app.clock.now());
-    app.db
-        .write(move |conn| {
-            let organization_id = find(conn, &slug)?;
-            match gib {
-                Some(gib) => {
-                    let bytes = i64::try_from(gib.saturating_mul(GIB)).unwrap_or(i64::MAX);
-                    dialect::put_quota(conn, &organization_id, bytes)?;
-                }
-                None => {
-                    store::delete_quota(conn, &organization_id)?;
-                }
+    let (parts, slug) = (app.clone(), slug.to_owned());
+    audit::change(app, &Actor::System, move |c| {
+        let organization_id = find(c, &slug)?;
+        match gib {
+            Some(gib) => {
+                let bytes = i64::try_from(gib.saturating_mul(GIB)).unwrap_or(i64::MAX);
+                dialect::put_quota(c, &organization_id, bytes)?;
             }
-            audit::record(conn, now, &Actor::System, "quota.set", &organization_id, &json!({"gib": gib}))?;
-            usage_in(conn, &parts, &organization_id)
-        })
-        .await
+            None => {
+                store::delete_quota(c, &organization_id)?;
+            }
+        }
+        c.audit("quota.set", &organization_id, &json!({"gib": gib}));
+        usage_in(c, &parts, &organization_id)
+    })
+    .await
 }
 
 /// What an organisation stores and may store, by its name.

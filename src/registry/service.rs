@@ -209,12 +209,12 @@ pub(super) async fn source_of_mount(app: &App, caller: &Caller, into: &Repositor
 
 async fn create(app: &App, actor: &Actor, name: &RepositoryName) -> Result<Repository> {
     let organization_id = actor.person()?.organization_id.clone();
-    let (actor, name, now) = (actor.clone(), name.clone(), app.clock.now());
-    app.db
-        .write(move |conn| {
-            let id = ensure_repository(conn, &organization_id, name.as_str(), now)?;
-            audit::record(conn, now, &actor, "repository.created", &id, &json!({"name": name.as_str()}))?;
-            store::repository(conn, name.as_str())?.ok_or_else(|| Error::not_found("name-unknown"))
-        })
-        .await
+    let name = name.clone();
+    audit::change(app, actor, move |c| {
+        let now = c.now;
+        let id = ensure_repository(c, &organization_id, name.as_str(), now)?;
+        c.audit("repository.created", &id, &json!({"name": name.as_str()}));
+        store::repository(c, name.as_str())?.ok_or_else(|| Error::not_found("name-unknown"))
+    })
+    .await
 }

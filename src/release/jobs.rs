@@ -8,6 +8,7 @@ use inference::check::{CheckReport, STEPS, Step};
 use inference::worker;
 use serde_json::json;
 
+use crate::audit::Change;
 use crate::base::app::App;
 use crate::base::auth::Actor;
 use crate::base::child::{Folder, child};
@@ -49,11 +50,12 @@ pub async fn check(app: &App, release_id: &str) -> Result<()> {
     })
     .await
     .map_err(Error::internal)??;
-    let now = app.clock.now();
-    app.db.write(move |conn| record_in(conn, &release, report, now)).await?;
-    app.live.poke(&organization_id, service::topic(release_id));
-    app.live.poke(&organization_id, "releases");
-    Ok(())
+    audit::change(app, &Actor::System, move |c| {
+        c.poke(&organization_id, service::topic(&release.id));
+        c.poke(&organization_id, "releases");
+        record_in(c, &release, report.clone())
+    })
+    .await
 }
 
 /// The organisation that a release belongs to, and the bytes of its manifest.
@@ -71,19 +73,22 @@ pub fn give_up(conn: &mut Conn, release_id: &str, now: Timestamp) -> Result<()> 
     if release.state != ReleaseState::Checking {
         return Ok(());
     }
-    record_in(conn, &release, not_started("check-not-run", "the platform could not run the check"), now)
+    let report = not_started("check-not-run", "the platform could not run the check");
+    audit::change_in(conn, &Actor::System, now, |c| record_in(c, &release, report))
 }
 
-fn record_in(conn: &mut Conn, release: &Release, report: CheckReport, now: Timestamp) -> Result<()> {
+fn record_in(c: &mut Change<'_>, release: &Release, report: CheckReport) -> Result<()> {
+    let now = c.now;
     let event = if report.passed { Event::CheckPassed } else { Event::CheckFailed };
-    service::transition(conn, release, event, now)?;
+    service::transition(c, release, event, now)?;
     let reason = report.steps.iter().find(|s| !s.ok).and_then(|s| s.reason.clone());
     let detail = json!({"digest": release.digest, "passed": report.passed, "reason": reason});
     if report.passed {
-        evaluation::service::score_release_in(conn, &release.id, &release.manifest.scenario, now)?;
+        evaluation::service::score_release_in(c, &release.id, &release.manifest.scenario)?;
     }
-    store::insert_report(conn, release, report, now)?;
-    audit::record(conn, now, &Actor::System, "release.checked", &release.id, &detail)
+    store::insert_report(c, release, report, now)?;
+    c.audit("release.checked", &release.id, &detail);
+    Ok(())
 }
 
 /// The report of a package in which the scanner of the settings finds something; without a scanner none.

@@ -10,10 +10,12 @@ use serde_json::json;
 use super::difference::{Difference, Side};
 use super::model::{Channel, Deprecation, Event, MAX_DEPRECATION, Release, ReleaseState};
 use super::{package, service, store};
+use crate::audit::Change;
 use crate::base::app::App;
 use crate::base::auth::Actor;
 use crate::base::auth::policy::{self, Action};
 use crate::base::db::Conn;
+use crate::base::db::dialect::{self, Row};
 use crate::base::error::{Error, Faults, Result};
 use crate::{audit, catalog, registry};
 
@@ -59,29 +61,29 @@ fn files(conn: &mut Conn, release: &Release) -> Result<Option<BTreeMap<String, (
 /// # Errors
 /// `release` (not there, not the vendor's); `release-state`; `release-prerelease`; `release-stable` where it is already.
 pub async fn promote(app: &App, actor: &Actor, release_id: &str) -> Result<()> {
-    let (asking, id, now) = (actor.clone(), release_id.to_owned(), app.clock.now());
+    let id = release_id.to_owned();
     let vendor = policy::require(actor, Action::PublishApps)?.organization_id.clone();
-    app.db
-        .write(move |conn| {
-            let release = service::own(conn, &asking, &id)?;
-            if release.state != ReleaseState::Published {
-                return Err(Error::conflict("release-state").arg("state", release.state));
-            }
-            if release.channel == Channel::Stable {
-                return Err(Error::conflict("release-stable"));
-            }
-            if Channel::of(&release.manifest.version, Channel::Stable) != Channel::Stable {
-                return Err(Error::conflict("release-prerelease"));
-            }
-            crate::base::db::dialect::lock_audit_chain(conn)?;
-            store::set_channel(conn, &release.id, Channel::Stable, now)?;
-            catalog::service::listed_in(conn, &release.app_id, now)?;
-            let detail = json!({"version": release.version, "digest": release.digest, "channel": Channel::Stable});
-            audit::record(conn, now, &asking, "release.promoted", &release.id, &detail)
-        })
-        .await?;
-    changed(app, &vendor, release_id);
-    Ok(())
+    audit::change(app, actor, move |c| {
+        let now = c.now;
+        let release = held(c, &id)?;
+        if release.state != ReleaseState::Published {
+            return Err(Error::conflict("release-state").arg("state", release.state));
+        }
+        if release.channel == Channel::Stable {
+            return Err(Error::conflict("release-stable"));
+        }
+        if Channel::of(&release.manifest.version, Channel::Stable) != Channel::Stable {
+            return Err(Error::conflict("release-prerelease"));
+        }
+        store::set_channel(c, &release.id, Channel::Stable, now)?;
+        catalog::service::listed_in(c, &release.app_id)?;
+        let detail = json!({"version": release.version, "digest": release.digest, "channel": Channel::Stable});
+        c.audit("release.promoted", &release.id, &detail);
+        c.poke(&vendor, service::topic(&id));
+        c.poke(&vendor, "releases");
+        Ok(())
+    })
+    .await
 }
 
 /// What a vendor says of a version that it no longer recommends.
@@ -121,28 +123,29 @@ impl DeprecationForm {
 /// published version of the app; those of the texts.
 pub async fn deprecate(app: &App, actor: &Actor, release_id: &str, form: &DeprecationForm) -> Result<()> {
     let deprecation = form.checked()?;
-    let (asking, id, now) = (actor.clone(), release_id.to_owned(), app.clock.now());
+    let id = release_id.to_owned();
     let vendor = policy::require(actor, Action::PublishApps)?.organization_id.clone();
-    app.db
-        .write(move |conn| {
-            let release = service::own(conn, &asking, &id)?;
-            if let Some(successor) = &deprecation.successor {
-                let found = store::find_version(conn, &release.app_id, successor)?;
-                if !found.is_some_and(|other| other.id != release.id && other.state == ReleaseState::Published) {
-                    return Err(Error::field("successor", "release-successor"));
-                }
+    audit::change(app, actor, move |c| {
+        let now = c.now;
+        let release = held(c, &id)?;
+        if let Some(successor) = &deprecation.successor {
+            let found = store::find_version(c, &release.app_id, successor)?;
+            if !found.is_some_and(|other| other.id != release.id && other.state == ReleaseState::Published) {
+                return Err(Error::field("successor", "release-successor"));
             }
-            let detail = json!({
-                "version": release.version, "digest": release.digest, "message": deprecation.message, "successor": deprecation.successor,
-            });
-            service::transition(conn, &release, Event::Deprecated, now)?;
-            store::set_deprecation(conn, &release.id, deprecation)?;
-            catalog::service::listed_in(conn, &release.app_id, now)?;
-            audit::record(conn, now, &asking, "release.deprecated", &release.id, &detail)
-        })
-        .await?;
-    changed(app, &vendor, release_id);
-    Ok(())
+        }
+        let detail = json!({
+            "version": release.version, "digest": release.digest, "message": deprecation.message, "successor": deprecation.successor,
+        });
+        service::transition(c, &release, Event::Deprecated, now)?;
+        store::set_deprecation(c, &release.id, deprecation.clone())?;
+        catalog::service::listed_in(c, &release.app_id)?;
+        c.audit("release.deprecated", &release.id, &detail);
+        c.poke(&vendor, service::topic(&id));
+        c.poke(&vendor, "releases");
+        Ok(())
+    })
+    .await
 }
 
 /// What a vendor says of a release that it no longer recommends.
@@ -156,11 +159,12 @@ pub fn successors(conn: &mut Conn, release: &Release) -> Result<Vec<String>> {
     Ok(versions.into_iter().filter(|(id, ..)| *id != release.id).map(|(_, version, _)| version).collect())
 }
 
-/// Pages and the search index hear of it.
-fn changed(app: &App, vendor: &str, release_id: &str) {
-    app.wake_search.notify_one();
-    app.live.poke(vendor, service::topic(release_id));
-    app.live.poke(vendor, "releases");
+/// An own release as it is while its app is held: what is published of an app, and in which channel, is decided one after the other.
+fn held(c: &mut Change<'_>, release_id: &str) -> Result<Release> {
+    let actor = c.actor;
+    let seen = service::own(c, actor, release_id)?;
+    dialect::hold(c, Row::App(&seen.app_id))?;
+    service::get(c, release_id)
 }
 
 #[cfg(test)]
@@ -187,16 +191,14 @@ mod tests {
 
     /// Uploads a version, has it submitted for a channel and approved; its release.
     async fn published(app: &App, vendor: &Actor, moderator: &Actor, version: &str, channel: Channel) -> Release {
-        let moderator = moderator.clone();
         let (id, _) = crate::moderation::tests::submitted(app, vendor, version, channel).await;
-        let (own, now) = (app.clone(), app.clock.now());
-        app.db
-            .write(move |conn| {
-                service::approve_in(conn, &own, &moderator, &id, now)?;
-                service::get(conn, &id)
-            })
-            .await
-            .unwrap()
+        let own = app.clone();
+        audit::change(app, moderator, move |c| {
+            service::approve_in(c, &own, &id)?;
+            service::get(c, &id)
+        })
+        .await
+        .unwrap()
     }
 
     /// The version that the listing shows.

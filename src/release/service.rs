@@ -6,17 +6,19 @@ use app_package::oci::{Descriptor, EMPTY_BYTES, MANIFEST_TYPE, signature_manifes
 use inference::check::CheckReport;
 use serde_json::json;
 
-use super::model::{self, Channel, Event, Release, ReleaseState};
-use super::package::{self, Incoming};
-use super::{lifecycle, store};
+use crate::audit::Change;
 use crate::base::app::App;
-use crate::base::auth::policy::{self, Action};
-use crate::base::auth::{Actor, Person};
+use crate::base::auth::policy::Action;
+use crate::base::auth::{Actor, Person, policy};
+use crate::base::db::dialect::Row;
 use crate::base::db::{Conn, Json, Timestamp, dialect};
 use crate::base::error::{Error, QueryResultExt as _, Result, exactly_one};
 use crate::base::ids;
 use crate::base::jobs::Job;
 use crate::registry::model::Repository;
+use crate::release::model::{Channel, Event, Release, ReleaseState};
+use crate::release::package::Incoming;
+use crate::release::{lifecycle, model, package, store};
 use crate::{audit, catalog, evaluation, moderation, registry};
 
 pub use super::store::{find_version, latest_report, versions};
@@ -52,25 +54,32 @@ pub async fn receive(app: &App, actor: &Actor, repository: Repository, digest: &
         return Err(Error::invalid("release-tag").arg("expected", version).arg("found", tag));
     }
     let organization_id = person.organization_id.clone();
-    let (actor, digest, now) = (actor.clone(), digest.clone(), app.clock.now());
-    let release_id = app.db.write(move |conn| receive_in(conn, &actor, &person, incoming, &digest, now)).await?;
-    app.wake_jobs.send_replace(());
-    app.live.poke(&organization_id, topic(&release_id));
-    app.live.poke(&organization_id, "releases");
-    Ok(())
+    let digest = digest.clone();
+    audit::change(app, actor, move |c| {
+        // Nobody deletes the manifest while it becomes a release.
+        dialect::hold(c, Row::Repository(&repository.id))?;
+        if registry::service::find_manifest(c, &repository.id, digest.as_str())?.is_none() {
+            return Err(Error::not_found("manifest-unknown"));
+        }
+        let release_id = receive_in(c, &person, &incoming, &digest)?;
+        c.poke(&organization_id, topic(&release_id));
+        c.poke(&organization_id, "releases");
+        Ok(())
+    })
+    .await
 }
 
-fn receive_in(conn: &mut Conn, actor: &Actor, person: &Person, incoming: Incoming, digest: &Digest, now: Timestamp) -> Result<String> {
-    let Incoming { manifest, size_bytes, files } = incoming;
-    let app_id = catalog::service::upsert_from_manifest(conn, actor, &person.organization_id, &manifest, now)?;
+fn receive_in(c: &mut Change<'_>, person: &Person, incoming: &Incoming, digest: &Digest) -> Result<String> {
+    let (Incoming { manifest, size_bytes, files }, now) = (incoming, c.now);
+    let app_id = catalog::service::upsert_from_manifest(c, &person.organization_id, manifest)?;
     let version = manifest.version.to_string();
     let taken = || Error::conflict("release-version-taken").arg("version", &version);
-    if let Some(known) = store::find_version(conn, &app_id, &version)? {
+    if let Some(known) = store::find_version(c, &app_id, &version)? {
         if known.digest != digest.as_str() {
             return Err(taken());
         }
         if known.state == ReleaseState::Failed {
-            recheck_in(conn, actor, &known, now)?;
+            recheck_in(c, &known)?;
         }
         return Ok(known.id);
     }
@@ -79,7 +88,7 @@ fn receive_in(conn: &mut Conn, actor: &Actor, person: &Person, incoming: Incomin
         app_id,
         version: version.clone(),
         digest: digest.to_string(),
-        size_bytes: i64::try_from(size_bytes).map_err(Error::internal)?,
+        size_bytes: i64::try_from(*size_bytes).map_err(Error::internal)?,
         state: model::next(ReleaseState::Draft, Event::Received)?,
         created_by: person.user_id.clone(),
         created_at: now,
@@ -87,33 +96,37 @@ fn receive_in(conn: &mut Conn, actor: &Actor, person: &Person, incoming: Incomin
         published_at: None,
         channel: Channel::of(&manifest.version, Channel::Stable),
         deprecation: None,
-        manifest: Json::new(manifest),
+        manifest: Json::new(manifest.clone()),
     };
-    store::insert(conn, &release).or_conflict("release-version-taken").map_err(|e| e.arg("version", &version))?;
-    Job::CheckRelease { release_id: release.id.clone() }.enqueue(conn, now)?;
+    store::insert(c, &release).or_conflict("release-version-taken").map_err(|e| e.arg("version", &version))?;
+    c.enqueue(&Job::CheckRelease { release_id: release.id.clone() })?;
     let detail =
         json!({"app": release.app_id, "version": version, "digest": release.digest, "files": files.len(), "bytes": release.size_bytes});
-    audit::record(conn, now, actor, "release.received", &release.id, &detail)?;
+    c.audit("release.received", &release.id, &detail);
     Ok(release.id)
 }
 
-fn recheck_in(conn: &mut Conn, actor: &Actor, release: &Release, now: Timestamp) -> Result<()> {
+fn recheck_in(c: &mut Change<'_>, release: &Release) -> Result<()> {
+    let now = c.now;
     // The manifest of a failed release may be deleted.
-    let owner = catalog::service::owner(conn, &release.app_id)?;
-    let repository = registry::service::repository(conn, &owner.repository())?;
-    let stored = repository.map(|r| registry::service::find_manifest(conn, &r.id, &release.digest)).transpose()?.flatten();
+    let owner = catalog::service::owner(c, &release.app_id)?;
+    let repository = registry::service::repository(c, &owner.repository())?;
+    if let Some(repository) = &repository {
+        dialect::hold(c, Row::Repository(&repository.id))?;
+    }
+    let stored = repository.map(|r| registry::service::find_manifest(c, &r.id, &release.digest)).transpose()?.flatten();
     if stored.is_none() {
         return Err(Error::gone("release-content-gone"));
     }
-    transition(conn, release, Event::Rechecked, now)?;
-    Job::CheckRelease { release_id: release.id.clone() }.enqueue(conn, now)?;
-    audit::record(conn, now, actor, "release.rechecked", &release.id, &json!({"digest": release.digest}))
+    transition(c, release, Event::Rechecked, now)?;
+    c.enqueue(&Job::CheckRelease { release_id: release.id.clone() })?;
+    c.audit("release.rechecked", &release.id, &json!({"digest": release.digest}));
+    Ok(())
 }
 
 /// Moves a release on by an event, if nothing else has moved it since it was read.
 pub(super) fn transition(conn: &mut Conn, release: &Release, event: Event, now: Timestamp) -> Result<ReleaseState> {
     let to = model::next(release.state, event)?;
-    dialect::lock_audit_chain(conn)?; // before the row, as moderators' decisions do
     exactly_one(store::mark(conn, &release.id, &[release.state], to, now)?, "release-state")?;
     Ok(to)
 }
@@ -129,16 +142,15 @@ pub(super) fn own(conn: &mut Conn, actor: &Actor, release_id: &str) -> Result<Re
 /// Runs the check of a failed release again, for example after the platform was short of memory.
 pub async fn recheck(app: &App, actor: &Actor, release_id: &str) -> Result<()> {
     let person = policy::require(actor, Action::PublishApps)?.clone();
-    let (asking, id, now) = (actor.clone(), release_id.to_owned(), app.clock.now());
-    app.db
-        .write(move |conn| {
-            let release = own(conn, &asking, &id)?;
-            recheck_in(conn, &asking, &release, now)
-        })
-        .await?;
-    app.wake_jobs.send_replace(());
-    app.live.poke(&person.organization_id, topic(release_id));
-    Ok(())
+    let id = release_id.to_owned();
+    audit::change(app, actor, move |c| {
+        let actor = c.actor;
+        let release = own(c, actor, &id)?;
+        recheck_in(c, &release)?;
+        c.poke(&person.organization_id, topic(&id));
+        Ok(())
+    })
+    .await
 }
 
 /// Hands a checked release to the moderators, for a channel; a pre-release goes to [`Channel::Beta`] whatever is asked. What the
@@ -148,41 +160,46 @@ pub async fn recheck(app: &App, actor: &Actor, release_id: &str) -> Result<()> {
 /// `release` (not there), `release-state`.
 pub async fn submit(app: &App, actor: &Actor, release_id: &str, channel: Channel) -> Result<()> {
     let person = policy::require(actor, Action::PublishApps)?.clone();
-    let (asking, id, vendor, now) = (actor.clone(), release_id.to_owned(), person.organization_id.clone(), app.clock.now());
-    app.db
-        .write(move |conn| {
-            let mut release = own(conn, &asking, &id)?;
-            release.state = transition(conn, &release, Event::Submitted, now)?;
-            release.channel = Channel::of(&release.manifest.version, channel);
-            store::set_channel(conn, &release.id, release.channel, now)?;
-            let flags = lifecycle::compared(conn, &release, None)?.map(|(_, difference)| difference.flags).unwrap_or_default();
-            moderation::service::open_case(conn, &asking, &release, &vendor, flags, now)?;
-            let detail = json!({"version": release.version, "digest": release.digest, "channel": release.channel});
-            audit::record(conn, now, &asking, "release.submitted", &release.id, &detail)
-        })
-        .await?;
-    app.live.poke(&person.organization_id, topic(release_id));
-    app.live.poke(&person.organization_id, "releases");
-    moderation::service::poke_queue(app).await
+    let (id, vendor) = (release_id.to_owned(), person.organization_id.clone());
+    audit::change(app, actor, move |c| {
+        let (actor, now) = (c.actor, c.now);
+        let mut release = own(c, actor, &id)?;
+        release.state = transition(c, &release, Event::Submitted, now)?;
+        release.channel = Channel::of(&release.manifest.version, channel);
+        store::set_channel(c, &release.id, release.channel, now)?;
+        let flags = lifecycle::compared(c, &release, None)?.map(|(_, difference)| difference.flags).unwrap_or_default();
+        moderation::service::open_case(c, &release, &vendor, flags)?;
+        c.audit(
+            "release.submitted",
+            &release.id,
+            &json!({"version": release.version, "digest": release.digest, "channel": release.channel}),
+        );
+        c.poke(&vendor, topic(&id));
+        c.poke(&vendor, "releases");
+        Ok(())
+    })
+    .await
 }
 
 /// Publishes a release in review, in the moderator's transaction: signs its digest as the platform, attaches the signature as a referrer
-/// of its manifest, and lists it. The caller has checked that the actor may decide, and pokes `release:<id>` after the commit.
+/// of its manifest, and lists it. The caller has checked that the actor may decide, and pokes `release:<id>`.
 ///
 /// # Errors
 /// `release`, `release-state`.
-pub fn approve_in(conn: &mut Conn, app: &App, actor: &Actor, release_id: &str, now: Timestamp) -> Result<()> {
-    let mut release = get(conn, release_id)?;
+pub fn approve_in(c: &mut Change<'_>, app: &App, release_id: &str) -> Result<()> {
+    let now = c.now;
+    let mut release = get(c, release_id)?;
+    dialect::hold(c, Row::App(&release.app_id))?;
     if release.state != ReleaseState::Approved {
-        release.state = transition(conn, &release, Event::Approved, now)?;
+        release.state = transition(c, &release, Event::Approved, now)?;
     }
-    transition(conn, &release, Event::Published, now)?;
-    store::set_published(conn, &release.id, now)?;
-    let signature = sign_in(conn, app, &release, now)?;
+    transition(c, &release, Event::Published, now)?;
+    store::set_published(c, &release.id, now)?;
+    let signature = sign_in(c, app, &release, now)?;
     let detail = json!({"version": release.version, "digest": release.digest, "signature": signature, "kid": app.keys.kid});
-    audit::record(conn, now, actor, "release.published", &release.id, &detail)?;
-    catalog::service::listed_in(conn, &release.app_id, now)?;
-    evaluation::service::score_release_in(conn, &release.id, &release.manifest.scenario, now)
+    c.audit("release.published", &release.id, &detail);
+    catalog::service::listed_in(c, &release.app_id)?;
+    evaluation::service::score_release_in(c, &release.id, &release.manifest.scenario)
 }
 
 /// Writes the platform's DSSE signature beside the release; gives the digest of its manifest.

@@ -360,13 +360,13 @@ async fn approval_publishes_with_a_signature_that_verifies() {
         mark(&app, &id, ReleaseState::Checking, ReleaseState::Ready).await;
         service::submit(&app, &acme, &id, Channel::Stable).await.unwrap();
         assert_eq!(service::submit(&app, &acme, &id, Channel::Stable).await.unwrap_err().code, "release-state");
-        let (own, asking, release_id, now) = (app.clone(), moderator.clone(), id.clone(), app.clock.now());
-        app.db.write(move |conn| service::approve_in(conn, &own, &asking, &release_id, now)).await.unwrap();
+        let (own, release_id, now) = (app.clone(), id.clone(), app.clock.now());
+        crate::audit::change(&app, &moderator, move |c| service::approve_in(c, &own, &release_id)).await.unwrap();
         let published = detail(&app, &acme).await;
         assert_eq!(published.release.state, ReleaseState::Published);
         assert_eq!(published.release.published_at, Some(now));
-        let (own, asking, release_id) = (app.clone(), moderator.clone(), id.clone());
-        let again = app.db.write(move |conn| service::approve_in(conn, &own, &asking, &release_id, now)).await;
+        let (own, release_id) = (app.clone(), id.clone());
+        let again = crate::audit::change(&app, &moderator, move |c| service::approve_in(c, &own, &release_id)).await;
         assert_eq!(again.unwrap_err().code, "release-state");
 
         let digest = published.release.digest.clone();

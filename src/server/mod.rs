@@ -20,7 +20,7 @@ use crate::server::middleware::authenticate::{PeerCertificate, authenticate};
 use crate::server::middleware::{
     csrf::csrf, errors::errors, head_as_get::head_as_get, request_id::request_id, security_headers::security_headers,
 };
-use crate::{catalog, registry};
+use crate::{audit, catalog, registry};
 
 pub mod middleware;
 pub mod routes;
@@ -114,6 +114,7 @@ impl Server {
             tokio::spawn(jobs::run(app.clone(), jobs::Lane::Prompt, work::WORKER, app.stopping())),
             tokio::spawn(jobs::run(app.clone(), jobs::Lane::Upkeep, work::WORKER, app.stopping())),
             tokio::spawn(catalog::jobs::follow(app.clone(), app.stopping())),
+            tokio::spawn(audit::seal::run(app.clone(), app.stopping())),
         ];
         Ok(Self { address, edge_address, handles, tasks, stop: app.stop.clone(), grace, _lock: lock })
     }

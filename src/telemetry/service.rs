@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde::Serialize;
+use serde::{Deserialize as _, Serialize};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
@@ -17,7 +17,7 @@ use crate::base::db::{Conn, Timestamp};
 use crate::base::error::{Error, Result};
 use crate::base::i18n::Lang;
 use crate::base::ids;
-use crate::fleet;
+use crate::{audit, fleet};
 
 /// Alarms on one page.
 pub const PAGE: i64 = 50;
@@ -48,18 +48,21 @@ pub async fn take(app: &App, actor: &Actor, reports: Vec<Value>) -> Result<Taken
     if reports.len() > MAX_REPORTS {
         return Err(Error::too_large("too-many-reports").arg("max", MAX_REPORTS));
     }
-    let now = app.clock.now();
-    let (node, owner) = (node_id.clone(), organization_id.clone());
-    let (taken, alarmed) = app.db.write(move |conn| take_in(conn, &node, &owner, reports, now)).await?;
-    app.live.poke(organization_id, format!("node:{node_id}"));
-    if !alarmed.is_empty() {
-        app.live.poke(organization_id, TOPIC);
-        app.live.poke(organization_id, fleet::service::TOPIC);
-    }
-    for deployment in alarmed {
-        app.live.poke(organization_id, format!("deployment:{deployment}"));
-    }
-    Ok(taken)
+    let (node_id, owner) = (node_id.clone(), organization_id.clone());
+    audit::change(app, actor, move |c| {
+        let now = c.now;
+        let (taken, alarmed) = take_in(c, &node_id, &owner, &reports, now)?;
+        c.poke(&owner, format!("node:{node_id}"));
+        if !alarmed.is_empty() {
+            c.poke(&owner, TOPIC);
+            c.poke(&owner, fleet::service::TOPIC);
+        }
+        for deployment in alarmed {
+            c.poke(&owner, format!("deployment:{deployment}"));
+        }
+        Ok(taken)
+    })
+    .await
 }
 
 /// What is collected of the reports before anything is written.
@@ -76,13 +79,7 @@ struct Batch {
     refused: u64,
 }
 
-fn take_in(
-    conn: &mut Conn,
-    node_id: &str,
-    organization_id: &str,
-    reports: Vec<Value>,
-    now: Timestamp,
-) -> Result<(Taken, BTreeSet<String>)> {
+fn take_in(conn: &mut Conn, node_id: &str, organization_id: &str, reports: &[Value], now: Timestamp) -> Result<(Taken, BTreeSet<String>)> {
     // Locks the node's row: two requests of one node stand in line.
     if fleet::margo::note_call(conn, node_id, now)? != 1 {
         return Err(Error::forbidden("not-authorized"));
@@ -100,7 +97,7 @@ fn take_in(
         // A report that nobody can read would be sent for ever: its number is done, too.
         highest = highest.max(sequence);
         let hash = hex::encode(Sha256::digest(value.to_string()));
-        match serde_json::from_value::<Report>(value) {
+        match Report::deserialize(value) {
             Ok(report) => {
                 if fresh.insert((sequence, hash), report).is_some() {
                     repeated += 1;

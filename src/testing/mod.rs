@@ -15,6 +15,7 @@ use crate::base::config::Settings;
 use crate::base::db::{Db, Location, Timestamp};
 use crate::fleet::service as fleet;
 
+mod races;
 pub mod shop;
 
 /// A folder that goes with the test.
@@ -68,6 +69,43 @@ where
     change(&mut postgres);
     body(App::open(postgres, clock()).unwrap()).await;
     admin.blocking().unwrap().batch_execute(&format!("DROP SCHEMA {schema} CASCADE")).unwrap();
+}
+
+/// Writers of a race.
+pub const WRITERS: usize = 16;
+
+/// Runs the body on each backend with a connection for each writer of a race.
+pub async fn each_backend_racing<F, Fut>(body: F)
+where
+    F: Fn(App) -> Fut,
+    Fut: Future<Output = ()>,
+{
+    each_backend_with(|settings| settings.database.connections = u32::try_from(WRITERS).unwrap() + 2, body).await;
+}
+
+/// Does something [`WRITERS`] times at once, each with its number; gives what came of each.
+pub async fn race<T, Fut>(writer: impl Fn(usize) -> Fut) -> Vec<T>
+where
+    T: Send + 'static,
+    Fut: Future<Output = T> + Send + 'static,
+{
+    let start = std::sync::Arc::new(tokio::sync::Barrier::new(WRITERS));
+    let writers: Vec<_> = (0..WRITERS)
+        .map(|n| {
+            let (start, work) = (start.clone(), writer(n));
+            tokio::spawn(async move {
+                start.wait().await;
+                work.await
+            })
+        })
+        .collect();
+    futures_util::future::join_all(writers).await.into_iter().map(Result::unwrap).collect()
+}
+
+/// Asserts that every chain and seal is intact.
+pub async fn assert_intact(app: &App) {
+    let verdict = crate::audit::service::verify(&app.db).await.unwrap();
+    assert!(matches!(verdict, crate::audit::model::ChainVerdict::Intact { .. }), "{verdict:?}");
 }
 
 /// The password of everyone in tests.

@@ -17,6 +17,7 @@ use crate::license::service;
 use crate::testing;
 
 /// A vendor with a listed app, and an operator.
+#[derive(Clone)]
 pub struct Shop {
     pub vendor: Actor,
     pub operator: Actor,
@@ -145,13 +146,12 @@ pub async fn license_for(app: &App, shop: &Shop, operator: &Actor, app_id: &str,
         nodes,
     };
     let plan_id = plan_id.to_owned();
-    app.db
-        .write(move |conn| {
-            insert_order(conn, &input, &plan_id, &person.user_id, now);
-            service::issue_in(conn, &settings, &finance, input, now)
-        })
-        .await
-        .unwrap()
+    crate::audit::change(app, &finance, move |c| {
+        insert_order(c, &input, &plan_id, &person.user_id, now);
+        service::issue_in(c, &settings, input.clone())
+    })
+    .await
+    .unwrap()
 }
 
 fn insert_order(conn: &mut crate::base::db::Conn, input: &IssueInput, plan_id: &str, user_id: &str, now: Timestamp) {

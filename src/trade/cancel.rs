@@ -2,12 +2,11 @@
 
 use serde_json::json;
 
-use crate::account;
+use crate::audit::Change;
 use crate::audit;
 use crate::base::app::App;
 use crate::base::auth::policy::Action;
 use crate::base::auth::{Actor, policy};
-use crate::base::db::{Conn, Timestamp, dialect};
 use crate::base::error::{Error, Faults, QueryResultExt as _, Result, exactly_one};
 use crate::trade::model::{Event, Order};
 use crate::trade::service::{poke, received};
@@ -24,24 +23,19 @@ const REASON: (usize, usize) = (3, 500);
 /// `order` (not there, or another's), `order-state`, `order-has-payments` where money has come in: that is finance's to cancel.
 pub async fn by_buyer(app: &App, actor: &Actor, order_id: &str) -> Result<()> {
     policy::require(actor, Action::PlaceOrders)?;
-    let (asking, order_id, now) = (actor.clone(), order_id.to_owned(), app.clock.now());
-    let (order, platform) = app
-        .db
-        .write(move |conn| {
-            dialect::lock_audit_chain(conn)?;
-            let order = store::get(conn, &order_id).or_not_found("order")?;
-            policy::require_own(&asking, Action::PlaceOrders, &order.organization_id, "order")?;
-            let paid = !store::payments_of(conn, &order.id)?.is_empty();
-            call_off(conn, &order, now)?;
-            if paid {
-                return Err(Error::conflict("order-has-payments"));
-            }
-            audit::record(conn, now, &asking, ACTION, &order.id, &json!({"number": order.number}))?;
-            Ok((order, account::service::platform_organizations(conn)?))
-        })
-        .await?;
-    poke(app, &order, &platform);
-    Ok(())
+    let order_id = order_id.to_owned();
+    audit::change(app, actor, move |c| {
+        let order = store::get(c, &order_id).or_not_found("order")?;
+        policy::require_own(c.actor, Action::PlaceOrders, &order.organization_id, "order")?;
+        // Before the look at what came in: while the order is held, nothing more does.
+        call_off(c, &order)?;
+        if !store::payments_of(c, &order.id)?.is_empty() {
+            return Err(Error::conflict("order-has-payments"));
+        }
+        c.audit(ACTION, &order.id, &json!({"number": order.number}));
+        poke(c, &order)
+    })
+    .await
 }
 
 /// Finance calls a part-paid order off, with a reason that both sides read. What came in is owed back to the payer, and recorded so;
@@ -54,27 +48,22 @@ pub async fn by_finance(app: &App, actor: &Actor, order_id: &str, reason: &str) 
     let mut faults = Faults::default();
     let reason = faults.text("reason", reason, REASON.0, REASON.1);
     faults.check()?;
-    let (asking, order_id, now) = (actor.clone(), order_id.to_owned(), app.clock.now());
-    let (order, owed_back_fen, platform) = app
-        .db
-        .write(move |conn| {
-            dialect::lock_audit_chain(conn)?;
-            let order = store::get(conn, &order_id).or_not_found("order")?;
-            let owed_back_fen = received(conn, &order.id)?;
-            call_off(conn, &order, now)?;
-            if owed_back_fen == 0 {
-                return Err(Error::conflict("order-without-payments"));
-            }
-            let detail = json!({"number": order.number, "reason": reason, "owed_back_fen": owed_back_fen});
-            audit::record(conn, now, &asking, ACTION, &order.id, &detail)?;
-            Ok((order, owed_back_fen, account::service::platform_organizations(conn)?))
-        })
-        .await?;
-    poke(app, &order, &platform);
-    Ok((order, owed_back_fen))
+    let order_id = order_id.to_owned();
+    audit::change(app, actor, move |c| {
+        let order = store::get(c, &order_id).or_not_found("order")?;
+        call_off(c, &order)?;
+        let owed_back_fen = received(c, &order.id)?;
+        if owed_back_fen == 0 {
+            return Err(Error::conflict("order-without-payments"));
+        }
+        c.audit(ACTION, &order.id, &json!({"number": order.number, "reason": reason, "owed_back_fen": owed_back_fen}));
+        poke(c, &order)?;
+        Ok((order, owed_back_fen))
+    })
+    .await
 }
 
-fn call_off(conn: &mut Conn, order: &Order, now: Timestamp) -> Result<()> {
-    let to = model::next(order.state, Event::Cancelled)?;
-    exactly_one(store::mark(conn, &order.id, order.state, to, now)?, "order-state").map_err(|e| e.arg("state", order.state))
+fn call_off(c: &mut Change<'_>, order: &Order) -> Result<()> {
+    let (to, now) = (model::next(order.state, Event::Cancelled)?, c.now);
+    exactly_one(store::mark(c, &order.id, order.state, to, now)?, "order-state").map_err(|e| e.arg("state", order.state))
 }

@@ -236,9 +236,9 @@ pub fn day_prefix(now: Timestamp) -> String {
     format!("PH-{}-", now.utc().with_timezone(&crate::base::i18n::local_offset()).format("%Y%m%d"))
 }
 
-/// The number of the day's next order, where `before` were placed already. Orders are never deleted, so it is new.
-pub fn number(prefix: &str, before: i64) -> String {
-    format!("{prefix}{:04}", before + 1)
+/// The number of the day's nth order.
+pub fn number(prefix: &str, nth: i64) -> String {
+    format!("{prefix}{nth:04}")
 }
 
 /// A reference of eight letters out of random bytes (32 letters: each byte is as likely to give any).
@@ -323,8 +323,8 @@ mod tests {
     fn numbers_and_references_read_well() {
         // 2026-11-23 23:30 in UTC is the next day in China.
         let late = Timestamp::new("2026-11-23T23:30:00Z".parse().unwrap());
-        assert_eq!(number(&day_prefix(late), 6), "PH-20261124-0007");
-        assert_eq!(number("PH-20261124-", 12_344), "PH-20261124-12345");
+        assert_eq!(number(&day_prefix(late), 7), "PH-20261124-0007");
+        assert_eq!(number("PH-20261124-", 12_345), "PH-20261124-12345");
         let made = reference([0, 31, 32, 255, 7, 8, 128, 64]);
         assert_eq!(made.len(), 8);
         assert!(made.bytes().all(|b| ALPHABET.contains(&b)));

@@ -1,29 +1,31 @@
 //! Use cases of orders and payments.
 //!
-//! Each change takes the audit chain's lock first. That makes changes of orders follow one another on PostgreSQL as they do on SQLite:
-//! the day's next number, one trial per operator, and the sum of an order's receipts are each read and written without a gap.
+//! What must not be read and then written by two at once is held by the tables: the day's next number is a counter, one trial per operator
+//! and app and one order per number and reference are unique. The receipts of one order follow one another by the order's row, the
+//! orders of one person by their membership.
 
 use std::collections::HashMap;
 
 use chrono::TimeDelta;
 use serde_json::json;
 
-use super::cancel;
-use super::model::Line;
-use super::model::{self, Balance, Event, Order, OrderState, Payment, PlaceOrder, Search};
-use super::store;
 use crate::account::model::Organization;
+use crate::audit::Change;
 use crate::audit::model::Told;
 use crate::base::app::App;
-use crate::base::auth::Actor;
-use crate::base::auth::policy::{self, Action};
+use crate::base::auth::policy::Action;
+use crate::base::auth::{Actor, policy};
+use crate::base::db::dialect::Row;
 use crate::base::db::{Conn, Timestamp, dialect};
 use crate::base::error::{Error, Faults, QueryResultExt as _, Result, exactly_one};
 use crate::base::i18n::Lang;
 use crate::base::ids;
 use crate::catalog::model::{AppRow, ListingState, Plan, PlanKind, parse_yuan};
 use crate::license::model::IssueInput;
-use crate::site::parts::chain::{self, ChainLink, Reader};
+use crate::site::parts::chain::{ChainLink, Reader};
+use crate::site::parts::chain;
+use crate::trade::model::{Balance, Event, Line, Order, OrderState, Payment, PlaceOrder, Search};
+use crate::trade::{cancel, model, store};
 use crate::{account, audit, catalog, license, release};
 
 /// Orders on one page.
@@ -43,55 +45,58 @@ const MAX_PAYER: usize = 120;
 /// `plan`, `plan-over`, `app-without-release`, `listing` (not listed), `nodes-range`, `trial-nodes`, `trial-used`, `order-too-large`.
 pub async fn place(app: &App, actor: &Actor, input: PlaceOrder) -> Result<String> {
     let person = policy::require(actor, Action::PlaceOrders)?.clone();
-    let (composed, asking, now) = (app.clone(), actor.clone(), app.clock.now());
-    let (order, platform) = app
-        .db
-        .write(move |conn| {
-            dialect::lock_audit_chain(conn)?;
-            let plan = catalog::service::get_plan(conn, &input.plan_id)?;
-            let row = orderable(conn, &plan)?;
-            let amount_fen = model::price(&plan, input.nodes)?;
-            let since = now.minus(DOUBLE_CLICK);
-            if let Some(twin) = store::find_twin(conn, &person.user_id, &person.organization_id, &plan.id, input.nodes, since)? {
-                return Ok((twin, Vec::new()));
-            }
-            if plan.kind == PlanKind::Trial && store::trial_used(conn, &person.organization_id, &row.id)? {
-                return Err(Error::conflict("trial-used"));
-            }
-            let prefix = model::day_prefix(now);
-            let event = if amount_fen == 0 { Event::Paid } else { Event::PaymentAsked };
-            let mut order = Order {
-                id: ids::new("ord"),
-                number: model::number(&prefix, store::count_of_day(conn, &prefix)?),
-                organization_id: person.organization_id.clone(),
-                vendor_id: row.organization_id,
-                app_id: row.id,
-                plan_kind: plan.kind,
-                unit_price_fen: if plan.kind == PlanKind::Trial { 0 } else { plan.price_fen },
-                trial_days: plan.trial_days,
-                plan_id: plan.id,
-                nodes: input.nodes,
-                amount_fen,
-                reference: free_reference(conn)?,
-                state: model::next(OrderState::Placed, event)?,
-                placed_by: person.user_id.clone(),
-                placed_at: now,
-                updated_at: now,
-            };
-            store::insert(conn, &order).or_conflict("order-busy")?;
-            let detail = json!({
-                "number": order.number, "app": order.app_id, "plan": order.plan_kind, "nodes": order.nodes, "unit_price_fen": order.unit_price_fen,
-                "amount_fen": order.amount_fen,
-            });
-            audit::record(conn, now, &asking, "order.placed", &order.id, &detail)?;
-            if order.state == OrderState::Paid {
-                order.state = deliver(conn, &composed, &asking, &order, now)?;
-            }
-            Ok((order, account::service::platform_organizations(conn)?))
-        })
-        .await?;
-    poke(app, &order, &platform);
-    Ok(order.id)
+    let composed = app.clone();
+    audit::change(app, actor, move |c| {
+        let now = c.now;
+        // The person's orders follow one another: of a double click the second finds the first.
+        dialect::hold(c, Row::Member(&person.user_id, &person.organization_id))?;
+        let plan = catalog::service::get_plan(c, &input.plan_id)?;
+        let row = orderable(c, &plan)?;
+        let amount_fen = model::price(&plan, input.nodes)?;
+        let since = now.minus(DOUBLE_CLICK);
+        if let Some(twin) = store::find_twin(c, &person.user_id, &person.organization_id, &plan.id, input.nodes, since)? {
+            return Ok(twin.id);
+        }
+        let trial = plan.kind == PlanKind::Trial;
+        if trial && store::trial_used(c, &person.organization_id, &row.id)? {
+            return Err(Error::conflict("trial-used"));
+        }
+        let prefix = model::day_prefix(now);
+        let event = if amount_fen == 0 { Event::Paid } else { Event::PaymentAsked };
+        let mut order = Order {
+            id: ids::new("ord"),
+            number: String::new(),
+            organization_id: person.organization_id.clone(),
+            vendor_id: row.organization_id,
+            app_id: row.id,
+            plan_kind: plan.kind,
+            unit_price_fen: if trial { 0 } else { plan.price_fen },
+            trial_days: plan.trial_days,
+            plan_id: plan.id,
+            nodes: input.nodes,
+            amount_fen,
+            reference: free_reference(c)?,
+            state: model::next(OrderState::Placed, event)?,
+            placed_by: person.user_id.clone(),
+            placed_at: now,
+            updated_at: now,
+        };
+        // Last, for the counter is held until the end: those who order at once stand in line for it.
+        order.number = model::number(&prefix, dialect::count_up(c, &prefix)?);
+        // Number and reference are new but for chance, so a trial clashes with another trial.
+        store::insert(c, &order).or_conflict(if trial { "trial-used" } else { "order-busy" })?;
+        let detail = json!({
+            "number": order.number, "app": order.app_id, "plan": order.plan_kind, "nodes": order.nodes, "unit_price_fen": order.unit_price_fen,
+            "amount_fen": order.amount_fen,
+        });
+        c.audit("order.placed", &order.id, &detail);
+        if order.state == OrderState::Paid {
+            order.state = deliver(c, &composed, &order)?;
+        }
+        poke(c, &order)?;
+        Ok(order.id)
+    })
+    .await
 }
 
 /// The app of a plan that can be ordered now.
@@ -122,16 +127,17 @@ fn free_reference(conn: &mut Conn) -> Result<String> {
 }
 
 /// Issues the licence of an order that is paid, and marks it delivered.
-fn deliver(conn: &mut Conn, app: &App, actor: &Actor, order: &Order, now: Timestamp) -> Result<OrderState> {
-    let license = issue(conn, app, actor, order, now)?;
+fn deliver(c: &mut Change<'_>, app: &App, order: &Order) -> Result<OrderState> {
+    let now = c.now;
+    let license = issue(c, app, order)?;
     let to = model::next(OrderState::Paid, Event::Delivered)?;
-    exactly_one(store::mark(conn, &order.id, OrderState::Paid, to, now)?, "order-state").map_err(|e| e.arg("state", order.state))?;
-    audit::record(conn, now, actor, "order.delivered", &order.id, &json!({"number": order.number, "license": license}))?;
+    exactly_one(store::mark(c, &order.id, OrderState::Paid, to, now)?, "order-state").map_err(|e| e.arg("state", order.state))?;
+    c.audit("order.delivered", &order.id, &json!({"number": order.number, "license": license}));
     Ok(to)
 }
 
 /// The licence slice issues; gives the licence's id.
-fn issue(conn: &mut Conn, app: &App, actor: &Actor, order: &Order, now: Timestamp) -> Result<String> {
+fn issue(c: &mut Change<'_>, app: &App, order: &Order) -> Result<String> {
     let input = IssueInput {
         order_id: order.id.clone(),
         organization_id: order.organization_id.clone(),
@@ -141,7 +147,7 @@ fn issue(conn: &mut Conn, app: &App, actor: &Actor, order: &Order, now: Timestam
         trial_days: order.trial_days,
         nodes: order.nodes,
     };
-    Ok(license::service::issue_in(conn, &app.settings.license, actor, input, now)?.id)
+    Ok(license::service::issue_in(c, &app.settings.license, input)?.id)
 }
 
 /// What confirming a receipt led to.
@@ -195,68 +201,61 @@ pub async fn confirm_payment(app: &App, actor: &Actor, order_id: &str, input: &R
     }
     faults.check()?;
     let (Some(amount_fen), Some(bank_serial)) = (amount_fen, serial) else { return Err(Error::invalid("invalid-input")) };
-    let (composed, asking, order_id, now) = (app.clone(), actor.clone(), order_id.to_owned(), app.clock.now());
+    let (composed, order_id) = (app.clone(), order_id.to_owned());
     let accept_excess = input.accept_excess;
-    let (receipt, platform) = app
-        .db
-        .write(move |conn| {
-            dialect::lock_audit_chain(conn)?;
-            let mut order = store::get(conn, &order_id).or_not_found("order")?;
-            if store::serial_used(conn, &bank_serial)? {
-                return Err(Error::field("bank_serial", "bank-serial-used"));
+    audit::change(app, actor, move |c| {
+        let now = c.now;
+        let mut order = store::get(c, &order_id).or_not_found("order")?;
+        // Holds the order, so that its receipts follow one another and nobody calls it off meanwhile.
+        let awaiting = OrderState::AwaitingPayment;
+        let held = store::mark(c, &order.id, awaiting, awaiting, now)?;
+        if store::serial_used(c, &bank_serial)? {
+            return Err(Error::field("bank_serial", "bank-serial-used"));
+        }
+        if held == 0 {
+            return Err(Error::conflict("order-not-awaiting-payment").arg("number", &order.number));
+        }
+        // Most often a slip of the keys, so it is asked for twice.
+        let excess = received(c, &order.id)?.saturating_add(amount_fen) - order.amount_fen;
+        if excess > 0 && !accept_excess {
+            // Amounts read the same in both languages.
+            let yuan = Lang::Zh.money(excess);
+            let mut error = Error::field("amount", "amount-exceeds-order").and_field("accept_excess", "choose-one");
+            if let Some(field) = error.fields.first_mut() {
+                field.args.push(("excess", yuan));
             }
-            if order.state != OrderState::AwaitingPayment {
-                return Err(Error::conflict("order-not-awaiting-payment").arg("number", &order.number));
-            }
-            // Most often a slip of the keys, so it is asked for twice.
-            let excess = received(conn, &order.id)?.saturating_add(amount_fen) - order.amount_fen;
-            if excess > 0 && !accept_excess {
-                // Amounts read the same in both languages.
-                let yuan = Lang::Zh.money(excess);
-                let mut error = Error::field("amount", "amount-exceeds-order").and_field("accept_excess", "choose-one");
-                if let Some(field) = error.fields.first_mut() {
-                    field.args.push(("excess", yuan));
-                }
-                return Err(error);
-            }
-            let payment = Payment {
-                id: ids::new("pay"),
-                order_id: order.id.clone(),
-                amount_fen,
-                bank_serial,
-                payer,
-                matched: false,
-                confirmed_by: person.user_id.clone(),
-                confirmed_at: now,
-            };
-            store::insert_payment(conn, &payment).or_conflict("bank-serial-used")?;
-            let received_fen = received(conn, &order.id)?;
-            let balance = model::balance(order.amount_fen, received_fen);
-            let detail = json!({
-                "order": order.number, "amount_fen": amount_fen, "bank_serial": payment.bank_serial, "received_fen": received_fen,
-                "owed_fen": order.amount_fen, "excess_fen": excess.max(0),
-            });
-            audit::record(conn, now, &asking, "payment.confirmed", &order.id, &detail)?;
-            if !matches!(balance, Balance::Missing(_)) {
-                store::match_payments(conn, &order.id)?;
-                let to = model::next(order.state, Event::Paid)?;
-                exactly_one(store::mark(conn, &order.id, order.state, to, now)?, "order-not-awaiting-payment")?;
-                audit::record(
-                    conn,
-                    now,
-                    &asking,
-                    "order.paid",
-                    &order.id,
-                    &json!({"number": order.number, "amount_fen": order.amount_fen}),
-                )?;
-                order.state = to;
-                order.state = deliver(conn, &composed, &asking, &order, now)?;
-            }
-            Ok((Receipt { order, received_fen, balance }, account::service::platform_organizations(conn)?))
-        })
-        .await?;
-    poke(app, &receipt.order, &platform);
-    Ok(receipt)
+            return Err(error);
+        }
+        let payment = Payment {
+            id: ids::new("pay"),
+            order_id: order.id.clone(),
+            amount_fen,
+            bank_serial: bank_serial.clone(),
+            payer: payer.clone(),
+            matched: false,
+            confirmed_by: person.user_id.clone(),
+            confirmed_at: now,
+        };
+        store::insert_payment(c, &payment).or_conflict("bank-serial-used")?;
+        let received_fen = received(c, &order.id)?;
+        let balance = model::balance(order.amount_fen, received_fen);
+        let detail = json!({
+            "order": order.number, "amount_fen": amount_fen, "bank_serial": payment.bank_serial, "received_fen": received_fen,
+            "owed_fen": order.amount_fen, "excess_fen": excess.max(0),
+        });
+        c.audit("payment.confirmed", &order.id, &detail);
+        if !matches!(balance, Balance::Missing(_)) {
+            store::match_payments(c, &order.id)?;
+            let to = model::next(awaiting, Event::Paid)?;
+            exactly_one(store::mark(c, &order.id, awaiting, to, now)?, "order-not-awaiting-payment")?;
+            c.audit("order.paid", &order.id, &json!({"number": order.number, "amount_fen": order.amount_fen}));
+            order.state = to;
+            order.state = deliver(c, &composed, &order)?;
+        }
+        poke(c, &order)?;
+        Ok(Receipt { order, received_fen, balance })
+    })
+    .await
 }
 
 /// All that came in for an order, in fen.
@@ -268,10 +267,13 @@ pub(super) fn received(conn: &mut Conn, order_id: &str) -> Result<i64> {
         .ok_or_else(|| Error::internal(anyhow::anyhow!("receipts of {order_id} overflow")))
 }
 
-pub(super) fn poke(app: &App, order: &Order, platform: &[String]) {
-    for id in [&order.organization_id, &order.vendor_id].into_iter().chain(platform) {
-        app.live.poke(id, TOPIC);
+/// Pokes the pages of all who see an order: buyer, vendor and the platform.
+pub(super) fn poke(c: &mut Change<'_>, order: &Order) -> Result<()> {
+    let platform = account::service::platform_organizations(c)?;
+    for id in [&order.organization_id, &order.vendor_id].into_iter().chain(&platform) {
+        c.poke(id, TOPIC);
     }
+    Ok(())
 }
 
 /// What the order form shows.

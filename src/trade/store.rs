@@ -18,11 +18,6 @@ pub fn get(conn: &mut Conn, id: &str) -> QueryResult<Order> {
     orders::table.find(id).select(Order::as_select()).first(conn)
 }
 
-/// Number of orders whose number begins with a day.
-pub fn count_of_day(conn: &mut Conn, prefix: &str) -> QueryResult<i64> {
-    orders::table.filter(orders::number.like(format!("{prefix}%"))).count().get_result(conn)
-}
-
 /// Whether some order has this reference.
 pub fn reference_taken(conn: &mut Conn, reference: &str) -> QueryResult<bool> {
     let found: i64 = orders::table.filter(orders::reference.eq(reference)).count().get_result(conn)?;

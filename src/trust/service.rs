@@ -10,7 +10,8 @@ use crate::audit;
 use crate::base::app::App;
 use crate::base::auth::Actor;
 use crate::base::auth::policy::{self, Action};
-use crate::base::db::{Conn, dialect};
+use crate::base::db::Conn;
+use crate::base::db::dialect::{self, Row};
 use crate::base::error::{Error, Faults, QueryResultExt as _, Result, exactly_one};
 use crate::base::ids;
 
@@ -55,28 +56,27 @@ pub async fn add(app: &App, actor: &Actor, name: &str, text: &str) -> Result<Str
         revoked_at: None,
     };
     let kid = row.kid.clone();
-    let actor = actor.clone();
-    app.db
-        .write(move |conn| {
-            // Held until the end: of two registrations at once the second counts the first.
-            dialect::lock_audit_chain(conn)?;
-            let known = store::of_vendor(conn, &row.organization_id)?;
-            if known.iter().any(|key| key.kid == row.kid) {
-                return Err(Error::field("public_key", "key-taken"));
+    audit::change(app, actor, move |c| {
+        // Held until the end: of two registrations at once the second counts the first.
+        dialect::hold(c, Row::Organization(&row.organization_id))?;
+        let known = store::of_vendor(c, &row.organization_id)?;
+        if known.iter().any(|key| key.kid == row.kid) {
+            return Err(Error::field("public_key", "key-taken"));
+        }
+        let active = known.iter().filter(|key| key.revoked_at.is_none()).count();
+        let mut faults = Faults::default();
+        for (n, max, code) in [(active, MAX_ACTIVE, "too-many-keys"), (known.len(), MAX_EVER, "too-many-keys-ever")] {
+            if n >= max {
+                faults.add_with("public_key", code, "max", max);
             }
-            let active = known.iter().filter(|key| key.revoked_at.is_none()).count();
-            let mut faults = Faults::default();
-            for (n, max, code) in [(active, MAX_ACTIVE, "too-many-keys"), (known.len(), MAX_EVER, "too-many-keys-ever")] {
-                if n >= max {
-                    faults.add_with("public_key", code, "max", max);
-                }
-            }
-            faults.check()?;
-            store::insert(conn, &row).or_conflict("key-taken")?;
-            audit::record(conn, now, &actor, "vendor-key.added", &row.id, &json!({"name": row.name, "kid": row.kid}))
-        })
-        .await?;
-    app.pages.clear();
+        }
+        faults.check()?;
+        store::insert(c, &row).or_conflict("key-taken")?;
+        c.audit("vendor-key.added", &row.id, &json!({"name": row.name, "kid": row.kid}));
+        c.clear_pages();
+        Ok(())
+    })
+    .await?;
     Ok(kid)
 }
 
@@ -86,16 +86,15 @@ pub async fn add(app: &App, actor: &Actor, name: &str, text: &str) -> Result<Str
 /// `key-over`: revoked already, or not the vendor's.
 pub async fn revoke(app: &App, actor: &Actor, id: String) -> Result<()> {
     let vendor = policy::require(actor, Action::ManageKeys)?.organization_id.clone();
-    let (actor, now) = (actor.clone(), app.clock.now());
-    app.db
-        .write(move |conn| {
-            exactly_one(store::revoke(conn, &id, &vendor, now)?, "key-over")?;
-            let (kid, name) = store::named(conn, &id)?;
-            audit::record(conn, now, &actor, "vendor-key.revoked", &id, &json!({"name": name, "kid": kid}))
-        })
-        .await?;
-    app.pages.clear();
-    Ok(())
+    audit::change(app, actor, move |c| {
+        let now = c.now;
+        exactly_one(store::revoke(c, &id, &vendor, now)?, "key-over")?;
+        let (kid, name) = store::named(c, &id)?;
+        c.audit("vendor-key.revoked", &id, &json!({"name": name, "kid": kid}));
+        c.clear_pages();
+        Ok(())
+    })
+    .await
 }
 
 /// The keys in use of a vendor, for everyone.

@@ -75,6 +75,94 @@ fn both_schemas_are_the_same_after_up_down_and_up() {
     std::fs::remove_file(file).unwrap();
 }
 
+/// Takes migrations back until the one of this name is gone.
+fn down_to_before(conn: &mut Conn, name: &str) {
+    use diesel_migrations::{FileBasedMigrations, MigrationHarness as _};
+    let folder = |backend: &str| FileBasedMigrations::from_path(format!("{}/migrations/{backend}", env!("CARGO_MANIFEST_DIR"))).unwrap();
+    loop {
+        let version = match conn {
+            Conn::Sqlite(c) => c.revert_last_migration(folder("sqlite")),
+            Conn::Postgres(c) => c.revert_last_migration(folder("postgres")),
+        };
+        // The version is the name's digits.
+        if version.unwrap().to_string() == name.chars().filter(char::is_ascii_digit).collect::<String>() {
+            return;
+        }
+    }
+}
+
+#[derive(QueryableByName)]
+struct Count {
+    #[diesel(sql_type = diesel::sql_types::BigInt)]
+    n: i64,
+}
+
+fn count(conn: &mut Conn, query: &str) -> i64 {
+    diesel::sql_query(query).get_result::<Count>(conn).unwrap().n
+}
+
+#[tokio::test]
+async fn the_audit_chain_of_the_version_before_stays_verifiable() {
+    use pithead::audit::model::{ChainVerdict, GENESIS, OLD_CHAIN, Record};
+    const NAME: &str = "2026-11-29-000000";
+    let file = std::env::temp_dir().join(pithead::base::ids::new("parity"));
+    let lite = Db::open(&Location::parse(&format!("sqlite:{}", file.display())).unwrap(), 1).unwrap();
+    let (pg, schema) = postgres();
+    for db in [&lite, &pg] {
+        {
+            let mut conn = db.blocking().unwrap();
+            migrate::up(&mut conn).unwrap();
+            down_to_before(&mut conn, NAME);
+            let mut previous_hash = GENESIS.to_owned();
+            for sequence in 1..=3 {
+                let mut record = Record {
+                    chain: OLD_CHAIN.into(),
+                    sequence,
+                    at: pithead::base::db::Timestamp::from_unix(1_767_225_600 + sequence),
+                    actor: "system".into(),
+                    organization_id: None,
+                    action: "quota.set".into(),
+                    subject: "org_x".into(),
+                    detail: "{}".into(),
+                    previous_hash,
+                    hash: String::new(),
+                };
+                record.hash = record.expected_hash();
+                diesel::sql_query(format!(
+                    "INSERT INTO audit_records (sequence, at, actor, action, subject, detail, previous_hash, hash) \
+                     VALUES ({sequence}, '2026-01-01 00:00:0{sequence}', 'system', 'quota.set', 'org_x', '{{}}', '{}', '{}')",
+                    record.previous_hash, record.hash
+                ))
+                .execute(&mut *conn)
+                .unwrap();
+                previous_hash = record.hash;
+            }
+            migrate::up(&mut conn).unwrap();
+        }
+        let intact = ChainVerdict::Intact { records: 3, chains: 1, seals: 0 };
+        assert_eq!(pithead::audit::service::verify(db).await.unwrap(), intact);
+        let mut conn = db.blocking().unwrap();
+        assert_eq!(count(&mut conn, "SELECT sequence AS n FROM audit_heads WHERE chain = '0'"), 3);
+        conn.batch_execute(
+            "INSERT INTO audit_records (chain, sequence, at, actor, action, subject, detail, previous_hash, hash) VALUES \
+             ('org_x', 1, '2026-01-02 00:00:00', 'system', 'quota.set', 'org_x', '{}', 'a', 'b'), \
+             ('platform', 1, '2026-01-02 00:00:01', 'system', 'quota.set', 'org_x', '{}', 'a', 'c')",
+        )
+        .unwrap();
+        // Down keeps every record, up takes them all for the old chain.
+        down_to_before(&mut conn, NAME);
+        assert_eq!(count(&mut conn, "SELECT COUNT(*) AS n FROM audit_records"), 5);
+        assert_eq!(count(&mut conn, "SELECT sequence AS n FROM audit_records WHERE hash = 'c'"), 5);
+        migrate::up(&mut conn).unwrap();
+        assert_eq!(count(&mut conn, "SELECT COUNT(*) AS n FROM audit_records WHERE chain = '0'"), 5);
+        drop(conn);
+        let broken = ChainVerdict::Broken { chain: OLD_CHAIN.into(), sequence: 4, fault: "previous-hash" };
+        assert_eq!(pithead::audit::service::verify(db).await.unwrap(), broken);
+    }
+    pg.blocking().unwrap().batch_execute(&format!("DROP SCHEMA {schema} CASCADE")).unwrap();
+    std::fs::remove_file(file).unwrap();
+}
+
 #[test]
 fn both_backends_have_migrations_of_the_same_names() {
     let names = |backend: &str| {

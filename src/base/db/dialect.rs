@@ -6,12 +6,86 @@ use diesel::{QueryResult, RunQueryDsl, sql_query};
 use super::schema;
 use super::{Conn, Timestamp};
 
-/// Serialises appenders of the audit chain until the transaction ends. SQLite has one writer anyway.
-pub fn lock_audit_chain(conn: &mut Conn) -> QueryResult<()> {
-    match conn {
-        Conn::Postgres(pg) => sql_query("SELECT pg_advisory_xact_lock(7217)").execute(pg).map(|_| ()),
-        Conn::Sqlite(_) => Ok(()),
+/// A row that changes of what belongs to it hold in turn.
+#[derive(Debug, Clone, Copy)]
+pub enum Row<'a> {
+    /// An app: its plans, and which release is shown.
+    App(&'a str),
+    /// A licence: its seats and what runs by it.
+    License(&'a str),
+    /// A person in an organisation: user id, organisation id.
+    Member(&'a str, &'a str),
+    /// A node: its identity and its deployments.
+    Node(&'a str),
+    /// An organisation: its team and its keys.
+    Organization(&'a str),
+    /// A repository: which of its manifests must stay.
+    Repository(&'a str),
+    /// A scenario by its slug: which of its releases are scored on which of its sets.
+    Scenario(&'a str),
+}
+
+/// Holds a row until the transaction ends: who reads around it after that sees all that others have done who held it before. SQLite has one
+/// writer anyway.
+///
+/// Rows are taken in the order member, organisation, repository, node, licence, app, scenario, before the rows that belong to them; the heads of audit
+/// chains come last of all ([`lock_audit_head`]).
+pub fn hold(conn: &mut Conn, row: Row<'_>) -> QueryResult<()> {
+    use diesel::prelude::*;
+    use schema::{apps, licenses, memberships, nodes, organizations, repositories, scenarios};
+    let Conn::Postgres(pg) = conn else { return Ok(()) };
+    let held: Vec<String> = match row {
+        Row::App(id) => apps::table.find(id).select(apps::id).for_no_key_update().load(pg)?,
+        Row::License(id) => licenses::table.find(id).select(licenses::id).for_no_key_update().load(pg)?,
+        Row::Member(user_id, organization_id) => {
+            let of = memberships::user_id.eq(user_id).and(memberships::organization_id.eq(organization_id));
+            memberships::table.filter(of).select(memberships::user_id).for_no_key_update().load(pg)?
+        }
+        Row::Node(id) => nodes::table.find(id).select(nodes::id).for_no_key_update().load(pg)?,
+        Row::Organization(id) => organizations::table.find(id).select(organizations::id).for_no_key_update().load(pg)?,
+        Row::Repository(id) => repositories::table.find(id).select(repositories::id).for_no_key_update().load(pg)?,
+        Row::Scenario(slug) => scenarios::table.find(slug).select(scenarios::slug).for_no_key_update().load(pg)?,
+    };
+    drop(held);
+    Ok(())
+}
+
+/// Number and hash of the newest record of an audit chain, held until the transaction ends: its appenders stand in line. A chain that
+/// is new begins at 0 with `genesis`.
+pub fn lock_audit_head(conn: &mut Conn, chain: &str, genesis: &str) -> QueryResult<(i64, String)> {
+    use diesel::prelude::*;
+    use schema::audit_heads::dsl;
+    let head = || dsl::audit_heads.find(chain).select((dsl::sequence, dsl::hash));
+    let held = |conn: &mut Conn| match conn {
+        Conn::Postgres(pg) => head().for_update().first(pg).optional(),
+        Conn::Sqlite(lite) => head().first(lite).optional(),
+    };
+    if let Some(found) = held(conn)? {
+        return Ok(found);
     }
+    sql_query("INSERT INTO audit_heads (chain, sequence, hash) VALUES ($1, 0, $2) ON CONFLICT (chain) DO NOTHING")
+        .bind::<Text, _>(chain)
+        .bind::<Text, _>(genesis)
+        .execute(conn)?;
+    held(conn)?.ok_or(diesel::result::Error::NotFound)
+}
+
+/// Inserts a seal; 0 rows where its number is taken.
+pub fn insert_seal(conn: &mut Conn, number: i64, at: Timestamp, root: &str) -> QueryResult<usize> {
+    sql_query("INSERT INTO audit_seals (number, at, root) VALUES ($1, $2, $3) ON CONFLICT (number) DO NOTHING")
+        .bind::<BigInt, _>(number)
+        .bind::<diesel::sql_types::Timestamp, _>(at)
+        .bind::<Text, _>(root)
+        .execute(conn)
+}
+
+/// The next number of a counter, 1 at first. Holds the counter until the transaction ends, so that no number is left out.
+pub fn count_up(conn: &mut Conn, name: &str) -> QueryResult<i64> {
+    use diesel::prelude::*;
+    sql_query("INSERT INTO counters (name, value) VALUES ($1, 1) ON CONFLICT (name) DO UPDATE SET value = counters.value + 1")
+        .bind::<Text, _>(name)
+        .execute(conn)?;
+    schema::counters::table.find(name).select(schema::counters::value).first(conn)
 }
 
 /// Takes the oldest due job of some kinds for a lease, or none. Two workers never take the same one: PostgreSQL skips locked rows, SQLite has one writer.

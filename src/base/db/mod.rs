@@ -2,7 +2,7 @@
 //!
 //! [`Db::read`] and [`Db::write`] run a closure on the blocking pool with a connection; a write is always exactly one transaction.
 //! SQLite has one writer connection and several query-only readers (WAL), so writers never meet; PostgreSQL has one pool.
-//! Concurrency is decided by conditional updates, never by reading first. Everything that differs between the backends is in [`dialect`].
+//! Concurrency is decided by constraints, conditional updates and held rows ([`dialect::hold`]), never by reading first. Everything that differs between the backends is in [`dialect`].
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -156,6 +156,30 @@ impl Db {
             // Also after an error: a commit whose answer was lost has happened. Before the caller knows of it, and also where it is gone.
             generation.fetch_add(1, Ordering::AcqRel);
             result
+        })
+        .await
+    }
+
+    /// As [`Db::write`], for a closure that does nothing outside its transaction: where the transaction got in the way of another one
+    /// (40001, 40P01) it runs once more from the start. `then` gets what follows once all is kept, also where who asked has gone meanwhile.
+    pub async fn write_then<T, A, F>(&self, f: F, then: impl FnOnce(A) + Send + 'static) -> Result<T>
+    where
+        T: Send + 'static,
+        F: Fn(&mut Conn) -> Result<(T, A)> + Send + 'static,
+    {
+        let generation = self.generation.clone();
+        on_pool(self.write.clone(), move |conn| {
+            let result = match in_transaction(conn, &f) {
+                Err(e) if e.is_collision() => {
+                    tracing::info!(error = %e, "a transaction runs once more");
+                    in_transaction(conn, &f)
+                }
+                other => other,
+            };
+            generation.fetch_add(1, Ordering::AcqRel);
+            let (value, after) = result?;
+            then(after);
+            Ok(value)
         })
         .await
     }

@@ -435,7 +435,40 @@ diesel::table! {
 }
 
 diesel::table! {
-    audit_records (sequence) {
+    audit_heads (chain) {
+        chain -> Text,
+        sequence -> BigInt,
+        hash -> Text,
+    }
+}
+
+diesel::table! {
+    audit_seals (number) {
+        number -> BigInt,
+        at -> Timestamp,
+        root -> Text,
+    }
+}
+
+diesel::table! {
+    audit_seal_leaves (chain, sequence) {
+        chain -> Text,
+        sequence -> BigInt,
+        hash -> Text,
+        number -> BigInt,
+    }
+}
+
+diesel::table! {
+    counters (name) {
+        name -> Text,
+        value -> BigInt,
+    }
+}
+
+diesel::table! {
+    audit_records (chain, sequence) {
+        chain -> Text,
         sequence -> BigInt,
         at -> Timestamp,
         actor -> Text,
@@ -550,6 +583,10 @@ diesel::allow_tables_to_appear_in_same_query!(
     proofs,
     alarms,
     audit_records,
+    audit_heads,
+    audit_seals,
+    audit_seal_leaves,
+    counters,
     vendor_keys,
     storage_quotas,
     evaluation_sets,

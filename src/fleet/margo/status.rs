@@ -3,9 +3,10 @@
 use app_package::margo::{DeploymentStatus, State, StatusError};
 
 use super::{faults, own_device, store};
+use crate::audit::{self, Change};
 use crate::base::app::App;
 use crate::base::auth::Actor;
-use crate::base::db::{Conn, Timestamp, dialect};
+use crate::base::db::{Conn, Timestamp};
 use crate::base::error::{Error, Result, exactly_one};
 use crate::fleet::model::{Deployment, DeploymentEvent, DeploymentState};
 use crate::fleet::{service, store as fleet};
@@ -55,31 +56,38 @@ pub async fn post(app: &App, actor: &Actor, node_id: &str, deployment_id: &str, 
     if let Some(device_id) = &status.device_id {
         own_device(node_id, device_id)?;
     }
-    let (actor, node_id, now) = (actor.clone(), node_id.to_owned(), app.clock.now());
-    app.db.write(move |conn| post_in(conn, &actor, &node_id, &status, now)).await
+    let node_id = node_id.to_owned();
+    audit::change(app, actor, move |c| {
+        let changed = post_in(c, &node_id, &status)?;
+        if let (true, Some(owner)) = (changed, c.actor.organization_id()) {
+            c.poke(owner, format!("deployment:{}", status.deployment_id));
+            c.poke(owner, format!("node:{node_id}"));
+            c.poke(owner, service::TOPIC);
+        }
+        Ok(changed)
+    })
+    .await
 }
 
-fn post_in(conn: &mut Conn, actor: &Actor, node_id: &str, status: &DeploymentStatus, now: Timestamp) -> Result<bool> {
-    if status.status.state == State::Removed {
-        // Freeing the seat is audited; the audit chain is locked before any row.
-        dialect::lock_audit_chain(conn)?;
-    }
-    if store::touch(conn, node_id, now)? != 1 {
+fn post_in(c: &mut Change<'_>, node_id: &str, status: &DeploymentStatus) -> Result<bool> {
+    let now = c.now;
+    // Holds the node, as everything that changes its deployments does.
+    if store::touch(c, node_id, now)? != 1 {
         return Err(Error::forbidden("not-authorized"));
     }
-    let found = fleet::find_deployment(conn, &status.deployment_id)?.filter(|(d, _)| d.node_id == node_id);
+    let found = fleet::find_deployment(c, &status.deployment_id)?.filter(|(d, _)| d.node_id == node_id);
     let (deployment, version) = found.ok_or_else(|| Error::not_found("deployment-not-found"))?;
-    let current = store::head(conn, node_id)?.map_or(0, |(_, version, _, _)| version);
+    let current = store::head(c, node_id)?.map_or(0, |(_, version, _, _)| version);
     let adopted = i64::try_from(status.adopted_manifest_version).unwrap_or(i64::MAX);
     if adopted > current {
         return Err(faults::field("adoptedManifestVersion", &format!("must not be higher than the newest version, {current}")));
     }
-    let news = store::set_adopted(conn, &deployment.id, adopted)? == 1;
+    let news = store::set_adopted(c, &deployment.id, adopted)? == 1;
     let changed = match decide(deployment.wanted, deployment.target_version, adopted, status.status.state) {
         Meaning::Old => false,
-        Meaning::Is(state) => move_to(conn, &deployment, &version, state, status.status.error.as_ref(), now)?,
+        Meaning::Is(state) => move_to(c, &deployment, &version, state, status.status.error.as_ref(), now)?,
         Meaning::Gone => {
-            service::removed_in(conn, actor, &deployment.id, now)?;
+            service::removed_in(c, &deployment.id)?;
             true
         }
     };

@@ -9,23 +9,22 @@ use serde_json::{Map, Value, json};
 use crate::base::app::App;
 use crate::base::auth::policy::Action;
 use crate::base::auth::{Actor, Person, policy};
+use crate::base::db::dialect::Row;
 use crate::base::db::{Conn, Json, Timestamp, dialect};
 use crate::base::error::{Error, QueryResultExt as _, Result, exactly_one};
 use crate::base::i18n::Lang;
 use crate::base::ids;
 use crate::base::jobs::Job;
 use crate::catalog::model::AppName;
-use crate::fleet::model::{
-    Change, Deployment, DeploymentEvent, DeploymentState, Fit, Node, NodeState, ReleaseInfo, ReleaseName, changes, fit,
-};
+use crate::fleet::model::{Change, Deployment, DeploymentEvent, DeploymentState, Fit, Node, NodeState, ReleaseInfo, ReleaseName, changes, fit};
 use crate::fleet::service::TOPIC;
 use crate::fleet::{parameters, store};
 use crate::license::model::{License, refusal};
 use crate::license::service as licenses;
 use crate::license::service::{LicenseLine, Use};
 use crate::release::model::Deprecation;
-use crate::site::parts::chain;
 use crate::site::parts::chain::ChainLink;
+use crate::site::parts::chain;
 use crate::{audit, catalog, telemetry};
 
 /// Deployments on one page.
@@ -331,41 +330,48 @@ fn parse(release: &ReleaseInfo) -> Result<(semver::Version, Digest)> {
 /// As [`plan`]; `deployment-changed` where someone else changed the same deployment at the same moment.
 pub async fn deploy(app: &App, actor: &Actor, input: DeployInput) -> Result<Vec<String>> {
     let person = policy::require(actor, Action::Deploy)?.clone();
-    let (handle, by, now, owner) = (app.clone(), actor.clone(), app.clock.now(), person.organization_id.clone());
-    let done = app
-        .db
-        .write(move |conn| {
-            dialect::lock_audit_chain(conn)?;
-            let plan = plan_in(conn, &handle, &person, &input, now)?;
-            let mut done = Vec::new();
-            for line in &plan.lines {
-                done.push((deploy_one(conn, &handle, &by, &person, &plan, line, now)?, line.node.id.clone()));
-            }
-            Ok(done)
-        })
-        .await?;
-    app.wake_jobs.send_replace(());
-    for (deployment, node) in &done {
-        app.live.poke(&owner, format!("deployment:{deployment}"));
-        app.live.poke(&owner, format!("node:{node}"));
-    }
-    app.live.poke(&owner, TOPIC);
-    Ok(done.into_iter().map(|(id, _)| id).collect())
+    let handle = app.clone();
+    audit::change(app, actor, move |c| {
+        let (owner, now) = (&person.organization_id, c.now);
+        hold(c, &input)?;
+        let plan = plan_in(c, &handle, &person, &input, now)?;
+        let mut done = Vec::new();
+        for line in &plan.lines {
+            let deployment = deploy_one(c, &handle, &person, &plan, line)?;
+            c.poke(owner, format!("deployment:{deployment}"));
+            c.poke(owner, format!("node:{}", line.node.id));
+            done.push(deployment);
+        }
+        c.poke(owner, TOPIC);
+        Ok(done)
+    })
+    .await
 }
 
-fn deploy_one(conn: &mut Conn, app: &App, actor: &Actor, person: &Person, plan: &Plan, line: &PlanLine, now: Timestamp) -> Result<String> {
+/// Holds the nodes in the order of their ids, then the licence: until the deployments are written no node is removed, and the licence is not
+/// suspended and gives no seat away.
+fn hold(conn: &mut Conn, input: &DeployInput) -> Result<()> {
+    let nodes: BTreeSet<&String> = input.node_ids.iter().take(MAX_NODES).collect();
+    for node_id in nodes {
+        dialect::hold(conn, Row::Node(node_id))?;
+    }
+    licenses::hold_in(conn, &input.license_id)
+}
+
+fn deploy_one(c: &mut audit::Change<'_>, app: &App, person: &Person, plan: &Plan, line: &PlanLine) -> Result<String> {
+    let now = c.now;
     if let (Change::Same, Some(deployment)) = (&line.change, &line.existing) {
         return Ok(deployment.id.clone());
     }
     let (version, digest) = parse(&plan.release)?;
     let (node, license, release) = (&line.node, &plan.license, &plan.release);
-    licenses::activate_in(conn, actor, &license.id, &node.id, now)?;
+    licenses::activate_in(c, &license.id, &node.id)?;
     let repository = plan.app.repository();
     let asked = Use { node_id: Some(&node.id), app: &repository, version: &version, digest: &digest, purpose: purpose(line, license) };
-    judge(conn, app, license, asked, now)?;
+    judge(c, app, license, asked, now)?;
     // The app had a seat of another licence here, which is free now.
     if let Some(before) = line.existing.as_ref().filter(|d| d.license_id != license.id) {
-        licenses::deactivate_in(conn, actor, &before.license_id, &node.id, now)?;
+        licenses::deactivate_in(c, &before.license_id, &node.id)?;
     }
     let fresh = Deployment {
         id: line.existing.as_ref().map_or_else(|| ids::new("dep"), |d| d.id.clone()),
@@ -386,21 +392,21 @@ fn deploy_one(conn: &mut Conn, app: &App, actor: &Actor, person: &Person, plan: 
         updated_at: now,
     };
     if let Some(was) = &line.existing {
-        exactly_one(store::change_deployment(conn, was, &fresh)?, "deployment-changed")?;
+        exactly_one(store::change_deployment(c, was, &fresh)?, "deployment-changed")?;
     } else {
-        store::insert_deployment(conn, &fresh).or_conflict("deployment-changed")?;
-        crate::catalog::service::count_deployment(conn, &release.app_id)?;
+        store::insert_deployment(c, &fresh).or_conflict("deployment-changed")?;
+        crate::catalog::service::count_deployment(c, &release.app_id)?;
     }
     // After it was gone it begins anew, and nothing of before is changed.
     let note = line.existing.as_ref().filter(|was| was.wanted).and_then(|was| changes(was, &license.id, &plan.parameters));
-    noted_event(conn, &fresh.id, DeploymentState::Pending, &release.version, note, now)?;
-    Job::RebuildNode { node_id: node.id.clone() }.enqueue(conn, now)?;
+    noted_event(c, &fresh.id, DeploymentState::Pending, &release.version, note, now)?;
+    c.enqueue(&Job::RebuildNode { node_id: node.id.clone() })?;
     let from = if let Change::Update { from } = &line.change { Some(from) } else { None };
     let detail = json!({
         "change": line.change.as_str(), "from": from, "app": repository, "version": release.version, "digest": release.digest, "license": license.id,
         "node": node.id, "node_name": node.name, "parameters": plan.parameters,
     });
-    audit::record(conn, now, actor, "deployment.requested", &fresh.id, &detail)?;
+    c.audit("deployment.requested", &fresh.id, &detail);
     Ok(fresh.id)
 }
 
@@ -436,38 +442,31 @@ fn noted_event(
 /// `deployment-not-wanted` where that was asked already.
 pub async fn remove_deployment(app: &App, actor: &Actor, id: &str) -> Result<()> {
     let person = policy::require(actor, Action::Deploy)?.clone();
-    let (by, now, id, owner) = (actor.clone(), app.clock.now(), id.to_owned(), person.organization_id.clone());
-    let (deployment, node) = app
-        .db
-        .write(move |conn| {
-            dialect::lock_audit_chain(conn)?;
-            let (deployment, version) = store::get_deployment(conn, &person.organization_id, &id).or_not_found("deployment")?;
-            exactly_one(
-                store::unwant_deployment(conn, &person.organization_id, &id, DeploymentState::Removing, now)?,
-                "deployment-not-wanted",
-            )?;
-            event(conn, &id, DeploymentState::Removing, &version, now)?;
-            Job::RebuildNode { node_id: deployment.node_id.clone() }.enqueue(conn, now)?;
-            audit::record(conn, now, &by, "deployment.removal-requested", &id, &json!({"node": deployment.node_id, "version": version}))?;
-            Ok((id, deployment.node_id))
-        })
-        .await?;
-    app.wake_jobs.send_replace(());
-    app.live.poke(&owner, format!("deployment:{deployment}"));
-    app.live.poke(&owner, format!("node:{node}"));
-    app.live.poke(&owner, TOPIC);
-    Ok(())
+    let (id, owner) = (id.to_owned(), person.organization_id.clone());
+    audit::change(app, actor, move |c| {
+        let now = c.now;
+        let (deployment, version) = store::get_deployment(c, &owner, &id).or_not_found("deployment")?;
+        exactly_one(store::unwant_deployment(c, &owner, &id, DeploymentState::Removing, now)?, "deployment-not-wanted")?;
+        event(c, &id, DeploymentState::Removing, &version, now)?;
+        c.enqueue(&Job::RebuildNode { node_id: deployment.node_id.clone() })?;
+        c.audit("deployment.removal-requested", &id, &json!({"node": deployment.node_id, "version": version}));
+        c.poke(&owner, format!("deployment:{id}"));
+        c.poke(&owner, format!("node:{}", deployment.node_id));
+        c.poke(&owner, TOPIC);
+        Ok(())
+    })
+    .await
 }
 
 /// The node says that a deployment is gone: it is marked so, and the licence's seat is free. Does nothing to one that is wanted.
-/// Called by the Margo endpoint with the node as actor.
-pub fn removed_in(conn: &mut Conn, actor: &Actor, deployment_id: &str, now: Timestamp) -> Result<()> {
-    dialect::lock_audit_chain(conn)?;
-    let Some((deployment, version)) = store::find_deployment(conn, deployment_id)?.filter(|(d, _)| !d.wanted) else { return Ok(()) };
-    if store::mark_removed(conn, deployment_id, now)? == 1 {
-        event(conn, deployment_id, DeploymentState::Removed, &version, now)?;
+/// Called by the Margo endpoint with the node as actor; the caller holds the node.
+pub fn removed_in(c: &mut audit::Change<'_>, deployment_id: &str) -> Result<()> {
+    let now = c.now;
+    let Some((deployment, version)) = store::find_deployment(c, deployment_id)?.filter(|(d, _)| !d.wanted) else { return Ok(()) };
+    if store::mark_removed(c, deployment_id, now)? == 1 {
+        event(c, deployment_id, DeploymentState::Removed, &version, now)?;
     }
-    licenses::deactivate_in(conn, actor, &deployment.license_id, &deployment.node_id, now)?;
+    licenses::deactivate_in(c, &deployment.license_id, &deployment.node_id)?;
     Ok(())
 }
 

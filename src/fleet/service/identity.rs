@@ -4,10 +4,11 @@ use serde_json::json;
 use x509_parser::prelude::{FromDer as _, GeneralName, X509Certificate};
 
 use super::TOPIC;
-use crate::audit;
+use crate::audit::{self, Change};
 use crate::base::app::App;
 use crate::base::auth::Actor;
-use crate::base::db::{Conn, Timestamp, dialect};
+use crate::base::db::dialect::{self, Row};
+use crate::base::db::{Conn, Timestamp};
 use crate::base::error::{Error, Result, exactly_one};
 use crate::base::jobs::Job;
 use crate::base::pki::ca::{Issued, NodeCa};
@@ -32,14 +33,10 @@ pub struct Enrolled {
     pub issued: Issued,
 }
 
-/// [`enroll_in`] in a transaction of its own, and pokes the pages that wait for the node.
+/// [`enroll_in`] in a transaction of its own.
 pub async fn enroll(app: &App, code: String, csr_pem: String, agent_version: String) -> Result<Enrolled> {
-    let (handle, now) = (app.clone(), app.clock.now());
-    let enrolled = app.db.write(move |conn| enroll_in(conn, &handle, &code, &csr_pem, &agent_version, now)).await?;
-    app.wake_jobs.send_replace(());
-    app.live.poke(&enrolled.organization_id, format!("node:{}", enrolled.node_id));
-    app.live.poke(&enrolled.organization_id, TOPIC);
-    Ok(enrolled)
+    let handle = app.clone();
+    audit::change(app, &Actor::System, move |c| enroll_in(c, &handle, &code, &csr_pem, &agent_version)).await
 }
 
 /// Enrols the node of a code: signs its request and puts the certificate on the accepted list. The code is used up by one conditional
@@ -47,11 +44,11 @@ pub async fn enroll(app: &App, code: String, csr_pem: String, agent_version: Str
 ///
 /// # Errors
 /// `enrollment-code-unknown`, `enrollment-code-used`, `enrollment-code-expired`, `csr-invalid`.
-pub fn enroll_in(conn: &mut Conn, app: &App, code: &str, csr_pem: &str, agent_version: &str, now: Timestamp) -> Result<Enrolled> {
-    dialect::lock_audit_chain(conn)?; // before the node's row, as everything that changes nodes does
+pub fn enroll_in(c: &mut Change<'_>, app: &App, code: &str, csr_pem: &str, agent_version: &str) -> Result<Enrolled> {
+    let now = c.now;
     let unknown = || Error::not_found("enrollment-code-unknown");
     let hash = model::code_hash(code).ok_or_else(unknown)?;
-    let (node, site_name) = store::find_node_by_code(conn, &hash)?.filter(|(n, _)| n.state != NodeState::Removed).ok_or_else(unknown)?;
+    let (node, site_name) = store::find_node_by_code(c, &hash)?.filter(|(n, _)| n.state != NodeState::Removed).ok_or_else(unknown)?;
     if node.code_used_at.is_some() {
         return Err(Error::conflict("enrollment-code-used"));
     }
@@ -60,11 +57,13 @@ pub fn enroll_in(conn: &mut Conn, app: &App, code: &str, csr_pem: &str, agent_ve
     }
     let issued = app.ca.sign_node(csr_pem, &node.id, now)?;
     let version: String = agent_version.chars().filter(|c| !c.is_control()).take(MAX_VERSION).collect();
-    exactly_one(store::use_code(conn, &node.id, &hash, &issued.serial, issued.expires_at, &version, now)?, "enrollment-code-used")?;
-    Job::RebuildNode { node_id: node.id.clone() }.enqueue(conn, now)?;
+    exactly_one(store::use_code(c, &node.id, &hash, &issued.serial, issued.expires_at, &version, now)?, "enrollment-code-used")?;
+    c.enqueue(&Job::RebuildNode { node_id: node.id.clone() })?;
     let actor = Actor::Node { node_id: node.id.clone(), organization_id: node.organization_id.clone() };
     let detail = json!({"spiffe_id": issued.spiffe_id, "serial": issued.serial, "expires_at": issued.expires_at, "agent_version": version});
-    audit::record(conn, now, &actor, "node.enrolled", &node.id, &detail)?;
+    c.audit_as(&actor, "node.enrolled", &node.id, &detail);
+    c.poke(&node.organization_id, format!("node:{}", node.id));
+    c.poke(&node.organization_id, TOPIC);
     Ok(Enrolled { node_id: node.id, organization_id: node.organization_id, node_name: node.name, site_name, issued })
 }
 
@@ -77,29 +76,23 @@ pub fn enroll_in(conn: &mut Conn, app: &App, code: &str, csr_pem: &str, agent_ve
 /// `certificate-not-accepted` where the actor is no node or not enrolled any more, `csr-invalid`.
 pub async fn renew(app: &App, actor: &Actor, csr_pem: String) -> Result<Enrolled> {
     let Actor::Node { node_id, .. } = actor else { return Err(refused()) };
-    let (handle, by, id, now) = (app.clone(), actor.clone(), node_id.clone(), app.clock.now());
-    app.db
-        .write(move |conn| {
-            dialect::lock_audit_chain(conn)?;
-            let (node, site_name) = store::find_node(conn, &id)?.filter(|(n, _)| n.state == NodeState::Enrolled).ok_or_else(refused)?;
-            let issued = handle.ca.sign_node(&csr_pem, &node.id, now)?;
-            // Where the last renewal was never used, the node still has the one before it.
-            let previous = node.certificate_previous_serial.or(node.certificate_serial);
-            let rows = store::renew_certificate(conn, &node.id, &issued.serial, previous.as_deref(), issued.expires_at)?;
-            if rows != 1 {
-                return Err(refused());
-            }
-            audit::record(
-                conn,
-                now,
-                &by,
-                "node.certificate-renewed",
-                &node.id,
-                &json!({"serial": issued.serial, "expires_at": issued.expires_at}),
-            )?;
-            Ok(Enrolled { node_id: node.id, organization_id: node.organization_id, node_name: node.name, site_name, issued })
-        })
-        .await
+    let (handle, id) = (app.clone(), node_id.clone());
+    audit::change(app, actor, move |c| {
+        let now = c.now;
+        // Of two renewals at once the second sees the first.
+        dialect::hold(c, Row::Node(&id))?;
+        let (node, site_name) = store::find_node(c, &id)?.filter(|(n, _)| n.state == NodeState::Enrolled).ok_or_else(refused)?;
+        let issued = handle.ca.sign_node(&csr_pem, &node.id, now)?;
+        // Where the last renewal was never used, the node still has the one before it.
+        let previous = node.certificate_previous_serial.or(node.certificate_serial);
+        let rows = store::renew_certificate(c, &node.id, &issued.serial, previous.as_deref(), issued.expires_at)?;
+        if rows != 1 {
+            return Err(refused());
+        }
+        c.audit("node.certificate-renewed", &node.id, &json!({"serial": issued.serial, "expires_at": issued.expires_at}));
+        Ok(Enrolled { node_id: node.id, organization_id: node.organization_id, node_name: node.name, site_name, issued })
+    })
+    .await
 }
 
 fn refused() -> Error {

@@ -8,6 +8,7 @@ use serde_json::json;
 use crate::base::app::App;
 use crate::base::auth::policy::Action;
 use crate::base::auth::{Actor, policy};
+use crate::base::db::dialect::Row;
 use crate::base::db::{Timestamp, dialect};
 use crate::base::error::{Error, Faults, QueryResultExt as _, Result, exactly_one};
 use crate::base::i18n::Lang;
@@ -17,8 +18,8 @@ use crate::catalog::model::AppName;
 use crate::fleet::model::{Deployment, DeploymentEvent, DeploymentState, Node, NodeState, Site};
 use crate::fleet::service::TOPIC;
 use crate::fleet::{model, store};
-use crate::site::parts::chain;
 use crate::site::parts::chain::ChainLink;
+use crate::site::parts::chain;
 use crate::{audit, catalog, license};
 
 /// Nodes on one page.
@@ -89,18 +90,18 @@ pub async fn create_site(app: &App, actor: &Actor, name: &str) -> Result<String>
     let mut faults = Faults::default();
     let name = one_line(&mut faults, name);
     faults.check()?;
-    let (by, now) = (actor.clone(), app.clock.now());
-    app.db
-        .write(move |conn| {
-            if i64::try_from(store::list_sites(conn, &person.organization_id)?.len()).unwrap_or(i64::MAX) >= MAX_SITES {
-                return Err(Error::conflict("too-many-sites").arg("max", MAX_SITES));
-            }
-            let site = Site { id: ids::new("sit"), organization_id: person.organization_id, name, created_at: now };
-            store::insert_site(conn, &site).or_conflict("site-name-taken")?;
-            audit::record(conn, now, &by, "site.created", &site.id, &json!({"name": site.name}))?;
-            Ok(site.id)
-        })
-        .await
+    audit::change(app, actor, move |c| {
+        // Held until the end: of two sites at once the second counts the first.
+        dialect::hold(c, Row::Organization(&person.organization_id))?;
+        if i64::try_from(store::list_sites(c, &person.organization_id)?.len()).unwrap_or(i64::MAX) >= MAX_SITES {
+            return Err(Error::conflict("too-many-sites").arg("max", MAX_SITES));
+        }
+        let site = Site { id: ids::new("sit"), organization_id: person.organization_id.clone(), name: name.clone(), created_at: c.now };
+        store::insert_site(c, &site).or_conflict("site-name-taken")?;
+        c.audit("site.created", &site.id, &json!({"name": site.name}));
+        Ok(site.id)
+    })
+    .await
 }
 
 /// A name of one line.
@@ -148,48 +149,38 @@ pub async fn create_node(app: &App, actor: &Actor, site_id: &str, name: &str) ->
         faults.add("site_id", "required");
     }
     faults.check()?;
-    let (by, now, site_id) = (actor.clone(), app.clock.now(), site_id.to_owned());
+    let (now, site_id) = (app.clock.now(), site_id.to_owned());
     let code = model::new_code();
     let code_hash = model::code_hash(&code);
     let expires_at = code_end(app, now);
-    let owner = person.organization_id.clone();
-    let node_id = app
-        .db
-        .write(move |conn| {
-            let site = store::get_site(conn, &person.organization_id, &site_id).or_not_found("site")?;
-            let node = Node {
-                id: ids::new("nod"),
-                organization_id: person.organization_id,
-                site_id: site.id,
-                name,
-                state: NodeState::Waiting,
-                code_hash,
-                code_expires_at: Some(expires_at),
-                code_used_at: None,
-                certificate_serial: None,
-                certificate_previous_serial: None,
-                certificate_expires_at: None,
-                capabilities: None,
-                agent_version: None,
-                seen_at: None,
-                manifest_version: 0,
-                manifest_digest: None,
-                created_at: now,
-                trouble: None,
-            };
-            store::insert_node(conn, &node).or_conflict("node-name-taken")?;
-            audit::record(
-                conn,
-                now,
-                &by,
-                "node.created",
-                &node.id,
-                &json!({"name": node.name, "site": site.name, "code_expires_at": expires_at}),
-            )?;
-            Ok(node.id)
-        })
-        .await?;
-    app.live.poke(&owner, TOPIC);
+    let node_id = audit::change(app, actor, move |c| {
+        let site = store::get_site(c, &person.organization_id, &site_id).or_not_found("site")?;
+        let node = Node {
+            id: ids::new("nod"),
+            organization_id: person.organization_id.clone(),
+            site_id: site.id,
+            name: name.clone(),
+            state: NodeState::Waiting,
+            code_hash: code_hash.clone(),
+            code_expires_at: Some(expires_at),
+            code_used_at: None,
+            certificate_serial: None,
+            certificate_previous_serial: None,
+            certificate_expires_at: None,
+            capabilities: None,
+            agent_version: None,
+            seen_at: None,
+            manifest_version: 0,
+            manifest_digest: None,
+            created_at: now,
+            trouble: None,
+        };
+        store::insert_node(c, &node).or_conflict("node-name-taken")?;
+        c.audit("node.created", &node.id, &json!({"name": node.name, "site": site.name, "code_expires_at": expires_at}));
+        c.poke(&person.organization_id, TOPIC);
+        Ok(node.id)
+    })
+    .await?;
     Ok(IssuedCode { node_id, code, expires_at })
 }
 
@@ -201,17 +192,17 @@ fn code_end(app: &App, now: Timestamp) -> Timestamp {
 /// until the new code is used.
 pub async fn new_code(app: &App, actor: &Actor, node_id: &str) -> Result<IssuedCode> {
     let person = policy::require(actor, Action::ManageNodes)?.clone();
-    let (by, now, id) = (actor.clone(), app.clock.now(), node_id.to_owned());
+    let id = node_id.to_owned();
     let code = model::new_code();
     let hash = model::code_hash(&code).unwrap_or_default();
-    let expires_at = code_end(app, now);
-    app.db
-        .write(move |conn| {
-            store::get_node(conn, &person.organization_id, &id).or_not_found("node")?;
-            exactly_one(store::set_code(conn, &person.organization_id, &id, &hash, expires_at)?, "node-removed")?;
-            audit::record(conn, now, &by, "node.code-issued", &id, &json!({"expires_at": expires_at}))
-        })
-        .await?;
+    let expires_at = code_end(app, app.clock.now());
+    audit::change(app, actor, move |c| {
+        store::get_node(c, &person.organization_id, &id).or_not_found("node")?;
+        exactly_one(store::set_code(c, &person.organization_id, &id, &hash, expires_at)?, "node-removed")?;
+        c.audit("node.code-issued", &id, &json!({"expires_at": expires_at}));
+        Ok(())
+    })
+    .await?;
     Ok(IssuedCode { node_id: node_id.to_owned(), code, expires_at })
 }
 
@@ -275,31 +266,29 @@ pub async fn node_detail(app: &App, actor: &Actor, lang: Lang, id: &str) -> Resu
 /// `node-removed` where that has happened already.
 pub async fn remove_node(app: &App, actor: &Actor, node_id: &str) -> Result<()> {
     let person = policy::require(actor, Action::ManageNodes)?.clone();
-    let (by, now, id, owner) = (actor.clone(), app.clock.now(), node_id.to_owned(), person.organization_id.clone());
-    app.db
-        .write(move |conn| {
-            dialect::lock_audit_chain(conn)?;
-            let (node, _) = store::get_node(conn, &person.organization_id, &id).or_not_found("node")?;
-            // The name is free for the node that replaces it; the row keeps one of its own.
-            let kept = format!("{}{}", node.name, model::removed_suffix(&id));
-            exactly_one(store::remove_node(conn, &person.organization_id, &id, &kept)?, "node-removed")?;
-            let deployments = store::deployments_of_node(conn, &id)?;
-            for (deployment, version) in &deployments {
-                if deployment.wanted {
-                    store::unwant_deployment(conn, &person.organization_id, &deployment.id, DeploymentState::Removed, now)?;
-                } else {
-                    store::mark_removed(conn, &deployment.id, now)?;
-                }
-                super::deployment::event(conn, &deployment.id, DeploymentState::Removed, version, now)?;
+    let (id, owner) = (node_id.to_owned(), person.organization_id.clone());
+    audit::change(app, actor, move |c| {
+        let now = c.now;
+        let (node, _) = store::get_node(c, &owner, &id).or_not_found("node")?;
+        // The name is free for the node that replaces it; the row keeps one of its own.
+        let kept = format!("{}{}", node.name, model::removed_suffix(&id));
+        exactly_one(store::remove_node(c, &owner, &id, &kept)?, "node-removed")?;
+        let deployments = store::deployments_of_node(c, &id)?;
+        for (deployment, version) in &deployments {
+            if deployment.wanted {
+                store::unwant_deployment(c, &owner, &deployment.id, DeploymentState::Removed, now)?;
+            } else {
+                store::mark_removed(c, &deployment.id, now)?;
             }
-            license::service::deactivate_node_in(conn, &by, &id, now)?;
-            // The job finds a removed node and drops its documents.
-            Job::RebuildNode { node_id: id.clone() }.enqueue(conn, now)?;
-            audit::record(conn, now, &by, "node.removed", &id, &json!({"name": node.name, "deployments": deployments.len()}))
-        })
-        .await?;
-    app.wake_jobs.send_replace(());
-    app.live.poke(&owner, format!("node:{node_id}"));
-    app.live.poke(&owner, TOPIC);
-    Ok(())
+            super::deployment::event(c, &deployment.id, DeploymentState::Removed, version, now)?;
+        }
+        license::service::deactivate_node_in(c, &id)?;
+        // The job finds a removed node and drops its documents.
+        c.enqueue(&Job::RebuildNode { node_id: id.clone() })?;
+        c.audit("node.removed", &id, &json!({"name": node.name, "deployments": deployments.len()}));
+        c.poke(&owner, format!("node:{id}"));
+        c.poke(&owner, TOPIC);
+        Ok(())
+    })
+    .await
 }

@@ -12,7 +12,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::audit;
-use crate::audit::model::{ACTIONS, ChainVerdict, Filter, Named, Record};
+use crate::audit::model::{ACTIONS, ChainVerdict, Filter, Named, OLD_CHAIN, Place, Record};
 use crate::audit::service;
 use crate::audit::service::{EXPORT, PAGE};
 use crate::base::app::App;
@@ -39,8 +39,8 @@ pub struct Found {
     pub names: HashMap<String, Named>,
 }
 
-/// Records that fit a filter, newest first, before a sequence number; one more than a page.
-pub async fn read_page(app: &App, actor: &Actor, before: Option<i64>, filter: Filter) -> Result<Found> {
+/// Records that fit a filter, newest first, before a place; one more than a page.
+pub async fn read_page(app: &App, actor: &Actor, before: Option<Place>, filter: Filter) -> Result<Found> {
     read(app, actor, before, filter, PAGE + 1).await
 }
 
@@ -49,12 +49,12 @@ async fn read_export(app: &App, actor: &Actor, filter: Filter) -> Result<Found> 
     read(app, actor, None, filter, EXPORT).await
 }
 
-async fn read(app: &App, actor: &Actor, before: Option<i64>, filter: Filter, limit: i64) -> Result<Found> {
+async fn read(app: &App, actor: &Actor, before: Option<Place>, filter: Filter, limit: i64) -> Result<Found> {
     policy::require(actor, policy::Action::ViewAudit)?;
     app.db
         .read(move |conn| {
             let sought = if filter.q.is_empty() { None } else { Some(audit_names::sought(conn, &filter.q)?) };
-            let records = audit::service::list_before(conn, before.unwrap_or(i64::MAX), &filter, sought.as_ref(), limit)?;
+            let records = audit::service::list_before(conn, before.as_ref(), &filter, sought.as_ref(), limit)?;
             let names = audit_names::of(conn, &records)?;
             Ok(Found { records, names })
         })
@@ -63,15 +63,15 @@ async fn read(app: &App, actor: &Actor, before: Option<i64>, filter: Filter, lim
 
 #[derive(Deserialize)]
 struct Before {
-    pub before: Option<i64>,
+    before: Option<String>,
 }
 
 async fn log(req: HttpRequest, app: Data<App>, actor: Actor, query: Query<Filter>, at: Query<Before>) -> PageResult {
     let filter = query.into_inner().tidy();
-    let mut found = read_page(&app, &actor, at.before, filter.clone()).await?;
+    let mut found = read_page(&app, &actor, at.before.as_deref().and_then(Place::parse), filter.clone()).await?;
     let page = Page::of(&req, "audit-title");
     let words = serde_urlencoded::to_string(&filter).map_err(Error::internal)?;
-    let (_, next) = paging(&mut found.records, service::PAGE, &format!("/admin/audit?{words}"), "before", None, |r| r.sequence.to_string());
+    let (_, next) = paging(&mut found.records, service::PAGE, &format!("/admin/audit?{words}"), "before", None, |r| Place::of(r).to_string());
     let records = found.records.iter().map(|record| RecordRow::of(&page, &found.names, record)).collect();
     let (actions, export) = (LogPage::actions(&page), format!("/admin/audit/export?{words}"));
     page.clone().render(&LogPage { page, records, filter, actions, export, next })
@@ -90,9 +90,13 @@ async fn export(req: HttpRequest, app: Data<App>, actor: Actor, query: Query<Fil
 
 async fn verify(app: Data<App>, actor: Actor) -> PageResult {
     Ok(match service::verify_as(&app, &actor).await? {
-        ChainVerdict::Intact { records } => see_other_with("/admin/audit", "success", "audit-intact", &[("n", &records.to_string())]),
-        ChainVerdict::Broken { sequence, fault } => {
-            see_other_with("/admin/audit", "danger", "audit-broken", &[("n", &sequence.to_string()), ("fault", fault)])
+        ChainVerdict::Intact { records, chains, .. } => {
+            let counts = [("n", records.to_string()), ("chains", chains.to_string())];
+            see_other_with("/admin/audit", "success", "audit-intact", &counts.each_ref().map(|(name, n)| (*name, n.as_str())))
+        }
+        ChainVerdict::Broken { chain, sequence, fault } => {
+            let key = if chain.is_empty() { "audit-seal-broken" } else { "audit-broken" };
+            see_other_with("/admin/audit", "danger", key, &[("n", &sequence.to_string()), ("chain", &chain), ("fault", fault)])
         }
     })
 }
@@ -118,7 +122,8 @@ impl Thing {
 
 /// One record as shown.
 pub struct RecordRow {
-    pub sequence: i64,
+    /// Chain and number in it; the number alone in the old chain.
+    pub sequence: String,
     pub at: String,
     pub action: String,
     pub actor: Thing,
@@ -144,7 +149,7 @@ impl RecordRow {
             _ => Vec::new(),
         };
         Self {
-            sequence: record.sequence,
+            sequence: place(record),
             at: page.datetime(&record.at),
             action: action(page, &record.action),
             actor,
@@ -153,6 +158,10 @@ impl RecordRow {
             hash: record.hash.chars().take(12).collect(),
         }
     }
+}
+
+fn place(record: &Record) -> String {
+    if record.chain == OLD_CHAIN { record.sequence.to_string() } else { format!("{} · {}", record.chain, record.sequence) }
 }
 
 /// The text of a key made of a prefix and a word, or the word.
@@ -224,12 +233,14 @@ impl LogPage {
 
 /// The records as CSV (RFC 4180), with a byte order mark so that Excel reads UTF-8.
 pub fn csv(page: &Page, found: &Found) -> String {
-    let mut out = String::from("\u{feff}sequence,at,actor,actor_name,organization,action,action_name,subject,subject_name,detail,hash\r\n");
+    let mut out =
+        String::from("\u{feff}chain,sequence,at,actor,actor_name,organization,action,action_name,subject,subject_name,detail,hash\r\n");
     for record in &found.records {
         let row = RecordRow::of(page, &found.names, record);
         let (sequence, at) = (record.sequence.to_string(), record.at.rfc3339());
         let cells = [
-            sequence.as_str(),
+            record.chain.as_str(),
+            &sequence,
             &at,
             &record.actor,
             &row.actor.name,

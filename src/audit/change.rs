@@ -1,0 +1,255 @@
+//! [`Change`]: one audited change of the platform, made by an actor at a time, with what follows once it is kept.
+//!
+//! Invariants: the records of a change are written last, chain by chain in the order of their names, so that no chain is held while rows
+//! are read and two changes never wait for each other's chains in a ring. Pokes, wakes and the clearing of pages happen after the commit
+//! and not at all where there is none. A closure has no effect outside its transaction: where the transaction collides with another one
+//! (40001, 40P01) it runs once more from the start.
+
+use std::ops::{Deref, DerefMut};
+
+use serde_json::Value;
+
+use super::model::{Entry, chain_of};
+use super::store;
+use crate::base::app::App;
+use crate::base::auth::Actor;
+use crate::base::db::{Conn, Timestamp};
+use crate::base::error::Result;
+use crate::base::jobs::Job;
+use crate::base::live::Poke;
+
+/// A change under way: its transaction, who makes it and when. Derefs to the connection.
+pub struct Change<'c> {
+    conn: &'c mut Conn,
+    /// Who makes it.
+    pub actor: &'c Actor,
+    /// When: the same time in every row and record of the change.
+    pub now: Timestamp,
+    entries: Vec<Entry>,
+    after: After,
+}
+
+/// What follows once a change is kept.
+#[derive(Debug, Default)]
+struct After {
+    pokes: Vec<Poke>,
+    wake_jobs: bool,
+    wake_search: bool,
+    clear_pages: bool,
+}
+
+impl After {
+    fn happen(self, app: &App) {
+        if self.clear_pages {
+            app.pages.clear();
+        }
+        if self.wake_search {
+            app.wake_search.notify_one();
+        }
+        if self.wake_jobs {
+            app.wake_jobs.send_replace(());
+        }
+        for Poke { organization_id, topic } in self.pokes {
+            app.live.poke(&organization_id, topic);
+        }
+    }
+}
+
+impl std::fmt::Debug for Change<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Change").field("actor", &self.actor.label()).field("now", &self.now).finish_non_exhaustive()
+    }
+}
+
+impl Deref for Change<'_> {
+    type Target = Conn;
+    fn deref(&self) -> &Conn {
+        self.conn
+    }
+}
+
+impl DerefMut for Change<'_> {
+    fn deref_mut(&mut self) -> &mut Conn {
+        self.conn
+    }
+}
+
+impl Change<'_> {
+    /// Records a decision of the actor in the actor's chain. `detail` is a JSON object; it holds no secrets.
+    pub fn audit(&mut self, action: &str, subject: &str, detail: &Value) {
+        self.audit_as(self.actor, action, subject, detail);
+    }
+
+    /// The same of another actor than the one that makes the change: a node that is only known now, or the platform itself.
+    pub fn audit_as(&mut self, actor: &Actor, action: &str, subject: &str, detail: &Value) {
+        self.entries.push(Entry::of(chain_of(actor), actor, action, subject, detail));
+    }
+
+    /// Records what the platform does for an organisation, in that organisation's chain: people sign up, in, or come by invitation.
+    pub fn audit_for(&mut self, organization_id: &str, action: &str, subject: &str, detail: &Value) {
+        self.entries.push(Entry::of(organization_id.to_owned(), &Actor::System, action, subject, detail));
+    }
+
+    /// Pokes the open pages of an organisation about a topic, once.
+    pub fn poke(&mut self, organization_id: &str, topic: impl Into<String>) {
+        let poke = Poke { organization_id: organization_id.to_owned(), topic: topic.into() };
+        if !self.after.pokes.contains(&poke) {
+            self.after.pokes.push(poke);
+        }
+    }
+
+    /// Puts a job into the queue and wakes the runners.
+    pub fn enqueue(&mut self, job: &Job) -> Result<()> {
+        self.after.wake_jobs = true;
+        job.enqueue(self.conn, self.now)
+    }
+
+    /// Has the search index look for what has changed. Pages that are kept go with that.
+    pub fn wake_search(&mut self) {
+        self.after.wake_search = true;
+    }
+
+    /// Throws pages away that are kept for readers who are not signed in, at once.
+    pub fn clear_pages(&mut self) {
+        self.after.clear_pages = true;
+    }
+}
+
+/// Makes a change in one transaction.
+pub async fn change<T, F>(app: &App, actor: &Actor, f: F) -> Result<T>
+where
+    T: Send + 'static,
+    F: Fn(&mut Change<'_>) -> Result<T> + Send + 'static,
+{
+    let (actor, now, handle) = (actor.clone(), app.clock.now(), app.clone());
+    app.db.write_then(move |conn| recorded(conn, &actor, now, &f), move |after: After| after.happen(&handle)).await
+}
+
+/// Makes a change in the caller's transaction, which does nothing after it but commit. Nobody is poked or woken.
+pub fn change_in<T>(conn: &mut Conn, actor: &Actor, now: Timestamp, f: impl FnOnce(&mut Change<'_>) -> Result<T>) -> Result<T> {
+    Ok(recorded(conn, actor, now, f)?.0)
+}
+
+fn recorded<T>(conn: &mut Conn, actor: &Actor, now: Timestamp, f: impl FnOnce(&mut Change<'_>) -> Result<T>) -> Result<(T, After)> {
+    let mut change = Change { conn, actor, now, entries: Vec::new(), after: After::default() };
+    let value = f(&mut change)?;
+    let Change { conn, entries, after, .. } = change;
+    store::append(conn, now, entries)?;
+    Ok((value, after))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::{Arc, Barrier};
+
+    use diesel::result::{DatabaseErrorKind, Error as Diesel};
+    use serde_json::json;
+
+    use super::*;
+    use crate::audit::model::ChainVerdict;
+    use crate::audit::service::verify;
+    use crate::base::db::dialect::{self, Row};
+    use crate::base::error::Error;
+    use crate::testing::{self, WRITERS, each_backend, each_backend_racing, race};
+
+    fn collision() -> Error {
+        Diesel::DatabaseError(DatabaseErrorKind::SerializationFailure, Box::new("could not serialize access".to_owned())).into()
+    }
+
+    #[tokio::test]
+    async fn what_follows_happens_once_and_only_after_the_commit() {
+        each_backend(|app| async move {
+            let mut pokes = app.live.subscribe();
+            let refused = change(&app, &Actor::System, |c| {
+                c.audit("node.removed", "nod_x", &json!({}));
+                c.poke("org_x", "fleet");
+                Err::<(), _>(Error::conflict("node-removed"))
+            });
+            assert_eq!(refused.await.unwrap_err().code, "node-removed");
+            let runs = Arc::new(AtomicUsize::new(0));
+            let counted = runs.clone();
+            let done = change(&app, &Actor::System, move |c| {
+                c.audit("node.removed", "nod_y", &json!({}));
+                c.poke("org_y", "fleet");
+                c.poke("org_y", "fleet");
+                if counted.fetch_add(1, Ordering::SeqCst) == 0 { Err(collision()) } else { Ok(()) }
+            });
+            done.await.unwrap();
+            assert_eq!(runs.load(Ordering::SeqCst), 2);
+            assert_eq!(pokes.try_recv().unwrap().organization_id, "org_y");
+            assert!(pokes.try_recv().is_err(), "one poke, and none of what was not kept");
+            assert_eq!(verify(&app.db).await.unwrap(), ChainVerdict::Intact { records: 1, chains: 1, seals: 0 });
+            // Once more, and not for ever.
+            let counted = runs.clone();
+            let busy = change(&app, &Actor::System, move |_| {
+                counted.fetch_add(1, Ordering::SeqCst);
+                Err::<(), _>(collision())
+            });
+            assert_eq!((busy.await.unwrap_err().code, runs.load(Ordering::SeqCst)), ("database-busy", 4));
+        })
+        .await;
+    }
+
+    #[tokio::test]
+    async fn of_two_changes_in_a_ring_both_go_through() {
+        each_backend_racing(|app| async move {
+            if !app.settings.database.url.starts_with("postgres") {
+                return; // its writers stand in line
+            }
+            let ids = [testing::vendor(&app, "acme").await, testing::vendor(&app, "other").await];
+            let ids = ids.map(|actor| actor.organization_id().unwrap().to_owned());
+            let (both, runs) = (Arc::new(Barrier::new(2)), Arc::new(AtomicUsize::new(0)));
+            let one = |first: String, second: String| {
+                let (both, runs, first_time) = (both.clone(), runs.clone(), AtomicUsize::new(0));
+                change(&app, &Actor::System, move |c| {
+                    runs.fetch_add(1, Ordering::SeqCst);
+                    dialect::hold(c, Row::Organization(&first))?;
+                    if first_time.fetch_add(1, Ordering::SeqCst) == 0 {
+                        both.wait();
+                    }
+                    dialect::hold(c, Row::Organization(&second))?;
+                    c.audit("node.removed", "nod_x", &json!({}));
+                    Ok(())
+                })
+            };
+            let (a, b) = tokio::join!(one(ids[0].clone(), ids[1].clone()), one(ids[1].clone(), ids[0].clone()));
+            a.unwrap();
+            b.unwrap();
+            assert_eq!(runs.load(Ordering::SeqCst), 3, "one of them ran again");
+        })
+        .await;
+    }
+
+    #[tokio::test]
+    async fn writers_of_several_chains_leave_each_without_a_gap() {
+        each_backend_racing(|app| async move {
+            let (own, rounds) = (app.clone(), 4);
+            race(move |n| {
+                let app = own.clone();
+                async move {
+                    let node = Actor::Node { node_id: format!("nod_{}", n % 3), organization_id: "org_x".into() };
+                    for _ in 0..rounds {
+                        // Asked for in the order of no chain.
+                        change(&app, &Actor::System, {
+                            let node = node.clone();
+                            move |c| {
+                                c.audit("garbage.collected", "registry", &json!({"n": n}));
+                                c.audit_as(&node, "node.enrolled", "nod_x", &json!({}));
+                                c.audit_for("org_x", "member.added", "usr_x", &json!({}));
+                                c.audit("garbage.collected", "registry", &json!({"n": n}));
+                                Ok(())
+                            }
+                        })
+                        .await
+                        .unwrap();
+                    }
+                }
+            })
+            .await;
+            let records = i64::try_from(WRITERS * rounds * 4).unwrap();
+            assert_eq!(verify(&app.db).await.unwrap(), ChainVerdict::Intact { records, chains: 5, seals: 0 });
+        })
+        .await;
+    }
+}

@@ -1,0 +1,173 @@
+//! Checking all chains and seals, a thousand rows at a time.
+
+use super::model::{ChainVerdict, Record, fault};
+use super::{seal, store};
+use crate::base::db::Conn;
+use crate::base::error::Result;
+
+/// Rows read at once.
+const PAGE: i64 = 1000;
+
+/// Checks each chain from its first record to its head, each seal, and that each chain still holds what seals say of it.
+pub fn verify(conn: &mut Conn) -> Result<ChainVerdict> {
+    let mut records = 0;
+    let chains = store::chains(conn)?;
+    for chain in &chains {
+        match verify_chain(conn, chain)? {
+            Ok(n) => records += n,
+            Err((sequence, fault)) => return Ok(ChainVerdict::Broken { chain: chain.clone(), sequence, fault }),
+        }
+    }
+    let mut seals = 0;
+    loop {
+        let page = store::seals_after(conn, seals, PAGE)?;
+        if page.is_empty() {
+            return Ok(ChainVerdict::Intact { records, chains: i64::try_from(chains.len()).unwrap_or(i64::MAX), seals });
+        }
+        for (number, root) in page {
+            let mut leaves = store::leaves_of(conn, number)?;
+            if number != seals + 1 || leaves.is_empty() || seal::root(&mut leaves) != root {
+                return Ok(ChainVerdict::Broken { chain: String::new(), sequence: seals + 1, fault: "seal" });
+            }
+            seals = number;
+        }
+    }
+}
+
+/// The number of records, or the first fault.
+fn verify_chain(conn: &mut Conn, chain: &str) -> Result<std::result::Result<i64, (i64, &'static str)>> {
+    // Read before the records: what is appended meanwhile comes after it.
+    let (head, head_hash) = store::head(conn, chain)?.unwrap_or_default();
+    let mut sealed = store::leaves_of_chain(conn, chain, 0, PAGE)?.into_iter().peekable();
+    let mut previous: Option<(String, i64)> = None;
+    loop {
+        let last = previous.as_ref().map_or(0, |(_, n)| *n);
+        let page = store::list_after(conn, chain, last, PAGE)?;
+        if page.is_empty() {
+            break;
+        }
+        for record in page {
+            if let Some(found) = fault(previous.as_ref().map(|(h, n)| (h.as_str(), *n)), &record) {
+                return Ok(Err(found));
+            }
+            if record.sequence == head && record.hash != head_hash {
+                return Ok(Err((head, "head")));
+            }
+            if let Some(leaf) = sealed.next_if(|leaf| leaf.sequence == record.sequence) {
+                if leaf.hash != record.hash {
+                    return Ok(Err((record.sequence, "sealed")));
+                }
+                if sealed.peek().is_none() {
+                    sealed = store::leaves_of_chain(conn, chain, record.sequence, PAGE)?.into_iter().peekable();
+                }
+            }
+            let Record { hash, sequence, .. } = record;
+            previous = Some((hash, sequence));
+        }
+    }
+    let last = previous.map_or(0, |(_, n)| n);
+    if let Some(leaf) = sealed.next() {
+        return Ok(Err((leaf.sequence.min(last + 1), "sealed")));
+    }
+    // Records beyond the head are as wrong as missing ones; the head may have moved on since it was read.
+    let now = store::head(conn, chain)?.map_or(0, |(n, _)| n);
+    Ok(if last < head || last > now { Err((head.min(last) + 1, "head")) } else { Ok(last) })
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::TimeDelta;
+    use diesel::prelude::*;
+
+    use super::*;
+    use crate::account::tokens;
+    use crate::base::app::App;
+    use crate::base::db::schema::{audit_heads as heads, audit_records as records, audit_seals as seals};
+    use crate::testing::{self, each_backend, race};
+
+    async fn verdict(app: &App) -> ChainVerdict {
+        app.db.read(verify).await.unwrap()
+    }
+
+    /// Does what a thief of the database could do.
+    async fn tamper(app: &App, f: impl FnOnce(&mut Conn) -> QueryResult<usize> + Send + 'static) {
+        app.db.write(move |conn| Ok(f(conn)?)).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn what_is_cut_off_a_sealed_chain_shows() {
+        each_backend(|app| async move {
+            let owner = testing::vendor(&app, "acme").await;
+            let chain = owner.organization_id().unwrap().to_owned();
+            let other = testing::vendor(&app, "other").await.organization_id().unwrap().to_owned();
+            assert_eq!(seal::seal(&app).await.unwrap(), Some(1));
+            assert_eq!(seal::seal(&app).await.unwrap(), None, "not so soon again");
+            app.clock.advance(TimeDelta::seconds(10));
+            assert_eq!(seal::seal(&app).await.unwrap(), None, "nothing has moved");
+            tokens::create(&app, &owner, "ci", &["read"], 10).await.unwrap();
+            tokens::create(&app, &owner, "ci", &["read"], 10).await.unwrap();
+            assert_eq!(seal::seal(&app).await.unwrap(), Some(2));
+            assert_eq!(verdict(&app).await, ChainVerdict::Intact { records: 4, chains: 2, seals: 2 });
+
+            // The newest record is gone, and the head says so.
+            let of = chain.clone();
+            tamper(&app, move |conn| diesel::delete(records::table.find((of, 3i64))).execute(conn)).await;
+            assert_eq!(verdict(&app).await, ChainVerdict::Broken { chain: chain.clone(), sequence: 3, fault: "sealed" });
+            let of = chain.clone();
+            tamper(&app, move |conn| {
+                let last: String = records::table.find((&of, 2i64)).select(records::hash).first(conn)?;
+                diesel::update(heads::table.find(&of)).set((heads::sequence.eq(2i64), heads::hash.eq(last))).execute(conn)
+            })
+            .await;
+            assert_eq!(verdict(&app).await, ChainVerdict::Broken { chain: chain.clone(), sequence: 3, fault: "sealed" });
+            // Another one goes into its place, and fits the one before.
+            tokens::create(&app, &owner, "other", &["read"], 10).await.unwrap();
+            let told = verdict(&app).await;
+            assert_eq!(told, ChainVerdict::Broken { chain: chain.clone(), sequence: 3, fault: "sealed" });
+            // A whole chain is gone.
+            let (of, gone) = (chain.clone(), other.clone());
+            tamper(&app, move |conn| {
+                diesel::delete(records::table.filter(records::chain.eq_any([&of, &gone]))).execute(conn)?;
+                diesel::delete(heads::table).execute(conn)
+            })
+            .await;
+            let first = chain.min(other);
+            assert_eq!(verdict(&app).await, ChainVerdict::Broken { chain: first, sequence: 1, fault: "sealed" });
+        })
+        .await;
+    }
+
+    #[tokio::test]
+    async fn damage_between_two_seals_shows() {
+        each_backend(|app| async move {
+            let owner = testing::vendor(&app, "acme").await;
+            let chain = owner.organization_id().unwrap().to_owned();
+            tokens::create(&app, &owner, "ci", &["read"], 10).await.unwrap();
+            let of = chain.clone();
+            tamper(&app, move |conn| diesel::delete(records::table.find((of, 2i64))).execute(conn)).await;
+            assert_eq!(verdict(&app).await, ChainVerdict::Broken { chain: chain.clone(), sequence: 2, fault: "head" });
+            let of = chain.clone();
+            tamper(&app, move |conn| diesel::update(heads::table.find(of)).set(heads::sequence.eq(0i64)).execute(conn)).await;
+            assert_eq!(verdict(&app).await, ChainVerdict::Broken { chain, sequence: 1, fault: "head" });
+        })
+        .await;
+    }
+
+    #[tokio::test]
+    async fn a_seal_that_was_changed_shows_and_of_many_who_seal_one_does() {
+        testing::each_backend_racing(|app| async move {
+            testing::vendor(&app, "acme").await;
+            let own = app.clone();
+            let sealed = race(move |_| {
+                let app = own.clone();
+                async move { seal::seal(&app).await.unwrap() }
+            })
+            .await;
+            assert_eq!(sealed.into_iter().flatten().collect::<Vec<_>>(), [1]);
+            testing::assert_intact(&app).await;
+            tamper(&app, |conn| diesel::update(seals::table.find(1i64)).set(seals::root.eq("00")).execute(conn)).await;
+            assert_eq!(verdict(&app).await, ChainVerdict::Broken { chain: String::new(), sequence: 1, fault: "seal" });
+        })
+        .await;
+    }
+}
