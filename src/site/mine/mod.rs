@@ -16,6 +16,7 @@ pub mod today;
 pub fn configure(cfg: &mut ServiceConfig) {
     cfg.configure(alarms::configure)
         .configure(deploy::configure)
+        .configure(deployments::configure)
         .configure(licenses::configure)
         .configure(nodes::configure)
         .configure(orders::configure)
