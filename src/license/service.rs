@@ -23,8 +23,8 @@ use crate::base::{config, ids};
 use crate::catalog::model::{AppName, PlanKind};
 use crate::license::model::{Activation, Decision, IssueInput, License, LicenseState};
 use crate::license::{model, store};
-use crate::site::parts::chain::ChainLink;
 use crate::site::parts::chain;
+use crate::site::parts::chain::ChainLink;
 use crate::{audit, catalog, release};
 
 pub use super::store::{active_nodes, get_own};

@@ -2,8 +2,8 @@
 
 use serde_json::json;
 
-use crate::audit::Change;
 use crate::audit;
+use crate::audit::Change;
 use crate::base::app::App;
 use crate::base::auth::policy::Action;
 use crate::base::auth::{Actor, policy};

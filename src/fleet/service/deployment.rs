@@ -16,15 +16,17 @@ use crate::base::i18n::Lang;
 use crate::base::ids;
 use crate::base::jobs::Job;
 use crate::catalog::model::AppName;
-use crate::fleet::model::{Change, Deployment, DeploymentEvent, DeploymentState, Fit, Node, NodeState, ReleaseInfo, ReleaseName, changes, fit};
+use crate::fleet::model::{
+    Change, Deployment, DeploymentEvent, DeploymentState, Fit, Node, NodeState, ReleaseInfo, ReleaseName, changes, fit,
+};
 use crate::fleet::service::TOPIC;
 use crate::fleet::{parameters, store};
 use crate::license::model::{License, refusal};
 use crate::license::service as licenses;
 use crate::license::service::{LicenseLine, Use};
 use crate::release::model::Deprecation;
-use crate::site::parts::chain::ChainLink;
 use crate::site::parts::chain;
+use crate::site::parts::chain::ChainLink;
 use crate::{audit, catalog, telemetry};
 
 /// Deployments on one page.

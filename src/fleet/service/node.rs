@@ -18,8 +18,8 @@ use crate::catalog::model::AppName;
 use crate::fleet::model::{Deployment, DeploymentEvent, DeploymentState, Node, NodeState, Site};
 use crate::fleet::service::TOPIC;
 use crate::fleet::{model, store};
-use crate::site::parts::chain::ChainLink;
 use crate::site::parts::chain;
+use crate::site::parts::chain::ChainLink;
 use crate::{audit, catalog, license};
 
 /// Nodes on one page.

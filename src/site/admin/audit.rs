@@ -71,7 +71,8 @@ async fn log(req: HttpRequest, app: Data<App>, actor: Actor, query: Query<Filter
     let mut found = read_page(&app, &actor, at.before.as_deref().and_then(Place::parse), filter.clone()).await?;
     let page = Page::of(&req, "audit-title");
     let words = serde_urlencoded::to_string(&filter).map_err(Error::internal)?;
-    let (_, next) = paging(&mut found.records, service::PAGE, &format!("/admin/audit?{words}"), "before", None, |r| Place::of(r).to_string());
+    let (_, next) =
+        paging(&mut found.records, service::PAGE, &format!("/admin/audit?{words}"), "before", None, |r| Place::of(r).to_string());
     let records = found.records.iter().map(|record| RecordRow::of(&page, &found.names, record)).collect();
     let (actions, export) = (LogPage::actions(&page), format!("/admin/audit/export?{words}"));
     page.clone().render(&LogPage { page, records, filter, actions, export, next })
