@@ -475,7 +475,8 @@ async fn page(app: &App, actor: &Actor, lang: &'static str, request: actix_web::
             req.extensions_mut().insert(actor.clone());
             next.call(req)
         })
-        .configure(crate::site::mine::configure);
+        .configure(crate::site::mine::configure)
+        .configure(crate::site::admin::configure);
     let site = actix_web::test::init_service(site).await;
     let request = request.cookie(actix_web::cookie::Cookie::new("lang", lang)).to_request();
     let answer = match actix_web::test::try_call_service(&site, request).await {
