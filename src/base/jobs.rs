@@ -28,6 +28,11 @@ pub enum Job {
         /// Release id.
         release_id: String,
     },
+    /// Enqueue scoring of a release on the hidden test sets of its scenario.
+    ScoreRelease {
+        /// Release id.
+        release_id: String,
+    },
     /// Score a release on a hidden test set in a child process.
     EvaluateRelease {
         /// Release id.
@@ -67,7 +72,7 @@ pub enum Lane {
 impl Lane {
     fn kinds(self) -> &'static [&'static str] {
         match self {
-            Self::Checks => &["check-release", "evaluate-release", "evaluate-scenario"],
+            Self::Checks => &["check-release", "score-release", "evaluate-release", "evaluate-scenario"],
             Self::Prompt => &["rebuild-node", "expire-uploads"],
             Self::Upkeep => &["collect-garbage"],
         }
@@ -86,6 +91,7 @@ impl Job {
     fn kind(&self) -> &'static str {
         match self {
             Self::CheckRelease { .. } => "check-release",
+            Self::ScoreRelease { .. } => "score-release",
             Self::EvaluateRelease { .. } => "evaluate-release",
             Self::EvaluateScenario { .. } => "evaluate-scenario",
             Self::RebuildNode { .. } => "rebuild-node",

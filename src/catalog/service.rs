@@ -3,6 +3,7 @@
 use app_package::manifest::AppManifest;
 use serde_json::json;
 
+use crate::audit;
 use crate::audit::Change;
 use crate::base::app::App;
 use crate::base::auth::policy::Action;
@@ -13,7 +14,6 @@ use crate::base::ids;
 use crate::catalog::model::{AppName, AppRow, Card, ListingState, Plan};
 use crate::catalog::query::CatalogQuery;
 use crate::catalog::{pictures, store};
-use crate::{audit, release};
 
 pub use super::store::{app_names, cards_at, counts_by_specialty, find_by_slugs, list_cards, owner, plans_of, scenarios, specialties};
 
@@ -147,23 +147,32 @@ fn with_texts(app: AppRow, manifest: &AppManifest, now: Timestamp) -> AppRow {
     }
 }
 
-/// Makes the highest published release of the best channel the listing's own: texts, cover, state. Called in the transaction that
-/// publishes, promotes or deprecates, and that holds the app's row: of two at once the second sees what the first has published. Where
-/// nothing is published any more, the listing stays as it is.
-pub fn listed_in(c: &mut Change<'_>, app_id: &str) -> Result<()> {
+/// The release that a listing shows.
+pub struct Newest<'a> {
+    /// Its id.
+    pub release_id: &'a str,
+    /// Digest of its manifest.
+    pub digest: &'a str,
+    /// Its `app.yaml`.
+    pub manifest: &'a AppManifest,
+}
+
+/// Makes a release the listing's own: texts, cover, state. Where nothing is published any more, the listing stays as it is. Called in a
+/// transaction that holds the app's row.
+pub fn list_in(c: &mut Change<'_>, app_id: &str, newest: Option<Newest<'_>>) -> Result<()> {
     let now = c.now;
     c.wake_search();
     let app = get_app(c, app_id)?;
-    let Some(release) = release::service::latest_published(c, app_id)? else {
+    let Some(release) = newest else {
         // What is said of its version has changed: pages that are kept must go.
         store::touch(c, app_id, now)?;
         return Ok(());
     };
-    store::update_texts(c, &with_texts(app.clone(), &release.manifest, now))?;
+    store::update_texts(c, &with_texts(app.clone(), release.manifest, now))?;
     let vendor = crate::account::service::get_organization(c, &app.organization_id)?;
     let repository = format!("{}/{}", vendor.slug, app.slug);
-    let cover = pictures::gallery(c, &repository, &release.digest, &release.manifest)?.into_iter().next().map(|(digest, _)| digest);
-    store::set_listed(c, app_id, &release.id, cover.as_deref(), now)?;
+    let cover = pictures::gallery(c, &repository, release.digest, release.manifest)?.into_iter().next().map(|(digest, _)| digest);
+    store::set_listed(c, app_id, release.release_id, cover.as_deref(), now)?;
     Ok(())
 }
 

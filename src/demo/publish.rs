@@ -111,7 +111,7 @@ pub async fn checked(app: &App, release_id: &str) -> anyhow::Result<()> {
 
 /// Submits a checked release as its vendor and approves it as a moderator.
 pub async fn approve(app: &App, vendor: &Actor, moderator: &Actor, release_id: &str, reason: &str) -> anyhow::Result<()> {
-    release::service::submit(app, vendor, release_id, Channel::Stable).await.map_err(to_anyhow)?;
+    moderation::submission::submit(app, vendor, release_id, Channel::Stable).await.map_err(to_anyhow)?;
     let id = release_id.to_owned();
     let case_id = app
         .db

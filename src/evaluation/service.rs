@@ -8,20 +8,18 @@ use futures_util::Stream;
 use inference::evaluate::archive::Fault;
 use serde_json::json;
 
-use super::model::ScoreLine;
-use super::model::{Metric, Score, SetForm, TestSet};
-use super::store;
-use super::upload::{self, Facts, Staged};
-use crate::audit::Change;
 use crate::base::app::App;
-use crate::base::auth::policy::{self, Action};
-use crate::base::auth::{Actor, Person};
-use crate::base::db::dialect::{self, Row};
-use crate::base::db::{Conn, Timestamp};
+use crate::base::auth::policy::Action;
+use crate::base::auth::{Actor, Person, policy};
+use crate::base::db::dialect::Row;
+use crate::base::db::{Conn, Timestamp, dialect};
 use crate::base::error::{Error, QueryResultExt as _, Result, exactly_one};
 use crate::base::ids;
 use crate::base::jobs::Job;
-use crate::{audit, catalog, registry};
+use crate::evaluation::model::{Metric, Score, ScoreLine, SetForm, TestSet};
+use crate::evaluation::upload::{Facts, Staged};
+use crate::evaluation::{store, upload};
+use crate::{audit, catalog, registry, release};
 
 /// Entries on one page.
 pub const PAGE: i64 = 50;
@@ -157,15 +155,20 @@ pub async fn score_again(app: &App, actor: &Actor, id: String) -> Result<()> {
     .await
 }
 
-/// Enqueues scoring a release on the sets of its scenario on which it has no outcome yet. Called when it has passed its check and when it
-/// is published, for a set may have been made in between. Holds the scenario, as making a set does: a set that is made at the same time is
+/// Enqueues scoring a release on the sets of its scenario on which it has no outcome yet: when it has passed its check and when it is
+/// published, for a set may have been made in between. Holds the scenario, as making a set does: a set that is made at the same time is
 /// seen here, or its own job sees the release.
-pub fn score_release_in(c: &mut Change<'_>, release_id: &str, scenario: &str) -> Result<()> {
-    dialect::hold(c, Row::Scenario(scenario))?;
-    for set_id in store::sets_without(c, scenario, release_id, MAX_ACTIVE)? {
-        c.enqueue(&Job::EvaluateRelease { release_id: release_id.to_owned(), set_id })?;
-    }
-    Ok(())
+pub async fn score_release(app: &App, release_id: &str) -> Result<()> {
+    let release_id = release_id.to_owned();
+    audit::change(app, &Actor::System, move |c| {
+        let scenario = release::service::get(c, &release_id)?.manifest.scenario.clone();
+        dialect::hold(c, Row::Scenario(&scenario))?;
+        for set_id in store::sets_without(c, &scenario, &release_id, MAX_ACTIVE)? {
+            c.enqueue(&Job::EvaluateRelease { release_id: release_id.clone(), set_id })?;
+        }
+        Ok(())
+    })
+    .await
 }
 
 /// An outcome as a listing shows it: nothing of the set but its name, size and figure.

@@ -6,6 +6,7 @@
 pub mod model;
 pub mod service;
 mod store;
+pub mod submission;
 
 #[cfg(test)]
 pub(crate) mod tests;

@@ -29,7 +29,7 @@ pub const SHORT: i64 = 5;
 ///
 /// # Errors
 /// `case-open`: the release waits for a moderator already.
-pub fn open_case(c: &mut Change<'_>, release: &Release, organization_id: &str, flags: Vec<Flag>) -> Result<String> {
+pub fn open_case_in(c: &mut Change<'_>, release: &Release, organization_id: &str, flags: Vec<Flag>) -> Result<String> {
     let case = Case {
         id: ids::new("cas"),
         release_id: release.id.clone(),

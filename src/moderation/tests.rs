@@ -61,7 +61,7 @@ pub async fn submitted(app: &App, vendor: &Actor, version: &str, channel: Channe
         .write(move |conn| release::service::mark_in(conn, &release_id, &[ReleaseState::Checking], ReleaseState::Ready, now))
         .await
         .unwrap();
-    release::service::submit(app, vendor, &id, channel).await.unwrap();
+    super::submission::submit(app, vendor, &id, channel).await.unwrap();
     let case = open_case_of(app, &id).await;
     (id, case)
 }
@@ -122,7 +122,7 @@ async fn a_case_is_decided_once_and_with_a_reason() {
         assert_eq!((read.state, read.reason.as_str()), (CaseState::ChangesRequested, reason));
 
         // The vendor submits again: a new case. Approval signs and lists.
-        release::service::submit(&app, &acme, &release, Channel::Stable).await.unwrap();
+        super::submission::submit(&app, &acme, &release, Channel::Stable).await.unwrap();
         let second = open_case_of(&app, &release).await;
         assert_ne!(second, case);
         let (status, shown) = page(&app, &moderator, Method::GET, &format!("/admin/cases/{second}"), "").await;

@@ -4,11 +4,9 @@
 
 use std::collections::BTreeMap;
 
-use app_package::manifest::{AppManifest, Tensor};
+use app_package::manifest::{AppManifest, Post, Tensor};
 use inference::check::{CheckReport, RunCard};
 use serde_json::Value;
-
-use crate::site::parts::report::share_right;
 
 /// Changes that are told of one kind; the count of all is told beside them.
 pub const SHOWN: usize = 200;
@@ -254,6 +252,12 @@ fn changes(before: &BTreeMap<String, String>, after: &BTreeMap<String, String>) 
     all.extend(new.map(|(name, new)| Change { name: name.clone(), before: None, after: Some(new.clone()) }));
     all.sort_by(|a, b| a.name.cmp(&b.name));
     all
+}
+
+/// Share of labelled samples whose finding is right. None where the app gives values only: there is no right or wrong to count.
+pub fn share_right(manifest: &AppManifest, card: &RunCard) -> Option<f64> {
+    let finds = manifest.pipeline.post.iter().any(|post| !matches!(post, Post::Values(_)));
+    card.accuracy.filter(|_| finds)
 }
 
 #[cfg(test)]

@@ -15,10 +15,11 @@ use crate::base::child::{Folder, child};
 use crate::base::config::Checks;
 use crate::base::db::{Conn, Timestamp};
 use crate::base::error::{Error, Result};
+use crate::base::jobs::Job;
 use crate::release::malware::Patience;
 use crate::release::model::{Event, Release, ReleaseState};
 use crate::release::{malware, package, service, store};
-use crate::{audit, catalog, evaluation, registry};
+use crate::{audit, catalog, registry};
 
 /// The hidden command that turns this program into the child.
 pub const CHILD_COMMAND: &str = "check-child";
@@ -84,7 +85,7 @@ fn record_in(c: &mut Change<'_>, release: &Release, report: CheckReport) -> Resu
     let reason = report.steps.iter().find(|s| !s.ok).and_then(|s| s.reason.clone());
     let detail = json!({"digest": release.digest, "passed": report.passed, "reason": reason});
     if report.passed {
-        evaluation::service::score_release_in(c, &release.id, &release.manifest.scenario)?;
+        c.enqueue(&Job::ScoreRelease { release_id: release.id.clone() })?;
     }
     store::insert_report(c, release, report, now)?;
     c.audit("release.checked", &release.id, &detail);

@@ -76,7 +76,7 @@ pub async fn promote(app: &App, actor: &Actor, release_id: &str) -> Result<()> {
             return Err(Error::conflict("release-prerelease"));
         }
         store::set_channel(c, &release.id, Channel::Stable, now)?;
-        catalog::service::listed_in(c, &release.app_id)?;
+        service::list_newest_in(c, &release.app_id)?;
         let detail = json!({"version": release.version, "digest": release.digest, "channel": Channel::Stable});
         c.audit("release.promoted", &release.id, &detail);
         c.poke(&vendor, service::topic(&id));
@@ -139,7 +139,7 @@ pub async fn deprecate(app: &App, actor: &Actor, release_id: &str, form: &Deprec
         });
         service::transition(c, &release, Event::Deprecated, now)?;
         store::set_deprecation(c, &release.id, deprecation.clone())?;
-        catalog::service::listed_in(c, &release.app_id)?;
+        service::list_newest_in(c, &release.app_id)?;
         c.audit("release.deprecated", &release.id, &detail);
         c.poke(&vendor, service::topic(&id));
         c.poke(&vendor, "releases");

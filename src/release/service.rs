@@ -15,11 +15,13 @@ use crate::base::db::{Conn, Json, Timestamp, dialect};
 use crate::base::error::{Error, QueryResultExt as _, Result, exactly_one};
 use crate::base::ids;
 use crate::base::jobs::Job;
+use crate::catalog::service::Newest;
 use crate::registry::model::Repository;
+use crate::release::difference::Flag;
 use crate::release::model::{Channel, Event, Release, ReleaseState};
 use crate::release::package::Incoming;
 use crate::release::{lifecycle, model, package, store};
-use crate::{audit, catalog, evaluation, moderation, registry};
+use crate::{audit, catalog, registry};
 
 pub use super::store::{find_version, latest_report, versions};
 
@@ -153,32 +155,24 @@ pub async fn recheck(app: &App, actor: &Actor, release_id: &str) -> Result<()> {
     .await
 }
 
-/// Hands a checked release to the moderators, for a channel; a pre-release goes to [`Channel::Beta`] whatever is asked. What the
-/// comparison with its predecessor finds amiss is noted for them.
+/// Puts a checked release of the actor's organisation into review, in the caller's transaction; gives it with what is worse than in the
+/// version before. The caller opens its case.
 ///
 /// # Errors
 /// `release` (not there), `release-state`.
-pub async fn submit(app: &App, actor: &Actor, release_id: &str, channel: Channel) -> Result<()> {
-    let person = policy::require(actor, Action::PublishApps)?.clone();
-    let (id, vendor) = (release_id.to_owned(), person.organization_id.clone());
-    audit::change(app, actor, move |c| {
-        let (actor, now) = (c.actor, c.now);
-        let mut release = own(c, actor, &id)?;
-        release.state = transition(c, &release, Event::Submitted, now)?;
-        release.channel = Channel::of(&release.manifest.version, channel);
-        store::set_channel(c, &release.id, release.channel, now)?;
-        let flags = lifecycle::compared(c, &release, None)?.map(|(_, difference)| difference.flags).unwrap_or_default();
-        moderation::service::open_case(c, &release, &vendor, flags)?;
-        c.audit(
-            "release.submitted",
-            &release.id,
-            &json!({"version": release.version, "digest": release.digest, "channel": release.channel}),
-        );
-        c.poke(&vendor, topic(&id));
-        c.poke(&vendor, "releases");
-        Ok(())
-    })
-    .await
+pub fn submit_in(c: &mut Change<'_>, release_id: &str, channel: Channel) -> Result<(Release, Vec<Flag>)> {
+    let (actor, now) = (c.actor, c.now);
+    let vendor = policy::require(actor, Action::PublishApps)?.organization_id.clone();
+    let mut release = own(c, actor, release_id)?;
+    release.state = transition(c, &release, Event::Submitted, now)?;
+    release.channel = Channel::of(&release.manifest.version, channel);
+    store::set_channel(c, &release.id, release.channel, now)?;
+    let flags = lifecycle::compared(c, &release, None)?.map(|(_, difference)| difference.flags).unwrap_or_default();
+    let detail = json!({"version": release.version, "digest": release.digest, "channel": release.channel});
+    c.audit("release.submitted", &release.id, &detail);
+    c.poke(&vendor, topic(release_id));
+    c.poke(&vendor, "releases");
+    Ok((release, flags))
 }
 
 /// Publishes a release in review, in the moderator's transaction: signs its digest as the platform, attaches the signature as a referrer
@@ -198,8 +192,8 @@ pub fn approve_in(c: &mut Change<'_>, app: &App, release_id: &str) -> Result<()>
     let signature = sign_in(c, app, &release, now)?;
     let detail = json!({"version": release.version, "digest": release.digest, "signature": signature, "kid": app.keys.kid});
     c.audit("release.published", &release.id, &detail);
-    catalog::service::listed_in(c, &release.app_id)?;
-    evaluation::service::score_release_in(c, &release.id, &release.manifest.scenario)
+    list_newest_in(c, &release.app_id)?;
+    c.enqueue(&Job::ScoreRelease { release_id: release.id })
 }
 
 /// Writes the platform's DSSE signature beside the release; gives the digest of its manifest.
@@ -240,6 +234,13 @@ pub fn mark_in(conn: &mut Conn, release_id: &str, from: &[ReleaseState], to: Rel
 /// `release`: there is none.
 pub fn get(conn: &mut Conn, id: &str) -> Result<Release> {
     store::get(conn, id).or_not_found("release")
+}
+
+/// Makes the highest published release of the best channel the listing's own. Called in the transaction that publishes, promotes or
+/// deprecates, and that holds the app's row: of two at once the second sees what the first has published.
+pub(super) fn list_newest_in(c: &mut Change<'_>, app_id: &str) -> Result<()> {
+    let newest = latest_published(c, app_id)?;
+    catalog::service::list_in(c, app_id, newest.as_ref().map(|r| Newest { release_id: &r.id, digest: &r.digest, manifest: &r.manifest }))
 }
 
 /// The highest published version of an app (precedence of Semantic Versioning 2.0.0 §11); of the channel `beta` only where nothing is

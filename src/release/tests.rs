@@ -122,7 +122,7 @@ async fn a_pushed_manifest_becomes_a_release_once() {
         // Nobody else sees it.
         let other = testing::vendor(&app, "other").await;
         assert_eq!(console::release_detail(&app, &other, Lang::En, APP, "1.0.0").await.unwrap_err().code, "release");
-        assert_eq!(service::submit(&app, &other, &id, Channel::Stable).await.unwrap_err().code, "release");
+        assert_eq!(crate::moderation::submission::submit(&app, &other, &id, Channel::Stable).await.unwrap_err().code, "release");
     })
     .await;
 }
@@ -266,7 +266,7 @@ async fn a_check_that_cannot_start_fails_with_that_reason_and_can_be_repeated() 
         assert_eq!(report.steps[0].reason.as_deref(), Some("engine-missing"));
         // Done again it does nothing; asked for again it runs again.
         jobs::check(&app, &id).await.unwrap();
-        assert_eq!(service::submit(&app, &acme, &id, Channel::Stable).await.unwrap_err().code, "release-state");
+        assert_eq!(crate::moderation::submission::submit(&app, &acme, &id, Channel::Stable).await.unwrap_err().code, "release-state");
         service::recheck(&app, &acme, &id).await.unwrap();
         assert_eq!(detail(&app, &acme).await.release.state, ReleaseState::Checking);
         assert_eq!(service::recheck(&app, &acme, &id).await.unwrap_err().code, "release-state");
@@ -358,8 +358,8 @@ async fn approval_publishes_with_a_signature_that_verifies() {
         let moderator = testing::platform(&app, Role::Moderator).await;
         let id = received(&app, &acme).await;
         mark(&app, &id, ReleaseState::Checking, ReleaseState::Ready).await;
-        service::submit(&app, &acme, &id, Channel::Stable).await.unwrap();
-        assert_eq!(service::submit(&app, &acme, &id, Channel::Stable).await.unwrap_err().code, "release-state");
+        crate::moderation::submission::submit(&app, &acme, &id, Channel::Stable).await.unwrap();
+        assert_eq!(crate::moderation::submission::submit(&app, &acme, &id, Channel::Stable).await.unwrap_err().code, "release-state");
         let (own, release_id, now) = (app.clone(), id.clone(), app.clock.now());
         crate::audit::change(&app, &moderator, move |c| service::approve_in(c, &own, &release_id)).await.unwrap();
         let published = detail(&app, &acme).await;

@@ -15,6 +15,7 @@ fn run<'a>(app: &'a App, job: &'a Job) -> BoxFuture<'a, Result<()>> {
     Box::pin(async move {
         match job {
             Job::CheckRelease { release_id } => release::jobs::check(app, release_id).await,
+            Job::ScoreRelease { release_id } => evaluation::service::score_release(app, release_id).await,
             Job::EvaluateRelease { release_id, set_id } => evaluation::jobs::evaluate(app, release_id, set_id).await,
             Job::EvaluateScenario { set_id, after } => evaluation::jobs::fan_out(app, set_id, after).await,
             Job::RebuildNode { node_id } => fleet::jobs::rebuild(app, node_id).await,
@@ -28,6 +29,8 @@ fn give_up(conn: &mut Conn, job: &Job, now: Timestamp) -> Result<()> {
     match job {
         Job::CheckRelease { release_id } => release::jobs::give_up(conn, release_id, now),
         Job::EvaluateRelease { release_id, set_id } => evaluation::jobs::give_up(conn, release_id, set_id, now),
-        Job::EvaluateScenario { .. } | Job::RebuildNode { .. } | Job::ExpireUploads | Job::CollectGarbage => Ok(()),
+        Job::ScoreRelease { .. } | Job::EvaluateScenario { .. } | Job::RebuildNode { .. } | Job::ExpireUploads | Job::CollectGarbage => {
+            Ok(())
+        }
     }
 }

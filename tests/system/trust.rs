@@ -15,8 +15,8 @@ use pithead::base::auth::{Actor, Role};
 use pithead::base::i18n::Lang;
 use pithead::moderation::model::Decision;
 use pithead::moderation::service as moderation;
+use pithead::moderation::submission;
 use pithead::release::model::{Channel, ReleaseState};
-use pithead::release::service as release;
 use pithead::site::vendor::console;
 use pithead::trust::service as keys;
 use serde_json::Value;
@@ -58,7 +58,7 @@ async fn approve(app: &App, vendor: &Actor, moderator: &Actor) {
         tokio::time::sleep(Duration::from_millis(100)).await;
     };
     assert_eq!(detail.release.state, ReleaseState::Ready, "{:?}", detail.report);
-    release::submit(app, vendor, &detail.release.id, Channel::Stable).await.unwrap();
+    submission::submit(app, vendor, &detail.release.id, Channel::Stable).await.unwrap();
     let (_, open) = moderation::list_open(app, moderator, None).await.unwrap();
     moderation::decide(app, moderator, &open[0].0.id, Decision::Approve, "").await.unwrap();
 }

@@ -3,13 +3,13 @@
 //! Invariant: what is shown is what the report holds; nothing is measured or judged here.
 
 use app_package::fault::Fault;
-use app_package::manifest::{AppManifest, Post};
+use app_package::manifest::AppManifest;
 use inference::check::{CheckReport, RunCard, STEPS, Step};
 use inference::golden::SampleReport;
 use serde_json::json;
 
 use crate::http::page::Page;
-use crate::release::difference::{Change, Difference, Figure, Flag, Measure, SHOWN};
+use crate::release::difference::{Change, Difference, Figure, Flag, Measure, SHOWN, share_right};
 
 /// A check report as shown. Without a report every step waits.
 pub struct ReportView {
@@ -229,12 +229,6 @@ fn changed(figure: Figure) -> String {
         (_, Some(change)) => format!("{:+.0} %", change * 100.0),
         (_, None) => String::new(),
     }
-}
-
-/// Share of labelled samples whose finding is right. None where the app gives values only: there is no right or wrong to count.
-pub fn share_right(manifest: &AppManifest, card: &RunCard) -> Option<f64> {
-    let finds = manifest.pipeline.post.iter().any(|post| !matches!(post, Post::Values(_)));
-    card.accuracy.filter(|_| finds)
 }
 
 /// A share as a percentage.

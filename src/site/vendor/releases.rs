@@ -11,6 +11,7 @@ use crate::base::auth::Actor;
 use crate::base::error::Error;
 use crate::http::extract::Form;
 use crate::http::page::{FormErrors, Page, PageResult, form_result, see_other_with};
+use crate::moderation;
 use crate::release::lifecycle::DeprecationForm;
 use crate::release::model::{Channel, ReleaseState, address};
 use crate::release::{lifecycle, model, service};
@@ -91,7 +92,7 @@ async fn submit(req: HttpRequest, app: Data<App>, actor: Actor, path: Path<(Stri
         "" => detail.release.channel,
         word => word.parse().map_err(|_| Error::field("channel", "release-channel"))?,
     };
-    service::submit(&app, &actor, &detail.release.id, channel).await?;
+    moderation::submission::submit(&app, &actor, &detail.release.id, channel).await?;
     Ok(see_other_with(&model::address(&path.0, &path.1), "success", "release-submitted", &[("version", &path.1)]))
 }
 

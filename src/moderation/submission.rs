@@ -1,0 +1,25 @@
+//! Submitting a release: its case is opened in the same transaction.
+
+use crate::audit;
+use crate::base::app::App;
+use crate::base::auth::Actor;
+use crate::base::auth::policy::{self, Action};
+use crate::base::error::Result;
+use crate::moderation::service::open_case_in;
+use crate::release;
+use crate::release::model::Channel;
+
+/// Submits a checked release for review, for a channel; a pre-release is always beta.
+///
+/// # Errors
+/// `release` (not there), `release-state`; `case-open`: it waits for a moderator already.
+pub async fn submit(app: &App, actor: &Actor, release_id: &str, channel: Channel) -> Result<()> {
+    let vendor = policy::require(actor, Action::PublishApps)?.organization_id.clone();
+    let id = release_id.to_owned();
+    audit::change(app, actor, move |c| {
+        let (release, flags) = release::service::submit_in(c, &id, channel)?;
+        open_case_in(c, &release, &vendor, flags)?;
+        Ok(())
+    })
+    .await
+}
