@@ -55,8 +55,8 @@ pub struct Error {
     pub args: Vec<(&'static str, String)>,
     /// Wrong fields, for [`Kind::Invalid`].
     pub fields: Vec<FieldError>,
-    /// When it is worth another try, for [`Kind::RateLimited`] and [`Kind::Unavailable`]; the header `Retry-After`.
-    pub retry_after: Option<TimeDelta>,
+    /// Seconds after which it is worth another try, for [`Kind::RateLimited`] and [`Kind::Unavailable`]; the header `Retry-After`.
+    pub retry_after: Option<u32>,
     /// What lies behind it; for the log only.
     pub source: Option<anyhow::Error>,
 }
@@ -117,7 +117,7 @@ impl Error {
     /// Says when it is worth another try.
     #[must_use]
     pub fn retry_after(mut self, after: TimeDelta) -> Self {
-        self.retry_after = Some(after);
+        self.retry_after = u32::try_from(after.num_seconds()).ok();
         self
     }
 

@@ -13,7 +13,7 @@ use crate::http::page::status_of;
 pub type MargoResult = Result<HttpResponse, MargoError>;
 
 /// Seconds after which what cannot be done now may be tried again.
-const RETRY_AFTER: i64 = 5;
+const RETRY_AFTER: u32 = 5;
 
 /// A domain error on its way to a Margo problem document. The middleware `errors` writes the body.
 #[derive(Debug)]
@@ -65,7 +65,7 @@ struct Problem<'a> {
     errors: Vec<FieldFault>,
     retryable: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
-    retry_after_seconds: Option<i64>,
+    retry_after_seconds: Option<u32>,
     #[serde(rename = "request_id")]
     request_id: &'a str,
 }
@@ -73,7 +73,7 @@ struct Problem<'a> {
 /// Writes the problem document.
 pub fn write(lang: Lang, error: &Error, request_id: &str) -> HttpResponse {
     let (status, margo) = kind_of(error);
-    let after = error.retry_after.map_or(RETRY_AFTER, |after| after.num_seconds());
+    let after = error.retry_after.unwrap_or(RETRY_AFTER);
     let retryable = matches!(error.kind, Kind::Unavailable | Kind::RateLimited | Kind::Internal | Kind::Conflict);
     let problem = Problem {
         r#type: margo.map_or_else(|| "about:blank".to_owned(), |name| format!("{PROBLEM_PREFIX}{name}")),

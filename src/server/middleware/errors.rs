@@ -31,7 +31,7 @@ pub async fn errors(req: ServiceRequest, next: Next<impl MessageBody + 'static>)
         None => res.map_body(|_, body| EitherBody::right(BoxBody::new(body))),
     };
     if let Some(after) = retry_after {
-        res.headers_mut().insert(RETRY_AFTER, HeaderValue::from(after.num_seconds()));
+        res.headers_mut().insert(RETRY_AFTER, HeaderValue::from(after));
     }
     Ok(res)
 }

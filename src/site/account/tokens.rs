@@ -98,7 +98,6 @@ pub struct TokensPage {
 
 impl TokensPage {
     /// Whether a scope was ticked in the form that is shown again.
-    #[expect(clippy::trivially_copy_pass_by_ref, reason = "templates pass references")]
     pub fn is_chosen(&self, scope: &Scope) -> bool {
         self.chosen.iter().any(|chosen| chosen == scope.as_str())
     }
