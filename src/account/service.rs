@@ -15,7 +15,7 @@ use crate::base::db::{Conn, Timestamp};
 use crate::base::error::{Error, Faults, QueryResultExt as _, Result};
 use crate::base::ids;
 
-pub use super::store::{find_organization_by_slug, find_user_by_email, get_organization, list_organizations, platform_ids};
+pub use super::store::{find_organization_by_slug, find_user_by_email, get_organization, list_organizations};
 
 /// How long a browser stays signed in.
 pub const SESSION_HOURS: i64 = 12;

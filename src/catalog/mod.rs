@@ -1,8 +1,7 @@
 //! Listings: taxonomy, texts, plans, search. Owns `apps`, `plans`, `specialties`, `scenarios`.
 //!
 //! Invariants: a listing's texts are those of its newest published release; only `listed` apps are found and sold; the search index
-//! and the page cache are derived data, thrown away whenever something changes. The listing page is a read model: its queries join the
-//! tables of other slices, and change none.
+//! and the page cache are derived data, thrown away whenever something changes.
 
 pub mod jobs;
 pub mod model;

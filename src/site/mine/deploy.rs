@@ -1,4 +1,4 @@
-//! TODO
+//! /mine/deploy: the four steps from a licence to a deployment. Nothing is kept between steps but what the address and form hold.
 
 use actix_web::http::StatusCode;
 use actix_web::web::{Data, ServiceConfig};
