@@ -17,7 +17,6 @@ use crate::base::pki::{ca::NodeCa, keys::PlatformKeys};
 use crate::base::storage::BlobStore;
 use crate::base::text_index;
 use crate::base::turns::Gates;
-use crate::registry;
 
 /// What every part needs. Cheap to clone.
 #[derive(Clone)]
@@ -45,8 +44,6 @@ pub struct Parts {
     pub search: text_index::Index,
     /// Rendered pages for readers who are not signed in.
     pub pages: PageCache,
-    /// Tokens and manifests that are asked for again and again.
-    pub pulls: registry::cache::Cache,
     /// One sign-in attempt per account at a time.
     pub gates: Gates,
     /// Wakes the search index's follower at once.
@@ -86,7 +83,6 @@ impl App {
             live: Hub::default(),
             metrics: Metrics::default(),
             pages: PageCache::default(),
-            pulls: registry::cache::Cache::default(),
             gates: Gates::default(),
             wake_search: Notify::new(),
             wake_jobs: watch::channel(()).0,

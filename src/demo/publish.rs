@@ -51,7 +51,7 @@ pub async fn upload(app: &App, vendor: &Actor, files: &[(String, Vec<u8>)]) -> a
     let person = vendor.person().map_err(to_anyhow)?;
     let name = format!("{}/{}", person.organization_slug, manifest.name);
     let (organization_id, now) = (person.organization_id.clone(), app.clock.now());
-    let repository_id = app
+    let repository = app
         .db
         .write({
             let name = name.clone();
@@ -65,7 +65,7 @@ pub async fn upload(app: &App, vendor: &Actor, files: &[(String, Vec<u8>)]) -> a
         if path == "app.yaml" {
             yaml = String::from_utf8(bytes.clone())?;
         }
-        registry::service::store_blob_small(app, &repository_id, bytes).await.map_err(to_anyhow)?;
+        registry::service::store_blob_small(app, &repository.id, bytes).await.map_err(to_anyhow)?;
         listed.push(UploadFile { path: path.clone(), size: bytes.len() as u64, digest: Digest::of(bytes).to_string() });
     }
     let address = release::upload::finish_upload(app, vendor, Upload { yaml, files: listed }, None).await.map_err(to_anyhow)?;

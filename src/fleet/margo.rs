@@ -1,66 +1,23 @@
-//! Margo Workload Management API 1.0.0-rc.2 on the node listener: the six endpoints, enrolment and renewal.
-//!
-//! Wire only: what a node shall run is decided in [`super::service`] and written by [`super::jobs::rebuild`]. Invariants: every call but
-//! enrolment comes from a node whose certificate is accepted now; bytes are served exactly as stored, under their digest; a digest is
-//! served only to the node whose documents hold it, for anyone else it does not exist.
+//! What nodes get and say by Margo: the documents of a node's desired state, what is read of them, capabilities, status posts. The
+//! endpoints are [`crate::wire::margo`]'s.
 
-use std::time::Duration;
-
-use actix_web::http::header::{self, HeaderValue};
-use actix_web::web::{self, Data, Path, Payload, Query, ServiceConfig};
-use actix_web::{HttpRequest, HttpResponse};
-use app_package::margo::{BUNDLE_TYPE, DEPLOYMENT_TYPE, MANIFEST_TYPE};
-use serde::Deserialize;
-use tokio::sync::broadcast::error::RecvError;
-use tokio::time::{Instant, sleep_until};
-
-use crate::base::app::App;
-use crate::base::auth::Actor;
-use crate::base::db::{Conn, Timestamp};
-use crate::base::error::Error;
-use crate::base::live::Poke;
-use crate::http::extract::read_body;
-
-mod desired;
-pub(super) mod documents;
-mod enrolment;
+pub mod desired;
+pub mod documents;
 mod faults;
-mod negotiate;
+pub mod served;
 pub mod status;
-pub(super) mod store;
+mod store;
 
-#[cfg(test)]
-mod tests;
-
-use crate::http::margo::{MargoError, MargoResult};
-use desired::Kind;
-use negotiate::{accepts, matches_etag};
-
-/// Largest body of a call, in bytes.
-const BODY_LIMIT: usize = 128 * 1024;
-/// Longest wait of a long poll, in seconds.
-const MAX_WAIT: u64 = 30;
-/// How often a long poll looks by itself: another replica may have written what is waited for.
-const LOOK_EVERY: Duration = Duration::from_secs(5);
+use crate::base::auth::Actor;
+use crate::base::error::Error;
 
 /// Topic that tells long polls of a node's new desired state.
 pub fn desired_topic(node_id: &str) -> String {
     format!("desired:{node_id}")
 }
 
-/// Routes of the node listener.
-pub fn configure(cfg: &mut ServiceConfig) {
-    cfg.route("/api/v1/capabilities/{device_id:.*}", web::put().to(put_capabilities))
-        .route("/api/v1/capabilities/{device_id:.*}", web::delete().to(delete_capabilities))
-        .route("/api/v1/deployments", web::get().to(get_manifest))
-        .route("/api/v1/deployments/{deployment_id}/status", web::post().to(post_status))
-        .route("/api/v1/deployments/{deployment_id}/{digest}", web::get().to(get_deployment))
-        .route("/api/v1/bundles/{digest}", web::get().to(get_bundle))
-        .configure(enrolment::configure);
-}
-
 /// The node that calls, and its operator.
-fn node(actor: &Actor) -> Result<(String, String), Error> {
+pub fn node(actor: &Actor) -> Result<(String, String), Error> {
     match actor {
         Actor::Node { node_id, organization_id } => Ok((node_id.clone(), organization_id.clone())),
         _ => Err(Error::forbidden("not-authorized")),
@@ -68,7 +25,7 @@ fn node(actor: &Actor) -> Result<(String, String), Error> {
 }
 
 /// A node speaks for itself only; what stands behind a gateway is not known here.
-fn own_device(node_id: &str, device_id: &str) -> Result<(), Error> {
+pub fn own_device(node_id: &str, device_id: &str) -> Result<(), Error> {
     if device_id == node_id {
         Ok(())
     } else if device_id.contains('/') {
@@ -76,136 +33,4 @@ fn own_device(node_id: &str, device_id: &str) -> Result<(), Error> {
     } else {
         Err(Error::forbidden("not-authorized"))
     }
-}
-
-async fn put_capabilities(app: Data<App>, actor: Actor, device_id: Path<String>, payload: Payload) -> MargoResult {
-    let (node_id, organization_id) = node(&actor)?;
-    own_device(&node_id, &device_id)?;
-    let body = read_body(payload.into_inner(), BODY_LIMIT).await?;
-    let created = desired::put_capabilities(&app, &node_id, &body).await?;
-    poke(&app, &organization_id, &node_id);
-    Ok(if created { HttpResponse::Created().finish() } else { HttpResponse::Ok().finish() })
-}
-
-async fn delete_capabilities(app: Data<App>, actor: Actor, device_id: Path<String>) -> MargoResult {
-    let (node_id, organization_id) = node(&actor)?;
-    own_device(&node_id, &device_id)?;
-    desired::delete_capabilities(&app, &node_id).await?;
-    poke(&app, &organization_id, &node_id);
-    Ok(HttpResponse::NoContent().finish())
-}
-
-fn poke(app: &App, organization_id: &str, node_id: &str) {
-    app.live.poke(organization_id, format!("node:{node_id}"));
-    app.live.poke(organization_id, super::service::TOPIC);
-}
-
-#[derive(Debug, Deserialize)]
-struct Wait {
-    #[serde(default)]
-    wait: Option<String>,
-}
-
-impl Wait {
-    /// An extension of ours: what is no number is no wait.
-    fn seconds(&self) -> u64 {
-        self.wait.as_deref().and_then(|w| w.parse().ok()).unwrap_or(0).min(MAX_WAIT)
-    }
-}
-
-/// The desired state; with `?wait=`, held back while it is the one that the node has.
-async fn get_manifest(req: HttpRequest, app: Data<App>, actor: Actor, query: Query<Wait>) -> MargoResult {
-    let (node_id, organization_id) = node(&actor)?;
-    if !accepts(&req, MANIFEST_TYPE) {
-        return Err(Error::invalid(app_package::margo::NOT_ACCEPTABLE).into());
-    }
-    // Listen first, then look: what changes in between is heard.
-    let mut pokes = app.live.subscribe();
-    let mut stopping = app.stopping();
-    let topic = desired_topic(&node_id);
-    let deadline = Instant::now() + Duration::from_secs(query.seconds());
-    loop {
-        let digest = desired::manifest_digest(&app, &node_id).await?;
-        if !matches_etag(&req, &digest) {
-            let content = desired::document(&app, &node_id, &digest, Kind::Manifest).await?;
-            return Ok(fresh(&digest, MANIFEST_TYPE, "private, no-cache", content));
-        }
-        let now = Instant::now();
-        if now >= deadline || *stopping.borrow() {
-            return Ok(not_modified(&digest, "private, no-cache"));
-        }
-        let look = deadline.min(now + LOOK_EVERY);
-        loop {
-            tokio::select! {
-                () = sleep_until(look) => break,
-                _ = stopping.changed() => break,
-                poke = pokes.recv() => match poke {
-                    Ok(Poke { organization_id: o, topic: t }) if o == organization_id && t == topic => break,
-                    Ok(_) => {}
-                    // Too slow to follow: something may have changed.
-                    Err(RecvError::Lagged(_)) => break,
-                    Err(RecvError::Closed) => return Ok(not_modified(&digest, "private, no-cache")),
-                },
-            }
-        }
-    }
-}
-
-const IMMUTABLE: &str = "private, max-age=31536000, immutable";
-
-async fn get_deployment(req: HttpRequest, app: Data<App>, actor: Actor, path: Path<(String, String)>) -> MargoResult {
-    let (node_id, _) = node(&actor)?;
-    let (deployment_id, digest) = path.into_inner();
-    let content = desired::document(&app, &node_id, &digest, Kind::Deployment).await?;
-    if !documents::is_of(&content, &deployment_id) {
-        return Err(Error::not_found(Kind::Deployment.missing()).into());
-    }
-    if matches_etag(&req, &digest) {
-        return Ok(not_modified(&digest, IMMUTABLE));
-    }
-    Ok(fresh(&digest, DEPLOYMENT_TYPE, IMMUTABLE, content))
-}
-
-async fn get_bundle(req: HttpRequest, app: Data<App>, actor: Actor, digest: Path<String>) -> MargoResult {
-    let (node_id, _) = node(&actor)?;
-    let content = desired::document(&app, &node_id, &digest, Kind::Bundle).await?;
-    if matches_etag(&req, &digest) {
-        return Ok(not_modified(&digest, IMMUTABLE));
-    }
-    Ok(fresh(&digest, BUNDLE_TYPE, IMMUTABLE, content))
-}
-
-fn etag(digest: &str) -> HeaderValue {
-    // A digest of a stored document is plain ASCII.
-    HeaderValue::from_str(&format!("\"{digest}\"")).unwrap_or_else(|_| HeaderValue::from_static("\"\""))
-}
-
-fn fresh(digest: &str, media_type: &'static str, cache: &'static str, content: Vec<u8>) -> HttpResponse {
-    HttpResponse::Ok()
-        .insert_header((header::CONTENT_TYPE, media_type))
-        .insert_header((header::ETAG, etag(digest)))
-        .insert_header((header::CACHE_CONTROL, cache))
-        .body(content)
-}
-
-fn not_modified(digest: &str, cache: &'static str) -> HttpResponse {
-    HttpResponse::NotModified().insert_header((header::ETAG, etag(digest))).insert_header((header::CACHE_CONTROL, cache)).finish()
-}
-
-async fn post_status(app: Data<App>, actor: Actor, deployment_id: Path<String>, payload: Payload) -> MargoResult {
-    let (node_id, _) = node(&actor)?;
-    let body = read_body(payload.into_inner(), BODY_LIMIT).await?;
-    status::post(&app, &actor, &node_id, &deployment_id, &body).await?;
-    Ok(HttpResponse::Ok().finish())
-}
-
-/// Notes that an enrolled node has called and locks its row (PostgreSQL); for the reports of [`crate::telemetry`]. Gives the number of rows:
-/// 0 where the node is not accepted any more.
-pub fn note_call(conn: &mut Conn, node_id: &str, now: Timestamp) -> Result<usize, Error> {
-    Ok(store::touch(conn, node_id, now)?)
-}
-
-/// The error of the middleware that found no acceptable certificate, in this dialect.
-pub fn refused(error: Error) -> MargoError {
-    MargoError(error)
 }

@@ -1,11 +1,10 @@
 //! Sites, nodes and deployments of mine operators. Owns the tables `sites`, `nodes`, `deployments`, `deployment_events`;
-//! [`margo`] is the wire protocol that nodes speak.
+//! [`margo`] is what nodes get and say of it.
 //!
 //! Invariants: a node acts only by a certificate whose serial is on its row and while its state is `enrolled` (the accepted list); an
 //! enrolment code is used once; a node has at most one deployment of an app; everything that changes what a node shall run is one
 //! transaction with its audit record and a [`crate::base::jobs::Job::RebuildNode`]. What belongs to another operator does not exist here.
 
-pub mod jobs;
 pub mod margo;
 pub mod model;
 pub mod parameters;

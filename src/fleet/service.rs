@@ -8,7 +8,7 @@ pub use deployment::{DeployInput, deploy, remove_deployment, removed_in};
 pub use identity::{Enrolled, authenticate_node, enroll, enroll_in, renew};
 pub use node::{create_node, create_site, new_code, remove_node};
 
-pub use super::store::{deployment_counts, licenses_in_use, list_sites, node_pulses};
+pub use super::store::{deployment_counts, licenses_in_use, list_sites, node_pulses, note_call};
 
 /// Topic of everything that the operator's overview and lists show.
 pub const TOPIC: &str = "fleet";

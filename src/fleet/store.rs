@@ -342,3 +342,10 @@ pub fn events(conn: &mut Conn, deployment_ids: &[String], limit: i64) -> QueryRe
         .select(DeploymentEvent::as_select())
         .load(conn)
 }
+
+/// Notes that an enrolled node has called. Gives the number of rows; the row is locked from here on (PostgreSQL).
+pub fn note_call(conn: &mut Conn, node_id: &str, now: Timestamp) -> QueryResult<usize> {
+    diesel::update(nodes::table.filter(nodes::id.eq(node_id).and(nodes::state.eq(NodeState::Enrolled))))
+        .set(nodes::seen_at.eq(now))
+        .execute(conn)
+}

@@ -176,7 +176,7 @@ async fn a_code_enrols_one_node_once() {
         let detail = node::node_detail(&app, &operator, Lang::En, &issued.node_id).await.unwrap();
         assert_eq!(detail.node.shown_state(app.clock.now()), "enrolled", "its agent has not called yet");
         let (id, now) = (issued.node_id.clone(), app.clock.now());
-        app.db.write(move |conn| super::margo::note_call(conn, &id, now)).await.unwrap();
+        app.db.write(move |conn| Ok(super::store::note_call(conn, &id, now)?)).await.unwrap();
         let detail = node::node_detail(&app, &operator, Lang::En, &issued.node_id).await.unwrap();
         assert_eq!(detail.node.shown_state(app.clock.now()), "online");
         app.clock.advance(TimeDelta::seconds(46));

@@ -20,9 +20,8 @@ use crate::base::auth::{Actor, Role};
 use crate::base::db::schema::{cases, memberships};
 use crate::base::error::Kind;
 use crate::registry;
-use crate::registry::manifests::Pushed;
-use crate::registry::model::RepositoryName;
-use crate::registry::service::Caller;
+use crate::registry::manifests::Push;
+use crate::registry::model::Reference;
 use crate::release;
 use crate::release::model::{Channel, ReleaseState};
 use crate::testing::{self, each_backend};
@@ -42,9 +41,7 @@ pub async fn submitted(app: &App, vendor: &Actor, version: &str, channel: Channe
     let files = demo(version);
     let manifest = validate::parse(std::str::from_utf8(&files["app.yaml"]).unwrap()).unwrap();
     let slug = &vendor.person().unwrap().organization_slug;
-    let name = RepositoryName::parse(&format!("{slug}/{APP}")).unwrap();
-    let repository =
-        registry::service::authorize(app, &Caller::from(vendor.clone()), &name, registry::service::Action::Push).await.unwrap();
+    let repository = testing::repository(app, vendor, &format!("{slug}/{APP}")).await;
     for bytes in files.values().chain([&config_json(&manifest)]) {
         registry::service::store_blob_small(app, &repository.id, bytes).await.unwrap();
     }
@@ -52,8 +49,9 @@ pub async fn submitted(app: &App, vendor: &Actor, version: &str, channel: Channe
         .iter()
         .map(|(path, bytes)| PackedFile { path: PackagePath::parse(path).unwrap(), digest: Digest::of(bytes), size: bytes.len() as u64 })
         .collect();
-    let pushed = Pushed { media_type: MANIFEST_TYPE.into(), bytes: build_manifest(&manifest, slug, &packed).into(), tags: Vec::new() };
-    registry::manifests::put(app, &Caller::from(vendor.clone()), &name, version, pushed).await.unwrap();
+    let bytes = build_manifest(&manifest, slug, &packed).into();
+    let push = Push::read(Reference::parse(version).unwrap(), Vec::new(), MANIFEST_TYPE, bytes).unwrap();
+    release::arrival::push(app, vendor, repository, push.into()).await.unwrap();
     let detail = crate::site::vendor::console::release_detail(app, vendor, crate::base::i18n::Lang::En, APP, version).await.unwrap();
     let (id, now) = (detail.release.id, app.clock.now());
     let release_id = id.clone();
@@ -76,7 +74,9 @@ async fn open_case_of(app: &App, release_id: &str) -> String {
 
 /// Status and body of a page as an actor sees it in English.
 pub async fn page(app: &App, who: &Actor, method: Method, path: &str, form: &str) -> (u16, String) {
-    let service = init_service(actix_web::App::new().app_data(Data::new(app.clone())).configure(crate::server::routes::routes)).await;
+    let pulls = Data::new(crate::wire::oci::cache::Cache::default());
+    let site = actix_web::App::new().app_data(Data::new(app.clone())).app_data(pulls).configure(crate::server::routes::routes);
+    let service = init_service(site).await;
     let request = TestRequest::default()
         .method(method)
         .uri(path)

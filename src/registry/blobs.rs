@@ -4,12 +4,11 @@ use app_package::digest::Digest;
 use chrono::TimeDelta;
 use serde_json::json;
 
-use super::model::{Action, RepositoryName};
-use super::service::{self, Caller};
+use super::model::Repository;
 use super::store;
-use super::token::Asking;
 use crate::audit;
 use crate::base::app::App;
+use crate::base::auth::Actor;
 use crate::base::db::{Conn, Timestamp, dialect};
 use crate::base::error::{Error, Result, exactly_one};
 use crate::base::storage::BlobStore;
@@ -17,49 +16,55 @@ use crate::base::storage::BlobStore;
 /// A look at a blob counts as a touch when the last one is older; keeps looks from being writes.
 const TOUCH_EVERY: TimeDelta = TimeDelta::hours(1);
 
-/// Size in bytes of a blob that the repository links and who asks may pull.
+/// A blob that a repository holds.
+#[derive(Debug, Clone, Copy)]
+pub struct Held {
+    /// Its size in bytes.
+    pub size: u64,
+    /// Whether the last touch is so old that a look at it must touch it again: [`touch_seen`].
+    pub stale: bool,
+}
+
+/// A blob that a repository links.
 ///
 /// # Errors
-/// `blob-unknown`, and those of [`service::authorize`].
-pub async fn find(app: &App, asking: &Asking, name: &RepositoryName, digest: &Digest) -> Result<u64> {
-    let (asking, name, wanted, now) = (asking.clone(), name.clone(), digest.clone(), app.clock.now());
-    let unknown = || Error::not_found("blob-unknown");
-    let (repository, size, touched) = app
-        .db
-        .read(move |conn| {
-            let caller = asking.caller(conn)?;
-            let (repository, _) = service::open_in(conn, &caller, &name, now)?;
-            let (size, touched) = store::linked(conn, &repository.id, wanted.as_str())?.ok_or_else(unknown)?;
-            Ok((repository, size, touched))
+/// `blob-unknown`.
+pub fn held_in(conn: &mut Conn, repository_id: &str, digest: &Digest, now: Timestamp) -> Result<Held> {
+    let (size, touched) = store::linked(conn, repository_id, digest.as_str())?.ok_or_else(unknown)?;
+    Ok(Held { size: u64::try_from(size).map_err(Error::internal)?, stale: touched.plus(TOUCH_EVERY) < now })
+}
+
+/// Touches a blob that somebody was shown: they may leave it out of an upload and name it in a manifest, so it must not be collected
+/// meanwhile.
+///
+/// # Errors
+/// `blob-unknown` where it has just been.
+pub async fn touch_seen(app: &App, repository_id: String, digest: Digest) -> Result<()> {
+    let now = app.clock.now();
+    app.db
+        .write(move |conn| {
+            store::touch(conn, &[digest.as_str()], now)?;
+            store::linked(conn, &repository_id, digest.as_str())?.map(|_| ()).ok_or_else(unknown)
         })
-        .await?;
-    if touched.plus(TOUCH_EVERY) < now {
-        // Whoever saw it may leave it out of an upload and name it in a manifest: it must not be collected meanwhile.
-        let digest = digest.clone();
-        app.db
-            .write(move |conn| {
-                store::touch(conn, &[digest.as_str()], now)?;
-                store::linked(conn, &repository.id, digest.as_str())?.map(|_| ()).ok_or_else(unknown)
-            })
-            .await?;
-    }
-    u64::try_from(size).map_err(Error::internal)
+        .await
+}
+
+fn unknown() -> Error {
+    Error::not_found("blob-unknown")
 }
 
 /// Takes a blob out of a repository. The bytes stay for the other repositories that link them.
 ///
 /// # Errors
 /// `blob-unknown`; `release-in-use` where a manifest that must stay names it.
-pub async fn delete(app: &App, caller: &Caller, name: &RepositoryName, digest: &Digest) -> Result<()> {
-    let repository = service::authorize(app, caller, name, Action::Delete).await?;
-    let digest = digest.clone();
-    audit::change(app, &caller.actor, move |c| {
+pub async fn delete(app: &App, actor: &Actor, repository: Repository, digest: Digest) -> Result<()> {
+    audit::change(app, actor, move |c| {
         dialect::hold(c, dialect::Row::Repository(&repository.id))?;
         let needle = digest.as_str().as_bytes();
         if store::kept_contents(c, &repository.id)?.iter().any(|content| content.windows(needle.len()).any(|w| w == needle)) {
             return Err(Error::conflict("release-in-use"));
         }
-        exactly_one(store::unlink(c, &repository.id, digest.as_str())?, "blob-unknown").map_err(|_| Error::not_found("blob-unknown"))?;
+        exactly_one(store::unlink(c, &repository.id, digest.as_str())?, "blob-unknown").map_err(|_| unknown())?;
         c.audit("blob.deleted", &repository.id, &json!({"repository": repository.name, "digest": digest}));
         Ok(())
     })

@@ -1,32 +1,28 @@
 //! Manifests, tags, referrers.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use app_package::digest::Digest;
-use app_package::oci::{ARTIFACT_TYPE, Descriptor, INDEX_TYPE, ImageManifest, Index, MANIFEST_TYPE, OciError, SIGNATURE_TYPE};
+use app_package::oci::{Descriptor, INDEX_TYPE, ImageManifest, Index, MANIFEST_TYPE, OciError, SIGNATURE_TYPE};
 use bytes::Bytes;
 use serde_json::json;
 use sha2::{Digest as _, Sha512};
 
-use super::cache::Served;
-use super::model::{Action, Reference, Repository, RepositoryName, StoredManifest, is_immutable, parse_digest};
-use super::service::{self, Caller};
-use super::token::Asking;
-use super::{cache, store};
+use super::model::{Page, Reference, Repository, StoredManifest, cut, is_immutable, parse_digest};
+use super::store;
+use crate::audit::{self, Change};
 use crate::base::app::App;
+use crate::base::auth::Actor;
 use crate::base::db::{Conn, Timestamp, dialect};
 use crate::base::error::{Error, QueryResultExt as _, Result};
-use crate::{audit, release};
 
-/// Tags that one PUT may set.
-pub const MAX_TAGS: usize = 10;
 /// Names on one page of tags.
 const TAG_PAGE: i64 = 1000;
 /// Descriptors on one page of referrers.
 const REFERRER_PAGE: i64 = 50;
 
 /// What is in a manifest that the registry cares for.
+#[derive(Debug)]
 struct Parsed {
     artifact_type: Option<String>,
     subject: Option<String>,
@@ -94,28 +90,23 @@ pub fn find_manifest(conn: &mut Conn, repository_id: &str, reference: &str) -> R
 /// `manifest-invalid`, `manifest-too-large`, `manifest-blob-unknown`, `size-invalid`.
 pub fn put_manifest_in(conn: &mut Conn, repository_id: &str, media_type: &str, bytes: &[u8], now: Timestamp) -> Result<Digest> {
     let digest = Digest::of(bytes);
-    insert(conn, repository_id, media_type, bytes, &digest, now)?;
+    insert(conn, repository_id, media_type, bytes, &digest, &parse(media_type, bytes)?, now)?;
     Ok(digest)
 }
 
-fn insert(conn: &mut Conn, repository_id: &str, media_type: &str, bytes: &[u8], digest: &Digest, now: Timestamp) -> Result<Parsed> {
-    let parsed = parse(media_type, bytes)?;
-    let missing = |digest: &Digest| Error::invalid("manifest-blob-unknown").arg("digest", digest);
+fn insert(
+    conn: &mut Conn,
+    repository_id: &str,
+    media_type: &str,
+    bytes: &[u8],
+    digest: &Digest,
+    parsed: &Parsed,
+    now: Timestamp,
+) -> Result<()> {
     let digests: Vec<&str> = parsed.blobs.iter().map(|d| d.digest.as_str()).collect();
     // Touched before looked at: what is there now stays until the manifest names it.
     store::touch(conn, &digests, now)?;
-    let sizes = store::linked_sizes(conn, repository_id, &digests)?;
-    for descriptor in &parsed.blobs {
-        let size = sizes.get(descriptor.digest.as_str()).ok_or_else(|| missing(&descriptor.digest))?;
-        if u64::try_from(*size) != Ok(descriptor.size) {
-            return Err(Error::invalid("size-invalid").arg("digest", &descriptor.digest));
-        }
-    }
-    let digests: Vec<&str> = parsed.manifests.iter().map(|d| d.digest.as_str()).collect();
-    let known: std::collections::HashSet<String> = store::known_manifests(conn, repository_id, &digests)?.into_iter().collect();
-    if let Some(descriptor) = parsed.manifests.iter().find(|d| !known.contains(d.digest.as_str())) {
-        return Err(missing(&descriptor.digest));
-    }
+    require_parts(conn, repository_id, parsed)?;
     if store::manifest(conn, repository_id, digest.as_str())?.is_none() {
         let row = StoredManifest {
             digest: digest.to_string(),
@@ -128,7 +119,26 @@ fn insert(conn: &mut Conn, repository_id: &str, media_type: &str, bytes: &[u8], 
         // Two pushes of the same at once: the second may try again.
         store::insert_manifest(conn, repository_id, &row, now).or_conflict("manifest-busy")?;
     }
-    Ok(parsed)
+    Ok(())
+}
+
+/// Checks that the repository holds what a manifest names.
+fn require_parts(conn: &mut Conn, repository_id: &str, parsed: &Parsed) -> Result<()> {
+    let missing = |digest: &Digest| Error::invalid("manifest-blob-unknown").arg("digest", digest);
+    let digests: Vec<&str> = parsed.blobs.iter().map(|d| d.digest.as_str()).collect();
+    let sizes = store::linked_sizes(conn, repository_id, &digests)?;
+    for descriptor in &parsed.blobs {
+        let size = sizes.get(descriptor.digest.as_str()).ok_or_else(|| missing(&descriptor.digest))?;
+        if u64::try_from(*size) != Ok(descriptor.size) {
+            return Err(Error::invalid("size-invalid").arg("digest", &descriptor.digest));
+        }
+    }
+    let digests: Vec<&str> = parsed.manifests.iter().map(|d| d.digest.as_str()).collect();
+    let known: std::collections::HashSet<String> = store::known_manifests(conn, repository_id, &digests)?.into_iter().collect();
+    match parsed.manifests.iter().find(|d| !known.contains(d.digest.as_str())) {
+        Some(descriptor) => Err(missing(&descriptor.digest)),
+        None => Ok(()),
+    }
 }
 
 /// Points a tag at a manifest; whether that changed anything.
@@ -149,128 +159,91 @@ fn set_tag(conn: &mut Conn, repository_id: &str, tag: &str, digest: &Digest, now
     Ok(true)
 }
 
-/// A manifest as it came in.
+/// A manifest that somebody pushes: read, its digest known, with the tags that it shall get.
 #[derive(Debug)]
-pub struct Pushed {
-    /// `Content-Type` without parameters; empty where there was none.
+pub struct Push {
+    /// `Content-Type` without parameters.
     pub media_type: String,
     /// The exact bytes.
     pub bytes: Bytes,
-    /// Tags of the query, with a push by digest.
-    pub tags: Vec<String>,
-}
-
-/// What a push has made.
-#[derive(Debug)]
-pub struct Put {
-    /// The manifest's digest.
+    /// Their digest, in the algorithm that was asked for.
     pub digest: Digest,
-    /// The digest that it refers to.
-    pub subject: Option<String>,
+    /// Tags to point at it.
+    pub tags: Vec<String>,
+    parsed: Parsed,
 }
 
-/// Takes a manifest, by tag or by digest. An app release that gets a tag is handed to the release slice.
+impl Push {
+    /// Reads what was put at a tag, or at a digest with the tags of the query. Without a media type it is an image manifest.
+    ///
+    /// # Errors
+    /// `digest-invalid` where the bytes are not those of the reference; `manifest-invalid`, `manifest-too-large`.
+    pub fn read(reference: Reference, tags: Vec<String>, media_type: &str, bytes: Bytes) -> Result<Self> {
+        let (digest, tags) = match reference {
+            Reference::Tag(tag) => (Digest::of(&bytes), vec![tag]),
+            Reference::Digest(digest) => {
+                if digest_in(digest.algorithm(), &bytes)? != digest {
+                    return Err(Error::invalid("digest-invalid").arg("digest", digest));
+                }
+                (digest, tags)
+            }
+        };
+        let media_type = if media_type.is_empty() { MANIFEST_TYPE } else { media_type };
+        Ok(Self { parsed: parse(media_type, &bytes)?, media_type: media_type.to_owned(), bytes, digest, tags })
+    }
+
+    /// What the artifact is: `artifactType`, else the config's media type.
+    pub fn artifact_type(&self) -> Option<&str> {
+        self.parsed.artifact_type.as_deref()
+    }
+
+    /// Digest of the manifest that it refers to.
+    pub fn subject(&self) -> Option<&str> {
+        self.parsed.subject.as_deref()
+    }
+
+    /// The tags that are versions: they name this for good.
+    pub fn versions(&self) -> impl Iterator<Item = &str> {
+        self.tags.iter().map(String::as_str).filter(|tag| is_immutable(tag))
+    }
+
+    /// Checks that the repository holds what the manifest names, so that its parts may be looked into.
+    ///
+    /// # Errors
+    /// `manifest-blob-unknown`, `size-invalid`.
+    pub fn require_parts(&self, conn: &mut Conn, repository_id: &str) -> Result<()> {
+        require_parts(conn, repository_id, &self.parsed)
+    }
+}
+
+/// Takes a manifest with its tags into a repository.
 ///
 /// # Errors
-/// Those of [`put_manifest_in`]; `digest-invalid`, `tag-invalid`, `tag-immutable`, and what the release slice refuses: the tag is
-/// taken back then.
-pub async fn put(app: &App, caller: &Caller, name: &RepositoryName, reference: &str, pushed: Pushed) -> Result<Put> {
-    let repository = service::authorize(app, caller, name, Action::Push).await?;
-    let (digest, tags) = match Reference::parse(reference)? {
-        Reference::Tag(tag) => (Digest::of(&pushed.bytes), vec![tag]),
-        Reference::Digest(digest) => {
-            if digest_in(digest.algorithm(), &pushed.bytes)? != digest {
-                return Err(Error::invalid("digest-invalid").arg("digest", digest));
-            }
-            (digest, pushed.tags)
-        }
-    };
-    let media_type = if pushed.media_type.is_empty() { MANIFEST_TYPE.to_owned() } else { pushed.media_type };
-    let (row, asked, stored, bytes) = (repository.clone(), tags.clone(), digest.clone(), pushed.bytes);
-    let (parsed, set) = audit::change(app, &caller.actor, move |c| {
-        let now = c.now;
-        let parsed = insert(c, &row.id, &media_type, &bytes, &stored, now)?;
-        let mut set = Vec::new();
-        for tag in &asked {
-            if set_tag(c, &row.id, tag, &stored, now)? {
-                set.push(tag.clone());
-            }
-        }
-        let detail = json!({"repository": row.name, "digest": stored, "tags": set, "artifact_type": parsed.artifact_type});
-        c.audit("manifest.pushed", &row.id, &detail);
-        // Listings show it; those of other replicas follow with the next change of the catalogue.
-        if parsed.artifact_type.as_deref() == Some(SIGNATURE_TYPE) && parsed.subject.is_some() {
-            c.clear_pages();
-        }
-        Ok((parsed, set))
-    })
-    .await?;
-    // A version's tag is the arrival of a release; a floating one (`latest`) only points at one.
-    let tags: Vec<String> = tags.into_iter().filter(|tag| is_immutable(tag)).collect();
-    if parsed.artifact_type.as_deref() == Some(ARTIFACT_TYPE) {
-        for tag in &tags {
-            if let Err(e) = release::service::receive(app, &caller.actor, repository.clone(), &digest, tag).await {
-                take_back(app, &repository, &digest, set).await?;
-                return Err(e);
-            }
+/// `manifest-blob-unknown`, `size-invalid`, `tag-immutable`.
+pub fn push_in(c: &mut Change<'_>, repository: &Repository, push: &Push) -> Result<()> {
+    let now = c.now;
+    insert(c, &repository.id, &push.media_type, &push.bytes, &push.digest, &push.parsed, now)?;
+    let mut set = Vec::new();
+    for tag in &push.tags {
+        if set_tag(c, &repository.id, tag, &push.digest, now)? {
+            set.push(tag);
         }
     }
-    Ok(Put { digest, subject: parsed.subject })
-}
-
-/// Removes tags that this push has set, so that a refused release does not use up its version.
-async fn take_back(app: &App, repository: &Repository, digest: &Digest, tags: Vec<String>) -> Result<()> {
-    let (repository_id, digest) = (repository.id.clone(), digest.clone());
-    app.db
-        .write(move |conn| {
-            for tag in tags {
-                store::delete_tag(conn, &repository_id, &tag, digest.as_str())?;
-            }
-            Ok(())
-        })
-        .await
-}
-
-/// A manifest that who asks may pull. Buyers see published releases and what refers to them. To the holder of a registry token the same
-/// is given again for a second, unless something was written meanwhile ([`cache`]); all else is one read.
-///
-/// # Errors
-/// `manifest-unknown`, and those of [`service::authorize`].
-pub async fn get(app: &App, asking: &Asking, name: &RepositoryName, reference: &str) -> Result<Arc<Served>> {
-    // Both before the read: what is written during it makes what was read too old.
-    let (generation, now) = (app.db.generation(), app.clock.now());
-    let key = asking.token().map(|token| cache::key(&[token, name.as_str().as_bytes(), reference.as_bytes()]));
-    if let Some(known) = key.as_ref().and_then(|key| app.pulls.manifest(key, generation, now)) {
-        return Ok(known);
+    let detail = json!({"repository": repository.name, "digest": push.digest, "tags": set, "artifact_type": push.artifact_type()});
+    c.audit("manifest.pushed", &repository.id, &detail);
+    // Listings show it; those of other replicas follow with the next change of the catalogue.
+    if push.artifact_type() == Some(SIGNATURE_TYPE) && push.subject().is_some() {
+        c.clear_pages();
     }
-    let (asking, name, reference) = (asking.clone(), name.clone(), reference.to_owned());
-    let found = app
-        .db
-        .read(move |conn| {
-            let unknown = || Error::not_found("manifest-unknown");
-            let caller = asking.caller(conn)?;
-            let (repository, buyer) = service::open_in(conn, &caller, &name, now)?;
-            let found = find_manifest(conn, &repository.id, &reference)?.ok_or_else(unknown)?;
-            if buyer && !store::is_public(conn, &found.digest, found.subject.as_deref())? {
-                return Err(unknown());
-            }
-            Ok(Arc::new(Served { digest: found.digest, media_type: found.media_type, content: found.content.into() }))
-        })
-        .await?;
-    if let Some(key) = key {
-        app.pulls.keep_manifest(key, generation, now, found.clone());
-    }
-    Ok(found)
+    Ok(())
 }
 
 /// Removes a tag, or by digest a manifest with its tags.
 ///
 /// # Errors
 /// `manifest-unknown`; `release-in-use` where it is a release that is or was public, or is being decided.
-pub async fn delete(app: &App, caller: &Caller, name: &RepositoryName, reference: &str) -> Result<()> {
-    let repository = service::authorize(app, caller, name, Action::Delete).await?;
-    let reference = Reference::parse(reference)?;
-    audit::change(app, &caller.actor, move |c| {
+pub async fn delete(app: &App, actor: &Actor, repository: Repository, reference: Reference) -> Result<()> {
+    audit::change(app, actor, move |c| {
         // Held until the end: what becomes a release meanwhile finds that its manifest is gone.
         dialect::hold(c, dialect::Row::Repository(&repository.id))?;
         let unknown = || Error::not_found("manifest-unknown");
@@ -309,58 +282,25 @@ pub async fn delete(app: &App, caller: &Caller, name: &RepositoryName, reference
     .await
 }
 
-/// One page of a list, and whether more follow.
-#[derive(Debug)]
-pub struct Page<T> {
-    /// What is on it.
-    pub items: Vec<T>,
-    /// Where the next page begins.
-    pub next: Option<String>,
-}
-
-/// Names of tags after `last`, in ASCII order, at most `n`.
-pub async fn tags(app: &App, caller: &Caller, name: &RepositoryName, n: Option<u32>, last: &str) -> Result<Page<String>> {
-    let (repository, buyer) = service::open(app, caller, name).await?;
+/// Names of tags after `last`, in ASCII order, at most `n`; for buyers only those of published releases.
+pub fn tags_in(conn: &mut Conn, repository_id: &str, n: Option<u32>, last: &str, buyer: bool) -> Result<Page<String>> {
     let limit = n.map_or(TAG_PAGE, i64::from).min(TAG_PAGE);
     if limit == 0 {
         return Ok(Page { items: Vec::new(), next: None });
     }
-    let last = last.to_owned();
-    let mut items = app.db.read(move |conn| Ok(store::tags_after(conn, &repository.id, &last, limit + 1, buyer)?)).await?;
+    let mut items = store::tags_after(conn, repository_id, last, limit + 1, buyer)?;
     Ok(Page { next: cut(&mut items, limit, Clone::clone), items })
 }
 
-/// Cuts a list to its page; gives the key of the last one where more follow.
-pub fn cut<T>(items: &mut Vec<T>, limit: i64, key: impl Fn(&T) -> String) -> Option<String> {
-    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-    if items.len() <= limit {
-        return None;
-    }
-    items.truncate(limit);
-    items.last().map(key)
-}
-
-/// Descriptors of the manifests that refer to a digest, after `last`. A repository without such, or that is not there yet, has none.
-pub async fn referrers(
-    app: &App,
-    caller: &Caller,
-    name: &RepositoryName,
-    digest: &Digest,
-    artifact_type: Option<String>,
+/// Descriptors of the manifests that refer to a digest, after `last`.
+pub fn referrers_in(
+    conn: &mut Conn,
+    repository_id: &str,
+    subject: &Digest,
+    artifact_type: Option<&str>,
     last: &str,
 ) -> Result<Page<Descriptor>> {
-    let (found, rights) = service::permit(app, caller, name, Action::Pull).await?;
-    let Some(repository) = found else { return Ok(Page { items: Vec::new(), next: None }) };
-    let (subject, last) = (digest.to_string(), last.to_owned());
-    let mut rows = app
-        .db
-        .read(move |conn| {
-            if rights.buyer && !store::is_public(conn, &subject, None)? {
-                return Ok(Vec::new());
-            }
-            Ok(store::referrers(conn, &repository.id, &subject, artifact_type.as_deref(), &last, REFERRER_PAGE + 1)?)
-        })
-        .await?;
+    let mut rows = store::referrers(conn, repository_id, subject.as_str(), artifact_type, last, REFERRER_PAGE + 1)?;
     let next = cut(&mut rows, REFERRER_PAGE, |row| row.0.clone());
     let items = rows
         .into_iter()

@@ -94,80 +94,6 @@ pub fn is_immutable(tag: &str) -> bool {
     semver::Version::parse(tag.strip_prefix('v').unwrap_or(tag)).is_ok()
 }
 
-/// What somebody wants to do with a repository.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Action {
-    /// Read blobs, manifests, tags, referrers.
-    Pull,
-    /// Upload blobs, put manifests.
-    Push,
-    /// Remove manifests, tags, blobs.
-    Delete,
-}
-
-impl Action {
-    /// The word in scopes and tokens.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Pull => "pull",
-            Self::Push => "push",
-            Self::Delete => "delete",
-        }
-    }
-
-    /// The actions that a challenge asks for, so that one token serves the client's next steps too.
-    pub fn scope(self) -> &'static str {
-        match self {
-            Self::Pull => "pull",
-            Self::Push => "pull,push",
-            Self::Delete => "delete",
-        }
-    }
-}
-
-/// What somebody may do with a repository.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Rights {
-    /// May read.
-    pub pull: bool,
-    /// May write.
-    pub push: bool,
-    /// May remove.
-    pub delete: bool,
-    /// Reads as a buyer: only what has been published.
-    pub buyer: bool,
-}
-
-impl Rights {
-    /// Everything, as the owner.
-    pub const ALL: Self = Self { pull: true, push: true, delete: true, buyer: false };
-
-    /// Whether an action is among them.
-    pub fn permit(self, action: Action) -> bool {
-        match action {
-            Action::Pull => self.pull,
-            Action::Push => self.push,
-            Action::Delete => self.delete,
-        }
-    }
-
-    /// Only what both have; reads as a buyer where either does.
-    #[must_use]
-    pub fn and(self, other: Self) -> Self {
-        Self {
-            pull: self.pull && other.pull,
-            push: self.push && other.push,
-            delete: self.delete && other.delete,
-            buyer: self.buyer || other.buyer,
-        }
-    }
-
-    /// The words in a token's access claim.
-    pub fn words(self) -> Vec<String> {
-        [Action::Pull, Action::Push, Action::Delete].into_iter().filter(|a| self.permit(*a)).map(|a| a.as_str().to_owned()).collect()
-    }
-}
-
 /// A repository.
 #[derive(Debug, Clone, Queryable, Selectable)]
 #[diesel(table_name = schema::repositories)]
@@ -238,6 +164,25 @@ pub fn type_word(artifact_type: &str) -> &'static str {
         other if other.starts_with("application/vnd.dev.sigstore") || other.starts_with("application/vnd.dev.cosign") => "sigstore",
         _ => "other",
     }
+}
+
+/// One page of a list, and whether more follow.
+#[derive(Debug)]
+pub struct Page<T> {
+    /// What is on it.
+    pub items: Vec<T>,
+    /// Where the next page begins.
+    pub next: Option<String>,
+}
+
+/// Cuts a list to its page; gives the key of the last one where more follow.
+pub fn cut<T>(items: &mut Vec<T>, limit: i64, key: impl Fn(&T) -> String) -> Option<String> {
+    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+    if items.len() <= limit {
+        return None;
+    }
+    items.truncate(limit);
+    items.last().map(key)
 }
 
 /// What a list of referrers needs of a manifest: digest, media type, artifact type, annotations, size.

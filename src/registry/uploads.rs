@@ -6,21 +6,19 @@
 //! goes away neither tears a write nor loses what had arrived. The running hash of the committed bytes lives in memory beside the lock;
 //! after a restart the staged file is hashed once, at the end.
 
-use std::collections::HashMap;
-use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
-use actix_web::web::Payload;
 use app_package::digest::Digest;
+use bytes::Bytes;
 use chrono::TimeDelta;
-use futures_util::StreamExt as _;
+use futures_util::{Stream, StreamExt as _};
 use sha2::{Digest as _, Sha256, Sha512};
-use tokio::sync::{OwnedMutexGuard, mpsc};
+use tokio::sync::mpsc;
 use tracing::Instrument as _;
 
 use super::blobs::link_blob_in;
-use super::model::{Action, MAX_BLOB, Repository, RepositoryName, Upload};
-use super::service::{self, Caller};
+use super::model::{MAX_BLOB, Repository, Upload};
+use super::offset::{Guard, LIFE, advance, live, require_room};
 use super::writer::{PIECE, Piece, Writer};
 use super::{quota, store};
 use crate::base::app::App;
@@ -28,8 +26,8 @@ use crate::base::error::{Error, Result};
 use crate::base::ids;
 use crate::base::jobs::Job;
 
-/// An upload ends when nothing has come for so long: long enough for somebody who goes on the next working day.
-const LIFE: TimeDelta = TimeDelta::days(7);
+pub use super::offset::{Chunk, forget};
+
 /// Open uploads of one person.
 const MAX_OPEN: i64 = 256;
 /// A client that sends nothing for so long is gone.
@@ -37,63 +35,17 @@ const STALL: Duration = Duration::from_mins(1);
 /// How long a request waits for another one on the same upload.
 const LOCK_WAIT: Duration = Duration::from_secs(30);
 
-/// What this process knows of an upload: the hash of its committed bytes and how many they are.
-#[derive(Debug, Default)]
-pub(super) struct Live {
-    pub running: Option<(u64, Sha256)>,
-}
-
-/// The lock of an upload, with what is known of it.
-pub(super) type Guard = OwnedMutexGuard<Live>;
-
-static LIVE: LazyLock<Mutex<HashMap<String, Arc<tokio::sync::Mutex<Live>>>>> = LazyLock::new(Mutex::default);
-
-fn live() -> std::sync::MutexGuard<'static, HashMap<String, Arc<tokio::sync::Mutex<Live>>>> {
-    // The map is whole after each single operation, also after a panic elsewhere.
-    LIVE.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
-}
-
-/// Forgets what is in memory of an upload, as a restart does.
-pub(super) fn forget(id: &str) {
-    live().remove(id);
-}
-
-/// What a start has become.
-#[derive(Debug)]
-pub enum Started {
-    /// The blob was there already and is linked now.
-    Mounted,
-    /// An upload has begun.
-    Upload(Upload),
-}
-
-/// A chunk's place as its `Content-Range` says (first and last byte), and its `Content-Length`.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Chunk {
-    /// Inclusive range; none for a streamed body, which goes on where the upload is.
-    pub range: Option<(u64, u64)>,
-    /// Bytes announced.
-    pub length: Option<u64>,
-}
-
-/// Starts an upload; with `mount`, links a blob of another repository instead where the caller may read it there.
+/// Starts an upload into a repository.
 ///
 /// # Errors
-/// Those of [`service::authorize`]; `too-many-uploads`.
-pub async fn start(app: &App, caller: &Caller, name: &RepositoryName, mount: Option<(Digest, Option<RepositoryName>)>) -> Result<Started> {
-    let repository = service::authorize(app, caller, name, Action::Push).await?;
-    let person = caller.actor.person()?;
-    if let Some((digest, from)) = mount
-        && try_mount(app, caller, &repository, digest, from).await?
-    {
-        return Ok(Started::Mounted);
-    }
+/// `quota-exceeded`, `too-many-uploads`.
+pub async fn start(app: &App, user_id: &str, repository: &Repository) -> Result<Upload> {
     quota::require(app, &repository.organization_id, 0).await?;
     let now = app.clock.now();
     let upload = Upload {
         id: ids::new("upl"),
-        repository_id: repository.id,
-        user_id: person.user_id.clone(),
+        repository_id: repository.id.clone(),
+        user_id: user_id.to_owned(),
         offset_bytes: 0,
         created_at: now,
         expires_at: now.plus(LIFE),
@@ -108,20 +60,12 @@ pub async fn start(app: &App, caller: &Caller, name: &RepositoryName, mount: Opt
             Job::ExpireUploads.enqueue_once(conn, row.expires_at.plus(TimeDelta::minutes(1)))
         })
         .await?;
-    Ok(Started::Upload(upload))
+    Ok(upload)
 }
 
-/// Links a blob from `from`, or without it from any repository of the caller's own organisation.
-async fn try_mount(app: &App, caller: &Caller, into: &Repository, digest: Digest, from: Option<RepositoryName>) -> Result<bool> {
-    let source = match &from {
-        // No right and no such repository are the same: the client uploads instead.
-        Some(from) => match service::source_of_mount(app, caller, into, from).await? {
-            Some(repository) => Some(repository.id),
-            None => return Ok(false),
-        },
-        None => None,
-    };
-    let (into, now) = (into.clone(), app.clock.now());
+/// Links a blob of `from`, or without it of any repository of the same organisation; false where there is none.
+pub async fn mount(app: &App, into: &Repository, digest: &Digest, from: Option<&Repository>) -> Result<bool> {
+    let (into, digest, source, now) = (into.clone(), digest.clone(), from.map(|r| r.id.clone()), app.clock.now());
     app.db
         .write(move |conn| {
             // Touched before looked at: what is there now stays until it is linked.
@@ -137,17 +81,11 @@ async fn try_mount(app: &App, caller: &Caller, into: &Repository, digest: Digest
         .await
 }
 
-/// An upload that the caller may go on with.
+/// An upload that a person may go on with.
 ///
 /// # Errors
 /// `upload-unknown`: no such upload here, over, or somebody else's.
-pub async fn find(app: &App, caller: &Caller, name: &RepositoryName, id: &str) -> Result<Upload> {
-    let repository = service::authorize(app, caller, name, Action::Push).await?;
-    let user_id = caller.actor.person()?.user_id.clone();
-    load(app, id, &repository.id, &user_id).await
-}
-
-async fn load(app: &App, id: &str, repository_id: &str, user_id: &str) -> Result<Upload> {
+pub async fn find(app: &App, user_id: &str, repository_id: &str, id: &str) -> Result<Upload> {
     let (wanted, now) = (id.to_owned(), app.clock.now());
     let upload = app.db.read(move |conn| Ok(store::upload(conn, &wanted)?)).await?;
     upload
@@ -156,12 +94,11 @@ async fn load(app: &App, id: &str, repository_id: &str, user_id: &str) -> Result
 }
 
 /// The upload under its lock, its offset as durable as the staged file.
-async fn locked(app: &App, caller: &Caller, name: &RepositoryName, id: &str) -> Result<(Upload, Guard)> {
-    // Known before locked, so that ids of nobody leave nothing in the map.
-    let known = find(app, caller, name, id).await?;
-    let entry = live().entry(known.id.clone()).or_default().clone();
+async fn locked(app: &App, known: &Upload) -> Result<(Upload, Guard)> {
+    let id = known.id.as_str();
+    let entry = live().entry(id.to_owned()).or_default().clone();
     let guard = tokio::time::timeout(LOCK_WAIT, entry.lock_owned()).await.map_err(|_| Error::conflict("upload-busy"))?;
-    let mut upload = match load(app, &known.id, &known.repository_id, &known.user_id).await {
+    let mut upload = match find(app, &known.user_id, &known.repository_id, id).await {
         Ok(upload) => upload,
         Err(e) => {
             forget(id);
@@ -178,35 +115,30 @@ async fn locked(app: &App, caller: &Caller, name: &RepositoryName, id: &str) -> 
     Ok((upload, guard))
 }
 
-/// Moves the durable offset.
-pub(super) async fn advance(app: &App, upload: &Upload, from: u64, to: u64) -> Result<()> {
-    let expires_at = app.clock.now().plus(LIFE);
-    let (from, to) = (i64::try_from(from).map_err(Error::internal)?, i64::try_from(to).map_err(Error::internal)?);
-    let id = upload.id.clone();
-    let rows = app.db.write(move |conn| Ok(store::advance(conn, &id, from, to, expires_at)?)).await?;
-    if rows == 1 { Ok(()) } else { Err(Error::not_found("upload-unknown")) }
-}
-
 /// Appends a chunk; gives the upload with its new offset.
 ///
 /// # Errors
 /// `range-invalid` where the chunk does not begin at the offset (the upload stays usable), `size-invalid` where the body is not as
 /// long as announced, `blob-too-large`, `body-broken` where the client went away (what had come is kept), `upload-busy`.
-pub async fn append(app: &App, caller: &Caller, name: &RepositoryName, id: &str, chunk: Chunk, payload: Payload) -> Result<Upload> {
-    let (upload, guard) = locked(app, caller, name, id).await?;
+pub async fn append<E>(
+    app: &App,
+    known: &Upload,
+    chunk: Chunk,
+    body: impl Stream<Item = std::result::Result<Bytes, E>> + Unpin,
+) -> Result<Upload> {
+    let (upload, guard) = locked(app, known).await?;
     require_room(app, &upload, chunk).await?;
-    let (_, upload) = append_locked(app, guard, upload, chunk, payload).await?;
+    let (_, upload) = append_locked(app, guard, upload, chunk, body).await?;
     Ok(upload)
 }
 
-/// Before bytes are taken: there is room for as many as are announced.
-pub(super) async fn require_room(app: &App, upload: &Upload, chunk: Chunk) -> Result<()> {
-    let repository_id = upload.repository_id.clone();
-    let organization_id = app.db.read(move |conn| Ok(store::owner_of(conn, &repository_id)?)).await?;
-    quota::require(app, &organization_id, chunk.length.unwrap_or(0)).await
-}
-
-async fn append_locked(app: &App, guard: Guard, upload: Upload, chunk: Chunk, mut payload: Payload) -> Result<(Guard, Upload)> {
+async fn append_locked<E>(
+    app: &App,
+    guard: Guard,
+    upload: Upload,
+    chunk: Chunk,
+    mut body: impl Stream<Item = std::result::Result<Bytes, E>> + Unpin,
+) -> Result<(Guard, Upload)> {
     let announced = match chunk.range {
         Some((first, _)) if first != upload.offset() => return Err(Error::invalid("range-invalid").arg("offset", upload.offset())),
         Some((first, last)) => {
@@ -225,7 +157,7 @@ async fn append_locked(app: &App, guard: Guard, upload: Upload, chunk: Chunk, mu
     let writer = Writer { app: app.clone(), upload, announced };
     let task = tokio::spawn(writer.run(guard, receiver).instrument(tracing::Span::current()));
     loop {
-        let piece = match tokio::time::timeout(STALL, payload.next()).await {
+        let piece = match tokio::time::timeout(STALL, body.next()).await {
             Ok(Some(Ok(bytes))) => Piece::Data(bytes),
             Ok(None) => Piece::End,
             // Broken or silent: the writer sees the channel close without an end.
@@ -245,20 +177,18 @@ async fn append_locked(app: &App, guard: Guard, upload: Upload, chunk: Chunk, mu
 ///
 /// # Errors
 /// As [`append`]; `digest-invalid` where the bytes are not those of the digest: the upload is gone then, nothing is stored.
-pub async fn finish(
+pub async fn finish<E>(
     app: &App,
-    caller: &Caller,
-    name: &RepositoryName,
-    id: &str,
+    known: &Upload,
     digest: &Digest,
     chunk: Chunk,
-    payload: Payload,
+    body: impl Stream<Item = std::result::Result<Bytes, E>> + Unpin,
 ) -> Result<()> {
-    let (upload, guard) = locked(app, caller, name, id).await?;
+    let (upload, guard) = locked(app, known).await?;
     if chunk.length != Some(0) {
         require_room(app, &upload, chunk).await?;
     }
-    let (guard, upload) = append_locked(app, guard, upload, chunk, payload).await?;
+    let (guard, upload) = append_locked(app, guard, upload, chunk, body).await?;
     let actual = match (&guard.running, digest.algorithm()) {
         (Some((at, hash)), "sha256") if *at == upload.offset() => hex::encode(hash.clone().finalize()),
         _ => rehash(app, &upload.id, digest.algorithm()).await?,
@@ -336,8 +266,8 @@ fn feed(file: &mut std::fs::File, mut take: impl FnMut(&[u8])) -> Result<()> {
 }
 
 /// Cancels an upload.
-pub async fn cancel(app: &App, caller: &Caller, name: &RepositoryName, id: &str) -> Result<()> {
-    let (upload, guard) = locked(app, caller, name, id).await?;
+pub async fn cancel(app: &App, known: &Upload) -> Result<()> {
+    let (upload, guard) = locked(app, known).await?;
     drop_upload(app, &upload.id).await?;
     drop(guard);
     Ok(())

@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, spawn_blocking};
 
 use super::model::{MAX_BLOB, Upload};
-use super::uploads::{Chunk, Guard, advance, require_room};
+use super::offset::{Chunk, Guard, advance, require_room};
 use crate::base::app::App;
 use crate::base::error::{Error, Result};
 

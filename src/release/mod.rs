@@ -4,6 +4,7 @@
 //! record; what a package says of itself is read again from its own bytes, never taken from a client; a release is published only
 //! together with the platform's signature over its digest.
 
+pub mod arrival;
 pub mod difference;
 pub mod jobs;
 pub mod lifecycle;

@@ -9,18 +9,15 @@ use serde_json::json;
 use crate::audit::Change;
 use crate::base::app::App;
 use crate::base::auth::policy::Action;
-use crate::base::auth::{Actor, Person, policy};
+use crate::base::auth::{Actor, policy};
 use crate::base::db::dialect::Row;
-use crate::base::db::{Conn, Json, Timestamp, dialect};
+use crate::base::db::{Conn, Timestamp, dialect};
 use crate::base::error::{Error, QueryResultExt as _, Result, exactly_one};
-use crate::base::ids;
 use crate::base::jobs::Job;
 use crate::catalog::service::Newest;
-use crate::registry::model::Repository;
 use crate::release::difference::Flag;
 use crate::release::model::{Channel, Event, Release, ReleaseState};
-use crate::release::package::Incoming;
-use crate::release::{lifecycle, model, package, store};
+use crate::release::{lifecycle, model, store};
 use crate::{audit, catalog, registry};
 
 pub use super::store::{find_version, latest_report, versions};
@@ -30,85 +27,8 @@ pub fn topic(release_id: &str) -> String {
     format!("release:{release_id}")
 }
 
-/// Takes a release whose manifest was put under a tag; called by the registry. The bytes are read again from the store; the release
-/// waits for its check then. Pushing the same bytes again changes nothing, but starts the check anew where it had failed.
-///
-/// A version is one digest for ever: a correction is a new version.
-///
-/// # Errors
-/// Those of [`package::load`]; `release-name`, `release-tag`, `specialty-unknown`, `scenario-unknown`, `release-version-taken`.
-pub async fn receive(app: &App, actor: &Actor, repository: Repository, digest: &Digest, tag: &str) -> Result<()> {
-    let person = policy::require_own(actor, Action::PublishApps, &repository.organization_id, "name-unknown")?.clone();
-    let (repository_id, wanted) = (repository.id.clone(), digest.to_string());
-    let stored = app
-        .db
-        .read(move |conn| {
-            registry::service::find_manifest(conn, &repository_id, &wanted)?.ok_or_else(|| Error::not_found("manifest-unknown"))
-        })
-        .await?;
-    let incoming = package::load(&app.blobs, &stored.content).await?;
-    let expected = format!("{}/{}", person.organization_slug, incoming.manifest.name);
-    if repository.name != expected {
-        return Err(Error::invalid("release-name").arg("expected", expected).arg("found", repository.name));
-    }
-    let version = incoming.manifest.version.to_string();
-    if tag != version {
-        return Err(Error::invalid("release-tag").arg("expected", version).arg("found", tag));
-    }
-    let organization_id = person.organization_id.clone();
-    let digest = digest.clone();
-    audit::change(app, actor, move |c| {
-        // Nobody deletes the manifest while it becomes a release.
-        dialect::hold(c, Row::Repository(&repository.id))?;
-        if registry::service::find_manifest(c, &repository.id, digest.as_str())?.is_none() {
-            return Err(Error::not_found("manifest-unknown"));
-        }
-        let release_id = receive_in(c, &person, &incoming, &digest)?;
-        c.poke(&organization_id, topic(&release_id));
-        c.poke(&organization_id, "releases");
-        Ok(())
-    })
-    .await
-}
-
-fn receive_in(c: &mut Change<'_>, person: &Person, incoming: &Incoming, digest: &Digest) -> Result<String> {
-    let (Incoming { manifest, size_bytes, files }, now) = (incoming, c.now);
-    let app_id = catalog::service::upsert_from_manifest(c, &person.organization_id, manifest)?;
-    let version = manifest.version.to_string();
-    let taken = || Error::conflict("release-version-taken").arg("version", &version);
-    if let Some(known) = store::find_version(c, &app_id, &version)? {
-        if known.digest != digest.as_str() {
-            return Err(taken());
-        }
-        if known.state == ReleaseState::Failed {
-            recheck_in(c, &known)?;
-        }
-        return Ok(known.id);
-    }
-    let release = Release {
-        id: ids::new("rel"),
-        app_id,
-        version: version.clone(),
-        digest: digest.to_string(),
-        size_bytes: i64::try_from(*size_bytes).map_err(Error::internal)?,
-        state: model::next(ReleaseState::Draft, Event::Received)?,
-        created_by: person.user_id.clone(),
-        created_at: now,
-        updated_at: now,
-        published_at: None,
-        channel: Channel::of(&manifest.version, Channel::Stable),
-        deprecation: None,
-        manifest: Json::new(manifest.clone()),
-    };
-    store::insert(c, &release).or_conflict("release-version-taken").map_err(|e| e.arg("version", &version))?;
-    c.enqueue(&Job::CheckRelease { release_id: release.id.clone() })?;
-    let detail =
-        json!({"app": release.app_id, "version": version, "digest": release.digest, "files": files.len(), "bytes": release.size_bytes});
-    c.audit("release.received", &release.id, &detail);
-    Ok(release.id)
-}
-
-fn recheck_in(c: &mut Change<'_>, release: &Release) -> Result<()> {
+/// Has a failed release checked anew, in the caller's transaction.
+pub(super) fn recheck_in(c: &mut Change<'_>, release: &Release) -> Result<()> {
     let now = c.now;
     // The manifest of a failed release may be deleted.
     let owner = catalog::service::owner(c, &release.app_id)?;

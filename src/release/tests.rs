@@ -14,13 +14,13 @@ use diesel::prelude::*;
 use crate::base::app::App;
 use crate::base::auth::{Actor, Role};
 use crate::base::config::Settings;
-use crate::base::db::schema::{jobs as jobs_table, manifests};
+use crate::base::db::schema::{audit_records, jobs as jobs_table, manifests, releases, tags};
 use crate::base::error::Result;
 use crate::base::i18n::Lang;
 use crate::http::page::{FormErrors, Page};
-use crate::registry::manifests::Pushed;
-use crate::registry::model::RepositoryName;
-use crate::registry::service::Caller;
+use crate::registry::manifests::Push;
+use crate::registry::model::Reference;
+use crate::release::arrival;
 use crate::release::lifecycle::DeprecationForm;
 use crate::release::malware::tests::scanner_at;
 use crate::release::model::{Channel, ReleaseState};
@@ -50,13 +50,8 @@ fn with_yaml(from: &str, to: &str) -> BTreeMap<String, Vec<u8>> {
     files
 }
 
-async fn repository(app: &App, actor: &Actor, name: &str) -> registry::model::Repository {
-    let name = RepositoryName::parse(name).unwrap();
-    registry::service::authorize(app, &Caller::from(actor.clone()), &name, registry::service::Action::Push).await.unwrap()
-}
-
 async fn blobs(app: &App, actor: &Actor, repository_name: &str, files: &BTreeMap<String, Vec<u8>>) {
-    let repository = repository(app, actor, repository_name).await;
+    let repository = testing::repository(app, actor, repository_name).await;
     for bytes in files.values() {
         registry::service::store_blob_small(app, &repository.id, bytes).await.unwrap();
     }
@@ -75,9 +70,10 @@ fn image(files: &BTreeMap<String, Vec<u8>>) -> ImageManifest {
 }
 
 async fn put(app: &App, actor: &Actor, repository: &str, tag: &str, image: &ImageManifest) -> Result<Digest> {
-    let pushed = Pushed { media_type: MANIFEST_TYPE.into(), bytes: image.to_bytes().into(), tags: Vec::new() };
-    let name = RepositoryName::parse(repository).unwrap();
-    registry::manifests::put(app, &Caller::from(actor.clone()), &name, tag, pushed).await.map(|put| put.digest)
+    let push = Push::read(Reference::parse(tag)?, Vec::new(), MANIFEST_TYPE, image.to_bytes().into())?;
+    let digest = push.digest.clone();
+    arrival::push(app, actor, testing::repository(app, actor, repository).await, push.into()).await?;
+    Ok(digest)
 }
 
 /// A release of the demo app in state `checking`; its id.
@@ -128,7 +124,7 @@ async fn a_pushed_manifest_becomes_a_release_once() {
 }
 
 #[tokio::test]
-async fn what_does_not_fit_is_refused_and_its_tag_taken_back() {
+async fn what_does_not_fit_is_refused_whole_and_leaves_nothing() {
     each_backend(|app| async move {
         let acme = testing::vendor(&app, "acme").await;
         let (good, right) = (demo(), format!("acme/{APP}"));
@@ -147,10 +143,26 @@ async fn what_does_not_fit_is_refused_and_its_tag_taken_back() {
         let error = put(&app, &acme, &right, "1.0.0", &of_broken).await.unwrap_err();
         assert_eq!(error.code, "release-invalid");
         assert!(error.args.iter().any(|(name, text)| *name == "en" && text.contains("unknown")), "{error}");
-        // Nothing of all that used up the version.
-        let repository = repository(&app, &acme, &right).await;
-        let tagged = app.db.read(move |conn| registry::service::find_manifest(conn, &repository.id, "1.0.0")).await.unwrap();
-        assert!(tagged.is_none());
+        // Two versions at once: the first fits, and still nothing of it is kept.
+        let bytes = image(&good).to_bytes();
+        let both = vec!["1.0.0".to_owned(), "2.0.0".to_owned()];
+        let push = Push::read(Reference::Digest(Digest::of(&bytes)), both, MANIFEST_TYPE, bytes.into()).unwrap();
+        let repository = testing::repository(&app, &acme, &right).await;
+        assert_eq!(arrival::push(&app, &acme, repository, push.into()).await.unwrap_err().code, "release-tag");
+        let left: (i64, i64, i64, i64) = app
+            .db
+            .read(|conn| {
+                let recorded = audit_records::table.filter(audit_records::action.eq_any(["manifest.pushed", "release.received"]));
+                Ok((
+                    manifests::table.count().get_result(conn)?,
+                    tags::table.count().get_result(conn)?,
+                    releases::table.count().get_result(conn)?,
+                    recorded.count().get_result(conn)?,
+                ))
+            })
+            .await
+            .unwrap();
+        assert_eq!((left, waiting_checks(&app).await), ((0, 0, 0, 0), 0));
         put(&app, &acme, &right, "1.0.0", &image(&good)).await.unwrap();
     })
     .await;
@@ -182,7 +194,7 @@ async fn crafted_manifests_are_refused() {
         assert_eq!(put(&app, &acme, &name, "1.0.0", &without("app.yaml")).await.unwrap_err().code, "release-no-yaml");
         assert_eq!(put(&app, &acme, &name, "1.0.0", &without("model.onnx")).await.unwrap_err().code, "release-invalid");
         let other = b"{}".as_slice();
-        let repository = repository(&app, &acme, &name).await;
+        let repository = testing::repository(&app, &acme, &name).await;
         registry::service::store_blob_small(&app, &repository.id, other).await.unwrap();
         let config = ImageManifest { config: Descriptor::of(CONFIG_TYPE, other), ..good.clone() };
         assert_eq!(put(&app, &acme, &name, "1.0.0", &config).await.unwrap_err().code, "release-config");

@@ -1,6 +1,7 @@
 //! The browser's way to a release: check app.yaml as it is dropped, then put together what was uploaded.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use app_package::digest::Digest;
 use app_package::fault::Fault;
@@ -10,7 +11,7 @@ use app_package::path::PackagePath;
 use app_package::validate::{self, FileEntry};
 use serde::{Deserialize, Serialize};
 
-use super::{model, store};
+use super::{arrival, model, store};
 use crate::base::app::App;
 use crate::base::auth::policy::{self, Action};
 use crate::base::auth::{Actor, Person};
@@ -20,9 +21,8 @@ use crate::base::i18n::Lang;
 use crate::base::i18n::error_text;
 use crate::catalog;
 use crate::registry;
-use crate::registry::manifests::Pushed;
-use crate::registry::model::RepositoryName;
-use crate::registry::service::Caller;
+use crate::registry::manifests::Push;
+use crate::registry::model::Reference;
 
 /// Last part of the repository that takes the files of an app before its name is known. No app has this name: app names hold no dot.
 pub const INBOX: &str = "new.app";
@@ -156,11 +156,11 @@ pub async fn finish_upload(
     };
     let packed = packed(&upload)?;
     let digest = Digest::of(&build_manifest(&manifest, &person.organization_slug, &packed));
-    let name = RepositoryName::parse(&format!("{}/{}", person.organization_slug, manifest.name))?;
+    let name = format!("{}/{}", person.organization_slug, manifest.name);
     let version = manifest.version.to_string();
     let address = model::address(&manifest.name, &version);
 
-    let (who, wanted, files, repository, known) = (person.clone(), manifest.clone(), packed.clone(), name.clone(), digest.clone());
+    let (who, wanted, files, repository, known) = (person.clone(), manifest.clone(), packed.clone(), name, digest.clone());
     let (blobs, now) = (app.blobs.clone(), app.clock.now());
     let prepared = app
         .db
@@ -175,20 +175,21 @@ pub async fn finish_upload(
             if !faults.is_empty() {
                 return Ok(Err(faults));
             }
-            let repository_id = registry::service::ensure_repository(conn, &who.organization_id, repository.as_str(), now)?;
-            link(conn, &who, &repository_id, &files, now)?;
+            let repository = registry::service::ensure_repository(conn, &who.organization_id, &repository, now)?;
+            link(conn, &who, &repository.id, &files, now)?;
             for bytes in [upload.yaml.as_bytes(), &config_json(&wanted)] {
-                registry::service::store_blob_in(conn, &blobs, &repository_id, bytes, now)?;
+                registry::service::store_blob_in(conn, &blobs, &repository.id, bytes, now)?;
             }
-            Ok(Ok(()))
+            Ok(Ok(repository))
         })
         .await?;
-    if let Err(faults) = prepared {
-        return Ok(Err(faults));
-    }
+    let repository = match prepared {
+        Ok(repository) => repository,
+        Err(faults) => return Ok(Err(faults)),
+    };
     let bytes = build_manifest(&manifest, &person.organization_slug, &packed);
-    let pushed = Pushed { media_type: MANIFEST_TYPE.into(), bytes: bytes.into(), tags: Vec::new() };
-    registry::manifests::put(app, &Caller::from(actor.clone()), &name, &version, pushed).await?;
+    let push = Push::read(Reference::Tag(version), Vec::new(), MANIFEST_TYPE, bytes.into())?;
+    arrival::push(app, actor, repository, Arc::new(push)).await?;
     Ok(Ok(address))
 }
 

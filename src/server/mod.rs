@@ -20,7 +20,7 @@ use crate::server::middleware::authenticate::{PeerCertificate, authenticate};
 use crate::server::middleware::{
     csrf::csrf, errors::errors, head_as_get::head_as_get, request_id::request_id, security_headers::security_headers,
 };
-use crate::{audit, catalog, registry};
+use crate::{audit, catalog, registry, wire};
 
 pub mod middleware;
 pub mod routes;
@@ -50,11 +50,14 @@ impl Server {
         let settings = &app.settings.server;
         let workers = if settings.workers == 0 { std::thread::available_parallelism().map_or(2, usize::from) } else { settings.workers };
         let grace = Duration::from_secs(settings.shutdown_seconds);
+        // One for both listeners: a token that was proved at one is known at the other.
+        let pulls = Data::new(wire::oci::cache::Cache::default());
         let site = HttpServer::new({
-            let app = app.clone();
+            let (app, pulls) = (app.clone(), pulls.clone());
             move || {
                 Actix::new()
                     .app_data(Data::new(app.clone()))
+                    .app_data(pulls.clone())
                     .app_data(PayloadConfig::new(16 * 1024 * 1024))
                     .wrap(from_fn(csrf))
                     .wrap(from_fn(authenticate))
@@ -71,10 +74,11 @@ impl Server {
         .bind(&settings.listen)
         .with_context(|| format!("cannot listen on {} (in use? set PORT or server.listen)", settings.listen))?;
         let edge = HttpServer::new({
-            let app = app.clone();
+            let (app, pulls) = (app.clone(), pulls.clone());
             move || {
                 Actix::new()
                     .app_data(Data::new(app.clone()))
+                    .app_data(pulls.clone())
                     .wrap(from_fn(authenticate))
                     .wrap(from_fn(errors))
                     .wrap(from_fn(head_as_get))

@@ -14,7 +14,7 @@ pub fn routes(cfg: &mut ServiceConfig) {
         .configure(wire::ops::configure_metrics)
         .configure(assets::configure)
         .configure(site::events::configure)
-        .configure(crate::registry::routes::configure)
+        .configure(wire::oci::routes::configure)
         .service(
             web::scope("")
                 .wrap(actix_web::middleware::Compress::default())
@@ -31,8 +31,8 @@ pub fn routes(cfg: &mut ServiceConfig) {
 pub fn edge_routes(cfg: &mut ServiceConfig) {
     cfg.app_data(QueryConfig::default().error_handler(|e, _| api::ApiError(malformed(e)).into()))
         .configure(wire::ops::configure)
-        .configure(crate::registry::routes::configure)
-        .configure(crate::fleet::margo::configure)
+        .configure(wire::oci::routes::configure)
+        .configure(wire::margo::configure)
         .configure(wire::edge::configure)
         .default_service(web::route().to(api::not_found));
 }

@@ -18,7 +18,7 @@ fn run<'a>(app: &'a App, job: &'a Job) -> BoxFuture<'a, Result<()>> {
             Job::ScoreRelease { release_id } => evaluation::service::score_release(app, release_id).await,
             Job::EvaluateRelease { release_id, set_id } => evaluation::jobs::evaluate(app, release_id, set_id).await,
             Job::EvaluateScenario { set_id, after } => evaluation::jobs::fan_out(app, set_id, after).await,
-            Job::RebuildNode { node_id } => fleet::jobs::rebuild(app, node_id).await,
+            Job::RebuildNode { node_id } => fleet::margo::desired::rebuild(app, node_id).await,
             Job::ExpireUploads => registry::jobs::expire_uploads(app).await,
             Job::CollectGarbage => registry::jobs::collect_garbage(app).await,
         }

@@ -81,7 +81,7 @@ struct Batch {
 
 fn take_in(conn: &mut Conn, node_id: &str, organization_id: &str, reports: &[Value], now: Timestamp) -> Result<(Taken, BTreeSet<String>)> {
     // Locks the node's row: two requests of one node stand in line.
-    if fleet::margo::note_call(conn, node_id, now)? != 1 {
+    if fleet::service::note_call(conn, node_id, now)? != 1 {
         return Err(Error::forbidden("not-authorized"));
     }
     let own: BTreeMap<String, String> = store::deployments_of(conn, node_id)?.into_iter().collect();

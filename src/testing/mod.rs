@@ -14,9 +14,17 @@ use crate::base::clock::Clock;
 use crate::base::config::Settings;
 use crate::base::db::{Db, Location, Timestamp};
 use crate::fleet::service as fleet;
+use crate::registry;
+use crate::registry::model::Repository;
 
 mod races;
 pub mod shop;
+
+/// A vendor's repository, made where absent.
+pub async fn repository(app: &App, vendor: &Actor, name: &str) -> Repository {
+    let (organization_id, name, now) = (vendor.organization_id().unwrap().to_owned(), name.to_owned(), app.clock.now());
+    app.db.write(move |conn| registry::service::ensure_repository(conn, &organization_id, &name, now)).await.unwrap()
+}
 
 /// A folder that goes with the test.
 struct Folder(PathBuf);

@@ -7,7 +7,7 @@ use diesel::prelude::*;
 use ed25519_dalek::SigningKey;
 use serde_json::Map;
 
-use super::{PASSWORD, WRITERS, assert_intact, csr, each_backend_racing, member, operator, platform, race, shop, vendor};
+use super::{PASSWORD, WRITERS, assert_intact, csr, each_backend_racing, member, operator, platform, race, repository, shop, vendor};
 use crate::account::team;
 use crate::base::app::App;
 use crate::base::auth::{Actor, Role};
@@ -19,8 +19,7 @@ use crate::fleet::service::{self as fleet, DeployInput};
 use crate::license;
 use crate::moderation::model::Decision;
 use crate::moderation::tests::{APP, submitted};
-use crate::registry::model::RepositoryName;
-use crate::registry::service::Caller;
+use crate::registry::model::Reference;
 use crate::release::model::Channel;
 use crate::trade::model::PlaceOrder;
 use crate::trade::service::ReceiptInput;
@@ -240,8 +239,8 @@ async fn a_manifest_is_deleted_or_checked_never_both() {
                     if n % 2 == 0 {
                         release::service::recheck(&app, &acme, &id).await.is_ok()
                     } else {
-                        let name = RepositoryName::parse(&format!("acme/{APP}")).unwrap();
-                        registry::manifests::delete(&app, &Caller::from(acme), &name, &digest).await.is_ok()
+                        let repository = repository(&app, &acme, &format!("acme/{APP}")).await;
+                        registry::manifests::delete(&app, &acme, repository, Reference::parse(&digest).unwrap()).await.is_ok()
                     }
                 }
             })

@@ -114,7 +114,7 @@ impl Fixture {
         let now = app.clock.now();
         let make =
             move |conn: &mut crate::base::db::Conn| registry::service::ensure_repository(conn, &organization, "acme/belt-watch", now);
-        let repository_id = app.db.write(make).await.unwrap();
+        let repository_id = app.db.write(make).await.unwrap().id;
         let mut fixture = Self {
             app: app.clone(),
             vendor,

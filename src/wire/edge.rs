@@ -1,19 +1,79 @@
-//! What node agents call beside Margo: reports.
+//! What node agents call beside Margo, which leaves these to the platform: `POST /edge/enroll` and `POST /edge/renew`, by which a node
+//! gets its certificate, and reports.
 
+use actix_web::http::header;
 use actix_web::web::{Data, ServiceConfig};
 use actix_web::{HttpResponse, web};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::base::app::App;
 use crate::base::auth::Actor;
+use crate::fleet::service::{Enrolled, enroll as enroll_node, renew as renew_node};
 use crate::http::api::ApiResult;
 use crate::http::extract::ApiJson;
 use crate::telemetry::service;
 
 /// Routes of the node listener.
 pub fn configure(cfg: &mut ServiceConfig) {
-    cfg.route("/edge/reports", web::post().to(reports));
+    cfg.route("/edge/enroll", web::post().to(enroll))
+        .route("/edge/renew", web::post().to(renew))
+        .route("/edge/reports", web::post().to(reports));
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Enrol {
+    code: String,
+    csr_pem: String,
+    #[serde(default)]
+    agent_version: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Renew {
+    csr_pem: String,
+}
+
+#[derive(Serialize)]
+struct Identity<'a> {
+    node_id: &'a str,
+    spiffe_id: &'a str,
+    certificate_pem: &'a str,
+    trust_bundle_pem: &'a str,
+    jwks: serde_json::Value,
+    node_name: &'a str,
+    site_name: &'a str,
+    poll_seconds: u64,
+    heartbeat_seconds: u64,
+}
+
+/// Comes without a certificate: the code is what proves the right to one.
+async fn enroll(app: Data<App>, input: ApiJson<Enrol>) -> ApiResult {
+    let Enrol { code, csr_pem, agent_version } = input.0;
+    let enrolled = enroll_node(&app, code, csr_pem, agent_version).await?;
+    answer(&app, HttpResponse::Created(), &enrolled)
+}
+
+async fn renew(app: Data<App>, actor: Actor, input: ApiJson<Renew>) -> ApiResult {
+    let enrolled = renew_node(&app, &actor, input.0.csr_pem).await?;
+    answer(&app, HttpResponse::Ok(), &enrolled)
+}
+
+fn answer(app: &App, mut response: actix_web::HttpResponseBuilder, enrolled: &Enrolled) -> ApiResult {
+    let identity = Identity {
+        node_id: &enrolled.node_id,
+        spiffe_id: &enrolled.issued.spiffe_id,
+        certificate_pem: &enrolled.issued.chain_pem,
+        trust_bundle_pem: &app.ca.certificate_pem,
+        jwks: serde_json::to_value(app.keys.set.to_jwks())?,
+        node_name: &enrolled.node_name,
+        site_name: &enrolled.site_name,
+        poll_seconds: app.settings.fleet.poll_seconds,
+        heartbeat_seconds: app.settings.fleet.heartbeat_seconds,
+    };
+    Ok(response.insert_header((header::CACHE_CONTROL, "no-store")).json(identity))
 }
 
 /// The reports are read one by one, so that one that cannot be read holds back no other.

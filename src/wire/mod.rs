@@ -1,4 +1,6 @@
 //! What programs call: registry clients, nodes, monitoring.
 
 pub mod edge;
+pub mod margo;
+pub mod oci;
 pub mod ops;

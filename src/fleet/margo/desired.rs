@@ -1,128 +1,215 @@
-//! Reading a node's desired state, and its capabilities.
+//! The desired state of a node, written anew from its deployments.
+//!
+//! Invariants: documents and manifest are written in one transaction with the new version; the version only grows, and only when the
+//! content changes, so doing the job twice changes nothing; the documents of the last [`KEEP`] manifests stay, for a node that is
+//! still fetching them.
 
-use app_package::digest::Digest;
-use app_package::margo::DeviceCapabilities;
-use chrono::TimeDelta;
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::{faults, store};
+use app_package::license::{Purpose, Verdict};
+use app_package::margo::{StateManifest, StatusError};
+
+use super::documents::{Document, Wanted};
+use super::{desired_topic, documents, status, store};
+use crate::audit::Change;
 use crate::base::app::App;
-use crate::base::error::{Error, Result};
-use crate::fleet::jobs;
-use crate::fleet::model::NodeState;
+use crate::base::auth::Actor;
+use crate::base::db::{Conn, Timestamp};
+use crate::base::error::{Error, Result, exactly_one};
+use crate::fleet::model::{Deployment, DeploymentState, Node, NodeState};
+use crate::fleet::{service, store as fleet};
+use crate::license::service as licenses;
+use crate::license::service::Use;
+use crate::{audit, catalog, license};
 
-/// Polls note the node's call at most this often: each note is a write.
-const NOTE_EVERY: TimeDelta = TimeDelta::seconds(10);
+/// Manifests whose documents are kept.
+const KEEP: usize = 3;
 
-/// Kind of a stored document.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::fleet) enum Kind {
-    /// State manifest.
-    Manifest,
-    /// One deployment.
-    Deployment,
-    /// All deployments.
-    Bundle,
-}
-
-impl Kind {
-    /// The word in the database.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Manifest => "manifest",
-            Self::Deployment => "deployment",
-            Self::Bundle => "bundle",
+/// Writes the desired state of a node anew, and tells the polls that wait for it.
+pub async fn rebuild(app: &App, node_id: &str) -> Result<()> {
+    let (handle, id) = (app.clone(), node_id.to_owned());
+    audit::change(app, &Actor::System, move |c| {
+        if let Some(organization_id) = rebuild_in(c, &handle, &id)? {
+            c.poke(&organization_id, desired_topic(&id));
+            c.poke(&organization_id, format!("node:{id}"));
+            c.poke(&organization_id, service::TOPIC);
         }
-    }
+        Ok(())
+    })
+    .await
+}
 
-    /// The code where there is none.
-    pub fn missing(self) -> &'static str {
-        match self {
-            Self::Manifest | Self::Deployment => "deployment-not-found",
-            Self::Bundle => "bundle-not-found",
+/// What a deployment comes to.
+enum Outcome {
+    /// The node shall run this document.
+    Run(Document),
+    /// The platform holds it back: the licence was suspended or revoked.
+    Withheld(&'static str),
+    /// The operator wants it gone.
+    Gone,
+}
+
+/// Gives the operator where something changed.
+fn rebuild_in(c: &mut Change<'_>, app: &App, node_id: &str) -> Result<Option<String>> {
+    let now = c.now;
+    // Rebuilds of one node stand in line, and nothing is deployed to it meanwhile.
+    store::lock(c, node_id)?;
+    let Some((node, site)) = fleet::find_node(c, node_id)? else { return Ok(None) };
+    if node.state == NodeState::Removed {
+        store::drop_documents(c, node_id)?;
+        return Ok(Some(node.organization_id));
+    }
+    let mut outcomes = Vec::new();
+    let namespace = store::slug(c, &node.organization_id)?;
+    for (deployment, version, digest) in store::deployments(c, node_id)? {
+        let outcome = outcome(c, app, &node, &site, &namespace, &deployment, (&version, &digest), now)?;
+        outcomes.push((deployment, version, outcome));
+    }
+    let run = |o: &Outcome| if let Outcome::Run(document) = o { Some(document.clone()) } else { None };
+    let wanted: BTreeMap<String, Document> = outcomes.iter().filter_map(|(d, _, o)| Some((d.id.clone(), run(o)?))).collect();
+    let bundle = if wanted.is_empty() { None } else { Some(documents::bundle(&wanted)?) };
+
+    let present: Option<StateManifest> = match &node.manifest_digest {
+        Some(digest) => store::document(c, node_id, digest, "manifest")?.and_then(|content| serde_json::from_slice(&content).ok()),
+        None => None,
+    };
+    // Also after this server was restored from an older copy the next version is higher than all that the node has seen.
+    let next = node
+        .manifest_version
+        .checked_add(1)
+        .ok_or_else(|| Error::internal(anyhow::anyhow!("node {node_id}: no version is left")))?
+        .max(now.unix());
+    let mut manifest = documents::manifest(u64::try_from(next).unwrap_or(1), &wanted, bundle.as_ref());
+    let version = if let Some(present) = present.as_ref().filter(|p| p.deployments == manifest.deployments && p.bundle == manifest.bundle) {
+        manifest = present.clone();
+        node.manifest_version
+    } else {
+        let known: BTreeSet<String> = store::digests(c, node_id)?.into_iter().collect();
+        let written = documents::manifest_document(&manifest)?;
+        let all = wanted.values().map(|d| ("deployment", d)).chain(bundle.iter().map(|d| ("bundle", d))).chain([("manifest", &written)]);
+        let mut done = known;
+        for (kind, document) in all {
+            if done.insert(document.digest.to_string()) {
+                store::insert_document(c, node_id, document.digest.as_str(), kind, &document.content, now)?;
+            }
         }
+        exactly_one(store::advance(c, node_id, node.manifest_version, next, written.digest.as_str())?, "deployment-changed")?;
+        prune(c, node_id)?;
+        next
+    };
+    let mut settled = false;
+    for (deployment, release, outcome) in &outcomes {
+        settled |= settle(c, deployment, release, outcome, version)?;
     }
+    let advanced = version != node.manifest_version;
+    if advanced {
+        tracing::info!(node = node_id, version, deployments = manifest.deployments.len(), "desired state written");
+    }
+    Ok((advanced || settled).then_some(node.organization_id))
 }
 
-fn not_authorized() -> Error {
-    Error::forbidden("not-authorized")
+#[expect(clippy::too_many_arguments, reason = "one call; a struct would only rename them")]
+fn outcome(
+    conn: &mut Conn,
+    app: &App,
+    node: &Node,
+    site: &str,
+    namespace: &str,
+    deployment: &Deployment,
+    (version, digest): (&str, &str),
+    now: Timestamp,
+) -> Result<Outcome> {
+    if !deployment.wanted {
+        return Ok(Outcome::Gone);
+    }
+    let license = licenses::get(conn, &deployment.license_id)?;
+    let name = catalog::service::app_name(conn, &deployment.app_id)?;
+    let asked = Use {
+        node_id: Some(&node.id),
+        app: &name.repository(),
+        version: &semver::Version::parse(version).map_err(Error::internal)?,
+        digest: &app_package::digest::Digest::parse(digest).map_err(Error::internal)?,
+        purpose: Purpose::Run,
+    };
+    // Only what a token cannot say is judged here; time, node and version are judged by the node, also when it is alone.
+    let verdict = licenses::verdict_for(conn, app, &license, asked, now)?;
+    let held_back = matches!(verdict, Verdict::Suspended | Verdict::Revoked);
+    if held_back && !verdict.allows(Purpose::Run, license.safety, license.enforcement.into()) {
+        return Ok(Outcome::Withheld(license::model::refusal(verdict).code));
+    }
+    let document = documents::deployment(Wanted {
+        id: &deployment.id,
+        node_id: &node.id,
+        namespace,
+        registry: registry(&app.settings.server.edge_url),
+        repository: name.repository(),
+        digest,
+        version,
+        license: licenses::token_for(conn, app, &license, &node.id, digest)?,
+        parameters: (*deployment.parameters).clone(),
+        safety: license.safety,
+        place: format!("{site} · {}", node.name),
+        wished_at: deployment.updated_at,
+    })?;
+    Ok(Outcome::Run(document))
 }
 
-/// Digest of the node's desired state, made now where it was never made; notes that the node has called. Asked again and again during a
-/// long poll, so that a node that was removed meanwhile learns nothing more.
-pub async fn manifest_digest(app: &App, node_id: &str) -> Result<String> {
-    if let Some(digest) = look(app, node_id).await? {
-        return Ok(digest);
-    }
-    jobs::rebuild(app, node_id).await?;
-    look(app, node_id).await?.ok_or_else(|| Error::unavailable("database-busy"))
+/// Host and port of the node endpoint, where the registry is for nodes.
+fn registry(edge_url: &str) -> &str {
+    let rest = edge_url.split_once("://").map_or(edge_url, |(_, rest)| rest);
+    rest.split('/').next().unwrap_or(rest)
 }
 
-async fn look(app: &App, node_id: &str) -> Result<Option<String>> {
-    let (id, now) = (node_id.to_owned(), app.clock.now());
-    let head = app.db.read(move |conn| Ok(store::head(conn, &id)?)).await?;
-    let Some((NodeState::Enrolled, _, digest, seen)) = head else { return Err(not_authorized()) };
-    if seen.is_none_or(|at| at.plus(NOTE_EVERY) < now) {
-        let id = node_id.to_owned();
-        app.db.write(move |conn| Ok(store::touch(conn, &id, now)?)).await?;
-    }
-    Ok(digest)
-}
-
-/// A document of the node, by its digest.
-///
-/// # Errors
-/// `deployment-not-found`, `bundle-not-found`: also for a digest that only another node has.
-pub async fn document(app: &App, node_id: &str, digest: &str, kind: Kind) -> Result<Vec<u8>> {
-    let missing = move || Error::not_found(kind.missing());
-    let digest = Digest::parse(digest).map_err(|_| missing())?;
-    let id = node_id.to_owned();
-    app.db.read(move |conn| store::document(conn, &id, digest.as_str(), kind.as_str())?.ok_or_else(missing)).await
-}
-
-/// Takes what a node says of itself. Gives whether it is the first time.
-///
-/// # Errors
-/// `json-malformed`, `semantic-error` with the fields, `not-authorized`.
-pub async fn put_capabilities(app: &App, node_id: &str, body: &[u8]) -> Result<bool> {
-    let capabilities: DeviceCapabilities = faults::parse(body)?;
-    let faults = capabilities.faults();
-    if !faults.is_empty() {
-        return Err(faults::semantic(faults));
-    }
-    if capabilities.properties.id != node_id {
-        return Err(faults::field("properties.id", "must be the device id of the path"));
-    }
-    // As read, so that nothing is kept that was not looked at.
-    let json = serde_json::to_string(&capabilities)?;
-    let (id, now) = (node_id.to_owned(), app.clock.now());
-    app.db
-        .write(move |conn| {
-            if store::touch(conn, &id, now)? != 1 {
-                return Err(not_authorized());
+/// Writes on the deployment what it came to. Gives whether that changed anything.
+fn settle(c: &mut Change<'_>, deployment: &Deployment, release: &str, outcome: &Outcome, version: i64) -> Result<bool> {
+    let now = c.now;
+    match outcome {
+        Outcome::Run(document) if document.digest.as_str() == deployment.digest => Ok(false),
+        Outcome::Run(document) => {
+            store::aim(c, &deployment.id, document.digest.as_str(), version)?;
+            // It was held back and is not any more.
+            if deployment.digest.is_empty() && deployment.state == DeploymentState::Failed {
+                status::move_to(c, deployment, release, DeploymentState::Pending, None, now)?;
             }
-            let created = store::capabilities(conn, &id)?.is_none();
-            store::set_capabilities(conn, &id, Some(&json))?;
-            Ok(created)
-        })
-        .await
+            Ok(true)
+        }
+        Outcome::Withheld(code) => {
+            let error = StatusError { code: (*code).to_owned(), ..StatusError::default() };
+            let moved = status::move_to(c, deployment, release, DeploymentState::Failed, Some(&error), now)?;
+            if !deployment.digest.is_empty() {
+                store::aim(c, &deployment.id, "", version)?;
+            }
+            Ok(moved)
+        }
+        // The node was never told of it, or has already taken a state without it (its licence was held back): nothing is left to remove.
+        Outcome::Gone if deployment.digest.is_empty() && deployment.adopted_version >= deployment.target_version => {
+            service::removed_in(c, &deployment.id)?;
+            Ok(true)
+        }
+        Outcome::Gone if !deployment.digest.is_empty() => {
+            store::aim(c, &deployment.id, "", version)?;
+            Ok(true)
+        }
+        Outcome::Gone => Ok(false),
+    }
 }
 
-/// Forgets what a node has said of itself.
-///
-/// # Errors
-/// `device-not-found` where it has said nothing, `not-authorized`.
-pub async fn delete_capabilities(app: &App, node_id: &str) -> Result<()> {
-    let (id, now) = (node_id.to_owned(), app.clock.now());
-    app.db
-        .write(move |conn| {
-            if store::touch(conn, &id, now)? != 1 {
-                return Err(not_authorized());
-            }
-            if store::capabilities(conn, &id)?.is_none() {
-                return Err(Error::not_found("device-not-found"));
-            }
-            store::set_capabilities(conn, &id, None)?;
-            Ok(())
-        })
-        .await
+/// Deletes the documents that none of the last manifests lists.
+fn prune(conn: &mut Conn, node_id: &str) -> Result<()> {
+    let mut manifests: Vec<(String, StateManifest)> = Vec::new();
+    for (digest, content) in store::manifests(conn, node_id)? {
+        manifests.push((digest, serde_json::from_slice(&content)?));
+    }
+    manifests.sort_by_key(|(_, manifest)| std::cmp::Reverse(manifest.manifest_version));
+    let mut keep = BTreeSet::new();
+    for (digest, manifest) in manifests.iter().take(KEEP) {
+        keep.insert(digest.clone());
+        keep.extend(manifest.bundle.iter().map(|b| b.digest.to_string()));
+        keep.extend(manifest.deployments.iter().map(|d| d.digest.to_string()));
+    }
+    let old: Vec<String> = store::digests(conn, node_id)?.into_iter().filter(|digest| !keep.contains(digest)).collect();
+    if !old.is_empty() {
+        store::delete_documents(conn, node_id, &old)?;
+    }
+    Ok(())
 }

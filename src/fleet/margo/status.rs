@@ -72,7 +72,7 @@ pub async fn post(app: &App, actor: &Actor, node_id: &str, deployment_id: &str, 
 fn post_in(c: &mut Change<'_>, node_id: &str, status: &DeploymentStatus) -> Result<bool> {
     let now = c.now;
     // Holds the node, as everything that changes its deployments does.
-    if store::touch(c, node_id, now)? != 1 {
+    if fleet::note_call(c, node_id, now)? != 1 {
         return Err(Error::forbidden("not-authorized"));
     }
     let found = fleet::find_deployment(c, &status.deployment_id)?.filter(|(d, _)| d.node_id == node_id);

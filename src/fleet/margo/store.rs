@@ -1,4 +1,4 @@
-//! Queries of the wire: a node's documents, what its deployments are made of, its calls.
+//! Queries of what nodes get: their documents, and what their deployments are made of.
 
 use diesel::prelude::*;
 
@@ -16,13 +16,6 @@ pub fn head(conn: &mut Conn, node_id: &str) -> QueryResult<Option<Head>> {
         .select((nodes::state, nodes::manifest_version, nodes::manifest_digest, nodes::seen_at))
         .first(conn)
         .optional()
-}
-
-/// Notes that an enrolled node has called. Gives the number of rows; the row is locked from here on (PostgreSQL).
-pub fn touch(conn: &mut Conn, node_id: &str, now: Timestamp) -> QueryResult<usize> {
-    diesel::update(nodes::table.filter(nodes::id.eq(node_id).and(nodes::state.eq(NodeState::Enrolled))))
-        .set(nodes::seen_at.eq(now))
-        .execute(conn)
 }
 
 /// Locks a node's row (PostgreSQL) by writing what is there. Gives the number of rows.

@@ -15,9 +15,11 @@ use crate::base::app::App;
 use crate::base::auth::{Actor, token};
 use crate::base::error::Kind;
 use crate::http::cookies;
+use crate::http::margo::MargoError;
 use crate::http::oci::OciError;
 use crate::http::page::lang_of;
-use crate::{account, fleet, registry};
+use crate::wire::oci::routes::challenge_for;
+use crate::{account, fleet};
 
 /// An API token found in the request, if any.
 pub fn bearer_token(req: &actix_web::HttpRequest) -> Option<String> {
@@ -61,12 +63,11 @@ pub async fn authenticate(req: ServiceRequest, next: Next<impl MessageBody + 'st
             next.call(req).await.map(ServiceResponse::map_into_left_body)
         }
         Err(error) if matches!(first, "v2" | "token") => {
-            let challenge =
-                (error.kind == Kind::Unauthenticated).then(|| registry::routes::challenge_for(req.request(), &app, None, &error));
+            let challenge = (error.kind == Kind::Unauthenticated).then(|| challenge_for(req.request(), &app, None, &error));
             let lang = lang_of(req.request());
             Ok(req.error_response(OciError { error, challenge, lang }).map_into_right_body())
         }
-        Err(e) if first == "api" => Ok(req.error_response(fleet::margo::refused(e)).map_into_right_body()),
+        Err(e) if first == "api" => Ok(req.error_response(MargoError(e)).map_into_right_body()),
         Err(e) => Ok(req.error_response(crate::http::api::ApiError(e)).map_into_right_body()),
     }
 }

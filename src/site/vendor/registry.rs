@@ -12,10 +12,9 @@ use crate::base::auth::policy::Action;
 use crate::base::auth::{Actor, policy};
 use crate::base::error::{Error, Result};
 use crate::http::page::{Page, PageResult};
-use crate::registry::manifests::Page as List;
-use crate::registry::model::{Artifact, Repository, RepositoryLine, RepositoryName, type_word};
+use crate::registry::model::{Artifact, Page as List, Repository, RepositoryLine, RepositoryName, cut, type_word};
+use crate::registry::quota;
 use crate::registry::quota::Usage;
-use crate::registry::{manifests, quota};
 use crate::release::model::{ReleaseState, address};
 use crate::{registry, release, trust};
 
@@ -150,7 +149,7 @@ async fn list_repositories(app: &App, actor: &Actor, after: &str) -> Result<(Usa
         .read(move |conn| {
             let usage = quota::usage_in(conn, &parts, &organization_id)?;
             let mut items = registry::service::repository_lines(conn, &organization_id, &after, PAGE + 1)?;
-            let next = manifests::cut(&mut items, PAGE, |line| line.name.clone());
+            let next = cut(&mut items, PAGE, |line| line.name.clone());
             Ok((usage, List { items, next }))
         })
         .await
@@ -183,7 +182,7 @@ pub async fn contents(app: &App, actor: &Actor, name: &str, before: Option<Strin
             let repository =
                 registry::service::repository(conn, name.as_str())?.filter(|r| r.organization_id == organization_id).ok_or_else(unknown)?;
             let mut items = registry::service::artifacts(conn, &repository.id, before.as_deref(), PAGE + 1)?;
-            let next = manifests::cut(&mut items, PAGE, Artifact::place);
+            let next = cut(&mut items, PAGE, Artifact::place);
             let digests: Vec<&str> = items.iter().map(|a| a.digest.as_str()).collect();
             let mut tags: HashMap<String, Vec<String>> = HashMap::new();
             for (digest, tag) in registry::service::tags_of(conn, &repository.id, &digests)? {

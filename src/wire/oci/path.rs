@@ -2,8 +2,8 @@
 
 use percent_encoding::percent_decode_str;
 
-use super::model::RepositoryName;
 use crate::base::error::{Error, Result};
+use crate::registry::model::RepositoryName;
 
 /// A resource of the registry. References are text still: what a bad one means depends on the method.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -22,13 +22,17 @@ use serde_json::Value;
 use sha2::{Digest as _, Sha512};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-use super::model::{Action, RepositoryName};
-use super::service::{self, Caller};
-use super::uploads::{self, Chunk};
+use super::access::{Caller, authorize};
+use super::cache::Cache;
+use super::rights::Action;
 use super::{routes, token};
 use crate::base::app::App;
 use crate::base::auth::policy::Scope;
 use crate::base::auth::{Actor, Role, Via};
+use crate::base::error::Error;
+use crate::registry::model::RepositoryName;
+use crate::registry::service;
+use crate::registry::uploads::{self, Chunk};
 use crate::server::Server;
 use crate::testing::{self, each_backend};
 
@@ -54,9 +58,26 @@ impl Answer {
     }
 }
 
+thread_local! {
+    /// What the listeners share. A test has a thread of its own.
+    static PULLS: Data<Cache> = Data::new(Cache::default());
+}
+
+fn pulls() -> Data<Cache> {
+    PULLS.with(Clone::clone)
+}
+
+/// Appends a body to an upload that a person has begun, without the wire.
+async fn append_to(app: &App, who: &Actor, name: &str, id: &str, chunk: Chunk, body: actix_web::web::Payload) -> Result<u64, Error> {
+    let name = RepositoryName::parse(name).unwrap();
+    let repository = authorize(app, &Caller::from(who.clone()), &name, Action::Push).await?;
+    let upload = uploads::find(app, &who.person()?.user_id, &repository.id, id).await?;
+    uploads::append(app, &upload, chunk, body).await.map(|upload| upload.offset())
+}
+
 /// A request with optional headers and body; `who` is what the authentication middleware would have found.
 async fn send(app: &App, who: &Actor, method: Method, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
-    let service = init_service(actix_web::App::new().app_data(Data::new(app.clone())).configure(routes::configure)).await;
+    let service = init_service(actix_web::App::new().app_data(Data::new(app.clone())).app_data(pulls()).configure(routes::configure)).await;
     let mut request = TestRequest::default().method(method).uri(path).set_payload(body.to_vec());
     for (name, value) in headers {
         request = request.insert_header((*name, *value));
@@ -214,7 +235,6 @@ async fn a_connection_that_breaks_keeps_what_had_come() {
         let acme = testing::vendor(&app, "acme").await;
         let at = start(&app, &acme, "acme/belt").await;
         let id = at.rsplit('/').next().unwrap();
-        let name = RepositoryName::parse("acme/belt").unwrap();
         type Pieces = Pin<Box<dyn Stream<Item = Result<Bytes, actix_web::error::PayloadError>>>>;
         let pieces: Pieces = Box::pin(futures_util::stream::iter([
             Ok(Bytes::from_static(b"first half, ")),
@@ -223,8 +243,7 @@ async fn a_connection_that_breaks_keeps_what_had_come() {
         let mut payload = actix_web::dev::Payload::from(pieces);
         let request = TestRequest::default().to_http_request();
         let payload = actix_web::web::Payload::from_request(&request, &mut payload).await.unwrap();
-        let broken =
-            uploads::append(&app, &acme.clone().into(), &name, id, Chunk { range: Some((0, 99)), length: Some(100) }, payload).await;
+        let broken = append_to(&app, &acme, "acme/belt", id, Chunk { range: Some((0, 99)), length: Some(100) }, payload).await;
         assert_eq!(broken.unwrap_err().code, "body-broken");
         assert_eq!(get(&app, &acme, &at).await.header("x-upload-offset"), "12");
         let digest = Digest::of(b"first half, second half");
@@ -428,7 +447,7 @@ async fn strangers_are_challenged_and_tokens_carry_rights() {
         let token_of = |answer: Answer| serde_json::from_slice::<Value>(&answer.body).unwrap()["token"].as_str().unwrap().to_owned();
         let ask = "/token?service=pithead&scope=repository:acme/belt:pull&scope=repository:bolt/pump:*";
         let token = token_of(get(&app, &acme, ask).await.expect(200));
-        let claims = token::verify(&app, &token).unwrap();
+        let claims = token::verify(&app, &pulls(), &token).unwrap();
         assert_eq!(claims.access.len(), 1);
         assert_eq!(claims.access[0].actions, ["pull", "push", "delete"]);
         assert_eq!((claims.aud.as_str(), claims.exp - claims.iat), ("pithead", 900));
@@ -443,9 +462,9 @@ async fn strangers_are_challenged_and_tokens_carry_rights() {
         // Scopes of an API token narrow the registry token too.
         let reader = with_scopes(&acme, &[Scope::Pull]);
         let narrow = token_of(get(&app, &reader, ask).await.expect(200));
-        assert_eq!(token::verify(&app, &narrow).unwrap().access[0].actions, ["pull"]);
+        assert_eq!(token::verify(&app, &pulls(), &narrow).unwrap().access[0].actions, ["pull"]);
         assert_eq!(send(&app, &reader, Method::POST, "/v2/acme/belt/blobs/uploads/", &[], b"").await.expect(403).code(), "DENIED");
-        assert_eq!(token::verify(&app, &token_of(get(&app, &nobody, ask).await.expect(200))).unwrap().access, []);
+        assert_eq!(token::verify(&app, &pulls(), &token_of(get(&app, &nobody, ask).await.expect(200))).unwrap().access, []);
 
         // Forged, changed, of another key or kind, too old: all the same.
         let parts: Vec<&str> = token.split('.').collect();
@@ -595,7 +614,7 @@ async fn other_slices_store_and_find_manifests() {
         let acme = testing::vendor(&app, "acme").await;
         let organization = acme.person().unwrap().organization_id.clone();
         let now = app.clock.now();
-        let id = app.db.write(move |conn| service::ensure_repository(conn, &organization, "acme/belt", now)).await.unwrap();
+        let id = app.db.write(move |conn| service::ensure_repository(conn, &organization, "acme/belt", now)).await.unwrap().id;
         let stranger = app.db.write(move |conn| service::ensure_repository(conn, "org_other", "acme/belt", now)).await;
         assert_eq!(stranger.unwrap_err().code, "name-unknown");
         let (blobs, into) = (app.blobs.clone(), id.clone());
@@ -618,7 +637,7 @@ async fn other_slices_store_and_find_manifests() {
             .await
             .unwrap();
         let name = RepositoryName::parse("acme/belt").unwrap();
-        let repository = service::authorize(&app, &Caller::from(acme.clone()), &name, Action::Pull).await.unwrap();
+        let repository = authorize(&app, &Caller::from(acme.clone()), &name, Action::Pull).await.unwrap();
         assert_eq!(repository.name, "acme/belt");
         get(&app, &acme, &format!("/v2/acme/belt/manifests/{digest}")).await.expect(200);
     })

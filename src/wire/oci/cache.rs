@@ -1,4 +1,4 @@
-//! What the registry keeps in memory for pulls that come again and again: the claims of tokens whose signature has been proved, and
+//! What the protocol keeps in memory for pulls that come again and again: the claims of tokens whose signature has been proved, and
 //! manifests as the holder of a token last got them.
 //!
 //! A kept manifest is good for a second, and only until this process writes anything to the database, whatever it is: so who has been
@@ -13,7 +13,7 @@ use bytes::Bytes;
 use chrono::TimeDelta;
 use sha2::{Digest as _, Sha256};
 
-use super::token::Claims;
+use super::claims::Claims;
 use crate::base::db::Timestamp;
 
 /// How long a manifest is kept.

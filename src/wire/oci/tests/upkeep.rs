@@ -1,10 +1,10 @@
 //! Garbage collection, scrub, quotas.
 
-use super::super::collect::{Collected, collect};
-use super::super::quota;
-use super::super::scrub::{Damage, scrub};
 use super::*;
 use crate::base::jobs::Job;
+use crate::registry::collect::{Collected, collect};
+use crate::registry::scrub::{Damage, scrub};
+use crate::registry::{jobs, quota};
 
 /// Longer ago than any file of the test, whose times are the real ones.
 const LONG: TimeDelta = TimeDelta::days(400);
@@ -105,8 +105,8 @@ async fn a_collection_never_takes_what_was_just_acknowledged() {
 #[tokio::test(flavor = "multi_thread")]
 async fn collections_plan_the_next_one() {
     each_backend(|app| async move {
-        super::super::jobs::plan_collection(&app).await.unwrap();
-        super::super::jobs::plan_collection(&app).await.unwrap();
+        jobs::plan_collection(&app).await.unwrap();
+        jobs::plan_collection(&app).await.unwrap();
         for _ in 0..3 {
             app.clock.advance(TimeDelta::hours(25));
             testing::drain_jobs(&app).await;

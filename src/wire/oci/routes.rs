@@ -1,30 +1,37 @@
-//! `/v2/…` and `/token`, on both listeners: answers are those of distribution-spec v1.1, and no cookie is ever set. Also the developer's pages of
-//! repositories.
+//! `/v2/…` and `/token`: answers are those of distribution-spec v1.1, and no cookie is ever set.
+
+use std::sync::Arc;
 
 use actix_web::body::SizedStream;
 use actix_web::http::header::{HeaderName, HeaderValue};
 use actix_web::http::{Method, StatusCode, header};
 use actix_web::web::{Data, Payload, ServiceConfig};
-use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, ResponseError as _, web};
+use actix_web::{HttpRequest, HttpResponse, ResponseError as _, web};
 use app_package::oci::{INDEX_TYPE, Index, MAX_MANIFEST_BYTES};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::json;
 use subtle::ConstantTimeEq as _;
 
+use super::access::{Caller, authorize};
+use super::cache::Cache;
+use super::path::Target;
+use super::range::{self, Wanted};
+use super::rights::Action;
+use super::token::Asking;
+use super::{pull, token, upload};
 use crate::base::app::App;
 use crate::base::auth::{Actor, Via};
 use crate::base::error::{Error, Kind, Result};
 use crate::http::extract::read_body;
 use crate::http::oci::{OciError, OciResult};
 use crate::http::page::lang_of;
-use crate::registry::manifests::{MAX_TAGS, Pushed};
-use crate::registry::model::{Action, RepositoryName, Upload, parse_digest, parse_tag};
-use crate::registry::path::Target;
-use crate::registry::range::Wanted;
-use crate::registry::service::Caller;
-use crate::registry::token::Asking;
-use crate::registry::uploads::{Chunk, Started};
-use crate::registry::{blobs, manifests, range, token, uploads};
+use crate::registry::manifests::Push;
+use crate::registry::model::{Reference, RepositoryName, parse_digest, parse_tag};
+use crate::registry::{blobs, manifests};
+use crate::release::arrival;
+
+/// Tags that one PUT may set.
+const MAX_TAGS: usize = 10;
 
 /// Routes.
 pub fn configure(cfg: &mut ServiceConfig) {
@@ -46,9 +53,9 @@ async fn get_token(req: HttpRequest, app: Data<App>, actor: Actor) -> OciResult 
 }
 
 /// All of `/v2/`: who asks, for what, and then the one handler; a 401 gets the challenge for just this request.
-async fn handle(req: HttpRequest, app: Data<App>, actor: Actor, payload: Payload) -> OciResult {
+async fn handle(req: HttpRequest, app: Data<App>, cache: Data<Cache>, actor: Actor, payload: Payload) -> OciResult {
     let target = Target::parse(req.match_info().get("tail").unwrap_or_default());
-    let mut result = answer(&req, &app, actor, &target, payload).await;
+    let mut result = answer(&req, &app, &cache, actor, &target, payload).await;
     if let Err(OciError { error, challenge, lang }) = &mut result {
         *lang = lang_of(&req);
         if error.kind == Kind::Unauthenticated {
@@ -59,13 +66,17 @@ async fn handle(req: HttpRequest, app: Data<App>, actor: Actor, payload: Payload
     result
 }
 
-async fn answer(req: &HttpRequest, app: &App, actor: Actor, target: &Result<Target>, payload: Payload) -> OciResult {
-    let asking = asking_of(req, app, actor)?;
-    // Pulls find out who asks in the read that looks for what is asked for.
-    match target {
-        Ok(Target::Blob(name, digest)) if is_read(req.method()) => return get_blob(req, app, &asking, name, digest).await,
-        Ok(Target::Manifest(name, reference)) if is_read(req.method()) => return get_manifest(app, &asking, name, reference).await,
-        _ => {}
+async fn answer(req: &HttpRequest, app: &App, cache: &Cache, actor: Actor, target: &Result<Target>, payload: Payload) -> OciResult {
+    let asking = asking_of(req, app, cache, actor)?;
+    if is_read(req.method()) {
+        // Reads find out who asks in the read that looks for what is asked for.
+        match target {
+            Ok(Target::Blob(name, digest)) => return get_blob(req, app, asking, name, digest).await,
+            Ok(Target::Manifest(name, reference)) => return get_manifest(app, cache, asking, name, reference).await,
+            Ok(Target::Tags(name)) => return get_tags(req, app, asking, name).await,
+            Ok(Target::Referrers(name, digest)) => return get_referrers(req, app, asking, name, digest).await,
+            _ => {}
+        }
     }
     let caller = asking.resolve(app).await?;
     require_csrf(req, &caller)?;
@@ -82,18 +93,19 @@ async fn dispatch(req: &HttpRequest, app: &App, caller: &Caller, target: &Target
     match target {
         Target::Base if is_read(m) => base(caller),
         Target::Blob(name, digest) if m == Method::DELETE => {
-            blobs::delete(app, caller, name, &parse_digest(digest)?).await?;
+            let digest = parse_digest(digest)?;
+            let repository = authorize(app, caller, name, Action::Delete).await?;
+            blobs::delete(app, &caller.actor, repository, digest).await?;
             Ok(HttpResponse::Accepted().finish())
         }
-        Target::Uploads(name) if m == Method::POST => post_upload(req, app, caller, name, payload).await,
-        Target::Upload(name, id) => upload(req, app, caller, name, id, payload).await,
+        Target::Uploads(name) if m == Method::POST => upload::start(req, app, caller, name, payload).await,
+        Target::Upload(name, id) => upload::proceed(req, app, caller, name, id, payload).await,
         Target::Manifest(name, reference) if m == Method::PUT => put_manifest(req, app, caller, name, reference, payload).await,
         Target::Manifest(name, reference) if m == Method::DELETE => {
-            manifests::delete(app, caller, name, reference).await?;
+            let repository = authorize(app, caller, name, Action::Delete).await?;
+            manifests::delete(app, &caller.actor, repository, Reference::parse(reference)?).await?;
             Ok(HttpResponse::Accepted().finish())
         }
-        Target::Tags(name) if is_read(m) => get_tags(req, app, caller, name).await,
-        Target::Referrers(name, digest) if is_read(m) => get_referrers(req, app, caller, name, digest).await,
         _ => Ok(not_allowed()),
     }
 }
@@ -102,18 +114,18 @@ fn is_read(method: &Method) -> bool {
     matches!(*method, Method::GET | Method::HEAD)
 }
 
-fn not_allowed() -> HttpResponse {
+pub(super) fn not_allowed() -> HttpResponse {
     HttpResponse::MethodNotAllowed().json(json!({"errors": [{"code": "UNSUPPORTED", "message": "method-not-allowed", "detail": {}}]}))
 }
 
 /// Who asks, as far as the request tells it.
-fn asking_of(req: &HttpRequest, app: &App, actor: Actor) -> Result<Asking> {
+fn asking_of(req: &HttpRequest, app: &App, cache: &Cache, actor: Actor) -> Result<Asking> {
     let authorization = req.headers().get(header::AUTHORIZATION).and_then(|v| v.to_str().ok());
     let bearer = authorization
         .and_then(|v| v.split_once(' '))
         .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
         .map(|(_, token)| token.trim());
-    Asking::of(app, actor, bearer.filter(|t| !t.starts_with(crate::base::auth::token::PREFIX)))
+    Asking::of(app, cache, actor, bearer.filter(|t| !t.starts_with(crate::base::auth::token::PREFIX)))
 }
 
 /// A browser's session must carry its CSRF value in a header for anything that changes something: the site's middleware asks for it too,
@@ -163,9 +175,9 @@ fn base(caller: &Caller) -> OciResult {
     Ok(HttpResponse::Ok().insert_header(("Docker-Distribution-Api-Version", "registry/2.0")).json(json!({})))
 }
 
-async fn get_blob(req: &HttpRequest, app: &App, asking: &Asking, name: &RepositoryName, digest: &str) -> OciResult {
+async fn get_blob(req: &HttpRequest, app: &App, asking: Asking, name: &RepositoryName, digest: &str) -> OciResult {
     let digest = parse_digest(digest)?;
-    let size = blobs::find(app, asking, name, &digest).await?;
+    let size = pull::blob(app, asking, name, &digest).await?;
     let etag = format!("\"{digest}\"");
     let mut response = HttpResponse::Ok();
     response
@@ -200,139 +212,8 @@ async fn get_blob(req: &HttpRequest, app: &App, asking: &Asking, name: &Reposito
     Ok(response.body(SizedStream::new(length, app.blobs.read(&digest, first, length).await?)))
 }
 
-/// `POST …/blobs/uploads/`: mount, or the whole blob at once (`?digest=`), or a new upload.
-async fn post_upload(req: &HttpRequest, app: &App, caller: &Caller, name: &RepositoryName, payload: Payload) -> OciResult {
-    let query = pairs(req);
-    let value = |key: &str| query.iter().find(|(k, _)| k == key).map(|(_, v)| v.as_str());
-    if value("digest-algorithm").is_some_and(|a| !matches!(a, "sha256" | "sha512")) {
-        return Err(Error::invalid("digest-invalid").into());
-    }
-    let digest = value("digest").map(parse_digest).transpose()?;
-    let mount = match value("mount").map(parse_digest).transpose()? {
-        None => None,
-        Some(mounted) => match value("from").map(RepositoryName::parse) {
-            None => Some((mounted, None)),
-            Some(Ok(from)) => Some((mounted, Some(from))),
-            // A source that cannot exist is a source that is missing.
-            Some(Err(_)) => None,
-        },
-    };
-    let mounted = mount.as_ref().map(|(digest, _)| digest.clone());
-    match (uploads::start(app, caller, name, mount).await?, mounted, digest) {
-        (Started::Mounted, Some(digest), _) => Ok(created_blob(name, digest.as_str())),
-        (Started::Mounted, None, _) => Err(Error::internal(anyhow::anyhow!("mounted nothing")).into()),
-        (Started::Upload(upload), _, None) => Ok(progress(&mut HttpResponse::Accepted(), name, &upload)),
-        (Started::Upload(upload), _, Some(digest)) => {
-            let chunk = Chunk { range: None, length: content_length(req)? };
-            if let Err(e) = uploads::finish(app, caller, name, &upload.id, &digest, chunk, payload).await {
-                // Nobody knows this upload's id: nothing to resume. It may be gone already.
-                let _ = uploads::cancel(app, caller, name, &upload.id).await;
-                return Err(e.into());
-            }
-            Ok(created_blob(name, digest.as_str()))
-        }
-    }
-}
-
-/// An upload that is going on: PATCH, PUT, GET, DELETE.
-async fn upload(req: &HttpRequest, app: &App, caller: &Caller, name: &RepositoryName, id: &str, payload: Payload) -> OciResult {
-    let result = match *req.method() {
-        Method::PATCH => patch_upload(req, app, caller, name, id, payload).await,
-        Method::PUT => put_upload(req, app, caller, name, id, payload).await,
-        Method::GET | Method::HEAD => {
-            let upload = uploads::find(app, caller, name, id).await?;
-            return Ok(progress(&mut HttpResponse::NoContent(), name, &upload));
-        }
-        Method::DELETE => {
-            uploads::cancel(app, caller, name, id).await?;
-            return Ok(HttpResponse::NoContent().finish());
-        }
-        _ => return Ok(not_allowed()),
-    };
-    match result {
-        // Out of order: say where the upload is, and that it can go on.
-        Err(e) if e.code == "range-invalid" => {
-            let upload = uploads::find(app, caller, name, id).await?;
-            let mut refused = told(req, e).error_response();
-            for (name, value) in progress_headers(name, &upload) {
-                set(&mut refused, name, &value);
-            }
-            Ok(refused)
-        }
-        other => Ok(other?),
-    }
-}
-
-async fn patch_upload(
-    req: &HttpRequest,
-    app: &App,
-    caller: &Caller,
-    name: &RepositoryName,
-    id: &str,
-    payload: Payload,
-) -> Result<HttpResponse> {
-    let upload = uploads::append(app, caller, name, id, chunk_of(req)?, payload).await?;
-    Ok(progress(&mut HttpResponse::Accepted(), name, &upload))
-}
-
-async fn put_upload(
-    req: &HttpRequest,
-    app: &App,
-    caller: &Caller,
-    name: &RepositoryName,
-    id: &str,
-    payload: Payload,
-) -> Result<HttpResponse> {
-    let query = pairs(req);
-    let digest = query.iter().find(|(k, _)| k == "digest").ok_or_else(|| Error::invalid("digest-invalid"))?;
-    let digest = parse_digest(&digest.1)?;
-    let mut chunk = chunk_of(req)?;
-    if chunk.length == Some(0) {
-        // An empty closing PUT has no chunk, whatever its header says.
-        chunk.range = None;
-    }
-    uploads::finish(app, caller, name, id, &digest, chunk, payload).await?;
-    Ok(created_blob(name, digest.as_str()))
-}
-
-fn chunk_of(req: &HttpRequest) -> Result<Chunk> {
-    let range = match req.headers().get(header::CONTENT_RANGE) {
-        None => None,
-        Some(value) => Some(value.to_str().ok().and_then(range::chunk).ok_or_else(|| Error::invalid("range-invalid"))?),
-    };
-    Ok(Chunk { range, length: content_length(req)? })
-}
-
-fn content_length(req: &HttpRequest) -> Result<Option<u64>> {
-    text(req, &header::CONTENT_LENGTH).map(|v| v.trim().parse().map_err(|_| Error::invalid("size-invalid"))).transpose()
-}
-
-fn progress(response: &mut HttpResponseBuilder, name: &RepositoryName, upload: &Upload) -> HttpResponse {
-    for header in progress_headers(name, upload) {
-        response.insert_header(header);
-    }
-    response.insert_header((header::CACHE_CONTROL, "no-store")).finish()
-}
-
-/// Where the upload is. `Range` cannot tell an empty upload from one of a single byte, so `X-Upload-Offset` says it plainly.
-fn progress_headers(name: &RepositoryName, upload: &Upload) -> [(HeaderName, String); 4] {
-    [
-        (header::LOCATION, format!("/v2/{name}/blobs/uploads/{}", upload.id)),
-        (header::RANGE, format!("0-{}", upload.offset().saturating_sub(1))),
-        (HeaderName::from_static("docker-upload-uuid"), upload.id.clone()),
-        (HeaderName::from_static("x-upload-offset"), upload.offset().to_string()),
-    ]
-}
-
-fn created_blob(name: &RepositoryName, digest: &str) -> HttpResponse {
-    HttpResponse::Created()
-        .insert_header((header::LOCATION, format!("/v2/{name}/blobs/{digest}")))
-        .insert_header(("Docker-Content-Digest", digest))
-        .finish()
-}
-
-async fn get_manifest(app: &App, asking: &Asking, name: &RepositoryName, reference: &str) -> OciResult {
-    let manifest = manifests::get(app, asking, name, reference).await?;
+async fn get_manifest(app: &App, cache: &Cache, asking: Asking, name: &RepositoryName, reference: &str) -> OciResult {
+    let manifest = pull::manifest(app, cache, asking, name, reference).await?;
     Ok(HttpResponse::Ok()
         .insert_header((header::CONTENT_TYPE, manifest.media_type.as_str()))
         .insert_header((header::ETAG, format!("\"{}\"", manifest.digest)))
@@ -354,17 +235,19 @@ async fn put_manifest(
             .json(json!({"errors": [{"code": "UNSUPPORTED", "message": "too-many-tags", "detail": {"max": MAX_TAGS}}]})));
     }
     // Rights before the body: a stranger's four megabytes are not read.
-    super::service::authorize(app, caller, name, Action::Push).await?;
-    let media_type = text(req, &header::CONTENT_TYPE).and_then(|v| v.split(';').next()).unwrap_or_default().trim().to_owned();
+    let repository = authorize(app, caller, name, Action::Push).await?;
+    let media_type = text(req, &header::CONTENT_TYPE).and_then(|v| v.split(';').next()).unwrap_or_default().trim();
+    let reference = Reference::parse(reference)?;
+    let by_digest = matches!(reference, Reference::Digest(_));
     let bytes = read_body(payload.into_inner(), MAX_MANIFEST_BYTES).await?;
-    let by_digest = reference.contains(':');
-    let put = manifests::put(app, caller, name, reference, Pushed { media_type, bytes, tags: tags.clone() }).await?;
+    let push = Arc::new(Push::read(reference, tags.clone(), media_type, bytes)?);
+    arrival::push(app, &caller.actor, repository, push.clone()).await?;
     let mut response = HttpResponse::Created();
     response
-        .insert_header((header::LOCATION, format!("/v2/{name}/manifests/{}", put.digest)))
-        .insert_header(("Docker-Content-Digest", put.digest.as_str()));
-    if let Some(subject) = &put.subject {
-        response.insert_header(("OCI-Subject", subject.as_str()));
+        .insert_header((header::LOCATION, format!("/v2/{name}/manifests/{}", push.digest)))
+        .insert_header(("Docker-Content-Digest", push.digest.as_str()));
+    if let Some(subject) = push.subject() {
+        response.insert_header(("OCI-Subject", subject));
     }
     for tag in tags.iter().filter(|_| by_digest) {
         response.append_header(("OCI-Tag", tag.as_str()));
@@ -372,11 +255,11 @@ async fn put_manifest(
     Ok(response.finish())
 }
 
-async fn get_tags(req: &HttpRequest, app: &App, caller: &Caller, name: &RepositoryName) -> OciResult {
+async fn get_tags(req: &HttpRequest, app: &App, asking: Asking, name: &RepositoryName) -> OciResult {
     let query = pairs(req);
     let value = |key: &str| query.iter().find(|(k, _)| k == key).map(|(_, v)| v.as_str());
     let n = value("n").map(|v| v.parse::<u32>().map_err(|_| Error::invalid("page-size-invalid"))).transpose()?;
-    let page = manifests::tags(app, caller, name, n, value("last").unwrap_or_default()).await?;
+    let page = pull::tags(app, asking, name, n, value("last").unwrap_or_default()).await?;
     let mut response = HttpResponse::Ok();
     if let Some(last) = &page.next {
         response
@@ -385,12 +268,12 @@ async fn get_tags(req: &HttpRequest, app: &App, caller: &Caller, name: &Reposito
     Ok(response.json(json!({"name": name.as_str(), "tags": page.items})))
 }
 
-async fn get_referrers(req: &HttpRequest, app: &App, caller: &Caller, name: &RepositoryName, digest: &str) -> OciResult {
+async fn get_referrers(req: &HttpRequest, app: &App, asking: Asking, name: &RepositoryName, digest: &str) -> OciResult {
     let digest = parse_digest(digest)?;
     let query = pairs(req);
     let value = |key: &str| query.iter().find(|(k, _)| k == key).map(|(_, v)| v.as_str());
     let artifact_type = value("artifactType").filter(|t| !t.is_empty()).map(ToOwned::to_owned);
-    let page = manifests::referrers(app, caller, name, &digest, artifact_type.clone(), value("last").unwrap_or_default()).await?;
+    let page = pull::referrers(app, asking, name, &digest, artifact_type.clone(), value("last").unwrap_or_default()).await?;
     let mut response = HttpResponse::Ok();
     response.insert_header((header::CONTENT_TYPE, INDEX_TYPE));
     if artifact_type.is_some() {
@@ -404,15 +287,15 @@ async fn get_referrers(req: &HttpRequest, app: &App, caller: &Caller, name: &Rep
 }
 
 /// An error that leaves with further headers, in the reader's language.
-fn told(req: &HttpRequest, error: Error) -> OciError {
+pub(super) fn told(req: &HttpRequest, error: Error) -> OciError {
     OciError { lang: lang_of(req), ..OciError::from(error) }
 }
 
-fn pairs(req: &HttpRequest) -> Vec<(String, String)> {
+pub(super) fn pairs(req: &HttpRequest) -> Vec<(String, String)> {
     serde_urlencoded::from_str(req.query_string()).unwrap_or_default()
 }
 
-fn text<'a>(req: &'a HttpRequest, name: &HeaderName) -> Option<&'a str> {
+pub(super) fn text<'a>(req: &'a HttpRequest, name: &HeaderName) -> Option<&'a str> {
     req.headers().get(name).and_then(|v| v.to_str().ok())
 }
 
@@ -420,7 +303,7 @@ fn escape(value: &str) -> String {
     utf8_percent_encode(value, NON_ALPHANUMERIC).to_string()
 }
 
-fn set(response: &mut HttpResponse, name: HeaderName, value: &str) {
+pub(super) fn set(response: &mut HttpResponse, name: HeaderName, value: &str) {
     if let Ok(value) = HeaderValue::from_str(value) {
         response.headers_mut().insert(name, value);
     }

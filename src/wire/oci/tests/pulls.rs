@@ -51,7 +51,7 @@ async fn a_licence_that_ends_stops_pulls_within_a_minute() {
         // Nothing is written while the end passes.
         app.clock.advance(TimeDelta::minutes(1));
         for bearer in &bearers {
-            token::verify(&app, bearer.strip_prefix("Bearer ").unwrap()).expect("the token itself is still good");
+            token::verify(&app, &super::pulls(), bearer.strip_prefix("Bearer ").unwrap()).expect("the token itself is still good");
             pulls(&app, bearer, &digest, &blob, 404).await;
         }
     })

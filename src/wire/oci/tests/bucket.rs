@@ -66,7 +66,7 @@ async fn garbage_is_collected_from_the_bucket_too() {
             put_manifest(&app, &acme, "acme/belt", "1.0.0", &manifest).await.expect(201);
             let loose = push_blob(&app, &acme, "acme/belt", b"never named").await;
             app.clock.advance(TimeDelta::days(400));
-            let collected = super::super::collect::collect(&app, false).await.unwrap();
+            let collected = crate::registry::collect::collect(&app, false).await.unwrap();
             assert_eq!((collected.links, collected.blobs, collected.strays), (1, 1, 0));
             assert_eq!(app.blobs.size(&loose).await.unwrap(), None);
             assert_eq!(

@@ -167,7 +167,7 @@ async fn bytes_fit_their_digests_and_versions_grow_only_on_change() {
 
         // Time goes by, the job runs again: nothing changes.
         app.clock.advance(chrono::TimeDelta::hours(1));
-        crate::fleet::jobs::rebuild(&app, id_of(&node)).await.unwrap();
+        crate::fleet::margo::desired::rebuild(&app, id_of(&node)).await.unwrap();
         assert_eq!(manifest(&app, &node).await, first);
 
         let mut last = 2;

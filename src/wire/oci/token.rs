@@ -8,11 +8,11 @@ use std::sync::Arc;
 use chrono::TimeDelta;
 use ed25519_dalek::SigningKey;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
-use super::cache::{self, Key};
-use super::model::RepositoryName;
-use super::service::{self, Caller};
+use super::access::{self, Caller};
+use super::cache::{self, Cache, Key};
+use super::claims::{Access, Claims};
 use crate::account;
 use crate::base::app::App;
 use crate::base::auth::policy::Scope;
@@ -21,6 +21,7 @@ use crate::base::db::{Conn, Timestamp};
 use crate::base::error::{Error, Result};
 use crate::base::ids;
 use crate::fleet;
+use crate::registry::model::RepositoryName;
 
 /// Audience of our tokens and name of the service in challenges.
 pub const SERVICE: &str = "pithead";
@@ -32,42 +33,6 @@ const MAX_SCOPES: usize = 20;
 const MAX_TOKEN: usize = 16 * 1024;
 /// DER of a PKCS#8 v1 Ed25519 private key up to the 32 seed bytes (RFC 8410 §7).
 const PKCS8_PREFIX: [u8; 16] = [0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20];
-
-/// One entry of the access claim.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Access {
-    /// Always `repository`.
-    #[serde(rename = "type")]
-    pub kind: String,
-    /// Repository name.
-    pub name: String,
-    /// `pull`, `push`, `delete`.
-    pub actions: Vec<String>,
-}
-
-/// Claims of a registry token.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Claims {
-    /// The platform's public address.
-    pub iss: String,
-    /// `user:<id>`, `node:<id>`, or empty for nobody.
-    pub sub: String,
-    /// [`SERVICE`].
-    pub aud: String,
-    /// End, seconds since 1970.
-    pub exp: i64,
-    /// Begin.
-    pub nbf: i64,
-    /// Issued.
-    pub iat: i64,
-    /// Unique.
-    pub jti: String,
-    /// What is granted.
-    pub access: Vec<Access>,
-    /// Organisation that the subject acts for (ours, not of the spec).
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub org: Option<String>,
-}
 
 /// Answer of the token endpoint.
 #[derive(Debug, Serialize)]
@@ -108,7 +73,7 @@ pub async fn issue(app: &App, actor: &Actor, scopes: &[String]) -> Result<Issued
             let mut access = Vec::new();
             // At most MAX_SCOPES, in practice one or two.
             for name in names {
-                let actions = service::rights(conn, &asking, &name, now)?.words();
+                let actions = access::rights(conn, &asking, &name, now)?.words();
                 if !actions.is_empty() {
                     access.push(Access { kind: "repository".to_owned(), name: name.as_str().to_owned(), actions });
                 }
@@ -143,19 +108,19 @@ fn sign(claims: &Claims, key: &SigningKey, kid: &str) -> Result<String> {
 ///
 /// # Errors
 /// `token-invalid`, without saying why.
-pub fn verify(app: &App, token: &str) -> Result<Arc<Claims>> {
+pub fn verify(app: &App, cache: &Cache, token: &str) -> Result<Arc<Claims>> {
     if token.len() > MAX_TOKEN {
         return Err(invalid());
     }
-    verify_known(app, token, cache::key(&[token.as_bytes()]))
+    verify_known(app, cache, token, cache::key(&[token.as_bytes()]))
 }
 
-fn verify_known(app: &App, token: &str, key: Key) -> Result<Arc<Claims>> {
-    let claims = if let Some(known) = app.pulls.claims(&key) {
+fn verify_known(app: &App, cache: &Cache, token: &str, key: Key) -> Result<Arc<Claims>> {
+    let claims = if let Some(known) = cache.claims(&key) {
         known
     } else {
         let proved = Arc::new(prove(app, token)?);
-        app.pulls.keep_claims(key, proved.clone());
+        cache.keep_claims(key, proved.clone());
         proved
     };
     let now = app.clock.now().unix();
@@ -217,13 +182,13 @@ impl Asking {
     ///
     /// # Errors
     /// `token-invalid`; a node that shows a certificate must be the token's own.
-    pub fn of(app: &App, actor: Actor, bearer: Option<&str>) -> Result<Self> {
+    pub fn of(app: &App, cache: &Cache, actor: Actor, bearer: Option<&str>) -> Result<Self> {
         let Some(bearer) = bearer else { return Ok(actor.into()) };
         if bearer.len() > MAX_TOKEN {
             return Err(invalid());
         }
         let key = cache::key(&[bearer.as_bytes()]);
-        let claims = verify_known(app, bearer, key)?;
+        let claims = verify_known(app, cache, bearer, key)?;
         if matches!(actor, Actor::Node { .. }) && claims.sub != actor.label() {
             return Err(invalid());
         }

@@ -1,0 +1,134 @@
+//! Reading a node's desired state, and its capabilities.
+
+use app_package::digest::Digest;
+use app_package::margo::DeviceCapabilities;
+use chrono::TimeDelta;
+
+use super::{desired, faults, node, store};
+use crate::audit::{self, Change};
+use crate::base::app::App;
+use crate::base::auth::Actor;
+use crate::base::error::{Error, Result};
+use crate::fleet::model::NodeState;
+use crate::fleet::{service, store as fleet};
+
+/// Polls note the node's call at most this often: each note is a write.
+const NOTE_EVERY: TimeDelta = TimeDelta::seconds(10);
+
+/// Kind of a stored document.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// State manifest.
+    Manifest,
+    /// One deployment.
+    Deployment,
+    /// All deployments.
+    Bundle,
+}
+
+impl Kind {
+    /// The word in the database.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Manifest => "manifest",
+            Self::Deployment => "deployment",
+            Self::Bundle => "bundle",
+        }
+    }
+
+    /// The code where there is none.
+    pub fn missing(self) -> &'static str {
+        match self {
+            Self::Manifest | Self::Deployment => "deployment-not-found",
+            Self::Bundle => "bundle-not-found",
+        }
+    }
+}
+
+fn not_authorized() -> Error {
+    Error::forbidden("not-authorized")
+}
+
+/// Digest of the node's desired state, made now where it was never made; notes that the node has called. Asked again and again during a
+/// long poll, so that a node that was removed meanwhile learns nothing more.
+pub async fn manifest_digest(app: &App, node_id: &str) -> Result<String> {
+    if let Some(digest) = look(app, node_id).await? {
+        return Ok(digest);
+    }
+    desired::rebuild(app, node_id).await?;
+    look(app, node_id).await?.ok_or_else(|| Error::unavailable("database-busy"))
+}
+
+async fn look(app: &App, node_id: &str) -> Result<Option<String>> {
+    let (id, now) = (node_id.to_owned(), app.clock.now());
+    let head = app.db.read(move |conn| Ok(store::head(conn, &id)?)).await?;
+    let Some((NodeState::Enrolled, _, digest, seen)) = head else { return Err(not_authorized()) };
+    if seen.is_none_or(|at| at.plus(NOTE_EVERY) < now) {
+        let id = node_id.to_owned();
+        app.db.write(move |conn| Ok(fleet::note_call(conn, &id, now)?)).await?;
+    }
+    Ok(digest)
+}
+
+/// A document of the node, by its digest.
+///
+/// # Errors
+/// `deployment-not-found`, `bundle-not-found`: also for a digest that only another node has.
+pub async fn document(app: &App, node_id: &str, digest: &str, kind: Kind) -> Result<Vec<u8>> {
+    let missing = move || Error::not_found(kind.missing());
+    let digest = Digest::parse(digest).map_err(|_| missing())?;
+    let id = node_id.to_owned();
+    app.db.read(move |conn| store::document(conn, &id, digest.as_str(), kind.as_str())?.ok_or_else(missing)).await
+}
+
+/// Takes what a node says of itself. Gives whether it is the first time.
+///
+/// # Errors
+/// `json-malformed`, `semantic-error` with the fields, `not-authorized`.
+pub async fn put_capabilities(app: &App, actor: &Actor, body: &[u8]) -> Result<bool> {
+    let capabilities: DeviceCapabilities = faults::parse(body)?;
+    let faults = capabilities.faults();
+    if !faults.is_empty() {
+        return Err(faults::semantic(faults));
+    }
+    if capabilities.properties.id != node(actor)?.0 {
+        return Err(faults::field("properties.id", "must be the device id of the path"));
+    }
+    // As read, so that nothing is kept that was not looked at.
+    let json = serde_json::to_string(&capabilities)?;
+    audit::change(app, actor, move |c| {
+        let node_id = heard(c)?;
+        let created = store::capabilities(c, &node_id)?.is_none();
+        store::set_capabilities(c, &node_id, Some(&json))?;
+        Ok(created)
+    })
+    .await
+}
+
+/// Forgets what a node has said of itself.
+///
+/// # Errors
+/// `device-not-found` where it has said nothing, `not-authorized`.
+pub async fn delete_capabilities(app: &App, actor: &Actor) -> Result<()> {
+    audit::change(app, actor, |c| {
+        let node_id = heard(c)?;
+        if store::capabilities(c, &node_id)?.is_none() {
+            return Err(Error::not_found("device-not-found"));
+        }
+        store::set_capabilities(c, &node_id, None)?;
+        Ok(())
+    })
+    .await
+}
+
+/// Notes the call of the node that makes the change, and pokes those who watch it; gives its id.
+fn heard(c: &mut Change<'_>) -> Result<String> {
+    let (node_id, organization_id) = node(c.actor)?;
+    let now = c.now;
+    if fleet::note_call(c, &node_id, now)? != 1 {
+        return Err(not_authorized());
+    }
+    c.poke(&organization_id, format!("node:{node_id}"));
+    c.poke(&organization_id, service::TOPIC);
+    Ok(node_id)
+}

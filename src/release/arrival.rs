@@ -1,0 +1,116 @@
+//! From a push to a release: a manifest of an app that gets a version's tag becomes the release of that version, in the transaction that
+//! stores it.
+
+use std::sync::Arc;
+
+use app_package::oci::ARTIFACT_TYPE;
+use serde_json::json;
+
+use crate::audit::{self, Change};
+use crate::base::app::App;
+use crate::base::auth::policy::{self, Action};
+use crate::base::auth::{Actor, Person};
+use crate::base::db::Json;
+use crate::base::db::dialect::{self, Row};
+use crate::base::error::{Error, QueryResultExt as _, Result};
+use crate::base::ids;
+use crate::base::jobs::Job;
+use crate::registry::manifests::Push;
+use crate::registry::model::Repository;
+use crate::release::model::{Channel, Event, Release, ReleaseState};
+use crate::release::package::{self, Incoming};
+use crate::release::service::{recheck_in, topic};
+use crate::release::{model, store};
+use crate::{catalog, registry};
+
+/// Takes a manifest into a repository; one of an app that gets a version's tag is a release then, which waits for its check. A floating
+/// tag (`latest`) only points at one. Pushing the same bytes again changes nothing, but starts the check anew where it had failed.
+/// What is refused leaves nothing, neither manifest nor tag.
+///
+/// A version is one digest for ever: a correction is a new version.
+///
+/// # Errors
+/// Those of [`registry::manifests::push_in`] and [`package::load`]; `release-name`, `release-tag`, `specialty-unknown`,
+/// `scenario-unknown`, `release-version-taken`.
+pub async fn push(app: &App, actor: &Actor, repository: Repository, push: Arc<Push>) -> Result<()> {
+    let arrival = arrival(app, actor, &repository, &push).await?;
+    audit::change(app, actor, move |c| {
+        if arrival.is_some() {
+            // Nobody deletes the manifest while it becomes a release.
+            dialect::hold(c, Row::Repository(&repository.id))?;
+        }
+        registry::manifests::push_in(c, &repository, &push)?;
+        if let Some(Arrival { vendor, incoming }) = &arrival {
+            let release_id = receive_in(c, vendor, incoming, push.digest.as_str())?;
+            c.poke(&vendor.organization_id, topic(&release_id));
+            c.poke(&vendor.organization_id, "releases");
+        }
+        Ok(())
+    })
+    .await
+}
+
+/// A release that is about to arrive.
+struct Arrival {
+    /// Who publishes it.
+    vendor: Person,
+    /// What its bytes say.
+    incoming: Incoming,
+}
+
+/// The release that a push brings, if it is one: read from the blobs that its manifest names, once the repository is seen to hold them.
+async fn arrival(app: &App, actor: &Actor, repository: &Repository, push: &Arc<Push>) -> Result<Option<Arrival>> {
+    if push.artifact_type() != Some(ARTIFACT_TYPE) || push.versions().next().is_none() {
+        return Ok(None);
+    }
+    let vendor = policy::require_own(actor, Action::PublishApps, &repository.organization_id, "name-unknown")?.clone();
+    let (id, pushed) = (repository.id.clone(), push.clone());
+    app.db.read(move |conn| pushed.require_parts(conn, &id)).await?;
+    let incoming = package::load(&app.blobs, &push.bytes).await?;
+    let expected = format!("{}/{}", vendor.organization_slug, incoming.manifest.name);
+    if repository.name != expected {
+        return Err(Error::invalid("release-name").arg("expected", expected).arg("found", &repository.name));
+    }
+    let version = incoming.manifest.version.to_string();
+    if let Some(tag) = push.versions().find(|tag| *tag != version) {
+        return Err(Error::invalid("release-tag").arg("expected", version).arg("found", tag));
+    }
+    Ok(Some(Arrival { vendor, incoming }))
+}
+
+fn receive_in(c: &mut Change<'_>, person: &Person, incoming: &Incoming, digest: &str) -> Result<String> {
+    let (Incoming { manifest, size_bytes, files }, now) = (incoming, c.now);
+    let app_id = catalog::service::upsert_from_manifest(c, &person.organization_id, manifest)?;
+    let version = manifest.version.to_string();
+    let taken = || Error::conflict("release-version-taken").arg("version", &version);
+    if let Some(known) = store::find_version(c, &app_id, &version)? {
+        if known.digest != digest {
+            return Err(taken());
+        }
+        if known.state == ReleaseState::Failed {
+            recheck_in(c, &known)?;
+        }
+        return Ok(known.id);
+    }
+    let release = Release {
+        id: ids::new("rel"),
+        app_id,
+        version: version.clone(),
+        digest: digest.to_string(),
+        size_bytes: i64::try_from(*size_bytes).map_err(Error::internal)?,
+        state: model::next(ReleaseState::Draft, Event::Received)?,
+        created_by: person.user_id.clone(),
+        created_at: now,
+        updated_at: now,
+        published_at: None,
+        channel: Channel::of(&manifest.version, Channel::Stable),
+        deprecation: None,
+        manifest: Json::new(manifest.clone()),
+    };
+    store::insert(c, &release).or_conflict("release-version-taken").map_err(|e| e.arg("version", &version))?;
+    c.enqueue(&Job::CheckRelease { release_id: release.id.clone() })?;
+    let detail =
+        json!({"app": release.app_id, "version": version, "digest": release.digest, "files": files.len(), "bytes": release.size_bytes});
+    c.audit("release.received", &release.id, &detail);
+    Ok(release.id)
+}

@@ -1,0 +1,152 @@
+//! Who may do what with a repository.
+//!
+//! Rights come from the database at each request: a vendor's people hold their own `<slug>/…`, buyers and their nodes read what an
+//! active licence covers, moderators read everything. A registry token only ever narrows that.
+
+use std::sync::Arc;
+
+use super::claims::Claims;
+use super::rights::{Action, Rights};
+use crate::base::app::App;
+use crate::base::auth::policy::{self, Scope};
+use crate::base::auth::{Actor, OrgKind, Via};
+use crate::base::db::{Conn, Timestamp};
+use crate::base::error::{Error, Result};
+use crate::registry::model::{Repository, RepositoryName};
+use crate::{license, registry};
+
+/// Who asks the registry: an actor, narrowed to the access of a registry token where one was shown.
+#[derive(Debug, Clone)]
+pub struct Caller {
+    /// Who.
+    pub actor: Actor,
+    /// Of the token that was shown; its access is all that it grants.
+    pub claims: Option<Arc<Claims>>,
+}
+
+impl From<Actor> for Caller {
+    fn from(actor: Actor) -> Self {
+        Self { actor, claims: None }
+    }
+}
+
+impl Caller {
+    fn narrowed(&self, name: &RepositoryName) -> Rights {
+        let Some(claims) = &self.claims else { return Rights::ALL };
+        let granted = |action: Action| {
+            claims
+                .access
+                .iter()
+                .any(|a| a.kind == "repository" && a.name == name.as_str() && a.actions.iter().any(|w| w == action.as_str()))
+        };
+        Rights { pull: granted(Action::Pull), push: granted(Action::Push), delete: granted(Action::Delete), buyer: false }
+    }
+}
+
+/// What an actor may do, before scopes and tokens narrow it.
+fn held(conn: &mut Conn, actor: &Actor, name: &RepositoryName, now: Timestamp) -> Result<Rights> {
+    let buyer = |may: bool| Rights { pull: may, buyer: true, ..Rights::default() };
+    Ok(match actor {
+        Actor::System => Rights::ALL,
+        Actor::Anonymous => Rights::default(),
+        Actor::Node { organization_id, .. } => buyer(license::service::may_pull(conn, organization_id, name.as_str(), now)?),
+        Actor::Person(person, _) => match person.kind {
+            OrgKind::Vendor
+                if person.organization_slug == name.owner() && policy::permits(person.kind, person.role, policy::Action::PublishApps) =>
+            {
+                Rights::ALL
+            }
+            OrgKind::Vendor => Rights::default(),
+            OrgKind::Operator => buyer(license::service::may_pull(conn, &person.organization_id, name.as_str(), now)?),
+            OrgKind::Platform => {
+                Rights { pull: policy::permits(person.kind, person.role, policy::Action::DecideCases), ..Rights::default() }
+            }
+        },
+    })
+}
+
+/// What an API token's scopes leave.
+fn scoped(actor: &Actor) -> Rights {
+    match actor {
+        Actor::Person(_, Via::Token(scopes)) => {
+            let publish = scopes.contains(&Scope::Publish);
+            Rights { pull: publish || scopes.contains(&Scope::Pull), push: publish, delete: publish, buyer: false }
+        }
+        _ => Rights::ALL,
+    }
+}
+
+/// All that an actor may do with a repository, whether it exists or not: what the token endpoint grants.
+pub fn rights(conn: &mut Conn, actor: &Actor, name: &RepositoryName, now: Timestamp) -> Result<Rights> {
+    Ok(held(conn, actor, name, now)?.and(scoped(actor)))
+}
+
+/// Checks that a caller may act on a name; gives the repository if it exists, and the caller's rights.
+///
+/// # Errors
+/// `sign-in-required` (anonymous), `name-unknown` (no right at all), `not-permitted` (may read only), `token-scope` (the token is
+/// narrower than its owner: 403 for an API token, 401 for a registry token, since a wider one can be had).
+pub fn permit_in(
+    conn: &mut Conn,
+    caller: &Caller,
+    name: &RepositoryName,
+    action: Action,
+    now: Timestamp,
+) -> Result<(Option<Repository>, Rights)> {
+    let held = held(conn, &caller.actor, name, now)?;
+    let scoped = held.and(scoped(&caller.actor));
+    let effective = scoped.and(caller.narrowed(name));
+    if effective.permit(action) {
+        Ok((registry::service::repository(conn, name.as_str())?, effective))
+    } else if matches!(caller.actor, Actor::Anonymous) {
+        Err(Error::unauthenticated("sign-in-required"))
+    } else if scoped.permit(action) {
+        Err(Error::unauthenticated("token-scope").arg("scope", action.as_str()))
+    } else if held.permit(action) {
+        Err(Error::forbidden("token-scope").arg("scope", action.as_str()))
+    } else if held.pull {
+        Err(Error::forbidden("not-permitted"))
+    } else {
+        Err(Error::not_found("name-unknown"))
+    }
+}
+
+/// Checks that a caller may act on a repository and gives it; a push to a new name of one's own makes it.
+///
+/// # Errors
+/// As [`permit_in`]; `name-unknown` where there is no such repository.
+pub async fn authorize(app: &App, caller: &Caller, name: &RepositoryName, action: Action) -> Result<Repository> {
+    let (asking, wanted, now) = (caller.clone(), name.clone(), app.clock.now());
+    let (found, _) = app.db.read(move |conn| permit_in(conn, &asking, &wanted, action, now)).await?;
+    match (found, action) {
+        (Some(repository), _) => Ok(repository),
+        (None, Action::Push) => registry::service::create_repository(app, &caller.actor, name).await,
+        (None, _) => Err(Error::not_found("name-unknown")),
+    }
+}
+
+/// The repository for reading, and whether the caller reads as a buyer.
+///
+/// # Errors
+/// As [`permit_in`]; `name-unknown` where there is no such repository.
+pub fn open_in(conn: &mut Conn, caller: &Caller, name: &RepositoryName, now: Timestamp) -> Result<(Repository, bool)> {
+    let (found, rights) = permit_in(conn, caller, name, Action::Pull, now)?;
+    Ok((found.ok_or_else(|| Error::not_found("name-unknown"))?, rights.buyer))
+}
+
+/// The repository to mount from: one that the caller may read, or one of the organisation that it pushes for, whatever its token says of
+/// that one (clients ask for a token of the target only). None where there is no such right or repository.
+pub async fn source_of_mount(app: &App, caller: &Caller, into: &Repository, from: &RepositoryName) -> Result<Option<Repository>> {
+    let (caller, from, now, organization_id) = (caller.clone(), from.clone(), app.clock.now(), into.organization_id.clone());
+    app.db
+        .read(move |conn| {
+            let found = registry::service::repository(conn, from.as_str())?;
+            let readable = match &found {
+                Some(source) if source.organization_id == organization_id => true,
+                Some(_) => permit_in(conn, &caller, &from, Action::Pull, now).is_ok(),
+                None => false,
+            };
+            Ok(found.filter(|_| readable))
+        })
+        .await
+}

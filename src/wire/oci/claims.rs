@@ -1,0 +1,39 @@
+//! What a registry token says (Docker Registry v2 "Token Authentication Implementation").
+
+use serde::{Deserialize, Serialize};
+
+/// One entry of the access claim.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Access {
+    /// Always `repository`.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// Repository name.
+    pub name: String,
+    /// `pull`, `push`, `delete`.
+    pub actions: Vec<String>,
+}
+
+/// Claims of a registry token.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Claims {
+    /// The platform's public address.
+    pub iss: String,
+    /// `user:<id>`, `node:<id>`, or empty for nobody.
+    pub sub: String,
+    /// Name of the service: [`super::token::SERVICE`].
+    pub aud: String,
+    /// End, seconds since 1970.
+    pub exp: i64,
+    /// Begin.
+    pub nbf: i64,
+    /// Issued.
+    pub iat: i64,
+    /// Unique.
+    pub jti: String,
+    /// What is granted.
+    pub access: Vec<Access>,
+    /// Organisation that the subject acts for (ours, not of the spec).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub org: Option<String>,
+}

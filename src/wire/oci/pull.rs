@@ -1,0 +1,110 @@
+//! Reads, each with the rights to it in the one read that answers. Buyers see published releases and what refers to them.
+
+use std::sync::Arc;
+
+use app_package::digest::Digest;
+use app_package::oci::Descriptor;
+
+use super::access::{open_in, permit_in};
+use super::cache::{self, Cache, Served};
+use super::rights::Action;
+use super::token::Asking;
+use crate::base::app::App;
+use crate::base::error::{Error, Result};
+use crate::registry::model::{Page, RepositoryName};
+use crate::registry::{blobs, manifests, service};
+
+/// Size in bytes of a blob that the repository links.
+///
+/// # Errors
+/// `blob-unknown`, and those of [`open_in`].
+pub async fn blob(app: &App, asking: Asking, name: &RepositoryName, digest: &Digest) -> Result<u64> {
+    let (name, wanted, now) = (name.clone(), digest.clone(), app.clock.now());
+    let (repository, held) = app
+        .db
+        .read(move |conn| {
+            let caller = asking.caller(conn)?;
+            let (repository, _) = open_in(conn, &caller, &name, now)?;
+            let held = blobs::held_in(conn, &repository.id, &wanted, now)?;
+            Ok((repository, held))
+        })
+        .await?;
+    if held.stale {
+        blobs::touch_seen(app, repository.id, digest.clone()).await?;
+    }
+    Ok(held.size)
+}
+
+/// A manifest. To the holder of a registry token the same is given again for a second, unless something was written meanwhile
+/// ([`cache`]).
+///
+/// # Errors
+/// `manifest-unknown`, and those of [`open_in`].
+pub async fn manifest(app: &App, cache: &Cache, asking: Asking, name: &RepositoryName, reference: &str) -> Result<Arc<Served>> {
+    // Both before the read: what is written during it makes what was read too old.
+    let (generation, now) = (app.db.generation(), app.clock.now());
+    let key = asking.token().map(|token| cache::key(&[token, name.as_str().as_bytes(), reference.as_bytes()]));
+    if let Some(known) = key.as_ref().and_then(|key| cache.manifest(key, generation, now)) {
+        return Ok(known);
+    }
+    let (name, reference) = (name.clone(), reference.to_owned());
+    let found = app
+        .db
+        .read(move |conn| {
+            let unknown = || Error::not_found("manifest-unknown");
+            let caller = asking.caller(conn)?;
+            let (repository, buyer) = open_in(conn, &caller, &name, now)?;
+            let found = service::find_manifest(conn, &repository.id, &reference)?.ok_or_else(unknown)?;
+            if buyer && !service::is_public(conn, &found.digest, found.subject.as_deref())? {
+                return Err(unknown());
+            }
+            Ok(Arc::new(Served { digest: found.digest, media_type: found.media_type, content: found.content.into() }))
+        })
+        .await?;
+    if let Some(key) = key {
+        cache.keep_manifest(key, generation, now, found.clone());
+    }
+    Ok(found)
+}
+
+/// A page of tags after `last`, at most `n`.
+///
+/// # Errors
+/// Those of [`open_in`].
+pub async fn tags(app: &App, asking: Asking, name: &RepositoryName, n: Option<u32>, last: &str) -> Result<Page<String>> {
+    let (name, last, now) = (name.clone(), last.to_owned(), app.clock.now());
+    app.db
+        .read(move |conn| {
+            let caller = asking.caller(conn)?;
+            let (repository, buyer) = open_in(conn, &caller, &name, now)?;
+            manifests::tags_in(conn, &repository.id, n, &last, buyer)
+        })
+        .await
+}
+
+/// A page of the manifests that refer to a digest, after `last`. A repository without such, or that is not there yet, has none.
+///
+/// # Errors
+/// Those of [`permit_in`].
+pub async fn referrers(
+    app: &App,
+    asking: Asking,
+    name: &RepositoryName,
+    subject: &Digest,
+    artifact_type: Option<String>,
+    last: &str,
+) -> Result<Page<Descriptor>> {
+    let (name, subject, last, now) = (name.clone(), subject.clone(), last.to_owned(), app.clock.now());
+    app.db
+        .read(move |conn| {
+            let caller = asking.caller(conn)?;
+            let (found, rights) = permit_in(conn, &caller, &name, Action::Pull, now)?;
+            match found {
+                Some(repository) if !rights.buyer || service::is_public(conn, subject.as_str(), None)? => {
+                    manifests::referrers_in(conn, &repository.id, &subject, artifact_type.as_deref(), &last)
+                }
+                _ => Ok(Page { items: Vec::new(), next: None }),
+            }
+        })
+        .await
+}
