@@ -13,7 +13,6 @@ use crate::base::app::App;
 use crate::base::auth::Actor;
 use crate::base::db::schema::{activations, deployments, jobs, nodes};
 use crate::base::error::{Error, Kind};
-use crate::base::i18n::Lang;
 use crate::catalog::model::PlanKind;
 use crate::http::extract::FormPairs;
 use crate::testing::shop::{Shop, license, listing, release, shop};
@@ -173,11 +172,11 @@ async fn a_code_enrols_one_node_once() {
         let outcomes = tasks.join_all().await;
         assert_eq!(outcomes.iter().filter(|o| o.is_ok()).count(), 1, "a bad request does not use up the code, and only one gets it");
         assert!(outcomes.iter().filter_map(|o| o.as_ref().err()).all(|e| e.code == "enrollment-code-used"));
-        let detail = node::node_detail(&app, &operator, Lang::En, &issued.node_id).await.unwrap();
+        let detail = testing::node_detail(&app, &operator, &issued.node_id).await.unwrap();
         assert_eq!(detail.node.shown_state(app.clock.now()), "enrolled", "its agent has not called yet");
         let (id, now) = (issued.node_id.clone(), app.clock.now());
         app.db.write(move |conn| Ok(super::store::note_call(conn, &id, now)?)).await.unwrap();
-        let detail = node::node_detail(&app, &operator, Lang::En, &issued.node_id).await.unwrap();
+        let detail = testing::node_detail(&app, &operator, &issued.node_id).await.unwrap();
         assert_eq!(detail.node.shown_state(app.clock.now()), "online");
         app.clock.advance(TimeDelta::seconds(46));
         assert_eq!(detail.node.shown_state(app.clock.now()), "offline");
@@ -274,12 +273,11 @@ async fn what_belongs_to_another_operator_does_not_exist() {
 
         let other = testing::operator(&app, "other").await;
         let missing = |e: Error, code: &str| assert_eq!((e.kind, e.code), (Kind::NotFound, code));
-        missing(node::node_detail(&app, &other, Lang::En, &node_id).await.unwrap_err(), "node");
+        missing(testing::node_detail(&app, &other, &node_id).await.unwrap_err(), "node");
         missing(service::new_code(&app, &other, &node_id).await.unwrap_err(), "node");
         missing(service::remove_node(&app, &other, &node_id).await.unwrap_err(), "node");
         missing(service::create_node(&app, &other, &mine, "N2").await.unwrap_err(), "site");
-        let lang = crate::base::i18n::Lang::Zh;
-        missing(deployment::deployment_detail(&app, &other, lang, &deployed).await.unwrap_err(), "deployment");
+        missing(testing::deployment_detail(&app, &other, &deployed).await.unwrap_err(), "deployment");
         missing(service::remove_deployment(&app, &other, &deployed).await.unwrap_err(), "deployment");
         let theirs = site(&app, &other, "Mine").await;
         let (their_node, _) = enrolled(&app, &other, &theirs, "N1").await;
@@ -375,7 +373,7 @@ async fn a_deployment_is_updated_changed_and_removed() {
         assert_eq!(back.code, "license-expired");
         let tuned: Map<String, Value> = [("bolt_score".to_owned(), json!(0.5))].into_iter().collect();
         service::deploy(&app, &shop.operator, DeployInput { parameters: tuned, ..update.clone() }).await.unwrap();
-        let detail = deployment::deployment_detail(&app, &shop.operator, crate::base::i18n::Lang::Zh, &id).await.unwrap();
+        let detail = testing::deployment_detail(&app, &shop.operator, &id).await.unwrap();
         assert_eq!((detail.line.version.as_str(), detail.line.deployment.parameters["bolt_score"].clone()), ("1.1.0", json!(0.5)));
         assert_eq!(detail.events.len(), 3);
         let notes: Vec<Option<&str>> = detail.events.iter().map(|event| event.note.as_deref()).collect();
@@ -403,7 +401,7 @@ async fn a_deployment_is_updated_changed_and_removed() {
         );
         service::remove_node(&app, &shop.operator, &node_id).await.unwrap();
         assert_eq!(count(&app, "activations").await, 0);
-        let detail = deployment::deployment_detail(&app, &shop.operator, crate::base::i18n::Lang::Zh, &id).await.unwrap();
+        let detail = testing::deployment_detail(&app, &shop.operator, &id).await.unwrap();
         assert_eq!((detail.line.deployment.state, detail.line.deployment.wanted), (DeploymentState::Removed, false));
         assert!(matches!(crate::audit::service::verify(&app.db).await.unwrap(), crate::audit::model::ChainVerdict::Intact { .. }));
     })

@@ -1,5 +1,14 @@
 //! Pages of a long list, cut by the last row shown (keyset paging).
 
+use serde::Deserialize;
+
+/// Where a list that shows the newest first goes on: behind this id.
+#[derive(Debug, Deserialize)]
+pub struct Before {
+    /// Id of the last row of the page before.
+    pub before: Option<String>,
+}
+
 /// Cuts the rows, of which one more than `size` was asked for, to a page. Gives the addresses of the first page, where this is a later
 /// one, and of the next: `path` with `key` and the id of the last row.
 pub fn paging<T>(

@@ -17,14 +17,11 @@ use crate::base::auth::{Actor, Person, policy};
 use crate::base::db::dialect::Row;
 use crate::base::db::{Conn, Timestamp, dialect};
 use crate::base::error::{Error, QueryResultExt as _, Result, exactly_one};
-use crate::base::i18n::Lang;
 use crate::base::jobs::Job;
 use crate::base::{config, ids};
 use crate::catalog::model::{AppName, PlanKind};
 use crate::license::model::{Activation, Decision, IssueInput, License, LicenseState};
 use crate::license::{model, store};
-use crate::site::parts::chain;
-use crate::site::parts::chain::ChainLink;
 use crate::{audit, catalog, release};
 
 pub use super::store::{active_nodes, get_own};
@@ -228,8 +225,6 @@ pub struct LicenseDetail {
     pub vendor: (String, String),
     /// Its seats.
     pub seats: Vec<Seat>,
-    /// From listing to running.
-    pub chain: Vec<ChainLink>,
     /// What administrators decided on it, oldest first.
     pub decisions: Vec<Told>,
 }
@@ -267,30 +262,26 @@ pub fn ending(conn: &mut Conn, organization_id: &str, now: Timestamp) -> Result<
 }
 
 /// One licence of the operator.
-pub async fn detail(app: &App, actor: &Actor, lang: Lang, id: String) -> Result<LicenseDetail> {
-    let person = policy::require(actor, Action::ViewLicenses)?.clone();
-    let reader = chain::Reader::of(actor, lang, app.clock.now());
-    app.db
-        .read(move |conn| {
-            let license = store::get_own(conn, &id, &person.organization_id).or_not_found("license")?;
-            read_detail(conn, &reader, license)
-        })
-        .await
+///
+/// # Errors
+/// `license`: not there, or not the operator's.
+pub fn detail_in(conn: &mut Conn, actor: &Actor, id: &str) -> Result<LicenseDetail> {
+    let owner = &policy::require(actor, Action::ViewLicenses)?.organization_id;
+    let license = store::get_own(conn, id, owner).or_not_found("license")?;
+    read_detail(conn, license)
 }
 
 /// One licence of whoever, for administrators.
-pub async fn detail_any(app: &App, actor: &Actor, lang: Lang, id: String) -> Result<LicenseDetail> {
+///
+/// # Errors
+/// `license`: not there.
+pub fn detail_any_in(conn: &mut Conn, actor: &Actor, id: &str) -> Result<LicenseDetail> {
     policy::require(actor, Action::RevokeLicenses)?;
-    let reader = chain::Reader::of(actor, lang, app.clock.now());
-    app.db
-        .read(move |conn| {
-            let license = get(conn, &id)?;
-            read_detail(conn, &reader, license)
-        })
-        .await
+    let license = get(conn, id)?;
+    read_detail(conn, license)
 }
 
-fn read_detail(conn: &mut Conn, reader: &chain::Reader, license: License) -> Result<LicenseDetail> {
+fn read_detail(conn: &mut Conn, license: License) -> Result<LicenseDetail> {
     let name = catalog::service::app_name(conn, &license.app_id)?;
     let operator = store::organization_name(conn, &license.organization_id)?;
     let vendor = store::organization_name(conn, &license.vendor_id)?;
@@ -299,9 +290,8 @@ fn read_detail(conn: &mut Conn, reader: &chain::Reader, license: License) -> Res
         .into_iter()
         .map(|(activation, node, site)| Seat { deployment_id: deployed.get(&activation.node_id).cloned(), activation, node, site })
         .collect();
-    let chain = chain::of_license(conn, reader, &license.id)?;
     let decisions = decisions(conn, &license.id)?;
-    Ok(LicenseDetail { line: LicenseLine { license, app: name, operator }, vendor, seats, chain, decisions })
+    Ok(LicenseDetail { line: LicenseLine { license, app: name, operator }, vendor, seats, decisions })
 }
 
 /// The licence file: a token bound to all nodes that hold a seat, with a name to save it under.

@@ -23,6 +23,7 @@ use crate::base::i18n::Lang;
 use crate::catalog::model::PlanKind;
 use crate::fleet::service::{self as fleet, DeployInput};
 use crate::server::middleware::errors::errors;
+use crate::site::parts::chain::{self, ChainLink, Reader};
 use crate::testing::shop::{Shop, license, shop};
 use crate::testing::{self, drain_jobs, each_backend};
 
@@ -124,7 +125,7 @@ async fn what_a_node_says_of_itself_is_kept_until_it_says_otherwise() {
     each_backend(|app| async move {
         let mine = mine(&app).await;
         let kept = async || {
-            let detail = crate::fleet::service::node::node_detail(&app, &mine.shop.operator, Lang::En, &mine.node_id).await.unwrap();
+            let detail = testing::node_detail(&app, &mine.shop.operator, &mine.node_id).await.unwrap();
             detail.node.trouble
         };
         let mut ill = heartbeat(&app, &mine, 1, 1);
@@ -140,13 +141,19 @@ async fn what_a_node_says_of_itself_is_kept_until_it_says_otherwise() {
     .await;
 }
 
+async fn chain_of(app: &App, mine: &Mine) -> Vec<ChainLink> {
+    let reader = Reader::of(&mine.shop.operator, Lang::En, app.clock.now());
+    let id = mine.deployment.clone();
+    app.db.read(move |conn| Ok(chain::of_deployment(conn, &reader, &id)?)).await.unwrap()
+}
+
 #[actix_web::test]
 async fn what_has_worked_stays_proven() {
     each_backend(|app| async move {
         let mine = mine(&app).await;
         let proven = async || {
-            let detail = crate::fleet::service::deployment::deployment_detail(&app, &mine.shop.operator, Lang::En, &mine.deployment).await;
-            let link = detail.unwrap().chain.into_iter().find(|link| link.key == "proven").unwrap();
+            let chain = chain_of(&app, &mine).await;
+            let link = chain.into_iter().find(|link| link.key == "proven").unwrap();
             (link.state, link.note)
         };
         let id = mine.deployment.clone();
@@ -176,8 +183,7 @@ async fn what_has_worked_stays_proven() {
         take(&app, &mine.node, vec![heartbeat(&app, &mine, 5, 0)]).await.unwrap();
         assert_eq!(proven().await, ("done", note));
         fleet::remove_node(&app, &mine.shop.operator, &mine.node_id).await.unwrap();
-        let detail = crate::fleet::service::deployment::deployment_detail(&app, &mine.shop.operator, Lang::En, &mine.deployment).await;
-        let chain = detail.unwrap().chain;
+        let chain = chain_of(&app, &mine).await;
         let deployed = chain.iter().find(|link| link.key == "deployed").unwrap();
         assert_eq!((deployed.state, deployed.note.as_str(), chain[7].state), ("failed", "removed", "done"));
     })

@@ -13,6 +13,7 @@ use crate::base::auth::{Actor, OrgKind, Role};
 use crate::base::clock::Clock;
 use crate::base::config::Settings;
 use crate::base::db::{Db, Location, Timestamp};
+use crate::base::error::Result;
 use crate::fleet::service as fleet;
 use crate::registry;
 use crate::registry::model::Repository;
@@ -24,6 +25,18 @@ pub mod shop;
 pub async fn repository(app: &App, vendor: &Actor, name: &str) -> Repository {
     let (organization_id, name, now) = (vendor.organization_id().unwrap().to_owned(), name.to_owned(), app.clock.now());
     app.db.write(move |conn| registry::service::ensure_repository(conn, &organization_id, &name, now)).await.unwrap()
+}
+
+/// A node's detail in a read of its own.
+pub async fn node_detail(app: &App, actor: &Actor, id: &str) -> Result<fleet::node::NodeDetail> {
+    let (actor, id) = (actor.clone(), id.to_owned());
+    app.db.read(move |conn| fleet::node::detail_in(conn, &actor, &id)).await
+}
+
+/// A deployment's detail in a read of its own.
+pub async fn deployment_detail(app: &App, actor: &Actor, id: &str) -> Result<fleet::deployment::DeploymentDetail> {
+    let (actor, id) = (actor.clone(), id.to_owned());
+    app.db.read(move |conn| fleet::deployment::detail_in(conn, &actor, &id)).await
 }
 
 /// A folder that goes with the test.
@@ -107,7 +120,7 @@ where
             })
         })
         .collect();
-    futures_util::future::join_all(writers).await.into_iter().map(Result::unwrap).collect()
+    futures_util::future::join_all(writers).await.into_iter().map(std::result::Result::unwrap).collect()
 }
 
 /// Asserts that every chain and seal is intact.

@@ -22,8 +22,6 @@ use crate::base::i18n::Lang;
 use crate::base::ids;
 use crate::catalog::model::{AppRow, ListingState, Plan, PlanKind, parse_yuan};
 use crate::license::model::IssueInput;
-use crate::site::parts::chain;
-use crate::site::parts::chain::{ChainLink, Reader};
 use crate::trade::model::{Balance, Event, Line, Order, OrderState, Payment, PlaceOrder, Search};
 use crate::trade::{cancel, model, store};
 use crate::{account, audit, catalog, license, release};
@@ -372,53 +370,45 @@ pub struct OrderDetail {
     pub held: Option<Told>,
     /// How it was called off.
     pub cancelled: Option<Told>,
-    /// Chain line.
-    pub chain: Vec<ChainLink>,
 }
 
 /// One order for one side.
 ///
 /// # Errors
 /// `order`: not there, or not this side's.
-pub async fn detail(app: &App, actor: &Actor, lang: Lang, side: Side, order_id: String) -> Result<OrderDetail> {
+pub fn detail_in(conn: &mut Conn, actor: &Actor, side: Side, order_id: &str) -> Result<OrderDetail> {
     let action = match side {
         Side::Buyer => Action::ViewOrders,
         Side::Vendor => Action::ViewSales,
         Side::Platform => Action::ViewPayments,
     };
     policy::require(actor, action)?;
-    let (asking, now) = (actor.clone(), app.clock.now());
-    app.db
-        .read(move |conn| {
-            let order = store::get(conn, &order_id).or_not_found("order")?;
-            match side {
-                Side::Buyer => {
-                    policy::require_own(&asking, action, &order.organization_id, "order")?;
-                }
-                Side::Vendor => {
-                    policy::require_own(&asking, action, &order.vendor_id, "order")?;
-                }
-                Side::Platform => {}
-            }
-            let license = store::license_of(conn, &order.id)?;
-            let held = license.as_ref().map(|(id, _)| license::service::held(conn, id)).transpose()?.flatten();
-            let cancelled = order.state == OrderState::Cancelled;
-            let cancelled = if cancelled { audit::service::told(conn, &order.id, &[cancel::ACTION])?.pop() } else { None };
-            Ok(OrderDetail {
-                app: catalog::service::get_app(conn, &order.app_id)?,
-                buyer: account::service::get_organization(conn, &order.organization_id)?,
-                vendor: account::service::get_organization(conn, &order.vendor_id)?,
-                placed_by: store::user_name(conn, &order.placed_by)?,
-                payments: store::payments_of(conn, &order.id)?,
-                received_fen: received(conn, &order.id)?,
-                license,
-                held,
-                cancelled,
-                chain: chain::of_order(conn, &Reader::of(&asking, lang, now), &order.id)?,
-                order,
-            })
-        })
-        .await
+    let order = store::get(conn, order_id).or_not_found("order")?;
+    match side {
+        Side::Buyer => {
+            policy::require_own(actor, action, &order.organization_id, "order")?;
+        }
+        Side::Vendor => {
+            policy::require_own(actor, action, &order.vendor_id, "order")?;
+        }
+        Side::Platform => {}
+    }
+    let license = store::license_of(conn, &order.id)?;
+    let held = license.as_ref().map(|(id, _)| license::service::held(conn, id)).transpose()?.flatten();
+    let cancelled = order.state == OrderState::Cancelled;
+    let cancelled = if cancelled { audit::service::told(conn, &order.id, &[cancel::ACTION])?.pop() } else { None };
+    Ok(OrderDetail {
+        app: catalog::service::get_app(conn, &order.app_id)?,
+        buyer: account::service::get_organization(conn, &order.organization_id)?,
+        vendor: account::service::get_organization(conn, &order.vendor_id)?,
+        placed_by: store::user_name(conn, &order.placed_by)?,
+        payments: store::payments_of(conn, &order.id)?,
+        received_fen: received(conn, &order.id)?,
+        license,
+        held,
+        cancelled,
+        order,
+    })
 }
 
 /// An order that waits for payment.

@@ -10,8 +10,7 @@ use super::service::{self, ReceiptInput, Side};
 use crate::base::app::App;
 use crate::base::auth::{Actor, Role};
 use crate::base::db::schema::licenses;
-use crate::base::error::Kind;
-use crate::base::i18n::Lang;
+use crate::base::error::{Kind, Result};
 use crate::catalog::plans::{self, PlanForm};
 use crate::moderation;
 use crate::moderation::model::Decision;
@@ -52,8 +51,13 @@ fn receipt(amount: &str, bank_serial: &str, payer: &str) -> ReceiptInput {
     ReceiptInput { amount: amount.into(), bank_serial: bank_serial.into(), payer: payer.into(), accept_excess: false }
 }
 
+async fn detail(app: &App, actor: &Actor, side: Side, id: &str) -> Result<service::OrderDetail> {
+    let (actor, id) = (actor.clone(), id.to_owned());
+    app.db.read(move |conn| service::detail_in(conn, &actor, side, &id)).await
+}
+
 async fn state(app: &App, shop: &Shop, id: &str) -> OrderState {
-    service::detail(app, &shop.mine, Lang::Zh, Side::Buyer, id.to_owned()).await.unwrap().order.state
+    detail(app, &shop.mine, Side::Buyer, id).await.unwrap().order.state
 }
 
 async fn licenses_of(app: &App, order_id: &str) -> i64 {
@@ -66,7 +70,7 @@ async fn an_order_is_paid_by_the_exact_amount_and_licensed_once() {
     each_backend(|app| async move {
         let shop = shop(&app).await;
         let id = order(&app, &shop, 2).await;
-        let detail = service::detail(&app, &shop.mine, Lang::Zh, Side::Buyer, id.clone()).await.unwrap();
+        let detail = detail(&app, &shop.mine, Side::Buyer, &id).await.unwrap();
         assert_eq!((detail.order.amount_fen, detail.order.state), (256_000, OrderState::AwaitingPayment));
         assert_eq!(detail.order.number, "PH-20260101-0001");
         assert_eq!(detail.order.reference.len(), 8);
@@ -119,7 +123,7 @@ async fn amounts_that_differ_are_kept_and_shown() {
         assert!(shown.contains("BOC-0001") && !shown.contains("<script>alert"));
         let rest = service::confirm_payment(&app, &shop.finance, &id, &receipt("280", "BOC-0002", "北矿")).await.unwrap();
         assert_eq!((rest.balance, rest.order.state), (Balance::Exact, OrderState::Delivered));
-        let detail = service::detail(&app, &shop.finance, Lang::En, Side::Platform, id.clone()).await.unwrap();
+        let detail = detail(&app, &shop.finance, Side::Platform, &id).await.unwrap();
         assert!(detail.payments.len() == 2 && detail.payments.iter().all(|(p, _)| p.matched));
 
         let id = order(&app, &shop, 1).await;
@@ -264,9 +268,9 @@ async fn orders_belong_to_their_two_sides() {
         let id = order(&app, &shop, 1).await;
         let other = testing::operator(&app, "other").await;
         let rival = testing::vendor(&app, "rival").await;
-        let error = service::detail(&app, &other, Lang::Zh, Side::Buyer, id.clone()).await.unwrap_err();
+        let error = detail(&app, &other, Side::Buyer, &id).await.unwrap_err();
         assert_eq!((error.kind, error.code), (Kind::NotFound, "order"));
-        assert_eq!(service::detail(&app, &rival, Lang::Zh, Side::Vendor, id.clone()).await.unwrap_err().kind, Kind::NotFound);
+        assert_eq!(detail(&app, &rival, Side::Vendor, &id).await.unwrap_err().kind, Kind::NotFound);
         assert_eq!(cancel::by_buyer(&app, &other, &id).await.unwrap_err().kind, Kind::NotFound);
         assert_eq!(page(&app, &other, Method::GET, &format!("/mine/orders/{id}"), "").await.0, 404);
         assert!(service::list_bought(&app, &other, None).await.unwrap().is_empty());
@@ -291,7 +295,7 @@ async fn orders_belong_to_their_two_sides() {
         assert_eq!(state(&app, &shop, &id).await, OrderState::Cancelled);
         assert!(service::list_awaiting(&app, &shop.finance, "", None).await.unwrap().is_empty());
         let next = order(&app, &shop, 1).await;
-        let detail = service::detail(&app, &shop.mine, Lang::Zh, Side::Buyer, next).await.unwrap();
+        let detail = detail(&app, &shop.mine, Side::Buyer, &next).await.unwrap();
         assert_eq!(detail.order.number, "PH-20260101-0002");
         assert_eq!(service::place(&app, &shop.mine, PlaceOrder { plan_id: "pln_none".into(), nodes: 1 }).await.unwrap_err().code, "plan");
     })

@@ -2,7 +2,6 @@
 //! here first; a name in the comments is a row that has no code yet.
 
 use std::collections::BTreeSet;
-use std::path::Path;
 
 use crate::sources::{Source, rust_sources};
 
@@ -33,9 +32,6 @@ const ROWS: &[&[&str]] = &[
     &["demo"],
     &["cli", "main", "lib"],
 ];
-
-/// Uses that still run up. This list may only shrink.
-const EXCEPTIONS: &str = include_str!("house.exceptions");
 
 fn row(name: &str) -> usize {
     ROWS.iter().position(|row| row.contains(&name)).unwrap_or_else(|| panic!("give `{name}` a row"))
@@ -74,13 +70,5 @@ fn wrong_uses(source: &Source) -> BTreeSet<String> {
 #[test]
 fn a_module_uses_only_what_stands_below_it() {
     let wrong: BTreeSet<String> = rust_sources("src").iter().flat_map(wrong_uses).collect();
-    let known: BTreeSet<String> = EXCEPTIONS.lines().map(str::to_owned).collect();
-    if let Some(path) = std::env::var_os("UPDATE_EXCEPTIONS") {
-        std::fs::write(Path::new(&path), Vec::from_iter(wrong).join("\n") + "\n").unwrap();
-        return;
-    }
-    let new: Vec<_> = wrong.difference(&known).cloned().collect();
-    assert!(new.is_empty(), "uses that run up:\n{}", new.join("\n"));
-    let gone: Vec<_> = known.difference(&wrong).cloned().collect();
-    assert!(gone.is_empty(), "no longer so, take them off the list:\n{}", gone.join("\n"));
+    assert!(wrong.is_empty(), "uses that run up:\n{}", Vec::from_iter(wrong).join("\n"));
 }

@@ -12,7 +12,6 @@ use crate::base::auth::{Actor, Person, policy};
 use crate::base::db::dialect::Row;
 use crate::base::db::{Conn, Json, Timestamp, dialect};
 use crate::base::error::{Error, QueryResultExt as _, Result, exactly_one};
-use crate::base::i18n::Lang;
 use crate::base::ids;
 use crate::base::jobs::Job;
 use crate::catalog::model::AppName;
@@ -25,9 +24,7 @@ use crate::license::model::{License, refusal};
 use crate::license::service as licenses;
 use crate::license::service::{LicenseLine, Use};
 use crate::release::model::Deprecation;
-use crate::site::parts::chain;
-use crate::site::parts::chain::ChainLink;
-use crate::{audit, catalog, telemetry};
+use crate::{audit, catalog};
 
 /// Deployments on one page.
 pub const PAGE: i64 = 50;
@@ -521,32 +518,23 @@ pub struct DeploymentDetail {
     pub others: Vec<ReleaseName>,
     /// What happened, newest first.
     pub events: Vec<DeploymentEvent>,
-    /// Figures of the last heartbeat.
-    pub sample: Option<telemetry::model::AppSample>,
-    /// From listing to running.
-    pub chain: Vec<ChainLink>,
 }
 
 /// One deployment of the operator.
-pub async fn deployment_detail(app: &App, actor: &Actor, lang: Lang, id: &str) -> Result<DeploymentDetail> {
-    let owner = policy::require(actor, Action::ViewFleet)?.organization_id.clone();
-    let reader = chain::Reader::of(actor, lang, app.clock.now());
-    let id = id.to_owned();
-    app.db
-        .read(move |conn| {
-            let (deployment, version) = store::get_deployment(conn, &owner, &id).or_not_found("deployment")?;
-            let (node, site) = store::get_node(conn, &owner, &deployment.node_id).or_not_found("node")?;
-            let name = catalog::service::app_name(conn, &deployment.app_id)?;
-            let release = store::release(conn, &deployment.release_id).or_not_found("deploy-release")?;
-            let license = licenses::get(conn, &deployment.license_id)?;
-            let covered = |r: &ReleaseName| r.id != release.id && semver::Version::parse(&r.version).is_ok_and(|v| license.covers(&v));
-            let others = store::published(conn, std::slice::from_ref(&deployment.app_id))?.into_iter().filter(covered).collect();
-            let deprecation = crate::release::lifecycle::deprecation(conn, &release.id)?;
-            let events = store::events(conn, std::slice::from_ref(&id), 30)?;
-            let sample = telemetry::service::app_figures(conn, std::slice::from_ref(&id))?.remove(&id);
-            let chain = chain::of_deployment(conn, &reader, &id)?;
-            let line = DeploymentLine { version, node: node.name.clone(), site, app: name, deployment };
-            Ok(DeploymentDetail { line, release, license, node, deprecation, others, events, sample, chain })
-        })
-        .await
+///
+/// # Errors
+/// `deployment`: not there, or not the operator's.
+pub fn detail_in(conn: &mut Conn, actor: &Actor, id: &str) -> Result<DeploymentDetail> {
+    let owner = &policy::require(actor, Action::ViewFleet)?.organization_id;
+    let (deployment, version) = store::get_deployment(conn, owner, id).or_not_found("deployment")?;
+    let (node, site) = store::get_node(conn, owner, &deployment.node_id).or_not_found("node")?;
+    let name = catalog::service::app_name(conn, &deployment.app_id)?;
+    let release = store::release(conn, &deployment.release_id).or_not_found("deploy-release")?;
+    let license = licenses::get(conn, &deployment.license_id)?;
+    let covered = |r: &ReleaseName| r.id != release.id && semver::Version::parse(&r.version).is_ok_and(|v| license.covers(&v));
+    let others = store::published(conn, std::slice::from_ref(&deployment.app_id))?.into_iter().filter(covered).collect();
+    let deprecation = crate::release::lifecycle::deprecation(conn, &release.id)?;
+    let events = store::events(conn, &[id.to_owned()], 30)?;
+    let line = DeploymentLine { version, node: node.name.clone(), site, app: name, deployment };
+    Ok(DeploymentDetail { line, release, license, node, deprecation, others, events })
 }

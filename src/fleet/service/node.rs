@@ -9,17 +9,14 @@ use crate::base::app::App;
 use crate::base::auth::policy::Action;
 use crate::base::auth::{Actor, policy};
 use crate::base::db::dialect::Row;
-use crate::base::db::{Timestamp, dialect};
+use crate::base::db::{Conn, Timestamp, dialect};
 use crate::base::error::{Error, Faults, QueryResultExt as _, Result, exactly_one};
-use crate::base::i18n::Lang;
 use crate::base::ids;
 use crate::base::jobs::Job;
 use crate::catalog::model::AppName;
 use crate::fleet::model::{Deployment, DeploymentEvent, DeploymentState, Node, NodeState, Site};
 use crate::fleet::service::TOPIC;
 use crate::fleet::{model, store};
-use crate::site::parts::chain;
-use crate::site::parts::chain::ChainLink;
 use crate::{audit, catalog, license};
 
 /// Nodes on one page.
@@ -28,8 +25,6 @@ pub const PAGE: i64 = 50;
 const MAX_NAME: usize = 60;
 /// Most sites and nodes of an operator: a bound against scripts, far above any mine.
 const MAX_SITES: i64 = 500;
-/// Most apps of a node whose chain its page shows, as many as its plots.
-const MAX_CHAINS: usize = 10;
 
 /// A site with how its nodes are.
 #[derive(Debug, Clone)]
@@ -66,8 +61,6 @@ pub struct NodeDetail {
     pub deployments: Vec<(Deployment, String, AppName)>,
     /// What happened to these, newest first.
     pub events: Vec<(DeploymentEvent, AppName)>,
-    /// From listing to running of each app that is installed, by deployment.
-    pub chains: Vec<(String, Vec<ChainLink>)>,
 }
 
 /// A code as shown once.
@@ -232,32 +225,26 @@ pub async fn list_nodes(app: &App, actor: &Actor, before: Option<String>) -> Res
 }
 
 /// One node of the operator.
-pub async fn node_detail(app: &App, actor: &Actor, lang: Lang, id: &str) -> Result<NodeDetail> {
-    let reader = chain::Reader::of(actor, lang, app.clock.now());
-    let owner = policy::require(actor, Action::ViewFleet)?.organization_id.clone();
-    let id = id.to_owned();
-    app.db
-        .read(move |conn| {
-            let (node, site) = store::get_node(conn, &owner, &id).or_not_found("node")?;
-            let rows = store::deployments_of_node(conn, &node.id)?;
-            let app_ids: Vec<String> = rows.iter().map(|(d, _)| d.app_id.clone()).collect();
-            let apps: BTreeMap<String, AppName> = catalog::service::app_names(conn, &app_ids)?.into_iter().collect();
-            let deployments: Vec<(Deployment, String, AppName)> =
-                rows.into_iter().filter_map(|(d, version)| apps.get(&d.app_id).cloned().map(|app| (d, version, app))).collect();
-            let ids: Vec<String> = deployments.iter().map(|(d, _, _)| d.id.clone()).collect();
-            let events = store::events(conn, &ids, 20)?
-                .into_iter()
-                .filter_map(|event| {
-                    let app = deployments.iter().find(|(d, _, _)| d.id == event.deployment_id).map(|(_, _, app)| app.clone())?;
-                    Some((event, app))
-                })
-                .collect();
-            let installed = deployments.iter().filter(|(d, _, _)| d.state == DeploymentState::Installed).take(MAX_CHAINS);
-            let chains =
-                installed.map(|(d, _, _)| Ok((d.id.clone(), chain::of_deployment(conn, &reader, &d.id)?))).collect::<Result<Vec<_>>>()?;
-            Ok(NodeDetail { node, site, deployments, events, chains })
+///
+/// # Errors
+/// `node`: not there, or not the operator's.
+pub fn detail_in(conn: &mut Conn, actor: &Actor, id: &str) -> Result<NodeDetail> {
+    let owner = &policy::require(actor, Action::ViewFleet)?.organization_id;
+    let (node, site) = store::get_node(conn, owner, id).or_not_found("node")?;
+    let rows = store::deployments_of_node(conn, &node.id)?;
+    let app_ids: Vec<String> = rows.iter().map(|(d, _)| d.app_id.clone()).collect();
+    let apps: BTreeMap<String, AppName> = catalog::service::app_names(conn, &app_ids)?.into_iter().collect();
+    let deployments: Vec<(Deployment, String, AppName)> =
+        rows.into_iter().filter_map(|(d, version)| apps.get(&d.app_id).cloned().map(|app| (d, version, app))).collect();
+    let ids: Vec<String> = deployments.iter().map(|(d, _, _)| d.id.clone()).collect();
+    let events = store::events(conn, &ids, 20)?
+        .into_iter()
+        .filter_map(|event| {
+            let app = deployments.iter().find(|(d, _, _)| d.id == event.deployment_id).map(|(_, _, app)| app.clone())?;
+            Some((event, app))
         })
-        .await
+        .collect();
+    Ok(NodeDetail { node, site, deployments, events })
 }
 
 /// Takes a node off the accepted list at once: its next call is refused. Its deployments end, its licences are free.

@@ -229,5 +229,3 @@ pub struct InvitationPage {
 pub struct NoOrganizationPage {
     pub page: Page,
 }
-
-pub const PEOPLE_PAGE: i64 = 50;

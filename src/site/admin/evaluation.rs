@@ -4,7 +4,7 @@ use actix_web::web::{Data, Path, Payload, Query, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse, web};
 use askama::Template;
 use inference::evaluate::archive::Fault;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::json;
 
 use crate::base::app::App;
@@ -15,7 +15,7 @@ use crate::evaluation::service;
 use crate::evaluation::service::{Choices, PAGE, SetDetail, SetLine};
 use crate::http::api::ApiResult;
 use crate::http::page::{Page, PageResult, form_result, lang_of, see_other_with};
-use crate::http::paging::paging;
+use crate::http::paging::{Before, paging};
 use crate::site::parts::report::reason;
 use crate::site::parts::scores::figure;
 
@@ -185,11 +185,6 @@ impl FaultView {
         let message = lang.format(&format!("evaluation-fault-{}", fault.code), &[("detail", &fault.detail)]);
         Self { place: fault.place.clone(), code: fault.code, message }
     }
-}
-
-#[derive(Debug, Deserialize)]
-pub struct Before {
-    pub before: Option<String>,
 }
 
 async fn list(req: HttpRequest, app: Data<App>, actor: Actor, query: Query<Before>) -> PageResult {

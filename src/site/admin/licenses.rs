@@ -11,12 +11,11 @@ use crate::base::auth::Actor;
 use crate::base::error::Error;
 use crate::http::extract::Form;
 use crate::http::page::{FormErrors, Page, PageResult, form_result, see_other_with};
-use crate::http::paging::paging;
+use crate::http::paging::{Before, paging};
 use crate::license::model::Decision;
 use crate::license::service;
-use crate::site::admin::evaluation::Before;
 use crate::site::parts::chain::ChainLink;
-use crate::site::parts::license::{Facts, Row};
+use crate::site::parts::license::{Facts, Row, read};
 
 /// Routes.
 pub fn configure(cfg: &mut ServiceConfig) {
@@ -40,11 +39,11 @@ async fn admin_detail(req: HttpRequest, app: Data<App>, actor: Actor, id: Path<S
 
 async fn admin_page(req: &HttpRequest, app: &App, actor: &Actor, id: String, reason: String, error: Option<Error>) -> PageResult {
     let page = Page::of(req, "license-title");
-    let detail = service::detail_any(app, actor, page.locale(), id).await?;
+    let (detail, links) = read(app, actor.clone(), page.locale(), id, service::detail_any_in).await?;
     let facts = Facts::of(&page, &detail, app.clock.now());
     let status = if error.is_some() { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::OK };
     let errors = error.map(|e| FormErrors::of(&page, &e)).unwrap_or_default();
-    page.clone().render_with(status, &AdminDetailPage { page, facts, links: detail.chain, reason, errors })
+    page.clone().render_with(status, &AdminDetailPage { page, facts, links, reason, errors })
 }
 
 #[derive(Debug, Deserialize)]

@@ -12,8 +12,7 @@ use crate::base::auth::{Actor, policy};
 use crate::base::error::Error;
 use crate::http::extract::Form;
 use crate::http::page::{FormErrors, Page, PageResult, form_result, see_other_with};
-use crate::http::paging::paging;
-use crate::site::admin::evaluation::Before;
+use crate::http::paging::{Before, paging};
 use crate::site::parts::order::{AwaitingRow, OrderView};
 use crate::trade::model::{Balance, OrderState};
 use crate::trade::service::{PaymentLine, ReceiptInput, Side};
@@ -145,8 +144,7 @@ async fn show_payment(
     error: Option<Error>,
 ) -> PageResult {
     let mut page = Page::of(req, "payment-title");
-    let detail = service::detail(app, actor, page.locale(), Side::Platform, id).await?;
-    let mut order = OrderView::of(&page, &detail, Side::Platform);
+    let mut order = OrderView::read(app, actor.clone(), &page, Side::Platform, id).await?;
     order.license_href = order.license_href.filter(|_| policy::require(actor, Action::RevokeLicenses).is_ok());
     let may_confirm = order.awaiting && policy::require(actor, Action::ConfirmPayments).is_ok();
     let status = if error.is_some() { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::OK };

@@ -3,31 +3,27 @@
 use actix_web::web::{Data, Query, ServiceConfig};
 use actix_web::{HttpRequest, web};
 use askama::Template;
-use serde::Deserialize;
 
 use crate::account;
 use crate::base::app::App;
 use crate::base::auth::policy::Action;
 use crate::base::auth::{Actor, OrgKind, policy};
 use crate::http::page::{Page, PageResult};
-use crate::http::paging::paging;
-use crate::site::account::sign_in::PEOPLE_PAGE;
+use crate::http::paging::{Before, paging};
+
+/// Organisations on one page.
+const PAGE: i64 = 50;
 
 /// Routes.
 pub fn configure(cfg: &mut ServiceConfig) {
     cfg.route("/admin/people", web::get().to(people));
 }
 
-#[derive(Deserialize)]
-struct Before {
-    pub before: Option<String>,
-}
-
 async fn people(req: HttpRequest, app: Data<App>, actor: Actor, query: Query<Before>) -> PageResult {
     policy::require(&actor, Action::ViewPeople)?;
     let before = query.into_inner().before.unwrap_or_else(|| "~".into());
-    let mut rows = app.db.read(move |conn| Ok(account::service::list_organizations(conn, &before, PEOPLE_PAGE + 1)?)).await?;
-    let (_, next) = paging(&mut rows, PEOPLE_PAGE, "/admin/people", "before", None, |(o, _)| o.id.clone());
+    let mut rows = app.db.read(move |conn| Ok(account::service::list_organizations(conn, &before, PAGE + 1)?)).await?;
+    let (_, next) = paging(&mut rows, PAGE, "/admin/people", "before", None, |(o, _)| o.id.clone());
     let page = Page::of(&req, "people-title");
     let organizations = rows
         .into_iter()

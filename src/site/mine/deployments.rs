@@ -4,22 +4,25 @@ use actix_web::web::{Data, Path, Query, ServiceConfig};
 use actix_web::{HttpRequest, web};
 use app_package::license::Verdict;
 use askama::Template;
-use serde::Deserialize;
 
 use crate::base::app::App;
 use crate::base::auth::policy::Action;
 use crate::base::auth::{Actor, policy};
 use crate::base::db::Timestamp;
+use crate::base::error::Result;
+use crate::base::i18n::Lang;
 use crate::fleet::model::{Deployment, DeploymentEvent, DeploymentState, shown_name};
 use crate::fleet::service::deployment;
 use crate::fleet::service::deployment::{DeploymentDetail, DeploymentLine};
 use crate::http::page::{Page, PageResult, see_other_with};
-use crate::http::paging::paging;
+use crate::http::paging::{Before, paging};
 use crate::license::model::License;
 use crate::site::mine::deploy_steps::{ParameterField, release_name, title};
-use crate::site::parts::chain::ChainLink;
+use crate::site::parts::chain::{self, ChainLink, Reader};
 use crate::site::parts::license::verdict_text;
 use crate::site::parts::node::{EventItem, NodeFault, fault_code, note, tone};
+use crate::telemetry::model::AppSample;
+use crate::telemetry::service::app_figures;
 
 /// Routes.
 pub fn configure(cfg: &mut ServiceConfig) {
@@ -29,12 +32,7 @@ pub fn configure(cfg: &mut ServiceConfig) {
         .route("/mine/deployments", web::get().to(list));
 }
 
-#[derive(Debug, Deserialize)]
-struct ListQuery {
-    before: Option<String>,
-}
-
-async fn list(req: HttpRequest, app: Data<App>, actor: Actor, query: Query<ListQuery>) -> PageResult {
+async fn list(req: HttpRequest, app: Data<App>, actor: Actor, query: Query<Before>) -> PageResult {
     let mut lines = deployment::list_deployments(&app, &actor, query.before.clone()).await?;
     let (previous, next) =
         paging(&mut lines, deployment::PAGE, "/mine/deployments", "before", query.before.as_deref(), |l| l.deployment.id.clone());
@@ -46,16 +44,38 @@ async fn list(req: HttpRequest, app: Data<App>, actor: Actor, query: Query<ListQ
 
 async fn detail(req: HttpRequest, app: Data<App>, actor: Actor, id: Path<String>) -> PageResult {
     let page = Page::of(&req, "fleet-deployment-title");
-    let detail = deployment::deployment_detail(&app, &actor, page.locale(), &id).await?;
     let may_deploy = policy::require(&actor, Action::Deploy).is_ok();
-    page.clone().render(&DeploymentPage::of(page, &detail, may_deploy, app.clock.now()))
+    let found = read(&app, actor, page.locale(), id.into_inner()).await?;
+    page.clone().render(&DeploymentPage::of(page, &found, may_deploy, app.clock.now()))
 }
 
 async fn fragment(req: HttpRequest, app: Data<App>, actor: Actor, id: Path<String>) -> PageResult {
     let page = Page::of(&req, "fleet-deployment-title");
-    let detail = deployment::deployment_detail(&app, &actor, page.locale(), &id).await?;
-    let live = DeploymentLive::of(&page, &detail, app.clock.now());
+    let found = read(&app, actor, page.locale(), id.into_inner()).await?;
+    let live = DeploymentLive::of(&page, &found, app.clock.now());
     page.clone().render(&DeploymentFragment { page, live })
+}
+
+/// All that a deployment's page shows.
+struct Found {
+    /// The deployment with what belongs to it.
+    detail: DeploymentDetail,
+    /// Figures of the last heartbeat.
+    sample: Option<AppSample>,
+    /// From listing to running.
+    links: Vec<ChainLink>,
+}
+
+async fn read(app: &App, actor: Actor, lang: Lang, id: String) -> Result<Found> {
+    let reader = Reader::of(&actor, lang, app.clock.now());
+    app.db
+        .read(move |conn| {
+            let detail = deployment::detail_in(conn, &actor, &id)?;
+            let sample = app_figures(conn, std::slice::from_ref(&id))?.remove(&id);
+            let links = chain::of_deployment(conn, &reader, &id)?;
+            Ok(Found { detail, sample, links })
+        })
+        .await
 }
 
 async fn remove(app: Data<App>, actor: Actor, id: Path<String>) -> PageResult {
@@ -201,9 +221,9 @@ fn left(events: &[DeploymentEvent]) -> &'static str {
 
 impl DeploymentLive {
     /// From the detail.
-    pub fn of(page: &Page, detail: &DeploymentDetail, now: Timestamp) -> Self {
+    fn of(page: &Page, Found { detail, sample, links }: &Found, now: Timestamp) -> Self {
         let d = &detail.line.deployment;
-        let (inferences, latency, memory, restarts, sampled) = match &detail.sample {
+        let (inferences, latency, memory, restarts, sampled) = match sample {
             Some(s) => {
                 // Before the first inference there is no latency, and 0 ms would be a fine one.
                 let none = || "–".to_owned();
@@ -222,7 +242,7 @@ impl DeploymentLive {
             fault: NodeFault::of(page, event.error.as_deref()),
         });
         Self {
-            links: detail.chain.clone(),
+            links: links.clone(),
             state: d.state,
             next: next(page, detail, now),
             fault: NodeFault::of(page, d.error.as_deref()),
@@ -281,7 +301,8 @@ pub struct DeploymentPage {
 
 impl DeploymentPage {
     /// From the detail.
-    pub fn of(page: Page, detail: &DeploymentDetail, may_deploy: bool, now: Timestamp) -> Self {
+    fn of(page: Page, found: &Found, may_deploy: bool, now: Timestamp) -> Self {
+        let detail = &found.detail;
         let d = &detail.line.deployment;
         let parameters = detail.release.manifest.parameters.iter().map(|p| {
             let field = ParameterField::of(&page, p, &d.parameters);
@@ -302,7 +323,7 @@ impl DeploymentPage {
             parameters: parameters.collect(),
             deprecation: detail.deprecation.as_ref().map(|d| (d.message.get(page.lang).to_owned(), d.successor.clone())),
             others: detail.others.iter().map(|r| (r.id.clone(), release_name(&page, r))).collect(),
-            live: DeploymentLive::of(&page, detail, now),
+            live: DeploymentLive::of(&page, found, now),
             wanted: d.wanted,
             may_deploy,
             page,

@@ -4,16 +4,15 @@ use actix_web::http::header;
 use actix_web::web::{Data, Path, Query, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse, web};
 use askama::Template;
-use serde::Deserialize;
 
 use crate::base::app::App;
 use crate::base::auth::policy::Action;
 use crate::base::auth::{Actor, policy};
 use crate::http::page::{Page, PageResult, form_result, see_other_with};
-use crate::http::paging::paging;
+use crate::http::paging::{Before, paging};
 use crate::license::service;
 use crate::site::parts::chain::ChainLink;
-use crate::site::parts::license::{Facts, Row};
+use crate::site::parts::license::{Facts, Row, read};
 
 /// Routes.
 pub fn configure(cfg: &mut ServiceConfig) {
@@ -21,12 +20,6 @@ pub fn configure(cfg: &mut ServiceConfig) {
         .route("/mine/licenses/{id}", web::get().to(detail))
         .route("/mine/licenses/{id}/file", web::get().to(file))
         .route("/mine/licenses/{id}/seats/{node}/release", web::post().to(release_seat));
-}
-
-/// Keyset of a list.
-#[derive(Debug, Deserialize)]
-pub struct Before {
-    pub before: Option<String>,
 }
 
 async fn list(req: HttpRequest, app: Data<App>, actor: Actor, query: Query<Before>) -> PageResult {
@@ -39,10 +32,10 @@ async fn list(req: HttpRequest, app: Data<App>, actor: Actor, query: Query<Befor
 
 async fn detail(req: HttpRequest, app: Data<App>, actor: Actor, id: Path<String>) -> PageResult {
     let page = Page::of(&req, "license-title");
-    let detail = service::detail(&app, &actor, page.locale(), id.into_inner()).await?;
-    let facts = Facts::of(&page, &detail, app.clock.now());
     let may_deploy = policy::require(&actor, Action::Deploy).is_ok();
-    page.clone().render(&DetailPage { page, facts, links: detail.chain, may_deploy })
+    let (detail, links) = read(&app, actor, page.locale(), id.into_inner(), service::detail_in).await?;
+    let facts = Facts::of(&page, &detail, app.clock.now());
+    page.clone().render(&DetailPage { page, facts, links, may_deploy })
 }
 
 async fn file(app: Data<App>, actor: Actor, id: Path<String>) -> PageResult {

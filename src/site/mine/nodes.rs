@@ -4,7 +4,7 @@ use actix_web::cookie::time::Duration;
 use actix_web::cookie::{Cookie, SameSite};
 use actix_web::http::StatusCode;
 use actix_web::web::{Data, Path, Query, ServiceConfig};
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::{HttpRequest, web};
 use askama::Template;
 use serde::Deserialize;
 
@@ -12,16 +12,20 @@ use crate::base::app::App;
 use crate::base::auth::policy::Action;
 use crate::base::auth::{Actor, policy};
 use crate::base::db::Timestamp;
-use crate::base::error::Error;
+use crate::base::error::{Error, Result};
+use crate::base::i18n::Lang;
 use crate::fleet::model::{DeploymentState, Node, NodeState, code_hash};
 use crate::fleet::service;
 use crate::fleet::service::node::{IssuedCode, NodeDetail, NodeLine, SiteLine};
 use crate::http::cookies;
 use crate::http::extract::Form;
 use crate::http::page::{FormErrors, Page, PageResult, form_result, see_other_with};
-use crate::http::paging::paging;
-use crate::site::parts::chain::ChainLink;
+use crate::http::paging::{Before, paging};
+use crate::site::parts::chain::{self, ChainLink, Reader};
 use crate::site::parts::node::{EventItem, NodeFault, hardware_line, note, seen, tone};
+
+/// Most apps of a node whose chain its page shows, as many as its plots.
+const MAX_CHAINS: usize = 10;
 
 /// Routes.
 pub fn configure(cfg: &mut ServiceConfig) {
@@ -154,7 +158,7 @@ pub struct NodeLive {
 
 impl NodeLive {
     /// From the detail.
-    pub fn of(page: &Page, app: &App, detail: &NodeDetail) -> Self {
+    fn of(page: &Page, app: &App, detail: &NodeDetail, chains: Chains) -> Self {
         let (node, now) = (&detail.node, app.clock.now());
         let mut hardware = Vec::new();
         if let Some(h) = node.hardware() {
@@ -189,9 +193,9 @@ impl NodeLive {
             note: note(page, event),
             fault: NodeFault::of(page, event.error.as_deref()),
         });
-        let chains = detail.chains.iter().filter_map(|(id, links)| {
-            let (_, version, app) = detail.deployments.iter().find(|(d, _, _)| d.id == *id)?;
-            Some((format!("{} {version}", page.pick(&app.title_zh, &app.title_en)), links.clone()))
+        let chains = chains.into_iter().filter_map(|(id, links)| {
+            let (_, version, app) = detail.deployments.iter().find(|(d, _, _)| d.id == id)?;
+            Some((format!("{} {version}", page.pick(&app.title_zh, &app.title_en)), links))
         });
         let code_open = node.open_code(now).is_some();
         Self {
@@ -258,12 +262,7 @@ const CODE_COOKIE: &str = "enrollment-code";
 /// Runs the agent on the node, in the data folder that enrolling uses.
 const RUN_COMMAND: &str = "pithead-edge run --ort-lib /path/to/libonnxruntime.so";
 
-#[derive(Debug, Deserialize)]
-struct ListQuery {
-    before: Option<String>,
-}
-
-async fn list(req: HttpRequest, app: Data<App>, actor: Actor, query: Query<ListQuery>) -> PageResult {
+async fn list(req: HttpRequest, app: Data<App>, actor: Actor, query: Query<Before>) -> PageResult {
     let mut lines = service::node::list_nodes(&app, &actor, query.before.clone()).await?;
     let (previous, next) = paging(&mut lines, service::node::PAGE, "/mine/nodes", "before", query.before.as_deref(), |l| l.node.id.clone());
     let page = Page::of(&req, "fleet-nodes-title");
@@ -336,15 +335,16 @@ fn command(req: &HttpRequest, app: &App, node: &Node) -> Option<String> {
 
 async fn detail(req: HttpRequest, app: Data<App>, actor: Actor, id: Path<String>) -> PageResult {
     let mut page = Page::of(&req, "");
-    let detail = service::node::node_detail(&app, &actor, page.locale(), &id).await?;
+    let (may_manage, may_deploy) = (policy::require(&actor, Action::ManageNodes).is_ok(), policy::require(&actor, Action::Deploy).is_ok());
+    let (detail, chains) = read(&app, actor, page.locale(), id.into_inner()).await?;
     detail.node.shown_name().clone_into(&mut page.title);
     let template = NodePage {
-        live: NodeLive::of(&page, &app, &detail),
+        live: NodeLive::of(&page, &app, &detail, chains),
         command: command(&req, &app, &detail.node),
         run_command: RUN_COMMAND,
         code_until: detail.node.open_code(app.clock.now()).map(|at| page.datetime(&at)),
-        may_manage: policy::require(&actor, Action::ManageNodes).is_ok(),
-        may_deploy: policy::require(&actor, Action::Deploy).is_ok(),
+        may_manage,
+        may_deploy,
         deployment_count: detail.deployments.len(),
         name: detail.node.shown_name().to_owned(),
         id: detail.node.id,
@@ -356,13 +356,30 @@ async fn detail(req: HttpRequest, app: Data<App>, actor: Actor, id: Path<String>
 
 async fn fragment(req: HttpRequest, app: Data<App>, actor: Actor, id: Path<String>) -> PageResult {
     let mut page = Page::of(&req, "");
-    let detail = service::node::node_detail(&app, &actor, page.locale(), &id).await?;
+    let (detail, chains) = read(&app, actor, page.locale(), id.into_inner()).await?;
     detail.node.shown_name().clone_into(&mut page.title);
-    let live = NodeLive::of(&page, &app, &detail);
+    let live = NodeLive::of(&page, &app, &detail, chains);
     page.clone().render(&NodeFragment { page, live })
 }
 
-async fn remove(app: Data<App>, actor: Actor, id: Path<String>) -> Result<HttpResponse, crate::http::page::PageError> {
+/// From listing to running of the apps that are installed on a node, by deployment.
+type Chains = Vec<(String, Vec<ChainLink>)>;
+
+/// A node, and the chains of its first apps.
+async fn read(app: &App, actor: Actor, lang: Lang, id: String) -> Result<(NodeDetail, Chains)> {
+    let reader = Reader::of(&actor, lang, app.clock.now());
+    app.db
+        .read(move |conn| {
+            let detail = service::node::detail_in(conn, &actor, &id)?;
+            let installed = detail.deployments.iter().filter(|(d, _, _)| d.state == DeploymentState::Installed).take(MAX_CHAINS);
+            let chains =
+                installed.map(|(d, _, _)| Ok((d.id.clone(), chain::of_deployment(conn, &reader, &d.id)?))).collect::<Result<_>>()?;
+            Ok((detail, chains))
+        })
+        .await
+}
+
+async fn remove(app: Data<App>, actor: Actor, id: Path<String>) -> PageResult {
     service::remove_node(&app, &actor, &id).await?;
     Ok(see_other_with("/mine/nodes", "success", "fleet-node-removed", &[]))
 }

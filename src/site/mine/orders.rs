@@ -14,7 +14,7 @@ use crate::base::error::Error;
 use crate::catalog::model::PlanKind;
 use crate::http::extract::Form;
 use crate::http::page::{FormErrors, Page, PageResult, form_result, see_other_with};
-use crate::http::paging::paging;
+use crate::http::paging::{Before, paging};
 use crate::site::parts::order::{OrderView, Row, price};
 use crate::trade::model::{MAX_NODES, PlaceOrder};
 use crate::trade::service::{Offer, Side};
@@ -173,9 +173,9 @@ async fn bought(req: HttpRequest, app: Data<App>, actor: Actor, query: Query<Bef
 
 async fn order(req: HttpRequest, app: Data<App>, actor: Actor, id: Path<String>) -> PageResult {
     let mut page = Page::of(&req, "order-title");
-    let detail = service::detail(&app, &actor, page.locale(), Side::Buyer, id.into_inner()).await?;
-    let order = OrderView::of(&page, &detail, Side::Buyer);
-    let may_cancel = order.awaiting && !order.any_received && policy::require(&actor, Action::PlaceOrders).is_ok();
+    let may_order = policy::require(&actor, Action::PlaceOrders).is_ok();
+    let order = OrderView::read(&app, actor, &page, Side::Buyer, id.into_inner()).await?;
+    let may_cancel = order.awaiting && !order.any_received && may_order;
     page.title = format!("{} {}", page.title, order.number);
     page.clone().render(&OrderPage { page, order, bank: app.settings.bank.clone(), may_cancel })
 }
@@ -188,9 +188,4 @@ async fn cancel_own(app: Data<App>, actor: Actor, id: Path<String>) -> PageResul
         Err(e) if e.code == "order-has-payments" => Ok(see_other_with(&back, "danger", "error-order-has-payments", &[])),
         Err(_) => Ok(see_other_with(&back, "info", "order-not-cancelled", &[])),
     }
-}
-
-#[derive(Deserialize)]
-struct Before {
-    pub before: Option<String>,
 }

@@ -3,11 +3,34 @@
 use app_package::license::Verdict;
 
 use crate::audit::model::Told;
-use crate::base::db::Timestamp;
+use crate::base::app::App;
+use crate::base::auth::Actor;
+use crate::base::db::{Conn, Timestamp};
+use crate::base::error::Result;
+use crate::base::i18n::Lang;
 use crate::catalog::model::PlanKind;
 use crate::http::page::Page;
 use crate::license::model::{Decision, Enforcement, License, LicenseState};
 use crate::license::service::{LicenseDetail, LicenseLine};
+use crate::site::parts::chain::{self, ChainLink, Reader};
+
+/// Reads a licence as `detail` gives it, with its chain, in one read.
+pub async fn read(
+    app: &App,
+    actor: Actor,
+    lang: Lang,
+    id: String,
+    detail: fn(&mut Conn, &Actor, &str) -> Result<LicenseDetail>,
+) -> Result<(LicenseDetail, Vec<ChainLink>)> {
+    let reader = Reader::of(&actor, lang, app.clock.now());
+    app.db
+        .read(move |conn| {
+            let detail = detail(conn, &actor, &id)?;
+            let links = chain::of_license(conn, &reader, &id)?;
+            Ok((detail, links))
+        })
+        .await
+}
 
 /// One row of a list.
 pub struct Row {

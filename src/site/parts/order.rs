@@ -1,10 +1,13 @@
 //! An order: amounts, progress, moments.
 
+use crate::base::app::App;
+use crate::base::auth::Actor;
+use crate::base::error::Result;
 use crate::http::page::Page;
 use crate::license::model::Decision;
-use crate::site::parts::chain::ChainLink;
+use crate::site::parts::chain::{self, ChainLink, Reader};
 use crate::trade::model::{Balance, Line, Order, OrderState, balance};
-use crate::trade::service::{Awaiting, OrderDetail, Side};
+use crate::trade::service::{Awaiting, OrderDetail, Side, detail_in};
 
 /// An order in a list.
 pub struct Row {
@@ -96,8 +99,24 @@ pub struct OrderView {
 }
 
 impl OrderView {
-    /// For one side.
-    pub fn of(page: &Page, detail: &OrderDetail, side: Side) -> Self {
+    /// An order as one side sees it.
+    ///
+    /// # Errors
+    /// `order`: not there, or not this side's.
+    pub async fn read(app: &App, actor: Actor, page: &Page, side: Side, order_id: String) -> Result<Self> {
+        let reader = Reader::of(&actor, page.locale(), app.clock.now());
+        let (detail, links) = app
+            .db
+            .read(move |conn| {
+                let detail = detail_in(conn, &actor, side, &order_id)?;
+                let links = chain::of_order(conn, &reader, &order_id)?;
+                Ok((detail, links))
+            })
+            .await?;
+        Ok(Self::of(page, &detail, links, side))
+    }
+
+    fn of(page: &Page, detail: &OrderDetail, links: Vec<ChainLink>, side: Side) -> Self {
         let order = &detail.order;
         let awaiting = order.state == OrderState::AwaitingPayment;
         let left = balance(order.amount_fen, detail.received_fen);
@@ -165,7 +184,7 @@ impl OrderView {
                 _ => format!("/mine/licenses/{id}"),
             }),
             confirm: confirm(page, order, page.pick(&detail.buyer.name_zh, &detail.buyer.name_en)),
-            chain: detail.chain.clone(),
+            chain: links,
         }
     }
 }

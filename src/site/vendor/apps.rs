@@ -3,14 +3,13 @@
 use actix_web::web::{Data, Path, Query, ServiceConfig};
 use actix_web::{HttpRequest, web};
 use askama::Template;
-use serde::Deserialize;
 
 use crate::base::app::App;
 use crate::base::auth::Actor;
 use crate::http::page::{Page, PageResult};
-use crate::site::parts::release::{AppRow, ReleaseRow};
-use crate::site::vendor::console;
-use crate::site::vendor::console::Figures;
+use crate::http::paging::Before;
+use crate::release::model::{ReleaseState, address};
+use crate::site::vendor::console::{self, AppLine, Figures, ReleaseLine};
 use crate::site::vendor::upload::UploadTarget;
 
 /// Routes.
@@ -34,11 +33,6 @@ async fn waiting(req: HttpRequest, app: Data<App>, actor: Actor) -> PageResult {
     let page = Page::of(&req, "vendor-title");
     let waiting = lines.iter().map(|line| ReleaseRow::of(&page, line)).collect();
     page.clone().render(&OverviewFragment { page, figures, waiting })
-}
-
-#[derive(Deserialize)]
-struct Before {
-    pub before: Option<String>,
 }
 
 async fn apps(req: HttpRequest, app: Data<App>, actor: Actor, query: Query<Before>) -> PageResult {
@@ -98,4 +92,55 @@ pub struct AppPage {
     pub next: Option<String>,
     pub offered: bool,
     pub upload: UploadTarget,
+}
+
+/// A release in a list.
+pub struct ReleaseRow {
+    pub href: String,
+    pub title: String,
+    pub version: String,
+    pub state: ReleaseState,
+    pub size: String,
+    pub created: String,
+    pub since: String,
+    /// Who must act, and what happens next.
+    pub who: String,
+    pub next: String,
+}
+
+impl ReleaseRow {
+    pub fn of(page: &Page, line: &ReleaseLine) -> Self {
+        Self {
+            href: address(&line.app, &line.version),
+            title: page.pick(&line.title_zh, &line.title_en).to_owned(),
+            version: line.version.clone(),
+            state: line.state,
+            size: page.bytes(&line.size_bytes),
+            created: page.datetime(&line.created_at),
+            since: page.ago(&line.updated_at),
+            who: page.tk("release-who-", line.state),
+            next: page.tk("release-next-", line.state),
+        }
+    }
+}
+
+/// An app in a list.
+pub struct AppRow {
+    pub slug: String,
+    pub title: String,
+    pub specialty: String,
+    pub state: String,
+    pub latest: Option<(String, ReleaseState, String)>,
+}
+
+impl AppRow {
+    pub fn of(page: &Page, line: &AppLine) -> Self {
+        Self {
+            slug: line.slug.clone(),
+            title: page.pick(&line.title_zh, &line.title_en).to_owned(),
+            specialty: page.pick(&line.specialty_zh, &line.specialty_en).to_owned(),
+            state: line.state.clone(),
+            latest: line.latest.as_ref().map(|(version, state)| (version.clone(), *state, address(&line.slug, version))),
+        }
+    }
 }

@@ -7,8 +7,7 @@ use askama::Template;
 use crate::base::app::App;
 use crate::base::auth::Actor;
 use crate::http::page::{Page, PageResult};
-use crate::http::paging::paging;
-use crate::site::admin::evaluation::Before;
+use crate::http::paging::{Before, paging};
 use crate::site::parts::order::{OrderView, Row};
 use crate::trade::service;
 use crate::trade::service::Side;
@@ -46,8 +45,7 @@ async fn sold(req: HttpRequest, app: Data<App>, actor: Actor, query: Query<Befor
 
 async fn sale(req: HttpRequest, app: Data<App>, actor: Actor, id: Path<String>) -> PageResult {
     let mut page = Page::of(&req, "order-title");
-    let detail = service::detail(&app, &actor, page.locale(), Side::Vendor, id.into_inner()).await?;
-    let order = OrderView::of(&page, &detail, Side::Vendor);
+    let order = OrderView::read(&app, actor, &page, Side::Vendor, id.into_inner()).await?;
     page.title = format!("{} {}", page.title, order.number);
     page.clone().render(&SalePage { page, order })
 }
