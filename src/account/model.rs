@@ -73,7 +73,7 @@ pub struct Session {
     pub user_agent: String,
     /// Sign-in.
     pub created_at: Timestamp,
-    /// Last request, to the minute.
+    /// Last request, to five minutes.
     pub seen_at: Timestamp,
     /// End.
     pub expires_at: Timestamp,
@@ -164,7 +164,7 @@ pub struct ApiToken {
     pub created_at: Timestamp,
     /// Until when.
     pub expires_at: Timestamp,
-    /// Last used.
+    /// Last used, to five minutes.
     pub used_at: Option<Timestamp>,
     /// Ended early.
     pub revoked_at: Option<Timestamp>,
@@ -185,6 +185,19 @@ pub fn valid_email(email: &str) -> bool {
         && local.chars().all(|c| c.is_alphanumeric() || "!#$%&'*+-/=?^_`{|}~.".contains(c))
         && domain.split('.').count() >= 2
         && domain.split('.').all(|part| !part.is_empty() && part.chars().all(|c| c.is_alphanumeric() || c == '-'))
+}
+
+/// A decision as the page of its subject shows it: who, when, why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DecisionNote {
+    /// Action of the audit record, as `license.suspended`.
+    pub action: String,
+    /// When.
+    pub at: Timestamp,
+    /// Name of the person who decided; empty where it was no person.
+    pub by: String,
+    /// The reason in the record; empty where it has none.
+    pub reason: String,
 }
 
 #[cfg(test)]

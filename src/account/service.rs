@@ -5,9 +5,10 @@
 use chrono::TimeDelta;
 use serde_json::json;
 
-use super::model::{Membership, Organization, Session, User, valid_email, valid_slug};
+use super::model::{DecisionNote, Membership, Organization, Session, User, valid_email, valid_slug};
 use super::{store, throttle};
 use crate::audit;
+use crate::audit::model::Record;
 use crate::base::app::App;
 use crate::base::auth::policy::Scope;
 use crate::base::auth::{Actor, OrgKind, Person, Role, Via, password};
@@ -19,6 +20,10 @@ pub use super::store::{find_organization_by_slug, find_user_by_email, get_organi
 
 /// How long a browser stays signed in.
 pub const SESSION_HOURS: i64 = 12;
+/// The last use of a session or token is noted at most this often: each note is a write.
+const NOTE_EVERY: TimeDelta = TimeDelta::minutes(5);
+/// Decisions on one subject that its page shows.
+const MAX_NOTES: i64 = 50;
 
 /// What signing up needs.
 #[derive(Debug, Clone, Default, serde::Deserialize)]
@@ -262,16 +267,21 @@ pub async fn authenticate_session(app: &App, cookie: &str) -> Result<Actor> {
     }
     let hash = ids::hash_secret(cookie);
     let now = app.clock.now();
-    app.db
+    let found = app
+        .db
         .read(move |conn| {
-            let Some(session) = store::find_session(conn, &hash, now)? else { return Ok(Actor::Anonymous) };
-            let Some(mut person) = store::find_person(conn, &session.user_id, &session.organization_id)? else {
-                return Ok(Actor::Anonymous);
-            };
+            let Some(session) = store::find_session(conn, &hash, now)? else { return Ok(None) };
+            let Some(mut person) = store::find_person(conn, &session.user_id, &session.organization_id)? else { return Ok(None) };
             person.organizations = store::organizations_of(conn, &session.user_id)?;
-            Ok(Actor::Person(Box::new(person), Via::Session { csrf: session.csrf_token, token_hash: hash }))
+            Ok(Some((person, session)))
         })
-        .await
+        .await?;
+    let Some((person, session)) = found else { return Ok(Actor::Anonymous) };
+    if session.seen_at.plus(NOTE_EVERY) <= now {
+        let hash = session.token_hash.clone();
+        app.db.write(move |conn| Ok(store::note_session(conn, &hash, now)?)).await?;
+    }
+    Ok(Actor::Person(Box::new(person), Via::Session { csrf: session.csrf_token, token_hash: session.token_hash }))
 }
 
 /// The actor of an API token.
@@ -281,15 +291,21 @@ pub async fn authenticate_session(app: &App, cookie: &str) -> Result<Actor> {
 pub async fn authenticate_token(app: &App, token: &str) -> Result<Actor> {
     let hash = ids::hash_secret(token);
     let now = app.clock.now();
-    app.db
+    let (person, token) = app
+        .db
         .read(move |conn| {
             let invalid = || Error::unauthenticated("token-invalid");
-            let (user_id, organization_id, scopes) = store::find_token(conn, &hash, now)?.ok_or_else(invalid)?;
-            let person = store::find_person(conn, &user_id, &organization_id)?.ok_or_else(invalid)?;
-            let scopes = scopes.split(' ').filter_map(|s| s.parse::<Scope>().ok()).collect();
-            Ok(Actor::Person(Box::new(person), Via::Token(scopes)))
+            let token = store::find_token(conn, &hash, now)?.ok_or_else(invalid)?;
+            let person = store::find_person(conn, &token.user_id, &token.organization_id)?.ok_or_else(invalid)?;
+            Ok((person, token))
         })
-        .await
+        .await?;
+    if token.used_at.is_none_or(|at| at.plus(NOTE_EVERY) <= now) {
+        let id = token.id.clone();
+        app.db.write(move |conn| Ok(store::note_token(conn, &id, now)?)).await?;
+    }
+    let scopes = token.scopes.split(' ').filter_map(|s| s.parse::<Scope>().ok()).collect();
+    Ok(Actor::Person(Box::new(person), Via::Token(scopes)))
 }
 
 /// A member of an organisation, if they still are and are not disabled.
@@ -307,4 +323,19 @@ pub async fn actor_for(app: &App, user_id: &str, organization_id: &str) -> Resul
 /// Ids of the platform's own organisations: whom to poke.
 pub fn platform_organizations(conn: &mut Conn) -> Result<Vec<String>> {
     Ok(store::platform_ids(conn)?)
+}
+
+/// The decisions of some kinds on a subject, oldest first, the last fifty, with the names of those who decided. The caller has checked that
+/// the reader may see the subject.
+pub fn decision_notes(conn: &mut Conn, subject: &str, actions: &[&str]) -> Result<Vec<DecisionNote>> {
+    let records = audit::service::records_on(conn, subject, actions, MAX_NOTES)?;
+    let ids: Vec<&str> = records.iter().filter_map(|record| record.actor.strip_prefix("user:")).collect();
+    let names = store::names_of(conn, &ids)?;
+    let note = |record: Record| {
+        let detail: serde_json::Value = serde_json::from_str(&record.detail).unwrap_or_default();
+        let reason = detail.get("reason").and_then(|reason| reason.as_str()).unwrap_or_default().to_owned();
+        let by = record.actor.strip_prefix("user:").and_then(|id| names.get(id)).cloned().unwrap_or_default();
+        DecisionNote { action: record.action, at: record.at, by, reason }
+    };
+    Ok(records.into_iter().rev().map(note).collect())
 }

@@ -1,5 +1,7 @@
 //! Queries of accounts.
 
+use std::collections::HashMap;
+
 use diesel::prelude::*;
 
 use super::model::{ApiToken, Invitation, Membership, Organization, Session, TeamMember, User, person};
@@ -34,13 +36,23 @@ pub fn insert_session(conn: &mut Conn, session: &Session) -> QueryResult<usize> 
     diesel::insert_into(sessions::table).values(session).execute(conn)
 }
 
-/// User, organisation and scopes of a token that is not over.
-pub fn find_token(conn: &mut Conn, token_hash: &str, now: Timestamp) -> QueryResult<Option<(String, String, String)>> {
+/// Notes when a session was used.
+pub fn note_session(conn: &mut Conn, token_hash: &str, now: Timestamp) -> QueryResult<usize> {
+    diesel::update(sessions::table.find(token_hash)).set(sessions::seen_at.eq(now)).execute(conn)
+}
+
+/// A token that is not over.
+pub fn find_token(conn: &mut Conn, token_hash: &str, now: Timestamp) -> QueryResult<Option<ApiToken>> {
     api_tokens::table
         .filter(api_tokens::token_hash.eq(token_hash).and(api_tokens::expires_at.gt(now)).and(api_tokens::revoked_at.is_null()))
-        .select((api_tokens::user_id, api_tokens::organization_id, api_tokens::scopes))
+        .select(ApiToken::as_select())
         .first(conn)
         .optional()
+}
+
+/// Notes when a token was used.
+pub fn note_token(conn: &mut Conn, id: &str, now: Timestamp) -> QueryResult<usize> {
+    diesel::update(api_tokens::table.find(id)).set(api_tokens::used_at.eq(now)).execute(conn)
 }
 
 /// Inserts an organisation.
@@ -124,15 +136,14 @@ pub fn revoke_session(conn: &mut Conn, token_hash: &str, now: Timestamp) -> Quer
 
 /// Ends a person's sessions but one.
 pub fn revoke_other_sessions(conn: &mut Conn, user_id: &str, keep: &str, now: Timestamp) -> QueryResult<usize> {
-    let others =
-        sessions::table.filter(sessions::user_id.eq(user_id).and(sessions::token_hash.ne(keep)).and(sessions::revoked_at.is_null()));
-    diesel::update(others).set(sessions::revoked_at.eq(now)).execute(conn)
+    let others = sessions::user_id.eq(user_id).and(sessions::token_hash.ne(keep)).and(sessions::revoked_at.is_null());
+    diesel::update(sessions::table.filter(others)).set(sessions::revoked_at.eq(now)).execute(conn)
 }
 
 /// Ends a person's sessions in an organisation.
 pub fn revoke_sessions_for(conn: &mut Conn, user_id: &str, organization_id: &str, now: Timestamp) -> QueryResult<usize> {
-    let theirs = sessions::table.filter(sessions::user_id.eq(user_id).and(sessions::organization_id.eq(organization_id)));
-    diesel::update(theirs).set(sessions::revoked_at.eq(now)).execute(conn)
+    let theirs = sessions::user_id.eq(user_id).and(sessions::organization_id.eq(organization_id));
+    diesel::update(sessions::table.filter(theirs)).set(sessions::revoked_at.eq(now)).execute(conn)
 }
 
 /// A person's sessions that are not over, newest first.
@@ -258,4 +269,10 @@ pub fn list_organizations(conn: &mut Conn, before: &str, limit: i64) -> QueryRes
 /// Ids of the platform's organisations (there is one).
 pub fn platform_ids(conn: &mut Conn) -> QueryResult<Vec<String>> {
     organizations::table.filter(organizations::kind.eq(OrgKind::Platform)).select(organizations::id).load(conn)
+}
+
+/// Names of people by id.
+pub fn names_of(conn: &mut Conn, ids: &[&str]) -> QueryResult<HashMap<String, String>> {
+    let rows: Vec<(String, String)> = users::table.filter(users::id.eq_any(ids)).select((users::id, users::name)).load(conn)?;
+    Ok(rows.into_iter().collect())
 }

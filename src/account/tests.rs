@@ -1,9 +1,12 @@
 //! Accounts on both backends.
 
 use chrono::TimeDelta;
+use diesel::prelude::*;
 
 use super::{service, team, tokens};
 use crate::base::auth::{Actor, Role};
+use crate::base::db::Timestamp;
+use crate::base::db::schema::{api_tokens, sessions};
 use crate::base::error::Kind;
 use crate::testing::{self, PASSWORD, each_backend};
 
@@ -14,6 +17,13 @@ async fn signing_in_gives_a_session_that_ends() {
         let cookie = service::sign_in(&app, "Owner@ACME.example ", PASSWORD.into(), "10.0.0.1", "test").await.unwrap();
         let actor = service::authenticate_session(&app, &cookie).await.unwrap();
         assert_eq!(actor.label(), owner.label());
+        let seen = || app.db.read(|conn| Ok(sessions::table.select(sessions::seen_at).first::<Timestamp>(conn)?));
+        let first = seen().await.unwrap();
+        for (minutes, noted) in [(4, 0), (2, 6), (4, 6)] {
+            app.clock.advance(TimeDelta::minutes(minutes));
+            service::authenticate_session(&app, &cookie).await.unwrap();
+            assert_eq!(seen().await.unwrap(), first.plus(TimeDelta::minutes(noted)), "noted each five minutes");
+        }
         service::sign_out(&app, &actor).await.unwrap();
         assert!(matches!(service::authenticate_session(&app, &cookie).await.unwrap(), Actor::Anonymous));
         let cookie = service::sign_in(&app, "owner@acme.example", PASSWORD.into(), "10.0.0.1", "test").await.unwrap();
@@ -217,7 +227,10 @@ async fn tokens_are_scoped_and_end() {
     each_backend(|app| async move {
         let owner = testing::vendor(&app, "acme").await;
         let text = tokens::create(&app, &owner, "ci", &["publish"], 10).await.unwrap();
+        let used = || app.db.read(|conn| Ok(api_tokens::table.select(api_tokens::used_at).first::<Option<Timestamp>>(conn)?));
+        assert_eq!(used().await.unwrap(), None);
         let actor = service::authenticate_token(&app, &text).await.unwrap();
+        assert_eq!(used().await.unwrap(), Some(app.clock.now()));
         assert_eq!(team::list(&app, &actor).await.unwrap_err().code, "token-scope");
         assert_eq!(tokens::create(&app, &actor, "more", &["read"], 10).await.unwrap_err().code, "token-scope");
         app.clock.advance(TimeDelta::days(11));

@@ -256,19 +256,6 @@ pub struct Named {
     pub href: Option<String>,
 }
 
-/// A decision as the page of its subject tells it: who, when, why.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Told {
-    /// What was decided.
-    pub action: String,
-    /// When.
-    pub at: Timestamp,
-    /// Name of the person who decided; empty where it was no person.
-    pub by: String,
-    /// The reason in the record; empty where it has none.
-    pub reason: String,
-}
-
 /// What the check of all chains and seals found.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "verdict", rename_all = "kebab-case")]

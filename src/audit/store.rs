@@ -7,7 +7,7 @@ use diesel::prelude::*;
 use crate::audit::model::{Entry, Filter, GENESIS, Place, Record, Sought};
 use crate::audit::seal::Leaf;
 use crate::base::db::schema::audit_records::dsl;
-use crate::base::db::schema::{audit_heads, audit_seal_leaves, audit_seals, users};
+use crate::base::db::schema::{audit_heads, audit_seal_leaves, audit_seals};
 use crate::base::db::{Conn, Timestamp, dialect};
 use crate::base::error::Result;
 
@@ -135,22 +135,12 @@ pub fn list_before(
     query.load(conn)
 }
 
-/// Records of a subject with one of some actions, newest first, with the name of the person who acted.
-pub fn list_told(conn: &mut Conn, subject: &str, actions: &[&str], limit: i64) -> QueryResult<Vec<(Record, Option<String>)>> {
-    let records: Vec<Record> = dsl::audit_records
+/// Records of a subject with one of some actions, newest first.
+pub fn records_on(conn: &mut Conn, subject: &str, actions: &[&str], limit: i64) -> QueryResult<Vec<Record>> {
+    dsl::audit_records
         .filter(dsl::subject.eq(subject).and(dsl::action.eq_any(actions.iter().copied())))
         .order((dsl::at.desc(), dsl::chain.desc(), dsl::sequence.desc()))
         .limit(limit)
         .select(Record::as_select())
-        .load(conn)?;
-    let ids: Vec<&str> = records.iter().filter_map(|record| record.actor.strip_prefix("user:")).collect();
-    let names: Vec<(String, String)> = users::table.filter(users::id.eq_any(ids)).select((users::id, users::name)).load(conn)?;
-    let name = |actor: &str| names.iter().find(|(id, _)| Some(id.as_str()) == actor.strip_prefix("user:")).map(|(_, name)| name.clone());
-    Ok(records
-        .into_iter()
-        .map(|record| {
-            let by = name(&record.actor);
-            (record, by)
-        })
-        .collect())
+        .load(conn)
 }

@@ -125,6 +125,12 @@ impl Job {
     }
 }
 
+/// How many jobs of a lane wait or run.
+pub fn count_open(conn: &mut Conn, lane: Lane) -> Result<i64> {
+    use schema::jobs::dsl;
+    Ok(dsl::jobs.filter(dsl::kind.eq_any(lane.kinds()).and(dsl::state.ne("failed"))).count().get_result(conn)?)
+}
+
 /// What a runner does with a job; the table of all kinds stands above the slices that do them.
 #[derive(Debug, Clone, Copy)]
 pub struct Worker {
@@ -179,9 +185,8 @@ pub async fn run_one(app: &App, lane: Lane, worker: Worker) -> Result<bool> {
     app.db
         .write(move |conn| {
             use schema::jobs::dsl;
-            let row = dsl::jobs.find(&id);
             match outcome {
-                Ok(()) => diesel::delete(row).execute(conn)?,
+                Ok(()) => diesel::delete(dsl::jobs.find(&id)).execute(conn)?,
                 Err(e) => {
                     tracing::error!(job = %id, attempts, error = %e, "job failed");
                     let last = attempts >= MAX_ATTEMPTS;
@@ -190,7 +195,7 @@ pub async fn run_one(app: &App, lane: Lane, worker: Worker) -> Result<bool> {
                     }
                     let state = if last { "failed" } else { "waiting" };
                     let pause = TimeDelta::seconds(1 << attempts.clamp(0, 10));
-                    diesel::update(row)
+                    diesel::update(dsl::jobs.find(&id))
                         .set((
                             dsl::state.eq(state),
                             dsl::run_at.eq(now.plus(pause)),

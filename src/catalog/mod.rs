@@ -3,7 +3,6 @@
 //! Invariants: a listing's texts are those of its newest published release; only `listed` apps are found and sold; the search index
 //! and the page cache are derived data, thrown away whenever something changes.
 
-pub mod jobs;
 pub mod model;
 pub mod pictures;
 pub mod plans;

@@ -136,7 +136,7 @@ pub struct AppName {
     /// Safety class.
     pub safety: bool,
     /// State of the listing.
-    pub state: String,
+    pub state: ListingState,
 }
 
 impl AppName {
@@ -145,11 +145,6 @@ impl AppName {
         format!("{}/{}", self.vendor, self.slug)
     }
 }
-
-/// Changes whenever the catalogue does.
-/// Number and last change of apps; number of active plans and the newest; how often signing keys were added or revoked (listings show
-/// what signatures are worth); the last score on a hidden test set and the last such set that was retired.
-pub type Mark = (i64, Option<Timestamp>, i64, Option<Timestamp>, i64, Option<Timestamp>, Option<Timestamp>);
 
 /// A listed app as a card: the row, the vendor's slug and names.
 pub type Card = (AppRow, (String, String, String));

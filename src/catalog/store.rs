@@ -1,52 +1,12 @@
 //! Queries of the catalogue.
 
-use diesel::dsl::{count_star, exists, max};
+use diesel::dsl::{count_star, exists};
 use diesel::prelude::*;
 
-use crate::base::db::schema::{apps, evaluation_scores, evaluation_sets, organizations, plans, scenarios, specialties, vendor_keys};
+use crate::base::db::schema::{apps, organizations, plans, scenarios, specialties};
 use crate::base::db::{Conn, Timestamp};
-use crate::base::text_index::Entry;
-use crate::catalog::model::{AppName, AppRow, Card, ListingState, Mark, Owner, Plan, PlanKind};
+use crate::catalog::model::{AppName, AppRow, Card, ListingState, Owner, Plan, PlanKind};
 use crate::catalog::query::{CatalogQuery, PAGE};
-
-/// The mark of the catalogue.
-pub fn mark(conn: &mut Conn) -> QueryResult<Mark> {
-    let (n, at): (i64, Option<Timestamp>) = apps::table.select((count_star(), max(apps::updated_at))).first(conn)?;
-    let (p, p_at): (i64, Option<Timestamp>) =
-        plans::table.filter(plans::active.eq(true)).select((count_star(), max(plans::created_at))).first(conn)?;
-    let k: i64 = vendor_keys::table.count().get_result(conn)?;
-    let revoked: i64 = vendor_keys::table.filter(vendor_keys::revoked_at.is_not_null()).count().get_result(conn)?;
-    let scored = evaluation_scores::table.select(max(evaluation_scores::scored_at)).first(conn)?;
-    let retired = evaluation_sets::table.select(max(evaluation_sets::retired_at)).first(conn)?;
-    Ok((n, at, p, p_at, k + revoked, scored, retired))
-}
-
-/// Texts of all listed apps.
-pub fn search_entries(conn: &mut Conn) -> QueryResult<Vec<Entry>> {
-    type Row = (String, (String, String), (String, String), (String, String, String), (String, String), (String, String));
-    let rows: Vec<Row> = apps::table
-        .inner_join(organizations::table.on(organizations::id.eq(apps::organization_id)))
-        .inner_join(specialties::table.on(specialties::slug.eq(apps::specialty)))
-        .inner_join(scenarios::table.on(scenarios::slug.eq(apps::scenario)))
-        .filter(apps::state.eq(ListingState::Listed))
-        .order(apps::id)
-        .select((
-            apps::id,
-            (apps::title_zh, apps::title_en),
-            (apps::summary_zh, apps::summary_en),
-            (organizations::name_zh, organizations::name_en, apps::slug),
-            (specialties::name_zh, specialties::name_en),
-            (scenarios::name_zh, scenarios::name_en),
-        ))
-        .load(conn)?;
-    Ok(rows
-        .into_iter()
-        .map(|(id, t, s, o, sp, sc)| Entry {
-            id,
-            text: [&t.0, &t.1, &s.0, &s.1, &o.0, &o.1, &o.2, &sp.0, &sp.1, &sc.0, &sc.1].map(String::as_str).join(" "),
-        })
-        .collect())
-}
 
 /// Narrows listed apps by everything in the query but the facet named, so that a facet shows what choosing another value would give.
 macro_rules! narrowed {
@@ -224,10 +184,10 @@ pub fn set_listed(conn: &mut Conn, app_id: &str, release_id: &str, cover: Option
     diesel::update(apps::table.find(app_id))
         .set((apps::release_id.eq(release_id), apps::cover_digest.eq(cover), apps::updated_at.eq(now)))
         .execute(conn)?;
-    let first = apps::table.filter(apps::id.eq(app_id).and(apps::listed_at.is_null()));
-    diesel::update(first).set(apps::listed_at.eq(now)).execute(conn)?;
-    let fresh = apps::table.filter(apps::id.eq(app_id).and(apps::state.eq_any([ListingState::Draft, ListingState::InReview])));
-    diesel::update(fresh).set(apps::state.eq(ListingState::Listed)).execute(conn)
+    let first = apps::id.eq(app_id).and(apps::listed_at.is_null());
+    diesel::update(apps::table.filter(first)).set(apps::listed_at.eq(now)).execute(conn)?;
+    let fresh = apps::id.eq(app_id).and(apps::state.eq_any([ListingState::Draft, ListingState::InReview]));
+    diesel::update(apps::table.filter(fresh)).set(apps::state.eq(ListingState::Listed)).execute(conn)
 }
 
 /// Marks an app as changed.

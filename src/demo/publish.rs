@@ -118,7 +118,10 @@ pub async fn approve(app: &App, vendor: &Actor, moderator: &Actor, release_id: &
         .read(move |conn| {
             use crate::base::db::schema::cases::dsl;
             use diesel::prelude::*;
-            Ok(dsl::cases.filter(dsl::release_id.eq(id).and(dsl::state.eq("open"))).select(dsl::id).first::<String>(conn)?)
+            Ok(dsl::cases
+                .filter(dsl::release_id.eq(id).and(dsl::state.eq(moderation::model::CaseState::Open)))
+                .select(dsl::id)
+                .first::<String>(conn)?)
         })
         .await
         .map_err(to_anyhow)?;

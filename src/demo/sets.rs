@@ -31,19 +31,10 @@ pub async fn make(app: &App, apps: &Path, administrator: &Actor) -> anyhow::Resu
     Ok(())
 }
 
-/// Waits until nothing is left to score, helping with the queue meanwhile, so that listings have their figures from the start.
+/// Waits until nothing is left to check and score, helping with the queue meanwhile, so that listings have their figures from the start.
 pub async fn scored(app: &App) -> anyhow::Result<()> {
     loop {
-        let left: i64 = app
-            .db
-            .read(|conn| {
-                use crate::base::db::schema::jobs::dsl;
-                use diesel::prelude::*;
-                Ok(dsl::jobs.filter(dsl::kind.like("evaluate-%").and(dsl::state.ne("failed"))).count().get_result(conn)?)
-            })
-            .await
-            .map_err(to_anyhow)?;
-        if left == 0 {
+        if app.db.read(|conn| jobs::count_open(conn, jobs::Lane::Checks)).await.map_err(to_anyhow)? == 0 {
             return Ok(());
         }
         if !jobs::run_one(app, jobs::Lane::Checks, WORKER).await.map_err(to_anyhow)? {

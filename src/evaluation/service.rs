@@ -87,12 +87,13 @@ async fn publish(app: &App, actor: &Actor, person: &Person, new: New, staged: &S
             let now = c.now;
             dialect::hold(c, Row::Scenario(&new.scenario))?;
             room_in(c, &new.scenario)?;
-            registry::service::keep_blob_in(c, &digest, size, now)?;
+            let id = ids::new("evs");
+            registry::service::pin_blob_in(c, &digest, size, &id, now)?;
             if !blobs.exists_blocking(&digest)? {
                 return Err(Error::unavailable(COLLECTED));
             }
             let set = TestSet {
-                id: ids::new("evs"),
+                id,
                 scenario: new.scenario.clone(),
                 name_zh: new.name_zh.clone(),
                 name_en: new.name_en.clone(),

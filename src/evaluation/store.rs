@@ -11,12 +11,7 @@ use crate::evaluation::model::{Score, ScoreLine, TestSet};
 use crate::release::model::{Release, ReleaseState};
 
 /// States in which a release has passed its check and may still be published.
-const COMING: [&str; 4] = [
-    ReleaseState::Ready.as_str(),
-    ReleaseState::InReview.as_str(),
-    ReleaseState::ChangesRequested.as_str(),
-    ReleaseState::Approved.as_str(),
-];
+const COMING: [ReleaseState; 3] = [ReleaseState::Ready, ReleaseState::InReview, ReleaseState::ChangesRequested];
 
 pub fn insert_set(conn: &mut Conn, set: &TestSet) -> QueryResult<usize> {
     diesel::insert_into(evaluation_sets::table).values(set).execute(conn)
@@ -85,7 +80,7 @@ pub fn releases_without(conn: &mut Conn, set: &TestSet, after: &str, limit: i64)
             .and(evaluation_scores::set_id.eq(&set.id))
             .and(evaluation_scores::value.is_not_null()),
     );
-    let shown = apps::release_id.assume_not_null().eq(releases::id).and(releases::state.eq(ReleaseState::Published.as_str()));
+    let shown = apps::release_id.assume_not_null().eq(releases::id).and(releases::state.eq(ReleaseState::Published));
     releases::table
         .inner_join(apps::table.on(apps::id.eq(releases::app_id)))
         .filter(apps::scenario.eq(&set.scenario).and(releases::id.gt(after)).and(not(exists(scored))))
@@ -98,7 +93,7 @@ pub fn releases_without(conn: &mut Conn, set: &TestSet, after: &str, limit: i64)
 
 /// Whether a release is one that is scored: checked, and not refused.
 pub fn is_scored(release: &Release) -> bool {
-    COMING.contains(&release.state.as_str()) || release.state == ReleaseState::Published
+    COMING.contains(&release.state) || release.state == ReleaseState::Published
 }
 
 pub fn get_score(conn: &mut Conn, release_id: &str, set_id: &str) -> QueryResult<Option<Score>> {

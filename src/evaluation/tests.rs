@@ -12,14 +12,14 @@ use super::model::{Metric, SetForm};
 use super::{jobs, service, store};
 use crate::base::app::App;
 use crate::base::auth::{Actor, Role};
-use crate::base::db::schema::{audit_records, evaluation_scores, evaluation_sets, jobs as job_rows, releases};
+use crate::base::db::schema::{audit_records, blob_pins, evaluation_scores, evaluation_sets, jobs as job_rows, releases};
 use crate::base::error::{Kind, Result};
 use crate::base::i18n::Lang;
 use crate::moderation::model::Decision;
 use crate::moderation::tests::{APP, page, submitted};
 use crate::release::model::{Channel, Release, ReleaseState};
 use crate::testing::{self, each_backend};
-use crate::{catalog, moderation, registry, release};
+use crate::{moderation, registry, release};
 
 /// Names of inputs and an expected value that must show up nowhere.
 const SECRETS: [&str; 2] = ["secret-input", "61.37"];
@@ -190,10 +190,10 @@ async fn a_score_is_stored_once_shown_and_gone_with_its_set() {
 
         // The next version is held against it.
         let (second, case) = submitted(&app, &acme, "1.1.0", Channel::Stable).await;
-        let known = catalog::jobs::refresh(&app, None).await.unwrap();
+        let known = crate::site::market::follow::refresh(&app, None).await.unwrap();
         app.clock.advance(TimeDelta::seconds(1));
         outcome(&app, &second, &set, figure(1.2)).await;
-        let scored = catalog::jobs::refresh(&app, Some(&known)).await.unwrap();
+        let scored = crate::site::market::follow::refresh(&app, Some(&known)).await.unwrap();
         assert_ne!(scored, known, "a score throws cached listings away");
         let (_, html) = get(&app, &moderator, &format!("/admin/cases/{case}")).await;
         assert!(html.contains("Better than 1.0.0 (1.500 %)"), "{html}");
@@ -222,7 +222,7 @@ async fn a_score_is_stored_once_shown_and_gone_with_its_set() {
         // Retired: gone from the listing, scored no more, and not twice.
         assert_eq!(service::retire(&app, &moderator, set.clone()).await.unwrap_err().kind, Kind::Forbidden);
         service::retire(&app, &admin, set.clone()).await.unwrap();
-        assert_ne!(catalog::jobs::refresh(&app, Some(&scored)).await.unwrap(), scored, "and so does the end of a set");
+        assert_ne!(crate::site::market::follow::refresh(&app, Some(&scored)).await.unwrap(), scored, "and so does the end of a set");
         assert!(!get(&app, &Actor::Anonymous, &listing).await.1.contains("Coke blind test"));
         assert_eq!(service::retire(&app, &admin, set.clone()).await.unwrap_err().code, "evaluation-set-retired");
         assert_eq!(service::score_again(&app, &admin, set.clone()).await.unwrap_err().code, "evaluation-set-retired");
@@ -346,7 +346,7 @@ async fn many_releases_are_enqueued_a_page_at_a_time() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_set_is_kept_by_the_collection_and_goes_with_its_row() {
+async fn a_set_is_kept_by_the_collection_and_goes_with_its_pin() {
     each_backend(|app| async move {
         let admin = testing::platform(&app, Role::Administrator).await;
         let (set, bytes) = (made(&app, &admin).await, archive());
@@ -359,7 +359,13 @@ async fn a_set_is_kept_by_the_collection_and_goes_with_its_row() {
         service::retire(&app, &admin, set.clone()).await.unwrap();
         app.clock.advance(TimeDelta::days(400));
         assert_eq!(registry::collect::collect(&app, true).await.unwrap().blobs, 0);
-        app.db.write(move |conn| Ok(diesel::delete(evaluation_sets::table.find(set)).execute(conn)?)).await.unwrap();
+        app.db
+            .write(move |conn| {
+                diesel::delete(evaluation_sets::table.find(set)).execute(conn)?;
+                Ok(diesel::delete(blob_pins::table).execute(conn)?)
+            })
+            .await
+            .unwrap();
         let collected = registry::collect::collect(&app, false).await.unwrap();
         assert_eq!((collected.blobs, collected.bytes), (1, bytes.len() as u64));
         assert_eq!(app.blobs.size(&digest).await.unwrap(), None);

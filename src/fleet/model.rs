@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 
 use crate::base::db::{Json, Timestamp, schema};
 use crate::release::model::Channel;
+use crate::release::model::ReleaseState;
 
 crate::base::db::types::text_enum! {
     /// State of a node's identity.
@@ -217,7 +218,7 @@ pub struct ReleaseInfo {
     /// Digest of the OCI manifest.
     pub digest: String,
     /// State.
-    pub state: String,
+    pub state: ReleaseState,
     /// app.yaml.
     pub manifest: Json<AppManifest>,
 }

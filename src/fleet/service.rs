@@ -1,14 +1,17 @@
-//! Use cases of sites and nodes ([`node`]), of nodes' identities ([`identity`]), of deployments ([`deployment`]) and of the overview.
+//! Use cases of sites and nodes ([`node`]), of nodes' identities ([`identity`]), of deployments ([`deployment`]) and of the seats that
+//! nodes hold of licences ([`seat`]).
 
 pub mod deployment;
 pub mod identity;
 pub mod node;
+pub mod seat;
 
 pub use deployment::{DeployInput, deploy, remove_deployment, removed_in};
 pub use identity::{Enrolled, authenticate_node, enroll, enroll_in, renew};
 pub use node::{create_node, create_site, new_code, remove_node};
+pub use seat::{Seat, release_seat, seats_in};
 
-pub use super::store::{deployment_counts, licenses_in_use, list_sites, node_pulses, note_call};
+pub use super::store::{deployment_counts, licenses_in_use, list_sites, node_pulses, note_call, set_trouble};
 
 /// Topic of everything that the operator's overview and lists show.
 pub const TOPIC: &str = "fleet";

@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 use diesel::dsl::count_star;
 use diesel::prelude::*;
 
-use crate::base::db::schema::{deployment_events, deployments, nodes, orders, releases, sites};
+use crate::base::db::schema::{activations, deployment_events, deployments, nodes, orders, releases, sites};
 use crate::base::db::{Conn, Timestamp};
 use crate::fleet::model::DeploymentRow;
 use crate::fleet::model::{Deployment, DeploymentEvent, DeploymentState, Node, NodeState, ReleaseInfo, ReleaseName, Site};
+use crate::release::model::ReleaseState;
 
 /// Most sites and choices that one page holds.
 const MANY: i64 = 500;
@@ -192,7 +193,7 @@ pub fn release(conn: &mut Conn, id: &str) -> QueryResult<ReleaseInfo> {
 /// Published releases of apps, those for everybody first, then the newest first.
 pub fn published(conn: &mut Conn, app_ids: &[String]) -> QueryResult<Vec<ReleaseName>> {
     releases::table
-        .filter(releases::app_id.eq_any(app_ids).and(releases::state.eq("published")))
+        .filter(releases::app_id.eq_any(app_ids).and(releases::state.eq(ReleaseState::Published)))
         .order((releases::channel.desc(), releases::published_at.desc(), releases::id.desc())) // "stable" > "beta"
         .select((releases::id, releases::app_id, releases::version, releases::channel))
         .load(conn)
@@ -348,4 +349,29 @@ pub fn note_call(conn: &mut Conn, node_id: &str, now: Timestamp) -> QueryResult<
     diesel::update(nodes::table.filter(nodes::id.eq(node_id).and(nodes::state.eq(NodeState::Enrolled))))
         .set(nodes::seen_at.eq(now))
         .execute(conn)
+}
+
+/// Keeps what a node says is wrong with itself.
+pub fn set_trouble(conn: &mut Conn, node_id: &str, trouble: Option<&str>) -> QueryResult<usize> {
+    diesel::update(nodes::table.find(node_id)).set(nodes::trouble.eq(trouble)).execute(conn)
+}
+
+/// Node id, name, site and begin of each seat of a licence.
+pub fn seats(conn: &mut Conn, license_id: &str) -> QueryResult<Vec<(String, String, String, Timestamp)>> {
+    activations::table
+        .inner_join(nodes::table.on(nodes::id.eq(activations::node_id)))
+        .inner_join(sites::table.on(sites::id.eq(nodes::site_id)))
+        .filter(activations::license_id.eq(license_id))
+        .order((sites::name, nodes::name, activations::id))
+        .select((nodes::id, nodes::name, sites::name, activations::activated_at))
+        .load(conn)
+}
+
+/// Nodes on which something is deployed by a licence and not gone yet, with the deployment.
+pub fn deployed_by(conn: &mut Conn, license_id: &str) -> QueryResult<Vec<(String, String)>> {
+    deployments::table
+        .filter(deployments::license_id.eq(license_id).and(deployments::state.ne(DeploymentState::Removed)))
+        .order(deployments::id)
+        .select((deployments::node_id, deployments::id))
+        .load(conn)
 }

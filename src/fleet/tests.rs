@@ -383,7 +383,7 @@ async fn a_deployment_is_updated_changed_and_removed() {
         service::remove_deployment(&app, &shop.operator, &id).await.unwrap();
         assert_eq!(service::remove_deployment(&app, &shop.operator, &id).await.unwrap_err().code, "deployment-not-wanted");
         assert_eq!(count(&app, "activations").await, 1, "until the node says that it is gone");
-        let seat = crate::license::service::release_seat(&app, &shop.operator, bought.id.clone(), node_id.clone()).await;
+        let seat = service::release_seat(&app, &shop.operator, bought.id.clone(), node_id.clone()).await;
         assert_eq!(seat.unwrap_err().code, "seat-in-use");
         let (actor, gone) = (Actor::Node { node_id: node_id.clone(), organization_id: "x".into() }, id.clone());
         crate::audit::change(&app, &actor, move |c| {

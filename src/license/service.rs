@@ -9,11 +9,11 @@ use app_package::license as terms;
 use app_package::license::{Context, Purpose, Verdict};
 use serde_json::json;
 
+use crate::account::model::DecisionNote;
 use crate::audit::Change;
-use crate::audit::model::Told;
 use crate::base::app::App;
 use crate::base::auth::policy::Action;
-use crate::base::auth::{Actor, Person, policy};
+use crate::base::auth::{Actor, policy};
 use crate::base::db::dialect::Row;
 use crate::base::db::{Conn, Timestamp, dialect};
 use crate::base::error::{Error, QueryResultExt as _, Result, exactly_one};
@@ -22,7 +22,7 @@ use crate::base::{config, ids};
 use crate::catalog::model::{AppName, PlanKind};
 use crate::license::model::{Activation, Decision, IssueInput, License, LicenseState};
 use crate::license::{model, store};
-use crate::{audit, catalog, release};
+use crate::{account, audit, catalog, release};
 
 pub use super::store::{active_nodes, get_own};
 
@@ -132,13 +132,13 @@ pub fn get(conn: &mut Conn, id: &str) -> Result<License> {
 }
 
 /// What administrators decided on a licence, oldest first.
-pub fn decisions(conn: &mut Conn, license_id: &str) -> Result<Vec<Told>> {
+pub fn decisions(conn: &mut Conn, license_id: &str) -> Result<Vec<DecisionNote>> {
     let actions: Vec<&str> = Decision::ALL.iter().map(|decision| decision.action()).collect();
-    audit::service::told(conn, license_id, &actions)
+    account::service::decision_notes(conn, license_id, &actions)
 }
 
 /// The decision by which a licence is suspended or revoked now.
-pub fn held(conn: &mut Conn, license_id: &str) -> Result<Option<Told>> {
+pub fn held(conn: &mut Conn, license_id: &str) -> Result<Option<DecisionNote>> {
     if get(conn, license_id)?.state == LicenseState::Active { Ok(None) } else { Ok(decisions(conn, license_id)?.pop()) }
 }
 
@@ -203,19 +203,6 @@ pub struct LicenseLine {
     pub operator: (String, String),
 }
 
-/// A seat as shown.
-#[derive(Debug, Clone)]
-pub struct Seat {
-    /// The activation.
-    pub activation: Activation,
-    /// Node.
-    pub node: String,
-    /// Site.
-    pub site: String,
-    /// What runs by it.
-    pub deployment_id: Option<String>,
-}
-
 /// All of a licence's page.
 #[derive(Debug, Clone)]
 pub struct LicenseDetail {
@@ -223,10 +210,8 @@ pub struct LicenseDetail {
     pub line: LicenseLine,
     /// The developer's names, zh and en.
     pub vendor: (String, String),
-    /// Its seats.
-    pub seats: Vec<Seat>,
     /// What administrators decided on it, oldest first.
-    pub decisions: Vec<Told>,
+    pub decisions: Vec<DecisionNote>,
 }
 
 /// The operator's licences before an id, newest first; one more than a page where there are more.
@@ -285,13 +270,8 @@ fn read_detail(conn: &mut Conn, license: License) -> Result<LicenseDetail> {
     let name = catalog::service::app_name(conn, &license.app_id)?;
     let operator = store::organization_name(conn, &license.organization_id)?;
     let vendor = store::organization_name(conn, &license.vendor_id)?;
-    let deployed: BTreeMap<String, String> = store::deployed_nodes(conn, &license.id)?.into_iter().collect();
-    let seats = store::seats(conn, &license.id)?
-        .into_iter()
-        .map(|(activation, node, site)| Seat { deployment_id: deployed.get(&activation.node_id).cloned(), activation, node, site })
-        .collect();
     let decisions = decisions(conn, &license.id)?;
-    Ok(LicenseDetail { line: LicenseLine { license, app: name, operator }, vendor, seats, decisions })
+    Ok(LicenseDetail { line: LicenseLine { license, app: name, operator }, vendor, decisions })
 }
 
 /// The licence file: a token bound to all nodes that hold a seat, with a name to save it under.
@@ -311,24 +291,6 @@ pub async fn file(app: &App, actor: &Actor, id: String) -> Result<(String, Strin
             Ok((format!("{}-{}.jwt", name.slug, license.id), token))
         })
         .await
-}
-
-/// Frees a seat that nothing runs on any more.
-///
-/// # Errors
-/// `seat-in-use` where the app is still deployed there; remove it first.
-pub async fn release_seat(app: &App, actor: &Actor, license_id: String, node_id: String) -> Result<()> {
-    let person: Person = policy::require(actor, Action::Deploy)?.clone();
-    audit::change(app, actor, move |c| {
-        let license = store::get_own(c, &license_id, &person.organization_id).or_not_found("license")?;
-        // Nobody deploys by it between the look and the seat's end.
-        hold_in(c, &license.id)?;
-        if store::deployed_nodes(c, &license.id)?.iter().any(|(node, _)| *node == node_id) {
-            return Err(Error::conflict("seat-in-use"));
-        }
-        if deactivate_in(c, &license.id, &node_id)? { Ok(()) } else { Err(Error::not_found("license-seat")) }
-    })
-    .await
 }
 
 /// An administrator suspends, reinstates or revokes. The nodes concerned get their desired state anew.

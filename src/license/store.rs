@@ -3,7 +3,7 @@
 use diesel::prelude::*;
 
 use super::model::{Activation, License, LicenseState};
-use crate::base::db::schema::{activations, apps, deployments, licenses, nodes, organizations, sites};
+use crate::base::db::schema::{activations, apps, licenses, organizations};
 use crate::base::db::{Conn, Timestamp};
 
 /// Inserts a licence.
@@ -86,26 +86,6 @@ pub fn active_nodes(conn: &mut Conn, license_id: &str) -> QueryResult<Vec<String
 /// Licences of which a node holds a seat.
 pub fn licenses_of_node(conn: &mut Conn, node_id: &str) -> QueryResult<Vec<String>> {
     activations::table.filter(activations::node_id.eq(node_id)).order(activations::license_id).select(activations::license_id).load(conn)
-}
-
-/// Seats of a licence with names of node and site.
-pub fn seats(conn: &mut Conn, license_id: &str) -> QueryResult<Vec<(Activation, String, String)>> {
-    activations::table
-        .inner_join(nodes::table.on(nodes::id.eq(activations::node_id)))
-        .inner_join(sites::table.on(sites::id.eq(nodes::site_id)))
-        .filter(activations::license_id.eq(license_id))
-        .order((sites::name, nodes::name, activations::id))
-        .select((Activation::as_select(), nodes::name, sites::name))
-        .load(conn)
-}
-
-/// Nodes on which something is deployed by this licence and not gone yet, with the deployment.
-pub fn deployed_nodes(conn: &mut Conn, license_id: &str) -> QueryResult<Vec<(String, String)>> {
-    deployments::table
-        .filter(deployments::license_id.eq(license_id).and(deployments::state.ne("removed")))
-        .order(deployments::id)
-        .select((deployments::node_id, deployments::id))
-        .load(conn)
 }
 
 /// Moves a licence from one of the states to another; gives the number of rows.

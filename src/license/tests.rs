@@ -107,9 +107,9 @@ async fn one_node_takes_one_seat_however_often_it_is_activated() {
         }
         assert!(tasks.join_all().await.iter().all(Result::is_ok));
         assert_eq!(reload(&app, &license.id).await.nodes_active, 1);
-        service::release_seat(&app, &shop.operator, license.id.clone(), node.clone()).await.unwrap();
+        fleet::service::release_seat(&app, &shop.operator, license.id.clone(), node.clone()).await.unwrap();
         assert_eq!(reload(&app, &license.id).await.nodes_active, 0);
-        assert_eq!(service::release_seat(&app, &shop.operator, license.id.clone(), node).await.unwrap_err().code, "license-seat");
+        assert_eq!(fleet::service::release_seat(&app, &shop.operator, license.id.clone(), node).await.unwrap_err().code, "license-seat");
     })
     .await;
 }
@@ -173,7 +173,7 @@ async fn another_operator_sees_no_licence() {
         let other = testing::operator(&app, "other").await;
         assert_eq!(detail(&app, &other, &license.id).await.unwrap_err().kind, Kind::NotFound);
         assert_eq!(service::file(&app, &other, license.id.clone()).await.unwrap_err().kind, Kind::NotFound);
-        assert_eq!(service::release_seat(&app, &other, license.id.clone(), "nod_x".into()).await.unwrap_err().code, "license");
+        assert_eq!(fleet::service::release_seat(&app, &other, license.id.clone(), "nod_x".into()).await.unwrap_err().code, "license");
         assert!(service::list(&app, &other, None).await.unwrap().is_empty());
         assert_eq!(detail(&app, &shop.vendor, &license.id).await.unwrap_err().kind, Kind::Forbidden);
         assert_eq!(detail(&app, &Actor::Anonymous, &license.id).await.unwrap_err().kind, Kind::Unauthenticated);

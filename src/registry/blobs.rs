@@ -85,9 +85,11 @@ pub fn link_blob_in(conn: &mut Conn, repository_id: &str, digest: &Digest, size_
 }
 
 /// Notes in the caller's transaction a blob whose bytes are in the store and that no repository links, so that nobody can pull it: the
-/// archive of a hidden test set. The caller looks after that whether the bytes are there, and names the blob in a row of its own.
-pub fn keep_blob_in(conn: &mut Conn, digest: &Digest, size_bytes: u64, now: Timestamp) -> Result<()> {
-    Ok(dialect::touch_blob(conn, digest.as_str(), i64::try_from(size_bytes).map_err(Error::internal)?, now)?)
+/// archive of a hidden test set. It stays for its holder. The caller looks after that whether the bytes are there.
+pub fn pin_blob_in(conn: &mut Conn, digest: &Digest, size_bytes: u64, holder: &str, now: Timestamp) -> Result<()> {
+    dialect::touch_blob(conn, digest.as_str(), i64::try_from(size_bytes).map_err(Error::internal)?, now)?;
+    store::pin(conn, digest.as_str(), holder)?;
+    Ok(())
 }
 
 /// Stores bytes that are in memory anyway (an envelope, a configuration) as a blob of a repository, in the caller's transaction.

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use serde_json::json;
 use sha2::{Digest as _, Sha512};
 
-use super::model::{Page, Reference, Repository, StoredManifest, cut, is_immutable, parse_digest};
+use super::model::{Page, Reference, Repository, StoredManifest, Visibility, cut, is_immutable, parse_digest};
 use super::store;
 use crate::audit::{self, Change};
 use crate::base::app::App;
@@ -115,6 +115,7 @@ fn insert(
             subject: parsed.subject.clone(),
             annotations: parsed.annotations.as_ref().map(serde_json::to_string).transpose()?,
             content: bytes.to_vec(),
+            visibility: Visibility::Private,
         };
         // Two pushes of the same at once: the second may try again.
         store::insert_manifest(conn, repository_id, &row, now).or_conflict("manifest-busy")?;
@@ -138,6 +139,19 @@ fn require_parts(conn: &mut Conn, repository_id: &str, parsed: &Parsed) -> Resul
     match parsed.manifests.iter().find(|d| !known.contains(d.digest.as_str())) {
         Some(descriptor) => Err(missing(&descriptor.digest)),
         None => Ok(()),
+    }
+}
+
+/// Who may see a manifest: what refers to another one is shown with it, and kept with it.
+///
+/// # Errors
+/// Of the database.
+pub fn visibility_in(conn: &mut Conn, repository_id: &str, stored: &StoredManifest) -> Result<Visibility> {
+    match &stored.subject {
+        Some(subject) if stored.visibility == Visibility::Private => {
+            Ok(store::visibility(conn, repository_id, subject)?.unwrap_or(Visibility::Private))
+        }
+        _ => Ok(stored.visibility),
     }
 }
 
@@ -248,9 +262,11 @@ pub async fn delete(app: &App, actor: &Actor, repository: Repository, reference:
         dialect::hold(c, dialect::Row::Repository(&repository.id))?;
         let unknown = || Error::not_found("manifest-unknown");
         let keep = |conn: &mut Conn, digest: &str| -> Result<()> {
-            let subject = store::manifest(conn, &repository.id, digest)?.and_then(|m| m.subject);
-            let kept = store::is_kept(conn, digest)? || subject.map_or(Ok(false), |s| store::is_kept(conn, &s))?;
-            if kept { Err(Error::conflict("release-in-use")) } else { Ok(()) }
+            let stored = store::manifest(conn, &repository.id, digest)?;
+            match stored.map(|stored| visibility_in(conn, &repository.id, &stored)).transpose()? {
+                Some(Visibility::Kept | Visibility::Public) => Err(Error::conflict("release-in-use")),
+                Some(Visibility::Private) | None => Ok(()),
+            }
         };
         let (rows, action, detail) = match &reference {
             Reference::Tag(tag) => {

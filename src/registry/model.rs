@@ -94,6 +94,18 @@ pub fn is_immutable(tag: &str) -> bool {
     semver::Version::parse(tag.strip_prefix('v').unwrap_or(tag)).is_ok()
 }
 
+crate::base::db::types::text_enum! {
+    /// Who may see a manifest beside its owner, and whether it must stay. The slice that gives the manifest a meaning decides.
+    pub enum Visibility {
+        /// Its owner alone, who may delete it.
+        Private = "private",
+        /// Its owner alone, and it must stay.
+        Kept = "kept",
+        /// Buyers too, and it must stay.
+        Public = "public",
+    }
+}
+
 /// A repository.
 #[derive(Debug, Clone, Queryable, Selectable)]
 #[diesel(table_name = schema::repositories)]
@@ -124,6 +136,8 @@ pub struct StoredManifest {
     pub annotations: Option<String>,
     /// The exact bytes.
     pub content: Vec<u8>,
+    /// Who may see it, and whether it must stay. What refers to another manifest shares that one's.
+    pub visibility: Visibility,
 }
 
 /// An upload that is going on.

@@ -3,10 +3,10 @@
 use app_package::oci::SIGNATURE_TYPE;
 use serde_json::json;
 
-pub use super::blobs::{keep_blob_in, link_blob_in, store_blob_in, store_blob_small, touch_blobs_in};
+pub use super::blobs::{link_blob_in, pin_blob_in, store_blob_in, store_blob_small, touch_blobs_in};
 pub use super::manifests::{find_manifest, put_manifest_in};
 pub use super::model::Artifact;
-use super::model::{Repository, RepositoryName};
+use super::model::{Repository, RepositoryName, Visibility};
 use super::store;
 use crate::audit;
 use crate::base::app::App;
@@ -15,7 +15,8 @@ use crate::base::db::{Conn, Timestamp, dialect};
 use crate::base::error::{Error, Result};
 use crate::base::ids;
 
-pub use super::store::{artifacts, is_public, referrers_of, repository_lines, tags_of};
+pub use super::manifests::visibility_in;
+pub use super::store::{artifacts, referrers_of, repository_lines, tags_of, visibility};
 
 /// Longest manifest of a signature in bytes: one config and a few layers.
 const MAX_SIGNATURE_MANIFEST: i64 = 16 * 1024;
@@ -25,6 +26,11 @@ const MAX_REPOSITORIES: i64 = 1000;
 /// A repository by name.
 pub fn repository(conn: &mut Conn, name: &str) -> Result<Option<Repository>> {
     Ok(store::repository(conn, name)?)
+}
+
+/// Writes who may see a manifest and whether it must stay; whether it is there.
+pub fn set_visibility(conn: &mut Conn, repository_id: &str, digest: &str, visibility: Visibility) -> Result<bool> {
+    Ok(store::set_visibility(conn, repository_id, digest, visibility)? == 1)
 }
 
 /// Signatures that refer to a manifest: when each came, and its manifest's bytes; the newest, at most `limit`. Longer manifests than a

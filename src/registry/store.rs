@@ -4,17 +4,12 @@ use std::collections::HashMap;
 
 use diesel::prelude::*;
 
-use crate::base::db::schema::{blobs, evaluation_sets, manifests, releases, repositories, repository_blobs, storage_quotas, tags, uploads};
+use crate::base::db::schema::{blob_pins, blobs, manifests, repositories, repository_blobs, storage_quotas, tags, uploads};
 use crate::base::db::{Conn, Timestamp, dialect};
-use crate::registry::model::{Artifact, Content, ReferrerRow, Repository, RepositoryLine, StoredManifest, Upload};
+use crate::registry::model::{Artifact, Content, ReferrerRow, Repository, RepositoryLine, StoredManifest, Upload, Visibility};
 
 /// Values of one `IN (…)`.
 const BATCH: usize = 500;
-/// Release states that buyers may pull.
-const PUBLIC: [&str; 2] = ["published", "deprecated"];
-/// Release states whose content must stay as it is: all from which a release may still be published, or has been.
-const KEPT: [&str; 8] = ["checking", "ready", "in_review", "changes_requested", "approved", "published", "deprecated", "recalled"];
-
 pub fn repository(conn: &mut Conn, name: &str) -> QueryResult<Option<Repository>> {
     repositories::table.filter(repositories::name.eq(name)).select(Repository::as_select()).first(conn).optional()
 }
@@ -57,24 +52,23 @@ pub fn idle_links(conn: &mut Conn, repository_id: &str, before: Timestamp) -> Qu
 /// Takes links away whose blobs nobody has touched since a time; how many. Holds the blobs' rows, so that a touch waits and then finds
 /// the link gone.
 pub fn unlink_idle(conn: &mut Conn, repository_id: &str, digests: &[String], before: Timestamp) -> QueryResult<usize> {
-    let idle = || blobs::table.filter(blobs::digest.eq_any(digests).and(blobs::touched_at.lt(before)));
-    diesel::update(idle()).set(blobs::touched_at.eq(blobs::touched_at)).execute(conn)?;
+    let idle = || blobs::digest.eq_any(digests).and(blobs::touched_at.lt(before));
+    diesel::update(blobs::table.filter(idle())).set(blobs::touched_at.eq(blobs::touched_at)).execute(conn)?;
     diesel::delete(
         repository_blobs::table
             .filter(repository_blobs::repository_id.eq(repository_id).and(repository_blobs::created_at.lt(before)))
-            .filter(repository_blobs::digest.eq_any(idle().select(blobs::digest))),
+            .filter(repository_blobs::digest.eq_any(blobs::table.filter(idle()).select(blobs::digest))),
     )
     .execute(conn)
 }
 
-/// Digests and sizes of blobs that no repository links, no hidden test set is, and nobody has touched since a time, after a digest, in
-/// order.
+/// Digests and sizes of blobs that no repository links, nobody has pinned, and nobody has touched since a time, after a digest, in order.
 pub fn loose_blobs(conn: &mut Conn, before: Timestamp, after: &str, limit: i64) -> QueryResult<Vec<(String, i64)>> {
-    let of_set = evaluation_sets::table.filter(evaluation_sets::digest.eq(blobs::digest));
+    let pinned = blob_pins::table.filter(blob_pins::digest.eq(blobs::digest));
     blobs::table
         .left_join(repository_blobs::table.on(repository_blobs::digest.eq(blobs::digest)))
         .filter(repository_blobs::digest.is_null().and(blobs::touched_at.lt(before)).and(blobs::digest.gt(after)))
-        .filter(diesel::dsl::not(diesel::dsl::exists(of_set)))
+        .filter(diesel::dsl::not(diesel::dsl::exists(pinned)))
         .order(blobs::digest)
         .limit(limit)
         .select((blobs::digest, blobs::size_bytes))
@@ -84,9 +78,14 @@ pub fn loose_blobs(conn: &mut Conn, before: Timestamp, after: &str, limit: i64) 
 /// Removes the row of a blob, if it is still loose; holds it until the transaction ends.
 pub fn delete_loose(conn: &mut Conn, digest: &str, before: Timestamp) -> QueryResult<usize> {
     let linked = repository_blobs::table.filter(repository_blobs::digest.eq(digest));
-    let of_set = evaluation_sets::table.filter(evaluation_sets::digest.eq(digest));
-    let needed = diesel::dsl::exists(linked).or(diesel::dsl::exists(of_set));
+    let pinned = blob_pins::table.filter(blob_pins::digest.eq(digest));
+    let needed = diesel::dsl::exists(linked).or(diesel::dsl::exists(pinned));
     diesel::delete(blobs::table.find(digest).filter(blobs::touched_at.lt(before).and(diesel::dsl::not(needed)))).execute(conn)
+}
+
+/// Notes that somebody needs a blob.
+pub fn pin(conn: &mut Conn, digest: &str, holder: &str) -> QueryResult<usize> {
+    diesel::insert_into(blob_pins::table).values((blob_pins::digest.eq(digest), blob_pins::holder.eq(holder))).execute(conn)
 }
 
 /// Removes the row of a blob that this transaction has made.
@@ -211,6 +210,7 @@ pub fn insert_manifest(conn: &mut Conn, repository_id: &str, manifest: &StoredMa
             manifests::subject.eq(manifest.subject.as_deref()),
             manifests::annotations.eq(manifest.annotations.as_deref()),
             manifests::content.eq(&manifest.content),
+            manifests::visibility.eq(manifest.visibility),
             manifests::created_at.eq(now),
         ))
         .execute(conn)
@@ -247,26 +247,25 @@ pub fn delete_tag(conn: &mut Conn, repository_id: &str, name: &str, digest: &str
     diesel::delete(tags::table.find((repository_id, name)).filter(tags::digest.eq(digest))).execute(conn)
 }
 
-/// Whether buyers may see a manifest: a published release, or what refers to one.
-pub fn is_public(conn: &mut Conn, digest: &str, subject: Option<&str>) -> QueryResult<bool> {
-    let digests: Vec<&str> = subject.into_iter().chain([digest]).collect();
-    let released = releases::table.filter(releases::digest.eq_any(digests).and(releases::state.eq_any(PUBLIC)));
-    diesel::select(diesel::dsl::exists(released)).get_result(conn)
+/// Who may see a manifest, and whether it must stay.
+pub fn visibility(conn: &mut Conn, repository_id: &str, digest: &str) -> QueryResult<Option<Visibility>> {
+    manifests::table.find((repository_id, digest)).select(manifests::visibility).first(conn).optional()
 }
 
-/// Whether a manifest must stay: a release that is or was public or is being decided.
-pub fn is_kept(conn: &mut Conn, digest: &str) -> QueryResult<bool> {
-    let kept = releases::table.filter(releases::digest.eq(digest).and(releases::state.eq_any(KEPT)));
-    diesel::select(diesel::dsl::exists(kept)).get_result(conn)
+pub fn set_visibility(conn: &mut Conn, repository_id: &str, digest: &str, visibility: Visibility) -> QueryResult<usize> {
+    diesel::update(manifests::table.find((repository_id, digest))).set(manifests::visibility.eq(visibility)).execute(conn)
 }
 
 /// Contents of a repository's manifests that must stay, with what refers to them.
 pub fn kept_contents(conn: &mut Conn, repository_id: &str) -> QueryResult<Vec<Vec<u8>>> {
-    let kept = || releases::table.filter(releases::state.eq_any(KEPT)).select(releases::digest);
-    manifests::table
-        .filter(manifests::repository_id.eq(repository_id))
-        .filter(manifests::digest.eq_any(kept()).or(manifests::subject.assume_not_null().eq_any(kept())))
-        .select(manifests::content)
+    let (own, subjects) = diesel::alias!(manifests as own, manifests as subjects);
+    let stay = [Visibility::Kept, Visibility::Public];
+    let of_kept = subjects
+        .filter(subjects.field(manifests::repository_id).eq(repository_id).and(subjects.field(manifests::visibility).eq_any(stay)))
+        .select(subjects.field(manifests::digest));
+    own.filter(own.field(manifests::repository_id).eq(repository_id))
+        .filter(own.field(manifests::visibility).eq_any(stay).or(own.field(manifests::subject).assume_not_null().eq_any(of_kept)))
+        .select(own.field(manifests::content))
         .load(conn)
 }
 
@@ -361,7 +360,7 @@ pub fn next_expiry(conn: &mut Conn) -> QueryResult<Option<Timestamp>> {
 
 /// Names of tags after a name, in ASCII order; for buyers only those of published releases.
 pub fn tags_after(conn: &mut Conn, repository_id: &str, after: &str, limit: i64, buyer: bool) -> QueryResult<Vec<String>> {
-    dialect::tags_after(conn, repository_id, after, limit, if buyer { Some(PUBLIC) } else { None })
+    dialect::tags_after(conn, repository_id, after, limit, buyer.then_some(Visibility::Public.as_str()))
 }
 
 /// Repositories of an organisation after a name, in order.

@@ -19,7 +19,7 @@ use crate::registry::manifests::Push;
 use crate::registry::model::Repository;
 use crate::release::model::{Channel, Event, Release, ReleaseState};
 use crate::release::package::{self, Incoming};
-use crate::release::service::{recheck_in, topic};
+use crate::release::service::{recheck_in, show_manifest, topic};
 use crate::release::{model, store};
 use crate::{catalog, registry};
 
@@ -108,6 +108,7 @@ fn receive_in(c: &mut Change<'_>, person: &Person, incoming: &Incoming, digest: 
         manifest: Json::new(manifest.clone()),
     };
     store::insert(c, &release).or_conflict("release-version-taken").map_err(|e| e.arg("version", &version))?;
+    show_manifest(c, &release, release.state)?;
     c.enqueue(&Job::CheckRelease { release_id: release.id.clone() })?;
     let detail =
         json!({"app": release.app_id, "version": version, "digest": release.digest, "files": files.len(), "bytes": release.size_bytes});

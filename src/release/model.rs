@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::db::{Json, Timestamp, schema};
 use crate::base::error::{Error, Result};
+use crate::registry::model::Visibility;
 
 crate::base::db::types::text_enum! {
     /// State of a release.
@@ -24,8 +25,6 @@ crate::base::db::types::text_enum! {
         ChangesRequested = "changes_requested",
         /// A moderator has refused it for good.
         Rejected = "rejected",
-        /// A moderator has approved it; about to be published.
-        Approved = "approved",
         /// Signed and for sale.
         Published = "published",
         /// Still runs, no longer for new deployments.
@@ -68,6 +67,16 @@ pub struct Deprecation {
 impl ReleaseState {
     /// States of a release that buyers have seen.
     pub const SHOWN: &'static [Self] = &[Self::Published, Self::Deprecated, Self::Recalled];
+
+    /// Who may see the manifest of a release in this state, and whether it must stay: it stays while it may still be published, and for
+    /// ever once it was.
+    pub fn visibility(self) -> Visibility {
+        match self {
+            Self::Draft | Self::Failed | Self::Rejected => Visibility::Private,
+            Self::Checking | Self::Ready | Self::InReview | Self::ChangesRequested | Self::Recalled => Visibility::Kept,
+            Self::Published | Self::Deprecated => Visibility::Public,
+        }
+    }
 }
 
 /// What happens to a release.
@@ -87,10 +96,8 @@ pub enum Event {
     ChangesRequested,
     /// A moderator refuses.
     Rejected,
-    /// A moderator approves.
+    /// A moderator approves: the platform signs and lists it.
     Approved,
-    /// The platform signs and lists it.
-    Published,
     /// The vendor steers people to a newer version.
     Deprecated,
     /// The platform calls it back.
@@ -99,7 +106,7 @@ pub enum Event {
 
 impl Event {
     /// Every event.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 10] = [
         Self::Received,
         Self::Rechecked,
         Self::CheckPassed,
@@ -108,7 +115,6 @@ impl Event {
         Self::ChangesRequested,
         Self::Rejected,
         Self::Approved,
-        Self::Published,
         Self::Deprecated,
         Self::Recalled,
     ];
@@ -128,8 +134,7 @@ pub fn next(state: ReleaseState, event: Event) -> Result<ReleaseState> {
         (S::Ready | S::ChangesRequested, E::Submitted) => Ok(S::InReview),
         (S::InReview, E::ChangesRequested) => Ok(S::ChangesRequested),
         (S::InReview, E::Rejected) => Ok(S::Rejected),
-        (S::InReview, E::Approved) => Ok(S::Approved),
-        (S::Approved, E::Published) => Ok(S::Published),
+        (S::InReview, E::Approved) => Ok(S::Published),
         (S::Published, E::Deprecated) => Ok(S::Deprecated),
         (S::Published | S::Deprecated, E::Recalled) => Ok(S::Recalled),
         _ => Err(Error::conflict("release-state").arg("state", state)),
@@ -195,8 +200,7 @@ mod tests {
             (S::ChangesRequested, E::Submitted, S::InReview),
             (S::InReview, E::ChangesRequested, S::ChangesRequested),
             (S::InReview, E::Rejected, S::Rejected),
-            (S::InReview, E::Approved, S::Approved),
-            (S::Approved, E::Published, S::Published),
+            (S::InReview, E::Approved, S::Published),
             (S::Published, E::Deprecated, S::Deprecated),
             (S::Published, E::Recalled, S::Recalled),
             (S::Deprecated, E::Recalled, S::Recalled),

@@ -15,6 +15,7 @@ use crate::base::db::{Conn, Timestamp, dialect};
 use crate::base::error::{Error, QueryResultExt as _, Result, exactly_one};
 use crate::base::jobs::Job;
 use crate::catalog::service::Newest;
+use crate::registry::model::Visibility;
 use crate::release::difference::Flag;
 use crate::release::model::{Channel, Event, Release, ReleaseState};
 use crate::release::{lifecycle, model, store};
@@ -30,15 +31,10 @@ pub fn topic(release_id: &str) -> String {
 /// Has a failed release checked anew, in the caller's transaction.
 pub(super) fn recheck_in(c: &mut Change<'_>, release: &Release) -> Result<()> {
     let now = c.now;
-    // The manifest of a failed release may be deleted.
+    // The manifest of a failed release may be deleted: not between the look and the end.
     let owner = catalog::service::owner(c, &release.app_id)?;
-    let repository = registry::service::repository(c, &owner.repository())?;
-    if let Some(repository) = &repository {
+    if let Some(repository) = registry::service::repository(c, &owner.repository())? {
         dialect::hold(c, Row::Repository(&repository.id))?;
-    }
-    let stored = repository.map(|r| registry::service::find_manifest(c, &r.id, &release.digest)).transpose()?.flatten();
-    if stored.is_none() {
-        return Err(Error::gone("release-content-gone"));
     }
     transition(c, release, Event::Rechecked, now)?;
     c.enqueue(&Job::CheckRelease { release_id: release.id.clone() })?;
@@ -50,7 +46,22 @@ pub(super) fn recheck_in(c: &mut Change<'_>, release: &Release) -> Result<()> {
 pub(super) fn transition(conn: &mut Conn, release: &Release, event: Event, now: Timestamp) -> Result<ReleaseState> {
     let to = model::next(release.state, event)?;
     exactly_one(store::mark(conn, &release.id, &[release.state], to, now)?, "release-state")?;
+    if to.visibility() != release.state.visibility() {
+        show_manifest(conn, release, to)?;
+    }
     Ok(to)
+}
+
+/// Tells the registry who may see the manifest of a release in a state, and whether it must stay. A release whose manifest was deleted may
+/// go on only to states that need none.
+///
+/// # Errors
+/// `release-content-gone`.
+pub(super) fn show_manifest(conn: &mut Conn, release: &Release, state: ReleaseState) -> Result<()> {
+    let owner = catalog::service::owner(conn, &release.app_id)?;
+    let repository = registry::service::repository(conn, &owner.repository())?;
+    let shown = repository.map(|r| registry::service::set_visibility(conn, &r.id, &release.digest, state.visibility())).transpose()?;
+    if shown == Some(true) || state.visibility() == Visibility::Private { Ok(()) } else { Err(Error::gone("release-content-gone")) }
 }
 
 /// An own release for changing it.
@@ -102,12 +113,9 @@ pub fn submit_in(c: &mut Change<'_>, release_id: &str, channel: Channel) -> Resu
 /// `release`, `release-state`.
 pub fn approve_in(c: &mut Change<'_>, app: &App, release_id: &str) -> Result<()> {
     let now = c.now;
-    let mut release = get(c, release_id)?;
+    let release = get(c, release_id)?;
     dialect::hold(c, Row::App(&release.app_id))?;
-    if release.state != ReleaseState::Approved {
-        release.state = transition(c, &release, Event::Approved, now)?;
-    }
-    transition(c, &release, Event::Published, now)?;
+    transition(c, &release, Event::Approved, now)?;
     store::set_published(c, &release.id, now)?;
     let signature = sign_in(c, app, &release, now)?;
     let detail = json!({"version": release.version, "digest": release.digest, "signature": signature, "kid": app.keys.kid});
@@ -145,7 +153,9 @@ fn sign_in(conn: &mut Conn, app: &App, release: &Release, now: Timestamp) -> Res
 /// `release-state`: it is in another state, or the step does not exist.
 pub fn mark_in(conn: &mut Conn, release_id: &str, from: &[ReleaseState], to: ReleaseState, now: Timestamp) -> Result<()> {
     let from: Vec<ReleaseState> = from.iter().copied().filter(|state| model::follows(*state, to)).collect();
-    exactly_one(store::mark(conn, release_id, &from, to, now)?, "release-state").map_err(|e| e.arg("state", to))
+    exactly_one(store::mark(conn, release_id, &from, to, now)?, "release-state").map_err(|e| e.arg("state", to))?;
+    let release = get(conn, release_id)?;
+    show_manifest(conn, &release, to)
 }
 
 /// A release by id.

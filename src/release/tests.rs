@@ -19,7 +19,7 @@ use crate::base::error::Result;
 use crate::base::i18n::Lang;
 use crate::http::page::{FormErrors, Page};
 use crate::registry::manifests::Push;
-use crate::registry::model::Reference;
+use crate::registry::model::{Reference, Visibility};
 use crate::release::arrival;
 use crate::release::lifecycle::DeprecationForm;
 use crate::release::malware::tests::scanner_at;
@@ -417,6 +417,48 @@ async fn a_marked_state_must_follow() {
         let rows =
             app.db.write(move |conn| Ok(store::mark(conn, &id, &[ReleaseState::Ready], ReleaseState::InReview, now)?)).await.unwrap();
         assert_eq!(rows, 0);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_registry_hears_who_may_see_a_release_and_whether_it_must_stay() {
+    each_backend(|app| async move {
+        use ReleaseState as S;
+        let acme = testing::vendor(&app, "acme").await;
+        let id = received(&app, &acme).await;
+        let repository = testing::repository(&app, &acme, &format!("acme/{APP}")).await;
+        let shown = || app.db.read(|conn| Ok(manifests::table.select(manifests::visibility).first::<Visibility>(conn)?));
+        let delete = || {
+            let repository = repository.clone();
+            registry::manifests::delete(&app, &acme, repository, Reference::Tag("1.0.0".into()))
+        };
+        assert_eq!(shown().await.unwrap(), Visibility::Kept);
+        assert_eq!(delete().await.unwrap_err().code, "release-in-use");
+        mark(&app, &id, S::Checking, S::Failed).await;
+        assert_eq!(shown().await.unwrap(), Visibility::Private);
+        service::recheck(&app, &acme, &id).await.unwrap();
+        for (from, to, expected) in [
+            (S::Checking, S::Ready, Visibility::Kept),
+            (S::Ready, S::InReview, Visibility::Kept),
+            (S::InReview, S::Published, Visibility::Public),
+            (S::Published, S::Deprecated, Visibility::Public),
+            (S::Deprecated, S::Recalled, Visibility::Kept),
+        ] {
+            mark(&app, &id, from, to).await;
+            assert_eq!(shown().await.unwrap(), expected, "{to}");
+            assert_eq!(delete().await.unwrap_err().code, "release-in-use", "{to}");
+        }
+        // Refused for good it may go.
+        let now = app.clock.now();
+        let release = id.clone();
+        app.db
+            .write(move |conn| Ok(diesel::update(releases::table.find(&release)).set(releases::state.eq(S::InReview)).execute(conn)?))
+            .await
+            .unwrap();
+        app.db.write(move |conn| service::mark_in(conn, &id, &[S::InReview], S::Rejected, now)).await.unwrap();
+        assert_eq!(shown().await.unwrap(), Visibility::Private);
+        delete().await.unwrap();
     })
     .await;
 }

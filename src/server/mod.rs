@@ -20,7 +20,7 @@ use crate::server::middleware::authenticate::{PeerCertificate, authenticate};
 use crate::server::middleware::{
     csrf::csrf, errors::errors, head_as_get::head_as_get, request_id::request_id, security_headers::security_headers,
 };
-use crate::{audit, catalog, registry, wire};
+use crate::{audit, registry, site, wire};
 
 pub mod middleware;
 pub mod routes;
@@ -117,7 +117,7 @@ impl Server {
             tokio::spawn(jobs::run(app.clone(), jobs::Lane::Checks, work::WORKER, app.stopping())),
             tokio::spawn(jobs::run(app.clone(), jobs::Lane::Prompt, work::WORKER, app.stopping())),
             tokio::spawn(jobs::run(app.clone(), jobs::Lane::Upkeep, work::WORKER, app.stopping())),
-            tokio::spawn(catalog::jobs::follow(app.clone(), app.stopping())),
+            tokio::spawn(site::market::follow::follow(app.clone(), app.stopping())),
             tokio::spawn(audit::seal::run(app.clone(), app.stopping())),
         ];
         Ok(Self { address, edge_address, handles, tasks, stop: app.stop.clone(), grace, _lock: lock })

@@ -229,7 +229,7 @@ impl Batch {
         }
         store::prove(conn, &self.proven)?;
         if self.heard {
-            store::set_trouble(conn, node_id, self.trouble.as_deref())?;
+            fleet::service::set_trouble(conn, node_id, self.trouble.as_deref())?;
         }
         for alarm in &self.alarms {
             store::insert_alarm(conn, alarm)?;

@@ -7,6 +7,7 @@ use diesel::prelude::*;
 
 use crate::base::db::schema::{alarms, app_samples, apps, deployments, node_samples, nodes, organizations, proofs, releases, sites};
 use crate::base::db::{Conn, Timestamp};
+use crate::fleet::model::DeploymentState;
 use crate::telemetry::model::{Alarm, AlarmLine, AppSample, Filter, NodeSample};
 
 /// Deployments of a node with their apps.
@@ -78,11 +79,6 @@ pub fn prove(conn: &mut Conn, worked: &BTreeMap<(String, String, String), Timest
     Ok(())
 }
 
-/// Keeps what a node says is wrong with itself.
-pub fn set_trouble(conn: &mut Conn, node_id: &str, trouble: Option<&str>) -> QueryResult<usize> {
-    diesel::update(nodes::table.find(node_id)).set(nodes::trouble.eq(trouble)).execute(conn)
-}
-
 /// Inserts an alarm.
 pub fn insert_alarm(conn: &mut Conn, alarm: &Alarm) -> QueryResult<usize> {
     diesel::insert_into(alarms::table).values(alarm).execute(conn)
@@ -140,7 +136,7 @@ pub fn app_samples_since(conn: &mut Conn, deployment_ids: &[String], since: Time
 pub fn plotted(conn: &mut Conn, node_id: &str) -> QueryResult<Vec<(String, String, String)>> {
     deployments::table
         .inner_join(apps::table.on(apps::id.eq(deployments::app_id)))
-        .filter(deployments::node_id.eq(node_id).and(deployments::state.ne("removed")))
+        .filter(deployments::node_id.eq(node_id).and(deployments::state.ne(DeploymentState::Removed)))
         .order(deployments::id.desc())
         .limit(10)
         .select((deployments::id, apps::title_zh, apps::title_en))

@@ -229,6 +229,7 @@ async fn a_manifest_is_deleted_or_checked_never_both() {
                 .db
                 .write(move |conn| {
                     diesel::update(releases::table.find(&failed)).set(releases::state.eq("failed")).execute(conn)?;
+                    diesel::update(manifests::table).set(manifests::visibility.eq("private")).execute(conn)?;
                     Ok(releases::table.find(&failed).select(releases::digest).first(conn)?)
                 })
                 .await
@@ -417,7 +418,7 @@ async fn a_seat_is_not_freed_under_a_deployment() {
                     if n % 2 == 0 {
                         deploy(app, shop, license, vec![node]).await.is_ok()
                     } else {
-                        license::service::release_seat(&app, &shop.operator, license, node).await.is_ok()
+                        fleet::release_seat(&app, &shop.operator, license, node).await.is_ok()
                     }
                 }
             })

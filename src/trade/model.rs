@@ -42,6 +42,11 @@ crate::base::db::types::text_enum! {
     }
 }
 
+impl OrderState {
+    /// States of an order that is paid for and stands.
+    pub const SOLD: [Self; 4] = [Self::Paid, Self::Delivered, Self::Accepted, Self::Settled];
+}
+
 /// What happens to an order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Event {

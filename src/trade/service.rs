@@ -9,9 +9,8 @@ use std::collections::HashMap;
 use chrono::TimeDelta;
 use serde_json::json;
 
-use crate::account::model::Organization;
+use crate::account::model::{DecisionNote, Organization};
 use crate::audit::Change;
-use crate::audit::model::Told;
 use crate::base::app::App;
 use crate::base::auth::policy::Action;
 use crate::base::auth::{Actor, policy};
@@ -367,9 +366,9 @@ pub struct OrderDetail {
     /// Licence and when it was issued.
     pub license: Option<(String, Timestamp)>,
     /// The decision by which the licence is suspended or revoked now.
-    pub held: Option<Told>,
+    pub held: Option<DecisionNote>,
     /// How it was called off.
-    pub cancelled: Option<Told>,
+    pub cancelled: Option<DecisionNote>,
 }
 
 /// One order for one side.
@@ -396,7 +395,7 @@ pub fn detail_in(conn: &mut Conn, actor: &Actor, side: Side, order_id: &str) -> 
     let license = store::license_of(conn, &order.id)?;
     let held = license.as_ref().map(|(id, _)| license::service::held(conn, id)).transpose()?.flatten();
     let cancelled = order.state == OrderState::Cancelled;
-    let cancelled = if cancelled { audit::service::told(conn, &order.id, &[cancel::ACTION])?.pop() } else { None };
+    let cancelled = if cancelled { account::service::decision_notes(conn, &order.id, &[cancel::ACTION])?.pop() } else { None };
     Ok(OrderDetail {
         app: catalog::service::get_app(conn, &order.app_id)?,
         buyer: account::service::get_organization(conn, &order.organization_id)?,

@@ -66,8 +66,8 @@ fn both_schemas_are_the_same_after_up_down_and_up() {
         let (a, b) = (columns(&mut lite.blocking().unwrap()), columns(&mut pg.blocking().unwrap()));
         assert!(a.len() > 100, "only {} columns were found", a.len());
         assert_eq!(a, b);
-        migrate::down_all(&mut lite.blocking().unwrap()).unwrap();
-        migrate::down_all(&mut pg.blocking().unwrap()).unwrap();
+        down_to_before(&mut lite.blocking().unwrap(), "2026-11-23-000000");
+        down_to_before(&mut pg.blocking().unwrap(), "2026-11-23-000000");
         assert!(columns(&mut lite.blocking().unwrap()).is_empty());
         assert!(columns(&mut pg.blocking().unwrap()).is_empty());
     }
@@ -174,4 +174,93 @@ fn both_backends_have_migrations_of_the_same_names() {
         names
     };
     assert_eq!(names("sqlite"), names("postgres"));
+}
+
+#[derive(QueryableByName, Debug, PartialEq, Eq)]
+struct Shown {
+    #[diesel(sql_type = Text)]
+    digest: String,
+    #[diesel(sql_type = Text)]
+    visibility: String,
+}
+
+/// A release of the version before in each state, what refers to one of them, the same manifest in a repository that is no app's, and a
+/// hidden test set.
+const OWNED: &str = "
+INSERT INTO organizations (id, slug, kind, name_zh, name_en, created_at) VALUES ('org_1', 'acme', 'vendor', 'a', 'a', '2026-01-01 00:00:00');
+INSERT INTO users (id, email, name, password_hash, created_at) VALUES ('usr_1', 'a@b.example', 'A', 'x', '2026-01-01 00:00:00');
+INSERT INTO apps (id, organization_id, slug, title_zh, title_en, summary_zh, summary_en, specialty, scenario, input, safety, state, deployments, created_at, updated_at)
+  SELECT 'app_1', 'org_1', 'belt', 't', 't', 's', 's', specialty, slug, 'image', FALSE, 'listed', 0, '2026-01-01 00:00:00', '2026-01-01 00:00:00'
+  FROM scenarios ORDER BY slug LIMIT 1;
+INSERT INTO repositories (id, name, organization_id, created_at) VALUES
+  ('rep_1', 'acme/belt', 'org_1', '2026-01-01 00:00:00'), ('rep_2', 'acme/other', 'org_1', '2026-01-01 00:00:00');
+INSERT INTO blobs (digest, size_bytes, created_at, touched_at) VALUES ('sha256:set', 1, '2026-01-01 00:00:00', '2026-01-01 00:00:00');
+INSERT INTO evaluation_sets (id, scenario, name_zh, name_en, metric, input, unit, samples, digest, size_bytes, created_by, created_at)
+  SELECT 'evs_1', slug, 'n', 'n', 'accuracy', 'image', '', 1, 'sha256:set', 1, 'usr_1', '2026-01-01 00:00:00' FROM scenarios ORDER BY slug LIMIT 1;
+INSERT INTO throttles (subject, failures, window_started_at) VALUES ('account:a', 3, '2026-01-01 00:00:00');
+";
+
+#[test]
+fn visibility_and_pins_come_from_the_rows_of_the_version_before() {
+    const NAME: &str = "2026-11-29-000001";
+    let states = [
+        ("draft", "private"),
+        ("checking", "kept"),
+        ("failed", "private"),
+        ("ready", "kept"),
+        ("in_review", "kept"),
+        ("changes_requested", "kept"),
+        ("rejected", "private"),
+        ("published", "public"),
+        ("deprecated", "public"),
+        ("recalled", "kept"),
+    ];
+    let file = std::env::temp_dir().join(pithead::base::ids::new("parity"));
+    let lite = Db::open(&Location::parse(&format!("sqlite:{}", file.display())).unwrap(), 1).unwrap();
+    let (pg, schema) = postgres();
+    for db in [&lite, &pg] {
+        let mut conn = db.blocking().unwrap();
+        migrate::up(&mut conn).unwrap();
+        down_to_before(&mut conn, NAME);
+        conn.batch_execute(OWNED).unwrap();
+        let empty = if matches!(*conn, Conn::Sqlite(_)) { "x''" } else { "''" };
+        let manifest = |repository: &str, digest: &str, subject: &str| {
+            format!(
+                "INSERT INTO manifests (repository_id, digest, media_type, subject, content, created_at) \
+                 VALUES ('{repository}', '{digest}', 'm', {subject}, {empty}, '2026-01-01 00:00:00')"
+            )
+        };
+        for (n, (state, _)) in states.iter().enumerate() {
+            conn.batch_execute(&manifest("rep_1", state, "NULL")).unwrap();
+            conn.batch_execute(&format!(
+                "INSERT INTO releases (id, app_id, version, digest, manifest, size_bytes, state, created_by, created_at, updated_at) \
+                 VALUES ('rel_{n}', 'app_1', '{n}.0.0', '{state}', '{{}}', 1, '{state}', 'usr_1', '2026-01-01 00:00:00', '2026-01-01 00:00:00')"
+            ))
+            .unwrap();
+        }
+        conn.batch_execute(&manifest("rep_1", "signature", "'published'")).unwrap();
+        conn.batch_execute(&manifest("rep_2", "published", "NULL")).unwrap();
+        for _ in 0..2 {
+            migrate::up(&mut conn).unwrap();
+            for (digest, visibility) in states {
+                let shown: Shown = diesel::sql_query(format!(
+                    "SELECT digest, visibility FROM manifests WHERE repository_id = 'rep_1' AND digest = '{digest}'"
+                ))
+                .get_result(&mut *conn)
+                .unwrap();
+                assert_eq!(shown, Shown { digest: digest.into(), visibility: visibility.into() });
+            }
+            assert_eq!(
+                count(&mut conn, "SELECT COUNT(*) AS n FROM manifests WHERE visibility = 'private'"),
+                3 + 2,
+                "and the two that are none"
+            );
+            assert_eq!(count(&mut conn, "SELECT COUNT(*) AS n FROM blob_pins WHERE digest = 'sha256:set' AND holder = 'evs_1'"), 1);
+            down_to_before(&mut conn, NAME);
+            assert_eq!(count(&mut conn, "SELECT COUNT(*) AS n FROM manifests"), 12);
+            assert_eq!(count(&mut conn, "SELECT COUNT(*) AS n FROM throttles WHERE failures = 3 AND blocked_until IS NULL"), 1);
+        }
+    }
+    pg.blocking().unwrap().batch_execute(&format!("DROP SCHEMA {schema} CASCADE")).unwrap();
+    std::fs::remove_file(file).unwrap();
 }

@@ -194,7 +194,7 @@ pub fn put_tag(conn: &mut Conn, repository_id: &str, name: &str, digest: &str, n
 pub fn count_attempt(conn: &mut Conn, subject: &str, now: Timestamp, window_start: Timestamp) -> QueryResult<i64> {
     use diesel::prelude::*;
     sql_query(
-        "INSERT INTO throttles (subject, failures, window_started_at, blocked_until) VALUES ($1, 1, $2, NULL) \
+        "INSERT INTO throttles (subject, failures, window_started_at) VALUES ($1, 1, $2) \
          ON CONFLICT (subject) DO UPDATE SET \
            failures = CASE WHEN throttles.window_started_at < $3 THEN 1 ELSE throttles.failures + 1 END, \
            window_started_at = CASE WHEN throttles.window_started_at < $3 THEN $2 ELSE throttles.window_started_at END",
@@ -227,22 +227,21 @@ struct TagName {
     name: String,
 }
 
-/// Names of a repository's tags after a name, in ASCII order whatever the database's collation; with `states` only those that point at
-/// releases in one of the two states.
-pub fn tags_after(conn: &mut Conn, repository_id: &str, after: &str, limit: i64, states: Option<[&str; 2]>) -> QueryResult<Vec<String>> {
+/// Names of a repository's tags after a name, in ASCII order whatever the database's collation; with `visibility` only those that point at
+/// manifests of it.
+pub fn tags_after(conn: &mut Conn, repository_id: &str, after: &str, limit: i64, visibility: Option<&str>) -> QueryResult<Vec<String>> {
     let collation = match conn {
         Conn::Postgres(_) => "\"C\"",
         Conn::Sqlite(_) => "BINARY",
     };
-    let [first, second] = states.unwrap_or_default();
     let rows: Vec<TagName> = sql_query(format!(
         "SELECT name FROM tags WHERE repository_id = $1 AND name COLLATE {collation} > $2 \
-         AND ($3 = '' OR digest IN (SELECT digest FROM releases WHERE state IN ($3, $4))) ORDER BY name COLLATE {collation} LIMIT $5"
+         AND ($3 = '' OR digest IN (SELECT digest FROM manifests WHERE repository_id = $1 AND visibility = $3)) \
+         ORDER BY name COLLATE {collation} LIMIT $4"
     ))
     .bind::<Text, _>(repository_id)
     .bind::<Text, _>(after)
-    .bind::<Text, _>(first)
-    .bind::<Text, _>(second)
+    .bind::<Text, _>(visibility.unwrap_or_default())
     .bind::<BigInt, _>(limit)
     .load(conn)?;
     Ok(rows.into_iter().map(|row| row.name).collect())

@@ -15,13 +15,3 @@ pub fn up(conn: &mut Conn) -> anyhow::Result<Vec<String>> {
     };
     done.map(|versions| versions.iter().map(ToString::to_string).collect()).map_err(|e| anyhow::anyhow!("migration failed: {e}"))
 }
-
-/// Takes back every migration (tests of down-and-up; never on real data).
-pub fn down_all(conn: &mut Conn) -> anyhow::Result<()> {
-    match conn {
-        Conn::Sqlite(c) => c.revert_all_migrations(SQLITE),
-        Conn::Postgres(c) => c.revert_all_migrations(POSTGRES),
-    }
-    .map(|_| ())
-    .map_err(|e| anyhow::anyhow!("migration failed: {e}"))
-}

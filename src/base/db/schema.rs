@@ -81,7 +81,6 @@ diesel::table! {
         subject -> Text,
         failures -> BigInt,
         window_started_at -> Timestamp,
-        blocked_until -> Nullable<Timestamp>,
     }
 }
 
@@ -176,6 +175,14 @@ diesel::table! {
         annotations -> Nullable<Text>,
         content -> Binary,
         created_at -> Timestamp,
+        visibility -> Text,
+    }
+}
+
+diesel::table! {
+    blob_pins (digest, holder) {
+        digest -> Text,
+        holder -> Text,
     }
 }
 
@@ -564,6 +571,7 @@ diesel::allow_tables_to_appear_in_same_query!(
     blobs,
     repository_blobs,
     manifests,
+    blob_pins,
     tags,
     uploads,
     releases,

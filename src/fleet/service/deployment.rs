@@ -14,7 +14,7 @@ use crate::base::db::{Conn, Json, Timestamp, dialect};
 use crate::base::error::{Error, QueryResultExt as _, Result, exactly_one};
 use crate::base::ids;
 use crate::base::jobs::Job;
-use crate::catalog::model::AppName;
+use crate::catalog::model::{AppName, ListingState};
 use crate::fleet::model::{
     Change, Deployment, DeploymentEvent, DeploymentState, Fit, Node, NodeState, ReleaseInfo, ReleaseName, changes, fit,
 };
@@ -23,7 +23,7 @@ use crate::fleet::{parameters, store};
 use crate::license::model::{License, refusal};
 use crate::license::service as licenses;
 use crate::license::service::{LicenseLine, Use};
-use crate::release::model::Deprecation;
+use crate::release::model::{Deprecation, ReleaseState};
 use crate::{audit, catalog};
 
 /// Deployments on one page.
@@ -175,7 +175,7 @@ pub async fn offers(app: &App, actor: &Actor) -> Result<Vec<Offer>> {
                 let verdict = line.license.verdict_at(now);
                 let refused = if !verdict.allows(Purpose::Deploy, line.license.safety, line.license.enforcement.into()) {
                     Some(refusal(verdict).code)
-                } else if line.app.state == "suspended" {
+                } else if line.app.state == ListingState::Suspended {
                     Some("app-suspended")
                 } else {
                     releases.is_empty().then_some("app-without-release")
@@ -227,11 +227,11 @@ fn chosen(conn: &mut Conn, owner: &str, license_id: &str, release_id: &str) -> R
         return Err(Error::conflict("license-scope-mismatch"));
     }
     // A draft of somebody is no release for an operator, not even for one who may buy it later.
-    if release.state != "published" {
+    if release.state != ReleaseState::Published {
         return Err(Error::conflict("release-not-published"));
     }
     let name = catalog::service::app_name(conn, &release.app_id)?;
-    if name.state == "suspended" {
+    if name.state == ListingState::Suspended {
         return Err(Error::conflict("app-suspended"));
     }
     Ok((release, license, name))

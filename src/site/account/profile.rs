@@ -30,6 +30,7 @@ async fn account(req: HttpRequest, app: Data<App>, actor: Actor) -> PageResult {
             browser: browser(&page, &s.user_agent),
             address: s.address,
             since: page.datetime(&s.created_at),
+            seen: page.ago(&s.seen_at),
         })
         .collect();
     let organization = page.pick(&person.organization_name.0, &person.organization_name.1).to_owned();
@@ -64,6 +65,8 @@ pub struct SessionRow {
     pub browser: String,
     pub address: String,
     pub since: String,
+    /// Last request.
+    pub seen: String,
     pub current: bool,
 }
 

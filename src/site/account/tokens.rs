@@ -46,6 +46,7 @@ async fn show_tokens(
         .map(|t| TokenRow {
             over: t.revoked_at.is_some() || t.expires_at <= now,
             created: page.date(&t.created_at),
+            used: t.used_at.map_or_else(|| page.t("tokens-never-used"), |at| page.ago(&at)),
             expires: page.date(&t.expires_at),
             id: t.id,
             name: t.name,
@@ -78,6 +79,8 @@ pub struct TokenRow {
     pub name: String,
     pub scopes: String,
     pub created: String,
+    /// Last use.
+    pub used: String,
     pub expires: String,
     pub over: bool,
 }

@@ -39,11 +39,11 @@ async fn admin_detail(req: HttpRequest, app: Data<App>, actor: Actor, id: Path<S
 
 async fn admin_page(req: &HttpRequest, app: &App, actor: &Actor, id: String, reason: String, error: Option<Error>) -> PageResult {
     let page = Page::of(req, "license-title");
-    let (detail, links) = read(app, actor.clone(), page.locale(), id, service::detail_any_in).await?;
-    let facts = Facts::of(&page, &detail, app.clock.now());
+    let view = read(app, actor.clone(), page.locale(), id, service::detail_any_in).await?;
+    let facts = Facts::of(&page, &view, app.clock.now());
     let status = if error.is_some() { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::OK };
     let errors = error.map(|e| FormErrors::of(&page, &e)).unwrap_or_default();
-    page.clone().render_with(status, &AdminDetailPage { page, facts, links, reason, errors })
+    page.clone().render_with(status, &AdminDetailPage { page, facts, links: view.links, reason, errors })
 }
 
 #[derive(Debug, Deserialize)]

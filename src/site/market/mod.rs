@@ -5,6 +5,7 @@ use actix_web::web::ServiceConfig;
 pub mod cached;
 pub mod catalogue;
 pub mod compare;
+pub mod follow;
 pub mod listing;
 pub mod pictures;
 

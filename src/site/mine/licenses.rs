@@ -8,6 +8,7 @@ use askama::Template;
 use crate::base::app::App;
 use crate::base::auth::policy::Action;
 use crate::base::auth::{Actor, policy};
+use crate::fleet;
 use crate::http::page::{Page, PageResult, form_result, see_other_with};
 use crate::http::paging::{Before, paging};
 use crate::license::service;
@@ -33,9 +34,9 @@ async fn list(req: HttpRequest, app: Data<App>, actor: Actor, query: Query<Befor
 async fn detail(req: HttpRequest, app: Data<App>, actor: Actor, id: Path<String>) -> PageResult {
     let page = Page::of(&req, "license-title");
     let may_deploy = policy::require(&actor, Action::Deploy).is_ok();
-    let (detail, links) = read(&app, actor, page.locale(), id.into_inner(), service::detail_in).await?;
-    let facts = Facts::of(&page, &detail, app.clock.now());
-    page.clone().render(&DetailPage { page, facts, links, may_deploy })
+    let view = read(&app, actor, page.locale(), id.into_inner(), service::detail_in).await?;
+    let facts = Facts::of(&page, &view, app.clock.now());
+    page.clone().render(&DetailPage { page, facts, links: view.links, may_deploy })
 }
 
 async fn file(app: Data<App>, actor: Actor, id: Path<String>) -> PageResult {
@@ -50,7 +51,7 @@ async fn file(app: Data<App>, actor: Actor, id: Path<String>) -> PageResult {
 async fn release_seat(app: Data<App>, actor: Actor, path: Path<(String, String)>) -> PageResult {
     let (id, node) = path.into_inner();
     let back = format!("/mine/licenses/{id}");
-    match form_result(service::release_seat(&app, &actor, id, node).await)? {
+    match form_result(fleet::service::release_seat(&app, &actor, id, node).await)? {
         Ok(()) => Ok(see_other_with(&back, "success", "license-seat-freed", &[])),
         Err(_) => Ok(see_other_with(&back, "danger", "error-seat-in-use", &[])),
     }

@@ -11,6 +11,11 @@ use crate::base::db::schema::{
 };
 use crate::base::db::{Conn, Timestamp};
 use crate::base::i18n::Lang;
+use crate::fleet::model::DeploymentState;
+use crate::license::model::LicenseState;
+use crate::moderation::model::CaseState;
+use crate::release::model::ReleaseState;
+use crate::trade::model::OrderState;
 
 /// One link, ready to be shown.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,9 +64,9 @@ pub fn of_release(conn: &mut Conn, reader: &Reader, release_id: &str) -> QueryRe
     let mut ids = Ids { release: Some(release_id.to_owned()), ..Ids::default() };
     if let (Some(OrgKind::Operator), Some(operator)) = (reader.kind, &reader.organization_id) {
         let of_app = orders::app_id.eq(&app_id).and(orders::organization_id.eq(operator));
-        let own: Vec<(String, String)> =
+        let own: Vec<(String, OrderState)> =
             orders::table.filter(of_app).order(orders::id.desc()).select((orders::id, orders::state)).load(conn)?;
-        let good = licenses::app_id.eq(&app_id).and(licenses::organization_id.eq(operator)).and(licenses::state.eq("active"));
+        let good = licenses::app_id.eq(&app_id).and(licenses::organization_id.eq(operator)).and(licenses::state.eq(LicenseState::Active));
         let good = good.and(licenses::ends_at.is_null().or(licenses::ends_at.gt(reader.now)));
         let licensed: Vec<String> = licenses::table.filter(good).select(licenses::order_id).load(conn)?;
         ids.order = preferred(own, &licensed);
@@ -88,8 +93,8 @@ pub fn of_deployment(conn: &mut Conn, reader: &Reader, deployment_id: &str) -> Q
 
 /// Of an operator's orders of one app, newest first, the one that says where the operator stands: one with a licence in force, else one
 /// that is paid, else one under way; one that came to nothing only where there is no other.
-fn preferred(orders: Vec<(String, String)>, licensed: &[String]) -> Option<String> {
-    let rank = |(id, state): &(String, String)| match shown_order(state) {
+fn preferred(orders: Vec<(String, OrderState)>, licensed: &[String]) -> Option<String> {
+    let rank = |(id, state): &(String, OrderState)| match shown_order(*state) {
         _ if licensed.contains(id) => 0,
         "done" => 1,
         "current" => 2,
@@ -100,10 +105,10 @@ fn preferred(orders: Vec<(String, String)>, licensed: &[String]) -> Option<Strin
 }
 
 /// How an order's state is shown.
-fn shown_order(state: &str) -> &'static str {
+fn shown_order(state: OrderState) -> &'static str {
     match state {
-        "paid" | "delivered" | "accepted" | "settled" => "done",
-        "cancelled" | "refunded" | "disputed" => "failed",
+        OrderState::Cancelled | OrderState::Refunded | OrderState::Disputed => "failed",
+        state if OrderState::SOLD.contains(&state) => "done",
         _ => "current",
     }
 }
@@ -157,7 +162,7 @@ fn build(conn: &mut Conn, reader: &Reader, mut ids: Ids) -> QueryResult<Vec<Chai
         }
     };
     if let Some(id) = &ids.release {
-        let (vendor, app, version, state, created): (String, String, String, String, Timestamp) = releases::table
+        let (vendor, app, version, state, created): (String, String, String, ReleaseState, Timestamp) = releases::table
             .inner_join(apps::table.on(apps::id.eq(releases::app_id)))
             .inner_join(organizations::table.on(organizations::id.eq(apps::organization_id)))
             .filter(releases::id.eq(id))
@@ -179,10 +184,10 @@ fn build(conn: &mut Conn, reader: &Reader, mut ids: Ids) -> QueryResult<Vec<Chai
             Some((passed, at)) => {
                 set("checked", if passed { "done" } else { "failed" }, Some(format!("{release}#checks")), reader.lang.date(at));
             }
-            None if state == "checking" => set("checked", "current", Some(format!("{release}#checks")), String::new()),
+            None if state == ReleaseState::Checking => set("checked", "current", Some(format!("{release}#checks")), String::new()),
             None => {}
         }
-        let case: Option<(String, String, Timestamp, Option<Timestamp>)> = cases::table
+        let case: Option<(String, CaseState, Timestamp, Option<Timestamp>)> = cases::table
             .filter(cases::release_id.eq(id))
             .order(cases::id.desc())
             .select((cases::id, cases::state, cases::opened_at, cases::decided_at))
@@ -190,10 +195,10 @@ fn build(conn: &mut Conn, reader: &Reader, mut ids: Ids) -> QueryResult<Vec<Chai
             .optional()?;
         if let Some((case, decision, opened, decided)) = case {
             let href = if reader.kind == Some(OrgKind::Platform) { Some(format!("/admin/cases/{case}")) } else { Some(release) };
-            let state = match decision.as_str() {
-                "approved" => "done",
-                "open" => "current",
-                _ => "failed",
+            let state = match decision {
+                CaseState::Approved => "done",
+                CaseState::Open => "current",
+                CaseState::ChangesRequested | CaseState::Rejected => "failed",
             };
             set("approved", state, href, reader.lang.date(decided.unwrap_or(opened)));
         }
@@ -205,37 +210,43 @@ fn build(conn: &mut Conn, reader: &Reader, mut ids: Ids) -> QueryResult<Vec<Chai
         None => None,
     };
     if let Some(id) = &ids.order {
-        let (number, state): (String, String) = orders::table.find(id).select((orders::number, orders::state)).first(conn)?;
+        let (number, state): (String, OrderState) = orders::table.find(id).select((orders::number, orders::state)).first(conn)?;
         let href = base.filter(|b| *b != "/admin").map(|b| format!("{b}/orders/{id}"));
-        set("bought", shown_order(&state), href, number);
+        set("bought", shown_order(state), href, number);
     }
     let operator = reader.kind == Some(OrgKind::Operator);
     if let Some(id) = &ids.license {
-        let (state, ends): (String, Option<Timestamp>) =
+        let (state, ends): (LicenseState, Option<Timestamp>) =
             licenses::table.find(id).select((licenses::state, licenses::ends_at)).first(conn)?;
         let over = ends.is_some_and(|e| e < reader.now);
         // The last day of it: the end is the first moment after.
         let last = ends.map(|e| reader.lang.date(e.minus(chrono::TimeDelta::seconds(1))));
         let note = last.map(|day| reader.lang.format("chain-until", &[("date", &day)])).unwrap_or_default();
-        set("licensed", if state == "active" && !over { "done" } else { "failed" }, operator.then(|| format!("/mine/licenses/{id}")), note);
+        set(
+            "licensed",
+            if state == LicenseState::Active && !over { "done" } else { "failed" },
+            operator.then(|| format!("/mine/licenses/{id}")),
+            note,
+        );
     }
     if let Some(id) = &ids.deployment {
-        let (state, node_id, name, seen, release): (String, String, String, Option<Timestamp>, String) = deployments::table
+        let (state, node_id, name, seen, release): (DeploymentState, String, String, Option<Timestamp>, String) = deployments::table
             .inner_join(nodes::table.on(nodes::id.eq(deployments::node_id)))
             .filter(deployments::id.eq(id))
             .select((deployments::state, nodes::id, nodes::name, nodes::seen_at, deployments::release_id))
             .first(conn)?;
         let node = crate::fleet::model::shown_name(&name, &node_id).to_owned();
         let href = operator.then(|| format!("/mine/deployments/{id}"));
-        let (shown, note) = match state.as_str() {
-            "installed" => ("done", node),
-            "failed" => ("failed", node),
+        let installed = state == DeploymentState::Installed;
+        let (shown, note) = match state {
+            DeploymentState::Installed => ("done", node),
+            DeploymentState::Failed => ("failed", node),
             // It was there: "not yet" would be wrong.
-            "removed" => ("failed", reader.lang.t("chain-removed")),
+            DeploymentState::Removed => ("failed", reader.lang.t("chain-removed")),
             _ => ("current", node),
         };
         set("deployed", shown, href.clone(), note);
-        if state == "installed" {
+        if installed {
             let up = seen.is_some_and(|at| at.plus(UP_WITHIN) >= reader.now);
             set("running", if up { "done" } else { "failed" }, href.clone(), String::new());
         }
@@ -251,13 +262,13 @@ fn build(conn: &mut Conn, reader: &Reader, mut ids: Ids) -> QueryResult<Vec<Chai
                     .first(conn)
                     .optional()?;
                 // The count starts anew with the agent; that it worked does not.
-                let note = match inferences.filter(|n| *n > 0 && state == "installed") {
+                let note = match inferences.filter(|n| *n > 0 && installed) {
                     Some(n) => reader.lang.format("chain-inferences", &[("n", &n.to_string())]),
                     None => reader.lang.format("chain-since", &[("date", &reader.lang.date(at))]),
                 };
                 set("proven", "done", proof, note);
             }
-            None if state == "installed" => set("proven", "todo", proof, String::new()),
+            None if installed => set("proven", "todo", proof, String::new()),
             None => {}
         }
     }
@@ -274,7 +285,7 @@ mod tests {
 
     #[test]
     fn an_order_that_came_to_nothing_hides_no_better_one() {
-        let orders = |rows: &[(&str, &str)]| rows.iter().map(|(id, state)| ((*id).to_owned(), (*state).to_owned())).collect::<Vec<_>>();
+        let orders = |rows: &[(&str, &str)]| rows.iter().map(|(id, state)| ((*id).to_owned(), state.parse().unwrap())).collect::<Vec<_>>();
         let pick = |rows: &[(&str, &str)], licensed: &[&str]| {
             preferred(orders(rows), &licensed.iter().map(|id| (*id).to_owned()).collect::<Vec<_>>())
         };

@@ -2,32 +2,44 @@
 
 use app_package::license::Verdict;
 
-use crate::audit::model::Told;
+use crate::account::model::DecisionNote;
 use crate::base::app::App;
 use crate::base::auth::Actor;
 use crate::base::db::{Conn, Timestamp};
 use crate::base::error::Result;
 use crate::base::i18n::Lang;
 use crate::catalog::model::PlanKind;
+use crate::fleet::service::{Seat, seats_in};
 use crate::http::page::Page;
 use crate::license::model::{Decision, Enforcement, License, LicenseState};
 use crate::license::service::{LicenseDetail, LicenseLine};
 use crate::site::parts::chain::{self, ChainLink, Reader};
 
-/// Reads a licence as `detail` gives it, with its chain, in one read.
+/// All that the pages of a licence show.
+pub struct LicenseView {
+    /// The licence with what belongs to it.
+    pub detail: LicenseDetail,
+    /// Its seats.
+    pub seats: Vec<Seat>,
+    /// From listing to running.
+    pub links: Vec<ChainLink>,
+}
+
+/// Reads a licence as `detail` gives it, with its seats and its chain, in one read.
 pub async fn read(
     app: &App,
     actor: Actor,
     lang: Lang,
     id: String,
     detail: fn(&mut Conn, &Actor, &str) -> Result<LicenseDetail>,
-) -> Result<(LicenseDetail, Vec<ChainLink>)> {
+) -> Result<LicenseView> {
     let reader = Reader::of(&actor, lang, app.clock.now());
     app.db
         .read(move |conn| {
             let detail = detail(conn, &actor, &id)?;
+            let seats = seats_in(conn, &id)?;
             let links = chain::of_license(conn, &reader, &id)?;
-            Ok((detail, links))
+            Ok(LicenseView { detail, seats, links })
         })
         .await
 }
@@ -103,7 +115,7 @@ pub fn verdict_text(page: &Page, license: &License, now: Timestamp) -> String {
 }
 
 /// What happened to a licence that is suspended or revoked, why, and what can be done.
-pub fn notice(page: &Page, told: &Told) -> (String, String, String) {
+pub fn notice(page: &Page, told: &DecisionNote) -> (String, String, String) {
     let revoked = told.action == Decision::Revoke.action();
     let (what, next) =
         if revoked { ("license-notice-revoked", "license-next-revoked") } else { ("license-notice-suspended", "license-next-suspended") };
@@ -125,7 +137,7 @@ pub struct DecisionRow {
 }
 
 impl DecisionRow {
-    fn of(page: &Page, told: &Told) -> Self {
+    fn of(page: &Page, told: &DecisionNote) -> Self {
         let tone = match told.action.as_str() {
             "license.reinstated" => "green",
             "license.suspended" => "amber",
@@ -210,18 +222,18 @@ pub struct Facts {
 
 impl Facts {
     /// From the detail.
-    pub fn of(page: &Page, detail: &LicenseDetail, now: Timestamp) -> Self {
+    pub fn of(page: &Page, LicenseView { detail, seats: held, .. }: &LicenseView, now: Timestamp) -> Self {
         let LicenseLine { license, app, operator } = &detail.line;
-        let seats = detail.seats.iter().map(|seat| SeatRow {
+        let seats = held.iter().map(|seat| SeatRow {
             node: seat.node.clone(),
-            node_href: format!("/mine/nodes/{}", seat.activation.node_id),
-            node_id: seat.activation.node_id.clone(),
+            node_href: format!("/mine/nodes/{}", seat.node_id),
+            node_id: seat.node_id.clone(),
             site: seat.site.clone(),
-            since: page.datetime(&seat.activation.activated_at),
+            since: page.datetime(&seat.since),
             deployment: seat.deployment_id.as_ref().map(|id| format!("/mine/deployments/{id}")),
         });
         let operator = page.pick(&operator.0, &operator.1).to_owned();
-        let running = detail.seats.iter().filter(|seat| seat.deployment_id.is_some()).count();
+        let running = held.iter().filter(|seat| seat.deployment_id.is_some()).count();
         let confirm = |key: &str| page.t2(key, "operator", &operator, "n", running);
         let verdict = license.verdict_at(now);
         Self {

@@ -11,11 +11,14 @@ use crate::base::db::schema::{apps, cases, deployments, orders, releases, specia
 use crate::base::db::{Conn, Timestamp};
 use crate::base::error::{Error, QueryResultExt as _, Result};
 use crate::base::i18n::Lang;
+use crate::fleet::model::DeploymentState;
+use crate::moderation::model::CaseState;
 use crate::release::difference::Difference;
 use crate::release::lifecycle;
 use crate::release::model::{Release, ReleaseState};
 use crate::site::parts::chain;
 use crate::site::parts::chain::ChainLink;
+use crate::trade::model::OrderState;
 use crate::trust::evidence::{Evidence, Subject};
 use crate::{catalog, evaluation, release, trust};
 
@@ -26,8 +29,6 @@ const OTHERS: usize = 50;
 /// States in which a release waits for somebody.
 const OPEN: [ReleaseState; 5] =
     [ReleaseState::Checking, ReleaseState::Failed, ReleaseState::Ready, ReleaseState::InReview, ReleaseState::ChangesRequested];
-/// Order states that count as sold.
-const SOLD: [&str; 4] = ["paid", "delivered", "accepted", "settled"];
 
 /// Numbers of the overview.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -180,16 +181,19 @@ pub async fn overview(app: &App, actor: &Actor) -> Result<(Figures, Vec<ReleaseL
             let nodes = deployments::table.inner_join(apps::table.on(apps::id.eq(deployments::app_id))).filter(own);
             let figures = Figures {
                 apps: apps::table.filter(own).count().get_result(conn)?,
-                in_review: in_review.filter(releases::state.eq(ReleaseState::InReview.as_str())).count().get_result(conn)?,
-                sales: orders::table.filter(orders::vendor_id.eq(&vendor).and(orders::state.eq_any(SOLD))).count().get_result(conn)?,
+                in_review: in_review.filter(releases::state.eq(ReleaseState::InReview)).count().get_result(conn)?,
+                sales: orders::table
+                    .filter(orders::vendor_id.eq(&vendor).and(orders::state.eq_any(OrderState::SOLD)))
+                    .count()
+                    .get_result(conn)?,
                 nodes: nodes
-                    .filter(deployments::state.eq("installed"))
+                    .filter(deployments::state.eq(DeploymentState::Installed))
                     .select(count(deployments::node_id).aggregate_distinct())
                     .get_result(conn)?,
             };
             let waiting = releases::table
                 .inner_join(apps::table.on(apps::id.eq(releases::app_id)))
-                .filter(own.and(releases::state.eq_any(OPEN.map(ReleaseState::as_str))))
+                .filter(own.and(releases::state.eq_any(OPEN)))
                 .order((releases::updated_at, releases::id))
                 .limit(PAGE)
                 .select(lines())
@@ -319,7 +323,7 @@ pub async fn release_detail(app: &App, actor: &Actor, lang: Lang, slug: &str, ve
             let release = release::service::find_version(conn, &app_id, &version)?.ok_or_else(|| Error::not_found("release"))?;
             let uploaded_by = users::table.find(&release.created_by).select(users::name).first(conn)?;
             let decision = cases::table
-                .filter(cases::release_id.eq(&release.id).and(cases::state.ne("open")))
+                .filter(cases::release_id.eq(&release.id).and(cases::state.ne(CaseState::Open)))
                 .order(cases::id.desc())
                 .select((cases::state, cases::reason, cases::decided_at))
                 .first(conn)

@@ -215,7 +215,6 @@ fn progress(state: ReleaseState) -> usize {
         S::Checking | S::Failed => 1,
         S::Ready | S::ChangesRequested => 2,
         S::InReview | S::Rejected => 3,
-        S::Approved => 4,
         S::Published | S::Deprecated | S::Recalled => 5,
     }
 }

@@ -11,7 +11,7 @@ use super::rights::Action;
 use super::token::Asking;
 use crate::base::app::App;
 use crate::base::error::{Error, Result};
-use crate::registry::model::{Page, RepositoryName};
+use crate::registry::model::{Page, RepositoryName, Visibility};
 use crate::registry::{blobs, manifests, service};
 
 /// Size in bytes of a blob that the repository links.
@@ -55,7 +55,7 @@ pub async fn manifest(app: &App, cache: &Cache, asking: Asking, name: &Repositor
             let caller = asking.caller(conn)?;
             let (repository, buyer) = open_in(conn, &caller, &name, now)?;
             let found = service::find_manifest(conn, &repository.id, &reference)?.ok_or_else(unknown)?;
-            if buyer && !service::is_public(conn, &found.digest, found.subject.as_deref())? {
+            if buyer && service::visibility_in(conn, &repository.id, &found)? != Visibility::Public {
                 return Err(unknown());
             }
             Ok(Arc::new(Served { digest: found.digest, media_type: found.media_type, content: found.content.into() }))
@@ -100,7 +100,9 @@ pub async fn referrers(
             let caller = asking.caller(conn)?;
             let (found, rights) = permit_in(conn, &caller, &name, Action::Pull, now)?;
             match found {
-                Some(repository) if !rights.buyer || service::is_public(conn, subject.as_str(), None)? => {
+                Some(repository)
+                    if !rights.buyer || service::visibility(conn, &repository.id, subject.as_str())? == Some(Visibility::Public) =>
+                {
                     manifests::referrers_in(conn, &repository.id, &subject, artifact_type.as_deref(), &last)
                 }
                 _ => Ok(Page { items: Vec::new(), next: None }),

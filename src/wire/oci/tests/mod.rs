@@ -501,16 +501,17 @@ async fn a_session_needs_its_csrf_value_to_push() {
 static SERIAL: AtomicU64 = AtomicU64::new(0);
 
 /// A listed app `acme/belt`, a release of a digest in a state, and a licence of an organisation.
-async fn release_and_license(app: &App, vendor: &Actor, buyer: &Actor, digest: &Digest, state: &str) {
+async fn release_and_license(app: &App, vendor: &Actor, buyer: &Actor, digest: &Digest) {
     let (v, b) = (vendor.person().unwrap().clone(), buyer.person().unwrap().clone());
-    let (digest, state, n) = (digest.to_string(), state.to_owned(), SERIAL.fetch_add(1, Ordering::SeqCst));
+    let (digest, n) = (digest.to_string(), SERIAL.fetch_add(1, Ordering::SeqCst));
     let at = "'2025-12-01 00:00:00'";
     let sql = format!(
         "INSERT INTO apps (id, organization_id, slug, title_zh, title_en, summary_zh, summary_en, specialty, scenario, input, safety, state, deployments, created_at, updated_at) \
          SELECT 'app_1', '{vo}', 'belt', 't', 't', 's', 's', specialty, slug, 'image', FALSE, 'listed', 0, {at}, {at} FROM scenarios ORDER BY slug LIMIT 1;
          INSERT INTO plans (id, app_id, kind, price_fen, trial_days, trial_nodes, active, created_at) VALUES ('pln_1', 'app_1', 'perpetual', 1, 0, 0, TRUE, {at});
          INSERT INTO releases (id, app_id, version, digest, manifest, size_bytes, state, created_by, created_at, updated_at) \
-         VALUES ('rel_{n}', 'app_1', '1.0.{n}', '{digest}', 'x', 1, '{state}', '{vu}', {at}, {at});
+         VALUES ('rel_{n}', 'app_1', '1.0.{n}', '{digest}', 'x', 1, 'published', '{vu}', {at}, {at});
+         UPDATE manifests SET visibility = 'public' WHERE digest = '{digest}';
          INSERT INTO orders (id, number, organization_id, vendor_id, app_id, plan_id, plan_kind, unit_price_fen, trial_days, nodes, amount_fen, reference, state, placed_by, placed_at, updated_at) \
          VALUES ('ord_1', 'n1', '{bo}', '{vo}', 'app_1', 'pln_1', 'perpetual', 1, 0, 1, 1, 'r1', 'paid', '{bu}', {at}, {at});
          INSERT INTO licenses (id, order_id, organization_id, vendor_id, app_id, plan_kind, versions, node_limit, nodes_active, starts_at, ends_at, grace_days, enforcement, safety, state, created_at, updated_at) \
@@ -536,7 +537,7 @@ async fn a_licence_opens_published_releases_and_nothing_else() {
             push_layer(&app, &acme, "acme/belt", b"signature", Some(Descriptor::of(MANIFEST_TYPE, &published))).await.to_bytes();
         put_manifest(&app, &acme, "acme/belt", Digest::of(&signature).as_str(), &signature).await.expect(201);
         get(&app, &mine, "/v2/acme/belt/manifests/1.0.0").await.expect(404);
-        release_and_license(&app, &acme, &mine, &digest, "published").await;
+        release_and_license(&app, &acme, &mine, &digest).await;
 
         let node = testing::node(&app, &mine).await;
         for buyer in [&mine, &node] {
