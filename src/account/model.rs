@@ -5,7 +5,6 @@ use diesel::prelude::*;
 use crate::base::auth::{OrgKind, Person, Role};
 use crate::base::db::{Timestamp, schema};
 
-/// An organisation.
 #[derive(Debug, Clone, Queryable, Insertable, Selectable)]
 #[diesel(table_name = schema::organizations)]
 pub struct Organization {
@@ -19,11 +18,9 @@ pub struct Organization {
     pub name_zh: String,
     /// Name in English.
     pub name_en: String,
-    /// Since when.
     pub created_at: Timestamp,
 }
 
-/// A person.
 #[derive(Debug, Clone, Queryable, Insertable, Selectable)]
 #[diesel(table_name = schema::users)]
 pub struct User {
@@ -37,7 +34,6 @@ pub struct User {
     pub password_hash: String,
     /// Since when nobody may sign in.
     pub disabled_at: Option<Timestamp>,
-    /// Since when.
     pub created_at: Timestamp,
 }
 
@@ -45,13 +41,9 @@ pub struct User {
 #[derive(Debug, Clone, Queryable, Insertable, Selectable)]
 #[diesel(table_name = schema::memberships)]
 pub struct Membership {
-    /// Organisation.
     pub organization_id: String,
-    /// Person.
     pub user_id: String,
-    /// Role.
     pub role: Role,
-    /// Since when.
     pub created_at: Timestamp,
 }
 
@@ -61,7 +53,6 @@ pub struct Membership {
 pub struct Session {
     /// SHA-256 of the cookie's value.
     pub token_hash: String,
-    /// Person.
     pub user_id: String,
     /// Organisation acted for.
     pub organization_id: String,
@@ -75,7 +66,6 @@ pub struct Session {
     pub created_at: Timestamp,
     /// Last request, to five minutes.
     pub seen_at: Timestamp,
-    /// End.
     pub expires_at: Timestamp,
     /// Ended early.
     pub revoked_at: Option<Timestamp>,
@@ -99,13 +89,9 @@ pub fn person(user: User, organization: Organization, role: Role) -> Person {
 /// A colleague as listed.
 #[derive(Debug, Clone, Queryable)]
 pub struct TeamMember {
-    /// Person.
     pub user_id: String,
-    /// Name.
     pub name: String,
-    /// Address.
     pub email: String,
-    /// Role.
     pub role: Role,
     /// Member since.
     pub since: Timestamp,
@@ -127,7 +113,6 @@ pub struct Invitation {
     pub token_hash: String,
     /// By whom.
     pub invited_by: String,
-    /// When.
     pub created_at: Timestamp,
     /// Until when.
     pub expires_at: Timestamp,
@@ -144,7 +129,6 @@ impl Invitation {
     }
 }
 
-/// An API token.
 #[derive(Debug, Clone, Queryable, Insertable, Selectable)]
 #[diesel(table_name = schema::api_tokens)]
 pub struct ApiToken {
@@ -160,7 +144,6 @@ pub struct ApiToken {
     pub token_hash: String,
     /// Scopes, separated by spaces.
     pub scopes: String,
-    /// When made.
     pub created_at: Timestamp,
     /// Until when.
     pub expires_at: Timestamp,
@@ -192,7 +175,6 @@ pub fn valid_email(email: &str) -> bool {
 pub struct DecisionNote {
     /// Action of the audit record, as `license.suspended`.
     pub action: String,
-    /// When.
     pub at: Timestamp,
     /// Name of the person who decided; empty where it was no person.
     pub by: String,

@@ -33,7 +33,6 @@ pub struct SignUp {
     pub email: String,
     /// Person's name.
     pub name: String,
-    /// Password.
     pub password: String,
     /// `vendor` or `operator`.
     pub kind: String,

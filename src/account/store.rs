@@ -31,7 +31,6 @@ pub fn find_session(conn: &mut Conn, token_hash: &str, now: Timestamp) -> QueryR
         .optional()
 }
 
-/// Inserts a session.
 pub fn insert_session(conn: &mut Conn, session: &Session) -> QueryResult<usize> {
     diesel::insert_into(sessions::table).values(session).execute(conn)
 }
@@ -65,7 +64,6 @@ pub fn insert_user(conn: &mut Conn, user: &User) -> QueryResult<usize> {
     diesel::insert_into(users::table).values(user).execute(conn)
 }
 
-/// Inserts a membership.
 pub fn insert_membership(conn: &mut Conn, membership: &Membership) -> QueryResult<usize> {
     diesel::insert_into(memberships::table).values(membership).execute(conn)
 }
@@ -177,7 +175,6 @@ pub fn delete_membership(conn: &mut Conn, organization_id: &str, user_id: &str) 
     diesel::delete(memberships::table.find((organization_id, user_id))).execute(conn)
 }
 
-/// Inserts an invitation.
 pub fn insert_invitation(conn: &mut Conn, invitation: &Invitation) -> QueryResult<usize> {
     diesel::insert_into(invitations::table).values(invitation).execute(conn)
 }
@@ -218,7 +215,6 @@ pub fn revoke_invitations_to(conn: &mut Conn, organization_id: &str, email: &str
     diesel::update(invitations::table.filter(to.and(open))).set(invitations::revoked_at.eq(now)).execute(conn)
 }
 
-/// Inserts a token.
 pub fn insert_token(conn: &mut Conn, token: &ApiToken) -> QueryResult<usize> {
     diesel::insert_into(api_tokens::table).values(token).execute(conn)
 }

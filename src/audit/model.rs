@@ -33,7 +33,6 @@ pub struct Record {
     pub chain: String,
     /// 1, 2, 3, … in the chain, without gaps.
     pub sequence: i64,
-    /// When.
     pub at: Timestamp,
     /// `user:usr_…`, `node:nod_…` or `system`.
     pub actor: String,
@@ -121,9 +120,7 @@ impl Entry {
 /// Where a page of the log begins: behind the record of this time, chain and number. As text `micros.chain.sequence`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Place {
-    /// Time.
     pub at: Timestamp,
-    /// Chain.
     pub chain: String,
     /// Number in the chain.
     pub sequence: i64,
@@ -213,7 +210,6 @@ pub struct Filter {
     /// An id, an order's number or reference, a person's address or name, an organisation's slug or name.
     #[serde(alias = "subject")]
     pub q: String,
-    /// Action.
     pub action: String,
     /// First local day, `2026-11-27`.
     pub from: String,
@@ -248,9 +244,7 @@ impl Filter {
 /// What an id stands for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Named {
-    /// In Chinese.
     pub zh: String,
-    /// In English.
     pub en: String,
     /// Its page, where it has one.
     pub href: Option<String>,

@@ -23,7 +23,6 @@ const EVERY: Duration = Duration::from_secs(10);
 #[derive(Debug, Clone, PartialEq, Eq, diesel::Queryable, diesel::Insertable, diesel::Selectable)]
 #[diesel(table_name = audit_seal_leaves)]
 pub struct Leaf {
-    /// Chain.
     pub chain: String,
     /// Number of its newest record at that time.
     pub sequence: i64,

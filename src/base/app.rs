@@ -24,9 +24,7 @@ pub struct App(Arc<Parts>);
 
 /// The parts of [`App`].
 pub struct Parts {
-    /// Settings.
     pub settings: Settings,
-    /// Database.
     pub db: Db,
     /// Bytes.
     pub blobs: BlobStore,
@@ -34,11 +32,9 @@ pub struct Parts {
     pub keys: PlatformKeys,
     /// Authority of node identities.
     pub ca: NodeCa,
-    /// Time.
     pub clock: Clock,
     /// Pokes for open pages.
     pub live: Hub,
-    /// Metrics.
     pub metrics: Metrics,
     /// Search index.
     pub search: text_index::Index,

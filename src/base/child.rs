@@ -17,11 +17,9 @@ const OPEN_FILES: u64 = 256;
 
 /// What a confined child is run with. It works in `/`, so all paths are absolute.
 pub struct Child {
-    /// Program.
     pub program: PathBuf,
     /// Library of the engine.
     pub lib: PathBuf,
-    /// Limits.
     pub limits: Limits,
     /// Time after which it is ended.
     pub wall: Duration,

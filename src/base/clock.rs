@@ -23,7 +23,6 @@ impl Clock {
         Self::Manual(Arc::new(AtomicI64::new(at.utc().timestamp_micros())))
     }
 
-    /// Now.
     pub fn now(&self) -> Timestamp {
         match self {
             Self::System => Timestamp::new(Utc::now()),

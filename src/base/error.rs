@@ -47,7 +47,6 @@ pub struct FieldError {
 /// Why something was not done.
 #[derive(Debug)]
 pub struct Error {
-    /// Kind.
     pub kind: Kind,
     /// Stable word.
     pub code: &'static str,

@@ -21,7 +21,6 @@ struct Files;
 pub enum Lang {
     /// Simplified Chinese; the default.
     Zh,
-    /// English.
     En,
 }
 

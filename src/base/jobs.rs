@@ -24,34 +24,19 @@ const UPKEEP_LEASE: TimeDelta = TimeDelta::hours(6);
 #[serde(tag = "kind", rename_all = "kebab-case")]
 pub enum Job {
     /// Check an uploaded release in a child process.
-    CheckRelease {
-        /// Release id.
-        release_id: String,
-    },
+    CheckRelease { release_id: String },
     /// Enqueue scoring of a release on the hidden test sets of its scenario.
-    ScoreRelease {
-        /// Release id.
-        release_id: String,
-    },
+    ScoreRelease { release_id: String },
     /// Score a release on a hidden test set in a child process.
-    EvaluateRelease {
-        /// Release id.
-        release_id: String,
-        /// Set id.
-        set_id: String,
-    },
+    EvaluateRelease { release_id: String, set_id: String },
     /// Enqueue scoring of the releases of a set's scenario.
     EvaluateScenario {
-        /// Set id.
         set_id: String,
         /// Release id after which to go on; empty for the beginning.
         after: String,
     },
     /// Write the desired state of a node anew.
-    RebuildNode {
-        /// Node id.
-        node_id: String,
-    },
+    RebuildNode { node_id: String },
     /// End uploads that nobody finished.
     ExpireUploads,
     /// Remove what nothing in the registry refers to.

@@ -11,7 +11,6 @@ use bytes::Bytes;
 
 const MAX_PAGES: usize = 512;
 
-/// The cache.
 #[derive(Debug, Default)]
 pub struct PageCache {
     generation: AtomicU64,
@@ -24,7 +23,6 @@ impl PageCache {
         self.generation.load(Ordering::Acquire)
     }
 
-    /// A page.
     pub fn get(&self, key: &str) -> Option<Bytes> {
         self.pages.lock().ok()?.get(key).cloned()
     }

@@ -17,13 +17,11 @@ pub const MAX_HITS: usize = 500;
 /// What is searched of a listing.
 #[derive(Debug, Clone)]
 pub struct Entry {
-    /// App id.
     pub id: String,
     /// All texts in both languages.
     pub text: String,
 }
 
-/// The index.
 pub struct Index {
     reader: IndexReader,
     writer: Mutex<IndexWriter>,

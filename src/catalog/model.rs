@@ -5,7 +5,6 @@ use diesel::prelude::*;
 use crate::base::db::{Timestamp, schema};
 
 crate::base::db::types::text_enum! {
-    /// State of a listing.
     pub enum ListingState {
         /// No release is published yet.
         Draft = "draft",
@@ -34,13 +33,11 @@ crate::base::db::types::text_enum! {
     }
 }
 
-/// An app.
 #[derive(Debug, Clone, Queryable, Insertable, Selectable)]
 #[diesel(table_name = schema::apps)]
 pub struct AppRow {
     /// `app_…`.
     pub id: String,
-    /// Vendor.
     pub organization_id: String,
     /// Name in `app.yaml`; with the vendor's slug the repository name.
     pub slug: String,
@@ -52,15 +49,11 @@ pub struct AppRow {
     pub summary_zh: String,
     /// Summary in English.
     pub summary_en: String,
-    /// Specialty slug.
     pub specialty: String,
-    /// Scenario slug.
     pub scenario: String,
-    /// Input kind.
     pub input: String,
     /// Raises alarms that protect people.
     pub safety: bool,
-    /// State.
     pub state: ListingState,
     /// Newest published release.
     pub release_id: Option<String>,
@@ -72,29 +65,23 @@ pub struct AppRow {
     pub listed_at: Option<Timestamp>,
     /// First uploaded.
     pub created_at: Timestamp,
-    /// Last change.
     pub updated_at: Timestamp,
 }
 
-/// A plan.
 #[derive(Debug, Clone, Queryable, Insertable, Selectable)]
 #[diesel(table_name = schema::plans)]
 pub struct Plan {
     /// `pln_…`.
     pub id: String,
-    /// App.
     pub app_id: String,
-    /// Kind.
     pub kind: PlanKind,
     /// Price in fen per node (and year, for a subscription).
     pub price_fen: i64,
-    /// Days of a trial.
     pub trial_days: i64,
     /// Most nodes of a trial.
     pub trial_nodes: i64,
     /// Can be ordered.
     pub active: bool,
-    /// Since when.
     pub created_at: Timestamp,
 }
 

@@ -19,13 +19,10 @@ const MAX_PLANS: usize = 12;
 #[derive(Debug, Clone, Default, serde::Deserialize)]
 #[serde(default)]
 pub struct PlanForm {
-    /// Plan kind.
     pub kind: String,
     /// Yuan.
     pub price: String,
-    /// Days of a trial.
     pub trial_days: String,
-    /// Nodes of a trial.
     pub trial_nodes: String,
 }
 

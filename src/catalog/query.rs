@@ -13,13 +13,9 @@ pub const PAGE: usize = 24;
 pub struct CatalogQuery {
     /// Words searched for.
     pub q: String,
-    /// Specialty slug.
     pub specialty: String,
-    /// Scenario slug.
     pub scenario: String,
-    /// Input kind.
     pub input: String,
-    /// Plan kind.
     pub plan: String,
     /// `new` (default) or `deployed`.
     pub sort: String,

@@ -149,7 +149,6 @@ fn with_texts(app: AppRow, manifest: &AppManifest, now: Timestamp) -> AppRow {
 
 /// The release that a listing shows.
 pub struct Newest<'a> {
-    /// Its id.
     pub release_id: &'a str,
     /// Digest of its manifest.
     pub digest: &'a str,

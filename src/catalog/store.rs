@@ -157,7 +157,6 @@ pub fn find_own(conn: &mut Conn, organization_id: &str, slug: &str) -> QueryResu
         .optional()
 }
 
-/// Inserts an app.
 pub fn insert_app(conn: &mut Conn, app: &AppRow) -> QueryResult<usize> {
     diesel::insert_into(apps::table).values(app).execute(conn)
 }
@@ -207,12 +206,10 @@ pub fn count_deployment(conn: &mut Conn, app_id: &str) -> QueryResult<usize> {
     diesel::update(apps::table.find(app_id)).set(apps::deployments.eq(apps::deployments + 1)).execute(conn)
 }
 
-/// A plan.
 pub fn get_plan(conn: &mut Conn, id: &str) -> QueryResult<Plan> {
     plans::table.find(id).select(Plan::as_select()).first(conn)
 }
 
-/// Inserts a plan.
 pub fn insert_plan(conn: &mut Conn, plan: &Plan) -> QueryResult<usize> {
     diesel::insert_into(plans::table).values(plan).execute(conn)
 }
@@ -235,7 +232,6 @@ pub fn cards_of_vendor(conn: &mut Conn, organization_id: &str) -> QueryResult<Ve
         .load(conn)
 }
 
-/// Names of an app.
 pub fn app_name(conn: &mut Conn, app_id: &str) -> QueryResult<AppName> {
     apps::table
         .inner_join(organizations::table.on(organizations::id.eq(apps::organization_id)))

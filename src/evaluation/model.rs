@@ -47,13 +47,11 @@ pub struct TestSet {
     pub name_zh: String,
     /// Name in English.
     pub name_en: String,
-    /// Figure.
     pub metric: Metric,
     /// What its inputs are, as in app.yaml.
     pub input: String,
     /// Unit of the value whose error is the figure; empty for the others.
     pub unit: String,
-    /// Samples.
     pub samples: i64,
     /// Digest of the archive.
     pub digest: String,
@@ -61,7 +59,6 @@ pub struct TestSet {
     pub size_bytes: i64,
     /// Who made it.
     pub created_by: String,
-    /// When.
     pub created_at: Timestamp,
     /// Since when its scores are shown no more.
     pub retired_at: Option<Timestamp>,
@@ -71,9 +68,7 @@ pub struct TestSet {
 #[derive(Debug, Clone, Queryable, Insertable, Selectable)]
 #[diesel(table_name = schema::evaluation_scores)]
 pub struct Score {
-    /// Release.
     pub release_id: String,
-    /// Set.
     pub set_id: String,
     /// Digest of the release's manifest.
     pub digest: String,
@@ -89,7 +84,6 @@ pub struct Score {
     pub engine: String,
     /// Machine; empty where none ran.
     pub hardware: String,
-    /// When.
     pub scored_at: Timestamp,
 }
 
@@ -97,7 +91,6 @@ pub struct Score {
 #[derive(Debug, Clone, Default, serde::Deserialize)]
 #[serde(default)]
 pub struct SetForm {
-    /// Scenario slug.
     pub scenario: String,
     /// Name in Chinese.
     pub name_zh: String,

@@ -179,7 +179,6 @@ pub struct Shown {
     pub name: (String, String),
     /// Samples of the set.
     pub samples: i64,
-    /// Figure.
     pub metric: Metric,
     /// Its unit, or empty.
     pub unit: String,
@@ -189,7 +188,6 @@ pub struct Shown {
     pub failures: i64,
     /// Why there is no figure.
     pub reason: Option<String>,
-    /// When.
     pub at: Timestamp,
     /// The version published before, and its figure.
     pub previous: Option<(String, f64)>,
@@ -225,7 +223,6 @@ pub fn shown_in(conn: &mut Conn, app_id: &str, release_id: &str, published_at: O
 /// A set with what some releases got on it.
 #[derive(Debug)]
 pub struct Outcomes {
-    /// The set.
     pub set: TestSet,
     /// Outcomes, one a release at the most.
     pub scores: Vec<Score>,
@@ -247,7 +244,6 @@ pub fn outcomes_of(conn: &mut Conn, release_ids: &[&str]) -> Result<Vec<Outcomes
 /// A set in a list.
 #[derive(Debug)]
 pub struct SetLine {
-    /// The set.
     pub set: TestSet,
     /// Names of its scenario, zh and en.
     pub scenario: (String, String),
@@ -282,7 +278,6 @@ pub async fn list(app: &App, actor: &Actor, before: Option<String>) -> Result<Ve
 /// A set with all that its page shows; nothing that is in it.
 #[derive(Debug)]
 pub struct SetDetail {
-    /// The set.
     pub line: SetLine,
     /// Who made it.
     pub created_by: String,

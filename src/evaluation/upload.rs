@@ -85,7 +85,6 @@ where
 pub struct Facts {
     /// What its inputs are, as in app.yaml.
     pub input: &'static str,
-    /// Samples.
     pub samples: i64,
     /// Unit of its value, or empty.
     pub unit: String,

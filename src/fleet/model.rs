@@ -49,11 +49,9 @@ pub const ONLINE_WITHIN: TimeDelta = TimeDelta::seconds(45);
 pub struct Site {
     /// `sit_…`.
     pub id: String,
-    /// The operator.
     pub organization_id: String,
     /// Name, unique in the organisation.
     pub name: String,
-    /// Since when.
     pub created_at: Timestamp,
 }
 
@@ -63,7 +61,6 @@ pub struct Site {
 pub struct Node {
     /// `nod_…`; also its Margo device id.
     pub id: String,
-    /// The operator.
     pub organization_id: String,
     /// Where it stands.
     pub site_id: String,
@@ -85,7 +82,6 @@ pub struct Node {
     pub certificate_expires_at: Option<Timestamp>,
     /// Margo capabilities as sent, JSON.
     pub capabilities: Option<String>,
-    /// Version of the agent.
     pub agent_version: Option<String>,
     /// Last call.
     pub seen_at: Option<Timestamp>,
@@ -93,7 +89,6 @@ pub struct Node {
     pub manifest_version: i64,
     /// Digest of its desired state.
     pub manifest_digest: Option<String>,
-    /// Since when.
     pub created_at: Timestamp,
     /// What it says is wrong with itself, as `code: words`.
     pub trouble: Option<String>,
@@ -154,15 +149,11 @@ impl Node {
 pub struct Deployment {
     /// `dep_…`; stays over updates.
     pub id: String,
-    /// The operator.
     pub organization_id: String,
-    /// Node.
     pub node_id: String,
-    /// App.
     pub app_id: String,
     /// Release wanted.
     pub release_id: String,
-    /// Licence.
     pub license_id: String,
     /// Values of the app's parameters.
     pub parameters: Json<Map<String, Value>>,
@@ -180,9 +171,7 @@ pub struct Deployment {
     pub error: Option<String>,
     /// Person who deployed it first.
     pub created_by: String,
-    /// Since when.
     pub created_at: Timestamp,
-    /// Last change.
     pub updated_at: Timestamp,
 }
 
@@ -192,7 +181,6 @@ pub struct Deployment {
 pub struct DeploymentEvent {
     /// `dev_…`.
     pub id: String,
-    /// Deployment.
     pub deployment_id: String,
     /// State entered.
     pub state: String,
@@ -200,7 +188,6 @@ pub struct DeploymentEvent {
     pub version: String,
     /// Why it failed.
     pub error: Option<String>,
-    /// When.
     pub at: Timestamp,
     /// What a change of settings changed: [`changes`].
     pub note: Option<String>,
@@ -211,13 +198,11 @@ pub struct DeploymentEvent {
 pub struct ReleaseInfo {
     /// `rel_…`.
     pub id: String,
-    /// App.
     pub app_id: String,
     /// Semantic version.
     pub version: String,
     /// Digest of the OCI manifest.
     pub digest: String,
-    /// State.
     pub state: ReleaseState,
     /// app.yaml.
     pub manifest: Json<AppManifest>,
@@ -228,7 +213,6 @@ pub struct ReleaseInfo {
 pub struct ReleaseName {
     /// `rel_…`.
     pub id: String,
-    /// App.
     pub app_id: String,
     /// Semantic version.
     pub version: String,
@@ -268,9 +252,7 @@ pub fn code_hash(code: &str) -> Option<String> {
 pub struct Hardware {
     /// Maker.
     pub vendor: String,
-    /// Model.
     pub model: String,
-    /// Serial number.
     pub serial: String,
     /// Cores of all processors.
     pub cores: f64,

@@ -14,7 +14,6 @@ use crate::release::model::ReleaseState;
 /// Most sites and choices that one page holds.
 const MANY: i64 = 500;
 
-/// Inserts a site.
 pub fn insert_site(conn: &mut Conn, site: &Site) -> QueryResult<usize> {
     diesel::insert_into(sites::table).values(site).execute(conn)
 }
@@ -34,7 +33,6 @@ pub fn get_site(conn: &mut Conn, organization_id: &str, id: &str) -> QueryResult
     sites::table.find(id).filter(sites::organization_id.eq(organization_id)).select(Site::as_select()).first(conn)
 }
 
-/// Inserts a node.
 pub fn insert_node(conn: &mut Conn, node: &Node) -> QueryResult<usize> {
     diesel::insert_into(nodes::table).values(node).execute(conn)
 }
@@ -215,7 +213,6 @@ pub fn deployments_on(conn: &mut Conn, app_id: &str, node_ids: &[String]) -> Que
         .load(conn)
 }
 
-/// Inserts a deployment.
 pub fn insert_deployment(conn: &mut Conn, deployment: &Deployment) -> QueryResult<usize> {
     diesel::insert_into(deployments::table).values(deployment).execute(conn)
 }
@@ -329,7 +326,6 @@ pub fn deployment_states(conn: &mut Conn, node_ids: &[String]) -> QueryResult<Ve
         .load(conn)
 }
 
-/// Inserts an event.
 pub fn insert_event(conn: &mut Conn, event: &DeploymentEvent) -> QueryResult<usize> {
     diesel::insert_into(deployment_events::table).values(event).execute(conn)
 }

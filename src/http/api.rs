@@ -40,7 +40,6 @@ pub struct Problem {
     pub r#type: &'static str,
     /// Reason phrase of the status.
     pub title: &'static str,
-    /// Status.
     pub status: u16,
     /// Stable word (docs/ERRORS.md).
     pub code: &'static str,

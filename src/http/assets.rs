@@ -50,7 +50,6 @@ static VERSION: LazyLock<String> = LazyLock::new(|| {
 /// Brotli of each text file, made when it is first asked for.
 static COMPRESSED: LazyLock<Mutex<HashMap<String, Bytes>>> = LazyLock::new(Mutex::default);
 
-/// Routes.
 pub fn configure(cfg: &mut ServiceConfig) {
     cfg.route("/static/{version}/{path:.*}", web::get().to(file)).route("/favicon.ico", web::get().to(favicon));
 }

@@ -14,7 +14,6 @@ pub type OciResult = Result<HttpResponse, OciError>;
 /// A domain error on its way to an OCI error body: `message` is for people, `detail.code` is our own code.
 #[derive(Debug)]
 pub struct OciError {
-    /// The error.
     pub error: Error,
     /// Header of a 401.
     pub challenge: Option<String>,

@@ -145,7 +145,6 @@ impl Page {
         self
     }
 
-    /// The language.
     pub fn locale(&self) -> Lang {
         self.locale
     }
@@ -209,7 +208,6 @@ impl Page {
         self.locale.bytes(*n)
     }
 
-    /// Date.
     pub fn date(&self, at: &Timestamp) -> String {
         self.locale.date(*at)
     }

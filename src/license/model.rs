@@ -41,7 +41,6 @@ impl From<Enforcement> for terms::Enforcement {
     }
 }
 
-/// A licence.
 #[derive(Debug, Clone, Queryable, Insertable, Selectable)]
 #[diesel(table_name = schema::licenses)]
 pub struct License {
@@ -49,11 +48,9 @@ pub struct License {
     pub id: String,
     /// The paid order.
     pub order_id: String,
-    /// The operator.
     pub organization_id: String,
     /// Who sold it.
     pub vendor_id: String,
-    /// App.
     pub app_id: String,
     /// What was bought.
     pub plan_kind: PlanKind,
@@ -75,7 +72,6 @@ pub struct License {
     pub safety: bool,
     /// What the platform did to it.
     pub state: LicenseState,
-    /// Issued.
     pub created_at: Timestamp,
     /// Last decision on it. Activations do not count.
     pub updated_at: Timestamp,
@@ -87,32 +83,23 @@ pub struct License {
 pub struct Activation {
     /// `act_…`.
     pub id: String,
-    /// Licence.
     pub license_id: String,
-    /// Node.
     pub node_id: String,
-    /// Person.
     pub activated_by: String,
-    /// When.
     pub activated_at: Timestamp,
 }
 
 /// What [`super::service::issue_in`] needs of a paid order.
 #[derive(Debug, Clone)]
 pub struct IssueInput {
-    /// Order.
     pub order_id: String,
-    /// The operator.
     pub organization_id: String,
     /// Who sells.
     pub vendor_id: String,
-    /// App.
     pub app_id: String,
     /// What was bought.
     pub plan_kind: PlanKind,
-    /// Days of a trial.
     pub trial_days: i64,
-    /// Seats.
     pub nodes: i64,
 }
 

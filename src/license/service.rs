@@ -149,7 +149,6 @@ pub struct Use<'a> {
     pub node_id: Option<&'a str>,
     /// `vendor/app`.
     pub app: &'a str,
-    /// Version.
     pub version: &'a semver::Version,
     /// Digest of the release.
     pub digest: &'a Digest,
@@ -195,9 +194,7 @@ pub fn may_pull(conn: &mut Conn, organization_id: &str, repository_name: &str, n
 /// A licence with the names that a page shows.
 #[derive(Debug, Clone)]
 pub struct LicenseLine {
-    /// The licence.
     pub license: License,
-    /// The app.
     pub app: AppName,
     /// The operator's names, zh and en.
     pub operator: (String, String),
@@ -206,7 +203,6 @@ pub struct LicenseLine {
 /// All of a licence's page.
 #[derive(Debug, Clone)]
 pub struct LicenseDetail {
-    /// The licence.
     pub line: LicenseLine,
     /// The developer's names, zh and en.
     pub vendor: (String, String),

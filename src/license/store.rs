@@ -68,7 +68,6 @@ pub fn give_seat(conn: &mut Conn, license_id: &str) -> QueryResult<usize> {
     diesel::update(licenses::table.filter(used)).set(licenses::nodes_active.eq(licenses::nodes_active - 1)).execute(conn)
 }
 
-/// Inserts an activation.
 pub fn insert_activation(conn: &mut Conn, activation: &Activation) -> QueryResult<usize> {
     diesel::insert_into(activations::table).values(activation).execute(conn)
 }

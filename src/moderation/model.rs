@@ -12,7 +12,6 @@ pub const MIN_REASON: usize = 10;
 pub const MAX_REASON: usize = 2000;
 
 crate::base::db::types::text_enum! {
-    /// State of a case.
     pub enum CaseState {
         /// Waits for a moderator.
         Open = "open",
@@ -28,11 +27,9 @@ crate::base::db::types::text_enum! {
 crate::base::db::types::text_enum! {
     /// What a moderator decides.
     pub enum Decision {
-        /// Publish it.
         Approve = "approve",
         /// Send it back.
         RequestChanges = "request-changes",
-        /// Refuse it.
         Reject = "reject",
     }
 }
@@ -66,7 +63,6 @@ impl Decision {
     }
 }
 
-/// A case.
 #[derive(Debug, Clone, Queryable, Insertable, Selectable)]
 #[diesel(table_name = schema::cases)]
 pub struct Case {
@@ -74,21 +70,15 @@ pub struct Case {
     pub id: String,
     /// The release to be decided on.
     pub release_id: String,
-    /// Its app.
     pub app_id: String,
-    /// Its vendor.
     pub organization_id: String,
-    /// State.
     pub state: CaseState,
     /// Why it was decided so; empty while open.
     pub reason: String,
     /// Who submitted the release.
     pub opened_by: String,
-    /// When.
     pub opened_at: Timestamp,
-    /// Who decided.
     pub decided_by: Option<String>,
-    /// When.
     pub decided_at: Option<Timestamp>,
     /// Why a moderator should look twice.
     pub flags: Json<Vec<Flag>>,
@@ -99,9 +89,7 @@ pub struct Case {
 pub struct CaseDecision {
     /// Outcome; never [`CaseState::Open`].
     pub state: CaseState,
-    /// Why.
     pub reason: String,
-    /// When.
     pub decided_at: Option<Timestamp>,
 }
 

@@ -60,9 +60,7 @@ fn is_component(part: &str) -> bool {
 /// What a manifest is asked for by.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reference {
-    /// By tag.
     Tag(String),
-    /// By digest.
     Digest(Digest),
 }
 
@@ -106,7 +104,6 @@ crate::base::db::types::text_enum! {
     }
 }
 
-/// A repository.
 #[derive(Debug, Clone, Queryable, Selectable)]
 #[diesel(table_name = schema::repositories)]
 pub struct Repository {
@@ -116,7 +113,6 @@ pub struct Repository {
     pub name: String,
     /// Whose it is.
     pub organization_id: String,
-    /// Since when.
     pub created_at: Timestamp,
 }
 
@@ -152,7 +148,6 @@ pub struct Upload {
     pub user_id: String,
     /// Durable bytes.
     pub offset_bytes: i64,
-    /// Since when.
     pub created_at: Timestamp,
     /// When it ends if nothing comes.
     pub expires_at: Timestamp,
@@ -210,14 +205,12 @@ pub type Content = (Timestamp, Vec<u8>);
 pub struct RepositoryLine {
     /// `<organisation slug>/<app>`.
     pub name: String,
-    /// Since when.
     pub created_at: Timestamp,
 }
 
 /// A manifest in a list: without its content.
 #[derive(Debug, Clone, Queryable)]
 pub struct Artifact {
-    /// Its digest.
     pub digest: String,
     /// Media type it was pushed with.
     pub media_type: String,

@@ -32,7 +32,6 @@ pub enum Damage {
 /// A damaged blob.
 #[derive(Debug, Clone, Serialize)]
 pub struct Damaged {
-    /// Its digest.
     pub digest: String,
     /// What is wrong.
     pub damage: Damage,

@@ -9,7 +9,6 @@ use crate::base::error::{Error, Result};
 use crate::registry::model::Visibility;
 
 crate::base::db::types::text_enum! {
-    /// State of a release.
     pub enum ReleaseState {
         /// Known, nothing checked.
         Draft = "draft",
@@ -86,9 +85,7 @@ pub enum Event {
     Received,
     /// The check is to run again.
     Rechecked,
-    /// The check passed.
     CheckPassed,
-    /// The check failed.
     CheckFailed,
     /// The vendor asks for review.
     Submitted,
@@ -105,7 +102,6 @@ pub enum Event {
 }
 
 impl Event {
-    /// Every event.
     pub const ALL: [Self; 10] = [
         Self::Received,
         Self::Rechecked,
@@ -152,7 +148,6 @@ pub fn follows(from: ReleaseState, to: ReleaseState) -> bool {
 pub struct Release {
     /// `rel_…`.
     pub id: String,
-    /// App.
     pub app_id: String,
     /// Semantic version; also the tag.
     pub version: String,
@@ -162,7 +157,6 @@ pub struct Release {
     pub manifest: Json<AppManifest>,
     /// Bytes of manifest, config and layers.
     pub size_bytes: i64,
-    /// State.
     pub state: ReleaseState,
     /// Who uploaded it.
     pub created_by: String,

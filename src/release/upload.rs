@@ -64,9 +64,7 @@ pub struct UploadFault {
 /// A text in both languages.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Message {
-    /// Chinese.
     pub zh: String,
-    /// English.
     pub en: String,
 }
 
@@ -90,15 +88,10 @@ impl UploadFault {
 /// What the folder would become.
 #[derive(Debug, Clone, Serialize)]
 pub struct Summary {
-    /// App name.
     pub name: String,
-    /// Version.
     pub version: String,
-    /// Title.
     pub title: app_package::manifest::Text,
-    /// Files.
     pub files: usize,
-    /// Bytes.
     pub bytes: u64,
 }
 

@@ -15,7 +15,6 @@ use crate::base::error::Error;
 use crate::base::live;
 use crate::http::api::ApiError;
 
-/// Routes.
 pub fn configure(cfg: &mut ServiceConfig) {
     cfg.route("/events", web::get().to(events));
 }

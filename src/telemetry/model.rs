@@ -15,7 +15,6 @@ crate::base::db::types::text_enum! {
         Notice = "notice",
         /// To look after.
         Warning = "warning",
-        /// Now.
         Critical = "critical",
     }
 }
@@ -45,14 +44,12 @@ const MAX_TEXT: usize = 1_000;
 const MAX_RESULT: usize = 128 * 1024;
 const MAX_DEPTH: usize = 16;
 
-/// One report.
 #[derive(Debug, Deserialize)]
 pub struct Report {
     /// Number, grows with each report of the node.
     pub sequence: u64,
     /// When, by the node's clock.
     pub at: DateTime<Utc>,
-    /// What.
     #[serde(flatten)]
     pub content: Content,
 }
@@ -63,9 +60,7 @@ pub struct Report {
 pub enum Content {
     /// The node and its apps are alive.
     Heartbeat {
-        /// The node.
         node: NodeFigures,
-        /// Its apps.
         #[serde(default)]
         apps: Vec<AppFigures>,
     },
@@ -92,7 +87,6 @@ pub struct NodeFigures {
 pub struct Trouble {
     /// Stable word.
     pub code: String,
-    /// In English.
     pub message: String,
 }
 
@@ -107,14 +101,12 @@ impl Trouble {
 /// How an app on it is. Counts are since the agent's start.
 #[derive(Debug, Deserialize)]
 pub struct AppFigures {
-    /// Deployment.
     pub deployment_id: String,
     /// Version of the release that did this.
     #[serde(default)]
     pub version: String,
     /// `installed` where it runs.
     pub state: String,
-    /// Inferences.
     pub inferences: u64,
     /// Failed ones.
     #[serde(default)]
@@ -136,15 +128,12 @@ pub struct AppFigures {
 /// An alarm as reported.
 #[derive(Debug, Deserialize)]
 pub struct AlarmReport {
-    /// Deployment.
     pub deployment_id: String,
     /// Release that raised it.
     pub digest: Digest,
     /// Slug of the rule.
     pub rule: String,
-    /// How loud.
     pub level: Level,
-    /// Text.
     pub text: BothTexts,
     /// What the app saw.
     #[serde(default)]
@@ -154,10 +143,8 @@ pub struct AlarmReport {
 /// A text in both languages.
 #[derive(Debug, Deserialize)]
 pub struct BothTexts {
-    /// Chinese.
     #[serde(default)]
     pub zh: String,
-    /// English.
     #[serde(default)]
     pub en: String,
 }
@@ -210,9 +197,7 @@ pub fn is_rule(rule: &str) -> bool {
 #[derive(Debug, Clone, Queryable, Insertable, Selectable)]
 #[diesel(table_name = schema::node_samples)]
 pub struct NodeSample {
-    /// Node.
     pub node_id: String,
-    /// When.
     pub at: Timestamp,
     /// Load of the processor.
     pub cpu_percent: f64,
@@ -226,9 +211,7 @@ pub struct NodeSample {
 #[derive(Debug, Clone, Queryable, Insertable, Selectable)]
 #[diesel(table_name = schema::app_samples)]
 pub struct AppSample {
-    /// Deployment.
     pub deployment_id: String,
-    /// When.
     pub at: Timestamp,
     /// Inferences since the agent's start.
     pub inferences: i64,
@@ -244,23 +227,18 @@ pub struct AppSample {
     pub restarts: i64,
 }
 
-/// An alarm.
 #[derive(Debug, Clone, Queryable, Insertable, Selectable)]
 #[diesel(table_name = schema::alarms)]
 pub struct Alarm {
     /// `alm_…`, in the order in which they came in.
     pub id: String,
-    /// The operator.
     pub organization_id: String,
-    /// Node.
     pub node_id: String,
-    /// Deployment.
     pub deployment_id: String,
     /// Digest of the release that raised it.
     pub release_digest: String,
     /// Slug of the rule.
     pub rule: String,
-    /// How loud.
     pub level: Level,
     /// Text in Chinese.
     pub text_zh: String,
@@ -279,11 +257,8 @@ pub struct Alarm {
 /// An alarm with the names that a page shows.
 #[derive(Debug, Clone, Queryable)]
 pub struct AlarmLine {
-    /// The alarm.
     pub alarm: Alarm,
-    /// Node.
     pub node: String,
-    /// Site.
     pub site: String,
     /// Title of the app in Chinese.
     pub app_zh: String,

@@ -37,7 +37,6 @@ impl Span {
         if hours == Some("24") { Self::Day } else { Self::Hour }
     }
 
-    /// Its length.
     pub fn length(self) -> TimeDelta {
         match self {
             Self::Hour => TimeDelta::hours(1),
@@ -54,7 +53,6 @@ impl Span {
     }
 }
 
-/// Data of a plot.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct PlotData {
     /// `line`.
@@ -63,11 +61,9 @@ pub struct PlotData {
     pub unit: &'static str,
     /// `time`.
     pub x: &'static str,
-    /// Lines.
     pub series: Vec<Series>,
 }
 
-/// One line.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Series {
     /// Name in the legend.

@@ -79,7 +79,6 @@ pub fn prove(conn: &mut Conn, worked: &BTreeMap<(String, String, String), Timest
     Ok(())
 }
 
-/// Inserts an alarm.
 pub fn insert_alarm(conn: &mut Conn, alarm: &Alarm) -> QueryResult<usize> {
     diesel::insert_into(alarms::table).values(alarm).execute(conn)
 }

@@ -15,7 +15,6 @@ pub const MAX_AMOUNT: i64 = 999_999_999_999;
 const ALPHABET: &[u8; 32] = b"ABCDEFGHJKLMNPQRSTUVWXYZ23456789";
 
 crate::base::db::types::text_enum! {
-    /// State of an order.
     pub enum OrderState {
         /// Written down.
         Placed = "placed",
@@ -73,7 +72,6 @@ pub enum Event {
 }
 
 impl Event {
-    /// Every event.
     pub const ALL: [Self; 10] = [
         Self::ApprovalAsked,
         Self::PaymentAsked,
@@ -110,7 +108,6 @@ pub fn next(state: OrderState, event: Event) -> Result<OrderState> {
     }
 }
 
-/// An order.
 #[derive(Debug, Clone, Queryable, Insertable, Selectable)]
 #[diesel(table_name = schema::orders)]
 pub struct Order {
@@ -122,7 +119,6 @@ pub struct Order {
     pub organization_id: String,
     /// The vendor that sells.
     pub vendor_id: String,
-    /// App.
     pub app_id: String,
     /// Plan ordered.
     pub plan_id: String,
@@ -132,17 +128,14 @@ pub struct Order {
     pub unit_price_fen: i64,
     /// Its days when ordered, for a trial.
     pub trial_days: i64,
-    /// Nodes.
     pub nodes: i64,
     /// To be paid, in fen.
     pub amount_fen: i64,
     /// To be named in the transfer.
     pub reference: String,
-    /// State.
     pub state: OrderState,
     /// Who placed it.
     pub placed_by: String,
-    /// When.
     pub placed_at: Timestamp,
     /// Last change of state.
     pub updated_at: Timestamp,
@@ -166,16 +159,13 @@ pub struct Payment {
     pub matched: bool,
     /// Who confirmed it.
     pub confirmed_by: String,
-    /// When.
     pub confirmed_at: Timestamp,
 }
 
 /// What is ordered.
 #[derive(Debug, Clone)]
 pub struct PlaceOrder {
-    /// Plan.
     pub plan_id: String,
-    /// Nodes.
     pub nodes: i64,
 }
 

@@ -276,11 +276,8 @@ pub(super) fn poke(c: &mut Change<'_>, order: &Order) -> Result<()> {
 /// What the order form shows.
 #[derive(Debug, Clone)]
 pub struct Offer {
-    /// The app.
     pub app: AppRow,
-    /// The vendor.
     pub vendor: Organization,
-    /// The plan.
     pub plan: Plan,
     /// It is a trial, and the reader's organisation has had its trial of the app.
     pub trial_used: bool,
@@ -349,9 +346,7 @@ pub enum Side {
 /// An order with all that its page shows.
 #[derive(Debug, Clone)]
 pub struct OrderDetail {
-    /// The order.
     pub order: Order,
-    /// The app.
     pub app: AppRow,
     /// Who buys.
     pub buyer: Organization,

@@ -55,7 +55,6 @@ pub struct Sbom {
 /// A package of an SBOM.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Package {
-    /// Name.
     pub name: String,
     /// Version; empty where none is said.
     pub version: String,

@@ -33,11 +33,8 @@ const MAX_ENVELOPE: u64 = app_package::dsse::MAX_ENVELOPE_BYTES as u64;
 pub struct Subject {
     /// Vendor's organisation id.
     pub organization_id: String,
-    /// Vendor slug.
     pub vendor: String,
-    /// App slug.
     pub app: String,
-    /// Version.
     pub version: String,
     /// Digest of its manifest.
     pub digest: String,
@@ -50,7 +47,6 @@ impl Subject {
     }
 }
 
-/// One signature.
 #[derive(Debug, Clone)]
 pub struct Signature {
     /// What it is and is worth.

@@ -19,7 +19,6 @@ pub const MAX_EVER: usize = 100;
 pub struct VendorKey {
     /// `key_…`.
     pub id: String,
-    /// The vendor.
     pub organization_id: String,
     /// What the vendor calls it.
     pub name: String,
@@ -29,7 +28,6 @@ pub struct VendorKey {
     pub public_key: String,
     /// Who registered it.
     pub created_by: String,
-    /// When.
     pub created_at: Timestamp,
     /// When it was taken out of use.
     pub revoked_at: Option<Timestamp>,

@@ -52,7 +52,6 @@ pub struct Config {
 pub struct Phase {
     /// Full name of the app; empty before the document was read.
     pub app: String,
-    /// Version.
     pub version: String,
     /// State last reported.
     pub state: State,
@@ -62,7 +61,6 @@ pub struct Phase {
 
 /// Everything the loops and the local API share.
 pub struct Agent {
-    /// Settings.
     pub config: Config,
     /// The server.
     pub cloud: Cloud,

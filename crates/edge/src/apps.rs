@@ -21,7 +21,6 @@ pub struct Running {
     pub values: Map<String, Value>,
     /// The licence when last looked at: `valid` or what it warns of.
     pub standing: Cow<'static, str>,
-    /// Its process.
     pub process: Arc<Process>,
     /// Its counters.
     pub stats: Arc<Stats>,

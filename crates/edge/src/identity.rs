@@ -48,7 +48,6 @@ pub struct Issued {
 pub struct Identity {
     /// Base URL of the server, `https://host:port`.
     pub server: String,
-    /// Id of the node.
     pub node_id: String,
     /// SPIFFE id of the node.
     pub spiffe_id: String,
@@ -174,15 +173,10 @@ pub fn renew_at(from: DateTime<Utc>, to: DateTime<Utc>) -> DateTime<Utc> {
 /// `spiffe://…` shown short in messages; the node id where the certificate is not readable any more.
 #[derive(Serialize)]
 pub struct Summary {
-    /// Server.
     pub server: String,
-    /// Node id.
     pub node_id: String,
-    /// SPIFFE id.
     pub spiffe_id: String,
-    /// Name.
     pub node_name: String,
-    /// Site.
     pub site_name: String,
     /// End of the certificate's life.
     pub certificate_until: Option<DateTime<Utc>>,

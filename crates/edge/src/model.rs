@@ -21,25 +21,13 @@ pub type Units = BTreeMap<String, Unit>;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {
     /// Nothing of this deployment runs yet.
-    Install {
-        /// Deployment id.
-        id: String,
-    },
+    Install { id: String },
     /// Another release runs and keeps running until this one is healthy.
-    Update {
-        /// Deployment id.
-        id: String,
-    },
+    Update { id: String },
     /// The same release with another licence or other parameters: no new process.
-    Reconfigure {
-        /// Deployment id.
-        id: String,
-    },
+    Reconfigure { id: String },
     /// No longer wanted.
-    Remove {
-        /// Deployment id.
-        id: String,
-    },
+    Remove { id: String },
 }
 
 impl Step {

@@ -20,7 +20,6 @@ const APPROVED: &str = "approved";
 /// A deployment document, understood.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Wanted {
-    /// Deployment id.
     pub id: String,
     /// Digest of the document.
     pub document: Digest,
@@ -28,7 +27,6 @@ pub struct Wanted {
     pub component: String,
     /// The exact release: repository (`vendor/app`), digest of the image manifest, version.
     pub release: ReleaseRef,
-    /// Licence token.
     pub license: String,
     /// Values set by the operator.
     pub parameters: Map<String, Value>,

@@ -34,7 +34,6 @@ pub struct NodeState {
 /// One installed deployment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Installed {
-    /// Its document.
     pub document: Digest,
     /// The release's image manifest.
     pub release: Digest,

@@ -17,7 +17,6 @@ const MAX_BODY: usize = 256 * 1024 * 1024;
 /// A tensor described; its bytes follow in the body, in order.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TensorHeader {
-    /// Name.
     pub name: String,
     /// Open Inference Protocol v2 datatype.
     pub datatype: String,

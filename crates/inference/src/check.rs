@@ -80,7 +80,6 @@ pub struct CheckReport {
     pub faults: Vec<serde_json::Value>,
 }
 
-/// One step.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Step {
     /// One of [`STEPS`].
@@ -100,9 +99,7 @@ pub struct Step {
 /// Measured on the machine that checked.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RunCard {
-    /// Engine name.
     pub engine: String,
-    /// Engine version.
     pub engine_version: String,
     /// Machine.
     pub hardware: Hardware,

@@ -23,7 +23,6 @@ pub struct GoldenReport {
     pub samples: Vec<SampleReport>,
     /// Samples that gave the expected result.
     pub reproduced: u32,
-    /// Samples.
     pub total: u32,
     /// Share of the labelled samples that are right, 0–1; absent when none is labelled.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -27,7 +27,6 @@ pub struct AppOutput {
 /// A thing found in a picture.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Detection {
-    /// Label slug.
     pub label: String,
     /// Score, 0–1.
     pub score: f32,
@@ -39,7 +38,6 @@ pub struct Detection {
 /// A class and its score.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ClassScore {
-    /// Label slug.
     pub label: String,
     /// Score as the model gives it, or after softmax.
     pub score: f32,
@@ -48,7 +46,6 @@ pub struct ClassScore {
 /// A named number.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ValueOut {
-    /// Slug.
     pub id: String,
     /// Number in `unit`.
     pub value: f64,
@@ -62,7 +59,6 @@ pub struct ValueOut {
 pub struct RaisedAlarm {
     /// Slug of the rule.
     pub rule: String,
-    /// How loud.
     pub level: AlarmLevel,
     /// Text with all placeholders filled.
     pub text: Text,

@@ -54,13 +54,11 @@ impl Role {
 /// A signed-in person with the organisation they act for.
 #[derive(Debug, Clone)]
 pub struct Person {
-    /// User id.
     pub user_id: String,
     /// Name as shown.
     pub name: String,
     /// Sign-in address.
     pub email: String,
-    /// Organisation id.
     pub organization_id: String,
     /// Organisation slug; first part of its repositories.
     pub organization_slug: String,
@@ -100,7 +98,6 @@ pub enum Actor {
     Person(Box<Person>, Via),
     /// An enrolled node, proved by its certificate.
     Node {
-        /// Node id.
         node_id: String,
         /// The operator that owns it.
         organization_id: String,

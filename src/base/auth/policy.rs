@@ -51,13 +51,11 @@ crate::base::db::types::text_enum! {
         Deploy = "deploy",
         /// See the moderation queue, cases, and which hidden test sets there are.
         ViewCases = "view-cases",
-        /// Decide cases.
         DecideCases = "decide-cases",
         /// Make and retire hidden test sets.
         ManageEvaluation = "manage-evaluation",
         /// See all orders and payments.
         ViewPayments = "view-payments",
-        /// Confirm payments.
         ConfirmPayments = "confirm-payments",
         /// Suspend and revoke licences.
         RevokeLicenses = "revoke-licenses",

@@ -103,7 +103,6 @@ impl<T: Serialize> Json<T> {
 }
 
 impl<T> Json<T> {
-    /// The value.
     pub fn into_inner(self) -> T {
         self.value
     }

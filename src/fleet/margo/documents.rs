@@ -39,9 +39,7 @@ impl Document {
 /// What a deployment document is made of.
 #[derive(Debug)]
 pub struct Wanted<'a> {
-    /// Deployment id.
     pub id: &'a str,
-    /// Node id.
     pub node_id: &'a str,
     /// Operator's slug.
     pub namespace: &'a str,
@@ -53,7 +51,6 @@ pub struct Wanted<'a> {
     pub digest: &'a str,
     /// Version of the release.
     pub version: &'a str,
-    /// Licence token.
     pub license: String,
     /// Values of the parameters.
     pub parameters: Map<String, Value>,

@@ -10,7 +10,6 @@ pub fn semantic(faults: Vec<FieldFault>) -> Error {
     Error { fields: faults.into_iter().take(50).map(field).collect(), ..Error::invalid(SEMANTIC) }
 }
 
-/// One field.
 pub fn field(name: &str, message: &str) -> Error {
     semantic(vec![FieldFault { field: name.to_owned(), message: message.to_owned() }])
 }

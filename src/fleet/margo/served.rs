@@ -18,11 +18,8 @@ const NOTE_EVERY: TimeDelta = TimeDelta::seconds(10);
 /// Kind of a stored document.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// State manifest.
     Manifest,
-    /// One deployment.
     Deployment,
-    /// All deployments.
     Bundle,
 }
 

@@ -69,7 +69,6 @@ pub fn manifests(conn: &mut Conn, node_id: &str) -> QueryResult<Vec<(String, Vec
         .load(conn)
 }
 
-/// Inserts a document.
 pub fn insert_document(conn: &mut Conn, node_id: &str, digest: &str, kind: &str, content: &[u8], now: Timestamp) -> QueryResult<usize> {
     diesel::insert_into(node_documents::table)
         .values((
@@ -82,7 +81,6 @@ pub fn insert_document(conn: &mut Conn, node_id: &str, digest: &str, kind: &str,
         .execute(conn)
 }
 
-/// Deletes documents.
 pub fn delete_documents(conn: &mut Conn, node_id: &str, digests: &[String]) -> QueryResult<usize> {
     diesel::delete(node_documents::table.filter(node_documents::node_id.eq(node_id).and(node_documents::digest.eq_any(digests))))
         .execute(conn)

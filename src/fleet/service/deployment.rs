@@ -36,11 +36,8 @@ const MAX_OFFERS: i64 = 200;
 /// What to deploy where.
 #[derive(Debug, Clone)]
 pub struct DeployInput {
-    /// Release.
     pub release_id: String,
-    /// Licence.
     pub license_id: String,
-    /// Nodes.
     pub node_ids: Vec<String>,
     /// Values by name; what is missing has the app's default.
     pub parameters: Map<String, Value>,
@@ -62,7 +59,6 @@ pub struct Offer {
 /// A node to choose.
 #[derive(Debug, Clone)]
 pub struct Choice {
-    /// The node.
     pub node: Node,
     /// Name of its site.
     pub site: String,
@@ -79,13 +75,9 @@ pub struct Choice {
 /// What the operator has chosen, with the nodes that can be chosen.
 #[derive(Debug, Clone)]
 pub struct Choices {
-    /// Release.
     pub release: ReleaseInfo,
-    /// Licence.
     pub license: License,
-    /// App.
     pub app: AppName,
-    /// Nodes.
     pub nodes: Vec<Choice>,
 }
 
@@ -102,7 +94,6 @@ pub enum NodeProblem {
     Seats {
         /// Chosen nodes that hold no seat.
         chosen: usize,
-        /// Free seats.
         free: i64,
     },
 }
@@ -130,11 +121,9 @@ impl Choices {
 /// What deploying would do to one node.
 #[derive(Debug, Clone)]
 pub struct PlanLine {
-    /// The node.
     pub node: Node,
     /// Name of its site.
     pub site: String,
-    /// What changes.
     pub change: Change,
     existing: Option<Deployment>,
 }
@@ -142,15 +131,11 @@ pub struct PlanLine {
 /// What deploying would do: all that is checked, nothing that is written.
 #[derive(Debug, Clone)]
 pub struct Plan {
-    /// Release.
     pub release: ReleaseInfo,
-    /// Licence.
     pub license: License,
-    /// App.
     pub app: AppName,
     /// Every parameter with its value.
     pub parameters: Map<String, Value>,
-    /// Nodes.
     pub lines: Vec<PlanLine>,
     /// Seats that it takes.
     pub new_seats: i64,
@@ -472,15 +457,11 @@ pub fn removed_in(c: &mut audit::Change<'_>, deployment_id: &str) -> Result<()> 
 /// A deployment in a list.
 #[derive(Debug, Clone)]
 pub struct DeploymentLine {
-    /// The deployment.
     pub deployment: Deployment,
     /// Version wanted.
     pub version: String,
-    /// Node.
     pub node: String,
-    /// Site.
     pub site: String,
-    /// App.
     pub app: AppName,
 }
 
@@ -508,9 +489,7 @@ pub struct DeploymentDetail {
     pub line: DeploymentLine,
     /// Release wanted.
     pub release: ReleaseInfo,
-    /// Licence.
     pub license: License,
-    /// Node.
     pub node: Node,
     /// What the vendor says of the release, where it is deprecated.
     pub deprecation: Option<Deprecation>,

@@ -21,13 +21,9 @@ const MAX_VERSION: usize = 60;
 /// A node that has got its certificate.
 #[derive(Debug, Clone)]
 pub struct Enrolled {
-    /// Node id.
     pub node_id: String,
-    /// The operator.
     pub organization_id: String,
-    /// Name of the node.
     pub node_name: String,
-    /// Name of its site.
     pub site_name: String,
     /// The certificate.
     pub issued: Issued,

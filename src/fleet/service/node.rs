@@ -29,18 +29,15 @@ const MAX_SITES: i64 = 500;
 /// A site with how its nodes are.
 #[derive(Debug, Clone)]
 pub struct SiteLine {
-    /// The site.
     pub site: Site,
     /// Nodes that are up.
     pub online: i64,
-    /// All nodes.
     pub nodes: i64,
 }
 
 /// A node in a list.
 #[derive(Debug, Clone)]
 pub struct NodeLine {
-    /// The node.
     pub node: Node,
     /// Name of its site.
     pub site: String,
@@ -53,7 +50,6 @@ pub struct NodeLine {
 /// All of a node's page.
 #[derive(Debug, Clone)]
 pub struct NodeDetail {
-    /// The node.
     pub node: Node,
     /// Name of its site.
     pub site: String,
@@ -66,7 +62,6 @@ pub struct NodeDetail {
 /// A code as shown once.
 #[derive(Debug, Clone)]
 pub struct IssuedCode {
-    /// Node.
     pub node_id: String,
     /// `XXXX-XXXX-XXXX`.
     pub code: String,

@@ -12,7 +12,6 @@ use crate::license::service as licenses;
 /// A seat with what is known of its node.
 #[derive(Debug, Clone)]
 pub struct Seat {
-    /// Node id.
     pub node_id: String,
     /// Name of the node.
     pub node: String,

@@ -18,7 +18,6 @@ use crate::http::{api::ApiError, cookies};
 /// Largest form that is read to find the field.
 const LIMIT: usize = 512 * 1024;
 
-/// The middleware.
 pub async fn csrf(mut req: ServiceRequest, next: Next<impl MessageBody + 'static>) -> Result<ServiceResponse<impl MessageBody>, Error> {
     let safe = matches!(*req.method(), Method::GET | Method::HEAD | Method::OPTIONS | Method::TRACE);
     if safe || matches!(req.path(), "/language" | "/theme") {

@@ -16,7 +16,6 @@ use crate::base::app::App;
 #[derive(Debug, Clone)]
 pub struct RequestId(pub String);
 
-/// The middleware.
 pub async fn request_id(req: ServiceRequest, next: Next<impl MessageBody>) -> Result<ServiceResponse<impl MessageBody>, Error> {
     let id = uuid::Uuid::now_v7().simple().to_string();
     req.extensions_mut().insert(RequestId(id.clone()));

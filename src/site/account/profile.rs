@@ -11,7 +11,6 @@ use crate::base::auth::{Actor, Role, Via};
 use crate::http::extract::Form;
 use crate::http::page::{Page, PageResult, see_other, see_other_with};
 
-/// Routes.
 pub fn configure(cfg: &mut ServiceConfig) {
     cfg.route("/account", web::get().to(account))
         .route("/account/organization", web::post().to(switch_organization))

@@ -15,7 +15,6 @@ use crate::http::cookies;
 use crate::http::extract::{Form, client_address};
 use crate::http::page::{FormErrors, Page, PageResult, form_result, lang_of, local_path, see_other, see_other_with, status_of};
 
-/// Routes.
 pub fn configure(cfg: &mut ServiceConfig) {
     cfg.route("/sign-up", web::get().to(sign_up_form))
         .route("/sign-up", web::post().to(sign_up))

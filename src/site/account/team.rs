@@ -16,7 +16,6 @@ use crate::http::extract::Form;
 use crate::http::page::{FormErrors, Page, PageResult, form_result, see_other_with};
 use crate::site::account::once;
 
-/// Routes.
 pub fn configure(cfg: &mut ServiceConfig) {
     cfg.route("/account/team", web::get().to(team_page))
         .route("/account/team", web::post().to(invite))

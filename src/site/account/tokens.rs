@@ -15,7 +15,6 @@ use crate::http::page::{FormErrors, Page, PageResult, form_result, see_other_wit
 use crate::site::account::once;
 use crate::site::account::team::IdForm;
 
-/// Routes.
 pub fn configure(cfg: &mut ServiceConfig) {
     cfg.route("/account/tokens", web::get().to(tokens_page))
         .route("/account/tokens", web::post().to(create_token))

@@ -23,7 +23,6 @@ use crate::http::page::{Page, PageResult, see_other_with};
 use crate::http::paging::paging;
 use crate::site::admin::audit_names;
 
-/// Routes.
 pub fn configure(cfg: &mut ServiceConfig) {
     cfg.route("/admin/audit", web::get().to(log))
         .route("/admin/audit/export", web::get().to(export))

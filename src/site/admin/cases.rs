@@ -29,7 +29,6 @@ use crate::site::parts::trust::TrustView;
 use crate::trust::evidence::Evidence;
 use crate::{moderation, trust};
 
-/// Routes.
 pub fn configure(cfg: &mut ServiceConfig) {
     cfg.route("/admin/queue", web::get().to(queue))
         .route("/admin/cases/{id}", web::get().to(case))
@@ -39,7 +38,6 @@ pub fn configure(cfg: &mut ServiceConfig) {
 /// A case with all that its page shows.
 #[derive(Debug)]
 pub struct CaseDetail {
-    /// The case.
     pub case: Case,
     /// Name of who submitted.
     pub opened_by: String,

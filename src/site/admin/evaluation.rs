@@ -19,7 +19,6 @@ use crate::http::paging::{Before, paging};
 use crate::site::parts::report::reason;
 use crate::site::parts::scores::figure;
 
-/// Routes.
 pub fn configure(cfg: &mut ServiceConfig) {
     cfg.route("/admin/evaluation", web::get().to(list))
         .route("/admin/evaluation/new", web::get().to(new))

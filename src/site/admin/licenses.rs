@@ -17,7 +17,6 @@ use crate::license::service;
 use crate::site::parts::chain::ChainLink;
 use crate::site::parts::license::{Facts, Row, read};
 
-/// Routes.
 pub fn configure(cfg: &mut ServiceConfig) {
     cfg.route("/admin/licenses/{id}/{decision}", web::post().to(decide))
         .route("/admin/licenses", web::get().to(admin_list))
@@ -65,9 +64,7 @@ async fn decide(req: HttpRequest, app: Data<App>, actor: Actor, path: Path<(Stri
 #[derive(Template)]
 #[template(path = "admin/licenses.html")]
 pub struct AdminListPage {
-    /// Common part.
     pub page: Page,
-    /// Licences.
     pub rows: Vec<Row>,
     /// Newer ones.
     pub previous: Option<String>,
@@ -79,9 +76,7 @@ pub struct AdminListPage {
 #[derive(Template)]
 #[template(path = "admin/license.html")]
 pub struct AdminDetailPage {
-    /// Common part.
     pub page: Page,
-    /// The licence.
     pub facts: Facts,
     /// From listing to running.
     pub links: Vec<ChainLink>,

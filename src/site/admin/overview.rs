@@ -17,7 +17,6 @@ use crate::site::parts::figures;
 use crate::site::parts::order::AwaitingRow;
 use crate::{moderation, trade};
 
-/// Routes.
 pub fn configure(cfg: &mut ServiceConfig) {
     cfg.route("/admin", web::get().to(overview));
 }

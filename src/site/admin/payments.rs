@@ -18,7 +18,6 @@ use crate::trade::model::{Balance, OrderState};
 use crate::trade::service::{PaymentLine, ReceiptInput, Side};
 use crate::trade::{cancel, service};
 
-/// Routes.
 pub fn configure(cfg: &mut ServiceConfig) {
     cfg.route("/admin/payments", web::get().to(payments))
         .route("/admin/payments/received", web::get().to(received))

@@ -14,7 +14,6 @@ use crate::http::paging::{Before, paging};
 /// Organisations on one page.
 const PAGE: i64 = 50;
 
-/// Routes.
 pub fn configure(cfg: &mut ServiceConfig) {
     cfg.route("/admin/people", web::get().to(people));
 }

@@ -17,7 +17,6 @@ use crate::site::market::compare;
 use crate::site::parts::card::AppCard;
 use crate::site::parts::figures;
 
-/// Routes.
 pub fn configure(cfg: &mut ServiceConfig) {
     cfg.route("/", web::get().to(home)).route("/apps", web::get().to(catalogue)).route("/vendors/{slug}", web::get().to(vendor));
 }
@@ -49,7 +48,6 @@ pub struct FacetValue {
     pub selected: bool,
 }
 
-/// One facet.
 pub struct Facet {
     pub name: &'static str,
     pub title: String,

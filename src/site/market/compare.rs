@@ -22,7 +22,6 @@ use crate::site::parts::report::{bytes, hardware, in_script, measured};
 use crate::site::parts::scores::{figure, reason};
 use crate::{catalog, evaluation, release};
 
-/// Routes.
 pub fn configure(cfg: &mut ServiceConfig) {
     cfg.route("/compare", web::get().to(compare));
 }

@@ -22,7 +22,6 @@ use crate::site::parts::trust::TrustView;
 use crate::trust::evidence::Evidence;
 use crate::{trade, trust};
 
-/// Routes.
 pub fn configure(cfg: &mut ServiceConfig) {
     cfg.route("/apps/{vendor}/{app}", web::get().to(listing));
 }

@@ -25,7 +25,6 @@ use crate::catalog::model::{AppRow, ListingState};
 use crate::http::page::PageResult;
 use crate::release::model::ReleaseState;
 
-/// Routes.
 pub fn configure(cfg: &mut ServiceConfig) {
     cfg.route("/media/{vendor}/{app}/{digest}", web::get().to(picture))
         .route("/media/{vendor}/{app}/{digest}/small", web::get().to(small_picture));
@@ -53,7 +52,6 @@ fn picture_response(picture: Picture) -> HttpResponse {
 pub struct Picture {
     /// Media type.
     pub kind: &'static str,
-    /// The file.
     pub bytes: Vec<u8>,
     /// Whether everyone may see it, so that shared caches may keep it.
     pub public: bool,

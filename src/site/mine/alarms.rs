@@ -17,7 +17,6 @@ use crate::telemetry::model::{AlarmLine, Filter, Level};
 use crate::telemetry::plots::{Plot, Span};
 use crate::telemetry::service;
 
-/// Routes.
 pub fn configure(cfg: &mut ServiceConfig) {
     cfg.route("/mine/alarms", web::get().to(alarms)).route("/mine/nodes/{id}/plots.json", web::get().to(plot));
 }
@@ -78,7 +77,6 @@ const MAX_FOUND: usize = 40;
 
 /// One alarm as shown.
 pub struct AlarmRow {
-    /// Id.
     pub id: String,
     /// Word of the level.
     pub level: String,
@@ -98,7 +96,6 @@ pub struct AlarmRow {
     pub deployment_href: String,
     /// Begin of the digest of the release that raised it.
     pub digest: String,
-    /// All of it.
     pub digest_full: String,
     /// Slug of the rule.
     pub rule: String,
@@ -169,9 +166,7 @@ fn findings(result: &Value) -> Vec<(String, String)> {
 #[derive(Template)]
 #[template(path = "mine/alarms.html")]
 pub struct AlarmsPage {
-    /// Common part.
     pub page: Page,
-    /// Alarms.
     pub rows: Vec<AlarmRow>,
     /// Level that is looked for, or empty.
     pub level: &'static str,

@@ -17,7 +17,6 @@ use crate::http::extract::FormPairs;
 use crate::http::page::{Page, PageResult, form_result, see_other, see_other_with};
 use crate::site::mine::deploy_steps::{AppStep, NodesStep, ParametersStep, PreviewStep, node_problem, offers};
 
-/// Routes.
 pub fn configure(cfg: &mut ServiceConfig) {
     cfg.route("/mine/deploy", web::get().to(wizard))
         .route("/mine/deploy/preview", web::get().to(restart))

@@ -23,9 +23,7 @@ pub fn title(page: &Page, app: &AppName) -> String {
 
 /// A licence to deploy by.
 pub struct OfferCard {
-    /// Licence id.
     pub license_id: String,
-    /// App.
     pub app: String,
     /// `3 / 5`.
     pub seats: String,
@@ -51,11 +49,9 @@ pub struct OfferCard {
 #[derive(Template)]
 #[template(path = "mine/deploy_app.html")]
 pub struct AppStep {
-    /// Common part.
     pub page: Page,
     /// Step for the line of steps.
     pub step: u8,
-    /// Licences.
     pub offers: Vec<OfferCard>,
     /// Whether one of them is the one the reader came from.
     pub preselected: bool,
@@ -103,11 +99,8 @@ pub fn node_problem(page: &Page, problem: &NodeProblem) -> String {
 
 /// A node to choose.
 pub struct NodeChoice {
-    /// Node id.
     pub id: String,
-    /// Name.
     pub name: String,
-    /// Site.
     pub site: String,
     /// Word of its badge.
     pub state: &'static str,
@@ -129,23 +122,17 @@ pub struct NodeChoice {
 #[derive(Template)]
 #[template(path = "mine/deploy_nodes.html")]
 pub struct NodesStep {
-    /// Common part.
     pub page: Page,
     /// Step for the line of steps.
     pub step: u8,
-    /// App.
     pub app: String,
-    /// Version.
     pub version: String,
-    /// Licence id.
     pub license_id: String,
-    /// Release id.
     pub release_id: String,
     /// Free seats, in words.
     pub seats: String,
     /// What the app needs, in words.
     pub need: String,
-    /// Nodes.
     pub nodes: Vec<NodeChoice>,
     /// What was wrong.
     pub problem: Option<String>,
@@ -208,7 +195,6 @@ impl NodesStep {
 pub struct ParameterField {
     /// Name of the field, `p.<name>`.
     pub name: String,
-    /// Label.
     pub label: String,
     /// Help, with the bounds.
     pub hint: String,
@@ -263,21 +249,15 @@ impl ParameterField {
 #[derive(Template)]
 #[template(path = "mine/deploy_parameters.html")]
 pub struct ParametersStep {
-    /// Common part.
     pub page: Page,
     /// Step for the line of steps.
     pub step: u8,
-    /// App.
     pub app: String,
-    /// Version.
     pub version: String,
-    /// Licence id.
     pub license_id: String,
-    /// Release id.
     pub release_id: String,
     /// Nodes chosen: id and name.
     pub nodes: Vec<(String, String)>,
-    /// Fields.
     pub fields: Vec<ParameterField>,
     /// What was wrong.
     pub errors: FormErrors,
@@ -318,11 +298,8 @@ impl ParametersStep {
 
 /// What changes on one node.
 pub struct PreviewRow {
-    /// Node id.
     pub id: String,
-    /// Name.
     pub name: String,
-    /// Site.
     pub site: String,
     /// Word of its badge.
     pub state: &'static str,
@@ -336,19 +313,13 @@ pub struct PreviewRow {
 #[derive(Template)]
 #[template(path = "mine/deploy_preview.html")]
 pub struct PreviewStep {
-    /// Common part.
     pub page: Page,
     /// Step for the line of steps.
     pub step: u8,
-    /// App.
     pub app: String,
-    /// Version.
     pub version: String,
-    /// Licence id.
     pub license_id: String,
-    /// Release id.
     pub release_id: String,
-    /// Nodes.
     pub rows: Vec<PreviewRow>,
     /// Parameters: field name, label, value.
     pub parameters: Vec<(String, String, String)>,

@@ -24,7 +24,6 @@ use crate::site::parts::node::{EventItem, NodeFault, fault_code, note, tone};
 use crate::telemetry::model::AppSample;
 use crate::telemetry::service::app_figures;
 
-/// Routes.
 pub fn configure(cfg: &mut ServiceConfig) {
     cfg.route("/mine/deployments/{id}/remove", web::post().to(remove))
         .route("/mine/deployments/{id}/fragment", web::get().to(fragment))
@@ -85,21 +84,15 @@ async fn remove(app: Data<App>, actor: Actor, id: Path<String>) -> PageResult {
 
 /// One row of the list.
 pub struct DeploymentRow {
-    /// Its page.
     pub href: String,
-    /// App.
     pub app: String,
     /// Version wanted.
     pub version: String,
-    /// Node.
     pub node: String,
-    /// Site.
     pub site: String,
-    /// State.
     pub state: DeploymentState,
     /// Why it failed.
     pub fault: Option<NodeFault>,
-    /// Last change.
     pub changed: String,
 }
 
@@ -123,9 +116,7 @@ impl DeploymentRow {
 #[derive(Template)]
 #[template(path = "mine/deployments.html")]
 pub struct DeploymentsPage {
-    /// Common part.
     pub page: Page,
-    /// Deployments.
     pub rows: Vec<DeploymentRow>,
     /// Newer ones.
     pub previous: Option<String>,
@@ -139,7 +130,6 @@ pub struct DeploymentsPage {
 pub struct DeploymentLive {
     /// From listing to running.
     pub links: Vec<ChainLink>,
-    /// State.
     pub state: DeploymentState,
     /// What happens next, and who must act.
     pub next: String,
@@ -151,7 +141,6 @@ pub struct DeploymentLive {
     pub inferences: String,
     /// Median and p95 latency.
     pub latency: String,
-    /// Memory.
     pub memory: String,
     /// Restarts of the app's process since the agent started.
     pub restarts: String,
@@ -261,29 +250,19 @@ impl DeploymentLive {
 #[derive(Template)]
 #[template(path = "mine/deployment.html")]
 pub struct DeploymentPage {
-    /// Common part.
     pub page: Page,
-    /// Deployment id.
     pub id: String,
-    /// App.
     pub app: String,
-    /// Its listing.
     pub listing: String,
     /// Version wanted.
     pub version: String,
     /// Digest of the release.
     pub digest: String,
-    /// Node.
     pub node: String,
-    /// Its page.
     pub node_href: String,
-    /// Node id.
     pub node_id: String,
-    /// Site.
     pub site: String,
-    /// Licence id.
     pub license_id: String,
-    /// Release id.
     pub release_id: String,
     /// Parameters: label and value.
     pub parameters: Vec<(String, String)>,
@@ -335,7 +314,6 @@ impl DeploymentPage {
 #[derive(Template)]
 #[template(path = "mine/deployment_fragment.html")]
 pub struct DeploymentFragment {
-    /// Common part.
     pub page: Page,
     /// What is shown and renewed.
     pub live: DeploymentLive,

@@ -15,7 +15,6 @@ use crate::license::service;
 use crate::site::parts::chain::ChainLink;
 use crate::site::parts::license::{Facts, Row, read};
 
-/// Routes.
 pub fn configure(cfg: &mut ServiceConfig) {
     cfg.route("/mine/licenses", web::get().to(list))
         .route("/mine/licenses/{id}", web::get().to(detail))
@@ -61,9 +60,7 @@ async fn release_seat(app: Data<App>, actor: Actor, path: Path<(String, String)>
 #[derive(Template)]
 #[template(path = "mine/licenses.html")]
 pub struct ListPage {
-    /// Common part.
     pub page: Page,
-    /// Licences.
     pub rows: Vec<Row>,
     /// Newer ones.
     pub previous: Option<String>,
@@ -75,9 +72,7 @@ pub struct ListPage {
 #[derive(Template)]
 #[template(path = "mine/license.html")]
 pub struct DetailPage {
-    /// Common part.
     pub page: Page,
-    /// The licence.
     pub facts: Facts,
     /// From listing to running.
     pub links: Vec<ChainLink>,

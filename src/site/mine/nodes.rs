@@ -27,7 +27,6 @@ use crate::site::parts::node::{EventItem, NodeFault, hardware_line, note, seen, 
 /// Most apps of a node whose chain its page shows, as many as its plots.
 const MAX_CHAINS: usize = 10;
 
-/// Routes.
 pub fn configure(cfg: &mut ServiceConfig) {
     cfg.route("/mine/nodes", web::get().to(list))
         .route("/mine/nodes/new", web::get().to(new))
@@ -40,19 +39,14 @@ pub fn configure(cfg: &mut ServiceConfig) {
 
 /// One node of the list.
 pub struct NodeRow {
-    /// Its page.
     pub href: String,
-    /// Name.
     pub name: String,
-    /// Site.
     pub site: String,
     /// Word of the badge.
     pub state: &'static str,
     /// Maker, model, cores and memory in a line.
     pub hardware: String,
-    /// Apps running.
     pub running: i64,
-    /// Apps failed.
     pub failed: i64,
     /// Last call.
     pub seen: String,
@@ -78,9 +72,7 @@ impl NodeRow {
 #[derive(Template)]
 #[template(path = "mine/nodes.html")]
 pub struct NodesPage {
-    /// Common part.
     pub page: Page,
-    /// Nodes.
     pub rows: Vec<NodeRow>,
     /// Newer ones.
     pub previous: Option<String>,
@@ -94,7 +86,6 @@ pub struct NodesPage {
 #[derive(Template)]
 #[template(path = "mine/node_new.html")]
 pub struct NodeNewPage {
-    /// Common part.
     pub page: Page,
     /// Sites to choose from.
     pub sites: Vec<SiteLine>,
@@ -108,17 +99,13 @@ pub struct NodeNewPage {
 
 /// A deployment on a node's page.
 pub struct NodeDeployment {
-    /// Its page.
     pub href: String,
-    /// App.
     pub app: String,
     /// Version wanted.
     pub version: String,
-    /// State.
     pub state: DeploymentState,
     /// Why it failed.
     pub fault: Option<NodeFault>,
-    /// Last change.
     pub changed: String,
 }
 
@@ -144,7 +131,6 @@ pub struct NodeLive {
     pub agent: String,
     /// End of the certificate.
     pub certificate: String,
-    /// SPIFFE id.
     pub spiffe_id: String,
     /// Labels and values of the hardware.
     pub hardware: Vec<(String, String)>,
@@ -222,13 +208,9 @@ impl NodeLive {
 #[derive(Template)]
 #[template(path = "mine/node.html")]
 pub struct NodePage {
-    /// Common part.
     pub page: Page,
-    /// Node id.
     pub id: String,
-    /// Name.
     pub name: String,
-    /// Site.
     pub site: String,
     /// What is shown and renewed.
     pub live: NodeLive,
@@ -250,7 +232,6 @@ pub struct NodePage {
 #[derive(Template)]
 #[template(path = "mine/node_fragment.html")]
 pub struct NodeFragment {
-    /// Common part.
     pub page: Page,
     /// What is shown and renewed.
     pub live: NodeLive,

@@ -20,7 +20,6 @@ use crate::trade::model::{MAX_NODES, PlaceOrder};
 use crate::trade::service::{Offer, Side};
 use crate::trade::{cancel, service};
 
-/// Routes.
 pub fn configure(cfg: &mut ServiceConfig) {
     cfg.route("/apps/{vendor}/{app}/order", web::get().to(order_form))
         .route("/apps/{vendor}/{app}/order", web::post().to(place))

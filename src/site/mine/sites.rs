@@ -15,7 +15,6 @@ use crate::fleet::service::node::SiteLine;
 use crate::http::extract::Form;
 use crate::http::page::{FormErrors, Page, PageResult, form_result, see_other_with};
 
-/// Routes.
 pub fn configure(cfg: &mut ServiceConfig) {
     cfg.route("/mine/sites", web::get().to(sites)).route("/mine/sites", web::post().to(create_site));
 }
@@ -50,9 +49,7 @@ async fn create_site(req: HttpRequest, app: Data<App>, actor: Actor, form: Form<
 #[derive(Template)]
 #[template(path = "mine/sites.html")]
 pub struct SitesPage {
-    /// Common part.
     pub page: Page,
-    /// Sites.
     pub sites: Vec<SiteLine>,
     /// Whether the reader may add sites.
     pub may_manage: bool,

@@ -18,7 +18,6 @@ use crate::site::parts::license::until;
 use crate::telemetry::model::Level;
 use crate::{fleet, license, telemetry};
 
-/// Routes.
 pub fn configure(cfg: &mut ServiceConfig) {
     cfg.route("/mine", web::get().to(today)).route("/mine/fragment", web::get().to(today_fragment));
 }
@@ -57,9 +56,7 @@ pub struct AlarmItem {
 
 /// One licence that ends.
 pub struct EndingItem {
-    /// Its page.
     pub href: String,
-    /// App.
     pub app: String,
     /// Last day.
     pub until: String,
@@ -69,13 +66,11 @@ pub struct EndingItem {
 
 /// What the overview shows and renews.
 pub struct Today {
-    /// Sites.
     pub sites: String,
     /// Nodes up.
     pub online: String,
     /// `2 down, 1 waiting`.
     pub nodes_note: String,
-    /// Apps running.
     pub running: String,
     /// `1 failed, 2 under way`.
     pub running_note: String,
@@ -83,7 +78,6 @@ pub struct Today {
     pub empty: bool,
     /// Latest alarms.
     pub alarms: Vec<AlarmItem>,
-    /// Licences ending.
     pub ending: Vec<EndingItem>,
 }
 
@@ -128,7 +122,6 @@ impl Today {
 #[derive(Template)]
 #[template(path = "mine/today.html")]
 pub struct TodayPage {
-    /// Common part.
     pub page: Page,
     /// What is shown and renewed.
     pub today: Today,
@@ -138,7 +131,6 @@ pub struct TodayPage {
 #[derive(Template)]
 #[template(path = "mine/today_fragment.html")]
 pub struct TodayFragment {
-    /// Common part.
     pub page: Page,
     /// What is shown and renewed.
     pub today: Today,
@@ -147,7 +139,6 @@ pub struct TodayFragment {
 /// What the operator sees first.
 #[derive(Debug, Clone)]
 pub struct Overview {
-    /// Sites.
     pub sites: i64,
     /// Nodes that are up.
     pub online: i64,

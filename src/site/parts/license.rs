@@ -19,7 +19,6 @@ use crate::site::parts::chain::{self, ChainLink, Reader};
 pub struct LicenseView {
     /// The licence with what belongs to it.
     pub detail: LicenseDetail,
-    /// Its seats.
     pub seats: Vec<Seat>,
     /// From listing to running.
     pub links: Vec<ChainLink>,
@@ -50,7 +49,6 @@ pub struct Row {
     pub href: String,
     /// Title of the app.
     pub app: String,
-    /// The operator.
     pub operator: String,
     /// What was bought.
     pub plan: String,
@@ -124,15 +122,10 @@ pub fn notice(page: &Page, told: &DecisionNote) -> (String, String, String) {
 
 /// A decision in the history.
 pub struct DecisionRow {
-    /// Colour.
     pub tone: &'static str,
-    /// When.
     pub at: String,
-    /// What.
     pub what: String,
-    /// Who.
     pub by: String,
-    /// Why.
     pub reason: String,
 }
 
@@ -148,17 +141,12 @@ impl DecisionRow {
     }
 }
 
-/// One seat.
 pub struct SeatRow {
-    /// Node.
     pub node: String,
-    /// Its page.
     pub node_href: String,
     /// Node id, for the form.
     pub node_id: String,
-    /// Site.
     pub site: String,
-    /// Since when.
     pub since: String,
     /// Page of what runs there by this licence.
     pub deployment: Option<String>,
@@ -166,15 +154,12 @@ pub struct SeatRow {
 
 /// What both pages of a licence show.
 pub struct Facts {
-    /// Licence id.
     pub id: String,
     /// Title of the app.
     pub app: String,
-    /// Its listing.
     pub listing: String,
     /// The developer.
     pub vendor: String,
-    /// The operator.
     pub operator: String,
     /// What was bought.
     pub plan: String,
@@ -212,7 +197,6 @@ pub struct Facts {
     pub confirm_reinstate: String,
     /// What revoking touches.
     pub confirm_revoke: String,
-    /// Seats.
     pub seats: Vec<SeatRow>,
     /// It is suspended or revoked: what happened, why, what can be done.
     pub notice: Option<(String, String, String)>,

@@ -17,7 +17,6 @@ use crate::{catalog, evaluation, release};
 /// Everything on a listing page.
 #[derive(Debug)]
 pub struct Listing {
-    /// The app.
     pub app: AppRow,
     /// Vendor: id, slug, name zh, name en.
     pub vendor: (String, String, String, String),

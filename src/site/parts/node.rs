@@ -62,9 +62,7 @@ pub fn hardware_line(page: &Page, node: &Node) -> String {
 
 /// An event in a timeline.
 pub struct EventItem {
-    /// Colour.
     pub tone: &'static str,
-    /// When.
     pub at: String,
     /// State in words.
     pub state: String,

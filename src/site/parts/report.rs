@@ -39,7 +39,6 @@ pub struct CheckRow {
 
 /// One golden sample.
 pub struct SampleRow {
-    /// File name.
     pub name: String,
     /// Reproduced within the tolerance.
     pub ok: bool,
@@ -131,7 +130,6 @@ pub struct ChangeList {
     pub title: String,
     /// What is said where nothing differs.
     pub none: String,
-    /// By name.
     pub changes: Vec<Change>,
 }
 

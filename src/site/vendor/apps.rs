@@ -12,7 +12,6 @@ use crate::release::model::{ReleaseState, address};
 use crate::site::vendor::console::{self, AppLine, Figures, ReleaseLine};
 use crate::site::vendor::upload::UploadTarget;
 
-/// Routes.
 pub fn configure(cfg: &mut ServiceConfig) {
     cfg.route("/vendor", web::get().to(overview))
         .route("/vendor/waiting", web::get().to(waiting))

@@ -33,7 +33,6 @@ const OPEN: [ReleaseState; 5] =
 /// Numbers of the overview.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Figures {
-    /// Apps.
     pub apps: i64,
     /// Releases with a moderator.
     pub in_review: i64,
@@ -46,32 +45,23 @@ pub struct Figures {
 /// A release with its app.
 #[derive(Debug, Clone, Queryable)]
 pub struct ReleaseLine {
-    /// Release id.
     pub id: String,
-    /// App slug.
     pub app: String,
     /// Title in Chinese.
     pub title_zh: String,
     /// Title in English.
     pub title_en: String,
-    /// Version.
     pub version: String,
-    /// State.
     pub state: ReleaseState,
-    /// Bytes.
     pub size_bytes: i64,
-    /// Uploaded.
     pub created_at: Timestamp,
-    /// Last change.
     pub updated_at: Timestamp,
 }
 
 /// An app of the list.
 #[derive(Debug, Clone)]
 pub struct AppLine {
-    /// App id.
     pub id: String,
-    /// Slug.
     pub slug: String,
     /// Title in Chinese.
     pub title_zh: String,
@@ -92,20 +82,15 @@ pub struct AppLine {
 pub struct Decision {
     /// `approved`, `changes_requested` or `rejected`.
     pub state: String,
-    /// Why.
     pub reason: String,
-    /// When.
     pub decided_at: Option<Timestamp>,
 }
 
 /// One release with all that its page shows.
 #[derive(Debug, Clone)]
 pub struct ReleaseDetail {
-    /// The release.
     pub release: Release,
-    /// App slug.
     pub app: String,
-    /// Vendor slug.
     pub vendor: String,
     /// Vendor's organisation id.
     pub organization_id: String,
@@ -113,11 +98,9 @@ pub struct ReleaseDetail {
     pub uploaded_by: String,
     /// Last report, with its time.
     pub report: Option<(CheckReport, Timestamp)>,
-    /// Last decision.
     pub decision: Option<Decision>,
     /// Scores on hidden test sets.
     pub scores: Vec<evaluation::service::Shown>,
-    /// Chain line.
     pub chain: Vec<ChainLink>,
 }
 
@@ -135,9 +118,7 @@ pub struct Beside {
 /// An app with one page of its releases.
 #[derive(Debug, Clone)]
 pub struct AppDetail {
-    /// The app.
     pub app: AppLine,
-    /// Vendor slug.
     pub vendor: String,
     /// Releases, newest first.
     pub releases: Vec<ReleaseLine>,

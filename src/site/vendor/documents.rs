@@ -12,7 +12,6 @@ use crate::trust::documents::{Document, Fault, Package};
 use crate::trust::evidence;
 use crate::trust::evidence::Shown;
 
-/// Routes.
 pub fn configure(cfg: &mut ServiceConfig) {
     cfg.route("/documents/{digest}/{name:.+}", web::get().to(document));
 }

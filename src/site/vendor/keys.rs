@@ -15,7 +15,6 @@ use crate::http::page::{FormErrors, Page, PageResult, form_result, see_other_wit
 use crate::trust::model::VendorKey;
 use crate::trust::service;
 
-/// Routes.
 pub fn configure(cfg: &mut ServiceConfig) {
     cfg.route("/vendors/{slug}/keys.json", web::get().to(key_set))
         .route("/vendor/keys", web::get().to(keys))

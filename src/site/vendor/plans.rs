@@ -15,7 +15,6 @@ use crate::http::extract::Form;
 use crate::http::page::{FormErrors, Page, PageResult, form_result, see_other_with};
 use crate::site::parts::card::{PlanCard, plan_card};
 
-/// Routes.
 pub fn configure(cfg: &mut ServiceConfig) {
     cfg.route("/vendor/apps/{slug}/plans", web::get().to(plans_page))
         .route("/vendor/apps/{slug}/plans", web::post().to(add_plan))

@@ -18,7 +18,6 @@ use crate::registry::quota::Usage;
 use crate::release::model::{ReleaseState, address};
 use crate::{registry, release, trust};
 
-/// Routes.
 pub fn configure(cfg: &mut ServiceConfig) {
     cfg.route("/vendor/registry", web::get().to(repositories)).route("/vendor/registry/{name:.+}", web::get().to(repository));
 }
@@ -157,7 +156,6 @@ async fn list_repositories(app: &App, actor: &Actor, after: &str) -> Result<(Usa
 
 /// What is on the page of a repository.
 pub struct Contents {
-    /// The repository.
     pub repository: Repository,
     /// Manifests that are no referrers of another one, newest first.
     pub artifacts: List<Artifact>,

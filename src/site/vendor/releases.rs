@@ -24,7 +24,6 @@ use crate::site::vendor::console;
 use crate::site::vendor::console::ReleaseDetail;
 use crate::trust::evidence::Evidence;
 
-/// Routes.
 pub fn configure(cfg: &mut ServiceConfig) {
     cfg.route("/vendor/apps/{slug}/releases/{version}", web::get().to(release))
         .route("/vendor/apps/{slug}/releases/{version}/fragment", web::get().to(fragment))

@@ -12,7 +12,6 @@ use crate::site::parts::order::{OrderView, Row};
 use crate::trade::service;
 use crate::trade::service::Side;
 
-/// Routes.
 pub fn configure(cfg: &mut ServiceConfig) {
     cfg.route("/vendor/orders", web::get().to(sold)).route("/vendor/orders/{id}", web::get().to(sale));
 }

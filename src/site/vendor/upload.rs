@@ -14,7 +14,6 @@ use crate::http::extract::ApiJson;
 use crate::http::page::{Page, PageResult};
 use crate::release::upload::{INBOX, Upload, check_upload, finish_upload};
 
-/// Routes.
 pub fn configure(cfg: &mut ServiceConfig) {
     cfg.route("/vendor/apps/new", web::get().to(new_app))
         .route("/vendor/upload/target", web::get().to(target))

@@ -18,7 +18,6 @@ use crate::{license, registry};
 /// Who asks the registry: an actor, narrowed to the access of a registry token where one was shown.
 #[derive(Debug, Clone)]
 pub struct Caller {
-    /// Who.
     pub actor: Actor,
     /// Of the token that was shown; its access is all that it grants.
     pub claims: Option<Arc<Claims>>,

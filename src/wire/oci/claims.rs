@@ -25,9 +25,7 @@ pub struct Claims {
     pub aud: String,
     /// End, seconds since 1970.
     pub exp: i64,
-    /// Begin.
     pub nbf: i64,
-    /// Issued.
     pub iat: i64,
     /// Unique.
     pub jti: String,

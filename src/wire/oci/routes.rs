@@ -33,7 +33,6 @@ use crate::release::arrival;
 /// Tags that one PUT may set.
 const MAX_TAGS: usize = 10;
 
-/// Routes.
 pub fn configure(cfg: &mut ServiceConfig) {
     cfg.route("/token", web::get().to(get_token)).route("/v2", web::route().to(handle)).route("/v2/{tail:.*}", web::route().to(handle));
 }

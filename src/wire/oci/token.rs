@@ -37,7 +37,6 @@ const PKCS8_PREFIX: [u8; 16] = [0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 
 /// Answer of the token endpoint.
 #[derive(Debug, Serialize)]
 pub struct Issued {
-    /// The token.
     pub token: String,
     /// The same, by its OAuth 2 name.
     pub access_token: String,

@@ -9,7 +9,6 @@ use crate::{output::Detection, post};
 /// Least overlap (intersection over union) of a box with an object that counts as finding it.
 pub const LEAST_IOU: f32 = 0.5;
 
-/// A figure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Metric {
     /// [`accuracy`] of the best class.
@@ -23,7 +22,6 @@ pub enum Metric {
 }
 
 impl Metric {
-    /// Every figure.
     pub const ALL: [Self; 4] = [Self::Accuracy, Self::Map50, Self::Rmse, Self::Mae];
 
     /// The word in arguments and in the database.
@@ -36,7 +34,6 @@ impl Metric {
         }
     }
 
-    /// From its word.
     pub fn from_word(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|metric| metric.as_str() == word)
     }
@@ -50,7 +47,6 @@ impl Metric {
 /// A thing that is really there.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Object {
-    /// Label slug.
     pub label: String,
     /// Left, top, width, height in pixels of the picture.
     pub bbox: [f32; 4],

@@ -93,7 +93,6 @@ pub enum Expected {
     Value(f64),
 }
 
-/// A sample.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Sample {
     /// Path of its input in the archive.
