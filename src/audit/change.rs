@@ -9,7 +9,7 @@ use std::ops::{Deref, DerefMut};
 
 use serde_json::Value;
 
-use super::model::{Entry, chain_of};
+use super::model::{DraftRecord, chain_of};
 use super::store;
 use crate::base::app::App;
 use crate::base::auth::Actor;
@@ -25,7 +25,7 @@ pub struct Change<'c> {
     pub actor: &'c Actor,
     /// When: the same time in every row and record of the change.
     pub now: Timestamp,
-    entries: Vec<Entry>,
+    entries: Vec<DraftRecord>,
     after: After,
 }
 
@@ -82,12 +82,12 @@ impl Change<'_> {
 
     /// The same of another actor than the one that makes the change: a node that is only known now, or the platform itself.
     pub fn audit_as(&mut self, actor: &Actor, action: &str, subject: &str, detail: &Value) {
-        self.entries.push(Entry::of(chain_of(actor), actor, action, subject, detail));
+        self.entries.push(DraftRecord::of(chain_of(actor), actor, action, subject, detail));
     }
 
     /// Records what the platform does for an organisation, in that organisation's chain: people sign up, in, or come by invitation.
     pub fn audit_for(&mut self, organization_id: &str, action: &str, subject: &str, detail: &Value) {
-        self.entries.push(Entry::of(organization_id.to_owned(), &Actor::System, action, subject, detail));
+        self.entries.push(DraftRecord::of(organization_id.to_owned(), &Actor::System, action, subject, detail));
     }
 
     /// Pokes the open pages of an organisation about a topic, once.

@@ -76,7 +76,7 @@ impl Record {
 
 /// A record that has no place in its chain yet.
 #[derive(Debug, Clone)]
-pub struct Entry {
+pub struct DraftRecord {
     pub(super) chain: String,
     actor: String,
     organization_id: Option<String>,
@@ -85,7 +85,7 @@ pub struct Entry {
     detail: String,
 }
 
-impl Entry {
+impl DraftRecord {
     /// Of an actor's decision.
     pub fn of(chain: String, actor: &Actor, action: &str, subject: &str, detail: &serde_json::Value) -> Self {
         Self {
@@ -119,14 +119,14 @@ impl Entry {
 
 /// Where a page of the log begins: behind the record of this time, chain and number. As text `micros.chain.sequence`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Place {
+pub struct LogPosition {
     pub at: Timestamp,
     pub chain: String,
     /// Number in the chain.
     pub sequence: i64,
 }
 
-impl Place {
+impl LogPosition {
     /// Of a record.
     pub fn of(record: &Record) -> Self {
         Self { at: record.at, chain: record.chain.clone(), sequence: record.sequence }
@@ -141,7 +141,7 @@ impl Place {
     }
 }
 
-impl std::fmt::Display for Place {
+impl std::fmt::Display for LogPosition {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}.{}.{}", self.at.utc().timestamp_micros(), self.chain, self.sequence)
     }
@@ -243,7 +243,7 @@ impl Filter {
 
 /// What an id stands for.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Named {
+pub struct DisplayName {
     pub zh: String,
     pub en: String,
     /// Its page, where it has one.
@@ -291,7 +291,7 @@ pub fn fault(previous: Option<(&str, i64)>, record: &Record) -> Option<(i64, &'s
 
 /// What a search stands for.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Sought {
+pub struct AuditSearch {
     /// Subjects of records.
     pub subjects: Vec<String>,
     /// Actors of records.

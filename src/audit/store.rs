@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use diesel::prelude::*;
 
-use crate::audit::model::{Entry, Filter, GENESIS, Place, Record, Sought};
+use crate::audit::model::{AuditSearch, DraftRecord, Filter, GENESIS, LogPosition, Record};
 use crate::audit::seal::Leaf;
 use crate::base::db::schema::audit_records::dsl;
 use crate::base::db::schema::{audit_heads, audit_seal_leaves, audit_seals};
@@ -12,7 +12,7 @@ use crate::base::db::{Conn, Timestamp, dialect};
 use crate::base::error::Result;
 
 /// Appends records to their chains, chain by chain in the order of the names. The transaction does nothing after that but commit.
-pub fn append(conn: &mut Conn, now: Timestamp, mut entries: Vec<Entry>) -> Result<()> {
+pub fn append(conn: &mut Conn, now: Timestamp, mut entries: Vec<DraftRecord>) -> Result<()> {
     // Stable: records of one chain stay in the order in which they were made.
     entries.sort_by(|a, b| a.chain.cmp(&b.chain));
     let mut entries = entries.into_iter().peekable();
@@ -105,9 +105,9 @@ pub fn list_after(conn: &mut Conn, chain: &str, sequence: i64, limit: i64) -> Qu
 /// Records before a place that fit a filter, newest first; where something is sought, those on it or by it.
 pub fn list_before(
     conn: &mut Conn,
-    before: Option<&Place>,
+    before: Option<&LogPosition>,
     filter: &Filter,
-    sought: Option<&Sought>,
+    sought: Option<&AuditSearch>,
     limit: i64,
 ) -> QueryResult<Vec<Record>> {
     let mut query = dsl::audit_records
@@ -115,11 +115,11 @@ pub fn list_before(
         .limit(limit)
         .select(Record::as_select())
         .into_boxed();
-    if let Some(Place { at, chain, sequence }) = before.cloned() {
+    if let Some(LogPosition { at, chain, sequence }) = before.cloned() {
         let same_time = dsl::chain.lt(chain.clone()).or(dsl::chain.eq(chain).and(dsl::sequence.lt(sequence)));
         query = query.filter(dsl::at.lt(at).or(dsl::at.eq(at).and(same_time)));
     }
-    if let Some(Sought { subjects, actors }) = sought {
+    if let Some(AuditSearch { subjects, actors }) = sought {
         query = query.filter(dsl::subject.eq_any(subjects.clone()).or(dsl::actor.eq_any(actors.clone())));
     }
     if !filter.action.is_empty() {

@@ -16,7 +16,7 @@ pub const MAX_HITS: usize = 500;
 
 /// What is searched of a listing.
 #[derive(Debug, Clone)]
-pub struct Entry {
+pub struct IndexEntry {
     pub id: String,
     /// All texts in both languages.
     pub text: String,
@@ -50,7 +50,7 @@ impl Index {
     }
 
     /// Replaces all entries. Blocking.
-    pub fn rebuild(&self, entries: &[Entry]) -> anyhow::Result<()> {
+    pub fn rebuild(&self, entries: &[IndexEntry]) -> anyhow::Result<()> {
         let mut writer = self.writer.lock().map_err(|_| anyhow::anyhow!("search index lock"))?;
         writer.delete_all_documents()?;
         for entry in entries {
@@ -158,7 +158,7 @@ mod tests {
 
     fn index() -> Index {
         let index = Index::open().unwrap();
-        let entry = |id: &str, text: &str| Entry { id: id.into(), text: text.into() };
+        let entry = |id: &str, text: &str| IndexEntry { id: id.into(), text: text.into() };
         index
             .rebuild(&[
                 entry("belt", "皮带跑偏检测 Belt deviation on conveyor"),

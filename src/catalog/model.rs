@@ -70,7 +70,7 @@ pub struct AppRow {
 
 #[derive(Debug, Clone, Queryable, Insertable, Selectable)]
 #[diesel(table_name = schema::plans)]
-pub struct Plan {
+pub struct PricePlan {
     /// `pln_…`.
     pub id: String,
     pub app_id: String,

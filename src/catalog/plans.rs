@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::model::{AppRow, Plan, PlanKind, parse_yuan};
+use super::model::{AppRow, PlanKind, PricePlan, parse_yuan};
 use super::store;
 use crate::audit;
 use crate::base::app::App;
@@ -27,7 +27,7 @@ pub struct PlanForm {
 }
 
 /// The vendor's app and its active plans.
-pub async fn list(app: &App, actor: &Actor, slug: String) -> Result<(AppRow, Vec<Plan>)> {
+pub async fn list(app: &App, actor: &Actor, slug: String) -> Result<(AppRow, Vec<PricePlan>)> {
     let organization_id = policy::require(actor, Action::ViewOwnApps)?.organization_id.clone();
     app.db
         .read(move |conn| {
@@ -73,14 +73,15 @@ pub async fn add(app: &App, actor: &Actor, slug: String, form: &PlanForm) -> Res
         // Held until the end: of two plans at once the second counts the first.
         dialect::hold(c, Row::App(&row.id))?;
         let active = store::plans_of(c, &[row.id.as_str()])?;
-        let same = |p: &Plan| (p.kind, p.price_fen, p.trial_days, p.trial_nodes) == (kind, price_fen, trial_days, trial_nodes);
+        let same = |p: &PricePlan| (p.kind, p.price_fen, p.trial_days, p.trial_nodes) == (kind, price_fen, trial_days, trial_nodes);
         if active.iter().any(same) {
             return Err(Error::conflict("plan-exists"));
         }
         if active.len() >= MAX_PLANS {
             return Err(Error::conflict("too-many-plans").arg("max", MAX_PLANS));
         }
-        let plan = Plan { id: ids::new("pln"), app_id: row.id, kind, price_fen, trial_days, trial_nodes, active: true, created_at: c.now };
+        let plan =
+            PricePlan { id: ids::new("pln"), app_id: row.id, kind, price_fen, trial_days, trial_nodes, active: true, created_at: c.now };
         store::insert_plan(c, &plan)?;
         c.audit("plan.added", &plan.id, &json!({"app": plan.app_id, "kind": kind, "price_fen": price_fen}));
         c.wake_search();

@@ -11,7 +11,7 @@ use crate::base::auth::{Actor, OrgKind, policy};
 use crate::base::db::{Conn, Timestamp};
 use crate::base::error::{Error, QueryResultExt as _, Result, exactly_one};
 use crate::base::ids;
-use crate::catalog::model::{AppName, AppRow, Card, ListingState, Plan};
+use crate::catalog::model::{AppName, AppRow, Card, ListingState, PricePlan};
 use crate::catalog::query::CatalogQuery;
 use crate::catalog::{pictures, store};
 
@@ -19,11 +19,11 @@ pub use super::store::{app_names, cards_at, counts_by_specialty, find_by_slugs, 
 
 /// What a catalogue page shows.
 #[derive(Debug)]
-pub struct Found {
+pub struct SearchResult {
     /// Apps of this page.
     pub cards: Vec<Card>,
     /// Their active plans.
-    pub plans: Vec<Plan>,
+    pub plans: Vec<PricePlan>,
     /// Whether there is a next page.
     pub more: bool,
     /// All that the query finds.
@@ -37,7 +37,7 @@ pub struct Found {
 }
 
 /// Searches the catalogue. Open to everyone.
-pub async fn search(app: &App, query: CatalogQuery) -> Result<Found> {
+pub async fn search(app: &App, query: CatalogQuery) -> Result<SearchResult> {
     let app_in = app.clone();
     app.db
         .read(move |conn| {
@@ -54,13 +54,21 @@ pub async fn search(app: &App, query: CatalogQuery) -> Result<Found> {
                 plan_counts,
             ];
             let total = store::count_found(conn, &query, hits)?;
-            Ok(Found { cards, plans, more, total, facets, specialties: store::specialties(conn)?, scenarios: store::scenarios(conn)? })
+            Ok(SearchResult {
+                cards,
+                plans,
+                more,
+                total,
+                facets,
+                specialties: store::specialties(conn)?,
+                scenarios: store::scenarios(conn)?,
+            })
         })
         .await
 }
 
 /// A vendor's public page: the organisation and its listed apps with their plans.
-pub async fn vendor_page(app: &App, slug: String) -> Result<(crate::account::model::Organization, Vec<Card>, Vec<Plan>)> {
+pub async fn vendor_page(app: &App, slug: String) -> Result<(crate::account::model::Organization, Vec<Card>, Vec<PricePlan>)> {
     app.db
         .read(move |conn| {
             let vendor = crate::account::service::find_organization_by_slug(conn, &slug)?
@@ -188,12 +196,12 @@ pub fn find_listing(conn: &mut Conn, vendor_slug: &str, app_slug: &str) -> Resul
 }
 
 /// A plan by id.
-pub fn get_plan(conn: &mut Conn, plan_id: &str) -> Result<Plan> {
+pub fn get_plan(conn: &mut Conn, plan_id: &str) -> Result<PricePlan> {
     store::get_plan(conn, plan_id).or_not_found("plan")
 }
 
 /// Active plans of an app.
-pub fn list_plans(conn: &mut Conn, app_id: &str) -> Result<Vec<Plan>> {
+pub fn list_plans(conn: &mut Conn, app_id: &str) -> Result<Vec<PricePlan>> {
     Ok(store::plans_of(conn, &[app_id])?)
 }
 

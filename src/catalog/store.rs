@@ -5,7 +5,7 @@ use diesel::prelude::*;
 
 use crate::base::db::schema::{apps, organizations, plans, scenarios, specialties};
 use crate::base::db::{Conn, Timestamp};
-use crate::catalog::model::{AppName, AppRow, Card, ListingState, Owner, Plan, PlanKind};
+use crate::catalog::model::{AppName, AppRow, Card, ListingState, Owner, PlanKind, PricePlan};
 use crate::catalog::query::{CatalogQuery, PAGE};
 
 /// Narrows listed apps by everything in the query but the facet named, so that a facet shows what choosing another value would give.
@@ -106,11 +106,11 @@ pub fn plan_facet(conn: &mut Conn, query: &CatalogQuery, hits: Option<&[String]>
 }
 
 /// Active plans of some apps.
-pub fn plans_of(conn: &mut Conn, app_ids: &[&str]) -> QueryResult<Vec<Plan>> {
+pub fn plans_of(conn: &mut Conn, app_ids: &[&str]) -> QueryResult<Vec<PricePlan>> {
     plans::table
         .filter(plans::app_id.eq_any(app_ids.iter().copied()).and(plans::active.eq(true)))
         .order((plans::app_id, plans::id))
-        .select(Plan::as_select())
+        .select(PricePlan::as_select())
         .load(conn)
 }
 
@@ -206,11 +206,11 @@ pub fn count_deployment(conn: &mut Conn, app_id: &str) -> QueryResult<usize> {
     diesel::update(apps::table.find(app_id)).set(apps::deployments.eq(apps::deployments + 1)).execute(conn)
 }
 
-pub fn get_plan(conn: &mut Conn, id: &str) -> QueryResult<Plan> {
-    plans::table.find(id).select(Plan::as_select()).first(conn)
+pub fn get_plan(conn: &mut Conn, id: &str) -> QueryResult<PricePlan> {
+    plans::table.find(id).select(PricePlan::as_select()).first(conn)
 }
 
-pub fn insert_plan(conn: &mut Conn, plan: &Plan) -> QueryResult<usize> {
+pub fn insert_plan(conn: &mut Conn, plan: &PricePlan) -> QueryResult<usize> {
     diesel::insert_into(plans::table).values(plan).execute(conn)
 }
 

@@ -11,7 +11,7 @@ use app_package::validate;
 use crate::base::app::App;
 use crate::base::auth::Actor;
 use crate::base::jobs;
-use crate::moderation::model::Decision;
+use crate::moderation::model::ModerationDecision;
 use crate::release::model::{Channel, ReleaseState};
 use crate::release::upload::{Upload, UploadFile};
 use crate::server::work::WORKER;
@@ -125,7 +125,7 @@ pub async fn approve(app: &App, vendor: &Actor, moderator: &Actor, release_id: &
         })
         .await
         .map_err(to_anyhow)?;
-    moderation::service::decide(app, moderator, &case_id, Decision::Approve, reason).await.map_err(to_anyhow)
+    moderation::service::decide(app, moderator, &case_id, ModerationDecision::Approve, reason).await.map_err(to_anyhow)
 }
 
 /// A domain error as the command line shows it.

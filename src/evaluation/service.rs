@@ -17,7 +17,7 @@ use crate::base::error::{Error, QueryResultExt as _, Result, exactly_one};
 use crate::base::ids;
 use crate::base::jobs::Job;
 use crate::evaluation::model::{Metric, Score, ScoreLine, SetForm, TestSet};
-use crate::evaluation::upload::{Facts, Staged};
+use crate::evaluation::upload::{ArchiveFacts, StagedArchive};
 use crate::evaluation::{store, upload};
 use crate::{audit, catalog, registry, release};
 
@@ -51,18 +51,18 @@ where
         Ok(facts) => facts,
         Err(faults) => return Ok(Err(faults)),
     };
-    let new = New { scenario: form.scenario.clone(), name_zh, name_en, metric, facts };
+    let new = NewSet { scenario: form.scenario.clone(), name_zh, name_en, metric, facts };
     Ok(Ok(publish(app, actor, &person, new, &staged).await?))
 }
 
 /// A set about to be.
 #[derive(Clone)]
-struct New {
+struct NewSet {
     scenario: String,
     name_zh: String,
     name_en: String,
     metric: Metric,
-    facts: Facts,
+    facts: ArchiveFacts,
 }
 
 fn room_in(conn: &mut Conn, scenario: &str) -> Result<()> {
@@ -76,7 +76,7 @@ fn room_in(conn: &mut Conn, scenario: &str) -> Result<()> {
 }
 
 /// Tries until the blob is there together with its row: garbage collection may remove the bytes of the same blob in between.
-async fn publish(app: &App, actor: &Actor, person: &Person, new: New, staged: &Staged) -> Result<String> {
+async fn publish(app: &App, actor: &Actor, person: &Person, new: NewSet, staged: &StagedArchive) -> Result<String> {
     const COLLECTED: &str = "blob-collected";
     let mut tries = 0;
     loop {
@@ -174,7 +174,7 @@ pub async fn score_release(app: &App, release_id: &str) -> Result<()> {
 
 /// An outcome as a listing shows it: nothing of the set but its name, size and figure.
 #[derive(Debug, Clone)]
-pub struct Shown {
+pub struct ScoreSummary {
     /// Name of the set, zh and en.
     pub name: (String, String),
     /// Samples of the set.
@@ -194,7 +194,7 @@ pub struct Shown {
 }
 
 /// Outcomes of a release on the sets that are not retired.
-pub fn shown_in(conn: &mut Conn, app_id: &str, release_id: &str, published_at: Option<Timestamp>) -> Result<Vec<Shown>> {
+pub fn shown_in(conn: &mut Conn, app_id: &str, release_id: &str, published_at: Option<Timestamp>) -> Result<Vec<ScoreSummary>> {
     let scores = store::scores_of(conn, &[release_id], MAX_SHOWN)?;
     if scores.is_empty() {
         return Ok(Vec::new());
@@ -206,7 +206,7 @@ pub fn shown_in(conn: &mut Conn, app_id: &str, release_id: &str, published_at: O
     }
     Ok(scores
         .into_iter()
-        .map(|(set, score)| Shown {
+        .map(|(set, score)| ScoreSummary {
             previous: previous.remove(&set.id),
             name: (set.name_zh, set.name_en),
             samples: set.samples,

@@ -15,7 +15,7 @@ use crate::base::auth::{Actor, Role};
 use crate::base::db::schema::{audit_records, blob_pins, evaluation_scores, evaluation_sets, jobs as job_rows, releases};
 use crate::base::error::{Kind, Result};
 use crate::base::i18n::Lang;
-use crate::moderation::model::Decision;
+use crate::moderation::model::ModerationDecision;
 use crate::moderation::tests::{APP, page, submitted};
 use crate::release::model::{Channel, Release, ReleaseState};
 use crate::testing::{self, each_backend};
@@ -182,7 +182,7 @@ async fn a_score_is_stored_once_shown_and_gone_with_its_set() {
         assert_eq!(audited(&app, "evaluation.scored").await, 2, "the outcome without a figure, and the figure");
         let (_, html) = get(&app, &moderator, &format!("/admin/cases/{case}")).await;
         assert!(html.contains("Coke blind test · 10 samples") && html.contains("MAE 1.500 %"), "{html}");
-        moderation::service::decide(&app, &moderator, &case, Decision::Approve, "").await.unwrap();
+        moderation::service::decide(&app, &moderator, &case, ModerationDecision::Approve, "").await.unwrap();
         let listing = format!("/apps/acme/{APP}");
         let (_, html) = get(&app, &Actor::Anonymous, &listing).await;
         assert!(html.contains("MAE 1.500 %") && html.contains("lower is better"));
@@ -253,7 +253,7 @@ async fn scores_of_two_developers_stand_side_by_side() {
         let (status, html) = get(&app, &releases[0].1, &both).await;
         assert!(status == 200 && html.contains("2 apps of this address are not listed") && !html.contains("Coke blind test"), "{html}");
         for (case, _) in &releases {
-            moderation::service::decide(&app, &moderator, case, Decision::Approve, "").await.unwrap();
+            moderation::service::decide(&app, &moderator, case, ModerationDecision::Approve, "").await.unwrap();
         }
         let (status, html) = get(&app, &Actor::Anonymous, &both).await;
         assert!(status == 200 && html.contains("Coke blind test · 10 samples, MAE"), "{html}");

@@ -24,7 +24,7 @@ const STALL: Duration = Duration::from_mins(1);
 const PIECE: usize = 256 * 1024;
 
 /// An archive that has come whole; its file goes with the value.
-pub struct Staged {
+pub struct StagedArchive {
     /// Name in the store's staging folder.
     pub id: String,
     /// Digest of its bytes.
@@ -43,7 +43,7 @@ impl Drop for StagedFile {
     }
 }
 
-impl Staged {
+impl StagedArchive {
     /// Where it lies.
     pub fn path(&self) -> &Path {
         &self.file.0
@@ -54,7 +54,7 @@ impl Staged {
 ///
 /// # Errors
 /// `body-too-large`, `body-too-slow`, `body-broken`.
-pub async fn stage<S, E>(app: &App, mut body: S) -> Result<Staged>
+pub async fn stage<S, E>(app: &App, mut body: S) -> Result<StagedArchive>
 where
     S: Stream<Item = std::result::Result<Bytes, E>> + Unpin,
     E: Display,
@@ -77,12 +77,12 @@ where
     writer.flush().await?;
     writer.get_ref().sync_all().await?;
     let digest = Digest::parse(&format!("sha256:{}", hex::encode(hash.finalize()))).map_err(Error::internal)?;
-    Ok(Staged { id, digest, size, file })
+    Ok(StagedArchive { id, digest, size, file })
 }
 
 /// What an archive holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Facts {
+pub struct ArchiveFacts {
     /// What its inputs are, as in app.yaml.
     pub input: &'static str,
     pub samples: i64,
@@ -91,12 +91,12 @@ pub struct Facts {
 }
 
 /// Looks at all of an archive, or says what is wrong with it. Blocks.
-pub fn inspect(path: &Path, metric: Metric) -> Result<std::result::Result<Facts, Vec<Fault>>> {
+pub fn inspect(path: &Path, metric: Metric) -> Result<std::result::Result<ArchiveFacts, Vec<Fault>>> {
     let file = File::open(path)?;
     Ok(facts(file, metric))
 }
 
-fn facts(file: File, metric: Metric) -> std::result::Result<Facts, Vec<Fault>> {
+fn facts(file: File, metric: Metric) -> std::result::Result<ArchiveFacts, Vec<Fault>> {
     let mut archive = Archive::open(file)?;
     let set = set::TestSet::read(&mut archive, metric)?;
     let faults = set.check_inputs(&mut archive);
@@ -104,5 +104,5 @@ fn facts(file: File, metric: Metric) -> std::result::Result<Facts, Vec<Fault>> {
         return Err(faults);
     }
     let samples = i64::try_from(set.samples.len()).unwrap_or(i64::MAX);
-    Ok(Facts { input: set.input.as_str(), samples, unit: set.quantity.map(|(_, unit)| unit).unwrap_or_default() })
+    Ok(ArchiveFacts { input: set.input.as_str(), samples, unit: set.quantity.map(|(_, unit)| unit).unwrap_or_default() })
 }

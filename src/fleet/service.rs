@@ -7,7 +7,7 @@ pub mod node;
 pub mod seat;
 
 pub use deployment::{DeployInput, deploy, remove_deployment, removed_in};
-pub use identity::{Enrolled, authenticate_node, enroll, enroll_in, renew};
+pub use identity::{Enrolment, authenticate_node, enroll, enroll_in, renew};
 pub use node::{create_node, create_site, new_code, remove_node};
 pub use seat::{Seat, release_seat, seats_in};
 

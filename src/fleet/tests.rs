@@ -24,7 +24,7 @@ fn leaf(chain_pem: &str) -> Vec<u8> {
     rustls_pki_types::CertificateDer::from_pem_slice(chain_pem.as_bytes()).unwrap().to_vec()
 }
 
-async fn enroll(app: &App, code: &str) -> Result<service::Enrolled, Error> {
+async fn enroll(app: &App, code: &str) -> Result<service::Enrolment, Error> {
     service::enroll(app, code.into(), testing::csr(), "1.0.0".into()).await
 }
 

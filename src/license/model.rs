@@ -226,7 +226,7 @@ pub fn refusal(verdict: Verdict) -> Error {
 
 crate::base::db::types::text_enum! {
     /// What an administrator does to a licence.
-    pub enum Decision {
+    pub enum LicenseDecision {
         /// Holds it back.
         Suspend = "suspend",
         /// Puts it in force again.
@@ -236,7 +236,7 @@ crate::base::db::types::text_enum! {
     }
 }
 
-impl Decision {
+impl LicenseDecision {
     /// States it may be taken in, and the state after.
     pub fn transition(self) -> (&'static [LicenseState], LicenseState) {
         match self {

@@ -20,7 +20,7 @@ use crate::base::error::{Error, QueryResultExt as _, Result, exactly_one};
 use crate::base::jobs::Job;
 use crate::base::{config, ids};
 use crate::catalog::model::{AppName, PlanKind};
-use crate::license::model::{Activation, Decision, IssueInput, License, LicenseState};
+use crate::license::model::{Activation, IssueInput, License, LicenseDecision, LicenseState};
 use crate::license::{model, store};
 use crate::{account, audit, catalog, release};
 
@@ -133,7 +133,7 @@ pub fn get(conn: &mut Conn, id: &str) -> Result<License> {
 
 /// What administrators decided on a licence, oldest first.
 pub fn decisions(conn: &mut Conn, license_id: &str) -> Result<Vec<DecisionNote>> {
-    let actions: Vec<&str> = Decision::ALL.iter().map(|decision| decision.action()).collect();
+    let actions: Vec<&str> = LicenseDecision::ALL.iter().map(|decision| decision.action()).collect();
     account::service::decision_notes(conn, license_id, &actions)
 }
 
@@ -144,7 +144,7 @@ pub fn held(conn: &mut Conn, license_id: &str) -> Result<Option<DecisionNote>> {
 
 /// What is asked of a licence.
 #[derive(Debug, Clone, Copy)]
-pub struct Use<'a> {
+pub struct LicenseUse<'a> {
     /// Node id; none where no node is chosen yet.
     pub node_id: Option<&'a str>,
     /// `vendor/app`.
@@ -157,7 +157,7 @@ pub struct Use<'a> {
 }
 
 /// Judges a use of a licence by the platform's record.
-pub fn verdict_for(conn: &mut Conn, app: &App, license: &License, asked: Use<'_>, now: Timestamp) -> Result<Verdict> {
+pub fn verdict_for(conn: &mut Conn, app: &App, license: &License, asked: LicenseUse<'_>, now: Timestamp) -> Result<Verdict> {
     let name = catalog::service::app_name(conn, &license.app_id)?;
     let nodes: Vec<String> = store::active_nodes(conn, &license.id)?.iter().map(|id| app.ca.node_id(id)).collect();
     let active_nodes = u32::try_from(nodes.len()).unwrap_or(u32::MAX);
@@ -293,7 +293,7 @@ pub async fn file(app: &App, actor: &Actor, id: String) -> Result<(String, Strin
 ///
 /// # Errors
 /// `license-state` where the licence is not in a state for it; a wrong reason.
-pub async fn decide(app: &App, actor: &Actor, id: String, decision: Decision, reason: &str) -> Result<()> {
+pub async fn decide(app: &App, actor: &Actor, id: String, decision: LicenseDecision, reason: &str) -> Result<()> {
     policy::require(actor, Action::RevokeLicenses)?;
     let mut faults = crate::base::error::Faults::default();
     let reason = faults.text("reason", reason, 3, MAX_REASON);

@@ -6,7 +6,7 @@ use app_package::license::{Context, Purpose, Verdict, evaluate, verify};
 use chrono::TimeDelta;
 use diesel::prelude::*;
 
-use super::model::{Decision, License, LicenseState, ends_at};
+use super::model::{License, LicenseDecision, LicenseState, ends_at};
 use super::{service, store};
 use crate::base::app::App;
 use crate::base::auth::{Actor, Role};
@@ -225,9 +225,9 @@ async fn an_administrator_suspends_reinstates_and_revokes() {
             let (app, id) = (app.clone(), license.id.clone());
             async move { service::decide(&app, &actor, id, decision, reason).await }
         };
-        assert_eq!(decide(shop.operator.clone(), Decision::Revoke, "no reason").await.unwrap_err().kind, Kind::Forbidden);
-        assert_eq!(decide(administrator.clone(), Decision::Suspend, " ").await.unwrap_err().kind, Kind::Invalid);
-        decide(administrator.clone(), Decision::Suspend, "payment disputed").await.unwrap();
+        assert_eq!(decide(shop.operator.clone(), LicenseDecision::Revoke, "no reason").await.unwrap_err().kind, Kind::Forbidden);
+        assert_eq!(decide(administrator.clone(), LicenseDecision::Suspend, " ").await.unwrap_err().kind, Kind::Invalid);
+        decide(administrator.clone(), LicenseDecision::Suspend, "payment disputed").await.unwrap();
         // Who holds it reads that, why, and what it means; so does who bought it.
         let (own, order) = (format!("/mine/licenses/{}", license.id), format!("/mine/orders/{}", license.order_id));
         for path in [&own, &order] {
@@ -241,17 +241,17 @@ async fn an_administrator_suspends_reinstates_and_revokes() {
         assert_eq!(jobs, 1, "the node concerned gets its state anew");
         assert!(!may_pull(&app, &shop.operator, "acme/belt").await);
         assert_eq!(activate(&app, &shop.operator, &license.id, "nod_x").await.unwrap_err().code, "license-suspended");
-        assert_eq!(decide(administrator.clone(), Decision::Suspend, "once more").await.unwrap_err().code, "license-state");
-        decide(administrator.clone(), Decision::Reinstate, "settled").await.unwrap();
+        assert_eq!(decide(administrator.clone(), LicenseDecision::Suspend, "once more").await.unwrap_err().code, "license-state");
+        decide(administrator.clone(), LicenseDecision::Reinstate, "settled").await.unwrap();
         assert!(may_pull(&app, &shop.operator, "acme/belt").await);
-        decide(administrator.clone(), Decision::Revoke, "fraud").await.unwrap();
+        decide(administrator.clone(), LicenseDecision::Revoke, "fraud").await.unwrap();
         let (_, shown) = page(&app, &shop.operator, Method::GET, &own, "").await;
         assert!(shown.contains("Reason: fraud") && !shown.contains("Reason: payment disputed"));
         assert!(!shown.contains("Grace period") && !shown.contains("when you deploy"), "a revoked licence promises nothing");
         let (status, shown) = page(&app, &administrator, Method::GET, &format!("/admin/licenses/{}", license.id), "").await;
         let history = ["payment disputed", "settled", "fraud"].map(|reason| shown.contains(reason));
         assert_eq!((status, history), (200, [true; 3]));
-        assert_eq!(decide(administrator.clone(), Decision::Reinstate, "again").await.unwrap_err().code, "license-state");
+        assert_eq!(decide(administrator.clone(), LicenseDecision::Reinstate, "again").await.unwrap_err().code, "license-state");
         assert_eq!(service::file(&app, &shop.operator, license.id.clone()).await.unwrap_err().code, "license-revoked");
         assert!(matches!(crate::audit::service::verify(&app.db).await.unwrap(), crate::audit::model::ChainVerdict::Intact { .. }));
     })

@@ -26,7 +26,7 @@ crate::base::db::types::text_enum! {
 
 crate::base::db::types::text_enum! {
     /// What a moderator decides.
-    pub enum Decision {
+    pub enum ModerationDecision {
         Approve = "approve",
         /// Send it back.
         RequestChanges = "request-changes",
@@ -34,7 +34,7 @@ crate::base::db::types::text_enum! {
     }
 }
 
-impl Decision {
+impl ModerationDecision {
     /// The state of the case after it.
     pub fn outcome(self) -> CaseState {
         match self {
@@ -102,13 +102,13 @@ mod tests {
 
     #[test]
     fn a_refusal_needs_a_reason_and_an_approval_does_not() {
-        assert_eq!(Decision::Approve.reason("  ").unwrap(), "");
-        for decision in [Decision::RequestChanges, Decision::Reject] {
+        assert_eq!(ModerationDecision::Approve.reason("  ").unwrap(), "");
+        for decision in [ModerationDecision::RequestChanges, ModerationDecision::Reject] {
             assert_eq!(decision.reason("  ").unwrap_err().fields[0].code, "required");
             assert_eq!(decision.reason("太短").unwrap_err().fields[0].code, "too-short");
             assert_eq!(decision.reason(&"长".repeat(2001)).unwrap_err().fields[0].code, "too-long");
             assert_eq!(decision.reason("  金标样本太少,请补充到二十个  ").unwrap(), "金标样本太少,请补充到二十个");
         }
-        assert_eq!(Decision::Approve.reason("bell\u{7}").unwrap_err().fields[0].code, "control-characters");
+        assert_eq!(ModerationDecision::Approve.reason("bell\u{7}").unwrap_err().fields[0].code, "control-characters");
     }
 }

@@ -9,7 +9,7 @@ use crate::base::auth::{Actor, Person, policy};
 use crate::base::db::{Conn, Json, Timestamp};
 use crate::base::error::{Error, QueryResultExt as _, Result, exactly_one};
 use crate::base::ids;
-use crate::moderation::model::{Case, CaseDecision, CaseState, Decision, Line};
+use crate::moderation::model::{Case, CaseDecision, CaseState, Line, ModerationDecision};
 use crate::moderation::store;
 use crate::release::difference::Flag;
 use crate::release::model::{Release, ReleaseState};
@@ -64,7 +64,7 @@ pub fn is_own(conn: &mut Conn, person: &Person, case: &Case) -> Result<bool> {
 /// # Errors
 /// `case`; `own-case`; `case-decided` where somebody was faster; on the field `reason`: `required`, `too-short`, `too-long`; those of
 /// publishing.
-pub async fn decide(app: &App, actor: &Actor, case_id: &str, decision: Decision, reason: &str) -> Result<()> {
+pub async fn decide(app: &App, actor: &Actor, case_id: &str, decision: ModerationDecision, reason: &str) -> Result<()> {
     let person = policy::require(actor, Action::DecideCases)?.clone();
     let reason = reason.to_owned();
     let (composed, case_id) = (app.clone(), case_id.to_owned());
@@ -83,8 +83,8 @@ pub async fn decide(app: &App, actor: &Actor, case_id: &str, decision: Decision,
         let detail = json!({"release": case.release_id, "app": case.app_id, "reason": reason});
         c.audit(decision.action(), &case.id, &detail);
         match decision {
-            Decision::Approve => release::service::approve_in(c, &composed, &case.release_id)?,
-            Decision::RequestChanges | Decision::Reject => send_back(c, &case.release_id, decision, now)?,
+            ModerationDecision::Approve => release::service::approve_in(c, &composed, &case.release_id)?,
+            ModerationDecision::RequestChanges | ModerationDecision::Reject => send_back(c, &case.release_id, decision, now)?,
         }
         c.wake_search();
         c.poke(&person.organization_id, TOPIC);
@@ -96,8 +96,8 @@ pub async fn decide(app: &App, actor: &Actor, case_id: &str, decision: Decision,
 }
 
 /// The release goes back to its vendor, or is refused.
-fn send_back(conn: &mut Conn, release_id: &str, decision: Decision, now: Timestamp) -> Result<()> {
-    let to = if decision == Decision::Reject { ReleaseState::Rejected } else { ReleaseState::ChangesRequested };
+fn send_back(conn: &mut Conn, release_id: &str, decision: ModerationDecision, now: Timestamp) -> Result<()> {
+    let to = if decision == ModerationDecision::Reject { ReleaseState::Rejected } else { ReleaseState::ChangesRequested };
     release::service::mark_in(conn, release_id, &[ReleaseState::InReview], to, now)
 }
 

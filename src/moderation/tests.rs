@@ -13,7 +13,7 @@ use app_package::path::PackagePath;
 use app_package::validate;
 use diesel::prelude::*;
 
-use super::model::{CaseState, Decision};
+use super::model::{CaseState, ModerationDecision};
 use super::service;
 use crate::base::app::App;
 use crate::base::auth::{Actor, Role};
@@ -106,17 +106,17 @@ async fn a_case_is_decided_once_and_with_a_reason() {
         let auditor = testing::platform(&app, Role::Auditor).await;
         let (release, case) = submitted(&app, &acme, "1.0.0", Channel::Stable).await;
         for who in [&auditor, &acme] {
-            assert_eq!(service::decide(&app, who, &case, Decision::Approve, "").await.unwrap_err().kind, Kind::Forbidden);
+            assert_eq!(service::decide(&app, who, &case, ModerationDecision::Approve, "").await.unwrap_err().kind, Kind::Forbidden);
         }
-        let short = service::decide(&app, &moderator, &case, Decision::RequestChanges, "短").await.unwrap_err();
+        let short = service::decide(&app, &moderator, &case, ModerationDecision::RequestChanges, "短").await.unwrap_err();
         assert_eq!((short.fields[0].field.as_str(), short.fields[0].code), ("reason", "too-short"));
-        assert_eq!(service::decide(&app, &moderator, "cas_none", Decision::Approve, "").await.unwrap_err().code, "case");
+        assert_eq!(service::decide(&app, &moderator, "cas_none", ModerationDecision::Approve, "").await.unwrap_err().code, "case");
         assert_eq!(release_state(&app, &release).await, ReleaseState::InReview);
 
         let reason = "<script>alert(1)</script> 请补充金标样本";
-        service::decide(&app, &moderator, &case, Decision::RequestChanges, reason).await.unwrap();
+        service::decide(&app, &moderator, &case, ModerationDecision::RequestChanges, reason).await.unwrap();
         assert_eq!(release_state(&app, &release).await, ReleaseState::ChangesRequested);
-        assert_eq!(service::decide(&app, &moderator, &case, Decision::Approve, "").await.unwrap_err().code, "case-decided");
+        assert_eq!(service::decide(&app, &moderator, &case, ModerationDecision::Approve, "").await.unwrap_err().code, "case-decided");
         let id = release.clone();
         let read = app.db.read(move |conn| service::latest_decision(conn, &id)).await.unwrap().unwrap();
         assert_eq!((read.state, read.reason.as_str()), (CaseState::ChangesRequested, reason));
@@ -130,7 +130,7 @@ async fn a_case_is_decided_once_and_with_a_reason() {
         assert!(shown.contains("&#60;script&#62;") || shown.contains("&lt;script&gt;"), "the earlier reason is shown as text");
         assert!(!shown.contains("<script>alert"));
         assert!(shown.contains(&format!("?preview={release}")) && shown.contains("value=\"request-changes\""));
-        service::decide(&app, &moderator, &second, Decision::Approve, "").await.unwrap();
+        service::decide(&app, &moderator, &second, ModerationDecision::Approve, "").await.unwrap();
         assert_eq!(release_state(&app, &release).await, ReleaseState::Published);
         let listed = app.db.read(|conn| crate::catalog::service::find_listing(conn, "acme", APP)).await.unwrap();
         assert_eq!(listed.release_id.as_deref(), Some(release.as_str()));
@@ -161,7 +161,7 @@ async fn nobody_decides_their_own_case() {
             })
             .await
             .unwrap();
-        for decision in [Decision::Approve, Decision::Reject] {
+        for decision in [ModerationDecision::Approve, ModerationDecision::Reject] {
             let error = service::decide(&app, &moderator, &case, decision, "因为我可以这样做,不是吗").await.unwrap_err();
             assert_eq!((error.code, error.kind), ("own-case", Kind::Forbidden));
         }
@@ -181,8 +181,8 @@ async fn two_moderators_at_once_decide_once() {
         let administrator = testing::platform(&app, Role::Administrator).await;
         let (_, case) = submitted(&app, &acme, "1.0.0", Channel::Stable).await;
         let (a, b) = tokio::join!(
-            service::decide(&app, &moderator, &case, Decision::Approve, ""),
-            service::decide(&app, &administrator, &case, Decision::Reject, "模型在现场数据上误报过多"),
+            service::decide(&app, &moderator, &case, ModerationDecision::Approve, ""),
+            service::decide(&app, &administrator, &case, ModerationDecision::Reject, "模型在现场数据上误报过多"),
         );
         assert_eq!([a.is_ok(), b.is_ok()].into_iter().filter(|ok| *ok).count(), 1);
         assert_eq!(a.err().or(b.err()).unwrap().code, "case-decided");

@@ -18,7 +18,7 @@ const TOUCH_EVERY: TimeDelta = TimeDelta::hours(1);
 
 /// A blob that a repository holds.
 #[derive(Debug, Clone, Copy)]
-pub struct Held {
+pub struct LinkedBlob {
     /// Its size in bytes.
     pub size: u64,
     /// Whether the last touch is so old that a look at it must touch it again: [`touch_seen`].
@@ -29,9 +29,9 @@ pub struct Held {
 ///
 /// # Errors
 /// `blob-unknown`.
-pub fn held_in(conn: &mut Conn, repository_id: &str, digest: &Digest, now: Timestamp) -> Result<Held> {
+pub fn held_in(conn: &mut Conn, repository_id: &str, digest: &Digest, now: Timestamp) -> Result<LinkedBlob> {
     let (size, touched) = store::linked(conn, repository_id, digest.as_str())?.ok_or_else(unknown)?;
-    Ok(Held { size: u64::try_from(size).map_err(Error::internal)?, stale: touched.plus(TOUCH_EVERY) < now })
+    Ok(LinkedBlob { size: u64::try_from(size).map_err(Error::internal)?, stale: touched.plus(TOUCH_EVERY) < now })
 }
 
 /// Touches a blob that somebody was shown: they may leave it out of an upload and name it in a manifest, so it must not be collected

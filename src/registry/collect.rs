@@ -27,7 +27,7 @@ const MANIFESTS: i64 = 8;
 
 /// What was removed, or in a dry run would be.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
-pub struct Collected {
+pub struct CollectReport {
     /// Blobs that a repository held and no manifest of it names.
     pub links: u64,
     /// Blobs that no repository held and no hidden test set was.
@@ -41,15 +41,15 @@ pub struct Collected {
 }
 
 /// Collects garbage; with `dry_run` only counts it.
-pub async fn collect(app: &App, dry_run: bool) -> Result<Collected> {
+pub async fn collect(app: &App, dry_run: bool) -> Result<CollectReport> {
     let grace = TimeDelta::hours(app.settings.registry.grace_hours.max(1));
     let before = app.clock.now().minus(grace);
-    let mut collected = Collected::default();
+    let mut collected = CollectReport::default();
     links(app, before, dry_run, &mut collected).await?;
     loose(app, before, dry_run, &mut collected).await?;
     strays(app, before, dry_run, &mut collected).await?;
     staged(app, before, dry_run, &mut collected).await?;
-    if !dry_run && collected != Collected::default() {
+    if !dry_run && collected != CollectReport::default() {
         let detail = json!(collected);
         audit::change(app, &Actor::System, move |c| {
             c.audit("garbage.collected", "registry", &detail);
@@ -61,7 +61,7 @@ pub async fn collect(app: &App, dry_run: bool) -> Result<Collected> {
 }
 
 /// Takes away links that no manifest of the repository needs.
-async fn links(app: &App, before: Timestamp, dry_run: bool, collected: &mut Collected) -> Result<()> {
+async fn links(app: &App, before: Timestamp, dry_run: bool, collected: &mut CollectReport) -> Result<()> {
     let mut last = String::new();
     loop {
         let after = last.clone();
@@ -108,7 +108,7 @@ async fn named(app: &App, repository_id: &str) -> Result<HashSet<String>> {
 }
 
 /// Removes blobs that nothing needs, row and bytes.
-async fn loose(app: &App, before: Timestamp, dry_run: bool, collected: &mut Collected) -> Result<()> {
+async fn loose(app: &App, before: Timestamp, dry_run: bool, collected: &mut CollectReport) -> Result<()> {
     let mut last = String::new();
     loop {
         let after = last.clone();
@@ -139,7 +139,7 @@ async fn remove_loose(app: &App, text: String, before: Timestamp) -> Result<bool
 }
 
 /// Removes bytes that no row knows: a server ended between storing them and saying so.
-async fn strays(app: &App, before: Timestamp, dry_run: bool, collected: &mut Collected) -> Result<()> {
+async fn strays(app: &App, before: Timestamp, dry_run: bool, collected: &mut CollectReport) -> Result<()> {
     for algorithm in ALGORITHMS {
         for prefix in 0..=u8::MAX {
             let stored = app.blobs.list(algorithm, &format!("{prefix:02x}")).await?;
@@ -174,7 +174,7 @@ async fn remove_stray(app: &App, text: String) -> Result<bool> {
 }
 
 /// Removes staged files of no upload: a server ended between the last byte and the removal.
-async fn staged(app: &App, before: Timestamp, dry_run: bool, collected: &mut Collected) -> Result<()> {
+async fn staged(app: &App, before: Timestamp, dry_run: bool, collected: &mut CollectReport) -> Result<()> {
     let blobs = app.blobs.clone();
     let found = tokio::task::spawn_blocking(move || blobs.list_staged()).await.map_err(Error::internal)??;
     let old: Vec<String> = found.into_iter().filter(|(_, modified)| *modified < before.utc()).map(|(name, _)| name).collect();

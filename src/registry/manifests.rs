@@ -8,7 +8,7 @@ use bytes::Bytes;
 use serde_json::json;
 use sha2::{Digest as _, Sha512};
 
-use super::model::{Page, Reference, Repository, StoredManifest, Visibility, cut, is_immutable, parse_digest};
+use super::model::{Listed, Reference, Repository, StoredManifest, Visibility, cut, is_immutable, parse_digest};
 use super::store;
 use crate::audit::{self, Change};
 use crate::base::app::App;
@@ -299,13 +299,13 @@ pub async fn delete(app: &App, actor: &Actor, repository: Repository, reference:
 }
 
 /// Names of tags after `last`, in ASCII order, at most `n`; for buyers only those of published releases.
-pub fn tags_in(conn: &mut Conn, repository_id: &str, n: Option<u32>, last: &str, buyer: bool) -> Result<Page<String>> {
+pub fn tags_in(conn: &mut Conn, repository_id: &str, n: Option<u32>, last: &str, buyer: bool) -> Result<Listed<String>> {
     let limit = n.map_or(TAG_PAGE, i64::from).min(TAG_PAGE);
     if limit == 0 {
-        return Ok(Page { items: Vec::new(), next: None });
+        return Ok(Listed { items: Vec::new(), next: None });
     }
     let mut items = store::tags_after(conn, repository_id, last, limit + 1, buyer)?;
-    Ok(Page { next: cut(&mut items, limit, Clone::clone), items })
+    Ok(Listed { next: cut(&mut items, limit, Clone::clone), items })
 }
 
 /// Descriptors of the manifests that refer to a digest, after `last`.
@@ -315,7 +315,7 @@ pub fn referrers_in(
     subject: &Digest,
     artifact_type: Option<&str>,
     last: &str,
-) -> Result<Page<Descriptor>> {
+) -> Result<Listed<Descriptor>> {
     let mut rows = store::referrers(conn, repository_id, subject.as_str(), artifact_type, last, REFERRER_PAGE + 1)?;
     let next = cut(&mut rows, REFERRER_PAGE, |row| row.0.clone());
     let items = rows
@@ -330,5 +330,5 @@ pub fn referrers_in(
             })
         })
         .collect::<Result<_>>()?;
-    Ok(Page { items, next })
+    Ok(Listed { items, next })
 }

@@ -177,7 +177,7 @@ pub fn type_word(artifact_type: &str) -> &'static str {
 
 /// One page of a list, and whether more follow.
 #[derive(Debug)]
-pub struct Page<T> {
+pub struct Listed<T> {
     /// What is on it.
     pub items: Vec<T>,
     /// Where the next page begins.

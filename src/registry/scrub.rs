@@ -31,7 +31,7 @@ pub enum Damage {
 
 /// A damaged blob.
 #[derive(Debug, Clone, Serialize)]
-pub struct Damaged {
+pub struct DamagedBlob {
     pub digest: String,
     /// What is wrong.
     pub damage: Damage,
@@ -41,18 +41,18 @@ pub struct Damaged {
 
 /// What a scrub found.
 #[derive(Debug, Default, Serialize)]
-pub struct Scrubbed {
+pub struct ScrubReport {
     /// Blobs read.
     pub blobs: u64,
     /// Bytes read.
     pub bytes: u64,
     /// Those that are not what they should be.
-    pub damaged: Vec<Damaged>,
+    pub damaged: Vec<DamagedBlob>,
 }
 
 /// Reads every blob that a repository holds. `observe` hears of each damaged one at once.
-pub async fn scrub(app: &App, mut observe: impl FnMut(&Damaged)) -> Result<Scrubbed> {
-    let (mut found, mut last) = (Scrubbed::default(), String::new());
+pub async fn scrub(app: &App, mut observe: impl FnMut(&DamagedBlob)) -> Result<ScrubReport> {
+    let (mut found, mut last) = (ScrubReport::default(), String::new());
     loop {
         let after = last.clone();
         let page = app.db.read(move |conn| Ok(store::blobs_after(conn, &after, PAGE)?)).await?;
@@ -71,7 +71,7 @@ pub async fn scrub(app: &App, mut observe: impl FnMut(&Damaged)) -> Result<Scrub
             if repositories.is_empty() {
                 continue;
             }
-            let damaged = Damaged { digest: text, damage, repositories };
+            let damaged = DamagedBlob { digest: text, damage, repositories };
             observe(&damaged);
             found.damaged.push(damaged);
         }

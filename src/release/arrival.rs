@@ -18,7 +18,7 @@ use crate::base::jobs::Job;
 use crate::registry::manifests::Push;
 use crate::registry::model::Repository;
 use crate::release::model::{Channel, Event, Release, ReleaseState};
-use crate::release::package::{self, Incoming};
+use crate::release::package::{self, PackageContents};
 use crate::release::service::{recheck_in, show_manifest, topic};
 use crate::release::{model, store};
 use crate::{catalog, registry};
@@ -55,7 +55,7 @@ struct Arrival {
     /// Who publishes it.
     vendor: Person,
     /// What its bytes say.
-    incoming: Incoming,
+    incoming: PackageContents,
 }
 
 /// The release that a push brings, if it is one: read from the blobs that its manifest names, once the repository is seen to hold them.
@@ -78,8 +78,8 @@ async fn arrival(app: &App, actor: &Actor, repository: &Repository, push: &Arc<P
     Ok(Some(Arrival { vendor, incoming }))
 }
 
-fn receive_in(c: &mut Change<'_>, person: &Person, incoming: &Incoming, digest: &str) -> Result<String> {
-    let (Incoming { manifest, size_bytes, files }, now) = (incoming, c.now);
+fn receive_in(c: &mut Change<'_>, person: &Person, incoming: &PackageContents, digest: &str) -> Result<String> {
+    let (PackageContents { manifest, size_bytes, files }, now) = (incoming, c.now);
     let app_id = catalog::service::upsert_from_manifest(c, &person.organization_id, manifest)?;
     let version = manifest.version.to_string();
     let taken = || Error::conflict("release-version-taken").arg("version", &version);

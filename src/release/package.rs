@@ -16,7 +16,7 @@ const MAX_CONFIG: u64 = 4 * 1024 * 1024;
 
 /// A release as its bytes say.
 #[derive(Debug, Clone)]
-pub struct Incoming {
+pub struct PackageContents {
     /// What app.yaml says.
     pub manifest: AppManifest,
     /// The package's files.
@@ -56,7 +56,7 @@ pub fn files(content: &[u8]) -> Result<(ImageManifest, Vec<(PackagePath, Descrip
 ///
 /// # Errors
 /// Those of [`files`]; `release-no-yaml`, `release-invalid` (with the first fault), `release-config`.
-pub async fn load(blobs: &BlobStore, content: &[u8]) -> Result<Incoming> {
+pub async fn load(blobs: &BlobStore, content: &[u8]) -> Result<PackageContents> {
     let (image, files) = files(content)?;
     let source = image.layer(SOURCE_FILE).ok_or_else(|| Error::invalid("release-no-yaml"))?;
     let limit = MAX_YAML_BYTES as u64;
@@ -77,7 +77,7 @@ pub async fn load(blobs: &BlobStore, content: &[u8]) -> Result<Incoming> {
     }
     let layers: u64 = image.layers.iter().map(|layer| layer.size).fold(0, u64::saturating_add);
     let size_bytes = layers.saturating_add(image.config.size).saturating_add(content.len() as u64);
-    Ok(Incoming { manifest, files, size_bytes })
+    Ok(PackageContents { manifest, files, size_bytes })
 }
 
 /// The faults of a package as one error, with the first in words.

@@ -250,7 +250,7 @@ async fn the_browser_uploads_into_the_inbox_and_finishes_once() {
 async fn a_folder_is_checked_with_lines() {
     each_backend(|app| async move {
         let acme = testing::vendor(&app, "acme").await;
-        let codes = |checked: upload::Checked| checked.faults.iter().map(|f| (f.code, f.line.is_some())).collect::<Vec<_>>();
+        let codes = |checked: upload::UploadReport| checked.faults.iter().map(|f| (f.code, f.line.is_some())).collect::<Vec<_>>();
         let other = upload::check_upload(&app, &acme, upload_of(&demo()), Some("belt-watch".into())).await.unwrap();
         assert_eq!(codes(other), [("upload-other-app", true)]);
         let lost = upload_of(&with_yaml("scenario: coke-quality", "scenario: no-such-thing"));

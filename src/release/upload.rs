@@ -97,7 +97,7 @@ pub struct Summary {
 
 /// Result of a check: no faults, or some.
 #[derive(Debug, Serialize)]
-pub struct Checked {
+pub struct UploadReport {
     /// What is wrong; empty where all is right.
     pub faults: Vec<UploadFault>,
     /// What it is, where app.yaml could be read.
@@ -105,11 +105,11 @@ pub struct Checked {
 }
 
 /// Checks a folder before its files are sent. `only` is the app whose page is open, if any.
-pub async fn check_upload(app: &App, actor: &Actor, upload: Upload, only: Option<String>) -> Result<Checked> {
+pub async fn check_upload(app: &App, actor: &Actor, upload: Upload, only: Option<String>) -> Result<UploadReport> {
     let person = policy::require(actor, Action::PublishApps)?.clone();
     let manifest = match read(&upload) {
         Ok(manifest) => manifest,
-        Err(faults) => return Ok(Checked { faults, summary: None }),
+        Err(faults) => return Ok(UploadReport { faults, summary: None }),
     };
     let summary = Summary {
         name: manifest.name.clone(),
@@ -129,7 +129,7 @@ pub async fn check_upload(app: &App, actor: &Actor, upload: Upload, only: Option
             Ok(faults)
         })
         .await?;
-    Ok(Checked { faults, summary: Some(summary) })
+    Ok(UploadReport { faults, summary: Some(summary) })
 }
 
 /// Puts a release together from uploaded files; gives the address of its page, or the faults. Doing it twice gives the same.

@@ -28,7 +28,7 @@ const MAX_PLOTTED: i64 = 60_000;
 
 /// What became of a request's reports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub struct Taken {
+pub struct ReportReceipt {
     /// The highest number in the request: nothing of it needs to be sent again.
     pub accepted_through: u64,
     /// Reports taken now.
@@ -43,7 +43,7 @@ pub struct Taken {
 ///
 /// # Errors
 /// `not-authorized` where the actor is no enrolled node, `too-many-reports`.
-pub async fn take(app: &App, actor: &Actor, reports: Vec<Value>) -> Result<Taken> {
+pub async fn take(app: &App, actor: &Actor, reports: Vec<Value>) -> Result<ReportReceipt> {
     let Actor::Node { node_id, organization_id } = actor else { return Err(Error::forbidden("not-authorized")) };
     if reports.len() > MAX_REPORTS {
         return Err(Error::too_large("too-many-reports").arg("max", MAX_REPORTS));
@@ -79,7 +79,13 @@ struct Batch {
     refused: u64,
 }
 
-fn take_in(conn: &mut Conn, node_id: &str, organization_id: &str, reports: &[Value], now: Timestamp) -> Result<(Taken, BTreeSet<String>)> {
+fn take_in(
+    conn: &mut Conn,
+    node_id: &str,
+    organization_id: &str,
+    reports: &[Value],
+    now: Timestamp,
+) -> Result<(ReportReceipt, BTreeSet<String>)> {
     // Locks the node's row: two requests of one node stand in line.
     if fleet::service::note_call(conn, node_id, now)? != 1 {
         return Err(Error::forbidden("not-authorized"));
@@ -137,7 +143,7 @@ fn take_in(conn: &mut Conn, node_id: &str, organization_id: &str, reports: &[Val
     batch.write(conn, node_id)?;
     let deployment_ids: Vec<String> = own.into_keys().collect();
     store::prune(conn, node_id, &deployment_ids, now.minus(model::KEEP))?;
-    Ok((Taken { accepted_through: highest, accepted, repeated, refused }, alarmed))
+    Ok((ReportReceipt { accepted_through: highest, accepted, repeated, refused }, alarmed))
 }
 
 impl Batch {

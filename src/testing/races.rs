@@ -17,7 +17,7 @@ use crate::catalog::model::PlanKind;
 use crate::catalog::plans::PlanForm;
 use crate::fleet::service::{self as fleet, DeployInput};
 use crate::license;
-use crate::moderation::model::Decision;
+use crate::moderation::model::ModerationDecision;
 use crate::moderation::tests::{APP, submitted};
 use crate::registry::model::Reference;
 use crate::release::model::Channel;
@@ -42,7 +42,7 @@ async fn market(app: &App) -> Market {
         |kind: &str, price: &str| PlanForm { kind: kind.into(), price: price.into(), trial_days: "14".into(), trial_nodes: "2".into() };
     let subscription = catalog::plans::add(app, &vendor, APP.into(), &form("subscription", "1,280.00")).await.unwrap();
     let trial = catalog::plans::add(app, &vendor, APP.into(), &form("trial", "")).await.unwrap();
-    moderation::service::decide(app, &moderator, &case, Decision::Approve, "").await.unwrap();
+    moderation::service::decide(app, &moderator, &case, ModerationDecision::Approve, "").await.unwrap();
     let mine = operator(app, "mine").await.organization_id().unwrap().to_owned();
     let mut buyers = Vec::new();
     for n in 0..WRITERS {
@@ -200,7 +200,7 @@ async fn of_releases_published_at_once_the_highest_is_shown() {
         // Two at each case, of whom one decides.
         let decided = race(|n| {
             let (app, moderator, case) = (app.clone(), moderator.clone(), cases[n % cases.len()].clone());
-            async move { moderation::service::decide(&app, &moderator, &case, Decision::Approve, "").await }
+            async move { moderation::service::decide(&app, &moderator, &case, ModerationDecision::Approve, "").await }
         })
         .await;
         assert_eq!(sorted(decided), (8, codes(&["case-decided"])));

@@ -5,7 +5,7 @@ use diesel::prelude::*;
 use crate::base::db::text::containing;
 use crate::base::db::{Timestamp, schema};
 use crate::base::error::{Error, Result};
-use crate::catalog::model::{Plan, PlanKind, parse_yuan};
+use crate::catalog::model::{PlanKind, PricePlan, parse_yuan};
 
 /// Most nodes of one order.
 pub const MAX_NODES: i64 = 10_000;
@@ -173,7 +173,7 @@ pub struct PlaceOrder {
 ///
 /// # Errors
 /// `nodes-range` and `trial-nodes` on the field `nodes`; `order-too-large`.
-pub fn price(plan: &Plan, nodes: i64) -> Result<i64> {
+pub fn price(plan: &PricePlan, nodes: i64) -> Result<i64> {
     let most = if plan.kind == PlanKind::Trial { plan.trial_nodes.clamp(1, MAX_NODES) } else { MAX_NODES };
     if !(1..=most).contains(&nodes) {
         let mut faults = crate::base::error::Faults::default();
@@ -293,9 +293,9 @@ mod tests {
         }
     }
 
-    fn plan(kind: PlanKind, price_fen: i64) -> Plan {
+    fn plan(kind: PlanKind, price_fen: i64) -> PricePlan {
         let created_at = Timestamp::from_unix(0);
-        Plan { id: "pln".into(), app_id: "app".into(), kind, price_fen, trial_days: 14, trial_nodes: 2, active: true, created_at }
+        PricePlan { id: "pln".into(), app_id: "app".into(), kind, price_fen, trial_days: 14, trial_nodes: 2, active: true, created_at }
     }
 
     #[test]

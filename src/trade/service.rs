@@ -19,7 +19,7 @@ use crate::base::db::{Conn, Timestamp, dialect};
 use crate::base::error::{Error, Faults, QueryResultExt as _, Result, exactly_one};
 use crate::base::i18n::Lang;
 use crate::base::ids;
-use crate::catalog::model::{AppRow, ListingState, Plan, PlanKind, parse_yuan};
+use crate::catalog::model::{AppRow, ListingState, PlanKind, PricePlan, parse_yuan};
 use crate::license::model::IssueInput;
 use crate::trade::model::{Balance, Event, Line, Order, OrderState, Payment, PlaceOrder, Search};
 use crate::trade::{cancel, model, store};
@@ -97,7 +97,7 @@ pub async fn place(app: &App, actor: &Actor, input: PlaceOrder) -> Result<String
 }
 
 /// The app of a plan that can be ordered now.
-fn orderable(conn: &mut Conn, plan: &Plan) -> Result<AppRow> {
+fn orderable(conn: &mut Conn, plan: &PricePlan) -> Result<AppRow> {
     let row = catalog::service::get_app(conn, &plan.app_id)?;
     if row.state != ListingState::Listed {
         return Err(Error::not_found("listing"));
@@ -275,10 +275,10 @@ pub(super) fn poke(c: &mut Change<'_>, order: &Order) -> Result<()> {
 
 /// What the order form shows.
 #[derive(Debug, Clone)]
-pub struct Offer {
+pub struct OrderOffer {
     pub app: AppRow,
     pub vendor: Organization,
-    pub plan: Plan,
+    pub plan: PricePlan,
     /// It is a trial, and the reader's organisation has had its trial of the app.
     pub trial_used: bool,
 }
@@ -287,7 +287,7 @@ pub struct Offer {
 ///
 /// # Errors
 /// `listing`, `plan` (also where it belongs to another app), `plan-over`.
-pub async fn offer(app: &App, actor: &Actor, vendor: String, slug: String, plan_id: String) -> Result<Offer> {
+pub async fn offer(app: &App, actor: &Actor, vendor: String, slug: String, plan_id: String) -> Result<OrderOffer> {
     let buyer = policy::require(actor, Action::PlaceOrders)?.organization_id.clone();
     app.db
         .read(move |conn| {
@@ -299,7 +299,7 @@ pub async fn offer(app: &App, actor: &Actor, vendor: String, slug: String, plan_
             orderable(conn, &plan)?;
             let vendor = account::service::get_organization(conn, &row.organization_id)?;
             let trial_used = plan.kind == PlanKind::Trial && store::trial_used(conn, &buyer, &row.id)?;
-            Ok(Offer { app: row, vendor, plan, trial_used })
+            Ok(OrderOffer { app: row, vendor, plan, trial_used })
         })
         .await
 }

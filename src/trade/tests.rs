@@ -13,7 +13,7 @@ use crate::base::db::schema::licenses;
 use crate::base::error::{Kind, Result};
 use crate::catalog::plans::{self, PlanForm};
 use crate::moderation;
-use crate::moderation::model::Decision;
+use crate::moderation::model::ModerationDecision;
 use crate::moderation::tests::{APP, page, submitted};
 use crate::release::model::Channel;
 use crate::testing::{self, each_backend};
@@ -38,7 +38,7 @@ async fn shop(app: &App) -> Shop {
     let mine = testing::operator(app, "mine").await;
     let early = service::place(app, &mine, PlaceOrder { plan_id: subscription.clone(), nodes: 1 }).await.unwrap_err();
     assert_eq!(early.code, "listing", "what is not listed is not sold");
-    moderation::service::decide(app, &moderator, &case, Decision::Approve, "").await.unwrap();
+    moderation::service::decide(app, &moderator, &case, ModerationDecision::Approve, "").await.unwrap();
     Shop { vendor, mine, finance: testing::platform(app, Role::Finance).await, subscription, trial }
 }
 

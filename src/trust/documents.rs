@@ -377,7 +377,7 @@ struct StatementSubject {
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 struct Predicate {
-    builder: Named,
+    builder: NamedPackage,
     build_type: Word,
     build_definition: Definition,
     run_details: Details,
@@ -392,12 +392,12 @@ struct Definition {
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Details {
-    builder: Named,
+    builder: NamedPackage,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
-struct Named {
+struct NamedPackage {
     id: Word,
 }
 

@@ -126,7 +126,7 @@ async fn judge_stored(blobs: &BlobStore, manifest: &[u8], expected: &Expected<'_
 
 /// A document with what it refers to.
 #[derive(Debug)]
-pub struct Shown {
+pub struct SignatureSummary {
     /// Name of its repository.
     pub repository: String,
     /// Digest of the manifest that attaches it.
@@ -145,7 +145,7 @@ pub struct Shown {
 ///
 /// # Errors
 /// `document`: there is no such artifact that may be seen.
-pub async fn document(app: &App, actor: &Actor, name: &str, digest: &str) -> Result<Shown> {
+pub async fn document(app: &App, actor: &Actor, name: &str, digest: &str) -> Result<SignatureSummary> {
     let missing = || Error::not_found("document");
     let own = policy::require(actor, Action::ViewOwnApps).map(|person| person.organization_id.clone());
     let all = policy::require(actor, Action::ViewCases).is_ok();
@@ -182,5 +182,12 @@ pub async fn document(app: &App, actor: &Actor, name: &str, digest: &str) -> Res
         Err(e) if e.kind == Kind::NotFound => Err(Fault::Gone),
         Err(e) => return Err(e),
     };
-    Ok(Shown { repository: repository.name, digest: digest.to_string(), subject: stored.subject, artifact_type, size: layer.size, content })
+    Ok(SignatureSummary {
+        repository: repository.name,
+        digest: digest.to_string(),
+        subject: stored.subject,
+        artifact_type,
+        size: layer.size,
+        content,
+    })
 }

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::base::app::App;
 use crate::base::auth::Actor;
-use crate::fleet::service::{Enrolled, enroll as enroll_node, renew as renew_node};
+use crate::fleet::service::{Enrolment, enroll as enroll_node, renew as renew_node};
 use crate::http::api::ApiResult;
 use crate::http::extract::ApiJson;
 use crate::telemetry::service;
@@ -61,7 +61,7 @@ async fn renew(app: Data<App>, actor: Actor, input: ApiJson<Renew>) -> ApiResult
     answer(&app, HttpResponse::Ok(), &enrolled)
 }
 
-fn answer(app: &App, mut response: actix_web::HttpResponseBuilder, enrolled: &Enrolled) -> ApiResult {
+fn answer(app: &App, mut response: actix_web::HttpResponseBuilder, enrolled: &Enrolment) -> ApiResult {
     let identity = Identity {
         node_id: &enrolled.node_id,
         spiffe_id: &enrolled.issued.spiffe_id,

@@ -13,7 +13,7 @@ use pithead::account::{service as account, tokens};
 use pithead::base::app::App;
 use pithead::base::auth::{Actor, Role};
 use pithead::base::i18n::Lang;
-use pithead::moderation::model::Decision;
+use pithead::moderation::model::ModerationDecision;
 use pithead::moderation::service as moderation;
 use pithead::moderation::submission;
 use pithead::release::model::{Channel, ReleaseState};
@@ -60,7 +60,7 @@ async fn approve(app: &App, vendor: &Actor, moderator: &Actor) {
     assert_eq!(detail.release.state, ReleaseState::Ready, "{:?}", detail.report);
     submission::submit(app, vendor, &detail.release.id, Channel::Stable).await.unwrap();
     let (_, open) = moderation::list_open(app, moderator, None).await.unwrap();
-    moderation::decide(app, moderator, &open[0].0.id, Decision::Approve, "").await.unwrap();
+    moderation::decide(app, moderator, &open[0].0.id, ModerationDecision::Approve, "").await.unwrap();
 }
 
 /// Files below a folder by path.

@@ -39,7 +39,7 @@ impl std::fmt::Debug for NodeCa {
 
 /// A certificate that the authority has issued.
 #[derive(Debug, Clone)]
-pub struct Issued {
+pub struct IssuedCertificate {
     /// Leaf in PEM, followed by the authority's certificate.
     pub chain_pem: String,
     /// SPIFFE id in it.
@@ -123,7 +123,7 @@ impl NodeCa {
     ///
     /// # Errors
     /// `csr-invalid` where it does not parse, its self-signature fails, or the key is not P-256.
-    pub fn sign_node(&self, csr_pem: &str, node: &str, now: Timestamp) -> Result<Issued> {
+    pub fn sign_node(&self, csr_pem: &str, node: &str, now: Timestamp) -> Result<IssuedCertificate> {
         if csr_pem.len() > 16 * 1024 {
             return Err(Error::invalid("csr-invalid"));
         }
@@ -145,7 +145,7 @@ impl NodeCa {
         params.not_after = offset(expires)?;
         csr.params = params;
         let certificate = csr.signed_by(&self.issuer).map_err(Error::internal)?;
-        Ok(Issued {
+        Ok(IssuedCertificate {
             chain_pem: format!("{}{}", certificate.pem(), self.certificate_pem),
             spiffe_id,
             serial: hex::encode(serial),

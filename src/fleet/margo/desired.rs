@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use app_package::license::{Purpose, Verdict};
 use app_package::margo::{StateManifest, StatusError};
 
-use super::documents::{Document, Wanted};
+use super::documents::{DeploymentSpec, Document};
 use super::{desired_topic, documents, status, store};
 use crate::audit::Change;
 use crate::base::app::App;
@@ -19,7 +19,7 @@ use crate::base::error::{Error, Result, exactly_one};
 use crate::fleet::model::{Deployment, DeploymentState, Node, NodeState};
 use crate::fleet::{service, store as fleet};
 use crate::license::service as licenses;
-use crate::license::service::Use;
+use crate::license::service::LicenseUse;
 use crate::{audit, catalog, license};
 
 /// Manifests whose documents are kept.
@@ -124,7 +124,7 @@ fn outcome(
     }
     let license = licenses::get(conn, &deployment.license_id)?;
     let name = catalog::service::app_name(conn, &deployment.app_id)?;
-    let asked = Use {
+    let asked = LicenseUse {
         node_id: Some(&node.id),
         app: &name.repository(),
         version: &semver::Version::parse(version).map_err(Error::internal)?,
@@ -137,7 +137,7 @@ fn outcome(
     if held_back && !verdict.allows(Purpose::Run, license.safety, license.enforcement.into()) {
         return Ok(Outcome::Withheld(license::model::refusal(verdict).code));
     }
-    let document = documents::deployment(Wanted {
+    let document = documents::deployment(DeploymentSpec {
         id: &deployment.id,
         node_id: &node.id,
         namespace,

@@ -38,7 +38,7 @@ impl Document {
 
 /// What a deployment document is made of.
 #[derive(Debug)]
-pub struct Wanted<'a> {
+pub struct DeploymentSpec<'a> {
     pub id: &'a str,
     pub node_id: &'a str,
     /// Operator's slug.
@@ -63,7 +63,7 @@ pub struct Wanted<'a> {
 }
 
 /// The YAML of one deployment.
-pub fn deployment(wanted: Wanted<'_>) -> Result<Document> {
+pub fn deployment(wanted: DeploymentSpec<'_>) -> Result<Document> {
     let fault = |what: &str| Error::internal(anyhow::anyhow!("deployment {}: its release has no {what}", wanted.id));
     let release = ReleaseRef {
         digest: Digest::parse(wanted.digest).map_err(|_| fault("digest"))?,

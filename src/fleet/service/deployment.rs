@@ -22,7 +22,7 @@ use crate::fleet::service::TOPIC;
 use crate::fleet::{parameters, store};
 use crate::license::model::{License, refusal};
 use crate::license::service as licenses;
-use crate::license::service::{LicenseLine, Use};
+use crate::license::service::{LicenseLine, LicenseUse};
 use crate::release::model::{Deprecation, ReleaseState};
 use crate::{audit, catalog};
 
@@ -45,7 +45,7 @@ pub struct DeployInput {
 
 /// A licence with what can be deployed by it.
 #[derive(Debug, Clone)]
-pub struct Offer {
+pub struct LicenseOffer {
     /// Licence and app.
     pub line: LicenseLine,
     /// Published releases that it covers, newest first.
@@ -58,7 +58,7 @@ pub struct Offer {
 
 /// A node to choose.
 #[derive(Debug, Clone)]
-pub struct Choice {
+pub struct NodeChoice {
     pub node: Node,
     /// Name of its site.
     pub site: String,
@@ -74,11 +74,11 @@ pub struct Choice {
 
 /// What the operator has chosen, with the nodes that can be chosen.
 #[derive(Debug, Clone)]
-pub struct Choices {
+pub struct DeployChoices {
     pub release: ReleaseInfo,
     pub license: License,
     pub app: AppName,
-    pub nodes: Vec<Choice>,
+    pub nodes: Vec<NodeChoice>,
 }
 
 /// Why what was chosen of the nodes cannot go on: it is said where nodes are chosen.
@@ -98,11 +98,11 @@ pub enum NodeProblem {
     },
 }
 
-impl Choices {
+impl DeployChoices {
     /// What is wrong with a choice of nodes; [`plan`] checks the same again, on what is there then.
     pub fn problem(&self, node_ids: &[String]) -> Option<NodeProblem> {
         let ids: BTreeSet<&String> = node_ids.iter().collect();
-        let chosen: Vec<&Choice> = self.nodes.iter().filter(|c| ids.contains(&c.node.id)).collect();
+        let chosen: Vec<&NodeChoice> = self.nodes.iter().filter(|c| ids.contains(&c.node.id)).collect();
         if ids.is_empty() {
             return Some(NodeProblem::None);
         }
@@ -130,7 +130,7 @@ pub struct PlanLine {
 
 /// What deploying would do: all that is checked, nothing that is written.
 #[derive(Debug, Clone)]
-pub struct Plan {
+pub struct DeployPlan {
     pub release: ReleaseInfo,
     pub license: License,
     pub app: AppName,
@@ -142,7 +142,7 @@ pub struct Plan {
 }
 
 /// Licences of the operator with the releases that they cover.
-pub async fn offers(app: &App, actor: &Actor) -> Result<Vec<Offer>> {
+pub async fn offers(app: &App, actor: &Actor) -> Result<Vec<LicenseOffer>> {
     let owner = policy::require(actor, Action::Deploy)?.organization_id.clone();
     let now = app.clock.now();
     app.db
@@ -166,7 +166,7 @@ pub async fn offers(app: &App, actor: &Actor) -> Result<Vec<Offer>> {
                     releases.is_empty().then_some("app-without-release")
                 };
                 let order = numbers.get(&line.license.order_id).cloned().unwrap_or_default();
-                Offer { line, releases, refused, order }
+                LicenseOffer { line, releases, refused, order }
             };
             Ok(lines.into_iter().map(offer).collect())
         })
@@ -174,7 +174,7 @@ pub async fn offers(app: &App, actor: &Actor) -> Result<Vec<Offer>> {
 }
 
 /// The nodes of the operator, each with whether the release fits.
-pub async fn choices(app: &App, actor: &Actor, license_id: String, release_id: String) -> Result<Choices> {
+pub async fn choices(app: &App, actor: &Actor, license_id: String, release_id: String) -> Result<DeployChoices> {
     let owner = policy::require(actor, Action::Deploy)?.organization_id.clone();
     app.db
         .read(move |conn| {
@@ -185,7 +185,7 @@ pub async fn choices(app: &App, actor: &Actor, license_id: String, release_id: S
             let seats = crate::license::service::active_nodes(conn, &license.id)?;
             let choice = |(node, site): (Node, String)| {
                 let there = present.remove(&node.id).filter(|(d, _)| d.wanted);
-                Choice {
+                NodeChoice {
                     fit: fit(&release.manifest.resources, node.hardware().as_ref()),
                     seat: seats.contains(&node.id),
                     parameters: there.as_ref().map(|(d, _)| (*d.parameters).clone()),
@@ -195,7 +195,7 @@ pub async fn choices(app: &App, actor: &Actor, license_id: String, release_id: S
                 }
             };
             let nodes = nodes.into_iter().map(choice).collect();
-            Ok(Choices { release, license, app: name, nodes })
+            Ok(DeployChoices { release, license, app: name, nodes })
         })
         .await
 }
@@ -223,7 +223,7 @@ fn chosen(conn: &mut Conn, owner: &str, license_id: &str, release_id: &str) -> R
 }
 
 /// What deploying would change; the same checks as [`deploy`].
-pub async fn plan(app: &App, actor: &Actor, input: DeployInput) -> Result<Plan> {
+pub async fn plan(app: &App, actor: &Actor, input: DeployInput) -> Result<DeployPlan> {
     let person = policy::require(actor, Action::Deploy)?.clone();
     let (handle, now) = (app.clone(), app.clock.now());
     app.db.read(move |conn| plan_in(conn, &handle, &person, &input, now)).await
@@ -232,7 +232,7 @@ pub async fn plan(app: &App, actor: &Actor, input: DeployInput) -> Result<Plan> 
 /// # Errors
 /// `no-nodes`, `too-many-nodes-chosen`, `node`, `node-not-enrolled`, `node-does-not-fit`, `license`, `license-…`, `too-many-nodes`, `deploy-release`,
 /// `release-not-published`, `app-suspended`, and wrong parameters as fields.
-fn plan_in(conn: &mut Conn, app: &App, person: &Person, input: &DeployInput, now: Timestamp) -> Result<Plan> {
+fn plan_in(conn: &mut Conn, app: &App, person: &Person, input: &DeployInput, now: Timestamp) -> Result<DeployPlan> {
     let mut node_ids = input.node_ids.clone();
     node_ids.sort();
     node_ids.dedup();
@@ -278,13 +278,13 @@ fn plan_in(conn: &mut Conn, app: &App, person: &Person, input: &DeployInput, now
         }
     }
     for purpose in purposes {
-        let asked = Use { node_id: None, app: &repository, version: &version, digest: &digest, purpose };
+        let asked = LicenseUse { node_id: None, app: &repository, version: &version, digest: &digest, purpose };
         judge(conn, app, &license, asked, now)?;
     }
     if license.nodes_active + new_seats > license.node_limit {
         return Err(Error::conflict("too-many-nodes").arg("limit", license.node_limit));
     }
-    Ok(Plan { release, license, app: name, parameters, lines, new_seats })
+    Ok(DeployPlan { release, license, app: name, parameters, lines, new_seats })
 }
 
 /// Changing the parameters of what runs is neither a deployment nor an update: a safety app whose licence has ended keeps its thresholds
@@ -297,7 +297,7 @@ fn purpose(line: &PlanLine, license: &License) -> Purpose {
     }
 }
 
-fn judge(conn: &mut Conn, app: &App, license: &License, asked: Use<'_>, now: Timestamp) -> Result<()> {
+fn judge(conn: &mut Conn, app: &App, license: &License, asked: LicenseUse<'_>, now: Timestamp) -> Result<()> {
     let verdict = licenses::verdict_for(conn, app, license, asked, now)?;
     if verdict.allows(asked.purpose, license.safety, license.enforcement.into()) { Ok(()) } else { Err(refusal(verdict)) }
 }
@@ -342,7 +342,7 @@ fn hold(conn: &mut Conn, input: &DeployInput) -> Result<()> {
     licenses::hold_in(conn, &input.license_id)
 }
 
-fn deploy_one(c: &mut audit::Change<'_>, app: &App, person: &Person, plan: &Plan, line: &PlanLine) -> Result<String> {
+fn deploy_one(c: &mut audit::Change<'_>, app: &App, person: &Person, plan: &DeployPlan, line: &PlanLine) -> Result<String> {
     let now = c.now;
     if let (Change::Same, Some(deployment)) = (&line.change, &line.existing) {
         return Ok(deployment.id.clone());
@@ -351,7 +351,8 @@ fn deploy_one(c: &mut audit::Change<'_>, app: &App, person: &Person, plan: &Plan
     let (node, license, release) = (&line.node, &plan.license, &plan.release);
     licenses::activate_in(c, &license.id, &node.id)?;
     let repository = plan.app.repository();
-    let asked = Use { node_id: Some(&node.id), app: &repository, version: &version, digest: &digest, purpose: purpose(line, license) };
+    let asked =
+        LicenseUse { node_id: Some(&node.id), app: &repository, version: &version, digest: &digest, purpose: purpose(line, license) };
     judge(c, app, license, asked, now)?;
     // The app had a seat of another licence here, which is free now.
     if let Some(before) = line.existing.as_ref().filter(|d| d.license_id != license.id) {

@@ -11,7 +11,7 @@ use crate::base::db::dialect::{self, Row};
 use crate::base::db::{Conn, Timestamp};
 use crate::base::error::{Error, Result, exactly_one};
 use crate::base::jobs::Job;
-use crate::base::pki::ca::{Issued, NodeCa};
+use crate::base::pki::ca::{IssuedCertificate, NodeCa};
 use crate::fleet::model::{self, NodeState};
 use crate::fleet::store;
 
@@ -20,17 +20,17 @@ const MAX_VERSION: usize = 60;
 
 /// A node that has got its certificate.
 #[derive(Debug, Clone)]
-pub struct Enrolled {
+pub struct Enrolment {
     pub node_id: String,
     pub organization_id: String,
     pub node_name: String,
     pub site_name: String,
     /// The certificate.
-    pub issued: Issued,
+    pub issued: IssuedCertificate,
 }
 
 /// [`enroll_in`] in a transaction of its own.
-pub async fn enroll(app: &App, code: String, csr_pem: String, agent_version: String) -> Result<Enrolled> {
+pub async fn enroll(app: &App, code: String, csr_pem: String, agent_version: String) -> Result<Enrolment> {
     let handle = app.clone();
     audit::change(app, &Actor::System, move |c| enroll_in(c, &handle, &code, &csr_pem, &agent_version)).await
 }
@@ -40,7 +40,7 @@ pub async fn enroll(app: &App, code: String, csr_pem: String, agent_version: Str
 ///
 /// # Errors
 /// `enrollment-code-unknown`, `enrollment-code-used`, `enrollment-code-expired`, `csr-invalid`.
-pub fn enroll_in(c: &mut Change<'_>, app: &App, code: &str, csr_pem: &str, agent_version: &str) -> Result<Enrolled> {
+pub fn enroll_in(c: &mut Change<'_>, app: &App, code: &str, csr_pem: &str, agent_version: &str) -> Result<Enrolment> {
     let now = c.now;
     let unknown = || Error::not_found("enrollment-code-unknown");
     let hash = model::code_hash(code).ok_or_else(unknown)?;
@@ -60,7 +60,7 @@ pub fn enroll_in(c: &mut Change<'_>, app: &App, code: &str, csr_pem: &str, agent
     c.audit_as(&actor, "node.enrolled", &node.id, &detail);
     c.poke(&node.organization_id, format!("node:{}", node.id));
     c.poke(&node.organization_id, TOPIC);
-    Ok(Enrolled { node_id: node.id, organization_id: node.organization_id, node_name: node.name, site_name, issued })
+    Ok(Enrolment { node_id: node.id, organization_id: node.organization_id, node_name: node.name, site_name, issued })
 }
 
 /// Renews the certificate of the node that asks.
@@ -70,7 +70,7 @@ pub fn enroll_in(c: &mut Change<'_>, app: &App, code: &str, csr_pem: &str, agent
 ///
 /// # Errors
 /// `certificate-not-accepted` where the actor is no node or not enrolled any more, `csr-invalid`.
-pub async fn renew(app: &App, actor: &Actor, csr_pem: String) -> Result<Enrolled> {
+pub async fn renew(app: &App, actor: &Actor, csr_pem: String) -> Result<Enrolment> {
     let Actor::Node { node_id, .. } = actor else { return Err(refused()) };
     let (handle, id) = (app.clone(), node_id.clone());
     audit::change(app, actor, move |c| {
@@ -86,7 +86,7 @@ pub async fn renew(app: &App, actor: &Actor, csr_pem: String) -> Result<Enrolled
             return Err(refused());
         }
         c.audit("node.certificate-renewed", &node.id, &json!({"serial": issued.serial, "expires_at": issued.expires_at}));
-        Ok(Enrolled { node_id: node.id, organization_id: node.organization_id, node_name: node.name, site_name, issued })
+        Ok(Enrolment { node_id: node.id, organization_id: node.organization_id, node_name: node.name, site_name, issued })
     })
     .await
 }

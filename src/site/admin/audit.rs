@@ -12,7 +12,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::audit;
-use crate::audit::model::{ACTIONS, ChainVerdict, Filter, Named, OLD_CHAIN, Place, Record};
+use crate::audit::model::{ACTIONS, ChainVerdict, DisplayName, Filter, LogPosition, OLD_CHAIN, Record};
 use crate::audit::service;
 use crate::audit::service::{EXPORT, PAGE};
 use crate::base::app::App;
@@ -31,31 +31,31 @@ pub fn configure(cfg: &mut ServiceConfig) {
 
 /// Records with what the ids in them stand for.
 #[derive(Debug)]
-pub struct Found {
+pub struct LogEntries {
     /// Records, newest first.
     pub records: Vec<Record>,
     /// Ids of actors, subjects and details.
-    pub names: HashMap<String, Named>,
+    pub names: HashMap<String, DisplayName>,
 }
 
 /// Records that fit a filter, newest first, before a place; one more than a page.
-pub async fn read_page(app: &App, actor: &Actor, before: Option<Place>, filter: Filter) -> Result<Found> {
+pub async fn read_page(app: &App, actor: &Actor, before: Option<LogPosition>, filter: Filter) -> Result<LogEntries> {
     read(app, actor, before, filter, PAGE + 1).await
 }
 
 /// The newest records that fit a filter, for a file.
-async fn read_export(app: &App, actor: &Actor, filter: Filter) -> Result<Found> {
+async fn read_export(app: &App, actor: &Actor, filter: Filter) -> Result<LogEntries> {
     read(app, actor, None, filter, EXPORT).await
 }
 
-async fn read(app: &App, actor: &Actor, before: Option<Place>, filter: Filter, limit: i64) -> Result<Found> {
+async fn read(app: &App, actor: &Actor, before: Option<LogPosition>, filter: Filter, limit: i64) -> Result<LogEntries> {
     policy::require(actor, policy::Action::ViewAudit)?;
     app.db
         .read(move |conn| {
             let sought = if filter.q.is_empty() { None } else { Some(audit_names::sought(conn, &filter.q)?) };
             let records = audit::service::list_before(conn, before.as_ref(), &filter, sought.as_ref(), limit)?;
             let names = audit_names::of(conn, &records)?;
-            Ok(Found { records, names })
+            Ok(LogEntries { records, names })
         })
         .await
 }
@@ -67,11 +67,11 @@ struct Before {
 
 async fn log(req: HttpRequest, app: Data<App>, actor: Actor, query: Query<Filter>, at: Query<Before>) -> PageResult {
     let filter = query.into_inner().tidy();
-    let mut found = read_page(&app, &actor, at.before.as_deref().and_then(Place::parse), filter.clone()).await?;
+    let mut found = read_page(&app, &actor, at.before.as_deref().and_then(LogPosition::parse), filter.clone()).await?;
     let page = Page::of(&req, "audit-title");
     let words = serde_urlencoded::to_string(&filter).map_err(Error::internal)?;
     let (_, next) =
-        paging(&mut found.records, service::PAGE, &format!("/admin/audit?{words}"), "before", None, |r| Place::of(r).to_string());
+        paging(&mut found.records, service::PAGE, &format!("/admin/audit?{words}"), "before", None, |r| LogPosition::of(r).to_string());
     let records = found.records.iter().map(|record| RecordRow::of(&page, &found.names, record)).collect();
     let (actions, export) = (LogPage::actions(&page), format!("/admin/audit/export?{words}"));
     page.clone().render(&LogPage { page, records, filter, actions, export, next })
@@ -102,7 +102,7 @@ async fn verify(app: Data<App>, actor: Actor) -> PageResult {
 }
 
 /// Something that a record names.
-pub struct Thing {
+pub struct LinkedName {
     /// What people call it; the id where nobody has named it.
     pub name: String,
     /// Its page, where there is one that the reader may open.
@@ -111,8 +111,8 @@ pub struct Thing {
     pub id: String,
 }
 
-impl Thing {
-    fn of(page: &Page, names: &HashMap<String, Named>, id: &str) -> Self {
+impl LinkedName {
+    fn of(page: &Page, names: &HashMap<String, DisplayName>, id: &str) -> Self {
         let named = names.get(id);
         let href = named.and_then(|n| n.href.clone()).filter(|href| !href.starts_with("/admin/licenses/") || page.may("revoke-licenses"));
         let name = named.map_or_else(|| id.to_owned(), |n| page.pick(&n.zh, &n.en).to_owned());
@@ -126,8 +126,8 @@ pub struct RecordRow {
     pub sequence: String,
     pub at: String,
     pub action: String,
-    pub actor: Thing,
-    pub subject: Thing,
+    pub actor: LinkedName,
+    pub subject: LinkedName,
     /// Words and values of the detail.
     pub detail: Vec<(String, String)>,
     pub hash: String,
@@ -135,10 +135,10 @@ pub struct RecordRow {
 
 impl RecordRow {
     /// Of a record, with what its ids stand for.
-    pub fn of(page: &Page, names: &HashMap<String, Named>, record: &Record) -> Self {
+    pub fn of(page: &Page, names: &HashMap<String, DisplayName>, record: &Record) -> Self {
         let actor = match record.actor.split_once(':') {
-            Some((_, id)) => Thing::of(page, names, id),
-            None => Thing { name: word(page, "audit-actor-", &record.actor), href: None, id: record.actor.clone() },
+            Some((_, id)) => LinkedName::of(page, names, id),
+            None => LinkedName { name: word(page, "audit-actor-", &record.actor), href: None, id: record.actor.clone() },
         };
         let detail = match serde_json::from_str(&record.detail) {
             Ok(Value::Object(detail)) => detail
@@ -153,7 +153,7 @@ impl RecordRow {
             at: page.datetime(&record.at),
             action: action(page, &record.action),
             actor,
-            subject: Thing::of(page, names, &record.subject),
+            subject: LinkedName::of(page, names, &record.subject),
             detail,
             hash: record.hash.chars().take(12).collect(),
         }
@@ -177,7 +177,7 @@ fn action(page: &Page, code: &str) -> String {
 }
 
 /// A value of the detail in words.
-fn value(page: &Page, names: &HashMap<String, Named>, key: &str, said: &Value) -> String {
+fn value(page: &Page, names: &HashMap<String, DisplayName>, key: &str, said: &Value) -> String {
     match said {
         Value::String(text) => match (names.get(text), key) {
             (Some(named), _) => page.pick(&named.zh, &named.en).to_owned(),
@@ -232,7 +232,7 @@ impl LogPage {
 }
 
 /// The records as CSV (RFC 4180), with a byte order mark so that Excel reads UTF-8.
-pub fn csv(page: &Page, found: &Found) -> String {
+pub fn csv(page: &Page, found: &LogEntries) -> String {
     let mut out =
         String::from("\u{feff}chain,sequence,at,actor,actor_name,organization,action,action_name,subject,subject_name,detail,hash\r\n");
     for record in &found.records {

@@ -6,7 +6,7 @@ use std::collections::{BTreeSet, HashMap};
 use diesel::prelude::*;
 use serde_json::Value;
 
-use crate::audit::model::{Named, Record, Sought};
+use crate::audit::model::{AuditSearch, DisplayName, Record};
 use crate::base::auth::OrgKind;
 use crate::base::db::Conn;
 use crate::base::db::schema::{
@@ -19,7 +19,7 @@ const PEOPLE: i64 = 20;
 
 /// What was meant: an id, an order's number or reference (with its licence), a person's address or part of a name, an organisation's
 /// slug or name.
-pub fn sought(conn: &mut Conn, text: &str) -> QueryResult<Sought> {
+pub fn sought(conn: &mut Conn, text: &str) -> QueryResult<AuditSearch> {
     let capitals = text.to_uppercase();
     let named = orders::number.eq(&capitals).or(orders::reference.eq(&capitals));
     let of_order: Vec<String> = orders::table.filter(named).limit(PEOPLE).select(orders::id).load(conn)?;
@@ -32,11 +32,11 @@ pub fn sought(conn: &mut Conn, text: &str) -> QueryResult<Sought> {
     let of_organization: Vec<String> = organizations::table.filter(called).limit(PEOPLE).select(organizations::id).load(conn)?;
     let actors = people.iter().map(|id| format!("user:{id}")).chain([format!("node:{text}"), text.to_owned()]).collect();
     let subjects = [vec![text.to_owned()], of_order, of_license, people, of_organization].concat();
-    Ok(Sought { subjects, actors })
+    Ok(AuditSearch { subjects, actors })
 }
 
 /// Names of all ids in the records: of actors, subjects and details.
-pub fn of(conn: &mut Conn, records: &[Record]) -> QueryResult<HashMap<String, Named>> {
+pub fn of(conn: &mut Conn, records: &[Record]) -> QueryResult<HashMap<String, DisplayName>> {
     let mut ids: BTreeSet<String> = BTreeSet::new();
     for record in records {
         ids.insert(record.subject.clone());
@@ -54,9 +54,9 @@ pub fn of(conn: &mut Conn, records: &[Record]) -> QueryResult<HashMap<String, Na
     Ok(names)
 }
 
-fn load(conn: &mut Conn, ids: &[String], names: &mut HashMap<String, Named>) -> QueryResult<()> {
+fn load(conn: &mut Conn, ids: &[String], names: &mut HashMap<String, DisplayName>) -> QueryResult<()> {
     let of = |kind: &str| ids.iter().filter(|id| id.starts_with(kind)).cloned().collect::<Vec<_>>();
-    let same = |name: String, href: Option<String>| Named { zh: name.clone(), en: name, href };
+    let same = |name: String, href: Option<String>| DisplayName { zh: name.clone(), en: name, href };
     let people = users::table.filter(users::id.eq_any(of("usr_"))).select((users::id, users::name));
     for (id, name) in people.load::<(String, String)>(conn)? {
         names.insert(id, same(name, None));
@@ -88,14 +88,14 @@ fn load(conn: &mut Conn, ids: &[String], names: &mut HashMap<String, Named>) -> 
     for (id, kind, slug, zh, en) in found.load::<(String, OrgKind, String, String, String)>(conn)? {
         let href = (kind == OrgKind::Vendor).then(|| format!("/vendors/{slug}"));
         let (zh, en) = (if zh.is_empty() { en.clone() } else { zh.clone() }, if en.is_empty() { zh } else { en });
-        names.insert(id, Named { zh, en, href });
+        names.insert(id, DisplayName { zh, en, href });
     }
     let found = apps::table
         .inner_join(organizations::table.on(organizations::id.eq(apps::organization_id)))
         .filter(apps::id.eq_any(of("app_")))
         .select((apps::id, organizations::slug, apps::slug, apps::title_zh, apps::title_en));
     for (id, vendor, slug, zh, en) in found.load::<(String, String, String, String, String)>(conn)? {
-        names.insert(id, Named { zh, en, href: Some(format!("/apps/{vendor}/{slug}")) });
+        names.insert(id, DisplayName { zh, en, href: Some(format!("/apps/{vendor}/{slug}")) });
     }
     let found = licenses::table.inner_join(apps::table.on(apps::id.eq(licenses::app_id))).filter(licenses::id.eq_any(of("lic_"))).select((
         licenses::id,
@@ -104,7 +104,7 @@ fn load(conn: &mut Conn, ids: &[String], names: &mut HashMap<String, Named>) -> 
     ));
     for (id, zh, en) in found.load::<(String, String, String)>(conn)? {
         let href = Some(format!("/admin/licenses/{id}"));
-        names.insert(id, Named { zh, en, href });
+        names.insert(id, DisplayName { zh, en, href });
     }
     let found = releases::table.inner_join(apps::table.on(apps::id.eq(releases::app_id))).filter(releases::id.eq_any(of("rel_"))).select((
         releases::id,
@@ -113,7 +113,7 @@ fn load(conn: &mut Conn, ids: &[String], names: &mut HashMap<String, Named>) -> 
         apps::title_en,
     ));
     for (id, version, zh, en) in found.load::<(String, String, String, String)>(conn)? {
-        names.insert(id, Named { zh: format!("{zh} {version}"), en: format!("{en} {version}"), href: None });
+        names.insert(id, DisplayName { zh: format!("{zh} {version}"), en: format!("{en} {version}"), href: None });
     }
     let found = evaluation_sets::table.filter(evaluation_sets::id.eq_any(of("evs_"))).select((
         evaluation_sets::id,
@@ -122,7 +122,7 @@ fn load(conn: &mut Conn, ids: &[String], names: &mut HashMap<String, Named>) -> 
     ));
     for (id, zh, en) in found.load::<(String, String, String)>(conn)? {
         let href = Some(format!("/admin/evaluation/{id}"));
-        names.insert(id, Named { zh, en, href });
+        names.insert(id, DisplayName { zh, en, href });
     }
     let found = cases::table
         .inner_join(releases::table.on(releases::id.eq(cases::release_id)))
@@ -131,7 +131,7 @@ fn load(conn: &mut Conn, ids: &[String], names: &mut HashMap<String, Named>) -> 
         .select((cases::id, releases::version, apps::title_zh, apps::title_en));
     for (id, version, zh, en) in found.load::<(String, String, String, String)>(conn)? {
         let href = Some(format!("/admin/cases/{id}"));
-        names.insert(id, Named { zh: format!("{zh} {version}"), en: format!("{en} {version}"), href });
+        names.insert(id, DisplayName { zh: format!("{zh} {version}"), en: format!("{en} {version}"), href });
     }
     Ok(())
 }

@@ -15,7 +15,7 @@ use crate::base::i18n::Lang;
 use crate::http::extract::Form;
 use crate::http::page::{FormErrors, Page, PageResult, form_result, see_other_with};
 use crate::http::paging::paging;
-use crate::moderation::model::{Case, CaseState, Decision, Line};
+use crate::moderation::model::{Case, CaseState, Line, ModerationDecision};
 use crate::moderation::service;
 use crate::moderation::service::{SHORT, is_own};
 use crate::release::difference::Flag;
@@ -334,7 +334,7 @@ async fn decide(req: HttpRequest, app: Data<App>, actor: Actor, id: Path<String>
     let (id, form) = (id.into_inner(), form.0);
     // Before what was typed is looked at.
     policy::require(&actor, Action::DecideCases)?;
-    let Ok(decision) = form.decision.parse::<Decision>() else {
+    let Ok(decision) = form.decision.parse::<ModerationDecision>() else {
         return show_case(&req, &app, &actor, id, form.reason, Some(Error::field("decision", "choose-one"))).await;
     };
     match form_result(service::decide(&app, &actor, &id, decision, &form.reason).await)? {

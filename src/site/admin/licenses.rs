@@ -12,10 +12,10 @@ use crate::base::error::Error;
 use crate::http::extract::Form;
 use crate::http::page::{FormErrors, Page, PageResult, form_result, see_other_with};
 use crate::http::paging::{Before, paging};
-use crate::license::model::Decision;
+use crate::license::model::LicenseDecision;
 use crate::license::service;
 use crate::site::parts::chain::ChainLink;
-use crate::site::parts::license::{Facts, Row, read};
+use crate::site::parts::license::{LicenseFacts, LicenseRow, read};
 
 pub fn configure(cfg: &mut ServiceConfig) {
     cfg.route("/admin/licenses/{id}/{decision}", web::post().to(decide))
@@ -28,7 +28,7 @@ async fn admin_list(req: HttpRequest, app: Data<App>, actor: Actor, query: Query
     let (previous, next) =
         paging(&mut lines, service::PAGE, "/admin/licenses", "before", query.before.as_deref(), |l| l.license.id.clone());
     let page = Page::of(&req, "license-admin-title");
-    let rows = lines.iter().map(|l| Row::of(&page, l, "/admin/licenses", app.clock.now())).collect();
+    let rows = lines.iter().map(|l| LicenseRow::of(&page, l, "/admin/licenses", app.clock.now())).collect();
     page.clone().render(&AdminListPage { page, rows, previous, next })
 }
 
@@ -39,7 +39,7 @@ async fn admin_detail(req: HttpRequest, app: Data<App>, actor: Actor, id: Path<S
 async fn admin_page(req: &HttpRequest, app: &App, actor: &Actor, id: String, reason: String, error: Option<Error>) -> PageResult {
     let page = Page::of(req, "license-title");
     let view = read(app, actor.clone(), page.locale(), id, service::detail_any_in).await?;
-    let facts = Facts::of(&page, &view, app.clock.now());
+    let facts = LicenseFacts::of(&page, &view, app.clock.now());
     let status = if error.is_some() { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::OK };
     let errors = error.map(|e| FormErrors::of(&page, &e)).unwrap_or_default();
     page.clone().render_with(status, &AdminDetailPage { page, facts, links: view.links, reason, errors })
@@ -53,7 +53,7 @@ struct Reason {
 
 async fn decide(req: HttpRequest, app: Data<App>, actor: Actor, path: Path<(String, String)>, form: Form<Reason>) -> PageResult {
     let (id, word) = path.into_inner();
-    let decision: Decision = word.parse().map_err(|_| Error::not_found("page"))?;
+    let decision: LicenseDecision = word.parse().map_err(|_| Error::not_found("page"))?;
     match form_result(service::decide(&app, &actor, id.clone(), decision, &form.0.reason).await)? {
         Ok(()) => Ok(see_other_with(&format!("/admin/licenses/{id}"), "success", &format!("license-done-{decision}"), &[])),
         Err(error) => admin_page(&req, &app, &actor, id, form.0.reason, Some(error)).await,
@@ -65,7 +65,7 @@ async fn decide(req: HttpRequest, app: Data<App>, actor: Actor, path: Path<(Stri
 #[template(path = "admin/licenses.html")]
 pub struct AdminListPage {
     pub page: Page,
-    pub rows: Vec<Row>,
+    pub rows: Vec<LicenseRow>,
     /// Newer ones.
     pub previous: Option<String>,
     /// Older ones.
@@ -77,7 +77,7 @@ pub struct AdminListPage {
 #[template(path = "admin/license.html")]
 pub struct AdminDetailPage {
     pub page: Page,
-    pub facts: Facts,
+    pub facts: LicenseFacts,
     /// From listing to running.
     pub links: Vec<ChainLink>,
     /// Reason as typed.

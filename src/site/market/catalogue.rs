@@ -8,7 +8,7 @@ use crate::base::app::App;
 use crate::base::auth::Actor;
 use crate::base::error::Result;
 use crate::catalog;
-use crate::catalog::model::{Card, Plan};
+use crate::catalog::model::{Card, PricePlan};
 use crate::catalog::query::CatalogQuery;
 use crate::catalog::service;
 use crate::http::page::{Page, PageResult, lang_of};
@@ -176,7 +176,7 @@ pub struct Home {
     /// Most deployed listings.
     pub deployed: Vec<Card>,
     /// Their plans.
-    pub plans: Vec<Plan>,
+    pub plans: Vec<PricePlan>,
     /// Specialties with their number of listings.
     pub specialties: Vec<(String, String, String, i64)>,
     /// Developers, products, mines, nodes up.

@@ -11,7 +11,7 @@ use serde_json::json;
 use crate::base::app::App;
 use crate::base::db::Conn;
 use crate::base::error::Result;
-use crate::catalog::model::{AppRow, Card, Plan, PlanKind};
+use crate::catalog::model::{AppRow, Card, PlanKind, PricePlan};
 use crate::catalog::query::CatalogQuery;
 use crate::evaluation::service::Outcomes;
 use crate::http::page::{Page, PageResult};
@@ -92,7 +92,7 @@ pub struct Comparison {
     /// The apps, in the order of the address.
     pub apps: Vec<Compared>,
     /// Active plans of these apps.
-    pub plans: Vec<Plan>,
+    pub plans: Vec<PricePlan>,
     /// Hidden test sets on which any of them was tried, with what each got.
     pub sets: Vec<Outcomes>,
     /// Apps that fit beside them, where there is room: of the first one's scenario, or else its specialty, or else its kind of input.
@@ -168,12 +168,12 @@ pub struct Cell {
 }
 
 /// One figure of all apps.
-pub struct Row {
+pub struct ComparisonRow {
     pub title: String,
     pub cells: Vec<Cell>,
 }
 
-impl Row {
+impl ComparisonRow {
     fn plain(title: String, cells: impl Iterator<Item = String>) -> Self {
         let cell = |text: String| Cell { text: if text.is_empty() { NONE.into() } else { text }, best: false };
         Self { title, cells: cells.map(cell).collect() }
@@ -183,11 +183,11 @@ impl Row {
 /// Rows under one heading.
 pub struct Group {
     pub title: String,
-    pub rows: Vec<Row>,
+    pub rows: Vec<ComparisonRow>,
 }
 
 /// An app that can be added.
-pub struct Offer {
+pub struct ComparedPlan {
     pub value: String,
     pub name: String,
     pub vendor: String,
@@ -204,7 +204,7 @@ pub struct ComparePage {
     pub plot: String,
     /// Measured in different places.
     pub elsewhere: bool,
-    pub offered: Vec<Offer>,
+    pub offered: Vec<ComparedPlan>,
     /// Apps that were asked for and are not listed.
     pub missing: usize,
     /// More were asked for than are shown.
@@ -230,7 +230,7 @@ impl ComparePage {
                 without: address(others.iter().map(|(vendor, slug)| (vendor.as_str(), slug.as_str()))),
             }
         };
-        let offer = |(app, (vendor, zh, en)): &Card| Offer {
+        let offer = |(app, (vendor, zh, en)): &Card| ComparedPlan {
             value: format!("{vendor}/{}", app.slug),
             name: page.pick(&app.title_zh, &app.title_en).to_owned(),
             vendor: page.pick(zh, en).to_owned(),
@@ -261,7 +261,7 @@ pub fn offers(page: &Page, found: &Comparison) -> Group {
         found.scenarios.iter().find(|(slug, ..)| *slug == app.card.0.scenario).map(name).unwrap_or_default()
     };
     let price = |app: &Compared, kind: PlanKind| {
-        let mut plans: Vec<&Plan> = found.plans.iter().filter(|plan| plan.app_id == app.card.0.id && plan.kind == kind).collect();
+        let mut plans: Vec<&PricePlan> = found.plans.iter().filter(|plan| plan.app_id == app.card.0.id && plan.kind == kind).collect();
         plans.sort_by_key(|plan| plan.price_fen);
         if kind == PlanKind::Trial {
             return plans.iter().map(|plan| plan_card(page, plan, false).terms).collect::<Vec<_>>().join("; ");
@@ -277,9 +277,9 @@ pub fn offers(page: &Page, found: &Comparison) -> Group {
         [Some(release.version.clone()), day, beta, over].into_iter().flatten().collect::<Vec<_>>().join(" · ")
     };
     let mut rows = vec![
-        Row::plain(page.t("facet-scenario"), apps.iter().map(scenario)),
-        Row::plain(page.t("facet-input"), apps.iter().map(|app| page.tk("input-", app.release.manifest.input.as_str()))),
-        Row::plain(page.t("compare-safety"), apps.iter().map(|app| page.tk("compare-safety-", app.release.manifest.safety))),
+        ComparisonRow::plain(page.t("facet-scenario"), apps.iter().map(scenario)),
+        ComparisonRow::plain(page.t("facet-input"), apps.iter().map(|app| page.tk("input-", app.release.manifest.input.as_str()))),
+        ComparisonRow::plain(page.t("compare-safety"), apps.iter().map(|app| page.tk("compare-safety-", app.release.manifest.safety))),
     ];
     for kind in PlanKind::ALL {
         let title = if *kind == PlanKind::Trial {
@@ -287,9 +287,9 @@ pub fn offers(page: &Page, found: &Comparison) -> Group {
         } else {
             page.t2("compare-price", "plan", page.tk("plan-", kind), "unit", page.tk("plan-note-", kind))
         };
-        rows.push(Row::plain(title, apps.iter().map(|app| price(app, *kind))));
+        rows.push(ComparisonRow::plain(title, apps.iter().map(|app| price(app, *kind))));
     }
-    rows.push(Row::plain(page.t("release-version"), apps.iter().map(version)));
+    rows.push(ComparisonRow::plain(page.t("release-version"), apps.iter().map(version)));
     Group { title: page.t("compare-offer"), rows }
 }
 
@@ -301,12 +301,12 @@ fn figures(page: &Page, apps: &[Compared]) -> Group {
         let value = run_card(app).and_then(|card| measure(kind, &app.release.manifest, card));
         value.map(|value| measured(page, kind, value)).unwrap_or_default()
     };
-    let row = |kind: &Measure| Row::plain(page.tk("measure-", kind), apps.iter().map(|app| figure(app, *kind)));
-    let mut rows: Vec<Row> = Measure::ALL.iter().map(row).collect();
+    let row = |kind: &Measure| ComparisonRow::plain(page.tk("measure-", kind), apps.iter().map(|app| figure(app, *kind)));
+    let mut rows: Vec<ComparisonRow> = Measure::ALL.iter().map(row).collect();
     let card = |app: &Compared, tell: fn(&Page, &RunCard) -> String| run_card(app).map(|card| tell(page, card)).unwrap_or_default();
     let engine = |_: &Page, card: &RunCard| format!("{} {}", card.engine, card.engine_version);
-    rows.push(Row::plain(page.t("card-engine"), apps.iter().map(|app| card(app, engine))));
-    rows.push(Row::plain(page.t("card-hardware"), apps.iter().map(|app| card(app, hardware))));
+    rows.push(ComparisonRow::plain(page.t("card-engine"), apps.iter().map(|app| card(app, engine))));
+    rows.push(ComparisonRow::plain(page.t("card-hardware"), apps.iter().map(|app| card(app, hardware))));
     Group { title: page.t("card-title"), rows }
 }
 
@@ -322,7 +322,7 @@ fn scores(page: &Page, apps: &[Compared], sets: &[Outcomes]) -> Group {
             }
         }
         let name = page.t2("evaluation-line", "name", page.pick(&set.name_zh, &set.name_en), "n", set.samples);
-        Row { title: page.t2("compare-score", "set", name, "metric", page.tk("evaluation-metric-", set.metric)), cells }
+        ComparisonRow { title: page.t2("compare-score", "set", name, "metric", page.tk("evaluation-metric-", set.metric)), cells }
     };
     Group { title: page.t("evaluation-card-title"), rows: sets.iter().map(row).collect() }
 }
@@ -331,10 +331,10 @@ fn needs(page: &Page, apps: &[Compared]) -> Group {
     let of = |tell: &dyn Fn(&Compared) -> String| apps.iter().map(tell).collect::<Vec<_>>().into_iter();
     let memory = |app: &Compared| bytes(page, u64::from(app.release.manifest.resources.memory_mib) << 20);
     let rows = vec![
-        Row::plain(page.t("need-architectures"), of(&|app| app.release.manifest.resources.architectures.join(", "))),
-        Row::plain(page.t("need-cpu"), of(&|app| app.release.manifest.resources.cpu.to_string())),
-        Row::plain(page.t("need-memory"), of(&memory)),
-        Row::plain(page.t("listing-license"), of(&|app| app.release.manifest.license.clone())),
+        ComparisonRow::plain(page.t("need-architectures"), of(&|app| app.release.manifest.resources.architectures.join(", "))),
+        ComparisonRow::plain(page.t("need-cpu"), of(&|app| app.release.manifest.resources.cpu.to_string())),
+        ComparisonRow::plain(page.t("need-memory"), of(&memory)),
+        ComparisonRow::plain(page.t("listing-license"), of(&|app| app.release.manifest.license.clone())),
     ];
     Group { title: page.t("listing-needs"), rows }
 }

@@ -11,7 +11,7 @@ use crate::base::app::App;
 use crate::base::db::schema::{apps, evaluation_scores, evaluation_sets, organizations, plans, scenarios, specialties, vendor_keys};
 use crate::base::db::{Conn, Timestamp};
 use crate::base::error::{Error, Result};
-use crate::base::text_index::Entry;
+use crate::base::text_index::IndexEntry;
 use crate::catalog::model::ListingState;
 
 /// Follows changes until told to stop.
@@ -66,7 +66,7 @@ fn mark(conn: &mut Conn) -> QueryResult<Mark> {
 }
 
 /// Texts of all listed apps.
-fn search_entries(conn: &mut Conn) -> QueryResult<Vec<Entry>> {
+fn search_entries(conn: &mut Conn) -> QueryResult<Vec<IndexEntry>> {
     type Row = (String, (String, String), (String, String), (String, String, String), (String, String), (String, String));
     let rows: Vec<Row> = apps::table
         .inner_join(organizations::table.on(organizations::id.eq(apps::organization_id)))
@@ -85,7 +85,7 @@ fn search_entries(conn: &mut Conn) -> QueryResult<Vec<Entry>> {
         .load(conn)?;
     Ok(rows
         .into_iter()
-        .map(|(id, t, s, o, sp, sc)| Entry {
+        .map(|(id, t, s, o, sp, sc)| IndexEntry {
             id,
             text: [&t.0, &t.1, &s.0, &s.1, &o.0, &o.1, &o.2, &sp.0, &sp.1, &sc.0, &sc.1].map(String::as_str).join(" "),
         })

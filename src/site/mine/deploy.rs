@@ -88,7 +88,7 @@ async fn wizard(req: HttpRequest, app: Data<App>, actor: Actor) -> PageResult {
 }
 
 /// The nodes again, with what was wrong with them: nowhere else can they be changed.
-fn other_nodes(page: Page, choices: &deployment::Choices, chosen: &Chosen, problem: &NodeProblem, now: Timestamp) -> PageResult {
+fn other_nodes(page: Page, choices: &deployment::DeployChoices, chosen: &Chosen, problem: &NodeProblem, now: Timestamp) -> PageResult {
     let text = node_problem(&page, problem);
     page.clone().render_with(StatusCode::UNPROCESSABLE_ENTITY, &NodesStep::of(page, choices, &chosen.nodes, Some(text), now))
 }
@@ -98,7 +98,7 @@ async fn restart() -> PageResult {
     Ok(see_other("/mine/deploy"))
 }
 
-async fn input(app: &App, actor: &Actor, chosen: &Chosen, form: &FormPairs) -> Result<(deployment::Choices, DeployInput), Error> {
+async fn input(app: &App, actor: &Actor, chosen: &Chosen, form: &FormPairs) -> Result<(deployment::DeployChoices, DeployInput), Error> {
     let choices = deployment::choices(app, actor, chosen.license_id.clone(), chosen.release_id.clone()).await?;
     let input = DeployInput {
         release_id: chosen.release_id.clone(),
@@ -110,7 +110,7 @@ async fn input(app: &App, actor: &Actor, chosen: &Chosen, form: &FormPairs) -> R
 }
 
 /// The parameters again, with what was typed and what was wrong.
-fn wrong(page: Page, choices: &deployment::Choices, chosen: &Chosen, typed: &Map<String, Value>, error: &Error) -> PageResult {
+fn wrong(page: Page, choices: &deployment::DeployChoices, chosen: &Chosen, typed: &Map<String, Value>, error: &Error) -> PageResult {
     let step = ParametersStep::of(page.clone(), choices, &chosen.nodes, Some(typed), Some(error));
     page.render_with(StatusCode::UNPROCESSABLE_ENTITY, &step)
 }

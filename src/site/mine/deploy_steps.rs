@@ -10,7 +10,7 @@ use crate::base::i18n::error_text;
 use crate::catalog::model::AppName;
 use crate::fleet::model::{Change, Fit, ReleaseName};
 use crate::fleet::parameters::shown;
-use crate::fleet::service::deployment::{Choices, NodeProblem, Offer, Plan};
+use crate::fleet::service::deployment::{DeployChoices, DeployPlan, LicenseOffer, NodeProblem};
 use crate::http::page::{FormErrors, Page};
 use crate::release::model::Channel;
 use crate::site::parts::license::until;
@@ -68,8 +68,8 @@ pub fn release_name(page: &Page, release: &ReleaseName) -> String {
 }
 
 /// Cards of offers, the one the reader came from first.
-pub fn offers(page: &Page, offers: &[Offer], license_id: &str, now: Timestamp) -> Vec<OfferCard> {
-    let card = |o: &Offer| OfferCard {
+pub fn offers(page: &Page, offers: &[LicenseOffer], license_id: &str, now: Timestamp) -> Vec<OfferCard> {
+    let card = |o: &LicenseOffer| OfferCard {
         license_id: o.line.license.id.clone(),
         app: title(page, &o.line.app),
         seats: format!("{} / {}", o.line.license.nodes_active, o.line.license.node_limit),
@@ -140,7 +140,7 @@ pub struct NodesStep {
 
 impl NodesStep {
     /// From the choices.
-    pub fn of(page: Page, choices: &Choices, chosen: &[String], problem: Option<String>, now: Timestamp) -> Self {
+    pub fn of(page: Page, choices: &DeployChoices, chosen: &[String], problem: Option<String>, now: Timestamp) -> Self {
         let need = &choices.release.manifest.resources;
         let memory = i64::from(need.memory_mib).saturating_mul(1_048_576);
         let nodes = choices.nodes.iter().map(|c| NodeChoice {
@@ -274,7 +274,7 @@ fn unshown(page: &Page, error: &Error, shown: &[ParameterField]) -> Vec<String> 
 
 impl ParametersStep {
     /// From the choices. Without typed values, those in force on the first node that has the app.
-    pub fn of(page: Page, choices: &Choices, chosen: &[String], typed: Option<&Map<String, Value>>, error: Option<&Error>) -> Self {
+    pub fn of(page: Page, choices: &DeployChoices, chosen: &[String], typed: Option<&Map<String, Value>>, error: Option<&Error>) -> Self {
         let nodes: Vec<(String, String)> =
             choices.nodes.iter().filter(|c| chosen.contains(&c.node.id)).map(|c| (c.node.id.clone(), c.node.name.clone())).collect();
         let in_force = choices.nodes.iter().filter(|c| chosen.contains(&c.node.id)).find_map(|c| c.parameters.clone());
@@ -331,7 +331,7 @@ pub struct PreviewStep {
 
 impl PreviewStep {
     /// From the plan.
-    pub fn of(page: Page, plan: &Plan, now: Timestamp) -> Self {
+    pub fn of(page: Page, plan: &DeployPlan, now: Timestamp) -> Self {
         let rows: Vec<PreviewRow> = plan
             .lines
             .iter()

@@ -56,7 +56,7 @@ async fn fragment(req: HttpRequest, app: Data<App>, actor: Actor, id: Path<Strin
 }
 
 /// All that a deployment's page shows.
-struct Found {
+struct DeploymentView {
     /// The deployment with what belongs to it.
     detail: DeploymentDetail,
     /// Figures of the last heartbeat.
@@ -65,14 +65,14 @@ struct Found {
     links: Vec<ChainLink>,
 }
 
-async fn read(app: &App, actor: Actor, lang: Lang, id: String) -> Result<Found> {
+async fn read(app: &App, actor: Actor, lang: Lang, id: String) -> Result<DeploymentView> {
     let reader = Reader::of(&actor, lang, app.clock.now());
     app.db
         .read(move |conn| {
             let detail = deployment::detail_in(conn, &actor, &id)?;
             let sample = app_figures(conn, std::slice::from_ref(&id))?.remove(&id);
             let links = chain::of_deployment(conn, &reader, &id)?;
-            Ok(Found { detail, sample, links })
+            Ok(DeploymentView { detail, sample, links })
         })
         .await
 }
@@ -210,7 +210,7 @@ fn left(events: &[DeploymentEvent]) -> &'static str {
 
 impl DeploymentLive {
     /// From the detail.
-    fn of(page: &Page, Found { detail, sample, links }: &Found, now: Timestamp) -> Self {
+    fn of(page: &Page, DeploymentView { detail, sample, links }: &DeploymentView, now: Timestamp) -> Self {
         let d = &detail.line.deployment;
         let (inferences, latency, memory, restarts, sampled) = match sample {
             Some(s) => {
@@ -280,7 +280,7 @@ pub struct DeploymentPage {
 
 impl DeploymentPage {
     /// From the detail.
-    fn of(page: Page, found: &Found, may_deploy: bool, now: Timestamp) -> Self {
+    fn of(page: Page, found: &DeploymentView, may_deploy: bool, now: Timestamp) -> Self {
         let detail = &found.detail;
         let d = &detail.line.deployment;
         let parameters = detail.release.manifest.parameters.iter().map(|p| {

@@ -13,7 +13,7 @@ use crate::http::page::{Page, PageResult, form_result, see_other_with};
 use crate::http::paging::{Before, paging};
 use crate::license::service;
 use crate::site::parts::chain::ChainLink;
-use crate::site::parts::license::{Facts, Row, read};
+use crate::site::parts::license::{LicenseFacts, LicenseRow, read};
 
 pub fn configure(cfg: &mut ServiceConfig) {
     cfg.route("/mine/licenses", web::get().to(list))
@@ -26,7 +26,7 @@ async fn list(req: HttpRequest, app: Data<App>, actor: Actor, query: Query<Befor
     let mut lines = service::list(&app, &actor, query.before.clone()).await?;
     let (previous, next) = paging(&mut lines, service::PAGE, "/mine/licenses", "before", query.before.as_deref(), |l| l.license.id.clone());
     let page = Page::of(&req, "license-list-title");
-    let rows = lines.iter().map(|l| Row::of(&page, l, "/mine/licenses", app.clock.now())).collect();
+    let rows = lines.iter().map(|l| LicenseRow::of(&page, l, "/mine/licenses", app.clock.now())).collect();
     page.clone().render(&ListPage { page, rows, previous, next })
 }
 
@@ -34,7 +34,7 @@ async fn detail(req: HttpRequest, app: Data<App>, actor: Actor, id: Path<String>
     let page = Page::of(&req, "license-title");
     let may_deploy = policy::require(&actor, Action::Deploy).is_ok();
     let view = read(&app, actor, page.locale(), id.into_inner(), service::detail_in).await?;
-    let facts = Facts::of(&page, &view, app.clock.now());
+    let facts = LicenseFacts::of(&page, &view, app.clock.now());
     page.clone().render(&DetailPage { page, facts, links: view.links, may_deploy })
 }
 
@@ -61,7 +61,7 @@ async fn release_seat(app: Data<App>, actor: Actor, path: Path<(String, String)>
 #[template(path = "mine/licenses.html")]
 pub struct ListPage {
     pub page: Page,
-    pub rows: Vec<Row>,
+    pub rows: Vec<LicenseRow>,
     /// Newer ones.
     pub previous: Option<String>,
     /// Older ones.
@@ -73,7 +73,7 @@ pub struct ListPage {
 #[template(path = "mine/license.html")]
 pub struct DetailPage {
     pub page: Page,
-    pub facts: Facts,
+    pub facts: LicenseFacts,
     /// From listing to running.
     pub links: Vec<ChainLink>,
     /// Whether the reader may deploy and free seats.

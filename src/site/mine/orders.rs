@@ -15,9 +15,9 @@ use crate::catalog::model::PlanKind;
 use crate::http::extract::Form;
 use crate::http::page::{FormErrors, Page, PageResult, form_result, see_other_with};
 use crate::http::paging::{Before, paging};
-use crate::site::parts::order::{OrderView, Row, price};
+use crate::site::parts::order::{OrderRow, OrderView, price};
 use crate::trade::model::{MAX_NODES, PlaceOrder};
-use crate::trade::service::{Offer, Side};
+use crate::trade::service::{OrderOffer, Side};
 use crate::trade::{cancel, service};
 
 pub fn configure(cfg: &mut ServiceConfig) {
@@ -56,7 +56,7 @@ pub struct FormPage {
 
 impl FormPage {
     /// The form with what was typed.
-    pub fn of(page: Page, offer: &Offer, nodes: String, grace_days: i64, errors: FormErrors) -> Self {
+    pub fn of(page: Page, offer: &OrderOffer, nodes: String, grace_days: i64, errors: FormErrors) -> Self {
         let plan = &offer.plan;
         let trial = plan.kind == PlanKind::Trial;
         let total = nodes.trim().parse().ok().and_then(|n| crate::trade::model::price(plan, n).ok());
@@ -93,7 +93,7 @@ impl FormPage {
 #[template(path = "mine/orders.html")]
 pub struct BoughtPage {
     pub page: Page,
-    pub rows: Vec<Row>,
+    pub rows: Vec<OrderRow>,
     pub previous: Option<String>,
     pub next: Option<String>,
 }
@@ -166,7 +166,7 @@ async fn bought(req: HttpRequest, app: Data<App>, actor: Actor, query: Query<Bef
     let mut lines = service::list_bought(&app, &actor, query.before.clone()).await?;
     let (previous, next) = paging(&mut lines, service::PAGE, "/mine/orders", "before", query.before.as_deref(), |l| l.0.id.clone());
     let page = Page::of(&req, "orders-title");
-    let rows = lines.iter().map(|line| Row::of(&page, line, "/mine/orders")).collect();
+    let rows = lines.iter().map(|line| OrderRow::of(&page, line, "/mine/orders")).collect();
     page.clone().render(&BoughtPage { page, rows, previous, next })
 }
 

@@ -2,7 +2,7 @@
 
 use app_package::manifest::{AlarmLevel, AppManifest, Post};
 
-use crate::catalog::model::{Card, Plan, PlanKind};
+use crate::catalog::model::{Card, PlanKind, PricePlan};
 use crate::http::page::Page;
 
 /// An app as the macro `ui::app_card` shows it.
@@ -22,9 +22,9 @@ pub struct AppCard {
 
 impl AppCard {
     /// From the row, its vendor, the plans at hand and the specialties' names.
-    pub fn of(page: &Page, card: &Card, plans: &[Plan], specialties: &[(String, String, String)]) -> Self {
+    pub fn of(page: &Page, card: &Card, plans: &[PricePlan], specialties: &[(String, String, String)]) -> Self {
         let (app, (vendor_slug, vendor_zh, vendor_en)) = card;
-        let own: Vec<&Plan> = plans.iter().filter(|p| p.app_id == app.id).collect();
+        let own: Vec<&PricePlan> = plans.iter().filter(|p| p.app_id == app.id).collect();
         let name = specialties.iter().find(|(slug, ..)| *slug == app.specialty).map(|(_, zh, en)| page.pick(zh, en).to_owned());
         Self {
             href: format!("/apps/{vendor_slug}/{}", app.slug),
@@ -43,7 +43,7 @@ impl AppCard {
 }
 
 /// "from ¥…", "free trial", or that there is no offer yet.
-fn price_line(page: &Page, plans: &[&Plan]) -> String {
+fn price_line(page: &Page, plans: &[&PricePlan]) -> String {
     match plans.iter().filter(|p| p.kind != PlanKind::Trial).min_by_key(|p| p.price_fen) {
         Some(plan) => page.t2("price-from", "price", page.money(&plan.price_fen), "unit", page.tk("plan-note-", plan.kind)),
         None if plans.is_empty() => page.t("price-none"),
@@ -101,7 +101,7 @@ pub struct PlanCard {
 }
 
 /// A plan in words; `trial_used`: the reader's organisation has had its trial.
-pub fn plan_card(page: &Page, plan: &Plan, trial_used: bool) -> PlanCard {
+pub fn plan_card(page: &Page, plan: &PricePlan, trial_used: bool) -> PlanCard {
     let trial = page.t2("plan-trial-terms", "days", plan.trial_days, "nodes", plan.trial_nodes);
     PlanCard {
         id: plan.id.clone(),

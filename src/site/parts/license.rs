@@ -11,7 +11,7 @@ use crate::base::i18n::Lang;
 use crate::catalog::model::PlanKind;
 use crate::fleet::service::{Seat, seats_in};
 use crate::http::page::Page;
-use crate::license::model::{Decision, Enforcement, License, LicenseState};
+use crate::license::model::{Enforcement, License, LicenseDecision, LicenseState};
 use crate::license::service::{LicenseDetail, LicenseLine};
 use crate::site::parts::chain::{self, ChainLink, Reader};
 
@@ -44,7 +44,7 @@ pub async fn read(
 }
 
 /// One row of a list.
-pub struct Row {
+pub struct LicenseRow {
     /// Address of its page.
     pub href: String,
     /// Title of the app.
@@ -64,7 +64,7 @@ pub struct Row {
     pub state: &'static str,
 }
 
-impl Row {
+impl LicenseRow {
     /// From a line.
     pub fn of(page: &Page, line: &LicenseLine, base: &str, now: Timestamp) -> Self {
         let license = &line.license;
@@ -114,7 +114,7 @@ pub fn verdict_text(page: &Page, license: &License, now: Timestamp) -> String {
 
 /// What happened to a licence that is suspended or revoked, why, and what can be done.
 pub fn notice(page: &Page, told: &DecisionNote) -> (String, String, String) {
-    let revoked = told.action == Decision::Revoke.action();
+    let revoked = told.action == LicenseDecision::Revoke.action();
     let (what, next) =
         if revoked { ("license-notice-revoked", "license-next-revoked") } else { ("license-notice-suspended", "license-next-suspended") };
     (page.t1(what, "date", page.datetime(&told.at)), page.t1("license-notice-reason", "reason", &told.reason), page.t(next))
@@ -153,7 +153,7 @@ pub struct SeatRow {
 }
 
 /// What both pages of a licence show.
-pub struct Facts {
+pub struct LicenseFacts {
     pub id: String,
     /// Title of the app.
     pub app: String,
@@ -204,7 +204,7 @@ pub struct Facts {
     pub decisions: Vec<DecisionRow>,
 }
 
-impl Facts {
+impl LicenseFacts {
     /// From the detail.
     pub fn of(page: &Page, LicenseView { detail, seats: held, .. }: &LicenseView, now: Timestamp) -> Self {
         let LicenseLine { license, app, operator } = &detail.line;

@@ -6,7 +6,7 @@ use crate::base::auth::{Actor, policy};
 use crate::base::db::Conn;
 use crate::base::error::{Error, Result};
 use crate::base::i18n::Lang;
-use crate::catalog::model::{AppRow, ListingState, Plan};
+use crate::catalog::model::{AppRow, ListingState, PricePlan};
 use crate::release::difference::Difference;
 use crate::release::model::Release;
 use crate::site::parts::chain;
@@ -25,7 +25,7 @@ pub struct Listing {
     /// Its check report.
     pub report: Option<inference::check::CheckReport>,
     /// Its scores on hidden test sets.
-    pub scores: Vec<evaluation::service::Shown>,
+    pub scores: Vec<evaluation::service::ScoreSummary>,
     /// Pictures: digest and texts.
     pub gallery: Vec<(String, app_package::manifest::Text)>,
     /// The newest releases that buyers have seen, newest first.
@@ -33,7 +33,7 @@ pub struct Listing {
     /// The version before the shown one, and what differs.
     pub previous: Option<(String, Difference)>,
     /// Active plans.
-    pub plans: Vec<Plan>,
+    pub plans: Vec<PricePlan>,
     /// Names of specialty and scenario, zh and en.
     pub words: ((String, String), (String, String)),
     /// The chain for this reader.

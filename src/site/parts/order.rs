@@ -4,13 +4,13 @@ use crate::base::app::App;
 use crate::base::auth::Actor;
 use crate::base::error::Result;
 use crate::http::page::Page;
-use crate::license::model::Decision;
+use crate::license::model::LicenseDecision;
 use crate::site::parts::chain::{self, ChainLink, Reader};
 use crate::trade::model::{Balance, Line, Order, OrderState, balance};
 use crate::trade::service::{Awaiting, OrderDetail, Side, detail_in};
 
 /// An order in a list.
-pub struct Row {
+pub struct OrderRow {
     pub href: String,
     pub number: String,
     pub app: String,
@@ -23,7 +23,7 @@ pub struct Row {
     pub placed: String,
 }
 
-impl Row {
+impl OrderRow {
     /// Of a line of a list at `base`.
     pub fn of(page: &Page, (order, title, other): &Line, base: &str) -> Self {
         Self {
@@ -128,7 +128,7 @@ impl OrderView {
         };
         let step = match (left, side) {
             _ if !awaiting => match (&detail.held, order.state) {
-                (Some(held), OrderState::Delivered) if held.action == Decision::Revoke.action() => "license-revoked",
+                (Some(held), OrderState::Delivered) if held.action == LicenseDecision::Revoke.action() => "license-revoked",
                 (Some(_), OrderState::Delivered) => "license-suspended",
                 (_, OrderState::Cancelled) if any_received => "cancelled-part-paid",
                 (_, state) => state.as_str(),

@@ -1,7 +1,7 @@
 //! Scores on hidden test sets.
 
 use crate::evaluation::model::Metric;
-use crate::evaluation::service::Shown;
+use crate::evaluation::service::ScoreSummary;
 use crate::http::page::Page;
 
 /// A figure as it is read: a share in percent, mAP with three digits after the point, an error with its unit.
@@ -44,7 +44,7 @@ pub struct ScoreView {
 
 impl ScoreView {
     /// In the page's language.
-    pub fn of(page: &Page, shown: &Shown) -> Self {
+    pub fn of(page: &Page, shown: &ScoreSummary) -> Self {
         let text = match &shown.reason {
             Some(code) => reason(page, code),
             None => page.tk("evaluation-metric-text-", shown.metric),
@@ -65,7 +65,7 @@ impl ScoreView {
 }
 
 /// Better, worse or the same as the version before, as far as the figures shown tell.
-fn change(page: &Page, shown: &Shown, value: f64, (version, before): &(String, f64)) -> (&'static str, String) {
+fn change(page: &Page, shown: &ScoreSummary, value: f64, (version, before): &(String, f64)) -> (&'static str, String) {
     let old = figure(shown.metric, *before, &shown.unit);
     let (tone, key) = if figure(shown.metric, value, &shown.unit) == old {
         ("grey", "evaluation-same")

@@ -79,7 +79,7 @@ pub struct AppLine {
 
 /// What a moderator decided last.
 #[derive(Debug, Clone, Queryable)]
-pub struct Decision {
+pub struct LastDecision {
     /// `approved`, `changes_requested` or `rejected`.
     pub state: String,
     pub reason: String,
@@ -98,15 +98,15 @@ pub struct ReleaseDetail {
     pub uploaded_by: String,
     /// Last report, with its time.
     pub report: Option<(CheckReport, Timestamp)>,
-    pub decision: Option<Decision>,
+    pub decision: Option<LastDecision>,
     /// Scores on hidden test sets.
-    pub scores: Vec<evaluation::service::Shown>,
+    pub scores: Vec<evaluation::service::ScoreSummary>,
     pub chain: Vec<ChainLink>,
 }
 
 /// A release beside the others of its app.
 #[derive(Debug, Clone)]
-pub struct Beside {
+pub struct ReleaseComparison {
     /// The version it is compared with, and what differs.
     pub difference: Option<(String, Difference)>,
     /// Other versions, newest first.
@@ -331,7 +331,7 @@ pub async fn release_detail(app: &App, actor: &Actor, lang: Lang, slug: &str, ve
 ///
 /// # Errors
 /// `release`: there is no such version.
-pub async fn comparison(app: &App, actor: &Actor, detail: &ReleaseDetail, with: Option<String>) -> Result<Beside> {
+pub async fn comparison(app: &App, actor: &Actor, detail: &ReleaseDetail, with: Option<String>) -> Result<ReleaseComparison> {
     let person = policy::require(actor, Action::ViewOwnApps)?.clone();
     let release = detail.release.clone();
     app.db
@@ -341,7 +341,7 @@ pub async fn comparison(app: &App, actor: &Actor, detail: &ReleaseDetail, with: 
             let others = others.into_iter().filter(|(id, ..)| *id != release.id).take(OTHERS).map(|(_, version, _)| version).collect();
             let may = release.state == ReleaseState::Published && policy::permits(person.kind, person.role, Action::PublishApps);
             let successors = may.then(|| lifecycle::successors(conn, &release)).transpose()?;
-            Ok(Beside { difference, others, successors })
+            Ok(ReleaseComparison { difference, others, successors })
         })
         .await
 }

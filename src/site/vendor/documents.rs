@@ -10,7 +10,7 @@ use crate::http::page::{Page, PageResult};
 use crate::registry::model::type_word;
 use crate::trust::documents::{Document, Fault, Package};
 use crate::trust::evidence;
-use crate::trust::evidence::Shown;
+use crate::trust::evidence::SignatureSummary;
 
 pub fn configure(cfg: &mut ServiceConfig) {
     cfg.route("/documents/{digest}/{name:.+}", web::get().to(document));
@@ -37,7 +37,7 @@ pub struct DocumentPage {
 }
 
 impl DocumentPage {
-    pub fn of(mut page: Page, shown: Shown) -> Self {
+    pub fn of(mut page: Page, shown: SignatureSummary) -> Self {
         page.title = page.tk("registry-type-", type_word(&shown.artifact_type));
         let mut view = Self {
             repository: shown.repository,

@@ -12,7 +12,7 @@ use crate::base::auth::policy::Action;
 use crate::base::auth::{Actor, policy};
 use crate::base::error::{Error, Result};
 use crate::http::page::{Page, PageResult};
-use crate::registry::model::{Artifact, Page as List, Repository, RepositoryLine, RepositoryName, cut, type_word};
+use crate::registry::model::{Artifact, Listed as List, Repository, RepositoryLine, RepositoryName, cut, type_word};
 use crate::registry::quota;
 use crate::registry::quota::Usage;
 use crate::release::model::{ReleaseState, address};

@@ -8,7 +8,7 @@ use crate::base::app::App;
 use crate::base::auth::Actor;
 use crate::http::page::{Page, PageResult};
 use crate::http::paging::{Before, paging};
-use crate::site::parts::order::{OrderView, Row};
+use crate::site::parts::order::{OrderRow, OrderView};
 use crate::trade::service;
 use crate::trade::service::Side;
 
@@ -21,7 +21,7 @@ pub fn configure(cfg: &mut ServiceConfig) {
 #[template(path = "vendor/orders.html")]
 pub struct SoldPage {
     pub page: Page,
-    pub rows: Vec<Row>,
+    pub rows: Vec<OrderRow>,
     pub previous: Option<String>,
     pub next: Option<String>,
 }
@@ -38,7 +38,7 @@ async fn sold(req: HttpRequest, app: Data<App>, actor: Actor, query: Query<Befor
     let mut lines = service::list_sold(&app, &actor, query.before.clone()).await?;
     let (previous, next) = paging(&mut lines, service::PAGE, "/vendor/orders", "before", query.before.as_deref(), |l| l.0.id.clone());
     let page = Page::of(&req, "sales-title");
-    let rows = lines.iter().map(|line| Row::of(&page, line, "/vendor/orders")).collect();
+    let rows = lines.iter().map(|line| OrderRow::of(&page, line, "/vendor/orders")).collect();
     page.clone().render(&SoldPage { page, rows, previous, next })
 }
 

@@ -20,7 +20,7 @@ use crate::base::error::Kind;
 use crate::catalog::model::PlanKind;
 use crate::fleet::model::{Deployment, DeploymentState};
 use crate::fleet::service::{self, DeployInput};
-use crate::license::model::{Decision, License};
+use crate::license::model::{License, LicenseDecision};
 use crate::server::middleware::errors::errors;
 use crate::testing::shop::{Shop, license, release, shop};
 use crate::testing::{self, drain_jobs, each_backend};
@@ -387,7 +387,7 @@ async fn a_revoked_licence_takes_the_app_off_the_node() {
         let id = deploy(&app, &shop, &license, &shop.release_id, &node).await;
         let administrator = testing::platform(&app, Role::Administrator).await;
         let decide = |decision| crate::license::service::decide(&app, &administrator, license.id.clone(), decision, "not paid");
-        decide(Decision::Suspend).await.unwrap();
+        decide(LicenseDecision::Suspend).await.unwrap();
         drain_jobs(&app).await;
         assert_eq!(manifest(&app, &node).await.deployments.len(), 0);
         let held = deployment(&app, &id).await;
@@ -397,13 +397,13 @@ async fn a_revoked_licence_takes_the_app_off_the_node() {
         );
         assert_eq!(post(&app, &node, &id, status(&id, version(3), "removed")).await.status, 200);
         assert_eq!(deployment(&app, &id).await.state, DeploymentState::Failed);
-        decide(Decision::Reinstate).await.unwrap();
+        decide(LicenseDecision::Reinstate).await.unwrap();
         drain_jobs(&app).await;
         let back = manifest(&app, &node).await;
         assert_eq!((back.manifest_version, back.deployments.len()), (version(4), 1));
         assert_eq!(deployment(&app, &id).await.state, DeploymentState::Pending);
         // Taken away again, and removed while it is away: the seat does not stay taken.
-        decide(Decision::Suspend).await.unwrap();
+        decide(LicenseDecision::Suspend).await.unwrap();
         drain_jobs(&app).await;
         post(&app, &node, &id, status(&id, version(5), "removed")).await;
         service::remove_deployment(&app, &shop.operator, &id).await.unwrap();

@@ -39,7 +39,7 @@ pub fn key(words: &[&[u8]]) -> Key {
 
 /// A manifest as it is answered.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Served {
+pub struct CachedManifest {
     /// Digest of `content`.
     pub digest: String,
     /// `Content-Type` it was pushed with.
@@ -49,18 +49,18 @@ pub struct Served {
 }
 
 #[derive(Debug)]
-struct Kept {
+struct CacheEntry {
     /// Of [`crate::base::db::Db::generation`], from before it was read.
     generation: u64,
     at: Timestamp,
-    manifest: Arc<Served>,
+    manifest: Arc<CachedManifest>,
 }
 
 /// The memory.
 #[derive(Debug, Default)]
 pub struct Cache {
     tokens: Mutex<HashMap<Key, Arc<Claims>>>,
-    manifests: Mutex<HashMap<Key, Kept>>,
+    manifests: Mutex<HashMap<Key, CacheEntry>>,
 }
 
 impl Cache {
@@ -77,21 +77,21 @@ impl Cache {
     }
 
     /// A manifest that nothing has changed since and that is young enough.
-    pub fn manifest(&self, key: &Key, generation: u64, now: Timestamp) -> Option<Arc<Served>> {
+    pub fn manifest(&self, key: &Key, generation: u64, now: Timestamp) -> Option<Arc<CachedManifest>> {
         let manifests = self.manifests.lock().ok()?;
         // A clock that was set back makes nothing live longer.
-        let fresh = |kept: &&Kept| kept.generation == generation && kept.at <= now && now < kept.at.plus(LIFE);
+        let fresh = |kept: &&CacheEntry| kept.generation == generation && kept.at <= now && now < kept.at.plus(LIFE);
         manifests.get(key).filter(fresh).map(|kept| kept.manifest.clone())
     }
 
     /// Keeps a manifest that was read after `generation` and `at` were taken.
-    pub fn keep_manifest(&self, key: Key, generation: u64, at: Timestamp, manifest: Arc<Served>) {
+    pub fn keep_manifest(&self, key: Key, generation: u64, at: Timestamp, manifest: Arc<CachedManifest>) {
         if manifest.content.len() > MAX_CONTENT {
             return;
         }
         let Ok(mut manifests) = self.manifests.lock() else { return };
         make_room(&mut manifests);
-        manifests.insert(key, Kept { generation, at, manifest });
+        manifests.insert(key, CacheEntry { generation, at, manifest });
     }
 }
 
@@ -105,8 +105,8 @@ fn make_room<V>(map: &mut HashMap<Key, V>) {
 mod tests {
     use super::*;
 
-    fn served(content: &'static [u8]) -> Arc<Served> {
-        Arc::new(Served { digest: "sha256:1".into(), media_type: "m".into(), content: Bytes::from_static(content) })
+    fn served(content: &'static [u8]) -> Arc<CachedManifest> {
+        Arc::new(CachedManifest { digest: "sha256:1".into(), media_type: "m".into(), content: Bytes::from_static(content) })
     }
 
     #[test]

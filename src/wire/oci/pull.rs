@@ -6,19 +6,19 @@ use app_package::digest::Digest;
 use app_package::oci::Descriptor;
 
 use super::access::{open_in, permit_in};
-use super::cache::{self, Cache, Served};
+use super::cache::{self, Cache, CachedManifest};
 use super::rights::Action;
-use super::token::Asking;
+use super::token::RequestIdentity;
 use crate::base::app::App;
 use crate::base::error::{Error, Result};
-use crate::registry::model::{Page, RepositoryName, Visibility};
+use crate::registry::model::{Listed, RepositoryName, Visibility};
 use crate::registry::{blobs, manifests, service};
 
 /// Size in bytes of a blob that the repository links.
 ///
 /// # Errors
 /// `blob-unknown`, and those of [`open_in`].
-pub async fn blob(app: &App, asking: Asking, name: &RepositoryName, digest: &Digest) -> Result<u64> {
+pub async fn blob(app: &App, asking: RequestIdentity, name: &RepositoryName, digest: &Digest) -> Result<u64> {
     let (name, wanted, now) = (name.clone(), digest.clone(), app.clock.now());
     let (repository, held) = app
         .db
@@ -40,7 +40,13 @@ pub async fn blob(app: &App, asking: Asking, name: &RepositoryName, digest: &Dig
 ///
 /// # Errors
 /// `manifest-unknown`, and those of [`open_in`].
-pub async fn manifest(app: &App, cache: &Cache, asking: Asking, name: &RepositoryName, reference: &str) -> Result<Arc<Served>> {
+pub async fn manifest(
+    app: &App,
+    cache: &Cache,
+    asking: RequestIdentity,
+    name: &RepositoryName,
+    reference: &str,
+) -> Result<Arc<CachedManifest>> {
     // Both before the read: what is written during it makes what was read too old.
     let (generation, now) = (app.db.generation(), app.clock.now());
     let key = asking.token().map(|token| cache::key(&[token, name.as_str().as_bytes(), reference.as_bytes()]));
@@ -58,7 +64,7 @@ pub async fn manifest(app: &App, cache: &Cache, asking: Asking, name: &Repositor
             if buyer && service::visibility_in(conn, &repository.id, &found)? != Visibility::Public {
                 return Err(unknown());
             }
-            Ok(Arc::new(Served { digest: found.digest, media_type: found.media_type, content: found.content.into() }))
+            Ok(Arc::new(CachedManifest { digest: found.digest, media_type: found.media_type, content: found.content.into() }))
         })
         .await?;
     if let Some(key) = key {
@@ -71,7 +77,7 @@ pub async fn manifest(app: &App, cache: &Cache, asking: Asking, name: &Repositor
 ///
 /// # Errors
 /// Those of [`open_in`].
-pub async fn tags(app: &App, asking: Asking, name: &RepositoryName, n: Option<u32>, last: &str) -> Result<Page<String>> {
+pub async fn tags(app: &App, asking: RequestIdentity, name: &RepositoryName, n: Option<u32>, last: &str) -> Result<Listed<String>> {
     let (name, last, now) = (name.clone(), last.to_owned(), app.clock.now());
     app.db
         .read(move |conn| {
@@ -88,12 +94,12 @@ pub async fn tags(app: &App, asking: Asking, name: &RepositoryName, n: Option<u3
 /// Those of [`permit_in`].
 pub async fn referrers(
     app: &App,
-    asking: Asking,
+    asking: RequestIdentity,
     name: &RepositoryName,
     subject: &Digest,
     artifact_type: Option<String>,
     last: &str,
-) -> Result<Page<Descriptor>> {
+) -> Result<Listed<Descriptor>> {
     let (name, subject, last, now) = (name.clone(), subject.clone(), last.to_owned(), app.clock.now());
     app.db
         .read(move |conn| {
@@ -105,7 +111,7 @@ pub async fn referrers(
                 {
                     manifests::referrers_in(conn, &repository.id, &subject, artifact_type.as_deref(), &last)
                 }
-                _ => Ok(Page { items: Vec::new(), next: None }),
+                _ => Ok(Listed { items: Vec::new(), next: None }),
             }
         })
         .await

@@ -3,7 +3,7 @@
 
 /// What a `Range` header means for content of a length.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Wanted {
+pub enum RangeOutcome {
     /// Everything: no header, or one that we pass over (another unit, several ranges).
     All,
     /// From the first to the last byte, both inclusive.
@@ -13,26 +13,26 @@ pub enum Wanted {
 }
 
 /// Reads a `Range` header.
-pub fn wanted(header: Option<&str>, length: u64) -> Wanted {
+pub fn wanted(header: Option<&str>, length: u64) -> RangeOutcome {
     let Some((first, last)) = header.and_then(|h| h.trim().strip_prefix("bytes=")).and_then(|r| r.trim().split_once('-')) else {
-        return Wanted::All;
+        return RangeOutcome::All;
     };
     let number = |s: &str| -> Option<u64> { if s.bytes().all(|b| b.is_ascii_digit()) { s.parse().ok() } else { None } };
     match (first.trim(), last.trim()) {
         ("", suffix) => match number(suffix) {
-            None => Wanted::All,
-            Some(n) if n == 0 || length == 0 => Wanted::Nothing,
-            Some(n) => Wanted::Part(length.saturating_sub(n), length - 1),
+            None => RangeOutcome::All,
+            Some(n) if n == 0 || length == 0 => RangeOutcome::Nothing,
+            Some(n) => RangeOutcome::Part(length.saturating_sub(n), length - 1),
         },
         (first, "") => match number(first) {
-            None => Wanted::All,
-            Some(first) if first >= length => Wanted::Nothing,
-            Some(first) => Wanted::Part(first, length - 1),
+            None => RangeOutcome::All,
+            Some(first) if first >= length => RangeOutcome::Nothing,
+            Some(first) => RangeOutcome::Part(first, length - 1),
         },
         (first, last) => match (number(first), number(last)) {
-            (Some(first), Some(last)) if first > last || first >= length => Wanted::Nothing,
-            (Some(first), Some(last)) => Wanted::Part(first, last.min(length - 1)),
-            _ => Wanted::All,
+            (Some(first), Some(last)) if first > last || first >= length => RangeOutcome::Nothing,
+            (Some(first), Some(last)) => RangeOutcome::Part(first, last.min(length - 1)),
+            _ => RangeOutcome::All,
         },
     }
 }
@@ -52,26 +52,26 @@ mod tests {
     #[test]
     fn ranges_of_a_pull() {
         let cases = [
-            (None, Wanted::All),
-            (Some("bytes=500-1499"), Wanted::Part(500, 1499)),
-            (Some("bytes=500-"), Wanted::Part(500, 1999)),
-            (Some("bytes=-500"), Wanted::Part(1500, 1999)),
-            (Some("bytes=-5000"), Wanted::Part(0, 1999)),
-            (Some("bytes=1500-9999"), Wanted::Part(1500, 1999)),
-            (Some("bytes=500-0"), Wanted::Nothing),
-            (Some("bytes=2000-"), Wanted::Nothing),
-            (Some("bytes=2000-2100"), Wanted::Nothing),
-            (Some("bytes=-0"), Wanted::Nothing),
-            (Some("bytes=0-1,5-6"), Wanted::All),
-            (Some("lines=1-2"), Wanted::All),
-            (Some("bytes=a-b"), Wanted::All),
-            (Some("bytes=99999999999999999999999-"), Wanted::All),
+            (None, RangeOutcome::All),
+            (Some("bytes=500-1499"), RangeOutcome::Part(500, 1499)),
+            (Some("bytes=500-"), RangeOutcome::Part(500, 1999)),
+            (Some("bytes=-500"), RangeOutcome::Part(1500, 1999)),
+            (Some("bytes=-5000"), RangeOutcome::Part(0, 1999)),
+            (Some("bytes=1500-9999"), RangeOutcome::Part(1500, 1999)),
+            (Some("bytes=500-0"), RangeOutcome::Nothing),
+            (Some("bytes=2000-"), RangeOutcome::Nothing),
+            (Some("bytes=2000-2100"), RangeOutcome::Nothing),
+            (Some("bytes=-0"), RangeOutcome::Nothing),
+            (Some("bytes=0-1,5-6"), RangeOutcome::All),
+            (Some("lines=1-2"), RangeOutcome::All),
+            (Some("bytes=a-b"), RangeOutcome::All),
+            (Some("bytes=99999999999999999999999-"), RangeOutcome::All),
         ];
         for (header, expected) in cases {
             assert_eq!(wanted(header, 2000), expected, "{header:?}");
         }
-        assert_eq!(wanted(Some("bytes=0-"), 0), Wanted::Nothing);
-        assert_eq!(wanted(Some("bytes=-1"), 0), Wanted::Nothing);
+        assert_eq!(wanted(Some("bytes=0-"), 0), RangeOutcome::Nothing);
+        assert_eq!(wanted(Some("bytes=-1"), 0), RangeOutcome::Nothing);
     }
 
     #[test]

@@ -15,9 +15,9 @@ use subtle::ConstantTimeEq as _;
 use super::access::{Caller, authorize};
 use super::cache::Cache;
 use super::path::Target;
-use super::range::{self, Wanted};
+use super::range::{self, RangeOutcome};
 use super::rights::Action;
-use super::token::Asking;
+use super::token::RequestIdentity;
 use super::{pull, token, upload};
 use crate::base::app::App;
 use crate::base::auth::{Actor, Via};
@@ -118,13 +118,13 @@ pub(super) fn not_allowed() -> HttpResponse {
 }
 
 /// Who asks, as far as the request tells it.
-fn asking_of(req: &HttpRequest, app: &App, cache: &Cache, actor: Actor) -> Result<Asking> {
+fn asking_of(req: &HttpRequest, app: &App, cache: &Cache, actor: Actor) -> Result<RequestIdentity> {
     let authorization = req.headers().get(header::AUTHORIZATION).and_then(|v| v.to_str().ok());
     let bearer = authorization
         .and_then(|v| v.split_once(' '))
         .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
         .map(|(_, token)| token.trim());
-    Asking::of(app, cache, actor, bearer.filter(|t| !t.starts_with(crate::base::auth::token::PREFIX)))
+    RequestIdentity::of(app, cache, actor, bearer.filter(|t| !t.starts_with(crate::base::auth::token::PREFIX)))
 }
 
 /// A browser's session must carry its CSRF value in a header for anything that changes something: the site's middleware asks for it too,
@@ -174,7 +174,7 @@ fn base(caller: &Caller) -> OciResult {
     Ok(HttpResponse::Ok().insert_header(("Docker-Distribution-Api-Version", "registry/2.0")).json(json!({})))
 }
 
-async fn get_blob(req: &HttpRequest, app: &App, asking: Asking, name: &RepositoryName, digest: &str) -> OciResult {
+async fn get_blob(req: &HttpRequest, app: &App, asking: RequestIdentity, name: &RepositoryName, digest: &str) -> OciResult {
     let digest = parse_digest(digest)?;
     let size = pull::blob(app, asking, name, &digest).await?;
     let etag = format!("\"{digest}\"");
@@ -186,12 +186,12 @@ async fn get_blob(req: &HttpRequest, app: &App, asking: Asking, name: &Repositor
         .insert_header(("Docker-Content-Digest", digest.as_str()));
     let fresh = text(req, &header::IF_RANGE).is_none_or(|v| v == etag);
     let (first, length) = match range::wanted(text(req, &header::RANGE).filter(|_| fresh), size) {
-        Wanted::All => (0, size),
-        Wanted::Part(first, last) => {
+        RangeOutcome::All => (0, size),
+        RangeOutcome::Part(first, last) => {
             response.status(StatusCode::PARTIAL_CONTENT).insert_header((header::CONTENT_RANGE, format!("bytes {first}-{last}/{size}")));
             (first, last - first + 1)
         }
-        Wanted::Nothing => {
+        RangeOutcome::Nothing => {
             let mut refused = told(req, Error::invalid("range-invalid")).error_response();
             set(&mut refused, header::CONTENT_RANGE, &format!("bytes */{size}"));
             return Ok(refused);
@@ -211,7 +211,7 @@ async fn get_blob(req: &HttpRequest, app: &App, asking: Asking, name: &Repositor
     Ok(response.body(SizedStream::new(length, app.blobs.read(&digest, first, length).await?)))
 }
 
-async fn get_manifest(app: &App, cache: &Cache, asking: Asking, name: &RepositoryName, reference: &str) -> OciResult {
+async fn get_manifest(app: &App, cache: &Cache, asking: RequestIdentity, name: &RepositoryName, reference: &str) -> OciResult {
     let manifest = pull::manifest(app, cache, asking, name, reference).await?;
     Ok(HttpResponse::Ok()
         .insert_header((header::CONTENT_TYPE, manifest.media_type.as_str()))
@@ -254,7 +254,7 @@ async fn put_manifest(
     Ok(response.finish())
 }
 
-async fn get_tags(req: &HttpRequest, app: &App, asking: Asking, name: &RepositoryName) -> OciResult {
+async fn get_tags(req: &HttpRequest, app: &App, asking: RequestIdentity, name: &RepositoryName) -> OciResult {
     let query = pairs(req);
     let value = |key: &str| query.iter().find(|(k, _)| k == key).map(|(_, v)| v.as_str());
     let n = value("n").map(|v| v.parse::<u32>().map_err(|_| Error::invalid("page-size-invalid"))).transpose()?;
@@ -267,7 +267,7 @@ async fn get_tags(req: &HttpRequest, app: &App, asking: Asking, name: &Repositor
     Ok(response.json(json!({"name": name.as_str(), "tags": page.items})))
 }
 
-async fn get_referrers(req: &HttpRequest, app: &App, asking: Asking, name: &RepositoryName, digest: &str) -> OciResult {
+async fn get_referrers(req: &HttpRequest, app: &App, asking: RequestIdentity, name: &RepositoryName, digest: &str) -> OciResult {
     let digest = parse_digest(digest)?;
     let query = pairs(req);
     let value = |key: &str| query.iter().find(|(k, _)| k == key).map(|(_, v)| v.as_str());

@@ -36,7 +36,7 @@ const PKCS8_PREFIX: [u8; 16] = [0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 
 
 /// Answer of the token endpoint.
 #[derive(Debug, Serialize)]
-pub struct Issued {
+pub struct TokenResponse {
     pub token: String,
     /// The same, by its OAuth 2 name.
     pub access_token: String,
@@ -64,7 +64,7 @@ fn named(scopes: &[String]) -> Vec<RepositoryName> {
 }
 
 /// Makes a token for an actor with all that they hold on the named repositories.
-pub async fn issue(app: &App, actor: &Actor, scopes: &[String]) -> Result<Issued> {
+pub async fn issue(app: &App, actor: &Actor, scopes: &[String]) -> Result<TokenResponse> {
     let (asking, names, now) = (actor.clone(), named(scopes), app.clock.now());
     let access = app
         .db
@@ -92,7 +92,7 @@ pub async fn issue(app: &App, actor: &Actor, scopes: &[String]) -> Result<Issued
         org: actor.organization_id().map(ToOwned::to_owned),
     };
     let token = sign(&claims, &app.keys.signing, &app.keys.kid)?;
-    Ok(Issued { access_token: token.clone(), token, expires_in: LIFE.num_seconds(), issued_at: now })
+    Ok(TokenResponse { access_token: token.clone(), token, expires_in: LIFE.num_seconds(), issued_at: now })
 }
 
 fn sign(claims: &Claims, key: &SigningKey, kid: &str) -> Result<String> {
@@ -149,9 +149,9 @@ fn prove(app: &App, token: &str) -> Result<Claims> {
 }
 
 /// Who asks, as far as the request alone tells it. Whether the holder of a token is still one of ours the database says, in the same read
-/// that looks for what was asked for: [`Asking::caller`].
+/// that looks for what was asked for: [`RequestIdentity::caller`].
 #[derive(Debug, Clone)]
-pub struct Asking {
+pub struct RequestIdentity {
     holder: Holder,
     token: Option<(Key, Arc<Claims>)>,
 }
@@ -170,13 +170,13 @@ enum Holder {
     },
 }
 
-impl From<Actor> for Asking {
+impl From<Actor> for RequestIdentity {
     fn from(actor: Actor) -> Self {
         Self { holder: Holder::Known(actor), token: None }
     }
 }
 
-impl Asking {
+impl RequestIdentity {
     /// Out of what the authentication middleware found and a registry token (`Authorization: Bearer`), if one was sent.
     ///
     /// # Errors

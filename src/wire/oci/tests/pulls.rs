@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::base::db::{Db, Location};
-use crate::license::model::Decision;
+use crate::license::model::LicenseDecision;
 use crate::license::service::decide;
 
 /// Sends GET and HEAD for the manifest by tag and by digest and for its blob, twice, so that the second may come from memory.
@@ -64,7 +64,7 @@ async fn a_decision_stops_pulls_at_once() {
         let Sold { mine, node, digest, blob, .. } = sold(&app).await;
         let administrator = testing::platform(&app, Role::Administrator).await;
         let bearers = [bearer(&app, &mine).await, bearer(&app, &node).await];
-        let after = |decision: Option<Decision>, expected: u16| {
+        let after = |decision: Option<LicenseDecision>, expected: u16| {
             let (app, administrator, bearers, digest, blob) =
                 (app.clone(), administrator.clone(), bearers.clone(), digest.clone(), blob.clone());
             async move {
@@ -77,9 +77,9 @@ async fn a_decision_stops_pulls_at_once() {
             }
         };
         after(None, 200).await;
-        after(Some(Decision::Suspend), 404).await;
-        after(Some(Decision::Reinstate), 200).await;
-        after(Some(Decision::Revoke), 404).await;
+        after(Some(LicenseDecision::Suspend), 404).await;
+        after(Some(LicenseDecision::Reinstate), 200).await;
+        after(Some(LicenseDecision::Revoke), 404).await;
     })
     .await;
 }

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::base::jobs::Job;
-use crate::registry::collect::{Collected, collect};
+use crate::registry::collect::{CollectReport, collect};
 use crate::registry::scrub::{Damage, scrub};
 use crate::registry::{jobs, quota};
 
@@ -22,13 +22,13 @@ async fn what_no_manifest_names_goes_after_the_grace_time_and_nothing_else() {
         // The same bytes in another repository, where nothing names them.
         push_blob(&app, &acme, "acme/hoist", b"weights").await;
         let loose = push_blob(&app, &acme, "acme/hoist", b"never named").await;
-        assert_eq!(collect(&app, false).await.unwrap(), Collected::default(), "all is young");
+        assert_eq!(collect(&app, false).await.unwrap(), CollectReport::default(), "all is young");
         app.clock.advance(LONG);
         let young = push_blob(&app, &acme, "acme/hoist", b"just sent").await;
-        let expected = Collected { links: 2, blobs: 0, bytes: 0, strays: 0, staged: 0 };
+        let expected = CollectReport { links: 2, blobs: 0, bytes: 0, strays: 0, staged: 0 };
         assert_eq!(collect(&app, true).await.unwrap(), expected, "a dry run counts");
         assert!(blob_there(&app, &loose).await, "and removes nothing");
-        let expected = Collected { links: 2, blobs: 1, bytes: 11, strays: 0, staged: 0 };
+        let expected = CollectReport { links: 2, blobs: 1, bytes: 11, strays: 0, staged: 0 };
         assert_eq!(collect(&app, false).await.unwrap(), expected);
         assert!(!blob_there(&app, &loose).await);
         assert!(blob_there(&app, &young).await && blob_there(&app, &Digest::of(b"weights")).await);
@@ -56,7 +56,7 @@ async fn who_just_saw_a_blob_may_still_name_it() {
         for bytes in [&b"weights"[..], EMPTY_BYTES] {
             send(&app, &acme, Method::HEAD, &format!("/v2/acme/belt/blobs/{}", Digest::of(bytes)), &[], b"").await.expect(200);
         }
-        assert_eq!(collect(&app, false).await.unwrap(), Collected::default());
+        assert_eq!(collect(&app, false).await.unwrap(), CollectReport::default());
         put_manifest(&app, &acme, "acme/belt", "1.0.0", &manifest).await.expect(201);
     })
     .await;
@@ -74,7 +74,7 @@ async fn leftovers_of_a_crash_go_and_an_open_upload_stays() {
         app.blobs.publish("upl_left", &stray).await.unwrap();
         assert!(blob_there(&app, &stray).await);
         let found = collect(&app, false).await.unwrap();
-        assert_eq!(found, Collected::default(), "young leftovers may be somebody's work");
+        assert_eq!(found, CollectReport::default(), "young leftovers may be somebody's work");
         app.clock.advance(LONG);
         let found = collect(&app, false).await.unwrap();
         assert_eq!((found.strays, found.staged), (1, 1), "{found:?}");
