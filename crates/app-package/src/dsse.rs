@@ -30,7 +30,7 @@ pub struct Envelope {
     pub payload_type: String,
     /// Base64 of the payload.
     pub payload: String,
-    /// At least one.
+    /// Signatures, at least one.
     pub signatures: Vec<EnvelopeSignature>,
 }
 
@@ -132,7 +132,7 @@ pub fn verify_by(envelope: &Envelope, keys: &KeySet) -> Result<(String, Vec<u8>)
     Err(if known { DsseError::BadSignature } else { DsseError::UnknownKey })
 }
 
-/// Both alphabets are allowed by the DSSE specification.
+/// Decodes base64 in the standard or the URL-safe alphabet: the DSSE specification allows both.
 fn decode(text: &str) -> Option<Vec<u8>> {
     STANDARD.decode(text).or_else(|_| URL_SAFE.decode(text)).ok()
 }
@@ -194,7 +194,7 @@ impl<P: serde::de::DeserializeOwned> Statement<P> {
         if fits { Ok(statement) } else { Err(DsseError::NotAStatement) }
     }
 
-    /// Digest of its one subject, which must be this app.
+    /// Digest of the statement's one subject, which must be this app.
     pub(crate) fn digest_of(&self, vendor: &str, app: &str) -> Result<Digest, DsseError> {
         let [subject] = self.subject.as_slice() else { return Err(DsseError::NotAStatement) };
         if subject.name != format!("{vendor}/{app}") {

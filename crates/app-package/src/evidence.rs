@@ -1,8 +1,8 @@
 //! What the signatures of a release prove, judged from their bytes: the platform's approval ([`ReleaseStatement`]) and the vendor's
 //! own statement ([`VendorStatement`]). The server's pages and `pithead verify` judge with the same code.
 //!
-//! Both are in-toto statements in DSSE envelopes and are told apart by their predicate type. An envelope is only ever held against the
-//! keys of the one it claims to be by, so that no vendor's key can approve and the platform's key speaks for no vendor.
+//! Both are in-toto statements in DSSE envelopes and are told apart by their predicate type. An envelope is only ever held against the keys
+//! of the signer that it claims, so that no vendor's key can approve and the platform's key speaks for no vendor.
 
 use ed25519_dalek::SigningKey;
 use serde::{Deserialize, Serialize};
@@ -57,7 +57,7 @@ impl VendorStatement {
     }
 }
 
-/// Who signed, as the envelope claims.
+/// The signer that an envelope claims.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Signer {
@@ -81,7 +81,7 @@ pub enum Standing {
     UnknownKey,
     /// A known key's signature does not fit: the envelope was changed, or was signed with another key.
     DoesNotFit,
-    /// No envelope, or one around something else.
+    /// Bytes that are no envelope, or an envelope around something else.
     Malformed,
 }
 
@@ -102,26 +102,26 @@ impl Standing {
 /// The release that signatures should be about.
 #[derive(Debug, Clone, Copy)]
 pub struct Expected<'a> {
-    /// Digest of its manifest.
+    /// Digest of the release's manifest.
     pub digest: &'a Digest,
     /// Vendor slug.
     pub vendor: &'a str,
     /// App slug.
     pub app: &'a str,
-    /// Its version, where it is known beforehand.
+    /// Version of the release, where it is known beforehand.
     pub version: Option<&'a semver::Version>,
 }
 
 /// A signature, judged.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Judged {
-    /// Whose it claims to be; none where it is malformed.
+    /// Signer that the envelope claims; `None` where it claims neither.
     pub signer: Option<Signer>,
-    /// Key id that it names first; may be a stranger's text.
+    /// Id of the key whose signature fits, else the key id named first, which may be a stranger's text.
     pub kid: String,
-    /// What it is worth.
+    /// What the signature is worth.
     pub standing: Standing,
-    /// The version that it is about, where it is [`Standing::Valid`].
+    /// Version that the statement is about, where the signature is [`Standing::Valid`].
     pub version: Option<semver::Version>,
 }
 
@@ -144,7 +144,7 @@ pub fn judge(envelope: &[u8], expected: &Expected<'_>, platform: &KeySet, vendor
     Judged { signer: Some(signer), kid, standing, version: version.filter(|_| standing == Standing::Valid) }
 }
 
-/// What an envelope says that it is, before anything is verified.
+/// The signer that an envelope claims by its predicate type, before anything is verified.
 fn claimed(envelope: &Envelope) -> Option<Signer> {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
@@ -268,7 +268,7 @@ mod tests {
         assert_eq!(s.judge(&unsigned), (vendor, Standing::UnknownKey));
         let retyped = Envelope { payload_type: "text/plain".into(), ..good };
         assert_eq!(s.judge(&retyped), (None, Standing::Malformed));
-        // Signed well, but its subject is not what its predicate names.
+        // A payload signed well, whose subject is not what its predicate names.
         let lying = String::from_utf8(s.statement.to_payload()).unwrap().replace("deepseam/belt-watch", "deepseam/other");
         assert_eq!(s.judge(&dsse::sign(IN_TOTO_TYPE, lying.as_bytes(), &s.vendor.1, &s.vendor.0)), (vendor, Standing::Malformed));
     }

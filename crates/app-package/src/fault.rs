@@ -30,14 +30,14 @@ impl Fault {
         Self { code, line: None, key: key.into(), args: BTreeMap::new() }
     }
 
-    /// With a line.
+    /// Adds a line.
     #[must_use]
     pub fn at(mut self, line: u32) -> Self {
         self.line = Some(line);
         self
     }
 
-    /// With an argument, shortened and freed of control characters: it is the developer's text, shown to others.
+    /// Adds an argument, shortened and freed of control characters: arguments are the developer's text, shown to others.
     #[must_use]
     pub fn with(mut self, name: &'static str, value: impl ToString) -> Self {
         let value = value.to_string();
@@ -106,7 +106,7 @@ struct Wire {
     args: BTreeMap<String, String>,
 }
 
-/// Reads what [`Serialize`] wrote (a check's report crosses a process boundary). Only known codes and arguments.
+/// Reads what [`Serialize`] wrote (a check's report crosses a process boundary). Only known codes and arguments are taken.
 impl<'de> Deserialize<'de> for Fault {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let wire = Wire::deserialize(deserializer)?;

@@ -1,5 +1,5 @@
-//! What a file of a package may be, by its name. An app is data: a model, texts, tables, pictures. What its bytes say is looked at in
-//! the check.
+//! What a file of a package may be, by its name. An app is data: a model, texts, tables, pictures. The bytes of a file are looked at in the
+//! check.
 
 use crate::path::extension;
 
@@ -33,7 +33,7 @@ pub enum Refused {
     Program,
     /// Formats that run code when they are opened.
     Pickle,
-    /// Files of files: what is in them could not be seen.
+    /// Files that hold files, which could not be seen.
     Archive,
     /// None of the kinds that a package is made of.
     Unknown,

@@ -15,11 +15,11 @@ pub use token::{LicenseError, sign, verify};
 /// Clock difference between platform and node that is overlooked at the beginning of a licence, in seconds.
 pub const CLOCK_SKEW_SECONDS: i64 = 300;
 
-/// What the platform signs.
+/// Claims of a licence, as the platform signs them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Claims {
-    /// The platform.
+    /// Issuer: the platform.
     pub iss: String,
     /// Organisation id of the operator.
     pub sub: String,
@@ -29,7 +29,7 @@ pub struct Claims {
     pub iat: i64,
     /// Valid from, Unix seconds.
     pub nbf: i64,
-    /// First second at which it is no longer valid, Unix seconds; absent when perpetual. See [`end_of_local_day`].
+    /// First second at which the licence is no longer valid, Unix seconds; absent when perpetual. See [`end_of_local_day`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exp: Option<i64>,
     /// `vendor/app`.
@@ -73,7 +73,7 @@ impl Enforcement {
     }
 }
 
-/// What the owner of the terms did to them.
+/// Whether the owner of the terms keeps them in force, suspends or revokes them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Standing {
@@ -86,7 +86,7 @@ pub enum Standing {
     Revoked,
 }
 
-/// What a use is judged by: the claims of a token, or the platform's own record.
+/// Terms that a use is judged by: the claims of a token, or the platform's own record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Terms {
     /// In force, suspended or revoked.
@@ -99,7 +99,7 @@ pub struct Terms {
     pub digests: Vec<Digest>,
     /// Valid from.
     pub not_before: DateTime<Utc>,
-    /// First instant at which it is no longer valid; `None` when perpetual.
+    /// First instant at which the licence is no longer valid; `None` when perpetual.
     pub expires: Option<DateTime<Utc>>,
     /// Days of grace.
     pub grace_days: u32,
@@ -134,7 +134,7 @@ impl Claims {
 pub enum Purpose {
     /// Put the app on a node where it is not.
     Deploy,
-    /// Replace it by another version.
+    /// Replace the app by another version.
     Update,
     /// Go on running what is installed.
     Run,
@@ -143,7 +143,7 @@ pub enum Purpose {
 /// A use to be judged.
 #[derive(Debug, Clone, Copy)]
 pub struct Context<'a> {
-    /// The clock.
+    /// Time of the use.
     pub now: DateTime<Utc>,
     /// SPIFFE id of the node; `None` where no node is chosen yet.
     pub node: Option<&'a str>,
@@ -153,9 +153,9 @@ pub struct Context<'a> {
     pub version: &'a semver::Version,
     /// Digest of the release.
     pub digest: &'a Digest,
-    /// What for.
+    /// Purpose of the use.
     pub purpose: Purpose,
-    /// Nodes activated now, this one included when it is.
+    /// Nodes activated now, `node` included where it is one of them.
     pub active_nodes: u32,
 }
 
@@ -163,21 +163,21 @@ pub struct Context<'a> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(tag = "verdict", rename_all = "kebab-case")]
 pub enum Verdict {
-    /// Covered, until then; `None` when perpetual.
+    /// The use is covered.
     Valid {
-        /// First instant at which it is no longer valid.
+        /// First instant at which the licence is no longer valid; `None` when perpetual.
         until: Option<DateTime<Utc>>,
     },
-    /// Begins later.
+    /// The licence begins later.
     NotYetValid,
-    /// Over.
+    /// The licence is over.
     Expired {
         /// Until then running goes on; `None` when there was no grace or it has ended.
         grace_until: Option<DateTime<Utc>>,
     },
-    /// Held back by the platform.
+    /// The platform holds the licence back.
     Suspended,
-    /// Taken back.
+    /// The licence is taken back for good.
     Revoked,
     /// One more node would be too many.
     TooManyNodes {
@@ -186,7 +186,7 @@ pub enum Verdict {
     },
     /// The licence is not activated for this node.
     NodeNotActivated,
-    /// Another version or digest.
+    /// The licence covers other versions or digests.
     VersionNotCovered,
     /// A licence for another app.
     ScopeMismatch,
@@ -230,7 +230,7 @@ impl Verdict {
     }
 }
 
-/// Judges a use. The guards stand in this order, the first that fails is the verdict: what nobody can mend comes first.
+/// Judges a use. The first guard that fails is the verdict; what nobody can mend comes first.
 pub fn evaluate(terms: &Terms, context: &Context<'_>) -> Verdict {
     if terms.app != context.app {
         return Verdict::ScopeMismatch;
@@ -253,7 +253,7 @@ pub fn evaluate(terms: &Terms, context: &Context<'_>) -> Verdict {
     if !activated && context.node.is_some() {
         return Verdict::NodeNotActivated;
     }
-    // Checked without overflow: the skew is added to now's side as a difference.
+    // Times are compared by their difference, so that adding the clock skew cannot overflow.
     if terms.not_before.signed_duration_since(context.now) > TimeDelta::seconds(CLOCK_SKEW_SECONDS) {
         return Verdict::NotYetValid;
     }

@@ -83,7 +83,7 @@ pub struct AppManifest {
     pub license: String,
     /// What the app reads.
     pub input: InputKind,
-    /// Models; thin: exactly one.
+    /// Models; exactly one.
     pub models: Vec<Model>,
     /// How input becomes tensors and tensors become results.
     pub pipeline: Pipeline,
@@ -106,11 +106,11 @@ pub struct AppManifest {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Model {
-    /// Name under which the node serves it by the Open Inference Protocol.
+    /// Name under which the node serves the model by the Open Inference Protocol.
     pub name: String,
     /// Path in the package, for example `model.onnx`.
     pub file: String,
-    /// Engine that runs it.
+    /// Engine that runs the model.
     #[serde(default)]
     pub engine: EngineNeed,
     /// Input tensors by name.
@@ -123,7 +123,7 @@ pub struct Model {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct EngineNeed {
-    /// Only `onnxruntime` today.
+    /// Name of the engine; only `onnxruntime` today.
     pub name: String,
     /// Lowest version, `major.minor`.
     pub min: String,
@@ -189,10 +189,10 @@ pub struct PreImage {
     /// `nchw` (default) or `nhwc` or `flat` (`[1, h*w*c]`, row-major HWC).
     #[serde(default)]
     pub layout: Layout,
-    /// Per channel, or empty for 0.
+    /// Mean per channel, or empty for 0.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub mean: Vec<f32>,
-    /// Per channel, or empty for 1.
+    /// Standard deviation per channel, or empty for 1.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub std: Vec<f32>,
 }
@@ -243,10 +243,10 @@ pub struct PreWindow {
     /// `time-major` `[1, length, columns]`, `channel-major` `[1, columns, length]` or `flat` `[1, length*columns]` (time-major).
     #[serde(default)]
     pub layout: WindowLayout,
-    /// Per column, or empty for 0.
+    /// Mean per column, or empty for 0.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub mean: Vec<f32>,
-    /// Per column, or empty for 1.
+    /// Standard deviation per column, or empty for 1.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub std: Vec<f32>,
 }
@@ -377,13 +377,13 @@ pub struct AlarmRule {
     /// CEL over `detections` (list of `{label, score, box}`), `classes` (list of `{label, score}` by score), `values` (map
     /// of id → number) and `params` (map); must give a bool.
     pub when: String,
-    /// How loud.
+    /// Level of the alarm.
     pub level: AlarmLevel,
-    /// Spoken and shown; `{place}` is the node's place, `{label}` the best label, `{value:ID}` a value.
+    /// Text that is spoken and shown; `{place}` is the node's place, `{label}` the best label, `{value:ID}` a value.
     pub text: Text,
 }
 
-/// How loud an alarm is.
+/// How urgent an alarm is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum AlarmLevel {
@@ -401,7 +401,7 @@ pub enum AlarmLevel {
 pub struct Parameter {
     /// Slug in snake case, used in rules as `params.<name>`.
     pub name: String,
-    /// Type, default and bounds.
+    /// Type of the value.
     #[serde(rename = "type")]
     pub kind: ParameterKind,
     /// Default value; its JSON type fits `kind`.
@@ -448,7 +448,7 @@ pub struct Resources {
     pub memory_mib: u32,
     /// Margo architecture words.
     pub architectures: Vec<String>,
-    /// `gpu` … ; empty for none.
+    /// Accelerators, such as `gpu`; empty for none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub accelerators: Vec<String>,
 }
@@ -514,7 +514,7 @@ pub struct Truth {
 pub struct ModelCard {
     /// Where the training data came from.
     pub training_data: Text,
-    /// What it must not be used for, where it fails.
+    /// What the model must not be used for, where it fails.
     pub limits: Text,
     /// Figures on held-out data.
     pub metrics: Vec<Metric>,
@@ -524,7 +524,7 @@ pub struct ModelCard {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Metric {
-    /// For example `accuracy`, `macro-f1`, `rmse`, `mae`, `r2`.
+    /// Name of the figure, for example `accuracy`, `macro-f1`, `rmse`, `mae`, `r2`.
     pub name: String,
     /// The figure.
     pub value: f64,
@@ -540,6 +540,6 @@ pub struct Metric {
 pub struct Media {
     /// Path of a PNG, JPEG or WebP file, at most 2 MiB.
     pub file: String,
-    /// Text for those who cannot see it.
+    /// Text for those who cannot see the picture.
     pub alt: Text,
 }

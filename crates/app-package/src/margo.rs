@@ -33,7 +33,7 @@ pub const SEMANTIC: &str = "semantic-error";
 pub const PROBLEM_PREFIX: &str = "https://docs.margo.org/specification/problem-types#";
 /// Label with which a node says that it runs ONNX apps of Pithead; the value is the version of ONNX Runtime.
 pub const RUNTIME_LABEL: &str = "pithead.dev/onnx-runtime";
-/// Pointer of our parameter targets.
+/// Prefix of the pointers of our parameter targets.
 const PARAMETER_POINTER: &str = "/parameters/";
 
 /// Other vendors' extensions, by key.
@@ -58,7 +58,7 @@ impl FieldFault {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct StateManifest {
-    /// At least 1, strictly increasing per client.
+    /// Version of the manifest: at least 1, strictly increasing per client.
     pub manifest_version: u64,
     /// All deployments in one archive; `null` (never left out) when there is none.
     pub bundle: Option<BundleRef>,
@@ -70,7 +70,7 @@ pub struct StateManifest {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct BundleRef {
-    /// [`BUNDLE_TYPE`].
+    /// Media type, always [`BUNDLE_TYPE`].
     pub media_type: String,
     /// Digest of the exact bytes.
     pub digest: Digest,
@@ -85,7 +85,7 @@ pub struct BundleRef {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct DeploymentRef {
-    /// Stays the same over updates.
+    /// Id of the deployment; stays the same over updates.
     pub deployment_id: String,
     /// Digest of the exact bytes of the YAML.
     pub digest: Digest,
@@ -131,9 +131,9 @@ pub struct DeploymentMetadata {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct DeploymentSpec {
-    /// `^[-a-z0-9]{1,200}$`.
+    /// Id of the app, `^[-a-z0-9]{1,200}$`.
     pub application_id: String,
-    /// How it is packed.
+    /// How the app is packed.
     pub deployment_profile: DeploymentProfile,
     /// Values by parameter name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -168,7 +168,7 @@ pub struct DeploymentProfile {
 pub struct Component {
     /// Name.
     pub name: String,
-    /// Where it is.
+    /// Where the component is.
     pub properties: ComponentProperties,
     /// Extensions of others.
     #[serde(flatten, deserialize_with = "vendor_extensions", default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -185,7 +185,7 @@ pub struct ComponentProperties {
     /// Wait for this component before the next; true when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub wait: Option<bool>,
-    /// For example `5m0s`.
+    /// Longest wait, for example `5m0s`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout: Option<String>,
 }
@@ -195,7 +195,7 @@ pub struct ComponentProperties {
 pub struct ParameterValue {
     /// Any JSON value.
     pub value: Value,
-    /// Where it goes.
+    /// Where the value goes.
     pub targets: Vec<ParameterTarget>,
 }
 

@@ -20,19 +20,19 @@ pub const CONFIG_TYPE: &str = "application/vnd.pithead.app.config.v1+json";
 pub const SIGNATURE_TYPE: &str = "application/vnd.pithead.signature.v1+json";
 /// Media type of a DSSE envelope.
 pub const DSSE_TYPE: &str = "application/vnd.dsse.envelope.v1+json";
-/// OCI image manifest.
+/// Media type of an OCI image manifest.
 pub const MANIFEST_TYPE: &str = "application/vnd.oci.image.manifest.v1+json";
-/// OCI image index.
+/// Media type of an OCI image index.
 pub const INDEX_TYPE: &str = "application/vnd.oci.image.index.v1+json";
 /// The empty descriptor's media type.
 pub const EMPTY_TYPE: &str = "application/vnd.oci.empty.v1+json";
 /// The empty descriptor's bytes.
 pub const EMPTY_BYTES: &[u8] = b"{}";
-/// ONNX weights.
+/// Media type of ONNX weights.
 pub const WEIGHT_TYPE: &str = "application/vnd.cncf.model.weight.v1.raw";
-/// Labels and configuration beside the weights.
+/// Media type of labels and configuration beside the weights.
 pub const WEIGHT_CONFIG_TYPE: &str = "application/vnd.cncf.model.weight.config.v1.raw";
-/// Documents.
+/// Media type of documents.
 pub const DOC_TYPE: &str = "application/vnd.cncf.model.doc.v1.raw";
 /// Annotation with a layer's path in the package.
 pub const TITLE: &str = "org.opencontainers.image.title";
@@ -214,7 +214,7 @@ pub struct PackedFile {
     pub path: PackagePath,
     /// Digest of the bytes.
     pub digest: Digest,
-    /// Bytes.
+    /// Size in bytes.
     pub size: u64,
 }
 

@@ -21,7 +21,7 @@ pub struct PackagePath(String);
 /// Why a text is no package path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum PathFault {
-    /// Nothing there.
+    /// The text is empty.
     #[error("the path is empty")]
     Empty,
     /// More than [`MAX_BYTES`], or a part more than [`MAX_PART_BYTES`].
@@ -78,7 +78,7 @@ impl PackagePath {
         if text.starts_with('/') || text.starts_with('\\') || drive {
             return Err(PathFault::Absolute);
         }
-        // Looked for before the character check, so that `..\x` is named what it is.
+        // A `..` is looked for before other characters, so that `..\x` is reported as such.
         if text.split(['/', '\\']).any(|part| part == "..") {
             return Err(PathFault::Parent);
         }

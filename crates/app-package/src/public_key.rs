@@ -84,7 +84,7 @@ fn from_pem(text: &str) -> Result<VerifyingKey, PublicKeyError> {
     if text.contains("PRIVATE KEY-----") {
         return Err(PublicKeyError::Private);
     }
-    // Text files of Windows end their lines in two characters; both are PEM.
+    // Text files of Windows end their lines in two characters; PEM allows both endings.
     VerifyingKey::from_public_key_pem(text).map_err(|e| match e {
         SpkiError::OidUnknown { .. } | SpkiError::AlgorithmParametersMissing => PublicKeyError::OtherKind,
         _ if text.starts_with("-----BEGIN CERTIFICATE") || text.starts_with("-----BEGIN RSA PUBLIC") => PublicKeyError::OtherKind,

@@ -63,7 +63,7 @@ impl Faults {
         self.more
     }
 
-    /// In the order of lines.
+    /// The faults in the order of lines, with `too-many-faults` as the last where some were left out.
     fn finish(mut self) -> Vec<Fault> {
         self.found.sort_by(|a, b| (a.line.unwrap_or(0), &a.key).cmp(&(b.line.unwrap_or(0), &b.key)));
         if self.more {

@@ -31,7 +31,7 @@ use crate::{files, model};
 const MAX_DEPLOYMENTS: usize = 200;
 /// File with the time of the last answer of the server, in seconds since 1970.
 const CONTACT_FILE: &str = "last-contact";
-/// Seconds between two notes of it.
+/// Seconds between two writes of the contact file, to spare the disk.
 const KEEP_CONTACT: i64 = 60;
 
 /// Settings of `run`.
@@ -41,13 +41,13 @@ pub struct Config {
     pub data: PathBuf,
     /// ONNX Runtime library.
     pub ort_lib: PathBuf,
-    /// Program started for each app; this one.
+    /// Program started for each app: the agent's own.
     pub exe: PathBuf,
     /// Seconds that the server may hold a poll.
     pub wait_seconds: u64,
 }
 
-/// What is shown and reported of a deployment besides what runs.
+/// Where a deployment stands, for the status page and heartbeats; there also while no process runs.
 #[derive(Debug, Clone)]
 pub struct Phase {
     /// Full name of the app; empty before the document was read.
@@ -55,7 +55,7 @@ pub struct Phase {
     pub version: String,
     /// State last reported.
     pub state: State,
-    /// Why it failed.
+    /// Reason of a failed state.
     pub fault: Option<Fault>,
 }
 
@@ -68,9 +68,9 @@ pub struct Agent {
     pub store: Store,
     /// State on disk.
     pub state: StateFile,
-    /// What runs.
+    /// Running deployments.
     pub apps: Apps,
-    /// Reports on their way.
+    /// Heartbeats and alarms that the server has not accepted yet.
     pub outbox: Outbox,
     /// The node's own load.
     pub node: Node,
@@ -83,13 +83,13 @@ pub struct Agent {
     stats: Mutex<BTreeMap<(String, Digest), Arc<Stats>>>,
     phases: Mutex<BTreeMap<String, Phase>>,
     last_contact: AtomicI64,
-    /// When that was last written down, and whether there was any since the start.
+    /// When the last contact was last written to its file; 0 before the first write since the start.
     contact_kept: AtomicI64,
     met: AtomicBool,
     trouble: Mutex<Option<Fault>>,
     poll_trouble: Mutex<Option<(DateTime<Utc>, Fault)>>,
     engine: Mutex<Option<Result<String, Fault>>>,
-    /// Held as long as the agent lives: one agent per data folder. The kernel frees it however the agent ends.
+    /// Lock file, held as long as the agent lives: one agent per data folder. The kernel frees the lock however the agent ends.
     _lock: File,
 }
 
@@ -116,7 +116,7 @@ impl Agent {
             .open(config.data.join("lock"))
             .map_err(|e| Fault::disk("cannot open the lock file", &e))?;
         lock.try_lock().map_err(|_| Fault::new("already-running", "state", "another agent uses this data folder"))?;
-        // Who holds it, for whoever finds it held.
+        // The lock file tells our process id to whoever finds it locked.
         lock.set_len(0).and_then(|()| write!(lock, "{}", std::process::id())).map_err(|e| Fault::disk("cannot write the lock file", &e))?;
         let run = config.data.join("run");
         files::remove(&run)?;
@@ -151,7 +151,6 @@ impl Agent {
         self.config.data.join("run")
     }
 
-    /// The identity in use.
     pub fn identity(&self) -> Identity {
         self.identity.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -185,7 +184,7 @@ impl Agent {
         self.keys.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Looks at a licence now, for this node.
+    /// Judges a licence for this node at the present time.
     pub fn licensed(&self, wanted: &Wanted, safety: bool, purpose: Purpose) -> Result<Verdict, Fault> {
         release::licensed(wanted, safety, &self.keys(), &self.identity().spiffe_id, purpose, Utc::now())
     }
@@ -200,13 +199,13 @@ impl Agent {
         }
     }
 
-    /// Counters of a release in a deployment; they outlive its processes. Those of another release begin anew, so that nothing counts as
-    /// work of one that has done none.
+    /// Counters of a release in a deployment; they outlive its processes. Another release begins at zero, so that work of the former one
+    /// never counts as its own.
     pub fn stats(&self, id: &str, release: &Digest) -> Arc<Stats> {
         self.stats.lock().unwrap_or_else(PoisonError::into_inner).entry((id.to_owned(), release.clone())).or_default().clone()
     }
 
-    /// Remembers what a deployment is about.
+    /// Remembers app and version of a deployment, for [`Self::phases`].
     pub fn note(&self, id: &str, wanted: &Wanted) {
         let mut phases = self.phases.lock().unwrap_or_else(PoisonError::into_inner);
         let phase = phases.entry(id.to_owned()).or_insert_with(|| Phase {
@@ -219,8 +218,8 @@ impl Agent {
         phase.version = wanted.release.version.to_string();
     }
 
-    /// The names (id, full name, last part of it) of what is installed, does not run yet and has not failed: all that, for a moment
-    /// after a start of the agent.
+    /// Names (id, full name, last part of the full name) of deployments that are installed, do not run yet and have not failed: for a
+    /// moment after a start of the agent these are all.
     fn starting(&self) -> Vec<[String; 3]> {
         let phases = self.phases();
         let state = self.state.get();
@@ -247,12 +246,12 @@ impl Agent {
         }
     }
 
-    /// What is known of every deployment.
+    /// Where every known deployment stands, by id.
     pub fn phases(&self) -> BTreeMap<String, Phase> {
         self.phases.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Queues the state of a deployment for the server, durably. Only the last one of each waits.
+    /// Queues the state of a deployment for the server, durably. Only the last state of each deployment waits.
     pub fn report(&self, id: &str, component: &str, adopted: u64, state: State, fault: Option<&Fault>) -> Result<(), Fault> {
         if let Some(fault) = fault {
             tracing::warn!(deployment = id, state = state.as_str(), %fault, "deployment");
@@ -286,7 +285,7 @@ impl Agent {
             let now = Utc::now().timestamp();
             self.last_contact.store(now, Ordering::Relaxed);
             self.met.store(true, Ordering::Relaxed);
-            // Seldom, to spare the disk. It is for people only: losing it loses nothing.
+            // The time of contact is written seldom, to spare the disk. It is shown to people only: losing it does no harm.
             if now - self.contact_kept.load(Ordering::Relaxed) >= KEEP_CONTACT {
                 self.contact_kept.store(now, Ordering::Relaxed);
                 if let Err(error) = std::fs::write(self.config.data.join(CONTACT_FILE), now.to_string()) {

@@ -13,16 +13,15 @@ use crate::telemetry::Stats;
 
 /// One running deployment. It is replaced as a whole on every change.
 pub struct Running {
-    /// What was asked for.
+    /// Deployment document in force.
     pub wanted: Wanted,
-    /// The release's description.
+    /// The release's `app.yaml`.
     pub manifest: Arc<AppManifest>,
-    /// Values for the app.
+    /// Parameter values of the app, defaults included.
     pub values: Map<String, Value>,
-    /// The licence when last looked at: `valid` or what it warns of.
+    /// Standing of the licence at its last check: `valid` or what it warns of.
     pub standing: Cow<'static, str>,
     pub process: Arc<Process>,
-    /// Its counters.
     pub stats: Arc<Stats>,
 }
 
@@ -32,7 +31,7 @@ impl Running {
         (self.standing != "valid").then_some(&*self.standing)
     }
 
-    /// Name and input shapes of its model in the Open Inference Protocol.
+    /// The app's model, as the Open Inference Protocol serves it.
     pub fn model(&self) -> Option<&app_package::manifest::Model> {
         self.manifest.models.first()
     }
@@ -43,23 +42,23 @@ impl Running {
 pub struct Apps(RwLock<BTreeMap<String, Arc<Running>>>);
 
 impl Apps {
-    /// All, in order of id.
+    /// All running deployments, in order of id.
     pub fn all(&self) -> Vec<Arc<Running>> {
         self.0.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
     }
 
-    /// By deployment id.
+    /// A running deployment by id.
     pub fn get(&self, id: &str) -> Option<Arc<Running>> {
         self.0.read().unwrap_or_else(PoisonError::into_inner).get(id).cloned()
     }
 
-    /// By deployment id, full name or last part of the name; of several the first by id.
+    /// A running deployment by id, by its app's full name or by the last part of that name; of several the first by id.
     pub fn find(&self, name: &str) -> Option<Arc<Running>> {
         let apps = self.0.read().unwrap_or_else(PoisonError::into_inner);
         apps.get(name).or_else(|| apps.values().find(|a| a.wanted.app() == name || a.wanted.slug() == name)).cloned()
     }
 
-    /// By model name, `<app>.<model>` or app name.
+    /// A running deployment by model name, `<app>.<model>` or app name.
     pub fn find_model(&self, name: &str) -> Option<Arc<Running>> {
         let apps = self.0.read().unwrap_or_else(PoisonError::into_inner);
         let long =
@@ -73,7 +72,6 @@ impl Apps {
         self.0.write().unwrap_or_else(PoisonError::into_inner).insert(running.wanted.id.clone(), Arc::new(running));
     }
 
-    /// Takes a deployment away.
     pub fn remove(&self, id: &str) -> Option<Arc<Running>> {
         self.0.write().unwrap_or_else(PoisonError::into_inner).remove(id)
     }

@@ -29,9 +29,9 @@ pub enum Poll {
     Unchanged,
     /// A state manifest, not yet judged.
     Manifest {
-        /// Its `ETag`, without quotes.
+        /// `ETag` of the manifest, without quotes.
         etag: String,
-        /// Its exact bytes.
+        /// Exact bytes of the manifest.
         body: Vec<u8>,
     },
 }
@@ -43,9 +43,9 @@ pub struct Cloud {
     tokens: Mutex<HashMap<String, (String, Instant)>>,
 }
 
-/// No connection, no answer in time, or a broken one.
+/// Fault of a call without connection, without an answer in time, or with a broken answer.
 pub fn unreachable(error: &reqwest::Error) -> Fault {
-    // The cause (refused, TLS alert) is two levels down.
+    // The cause (refused, TLS alert) is two levels below reqwest's error.
     let mut text = error.to_string();
     let mut cause = std::error::Error::source(error);
     while let Some(inner) = cause {
@@ -90,7 +90,7 @@ fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Fault> {
     serde_json::from_slice(body).map_err(|e| Fault::new("server-answer-invalid", "server", e.to_string()))
 }
 
-/// A digest that is not what was asked for.
+/// Fault of bytes whose digest is not the one asked for.
 pub fn mismatch(what: &str, expected: &str, found: &Digest) -> Fault {
     Fault::new("digest-mismatch", "manifest", format!("{what}: expected {expected}, the bytes have {found}"))
 }
@@ -110,7 +110,6 @@ impl Cloud {
         Self { client: RwLock::new(client), base: base.trim_end_matches('/').to_owned(), tokens: Mutex::default() }
     }
 
-    /// The client in use.
     pub fn client(&self) -> Client {
         self.client.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -124,13 +123,13 @@ impl Cloud {
         format!("{}{path}", self.base)
     }
 
-    /// Tells what this node is.
+    /// Tells the server what this node is.
     pub async fn put_capabilities<T: Serialize>(&self, node: &str, capabilities: &T) -> Result<(), Fault> {
         send(self.client().put(self.url(&format!("/api/v1/capabilities/{node}"))).json(capabilities), CALL).await.map(drop)
     }
 
-    /// Asks for the desired state; the server may hold the answer for `wait` seconds. With a fault comes the wait the
-    /// server asks for, if it does.
+    /// Asks for the desired state; the server may hold the answer for `wait` seconds. A fault comes with the wait that the server asks for,
+    /// if any.
     pub async fn poll(&self, etag: Option<&str>, wait: u64) -> Result<Poll, (Fault, Option<Duration>)> {
         let mut call = self.client().get(self.url(&format!("/api/v1/deployments?wait={wait}"))).header(ACCEPT, STATE_TYPE);
         if let Some(etag) = etag {
@@ -147,7 +146,7 @@ impl Cloud {
         let etag =
             answer.headers().get(ETAG).and_then(|v| v.to_str().ok()).map(|v| v.trim_start_matches("W/").trim_matches('"').to_owned());
         let body = read_body(answer, MAX_DOCUMENT).await.map_err(|f| (f, None))?;
-        // Margo: the ETag is the sha256 of the body. One that claims a digest must have it.
+        // Margo: the ETag is the sha256 of the body. An ETag that claims a digest must match the body.
         let etag = etag.unwrap_or_else(|| Digest::of(&body).to_string());
         if etag.starts_with("sha256:") {
             check_digest("state manifest", &etag, &body).map_err(|f| (f, None))?;
@@ -214,7 +213,7 @@ impl Cloud {
         }
         let call = self.client().get(self.url(&format!("/token?service=pithead&scope=repository:{repository}:pull")));
         let token: Token = parse(&read_body(send(call, CALL).await?, 64 * 1024).await?)?;
-        // Renewed well before the end; 60 s is the registry convention where no time is given.
+        // A token is renewed at half its life; 60 s is the registry convention where no life is given.
         let life = Duration::from_secs(token.expires_in.unwrap_or(60).clamp(1, 86_400)) / 2;
         self.tokens.lock().unwrap_or_else(PoisonError::into_inner).insert(repository.to_owned(), (token.token.clone(), now + life));
         Ok(token.token)
@@ -233,8 +232,8 @@ impl Cloud {
                 call = call.timeout(limit);
             }
             let answer = call.send().await.map_err(|e| unreachable(&e))?;
-            // A token says what its holder may do; one from before the licence came says too little. What may not be seen
-            // is "not found" in the registry.
+            // A token from before the licence came grants too little, and the registry answers "not found" for what a token may not see: a
+            // denied call is made again with a fresh token.
             let denied = matches!(answer.status(), StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::NOT_FOUND);
             if denied && !last {
                 self.tokens.lock().unwrap_or_else(PoisonError::into_inner).remove(repository);
@@ -274,7 +273,7 @@ impl Cloud {
     }
 }
 
-/// OCI error documents: `{"errors":[{"code","message"}]}`.
+/// Fault of a refused registry call, out of its OCI error document: `{"errors":[{"code","message"}]}`.
 async fn registry_problem(answer: Response) -> Fault {
     let status = answer.status();
     let body = read_body(answer, 64 * 1024).await.unwrap_or_default();

@@ -10,7 +10,7 @@ use crate::fault::Fault;
 use crate::identity::{Identity, Issued, Request};
 use crate::{files, tls};
 
-/// Largest answer, in bytes.
+/// Largest answer to enrolment or renewal, in bytes.
 const MAX_ANSWER: usize = 1024 * 1024;
 
 /// Checks `sha256:<64 hex>`.
@@ -27,11 +27,11 @@ pub async fn enroll(data: &Path, server: &str, code: &str, ca_pin: &str, listen:
         return Err(Fault::new("already-enrolled", "identity", "this data folder holds an identity; use another folder"));
     }
     let fresh = !data.exists();
-    // First, so that no code is used up for a folder that cannot be written.
+    // The folder is made first: no code must be used up for one that cannot be written.
     files::private_dir(data)?;
     let enrolled = enroll_in(data, server, code, ca_pin, listen).await;
     if enrolled.is_err() && fresh {
-        // Only where it is still empty: then this attempt has left nothing.
+        // `remove_dir` takes an empty folder only: nothing that was stored is lost.
         let _ = std::fs::remove_dir(data);
     }
     enrolled
@@ -49,7 +49,7 @@ async fn enroll_in(data: &Path, server: &str, code: &str, ca_pin: &str, listen: 
     Ok(identity)
 }
 
-/// A line that our own check of the pin broke is not a bad line.
+/// Names a failed check of the pin as such: our own check broke the connection, not a bad line.
 fn wrong_pin(fault: Fault, server: &str) -> Fault {
     if !fault.message.contains(tls::PIN_MISMATCH) {
         return fault;
@@ -61,7 +61,7 @@ fn wrong_pin(fault: Fault, server: &str) -> Fault {
     Fault::new("ca-pin-mismatch", "identity", message)
 }
 
-/// Makes a new key and asks for a new certificate over the present one. The caller stores the result.
+/// Makes a new key and asks for its certificate, under the present identity. The caller stores the result.
 pub async fn renew(identity: &Identity, client: &reqwest::Client) -> Result<Identity, Fault> {
     let request = Request::new()?;
     let call = client.post(format!("{}/edge/renew", identity.server)).json(&json!({ "csr_pem": request.csr_pem }));

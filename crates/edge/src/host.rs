@@ -63,7 +63,7 @@ struct Loaded {
 fn end_with_parent() {
     std::thread::spawn(|| {
         let mut nothing = [0u8; 64];
-        // Nothing is ever written; a read that returns means the other end is closed.
+        // The agent never writes to this pipe: a read that returns means that the other end is closed.
         while matches!(std::io::stdin().read(&mut nothing), Ok(n) if n > 0) {}
         // Not `exit`: that would run the engine's destructors under threads that still compute, which can hang for ever.
         std::process::abort();
@@ -86,7 +86,7 @@ fn load(options: &Options) -> Result<Loaded, AppError> {
 
 /// Runs until the agent is gone.
 pub fn main(options: &Options) -> ExitCode {
-    // The name in lists of processes: the file that was started is called `exe` there. Nothing depends on it.
+    // The process gets a name for lists of processes, which would show `exe`, the file that was started. Nothing depends on the name.
     let _ = rustix::thread::set_name(c"pithead-app");
     end_with_parent();
     let _ = std::fs::remove_file(&options.socket);
@@ -106,7 +106,7 @@ pub fn main(options: &Options) -> ExitCode {
         }
         let (loaded, counter) = (loaded.clone(), open.clone());
         let spawned = std::thread::Builder::new().name("app".into()).spawn(move || {
-            // The line is gone or broken: this connection is over, others are not.
+            // An error means that this connection is gone or broken; others go on.
             let _ = serve(stream, &loaded);
             counter.fetch_sub(1, Ordering::Relaxed);
         });
@@ -179,7 +179,7 @@ fn decode(inputs: &[TensorHeader], mut body: &[u8]) -> Result<Vec<(String, infer
     Ok(tensors)
 }
 
-/// Prints the engine's version, for the capabilities. A process of its own, so that the agent never loads the library.
+/// Prints the engine's version, for the capabilities. Runs in a process of its own, so that the agent never loads the library.
 pub fn engine_version(lib: &std::path::Path) -> ExitCode {
     match OnnxRuntime::init(lib) {
         Ok(engine) => {

@@ -25,7 +25,7 @@ pub struct Issued {
     pub spiffe_id: String,
     /// Leaf and chain.
     pub certificate_pem: String,
-    /// Anchors.
+    /// CA certificates that the server must chain to.
     pub trust_bundle_pem: String,
     /// Public keys for licences and release signatures.
     pub jwks: serde_json::Value,
@@ -55,7 +55,7 @@ pub struct Identity {
     pub certificate_pem: String,
     /// Private key, PKCS#8.
     pub key_pem: String,
-    /// Anchors.
+    /// CA certificates that the server must chain to.
     pub trust_bundle_pem: String,
     /// Public keys for licences and release signatures.
     pub jwks: serde_json::Value,
@@ -164,13 +164,13 @@ fn leaf(pem: &str) -> Result<CertificateDer<'static>, Fault> {
     CertificateDer::from_pem_slice(pem.as_bytes()).map_err(|e| unusable("certificate", e))
 }
 
-/// When two thirds of the life are over.
+/// Time of renewal: when two thirds of a certificate's life are over.
 pub fn renew_at(from: DateTime<Utc>, to: DateTime<Utc>) -> DateTime<Utc> {
     let life = (to - from).to_std().unwrap_or(Duration::ZERO);
     chrono::Duration::from_std(life / 3 * 2).map_or(from, |part| from + part)
 }
 
-/// `spiffe://…` shown short in messages; the node id where the certificate is not readable any more.
+/// The identity without its secrets, as `enroll` and `status` print it.
 #[derive(Serialize)]
 pub struct Summary {
     pub server: String,
@@ -178,7 +178,7 @@ pub struct Summary {
     pub spiffe_id: String,
     pub node_name: String,
     pub site_name: String,
-    /// End of the certificate's life.
+    /// End of the certificate's life; `None` where the certificate is not readable.
     pub certificate_until: Option<DateTime<Utc>>,
 }
 

@@ -28,7 +28,7 @@ const MAX_SIGNATURES: usize = 50;
 /// Least memory of an app, in bytes.
 const LEAST_MEMORY: u64 = 128 * 1024 * 1024;
 
-/// Runs what blocks on the disk elsewhere.
+/// Runs work that blocks on the disk outside the async threads.
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Fault> + Send + 'static) -> Result<T, Fault> {
     tokio::task::spawn_blocking(work).await.map_err(|e| Fault::new("cancelled", "store", e.to_string()))?
 }
@@ -51,7 +51,7 @@ pub async fn bring_up(agent: &Arc<Agent>, id: &str, document: &Digest, adopted: 
         None => Purpose::Deploy,
     };
     if purpose != Purpose::Run {
-        // Refused before a byte is fetched; safety makes no difference to these purposes.
+        // The licence is checked before a byte of the release is fetched; safety makes no difference to deploying and updating.
         agent.licensed(&wanted, false, purpose)?;
         agent.report(id, &wanted.component, adopted, State::Installing, None)?;
     }
@@ -119,7 +119,8 @@ async fn config_of(agent: &Agent, wanted: &Wanted, image: &ImageManifest) -> Res
     Ok((release::config(wanted, &bytes)?, agent.store.path(&image.config.digest)))
 }
 
-/// Digest of an envelope by which the platform approves this release: the one kept, or one of those that refer to it.
+/// Digest of an envelope by which the platform approves this release: the stored envelope, or one that refers to the release in the
+/// registry.
 async fn signature_of(agent: &Agent, wanted: &Wanted, before: Option<&Installed>) -> Result<Digest, Fault> {
     if let Some(installed) = before
         && let Some(envelope) = agent.store.get(&installed.signature, MAX_DOCUMENT as u64)?
@@ -165,7 +166,7 @@ async fn files_of(agent: &Arc<Agent>, wanted: &Wanted, image: &ImageManifest) ->
         if keeper.store.is_staged(&digest, &manifest)? {
             return Ok(folder);
         }
-        // A blob went bad on this disk: drop them all, the next try fetches them again.
+        // A blob went bad on this disk: all blobs of the release are dropped, the next try fetches them again.
         for layer in &manifest.layers {
             crate::files::remove(&keeper.store.path(&layer.digest))?;
         }

@@ -96,7 +96,7 @@ async fn execute(command: Command) -> anyhow::Result<()> {
         Command::Enroll { server, code, ca_pin, data, listen } => {
             let identity = enroll::enroll(&data, &server, &code, &ca_pin, listen).await?;
             println!("{}", serde_json::to_string_pretty(&Summary::from(&identity))?);
-            // Not to standard output: that is JSON.
+            // The advice goes to standard error: standard output is JSON.
             let data = std::path::absolute(&data)?;
             eprintln!(
                 "This machine is now a node. Next:\n  pithead-edge run --data {} --ort-lib /path/to/libonnxruntime.so",
@@ -105,7 +105,7 @@ async fn execute(command: Command) -> anyhow::Result<()> {
             Ok(())
         }
         Command::Run { data, listen, ort_lib } => {
-            // Children start in their own folder context; paths are made absolute once.
+            // Paths are made absolute once: child processes get them too, and none may depend on the working folder.
             let data = std::path::absolute(&data)?;
             let ort_lib = std::path::absolute(&ort_lib)?;
             anyhow::ensure!(ort_lib.exists(), "no ONNX Runtime library at {}", ort_lib.display());

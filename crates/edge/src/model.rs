@@ -10,7 +10,7 @@ use crate::fault::Fault;
 pub struct Unit {
     /// Digest of the deployment document.
     pub document: String,
-    /// Digest of the release it names.
+    /// Digest of the release that the document names.
     pub release: String,
 }
 
@@ -26,12 +26,12 @@ pub enum Step {
     Update { id: String },
     /// The same release with another licence or other parameters: no new process.
     Reconfigure { id: String },
-    /// No longer wanted.
+    /// The deployment is no longer wanted.
     Remove { id: String },
 }
 
 impl Step {
-    /// Deployment it is about.
+    /// Deployment that the step is about.
     pub fn id(&self) -> &str {
         match self {
             Self::Install { id } | Self::Update { id } | Self::Reconfigure { id } | Self::Remove { id } => id,
@@ -39,8 +39,8 @@ impl Step {
     }
 }
 
-/// What leads from `actual` to `desired`. New things first, removals last, so that an app that moves to another
-/// deployment id is not away longer than needed.
+/// Steps that lead from `actual` to `desired`. New things first, removals last, so that an app that moves to another deployment id is not
+/// away longer than needed.
 pub fn plan(desired: &Units, actual: &Units) -> Vec<Step> {
     let mut steps: Vec<Step> = desired
         .iter()
@@ -55,8 +55,8 @@ pub fn plan(desired: &Units, actual: &Units) -> Vec<Step> {
     steps
 }
 
-/// Anti-rollback: a manifest is taken when its version is higher than the last one taken, or when it is that very one
-/// again (same `ETag`, for example after the state of the wire was lost).
+/// Anti-rollback: a manifest is taken when its version is higher than the last one taken, or when it is that very one again (same `ETag`,
+/// for example from a server that does not heed `If-None-Match`).
 pub fn accept_version(last: u64, last_etag: Option<&str>, version: u64, etag: &str) -> Result<(), Fault> {
     if version > last || (version == last && last_etag == Some(etag)) {
         return Ok(());

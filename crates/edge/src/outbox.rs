@@ -70,7 +70,7 @@ struct Inner {
 pub struct Outbox {
     path: PathBuf,
     inner: Mutex<Inner>,
-    /// Rung when an alarm came in.
+    /// Rung when reports should be sent at once: by each alarm, and by the loop of heartbeats.
     pub urgent: Notify,
 }
 
@@ -145,7 +145,7 @@ impl Outbox {
             return Err(Fault::new("report-too-large", "state", format!("a report of {} bytes was not stored", text.len())));
         }
         let bytes = line(&Line::Report { sequence, kind, body: Value::Object(report) })?;
-        // The number is used up even if the write fails half-way.
+        // The sequence number is used up even if the write fails half-way.
         inner.next += 1;
         inner.file.write_all(&bytes).and_then(|()| inner.file.sync_data()).map_err(|e| disk(&e))?;
         inner.lines += 1;
@@ -184,7 +184,7 @@ impl Outbox {
         }
         inner.accepted = through;
         inner.waiting.retain(|w| w.sequence > through);
-        // Not synced: if it is lost, the reports go once more and the server drops them by number.
+        // The marker is not synced: if it is lost, the reports go once more and the server drops them by number.
         let bytes = line(&Line::Marker { accepted_through: through, next: inner.next, dropped: inner.dropped })?;
         inner.file.write_all(&bytes).map_err(|e| disk(&e))?;
         inner.lines += 1;
@@ -214,7 +214,8 @@ fn line(value: &Line) -> Result<Vec<u8>, Fault> {
     Ok(bytes)
 }
 
-/// Keeps the bounds. Only the newest entry can have broken one, except after opening.
+/// Drops the oldest reports over [`MAX_HEARTBEATS`] and [`MAX_ALARMS`]. Only the newest entry can have broken a bound, except after
+/// opening.
 fn trim(inner: &mut Inner) {
     for (kind, most) in [(Kind::Heartbeat, MAX_HEARTBEATS), (Kind::Alarm, MAX_ALARMS)] {
         let mut over = inner.waiting.iter().filter(|w| w.kind == kind).count().saturating_sub(most);
@@ -276,7 +277,7 @@ mod tests {
         alarm(&outbox);
         alarm(&outbox);
         let (_, sent) = outbox.batch().unwrap();
-        // Raised while the request is on its way.
+        // The third alarm is raised while the request is on its way.
         assert_eq!((sent, alarm(&outbox)), (2, 3));
         outbox.accepted(u64::MAX, sent).unwrap();
         assert_eq!(sequences(&outbox), [3]);

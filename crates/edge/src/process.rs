@@ -34,10 +34,10 @@ const MAX_SOCKET: usize = 107;
 
 static SOCKETS: AtomicU64 = AtomicU64::new(0);
 
-/// What to start.
+/// Arguments of an app's child process.
 #[derive(Debug, Clone)]
 pub struct Launch {
-    /// This program.
+    /// Program to start: the agent's own.
     pub exe: PathBuf,
     /// Folder of the release.
     pub dir: PathBuf,
@@ -53,7 +53,7 @@ pub struct Launch {
     pub threads: usize,
 }
 
-/// An answer of the child: tensors described, body, and the time in the child.
+/// An answer of the child: descriptions of the tensors, and the body.
 pub type Reply = (Vec<TensorHeader>, Vec<u8>);
 
 struct Shared {
@@ -148,7 +148,7 @@ fn ended(status: std::io::Result<std::process::ExitStatus>) -> Fault {
     }
 }
 
-/// One request and its answer. The outer error is the line's, the inner one the app's.
+/// One request and its answer. The outer error is the connection's, the inner one the app's.
 async fn exchange(stream: &mut UnixStream, request: &Request, body: &[u8]) -> std::io::Result<Result<Reply, Fault>> {
     let head = wire::head(request, body.len())?;
     if body.len() <= 64 * 1024 {
@@ -191,7 +191,7 @@ impl Process {
         Ok(Arc::new(Self { shared, queue: Semaphore::new(QUEUE), slots: Semaphore::new(SLOTS), _end: cancel.drop_guard() }))
     }
 
-    /// Process id, while one runs.
+    /// Process id of the child, while one runs.
     pub fn pid(&self) -> Option<u32> {
         Some(self.shared.pid.load(Ordering::Relaxed)).filter(|pid| *pid != 0)
     }
@@ -285,7 +285,7 @@ async fn supervise(launch: Launch, shared: Arc<Shared>, mut child: Child, stats:
             next = revive => child = next,
         }
         shared.pid.store(child.process.id().unwrap_or(0), Ordering::Relaxed);
-        // A kill asked for while nothing ran is done with.
+        // A kill that was asked for while no child ran is used up here: it must not hit the new child.
         let _ = tokio::time::timeout(Duration::ZERO, shared.kill.notified()).await;
     }
     let _ = std::fs::remove_file(&shared.socket);

@@ -19,7 +19,7 @@ use crate::model::{Step, Unit, Units, backoff, plan, spread};
 const CONTACT_CAP: Duration = Duration::from_mins(1);
 /// Longest wait between two tries to bring a deployment up.
 const INSTALL_CAP: Duration = Duration::from_mins(15);
-/// Limit of one try to bring a deployment up, downloads included. The next one goes on from what is on disk.
+/// Limit of one try to bring a deployment up, downloads included. The next try goes on from what is on disk.
 const INSTALL_LIMIT: Duration = Duration::from_hours(6);
 
 /// What a job works towards: a document, or `None` for removal.
@@ -64,7 +64,7 @@ pub async fn reconcile(agent: &Arc<Agent>) {
         if desk.untidy && desk.jobs.is_empty() {
             desk.untidy = false;
             let keeper = agent.clone();
-            // Awaited, so that no job begins while files are being removed.
+            // The clean-up is awaited, so that no job begins while files are being removed.
             let _ = tokio::task::spawn_blocking(move || keeper.store.collect(&keeper.needed())).await;
         }
     }
@@ -97,7 +97,7 @@ fn assign(agent: &Arc<Agent>, desk: &mut Desk, sender: &mpsc::Sender<Done>) {
         .iter()
         .map(|(id, document)| {
             let same = state.installed.get(id).filter(|i| &i.document == document);
-            // Which release another document names is read when it is its turn.
+            // The release that a new document names is read by its job; until then it is empty.
             let release = same.map_or_else(String::new, |i| i.release.to_string());
             (id.clone(), Unit { document: document.to_string(), release })
         })
@@ -149,7 +149,7 @@ fn finish(agent: &Agent, desk: &mut Desk, done: Done) {
         return;
     };
     let count = desk.failures.get(&key).map_or(0, |f| f.0) + 1;
-    // A bad line is tried again soon and is no failure of the release.
+    // An unreachable server is tried again soon and is no failure of the release.
     let transient = fault.code == "server-unreachable";
     let (base, cap) = if transient { (2, CONTACT_CAP) } else { (15, INSTALL_CAP) };
     let wait = backoff(count, Duration::from_secs(base), cap, spread());
@@ -183,7 +183,7 @@ fn watch_licences(agent: &Agent) {
             Ok(standing) if standing == running.standing => {}
             Ok(standing) => {
                 tracing::warn!(deployment = id, %standing, "the app keeps running; its licence changed its standing");
-                // Only where nobody changed it in between.
+                // The entry is replaced only where nobody changed it in between.
                 if agent.apps.get(id).is_some_and(|now| Arc::ptr_eq(&now, &running)) {
                     agent.apps.put(crate::apps::Running {
                         wanted: running.wanted.clone(),

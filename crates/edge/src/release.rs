@@ -14,10 +14,10 @@ use serde_json::{Map, Value};
 
 use crate::fault::Fault;
 
-/// Word of a signed statement for a release that may run.
+/// Verdict in the signed statement of a release that may run.
 const APPROVED: &str = "approved";
 
-/// A deployment document, understood.
+/// A deployment document, parsed and checked.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Wanted {
     pub id: String,
@@ -86,7 +86,7 @@ impl Wanted {
         self.app().rsplit('/').next().unwrap_or_default()
     }
 
-    /// The values for the app: those set, checked against the manifest, and its defaults.
+    /// Parameter values for the app: those set by the operator, and the manifest's defaults, all checked against the manifest.
     pub fn values(&self, manifest: &AppManifest) -> Result<Map<String, Value>, Fault> {
         let mut values = Map::new();
         for parameter in &manifest.parameters {
@@ -176,7 +176,7 @@ pub fn licensed(wanted: &Wanted, safety: bool, keys: &KeySet, node: &str, purpos
         version: &wanted.release.version,
         digest: &wanted.release.digest,
         purpose,
-        // The server counts nodes before it issues a token that names this one.
+        // Nodes are not counted here: the server does that before it issues a licence that names this node.
         active_nodes: 0,
     };
     let verdict = license::evaluate(&terms, &context);

@@ -38,7 +38,7 @@ async fn pause(time: Duration) {
     tokio::time::sleep(time * 9 / 10 + time / 1000 * part).await;
 }
 
-/// Loads the library once, in a process of its own. Code `engine-missing`.
+/// Version of ONNX Runtime, whose library is loaded once, in a process of its own. Code `engine-missing`.
 async fn engine_version(agent: &Agent) -> Result<String, Fault> {
     let missing = |why: &str| {
         let why: String = why.chars().take(300).collect();
@@ -77,7 +77,7 @@ async fn capabilities(agent: &Agent) -> DeviceCapabilities {
         Ok(version) => {
             labels.insert(RUNTIME_LABEL.to_owned(), json!(version));
         }
-        // No reason to stop: licences are watched and the platform is told all the same.
+        // A missing engine is no reason to stop: licences are watched and the platform is told all the same.
         Err(fault) => tracing::error!(%fault, "ONNX Runtime cannot be used"),
     }
     agent.note_engine(engine);
@@ -113,7 +113,7 @@ async fn tell_capabilities(agent: &Agent, present: &DeviceCapabilities) -> Resul
 
 async fn poll(agent: &Agent) {
     let present = capabilities(agent).await;
-    // Told at each start, also when the server lost them.
+    // Capabilities are told at each start: the server may have lost them.
     let _ = agent.state.update(|s| s.capabilities = None);
     let mut failures = 0;
     loop {
@@ -150,7 +150,7 @@ async fn poll_once(agent: &Agent, present: &DeviceCapabilities) -> Result<bool, 
     match agent.cloud.poll(state.etag.as_deref(), agent.config.wait_seconds).await? {
         Poll::Unchanged => Ok(false),
         Poll::Manifest { etag, body } => {
-            // New licences may be signed with a new key. An old key set is no reason not to look.
+            // New licences may be signed with a new key. A failed refresh is no reason to leave the manifest unread.
             if let Err(fault) = agent.refresh_keys().await {
                 tracing::warn!(%fault, "cannot refresh the platform's keys");
             }
@@ -198,7 +198,7 @@ pub fn heartbeat(agent: &Agent) -> Map<String, serde_json::Value> {
 
 async fn beat(agent: &Arc<Agent>) {
     loop {
-        // Right after a start there is nothing to say yet.
+        // The first heartbeat waits too: right after a start there is nothing to say.
         pause(Duration::from_secs(agent.identity().heartbeat_seconds)).await;
         let keeper = agent.clone();
         let stored = tokio::task::spawn_blocking(move || keeper.outbox.push(Kind::Heartbeat, heartbeat(&keeper))).await;
@@ -231,7 +231,7 @@ async fn send(agent: &Arc<Agent>) {
 }
 
 async fn send_all(agent: &Arc<Agent>) -> Result<(), Fault> {
-    // One that the server does not take now holds up neither the others nor the alarms.
+    // A status that the server does not take now holds up neither the other ones nor the alarms.
     let mut refused = Ok(());
     for (id, status) in agent.state.get().unsent {
         match agent.cloud.status(&id, &status).await {
@@ -242,7 +242,7 @@ async fn send_all(agent: &Arc<Agent>) -> Result<(), Fault> {
                 continue;
             }
         }
-        // A newer one may have come in meanwhile: that one stays.
+        // A newer status may have come in meanwhile: it stays.
         agent.state.update(|s| {
             if s.unsent.get(&id) == Some(&status) {
                 s.unsent.remove(&id);
@@ -270,7 +270,7 @@ async fn renew(agent: &Agent) {
         let due = present.validity().map(|(from, to)| identity::renew_at(from, to));
         let wait = due.map_or(Duration::ZERO, |at| (at - Utc::now()).to_std().unwrap_or_default());
         if !wait.is_zero() {
-            // Looked at anew now and then: clocks of machines jump.
+            // The time left is looked at anew every 10 minutes: clocks of machines jump.
             tokio::time::sleep(wait.min(Duration::from_mins(10))).await;
             continue;
         }
@@ -285,7 +285,7 @@ async fn renew(agent: &Agent) {
                 tokio::time::sleep(backoff(failures, Duration::from_secs(10), Duration::from_mins(10), spread())).await;
             }
         }
-        // Never in a tight circle, whatever dates the server gives.
+        // A pause keeps this from a tight loop, whatever dates the server gives.
         tokio::time::sleep(Duration::from_secs(5)).await;
     }
 }

@@ -13,13 +13,13 @@ use serde::{Deserialize, Serialize};
 use crate::fault::Fault;
 use crate::files;
 
-/// The file's content.
+/// Content of the state file.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct NodeState {
     /// Version of the last manifest taken; 0 before the first.
     pub manifest_version: u64,
-    /// Its `ETag`.
+    /// `ETag` of the last manifest taken.
     pub etag: Option<String>,
     /// Documents wanted, by deployment.
     pub desired: BTreeMap<String, Digest>,
@@ -39,7 +39,7 @@ pub struct Installed {
     pub release: Digest,
     /// The envelope that the release was accepted by.
     pub signature: Digest,
-    /// Manifest version that asked for it.
+    /// Version of the state manifest that asked for this document.
     pub adopted: u64,
 }
 
@@ -61,7 +61,7 @@ impl StateFile {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A copy.
+    /// A copy of the state.
     pub fn get(&self) -> NodeState {
         self.lock().clone()
     }

@@ -24,7 +24,7 @@ use crate::files;
 pub const MAX_BLOB: u64 = 20 * 1024 * 1024 * 1024;
 /// Files in a release at most.
 const MAX_FILES: usize = 2_000;
-/// Title of a layer: its path in the folder.
+/// Annotation with a layer's path in the release folder.
 const TITLE: &str = "org.opencontainers.image.title";
 
 /// Blobs and staged releases under one folder.
@@ -184,7 +184,7 @@ impl Store {
                 let resumed = answer.status() == StatusCode::PARTIAL_CONTENT
                     && answer.headers().get(CONTENT_RANGE).and_then(|v| v.to_str().ok()).is_some_and(|v| v.starts_with(&start));
                 if !resumed {
-                    // The server cannot resume: from the beginning.
+                    // The server cannot resume: the download starts from the beginning.
                     file.set_len(0).await.map_err(disk("cannot empty a download"))?;
                     have = 0;
                     if answer.status() != StatusCode::OK {
@@ -244,7 +244,7 @@ impl Store {
             }
             let blob = self.path(&layer.digest);
             if std::fs::hard_link(&blob, &target).is_err() {
-                // File systems without hard links (a FAT stick).
+                // File systems without hard links (a FAT stick) get copies.
                 std::fs::copy(&blob, &target)
                     .and_then(|_| std::fs::File::open(&target)?.sync_all())
                     .map_err(disk("cannot stage a release"))?;

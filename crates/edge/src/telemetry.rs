@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 /// Latencies kept for the quantiles.
 const WINDOW: usize = 512;
 
-/// Counters of one deployment since the start of the agent.
+/// Counters of one release in one deployment since the start of the agent.
 #[derive(Default)]
 pub struct Stats {
     /// Inferences done.

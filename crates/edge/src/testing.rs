@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-/// A folder that goes away with the value.
+/// Temporary folder of one test; removed on drop.
 pub struct Scratch(PathBuf);
 
 impl Scratch {
@@ -13,7 +13,6 @@ impl Scratch {
         Self(path)
     }
 
-    /// Where it is.
     pub fn path(&self) -> &Path {
         &self.0
     }

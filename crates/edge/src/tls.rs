@@ -25,7 +25,7 @@ use crate::fault::Fault;
 #[derive(Debug)]
 struct CaPinMismatch;
 
-/// Stands in the text of a call that failed because of the pin.
+/// Word in the error text of a call that failed because of the pin.
 pub const PIN_MISMATCH: &str = "CaPinMismatch";
 
 impl std::fmt::Display for CaPinMismatch {
@@ -100,7 +100,7 @@ impl ServerCertVerifier for PeerVerifier {
         let pinned;
         let anchors = match &self.expect {
             Expect::Pin(pin) => {
-                // The pin first: any other server on this address is told as what it is.
+                // The pin is checked first, so that another server on this address is reported as a wrong pin.
                 let root = intermediates.iter().find(|c| Digest::of(c).as_str() == pin);
                 let root = root.ok_or_else(|| bad(CertificateError::Other(OtherError(Arc::new(CaPinMismatch)))))?;
                 if !is_fleet_manager(&id()?) {
@@ -190,7 +190,7 @@ pub fn client(expect: Expect, identity: Option<(&str, &str)>) -> Result<reqwest:
         .read_timeout(Duration::from_mins(1))
         .pool_idle_timeout(Duration::from_mins(1))
         .user_agent(concat!("pithead-edge/", env!("CARGO_PKG_VERSION")))
-        // What the server says goes into an English log.
+        // The server's messages go into an English log.
         .default_headers(HeaderMap::from_iter([(ACCEPT_LANGUAGE, HeaderValue::from_static("en"))]))
         .build()
         .map_err(|e| unusable("HTTPS client", e))

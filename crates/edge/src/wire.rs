@@ -20,17 +20,16 @@ pub struct TensorHeader {
     pub name: String,
     /// Open Inference Protocol v2 datatype.
     pub datatype: String,
-    /// Dimensions.
     pub shape: Vec<i64>,
-    /// Bytes of it in the body.
+    /// Length in the body, in bytes.
     pub bytes: usize,
 }
 
-/// What the agent asks.
+/// A request of the agent to the child.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(tag = "op", rename_all = "kebab-case")]
 pub enum Request {
-    /// What are you? Answered when the model is loaded.
+    /// Engine and confinement of the child; answered when the model is loaded.
     Info,
     /// Reproduce your golden samples.
     Golden,
@@ -43,7 +42,7 @@ pub enum Request {
     },
     /// Tensors in the body.
     Infer {
-        /// Which.
+        /// Descriptions of the tensors, in the order of the body.
         inputs: Vec<TensorHeader>,
     },
 }

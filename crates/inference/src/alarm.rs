@@ -131,12 +131,12 @@ fn compile(rule: &AlarmRule) -> Result<Program> {
 struct Walk<'a> {
     /// Names known here: the results, and the variables of the loops around.
     names: Vec<&'a str>,
-    /// First name that is not.
+    /// First name in the rule that is not known.
     unknown: Option<&'a str>,
 }
 
 impl<'a> Walk<'a> {
-    /// Checks names, loop depth and what loops run over (`ranged`).
+    /// Checks names, loop depth and, where `ranged`, that what a loop runs over holds no sum.
     fn bounded(&mut self, node: &'a IdedExpr, loops: u32, ranged: bool) -> std::result::Result<(), &'static str> {
         match &node.expr {
             Expr::Ident(name) => {

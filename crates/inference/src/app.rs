@@ -38,7 +38,7 @@ impl App {
         Self::assemble(dir, manifest, session, rules)
     }
 
-    /// Puts checked parts together.
+    /// An app out of a loaded model and compiled rules, both checked before.
     pub(crate) fn assemble(dir: &Path, manifest: AppManifest, session: Box<dyn Session>, rules: Rules) -> Result<Self> {
         let name = session.inputs().first().map(|i| i.name.clone()).unwrap_or_default();
         let shape = tensors::input_shape(&manifest.pipeline.pre);
@@ -47,7 +47,6 @@ impl App {
         Ok(Self { dir: dir.to_owned(), manifest, session, rules, input })
     }
 
-    /// The app's manifest.
     pub fn manifest(&self) -> &AppManifest {
         &self.manifest
     }
@@ -74,13 +73,12 @@ impl App {
         Ok(result)
     }
 
-    /// The model's outputs for one picture or CSV, as they are.
+    /// The model's raw outputs for one picture or CSV, before post-processing.
     pub(crate) fn outputs(&mut self, bytes: &[u8]) -> Result<Vec<(String, TensorData)>> {
         self.prepare(bytes)?;
         self.session.run(&self.input)
     }
 
-    /// The loaded model.
     pub(crate) fn session_mut(&mut self) -> &mut dyn Session {
         self.session.as_mut()
     }
@@ -135,7 +133,7 @@ pub(crate) fn load(dir: &Path, manifest: &AppManifest, engine: &dyn Engine, thre
     engine.load(&path, threads)
 }
 
-/// Major and minor number.
+/// Major and minor number of a version; 0 for what is no number.
 fn version(text: &str) -> (u32, u32) {
     let mut parts = text.split('.').map(|part| part.parse().unwrap_or(0));
     (parts.next().unwrap_or(0), parts.next().unwrap_or(0))

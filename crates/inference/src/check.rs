@@ -84,7 +84,7 @@ pub struct CheckReport {
 pub struct Step {
     /// One of [`STEPS`].
     pub code: String,
-    /// It passed.
+    /// Whether the step passed.
     pub ok: bool,
     /// Stable code of the failure, for example `model-load`, `golden-mismatch`, `timed-out`, `out-of-memory`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -92,16 +92,15 @@ pub struct Step {
     /// The failure in words.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub detail: Option<String>,
-    /// Time it took in milliseconds.
+    /// Time of the step in milliseconds.
     pub duration_ms: f64,
 }
 
-/// Measured on the machine that checked.
+/// Figures of an app, measured on the machine that checked it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RunCard {
     pub engine: String,
     pub engine_version: String,
-    /// Machine.
     pub hardware: Hardware,
     /// Share of labelled golden samples that are right.
     pub accuracy: Option<f64>,
@@ -109,13 +108,13 @@ pub struct RunCard {
     pub golden_total: u32,
     /// A whole prediction of the first golden input on one thread, decoding included.
     pub latency_ms: Latency,
-    /// Inspecting and loading the model.
+    /// Time for inspecting and loading the model.
     pub load_ms: f64,
-    /// Growth of the process's peak resident memory (`VmHWM`) over its resident memory before the model was loaded
-    /// (engine library already in); 0 where the system does not tell. Where decoding the listing's pictures took more than
-    /// the app ever did, that peak is not the app's: then it is the growth of resident memory after all predictions.
+    /// Growth of the process's peak resident memory (`VmHWM`) over its resident memory before the model was loaded (engine library already
+    /// in); 0 where the system does not tell. Where decoding the listing's pictures took more than the app ever did, that peak is not the
+    /// app's: then the figure is the growth of resident memory after all predictions.
     pub peak_memory_bytes: u64,
-    /// Model file with its external data.
+    /// Size of the model file with its external data.
     pub model_bytes: u64,
     /// Whole predictions of the first golden input in a second.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -123,14 +122,14 @@ pub struct RunCard {
     /// What the model is made of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub structure: Option<Structure>,
-    /// What it did with odd input.
+    /// What the model did with odd input.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub odd_inputs: Vec<OddInput>,
     /// Shape of the input tensor, for example `1x3x640x640`.
     pub input: String,
 }
 
-/// Where it was measured.
+/// Machine that figures were measured on.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Hardware {
     /// Processor model.
@@ -141,10 +140,10 @@ pub struct Hardware {
     pub architecture: String,
 }
 
-/// Times in milliseconds.
+/// Times of a whole prediction, in milliseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Latency {
-    /// Half were faster.
+    /// Half of the predictions were faster.
     pub median: f64,
     /// 95 % were faster.
     pub p95: f64,
@@ -199,7 +198,7 @@ fn all_steps(check: &mut Check<'_>, dir: &Path, manifest: &AppManifest, engine: 
     let early_peak = memory("VmHWM:");
     let structure = check.step("files", |_| files(dir, manifest))?;
     check.step("content", |_| content::scan(dir))?;
-    // A peak cannot be reset from in here, so it is told apart from the app's.
+    // A process cannot reset its peak of memory, so the peak of decoding pictures is told apart from the app's.
     let pictures_peak = Some(memory("VmHWM:")).filter(|peak| *peak > early_peak);
     let loading = Instant::now();
     let session = check.step("onnx-load", |_| app::load(dir, manifest, engine, 1))?;
@@ -217,7 +216,7 @@ fn all_steps(check: &mut Check<'_>, dir: &Path, manifest: &AppManifest, engine: 
     let input = tensors::input_shape(&manifest.pipeline.pre);
     let odd_inputs = check.step("odd-input", |_| probe::odd_inputs(app.session_mut(), &input))?;
     let latency_ms = check.step("latency", |_| latency(&mut app, options.iterations))?;
-    // Before the second session of the throughput: the node loads one.
+    // The peak is read before throughput loads a second session: a node loads one only.
     let high_water = memory("VmHWM:");
     let throughput = check.step("throughput", |_| {
         let one_thread = probe::per_second(&mut app, options.throughput_time())?;
@@ -310,7 +309,7 @@ fn verdict(golden: &GoldenReport) -> Result<()> {
         return if golden.total > 0 { Ok(()) } else { Err(AppError::new("golden-missing", "there is no golden sample")) };
     };
     let message = bad.message.as_deref().unwrap_or_default();
-    // What kept the sample from running at all is the reason; only a result of another kind is one that was not reproduced.
+    // A cause that kept the sample from running is the code; `golden-mismatch` is only for a result that differs.
     let code = CAUSES.iter().find(|cause| message.split(':').next() == Some(**cause)).copied().unwrap_or("golden-mismatch");
     Err(AppError::new(code, format!("{} of {} reproduced; `{}`: {message}", golden.reproduced, golden.total, bad.name)))
 }

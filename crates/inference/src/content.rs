@@ -1,8 +1,8 @@
 //! What a package holds: only the kinds of file that an app is made of, each being what its name says, and no secret.
 //!
 //! An app is data: a model, texts, tables, pictures. A program among them is never run, but whoever takes the package apart might; in an
-//! archive nothing could be seen; a pickle runs code when it is opened. A private key or an access token in a package is lost to its
-//! owner the moment somebody pulls it; it is told by file, never by the secret itself.
+//! archive nothing could be seen; a pickle runs code when it is opened. A private key or an access token in a package is lost to its owner
+//! the moment somebody pulls the package; the fault names the file, never the secret itself.
 
 mod kind;
 
@@ -20,11 +20,11 @@ use crate::{
     model_file,
 };
 
-/// Bytes of a file that are looked at; a text that is longer is data.
+/// Bytes of a file that are looked at; a longer text is taken as data and not searched for secrets.
 const MAX_TEXT: u64 = 4 << 20;
 /// Files of a package, as `app_package::validate` has it.
 const MAX_FILES: usize = 2_000;
-/// Folders within folders.
+/// Deepest nesting of folders.
 const MAX_DEPTH: u32 = 32;
 
 /// How a secret begins, and how many letters, digits, `_` or `-` follow at least. From the issuers' own documents.
@@ -86,7 +86,7 @@ fn refused(name: &str, why: Refused, what: &str) -> AppError {
     AppError::new(code, format!("`{name}` is {what}"))
 }
 
-/// What the models of the package name as their data.
+/// Files that the models of the package name as their external data.
 fn external_data(root: &Path, files: &[(PathBuf, String)]) -> Result<HashSet<PathBuf>> {
     let mut named = HashSet::new();
     for (path, name) in files.iter().filter(|(_, name)| file_kind::of_name(name) == Ok(FileKind::Onnx)) {
@@ -154,7 +154,7 @@ mod tests {
         }
     }
 
-    /// A folder that goes with the test.
+    /// Temporary folder of one test; removed on drop.
     struct Folder(PathBuf);
 
     impl Folder {
@@ -221,7 +221,7 @@ mod tests {
         std::fs::copy(folder.0.join("weights.bin"), folder.0.join("other.bin")).unwrap();
         assert_eq!(scan(&folder.0).unwrap_err().code, "file-kind-unknown");
         std::fs::remove_file(folder.0.join("other.bin")).unwrap();
-        // Named, but a program all the same.
+        // A program is refused also where a model names it as data.
         std::fs::write(folder.0.join("weights.bin"), b"\x7fELF\x02").unwrap();
         assert_eq!(scan(&folder.0).unwrap_err().code, "program-in-package");
     }

@@ -42,7 +42,6 @@ pub struct Evaluation {
     /// Name and version of the engine; empty where none was loaded.
     #[serde(default)]
     pub engine: String,
-    /// Machine.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hardware: Option<Hardware>,
     /// What confined the child.
@@ -51,7 +50,7 @@ pub struct Evaluation {
 }
 
 impl Evaluation {
-    /// No figure, for a reason.
+    /// An evaluation without a figure, for this reason.
     pub fn failed(reason: impl Into<String>) -> Self {
         Self { reason: Some(reason.into()), ..Self::default() }
     }
@@ -59,8 +58,8 @@ impl Evaluation {
 
 /// Runs the app in `dir` over a test set with default parameters. Blocking. Never fails: what goes wrong is the reason.
 ///
-/// A sample without an answer counts as wrong for accuracy and as nothing found for mAP@0.5. Errors of values cannot be counted so,
-/// and leaving such samples out would flatter: then there is no figure.
+/// A sample without an answer counts as wrong for accuracy and as nothing found for mAP@0.5. For RMSE and MAE a missing answer has no error
+/// to count, and leaving such samples out would flatter: then there is no figure.
 pub fn run(dir: &Path, manifest: AppManifest, set: File, metric: Metric, engine: &dyn Engine) -> Evaluation {
     let read = |set| {
         let mut archive = Archive::open(set).ok()?;
@@ -84,7 +83,7 @@ pub fn run(dir: &Path, manifest: AppManifest, set: File, metric: Metric, engine:
             .ok_or_else(|| AppError::new("set-unreadable", "the set cannot be read"))
             .and_then(|input| app.predict(&input, &serde_json::Map::new(), ""));
         match answer {
-            // No later sample has a chance.
+            // After these faults no later sample has a chance.
             Err(e) if matches!(e.code, "out-of-memory" | "set-unreadable") => return failed(e.code),
             answer => tally.add(sample.expected, answer, set.quantity.as_ref()),
         }
@@ -92,12 +91,12 @@ pub fn run(dir: &Path, manifest: AppManifest, set: File, metric: Metric, engine:
     tally.sum_up(samples, metric)
 }
 
-/// What the samples gave.
+/// Running totals over the samples.
 #[derive(Default)]
 struct Tally {
     right: u32,
     pictures: Vec<(Vec<Object>, Vec<Detection>)>,
-    /// Expected and found.
+    /// Expected and found values.
     pairs: Vec<(f64, f64)>,
     failures: u32,
     codes: BTreeSet<&'static str>,
@@ -129,7 +128,7 @@ impl Tally {
     fn sum_up(self, samples: u32, metric: Metric) -> Evaluation {
         let values = matches!(metric, Metric::Rmse | Metric::Mae);
         if self.failures > 0 && (values || self.failures == samples) {
-            // Where all failed in the same way, that is what helps.
+            // Where all samples failed in the same way, their common code helps most.
             let reason = if self.codes.len() == 1 && self.failures == samples { self.codes.first() } else { None };
             return Evaluation { samples, failures: self.failures, ..Evaluation::failed(*reason.unwrap_or(&"samples-failed")) };
         }
@@ -139,7 +138,7 @@ impl Tally {
             Metric::Rmse => metrics::rmse(&self.pairs),
             Metric::Mae => metrics::mae(&self.pairs),
         };
-        // Squares of large errors may be too large for a number.
+        // Squares of large errors may overflow: a figure must be finite.
         match value.filter(|value| value.is_finite()) {
             Some(value) => Evaluation { value: Some(value), samples, failures: self.failures, ..Evaluation::default() },
             None => Evaluation { samples, failures: self.failures, ..Evaluation::failed("value-not-finite") },

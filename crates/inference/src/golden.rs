@@ -34,14 +34,14 @@ pub struct GoldenReport {
 pub struct SampleReport {
     /// Slug of the sample.
     pub name: String,
-    /// The expected result came.
+    /// Whether the expected result came.
     pub ok: bool,
     /// Largest difference of a score or value from the expected one.
     pub worst_difference: f64,
     /// The result agrees with what is really there; absent where nobody labelled it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub right: Option<bool>,
-    /// Why it is not ok.
+    /// Why the sample is not ok.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
     /// Time of the prediction, decoding included, in milliseconds.
@@ -125,7 +125,7 @@ pub fn compare(expected: &AppOutput, result: &AppOutput, tolerance: &Tolerance) 
         let found = result.classes.iter().find(|c| c.label == e.label);
         let found = found.ok_or_else(|| mismatch(format!("class `{}` is missing", e.label)))?;
         let share = |score: f32| (0.0..=1.0).contains(&score);
-        // The commonest slip of whoever exports a network of classes.
+        // Logits in place of probabilities are the commonest slip in exporting a classifier.
         let logits = if share(e.score) && !share(found.score) { " (do the scores need `softmax: true`?)" } else { "" };
         near(&format!("class `{}`{logits}", e.label), f64::from(found.score), f64::from(e.score))?;
     }

@@ -1,9 +1,9 @@
 //! Looks at an ONNX file before any engine does: is it ONNX at all, and where does its external data lie?
 //!
-//! A hand-written walk over the protobuf wire format (onnx.proto3, IR version 3 and later). It reads only tags, lengths,
-//! names of operators, versions of operator sets, and the key/value pairs of external data, and seeks over the weights, so a 2 GiB model costs no memory.
-//! ONNX Runtime 1.26 refuses data paths that leave the folder as well; this check does not depend on that, also sees
-//! symbolic links, and gives a reason in our words.
+//! A hand-written walk over the protobuf wire format (onnx.proto3, IR version 3 and later). It reads only tags, lengths, names of
+//! operators, versions of operator sets and the key/value pairs of external data, and seeks over the weights, so a 2 GiB model costs no
+//! memory. ONNX Runtime 1.26 refuses data paths that leave the folder as well; this check does not depend on that, also sees symbolic
+//! links, and gives a reason in our words.
 
 use std::{
     collections::BTreeMap,
@@ -53,7 +53,7 @@ impl Kind {
 const MAX_DEPTH: u32 = 100;
 /// External tensors in one model.
 const MAX_LOCATIONS: usize = 20_000;
-/// Different operators, and operator sets, that are told.
+/// Most different operators, and operator sets, that are reported.
 const MAX_NAMES: usize = 200;
 
 /// What a model is made of.
@@ -229,7 +229,7 @@ fn look(root: &Path, model: &Path) -> Result<(Structure, Vec<PathBuf>)> {
     Ok((Structure { bytes, opsets: walk.opsets, operators: walk.operators, external_files }, files))
 }
 
-/// Path and size.
+/// Path and size of a file of external data, which must lie below `root`.
 fn external_file(root: &Path, folder: &Path, location: &str) -> Result<(PathBuf, u64)> {
     let relative = Path::new(location);
     let plain = !location.is_empty()

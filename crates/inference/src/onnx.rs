@@ -15,7 +15,7 @@ use crate::{
     error::{AppError, Result},
 };
 
-/// Bytes of the library that are looked at together.
+/// Bytes of the library that are read at a time.
 const CHUNK: u64 = 256 * 1024;
 /// Begins the name of the version that a library defines for its symbols, for example `VERS_1.32.0`.
 const VERSION_MARK: &[u8] = b"VERS_";
@@ -239,7 +239,7 @@ mod tests {
 
     #[test]
     fn the_version_stands_in_the_library() {
-        // At each place around the border of two pieces, with the mark alone before it.
+        // The version stands at places around the border of two pieces, where reading may cut it.
         let border = usize::try_from(CHUNK).unwrap();
         for at in [0, 100, border - 40, border - 20, border - 12, border - 11, border - 6, border - 3, border, border + 9] {
             let mut bytes = vec![0x7f; at];

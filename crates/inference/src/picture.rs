@@ -76,7 +76,7 @@ pub fn decode(bytes: &[u8]) -> Result<DynamicImage> {
     if format == ImageFormat::Jpeg && !is_whole_jpeg(bytes) {
         return Err(AppError::new("input-not-a-picture", "the JPEG picture is damaged or cut off: it has no end"));
     }
-    // It says that it is one, so what is wrong is damage.
+    // The first bytes name the format, so what fails from here on is damage.
     let name = if format == ImageFormat::Png { "PNG" } else { "JPEG" };
     let damaged =
         |e: &dyn std::fmt::Display| AppError::new("input-not-a-picture", format!("the {name} picture is damaged or cut off: {e}"));
@@ -87,7 +87,7 @@ pub fn decode(bytes: &[u8]) -> Result<DynamicImage> {
     if pixels == 0 || pixels > MAX_PIXELS || width.max(height) > MAX_SIDE {
         return Err(too_large(format!("at most {MAX_PIXELS} are read, and at most {MAX_SIDE} on a side")));
     }
-    // A copy as RGB follows, and a progressive JPEG is held as coefficients first. In the data of a JPEG this pair of bytes
+    // A copy as RGB follows, and a progressive JPEG (marker 0xff 0xc2) is held as coefficients first. In the data of a JPEG that marker
     // cannot stand, in its headers by accident only.
     let copy = if header.color_type() == ColorType::Rgb8 { 0 } else { pixels * 3 };
     let progressive = format == ImageFormat::Jpeg && bytes.windows(2).any(|pair| pair == [0xff, 0xc2]);
@@ -128,11 +128,11 @@ fn is_whole_jpeg(bytes: &[u8]) -> bool {
     }
 }
 
-/// True when this much memory can be had now. Asked before, because a decoder that runs out of it ends the whole process.
+/// True when this much memory can be had now. Asked before decoding, because a decoder that runs out of memory ends the whole process.
 fn has_memory(bytes: u64) -> bool {
     let mut probe: Vec<u8> = Vec::new();
     let had = usize::try_from(bytes).is_ok_and(|bytes| probe.try_reserve_exact(bytes).is_ok());
-    // Without a use of it the compiler may leave the reservation out.
+    // Without a use of `probe` the compiler may leave the reservation out.
     std::hint::black_box(&probe);
     had
 }

@@ -102,7 +102,7 @@ fn boxes(p: &PostBoxes, tensor: &TensorData, geometry: &Geometry, out: &mut Vec<
     let mut candidates = Vec::new();
     for row in data.chunks_exact(width) {
         let [cx, cy, w, h, objectness, scores @ ..] = row else { continue };
-        // Class scores are probabilities, so the product cannot reach the threshold when this does not. NaN stays out.
+        // Class scores are probabilities, so the product cannot reach the threshold when the objectness does not. NaN stays out.
         if *objectness < p.score || objectness.is_nan() {
             continue;
         }

@@ -13,7 +13,7 @@ use crate::{
 
 /// Largest relative difference between two runs on the same input. Engines may add up in another order, no more.
 const REPEAT_TOLERANCE: f32 = 1e-5;
-/// Elements of an odd input; a model with a larger one is asked with its real shape only.
+/// Most elements of an odd input; a model with a larger input is not asked.
 const MAX_ELEMENTS: usize = 64 << 20;
 
 /// Predictions in a second.
@@ -34,7 +34,7 @@ pub struct OddInput {
     pub outcome: String,
 }
 
-/// The first golden input twice; the largest relative difference of any output. Code `not-repeatable`.
+/// Runs the first golden input twice; returns the largest relative difference of any output. Code `not-repeatable`.
 pub fn repeat(app: &mut App) -> Result<f32> {
     let name = app.manifest().golden.first().map(|g| g.input.clone()).unwrap_or_default();
     let bytes = golden::read(app, &name)?;
@@ -48,7 +48,7 @@ pub fn repeat(app: &mut App) -> Result<f32> {
         }
         for (a, b) in a.iter().zip(b.iter()).filter(|(a, b)| a.to_bits() != b.to_bits()) {
             let difference = (a - b).abs() / a.abs().max(b.abs()).max(f32::MIN_POSITIVE);
-            // One of them not finite: never the same.
+            // A difference of NaN means that a number is not finite: never the same.
             if difference.is_nan() || difference > REPEAT_TOLERANCE {
                 return Err(AppError::new("not-repeatable", format!("output `{name}` was {a} and then {b} for the same input")));
             }
@@ -58,8 +58,9 @@ pub fn repeat(app: &mut App) -> Result<f32> {
     Ok(worst)
 }
 
-/// Zeros, ones, the largest and smallest numbers, NaN, and a tensor of a wrong size. Each ends in an answer or an error: a crash ends
-/// this process, and whoever started it says so. Code `wrong-size-answered` where a fixed shape did not keep a larger tensor out.
+/// Runs the model on zeros, ones, the largest and smallest numbers, NaN, and a tensor of a wrong size. Each run ends in an answer or an
+/// error: a crash ends this process, and its parent reports that. Code `wrong-size-answered` where a fixed shape did not keep a larger
+/// tensor out.
 pub fn odd_inputs(session: &mut dyn Session, shape: &[i64]) -> Result<Vec<OddInput>> {
     let Some(name) = session.inputs().first().map(|i| i.name.clone()) else { return Ok(Vec::new()) };
     let Some(elements) = TensorData::elements(shape).filter(|&n| n <= MAX_ELEMENTS) else { return Ok(Vec::new()) };

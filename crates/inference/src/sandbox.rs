@@ -35,7 +35,7 @@ impl Default for Limits {
     }
 }
 
-/// What took effect.
+/// Parts of the confinement that took effect.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Confinement {
     /// `full`, `partial` or `none`.
@@ -68,10 +68,10 @@ const SYSTEM_PATHS: [&str; 12] = [
 /// Confines the calling process for ever: limits, no core dump, no file writing, no network, no programs, no child
 /// processes; reading only below `read_only` and the system's library folders where the kernel has landlock.
 ///
-/// Call it before starting threads: the system call filter covers threads already running, landlock only the calling
-/// thread and those it starts later. A process that serves a Unix socket binds and listens first: accepting stays allowed.
-/// Standard output and error must be pipes, for writing to a file ends the process with `SIGXFSZ`. Fails with `sandbox-failed` only when a resource
-/// limit is refused; landlock and seccomp are best effort and told in the result.
+/// Call it before starting threads: the system call filter covers threads already running, landlock only the calling thread and those it
+/// starts later. A process that serves a Unix socket binds and listens first: accepting stays allowed. Standard output and error must be
+/// pipes, because writing to a file ends the process with `SIGXFSZ`. Fails with `sandbox-failed` only when a resource limit is refused;
+/// landlock and seccomp are best effort and told in the result.
 pub fn confine(limits: &Limits, read_only: &[&Path]) -> Result<Confinement> {
     let mut done = Confinement { landlock: "none".into(), ..Confinement::default() };
     set_limits(limits)?;

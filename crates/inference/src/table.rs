@@ -85,9 +85,9 @@ pub fn check(bytes: &[u8]) -> Result<()> {
     if rows == 0 { Err(AppError::new("csv-too-few-rows", "there is no row below the header")) } else { Ok(()) }
 }
 
-/// What the first record says.
+/// The first record, as far as the step needs it.
 struct Header {
-    /// Fields of each record.
+    /// Fields that each record must have.
     fields: usize,
     /// For each field that is needed, the column it fills; sorted by field.
     places: Vec<(usize, usize)>,

@@ -23,15 +23,15 @@ use crate::{
     sandbox::{self, Confinement, Limits},
 };
 
-/// Starts the child's lines about steps on stderr; engines write there too.
+/// Mark that begins the child's lines about steps on stderr, where engines write too.
 const STEP_MARK: &str = "\u{1}step ";
 /// Most bytes kept of the child's stdout and stderr each.
 const MAX_OUTPUT: u64 = 4 << 20;
 /// Longest `app.yaml` in bytes, as `app_package::validate::parse` has it.
 const MAX_MANIFEST: u64 = 256 << 10;
 
-/// The child's arguments after those that lead a program here, in the order that [`run_check`] gives:
-/// folder, library, memory bytes, processor seconds, open files, iterations. Then as [`check_main`].
+/// Start of the child. Its arguments, after those that lead a program here, are in the order that [`run_check`] gives: folder, library,
+/// memory bytes, processor seconds, open files, iterations. Then as [`check_main`].
 pub fn child_main(mut args: impl Iterator<Item = OsString>) -> ExitCode {
     let mut paths = args.by_ref().take(2).map(PathBuf::from);
     let (dir, lib) = (paths.next(), paths.next());
@@ -87,7 +87,7 @@ pub fn evaluation_main(mut args: impl Iterator<Item = OsString>) -> ExitCode {
 }
 
 fn evaluate_confined(dir: &Path, set: &Path, lib: &Path, metric: Metric, limits: &Limits) -> Evaluation {
-    // Opened before the confinement, which leaves its path out of what may be read.
+    // The set is opened before the confinement, which does not let its path be read.
     let Ok(set) = File::open(set) else { return Evaluation::failed("set-unreadable") };
     let (confinement, engine) = match confine_and_load(dir, lib, limits) {
         Ok(both) => both,
@@ -206,7 +206,7 @@ struct Ended {
 }
 
 impl Ended {
-    /// What it printed, if it ended well.
+    /// What the child printed, if it ended well.
     fn answer<T: serde::de::DeserializeOwned>(&self) -> Option<T> {
         if self.timed_out || !self.status.is_some_and(|s| s.success()) {
             return None;
@@ -214,7 +214,7 @@ impl Ended {
         serde_json::from_slice(&self.stdout).ok()
     }
 
-    /// Why it did not.
+    /// Why the child gave no answer: code and words.
     fn reason(&self, wall: Duration) -> (String, String) {
         if self.timed_out {
             ("timed-out".to_owned(), format!("no result after {} s", wall.as_secs()))
@@ -238,7 +238,7 @@ fn supervise(mut command: Command, wall: Duration) -> std::io::Result<Ended> {
             Ok(None) if started.elapsed() < wall => std::thread::sleep(Duration::from_millis(5)),
             Ok(None) | Err(_) => {
                 timed_out = true;
-                // Killing fails only when it has just ended; waiting is right in both cases.
+                // Killing fails only when the child has just ended; waiting is right in both cases.
                 let _ = child.kill();
                 break child.wait().ok();
             }
@@ -267,7 +267,7 @@ fn how_it_ended(status: Option<ExitStatus>, stderr: &str) -> (String, String) {
     let starved = allocation.iter().any(|word| stderr.contains(word));
     match (status.and_then(|s| s.signal()), status.and_then(|s| s.code())) {
         (Some(SIGXCPU), _) => ("cpu-limit".into(), "the processor time ran out".into()),
-        // Nobody but the kernel's memory killer sends it: the parent reports its own kill as timed-out.
+        // Nobody but the kernel's memory killer sends SIGKILL: the parent reports its own kill as timed-out.
         (Some(SIGKILL), _) => ("out-of-memory".into(), "killed by the system, which was short of memory".into()),
         (Some(_), _) if starved => ("out-of-memory".into(), last),
         (Some(signal), _) => (format!("crashed-signal-{signal}"), last),

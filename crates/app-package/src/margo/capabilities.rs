@@ -44,10 +44,10 @@ pub struct DeviceProperties {
     /// Processors.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub cpus: Vec<Cpu>,
-    /// For example `8Gi`.
+    /// Memory, for example `8Gi`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub memory: Option<String>,
-    /// For example `64Gi`.
+    /// Storage, for example `64Gi`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub storage: Option<String>,
     /// Attached devices.
@@ -56,7 +56,7 @@ pub struct DeviceProperties {
     /// Communication interfaces.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub interfaces: Vec<Interface>,
-    /// Whether it collects OpenTelemetry.
+    /// Whether the device collects OpenTelemetry.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub otel_collector: Option<bool>,
     /// `oci`, `custom`.

@@ -40,7 +40,7 @@ impl State {
     }
 }
 
-/// The overall state: the most severe (failed > removing > installing > pending > removed > installed); pending of none.
+/// The overall state: the most severe (failed > removing > installing > pending > removed > installed); pending where there is none.
 pub fn overall(states: impl IntoIterator<Item = State>) -> State {
     states.into_iter().max().unwrap_or(State::Pending)
 }
@@ -49,9 +49,9 @@ pub fn overall(states: impl IntoIterator<Item = State>) -> State {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct DeploymentStatus {
-    /// The deployment.
+    /// Id of the deployment.
     pub deployment_id: String,
-    /// The device, where the sender is a gateway.
+    /// Id of the device, where the sender is a gateway.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub device_id: Option<String>,
     /// Manifest version that the device has taken; a text of digits is taken too (the conformance runner sends one).
@@ -59,7 +59,7 @@ pub struct DeploymentStatus {
     pub adopted_manifest_version: u64,
     /// Overall state.
     pub status: StatusBody,
-    /// Per component.
+    /// State of each component.
     pub components: Vec<ComponentStatus>,
 }
 
@@ -68,7 +68,7 @@ pub struct DeploymentStatus {
 pub struct StatusBody {
     /// State.
     pub state: State,
-    /// Why, when failed.
+    /// Error of a failed state.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<StatusError>,
 }
@@ -80,7 +80,7 @@ pub struct ComponentStatus {
     pub name: String,
     /// State.
     pub state: State,
-    /// Why, when failed.
+    /// Error of a failed state.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<StatusError>,
 }
@@ -91,7 +91,7 @@ pub struct StatusError {
     /// Stable code.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub code: String,
-    /// Who says so.
+    /// Part of the device that reports the error.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub source: String,
     /// Text.

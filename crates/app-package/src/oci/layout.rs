@@ -19,12 +19,12 @@ pub fn layout_json() -> Vec<u8> {
     br#"{"imageLayoutVersion":"1.0.0"}"#.to_vec()
 }
 
-/// Where a blob lies.
+/// Path of a blob in the layout.
 pub fn blob_path(digest: &Digest) -> String {
     format!("blobs/{}/{}", digest.algorithm(), digest.hex())
 }
 
-/// The digest whose blob lies there; `None` for any other file.
+/// The digest whose blob lies at a path; `None` for any other file.
 pub fn blob_digest(path: &str) -> Option<Digest> {
     let (algorithm, hex) = path.strip_prefix("blobs/")?.split_once('/')?;
     Digest::parse(&format!("{algorithm}:{hex}")).ok()

@@ -11,7 +11,7 @@ use crate::path::PackagePath;
 
 /// Largest file, in bytes (20 GiB).
 pub const MAX_FILE_BYTES: u64 = 20 * 1024 * 1024 * 1024;
-/// Most files.
+/// Most files of a package.
 pub const MAX_FILES: usize = 2_000;
 /// Largest picture of a listing, in bytes.
 const MAX_MEDIA_BYTES: u64 = 2 * 1024 * 1024;
@@ -25,16 +25,16 @@ const MAX_EXPECT_BYTES: u64 = 4 * 1024 * 1024;
 pub struct FileEntry {
     /// Path, with `/` between parts.
     pub path: String,
-    /// Bytes.
+    /// Size in bytes.
     pub size: u64,
 }
 
 /// Every named file must be there and not empty, and every file legal: its path, and its kind as far as the name tells. Files that nobody
-/// names are allowed and packed too. `source` is the
-/// text that `app` was read from: a fault of a named file stands at the line that names it.
+/// names are allowed and packed too. `source` is the text that `app` was read from: a fault of a named file stands at the line that names
+/// the file.
 pub fn check_files(app: &AppManifest, source: &str, files: &[FileEntry]) -> Vec<Fault> {
     let mut faults = Faults::default();
-    // Read once already, so it can be; only then were its lines not needed.
+    // The text is read a second time, for its lines only: `app` came from it without a fault.
     let tree = if source.len() <= MAX_YAML_BYTES { yaml::read(source, &mut Faults::default()) } else { None };
     let at = |fault: Fault| {
         let line = tree.as_ref().and_then(|tree| line_of(tree, &fault.key));
@@ -64,7 +64,7 @@ pub fn check_files(app: &AppManifest, source: &str, files: &[FileEntry]) -> Vec<
         }
     }
     for file in files.iter().take(MAX_FILES) {
-        // No file system can hold both; the folder's files would be lost when the package is laid out.
+        // No file system can hold a file and a folder of one name; the folder's files would be lost when the package is laid out.
         let name = file.path.to_lowercase();
         let taken = name.match_indices('/').find_map(|(at, _)| folded.get(name.get(..at)?));
         if let (Some(other), Ok(path)) = (taken, PackagePath::parse(&file.path)) {

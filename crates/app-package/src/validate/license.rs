@@ -12,11 +12,11 @@ const OWN: [&str; 4] = ["proprietary", "commercial", "closed", "all rights"];
 
 /// Faults `license-unknown`, `license-unknown-hint`, `license-deprecated` and `license-expression`, without place.
 pub(super) fn check(text: &str) -> Result<(), Fault> {
-    // The list has this word for "nobody says", which is what the key is there to prevent.
+    // SPDX has `NOASSERTION` and `NONE` for "nobody says", which the key `license` is there to prevent.
     if text.split([' ', '(', ')']).any(|word| word == "NOASSERTION" || word == "NONE") {
         return Err(Fault::new("license-unknown", "").with("value", "NOASSERTION"));
     }
-    // The crate takes a reference without a name.
+    // The crate `spdx` takes a reference without a name, which is a fault here.
     if let Some(word) = text.split([' ', '(', ')']).find(|word| word.ends_with("Ref-") || word.contains("Ref-:")) {
         return Err(Fault::new("license-expression", "").with("value", word).with("detail", "LicenseRef-NAME"));
     }
@@ -36,7 +36,7 @@ pub(super) fn check(text: &str) -> Result<(), Fault> {
     })
 }
 
-/// `term` stands at the begin of `rest`.
+/// Fault of an unknown identifier `term`, which stands at the beginning of `rest`.
 fn unknown(term: &str, rest: &str) -> Fault {
     let fault = Fault::new("license-unknown", "").with("value", term);
     match known_as(term, rest) {
@@ -62,7 +62,7 @@ fn known_as(term: &str, rest: &str) -> Option<&'static str> {
     same.or_else(|| near().filter(|_| term.len() > 8)).or_else(usual).or_else(near)
 }
 
-/// What a deprecated identifier of GNU became: `GPL-2.0` and `GPL-2.0+`.
+/// The successor of a deprecated identifier of GNU, such as `GPL-2.0` or `GPL-2.0+`.
 fn successor(text: &str, start: usize) -> Option<String> {
     let rest = text.get(start..)?.trim_start_matches('+');
     // A fault at the `+` itself is one of the identifier before it.

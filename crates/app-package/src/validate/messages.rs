@@ -23,7 +23,7 @@ const fn row(code: &'static str, zh: &'static str, en: &'static str) -> Message 
     Message { code, zh, en }
 }
 
-/// The table.
+/// All messages, one row for each code.
 pub const MESSAGES: &[Message] = &[
     row(
         "yaml-too-large",

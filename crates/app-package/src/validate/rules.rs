@@ -253,7 +253,7 @@ fn parameter_rules(parameter: &Node, place: &str, faults: &mut Faults) {
         "integer" => default.integer().is_some(),
         "number" => default.number().is_some(),
         "boolean" => default.bool().is_some(),
-        // Without quotes YAML reads these as something else, and the form would show that.
+        // A text must not look like a number or boolean: without quotes YAML reads it as one, and the form would show that.
         "string" | "choice" => default.number().is_none() && default.bool().is_none() && default.entries().is_empty(),
         _ => true,
     };

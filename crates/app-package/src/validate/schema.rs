@@ -9,7 +9,7 @@ pub(super) enum Kind {
     Format,
     /// Text in both languages, each at most that many characters; at least one filled.
     Text(usize),
-    /// The same, but both may be left empty.
+    /// Text in both languages as [`Kind::Text`], but both may be left empty.
     OptionalText(usize),
     /// Kebab-case slug of at most that many characters.
     Slug(usize),
@@ -45,9 +45,9 @@ pub(super) enum Kind {
     List(usize, usize, &'static Kind),
     /// Names → values, at most that many.
     MapOf(usize, &'static Kind),
-    /// These keys.
+    /// An object with these keys.
     Obj(&'static [Field]),
-    /// Exactly one of these keys.
+    /// An object with exactly one of these keys.
     Variant(&'static [Field]),
 }
 
@@ -71,7 +71,7 @@ const fn may(name: &'static str, kind: Kind) -> Field {
 const BIG: f64 = 1e12;
 const PICTURES: &[&str] = &["png", "jpg", "jpeg"];
 
-/// The whole file.
+/// The whole of `app.yaml`.
 pub(super) const APP: Kind = Kind::Obj(&[
     must("format", Kind::Format),
     must("name", Kind::Slug(60)),

@@ -132,7 +132,7 @@ pub(super) fn read(yaml: &str, faults: &mut Faults) -> Option<Node> {
     let mut documents = 0;
     let mut nodes = 0;
     let mut parser = Parser::new_from_str(yaml);
-    // Pulled event by event: the parser's own `load` recurses as deep as the input wants.
+    // Events are pulled one by one: the parser's own `load` recurses as deep as the input wants.
     while let Some(event) = parser.next_event() {
         let (event, span) = match event {
             Ok(found) => found,

@@ -37,7 +37,7 @@ const INFERENCE: Duration = Duration::from_secs(30);
 /// Connections per worker.
 const MAX_CONNECTIONS: usize = 256;
 
-/// What every handler gets.
+/// The agent as every handler gets it.
 pub(crate) type Shared = web::Data<Arc<Agent>>;
 
 /// An error as this API says it: `{"error": "...", "code": "..."}`.
@@ -53,7 +53,7 @@ impl ApiError {
         Self { status, code: code.to_owned(), message: message.into() }
     }
 
-    /// An app that the node has, but whose process is not up yet: soon it is.
+    /// Error for an app that the node has, but whose process is not up yet: the caller asks again soon.
     fn starting(name: &str) -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "app-starting", format!("{name:?} is being started; ask again"))
     }
@@ -125,8 +125,8 @@ async fn infer(running: &Running, request: &Request, body: &[u8]) -> Result<(Rep
     Ok((result?, took))
 }
 
-/// True for names that nobody outside this network can point at this machine: addresses, names without a point, and the
-/// private endings. A page on a public name that was bent to this address must not reach the API.
+/// True for names that nobody outside this network can point at this machine: addresses, names without a point, and the private endings. A
+/// web page whose public name was pointed at this address must not reach the API.
 fn private_name(host: &str) -> bool {
     let name = match host.strip_prefix('[') {
         Some(rest) => return rest.split_once(']').is_some_and(|(address, _)| address.parse::<std::net::Ipv6Addr>().is_ok()),

@@ -15,7 +15,7 @@ use crate::apps::Running;
 use crate::tensor;
 use crate::wire::{Request, TensorHeader};
 
-/// Length of the JSON part where binary tensors follow.
+/// Header with the length of the JSON part where binary tensors follow.
 const JSON_LENGTH: &str = "Inference-Header-Content-Length";
 /// Input tensors at most.
 const MAX_TENSORS: usize = 64;
@@ -34,7 +34,7 @@ pub(super) async fn live() -> HttpResponse {
 pub(super) async fn ready(agent: Shared) -> HttpResponse {
     let wanted = agent.state.get().desired;
     let phases = agent.phases();
-    // What its licence does not let run is not waited for: it says nothing about this node.
+    // An app that its licence does not let run is not waited for: it says nothing about this node.
     let refused = |id: &String| phases.get(id).is_some_and(|p| p.fault.as_ref().is_some_and(|f| f.source == "license"));
     let ready = wanted.keys().all(|id| match agent.apps.get(id) {
         Some(running) => running.process.pid().is_some(),
@@ -150,7 +150,7 @@ fn inputs_of(model: Option<&Model>, inputs: Vec<Input>, mut binary: &[u8]) -> Re
     let mut bytes = Vec::new();
     for input in inputs {
         let wrong = |why: &str| ApiError::bad("tensor-shape", format!("input {:?}: {why}", input.name));
-        // Before its values are read: that they do not fit a type that is wrong anyway helps nobody.
+        // The datatype is checked before the values are read: that values do not fit a wrong type helps nobody.
         let known = model.and_then(|m| m.inputs.iter().find(|known| known.name == input.name));
         if let Some(known) = known.filter(|known| known.datatype != input.datatype) {
             return Err(wrong(&format!("the model takes {}, not {}", known.datatype, input.datatype)));
@@ -182,7 +182,8 @@ fn inputs_of(model: Option<&Model>, inputs: Vec<Input>, mut binary: &[u8]) -> Re
     }
 }
 
-/// The inputs that the model declares, each once, of its type and a shape that fits; an engine would only say that it failed.
+/// Checks that the inputs are those that the model declares, each once, with its type and a fitting shape; an engine would only say that it
+/// failed.
 fn check_inputs(model: &Model, given: &[TensorHeader]) -> Result<(), ApiError> {
     let bad = |why: String| Err(ApiError::bad("tensor-shape", why));
     if let Some(missing) = model.inputs.iter().find(|known| !given.iter().any(|g| g.name == known.name)) {

@@ -10,7 +10,7 @@ use app_package::margo::State;
 use super::Shared;
 use crate::fault::Fault;
 
-/// Only the page's own style; nothing else is loaded, nothing may frame it.
+/// Content security policy: only the page's own style is used, nothing else is loaded, nothing may frame the page.
 const CSP: &str = "default-src 'none'; style-src 'sha256-STYLE'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'";
 
 const STYLE: &str = ":root{color-scheme:light dark;--line:#d5dbe1;--soft:#5b6875;--ok:#1b7f4b;--bad:#c0342b;--warn:#9a6200;--card:#fff;--page:#f4f6f8}\
@@ -96,7 +96,7 @@ pub(super) async fn status(request: HttpRequest, agent: Shared) -> HttpResponse 
     let ended = identity.validity().is_ok_and(|v| v.1 < chrono::Utc::now());
     let refused_for_good = trouble.as_ref().is_some_and(|fault| fault.code == "certificate-not-accepted");
     let link = match &trouble {
-        // Said first of all: waiting does not mend it.
+        // A certificate that is no longer accepted is told before all else: waiting does not mend it.
         _ if ended || refused_for_good => format!(
             "<span class=\"bad\">{}</span><p class=\"soft\">{}</p>",
             if ended {
@@ -130,7 +130,7 @@ pub(super) async fn status(request: HttpRequest, agent: Shared) -> HttpResponse 
     let warned = |fault: &Fault| {
         format!("<span class=\"bad\"><code>{}</code></span> <span class=\"soft\">{}</span>", safe(&fault.code), safe(&fault.message))
     };
-    // The line's own trouble stands above; this is a state that came but was refused.
+    // A desired state that came but was refused; trouble of the connection itself stands above.
     let refused = agent.poll_trouble().filter(|fault| trouble.as_ref().is_none_or(|t| t.code != fault.code || t.source != "server"));
     let engine = match agent.engine() {
         None => "–".to_owned(),

@@ -9,7 +9,7 @@ use crate::apps::Running;
 use crate::outbox::Kind;
 use crate::wire::Request;
 
-/// The apps that run.
+/// `GET /v1/apps`: the apps that run.
 pub(super) async fn list(agent: Shared) -> HttpResponse {
     let apps: Vec<Value> = agent.apps.all().iter().map(|running| describe(running)).collect();
     HttpResponse::Ok().json(json!({ "apps": apps }))
@@ -33,7 +33,7 @@ fn describe(running: &Running) -> Value {
     })
 }
 
-/// One input through an app. Alarms are on disk before the answer is given.
+/// `POST /v1/apps/{app}/predict`: one input through an app. Alarms are on disk before the answer is given.
 pub(super) async fn predict(
     request: HttpRequest,
     agent: Shared,
@@ -74,7 +74,7 @@ pub(super) async fn predict(
             Ok(Ok(sequences)) => {
                 answer.insert("alarm_sequences".to_owned(), json!(sequences));
             }
-            // The caller must have the alarm in any case; what could not be stored is said.
+            // The caller gets the alarm in any case; `alarm_fault` tells why it could not be stored.
             Ok(Err(fault)) => {
                 tracing::error!(%fault, "an alarm could not be stored");
                 answer.insert("alarm_fault".to_owned(), json!(fault.code));

@@ -40,7 +40,7 @@ pub(super) fn refused(start: &[u8], last: Option<u8>) -> Option<(Refused, &'stat
     if let Some((_, why, what)) = REFUSED.iter().find(|(magic, ..)| start.starts_with(magic)) {
         return Some((*why, what));
     }
-    // DOS and Windows: "MZ", and at 0x3c where the "PE" header lies.
+    // Programs of DOS and Windows: "MZ", and at 0x3c the offset of the "PE" header.
     let header = start.get(0x3c..0x40).and_then(|at| at.try_into().ok()).map(u32::from_le_bytes).and_then(|at| usize::try_from(at).ok());
     if start.starts_with(b"MZ") && header.and_then(|at| start.get(at..at.checked_add(2)?)) == Some(b"PE") {
         return Some((Refused::Program, "a Windows program"));
@@ -58,10 +58,10 @@ pub(super) fn refused(start: &[u8], last: Option<u8>) -> Option<(Refused, &'stat
     None
 }
 
-/// What the name promises and the bytes are not. `whole`: `start` is all of the file.
+/// What the file's name promises and its bytes are not; `None` where they fit. `whole`: `start` is all of the file.
 pub(super) fn differs(kind: FileKind, start: &[u8], whole: bool) -> Option<&'static str> {
     let (fits, what) = match kind {
-        // Looked into by the walk over models; data is whatever the model makes of it.
+        // Models are looked into by `model_file`; external data is whatever the model makes of it.
         FileKind::Onnx | FileKind::Data => return None,
         FileKind::Text => (is_text(start, whole), "a text in UTF-8"),
         FileKind::Yaml => (is_text(start, whole), "YAML in UTF-8"),

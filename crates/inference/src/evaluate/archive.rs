@@ -70,7 +70,7 @@ pub struct Fault {
 }
 
 impl Fault {
-    /// A fault at a place.
+    /// A fault at a place; place and detail are cut to 200 characters, without control characters.
     pub fn new(code: &'static str, place: impl Into<String>, detail: impl ToString) -> Self {
         let shorten = |text: String| text.chars().filter(|c| !c.is_control()).take(200).collect();
         Self { place: shorten(place.into()), code, detail: shorten(detail.to_string()) }
@@ -136,7 +136,7 @@ impl Archive {
             }
             let bytes = name.take().unwrap_or_else(|| entry.header().path_bytes().into_owned());
             let shown = String::from_utf8_lossy(&bytes).into_owned();
-            // As `tar -C folder .` writes them.
+            // `tar -C folder .` writes paths that begin with `./`.
             let path = shown.strip_prefix("./").unwrap_or(&shown);
             match kind {
                 EntryType::Directory if matches!(path, "" | ".") => {}
@@ -160,7 +160,7 @@ impl Archive {
         if faults.is_empty() { Ok(Self { file, files }) } else { Err(faults) }
     }
 
-    /// Paths of its files, in order.
+    /// Paths of the archive's files, in order.
     pub fn paths(&self) -> impl Iterator<Item = &str> {
         self.files.keys().map(String::as_str)
     }
@@ -181,7 +181,7 @@ impl Archive {
     }
 }
 
-/// A path as an archive may have it.
+/// Checks a path of an archive: UTF-8, and a legal package path.
 fn parse(path: &str, bytes: &[u8]) -> Result<String, String> {
     if std::str::from_utf8(bytes).is_err() {
         return Err("the name is not UTF-8".into());
@@ -201,8 +201,8 @@ fn is_compressed(mut file: &File) -> bool {
     begins.iter().any(|begin| first.starts_with(begin))
 }
 
-/// Reads a header that says something of the entry after it: the name, if that is what it says. Times, owners and comments are passed
-/// over; what changes where the data lies or what it means is refused, for two programs may read it differently.
+/// Reads an extension header, which describes the entry after it; returns that entry's name where the header gives one. Times, owners and
+/// comments are passed over; what changes where the data lies or what it means is refused, for two programs may read it differently.
 fn extension(kind: EntryType, size: u64, data: &mut impl Read) -> Result<Option<Vec<u8>>, String> {
     if size > MAX_EXTENSION {
         return Err(format!("{size} bytes"));

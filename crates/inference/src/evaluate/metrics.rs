@@ -44,7 +44,7 @@ impl Metric {
     }
 }
 
-/// A thing that is really there.
+/// An object that is really in a picture.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Object {
     pub label: String,

@@ -1,8 +1,8 @@
 //! What a test set says: its index, the samples, and what is expected of each.
 //!
 //! The index `set.json` or `set.yaml` lies at the top of the archive: `{"format": 1, "input": "image", "samples": [{"input": PATH,
-//! "expect": PATH}]}`. An expected result has the form of golden samples (the JSON of [`crate::output::AppOutput`]); scores in it
-//! are passed over, since it says what is there.
+//! "expect": PATH}]}`. An expected result has the form of golden samples (the JSON of [`crate::output::AppOutput`]); scores in it only rank
+//! classes, since it says what is there.
 
 use std::collections::BTreeSet;
 
@@ -23,7 +23,7 @@ pub const MAX_SAMPLES: usize = 1_000;
 const MAX_BOXES: usize = 300;
 /// Longest index, and longest expected result, in bytes.
 const MAX_TEXT: u64 = 1 << 20;
-/// Names of the index.
+/// File names that the index may have.
 const INDEXES: [&str; 2] = ["set.json", "set.yaml"];
 
 #[derive(Deserialize)]
@@ -37,7 +37,7 @@ struct Index {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct IndexSample {
-    /// For its maker only.
+    /// Name of the sample, for the set's maker only.
     #[serde(default, rename = "name")]
     _name: String,
     input: String,
@@ -50,7 +50,7 @@ struct Expect {
     detections: Vec<ExpectBox>,
     classes: Vec<ExpectClass>,
     values: Vec<ExpectValue>,
-    /// Golden samples may have them; no figure is made of them.
+    /// Alarms: golden samples may have some; no figure is made of them.
     #[serde(rename = "alarms")]
     _alarms: serde::de::IgnoredAny,
 }
@@ -95,18 +95,17 @@ pub enum Expected {
 
 #[derive(Debug, Clone, PartialEq)]
 pub struct Sample {
-    /// Path of its input in the archive.
+    /// Path of the input in the archive.
     pub input: String,
-    /// What it should give.
     pub expected: Expected,
 }
 
 /// A test set without its inputs.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TestSet {
-    /// What its inputs are.
+    /// Kind of the samples' inputs.
     pub input: InputKind,
-    /// In the index's order.
+    /// Samples in the index's order.
     pub samples: Vec<Sample>,
     /// Id and unit of the value that is expected, where the figure is made of values.
     pub quantity: Option<(String, String)>,
@@ -159,7 +158,7 @@ impl TestSet {
             if faults.len() >= MAX_FAULTS {
                 break;
             }
-            // Its size was looked at with the archive.
+            // The size of an input was checked when the archive was opened.
             let bytes = archive.read(&sample.input).unwrap_or_default();
             if self.input != InputKind::Image {
                 if let Err(e) = table::check(&bytes) {
@@ -221,13 +220,13 @@ impl TestSet {
     }
 }
 
-/// A short file of the archive.
+/// A file of the archive, at most [`MAX_TEXT`] bytes long.
 fn text(archive: &mut Archive, path: &str) -> Option<Vec<u8>> {
     archive.size(path).filter(|size| *size <= MAX_TEXT)?;
     archive.read(path)
 }
 
-/// Reading the samples: what is wrong, and what has been named.
+/// State of reading the samples: faults so far, and files that were named.
 struct Reading<'a> {
     archive: &'a mut Archive,
     metric: Metric,

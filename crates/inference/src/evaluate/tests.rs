@@ -23,7 +23,7 @@ fn file(bytes: &[u8]) -> File {
     file
 }
 
-/// An entry whose header says what it likes.
+/// A tar entry whose header says what a test likes, true or not.
 fn entry(kind: EntryType, name: &[u8], size: u64, data: &[u8]) -> Vec<u8> {
     let mut header = Header::new_ustar();
     header.as_old_mut().name[..name.len()].copy_from_slice(name);
@@ -41,7 +41,7 @@ fn entry(kind: EntryType, name: &[u8], size: u64, data: &[u8]) -> Vec<u8> {
 }
 
 fn pax(record: &str) -> Vec<u8> {
-    // The length counts itself.
+    // A pax record begins with its length, which counts its own digits.
     let mut length = record.len() + 3;
     while format!("{length} {record}\n").len() != length {
         length += 1;
@@ -133,7 +133,7 @@ fn archives_of_common_programs_are_read() {
     assert_eq!((archive.read(&long).unwrap(), archive.read("b")), (b"f".to_vec(), None));
 }
 
-/// A set of tables with one value each, changed as a test likes.
+/// A test set in the making, changed as a test likes.
 struct Draft {
     files: Vec<(String, Vec<u8>)>,
     index: Value,
@@ -176,7 +176,7 @@ impl Draft {
         Archive::open(file(&tar.into_inner().unwrap())).unwrap()
     }
 
-    /// First fault of reading it for a figure.
+    /// First fault of reading the draft for a figure.
     fn fault(&self, metric: Metric) -> (String, &'static str) {
         codes(TestSet::read(&mut self.archive(), metric)).remove(0)
     }
@@ -199,7 +199,7 @@ fn a_set_is_read_from_json_and_from_yaml() {
     assert!(set.check_inputs(&mut archive).is_empty());
     let yaml = serde_yaml_ng::to_string(&draft.index).unwrap();
     assert_eq!(TestSet::read(&mut draft.archive_with(&[("set.yaml", yaml.as_bytes())]), Metric::Rmse).unwrap(), set);
-    // A golden sample's result says it too: the first of the best classes counts.
+    // The result of a golden sample serves as an expected one: its best class counts.
     let golden = json!({"classes": [{"label": "weak", "score": 0.2}, {"label": "strong", "score": 0.7}]});
     let set = TestSet::read(&mut Draft::new("tabular", b"p\n1\n", &golden, 10).archive(), Metric::Accuracy).unwrap();
     assert_eq!(set.samples[0].expected, Expected::Class("strong".into()));
@@ -296,7 +296,7 @@ fn a_figure_of_values_needs_an_answer_to_every_sample() {
     let mut tally = Tally::default();
     tally.add(Expected::Value(1.0), bad(), Some(&quantity));
     assert_eq!(tally.sum_up(1, Metric::Mae).reason.as_deref(), Some("csv-column-missing"), "all in the same way");
-    // Of classes and boxes it counts as wrong.
+    // For accuracy a sample without an answer counts as wrong.
     let mut tally = Tally::default();
     let class = crate::output::ClassScore { label: "a".into(), score: 1.0 };
     tally.add(Expected::Class("a".into()), Ok(AppOutput { classes: vec![class], ..AppOutput::default() }), None);
