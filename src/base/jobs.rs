@@ -195,3 +195,31 @@ pub async fn run_one(app: &App, lane: Lane, worker: Worker) -> Result<bool> {
         .await?;
     Ok(true)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_job_has_one_lane() {
+        let id = || "x".to_owned();
+        let next = |job: &Job| match job {
+            Job::CheckRelease { .. } => Some(Job::ScoreRelease { release_id: id() }),
+            Job::ScoreRelease { .. } => Some(Job::EvaluateRelease { release_id: id(), set_id: id() }),
+            Job::EvaluateRelease { .. } => Some(Job::EvaluateScenario { set_id: id(), after: id() }),
+            Job::EvaluateScenario { .. } => Some(Job::RebuildNode { node_id: id() }),
+            Job::RebuildNode { .. } => Some(Job::ExpireUploads),
+            Job::ExpireUploads => Some(Job::CollectGarbage),
+            Job::CollectGarbage => None,
+        };
+        let mut jobs = 0;
+        let mut job = Some(Job::CheckRelease { release_id: id() });
+        while let Some(this) = job {
+            let lanes = [Lane::Checks, Lane::Prompt, Lane::Upkeep].into_iter().filter(|lane| lane.kinds().contains(&this.kind()));
+            assert_eq!(lanes.count(), 1, "{}", this.kind());
+            job = next(&this);
+            jobs += 1;
+        }
+        assert_eq!(jobs, [Lane::Checks, Lane::Prompt, Lane::Upkeep].iter().map(|lane| lane.kinds().len()).sum::<usize>());
+    }
+}

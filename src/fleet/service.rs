@@ -11,7 +11,7 @@ pub use identity::{Enrolment, authenticate_node, enroll, enroll_in, renew};
 pub use node::{create_node, create_site, new_code, remove_node};
 pub use seat::{Seat, release_seat, seats_in};
 
-pub use super::store::{deployment_counts, licenses_in_use, list_sites, node_pulses, note_call, set_trouble};
+pub use super::store::{deployment_counts, licenses_in_use, node_pulses, note_call, set_trouble, sites_of};
 
 /// Topic of everything that the operator's overview and lists show.
 pub const TOPIC: &str = "fleet";

@@ -19,7 +19,7 @@ pub fn insert_site(conn: &mut Conn, site: &Site) -> QueryResult<usize> {
 }
 
 /// Sites of an organisation by name.
-pub fn list_sites(conn: &mut Conn, organization_id: &str) -> QueryResult<Vec<Site>> {
+pub fn sites_of(conn: &mut Conn, organization_id: &str) -> QueryResult<Vec<Site>> {
     sites::table
         .filter(sites::organization_id.eq(organization_id))
         .order((sites::name, sites::id))

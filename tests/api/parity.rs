@@ -45,6 +45,21 @@ fn columns(conn: &mut Conn) -> Vec<Column> {
     rows
 }
 
+/// Table, column and whether it is required, as `schema.rs` says, sorted.
+fn declared() -> Vec<(String, String, bool)> {
+    let text = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/src/base/db/schema.rs")).unwrap();
+    let mut columns = Vec::new();
+    for table in text.split("diesel::table! {").skip(1) {
+        let (head, body) = table.split_once(") {").unwrap();
+        let name = head.trim().split(' ').next().unwrap();
+        for column in body.split('}').next().unwrap().lines().filter_map(|line| line.trim().strip_suffix(',')?.split_once(" -> ")) {
+            columns.push((name.to_owned(), column.0.to_owned(), !column.1.starts_with("Nullable")));
+        }
+    }
+    columns.sort();
+    columns
+}
+
 fn postgres() -> (Db, String) {
     let url = std::env::var("TEST_POSTGRES_URL").expect("TEST_POSTGRES_URL is not set: run make test");
     let schema = pithead::base::ids::new("parity");
@@ -66,6 +81,8 @@ fn both_schemas_are_the_same_after_up_down_and_up() {
         let (a, b) = (columns(&mut lite.blocking().unwrap()), columns(&mut pg.blocking().unwrap()));
         assert!(a.len() > 100, "only {} columns were found", a.len());
         assert_eq!(a, b);
+        let migrated: Vec<_> = a.into_iter().map(|c| (c.table_name, c.column_name, c.required)).collect();
+        assert_eq!(declared(), migrated, "src/base/db/schema.rs");
         down_to_before(&mut lite.blocking().unwrap(), "2026-11-23-000000");
         down_to_before(&mut pg.blocking().unwrap(), "2026-11-23-000000");
         assert!(columns(&mut lite.blocking().unwrap()).is_empty());

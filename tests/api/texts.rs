@@ -6,7 +6,7 @@ use std::path::Path;
 
 use pithead::base::i18n::Lang;
 
-use crate::sources::files;
+use crate::sources::{files, rust_sources};
 
 /// Literals after `start` up to the next quote.
 fn literals<'a>(text: &'a str, start: &str) -> Vec<&'a str> {
@@ -86,26 +86,51 @@ fn every_error_code_has_a_text() {
     let constructors =
         ["invalid", "unauthenticated", "forbidden", "not_found", "conflict", "gone", "too_large", "rate_limited", "unavailable"];
     let mut missing = BTreeSet::new();
-    for path in files("src", "rs") {
-        let text = std::fs::read_to_string(&path).unwrap();
-        // OCI codes are for programs and carry no text of ours.
-        if path.to_string_lossy().contains("/registry/") {
-            continue;
-        }
-        let text = text.split("#[cfg(test)]").next().unwrap_or_default();
-        let mut codes: Vec<&str> = constructors.iter().flat_map(|c| literals(text, &format!("Error::{c}(\""))).collect();
+    for source in rust_sources("src") {
+        let text: String = source.code.split_whitespace().collect();
+        let mut codes: Vec<&str> = constructors.iter().flat_map(|c| literals(&text, &format!("Error::{c}(\""))).collect();
         for start in [".or_not_found(\"", ".or_conflict(\""] {
-            codes.extend(literals(text, start));
+            codes.extend(literals(&text, start));
         }
-        for code in codes {
+        // `exactly_one(rows, "code")` and `faults.add("field", "code")`: the literal that ends the call.
+        for start in ["exactly_one(", "faults.add("] {
+            codes.extend(text.match_indices(start).filter_map(|(at, _)| text[at..].split_once("\")")?.0.rsplit('"').next()));
+        }
+        for code in codes.into_iter().filter(|code| code.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')) {
             for lang in Lang::ALL {
                 if !lang.has(&format!("error-{code}")) {
-                    missing.insert(format!("{}: error-{code} ({})", path.display(), lang.tag()));
+                    missing.insert(format!("{}: error-{code} ({})", source.path, lang.tag()));
                 }
             }
         }
     }
     assert!(missing.is_empty(), "error texts that are missing:\n{}", missing.into_iter().collect::<Vec<_>>().join("\n"));
+}
+
+#[test]
+fn every_recorded_action_is_listed() {
+    use pithead::audit::model::ACTIONS;
+    let mut missing = BTreeSet::new();
+    for source in rust_sources("src") {
+        let text: String = source.code.split_whitespace().collect();
+        for start in [".audit(", ".audit_as(", ".audit_for("] {
+            let first = text.match_indices(start).filter_map(|(at, _)| text[at..].split('"').nth(1));
+            // Of a call that is given its action by name the first literal is no action, and has no dot.
+            missing
+                .extend(first.filter(|action| action.contains('.') && !ACTIONS.contains(action)).map(|a| format!("{}: {a}", source.path)));
+        }
+    }
+    // And the other way: who writes a text for an action lists it.
+    let texts = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/locales/en/audit.ftl")).unwrap();
+    let listed: BTreeSet<String> = ACTIONS.iter().map(|action| action.replace('.', "-")).collect();
+    missing.extend(
+        texts
+            .lines()
+            .filter_map(|line| line.strip_prefix("audit-action-")?.split(' ').next())
+            .filter(|key| !listed.contains(*key))
+            .map(str::to_owned),
+    );
+    assert!(missing.is_empty(), "actions that audit::model::ACTIONS lacks:\n{}", Vec::from_iter(missing).join("\n"));
 }
 
 /// The template without askama's parts.

@@ -81,7 +81,7 @@ pub async fn create_site(app: &App, actor: &Actor, name: &str) -> Result<String>
     audit::change(app, actor, move |c| {
         // Held until the end: of two sites at once the second counts the first.
         dialect::hold(c, Row::Organization(&person.organization_id))?;
-        if i64::try_from(store::list_sites(c, &person.organization_id)?.len()).unwrap_or(i64::MAX) >= MAX_SITES {
+        if i64::try_from(store::sites_of(c, &person.organization_id)?.len()).unwrap_or(i64::MAX) >= MAX_SITES {
             return Err(Error::conflict("too-many-sites").arg("max", MAX_SITES));
         }
         let site = Site { id: ids::new("sit"), organization_id: person.organization_id.clone(), name: name.clone(), created_at: c.now };
@@ -108,7 +108,7 @@ pub async fn list_sites(app: &App, actor: &Actor) -> Result<Vec<SiteLine>> {
     app.db
         .read(move |conn| {
             let mut lines: Vec<SiteLine> =
-                store::list_sites(conn, &owner)?.into_iter().map(|site| SiteLine { site, online: 0, nodes: 0 }).collect();
+                store::sites_of(conn, &owner)?.into_iter().map(|site| SiteLine { site, online: 0, nodes: 0 }).collect();
             let mut counts: BTreeMap<String, (i64, i64)> = BTreeMap::new();
             for (site, state, seen) in store::node_pulses(conn, &owner)? {
                 let count = counts.entry(site).or_default();

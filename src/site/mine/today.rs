@@ -164,7 +164,7 @@ pub async fn read_overview(app: &App, actor: &Actor) -> Result<Overview> {
     let now = app.clock.now();
     app.db
         .read(move |conn| {
-            let sites = fleet::service::list_sites(conn, &owner)?.len();
+            let sites = fleet::service::sites_of(conn, &owner)?.len();
             let (mut online, mut offline, mut waiting) = (0, 0, 0);
             for (_, state, seen) in fleet::service::node_pulses(conn, &owner)? {
                 match state {
