@@ -201,7 +201,7 @@ async fn two_who_remove_each_other_leave_one() {
 
 #[tokio::test]
 async fn a_secret_is_shown_once_and_a_reload_makes_no_other() {
-    use crate::moderation::tests::page;
+    use crate::testing::page;
     use actix_web::http::Method;
     each_backend(|app| async move {
         let owner = testing::vendor(&app, "acme").await;

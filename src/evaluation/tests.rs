@@ -16,8 +16,9 @@ use crate::base::db::schema::{audit_records, blob_pins, evaluation_scores, evalu
 use crate::base::error::{Kind, Result};
 use crate::base::i18n::Lang;
 use crate::moderation::model::ModerationDecision;
-use crate::moderation::tests::{APP, page, submitted};
 use crate::release::model::{Channel, Release, ReleaseState};
+use crate::testing::page;
+use crate::testing::shop::{APP, submitted};
 use crate::testing::{self, each_backend};
 use crate::{moderation, registry, release};
 

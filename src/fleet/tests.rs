@@ -15,7 +15,7 @@ use crate::base::db::schema::{activations, deployments, jobs, nodes};
 use crate::base::error::{Error, Kind};
 use crate::catalog::model::PlanKind;
 use crate::http::extract::FormPairs;
-use crate::testing::shop::{Shop, license, listing, release, shop};
+use crate::testing::shop::{Shop, draft, license, listing, publish, shop};
 use crate::testing::{self, each_backend};
 
 /// A request for a certificate, as a node makes it.
@@ -41,7 +41,7 @@ async fn enrolled(app: &App, actor: &Actor, site: &str, name: &str) -> (String, 
 
 fn input(shop: &Shop, license_id: &str, node_ids: &[&String]) -> DeployInput {
     DeployInput {
-        release_id: shop.release_id.clone(),
+        release_id: shop.listing.release_id.clone(),
         license_id: license_id.to_owned(),
         node_ids: node_ids.iter().map(|id| (*id).clone()).collect(),
         parameters: Map::new(),
@@ -54,7 +54,7 @@ async fn count(app: &App, table: &'static str) -> i64 {
             Ok(match table {
                 "deployments" => deployments::table.count().get_result(conn)?,
                 "activations" => activations::table.count().get_result(conn)?,
-                _ => jobs::table.count().get_result(conn)?,
+                _ => jobs::table.filter(jobs::kind.eq("rebuild-node")).count().get_result(conn)?,
             })
         })
         .await
@@ -312,12 +312,11 @@ async fn deploying_is_all_or_nothing_and_says_why() {
         assert_eq!(code(input(&shop, &one_seat.id, &[])).await.unwrap_err(), "invalid-input");
         assert_eq!(code(input(&shop, &one_seat.id, &[&waiting])).await.unwrap_err(), "node-not-enrolled");
         assert_eq!(code(DeployInput { release_id: "rel_no".into(), ..input(&shop, &one_seat.id, &[&n1]) }).await.unwrap_err(), "deploy-release");
-        let draft = release(&app, &shop.vendor, &shop.app_id, "1.1.0", "in_review").await;
+        let draft = draft(&app, &shop, "1.1.0").await;
         assert_eq!(code(DeployInput { release_id: draft, ..input(&shop, &one_seat.id, &[&n1]) }).await.unwrap_err(), "release-not-published");
-        let major = release(&app, &shop.vendor, &shop.app_id, "2.0.0", "published").await;
+        let major = publish(&app, &shop, "2.0.0").await;
         assert_eq!(code(DeployInput { release_id: major.clone(), ..input(&shop, &one_seat.id, &[&n1]) }).await.unwrap_err(), "license-version-not-covered");
-        let (elsewhere, _) = listing(&app, &shop.vendor, "else", false).await;
-        let foreign = release(&app, &shop.vendor, &elsewhere, "1.0.0", "published").await;
+        let foreign = listing(&app, &shop.vendor, "else", false).await.release_id;
         assert_eq!(code(DeployInput { release_id: foreign, ..input(&shop, &one_seat.id, &[&n1]) }).await.unwrap_err(), "license-scope-mismatch");
         let hostile = [("bolt_score".to_owned(), json!("0.5")), ("x".to_owned(), json!(1))].into_iter().collect();
         let error = service::deploy(&app, &shop.operator, DeployInput { parameters: hostile, ..input(&shop, &one_seat.id, &[&n1]) }).await.unwrap_err();
@@ -334,7 +333,7 @@ async fn deploying_is_all_or_nothing_and_says_why() {
         assert_eq!(count(&app, "jobs").await, jobs_before);
 
         let trial = license(&app, &shop, PlanKind::Trial, 1).await;
-        app.clock.advance(TimeDelta::days(9));
+        app.clock.advance(TimeDelta::days(15));
         assert_eq!(code(input(&shop, &trial.id, &[&n2])).await.unwrap_err(), "license-expired");
         let deployed = code(input(&shop, &one_seat.id, &[&n2])).await.unwrap();
         assert_eq!(count(&app, "jobs").await, jobs_before + 1);
@@ -360,7 +359,7 @@ async fn a_deployment_is_updated_changed_and_removed() {
         let again = deployment::plan(&app, &shop.operator, input(&shop, &bought.id, &[&node_id])).await.unwrap();
         assert_eq!(again.lines[0].change, Change::Same);
 
-        let newer = release(&app, &shop.vendor, &shop.app_id, "1.1.0", "published").await;
+        let newer = publish(&app, &shop, "1.1.0").await;
         app.clock.advance(TimeDelta::minutes(1));
         let update = DeployInput { release_id: newer.clone(), ..input(&shop, &bought.id, &[&node_id]) };
         let plan = deployment::plan(&app, &shop.operator, update.clone()).await.unwrap();
@@ -418,7 +417,7 @@ async fn nodes_are_judged_where_they_are_chosen() {
         let (n2, _) = enrolled(&app, &shop.operator, &site, "N2").await;
         let waiting = service::create_node(&app, &shop.operator, &site, "N3").await.unwrap().node_id;
         let problem = async |ids: &[&String]| {
-            let choices = deployment::choices(&app, &shop.operator, bought.id.clone(), shop.release_id.clone()).await.unwrap();
+            let choices = deployment::choices(&app, &shop.operator, bought.id.clone(), shop.listing.release_id.clone()).await.unwrap();
             choices.problem(&ids.iter().map(|id| (*id).clone()).collect::<Vec<_>>())
         };
         assert_eq!(problem(&[]).await, Some(NodeProblem::None));
@@ -430,7 +429,7 @@ async fn nodes_are_judged_where_they_are_chosen() {
         assert_eq!(problem(&[&n1]).await, None, "it holds its seat");
         assert_eq!(problem(&[&n1, &n2]).await, Some(NodeProblem::Seats { chosen: 1, free: 0 }));
         let offers = deployment::offers(&app, &shop.operator).await.unwrap();
-        assert_eq!(offers[0].order, bought.order_id, "the fixture's number");
+        assert_eq!(offers[0].order, "PH-20260101-0001", "the number of the order that it came from");
     })
     .await;
 }
@@ -496,8 +495,8 @@ async fn script_in_names_is_text_on_every_page_and_no_key_shows() {
         let site_id = site(&app, &shop.operator, evil).await;
         let (node_id, _) = enrolled(&app, &shop.operator, &site_id, evil).await;
         let id = service::deploy(&app, &shop.operator, input(&shop, &bought.id, &[&node_id])).await.unwrap().remove(0);
-        release(&app, &shop.vendor, &shop.app_id, "1.1.0", "published").await;
-        let (l, r) = (&bought.id, &shop.release_id);
+        publish(&app, &shop, "1.1.0").await;
+        let (l, r) = (&bought.id, &shop.listing.release_id);
         let gets = [
             "/mine".to_owned(),
             "/mine/fragment".into(),

@@ -3,7 +3,7 @@
 use actix_web::http::Method;
 
 use crate::base::auth::{Actor, Role};
-use crate::moderation::tests::page;
+use crate::testing::page;
 use crate::testing::{self, each_backend};
 
 /// PostgreSQL takes no NUL in a text, SQLite does.

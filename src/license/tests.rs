@@ -11,11 +11,12 @@ use super::{service, store};
 use crate::base::app::App;
 use crate::base::auth::{Actor, Role};
 use crate::base::db::Timestamp;
+use crate::base::db::schema::jobs;
 use crate::base::error::{Kind, Result};
 use crate::catalog::model::PlanKind;
 use crate::fleet;
-use crate::moderation::tests::page;
-use crate::testing::shop::{self as fixtures, license, license_for, listing, release, shop};
+use crate::testing::page;
+use crate::testing::shop::{draft, license, license_for, listing, publish, shop};
 use crate::testing::{self, each_backend};
 
 async fn reload(app: &App, id: &str) -> License {
@@ -54,8 +55,8 @@ fn a_licence_ends_at_the_end_of_a_local_day() {
 async fn what_is_issued_follows_from_the_order() {
     each_backend(|app| async move {
         let shop = shop(&app).await;
-        release(&app, &shop.vendor, &shop.app_id, "2.1.0", "published").await;
-        release(&app, &shop.vendor, &shop.app_id, "3.0.0", "in_review").await;
+        publish(&app, &shop, "2.1.0").await;
+        draft(&app, &shop, "3.0.0").await;
         let yearly = license(&app, &shop, PlanKind::Subscription, 5).await;
         assert_eq!((yearly.versions.as_str(), yearly.node_limit, yearly.nodes_active, yearly.grace_days), ("*", 5, 0, 14));
         assert_eq!(yearly.state, LicenseState::Active);
@@ -63,9 +64,8 @@ async fn what_is_issued_follows_from_the_order() {
         assert_eq!((perpetual.versions.as_str(), perpetual.ends_at), ("^2", None));
         let trial = license(&app, &shop, PlanKind::Trial, 1).await;
         assert_eq!(trial.grace_days, 0);
-        let (belt, plan) = listing(&app, &shop.vendor, "guard", true).await;
-        release(&app, &shop.vendor, &belt, "1.0.0", "published").await;
-        let safety = license_for(&app, &shop, &shop.operator, &belt, &plan, PlanKind::Subscription, 1).await;
+        let guard = listing(&app, &shop.vendor, "guard", true).await;
+        let safety = license_for(&app, &shop.operator, &guard, PlanKind::Subscription, 1).await;
         assert_eq!((safety.safety, safety.enforcement), (true, super::model::Enforcement::Advisory));
     })
     .await;
@@ -204,9 +204,8 @@ async fn pulling_needs_a_licence_that_lets_the_app_run() {
         app.clock.advance(TimeDelta::days(14));
         assert!(!may_pull(&app, &shop.operator, "acme/belt").await);
 
-        let (guard, plan) = fixtures::listing(&app, &shop.vendor, "guard", true).await;
-        release(&app, &shop.vendor, &guard, "1.0.0", "published").await;
-        license_for(&app, &shop, &shop.operator, &guard, &plan, PlanKind::Trial, 1).await;
+        let guard = listing(&app, &shop.vendor, "guard", true).await;
+        license_for(&app, &shop.operator, &guard, PlanKind::Trial, 1).await;
         app.clock.advance(TimeDelta::days(100));
         assert!(may_pull(&app, &shop.operator, "acme/guard").await, "a safety app never stops");
     })
@@ -237,8 +236,12 @@ async fn an_administrator_suspends_reinstates_and_revokes() {
         }
         let (_, shown) = page(&app, &shop.operator, Method::GET, &own, "").await;
         assert!(shown.contains("the app stops on its nodes") && shown.contains("Grace period"));
-        let jobs: i64 = app.db.read(|conn| Ok(crate::base::db::schema::jobs::table.count().get_result(conn)?)).await.unwrap();
-        assert_eq!(jobs, 1, "the node concerned gets its state anew");
+        let rebuilds = jobs::table.filter(jobs::kind.eq("rebuild-node")).count();
+        assert_eq!(
+            app.db.read(move |conn| Ok(rebuilds.get_result::<i64>(conn)?)).await.unwrap(),
+            1,
+            "the node concerned gets its state anew"
+        );
         assert!(!may_pull(&app, &shop.operator, "acme/belt").await);
         assert_eq!(activate(&app, &shop.operator, &license.id, "nod_x").await.unwrap_err().code, "license-suspended");
         assert_eq!(decide(administrator.clone(), LicenseDecision::Suspend, "once more").await.unwrap_err().code, "license-state");

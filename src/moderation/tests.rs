@@ -1,97 +1,18 @@
 //! Cases on both backends, with a real app of the demo that is pushed, submitted and decided on.
 
-use std::collections::BTreeMap;
-
-use actix_web::body::to_bytes;
 use actix_web::http::Method;
-use actix_web::test::{TestRequest, init_service, try_call_service};
-use actix_web::web::Data;
-use actix_web::{HttpMessage as _, http::header};
-use app_package::digest::Digest;
-use app_package::oci::{MANIFEST_TYPE, PackedFile, build_manifest, config_json};
-use app_package::path::PackagePath;
-use app_package::validate;
 use diesel::prelude::*;
 
 use super::model::{CaseState, ModerationDecision};
 use super::service;
 use crate::base::app::App;
-use crate::base::auth::{Actor, Role};
-use crate::base::db::schema::{cases, memberships};
+use crate::base::auth::Role;
+use crate::base::db::schema::memberships;
 use crate::base::error::Kind;
-use crate::registry;
-use crate::registry::manifests::Push;
-use crate::registry::model::Reference;
 use crate::release;
 use crate::release::model::{Channel, ReleaseState};
-use crate::testing::{self, each_backend};
-
-/// The demo app that is used.
-pub const APP: &str = "coke-quality";
-
-fn demo(version: &str) -> BTreeMap<String, Vec<u8>> {
-    let mut out = testing::demo_app(APP);
-    let yaml = String::from_utf8(out["app.yaml"].clone()).unwrap().replacen("version: 1.0.0", &format!("version: {version}"), 1);
-    out.insert("app.yaml".into(), yaml.into_bytes());
-    out
-}
-
-/// Pushes a version of the vendor's app, takes its check as passed, and submits it for a channel. Gives release and case.
-pub async fn submitted(app: &App, vendor: &Actor, version: &str, channel: Channel) -> (String, String) {
-    let files = demo(version);
-    let manifest = validate::parse(std::str::from_utf8(&files["app.yaml"]).unwrap()).unwrap();
-    let slug = &vendor.person().unwrap().organization_slug;
-    let repository = testing::repository(app, vendor, &format!("{slug}/{APP}")).await;
-    for bytes in files.values().chain([&config_json(&manifest)]) {
-        registry::service::store_blob_small(app, &repository.id, bytes).await.unwrap();
-    }
-    let packed: Vec<PackedFile> = files
-        .iter()
-        .map(|(path, bytes)| PackedFile { path: PackagePath::parse(path).unwrap(), digest: Digest::of(bytes), size: bytes.len() as u64 })
-        .collect();
-    let bytes = build_manifest(&manifest, slug, &packed).into();
-    let push = Push::read(Reference::parse(version).unwrap(), Vec::new(), MANIFEST_TYPE, bytes).unwrap();
-    release::arrival::push(app, vendor, repository, push.into()).await.unwrap();
-    let detail = crate::site::vendor::console::release_detail(app, vendor, crate::base::i18n::Lang::En, APP, version).await.unwrap();
-    let (id, now) = (detail.release.id, app.clock.now());
-    let release_id = id.clone();
-    app.db
-        .write(move |conn| release::service::mark_in(conn, &release_id, &[ReleaseState::Checking], ReleaseState::Ready, now))
-        .await
-        .unwrap();
-    super::submission::submit(app, vendor, &id, channel).await.unwrap();
-    let case = open_case_of(app, &id).await;
-    (id, case)
-}
-
-async fn open_case_of(app: &App, release_id: &str) -> String {
-    let id = release_id.to_owned();
-    let open = move |conn: &mut crate::base::db::Conn| {
-        Ok(cases::table.filter(cases::release_id.eq(id).and(cases::state.eq(CaseState::Open))).select(cases::id).first(conn)?)
-    };
-    app.db.read(open).await.unwrap()
-}
-
-/// Status and body of a page as an actor sees it in English.
-pub async fn page(app: &App, who: &Actor, method: Method, path: &str, form: &str) -> (u16, String) {
-    let pulls = Data::new(crate::wire::oci::cache::Cache::default());
-    let site = actix_web::App::new().app_data(Data::new(app.clone())).app_data(pulls).configure(crate::server::routes::routes);
-    let service = init_service(site).await;
-    let request = TestRequest::default()
-        .method(method)
-        .uri(path)
-        .insert_header((header::ACCEPT_LANGUAGE, "en"))
-        .insert_header((header::CONTENT_TYPE, "application/x-www-form-urlencoded"))
-        .set_payload(form.to_owned())
-        .to_request();
-    request.extensions_mut().insert(who.clone());
-    let response = match try_call_service(&service, request).await {
-        Ok(response) => response.into_parts().1.map_into_boxed_body(),
-        Err(e) => e.error_response(),
-    };
-    let status = response.status().as_u16();
-    (status, String::from_utf8(to_bytes(response.into_body()).await.unwrap_or_default().to_vec()).unwrap())
-}
+use crate::testing::shop::{APP, open_case_of, submitted};
+use crate::testing::{self, each_backend, page};
 
 async fn release_state(app: &App, id: &str) -> ReleaseState {
     let id = id.to_owned();

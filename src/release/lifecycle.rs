@@ -19,11 +19,11 @@ use crate::base::db::dialect::{self, Row};
 use crate::base::error::{Error, Faults, Result};
 use crate::{audit, catalog, registry};
 
-/// States of versions that a release may be compared with by default: buyers have them.
+/// States of versions that a release is compared with by default: those that buyers have.
 const PREDECESSORS: [ReleaseState; 2] = [ReleaseState::Published, ReleaseState::Deprecated];
 
-/// How a release differs from another version of its app, and which that is. Without a version: from the highest lower one that
-/// buyers have; none where there is no such. The caller has checked that the reader may see both.
+/// The version that a release is compared with, and the difference. Without `with` it is the highest lower version that buyers have;
+/// none where there is no such. The caller has checked that the reader may see both.
 ///
 /// # Errors
 /// `release`: that version does not exist.
@@ -159,7 +159,7 @@ pub fn successors(conn: &mut Conn, release: &Release) -> Result<Vec<String>> {
     Ok(versions.into_iter().filter(|(id, ..)| *id != release.id).map(|(_, version, _)| version).collect())
 }
 
-/// An own release as it is while its app is held: what is published of an app, and in which channel, is decided one after the other.
+/// Holds the app of an own release, then reads the release: decisions on what an app publishes, and in which channel, stand in line.
 fn held(c: &mut Change<'_>, release_id: &str) -> Result<Release> {
     let actor = c.actor;
     let seen = service::own(c, actor, release_id)?;
@@ -191,7 +191,7 @@ mod tests {
 
     /// Uploads a version, has it submitted for a channel and approved; its release.
     async fn published(app: &App, vendor: &Actor, moderator: &Actor, version: &str, channel: Channel) -> Release {
-        let (id, _) = crate::moderation::tests::submitted(app, vendor, version, channel).await;
+        let (id, _) = crate::testing::shop::submitted(app, vendor, version, channel).await;
         let own = app.clone();
         audit::change(app, moderator, move |c| {
             service::approve_in(c, &own, &id)?;

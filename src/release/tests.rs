@@ -1,4 +1,4 @@
-//! Releases on both backends, with a real app of the demo. The check with the real engine is in `tests/release.rs`.
+//! Releases on both backends, with a real app of the demo. The check with the real engine is in `tests/system/release.rs`.
 
 use std::collections::BTreeMap;
 

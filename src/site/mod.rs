@@ -1,5 +1,5 @@
 //! Pages for people, a folder for each kind of reader: address, file, template and sidebar agree. A page's file holds its routes, the
-//! values that its template shows and how they are read; several slices may be read in one `db.read`.
+//! values of its template and their reading; one `db.read` may read several slices.
 
 pub mod account;
 pub mod admin;
@@ -8,3 +8,6 @@ pub mod market;
 pub mod mine;
 pub mod parts;
 pub mod vendor;
+
+#[cfg(test)]
+mod tests;

@@ -44,15 +44,14 @@ async fn mine(app: &App) -> Mine {
     let enrolled = fleet::enroll(app, issued.code, csr, "1.0.0".into()).await.unwrap();
     let license = license(app, &shop, PlanKind::Subscription, 5).await;
     let input = DeployInput {
-        release_id: shop.release_id.clone(),
+        release_id: shop.listing.release_id.clone(),
         license_id: license.id.clone(),
         node_ids: vec![enrolled.node_id.clone()],
         parameters: Map::new(),
     };
     let deployment = fleet::deploy(app, &shop.operator, input).await.unwrap().remove(0);
     drain_jobs(app).await;
-    // As the fixture makes it.
-    let digest = Digest::of(shop.release_id.as_bytes());
+    let digest = Digest::parse(&shop.listing.digest).unwrap();
     let node = Actor::Node { node_id: enrolled.node_id.clone(), organization_id: enrolled.organization_id };
     Mine { shop, node, node_id: enrolled.node_id, deployment, digest }
 }

@@ -5,6 +5,12 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::path::{Path, PathBuf};
 
+use actix_web::HttpMessage as _;
+use actix_web::body::to_bytes;
+use actix_web::http::{Method, header};
+use actix_web::test::{TestRequest, init_service, try_call_service};
+use actix_web::web::Data;
+
 use diesel::connection::SimpleConnection as _;
 
 use crate::account::service::{self as account, SignUp};
@@ -37,6 +43,27 @@ pub async fn node_detail(app: &App, actor: &Actor, id: &str) -> Result<fleet::no
 pub async fn deployment_detail(app: &App, actor: &Actor, id: &str) -> Result<fleet::deployment::DeploymentDetail> {
     let (actor, id) = (actor.clone(), id.to_owned());
     app.db.read(move |conn| fleet::deployment::detail_in(conn, &actor, &id)).await
+}
+
+/// Status and body of a page as an actor sees it in English.
+pub async fn page(app: &App, who: &Actor, method: Method, path: &str, form: &str) -> (u16, String) {
+    let pulls = Data::new(crate::wire::oci::cache::Cache::default());
+    let site = actix_web::App::new().app_data(Data::new(app.clone())).app_data(pulls).configure(crate::server::routes::routes);
+    let service = init_service(site).await;
+    let request = TestRequest::default()
+        .method(method)
+        .uri(path)
+        .insert_header((header::ACCEPT_LANGUAGE, "en"))
+        .insert_header((header::CONTENT_TYPE, "application/x-www-form-urlencoded"))
+        .set_payload(form.to_owned())
+        .to_request();
+    request.extensions_mut().insert(who.clone());
+    let response = match try_call_service(&service, request).await {
+        Ok(response) => response.into_parts().1.map_into_boxed_body(),
+        Err(e) => e.error_response(),
+    };
+    let status = response.status().as_u16();
+    (status, String::from_utf8(to_bytes(response.into_body()).await.unwrap_or_default().to_vec()).unwrap())
 }
 
 /// A folder that goes with the test.

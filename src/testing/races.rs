@@ -18,9 +18,9 @@ use crate::catalog::plans::PlanForm;
 use crate::fleet::service::{self as fleet, DeployInput};
 use crate::license;
 use crate::moderation::model::ModerationDecision;
-use crate::moderation::tests::{APP, submitted};
 use crate::registry::model::Reference;
 use crate::release::model::Channel;
+use crate::testing::shop::{APP, approve, offer, submitted};
 use crate::trade::model::PlaceOrder;
 use crate::trade::service::ReceiptInput;
 use crate::{catalog, moderation, registry, release, trade, trust};
@@ -36,19 +36,21 @@ struct Market {
 
 async fn market(app: &App) -> Market {
     let vendor = vendor(app, "acme").await;
-    let moderator = platform(app, Role::Moderator).await;
     let (_, case) = submitted(app, &vendor, "1.0.0", Channel::Stable).await;
-    let form =
-        |kind: &str, price: &str| PlanForm { kind: kind.into(), price: price.into(), trial_days: "14".into(), trial_nodes: "2".into() };
-    let subscription = catalog::plans::add(app, &vendor, APP.into(), &form("subscription", "1,280.00")).await.unwrap();
-    let trial = catalog::plans::add(app, &vendor, APP.into(), &form("trial", "")).await.unwrap();
-    moderation::service::decide(app, &moderator, &case, ModerationDecision::Approve, "").await.unwrap();
+    let plans = offer(app, &vendor, APP).await;
+    approve(app, &case).await;
     let mine = operator(app, "mine").await.organization_id().unwrap().to_owned();
     let mut buyers = Vec::new();
     for n in 0..WRITERS {
         buyers.push(member(app, &mine, Role::Owner, &format!("buyer{n}@mine.example")).await);
     }
-    Market { vendor, buyers, finance: platform(app, Role::Finance).await, subscription, trial }
+    Market {
+        vendor,
+        buyers,
+        finance: platform(app, Role::Finance).await,
+        subscription: plans[&PlanKind::Subscription].clone(),
+        trial: plans[&PlanKind::Trial].clone(),
+    }
 }
 
 async fn place(app: App, buyer: Actor, plan_id: String) -> Result<String> {
@@ -373,7 +375,7 @@ async fn nodes(app: &App, actor: &Actor, n: usize) -> Vec<String> {
 }
 
 async fn deploy(app: App, shop: shop::Shop, license_id: String, node_ids: Vec<String>) -> Result<Vec<String>> {
-    let input = DeployInput { release_id: shop.release_id.clone(), license_id, node_ids, parameters: Map::new() };
+    let input = DeployInput { release_id: shop.listing.release_id.clone(), license_id, node_ids, parameters: Map::new() };
     fleet::deploy(&app, &shop.operator, input).await
 }
 

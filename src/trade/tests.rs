@@ -11,11 +11,11 @@ use crate::base::app::App;
 use crate::base::auth::{Actor, Role};
 use crate::base::db::schema::licenses;
 use crate::base::error::{Kind, Result};
+use crate::catalog::model::PlanKind;
 use crate::catalog::plans::{self, PlanForm};
-use crate::moderation;
-use crate::moderation::model::ModerationDecision;
-use crate::moderation::tests::{APP, page, submitted};
 use crate::release::model::Channel;
+use crate::testing::page;
+use crate::testing::shop::{APP, approve, offer, platform_person, submitted};
 use crate::testing::{self, each_backend};
 
 struct Shop {
@@ -26,20 +26,17 @@ struct Shop {
     trial: String,
 }
 
-/// A listed app with a subscription at 1,280 yuan and a trial on two nodes.
+/// A listed app with its plans, a mine, and who confirms payments.
 async fn shop(app: &App) -> Shop {
     let vendor = testing::vendor(app, "acme").await;
-    let moderator = testing::platform(app, Role::Moderator).await;
     let (_, case) = submitted(app, &vendor, "1.0.0", Channel::Stable).await;
-    let form =
-        |kind: &str, price: &str| PlanForm { kind: kind.into(), price: price.into(), trial_days: "14".into(), trial_nodes: "2".into() };
-    let subscription = plans::add(app, &vendor, APP.into(), &form("subscription", "1,280.00")).await.unwrap();
-    let trial = plans::add(app, &vendor, APP.into(), &form("trial", "")).await.unwrap();
+    let plans = offer(app, &vendor, APP).await;
+    let (subscription, trial) = (plans[&PlanKind::Subscription].clone(), plans[&PlanKind::Trial].clone());
     let mine = testing::operator(app, "mine").await;
     let early = service::place(app, &mine, PlaceOrder { plan_id: subscription.clone(), nodes: 1 }).await.unwrap_err();
     assert_eq!(early.code, "listing", "what is not listed is not sold");
-    moderation::service::decide(app, &moderator, &case, ModerationDecision::Approve, "").await.unwrap();
-    Shop { vendor, mine, finance: testing::platform(app, Role::Finance).await, subscription, trial }
+    approve(app, &case).await;
+    Shop { vendor, mine, finance: platform_person(app, Role::Finance).await, subscription, trial }
 }
 
 async fn order(app: &App, shop: &Shop, nodes: i64) -> String {

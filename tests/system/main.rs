@@ -19,6 +19,7 @@ mod demo;
 mod evaluation;
 mod registry;
 mod registry_clients;
+mod release;
 #[path = "../support/server.rs"]
 mod server;
 mod strangers;

@@ -22,7 +22,7 @@ use crate::fleet::model::{Deployment, DeploymentState};
 use crate::fleet::service::{self, DeployInput};
 use crate::license::model::{License, LicenseDecision};
 use crate::server::middleware::errors::errors;
-use crate::testing::shop::{Shop, license, release, shop};
+use crate::testing::shop::{Shop, license, publish, shop};
 use crate::testing::{self, drain_jobs, each_backend};
 
 struct Answer {
@@ -135,7 +135,7 @@ async fn bytes_fit_their_digests_and_versions_grow_only_on_change() {
         assert_eq!((empty.manifest_version, empty.bundle.is_none(), empty.deployments.len()), (version(1), true, 0));
 
         let license = license(&app, &shop, PlanKind::Subscription, 2).await;
-        let id = deploy(&app, &shop, &license, &shop.release_id, &node).await;
+        let id = deploy(&app, &shop, &license, &shop.listing.release_id, &node).await;
         let first = manifest(&app, &node).await;
         assert_eq!((first.manifest_version, first.deployments.len()), (version(2), 1));
         let listed = &first.deployments[0];
@@ -172,7 +172,7 @@ async fn bytes_fit_their_digests_and_versions_grow_only_on_change() {
 
         let mut last = 2;
         for version in ["1.1.0", "1.2.0", "1.3.0", "1.4.0"] {
-            let newer = release(&app, &shop.vendor, &shop.app_id, version, "published").await;
+            let newer = publish(&app, &shop, version).await;
             app.clock.advance(chrono::TimeDelta::seconds(1));
             assert_eq!(deploy(&app, &shop, &license, &newer, &node).await, id);
             let next = manifest(&app, &node).await;
@@ -212,7 +212,7 @@ async fn conditional_requests_negotiation_and_long_polls() {
         let poll = call(&app, &node, TestRequest::get().uri("/api/v1/deployments?wait=20").insert_header(("If-None-Match", etag.as_str())));
         let change = async {
             tokio::time::sleep(std::time::Duration::from_millis(300)).await;
-            deploy(&app, &shop, &license, &shop.release_id, &node).await
+            deploy(&app, &shop, &license, &shop.listing.release_id, &node).await
         };
         let started = std::time::Instant::now();
         let (answer, _) = tokio::join!(poll, change);
@@ -235,7 +235,7 @@ async fn digests_of_another_node_do_not_exist_and_a_removed_node_is_refused() {
         let (node_a, certificate) = node(&app, &shop.operator, &site, "a").await;
         let (node_b, _) = node(&app, &shop.operator, &site, "b").await;
         let license = license(&app, &shop, PlanKind::Subscription, 1).await;
-        let id = deploy(&app, &shop, &license, &shop.release_id, &node_a).await;
+        let id = deploy(&app, &shop, &license, &shop.listing.release_id, &node_a).await;
         let state = manifest(&app, &node_a).await;
         let bundle = state.bundle.unwrap().url;
         let document = &state.deployments[0].url;
@@ -327,7 +327,7 @@ async fn a_deployment_goes_its_way_by_status_posts() {
         let site = service::create_site(&app, &shop.operator, "s").await.unwrap();
         let (node, _) = node(&app, &shop.operator, &site, "n").await;
         let license = license(&app, &shop, PlanKind::Subscription, 1).await;
-        let id = deploy(&app, &shop, &license, &shop.release_id, &node).await;
+        let id = deploy(&app, &shop, &license, &shop.listing.release_id, &node).await;
 
         let future = post(&app, &node, &id, status(&id, version(3), "installed")).await;
         assert_eq!(future.problem().0, 422);
@@ -384,7 +384,7 @@ async fn a_revoked_licence_takes_the_app_off_the_node() {
         let site = service::create_site(&app, &shop.operator, "s").await.unwrap();
         let (node, _) = node(&app, &shop.operator, &site, "n").await;
         let license = license(&app, &shop, PlanKind::Subscription, 1).await;
-        let id = deploy(&app, &shop, &license, &shop.release_id, &node).await;
+        let id = deploy(&app, &shop, &license, &shop.listing.release_id, &node).await;
         let administrator = testing::platform(&app, Role::Administrator).await;
         let decide = |decision| crate::license::service::decide(&app, &administrator, license.id.clone(), decision, "not paid");
         decide(LicenseDecision::Suspend).await.unwrap();

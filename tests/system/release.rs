@@ -1,30 +1,18 @@
 //! The commands for developers against a running server, with the real engine: check, pack, push, and the automatic check after it.
-//!
-//! Environment (set by `make test`): `ORT_LIB`.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::string_slice,
-    reason = "tests fail by panicking"
-)]
-#![allow(clippy::disallowed_methods, reason = "make test says in variables where the tests find their tools")]
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use pithead::account::service::{self as account, SignUp};
+use pithead::account::service as account;
 use pithead::account::tokens;
 use pithead::base::app::App;
 use pithead::base::auth::Actor;
-use pithead::base::clock::Clock;
-use pithead::base::config::Settings;
 use pithead::base::i18n::Lang;
 use pithead::release::model::ReleaseState;
-use pithead::server::Server;
 use pithead::site::vendor::console::{self, ReleaseDetail};
+
+use crate::server::TestServer;
 
 fn ort_lib() -> String {
     std::env::var("ORT_LIB").expect("set ORT_LIB to the path of libonnxruntime.so.1.24 or newer")
@@ -165,28 +153,13 @@ async fn settled(app: &App, actor: &Actor, slug: &str, version: &str) -> Release
 #[tokio::test(flavor = "multi_thread")]
 async fn push_uploads_and_the_platform_checks() {
     let folder = Folder::new();
-    let mut settings = Settings::default();
-    settings.data_dir.0 = folder.0.join("data");
-    settings.database.url = format!("sqlite:{}", folder.0.join("test.db").display());
-    settings.server.listen = "127.0.0.1:0".into();
-    settings.server.edge_listen = "127.0.0.1:0".into();
-    settings.checks.ort_lib = ort_lib();
-    settings.checks.program = env!("CARGO_BIN_EXE_pithead").into();
-    let app = App::open(settings, Clock::System).unwrap();
-    let form = SignUp {
-        email: "owner@acme.example".into(),
-        name: "Owner".into(),
-        password: "a lamp in the dark".into(),
-        kind: "vendor".into(),
-        slug: "acme".into(),
-        name_zh: "阿克米".into(),
-        name_en: "Acme".into(),
-    };
-    let (user, organization) = account::sign_up(&app, form).await.unwrap();
-    let actor = account::actor_for(&app, &user, &organization).await.unwrap();
+    let server = TestServer::start().await;
+    let app = server.app.clone();
+    let (email, organization) = server.organization("vendor", "acme").await;
+    let user = app.db.read(move |conn| Ok(account::find_user_by_email(conn, &email)?)).await.unwrap().unwrap();
+    let actor = account::actor_for(&app, &user.id, &organization).await.unwrap();
     let token = tokens::create(&app, &actor, "build", &["publish"], 30).await.unwrap();
-    let server = Server::start(app.clone()).await.unwrap();
-    let address = format!("http://{}", server.address);
+    let address = server.base.clone();
     let run = |dir: PathBuf, token: String| {
         let address = address.clone();
         tokio::task::spawn_blocking(move || pithead(&["push", dir.to_str().unwrap(), "--server", &address, "--token", &token, "--json"]))
