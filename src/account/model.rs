@@ -10,7 +10,6 @@ use crate::base::db::{Timestamp, schema};
 pub struct Organization {
     /// `org_…`.
     pub id: String,
-    /// What it is.
     pub kind: OrgKind,
     /// Part of addresses and repository names.
     pub slug: String,
@@ -32,7 +31,7 @@ pub struct User {
     pub name: String,
     /// PHC string.
     pub password_hash: String,
-    /// Since when nobody may sign in.
+    /// Since when this person may not sign in.
     pub disabled_at: Option<Timestamp>,
     pub created_at: Timestamp,
 }
@@ -56,18 +55,18 @@ pub struct Session {
     pub user_id: String,
     /// Organisation acted for.
     pub organization_id: String,
-    /// Value that forms carry.
+    /// CSRF token that forms carry.
     pub csrf_token: String,
     /// Client address at sign-in.
     pub address: String,
     /// Browser at sign-in.
     pub user_agent: String,
-    /// Sign-in.
+    /// Time of the sign-in.
     pub created_at: Timestamp,
     /// Last request, to five minutes.
     pub seen_at: Timestamp,
     pub expires_at: Timestamp,
-    /// Ended early.
+    /// When it was ended early.
     pub revoked_at: Option<Timestamp>,
 }
 
@@ -103,22 +102,22 @@ pub struct TeamMember {
 pub struct Invitation {
     /// `inv_…`.
     pub id: String,
-    /// Into which organisation.
+    /// Organisation to join.
     pub organization_id: String,
-    /// Whom.
+    /// Invited address.
     pub email: String,
-    /// As what.
+    /// Role to get.
     pub role: Role,
     /// SHA-256 of the link's secret.
     pub token_hash: String,
-    /// By whom.
+    /// User who invited.
     pub invited_by: String,
     pub created_at: Timestamp,
     /// Until when.
     pub expires_at: Timestamp,
-    /// Used.
+    /// When it was used.
     pub accepted_at: Option<Timestamp>,
-    /// Taken back.
+    /// When it was taken back.
     pub revoked_at: Option<Timestamp>,
 }
 
@@ -138,7 +137,7 @@ pub struct ApiToken {
     pub organization_id: String,
     /// Person it acts as.
     pub user_id: String,
-    /// What it is for.
+    /// Name that the person gave it.
     pub name: String,
     /// SHA-256 of the text.
     pub token_hash: String,
@@ -149,7 +148,7 @@ pub struct ApiToken {
     pub expires_at: Timestamp,
     /// Last used, to five minutes.
     pub used_at: Option<Timestamp>,
-    /// Ended early.
+    /// When it was ended early.
     pub revoked_at: Option<Timestamp>,
 }
 
@@ -159,8 +158,8 @@ pub fn valid_slug(slug: &str) -> bool {
         && slug.split('-').all(|part| !part.is_empty() && part.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit()))
 }
 
-/// Loosely an address: one `@`, before it letters, digits and the signs that people use, a dot in the domain, at most 254 bytes (RFC 5321).
-/// Quoted local parts are legal and used by nobody.
+/// Roughly an e-mail address: one `@`, before it letters, digits and the signs that people use, a dot in the domain, at most 254 bytes
+/// (RFC 5321). Quoted local parts are legal and used by nobody.
 pub fn valid_email(email: &str) -> bool {
     let Some((local, domain)) = email.rsplit_once('@') else { return false };
     !local.is_empty()

@@ -38,9 +38,9 @@ pub struct SignUp {
     pub kind: String,
     /// Slug of the organisation.
     pub slug: String,
-    /// Its name in Chinese; may be empty where the other is not.
+    /// Name of the organisation in Chinese; may be empty where the English one is not.
     pub name_zh: String,
-    /// Its name in English.
+    /// Name of the organisation in English.
     pub name_en: String,
 }
 
@@ -59,7 +59,7 @@ pub async fn sign_up(app: &App, input: SignUp) -> Result<(String, String)> {
 /// Also `sign-up-throttled`.
 pub async fn sign_up_from(app: &App, input: SignUp, address: &str) -> Result<(String, String)> {
     let kind = public_kind(&input)?;
-    // Slips of the keys are not counted.
+    // Validate first: a form with mistakes must not use up the sign-up limit of its address.
     check_organization(app, &input)?;
     throttle::sign_up(app, address).await?;
     create_organization(app, input, kind, Role::Owner).await
@@ -128,7 +128,8 @@ async fn create_organization(app: &App, input: SignUp, kind: OrgKind, role: Role
     .await
 }
 
-/// Adds a new person to an organisation without an invitation. Only for the command line, the demo loader and tests; people use invitations.
+/// Adds a new person to an organisation without an invitation. Only for the command line, the demo loader and tests; people use
+/// invitations.
 pub async fn add_member(app: &App, organization_id: &str, role: Role, email: &str, name: &str, password: &str) -> Result<String> {
     let mut faults = Faults::default();
     let user = new_user(app, &mut faults, email, name, password);

@@ -201,7 +201,7 @@ pub fn accept_invitation(conn: &mut Conn, id: &str, now: Timestamp) -> QueryResu
     diesel::update(invitations::table.find(id).filter(open)).set(invitations::accepted_at.eq(now)).execute(conn)
 }
 
-/// Takes an open invitation of an organisation back; 0 rows where it is over.
+/// Takes an invitation of an organisation back; 0 rows where it was used or taken back before.
 pub fn revoke_invitation(conn: &mut Conn, id: &str, organization_id: &str, now: Timestamp) -> QueryResult<usize> {
     let open =
         invitations::organization_id.eq(organization_id).and(invitations::accepted_at.is_null()).and(invitations::revoked_at.is_null());

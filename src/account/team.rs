@@ -1,7 +1,7 @@
 //! Colleagues: members, invitations by link.
 //!
 //! An address has one open invitation to an organisation at most, and a removal ends it: nobody comes back by a link that was forgotten.
-//! Each change holds the organisation's row, so that on PostgreSQL too they follow one another.
+//! Each change of a team holds the organisation's row, so that on PostgreSQL too the changes follow one another.
 
 use chrono::TimeDelta;
 use serde_json::json;
@@ -27,8 +27,8 @@ pub async fn list(app: &App, actor: &Actor) -> Result<(Vec<TeamMember>, Vec<Invi
     app.db.read(move |conn| Ok((store::list_members(conn, &organization_id)?, store::list_invitations(conn, &organization_id, now)?))).await
 }
 
-/// Whether the actor may still manage the team, now that nobody else can change it: two who remove each other at once must not both
-/// succeed.
+/// Checks again that the actor may manage the team, once the organisation's row is held: two who remove each other at once must not
+/// both succeed.
 fn require_still(conn: &mut Conn, person: &Person) -> Result<()> {
     let now = store::find_person(conn, &person.user_id, &person.organization_id)?;
     let may = now.is_some_and(|p| policy::permits(p.kind, p.role, Action::ManageTeam));
@@ -125,15 +125,15 @@ pub async fn remove(app: &App, actor: &Actor, user_id: String) -> Result<()> {
 /// What an invitation link shows.
 #[derive(Debug, Clone)]
 pub struct InvitationInfo {
-    /// Who is invited.
+    /// Invited address.
     pub email: String,
-    /// As what.
+    /// Role to get.
     pub role: Role,
     /// Id of the organisation.
     pub organization_id: String,
     /// Names of the organisation, zh and en.
     pub organization: (String, String),
-    /// What it is.
+    /// Kind of the organisation.
     pub kind: OrgKind,
     /// Whether the address has an account, which then signs in instead of choosing a password.
     pub known: bool,
@@ -196,7 +196,7 @@ pub async fn accept(app: &App, secret: &str, name: &str, password: String, addre
         let invitation = store::get_invitation(c, &hash).or_not_found("invitation")?;
         dialect::hold(c, Row::Organization(&invitation.organization_id))?;
         exactly_one(store::accept_invitation(c, &invitation.id, now)?, "invitation-over")?;
-        // Made before an address had one at the most.
+        // Ends further open invitations to the address: old data may hold several.
         store::revoke_invitations_to(c, &invitation.organization_id, &invitation.email, &invitation.id, now)?;
         if let Some(attempt) = &attempt {
             attempt.succeeded_in(c)?;

@@ -10,7 +10,7 @@ use crate::base::db::{Conn, dialect};
 use crate::base::error::{Error, Result};
 use crate::base::turns::Turn;
 
-/// Counts begin anew after so long.
+/// Time after which a count begins anew.
 pub const WINDOW: TimeDelta = TimeDelta::minutes(15);
 /// Wrong passwords for one account in the window.
 const ACCOUNT: i64 = 5;
@@ -27,10 +27,10 @@ pub struct Attempt {
     _turns: [Turn; 2],
 }
 
-/// Waits for the turn of an attempt to prove who one is.
+/// Waits for the turn of an attempt with a password.
 ///
 /// # Errors
-/// `sign-in-throttled`: there were too many wrong ones for this account or from this address.
+/// `sign-in-throttled`: there were too many wrong passwords for this account or from this address.
 pub async fn password(app: &App, email: &str, address: &str) -> Result<Attempt> {
     let (account, address) = (format!("account:{email}"), format!("address:{address}"));
     let turns = app.gates.wait(&account, &address).await?;
@@ -57,7 +57,7 @@ pub async fn sign_up(app: &App, address: &str) -> Result<()> {
     let (subject, now) = (format!("sign-up:{address}"), app.clock.now());
     app.db
         .write(move |conn| {
-            // Counted first: on PostgreSQL the row's lock makes others wait until this is decided.
+            // Count first: on PostgreSQL the lock on the counter's row makes others wait until this is decided.
             let n = dialect::count_attempt(conn, &subject, now, now.minus(WINDOW))?;
             if n > SIGN_UPS { Err(throttled("sign-up-throttled")) } else { Ok(()) }
         })
@@ -82,7 +82,7 @@ impl Attempt {
             .await
     }
 
-    /// The password was right: what was wrong for the account before is forgotten.
+    /// The password was right: forgets the wrong ones for the account.
     pub fn succeeded_in(&self, conn: &mut Conn) -> Result<()> {
         store::forget_attempts(conn, &self.account)?;
         Ok(())

@@ -19,7 +19,7 @@ const MAX_DAYS: i64 = 366;
 
 /// Whether a scope can be of use in an organisation of a kind: whether some role there may do something that needs it.
 pub fn offered(kind: OrgKind, scope: Scope) -> bool {
-    // Pulling is a matter of repositories, not of the table of actions.
+    // No action of the table needs `pull`: the registry grants pulls by itself.
     if scope == Scope::Pull {
         return true;
     }

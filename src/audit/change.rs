@@ -29,7 +29,7 @@ pub struct Change<'c> {
     after: After,
 }
 
-/// What follows once a change is kept.
+/// Effects after the commit of a change.
 #[derive(Debug, Default)]
 struct After {
     pokes: Vec<Poke>,
@@ -80,12 +80,12 @@ impl Change<'_> {
         self.audit_as(self.actor, action, subject, detail);
     }
 
-    /// The same of another actor than the one that makes the change: a node that is only known now, or the platform itself.
+    /// As [`Self::audit`], for another actor than that of the change: a node that is only known now, or the platform itself.
     pub fn audit_as(&mut self, actor: &Actor, action: &str, subject: &str, detail: &Value) {
         self.entries.push(DraftRecord::of(chain_of(actor), actor, action, subject, detail));
     }
 
-    /// Records what the platform does for an organisation, in that organisation's chain: people sign up, in, or come by invitation.
+    /// Records what the platform does for an organisation, in that organisation's chain: people sign up, sign in, accept an invitation.
     pub fn audit_for(&mut self, organization_id: &str, action: &str, subject: &str, detail: &Value) {
         self.entries.push(DraftRecord::of(organization_id.to_owned(), &Actor::System, action, subject, detail));
     }
@@ -104,12 +104,12 @@ impl Change<'_> {
         job.enqueue(self.conn, self.now)
     }
 
-    /// Has the search index look for what has changed. Pages that are kept go with that.
+    /// Has the search index look for changes of the catalogue, which also clears the page cache.
     pub fn wake_search(&mut self) {
         self.after.wake_search = true;
     }
 
-    /// Throws pages away that are kept for readers who are not signed in, at once.
+    /// Clears the page cache right after the commit.
     pub fn clear_pages(&mut self) {
         self.after.clear_pages = true;
     }
@@ -125,7 +125,7 @@ where
     app.db.write_then(move |conn| recorded(conn, &actor, now, &f), move |after: After| after.happen(&handle)).await
 }
 
-/// Makes a change in the caller's transaction, which does nothing after it but commit. Nobody is poked or woken.
+/// Makes a change in the caller's transaction, which must commit right after. Nobody is poked or woken.
 pub fn change_in<T>(conn: &mut Conn, actor: &Actor, now: Timestamp, f: impl FnOnce(&mut Change<'_>) -> Result<T>) -> Result<T> {
     Ok(recorded(conn, actor, now, f)?.0)
 }
@@ -180,7 +180,7 @@ mod tests {
             assert_eq!(pokes.try_recv().unwrap().organization_id, "org_y");
             assert!(pokes.try_recv().is_err(), "one poke, and none of what was not kept");
             assert_eq!(verify(&app.db).await.unwrap(), ChainVerdict::Intact { records: 1, chains: 1, seals: 0 });
-            // Once more, and not for ever.
+            // A collision runs the closure once more, not for ever.
             let counted = runs.clone();
             let busy = change(&app, &Actor::System, move |_| {
                 counted.fetch_add(1, Ordering::SeqCst);
@@ -230,7 +230,7 @@ mod tests {
                 async move {
                     let node = Actor::Node { node_id: format!("nod_{}", n % 3), organization_id: "org_x".into() };
                     for _ in 0..rounds {
-                        // Asked for in the order of no chain.
+                        // Records come in another order than the chains are written in.
                         change(&app, &Actor::System, {
                             let node = node.clone();
                             move |c| {

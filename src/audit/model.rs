@@ -25,7 +25,7 @@ pub fn chain_of(actor: &Actor) -> String {
     }
 }
 
-/// One decision.
+/// A recorded decision.
 #[derive(Debug, Clone, PartialEq, Serialize, diesel::Queryable, diesel::Insertable, diesel::Selectable)]
 #[diesel(table_name = crate::base::db::schema::audit_records)]
 pub struct Record {
@@ -68,7 +68,7 @@ impl Record {
         )
     }
 
-    /// What `hash` must be.
+    /// The `hash` that follows from the other fields.
     pub fn expected_hash(&self) -> String {
         hex::encode(Sha256::digest(self.hashed().as_bytes()))
     }
@@ -86,7 +86,7 @@ pub struct DraftRecord {
 }
 
 impl DraftRecord {
-    /// Of an actor's decision.
+    /// Draft for an actor's decision.
     pub fn of(chain: String, actor: &Actor, action: &str, subject: &str, detail: &serde_json::Value) -> Self {
         Self {
             chain,
@@ -127,12 +127,12 @@ pub struct LogPosition {
 }
 
 impl LogPosition {
-    /// Of a record.
+    /// Position of a record.
     pub fn of(record: &Record) -> Self {
         Self { at: record.at, chain: record.chain.clone(), sequence: record.sequence }
     }
 
-    /// From its text; none where it is no place.
+    /// Reads a position's text; `None` where it is malformed.
     pub fn parse(text: &str) -> Option<Self> {
         let (micros, rest) = text.split_once('.')?;
         let (chain, sequence) = rest.rsplit_once('.')?;
@@ -147,7 +147,7 @@ impl std::fmt::Display for LogPosition {
     }
 }
 
-/// Everything that is recorded, for the list to choose from; its text is `audit-action-…`. What is missing here is shown by its code.
+/// Actions that the log's filter offers; the text of each is `audit-action-…`. An action that is missing here is shown by its code.
 pub const ACTIONS: &[&str] = &[
     "organization.created",
     "person.signed-in",
@@ -222,14 +222,14 @@ pub struct Filter {
 }
 
 impl Filter {
-    /// Trimmed and bounded, as typed otherwise.
+    /// Trims the fields and bounds their lengths.
     #[must_use]
     pub fn tidy(self) -> Self {
         let tidy = |text: String, max: usize| text.trim().chars().take(max).collect();
         Self { q: tidy(self.q, 80), action: tidy(self.action, 60), from: tidy(self.from, 10), to: tidy(self.to, 10) }
     }
 
-    /// Begin of the first day and end of the last. A day that is none does not narrow.
+    /// Begin of the first day and end of the last. A text that is no date does not narrow.
     pub fn span(&self) -> (Option<Timestamp>, Option<Timestamp>) {
         let begin = |text: &str, days: i64| {
             let day = NaiveDate::parse_from_str(text, "%Y-%m-%d").ok()?.checked_add_signed(TimeDelta::days(days))?;
@@ -245,7 +245,7 @@ impl Filter {
     }
 }
 
-/// What an id stands for.
+/// Name of what an id stands for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DisplayName {
     pub zh: String,
@@ -293,7 +293,7 @@ pub fn fault(previous: Option<(&str, i64)>, record: &Record) -> Option<(i64, &'s
     }
 }
 
-/// What a search stands for.
+/// Ids that a search text stands for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AuditSearch {
     /// Subjects of records.

@@ -1,6 +1,6 @@
 //! Seals: every [`EVERY`] one root over the heads of all chains that have moved since the seal before. The root is a Merkle tree hash as in
-//! RFC 9162 §2.1.1 (SHA-256, leaves after 0x00, nodes after 0x01, the left part a power of two); a leaf is `chain`, `sequence` and `hash`, one
-//! a line, in the byte order of the chains' names. Where nothing has moved there is no seal; the first holds the head of the old chain.
+//! RFC 9162 §2.1.1 (SHA-256, leaves after 0x00, nodes after 0x01, the left part a power of two); a leaf is `chain`, `sequence` and `hash`,
+//! one a line, in the byte order of the chains' names. Where nothing has moved there is no seal; the first holds the old chain's head.
 //!
 //! Invariant: the leaves stay, so that each root can be made again, and a chain that is shorter than its newest leaf shows.
 
@@ -81,7 +81,7 @@ pub async fn seal(app: &App) -> Result<Option<i64>> {
 
 fn seal_in(conn: &mut Conn, now: Timestamp) -> Result<Option<i64>> {
     let last = store::last_seal(conn)?;
-    // A little less than the time between two, for clocks and timers are not exact.
+    // 9 s is a little less than `EVERY`, for clocks and timers are not exact.
     let recent = now.minus(TimeDelta::seconds(9));
     if last.as_ref().is_some_and(|(_, at)| *at > recent && *at <= now) {
         return Ok(None);
@@ -93,7 +93,7 @@ fn seal_in(conn: &mut Conn, now: Timestamp) -> Result<Option<i64>> {
         return Ok(None);
     }
     let root = root(&mut leaves);
-    // Of two who seal at once one finds the number taken, and has nothing left to do.
+    // The number is taken: another replica has just sealed these heads.
     if dialect::insert_seal(conn, number, now, &root)? == 0 {
         return Ok(None);
     }

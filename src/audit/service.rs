@@ -1,4 +1,4 @@
-//! Reading and verifying the chain.
+//! Reading and verifying the chains.
 
 use crate::audit::model::ChainVerdict;
 use crate::audit::verify;
@@ -12,7 +12,7 @@ pub use super::store::{list_before, records_on};
 /// Records on one page.
 pub const PAGE: i64 = 25;
 
-/// Records of one export at the most.
+/// Most records of one export.
 pub const EXPORT: i64 = 5000;
 
 /// Verifies all chains on behalf of an auditor.

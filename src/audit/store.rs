@@ -102,7 +102,7 @@ pub fn list_after(conn: &mut Conn, chain: &str, sequence: i64, limit: i64) -> Qu
         .load(conn)
 }
 
-/// Records before a place that fit a filter, newest first; where something is sought, those on it or by it.
+/// Records before a position that fit a filter, newest first; with `sought` only those on its subjects or by its actors.
 pub fn list_before(
     conn: &mut Conn,
     before: Option<&LogPosition>,

@@ -7,8 +7,8 @@ use super::service;
 use crate::account::tokens;
 use crate::base::auth::Role;
 use crate::base::error::Kind;
-use crate::moderation::tests::page;
 use crate::site::admin::audit;
+use crate::testing::page;
 use crate::testing::{self, each_backend};
 
 fn filter(q: &str, action: &str) -> Filter {

@@ -36,7 +36,7 @@ pub fn verify(conn: &mut Conn) -> Result<ChainVerdict> {
 
 /// The number of records, or the first fault.
 fn verify_chain(conn: &mut Conn, chain: &str) -> Result<std::result::Result<i64, (i64, &'static str)>> {
-    // Read before the records: what is appended meanwhile comes after it.
+    // Read the head before the records: those that are appended meanwhile come after it.
     let (head, head_hash) = store::head(conn, chain)?.unwrap_or_default();
     let mut sealed = store::leaves_of_chain(conn, chain, 0, PAGE)?.into_iter().peekable();
     let mut previous: Option<(String, i64)> = None;
@@ -109,7 +109,7 @@ mod tests {
             assert_eq!(seal::seal(&app).await.unwrap(), Some(2));
             assert_eq!(verdict(&app).await, ChainVerdict::Intact { records: 4, chains: 2, seals: 2 });
 
-            // The newest record is gone, and the head says so.
+            // The newest record is removed; then the head is set back too.
             let of = chain.clone();
             tamper(&app, move |conn| diesel::delete(records::table.find((of, 3i64))).execute(conn)).await;
             assert_eq!(verdict(&app).await, ChainVerdict::Broken { chain: chain.clone(), sequence: 3, fault: "sealed" });

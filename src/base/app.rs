@@ -26,7 +26,7 @@ pub struct App(Arc<Parts>);
 pub struct Parts {
     pub settings: Settings,
     pub db: Db,
-    /// Bytes.
+    /// Blobs and staged uploads.
     pub blobs: BlobStore,
     /// Platform signing key.
     pub keys: PlatformKeys,
@@ -61,7 +61,7 @@ impl App {
     /// Opens database, keys, storage and search under the settings' folder; migrates.
     pub fn open(settings: Settings, clock: Clock) -> anyhow::Result<Self> {
         let data = settings.data_dir.0.clone();
-        // It holds keys and hashes of passwords.
+        // Mode 0700: the folder holds keys and hashes of passwords.
         std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&data).with_context(|| format!("cannot make {}", data.display()))?;
         let db = Db::open(&Location::parse(&settings.database.url)?, settings.database.connections).context("cannot open the database")?;
         let applied = migrate::up(&mut *db.blocking().map_err(|e| anyhow::anyhow!("{e}"))?)?;

@@ -25,7 +25,7 @@ pub struct Child {
     pub wall: Duration,
 }
 
-/// What the settings say of children; none where the engine's library is not there.
+/// The child that the settings describe; `None` where the engine's library does not exist.
 pub fn child(settings: &Checks) -> Result<Option<Child>> {
     let Ok(lib) = std::fs::canonicalize(&settings.ort_lib) else { return Ok(None) };
     let program = if settings.program.is_empty() { std::env::current_exe()? } else { PathBuf::from(&settings.program) };
@@ -40,7 +40,7 @@ pub struct Folder(PathBuf);
 impl Drop for Folder {
     fn drop(&mut self) {
         remove(&self.0);
-        // The last run under a name takes that with it; with another one in it, it stays.
+        // The last run under a name removes the name's folder too; while another run lies in it, this fails and it stays.
         if let Some(name) = self.0.parent() {
             let _ = std::fs::remove_dir(name);
         }
@@ -60,8 +60,8 @@ fn remove(dir: &Path) {
 }
 
 impl Folder {
-    /// A folder of this run alone, of a name that tells nobody anything; made when something is laid out in it. Two runs under one
-    /// name may overlap, where a job is claimed again or queued twice.
+    /// A folder for this run alone: two runs under one `name` may overlap, where a job is claimed again or queued twice.
+    /// [`Self::stage`] makes it.
     pub fn new(settings: &Settings, name: &str) -> Self {
         Self(settings.data_dir.0.join("checks").join(name).join(ids::new("run")))
     }
@@ -76,12 +76,12 @@ impl Folder {
         runs.filter(old).for_each(|entry| remove(&entry.path()));
     }
 
-    /// Where it is.
+    /// Path of the folder, which [`Self::stage`] makes.
     pub fn path(&self) -> &Path {
         &self.0
     }
 
-    /// Lays a package's blobs out by their paths, below a folder of this one or, for an empty name, in it; gives where.
+    /// Lays a package's blobs out by their paths in the subfolder `below` (in this folder itself if that is empty); gives its path.
     pub fn stage(&self, below: &str, blobs: &BlobStore, files: &[(PackagePath, Descriptor)]) -> Result<PathBuf> {
         self.sweep();
         let dir = if below.is_empty() { self.0.clone() } else { self.0.join(below) };

@@ -1,4 +1,4 @@
-//! The time, as a seam: real, or set by a test.
+//! The clock: the machine's, or one that a test sets.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -7,7 +7,6 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::base::db::Timestamp;
 
-/// Where the time comes from.
 #[derive(Debug, Clone, Default)]
 pub enum Clock {
     /// The machine's clock.
@@ -18,7 +17,7 @@ pub enum Clock {
 }
 
 impl Clock {
-    /// A clock that stands at a time.
+    /// A clock that stands still at a time.
     pub fn manual(at: Timestamp) -> Self {
         Self::Manual(Arc::new(AtomicI64::new(at.utc().timestamp_micros())))
     }

@@ -129,9 +129,9 @@ section! {
     Registry {
         /// GiB that an organisation may store, where it has no limit of its own.
         quota_gib: u64 = 200u64,
-        /// Hours that a blob stays which nothing refers to; at least 1, so that no upload under way loses one.
+        /// Hours that a blob stays without any reference; at least 1, so that no upload under way loses one.
         grace_hours: i64 = 24i64,
-        /// Hours between collections of garbage; 0 for never by itself.
+        /// Hours between automatic collections of garbage; 0 for none.
         collect_hours: i64 = 24i64,
     }
 }
@@ -158,7 +158,7 @@ section! {
 section! {
     /// Licences.
     License {
-        /// Days after the end in which all goes on.
+        /// Days after a licence's end in which its apps go on.
         grace_days: i64 = 14i64,
         /// Hours east of UTC of the licences' local day.
         utc_offset_hours: i32 = 8i32,
@@ -227,10 +227,10 @@ impl Loaded {
             merge(&mut values, table);
         }
         for (name, text) in env {
-            // `PITHEAD_EDGE_…` is the node agent's own, `PITHEAD_TOKEN` that of the commands for developers.
+            // No settings of the server: `PITHEAD_EDGE_…` is read by the node agent, `PITHEAD_TOKEN` by the commands for developers.
             let Some(key) = name.strip_prefix("PITHEAD_").filter(|key| !key.starts_with("EDGE_") && *key != "TOKEN") else { continue };
             let parts: Vec<String> = key.split("__").map(str::to_lowercase).collect();
-            // The default says what a text is to be read as: an account number stays a text, digits or not.
+            // Read the text as the type of the default: an account number stays a text, even if it is all digits.
             let default =
                 parts.iter().try_fold(None, |at: Option<&Value>, part| Some(Some(at.map_or_else(|| values.get(part), |at| at.get(part))?)));
             let wrong = |what: &str| anyhow::anyhow!("{name}: \"{text}\" is not {what}");

@@ -8,7 +8,7 @@ use std::fmt;
 use app_package::path::invisible;
 use chrono::TimeDelta;
 
-/// What kind of failure; decides the status.
+/// Kind of failure; decides the HTTP status.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// The input is wrong; see `fields`.
@@ -23,13 +23,13 @@ pub enum Kind {
     Conflict,
     /// Was there and never comes back.
     Gone,
-    /// More than the limit.
+    /// Larger than a limit.
     TooLarge,
-    /// Too often.
+    /// Asked too often.
     RateLimited,
     /// Cannot be done now, may work later.
     Unavailable,
-    /// A fault of ours.
+    /// A fault of the platform.
     Internal,
 }
 
@@ -56,7 +56,7 @@ pub struct Error {
     pub fields: Vec<FieldError>,
     /// Seconds after which it is worth another try, for [`Kind::RateLimited`] and [`Kind::Unavailable`]; the header `Retry-After`.
     pub retry_after: Option<u32>,
-    /// What lies behind it; for the log only.
+    /// Underlying error; for the log only.
     pub source: Option<anyhow::Error>,
 }
 
@@ -96,12 +96,12 @@ impl Error {
         unavailable => Unavailable,
     }
 
-    /// A fault of ours.
+    /// [`Kind::Internal`]: a fault of the platform.
     pub fn internal(source: impl Into<anyhow::Error>) -> Self {
         Self { source: Some(source.into()), ..Self::new(Kind::Internal, "internal") }
     }
 
-    /// One wrong field.
+    /// [`Kind::Invalid`] with one wrong field.
     pub fn field(field: impl Into<String>, code: &'static str) -> Self {
         Self::invalid("invalid-input").and_field(field, code)
     }
@@ -113,7 +113,7 @@ impl Error {
         self
     }
 
-    /// Says when it is worth another try.
+    /// Says after how long to try again.
     #[must_use]
     pub fn retry_after(mut self, after: TimeDelta) -> Self {
         self.retry_after = u32::try_from(after.num_seconds()).ok();
@@ -132,7 +132,7 @@ impl Error {
         self.source.as_ref().and_then(|source| source.downcast_ref()).is_some_and(collides)
     }
 
-    /// Adds what lies behind it, for the log.
+    /// Adds the underlying error, for the log.
     #[must_use]
     pub fn source(mut self, source: impl Into<anyhow::Error>) -> Self {
         self.source = Some(source.into());
@@ -158,8 +158,8 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
-/// SQLSTATE 40001 or 40P01. Diesel has no kind for the second and hides the code, so a deadlock is told by its words: of the languages that
-/// PostgreSQL speaks most keep the English one. What is not recognised is not run again, and shows as a fault.
+/// Whether an error is SQLSTATE 40001 or 40P01. Diesel has no kind for a deadlock (40P01) and hides the code, so it is told by its words:
+/// most translations of PostgreSQL keep the English one. A deadlock that is not recognised is not run again, and shows as a fault.
 fn collides(e: &diesel::result::Error) -> bool {
     use diesel::result::{DatabaseErrorKind, Error as Diesel};
     const DEADLOCK: [&str; 4] = ["deadlock", "死锁", "死結", "デッドロック"];
@@ -236,7 +236,7 @@ impl Faults {
         } else if n > max {
             self.add_with(field, "too-long", "max", max);
         } else if value.chars().any(|c| invisible(c) || c.is_control() && c != '\n' && c != '\r' && c != '\t') {
-            // Also those that turn the direction of the text around them: an organisation must look like what it is called.
+            // Also characters that change the direction of text: an organisation must look like what it is called.
             self.add(field, "control-characters");
         }
         value.to_owned()
@@ -248,7 +248,7 @@ impl Faults {
     }
 }
 
-/// Says what a database result means here.
+/// Turns database errors into errors of the domain.
 pub trait QueryResultExt<T> {
     /// A missing row is [`Kind::NotFound`] with this code.
     fn or_not_found(self, code: &'static str) -> Result<T>;
@@ -269,7 +269,7 @@ impl<T> QueryResultExt<T> for diesel::QueryResult<T> {
     }
 }
 
-/// Says what the count of a conditional update means: one row, or [`Kind::Conflict`] with this code.
+/// Checks the count of a conditional update: one row, or [`Kind::Conflict`] with this code.
 pub fn exactly_one(rows: usize, code: &'static str) -> Result<()> {
     if rows == 1 { Ok(()) } else { Err(Error::conflict(code)) }
 }

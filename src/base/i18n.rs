@@ -48,7 +48,7 @@ impl Lang {
         }
     }
 
-    /// The best of an `Accept-Language` header (RFC 9110 §12.5.4), zh-CN where none fits.
+    /// The language that an `Accept-Language` header prefers (RFC 9110 §12.5.4), zh-CN where none fits.
     pub fn negotiate(header: &str) -> Self {
         let mut best: Option<(f32, Self)> = None;
         for item in header.split(',').take(20) {
@@ -62,7 +62,7 @@ impl Lang {
         best.map_or(Self::Zh, |(_, lang)| lang)
     }
 
-    /// The text of this language out of two, showing the other where it is empty.
+    /// The text of this language, or the other text where it is empty.
     pub fn pick<'a>(self, zh: &'a str, en: &'a str) -> &'a str {
         let (first, second) = if self == Self::Zh { (zh, en) } else { (en, zh) };
         if first.is_empty() { second } else { first }
@@ -103,7 +103,7 @@ impl Lang {
         format!("{}{}", if n < 0 { "-" } else { "" }, group(n.unsigned_abs()))
     }
 
-    /// A date in the platform's local day.
+    /// Date in the platform's time zone.
     pub fn date(self, at: Timestamp) -> String {
         let local = at.utc().with_timezone(&local_offset());
         match self {
@@ -112,7 +112,7 @@ impl Lang {
         }
     }
 
-    /// Date and time in the platform's local day, to the minute.
+    /// Date and time in the platform's time zone, to the minute.
     pub fn datetime(self, at: Timestamp) -> String {
         let local = at.utc().with_timezone(&local_offset());
         match self {
@@ -152,7 +152,7 @@ impl Lang {
     }
 }
 
-/// Integers up to 2^53 lose nothing; larger ones are only shown.
+/// Exact up to 2^53; larger numbers are rounded, which a shown size can bear.
 fn to_f64(n: i64) -> f64 {
     #[expect(clippy::cast_precision_loss, reason = "shown with one decimal")]
     let value = n as f64;
@@ -171,7 +171,7 @@ fn group(n: u64) -> String {
     out
 }
 
-/// China Standard Time: the platform's local day.
+/// China Standard Time (UTC+8): the platform's time zone.
 pub fn local_offset() -> FixedOffset {
     FixedOffset::east_opt(8 * 3600).unwrap_or_else(|| chrono::Offset::fix(&chrono::Utc))
 }
@@ -225,7 +225,7 @@ fn is_key(line: &str) -> bool {
 
 /// The text of an error for people: the message `error-<code>`.
 pub fn error_text(lang: Lang, code: &str, args: &[(&'static str, String)]) -> String {
-    // A number of bytes is for programs; people read it with its unit.
+    // `bytes` is a plain number for programs; show people a unit with it.
     let readable = |(name, value): &(&'static str, String)| match (*name, value.parse()) {
         ("bytes", Ok(n)) => (*name, lang.bytes(n)),
         _ => (*name, value.clone()),

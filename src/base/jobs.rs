@@ -1,6 +1,7 @@
 //! Durable background work. A job is enqueued in the caller's transaction (so it exists exactly when its cause does), claimed for a
-//! lease, and done at least once: jobs are idempotent. A failed job is tried again with growing pauses, then kept as `failed`; what it
-//! leaves half-way says so ([`Worker::give_up`]). Each [`Lane`] has a runner of its own, so that a node's new state never waits for a check.
+//! lease, and done at least once: jobs are idempotent. A failed job is tried again with growing pauses, then kept as `failed`, and
+//! [`Worker::give_up`] ends what waited for it. Each [`Lane`] has a runner of its own, so that a node's new state never waits for a
+//! check.
 
 use chrono::TimeDelta;
 use diesel::prelude::*;
@@ -14,9 +15,9 @@ use crate::base::error::{Error, Result};
 
 /// Tries before a job is kept as failed.
 const MAX_ATTEMPTS: i64 = 8;
-/// A worker that dies gives its job back after so long; a check after its wall time more.
+/// Lease of a job: the job of a worker that died is claimed again after it. Checks get their wall time on top.
 const LEASE: TimeDelta = TimeDelta::minutes(5);
-/// Of housekeeping. A second one beside a slow first does no harm.
+/// Lease of housekeeping. A second run beside a slow first one does no harm.
 const UPKEEP_LEASE: TimeDelta = TimeDelta::hours(6);
 
 /// All kinds of work, with what each needs. The JSON of this is the stored payload.
@@ -48,7 +49,7 @@ pub enum Job {
 pub enum Lane {
     /// Checks and scoring of releases, minutes each.
     Checks,
-    /// All else, done in moments.
+    /// All other jobs; each is done in moments.
     Prompt,
     /// Housekeeping, which may take long and never hurries.
     Upkeep,
@@ -102,7 +103,7 @@ impl Job {
         Ok(())
     }
 
-    /// Puts the job into the queue for a time, unless one of its kind waits already.
+    /// Puts the job into the queue, to run at a time, unless one of its kind waits already.
     pub fn enqueue_once(&self, conn: &mut Conn, at: Timestamp) -> Result<()> {
         use schema::jobs::dsl;
         let waiting = dsl::jobs.filter(dsl::kind.eq(self.kind()).and(dsl::state.eq("waiting")));
@@ -116,7 +117,7 @@ pub fn count_open(conn: &mut Conn, lane: Lane) -> Result<i64> {
     Ok(dsl::jobs.filter(dsl::kind.eq_any(lane.kinds()).and(dsl::state.ne("failed"))).count().get_result(conn)?)
 }
 
-/// What a runner does with a job; the table of all kinds stands above the slices that do them.
+/// What a runner does with a job. The table of all kinds is in `server`, which may call the slices that do them.
 #[derive(Debug, Clone, Copy)]
 pub struct Worker {
     /// Does the job.

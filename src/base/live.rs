@@ -23,7 +23,7 @@ pub fn known(topic: &str) -> bool {
     WHOLE.contains(&topic) || topic.split_once(':').is_some_and(single)
 }
 
-/// Where pokes are sent and received.
+/// Channel of the pokes of this process.
 #[derive(Debug, Clone)]
 pub struct Hub(broadcast::Sender<Poke>);
 
@@ -36,7 +36,7 @@ impl Default for Hub {
 impl Hub {
     /// Pokes the open pages of an organisation.
     pub fn poke(&self, organization_id: &str, topic: impl Into<String>) {
-        // Nobody listening is no error.
+        // `send` fails where nobody listens; that is no error.
         let _ = self.0.send(Poke { organization_id: organization_id.to_owned(), topic: topic.into() });
     }
 

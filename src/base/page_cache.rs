@@ -1,7 +1,7 @@
 //! Rendered pages for readers who are not signed in, by address, language and theme.
 //!
-//! Thrown away whole when anything in the catalogue changes (the follower of the search index watches for that), so it never shows what is no longer so
-//! for longer than a second. Bounded in number.
+//! The cache is cleared whole when anything in the catalogue changes (the follower of the search index watches for that), so a page is
+//! stale for a second at most. The number of pages is bounded.
 
 use std::collections::HashMap;
 use std::sync::Mutex;
@@ -18,7 +18,7 @@ pub struct PageCache {
 }
 
 impl PageCache {
-    /// The generation to remember before reading what a page is made of.
+    /// Number of clearings so far: read it before the data of a page, and give it to [`Self::put`].
     pub fn generation(&self) -> u64 {
         self.generation.load(Ordering::Acquire)
     }

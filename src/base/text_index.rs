@@ -1,7 +1,7 @@
 //! Full-text search over listings: Latin words as words (any beginning of a word is found), Han runs as single characters and pairs.
 //!
-//! Mining terms are in no dictionary, so Chinese is not segmented: 皮带跑偏 is found by 皮带, 跑偏 and 带跑. The index lies in memory and is
-//! rebuilt from the database.
+//! Mining terms are in no dictionary, so Chinese is not segmented: 皮带跑偏 is found by 皮带, 跑偏 and 带跑. The index lies in memory and
+//! is rebuilt from the database.
 
 use std::collections::HashSet;
 use std::sync::Mutex;
@@ -11,10 +11,10 @@ use tantivy::query::{BooleanQuery, FuzzyTermQuery, Occur, Query, TermQuery};
 use tantivy::schema::{Field, IndexRecordOption, STORED, STRING, Schema, TextFieldIndexing, TextOptions, Value as _};
 use tantivy::{IndexReader, IndexWriter, ReloadPolicy, TantivyDocument, Term, doc};
 
-/// Hits at the most.
+/// Most hits of one search.
 pub const MAX_HITS: usize = 500;
 
-/// What is searched of a listing.
+/// A listing as the index takes it.
 #[derive(Debug, Clone)]
 pub struct IndexEntry {
     pub id: String,
@@ -138,7 +138,7 @@ fn tokens(text: &str) -> Vec<String> {
     out
 }
 
-/// Tokens of a question: words; Han pairs, or the single character where there is but one.
+/// Tokens of a search: words; Han pairs, or the character of a run of only one.
 fn query_tokens(text: &str) -> Vec<String> {
     let mut out = Vec::new();
     for (han, run) in runs(text).into_iter().take(16) {

@@ -1,4 +1,4 @@
-//! Turns: attempts on one subject stand in line, so that many at once get no further than one after another.
+//! Turns: sign-in attempts on one account stand in line, so that many at once get no further than one after another.
 
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
@@ -7,9 +7,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::error::{Error, Result};
 
-/// Attempts from one address that are looked at together.
+/// Attempts from one address that run at the same time.
 const ABREAST: usize = 4;
-/// Gates: an account or address has the one of its hash, so that there are never more of them. Two that share one wait for each other.
+/// Gates for accounts, and as many for addresses. A subject's hash chooses its gate, so memory is bounded; subjects may share one.
 const GATES: u64 = 1024;
 
 /// A turn; it ends when this is dropped.
@@ -30,7 +30,7 @@ impl Default for Gates {
 }
 
 impl Gates {
-    /// Waits for the turns of an account and of an address; always in this order, so that nobody waits in a circle.
+    /// Waits for the turns of an account and of an address; always in this order, so that two attempts cannot deadlock.
     pub async fn wait(&self, account: &str, address: &str) -> Result<[Turn; 2]> {
         Ok([pass(&self.accounts, account).await?, pass(&self.addresses, address).await?])
     }

@@ -10,7 +10,7 @@ crate::base::db::types::text_enum! {
         Draft = "draft",
         /// The first release is with a moderator.
         InReview = "in_review",
-        /// Found and sold.
+        /// Found in the catalogue and sold.
         Listed = "listed",
         /// Taken out of the catalogue by its vendor; licences go on.
         Hidden = "hidden",
@@ -52,18 +52,18 @@ pub struct AppRow {
     pub specialty: String,
     pub scenario: String,
     pub input: String,
-    /// Raises alarms that protect people.
+    /// Whether it raises alarms that protect people.
     pub safety: bool,
     pub state: ListingState,
     /// Newest published release.
     pub release_id: Option<String>,
     /// Blob of the cover picture.
     pub cover_digest: Option<String>,
-    /// Nodes it was deployed to, for sorting.
+    /// How often it was deployed, for sorting.
     pub deployments: i64,
-    /// First listed.
+    /// When it was first listed.
     pub listed_at: Option<Timestamp>,
-    /// First uploaded.
+    /// When its first release was uploaded.
     pub created_at: Timestamp,
     pub updated_at: Timestamp,
 }
@@ -80,7 +80,7 @@ pub struct PricePlan {
     pub trial_days: i64,
     /// Most nodes of a trial.
     pub trial_nodes: i64,
-    /// Can be ordered.
+    /// Whether it can be ordered.
     pub active: bool,
     pub created_at: Timestamp,
 }
@@ -120,7 +120,7 @@ pub struct AppName {
     pub title_zh: String,
     /// Title in English.
     pub title_en: String,
-    /// Safety class.
+    /// Whether it raises alarms that protect people.
     pub safety: bool,
     /// State of the listing.
     pub state: ListingState,

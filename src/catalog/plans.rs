@@ -1,4 +1,5 @@
-//! Plans of a listing, set by its vendor. A plan's price never changes: an order keeps the plan it was placed with; a new price is a new plan.
+//! Plans of a listing, set by its vendor. A plan's price never changes: an order keeps the plan it was placed with; a new price is a new
+//! plan.
 
 use serde_json::json;
 
@@ -12,7 +13,7 @@ use crate::base::db::dialect::{self, Row};
 use crate::base::error::{Error, Faults, Result, exactly_one};
 use crate::base::ids;
 
-/// Plans of one app at the most.
+/// Most active plans of one app.
 const MAX_PLANS: usize = 12;
 
 /// A plan as typed.
@@ -20,7 +21,7 @@ const MAX_PLANS: usize = 12;
 #[serde(default)]
 pub struct PlanForm {
     pub kind: String,
-    /// Yuan.
+    /// Price in yuan.
     pub price: String,
     pub trial_days: String,
     pub trial_nodes: String,
@@ -54,7 +55,7 @@ pub async fn add(app: &App, actor: &Actor, slug: String, form: &PlanForm) -> Res
     if price.is_none() {
         faults.add("price", "amount-invalid");
     }
-    // Rather than a price that is silently forgotten.
+    // Refuse a price for a trial rather than forget it silently.
     if trial && !matches!(form.price.trim(), "" | "0") {
         faults.add("price", "trial-price");
     }
@@ -70,7 +71,7 @@ pub async fn add(app: &App, actor: &Actor, slug: String, form: &PlanForm) -> Res
     let (Some(kind), Some(price_fen)) = (kind, price) else { return Err(Error::invalid("invalid-input")) };
     audit::change(app, actor, move |c| {
         let row = store::find_own(c, &organization_id, &slug)?.ok_or_else(|| Error::not_found("listing"))?;
-        // Held until the end: of two plans at once the second counts the first.
+        // Hold the app until the end: of two plans at once the second counts the first.
         dialect::hold(c, Row::App(&row.id))?;
         let active = store::plans_of(c, &[row.id.as_str()])?;
         let same = |p: &PricePlan| (p.kind, p.price_fen, p.trial_days, p.trial_nodes) == (kind, price_fen, trial_days, trial_nodes);

@@ -7,7 +7,7 @@ use super::model::PlanKind;
 /// Apps on one page.
 pub const PAGE: usize = 24;
 
-/// The address's query. Words that nothing fits simply find nothing.
+/// The address's query. An unknown value is no error; it finds nothing.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Deserialize)]
 #[serde(default)]
 pub struct CatalogQuery {
@@ -24,7 +24,7 @@ pub struct CatalogQuery {
 }
 
 impl CatalogQuery {
-    /// Cuts hostile lengths.
+    /// Cuts values that are too long.
     #[must_use]
     pub fn bounded(self) -> Self {
         let cut = |s: String, n: usize| if s.chars().count() > n { s.chars().take(n).collect() } else { s };

@@ -26,7 +26,7 @@ pub struct SearchResult {
     pub plans: Vec<PricePlan>,
     /// Whether there is a next page.
     pub more: bool,
-    /// All that the query finds.
+    /// Number of apps that the query finds.
     pub total: i64,
     /// Counts by specialty, scenario, input and plan kind.
     pub facets: [Vec<(String, i64)>; 4],
@@ -164,14 +164,14 @@ pub struct Newest<'a> {
     pub manifest: &'a AppManifest,
 }
 
-/// Makes a release the listing's own: texts, cover, state. Where nothing is published any more, the listing stays as it is. Called in a
+/// Makes the listing show a release: texts, cover, state. Where nothing is published any more, the listing stays as it is. Called in a
 /// transaction that holds the app's row.
 pub fn list_in(c: &mut Change<'_>, app_id: &str, newest: Option<Newest<'_>>) -> Result<()> {
     let now = c.now;
     c.wake_search();
     let app = get_app(c, app_id)?;
     let Some(release) = newest else {
-        // What is said of its version has changed: pages that are kept must go.
+        // The version it shows was deprecated: mark the app as changed, so that cached pages go.
         store::touch(c, app_id, now)?;
         return Ok(());
     };

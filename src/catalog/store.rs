@@ -64,7 +64,7 @@ pub fn list_cards(conn: &mut Conn, query: &CatalogQuery, hits: Option<&[String]>
 pub fn cards_at(conn: &mut Conn, wanted: &[(String, String)]) -> QueryResult<Vec<Card>> {
     let vendors: Vec<&str> = wanted.iter().map(|(vendor, _)| vendor.as_str()).collect();
     let slugs: Vec<&str> = wanted.iter().map(|(_, app)| app.as_str()).collect();
-    // Any of these vendors with any of these names: a few rows more than wanted at the most.
+    // Select any of these vendors with any of these slugs: a few rows more than wanted at the most.
     let found: Vec<Card> = apps::table
         .inner_join(organizations::table.on(organizations::id.eq(apps::organization_id)))
         .filter(apps::state.eq(ListingState::Listed).and(organizations::slug.eq_any(vendors)).and(apps::slug.eq_any(slugs)))
@@ -81,7 +81,7 @@ pub fn count_found(conn: &mut Conn, query: &CatalogQuery, hits: Option<&[String]
 
 /// Counts of one facet: `specialty`, `scenario` or `input`.
 pub fn facet(conn: &mut Conn, query: &CatalogQuery, hits: Option<&[String]>, name: &str) -> QueryResult<Vec<(String, i64)>> {
-    // Few apps have many plans, so distinct apps are counted in the database by column, without a join.
+    // The plan filter is an EXISTS, not a join, so that an app with several plans counts once.
     match name {
         "specialty" => {
             narrowed!(apps::table.group_by(apps::specialty).select((apps::specialty, count_star())), query, hits, "specialty").load(conn)

@@ -1,4 +1,4 @@
-//! Who and what is in the demo.
+//! The demo's people, apps, orders and nodes.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -24,14 +24,14 @@ const PASSWORD: &str = "pithead-demo-2026";
 /// The demo's actors.
 #[derive(Debug, Default)]
 pub struct People {
-    /// By role name as in `sign-ins.json`; vendors also by slug.
+    /// Actors by role name as in `sign-ins.json`; vendors also by slug.
     actors: HashMap<String, Actor>,
-    /// What is written to the file.
+    /// Content of `sign-ins.json`.
     pub sign_ins: Vec<SignIn>,
 }
 
 impl People {
-    /// An actor of the demo.
+    /// The actor of a role or vendor slug.
     pub fn get(&self, name: &str) -> anyhow::Result<&Actor> {
         self.actors.get(name).ok_or_else(|| anyhow::anyhow!("no {name} in the demo"))
     }
@@ -151,7 +151,7 @@ pub async fn market(app: &App, folder: &Path, people: &People) -> anyhow::Result
     sets::scored(app).await
 }
 
-/// A yearly subscription, a perpetual licence at three times the price, and a trial.
+/// Adds three plans: a yearly subscription, a perpetual licence at three times the price, and a trial.
 pub async fn add_plans(app: &App, vendor: &Actor, slug: &str, yearly: &str) -> anyhow::Result<()> {
     let fen = crate::catalog::model::parse_yuan(yearly).unwrap_or(0);
     let perpetual = format!("{}.00", fen * 3 / 100);
@@ -199,7 +199,7 @@ async fn buy(app: &App, people: &People, vendor: &str, slug: &str, nodes: i64, s
     Ok(license)
 }
 
-/// Where the demo's nodes stand: name, and the apps deployed there.
+/// The demo's nodes: name, and the apps deployed there.
 const NODES: [(&str, &[(&str, &str)]); 3] = [
     ("地面机房", &[("heitan-vision", "belt-foreign-object"), ("taihang-ai", "coke-quality")]),
     ("主斜井皮带机头", &[("heitan-vision", "belt-foreign-object"), ("heitan-vision", "smoke-fire")]),
@@ -217,7 +217,7 @@ pub async fn fleet(app: &App, people: &People, fleet: &mut Fleet) -> anyhow::Res
         node_ids.push(issued.node_id);
     }
     fleet.start_all()?;
-    // The wizard offers only nodes that fit, so wait until the agents have told their hardware.
+    // The wizard offers only nodes that fit, so wait until the agents have reported their hardware.
     for _ in 0..100 {
         let ids = node_ids.clone();
         let told: i64 = app

@@ -1,8 +1,8 @@
 //! `pithead demo`: the whole chain on one machine, with the demo apps of `demo/apps`, one mine with three edge nodes, and people of every role.
 //!
-//! All is made through the services that users use, so the demo holds only what a user could have made. What is there already stays: a
-//! second start only starts. [`load`] publishes and sells; [`sets`] makes hidden test sets; [`nodes`] runs the edge agents as processes
-//! of their own.
+//! Everything is made through the services that users use, so the demo holds only data that a user could have made. A second start finds
+//! the data and makes nothing anew. [`load`] publishes and sells; [`sets`] makes hidden test sets; [`nodes`] runs the edge agents as
+//! processes of their own.
 
 mod load;
 mod nodes;
@@ -51,7 +51,6 @@ pub struct SignIn {
     pub role: String,
     /// Sign-in address.
     pub email: String,
-    /// Password.
     pub password: String,
     /// Slug of the organisation.
     pub organization: String,

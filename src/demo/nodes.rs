@@ -15,7 +15,7 @@ use tokio::process::{Child, Command};
 use super::Options;
 use crate::base::app::App;
 
-/// The agents.
+/// The demo's agents: the options to start them, and those that run.
 #[derive(Debug)]
 pub struct Fleet {
     program: Option<PathBuf>,
@@ -28,14 +28,14 @@ pub struct Fleet {
 /// An agent that runs.
 #[derive(Debug)]
 enum Agent {
-    /// Started by us.
+    /// Started by this demo.
     Started(Child),
     /// Left over from a demo that did not end in order.
     Found { pid: Pid, folder: PathBuf },
 }
 
 impl Fleet {
-    /// Nothing is started yet.
+    /// A fleet of which no agent is started yet.
     pub fn new(options: &Options, ports: [u16; 3]) -> Self {
         Self { program: options.edge_bin.clone(), data: options.data.clone(), ort_lib: options.ort_lib.clone(), ports, running: Vec::new() }
     }
@@ -60,7 +60,7 @@ impl Fleet {
         Pid::from_raw(text.trim().parse().ok()?)
     }
 
-    /// Fails where a port that a node will need is taken by something else than that node itself.
+    /// Fails where another program than the node itself holds a port that the node needs.
     pub fn check_ports(&self) -> anyhow::Result<()> {
         for (index, port) in self.ports.into_iter().enumerate() {
             if Self::holder(&self.folder(index)).is_none() {
@@ -77,7 +77,7 @@ impl Fleet {
         let log = File::options().create(true).append(true).open(self.data.join(format!("edge-{}.log", index + 1)))?;
         let mut command = Command::new(program);
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).kill_on_drop(true);
-        // Ctrl-C goes to the whole terminal group; the agents end when we tell them to, in order.
+        // A process group of its own: Ctrl-C goes to the whole terminal group, but [`Fleet::stop`] ends the agents in order.
         command.process_group(0);
         Ok(command)
     }
@@ -98,7 +98,7 @@ impl Fleet {
         Ok(())
     }
 
-    /// Starts the agents that are enrolled.
+    /// Starts the agents of enrolled nodes; those that still run from before are left running.
     pub fn start_all(&mut self) -> anyhow::Result<()> {
         for (index, port) in self.ports.into_iter().enumerate() {
             let folder = self.folder(index);

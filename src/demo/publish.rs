@@ -45,7 +45,7 @@ pub fn manifest_of(files: &[(String, Vec<u8>)]) -> anyhow::Result<AppManifest> {
     })
 }
 
-/// Uploads an app as its vendor; gives the id of the release, which is being checked then.
+/// Uploads an app as its vendor; gives the id of the release, whose check is queued.
 pub async fn upload(app: &App, vendor: &Actor, files: &[(String, Vec<u8>)]) -> anyhow::Result<String> {
     let manifest = manifest_of(files)?;
     let person = vendor.person().map_err(to_anyhow)?;

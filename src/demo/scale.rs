@@ -47,7 +47,7 @@ async fn organization(app: &App, kind: &str, slug: String, zh: String, en: Strin
     account::actor_for(app, &user, &id).await.map_err(to_anyhow)
 }
 
-/// Adds what the small demo lacks.
+/// Adds vendors, mines and listings to the small demo up to this scale.
 pub async fn ordos(app: &App, folder: &Path, people: &People) -> anyhow::Result<()> {
     let mut vendors = Vec::new();
     for i in 3..VENDORS {
@@ -69,7 +69,7 @@ pub async fn ordos(app: &App, folder: &Path, people: &People) -> anyhow::Result<
         manifest.name = format!("{}-{i}", manifest.name);
         manifest.title.zh = format!("{}·{i}型", manifest.title.zh);
         manifest.title.en = format!("{} {i}", manifest.title.en);
-        // JSON is YAML.
+        // Write the manifest as JSON, which is valid YAML.
         let yaml = serde_json::to_vec_pretty(&manifest)?;
         if let Some((_, bytes)) = files.iter_mut().find(|(name, _)| name == "app.yaml") {
             *bytes = yaml;

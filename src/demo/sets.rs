@@ -13,7 +13,7 @@ use crate::evaluation;
 use crate::evaluation::model::SetForm;
 use crate::server::work::WORKER;
 
-/// Scenario, which is also the folder, figure, and names.
+/// Scenario (also the folder's name), metric, and names (zh, en).
 const SETS: [(&str, &str, &str, &str); 2] = [
     ("belt-foreign-object", "map-50", "皮带异物盲测集", "Belt blind test"),
     ("coke-quality", "mae", "焦炭反应后强度盲测集", "Coke strength blind test"),
@@ -31,7 +31,7 @@ pub async fn make(app: &App, apps: &Path, administrator: &Actor) -> anyhow::Resu
     Ok(())
 }
 
-/// Waits until nothing is left to check and score, helping with the queue meanwhile, so that listings have their figures from the start.
+/// Waits until all checks and scores are done, helping with the queue meanwhile, so that listings have their figures from the start.
 pub async fn scored(app: &App) -> anyhow::Result<()> {
     loop {
         if app.db.read(|conn| jobs::count_open(conn, jobs::Lane::Checks)).await.map_err(to_anyhow)? == 0 {
@@ -43,7 +43,7 @@ pub async fn scored(app: &App) -> anyhow::Result<()> {
     }
 }
 
-/// A folder as a tar.
+/// Packs a folder into a tar archive.
 fn pack(folder: &Path) -> anyhow::Result<Vec<u8>> {
     let mut tar = tar::Builder::new(Vec::new());
     for (name, bytes) in read_folder(folder)? {

@@ -22,7 +22,7 @@ use app_package::digest::Digest;
 
 /// The hidden command that turns this program into the child.
 pub const CHILD_COMMAND: &str = "evaluation-child";
-/// Releases enqueued at once. What goes on stands behind them in the queue, so that a check waits for one such page at most.
+/// Releases enqueued at once. The job for the next page stands behind them in the queue, so that a check waits for one page at most.
 const PAGE: i64 = 20;
 
 /// Enqueues scoring of a scenario's releases after one, a page at a time.
@@ -47,7 +47,7 @@ pub async fn fan_out(app: &App, set_id: &str, after: &str) -> Result<()> {
     .await
 }
 
-/// Scores a release on a set. One that has a figure is left alone, so doing it twice does it once.
+/// Scores a release on a set. A release that has a figure is left alone, so a second run does nothing.
 pub async fn evaluate(app: &App, release_id: &str, set_id: &str) -> Result<()> {
     let (release_id, wanted) = (release_id.to_owned(), set_id.to_owned());
     let found = app.db.read(move |conn| due(conn, &release_id, &wanted)).await?;
@@ -97,13 +97,13 @@ fn run(
 
 /// Stores an outcome, unless there is a figure already.
 pub(super) fn record_in(c: &mut Change<'_>, release: &Release, set: &TestSet, evaluation: &Evaluation) -> Result<()> {
-    // Of two outcomes at once the second finds the first.
+    // Hold the scenario: of two outcomes at once the second finds the first.
     dialect::hold(c, Row::Scenario(&set.scenario))?;
     if store::get_score(c, &release.id, &set.id)?.is_some_and(|score| score.value.is_some()) {
         return Ok(());
     }
     let hardware = evaluation.hardware.as_ref().map(|h| format!("{} × {} · {}", h.cpu, h.cores, h.architecture));
-    // A child that says both or neither has not done its work.
+    // With a figure and a reason the reason counts; a child that gives neither has not run.
     let reason = match (evaluation.value, &evaluation.reason) {
         (Some(_), None) => None,
         (_, Some(reason)) => Some(reason.clone()),
@@ -131,7 +131,7 @@ pub(super) fn record_in(c: &mut Change<'_>, release: &Release, set: &TestSet, ev
     Ok(())
 }
 
-/// Scoring that could not be carried out, try after try, is an outcome with that reason; an administrator may have it tried again.
+/// Stores the outcome `not-run` of scoring that could not be carried out on any try; an administrator may have it tried again.
 pub fn give_up(conn: &mut Conn, release_id: &str, set_id: &str, now: Timestamp) -> Result<()> {
     let set = store::get_set(conn, set_id).or_not_found("evaluation-set")?;
     let release = release::service::get(conn, release_id)?;

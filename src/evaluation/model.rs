@@ -24,7 +24,7 @@ crate::base::db::types::text_enum! {
 }
 
 impl Metric {
-    /// As the engine has it.
+    /// The engine's value for this metric.
     pub fn engine(self) -> metrics::Metric {
         match self {
             Self::Accuracy => metrics::Metric::Accuracy,
@@ -50,7 +50,7 @@ pub struct TestSet {
     pub metric: Metric,
     /// What its inputs are, as in app.yaml.
     pub input: String,
-    /// Unit of the value whose error is the figure; empty for the others.
+    /// Unit of the value whose error is the figure; empty for the other metrics.
     pub unit: String,
     pub samples: i64,
     /// Digest of the archive.
@@ -64,7 +64,7 @@ pub struct TestSet {
     pub retired_at: Option<Timestamp>,
 }
 
-/// What a release got on a set.
+/// Outcome of a release on a set.
 #[derive(Debug, Clone, Queryable, Insertable, Selectable)]
 #[diesel(table_name = schema::evaluation_scores)]
 pub struct Score {
@@ -87,7 +87,7 @@ pub struct Score {
     pub scored_at: Timestamp,
 }
 
-/// What is said of a new set beside its archive.
+/// What an administrator says of a new set, beside its archive.
 #[derive(Debug, Clone, Default, serde::Deserialize)]
 #[serde(default)]
 pub struct SetForm {

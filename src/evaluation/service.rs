@@ -27,7 +27,7 @@ pub const PAGE: i64 = 50;
 const MAX_ACTIVE: i64 = 5;
 /// Outcomes of one release that are shown: its app may have been moved between scenarios.
 const MAX_SHOWN: i64 = 4 * MAX_ACTIVE;
-/// Earlier figures that are looked through.
+/// Most earlier figures that are read.
 const EARLIER: i64 = 200;
 
 /// Makes a set of an archive; all releases of its scenario are scored on it then. Gives its id, or what is wrong with the archive.
@@ -42,7 +42,7 @@ where
     let person = policy::require(actor, Action::ManageEvaluation)?.clone();
     let (name_zh, name_en, metric) = form.checked()?;
     let scenario = form.scenario.clone();
-    // Before anything is sent; and again at the end.
+    // Check before the body is read, and again in the change that makes the set.
     app.db.read(move |conn| room_in(conn, &scenario)).await?;
     let staged = upload::stage(app, body).await?;
     let path = staged.path().to_owned();
@@ -55,7 +55,7 @@ where
     Ok(Ok(publish(app, actor, &person, new, &staged).await?))
 }
 
-/// A set about to be.
+/// A checked set that has no id yet.
 #[derive(Clone)]
 struct NewSet {
     scenario: String,
@@ -75,7 +75,7 @@ fn room_in(conn: &mut Conn, scenario: &str) -> Result<()> {
     Ok(())
 }
 
-/// Tries until the blob is there together with its row: garbage collection may remove the bytes of the same blob in between.
+/// Publishes the bytes and makes the set, in up to three tries: garbage collection may remove the same blob's bytes in between.
 async fn publish(app: &App, actor: &Actor, person: &Person, new: NewSet, staged: &StagedArchive) -> Result<String> {
     const COLLECTED: &str = "blob-collected";
     let mut tries = 0;
@@ -220,7 +220,7 @@ pub fn shown_in(conn: &mut Conn, app_id: &str, release_id: &str, published_at: O
         .collect())
 }
 
-/// A set with what some releases got on it.
+/// A set with the outcomes of some releases on it.
 #[derive(Debug)]
 pub struct Outcomes {
     pub set: TestSet,
@@ -275,7 +275,7 @@ pub async fn list(app: &App, actor: &Actor, before: Option<String>) -> Result<Ve
         .await
 }
 
-/// A set with all that its page shows; nothing that is in it.
+/// A set with all that its page shows; nothing of its samples.
 #[derive(Debug)]
 pub struct SetDetail {
     pub line: SetLine,
@@ -305,7 +305,7 @@ pub async fn detail(app: &App, actor: &Actor, id: String, before: Option<String>
 /// Scenarios to choose from: specialty names with slug and names of their scenarios, in order.
 pub type Choices = Vec<((String, String), Vec<(String, String, String)>)>;
 
-/// What the form offers.
+/// Scenarios that the form of a new set offers.
 pub async fn choices(app: &App, actor: &Actor) -> Result<Choices> {
     policy::require(actor, Action::ManageEvaluation)?;
     app.db

@@ -48,7 +48,7 @@ pub fn count_scored(conn: &mut Conn, set_ids: &[&str]) -> QueryResult<HashMap<St
     Ok(rows.into_iter().collect())
 }
 
-/// Retires a set, if it is not.
+/// Retires a set, if it is not retired yet.
 pub fn retire(conn: &mut Conn, id: &str, now: Timestamp) -> QueryResult<usize> {
     diesel::update(evaluation_sets::table.find(id).filter(evaluation_sets::retired_at.is_null()))
         .set(evaluation_sets::retired_at.eq(now))

@@ -1,4 +1,4 @@
-//! The archive of a set on its way in: to a staged file, looked at, then a blob.
+//! Upload of a set's archive: written to a staged file, inspected, then made a blob.
 
 use std::fmt::Display;
 use std::fs::File;
@@ -18,12 +18,12 @@ use crate::base::app::App;
 use crate::base::error::{Error, Result};
 use crate::base::ids;
 
-/// A client that sends nothing for so long is gone.
+/// A client that sends nothing for this long counts as gone.
 const STALL: Duration = Duration::from_mins(1);
 /// Bytes given to the disk at once.
 const PIECE: usize = 256 * 1024;
 
-/// An archive that has come whole; its file goes with the value.
+/// An archive that was received whole; its staged file is removed on drop.
 pub struct StagedArchive {
     /// Name in the store's staging folder.
     pub id: String,
@@ -38,19 +38,19 @@ struct StagedFile(PathBuf);
 
 impl Drop for StagedFile {
     fn drop(&mut self) {
-        // One that stays only costs space until garbage is collected.
+        // A file that stays only costs space until garbage is collected.
         let _ = std::fs::remove_file(&self.0);
     }
 }
 
 impl StagedArchive {
-    /// Where it lies.
+    /// Path of the staged file.
     pub fn path(&self) -> &Path {
         &self.file.0
     }
 }
 
-/// Takes a body to disk as it comes.
+/// Writes a body to a staged file as it comes.
 ///
 /// # Errors
 /// `body-too-large`, `body-too-slow`, `body-broken`.
@@ -90,7 +90,7 @@ pub struct ArchiveFacts {
     pub unit: String,
 }
 
-/// Looks at all of an archive, or says what is wrong with it. Blocks.
+/// Reads a whole archive; gives its facts, or its faults. Blocks.
 pub fn inspect(path: &Path, metric: Metric) -> Result<std::result::Result<ArchiveFacts, Vec<Fault>>> {
     let file = File::open(path)?;
     Ok(facts(file, metric))

@@ -1,5 +1,5 @@
-//! What nodes get and say by Margo: the documents of a node's desired state, what is read of them, capabilities, status posts. The
-//! endpoints are [`crate::wire::margo`]'s.
+//! Margo's part of the fleet: documents of a node's desired state and reading them, capabilities, status posts. The endpoints are in
+//! [`crate::wire::margo`].
 
 pub mod desired;
 pub mod documents;
@@ -24,7 +24,7 @@ pub fn node(actor: &Actor) -> Result<(String, String), Error> {
     }
 }
 
-/// A node speaks for itself only; what stands behind a gateway is not known here.
+/// Checks that a node speaks for itself only: devices behind a gateway are not supported.
 pub fn own_device(node_id: &str, device_id: &str) -> Result<(), Error> {
     if device_id == node_id {
         Ok(())

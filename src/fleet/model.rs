@@ -13,11 +13,11 @@ use crate::release::model::ReleaseState;
 crate::base::db::types::text_enum! {
     /// State of a node's identity.
     pub enum NodeState {
-        /// Has a code, was never here.
+        /// Has an enrolment code and was never enrolled.
         Waiting = "waiting",
-        /// Has a certificate that is accepted.
+        /// Its certificate is accepted.
         Enrolled = "enrolled",
-        /// Is not accepted any more.
+        /// Its certificate is not accepted any more.
         Removed = "removed",
     }
 }
@@ -25,13 +25,13 @@ crate::base::db::types::text_enum! {
 crate::base::db::types::text_enum! {
     /// State of a deployment, in Margo's words.
     pub enum DeploymentState {
-        /// Not begun.
+        /// The node has not begun with it.
         Pending = "pending",
         /// Under way.
         Installing = "installing",
         /// Running, proved on the golden samples.
         Installed = "installed",
-        /// Did not work; `error` says why.
+        /// Installing or running failed; `error` says why.
         Failed = "failed",
         /// Being taken away.
         Removing = "removing",
@@ -70,13 +70,13 @@ pub struct Node {
     pub state: NodeState,
     /// SHA-256 of the normalised enrolment code.
     pub code_hash: Option<String>,
-    /// Until when the code is good.
+    /// End of the code's validity.
     pub code_expires_at: Option<Timestamp>,
     /// When the code was used.
     pub code_used_at: Option<Timestamp>,
     /// Serial number of the certificate in force, in hex.
     pub certificate_serial: Option<String>,
-    /// Serial number of the one before, accepted until the new one is used (the answer to a renewal can get lost).
+    /// Serial number of the certificate before, accepted until the new one is used (the answer to a renewal can get lost).
     pub certificate_previous_serial: Option<String>,
     /// End of the certificate.
     pub certificate_expires_at: Option<Timestamp>,
@@ -85,16 +85,16 @@ pub struct Node {
     pub agent_version: Option<String>,
     /// Last call.
     pub seen_at: Option<Timestamp>,
-    /// Version of its desired state.
+    /// Version of the node's desired state.
     pub manifest_version: i64,
-    /// Digest of its desired state.
+    /// Digest of the node's desired state.
     pub manifest_digest: Option<String>,
     pub created_at: Timestamp,
-    /// What it says is wrong with itself, as `code: words`.
+    /// Fault of the agent that the last heartbeat reported, as `code: words`.
     pub trouble: Option<String>,
 }
 
-/// What the name of a removed node ends with in its row, so that a node that replaces it can have the name.
+/// Suffix of a removed node's name in its row, so that the node that replaces it can have the name.
 pub fn removed_suffix(node_id: &str) -> String {
     format!(" ~{}", node_id.chars().skip(node_id.chars().count().saturating_sub(6)).collect::<String>())
 }
@@ -115,7 +115,7 @@ impl Node {
         self.state == NodeState::Enrolled && self.seen_at.is_some_and(|at| at.plus(ONLINE_WITHIN) >= now)
     }
 
-    /// Whether it has its certificate, and its agent has never called since.
+    /// Whether the node is enrolled and its agent has never called since.
     pub fn silent(&self) -> bool {
         self.state == NodeState::Enrolled && self.seen_at.is_none()
     }
@@ -131,13 +131,13 @@ impl Node {
         }
     }
 
-    /// Whether a code is open, and until when.
+    /// End of the enrolment code that can be used now, if there is one.
     pub fn open_code(&self, now: Timestamp) -> Option<Timestamp> {
         let open = self.state != NodeState::Removed && self.code_hash.is_some() && self.code_used_at.is_none();
         self.code_expires_at.filter(|end| open && *end > now)
     }
 
-    /// What it has said of itself.
+    /// The hardware that the node has reported.
     pub fn hardware(&self) -> Option<Hardware> {
         Hardware::parse(self.capabilities.as_deref()?)
     }
@@ -147,7 +147,7 @@ impl Node {
 #[derive(Debug, Clone, Queryable, Insertable, Selectable)]
 #[diesel(table_name = schema::deployments)]
 pub struct Deployment {
-    /// `dep_…`; stays over updates.
+    /// `dep_…`; an update keeps it.
     pub id: String,
     pub organization_id: String,
     pub node_id: String,
@@ -157,7 +157,7 @@ pub struct Deployment {
     pub license_id: String,
     /// Values of the app's parameters.
     pub parameters: Json<Map<String, Value>>,
-    /// Whether it shall be there.
+    /// Whether the operator wants the app on the node.
     pub wanted: bool,
     /// Digest of the deployment document; empty until it is written.
     pub digest: String,
@@ -165,7 +165,7 @@ pub struct Deployment {
     pub target_version: i64,
     /// Version that the node has taken.
     pub adopted_version: i64,
-    /// As the node reports.
+    /// State by the node's reports and the platform's decisions.
     pub state: DeploymentState,
     /// Why it failed.
     pub error: Option<String>,
@@ -189,11 +189,11 @@ pub struct DeploymentEvent {
     /// Why it failed.
     pub error: Option<String>,
     pub at: Timestamp,
-    /// What a change of settings changed: [`changes`].
+    /// The changed settings in words: [`changes`].
     pub note: Option<String>,
 }
 
-/// A release as deploying needs it.
+/// The part of a release that deploying needs.
 #[derive(Debug, Clone, Queryable)]
 pub struct ReleaseInfo {
     /// `rel_…`.
@@ -204,7 +204,7 @@ pub struct ReleaseInfo {
     /// Digest of the OCI manifest.
     pub digest: String,
     pub state: ReleaseState,
-    /// app.yaml.
+    /// The release's app.yaml.
     pub manifest: Json<AppManifest>,
 }
 
@@ -220,7 +220,7 @@ pub struct ReleaseName {
     pub channel: Channel,
 }
 
-/// Letters and digits that nobody mixes up when they are read out underground: no I, O, 0, 1. 32 of them, 5 bits each.
+/// The 32 characters of codes, 5 bits each, without those that are mixed up when read out underground (I, O, 0, 1).
 const ALPHABET: &[u8; 32] = b"ABCDEFGHJKLMNPQRSTUVWXYZ23456789";
 /// Characters of a code: 60 bits, for a secret that lives for hours and is used once.
 const CODE_LENGTH: usize = 12;
@@ -247,7 +247,7 @@ pub fn code_hash(code: &str) -> Option<String> {
     fits.then(|| crate::base::ids::hash_secret(&plain))
 }
 
-/// What a node has, read from its capabilities.
+/// A node's hardware, read from its capabilities.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Hardware {
     /// Maker.
@@ -258,9 +258,9 @@ pub struct Hardware {
     pub cores: f64,
     /// Architectures of the processors.
     pub architectures: Vec<String>,
-    /// Memory, where it is said and can be read.
+    /// Memory in bytes; none where the node gives none that can be parsed.
     pub memory_bytes: Option<i64>,
-    /// Storage as said.
+    /// Storage as the node words it.
     pub storage: String,
     /// Kinds of attached devices.
     pub peripherals: Vec<String>,
@@ -310,7 +310,7 @@ fn quantity_bytes(text: &str) -> Option<i64> {
         _ => return None,
     };
     let bytes = number.parse::<f64>().ok()? * factor;
-    // 2^53: up to here a float is exact, and no node has more.
+    // Limit of 2^53 bytes: a float is exact up to there, and no node has more.
     #[expect(clippy::cast_possible_truncation, reason = "bounded on the line itself")]
     (bytes.is_finite() && (0.0..=9_007_199_254_740_992.0).contains(&bytes)).then_some(bytes as i64)
 }
@@ -318,11 +318,11 @@ fn quantity_bytes(text: &str) -> Option<i64> {
 /// Whether an app fits a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fit {
-    /// It does.
+    /// The app fits the node.
     Fits,
-    /// The node has not said what it has.
+    /// The node has not reported its hardware.
     Unknown,
-    /// Another processor architecture.
+    /// The app is built for other processor architectures.
     Architecture,
     /// Too few cores.
     Cores,
@@ -345,13 +345,13 @@ impl Fit {
         }
     }
 
-    /// Whether deploying is possible. A node that has not said what it has is given the chance.
+    /// Whether deploying is possible, also to a node that has not reported its hardware.
     pub fn possible(self) -> bool {
         matches!(self, Self::Fits | Self::Unknown)
     }
 }
 
-/// Compares what an app needs with what a node has. What the node does not say does not count against it.
+/// Compares an app's needs with a node's hardware. A figure that the node does not report never speaks against it.
 pub fn fit(need: &Resources, hardware: Option<&Hardware>) -> Fit {
     let Some(hardware) = hardware else { return Fit::Unknown };
     if !hardware.architectures.is_empty() && !hardware.architectures.iter().any(|a| need.architectures.contains(a)) {
@@ -372,7 +372,7 @@ pub fn fit(need: &Resources, hardware: Option<&Hardware>) -> Fit {
 /// Longest note of a change, in characters.
 const MAX_NOTE: usize = 500;
 
-/// What a deployment's settings change, such as `bolt_score: 0.6 → 0.5`; none where nothing does.
+/// The settings that differ from a deployment's present ones, such as `bolt_score: 0.6 → 0.5`; none where all are the same.
 pub fn changes(was: &Deployment, license_id: &str, parameters: &Map<String, Value>) -> Option<String> {
     let shown = |value: Option<&Value>| value.map_or_else(|| "–".to_owned(), super::parameters::shown);
     let mut changed: Vec<String> = parameters
@@ -386,14 +386,14 @@ pub fn changes(was: &Deployment, license_id: &str, parameters: &Map<String, Valu
     (!changed.is_empty()).then(|| changed.join("; ").chars().take(MAX_NOTE).collect())
 }
 
-/// What deploying changes on one node.
+/// The change that deploying makes on one node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change {
     /// The app is not there.
     Install,
     /// Another version is there.
     Update {
-        /// Version now.
+        /// Version on the node now.
         from: String,
     },
     /// The same version with other parameters, or under another licence.
@@ -413,11 +413,11 @@ impl Change {
         }
     }
 
-    /// Decides from what is there: deployment with the version of its release.
+    /// Compares with the existing deployment, given with the version of its release.
     pub fn of(existing: Option<(&Deployment, &str)>, release_id: &str, license_id: &str, parameters: &Map<String, Value>) -> Self {
         match existing {
             Some((d, version)) if d.wanted && d.release_id != release_id => Self::Update { from: version.to_owned() },
-            // A failed deployment that is started again is tried again.
+            // Deploying the same again is a new try where the deployment has failed.
             Some((d, _))
                 if d.wanted && d.license_id == license_id && *d.parameters == *parameters && d.state != DeploymentState::Failed =>
             {

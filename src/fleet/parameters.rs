@@ -7,12 +7,12 @@ use crate::base::error::{Faults, Result};
 
 /// Prefix of the form's fields.
 pub const PREFIX: &str = "p.";
-/// Longest text.
+/// Longest text value, in characters.
 const MAX_TEXT: usize = 200;
 /// Whole numbers up to here are the same in JSON, CEL and JavaScript.
 const MAX_INTEGER: u64 = 9_007_199_254_740_992;
 
-/// Checks values and fills in what is missing; gives every parameter of the app, in its order.
+/// Checks values and fills in defaults for missing ones; gives every parameter of the app, in the app's order.
 ///
 /// # Errors
 /// Fields named `p.<name>`: `parameter-unknown`, `parameter-integer`, `parameter-number`, `parameter-boolean`, `parameter-choice`,

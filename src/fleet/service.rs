@@ -13,5 +13,5 @@ pub use seat::{Seat, release_seat, seats_in};
 
 pub use super::store::{deployment_counts, licenses_in_use, node_pulses, note_call, set_trouble, sites_of};
 
-/// Topic of everything that the operator's overview and lists show.
+/// Topic of pokes about the operator's overview and fleet lists.
 pub const TOPIC: &str = "fleet";

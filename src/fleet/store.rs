@@ -46,7 +46,7 @@ pub fn get_node(conn: &mut Conn, organization_id: &str, id: &str) -> QueryResult
         .first(conn)
 }
 
-/// A node by id alone: for its own calls, where the certificate says who it is.
+/// A node by id alone, for calls of the node itself, which its certificate identifies.
 pub fn find_node(conn: &mut Conn, id: &str) -> QueryResult<Option<(Node, String)>> {
     nodes::table
         .inner_join(sites::table.on(sites::id.eq(nodes::site_id)))
@@ -102,7 +102,7 @@ pub fn some_nodes(conn: &mut Conn, organization_id: &str, ids: &[String]) -> Que
         .load(conn)
 }
 
-/// Site, state and last call of every node that is not removed: what the counts on pages are made from.
+/// Site, state and last call of every node that is not removed, for the counts on pages.
 pub fn node_pulses(conn: &mut Conn, organization_id: &str) -> QueryResult<Vec<(String, NodeState, Option<Timestamp>)>> {
     nodes::table
         .filter(nodes::organization_id.eq(organization_id).and(nodes::state.ne(NodeState::Removed)))
@@ -118,7 +118,7 @@ pub fn set_code(conn: &mut Conn, organization_id: &str, id: &str, code_hash: &st
         .execute(conn)
 }
 
-/// Uses a code: the node is enrolled with this certificate. Gives the number of rows: 0 where another was faster.
+/// Uses a code: the node is enrolled with this certificate. Gives the number of rows: 0 where another caller was faster.
 pub fn use_code(
     conn: &mut Conn,
     id: &str,
@@ -142,7 +142,7 @@ pub fn use_code(
             nodes::certificate_previous_serial.eq(None::<String>),
             nodes::certificate_expires_at.eq(expires_at),
             nodes::agent_version.eq(agent_version),
-            // It is up when its agent calls, not because it has a certificate.
+            // The node counts as up when its agent calls, not because it has a certificate.
             nodes::seen_at.eq(None::<Timestamp>),
         ))
         .execute(conn)
@@ -180,7 +180,7 @@ pub fn remove_node(conn: &mut Conn, organization_id: &str, id: &str, name: &str)
         .execute(conn)
 }
 
-/// A release as deploying needs it.
+/// The part of a release that deploying needs.
 pub fn release(conn: &mut Conn, id: &str) -> QueryResult<ReleaseInfo> {
     releases::table
         .find(id)
@@ -188,7 +188,7 @@ pub fn release(conn: &mut Conn, id: &str) -> QueryResult<ReleaseInfo> {
         .first(conn)
 }
 
-/// Published releases of apps, those for everybody first, then the newest first.
+/// Published releases of apps, stable ones first, then the newest first.
 pub fn published(conn: &mut Conn, app_ids: &[String]) -> QueryResult<Vec<ReleaseName>> {
     releases::table
         .filter(releases::app_id.eq_any(app_ids).and(releases::state.eq(ReleaseState::Published)))
@@ -217,7 +217,7 @@ pub fn insert_deployment(conn: &mut Conn, deployment: &Deployment) -> QueryResul
     diesel::insert_into(deployments::table).values(deployment).execute(conn)
 }
 
-/// Changes what is wanted of a deployment that is still as it was read. Gives the number of rows.
+/// Changes the operator's wish for a deployment that is still as it was read. Gives the number of rows.
 pub fn change_deployment(conn: &mut Conn, was: &Deployment, new: &Deployment) -> QueryResult<usize> {
     let same = deployments::id.eq(&was.id).and(deployments::updated_at.eq(was.updated_at)).and(deployments::release_id.eq(&was.release_id));
     diesel::update(deployments::table.filter(same))
@@ -233,7 +233,7 @@ pub fn change_deployment(conn: &mut Conn, was: &Deployment, new: &Deployment) ->
         .execute(conn)
 }
 
-/// Wants a deployment gone. Gives the number of rows.
+/// Marks a deployment as to be removed. Gives the number of rows.
 pub fn unwant_deployment(conn: &mut Conn, organization_id: &str, id: &str, state: DeploymentState, now: Timestamp) -> QueryResult<usize> {
     let own = deployments::id.eq(id).and(deployments::organization_id.eq(organization_id)).and(deployments::wanted.eq(true));
     diesel::update(deployments::table.filter(own))
@@ -252,7 +252,7 @@ pub fn licenses_in_use(conn: &mut Conn, license_ids: &[&str]) -> QueryResult<Vec
     deployments::table.filter(wanted).select(deployments::license_id).distinct().load(conn)
 }
 
-/// Marks what was to be removed as gone. Gives the number of rows.
+/// Marks a deployment that was to be removed as gone. Gives the number of rows.
 pub fn mark_removed(conn: &mut Conn, id: &str, now: Timestamp) -> QueryResult<usize> {
     diesel::update(
         deployments::table
@@ -318,7 +318,7 @@ pub fn deployment_counts(conn: &mut Conn, organization_id: &str) -> QueryResult<
         .load(conn)
 }
 
-/// Node of each deployment of an organisation that is not gone, with its state.
+/// Node and state of each deployment on these nodes that is not gone.
 pub fn deployment_states(conn: &mut Conn, node_ids: &[String]) -> QueryResult<Vec<(String, DeploymentState)>> {
     deployments::table
         .filter(deployments::node_id.eq_any(node_ids).and(deployments::state.ne(DeploymentState::Removed)))
@@ -347,7 +347,7 @@ pub fn note_call(conn: &mut Conn, node_id: &str, now: Timestamp) -> QueryResult<
         .execute(conn)
 }
 
-/// Keeps what a node says is wrong with itself.
+/// Stores the fault that a node's agent reports of itself, or clears it.
 pub fn set_trouble(conn: &mut Conn, node_id: &str, trouble: Option<&str>) -> QueryResult<usize> {
     diesel::update(nodes::table.find(node_id)).set(nodes::trouble.eq(trouble)).execute(conn)
 }
@@ -363,7 +363,7 @@ pub fn seats(conn: &mut Conn, license_id: &str) -> QueryResult<Vec<(String, Stri
         .load(conn)
 }
 
-/// Nodes on which something is deployed by a licence and not gone yet, with the deployment.
+/// Node and id of each deployment by a licence that is not gone.
 pub fn deployed_by(conn: &mut Conn, license_id: &str) -> QueryResult<Vec<(String, String)>> {
     deployments::table
         .filter(deployments::license_id.eq(license_id).and(deployments::state.ne(DeploymentState::Removed)))

@@ -36,7 +36,7 @@ impl ResponseError for ApiError {
 /// RFC 9457 problem document.
 #[derive(Debug, Serialize)]
 pub struct Problem {
-    /// Always `about:blank`; `code` says which problem.
+    /// Always `about:blank`; `code` names the problem.
     pub r#type: &'static str,
     /// Reason phrase of the status.
     pub title: &'static str,
@@ -48,7 +48,7 @@ pub struct Problem {
     /// Wrong fields.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub errors: Vec<ProblemField>,
-    /// Names the request in the log.
+    /// Id of the request in the log.
     pub request_id: String,
 }
 
@@ -83,7 +83,7 @@ pub fn problem(lang: Lang, error: &Error, request_id: &str) -> HttpResponse {
     HttpResponse::build(status).content_type("application/problem+json").json(body)
 }
 
-/// Any path that no route of the node listener knows.
+/// The answer to any path that no route of the node listener knows.
 pub async fn not_found(_req: HttpRequest) -> ApiResult {
     Err(Error::not_found("page").into())
 }

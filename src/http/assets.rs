@@ -15,7 +15,7 @@ use sha2::{Digest as _, Sha256};
 #[folder = "$CARGO_MANIFEST_DIR/static"]
 struct Files;
 
-/// The parts of the style sheet in the order of the cascade. Pages ask for [`STYLE`] alone: one request, whatever the cut.
+/// The parts of the style sheet in the order of the cascade. Pages ask for [`STYLE`] alone, to need a single request.
 const STYLE_PARTS: [&str; 14] = [
     "css/tokens.css",
     "css/base.css",
@@ -33,10 +33,10 @@ const STYLE_PARTS: [&str; 14] = [
     "css/screens.css",
 ];
 
-/// The style sheet, which is no file but its parts joined.
+/// Path of the style sheet, which is no file but made by joining [`STYLE_PARTS`].
 const STYLE: &str = "css/app.css";
 
-/// Hash over names and contents, and over the style sheet for the order of its parts.
+/// Hash over names and contents of all files, and over the style sheet, which depends on the order of its parts.
 static VERSION: LazyLock<String> = LazyLock::new(|| {
     let mut hash = Sha256::new();
     for path in Files::iter() {
@@ -59,7 +59,7 @@ pub fn url(path: &str) -> String {
     format!("/static/{}/{path}", *VERSION)
 }
 
-/// What is served at a path.
+/// The content served at a path.
 fn content(path: &str) -> Option<Cow<'static, [u8]>> {
     if path != STYLE {
         return Files::get(path).map(|f| f.data);
@@ -71,7 +71,7 @@ fn content(path: &str) -> Option<Cow<'static, [u8]>> {
     Some(Cow::Owned(joined.into_bytes()))
 }
 
-/// A part without comments and indentation: they are for its writers, and weigh more than the cut into lines itself.
+/// A part of the style sheet without comments and indentation, which only its authors need.
 fn squeezed(css: &str) -> String {
     let (mut code, mut rest) = (String::new(), css);
     while let Some((before, comment)) = rest.split_once("/*") {

@@ -14,7 +14,7 @@ pub const THEME: &str = "theme";
 /// Message for the next page: `kind|locale-key|name=value|…`.
 pub const FLASH: &str = "flash";
 
-/// The value of a cookie, if the request has it.
+/// The value of a cookie of the request.
 pub fn read(req: &HttpRequest, name: &str) -> Option<String> {
     req.cookie(name).map(|c| c.value().to_owned())
 }
@@ -30,12 +30,12 @@ pub fn private(name: &'static str, value: String, max_age_seconds: i64) -> Cooki
         .finish()
 }
 
-/// A cookie of preference.
+/// A cookie of a reader's preference, kept for a year.
 pub fn preference(name: &'static str, value: String) -> Cookie<'static> {
     Cookie::build(name, value).path("/").same_site(SameSite::Lax).max_age(Duration::days(365)).finish()
 }
 
-/// A cookie that is gone with the answer.
+/// A cookie that makes the browser delete its own of this name.
 pub fn expired(name: &'static str) -> Cookie<'static> {
     let mut cookie = Cookie::build(name, "").path("/").same_site(SameSite::Lax).max_age(Duration::ZERO);
     if name.starts_with("__Host-") {

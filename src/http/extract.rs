@@ -1,4 +1,4 @@
-//! Extractors: the [`Actor`], and bodies that are bounded and answer in our error dialects.
+//! Extractors: the [`Actor`], and bodies with size limits and errors in our dialects.
 
 use std::future::{Ready, ready};
 use std::net::IpAddr;
@@ -32,8 +32,8 @@ impl FromRequest for Actor {
     }
 }
 
-/// Whether the body says that it is a form. One that says it is something else has passed no CSRF check: another site's form can send
-/// the same bytes as `text/plain`.
+/// Whether the Content-Type is that of a form. The CSRF check reads only such bodies, and another site's form can send the same bytes
+/// as `text/plain`.
 pub fn is_form(req: &HttpRequest) -> bool {
     let kind = req.headers().get(CONTENT_TYPE).and_then(|v| v.to_str().ok());
     let essence = kind.and_then(|v| v.split(';').next()).map(str::trim);
@@ -112,8 +112,8 @@ impl<T: DeserializeOwned + 'static> FromRequest for ApiJson<T> {
     }
 }
 
-/// Time for a body's first bytes, and slowest pace after that: a line of a mine may be slow, but who sends a byte a second holds a
-/// connection for nothing.
+/// Time for a body's first bytes, and slowest pace after that: a mine's line may be slow, but a client that sends a byte a second only
+/// holds a connection.
 const FIRST_BYTES: Duration = Duration::from_secs(20);
 const BYTES_PER_SECOND: usize = 1024;
 

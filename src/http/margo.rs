@@ -12,7 +12,7 @@ use crate::http::page::status_of;
 /// Result of a Margo handler.
 pub type MargoResult = Result<HttpResponse, MargoError>;
 
-/// Seconds after which what cannot be done now may be tried again.
+/// Seconds after which a call may be tried again, where the error gives none.
 const RETRY_AFTER: u32 = 5;
 
 /// A domain error on its way to a Margo problem document. The middleware `errors` writes the body.
@@ -43,7 +43,7 @@ fn kind_of(error: &Error) -> (StatusCode, Option<&'static str>) {
         (_, NOT_ACCEPTABLE) => (StatusCode::NOT_ACCEPTABLE, Some("server-cannot-generate-response")),
         (_, SEMANTIC) => (StatusCode::UNPROCESSABLE_ENTITY, Some("semantic-error")),
         (Kind::Invalid, _) => (StatusCode::BAD_REQUEST, Some("invalid-request")),
-        // Margo knows no 401: who shows no certificate, or one that is not accepted, is not authorised.
+        // Margo knows no 401: a caller without an accepted certificate is `not-authorized`.
         (Kind::Unauthenticated | Kind::Forbidden, _) => (StatusCode::FORBIDDEN, Some("not-authorized")),
         (Kind::NotFound, "gateway-not-found") => (StatusCode::NOT_FOUND, Some("gateway-not-found")),
         (Kind::NotFound, "device-not-found") => (StatusCode::NOT_FOUND, Some("device-not-found")),

@@ -1,5 +1,5 @@
 //! The toolkit of HTTP: the four error dialects ([`page`], [`api`], [`oci`], [`margo`]), extractors, cookies, paging, static files. It
-//! knows the ground only.
+//! uses [`crate::base`] only.
 
 pub mod api;
 pub mod assets;

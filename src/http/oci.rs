@@ -15,7 +15,7 @@ pub type OciResult = Result<HttpResponse, OciError>;
 #[derive(Debug)]
 pub struct OciError {
     pub error: Error,
-    /// Header of a 401.
+    /// `WWW-Authenticate` header of a 401.
     pub challenge: Option<String>,
     /// Language of the message.
     pub lang: Lang,
@@ -33,7 +33,7 @@ impl std::fmt::Display for OciError {
     }
 }
 
-/// The OCI code and status of an error: by our code where it has one of its own, else by kind.
+/// The OCI code and status of an error: by our code where OCI has a code for it, else by kind.
 fn oci_code(error: &Error) -> (&'static str, StatusCode) {
     match error.code {
         "blob-unknown" => ("BLOB_UNKNOWN", StatusCode::NOT_FOUND),
@@ -53,7 +53,7 @@ fn oci_code(error: &Error) -> (&'static str, StatusCode) {
             Kind::NotFound => ("NAME_UNKNOWN", StatusCode::NOT_FOUND),
             Kind::RateLimited => ("TOOMANYREQUESTS", StatusCode::TOO_MANY_REQUESTS),
             Kind::TooLarge => ("SIZE_INVALID", StatusCode::PAYLOAD_TOO_LARGE),
-            // An immutable tag and the like: the registry refuses, whatever the rights.
+            // A conflict, such as an immutable tag: the registry refuses whatever the caller's rights are.
             Kind::Conflict => ("DENIED", StatusCode::CONFLICT),
             Kind::Invalid => ("MANIFEST_INVALID", StatusCode::BAD_REQUEST),
             kind => ("UNSUPPORTED", status_of(kind)),

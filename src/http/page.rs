@@ -1,4 +1,4 @@
-//! Pages: what every template needs ([`Page`]), and errors as HTML ([`PageError`]).
+//! Pages: the values that every template needs ([`Page`]), and errors as HTML ([`PageError`]).
 
 use std::fmt::Write as _;
 
@@ -55,7 +55,7 @@ pub fn status_of(kind: Kind) -> StatusCode {
     }
 }
 
-/// Who looks at the page.
+/// The signed-in reader of a page.
 #[derive(Debug, Clone)]
 pub struct Viewer {
     /// Person's name.
@@ -77,7 +77,7 @@ pub struct Flash {
     pub text: String,
 }
 
-/// What every template has as `page`.
+/// The value `page` of every template.
 #[derive(Debug, Clone)]
 pub struct Page {
     /// BCP 47 tag.
@@ -103,7 +103,7 @@ pub struct Page {
 }
 
 impl Page {
-    /// From the request, with the title's locale key (or a text that is no key, such as an app's title).
+    /// The page of a request, with the title's locale key (or a text that is no key, such as an app's title).
     pub fn of(req: &HttpRequest, title: &str) -> Self {
         let locale = lang_of(req);
         let extensions = req.extensions();
@@ -159,27 +159,27 @@ impl Page {
         self.locale.t(&format!("{prefix}{word}").replace('_', "-"))
     }
 
-    /// Text with one variable.
+    /// Text of a key with one variable.
     pub fn t1(&self, key: &str, name: &str, value: impl std::fmt::Display) -> String {
         self.locale.format(key, &[(name, &value.to_string())])
     }
 
-    /// Text with two variables.
+    /// Text of a key with two variables.
     pub fn t2(&self, key: &str, name: &str, value: impl std::fmt::Display, name2: &str, value2: impl std::fmt::Display) -> String {
         self.locale.format(key, &[(name, &value.to_string()), (name2, &value2.to_string())])
     }
 
-    /// The text of this page's language out of two.
+    /// The one of two texts that is in the page's language.
     pub fn pick<'a>(&self, zh: &'a str, en: &'a str) -> &'a str {
         self.locale.pick(zh, en)
     }
 
-    /// Whether the reader may do something, by the word of an [`Action`]: what they may not is not offered to them.
+    /// Whether the reader may take an [`Action`], given by its word: pages do not offer actions that would be refused.
     pub fn may(&self, action: &str) -> bool {
         action.parse::<Action>().is_ok_and(|action| policy::require(&self.actor, action).is_ok())
     }
 
-    /// Whether the page is `href` or below it; a console's root only when it is that page. A case is below the queue.
+    /// Whether the page is `href` or below it, for the sidebar. A console's root covers only itself; cases count as below the queue.
     pub fn at(&self, href: &str) -> bool {
         let root = matches!(href, "/vendor" | "/mine" | "/admin" | "/");
         if href == "/admin/queue" && self.path.starts_with("/admin/cases/") {
@@ -292,7 +292,7 @@ pub fn local_path(next: Option<&str>, fallback: &str) -> String {
     }
 }
 
-/// The messages of a form shown again.
+/// The messages of a form that is shown again because of mistakes.
 #[derive(Debug, Clone, Default)]
 pub struct FormErrors {
     /// Message for the whole form.
@@ -329,7 +329,7 @@ pub fn form_result<T>(result: Result<T, Error>) -> Result<Result<T, Error>, Page
     }
 }
 
-/// Any path that no route knows.
+/// The answer to any path that no route knows.
 pub async fn not_found() -> PageResult {
     Err(Error::not_found("page").into())
 }

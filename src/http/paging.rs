@@ -2,15 +2,15 @@
 
 use serde::Deserialize;
 
-/// Where a list that shows the newest first goes on: behind this id.
+/// Query of a list with the newest first: the page begins after this id.
 #[derive(Debug, Deserialize)]
 pub struct Before {
     /// Id of the last row of the page before.
     pub before: Option<String>,
 }
 
-/// Cuts the rows, of which one more than `size` was asked for, to a page. Gives the addresses of the first page, where this is a later
-/// one, and of the next: `path` with `key` and the id of the last row.
+/// Cuts rows, read as one more than `size`, to a page. Gives the address of the first page, unless this is it, and of the next page, if
+/// there is one: `path` with `key` and the id of the last row.
 pub fn paging<T>(
     rows: &mut Vec<T>,
     size: i64,

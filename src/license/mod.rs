@@ -3,7 +3,7 @@
 //!
 //! Invariants: `nodes_active` is the number of activations and never passes `node_limit`, also when many activate at once (one
 //! conditional update takes a seat); a node holds at most one seat of a licence; every change of a licence is in the audit log and
-//! makes the desired state of its nodes anew. Apps, releases and nodes are only read here, for names.
+//! rebuilds the desired state of its nodes. Apps, releases and nodes are only read here, for names.
 
 pub mod model;
 pub mod service;

@@ -15,9 +15,9 @@ crate::base::db::types::text_enum! {
     pub enum LicenseState {
         /// In force.
         Active = "active",
-        /// Held back for a time.
+        /// Suspended until an administrator reinstates it.
         Suspended = "suspended",
-        /// Taken back for good.
+        /// Revoked for good.
         Revoked = "revoked",
     }
 }
@@ -25,9 +25,9 @@ crate::base::db::types::text_enum! {
 crate::base::db::types::text_enum! {
     /// What happens on a node when the terms are not met.
     pub enum Enforcement {
-        /// It warns.
+        /// The app runs on, and the node warns.
         Advisory = "advisory",
-        /// It stops.
+        /// The node stops the app.
         Block = "block",
     }
 }
@@ -49,7 +49,7 @@ pub struct License {
     /// The paid order.
     pub order_id: String,
     pub organization_id: String,
-    /// Who sold it.
+    /// The vendor that sold the licence.
     pub vendor_id: String,
     pub app_id: String,
     /// What was bought.
@@ -62,18 +62,17 @@ pub struct License {
     pub nodes_active: i64,
     /// Valid from.
     pub starts_at: Timestamp,
-    /// First moment at which it is no longer valid; none when perpetual.
+    /// First moment at which the licence is no longer valid; none when perpetual.
     pub ends_at: Option<Timestamp>,
-    /// Days after the end in which running goes on.
+    /// Days after the end in which the app goes on running.
     pub grace_days: i64,
-    /// What happens when the terms are not met.
+    /// What a node does when the terms are not met.
     pub enforcement: Enforcement,
-    /// The app guards people: it never stops.
+    /// The app guards people, so it never stops.
     pub safety: bool,
-    /// What the platform did to it.
     pub state: LicenseState,
     pub created_at: Timestamp,
-    /// Last decision on it. Activations do not count.
+    /// Last decision on the licence. Activations do not count.
     pub updated_at: Timestamp,
 }
 
@@ -94,7 +93,7 @@ pub struct Activation {
 pub struct IssueInput {
     pub order_id: String,
     pub organization_id: String,
-    /// Who sells.
+    /// The vendor that sells.
     pub vendor_id: String,
     pub app_id: String,
     /// What was bought.
@@ -115,8 +114,8 @@ pub fn ends_at(kind: PlanKind, trial_days: i64, now: Timestamp, offset: FixedOff
     last_day.map(|day| Timestamp::new(end_of_local_day(day, offset)))
 }
 
-/// The versions that a licence covers. Who pays for time (subscription, trial) gets every version of that time; who pays once gets the
-/// major version that was current, with all its corrections, as software is sold.
+/// The versions that a licence covers. A licence for a time (subscription, trial) covers every version of that time; a perpetual one
+/// covers the major version that was current, with all its corrections, as software is sold.
 pub fn versions(kind: PlanKind, latest: &semver::Version) -> String {
     match kind {
         PlanKind::Subscription | PlanKind::Trial => "*".to_owned(),
@@ -124,7 +123,7 @@ pub fn versions(kind: PlanKind, latest: &semver::Version) -> String {
     }
 }
 
-/// The licences' local day.
+/// The UTC offset by which licences end: that of the settings, else the platform's local one.
 pub fn offset(settings: &config::License) -> FixedOffset {
     settings.utc_offset_hours.checked_mul(3600).and_then(FixedOffset::east_opt).unwrap_or_else(crate::base::i18n::local_offset)
 }
@@ -139,7 +138,7 @@ impl License {
         }
     }
 
-    /// What a use is judged by. `app` is `vendor/app`, `nodes` are SPIFFE ids of activated nodes.
+    /// The terms by which a use is judged. `app` is `vendor/app`, `nodes` are SPIFFE ids of activated nodes.
     pub fn terms(&self, app: String, nodes: Vec<String>) -> Result<Terms> {
         Ok(Terms {
             standing: self.standing(),
@@ -154,8 +153,8 @@ impl License {
         })
     }
 
-    /// What the platform signs for these nodes and digests (none: any release of the versions). The same terms always give the same
-    /// claims, so that an unchanged deployment keeps its digest.
+    /// The claims that the platform signs for these nodes and digests (none: any release of the versions). The same terms always give the
+    /// same claims, so that an unchanged deployment keeps its digest.
     pub fn claims(&self, issuer: &str, app: String, nodes: Vec<String>, digests: Vec<String>) -> Claims {
         Claims {
             iss: issuer.to_owned(),
@@ -176,7 +175,7 @@ impl License {
         }
     }
 
-    /// The verdict on standing and time alone, whatever version and node: what a page says of the licence as a whole.
+    /// The verdict on standing and time alone, whatever version and node, for pages about the licence as a whole.
     pub fn verdict_at(&self, now: Timestamp) -> Verdict {
         let version = semver::Version::new(0, 0, 0);
         let digest = Digest::of(b"");
@@ -201,7 +200,7 @@ impl License {
         }
     }
 
-    /// The last day on which it is valid, as a moment in it.
+    /// The last day on which the licence is valid, as the last second of that day.
     pub fn last_day(&self) -> Option<Timestamp> {
         self.ends_at.map(|end| end.minus(TimeDelta::seconds(1)))
     }
@@ -210,7 +209,7 @@ impl License {
 /// A licence "ends soon" in its last 30 days: time enough for an order and its approval.
 pub const ENDING_SOON: TimeDelta = TimeDelta::days(30);
 
-/// The error that says why a use was refused.
+/// The error for a use that the verdict refuses.
 pub fn refusal(verdict: Verdict) -> Error {
     match verdict {
         Verdict::TooManyNodes { limit } => Error::conflict("too-many-nodes").arg("limit", limit),
@@ -227,17 +226,17 @@ pub fn refusal(verdict: Verdict) -> Error {
 crate::base::db::types::text_enum! {
     /// What an administrator does to a licence.
     pub enum LicenseDecision {
-        /// Holds it back.
+        /// Suspends an active licence.
         Suspend = "suspend",
-        /// Puts it in force again.
+        /// Puts a suspended licence in force again.
         Reinstate = "reinstate",
-        /// Takes it back for good.
+        /// Revokes the licence for good.
         Revoke = "revoke",
     }
 }
 
 impl LicenseDecision {
-    /// States it may be taken in, and the state after.
+    /// The licence's states in which the decision is possible, and the state after it.
     pub fn transition(self) -> (&'static [LicenseState], LicenseState) {
         match self {
             Self::Suspend => (&[LicenseState::Active], LicenseState::Suspended),

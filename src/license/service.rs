@@ -1,6 +1,6 @@
 //! Use cases of licences. Functions that end in `_in` run inside the caller's transaction.
 //!
-//! Who changes the seats of a licence, or looks at them to change something else, holds the licence's row first.
+//! A function that changes the seats of a licence, or reads them to change something else, holds the licence's row first.
 
 use std::collections::BTreeMap;
 
@@ -31,7 +31,7 @@ pub const PAGE: i64 = 50;
 /// Longest reason of a decision, in characters.
 const MAX_REASON: usize = 500;
 
-/// Issues the licence of a paid order. Called by trade, which has decided; the actor is who confirmed the payment.
+/// Issues the licence of a paid order. Called by trade, which has checked the order; the actor is the person who confirmed the payment.
 ///
 /// # Errors
 /// `license-exists` where the order has one already, `app-without-release` where nothing is published, `license-nodes`.
@@ -54,7 +54,7 @@ pub fn issue_in(c: &mut Change<'_>, settings: &config::License, input: IssueInpu
         nodes_active: 0,
         starts_at: now,
         ends_at: model::ends_at(input.plan_kind, input.trial_days, now, model::offset(settings)),
-        // A trial is to be looked at, not lived on.
+        // A trial has no grace: it is for evaluation, not for production.
         grace_days: if input.plan_kind == PlanKind::Trial { 0 } else { settings.grace_days.clamp(0, 365) },
         enforcement: if app.safety { model::Enforcement::Advisory } else { model::Enforcement::Block },
         safety: app.safety,
@@ -71,7 +71,7 @@ pub fn issue_in(c: &mut Change<'_>, settings: &config::License, input: IssueInpu
     Ok(license)
 }
 
-/// Binds a licence to a node: takes a seat, once per node however often it is called.
+/// Binds a licence to a node: takes a seat, one per node however often this is called.
 ///
 /// # Errors
 /// `too-many-nodes` where every seat is taken, `license-suspended`, `license-revoked`, `license` where it does not exist.
@@ -81,7 +81,7 @@ pub fn activate_in(c: &mut Change<'_>, license_id: &str, node_id: &str) -> Resul
     if store::is_active(c, license_id, node_id)? {
         return Ok(());
     }
-    // This update is what decides.
+    // The conditional update decides whether a seat is free, not an earlier read.
     if store::take_seat(c, license_id)? == 0 {
         let license = store::get(c, license_id).or_not_found("license")?;
         return Err(match license.state {
@@ -102,12 +102,12 @@ pub fn activate_in(c: &mut Change<'_>, license_id: &str, node_id: &str) -> Resul
     Ok(())
 }
 
-/// Holds a licence until the transaction ends: its state, its seats and what runs by it stay as they are seen now.
+/// Locks a licence until the transaction ends: its state, its seats and the deployments by it stay as they are seen now.
 pub fn hold_in(conn: &mut Conn, license_id: &str) -> Result<()> {
     Ok(dialect::hold(conn, Row::License(license_id))?)
 }
 
-/// Takes the licence off a node and frees the seat. Gives whether there was one.
+/// Takes the licence off a node and frees the seat. Gives whether the node held one.
 pub fn deactivate_in(c: &mut Change<'_>, license_id: &str, node_id: &str) -> Result<bool> {
     dialect::hold(c, Row::License(license_id))?;
     if store::delete_activation(c, license_id, node_id)? == 0 {
@@ -131,7 +131,7 @@ pub fn get(conn: &mut Conn, id: &str) -> Result<License> {
     store::get(conn, id).or_not_found("license")
 }
 
-/// What administrators decided on a licence, oldest first.
+/// Administrators' decisions on a licence, oldest first.
 pub fn decisions(conn: &mut Conn, license_id: &str) -> Result<Vec<DecisionNote>> {
     let actions: Vec<&str> = LicenseDecision::ALL.iter().map(|decision| decision.action()).collect();
     account::service::decision_notes(conn, license_id, &actions)
@@ -142,7 +142,7 @@ pub fn held(conn: &mut Conn, license_id: &str) -> Result<Option<DecisionNote>> {
     if get(conn, license_id)?.state == LicenseState::Active { Ok(None) } else { Ok(decisions(conn, license_id)?.pop()) }
 }
 
-/// What is asked of a licence.
+/// A use of a licence that is to be judged.
 #[derive(Debug, Clone, Copy)]
 pub struct LicenseUse<'a> {
     /// Node id; none where no node is chosen yet.
@@ -152,7 +152,6 @@ pub struct LicenseUse<'a> {
     pub version: &'a semver::Version,
     /// Digest of the release.
     pub digest: &'a Digest,
-    /// What for.
     pub purpose: Purpose,
 }
 
@@ -182,11 +181,11 @@ pub fn token_for(conn: &mut Conn, app: &App, license: &License, node_id: &str, d
     terms::sign(&claims, &app.keys.signing, &app.keys.kid).map_err(Error::internal)
 }
 
-/// Whether an operator may pull an app's releases: some licence of theirs lets it run now.
+/// Whether an operator may pull an app's releases: one of its licences lets the app run now.
 pub fn may_pull(conn: &mut Conn, organization_id: &str, repository_name: &str, now: Timestamp) -> Result<bool> {
     let Some((vendor, app)) = repository_name.split_once('/') else { return Ok(false) };
     let licenses = store::for_repository(conn, organization_id, vendor, app)?;
-    // What was revoked is not handed out again, even where what is installed goes on.
+    // A revoked licence gives no pulls, even where the installed app may go on.
     let allows = |l: &License| l.state != LicenseState::Revoked && l.verdict_at(now).allows(Purpose::Run, l.safety, l.enforcement.into());
     Ok(licenses.iter().any(allows))
 }
@@ -200,13 +199,13 @@ pub struct LicenseLine {
     pub operator: (String, String),
 }
 
-/// All of a licence's page.
+/// The content of a licence's page.
 #[derive(Debug, Clone)]
 pub struct LicenseDetail {
     pub line: LicenseLine,
     /// The developer's names, zh and en.
     pub vendor: (String, String),
-    /// What administrators decided on it, oldest first.
+    /// Administrators' decisions on the licence, oldest first.
     pub decisions: Vec<DecisionNote>,
 }
 
@@ -234,7 +233,7 @@ pub fn lines(conn: &mut Conn, organization_id: Option<&str>, before: Option<&str
     Ok(rows.into_iter().filter_map(line).collect())
 }
 
-/// The operator's licences that end within 30 days or have ended, latest end first, at most ten.
+/// The operator's licences that end within 30 days or have ended, without revoked ones, latest end first, at most ten.
 pub fn ending(conn: &mut Conn, organization_id: &str, now: Timestamp) -> Result<Vec<(License, AppName)>> {
     let rows = store::ending(conn, organization_id, now.plus(model::ENDING_SOON), 10)?;
     let app_ids: Vec<String> = rows.iter().map(|l| l.app_id.clone()).collect();
@@ -252,7 +251,7 @@ pub fn detail_in(conn: &mut Conn, actor: &Actor, id: &str) -> Result<LicenseDeta
     read_detail(conn, license)
 }
 
-/// One licence of whoever, for administrators.
+/// One licence of any operator, for administrators.
 ///
 /// # Errors
 /// `license`: not there.
@@ -289,7 +288,7 @@ pub async fn file(app: &App, actor: &Actor, id: String) -> Result<(String, Strin
         .await
 }
 
-/// An administrator suspends, reinstates or revokes. The nodes concerned get their desired state anew.
+/// An administrator suspends, reinstates or revokes a licence. The desired state of its nodes is rebuilt.
 ///
 /// # Errors
 /// `license-state` where the licence is not in a state for it; a wrong reason.

@@ -6,12 +6,10 @@ use super::model::{Activation, License, LicenseState};
 use crate::base::db::schema::{activations, apps, licenses, organizations};
 use crate::base::db::{Conn, Timestamp};
 
-/// Inserts a licence.
 pub fn insert(conn: &mut Conn, license: &License) -> QueryResult<usize> {
     diesel::insert_into(licenses::table).values(license).execute(conn)
 }
 
-/// A licence by id.
 pub fn get(conn: &mut Conn, id: &str) -> QueryResult<License> {
     licenses::table.find(id).select(License::as_select()).first(conn)
 }
@@ -55,14 +53,14 @@ pub fn is_active(conn: &mut Conn, license_id: &str, node_id: &str) -> QueryResul
     Ok(found > 0)
 }
 
-/// Takes a seat where one is free and the licence is in force. Gives the number of rows: 1, or 0.
+/// Takes a seat where one is free and the licence is active. Gives the number of rows: 1, or 0.
 pub fn take_seat(conn: &mut Conn, license_id: &str) -> QueryResult<usize> {
     let free =
         licenses::id.eq(license_id).and(licenses::state.eq(LicenseState::Active)).and(licenses::nodes_active.lt(licenses::node_limit));
     diesel::update(licenses::table.filter(free)).set(licenses::nodes_active.eq(licenses::nodes_active + 1)).execute(conn)
 }
 
-/// Gives a seat back.
+/// Counts one seat of a licence as free again.
 pub fn give_seat(conn: &mut Conn, license_id: &str) -> QueryResult<usize> {
     let used = licenses::id.eq(license_id).and(licenses::nodes_active.gt(0));
     diesel::update(licenses::table.filter(used)).set(licenses::nodes_active.eq(licenses::nodes_active - 1)).execute(conn)
@@ -105,7 +103,7 @@ pub fn for_repository(conn: &mut Conn, organization_id: &str, vendor: &str, app:
         .load(conn)
 }
 
-/// An organisation's licences in force that end before a time, soonest first.
+/// An organisation's licences, other than revoked ones, that end before a time, latest end first.
 pub fn ending(conn: &mut Conn, organization_id: &str, before: Timestamp, limit: i64) -> QueryResult<Vec<License>> {
     licenses::table
         .filter(

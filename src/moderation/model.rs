@@ -1,4 +1,4 @@
-//! The case and what can be decided.
+//! The case, and the decisions that a moderator can take on it.
 
 use diesel::prelude::*;
 
@@ -19,7 +19,7 @@ crate::base::db::types::text_enum! {
         Approved = "approved",
         /// The vendor must change something.
         ChangesRequested = "changes_requested",
-        /// Refused for good.
+        /// The release is refused for good.
         Rejected = "rejected",
     }
 }
@@ -28,14 +28,14 @@ crate::base::db::types::text_enum! {
     /// What a moderator decides.
     pub enum ModerationDecision {
         Approve = "approve",
-        /// Send it back.
+        /// Sends the release back to its vendor.
         RequestChanges = "request-changes",
         Reject = "reject",
     }
 }
 
 impl ModerationDecision {
-    /// The state of the case after it.
+    /// The state of a case after this decision.
     pub fn outcome(self) -> CaseState {
         match self {
             Self::Approve => CaseState::Approved,
@@ -44,7 +44,7 @@ impl ModerationDecision {
         }
     }
 
-    /// What the audit log calls it.
+    /// Action in the audit log.
     pub fn action(self) -> &'static str {
         match self {
             Self::Approve => "case.approved",
@@ -53,7 +53,7 @@ impl ModerationDecision {
         }
     }
 
-    /// The reason, trimmed. An approval may go without one; a vendor who must act is told why in at least [`MIN_REASON`] characters.
+    /// The reason, trimmed. An approval needs none; a vendor who must act reads one of at least [`MIN_REASON`] characters.
     pub fn reason(self, text: &str) -> Result<String> {
         let mut faults = Faults::default();
         let least = if self == Self::Approve { 0 } else { MIN_REASON };
@@ -73,7 +73,7 @@ pub struct Case {
     pub app_id: String,
     pub organization_id: String,
     pub state: CaseState,
-    /// Why it was decided so; empty while open.
+    /// Why the moderator decided so; empty while the case is open.
     pub reason: String,
     /// Who submitted the release.
     pub opened_by: String,
@@ -84,7 +84,7 @@ pub struct Case {
     pub flags: Json<Vec<Flag>>,
 }
 
-/// What was decided on a release, for its vendor.
+/// The decision on a release, for its vendor.
 #[derive(Debug, Clone, PartialEq, Eq, Queryable)]
 pub struct CaseDecision {
     /// Outcome; never [`CaseState::Open`].

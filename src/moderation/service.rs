@@ -19,9 +19,9 @@ pub use super::store::{count_open, decisions_of, get, open_cases, other_versions
 
 /// Cases on one page.
 pub const PAGE: i64 = 50;
-/// Topic of pokes about the queue.
+/// Topic of pokes about the moderators' queue.
 pub const TOPIC: &str = "cases";
-/// Entries of the short lists on overview and case.
+/// Entries of the short lists on the overview and on a case's page.
 pub const SHORT: i64 = 5;
 
 /// Opens the case of a release that was just submitted, in the caller's transaction; gives its id. The caller has checked that the actor
@@ -43,7 +43,7 @@ pub fn open_case_in(c: &mut Change<'_>, release: &Release, organization_id: &str
         decided_at: None,
         flags: Json::new(flags),
     };
-    // One open case for each release is what the table holds to.
+    // The table allows one open case for each release.
     store::insert(c, &case).or_conflict("case-open")?;
     let detail = json!({"release": case.release_id, "app": case.app_id, "flags": *case.flags});
     c.audit("case.opened", &case.id, &detail);
@@ -62,8 +62,8 @@ pub fn is_own(conn: &mut Conn, person: &Person, case: &Case) -> Result<bool> {
 /// Decides an open case. Approval signs, publishes and lists the release in the same transaction.
 ///
 /// # Errors
-/// `case`; `own-case`; `case-decided` where somebody was faster; on the field `reason`: `required`, `too-short`, `too-long`; those of
-/// publishing.
+/// `case`; `own-case`; `case-decided` where another moderator was faster; on the field `reason`: `required`, `too-short`, `too-long`;
+/// those of publishing.
 pub async fn decide(app: &App, actor: &Actor, case_id: &str, decision: ModerationDecision, reason: &str) -> Result<()> {
     let person = policy::require(actor, Action::DecideCases)?.clone();
     let reason = reason.to_owned();
@@ -71,7 +71,7 @@ pub async fn decide(app: &App, actor: &Actor, case_id: &str, decision: Moderatio
     audit::change(app, actor, move |c| {
         let now = c.now;
         let case = store::get(c, &case_id).or_not_found("case")?;
-        // First, so that nobody is asked for a better reason for what is decided.
+        // State first: nobody shall improve the reason for a case that is decided already.
         if case.state != CaseState::Open {
             return Err(Error::conflict("case-decided"));
         }

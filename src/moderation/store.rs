@@ -6,12 +6,10 @@ use crate::base::db::schema::{apps, cases, memberships, organizations, releases,
 use crate::base::db::{Conn, Timestamp};
 use crate::moderation::model::{Case, CaseDecision, CaseState, Line};
 
-/// Inserts a case.
 pub fn insert(conn: &mut Conn, case: &Case) -> QueryResult<usize> {
     diesel::insert_into(cases::table).values(case).execute(conn)
 }
 
-/// A case by id.
 pub fn get(conn: &mut Conn, id: &str) -> QueryResult<Case> {
     cases::table.find(id).select(Case::as_select()).first(conn)
 }
@@ -91,7 +89,7 @@ pub fn count_open(conn: &mut Conn) -> QueryResult<i64> {
     cases::table.filter(cases::state.eq(CaseState::Open)).count().get_result(conn)
 }
 
-/// The decided cases of an app, newest first, each with the version and the name of who decided.
+/// The decided cases of an app, newest first, each with the version and the moderator's name.
 pub fn decisions_of(conn: &mut Conn, app_id: &str, limit: i64) -> QueryResult<Vec<(Case, String, Option<String>)>> {
     cases::table
         .inner_join(releases::table.on(releases::id.eq(cases::release_id)))
@@ -113,7 +111,7 @@ pub fn other_versions(conn: &mut Conn, app_id: &str, release_id: &str, limit: i6
         .load(conn)
 }
 
-/// Version's bytes, and the address of its app: vendor slug, app slug.
+/// A release's size in bytes, and the address of its app: vendor slug, app slug.
 pub fn place(conn: &mut Conn, release_id: &str) -> QueryResult<(i64, String, String)> {
     releases::table
         .inner_join(apps::table.on(apps::id.eq(releases::app_id)))
@@ -123,7 +121,6 @@ pub fn place(conn: &mut Conn, release_id: &str) -> QueryResult<(i64, String, Str
         .first(conn)
 }
 
-/// Name of a person.
 pub fn user_name(conn: &mut Conn, id: &str) -> QueryResult<String> {
     users::table.find(id).select(users::name).first(conn)
 }

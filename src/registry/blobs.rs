@@ -13,7 +13,7 @@ use crate::base::db::{Conn, Timestamp, dialect};
 use crate::base::error::{Error, Result, exactly_one};
 use crate::base::storage::BlobStore;
 
-/// A look at a blob counts as a touch when the last one is older; keeps looks from being writes.
+/// A look at a blob touches it only if the last touch is older than this, so that most looks write nothing.
 const TOUCH_EVERY: TimeDelta = TimeDelta::hours(1);
 
 /// A blob that a repository holds.
@@ -38,7 +38,7 @@ pub fn held_in(conn: &mut Conn, repository_id: &str, digest: &Digest, now: Times
 /// meanwhile.
 ///
 /// # Errors
-/// `blob-unknown` where it has just been.
+/// `blob-unknown` where it has just been collected.
 pub async fn touch_seen(app: &App, repository_id: String, digest: Digest) -> Result<()> {
     let now = app.clock.now();
     app.db
@@ -71,13 +71,13 @@ pub async fn delete(app: &App, actor: &Actor, repository: Repository, digest: Di
     .await
 }
 
-/// Keeps blobs from being collected until the caller's transaction has linked them. Before it looks whether they are there.
+/// Keeps blobs from being collected until the caller's transaction has linked them. Call it before looking whether they are there.
 pub fn touch_blobs_in(conn: &mut Conn, digests: &[&str], now: Timestamp) -> Result<()> {
     Ok(store::touch(conn, digests, now)?)
 }
 
-/// Notes in the caller's transaction that a repository holds a blob whose bytes are in the store. The caller looks after that whether
-/// they are, unless it knows that the blob's row was there before.
+/// Notes in the caller's transaction that a repository holds a blob whose bytes are in the store. Afterwards the caller checks that
+/// they are there, unless it knows that the blob's row was there before.
 pub fn link_blob_in(conn: &mut Conn, repository_id: &str, digest: &Digest, size_bytes: u64, now: Timestamp) -> Result<()> {
     dialect::touch_blob(conn, digest.as_str(), i64::try_from(size_bytes).map_err(Error::internal)?, now)?;
     dialect::link_blob(conn, repository_id, digest.as_str(), now)?;
@@ -85,7 +85,7 @@ pub fn link_blob_in(conn: &mut Conn, repository_id: &str, digest: &Digest, size_
 }
 
 /// Notes in the caller's transaction a blob whose bytes are in the store and that no repository links, so that nobody can pull it: the
-/// archive of a hidden test set. It stays for its holder. The caller looks after that whether the bytes are there.
+/// archive of a hidden test set. It stays for `holder`. Afterwards the caller checks that the bytes are there.
 pub fn pin_blob_in(conn: &mut Conn, digest: &Digest, size_bytes: u64, holder: &str, now: Timestamp) -> Result<()> {
     dialect::touch_blob(conn, digest.as_str(), i64::try_from(size_bytes).map_err(Error::internal)?, now)?;
     store::pin(conn, digest.as_str(), holder)?;

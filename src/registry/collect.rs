@@ -1,4 +1,4 @@
-//! Garbage collection: blobs that no manifest names and no hidden test set is, bytes that no row knows, uploads that nobody remembers.
+//! Garbage collection: blobs that no manifest and no hidden test set needs, bytes without a row, staged files without an upload.
 //!
 //! Runs beside everything else, also in several processes at once. Three rules keep it safe: nothing younger than the grace time is
 //! looked at; whoever relies on a blob touches its row first, and each removal asks again, holding that row, whether it was touched; the
@@ -30,9 +30,9 @@ const MANIFESTS: i64 = 8;
 pub struct CollectReport {
     /// Blobs that a repository held and no manifest of it names.
     pub links: u64,
-    /// Blobs that no repository held and no hidden test set was.
+    /// Blobs that no repository linked and no hidden test set needed.
     pub blobs: u64,
-    /// Their bytes. A dry run does not count those that only lose their last link now.
+    /// Bytes of those `blobs`. A dry run leaves out blobs that only now lose their last link.
     pub bytes: u64,
     /// Blobs in the store that the database did not know.
     pub strays: u64,
@@ -100,7 +100,7 @@ async fn named(app: &App, repository_id: &str) -> Result<HashSet<String>> {
             if let Ok(image) = ImageManifest::parse(content) {
                 named.extend(image.layers.iter().chain([&image.config]).map(|d| d.digest.to_string()));
             } else if Index::parse(content).is_err() {
-                // It was parsed when it came. Without knowing what it names nothing here may go.
+                // It could be parsed when it was pushed. While it is unknown what it names, no link here may go.
                 return Err(Error::internal(anyhow::anyhow!("manifest {digest} of {repository_id} cannot be read")));
             }
         }
@@ -138,7 +138,7 @@ async fn remove_loose(app: &App, text: String, before: Timestamp) -> Result<bool
         .await
 }
 
-/// Removes bytes that no row knows: a server ended between storing them and saying so.
+/// Removes bytes without a row: a server ended between storing them and writing the row.
 async fn strays(app: &App, before: Timestamp, dry_run: bool, collected: &mut CollectReport) -> Result<()> {
     for algorithm in ALGORITHMS {
         for prefix in 0..=u8::MAX {
@@ -162,7 +162,7 @@ async fn remove_stray(app: &App, text: String) -> Result<bool> {
     let (blobs, digest, now) = (app.blobs.clone(), Digest::parse(&text).map_err(Error::internal)?, app.clock.now());
     app.db
         .write(move |conn| {
-            // Its row is ours until the end of the transaction, so whoever stores the same bytes now waits, and then stores them again.
+            // This transaction holds the blob's row, so whoever stores the same bytes now waits for its end, and then stores them again.
             if !dialect::claim_blob(conn, &text, now)? {
                 return Ok(false);
             }

@@ -55,7 +55,7 @@ pub async fn plan_collection(app: &App) -> Result<()> {
 
 /// Collects garbage and plans the next time.
 pub async fn collect_garbage(app: &App) -> Result<()> {
-    // Planned first: a collection that fails is tried again, and the next one comes anyway.
+    // Plan the next collection first, so that it comes even if this one fails for good.
     plan_collection(app).await?;
     let collected = collect::collect(app, false).await?;
     tracing::info!(?collected, "garbage collected");

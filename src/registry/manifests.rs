@@ -21,7 +21,7 @@ const TAG_PAGE: i64 = 1000;
 /// Descriptors on one page of referrers.
 const REFERRER_PAGE: i64 = 50;
 
-/// What is in a manifest that the registry cares for.
+/// The parts of a manifest that the registry uses.
 #[derive(Debug)]
 struct Parsed {
     artifact_type: Option<String>,
@@ -104,7 +104,7 @@ fn insert(
     now: Timestamp,
 ) -> Result<()> {
     let digests: Vec<&str> = parsed.blobs.iter().map(|d| d.digest.as_str()).collect();
-    // Touched before looked at: what is there now stays until the manifest names it.
+    // Touch before looking: a blob that is there now stays until the manifest names it.
     store::touch(conn, &digests, now)?;
     require_parts(conn, repository_id, parsed)?;
     if store::manifest(conn, repository_id, digest.as_str())?.is_none() {
@@ -117,7 +117,7 @@ fn insert(
             content: bytes.to_vec(),
             visibility: Visibility::Private,
         };
-        // Two pushes of the same at once: the second may try again.
+        // Of two pushes of one manifest at once the second is refused, and may try again.
         store::insert_manifest(conn, repository_id, &row, now).or_conflict("manifest-busy")?;
     }
     Ok(())
@@ -142,7 +142,7 @@ fn require_parts(conn: &mut Conn, repository_id: &str, parsed: &Parsed) -> Resul
     }
 }
 
-/// Who may see a manifest: what refers to another one is shown with it, and kept with it.
+/// Who may see a manifest: one with a subject is shown and kept together with that.
 ///
 /// # Errors
 /// Of the database.
@@ -155,7 +155,7 @@ pub fn visibility_in(conn: &mut Conn, repository_id: &str, stored: &StoredManife
     }
 }
 
-/// Points a tag at a manifest; whether that changed anything.
+/// Points a tag at a manifest; false where it does already.
 ///
 /// # Errors
 /// `tag-immutable`: the tag is a version and names something else already.
@@ -164,7 +164,7 @@ fn set_tag(conn: &mut Conn, repository_id: &str, tag: &str, digest: &Digest, now
     match store::tag(conn, repository_id, tag)? {
         Some(old) if old == digest.as_str() => return Ok(false),
         Some(_) if is_immutable(tag) => return Err(taken()),
-        // A plain insert, so that of two pushes at once only one wins.
+        // Insert, never update: of two pushes at once only one gets the version's tag.
         None if is_immutable(tag) => {
             store::insert_tag(conn, repository_id, tag, digest.as_str(), now).or_conflict("tag-immutable").map(|_| ())?;
         }
@@ -173,7 +173,7 @@ fn set_tag(conn: &mut Conn, repository_id: &str, tag: &str, digest: &Digest, now
     Ok(true)
 }
 
-/// A manifest that somebody pushes: read, its digest known, with the tags that it shall get.
+/// A pushed manifest: parsed, with its digest and the tags that it shall get.
 #[derive(Debug)]
 pub struct Push {
     /// `Content-Type` without parameters.
@@ -216,12 +216,12 @@ impl Push {
         self.parsed.subject.as_deref()
     }
 
-    /// The tags that are versions: they name this for good.
+    /// The tags that are versions: they name this manifest for good.
     pub fn versions(&self) -> impl Iterator<Item = &str> {
         self.tags.iter().map(String::as_str).filter(|tag| is_immutable(tag))
     }
 
-    /// Checks that the repository holds what the manifest names, so that its parts may be looked into.
+    /// Checks that the repository holds what the manifest names, before its parts are read.
     ///
     /// # Errors
     /// `manifest-blob-unknown`, `size-invalid`.
@@ -245,7 +245,7 @@ pub fn push_in(c: &mut Change<'_>, repository: &Repository, push: &Push) -> Resu
     }
     let detail = json!({"repository": repository.name, "digest": push.digest, "tags": set, "artifact_type": push.artifact_type()});
     c.audit("manifest.pushed", &repository.id, &detail);
-    // Listings show it; those of other replicas follow with the next change of the catalogue.
+    // Listings show signatures: clear the page cache. Other replicas clear theirs at the next change of the catalogue.
     if push.artifact_type() == Some(SIGNATURE_TYPE) && push.subject().is_some() {
         c.clear_pages();
     }
@@ -255,10 +255,10 @@ pub fn push_in(c: &mut Change<'_>, repository: &Repository, push: &Push) -> Resu
 /// Removes a tag, or by digest a manifest with its tags.
 ///
 /// # Errors
-/// `manifest-unknown`; `release-in-use` where it is a release that is or was public, or is being decided.
+/// `manifest-unknown`; `release-in-use` where the manifest must stay: its release is or was public, or is on its way there.
 pub async fn delete(app: &App, actor: &Actor, repository: Repository, reference: Reference) -> Result<()> {
     audit::change(app, actor, move |c| {
-        // Held until the end: what becomes a release meanwhile finds that its manifest is gone.
+        // Hold the repository until the end: a push that turns the manifest into a release meanwhile finds it gone.
         dialect::hold(c, dialect::Row::Repository(&repository.id))?;
         let unknown = || Error::not_found("manifest-unknown");
         let keep = |conn: &mut Conn, digest: &str| -> Result<()> {

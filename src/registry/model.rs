@@ -57,7 +57,7 @@ fn is_component(part: &str) -> bool {
         && separators.into_iter().all(|s| matches!(s, "." | "_" | "__") || s.bytes().all(|b| b == b'-'))
 }
 
-/// What a manifest is asked for by.
+/// How a request names a manifest.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reference {
     Tag(String),
@@ -111,7 +111,7 @@ pub struct Repository {
     pub id: String,
     /// `<organisation slug>/<app>`.
     pub name: String,
-    /// Whose it is.
+    /// Organisation that owns it.
     pub organization_id: String,
     pub created_at: Timestamp,
 }
@@ -132,7 +132,7 @@ pub struct StoredManifest {
     pub annotations: Option<String>,
     /// The exact bytes.
     pub content: Vec<u8>,
-    /// Who may see it, and whether it must stay. What refers to another manifest shares that one's.
+    /// Who may see it, and whether it must stay. A manifest with a subject shares its subject's.
     pub visibility: Visibility,
 }
 
@@ -142,14 +142,14 @@ pub struct StoredManifest {
 pub struct Upload {
     /// `upl_…`; the staged file's name.
     pub id: String,
-    /// Into which repository.
+    /// Repository that the blob goes into.
     pub repository_id: String,
-    /// Who may go on with it.
+    /// User who may go on with it.
     pub user_id: String,
     /// Durable bytes.
     pub offset_bytes: i64,
     pub created_at: Timestamp,
-    /// When it ends if nothing comes.
+    /// When it ends unless more bytes come.
     pub expires_at: Timestamp,
 }
 
@@ -178,13 +178,12 @@ pub fn type_word(artifact_type: &str) -> &'static str {
 /// One page of a list, and whether more follow.
 #[derive(Debug)]
 pub struct Listed<T> {
-    /// What is on it.
     pub items: Vec<T>,
-    /// Where the next page begins.
+    /// Key at which the next page begins; `None` on the last page.
     pub next: Option<String>,
 }
 
-/// Cuts a list to its page; gives the key of the last one where more follow.
+/// Cuts a list to its page; gives the key of the page's last item where more follow.
 pub fn cut<T>(items: &mut Vec<T>, limit: i64, key: impl Fn(&T) -> String) -> Option<String> {
     let limit = usize::try_from(limit).unwrap_or(usize::MAX);
     if items.len() <= limit {
@@ -197,7 +196,7 @@ pub fn cut<T>(items: &mut Vec<T>, limit: i64, key: impl Fn(&T) -> String) -> Opt
 /// What a list of referrers needs of a manifest: digest, media type, artifact type, annotations, size.
 pub type ReferrerRow = (String, String, Option<String>, Option<String>, i64);
 
-/// When a manifest came, and its content.
+/// When a manifest was pushed, and its bytes.
 pub type Content = (Timestamp, Vec<u8>);
 
 /// A repository in a list.
@@ -218,12 +217,12 @@ pub struct Artifact {
     pub kind: Option<String>,
     /// Bytes of the manifest itself.
     pub size_bytes: i64,
-    /// When it came.
+    /// When it was pushed.
     pub created_at: Timestamp,
 }
 
 impl Artifact {
-    /// Where the list goes on after it: time and digest.
+    /// Position at which the list goes on after this manifest: time and digest.
     pub fn place(&self) -> String {
         format!("{}~{}", self.created_at.utc().timestamp_micros(), self.digest)
     }

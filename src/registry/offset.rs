@@ -12,7 +12,7 @@ use super::{quota, store};
 use crate::base::app::App;
 use crate::base::error::{Error, Result};
 
-/// An upload ends when nothing has come for so long: long enough for somebody who goes on the next working day.
+/// An upload ends when nothing has come for this long: enough for somebody who goes on the next working day.
 pub(super) const LIFE: TimeDelta = TimeDelta::days(7);
 
 /// What this process knows of an upload: the hash of its committed bytes and how many they are.
@@ -21,7 +21,7 @@ pub(super) struct Live {
     pub running: Option<(u64, Sha256)>,
 }
 
-/// The lock of an upload, with what is known of it.
+/// The lock of an upload, with what this process knows of it.
 pub(super) type Guard = OwnedMutexGuard<Live>;
 
 static LIVE: LazyLock<Mutex<HashMap<String, Arc<tokio::sync::Mutex<Live>>>>> = LazyLock::new(Mutex::default);
@@ -39,7 +39,7 @@ pub fn forget(id: &str) {
 /// A chunk's place as its `Content-Range` says (first and last byte), and its `Content-Length`.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Chunk {
-    /// Inclusive range; none for a streamed body, which goes on where the upload is.
+    /// Inclusive range; none for a streamed body, which goes on at the upload's offset.
     pub range: Option<(u64, u64)>,
     /// Bytes announced.
     pub length: Option<u64>,
@@ -54,7 +54,7 @@ pub(super) async fn advance(app: &App, upload: &Upload, from: u64, to: u64) -> R
     if rows == 1 { Ok(()) } else { Err(Error::not_found("upload-unknown")) }
 }
 
-/// Before bytes are taken: there is room for as many as are announced.
+/// Checks that the organisation has room for the bytes that a chunk announces.
 pub(super) async fn require_room(app: &App, upload: &Upload, chunk: Chunk) -> Result<()> {
     let repository_id = upload.repository_id.clone();
     let organization_id = app.db.read(move |conn| Ok(store::owner_of(conn, &repository_id)?)).await?;

@@ -1,4 +1,4 @@
-//! How much an organisation may store: the setting, or a limit of its own. Each blob counts once for it, and what has come of uploads.
+//! How much an organisation may store: the setting, or a limit of its own. Each blob counts once, and so do received bytes of uploads.
 
 use serde_json::json;
 
@@ -11,12 +11,12 @@ use crate::base::error::{Error, Result};
 
 const GIB: u64 = 1 << 30;
 
-/// Bytes stored, and bytes that may be.
+/// Bytes stored, and bytes that may be stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Usage {
     /// Bytes stored.
     pub used: u64,
-    /// Bytes that may be.
+    /// Bytes that may be stored.
     pub limit: u64,
 }
 
@@ -34,7 +34,7 @@ pub fn usage_in(conn: &mut Conn, app: &App, organization_id: &str) -> Result<Usa
 pub async fn require(app: &App, organization_id: &str, more: u64) -> Result<()> {
     let (parts, organization_id) = (app.clone(), organization_id.to_owned());
     let usage = app.db.read(move |conn| usage_in(conn, &parts, &organization_id)).await?;
-    // What is there already stays; an upload of nothing more is refused only where nothing fits.
+    // Ask for room for one byte at least: an upload of unknown length is refused once the limit is reached. Stored blobs stay.
     let fits = usage.used.checked_add(more.max(1)).is_some_and(|sum| sum <= usage.limit);
     if fits { Ok(()) } else { Err(Error::forbidden("quota-exceeded").arg("used", mib(usage.used)).arg("limit", mib(usage.limit))) }
 }

@@ -23,9 +23,9 @@ pub enum Damage {
     Missing,
     /// It has another size than the database says.
     Size,
-    /// Its bytes are others.
+    /// Its bytes have another digest.
     Content,
-    /// The store has it and cannot give it, as a failing disk does.
+    /// The store has it and cannot read it, for example from a failing disk.
     Unreadable,
 }
 
@@ -46,11 +46,10 @@ pub struct ScrubReport {
     pub blobs: u64,
     /// Bytes read.
     pub bytes: u64,
-    /// Those that are not what they should be.
     pub damaged: Vec<DamagedBlob>,
 }
 
-/// Reads every blob that a repository holds. `observe` hears of each damaged one at once.
+/// Reads every blob; reports the damaged ones that a repository holds, each to `observe` at once.
 pub async fn scrub(app: &App, mut observe: impl FnMut(&DamagedBlob)) -> Result<ScrubReport> {
     let (mut found, mut last) = (ScrubReport::default(), String::new());
     loop {
@@ -67,7 +66,7 @@ pub async fn scrub(app: &App, mut observe: impl FnMut(&DamagedBlob)) -> Result<S
             let Some(damage) = damage else { continue };
             let asked = text.clone();
             let repositories = app.db.read(move |conn| Ok(store::linking(conn, &asked, NAMED)?)).await?;
-            // Collected while it was read, or never finished: nobody misses it.
+            // No repository links it, so nobody misses it: it was collected meanwhile, or never finished.
             if repositories.is_empty() {
                 continue;
             }
@@ -88,7 +87,7 @@ async fn look(app: &App, digest: &Digest, size: u64) -> Result<Option<Damage>> {
     let (mut short, mut long) = (Sha256::new(), Sha512::new());
     let is_long = digest.algorithm() == "sha512";
     while let Some(piece) = stream.next().await {
-        // One that cannot be read must not keep the others from being looked at.
+        // A blob that cannot be read must not keep the others from being checked.
         let Ok(piece) = piece else { return Ok(Some(Damage::Unreadable)) };
         (short, long) = tokio::task::spawn_blocking(move || {
             if is_long {

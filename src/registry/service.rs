@@ -1,4 +1,4 @@
-//! What other slices and the protocol use of the registry. Whether the caller may is decided above.
+//! What other slices and the protocol use of the registry. Callers check permissions.
 
 use app_package::oci::SIGNATURE_TYPE;
 use serde_json::json;
@@ -28,7 +28,7 @@ pub fn repository(conn: &mut Conn, name: &str) -> Result<Option<Repository>> {
     Ok(store::repository(conn, name)?)
 }
 
-/// Writes who may see a manifest and whether it must stay; whether it is there.
+/// Writes who may see a manifest and whether it must stay; false where there is no such manifest.
 pub fn set_visibility(conn: &mut Conn, repository_id: &str, digest: &str, visibility: Visibility) -> Result<bool> {
     Ok(store::set_visibility(conn, repository_id, digest, visibility)? == 1)
 }
@@ -39,7 +39,7 @@ pub fn signatures_in(conn: &mut Conn, repository_id: &str, digest: &str, limit: 
     Ok(store::referring(conn, repository_id, digest, SIGNATURE_TYPE, MAX_SIGNATURE_MANIFEST, limit)?)
 }
 
-/// What of some artifact types refers to a manifest; the newest, at most `limit`.
+/// Referrers of a manifest with one of some artifact types; the newest, at most `limit`.
 pub fn attached_in(conn: &mut Conn, repository_id: &str, digest: &str, artifact_types: &[&str], limit: i64) -> Result<Vec<Artifact>> {
     Ok(store::referrers_of_types(conn, repository_id, digest, artifact_types, limit)?)
 }

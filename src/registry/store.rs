@@ -83,12 +83,12 @@ pub fn delete_loose(conn: &mut Conn, digest: &str, before: Timestamp) -> QueryRe
     diesel::delete(blobs::table.find(digest).filter(blobs::touched_at.lt(before).and(diesel::dsl::not(needed)))).execute(conn)
 }
 
-/// Notes that somebody needs a blob.
+/// Pins a blob for a holder, so that it stays although no repository links it.
 pub fn pin(conn: &mut Conn, digest: &str, holder: &str) -> QueryResult<usize> {
     diesel::insert_into(blob_pins::table).values((blob_pins::digest.eq(digest), blob_pins::holder.eq(holder))).execute(conn)
 }
 
-/// Removes the row of a blob that this transaction has made.
+/// Removes the row that [`dialect::claim_blob`] has made in this transaction.
 pub fn delete_claim(conn: &mut Conn, digest: &str) -> QueryResult<usize> {
     diesel::delete(blobs::table.find(digest)).execute(conn)
 }
@@ -127,7 +127,7 @@ pub fn linking(conn: &mut Conn, digest: &str, limit: i64) -> QueryResult<Vec<Str
         .load(conn)
 }
 
-/// What an organisation may store, where that is its own.
+/// An organisation's own storage limit in bytes, if it has one.
 pub fn quota(conn: &mut Conn, organization_id: &str) -> QueryResult<Option<i64>> {
     storage_quotas::table.find(organization_id).select(storage_quotas::limit_bytes).first(conn).optional()
 }
@@ -348,7 +348,7 @@ pub fn delete_upload(conn: &mut Conn, id: &str) -> QueryResult<usize> {
     diesel::delete(uploads::table.find(id)).execute(conn)
 }
 
-/// Some uploads that are over.
+/// Ids of expired uploads, at most `limit`.
 pub fn expired_uploads(conn: &mut Conn, now: Timestamp, limit: i64) -> QueryResult<Vec<String>> {
     uploads::table.filter(uploads::expires_at.le(now)).order(uploads::expires_at).limit(limit).select(uploads::id).load(conn)
 }
@@ -393,7 +393,7 @@ pub fn artifacts(conn: &mut Conn, repository_id: &str, before: Option<&str>, lim
         .limit(limit)
         .select(artifact_columns())
         .into_boxed();
-    // A place that cannot be read is the beginning.
+    // A malformed position means the beginning.
     let place = before.and_then(|b| b.split_once('~')).and_then(|(at, digest)| Some((at.parse::<i64>().ok()?, digest)));
     if let Some((at, digest)) = place.and_then(|(at, digest)| Some((chrono::DateTime::from_timestamp_micros(at)?, digest))) {
         let at = Timestamp::new(at);
@@ -411,7 +411,7 @@ pub fn tags_of(conn: &mut Conn, repository_id: &str, digests: &[&str]) -> QueryR
         .load(conn)
 }
 
-/// What refers to some manifests, with the digest that each refers to, oldest first.
+/// Referrers of some manifests, each with its subject's digest, oldest first.
 pub fn referrers_of(conn: &mut Conn, repository_id: &str, digests: &[&str], limit: i64) -> QueryResult<Vec<(String, Artifact)>> {
     manifests::table
         .filter(manifests::repository_id.eq(repository_id).and(manifests::subject.assume_not_null().eq_any(digests)))

@@ -30,7 +30,7 @@ pub use super::offset::{Chunk, forget};
 
 /// Open uploads of one person.
 const MAX_OPEN: i64 = 256;
-/// A client that sends nothing for so long is gone.
+/// A client that sends nothing for this long counts as gone.
 const STALL: Duration = Duration::from_mins(1);
 /// How long a request waits for another one on the same upload.
 const LOCK_WAIT: Duration = Duration::from_secs(30);
@@ -68,7 +68,7 @@ pub async fn mount(app: &App, into: &Repository, digest: &Digest, from: Option<&
     let (into, digest, source, now) = (into.clone(), digest.clone(), from.map(|r| r.id.clone()), app.clock.now());
     app.db
         .write(move |conn| {
-            // Touched before looked at: what is there now stays until it is linked.
+            // Touch before looking: a blob that is there now stays until it is linked.
             store::touch(conn, &[digest.as_str()], now)?;
             let size = match source {
                 Some(id) => store::linked(conn, &id, digest.as_str())?.map(|(size, _)| size),
@@ -93,7 +93,7 @@ pub async fn find(app: &App, user_id: &str, repository_id: &str, id: &str) -> Re
         .ok_or_else(|| Error::not_found("upload-unknown"))
 }
 
-/// The upload under its lock, its offset as durable as the staged file.
+/// Locks an upload; gives it with its offset, cut to the staged file's length.
 async fn locked(app: &App, known: &Upload) -> Result<(Upload, Guard)> {
     let id = known.id.as_str();
     let entry = live().entry(id.to_owned()).or_default().clone();
@@ -107,7 +107,7 @@ async fn locked(app: &App, known: &Upload) -> Result<(Upload, Guard)> {
     };
     let on_disk = tokio::fs::metadata(app.blobs.staged(id)).await.map_or(0, |meta| meta.len());
     if on_disk < upload.offset() {
-        // The file has lost bytes that the row knows (a disk that lied, a restored folder): the file is right.
+        // The file has lost bytes that the row counts (a disk that lied, a restored folder): believe the file.
         tracing::error!(upload = id, on_disk, offset = upload.offset(), "staged file is shorter than its offset");
         advance(app, &upload, upload.offset(), on_disk).await?;
         upload.offset_bytes = i64::try_from(on_disk).map_err(Error::internal)?;
@@ -160,11 +160,11 @@ async fn append_locked<E>(
         let piece = match tokio::time::timeout(STALL, body.next()).await {
             Ok(Some(Ok(bytes))) => Piece::Data(bytes),
             Ok(None) => Piece::End,
-            // Broken or silent: the writer sees the channel close without an end.
+            // The body broke off or went silent: the writer sees the channel close without an end.
             Ok(Some(Err(_))) | Err(_) => break,
         };
         let end = matches!(piece, Piece::End);
-        // A writer that has refused tells why below.
+        // A closed channel means that the writer has refused; the task's result below says why.
         if sender.send(piece).await.is_err() || end {
             break;
         }
@@ -200,14 +200,14 @@ pub async fn finish<E>(
     publish(app, &upload, digest).await?;
     forget(&upload.id);
     drop(guard);
-    // The blob is stored; what is left of the upload only costs space until garbage is collected.
+    // The blob is stored; the staged file only costs space until garbage is collected.
     if let Err(e) = app.blobs.discard(&upload.id).await {
         tracing::warn!(upload = upload.id, error = %e, "staged file stays");
     }
     Ok(())
 }
 
-/// Tries until the blob is there together with its row: garbage collection may remove the bytes of the same blob in between.
+/// Publishes the bytes and links the blob, in up to three tries: garbage collection may remove the same blob's bytes in between.
 async fn publish(app: &App, upload: &Upload, digest: &Digest) -> Result<()> {
     const COLLECTED: &str = "blob-collected";
     let mut tries = 0;

@@ -35,7 +35,7 @@ pub(super) enum Piece {
 pub(super) struct Writer {
     pub app: App,
     pub upload: Upload,
-    /// Bytes that the request said it has.
+    /// Length that the request announced, in bytes.
     pub announced: Option<u64>,
 }
 
@@ -85,7 +85,7 @@ impl Writer {
         pipe.hand_over();
         pipe.settle().await?;
         if pipe.written > self.upload.offset() {
-            // One after the other: the system tells of a fault of the disk only once.
+            // Await the sync under way before starting another: the system reports a fault of the disk only once.
             pipe.durable(true).await?;
             pipe.sync();
             if let Some((to, hash)) = pipe.durable(true).await? {
@@ -95,7 +95,7 @@ impl Writer {
         if ended { Ok(()) } else { Err(Error::invalid("body-broken")) }
     }
 
-    /// Notes what has become durable, and has the next bytes made so.
+    /// Commits what has become durable, and starts the next sync when enough is written.
     async fn checkpoint(&mut self, guard: &mut Guard, pipe: &mut Pipe) -> Result<()> {
         let behind = pipe.written - self.upload.offset();
         if let Some((to, hash)) = pipe.durable(behind >= BEHIND).await? {
@@ -118,12 +118,12 @@ impl Writer {
     }
 }
 
-/// The way to the disk: what fills, what is written and hashed, what is made durable.
+/// The way to the disk: a piece that fills, one that is written and hashed, a sync under way.
 struct Pipe {
     file: Arc<File>,
-    /// Bytes of the upload that are written and hashed. Together with `hash` only what they are while nothing moves.
+    /// Bytes of the upload that are written and hashed. They match `hash` only while no piece is `moving`.
     written: u64,
-    /// Of those; none where bytes from before a restart have not been hashed.
+    /// Hash of the `written` bytes; none where bytes from before a restart have not been hashed.
     hash: Option<Sha256>,
     filling: BytesMut,
     /// Memory of a piece that has been written, for the next one.
@@ -153,7 +153,7 @@ impl Pipe {
         Self { file, written: start, hash, filling: BytesMut::new(), spare: BytesMut::new(), moving: None, syncing: None }
     }
 
-    /// Takes bytes into the piece that fills; whether it is full.
+    /// Takes bytes into the piece that fills; true when it is full.
     fn fill(&mut self, bytes: &mut Bytes) -> bool {
         if self.filling.is_empty() {
             self.filling.reserve(PIECE);
@@ -163,7 +163,7 @@ impl Pipe {
         self.filling.len() >= PIECE
     }
 
-    /// Begins to write and hash what has filled. Nothing may move yet.
+    /// Begins to write and hash the piece that has filled. No other may be moving.
     fn hand_over(&mut self) {
         if self.filling.is_empty() {
             return;
@@ -189,20 +189,20 @@ impl Pipe {
             self.hash = Some(hash.await.map_err(Error::internal)?);
         }
         self.written += piece.len() as u64;
-        // Both threads are done with it.
+        // Both threads have dropped the piece, so its memory can be used again.
         self.spare = piece.try_into_mut().unwrap_or_default();
         self.spare.clear();
         Ok(())
     }
 
-    /// Begins to make all that is written durable. Nothing may move.
+    /// Begins to make all that is written durable. No piece may be moving.
     fn sync(&mut self) {
         let file = self.file.clone();
         let sync = spawn_blocking(move || file.sync_data());
         self.syncing = Some(Syncing { to: self.written, hash: self.hash.clone(), sync });
     }
 
-    /// What the sync under way has made durable, if it is over, or with `wait` when it is.
+    /// What the sync under way has made durable, once it is over; `wait` waits for that.
     async fn durable(&mut self, wait: bool) -> Result<Option<Mark>> {
         match self.syncing.take() {
             Some(done) if wait || done.sync.is_finished() => {

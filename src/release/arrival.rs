@@ -23,9 +23,9 @@ use crate::release::service::{recheck_in, show_manifest, topic};
 use crate::release::{model, store};
 use crate::{catalog, registry};
 
-/// Takes a manifest into a repository; one of an app that gets a version's tag is a release then, which waits for its check. A floating
-/// tag (`latest`) only points at one. Pushing the same bytes again changes nothing, but starts the check anew where it had failed.
-/// What is refused leaves nothing, neither manifest nor tag.
+/// Takes a manifest into a repository. An app's manifest that gets a version's tag becomes a release, which waits for its check; a
+/// floating tag (`latest`) only points at one. Pushing the same bytes again changes nothing, but starts the check anew where it had
+/// failed. A refused push leaves nothing, neither manifest nor tag.
 ///
 /// A version is one digest for ever: a correction is a new version.
 ///
@@ -36,7 +36,7 @@ pub async fn push(app: &App, actor: &Actor, repository: Repository, push: Arc<Pu
     let arrival = arrival(app, actor, &repository, &push).await?;
     audit::change(app, actor, move |c| {
         if arrival.is_some() {
-            // Nobody deletes the manifest while it becomes a release.
+            // Hold the repository: nobody may delete the manifest while it becomes a release.
             dialect::hold(c, Row::Repository(&repository.id))?;
         }
         registry::manifests::push_in(c, &repository, &push)?;

@@ -8,7 +8,7 @@ use app_package::manifest::{AppManifest, Post, Tensor};
 use inference::check::{CheckReport, RunCard};
 use serde_json::Value;
 
-/// Changes that are told of one kind; the count of all is told beside them.
+/// Most changes of one kind that are listed; the count of all is given beside them.
 pub const SHOWN: usize = 200;
 /// Longest shown value of a key, in characters.
 const MAX_VALUE: usize = 160;
@@ -49,7 +49,7 @@ pub struct Difference {
     pub flags: Vec<Flag>,
 }
 
-/// Something that was there, is there, or both and differs.
+/// A file, key or tensor that was added, removed or changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Change {
     /// Path, key or tensor.
@@ -65,14 +65,14 @@ pub struct Change {
 pub struct Figure {
     /// What is measured.
     pub kind: Measure,
-    /// Of the older version.
+    /// Value in the older version.
     pub before: f64,
-    /// Of the newer version.
+    /// Value in the newer version.
     pub after: f64,
 }
 
 impl Figure {
-    /// Change in parts of the older figure; none where that is zero.
+    /// Change as a fraction of the older figure; none where that is zero.
     pub fn change(self) -> Option<f64> {
         (self.before != 0.0).then(|| (self.after - self.before) / self.before)
     }
@@ -111,7 +111,7 @@ crate::base::db::types::text_enum! {
 }
 
 impl Difference {
-    /// From the older to the newer of two versions.
+    /// Compares the older of two versions with the newer.
     pub fn between(before: Side<'_>, after: Side<'_>) -> Self {
         let files = before.files.zip(after.files).map(|(a, b)| changes(&shown_files(a), &shown_files(b)));
         let mut keys = changes(&keys_of(before.manifest), &keys_of(after.manifest));
@@ -137,7 +137,7 @@ impl Difference {
     }
 }
 
-/// Whether both were measured with one engine version on one kind of hardware: only then do times say something of the apps.
+/// Whether both were measured with one engine version on one kind of hardware: only then do times compare the apps.
 pub fn same_place(a: &RunCard, b: &RunCard) -> bool {
     a.engine == b.engine && a.engine_version == b.engine_version && a.hardware == b.hardware
 }
@@ -150,10 +150,10 @@ pub fn measure(kind: Measure, manifest: &AppManifest, card: &RunCard) -> Option<
         Measure::Accuracy => share_right(manifest, card),
         Measure::Median => Some(card.latency_ms.median),
         Measure::P95 => Some(card.latency_ms.p95),
-        // Reports from before it was measured hold 0.
+        // Old reports, from before P99 was measured, hold 0.
         Measure::P99 => Some(card.latency_ms.p99).filter(|p99| *p99 > 0.0),
         Measure::Throughput => card.throughput.map(|rates| rates.one_thread),
-        // 0 where the system does not tell.
+        // 0 means that the system does not report it.
         Measure::Memory => Some(exact(card.peak_memory_bytes)).filter(|bytes| *bytes > 0.0),
         Measure::Load => Some(card.load_ms),
         Measure::Model => Some(exact(card.model_bytes)),
@@ -192,7 +192,7 @@ fn keys_of(manifest: &AppManifest) -> BTreeMap<String, String> {
     out
 }
 
-/// The depth is that of our own types, so the recursion ends soon.
+/// Collects the leaves below a place. The depth is that of [`AppManifest`], so the recursion ends soon.
 fn leaves(place: String, value: &Value, out: &mut BTreeMap<String, String>) {
     match value {
         Value::Object(map) => {
@@ -219,7 +219,7 @@ fn leaves(place: String, value: &Value, out: &mut BTreeMap<String, String>) {
     }
 }
 
-/// As it was written: app.yaml's fractions of single precision carry more digits as JSON.
+/// A number as it was written: app.yaml's fractions of single precision carry more digits as JSON.
 fn number(n: &serde_json::Number) -> String {
     #[expect(clippy::cast_possible_truncation, reason = "compared with the value before it is used")]
     let single = n.as_f64().filter(|_| n.is_f64()).map(|value| (value, value as f32));
@@ -243,7 +243,7 @@ fn tensors_of(manifest: &AppManifest) -> BTreeMap<String, String> {
     tensors.map(|(model, t)| (format!("{}/{}", model.name, t.name), format!("{} {}", t.datatype, shape(t)))).collect()
 }
 
-/// What one map has and the other has not, or has otherwise; by key.
+/// Entries that only one of two maps has, or that differ; by key.
 fn changes(before: &BTreeMap<String, String>, after: &BTreeMap<String, String>) -> Vec<Change> {
     let gone = before.iter().filter(|(name, old)| after.get(*name) != Some(*old));
     let mut all: Vec<Change> =

@@ -24,7 +24,7 @@ use crate::{audit, catalog, registry};
 /// The hidden command that turns this program into the child.
 pub const CHILD_COMMAND: &str = "check-child";
 
-/// Checks a release and stores the report. A release that does not wait for a check is left alone, so doing it twice does it once.
+/// Checks a release and stores the report. A release that does not wait for a check is left alone, so a second run does nothing.
 pub async fn check(app: &App, release_id: &str) -> Result<()> {
     let id = release_id.to_owned();
     let found = app
@@ -68,7 +68,7 @@ pub(crate) fn content_in(conn: &mut Conn, release: &Release) -> Result<(String, 
     Ok((owner.organization_id, stored.content))
 }
 
-/// A check that could not be carried out, try after try, ends as failed with that reason; the vendor may have it checked again.
+/// Ends a check that could not be carried out on any try: the release has failed, and the vendor may have it checked again.
 pub fn give_up(conn: &mut Conn, release_id: &str, now: Timestamp) -> Result<()> {
     let release = service::get(conn, release_id)?;
     if release.state != ReleaseState::Checking {
@@ -92,7 +92,7 @@ fn record_in(c: &mut Change<'_>, release: &Release, report: CheckReport) -> Resu
     Ok(())
 }
 
-/// The report of a package in which the scanner of the settings finds something; without a scanner none.
+/// The failed report of a package in which the scanner of the settings finds malware; none for a clean one or without a scanner.
 ///
 /// # Errors
 /// `scanner-unreachable`, whereupon the job is tried again.
@@ -115,7 +115,7 @@ pub fn judge(dir: &Path, settings: &Checks) -> Result<CheckReport> {
     Ok(worker::run_check(&child.program, &[CHILD_COMMAND], &dir, &child.lib, &child.limits, child.wall))
 }
 
-/// A report that ends before the child began.
+/// The failed report of a check whose child did not start.
 fn not_started(reason: &str, detail: &str) -> CheckReport {
     let code = STEPS.first().copied().unwrap_or_default().to_owned();
     let step = Step { code, ok: false, reason: Some(reason.to_owned()), detail: Some(detail.to_owned()), duration_ms: 0.0 };

@@ -168,7 +168,7 @@ pub struct Release {
     pub published_at: Option<Timestamp>,
     /// Whom it is for.
     pub channel: Channel,
-    /// What is said of it, once it is deprecated.
+    /// The vendor's message and successor, once it is deprecated.
     pub deprecation: Option<Json<Deprecation>>,
 }
 

@@ -31,7 +31,7 @@ pub fn topic(release_id: &str) -> String {
 /// Has a failed release checked anew, in the caller's transaction.
 pub(super) fn recheck_in(c: &mut Change<'_>, release: &Release) -> Result<()> {
     let now = c.now;
-    // The manifest of a failed release may be deleted: not between the look and the end.
+    // The manifest of a failed release may be deleted: hold the repository, so that it is not until this change ends.
     let owner = catalog::service::owner(c, &release.app_id)?;
     if let Some(repository) = registry::service::repository(c, &owner.repository())? {
         dialect::hold(c, Row::Repository(&repository.id))?;
@@ -64,7 +64,7 @@ pub(super) fn show_manifest(conn: &mut Conn, release: &Release, state: ReleaseSt
     if shown == Some(true) || state.visibility() == Visibility::Private { Ok(()) } else { Err(Error::gone("release-content-gone")) }
 }
 
-/// An own release for changing it.
+/// A release of the actor's organisation, for changing it.
 pub(super) fn own(conn: &mut Conn, actor: &Actor, release_id: &str) -> Result<Release> {
     let release = get(conn, release_id)?;
     let owner = catalog::service::owner(conn, &release.app_id)?;
@@ -179,7 +179,7 @@ pub fn latest_published(conn: &mut Conn, app_id: &str) -> Result<Option<Release>
     latest(conn, app_id, ReleaseState::Published)
 }
 
-/// The same for what is being sold: a deprecated version where all of them are, since an order may be older than its deprecation.
+/// As [`latest_published`], for a sale: a deprecated version where all of them are, since an order may be older than the deprecation.
 pub fn latest_sold(conn: &mut Conn, app_id: &str) -> Result<Option<Release>> {
     match latest_published(conn, app_id)? {
         Some(release) => Ok(Some(release)),

@@ -80,12 +80,12 @@ pub fn set_channel(conn: &mut Conn, id: &str, channel: Channel, now: Timestamp) 
     diesel::update(releases::table.find(id)).set((releases::channel.eq(channel), releases::updated_at.eq(now))).execute(conn)
 }
 
-/// Notes what is said of a deprecated release.
+/// Stores the vendor's message and successor of a deprecated release.
 pub fn set_deprecation(conn: &mut Conn, id: &str, deprecation: Deprecation) -> QueryResult<usize> {
     diesel::update(releases::table.find(id)).set(releases::deprecation.eq(Some(Json::new(deprecation)))).execute(conn)
 }
 
-/// What is said of a release.
+/// Message and successor of a release, if it is deprecated.
 pub fn deprecation(conn: &mut Conn, id: &str) -> QueryResult<Option<Deprecation>> {
     let row: Option<Json<Deprecation>> = releases::table.find(id).select(releases::deprecation).first(conn)?;
     Ok(row.map(Json::into_inner))
@@ -103,7 +103,7 @@ pub fn mark(conn: &mut Conn, id: &str, from: &[ReleaseState], to: ReleaseState, 
         .execute(conn)
 }
 
-/// Notes when it was published.
+/// Notes when a release was published.
 pub fn set_published(conn: &mut Conn, id: &str, now: Timestamp) -> QueryResult<usize> {
     diesel::update(releases::table.find(id)).set(releases::published_at.eq(now)).execute(conn)
 }

@@ -34,7 +34,7 @@ pub struct UploadFile {
     pub path: String,
     /// Bytes.
     pub size: u64,
-    /// Digest; only to finish.
+    /// Digest; only needed by [`finish_upload`].
     #[serde(default)]
     pub digest: String,
 }
@@ -85,7 +85,7 @@ impl UploadFault {
     }
 }
 
-/// What the folder would become.
+/// The release that the folder would become.
 #[derive(Debug, Clone, Serialize)]
 pub struct Summary {
     pub name: String,
@@ -100,7 +100,7 @@ pub struct Summary {
 pub struct UploadReport {
     /// What is wrong; empty where all is right.
     pub faults: Vec<UploadFault>,
-    /// What it is, where app.yaml could be read.
+    /// The release as app.yaml describes it, where that could be read.
     pub summary: Option<Summary>,
 }
 
@@ -132,7 +132,7 @@ pub async fn check_upload(app: &App, actor: &Actor, upload: Upload, only: Option
     Ok(UploadReport { faults, summary: Some(summary) })
 }
 
-/// Puts a release together from uploaded files; gives the address of its page, or the faults. Doing it twice gives the same.
+/// Puts a release together from uploaded files; gives the address of its page, or the faults. A repeated call gives the same.
 ///
 /// # Errors
 /// `upload-blob-missing`, `upload-size`, `digest-invalid`, and those of the registry.

@@ -29,9 +29,9 @@ pub mod work;
 /// A running server.
 #[derive(Debug)]
 pub struct Server {
-    /// Where the site listens.
+    /// Address on which the site listens.
     pub address: SocketAddr,
-    /// Where the node endpoint listens.
+    /// Address on which the node endpoint listens.
     pub edge_address: SocketAddr,
     handles: Vec<ServerHandle>,
     tasks: Vec<tokio::task::JoinHandle<()>>,
@@ -50,7 +50,7 @@ impl Server {
         let settings = &app.settings.server;
         let workers = if settings.workers == 0 { std::thread::available_parallelism().map_or(2, usize::from) } else { settings.workers };
         let grace = Duration::from_secs(settings.shutdown_seconds);
-        // One for both listeners: a token that was proved at one is known at the other.
+        // Both listeners share one cache: a token verified by one is known to the other.
         let pulls = Data::new(wire::oci::cache::Cache::default());
         let site = HttpServer::new({
             let (app, pulls) = (app.clone(), pulls.clone());
@@ -135,15 +135,15 @@ impl Server {
     }
 }
 
-/// Keys, uploads and, with SQLite, the database in a data folder are one server's at a time.
+/// Locks the data folder: its keys, uploads and, with SQLite, database belong to one server at a time.
 fn lock(data: &std::path::Path) -> anyhow::Result<std::fs::File> {
     let file = std::fs::File::create(data.join("lock")).with_context(|| format!("cannot write into {}", data.display()))?;
     file.try_lock().map_err(|_| anyhow::anyhow!("another server uses the data folder {}", data.display()))?;
     Ok(file)
 }
 
-/// TLS of the node listener: our certificate, and client certificates of our authority. Enrolment comes without one, so the handlers
-/// of everything else ask for a node.
+/// TLS of the node listener: our certificate, and optional client certificates of our authority. Enrolment comes without one, so all
+/// other handlers check that the actor is a node.
 fn tls_config(app: &App) -> anyhow::Result<rustls::ServerConfig> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let mut roots = RootCertStore::empty();

@@ -1,4 +1,4 @@
-//! The table of all background work: each kind of [`Job`] and the slice that does it. A kind without a line here does not compile.
+//! The table of all background work: each kind of [`Job`] and the slice that does it. A kind that is missing here does not compile.
 
 use futures_util::future::BoxFuture;
 

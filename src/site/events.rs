@@ -24,7 +24,7 @@ struct Topic {
     topic: String,
 }
 
-/// Tells the page to fetch itself anew.
+/// The event that tells the page to fetch itself anew.
 const CHANGE: &str = "event: change\ndata: 1\n\n";
 
 /// A comment every so often keeps proxies from closing the stream.
@@ -40,7 +40,7 @@ async fn events(app: Data<App>, actor: Actor, query: Query<Topic>) -> Result<Htt
         return Err(Error::invalid("topic-unknown").into());
     }
     let state = (app.live.subscribe(), organization_id, topic, app.stopping());
-    // Whatever changed after the page was made and before we listened was poked to nobody: each stream begins with a poke.
+    // Each stream begins with a poke: a change between the making of the page and the subscription has reached nobody.
     let first = stream::once(async { Ok::<_, std::convert::Infallible>(Bytes::from_static(CHANGE.as_bytes())) });
     let pokes = stream::unfold(state, |(mut pokes, organization_id, topic, mut stopping)| async move {
         loop {
@@ -50,7 +50,7 @@ async fn events(app: Data<App>, actor: Actor, query: Query<Topic>) -> Result<Htt
                 poke = pokes.recv() => match poke {
                     Ok(poke) if poke.organization_id == organization_id && poke.topic == topic => CHANGE,
                     Ok(_) => continue,
-                    // Too slow to follow: something may have changed.
+                    // This stream missed pokes: the page may have changed.
                     Err(RecvError::Lagged(_)) => CHANGE,
                     Err(RecvError::Closed) => return None,
                 },

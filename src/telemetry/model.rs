@@ -1,4 +1,4 @@
-//! Reports as they come, what is taken of them, and rows.
+//! Reports as nodes send them, the checks of their values, and rows.
 
 use app_package::digest::Digest;
 use chrono::{DateTime, TimeDelta, Utc};
@@ -9,11 +9,11 @@ use serde_json::Value;
 use crate::base::db::{Timestamp, schema};
 
 crate::base::db::types::text_enum! {
-    /// How loud an alarm is.
+    /// Severity of an alarm.
     pub enum Level {
-        /// To know.
+        /// For information.
         Notice = "notice",
-        /// To look after.
+        /// Somebody should look into it.
         Warning = "warning",
         Critical = "critical",
     }
@@ -34,9 +34,9 @@ impl Level {
 pub const MAX_REPORTS: usize = 500;
 /// Most samples of one request.
 pub const MAX_SAMPLES: usize = 5_000;
-/// How long samples live.
+/// How long samples are kept.
 pub const KEEP: TimeDelta = TimeDelta::days(7);
-/// A node's clock may be ahead by so much; what comes from later is taken as from now.
+/// How far a node's clock may be ahead; a report from later counts as from now.
 const AHEAD: TimeDelta = TimeDelta::minutes(5);
 /// Longest text of an alarm, in characters.
 const MAX_TEXT: usize = 1_000;
@@ -46,15 +46,15 @@ const MAX_DEPTH: usize = 16;
 
 #[derive(Debug, Deserialize)]
 pub struct Report {
-    /// Number, grows with each report of the node.
+    /// Number of the report; grows with each report of the node.
     pub sequence: u64,
-    /// When, by the node's clock.
+    /// Time of the report, by the node's clock.
     pub at: DateTime<Utc>,
     #[serde(flatten)]
     pub content: Content,
 }
 
-/// What is reported.
+/// Content of a report.
 #[derive(Debug, Deserialize)]
 #[serde(tag = "kind", rename_all = "lowercase")]
 pub enum Content {
@@ -68,7 +68,7 @@ pub enum Content {
     Alarm(Box<AlarmReport>),
 }
 
-/// How a node is.
+/// Figures of a node.
 #[derive(Debug, Clone, Deserialize)]
 pub struct NodeFigures {
     /// Load of the processor.
@@ -77,7 +77,7 @@ pub struct NodeFigures {
     pub memory_used_bytes: u64,
     /// Memory in all.
     pub memory_total_bytes: u64,
-    /// What is wrong with it, by itself; agents before 2026-11-24 send none.
+    /// The agent's own fault, if it has one; agents before 2026-11-24 send none.
     #[serde(default)]
     pub trouble: Option<Trouble>,
 }
@@ -98,17 +98,17 @@ impl Trouble {
     }
 }
 
-/// How an app on it is. Counts are since the agent's start.
+/// Figures of an app on the node. Counts are since the agent's start.
 #[derive(Debug, Deserialize)]
 pub struct AppFigures {
     pub deployment_id: String,
-    /// Version of the release that did this.
+    /// Version of the release that these figures are of.
     #[serde(default)]
     pub version: String,
-    /// `installed` where it runs.
+    /// `installed` where the app runs.
     pub state: String,
     pub inferences: u64,
-    /// Failed ones.
+    /// Failed inferences.
     #[serde(default)]
     pub errors: u64,
     /// Median latency; none before the first inference.
@@ -149,18 +149,18 @@ pub struct BothTexts {
     pub en: String,
 }
 
-/// A time of a node as we keep it: never in the future by more than [`AHEAD`].
+/// A node's time as it is stored: now, where the node's is ahead by more than [`AHEAD`].
 pub fn moment(at: DateTime<Utc>, now: Timestamp) -> Timestamp {
     let at = Timestamp::new(at);
     if at > now.plus(AHEAD) { now } else { at }
 }
 
-/// A count as the database keeps it.
+/// A count as the database stores it.
 pub fn count(n: u64) -> i64 {
     i64::try_from(n).unwrap_or(i64::MAX)
 }
 
-/// A figure within what makes sense; JSON has no NaN, but it has 1e300.
+/// A figure limited to 0 up to `max`; JSON has no NaN, but it has 1e300.
 pub fn figure(value: f64, max: f64) -> f64 {
     if value.is_finite() { value.clamp(0.0, max) } else { 0.0 }
 }
@@ -170,7 +170,7 @@ pub fn text(text: &str) -> String {
     text.chars().filter(|c| !c.is_control()).take(MAX_TEXT).collect()
 }
 
-/// The result as it is kept: `{}` where it is too large or too deep.
+/// The result as it is stored: `{}` where it is too large, too deep or no object.
 pub fn result(value: &Value) -> String {
     if depth(value) > MAX_DEPTH || !value.is_object() {
         return "{}".to_owned();
@@ -179,7 +179,7 @@ pub fn result(value: &Value) -> String {
     if text.len() > MAX_RESULT { "{}".to_owned() } else { text }
 }
 
-/// Levels of nesting. The parser has bounded the recursion.
+/// Levels of nesting. The JSON parser has bounded the recursion.
 fn depth(value: &Value) -> usize {
     match value {
         Value::Array(items) => 1 + items.iter().map(depth).max().unwrap_or(0),
@@ -215,7 +215,7 @@ pub struct AppSample {
     pub at: Timestamp,
     /// Inferences since the agent's start.
     pub inferences: i64,
-    /// Failed ones.
+    /// Failed inferences.
     pub errors: i64,
     /// Median latency.
     pub p50_ms: f64,
@@ -230,7 +230,7 @@ pub struct AppSample {
 #[derive(Debug, Clone, Queryable, Insertable, Selectable)]
 #[diesel(table_name = schema::alarms)]
 pub struct Alarm {
-    /// `alm_…`, in the order in which they came in.
+    /// `alm_…`; ids are in the order in which alarms came in.
     pub id: String,
     pub organization_id: String,
     pub node_id: String,
@@ -246,11 +246,11 @@ pub struct Alarm {
     pub text_en: String,
     /// What the app saw, JSON.
     pub result: String,
-    /// SHA-256 of the report, hex: sent again it is known.
+    /// SHA-256 of the report, hex: recognises a report that is sent again.
     pub report_hash: String,
-    /// By the node's clock.
+    /// Time of the alarm by the node's clock.
     pub raised_at: Timestamp,
-    /// By ours.
+    /// Time of receipt by the platform's clock.
     pub received_at: Timestamp,
 }
 
@@ -270,13 +270,13 @@ pub struct AlarmLine {
     pub app: String,
 }
 
-/// Which alarms to list.
+/// The alarms to list.
 #[derive(Debug, Clone, Default)]
 pub struct Filter {
-    /// Only those before this id.
+    /// Only alarms before this id.
     pub before: Option<String>,
-    /// Only this level.
+    /// Only alarms of this level.
     pub level: Option<Level>,
-    /// Only of this deployment.
+    /// Only alarms of this deployment.
     pub deployment_id: Option<String>,
 }

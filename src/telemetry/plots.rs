@@ -1,4 +1,4 @@
-//! From samples to what a plot shows (docs/UI.md). Pure.
+//! The data of plots (docs/UI.md), made from samples. Pure.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use super::model::{AppSample, NodeSample};
 use crate::base::i18n::Lang;
 
 crate::base::db::types::text_enum! {
-    /// What is plotted.
+    /// The figure that is plotted.
     pub enum Plot {
         /// Latency, median and 95th percentile.
         Latency = "latency",
@@ -22,7 +22,7 @@ crate::base::db::types::text_enum! {
     }
 }
 
-/// How far back.
+/// The time that a plot covers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Span {
     /// An hour, a point a minute.
@@ -32,7 +32,7 @@ pub enum Span {
 }
 
 impl Span {
-    /// From the number of hours in an address.
+    /// The span for the number of hours in an address.
     pub fn of_hours(hours: Option<&str>) -> Self {
         if hours == Some("24") { Self::Day } else { Self::Hour }
     }
@@ -68,7 +68,7 @@ pub struct PlotData {
 pub struct Series {
     /// Name in the legend.
     pub name: String,
-    /// Milliseconds since 1970 and value; none where nothing was reported.
+    /// Milliseconds since 1970, and the value; none where nothing was reported.
     pub data: Vec<(i64, Option<f64>)>,
 }
 
@@ -76,7 +76,7 @@ fn line(unit: &'static str, series: Vec<Series>) -> PlotData {
     PlotData { kind: "line", unit, x: "time", series: series.into_iter().filter(|s| !s.data.is_empty()).collect() }
 }
 
-/// Load of the processor.
+/// The plot of the processor's load.
 pub fn node(lang: Lang, samples: &[NodeSample], span: Span) -> PlotData {
     let mut means = Buckets::new(span);
     for sample in samples {
@@ -85,7 +85,7 @@ pub fn node(lang: Lang, samples: &[NodeSample], span: Span) -> PlotData {
     line("%", vec![Series { name: lang.t("telemetry-plot-cpu"), data: means.points() }])
 }
 
-/// A plot of some apps. `samples` stand app by app, in order of time. Of one app the latency has two lines, of several one each.
+/// A plot of some apps. `samples` are sorted by app and time. The latency has two lines for a single app, one for each of several.
 pub fn apps(lang: Lang, plot: Plot, named: &[(&str, &str)], samples: &[AppSample], span: Span) -> PlotData {
     let of = |id: &str| samples.iter().filter(|s| s.deployment_id == id).cloned().collect::<Vec<_>>();
     let mut series = Vec::new();
@@ -112,7 +112,7 @@ pub fn apps(lang: Lang, plot: Plot, named: &[(&str, &str)], samples: &[AppSample
     line(unit, series)
 }
 
-/// Mean latency. Before the first inference there is none.
+/// Mean latency. Samples before the first inference are left out: they have none.
 fn latency(samples: &[AppSample], span: Span, value: impl Fn(&AppSample) -> f64) -> Vec<(i64, Option<f64>)> {
     let mut means = Buckets::new(span);
     for sample in samples.iter().filter(|s| s.p95_ms > 0.0) {
@@ -129,8 +129,8 @@ fn memory(samples: &[AppSample], span: Span) -> Vec<(i64, Option<f64>)> {
     means.points()
 }
 
-/// Inferences per minute out of counts since the agent's start. A count that falls has begun anew, so all of it is new. A rate holds
-/// over the time between its two samples, however long the line was down in between.
+/// Inferences per minute out of counts since the agent's start. A falling count means a restart of the agent, so the whole count is new.
+/// A rate is over the time between its two samples, however long the line was down in between.
 fn per_minute(samples: &[AppSample], span: Span) -> Vec<(i64, Option<f64>)> {
     let mut sums = Buckets::new(span);
     for pair in samples.windows(2) {
@@ -146,7 +146,7 @@ fn per_minute(samples: &[AppSample], span: Span) -> Vec<(i64, Option<f64>)> {
     sums.points()
 }
 
-/// Counts and sizes up to 2^53 lose nothing.
+/// A count or size as a float: exact up to 2^53.
 fn number(n: i64) -> f64 {
     #[expect(clippy::cast_precision_loss, reason = "shown with two decimals")]
     let value = n as f64;
@@ -171,7 +171,7 @@ impl Buckets {
         sum.1 += weight;
     }
 
-    /// One point a bucket, with gaps where nothing came, so that a line does not pretend.
+    /// One point per bucket, none for a bucket without samples: a line must not bridge times without data.
     fn points(self) -> Vec<(i64, Option<f64>)> {
         let (Some(first), Some(last)) = (self.sums.keys().next().copied(), self.sums.keys().next_back().copied()) else {
             return Vec::new();

@@ -1,4 +1,4 @@
-//! Use cases of reports.
+//! Use cases of telemetry: taking reports, listing alarms, plots.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -26,16 +26,16 @@ pub const TOPIC: &str = "alarms";
 /// Most samples that one plot reads: ten apps, a day, every fifteen seconds.
 const MAX_PLOTTED: i64 = 60_000;
 
-/// What became of a request's reports.
+/// The outcome of a request's reports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct ReportReceipt {
-    /// The highest number in the request: nothing of it needs to be sent again.
+    /// The highest report number in the request: no report up to it needs to be sent again.
     pub accepted_through: u64,
     /// Reports taken now.
     pub accepted: u64,
     /// Reports that were taken before.
     pub repeated: u64,
-    /// Reports, or parts of heartbeats, that cannot be taken: malformed, or about what is not the node's.
+    /// Reports, or parts of heartbeats, that cannot be taken: malformed, or about another node's deployments.
     pub refused: u64,
 }
 
@@ -65,7 +65,7 @@ pub async fn take(app: &App, actor: &Actor, reports: Vec<Value>) -> Result<Repor
     .await
 }
 
-/// What is collected of the reports before anything is written.
+/// The rows made from a request's reports before any is written.
 #[derive(Default)]
 struct Batch {
     nodes: BTreeMap<Timestamp, NodeSample>,
@@ -73,7 +73,7 @@ struct Batch {
     /// Releases that have worked: deployment, app and version, with the first moment.
     proven: BTreeMap<(String, String, String), Timestamp>,
     alarms: Vec<Alarm>,
-    /// Whether a heartbeat has said how the node is, and what is wrong with it.
+    /// Whether the request has a heartbeat, and the agent's fault by the last one.
     heard: bool,
     trouble: Option<String>,
     refused: u64,
@@ -86,21 +86,21 @@ fn take_in(
     reports: &[Value],
     now: Timestamp,
 ) -> Result<(ReportReceipt, BTreeSet<String>)> {
-    // Locks the node's row: two requests of one node stand in line.
+    // Locks the node's row, so that two requests of one node follow one another.
     if fleet::service::note_call(conn, node_id, now)? != 1 {
         return Err(Error::forbidden("not-authorized"));
     }
     let own: BTreeMap<String, String> = store::deployments_of(conn, node_id)?.into_iter().collect();
     let mut batch = Batch::default();
     let (mut highest, mut accepted, mut repeated) = (0, 0, 0);
-    // In the order of their numbers, which is that of the node.
+    // Sorted by report number: the order in which the node made them.
     let mut fresh: BTreeMap<(u64, String), Report> = BTreeMap::new();
     for value in reports {
         let Some(sequence) = value.get("sequence").and_then(Value::as_u64).filter(|n| *n > 0) else {
             batch.refused += 1;
             continue;
         };
-        // A report that nobody can read would be sent for ever: its number is done, too.
+        // The number of an unreadable report counts as done, too: the node would send it for ever otherwise.
         highest = highest.max(sequence);
         let hash = hex::encode(Sha256::digest(value.to_string()));
         match Report::deserialize(value) {
@@ -163,7 +163,7 @@ impl Batch {
                 self.refused += 1;
                 continue;
             };
-            // What does not run has no figures; its state comes by the status posts.
+            // An app that does not run has no figures; its state comes by the status posts.
             if app.state != "installed" {
                 continue;
             }
@@ -217,7 +217,7 @@ impl Batch {
         Some(())
     }
 
-    /// Two heartbeats of one moment are one sample, also over requests.
+    /// Writes the rows. Heartbeats of one moment give one sample, also when they come in several requests.
     fn write(mut self, conn: &mut Conn, node_id: &str) -> Result<()> {
         let moments: Vec<Timestamp> = self.nodes.keys().copied().collect();
         for at in store::node_moments(conn, node_id, &moments)? {
@@ -260,7 +260,7 @@ pub fn app_figures(conn: &mut Conn, deployment_ids: &[String]) -> Result<BTreeMa
     Ok(store::last_samples(conn, deployment_ids)?.into_iter().map(|s| (s.deployment_id.clone(), s)).collect())
 }
 
-/// What a plot of a node's page shows: of one deployment, or of all on the node.
+/// The data of a plot on a node's page: of one deployment, or of all on the node.
 ///
 /// # Errors
 /// `node` where it is not the operator's, `deployment` where it is not on the node.

@@ -15,7 +15,7 @@ pub fn deployments_of(conn: &mut Conn, node_id: &str) -> QueryResult<Vec<(String
     deployments::table.filter(deployments::node_id.eq(node_id)).select((deployments::id, deployments::app_id)).load(conn)
 }
 
-/// Which of these digests are releases of which apps.
+/// App id and digest of those of these digests that are releases of these apps.
 pub fn known_releases(conn: &mut Conn, app_ids: &[String], digests: &[String]) -> QueryResult<BTreeSet<(String, String)>> {
     let rows: Vec<(String, String)> = releases::table
         .filter(releases::app_id.eq_any(app_ids).and(releases::digest.eq_any(digests)))
@@ -24,18 +24,18 @@ pub fn known_releases(conn: &mut Conn, app_ids: &[String], digests: &[String]) -
     Ok(rows.into_iter().collect())
 }
 
-/// Which of these reports of a node are alarms that were taken before, by hash.
+/// Those of these report hashes that are alarms of the node already.
 pub fn known_alarms(conn: &mut Conn, node_id: &str, hashes: &[String]) -> QueryResult<Vec<String>> {
     let known = alarms::node_id.eq(node_id).and(alarms::report_hash.eq_any(hashes));
     alarms::table.filter(known).select(alarms::report_hash).load(conn)
 }
 
-/// Moments at which a node has samples already, out of some.
+/// Those of these moments at which the node has a sample already.
 pub fn node_moments(conn: &mut Conn, node_id: &str, at: &[Timestamp]) -> QueryResult<Vec<Timestamp>> {
     node_samples::table.filter(node_samples::node_id.eq(node_id).and(node_samples::at.eq_any(at))).select(node_samples::at).load(conn)
 }
 
-/// Moments at which deployments have samples already, out of some.
+/// Those of these moments at which deployments have a sample already, with the deployment.
 pub fn app_moments(conn: &mut Conn, deployment_ids: &[String], at: &[Timestamp]) -> QueryResult<Vec<(String, Timestamp)>> {
     app_samples::table
         .filter(app_samples::deployment_id.eq_any(deployment_ids).and(app_samples::at.eq_any(at)))
@@ -43,18 +43,16 @@ pub fn app_moments(conn: &mut Conn, deployment_ids: &[String], at: &[Timestamp])
         .load(conn)
 }
 
-/// Inserts a sample of a node.
 pub fn insert_node_sample(conn: &mut Conn, sample: &NodeSample) -> QueryResult<usize> {
     diesel::insert_into(node_samples::table).values(sample).execute(conn)
 }
 
-/// Inserts a sample of an app.
 pub fn insert_app_sample(conn: &mut Conn, sample: &AppSample) -> QueryResult<usize> {
     diesel::insert_into(app_samples::table).values(sample).execute(conn)
 }
 
-/// Notes that releases have worked, by deployment, app and version, with the moment. What is proven already stays as it was first; the
-/// caller has locked the node's row.
+/// Notes that releases have worked, by deployment, app and version, with the moment. An earlier proof stays; the caller has locked the
+/// node's row.
 pub fn prove(conn: &mut Conn, worked: &BTreeMap<(String, String, String), Timestamp>) -> QueryResult<()> {
     if worked.is_empty() {
         return Ok(());
@@ -70,7 +68,7 @@ pub fn prove(conn: &mut Conn, worked: &BTreeMap<(String, String, String), Timest
     for (key, at) in worked.iter().filter(|(key, _)| !known.contains(*key)) {
         let (deployment, app, version) = key;
         let of_version = releases::app_id.eq(app).and(releases::version.eq(version));
-        // What a node calls a version that never was proves nothing.
+        // A version that the app has no release of proves nothing.
         let Some(release) = releases::table.filter(of_version).select(releases::id).first::<String>(conn).optional()? else { continue };
         diesel::insert_into(proofs::table)
             .values((proofs::deployment_id.eq(deployment), proofs::release_id.eq(release), proofs::proven_at.eq(at)))
@@ -83,8 +81,8 @@ pub fn insert_alarm(conn: &mut Conn, alarm: &Alarm) -> QueryResult<usize> {
     diesel::insert_into(alarms::table).values(alarm).execute(conn)
 }
 
-/// Deletes the oldest samples of a node before a time, at most an hour's worth, so that one call is never long. A node that reports
-/// every few seconds catches up far faster than time goes by.
+/// Deletes the oldest samples of a node before a time, at most an hour's worth, so that one call is never long. A node reports every few
+/// seconds, so its backlog shrinks far faster than it grows.
 pub fn prune(conn: &mut Conn, node_id: &str, deployment_ids: &[String], before: Timestamp) -> QueryResult<usize> {
     let hour = chrono::TimeDelta::hours(1);
     let mut deleted = 0;
@@ -105,7 +103,7 @@ pub fn prune(conn: &mut Conn, node_id: &str, deployment_ids: &[String], before: 
     Ok(deleted)
 }
 
-/// Whether a node is an organisation's.
+/// Whether a node belongs to an organisation.
 pub fn owns_node(conn: &mut Conn, organization_id: &str, node_id: &str) -> QueryResult<bool> {
     let n: i64 = nodes::table.filter(nodes::id.eq(node_id).and(nodes::organization_id.eq(organization_id))).count().get_result(conn)?;
     Ok(n == 1)

@@ -1,4 +1,4 @@
-//! Calling an order off: by its buyer while nothing has come in, by finance once a part has.
+//! Cancelling an order: by its buyer while no money has come in, by finance once a part has.
 
 use serde_json::json;
 
@@ -20,14 +20,14 @@ const REASON: (usize, usize) = (3, 500);
 /// The buyer calls an order off that is not paid yet.
 ///
 /// # Errors
-/// `order` (not there, or another's), `order-state`, `order-has-payments` where money has come in: that is finance's to cancel.
+/// `order` (not there, or another's), `order-state`, `order-has-payments` where money has come in: finance cancels such an order.
 pub async fn by_buyer(app: &App, actor: &Actor, order_id: &str) -> Result<()> {
     policy::require(actor, Action::PlaceOrders)?;
     let order_id = order_id.to_owned();
     audit::change(app, actor, move |c| {
         let order = store::get(c, &order_id).or_not_found("order")?;
         policy::require_own(c.actor, Action::PlaceOrders, &order.organization_id, "order")?;
-        // Before the look at what came in: while the order is held, nothing more does.
+        // Cancel before reading the receipts: the update holds the order, so no receipt comes in between.
         call_off(c, &order)?;
         if !store::payments_of(c, &order.id)?.is_empty() {
             return Err(Error::conflict("order-has-payments"));
@@ -38,8 +38,8 @@ pub async fn by_buyer(app: &App, actor: &Actor, order_id: &str) -> Result<()> {
     .await
 }
 
-/// Finance calls a part-paid order off, with a reason that both sides read. What came in is owed back to the payer, and recorded so;
-/// paying it back is done at the bank. Gives the order and what is owed back, in fen.
+/// Finance calls a part-paid order off, with a reason that both sides read. The received amount is owed back to the payer, and recorded
+/// so; paying it back is done at the bank. Gives the order and the amount owed back, in fen.
 ///
 /// # Errors
 /// `order`, `order-state`, `order-without-payments` (the buyer cancels that), a wrong `reason`.

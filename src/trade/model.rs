@@ -1,4 +1,4 @@
-//! The order, its states, and the pure decisions: which state follows, what a receipt makes of an order, how numbers are made.
+//! The order, its states, and the pure decisions: which state follows an event, how receipts balance an order, how numbers are made.
 
 use diesel::prelude::*;
 
@@ -9,28 +9,28 @@ use crate::catalog::model::{PlanKind, PricePlan, parse_yuan};
 
 /// Most nodes of one order.
 pub const MAX_NODES: i64 = 10_000;
-/// Largest amount of an order in fen: what one typed amount of yuan can say.
+/// Largest amount of an order in fen: the largest amount of yuan that a form accepts.
 pub const MAX_AMOUNT: i64 = 999_999_999_999;
-/// Letters of a reference: none that is mistaken for another when read aloud or copied by hand (no I, O, 0, 1).
+/// Letters of a reference, without those that are mixed up when read aloud or copied by hand (no I, O, 0, 1).
 const ALPHABET: &[u8; 32] = b"ABCDEFGHJKLMNPQRSTUVWXYZ23456789";
 
 crate::base::db::types::text_enum! {
     pub enum OrderState {
-        /// Written down.
+        /// Just placed: the state before the first event.
         Placed = "placed",
         /// Waits for the buyer's own approver.
         AwaitingApproval = "awaiting_approval",
         /// Waits for the buyer's transfer.
         AwaitingPayment = "awaiting_payment",
-        /// The whole amount is here.
+        /// The whole amount has come in.
         Paid = "paid",
         /// The licence is issued.
         Delivered = "delivered",
-        /// The buyer has accepted it.
+        /// The buyer has accepted the delivery.
         Accepted = "accepted",
         /// The vendor has its money.
         Settled = "settled",
-        /// Called off before it was paid.
+        /// Called off before the whole amount was paid.
         Cancelled = "cancelled",
         /// The buyer wants its money back.
         RefundRequested = "refund_requested",
@@ -42,18 +42,18 @@ crate::base::db::types::text_enum! {
 }
 
 impl OrderState {
-    /// States of an order that is paid for and stands.
+    /// States of an order that is paid, without refund or dispute.
     pub const SOLD: [Self; 4] = [Self::Paid, Self::Delivered, Self::Accepted, Self::Settled];
 }
 
 /// What happens to an order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Event {
-    /// The buyer's organisation wants a second pair of eyes.
+    /// The buyer's organisation requires an approver's consent.
     ApprovalAsked,
     /// The buyer is told where to transfer.
     PaymentAsked,
-    /// The whole amount is here, or nothing is to be paid.
+    /// The whole amount has come in, or nothing is to be paid.
     Paid,
     /// The licence is issued.
     Delivered,
@@ -61,7 +61,7 @@ pub enum Event {
     Accepted,
     /// The vendor is paid out.
     Settled,
-    /// The buyer calls it off.
+    /// Buyer or finance calls the order off.
     Cancelled,
     /// The buyer asks for its money.
     RefundRequested,
@@ -122,16 +122,16 @@ pub struct Order {
     pub app_id: String,
     /// Plan ordered.
     pub plan_id: String,
-    /// Its kind when ordered.
+    /// The plan's kind when ordered.
     pub plan_kind: PlanKind,
-    /// Its price per node when ordered, in fen.
+    /// The plan's price per node when ordered, in fen.
     pub unit_price_fen: i64,
-    /// Its days when ordered, for a trial.
+    /// The plan's days when ordered, for a trial.
     pub trial_days: i64,
     pub nodes: i64,
     /// To be paid, in fen.
     pub amount_fen: i64,
-    /// To be named in the transfer.
+    /// The text that the buyer names in the transfer.
     pub reference: String,
     pub state: OrderState,
     /// Who placed it.
@@ -151,18 +151,18 @@ pub struct Payment {
     pub order_id: String,
     /// Received, in fen.
     pub amount_fen: i64,
-    /// The bank's number of the transfer; booked once.
+    /// The bank's number of the transfer; unique, so that no transfer is booked twice.
     pub bank_serial: String,
     /// Account name of the payer, as the bank says.
     pub payer: String,
-    /// Part of what paid an order exactly.
+    /// The receipt is one of those that paid its order in full.
     pub matched: bool,
     /// Who confirmed it.
     pub confirmed_by: String,
     pub confirmed_at: Timestamp,
 }
 
-/// What is ordered.
+/// An order to be placed.
 #[derive(Debug, Clone)]
 pub struct PlaceOrder {
     pub plan_id: String,
@@ -192,15 +192,15 @@ pub fn price(plan: &PricePlan, nodes: i64) -> Result<i64> {
 /// What the receipts of an order add up to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Balance {
-    /// So much is missing, in fen.
+    /// The amount that is missing, in fen.
     Missing(i64),
     /// Exactly paid.
     Exact,
-    /// So much came too much, in fen.
+    /// The amount in excess, in fen.
     Over(i64),
 }
 
-/// Compares what came in with what is owed, both in fen and not negative.
+/// Compares the received amount with the owed one, both in fen and not negative.
 pub fn balance(owed: i64, received: i64) -> Balance {
     match received.cmp(&owed) {
         std::cmp::Ordering::Less => Balance::Missing(owed - received),
@@ -209,24 +209,24 @@ pub fn balance(owed: i64, received: i64) -> Balance {
     }
 }
 
-/// What finance looks for among the orders.
+/// A search of finance among the orders.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Search {
     /// Pattern for number, reference, and the buyer's names and slug.
     pub pattern: String,
-    /// The same as an amount, in fen.
+    /// The typed text read as an amount, in fen; none where it is not one.
     pub amount_fen: Option<i64>,
 }
 
 impl Search {
-    /// Of a text as typed; none where it is empty.
+    /// The search for a typed text; none where the text is empty.
     pub fn of(text: &str) -> Option<Self> {
         let text: String = text.trim().chars().take(40).collect();
         (!text.is_empty()).then(|| Self { pattern: containing(&text), amount_fen: parse_yuan(&text) })
     }
 }
 
-/// What all order numbers of a day begin with: the platform's local day.
+/// The beginning of all order numbers of a day, by the platform's local time.
 pub fn day_prefix(now: Timestamp) -> String {
     format!("PH-{}-", now.utc().with_timezone(&crate::base::i18n::local_offset()).format("%Y%m%d"))
 }
@@ -241,7 +241,7 @@ pub fn reference(random: [u8; 8]) -> String {
     random.iter().filter_map(|byte| ALPHABET.get(usize::from(byte & 31))).map(|letter| char::from(*letter)).collect()
 }
 
-/// A bank's serial as it is kept: without white space, in capitals. None where it is not one (4 to 64 letters, digits, hyphens).
+/// A bank serial as it is stored: without white space, in capitals. None where it has not 4 to 64 letters, digits and hyphens.
 pub fn bank_serial(text: &str) -> Option<String> {
     let serial: String = text.chars().filter(|c| !c.is_whitespace()).map(|c| c.to_ascii_uppercase()).collect();
     let fits = (4..=64).contains(&serial.len()) && serial.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');

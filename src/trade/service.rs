@@ -1,8 +1,8 @@
 //! Use cases of orders and payments.
 //!
-//! What must not be read and then written by two at once is held by the tables: the day's next number is a counter, one trial per operator
-//! and app and one order per number and reference are unique. The receipts of one order follow one another by the order's row, the
-//! orders of one person by their membership.
+//! The tables decide between two requests at once: the day's next number is a counter; one trial per operator and app and one order per
+//! number and reference are unique. Receipts of one order are serialised by the order's row, orders of one person by the row of the
+//! membership.
 
 use std::collections::HashMap;
 
@@ -34,7 +34,7 @@ const DOUBLE_CLICK: TimeDelta = TimeDelta::seconds(5);
 /// Longest name of a payer in characters.
 const MAX_PAYER: usize = 120;
 
-/// Places an order and gives its id. What costs nothing is paid at once and delivered in the same transaction.
+/// Places an order and gives its id. An order that costs nothing counts as paid and is delivered in the same transaction.
 ///
 /// The same person ordering the same again within [`DOUBLE_CLICK`] gets the order that is there.
 ///
@@ -45,7 +45,7 @@ pub async fn place(app: &App, actor: &Actor, input: PlaceOrder) -> Result<String
     let composed = app.clone();
     audit::change(app, actor, move |c| {
         let now = c.now;
-        // The person's orders follow one another: of a double click the second finds the first.
+        // Orders of one person are serialised, so that the second request of a double click finds the first.
         dialect::hold(c, Row::Member(&person.user_id, &person.organization_id))?;
         let plan = catalog::service::get_plan(c, &input.plan_id)?;
         let row = orderable(c, &plan)?;
@@ -78,9 +78,9 @@ pub async fn place(app: &App, actor: &Actor, input: PlaceOrder) -> Result<String
             placed_at: now,
             updated_at: now,
         };
-        // Last, for the counter is held until the end: those who order at once stand in line for it.
+        // The number comes last: its counter is locked until the transaction ends, and concurrent orders wait for it.
         order.number = model::number(&prefix, dialect::count_up(c, &prefix)?);
-        // Number and reference are new but for chance, so a trial clashes with another trial.
+        // Number and reference hardly ever clash, so a conflict of a trial means that the trial was used.
         store::insert(c, &order).or_conflict(if trial { "trial-used" } else { "order-busy" })?;
         let detail = json!({
             "number": order.number, "app": order.app_id, "plan": order.plan_kind, "nodes": order.nodes, "unit_price_fen": order.unit_price_fen,
@@ -105,7 +105,7 @@ fn orderable(conn: &mut Conn, plan: &PricePlan) -> Result<AppRow> {
     if !plan.active {
         return Err(Error::conflict("plan-over"));
     }
-    // All its versions may be deprecated.
+    // A listed app may have no version on sale: all may be deprecated.
     if release::service::latest_published(conn, &row.id)?.is_none() {
         return Err(Error::conflict("app-without-release"));
     }
@@ -133,7 +133,7 @@ fn deliver(c: &mut Change<'_>, app: &App, order: &Order) -> Result<OrderState> {
     Ok(to)
 }
 
-/// The licence slice issues; gives the licence's id.
+/// Issues the licence through the licence slice; gives its id.
 fn issue(c: &mut Change<'_>, app: &App, order: &Order) -> Result<String> {
     let input = IssueInput {
         order_id: order.id.clone(),
@@ -147,37 +147,37 @@ fn issue(c: &mut Change<'_>, app: &App, order: &Order) -> Result<String> {
     Ok(license::service::issue_in(c, &app.settings.license, input)?.id)
 }
 
-/// What confirming a receipt led to.
+/// The result of confirming a receipt.
 #[derive(Debug, Clone)]
 pub struct Receipt {
     /// The order as it is now.
     pub order: Order,
     /// All that came in for it, in fen.
     pub received_fen: i64,
-    /// Compared with what is owed.
+    /// The received amount compared with the owed one.
     pub balance: Balance,
 }
 
-/// What finance types of a receipt.
+/// The receipt form of finance, as typed.
 #[derive(Debug, Clone, Default, serde::Deserialize)]
 pub struct ReceiptInput {
-    /// Yuan.
+    /// Amount in yuan.
     #[serde(default)]
     pub amount: String,
     /// Serial number of the bank.
     #[serde(default)]
     pub bank_serial: String,
-    /// Who paid, by the bank's statement.
+    /// Account name of the payer, by the bank's statement.
     #[serde(default)]
     pub payer: String,
-    /// More than is owed has really come in.
+    /// Finance confirms that more than the owed amount has come in.
     #[serde(default)]
     pub accept_excess: bool,
 }
 
 /// Books a receipt on the platform's account for an order. Where the order's receipts now cover its amount, it is paid and delivered in
 /// the same transaction; else the receipt is kept as unmatched and the order goes on waiting, with what is missing shown to both sides.
-/// What came too much is owed to the buyer and shown to both; paying it back is done at the bank.
+/// An excess is owed to the buyer and shown to both; paying it back is done at the bank.
 ///
 /// # Errors
 /// `order`, `amount-invalid`, `amount-exceeds-order`, `bank-serial-invalid`, `bank-serial-used`, `order-not-awaiting-payment`.
@@ -212,10 +212,10 @@ pub async fn confirm_payment(app: &App, actor: &Actor, order_id: &str, input: &R
         if held == 0 {
             return Err(Error::conflict("order-not-awaiting-payment").arg("number", &order.number));
         }
-        // Most often a slip of the keys, so it is asked for twice.
+        // An overpayment is usually a typing error: require `accept_excess`.
         let excess = received(c, &order.id)?.saturating_add(amount_fen) - order.amount_fen;
         if excess > 0 && !accept_excess {
-            // Amounts read the same in both languages.
+            // The error is made in no language: amounts read the same in both.
             let yuan = Lang::Zh.money(excess);
             let mut error = Error::field("amount", "amount-exceeds-order").and_field("accept_excess", "choose-one");
             if let Some(field) = error.fields.first_mut() {
@@ -283,7 +283,7 @@ pub struct OrderOffer {
     pub trial_used: bool,
 }
 
-/// The plan that a form orders, by the app's address.
+/// The plan of an order form, with the app at the form's address.
 ///
 /// # Errors
 /// `listing`, `plan` (also where it belongs to another app), `plan-over`.
@@ -304,7 +304,7 @@ pub async fn offer(app: &App, actor: &Actor, vendor: String, slug: String, plan_
         .await
 }
 
-/// Whether the reader's organisation buys, and has had its trial of an app: what it cannot order is not offered.
+/// Whether the reader's organisation buys and has had its trial of an app: pages do not offer a second one.
 pub async fn trial_used(app: &App, actor: &Actor, app_id: &str) -> Result<bool> {
     let Ok(buyer) = policy::require(actor, Action::PlaceOrders) else { return Ok(false) };
     let (buyer, app_id) = (buyer.organization_id.clone(), app_id.to_owned());
@@ -332,14 +332,14 @@ pub async fn list_sold(app: &App, actor: &Actor, before: Option<String>) -> Resu
     app.db.read(move |conn| Ok(store::list_sold(conn, &id, before.as_deref(), PAGE + 1)?)).await
 }
 
-/// Which side looks at an order.
+/// The side from which an order is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Side {
-    /// Who buys.
+    /// The operator that buys.
     Buyer,
-    /// Who sells.
+    /// The vendor that sells.
     Vendor,
-    /// Who confirms payments.
+    /// The platform, which confirms payments.
     Platform,
 }
 
@@ -352,7 +352,7 @@ pub struct OrderDetail {
     pub buyer: Organization,
     /// Who sells.
     pub vendor: Organization,
-    /// Name of who placed it.
+    /// Name of the person who placed the order.
     pub placed_by: String,
     /// Receipts, oldest first, with the name of who confirmed each.
     pub payments: Vec<(Payment, String)>,
@@ -362,7 +362,7 @@ pub struct OrderDetail {
     pub license: Option<(String, Timestamp)>,
     /// The decision by which the licence is suspended or revoked now.
     pub held: Option<DecisionNote>,
-    /// How it was called off.
+    /// The decision by which the order was called off.
     pub cancelled: Option<DecisionNote>,
 }
 
@@ -424,7 +424,7 @@ fn with_receipts(conn: &mut Conn, lines: Vec<Line>) -> Result<Vec<Awaiting>> {
     Ok(lines.into_iter().map(|line| Awaiting { received_fen: sums.get(&line.0.id).copied().unwrap_or(0), line }).collect())
 }
 
-/// Orders that wait for payment, oldest first, one more than a page; those that fit what was searched for, or all where that is empty.
+/// Orders that wait for payment, oldest first, one more than a page; those that fit the search text, or all where it is empty.
 pub async fn list_awaiting(app: &App, actor: &Actor, search: &str, after: Option<String>) -> Result<Vec<Awaiting>> {
     policy::require(actor, Action::ViewPayments)?;
     let search = Search::of(search);
@@ -442,7 +442,7 @@ pub fn awaiting_in(conn: &mut Conn, limit: i64) -> Result<(i64, Vec<Awaiting>)> 
     Ok((store::count_awaiting(conn)?, with_receipts(conn, lines)?))
 }
 
-/// A receipt with number and state of its order, and the name of who confirmed it.
+/// A receipt with number and state of its order, and the name of the person who confirmed it.
 pub type PaymentLine = (Payment, String, OrderState, String);
 
 /// Receipts, newest first, one more than a page.

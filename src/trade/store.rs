@@ -8,12 +8,10 @@ use crate::base::db::{Conn, Timestamp};
 use crate::catalog::model::PlanKind;
 use crate::trade::model::{Line, Order, OrderState, Payment, Search};
 
-/// Inserts an order.
 pub fn insert(conn: &mut Conn, order: &Order) -> QueryResult<usize> {
     diesel::insert_into(orders::table).values(order).execute(conn)
 }
 
-/// An order by id.
 pub fn get(conn: &mut Conn, id: &str) -> QueryResult<Order> {
     orders::table.find(id).select(Order::as_select()).first(conn)
 }
@@ -53,7 +51,7 @@ pub fn find_twin(
         .optional()
 }
 
-/// Moves an order from a state to another; 0 rows where it is not in the first.
+/// Moves an order from the state `from` to `to`; 0 rows where it is not in `from`.
 pub fn mark(conn: &mut Conn, id: &str, from: OrderState, to: OrderState, now: Timestamp) -> QueryResult<usize> {
     diesel::update(orders::table.filter(orders::id.eq(id).and(orders::state.eq(from))))
         .set((orders::state.eq(to), orders::updated_at.eq(now)))
@@ -92,7 +90,7 @@ pub fn list_sold(conn: &mut Conn, vendor_id: &str, before: Option<&str>, limit: 
     query.load(conn)
 }
 
-/// Orders that wait for payment after an id, oldest first, with the buyer's names; those that fit a search, or all.
+/// Orders after an id that wait for payment, oldest first, with the buyer's names; those that fit a search, or all.
 pub fn list_awaiting(conn: &mut Conn, search: Option<&Search>, after: Option<&str>, limit: i64) -> QueryResult<Vec<Line>> {
     let mut query = orders::table
         .inner_join(apps::table.on(apps::id.eq(orders::app_id)))
@@ -107,7 +105,7 @@ pub fn list_awaiting(conn: &mut Conn, search: Option<&Search>, after: Option<&st
         let order = lower(orders::number).like(part()).escape(ESCAPE).or(lower(orders::reference).like(part()).escape(ESCAPE));
         let names = lower(organizations::name_zh).like(part()).escape(ESCAPE).or(lower(organizations::name_en).like(part()).escape(ESCAPE));
         let buyer = names.or(lower(organizations::slug).like(part()).escape(ESCAPE));
-        // No order is over less than nothing.
+        // A text that is no amount matches no order: no amount is negative.
         query = query.filter(order.or(buyer).or(orders::amount_fen.eq(amount_fen.unwrap_or(-1))));
     }
     if let Some(after) = after {
@@ -121,7 +119,6 @@ pub fn count_awaiting(conn: &mut Conn) -> QueryResult<i64> {
     orders::table.filter(orders::state.eq(OrderState::AwaitingPayment)).count().get_result(conn)
 }
 
-/// Inserts a receipt.
 pub fn insert_payment(conn: &mut Conn, payment: &Payment) -> QueryResult<usize> {
     diesel::insert_into(payments::table).values(payment).execute(conn)
 }
@@ -132,7 +129,7 @@ pub fn serial_used(conn: &mut Conn, serial: &str) -> QueryResult<bool> {
     Ok(found > 0)
 }
 
-/// Receipts of an order, oldest first, with the name of who confirmed each.
+/// Receipts of an order, oldest first, with the name of the person who confirmed each.
 pub fn payments_of(conn: &mut Conn, order_id: &str) -> QueryResult<Vec<(Payment, String)>> {
     payments::table
         .inner_join(users::table.on(users::id.eq(payments::confirmed_by)))
@@ -155,7 +152,7 @@ pub fn match_payments(conn: &mut Conn, order_id: &str) -> QueryResult<usize> {
     diesel::update(payments::table.filter(payments::order_id.eq(order_id))).set(payments::matched.eq(true)).execute(conn)
 }
 
-/// Receipts before an id, newest first, with number and state of their order and the name of who confirmed each.
+/// Receipts before an id, newest first, with number and state of their order and the name of the person who confirmed each.
 pub fn list_payments(conn: &mut Conn, before: Option<&str>, limit: i64) -> QueryResult<Vec<(Payment, String, OrderState, String)>> {
     let mut query = payments::table
         .inner_join(orders::table.on(orders::id.eq(payments::order_id)))
@@ -175,7 +172,6 @@ pub fn license_of(conn: &mut Conn, order_id: &str) -> QueryResult<Option<(String
     licenses::table.filter(licenses::order_id.eq(order_id)).select((licenses::id, licenses::created_at)).first(conn).optional()
 }
 
-/// Name of a person.
 pub fn user_name(conn: &mut Conn, id: &str) -> QueryResult<String> {
     users::table.find(id).select(users::name).first(conn)
 }

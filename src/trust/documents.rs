@@ -1,5 +1,5 @@
 //! Reads SBOM (SPDX JSON 2 and 3, `CycloneDX` JSON) and provenance (in-toto statements, bare or in a DSSE envelope) as far as a page shows
-//! them. Strangers' bytes: bounded in size, and kept only up to [`MAX_PACKAGES`] packages and [`MAX_TEXT`] characters each.
+//! them. The bytes are strangers': bounded in size, and kept only up to [`MAX_PACKAGES`] packages and [`MAX_TEXT`] characters each.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -69,9 +69,9 @@ pub struct Provenance {
     pub predicate_type: String,
     /// Who built; empty where it does not say.
     pub builder: String,
-    /// How, by its type; empty where it does not say.
+    /// Type of the build; empty where it does not say.
     pub build_type: String,
-    /// It lies in a signed envelope; nobody has looked at the signature.
+    /// Whether it lies in a signed envelope; the signature is not verified.
     pub enveloped: bool,
     /// Subjects in it.
     pub total: usize,
@@ -88,11 +88,11 @@ pub enum Fault {
     Gone,
     /// SPDX tag-value or `CycloneDX` XML: stored, not read.
     OtherFormat,
-    /// Not what its type says; where reading ended.
+    /// Not what its type says; the parser's words.
     Malformed(String),
 }
 
-/// Text of a field that should be one; numbers pass, whatever else counts as empty.
+/// A field that should hold a text; a number counts as its text, anything else as empty.
 #[derive(Debug, Default)]
 struct Word(String);
 
@@ -191,7 +191,7 @@ pub fn parse(artifact_type: &str, bytes: &[u8]) -> Result<Document, Fault> {
 
 /// Reads JSON; the fault says where it ended, in the parser's words.
 fn json<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, Fault> {
-    // Some tools write a mark of the byte order first.
+    // Some tools write a byte order mark first.
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
     serde_json::from_slice(bytes).map_err(|e| Fault::Malformed(e.to_string().chars().take(MAX_TEXT).collect()))
 }
@@ -243,7 +243,7 @@ struct SpdxElement {
 fn spdx(bytes: &[u8]) -> Result<Sbom, Fault> {
     let document: Spdx = json(bytes)?;
     if !document.version.0.is_empty() {
-        // The licence that somebody concluded goes before the one that is declared; both may be said to be unknown.
+        // The concluded licence goes before the declared one; `NOASSERTION` means that it is unknown.
         let said = |word: &Word| Some(word.0.clone()).filter(|l| !l.is_empty() && l != "NOASSERTION");
         let package = |p: SpdxPackage| Package {
             license: said(&p.license_concluded).or_else(|| said(&p.license_declared)).unwrap_or_default(),
@@ -411,7 +411,7 @@ fn provenance(bytes: &[u8]) -> Result<Provenance, Fault> {
     let either = |a: Word, b: Word| if a.0.is_empty() { b.0 } else { a.0 };
     let predicate = statement.predicate.unwrap_or_default();
     let subject = |s: StatementSubject| {
-        // The strongest algorithm that we can compare with, else the first.
+        // SHA-256, as in the registry's own digests, else the first algorithm.
         let digest = s.digest.get_key_value("sha256").or_else(|| s.digest.first_key_value());
         let digest = digest.map(|(algorithm, hex)| format!("{}:{}", algorithm.chars().take(20).collect::<String>(), hex.0));
         (s.name.0, digest.unwrap_or_default())

@@ -49,7 +49,7 @@ impl Subject {
 
 #[derive(Debug, Clone)]
 pub struct Signature {
-    /// What it is and is worth.
+    /// Signer, key and verdict.
     pub judged: Judged,
     /// When it was attached.
     pub at: Timestamp,
@@ -103,7 +103,7 @@ pub async fn of_release(app: &App, subject: &Subject) -> Result<Evidence> {
     Ok(Evidence { signatures, documents })
 }
 
-/// Adds what the vendor's list says of the key.
+/// Adds the key's name and revocation from the vendor's list.
 fn of_vendor(judged: Judged, at: Timestamp, keys: &[VendorKey]) -> Signature {
     let key = keys.iter().find(|key| key.kid == judged.kid).filter(|_| judged.signer == Some(Signer::Vendor));
     let revoked = judged.standing == Standing::UnknownKey && key.is_some_and(|key| key.revoked_at.is_some());
@@ -116,7 +116,7 @@ async fn judge_stored(blobs: &BlobStore, manifest: &[u8], expected: &Expected<'_
     let manifest = ImageManifest::parse(manifest).ok();
     let Some(layer) = manifest.as_ref().and_then(|m| m.layers.iter().find(|l| l.media_type == DSSE_TYPE)) else { return Ok(malformed) };
     match blobs.read_small(&layer.digest, MAX_ENVELOPE).await {
-        // Whoever changed the bytes on disk is found out here, before the signature is.
+        // Compare the digest before the signature: bytes that were changed on disk show here.
         Ok(bytes) if layer.digest.algorithm() == "sha256" && Digest::of(&bytes) != layer.digest => Ok(malformed),
         Ok(bytes) => Ok(judge(&bytes, expected, platform, vendor)),
         Err(e) if matches!(e.kind, Kind::NotFound | Kind::TooLarge) => Ok(malformed),
@@ -131,7 +131,7 @@ pub struct SignatureSummary {
     pub repository: String,
     /// Digest of the manifest that attaches it.
     pub digest: String,
-    /// Digest of what it is about.
+    /// Digest of the manifest that it is about.
     pub subject: Option<String>,
     /// The artifact's type.
     pub artifact_type: String,

@@ -42,7 +42,7 @@ impl VendorKey {
     }
 }
 
-/// The text of a key in its row.
+/// A key as its row stores it, base64url.
 pub fn encode(key: &VerifyingKey) -> String {
     URL_SAFE_NO_PAD.encode(key.as_bytes())
 }

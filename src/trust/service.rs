@@ -38,7 +38,7 @@ pub async fn add(app: &App, actor: &Actor, name: &str, text: &str) -> Result<Str
     let parsed = public_key::parse(text);
     match &parsed {
         Err(e) => faults.add_with("public_key", e.code(), "max", public_key::MAX_BYTES),
-        // Whoever holds the platform's key needs no other; pasting it here is a slip.
+        // The platform's own key cannot be a vendor's; pasting it here is a mistake.
         Ok(key) if app.keys.set.get(&keys::kid_of(key)).is_some() => faults.add("public_key", "key-of-platform"),
         Ok(_) => {}
     }
@@ -57,7 +57,7 @@ pub async fn add(app: &App, actor: &Actor, name: &str, text: &str) -> Result<Str
     };
     let kid = row.kid.clone();
     audit::change(app, actor, move |c| {
-        // Held until the end: of two registrations at once the second counts the first.
+        // Hold the organisation until the end: of two registrations at once the second counts the first.
         dialect::hold(c, Row::Organization(&row.organization_id))?;
         let known = store::of_vendor(c, &row.organization_id)?;
         if known.iter().any(|key| key.kid == row.kid) {

@@ -1,5 +1,5 @@
-//! What node agents call beside Margo, which leaves these to the platform: `POST /edge/enroll` and `POST /edge/renew`, by which a node
-//! gets its certificate, and reports.
+//! Endpoints of node agents that Margo leaves to the platform: `POST /edge/enroll` and `POST /edge/renew`, by which a node gets its
+//! certificate, and reports.
 
 use actix_web::http::header;
 use actix_web::web::{Data, ServiceConfig};
@@ -49,7 +49,7 @@ struct Identity<'a> {
     heartbeat_seconds: u64,
 }
 
-/// Comes without a certificate: the code is what proves the right to one.
+/// Enrols a node, which has no certificate yet: the code proves its right to one.
 async fn enroll(app: Data<App>, input: ApiJson<Enrol>) -> ApiResult {
     let Enrol { code, csr_pem, agent_version } = input.0;
     let enrolled = enroll_node(&app, code, csr_pem, agent_version).await?;
@@ -76,7 +76,7 @@ fn answer(app: &App, mut response: actix_web::HttpResponseBuilder, enrolled: &En
     Ok(response.insert_header((header::CACHE_CONTROL, "no-store")).json(identity))
 }
 
-/// The reports are read one by one, so that one that cannot be read holds back no other.
+/// Body with reports, which are parsed one by one: an unreadable one must not hold back the others.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Reports {

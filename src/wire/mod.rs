@@ -1,4 +1,4 @@
-//! What programs call: registry clients, nodes, monitoring.
+//! Endpoints for programs: registry clients, nodes, monitoring.
 
 pub mod edge;
 pub mod margo;

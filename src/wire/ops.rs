@@ -1,4 +1,4 @@
-//! For those who run it: `/healthz` (the process lives), `/readyz` (the database answers), `/metrics`, JWKS and trust documents.
+//! Endpoints for operation: `/healthz` (the process lives), `/readyz` (the database answers), `/metrics`, JWKS and trust documents.
 
 use actix_web::http::header;
 use actix_web::web::{self, Data, ServiceConfig};
@@ -41,7 +41,7 @@ async fn jwks(app: Data<App>) -> ApiResult {
     Ok(HttpResponse::Ok().insert_header((header::CACHE_CONTROL, "public, max-age=300")).json(app.keys.set.to_jwks()))
 }
 
-/// Margo: where the trust bundle is.
+/// Margo's discovery document: the address of the trust bundle.
 async fn margo_discovery(req: HttpRequest, app: Data<App>) -> HttpResponse {
     let info = req.connection_info();
     HttpResponse::Ok().json(json!({

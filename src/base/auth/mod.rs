@@ -7,7 +7,7 @@ pub mod token;
 use crate::base::error::{Error, Result};
 
 crate::base::db::types::text_enum! {
-    /// What an organisation is.
+    /// Side of the market on which an organisation stands.
     pub enum OrgKind {
         /// Lists apps.
         Vendor = "vendor",
@@ -19,9 +19,9 @@ crate::base::db::types::text_enum! {
 }
 
 crate::base::db::types::text_enum! {
-    /// What a person is in an organisation.
+    /// A person's part in an organisation; [`policy`] says what it allows.
     pub enum Role {
-        /// Everything in their organisation.
+        /// May do everything in their organisation.
         Owner = "owner",
         /// Daily work.
         Member = "member",
@@ -66,7 +66,7 @@ pub struct Person {
     pub organization_name: (String, String),
     /// Kind of the organisation.
     pub kind: OrgKind,
-    /// Role in it.
+    /// Role in that organisation.
     pub role: Role,
     /// All organisations of the person: id, name zh, name en. Filled for browser sessions only.
     pub organizations: Vec<(String, String, String)>,
@@ -88,7 +88,7 @@ pub enum Via {
     System,
 }
 
-/// Who asks. Every service function takes one.
+/// Who makes a request. Every service function takes one.
 #[derive(Debug, Clone, Default)]
 pub enum Actor {
     /// Nobody is signed in.

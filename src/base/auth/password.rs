@@ -9,7 +9,7 @@ use crate::base::error::{Error, Result};
 
 /// Shortest password in characters.
 pub const MIN_CHARS: usize = 10;
-/// Longest password in bytes; argon2 itself would take more, hashing time need not.
+/// Longest password in bytes: bounds the time of hashing; argon2 itself would take more.
 pub const MAX_BYTES: usize = 200;
 
 fn hasher() -> Argon2<'static> {
@@ -22,7 +22,7 @@ pub fn hash_blocking(password: &str) -> Result<String> {
     hasher().hash_password(password.as_bytes()).map(|h| h.to_string()).map_err(|e| Error::internal(anyhow::anyhow!("argon2: {e}")))
 }
 
-/// As many at once as there are processors on a small machine: each takes 19 MiB, and more at once would not be done sooner.
+/// Hashes at once: each takes 19 MiB, and more of them than a small machine has processors would not be done sooner.
 static TURNS: Semaphore = Semaphore::const_new(2);
 
 /// Hashes a password on the blocking pool.
@@ -31,7 +31,7 @@ pub async fn hash(password: String) -> Result<String> {
     tokio::task::spawn_blocking(move || hash_blocking(&password)).await.map_err(Error::internal)?
 }
 
-/// Whether a password fits a hash. Without a hash (no such account) it does the same work and says no, so that time tells nothing.
+/// Whether a password fits a hash. Without a hash (no such account) it does the same work: the time must not tell whether there is one.
 pub async fn verify(password: String, hash: Option<String>) -> Result<bool> {
     let _turn = TURNS.acquire().await.map_err(Error::internal)?;
     tokio::task::spawn_blocking(move || {

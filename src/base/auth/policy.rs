@@ -21,7 +21,7 @@ crate::base::db::types::text_enum! {
 }
 
 crate::base::db::types::text_enum! {
-    /// What can be asked for.
+    /// A permission; [`permits`] says who has it.
     pub enum Action {
         /// See the organisation's people and invitations.
         ViewTeam = "view-team",
@@ -96,7 +96,7 @@ pub fn permits(kind: OrgKind, role: Role, action: Action) -> bool {
     }
 }
 
-/// The scope that an API token needs for an action; sessions have them all. None: never by token.
+/// The scope that an API token needs for an action; `None` where no token may do it. Sessions need no scope.
 pub fn scope_of(action: Action) -> Option<Scope> {
     use Action as A;
     match action {

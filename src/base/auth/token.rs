@@ -2,7 +2,7 @@
 
 use crate::base::ids;
 
-/// Prefix that makes a leaked token easy to find and to tell.
+/// Prefix by which a leaked token is easily found and recognised.
 pub const PREFIX: &str = "pht_";
 
 /// A new token: the text to show once, and the hash to store.

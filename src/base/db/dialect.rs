@@ -6,12 +6,12 @@ use diesel::{QueryResult, RunQueryDsl, sql_query};
 use super::schema;
 use super::{Conn, Timestamp};
 
-/// A row that changes of what belongs to it hold in turn.
+/// A row that is held ([`hold`]) while what belongs to it changes.
 #[derive(Debug, Clone, Copy)]
 pub enum Row<'a> {
     /// An app: its plans, and which release is shown.
     App(&'a str),
-    /// A licence: its seats and what runs by it.
+    /// A licence: its seats and the deployments that use it.
     License(&'a str),
     /// A person in an organisation: user id, organisation id.
     Member(&'a str, &'a str),
@@ -25,11 +25,11 @@ pub enum Row<'a> {
     Scenario(&'a str),
 }
 
-/// Holds a row until the transaction ends: who reads around it after that sees all that others have done who held it before. SQLite has one
+/// Holds a row until the transaction ends, so that later reads in it see all changes of those who held the row before. SQLite has one
 /// writer anyway.
 ///
-/// Rows are taken in the order member, organisation, repository, node, licence, app, scenario, before the rows that belong to them; the heads of audit
-/// chains come last of all ([`lock_audit_head`]).
+/// Rows are taken in the order member, organisation, repository, node, licence, app, scenario, before the rows that belong to them; the
+/// heads of audit chains come last of all ([`lock_audit_head`]).
 pub fn hold(conn: &mut Conn, row: Row<'_>) -> QueryResult<()> {
     use diesel::prelude::*;
     use schema::{apps, licenses, memberships, nodes, organizations, repositories, scenarios};
@@ -50,8 +50,8 @@ pub fn hold(conn: &mut Conn, row: Row<'_>) -> QueryResult<()> {
     Ok(())
 }
 
-/// Number and hash of the newest record of an audit chain, held until the transaction ends: its appenders stand in line. A chain that
-/// is new begins at 0 with `genesis`.
+/// Number and hash of the newest record of an audit chain, whose head is held until the transaction ends: one transaction at a time
+/// appends. A new chain begins at 0 with `genesis`.
 pub fn lock_audit_head(conn: &mut Conn, chain: &str, genesis: &str) -> QueryResult<(i64, String)> {
     use diesel::prelude::*;
     use schema::audit_heads::dsl;
@@ -88,7 +88,8 @@ pub fn count_up(conn: &mut Conn, name: &str) -> QueryResult<i64> {
     schema::counters::table.find(name).select(schema::counters::value).first(conn)
 }
 
-/// Takes the oldest due job of some kinds for a lease, or none. Two workers never take the same one: PostgreSQL skips locked rows, SQLite has one writer.
+/// Takes the oldest due job of some kinds for a lease, or none. Two workers never take the same one: PostgreSQL skips locked rows, SQLite
+/// has one writer.
 pub fn claim_job(conn: &mut Conn, kinds: &[&str], now: Timestamp, lease_until: Timestamp) -> QueryResult<Option<String>> {
     use diesel::prelude::*;
     use schema::jobs::dsl;
@@ -123,7 +124,7 @@ pub fn touch_blob(conn: &mut Conn, digest: &str, size_bytes: i64, now: Timestamp
     .map(|_| ())
 }
 
-/// Inserts a blob that is not known; whether it was not. Holds the row until the transaction ends.
+/// Inserts the row of a blob and holds it until the transaction ends; false where the blob has a row already.
 pub fn claim_blob(conn: &mut Conn, digest: &str, now: Timestamp) -> QueryResult<bool> {
     sql_query("INSERT INTO blobs (digest, size_bytes, created_at, touched_at) VALUES ($1, 0, $2, $2) ON CONFLICT (digest) DO NOTHING")
         .bind::<Text, _>(digest)
@@ -138,8 +139,8 @@ struct Bytes {
     bytes: i64,
 }
 
-/// Bytes that an organisation's repositories hold, each blob once, with what has come of its uploads. (`sum` of diesel gives a type
-/// that the backends do not share.)
+/// Bytes that an organisation stores: each blob of its repositories once, and the received bytes of its uploads. (`sum` of diesel gives
+/// a type that the backends do not share.)
 pub fn stored_bytes(conn: &mut Conn, organization_id: &str) -> QueryResult<i64> {
     let row: Bytes = sql_query(
         "SELECT CAST(\
@@ -153,7 +154,7 @@ pub fn stored_bytes(conn: &mut Conn, organization_id: &str) -> QueryResult<i64> 
     Ok(row.bytes)
 }
 
-/// Sets what an organisation may store.
+/// Sets an organisation's own storage limit.
 pub fn put_quota(conn: &mut Conn, organization_id: &str, limit_bytes: i64) -> QueryResult<()> {
     sql_query(
         "INSERT INTO storage_quotas (organization_id, limit_bytes) VALUES ($1, $2) \
@@ -227,8 +228,8 @@ struct TagName {
     name: String,
 }
 
-/// Names of a repository's tags after a name, in ASCII order whatever the database's collation; with `visibility` only those that point at
-/// manifests of it.
+/// Names of a repository's tags after a name, in ASCII order whatever the database's collation; with `visibility` only tags of manifests
+/// that have it.
 pub fn tags_after(conn: &mut Conn, repository_id: &str, after: &str, limit: i64, visibility: Option<&str>) -> QueryResult<Vec<String>> {
     let collation = match conn {
         Conn::Postgres(_) => "\"C\"",

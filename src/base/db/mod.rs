@@ -2,7 +2,8 @@
 //!
 //! [`Db::read`] and [`Db::write`] run a closure on the blocking pool with a connection; a write is always exactly one transaction.
 //! SQLite has one writer connection and several query-only readers (WAL), so writers never meet; PostgreSQL has one pool.
-//! Concurrency is decided by constraints, conditional updates and held rows ([`dialect::hold`]), never by reading first. Everything that differs between the backends is in [`dialect`].
+//! Concurrency is decided by constraints, conditional updates and held rows ([`dialect::hold`]), never by reading first. Everything that
+//! differs between the backends is in [`dialect`].
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -153,15 +154,15 @@ impl Db {
         let generation = self.generation.clone();
         on_pool(self.write.clone(), move |conn| {
             let result = in_transaction(conn, f);
-            // Also after an error: a commit whose answer was lost has happened. Before the caller knows of it, and also where it is gone.
+            // Count also after an error: the commit may have happened and its answer been lost. Count here: the caller may be gone.
             generation.fetch_add(1, Ordering::AcqRel);
             result
         })
         .await
     }
 
-    /// As [`Db::write`], for a closure that does nothing outside its transaction: where the transaction got in the way of another one
-    /// (40001, 40P01) it runs once more from the start. `then` gets what follows once all is kept, also where who asked has gone meanwhile.
+    /// As [`Db::write`], for a closure that does nothing outside its transaction: where the transaction collides with another one
+    /// (40001, 40P01) it runs once more from the start. `then` runs after the commit, also where the caller has gone meanwhile.
     pub async fn write_then<T, A, F>(&self, f: F, then: impl FnOnce(A) + Send + 'static) -> Result<T>
     where
         T: Send + 'static,
@@ -184,8 +185,8 @@ impl Db {
         .await
     }
 
-    /// Another number after each write of this process. Who remembers something reads this first: while it stays, nothing that was read
-    /// after it has been changed by a write that was answered. Writes of other processes do not count.
+    /// Grows with each write of this process. A cache reads it before the data: while the number stays, no write that was answered has
+    /// changed that data. Writes of other processes do not count.
     pub fn generation(&self) -> u64 {
         self.generation.load(Ordering::Acquire)
     }
@@ -196,8 +197,8 @@ impl Db {
     }
 }
 
-/// One transaction. SQLite takes its write lock at the start: a transaction that reads first and then finds that another process (a
-/// command of an administrator) has written meanwhile could not go on.
+/// Runs a closure in one transaction. SQLite takes its write lock at the start: after a read the transaction could not go on if another
+/// process (a command of an administrator) had written meanwhile.
 fn in_transaction<T>(conn: &mut Conn, f: impl FnOnce(&mut Conn) -> Result<T>) -> Result<T> {
     use diesel::connection::{AnsiTransactionManager, TransactionManager as _};
     type Manager = <Conn as Connection>::TransactionManager;

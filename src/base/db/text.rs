@@ -1,11 +1,11 @@
 //! Searching text as people type it, the same on both backends.
 
 diesel::define_sql_function! {
-    /// Small letters; SQLite knows those of ASCII.
+    /// Lower case; SQLite only changes ASCII letters.
     fn lower(text: diesel::sql_types::Text) -> diesel::sql_types::Text;
 }
 
-/// The sign before signs of patterns that are only text: `.escape(ESCAPE)`.
+/// Character that makes the next `%`, `_` or itself plain text in a pattern: `.escape(ESCAPE)`.
 pub const ESCAPE: char = '\\';
 
 /// A pattern for texts that contain this one.

@@ -1,7 +1,7 @@
 //! The certificate authority of node identities: X.509-SVIDs (SPIFFE) signed with ECDSA P-256, as Margo's identity profile asks.
 //!
-//! The authority sets the name itself and ignores all that a request claims but its key. Revocation is by the accepted list
-//! (the `nodes` table), checked on every call; certificates live for days.
+//! The authority chooses the name itself and takes nothing from a request but its public key. Revocation is by the `nodes` table,
+//! which every call checks; certificates live for days.
 
 use std::path::Path;
 
@@ -19,12 +19,12 @@ use crate::base::config;
 use crate::base::db::Timestamp;
 use crate::base::error::{Error, Result};
 
-/// The authority.
+/// Key, certificate and names of the authority.
 pub struct NodeCa {
     issuer: Issuer<'static, KeyPair>,
     /// PEM of the authority's certificate: the trust bundle.
     pub certificate_pem: String,
-    /// DER of the same.
+    /// The same certificate in DER.
     pub certificate_der: Vec<u8>,
     domain: String,
     wfm: String,
@@ -42,7 +42,7 @@ impl std::fmt::Debug for NodeCa {
 pub struct IssuedCertificate {
     /// Leaf in PEM, followed by the authority's certificate.
     pub chain_pem: String,
-    /// SPIFFE id in it.
+    /// SPIFFE id in the leaf.
     pub spiffe_id: String,
     /// Serial number in hex.
     pub serial: String,
@@ -53,9 +53,9 @@ pub struct IssuedCertificate {
 /// Certificate and key of the node endpoint, in DER.
 #[derive(Debug)]
 pub struct ServerIdentity {
-    /// Leaf, then the authority.
+    /// Leaf, then the authority's certificate.
     pub chain: Vec<Vec<u8>>,
-    /// PKCS #8.
+    /// Private key in PKCS #8.
     pub key: Vec<u8>,
 }
 
@@ -113,7 +113,7 @@ impl NodeCa {
         format!("{}/client/{node}", self.server_id())
     }
 
-    /// The node named by a SPIFFE id of exactly our shape.
+    /// The node named by a SPIFFE id of exactly the shape of [`Self::node_id`].
     pub fn node_of<'a>(&self, spiffe_id: &'a str) -> Option<&'a str> {
         let node = spiffe_id.strip_prefix(self.server_id().as_str())?.strip_prefix("/client/")?;
         (!node.is_empty() && !node.contains('/')).then_some(node)
@@ -122,7 +122,7 @@ impl NodeCa {
     /// Signs a node's request (PEM, PKCS #10), taking nothing from it but the key.
     ///
     /// # Errors
-    /// `csr-invalid` where it does not parse, its self-signature fails, or the key is not P-256.
+    /// `csr-invalid` where the request does not parse, its self-signature fails, or its key is not P-256.
     pub fn sign_node(&self, csr_pem: &str, node: &str, now: Timestamp) -> Result<IssuedCertificate> {
         if csr_pem.len() > 16 * 1024 {
             return Err(Error::invalid("csr-invalid"));

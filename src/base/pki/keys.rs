@@ -8,14 +8,14 @@ use ed25519_dalek::SigningKey;
 use ed25519_dalek::pkcs8::spki::der::pem::LineEnding;
 use ed25519_dalek::pkcs8::{DecodePrivateKey as _, EncodePrivateKey as _};
 
-/// Signing key with its id, and the keys that verify (this one today; retired ones stay listed after a rotation).
+/// Signing key with its id, and the public keys that verify. There is no rotation yet: the set holds this key alone.
 #[derive(Debug, Clone)]
 pub struct PlatformKeys {
     /// Signs licences, tokens and release statements.
     pub signing: SigningKey,
     /// RFC 7638 thumbprint of the public key.
     pub kid: String,
-    /// What verifies.
+    /// Public keys that verify the platform's signatures.
     pub set: KeySet,
 }
 

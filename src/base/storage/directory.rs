@@ -13,7 +13,7 @@ use crate::base::error::{Error, Result};
 /// Bytes read at once; a pull holds two such pieces.
 const READ: u64 = 256 * 1024;
 
-/// The directory. Its functions block; callers run them on the blocking pool.
+/// A directory of blobs. All functions but [`Self::read`] block; callers run them on the blocking pool.
 #[derive(Debug, Clone)]
 pub struct Directory {
     root: PathBuf,
@@ -28,7 +28,7 @@ impl Directory {
         Ok(Self { root })
     }
 
-    /// Where a blob lies.
+    /// Path of a blob, also of one that does not exist.
     pub fn path(&self, digest: &Digest) -> PathBuf {
         self.folder(digest.algorithm(), digest.hex().get(..2).unwrap_or("00")).join(digest.hex())
     }
@@ -74,7 +74,7 @@ impl Directory {
         let dir = target.parent().ok_or_else(|| Error::internal(anyhow::anyhow!("blob path has no folder")))?;
         std::fs::create_dir_all(dir)?;
         File::open(staged)?.sync_all()?;
-        // By way of a second name, so that a damaged blob is replaced whole.
+        // Link the file under a second name and rename that, so that a damaged blob is replaced whole.
         let mut beside = staged.as_os_str().to_owned();
         beside.push(".publish");
         let beside = PathBuf::from(beside);
@@ -100,7 +100,7 @@ impl Directory {
         Ok(())
     }
 
-    /// Lays a blob at a path: a hard link where the file system has them, else a read-only copy.
+    /// Lays a blob at a path: a hard link where the file system has them, else a copy.
     pub fn lay(&self, digest: &Digest, target: &Path) -> Result<()> {
         let source = self.path(digest);
         if std::fs::hard_link(&source, target).is_err() {

@@ -4,7 +4,7 @@
 //! - A blob appears after its bytes have been verified and made durable, so it is whole or absent.
 //! - Staged uploads grow at their end only; the length on disk after fsync is the durable offset.
 //! - The row of a blob is made before its bytes are relied on: whoever links a blob touches its row first, in a transaction, and looks
-//!   after that whether the bytes are there. Who collects garbage removes the bytes while it holds the row. So neither misses the other.
+//!   after that whether the bytes are there. Garbage collection removes bytes while it holds the row. So neither misses the other.
 
 mod directory;
 mod s3;
@@ -35,10 +35,10 @@ pub const ALGORITHMS: [&str; 2] = ["sha256", "sha512"];
 /// The bytes of a blob in pieces.
 pub type BlobStream = Pin<Box<dyn Stream<Item = std::io::Result<Bytes>> + Send>>;
 
-/// A blob as the store has it.
+/// A blob in the store's list.
 #[derive(Debug, Clone)]
 pub struct Stored {
-    /// Its name; nobody has looked whether the bytes are those.
+    /// Digest by the blob's name; the bytes are not verified.
     pub digest: Digest,
     /// Bytes.
     pub size: u64,
@@ -64,7 +64,7 @@ fn blob_unknown() -> Error {
 }
 
 impl BlobStore {
-    /// Uses a folder for uploads and, as the settings say, for blobs or the bucket; makes folders where absent.
+    /// Uses a folder for uploads, and the same folder or the bucket of the settings for blobs; makes folders where absent.
     pub fn open(root: &Path, settings: &Storage) -> anyhow::Result<Self> {
         let uploads = root.join("uploads");
         std::fs::create_dir_all(&uploads)?;
@@ -76,7 +76,7 @@ impl BlobStore {
         Ok(Self { uploads, place })
     }
 
-    /// Where an upload is staged. The id is ours, never a client's.
+    /// Path of a staged upload. The platform made the id, never a client.
     pub fn staged(&self, upload_id: &str) -> PathBuf {
         self.uploads.join(upload_id)
     }
@@ -102,7 +102,7 @@ impl BlobStore {
         let mut found = Vec::new();
         for entry in std::fs::read_dir(&self.uploads)? {
             let entry = entry?;
-            // One that ends meanwhile is nobody's concern.
+            // Skip a file that is removed meanwhile.
             if let (Ok(name), Ok(Ok(modified))) = (entry.file_name().into_string(), entry.metadata().map(|m| m.modified())) {
                 found.push((name, modified.into()));
             }
@@ -136,7 +136,7 @@ impl BlobStore {
     /// A part of a blob: `length` bytes from `first` on.
     ///
     /// # Errors
-    /// `blob-unknown`; one that is shorter than asked for ends with an error.
+    /// `blob-unknown`; the stream of a blob that is shorter than asked for ends with an error.
     pub async fn read(&self, digest: &Digest, first: u64, length: u64) -> Result<BlobStream> {
         match &self.place {
             Place::Directory(dir) => dir.read(digest, first, length).await,
@@ -161,7 +161,7 @@ impl BlobStore {
         Ok(bytes)
     }
 
-    /// Address at which a client gets a blob without us, if the settings say so. Signed, and good for a while only.
+    /// Signed address at which a client gets a blob from the S3 store itself, if the settings allow that. It expires.
     pub async fn address(&self, digest: &Digest) -> Result<Option<String>> {
         match &self.place {
             Place::Directory(_) => Ok(None),
@@ -169,7 +169,7 @@ impl BlobStore {
         }
     }
 
-    /// Lays a blob of a size at a path that is free; a file that others may share, so nobody writes to it. Blocks: call it on the
+    /// Lays a blob of a size at a path that is free. The file may be shared with the store, so nobody writes to it. Blocks: call it on the
     /// blocking pool.
     pub fn lay_blocking(&self, digest: &Digest, size: u64, target: &Path) -> Result<()> {
         match &self.place {
@@ -191,7 +191,7 @@ impl BlobStore {
     }
 
     /// Stores bytes that are in memory anyway (configurations, envelopes), for code inside a transaction that has touched the blob's row.
-    /// The blob stays where the transaction does not; it is only unused then.
+    /// If the transaction is rolled back, the blob stays, unused.
     pub fn put_blocking(&self, digest: &Digest, bytes: &[u8]) -> Result<()> {
         if self.exists_blocking(digest)? {
             return Ok(());

@@ -26,16 +26,16 @@ const PARTS: usize = 2;
 pub struct S3 {
     /// For short requests.
     bucket: Box<Bucket>,
-    /// For bodies, which take as long as they take.
+    /// For bodies; without a time limit.
     streaming: Box<Bucket>,
-    /// Signs addresses for clients; none where they get the bytes from us.
+    /// Signs addresses for clients; `None` where this server sends them the bytes.
     public: Option<Box<Bucket>>,
     prefix: String,
     redirect_seconds: u32,
 }
 
 impl S3 {
-    /// Reaches a bucket; asks nothing of it yet.
+    /// Prepares access to a bucket; sends no request yet.
     pub fn open(settings: &Settings) -> anyhow::Result<Self> {
         let credentials =
             Credentials::new(Some(&settings.access_key), Some(&settings.secret_key), None, None, None).context("credentials of S3")?;
@@ -119,7 +119,7 @@ impl S3 {
         }
     }
 
-    /// Where a client gets a blob itself, for a while; none where it gets it from us.
+    /// Signed address at which a client gets a blob itself, for a while; `None` where this server sends it.
     pub async fn address(&self, digest: &Digest) -> Result<Option<String>> {
         let Some(public) = &self.public else { return Ok(None) };
         Ok(Some(public.presign_get(self.key(digest), self.redirect_seconds, None).await.map_err(unavailable)?))
@@ -143,7 +143,7 @@ fn is_missing(e: &S3Error) -> bool {
     matches!(e, S3Error::HttpFailWithBody(404, _))
 }
 
-/// A store that does not answer well is a passing trouble of ours; its words go to the log.
+/// A failing store is a temporary fault of the platform; the store's own words go to the log.
 fn unavailable(e: S3Error) -> Error {
     Error::unavailable("storage-unavailable").source(e)
 }

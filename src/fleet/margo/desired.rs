@@ -39,20 +39,20 @@ pub async fn rebuild(app: &App, node_id: &str) -> Result<()> {
     .await
 }
 
-/// What a deployment comes to.
+/// The place of a deployment in the desired state.
 enum Outcome {
     /// The node shall run this document.
     Run(Document),
-    /// The platform holds it back: the licence was suspended or revoked.
+    /// The platform withholds the deployment: its licence was suspended or revoked.
     Withheld(&'static str),
-    /// The operator wants it gone.
+    /// The operator wants the app removed.
     Gone,
 }
 
-/// Gives the operator where something changed.
+/// Gives the operator's organisation id where something changed.
 fn rebuild_in(c: &mut Change<'_>, app: &App, node_id: &str) -> Result<Option<String>> {
     let now = c.now;
-    // Rebuilds of one node stand in line, and nothing is deployed to it meanwhile.
+    // The row lock serialises rebuilds of one node, and nothing is deployed to the node meanwhile.
     store::lock(c, node_id)?;
     let Some((node, site)) = fleet::find_node(c, node_id)? else { return Ok(None) };
     if node.state == NodeState::Removed {
@@ -73,7 +73,7 @@ fn rebuild_in(c: &mut Change<'_>, app: &App, node_id: &str) -> Result<Option<Str
         Some(digest) => store::document(c, node_id, digest, "manifest")?.and_then(|content| serde_json::from_slice(&content).ok()),
         None => None,
     };
-    // Also after this server was restored from an older copy the next version is higher than all that the node has seen.
+    // At least the Unix time: even after a restore from an older copy the next version is higher than all that the node has seen.
     let next = node
         .manifest_version
         .checked_add(1)
@@ -131,7 +131,7 @@ fn outcome(
         digest: &app_package::digest::Digest::parse(digest).map_err(Error::internal)?,
         purpose: Purpose::Run,
     };
-    // Only what a token cannot say is judged here; time, node and version are judged by the node, also when it is alone.
+    // Only suspension and revocation are judged here, since a token cannot tell them; the node judges time, node and version, also offline.
     let verdict = licenses::verdict_for(conn, app, &license, asked, now)?;
     let held_back = matches!(verdict, Verdict::Suspended | Verdict::Revoked);
     if held_back && !verdict.allows(Purpose::Run, license.safety, license.enforcement.into()) {
@@ -154,20 +154,20 @@ fn outcome(
     Ok(Outcome::Run(document))
 }
 
-/// Host and port of the node endpoint, where the registry is for nodes.
+/// Host and port of the node endpoint, where nodes reach the registry.
 fn registry(edge_url: &str) -> &str {
     let rest = edge_url.split_once("://").map_or(edge_url, |(_, rest)| rest);
     rest.split('/').next().unwrap_or(rest)
 }
 
-/// Writes on the deployment what it came to. Gives whether that changed anything.
+/// Writes the outcome on the deployment's row. Gives whether that changed anything.
 fn settle(c: &mut Change<'_>, deployment: &Deployment, release: &str, outcome: &Outcome, version: i64) -> Result<bool> {
     let now = c.now;
     match outcome {
         Outcome::Run(document) if document.digest.as_str() == deployment.digest => Ok(false),
         Outcome::Run(document) => {
             store::aim(c, &deployment.id, document.digest.as_str(), version)?;
-            // It was held back and is not any more.
+            // A deployment that was withheld runs again.
             if deployment.digest.is_empty() && deployment.state == DeploymentState::Failed {
                 status::move_to(c, deployment, release, DeploymentState::Pending, None, now)?;
             }
@@ -181,7 +181,7 @@ fn settle(c: &mut Change<'_>, deployment: &Deployment, release: &str, outcome: &
             }
             Ok(moved)
         }
-        // The node was never told of it, or has already taken a state without it (its licence was held back): nothing is left to remove.
+        // The node never got the deployment, or has adopted a state without it (the licence was held back): nothing is left to remove.
         Outcome::Gone if deployment.digest.is_empty() && deployment.adopted_version >= deployment.target_version => {
             service::removed_in(c, &deployment.id)?;
             Ok(true)

@@ -13,16 +13,15 @@ use serde_json::{Map, Value};
 use crate::base::db::Timestamp;
 use crate::base::error::{Error, Result};
 
-/// Annotation with the time of the operator's last wish for this deployment. It makes the document another one when the same wish is
-/// made again (removed and deployed anew before the node looked), so that the node answers to it.
+/// Annotation with the time of the operator's last wish for this deployment. It changes the document when the same wish is made again
+/// (removed and deployed anew before the node looked), so that the node reports on the new wish.
 const WISHED: &str = "pithead.dev/wished-at";
 
 /// A document with its digest.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Document {
-    /// Of the bytes.
+    /// Digest of `content`.
     pub digest: Digest,
-    /// The bytes.
     pub content: Vec<u8>,
 }
 
@@ -54,11 +53,11 @@ pub struct DeploymentSpec<'a> {
     pub license: String,
     /// Values of the parameters.
     pub parameters: Map<String, Value>,
-    /// Safety class.
+    /// Whether the app guards people.
     pub safety: bool,
     /// `site · node`.
     pub place: String,
-    /// When the operator wished it.
+    /// Time of the operator's last wish for this deployment.
     pub wished_at: Timestamp,
 }
 
@@ -87,7 +86,7 @@ pub fn is_of(content: &[u8], deployment_id: &str) -> bool {
     serde_yaml_ng::from_slice::<Id>(content).is_ok_and(|document| document.id == deployment_id)
 }
 
-/// All deployments in one archive, exactly those; owner, time and order fixed.
+/// An archive of exactly these deployments; owner, time and order are fixed.
 pub fn bundle(deployments: &BTreeMap<String, Document>) -> Result<Document> {
     let mut tar = tar::Builder::new(Vec::new());
     for (id, document) in deployments {

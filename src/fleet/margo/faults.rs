@@ -1,10 +1,10 @@
-//! What is wrong with a document of a node, as the one domain error.
+//! Faults of a node's document as domain errors.
 
 use app_package::margo::{FieldFault, SEMANTIC};
 
 use crate::base::error::{Error, FieldError};
 
-/// What is wrong with a document, field by field.
+/// The error for a document with wrong fields; 50 fields at most.
 pub fn semantic(faults: Vec<FieldFault>) -> Error {
     let field = |f: FieldFault| FieldError { field: f.field, code: "margo-field", args: vec![("message", f.message)] };
     Error { fields: faults.into_iter().take(50).map(field).collect(), ..Error::invalid(SEMANTIC) }
@@ -14,7 +14,7 @@ pub fn field(name: &str, message: &str) -> Error {
     semantic(vec![FieldFault { field: name.to_owned(), message: message.to_owned() }])
 }
 
-/// Reads a JSON document: what is no JSON is a bad request, what has not its shape a semantic error.
+/// Reads a JSON document: malformed JSON is a bad request, JSON of another shape a semantic error.
 pub fn parse<T: serde::de::DeserializeOwned>(body: &[u8]) -> Result<T, Error> {
     serde_json::from_slice(body).map_err(|e| {
         if e.is_data() {

@@ -33,7 +33,7 @@ impl Kind {
         }
     }
 
-    /// The code where there is none.
+    /// Error code where the document does not exist.
     pub fn missing(self) -> &'static str {
         match self {
             Self::Manifest | Self::Deployment => "deployment-not-found",
@@ -46,8 +46,8 @@ fn not_authorized() -> Error {
     Error::forbidden("not-authorized")
 }
 
-/// Digest of the node's desired state, made now where it was never made; notes that the node has called. Asked again and again during a
-/// long poll, so that a node that was removed meanwhile learns nothing more.
+/// Digest of the node's desired state, written now if it never was; notes the node's call. A long poll calls this on every look, so that a
+/// node that was removed meanwhile learns nothing more.
 pub async fn manifest_digest(app: &App, node_id: &str) -> Result<String> {
     if let Some(digest) = look(app, node_id).await? {
         return Ok(digest);
@@ -78,7 +78,7 @@ pub async fn document(app: &App, node_id: &str, digest: &str, kind: Kind) -> Res
     app.db.read(move |conn| store::document(conn, &id, digest.as_str(), kind.as_str())?.ok_or_else(missing)).await
 }
 
-/// Takes what a node says of itself. Gives whether it is the first time.
+/// Stores the capabilities of a node. Gives whether it had none before.
 ///
 /// # Errors
 /// `json-malformed`, `semantic-error` with the fields, `not-authorized`.
@@ -91,7 +91,7 @@ pub async fn put_capabilities(app: &App, actor: &Actor, body: &[u8]) -> Result<b
     if capabilities.properties.id != node(actor)?.0 {
         return Err(faults::field("properties.id", "must be the device id of the path"));
     }
-    // As read, so that nothing is kept that was not looked at.
+    // Store the parsed document, not the body: nothing is kept that was not checked.
     let json = serde_json::to_string(&capabilities)?;
     audit::change(app, actor, move |c| {
         let node_id = heard(c)?;
@@ -102,10 +102,10 @@ pub async fn put_capabilities(app: &App, actor: &Actor, body: &[u8]) -> Result<b
     .await
 }
 
-/// Forgets what a node has said of itself.
+/// Deletes the capabilities of a node.
 ///
 /// # Errors
-/// `device-not-found` where it has said nothing, `not-authorized`.
+/// `device-not-found` where the node has none, `not-authorized`.
 pub async fn delete_capabilities(app: &App, actor: &Actor) -> Result<()> {
     audit::change(app, actor, |c| {
         let node_id = heard(c)?;
@@ -118,7 +118,7 @@ pub async fn delete_capabilities(app: &App, actor: &Actor) -> Result<()> {
     .await
 }
 
-/// Notes the call of the node that makes the change, and pokes those who watch it; gives its id.
+/// Notes the call of the node that makes the change, and pokes the pages that show the node; gives its id.
 fn heard(c: &mut Change<'_>) -> Result<String> {
     let (node_id, organization_id) = node(c.actor)?;
     let now = c.now;

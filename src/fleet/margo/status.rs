@@ -11,19 +11,19 @@ use crate::base::error::{Error, Result, exactly_one};
 use crate::fleet::model::{Deployment, DeploymentEvent, DeploymentState};
 use crate::fleet::{service, store as fleet};
 
-/// What a post means for a deployment.
+/// The meaning of a status post for a deployment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Meaning {
-    /// The node speaks of an older wish, or has not yet begun with the present one.
+    /// The node reports on an older wish, or has not yet begun with the present one.
     Old,
-    /// It is in this state.
+    /// The deployment is in this state.
     Is(DeploymentState),
-    /// What was to be removed is gone.
+    /// The app that was to be removed is gone.
     Gone,
 }
 
-/// Decides. A node that has not adopted the version in which the deployment was changed last says nothing about that change, whatever
-/// state it reports (Margo: read receipts). After that, only states that lead to the wish count.
+/// Decides what a status post means. As long as the node has not adopted the version of the deployment's last change, its report says
+/// nothing about that change, whatever the state (Margo: read receipts). After that, only states that lead to the wish count.
 pub fn decide(wanted: bool, target: i64, adopted: i64, reported: State) -> Meaning {
     if adopted < target {
         return Meaning::Old;
@@ -71,7 +71,7 @@ pub async fn post(app: &App, actor: &Actor, node_id: &str, deployment_id: &str, 
 
 fn post_in(c: &mut Change<'_>, node_id: &str, status: &DeploymentStatus) -> Result<bool> {
     let now = c.now;
-    // Holds the node, as everything that changes its deployments does.
+    // Noting the call locks the node's row, as everything that changes the node's deployments does.
     if fleet::note_call(c, node_id, now)? != 1 {
         return Err(Error::forbidden("not-authorized"));
     }
@@ -94,7 +94,7 @@ fn post_in(c: &mut Change<'_>, node_id: &str, status: &DeploymentStatus) -> Resu
     Ok(news || changed)
 }
 
-/// Writes a state and notes it in the history, if it is another one.
+/// Writes a state and notes it in the history, if state or error differ from the present ones.
 pub(in crate::fleet) fn move_to(
     conn: &mut Conn,
     deployment: &Deployment,

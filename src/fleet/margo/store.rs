@@ -9,7 +9,7 @@ use crate::fleet::model::{Deployment, DeploymentState, NodeState};
 /// State, version and digest of a node's desired state, and its last call.
 pub type Head = (NodeState, i64, Option<String>, Option<Timestamp>);
 
-/// How a node's desired state stands.
+/// The [`Head`] of a node; none where there is no such node.
 pub fn head(conn: &mut Conn, node_id: &str) -> QueryResult<Option<Head>> {
     nodes::table
         .find(node_id)
@@ -18,7 +18,7 @@ pub fn head(conn: &mut Conn, node_id: &str) -> QueryResult<Option<Head>> {
         .optional()
 }
 
-/// Locks a node's row (PostgreSQL) by writing what is there. Gives the number of rows.
+/// Locks a node's row (PostgreSQL) by an update without a change. Gives the number of rows.
 pub fn lock(conn: &mut Conn, node_id: &str) -> QueryResult<usize> {
     diesel::update(nodes::table.find(node_id)).set(nodes::manifest_version.eq(nodes::manifest_version)).execute(conn)
 }
@@ -33,7 +33,7 @@ pub fn set_capabilities(conn: &mut Conn, node_id: &str, json: Option<&str>) -> Q
     diesel::update(nodes::table.find(node_id)).set(nodes::capabilities.eq(json)).execute(conn)
 }
 
-/// Makes a new manifest the node's, if it still is at the version that was read. Gives the number of rows.
+/// Sets a node's new manifest, if the node still is at the version that was read. Gives the number of rows.
 pub fn advance(conn: &mut Conn, node_id: &str, from: i64, to: i64, digest: &str) -> QueryResult<usize> {
     diesel::update(nodes::table.filter(nodes::id.eq(node_id).and(nodes::manifest_version.eq(from))))
         .set((nodes::manifest_version.eq(to), nodes::manifest_digest.eq(digest)))
@@ -96,18 +96,18 @@ pub fn deployments(conn: &mut Conn, node_id: &str) -> QueryResult<Vec<(Deploymen
         .load(conn)
 }
 
-/// Writes under which document and version a deployment is wanted from now on.
+/// Writes a deployment's document digest, and the version of the desired state that holds the change.
 pub fn aim(conn: &mut Conn, id: &str, digest: &str, version: i64) -> QueryResult<usize> {
     diesel::update(deployments::table.find(id)).set((deployments::digest.eq(digest), deployments::target_version.eq(version))).execute(conn)
 }
 
-/// Writes the state of a deployment, if nobody has wished something else since it was read. Gives the number of rows.
+/// Writes the state of a deployment, if the operator has not changed it since it was read. Gives the number of rows.
 pub fn set_state(conn: &mut Conn, was: &Deployment, state: DeploymentState, error: Option<&str>) -> QueryResult<usize> {
     let same = deployments::id.eq(&was.id).and(deployments::updated_at.eq(was.updated_at)).and(deployments::wanted.eq(was.wanted));
     diesel::update(deployments::table.filter(same)).set((deployments::state.eq(state), deployments::error.eq(error))).execute(conn)
 }
 
-/// Writes which version the node has taken; it never goes back.
+/// Writes the version that the node has adopted; it never goes back.
 pub fn set_adopted(conn: &mut Conn, id: &str, version: i64) -> QueryResult<usize> {
     diesel::update(deployments::table.filter(deployments::id.eq(id).and(deployments::adopted_version.lt(version))))
         .set(deployments::adopted_version.eq(version))

@@ -1,4 +1,4 @@
-//! Deployments: what may be deployed, what it would change, deploy, remove.
+//! Deployments: offer, preview, deploy, remove, list.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -39,20 +39,20 @@ pub struct DeployInput {
     pub release_id: String,
     pub license_id: String,
     pub node_ids: Vec<String>,
-    /// Values by name; what is missing has the app's default.
+    /// Values by parameter name; a missing one has the app's default.
     pub parameters: Map<String, Value>,
 }
 
-/// A licence with what can be deployed by it.
+/// A licence with the releases that can be deployed by it.
 #[derive(Debug, Clone)]
 pub struct LicenseOffer {
     /// Licence and app.
     pub line: LicenseLine,
-    /// Published releases that it covers, newest first.
+    /// Published releases that the licence covers, stable ones first, then newest first.
     pub releases: Vec<ReleaseName>,
     /// Why nothing can be deployed by it: code of the refusal.
     pub refused: Option<&'static str>,
-    /// Number of the order that it came from: two licences of one app are told apart by it.
+    /// Number of the licence's order: it tells two licences of one app apart.
     pub order: String,
 }
 
@@ -64,15 +64,15 @@ pub struct NodeChoice {
     pub site: String,
     /// Whether the app fits it.
     pub fit: Fit,
-    /// Version of the app that is there.
+    /// Version of the app on the node, if the app is there.
     pub present: Option<String>,
-    /// Values of the app's parameters there.
+    /// Values of the app's parameters on the node.
     pub parameters: Option<Map<String, Value>>,
     /// Whether it holds a seat of the licence.
     pub seat: bool,
 }
 
-/// What the operator has chosen, with the nodes that can be chosen.
+/// The chosen licence and release, with the nodes that can be chosen.
 #[derive(Debug, Clone)]
 pub struct DeployChoices {
     pub release: ReleaseInfo,
@@ -81,16 +81,16 @@ pub struct DeployChoices {
     pub nodes: Vec<NodeChoice>,
 }
 
-/// Why what was chosen of the nodes cannot go on: it is said where nodes are chosen.
+/// A fault of the node choice; the wizard shows it on the step of the nodes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum NodeProblem {
-    /// No node.
+    /// No node is chosen.
     None,
-    /// One of them cannot be chosen: it is unknown, or not enrolled (any more).
+    /// A chosen node is unknown, or not enrolled (any more).
     Missing,
-    /// The app does not fit this one, by name.
+    /// The app does not fit the node of this name.
     Unfit(String),
-    /// More of them need a seat than are free.
+    /// More chosen nodes need a seat than seats are free.
     Seats {
         /// Chosen nodes that hold no seat.
         chosen: usize,
@@ -99,7 +99,7 @@ pub enum NodeProblem {
 }
 
 impl DeployChoices {
-    /// What is wrong with a choice of nodes; [`plan`] checks the same again, on what is there then.
+    /// The fault of a choice of nodes, if any; [`plan`] checks the same again on the rows of that moment.
     pub fn problem(&self, node_ids: &[String]) -> Option<NodeProblem> {
         let ids: BTreeSet<&String> = node_ids.iter().collect();
         let chosen: Vec<&NodeChoice> = self.nodes.iter().filter(|c| ids.contains(&c.node.id)).collect();
@@ -118,7 +118,7 @@ impl DeployChoices {
     }
 }
 
-/// What deploying would do to one node.
+/// The effect of deploying on one node.
 #[derive(Debug, Clone)]
 pub struct PlanLine {
     pub node: Node,
@@ -128,7 +128,7 @@ pub struct PlanLine {
     existing: Option<Deployment>,
 }
 
-/// What deploying would do: all that is checked, nothing that is written.
+/// The effect of deploying: everything is checked, nothing is written.
 #[derive(Debug, Clone)]
 pub struct DeployPlan {
     pub release: ReleaseInfo,
@@ -137,11 +137,11 @@ pub struct DeployPlan {
     /// Every parameter with its value.
     pub parameters: Map<String, Value>,
     pub lines: Vec<PlanLine>,
-    /// Seats that it takes.
+    /// Seats that deploying takes.
     pub new_seats: i64,
 }
 
-/// Licences of the operator with the releases that they cover.
+/// Licences of the operator, each with the releases that it covers.
 pub async fn offers(app: &App, actor: &Actor) -> Result<Vec<LicenseOffer>> {
     let owner = policy::require(actor, Action::Deploy)?.organization_id.clone();
     let now = app.clock.now();
@@ -204,14 +204,14 @@ fn existing(conn: &mut Conn, app_id: &str, node_ids: &[String]) -> Result<BTreeM
     Ok(store::deployments_on(conn, app_id, node_ids)?.into_iter().map(|(d, version)| (d.node_id.clone(), (d, version))).collect())
 }
 
-/// Licence and release that fit each other.
+/// The release, the operator's licence and the app's name; checks that licence and release are of one app.
 fn chosen(conn: &mut Conn, owner: &str, license_id: &str, release_id: &str) -> Result<(ReleaseInfo, License, AppName)> {
     let license = crate::license::service::get_own(conn, license_id, owner).or_not_found("license")?;
     let release = store::release(conn, release_id).or_not_found("deploy-release")?;
     if release.app_id != license.app_id {
         return Err(Error::conflict("license-scope-mismatch"));
     }
-    // A draft of somebody is no release for an operator, not even for one who may buy it later.
+    // An unpublished release cannot be deployed, not even by an operator who may buy it later.
     if release.state != ReleaseState::Published {
         return Err(Error::conflict("release-not-published"));
     }
@@ -222,7 +222,7 @@ fn chosen(conn: &mut Conn, owner: &str, license_id: &str, release_id: &str) -> R
     Ok((release, license, name))
 }
 
-/// What deploying would change; the same checks as [`deploy`].
+/// Previews a deployment with the same checks as [`deploy`].
 pub async fn plan(app: &App, actor: &Actor, input: DeployInput) -> Result<DeployPlan> {
     let person = policy::require(actor, Action::Deploy)?.clone();
     let (handle, now) = (app.clone(), app.clock.now());
@@ -230,8 +230,8 @@ pub async fn plan(app: &App, actor: &Actor, input: DeployInput) -> Result<Deploy
 }
 
 /// # Errors
-/// `no-nodes`, `too-many-nodes-chosen`, `node`, `node-not-enrolled`, `node-does-not-fit`, `license`, `license-…`, `too-many-nodes`, `deploy-release`,
-/// `release-not-published`, `app-suspended`, and wrong parameters as fields.
+/// `no-nodes`, `too-many-nodes-chosen`, `node`, `node-not-enrolled`, `node-does-not-fit`, `license`, `license-…`, `too-many-nodes`,
+/// `deploy-release`, `release-not-published`, `app-suspended`, and wrong parameters as fields.
 fn plan_in(conn: &mut Conn, app: &App, person: &Person, input: &DeployInput, now: Timestamp) -> Result<DeployPlan> {
     let mut node_ids = input.node_ids.clone();
     node_ids.sort();
@@ -269,7 +269,7 @@ fn plan_in(conn: &mut Conn, app: &App, person: &Person, input: &DeployInput, now
         }
         lines.push(PlanLine { node, site, change, existing: there.map(|(d, _)| d) });
     }
-    // Standing, time and version: the same for all nodes of one purpose. Node and seats are judged when the seat is taken.
+    // Standing, time and version are judged once per purpose, not per node. Node and seats are judged when the seat is taken.
     let mut purposes: Vec<Purpose> = Vec::new();
     for line in lines.iter().filter(|l| l.change != Change::Same) {
         let purpose = purpose(line, &license);
@@ -287,8 +287,8 @@ fn plan_in(conn: &mut Conn, app: &App, person: &Person, input: &DeployInput, now
     Ok(DeployPlan { release, license, app: name, parameters, lines, new_seats })
 }
 
-/// Changing the parameters of what runs is neither a deployment nor an update: a safety app whose licence has ended keeps its thresholds
-/// adjustable.
+/// The purpose by which a change is judged. New parameters for a running app are neither a deployment nor an update: a safety app whose
+/// licence has ended keeps its thresholds adjustable.
 fn purpose(line: &PlanLine, license: &License) -> Purpose {
     match (&line.change, &line.existing) {
         (Change::Reconfigure, Some(d)) if d.license_id == license.id => Purpose::Run,
@@ -354,7 +354,7 @@ fn deploy_one(c: &mut audit::Change<'_>, app: &App, person: &Person, plan: &Depl
     let asked =
         LicenseUse { node_id: Some(&node.id), app: &repository, version: &version, digest: &digest, purpose: purpose(line, license) };
     judge(c, app, license, asked, now)?;
-    // The app had a seat of another licence here, which is free now.
+    // The deployment changes its licence: free the seat of the former one.
     if let Some(before) = line.existing.as_ref().filter(|d| d.license_id != license.id) {
         licenses::deactivate_in(c, &before.license_id, &node.id)?;
     }
@@ -382,7 +382,7 @@ fn deploy_one(c: &mut audit::Change<'_>, app: &App, person: &Person, plan: &Depl
         store::insert_deployment(c, &fresh).or_conflict("deployment-changed")?;
         crate::catalog::service::count_deployment(c, &release.app_id)?;
     }
-    // After it was gone it begins anew, and nothing of before is changed.
+    // A deployment that was removed begins anew: its former settings are no change to note.
     let note = line.existing.as_ref().filter(|was| was.wanted).and_then(|was| changes(was, &license.id, &plan.parameters));
     noted_event(c, &fresh.id, DeploymentState::Pending, &release.version, note, now)?;
     c.enqueue(&Job::RebuildNode { node_id: node.id.clone() })?;
@@ -421,10 +421,10 @@ fn noted_event(
     Ok(())
 }
 
-/// Takes an app off a node. The seat of its licence is free once the node says that it is gone ([`removed_in`]).
+/// Takes an app off a node. The seat of its licence is free once the node reports the app gone ([`removed_in`]).
 ///
 /// # Errors
-/// `deployment-not-wanted` where that was asked already.
+/// `deployment-not-wanted` where its removal was asked for already.
 pub async fn remove_deployment(app: &App, actor: &Actor, id: &str) -> Result<()> {
     let person = policy::require(actor, Action::Deploy)?.clone();
     let (id, owner) = (id.to_owned(), person.organization_id.clone());
@@ -443,8 +443,8 @@ pub async fn remove_deployment(app: &App, actor: &Actor, id: &str) -> Result<()>
     .await
 }
 
-/// The node says that a deployment is gone: it is marked so, and the licence's seat is free. Does nothing to one that is wanted.
-/// Called by the Margo endpoint with the node as actor; the caller holds the node.
+/// Marks a deployment as gone and frees the licence's seat. Does nothing to a deployment that is wanted. Called when the node reports
+/// it gone (the node is the actor) or never had it; the caller holds the node.
 pub fn removed_in(c: &mut audit::Change<'_>, deployment_id: &str) -> Result<()> {
     let now = c.now;
     let Some((deployment, version)) = store::find_deployment(c, deployment_id)?.filter(|(d, _)| !d.wanted) else { return Ok(()) };
@@ -483,7 +483,7 @@ pub async fn list_deployments(app: &App, actor: &Actor, before: Option<String>) 
         .await
 }
 
-/// All of a deployment's page.
+/// The content of a deployment's page.
 #[derive(Debug, Clone)]
 pub struct DeploymentDetail {
     /// The deployment with its names.
@@ -492,11 +492,11 @@ pub struct DeploymentDetail {
     pub release: ReleaseInfo,
     pub license: License,
     pub node: Node,
-    /// What the vendor says of the release, where it is deprecated.
+    /// The vendor's message on the release, where it is deprecated.
     pub deprecation: Option<Deprecation>,
     /// Other published releases that the licence covers.
     pub others: Vec<ReleaseName>,
-    /// What happened, newest first.
+    /// Events of the deployment, newest first.
     pub events: Vec<DeploymentEvent>,
 }
 

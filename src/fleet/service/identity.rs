@@ -1,4 +1,4 @@
-//! Identities of nodes: enrolment by a one-time code, renewal, and who stands behind a client certificate.
+//! Identities of nodes: enrolment by a one-time code, renewal, and the node behind a client certificate.
 
 use serde_json::json;
 use x509_parser::prelude::{FromDer as _, GeneralName, X509Certificate};
@@ -15,7 +15,7 @@ use crate::base::pki::ca::{IssuedCertificate, NodeCa};
 use crate::fleet::model::{self, NodeState};
 use crate::fleet::store;
 
-/// Longest agent version that is kept.
+/// Longest agent version that is kept, in characters.
 const MAX_VERSION: usize = 60;
 
 /// A node that has got its certificate.
@@ -75,11 +75,11 @@ pub async fn renew(app: &App, actor: &Actor, csr_pem: String) -> Result<Enrolmen
     let (handle, id) = (app.clone(), node_id.clone());
     audit::change(app, actor, move |c| {
         let now = c.now;
-        // Of two renewals at once the second sees the first.
+        // The row lock makes the second of two renewals at once see the first.
         dialect::hold(c, Row::Node(&id))?;
         let (node, site_name) = store::find_node(c, &id)?.filter(|(n, _)| n.state == NodeState::Enrolled).ok_or_else(refused)?;
         let issued = handle.ca.sign_node(&csr_pem, &node.id, now)?;
-        // Where the last renewal was never used, the node still has the one before it.
+        // If the certificate of the last renewal was never used, the node still has the one before.
         let previous = node.certificate_previous_serial.or(node.certificate_serial);
         let rows = store::renew_certificate(c, &node.id, &issued.serial, previous.as_deref(), issued.expires_at)?;
         if rows != 1 {
@@ -95,7 +95,7 @@ fn refused() -> Error {
     Error::unauthenticated("certificate-not-accepted")
 }
 
-/// The node of a client certificate. TLS has verified chain and signature; here its name, time and place on the accepted list decide.
+/// The node of a client certificate. TLS has verified chain and signature; here the certificate's name, time and serial are checked.
 ///
 /// # Errors
 /// `certificate-not-accepted`: not of our shape, expired, replaced by a newer one, or of a node that was removed.
@@ -121,7 +121,7 @@ pub fn is_enrolled(conn: &mut Conn, node_id: &str) -> Result<bool> {
     Ok(store::find_node(conn, node_id)?.is_some_and(|(node, _)| node.state == NodeState::Enrolled))
 }
 
-/// Node id and serial of a leaf of ours that is valid now: exactly one URI name, of our shape, and no authority.
+/// Node id and serial of a node certificate that is valid now: one URI name of our SPIFFE shape, and no CA.
 fn read_certificate(ca: &NodeCa, der: &[u8], now: Timestamp) -> Option<(String, String)> {
     let (rest, certificate) = X509Certificate::from_der(der).ok()?;
     if !rest.is_empty() || certificate.is_ca() {

@@ -23,10 +23,10 @@ use crate::{audit, catalog, license};
 pub const PAGE: i64 = 50;
 /// Longest name of a site or node, in characters.
 const MAX_NAME: usize = 60;
-/// Most sites and nodes of an operator: a bound against scripts, far above any mine.
+/// Most sites of an operator: a bound against scripts, far above any mine.
 const MAX_SITES: i64 = 500;
 
-/// A site with how its nodes are.
+/// A site with the counts of its nodes.
 #[derive(Debug, Clone)]
 pub struct SiteLine {
     pub site: Site,
@@ -47,25 +47,25 @@ pub struct NodeLine {
     pub failed: i64,
 }
 
-/// All of a node's page.
+/// The content of a node's page.
 #[derive(Debug, Clone)]
 pub struct NodeDetail {
     pub node: Node,
     /// Name of its site.
     pub site: String,
-    /// What is deployed on it: deployment, version, app.
+    /// Deployments on the node: deployment, version, app.
     pub deployments: Vec<(Deployment, String, AppName)>,
-    /// What happened to these, newest first.
+    /// Events of these deployments, newest first.
     pub events: Vec<(DeploymentEvent, AppName)>,
 }
 
-/// A code as shown once.
+/// An enrolment code, which is shown once.
 #[derive(Debug, Clone)]
 pub struct IssuedCode {
     pub node_id: String,
     /// `XXXX-XXXX-XXXX`.
     pub code: String,
-    /// Until when it is good.
+    /// End of the code's validity.
     pub expires_at: Timestamp,
 }
 
@@ -79,7 +79,7 @@ pub async fn create_site(app: &App, actor: &Actor, name: &str) -> Result<String>
     let name = one_line(&mut faults, name);
     faults.check()?;
     audit::change(app, actor, move |c| {
-        // Held until the end: of two sites at once the second counts the first.
+        // The organisation is locked until the end, so the second of two new sites at once counts the first.
         dialect::hold(c, Row::Organization(&person.organization_id))?;
         if i64::try_from(store::sites_of(c, &person.organization_id)?.len()).unwrap_or(i64::MAX) >= MAX_SITES {
             return Err(Error::conflict("too-many-sites").arg("max", MAX_SITES));
@@ -92,7 +92,7 @@ pub async fn create_site(app: &App, actor: &Actor, name: &str) -> Result<String>
     .await
 }
 
-/// A name of one line.
+/// Checks a name: trimmed, not too long, on one line.
 fn one_line(faults: &mut Faults, name: &str) -> String {
     let name = faults.text("name", name, 1, MAX_NAME);
     if name.contains(['\n', '\r', '\t']) {
@@ -101,7 +101,7 @@ fn one_line(faults: &mut Faults, name: &str) -> String {
     name
 }
 
-/// Sites of the operator with how their nodes are.
+/// Sites of the operator with the counts of their nodes.
 pub async fn list_sites(app: &App, actor: &Actor) -> Result<Vec<SiteLine>> {
     let owner = policy::require(actor, Action::ViewFleet)?.organization_id.clone();
     let now = app.clock.now();
@@ -125,7 +125,7 @@ pub async fn list_sites(app: &App, actor: &Actor) -> Result<Vec<SiteLine>> {
         .await
 }
 
-/// Adds a node that waits for its enrolment; gives the code, which is shown once.
+/// Adds a node that waits for its enrolment; gives its code, which is shown once.
 ///
 /// # Errors
 /// `site` where it is not the operator's, `node-name-taken`; a wrong name.
@@ -176,8 +176,8 @@ fn code_end(app: &App, now: Timestamp) -> Timestamp {
     now.plus(TimeDelta::hours(app.settings.fleet.code_hours.clamp(1, 24 * 30)))
 }
 
-/// Gives a node a new code: it never came, or it must be set up anew. The old code is void at once; a certificate in force stays so
-/// until the new code is used.
+/// Gives a node a new code, where it never enrolled or must be set up anew. The old code is void at once; a certificate in force stays
+/// so until the new code is used.
 pub async fn new_code(app: &App, actor: &Actor, node_id: &str) -> Result<IssuedCode> {
     let person = policy::require(actor, Action::ManageNodes)?.clone();
     let id = node_id.to_owned();
@@ -242,7 +242,7 @@ pub fn detail_in(conn: &mut Conn, actor: &Actor, id: &str) -> Result<NodeDetail>
     Ok(NodeDetail { node, site, deployments, events })
 }
 
-/// Takes a node off the accepted list at once: its next call is refused. Its deployments end, its licences are free.
+/// Takes a node off the accepted list at once: its next call is refused. Its deployments end, its seats are free.
 ///
 /// # Errors
 /// `node-removed` where that has happened already.
@@ -252,7 +252,7 @@ pub async fn remove_node(app: &App, actor: &Actor, node_id: &str) -> Result<()> 
     audit::change(app, actor, move |c| {
         let now = c.now;
         let (node, _) = store::get_node(c, &owner, &id).or_not_found("node")?;
-        // The name is free for the node that replaces it; the row keeps one of its own.
+        // The row gets a name with a suffix, so that the node that replaces this one can have the name.
         let kept = format!("{}{}", node.name, model::removed_suffix(&id));
         exactly_one(store::remove_node(c, &owner, &id, &kept)?, "node-removed")?;
         let deployments = store::deployments_of_node(c, &id)?;
@@ -265,7 +265,7 @@ pub async fn remove_node(app: &App, actor: &Actor, node_id: &str) -> Result<()> 
             super::deployment::event(c, &deployment.id, DeploymentState::Removed, version, now)?;
         }
         license::service::deactivate_node_in(c, &id)?;
-        // The job finds a removed node and drops its documents.
+        // The rebuild of a removed node drops its documents.
         c.enqueue(&Job::RebuildNode { node_id: id.clone() })?;
         c.audit("node.removed", &id, &json!({"name": node.name, "deployments": deployments.len()}));
         c.poke(&owner, format!("node:{id}"));

@@ -1,4 +1,4 @@
-//! Seats of licences as nodes hold them: what runs on each, and freeing one.
+//! Seats of licences: the nodes that hold them, the deployments there, and freeing a seat.
 
 use crate::audit;
 use crate::base::app::App;
@@ -9,7 +9,7 @@ use crate::base::error::{Error, QueryResultExt as _, Result};
 use crate::fleet::store;
 use crate::license::service as licenses;
 
-/// A seat with what is known of its node.
+/// A seat with its node.
 #[derive(Debug, Clone)]
 pub struct Seat {
     pub node_id: String,
@@ -19,7 +19,7 @@ pub struct Seat {
     pub site: String,
     /// Since when the node holds it.
     pub since: Timestamp,
-    /// What is deployed there by the licence and not gone.
+    /// The deployment on the node by this licence that is not gone.
     pub deployment_id: Option<String>,
 }
 
@@ -33,7 +33,7 @@ pub fn seats_in(conn: &mut Conn, license_id: &str) -> Result<Vec<Seat>> {
     Ok(store::seats(conn, license_id)?.into_iter().map(seat).collect())
 }
 
-/// Frees a seat that nothing runs on any more.
+/// Frees a seat of a node on which the app is not deployed any more.
 ///
 /// # Errors
 /// `license`, `license-seat` where the node holds none; `seat-in-use` where the app is still deployed there: remove it first.
@@ -41,7 +41,7 @@ pub async fn release_seat(app: &App, actor: &Actor, license_id: String, node_id:
     let owner = policy::require(actor, Action::Deploy)?.organization_id.clone();
     audit::change(app, actor, move |c| {
         let license = licenses::get_own(c, &license_id, &owner).or_not_found("license")?;
-        // Nobody deploys by it between the look and the seat's end.
+        // The licence is locked, so nobody deploys by it between the check and the freeing.
         licenses::hold_in(c, &license.id)?;
         if store::deployed_by(c, &license.id)?.iter().any(|(node, _)| *node == node_id) {
             return Err(Error::conflict("seat-in-use"));

@@ -1,6 +1,7 @@
-//! Finds out who asks: client certificate of a node, session cookie, or API token (`Bearer pht_…`, or Basic with the token as password).
+//! Finds the actor of a request: client certificate of a node, session cookie, or API token (`Bearer pht_…`, or Basic with the token as
+//! password).
 //!
-//! A session that is over is the same as none. A token that is no good is an error, since its sender believes in it.
+//! A session that is over counts as none. An invalid token is an error, since its sender relies on it.
 
 use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
@@ -36,7 +37,7 @@ pub fn bearer_token(req: &actix_web::HttpRequest) -> Option<String> {
     }
 }
 
-/// Certificate that the peer of a TLS connection has shown and proved, in DER.
+/// Client certificate of a TLS connection, verified by the handshake, in DER.
 #[derive(Debug, Clone)]
 pub struct PeerCertificate(pub Option<Vec<u8>>);
 

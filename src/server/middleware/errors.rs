@@ -1,4 +1,4 @@
-//! Writes the body of page and problem errors, which need the reader's language; logs what lies behind a fault of ours, once.
+//! Writes the body of page and problem errors, which need the reader's language; logs the cause of an internal error, once.
 
 use actix_web::body::{BoxBody, EitherBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
@@ -23,7 +23,7 @@ pub async fn errors(req: ServiceRequest, next: Next<impl MessageBody + 'static>)
     let mut res = match written {
         Some((mut response, unread)) => {
             if unread {
-                // The rest of the body is of no use to anybody.
+                // Close the connection instead of reading the rest of a body that was given up.
                 response.head_mut().set_connection_type(ConnectionType::Close);
             }
             res.into_response(response).map_into_left_body()
@@ -36,7 +36,7 @@ pub async fn errors(req: ServiceRequest, next: Next<impl MessageBody + 'static>)
     Ok(res)
 }
 
-/// The answer, and whether the body was given up before its end.
+/// The answer, and whether the request's body was given up before its end.
 fn write(req: &HttpRequest, error: &Error) -> Option<(HttpResponse, bool)> {
     let unread = |e: &crate::base::error::Error| matches!(e.code, "body-too-slow" | "body-too-large" | "body-broken");
     let id = req.extensions().get::<RequestId>().map(|id| id.0.clone()).unwrap_or_default();

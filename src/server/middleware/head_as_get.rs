@@ -7,7 +7,7 @@ use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::Method;
 use actix_web::middleware::Next;
 
-/// The middleware. The connection remembers that it was HEAD and sends no body.
+/// The middleware. The connection remembers that the request was HEAD and sends no body.
 pub async fn head_as_get(mut req: ServiceRequest, next: Next<impl MessageBody>) -> Result<ServiceResponse<impl MessageBody>, Error> {
     if req.method() == Method::HEAD && !req.path().starts_with("/v2") && req.path() != "/events" {
         req.head_mut().method = Method::GET;

@@ -1,5 +1,5 @@
-//! What every request passes, outermost first: [`request_id`] (id, span, log, metrics), [`head_as_get`], [`security_headers`], [`errors`] (writes the body
-//! of page and problem errors), [`authenticate`], [`csrf`].
+//! The middleware that every request passes, outermost first: [`request_id`] (id, span, log, metrics), [`head_as_get`],
+//! [`security_headers`], [`errors`] (writes the body of page and problem errors), [`authenticate`], [`csrf`].
 
 pub mod authenticate;
 pub mod csrf;

@@ -1,4 +1,4 @@
-//! Gives each request an id, answers it in `X-Request-Id`, logs one line when the head is sent, counts it.
+//! Gives each request an id, returns the id in `X-Request-Id`, logs one line when the head is sent, counts the request.
 
 use std::time::Instant;
 

@@ -1,8 +1,8 @@
 //! A secret that was just made, on its way to the page that shows it once.
 //!
-//! The answer to a form is a redirect, so that reloading repeats nothing; the secret is stored nowhere but as a hash, and belongs in no
-//! address. It therefore travels in a cookie that scripts cannot read, that ends in a minute, and that the page which shows it ends at
-//! once. The browser is given the secret in any case.
+//! The answer to a form is a redirect, so that reloading repeats nothing; the secret is stored nowhere but as a hash, and must not be in an
+//! address. It therefore travels in a cookie that scripts cannot read, that lasts a minute, and that the page showing the secret deletes.
+//! The cookie discloses nothing new: the browser gets the secret in any case.
 
 use actix_web::{HttpRequest, HttpResponse};
 
@@ -32,7 +32,7 @@ pub fn read(req: &HttpRequest, what: &str, actor: &Actor) -> Option<String> {
     (theirs && fits).then(|| secret.to_owned())
 }
 
-/// The page has shown it.
+/// Deletes the cookie with the page that shows the secret.
 pub fn shown(response: HttpResponse) -> Result<HttpResponse> {
     with(response, &cookies::expired(COOKIE))
 }

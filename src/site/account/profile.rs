@@ -81,7 +81,7 @@ pub struct AccountPage {
     pub sessions: Vec<SessionRow>,
 }
 
-/// Browser and system out of a `User-Agent` in words; programs are named as they call themselves.
+/// Browser and system of a `User-Agent` in words; programs appear by the name that they send.
 pub fn browser(page: &Page, agent: &str) -> String {
     let known = |words: &[(&str, &str)]| words.iter().find(|(word, _)| agent.contains(word)).map(|(_, name)| (*name).to_owned());
     // The order matters: Edge and Chrome call themselves Safari too, Android calls itself Linux.

@@ -111,7 +111,7 @@ fn user_agent(req: &HttpRequest) -> &str {
     req.headers().get(header::USER_AGENT).and_then(|v| v.to_str().ok()).unwrap_or_default()
 }
 
-/// The answer that begins a session.
+/// Adds the session cookie to a response and ends the CSRF cookie of the time before sign-in.
 fn with_session(mut response: HttpResponse, cookie: String) -> PageResult {
     for cookie in [cookies::private(cookies::SESSION, cookie, service::SESSION_HOURS * 3600), cookies::expired(cookies::CSRF)] {
         response.add_cookie(&cookie).map_err(|e| Error::internal(anyhow::anyhow!("cookie: {e}")))?;
@@ -120,7 +120,7 @@ fn with_session(mut response: HttpResponse, cookie: String) -> PageResult {
 }
 
 async fn sign_out(app: Data<App>, actor: Actor) -> PageResult {
-    // Without its session a request is somebody else's: another site's form, which no CSRF value protects.
+    // Sign out by session only: a request without one may be another site's form, which no CSRF value protects against.
     if !matches!(actor, Actor::Person(_, Via::Session { .. })) {
         return Ok(see_other("/"));
     }
@@ -222,7 +222,7 @@ pub struct InvitationPage {
     pub errors: FormErrors,
 }
 
-/// The answer to a sign-in of somebody whom every organisation has removed.
+/// The answer to a sign-in of a person who is no member of any organisation any more.
 #[derive(Template)]
 #[template(path = "account/no_organization.html")]
 pub struct NoOrganizationPage {

@@ -24,7 +24,7 @@ pub fn configure(cfg: &mut ServiceConfig) {
 }
 
 async fn team_page(req: HttpRequest, app: Data<App>, actor: Actor) -> PageResult {
-    // The least that an organisation of the kind has, so that nobody is made an owner by a slip.
+    // Preselect the role with the fewest rights, so that nobody becomes an owner by mistake.
     let role = actor.as_person().map_or(Role::Member, |person| match person.kind {
         OrgKind::Platform => Role::Auditor,
         OrgKind::Vendor | OrgKind::Operator => Role::Member,

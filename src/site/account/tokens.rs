@@ -34,7 +34,7 @@ async fn show_tokens(
     error: Option<Error>,
 ) -> PageResult {
     let fresh = once::read(req, "token", actor);
-    // Vendors deploy nowhere: what the role never allows is not offered.
+    // Offer only scopes that the kind of organisation can use: vendors, for example, deploy nowhere.
     let kind = actor.person()?.kind;
     let offered = Scope::ALL.iter().copied().filter(|scope| tokens::offered(kind, *scope)).collect();
     let page = Page::of(req, "tokens-title");

@@ -29,21 +29,21 @@ pub fn configure(cfg: &mut ServiceConfig) {
         .route("/admin/audit/verify", web::post().to(verify));
 }
 
-/// Records with what the ids in them stand for.
+/// Records with the names for the ids in them.
 #[derive(Debug)]
 pub struct LogEntries {
     /// Records, newest first.
     pub records: Vec<Record>,
-    /// Ids of actors, subjects and details.
+    /// Names by id, for actors, subjects and details.
     pub names: HashMap<String, DisplayName>,
 }
 
-/// Records that fit a filter, newest first, before a place; one more than a page.
+/// Records that fit a filter, newest first, before a position in the log; one more than a page.
 pub async fn read_page(app: &App, actor: &Actor, before: Option<LogPosition>, filter: Filter) -> Result<LogEntries> {
     read(app, actor, before, filter, PAGE + 1).await
 }
 
-/// The newest records that fit a filter, for a file.
+/// The newest records that fit a filter, for the export.
 async fn read_export(app: &App, actor: &Actor, filter: Filter) -> Result<LogEntries> {
     read(app, actor, None, filter, EXPORT).await
 }
@@ -77,7 +77,7 @@ async fn log(req: HttpRequest, app: Data<App>, actor: Actor, query: Query<Filter
     page.clone().render(&LogPage { page, records, filter, actions, export, next })
 }
 
-/// The same as a file, at most [`service::EXPORT`] records.
+/// The filtered log as a CSV file, at most [`service::EXPORT`] records.
 async fn export(req: HttpRequest, app: Data<App>, actor: Actor, query: Query<Filter>) -> PageResult {
     let found = read_export(&app, &actor, query.into_inner().tidy()).await?;
     let page = Page::of(&req, "audit-title");
@@ -101,9 +101,9 @@ async fn verify(app: Data<App>, actor: Actor) -> PageResult {
     })
 }
 
-/// Something that a record names.
+/// A thing or person that a record names.
 pub struct LinkedName {
-    /// What people call it; the id where nobody has named it.
+    /// Its name; the id where it has none.
     pub name: String,
     /// Its page, where there is one that the reader may open.
     pub href: Option<String>,
@@ -134,7 +134,7 @@ pub struct RecordRow {
 }
 
 impl RecordRow {
-    /// Of a record, with what its ids stand for.
+    /// The row of a record, with `names` for its ids.
     pub fn of(page: &Page, names: &HashMap<String, DisplayName>, record: &Record) -> Self {
         let actor = match record.actor.split_once(':') {
             Some((_, id)) => LinkedName::of(page, names, id),
@@ -164,13 +164,13 @@ fn place(record: &Record) -> String {
     if record.chain == OLD_CHAIN { record.sequence.to_string() } else { format!("{} · {}", record.chain, record.sequence) }
 }
 
-/// The text of a key made of a prefix and a word, or the word.
+/// The text of the key made of a prefix and a word; the word itself where there is no such text.
 fn word(page: &Page, prefix: &str, word: &str) -> String {
     let key = format!("{prefix}{word}").replace('_', "-");
     if page.locale().has(&key) { page.t(&key) } else { word.to_owned() }
 }
 
-/// An action in words, or its code.
+/// An action in words; its code where it has no text.
 fn action(page: &Page, code: &str) -> String {
     let key = format!("audit-action-{}", code.replace('.', "-"));
     if page.locale().has(&key) { page.t(&key) } else { code.to_owned() }
@@ -219,7 +219,7 @@ pub struct LogPage {
     pub filter: Filter,
     /// Actions to choose from, with their words.
     pub actions: Vec<(&'static str, String)>,
-    /// Address of the same as a file.
+    /// Address of the filtered log as a CSV file.
     pub export: String,
     pub next: Option<String>,
 }
@@ -258,7 +258,7 @@ pub fn csv(page: &Page, found: &LogEntries) -> String {
     out
 }
 
-/// A quoted cell. What a spreadsheet would take for a formula is made text.
+/// A quoted cell. A text that a spreadsheet would take for a formula gets an apostrophe before it.
 fn cell(text: &str) -> String {
     let guard = if text.starts_with(['=', '+', '-', '@', '\t', '\r']) { "'" } else { "" };
     format!("\"{guard}{}\"", text.replace('"', "\"\""))

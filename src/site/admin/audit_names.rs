@@ -1,5 +1,4 @@
-//! What people call the things that records name by ids, and the ids of what people search for. Reads the tables of other slices and
-//! changes none.
+//! Names for the ids in audit records, and ids for the names that people search by. Reads the tables of other slices and changes none.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -14,11 +13,11 @@ use crate::base::db::schema::{
 };
 use crate::base::db::text::{ESCAPE, containing, lower};
 
-/// People that a name may stand for.
+/// Most people, or organisations, that one search text stands for.
 const PEOPLE: i64 = 20;
 
-/// What was meant: an id, an order's number or reference (with its licence), a person's address or part of a name, an organisation's
-/// slug or name.
+/// The records meant by a search text: an id, an order's number or reference (with its licence), a person's e-mail address or part of a
+/// name, an organisation's slug or name.
 pub fn sought(conn: &mut Conn, text: &str) -> QueryResult<AuditSearch> {
     let capitals = text.to_uppercase();
     let named = orders::number.eq(&capitals).or(orders::reference.eq(&capitals));
@@ -46,7 +45,7 @@ pub fn of(conn: &mut Conn, records: &[Record]) -> QueryResult<HashMap<String, Di
         }
     }
     let mut names = HashMap::new();
-    // In bites, for the number of values in one statement.
+    // In portions of 500: databases limit the number of values in one statement.
     let ids: Vec<String> = ids.into_iter().filter(|id| id.get(3..4) == Some("_")).collect();
     for some in ids.chunks(500) {
         load(conn, some, &mut names)?;

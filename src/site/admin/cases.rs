@@ -1,4 +1,4 @@
-//! /admin/queue and /admin/cases: what waits for a moderator, and one case.
+//! /admin/queue and /admin/cases: the cases that wait for a moderator, and one case.
 
 use actix_web::http::StatusCode;
 use actix_web::web::{Data, Path, Query, ServiceConfig};
@@ -35,13 +35,13 @@ pub fn configure(cfg: &mut ServiceConfig) {
         .route("/admin/cases/{id}", web::post().to(decide));
 }
 
-/// A case with all that its page shows.
+/// The content of a case's page.
 #[derive(Debug)]
 pub struct CaseDetail {
     pub case: Case,
-    /// Name of who submitted.
+    /// Name of the person who submitted the release.
     pub opened_by: String,
-    /// Name of who decided.
+    /// Name of the moderator who decided.
     pub decided_by: Option<String>,
     /// The release as a buyer would see it: texts, pictures, check report, chain.
     pub listing: Listing,
@@ -51,9 +51,9 @@ pub struct CaseDetail {
     pub place: (String, String),
     /// Other versions: version, state, uploaded; newest first.
     pub versions: Vec<(String, String, Timestamp)>,
-    /// Earlier decisions on this app: case, version, who; newest first.
+    /// Earlier decisions on this app: case, version, moderator's name; newest first.
     pub decisions: Vec<(Case, String, Option<String>)>,
-    /// The reader may not decide it.
+    /// The reader may not decide this case, for it is their own or their organisation's.
     pub own: bool,
     /// Signatures and documents attached to the release.
     pub evidence: Evidence,
@@ -101,7 +101,6 @@ pub struct CaseRow {
 }
 
 impl CaseRow {
-    /// Of a line.
     pub fn of(page: &Page, (case, version, app, vendor): &Line) -> Self {
         Self {
             href: format!("/admin/cases/{}", case.id),
@@ -140,7 +139,7 @@ pub struct DecisionRow {
     pub by: String,
 }
 
-/// Everything on a case's page.
+/// The values on a case's page.
 pub struct CaseView {
     pub id: String,
     pub state: CaseState,
@@ -167,7 +166,7 @@ pub struct CaseView {
     pub pictures: Vec<(String, String)>,
     pub alarms: Vec<(&'static str, String)>,
     pub report: ReportView,
-    /// What differs from the version before.
+    /// Differences from the version before.
     pub comparison: Option<ComparisonView>,
     pub channel: Channel,
     pub scores: Vec<ScoreView>,
@@ -177,14 +176,14 @@ pub struct CaseView {
     pub versions: Vec<(String, String, String)>,
     pub decisions: Vec<DecisionRow>,
     pub chain: Vec<ChainLink>,
-    /// Decided already: when, by whom, why.
+    /// Time, moderator and reason of the decision, once there is one.
     pub decided: Option<(String, String, String)>,
     pub own: bool,
     pub trust: TrustView,
 }
 
 impl CaseView {
-    /// In the page's language, with titles of the other beside it.
+    /// In the page's language; titles also in the other one.
     pub fn of(page: &Page, detail: &CaseDetail) -> Self {
         let (listing, case) = (&detail.listing, &detail.case);
         let manifest = &listing.release.manifest;
@@ -271,9 +270,9 @@ fn tone(state: CaseState) -> &'static str {
 pub struct CasePage {
     pub page: Page,
     pub case: CaseView,
-    /// The form is shown: the case is open and the reader may decide it.
+    /// Whether the decision form is shown: the case is open and the reader may decide it.
     pub may_decide: bool,
-    /// What was typed.
+    /// Reason as typed.
     pub reason: String,
     pub errors: FormErrors,
 }
@@ -332,7 +331,7 @@ struct DecisionForm {
 
 async fn decide(req: HttpRequest, app: Data<App>, actor: Actor, id: Path<String>, form: Form<DecisionForm>) -> PageResult {
     let (id, form) = (id.into_inner(), form.0);
-    // Before what was typed is looked at.
+    // Check the right before the form's values.
     policy::require(&actor, Action::DecideCases)?;
     let Ok(decision) = form.decision.parse::<ModerationDecision>() else {
         return show_case(&req, &app, &actor, id, form.reason, Some(Error::field("decision", "choose-one"))).await;

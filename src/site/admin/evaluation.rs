@@ -1,4 +1,4 @@
-//! /admin/evaluation: hidden test sets and the scores on them.
+//! /admin/evaluation: hidden test sets and their scores.
 
 use actix_web::web::{Data, Path, Payload, Query, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse, web};
@@ -45,7 +45,6 @@ fn state(set: &TestSet) -> &'static str {
 }
 
 impl SetRow {
-    /// Of a line.
     pub fn of(page: &Page, line: &SetLine) -> Self {
         let set = &line.set;
         Self {
@@ -78,12 +77,11 @@ pub struct NewSetPage {
     pub page: Page,
     /// Specialties with their scenarios (slug, name).
     pub groups: Vec<(String, Vec<(String, String)>)>,
-    /// Words of figures.
+    /// Words of the metrics to choose from.
     pub metrics: Vec<&'static str>,
 }
 
 impl NewSetPage {
-    /// With the choices in the page's language.
     pub fn of(page: Page, choices: &Choices) -> Self {
         let groups = choices
             .iter()
@@ -96,7 +94,7 @@ impl NewSetPage {
     }
 }
 
-/// An outcome on the page of its set.
+/// The outcome of one release, on the page of its set.
 pub struct ScoreRow {
     pub app: String,
     pub href: String,
@@ -179,7 +177,6 @@ pub struct FaultView {
 }
 
 impl FaultView {
-    /// In a language.
     pub fn of(lang: Lang, fault: &Fault) -> Self {
         let message = lang.format(&format!("evaluation-fault-{}", fault.code), &[("detail", &fault.detail)]);
         Self { place: fault.place.clone(), code: fault.code, message }
@@ -200,7 +197,7 @@ async fn new(req: HttpRequest, app: Data<App>, actor: Actor) -> PageResult {
     page.clone().render(&NewSetPage::of(page, &choices))
 }
 
-/// The body is the archive itself, taken to disk as it comes; what else is to be said stands in the query.
+/// The body is the archive itself, streamed to disk; the form's other values are in the query.
 async fn create(req: HttpRequest, app: Data<App>, actor: Actor, form: Query<SetForm>, body: Payload) -> ApiResult {
     Ok(match service::create(&app, &actor, &form, body).await? {
         Ok(id) => HttpResponse::Ok().json(json!({"location": format!("/admin/evaluation/{id}")})),

@@ -66,9 +66,9 @@ async fn decide(req: HttpRequest, app: Data<App>, actor: Actor, path: Path<(Stri
 pub struct AdminListPage {
     pub page: Page,
     pub rows: Vec<LicenseRow>,
-    /// Newer ones.
+    /// Address of the page with newer rows.
     pub previous: Option<String>,
-    /// Older ones.
+    /// Address of the page with older rows.
     pub next: Option<String>,
 }
 
@@ -78,10 +78,9 @@ pub struct AdminListPage {
 pub struct AdminDetailPage {
     pub page: Page,
     pub facts: LicenseFacts,
-    /// From listing to running.
+    /// The chain line.
     pub links: Vec<ChainLink>,
     /// Reason as typed.
     pub reason: String,
-    /// What was wrong.
     pub errors: FormErrors,
 }

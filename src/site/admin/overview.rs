@@ -1,4 +1,4 @@
-//! /admin: what waits for the platform’s people.
+//! /admin: open work of the platform’s people, and figures.
 
 use actix_web::web::{Data, ServiceConfig};
 use actix_web::{HttpRequest, web};
@@ -21,7 +21,7 @@ pub fn configure(cfg: &mut ServiceConfig) {
     cfg.route("/admin", web::get().to(overview));
 }
 
-/// What the platform's overview shows. Parts that the reader may not see are none.
+/// The content of the platform's overview. Parts that the reader may not see are none.
 #[derive(Debug)]
 pub struct Overview {
     /// Open cases and the oldest of them.
@@ -32,7 +32,7 @@ pub struct Overview {
     pub figures: (i64, i64, i64, i64),
 }
 
-/// The platform's overview, for everyone who works there.
+/// Reads the overview, which everyone who works for the platform may see.
 async fn read_overview(app: &App, actor: &Actor) -> Result<Overview> {
     let cases = policy::require(actor, Action::ViewCases);
     let payments = policy::require(actor, Action::ViewPayments);
@@ -72,7 +72,7 @@ pub struct OverviewPage {
 }
 
 impl OverviewPage {
-    /// What the reader may see.
+    /// The page with the parts that the reader may see.
     pub fn of(page: Page, overview: &Overview) -> Self {
         let (vendors, listings, mines, nodes) = overview.figures;
         Self {

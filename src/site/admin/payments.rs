@@ -1,4 +1,4 @@
-//! /admin/payments: transfers that are awaited and received.
+//! /admin/payments: orders that wait for payment, and receipts.
 
 use actix_web::http::StatusCode;
 use actix_web::web::{Data, Path, Query, ServiceConfig};
@@ -33,7 +33,7 @@ pub struct PaymentsPage {
     pub page: Page,
     pub rows: Vec<AwaitingRow>,
     pub q: String,
-    /// The form is shown: one order fits what was searched for.
+    /// Whether the receipt form is shown: exactly one order fits the search.
     pub may_confirm: bool,
     pub form: ReceiptInput,
     pub errors: FormErrors,
@@ -55,7 +55,6 @@ pub struct HistoryRow {
 }
 
 impl HistoryRow {
-    /// Of a line.
     pub fn of(page: &Page, (payment, number, order_state, by): &PaymentLine) -> Self {
         Self {
             at: page.datetime(&payment.confirmed_at),
@@ -89,7 +88,7 @@ pub struct PaymentPage {
     pub order: OrderView,
     pub may_confirm: bool,
     pub form: ReceiptInput,
-    /// Why it is called off, as typed.
+    /// Reason for calling the order off, as typed.
     pub reason: String,
     pub errors: FormErrors,
 }
@@ -113,7 +112,7 @@ async fn payments(req: HttpRequest, app: Data<App>, actor: Actor, query: Query<S
     let (previous, next) = paging(&mut waiting, service::PAGE, &path, "after", after.as_deref(), |w| w.line.0.id.clone());
     let page = Page::of(&req, "payments-title");
     let rows = waiting.iter().map(|w| AwaitingRow::of(&page, w)).collect();
-    // Only where it is plain which order is meant.
+    // The receipt form stands beside the search only where exactly one order fits.
     let one = !q.is_empty() && waiting.len() == 1 && previous.is_none() && next.is_none();
     let may_confirm = one && policy::require(&actor, Action::ConfirmPayments).is_ok();
     let (form, errors) = (ReceiptInput::default(), FormErrors::default());

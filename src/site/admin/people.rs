@@ -1,4 +1,4 @@
-//! /admin/people: organisations and how many belong to them.
+//! /admin/people: organisations and the number of their members.
 
 use actix_web::web::{Data, Query, ServiceConfig};
 use actix_web::{HttpRequest, web};

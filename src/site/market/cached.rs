@@ -10,7 +10,7 @@ use crate::base::error::Error;
 use crate::http::cookies;
 use crate::http::page::{PageResult, lang_of};
 
-/// A page for everyone: from the cache where nobody is signed in and nothing is to be said once.
+/// A page for everyone: from the cache where the reader is not signed in and has neither a one-time message nor a CSRF cookie.
 pub async fn cached<F>(req: &HttpRequest, app: &App, actor: &Actor, make: F) -> PageResult
 where
     F: AsyncFnOnce() -> PageResult,

@@ -71,7 +71,7 @@ pub struct CataloguePage {
     pub facets: Vec<Facet>,
     pub cards: Vec<AppCard>,
     pub total: i64,
-    /// How many of the first apps can be put side by side, and where.
+    /// Number of the first apps that can be compared, and the address of their comparison.
     pub compare: Option<(usize, String)>,
     pub next: Option<String>,
 }
@@ -168,14 +168,14 @@ async fn vendor(req: HttpRequest, app: Data<App>, actor: Actor, slug: Path<Strin
     .await
 }
 
-/// What the home page shows.
+/// The data of the home page.
 #[derive(Debug)]
 pub struct Home {
     /// Newest listings.
     pub newest: Vec<Card>,
     /// Most deployed listings.
     pub deployed: Vec<Card>,
-    /// Their plans.
+    /// Plans of these listings.
     pub plans: Vec<PricePlan>,
     /// Specialties with their number of listings.
     pub specialties: Vec<(String, String, String, i64)>,

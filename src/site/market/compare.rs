@@ -26,7 +26,7 @@ pub fn configure(cfg: &mut ServiceConfig) {
     cfg.route("/compare", web::get().to(compare));
 }
 
-/// Not kept in the cache of pages: there are more sets of four apps than it has room for.
+/// `/compare`. The page cache does not keep it: there are more sets of four apps than it has room for.
 pub async fn compare(req: HttpRequest, app: Data<App>, query: Query<Vec<(String, String)>>) -> PageResult {
     let (wanted, cut) = wanted(query.into_inner());
     let n = wanted.len();
@@ -52,7 +52,7 @@ fn is_slug(text: &str) -> bool {
 pub type Address = (String, String);
 
 /// Apps that an address asks for: the values of `app` (`vendor/app`), each once, [`MAX`] at the most; and whether more were named.
-/// What is no address of an app stays among them without slugs, so that it is told to be missing.
+/// Malformed values stay as one entry without slugs, which the page counts as missing.
 pub fn wanted(pairs: Vec<(String, String)>) -> (Vec<Address>, bool) {
     let mut wanted: Vec<Address> = Vec::new();
     for value in pairs.into_iter().filter(|(name, _)| name == "app").map(|(_, value)| value) {
@@ -69,7 +69,7 @@ pub fn wanted(pairs: Vec<(String, String)>) -> (Vec<Address>, bool) {
     (wanted, false)
 }
 
-/// The page of some apps.
+/// Address of the comparison of some apps.
 pub fn address<'a>(apps: impl IntoIterator<Item = (&'a str, &'a str)>) -> String {
     let query: Vec<String> = apps.into_iter().map(|(vendor, app)| format!("app={vendor}/{app}")).collect();
     if query.is_empty() { "/compare".into() } else { format!("/compare?{}", query.join("&")) }
@@ -86,16 +86,16 @@ pub struct Compared {
     pub report: Option<CheckReport>,
 }
 
-/// What the page shows.
+/// The data of the page.
 #[derive(Debug)]
 pub struct Comparison {
     /// The apps, in the order of the address.
     pub apps: Vec<Compared>,
     /// Active plans of these apps.
     pub plans: Vec<PricePlan>,
-    /// Hidden test sets on which any of them was tried, with what each got.
+    /// Hidden test sets on which any of these apps was tried, with each app's outcome.
     pub sets: Vec<Outcomes>,
-    /// Apps that fit beside them, where there is room: of the first one's scenario, or else its specialty, or else its kind of input.
+    /// Apps to add, where there is room: of the first app's scenario, or else its specialty, or else its kind of input.
     pub offered: Vec<Card>,
     /// Scenarios: slug, specialty, name zh, name en.
     pub scenarios: Vec<(String, String, String, String)>,
@@ -145,7 +145,7 @@ fn offered(conn: &mut Conn, first: &AppRow, shown: &[&str]) -> Result<Vec<Card>>
     Ok(Vec::new())
 }
 
-/// What stands where there is no figure.
+/// Text of a cell without a figure.
 const NONE: &str = "–";
 
 /// An app at the head of its column.
@@ -159,11 +159,11 @@ pub struct Column {
     pub without: String,
 }
 
-/// What one app has of a row.
+/// The value of one app in a row.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Cell {
     pub text: String,
-    /// No other app of the page has better.
+    /// No other app of the page has a better value.
     pub best: bool,
 }
 
@@ -202,7 +202,7 @@ pub struct ComparePage {
     pub groups: Vec<Group>,
     /// Data of the latency plot, safe inside a script element; empty where times cannot be compared.
     pub plot: String,
-    /// Measured in different places.
+    /// The apps were measured in different places, so times cannot be compared.
     pub elsewhere: bool,
     pub offered: Vec<ComparedPlan>,
     /// Apps that were asked for and are not listed.
@@ -339,7 +339,7 @@ fn needs(page: &Page, apps: &[Compared]) -> Group {
     Group { title: page.t("listing-needs"), rows }
 }
 
-/// Cells of values with their texts.
+/// Cells of values with their texts; marks the best where the texts differ.
 fn cells(values: Vec<Option<(f64, String)>>, higher_is_better: bool) -> Vec<Cell> {
     let known: Vec<&(f64, String)> = values.iter().flatten().collect();
     let alike = known.windows(2).all(|pair| matches!(pair, [a, b] if a.1 == b.1));
@@ -361,7 +361,7 @@ fn plot(page: &Page, apps: &[Compared]) -> String {
     };
     in_script(&json!({
         "kind": "bar", "unit": "ms", "x": "category",
-        // Titles may be the same.
+        // Add the vendor: two apps may have the same title.
         "categories": measured.iter().map(|(app, _)| {
             let (row, (_, zh, en)) = &app.card;
             format!("{} · {}", page.pick(&row.title_zh, &row.title_en), page.pick(zh, en))

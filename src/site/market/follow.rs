@@ -30,7 +30,7 @@ pub async fn follow(app: App, mut stop: watch::Receiver<bool>) {
     }
 }
 
-/// Rebuilds where the mark of the database differs from `known`; gives the mark.
+/// Rebuilds the search index and clears the page cache where the database's mark differs from `known`; gives the mark.
 pub async fn refresh(app: &App, known: Option<&Mark>) -> Result<Mark> {
     let mark = app.db.read(|conn| Ok(mark(conn)?)).await?;
     if known == Some(&mark) {
@@ -43,7 +43,7 @@ pub async fn refresh(app: &App, known: Option<&Mark>) -> Result<Mark> {
     Ok(mark)
 }
 
-/// Changes whenever something does that visitors see of the catalogue: number and last change of apps, number of active plans and the
+/// Mark that changes with everything that visitors see of the catalogue: number and last change of apps, number of active plans and the
 /// newest, how often signing keys were added or revoked, the last score on a hidden test set and the last set that was retired.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mark {

@@ -34,7 +34,7 @@ pub struct VersionRow {
     pub digest: String,
     pub state: ReleaseState,
     pub channel: Channel,
-    /// What is said of a deprecated version: message and successor.
+    /// The vendor's message on a deprecated version, and its successor.
     pub deprecation: Option<(String, Option<String>)>,
 }
 
@@ -52,7 +52,7 @@ pub struct MetricRow {
 pub struct ListingPage {
     pub page: Page,
     pub href: String,
-    /// Where it stands beside others; none where it is not listed.
+    /// Address of the comparison with other apps; none where the app is not listed.
     pub compare: Option<String>,
     pub summary: String,
     pub vendor: String,
@@ -71,7 +71,7 @@ pub struct ListingPage {
     pub plans: Vec<PlanCard>,
     pub may_order: bool,
     pub report: ReportView,
-    /// What differs from the version before.
+    /// Differences from the version before.
     pub comparison: Option<ComparisonView>,
     pub scores: Vec<ScoreView>,
     pub version: String,
@@ -91,7 +91,7 @@ pub struct ListingPage {
 }
 
 impl ListingPage {
-    /// As a reader sees it; `trial_used`: the reader's organisation has had its trial.
+    /// The page for a reader; `trial_used`: the reader's organisation has had its trial.
     pub fn of(page: Page, actor: &Actor, found: &Listing, evidence: &Evidence, trial_used: bool) -> Self {
         let (app, manifest) = (&found.app, &found.release.manifest);
         let lang = page.lang;
@@ -179,7 +179,7 @@ impl ListingPage {
     }
 }
 
-/// What the vendor says of a deprecated version, and its successor.
+/// The vendor's message on a deprecated version, and its successor.
 fn deprecation(page: &Page, release: &Release) -> Option<(String, Option<String>)> {
     release.deprecation.as_ref().map(|d| (d.message.get(page.lang).to_owned(), d.successor.clone()))
 }

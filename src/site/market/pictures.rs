@@ -1,4 +1,4 @@
-//! Pictures of listings: who may see one, and small copies for cards.
+//! Pictures of listings: the right to see one, and small copies for cards.
 
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -30,7 +30,7 @@ pub fn configure(cfg: &mut ServiceConfig) {
         .route("/media/{vendor}/{app}/{digest}/small", web::get().to(small_picture));
 }
 
-/// A picture of a listing, by digest, so it never changes.
+/// A picture of a listing. Its address holds its digest, so the content never changes.
 async fn picture(app: Data<App>, actor: Actor, path: Path<(String, String, String)>) -> PageResult {
     let (vendor, slug, digest) = path.into_inner();
     Ok(picture_response(find_picture(&app, &actor, vendor, slug, digest).await?))
@@ -60,7 +60,7 @@ pub struct Picture {
 /// A picture, if this reader may see it.
 ///
 /// # Errors
-/// `picture`: there is none, it is none, or the reader may not see it.
+/// `picture`: there is no such blob, it is no picture, or the reader may not see it.
 pub async fn find_picture(app: &App, actor: &Actor, vendor: String, slug: String, digest: String) -> Result<Picture> {
     let missing = || Error::not_found("picture");
     let parsed = Digest::parse(&digest).map_err(|_| missing())?;
@@ -119,7 +119,7 @@ pub async fn small(app: &App, actor: &Actor, vendor: String, slug: String, diges
     if let Some(kept) = kept(&path).await? {
         return Ok(if kept.is_empty() { whole } else { jpeg(kept, whole.public) });
     }
-    // Decoding takes up to hundreds of megabytes for a hostile picture: one at a time.
+    // One at a time: decoding a hostile picture can take hundreds of megabytes.
     let _turn = THUMBNAILS.acquire().await.map_err(Error::internal)?;
     if let Some(kept) = kept(&path).await? {
         return Ok(if kept.is_empty() { whole } else { jpeg(kept, whole.public) });
@@ -133,7 +133,7 @@ pub async fn small(app: &App, actor: &Actor, vendor: String, slug: String, diges
     .map_err(Error::internal)?
 }
 
-/// A kept copy; empty where the picture has none and is sent itself.
+/// The stored small copy, if it was made already; empty where the whole picture is sent instead.
 async fn kept(path: &PathBuf) -> Result<Option<Vec<u8>>> {
     match tokio::fs::read(path).await {
         Ok(bytes) => Ok(Some(bytes)),
@@ -147,7 +147,7 @@ fn path(app: &App, digest: &str) -> PathBuf {
     app.settings.data_dir.0.join("thumbnails").join(format!("{name}.jpg"))
 }
 
-/// Seen whole or not at all: written beside, then renamed.
+/// Stores a small copy: written beside and then renamed, so that readers see all of it or nothing.
 fn keep(path: &PathBuf, bytes: &[u8]) -> Result<()> {
     if let Some(folder) = path.parent() {
         std::fs::create_dir_all(folder)?;
@@ -164,7 +164,7 @@ fn shrink(bytes: &[u8]) -> Option<Vec<u8>> {
     }
     let small = picture.resize(SMALL.0, SMALL.1, FilterType::Triangle);
     let mut out = Vec::new();
-    // JPEG knows no transparency: what shows through is white.
+    // Put the picture on white: JPEG has no transparency.
     let flat = on_white(&small);
     JpegEncoder::new_with_quality(&mut out, QUALITY).encode_image(&flat).ok()?;
     Some(out)

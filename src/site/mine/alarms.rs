@@ -90,7 +90,7 @@ pub struct AlarmRow {
     pub node_href: String,
     /// Title of the app.
     pub app: String,
-    /// Its page in the market.
+    /// Page of the app in the market.
     pub app_href: String,
     /// Page of the deployment.
     pub deployment_href: String,
@@ -105,12 +105,11 @@ pub struct AlarmRow {
     pub ago: String,
     /// What the app saw; empty where nothing was kept.
     pub result: String,
-    /// The same as names and values; empty where the result has another shape.
+    /// The result as names and values; empty where it has another shape.
     pub found: Vec<(String, String)>,
 }
 
 impl AlarmRow {
-    /// From a line.
     pub fn of(page: &Page, line: &AlarmLine) -> Self {
         let alarm = &line.alarm;
         let place = format!("{} · {}", line.site, shown_name(&line.node, &line.alarm.node_id));
@@ -138,7 +137,7 @@ impl AlarmRow {
     }
 }
 
-/// The text of an alarm without the place that most begin with: pages show the place beside it.
+/// The text of an alarm without the place at its beginning, where it has one: pages show the place beside the text.
 fn without_place(text: &str, place: &str) -> String {
     let rest = text.strip_prefix(place).and_then(|rest| rest.strip_prefix(['：', ':'])).map(str::trim_start);
     rest.filter(|rest| !rest.is_empty()).unwrap_or(text).to_owned()
@@ -148,7 +147,7 @@ fn items<'a>(result: &'a Value, key: &str) -> &'a [Value] {
     result.get(key).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default()
 }
 
-/// Labels with their scores and values with their units, as the local API gives them.
+/// Labels with their scores, and values with their units, out of a result in the shape of the node's local API.
 fn findings(result: &Value) -> Vec<(String, String)> {
     let text = |item: &Value, key: &str| item.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
     let number = |item: &Value, key: &str| item.get(key).and_then(Value::as_f64);
@@ -168,17 +167,17 @@ fn findings(result: &Value) -> Vec<(String, String)> {
 pub struct AlarmsPage {
     pub page: Page,
     pub rows: Vec<AlarmRow>,
-    /// Level that is looked for, or empty.
+    /// Level of the filter, or empty.
     pub level: &'static str,
-    /// Deployment that is looked for, or empty.
+    /// Deployment id of the filter, or empty.
     pub deployment: String,
     /// Address of the first page.
     pub address: String,
-    /// Whether new ones appear by themselves.
+    /// Whether new alarms appear by themselves.
     pub live: bool,
-    /// Newer ones.
+    /// Address of the page with newer rows.
     pub previous: Option<String>,
-    /// Older ones.
+    /// Address of the page with older rows.
     pub next: Option<String>,
 }
 

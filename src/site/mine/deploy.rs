@@ -1,4 +1,4 @@
-//! /mine/deploy: the four steps from a licence to a deployment. Nothing is kept between steps but what the address and form hold.
+//! /mine/deploy: the four steps from a licence to a deployment. Between steps, only the address and the form hold the choices.
 
 use actix_web::http::StatusCode;
 use actix_web::web::{Data, ServiceConfig};
@@ -24,7 +24,7 @@ pub fn configure(cfg: &mut ServiceConfig) {
         .route("/mine/deploy", web::post().to(start));
 }
 
-/// Reads the values of a form. What cannot be read stays a text, for [`check`] to name.
+/// Reads the values of a form. An unreadable value stays a text, on which [`check`] reports the fault.
 pub fn from_form(declared: &[Parameter], form: &FormPairs) -> Map<String, Value> {
     let mut values = Map::new();
     for (field, raw) in &form.0 {
@@ -38,14 +38,14 @@ pub fn from_form(declared: &[Parameter], form: &FormPairs) -> Map<String, Value>
         };
         values.insert(name.to_owned(), value.unwrap_or_else(|| Value::String(raw.to_owned())));
     }
-    // A box that is not ticked is not sent.
+    // Browsers do not send a box that is not ticked: its value is false.
     for parameter in declared.iter().filter(|p| p.kind == ParameterKind::Boolean) {
         values.entry(parameter.name.clone()).or_insert(Value::Bool(false));
     }
     values
 }
 
-/// What was chosen so far, from a query or a form.
+/// The choices so far, from a query or a form.
 struct Chosen {
     license_id: String,
     release_id: String,
@@ -59,7 +59,7 @@ impl Chosen {
     }
 }
 
-/// Steps 1 to 3, by what is chosen.
+/// Steps 1 to 3, by the choices and the `step` in the address.
 async fn wizard(req: HttpRequest, app: Data<App>, actor: Actor) -> PageResult {
     let pairs = FormPairs(serde_urlencoded::from_str(req.query_string()).map_err(|e| Error::invalid("form-malformed").source(e))?);
     let chosen = Chosen::of(&pairs);
@@ -77,7 +77,7 @@ async fn wizard(req: HttpRequest, app: Data<App>, actor: Actor) -> PageResult {
         });
     }
     let choices = deployment::choices(&app, &actor, chosen.license_id.clone(), chosen.release_id.clone()).await?;
-    // A node alone in the address was chosen on its own page; it still has to be looked at among the others.
+    // Nodes in the address do not skip this step: a node chosen on its own page must be seen among the others first.
     if pairs.get("step") != "parameters" {
         return page.clone().render(&NodesStep::of(page, &choices, &chosen.nodes, None, now));
     }
@@ -87,13 +87,13 @@ async fn wizard(req: HttpRequest, app: Data<App>, actor: Actor) -> PageResult {
     }
 }
 
-/// The nodes again, with what was wrong with them: nowhere else can they be changed.
+/// Shows the step of the nodes again with the fault: nodes can be changed only there.
 fn other_nodes(page: Page, choices: &deployment::DeployChoices, chosen: &Chosen, problem: &NodeProblem, now: Timestamp) -> PageResult {
     let text = node_problem(&page, problem);
     page.clone().render_with(StatusCode::UNPROCESSABLE_ENTITY, &NodesStep::of(page, choices, &chosen.nodes, Some(text), now))
 }
 
-/// Someone loads the preview's address again.
+/// A GET of the preview's address, such as a reload, begins the wizard anew.
 async fn restart() -> PageResult {
     Ok(see_other("/mine/deploy"))
 }
@@ -109,7 +109,7 @@ async fn input(app: &App, actor: &Actor, chosen: &Chosen, form: &FormPairs) -> R
     Ok((choices, input))
 }
 
-/// The parameters again, with what was typed and what was wrong.
+/// Shows the step of the parameters again, with the typed values and the faults.
 fn wrong(page: Page, choices: &deployment::DeployChoices, chosen: &Chosen, typed: &Map<String, Value>, error: &Error) -> PageResult {
     let step = ParametersStep::of(page.clone(), choices, &chosen.nodes, Some(typed), Some(error));
     page.render_with(StatusCode::UNPROCESSABLE_ENTITY, &step)
@@ -123,7 +123,7 @@ async fn preview(req: HttpRequest, app: Data<App>, actor: Actor, form: FormPairs
     if let Some(problem) = choices.problem(&chosen.nodes) {
         return other_nodes(page, &choices, &chosen, &problem, app.clock.now());
     }
-    // Back from the preview, with what was typed.
+    // Back from the preview, with the typed values.
     if form.get("step") == "parameters" {
         return page.clone().render(&ParametersStep::of(page, &choices, &chosen.nodes, Some(&typed), None));
     }

@@ -41,7 +41,7 @@ pub struct OfferCard {
     pub releases: Vec<(String, String)>,
     /// Why it cannot be used, in words.
     pub refused: Option<String>,
-    /// Whether the reader came from it.
+    /// Whether the reader came from this licence's page.
     pub selected: bool,
 }
 
@@ -53,13 +53,13 @@ pub struct AppStep {
     /// Step for the line of steps.
     pub step: u8,
     pub offers: Vec<OfferCard>,
-    /// Whether one of them is the one the reader came from.
+    /// Whether the reader came from the page of one of these licences.
     pub preselected: bool,
-    /// Nodes chosen before the app.
+    /// Ids of nodes that were chosen before the app.
     pub nodes: Vec<String>,
 }
 
-/// A release in a list of choices: its version, and that it is for trying where it is.
+/// A release in a list of choices: its version, marked where it is a beta.
 pub fn release_name(page: &Page, release: &ReleaseName) -> String {
     match release.channel {
         Channel::Stable => release.version.clone(),
@@ -67,7 +67,7 @@ pub fn release_name(page: &Page, release: &ReleaseName) -> String {
     }
 }
 
-/// Cards of offers, the one the reader came from first.
+/// Cards of offers; first the licence from whose page the reader came.
 pub fn offers(page: &Page, offers: &[LicenseOffer], license_id: &str, now: Timestamp) -> Vec<OfferCard> {
     let card = |o: &LicenseOffer| OfferCard {
         license_id: o.line.license.id.clone(),
@@ -87,7 +87,7 @@ pub fn offers(page: &Page, offers: &[LicenseOffer], license_id: &str, now: Times
     cards
 }
 
-/// What is wrong with the chosen nodes, in words.
+/// The fault of the chosen nodes, in words.
 pub fn node_problem(page: &Page, problem: &NodeProblem) -> String {
     match problem {
         NodeProblem::None => error_text(page.locale(), "no-nodes", &[]),
@@ -110,11 +110,11 @@ pub struct NodeChoice {
     pub fit: String,
     /// Colour of that.
     pub tone: &'static str,
-    /// Whether it can be chosen.
+    /// Whether the node can be chosen.
     pub possible: bool,
-    /// Version that is there, in words.
+    /// Version of the app on the node, in words.
     pub present: String,
-    /// Whether it is chosen.
+    /// Whether the node is chosen.
     pub checked: bool,
 }
 
@@ -134,12 +134,11 @@ pub struct NodesStep {
     /// What the app needs, in words.
     pub need: String,
     pub nodes: Vec<NodeChoice>,
-    /// What was wrong.
+    /// Fault of the choice of nodes, in words.
     pub problem: Option<String>,
 }
 
 impl NodesStep {
-    /// From the choices.
     pub fn of(page: Page, choices: &DeployChoices, chosen: &[String], problem: Option<String>, now: Timestamp) -> Self {
         let need = &choices.release.manifest.resources;
         let memory = i64::from(need.memory_mib).saturating_mul(1_048_576);
@@ -177,7 +176,7 @@ impl NodesStep {
                 "owned",
                 choices.license.node_limit,
             ),
-            // Any one of them will do.
+            // Architectures are alternatives: join them with "or".
             need: format!(
                 "{} · {} · {}",
                 need.architectures.join(&format!(" {} ", page.t("fleet-or"))),
@@ -213,7 +212,7 @@ pub struct ParameterField {
 }
 
 impl ParameterField {
-    /// From the declaration and the value typed or in force.
+    /// The field of a declared parameter, with the value typed or in force.
     pub fn of(page: &Page, parameter: &Parameter, values: &Map<String, Value>) -> Self {
         let bound = |n: Option<f64>| n.map(|n| n.to_string()).unwrap_or_default();
         let (min, max) = (bound(parameter.min), bound(parameter.max));
@@ -259,21 +258,20 @@ pub struct ParametersStep {
     /// Nodes chosen: id and name.
     pub nodes: Vec<(String, String)>,
     pub fields: Vec<ParameterField>,
-    /// What was wrong.
     pub errors: FormErrors,
-    /// What was wrong with fields that the page does not show.
+    /// Messages on fields that the page does not show.
     pub others: Vec<String>,
 }
 
-/// Texts of the wrong fields that are not among those shown.
+/// Messages on wrong fields that are not among those shown.
 fn unshown(page: &Page, error: &Error, shown: &[ParameterField]) -> Vec<String> {
     let hidden = error.fields.iter().filter(|f| shown.iter().all(|s| s.name != f.field));
-    // The values for the text may stand with the error as a whole.
+    // The arguments of a message may be on the error as a whole instead of the field.
     hidden.map(|f| error_text(page.locale(), f.code, if f.args.is_empty() { &error.args } else { &f.args })).collect()
 }
 
 impl ParametersStep {
-    /// From the choices. Without typed values, those in force on the first node that has the app.
+    /// The step for these choices. Without typed values it shows those in force on the first node that has the app.
     pub fn of(page: Page, choices: &DeployChoices, chosen: &[String], typed: Option<&Map<String, Value>>, error: Option<&Error>) -> Self {
         let nodes: Vec<(String, String)> =
             choices.nodes.iter().filter(|c| chosen.contains(&c.node.id)).map(|c| (c.node.id.clone(), c.node.name.clone())).collect();
@@ -296,7 +294,7 @@ impl ParametersStep {
     }
 }
 
-/// What changes on one node.
+/// The change on one node.
 pub struct PreviewRow {
     pub id: String,
     pub name: String,
@@ -323,14 +321,13 @@ pub struct PreviewStep {
     pub rows: Vec<PreviewRow>,
     /// Parameters: field name, label, value.
     pub parameters: Vec<(String, String, String)>,
-    /// Seats it takes, in words.
+    /// Seats that the deployment takes, in words.
     pub seats: String,
-    /// Whether nothing changes.
+    /// Whether the deployment changes nothing.
     pub nothing: bool,
 }
 
 impl PreviewStep {
-    /// From the plan.
     pub fn of(page: Page, plan: &DeployPlan, now: Timestamp) -> Self {
         let rows: Vec<PreviewRow> = plan
             .lines

@@ -1,4 +1,4 @@
-//! /mine/deployments: what runs where, and one deployment.
+//! /mine/deployments: the list of deployments, and one deployment.
 
 use actix_web::web::{Data, Path, Query, ServiceConfig};
 use actix_web::{HttpRequest, web};
@@ -55,9 +55,9 @@ async fn fragment(req: HttpRequest, app: Data<App>, actor: Actor, id: Path<Strin
     page.clone().render(&DeploymentFragment { page, live })
 }
 
-/// All that a deployment's page shows.
+/// The data of a deployment's page.
 struct DeploymentView {
-    /// The deployment with what belongs to it.
+    /// The deployment with its release, licence, node and events.
     detail: DeploymentDetail,
     /// Figures of the last heartbeat.
     sample: Option<AppSample>,
@@ -97,7 +97,6 @@ pub struct DeploymentRow {
 }
 
 impl DeploymentRow {
-    /// From a line.
     pub fn of(page: &Page, line: &DeploymentLine) -> Self {
         Self {
             href: format!("/mine/deployments/{}", line.deployment.id),
@@ -118,15 +117,15 @@ impl DeploymentRow {
 pub struct DeploymentsPage {
     pub page: Page,
     pub rows: Vec<DeploymentRow>,
-    /// Newer ones.
+    /// Address of the page with newer rows.
     pub previous: Option<String>,
-    /// Older ones.
+    /// Address of the page with older rows.
     pub next: Option<String>,
     /// Whether the reader may deploy.
     pub may_deploy: bool,
 }
 
-/// What a deployment's page shows and renews.
+/// The part of a deployment's page that is fetched anew after changes.
 pub struct DeploymentLive {
     /// From listing to running.
     pub links: Vec<ChainLink>,
@@ -146,7 +145,6 @@ pub struct DeploymentLive {
     pub restarts: String,
     /// When these figures came.
     pub sampled: String,
-    /// What happened.
     pub events: Vec<EventItem>,
 }
 
@@ -162,7 +160,7 @@ fn next(page: &Page, detail: &DeploymentDetail, now: Timestamp) -> String {
     }
 }
 
-/// Of an app that runs: nothing has to be done, unless its licence says otherwise.
+/// The next step for an app that runs: none, unless its licence requires one.
 fn runs(page: &Page, license: &License, now: Timestamp) -> String {
     match license.verdict_at(now) {
         Verdict::Valid { .. } => page.t("fleet-next-installed"),
@@ -173,13 +171,13 @@ fn runs(page: &Page, license: &License, now: Timestamp) -> String {
     }
 }
 
-/// Of an app that failed: what is on the node now, and what to do.
+/// The next step for an app that failed, with what is left of it on the node.
 fn failed(page: &Page, deployment: &Deployment, events: &[DeploymentEvent]) -> String {
     let left = left(events);
     let Some(kind) = deployment.error.as_deref().and_then(fault_code).and_then(|code| code.strip_prefix("license-")) else {
         return page.tk("fleet-next-failed-", left);
     };
-    // Held back by the platform, which the node has not heard of yet.
+    // The platform withholds the deployment, and the node has not adopted that yet.
     let unheard = deployment.digest.is_empty() && deployment.adopted_version < deployment.target_version;
     let what = page.tk("fleet-next-license-", if left == "stopped" && unheard { "stopping" } else { left });
     let then = match kind {
@@ -201,7 +199,7 @@ fn left(events: &[DeploymentEvent]) -> &'static str {
             "removed" => (left, ran) = ("nothing", false),
             "failed" if ran => left = "stopped",
             "failed" => {}
-            // A new try. What was stopped does not run meanwhile.
+            // A new try begins: after a stopped app nothing runs meanwhile.
             _ => (left, ran) = (if left == "stopped" { "nothing" } else { left }, false),
         }
     }
@@ -214,7 +212,7 @@ impl DeploymentLive {
         let d = &detail.line.deployment;
         let (inferences, latency, memory, restarts, sampled) = match sample {
             Some(s) => {
-                // Before the first inference there is no latency, and 0 ms would be a fine one.
+                // Show a dash before the first inference: 0 ms would read as a very good latency.
                 let none = || "–".to_owned();
                 let latency = if s.p95_ms > 0.0 { format!("{:.1} / {:.1} ms", s.p50_ms, s.p95_ms) } else { none() };
                 let memory = if s.memory_bytes > 0 { page.bytes(&s.memory_bytes) } else { none() };
@@ -266,13 +264,13 @@ pub struct DeploymentPage {
     pub release_id: String,
     /// Parameters: label and value.
     pub parameters: Vec<(String, String)>,
-    /// The version is deprecated: what its vendor says, and the version to go to.
+    /// The vendor's message on a deprecated version, and its successor.
     pub deprecation: Option<(String, Option<String>)>,
     /// Other versions: release id and version.
     pub others: Vec<(String, String)>,
     /// What is shown and renewed.
     pub live: DeploymentLive,
-    /// Whether it shall be there.
+    /// Whether the operator wants the app on the node.
     pub wanted: bool,
     /// Whether the reader may change it.
     pub may_deploy: bool,

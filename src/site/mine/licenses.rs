@@ -62,9 +62,9 @@ async fn release_seat(app: Data<App>, actor: Actor, path: Path<(String, String)>
 pub struct ListPage {
     pub page: Page,
     pub rows: Vec<LicenseRow>,
-    /// Newer ones.
+    /// Address of the page with newer rows.
     pub previous: Option<String>,
-    /// Older ones.
+    /// Address of the page with older rows.
     pub next: Option<String>,
 }
 
@@ -74,7 +74,7 @@ pub struct ListPage {
 pub struct DetailPage {
     pub page: Page,
     pub facts: LicenseFacts,
-    /// From listing to running.
+    /// The chain line.
     pub links: Vec<ChainLink>,
     /// Whether the reader may deploy and free seats.
     pub may_deploy: bool,

@@ -53,7 +53,6 @@ pub struct NodeRow {
 }
 
 impl NodeRow {
-    /// From a line.
     pub fn of(page: &Page, line: &NodeLine, now: Timestamp) -> Self {
         Self {
             href: format!("/mine/nodes/{}", line.node.id),
@@ -74,9 +73,9 @@ impl NodeRow {
 pub struct NodesPage {
     pub page: Page,
     pub rows: Vec<NodeRow>,
-    /// Newer ones.
+    /// Address of the page with newer rows.
     pub previous: Option<String>,
-    /// Older ones.
+    /// Address of the page with older rows.
     pub next: Option<String>,
     /// Whether the reader may add nodes.
     pub may_manage: bool,
@@ -93,7 +92,6 @@ pub struct NodeNewPage {
     pub site_id: String,
     /// Name as typed.
     pub name: String,
-    /// What was wrong.
     pub errors: FormErrors,
 }
 
@@ -109,7 +107,7 @@ pub struct NodeDeployment {
     pub changed: String,
 }
 
-/// What a node's page shows and renews.
+/// The part of a node's page that is fetched anew after changes.
 pub struct NodeLive {
     /// Word of the badge.
     pub state: &'static str,
@@ -119,9 +117,9 @@ pub struct NodeLive {
     pub silent: bool,
     /// Whether an enrolment code is open.
     pub code_open: bool,
-    /// What decides which parts the page around has: where it changes, the page is loaded anew.
+    /// Enrolment state that decides the parts of the surrounding page: when it changes, the whole page is loaded anew.
     pub stage: String,
-    /// What it says is wrong with itself.
+    /// Fault that the agent reports of itself.
     pub trouble: Option<NodeFault>,
     /// Whether it was removed.
     pub removed: bool,
@@ -134,16 +132,13 @@ pub struct NodeLive {
     pub spiffe_id: String,
     /// Labels and values of the hardware.
     pub hardware: Vec<(String, String)>,
-    /// What is deployed.
     pub deployments: Vec<NodeDeployment>,
-    /// From listing to running of each app that runs: app and chain.
+    /// App and chain line of each app that runs.
     pub chains: Vec<(String, Vec<ChainLink>)>,
-    /// What happened.
     pub events: Vec<EventItem>,
 }
 
 impl NodeLive {
-    /// From the detail.
     fn of(page: &Page, app: &App, detail: &NodeDetail, chains: Chains) -> Self {
         let (node, now) = (&detail.node, app.clock.now());
         let mut hardware = Vec::new();
@@ -155,7 +150,7 @@ impl NodeLive {
             };
             let named = [h.vendor.trim(), h.model.trim()].into_iter().filter(|w| !w.is_empty() && !w.eq_ignore_ascii_case("unknown"));
             add("fleet-hardware-model", named.collect::<Vec<_>>().join(" "));
-            // An agent that finds no serial number gives the node's id, which says nothing of the machine.
+            // Leave out a serial number that is the node's id: the agent sends that where it finds none.
             add("fleet-hardware-serial", Some(h.serial.clone()).filter(|s| *s != node.id).unwrap_or_default());
             add("fleet-hardware-processor", format!("{} · {}", h.architectures.join(", "), page.t1("fleet-cores", "n", h.cores)));
             add("fleet-hardware-memory", h.memory_bytes.map(|b| page.bytes(&b)).unwrap_or_default());
@@ -212,13 +207,13 @@ pub struct NodePage {
     pub id: String,
     pub name: String,
     pub site: String,
-    /// What is shown and renewed.
+    /// The part that is fetched anew.
     pub live: NodeLive,
     /// Command to copy, while its code is known to this browser and open.
     pub command: Option<String>,
     /// Command that runs the agent.
     pub run_command: &'static str,
-    /// Until when an open code is good.
+    /// End of an open code's validity.
     pub code_until: Option<String>,
     /// Whether the reader may give codes and remove.
     pub may_manage: bool,
@@ -233,7 +228,7 @@ pub struct NodePage {
 #[template(path = "mine/node_fragment.html")]
 pub struct NodeFragment {
     pub page: Page,
-    /// What is shown and renewed.
+    /// The part that is fetched anew.
     pub live: NodeLive,
 }
 
@@ -291,7 +286,7 @@ async fn new_code(app: Data<App>, actor: Actor, id: Path<String>) -> PageResult 
     with_code(&app, &issued)
 }
 
-/// To the node's page, with the code in a cookie that only this page gets.
+/// Redirects to the node's page, with the code in a cookie that only this page gets.
 fn with_code(app: &App, issued: &IssuedCode) -> PageResult {
     let path = format!("/mine/nodes/{}", issued.node_id);
     let cookie = Cookie::build(CODE_COOKIE, issued.code.clone())
@@ -306,7 +301,7 @@ fn with_code(app: &App, issued: &IssuedCode) -> PageResult {
     Ok(response)
 }
 
-/// The command to run on the node, where this browser holds the code that is open now.
+/// The enrolment command, if this browser's cookie holds the code that is open now.
 fn command(req: &HttpRequest, app: &App, node: &Node) -> Option<String> {
     node.open_code(app.clock.now())?;
     let code = cookies::read(req, CODE_COOKIE)?;
@@ -343,7 +338,7 @@ async fn fragment(req: HttpRequest, app: Data<App>, actor: Actor, id: Path<Strin
     page.clone().render(&NodeFragment { page, live })
 }
 
-/// From listing to running of the apps that are installed on a node, by deployment.
+/// Chain lines of the apps that are installed on a node, by deployment.
 type Chains = Vec<(String, Vec<ChainLink>)>;
 
 /// A node, and the chains of its first apps.

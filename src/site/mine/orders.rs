@@ -1,4 +1,4 @@
-//! /mine/orders: ordering and what was ordered.
+//! /mine/orders: the order form, and the operator's orders.
 
 use actix_web::http::StatusCode;
 use actix_web::web::{Data, Path, Query, ServiceConfig};
@@ -42,13 +42,13 @@ pub struct FormPage {
     pub unit_price: String,
     pub unit_note: String,
     pub trial: bool,
-    /// The organisation has had it.
+    /// The plan is a trial that the organisation has had.
     pub trial_used: bool,
     pub subscription: bool,
     pub safety: bool,
     pub most_nodes: i64,
     pub nodes: String,
-    /// The total, where the nodes make one.
+    /// The total price; none where the number of nodes is no valid one.
     pub total: Option<String>,
     pub grace_days: i64,
     pub errors: FormErrors,
@@ -152,7 +152,7 @@ async fn place(req: HttpRequest, app: Data<App>, actor: Actor, path: Path<(Strin
     if plan.is_empty() {
         return choose_plan(&app, &actor, path.into_inner()).await;
     }
-    // A plan of the app in the address, not of another one.
+    // Check that the plan belongs to the app in the address.
     let (vendor, slug) = path.clone();
     service::offer(&app, &actor, vendor, slug, plan.clone()).await?;
     let input = PlaceOrder { plan_id: plan.clone(), nodes: nodes.trim().parse().unwrap_or(0) };

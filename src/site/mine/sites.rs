@@ -55,6 +55,5 @@ pub struct SitesPage {
     pub may_manage: bool,
     /// Name as typed.
     pub name: String,
-    /// What was wrong.
     pub errors: FormErrors,
 }

@@ -1,4 +1,4 @@
-//! /mine: what concerns a mine today.
+//! /mine: the overview of a mine.
 
 use actix_web::web::{Data, ServiceConfig};
 use actix_web::{HttpRequest, web};
@@ -64,7 +64,7 @@ pub struct EndingItem {
     pub state: &'static str,
 }
 
-/// What the overview shows and renews.
+/// The part of the overview that is fetched anew after changes.
 pub struct Today {
     pub sites: String,
     /// Nodes up.
@@ -82,7 +82,6 @@ pub struct Today {
 }
 
 impl Today {
-    /// From the overview.
     pub fn of(page: &Page, overview: &Overview, now: Timestamp) -> Self {
         let alarms = overview.alarms.iter().map(|line| AlarmItem {
             tone: match line.alarm.level {
@@ -136,7 +135,7 @@ pub struct TodayFragment {
     pub today: Today,
 }
 
-/// What the operator sees first.
+/// The data of the operator's overview.
 #[derive(Debug, Clone)]
 pub struct Overview {
     pub sites: i64,
@@ -150,7 +149,7 @@ pub struct Overview {
     pub running: i64,
     /// Apps that failed.
     pub failed: i64,
-    /// Apps on their way.
+    /// Apps that are being installed or removed, or wait for it.
     pub under_way: i64,
     /// Latest alarms.
     pub alarms: Vec<telemetry::model::AlarmLine>,
@@ -158,7 +157,7 @@ pub struct Overview {
     pub ending: Vec<(License, AppName)>,
 }
 
-/// The operator's overview.
+/// Reads the operator's overview.
 pub async fn read_overview(app: &App, actor: &Actor) -> Result<Overview> {
     let owner = policy::require(actor, Action::ViewFleet)?.organization_id.clone();
     let now = app.clock.now();
@@ -169,7 +168,7 @@ pub async fn read_overview(app: &App, actor: &Actor) -> Result<Overview> {
             for (_, state, seen) in fleet::service::node_pulses(conn, &owner)? {
                 match state {
                     NodeState::Waiting => waiting += 1,
-                    // Its agent has never called.
+                    // An enrolled node whose agent has never called counts as waiting.
                     NodeState::Enrolled if seen.is_none() => waiting += 1,
                     NodeState::Enrolled if seen.is_some_and(|at| at.plus(ONLINE_WITHIN) >= now) => online += 1,
                     _ => offline += 1,
@@ -186,7 +185,7 @@ pub async fn read_overview(app: &App, actor: &Actor) -> Result<Overview> {
             }
             let alarms = telemetry::service::latest_alarms(conn, &owner, 5)?;
             let mut ending = license::service::ending(conn, &owner, now)?;
-            // What is long over is history, not news, unless something still wants to run by it.
+            // Leave out licences whose grace is over, unless a wanted deployment still uses them.
             let ids: Vec<&str> = ending.iter().map(|(l, _)| l.id.as_str()).collect();
             let used = fleet::service::licenses_in_use(conn, &ids)?;
             ending.retain(|(l, _)| !matches!(l.verdict_at(now), Verdict::Expired { grace_until: None }) || used.contains(&l.id));

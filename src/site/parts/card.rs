@@ -21,7 +21,7 @@ pub struct AppCard {
 }
 
 impl AppCard {
-    /// From the row, its vendor, the plans at hand and the specialties' names.
+    /// The card of an app with its vendor; `plans` and `specialties` may hold those of other apps, too.
     pub fn of(page: &Page, card: &Card, plans: &[PricePlan], specialties: &[(String, String, String)]) -> Self {
         let (app, (vendor_slug, vendor_zh, vendor_en)) = card;
         let own: Vec<&PricePlan> = plans.iter().filter(|p| p.app_id == app.id).collect();
@@ -51,7 +51,7 @@ fn price_line(page: &Page, plans: &[&PricePlan]) -> String {
     }
 }
 
-/// An alarm's text as a reader of the listing understands it: words in brackets where a node puts place, finding and figures.
+/// The alarm text for a listing, with `[place]`-style placeholders instead of `{place}`.
 pub fn alarm_text(page: &Page, manifest: &AppManifest, text: &str) -> String {
     let items = manifest.pipeline.post.iter().flat_map(|post| match post {
         Post::Values(values) => values.items.as_slice(),
@@ -96,7 +96,7 @@ pub struct PlanCard {
     pub price: String,
     pub note: String,
     pub terms: String,
-    /// It is a trial that the reader's organisation has had.
+    /// The plan is a trial, and the reader's organisation has had its trial of the app.
     pub used: bool,
 }
 

@@ -1,7 +1,7 @@
 //! The chain line that pages show: listed → checked → approved → bought → licensed → deployed → running → proven.
 //!
-//! Read-only and built from the rows themselves, so it cannot say anything that is not so. Addresses fit the reader: a link that leads
-//! where the reader may not go is left out.
+//! The chain is built from the rows at each reading, so it cannot disagree with them. An address that the reader may not open is left
+//! out.
 
 use diesel::prelude::*;
 
@@ -24,13 +24,13 @@ pub struct ChainLink {
     pub key: &'static str,
     /// `done`, `current`, `failed` or `todo`.
     pub state: &'static str,
-    /// Where it leads.
+    /// Address that the link leads to.
     pub href: Option<String>,
     /// Date or number below the word.
     pub note: String,
 }
 
-/// Who reads, in which language, at what time.
+/// The reader of a chain, with language and time.
 #[derive(Debug, Clone)]
 pub struct Reader {
     kind: Option<OrgKind>,
@@ -40,7 +40,6 @@ pub struct Reader {
 }
 
 impl Reader {
-    /// Of an actor.
     pub fn of(actor: &Actor, lang: Lang, now: Timestamp) -> Self {
         let person = actor.as_person();
         Self { kind: person.map(|p| p.kind), organization_id: person.map(|p| p.organization_id.clone()), lang, now }
@@ -91,8 +90,8 @@ pub fn of_deployment(conn: &mut Conn, reader: &Reader, deployment_id: &str) -> Q
     build(conn, reader, Ids { deployment: Some(deployment_id.to_owned()), ..Ids::default() })
 }
 
-/// Of an operator's orders of one app, newest first, the one that says where the operator stands: one with a licence in force, else one
-/// that is paid, else one under way; one that came to nothing only where there is no other.
+/// The one of an operator's orders of an app, newest first, that the chain shows: one with a licence in force, else a paid one, else one
+/// under way, else a cancelled, refunded or disputed one.
 fn preferred(orders: Vec<(String, OrderState)>, licensed: &[String]) -> Option<String> {
     let rank = |(id, state): &(String, OrderState)| match shown_order(*state) {
         _ if licensed.contains(id) => 0,
@@ -100,7 +99,7 @@ fn preferred(orders: Vec<(String, OrderState)>, licensed: &[String]) -> Option<S
         "current" => 2,
         _ => 3,
     };
-    // The first of equal ones is the newest.
+    // `min_by_key` gives the first of equal ones: the newest.
     orders.into_iter().min_by_key(rank).map(|(id, _)| id)
 }
 
@@ -219,7 +218,7 @@ fn build(conn: &mut Conn, reader: &Reader, mut ids: Ids) -> QueryResult<Vec<Chai
         let (state, ends): (LicenseState, Option<Timestamp>) =
             licenses::table.find(id).select((licenses::state, licenses::ends_at)).first(conn)?;
         let over = ends.is_some_and(|e| e < reader.now);
-        // The last day of it: the end is the first moment after.
+        // Show the last valid day: the end is the first moment after it.
         let last = ends.map(|e| reader.lang.date(e.minus(chrono::TimeDelta::seconds(1))));
         let note = last.map(|day| reader.lang.format("chain-until", &[("date", &day)])).unwrap_or_default();
         set(
@@ -241,7 +240,7 @@ fn build(conn: &mut Conn, reader: &Reader, mut ids: Ids) -> QueryResult<Vec<Chai
         let (shown, note) = match state {
             DeploymentState::Installed => ("done", node),
             DeploymentState::Failed => ("failed", node),
-            // It was there: "not yet" would be wrong.
+            // A removed app was deployed once: `todo` would read as "not yet".
             DeploymentState::Removed => ("failed", reader.lang.t("chain-removed")),
             _ => ("current", node),
         };
@@ -250,7 +249,7 @@ fn build(conn: &mut Conn, reader: &Reader, mut ids: Ids) -> QueryResult<Vec<Chai
             let up = seen.is_some_and(|at| at.plus(UP_WITHIN) >= reader.now);
             set("running", if up { "done" } else { "failed" }, href.clone(), String::new());
         }
-        // The golden samples were reproduced before "installed" was reported; proven it is by work, and stays so.
+        // A deployment is proven by its first inferences, and stays so; "installed" alone means that it reproduced the golden samples.
         let proof = href.map(|h| format!("{h}#proof"));
         let proven: Option<Timestamp> = proofs::table.find((id, release)).select(proofs::proven_at).first(conn).optional()?;
         match proven {
@@ -261,7 +260,7 @@ fn build(conn: &mut Conn, reader: &Reader, mut ids: Ids) -> QueryResult<Vec<Chai
                     .select(app_samples::inferences)
                     .first(conn)
                     .optional()?;
-                // The count starts anew with the agent; that it worked does not.
+                // The agent counts from 0 after each start: without a count, show the date of the proof.
                 let note = match inferences.filter(|n| *n > 0 && installed) {
                     Some(n) => reader.lang.format("chain-inferences", &[("n", &n.to_string())]),
                     None => reader.lang.format("chain-since", &[("date", &reader.lang.date(at))]),

@@ -15,12 +15,12 @@ use crate::license::model::{Enforcement, License, LicenseDecision, LicenseState}
 use crate::license::service::{LicenseDetail, LicenseLine};
 use crate::site::parts::chain::{self, ChainLink, Reader};
 
-/// All that the pages of a licence show.
+/// The data of a licence's pages.
 pub struct LicenseView {
-    /// The licence with what belongs to it.
+    /// The licence with its names and decisions.
     pub detail: LicenseDetail,
     pub seats: Vec<Seat>,
-    /// From listing to running.
+    /// The chain line.
     pub links: Vec<ChainLink>,
 }
 
@@ -65,7 +65,6 @@ pub struct LicenseRow {
 }
 
 impl LicenseRow {
-    /// From a line.
     pub fn of(page: &Page, line: &LicenseLine, base: &str, now: Timestamp) -> Self {
         let license = &line.license;
         Self {
@@ -102,7 +101,7 @@ pub fn verdict_text(page: &Page, license: &License, now: Timestamp) -> String {
         Verdict::Expired { .. } if license.safety => page.t("license-verdict-expired-safety"),
         Verdict::Expired { grace_until: Some(until) } => page.t1("license-verdict-grace", "date", date(until)),
         Verdict::Expired { grace_until: None } => page.t("license-verdict-expired"),
-        // What runs is judged as on the node.
+        // A suspended licence is described by its effect on running apps, as nodes judge it.
         Verdict::Suspended if license.safety => page.t("license-verdict-suspended-safety"),
         Verdict::Suspended if license.enforcement == Enforcement::Advisory => page.t("license-verdict-suspended-advisory"),
         Verdict::Suspended => page.t("license-verdict-suspended"),
@@ -112,7 +111,7 @@ pub fn verdict_text(page: &Page, license: &License, now: Timestamp) -> String {
     }
 }
 
-/// What happened to a licence that is suspended or revoked, why, and what can be done.
+/// The notice on a licence that is suspended or revoked: what happened, why, what can be done.
 pub fn notice(page: &Page, told: &DecisionNote) -> (String, String, String) {
     let revoked = told.action == LicenseDecision::Revoke.action();
     let (what, next) =
@@ -148,11 +147,11 @@ pub struct SeatRow {
     pub node_id: String,
     pub site: String,
     pub since: String,
-    /// Page of what runs there by this licence.
+    /// Page of the deployment on the node by this licence.
     pub deployment: Option<String>,
 }
 
-/// What both pages of a licence show.
+/// The values on the operator's and the administrator's page of a licence.
 pub struct LicenseFacts {
     pub id: String,
     /// Title of the app.
@@ -177,7 +176,7 @@ pub struct LicenseFacts {
     pub until: String,
     /// Days of grace.
     pub grace: String,
-    /// What happens afterwards.
+    /// Effect on apps when the terms are not met, in words.
     pub enforcement: String,
     /// Word of the badge.
     pub state: &'static str,
@@ -189,23 +188,22 @@ pub struct LicenseFacts {
     pub suspended: bool,
     /// Whether the app may be deployed by it now.
     pub deployable: bool,
-    /// Whether it is over, and only another order helps.
+    /// Whether the licence is over, so that only another order helps.
     pub over: bool,
-    /// What suspending touches.
+    /// Question before suspending, with the effect on nodes.
     pub confirm_suspend: String,
-    /// What putting it in force again touches.
+    /// Question before reinstating, with the effect on nodes.
     pub confirm_reinstate: String,
-    /// What revoking touches.
+    /// Question before revoking, with the effect on nodes.
     pub confirm_revoke: String,
     pub seats: Vec<SeatRow>,
-    /// It is suspended or revoked: what happened, why, what can be done.
+    /// The licence is suspended or revoked: what happened, why, what can be done.
     pub notice: Option<(String, String, String)>,
     /// What administrators decided, newest first.
     pub decisions: Vec<DecisionRow>,
 }
 
 impl LicenseFacts {
-    /// From the detail.
     pub fn of(page: &Page, LicenseView { detail, seats: held, .. }: &LicenseView, now: Timestamp) -> Self {
         let LicenseLine { license, app, operator } = &detail.line;
         let seats = held.iter().map(|seat| SeatRow {

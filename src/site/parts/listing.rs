@@ -1,4 +1,4 @@
-//! A listing with all that its readers see.
+//! Reading a listing with everything that its page shows.
 
 use crate::base::app::App;
 use crate::base::auth::policy::Action;
@@ -14,7 +14,7 @@ use crate::site::parts::chain::{ChainLink, Reader};
 use crate::trust::evidence::Subject;
 use crate::{catalog, evaluation, release};
 
-/// Everything on a listing page.
+/// The data of a listing's page.
 #[derive(Debug)]
 pub struct Listing {
     pub app: AppRow,
@@ -22,15 +22,15 @@ pub struct Listing {
     pub vendor: (String, String, String, String),
     /// The release shown.
     pub release: Release,
-    /// Its check report.
+    /// Check report of that release.
     pub report: Option<inference::check::CheckReport>,
-    /// Its scores on hidden test sets.
+    /// Scores of that release on hidden test sets.
     pub scores: Vec<evaluation::service::ScoreSummary>,
     /// Pictures: digest and texts.
     pub gallery: Vec<(String, app_package::manifest::Text)>,
     /// The newest releases that buyers have seen, newest first.
     pub releases: Vec<Release>,
-    /// The version before the shown one, and what differs.
+    /// The version before the shown one, and the differences from it.
     pub previous: Option<(String, Difference)>,
     /// Active plans.
     pub plans: Vec<PricePlan>,
@@ -38,12 +38,12 @@ pub struct Listing {
     pub words: ((String, String), (String, String)),
     /// The chain for this reader.
     pub chain: Vec<ChainLink>,
-    /// Shown before it is listed, to its vendor or a moderator.
+    /// The page is a preview of an unlisted release, for its vendor or a moderator.
     pub preview: bool,
 }
 
 impl Listing {
-    /// The release shown, to ask for what is attached to it.
+    /// The release shown, as the key for reading its signatures and documents.
     pub fn subject(&self) -> Subject {
         Subject {
             organization_id: self.vendor.0.clone(),
@@ -55,7 +55,7 @@ impl Listing {
     }
 }
 
-/// Reads a listing. What is not listed is seen by its vendor and by those who may see cases, with `preview` naming the release.
+/// Reads a listing. With `preview` naming a release, its vendor and readers of cases also see what is not listed.
 ///
 /// # Errors
 /// `listing`.

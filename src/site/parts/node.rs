@@ -1,4 +1,4 @@
-//! Nodes: what was seen of them, hardware, events.
+//! Nodes as pages show them: last call, faults, hardware, events.
 
 use crate::base::db::Timestamp;
 use crate::fleet::model::{DeploymentEvent, Node};
@@ -7,27 +7,27 @@ use crate::http::page::Page;
 pub fn seen(page: &Page, node: &Node, now: Timestamp) -> String {
     let Some(at) = node.seen_at else { return page.t("fleet-never-seen") };
     let seconds = (now.utc() - at.utc()).num_seconds();
-    // "Just now" beside "offline" would be a riddle.
+    // Give seconds for an offline node: "just now" beside "offline" would puzzle the reader.
     if !node.online(now) && (0..60).contains(&seconds) { page.t1("fleet-seen-seconds", "n", seconds) } else { page.ago(&at) }
 }
 
 /// A fault that a node has reported, for people.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NodeFault {
-    /// What it means, in the page's language.
+    /// Meaning of the fault, in the page's language.
     pub text: String,
-    /// Code and words of the node itself.
+    /// Code and words as the node sent them.
     pub raw: String,
 }
 
 impl NodeFault {
-    /// Of the error that is kept with a deployment or an event: `code: message`, or one of the two.
+    /// The fault in the error of a deployment, an event or a node: `code: message`, or one of the two.
     pub fn of(page: &Page, error: Option<&str>) -> Option<Self> {
         let raw = error.filter(|e| !e.is_empty())?;
         let text = fault_code(raw).map_or_else(
             || page.t("node-fault-unnamed"),
             |code| {
-                // What the engine finds at a start is what the platform's check finds too, and has its texts.
+                // Faults of the engine at a start have the same codes as in the platform's check: use its texts, too.
                 let keys = ["node-fault-", "check-reason-"].map(|prefix| format!("{prefix}{code}"));
                 let known = keys.iter().find(|key| page.locale().has(key));
                 known.map_or_else(|| page.t1("node-fault-other", "code", code), |key| page.t(key))
@@ -44,7 +44,7 @@ pub fn fault_code(error: &str) -> Option<&str> {
     shaped.then_some(code)
 }
 
-/// Model, cores and memory in one line; empty where the node has not said.
+/// Model, cores and memory in one line; empty where the node has not reported them.
 pub fn hardware_line(page: &Page, node: &Node) -> String {
     let Some(hardware) = node.hardware() else { return String::new() };
     let mut parts = Vec::new();
@@ -68,13 +68,13 @@ pub struct EventItem {
     pub state: String,
     /// App and version.
     pub what: String,
-    /// What a change of settings changed.
+    /// The changed settings, in words.
     pub note: String,
     /// Why it failed.
     pub fault: Option<NodeFault>,
 }
 
-/// What an event changed, in words.
+/// The changed settings of an event, in words; empty where there are none.
 pub fn note(page: &Page, event: &DeploymentEvent) -> String {
     event.note.as_ref().map(|note| page.t1("fleet-event-changed", "what", note)).unwrap_or_default()
 }

@@ -1,4 +1,4 @@
-//! An order: amounts, progress, moments.
+//! An order as pages show it: amounts, progress, moments.
 
 use crate::base::app::App;
 use crate::base::auth::Actor;
@@ -14,7 +14,7 @@ pub struct OrderRow {
     pub href: String,
     pub number: String,
     pub app: String,
-    /// Vendor or buyer: whoever the reader is not.
+    /// Name of the other side: the vendor for a buyer, else the buyer.
     pub other: String,
     pub plan: String,
     pub nodes: String,
@@ -24,7 +24,7 @@ pub struct OrderRow {
 }
 
 impl OrderRow {
-    /// Of a line of a list at `base`.
+    /// The row of a line; the order's page is below `base`.
     pub fn of(page: &Page, (order, title, other): &Line, base: &str) -> Self {
         Self {
             href: format!("{base}/{}", order.id),
@@ -79,16 +79,16 @@ pub struct OrderView {
     pub progress: Option<usize>,
     pub next_who: String,
     pub next_text: String,
-    /// Something came in.
+    /// Whether any receipt was booked.
     pub any_received: bool,
     pub received: String,
     pub missing: Option<String>,
     pub over: Option<String>,
-    /// Came in for an order that was called off then.
+    /// The amount received for an order that was called off afterwards.
     pub owed_back: Option<String>,
     /// Why it was called off; empty where the buyer did.
     pub reason: String,
-    /// The licence is held back or gone: what happened, why, what can be done.
+    /// The licence is suspended or revoked: what happened, why, what can be done.
     pub held: Option<(String, String, String)>,
     pub receipts: Vec<ReceiptRow>,
     pub moments: Vec<Moment>,
@@ -205,7 +205,7 @@ fn progress(state: OrderState) -> Option<usize> {
     }
 }
 
-/// What happened to the order, oldest first.
+/// The order's history, oldest first.
 fn moments(page: &Page, detail: &OrderDetail) -> Vec<Moment> {
     let order = &detail.order;
     let mut moments = vec![Moment {
@@ -260,7 +260,6 @@ pub struct AwaitingRow {
 }
 
 impl AwaitingRow {
-    /// Of a line.
     pub fn of(page: &Page, awaiting: &Awaiting) -> Self {
         let (order, title, buyer) = &awaiting.line;
         let difference = match balance(order.amount_fen, awaiting.received_fen) {
@@ -282,7 +281,7 @@ impl AwaitingRow {
     }
 }
 
-/// What is asked before a receipt is booked; the script puts what was typed for `{amount}` and `{payer}`.
+/// The question before a receipt is booked; the script replaces `{amount}` and `{payer}` by the typed values.
 fn confirm(page: &Page, order: &Order, buyer: &str) -> String {
     let owed = page.money(&order.amount_fen);
     let words = [("buyer", buyer), ("number", &order.number), ("owed", &owed), ("amount", "{amount}"), ("payer", "{payer}")];

@@ -1,4 +1,4 @@
-//! What a release claims.
+//! Metrics that a release claims.
 
 /// One metric that the developer claims.
 pub struct MetricRow {

@@ -1,6 +1,6 @@
 //! The check report and its run card in words: one view for developer, moderator and buyer.
 //!
-//! Invariant: what is shown is what the report holds; nothing is measured or judged here.
+//! Invariant: only figures and verdicts of the report are shown; nothing is measured or judged here.
 
 use app_package::fault::Fault;
 use app_package::manifest::AppManifest;
@@ -11,9 +11,9 @@ use serde_json::json;
 use crate::http::page::Page;
 use crate::release::difference::{Change, Difference, Figure, Flag, Measure, SHOWN, share_right};
 
-/// A check report as shown. Without a report every step waits.
+/// A check report as pages show it. Without a report every step is `waiting`.
 pub struct ReportView {
-    /// The check has ended and passed; none where there is no report.
+    /// Whether the check passed; none where there is no report.
     pub passed: Option<bool>,
     /// Steps in the order in which they run.
     pub checks: Vec<CheckRow>,
@@ -29,9 +29,9 @@ pub struct ReportView {
 pub struct CheckRow {
     /// `passed`, `failed`, `running` or `waiting`.
     pub state: &'static str,
-    /// What is checked.
+    /// Name of the step.
     pub name: String,
-    /// What was found.
+    /// Finding of the step, in words.
     pub found: String,
     /// The engine's own words.
     pub detail: String,
@@ -40,15 +40,15 @@ pub struct CheckRow {
 /// One golden sample.
 pub struct SampleRow {
     pub name: String,
-    /// Reproduced within the tolerance.
+    /// The expected result was reproduced within the tolerance.
     pub ok: bool,
     /// Largest difference to the expected result.
     pub difference: String,
-    /// Agrees with the label; none where it has no label.
+    /// The prediction agrees with the sample's label; none where it has no label.
     pub right: Option<bool>,
     /// Time of the prediction.
     pub latency: String,
-    /// Why it was not reproduced.
+    /// Why the sample was not reproduced.
     pub message: String,
 }
 
@@ -84,14 +84,14 @@ pub struct CardView {
     pub hardware: String,
     /// Shape of the input.
     pub input: String,
-    /// What confined the check.
+    /// Sandbox in which the check ran.
     pub confinement: String,
     /// Data of the latency plot, safe inside a script element.
     pub plot: String,
 }
 
 impl ReportView {
-    /// Of a release's last report. While the check runs there is none, and its first step is shown as running.
+    /// The view of a release's last report. While the check runs there is none, and the first step is shown as running.
     pub fn of(page: &Page, manifest: &AppManifest, report: Option<&CheckReport>, running: bool) -> Self {
         let card = |r: &CheckReport| Some(card(page, manifest, r.run_card.as_ref()?, r));
         Self {
@@ -104,7 +104,7 @@ impl ReportView {
     }
 }
 
-/// What differs from another version, in words.
+/// Differences from another version, in words.
 pub struct ComparisonView {
     /// The other version.
     pub from: String,
@@ -124,31 +124,31 @@ pub struct ComparisonView {
     pub notes: Vec<String>,
 }
 
-/// What differs of one kind.
+/// Differences of one kind.
 pub struct ChangeList {
     /// Heading.
     pub title: String,
-    /// What is said where nothing differs.
+    /// Text where nothing differs.
     pub none: String,
     pub changes: Vec<Change>,
 }
 
 /// A figure of two versions.
 pub struct FigureRow {
-    /// What is measured.
+    /// Name of the figure.
     pub name: String,
-    /// Of the other version.
+    /// The figure of the other version.
     pub before: String,
-    /// Of this version.
+    /// The figure of this version.
     pub after: String,
-    /// By how much it changed, with its sign; empty where it says nothing.
+    /// The change with its sign; empty where no change can be given.
     pub change: String,
-    /// It is flagged.
+    /// A moderator should look at this figure twice.
     pub flagged: bool,
 }
 
 impl ComparisonView {
-    /// Of a difference from one version to another.
+    /// The view of a difference between the versions `from` and `to`.
     pub fn of(page: &Page, from: &str, to: &str, difference: &Difference) -> Self {
         let flagged = |kind: Measure| match kind {
             Measure::Median => difference.flags.contains(&Flag::Slower),
@@ -222,7 +222,7 @@ pub fn measured(page: &Page, kind: Measure, value: f64) -> String {
 
 fn changed(figure: Figure) -> String {
     match (figure.kind, figure.change()) {
-        // Shares differ in points.
+        // A share changes by percentage points, not by a percentage of itself.
         (Measure::Accuracy, _) => format!("{:+.1}", (figure.after - figure.before) * 100.0),
         (_, Some(change)) => format!("{:+.0} %", change * 100.0),
         (_, None) => String::new(),
@@ -261,7 +261,7 @@ pub fn in_script(value: &serde_json::Value) -> String {
     value.to_string().replace('<', "\\u003c")
 }
 
-/// A reason in words; crashes carry a number.
+/// A reason in words; the code of a crash ends with a number.
 pub fn reason(page: &Page, code: &str) -> String {
     let key = format!("check-reason-{code}");
     if page.locale().has(&key) {
@@ -285,9 +285,9 @@ fn checks(page: &Page, report: Option<&CheckReport>, running: bool) -> Vec<Check
                 Some(CheckRow { state: "failed", name, found, detail: step.detail.clone().unwrap_or_default() })
             }
             None if running && at == 0 => Some(CheckRow { state: "running", name, found: page.t("check-running"), detail: String::new() }),
-            // Not part of the check when this report was made.
+            // A passed report without this step is older than the step: leave it out.
             None if passed => None,
-            // A report ends at its first failure.
+            // A report ends at its first failed step: this one was not run.
             None => {
                 let found = if report.is_some() { page.t("check-not-run") } else { String::new() };
                 Some(CheckRow { state: "waiting", name, found, detail: String::new() })
@@ -297,7 +297,7 @@ fn checks(page: &Page, report: Option<&CheckReport>, running: bool) -> Vec<Check
     STEPS.iter().enumerate().filter_map(row).collect()
 }
 
-/// What a passed step found.
+/// The finding of a passed step, in words.
 fn found(page: &Page, step: &Step, report: Option<&CheckReport>) -> String {
     let card = report.and_then(|r| r.run_card.as_ref());
     match (step.code.as_str(), card, report.and_then(|r| r.golden.as_ref())) {

@@ -32,18 +32,17 @@ pub struct ScoreView {
     pub metric: String,
     /// The figure; empty where there is a reason.
     pub value: String,
-    /// What the figure says, or why there is none.
+    /// Explanation of the figure, or the reason why there is none.
     pub text: String,
     /// How many samples gave no answer; empty for none.
     pub failures: String,
     /// Day of the scoring.
     pub date: String,
-    /// Against the version before: colour and words.
+    /// Change from the version before: colour and words.
     pub change: Option<(&'static str, String)>,
 }
 
 impl ScoreView {
-    /// In the page's language.
     pub fn of(page: &Page, shown: &ScoreSummary) -> Self {
         let text = match &shown.reason {
             Some(code) => reason(page, code),
@@ -64,7 +63,7 @@ impl ScoreView {
     }
 }
 
-/// Better, worse or the same as the version before, as far as the figures shown tell.
+/// Better, worse or the same as the version before, by the figures as rounded for display.
 fn change(page: &Page, shown: &ScoreSummary, value: f64, (version, before): &(String, f64)) -> (&'static str, String) {
     let old = figure(shown.metric, *before, &shown.unit);
     let (tone, key) = if figure(shown.metric, value, &shown.unit) == old {

@@ -1,4 +1,4 @@
-//! What the signatures and documents of a release are worth.
+//! Signatures and documents of a release, with their standing in words.
 
 use app_package::evidence::{Signer, Standing};
 
@@ -22,18 +22,18 @@ pub struct SignatureRow {
 pub struct DocumentRow {
     pub kind: String,
     pub at: String,
-    /// Its page, for those who may read it.
+    /// Page of the document, for readers who may open it.
     pub href: Option<String>,
 }
 
-/// What is attached to a release, for the macros of `trust/parts.html`.
+/// Signatures and documents of a release, for the macros of `trust/parts.html`.
 pub struct TrustView {
     pub signatures: Vec<SignatureRow>,
     pub documents: Vec<DocumentRow>,
 }
 
 impl TrustView {
-    /// In the page's language; documents lead to their pages where the reader may open those.
+    /// In the page's language; `readable`: the reader may open the documents' pages.
     pub fn of(page: &Page, repository: &str, readable: bool, evidence: &Evidence) -> Self {
         let mut signatures = Vec::new();
         for signer in [Signer::Platform, Signer::Vendor] {

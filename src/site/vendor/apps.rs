@@ -26,7 +26,7 @@ async fn overview(req: HttpRequest, app: Data<App>, actor: Actor) -> PageResult 
     page.clone().render(&OverviewPage { page, figures, waiting })
 }
 
-/// The live part of the overview.
+/// `GET` of the overview's live part.
 async fn waiting(req: HttpRequest, app: Data<App>, actor: Actor) -> PageResult {
     let (figures, lines) = console::overview(&app, &actor).await?;
     let page = Page::of(&req, "vendor-title");
@@ -102,7 +102,7 @@ pub struct ReleaseRow {
     pub size: String,
     pub created: String,
     pub since: String,
-    /// Who must act, and what happens next.
+    /// The side that must act; `next` tells what happens next.
     pub who: String,
     pub next: String,
 }

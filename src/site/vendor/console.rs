@@ -1,4 +1,4 @@
-//! What the vendor console shows: reads over the vendor's own apps, releases and sales. Changes nothing.
+//! Reads for the vendor console over the vendor's own apps, releases and sales. Changes nothing.
 
 use diesel::dsl::count;
 use diesel::prelude::*;
@@ -26,7 +26,7 @@ use crate::{catalog, evaluation, release, trust};
 pub const PAGE: i64 = 50;
 /// Versions that are offered for a comparison.
 const OTHERS: usize = 50;
-/// States in which a release waits for somebody.
+/// States in which a release waits for the check, the vendor or a moderator.
 const OPEN: [ReleaseState; 5] =
     [ReleaseState::Checking, ReleaseState::Failed, ReleaseState::Ready, ReleaseState::InReview, ReleaseState::ChangesRequested];
 
@@ -77,7 +77,7 @@ pub struct AppLine {
     pub latest: Option<(String, ReleaseState)>,
 }
 
-/// What a moderator decided last.
+/// The last decision of a moderator.
 #[derive(Debug, Clone, Queryable)]
 pub struct LastDecision {
     /// `approved`, `changes_requested` or `rejected`.
@@ -86,7 +86,7 @@ pub struct LastDecision {
     pub decided_at: Option<Timestamp>,
 }
 
-/// One release with all that its page shows.
+/// The data of a release's page.
 #[derive(Debug, Clone)]
 pub struct ReleaseDetail {
     pub release: Release,
@@ -107,7 +107,7 @@ pub struct ReleaseDetail {
 /// A release beside the others of its app.
 #[derive(Debug, Clone)]
 pub struct ReleaseComparison {
-    /// The version it is compared with, and what differs.
+    /// The version compared with, and the differences.
     pub difference: Option<(String, Difference)>,
     /// Other versions, newest first.
     pub others: Vec<String>,
@@ -124,7 +124,7 @@ pub struct AppDetail {
     pub releases: Vec<ReleaseLine>,
     /// Where the next page begins.
     pub next: Option<String>,
-    /// It has a plan, so that it can be ordered.
+    /// Whether the app has a plan, so that it can be ordered.
     pub offered: bool,
 }
 
@@ -152,7 +152,7 @@ fn lines() -> (
     )
 }
 
-/// Figures, and the releases that wait for somebody, the longest first.
+/// Figures, and the vendor's releases in [`OPEN`] states, those unchanged for longest first.
 pub async fn overview(app: &App, actor: &Actor) -> Result<(Figures, Vec<ReleaseLine>)> {
     let vendor = policy::require(actor, Action::ViewOwnApps)?.organization_id.clone();
     app.db
@@ -197,7 +197,7 @@ pub async fn apps(app: &App, actor: &Actor, before: Option<String>) -> Result<(V
                 .order(releases::id)
                 .select((releases::app_id, releases::version, releases::state))
                 .load(conn)?;
-            // Later ones replace earlier ones.
+            // Later releases replace earlier ones of the same app in the map.
             let mut newest: std::collections::HashMap<String, (String, ReleaseState)> =
                 newest.into_iter().map(|(app, v, s)| (app, (v, s))).collect();
             for line in &mut found {
@@ -277,7 +277,7 @@ pub async fn app_detail(app: &App, actor: &Actor, slug: &str, before: Option<Str
         .await
 }
 
-/// What is attached to a release that the reader has been shown.
+/// Signatures and documents of a release. The caller has checked that the reader may see it.
 pub async fn evidence(app: &App, detail: &ReleaseDetail) -> Result<Evidence> {
     let subject = Subject {
         organization_id: detail.organization_id.clone(),

@@ -24,15 +24,15 @@ pub struct DocumentPage {
     pub repository: String,
     pub digest: String,
     pub size: String,
-    /// What the document says of itself: word and value.
+    /// Facts that the document states: word and value.
     pub facts: Vec<(String, String)>,
-    /// Why it cannot be shown.
+    /// Why the document cannot be shown.
     pub fault: String,
     /// Packages of an SBOM.
     pub packages: Option<Vec<Package>>,
     /// Subjects of a provenance: name, digest, and whether that is the release.
     pub subjects: Option<Vec<(String, String, bool)>>,
-    /// Said where more are there than shown.
+    /// Note that the list is cut; empty where it is not.
     pub cut: String,
 }
 
@@ -84,7 +84,7 @@ impl DocumentPage {
         view
     }
 
-    /// Facts that the document has.
+    /// Sets the facts, without those that the document leaves empty.
     fn facts(&mut self, pairs: &[(&str, String)]) {
         let known = pairs.iter().filter(|(_, value)| !value.is_empty());
         self.facts = known.map(|(key, value)| (self.page.t(key), value.clone())).collect();

@@ -50,7 +50,7 @@ impl KeyRow {
 pub struct KeysPage {
     pub page: Page,
     pub keys: Vec<KeyRow>,
-    /// Where everyone finds them.
+    /// Public address of the vendor's key set.
     pub address: String,
     pub name: String,
     pub public_key: String,
@@ -83,7 +83,7 @@ async fn show(req: &HttpRequest, app: &App, actor: &Actor, form: KeyForm, error:
     let status = if error.is_some() { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::OK };
     let errors = error.map_or_else(FormErrors::default, |e| FormErrors::of(&page, &e));
     let KeyForm { name, public_key } = form;
-    // A private key that was pasted by a slip is not sent back.
+    // Do not send back a private key that was pasted by mistake.
     let public_key = if public_key.contains("PRIVATE") || public_key.contains("\"d\"") { String::new() } else { public_key };
     page.clone().render_with(status, &KeysPage { page, keys, address, name, public_key, errors })
 }
@@ -105,5 +105,5 @@ async fn revoke(app: Data<App>, actor: Actor, form: Form<IdForm>) -> PageResult 
     Ok(see_other_with("/vendor/keys", "success", "keys-revoked", &[]))
 }
 
-/// Seconds for which anybody may keep a vendor's key set: a revoked key is gone everywhere after them.
+/// Seconds for which caches may keep a vendor's key set: a revoked key is gone from all of them afterwards.
 const KEEP_KEYS: u32 = 60;

@@ -1,4 +1,4 @@
-//! /vendor/registry: repositories and what lies in them.
+//! /vendor/registry: repositories and their content.
 
 use std::collections::HashMap;
 
@@ -45,7 +45,7 @@ async fn repository(req: HttpRequest, app: Data<App>, actor: Actor, name: Path<S
 #[template(path = "vendor/registry.html")]
 pub struct RepositoriesPage {
     pub page: Page,
-    /// Whole percent.
+    /// Used part of the storage quota, in whole percent.
     pub used_percent: u64,
     pub used: String,
     /// Name and since when.
@@ -70,13 +70,13 @@ impl RepositoriesPage {
 pub struct ArtifactRow {
     pub tags: Vec<String>,
     pub kind: String,
-    /// The type's own name, where our word does not say it all.
+    /// The media type itself, where `kind` is less exact.
     pub media_type: String,
     pub digest: String,
     pub pushed: String,
     pub release: Option<(String, ReleaseState, String)>,
     pub referrers: Vec<ArtifactRow>,
-    /// Page of its contents, where it is a document that can be shown.
+    /// Page of the artifact's content, where it is a document that can be shown.
     pub href: Option<String>,
 }
 
@@ -154,14 +154,14 @@ async fn list_repositories(app: &App, actor: &Actor, after: &str) -> Result<(Usa
         .await
 }
 
-/// What is on the page of a repository.
+/// The data of a repository's page.
 pub struct Contents {
     pub repository: Repository,
     /// Manifests that are no referrers of another one, newest first.
     pub artifacts: List<Artifact>,
     /// Names of tags by digest.
     pub tags: HashMap<String, Vec<String>>,
-    /// What refers to an artifact, by the artifact's digest.
+    /// Referrers of artifacts, by the artifact's digest.
     pub referrers: HashMap<String, Vec<Artifact>>,
     /// Version and state of those that are releases, by digest.
     pub releases: HashMap<String, (String, ReleaseState)>,

@@ -121,7 +121,7 @@ async fn deprecate(
     }
 }
 
-/// All of a release's page.
+/// The values of a release's page.
 pub struct ReleaseView {
     pub id: String,
     pub app: String,
@@ -151,7 +151,7 @@ pub struct ReleaseView {
     pub may_submit: bool,
     pub may_recheck: bool,
     pub may_promote: bool,
-    /// What the vendor says of a deprecated version: message and successor.
+    /// The vendor's message on a deprecated version, and its successor.
     pub deprecation: Option<(String, Option<String>)>,
     /// State and reason of the last decision, with its time.
     pub decision: Option<(String, String, String)>,
@@ -224,7 +224,7 @@ fn progress(state: ReleaseState) -> usize {
 pub struct ReleasePage {
     pub page: Page,
     pub view: ReleaseView,
-    /// What differs from another version.
+    /// Differences from another version.
     pub comparison: Option<ComparisonView>,
     /// Versions to compare with.
     pub others: Vec<String>,

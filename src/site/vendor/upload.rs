@@ -28,7 +28,7 @@ async fn new_app(req: HttpRequest, actor: Actor) -> PageResult {
     page.clone().render(&NewAppPage { page, upload })
 }
 
-/// `{"vendor"}`: under which name the asker publishes. `pithead push` asks it.
+/// `{"vendor"}`: the slug under which the caller publishes, for `pithead push`.
 async fn target(actor: Actor) -> ApiResult {
     let person = policy::require(&actor, Action::PublishApps)?;
     Ok(HttpResponse::Ok().json(json!({"vendor": person.organization_slug})))
@@ -52,7 +52,7 @@ async fn finish(app: Data<App>, actor: Actor, only: Query<Only>, upload: ApiJson
     })
 }
 
-/// What `parts/upload.html` needs.
+/// Values of `parts/upload.html`.
 pub struct UploadTarget {
     pub repo: String,
     pub check_url: String,
@@ -60,7 +60,7 @@ pub struct UploadTarget {
 }
 
 impl UploadTarget {
-    /// Into a repository; `only` names the app whose page it is.
+    /// An upload into a repository; `only` names the app on whose page the form is.
     pub fn new(repo: String, only: Option<&str>) -> Self {
         let query = only.map(|app| format!("?app={app}")).unwrap_or_default();
         Self { repo, check_url: format!("/vendor/upload/check{query}"), finish_url: format!("/vendor/upload/finish{query}") }

@@ -1,5 +1,5 @@
-//! Margo Workload Management API 1.0.0-rc.2 on the node listener: the six endpoints. What a node shall run is written by
-//! [`crate::fleet::margo::desired`].
+//! Margo Workload Management API 1.0.0-rc.2 on the node listener: the six endpoints. [`crate::fleet::margo::desired`] writes the desired
+//! state.
 
 mod negotiate;
 mod routes;

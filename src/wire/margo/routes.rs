@@ -1,5 +1,5 @@
 //! The endpoints. Every call comes from a node whose certificate is accepted now; bytes are served exactly as stored, under their digest;
-//! a digest is served only to the node whose documents hold it, for anyone else it does not exist.
+//! a digest is served only to the node whose document it is, and reads as not found for anyone else.
 
 use std::time::Duration;
 
@@ -25,7 +25,7 @@ use crate::http::margo::MargoResult;
 const BODY_LIMIT: usize = 128 * 1024;
 /// Longest wait of a long poll, in seconds.
 const MAX_WAIT: u64 = 30;
-/// How often a long poll looks by itself: another replica may have written what is waited for.
+/// How often a long poll reads the database by itself: another replica may have written the new state.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 
 /// Routes of the node listener.
@@ -60,19 +60,19 @@ struct Wait {
 }
 
 impl Wait {
-    /// An extension of ours: what is no number is no wait.
+    /// Seconds to wait, an extension of ours; 0 where the value is no number.
     fn seconds(&self) -> u64 {
         self.wait.as_deref().and_then(|w| w.parse().ok()).unwrap_or(0).min(MAX_WAIT)
     }
 }
 
-/// The desired state; with `?wait=`, held back while it is the one that the node has.
+/// The desired state; with `?wait=`, the answer waits while the node has the present one.
 async fn get_manifest(req: HttpRequest, app: Data<App>, actor: Actor, query: Query<Wait>) -> MargoResult {
     let (node_id, organization_id) = node(&actor)?;
     if !accepts(&req, MANIFEST_TYPE) {
         return Err(Error::invalid(app_package::margo::NOT_ACCEPTABLE).into());
     }
-    // Listen first, then look: what changes in between is heard.
+    // Subscribe before the first read, so that a change in between is not missed.
     let mut pokes = app.live.subscribe();
     let mut stopping = app.stopping();
     let topic = desired_topic(&node_id);
@@ -95,7 +95,7 @@ async fn get_manifest(req: HttpRequest, app: Data<App>, actor: Actor, query: Que
                 poke = pokes.recv() => match poke {
                     Ok(Poke { organization_id: o, topic: t }) if o == organization_id && t == topic => break,
                     Ok(_) => {}
-                    // Too slow to follow: something may have changed.
+                    // This poll missed pokes: the state may have changed.
                     Err(RecvError::Lagged(_)) => break,
                     Err(RecvError::Closed) => return Ok(not_modified(&digest, "private, no-cache")),
                 },

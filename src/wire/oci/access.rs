@@ -1,7 +1,7 @@
-//! Who may do what with a repository.
+//! Rights of callers in repositories.
 //!
-//! Rights come from the database at each request: a vendor's people hold their own `<slug>/…`, buyers and their nodes read what an
-//! active licence covers, moderators read everything. A registry token only ever narrows that.
+//! Rights come from the database at each request: a vendor's publishers hold their own `<slug>/…`, buyers and their nodes read apps that
+//! a licence lets run now, moderators read everything. A registry token only ever narrows these rights.
 
 use std::sync::Arc;
 
@@ -15,11 +15,11 @@ use crate::base::error::{Error, Result};
 use crate::registry::model::{Repository, RepositoryName};
 use crate::{license, registry};
 
-/// Who asks the registry: an actor, narrowed to the access of a registry token where one was shown.
+/// The caller of the registry: an actor, narrowed to the access of a registry token if one was sent.
 #[derive(Debug, Clone)]
 pub struct Caller {
     pub actor: Actor,
-    /// Of the token that was shown; its access is all that it grants.
+    /// Claims of the token that was sent; only their access is granted.
     pub claims: Option<Arc<Claims>>,
 }
 
@@ -42,7 +42,7 @@ impl Caller {
     }
 }
 
-/// What an actor may do, before scopes and tokens narrow it.
+/// An actor's rights, before scopes and tokens narrow them.
 fn held(conn: &mut Conn, actor: &Actor, name: &RepositoryName, now: Timestamp) -> Result<Rights> {
     let buyer = |may: bool| Rights { pull: may, buyer: true, ..Rights::default() };
     Ok(match actor {
@@ -64,7 +64,7 @@ fn held(conn: &mut Conn, actor: &Actor, name: &RepositoryName, now: Timestamp) -
     })
 }
 
-/// What an API token's scopes leave.
+/// The rights that an API token's scopes leave; all for other actors.
 fn scoped(actor: &Actor) -> Rights {
     match actor {
         Actor::Person(_, Via::Token(scopes)) => {
@@ -75,7 +75,7 @@ fn scoped(actor: &Actor) -> Rights {
     }
 }
 
-/// All that an actor may do with a repository, whether it exists or not: what the token endpoint grants.
+/// An actor's rights in a repository, whether it exists or not, as the token endpoint grants them.
 pub fn rights(conn: &mut Conn, actor: &Actor, name: &RepositoryName, now: Timestamp) -> Result<Rights> {
     Ok(held(conn, actor, name, now)?.and(scoped(actor)))
 }
@@ -110,7 +110,7 @@ pub fn permit_in(
     }
 }
 
-/// Checks that a caller may act on a repository and gives it; a push to a new name of one's own makes it.
+/// Checks that a caller may act on a repository and gives it; a push to a new name of the caller's own creates it.
 ///
 /// # Errors
 /// As [`permit_in`]; `name-unknown` where there is no such repository.
@@ -133,8 +133,8 @@ pub fn open_in(conn: &mut Conn, caller: &Caller, name: &RepositoryName, now: Tim
     Ok((found.ok_or_else(|| Error::not_found("name-unknown"))?, rights.buyer))
 }
 
-/// The repository to mount from: one that the caller may read, or one of the organisation that it pushes for, whatever its token says of
-/// that one (clients ask for a token of the target only). None where there is no such right or repository.
+/// The repository to mount from: one that the caller may read, or one of the target's organisation, whatever the caller's token says of
+/// it (clients ask for a token of the target only). None where there is no such right or repository.
 pub async fn source_of_mount(app: &App, caller: &Caller, into: &Repository, from: &RepositoryName) -> Result<Option<Repository>> {
     let (caller, from, now, organization_id) = (caller.clone(), from.clone(), app.clock.now(), into.organization_id.clone());
     app.db

@@ -1,10 +1,10 @@
-//! What the protocol keeps in memory for pulls that come again and again: the claims of tokens whose signature has been proved, and
-//! manifests as the holder of a token last got them.
+//! Memory for repeated pulls: the claims of tokens whose signature has been verified, and manifests as the holder of a token last got
+//! them.
 //!
-//! A kept manifest is good for a second, and only until this process writes anything to the database, whatever it is: so who has been
-//! answered (a tag moved, a manifest deleted, a licence revoked) finds it so at the next request, and nobody has to remember which change
-//! concerns which manifest. What another process writes, and a licence that ends by itself, show when the second is over. That something
-//! is missing or not permitted is never kept.
+//! A kept manifest is good for a second, and only until this process writes anything to the database: so a change that was answered (a tag
+//! moved, a manifest deleted, a licence revoked) shows at the next request, and no code has to know which change concerns which manifest.
+//! Writes of another process, and a licence that ends by itself, show when the second is over. Refusals and missing manifests are never
+//! kept.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -18,26 +18,26 @@ use crate::base::db::Timestamp;
 
 /// How long a manifest is kept.
 const LIFE: TimeDelta = TimeDelta::seconds(1);
-/// Manifests and tokens; when there are more, all are forgotten.
+/// Most entries of each map; a map that is full is emptied.
 const MAX: usize = 512;
 /// Largest manifest that is kept, in bytes. Usual ones have a few thousand.
 const MAX_CONTENT: usize = 32 * 1024;
 
-/// Names a token, or what its holder asked for, by hash: a token is a secret, and up to 16 KiB long.
+/// Hash that stands for a token, or for a token with a request: a token is a secret, and up to 16 KiB long.
 pub type Key = [u8; 32];
 
-/// The key of some words.
+/// The key of some byte strings.
 pub fn key(words: &[&[u8]]) -> Key {
     let mut hash = Sha256::new();
     for word in words {
-        // With its length, so that no two words run together.
+        // Hash the length, too, so that the border between two words counts.
         hash.update(word.len().to_be_bytes());
         hash.update(word);
     }
     hash.finalize().into()
 }
 
-/// A manifest as it is answered.
+/// A manifest as it is served.
 #[derive(Debug, PartialEq, Eq)]
 pub struct CachedManifest {
     /// Digest of `content`.
@@ -50,13 +50,13 @@ pub struct CachedManifest {
 
 #[derive(Debug)]
 struct CacheEntry {
-    /// Of [`crate::base::db::Db::generation`], from before it was read.
+    /// Value of [`crate::base::db::Db::generation`] before the manifest was read.
     generation: u64,
     at: Timestamp,
     manifest: Arc<CachedManifest>,
 }
 
-/// The memory.
+/// Claims of verified tokens, and manifests that were served within the last second.
 #[derive(Debug, Default)]
 pub struct Cache {
     tokens: Mutex<HashMap<Key, Arc<Claims>>>,
@@ -64,22 +64,22 @@ pub struct Cache {
 }
 
 impl Cache {
-    /// Claims of a token that was proved to be ours. Whether it is still good is for the caller to say.
+    /// Claims of a token whose signature was verified. The caller checks whether the token is still valid.
     pub fn claims(&self, token: &Key) -> Option<Arc<Claims>> {
         self.tokens.lock().ok()?.get(token).cloned()
     }
 
-    /// Keeps the claims of a proved token.
+    /// Keeps the claims of a verified token.
     pub fn keep_claims(&self, token: Key, claims: Arc<Claims>) {
         let Ok(mut tokens) = self.tokens.lock() else { return };
         make_room(&mut tokens);
         tokens.insert(token, claims);
     }
 
-    /// A manifest that nothing has changed since and that is young enough.
+    /// A kept manifest that is younger than [`LIFE`], if the database has not been written since.
     pub fn manifest(&self, key: &Key, generation: u64, now: Timestamp) -> Option<Arc<CachedManifest>> {
         let manifests = self.manifests.lock().ok()?;
-        // A clock that was set back makes nothing live longer.
+        // `at <= now`: a clock that was set back must not prolong an entry's life.
         let fresh = |kept: &&CacheEntry| kept.generation == generation && kept.at <= now && now < kept.at.plus(LIFE);
         manifests.get(key).filter(fresh).map(|kept| kept.manifest.clone())
     }

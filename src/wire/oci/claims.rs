@@ -1,4 +1,4 @@
-//! What a registry token says (Docker Registry v2 "Token Authentication Implementation").
+//! Claims of a registry token (Docker Registry v2 "Token Authentication Implementation").
 
 use serde::{Deserialize, Serialize};
 
@@ -23,13 +23,13 @@ pub struct Claims {
     pub sub: String,
     /// Name of the service: [`super::token::SERVICE`].
     pub aud: String,
-    /// End, seconds since 1970.
+    /// End of validity, seconds since 1970.
     pub exp: i64,
     pub nbf: i64,
     pub iat: i64,
-    /// Unique.
+    /// Unique id of the token.
     pub jti: String,
-    /// What is granted.
+    /// Granted actions by repository.
     pub access: Vec<Access>,
     /// Organisation that the subject acts for (ours, not of the spec).
     #[serde(default, skip_serializing_if = "Option::is_none")]

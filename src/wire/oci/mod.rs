@@ -1,7 +1,7 @@
-//! The OCI Distribution v1.1 API at `/v2/`, and `/token`, on both listeners. What is stored is [`crate::registry`]'s.
+//! The OCI Distribution v1.1 API at `/v2/`, and `/token`, on both listeners. [`crate::registry`] stores the content.
 //!
-//! Invariants: who asks decides first ([`access`]); rights are looked up in the read that answers ([`token::Asking`]); what [`cache`]
-//! gives again is a second old at most, and never older than what this process wrote last.
+//! Invariants: rights are checked before content ([`access`]), in the database read that answers ([`token::RequestIdentity`]); a manifest
+//! from [`cache`] is a second old at most, and never older than this process's last write.
 
 pub mod access;
 pub mod cache;

@@ -1,11 +1,11 @@
-//! What a path below `/v2/` names. Read from the right, since repository names have any number of parts.
+//! The resource that a path below `/v2/` names. Paths are read from the right, since repository names have any number of parts.
 
 use percent_encoding::percent_decode_str;
 
 use crate::base::error::{Error, Result};
 use crate::registry::model::RepositoryName;
 
-/// A resource of the registry. References are text still: what a bad one means depends on the method.
+/// A resource of the registry. References are not parsed yet: the error for a bad one depends on the method.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Target {
     /// `/v2/`.
@@ -28,7 +28,7 @@ impl Target {
     /// Reads the part of the path after `/v2/`, still percent-encoded or not (`sha256%3A…` is common).
     ///
     /// # Errors
-    /// `name-invalid`; `name-unknown` where the path is none of the registry's.
+    /// `name-invalid`; `name-unknown` where the path fits none of the registry's endpoints.
     pub fn parse(tail: &str) -> Result<Self> {
         let unknown = || Error::not_found("name-unknown");
         let decoded = percent_decode_str(tail).decode_utf8().map_err(|_| unknown())?;
@@ -48,7 +48,7 @@ impl Target {
         }
     }
 
-    /// The repository, if it names one.
+    /// The repository that the target is in; none for `/v2/`.
     pub fn name(&self) -> Option<&RepositoryName> {
         match self {
             Self::Base => None,

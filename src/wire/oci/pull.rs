@@ -1,4 +1,4 @@
-//! Reads, each with the rights to it in the one read that answers. Buyers see published releases and what refers to them.
+//! Reads, each with its check of rights in the same database read. Buyers see published releases and their referrers.
 
 use std::sync::Arc;
 
@@ -35,7 +35,7 @@ pub async fn blob(app: &App, asking: RequestIdentity, name: &RepositoryName, dig
     Ok(held.size)
 }
 
-/// A manifest. To the holder of a registry token the same is given again for a second, unless something was written meanwhile
+/// A manifest. The holder of a registry token gets the same one again for a second, unless the database was written meanwhile
 /// ([`cache`]).
 ///
 /// # Errors
@@ -47,7 +47,7 @@ pub async fn manifest(
     name: &RepositoryName,
     reference: &str,
 ) -> Result<Arc<CachedManifest>> {
-    // Both before the read: what is written during it makes what was read too old.
+    // Take both before the read: a write during the read then makes the kept manifest stale.
     let (generation, now) = (app.db.generation(), app.clock.now());
     let key = asking.token().map(|token| cache::key(&[token, name.as_str().as_bytes(), reference.as_bytes()]));
     if let Some(known) = key.as_ref().and_then(|key| cache.manifest(key, generation, now)) {
@@ -88,7 +88,7 @@ pub async fn tags(app: &App, asking: RequestIdentity, name: &RepositoryName, n: 
         .await
 }
 
-/// A page of the manifests that refer to a digest, after `last`. A repository without such, or that is not there yet, has none.
+/// A page of the manifests that refer to a digest, after `last`; empty also where the repository does not exist yet.
 ///
 /// # Errors
 /// Those of [`permit_in`].

@@ -1,14 +1,14 @@
 //! Byte ranges: of a pull (`Range: bytes=…`, RFC 9110 §14) and of an upload's chunk (`Content-Range: a-b`, which is the
 //! distribution-spec's own form, without unit and total).
 
-/// What a `Range` header means for content of a length.
+/// The bytes that a `Range` header asks for, of content of a length.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RangeOutcome {
-    /// Everything: no header, or one that we pass over (another unit, several ranges).
+    /// Everything: no header, or one that is ignored (another unit, several ranges).
     All,
     /// From the first to the last byte, both inclusive.
     Part(u64, u64),
-    /// Nothing of it is there: 416.
+    /// No byte of the range exists: 416.
     Nothing,
 }
 

@@ -1,6 +1,6 @@
-//! What can be done with a repository, and what somebody may do.
+//! Actions on a repository, and a caller's rights to them.
 
-/// What somebody wants to do with a repository.
+/// An action on a repository.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Action {
     /// Read blobs, manifests, tags, referrers.
@@ -31,7 +31,7 @@ impl Action {
     }
 }
 
-/// What somebody may do with a repository.
+/// A caller's rights in a repository.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Rights {
     /// May read.
@@ -40,7 +40,7 @@ pub struct Rights {
     pub push: bool,
     /// May remove.
     pub delete: bool,
-    /// Reads as a buyer: only what has been published.
+    /// The caller reads as a buyer: only published releases.
     pub buyer: bool,
 }
 
@@ -48,7 +48,7 @@ impl Rights {
     /// Everything, as the owner.
     pub const ALL: Self = Self { pull: true, push: true, delete: true, buyer: false };
 
-    /// Whether an action is among them.
+    /// Whether these rights permit an action.
     pub fn permit(self, action: Action) -> bool {
         match action {
             Action::Pull => self.pull,
@@ -57,7 +57,7 @@ impl Rights {
         }
     }
 
-    /// Only what both have; reads as a buyer where either does.
+    /// The rights that both have; a buyer's rights where either is a buyer's.
     #[must_use]
     pub fn and(self, other: Self) -> Self {
         Self {

@@ -37,7 +37,7 @@ pub fn configure(cfg: &mut ServiceConfig) {
     cfg.route("/token", web::get().to(get_token)).route("/v2", web::route().to(handle)).route("/v2/{tail:.*}", web::route().to(handle));
 }
 
-/// `GET /token?service=…&scope=…`: rights that are missing are left out; only bad credentials are an error.
+/// `GET /token?service=…&scope=…`: the token leaves out rights that the caller lacks; only bad credentials are an error.
 async fn get_token(req: HttpRequest, app: Data<App>, actor: Actor) -> OciResult {
     if matches!(actor, Actor::Anonymous) && req.headers().contains_key(header::AUTHORIZATION) {
         return Err(Error::unauthenticated("token-invalid").into());
@@ -51,7 +51,7 @@ async fn get_token(req: HttpRequest, app: Data<App>, actor: Actor) -> OciResult 
     Ok(HttpResponse::Ok().insert_header((header::CACHE_CONTROL, "no-store")).json(issued))
 }
 
-/// All of `/v2/`: who asks, for what, and then the one handler; a 401 gets the challenge for just this request.
+/// All of `/v2/`: finds caller and target, then calls the target's handler; a 401 gets the challenge for just this request.
 async fn handle(req: HttpRequest, app: Data<App>, cache: Data<Cache>, actor: Actor, payload: Payload) -> OciResult {
     let target = Target::parse(req.match_info().get("tail").unwrap_or_default());
     let mut result = answer(&req, &app, &cache, actor, &target, payload).await;
@@ -68,7 +68,7 @@ async fn handle(req: HttpRequest, app: Data<App>, cache: Data<Cache>, actor: Act
 async fn answer(req: &HttpRequest, app: &App, cache: &Cache, actor: Actor, target: &Result<Target>, payload: Payload) -> OciResult {
     let asking = asking_of(req, app, cache, actor)?;
     if is_read(req.method()) {
-        // Reads find out who asks in the read that looks for what is asked for.
+        // Reads look up the caller's rights in the same database read as the content.
         match target {
             Ok(Target::Blob(name, digest)) => return get_blob(req, app, asking, name, digest).await,
             Ok(Target::Manifest(name, reference)) => return get_manifest(app, cache, asking, name, reference).await,
@@ -81,7 +81,7 @@ async fn answer(req: &HttpRequest, app: &App, cache: &Cache, actor: Actor, targe
     require_csrf(req, &caller)?;
     match target {
         Ok(target) => dispatch(req, app, &caller, target, payload).await,
-        // A path that names nothing tells a stranger nothing either.
+        // Anonymous callers get the same 401 for a path that names nothing as for any other.
         Err(_) if matches!(caller.actor, Actor::Anonymous) => Err(Error::unauthenticated("sign-in-required").into()),
         Err(e) => Err(Error::new(e.kind, e.code).into()),
     }
@@ -117,7 +117,7 @@ pub(super) fn not_allowed() -> HttpResponse {
     HttpResponse::MethodNotAllowed().json(json!({"errors": [{"code": "UNSUPPORTED", "message": "method-not-allowed", "detail": {}}]}))
 }
 
-/// Who asks, as far as the request tells it.
+/// The caller as the request names it, before the database confirms it.
 fn asking_of(req: &HttpRequest, app: &App, cache: &Cache, actor: Actor) -> Result<RequestIdentity> {
     let authorization = req.headers().get(header::AUTHORIZATION).and_then(|v| v.to_str().ok());
     let bearer = authorization
@@ -127,8 +127,8 @@ fn asking_of(req: &HttpRequest, app: &App, cache: &Cache, actor: Actor) -> Resul
     RequestIdentity::of(app, cache, actor, bearer.filter(|t| !t.starts_with(crate::base::auth::token::PREFIX)))
 }
 
-/// A browser's session must carry its CSRF value in a header for anything that changes something: the site's middleware asks for it too,
-/// but the node listener has none.
+/// A changing request by a browser's session must carry its CSRF value in a header: the site's middleware checks that too, but the node
+/// listener has no such middleware.
 fn require_csrf(req: &HttpRequest, caller: &Caller) -> Result<()> {
     if let Actor::Person(_, Via::Session { csrf, .. }) = &caller.actor
         && !is_read(req.method())
@@ -201,7 +201,7 @@ async fn get_blob(req: &HttpRequest, app: &App, asking: RequestIdentity, name: &
         return Ok(response.body(SizedStream::new(length, futures_util::stream::empty::<std::io::Result<web::Bytes>>())));
     }
     if let Some(address) = app.blobs.address(&digest).await? {
-        // The store knows ranges too. Only GET is sent there: an address that is signed for GET answers nothing else.
+        // Redirect GET to the store, which serves ranges too; not HEAD, since the address is signed for GET only.
         return Ok(HttpResponse::TemporaryRedirect()
             .insert_header((header::LOCATION, address))
             .insert_header((header::CACHE_CONTROL, "no-store"))
@@ -233,7 +233,7 @@ async fn put_manifest(
         return Ok(HttpResponse::UriTooLong()
             .json(json!({"errors": [{"code": "UNSUPPORTED", "message": "too-many-tags", "detail": {"max": MAX_TAGS}}]})));
     }
-    // Rights before the body: a stranger's four megabytes are not read.
+    // Check the rights before reading the body of up to four megabytes.
     let repository = authorize(app, caller, name, Action::Push).await?;
     let media_type = text(req, &header::CONTENT_TYPE).and_then(|v| v.split(';').next()).unwrap_or_default().trim();
     let reference = Reference::parse(reference)?;
@@ -285,7 +285,7 @@ async fn get_referrers(req: &HttpRequest, app: &App, asking: RequestIdentity, na
     Ok(response.body(Index::of(page.items).to_bytes()))
 }
 
-/// An error that leaves with further headers, in the reader's language.
+/// An OCI error in the reader's language, for an answer that gets further headers.
 pub(super) fn told(req: &HttpRequest, error: Error) -> OciError {
     OciError { lang: lang_of(req), ..OciError::from(error) }
 }

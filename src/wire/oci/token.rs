@@ -1,4 +1,4 @@
-//! Registry tokens: `GET /token` gives a JWT that says what its holder may do with which repositories (distribution token spec).
+//! Registry tokens: `GET /token` gives a JWT with its holder's rights in some repositories (distribution token spec).
 //!
 //! The token grants all that the actor holds on the named repositories, not only what was asked: some clients (oras-py) keep their
 //! first token for every later step. Signed with the platform key (`EdDSA`, `kid`), so that mirrors can verify it too.
@@ -25,11 +25,11 @@ use crate::registry::model::RepositoryName;
 
 /// Audience of our tokens and name of the service in challenges.
 pub const SERVICE: &str = "pithead";
-/// How long a token is good.
+/// How long a token is valid.
 const LIFE: TimeDelta = TimeDelta::minutes(15);
 /// Repositories in one token.
 const MAX_SCOPES: usize = 20;
-/// Longest token that is looked at, in bytes.
+/// Longest token that is accepted, in bytes.
 const MAX_TOKEN: usize = 16 * 1024;
 /// DER of a PKCS#8 v1 Ed25519 private key up to the 32 seed bytes (RFC 8410 §7).
 const PKCS8_PREFIX: [u8; 16] = [0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20];
@@ -38,16 +38,16 @@ const PKCS8_PREFIX: [u8; 16] = [0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 
 #[derive(Debug, Serialize)]
 pub struct TokenResponse {
     pub token: String,
-    /// The same, by its OAuth 2 name.
+    /// The same token, by its OAuth 2 name.
     pub access_token: String,
-    /// Seconds.
+    /// Seconds of validity.
     pub expires_in: i64,
     /// RFC 3339.
     pub issued_at: Timestamp,
 }
 
-/// Repositories named in `scope` values: each has any number of `repository:<name>:<actions>`, separated by spaces. Others are
-/// passed over: the endpoint grants what it can and does not complain.
+/// Repositories named in `scope` values: each has any number of `repository:<name>:<actions>`, separated by spaces. Other scopes are
+/// ignored: the endpoint grants what it can and gives no error.
 fn named(scopes: &[String]) -> Vec<RepositoryName> {
     let mut names: Vec<RepositoryName> = Vec::new();
     for scope in scopes.iter().flat_map(|s| s.split_ascii_whitespace()) {
@@ -63,7 +63,7 @@ fn named(scopes: &[String]) -> Vec<RepositoryName> {
     names
 }
 
-/// Makes a token for an actor with all that they hold on the named repositories.
+/// Makes a token for an actor with all their rights in the named repositories.
 pub async fn issue(app: &App, actor: &Actor, scopes: &[String]) -> Result<TokenResponse> {
     let (asking, names, now) = (actor.clone(), named(scopes), app.clock.now());
     let access = app
@@ -102,8 +102,8 @@ fn sign(claims: &Claims, key: &SigningKey, kid: &str) -> Result<String> {
     jsonwebtoken::encode(&header, claims, &EncodingKey::from_ed_der(&der)).map_err(Error::internal)
 }
 
-/// Checks signature, algorithm, audience, issuer and time. The signature of a token is proved once: the keys stay as they are while the
-/// process runs.
+/// Checks signature, algorithm, audience, issuer and time. The signature of a token is verified only once: the keys do not change while
+/// the process runs.
 ///
 /// # Errors
 /// `token-invalid`, without saying why.
@@ -130,11 +130,11 @@ fn invalid() -> Error {
     Error::unauthenticated("token-invalid")
 }
 
-/// Claims of a token of ours, whatever its time.
+/// Claims of a token with our signature, without a check of its time.
 fn prove(app: &App, token: &str) -> Result<Claims> {
     let header = jsonwebtoken::decode_header(token).map_err(|e| invalid().source(e))?;
     let key = header.kid.as_deref().and_then(|kid| app.keys.set.get(kid)).ok_or_else(invalid)?;
-    // The time is our clock's, so that tests can move it; all else is checked here or below.
+    // The library must not check the time: the app's clock does, which tests can move. The rest is checked here or below.
     let mut validation = Validation::new(Algorithm::EdDSA);
     validation.required_spec_claims.clear();
     validation.validate_exp = false;
@@ -148,8 +148,8 @@ fn prove(app: &App, token: &str) -> Result<Claims> {
     if fits { Ok(claims) } else { Err(invalid()) }
 }
 
-/// Who asks, as far as the request alone tells it. Whether the holder of a token is still one of ours the database says, in the same read
-/// that looks for what was asked for: [`RequestIdentity::caller`].
+/// The caller as the request names it, before the database confirms it. Whether a token's holder is still a member or an enrolled node
+/// is checked in the same read as the content: [`RequestIdentity::caller`].
 #[derive(Debug, Clone)]
 pub struct RequestIdentity {
     holder: Holder,
@@ -158,7 +158,7 @@ pub struct RequestIdentity {
 
 #[derive(Debug, Clone)]
 enum Holder {
-    /// The authentication middleware has found out, or it is nobody.
+    /// The actor that the authentication middleware found, or an anonymous one.
     Known(Actor),
     Node {
         node_id: String,
@@ -177,7 +177,7 @@ impl From<Actor> for RequestIdentity {
 }
 
 impl RequestIdentity {
-    /// Out of what the authentication middleware found and a registry token (`Authorization: Bearer`), if one was sent.
+    /// Combines the actor that the authentication middleware found with a registry token (`Authorization: Bearer`), if one was sent.
     ///
     /// # Errors
     /// `token-invalid`; a node that shows a certificate must be the token's own.
@@ -205,28 +205,28 @@ impl RequestIdentity {
         self.token.as_ref().map(|(key, _)| key)
     }
 
-    /// The caller. A person of a token must still be a member, a node still be enrolled.
+    /// The confirmed caller: a token's person must still be a member, a token's node still be enrolled.
     ///
     /// # Errors
     /// `token-invalid`.
     pub fn caller(&self, conn: &mut Conn) -> Result<Caller> {
         let actor = match &self.holder {
             Holder::Known(actor) => actor.clone(),
-            // A node that was removed is out at once, not when its token ends.
+            // A removed node loses access at once, not when its token ends.
             Holder::Node { node_id, organization_id } if fleet::service::identity::is_enrolled(conn, node_id)? => {
                 Actor::Node { node_id: node_id.clone(), organization_id: organization_id.clone() }
             }
             Holder::Node { .. } => return Err(invalid()),
             Holder::User { user_id, organization_id } => {
                 let person = account::service::person_in(conn, user_id, organization_id)?.ok_or_else(invalid)?;
-                // The access claim narrows this; it holds what the session or API token behind it held.
+                // All registry scopes: the access claim, made from the session or API token behind it, narrows them.
                 Actor::Person(Box::new(person), Via::Token(vec![Scope::Publish, Scope::Pull]))
             }
         };
         Ok(Caller { actor, claims: self.token.as_ref().map(|(_, claims)| claims.clone()) })
     }
 
-    /// The caller, for a request whose further reads come later.
+    /// The confirmed caller, in a database read of its own.
     ///
     /// # Errors
     /// As [`Self::caller`].

@@ -37,20 +37,20 @@ pub async fn start(req: &HttpRequest, app: &App, caller: &Caller, name: &Reposit
     let Some(digest) = digest else { return Ok(progress(&mut HttpResponse::Accepted(), name, &upload)) };
     let chunk = Chunk { range: None, length: content_length(req)? };
     if let Err(e) = uploads::finish(app, &upload, &digest, chunk, payload).await {
-        // Nobody knows this upload's id: nothing to resume. It may be gone already.
+        // Cancel the upload: the client never got its id and cannot resume it. The upload may be gone already.
         let _ = uploads::cancel(app, &upload).await;
         return Err(e.into());
     }
     Ok(created_blob(name, digest.as_str()))
 }
 
-/// Links a blob of another repository, or without one of any of the same organisation. Where there is no right, no such repository or no
-/// such blob, which is all the same, the client uploads instead.
+/// Links a blob of the repository `from`, or, without `from`, of any repository of the same organisation. Gives false where right,
+/// repository or blob is missing, without telling which: the client uploads instead.
 async fn mount(app: &App, caller: &Caller, into: &Repository, digest: &Digest, from: Option<Result<RepositoryName>>) -> Result<bool> {
     let source = match from {
         None => None,
         Some(from) => {
-            // A source that cannot exist is a source that is missing.
+            // A malformed source name is treated like a missing source.
             let Ok(from) = from else { return Ok(false) };
             let Some(source) = source_of_mount(app, caller, into, &from).await? else { return Ok(false) };
             Some(source)
@@ -74,7 +74,7 @@ pub async fn proceed(req: &HttpRequest, app: &App, caller: &Caller, name: &Repos
         _ => Ok(progress(&mut HttpResponse::NoContent(), name, &upload)),
     };
     match result {
-        // Out of order: say where the upload is, and that it can go on.
+        // A chunk out of order: answer with the upload's position, from which the client can go on.
         Err(e) if e.code == "range-invalid" => {
             let upload = uploads::find(app, user_id, &repository.id, id).await?;
             let mut refused = told(req, e).error_response();
@@ -98,7 +98,7 @@ async fn finish(req: &HttpRequest, app: &App, name: &RepositoryName, upload: &Up
     let digest = parse_digest(&digest.1)?;
     let mut chunk = chunk_of(req)?;
     if chunk.length == Some(0) {
-        // An empty closing PUT has no chunk, whatever its header says.
+        // Ignore the `Content-Range` of an empty closing PUT: it has no chunk.
         chunk.range = None;
     }
     uploads::finish(app, upload, &digest, chunk, payload).await?;
@@ -124,7 +124,7 @@ fn progress(response: &mut HttpResponseBuilder, name: &RepositoryName, upload: &
     response.insert_header((header::CACHE_CONTROL, "no-store")).finish()
 }
 
-/// Where the upload is. `Range` cannot tell an empty upload from one of a single byte, so `X-Upload-Offset` says it plainly.
+/// Position of the upload. `Range` cannot tell an empty upload from one of a single byte, so `X-Upload-Offset` gives the offset itself.
 fn progress_headers(name: &RepositoryName, upload: &Upload) -> [(HeaderName, String); 4] {
     [
         (header::LOCATION, format!("/v2/{name}/blobs/uploads/{}", upload.id)),
