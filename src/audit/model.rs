@@ -254,6 +254,19 @@ pub struct DisplayName {
     pub href: Option<String>,
 }
 
+/// A head as a seal holds it.
+#[derive(Debug, Clone, PartialEq, Eq, diesel::Queryable, diesel::Insertable, diesel::Selectable)]
+#[diesel(table_name = crate::base::db::schema::audit_seal_leaves)]
+pub struct Leaf {
+    pub chain: String,
+    /// Number of its newest record at that time.
+    pub sequence: i64,
+    /// Hash of that record.
+    pub hash: String,
+    /// Number of the seal.
+    pub number: i64,
+}
+
 /// What the check of all chains and seals found.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "verdict", rename_all = "kebab-case")]

@@ -10,27 +10,14 @@ use chrono::TimeDelta;
 use sha2::{Digest as _, Sha256};
 use tokio::sync::watch;
 
+use super::model::Leaf;
 use super::store;
 use crate::base::app::App;
-use crate::base::db::schema::audit_seal_leaves;
 use crate::base::db::{Conn, Timestamp, dialect};
 use crate::base::error::Result;
 
 /// Time between two seals.
 const EVERY: Duration = Duration::from_secs(10);
-
-/// A head as a seal holds it.
-#[derive(Debug, Clone, PartialEq, Eq, diesel::Queryable, diesel::Insertable, diesel::Selectable)]
-#[diesel(table_name = audit_seal_leaves)]
-pub struct Leaf {
-    pub chain: String,
-    /// Number of its newest record at that time.
-    pub sequence: i64,
-    /// Hash of that record.
-    pub hash: String,
-    /// Number of the seal.
-    pub number: i64,
-}
 
 /// Root of a seal's leaves, in hex. Sorts them.
 pub fn root(leaves: &mut [Leaf]) -> String {

@@ -4,8 +4,7 @@ use std::collections::BTreeSet;
 
 use diesel::prelude::*;
 
-use crate::audit::model::{AuditSearch, DraftRecord, Filter, GENESIS, LogPosition, Record};
-use crate::audit::seal::Leaf;
+use crate::audit::model::{AuditSearch, DraftRecord, Filter, GENESIS, Leaf, LogPosition, Record};
 use crate::base::db::schema::audit_records::dsl;
 use crate::base::db::schema::{audit_heads, audit_seal_leaves, audit_seals};
 use crate::base::db::{Conn, Timestamp, dialect};

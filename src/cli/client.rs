@@ -1,7 +1,7 @@
 //! What the commands that talk to a server share: addresses, token, patience with bad links, and what a server says against a request.
 
 use std::io::IsTerminal as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -351,9 +351,4 @@ impl Remote {
         let make = || Ok(self.request(Method::PUT, self.address(&path)?).header(CONTENT_TYPE, MANIFEST_TYPE).body(manifest.to_vec()));
         self.expect(self.patiently(make).await?, &[StatusCode::CREATED]).await.map(|_| ())
     }
-}
-
-/// A path as people read it.
-pub fn shown(path: &Path) -> String {
-    path.display().to_string()
 }

@@ -13,10 +13,10 @@ use clap::Args;
 use inference::check::CheckReport;
 use serde_json::json;
 
-use super::client::shown;
 use super::folder::{self, Folder};
 use super::progress::Progress;
 use super::words::Cannot as _;
+use super::words::shown;
 use crate::account::model::valid_slug;
 use crate::base::config::Checks;
 use crate::base::i18n::Lang;

@@ -16,12 +16,12 @@ use reqwest::header::CONTENT_RANGE;
 use reqwest::{StatusCode, Url};
 use serde_json::json;
 
-use super::client::{self, Credentials, Lost, Refused, Remote, shown};
+use super::client::{self, Credentials, Lost, Refused, Remote};
 use super::folder::hash;
 use super::package::{self, Output};
 use super::progress::Progress;
 use super::reference::Reference;
-use super::words::Cannot as _;
+use super::words::{Cannot as _, shown};
 use crate::base::i18n::Lang;
 use crate::base::i18n::error_text;
 use crate::release::package::files;

@@ -17,12 +17,12 @@ use ed25519_dalek::pkcs8::{DecodePrivateKey as _, EncodePrivateKey as _, Keypair
 use reqwest::Url;
 use serde_json::json;
 
-use super::client::{self, Credentials, Refused, Remote, shown};
+use super::client::{self, Credentials, Refused, Remote};
 use super::package::{self, Output};
 use super::progress::Progress;
 use super::reference::Reference;
 use super::upload::{Source, send};
-use super::words::Cannot as _;
+use super::words::{Cannot as _, shown};
 use crate::base::i18n::Lang;
 
 /// Longest file that is taken for a key, in bytes.

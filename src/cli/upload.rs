@@ -8,9 +8,10 @@ use app_package::digest::Digest;
 use reqwest::header::{CONTENT_RANGE, CONTENT_TYPE, RANGE};
 use reqwest::{Method, Response, StatusCode, Url};
 
-use super::client::{Lost, Remote, shown};
+use super::client::{Lost, Remote};
 use super::progress::Progress;
 use super::words::Cannot as _;
+use super::words::shown;
 use crate::base::i18n::Lang;
 
 /// Bytes of one PATCH.

@@ -14,11 +14,11 @@ use reqwest::Url;
 use serde::Serialize;
 use serde_json::json;
 
-use super::client::{self, Credentials, Refused, Remote, shown};
+use super::client::{self, Credentials, Refused, Remote};
 use super::package::{self, AT_FAULT, Output};
 use super::reference::Reference;
 use super::sign::version_of;
-use super::words::Cannot as _;
+use super::words::{Cannot as _, shown};
 use crate::base::i18n::Lang;
 
 /// Most signatures that are fetched.

@@ -34,3 +34,8 @@ pub fn reason(lang: Lang, e: &Error) -> String {
     };
     lang.t(key)
 }
+
+/// A path as people read it.
+pub fn shown(path: &Path) -> String {
+    path.display().to_string()
+}

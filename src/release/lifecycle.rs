@@ -1,15 +1,13 @@
-//! What becomes of a release beside and after its publication: comparison with its predecessor, channels, deprecation.
+//! What becomes of a release after its publication: channels, deprecation.
 //!
 //! Invariant: after each change here the listing shows the highest published version of the best channel.
-
-use std::collections::BTreeMap;
 
 use serde::Deserialize;
 use serde_json::json;
 
-use super::difference::{Difference, Side};
 use super::model::{Channel, Deprecation, Event, MAX_DEPRECATION, Release, ReleaseState};
-use super::{package, service, store};
+use super::{service, store};
+use crate::audit;
 use crate::audit::Change;
 use crate::base::app::App;
 use crate::base::auth::Actor;
@@ -17,44 +15,6 @@ use crate::base::auth::policy::{self, Action};
 use crate::base::db::Conn;
 use crate::base::db::dialect::{self, Row};
 use crate::base::error::{Error, Faults, Result};
-use crate::{audit, catalog, registry};
-
-/// States of versions that a release is compared with by default: those that buyers have.
-const PREDECESSORS: [ReleaseState; 2] = [ReleaseState::Published, ReleaseState::Deprecated];
-
-/// The version that a release is compared with, and the difference. Without `with` it is the highest lower version that buyers have;
-/// none where there is no such. The caller has checked that the reader may see both.
-///
-/// # Errors
-/// `release`: that version does not exist.
-pub fn compared(conn: &mut Conn, release: &Release, with: Option<&str>) -> Result<Option<(String, Difference)>> {
-    let other = match with {
-        Some(version) => Some(store::find_version(conn, &release.app_id, version)?.ok_or_else(|| Error::not_found("release"))?),
-        None => predecessor(conn, release)?,
-    };
-    let Some(other) = other else { return Ok(None) };
-    let reports = (store::latest_report(conn, &other.id)?, store::latest_report(conn, &release.id)?);
-    let files = (files(conn, &other)?, files(conn, release)?);
-    let before = Side { manifest: &other.manifest, report: reports.0.as_ref().map(|(report, _)| report), files: files.0.as_ref() };
-    let after = Side { manifest: &release.manifest, report: reports.1.as_ref().map(|(report, _)| report), files: files.1.as_ref() };
-    Ok(Some((other.version.clone(), Difference::between(before, after))))
-}
-
-fn predecessor(conn: &mut Conn, release: &Release) -> Result<Option<Release>> {
-    let versions = store::versions(conn, &release.app_id, &PREDECESSORS)?;
-    let lower = versions.into_iter().filter_map(|(id, version, _)| Some((semver::Version::parse(&version).ok()?, id)));
-    let lower = lower.filter(|(version, _)| *version < release.manifest.version);
-    lower.max().map(|(_, id)| service::get(conn, &id)).transpose()
-}
-
-/// Digest and bytes of each file of a release; none where its manifest is gone, as that of a failed one may be.
-fn files(conn: &mut Conn, release: &Release) -> Result<Option<BTreeMap<String, (String, u64)>>> {
-    let owner = catalog::service::owner(conn, &release.app_id)?;
-    let Some(repository) = registry::service::repository(conn, &owner.repository())? else { return Ok(None) };
-    let Some(stored) = registry::service::find_manifest(conn, &repository.id, &release.digest)? else { return Ok(None) };
-    let (_, files) = package::files(&stored.content)?;
-    Ok(Some(files.into_iter().map(|(path, layer)| (path.as_str().to_owned(), (layer.digest.to_string(), layer.size))).collect()))
-}
 
 /// Moves a published release from the channel `beta` to `stable`: the same bytes for everybody.
 ///
@@ -172,6 +132,8 @@ mod tests {
     use super::*;
     use crate::base::auth::Role;
     use crate::base::i18n::Lang;
+    use crate::catalog;
+    use crate::release::comparison;
     use crate::release::difference::{Flag, Measure};
     use crate::site::vendor::console;
     use crate::testing::{self, each_backend};
@@ -306,7 +268,7 @@ mod tests {
             }
             let compare = async |release: &Release, with: Option<&str>| {
                 let (release, with) = (release.clone(), with.map(ToOwned::to_owned));
-                app.db.read(move |conn| compared(conn, &release, with.as_deref())).await
+                app.db.read(move |conn| comparison::compared(conn, &release, with.as_deref())).await
             };
             assert!(compare(&first, None).await.unwrap().is_none());
             let (from, difference) = compare(&second, None).await.unwrap().unwrap();

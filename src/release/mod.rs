@@ -5,6 +5,7 @@
 //! together with the platform's signature over its digest.
 
 pub mod arrival;
+pub mod comparison;
 pub mod difference;
 pub mod jobs;
 pub mod lifecycle;

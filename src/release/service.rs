@@ -18,7 +18,7 @@ use crate::catalog::service::Newest;
 use crate::registry::model::Visibility;
 use crate::release::difference::Flag;
 use crate::release::model::{Channel, Event, Release, ReleaseState};
-use crate::release::{lifecycle, model, store};
+use crate::release::{comparison, model, store};
 use crate::{audit, catalog, registry};
 
 pub use super::store::{find_version, latest_report, versions};
@@ -98,7 +98,7 @@ pub fn submit_in(c: &mut Change<'_>, release_id: &str, channel: Channel) -> Resu
     release.state = transition(c, &release, Event::Submitted, now)?;
     release.channel = Channel::of(&release.manifest.version, channel);
     store::set_channel(c, &release.id, release.channel, now)?;
-    let flags = lifecycle::compared(c, &release, None)?.map(|(_, difference)| difference.flags).unwrap_or_default();
+    let flags = comparison::compared(c, &release, None)?.map(|(_, difference)| difference.flags).unwrap_or_default();
     let detail = json!({"version": release.version, "digest": release.digest, "channel": release.channel});
     c.audit("release.submitted", &release.id, &detail);
     c.poke(&vendor, topic(release_id));

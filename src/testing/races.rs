@@ -11,7 +11,9 @@ use super::{PASSWORD, WRITERS, assert_intact, csr, each_backend_racing, member, 
 use crate::account::team;
 use crate::base::app::App;
 use crate::base::auth::{Actor, Role};
-use crate::base::db::schema::{activations, deployments, invitations, licenses, manifests, memberships, orders, payments, plans, releases};
+use crate::base::db::schema::{
+    activations, audit_records, deployments, invitations, licenses, manifests, memberships, orders, payments, plans, releases, sites, tags,
+};
 use crate::base::error::Result;
 use crate::catalog::model::PlanKind;
 use crate::catalog::plans::PlanForm;
@@ -19,6 +21,7 @@ use crate::fleet::service::{self as fleet, DeployInput};
 use crate::license;
 use crate::moderation::model::ModerationDecision;
 use crate::registry::model::Reference;
+use crate::release::lifecycle::DeprecationForm;
 use crate::release::model::Channel;
 use crate::testing::shop::{APP, approve, offer, submitted};
 use crate::trade::model::PlaceOrder;
@@ -477,6 +480,87 @@ async fn a_code_enrols_one_node() {
         })
         .await;
         assert_eq!(sorted(enrolled), (1, codes(&["enrollment-code-used"])));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_version_received_twice_is_one_release() {
+    each_backend_racing(|app| async move {
+        let acme = vendor(&app, "acme").await;
+        // Two packages of one version: safety class or not.
+        let came = race(|n| {
+            let (app, acme) = (app.clone(), acme.clone());
+            async move { shop::push(&app, &acme, &shop::belt("belt", "1.0.0", n % 2 == 0)).await }
+        })
+        .await;
+        let (taken, refused) = sorted(came);
+        assert!(
+            taken >= 1 && refused.is_subset(&codes(&["manifest-busy", "tag-immutable", "release-version-taken", "database-busy"])),
+            "{refused:?}"
+        );
+        let (kept, tagged, received): (Vec<String>, Vec<String>, i64) = app
+            .db
+            .read(|conn| {
+                let received = audit_records::table.filter(audit_records::action.eq("release.received")).count();
+                Ok((
+                    releases::table.select(releases::digest).load(conn)?,
+                    tags::table.select(tags::digest).load(conn)?,
+                    received.get_result(conn)?,
+                ))
+            })
+            .await
+            .unwrap();
+        assert_eq!((kept.len(), &tagged, received), (1, &kept, 1));
+        assert_intact(&app).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn no_two_versions_name_each_other_as_successor() {
+    each_backend_racing(|app| async move {
+        let shop = shop::shop(&app).await;
+        let versions = [("1.0.0", shop.listing.release_id.clone()), ("1.1.0", shop::publish(&app, &shop, "1.1.0").await)];
+        let done = race(|n| {
+            let (app, vendor) = (app.clone(), shop.vendor.clone());
+            let ((_, id), (successor, _)) = (versions[n % 2].clone(), versions[(n + 1) % 2].clone());
+            let form =
+                DeprecationForm { message_en: "Take the other one.".into(), successor: successor.into(), ..DeprecationForm::default() };
+            async move { release::lifecycle::deprecate(&app, &vendor, &id, &form).await }
+        })
+        .await;
+        assert_eq!(sorted(done).0, 1);
+        let left: i64 =
+            app.db.read(|conn| Ok(releases::table.filter(releases::state.eq("published")).count().get_result(conn)?)).await.unwrap();
+        assert_eq!(left, 1);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn sites_at_once_stay_within_the_limit() {
+    each_backend_racing(|app| async move {
+        let owner = operator(&app, "mine").await;
+        let make = |name: String| {
+            let (app, owner) = (app.clone(), owner.clone());
+            async move { fleet::create_site(&app, &owner, &name).await }
+        };
+        assert_eq!(sorted(race(|_| make("East".into())).await), (1, codes(&["site-name-taken"])));
+        let (organization_id, now) = (owner.organization_id().unwrap().to_owned(), app.clock.now());
+        app.db
+            .write(move |conn| {
+                for n in 0..491 {
+                    let row = (sites::id.eq(format!("sit_{n}")), sites::organization_id.eq(&organization_id));
+                    diesel::insert_into(sites::table)
+                        .values((row, sites::name.eq(format!("W{n}")), sites::created_at.eq(now)))
+                        .execute(conn)?;
+                }
+                Ok(())
+            })
+            .await
+            .unwrap();
+        assert_eq!(sorted(race(|n| make(format!("North {n}"))).await), (8, codes(&["too-many-sites"])));
     })
     .await;
 }

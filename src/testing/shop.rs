@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use app_package::digest::Digest;
+use app_package::manifest::AppManifest;
 use app_package::oci::{MANIFEST_TYPE, PackedFile, build_manifest, config_json};
 use app_package::path::PackagePath;
 use app_package::validate;
@@ -14,6 +15,7 @@ use diesel::prelude::*;
 use crate::base::app::App;
 use crate::base::auth::{Actor, Role};
 use crate::base::db::schema::{cases, licenses};
+use crate::base::error::Result;
 use crate::base::i18n::Lang;
 use crate::catalog::model::PlanKind;
 use crate::catalog::plans::{self, PlanForm};
@@ -58,7 +60,7 @@ pub async fn shop(app: &App) -> Shop {
 }
 
 /// The belt detector of the demo under another name, version and class.
-fn belt(slug: &str, version: &str, safety: bool) -> BTreeMap<String, Vec<u8>> {
+pub fn belt(slug: &str, version: &str, safety: bool) -> BTreeMap<String, Vec<u8>> {
     let mut files = testing::demo_app("belt-foreign-object");
     let title = ["主运皮带异物检测", "Foreign objects on the main belt"];
     let yaml = String::from_utf8(files["app.yaml"].clone())
@@ -80,8 +82,8 @@ fn demo(version: &str) -> BTreeMap<String, Vec<u8>> {
     files
 }
 
-/// Pushes a package as its vendor, takes its check as passed, and submits it for a channel. Gives release and case.
-async fn submit(app: &App, vendor: &Actor, files: &BTreeMap<String, Vec<u8>>, channel: Channel) -> (String, String) {
+/// Stores the files of a package as its vendor and pushes its manifest.
+pub async fn push(app: &App, vendor: &Actor, files: &BTreeMap<String, Vec<u8>>) -> Result<AppManifest> {
     let manifest = validate::parse(std::str::from_utf8(&files["app.yaml"]).unwrap()).unwrap();
     let (slug, version) = (&vendor.person().unwrap().organization_slug, manifest.version.to_string());
     let repository = testing::repository(app, vendor, &format!("{slug}/{}", manifest.name)).await;
@@ -94,7 +96,14 @@ async fn submit(app: &App, vendor: &Actor, files: &BTreeMap<String, Vec<u8>>, ch
         .collect();
     let bytes = build_manifest(&manifest, slug, &packed).into();
     let push = Push::read(Reference::parse(&version).unwrap(), Vec::new(), MANIFEST_TYPE, bytes).unwrap();
-    release::arrival::push(app, vendor, repository, push.into()).await.unwrap();
+    release::arrival::push(app, vendor, repository, push.into()).await?;
+    Ok(manifest)
+}
+
+/// Pushes a package, takes its check as passed, and submits it for a channel. Gives release and case.
+async fn submit(app: &App, vendor: &Actor, files: &BTreeMap<String, Vec<u8>>, channel: Channel) -> (String, String) {
+    let manifest = push(app, vendor, files).await.unwrap();
+    let version = manifest.version.to_string();
     let id = console::release_detail(app, vendor, Lang::En, &manifest.name, &version).await.unwrap().release.id;
     let (checked, now) = (id.clone(), app.clock.now());
     app.db.write(move |conn| release::service::mark_in(conn, &checked, &[ReleaseState::Checking], ReleaseState::Ready, now)).await.unwrap();

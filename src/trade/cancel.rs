@@ -12,8 +12,6 @@ use crate::trade::model::{Event, Order};
 use crate::trade::service::{poke, received};
 use crate::trade::{model, store};
 
-/// Action in the audit log; its detail holds the reason that the order's page shows.
-pub const ACTION: &str = "order.cancelled";
 /// Shortest and longest reason in characters.
 const REASON: (usize, usize) = (3, 500);
 
@@ -32,7 +30,7 @@ pub async fn by_buyer(app: &App, actor: &Actor, order_id: &str) -> Result<()> {
         if !store::payments_of(c, &order.id)?.is_empty() {
             return Err(Error::conflict("order-has-payments"));
         }
-        c.audit(ACTION, &order.id, &json!({"number": order.number}));
+        c.audit(model::CANCELLED, &order.id, &json!({"number": order.number}));
         poke(c, &order)
     })
     .await
@@ -56,7 +54,7 @@ pub async fn by_finance(app: &App, actor: &Actor, order_id: &str, reason: &str) 
         if owed_back_fen == 0 {
             return Err(Error::conflict("order-without-payments"));
         }
-        c.audit(ACTION, &order.id, &json!({"number": order.number, "reason": reason, "owed_back_fen": owed_back_fen}));
+        c.audit(model::CANCELLED, &order.id, &json!({"number": order.number, "reason": reason, "owed_back_fen": owed_back_fen}));
         poke(c, &order)?;
         Ok((order, owed_back_fen))
     })

@@ -14,6 +14,9 @@ pub const MAX_AMOUNT: i64 = 999_999_999_999;
 /// Letters of a reference, without those that are mixed up when read aloud or copied by hand (no I, O, 0, 1).
 const ALPHABET: &[u8; 32] = b"ABCDEFGHJKLMNPQRSTUVWXYZ23456789";
 
+/// Action of the audit record of an order that is called off.
+pub const CANCELLED: &str = "order.cancelled";
+
 crate::base::db::types::text_enum! {
     pub enum OrderState {
         /// Just placed: the state before the first event.

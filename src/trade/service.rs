@@ -22,7 +22,7 @@ use crate::base::ids;
 use crate::catalog::model::{AppRow, ListingState, PlanKind, PricePlan, parse_yuan};
 use crate::license::model::IssueInput;
 use crate::trade::model::{Balance, Event, Line, Order, OrderState, Payment, PlaceOrder, Search};
-use crate::trade::{cancel, model, store};
+use crate::trade::{model, store};
 use crate::{account, audit, catalog, license, release};
 
 /// Orders on one page.
@@ -390,7 +390,7 @@ pub fn detail_in(conn: &mut Conn, actor: &Actor, side: Side, order_id: &str) -> 
     let license = store::license_of(conn, &order.id)?;
     let held = license.as_ref().map(|(id, _)| license::service::held(conn, id)).transpose()?.flatten();
     let cancelled = order.state == OrderState::Cancelled;
-    let cancelled = if cancelled { account::service::decision_notes(conn, &order.id, &[cancel::ACTION])?.pop() } else { None };
+    let cancelled = if cancelled { account::service::decision_notes(conn, &order.id, &[model::CANCELLED])?.pop() } else { None };
     Ok(OrderDetail {
         app: catalog::service::get_app(conn, &order.app_id)?,
         buyer: account::service::get_organization(conn, &order.organization_id)?,

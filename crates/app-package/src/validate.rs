@@ -11,6 +11,7 @@ mod check;
 mod files;
 mod license;
 pub mod messages;
+mod near;
 mod rules;
 mod schema;
 mod yaml;

@@ -73,3 +73,43 @@ fn log(error: &crate::base::error::Error) {
         tracing::debug!(%error, "request refused");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use actix_web::middleware::from_fn;
+    use actix_web::test::{TestRequest, call_service, init_service};
+    use actix_web::{App, web};
+    use chrono::TimeDelta;
+
+    use super::*;
+    use crate::base::error::Error as Domain;
+
+    fn busy() -> Domain {
+        Domain::rate_limited("too-many-uploads").retry_after(TimeDelta::seconds(77))
+    }
+
+    fn gone() -> Domain {
+        Domain::gone("release-content-gone")
+    }
+
+    #[actix_web::test]
+    async fn each_dialect_says_when_another_try_is_worth_it() {
+        let app = App::new()
+            .wrap(from_fn(errors))
+            .route("/page", web::get().to(async || Err::<HttpResponse, _>(PageError(busy()))))
+            .route("/api", web::get().to(async || Err::<HttpResponse, _>(ApiError(busy()))))
+            .route("/oci", web::get().to(async || Err::<HttpResponse, _>(OciError::from(busy()))))
+            .route("/margo", web::get().to(async || Err::<HttpResponse, _>(MargoError(busy()))))
+            .route("/page/gone", web::get().to(async || Err::<HttpResponse, _>(PageError(gone()))))
+            .route("/api/gone", web::get().to(async || Err::<HttpResponse, _>(ApiError(gone()))))
+            .route("/oci/gone", web::get().to(async || Err::<HttpResponse, _>(OciError::from(gone()))))
+            .route("/margo/gone", web::get().to(async || Err::<HttpResponse, _>(MargoError(gone()))));
+        let service = init_service(app).await;
+        for dialect in ["/page", "/api", "/oci", "/margo"] {
+            let told = call_service(&service, TestRequest::get().uri(dialect).to_request()).await;
+            assert_eq!((told.status().as_u16(), told.headers().get(RETRY_AFTER).unwrap().as_bytes()), (429, b"77".as_slice()), "{dialect}");
+            let told = call_service(&service, TestRequest::get().uri(&format!("{dialect}/gone")).to_request()).await;
+            assert_eq!((told.status().as_u16(), told.headers().get(RETRY_AFTER)), (410, None), "{dialect}");
+        }
+    }
+}

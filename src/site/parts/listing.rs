@@ -76,7 +76,7 @@ pub async fn read_listing(app: &App, actor: &Actor, lang: Lang, vendor: String, 
             let release_id = preview.as_ref().or(row.release_id.as_ref()).ok_or_else(missing)?;
             let shown = release::service::of_app(conn, &row.id, release_id)?.ok_or_else(missing)?;
             let report = release::service::check_report(conn, &shown.id)?;
-            let previous = release::lifecycle::compared(conn, &shown, None)?;
+            let previous = release::comparison::compared(conn, &shown, None)?;
             let scores = evaluation::service::shown_in(conn, &row.id, &shown.id, shown.published_at)?;
             let gallery = catalog::pictures::gallery(conn, &format!("{vendor}/{slug}"), &shown.digest, &shown.manifest)?;
             let organization = crate::account::service::get_organization(conn, &row.organization_id)?;

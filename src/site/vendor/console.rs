@@ -336,7 +336,7 @@ pub async fn comparison(app: &App, actor: &Actor, detail: &ReleaseDetail, with: 
     let release = detail.release.clone();
     app.db
         .read(move |conn| {
-            let difference = lifecycle::compared(conn, &release, with.as_deref())?;
+            let difference = release::comparison::compared(conn, &release, with.as_deref())?;
             let others = release::service::versions(conn, &release.app_id, ReleaseState::ALL)?;
             let others = others.into_iter().filter(|(id, ..)| *id != release.id).take(OTHERS).map(|(_, version, _)| version).collect();
             let may = release.state == ReleaseState::Published && policy::permits(person.kind, person.role, Action::PublishApps);

@@ -4,6 +4,7 @@
 //! from [`cache`] is a second old at most, and never older than this process's last write.
 
 pub mod access;
+mod answer;
 pub mod cache;
 pub mod claims;
 mod path;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use actix_web::body::SizedStream;
-use actix_web::http::header::{HeaderName, HeaderValue};
+use actix_web::http::header::HeaderValue;
 use actix_web::http::{Method, StatusCode, header};
 use actix_web::web::{Data, Payload, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse, ResponseError as _, web};
@@ -13,6 +13,7 @@ use serde_json::json;
 use subtle::ConstantTimeEq as _;
 
 use super::access::{Caller, authorize};
+use super::answer::{not_allowed, pairs, set, text, told};
 use super::cache::Cache;
 use super::path::Target;
 use super::range::{self, RangeOutcome};
@@ -111,10 +112,6 @@ async fn dispatch(req: &HttpRequest, app: &App, caller: &Caller, target: &Target
 
 fn is_read(method: &Method) -> bool {
     matches!(*method, Method::GET | Method::HEAD)
-}
-
-pub(super) fn not_allowed() -> HttpResponse {
-    HttpResponse::MethodNotAllowed().json(json!({"errors": [{"code": "UNSUPPORTED", "message": "method-not-allowed", "detail": {}}]}))
 }
 
 /// The caller as the request names it, before the database confirms it.
@@ -285,25 +282,6 @@ async fn get_referrers(req: &HttpRequest, app: &App, asking: RequestIdentity, na
     Ok(response.body(Index::of(page.items).to_bytes()))
 }
 
-/// An OCI error in the reader's language, for an answer that gets further headers.
-pub(super) fn told(req: &HttpRequest, error: Error) -> OciError {
-    OciError { lang: lang_of(req), ..OciError::from(error) }
-}
-
-pub(super) fn pairs(req: &HttpRequest) -> Vec<(String, String)> {
-    serde_urlencoded::from_str(req.query_string()).unwrap_or_default()
-}
-
-pub(super) fn text<'a>(req: &'a HttpRequest, name: &HeaderName) -> Option<&'a str> {
-    req.headers().get(name).and_then(|v| v.to_str().ok())
-}
-
 fn escape(value: &str) -> String {
     utf8_percent_encode(value, NON_ALPHANUMERIC).to_string()
-}
-
-pub(super) fn set(response: &mut HttpResponse, name: HeaderName, value: &str) {
-    if let Ok(value) = HeaderValue::from_str(value) {
-        response.headers_mut().insert(name, value);
-    }
 }

@@ -7,9 +7,9 @@ use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, ResponseError as
 use app_package::digest::Digest;
 
 use super::access::{Caller, authorize, source_of_mount};
+use super::answer::{not_allowed, pairs, set, text, told};
 use super::range;
 use super::rights::Action;
-use super::routes::{not_allowed, pairs, set, text, told};
 use crate::base::app::App;
 use crate::base::error::{Error, Result};
 use crate::http::oci::OciResult;

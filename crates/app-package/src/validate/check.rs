@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
+use super::near::nearest;
 use super::schema::{APP, Field, Kind};
 use super::yaml::{Data, Node};
 use super::{Faults, license};
@@ -276,28 +277,4 @@ pub(super) fn join(key: &str, name: &str) -> String {
 /// A place with foreign text in it, fit to be shown.
 fn shown(place: &str) -> String {
     place.chars().filter(|c| !c.is_control() && !invisible(*c)).take(120).collect()
-}
-
-/// The known key that is meant, when at most two letters differ.
-pub(super) fn nearest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    if word.len() > 40 {
-        return None;
-    }
-    known.map(|name| (distance(word, name), name)).filter(|(d, name)| *d <= 2 && *d < name.len()).min().map(|(_, name)| name)
-}
-
-/// Levenshtein distance.
-fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.chars().enumerate() {
-        let mut next = vec![i + 1];
-        for (y, pair) in b.iter().zip(row.windows(2)) {
-            let &[diagonal, above] = pair else { continue };
-            let left = next.last().copied().unwrap_or(0);
-            next.push((above + 1).min(left + 1).min(diagonal + usize::from(x != *y)));
-        }
-        row = next;
-    }
-    row.last().copied().unwrap_or(0)
 }

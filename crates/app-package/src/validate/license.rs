@@ -4,7 +4,7 @@ use spdx::error::Reason;
 use spdx::identifiers::{EXCEPTIONS, LICENSES};
 use spdx::{Expression, flags};
 
-use super::check::nearest;
+use super::near::nearest;
 use crate::fault::Fault;
 
 /// Words of people who keep all rights; SPDX has no identifier for that.

@@ -1,0 +1,32 @@
+//! Small pieces of requests and answers.
+
+use actix_web::http::header::{HeaderName, HeaderValue};
+use actix_web::{HttpRequest, HttpResponse};
+use serde_json::json;
+
+use crate::base::error::Error;
+use crate::http::oci::OciError;
+use crate::http::page::lang_of;
+
+pub fn not_allowed() -> HttpResponse {
+    HttpResponse::MethodNotAllowed().json(json!({"errors": [{"code": "UNSUPPORTED", "message": "method-not-allowed", "detail": {}}]}))
+}
+
+/// An OCI error in the reader's language, for an answer that gets further headers.
+pub fn told(req: &HttpRequest, error: Error) -> OciError {
+    OciError { lang: lang_of(req), ..OciError::from(error) }
+}
+
+pub fn pairs(req: &HttpRequest) -> Vec<(String, String)> {
+    serde_urlencoded::from_str(req.query_string()).unwrap_or_default()
+}
+
+pub fn text<'a>(req: &'a HttpRequest, name: &HeaderName) -> Option<&'a str> {
+    req.headers().get(name).and_then(|v| v.to_str().ok())
+}
+
+pub fn set(response: &mut HttpResponse, name: HeaderName, value: &str) {
+    if let Ok(value) = HeaderValue::from_str(value) {
+        response.headers_mut().insert(name, value);
+    }
+}
