@@ -2,7 +2,7 @@
 //! hash of the one before in its chain, so that a change, a gap or a swap shows; a seal ([`seal`]) holds the heads of all chains that
 //! moved, so that cutting the newest records off shows.
 //!
-//! Invariant: a record is written in the transaction of the decision it records, by [`change`].
+//! Invariant: a record is written in the transaction of the decision it records, by [`change()`].
 
 mod change;
 pub mod model;

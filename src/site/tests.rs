@@ -32,10 +32,11 @@ fn without_lots(html: &str) -> String {
         } else {
             continue;
         };
-        let Some(lot) = tail.get(..length).filter(|lot| !lot.is_empty() && is_hex(lot)) else { continue };
+        let Some((lot, after)) = tail.split_at_checked(length).filter(|(lot, _)| !lot.is_empty() && is_hex(lot)) else { continue };
         let next = seen.len() + 1;
-        out.push_str(&format!("#{}", seen.entry(lot.to_owned()).or_insert(next)));
-        rest = &tail[length..];
+        out.push('#');
+        out.push_str(&seen.entry(lot.to_owned()).or_insert(next).to_string());
+        rest = after;
     }
     out + rest
 }
@@ -70,7 +71,6 @@ async fn six_key_pages_are_as_before() {
             let (status, html) = page(&app, reader, Method::GET, &address, "").await;
             assert_eq!(status, 200, "{address}");
             let (found, file) = (without_lots(&html.replace(&app.keys.kid, "#key")), folder.join(format!("{name}.html")));
-            #[expect(clippy::disallowed_methods, reason = "whoever changes a page on purpose says so here")]
             if std::env::var_os("UPDATE_GOLDEN").is_some() {
                 std::fs::write(&file, found).unwrap();
                 continue;

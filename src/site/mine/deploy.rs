@@ -24,7 +24,7 @@ pub fn configure(cfg: &mut ServiceConfig) {
         .route("/mine/deploy", web::post().to(start));
 }
 
-/// Reads the values of a form. An unreadable value stays a text, on which [`check`] reports the fault.
+/// Reads the values of a form. An unreadable value stays a text, on which `fleet::parameters::check` reports the fault.
 pub fn from_form(declared: &[Parameter], form: &FormPairs) -> Map<String, Value> {
     let mut values = Map::new();
     for (field, raw) in &form.0 {
