@@ -236,6 +236,13 @@ pub fn error_text(lang: Lang, code: &str, args: &[(&'static str, String)]) -> St
     if lang.has(&key) { lang.format(&key, &args) } else { lang.format("error-unknown", &[("code", code)]) }
 }
 
+/// What something is called in both languages; of a row its two columns.
+#[derive(Debug, Clone, Default, PartialEq, Eq, diesel::Queryable)]
+pub struct Names {
+    pub zh: String,
+    pub en: String,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -3,6 +3,7 @@
 use diesel::prelude::*;
 
 use crate::base::db::{Timestamp, schema};
+use crate::base::i18n::Names;
 
 crate::base::db::types::text_enum! {
     pub enum ListingState {
@@ -133,8 +134,28 @@ impl AppName {
     }
 }
 
-/// A listed app as a card: the row, the vendor's slug and names.
-pub type Card = (AppRow, (String, String, String));
+/// A developer or an app by slug and name.
+#[derive(Debug, Clone, PartialEq, Eq, Queryable)]
+pub struct SlugName {
+    pub slug: String,
+    pub name: Names,
+}
+
+/// A scenario of the taxonomy.
+#[derive(Debug, Clone, PartialEq, Eq, Queryable)]
+pub struct Scenario {
+    pub slug: String,
+    /// Slug of its specialty.
+    pub specialty: String,
+    pub name: Names,
+}
+
+/// A listed app with its developer.
+#[derive(Debug, Clone, Queryable)]
+pub struct Card {
+    pub app: AppRow,
+    pub vendor: SlugName,
+}
 
 /// Who owns an app: organisation id, vendor slug, app slug.
 pub struct Owner {

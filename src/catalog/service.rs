@@ -11,7 +11,7 @@ use crate::base::auth::{Actor, OrgKind, policy};
 use crate::base::db::{Conn, Timestamp};
 use crate::base::error::{Error, QueryResultExt as _, Result, exactly_one};
 use crate::base::ids;
-use crate::catalog::model::{AppName, AppRow, Card, ListingState, PricePlan};
+use crate::catalog::model::{AppName, AppRow, Card, ListingState, PricePlan, Scenario, SlugName};
 use crate::catalog::query::CatalogQuery;
 use crate::catalog::{pictures, store};
 
@@ -31,9 +31,9 @@ pub struct SearchResult {
     /// Counts by specialty, scenario, input and plan kind.
     pub facets: [Vec<(String, i64)>; 4],
     /// Specialties in order.
-    pub specialties: Vec<(String, String, String)>,
+    pub specialties: Vec<SlugName>,
     /// Scenarios in order.
-    pub scenarios: Vec<(String, String, String, String)>,
+    pub scenarios: Vec<Scenario>,
 }
 
 /// Searches the catalogue. Open to everyone.
@@ -44,7 +44,7 @@ pub async fn search(app: &App, query: CatalogQuery) -> Result<SearchResult> {
             let hits = if query.q.is_empty() { None } else { Some(app_in.search.find(&query.q)?) };
             let hits = hits.as_deref();
             let (cards, more) = store::list_cards(conn, &query, hits)?;
-            let ids: Vec<&str> = cards.iter().map(|(app, _)| app.id.as_str()).collect();
+            let ids: Vec<&str> = cards.iter().map(|card| card.app.id.as_str()).collect();
             let plans = store::plans_of(conn, &ids)?;
             let plan_counts = store::plan_facet(conn, &query, hits)?.into_iter().map(|(k, n)| (k.as_str().to_owned(), n)).collect();
             let facets = [
@@ -75,7 +75,7 @@ pub async fn vendor_page(app: &App, slug: String) -> Result<(crate::account::mod
                 .filter(|o| o.kind == OrgKind::Vendor)
                 .ok_or_else(|| Error::not_found("organization"))?;
             let cards = store::cards_of_vendor(conn, &vendor.id)?;
-            let ids: Vec<&str> = cards.iter().map(|(app, _)| app.id.as_str()).collect();
+            let ids: Vec<&str> = cards.iter().map(|card| card.app.id.as_str()).collect();
             let plans = store::plans_of(conn, &ids)?;
             Ok((vendor, cards, plans))
         })
@@ -127,9 +127,9 @@ pub fn upsert_from_manifest(c: &mut Change<'_>, organization_id: &str, manifest:
 /// What is wrong with specialty and scenario, with the key of app.yaml and what would be right: `specialty-unknown`, `scenario-unknown`.
 pub fn classification_fault(conn: &mut Conn, specialty: &str, scenario: &str) -> Result<Option<(&'static str, Error)>> {
     let all = store::scenarios(conn)?;
-    let own: Vec<&str> = all.iter().filter(|(_, of, ..)| of == specialty).map(|(slug, ..)| slug.as_str()).collect();
+    let own: Vec<&str> = all.iter().filter(|s| s.specialty == specialty).map(|s| s.slug.as_str()).collect();
     if own.is_empty() {
-        let known: Vec<String> = store::specialties(conn)?.into_iter().map(|(slug, ..)| slug).collect();
+        let known: Vec<String> = store::specialties(conn)?.into_iter().map(|specialty| specialty.slug).collect();
         let error = Error::invalid("specialty-unknown").arg("specialty", specialty).arg("known", known.join(", "));
         return Ok(Some(("specialty", error)));
     }

@@ -5,7 +5,7 @@ use diesel::prelude::*;
 
 use crate::base::db::schema::{apps, organizations, plans, scenarios, specialties};
 use crate::base::db::{Conn, Timestamp};
-use crate::catalog::model::{AppName, AppRow, Card, ListingState, Owner, PlanKind, PricePlan};
+use crate::catalog::model::{AppName, AppRow, Card, ListingState, Owner, PlanKind, PricePlan, Scenario, SlugName};
 use crate::catalog::query::{CatalogQuery, PAGE};
 
 /// Narrows listed apps by everything in the query but the facet named, so that a facet shows what choosing another value would give.
@@ -53,7 +53,7 @@ pub fn list_cards(conn: &mut Conn, query: &CatalogQuery, hits: Option<&[String]>
     }
     let mut cards: Vec<Card> = rows
         .limit(limit)
-        .select((AppRow::as_select(), (organizations::slug, organizations::name_zh, organizations::name_en)))
+        .select((AppRow::as_select(), (organizations::slug, (organizations::name_zh, organizations::name_en))))
         .load(conn)?;
     let more = cards.len() > PAGE;
     cards.truncate(PAGE);
@@ -68,9 +68,9 @@ pub fn cards_at(conn: &mut Conn, wanted: &[(String, String)]) -> QueryResult<Vec
     let found: Vec<Card> = apps::table
         .inner_join(organizations::table.on(organizations::id.eq(apps::organization_id)))
         .filter(apps::state.eq(ListingState::Listed).and(organizations::slug.eq_any(vendors)).and(apps::slug.eq_any(slugs)))
-        .select((AppRow::as_select(), (organizations::slug, organizations::name_zh, organizations::name_en)))
+        .select((AppRow::as_select(), (organizations::slug, (organizations::name_zh, organizations::name_en))))
         .load(conn)?;
-    let at = |(vendor, slug): &(String, String)| found.iter().find(|(app, (v, ..))| v == vendor && app.slug == *slug).cloned();
+    let at = |(vendor, slug): &(String, String)| found.iter().find(|c| c.vendor.slug == *vendor && c.app.slug == *slug).cloned();
     Ok(wanted.iter().filter_map(at).collect())
 }
 
@@ -115,16 +115,16 @@ pub fn plans_of(conn: &mut Conn, app_ids: &[&str]) -> QueryResult<Vec<PricePlan>
 }
 
 /// Specialties in order: slug, name zh, name en.
-pub fn specialties(conn: &mut Conn) -> QueryResult<Vec<(String, String, String)>> {
-    specialties::table.order(specialties::position).select((specialties::slug, specialties::name_zh, specialties::name_en)).load(conn)
+pub fn specialties(conn: &mut Conn) -> QueryResult<Vec<SlugName>> {
+    specialties::table.order(specialties::position).select((specialties::slug, (specialties::name_zh, specialties::name_en))).load(conn)
 }
 
-/// Scenarios in order: slug, specialty, name zh, name en.
-pub fn scenarios(conn: &mut Conn) -> QueryResult<Vec<(String, String, String, String)>> {
+/// Scenarios in the order of the taxonomy.
+pub fn scenarios(conn: &mut Conn) -> QueryResult<Vec<Scenario>> {
     scenarios::table
         .inner_join(specialties::table.on(specialties::slug.eq(scenarios::specialty)))
         .order((specialties::position, scenarios::position))
-        .select((scenarios::slug, scenarios::specialty, scenarios::name_zh, scenarios::name_en))
+        .select((scenarios::slug, scenarios::specialty, (scenarios::name_zh, scenarios::name_en)))
         .load(conn)
 }
 
@@ -228,7 +228,7 @@ pub fn cards_of_vendor(conn: &mut Conn, organization_id: &str) -> QueryResult<Ve
         .filter(apps::state.eq(ListingState::Listed).and(apps::organization_id.eq(organization_id)))
         .order((apps::listed_at.desc(), apps::id.desc()))
         .limit(100)
-        .select((AppRow::as_select(), (organizations::slug, organizations::name_zh, organizations::name_en)))
+        .select((AppRow::as_select(), (organizations::slug, (organizations::name_zh, organizations::name_en))))
         .load(conn)
 }
 

@@ -5,6 +5,7 @@ use inference::evaluate::metrics;
 
 use crate::base::db::{Timestamp, schema};
 use crate::base::error::{Error, Faults, Result};
+use crate::catalog::model::SlugName;
 
 /// Longest name in characters.
 const MAX_NAME: usize = 60;
@@ -121,9 +122,15 @@ impl SetForm {
     }
 }
 
-/// An outcome with its release's version, its app's titles (zh, en), its vendor's names (zh, en), and the listing's address: vendor
-/// slug, app slug.
-pub type ScoreLine = (Score, String, (String, String), (String, String), (String, String));
+/// An outcome in a list.
+#[derive(Debug, Clone, Queryable)]
+pub struct ScoreLine {
+    pub score: Score,
+    /// Version of its release.
+    pub version: String,
+    pub app: SlugName,
+    pub vendor: SlugName,
+}
 
 #[cfg(test)]
 mod tests {

@@ -14,8 +14,10 @@ use crate::base::auth::{Actor, Person, policy};
 use crate::base::db::dialect::Row;
 use crate::base::db::{Conn, Timestamp, dialect};
 use crate::base::error::{Error, QueryResultExt as _, Result, exactly_one};
+use crate::base::i18n::Names;
 use crate::base::ids;
 use crate::base::jobs::Job;
+use crate::catalog::model::{Scenario, SlugName};
 use crate::evaluation::model::{Metric, Score, ScoreLine, SetForm, TestSet};
 use crate::evaluation::upload::{ArchiveFacts, StagedArchive};
 use crate::evaluation::{store, upload};
@@ -66,7 +68,7 @@ struct NewSet {
 }
 
 fn room_in(conn: &mut Conn, scenario: &str) -> Result<()> {
-    if !catalog::service::scenarios(conn)?.iter().any(|(slug, ..)| slug == scenario) {
+    if !catalog::service::scenarios(conn)?.iter().any(|s| s.slug == scenario) {
         return Err(Error::field("scenario", "choose-one"));
     }
     if store::count_active(conn, scenario)? >= MAX_ACTIVE {
@@ -175,8 +177,8 @@ pub async fn score_release(app: &App, release_id: &str) -> Result<()> {
 /// An outcome as a listing shows it: nothing of the set but its name, size and figure.
 #[derive(Debug, Clone)]
 pub struct ScoreSummary {
-    /// Name of the set, zh and en.
-    pub name: (String, String),
+    /// Name of the set.
+    pub name: Names,
     /// Samples of the set.
     pub samples: i64,
     pub metric: Metric,
@@ -208,7 +210,7 @@ pub fn shown_in(conn: &mut Conn, app_id: &str, release_id: &str, published_at: O
         .into_iter()
         .map(|(set, score)| ScoreSummary {
             previous: previous.remove(&set.id),
-            name: (set.name_zh, set.name_en),
+            name: Names { zh: set.name_zh, en: set.name_en },
             samples: set.samples,
             metric: set.metric,
             unit: set.unit,
@@ -245,8 +247,8 @@ pub fn outcomes_of(conn: &mut Conn, release_ids: &[&str]) -> Result<Vec<Outcomes
 #[derive(Debug)]
 pub struct SetLine {
     pub set: TestSet,
-    /// Names of its scenario, zh and en.
-    pub scenario: (String, String),
+    /// Name of its scenario.
+    pub scenario: Names,
     /// Releases that have a figure.
     pub scored: i64,
 }
@@ -254,8 +256,7 @@ pub struct SetLine {
 fn lines(conn: &mut Conn, sets: Vec<TestSet>) -> Result<Vec<SetLine>> {
     let ids: Vec<&str> = sets.iter().map(|set| set.id.as_str()).collect();
     let scored = store::count_scored(conn, &ids)?;
-    let names: HashMap<String, (String, String)> =
-        catalog::service::scenarios(conn)?.into_iter().map(|(slug, _, zh, en)| (slug, (zh, en))).collect();
+    let names: HashMap<String, Names> = catalog::service::scenarios(conn)?.into_iter().map(|s| (s.slug, s.name)).collect();
     let line = |set: TestSet| SetLine {
         scenario: names.get(&set.scenario).cloned().unwrap_or_default(),
         scored: scored.get(&set.id).copied().unwrap_or(0),
@@ -302,23 +303,23 @@ pub async fn detail(app: &App, actor: &Actor, id: String, before: Option<String>
         .await
 }
 
-/// Scenarios to choose from: specialty names with slug and names of their scenarios, in order.
-pub type Choices = Vec<((String, String), Vec<(String, String, String)>)>;
+/// Scenarios of a specialty to choose from, in order.
+#[derive(Debug)]
+pub struct ScenarioGroup {
+    /// Name of the specialty.
+    pub specialty: Names,
+    pub scenarios: Vec<Scenario>,
+}
 
 /// Scenarios that the form of a new set offers.
-pub async fn choices(app: &App, actor: &Actor) -> Result<Choices> {
+pub async fn choices(app: &App, actor: &Actor) -> Result<Vec<ScenarioGroup>> {
     policy::require(actor, Action::ManageEvaluation)?;
     app.db
         .read(|conn| {
             let scenarios = catalog::service::scenarios(conn)?;
-            let of = |specialty: &str| {
-                scenarios
-                    .iter()
-                    .filter(|(_, s, ..)| s == specialty)
-                    .map(|(slug, _, zh, en)| (slug.clone(), zh.clone(), en.clone()))
-                    .collect()
-            };
-            Ok(catalog::service::specialties(conn)?.into_iter().map(|(slug, zh, en)| ((zh, en), of(&slug))).collect())
+            let of = |specialty: &str| scenarios.iter().filter(|s| s.specialty == specialty).cloned().collect();
+            let group = |s: SlugName| ScenarioGroup { scenarios: of(&s.slug), specialty: s.name };
+            Ok(catalog::service::specialties(conn)?.into_iter().map(group).collect())
         })
         .await
 }

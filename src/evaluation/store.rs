@@ -154,9 +154,8 @@ pub fn scores_before(conn: &mut Conn, set_id: &str, before: Option<&str>, limit:
         .select((
             Score::as_select(),
             releases::version,
-            (apps::title_zh, apps::title_en),
-            (organizations::name_zh, organizations::name_en),
-            (organizations::slug, apps::slug),
+            (apps::slug, (apps::title_zh, apps::title_en)),
+            (organizations::slug, (organizations::name_zh, organizations::name_en)),
         ))
         .into_boxed();
     if let Some(before) = before {

@@ -144,7 +144,7 @@ async fn only_an_administrator_makes_a_set_and_only_of_a_whole_archive() {
         assert_eq!((waiting(&app, "evaluate-scenario").await, audited(&app, "evaluation.set-created").await), (1, 1));
         let line = service::list(&app, &moderator, None).await.unwrap().remove(0);
         assert_eq!((line.set.id.as_str(), line.set.samples, line.set.unit.as_str(), line.scored), (id.as_str(), 10, "%", 0));
-        assert_eq!((line.set.input.as_str(), line.set.metric, line.scenario.1.as_str()), ("tabular", Metric::Mae, "Coke quality"));
+        assert_eq!((line.set.input.as_str(), line.set.metric, line.scenario.en.as_str()), ("tabular", Metric::Mae, "Coke quality"));
         assert!(app.blobs.list_staged().unwrap().is_empty());
         for _ in 1..5 {
             made(&app, &admin).await;

@@ -12,6 +12,7 @@ use crate::base::auth::{Actor, Via};
 use crate::base::clock::Clock;
 use crate::base::db::Timestamp;
 use crate::base::error::{Error, Kind};
+use crate::base::i18n::Names;
 use crate::base::i18n::{Lang, error_text};
 
 /// Result of a page handler.
@@ -111,7 +112,7 @@ impl Page {
         let reader = actor.cloned().unwrap_or_default();
         let viewer = actor.and_then(Actor::as_person).map(|p| Viewer {
             name: p.name.clone(),
-            organization: locale.pick(&p.organization_name.0, &p.organization_name.1).to_owned(),
+            organization: locale.pick(&p.organization_name.zh, &p.organization_name.en).to_owned(),
             organization_kind: p.kind.as_str(),
             organizations: p.organizations.iter().map(|(id, zh, en)| (id.clone(), locale.pick(zh, en).to_owned())).collect(),
         });
@@ -167,6 +168,11 @@ impl Page {
     /// Text of a key with two variables.
     pub fn t2(&self, key: &str, name: &str, value: impl std::fmt::Display, name2: &str, value2: impl std::fmt::Display) -> String {
         self.locale.format(key, &[(name, &value.to_string()), (name2, &value2.to_string())])
+    }
+
+    /// A name in the page's language.
+    pub fn name<'a>(&self, names: &'a Names) -> &'a str {
+        self.pick(&names.zh, &names.en)
     }
 
     /// The one of two texts that is in the page's language.

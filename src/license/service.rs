@@ -17,6 +17,7 @@ use crate::base::auth::{Actor, policy};
 use crate::base::db::dialect::Row;
 use crate::base::db::{Conn, Timestamp, dialect};
 use crate::base::error::{Error, QueryResultExt as _, Result, exactly_one};
+use crate::base::i18n::Names;
 use crate::base::jobs::Job;
 use crate::base::{config, ids};
 use crate::catalog::model::{AppName, PlanKind};
@@ -195,16 +196,15 @@ pub fn may_pull(conn: &mut Conn, organization_id: &str, repository_name: &str, n
 pub struct LicenseLine {
     pub license: License,
     pub app: AppName,
-    /// The operator's names, zh and en.
-    pub operator: (String, String),
+    pub operator: Names,
 }
 
 /// The content of a licence's page.
 #[derive(Debug, Clone)]
 pub struct LicenseDetail {
     pub line: LicenseLine,
-    /// The developer's names, zh and en.
-    pub vendor: (String, String),
+    /// The developer.
+    pub vendor: Names,
     /// Administrators' decisions on the licence, oldest first.
     pub decisions: Vec<DecisionNote>,
 }
@@ -224,11 +224,11 @@ pub async fn list_all(app: &App, actor: &Actor, before: Option<String>) -> Resul
 /// Licences of an organisation with names, newest first.
 pub fn lines(conn: &mut Conn, organization_id: Option<&str>, before: Option<&str>, limit: i64) -> Result<Vec<LicenseLine>> {
     let rows = store::list(conn, organization_id, before, limit)?;
-    let app_ids: Vec<String> = rows.iter().map(|(l, _, _)| l.app_id.clone()).collect();
+    let app_ids: Vec<String> = rows.iter().map(|(license, _)| license.app_id.clone()).collect();
     let apps: BTreeMap<String, AppName> = catalog::service::app_names(conn, &app_ids)?.into_iter().collect();
-    let line = |(license, zh, en): (License, String, String)| {
+    let line = |(license, operator): (License, Names)| {
         let app = apps.get(&license.app_id)?.clone();
-        Some(LicenseLine { license, app, operator: (zh, en) })
+        Some(LicenseLine { license, app, operator })
     };
     Ok(rows.into_iter().filter_map(line).collect())
 }

@@ -5,6 +5,7 @@ use diesel::prelude::*;
 use super::model::{Activation, License, LicenseState};
 use crate::base::db::schema::{activations, apps, licenses, organizations};
 use crate::base::db::{Conn, Timestamp};
+use crate::base::i18n::Names;
 
 pub fn insert(conn: &mut Conn, license: &License) -> QueryResult<usize> {
     diesel::insert_into(licenses::table).values(license).execute(conn)
@@ -20,17 +21,12 @@ pub fn get_own(conn: &mut Conn, id: &str, organization_id: &str) -> QueryResult<
 }
 
 /// Licences before an id, newest first, of one organisation or of all, with the names of app and operator.
-pub fn list(
-    conn: &mut Conn,
-    organization_id: Option<&str>,
-    before: Option<&str>,
-    limit: i64,
-) -> QueryResult<Vec<(License, String, String)>> {
+pub fn list(conn: &mut Conn, organization_id: Option<&str>, before: Option<&str>, limit: i64) -> QueryResult<Vec<(License, Names)>> {
     let mut query = licenses::table
         .inner_join(organizations::table.on(organizations::id.eq(licenses::organization_id)))
         .order(licenses::id.desc())
         .limit(limit)
-        .select((License::as_select(), organizations::name_zh, organizations::name_en))
+        .select((License::as_select(), (organizations::name_zh, organizations::name_en)))
         .into_boxed();
     if let Some(organization_id) = organization_id {
         query = query.filter(licenses::organization_id.eq(organization_id.to_owned()));
@@ -42,7 +38,7 @@ pub fn list(
 }
 
 /// Names of an organisation, zh and en.
-pub fn organization_name(conn: &mut Conn, id: &str) -> QueryResult<(String, String)> {
+pub fn organization_name(conn: &mut Conn, id: &str) -> QueryResult<Names> {
     organizations::table.find(id).select((organizations::name_zh, organizations::name_en)).first(conn)
 }
 

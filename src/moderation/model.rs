@@ -4,6 +4,7 @@ use diesel::prelude::*;
 
 use crate::base::db::{Json, Timestamp, schema};
 use crate::base::error::{Faults, Result};
+use crate::catalog::model::SlugName;
 use crate::release::difference::Flag;
 
 /// Shortest reason, in characters, of a decision that the vendor must act on.
@@ -93,8 +94,15 @@ pub struct CaseDecision {
     pub decided_at: Option<Timestamp>,
 }
 
-/// A case with its release's version, its app's slug and titles (zh, en), and its vendor's slug and names (zh, en).
-pub type Line = (Case, String, (String, String, String), (String, String, String));
+/// A case in a list.
+#[derive(Debug, Clone, Queryable)]
+pub struct CaseLine {
+    pub case: Case,
+    /// Version of its release.
+    pub version: String,
+    pub app: SlugName,
+    pub vendor: SlugName,
+}
 
 #[cfg(test)]
 mod tests {

@@ -9,7 +9,7 @@ use crate::base::auth::{Actor, Person, policy};
 use crate::base::db::{Conn, Json, Timestamp};
 use crate::base::error::{Error, QueryResultExt as _, Result, exactly_one};
 use crate::base::ids;
-use crate::moderation::model::{Case, CaseDecision, CaseState, Line, ModerationDecision};
+use crate::moderation::model::{Case, CaseDecision, CaseLine, CaseState, ModerationDecision};
 use crate::moderation::store;
 use crate::release::difference::Flag;
 use crate::release::model::{Release, ReleaseState};
@@ -107,13 +107,13 @@ pub fn latest_decision(conn: &mut Conn, release_id: &str) -> Result<Option<CaseD
 }
 
 /// Open cases, oldest first, one more than a page; and how many there are.
-pub async fn list_open(app: &App, actor: &Actor, after: Option<String>) -> Result<(i64, Vec<Line>)> {
+pub async fn list_open(app: &App, actor: &Actor, after: Option<String>) -> Result<(i64, Vec<CaseLine>)> {
     policy::require(actor, Action::ViewCases)?;
     app.db.read(move |conn| Ok((store::count_open(conn)?, store::open_cases(conn, after.as_deref(), PAGE + 1)?))).await
 }
 
 /// Decided cases, newest first, one more than a page; and how many are open.
-pub async fn list_decided(app: &App, actor: &Actor, before: Option<String>) -> Result<(i64, Vec<Line>)> {
+pub async fn list_decided(app: &App, actor: &Actor, before: Option<String>) -> Result<(i64, Vec<CaseLine>)> {
     policy::require(actor, Action::ViewCases)?;
     app.db.read(move |conn| Ok((store::count_open(conn)?, store::list_decided(conn, before.as_deref(), PAGE + 1)?))).await
 }

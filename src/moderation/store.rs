@@ -4,7 +4,7 @@ use diesel::prelude::*;
 
 use crate::base::db::schema::{apps, cases, memberships, organizations, releases, users};
 use crate::base::db::{Conn, Timestamp};
-use crate::moderation::model::{Case, CaseDecision, CaseState, Line};
+use crate::moderation::model::{Case, CaseDecision, CaseLine, CaseState};
 
 pub fn insert(conn: &mut Conn, case: &Case) -> QueryResult<usize> {
     diesel::insert_into(cases::table).values(case).execute(conn)
@@ -41,7 +41,7 @@ pub fn latest_decision(conn: &mut Conn, release_id: &str) -> QueryResult<Option<
 }
 
 /// Open cases after an id, oldest first.
-pub fn open_cases(conn: &mut Conn, after: Option<&str>, limit: i64) -> QueryResult<Vec<Line>> {
+pub fn open_cases(conn: &mut Conn, after: Option<&str>, limit: i64) -> QueryResult<Vec<CaseLine>> {
     let mut query = cases::table
         .inner_join(releases::table.on(releases::id.eq(cases::release_id)))
         .inner_join(apps::table.on(apps::id.eq(cases::app_id)))
@@ -52,8 +52,8 @@ pub fn open_cases(conn: &mut Conn, after: Option<&str>, limit: i64) -> QueryResu
         .select((
             Case::as_select(),
             releases::version,
-            (apps::slug, apps::title_zh, apps::title_en),
-            (organizations::slug, organizations::name_zh, organizations::name_en),
+            (apps::slug, (apps::title_zh, apps::title_en)),
+            (organizations::slug, (organizations::name_zh, organizations::name_en)),
         ))
         .into_boxed();
     if let Some(after) = after {
@@ -63,7 +63,7 @@ pub fn open_cases(conn: &mut Conn, after: Option<&str>, limit: i64) -> QueryResu
 }
 
 /// Decided cases before an id, newest first.
-pub fn list_decided(conn: &mut Conn, before: Option<&str>, limit: i64) -> QueryResult<Vec<Line>> {
+pub fn list_decided(conn: &mut Conn, before: Option<&str>, limit: i64) -> QueryResult<Vec<CaseLine>> {
     let mut query = cases::table
         .inner_join(releases::table.on(releases::id.eq(cases::release_id)))
         .inner_join(apps::table.on(apps::id.eq(cases::app_id)))
@@ -74,8 +74,8 @@ pub fn list_decided(conn: &mut Conn, before: Option<&str>, limit: i64) -> QueryR
         .select((
             Case::as_select(),
             releases::version,
-            (apps::slug, apps::title_zh, apps::title_en),
-            (organizations::slug, organizations::name_zh, organizations::name_en),
+            (apps::slug, (apps::title_zh, apps::title_en)),
+            (organizations::slug, (organizations::name_zh, organizations::name_en)),
         ))
         .into_boxed();
     if let Some(before) = before {

@@ -27,7 +27,7 @@ fn without_lots(html: &str) -> String {
             64
         } else if head.ends_with('_') {
             32
-        } else if head.ends_with("/static/") {
+        } else if head == "static/" {
             tail.find('/').unwrap_or(0)
         } else {
             continue;

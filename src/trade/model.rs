@@ -5,6 +5,7 @@ use diesel::prelude::*;
 use crate::base::db::text::containing;
 use crate::base::db::{Timestamp, schema};
 use crate::base::error::{Error, Result};
+use crate::base::i18n::Names;
 use crate::catalog::model::{PlanKind, PricePlan, parse_yuan};
 
 /// Most nodes of one order.
@@ -251,8 +252,15 @@ pub fn bank_serial(text: &str) -> Option<String> {
     fits.then_some(serial)
 }
 
-/// An order with titles of its app (zh, en) and names of the other side (zh, en).
-pub type Line = (Order, (String, String), (String, String));
+/// An order in a list.
+#[derive(Debug, Clone, Queryable)]
+pub struct OrderLine {
+    pub order: Order,
+    /// Title of the app.
+    pub app: Names,
+    /// The other side: of a purchase who sells, of a sale who buys.
+    pub other: Names,
+}
 
 #[cfg(test)]
 mod tests {

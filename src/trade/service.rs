@@ -21,7 +21,7 @@ use crate::base::i18n::Lang;
 use crate::base::ids;
 use crate::catalog::model::{AppRow, ListingState, PlanKind, PricePlan, parse_yuan};
 use crate::license::model::IssueInput;
-use crate::trade::model::{Balance, Event, Line, Order, OrderState, Payment, PlaceOrder, Search};
+use crate::trade::model::{Balance, Event, Order, OrderLine, OrderState, Payment, PlaceOrder, Search};
 use crate::trade::{model, store};
 use crate::{account, audit, catalog, license, release};
 
@@ -321,13 +321,13 @@ pub async fn require_listing(app: &App, actor: &Actor, vendor: String, slug: Str
 }
 
 /// The operator's orders, newest first, one more than a page.
-pub async fn list_bought(app: &App, actor: &Actor, before: Option<String>) -> Result<Vec<Line>> {
+pub async fn list_bought(app: &App, actor: &Actor, before: Option<String>) -> Result<Vec<OrderLine>> {
     let id = policy::require(actor, Action::ViewOrders)?.organization_id.clone();
     app.db.read(move |conn| Ok(store::list_bought(conn, &id, before.as_deref(), PAGE + 1)?)).await
 }
 
 /// The vendor's orders, newest first, one more than a page.
-pub async fn list_sold(app: &App, actor: &Actor, before: Option<String>) -> Result<Vec<Line>> {
+pub async fn list_sold(app: &App, actor: &Actor, before: Option<String>) -> Result<Vec<OrderLine>> {
     let id = policy::require(actor, Action::ViewSales)?.organization_id.clone();
     app.db.read(move |conn| Ok(store::list_sold(conn, &id, before.as_deref(), PAGE + 1)?)).await
 }
@@ -409,19 +409,19 @@ pub fn detail_in(conn: &mut Conn, actor: &Actor, side: Side, order_id: &str) -> 
 #[derive(Debug, Clone)]
 pub struct Awaiting {
     /// The order with its names; the other side is the buyer.
-    pub line: Line,
+    pub line: OrderLine,
     /// What came in, in fen.
     pub received_fen: i64,
 }
 
-fn with_receipts(conn: &mut Conn, lines: Vec<Line>) -> Result<Vec<Awaiting>> {
-    let ids: Vec<&str> = lines.iter().map(|(order, ..)| order.id.as_str()).collect();
+fn with_receipts(conn: &mut Conn, lines: Vec<OrderLine>) -> Result<Vec<Awaiting>> {
+    let ids: Vec<&str> = lines.iter().map(|line| line.order.id.as_str()).collect();
     let mut sums: HashMap<String, i64> = HashMap::new();
     for (id, fen) in store::amounts_of(conn, &ids)? {
         let sum = sums.entry(id).or_default();
         *sum = sum.saturating_add(fen);
     }
-    Ok(lines.into_iter().map(|line| Awaiting { received_fen: sums.get(&line.0.id).copied().unwrap_or(0), line }).collect())
+    Ok(lines.into_iter().map(|line| Awaiting { received_fen: sums.get(&line.order.id).copied().unwrap_or(0), line }).collect())
 }
 
 /// Orders that wait for payment, oldest first, one more than a page; those that fit the search text, or all where it is empty.

@@ -6,7 +6,7 @@ use crate::base::db::schema::{apps, licenses, orders, organizations, payments, u
 use crate::base::db::text::{ESCAPE, lower};
 use crate::base::db::{Conn, Timestamp};
 use crate::catalog::model::PlanKind;
-use crate::trade::model::{Line, Order, OrderState, Payment, Search};
+use crate::trade::model::{Order, OrderLine, OrderState, Payment, Search};
 
 pub fn insert(conn: &mut Conn, order: &Order) -> QueryResult<usize> {
     diesel::insert_into(orders::table).values(order).execute(conn)
@@ -59,7 +59,7 @@ pub fn mark(conn: &mut Conn, id: &str, from: OrderState, to: OrderState, now: Ti
 }
 
 /// An operator's orders before an id, newest first, with the vendor's names.
-pub fn list_bought(conn: &mut Conn, organization_id: &str, before: Option<&str>, limit: i64) -> QueryResult<Vec<Line>> {
+pub fn list_bought(conn: &mut Conn, organization_id: &str, before: Option<&str>, limit: i64) -> QueryResult<Vec<OrderLine>> {
     let mut query = orders::table
         .inner_join(apps::table.on(apps::id.eq(orders::app_id)))
         .inner_join(organizations::table.on(organizations::id.eq(orders::vendor_id)))
@@ -75,7 +75,7 @@ pub fn list_bought(conn: &mut Conn, organization_id: &str, before: Option<&str>,
 }
 
 /// A vendor's orders before an id, newest first, with the buyer's names.
-pub fn list_sold(conn: &mut Conn, vendor_id: &str, before: Option<&str>, limit: i64) -> QueryResult<Vec<Line>> {
+pub fn list_sold(conn: &mut Conn, vendor_id: &str, before: Option<&str>, limit: i64) -> QueryResult<Vec<OrderLine>> {
     let mut query = orders::table
         .inner_join(apps::table.on(apps::id.eq(orders::app_id)))
         .inner_join(organizations::table.on(organizations::id.eq(orders::organization_id)))
@@ -91,7 +91,7 @@ pub fn list_sold(conn: &mut Conn, vendor_id: &str, before: Option<&str>, limit: 
 }
 
 /// Orders after an id that wait for payment, oldest first, with the buyer's names; those that fit a search, or all.
-pub fn list_awaiting(conn: &mut Conn, search: Option<&Search>, after: Option<&str>, limit: i64) -> QueryResult<Vec<Line>> {
+pub fn list_awaiting(conn: &mut Conn, search: Option<&Search>, after: Option<&str>, limit: i64) -> QueryResult<Vec<OrderLine>> {
     let mut query = orders::table
         .inner_join(apps::table.on(apps::id.eq(orders::app_id)))
         .inner_join(organizations::table.on(organizations::id.eq(orders::organization_id)))

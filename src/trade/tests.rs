@@ -201,7 +201,7 @@ async fn finance_finds_one_order_before_it_books() {
         let finance = &shop.finance;
         let found = async |q: &str| -> Vec<String> {
             let awaiting = service::list_awaiting(&app, finance, q, None).await.unwrap();
-            awaiting.into_iter().map(|a| a.line.0.id).collect()
+            awaiting.into_iter().map(|a| a.line.order.id).collect()
         };
         let both = [first.clone(), second.clone()];
         for q in ["mine 公司", "公司", "MINE LTD", "mine"] {
@@ -284,7 +284,7 @@ async fn orders_belong_to_their_two_sides() {
         // Search by number and reference; hostile patterns find nothing they should not.
         let found = service::list_awaiting(&app, &shop.finance, "0101-0001", None).await.unwrap();
         assert_eq!(found.len(), 1);
-        let reference = found[0].line.0.reference.to_lowercase();
+        let reference = found[0].line.order.reference.to_lowercase();
         assert_eq!(service::list_awaiting(&app, &shop.finance, &reference, None).await.unwrap().len(), 1);
         assert!(service::list_awaiting(&app, &shop.finance, "NOSUCH", None).await.unwrap().is_empty());
         cancel::by_buyer(&app, &shop.mine, &id).await.unwrap();

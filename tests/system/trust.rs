@@ -60,7 +60,7 @@ async fn approve(app: &App, vendor: &Actor, moderator: &Actor) {
     assert_eq!(detail.release.state, ReleaseState::Ready, "{:?}", detail.report);
     submission::submit(app, vendor, &detail.release.id, Channel::Stable).await.unwrap();
     let (_, open) = moderation::list_open(app, moderator, None).await.unwrap();
-    moderation::decide(app, moderator, &open[0].0.id, ModerationDecision::Approve, "").await.unwrap();
+    moderation::decide(app, moderator, &open[0].case.id, ModerationDecision::Approve, "").await.unwrap();
 }
 
 /// Files below a folder by path.

@@ -5,6 +5,7 @@ pub mod policy;
 pub mod token;
 
 use crate::base::error::{Error, Result};
+use crate::base::i18n::Names;
 
 crate::base::db::types::text_enum! {
     /// Side of the market on which an organisation stands.
@@ -63,7 +64,7 @@ pub struct Person {
     /// Organisation slug; first part of its repositories.
     pub organization_slug: String,
     /// Organisation names, zh and en.
-    pub organization_name: (String, String),
+    pub organization_name: Names,
     /// Kind of the organisation.
     pub kind: OrgKind,
     /// Role in that organisation.

@@ -32,7 +32,7 @@ async fn account(req: HttpRequest, app: Data<App>, actor: Actor) -> PageResult {
             seen: page.ago(&s.seen_at),
         })
         .collect();
-    let organization = page.pick(&person.organization_name.0, &person.organization_name.1).to_owned();
+    let organization = page.name(&person.organization_name).to_owned();
     let view = AccountPage {
         name: person.name.clone(),
         email: person.email.clone(),

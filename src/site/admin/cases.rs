@@ -15,7 +15,7 @@ use crate::base::i18n::Lang;
 use crate::http::extract::Form;
 use crate::http::page::{FormErrors, Page, PageResult, form_result, see_other_with};
 use crate::http::paging::paging;
-use crate::moderation::model::{Case, CaseState, Line, ModerationDecision};
+use crate::moderation::model::{Case, CaseLine, CaseState, ModerationDecision};
 use crate::moderation::service;
 use crate::moderation::service::{SHORT, is_own};
 use crate::release::difference::Flag;
@@ -101,12 +101,12 @@ pub struct CaseRow {
 }
 
 impl CaseRow {
-    pub fn of(page: &Page, (case, version, app, vendor): &Line) -> Self {
+    pub fn of(page: &Page, CaseLine { case, version, app, vendor }: &CaseLine) -> Self {
         Self {
             href: format!("/admin/cases/{}", case.id),
-            app: page.pick(&app.1, &app.2).to_owned(),
+            app: page.name(&app.name).to_owned(),
             version: version.clone(),
-            vendor: page.pick(&vendor.1, &vendor.2).to_owned(),
+            vendor: page.name(&vendor.name).to_owned(),
             state: case.state,
             opened: page.datetime(&case.opened_at),
             waits: page.ago(&case.opened_at),
@@ -198,11 +198,11 @@ impl CaseView {
             summary_other: manifest.summary.get(other).to_owned(),
             paragraphs: manifest.description.get(page.lang).split("\n\n").map(|p| p.trim().to_owned()).filter(|p| !p.is_empty()).collect(),
             changes: manifest.changes.get(page.lang).to_owned(),
-            vendor: page.pick(&listing.vendor.2, &listing.vendor.3).to_owned(),
+            vendor: page.pick(&listing.vendor.name_zh, &listing.vendor.name_en).to_owned(),
             vendor_href: format!("/vendors/{vendor_slug}"),
             version: listing.release.version.clone(),
-            specialty: page.pick(&listing.words.0.0, &listing.words.0.1).to_owned(),
-            scenario: page.pick(&listing.words.1.0, &listing.words.1.1).to_owned(),
+            specialty: page.name(&listing.specialty).to_owned(),
+            scenario: page.name(&listing.scenario).to_owned(),
             input: page.tk("input-", manifest.input.as_str()),
             safety: manifest.safety,
             license: manifest.license.clone(),
@@ -294,7 +294,7 @@ async fn queue(req: HttpRequest, app: Data<App>, actor: Actor, query: Query<Queu
         service::list_open(&app, &actor, after.clone()).await?
     };
     let (path, key, at) = if decided { ("/admin/queue?state=decided", "before", before) } else { ("/admin/queue", "after", after) };
-    let (previous, next) = paging(&mut lines, service::PAGE, path, key, at.as_deref(), |l| l.0.id.clone());
+    let (previous, next) = paging(&mut lines, service::PAGE, path, key, at.as_deref(), |l| l.case.id.clone());
     let page = Page::of(&req, "queue-title");
     let rows = lines.iter().map(|line| CaseRow::of(&page, line)).collect();
     let open = page.count(&open);

@@ -12,7 +12,7 @@ use crate::base::auth::Actor;
 use crate::base::i18n::Lang;
 use crate::evaluation::model::{Metric, ScoreLine, SetForm, TestSet};
 use crate::evaluation::service;
-use crate::evaluation::service::{Choices, PAGE, SetDetail, SetLine};
+use crate::evaluation::service::{PAGE, ScenarioGroup, SetDetail, SetLine};
 use crate::http::api::ApiResult;
 use crate::http::page::{Page, PageResult, form_result, lang_of, see_other_with};
 use crate::http::paging::{Before, paging};
@@ -50,7 +50,7 @@ impl SetRow {
         Self {
             href: format!("/admin/evaluation/{}", set.id),
             name: page.pick(&set.name_zh, &set.name_en).to_owned(),
-            scenario: page.pick(&line.scenario.0, &line.scenario.1).to_owned(),
+            scenario: page.name(&line.scenario).to_owned(),
             metric: page.tk("evaluation-metric-", set.metric),
             samples: page.count(&set.samples),
             scored: page.count(&line.scored),
@@ -82,12 +82,12 @@ pub struct NewSetPage {
 }
 
 impl NewSetPage {
-    pub fn of(page: Page, choices: &Choices) -> Self {
+    pub fn of(page: Page, choices: &[ScenarioGroup]) -> Self {
         let groups = choices
             .iter()
-            .map(|((zh, en), scenarios)| {
-                let scenarios = scenarios.iter().map(|(slug, zh, en)| (slug.clone(), page.pick(zh, en).to_owned())).collect();
-                (page.pick(zh, en).to_owned(), scenarios)
+            .map(|ScenarioGroup { specialty, scenarios }| {
+                let scenarios = scenarios.iter().map(|s| (s.slug.clone(), page.name(&s.name).to_owned())).collect();
+                (page.name(specialty).to_owned(), scenarios)
             })
             .collect();
         Self { groups, metrics: Metric::ALL.iter().map(|metric| metric.as_str()).collect(), page }
@@ -108,12 +108,12 @@ pub struct ScoreRow {
 }
 
 impl ScoreRow {
-    fn of(page: &Page, set: &TestSet, (score, version, app, vendor, (vendor_slug, slug)): &ScoreLine) -> Self {
+    fn of(page: &Page, set: &TestSet, ScoreLine { score, version, app, vendor }: &ScoreLine) -> Self {
         Self {
-            app: page.pick(&app.0, &app.1).to_owned(),
-            href: format!("/apps/{vendor_slug}/{slug}?preview={}", score.release_id),
+            app: page.name(&app.name).to_owned(),
+            href: format!("/apps/{}/{}?preview={}", vendor.slug, app.slug, score.release_id),
             version: version.clone(),
-            vendor: page.pick(&vendor.0, &vendor.1).to_owned(),
+            vendor: page.name(&vendor.name).to_owned(),
             value: score.value.map(|value| figure(set.metric, value, &set.unit)).unwrap_or_default(),
             reason: score.reason.as_deref().map(|code| reason(page, code)).unwrap_or_default(),
             failures: page.count(&score.failures),
@@ -212,8 +212,7 @@ async fn detail(req: HttpRequest, app: Data<App>, actor: Actor, id: Path<String>
     let id = id.into_inner();
     let mut detail = service::detail(&app, &actor, id.clone(), query.before.clone()).await?;
     let path = format!("/admin/evaluation/{id}");
-    let (previous, next) =
-        paging(&mut detail.scores, PAGE, &path, "before", query.before.as_deref(), |(score, ..)| score.release_id.clone());
+    let (previous, next) = paging(&mut detail.scores, PAGE, &path, "before", query.before.as_deref(), |line| line.score.release_id.clone());
     let mut page = Page::of(&req, "");
     page.title = page.pick(&detail.line.set.name_zh, &detail.line.set.name_en).into();
     page.clone().render(&SetPage::of(page, &detail, previous, next))

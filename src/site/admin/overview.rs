@@ -9,11 +9,11 @@ use crate::base::auth::policy::Action;
 use crate::base::auth::{Actor, policy};
 use crate::base::error::{Error, Result};
 use crate::http::page::{Page, PageResult};
-use crate::moderation::model::Line;
+use crate::moderation::model::CaseLine;
 use crate::moderation::service::SHORT;
 use crate::site::admin::cases::CaseRow;
 use crate::site::parts::chain::UP_WITHIN;
-use crate::site::parts::figures;
+use crate::site::parts::figures::{PlatformFigures, figures};
 use crate::site::parts::order::AwaitingRow;
 use crate::{moderation, trade};
 
@@ -25,11 +25,10 @@ pub fn configure(cfg: &mut ServiceConfig) {
 #[derive(Debug)]
 pub struct Overview {
     /// Open cases and the oldest of them.
-    pub cases: Option<(i64, Vec<Line>)>,
+    pub cases: Option<(i64, Vec<CaseLine>)>,
     /// Orders that wait for payment and the oldest of them.
     pub payments: Option<(i64, Vec<trade::service::Awaiting>)>,
-    /// Developers, listings, mines, nodes up.
-    pub figures: (i64, i64, i64, i64),
+    pub figures: PlatformFigures,
 }
 
 /// Reads the overview, which everyone who works for the platform may see.
@@ -50,7 +49,7 @@ async fn read_overview(app: &App, actor: &Actor) -> Result<Overview> {
                     None
                 },
                 payments: if payments { Some(trade::service::awaiting_in(conn, SHORT)?) } else { None },
-                figures: figures::figures(conn, up_since)?,
+                figures: figures(conn, up_since)?,
             })
         })
         .await
@@ -74,7 +73,7 @@ pub struct OverviewPage {
 impl OverviewPage {
     /// The page with the parts that the reader may see.
     pub fn of(page: Page, overview: &Overview) -> Self {
-        let (vendors, listings, mines, nodes) = overview.figures;
+        let PlatformFigures { vendors, apps: listings, operators: mines, nodes } = overview.figures;
         Self {
             cases: overview.cases.as_ref().map(|(n, lines)| (page.count(n), lines.iter().map(|l| CaseRow::of(&page, l)).collect())),
             payments: overview

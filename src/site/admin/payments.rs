@@ -109,7 +109,7 @@ async fn payments(req: HttpRequest, app: Data<App>, actor: Actor, query: Query<S
     } else {
         format!("/admin/payments?{}", serde_urlencoded::to_string([("q", &q)]).unwrap_or_default())
     };
-    let (previous, next) = paging(&mut waiting, service::PAGE, &path, "after", after.as_deref(), |w| w.line.0.id.clone());
+    let (previous, next) = paging(&mut waiting, service::PAGE, &path, "after", after.as_deref(), |w| w.line.order.id.clone());
     let page = Page::of(&req, "payments-title");
     let rows = waiting.iter().map(|w| AwaitingRow::of(&page, w)).collect();
     // The receipt form stands beside the search only where exactly one order fits.

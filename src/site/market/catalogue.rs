@@ -8,14 +8,14 @@ use crate::base::app::App;
 use crate::base::auth::Actor;
 use crate::base::error::Result;
 use crate::catalog;
-use crate::catalog::model::{Card, PricePlan};
+use crate::catalog::model::{Card, PricePlan, SlugName};
 use crate::catalog::query::CatalogQuery;
 use crate::catalog::service;
 use crate::http::page::{Page, PageResult, lang_of};
 use crate::site::market::cached::cached;
 use crate::site::market::compare;
 use crate::site::parts::card::AppCard;
-use crate::site::parts::figures;
+use crate::site::parts::figures::{PlatformFigures, figures};
 
 pub fn configure(cfg: &mut ServiceConfig) {
     cfg.route("/", web::get().to(home)).route("/apps", web::get().to(catalogue)).route("/vendors/{slug}", web::get().to(vendor));
@@ -37,7 +37,7 @@ pub struct HomePage {
     pub specialties: Vec<SpecialtyCount>,
     pub newest: Vec<AppCard>,
     pub deployed: Vec<AppCard>,
-    pub figures: (i64, i64, i64, i64),
+    pub figures: PlatformFigures,
 }
 
 /// One value of a facet.
@@ -90,8 +90,7 @@ async fn home(req: HttpRequest, app: Data<App>, actor: Actor) -> PageResult {
     cached(&req, &app, &actor, async || {
         let page = Page::of(&req, "home-title");
         let found = read_home(&app).await?;
-        let names: Vec<(String, String, String)> =
-            found.specialties.iter().map(|(s, zh, en, _)| (s.clone(), zh.clone(), en.clone())).collect();
+        let names: Vec<SlugName> = found.specialties.iter().map(|(specialty, _)| specialty.clone()).collect();
         let card = |c| AppCard::of(&page, c, &found.plans, &names);
         let view = HomePage {
             newest: found.newest.iter().map(card).collect(),
@@ -99,7 +98,7 @@ async fn home(req: HttpRequest, app: Data<App>, actor: Actor) -> PageResult {
             specialties: found
                 .specialties
                 .into_iter()
-                .map(|(slug, zh, en, count)| SpecialtyCount { name: page.pick(&zh, &en).to_owned(), slug, count, selected: false })
+                .map(|(s, count)| SpecialtyCount { name: page.name(&s.name).to_owned(), slug: s.slug, count, selected: false })
                 .collect(),
             figures: found.figures,
             page: page.clone(),
@@ -120,9 +119,9 @@ async fn catalogue(req: HttpRequest, app: Data<App>, actor: Actor, query: Query<
         let specialties = found
             .specialties
             .iter()
-            .map(|(slug, zh, en)| SpecialtyCount {
+            .map(|SlugName { slug, name }| SpecialtyCount {
                 slug: slug.clone(),
-                name: page.pick(zh, en).to_owned(),
+                name: page.name(name).to_owned(),
                 count: count(by_specialty, slug),
                 selected: query.specialty == *slug,
             })
@@ -131,8 +130,8 @@ async fn catalogue(req: HttpRequest, app: Data<App>, actor: Actor, query: Query<
             let all = all.into_iter().map(|(value, name)| FacetValue { count: count(counts, &value), selected: own == value, value, name });
             all.filter(|v| v.count > 0 || v.selected).collect()
         };
-        let scenarios = found.scenarios.iter().filter(|(_, s, ..)| query.specialty.is_empty() || query.specialty == *s);
-        let scenarios = scenarios.map(|(slug, _, zh, en)| (slug.clone(), page.pick(zh, en).to_owned())).collect();
+        let scenarios = found.scenarios.iter().filter(|s| query.specialty.is_empty() || query.specialty == s.specialty);
+        let scenarios = scenarios.map(|s| (s.slug.clone(), page.name(&s.name).to_owned())).collect();
         let words = |prefix: &str, words: &[&str]| words.iter().map(|w| ((*w).to_owned(), page.tk(prefix, w))).collect::<Vec<_>>();
         let facets = vec![
             Facet { name: "scenario", title: page.t("facet-scenario"), values: values(&query.scenario, scenarios, by_scenario) },
@@ -147,9 +146,9 @@ async fn catalogue(req: HttpRequest, app: Data<App>, actor: Actor, query: Query<
                 values: values(&query.plan, words("plan-", &["subscription", "perpetual", "trial"]), by_plan),
             },
         ];
-        let first = found.cards.iter().take(compare::MAX).map(|(app, (vendor, ..))| (vendor.as_str(), app.slug.as_str()));
+        let first = found.cards.iter().take(compare::MAX).map(|card| (card.vendor.slug.as_str(), card.app.slug.as_str()));
         let compare = (query.is_narrowed() && found.cards.len() > 1).then(|| (first.len(), compare::address(first)));
-        let next = found.cards.last().filter(|_| found.more).map(|(app, _)| query.with("after", &app.id));
+        let next = found.cards.last().filter(|_| found.more).map(|card| query.with("after", &card.app.id));
         let view = CataloguePage { query, specialties, facets, cards, total: found.total, compare, next, page: page.clone() };
         page.render(&view)
     })
@@ -178,9 +177,8 @@ pub struct Home {
     /// Plans of these listings.
     pub plans: Vec<PricePlan>,
     /// Specialties with their number of listings.
-    pub specialties: Vec<(String, String, String, i64)>,
-    /// Developers, products, mines, nodes up.
-    pub figures: (i64, i64, i64, i64),
+    pub specialties: Vec<(SlugName, i64)>,
+    pub figures: PlatformFigures,
 }
 
 /// Reads the home page's data.
@@ -192,19 +190,19 @@ async fn read_home(app: &App) -> Result<Home> {
             newest.truncate(8);
             let (mut deployed, _) =
                 catalog::service::list_cards(conn, &CatalogQuery { sort: "deployed".into(), ..CatalogQuery::default() }, None)?;
-            deployed.retain(|(app, _)| app.deployments > 0);
+            deployed.retain(|card| card.app.deployments > 0);
             deployed.truncate(4);
-            let ids: Vec<&str> = newest.iter().chain(&deployed).map(|(app, _)| app.id.as_str()).collect();
+            let ids: Vec<&str> = newest.iter().chain(&deployed).map(|card| card.app.id.as_str()).collect();
             let plans = catalog::service::plans_of(conn, &ids)?;
             let counts = catalog::service::counts_by_specialty(conn)?;
             let specialties = catalog::service::specialties(conn)?
                 .into_iter()
-                .map(|(slug, zh, en)| {
-                    let n = counts.iter().find(|(s, _)| *s == slug).map_or(0, |(_, n)| *n);
-                    (slug, zh, en, n)
+                .map(|specialty| {
+                    let n = counts.iter().find(|(s, _)| *s == specialty.slug).map_or(0, |(_, n)| *n);
+                    (specialty, n)
                 })
                 .collect();
-            Ok(Home { newest, deployed, plans, specialties, figures: figures::figures(conn, up_since)? })
+            Ok(Home { newest, deployed, plans, specialties, figures: figures(conn, up_since)? })
         })
         .await
 }

@@ -11,7 +11,7 @@ use serde_json::json;
 use crate::base::app::App;
 use crate::base::db::Conn;
 use crate::base::error::Result;
-use crate::catalog::model::{AppRow, Card, PlanKind, PricePlan};
+use crate::catalog::model::{AppRow, Card, PlanKind, PricePlan, Scenario};
 use crate::catalog::query::CatalogQuery;
 use crate::evaluation::service::Outcomes;
 use crate::http::page::{Page, PageResult};
@@ -98,7 +98,7 @@ pub struct Comparison {
     /// Apps to add, where there is room: of the first app's scenario, or else its specialty, or else its kind of input.
     pub offered: Vec<Card>,
     /// Scenarios: slug, specialty, name zh, name en.
-    pub scenarios: Vec<(String, String, String, String)>,
+    pub scenarios: Vec<Scenario>,
 }
 
 /// Reads apps to be shown side by side; those that are not listed are left out. Open to everyone.
@@ -106,19 +106,19 @@ pub async fn read_comparison(app: &App, wanted: Vec<Address>) -> Result<Comparis
     app.db
         .read(move |conn| {
             let cards = catalog::service::cards_at(conn, &wanted)?;
-            let ids: Vec<&str> = cards.iter().map(|(app, _)| app.id.as_str()).collect();
+            let ids: Vec<&str> = cards.iter().map(|card| card.app.id.as_str()).collect();
             let plans = catalog::service::plans_of(conn, &ids)?;
-            let releases: Vec<&str> = cards.iter().filter_map(|(app, _)| app.release_id.as_deref()).collect();
+            let releases: Vec<&str> = cards.iter().filter_map(|card| card.app.release_id.as_deref()).collect();
             let sets = evaluation::service::outcomes_of(conn, &releases)?;
             let mut reports = release::service::check_reports(conn, &releases)?;
             let mut releases: HashMap<String, Release> =
                 release::service::get_all(conn, &releases)?.into_iter().map(|r| (r.id.clone(), r)).collect();
             let offered = match cards.first() {
-                Some((first, _)) if cards.len() < MAX => offered(conn, first, &ids)?,
+                Some(first) if cards.len() < MAX => offered(conn, &first.app, &ids)?,
                 _ => Vec::new(),
             };
             let of = |card: Card| {
-                let release = releases.remove(card.0.release_id.as_deref()?)?;
+                let release = releases.remove(card.app.release_id.as_deref()?)?;
                 let report = reports.remove(&release.id);
                 Some(Compared { card, release, report })
             };
@@ -136,7 +136,7 @@ fn offered(conn: &mut Conn, first: &AppRow, shown: &[&str]) -> Result<Vec<Card>>
         CatalogQuery { input: first.input.clone(), ..all },
     ] {
         let (mut cards, _) = catalog::service::list_cards(conn, &query, None)?;
-        cards.retain(|(app, _)| !shown.contains(&app.id.as_str()));
+        cards.retain(|card| !shown.contains(&card.app.id.as_str()));
         cards.truncate(MAX_OFFERED);
         if !cards.is_empty() {
             return Ok(cards);
@@ -218,22 +218,22 @@ impl ComparePage {
         let apps = found.apps.as_slice();
         let cards: Vec<&RunCard> = apps.iter().filter_map(run_card).collect();
         let one_place = cards.windows(2).all(|pair| matches!(pair, [a, b] if same_place(a, b)));
-        let slugs = |app: &Compared| (app.card.1.0.clone(), app.card.0.slug.clone());
+        let slugs = |app: &Compared| (app.card.vendor.slug.clone(), app.card.app.slug.clone());
         let column = |app: &Compared| {
-            let others: Vec<_> = apps.iter().filter(|other| other.card.0.id != app.card.0.id).map(slugs).collect();
+            let others: Vec<_> = apps.iter().filter(|other| other.card.app.id != app.card.app.id).map(slugs).collect();
             let (vendor, slug) = slugs(app);
             Column {
                 href: format!("/apps/{vendor}/{slug}"),
-                name: page.pick(&app.card.0.title_zh, &app.card.0.title_en).to_owned(),
-                vendor: page.pick(&app.card.1.1, &app.card.1.2).to_owned(),
+                name: page.pick(&app.card.app.title_zh, &app.card.app.title_en).to_owned(),
+                vendor: page.name(&app.card.vendor.name).to_owned(),
                 value: format!("{vendor}/{slug}"),
                 without: address(others.iter().map(|(vendor, slug)| (vendor.as_str(), slug.as_str()))),
             }
         };
-        let offer = |(app, (vendor, zh, en)): &Card| ComparedPlan {
-            value: format!("{vendor}/{}", app.slug),
+        let offer = |Card { app, vendor }: &Card| ComparedPlan {
+            value: format!("{}/{}", vendor.slug, app.slug),
             name: page.pick(&app.title_zh, &app.title_en).to_owned(),
-            vendor: page.pick(zh, en).to_owned(),
+            vendor: page.name(&vendor.name).to_owned(),
         };
         let groups = [offers(&page, found), figures(&page, apps), scores(&page, apps, &found.sets), needs(&page, apps)];
         Self {
@@ -257,11 +257,11 @@ fn run_card(app: &Compared) -> Option<&RunCard> {
 pub fn offers(page: &Page, found: &Comparison) -> Group {
     let apps = found.apps.as_slice();
     let scenario = |app: &Compared| {
-        let name = |(_, _, zh, en): &(String, String, String, String)| page.pick(zh, en).to_owned();
-        found.scenarios.iter().find(|(slug, ..)| *slug == app.card.0.scenario).map(name).unwrap_or_default()
+        let name = |scenario: &Scenario| page.name(&scenario.name).to_owned();
+        found.scenarios.iter().find(|s| s.slug == app.card.app.scenario).map(name).unwrap_or_default()
     };
     let price = |app: &Compared, kind: PlanKind| {
-        let mut plans: Vec<&PricePlan> = found.plans.iter().filter(|plan| plan.app_id == app.card.0.id && plan.kind == kind).collect();
+        let mut plans: Vec<&PricePlan> = found.plans.iter().filter(|plan| plan.app_id == app.card.app.id && plan.kind == kind).collect();
         plans.sort_by_key(|plan| plan.price_fen);
         if kind == PlanKind::Trial {
             return plans.iter().map(|plan| plan_card(page, plan, false).terms).collect::<Vec<_>>().join("; ");
@@ -363,8 +363,8 @@ fn plot(page: &Page, apps: &[Compared]) -> String {
         "kind": "bar", "unit": "ms", "x": "category",
         // Add the vendor: two apps may have the same title.
         "categories": measured.iter().map(|(app, _)| {
-            let (row, (_, zh, en)) = &app.card;
-            format!("{} · {}", page.pick(&row.title_zh, &row.title_en), page.pick(zh, en))
+            let Card { app, vendor } = &app.card;
+            format!("{} · {}", page.pick(&app.title_zh, &app.title_en), page.name(&vendor.name))
         }).collect::<Vec<_>>(),
         "series": [
             series(Measure::Median, "steel", |card| card.latency_ms.median),

@@ -95,8 +95,8 @@ impl ListingPage {
     pub fn of(page: Page, actor: &Actor, found: &Listing, evidence: &Evidence, trial_used: bool) -> Self {
         let (app, manifest) = (&found.app, &found.release.manifest);
         let lang = page.lang;
-        let (vendor_id, vendor_slug, vendor_zh, vendor_en) = &found.vendor;
-        let readable = actor.organization_id() == Some(vendor_id.as_str()) || policy::require(actor, Action::ViewCases).is_ok();
+        let (vendor, vendor_slug) = (&found.vendor, &found.vendor.slug);
+        let readable = actor.organization_id() == Some(vendor.id.as_str()) || policy::require(actor, Action::ViewCases).is_ok();
         let href = format!("/apps/{vendor_slug}/{}", app.slug);
         let may_order = match actor {
             Actor::Anonymous => true,
@@ -106,11 +106,11 @@ impl ListingPage {
         let paragraph = |text: &str| text.split("\n\n").map(str::trim).filter(|p| !p.is_empty()).map(ToOwned::to_owned).collect::<Vec<_>>();
         Self {
             summary: manifest.summary.get(lang).to_owned(),
-            vendor: page.pick(vendor_zh, vendor_en).to_owned(),
+            vendor: page.pick(&vendor.name_zh, &vendor.name_en).to_owned(),
             vendor_href: format!("/vendors/{vendor_slug}"),
-            specialty: page.pick(&found.words.0.0, &found.words.0.1).to_owned(),
+            specialty: page.name(&found.specialty).to_owned(),
             specialty_slug: app.specialty.clone(),
-            scenario: page.pick(&found.words.1.0, &found.words.1.1).to_owned(),
+            scenario: page.name(&found.scenario).to_owned(),
             input: page.tk("input-", manifest.input.as_str()),
             safety: manifest.safety,
             license: manifest.license.clone(),

@@ -164,7 +164,7 @@ async fn place(req: HttpRequest, app: Data<App>, actor: Actor, path: Path<(Strin
 
 async fn bought(req: HttpRequest, app: Data<App>, actor: Actor, query: Query<Before>) -> PageResult {
     let mut lines = service::list_bought(&app, &actor, query.before.clone()).await?;
-    let (previous, next) = paging(&mut lines, service::PAGE, "/mine/orders", "before", query.before.as_deref(), |l| l.0.id.clone());
+    let (previous, next) = paging(&mut lines, service::PAGE, "/mine/orders", "before", query.before.as_deref(), |l| l.order.id.clone());
     let page = Page::of(&req, "orders-title");
     let rows = lines.iter().map(|line| OrderRow::of(&page, line, "/mine/orders")).collect();
     page.clone().render(&BoughtPage { page, rows, previous, next })

@@ -2,7 +2,7 @@
 
 use app_package::manifest::{AlarmLevel, AppManifest, Post};
 
-use crate::catalog::model::{Card, PlanKind, PricePlan};
+use crate::catalog::model::{Card, PlanKind, PricePlan, SlugName};
 use crate::http::page::Page;
 
 /// An app as the macro `ui::app_card` shows it.
@@ -15,17 +15,15 @@ pub struct AppCard {
     pub specialty_name: String,
     pub vendor: String,
     pub price: String,
-    pub rating: Option<String>,
-    pub reviews: i64,
-    pub certified: bool,
 }
 
 impl AppCard {
     /// The card of an app with its vendor; `plans` and `specialties` may hold those of other apps, too.
-    pub fn of(page: &Page, card: &Card, plans: &[PricePlan], specialties: &[(String, String, String)]) -> Self {
-        let (app, (vendor_slug, vendor_zh, vendor_en)) = card;
+    pub fn of(page: &Page, card: &Card, plans: &[PricePlan], specialties: &[SlugName]) -> Self {
+        let Card { app, vendor } = card;
+        let vendor_slug = &vendor.slug;
         let own: Vec<&PricePlan> = plans.iter().filter(|p| p.app_id == app.id).collect();
-        let name = specialties.iter().find(|(slug, ..)| *slug == app.specialty).map(|(_, zh, en)| page.pick(zh, en).to_owned());
+        let name = specialties.iter().find(|s| s.slug == app.specialty).map(|s| page.name(&s.name).to_owned());
         Self {
             href: format!("/apps/{vendor_slug}/{}", app.slug),
             name: page.pick(&app.title_zh, &app.title_en).to_owned(),
@@ -33,11 +31,8 @@ impl AppCard {
             cover: app.cover_digest.as_ref().map(|d| format!("/media/{vendor_slug}/{}/{d}/small", app.slug)),
             specialty: app.specialty.clone(),
             specialty_name: name.unwrap_or_default(),
-            vendor: page.pick(vendor_zh, vendor_en).to_owned(),
+            vendor: page.name(&vendor.name).to_owned(),
             price: price_line(page, &own),
-            rating: None,
-            reviews: 0,
-            certified: false,
         }
     }
 }

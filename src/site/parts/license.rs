@@ -70,7 +70,7 @@ impl LicenseRow {
         Self {
             href: format!("{base}/{}", license.id),
             app: page.pick(&line.app.title_zh, &line.app.title_en).to_owned(),
-            operator: page.pick(&line.operator.0, &line.operator.1).to_owned(),
+            operator: page.name(&line.operator).to_owned(),
             plan: plan(page, license.plan_kind),
             seats: format!("{} / {}", license.nodes_active, license.node_limit),
             used: license.nodes_active,
@@ -214,7 +214,7 @@ impl LicenseFacts {
             since: page.datetime(&seat.since),
             deployment: seat.deployment_id.as_ref().map(|id| format!("/mine/deployments/{id}")),
         });
-        let operator = page.pick(&operator.0, &operator.1).to_owned();
+        let operator = page.name(operator).to_owned();
         let running = held.iter().filter(|seat| seat.deployment_id.is_some()).count();
         let confirm = |key: &str| page.t2(key, "operator", &operator, "n", running);
         let verdict = license.verdict_at(now);
@@ -231,7 +231,7 @@ impl LicenseFacts {
             id: license.id.clone(),
             app: page.pick(&app.title_zh, &app.title_en).to_owned(),
             listing: format!("/apps/{}", app.repository()),
-            vendor: page.pick(&detail.vendor.0, &detail.vendor.1).to_owned(),
+            vendor: page.name(&detail.vendor).to_owned(),
             operator,
             plan: plan(page, license.plan_kind),
             versions: if license.versions == "*" {

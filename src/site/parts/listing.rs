@@ -1,11 +1,11 @@
 //! Reading a listing with everything that its page shows.
 
+use crate::account::model::Organization;
 use crate::base::app::App;
 use crate::base::auth::policy::Action;
 use crate::base::auth::{Actor, policy};
-use crate::base::db::Conn;
 use crate::base::error::{Error, Result};
-use crate::base::i18n::Lang;
+use crate::base::i18n::{Lang, Names};
 use crate::catalog::model::{AppRow, ListingState, PricePlan};
 use crate::release::difference::Difference;
 use crate::release::model::Release;
@@ -18,8 +18,7 @@ use crate::{catalog, evaluation, release};
 #[derive(Debug)]
 pub struct Listing {
     pub app: AppRow,
-    /// Vendor: id, slug, name zh, name en.
-    pub vendor: (String, String, String, String),
+    pub vendor: Organization,
     /// The release shown.
     pub release: Release,
     /// Check report of that release.
@@ -34,8 +33,8 @@ pub struct Listing {
     pub previous: Option<(String, Difference)>,
     /// Active plans.
     pub plans: Vec<PricePlan>,
-    /// Names of specialty and scenario, zh and en.
-    pub words: ((String, String), (String, String)),
+    pub specialty: Names,
+    pub scenario: Names,
     /// The chain for this reader.
     pub chain: Vec<ChainLink>,
     /// The page is a preview of an unlisted release, for its vendor or a moderator.
@@ -46,8 +45,8 @@ impl Listing {
     /// The release shown, as the key for reading its signatures and documents.
     pub fn subject(&self) -> Subject {
         Subject {
-            organization_id: self.vendor.0.clone(),
-            vendor: self.vendor.1.clone(),
+            organization_id: self.vendor.id.clone(),
+            vendor: self.vendor.slug.clone(),
             app: self.app.slug.clone(),
             version: self.release.version.clone(),
             digest: self.release.digest.clone(),
@@ -81,10 +80,11 @@ pub async fn read_listing(app: &App, actor: &Actor, lang: Lang, vendor: String, 
             let gallery = catalog::pictures::gallery(conn, &format!("{vendor}/{slug}"), &shown.digest, &shown.manifest)?;
             let organization = crate::account::service::get_organization(conn, &row.organization_id)?;
             let plans = catalog::service::plans_of(conn, &[row.id.as_str()])?;
-            let words = words(conn, &row)?;
+            let specialty = catalog::service::specialties(conn)?.into_iter().find(|s| s.slug == row.specialty);
+            let scenario = catalog::service::scenarios(conn)?.into_iter().find(|s| s.slug == row.scenario);
             let chain = chain::of_release(conn, &Reader::of(&actor, lang, now), &shown.id)?;
             Ok(Listing {
-                vendor: (organization.id, organization.slug, organization.name_zh, organization.name_en),
+                vendor: organization,
                 release: shown,
                 preview: preview.is_some(),
                 report,
@@ -93,24 +93,11 @@ pub async fn read_listing(app: &App, actor: &Actor, lang: Lang, vendor: String, 
                 releases,
                 previous,
                 plans,
-                words,
+                specialty: specialty.map(|s| s.name).unwrap_or_default(),
+                scenario: scenario.map(|s| s.name).unwrap_or_default(),
                 chain,
                 app: row,
             })
         })
         .await
-}
-
-fn words(conn: &mut Conn, row: &AppRow) -> Result<((String, String), (String, String))> {
-    let specialty = catalog::service::specialties(conn)?
-        .into_iter()
-        .find(|(s, ..)| *s == row.specialty)
-        .map(|(_, zh, en)| (zh, en))
-        .unwrap_or_default();
-    let scenario = catalog::service::scenarios(conn)?
-        .into_iter()
-        .find(|(s, ..)| *s == row.scenario)
-        .map(|(_, _, zh, en)| (zh, en))
-        .unwrap_or_default();
-    Ok((specialty, scenario))
 }

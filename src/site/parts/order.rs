@@ -6,7 +6,7 @@ use crate::base::error::Result;
 use crate::http::page::Page;
 use crate::license::model::LicenseDecision;
 use crate::site::parts::chain::{self, ChainLink, Reader};
-use crate::trade::model::{Balance, Line, Order, OrderState, balance};
+use crate::trade::model::{Balance, Order, OrderLine, OrderState, balance};
 use crate::trade::service::{Awaiting, OrderDetail, Side, detail_in};
 
 /// An order in a list.
@@ -25,12 +25,12 @@ pub struct OrderRow {
 
 impl OrderRow {
     /// The row of a line; the order's page is below `base`.
-    pub fn of(page: &Page, (order, title, other): &Line, base: &str) -> Self {
+    pub fn of(page: &Page, OrderLine { order, app, other }: &OrderLine, base: &str) -> Self {
         Self {
             href: format!("{base}/{}", order.id),
             number: order.number.clone(),
-            app: page.pick(&title.0, &title.1).to_owned(),
-            other: page.pick(&other.0, &other.1).to_owned(),
+            app: page.name(app).to_owned(),
+            other: page.name(other).to_owned(),
             plan: page.tk("plan-", order.plan_kind),
             nodes: page.count(&order.nodes),
             amount: price(page, order.amount_fen),
@@ -261,7 +261,7 @@ pub struct AwaitingRow {
 
 impl AwaitingRow {
     pub fn of(page: &Page, awaiting: &Awaiting) -> Self {
-        let (order, title, buyer) = &awaiting.line;
+        let OrderLine { order, app, other: buyer } = &awaiting.line;
         let difference = match balance(order.amount_fen, awaiting.received_fen) {
             Balance::Missing(fen) if awaiting.received_fen > 0 => Some(("missing", page.money(&fen))),
             _ => None,
@@ -270,13 +270,13 @@ impl AwaitingRow {
             href: format!("/admin/payments/{}", order.id),
             number: order.number.clone(),
             reference: order.reference.clone(),
-            buyer: page.pick(&buyer.0, &buyer.1).to_owned(),
-            app: page.pick(&title.0, &title.1).to_owned(),
+            buyer: page.name(buyer).to_owned(),
+            app: page.name(app).to_owned(),
             amount: page.money(&order.amount_fen),
             received: page.money(&awaiting.received_fen),
             difference,
             since: page.ago(&order.placed_at),
-            confirm: confirm(page, order, page.pick(&buyer.0, &buyer.1)),
+            confirm: confirm(page, order, page.name(buyer)),
         }
     }
 }

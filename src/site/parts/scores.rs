@@ -52,7 +52,7 @@ impl ScoreView {
         let failures =
             if shown.failures > 0 && shown.value.is_some() { page.t1("evaluation-failures", "n", shown.failures) } else { String::new() };
         Self {
-            title: page.t2("evaluation-line", "name", page.pick(&shown.name.0, &shown.name.1), "n", shown.samples),
+            title: page.t2("evaluation-line", "name", page.name(&shown.name), "n", shown.samples),
             metric: page.tk("evaluation-metric-", shown.metric),
             change: shown.value.and_then(|value| Some(change(page, shown, value, shown.previous.as_ref()?))),
             value: value.unwrap_or_default(),

@@ -36,7 +36,7 @@ pub struct SalePage {
 
 async fn sold(req: HttpRequest, app: Data<App>, actor: Actor, query: Query<Before>) -> PageResult {
     let mut lines = service::list_sold(&app, &actor, query.before.clone()).await?;
-    let (previous, next) = paging(&mut lines, service::PAGE, "/vendor/orders", "before", query.before.as_deref(), |l| l.0.id.clone());
+    let (previous, next) = paging(&mut lines, service::PAGE, "/vendor/orders", "before", query.before.as_deref(), |l| l.order.id.clone());
     let page = Page::of(&req, "sales-title");
     let rows = lines.iter().map(|line| OrderRow::of(&page, line, "/vendor/orders")).collect();
     page.clone().render(&SoldPage { page, rows, previous, next })
