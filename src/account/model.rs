@@ -4,6 +4,7 @@ use diesel::prelude::*;
 
 use crate::base::auth::{OrgKind, Person, Role};
 use crate::base::db::{Timestamp, schema};
+use crate::base::i18n::Names;
 
 #[derive(Debug, Clone, Queryable, Insertable, Selectable)]
 #[diesel(table_name = schema::organizations)]
@@ -78,7 +79,7 @@ pub fn person(user: User, organization: Organization, role: Role) -> Person {
         email: user.email,
         organization_id: organization.id,
         organization_slug: organization.slug,
-        organization_name: (organization.name_zh, organization.name_en),
+        organization_name: Names { zh: organization.name_zh, en: organization.name_en },
         kind: organization.kind,
         role,
         organizations: Vec::new(),

@@ -2,6 +2,8 @@
 //!
 //! Colleagues are in [`super::team`], API tokens in [`super::tokens`].
 
+use std::time::Duration;
+
 use chrono::TimeDelta;
 use serde_json::json;
 
@@ -279,7 +281,7 @@ pub async fn authenticate_session(app: &App, cookie: &str) -> Result<Actor> {
     let Some((person, session)) = found else { return Ok(Actor::Anonymous) };
     if session.seen_at.plus(NOTE_EVERY) <= now {
         let hash = session.token_hash.clone();
-        app.db.write(move |conn| Ok(store::note_session(conn, &hash, now)?)).await?;
+        noted(app.db.write(move |conn| Ok(store::note_session(conn, &hash, now.minus(NOTE_EVERY), now)?))).await;
     }
     Ok(Actor::Person(Box::new(person), Via::Session { csrf: session.csrf_token, token_hash: session.token_hash }))
 }
@@ -302,10 +304,19 @@ pub async fn authenticate_token(app: &App, token: &str) -> Result<Actor> {
         .await?;
     if token.used_at.is_none_or(|at| at.plus(NOTE_EVERY) <= now) {
         let id = token.id.clone();
-        app.db.write(move |conn| Ok(store::note_token(conn, &id, now)?)).await?;
+        noted(app.db.write(move |conn| Ok(store::note_token(conn, &id, now.minus(NOTE_EVERY), now)?))).await;
     }
     let scopes = token.scopes.split(' ').filter_map(|s| s.parse::<Scope>().ok()).collect();
     Ok(Actor::Person(Box::new(person), Via::Token(scopes)))
+}
+
+/// Writes the time of a last use. It is for people to look at: a request neither fails nor waits long for it.
+async fn noted(write: impl Future<Output = Result<usize>>) {
+    match tokio::time::timeout(Duration::from_millis(500), write).await {
+        Ok(Ok(_)) => {}
+        Ok(Err(e)) => tracing::warn!(error = %e, "time of last use"),
+        Err(_) => tracing::debug!("time of last use: the database is busy"),
+    }
 }
 
 /// A member of an organisation, if they still are and are not disabled.

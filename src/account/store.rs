@@ -35,9 +35,9 @@ pub fn insert_session(conn: &mut Conn, session: &Session) -> QueryResult<usize> 
     diesel::insert_into(sessions::table).values(session).execute(conn)
 }
 
-/// Notes when a session was used.
-pub fn note_session(conn: &mut Conn, token_hash: &str, now: Timestamp) -> QueryResult<usize> {
-    diesel::update(sessions::table.find(token_hash)).set(sessions::seen_at.eq(now)).execute(conn)
+/// Notes when a session was used, if the last note is older than `before`.
+pub fn note_session(conn: &mut Conn, token_hash: &str, before: Timestamp, now: Timestamp) -> QueryResult<usize> {
+    diesel::update(sessions::table.find(token_hash).filter(sessions::seen_at.le(before))).set(sessions::seen_at.eq(now)).execute(conn)
 }
 
 /// A token that is not over.
@@ -49,9 +49,10 @@ pub fn find_token(conn: &mut Conn, token_hash: &str, now: Timestamp) -> QueryRes
         .optional()
 }
 
-/// Notes when a token was used.
-pub fn note_token(conn: &mut Conn, id: &str, now: Timestamp) -> QueryResult<usize> {
-    diesel::update(api_tokens::table.find(id)).set(api_tokens::used_at.eq(now)).execute(conn)
+/// Notes when a token was used, if the last note is older than `before`.
+pub fn note_token(conn: &mut Conn, id: &str, before: Timestamp, now: Timestamp) -> QueryResult<usize> {
+    let long_ago = api_tokens::used_at.is_null().or(api_tokens::used_at.le(before));
+    diesel::update(api_tokens::table.find(id).filter(long_ago)).set(api_tokens::used_at.eq(now)).execute(conn)
 }
 
 /// Inserts an organisation.

@@ -65,7 +65,7 @@ fn parse(media_type: &str, bytes: &[u8]) -> Result<Parsed> {
 }
 
 /// Layers that are fetched from elsewhere and never pushed here (image-spec, "non-distributable layers").
-fn is_foreign(media_type: &str) -> bool {
+pub fn is_foreign(media_type: &str) -> bool {
     media_type.contains(".nondistributable.") || media_type.contains(".foreign.")
 }
 

@@ -15,7 +15,7 @@ use crate::base::db::{Conn, Timestamp, dialect};
 use crate::base::error::{Error, Result};
 use crate::base::ids;
 
-pub use super::manifests::visibility_in;
+pub use super::manifests::{is_foreign, visibility_in};
 pub use super::store::{artifacts, referrers_of, repository_lines, tags_of, visibility};
 
 /// Longest manifest of a signature in bytes: one config and a few layers.

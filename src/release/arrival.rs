@@ -66,7 +66,11 @@ async fn arrival(app: &App, actor: &Actor, repository: &Repository, push: &Arc<P
     let vendor = policy::require_own(actor, Action::PublishApps, &repository.organization_id, "name-unknown")?.clone();
     let (id, pushed) = (repository.id.clone(), push.clone());
     app.db.read(move |conn| pushed.require_parts(conn, &id)).await?;
-    let incoming = package::load(&app.blobs, &push.bytes).await?;
+    let incoming = package::load(&app.blobs, &push.bytes).await.map_err(|e| match e.code {
+        // Collected between the two looks, as what nobody has named for long may be.
+        "blob-unknown" => Error::invalid("manifest-blob-unknown"),
+        _ => e,
+    })?;
     let expected = format!("{}/{}", vendor.organization_slug, incoming.manifest.name);
     if repository.name != expected {
         return Err(Error::invalid("release-name").arg("expected", expected).arg("found", &repository.name));

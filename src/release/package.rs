@@ -10,6 +10,7 @@ use app_package::validate::{self, FileEntry, MAX_FILES, MAX_YAML_BYTES};
 
 use crate::base::error::{Error, Result};
 use crate::base::storage::BlobStore;
+use crate::registry::service::is_foreign;
 
 /// Longest config blob in bytes: JSON of an app.yaml takes at most a few times its length.
 const MAX_CONFIG: u64 = 4 * 1024 * 1024;
@@ -32,6 +33,10 @@ pub struct PackageContents {
 pub fn files(content: &[u8]) -> Result<(ImageManifest, Vec<(PackagePath, Descriptor)>)> {
     let image = ImageManifest::parse(content).map_err(|e| Error::invalid("release-malformed").source(e))?;
     if image.effective_artifact_type() != ARTIFACT_TYPE || image.config.media_type != CONFIG_TYPE {
+        return Err(Error::invalid("release-malformed"));
+    }
+    // A push does not ask whether the repository holds a foreign layer, so its blob may be somebody else's.
+    if image.layers.iter().any(|layer| is_foreign(&layer.media_type)) {
         return Err(Error::invalid("release-malformed"));
     }
     if image.layers.len() > MAX_FILES {

@@ -46,9 +46,7 @@ pub(super) fn recheck_in(c: &mut Change<'_>, release: &Release) -> Result<()> {
 pub(super) fn transition(conn: &mut Conn, release: &Release, event: Event, now: Timestamp) -> Result<ReleaseState> {
     let to = model::next(release.state, event)?;
     exactly_one(store::mark(conn, &release.id, &[release.state], to, now)?, "release-state")?;
-    if to.visibility() != release.state.visibility() {
-        show_manifest(conn, release, to)?;
-    }
+    show_manifest(conn, release, to)?;
     Ok(to)
 }
 

@@ -191,6 +191,16 @@ async fn crafted_manifests_are_refused() {
             image.layers.retain(|l| l.path().unwrap().as_str() != path);
             image
         };
+        // A foreign layer need not be in the repository: it could read another vendor's blob by its digest.
+        let other = testing::vendor(&app, "other").await;
+        let theirs = b"weights of another vendor";
+        let elsewhere = testing::repository(&app, &other, "other/secret").await;
+        registry::service::store_blob_small(&app, &elsewhere.id, theirs).await.unwrap();
+        let mut foreign = image(&files);
+        let layer = foreign.layers.iter_mut().find(|l| l.path().unwrap().as_str() == "README.md").unwrap();
+        (layer.digest, layer.size) = (Digest::of(theirs), theirs.len() as u64);
+        layer.media_type = "application/vnd.test.foreign.file".into();
+        assert_eq!(put(&app, &acme, &name, "1.0.0", &foreign).await.unwrap_err().code, "release-malformed");
         assert_eq!(put(&app, &acme, &name, "1.0.0", &without("app.yaml")).await.unwrap_err().code, "release-no-yaml");
         assert_eq!(put(&app, &acme, &name, "1.0.0", &without("model.onnx")).await.unwrap_err().code, "release-invalid");
         let other = b"{}".as_slice();

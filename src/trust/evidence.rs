@@ -173,6 +173,10 @@ pub async fn document(app: &App, actor: &Actor, name: &str, digest: &str) -> Res
     }
     // Tools attach one file; where there are more, the one of the artifact's own type is meant.
     let layer = manifest.layers.iter().find(|l| l.media_type == artifact_type).or(manifest.layers.first()).ok_or_else(missing)?;
+    // The blob of a foreign layer may be somebody else's.
+    if registry::service::is_foreign(&layer.media_type) {
+        return Err(missing());
+    }
     let content = match app.blobs.read_small(&layer.digest, documents::MAX_BYTES).await {
         Ok(bytes) => {
             let kind = artifact_type.clone();

@@ -227,6 +227,7 @@ fn visibility_and_pins_come_from_the_rows_of_the_version_before() {
         ("ready", "kept"),
         ("in_review", "kept"),
         ("changes_requested", "kept"),
+        ("approved", "kept"),
         ("rejected", "private"),
         ("published", "public"),
         ("deprecated", "public"),
@@ -274,7 +275,8 @@ fn visibility_and_pins_come_from_the_rows_of_the_version_before() {
             );
             assert_eq!(count(&mut conn, "SELECT COUNT(*) AS n FROM blob_pins WHERE digest = 'sha256:set' AND holder = 'evs_1'"), 1);
             down_to_before(&mut conn, NAME);
-            assert_eq!(count(&mut conn, "SELECT COUNT(*) AS n FROM manifests"), 12);
+            assert_eq!(count(&mut conn, "SELECT COUNT(*) AS n FROM manifests"), 13);
+            assert_eq!(count(&mut conn, "SELECT COUNT(*) AS n FROM releases WHERE state = 'in_review'"), 2);
             assert_eq!(count(&mut conn, "SELECT COUNT(*) AS n FROM throttles WHERE failures = 3 AND blocked_until IS NULL"), 1);
         }
     }

@@ -231,12 +231,14 @@ async fn put_manifest(
             .json(json!({"errors": [{"code": "UNSUPPORTED", "message": "too-many-tags", "detail": {"max": MAX_TAGS}}]})));
     }
     // Check the rights before reading the body of up to four megabytes.
-    let repository = authorize(app, caller, name, Action::Push).await?;
+    authorize(app, caller, name, Action::Push).await?;
     let media_type = text(req, &header::CONTENT_TYPE).and_then(|v| v.split(';').next()).unwrap_or_default().trim();
     let reference = Reference::parse(reference)?;
     let by_digest = matches!(reference, Reference::Digest(_));
     let bytes = read_body(payload.into_inner(), MAX_MANIFEST_BYTES).await?;
     let push = Arc::new(Push::read(reference, tags.clone(), media_type, bytes)?);
+    // A body may take an hour: ask for the rights again, which may have ended meanwhile.
+    let repository = authorize(app, caller, name, Action::Push).await?;
     arrival::push(app, &caller.actor, repository, push.clone()).await?;
     let mut response = HttpResponse::Created();
     response
