@@ -242,6 +242,15 @@ impl Faults {
         value.to_owned()
     }
 
+    /// The same of a text of one line.
+    pub fn line(&mut self, field: &str, value: &str, min: usize, max: usize) -> String {
+        let value = self.text(field, value, min, max);
+        if value.contains(['\n', '\r', '\t']) {
+            self.add(field, "control-characters");
+        }
+        value
+    }
+
     /// `Ok` where nothing was noted.
     pub fn check(self) -> Result<()> {
         if self.0.is_empty() { Ok(()) } else { Err(Error { fields: self.0, ..Error::invalid("invalid-input") }) }

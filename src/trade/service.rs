@@ -192,10 +192,7 @@ pub async fn confirm_payment(app: &App, actor: &Actor, order_id: &str, input: &R
     if serial.is_none() {
         faults.add("bank_serial", "bank-serial-invalid");
     }
-    let payer = faults.text("payer", &input.payer, 1, MAX_PAYER);
-    if payer.contains(['\n', '\r', '\t']) {
-        faults.add("payer", "control-characters");
-    }
+    let payer = faults.line("payer", &input.payer, 1, MAX_PAYER);
     faults.check()?;
     let (Some(amount_fen), Some(bank_serial)) = (amount_fen, serial) else { return Err(Error::invalid("invalid-input")) };
     let (composed, order_id) = (app.clone(), order_id.to_owned());

@@ -76,7 +76,7 @@ pub struct IssuedCode {
 pub async fn create_site(app: &App, actor: &Actor, name: &str) -> Result<String> {
     let person = policy::require(actor, Action::ManageNodes)?.clone();
     let mut faults = Faults::default();
-    let name = one_line(&mut faults, name);
+    let name = faults.line("name", name, 1, MAX_NAME);
     faults.check()?;
     audit::change(app, actor, move |c| {
         // The organisation is locked until the end, so the second of two new sites at once counts the first.
@@ -90,15 +90,6 @@ pub async fn create_site(app: &App, actor: &Actor, name: &str) -> Result<String>
         Ok(site.id)
     })
     .await
-}
-
-/// Checks a name: trimmed, not too long, on one line.
-fn one_line(faults: &mut Faults, name: &str) -> String {
-    let name = faults.text("name", name, 1, MAX_NAME);
-    if name.contains(['\n', '\r', '\t']) {
-        faults.add("name", "control-characters");
-    }
-    name
 }
 
 /// Sites of the operator with the counts of their nodes.
@@ -132,7 +123,7 @@ pub async fn list_sites(app: &App, actor: &Actor) -> Result<Vec<SiteLine>> {
 pub async fn create_node(app: &App, actor: &Actor, site_id: &str, name: &str) -> Result<IssuedCode> {
     let person = policy::require(actor, Action::ManageNodes)?.clone();
     let mut faults = Faults::default();
-    let name = one_line(&mut faults, name);
+    let name = faults.line("name", name, 1, MAX_NAME);
     if site_id.is_empty() {
         faults.add("site_id", "required");
     }

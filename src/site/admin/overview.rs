@@ -12,7 +12,6 @@ use crate::http::page::{Page, PageResult};
 use crate::moderation::model::CaseLine;
 use crate::moderation::service::SHORT;
 use crate::site::admin::cases::CaseRow;
-use crate::site::parts::chain::UP_WITHIN;
 use crate::site::parts::figures::{PlatformFigures, figures};
 use crate::site::parts::order::AwaitingRow;
 use crate::{moderation, trade};
@@ -39,7 +38,7 @@ async fn read_overview(app: &App, actor: &Actor) -> Result<Overview> {
         return Err(Error::new(e.kind, e.code));
     }
     let (cases, payments) = (cases.is_ok(), payments.is_ok());
-    let up_since = app.clock.now().minus(UP_WITHIN);
+    let up_since = app.clock.now().minus(crate::fleet::model::ONLINE_WITHIN);
     app.db
         .read(move |conn| {
             Ok(Overview {

@@ -183,7 +183,7 @@ pub struct Home {
 
 /// Reads the home page's data.
 async fn read_home(app: &App) -> Result<Home> {
-    let up_since = app.clock.now().minus(chrono::TimeDelta::seconds(45));
+    let up_since = app.clock.now().minus(crate::fleet::model::ONLINE_WITHIN);
     app.db
         .read(move |conn| {
             let (mut newest, _) = catalog::service::list_cards(conn, &CatalogQuery::default(), None)?;

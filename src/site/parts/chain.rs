@@ -11,7 +11,7 @@ use crate::base::db::schema::{
 };
 use crate::base::db::{Conn, Timestamp};
 use crate::base::i18n::Lang;
-use crate::fleet::model::DeploymentState;
+use crate::fleet::model::{DeploymentState, ONLINE_WITHIN};
 use crate::license::model::LicenseState;
 use crate::moderation::model::CaseState;
 use crate::release::model::ReleaseState;
@@ -45,9 +45,6 @@ impl Reader {
         Self { kind: person.map(|p| p.kind), organization_id: person.map(|p| p.organization_id.clone()), lang, now }
     }
 }
-
-/// A node counts as up when it was seen within this time (three heartbeats).
-pub const UP_WITHIN: chrono::TimeDelta = chrono::TimeDelta::seconds(45);
 
 #[derive(Default)]
 struct Ids {
@@ -246,7 +243,7 @@ fn build(conn: &mut Conn, reader: &Reader, mut ids: Ids) -> QueryResult<Vec<Chai
         };
         set("deployed", shown, href.clone(), note);
         if installed {
-            let up = seen.is_some_and(|at| at.plus(UP_WITHIN) >= reader.now);
+            let up = seen.is_some_and(|at| at.plus(ONLINE_WITHIN) >= reader.now);
             set("running", if up { "done" } else { "failed" }, href.clone(), String::new());
         }
         // A deployment is proven by its first inferences, and stays so; "installed" alone means that it reproduced the golden samples.

@@ -58,8 +58,3 @@ pub fn read(layout: &[u8], index: &[u8]) -> Result<Index, OciError> {
     }
     Index::parse(index)
 }
-
-/// The tag that an index entry carries.
-pub fn tag_of(descriptor: &Descriptor) -> Option<&str> {
-    descriptor.annotations.as_ref()?.get(REF_NAME).map(String::as_str)
-}

@@ -113,7 +113,10 @@ fn layout_round_trip() {
     let signature = Descriptor { artifact_type: Some(SIGNATURE_TYPE.into()), ..Descriptor::of(MANIFEST_TYPE, b"signature") };
     let bytes = layout::index_json(&[(release.clone(), Some("1.2.0")), (signature.clone(), None)]);
     let index = layout::read(&layout::layout_json(), &bytes).unwrap();
-    assert_eq!(index.manifests.iter().map(layout::tag_of).collect::<Vec<_>>(), [Some("1.2.0"), None]);
+    assert_eq!(
+        index.manifests.iter().map(|d| d.annotations.as_ref()?.get(layout::REF_NAME).map(String::as_str)).collect::<Vec<_>>(),
+        [Some("1.2.0"), None]
+    );
     assert_eq!(index.manifests[1], signature);
     let path = layout::blob_path(&release.digest);
     assert_eq!(layout::blob_digest(&path), Some(release.digest));
