@@ -13,7 +13,7 @@ use crate::base::auth::{Actor, OrgKind, Via};
 use crate::base::db::{Conn, Timestamp};
 use crate::base::error::{Error, Result};
 use crate::registry::model::{Repository, RepositoryName};
-use crate::{license, registry};
+use crate::{account, license, registry};
 
 /// The caller of the registry: an actor, narrowed to the access of a registry token if one was sent.
 #[derive(Debug, Clone)]
@@ -30,6 +30,18 @@ impl From<Actor> for Caller {
 }
 
 impl Caller {
+    /// The caller as the database has them now: a person may have left the organisation, or have another role, since the request began.
+    ///
+    /// # Errors
+    /// `token-invalid`: the person is no member any more.
+    pub async fn confirmed(&self, app: &App) -> Result<Self> {
+        let Actor::Person(known, via) = &self.actor else { return Ok(self.clone()) };
+        let (user_id, organization_id) = (known.user_id.clone(), known.organization_id.clone());
+        let person = app.db.read(move |conn| account::service::person_in(conn, &user_id, &organization_id)).await?;
+        let person = person.ok_or_else(|| Error::unauthenticated("token-invalid"))?;
+        Ok(Self { actor: Actor::Person(Box::new(person), via.clone()), claims: self.claims.clone() })
+    }
+
     fn narrowed(&self, name: &RepositoryName) -> Rights {
         let Some(claims) = &self.claims else { return Rights::ALL };
         let granted = |action: Action| {

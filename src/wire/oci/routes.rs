@@ -237,8 +237,10 @@ async fn put_manifest(
     let by_digest = matches!(reference, Reference::Digest(_));
     let bytes = read_body(payload.into_inner(), MAX_MANIFEST_BYTES).await?;
     let push = Arc::new(Push::read(reference, tags.clone(), media_type, bytes)?);
-    // A body may take an hour: ask for the rights again, which may have ended meanwhile.
-    let repository = authorize(app, caller, name, Action::Push).await?;
+    // Ask who pushes again: a body may take an hour, in which they may have lost the right. (Blobs need no second question: only a
+    // manifest makes them reachable.)
+    let caller = caller.confirmed(app).await?;
+    let repository = authorize(app, &caller, name, Action::Push).await?;
     arrival::push(app, &caller.actor, repository, push.clone()).await?;
     let mut response = HttpResponse::Created();
     response

@@ -20,11 +20,10 @@ fn long(length: usize) -> Bytes {
 
 /// Appends bytes as they come from a socket, in pieces of no round size; `whole` or cut off by the client.
 async fn append(app: &App, who: &Actor, at: &str, bytes: Bytes, chunk: Chunk, whole: bool) -> Result<u64> {
-    type Pieces = Pin<Box<dyn Stream<Item = std::result::Result<Bytes, actix_web::error::PayloadError>>>>;
     let pieces = (0..bytes.len()).step_by(70_001).map(move |n| Ok(bytes.slice(n..bytes.len().min(n + 70_001))));
-    let end = (!whole).then_some(Err(actix_web::error::PayloadError::Incomplete(None)));
+    let end = (!whole).then_some(Err(PayloadError::Incomplete(None)));
     let pieces: Pieces = Box::pin(futures_util::stream::iter(pieces.chain(end)));
-    let mut payload = actix_web::dev::Payload::from(pieces);
+    let mut payload = Payload::from(pieces);
     let request = TestRequest::default().to_http_request();
     let payload = actix_web::web::Payload::from_request(&request, &mut payload).await.unwrap();
     append_to(app, who, "acme/belt", at.rsplit('/').next().unwrap(), chunk, payload).await

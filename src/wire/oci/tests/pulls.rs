@@ -34,7 +34,7 @@ async fn sold(app: &App) -> Sold {
     let manifest = push_layer(app, &acme, "acme/belt", b"weights", None).await.to_bytes();
     put_manifest(app, &acme, "acme/belt", "1.0.0", &manifest).await.expect(201);
     let digest = Digest::of(&manifest);
-    release_and_license(app, &acme, &mine, &digest).await;
+    super::rights::release_and_license(app, &acme, &mine, &digest).await;
     let node = testing::node(app, &mine).await;
     Sold { acme, mine, node, digest, blob: Digest::of(b"weights") }
 }

@@ -1,0 +1,199 @@
+//! Who may do what: strangers, tokens, sessions, buyers and their nodes.
+
+use futures_util::{StreamExt as _, stream};
+
+use super::*;
+use crate::account::team;
+
+fn with_scopes(actor: &Actor, scopes: &[Scope]) -> Actor {
+    let Actor::Person(person, _) = actor else { panic!("a person") };
+    Actor::Person(person.clone(), Via::Token(scopes.to_vec()))
+}
+
+#[tokio::test]
+async fn strangers_are_challenged_and_tokens_carry_rights() {
+    each_backend(|app| async move {
+        let acme = testing::vendor(&app, "acme").await;
+        let digest = push_blob(&app, &acme, "acme/belt", b"weights").await;
+        let nobody = Actor::Anonymous;
+        let host = ("host", "market.example:8080");
+        let answer = send(&app, &nobody, Method::GET, "/v2/", &[host], b"").await.expect(401);
+        assert_eq!(answer.header("www-authenticate"), "Bearer realm=\"http://market.example:8080/token\",service=\"pithead\"");
+        assert_eq!(answer.code(), "UNAUTHORIZED");
+        let blob = format!("/v2/acme/belt/blobs/{digest}");
+        let answer = send(&app, &nobody, Method::GET, &blob, &[host], b"").await.expect(401);
+        assert!(answer.header("www-authenticate").ends_with(",scope=\"repository:acme/belt:pull\""));
+        let answer = send(&app, &nobody, Method::POST, "/v2/acme/belt/blobs/uploads/", &[], b"").await.expect(401);
+        assert!(answer.header("www-authenticate").ends_with(",scope=\"repository:acme/belt:pull,push\""));
+        get(&app, &nobody, "/v2/acme/absent/tags/list").await.expect(401);
+        get(&app, &nobody, "/v2/nothing").await.expect(401);
+
+        // Asked for pull, held more: all of it, since some clients keep their first token.
+        let token_of = |answer: Answer| serde_json::from_slice::<Value>(&answer.body).unwrap()["token"].as_str().unwrap().to_owned();
+        let ask = "/token?service=pithead&scope=repository:acme/belt:pull&scope=repository:bolt/pump:*";
+        let token = token_of(get(&app, &acme, ask).await.expect(200));
+        let claims = token::verify(&app, &pulls(), &token).unwrap();
+        assert_eq!(claims.access.len(), 1);
+        assert_eq!(claims.access[0].actions, ["pull", "push", "delete"]);
+        assert_eq!((claims.aud.as_str(), claims.exp - claims.iat), ("pithead", 900));
+        let bearer = format!("Bearer {token}");
+        assert_eq!(send(&app, &nobody, Method::GET, &blob, &[("authorization", &bearer)], b"").await.expect(200).body, &b"weights"[..]);
+        send(&app, &nobody, Method::POST, "/v2/acme/belt/blobs/uploads/", &[("authorization", &bearer)], b"").await.expect(202);
+        // A name that the token does not hold, but its owner does: a wider one can be had.
+        let answer =
+            send(&app, &nobody, Method::POST, "/v2/acme/other/blobs/uploads/", &[("authorization", &bearer)], b"").await.expect(401);
+        assert!(answer.header("www-authenticate").contains("error=\"insufficient_scope\""));
+
+        // Scopes of an API token narrow the registry token too.
+        let reader = with_scopes(&acme, &[Scope::Pull]);
+        let narrow = token_of(get(&app, &reader, ask).await.expect(200));
+        assert_eq!(token::verify(&app, &pulls(), &narrow).unwrap().access[0].actions, ["pull"]);
+        assert_eq!(send(&app, &reader, Method::POST, "/v2/acme/belt/blobs/uploads/", &[], b"").await.expect(403).code(), "DENIED");
+        assert_eq!(token::verify(&app, &pulls(), &token_of(get(&app, &nobody, ask).await.expect(200))).unwrap().access, []);
+
+        // Forged, changed, of another key or kind, too old: all the same.
+        let parts: Vec<&str> = token.split('.').collect();
+        let none = "eyJhbGciOiJub25lIiwidHlwIjoiSldUIn0";
+        for bad in
+            [format!("{none}.{}.", parts[1]), format!("{}.{}.{}", parts[0], parts[1], "A".repeat(86)), "x".into(), "x".repeat(20_000)]
+        {
+            let answer = send(&app, &acme, Method::GET, &blob, &[("authorization", &format!("Bearer {bad}"))], b"").await.expect(401);
+            assert!(answer.header("www-authenticate").contains("error=\"invalid_token\""));
+        }
+        app.clock.advance(TimeDelta::minutes(16));
+        send(&app, &nobody, Method::GET, &blob, &[("authorization", &bearer)], b"").await.expect(401);
+        // Bad credentials at the token endpoint are an error, missing rights are not.
+        send(&app, &nobody, Method::GET, ask, &[("authorization", "Basic YTpi")], b"").await.expect(401);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_session_needs_its_csrf_value_to_push() {
+    each_backend(|app| async move {
+        let Actor::Person(person, _) = testing::vendor(&app, "acme").await else { panic!("a person") };
+        let session = Actor::Person(person, Via::Session { csrf: "secret".into(), token_hash: "h".into() });
+        let path = "/v2/acme/belt/blobs/uploads/";
+        for headers in [&[][..], &[("x-csrf-token", "wrong")]] {
+            send(&app, &session, Method::POST, path, headers, b"").await.expect(403);
+        }
+        send(&app, &session, Method::POST, path, &[("x-csrf-token", "secret")], b"").await.expect(202);
+        get(&app, &session, "/v2/acme/belt/tags/list").await.expect(200);
+    })
+    .await;
+}
+
+/// A listed app `acme/belt`, a release of a digest in a state, and a licence of an organisation.
+pub(super) async fn release_and_license(app: &App, vendor: &Actor, buyer: &Actor, digest: &Digest) {
+    let (v, b) = (vendor.person().unwrap().clone(), buyer.person().unwrap().clone());
+    let digest = digest.to_string();
+    let at = "'2025-12-01 00:00:00'";
+    let sql = format!(
+        "INSERT INTO apps (id, organization_id, slug, title_zh, title_en, summary_zh, summary_en, specialty, scenario, input, safety, state, deployments, created_at, updated_at) \
+         SELECT 'app_1', '{vo}', 'belt', 't', 't', 's', 's', specialty, slug, 'image', FALSE, 'listed', 0, {at}, {at} FROM scenarios ORDER BY slug LIMIT 1;
+         INSERT INTO plans (id, app_id, kind, price_fen, trial_days, trial_nodes, active, created_at) VALUES ('pln_1', 'app_1', 'perpetual', 1, 0, 0, TRUE, {at});
+         INSERT INTO releases (id, app_id, version, digest, manifest, size_bytes, state, created_by, created_at, updated_at) \
+         VALUES ('rel_1', 'app_1', '1.0.0', '{digest}', 'x', 1, 'published', '{vu}', {at}, {at});
+         UPDATE manifests SET visibility = 'public' WHERE digest = '{digest}';
+         INSERT INTO orders (id, number, organization_id, vendor_id, app_id, plan_id, plan_kind, unit_price_fen, trial_days, nodes, amount_fen, reference, state, placed_by, placed_at, updated_at) \
+         VALUES ('ord_1', 'n1', '{bo}', '{vo}', 'app_1', 'pln_1', 'perpetual', 1, 0, 1, 1, 'r1', 'paid', '{bu}', {at}, {at});
+         INSERT INTO licenses (id, order_id, organization_id, vendor_id, app_id, plan_kind, versions, node_limit, nodes_active, starts_at, ends_at, grace_days, enforcement, safety, state, created_at, updated_at) \
+         VALUES ('lic_1', 'ord_1', '{bo}', '{vo}', 'app_1', 'perpetual', '*', 1, 0, {at}, '2026-01-02 00:00:00', 1, 'block', FALSE, 'active', {at}, {at});",
+        vo = v.organization_id, vu = v.user_id, bo = b.organization_id, bu = b.user_id,
+    );
+    app.db.write(move |conn| Ok(conn.batch_execute(&sql)?)).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_licence_opens_published_releases_and_nothing_else() {
+    each_backend(|app| async move {
+        let (acme, mine, other) =
+            (testing::vendor(&app, "acme").await, testing::operator(&app, "mine").await, testing::operator(&app, "other").await);
+        let moderator = testing::platform(&app, Role::Moderator).await;
+        let finance = testing::platform(&app, Role::Finance).await;
+        let published = push_layer(&app, &acme, "acme/belt", b"published", None).await.to_bytes();
+        let draft = push_layer(&app, &acme, "acme/belt", b"draft", None).await.to_bytes();
+        put_manifest(&app, &acme, "acme/belt", "1.0.0", &published).await.expect(201);
+        put_manifest(&app, &acme, "acme/belt", "2.0.0", &draft).await.expect(201);
+        let digest = Digest::of(&published);
+        let signature =
+            push_layer(&app, &acme, "acme/belt", b"signature", Some(Descriptor::of(MANIFEST_TYPE, &published))).await.to_bytes();
+        put_manifest(&app, &acme, "acme/belt", Digest::of(&signature).as_str(), &signature).await.expect(201);
+        get(&app, &mine, "/v2/acme/belt/manifests/1.0.0").await.expect(404);
+        release_and_license(&app, &acme, &mine, &digest).await;
+
+        let node = testing::node(&app, &mine).await;
+        for buyer in [&mine, &node] {
+            get(&app, buyer, "/v2/acme/belt/manifests/1.0.0").await.expect(200);
+            get(&app, buyer, &format!("/v2/acme/belt/blobs/{}", Digest::of(b"published"))).await.expect(200);
+            let list = get(&app, buyer, &format!("/v2/acme/belt/referrers/{digest}")).await.expect(200);
+            assert_eq!(serde_json::from_slice::<Value>(&list.body).unwrap()["manifests"].as_array().unwrap().len(), 1);
+            get(&app, buyer, &format!("/v2/acme/belt/manifests/{}", Digest::of(&signature))).await.expect(200);
+            // What is not published is not there.
+            get(&app, buyer, "/v2/acme/belt/manifests/2.0.0").await.expect(404);
+            let tags = get(&app, buyer, "/v2/acme/belt/tags/list").await.expect(200);
+            assert_eq!(serde_json::from_slice::<Value>(&tags.body).unwrap()["tags"], serde_json::json!(["1.0.0"]));
+            assert_eq!(send(&app, buyer, Method::POST, "/v2/acme/belt/blobs/uploads/", &[], b"").await.expect(403).code(), "DENIED");
+        }
+        get(&app, &other, "/v2/acme/belt/manifests/1.0.0").await.expect(404);
+        get(&app, &finance, "/v2/acme/belt/manifests/1.0.0").await.expect(404);
+        get(&app, &moderator, "/v2/acme/belt/manifests/2.0.0").await.expect(200);
+
+        // A node's token works for that node only.
+        let issued = token::issue(&app, &node, &["repository:acme/belt:pull".into()]).await.unwrap().token;
+        let bearer = format!("Bearer {issued}");
+        send(&app, &node, Method::GET, "/v2/acme/belt/manifests/1.0.0", &[("authorization", &bearer)], b"").await.expect(200);
+        let thief = Actor::Node { node_id: "nod_2".into(), organization_id: "org_x".into() };
+        send(&app, &thief, Method::GET, "/v2/acme/belt/manifests/1.0.0", &[("authorization", &bearer)], b"").await.expect(401);
+
+        // Nor does it outlive the node.
+        let Actor::Node { node_id, .. } = &node else { panic!("no node") };
+        crate::fleet::service::remove_node(&app, &mine, node_id).await.unwrap();
+        send(&app, &Actor::Anonymous, Method::GET, "/v2/acme/belt/manifests/1.0.0", &[("authorization", &bearer)], b"").await.expect(401);
+
+        // What customers rely on cannot be taken away.
+        for path in [
+            "manifests/1.0.0".to_owned(),
+            format!("manifests/{digest}"),
+            format!("manifests/{}", Digest::of(&signature)),
+            format!("blobs/{}", Digest::of(b"published")),
+        ] {
+            send(&app, &acme, Method::DELETE, &format!("/v2/acme/belt/{path}"), &[], b"").await.expect(409);
+        }
+        send(&app, &acme, Method::DELETE, "/v2/acme/belt/manifests/2.0.0", &[], b"").await.expect(202);
+
+        // The licence ends on the second, its grace a day later.
+        app.clock.advance(TimeDelta::hours(47));
+        get(&app, &mine, "/v2/acme/belt/manifests/1.0.0").await.expect(200);
+        app.clock.advance(TimeDelta::hours(2));
+        get(&app, &mine, "/v2/acme/belt/manifests/1.0.0").await.expect(404);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn who_leaves_while_the_body_comes_pushes_nothing() {
+    each_backend(|app| async move {
+        let acme = testing::vendor(&app, "acme").await;
+        let organization = acme.person().unwrap().organization_id.clone();
+        let leaver = testing::member(&app, &organization, Role::Owner, "two@acme.example").await;
+        let manifest: Bytes = push_layer(&app, &acme, "acme/belt", b"weights", None).await.to_bytes().into();
+        let put = async |who: &Actor, between: Option<String>| {
+            let (half, app_then, acme) = (manifest.len() / 2, app.clone(), acme.clone());
+            let (head, tail) = (manifest.slice(..half), manifest.slice(half..));
+            let rest = async move {
+                if let Some(user_id) = between {
+                    team::remove(&app_then, &acme, user_id).await.unwrap();
+                }
+                Ok(tail)
+            };
+            let body = stream::iter([Ok(head)]).chain(stream::once(rest));
+            let headers = [("content-type", MANIFEST_TYPE)];
+            send_pieces(&app, who, Method::PUT, "/v2/acme/belt/manifests/1.0.0", &headers, Box::pin(body)).await
+        };
+        put(&leaver, Some(leaver.person().unwrap().user_id.clone())).await.expect(401);
+        get(&app, &acme, "/v2/acme/belt/manifests/1.0.0").await.expect(404);
+        put(&acme, None).await.expect(201);
+    })
+    .await;
+}
