@@ -1,6 +1,6 @@
 //! Manifests, tags, referrers.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use app_package::digest::Digest;
 use app_package::oci::{Descriptor, INDEX_TYPE, ImageManifest, Index, MANIFEST_TYPE, OciError, SIGNATURE_TYPE};
@@ -83,63 +83,43 @@ pub fn find_manifest(conn: &mut Conn, repository_id: &str, reference: &str) -> R
     })
 }
 
-/// Stores a manifest's exact bytes in the caller's transaction; gives its digest. Its blobs (or, of an index, manifests) must be in
-/// the repository; its subject need not.
+/// Stores an image manifest's exact bytes in the caller's transaction; gives its digest. Its blobs must be in the repository; its
+/// subject need not.
 ///
 /// # Errors
 /// `manifest-invalid`, `manifest-too-large`, `manifest-blob-unknown`, `size-invalid`.
-pub fn put_manifest_in(conn: &mut Conn, repository_id: &str, media_type: &str, bytes: &[u8], now: Timestamp) -> Result<Digest> {
-    let digest = Digest::of(bytes);
-    insert(conn, repository_id, media_type, bytes, &digest, &parse(media_type, bytes)?, now)?;
-    Ok(digest)
+pub fn put_manifest_in(conn: &mut Conn, repository_id: &str, bytes: Bytes, now: Timestamp) -> Result<Digest> {
+    let push = Push {
+        parsed: parse(MANIFEST_TYPE, &bytes)?,
+        media_type: MANIFEST_TYPE.to_owned(),
+        digest: Digest::of(&bytes),
+        bytes,
+        tags: Vec::new(),
+    };
+    insert(conn, repository_id, &push, now)?;
+    Ok(push.digest)
 }
 
-fn insert(
-    conn: &mut Conn,
-    repository_id: &str,
-    media_type: &str,
-    bytes: &[u8],
-    digest: &Digest,
-    parsed: &Parsed,
-    now: Timestamp,
-) -> Result<()> {
-    let digests: Vec<&str> = parsed.blobs.iter().map(|d| d.digest.as_str()).collect();
+/// Stores a manifest without its tags; does nothing where it is there already.
+fn insert(conn: &mut Conn, repository_id: &str, push: &Push, now: Timestamp) -> Result<()> {
+    let digests: Vec<&str> = push.parsed.blobs.iter().map(|d| d.digest.as_str()).collect();
     // Touch before looking: a blob that is there now stays until the manifest names it.
     store::touch(conn, &digests, now)?;
-    require_parts(conn, repository_id, parsed)?;
-    if store::manifest(conn, repository_id, digest.as_str())?.is_none() {
+    push.require_parts(conn, repository_id)?;
+    if store::manifest(conn, repository_id, push.digest.as_str())?.is_none() {
         let row = StoredManifest {
-            digest: digest.to_string(),
-            media_type: media_type.to_owned(),
-            artifact_type: parsed.artifact_type.clone(),
-            subject: parsed.subject.clone(),
-            annotations: parsed.annotations.as_ref().map(serde_json::to_string).transpose()?,
-            content: bytes.to_vec(),
+            digest: push.digest.to_string(),
+            media_type: push.media_type.clone(),
+            artifact_type: push.parsed.artifact_type.clone(),
+            subject: push.parsed.subject.clone(),
+            annotations: push.parsed.annotations.as_ref().map(serde_json::to_string).transpose()?,
+            content: push.bytes.to_vec(),
             visibility: Visibility::Private,
         };
         // Of two pushes of one manifest at once the second is refused, and may try again.
         store::insert_manifest(conn, repository_id, &row, now).or_conflict("manifest-busy")?;
     }
     Ok(())
-}
-
-/// Checks that the repository holds what a manifest names.
-fn require_parts(conn: &mut Conn, repository_id: &str, parsed: &Parsed) -> Result<()> {
-    let missing = |digest: &Digest| Error::invalid("manifest-blob-unknown").arg("digest", digest);
-    let digests: Vec<&str> = parsed.blobs.iter().map(|d| d.digest.as_str()).collect();
-    let sizes = store::linked_sizes(conn, repository_id, &digests)?;
-    for descriptor in &parsed.blobs {
-        let size = sizes.get(descriptor.digest.as_str()).ok_or_else(|| missing(&descriptor.digest))?;
-        if u64::try_from(*size) != Ok(descriptor.size) {
-            return Err(Error::invalid("size-invalid").arg("digest", &descriptor.digest));
-        }
-    }
-    let digests: Vec<&str> = parsed.manifests.iter().map(|d| d.digest.as_str()).collect();
-    let known: std::collections::HashSet<String> = store::known_manifests(conn, repository_id, &digests)?.into_iter().collect();
-    match parsed.manifests.iter().find(|d| !known.contains(d.digest.as_str())) {
-        Some(descriptor) => Err(missing(&descriptor.digest)),
-        None => Ok(()),
-    }
 }
 
 /// Who may see a manifest: one with a subject is shown and kept together with that.
@@ -221,12 +201,27 @@ impl Push {
         self.tags.iter().map(String::as_str).filter(|tag| is_immutable(tag))
     }
 
-    /// Checks that the repository holds what the manifest names, before its parts are read.
+    /// Checks that the repository holds what the manifest names.
     ///
     /// # Errors
     /// `manifest-blob-unknown`, `size-invalid`.
     pub fn require_parts(&self, conn: &mut Conn, repository_id: &str) -> Result<()> {
-        require_parts(conn, repository_id, &self.parsed)
+        let missing = |digest: &Digest| Error::invalid("manifest-blob-unknown").arg("digest", digest);
+        let Parsed { blobs, manifests, .. } = &self.parsed;
+        let digests: Vec<&str> = blobs.iter().map(|d| d.digest.as_str()).collect();
+        let sizes = store::linked_sizes(conn, repository_id, &digests)?;
+        for descriptor in blobs {
+            let size = sizes.get(descriptor.digest.as_str()).ok_or_else(|| missing(&descriptor.digest))?;
+            if u64::try_from(*size) != Ok(descriptor.size) {
+                return Err(Error::invalid("size-invalid").arg("digest", &descriptor.digest));
+            }
+        }
+        let digests: Vec<&str> = manifests.iter().map(|d| d.digest.as_str()).collect();
+        let known: HashSet<String> = store::known_manifests(conn, repository_id, &digests)?.into_iter().collect();
+        match manifests.iter().find(|d| !known.contains(d.digest.as_str())) {
+            Some(descriptor) => Err(missing(&descriptor.digest)),
+            None => Ok(()),
+        }
     }
 }
 
@@ -236,7 +231,7 @@ impl Push {
 /// `manifest-blob-unknown`, `size-invalid`, `tag-immutable`.
 pub fn push_in(c: &mut Change<'_>, repository: &Repository, push: &Push) -> Result<()> {
     let now = c.now;
-    insert(c, &repository.id, &push.media_type, &push.bytes, &push.digest, &push.parsed, now)?;
+    insert(c, &repository.id, push, now)?;
     let mut set = Vec::new();
     for tag in &push.tags {
         if set_tag(c, &repository.id, tag, &push.digest, now)? {

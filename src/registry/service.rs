@@ -4,19 +4,17 @@ use app_package::oci::SIGNATURE_TYPE;
 use serde_json::json;
 
 pub use super::blobs::{link_blob_in, pin_blob_in, store_blob_in, store_blob_small, touch_blobs_in};
-pub use super::manifests::{find_manifest, put_manifest_in};
+pub use super::manifests::{find_manifest, is_foreign, put_manifest_in, visibility_in};
 pub use super::model::Artifact;
 use super::model::{Repository, RepositoryName, Visibility};
 use super::store;
+pub use super::store::{artifacts, referrers_of, repository_lines, tags_of, visibility};
 use crate::audit;
 use crate::base::app::App;
 use crate::base::auth::Actor;
 use crate::base::db::{Conn, Timestamp, dialect};
 use crate::base::error::{Error, Result};
 use crate::base::ids;
-
-pub use super::manifests::{is_foreign, visibility_in};
-pub use super::store::{artifacts, referrers_of, repository_lines, tags_of, visibility};
 
 /// Longest manifest of a signature in bytes: one config and a few layers.
 const MAX_SIGNATURE_MANIFEST: i64 = 16 * 1024;

@@ -2,7 +2,7 @@
 
 use app_package::digest::Digest;
 use app_package::dsse::ReleaseStatement;
-use app_package::oci::{Descriptor, EMPTY_BYTES, MANIFEST_TYPE, signature_manifest};
+use app_package::oci::{Descriptor, EMPTY_BYTES, signature_manifest};
 use inference::check::CheckReport;
 use serde_json::json;
 
@@ -142,7 +142,7 @@ fn sign_in(conn: &mut Conn, app: &App, release: &Release, now: Timestamp) -> Res
     }
     let subject =
         Descriptor { media_type: stored.media_type, digest, size: stored.content.len() as u64, annotations: None, artifact_type: None };
-    registry::service::put_manifest_in(conn, &repository.id, MANIFEST_TYPE, &signature_manifest(&subject, &envelope), now)
+    registry::service::put_manifest_in(conn, &repository.id, signature_manifest(&subject, &envelope).into(), now)
 }
 
 /// Moves a release to a state if it is in one of `from`, in the caller's transaction; the caller audits its decision.
