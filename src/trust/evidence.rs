@@ -124,9 +124,9 @@ async fn judge_stored(blobs: &BlobStore, manifest: &[u8], expected: &Expected<'_
     }
 }
 
-/// A document with what it refers to.
+/// A document that a vendor attached to a manifest, read.
 #[derive(Debug)]
-pub struct SignatureSummary {
+pub struct AttachedDocument {
     /// Name of its repository.
     pub repository: String,
     /// Digest of the manifest that attaches it.
@@ -145,7 +145,7 @@ pub struct SignatureSummary {
 ///
 /// # Errors
 /// `document`: there is no such artifact that may be seen.
-pub async fn document(app: &App, actor: &Actor, name: &str, digest: &str) -> Result<SignatureSummary> {
+pub async fn document(app: &App, actor: &Actor, name: &str, digest: &str) -> Result<AttachedDocument> {
     let missing = || Error::not_found("document");
     let own = policy::require(actor, Action::ViewOwnApps).map(|person| person.organization_id.clone());
     let all = policy::require(actor, Action::ViewCases).is_ok();
@@ -186,7 +186,7 @@ pub async fn document(app: &App, actor: &Actor, name: &str, digest: &str) -> Res
         Err(e) if e.kind == Kind::NotFound => Err(Fault::Gone),
         Err(e) => return Err(e),
     };
-    Ok(SignatureSummary {
+    Ok(AttachedDocument {
         repository: repository.name,
         digest: digest.to_string(),
         subject: stored.subject,

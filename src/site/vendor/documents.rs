@@ -9,8 +9,7 @@ use crate::base::auth::Actor;
 use crate::http::page::{Page, PageResult};
 use crate::registry::model::type_word;
 use crate::trust::documents::{Document, Fault, Package};
-use crate::trust::evidence;
-use crate::trust::evidence::SignatureSummary;
+use crate::trust::evidence::{self, AttachedDocument};
 
 pub fn configure(cfg: &mut ServiceConfig) {
     cfg.route("/documents/{digest}/{name:.+}", web::get().to(document));
@@ -37,7 +36,7 @@ pub struct DocumentPage {
 }
 
 impl DocumentPage {
-    pub fn of(mut page: Page, shown: SignatureSummary) -> Self {
+    pub fn of(mut page: Page, shown: AttachedDocument) -> Self {
         page.title = page.tk("registry-type-", type_word(&shown.artifact_type));
         let mut view = Self {
             repository: shown.repository,
