@@ -220,12 +220,27 @@ pub struct ReleaseName {
     pub channel: Channel,
 }
 
+/// A seat of a licence with the node that holds it.
+#[derive(Debug, Clone, Queryable)]
+pub struct Seat {
+    /// `nod_…`.
+    pub node_id: String,
+    /// Name of the node.
+    pub node: String,
+    /// Name of its site.
+    pub site: String,
+    /// Since when the node holds it.
+    pub since: Timestamp,
+    /// The deployment on the node by this licence that is not gone.
+    pub deployment_id: Option<String>,
+}
+
 /// The 32 characters of codes, 5 bits each, without those that are mixed up when read out underground (I, O, 0, 1).
 const ALPHABET: &[u8; 32] = b"ABCDEFGHJKLMNPQRSTUVWXYZ23456789";
 /// Characters of a code: 60 bits, for a secret that lives for hours and is used once.
 const CODE_LENGTH: usize = 12;
 
-/// A new enrolment code, `XXXX-XXXX-XXXX`.
+/// A new enrolment code: three groups of four characters of [`ALPHABET`], joined by hyphens.
 pub fn new_code() -> String {
     let mut code = String::with_capacity(CODE_LENGTH + 2);
     for (i, byte) in crate::base::ids::random::<CODE_LENGTH>().into_iter().enumerate() {

@@ -1,17 +1,19 @@
-//! Use cases of sites and nodes ([`node`]), of nodes' identities ([`identity`]), of deployments ([`deployment`]) and of the seats that
-//! nodes hold of licences ([`seat`]).
+//! Use cases of sites and nodes ([`node`]), of nodes' identities ([`identity`]), of deployments ([`deployment_plan`], [`deployment`])
+//! and of freeing seats ([`seat`]).
 
 pub mod deployment;
+pub mod deployment_plan;
 pub mod identity;
 pub mod node;
 pub mod seat;
 
-pub use deployment::{DeployInput, deploy, remove_deployment, removed_in};
+pub use deployment::{deploy, remove_deployment, removed_in};
+pub use deployment_plan::DeployInput;
 pub use identity::{Enrolment, authenticate_node, enroll, enroll_in, renew};
 pub use node::{create_node, create_site, new_code, remove_node};
-pub use seat::{Seat, release_seat, seats_in};
+pub use seat::release_seat;
 
-pub use super::store::{deployment_counts, licenses_in_use, node_pulses, note_call, set_trouble, sites_of};
+pub use super::store::{deployment_counts, licenses_in_use, node_pulses, note_call, seats_of, set_trouble, sites_of};
 
 /// Topic of pokes about the operator's overview and fleet lists.
 pub const TOPIC: &str = "fleet";

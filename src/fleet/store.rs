@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use diesel::dsl::count_star;
+use diesel::dsl::{count_star, exists};
 use diesel::prelude::*;
 
 use crate::base::db::schema::{activations, deployment_events, deployments, nodes, orders, releases, sites};
 use crate::base::db::{Conn, Timestamp};
-use crate::fleet::model::DeploymentRow;
-use crate::fleet::model::{Deployment, DeploymentEvent, DeploymentState, Node, NodeState, ReleaseInfo, ReleaseName, Site};
+use crate::fleet::model::{
+    Deployment, DeploymentEvent, DeploymentRow, DeploymentState, Node, NodeState, ReleaseInfo, ReleaseName, Seat, Site,
+};
 use crate::release::model::ReleaseState;
 
 /// Most sites and choices that one page holds.
@@ -352,22 +353,25 @@ pub fn set_trouble(conn: &mut Conn, node_id: &str, trouble: Option<&str>) -> Que
     diesel::update(nodes::table.find(node_id)).set(nodes::trouble.eq(trouble)).execute(conn)
 }
 
-/// Node id, name, site and begin of each seat of a licence.
-pub fn seats(conn: &mut Conn, license_id: &str) -> QueryResult<Vec<(String, String, String, Timestamp)>> {
+/// Seats of a licence, by site and node. The caller has checked that the reader may see the licence.
+pub fn seats_of(conn: &mut Conn, license_id: &str) -> QueryResult<Vec<Seat>> {
+    // At most one: a node has one deployment of an app.
+    let deployed = deployments::node_id
+        .eq(activations::node_id)
+        .and(deployments::license_id.eq(activations::license_id))
+        .and(deployments::state.ne(DeploymentState::Removed));
     activations::table
         .inner_join(nodes::table.on(nodes::id.eq(activations::node_id)))
         .inner_join(sites::table.on(sites::id.eq(nodes::site_id)))
+        .left_join(deployments::table.on(deployed))
         .filter(activations::license_id.eq(license_id))
         .order((sites::name, nodes::name, activations::id))
-        .select((nodes::id, nodes::name, sites::name, activations::activated_at))
+        .select((nodes::id, nodes::name, sites::name, activations::activated_at, deployments::id.nullable()))
         .load(conn)
 }
 
-/// Node and id of each deployment by a licence that is not gone.
-pub fn deployed_by(conn: &mut Conn, license_id: &str) -> QueryResult<Vec<(String, String)>> {
-    deployments::table
-        .filter(deployments::license_id.eq(license_id).and(deployments::state.ne(DeploymentState::Removed)))
-        .order(deployments::id)
-        .select((deployments::node_id, deployments::id))
-        .load(conn)
+/// Whether a deployment by a licence is on a node, or not yet gone from it.
+pub fn is_deployed(conn: &mut Conn, license_id: &str, node_id: &str) -> QueryResult<bool> {
+    let by = deployments::license_id.eq(license_id).and(deployments::node_id.eq(node_id));
+    diesel::select(exists(deployments::table.filter(by.and(deployments::state.ne(DeploymentState::Removed))))).get_result(conn)
 }

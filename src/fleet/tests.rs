@@ -7,7 +7,8 @@ use serde_json::{Map, Value, json};
 
 use super::model::{Change, DeploymentState, Fit, Hardware, code_hash, fit, new_code};
 use super::parameters;
-use super::service::deployment::{self, DeployInput, NodeProblem};
+use super::service::deployment;
+use super::service::deployment_plan::{self, DeployInput, NodeProblem};
 use super::service::{self, node};
 use crate::base::app::App;
 use crate::base::auth::Actor;
@@ -285,7 +286,7 @@ async fn what_belongs_to_another_operator_does_not_exist() {
         missing(service::deploy(&app, &shop.operator, input(&shop, &bought.id, &[&their_node])).await.unwrap_err(), "node");
         missing(service::deploy(&app, &shop.operator, input(&shop, &bought.id, &[&node_id, &their_node])).await.unwrap_err(), "node");
         assert!(deployment::list_deployments(&app, &other, None).await.unwrap().is_empty());
-        assert!(deployment::offers(&app, &other).await.unwrap().is_empty());
+        assert!(deployment_plan::offers(&app, &other).await.unwrap().is_empty());
         let seen = node::list_nodes(&app, &other, None).await.unwrap();
         assert_eq!((seen.len(), seen[0].node.id.as_str()), (1, their_node.as_str()));
         assert_eq!(crate::site::mine::today::read_overview(&app, &shop.vendor).await.unwrap_err().kind, Kind::Forbidden);
@@ -353,16 +354,16 @@ async fn a_deployment_is_updated_changed_and_removed() {
         let bought = license(&app, &shop, PlanKind::Subscription, 1).await;
         let site = site(&app, &shop.operator, "Face").await;
         let (node_id, _) = enrolled(&app, &shop.operator, &site, "N1").await;
-        let plan = deployment::plan(&app, &shop.operator, input(&shop, &bought.id, &[&node_id])).await.unwrap();
+        let plan = deployment_plan::plan(&app, &shop.operator, input(&shop, &bought.id, &[&node_id])).await.unwrap();
         assert_eq!((plan.lines[0].change.clone(), plan.new_seats), (Change::Install, 1));
         let id = service::deploy(&app, &shop.operator, input(&shop, &bought.id, &[&node_id])).await.unwrap().remove(0);
-        let again = deployment::plan(&app, &shop.operator, input(&shop, &bought.id, &[&node_id])).await.unwrap();
+        let again = deployment_plan::plan(&app, &shop.operator, input(&shop, &bought.id, &[&node_id])).await.unwrap();
         assert_eq!(again.lines[0].change, Change::Same);
 
         let newer = publish(&app, &shop, "1.1.0").await;
         app.clock.advance(TimeDelta::minutes(1));
         let update = DeployInput { release_id: newer.clone(), ..input(&shop, &bought.id, &[&node_id]) };
-        let plan = deployment::plan(&app, &shop.operator, update.clone()).await.unwrap();
+        let plan = deployment_plan::plan(&app, &shop.operator, update.clone()).await.unwrap();
         assert_eq!((plan.lines[0].change.clone(), plan.new_seats), (Change::Update { from: "1.0.0".into() }, 0));
         assert_eq!(service::deploy(&app, &shop.operator, update.clone()).await.unwrap(), std::slice::from_ref(&id));
 
@@ -417,7 +418,7 @@ async fn nodes_are_judged_where_they_are_chosen() {
         let (n2, _) = enrolled(&app, &shop.operator, &site, "N2").await;
         let waiting = service::create_node(&app, &shop.operator, &site, "N3").await.unwrap().node_id;
         let problem = async |ids: &[&String]| {
-            let choices = deployment::choices(&app, &shop.operator, bought.id.clone(), shop.listing.release_id.clone()).await.unwrap();
+            let choices = deployment_plan::choices(&app, &shop.operator, bought.id.clone(), shop.listing.release_id.clone()).await.unwrap();
             choices.problem(&ids.iter().map(|id| (*id).clone()).collect::<Vec<_>>())
         };
         assert_eq!(problem(&[]).await, Some(NodeProblem::None));
@@ -428,7 +429,7 @@ async fn nodes_are_judged_where_they_are_chosen() {
         service::deploy(&app, &shop.operator, input(&shop, &bought.id, &[&n1])).await.unwrap();
         assert_eq!(problem(&[&n1]).await, None, "it holds its seat");
         assert_eq!(problem(&[&n1, &n2]).await, Some(NodeProblem::Seats { chosen: 1, free: 0 }));
-        let offers = deployment::offers(&app, &shop.operator).await.unwrap();
+        let offers = deployment_plan::offers(&app, &shop.operator).await.unwrap();
         assert_eq!(offers[0].order, "PH-20260101-0001", "the number of the order that it came from");
     })
     .await;

@@ -63,7 +63,7 @@ pub struct NodeDetail {
 #[derive(Debug, Clone)]
 pub struct IssuedCode {
     pub node_id: String,
-    /// `XXXX-XXXX-XXXX`.
+    /// As [`new_code`](crate::fleet::model::new_code) makes it.
     pub code: String,
     /// End of the code's validity.
     pub expires_at: Timestamp,

@@ -11,8 +11,8 @@ use crate::base::auth::Actor;
 use crate::base::db::Timestamp;
 use crate::base::error::Error;
 use crate::fleet::parameters::PREFIX;
-use crate::fleet::service::deployment;
-use crate::fleet::service::deployment::{DeployInput, NodeProblem};
+use crate::fleet::service::deploy;
+use crate::fleet::service::deployment_plan::{self, DeployChoices, DeployInput, NodeProblem};
 use crate::http::extract::FormPairs;
 use crate::http::page::{Page, PageResult, form_result, see_other, see_other_with};
 use crate::site::mine::deploy_steps::{AppStep, NodesStep, ParametersStep, PreviewStep, node_problem, offers};
@@ -66,7 +66,7 @@ async fn wizard(req: HttpRequest, app: Data<App>, actor: Actor) -> PageResult {
     let now = app.clock.now();
     let page = Page::of(&req, "fleet-deploy-title");
     if chosen.release_id.is_empty() || chosen.license_id.is_empty() {
-        let found = deployment::offers(&app, &actor).await?;
+        let found = deployment_plan::offers(&app, &actor).await?;
         let offers = offers(&page, &found, &chosen.license_id, now);
         return page.clone().render(&AppStep {
             page,
@@ -76,7 +76,7 @@ async fn wizard(req: HttpRequest, app: Data<App>, actor: Actor) -> PageResult {
             nodes: chosen.nodes,
         });
     }
-    let choices = deployment::choices(&app, &actor, chosen.license_id.clone(), chosen.release_id.clone()).await?;
+    let choices = deployment_plan::choices(&app, &actor, chosen.license_id.clone(), chosen.release_id.clone()).await?;
     // Nodes in the address do not skip this step: a node chosen on its own page must be seen among the others first.
     if pairs.get("step") != "parameters" {
         return page.clone().render(&NodesStep::of(page, &choices, &chosen.nodes, None, now));
@@ -88,7 +88,7 @@ async fn wizard(req: HttpRequest, app: Data<App>, actor: Actor) -> PageResult {
 }
 
 /// Shows the step of the nodes again with the fault: nodes can be changed only there.
-fn other_nodes(page: Page, choices: &deployment::DeployChoices, chosen: &Chosen, problem: &NodeProblem, now: Timestamp) -> PageResult {
+fn other_nodes(page: Page, choices: &DeployChoices, chosen: &Chosen, problem: &NodeProblem, now: Timestamp) -> PageResult {
     let text = node_problem(&page, problem);
     page.clone().render_with(StatusCode::UNPROCESSABLE_ENTITY, &NodesStep::of(page, choices, &chosen.nodes, Some(text), now))
 }
@@ -98,8 +98,8 @@ async fn restart() -> PageResult {
     Ok(see_other("/mine/deploy"))
 }
 
-async fn input(app: &App, actor: &Actor, chosen: &Chosen, form: &FormPairs) -> Result<(deployment::DeployChoices, DeployInput), Error> {
-    let choices = deployment::choices(app, actor, chosen.license_id.clone(), chosen.release_id.clone()).await?;
+async fn input(app: &App, actor: &Actor, chosen: &Chosen, form: &FormPairs) -> Result<(DeployChoices, DeployInput), Error> {
+    let choices = deployment_plan::choices(app, actor, chosen.license_id.clone(), chosen.release_id.clone()).await?;
     let input = DeployInput {
         release_id: chosen.release_id.clone(),
         license_id: chosen.license_id.clone(),
@@ -110,7 +110,7 @@ async fn input(app: &App, actor: &Actor, chosen: &Chosen, form: &FormPairs) -> R
 }
 
 /// Shows the step of the parameters again, with the typed values and the faults.
-fn wrong(page: Page, choices: &deployment::DeployChoices, chosen: &Chosen, typed: &Map<String, Value>, error: &Error) -> PageResult {
+fn wrong(page: Page, choices: &DeployChoices, chosen: &Chosen, typed: &Map<String, Value>, error: &Error) -> PageResult {
     let step = ParametersStep::of(page.clone(), choices, &chosen.nodes, Some(typed), Some(error));
     page.render_with(StatusCode::UNPROCESSABLE_ENTITY, &step)
 }
@@ -127,7 +127,7 @@ async fn preview(req: HttpRequest, app: Data<App>, actor: Actor, form: FormPairs
     if form.get("step") == "parameters" {
         return page.clone().render(&ParametersStep::of(page, &choices, &chosen.nodes, Some(&typed), None));
     }
-    match form_result(deployment::plan(&app, &actor, input).await)? {
+    match form_result(deployment_plan::plan(&app, &actor, input).await)? {
         Ok(plan) => page.clone().render(&PreviewStep::of(page, &plan, app.clock.now())),
         Err(error) => wrong(page, &choices, &chosen, &typed, &error),
     }
@@ -140,7 +140,7 @@ async fn start(req: HttpRequest, app: Data<App>, actor: Actor, form: FormPairs) 
     if let Some(problem) = choices.problem(&chosen.nodes) {
         return other_nodes(Page::of(&req, "fleet-deploy-title"), &choices, &chosen, &problem, app.clock.now());
     }
-    match form_result(deployment::deploy(&app, &actor, input).await)? {
+    match form_result(deploy(&app, &actor, input).await)? {
         Ok(ids) => {
             let path = match ids.as_slice() {
                 [id] => format!("/mine/deployments/{id}"),

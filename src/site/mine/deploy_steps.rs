@@ -10,7 +10,7 @@ use crate::base::i18n::error_text;
 use crate::catalog::model::AppName;
 use crate::fleet::model::{Change, Fit, ReleaseName};
 use crate::fleet::parameters::shown;
-use crate::fleet::service::deployment::{DeployChoices, DeployPlan, LicenseOffer, NodeProblem};
+use crate::fleet::service::deployment_plan::{DeployChoices, DeployPlan, LicenseOffer, NodeProblem};
 use crate::http::page::{FormErrors, Page};
 use crate::release::model::Channel;
 use crate::site::parts::license::until;

@@ -9,7 +9,8 @@ use crate::base::db::{Conn, Timestamp};
 use crate::base::error::Result;
 use crate::base::i18n::Lang;
 use crate::catalog::model::PlanKind;
-use crate::fleet::service::{Seat, seats_in};
+use crate::fleet::model::Seat;
+use crate::fleet::service::seats_of;
 use crate::http::page::Page;
 use crate::license::model::{Enforcement, License, LicenseDecision, LicenseState};
 use crate::license::service::{LicenseDetail, LicenseLine};
@@ -36,7 +37,7 @@ pub async fn read(
     app.db
         .read(move |conn| {
             let detail = detail(conn, &actor, &id)?;
-            let seats = seats_in(conn, &id)?;
+            let seats = seats_of(conn, &id)?;
             let links = chain::of_license(conn, &reader, &id)?;
             Ok(LicenseView { detail, seats, links })
         })
