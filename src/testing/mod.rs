@@ -186,15 +186,23 @@ pub async fn operator(app: &App, slug: &str) -> Actor {
     organization(app, OrgKind::Operator, slug).await
 }
 
-/// A person of the platform with a role. The platform organisation is made with the first.
+/// The person of the platform with a role, the same one each time. The platform organisation is made with the first.
 pub async fn platform(app: &App, role: Role) -> Actor {
-    let slug = "platform";
-    let known = app.db.read(move |conn| Ok(crate::account::service::find_organization_by_slug(conn, slug)?)).await.unwrap();
-    let organization_id = match known {
+    let (slug, email) = ("platform", format!("{role}@platform.example"));
+    let wanted = email.clone();
+    let (organization, user) = app
+        .db
+        .read(move |conn| Ok((account::find_organization_by_slug(conn, slug)?, account::find_user_by_email(conn, &wanted)?)))
+        .await
+        .unwrap();
+    let organization_id = match organization {
         Some(organization) => organization.id,
-        None => organization(app, OrgKind::Platform, slug).await.person().unwrap().organization_id.clone(),
+        None => self::organization(app, OrgKind::Platform, slug).await.person().unwrap().organization_id.clone(),
     };
-    member(app, &organization_id, role, &format!("{role}@platform.example")).await
+    match user {
+        Some(user) => account::actor_for(app, &user.id, &organization_id).await.unwrap(),
+        None => member(app, &organization_id, role, &email).await,
+    }
 }
 
 /// A further person of an organisation.

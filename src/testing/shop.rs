@@ -123,7 +123,7 @@ pub async fn open_case_of(app: &App, release_id: &str) -> String {
 }
 
 pub async fn approve(app: &App, case: &str) {
-    let moderator = platform_person(app, Role::Moderator).await;
+    let moderator = testing::platform(app, Role::Moderator).await;
     moderation::service::decide(app, &moderator, case, ModerationDecision::Approve, "").await.unwrap();
 }
 
@@ -158,15 +158,6 @@ pub async fn draft(app: &App, shop: &Shop, version: &str) -> String {
     submit(app, &shop.vendor, &belt("belt", version, false), Channel::Stable).await.0
 }
 
-/// The person of the platform with a role; the same one each time.
-pub async fn platform_person(app: &App, role: Role) -> Actor {
-    let email = format!("{role}@platform.example");
-    let known = app.db.read(move |conn| Ok(crate::account::service::find_user_by_email(conn, &email)?)).await.unwrap();
-    let Some(user) = known else { return testing::platform(app, role).await };
-    let platform = app.db.read(|conn| Ok(crate::account::service::find_organization_by_slug(conn, "platform")?)).await.unwrap().unwrap();
-    crate::account::service::actor_for(app, &user.id, &platform.id).await.unwrap()
-}
-
 /// A licence of the operator for the app `belt`: ordered, paid and delivered.
 pub async fn license(app: &App, shop: &Shop, kind: PlanKind, nodes: i64) -> License {
     license_for(app, &shop.operator, &shop.listing, kind, nodes).await
@@ -186,7 +177,7 @@ pub async fn license_for(app: &App, operator: &Actor, listing: &Listing, kind: P
     if yuan > 0 {
         let bank_serial = order.replace('_', "-").to_uppercase();
         let receipt = ReceiptInput { amount: yuan.to_string(), bank_serial, payer: "北矿".into(), accept_excess: false };
-        trade::service::confirm_payment(app, &platform_person(app, Role::Finance).await, &order, &receipt).await.unwrap();
+        trade::service::confirm_payment(app, &testing::platform(app, Role::Finance).await, &order, &receipt).await.unwrap();
     }
     app.db
         .read(move |conn| {

@@ -15,7 +15,7 @@ use crate::catalog::model::PlanKind;
 use crate::catalog::plans::{self, PlanForm};
 use crate::release::model::Channel;
 use crate::testing::page;
-use crate::testing::shop::{APP, approve, offer, platform_person, submitted};
+use crate::testing::shop::{APP, approve, offer, submitted};
 use crate::testing::{self, each_backend};
 
 struct Shop {
@@ -36,7 +36,7 @@ async fn shop(app: &App) -> Shop {
     let early = service::place(app, &mine, PlaceOrder { plan_id: subscription.clone(), nodes: 1 }).await.unwrap_err();
     assert_eq!(early.code, "listing", "what is not listed is not sold");
     approve(app, &case).await;
-    Shop { vendor, mine, finance: platform_person(app, Role::Finance).await, subscription, trial }
+    Shop { vendor, mine, finance: testing::platform(app, Role::Finance).await, subscription, trial }
 }
 
 async fn order(app: &App, shop: &Shop, nodes: i64) -> String {

@@ -1,0 +1,67 @@
+//! Colleagues and invitations.
+
+use diesel::prelude::*;
+
+use crate::account::team;
+use crate::base::auth::Role;
+use crate::base::db::schema::{invitations, memberships};
+use crate::base::error::Result;
+use crate::testing::{PASSWORD, WRITERS, each_backend_racing, member, operator, race};
+
+#[tokio::test]
+async fn of_those_who_remove_each_other_some_stay() {
+    each_backend_racing(|app| async move {
+        let owner = operator(&app, "mine").await;
+        let organization = owner.organization_id().unwrap().to_owned();
+        let mut ring = Vec::new();
+        for n in 0..WRITERS {
+            ring.push(member(&app, &organization, Role::Owner, &format!("owner{n}@mine.example")).await);
+        }
+        let removed = race(|n| {
+            let (app, who, whom) = (app.clone(), ring[n].clone(), ring[n ^ 1].person().unwrap().user_id.clone());
+            async move { team::remove(&app, &who, whom).await }
+        })
+        .await;
+        // Two by two they remove each other: of each pair one goes.
+        let done = removed.iter().filter(|r| r.is_ok()).count();
+        assert!(removed.chunks(2).all(|pair| pair.iter().filter(|r| r.is_ok()).count() == 1));
+        let left: i64 = app
+            .db
+            .read(move |conn| Ok(memberships::table.filter(memberships::organization_id.eq(organization)).count().get_result(conn)?))
+            .await
+            .unwrap();
+        assert_eq!(usize::try_from(left).unwrap(), WRITERS + 1 - done);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_address_has_one_open_invitation_that_is_accepted_once() {
+    each_backend_racing(|app| async move {
+        let owner = operator(&app, "mine").await;
+        let sent = race(|_| {
+            let (app, owner) = (app.clone(), owner.clone());
+            async move { team::invite(&app, &owner, "new@mine.example", "member").await }
+        })
+        .await;
+        let secrets: Vec<String> = sent.into_iter().map(Result::unwrap).collect();
+        let open: i64 =
+            app.db.read(|conn| Ok(invitations::table.filter(invitations::revoked_at.is_null()).count().get_result(conn)?)).await.unwrap();
+        assert_eq!(open, 1);
+        let mut good = Vec::new();
+        for secret in secrets {
+            if team::find_invitation(&app, &secret).await.is_ok() {
+                good.push(secret);
+            }
+        }
+        let [secret] = good.as_slice() else { panic!("not one is open") };
+        let accepted = race(|_| {
+            let (app, secret) = (app.clone(), secret.clone());
+            async move { team::accept(&app, &secret, "New", PASSWORD.into(), "10.0.0.9").await }
+        })
+        .await;
+        assert_eq!(accepted.into_iter().flatten().count(), 1);
+        assert_eq!(team::list(&app, &owner).await.unwrap().0.len(), 2);
+    })
+    .await;
+}

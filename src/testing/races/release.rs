@@ -1,0 +1,184 @@
+//! Versions, manifests, keys and test sets.
+
+use bytes::Bytes;
+use diesel::prelude::*;
+use ed25519_dalek::SigningKey;
+
+use super::{codes, sorted};
+use crate::base::auth::Role;
+use crate::base::db::schema::{audit_records, manifests, releases, tags};
+use crate::moderation::model::ModerationDecision;
+use crate::registry::model::Reference;
+use crate::release::lifecycle::DeprecationForm;
+use crate::release::model::Channel;
+use crate::testing::shop::{APP, submitted};
+use crate::testing::{assert_intact, each_backend_racing, platform, race, repository, shop, vendor};
+use crate::{catalog, moderation, registry, release, trust};
+
+#[tokio::test]
+async fn of_releases_published_at_once_the_highest_is_shown() {
+    each_backend_racing(|app| async move {
+        let acme = vendor(&app, "acme").await;
+        let moderator = platform(&app, Role::Moderator).await;
+        let mut cases = Vec::new();
+        for version in ["1.7.0", "1.0.0", "1.2.0", "1.5.0", "1.6.0", "1.1.0", "1.3.0", "1.4.0"] {
+            cases.push(submitted(&app, &acme, version, Channel::Stable).await.1);
+        }
+        // Two at each case, of whom one decides.
+        let decided = race(|n| {
+            let (app, moderator, case) = (app.clone(), moderator.clone(), cases[n % cases.len()].clone());
+            async move { moderation::service::decide(&app, &moderator, &case, ModerationDecision::Approve, "").await }
+        })
+        .await;
+        assert_eq!(sorted(decided), (8, codes(&["case-decided"])));
+        let shown: String = app
+            .db
+            .read(|conn| {
+                let listed = catalog::service::find_listing(conn, "acme", APP)?;
+                Ok(releases::table.find(listed.release_id.unwrap()).select(releases::version).first(conn)?)
+            })
+            .await
+            .unwrap();
+        assert_eq!(shown, "1.7.0");
+        assert_intact(&app).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_manifest_is_deleted_or_checked_never_both() {
+    each_backend_racing(|app| async move {
+        let acme = vendor(&app, "acme").await;
+        for version in ["1.0.0", "1.1.0", "1.2.0", "1.3.0"] {
+            let (id, _) = submitted(&app, &acme, version, Channel::Stable).await;
+            let failed = id.clone();
+            let digest: String = app
+                .db
+                .write(move |conn| {
+                    diesel::update(releases::table.find(&failed)).set(releases::state.eq("failed")).execute(conn)?;
+                    diesel::update(manifests::table).set(manifests::visibility.eq("private")).execute(conn)?;
+                    Ok(releases::table.find(&failed).select(releases::digest).first(conn)?)
+                })
+                .await
+                .unwrap();
+            race(|n| {
+                let (app, acme, id, digest) = (app.clone(), acme.clone(), id.clone(), digest.clone());
+                async move {
+                    if n % 2 == 0 {
+                        release::service::recheck(&app, &acme, &id).await.is_ok()
+                    } else {
+                        let repository = repository(&app, &acme, &format!("acme/{APP}")).await;
+                        registry::manifests::delete(&app, &acme, repository, Reference::parse(&digest).unwrap()).await.is_ok()
+                    }
+                }
+            })
+            .await;
+            let (state, stored): (String, i64) = app
+                .db
+                .read(move |conn| {
+                    let state = releases::table.find(&id).select(releases::state).first(conn)?;
+                    Ok((state, manifests::table.filter(manifests::digest.eq(&digest)).count().get_result(conn)?))
+                })
+                .await
+                .unwrap();
+            assert_eq!(state == "checking", stored == 1, "{state} with {stored} manifests");
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_version_received_twice_is_one_release() {
+    each_backend_racing(|app| async move {
+        let acme = vendor(&app, "acme").await;
+        // Two packages of one version: safety class or not.
+        let came = race(|n| {
+            let (app, acme) = (app.clone(), acme.clone());
+            async move { shop::push(&app, &acme, &shop::belt("belt", "1.0.0", n % 2 == 0)).await }
+        })
+        .await;
+        let (taken, refused) = sorted(came);
+        assert!(
+            taken >= 1 && refused.is_subset(&codes(&["manifest-busy", "tag-immutable", "release-version-taken", "database-busy"])),
+            "{refused:?}"
+        );
+        let (kept, tagged, received): (Vec<String>, Vec<String>, i64) = app
+            .db
+            .read(|conn| {
+                let received = audit_records::table.filter(audit_records::action.eq("release.received")).count();
+                Ok((
+                    releases::table.select(releases::digest).load(conn)?,
+                    tags::table.select(tags::digest).load(conn)?,
+                    received.get_result(conn)?,
+                ))
+            })
+            .await
+            .unwrap();
+        assert_eq!((kept.len(), &tagged, received), (1, &kept, 1));
+        assert_intact(&app).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn no_two_versions_name_each_other_as_successor() {
+    each_backend_racing(|app| async move {
+        let shop = shop::shop(&app).await;
+        let versions = [("1.0.0", shop.listing.release_id.clone()), ("1.1.0", shop::publish(&app, &shop, "1.1.0").await)];
+        let done = race(|n| {
+            let (app, vendor) = (app.clone(), shop.vendor.clone());
+            let ((_, id), (successor, _)) = (versions[n % 2].clone(), versions[(n + 1) % 2].clone());
+            let form =
+                DeprecationForm { message_en: "Take the other one.".into(), successor: successor.into(), ..DeprecationForm::default() };
+            async move { release::lifecycle::deprecate(&app, &vendor, &id, &form).await }
+        })
+        .await;
+        assert_eq!(sorted(done).0, 1);
+        let left: i64 =
+            app.db.read(|conn| Ok(releases::table.filter(releases::state.eq("published")).count().get_result(conn)?)).await.unwrap();
+        assert_eq!(left, 1);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn keys_at_once_stay_within_the_limit() {
+    each_backend_racing(|app| async move {
+        let acme = vendor(&app, "acme").await;
+        let added = race(|n| {
+            let (app, acme) = (app.clone(), acme.clone());
+            let key = SigningKey::from_bytes(&[u8::try_from(n).unwrap() + 1; 32]);
+            async move { trust::service::add(&app, &acme, "key", &app_package::public_key::to_pem(&key.verifying_key())).await }
+        })
+        .await;
+        assert_eq!(sorted(added), (trust::model::MAX_ACTIVE, codes(&["too-many-keys"])));
+        let id = trust::service::list(&app, &acme).await.unwrap()[0].id.clone();
+        let revoked = race(|_| {
+            let (app, acme, id) = (app.clone(), acme.clone(), id.clone());
+            async move { trust::service::revoke(&app, &acme, id).await }
+        })
+        .await;
+        assert_eq!(sorted(revoked), (1, codes(&["key-over"])));
+        assert_intact(&app).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn test_sets_at_once_stay_within_the_limit() {
+    each_backend_racing(|app| async move {
+        let administrator = platform(&app, Role::Administrator).await;
+        let made = race(|_| {
+            let (app, administrator) = (app.clone(), administrator.clone());
+            async move {
+                let archive = crate::evaluation::tests::archive();
+                let pieces = vec![Ok::<_, std::io::Error>(Bytes::from(archive))];
+                let form = crate::evaluation::tests::form();
+                crate::evaluation::service::create(&app, &administrator, &form, futures_util::stream::iter(pieces)).await
+            }
+        })
+        .await;
+        assert_eq!(sorted(made), (5, codes(&["too-many-sets"])));
+    })
+    .await;
+}
