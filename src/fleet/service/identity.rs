@@ -108,7 +108,11 @@ pub async fn authenticate_node(app: &App, der: &[u8]) -> Result<Actor> {
     if is(&node.certificate_serial) {
         if let (Some(_), Some(current)) = (&node.certificate_previous_serial, node.certificate_serial.clone()) {
             let id = node.id.clone();
-            app.db.write(move |conn| Ok(store::forget_previous_certificate(conn, &id, &current)?)).await?;
+            let rows = app.db.write(move |conn| Ok(store::forget_previous_certificate(conn, &id, &current)?)).await?;
+            if rows != 1 {
+                // Renewed since the read above: this one counts as never used, and is not on the list any more.
+                return Err(refused());
+            }
         }
     } else if !is(&node.certificate_previous_serial) {
         return Err(refused());

@@ -1,6 +1,8 @@
 //! Sites, nodes, deployments and seats.
 
 use diesel::prelude::*;
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject as _;
 use serde_json::Map;
 
 use super::{codes, sorted};
@@ -120,6 +122,34 @@ async fn a_code_enrols_one_node() {
         })
         .await;
         assert_eq!(sorted(enrolled), (1, codes(&["enrollment-code-used"])));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_certificate_in_use_is_never_forgotten() {
+    each_backend_racing(|app| async move {
+        let mine = operator(&app, "mine").await;
+        let node = crate::testing::node(&app, &mine).await;
+        for _ in 0..8 {
+            // Renewed, and not used yet.
+            let issued = fleet::renew(&app, &node, csr()).await.unwrap().issued;
+            let der = CertificateDer::from_pem_slice(issued.chain_pem.as_bytes()).unwrap();
+            let accepted = race(|n| {
+                let (app, node, der) = (app.clone(), node.clone(), der.clone());
+                async move {
+                    if n % 2 == 0 {
+                        fleet::authenticate_node(&app, &der).await.is_ok()
+                    } else {
+                        fleet::renew(&app, &node, csr()).await.unwrap();
+                        false
+                    }
+                }
+            })
+            .await;
+            let still = fleet::authenticate_node(&app, &der).await.is_ok();
+            assert_eq!(accepted.contains(&true), still, "who was let in once is let in until a newer certificate is used");
+        }
     })
     .await;
 }
