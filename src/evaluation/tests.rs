@@ -19,7 +19,7 @@ use crate::moderation::model::ModerationDecision;
 use crate::release::model::{Channel, Release, ReleaseState};
 use crate::testing::page;
 use crate::testing::shop::{APP, submitted};
-use crate::testing::{self, each_backend};
+use crate::testing::{self, WRITERS, each_backend, each_backend_racing, race};
 use crate::{moderation, registry, release};
 
 /// Names of inputs and an expected value that must show up nowhere.
@@ -152,6 +152,26 @@ async fn only_an_administrator_makes_a_set_and_only_of_a_whole_archive() {
         assert_eq!(create(&app, &admin, &form(), archive()).await.unwrap_err().code, "too-many-sets");
         service::retire(&app, &admin, id).await.unwrap();
         made(&app, &admin).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn of_outcomes_at_once_one_counts() {
+    each_backend_racing(|app| async move {
+        let admin = testing::platform(&app, Role::Administrator).await;
+        let acme = testing::vendor(&app, "acme").await;
+        let (release_id, _) = submitted(&app, &acme, "1.0.0", Channel::Stable).await;
+        let set = made(&app, &admin).await;
+        let (of, on) = (release_id.clone(), set.clone());
+        race(|n| {
+            let (app, release_id, set) = (app.clone(), of.clone(), on.clone());
+            async move { outcome(&app, &release_id, &set, figure(f64::from(u32::try_from(n).unwrap()))).await }
+        })
+        .await;
+        let kept = outcomes(&app, &release_id).await;
+        assert!(kept.len() == 1 && kept[0].0.is_some_and(|value| value < WRITERS as f64), "{kept:?}");
+        assert_eq!(audited(&app, "evaluation.scored").await, 1);
     })
     .await;
 }

@@ -5,6 +5,7 @@ use diesel::prelude::*;
 use ed25519_dalek::SigningKey;
 
 use super::{codes, sorted};
+use crate::base::app::App;
 use crate::base::auth::Role;
 use crate::base::db::schema::{audit_records, manifests, releases, tags};
 use crate::moderation::model::ModerationDecision;
@@ -14,6 +15,17 @@ use crate::release::model::Channel;
 use crate::testing::shop::{APP, submitted};
 use crate::testing::{assert_intact, each_backend_racing, platform, race, repository, shop, vendor};
 use crate::{catalog, moderation, registry, release, trust};
+
+/// The version that the listing shows.
+async fn shown(app: &App) -> String {
+    app.db
+        .read(|conn| {
+            let listed = catalog::service::find_listing(conn, "acme", APP)?;
+            Ok(releases::table.find(listed.release_id.unwrap()).select(releases::version).first(conn)?)
+        })
+        .await
+        .unwrap()
+}
 
 #[tokio::test]
 async fn of_releases_published_at_once_the_highest_is_shown() {
@@ -31,16 +43,30 @@ async fn of_releases_published_at_once_the_highest_is_shown() {
         })
         .await;
         assert_eq!(sorted(decided), (8, codes(&["case-decided"])));
-        let shown: String = app
-            .db
-            .read(|conn| {
-                let listed = catalog::service::find_listing(conn, "acme", APP)?;
-                Ok(releases::table.find(listed.release_id.unwrap()).select(releases::version).first(conn)?)
-            })
-            .await
-            .unwrap();
-        assert_eq!(shown, "1.7.0");
+        assert_eq!(shown(&app).await, "1.7.0");
         assert_intact(&app).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn of_releases_promoted_at_once_the_highest_is_shown() {
+    each_backend_racing(|app| async move {
+        let acme = vendor(&app, "acme").await;
+        let mut published = Vec::new();
+        for version in ["1.7.0", "1.0.0", "1.2.0", "1.5.0", "1.6.0", "1.1.0", "1.3.0", "1.4.0"] {
+            let (id, case) = submitted(&app, &acme, version, Channel::Beta).await;
+            shop::approve(&app, &case).await;
+            published.push(id);
+        }
+        // Two at each version, of whom one moves it.
+        let promoted = race(|n| {
+            let (app, acme, id) = (app.clone(), acme.clone(), published[n % published.len()].clone());
+            async move { release::lifecycle::promote(&app, &acme, &id).await }
+        })
+        .await;
+        assert_eq!(sorted(promoted), (8, codes(&["release-stable"])));
+        assert_eq!(shown(&app).await, "1.7.0");
     })
     .await;
 }
