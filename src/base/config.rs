@@ -37,6 +37,8 @@ pub struct Settings {
     pub checks: Checks,
     /// Nodes.
     pub fleet: Fleet,
+    /// What nodes report.
+    pub telemetry: Telemetry,
 }
 
 /// A folder path with a default.
@@ -201,6 +203,27 @@ section! {
         heartbeat_seconds: u64 = 15u64,
         /// Hours an enrolment code is valid.
         code_hours: i64 = 24i64,
+        /// Nodes of an operator that are not removed.
+        max_nodes: i64 = 2_000i64,
+        /// Changes of state that a node may report in an hour, and as many at once; an operator's nodes together twenty times as many.
+        states_per_hour: u32 = 240u32,
+        /// Events that are kept of a deployment, the newest.
+        keep_events: i64 = 200i64,
+        /// Days that the events of a deployment are kept which was removed.
+        keep_removed_days: i64 = 730i64,
+    }
+}
+section! {
+    /// What nodes report.
+    Telemetry {
+        /// Alarms that a node may send in an hour, and as many at once. Critical ones are counted apart. Each 4 KiB of a result count as one more.
+        alarms_per_hour: u32 = 600u32,
+        /// The same for all nodes of an operator together.
+        organization_alarms_per_hour: u32 = 6_000u32,
+        /// Alarms that are kept of an operator, the newest.
+        keep_alarms: i64 = 20_000i64,
+        /// Days that an alarm is kept.
+        keep_alarm_days: i64 = 365i64,
     }
 }
 
@@ -265,6 +288,18 @@ impl Loaded {
         );
         anyhow::ensure!(settings.registry.grace_hours >= 1, "registry.grace_hours must be at least 1");
         anyhow::ensure!(settings.registry.collect_hours >= 0, "registry.collect_hours must not be negative");
+        for (name, value) in [
+            ("fleet.max_nodes", settings.fleet.max_nodes),
+            ("fleet.states_per_hour", settings.fleet.states_per_hour.into()),
+            ("fleet.keep_events", settings.fleet.keep_events),
+            ("fleet.keep_removed_days", settings.fleet.keep_removed_days),
+            ("telemetry.alarms_per_hour", settings.telemetry.alarms_per_hour.into()),
+            ("telemetry.organization_alarms_per_hour", settings.telemetry.organization_alarms_per_hour.into()),
+            ("telemetry.keep_alarms", settings.telemetry.keep_alarms),
+            ("telemetry.keep_alarm_days", settings.telemetry.keep_alarm_days),
+        ] {
+            anyhow::ensure!(value >= 1, "{name} must be at least 1");
+        }
         Ok(Self { settings, origins, values })
     }
 
@@ -361,6 +396,15 @@ mod tests {
         assert!(refused.contains("PITHEAD_SERVER__WORKERS"), "{refused}");
         assert!(of("PITHEAD_EDGE_ORT_LIB", "/lib/x.so").is_ok(), "the node agent's variable");
         assert!(of("PITHEAD_TOKEN", "pht_x").is_ok(), "a developer's token");
+    }
+
+    #[test]
+    fn a_limit_is_at_least_one() {
+        let of = |name: &str, text: &str| Loaded::load(None, [(name.to_owned(), text.to_owned())].into_iter());
+        assert_eq!(of("PITHEAD_TELEMETRY__ALARMS_PER_HOUR", "5").unwrap().settings.telemetry.alarms_per_hour, 5);
+        for name in ["PITHEAD_TELEMETRY__ALARMS_PER_HOUR", "PITHEAD_FLEET__KEEP_EVENTS", "PITHEAD_TELEMETRY__KEEP_ALARM_DAYS"] {
+            assert!(of(name, "0").err().unwrap().to_string().contains("at least 1"), "{name}");
+        }
     }
 
     #[test]

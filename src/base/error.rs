@@ -113,10 +113,11 @@ impl Error {
         self
     }
 
-    /// Says after how long to try again.
+    /// Says after how long to try again, in whole seconds.
     #[must_use]
     pub fn retry_after(mut self, after: TimeDelta) -> Self {
-        self.retry_after = u32::try_from(after.num_seconds()).ok();
+        // Rounded up: a second too early is refused again.
+        self.retry_after = u32::try_from((after + TimeDelta::milliseconds(999)).num_seconds()).ok();
         self
     }
 

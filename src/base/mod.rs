@@ -14,6 +14,7 @@ pub mod live;
 pub mod metrics;
 pub mod page_cache;
 pub mod pki;
+pub mod rate;
 pub mod storage;
 pub mod text_index;
 pub mod turns;

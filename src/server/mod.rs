@@ -9,6 +9,7 @@ use actix_web::middleware::from_fn;
 use actix_web::web::{Data, PayloadConfig};
 use actix_web::{App as Actix, HttpServer};
 use anyhow::Context as _;
+use chrono::TimeDelta;
 use rustls::RootCertStore;
 use rustls::server::WebPkiClientVerifier;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
@@ -24,6 +25,7 @@ use crate::{audit, registry, site, wire};
 
 pub mod middleware;
 pub mod routes;
+pub mod upkeep;
 pub mod work;
 
 /// A running server.
@@ -99,6 +101,7 @@ impl Server {
         .with_context(|| format!("cannot listen on {} (in use? set PORT or server.edge_listen)", settings.edge_listen))?;
 
         registry::jobs::plan_collection(&app).await.map_err(|e| anyhow::anyhow!("{e}"))?;
+        upkeep::plan(&app, TimeDelta::minutes(1)).await.map_err(|e| anyhow::anyhow!("{e}"))?;
         let address = *site.addrs().first().context("no address")?;
         let edge_address = *edge.addrs().first().context("no address")?;
         let (site, edge) = (site.run(), edge.run());

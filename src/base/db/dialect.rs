@@ -70,6 +70,28 @@ pub fn lock_audit_head(conn: &mut Conn, chain: &str, genesis: &str) -> QueryResu
     held(conn)?.ok_or(diesel::result::Error::NotFound)
 }
 
+/// When a bucket is full again; its row is held until the transaction ends. A new one is full now.
+pub fn hold_rate(conn: &mut Conn, subject: &str, now: Timestamp) -> QueryResult<Timestamp> {
+    use diesel::prelude::*;
+    use schema::rates::dsl;
+    let row = || dsl::rates.find(subject).select(dsl::full_at);
+    // A full bucket may be deleted between the two statements.
+    for _ in 0..3 {
+        sql_query("INSERT INTO rates (subject, full_at) VALUES ($1, $2) ON CONFLICT (subject) DO NOTHING")
+            .bind::<Text, _>(subject)
+            .bind::<diesel::sql_types::Timestamp, _>(now)
+            .execute(conn)?;
+        let held = match conn {
+            Conn::Postgres(pg) => row().for_no_key_update().first(pg).optional()?,
+            Conn::Sqlite(lite) => row().first(lite).optional()?,
+        };
+        if let Some(full_at) = held {
+            return Ok(full_at);
+        }
+    }
+    Err(diesel::result::Error::NotFound)
+}
+
 /// Inserts a seal; 0 rows where its number is taken.
 pub fn insert_seal(conn: &mut Conn, number: i64, at: Timestamp, root: &str) -> QueryResult<usize> {
     sql_query("INSERT INTO audit_seals (number, at, root) VALUES ($1, $2, $3) ON CONFLICT (number) DO NOTHING")

@@ -542,6 +542,13 @@ diesel::table! {
 }
 
 diesel::table! {
+    rates (subject) {
+        subject -> Text,
+        full_at -> Timestamp,
+    }
+}
+
+diesel::table! {
     jobs (id) {
         id -> Text,
         kind -> Text,
@@ -599,5 +606,6 @@ diesel::allow_tables_to_appear_in_same_query!(
     storage_quotas,
     evaluation_sets,
     evaluation_scores,
+    rates,
     jobs,
 );

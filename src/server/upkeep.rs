@@ -1,0 +1,33 @@
+//! Housekeeping by the clock: what is kept for a time only.
+
+use chrono::TimeDelta;
+
+use crate::base::app::App;
+use crate::base::error::Result;
+use crate::base::jobs::Job;
+use crate::base::rate;
+use crate::{fleet, telemetry};
+
+/// Time between two runs. The rates bound what comes in between.
+const EVERY: TimeDelta = TimeDelta::hours(1);
+/// Rows deleted in one transaction.
+const BATCH: i64 = 500;
+
+/// Puts the next run into the queue, unless one waits.
+pub async fn plan(app: &App, after: TimeDelta) -> Result<()> {
+    let at = app.clock.now().plus(after);
+    app.db.write(move |conn| Job::PruneHistory.enqueue_once(conn, at)).await
+}
+
+/// Deletes what is over its number or age, and plans the next run.
+pub async fn prune(app: &App) -> Result<()> {
+    // Plan the next run first, so that it comes even if this one fails for good.
+    plan(app, EVERY).await?;
+    let (alarms, events) = (telemetry::upkeep::prune(app).await?, fleet::upkeep::prune(app).await?);
+    let now = app.clock.now();
+    while app.db.write(move |conn| rate::prune(conn, now, BATCH)).await? > 0 {}
+    if alarms + events > 0 {
+        tracing::info!(alarms, events, "old rows deleted");
+    }
+    Ok(())
+}
