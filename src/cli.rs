@@ -141,6 +141,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     if let Command::Check(args) = &cli.command {
         return package::check(args, &loaded.settings.checks);
     }
+    crate::base::private::by_default();
     init_log(&loaded.settings.log)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     if let Command::Demo(options) = cli.command {

@@ -17,6 +17,7 @@ error-csrf = The page has expired or the request did not come from this site. Go
 error-page = There is no such page
 error-internal = A fault of ours. It has been recorded
 error-database-busy = The database is busy, please try again shortly
+error-disk-full = There is no room left on the platform's disk. Nothing was stored; try again later
 error-body-too-large = Too large, at most { $bytes }
 error-body-broken = The connection broke
 error-form-malformed = The form is malformed

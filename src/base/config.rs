@@ -90,6 +90,8 @@ section! {
         url: String = "",
         /// Reading connections (SQLite) or all connections (PostgreSQL).
         connections: u32 = 4u32,
+        /// Whether what was answered outlives a power cut; without it the last moments may be taken back, and writing costs less.
+        durable: bool = true,
     }
 }
 section! {
@@ -97,6 +99,10 @@ section! {
     Storage {
         /// `directory` (in the data folder) or `s3`.
         kind: String = "directory",
+        /// MiB of the data folder's disk that uploads leave free for the database.
+        reserve_mib: u64 = 1_024u64,
+        /// The reserve is at most this part of the disk, in percent.
+        reserve_percent: u64 = 5u64,
         /// The bucket, for `s3`.
         s3: S3 = S3::default(),
     }

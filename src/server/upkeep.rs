@@ -3,7 +3,7 @@
 use chrono::TimeDelta;
 
 use crate::base::app::App;
-use crate::base::error::Result;
+use crate::base::error::{Error, Result};
 use crate::base::jobs::Job;
 use crate::base::rate;
 use crate::{fleet, telemetry};
@@ -23,6 +23,10 @@ pub async fn plan(app: &App, after: TimeDelta) -> Result<()> {
 pub async fn prune(app: &App) -> Result<()> {
     // Plan the next run first, so that it comes even if this one fails for good.
     plan(app, EVERY).await?;
+    if app.settings.database.url.starts_with("sqlite:") {
+        let room = app.room.clone();
+        tokio::task::spawn_blocking(move || room.lay_aside()).await.map_err(Error::internal)?;
+    }
     let (alarms, events) = (telemetry::upkeep::prune(app).await?, fleet::upkeep::prune(app).await?);
     let now = app.clock.now();
     while app.db.write(move |conn| rate::prune(conn, now, BATCH)).await? > 0 {}

@@ -126,7 +126,9 @@ pub async fn small(app: &App, actor: &Actor, vendor: String, slug: String, diges
     }
     tokio::task::spawn_blocking(move || {
         let copy = shrink(&whole.bytes).unwrap_or_default();
-        keep(&path, &copy)?;
+        if let Err(e) = keep(&path, &copy) {
+            tracing::debug!(error = %e, "a small copy was not kept");
+        }
         Ok(if copy.is_empty() { whole } else { jpeg(copy, whole.public) })
     })
     .await
@@ -153,8 +155,11 @@ fn keep(path: &PathBuf, bytes: &[u8]) -> Result<()> {
         std::fs::create_dir_all(folder)?;
     }
     let beside = path.with_extension(ids::new("new"));
-    std::fs::File::create(&beside)?.write_all(bytes)?;
-    Ok(std::fs::rename(beside, path)?)
+    let kept = std::fs::File::create(&beside).and_then(|mut file| file.write_all(bytes)).and_then(|()| std::fs::rename(&beside, path));
+    if kept.is_err() {
+        let _ = std::fs::remove_file(beside);
+    }
+    Ok(kept?)
 }
 
 fn shrink(bytes: &[u8]) -> Option<Vec<u8>> {
