@@ -104,6 +104,12 @@ impl Change<'_> {
         job.enqueue(self.conn, self.now)
     }
 
+    /// The same for work of an organisation: organisations take turns.
+    pub fn enqueue_for(&mut self, organization_id: &str, job: &Job) -> Result<()> {
+        self.after.wake_jobs = true;
+        job.enqueue_for(self.conn, Some(organization_id), self.now)
+    }
+
     /// Has the search index look for changes of the catalogue, which also clears the page cache.
     pub fn wake_search(&mut self) {
         self.after.wake_search = true;

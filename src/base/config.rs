@@ -196,6 +196,12 @@ section! {
         cpu_seconds: u64 = 120u64,
         /// Seconds after which the child is ended.
         wall_seconds: u64 = 180u64,
+        /// Releases of an organisation that may wait for their check at the same time.
+        waiting_per_organization: i64 = 20i64,
+        /// Checks that an organisation may ask for in a day, and as many at once.
+        per_day: u32 = 200u32,
+        /// Releases of an app that are scored on hidden test sets in a day before they are published.
+        scores_per_day: u32 = 3u32,
         /// `ClamAV`'s daemon, `/path/of/socket` or `host:port`, that looks at every upload first; empty for none.
         clamd_socket: String = "",
     }
@@ -295,6 +301,9 @@ impl Loaded {
         anyhow::ensure!(settings.registry.grace_hours >= 1, "registry.grace_hours must be at least 1");
         anyhow::ensure!(settings.registry.collect_hours >= 0, "registry.collect_hours must not be negative");
         for (name, value) in [
+            ("checks.waiting_per_organization", settings.checks.waiting_per_organization),
+            ("checks.per_day", settings.checks.per_day.into()),
+            ("checks.scores_per_day", settings.checks.scores_per_day.into()),
             ("fleet.max_nodes", settings.fleet.max_nodes),
             ("fleet.states_per_hour", settings.fleet.states_per_hour.into()),
             ("fleet.keep_events", settings.fleet.keep_events),

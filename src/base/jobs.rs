@@ -1,7 +1,7 @@
 //! Durable background work. A job is enqueued in the caller's transaction (so it exists exactly when its cause does), claimed for a
 //! lease, and done at least once: jobs are idempotent. A failed job is tried again with growing pauses, then kept as `failed`, and
 //! [`Worker::give_up`] ends what waited for it. Each [`Lane`] has a runner of its own, so that a node's new state never waits for a
-//! check.
+//! check. In a lane organisations take turns: whose job was begun longest ago is next, and what is nobody's goes first.
 
 use chrono::TimeDelta;
 use diesel::prelude::*;
@@ -91,6 +91,11 @@ impl Job {
 
     /// Puts the job into the queue, in the caller's transaction.
     pub fn enqueue(&self, conn: &mut Conn, now: Timestamp) -> Result<()> {
+        self.enqueue_for(conn, None, now)
+    }
+
+    /// The same for work of an organisation, to run at a time: in a lane organisations take turns.
+    pub fn enqueue_for(&self, conn: &mut Conn, organization_id: Option<&str>, at: Timestamp) -> Result<()> {
         use schema::jobs::dsl;
         diesel::insert_into(dsl::jobs)
             .values((
@@ -99,8 +104,9 @@ impl Job {
                 dsl::payload.eq(serde_json::to_string(self)?),
                 dsl::state.eq("waiting"),
                 dsl::attempts.eq(0i64),
-                dsl::run_at.eq(now),
-                dsl::created_at.eq(now),
+                dsl::run_at.eq(at),
+                dsl::created_at.eq(at),
+                dsl::organization_id.eq(organization_id),
             ))
             .execute(conn)?;
         Ok(())
@@ -203,6 +209,46 @@ pub async fn run_one(app: &App, lane: Lane, worker: Worker) -> Result<bool> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn organisations_take_turns() {
+        crate::testing::each_backend(|app| async move {
+            let now = app.clock.now();
+            let job = |id: &str| Job::CheckRelease { release_id: id.to_owned() };
+            app.db
+                .write(move |conn| {
+                    for (n, (organization, id)) in [("org_a", "a1"), ("org_a", "a2"), ("org_a", "a3"), ("org_b", "b1")].into_iter().enumerate() {
+                        let at = now.plus(TimeDelta::seconds(i64::try_from(n).unwrap()));
+                        job(id).enqueue_for(conn, Some(organization), at)?;
+                    }
+                    // The platform's own work waits for nobody, nor does anybody lose a turn by it.
+                    Job::ScoreRelease { release_id: "own".into() }.enqueue(conn, now.plus(TimeDelta::seconds(9)))
+                })
+                .await
+                .unwrap();
+            let mut order = Vec::new();
+            for n in 10..15 {
+                let at = now.plus(TimeDelta::seconds(n));
+                let payload: String = app
+                    .db
+                    .write(move |conn| {
+                        let id = dialect::claim_job(conn, Lane::Checks.kinds(), at, at.plus(LEASE))?.unwrap();
+                        Ok(schema::jobs::table.find(id).select(schema::jobs::payload).first(conn)?)
+                    })
+                    .await
+                    .unwrap();
+                let (Job::CheckRelease { release_id } | Job::ScoreRelease { release_id }) = serde_json::from_str(&payload).unwrap() else {
+                    panic!("{payload}")
+                };
+                order.push(release_id);
+            }
+            assert_eq!(order, ["own", "a1", "b1", "a2", "a3"], "of three slow ones and one, the one is second");
+            let late = now.plus(TimeDelta::seconds(20));
+            let none = app.db.write(move |conn| Ok(dialect::claim_job(conn, Lane::Checks.kinds(), late, late.plus(LEASE))?)).await;
+            assert_eq!(none.unwrap(), None, "none twice");
+        })
+        .await;
+    }
 
     #[test]
     fn every_job_has_one_lane() {

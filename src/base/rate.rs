@@ -10,22 +10,25 @@ use diesel::prelude::*;
 use super::db::{Conn, Timestamp, dialect, schema::rates};
 use super::error::Result;
 
-/// So many at once, and so many an hour in the long run.
+/// So many units at once, and in the long run so many in each period.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rate {
-    pub burst: u32,
-    pub per_hour: u32,
+    pub units: u32,
+    pub every: TimeDelta,
 }
 
 impl Rate {
-    /// As many at once as in an hour.
-    pub fn hourly(per_hour: u32) -> Self {
-        Self { burst: per_hour, per_hour }
+    pub fn hourly(units: u32) -> Self {
+        Self { units, every: TimeDelta::hours(1) }
+    }
+
+    pub fn daily(units: u32) -> Self {
+        Self { units, every: TimeDelta::days(1) }
     }
 
     /// Time in which one unit comes back.
     fn pace(self) -> TimeDelta {
-        TimeDelta::microseconds(3_600_000_000 / i64::from(self.per_hour.max(1)))
+        self.every / count(self.units.max(1))
     }
 }
 
@@ -43,18 +46,18 @@ impl Bucket {
     pub fn hold(conn: &mut Conn, subject: String, rate: Rate, now: Timestamp) -> Result<Self> {
         let full_at = dialect::hold_rate(conn, &subject, now)?;
         // A bucket is never emptier than empty: the rate may have been raised, or the clock set back.
-        let full_at = full_at.max(now).min(now.plus(rate.pace() * count(rate.burst)));
+        let full_at = full_at.max(now).min(now.plus(rate.pace() * count(rate.units)));
         Ok(Self { subject, rate, full_at, now })
     }
 
     /// How long so many units must wait; none where they are there. More units than the bucket holds wait for a full one.
     pub fn wait(&self, units: u32) -> Option<TimeDelta> {
-        let missing = self.after(units).utc() - self.now.utc() - self.rate.pace() * count(self.rate.burst);
+        let missing = self.after(units).utc() - self.now.utc() - self.rate.pace() * count(self.rate.units);
         (missing > TimeDelta::zero()).then_some(missing)
     }
 
     fn after(&self, units: u32) -> Timestamp {
-        self.full_at.plus(self.rate.pace() * count(units.min(self.rate.burst)))
+        self.full_at.plus(self.rate.pace() * count(units.min(self.rate.units)))
     }
 
     /// Takes units that are there.
@@ -101,7 +104,7 @@ mod tests {
     #[tokio::test]
     async fn a_bucket_empties_at_once_and_fills_slowly() {
         each_backend(|app| async move {
-            let rate = Rate { burst: 3, per_hour: 60 };
+            let rate = Rate { units: 3, every: TimeDelta::minutes(3) };
             let spend_one = async || {
                 let now = app.clock.now();
                 app.db.write(move |conn| spend(conn, vec![("x".into(), rate)], now)).await.unwrap()

@@ -44,6 +44,15 @@ pub fn find_own_version(conn: &mut Conn, organization_id: &str, app: &str, versi
         .optional()
 }
 
+/// How many releases of an organisation wait for their check.
+pub fn count_checking(conn: &mut Conn, organization_id: &str) -> QueryResult<i64> {
+    releases::table
+        .inner_join(apps::table.on(apps::id.eq(releases::app_id)))
+        .filter(apps::organization_id.eq(organization_id).and(releases::state.eq(ReleaseState::Checking)))
+        .count()
+        .get_result(conn)
+}
+
 /// Digest, version and state of those digests that are releases.
 pub fn by_digest(conn: &mut Conn, digests: &[&str]) -> QueryResult<Vec<(String, String, ReleaseState)>> {
     releases::table.filter(releases::digest.eq_any(digests)).select((releases::digest, releases::version, releases::state)).load(conn)

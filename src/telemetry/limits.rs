@@ -20,11 +20,11 @@ pub struct Limits {
 impl Limits {
     pub fn of(settings: &Settings) -> Self {
         // Three times what an agent sends; after a gap it has four heartbeats.
-        let beats = 3 * 3600 / settings.fleet.heartbeat_seconds.max(1);
+        let beat = TimeDelta::seconds(settings.fleet.heartbeat_seconds.clamp(1, 3600).try_into().unwrap_or(1));
         Self {
             node: Rate::hourly(settings.telemetry.alarms_per_hour),
             organization: Rate::hourly(settings.telemetry.organization_alarms_per_hour),
-            samples: Rate { burst: 100, per_hour: u32::try_from(beats).unwrap_or(u32::MAX) },
+            samples: Rate { units: 99, every: beat * 33 },
         }
     }
 

@@ -559,6 +559,14 @@ diesel::table! {
         lease_until -> Nullable<Timestamp>,
         last_error -> Nullable<Text>,
         created_at -> Timestamp,
+        organization_id -> Nullable<Text>,
+    }
+}
+
+diesel::table! {
+    job_turns (organization_id) {
+        organization_id -> Text,
+        served_at -> Timestamp,
     }
 }
 
@@ -608,4 +616,5 @@ diesel::allow_tables_to_appear_in_same_query!(
     evaluation_scores,
     rates,
     jobs,
+    job_turns,
 );

@@ -1,5 +1,6 @@
 //! Identities of nodes: enrolment by a one-time code, renewal, and the node behind a client certificate.
 
+use chrono::TimeDelta;
 use serde_json::json;
 use x509_parser::prelude::{FromDer as _, GeneralName, X509Certificate};
 
@@ -20,7 +21,7 @@ use crate::fleet::store;
 const MAX_VERSION: usize = 60;
 
 /// Renewals of one node: a certificate lives for days, and an answer may be lost on a bad line.
-const RENEWALS: Rate = Rate { burst: 3, per_hour: 1 };
+const RENEWALS: Rate = Rate { units: 3, every: TimeDelta::hours(3) };
 
 /// A node that has got its certificate.
 #[derive(Debug, Clone)]
