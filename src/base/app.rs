@@ -16,7 +16,7 @@ use crate::base::page_cache::PageCache;
 use crate::base::private;
 use crate::base::ready::Readiness;
 use crate::base::room::Room;
-use crate::base::pki::{ca::NodeCa, keys::PlatformKeys};
+use crate::base::pki::{ca::NodeCa, keys::PlatformKeys, pins};
 use crate::base::storage::BlobStore;
 use crate::base::text_index;
 use crate::base::turns::Gates;
@@ -81,17 +81,19 @@ impl App {
         }
         let db = Db::open_on(&location, settings.database.connections, settings.database.durable, on_disk.then(|| room.clone()))
             .context("cannot open the database")?;
-        let applied = migrate::up(&mut *db.blocking().map_err(|e| anyhow::anyhow!("{e}"))?)?;
+        let (applied, (keys, ca)) = {
+            let conn = &mut *db.blocking().map_err(|e| anyhow::anyhow!("{e}"))?;
+            (migrate::up(conn)?, pins::load(conn, &data.join("keys"), &settings.trust)?)
+        };
         if !applied.is_empty() {
             tracing::info!(count = applied.len(), "migrations applied");
         }
-        let keys_dir = data.join("keys");
         Ok(Self(Arc::new(Parts {
             blobs: BlobStore::open(&data.join("storage"), &settings.storage)?,
             room,
             ready: Readiness::default(),
-            keys: PlatformKeys::load_or_make(&keys_dir)?,
-            ca: NodeCa::load_or_make(&keys_dir, &settings.trust)?,
+            keys,
+            ca,
             search: text_index::Index::open()?,
             db,
             clock,

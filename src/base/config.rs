@@ -161,6 +161,8 @@ section! {
         wfm: String = "main",
         /// Days a node's certificate is valid; it renews at two thirds.
         node_certificate_days: i64 = 30i64,
+        /// Start with other keys than those that the database was used with: for once, where they are lost.
+        new_keys: bool = false,
     }
 }
 section! {

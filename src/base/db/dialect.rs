@@ -92,6 +92,16 @@ pub fn hold_rate(conn: &mut Conn, subject: &str, now: Timestamp) -> QueryResult<
     Err(diesel::result::Error::NotFound)
 }
 
+/// Notes the fingerprint of a key, in place of an older one.
+pub fn pin_key(conn: &mut Conn, name: &str, fingerprint: &str) -> QueryResult<usize> {
+    sql_query(
+        "INSERT INTO key_pins (name, fingerprint) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET fingerprint = excluded.fingerprint",
+    )
+    .bind::<Text, _>(name)
+    .bind::<Text, _>(fingerprint)
+    .execute(conn)
+}
+
 /// Writes a row that means nothing.
 pub fn prove(conn: &mut Conn) -> QueryResult<()> {
     let now = Timestamp::new(chrono::Utc::now());

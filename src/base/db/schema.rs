@@ -542,6 +542,13 @@ diesel::table! {
 }
 
 diesel::table! {
+    key_pins (name) {
+        name -> Text,
+        fingerprint -> Text,
+    }
+}
+
+diesel::table! {
     rates (subject) {
         subject -> Text,
         full_at -> Timestamp,
@@ -614,6 +621,7 @@ diesel::allow_tables_to_appear_in_same_query!(
     storage_quotas,
     evaluation_sets,
     evaluation_scores,
+    key_pins,
     rates,
     jobs,
     job_turns,

@@ -1,8 +1,10 @@
 //! The platform's root of trust: an Ed25519 key that signs licences, tokens and release statements ([`keys`]), and an ECDSA P-256
-//! certificate authority for node identities ([`ca`]). Both are made on first start under `<data_dir>/keys`, files of mode 0600.
+//! certificate authority for node identities ([`ca`]). Both are made on first start under `<data_dir>/keys`, files of mode 0600; [`pins`]
+//! refuses to go on without them.
 
 pub mod ca;
 pub mod keys;
+pub mod pins;
 
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
