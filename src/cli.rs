@@ -143,7 +143,10 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     }
     crate::base::private::by_default();
     init_log(&loaded.settings.log)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .max_blocking_threads(loaded.settings.server.blocking_threads.max(4))
+        .build()?;
     if let Command::Demo(options) = cli.command {
         return runtime.block_on(crate::demo::run(options));
     }
@@ -169,9 +172,60 @@ async fn serve(app: App) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// Parsers of requests that log what a client does wrong (TLS on the plain port, a broken head) as errors of ours.
+const NOISE: [&str; 2] = ["actix_http::h1::dispatcher=off", "actix_http::h1::decoder=off"];
+
+/// The filter of a level; noise that strangers can make is shown only where the level names `actix_http`.
+fn log_filter(level: &str) -> anyhow::Result<tracing_subscriber::EnvFilter> {
+    let mut filter = tracing_subscriber::EnvFilter::try_new(level).context("log.level")?;
+    if !level.contains("actix_http") {
+        for directive in NOISE {
+            filter = filter.add_directive(directive.parse()?);
+        }
+    }
+    Ok(filter)
+}
+
 fn init_log(log: &crate::base::config::Log) -> anyhow::Result<()> {
-    let filter = tracing_subscriber::EnvFilter::try_new(&log.level).context("log.level")?;
+    let filter = log_filter(&log.level)?;
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal());
     let result = if log.format == "json" { builder.json().try_init() } else { builder.with_target(false).try_init() };
     result.map_err(|e| anyhow::anyhow!("log: {e}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use tracing_subscriber::layer::{Context, SubscriberExt as _};
+
+    use super::*;
+
+    /// Remembers the targets of what passes.
+    #[derive(Clone, Default)]
+    struct Passed(Arc<Mutex<Vec<String>>>);
+
+    impl<S: tracing::Subscriber> tracing_subscriber::Layer<S> for Passed {
+        fn on_event(&self, event: &tracing::Event<'_>, _: Context<'_, S>) {
+            self.0.lock().unwrap().push(event.metadata().target().to_owned());
+        }
+    }
+
+    fn passed(level: &str) -> Vec<String> {
+        let passed = Passed::default();
+        let subscriber = tracing_subscriber::registry().with(log_filter(level).unwrap()).with(passed.clone());
+        tracing::subscriber::with_default(subscriber, || {
+            tracing::error!(target: "actix_http::h1::dispatcher", "stream error: Invalid Method specified");
+            tracing::error!(target: "pithead::server", "ours");
+            tracing::debug!(target: "pithead::server", "detail");
+        });
+        passed.0.lock().unwrap().clone()
+    }
+
+    #[test]
+    fn strangers_write_no_errors_into_the_log() {
+        assert_eq!(passed("info"), ["pithead::server"]);
+        assert_eq!(passed("info,actix_http=debug"), ["actix_http::h1::dispatcher", "pithead::server"]);
+        assert_eq!(passed("debug").len(), 2, "also where all else is shown");
+    }
 }

@@ -77,6 +77,10 @@ section! {
         edge_url: String = "https://127.0.0.1:8443",
         /// Worker threads; 0 for one per core.
         workers: usize = 0usize,
+        /// Threads of each worker for what blocks: the database, files, hashing.
+        blocking_threads: usize = 64usize,
+        /// Connections of both listeners together; further ones wait.
+        connections: usize = 20_000usize,
         /// Seconds given to open requests at shutdown.
         shutdown_seconds: u64 = 10u64,
         /// Whether `X-Forwarded-For` of a proxy is believed.

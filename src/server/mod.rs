@@ -23,6 +23,7 @@ use crate::server::middleware::{
 };
 use crate::{audit, registry, site, wire};
 
+mod files;
 pub mod middleware;
 pub mod routes;
 pub mod upkeep;
@@ -51,6 +52,9 @@ impl Server {
         let lock = lock(&app.settings.data_dir.0)?;
         let settings = &app.settings.server;
         let workers = if settings.workers == 0 { std::thread::available_parallelism().map_or(2, usize::from) } else { settings.workers };
+        // Each of the two listeners has its workers.
+        let connections = files::connections(settings.connections, files::raise_limit(), 2 * workers);
+        let blocking = settings.blocking_threads.max(4);
         let grace = Duration::from_secs(settings.shutdown_seconds);
         // Both listeners share one cache: a token verified by one is known to the other.
         let pulls = Data::new(wire::oci::cache::Cache::default());
@@ -71,6 +75,8 @@ impl Server {
             }
         })
         .workers(workers)
+        .max_connections(connections)
+        .worker_max_blocking_threads(blocking)
         .disable_signals()
         .shutdown_timeout(settings.shutdown_seconds)
         .bind(&settings.listen)
@@ -89,6 +95,8 @@ impl Server {
             }
         })
         .workers(workers)
+        .max_connections(connections)
+        .worker_max_blocking_threads(blocking)
         .disable_signals()
         .shutdown_timeout(settings.shutdown_seconds)
         .on_connect(|io, extensions| {
