@@ -172,6 +172,7 @@ error-release-malformed = This is not the manifest of a Pithead app
 error-release-too-many-files = Too many files, at most { $max }
 error-too-many-checks = At most { $max } checks in a day. Try again later
 error-too-many-checks-waiting = { $max } versions wait for their check already. Push again when they are done
+error-too-many-versions = An app has at most { $max } versions. Ask the platform
 error-release-path = A layer of the manifest has no legal path ({ $digest })
 error-release-path-twice = Two layers of the manifest have the same path
 error-release-no-yaml = The manifest holds no app.yaml

@@ -172,6 +172,7 @@ error-release-malformed = 这不是坑口应用的清单
 error-release-too-many-files = 文件过多，最多 { $max } 个
 error-too-many-checks = 每天最多 { $max } 次检查，请稍后再试
 error-too-many-checks-waiting = 已有 { $max } 个版本在等待检查，请在检查完成后再推送
+error-too-many-versions = 每个应用最多 { $max } 个版本，请联系平台
 error-release-path = 清单中有一层的路径缺失或不合法（{ $digest }）
 error-release-path-twice = 清单中有两层路径相同
 error-release-no-yaml = 清单中没有 app.yaml

@@ -12,11 +12,12 @@ use serde_json::Value;
 use super::model::{DraftRecord, chain_of};
 use super::store;
 use crate::base::app::App;
-use crate::base::auth::Actor;
+use crate::base::auth::{Actor, OrgKind};
 use crate::base::db::{Conn, Timestamp};
-use crate::base::error::Result;
+use crate::base::error::{Error, Result};
 use crate::base::jobs::Job;
 use crate::base::live::Poke;
+use crate::base::rate::{self, Rate};
 
 /// A change under way: its transaction, who makes it and when. Derefs to the connection.
 pub struct Change<'c> {
@@ -122,13 +123,39 @@ impl Change<'_> {
 }
 
 /// Makes a change in one transaction.
+///
+/// # Errors
+/// Those of the closure; `too-many-changes`.
 pub async fn change<T, F>(app: &App, actor: &Actor, f: F) -> Result<T>
 where
     T: Send + 'static,
     F: Fn(&mut Change<'_>) -> Result<T> + Send + 'static,
 {
     let (actor, now, handle) = (actor.clone(), app.clock.now(), app.clone());
-    app.db.write_then(move |conn| recorded(conn, &actor, now, &f), move |after: After| after.happen(&handle)).await
+    let per_hour = app.settings.server.changes_per_hour;
+    let counted = move |conn: &mut Conn| {
+        recorded(conn, &actor, now, |c| {
+            let value = f(c)?;
+            if !c.entries.is_empty() {
+                count(c, per_hour)?;
+            }
+            Ok(value)
+        })
+    };
+    app.db.write_then(counted, move |after: After| after.happen(&handle)).await
+}
+
+/// Counts a change that people make for their organisation: each leaves a record that stays. The platform's own people are not counted.
+///
+/// # Errors
+/// `too-many-changes`.
+fn count(c: &mut Change<'_>, per_hour: u32) -> Result<()> {
+    let Some(person) = c.actor.as_person().filter(|person| person.kind != OrgKind::Platform) else { return Ok(()) };
+    let (bucket, now) = ((format!("changes:{}", person.organization_id), Rate::hourly(per_hour)), c.now);
+    match rate::spend(c, vec![bucket], now)? {
+        Some(wait) => Err(Error::rate_limited("too-many-changes").retry_after(wait)),
+        None => Ok(()),
+    }
 }
 
 /// Makes a change in the caller's transaction, which must commit right after. Nobody is poked or woken.
@@ -156,7 +183,6 @@ mod tests {
     use crate::audit::model::ChainVerdict;
     use crate::audit::service::verify;
     use crate::base::db::dialect::{self, Row};
-    use crate::base::error::Error;
     use crate::testing::{self, WRITERS, each_backend, each_backend_racing, race};
 
     fn collision() -> Error {
@@ -194,6 +220,39 @@ mod tests {
             });
             assert_eq!((busy.await.unwrap_err().code, runs.load(Ordering::SeqCst)), ("database-busy", 4));
         })
+        .await;
+    }
+
+    #[tokio::test]
+    async fn people_make_so_many_changes_in_an_hour() {
+        testing::each_backend_with(
+            |settings| settings.server.changes_per_hour = 3,
+            |app| async move {
+                let (acme, mine) = (testing::vendor(&app, "acme").await, testing::operator(&app, "mine").await);
+                let change_by = async |who: &Actor, recorded: bool| {
+                    change(&app, who, move |c| {
+                        if recorded {
+                            c.audit("node.removed", "nod_x", &json!({}));
+                        }
+                        Ok(())
+                    })
+                    .await
+                };
+                for _ in 0..3 {
+                    change_by(&acme, true).await.unwrap();
+                }
+                let refused = change_by(&acme, true).await.unwrap_err();
+                assert_eq!((refused.code, refused.retry_after), ("too-many-changes", Some(1200)));
+                change_by(&acme, false).await.unwrap();
+                change_by(&mine, true).await.unwrap();
+                change_by(&Actor::System, true).await.unwrap();
+                let moderator = testing::platform(&app, crate::base::auth::Role::Moderator).await;
+                for _ in 0..5 {
+                    change_by(&moderator, true).await.unwrap();
+                }
+                testing::assert_intact(&app).await;
+            },
+        )
         .await;
     }
 

@@ -81,6 +81,8 @@ section! {
         blocking_threads: usize = 64usize,
         /// Connections of both listeners together; further ones wait.
         connections: usize = 20_000usize,
+        /// Changes that the people of an organisation may make in an hour, and as many at once.
+        changes_per_hour: u32 = 2_000u32,
         /// Seconds given to open requests at shutdown.
         shutdown_seconds: u64 = 10u64,
         /// Whether `X-Forwarded-For` of a proxy is believed.
@@ -307,6 +309,7 @@ impl Loaded {
         anyhow::ensure!(settings.registry.grace_hours >= 1, "registry.grace_hours must be at least 1");
         anyhow::ensure!(settings.registry.collect_hours >= 0, "registry.collect_hours must not be negative");
         for (name, value) in [
+            ("server.changes_per_hour", settings.server.changes_per_hour.into()),
             ("checks.waiting_per_organization", settings.checks.waiting_per_organization),
             ("checks.per_day", settings.checks.per_day.into()),
             ("checks.scores_per_day", settings.checks.scores_per_day.into()),

@@ -126,6 +126,14 @@ pub fn count_open(conn: &mut Conn, lane: Lane) -> Result<i64> {
     Ok(dsl::jobs.filter(dsl::kind.eq_any(lane.kinds()).and(dsl::state.ne("failed"))).count().get_result(conn)?)
 }
 
+/// Deletes jobs that failed before a time, at most so many.
+pub fn prune_failed(conn: &mut Conn, before: Timestamp, limit: i64) -> Result<usize> {
+    use schema::jobs::dsl;
+    let of = dsl::jobs.filter(dsl::state.eq("failed").and(dsl::run_at.lt(before)));
+    let old: Vec<String> = of.order(dsl::run_at).limit(limit).select(dsl::id).load(conn)?;
+    Ok(diesel::delete(schema::jobs::table.filter(dsl::id.eq_any(old))).execute(conn)?)
+}
+
 /// What a runner does with a job. The table of all kinds is in `server`, which may call the slices that do them.
 #[derive(Debug, Clone, Copy)]
 pub struct Worker {
@@ -217,7 +225,9 @@ mod tests {
             let job = |id: &str| Job::CheckRelease { release_id: id.to_owned() };
             app.db
                 .write(move |conn| {
-                    for (n, (organization, id)) in [("org_a", "a1"), ("org_a", "a2"), ("org_a", "a3"), ("org_b", "b1")].into_iter().enumerate() {
+                    for (n, (organization, id)) in
+                        [("org_a", "a1"), ("org_a", "a2"), ("org_a", "a3"), ("org_b", "b1")].into_iter().enumerate()
+                    {
                         let at = now.plus(TimeDelta::seconds(i64::try_from(n).unwrap()));
                         job(id).enqueue_for(conn, Some(organization), at)?;
                     }

@@ -43,7 +43,8 @@ pub fn tighten(path: &Path, mode: u32) -> anyhow::Result<()> {
             tracing::warn!(error = %e, "{open}, and stays so");
             Ok(())
         }
-        Err(e) => Err(e).with_context(|| format!("{open}, and cannot be closed to them: give it to the user of the server, or chmod it to {mode:o}")),
+        Err(e) => Err(e)
+            .with_context(|| format!("{open}, and cannot be closed to them: give it to the user of the server, or chmod it to {mode:o}")),
     }
 }
 

@@ -88,7 +88,8 @@ pub fn spend(conn: &mut Conn, buckets: Vec<(String, Rate)>, now: Timestamp) -> R
 
 /// Deletes buckets that are full, at most so many; gives how many.
 pub fn prune(conn: &mut Conn, now: Timestamp, limit: i64) -> Result<usize> {
-    let full: Vec<String> = rates::table.filter(rates::full_at.lt(now)).order(rates::full_at).limit(limit).select(rates::subject).load(conn)?;
+    let full: Vec<String> =
+        rates::table.filter(rates::full_at.lt(now)).order(rates::full_at).limit(limit).select(rates::subject).load(conn)?;
     Ok(diesel::delete(rates::table.filter(rates::subject.eq_any(full).and(rates::full_at.lt(now)))).execute(conn)?)
 }
 

@@ -77,7 +77,8 @@ impl Room {
         if self.aside().exists() || self.require(size).is_err() {
             return;
         }
-        let laid = OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(self.aside()).and_then(|file| take(&file, size));
+        let laid =
+            OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(self.aside()).and_then(|file| take(&file, size));
         if let Err(e) = laid {
             // The file would only be of use where the disk can be filled to the end.
             tracing::debug!(error = %e, "no room was laid aside");

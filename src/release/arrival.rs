@@ -32,7 +32,8 @@ use crate::{catalog, registry};
 ///
 /// # Errors
 /// Those of [`registry::manifests::push_in`] and [`package::load`]; `release-name`, `release-tag`, `specialty-unknown`,
-/// `scenario-unknown`, `release-version-taken`, `too-many-checks`, `too-many-checks-waiting`.
+/// `scenario-unknown`, `release-version-taken`, `too-many-checks`, `too-many-checks-waiting`,
+/// `too-many-versions`.
 pub async fn push(app: &App, actor: &Actor, repository: Repository, push: Arc<Push>) -> Result<()> {
     let arrival = arrival(app, actor, &repository, &push).await?;
     let settings = app.settings.checks.clone();
@@ -114,6 +115,9 @@ fn receive_in(c: &mut Change<'_>, person: &Person, incoming: &PackageContents, d
         manifest: Json::new(manifest.clone()),
     };
     limits::count_check(c, &person.organization_id, settings, now)?;
+    if store::count_versions(c, &app_id)? >= store::MAX_VERSIONS {
+        return Err(Error::conflict("too-many-versions").arg("max", store::MAX_VERSIONS));
+    }
     store::insert(c, &release).or_conflict("release-version-taken").map_err(|e| e.arg("version", &version))?;
     show_manifest(c, &release, release.state)?;
     c.enqueue_for(&person.organization_id, &Job::CheckRelease { release_id: release.id.clone() })?;

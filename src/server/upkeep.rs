@@ -4,12 +4,14 @@ use chrono::TimeDelta;
 
 use crate::base::app::App;
 use crate::base::error::{Error, Result};
-use crate::base::jobs::Job;
+use crate::base::jobs::{self, Job};
 use crate::base::rate;
-use crate::{fleet, telemetry};
+use crate::{account, fleet, telemetry};
 
 /// Time between two runs. The rates bound what comes in between.
 const EVERY: TimeDelta = TimeDelta::hours(1);
+/// How long a job that was given up is kept, for whoever looks into it.
+const KEEP_FAILED: TimeDelta = TimeDelta::days(90);
 /// Rows deleted in one transaction.
 const BATCH: i64 = 500;
 
@@ -27,11 +29,14 @@ pub async fn prune(app: &App) -> Result<()> {
         let room = app.room.clone();
         tokio::task::spawn_blocking(move || room.lay_aside()).await.map_err(Error::internal)?;
     }
-    let (alarms, events) = (telemetry::upkeep::prune(app).await?, fleet::upkeep::prune(app).await?);
+    let (reports, events) = (telemetry::upkeep::prune(app).await?, fleet::upkeep::prune(app).await?);
+    let sessions = account::upkeep::prune(app).await?;
     let now = app.clock.now();
     while app.db.write(move |conn| rate::prune(conn, now, BATCH)).await? > 0 {}
-    if alarms + events > 0 {
-        tracing::info!(alarms, events, "old rows deleted");
+    let before = now.minus(KEEP_FAILED);
+    while app.db.write(move |conn| jobs::prune_failed(conn, before, BATCH)).await? > 0 {}
+    if reports + events + sessions > 0 {
+        tracing::info!(reports, events, sessions, "old rows deleted");
     }
     Ok(())
 }

@@ -157,18 +157,15 @@ async fn alarms_over_the_rate_stay_at_the_node_and_critical_ones_pass() {
         let held = take(&app, &mine.node, (1..=7).map(|n| notice(&app, &mine, n)).collect()).await.unwrap();
         assert_eq!((held.accepted_through, held.accepted, counts(&app).await.2), (5, 5, 5), "five an hour");
         // The node sends what was held back again, with a heartbeat and, at last, what matters.
-        let again = || vec![notice(&app, &mine, 6), notice(&app, &mine, 7), heartbeat(&app, &mine, 8, 1)];
-        let refused = take(&app, &mine.node, again()).await.unwrap_err();
+        let mut queue = vec![notice(&app, &mine, 6), notice(&app, &mine, 7), heartbeat(&app, &mine, 8, 1)];
+        let refused = take(&app, &mine.node, queue.clone()).await.unwrap_err();
         assert_eq!((refused.code, refused.kind, refused.retry_after), ("too-many-alarms", Kind::RateLimited, Some(720)));
         assert_eq!(counts(&app).await, (1, 1, 5), "the heartbeat is taken all the same");
-        let mut batch = again();
-        batch.push(alarm(&app, &mine, 9));
-        assert_eq!(take(&app, &mine.node, batch).await.unwrap_err().code, "too-many-alarms");
+        queue.push(alarm(&app, &mine, 9));
+        assert_eq!(take(&app, &mine.node, queue.clone()).await.unwrap_err().code, "too-many-alarms");
         assert_eq!(counts(&app).await.2, 6, "a critical alarm is not held up by lesser ones");
         app.clock.advance(TimeDelta::seconds(720));
-        let mut batch = again();
-        batch.push(alarm(&app, &mine, 9));
-        let through = take(&app, &mine.node, batch).await.unwrap();
+        let through = take(&app, &mine.node, queue).await.unwrap();
         assert_eq!((through.accepted_through, counts(&app).await.2), (6, 7), "one more after its time, and none twice");
         // What cannot be taken at all costs nothing and is not waited for.
         let mut foreign = notice(&app, &mine, 10);
@@ -190,16 +187,19 @@ fn few_alarms(settings: &mut Settings) {
 
 #[actix_web::test]
 async fn nodes_of_one_operator_share_a_rate() {
-    each_backend_with(|settings| settings.telemetry.organization_alarms_per_hour = 3, |app| async move {
-        let mine = mine(&app).await;
-        let first = take(&app, &mine.node, (1..=2).map(|n| notice(&app, &mine, n)).collect()).await.unwrap();
-        assert_eq!(first.accepted, 2);
-        let (owner, shared) = (mine.shop.operator.organization_id().unwrap().to_owned(), Rate::hourly(3));
-        let now = app.clock.now();
-        let left = app.db.write(move |conn| Ok(Bucket::hold(conn, format!("alarms:{owner}"), shared, now)?.wait(2))).await.unwrap();
-        assert_eq!(left, Some(TimeDelta::minutes(20)), "one is left for all its nodes");
-        assert_eq!(take(&app, &mine.node, (3..=4).map(|n| notice(&app, &mine, n)).collect()).await.unwrap().accepted_through, 3);
-    })
+    each_backend_with(
+        |settings| settings.telemetry.organization_alarms_per_hour = 3,
+        |app| async move {
+            let mine = mine(&app).await;
+            let first = take(&app, &mine.node, (1..=2).map(|n| notice(&app, &mine, n)).collect()).await.unwrap();
+            assert_eq!(first.accepted, 2);
+            let (owner, shared) = (mine.shop.operator.organization_id().unwrap().to_owned(), Rate::hourly(3));
+            let now = app.clock.now();
+            let left = app.db.write(move |conn| Ok(Bucket::hold(conn, format!("alarms:{owner}"), shared, now)?.wait(2))).await.unwrap();
+            assert_eq!(left, Some(TimeDelta::minutes(20)), "one is left for all its nodes");
+            assert_eq!(take(&app, &mine.node, (3..=4).map(|n| notice(&app, &mine, n)).collect()).await.unwrap().accepted_through, 3);
+        },
+    )
     .await;
 }
 
@@ -225,28 +225,32 @@ async fn samples_have_a_rate_and_go_also_where_a_node_is_silent() {
 
 #[actix_web::test]
 async fn alarms_go_by_number_and_by_age() {
-    each_backend_with(|settings| settings.telemetry.keep_alarms = 3, |app| async move {
-        let mine = mine(&app).await;
-        take(&app, &mine.node, (1..=5).map(|n| notice(&app, &mine, n)).collect()).await.unwrap();
-        assert_eq!(upkeep::prune(&app).await.unwrap(), 2);
-        let left = service::list_alarms(&app, &mine.shop.operator, Filter::default()).await.unwrap();
-        assert_eq!(left.len(), 3);
-        app.clock.advance(TimeDelta::days(364));
-        take(&app, &mine.node, vec![alarm(&app, &mine, 6)]).await.unwrap();
-        assert_eq!(upkeep::prune(&app).await.unwrap(), 1, "the oldest of four");
-        app.clock.advance(TimeDelta::days(2));
-        // The job does it, and plans itself anew.
-        app.db.write({
-            let now = app.clock.now();
-            move |conn| Job::PruneHistory.enqueue_once(conn, now)
-        })
-        .await
-        .unwrap();
-        drain_jobs(&app).await;
-        let left = service::list_alarms(&app, &mine.shop.operator, Filter::default()).await.unwrap();
-        assert_eq!((left.len(), left[0].alarm.level), (1, Level::Critical));
-        assert_eq!(app.db.read(|conn| count_open(conn, Lane::Upkeep)).await.unwrap(), 1);
-    })
+    each_backend_with(
+        |settings| settings.telemetry.keep_alarms = 3,
+        |app| async move {
+            let mine = mine(&app).await;
+            take(&app, &mine.node, (1..=5).map(|n| notice(&app, &mine, n)).collect()).await.unwrap();
+            assert_eq!(upkeep::prune(&app).await.unwrap(), 2);
+            let left = service::list_alarms(&app, &mine.shop.operator, Filter::default()).await.unwrap();
+            assert_eq!(left.len(), 3);
+            app.clock.advance(TimeDelta::days(364));
+            take(&app, &mine.node, vec![alarm(&app, &mine, 6)]).await.unwrap();
+            assert_eq!(upkeep::prune(&app).await.unwrap(), 1, "the oldest of four");
+            app.clock.advance(TimeDelta::days(2));
+            // The job does it, and plans itself anew.
+            app.db
+                .write({
+                    let now = app.clock.now();
+                    move |conn| Job::PruneHistory.enqueue_once(conn, now)
+                })
+                .await
+                .unwrap();
+            drain_jobs(&app).await;
+            let left = service::list_alarms(&app, &mine.shop.operator, Filter::default()).await.unwrap();
+            assert_eq!((left.len(), left[0].alarm.level), (1, Level::Critical));
+            assert_eq!(app.db.read(|conn| count_open(conn, Lane::Upkeep)).await.unwrap(), 1);
+        },
+    )
     .await;
 }
 

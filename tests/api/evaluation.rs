@@ -89,7 +89,8 @@ async fn a_demo_app_is_scored_on_a_set_that_came_over_http() {
     let begin = Instant::now();
     let release = loop {
         let ready = releases::state.eq(ReleaseState::Ready.as_str());
-        let found = server.app.db.read(move |conn| Ok(releases::table.filter(ready).select(releases::id).first::<String>(conn).optional()?));
+        let found =
+            server.app.db.read(move |conn| Ok(releases::table.filter(ready).select(releases::id).first::<String>(conn).optional()?));
         if let Some(id) = found.await.unwrap() {
             break id;
         }

@@ -433,7 +433,10 @@ async fn changes_of_state_have_a_rate_and_the_newest_are_kept() {
         assert_eq!(events(&app, &id).await.len(), known + 4, "what changes nothing is no event");
         let refused = post(&app, &node, &id, status(&id, adopted, "failed")).await;
         let problem: Value = serde_json::from_slice(&refused.body).unwrap();
-        assert_eq!((refused.status, &problem["code"], &problem["retryAfterSeconds"]), (StatusCode::TOO_MANY_REQUESTS, &json!("too-many-states"), &json!(900)));
+        assert_eq!(
+            (refused.status, &problem["code"], &problem["retryAfterSeconds"]),
+            (StatusCode::TOO_MANY_REQUESTS, &json!("too-many-states"), &json!(900))
+        );
         assert_eq!(events(&app, &id).await.len(), known + 4);
         assert_eq!(post(&app, &node, &id, status(&id, adopted, "installed")).await.status, 200, "no change costs nothing");
         app.clock.advance(chrono::TimeDelta::minutes(15));

@@ -77,38 +77,42 @@ async fn a_full_disk_refuses_uploads_and_lets_people_work() {
         return;
     };
     let data: &Path = &disk.0.join("data");
-    in_folder(data, |settings| settings.storage.reserve_mib = 0, |app| async move {
-        let acme = testing::vendor(&app, "acme").await;
-        let mine = testing::operator(&app, "mine").await;
-        app.room.lay_aside();
-        assert_eq!(pushed(&app, &acme, 1 << 20).await, 201);
-        // Refused while its bytes come, not by what it announces.
-        let filler = disk.fill();
-        let location = "/v2/acme/belt/blobs/uploads/";
-        for _ in 0..3 {
-            assert_eq!(pushed(&app, &acme, 3 << 20).await, 507);
-            assert_eq!(staged(&app), 0, "what had come is freed at once");
-        }
-        send(&app, &acme, Method::POST, location, &[], b"").await;
-        // People go on: what was laid aside is given up for them.
-        for n in 0..20 {
-            create_site(&app, &mine, &format!("Shaft {n}")).await.unwrap();
-        }
-        // When that is used up too, it is said as it is.
-        disk.fill();
-        let mut last = None;
-        for n in 20..3_000 {
-            if let Err(e) = create_site(&app, &mine, &format!("Shaft {n} {}", "x".repeat(40))).await {
-                last = Some(e);
-                break;
+    in_folder(
+        data,
+        |settings| settings.storage.reserve_mib = 0,
+        |app| async move {
+            let acme = testing::vendor(&app, "acme").await;
+            let mine = testing::operator(&app, "mine").await;
+            app.room.lay_aside();
+            assert_eq!(pushed(&app, &acme, 1 << 20).await, 201);
+            // Refused while its bytes come, not by what it announces.
+            let filler = disk.fill();
+            let location = "/v2/acme/belt/blobs/uploads/";
+            for _ in 0..3 {
+                assert_eq!(pushed(&app, &acme, 3 << 20).await, 507);
+                assert_eq!(staged(&app), 0, "what had come is freed at once");
             }
-        }
-        let last = last.expect("the disk is full");
-        assert!(last.code == "too-many-sites" || last.kind == Kind::Full, "{last}");
-        std::fs::remove_file(filler).unwrap();
-        assert_eq!(pushed(&app, &acme, 3 << 20).await, 201, "it recovers by itself");
-        app.ready.prove(&app.db).await.unwrap();
-        testing::assert_intact(&app).await;
-    })
+            send(&app, &acme, Method::POST, location, &[], b"").await;
+            // People go on: what was laid aside is given up for them.
+            for n in 0..20 {
+                create_site(&app, &mine, &format!("Shaft {n}")).await.unwrap();
+            }
+            // When that is used up too, it is said as it is.
+            disk.fill();
+            let mut last = None;
+            for n in 20..3_000 {
+                if let Err(e) = create_site(&app, &mine, &format!("Shaft {n} {}", "x".repeat(40))).await {
+                    last = Some(e);
+                    break;
+                }
+            }
+            let last = last.expect("the disk is full");
+            assert!(last.code == "too-many-sites" || last.kind == Kind::Full, "{last}");
+            std::fs::remove_file(filler).unwrap();
+            assert_eq!(pushed(&app, &acme, 3 << 20).await, 201, "it recovers by itself");
+            app.ready.prove(&app.db).await.unwrap();
+            testing::assert_intact(&app).await;
+        },
+    )
     .await;
 }
