@@ -2,8 +2,8 @@
 //!
 //! Invariants: the records of a change are written last, chain by chain in the order of their names, so that no chain is held while rows
 //! are read and two changes never wait for each other's chains in a ring. Pokes, wakes and the clearing of pages happen after the commit
-//! and not at all where there is none. A closure has no effect outside its transaction: where the transaction collides with another one
-//! (40001, 40P01) it runs once more from the start.
+//! and not at all where there is none. A change that leaves records has outlived a power cut when it is answered. A closure has no effect
+//! outside its transaction: where the transaction collides with another one (40001, 40P01) it runs once more from the start.
 
 use std::ops::{Deref, DerefMut};
 
@@ -33,6 +33,8 @@ pub struct Change<'c> {
 /// Effects after the commit of a change.
 #[derive(Debug, Default)]
 struct After {
+    /// Whether the change has left records.
+    recorded: bool,
     pokes: Vec<Poke>,
     wake_jobs: bool,
     wake_search: bool,
@@ -142,7 +144,7 @@ where
             Ok(value)
         })
     };
-    app.db.write_then(counted, move |after: After| after.happen(&handle)).await
+    app.db.write_then(counted, |after: &After| after.recorded, move |after| after.happen(&handle)).await
 }
 
 /// Counts a change that people make for their organisation: each leaves a record that stays. The platform's own people are not counted.
@@ -166,7 +168,8 @@ pub fn change_in<T>(conn: &mut Conn, actor: &Actor, now: Timestamp, f: impl FnOn
 fn recorded<T>(conn: &mut Conn, actor: &Actor, now: Timestamp, f: impl FnOnce(&mut Change<'_>) -> Result<T>) -> Result<(T, After)> {
     let mut change = Change { conn, actor, now, entries: Vec::new(), after: After::default() };
     let value = f(&mut change)?;
-    let Change { conn, entries, after, .. } = change;
+    let Change { conn, entries, mut after, .. } = change;
+    after.recorded = !entries.is_empty();
     store::append(conn, now, entries)?;
     Ok((value, after))
 }

@@ -96,7 +96,7 @@ section! {
         url: String = "",
         /// Reading connections (SQLite) or all connections (PostgreSQL).
         connections: u32 = 4u32,
-        /// Whether what was answered outlives a power cut; without it the last moments may be taken back, and writing costs less.
+        /// Whether a change that is in the audit log outlives a power cut once it was answered; without it such a change costs less.
         durable: bool = true,
     }
 }

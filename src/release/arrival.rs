@@ -115,7 +115,7 @@ fn receive_in(c: &mut Change<'_>, person: &Person, incoming: &PackageContents, d
         manifest: Json::new(manifest.clone()),
     };
     limits::count_check(c, &person.organization_id, settings, now)?;
-    if store::count_versions(c, &app_id)? >= store::MAX_VERSIONS {
+    if store::count_versions(c, &release.app_id)? >= store::MAX_VERSIONS {
         return Err(Error::conflict("too-many-versions").arg("max", store::MAX_VERSIONS));
     }
     store::insert(c, &release).or_conflict("release-version-taken").map_err(|e| e.arg("version", &version))?;

@@ -5,6 +5,8 @@
 //! Concurrency is decided by constraints, conditional updates and held rows ([`dialect::hold`]), never by reading first. Everything that
 //! differs between the backends is in [`dialect`].
 
+use std::fs::File;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -82,11 +84,9 @@ impl ManageConnection for Manager {
             }
             Location::Sqlite(path) => {
                 let mut conn = SqliteConnection::establish(path)?;
-                let pragmas = "PRAGMA busy_timeout = 5000; PRAGMA journal_mode = WAL; PRAGMA foreign_keys = ON; PRAGMA cache_size = -4000; PRAGMA temp_store = MEMORY;";
+                let pragmas = "PRAGMA busy_timeout = 5000; PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA foreign_keys = ON; \
+                               PRAGMA cache_size = -4000; PRAGMA temp_store = MEMORY;";
                 conn.batch_execute(pragmas).map_err(ConnectionError::CouldntSetupConfiguration)?;
-                // In WAL mode NORMAL syncs at checkpoints only: a power cut may take back what was committed since.
-                let synchronous = if self.durable { "PRAGMA synchronous = FULL;" } else { "PRAGMA synchronous = NORMAL;" };
-                conn.batch_execute(synchronous).map_err(ConnectionError::CouldntSetupConfiguration)?;
                 if self.query_only {
                     conn.batch_execute("PRAGMA query_only = ON;").map_err(ConnectionError::CouldntSetupConfiguration)?;
                 }
@@ -116,6 +116,8 @@ pub struct Db {
     generation: Arc<AtomicU64>,
     /// Room to give up where the disk is full.
     room: Option<Room>,
+    /// SQLite's log, which is synced after a lasting change.
+    wal: Option<Arc<PathBuf>>,
 }
 
 impl std::fmt::Debug for Db {
@@ -130,8 +132,8 @@ impl Db {
         Self::open_on(location, connections, true, None)
     }
 
-    /// The same; with `durable` a commit outlives a power cut, and where a write finds the disk full, what was laid aside in `room` is
-    /// given up.
+    /// The same; with `durable` a lasting change ([`Self::write_then`]) outlives a power cut, and where a write finds the disk full, what
+    /// was laid aside in `room` is given up.
     pub fn open_on(location: &Location, connections: u32, durable: bool, room: Option<Room>) -> anyhow::Result<Self> {
         let pool = |size: u32, query_only: bool| {
             Pool::builder()
@@ -143,13 +145,14 @@ impl Db {
         };
         let generation = Arc::default();
         Ok(match location {
-            Location::Sqlite(_) => {
+            Location::Sqlite(path) => {
+                let wal = durable.then(|| Arc::new(PathBuf::from(format!("{path}-wal"))));
                 let write = pool(1, false)?;
-                Self { read: pool(connections.max(1), true)?, write, generation, room }
+                Self { read: pool(connections.max(1), true)?, write, generation, room, wal }
             }
             Location::Postgres(_) => {
                 let write = pool(connections.max(2), false)?;
-                Self { read: write.clone(), write, generation, room }
+                Self { read: write.clone(), write, generation, room, wal: None }
             }
         })
     }
@@ -183,24 +186,35 @@ impl Db {
     }
 
     /// As [`Db::write`], for a closure that does nothing outside its transaction: where the transaction collides with another one
-    /// (40001, 40P01), or room was made on a full disk, it runs once more from the start. `then` runs after the commit, also where the caller has gone meanwhile.
-    pub async fn write_then<T, A, F>(&self, f: F, then: impl FnOnce(A) + Send + 'static) -> Result<T>
+    /// (40001, 40P01), or room was made on a full disk, it runs once more from the start. A change that is `lasting` has outlived a power
+    /// cut when this answers, and so has all that was committed before it. `then` runs after the commit, also where the caller has gone
+    /// meanwhile.
+    pub async fn write_then<T, A, F>(&self, f: F, lasting: fn(&A) -> bool, then: impl FnOnce(A) + Send + 'static) -> Result<T>
     where
         T: Send + 'static,
+        A: 'static,
         F: Fn(&mut Conn) -> Result<(T, A)> + Send + 'static,
     {
-        let (generation, room) = (self.generation.clone(), self.room.clone());
-        on_pool(self.write.clone(), move |conn| {
-            let result = match in_transaction(conn, &f) {
+        let (pool, generation, room, wal) = (self.write.clone(), self.generation.clone(), self.room.clone(), self.wal.clone());
+        on_thread(move || {
+            let mut conn = pool.get().map_err(busy)?;
+            let result = match in_transaction(&mut conn, &f) {
                 Err(e) if e.is_collision() || released(room.as_ref(), &e) => {
                     tracing::info!(error = %e, "a transaction runs once more");
-                    in_transaction(conn, &f)
+                    in_transaction(&mut conn, &f)
                 }
                 other => other,
             };
             generation.fetch_add(1, Ordering::AcqRel);
+            drop(conn);
             let (value, after) = result?;
+            // SQLite itself syncs its log at checkpoints only. It is synced here, beside the next writer instead of before it.
+            let synced = match wal.filter(|_| lasting(&after)) {
+                Some(wal) => File::open(&*wal).and_then(|log| log.sync_data()),
+                None => Ok(()),
+            };
             then(after);
+            synced?;
             Ok(value)
         })
         .await
@@ -263,12 +277,15 @@ where
     T: Send + 'static,
     F: FnOnce(&mut Conn) -> Result<T> + Send + 'static,
 {
+    on_thread(move || f(&mut *pool.get().map_err(busy)?)).await
+}
+
+/// Runs a closure on the blocking pool, in the caller's span.
+async fn on_thread<T, F>(f: F) -> Result<T>
+where
+    T: Send + 'static,
+    F: FnOnce() -> Result<T> + Send + 'static,
+{
     let span = tracing::Span::current();
-    tokio::task::spawn_blocking(move || {
-        let _entered = span.enter();
-        let mut conn = pool.get().map_err(busy)?;
-        f(&mut conn)
-    })
-    .await
-    .map_err(Error::internal)?
+    tokio::task::spawn_blocking(move || span.in_scope(f)).await.map_err(Error::internal)?
 }
