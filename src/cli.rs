@@ -103,6 +103,22 @@ enum ConfigCommand {
     Show,
 }
 
+/// Setting of the allocator: milliseconds after which memory that is free goes back to the system.
+const PURGE_DELAY: &str = "MIMALLOC_PURGE_DELAY";
+
+/// Has the allocator give memory back at once: threads that end after a load leave theirs behind otherwise (docs/BENCHMARKS.md). It reads
+/// its settings from the environment before this program runs, so the program begins once more with the setting, as the same process.
+fn give_memory_back() {
+    use std::os::unix::process::CommandExt as _;
+    if std::env::vars_os().any(|(name, _)| name == PURGE_DELAY) {
+        return;
+    }
+    if let Ok(program) = std::env::current_exe() {
+        // This returns only where it fails, and then all goes on as it is.
+        let _ = std::process::Command::new(program).args(std::env::args_os().skip(1)).env(PURGE_DELAY, "0").exec();
+    }
+}
+
 /// Runs the command of the arguments.
 pub fn main() -> ExitCode {
     // The confined child of a check or a scoring: before anything else, so that it holds nothing of the server.
@@ -113,6 +129,9 @@ pub fn main() -> ExitCode {
         _ => {}
     }
     let cli = Cli::parse();
+    if matches!(cli.command, Command::Serve | Command::Demo(_)) {
+        give_memory_back();
+    }
     let failure = if cli.command.is_tool() { ExitCode::from(package::NOT_DONE) } else { ExitCode::FAILURE };
     match run(cli) {
         Ok(code) => code,
