@@ -103,6 +103,22 @@ enum ConfigCommand {
     Show,
 }
 
+/// Setting of the allocator: milliseconds after which memory that is free goes back to the system.
+const PURGE_DELAY: &str = "MIMALLOC_PURGE_DELAY";
+
+/// Has the allocator give memory back at once: threads that end after a load leave theirs behind otherwise (docs/BENCHMARKS.md). It reads
+/// its settings from the environment before this program runs, so the program begins once more with the setting, as the same process.
+fn give_memory_back() {
+    use std::os::unix::process::CommandExt as _;
+    if std::env::vars_os().any(|(name, _)| name == PURGE_DELAY) {
+        return;
+    }
+    if let Ok(program) = std::env::current_exe() {
+        // This returns only where it fails, and then all goes on as it is.
+        let _ = std::process::Command::new(program).args(std::env::args_os().skip(1)).env(PURGE_DELAY, "0").exec();
+    }
+}
+
 /// Runs the command of the arguments.
 pub fn main() -> ExitCode {
     // The confined child of a check or a scoring: before anything else, so that it holds nothing of the server.
@@ -113,6 +129,9 @@ pub fn main() -> ExitCode {
         _ => {}
     }
     let cli = Cli::parse();
+    if matches!(cli.command, Command::Serve | Command::Demo(_)) {
+        give_memory_back();
+    }
     let failure = if cli.command.is_tool() { ExitCode::from(package::NOT_DONE) } else { ExitCode::FAILURE };
     match run(cli) {
         Ok(code) => code,
@@ -141,8 +160,12 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     if let Command::Check(args) = &cli.command {
         return package::check(args, &loaded.settings.checks);
     }
+    crate::base::private::by_default();
     init_log(&loaded.settings.log)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .max_blocking_threads(loaded.settings.server.blocking_threads.max(4))
+        .build()?;
     if let Command::Demo(options) = cli.command {
         return runtime.block_on(crate::demo::run(options));
     }
@@ -168,9 +191,60 @@ async fn serve(app: App) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// Parsers of requests that log what a client does wrong (TLS on the plain port, a broken head) as errors of ours.
+const NOISE: [&str; 2] = ["actix_http::h1::dispatcher=off", "actix_http::h1::decoder=off"];
+
+/// The filter of a level; noise that strangers can make is shown only where the level names `actix_http`.
+fn log_filter(level: &str) -> anyhow::Result<tracing_subscriber::EnvFilter> {
+    let mut filter = tracing_subscriber::EnvFilter::try_new(level).context("log.level")?;
+    if !level.contains("actix_http") {
+        for directive in NOISE {
+            filter = filter.add_directive(directive.parse()?);
+        }
+    }
+    Ok(filter)
+}
+
 fn init_log(log: &crate::base::config::Log) -> anyhow::Result<()> {
-    let filter = tracing_subscriber::EnvFilter::try_new(&log.level).context("log.level")?;
+    let filter = log_filter(&log.level)?;
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal());
     let result = if log.format == "json" { builder.json().try_init() } else { builder.with_target(false).try_init() };
     result.map_err(|e| anyhow::anyhow!("log: {e}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use tracing_subscriber::layer::{Context, SubscriberExt as _};
+
+    use super::*;
+
+    /// Remembers the targets of what passes.
+    #[derive(Clone, Default)]
+    struct Passed(Arc<Mutex<Vec<String>>>);
+
+    impl<S: tracing::Subscriber> tracing_subscriber::Layer<S> for Passed {
+        fn on_event(&self, event: &tracing::Event<'_>, _: Context<'_, S>) {
+            self.0.lock().unwrap().push(event.metadata().target().to_owned());
+        }
+    }
+
+    fn passed(level: &str) -> Vec<String> {
+        let passed = Passed::default();
+        let subscriber = tracing_subscriber::registry().with(log_filter(level).unwrap()).with(passed.clone());
+        tracing::subscriber::with_default(subscriber, || {
+            tracing::error!(target: "actix_http::h1::dispatcher", "stream error: Invalid Method specified");
+            tracing::error!(target: "pithead::server", "ours");
+            tracing::debug!(target: "pithead::server", "detail");
+        });
+        passed.0.lock().unwrap().clone()
+    }
+
+    #[test]
+    fn strangers_write_no_errors_into_the_log() {
+        assert_eq!(passed("info"), ["pithead::server"]);
+        assert_eq!(passed("info,actix_http=debug"), ["actix_http::h1::dispatcher", "pithead::server"]);
+        assert_eq!(passed("debug").len(), 2, "also where all else is shown");
+    }
 }

@@ -153,3 +153,4 @@ payment-cancel-reason-hint = Buyer and developer read it; it is kept in the audi
 payment-cancel-confirm = Cancel order { $number } and owe back the { $amount } received? This cannot be undone.
 payment-cancelled = Order { $number } is cancelled. Pay back the { $amount } received.
 error-order-without-payments = Nothing has arrived for this order: its buyer cancels it
+error-too-many-orders = At most { $max } orders can wait for their payment. Cancel or pay one first

@@ -21,3 +21,4 @@ telemetry-plot-p95 = 95 分位
 telemetry-plot-p95-of = { $app }（95 分位）
 
 error-too-many-reports = 一次请求最多 { $max } 条上报
+error-too-many-alarms = 每小时可上报的报警已达上限，节点会保留并稍后重新发送

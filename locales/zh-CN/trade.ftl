@@ -153,3 +153,4 @@ payment-cancel-reason-hint = 买方和开发商都会看到，并记入审计日
 payment-cancel-confirm = 取消订单 { $number } 并退还已收的 { $amount }？不能撤销。
 payment-cancelled = 订单 { $number } 已取消。请退还已收的 { $amount }。
 error-order-without-payments = 本订单还没有到账，由买方自行取消
+error-too-many-orders = 待付款订单最多 { $max } 个，请先付款或取消

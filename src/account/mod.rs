@@ -11,3 +11,4 @@ pub mod team;
 mod tests;
 pub mod throttle;
 pub mod tokens;
+pub mod upkeep;

@@ -116,6 +116,36 @@ pub fn first_organization_of(conn: &mut Conn, user_id: &str) -> QueryResult<Opti
         .optional()
 }
 
+/// Deletes sessions that have ended before a time, at most so many.
+pub fn delete_old_sessions(conn: &mut Conn, before: Timestamp, limit: i64) -> QueryResult<usize> {
+    let over =
+        sessions::expires_at.lt(before).or(sessions::revoked_at.assume_not_null().lt(before).and(sessions::revoked_at.is_not_null()));
+    let old: Vec<String> = sessions::table.filter(over).limit(limit).select(sessions::token_hash).load(conn)?;
+    diesel::delete(sessions::table.filter(sessions::token_hash.eq_any(old))).execute(conn)
+}
+
+/// Deletes invitations that have ended before a time, at most so many.
+pub fn delete_old_invitations(conn: &mut Conn, before: Timestamp, limit: i64) -> QueryResult<usize> {
+    let old: Vec<String> = invitations::table.filter(invitations::expires_at.lt(before)).limit(limit).select(invitations::id).load(conn)?;
+    diesel::delete(invitations::table.filter(invitations::id.eq_any(old))).execute(conn)
+}
+
+/// Deletes tokens that have ended before a time, at most so many.
+pub fn delete_old_tokens(conn: &mut Conn, before: Timestamp, limit: i64) -> QueryResult<usize> {
+    let over =
+        api_tokens::expires_at.lt(before).or(api_tokens::revoked_at.assume_not_null().lt(before).and(api_tokens::revoked_at.is_not_null()));
+    let old: Vec<String> = api_tokens::table.filter(over).limit(limit).select(api_tokens::id).load(conn)?;
+    diesel::delete(api_tokens::table.filter(api_tokens::id.eq_any(old))).execute(conn)
+}
+
+/// Deletes counts of attempts whose window began before a time, at most so many.
+pub fn delete_old_attempts(conn: &mut Conn, before: Timestamp, limit: i64) -> QueryResult<usize> {
+    let old: Vec<String> =
+        throttles::table.filter(throttles::window_started_at.lt(before)).limit(limit).select(throttles::subject).load(conn)?;
+    let still = throttles::subject.eq_any(old).and(throttles::window_started_at.lt(before));
+    diesel::delete(throttles::table.filter(still)).execute(conn)
+}
+
 /// Forgets the attempts of a subject.
 pub fn forget_attempts(conn: &mut Conn, subject: &str) -> QueryResult<usize> {
     diesel::delete(throttles::table.find(subject)).execute(conn)
@@ -180,6 +210,14 @@ pub fn insert_invitation(conn: &mut Conn, invitation: &Invitation) -> QueryResul
     diesel::insert_into(invitations::table).values(invitation).execute(conn)
 }
 
+/// How many people belong to an organisation or are invited to it now.
+pub fn count_team(conn: &mut Conn, organization_id: &str, now: Timestamp) -> QueryResult<i64> {
+    let members: i64 = memberships::table.filter(memberships::organization_id.eq(organization_id)).count().get_result(conn)?;
+    let open = invitations::accepted_at.is_null().and(invitations::revoked_at.is_null()).and(invitations::expires_at.gt(now));
+    let invited: i64 = invitations::table.filter(invitations::organization_id.eq(organization_id).and(open)).count().get_result(conn)?;
+    Ok(members + invited)
+}
+
 /// An invitation by the hash of its secret.
 pub fn get_invitation(conn: &mut Conn, token_hash: &str) -> QueryResult<Invitation> {
     invitations::table.filter(invitations::token_hash.eq(token_hash)).select(Invitation::as_select()).first(conn)
@@ -218,6 +256,13 @@ pub fn revoke_invitations_to(conn: &mut Conn, organization_id: &str, email: &str
 
 pub fn insert_token(conn: &mut Conn, token: &ApiToken) -> QueryResult<usize> {
     diesel::insert_into(api_tokens::table).values(token).execute(conn)
+}
+
+/// How many tokens of a person in an organisation are in force.
+pub fn count_tokens(conn: &mut Conn, user_id: &str, organization_id: &str, now: Timestamp) -> QueryResult<i64> {
+    let theirs = api_tokens::user_id.eq(user_id).and(api_tokens::organization_id.eq(organization_id));
+    let open = api_tokens::revoked_at.is_null().and(api_tokens::expires_at.gt(now));
+    api_tokens::table.filter(theirs.and(open)).count().get_result(conn)
 }
 
 /// A person's tokens in an organisation, newest first.

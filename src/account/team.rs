@@ -19,6 +19,8 @@ use crate::base::ids;
 
 /// Days an invitation is good for.
 const INVITATION_DAYS: i64 = 7;
+/// People of an organisation, those who are invited counted: a bound against scripts.
+const MAX_TEAM: i64 = 500;
 
 /// Members and open invitations of the actor's organisation.
 pub async fn list(app: &App, actor: &Actor) -> Result<(Vec<TeamMember>, Vec<Invitation>)> {
@@ -38,7 +40,7 @@ fn require_still(conn: &mut Conn, person: &Person) -> Result<()> {
 /// Invites a colleague, in place of an older open invitation to the same address; gives the secret part of the link, which is shown once.
 ///
 /// # Errors
-/// Wrong fields: `email-invalid`, `role-invalid` (not a role of this kind of organisation).
+/// Wrong fields: `email-invalid`, `role-invalid` (not a role of this kind of organisation); `team-full`.
 pub async fn invite(app: &App, actor: &Actor, email: &str, role: &str) -> Result<String> {
     let person = policy::require(actor, Action::ManageTeam)?.clone();
     let mut faults = Faults::default();
@@ -73,6 +75,9 @@ pub async fn invite(app: &App, actor: &Actor, email: &str, role: &str) -> Result
             && store::find_person(c, &user.id, &invitation.organization_id)?.is_some()
         {
             return Err(Error::field("email", "already-a-member"));
+        }
+        if store::count_team(c, &invitation.organization_id, now)? >= MAX_TEAM {
+            return Err(Error::conflict("team-full").arg("max", MAX_TEAM));
         }
         let replaced = store::revoke_invitations_to(c, &invitation.organization_id, &invitation.email, &invitation.id, now)?;
         store::insert_invitation(c, &invitation)?;

@@ -11,11 +11,14 @@ use crate::audit;
 use crate::base::app::App;
 use crate::base::auth::policy::{self, Action, Scope};
 use crate::base::auth::{Actor, OrgKind, Role, token};
-use crate::base::error::{Faults, Result, exactly_one};
+use crate::base::db::dialect::{self, Row};
+use crate::base::error::{Error, Faults, Result, exactly_one};
 use crate::base::ids;
 
 /// Longest life in days.
 const MAX_DAYS: i64 = 366;
+/// Tokens of a person in an organisation that are in force.
+const MAX_TOKENS: i64 = 50;
 
 /// Whether a scope can be of use in an organisation of a kind: whether some role there may do something that needs it.
 pub fn offered(kind: OrgKind, scope: Scope) -> bool {
@@ -37,7 +40,7 @@ pub async fn list(app: &App, actor: &Actor) -> Result<Vec<ApiToken>> {
 /// Makes a token; gives its text, which is never shown again.
 ///
 /// # Errors
-/// Wrong fields: `name`, `scopes` (`choose-one`), `days`.
+/// Wrong fields: `name`, `scopes` (`choose-one`), `days`; `too-many-tokens`.
 pub async fn create(app: &App, actor: &Actor, name: &str, scopes: &[&str], days: i64) -> Result<String> {
     let person = policy::require(actor, Action::ManageTokens)?;
     let mut faults = Faults::default();
@@ -65,6 +68,11 @@ pub async fn create(app: &App, actor: &Actor, name: &str, scopes: &[&str], days:
         revoked_at: None,
     };
     audit::change(app, actor, move |c| {
+        // The second of two tokens at once counts the first.
+        dialect::hold(c, Row::Member(&row.user_id, &row.organization_id))?;
+        if store::count_tokens(c, &row.user_id, &row.organization_id, row.created_at)? >= MAX_TOKENS {
+            return Err(Error::conflict("too-many-tokens").arg("max", MAX_TOKENS));
+        }
         store::insert_token(c, &row)?;
         c.audit("token.created", &row.id, &json!({"scopes": row.scopes}));
         Ok(())

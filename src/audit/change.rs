@@ -2,8 +2,8 @@
 //!
 //! Invariants: the records of a change are written last, chain by chain in the order of their names, so that no chain is held while rows
 //! are read and two changes never wait for each other's chains in a ring. Pokes, wakes and the clearing of pages happen after the commit
-//! and not at all where there is none. A closure has no effect outside its transaction: where the transaction collides with another one
-//! (40001, 40P01) it runs once more from the start.
+//! and not at all where there is none. A change that leaves records has outlived a power cut when it is answered. A closure has no effect
+//! outside its transaction: where the transaction collides with another one (40001, 40P01) it runs once more from the start.
 
 use std::ops::{Deref, DerefMut};
 
@@ -12,11 +12,12 @@ use serde_json::Value;
 use super::model::{DraftRecord, chain_of};
 use super::store;
 use crate::base::app::App;
-use crate::base::auth::Actor;
+use crate::base::auth::{Actor, OrgKind};
 use crate::base::db::{Conn, Timestamp};
-use crate::base::error::Result;
+use crate::base::error::{Error, Result};
 use crate::base::jobs::Job;
 use crate::base::live::Poke;
+use crate::base::rate::{self, Rate};
 
 /// A change under way: its transaction, who makes it and when. Derefs to the connection.
 pub struct Change<'c> {
@@ -32,6 +33,8 @@ pub struct Change<'c> {
 /// Effects after the commit of a change.
 #[derive(Debug, Default)]
 struct After {
+    /// Whether the change has left records.
+    recorded: bool,
     pokes: Vec<Poke>,
     wake_jobs: bool,
     wake_search: bool,
@@ -104,6 +107,12 @@ impl Change<'_> {
         job.enqueue(self.conn, self.now)
     }
 
+    /// The same for work of an organisation: organisations take turns.
+    pub fn enqueue_for(&mut self, organization_id: &str, job: &Job) -> Result<()> {
+        self.after.wake_jobs = true;
+        job.enqueue_for(self.conn, Some(organization_id), self.now)
+    }
+
     /// Has the search index look for changes of the catalogue, which also clears the page cache.
     pub fn wake_search(&mut self) {
         self.after.wake_search = true;
@@ -116,13 +125,39 @@ impl Change<'_> {
 }
 
 /// Makes a change in one transaction.
+///
+/// # Errors
+/// Those of the closure; `too-many-changes`.
 pub async fn change<T, F>(app: &App, actor: &Actor, f: F) -> Result<T>
 where
     T: Send + 'static,
     F: Fn(&mut Change<'_>) -> Result<T> + Send + 'static,
 {
     let (actor, now, handle) = (actor.clone(), app.clock.now(), app.clone());
-    app.db.write_then(move |conn| recorded(conn, &actor, now, &f), move |after: After| after.happen(&handle)).await
+    let per_hour = app.settings.server.changes_per_hour;
+    let counted = move |conn: &mut Conn| {
+        recorded(conn, &actor, now, |c| {
+            let value = f(c)?;
+            if !c.entries.is_empty() {
+                count(c, per_hour)?;
+            }
+            Ok(value)
+        })
+    };
+    app.db.write_then(counted, |after: &After| after.recorded, move |after| after.happen(&handle)).await
+}
+
+/// Counts a change that people make for their organisation: each leaves a record that stays. The platform's own people are not counted.
+///
+/// # Errors
+/// `too-many-changes`.
+fn count(c: &mut Change<'_>, per_hour: u32) -> Result<()> {
+    let Some(person) = c.actor.as_person().filter(|person| person.kind != OrgKind::Platform) else { return Ok(()) };
+    let (bucket, now) = ((format!("changes:{}", person.organization_id), Rate::hourly(per_hour)), c.now);
+    match rate::spend(c, vec![bucket], now)? {
+        Some(wait) => Err(Error::rate_limited("too-many-changes").retry_after(wait)),
+        None => Ok(()),
+    }
 }
 
 /// Makes a change in the caller's transaction, which must commit right after. Nobody is poked or woken.
@@ -133,7 +168,8 @@ pub fn change_in<T>(conn: &mut Conn, actor: &Actor, now: Timestamp, f: impl FnOn
 fn recorded<T>(conn: &mut Conn, actor: &Actor, now: Timestamp, f: impl FnOnce(&mut Change<'_>) -> Result<T>) -> Result<(T, After)> {
     let mut change = Change { conn, actor, now, entries: Vec::new(), after: After::default() };
     let value = f(&mut change)?;
-    let Change { conn, entries, after, .. } = change;
+    let Change { conn, entries, mut after, .. } = change;
+    after.recorded = !entries.is_empty();
     store::append(conn, now, entries)?;
     Ok((value, after))
 }
@@ -150,7 +186,6 @@ mod tests {
     use crate::audit::model::ChainVerdict;
     use crate::audit::service::verify;
     use crate::base::db::dialect::{self, Row};
-    use crate::base::error::Error;
     use crate::testing::{self, WRITERS, each_backend, each_backend_racing, race};
 
     fn collision() -> Error {
@@ -188,6 +223,39 @@ mod tests {
             });
             assert_eq!((busy.await.unwrap_err().code, runs.load(Ordering::SeqCst)), ("database-busy", 4));
         })
+        .await;
+    }
+
+    #[tokio::test]
+    async fn people_make_so_many_changes_in_an_hour() {
+        testing::each_backend_with(
+            |settings| settings.server.changes_per_hour = 3,
+            |app| async move {
+                let (acme, mine) = (testing::vendor(&app, "acme").await, testing::operator(&app, "mine").await);
+                let change_by = async |who: &Actor, recorded: bool| {
+                    change(&app, who, move |c| {
+                        if recorded {
+                            c.audit("node.removed", "nod_x", &json!({}));
+                        }
+                        Ok(())
+                    })
+                    .await
+                };
+                for _ in 0..3 {
+                    change_by(&acme, true).await.unwrap();
+                }
+                let refused = change_by(&acme, true).await.unwrap_err();
+                assert_eq!((refused.code, refused.retry_after), ("too-many-changes", Some(1200)));
+                change_by(&acme, false).await.unwrap();
+                change_by(&mine, true).await.unwrap();
+                change_by(&Actor::System, true).await.unwrap();
+                let moderator = testing::platform(&app, crate::base::auth::Role::Moderator).await;
+                for _ in 0..5 {
+                    change_by(&moderator, true).await.unwrap();
+                }
+                testing::assert_intact(&app).await;
+            },
+        )
         .await;
     }
 

@@ -1,7 +1,7 @@
 //! [`App`]: what every part needs, opened once. [`crate::server`] puts it behind the listeners.
 
 use std::ops::Deref;
-use std::os::unix::fs::DirBuilderExt as _;
+use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context as _;
@@ -13,7 +13,10 @@ use crate::base::db::{Db, Location, migrate};
 use crate::base::live::Hub;
 use crate::base::metrics::Metrics;
 use crate::base::page_cache::PageCache;
-use crate::base::pki::{ca::NodeCa, keys::PlatformKeys};
+use crate::base::pki::{ca::NodeCa, keys::PlatformKeys, pins};
+use crate::base::private;
+use crate::base::ready::Readiness;
+use crate::base::room::Room;
 use crate::base::storage::BlobStore;
 use crate::base::text_index;
 use crate::base::turns::Gates;
@@ -28,6 +31,10 @@ pub struct Parts {
     pub db: Db,
     /// Blobs and staged uploads.
     pub blobs: BlobStore,
+    /// Room on the disk.
+    pub room: Room,
+    /// Whether the database takes writes.
+    pub ready: Readiness,
     /// Platform signing key.
     pub keys: PlatformKeys,
     /// Authority of node identities.
@@ -61,18 +68,32 @@ impl App {
     /// Opens database, keys, storage and search under the settings' folder; migrates.
     pub fn open(settings: Settings, clock: Clock) -> anyhow::Result<Self> {
         let data = settings.data_dir.0.clone();
-        // Mode 0700: the folder holds keys and hashes of passwords.
-        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&data).with_context(|| format!("cannot make {}", data.display()))?;
-        let db = Db::open(&Location::parse(&settings.database.url)?, settings.database.connections).context("cannot open the database")?;
-        let applied = migrate::up(&mut *db.blocking().map_err(|e| anyhow::anyhow!("{e}"))?)?;
+        private::folder(&data)?;
+        let room = Room::of(&data, &settings.storage);
+        let location = Location::parse(&settings.database.url)?;
+        let on_disk = matches!(&location, Location::Sqlite(_));
+        if let Location::Sqlite(path) = &location {
+            // SQLite gives the files beside it the mode that it has itself.
+            private::file(Path::new(path))?;
+            for beside in ["-wal", "-shm"] {
+                private::tighten(Path::new(&format!("{path}{beside}")), 0o600)?;
+            }
+        }
+        let db = Db::open_on(&location, settings.database.connections, settings.database.durable, on_disk.then(|| room.clone()))
+            .context("cannot open the database")?;
+        let (applied, (keys, ca)) = {
+            let conn = &mut *db.blocking().map_err(|e| anyhow::anyhow!("{e}"))?;
+            (migrate::up(conn)?, pins::load(conn, &data.join("keys"), &settings.trust)?)
+        };
         if !applied.is_empty() {
             tracing::info!(count = applied.len(), "migrations applied");
         }
-        let keys_dir = data.join("keys");
         Ok(Self(Arc::new(Parts {
             blobs: BlobStore::open(&data.join("storage"), &settings.storage)?,
-            keys: PlatformKeys::load_or_make(&keys_dir)?,
-            ca: NodeCa::load_or_make(&keys_dir, &settings.trust)?,
+            room,
+            ready: Readiness::default(),
+            keys,
+            ca,
             search: text_index::Index::open()?,
             db,
             clock,

@@ -37,6 +37,8 @@ pub struct Settings {
     pub checks: Checks,
     /// Nodes.
     pub fleet: Fleet,
+    /// What nodes report.
+    pub telemetry: Telemetry,
 }
 
 /// A folder path with a default.
@@ -75,6 +77,12 @@ section! {
         edge_url: String = "https://127.0.0.1:8443",
         /// Worker threads; 0 for one per core.
         workers: usize = 0usize,
+        /// Threads of each worker for what blocks: the database, files, hashing.
+        blocking_threads: usize = 64usize,
+        /// Connections of both listeners together; further ones wait.
+        connections: usize = 20_000usize,
+        /// Changes that the people of an organisation may make in an hour, and as many at once.
+        changes_per_hour: u32 = 2_000u32,
         /// Seconds given to open requests at shutdown.
         shutdown_seconds: u64 = 10u64,
         /// Whether `X-Forwarded-For` of a proxy is believed.
@@ -88,6 +96,8 @@ section! {
         url: String = "",
         /// Reading connections (SQLite) or all connections (PostgreSQL).
         connections: u32 = 4u32,
+        /// Whether a change that is in the audit log outlives a power cut once it was answered; without it such a change costs less.
+        durable: bool = true,
     }
 }
 section! {
@@ -95,6 +105,10 @@ section! {
     Storage {
         /// `directory` (in the data folder) or `s3`.
         kind: String = "directory",
+        /// MiB of the data folder's disk that uploads leave free for the database.
+        reserve_mib: u64 = 1_024u64,
+        /// The reserve is at most this part of the disk, in percent.
+        reserve_percent: u64 = 5u64,
         /// The bucket, for `s3`.
         s3: S3 = S3::default(),
     }
@@ -153,6 +167,8 @@ section! {
         wfm: String = "main",
         /// Days a node's certificate is valid; it renews at two thirds.
         node_certificate_days: i64 = 30i64,
+        /// Start with other keys than those that the database was used with: for once, where they are lost.
+        new_keys: bool = false,
     }
 }
 section! {
@@ -188,6 +204,12 @@ section! {
         cpu_seconds: u64 = 120u64,
         /// Seconds after which the child is ended.
         wall_seconds: u64 = 180u64,
+        /// Releases of an organisation that may wait for their check at the same time.
+        waiting_per_organization: i64 = 20i64,
+        /// Checks that an organisation may ask for in a day, and as many at once.
+        per_day: u32 = 200u32,
+        /// Releases of an app that are scored on hidden test sets in a day before they are published.
+        scores_per_day: u32 = 3u32,
         /// `ClamAV`'s daemon, `/path/of/socket` or `host:port`, that looks at every upload first; empty for none.
         clamd_socket: String = "",
     }
@@ -201,6 +223,27 @@ section! {
         heartbeat_seconds: u64 = 15u64,
         /// Hours an enrolment code is valid.
         code_hours: i64 = 24i64,
+        /// Nodes of an operator that are not removed.
+        max_nodes: i64 = 2_000i64,
+        /// Changes of state that a node may report in an hour, and as many at once; an operator's nodes together twenty times as many.
+        states_per_hour: u32 = 240u32,
+        /// Events that are kept of a deployment, the newest.
+        keep_events: i64 = 200i64,
+        /// Days that the events of a deployment are kept which was removed.
+        keep_removed_days: i64 = 730i64,
+    }
+}
+section! {
+    /// What nodes report.
+    Telemetry {
+        /// Alarms that a node may send in an hour, and as many at once. Critical ones are counted apart. Each 4 KiB of a result count as one more.
+        alarms_per_hour: u32 = 600u32,
+        /// The same for all nodes of an operator together.
+        organization_alarms_per_hour: u32 = 6_000u32,
+        /// Alarms that are kept of an operator, the newest.
+        keep_alarms: i64 = 20_000i64,
+        /// Days that an alarm is kept.
+        keep_alarm_days: i64 = 365i64,
     }
 }
 
@@ -265,6 +308,22 @@ impl Loaded {
         );
         anyhow::ensure!(settings.registry.grace_hours >= 1, "registry.grace_hours must be at least 1");
         anyhow::ensure!(settings.registry.collect_hours >= 0, "registry.collect_hours must not be negative");
+        for (name, value) in [
+            ("server.changes_per_hour", settings.server.changes_per_hour.into()),
+            ("checks.waiting_per_organization", settings.checks.waiting_per_organization),
+            ("checks.per_day", settings.checks.per_day.into()),
+            ("checks.scores_per_day", settings.checks.scores_per_day.into()),
+            ("fleet.max_nodes", settings.fleet.max_nodes),
+            ("fleet.states_per_hour", settings.fleet.states_per_hour.into()),
+            ("fleet.keep_events", settings.fleet.keep_events),
+            ("fleet.keep_removed_days", settings.fleet.keep_removed_days),
+            ("telemetry.alarms_per_hour", settings.telemetry.alarms_per_hour.into()),
+            ("telemetry.organization_alarms_per_hour", settings.telemetry.organization_alarms_per_hour.into()),
+            ("telemetry.keep_alarms", settings.telemetry.keep_alarms),
+            ("telemetry.keep_alarm_days", settings.telemetry.keep_alarm_days),
+        ] {
+            anyhow::ensure!(value >= 1, "{name} must be at least 1");
+        }
         Ok(Self { settings, origins, values })
     }
 
@@ -361,6 +420,15 @@ mod tests {
         assert!(refused.contains("PITHEAD_SERVER__WORKERS"), "{refused}");
         assert!(of("PITHEAD_EDGE_ORT_LIB", "/lib/x.so").is_ok(), "the node agent's variable");
         assert!(of("PITHEAD_TOKEN", "pht_x").is_ok(), "a developer's token");
+    }
+
+    #[test]
+    fn a_limit_is_at_least_one() {
+        let of = |name: &str, text: &str| Loaded::load(None, [(name.to_owned(), text.to_owned())].into_iter());
+        assert_eq!(of("PITHEAD_TELEMETRY__ALARMS_PER_HOUR", "5").unwrap().settings.telemetry.alarms_per_hour, 5);
+        for name in ["PITHEAD_TELEMETRY__ALARMS_PER_HOUR", "PITHEAD_FLEET__KEEP_EVENTS", "PITHEAD_TELEMETRY__KEEP_ALARM_DAYS"] {
+            assert!(of(name, "0").err().unwrap().to_string().contains("at least 1"), "{name}");
+        }
     }
 
     #[test]

@@ -29,6 +29,8 @@ pub enum Kind {
     RateLimited,
     /// Cannot be done now, may work later.
     Unavailable,
+    /// There is no room to store it.
+    Full,
     /// A fault of the platform.
     Internal,
 }
@@ -54,7 +56,7 @@ pub struct Error {
     pub args: Vec<(&'static str, String)>,
     /// Wrong fields, for [`Kind::Invalid`].
     pub fields: Vec<FieldError>,
-    /// Seconds after which it is worth another try, for [`Kind::RateLimited`] and [`Kind::Unavailable`]; the header `Retry-After`.
+    /// Seconds after which it is worth another try, for [`Kind::RateLimited`], [`Kind::Unavailable`] and [`Kind::Full`]; the header `Retry-After`.
     pub retry_after: Option<u32>,
     /// Underlying error; for the log only.
     pub source: Option<anyhow::Error>,
@@ -94,6 +96,8 @@ impl Error {
         rate_limited => RateLimited,
         /// [`Kind::Unavailable`].
         unavailable => Unavailable,
+        /// [`Kind::Full`].
+        full => Full,
     }
 
     /// [`Kind::Internal`]: a fault of the platform.
@@ -113,10 +117,11 @@ impl Error {
         self
     }
 
-    /// Says after how long to try again.
+    /// Says after how long to try again, in whole seconds.
     #[must_use]
     pub fn retry_after(mut self, after: TimeDelta) -> Self {
-        self.retry_after = u32::try_from(after.num_seconds()).ok();
+        // Rounded up: a second too early is refused again.
+        self.retry_after = u32::try_from((after + TimeDelta::milliseconds(999)).num_seconds()).ok();
         self
     }
 
@@ -173,6 +178,31 @@ fn collides(e: &diesel::result::Error) -> bool {
     }
 }
 
+/// The words of a database's error; of a commit that failed and could not be taken back, those of the commit.
+fn words(e: &diesel::result::Error) -> String {
+    use diesel::result::Error as Diesel;
+    match e {
+        Diesel::DatabaseError(_, info) => info.message().to_lowercase(),
+        Diesel::RollbackErrorOnCommit { commit_error, .. } => words(commit_error),
+        _ => String::new(),
+    }
+}
+
+/// Whether the database has no room: `SQLITE_FULL`, SQLSTATE 53100. Diesel hides both codes, so they are told by their words; those of
+/// PostgreSQL hold the system's for `ENOSPC`, in the language of its server.
+fn is_full(e: &diesel::result::Error) -> bool {
+    const FULL: [&str; 5] =
+        ["database or disk is full", "no space left on device", "设备上没有空间", "設備上沒有空間", "デバイスに空き領域がありません"];
+    let words = words(e);
+    FULL.iter().any(|full| words.contains(full))
+}
+
+/// Whether another program holds SQLite's file (`SQLITE_BUSY`, `SQLITE_LOCKED`) longer than a connection waits for it.
+fn is_locked(e: &diesel::result::Error) -> bool {
+    let words = words(e);
+    words.contains("database is locked") || words.contains("database table is locked")
+}
+
 impl From<diesel::result::Error> for Error {
     fn from(e: diesel::result::Error) -> Self {
         use diesel::result::{DatabaseErrorKind, Error as Diesel};
@@ -183,6 +213,8 @@ impl From<diesel::result::Error> for Error {
                 Self::invalid("control-characters").source(e)
             }
             _ if collides(&e) => Self::unavailable("database-busy").retry_after(TimeDelta::seconds(1)).source(e),
+            _ if is_locked(&e) => Self::unavailable("database-busy").retry_after(TimeDelta::seconds(5)).source(e),
+            _ if is_full(&e) => super::room::full().source(e),
             _ => Self::internal(e),
         }
     }
@@ -190,7 +222,10 @@ impl From<diesel::result::Error> for Error {
 
 impl From<std::io::Error> for Error {
     fn from(e: std::io::Error) -> Self {
-        Self::internal(e)
+        match e.kind() {
+            std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => super::room::full().source(e),
+            _ => Self::internal(e),
+        }
     }
 }
 
@@ -281,4 +316,34 @@ impl<T> QueryResultExt<T> for diesel::QueryResult<T> {
 /// Checks the count of a conditional update: one row, or [`Kind::Conflict`] with this code.
 pub fn exactly_one(rows: usize, code: &'static str) -> Result<()> {
     if rows == 1 { Ok(()) } else { Err(Error::conflict(code)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use diesel::result::{DatabaseErrorKind, Error as Diesel};
+
+    use super::*;
+
+    #[test]
+    fn what_the_database_cannot_do_now_is_no_fault_of_ours() {
+        let of = |words: &str| Error::from(Diesel::DatabaseError(DatabaseErrorKind::Unknown, Box::new(words.to_owned())));
+        for (words, kind, code) in [
+            ("database is locked", Kind::Unavailable, "database-busy"),
+            ("database or disk is full", Kind::Full, "disk-full"),
+            ("could not extend file \"base/16384/2619\": No space left on device", Kind::Full, "disk-full"),
+            ("disk I/O error", Kind::Internal, "internal"),
+        ] {
+            let e = of(words);
+            assert_eq!((e.kind, e.code, e.retry_after.is_some()), (kind, code, kind != Kind::Internal), "{words}");
+            assert!(!e.is_collision(), "it has waited already");
+        }
+        assert_eq!(Error::from(std::io::Error::from(std::io::ErrorKind::StorageFull)).code, "disk-full");
+        assert_eq!(Error::from(std::io::Error::from(std::io::ErrorKind::NotFound)).code, "internal");
+    }
+
+    #[test]
+    fn a_wait_is_rounded_up() {
+        let after = |ms| Error::rate_limited("x").retry_after(TimeDelta::milliseconds(ms)).retry_after;
+        assert_eq!([after(1), after(1_000), after(1_001)], [Some(1), Some(1), Some(2)]);
+    }
 }

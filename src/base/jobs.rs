@@ -1,7 +1,7 @@
 //! Durable background work. A job is enqueued in the caller's transaction (so it exists exactly when its cause does), claimed for a
 //! lease, and done at least once: jobs are idempotent. A failed job is tried again with growing pauses, then kept as `failed`, and
 //! [`Worker::give_up`] ends what waited for it. Each [`Lane`] has a runner of its own, so that a node's new state never waits for a
-//! check.
+//! check. In a lane organisations take turns: whose job was begun longest ago is next, and what is nobody's goes first.
 
 use chrono::TimeDelta;
 use diesel::prelude::*;
@@ -42,6 +42,8 @@ pub enum Job {
     ExpireUploads,
     /// Remove what nothing in the registry refers to.
     CollectGarbage,
+    /// Delete what is kept for a time only.
+    PruneHistory,
 }
 
 /// Work that must not wait for other work.
@@ -60,7 +62,7 @@ impl Lane {
         match self {
             Self::Checks => &["check-release", "score-release", "evaluate-release", "evaluate-scenario"],
             Self::Prompt => &["rebuild-node", "expire-uploads"],
-            Self::Upkeep => &["collect-garbage"],
+            Self::Upkeep => &["collect-garbage", "prune-history"],
         }
     }
 
@@ -83,11 +85,17 @@ impl Job {
             Self::RebuildNode { .. } => "rebuild-node",
             Self::ExpireUploads => "expire-uploads",
             Self::CollectGarbage => "collect-garbage",
+            Self::PruneHistory => "prune-history",
         }
     }
 
     /// Puts the job into the queue, in the caller's transaction.
     pub fn enqueue(&self, conn: &mut Conn, now: Timestamp) -> Result<()> {
+        self.enqueue_for(conn, None, now)
+    }
+
+    /// The same for work of an organisation, to run at a time: in a lane organisations take turns.
+    pub fn enqueue_for(&self, conn: &mut Conn, organization_id: Option<&str>, at: Timestamp) -> Result<()> {
         use schema::jobs::dsl;
         diesel::insert_into(dsl::jobs)
             .values((
@@ -96,8 +104,9 @@ impl Job {
                 dsl::payload.eq(serde_json::to_string(self)?),
                 dsl::state.eq("waiting"),
                 dsl::attempts.eq(0i64),
-                dsl::run_at.eq(now),
-                dsl::created_at.eq(now),
+                dsl::run_at.eq(at),
+                dsl::created_at.eq(at),
+                dsl::organization_id.eq(organization_id),
             ))
             .execute(conn)?;
         Ok(())
@@ -115,6 +124,14 @@ impl Job {
 pub fn count_open(conn: &mut Conn, lane: Lane) -> Result<i64> {
     use schema::jobs::dsl;
     Ok(dsl::jobs.filter(dsl::kind.eq_any(lane.kinds()).and(dsl::state.ne("failed"))).count().get_result(conn)?)
+}
+
+/// Deletes jobs that failed before a time, at most so many.
+pub fn prune_failed(conn: &mut Conn, before: Timestamp, limit: i64) -> Result<usize> {
+    use schema::jobs::dsl;
+    let of = dsl::jobs.filter(dsl::state.eq("failed").and(dsl::run_at.lt(before)));
+    let old: Vec<String> = of.order(dsl::run_at).limit(limit).select(dsl::id).load(conn)?;
+    Ok(diesel::delete(schema::jobs::table.filter(dsl::id.eq_any(old))).execute(conn)?)
 }
 
 /// What a runner does with a job. The table of all kinds is in `server`, which may call the slices that do them.
@@ -201,6 +218,48 @@ pub async fn run_one(app: &App, lane: Lane, worker: Worker) -> Result<bool> {
 mod tests {
     use super::*;
 
+    #[tokio::test]
+    async fn organisations_take_turns() {
+        crate::testing::each_backend(|app| async move {
+            let now = app.clock.now();
+            let job = |id: &str| Job::CheckRelease { release_id: id.to_owned() };
+            app.db
+                .write(move |conn| {
+                    for (n, (organization, id)) in
+                        [("org_a", "a1"), ("org_a", "a2"), ("org_a", "a3"), ("org_b", "b1")].into_iter().enumerate()
+                    {
+                        let at = now.plus(TimeDelta::seconds(i64::try_from(n).unwrap()));
+                        job(id).enqueue_for(conn, Some(organization), at)?;
+                    }
+                    // The platform's own work waits for nobody, nor does anybody lose a turn by it.
+                    Job::ScoreRelease { release_id: "own".into() }.enqueue(conn, now.plus(TimeDelta::seconds(9)))
+                })
+                .await
+                .unwrap();
+            let mut order = Vec::new();
+            for n in 10..15 {
+                let at = now.plus(TimeDelta::seconds(n));
+                let payload: String = app
+                    .db
+                    .write(move |conn| {
+                        let id = dialect::claim_job(conn, Lane::Checks.kinds(), at, at.plus(LEASE))?.unwrap();
+                        Ok(schema::jobs::table.find(id).select(schema::jobs::payload).first(conn)?)
+                    })
+                    .await
+                    .unwrap();
+                let (Job::CheckRelease { release_id } | Job::ScoreRelease { release_id }) = serde_json::from_str(&payload).unwrap() else {
+                    panic!("{payload}")
+                };
+                order.push(release_id);
+            }
+            assert_eq!(order, ["own", "a1", "b1", "a2", "a3"], "of three slow ones and one, the one is second");
+            let late = now.plus(TimeDelta::seconds(20));
+            let none = app.db.write(move |conn| Ok(dialect::claim_job(conn, Lane::Checks.kinds(), late, late.plus(LEASE))?)).await;
+            assert_eq!(none.unwrap(), None, "none twice");
+        })
+        .await;
+    }
+
     #[test]
     fn every_job_has_one_lane() {
         let id = || "x".to_owned();
@@ -211,7 +270,8 @@ mod tests {
             Job::EvaluateScenario { .. } => Some(Job::RebuildNode { node_id: id() }),
             Job::RebuildNode { .. } => Some(Job::ExpireUploads),
             Job::ExpireUploads => Some(Job::CollectGarbage),
-            Job::CollectGarbage => None,
+            Job::CollectGarbage => Some(Job::PruneHistory),
+            Job::PruneHistory => None,
         };
         let mut jobs = 0;
         let mut job = Some(Job::CheckRelease { release_id: id() });

@@ -22,7 +22,7 @@ use app_package::digest::Digest;
 
 /// The hidden command that turns this program into the child.
 pub const CHILD_COMMAND: &str = "evaluation-child";
-/// Releases enqueued at once. The job for the next page stands behind them in the queue, so that a check waits for one page at most.
+/// Releases enqueued at once. A check of another organisation waits for one of them at most.
 const PAGE: i64 = 20;
 
 /// Enqueues scoring of a scenario's releases after one, a page at a time.
@@ -34,11 +34,11 @@ pub async fn fan_out(app: &App, set_id: &str, after: &str) -> Result<()> {
             return Ok(());
         }
         let page = store::releases_without(c, &set, &after, PAGE)?;
-        for release_id in &page {
-            c.enqueue(&Job::EvaluateRelease { release_id: release_id.clone(), set_id: set_id.clone() })?;
+        for (release_id, organization_id) in &page {
+            c.enqueue_for(organization_id, &Job::EvaluateRelease { release_id: release_id.clone(), set_id: set_id.clone() })?;
         }
         match page.last() {
-            Some(last) if i64::try_from(page.len()) == Ok(PAGE) => {
+            Some((last, _)) if i64::try_from(page.len()) == Ok(PAGE) => {
                 c.enqueue(&Job::EvaluateScenario { set_id: set_id.clone(), after: last.clone() })
             }
             _ => Ok(()),
@@ -113,7 +113,7 @@ pub(super) fn record_in(c: &mut Change<'_>, release: &Release, set: &TestSet, ev
         release_id: release.id.clone(),
         set_id: set.id.clone(),
         digest: release.digest.clone(),
-        value: evaluation.value.filter(|_| reason.is_none()),
+        value: evaluation.value.filter(|_| reason.is_none()).map(|value| set.metric.rounded(value)),
         samples: i64::from(evaluation.samples),
         failures: i64::from(evaluation.failures),
         reason,

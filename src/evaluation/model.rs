@@ -25,6 +25,17 @@ crate::base::db::types::text_enum! {
 }
 
 impl Metric {
+    /// A figure as precise as it is shown, so that no list or record tells more: a share in tenths of a percent, others with three digits
+    /// after the point, from 100 on with one, below 0.001 with three digits in all.
+    pub fn rounded(self, value: f64) -> f64 {
+        let text = match self {
+            Self::Rmse | Self::Mae if value >= 100.0 => format!("{value:.1}"),
+            Self::Rmse | Self::Mae if value != 0.0 && value.abs() < 0.001 => format!("{value:.2e}"),
+            _ => format!("{value:.3}"),
+        };
+        text.parse().unwrap_or(value)
+    }
+
     /// The engine's value for this metric.
     pub fn engine(self) -> metrics::Metric {
         match self {
@@ -141,6 +152,14 @@ mod tests {
         for metric in Metric::ALL {
             assert_eq!(metric.as_str(), metric.engine().as_str());
         }
+    }
+
+    #[test]
+    #[expect(clippy::float_cmp, reason = "rounding gives the very number that is written")]
+    fn figures_are_kept_as_they_are_shown() {
+        assert_eq!((Metric::Accuracy.rounded(0.912_345), Metric::Map50.rounded(0.499_501)), (0.912, 0.5));
+        assert_eq!((Metric::Mae.rounded(1.493_195_5), Metric::Mae.rounded(1_234.567)), (1.493, 1_234.6));
+        assert_eq!((Metric::Rmse.rounded(0.000_123_456), Metric::Rmse.rounded(0.0)), (0.000_123, 0.0));
     }
 
     #[test]

@@ -17,10 +17,12 @@ use crate::base::error::{Error, QueryResultExt as _, Result, exactly_one};
 use crate::base::i18n::Names;
 use crate::base::ids;
 use crate::base::jobs::Job;
+use crate::base::rate::{self, Rate};
 use crate::catalog::model::{Scenario, SlugName};
 use crate::evaluation::model::{Metric, Score, ScoreLine, SetForm, TestSet};
 use crate::evaluation::upload::{ArchiveFacts, StagedArchive};
 use crate::evaluation::{store, upload};
+use crate::release::model::ReleaseState;
 use crate::{audit, catalog, registry, release};
 
 /// Entries on one page.
@@ -158,16 +160,28 @@ pub async fn score_again(app: &App, actor: &Actor, id: String) -> Result<()> {
     .await
 }
 
-/// Enqueues scoring a release on the sets of its scenario on which it has no outcome yet: when it has passed its check and when it is
-/// published, for a set may have been made in between. Holds the scenario, as making a set does: a set that is made at the same time is
+/// Enqueues scoring a release on the sets of its scenario on which it has no outcome yet: when it is submitted and when it is published, for
+/// a set may have been made in between. Before it is published an app's releases are scored a few a day, the others later: figures of many
+/// versions would tell what is in a set. Holds the scenario, as making a set does: a set that is made at the same time is
 /// seen here, or its own job sees the release.
 pub async fn score_release(app: &App, release_id: &str) -> Result<()> {
-    let release_id = release_id.to_owned();
+    let (release_id, per_day) = (release_id.to_owned(), app.settings.checks.scores_per_day);
     audit::change(app, &Actor::System, move |c| {
-        let scenario = release::service::get(c, &release_id)?.manifest.scenario.clone();
-        dialect::hold(c, Row::Scenario(&scenario))?;
-        for set_id in store::sets_without(c, &scenario, &release_id, MAX_ACTIVE)? {
-            c.enqueue(&Job::EvaluateRelease { release_id: release_id.clone(), set_id })?;
+        let (release, now) = (release::service::get(c, &release_id)?, c.now);
+        let owner = catalog::service::owner(c, &release.app_id)?.organization_id;
+        dialect::hold(c, Row::Scenario(&release.manifest.scenario))?;
+        let sets = store::sets_without(c, &release.manifest.scenario, &release_id, MAX_ACTIVE)?;
+        if sets.is_empty() || !store::is_scored(&release) {
+            return Ok(());
+        }
+        if release.state != ReleaseState::Published {
+            let bucket = (format!("scores:{}", release.app_id), Rate::daily(per_day));
+            if let Some(wait) = rate::spend(c, vec![bucket], now)? {
+                return Job::ScoreRelease { release_id: release_id.clone() }.enqueue_for(c, Some(&owner), now.plus(wait));
+            }
+        }
+        for set_id in sets {
+            c.enqueue_for(&owner, &Job::EvaluateRelease { release_id: release_id.clone(), set_id })?;
         }
         Ok(())
     })

@@ -10,8 +10,9 @@ use crate::base::db::{Conn, Timestamp};
 use crate::evaluation::model::{Score, ScoreLine, TestSet};
 use crate::release::model::{Release, ReleaseState};
 
-/// States in which a release has passed its check and may still be published.
-const COMING: [ReleaseState; 3] = [ReleaseState::Ready, ReleaseState::InReview, ReleaseState::ChangesRequested];
+/// States in which a release was submitted and may still be published. One that only passed its check is not scored: nobody but its
+/// developer has looked at it.
+const COMING: [ReleaseState; 2] = [ReleaseState::InReview, ReleaseState::ChangesRequested];
 
 pub fn insert_set(conn: &mut Conn, set: &TestSet) -> QueryResult<usize> {
     diesel::insert_into(evaluation_sets::table).values(set).execute(conn)
@@ -72,8 +73,9 @@ pub fn sets_without(conn: &mut Conn, scenario: &str, release_id: &str, limit: i6
         .load(conn)
 }
 
-/// Ids of releases without a figure on a set, after one, in order: those that listings of the scenario show, and those on their way there.
-pub fn releases_without(conn: &mut Conn, set: &TestSet, after: &str, limit: i64) -> QueryResult<Vec<String>> {
+/// Ids of releases without a figure on a set and their organisations, after a release, in order: those that listings of the scenario show,
+/// and those on their way there.
+pub fn releases_without(conn: &mut Conn, set: &TestSet, after: &str, limit: i64) -> QueryResult<Vec<(String, String)>> {
     let scored = evaluation_scores::table.filter(
         evaluation_scores::release_id
             .eq(releases::id)
@@ -87,11 +89,11 @@ pub fn releases_without(conn: &mut Conn, set: &TestSet, after: &str, limit: i64)
         .filter(releases::state.eq_any(COMING).or(shown))
         .order(releases::id)
         .limit(limit)
-        .select(releases::id)
+        .select((releases::id, apps::organization_id))
         .load(conn)
 }
 
-/// Whether a release is one that is scored: checked, and not refused.
+/// Whether a release is one that is scored: submitted, and not refused.
 pub fn is_scored(release: &Release) -> bool {
     COMING.contains(&release.state) || release.state == ReleaseState::Published
 }

@@ -327,6 +327,49 @@ async fn another_kind_of_input_is_told_and_another_scenario_is_left_alone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_release_is_scored_once_submitted_and_few_in_a_day() {
+    each_backend(|app| async move {
+        let admin = testing::platform(&app, Role::Administrator).await;
+        let acme = testing::vendor(&app, "acme").await;
+        let (only_checked, _) = submitted(&app, &acme, "0.9.0", Channel::Stable).await;
+        let id = only_checked.clone();
+        app.db
+            .write(move |conn| {
+                diesel::delete(job_rows::table).execute(conn)?;
+                Ok(diesel::update(releases::table.find(id)).set(releases::state.eq(ReleaseState::Ready.as_str())).execute(conn)?)
+            })
+            .await
+            .unwrap();
+        made(&app, &admin).await;
+        service::score_release(&app, &only_checked).await.unwrap();
+        testing::drain_jobs(&app).await;
+        assert!(outcomes(&app, &only_checked).await.is_empty(), "nobody but its developer has looked at it");
+        let mut later = Vec::new();
+        for n in 0..4 {
+            let (release, case) = submitted(&app, &acme, &format!("1.{n}.0"), Channel::Stable).await;
+            testing::drain_jobs(&app).await;
+            if outcomes(&app, &release).await.is_empty() {
+                later.push((n, release, case));
+            }
+        }
+        assert_eq!(later.iter().map(|(n, ..)| *n).collect::<Vec<_>>(), [3], "three a day");
+        assert_eq!(waiting(&app, "score-release").await, 1, "the fourth is not forgotten");
+        let (_, fourth, _) = later.remove(0);
+        app.clock.advance(TimeDelta::hours(8));
+        testing::drain_jobs(&app).await;
+        assert_eq!(outcomes(&app, &fourth).await.len(), 1);
+        // What a moderator has let through is scored at once.
+        let (fifth, case) = submitted(&app, &acme, "1.5.0", Channel::Stable).await;
+        testing::drain_jobs(&app).await;
+        assert!(outcomes(&app, &fifth).await.is_empty());
+        crate::testing::shop::approve(&app, &case).await;
+        testing::drain_jobs(&app).await;
+        assert_eq!(outcomes(&app, &fifth).await.len(), 1);
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn many_releases_are_enqueued_a_page_at_a_time() {
     each_backend(|app| async move {
         let admin = testing::platform(&app, Role::Administrator).await;
@@ -338,7 +381,7 @@ async fn many_releases_are_enqueued_a_page_at_a_time() {
                 let one = release::service::get(conn, &release)?;
                 // Thirty on their way; one that failed its check and one that was refused do not count.
                 for n in 0..32 {
-                    let state = [ReleaseState::Failed, ReleaseState::Rejected].get(n).copied().unwrap_or(ReleaseState::Ready);
+                    let state = [ReleaseState::Failed, ReleaseState::Rejected].get(n).copied().unwrap_or(ReleaseState::InReview);
                     let (id, version) = (crate::base::ids::new("rel"), format!("2.0.{n}"));
                     let digest = Digest::of(version.as_bytes()).to_string();
                     let row = Release { id, version, digest, state, ..one.clone() };

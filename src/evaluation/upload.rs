@@ -53,12 +53,13 @@ impl StagedArchive {
 /// Writes a body to a staged file as it comes.
 ///
 /// # Errors
-/// `body-too-large`, `body-too-slow`, `body-broken`.
+/// `body-too-large`, `body-too-slow`, `body-broken`, `disk-full`.
 pub async fn stage<S, E>(app: &App, mut body: S) -> Result<StagedArchive>
 where
     S: Stream<Item = std::result::Result<Bytes, E>> + Unpin,
     E: Display,
 {
+    app.room.require(0)?;
     let id = ids::new("set");
     let file = StagedFile(app.blobs.staged(&id));
     let mut writer = BufWriter::with_capacity(PIECE, app.blobs.append_at(&id, 0).await?);

@@ -10,6 +10,7 @@ pub mod model;
 pub mod parameters;
 pub mod service;
 mod store;
+pub mod upkeep;
 
 #[cfg(test)]
 mod tests;

@@ -38,6 +38,12 @@ pub fn insert_node(conn: &mut Conn, node: &Node) -> QueryResult<usize> {
     diesel::insert_into(nodes::table).values(node).execute(conn)
 }
 
+/// How many nodes of an organisation are not removed.
+pub fn count_nodes(conn: &mut Conn, organization_id: &str) -> QueryResult<i64> {
+    let of = nodes::organization_id.eq(organization_id).and(nodes::state.ne(NodeState::Removed));
+    nodes::table.filter(of).count().get_result(conn)
+}
+
 /// A node of an organisation with the name of its site.
 pub fn get_node(conn: &mut Conn, organization_id: &str, id: &str) -> QueryResult<(Node, String)> {
     nodes::table
@@ -339,6 +345,35 @@ pub fn events(conn: &mut Conn, deployment_ids: &[String], limit: i64) -> QueryRe
         .limit(limit)
         .select(DeploymentEvent::as_select())
         .load(conn)
+}
+
+/// Deletes events from before a time of deployments that are gone, the oldest first, at most so many.
+pub fn delete_events_of_removed(conn: &mut Conn, before: Timestamp, limit: i64) -> QueryResult<usize> {
+    let old: Vec<String> = deployment_events::table
+        .inner_join(deployments::table.on(deployments::id.eq(deployment_events::deployment_id)))
+        .filter(deployment_events::at.lt(before).and(deployments::state.eq(DeploymentState::Removed)))
+        .order(deployment_events::at)
+        .limit(limit)
+        .select(deployment_events::id)
+        .load(conn)?;
+    diesel::delete(deployment_events::table.filter(deployment_events::id.eq_any(old))).execute(conn)
+}
+
+/// Deployments with more events than a number, with how many they have.
+pub fn with_events_over(conn: &mut Conn, most: i64, limit: i64) -> QueryResult<Vec<(String, i64)>> {
+    deployment_events::table
+        .group_by(deployment_events::deployment_id)
+        .having(count_star().gt(most))
+        .select((deployment_events::deployment_id, count_star()))
+        .limit(limit)
+        .load(conn)
+}
+
+/// Deletes the oldest events of a deployment, at most so many.
+pub fn delete_oldest_events(conn: &mut Conn, deployment_id: &str, limit: i64) -> QueryResult<usize> {
+    let of = deployment_events::table.filter(deployment_events::deployment_id.eq(deployment_id));
+    let oldest: Vec<String> = of.order(deployment_events::id).limit(limit).select(deployment_events::id).load(conn)?;
+    diesel::delete(deployment_events::table.filter(deployment_events::id.eq_any(oldest))).execute(conn)
 }
 
 /// Notes that an enrolled node has called. Gives the number of rows; the row is locked from here on (PostgreSQL).

@@ -213,6 +213,14 @@ async fn only_the_certificate_in_force_of_an_enrolled_node_is_accepted() {
         accepted(second.clone()).await.unwrap();
         assert_eq!(accepted(first.clone()).await.unwrap_err(), "certificate-not-accepted", "an older one after the newer was used");
 
+        // A third one may come soon after; then it takes time, and leaves no record.
+        service::renew(&app, &actor, testing::csr()).await.unwrap();
+        let refused = service::renew(&app, &actor, testing::csr()).await.unwrap_err();
+        assert_eq!((refused.code, refused.retry_after), ("too-many-renewals", Some(3600)));
+        app.clock.advance(TimeDelta::hours(1));
+        let second = leaf(&service::renew(&app, &actor, testing::csr()).await.unwrap().issued.chain_pem);
+        accepted(second.clone()).await.unwrap();
+
         // A new enrolment voids what was before at once.
         let code = service::new_code(&app, &operator, &id).await.unwrap().code;
         accepted(second.clone()).await.unwrap();

@@ -74,7 +74,7 @@ struct Problem<'a> {
 pub fn write(lang: Lang, error: &Error, request_id: &str) -> HttpResponse {
     let (status, margo) = kind_of(error);
     let after = error.retry_after.unwrap_or(RETRY_AFTER);
-    let retryable = matches!(error.kind, Kind::Unavailable | Kind::RateLimited | Kind::Internal | Kind::Conflict);
+    let retryable = matches!(error.kind, Kind::Unavailable | Kind::Full | Kind::RateLimited | Kind::Internal | Kind::Conflict);
     let problem = Problem {
         r#type: margo.map_or_else(|| "about:blank".to_owned(), |name| format!("{PROBLEM_PREFIX}{name}")),
         title: status.canonical_reason().unwrap_or_default(),

@@ -50,6 +50,7 @@ fn oci_code(error: &Error) -> (&'static str, StatusCode) {
         _ => match error.kind {
             Kind::Unauthenticated => ("UNAUTHORIZED", StatusCode::UNAUTHORIZED),
             Kind::Forbidden => ("DENIED", StatusCode::FORBIDDEN),
+            Kind::Full => ("DENIED", StatusCode::INSUFFICIENT_STORAGE),
             Kind::NotFound => ("NAME_UNKNOWN", StatusCode::NOT_FOUND),
             Kind::RateLimited => ("TOOMANYREQUESTS", StatusCode::TOO_MANY_REQUESTS),
             Kind::TooLarge => ("SIZE_INVALID", StatusCode::PAYLOAD_TOO_LARGE),

@@ -1,10 +1,11 @@
-//! Submitting a release: its case is opened in the same transaction.
+//! Submitting a release: its case is opened in the same transaction, and it is scored on hidden test sets from then on.
 
 use crate::audit;
 use crate::base::app::App;
 use crate::base::auth::Actor;
 use crate::base::auth::policy::{self, Action};
 use crate::base::error::Result;
+use crate::base::jobs::Job;
 use crate::moderation::service::open_case_in;
 use crate::release;
 use crate::release::model::Channel;
@@ -19,7 +20,7 @@ pub async fn submit(app: &App, actor: &Actor, release_id: &str, channel: Channel
     audit::change(app, actor, move |c| {
         let (release, flags) = release::service::submit_in(c, &id, channel)?;
         open_case_in(c, &release, &vendor, flags)?;
-        Ok(())
+        c.enqueue_for(&vendor, &Job::ScoreRelease { release_id: release.id })
     })
     .await
 }

@@ -54,9 +54,10 @@ pub(super) async fn advance(app: &App, upload: &Upload, from: u64, to: u64) -> R
     if rows == 1 { Ok(()) } else { Err(Error::not_found("upload-unknown")) }
 }
 
-/// Checks that the organisation has room for the bytes that a chunk announces.
+/// Checks that the organisation and the disk have room for the bytes that a chunk announces.
 pub(super) async fn require_room(app: &App, upload: &Upload, chunk: Chunk) -> Result<()> {
     let repository_id = upload.repository_id.clone();
     let organization_id = app.db.read(move |conn| Ok(store::owner_of(conn, &repository_id)?)).await?;
-    quota::require(app, &organization_id, chunk.length.unwrap_or(0)).await
+    quota::require(app, &organization_id, chunk.length.unwrap_or(0)).await?;
+    app.room.require(chunk.length.unwrap_or(0))
 }

@@ -22,7 +22,7 @@ use super::offset::{Guard, LIFE, advance, live, require_room};
 use super::writer::{PIECE, Piece, Writer};
 use super::{quota, store};
 use crate::base::app::App;
-use crate::base::error::{Error, Result};
+use crate::base::error::{Error, Kind, Result};
 use crate::base::ids;
 use crate::base::jobs::Job;
 
@@ -38,9 +38,10 @@ const LOCK_WAIT: Duration = Duration::from_secs(30);
 /// Starts an upload into a repository.
 ///
 /// # Errors
-/// `quota-exceeded`, `too-many-uploads`.
+/// `quota-exceeded`, `disk-full`, `too-many-uploads`.
 pub async fn start(app: &App, user_id: &str, repository: &Repository) -> Result<Upload> {
     quota::require(app, &repository.organization_id, 0).await?;
+    app.room.require(0)?;
     let now = app.clock.now();
     let upload = Upload {
         id: ids::new("upl"),
@@ -126,10 +127,28 @@ pub async fn append<E>(
     chunk: Chunk,
     body: impl Stream<Item = std::result::Result<Bytes, E>> + Unpin,
 ) -> Result<Upload> {
-    let (upload, guard) = locked(app, known).await?;
-    require_room(app, &upload, chunk).await?;
-    let (_, upload) = append_locked(app, guard, upload, chunk, body).await?;
+    let appended = async {
+        let (upload, guard) = locked(app, known).await?;
+        require_room(app, &upload, chunk).await?;
+        append_locked(app, guard, upload, chunk, body).await
+    };
+    let (_, upload) = or_freed(app, known, appended.await).await?;
     Ok(upload)
+}
+
+/// On a full disk an upload is given up and its bytes are freed at once: others need the room, and nobody can go on with it now.
+async fn or_freed<T>(app: &App, upload: &Upload, outcome: Result<T>) -> Result<T> {
+    if let Err(e) = &outcome
+        && e.kind == Kind::Full
+    {
+        // Bytes first: the row may not go where the database has no room either, and then expires.
+        let freed = app.blobs.discard(&upload.id).await;
+        let gone = drop_upload(app, &upload.id).await;
+        if let Err(e) = freed.and(gone) {
+            tracing::warn!(upload = upload.id, error = %e, "an upload on a full disk stays");
+        }
+    }
+    outcome
 }
 
 async fn append_locked<E>(
@@ -178,6 +197,16 @@ async fn append_locked<E>(
 /// # Errors
 /// As [`append`]; `digest-invalid` where the bytes are not those of the digest: the upload is gone then, nothing is stored.
 pub async fn finish<E>(
+    app: &App,
+    known: &Upload,
+    digest: &Digest,
+    chunk: Chunk,
+    body: impl Stream<Item = std::result::Result<Bytes, E>> + Unpin,
+) -> Result<()> {
+    or_freed(app, known, finish_now(app, known, digest, chunk, body).await).await
+}
+
+async fn finish_now<E>(
     app: &App,
     known: &Upload,
     digest: &Digest,

@@ -102,6 +102,9 @@ impl Writer {
             self.commit(guard, to, hash).await?;
             if self.announced.is_none() {
                 require_room(&self.app, &self.upload, Chunk::default()).await?;
+            } else {
+                // Many may have been promised the same room.
+                self.app.room.require(0)?;
             }
         }
         if pipe.syncing.is_none() && pipe.written - self.upload.offset() >= CHECKPOINT {

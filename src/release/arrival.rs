@@ -10,6 +10,7 @@ use crate::audit::{self, Change};
 use crate::base::app::App;
 use crate::base::auth::policy::{self, Action};
 use crate::base::auth::{Actor, Person};
+use crate::base::config::Checks;
 use crate::base::db::Json;
 use crate::base::db::dialect::{self, Row};
 use crate::base::error::{Error, QueryResultExt as _, Result};
@@ -20,7 +21,7 @@ use crate::registry::model::Repository;
 use crate::release::model::{Channel, Event, Release, ReleaseState};
 use crate::release::package::{self, PackageContents};
 use crate::release::service::{recheck_in, show_manifest, topic};
-use crate::release::{model, store};
+use crate::release::{limits, model, store};
 use crate::{catalog, registry};
 
 /// Takes a manifest into a repository. An app's manifest that gets a version's tag becomes a release, which waits for its check; a
@@ -31,9 +32,11 @@ use crate::{catalog, registry};
 ///
 /// # Errors
 /// Those of [`registry::manifests::push_in`] and [`package::load`]; `release-name`, `release-tag`, `specialty-unknown`,
-/// `scenario-unknown`, `release-version-taken`.
+/// `scenario-unknown`, `release-version-taken`, `too-many-checks`, `too-many-checks-waiting`,
+/// `too-many-versions`.
 pub async fn push(app: &App, actor: &Actor, repository: Repository, push: Arc<Push>) -> Result<()> {
     let arrival = arrival(app, actor, &repository, &push).await?;
+    let settings = app.settings.checks.clone();
     audit::change(app, actor, move |c| {
         if arrival.is_some() {
             // Hold the repository: nobody may delete the manifest while it becomes a release.
@@ -41,7 +44,7 @@ pub async fn push(app: &App, actor: &Actor, repository: Repository, push: Arc<Pu
         }
         registry::manifests::push_in(c, &repository, &push)?;
         if let Some(Arrival { vendor, incoming }) = &arrival {
-            let release_id = receive_in(c, vendor, incoming, push.digest.as_str())?;
+            let release_id = receive_in(c, vendor, incoming, push.digest.as_str(), &settings)?;
             c.poke(&vendor.organization_id, topic(&release_id));
             c.poke(&vendor.organization_id, "releases");
         }
@@ -82,7 +85,7 @@ async fn arrival(app: &App, actor: &Actor, repository: &Repository, push: &Arc<P
     Ok(Some(Arrival { vendor, incoming }))
 }
 
-fn receive_in(c: &mut Change<'_>, person: &Person, incoming: &PackageContents, digest: &str) -> Result<String> {
+fn receive_in(c: &mut Change<'_>, person: &Person, incoming: &PackageContents, digest: &str, settings: &Checks) -> Result<String> {
     let (PackageContents { manifest, size_bytes, files }, now) = (incoming, c.now);
     let app_id = catalog::service::upsert_from_manifest(c, &person.organization_id, manifest)?;
     let version = manifest.version.to_string();
@@ -92,7 +95,7 @@ fn receive_in(c: &mut Change<'_>, person: &Person, incoming: &PackageContents, d
             return Err(taken());
         }
         if known.state == ReleaseState::Failed {
-            recheck_in(c, &known)?;
+            recheck_in(c, &known, settings)?;
         }
         return Ok(known.id);
     }
@@ -111,9 +114,13 @@ fn receive_in(c: &mut Change<'_>, person: &Person, incoming: &PackageContents, d
         deprecation: None,
         manifest: Json::new(manifest.clone()),
     };
+    limits::count_check(c, &person.organization_id, settings, now)?;
+    if store::count_versions(c, &release.app_id)? >= store::MAX_VERSIONS {
+        return Err(Error::conflict("too-many-versions").arg("max", store::MAX_VERSIONS));
+    }
     store::insert(c, &release).or_conflict("release-version-taken").map_err(|e| e.arg("version", &version))?;
     show_manifest(c, &release, release.state)?;
-    c.enqueue(&Job::CheckRelease { release_id: release.id.clone() })?;
+    c.enqueue_for(&person.organization_id, &Job::CheckRelease { release_id: release.id.clone() })?;
     let detail =
         json!({"app": release.app_id, "version": version, "digest": release.digest, "files": files.len(), "bytes": release.size_bytes});
     c.audit("release.received", &release.id, &detail);

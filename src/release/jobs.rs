@@ -15,7 +15,6 @@ use crate::base::child::{Folder, child};
 use crate::base::config::Checks;
 use crate::base::db::{Conn, Timestamp};
 use crate::base::error::{Error, Result};
-use crate::base::jobs::Job;
 use crate::release::malware::Patience;
 use crate::release::model::{Event, Release, ReleaseState};
 use crate::release::{malware, package, service, store};
@@ -84,9 +83,6 @@ fn record_in(c: &mut Change<'_>, release: &Release, report: CheckReport) -> Resu
     service::transition(c, release, event, now)?;
     let reason = report.steps.iter().find(|s| !s.ok).and_then(|s| s.reason.clone());
     let detail = json!({"digest": release.digest, "passed": report.passed, "reason": reason});
-    if report.passed {
-        c.enqueue(&Job::ScoreRelease { release_id: release.id.clone() })?;
-    }
     store::insert_report(c, release, report, now)?;
     c.audit("release.checked", &release.id, &detail);
     Ok(())

@@ -9,6 +9,7 @@ pub mod comparison;
 pub mod difference;
 pub mod jobs;
 pub mod lifecycle;
+mod limits;
 pub mod malware;
 pub mod model;
 pub mod package;

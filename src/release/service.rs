@@ -10,6 +10,7 @@ use crate::audit::Change;
 use crate::base::app::App;
 use crate::base::auth::policy::Action;
 use crate::base::auth::{Actor, policy};
+use crate::base::config::Checks;
 use crate::base::db::dialect::Row;
 use crate::base::db::{Conn, Timestamp, dialect};
 use crate::base::error::{Error, QueryResultExt as _, Result, exactly_one};
@@ -18,7 +19,7 @@ use crate::catalog::service::Newest;
 use crate::registry::model::Visibility;
 use crate::release::difference::Flag;
 use crate::release::model::{Channel, Event, Release, ReleaseState};
-use crate::release::{comparison, model, store};
+use crate::release::{comparison, limits, model, store};
 use crate::{audit, catalog, registry};
 
 pub use super::store::{find_version, latest_report, versions};
@@ -29,15 +30,16 @@ pub fn topic(release_id: &str) -> String {
 }
 
 /// Has a failed release checked anew, in the caller's transaction.
-pub(super) fn recheck_in(c: &mut Change<'_>, release: &Release) -> Result<()> {
+pub(super) fn recheck_in(c: &mut Change<'_>, release: &Release, settings: &Checks) -> Result<()> {
     let now = c.now;
     // The manifest of a failed release may be deleted: hold the repository, so that it is not until this change ends.
     let owner = catalog::service::owner(c, &release.app_id)?;
     if let Some(repository) = registry::service::repository(c, &owner.repository())? {
         dialect::hold(c, Row::Repository(&repository.id))?;
     }
+    limits::count_check(c, &owner.organization_id, settings, now)?;
     transition(c, release, Event::Rechecked, now)?;
-    c.enqueue(&Job::CheckRelease { release_id: release.id.clone() })?;
+    c.enqueue_for(&owner.organization_id, &Job::CheckRelease { release_id: release.id.clone() })?;
     c.audit("release.rechecked", &release.id, &json!({"digest": release.digest}));
     Ok(())
 }
@@ -71,13 +73,16 @@ pub(super) fn own(conn: &mut Conn, actor: &Actor, release_id: &str) -> Result<Re
 }
 
 /// Runs the check of a failed release again, for example after the platform was short of memory.
+///
+/// # Errors
+/// `release`, `release-state`, `too-many-checks`, `too-many-checks-waiting`.
 pub async fn recheck(app: &App, actor: &Actor, release_id: &str) -> Result<()> {
     let person = policy::require(actor, Action::PublishApps)?.clone();
-    let id = release_id.to_owned();
+    let (id, settings) = (release_id.to_owned(), app.settings.checks.clone());
     audit::change(app, actor, move |c| {
         let actor = c.actor;
         let release = own(c, actor, &id)?;
-        recheck_in(c, &release)?;
+        recheck_in(c, &release, &settings)?;
         c.poke(&person.organization_id, topic(&id));
         Ok(())
     })
@@ -119,6 +124,7 @@ pub fn approve_in(c: &mut Change<'_>, app: &App, release_id: &str) -> Result<()>
     let detail = json!({"version": release.version, "digest": release.digest, "signature": signature, "kid": app.keys.kid});
     c.audit("release.published", &release.id, &detail);
     list_newest_in(c, &release.app_id)?;
+    // Once more after its submission: a set may have been made since.
     c.enqueue(&Job::ScoreRelease { release_id: release.id })
 }
 

@@ -44,13 +44,27 @@ pub fn find_own_version(conn: &mut Conn, organization_id: &str, app: &str, versi
         .optional()
 }
 
+/// How many versions an app has.
+pub fn count_versions(conn: &mut Conn, app_id: &str) -> QueryResult<i64> {
+    releases::table.filter(releases::app_id.eq(app_id)).count().get_result(conn)
+}
+
+/// How many releases of an organisation wait for their check.
+pub fn count_checking(conn: &mut Conn, organization_id: &str) -> QueryResult<i64> {
+    releases::table
+        .inner_join(apps::table.on(apps::id.eq(releases::app_id)))
+        .filter(apps::organization_id.eq(organization_id).and(releases::state.eq(ReleaseState::Checking)))
+        .count()
+        .get_result(conn)
+}
+
 /// Digest, version and state of those digests that are releases.
 pub fn by_digest(conn: &mut Conn, digests: &[&str]) -> QueryResult<Vec<(String, String, ReleaseState)>> {
     releases::table.filter(releases::digest.eq_any(digests)).select((releases::digest, releases::version, releases::state)).load(conn)
 }
 
-/// Most versions of an app that are looked at, the newest uploads.
-const MAX_VERSIONS: i64 = 1000;
+/// Most versions of an app.
+pub const MAX_VERSIONS: i64 = 1000;
 
 /// Id, version and channel of an app's releases in some states, the last uploaded first.
 pub fn versions(conn: &mut Conn, app_id: &str, states: &[ReleaseState]) -> QueryResult<Vec<(String, String, Channel)>> {
@@ -108,7 +122,16 @@ pub fn set_published(conn: &mut Conn, id: &str, now: Timestamp) -> QueryResult<u
     diesel::update(releases::table.find(id)).set(releases::published_at.eq(now)).execute(conn)
 }
 
+/// Check reports that are kept of a release.
+const KEPT_REPORTS: i64 = 5;
+
 pub fn insert_report(conn: &mut Conn, release: &Release, report: CheckReport, now: Timestamp) -> QueryResult<usize> {
+    // The last few tell what has changed; a check may be asked for again and again.
+    let of = check_reports::table.filter(check_reports::release_id.eq(&release.id)).order(check_reports::id.desc());
+    let old: Vec<String> = of.offset(KEPT_REPORTS - 1).limit(100).select(check_reports::id).load(conn)?;
+    if !old.is_empty() {
+        diesel::delete(check_reports::table.filter(check_reports::id.eq_any(old))).execute(conn)?;
+    }
     diesel::insert_into(check_reports::table)
         .values((
             check_reports::id.eq(crate::base::ids::new("chk")),

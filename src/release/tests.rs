@@ -15,7 +15,7 @@ use crate::base::app::App;
 use crate::base::auth::{Actor, Role};
 use crate::base::config::Settings;
 use crate::base::db::schema::{audit_records, jobs as jobs_table, manifests, releases, tags};
-use crate::base::error::Result;
+use crate::base::error::{Kind, Result};
 use crate::base::i18n::Lang;
 use crate::http::page::{FormErrors, Page};
 use crate::registry::manifests::Push;
@@ -119,6 +119,41 @@ async fn a_pushed_manifest_becomes_a_release_once() {
         let other = testing::vendor(&app, "other").await;
         assert_eq!(console::release_detail(&app, &other, Lang::En, APP, "1.0.0").await.unwrap_err().code, "release");
         assert_eq!(crate::moderation::submission::submit(&app, &other, &id, Channel::Stable).await.unwrap_err().code, "release");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn so_many_checks_wait_and_so_many_are_asked_for_in_a_day() {
+    let few = |settings: &mut crate::base::config::Settings| {
+        settings.checks.waiting_per_organization = 2;
+        settings.checks.per_day = 4;
+    };
+    testing::each_backend_with(few, |app| async move {
+        let (acme, other) = (testing::vendor(&app, "acme").await, testing::vendor(&app, "other").await);
+        let push = async |who: &Actor, n: u32| {
+            let yaml = format!("version: 1.{n}.0");
+            crate::testing::shop::push(&app, who, &with_yaml("version: 1.0.0", &yaml)).await.map(|_| ())
+        };
+        push(&acme, 0).await.unwrap();
+        push(&acme, 1).await.unwrap();
+        let refused = push(&acme, 2).await.unwrap_err();
+        assert_eq!((refused.code, refused.kind, refused.retry_after), ("too-many-checks-waiting", Kind::RateLimited, Some(60)));
+        let stored: (i64, i64) =
+            app.db.read(|conn| Ok((manifests::table.count().get_result(conn)?, releases::table.count().get_result(conn)?))).await.unwrap();
+        assert_eq!((stored, waiting_checks(&app).await), ((2, 2), 2), "nothing of it is kept");
+        push(&acme, 1).await.unwrap();
+        push(&other, 0).await.unwrap();
+        // The checks fail (there is no engine here), which makes room; one that is asked for again counts.
+        testing::drain_jobs(&app).await;
+        push(&acme, 2).await.unwrap();
+        push(&acme, 0).await.unwrap();
+        testing::drain_jobs(&app).await;
+        let refused = push(&acme, 3).await.unwrap_err();
+        assert_eq!((refused.code, refused.retry_after), ("too-many-checks", Some(6 * 3600)));
+        push(&other, 1).await.unwrap();
+        app.clock.advance(chrono::TimeDelta::hours(6));
+        push(&acme, 3).await.unwrap();
     })
     .await;
 }

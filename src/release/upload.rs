@@ -11,7 +11,7 @@ use app_package::path::PackagePath;
 use app_package::validate::{self, FileEntry};
 use serde::{Deserialize, Serialize};
 
-use super::{arrival, model, store};
+use super::{arrival, limits, model, store};
 use crate::base::app::App;
 use crate::base::auth::policy::{self, Action};
 use crate::base::auth::{Actor, Person};
@@ -118,6 +118,7 @@ pub async fn check_upload(app: &App, actor: &Actor, upload: Upload, only: Option
         files: upload.files.len(),
         bytes: upload.files.iter().map(|f| f.size).fold(0, u64::saturating_add),
     };
+    let settings = app.settings.checks.clone();
     let faults = app
         .db
         .read(move |conn| {
@@ -125,6 +126,9 @@ pub async fn check_upload(app: &App, actor: &Actor, upload: Upload, only: Option
             let version = manifest.version.to_string();
             if store::find_own_version(conn, &person.organization_id, &manifest.name, &version)?.is_some() {
                 faults.push(UploadFault::at(&upload.yaml, "version", &taken(&version)));
+            } else if let Some(e) = limits::full(conn, &person.organization_id, &settings)? {
+                // Said before the files are sent, not after.
+                faults.push(UploadFault::at(&upload.yaml, "version", &e));
             }
             Ok(faults)
         })

@@ -9,6 +9,7 @@ use actix_web::middleware::from_fn;
 use actix_web::web::{Data, PayloadConfig};
 use actix_web::{App as Actix, HttpServer};
 use anyhow::Context as _;
+use chrono::TimeDelta;
 use rustls::RootCertStore;
 use rustls::server::WebPkiClientVerifier;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
@@ -22,8 +23,10 @@ use crate::server::middleware::{
 };
 use crate::{audit, registry, site, wire};
 
+mod files;
 pub mod middleware;
 pub mod routes;
+pub mod upkeep;
 pub mod work;
 
 /// A running server.
@@ -49,6 +52,9 @@ impl Server {
         let lock = lock(&app.settings.data_dir.0)?;
         let settings = &app.settings.server;
         let workers = if settings.workers == 0 { std::thread::available_parallelism().map_or(2, usize::from) } else { settings.workers };
+        // Each of the two listeners has its workers.
+        let connections = files::connections(settings.connections, files::raise_limit(), 2 * workers);
+        let blocking = settings.blocking_threads.max(4);
         let grace = Duration::from_secs(settings.shutdown_seconds);
         // Both listeners share one cache: a token verified by one is known to the other.
         let pulls = Data::new(wire::oci::cache::Cache::default());
@@ -69,6 +75,8 @@ impl Server {
             }
         })
         .workers(workers)
+        .max_connections(connections)
+        .worker_max_blocking_threads(blocking)
         .disable_signals()
         .shutdown_timeout(settings.shutdown_seconds)
         .bind(&settings.listen)
@@ -87,6 +95,8 @@ impl Server {
             }
         })
         .workers(workers)
+        .max_connections(connections)
+        .worker_max_blocking_threads(blocking)
         .disable_signals()
         .shutdown_timeout(settings.shutdown_seconds)
         .on_connect(|io, extensions| {
@@ -99,6 +109,7 @@ impl Server {
         .with_context(|| format!("cannot listen on {} (in use? set PORT or server.edge_listen)", settings.edge_listen))?;
 
         registry::jobs::plan_collection(&app).await.map_err(|e| anyhow::anyhow!("{e}"))?;
+        upkeep::plan(&app, TimeDelta::minutes(1)).await.map_err(|e| anyhow::anyhow!("{e}"))?;
         let address = *site.addrs().first().context("no address")?;
         let edge_address = *edge.addrs().first().context("no address")?;
         let (site, edge) = (site.run(), edge.run());

@@ -21,6 +21,7 @@ fn run<'a>(app: &'a App, job: &'a Job) -> BoxFuture<'a, Result<()>> {
             Job::RebuildNode { node_id } => fleet::margo::desired::rebuild(app, node_id).await,
             Job::ExpireUploads => registry::jobs::expire_uploads(app).await,
             Job::CollectGarbage => registry::jobs::collect_garbage(app).await,
+            Job::PruneHistory => super::upkeep::prune(app).await,
         }
     })
 }
@@ -29,8 +30,11 @@ fn give_up(conn: &mut Conn, job: &Job, now: Timestamp) -> Result<()> {
     match job {
         Job::CheckRelease { release_id } => release::jobs::give_up(conn, release_id, now),
         Job::EvaluateRelease { release_id, set_id } => evaluation::jobs::give_up(conn, release_id, set_id, now),
-        Job::ScoreRelease { .. } | Job::EvaluateScenario { .. } | Job::RebuildNode { .. } | Job::ExpireUploads | Job::CollectGarbage => {
-            Ok(())
-        }
+        Job::ScoreRelease { .. }
+        | Job::EvaluateScenario { .. }
+        | Job::RebuildNode { .. }
+        | Job::ExpireUploads
+        | Job::CollectGarbage
+        | Job::PruneHistory => Ok(()),
     }
 }

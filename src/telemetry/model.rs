@@ -41,7 +41,7 @@ const AHEAD: TimeDelta = TimeDelta::minutes(5);
 /// Longest text of an alarm, in characters.
 const MAX_TEXT: usize = 1_000;
 /// Largest result that is kept with an alarm, in bytes, and how deep it may be nested.
-const MAX_RESULT: usize = 128 * 1024;
+const MAX_RESULT: usize = 64 * 1024;
 const MAX_DEPTH: usize = 16;
 
 #[derive(Debug, Deserialize)]
@@ -177,6 +177,11 @@ pub fn result(value: &Value) -> String {
     }
     let text = value.to_string();
     if text.len() > MAX_RESULT { "{}".to_owned() } else { text }
+}
+
+/// What an alarm counts in the rates: one, and one more for each 4 KiB of its result.
+pub fn cost(result: &str) -> u32 {
+    u32::try_from(result.len() / 4096).unwrap_or(u32::MAX).saturating_add(1)
 }
 
 /// Levels of nesting. The JSON parser has bounded the recursion.

@@ -2,10 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use chrono::TimeDelta;
 use serde::{Deserialize as _, Serialize};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
+use super::limits::{Gate, Limits};
 use super::model::Filter;
 use super::model::{self, Alarm, AlarmLine, AlarmReport, AppFigures, AppSample, Content, MAX_REPORTS, MAX_SAMPLES, NodeSample, Report};
 use super::plots::{self, Plot, PlotData, Span};
@@ -29,7 +31,7 @@ const MAX_PLOTTED: i64 = 60_000;
 /// The outcome of a request's reports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct ReportReceipt {
-    /// The highest report number in the request: no report up to it needs to be sent again.
+    /// No report up to this number needs to be sent again: the highest of the request, or the one before the first that was held back.
     pub accepted_through: u64,
     /// Reports taken now.
     pub accepted: u64,
@@ -39,19 +41,20 @@ pub struct ReportReceipt {
     pub refused: u64,
 }
 
-/// Takes the reports of a node: all new ones in one transaction, each at most once.
+/// Takes the reports of a node: all new ones in one transaction, each at most once. Alarms over the rate are held back: the node keeps
+/// them and sends them again.
 ///
 /// # Errors
-/// `not-authorized` where the actor is no enrolled node, `too-many-reports`.
+/// `not-authorized` where the actor is no enrolled node, `too-many-reports`, `too-many-alarms` where the first report is held back.
 pub async fn take(app: &App, actor: &Actor, reports: Vec<Value>) -> Result<ReportReceipt> {
     let Actor::Node { node_id, organization_id } = actor else { return Err(Error::forbidden("not-authorized")) };
     if reports.len() > MAX_REPORTS {
         return Err(Error::too_large("too-many-reports").arg("max", MAX_REPORTS));
     }
-    let (node_id, owner) = (node_id.clone(), organization_id.clone());
-    audit::change(app, actor, move |c| {
+    let (node_id, owner, limits) = (node_id.clone(), organization_id.clone(), Limits::of(&app.settings));
+    let (taken, wait) = audit::change(app, actor, move |c| {
         let now = c.now;
-        let (taken, alarmed) = take_in(c, &node_id, &owner, &reports, now)?;
+        let Taken { receipt, alarmed, wait } = take_in(c, (&owner, &node_id), &limits, &reports, now)?;
         c.poke(&owner, format!("node:{node_id}"));
         if !alarmed.is_empty() {
             c.poke(&owner, TOPIC);
@@ -60,9 +63,23 @@ pub async fn take(app: &App, actor: &Actor, reports: Vec<Value>) -> Result<Repor
         for deployment in alarmed {
             c.poke(&owner, format!("deployment:{deployment}"));
         }
-        Ok(taken)
+        Ok((receipt, wait))
     })
-    .await
+    .await?;
+    match wait {
+        // Heartbeats are taken all the same; only the node's queue does not move on.
+        Some(wait) if taken.accepted_through == 0 => Err(Error::rate_limited("too-many-alarms").retry_after(wait)),
+        _ => Ok(taken),
+    }
+}
+
+/// What has become of a request's reports.
+struct Taken {
+    receipt: ReportReceipt,
+    /// Deployments with new alarms.
+    alarmed: BTreeSet<String>,
+    /// Time until an alarm that was held back may be sent again.
+    wait: Option<TimeDelta>,
 }
 
 /// The rows made from a request's reports before any is written.
@@ -79,20 +96,15 @@ struct Batch {
     refused: u64,
 }
 
-fn take_in(
-    conn: &mut Conn,
-    node_id: &str,
-    organization_id: &str,
-    reports: &[Value],
-    now: Timestamp,
-) -> Result<(ReportReceipt, BTreeSet<String>)> {
+fn take_in(conn: &mut Conn, owner: (&str, &str), limits: &Limits, reports: &[Value], now: Timestamp) -> Result<Taken> {
+    let (_, node_id) = owner;
     // Locks the node's row, so that two requests of one node follow one another.
     if fleet::service::note_call(conn, node_id, now)? != 1 {
         return Err(Error::forbidden("not-authorized"));
     }
     let own: BTreeMap<String, String> = store::deployments_of(conn, node_id)?.into_iter().collect();
     let mut batch = Batch::default();
-    let (mut highest, mut accepted, mut repeated) = (0, 0, 0);
+    let (mut numbers, mut accepted, mut repeated) = (BTreeSet::new(), 0, 0);
     // Sorted by report number: the order in which the node made them.
     let mut fresh: BTreeMap<(u64, String), Report> = BTreeMap::new();
     for value in reports {
@@ -101,7 +113,7 @@ fn take_in(
             continue;
         };
         // The number of an unreadable report counts as done, too: the node would send it for ever otherwise.
-        highest = highest.max(sequence);
+        numbers.insert(sequence);
         let hash = hex::encode(Sha256::digest(value.to_string()));
         match Report::deserialize(value) {
             Ok(report) => {
@@ -123,31 +135,92 @@ fn take_in(
     let digest = |r: &Report| if let Content::Alarm(a) = &r.content { Some(a.digest.to_string()) } else { None };
     let digests: Vec<String> = fresh.values().filter_map(digest).collect::<BTreeSet<_>>().into_iter().collect();
     let known = if digests.is_empty() { BTreeSet::new() } else { store::known_releases(conn, &app_ids, &digests)? };
-    for ((_, hash), report) in fresh {
+    let levels = fresh.values().filter_map(|r| if let Content::Alarm(a) = &r.content { Some(a.level) } else { None });
+    let mut gate = Gate::hold(conn, limits, owner, levels, now)?;
+    let beats = fresh.values().any(|r| matches!(r.content, Content::Heartbeat { .. }));
+    let mut samples = if beats { Some(limits.samples(conn, node_id, now)?) } else { None };
+    for ((sequence, hash), report) in fresh {
         let at = model::moment(report.at, now);
         match report.content {
             Content::Heartbeat { node, apps } => {
                 accepted += 1;
                 if at >= now.minus(model::KEEP) {
-                    batch.heartbeat(node_id, &own, at, node, apps);
+                    // A sample over the rate is left out, between others nobody misses it; what the node says of itself counts.
+                    let room = samples.as_ref().is_some_and(|bucket| bucket.wait(1).is_none());
+                    if let Some(bucket) = samples.as_mut().filter(|_| room) {
+                        bucket.take(1);
+                    }
+                    batch.heartbeat(node_id, &own, at, node, apps, room);
                 }
             }
-            Content::Alarm(alarm) => match batch.alarm((organization_id, node_id), &own, &known, hash, (at, now), *alarm) {
-                Some(()) => accepted += 1,
+            Content::Alarm(alarm) => match made(owner, &own, &known, hash, (at, now), *alarm) {
+                Some(alarm) if gate.admits(sequence, alarm.level, model::cost(&alarm.result)) => {
+                    accepted += 1;
+                    batch.alarms.push(alarm);
+                }
+                Some(_) => {}
                 None => batch.refused += 1,
             },
         }
     }
+    if let Some(bucket) = samples {
+        bucket.keep(conn)?;
+    }
+    let held_back = gate.close(conn)?;
     let alarmed: BTreeSet<String> = batch.alarms.iter().map(|a| a.deployment_id.clone()).collect();
     let refused = batch.refused;
     batch.write(conn, node_id)?;
     let deployment_ids: Vec<String> = own.into_keys().collect();
     store::prune(conn, node_id, &deployment_ids, now.minus(model::KEEP))?;
-    Ok((ReportReceipt { accepted_through: highest, accepted, repeated, refused }, alarmed))
+    let through = numbers.into_iter().rfind(|number| held_back.is_none_or(|(first, _)| *number < first));
+    let receipt = ReportReceipt { accepted_through: through.unwrap_or(0), accepted, repeated, refused };
+    Ok(Taken { receipt, alarmed, wait: held_back.map(|(_, wait)| wait) })
+}
+
+/// The alarm of a report; none where it is about another node's deployment, or a release or rule that cannot be.
+fn made(
+    (organization_id, node_id): (&str, &str),
+    own: &BTreeMap<String, String>,
+    known: &BTreeSet<(String, String)>,
+    report_hash: String,
+    (at, now): (Timestamp, Timestamp),
+    report: AlarmReport,
+) -> Option<Alarm> {
+    let app_id = own.get(&report.deployment_id)?;
+    let digest = report.digest.to_string();
+    if !known.contains(&(app_id.clone(), digest.clone())) || !model::is_rule(&report.rule) {
+        return None;
+    }
+    Some(Alarm {
+        id: ids::new("alm"),
+        organization_id: organization_id.to_owned(),
+        node_id: node_id.to_owned(),
+        deployment_id: report.deployment_id,
+        release_digest: digest,
+        rule: report.rule,
+        level: report.level,
+        text_zh: model::text(&report.text.zh),
+        text_en: model::text(&report.text.en),
+        result: model::result(&report.result),
+        report_hash,
+        raised_at: at,
+        received_at: now,
+    })
 }
 
 impl Batch {
-    fn heartbeat(&mut self, node_id: &str, own: &BTreeMap<String, String>, at: Timestamp, node: model::NodeFigures, apps: Vec<AppFigures>) {
+    /// Takes a heartbeat, and its figures as samples where there is room for them.
+    fn heartbeat(
+        &mut self,
+        node_id: &str,
+        own: &BTreeMap<String, String>,
+        at: Timestamp,
+        node: model::NodeFigures,
+        apps: Vec<AppFigures>,
+        room: bool,
+    ) {
+        self.heard = true;
+        self.trouble = node.trouble.as_ref().map(model::Trouble::line);
         let sample = NodeSample {
             node_id: node_id.to_owned(),
             at,
@@ -155,9 +228,9 @@ impl Batch {
             memory_used_bytes: model::count(node.memory_used_bytes),
             memory_total_bytes: model::count(node.memory_total_bytes),
         };
-        self.nodes.insert(at, sample);
-        self.heard = true;
-        self.trouble = node.trouble.as_ref().map(model::Trouble::line);
+        if room {
+            self.nodes.insert(at, sample);
+        }
         for app in apps {
             let Some(app_id) = own.get(&app.deployment_id).filter(|_| self.apps.len() < MAX_SAMPLES) else {
                 self.refused += 1;
@@ -171,6 +244,9 @@ impl Batch {
                 let first = self.proven.entry((app.deployment_id.clone(), app_id.clone(), app.version)).or_insert(at);
                 *first = at.min(*first);
             }
+            if !room {
+                continue;
+            }
             let sample = AppSample {
                 deployment_id: app.deployment_id.clone(),
                 at,
@@ -183,38 +259,6 @@ impl Batch {
             };
             self.apps.insert((app.deployment_id, at), sample);
         }
-    }
-
-    fn alarm(
-        &mut self,
-        (organization_id, node_id): (&str, &str),
-        own: &BTreeMap<String, String>,
-        known: &BTreeSet<(String, String)>,
-        report_hash: String,
-        (at, now): (Timestamp, Timestamp),
-        report: AlarmReport,
-    ) -> Option<()> {
-        let app_id = own.get(&report.deployment_id)?;
-        let digest = report.digest.to_string();
-        if !known.contains(&(app_id.clone(), digest.clone())) || !model::is_rule(&report.rule) {
-            return None;
-        }
-        self.alarms.push(Alarm {
-            id: ids::new("alm"),
-            organization_id: organization_id.to_owned(),
-            node_id: node_id.to_owned(),
-            deployment_id: report.deployment_id,
-            release_digest: digest,
-            rule: report.rule,
-            level: report.level,
-            text_zh: model::text(&report.text.zh),
-            text_en: model::text(&report.text.en),
-            result: model::result(&report.result),
-            report_hash,
-            raised_at: at,
-            received_at: now,
-        });
-        Some(())
     }
 
     /// Writes the rows. Heartbeats of one moment give one sample, also when they come in several requests.

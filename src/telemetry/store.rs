@@ -2,12 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use diesel::dsl::{max, min};
+use diesel::dsl::{count_star, exists, max, min};
 use diesel::prelude::*;
 
 use crate::base::db::schema::{alarms, app_samples, apps, deployments, node_samples, nodes, organizations, proofs, releases, sites};
 use crate::base::db::{Conn, Timestamp};
-use crate::fleet::model::DeploymentState;
+use crate::fleet::model::{DeploymentState, NodeState};
 use crate::telemetry::model::{Alarm, AlarmLine, AppSample, Filter, NodeSample};
 
 /// Deployments of a node with their apps.
@@ -79,6 +79,54 @@ pub fn prove(conn: &mut Conn, worked: &BTreeMap<(String, String, String), Timest
 
 pub fn insert_alarm(conn: &mut Conn, alarm: &Alarm) -> QueryResult<usize> {
     diesel::insert_into(alarms::table).values(alarm).execute(conn)
+}
+
+/// Deletes alarms that came in before a time, the oldest first, at most so many.
+pub fn delete_alarms_before(conn: &mut Conn, before: Timestamp, limit: i64) -> QueryResult<usize> {
+    let old = alarms::table.filter(alarms::received_at.lt(before)).order(alarms::received_at).limit(limit).select(alarms::id);
+    let old: Vec<String> = old.load(conn)?;
+    diesel::delete(alarms::table.filter(alarms::id.eq_any(old))).execute(conn)
+}
+
+/// Organisations with more alarms than a number, with how many they have.
+pub fn with_alarms_over(conn: &mut Conn, most: i64) -> QueryResult<Vec<(String, i64)>> {
+    alarms::table
+        .group_by(alarms::organization_id)
+        .having(count_star().gt(most))
+        .select((alarms::organization_id, count_star()))
+        .limit(1_000)
+        .load(conn)
+}
+
+/// Deletes the oldest alarms of an organisation, at most so many.
+pub fn delete_oldest_alarms(conn: &mut Conn, organization_id: &str, limit: i64) -> QueryResult<usize> {
+    let oldest = alarms::table.filter(alarms::organization_id.eq(organization_id)).order(alarms::id).limit(limit).select(alarms::id);
+    let oldest: Vec<String> = oldest.load(conn)?;
+    diesel::delete(alarms::table.filter(alarms::id.eq_any(oldest))).execute(conn)
+}
+
+/// Nodes that have not called since a time and have samples from before it, with their deployments.
+pub fn silent_with_samples(conn: &mut Conn, before: Timestamp, limit: i64) -> QueryResult<Vec<(String, Vec<String>)>> {
+    let of_node = node_samples::table.filter(node_samples::node_id.eq(nodes::id).and(node_samples::at.lt(before)));
+    let of_apps = app_samples::table
+        .inner_join(deployments::table.on(deployments::id.eq(app_samples::deployment_id)))
+        .filter(deployments::node_id.eq(nodes::id).and(app_samples::at.lt(before)));
+    let silent: Vec<String> = nodes::table
+        .filter(nodes::seen_at.lt(before).or(nodes::state.eq(NodeState::Removed)))
+        .filter(exists(of_node).or(exists(of_apps)))
+        .order(nodes::id)
+        .limit(limit)
+        .select(nodes::id)
+        .load(conn)?;
+    let mut found: BTreeMap<String, Vec<String>> = silent.into_iter().map(|id| (id, Vec::new())).collect();
+    let rows: Vec<(String, String)> = deployments::table
+        .filter(deployments::node_id.eq_any(found.keys().cloned().collect::<Vec<_>>()))
+        .select((deployments::node_id, deployments::id))
+        .load(conn)?;
+    for (node_id, id) in rows {
+        found.entry(node_id).or_default().push(id);
+    }
+    Ok(found.into_iter().collect())
 }
 
 /// Deletes the oldest samples of a node before a time, at most an hour's worth, so that one call is never long. A node reports every few

@@ -15,17 +15,21 @@ use super::model::Filter;
 use super::model::{self, Level};
 use super::plots::{Plot, Span};
 use super::service::{self, take};
+use super::upkeep;
 use crate::base::app::App;
 use crate::base::auth::Actor;
+use crate::base::config::Settings;
 use crate::base::db::schema::{alarms, app_samples, node_samples};
 use crate::base::error::Kind;
 use crate::base::i18n::Lang;
+use crate::base::jobs::{Job, Lane, count_open};
+use crate::base::rate::{Bucket, Rate};
 use crate::catalog::model::PlanKind;
 use crate::fleet::service::{self as fleet, DeployInput};
 use crate::server::middleware::errors::errors;
 use crate::site::parts::chain::{self, ChainLink, Reader};
 use crate::testing::shop::{Shop, license, shop};
-use crate::testing::{self, drain_jobs, each_backend};
+use crate::testing::{self, drain_jobs, each_backend, each_backend_with};
 
 struct Mine {
     shop: Shop,
@@ -137,6 +141,116 @@ async fn what_a_node_says_of_itself_is_kept_until_it_says_otherwise() {
         take(&app, &mine.node, vec![heartbeat(&app, &mine, 3, 1)]).await.unwrap();
         assert_eq!(kept().await, None);
     })
+    .await;
+}
+
+fn notice(app: &App, mine: &Mine, sequence: u64) -> Value {
+    let mut report = alarm(app, mine, sequence);
+    report["level"] = json!("notice");
+    report
+}
+
+#[actix_web::test]
+async fn alarms_over_the_rate_stay_at_the_node_and_critical_ones_pass() {
+    each_backend_with(few_alarms, |app| async move {
+        let mine = mine(&app).await;
+        let held = take(&app, &mine.node, (1..=7).map(|n| notice(&app, &mine, n)).collect()).await.unwrap();
+        assert_eq!((held.accepted_through, held.accepted, counts(&app).await.2), (5, 5, 5), "five an hour");
+        // The node sends what was held back again, with a heartbeat and, at last, what matters.
+        let mut queue = vec![notice(&app, &mine, 6), notice(&app, &mine, 7), heartbeat(&app, &mine, 8, 1)];
+        let refused = take(&app, &mine.node, queue.clone()).await.unwrap_err();
+        assert_eq!((refused.code, refused.kind, refused.retry_after), ("too-many-alarms", Kind::RateLimited, Some(720)));
+        assert_eq!(counts(&app).await, (1, 1, 5), "the heartbeat is taken all the same");
+        queue.push(alarm(&app, &mine, 9));
+        assert_eq!(take(&app, &mine.node, queue.clone()).await.unwrap_err().code, "too-many-alarms");
+        assert_eq!(counts(&app).await.2, 6, "a critical alarm is not held up by lesser ones");
+        app.clock.advance(TimeDelta::seconds(720));
+        let through = take(&app, &mine.node, queue).await.unwrap();
+        assert_eq!((through.accepted_through, counts(&app).await.2), (6, 7), "one more after its time, and none twice");
+        // What cannot be taken at all costs nothing and is not waited for.
+        let mut foreign = notice(&app, &mine, 10);
+        foreign["deployment_id"] = json!("dep_other");
+        assert_eq!(take(&app, &mine.node, vec![foreign]).await.unwrap().refused, 1);
+        // A large result costs more.
+        app.clock.advance(TimeDelta::hours(2));
+        let mut large = notice(&app, &mine, 11);
+        large["result"] = json!({"x": "y".repeat(9_000)});
+        let taken = take(&app, &mine.node, (12..16).map(|n| notice(&app, &mine, n)).chain([large]).collect()).await.unwrap();
+        assert_eq!((taken.accepted_through, taken.accepted), (13, 3), "three of five for the large one");
+    })
+    .await;
+}
+
+fn few_alarms(settings: &mut Settings) {
+    settings.telemetry.alarms_per_hour = 5;
+}
+
+#[actix_web::test]
+async fn nodes_of_one_operator_share_a_rate() {
+    each_backend_with(
+        |settings| settings.telemetry.organization_alarms_per_hour = 3,
+        |app| async move {
+            let mine = mine(&app).await;
+            let first = take(&app, &mine.node, (1..=2).map(|n| notice(&app, &mine, n)).collect()).await.unwrap();
+            assert_eq!(first.accepted, 2);
+            let (owner, shared) = (mine.shop.operator.organization_id().unwrap().to_owned(), Rate::hourly(3));
+            let now = app.clock.now();
+            let left = app.db.write(move |conn| Ok(Bucket::hold(conn, format!("alarms:{owner}"), shared, now)?.wait(2))).await.unwrap();
+            assert_eq!(left, Some(TimeDelta::minutes(20)), "one is left for all its nodes");
+            assert_eq!(take(&app, &mine.node, (3..=4).map(|n| notice(&app, &mine, n)).collect()).await.unwrap().accepted_through, 3);
+        },
+    )
+    .await;
+}
+
+#[actix_web::test]
+async fn samples_have_a_rate_and_go_also_where_a_node_is_silent() {
+    each_backend(|app| async move {
+        let mine = mine(&app).await;
+        // Five hundred moments of the last week in one request: forged, no agent keeps them.
+        let forged = (1..=500u64).map(|n| {
+            let mut beat = heartbeat(&app, &mine, n, n);
+            beat["at"] = json!(app.clock.now().minus(TimeDelta::seconds(i64::try_from(n).unwrap())).utc());
+            beat
+        });
+        let taken = take(&app, &mine.node, forged.collect()).await.unwrap();
+        assert_eq!((taken.accepted_through, taken.accepted), (500, 500));
+        assert_eq!(counts(&app).await, (99, 99, 0));
+        app.clock.advance(TimeDelta::days(8));
+        assert_eq!(upkeep::prune(&app).await.unwrap(), 198);
+        assert_eq!(counts(&app).await, (0, 0, 0));
+    })
+    .await;
+}
+
+#[actix_web::test]
+async fn alarms_go_by_number_and_by_age() {
+    each_backend_with(
+        |settings| settings.telemetry.keep_alarms = 3,
+        |app| async move {
+            let mine = mine(&app).await;
+            take(&app, &mine.node, (1..=5).map(|n| notice(&app, &mine, n)).collect()).await.unwrap();
+            assert_eq!(upkeep::prune(&app).await.unwrap(), 2);
+            let left = service::list_alarms(&app, &mine.shop.operator, Filter::default()).await.unwrap();
+            assert_eq!(left.len(), 3);
+            app.clock.advance(TimeDelta::days(364));
+            take(&app, &mine.node, vec![alarm(&app, &mine, 6)]).await.unwrap();
+            assert_eq!(upkeep::prune(&app).await.unwrap(), 1, "the oldest of four");
+            app.clock.advance(TimeDelta::days(2));
+            // The job does it, and plans itself anew.
+            app.db
+                .write({
+                    let now = app.clock.now();
+                    move |conn| Job::PruneHistory.enqueue_once(conn, now)
+                })
+                .await
+                .unwrap();
+            drain_jobs(&app).await;
+            let left = service::list_alarms(&app, &mine.shop.operator, Filter::default()).await.unwrap();
+            assert_eq!((left.len(), left[0].alarm.level), (1, Level::Critical));
+            assert_eq!(app.db.read(|conn| count_open(conn, Lane::Upkeep)).await.unwrap(), 1);
+        },
+    )
     .await;
 }
 

@@ -119,6 +119,18 @@ where
     admin.blocking().unwrap().batch_execute(&format!("DROP SCHEMA {schema} CASCADE")).unwrap();
 }
 
+/// As [`each_backend`] on SQLite, with all that is stored in a folder.
+pub async fn in_folder<F, Fut>(folder: &Path, change: impl FnOnce(&mut Settings), body: F)
+where
+    F: FnOnce(App) -> Fut,
+    Fut: Future<Output = ()>,
+{
+    let mut settings = settings(folder);
+    settings.database.url = format!("sqlite:{}", folder.join("test.db").display());
+    change(&mut settings);
+    body(App::open(settings, Clock::manual(Timestamp::from_unix(1_767_225_600))).unwrap()).await;
+}
+
 /// Writers of a race.
 pub const WRITERS: usize = 16;
 

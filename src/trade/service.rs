@@ -31,6 +31,8 @@ pub const PAGE: i64 = 50;
 pub const TOPIC: &str = "orders";
 /// The same order by the same person within this time is a double click.
 const DOUBLE_CLICK: TimeDelta = TimeDelta::seconds(5);
+/// Orders of an operator that wait for their payment.
+const MAX_OPEN: i64 = 500;
 /// Longest name of a payer in characters.
 const MAX_PAYER: usize = 120;
 
@@ -39,7 +41,8 @@ const MAX_PAYER: usize = 120;
 /// The same person ordering the same again within [`DOUBLE_CLICK`] gets the order that is there.
 ///
 /// # Errors
-/// `plan`, `plan-over`, `app-without-release`, `listing` (not listed), `nodes-range`, `trial-nodes`, `trial-used`, `order-too-large`.
+/// `plan`, `plan-over`, `app-without-release`, `listing` (not listed), `nodes-range`, `trial-nodes`, `trial-used`, `order-too-large`,
+/// `too-many-orders`.
 pub async fn place(app: &App, actor: &Actor, input: PlaceOrder) -> Result<String> {
     let person = policy::require(actor, Action::PlaceOrders)?.clone();
     let composed = app.clone();
@@ -53,6 +56,11 @@ pub async fn place(app: &App, actor: &Actor, input: PlaceOrder) -> Result<String
         let since = now.minus(DOUBLE_CLICK);
         if let Some(twin) = store::find_twin(c, &person.user_id, &person.organization_id, &plan.id, input.nodes, since)? {
             return Ok(twin.id);
+        }
+        // Orders of one operator are counted under its row, so that the second of two at once counts the first.
+        dialect::hold(c, Row::Organization(&person.organization_id))?;
+        if amount_fen > 0 && store::count_open(c, &person.organization_id)? >= MAX_OPEN {
+            return Err(Error::conflict("too-many-orders").arg("max", MAX_OPEN));
         }
         let trial = plan.kind == PlanKind::Trial;
         if trial && store::trial_used(c, &person.organization_id, &row.id)? {

@@ -119,6 +119,12 @@ pub fn count_awaiting(conn: &mut Conn) -> QueryResult<i64> {
     orders::table.filter(orders::state.eq(OrderState::AwaitingPayment)).count().get_result(conn)
 }
 
+/// How many orders of a buyer wait for their payment.
+pub fn count_open(conn: &mut Conn, organization_id: &str) -> QueryResult<i64> {
+    let open = orders::organization_id.eq(organization_id).and(orders::state.eq(OrderState::AwaitingPayment));
+    orders::table.filter(open).count().get_result(conn)
+}
+
 pub fn insert_payment(conn: &mut Conn, payment: &Payment) -> QueryResult<usize> {
     diesel::insert_into(payments::table).values(payment).execute(conn)
 }

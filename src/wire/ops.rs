@@ -1,13 +1,11 @@
-//! Endpoints for operation: `/healthz` (the process lives), `/readyz` (the database answers), `/metrics`, JWKS and trust documents.
+//! Endpoints for operation: `/healthz` (the process lives), `/readyz` (the database takes a write), `/metrics`, JWKS and trust documents.
 
 use actix_web::http::header;
 use actix_web::web::{self, Data, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse};
-use diesel::connection::SimpleConnection as _;
 use serde_json::json;
 
 use crate::base::app::App;
-use crate::base::error::Error;
 use crate::http::api::ApiResult;
 
 /// Routes of both listeners.
@@ -29,7 +27,7 @@ async fn healthz() -> HttpResponse {
 }
 
 async fn readyz(app: Data<App>) -> ApiResult {
-    app.db.read(|conn| conn.batch_execute("SELECT 1").map_err(|e| Error::unavailable("database-busy").source(e))).await?;
+    app.ready.prove(&app.db).await?;
     Ok(HttpResponse::Ok().content_type("text/plain").body("ready"))
 }
 

@@ -3,7 +3,9 @@
 use diesel::connection::SimpleConnection as _;
 use diesel::prelude::*;
 use diesel::sql_types::{Bool, Text};
+use pithead::base::config::Trust;
 use pithead::base::db::{Conn, Db, Location, migrate};
+use pithead::base::pki::pins;
 
 #[derive(QueryableByName, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[allow(clippy::struct_field_names, reason = "the names of information_schema")]
@@ -279,6 +281,38 @@ fn visibility_and_pins_come_from_the_rows_of_the_version_before() {
             assert_eq!(count(&mut conn, "SELECT COUNT(*) AS n FROM releases WHERE state = 'in_review'"), 2);
             assert_eq!(count(&mut conn, "SELECT COUNT(*) AS n FROM throttles WHERE failures = 3 AND blocked_until IS NULL"), 1);
         }
+    }
+    pg.blocking().unwrap().batch_execute(&format!("DROP SCHEMA {schema} CASCADE")).unwrap();
+    std::fs::remove_file(file).unwrap();
+}
+
+#[test]
+fn a_database_of_the_version_before_knows_that_it_had_keys() {
+    const NAME: &str = "2026-11-29-000042";
+    let file = std::env::temp_dir().join(pithead::base::ids::new("parity"));
+    let lite = Db::open(&Location::parse(&format!("sqlite:{}", file.display())).unwrap(), 1).unwrap();
+    let (pg, schema) = postgres();
+    for db in [&lite, &pg] {
+        let mut conn = db.blocking().unwrap();
+        let pinned = |conn: &mut Conn| {
+            migrate::up(conn).unwrap();
+            count(conn, "SELECT COUNT(*) AS n FROM key_pins WHERE fingerprint = ''")
+        };
+        assert_eq!(pinned(&mut conn), 0, "a fresh one has signed nothing");
+        down_to_before(&mut conn, NAME);
+        conn.batch_execute(OWNED).unwrap();
+        assert_eq!(pinned(&mut conn), 0, "nor has one with a draft");
+        down_to_before(&mut conn, NAME);
+        conn.batch_execute(
+            "INSERT INTO releases (id, app_id, version, digest, manifest, size_bytes, state, created_by, created_at, updated_at, published_at) \
+             VALUES ('rel_1', 'app_1', '1.0.0', 'd', '{}', 1, 'published', 'usr_1', '2026-01-01 00:00:00', '2026-01-01 00:00:00', '2026-01-01 00:00:00')",
+        )
+        .unwrap();
+        assert_eq!(pinned(&mut conn), 1);
+        drop(conn);
+        let folder = std::env::temp_dir().join(pithead::base::ids::new("parity-keys"));
+        let refused = pins::load(&mut db.blocking().unwrap(), &folder, &Trust::default()).unwrap_err().to_string();
+        assert!(refused.contains("platform.pem is missing") && !folder.exists(), "{refused}");
     }
     pg.blocking().unwrap().batch_execute(&format!("DROP SCHEMA {schema} CASCADE")).unwrap();
     std::fs::remove_file(file).unwrap();

@@ -67,6 +67,15 @@ pub async fn read_body(mut answer: Response, limit: usize) -> Result<Vec<u8>, Fa
     Ok(body)
 }
 
+/// A fault, with the wait that the server asks for, if any.
+pub type Refusal = (Fault, Option<Duration>);
+
+/// The refusal of an unsuccessful answer.
+async fn refusal_of(answer: Response) -> Refusal {
+    let after = answer.headers().get(RETRY_AFTER).and_then(|v| v.to_str().ok()).and_then(|v| v.parse().ok());
+    (problem_of(answer).await, after.map(|s: u64| Duration::from_secs(s.min(3600))))
+}
+
 /// The fault of an unsuccessful answer: the `code` and `detail` of a problem document where there is one.
 pub async fn problem_of(answer: Response) -> Fault {
     let status = answer.status();
@@ -128,9 +137,8 @@ impl Cloud {
         send(self.client().put(self.url(&format!("/api/v1/capabilities/{node}"))).json(capabilities), CALL).await.map(drop)
     }
 
-    /// Asks for the desired state; the server may hold the answer for `wait` seconds. A fault comes with the wait that the server asks for,
-    /// if any.
-    pub async fn poll(&self, etag: Option<&str>, wait: u64) -> Result<Poll, (Fault, Option<Duration>)> {
+    /// Asks for the desired state; the server may hold the answer for `wait` seconds.
+    pub async fn poll(&self, etag: Option<&str>, wait: u64) -> Result<Poll, Refusal> {
         let mut call = self.client().get(self.url(&format!("/api/v1/deployments?wait={wait}"))).header(ACCEPT, STATE_TYPE);
         if let Some(etag) = etag {
             call = call.header(IF_NONE_MATCH, format!("\"{etag}\""));
@@ -140,8 +148,7 @@ impl Cloud {
             return Ok(Poll::Unchanged);
         }
         if !answer.status().is_success() {
-            let after = answer.headers().get(RETRY_AFTER).and_then(|v| v.to_str().ok()).and_then(|v| v.parse().ok());
-            return Err((problem_of(answer).await, after.map(|s: u64| Duration::from_secs(s.min(3600)))));
+            return Err(refusal_of(answer).await);
         }
         let etag =
             answer.headers().get(ETAG).and_then(|v| v.to_str().ok()).map(|v| v.trim_start_matches("W/").trim_matches('"').to_owned());
@@ -164,30 +171,34 @@ impl Cloud {
 
     /// Reports the state of a deployment. An answer that a repetition would not change (the server does not know the
     /// deployment any more) counts as done.
-    pub async fn status<T: Serialize>(&self, id: &str, status: &T) -> Result<(), Fault> {
+    pub async fn status<T: Serialize>(&self, id: &str, status: &T) -> Result<(), Refusal> {
         let call = self.client().post(self.url(&format!("/api/v1/deployments/{id}/status"))).json(status).timeout(CALL);
-        let answer = call.send().await.map_err(|e| unreachable(&e))?;
+        let answer = call.send().await.map_err(|e| (unreachable(&e), None))?;
         let final_word = matches!(answer.status().as_u16(), 400 | 404 | 410 | 422);
         if answer.status().is_success() {
             return Ok(());
         }
-        let fault = problem_of(answer).await;
+        let refusal = refusal_of(answer).await;
         if !final_word {
-            return Err(fault);
+            return Err(refusal);
         }
-        tracing::warn!(deployment = id, %fault, "the server refused a status");
+        tracing::warn!(deployment = id, fault = %refusal.0, "the server refused a status");
         Ok(())
     }
 
     /// Sends reports (JSON text); gives the number up to which they are accepted.
-    pub async fn reports(&self, body: String) -> Result<u64, Fault> {
+    pub async fn reports(&self, body: String) -> Result<u64, Refusal> {
         #[derive(serde::Deserialize)]
         struct Accepted {
             accepted_through: u64,
         }
         let call = self.client().post(self.url("/edge/reports")).header(reqwest::header::CONTENT_TYPE, "application/json").body(body);
-        let body = read_body(send(call, CALL).await?, 64 * 1024).await?;
-        Ok(parse::<Accepted>(&body)?.accepted_through)
+        let answer = call.timeout(CALL).send().await.map_err(|e| (unreachable(&e), None))?;
+        if !answer.status().is_success() {
+            return Err(refusal_of(answer).await);
+        }
+        let accepted = read_body(answer, 64 * 1024).await.and_then(|body| parse::<Accepted>(&body));
+        accepted.map(|accepted| accepted.accepted_through).map_err(|fault| (fault, None))
     }
 
     /// The platform's public keys.

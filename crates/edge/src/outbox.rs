@@ -1,10 +1,11 @@
 //! Reports on their way to the server: heartbeats and alarms, on disk until the server has accepted them.
 //!
 //! One append-only file of JSON lines, synced at each report, rewritten when mostly dead. Invariants: sequence numbers
-//! only grow, also over restarts, and are on disk before they are sent (the server drops what it has seen by number);
-//! at most [`MAX_ALARMS`] alarms and [`MAX_HEARTBEATS`] heartbeats wait, the oldest go first and are counted.
+//! only grow, also over restarts, and are on disk before they are sent (the server drops what it has seen);
+//! at most [`MAX_ALARMS`] alarms and [`MAX_HEARTBEATS`] heartbeats wait, the oldest go first and are counted; critical alarms are sent
+//! before all others and dropped after all others, so that a flood of lesser ones does not hold them up.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -46,15 +47,32 @@ pub enum Kind {
 #[derive(Serialize, Deserialize)]
 #[serde(untagged)]
 enum Line {
-    Report { sequence: u64, kind: Kind, body: Value },
-    Marker { accepted_through: u64, next: u64, dropped: u64 },
+    Report {
+        sequence: u64,
+        kind: Kind,
+        body: Value,
+    },
+    Marker {
+        accepted_through: u64,
+        next: u64,
+        dropped: u64,
+        /// Numbers above `accepted_through` that are accepted too.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        taken: Vec<u64>,
+    },
 }
 
 struct Waiting {
     sequence: u64,
     kind: Kind,
+    /// A critical alarm.
+    critical: bool,
     /// The report as sent, JSON text.
     text: String,
+}
+
+fn is_critical(kind: Kind, report: &Value) -> bool {
+    kind == Kind::Alarm && report.get("level").and_then(Value::as_str) == Some("critical")
 }
 
 struct Inner {
@@ -89,10 +107,11 @@ impl Outbox {
                     match serde_json::from_slice::<Line>(&line) {
                         Ok(Line::Report { sequence, kind, body }) => {
                             next = next.max(sequence + 1);
-                            waiting.push_back(Waiting { sequence, kind, text: body.to_string() });
+                            waiting.push_back(Waiting { sequence, kind, critical: is_critical(kind, &body), text: body.to_string() });
                         }
-                        Ok(Line::Marker { accepted_through, next: n, dropped: d }) => {
+                        Ok(Line::Marker { accepted_through, next: n, dropped: d, taken }) => {
                             accepted = accepted.max(accepted_through);
+                            waiting.retain(|w: &Waiting| !taken.contains(&w.sequence));
                             next = next.max(n);
                             dropped = dropped.max(d);
                         }
@@ -114,7 +133,7 @@ impl Outbox {
     }
 
     fn rewrite(path: &Path, waiting: &VecDeque<Waiting>, accepted: u64, next: u64, dropped: u64) -> Result<File, Fault> {
-        let mut bytes = line(&Line::Marker { accepted_through: accepted, next, dropped })?;
+        let mut bytes = line(&Line::Marker { accepted_through: accepted, next, dropped, taken: Vec::new() })?;
         for w in waiting {
             let body = serde_json::from_str(&w.text).unwrap_or(Value::Null);
             bytes.extend(line(&Line::Report { sequence: w.sequence, kind: w.kind, body })?);
@@ -144,12 +163,14 @@ impl Outbox {
         if text.len() > MAX_REPORT_BYTES {
             return Err(Fault::new("report-too-large", "state", format!("a report of {} bytes was not stored", text.len())));
         }
-        let bytes = line(&Line::Report { sequence, kind, body: Value::Object(report) })?;
+        let report = Value::Object(report);
+        let critical = is_critical(kind, &report);
+        let bytes = line(&Line::Report { sequence, kind, body: report })?;
         // The sequence number is used up even if the write fails half-way.
         inner.next += 1;
         inner.file.write_all(&bytes).and_then(|()| inner.file.sync_data()).map_err(|e| disk(&e))?;
         inner.lines += 1;
-        inner.waiting.push_back(Waiting { sequence, kind, text });
+        inner.waiting.push_back(Waiting { sequence, kind, critical, text });
         trim(&mut inner);
         self.compact(&mut inner)?;
         drop(inner);
@@ -159,34 +180,40 @@ impl Outbox {
         Ok(sequence)
     }
 
-    /// The oldest waiting reports as the body of one request with the last number in it; `None` when nothing waits.
-    pub fn batch(&self) -> Option<(String, u64)> {
+    /// The oldest waiting reports as the body of one request, with their numbers in order; `None` when nothing waits. While critical
+    /// alarms wait, other alarms stay behind.
+    pub fn batch(&self) -> Option<(String, Vec<u64>)> {
         let inner = self.lock();
-        let (mut texts, mut size, mut last) = (Vec::new(), 0, 0);
-        for w in inner.waiting.iter().take(MAX_BATCH) {
+        let urgent = inner.waiting.iter().any(|w| w.critical);
+        let (mut texts, mut size, mut numbers) = (Vec::new(), 0, Vec::new());
+        for w in inner.waiting.iter().filter(|w| !urgent || w.critical || w.kind == Kind::Heartbeat).take(MAX_BATCH) {
             size += w.text.len();
             if size > MAX_BATCH_BYTES && !texts.is_empty() {
                 break;
             }
             texts.push(w.text.as_str());
-            last = w.sequence;
+            numbers.push(w.sequence);
         }
-        (!texts.is_empty()).then(|| (format!("{{\"reports\":[{}]}}", texts.join(",")), last))
+        (!texts.is_empty()).then(|| (format!("{{\"reports\":[{}]}}", texts.join(",")), numbers))
     }
 
-    /// Forgets all reports up to a number that the server has accepted, after a request whose last number was `sent`. A
-    /// higher number is not believed: nothing is dropped that was not in the request.
-    pub fn accepted(&self, through: u64, sent: u64) -> Result<(), Fault> {
+    /// Forgets those reports of a request, by their numbers, that the server has accepted: up to `through`. Nothing is dropped that was not
+    /// in the request, whatever the server says.
+    pub fn accepted(&self, through: u64, sent: &[u64]) -> Result<(), Fault> {
         let mut inner = self.lock();
-        let through = through.min(sent).min(inner.next - 1);
-        if through <= inner.accepted {
+        let taken: BTreeSet<u64> = sent.iter().copied().filter(|number| *number <= through).collect();
+        let before = inner.waiting.len();
+        inner.waiting.retain(|w| !taken.contains(&w.sequence));
+        if inner.waiting.len() == before {
             return Ok(());
         }
-        inner.accepted = through;
-        inner.waiting.retain(|w| w.sequence > through);
-        // The marker is not synced: if it is lost, the reports go once more and the server drops them by number.
-        let bytes = line(&Line::Marker { accepted_through: through, next: inner.next, dropped: inner.dropped })?;
-        inner.file.write_all(&bytes).map_err(|e| disk(&e))?;
+        // All below the first that still waits is done.
+        let first = inner.waiting.iter().map(|w| w.sequence).min().unwrap_or(inner.next);
+        inner.accepted = inner.accepted.max(first.saturating_sub(1));
+        let above = taken.into_iter().filter(|number| *number > inner.accepted).collect();
+        // The marker is not synced: if it is lost, the reports go once more and the server knows them.
+        let marker = Line::Marker { accepted_through: inner.accepted, next: inner.next, dropped: inner.dropped, taken: above };
+        inner.file.write_all(&line(&marker)?).map_err(|e| disk(&e))?;
         inner.lines += 1;
         self.compact(&mut inner)
     }
@@ -214,22 +241,24 @@ fn line(value: &Line) -> Result<Vec<u8>, Fault> {
     Ok(bytes)
 }
 
-/// Drops the oldest reports over [`MAX_HEARTBEATS`] and [`MAX_ALARMS`]. Only the newest entry can have broken a bound, except after
-/// opening.
+/// Drops the oldest reports over [`MAX_HEARTBEATS`] and [`MAX_ALARMS`], critical alarms last. Only the newest entry can have broken a
+/// bound, except after opening.
 fn trim(inner: &mut Inner) {
     for (kind, most) in [(Kind::Heartbeat, MAX_HEARTBEATS), (Kind::Alarm, MAX_ALARMS)] {
         let mut over = inner.waiting.iter().filter(|w| w.kind == kind).count().saturating_sub(most);
-        if over == 0 {
-            continue;
-        }
         if kind == Kind::Alarm {
             inner.dropped += over as u64;
         }
-        inner.waiting.retain(|w| {
-            let drop = over > 0 && w.kind == kind;
-            over -= usize::from(drop);
-            !drop
-        });
+        for critical in [false, true] {
+            if over == 0 {
+                break;
+            }
+            inner.waiting.retain(|w| {
+                let drop = over > 0 && w.kind == kind && w.critical == critical;
+                over -= usize::from(drop);
+                !drop
+            });
+        }
     }
 }
 
@@ -248,25 +277,53 @@ mod tests {
         outbox.push(Kind::Alarm, Map::from_iter([("rule".to_owned(), json!("r"))])).unwrap()
     }
 
+    fn critical(outbox: &Outbox) -> u64 {
+        let fields = [("rule".to_owned(), json!("r")), ("level".to_owned(), json!("critical"))];
+        outbox.push(Kind::Alarm, Map::from_iter(fields)).unwrap()
+    }
+
+    #[test]
+    fn a_critical_alarm_overtakes_and_loses_nothing() {
+        let dir = Scratch::new();
+        let path = dir.path().join("outbox.jsonl");
+        let outbox = Outbox::open(&path).unwrap();
+        assert_eq!([alarm(&outbox), alarm(&outbox), critical(&outbox), alarm(&outbox)], [1, 2, 3, 4]);
+        outbox.push(Kind::Heartbeat, Map::new()).unwrap();
+        assert_eq!(sequences(&outbox), [3, 5], "heartbeats go with it");
+        outbox.accepted(5, &[3, 5]).unwrap();
+        assert_eq!(sequences(&outbox), [1, 2, 4]);
+        // What overtook the others is known as taken after a restart.
+        drop(outbox);
+        let outbox = Outbox::open(&path).unwrap();
+        assert_eq!(sequences(&outbox), [1, 2, 4]);
+        // The server has room for the first only, then for nothing.
+        outbox.accepted(1, &[1, 2, 4]).unwrap();
+        outbox.accepted(0, &[2, 4]).unwrap();
+        assert_eq!((sequences(&outbox), outbox.counts()), (vec![2, 4], (0, 2, 0)));
+        drop(outbox);
+        assert_eq!(sequences(&Outbox::open(&path).unwrap()), [2, 4]);
+        assert_eq!(alarm(&Outbox::open(&path).unwrap()), 6);
+    }
+
     #[test]
     fn survives_a_restart_and_never_reuses_a_number() {
         let dir = Scratch::new();
         let path = dir.path().join("outbox.jsonl");
         let outbox = Outbox::open(&path).unwrap();
         assert_eq!((alarm(&outbox), alarm(&outbox), alarm(&outbox)), (1, 2, 3));
-        outbox.accepted(2, 3).unwrap();
+        outbox.accepted(2, &[1, 2, 3]).unwrap();
         drop(outbox);
         let outbox = Outbox::open(&path).unwrap();
         assert_eq!(sequences(&outbox), [3]);
-        outbox.accepted(3, 3).unwrap();
+        outbox.accepted(3, &[3]).unwrap();
         drop(outbox);
         let outbox = Outbox::open(&path).unwrap();
         assert_eq!(sequences(&outbox), Vec::<u64>::new());
         assert_eq!(alarm(&outbox), 4);
         // A number that was never given out is not believed.
-        outbox.accepted(u64::MAX, u64::MAX).unwrap();
+        outbox.accepted(u64::MAX, &[u64::MAX]).unwrap();
         assert_eq!(alarm(&outbox), 5);
-        assert_eq!(sequences(&outbox), [5]);
+        assert_eq!(sequences(&outbox), [4, 5]);
     }
 
     #[test]
@@ -278,10 +335,10 @@ mod tests {
         alarm(&outbox);
         let (_, sent) = outbox.batch().unwrap();
         // The third alarm is raised while the request is on its way.
-        assert_eq!((sent, alarm(&outbox)), (2, 3));
-        outbox.accepted(u64::MAX, sent).unwrap();
+        assert_eq!((sent.clone(), alarm(&outbox)), (vec![1, 2], 3));
+        outbox.accepted(u64::MAX, &sent).unwrap();
         assert_eq!(sequences(&outbox), [3]);
-        outbox.accepted(3, sent).unwrap();
+        outbox.accepted(3, &sent).unwrap();
         assert_eq!(sequences(&outbox), [3]);
         drop(outbox);
         assert_eq!(sequences(&Outbox::open(&path).unwrap()), [3]);
@@ -312,11 +369,13 @@ mod tests {
 
     #[test]
     fn alarms_are_bounded_and_the_loss_is_counted() {
-        let waiting = (1..=10_002).map(|sequence| Waiting { sequence, kind: Kind::Alarm, text: "{}".into() }).collect();
+        let waiting = (1..=10_002).map(|sequence| Waiting { sequence, kind: Kind::Alarm, critical: sequence == 1, text: "{}".into() });
+        let waiting = waiting.collect();
         let dir = Scratch::new();
         let file = File::create(dir.path().join("x")).unwrap();
         let mut inner = Inner { file, lines: 0, next: 10_003, accepted: 0, dropped: 0, waiting };
         trim(&mut inner);
-        assert_eq!((inner.waiting.len(), inner.dropped, inner.waiting[0].sequence), (MAX_ALARMS, 2, 3));
+        let first = [inner.waiting[0].sequence, inner.waiting[1].sequence];
+        assert_eq!((inner.waiting.len(), inner.dropped, first), (MAX_ALARMS, 2, [1, 4]), "the critical one stays");
     }
 }

@@ -11,7 +11,7 @@ use serde_json::{Map, json};
 use tokio_util::sync::CancellationToken;
 
 use crate::agent::Agent;
-use crate::cloud::Poll;
+use crate::cloud::{Poll, Refusal};
 use crate::fault::Fault;
 use crate::model::{backoff, spread};
 use crate::outbox::Kind;
@@ -143,7 +143,7 @@ async fn poll(agent: &Agent) {
     }
 }
 
-async fn poll_once(agent: &Agent, present: &DeviceCapabilities) -> Result<bool, (Fault, Option<Duration>)> {
+async fn poll_once(agent: &Agent, present: &DeviceCapabilities) -> Result<bool, Refusal> {
     let plain = |fault| (fault, None);
     tell_capabilities(agent, present).await.map_err(plain)?;
     let state = agent.state.get();
@@ -215,10 +215,13 @@ async fn send(agent: &Arc<Agent>) {
     loop {
         match send_all(agent).await {
             Ok(()) => failures = 0,
-            Err(fault) => {
+            Err((fault, after)) => {
                 failures += 1;
+                tracing::debug!(%fault, failures, "reports wait");
                 agent.contact::<()>(&Err(fault));
-                tokio::time::sleep(backoff(failures, Duration::from_secs(1), CONTACT_CAP, spread())).await;
+                // The server says when there is room again; what was refused waits here.
+                let wait = after.unwrap_or_else(|| backoff(failures, Duration::from_secs(1), CONTACT_CAP, spread()));
+                tokio::time::sleep(wait.clamp(Duration::from_secs(1), CONTACT_CAP)).await;
                 continue;
             }
         }
@@ -230,34 +233,39 @@ async fn send(agent: &Arc<Agent>) {
     }
 }
 
-async fn send_all(agent: &Arc<Agent>) -> Result<(), Fault> {
+async fn send_all(agent: &Arc<Agent>) -> Result<(), Refusal> {
+    let plain = |fault| (fault, None);
     // A status that the server does not take now holds up neither the other ones nor the alarms.
     let mut refused = Ok(());
     for (id, status) in agent.state.get().unsent {
         match agent.cloud.status(&id, &status).await {
             Ok(()) => {}
-            Err(fault) if fault.code == "server-unreachable" => return Err(fault),
-            Err(fault) => {
-                refused = Err(fault);
+            Err(refusal) if refusal.0.code == "server-unreachable" => return Err(refusal),
+            Err(refusal) => {
+                refused = Err(refusal);
                 continue;
             }
         }
         // A newer status may have come in meanwhile: it stays.
-        agent.state.update(|s| {
+        let forgotten = agent.state.update(|s| {
             if s.unsent.get(&id) == Some(&status) {
                 s.unsent.remove(&id);
             }
-        })?;
+        });
+        forgotten.map_err(plain)?;
     }
-    while let Some((body, last)) = agent.outbox.batch() {
+    while let Some((body, sent)) = agent.outbox.batch() {
+        let last = sent.last().copied().unwrap_or_default();
         let accepted = agent.cloud.reports(body).await?;
         agent.contact(&Ok(()));
         let keeper = agent.clone();
-        tokio::task::spawn_blocking(move || keeper.outbox.accepted(accepted, last))
+        tokio::task::spawn_blocking(move || keeper.outbox.accepted(accepted, &sent))
             .await
-            .map_err(|e| Fault::new("cancelled", "store", e.to_string()))??;
+            .map_err(|e| plain(Fault::new("cancelled", "store", e.to_string())))?
+            .map_err(plain)?;
         if accepted < last {
-            return Err(Fault::new("reports-not-accepted", "server", format!("the server took reports up to {accepted} of {last}")));
+            let fault = Fault::new("reports-not-accepted", "server", format!("the server took reports up to {accepted} of {last}"));
+            return Err(plain(fault));
         }
     }
     refused

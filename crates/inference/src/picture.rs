@@ -66,6 +66,12 @@ fn channels(color: Color) -> i64 {
 
 /// Decodes PNG or JPEG, recognised by its first bytes. Codes `input-not-a-picture`, `input-too-large`.
 pub fn decode(bytes: &[u8]) -> Result<DynamicImage> {
+    // 16-bit RGBA at the most pixels and its copy as RGB.
+    decode_within(bytes, MAX_PIXELS * (8 + 3))
+}
+
+/// As [`decode`], with at most so many bytes of memory for pixels. Code `input-too-large` where more are needed.
+pub fn decode_within(bytes: &[u8], most: u64) -> Result<DynamicImage> {
     let not_a_picture = |e: &dyn std::fmt::Display| AppError::new("input-not-a-picture", format!("this is not a PNG or JPEG picture: {e}"));
     let format = match bytes {
         [0x89, b'P', b'N', b'G', ..] => ImageFormat::Png,
@@ -93,13 +99,16 @@ pub fn decode(bytes: &[u8]) -> Result<DynamicImage> {
     let progressive = format == ImageFormat::Jpeg && bytes.windows(2).any(|pair| pair == [0xff, 0xc2]);
     let needed = header.total_bytes() + copy + if progressive { pixels * 6 } else { 0 };
     drop(header);
+    if needed > most {
+        return Err(too_large(format!("decoding takes {} MiB, more than may be used", needed >> 20)));
+    }
     if !has_memory(needed) {
         return Err(too_large(format!("decoding takes {} MiB, more than the app has left", needed >> 20)));
     }
     let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
     let mut limits = image::Limits::default();
-    // 16-bit RGBA at the most pixels, plus the decoder's own rows.
-    limits.max_alloc = Some(MAX_PIXELS * 8 + (16 << 20));
+    // The pixels, plus the decoder's own rows.
+    limits.max_alloc = Some(needed + (16 << 20));
     reader.limits(limits);
     reader.decode().map_err(|e| damaged(&e))
 }
@@ -325,6 +334,15 @@ mod tests {
             assert_eq!(decode(cut).unwrap_err().code, "input-not-a-picture", "{share} %");
         }
         assert_eq!(decode(&whole[..whole.len() - 1]).unwrap_err().code, "input-not-a-picture");
+    }
+
+    #[test]
+    fn memory_of_a_decoded_picture_is_bounded() {
+        // 16-bit RGBA: 4,000 bytes, and 1,500 of its copy.
+        let deep = png(image::ImageBuffer::<image::Rgba<u16>, _>::new(25, 20));
+        assert!(decode(&deep).is_ok() && decode_within(&deep, 5_500).is_ok());
+        let refused = decode_within(&deep, 5_499).unwrap_err();
+        assert_eq!(refused.code, "input-too-large");
     }
 
     #[test]

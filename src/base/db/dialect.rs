@@ -70,6 +70,47 @@ pub fn lock_audit_head(conn: &mut Conn, chain: &str, genesis: &str) -> QueryResu
     held(conn)?.ok_or(diesel::result::Error::NotFound)
 }
 
+/// When a bucket is full again; its row is held until the transaction ends. A new one is full now.
+pub fn hold_rate(conn: &mut Conn, subject: &str, now: Timestamp) -> QueryResult<Timestamp> {
+    use diesel::prelude::*;
+    use schema::rates::dsl;
+    let row = || dsl::rates.find(subject).select(dsl::full_at);
+    // A full bucket may be deleted between the two statements.
+    for _ in 0..3 {
+        sql_query("INSERT INTO rates (subject, full_at) VALUES ($1, $2) ON CONFLICT (subject) DO NOTHING")
+            .bind::<Text, _>(subject)
+            .bind::<diesel::sql_types::Timestamp, _>(now)
+            .execute(conn)?;
+        let held = match conn {
+            Conn::Postgres(pg) => row().for_no_key_update().first(pg).optional()?,
+            Conn::Sqlite(lite) => row().first(lite).optional()?,
+        };
+        if let Some(full_at) = held {
+            return Ok(full_at);
+        }
+    }
+    Err(diesel::result::Error::NotFound)
+}
+
+/// Notes the fingerprint of a key, in place of an older one.
+pub fn pin_key(conn: &mut Conn, name: &str, fingerprint: &str) -> QueryResult<usize> {
+    sql_query(
+        "INSERT INTO key_pins (name, fingerprint) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET fingerprint = excluded.fingerprint",
+    )
+    .bind::<Text, _>(name)
+    .bind::<Text, _>(fingerprint)
+    .execute(conn)
+}
+
+/// Writes a row that means nothing.
+pub fn prove(conn: &mut Conn) -> QueryResult<()> {
+    let now = Timestamp::new(chrono::Utc::now());
+    sql_query("INSERT INTO rates (subject, full_at) VALUES ('ready', $1) ON CONFLICT (subject) DO UPDATE SET full_at = excluded.full_at")
+        .bind::<diesel::sql_types::Timestamp, _>(now)
+        .execute(conn)
+        .map(|_| ())
+}
+
 /// Inserts a seal; 0 rows where its number is taken.
 pub fn insert_seal(conn: &mut Conn, number: i64, at: Timestamp, root: &str) -> QueryResult<usize> {
     sql_query("INSERT INTO audit_seals (number, at, root) VALUES ($1, $2, $3) ON CONFLICT (number) DO NOTHING")
@@ -88,27 +129,48 @@ pub fn count_up(conn: &mut Conn, name: &str) -> QueryResult<i64> {
     schema::counters::table.find(name).select(schema::counters::value).first(conn)
 }
 
-/// Takes the oldest due job of some kinds for a lease, or none. Two workers never take the same one: PostgreSQL skips locked rows, SQLite
-/// has one writer.
-pub fn claim_job(conn: &mut Conn, kinds: &[&str], now: Timestamp, lease_until: Timestamp) -> QueryResult<Option<String>> {
+#[derive(diesel::QueryableByName)]
+struct DueJob {
+    #[diesel(sql_type = Text)]
+    id: String,
+    #[diesel(sql_type = diesel::sql_types::Nullable<Text>)]
+    organization_id: Option<String>,
+}
+
+/// Takes a due job of some kinds for a lease, or none: first what is nobody's, then the oldest of the organisation whose last job was begun
+/// longest ago. Two workers never take the same one: PostgreSQL skips locked rows, SQLite has one writer.
+pub fn claim_job(conn: &mut Conn, kinds: &[&'static str], now: Timestamp, lease_until: Timestamp) -> QueryResult<Option<String>> {
     use diesel::prelude::*;
     use schema::jobs::dsl;
-    let due = dsl::jobs
-        .filter(dsl::kind.eq_any(kinds))
-        .filter(dsl::run_at.le(now).and(dsl::state.eq("waiting").or(dsl::state.eq("running").and(dsl::lease_until.lt(now)))))
-        .order((dsl::run_at, dsl::id))
-        .select(dsl::id)
-        .limit(1);
-    let id: Option<String> = match conn {
-        Conn::Postgres(pg) => due.for_update().skip_locked().first(pg).optional()?,
-        Conn::Sqlite(lite) => due.first(lite).optional()?,
+    let locked = match conn {
+        Conn::Postgres(_) => " FOR UPDATE OF jobs SKIP LOCKED",
+        Conn::Sqlite(_) => "",
     };
-    if let Some(id) = &id {
-        diesel::update(dsl::jobs.filter(dsl::id.eq(id)))
-            .set((dsl::state.eq("running"), dsl::lease_until.eq(lease_until), dsl::attempts.eq(dsl::attempts + 1)))
-            .execute(conn)?;
+    let due: Option<DueJob> = sql_query(format!(
+        "SELECT jobs.id AS id, jobs.organization_id AS organization_id FROM jobs \
+         LEFT JOIN job_turns ON job_turns.organization_id = jobs.organization_id \
+         WHERE jobs.kind IN ('{}') AND jobs.run_at <= $1 \
+         AND (jobs.state = 'waiting' OR (jobs.state = 'running' AND jobs.lease_until < $1)) \
+         ORDER BY job_turns.served_at NULLS FIRST, jobs.run_at, jobs.id LIMIT 1{locked}",
+        kinds.join("', '")
+    ))
+    .bind::<diesel::sql_types::Timestamp, _>(now)
+    .get_result(conn)
+    .optional()?;
+    let Some(DueJob { id, organization_id }) = due else { return Ok(None) };
+    diesel::update(dsl::jobs.filter(dsl::id.eq(&id)))
+        .set((dsl::state.eq("running"), dsl::lease_until.eq(lease_until), dsl::attempts.eq(dsl::attempts + 1)))
+        .execute(conn)?;
+    if let Some(organization_id) = organization_id {
+        sql_query(
+            "INSERT INTO job_turns (organization_id, served_at) VALUES ($1, $2) \
+             ON CONFLICT (organization_id) DO UPDATE SET served_at = excluded.served_at",
+        )
+        .bind::<Text, _>(organization_id)
+        .bind::<diesel::sql_types::Timestamp, _>(now)
+        .execute(conn)?;
     }
-    Ok(id)
+    Ok(Some(id))
 }
 
 /// Inserts a blob or, where it is known, marks it as just touched (garbage collection spares what was touched lately).

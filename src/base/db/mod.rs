@@ -5,6 +5,8 @@
 //! Concurrency is decided by constraints, conditional updates and held rows ([`dialect::hold`]), never by reading first. Everything that
 //! differs between the backends is in [`dialect`].
 
+use std::fs::File;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -13,7 +15,8 @@ use diesel::connection::SimpleConnection;
 use diesel::r2d2::{ManageConnection, Pool, PooledConnection};
 use diesel::{Connection, ConnectionError, ConnectionResult, PgConnection, SqliteConnection};
 
-use crate::base::error::{Error, Result};
+use crate::base::error::{Error, Kind, Result};
+use crate::base::room::Room;
 
 pub mod dialect;
 pub mod migrate;
@@ -63,6 +66,7 @@ impl Location {
 pub struct Manager {
     location: Location,
     query_only: bool,
+    durable: bool,
 }
 
 impl ManageConnection for Manager {
@@ -71,7 +75,13 @@ impl ManageConnection for Manager {
 
     fn connect(&self) -> ConnectionResult<Conn> {
         match &self.location {
-            Location::Postgres(url) => PgConnection::establish(url).map(Conn::Postgres),
+            Location::Postgres(url) => {
+                let mut conn = PgConnection::establish(url)?;
+                if !self.durable {
+                    conn.batch_execute("SET synchronous_commit = off").map_err(ConnectionError::CouldntSetupConfiguration)?;
+                }
+                Ok(Conn::Postgres(conn))
+            }
             Location::Sqlite(path) => {
                 let mut conn = SqliteConnection::establish(path)?;
                 let pragmas = "PRAGMA busy_timeout = 5000; PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA foreign_keys = ON; \
@@ -104,6 +114,10 @@ pub struct Db {
     read: Pool<Manager>,
     write: Pool<Manager>,
     generation: Arc<AtomicU64>,
+    /// Room to give up where the disk is full.
+    room: Option<Room>,
+    /// SQLite's log, which is synced after a lasting change.
+    wal: Option<Arc<PathBuf>>,
 }
 
 impl std::fmt::Debug for Db {
@@ -115,23 +129,30 @@ impl std::fmt::Debug for Db {
 impl Db {
     /// Opens the pools and checks that the database answers. Creates the SQLite file where it is absent; does not migrate.
     pub fn open(location: &Location, connections: u32) -> anyhow::Result<Self> {
+        Self::open_on(location, connections, true, None)
+    }
+
+    /// The same; with `durable` a lasting change ([`Self::write_then`]) outlives a power cut, and where a write finds the disk full, what
+    /// was laid aside in `room` is given up.
+    pub fn open_on(location: &Location, connections: u32, durable: bool, room: Option<Room>) -> anyhow::Result<Self> {
         let pool = |size: u32, query_only: bool| {
             Pool::builder()
                 .max_size(size)
                 .min_idle(Some(1))
                 .test_on_check_out(matches!(location, Location::Postgres(_)))
                 .connection_timeout(Duration::from_secs(10))
-                .build(Manager { location: location.clone(), query_only })
+                .build(Manager { location: location.clone(), query_only, durable })
         };
         let generation = Arc::default();
         Ok(match location {
-            Location::Sqlite(_) => {
+            Location::Sqlite(path) => {
+                let wal = durable.then(|| Arc::new(PathBuf::from(format!("{path}-wal"))));
                 let write = pool(1, false)?;
-                Self { read: pool(connections.max(1), true)?, write, generation }
+                Self { read: pool(connections.max(1), true)?, write, generation, room, wal }
             }
             Location::Postgres(_) => {
                 let write = pool(connections.max(2), false)?;
-                Self { read: write.clone(), write, generation }
+                Self { read: write.clone(), write, generation, room, wal: None }
             }
         })
     }
@@ -151,9 +172,12 @@ impl Db {
         T: Send + 'static,
         F: FnOnce(&mut Conn) -> Result<T> + Send + 'static,
     {
-        let generation = self.generation.clone();
+        let (generation, room) = (self.generation.clone(), self.room.clone());
         on_pool(self.write.clone(), move |conn| {
             let result = in_transaction(conn, f);
+            if let Err(e) = &result {
+                released(room.as_ref(), e);
+            }
             // Count also after an error: the commit may have happened and its answer been lost. Count here: the caller may be gone.
             generation.fetch_add(1, Ordering::AcqRel);
             result
@@ -162,27 +186,43 @@ impl Db {
     }
 
     /// As [`Db::write`], for a closure that does nothing outside its transaction: where the transaction collides with another one
-    /// (40001, 40P01) it runs once more from the start. `then` runs after the commit, also where the caller has gone meanwhile.
-    pub async fn write_then<T, A, F>(&self, f: F, then: impl FnOnce(A) + Send + 'static) -> Result<T>
+    /// (40001, 40P01), or room was made on a full disk, it runs once more from the start. A change that is `lasting` has outlived a power
+    /// cut when this answers, and so has all that was committed before it. `then` runs after the commit, also where the caller has gone
+    /// meanwhile.
+    pub async fn write_then<T, A, F>(&self, f: F, lasting: fn(&A) -> bool, then: impl FnOnce(A) + Send + 'static) -> Result<T>
     where
         T: Send + 'static,
+        A: 'static,
         F: Fn(&mut Conn) -> Result<(T, A)> + Send + 'static,
     {
-        let generation = self.generation.clone();
-        on_pool(self.write.clone(), move |conn| {
-            let result = match in_transaction(conn, &f) {
-                Err(e) if e.is_collision() => {
+        let (pool, generation, room, wal) = (self.write.clone(), self.generation.clone(), self.room.clone(), self.wal.clone());
+        on_thread(move || {
+            let mut conn = pool.get().map_err(busy)?;
+            let result = match in_transaction(&mut conn, &f) {
+                Err(e) if e.is_collision() || released(room.as_ref(), &e) => {
                     tracing::info!(error = %e, "a transaction runs once more");
-                    in_transaction(conn, &f)
+                    in_transaction(&mut conn, &f)
                 }
                 other => other,
             };
             generation.fetch_add(1, Ordering::AcqRel);
+            drop(conn);
             let (value, after) = result?;
+            // SQLite itself syncs its log at checkpoints only. It is synced here, beside the next writer instead of before it.
+            let synced = match wal.filter(|_| lasting(&after)) {
+                Some(wal) => File::open(&*wal).and_then(|log| log.sync_data()),
+                None => Ok(()),
+            };
             then(after);
+            synced?;
             Ok(value)
         })
         .await
+    }
+
+    /// Proves that the database takes a write: one row, in a transaction that is kept.
+    pub async fn prove(&self) -> Result<()> {
+        on_pool(self.write.clone(), |conn| in_transaction(conn, |conn| Ok(dialect::prove(conn)?))).await
     }
 
     /// Grows with each write of this process. A cache reads it before the data: while the number stays, no write that was answered has
@@ -193,8 +233,18 @@ impl Db {
 
     /// A connection for code that is synchronous by nature (migrations, command line).
     pub fn blocking(&self) -> Result<PooledConnection<Manager>> {
-        self.write.get().map_err(|e| Error::unavailable("database-busy").source(e))
+        self.write.get().map_err(busy)
     }
+}
+
+/// No connection came free in time.
+fn busy(e: diesel::r2d2::PoolError) -> Error {
+    Error::unavailable("database-busy").retry_after(chrono::TimeDelta::seconds(5)).source(e)
+}
+
+/// Whether room was made after an error that says there is none.
+fn released(room: Option<&Room>, e: &Error) -> bool {
+    e.kind == Kind::Full && room.is_some_and(Room::release)
 }
 
 /// Runs a closure in one transaction. SQLite takes its write lock at the start: after a read the transaction could not go on if another
@@ -213,7 +263,11 @@ fn in_transaction<T>(conn: &mut Conn, f: impl FnOnce(&mut Conn) -> Result<T>) ->
         }
         Err(e) => match Manager::rollback_transaction(conn) {
             Ok(()) | Err(diesel::result::Error::BrokenTransactionManager) => Err(e),
-            Err(rollback) => Err(rollback.into()),
+            // SQLite ends a transaction by itself where the disk is full, and then has none to take back. The pool drops the connection.
+            Err(rollback) => {
+                tracing::debug!(error = %rollback, "a transaction was not taken back by us");
+                Err(e)
+            }
         },
     }
 }
@@ -223,12 +277,15 @@ where
     T: Send + 'static,
     F: FnOnce(&mut Conn) -> Result<T> + Send + 'static,
 {
+    on_thread(move || f(&mut *pool.get().map_err(busy)?)).await
+}
+
+/// Runs a closure on the blocking pool, in the caller's span.
+async fn on_thread<T, F>(f: F) -> Result<T>
+where
+    T: Send + 'static,
+    F: FnOnce() -> Result<T> + Send + 'static,
+{
     let span = tracing::Span::current();
-    tokio::task::spawn_blocking(move || {
-        let _entered = span.enter();
-        let mut conn = pool.get().map_err(|e| Error::unavailable("database-busy").source(e))?;
-        f(&mut conn)
-    })
-    .await
-    .map_err(Error::internal)?
+    tokio::task::spawn_blocking(move || span.in_scope(f)).await.map_err(Error::internal)?
 }

@@ -542,6 +542,20 @@ diesel::table! {
 }
 
 diesel::table! {
+    key_pins (name) {
+        name -> Text,
+        fingerprint -> Text,
+    }
+}
+
+diesel::table! {
+    rates (subject) {
+        subject -> Text,
+        full_at -> Timestamp,
+    }
+}
+
+diesel::table! {
     jobs (id) {
         id -> Text,
         kind -> Text,
@@ -552,6 +566,14 @@ diesel::table! {
         lease_until -> Nullable<Timestamp>,
         last_error -> Nullable<Text>,
         created_at -> Timestamp,
+        organization_id -> Nullable<Text>,
+    }
+}
+
+diesel::table! {
+    job_turns (organization_id) {
+        organization_id -> Text,
+        served_at -> Timestamp,
     }
 }
 
@@ -599,5 +621,8 @@ diesel::allow_tables_to_appear_in_same_query!(
     storage_quotas,
     evaluation_sets,
     evaluation_scores,
+    key_pins,
+    rates,
     jobs,
+    job_turns,
 );

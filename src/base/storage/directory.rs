@@ -94,10 +94,12 @@ impl Directory {
 
     /// Stores bytes under their digest.
     pub fn put(&self, staged: &Path, digest: &Digest, bytes: &[u8]) -> Result<()> {
-        File::create(staged)?.write_all(bytes)?;
-        self.publish(staged, digest)?;
-        std::fs::remove_file(staged)?;
-        Ok(())
+        let stored = File::create(staged).and_then(|mut file| file.write_all(bytes)).map_err(Error::from);
+        let stored = stored.and_then(|()| self.publish(staged, digest));
+        // What could not be stored leaves nothing behind: on a full disk its bytes are needed.
+        let removed = std::fs::remove_file(staged);
+        stored?;
+        Ok(removed?)
     }
 
     /// Lays a blob at a path: a hard link where the file system has them, else a copy.

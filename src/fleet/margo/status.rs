@@ -8,8 +8,12 @@ use crate::base::app::App;
 use crate::base::auth::Actor;
 use crate::base::db::{Conn, Timestamp};
 use crate::base::error::{Error, Result, exactly_one};
+use crate::base::rate::{self, Rate};
 use crate::fleet::model::{Deployment, DeploymentEvent, DeploymentState};
 use crate::fleet::{service, store as fleet};
+
+/// How many times a node's rate all nodes of an operator have together.
+const TOGETHER: u32 = 20;
 
 /// The meaning of a status post for a deployment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,7 +47,7 @@ pub fn decide(wanted: bool, target: i64, adopted: i64, reported: State) -> Meani
 ///
 /// # Errors
 /// `deployment-not-found` where the node has none of that id, `semantic-error`, `json-malformed`, `not-authorized`, `deployment-changed`
-/// where the operator changed the wish at the same moment.
+/// where the operator changed the wish at the same moment, `too-many-states` where the node reports more changes than it may.
 pub async fn post(app: &App, actor: &Actor, node_id: &str, deployment_id: &str, body: &[u8]) -> Result<bool> {
     let status: DeploymentStatus = faults::parse(body)?;
     let faults = status.faults();
@@ -56,9 +60,9 @@ pub async fn post(app: &App, actor: &Actor, node_id: &str, deployment_id: &str, 
     if let Some(device_id) = &status.device_id {
         own_device(node_id, device_id)?;
     }
-    let node_id = node_id.to_owned();
+    let (node_id, per_hour) = (node_id.to_owned(), app.settings.fleet.states_per_hour);
     audit::change(app, actor, move |c| {
-        let changed = post_in(c, &node_id, &status)?;
+        let changed = post_in(c, &node_id, &status, per_hour)?;
         if let (true, Some(owner)) = (changed, c.actor.organization_id()) {
             c.poke(owner, format!("deployment:{}", status.deployment_id));
             c.poke(owner, format!("node:{node_id}"));
@@ -69,7 +73,7 @@ pub async fn post(app: &App, actor: &Actor, node_id: &str, deployment_id: &str, 
     .await
 }
 
-fn post_in(c: &mut Change<'_>, node_id: &str, status: &DeploymentStatus) -> Result<bool> {
+fn post_in(c: &mut Change<'_>, node_id: &str, status: &DeploymentStatus, per_hour: u32) -> Result<bool> {
     let now = c.now;
     // Noting the call locks the node's row, as everything that changes the node's deployments does.
     if fleet::note_call(c, node_id, now)? != 1 {
@@ -85,13 +89,30 @@ fn post_in(c: &mut Change<'_>, node_id: &str, status: &DeploymentStatus) -> Resu
     let news = store::set_adopted(c, &deployment.id, adopted)? == 1;
     let changed = match decide(deployment.wanted, deployment.target_version, adopted, status.status.state) {
         Meaning::Old => false,
-        Meaning::Is(state) => move_to(c, &deployment, &version, state, status.status.error.as_ref(), now)?,
+        Meaning::Is(state) => {
+            let moved = move_to(c, &deployment, &version, state, status.status.error.as_ref(), now)?;
+            if moved {
+                count(c, node_id, &deployment.organization_id, per_hour)?;
+            }
+            moved
+        }
         Meaning::Gone => {
             service::removed_in(c, &deployment.id)?;
             true
         }
     };
     Ok(news || changed)
+}
+
+/// Counts a row of the history, by node and by operator. Over the rate nothing of the post is kept: the node posts its last state again.
+fn count(c: &mut Change<'_>, node_id: &str, organization_id: &str, per_hour: u32) -> Result<()> {
+    let of_node = (format!("states:{node_id}"), Rate::hourly(per_hour));
+    let of_organization = (format!("states:{organization_id}"), Rate::hourly(per_hour.saturating_mul(TOGETHER)));
+    let now = c.now;
+    match rate::spend(c, vec![of_node, of_organization], now)? {
+        Some(wait) => Err(Error::rate_limited("too-many-states").retry_after(wait)),
+        None => Ok(()),
+    }
 }
 
 /// Writes a state and notes it in the history, if state or error differ from the present ones.

@@ -1,5 +1,6 @@
 //! Identities of nodes: enrolment by a one-time code, renewal, and the node behind a client certificate.
 
+use chrono::TimeDelta;
 use serde_json::json;
 use x509_parser::prelude::{FromDer as _, GeneralName, X509Certificate};
 
@@ -12,11 +13,15 @@ use crate::base::db::{Conn, Timestamp};
 use crate::base::error::{Error, Result, exactly_one};
 use crate::base::jobs::Job;
 use crate::base::pki::ca::{IssuedCertificate, NodeCa};
+use crate::base::rate::{self, Rate};
 use crate::fleet::model::{self, NodeState};
 use crate::fleet::store;
 
 /// Longest agent version that is kept, in characters.
 const MAX_VERSION: usize = 60;
+
+/// Renewals of one node: a certificate lives for days, and an answer may be lost on a bad line.
+const RENEWALS: Rate = Rate { units: 3, every: TimeDelta::hours(3) };
 
 /// A node that has got its certificate.
 #[derive(Debug, Clone)]
@@ -69,7 +74,7 @@ pub fn enroll_in(c: &mut Change<'_>, app: &App, code: &str, csr_pem: &str, agent
 /// node that is locked out needs a person to go there.
 ///
 /// # Errors
-/// `certificate-not-accepted` where the actor is no node or not enrolled any more, `csr-invalid`.
+/// `certificate-not-accepted` where the actor is no node or not enrolled any more, `csr-invalid`, `too-many-renewals`.
 pub async fn renew(app: &App, actor: &Actor, csr_pem: String) -> Result<Enrolment> {
     let Actor::Node { node_id, .. } = actor else { return Err(refused()) };
     let (handle, id) = (app.clone(), node_id.clone());
@@ -78,6 +83,9 @@ pub async fn renew(app: &App, actor: &Actor, csr_pem: String) -> Result<Enrolmen
         // The row lock makes the second of two renewals at once see the first.
         dialect::hold(c, Row::Node(&id))?;
         let (node, site_name) = store::find_node(c, &id)?.filter(|(n, _)| n.state == NodeState::Enrolled).ok_or_else(refused)?;
+        if let Some(wait) = rate::spend(c, vec![(format!("renewals:{id}"), RENEWALS)], now)? {
+            return Err(Error::rate_limited("too-many-renewals").retry_after(wait));
+        }
         let issued = handle.ca.sign_node(&csr_pem, &node.id, now)?;
         // If the certificate of the last renewal was never used, the node still has the one before.
         let previous = node.certificate_previous_serial.or(node.certificate_serial);

@@ -119,7 +119,7 @@ pub async fn list_sites(app: &App, actor: &Actor) -> Result<Vec<SiteLine>> {
 /// Adds a node that waits for its enrolment; gives its code, which is shown once.
 ///
 /// # Errors
-/// `site` where it is not the operator's, `node-name-taken`; a wrong name.
+/// `site` where it is not the operator's, `node-name-taken`, `too-many-fleet-nodes`; a wrong name.
 pub async fn create_node(app: &App, actor: &Actor, site_id: &str, name: &str) -> Result<IssuedCode> {
     let person = policy::require(actor, Action::ManageNodes)?.clone();
     let mut faults = Faults::default();
@@ -131,8 +131,13 @@ pub async fn create_node(app: &App, actor: &Actor, site_id: &str, name: &str) ->
     let (now, site_id) = (app.clock.now(), site_id.to_owned());
     let code = model::new_code();
     let code_hash = model::code_hash(&code);
-    let expires_at = code_end(app, now);
+    let (expires_at, most) = (code_end(app, now), app.settings.fleet.max_nodes);
     let node_id = audit::change(app, actor, move |c| {
+        // As with sites: the second of two at once counts the first.
+        dialect::hold(c, Row::Organization(&person.organization_id))?;
+        if store::count_nodes(c, &person.organization_id)? >= most {
+            return Err(Error::conflict("too-many-fleet-nodes").arg("max", most));
+        }
         let site = store::get_site(c, &person.organization_id, &site_id).or_not_found("site")?;
         let node = Node {
             id: ids::new("nod"),

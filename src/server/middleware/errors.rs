@@ -67,7 +67,7 @@ fn domain(error: &Error) -> Option<&crate::base::error::Error> {
 }
 
 fn log(error: &crate::base::error::Error) {
-    if matches!(error.kind, Kind::Internal | Kind::Unavailable) {
+    if matches!(error.kind, Kind::Internal | Kind::Unavailable | Kind::Full) {
         tracing::error!(%error, "request failed");
     } else {
         tracing::debug!(%error, "request refused");

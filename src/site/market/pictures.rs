@@ -119,14 +119,16 @@ pub async fn small(app: &App, actor: &Actor, vendor: String, slug: String, diges
     if let Some(kept) = kept(&path).await? {
         return Ok(if kept.is_empty() { whole } else { jpeg(kept, whole.public) });
     }
-    // One at a time: decoding a hostile picture can take hundreds of megabytes.
+    // One at a time, each within its bound of memory.
     let _turn = THUMBNAILS.acquire().await.map_err(Error::internal)?;
     if let Some(kept) = kept(&path).await? {
         return Ok(if kept.is_empty() { whole } else { jpeg(kept, whole.public) });
     }
     tokio::task::spawn_blocking(move || {
         let copy = shrink(&whole.bytes).unwrap_or_default();
-        keep(&path, &copy)?;
+        if let Err(e) = keep(&path, &copy) {
+            tracing::debug!(error = %e, "a small copy was not kept");
+        }
         Ok(if copy.is_empty() { whole } else { jpeg(copy, whole.public) })
     })
     .await
@@ -153,12 +155,15 @@ fn keep(path: &PathBuf, bytes: &[u8]) -> Result<()> {
         std::fs::create_dir_all(folder)?;
     }
     let beside = path.with_extension(ids::new("new"));
-    std::fs::File::create(&beside)?.write_all(bytes)?;
-    Ok(std::fs::rename(beside, path)?)
+    let kept = std::fs::File::create(&beside).and_then(|mut file| file.write_all(bytes)).and_then(|()| std::fs::rename(&beside, path));
+    if kept.is_err() {
+        let _ = std::fs::remove_file(beside);
+    }
+    Ok(kept?)
 }
 
 fn shrink(bytes: &[u8]) -> Option<Vec<u8>> {
-    let picture = inference::picture::decode(bytes).ok()?;
+    let picture = inference::picture::decode_within(bytes, MAX_PIXELS).ok()?;
     if picture.width() <= SMALL.0 && picture.height() <= SMALL.1 && bytes.len() < 64 * 1024 {
         return None;
     }
@@ -184,7 +189,10 @@ fn on_white(picture: &DynamicImage) -> image::RgbImage {
 /// Largest picture that is shown, in bytes.
 const MAX_BYTES: u64 = 2 * 1024 * 1024;
 
-/// One small copy at a time: decoding a picture can take hundreds of MB.
+/// Memory for the pixels of a picture that gets a small copy, in bytes: 16 million pixels of 8 bits. A larger one is sent whole.
+const MAX_PIXELS: u64 = 48 << 20;
+
+/// One small copy at a time.
 static THUMBNAILS: Semaphore = Semaphore::const_new(1);
 
 /// Box of a small copy in pixels: a card's 320 × 180 on a screen of double density.
@@ -205,6 +213,11 @@ mod tests {
         let copy = inference::picture::decode(&shrink(&png).unwrap()).unwrap();
         assert_eq!((copy.width(), copy.height()), (640, 170));
         assert!(copy.to_rgb8().get_pixel(5, 5).0.iter().all(|c| *c > 250), "transparent shows as white");
+        // 16 bits a channel: 8 bytes a pixel decoded, 3 more as a copy.
+        let mut deep = Vec::new();
+        let large = image::ImageBuffer::<image::Rgba<u16>, _>::new(2_200, 2_200);
+        DynamicImage::ImageRgba16(large).write_to(&mut std::io::Cursor::new(&mut deep), image::ImageFormat::Png).unwrap();
+        assert!(shrink(&deep).is_none(), "53 MB of pixels for a card");
         assert!(shrink(b"\x89PNG and no more").is_none() && shrink(b"RIFF1234WEBP").is_none());
     }
 }

@@ -13,7 +13,7 @@ use crate::base::error::Result;
 use crate::catalog::model::PlanKind;
 use crate::fleet::service::{self as fleet, DeployInput};
 use crate::license;
-use crate::testing::{WRITERS, assert_intact, csr, each_backend_racing, operator, race, shop};
+use crate::testing::{WRITERS, assert_intact, csr, each_backend_racing, each_backend_with, operator, race, shop};
 
 /// Enrolled nodes on a site of their own.
 async fn nodes(app: &App, actor: &Actor, n: usize) -> Vec<String> {
@@ -177,6 +177,28 @@ async fn sites_at_once_stay_within_the_limit() {
             .await
             .unwrap();
         assert_eq!(sorted(race(|n| make(format!("North {n}"))).await), (8, codes(&["too-many-sites"])));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn nodes_at_once_stay_within_the_limit() {
+    let few = |settings: &mut crate::base::config::Settings| {
+        settings.database.connections = u32::try_from(WRITERS).unwrap() + 2;
+        settings.fleet.max_nodes = 5;
+    };
+    each_backend_with(few, |app| async move {
+        let owner = operator(&app, "mine").await;
+        let site = fleet::create_site(&app, &owner, "East").await.unwrap();
+        let made = race(|n| {
+            let (app, owner, site) = (app.clone(), owner.clone(), site.clone());
+            async move { fleet::create_node(&app, &owner, &site, &format!("belt {n}")).await }
+        })
+        .await;
+        assert_eq!(sorted(made), (5, codes(&["too-many-fleet-nodes"])));
+        let removed = fleet::node::list_nodes(&app, &owner, None).await.unwrap().remove(0).node.id;
+        fleet::remove_node(&app, &owner, &removed).await.unwrap();
+        fleet::create_node(&app, &owner, &site, "belt 99").await.unwrap();
     })
     .await;
 }

@@ -412,3 +412,37 @@ async fn a_revoked_licence_takes_the_app_off_the_node() {
     })
     .await;
 }
+
+#[actix_web::test]
+async fn changes_of_state_have_a_rate_and_the_newest_are_kept() {
+    let few = |settings: &mut crate::base::config::Settings| {
+        settings.fleet.states_per_hour = 4;
+        settings.fleet.keep_events = 3;
+    };
+    testing::each_backend_with(few, |app| async move {
+        let shop = shop(&app).await;
+        let site = service::create_site(&app, &shop.operator, "East").await.unwrap();
+        let (node, _) = node(&app, &shop.operator, &site, "belt 1").await;
+        let license = license(&app, &shop, PlanKind::Subscription, 5).await;
+        let id = deploy(&app, &shop, &license, &shop.listing.release_id, &node).await;
+        let known = events(&app, &id).await.len();
+        let adopted = manifest(&app, &node).await.manifest_version;
+        for state in ["installing", "installed", "installed", "failed", "installed", "installed"] {
+            assert_eq!(post(&app, &node, &id, status(&id, adopted, state)).await.status, 200, "{state}");
+        }
+        assert_eq!(events(&app, &id).await.len(), known + 4, "what changes nothing is no event");
+        let refused = post(&app, &node, &id, status(&id, adopted, "failed")).await;
+        let problem: Value = serde_json::from_slice(&refused.body).unwrap();
+        assert_eq!(
+            (refused.status, &problem["code"], &problem["retryAfterSeconds"]),
+            (StatusCode::TOO_MANY_REQUESTS, &json!("too-many-states"), &json!(900))
+        );
+        assert_eq!(events(&app, &id).await.len(), known + 4);
+        assert_eq!(post(&app, &node, &id, status(&id, adopted, "installed")).await.status, 200, "no change costs nothing");
+        app.clock.advance(chrono::TimeDelta::minutes(15));
+        assert_eq!(post(&app, &node, &id, status(&id, adopted, "failed")).await.status, 200, "the node posts it again");
+        crate::fleet::upkeep::prune(&app).await.unwrap();
+        assert_eq!(events(&app, &id).await, ["failed", "installed", "failed"]);
+    })
+    .await;
+}

@@ -3,6 +3,7 @@
 mod bodies;
 mod bucket;
 mod chunks;
+mod disk;
 mod pulls;
 mod rights;
 mod upkeep;

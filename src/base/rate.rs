@@ -1,0 +1,146 @@
+//! Rates: how often a subject may do something, as token buckets. They are kept in the database, so that several replicas count together
+//! and a restart forgets nothing. What the price is: one row is written for each thing that is counted, and on `PostgreSQL` those who
+//! share a bucket wait for each other until the transaction ends; so only what adds rows is counted, never reading.
+//!
+//! A bucket is one time: when it is full again (the generic cell rate algorithm, ITU-T I.371). One that is full is the same as none.
+
+use chrono::TimeDelta;
+use diesel::prelude::*;
+
+use super::db::{Conn, Timestamp, dialect, schema::rates};
+use super::error::Result;
+
+/// So many units at once, and in the long run so many in each period.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rate {
+    pub units: u32,
+    pub every: TimeDelta,
+}
+
+impl Rate {
+    pub fn hourly(units: u32) -> Self {
+        Self { units, every: TimeDelta::hours(1) }
+    }
+
+    pub fn daily(units: u32) -> Self {
+        Self { units, every: TimeDelta::days(1) }
+    }
+
+    /// Time in which one unit comes back.
+    fn pace(self) -> TimeDelta {
+        self.every / count(self.units.max(1))
+    }
+}
+
+/// A bucket that is held until the transaction ends.
+#[derive(Debug)]
+pub struct Bucket {
+    subject: String,
+    rate: Rate,
+    full_at: Timestamp,
+    now: Timestamp,
+}
+
+impl Bucket {
+    /// Holds the bucket of a subject, such as `alarms:nod_…`. Buckets are taken after the rows of `dialect::hold`, the wider ones last.
+    pub fn hold(conn: &mut Conn, subject: String, rate: Rate, now: Timestamp) -> Result<Self> {
+        let full_at = dialect::hold_rate(conn, &subject, now)?;
+        // A bucket is never emptier than empty: the rate may have been raised, or the clock set back.
+        let full_at = full_at.max(now).min(now.plus(rate.pace() * count(rate.units)));
+        Ok(Self { subject, rate, full_at, now })
+    }
+
+    /// How long so many units must wait; none where they are there. More units than the bucket holds wait for a full one.
+    pub fn wait(&self, units: u32) -> Option<TimeDelta> {
+        let missing = self.after(units).utc() - self.now.utc() - self.rate.pace() * count(self.rate.units);
+        (missing > TimeDelta::zero()).then_some(missing)
+    }
+
+    fn after(&self, units: u32) -> Timestamp {
+        self.full_at.plus(self.rate.pace() * count(units.min(self.rate.units)))
+    }
+
+    /// Takes units that are there.
+    pub fn take(&mut self, units: u32) {
+        self.full_at = self.after(units);
+    }
+
+    /// Stores what was taken.
+    pub fn keep(self, conn: &mut Conn) -> Result<()> {
+        diesel::update(rates::table.find(&self.subject)).set(rates::full_at.eq(self.full_at)).execute(conn)?;
+        Ok(())
+    }
+}
+
+/// Takes one unit from each of some buckets in their order, in the caller's transaction; gives how long to wait where one is empty. The
+/// caller then ends its transaction with an error, so that nothing is taken.
+pub fn spend(conn: &mut Conn, buckets: Vec<(String, Rate)>, now: Timestamp) -> Result<Option<TimeDelta>> {
+    for (subject, rate) in buckets {
+        let mut bucket = Bucket::hold(conn, subject, rate, now)?;
+        if let Some(wait) = bucket.wait(1) {
+            return Ok(Some(wait));
+        }
+        bucket.take(1);
+        bucket.keep(conn)?;
+    }
+    Ok(None)
+}
+
+/// Deletes buckets that are full, at most so many; gives how many.
+pub fn prune(conn: &mut Conn, now: Timestamp, limit: i64) -> Result<usize> {
+    let full: Vec<String> =
+        rates::table.filter(rates::full_at.lt(now)).order(rates::full_at).limit(limit).select(rates::subject).load(conn)?;
+    Ok(diesel::delete(rates::table.filter(rates::subject.eq_any(full).and(rates::full_at.lt(now)))).execute(conn)?)
+}
+
+fn count(units: u32) -> i32 {
+    i32::try_from(units).unwrap_or(i32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{WRITERS, each_backend, each_backend_racing, race};
+
+    #[tokio::test]
+    async fn a_bucket_empties_at_once_and_fills_slowly() {
+        each_backend(|app| async move {
+            let rate = Rate { units: 3, every: TimeDelta::minutes(3) };
+            let spend_one = async || {
+                let now = app.clock.now();
+                app.db.write(move |conn| spend(conn, vec![("x".into(), rate)], now)).await.unwrap()
+            };
+            for _ in 0..3 {
+                assert_eq!(spend_one().await, None);
+            }
+            assert_eq!(spend_one().await, Some(TimeDelta::minutes(1)));
+            app.clock.advance(TimeDelta::seconds(40));
+            assert_eq!(spend_one().await, Some(TimeDelta::seconds(20)));
+            app.clock.advance(TimeDelta::seconds(20));
+            assert_eq!((spend_one().await, spend_one().await), (None, Some(TimeDelta::minutes(1))));
+            // More than it holds is a full bucket, and a clock that goes back locks nobody out for longer than one is empty.
+            let now = app.clock.now().minus(TimeDelta::days(400));
+            let waits = app.db.write(move |conn| Ok(Bucket::hold(conn, "x".into(), rate, now)?.wait(1_000))).await.unwrap();
+            assert_eq!(waits, Some(TimeDelta::minutes(3)));
+            let now = app.clock.now();
+            let kept = |now| app.db.write(move |conn| prune(conn, now, 10));
+            assert_eq!(kept(now).await.unwrap(), 0);
+            assert_eq!(kept(now.plus(TimeDelta::hours(1))).await.unwrap(), 1, "a full bucket is the same as none");
+        })
+        .await;
+    }
+
+    #[tokio::test]
+    async fn many_at_once_get_no_more_than_the_bucket_holds() {
+        each_backend_racing(|app| async move {
+            let (own, now) = (app.clone(), app.clock.now());
+            let outcomes = race(move |_| {
+                let app = own.clone();
+                async move { app.db.write(move |conn| spend(conn, vec![("x".into(), Rate::hourly(5))], now)).await.unwrap() }
+            })
+            .await;
+            assert_eq!((outcomes.len(), outcomes.iter().filter(|wait| wait.is_none()).count()), (WRITERS, 5));
+        })
+        .await;
+    }
+}
