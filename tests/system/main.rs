@@ -23,4 +23,5 @@ mod release;
 #[path = "../support/server.rs"]
 mod server;
 mod strangers;
+mod tables;
 mod trust;
