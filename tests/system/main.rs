@@ -15,13 +15,17 @@
 mod certificates;
 mod clients;
 mod crashes;
+mod damage;
 mod demo;
 mod evaluation;
+mod parsers;
 mod registry;
 mod registry_clients;
 mod release;
 #[path = "../support/server.rs"]
 mod server;
+#[path = "../support/sources.rs"]
+mod sources;
 mod strangers;
 mod tables;
 mod trust;
