@@ -1,6 +1,6 @@
 # Pithead: one target per thing people do. The work is in scripts/, which also run on their own.
 .DEFAULT_GOAL := help
-.PHONY: help demo test quick check bench fuzz demo-models fmt
+.PHONY: help demo test quick check bench fuzz chaos demo-models fmt
 PORT ?= 8080
 SCALE ?= small
 SECONDS ?= 600

@@ -13,6 +13,7 @@
 #![allow(clippy::disallowed_methods, reason = "make test says in variables where the tests find their tools")]
 
 mod certificates;
+mod chaos;
 mod clients;
 mod crashes;
 mod damage;
