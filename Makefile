@@ -1,6 +1,6 @@
 # Pithead: one target per thing people do. The work is in scripts/, which also run on their own.
 .DEFAULT_GOAL := help
-.PHONY: help demo test quick check bench fuzz demo-models fmt
+.PHONY: help demo test quick check bench fuzz chaos demo-models fmt
 PORT ?= 8080
 SCALE ?= small
 SECONDS ?= 600
@@ -24,8 +24,11 @@ check: ## Format, lints, documentation and dependency rules, without running tes
 bench: ## Speed and memory of a release build, against the limits in docs/BENCHMARKS.md
 	@exec scripts/bench.sh
 
-fuzz: ## Damaged models and documents against checks and parsers [SECONDS=600] [SEED=…]
+fuzz: ## Damaged models, documents and requests against checks and parsers [SECONDS=600] [SEED=…]
 	@exec scripts/fuzz.sh $(SECONDS) $(SEED)
+
+chaos: ## Kills, locks, cuts and a full disk while clients push, order, pay and deploy [SECONDS=600]
+	@exec scripts/chaos.sh $(SECONDS)
 
 demo-models: ## Train the demo apps' models again from their scripts
 	@exec scripts/demo-models.sh

@@ -7,6 +7,7 @@ cli-check-platform = platform
 cli-check-vendor = vendor
 cli-bytes = { $n } bytes
 cli-files = { $n } files
+cli-left-out = Left out, hidden or of the system: { $names }
 cli-already-there = already there
 cli-hashing = hashing
 cli-packing = packing

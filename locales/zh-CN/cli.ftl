@@ -7,6 +7,7 @@ cli-check-platform = 平台签名
 cli-check-vendor = 开发商签名
 cli-bytes = { $n } 字节
 cli-files = { $n } 个文件
+cli-left-out = 已略去的隐藏文件或系统文件：{ $names }
 cli-already-there = 已存在
 cli-hashing = 计算摘要
 cli-packing = 打包

@@ -8,7 +8,7 @@ use app_package::digest::{Digest, Hasher};
 use app_package::fault::Fault;
 use app_package::manifest::AppManifest;
 use app_package::oci::{PackedFile, SOURCE_FILE};
-use app_package::path::PackagePath;
+use app_package::path::{PackagePath, is_left_out};
 use app_package::validate::{self, FileEntry, MAX_FAULTS, MAX_FILES, MAX_YAML_BYTES};
 
 use super::progress::Progress;
@@ -38,16 +38,28 @@ pub struct Folder {
     pub yaml: String,
     /// All files, by path.
     pub files: Vec<LocalFile>,
+    /// Hidden and system files that were left out; of a folder its own path only.
+    pub left_out: Vec<String>,
+}
+
+/// What lies in a folder.
+#[derive(Default)]
+struct Found {
+    files: Vec<LocalFile>,
+    left_out: Vec<String>,
+    faults: Vec<Fault>,
 }
 
 /// Reads and checks a folder. The outer error: it cannot be read; the inner: its faults.
 pub fn read(dir: &Path, lang: Lang) -> anyhow::Result<Result<Folder, Vec<Fault>>> {
-    let (mut files, mut faults) = (Vec::new(), Vec::new());
-    walk(dir, "", 0, lang, &mut files, &mut faults)?;
+    let mut found = Found::default();
+    walk(dir, "", 0, lang, &mut found)?;
+    let Found { mut files, mut left_out, faults } = found;
     if !faults.is_empty() {
         return Ok(Err(faults));
     }
-    files.sort_by(|a: &LocalFile, b| a.path.cmp(&b.path));
+    files.sort_by(|a, b| a.path.cmp(&b.path));
+    left_out.sort();
     let Some(source) = files.iter().find(|file| file.path == SOURCE_FILE) else {
         return Ok(Err(vec![Fault::new("yaml-missing", "")]));
     };
@@ -62,39 +74,43 @@ pub fn read(dir: &Path, lang: Lang) -> anyhow::Result<Result<Folder, Vec<Fault>>
     };
     let entries: Vec<FileEntry> = files.iter().map(|f| FileEntry { path: f.path.clone(), size: f.size }).collect();
     let faults = validate::check_files(&manifest, &yaml, &entries);
-    Ok(if faults.is_empty() { Ok(Folder { manifest, yaml, files }) } else { Err(faults) })
+    Ok(if faults.is_empty() { Ok(Folder { manifest, yaml, files, left_out }) } else { Err(faults) })
 }
 
-/// Collects files. Hidden ones are left out, as in the browser; links are faults, since what they lead to is not in the folder.
-fn walk(dir: &Path, prefix: &str, depth: usize, lang: Lang, out: &mut Vec<LocalFile>, faults: &mut Vec<Fault>) -> anyhow::Result<()> {
+/// Collects files. Hidden and system files are left out, as in the browser; links are faults, since what they lead to is not in the folder.
+fn walk(dir: &Path, prefix: &str, depth: usize, lang: Lang, found: &mut Found) -> anyhow::Result<()> {
     for entry in std::fs::read_dir(dir).cannot(lang, "read", dir)? {
         let entry = entry.cannot(lang, "read", dir)?;
         let name = match entry.file_name().into_string() {
             Ok(name) => name,
             Err(name) => {
-                faults.push(Fault::new("path-encoding", "").with("value", name.display()));
+                found.faults.push(Fault::new("path-encoding", "").with("value", name.display()));
                 continue;
             }
         };
-        if name.starts_with('.') || matches!(name.as_str(), "__MACOSX" | "Thumbs.db" | "desktop.ini") {
+        let path = if prefix.is_empty() { name } else { format!("{prefix}/{name}") };
+        if is_left_out(&path) {
+            if found.left_out.len() < MAX_FILES {
+                found.left_out.push(path);
+            }
             continue;
         }
-        let path = if prefix.is_empty() { name } else { format!("{prefix}/{name}") };
         let kind = entry.file_type().cannot(lang, "read", &entry.path())?;
         if kind.is_dir() && depth >= MAX_DEPTH {
-            faults.push(Fault::new("path-too-deep", "").with("value", &path));
+            found.faults.push(Fault::new("path-too-deep", "").with("value", &path));
         } else if kind.is_dir() {
-            walk(&entry.path(), &path, depth + 1, lang, out, faults)?;
+            walk(&entry.path(), &path, depth + 1, lang, found)?;
         } else if kind.is_file() {
             // One more than a package holds is enough to say so; a whole disk need not be read.
-            if out.len() > MAX_FILES {
+            if found.files.len() > MAX_FILES {
                 return Ok(());
             }
-            out.push(LocalFile { path, source: entry.path(), size: entry.metadata().cannot(lang, "read", &entry.path())?.len() });
+            let size = entry.metadata().cannot(lang, "read", &entry.path())?.len();
+            found.files.push(LocalFile { path, source: entry.path(), size });
         } else {
-            faults.push(Fault::new("file-special", "").with("value", &path));
+            found.faults.push(Fault::new("file-special", "").with("value", &path));
         }
-        if faults.len() >= MAX_FAULTS {
+        if found.faults.len() >= MAX_FAULTS {
             return Ok(());
         }
     }
@@ -135,5 +151,36 @@ pub fn hash(path: &Path, lang: Lang, seen: impl Fn(u64)) -> anyhow::Result<(Dige
         hasher.update(part);
         size += part.len() as u64;
         seen(size);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hidden_and_system_files_are_left_out_and_told() {
+        let dir = std::env::temp_dir().join(crate::base::ids::new("pithead-folder"));
+        let demo = Path::new(env!("CARGO_MANIFEST_DIR")).join("demo/apps/coke-quality");
+        let mut own = Vec::new();
+        for folder in ["", "golden", "media"] {
+            std::fs::create_dir_all(dir.join(folder)).unwrap();
+            for entry in std::fs::read_dir(demo.join(folder)).unwrap().flatten().filter(|entry| entry.path().is_file()) {
+                let name = Path::new(folder).join(entry.file_name());
+                std::fs::copy(entry.path(), dir.join(&name)).unwrap();
+                own.push(name.display().to_string());
+            }
+        }
+        own.sort();
+        std::fs::create_dir_all(dir.join("__MACOSX")).unwrap();
+        for name in [".DS_Store", "golden/Thumbs.db", "golden/._0.csv", "Desktop.ini", "__MACOSX/train.py"] {
+            std::fs::write(dir.join(name), "x").unwrap();
+        }
+        let folder = read(&dir, Lang::En).unwrap().unwrap();
+        assert_eq!(folder.files.iter().map(|file| file.path.clone()).collect::<Vec<_>>(), own);
+        assert_eq!(folder.left_out, [".DS_Store", "Desktop.ini", "__MACOSX", "golden/._0.csv", "golden/Thumbs.db"]);
+        // What the check looks at is the same.
+        inference::content::scan(&dir).unwrap();
+        std::fs::remove_dir_all(dir).unwrap();
     }
 }

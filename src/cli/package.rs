@@ -75,10 +75,26 @@ pub struct Check {
     pub told: Output,
 }
 
-/// Reads a folder; its faults are told as `file:line`.
+/// Files left out that are named; of more their number is told.
+const NAMED: usize = 10;
+
+/// Reads a folder; its faults are told as `file:line`, and what was left out by name.
 pub fn open(dir: &Path, told: &Output) -> anyhow::Result<Result<Folder, ExitCode>> {
-    match folder::read(dir, told.language())? {
-        Ok(folder) => Ok(Ok(folder)),
+    let lang = told.language();
+    match folder::read(dir, lang)? {
+        Ok(folder) => {
+            if !told.json && !folder.left_out.is_empty() {
+                // A name may hold what a terminal obeys.
+                let plain = |name: &String| name.chars().filter(|c| !c.is_control()).collect();
+                let mut names: Vec<String> = folder.left_out.iter().take(NAMED).map(plain).collect();
+                let more = folder.left_out.len().saturating_sub(NAMED);
+                if more > 0 {
+                    names.push(format!("+{more}"));
+                }
+                eprintln!("{}", lang.format("cli-left-out", &[("names", &names.join(", "))]));
+            }
+            Ok(Ok(folder))
+        }
         Err(faults) => {
             tell_faults(dir, &faults, told);
             Ok(Err(ExitCode::from(AT_FAULT)))
@@ -138,7 +154,7 @@ pub fn pack(args: &Pack) -> anyhow::Result<ExitCode> {
 
     if args.told.json {
         print(
-            &json!({"ok": true, "digest": digest, "version": version, "name": folder.manifest.name, "files": packed.len(), "bytes": folder.bytes()}),
+            &json!({"ok": true, "digest": digest, "version": version, "name": folder.manifest.name, "files": packed.len(), "bytes": folder.bytes(), "left_out": folder.left_out}),
         );
     } else {
         let files = lang.format("cli-files", &[("n", &packed.len().to_string())]);
@@ -227,9 +243,10 @@ impl<R: std::io::Read> std::io::Read for Same<R> {
 /// Runs the platform's check on a folder, in the same confined child.
 pub fn check(args: &Check, settings: &Checks) -> anyhow::Result<ExitCode> {
     let lang = args.told.language();
-    if let Err(code) = open(&args.dir, &args.told)? {
-        return Ok(code);
-    }
+    let folder = match open(&args.dir, &args.told)? {
+        Ok(folder) => folder,
+        Err(code) => return Ok(code),
+    };
     let mut settings = settings.clone();
     if let Some(lib) = &args.ort_lib {
         settings.ort_lib = lib.display().to_string();
@@ -240,7 +257,11 @@ pub fn check(args: &Check, settings: &Checks) -> anyhow::Result<ExitCode> {
     let report = waiting(&args.told, || jobs::judge(&args.dir, &settings))?;
     let report = report.map_err(|e| anyhow::anyhow!("{}", error_text(lang, e.code, &e.args)))?;
     if args.told.json {
-        print(&serde_json::to_value(&report)?);
+        let mut report = serde_json::to_value(&report)?;
+        if let Some(report) = report.as_object_mut() {
+            report.insert("left_out".to_owned(), json!(folder.left_out));
+        }
+        print(&report);
     } else {
         tell_report(&report, &args.told.lang, lang);
     }

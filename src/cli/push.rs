@@ -89,7 +89,7 @@ pub fn push(args: &Push) -> anyhow::Result<ExitCode> {
         Ok(pushed) => {
             if args.told.json {
                 let Pushed { address, digest, version, kid } = &pushed;
-                package::print(&json!({"ok": true, "location": address.as_str(), "digest": digest, "version": version, "signed_by": kid}));
+                package::print(&json!({"ok": true, "location": address.as_str(), "digest": digest, "version": version, "signed_by": kid, "left_out": folder.left_out}));
             } else {
                 print_line!("{}", pushed.address);
             }

@@ -1,14 +1,15 @@
-//! The golden authorisation table: every GET route × every role × own and another tenant, as `tests/api/rights.golden` lists it.
+//! The golden authorisation table: every action × every role, and every GET and POST route of people × every role × own and another
+//! tenant, as `tests/api/rights.golden` lists it.
 //!
 //! A new route changes the table, so nobody can forget to think about it. `UPDATE_GOLDEN=1` writes the file anew; read the difference.
-//! Changing requests are covered by the policy half: every action × every role.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use pithead::account::{service as account, tokens};
 use pithead::base::auth::policy::{self, Action};
-use pithead::base::auth::{OrgKind, Role};
+use pithead::base::auth::{Actor, OrgKind, Role, Via};
+use reqwest::{Client, RequestBuilder};
 
 use crate::server::TestServer;
 use crate::sources::rust_sources;
@@ -53,15 +54,17 @@ fn actions_by_role() {
     compare("actions", &table);
 }
 
-/// Paths of the GET routes in the sources, as written there.
-fn get_routes() -> Vec<String> {
+/// Paths of the routes of a method in the sources, as written there, that people use: streams, node endpoints and the registry have tests of
+/// their own.
+fn routes(method: &str) -> Vec<String> {
     let mut found = Vec::new();
     for source in rust_sources("src") {
         let compact: String = source.code.split_whitespace().collect();
         for (at, _) in compact.match_indices(".route(\"") {
             let rest = &compact[at + 8..];
             let (route, after) = rest.split_once('"').unwrap();
-            if after.starts_with(",web::get()") {
+            let beside_people = ["/v2", "/api/", "/edge/"].iter().any(|start| route.starts_with(start));
+            if after.starts_with(&format!(",web::{method}()")) && !beside_people && route != "/events" && !route.contains("{path") {
                 found.push(route.to_owned());
             }
         }
@@ -71,71 +74,158 @@ fn get_routes() -> Vec<String> {
     found
 }
 
+/// Someone who asks: name, session cookie and CSRF value.
+struct Asker {
+    name: String,
+    cookie: String,
+    csrf: String,
+}
+
+/// The server with every role of a vendor, a mine, another mine and the platform.
+struct People {
+    server: TestServer,
+    askers: Vec<Asker>,
+    /// Who makes what the others ask for.
+    owner: Actor,
+    client: Client,
+}
+
+impl People {
+    async fn arrive() -> Self {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let server = TestServer::start().await;
+        let nobody = Asker { name: "nobody".into(), cookie: String::new(), csrf: "x".into() };
+        let (mut askers, mut owner) = (vec![nobody], Actor::Anonymous);
+        for (kind, slug) in
+            [(OrgKind::Vendor, "acme"), (OrgKind::Operator, "mine"), (OrgKind::Operator, "other-mine"), (OrgKind::Platform, "platform")]
+        {
+            let (_, id) = server.organization(kind.as_str(), slug).await;
+            for role in Role::of(kind) {
+                let email = format!("{role}@{slug}.test");
+                server.person(&id, *role, &email).await;
+                let cookie = account::sign_in(&server.app, &email, crate::server::PASSWORD.into(), "127.0.0.1", "test").await.unwrap();
+                let actor = account::authenticate_session(&server.app, &cookie).await.unwrap();
+                let Actor::Person(_, Via::Session { csrf, .. }) = &actor else { panic!("{email} has no session") };
+                let csrf = csrf.clone();
+                if (slug, *role) == ("mine", Role::Owner) {
+                    owner = actor;
+                }
+                askers.push(Asker { name: format!("{slug}:{role}"), cookie, csrf });
+            }
+        }
+        let client = Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none()).build().unwrap();
+        Self { server, askers, owner, client }
+    }
+
+    /// A node of the operator `mine`, so that people of that mine ask for what is theirs, the others for what is not.
+    async fn node(&self, name: &str) -> String {
+        let site = pithead::fleet::service::create_site(&self.server.app, &self.owner, &format!("{name} 号井")).await.unwrap();
+        pithead::fleet::service::create_node(&self.server.app, &self.owner, &site, name).await.unwrap().node_id
+    }
+
+    /// Who gets which answer.
+    async fn answers(&self, request: impl AsyncFn(&Asker) -> RequestBuilder) -> BTreeMap<String, Vec<&str>> {
+        let mut answers: BTreeMap<String, Vec<&str>> = BTreeMap::new();
+        for asker in &self.askers {
+            let response = request(asker).await.send().await.unwrap();
+            let status = response.status();
+            assert!(!status.is_server_error(), "{} for {}: {status}", response.url(), asker.name);
+            let to = response.headers().get("location").and_then(|to| to.to_str().ok()).unwrap_or_default();
+            assert!(!to.starts_with("/sign-in") || asker.name == "nobody", "{} sends {} to sign in", response.url(), asker.name);
+            answers.entry(status.as_u16().to_string()).or_default().push(&asker.name);
+        }
+        answers
+    }
+}
+
+fn told(table: &mut String, route: &str, answers: BTreeMap<String, Vec<&str>>) {
+    writeln!(table, "{route}").unwrap();
+    for (status, names) in answers {
+        writeln!(table, "  {status} {}", names.join(" ")).unwrap();
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn pages_by_role() {
-    let server = TestServer::start().await;
-    let app = &server.app;
-    let mut readers: Vec<(String, String)> = vec![("nobody".into(), String::new())];
-    let mut organizations = Vec::new();
-    for (kind, slug) in
-        [(OrgKind::Vendor, "acme"), (OrgKind::Operator, "mine"), (OrgKind::Operator, "other-mine"), (OrgKind::Platform, "platform")]
-    {
-        let (_, id) = server.organization(kind.as_str(), slug).await;
-        organizations.push((kind, slug, id));
-    }
-    for (kind, slug, id) in &organizations {
-        for role in Role::of(*kind) {
-            let email = format!("{role}@{slug}.test");
-            server.person(id, *role, &email).await;
-            let cookie = account::sign_in(app, &email, crate::server::PASSWORD.into(), "127.0.0.1", "test").await.unwrap();
-            readers.push((format!("{slug}:{role}"), cookie));
-        }
-    }
-    // Things of the operator `mine`, whose addresses are tried by everyone.
-    let (_, _, mine) = organizations.iter().find(|(_, slug, _)| *slug == "mine").unwrap();
-    let user = readers.iter().position(|(name, _)| name == "mine:owner").unwrap();
-    let owner = account::authenticate_session(app, &readers[user].1).await.unwrap();
-    let site = pithead::fleet::service::create_site(app, &owner, "一号井").await.unwrap();
-    let node = pithead::fleet::service::create_node(app, &owner, &site, "node-1").await.unwrap().node_id;
-    tokens::create(app, &owner, "t", &["read"], 1).await.unwrap();
-    let _ = mine;
-
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let client = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build().unwrap();
+    let people = People::arrive().await;
+    let node = people.node("node-1").await;
+    tokens::create(&people.server.app, &people.owner, "t", &["read"], 1).await.unwrap();
     let mut table = String::new();
-    for route in get_routes() {
-        // Streams, node endpoints and the registry have tests of their own.
-        if route.starts_with("/v2")
-            || route.starts_with("/api/")
-            || route.starts_with("/edge/")
-            || route == "/events"
-            || route.contains("{path")
-        {
-            continue;
-        }
-        let path = if route.starts_with("/mine/nodes/{") {
-            route.replacen(&route[route.find('{').unwrap()..=route.find('}').unwrap()], &node, 1)
-        } else {
-            route.clone()
+    for route in routes("get") {
+        let address = format!("{}{}", people.server.base, address(&route, &node));
+        let ask = async |asker: &Asker| {
+            let request = people.client.get(&address);
+            if asker.cookie.is_empty() { request } else { request.header("cookie", format!("__Host-session={}", asker.cookie)) }
         };
-        let path: String = fill(&path);
-        let mut statuses: BTreeMap<u16, Vec<&str>> = BTreeMap::new();
-        for (name, cookie) in &readers {
-            let mut request = client.get(format!("{}{path}", server.base));
-            if !cookie.is_empty() {
-                request = request.header("cookie", format!("__Host-session={cookie}"));
-            }
-            let status = request.send().await.unwrap().status().as_u16();
-            assert!(status < 500, "{route} for {name}: {status}");
-            statuses.entry(status).or_default().push(name);
-        }
-        writeln!(table, "{route}").unwrap();
-        for (status, names) in statuses {
-            writeln!(table, "  {status} {}", names.join(" ")).unwrap();
-        }
+        told(&mut table, &route, people.answers(ask).await);
     }
-    server.stop().await;
+    people.server.stop().await;
     compare("pages", &table);
+}
+
+/// Routes that are no question of rights: they begin or end the session by which the table is made.
+const SESSIONS: [&str; 3] = ["/sign-in", "/sign-out", "/sign-up"];
+
+/// One form for all routes, filled in so that rights are asked for: 403 says that the asker may not, 303 (but for nobody, who is sent to sign
+/// in), 404, 409 and 422 that it fails at most for the thing that is named. Nodes are the mine's and new for each who asks; other things of others are tried in
+/// `tests/system/strangers.rs`, where there are some.
+#[tokio::test(flavor = "multi_thread")]
+async fn forms_by_role() {
+    let people = People::arrive().await;
+    let mut table = String::new();
+    let number = std::cell::Cell::new(0);
+    for route in routes("post").iter().filter(|route| !SESSIONS.contains(&route.as_str())) {
+        let ask = async |asker: &Asker| {
+            number.set(number.get() + 1);
+            let name = format!("n-{}", number.get());
+            let node = if route.starts_with("/mine/nodes/{") { people.node(&name).await } else { "none-such".to_owned() };
+            let request = people.client.post(format!("{}{}", people.server.base, address(route, &node))).header("x-csrf-token", &asker.csrf);
+            let session = if asker.cookie.is_empty() { "csrf=x".to_owned() } else { format!("session={}", asker.cookie) };
+            let request = request.header("cookie", format!("__Host-{session}"));
+            if route.starts_with("/vendor/upload/") {
+                return request.json(&serde_json::json!({"yaml": "", "files": []}));
+            }
+            let email = format!("{name}@new.test");
+            let fields = [
+                ("id", "none-such"),
+                ("organization", "none-such"),
+                ("license", "none-such"),
+                ("release", "none-such"),
+                ("node", "none-such"),
+                ("site_id", "none-such"),
+                ("plan", "none-such"),
+                ("nodes", "1"),
+                ("name", &name),
+                ("email", &email),
+                ("role", "member"),
+                ("scope", "read"),
+                ("days", "1"),
+                ("password", crate::server::PASSWORD),
+                ("kind", "perpetual"),
+                ("price", "1.00"),
+                ("amount", "1.00"),
+                ("bank_serial", &name),
+                ("payer", "x"),
+                ("reason", "because"),
+                ("message_en", "x"),
+                ("decision", "reject"),
+                ("hidden", "true"),
+            ];
+            let kind = "application/x-www-form-urlencoded";
+            request.header("content-type", kind).body(serde_urlencoded::to_string(fields).unwrap())
+        };
+        told(&mut table, route, people.answers(ask).await);
+    }
+    people.server.stop().await;
+    compare("forms", &table);
+}
+
+/// The route with a node in it where it asks for one, else with names that nothing has.
+fn address(route: &str, node: &str) -> String {
+    match (route.find('{'), route.find('}')) {
+        (Some(from), Some(to)) if route.starts_with("/mine/nodes/{") => fill(&route.replacen(&route[from..=to], node, 1)),
+        _ => fill(route),
+    }
 }
 
 /// Puts a name that nothing has into each placeholder.

@@ -40,7 +40,11 @@ impl Demo {
 
     /// A demo of one's own, loaded, with its nodes running.
     pub fn start() -> Self {
-        let folder = std::env::temp_dir().join(pithead::base::ids::new("pithead-system"));
+        Self::start_in(std::env::temp_dir().join(pithead::base::ids::new("pithead-system")))
+    }
+
+    /// The same in a folder that the caller has chosen.
+    pub fn start_in(folder: PathBuf) -> Self {
         std::fs::create_dir_all(&folder).unwrap();
         let port = free_block();
         let at = |n: u16| format!("127.0.0.1:{}", port + n);
@@ -212,6 +216,19 @@ impl Reader {
 
     fn request(&self, method: Method, path: &str) -> RequestBuilder {
         self.client.request(method, format!("{}{path}", self.base)).header("cookie", &self.cookie).header("accept-language", "en")
+    }
+
+    /// The same person on another way to the server.
+    pub fn through(&self, base: &str) -> Self {
+        Self { base: base.to_owned(), ..self.clone() }
+    }
+
+    /// A form, with the CSRF value; none where the connection broke or nothing came back.
+    pub async fn attempt(&self, path: &str, fields: &[(&str, &str)]) -> Option<Response> {
+        let body = serde_urlencoded::to_string(fields).unwrap();
+        let request = self.request(Method::POST, path).header("x-csrf-token", &self.csrf);
+        let request = request.header("content-type", "application/x-www-form-urlencoded").body(body);
+        request.timeout(Duration::from_secs(20)).send().await.ok()
     }
 
     /// A page.

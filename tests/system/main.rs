@@ -13,14 +13,20 @@
 #![allow(clippy::disallowed_methods, reason = "make test says in variables where the tests find their tools")]
 
 mod certificates;
+mod chaos;
 mod clients;
 mod crashes;
+mod damage;
 mod demo;
 mod evaluation;
+mod parsers;
 mod registry;
 mod registry_clients;
 mod release;
 #[path = "../support/server.rs"]
 mod server;
+#[path = "../support/sources.rs"]
+mod sources;
 mod strangers;
+mod tables;
 mod trust;

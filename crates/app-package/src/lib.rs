@@ -17,6 +17,7 @@ pub mod margo;
 pub mod oci;
 pub mod path;
 pub mod public_key;
+pub mod text;
 pub mod validate;
 
 pub use fault::Fault;

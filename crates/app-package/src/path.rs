@@ -124,6 +124,14 @@ pub(crate) fn extension(path: &str) -> String {
     name.rsplit_once('.').map_or_else(String::new, |(_, ext)| ext.to_ascii_lowercase())
 }
 
+/// Files that systems and programs lay beside one's own, besides those whose names begin with a dot (macOS and Windows).
+const SYSTEM_FILES: [&str; 3] = ["__MACOSX", "Thumbs.db", "desktop.ini"];
+
+/// Whether a file or a part of its path is hidden or the system's own. `pithead` and the browser leave such files out, and no package holds one.
+pub fn is_left_out(path: &str) -> bool {
+    path.split('/').any(|part| part.starts_with('.') || SYSTEM_FILES.iter().any(|name| part.eq_ignore_ascii_case(name)))
+}
+
 /// Marks that a composed form exists for: accents, the voice marks of kana, and the parts of Korean syllables.
 fn combining(c: char) -> bool {
     matches!(c, '\u{300}'..='\u{36f}' | '\u{3099}' | '\u{309a}' | '\u{1161}'..='\u{1175}' | '\u{11a8}'..='\u{11c2}')
@@ -204,6 +212,16 @@ mod tests {
         assert_eq!(PackagePath::parse(&"煤".repeat(34)), Err(PathFault::TooLong));
         let long = format!("{}/{}/{}", "a".repeat(100), "b".repeat(98), "c");
         assert_eq!(PackagePath::parse(&long), Err(PathFault::TooLong));
+    }
+
+    #[test]
+    fn hidden_and_system_files_are_left_out() {
+        for path in [".DS_Store", "golden/Thumbs.db", "thumbs.db", "Desktop.ini", "__MACOSX/golden/._0.csv", ".git/config", "a/.b/c", ".."] {
+            assert!(is_left_out(path), "{path}");
+        }
+        for path in ["app.yaml", "golden/0.csv", "desktop.ini.txt", "a.b", "MACOSX"] {
+            assert!(!is_left_out(path), "{path}");
+        }
     }
 
     #[test]

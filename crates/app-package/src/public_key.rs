@@ -57,12 +57,12 @@ struct Jwk {
     alg: Option<String>,
 }
 
-/// Reads a public key; white space around it does not matter.
+/// Reads a public key; white space around it and a byte-order mark do not matter.
 pub fn parse(text: &str) -> Result<VerifyingKey, PublicKeyError> {
     if text.len() > MAX_BYTES {
         return Err(PublicKeyError::TooLong);
     }
-    let text = text.trim();
+    let text = text.trim_start_matches('\u{feff}').trim();
     let key = if text.starts_with('{') { from_jwk(text)? } else { from_pem(text)? };
     if key.is_weak() { Err(PublicKeyError::Weak) } else { Ok(key) }
 }
@@ -113,6 +113,7 @@ mod tests {
     #[test]
     fn pem_and_jwk_are_read() {
         assert_eq!(to_pem(&parse(RFC_8410).unwrap()), RFC_8410);
+        assert!(parse(&format!("\u{feff}{RFC_8410}")).is_ok());
         assert!(parse(&format!("\r\n{}  ", RFC_8410.replace('\n', "\r\n"))).is_ok());
         let jwk = format!(r#"{{"kty":"OKP","crv":"Ed25519","x":"{X}","use":"sig","kid":"any","alg":"EdDSA"}}"#);
         assert_eq!(URL_SAFE_NO_PAD.encode(parse(&jwk).unwrap().as_bytes()), X);

@@ -288,7 +288,7 @@ fn listing_picture(dir: &Path, name: &str) -> Result<()> {
 }
 
 /// Codes that say why a sample gave no result to compare.
-const CAUSES: [&str; 13] = [
+const CAUSES: [&str; 17] = [
     "out-of-memory",
     "expect-unreadable",
     "file-missing",
@@ -297,8 +297,12 @@ const CAUSES: [&str; 13] = [
     "input-not-csv",
     "input-too-large",
     "csv-column-missing",
+    "csv-column-twice",
     "csv-field-count",
     "csv-not-a-number",
+    "csv-quote",
+    "csv-row-too-long",
+    "csv-separator",
     "csv-too-few-rows",
     "output-not-finite",
     "alarm-rule-failed",

@@ -13,7 +13,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use app_package::file_kind::{self, FileKind, Refused};
+use app_package::{
+    file_kind::{self, FileKind, Refused},
+    path, text,
+};
 
 use crate::{
     error::{AppError, Result},
@@ -40,7 +43,7 @@ const TOKENS: [(&str, usize, &str); 9] = [
     ("pht_", 40, "a token of this platform"),
 ];
 
-/// Looks at every file below `root`. Codes `program-in-package`, `pickle-in-package`, `archive-in-package`, `file-kind-unknown`,
+/// Looks at every file below `root` but those that packages leave out ([`path::is_left_out`]): a developer's folder has some. Codes `program-in-package`, `pickle-in-package`, `archive-in-package`, `file-kind-unknown`,
 /// `file-kind-mismatch`, `secret-in-package`, `file-outside` (a link), `file-unreadable`, and those of [`model_file::inspect`] for each
 /// model.
 pub fn scan(root: &Path) -> Result<()> {
@@ -67,7 +70,9 @@ pub fn scan(root: &Path) -> Result<()> {
         };
         let whole = size <= MAX_TEXT;
         if let Some(what) = kind::differs(kind, &start, whole) {
-            return Err(AppError::new("file-kind-mismatch", format!("`{name}` is not {what}")));
+            let is_text = matches!(kind, FileKind::Text | FileKind::Yaml | FileKind::Json | FileKind::Csv);
+            let found = if is_text && text::is_utf16(&start) { "is UTF-16, not" } else { "is not" };
+            return Err(AppError::new("file-kind-mismatch", format!("`{name}` {found} {what}")));
         }
         if let Some(what) = std::str::from_utf8(&start).ok().filter(|_| whole).and_then(secret) {
             return Err(AppError::new("secret-in-package", format!("`{name}` holds {what}")));
@@ -108,6 +113,9 @@ fn files(root: &Path) -> Result<Vec<(PathBuf, String)>> {
             let entry = entry.map_err(unreadable)?;
             let (path, kind) = (entry.path(), entry.file_type().map_err(unreadable)?);
             let name = path.strip_prefix(root).unwrap_or(&path).display().to_string();
+            if path::is_left_out(&name) {
+                continue;
+            }
             if kind.is_dir() && depth < MAX_DEPTH {
                 open.push((path, depth + 1));
             } else if kind.is_file() && found.len() < MAX_FILES {
@@ -189,11 +197,14 @@ mod tests {
             ("a.jpg", b"<svg/>", Some("file-kind-mismatch")),
             ("a.txt", b"\0\x01\x02", Some("file-kind-mismatch")),
             ("a.csv", b"\xff\xfea\0,\0b\0", Some("file-kind-mismatch")),
+            ("b.json", b"\xff\xfe{\0}\0", Some("file-kind-mismatch")),
             ("a.json", b"{'values': 1}", Some("file-kind-mismatch")),
             ("b.onnx", png, Some("file-kind-mismatch")),
             ("weights.bin", b"\0\0\x80\x3f", Some("file-kind-unknown")),
             ("manual.pdf", b"%PDF-1.7", Some("file-kind-unknown")),
-            (".hidden", b"x", Some("file-kind-unknown")),
+            (".DS_Store", b"\0\0\0\x01Bud1", None),
+            ("Thumbs.db", b"\xd0\xcf\x11\xe0", None),
+            ("b.json", b"\xef\xbb\xbf{\"values\": []}", None),
             ("train.py", b"import os", Some("program-in-package")),
             ("a.txt", b"#!/bin/sh\n", Some("program-in-package")),
             ("scaler.pkl", b"x", Some("pickle-in-package")),

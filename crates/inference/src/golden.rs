@@ -2,7 +2,10 @@
 
 use std::time::Instant;
 
-use app_package::manifest::{Golden, Tolerance, Truth};
+use app_package::{
+    manifest::{Golden, Tolerance, Truth},
+    text,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -78,7 +81,7 @@ fn sample(app: &mut App, golden: &Golden) -> SampleReport {
     let mut report = SampleReport { name: golden.name.clone(), ..SampleReport::default() };
     let outcome = (|| {
         let input = read(app, &golden.input)?;
-        let expected: AppOutput = serde_json::from_slice(&read(app, &golden.expect)?)
+        let expected: AppOutput = serde_json::from_slice(text::unmarked(&read(app, &golden.expect)?))
             .map_err(|e| AppError::new("expect-unreadable", format!("`{}`: {e}", golden.expect)))?;
         let started = Instant::now();
         let result = app.predict(&input, &serde_json::Map::new(), "golden")?;

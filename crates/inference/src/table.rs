@@ -1,13 +1,26 @@
 //! CSV → tensor, for time series, tables and sound.
 //!
-//! RFC 4180 with comma, LF or CRLF, UTF-8 (a byte-order mark is skipped); the first record names the columns. Only the
-//! rows and columns that the step needs are parsed as numbers.
+//! RFC 4180 as `csv-core` reads it: comma; LF, CRLF or CR; UTF-8, whose byte-order mark is passed over. The first record names the columns.
+//! That reader finds a meaning in every input, so what can be meant otherwise is refused here, with its row: a quotation mark that does not
+//! close, a row of other length than the header, a needed column that stands there twice, another separator. Rows are counted from the first
+//! below the header; blank lines are none. Only the rows and columns that the step needs are parsed as numbers, and one row is in memory.
 
-use std::{borrow::Cow, collections::VecDeque};
+use std::{collections::VecDeque, str};
 
-use app_package::manifest::{PreColumns, PreWindow, WindowLayout};
+use app_package::{
+    manifest::{PreColumns, PreWindow, WindowLayout},
+    text,
+};
+use csv_core::{ReadRecordResult, Reader};
 
 use crate::error::{AppError, Result};
+
+/// Longest row in bytes, without its quotation marks.
+const MAX_ROW: usize = 1 << 20;
+/// Most fields of a row, as many as spreadsheets have.
+const MAX_FIELDS: usize = 16_384;
+/// What other programs write between fields.
+const OTHER_SEPARATORS: [(char, &str); 3] = [(';', "semicolons"), ('\t', "tabs"), ('|', "bars")];
 
 /// The shape of a window's tensor.
 pub fn window_shape(pre: &PreWindow) -> Vec<i64> {
@@ -19,232 +32,284 @@ pub fn window_shape(pre: &PreWindow) -> Vec<i64> {
     }
 }
 
-/// The last `length` rows of the named columns as `(value - mean) / std`.
-/// Codes `input-not-csv`, `csv-column-missing`, `csv-too-few-rows`, `csv-field-count`, `csv-not-a-number`.
-#[expect(clippy::cast_possible_truncation, reason = "tensors are FP32")]
+/// The last `length` rows of the named columns as `(value - mean) / std`. Codes `input-not-csv`, `csv-quote`, `csv-row-too-long`,
+/// `csv-field-count`, `csv-separator`, `csv-column-missing`, `csv-column-twice`, `csv-too-few-rows`, `csv-not-a-number`.
 pub fn window(pre: &PreWindow, bytes: &[u8], out: &mut Vec<f32>) -> Result<()> {
-    let mut records = Records::new(bytes)?;
-    let header = header(records.next(), &pre.columns)?;
+    let mut table = Table::open(bytes)?;
+    let places = table.places(&pre.columns)?;
     let length = pre.length as usize;
+    // Where the last rows begin.
     let mut last = VecDeque::with_capacity(length.min(65_536));
-    for (number, record) in records.enumerate() {
+    let mut begin = table.at;
+    while table.advance()? {
         if last.len() == length {
             last.pop_front();
         }
-        last.push_back((number + 1, record));
+        last.push_back(begin);
+        begin = table.at;
     }
-    if last.len() < length {
+    let Some(&first) = last.front().filter(|_| last.len() == length) else {
         return Err(AppError::new("csv-too-few-rows", format!("{length} rows are needed, the input has {}", last.len())));
-    }
+    };
     out.clear();
     out.resize(length * pre.columns.len(), 0.0);
-    let mut row_values = vec![0.0; pre.columns.len()];
-    for (row, (number, record)) in last.iter().enumerate() {
-        numbers(record, *number, &header, &pre.columns, &mut row_values)?;
-        for (column, value) in row_values.iter_mut().enumerate() {
+    table.back_to(first, length);
+    let mut row = 0;
+    while table.advance()? {
+        for (column, (&place, name)) in places.iter().zip(&pre.columns).enumerate() {
             let mean = f64::from(pre.mean.get(column).copied().unwrap_or(0.0));
             let std = f64::from(pre.std.get(column).copied().unwrap_or(1.0));
-            *value = (*value - mean) / std;
             let at = match pre.layout {
                 WindowLayout::ChannelMajor => column * length + row,
                 WindowLayout::TimeMajor | WindowLayout::Flat => row * pre.columns.len() + column,
             };
+            let value = table.number(place, name, |value| (value - mean) / std)?;
             if let Some(cell) = out.get_mut(at) {
-                *cell = *value as f32;
+                *cell = value;
             }
         }
+        row += 1;
     }
     Ok(())
 }
 
 /// The named columns of the first data row. Codes as [`window`].
-#[expect(clippy::cast_possible_truncation, reason = "tensors are FP32")]
 pub fn columns(pre: &PreColumns, bytes: &[u8], out: &mut Vec<f32>) -> Result<()> {
-    let mut records = Records::new(bytes)?;
-    let header = header(records.next(), &pre.names)?;
-    let record = records.next().ok_or_else(|| AppError::new("csv-too-few-rows", "one row is needed, the input has none"))?;
-    let mut values = vec![0.0; pre.names.len()];
-    numbers(record, 1, &header, &pre.names, &mut values)?;
+    let mut table = Table::open(bytes)?;
+    let places = table.places(&pre.names)?;
+    if !table.advance()? {
+        return Err(AppError::new("csv-too-few-rows", "one row is needed, the input has none"));
+    }
     out.clear();
-    out.extend(values.iter().map(|&v| v as f32));
+    for (&place, name) in places.iter().zip(&pre.names) {
+        out.push(table.number(place, name, |value| value)?);
+    }
     Ok(())
 }
 
 /// Whether this is a table at all: a header, a row, and as many fields in every row. Codes as [`window`].
 pub fn check(bytes: &[u8]) -> Result<()> {
-    let mut records = Records::new(bytes)?;
-    let header = records.next().map_or(0, |record| fields(record).count());
-    let mut rows = 0usize;
-    for (at, record) in records.enumerate() {
-        let found = fields(record).count();
-        if found != header {
-            return Err(AppError::new("csv-field-count", format!("row {} has {found} fields, the header has {header}", at + 1)));
+    let mut table = Table::open(bytes)?;
+    if table.found == 1
+        && let Some(separator) = OTHER_SEPARATORS.iter().find(|(separator, _)| table.field(0).contains(*separator))
+    {
+        return Err(other_separator(separator.1));
+    }
+    if !table.advance()? {
+        return Err(AppError::new("csv-too-few-rows", "there is no row below the header"));
+    }
+    while table.advance()? {}
+    Ok(())
+}
+
+fn other_separator(name: &str) -> AppError {
+    AppError::new("csv-separator", format!("{name} stand between the columns of the header; write commas"))
+}
+
+/// A table that is read row by row.
+struct Table<'a> {
+    text: &'a str,
+    /// Where the next record begins.
+    at: usize,
+    reader: Reader,
+    /// Records read so far, the header among them.
+    records: usize,
+    /// Fields that each row must have, those of the header.
+    width: usize,
+    /// The record read last: its fields one after the other, where each ends, and how many there are.
+    fields: Vec<u8>,
+    ends: Vec<usize>,
+    found: usize,
+}
+
+impl<'a> Table<'a> {
+    /// Reads the header.
+    fn open(bytes: &'a [u8]) -> Result<Self> {
+        let not_csv = |message: String| AppError::new("input-not-csv", message);
+        if text::is_utf16(bytes) {
+            return Err(not_csv("the input is UTF-16; save it as UTF-8".into()));
         }
-        rows += 1;
+        let line = |at: usize| 1 + bytes.iter().take(at).filter(|&&byte| byte == b'\n').count();
+        let text = str::from_utf8(bytes)
+            .map_err(|e| not_csv(format!("line {} is not UTF-8; save the input as UTF-8", line(e.valid_up_to()))))?;
+        if let Some(at) = bytes.iter().position(|&byte| byte == 0) {
+            return Err(not_csv(format!("line {} has a zero byte, which no CSV text has", line(at))));
+        }
+        let mut table = Self {
+            text,
+            at: 0,
+            reader: Reader::new(),
+            records: 0,
+            width: 0,
+            // No record is longer than the text, and none has more fields than commas and one.
+            fields: vec![0; text.len().min(MAX_ROW) + 1],
+            ends: vec![0; (text.len() + 1).min(MAX_FIELDS)],
+            found: 0,
+        };
+        if table.advance()? {
+            table.width = table.found;
+        }
+        Ok(table)
     }
-    if rows == 0 { Err(AppError::new("csv-too-few-rows", "there is no row below the header")) } else { Ok(()) }
-}
 
-/// The first record, as far as the step needs it.
-struct Header {
-    /// Fields that each record must have.
-    fields: usize,
-    /// For each field that is needed, the column it fills; sorted by field.
-    places: Vec<(usize, usize)>,
-}
-
-fn header(record: Option<&str>, names: &[String]) -> Result<Header> {
-    let header: Vec<Cow<'_, str>> = fields(record.unwrap_or_default()).collect();
-    let mut places = Vec::with_capacity(names.len());
-    for (column, name) in names.iter().enumerate() {
-        let field = header
-            .iter()
-            .position(|field| field.trim() == name)
-            .ok_or_else(|| AppError::new("csv-column-missing", format!("the input has no column `{name}`")))?;
-        places.push((field, column));
+    /// Goes back to a row that was read, the one that `rows` ago began at `at`.
+    fn back_to(&mut self, at: usize, rows: usize) {
+        self.at = at;
+        self.records -= rows;
     }
-    places.sort_unstable();
-    Ok(Header { fields: header.len(), places })
-}
 
-fn numbers(record: &str, row: usize, header: &Header, names: &[String], out: &mut [f64]) -> Result<()> {
-    // A decimal comma makes one field two and shifts all that follow: such a row has no meaning.
-    let found = fields(record).count();
-    if found != header.fields {
-        let message = format!("row {row} has {found} fields, the header has {}; write decimals with a point", header.fields);
-        return Err(AppError::new("csv-field-count", message));
-    }
-    let bad = |column: usize, what: &str| {
-        let name = names.get(column).map_or("", String::as_str);
-        AppError::new("csv-not-a-number", format!("row {row}, column `{name}`: {what}"))
-    };
-    let mut wanted = header.places.iter().peekable();
-    for (index, field) in fields(record).enumerate() {
-        while let Some(&&(_, column)) = wanted.peek().filter(|(field, _)| *field == index) {
-            let value: f64 = field.trim().parse().map_err(|_| bad(column, "not a number"))?;
-            if !value.is_finite() {
-                return Err(bad(column, "not a finite number"));
+    /// Reads the next record that is no blank line; `false` at the end.
+    fn advance(&mut self) -> Result<bool> {
+        loop {
+            let begin = self.at;
+            if !self.record()? {
+                return Ok(false);
             }
-            if let Some(cell) = out.get_mut(column) {
-                *cell = value;
+            let raw = self.text.get(begin..self.at).unwrap_or_default();
+            // The reader has passed over the byte-order mark.
+            let raw = raw.strip_prefix('\u{feff}').filter(|_| begin == 0).unwrap_or(raw).trim_matches(['\r', '\n']);
+            if raw.trim().is_empty() {
+                continue;
             }
-            wanted.next();
-        }
-        if wanted.peek().is_none() {
-            return Ok(());
-        }
-    }
-    match wanted.next() {
-        Some(&(_, column)) => Err(bad(column, "missing")),
-        None => Ok(()),
-    }
-}
-
-/// Records of a CSV text, blank ones left out.
-struct Records<'a> {
-    rest: &'a str,
-}
-
-impl<'a> Records<'a> {
-    fn new(bytes: &'a [u8]) -> Result<Self> {
-        let text = std::str::from_utf8(bytes).map_err(|_| AppError::new("input-not-csv", "the input is not UTF-8 text"))?;
-        if text.contains('\0') {
-            return Err(AppError::new("input-not-csv", "the input is not a CSV text"));
-        }
-        Ok(Self { rest: text.trim_start_matches('\u{feff}') })
-    }
-}
-
-impl<'a> Iterator for Records<'a> {
-    type Item = &'a str;
-
-    fn next(&mut self) -> Option<&'a str> {
-        while !self.rest.is_empty() {
-            let mut quoted = false;
-            let end = self.rest.bytes().position(|byte| {
-                quoted ^= byte == b'"';
-                byte == b'\n' && !quoted
-            });
-            let (record, rest) = end.and_then(|end| self.rest.split_at_checked(end)).unwrap_or((self.rest, ""));
-            self.rest = rest.strip_prefix('\n').unwrap_or(rest);
-            let record = record.strip_suffix('\r').unwrap_or(record);
-            if !record.trim().is_empty() {
-                return Some(record);
+            let place = || self.place(self.records);
+            if raw.contains('"')
+                && let Some(field) = self.ill_quoted(raw)
+            {
+                let between = |(separator, _): &&(char, &str)| self.records == 0 && raw.contains(&format!("\"{separator}\""));
+                if let Some((_, name)) = OTHER_SEPARATORS.iter().find(between) {
+                    return Err(other_separator(name));
+                }
+                let message = format!("{}, field {}: a quotation mark does not close, or text follows the closing one", place(), field + 1);
+                return Err(AppError::new("csv-quote", message));
             }
+            // A decimal comma makes one field two and shifts all that follow: such a row has no meaning.
+            if self.records > 0 && self.found != self.width {
+                let message = format!("{} has {} fields, the header has {}; write decimals with a point", place(), self.found, self.width);
+                return Err(AppError::new("csv-field-count", message));
+            }
+            self.records += 1;
+            return Ok(true);
+        }
+    }
+
+    /// Reads one record, blank or not; `false` at the end.
+    fn record(&mut self) -> Result<bool> {
+        let mut written = 0;
+        self.found = 0;
+        loop {
+            let rest = self.text.as_bytes().get(self.at..).unwrap_or_default();
+            let fields = self.fields.get_mut(written..).unwrap_or_default();
+            let ends = self.ends.get_mut(self.found..).unwrap_or_default();
+            // An empty rest says that the input is over; then comes the last record, or the end.
+            let (outcome, read, wrote, ended) = self.reader.read_record(rest, fields, ends);
+            self.at += read;
+            written += wrote;
+            self.found += ended;
+            let place = || self.place(self.records);
+            match outcome {
+                ReadRecordResult::InputEmpty => {}
+                ReadRecordResult::Record => return Ok(true),
+                ReadRecordResult::End => return Ok(false),
+                ReadRecordResult::OutputFull => {
+                    return Err(AppError::new("csv-row-too-long", format!("{} has more than {MAX_ROW} bytes", place())));
+                }
+                ReadRecordResult::OutputEndsFull => {
+                    return Err(AppError::new("csv-row-too-long", format!("{} has more than {MAX_FIELDS} fields", place())));
+                }
+            }
+        }
+    }
+
+    /// A record in words, by its number from 0.
+    fn place(&self, record: usize) -> String {
+        if record == 0 { "the header".to_owned() } else { format!("row {record}") }
+    }
+
+    /// A field of the record read last.
+    fn field(&self, at: usize) -> &str {
+        let ends = self.ends.get(..self.found).unwrap_or_default();
+        let begin = at.checked_sub(1).map_or(Some(0), |before| ends.get(before).copied());
+        let bytes = begin.zip(ends.get(at)).and_then(|(begin, &end)| self.fields.get(begin..end));
+        bytes.and_then(|bytes| str::from_utf8(bytes).ok()).unwrap_or_default()
+    }
+
+    /// The first field of the record read last that is not written in `raw` as RFC 4180 writes it: quoted whole, with each mark in it
+    /// twice, or not quoted at all.
+    fn ill_quoted(&self, raw: &str) -> Option<usize> {
+        let mut rest = raw;
+        for at in 0..self.found {
+            let field = self.field(at);
+            let after = match rest.strip_prefix('"') {
+                Some(quoted) => unquoted(quoted, field),
+                None => rest.strip_prefix(field),
+            };
+            rest = match after {
+                Some("") => "",
+                Some(after) => match after.strip_prefix(',') {
+                    Some(next) => next,
+                    None => return Some(at),
+                },
+                None => return Some(at),
+            };
         }
         None
     }
+
+    /// Where the named columns are in the header, which was read last.
+    fn places(&self, names: &[String]) -> Result<Vec<usize>> {
+        let header: Vec<&str> = (0..self.found).map(|at| self.field(at).trim()).collect();
+        let place = |name: &String| {
+            let mut found = header.iter().enumerate().filter(|(_, field)| *field == name).map(|(at, _)| at);
+            match (found.next(), found.next()) {
+                (Some(at), None) => Ok(at),
+                (Some(one), Some(two)) => {
+                    let message = format!("the header has column `{name}` twice, as field {} and {}", one + 1, two + 1);
+                    Err(AppError::new("csv-column-twice", message))
+                }
+                (None, _) => {
+                    let holds = |field: &str, separator| field.split(separator).any(|part| part.trim().trim_matches('"') == name);
+                    let other = OTHER_SEPARATORS.iter().find(|(separator, _)| header.iter().any(|field| holds(field, *separator)));
+                    Err(other.map_or_else(
+                        || AppError::new("csv-column-missing", format!("the input has no column `{name}`")),
+                        |(_, separator)| other_separator(separator),
+                    ))
+                }
+            }
+        };
+        names.iter().map(place).collect()
+    }
+
+    /// A number of the row read last, after `scale`.
+    #[expect(clippy::cast_possible_truncation, reason = "tensors are FP32")]
+    fn number(&self, place: usize, name: &str, scale: impl Fn(f64) -> f64) -> Result<f32> {
+        let bad = |what: &str| {
+            let row = self.place(self.records.saturating_sub(1));
+            AppError::new("csv-not-a-number", format!("{row}, column `{name}`: {what}"))
+        };
+        let field = self.field(place).trim();
+        let value: f64 = field.parse().map_err(|_| match field {
+            "" => bad("empty"),
+            text if text.contains(',') => bad("not a number; write decimals with a point"),
+            _ => bad("not a number"),
+        })?;
+        if !value.is_finite() {
+            return Err(bad("not a finite number"));
+        }
+        let scaled = scale(value) as f32;
+        if scaled.is_finite() { Ok(scaled) } else { Err(bad("too large for FP32")) }
+    }
 }
 
-/// Fields of one record, unquoted.
-fn fields(record: &str) -> impl Iterator<Item = Cow<'_, str>> {
-    let mut quoted = false;
-    record
-        .split(move |c| {
-            quoted ^= c == '"';
-            c == ',' && !quoted
-        })
-        .map(|field| {
-            let inner = field.trim().strip_prefix('"').and_then(|f| f.strip_suffix('"'));
-            match inner {
-                Some(inner) if inner.contains("\"\"") => inner.replace("\"\"", "\"").into(),
-                Some(inner) => inner.into(),
-                None => field.into(),
-            }
-        })
+/// What follows a quoted field, from behind its opening mark.
+fn unquoted<'a>(mut rest: &'a str, field: &str) -> Option<&'a str> {
+    for (at, part) in field.split('"').enumerate() {
+        if at > 0 {
+            rest = rest.strip_prefix("\"\"")?;
+        }
+        rest = rest.strip_prefix(part)?;
+    }
+    rest.strip_prefix('"')
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn pre(layout: WindowLayout) -> PreWindow {
-        PreWindow { columns: vec!["b".into(), "a".into()], length: 2, layout, mean: vec![1.0, 0.0], std: vec![2.0, 1.0] }
-    }
-
-    #[test]
-    fn window_takes_the_last_rows_in_tensor_order() {
-        let csv = "\u{feff}time,a,\"b\"\r\n\"08:00, shift 1\",1,9\r\n\r\nx,2,3\r\ny,4,5";
-        let mut out = Vec::new();
-        window(&pre(WindowLayout::TimeMajor), csv.as_bytes(), &mut out).unwrap();
-        assert_eq!(out, [1.0, 2.0, 2.0, 4.0]);
-        window(&pre(WindowLayout::ChannelMajor), csv.as_bytes(), &mut out).unwrap();
-        assert_eq!(out, [1.0, 2.0, 2.0, 4.0]);
-        window(&PreWindow { length: 3, ..pre(WindowLayout::ChannelMajor) }, csv.as_bytes(), &mut out).unwrap();
-        assert_eq!(out, [4.0, 1.0, 2.0, 1.0, 2.0, 4.0]);
-    }
-
-    #[test]
-    fn a_table_has_a_header_and_rows_as_long() {
-        assert!(check(b"a,b\n1,x\n").is_ok());
-        for (bytes, code) in [
-            (&b""[..], "csv-too-few-rows"),
-            (b"a,b\n", "csv-too-few-rows"),
-            (b"a,b\n1\n", "csv-field-count"),
-            (b"a\n\xff", "input-not-csv"),
-        ] {
-            assert_eq!(check(bytes).unwrap_err().code, code);
-        }
-    }
-
-    #[test]
-    fn faults_have_codes() {
-        let mut out = Vec::new();
-        let code = |csv: &[u8], out: &mut Vec<f32>| window(&pre(WindowLayout::Flat), csv, out).unwrap_err().code;
-        assert_eq!(code(b"a,b\n1,2\n", &mut out), "csv-too-few-rows");
-        assert_eq!(code(b"", &mut out), "csv-column-missing");
-        assert_eq!(code(b"a,c\n1,2\n1,2\n", &mut out), "csv-column-missing");
-        assert_eq!(code(b"a,b\n1,2\n1,x\n", &mut out), "csv-not-a-number");
-        assert_eq!(code(b"a,b\n1,2\n1,inf\n", &mut out), "csv-not-a-number");
-        assert_eq!(code(b"a,b\n1,2\n1,\n", &mut out), "csv-not-a-number");
-        assert_eq!(code(b"a,b\n1,2\n1\n", &mut out), "csv-field-count");
-        assert_eq!(code(b"a,b\n1,2\n1,5,2\n", &mut out), "csv-field-count");
-        assert_eq!(code(b"a,b,c\n1,2,3\n1,5,2,3\n", &mut out), "csv-field-count");
-        assert_eq!(code(b"a,b\n\xff\xfe", &mut out), "input-not-csv");
-        let pre = PreColumns { names: vec!["q\"".into()] };
-        columns(&pre, b"x,\"q\"\"\"\n1,2\n", &mut out).unwrap();
-        assert_eq!(out, [2.0]);
-        assert_eq!(columns(&pre, b"x,\"q\"\"\"\n1,2,\n", &mut out).unwrap_err().code, "csv-field-count");
-        columns(&pre, b"x,\"q\"\"\"\n\"1,5\",2\n", &mut out).unwrap();
-    }
-}
+mod tests;

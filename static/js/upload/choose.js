@@ -1,5 +1,7 @@
 // What is uploaded: the files of a folder that was chosen or dropped.
 const YAML_LIMIT = 256 * 1024;
+// What the system lays beside one's own files; `pithead push` leaves out the same (crates/app-package/src/path.rs).
+const systemFiles = ["__macosx", "thumbs.db", "desktop.ini"];
 
 // Tells chosen(found) what comes from the file inputs and the drop zone, and cancelled() of a dialog that was closed or an empty folder.
 export function listen(root, zone, chosen, cancelled) {
@@ -24,7 +26,7 @@ export function folder(found) {
   const base = yaml.path.slice(0, -"app.yaml".length);
   const files = found.filter(({ path }) => path.startsWith(base))
     .map(({ path, file }) => ({ path: path.slice(base.length).normalize("NFC"), file, size: file.size, sent: 0, hashed: 0, state: "waiting" }))
-    .filter(({ path }) => !path.split("/").some((part) => part.startsWith(".") || part === "__MACOSX" || part === "Thumbs.db" || part === "desktop.ini"))
+    .filter(({ path }) => !path.split("/").some((part) => part.startsWith(".") || systemFiles.includes(part.toLowerCase())))
     .sort((a, b) => (a.path < b.path ? -1 : 1));
   return { yaml: yaml.file, files };
 }

@@ -7,7 +7,7 @@ use super::{Faults, MAX_YAML_BYTES};
 use crate::fault::Fault;
 use crate::file_kind;
 use crate::manifest::AppManifest;
-use crate::path::PackagePath;
+use crate::path::{self, PackagePath};
 
 /// Largest file, in bytes (20 GiB).
 pub const MAX_FILE_BYTES: u64 = 20 * 1024 * 1024 * 1024;
@@ -52,6 +52,9 @@ pub fn check_files(app: &AppManifest, source: &str, files: &[FileEntry]) -> Vec<
             continue;
         }
         by_path.insert(&file.path, file.size);
+        if path::is_left_out(&file.path) {
+            faults.push(Fault::new("file-hidden", file.path.clone()).with("value", &file.path));
+        }
         if let Some(code) = file_kind::of_name(&file.path).err().and_then(file_kind::Refused::fault) {
             faults.push(Fault::new(code, file.path.clone()).with("value", &file.path));
         }

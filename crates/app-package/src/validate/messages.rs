@@ -261,6 +261,11 @@ pub const MESSAGES: &[Message] = &[
     ),
     row("yaml-encoding", "app.yaml 不是 UTF-8 文本。请以 UTF-8 保存。", "app.yaml is no UTF-8 text. Save it as UTF-8."),
     row(
+        "file-hidden",
+        "{value} 是隐藏文件或系统文件，应用包中不能有。请删去。",
+        "{value} is a hidden file or one of the system, which no package holds. Leave it out.",
+    ),
+    row(
         "file-special",
         "{value} 是链接或特殊文件，包里只能有普通文件。请换成文件本身，或删去。",
         "{value} is a link or a special file, and a package holds plain files only. Put the file itself there, or remove it.",

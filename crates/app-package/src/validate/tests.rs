@@ -26,6 +26,7 @@ fn line_of(text: &str) -> usize {
 #[test]
 fn the_example_is_valid_and_read_whole() {
     let app = parse(GOOD).unwrap();
+    assert_eq!(parse(&format!("\u{feff}{GOOD}")).unwrap(), app, "a byte-order mark is passed over");
     assert_eq!(app.models[0].engine.min, "1.17", "a text that looks like a number stays a text");
     assert_eq!(app.golden[0].truth.as_ref().unwrap().counts.as_ref().unwrap()["bolt"], 1);
     assert_eq!(app.parameters[0].default, serde_json::json!(0.6));
@@ -243,6 +244,7 @@ fn files_that_do_not_fit() {
     assert_eq!(with(&|f| f.push(extra("train.py", 1))), ["file-program train.py"]);
     assert_eq!(with(&|f| f.push(extra("model.pth", 1))), ["file-pickle model.pth"]);
     assert_eq!(with(&|f| f.push(extra("golden.zip", 1))), ["file-archive golden.zip"]);
+    assert_eq!(with(&|f| f.push(extra("golden/.DS_Store", 1))), ["file-hidden golden/.DS_Store"]);
     assert_eq!(with(&|f| f.push(extra("readme.MD", 1))), ["file-twice readme.MD"]);
     assert_eq!(with(&|f| f.push(extra("media/cover.png/x", 1))), ["file-and-folder media/cover.png/x"]);
     assert_eq!(with(&|f| f.insert(0, extra("README.MD/a/b", 1))), ["file-and-folder README.MD/a/b"]);

@@ -16,7 +16,10 @@ use inference::{
     content, model_file, output, picture, table,
 };
 
-use crate::hostile::{Base, Rng, case, noise};
+use crate::{
+    documents,
+    hostile::{Base, Rng, case, noise},
+};
 
 /// Words that parsers stumble over.
 const WORDS: [&str; 22] = [
@@ -47,21 +50,24 @@ const WORDS: [&str; 22] = [
 /// What is damaged.
 pub struct Examples {
     bases: Vec<Base>,
-    oci: Vec<u8>,
-    envelope: Vec<u8>,
+    /// Name of the app that `oci` and `envelope` are about.
+    pub name: String,
+    pub oci: Vec<u8>,
+    pub envelope: Vec<u8>,
     payload: Vec<u8>,
-    keys: KeySet,
+    pub keys: KeySet,
     pictures: Vec<Vec<u8>>,
     tables: Vec<Vec<u8>>,
     rules: Vec<String>,
-    file: PathBuf,
+    /// A file that a target may write; its neighbours too.
+    pub file: PathBuf,
 }
 
 /// One parser: makes its input from the numbers, and says what does not hold.
 pub type Target = fn(&Examples, &mut Rng) -> Result<(), String>;
 
 /// All, by name.
-pub const TARGETS: [(&str, Target); 10] = [
+pub const TARGETS: [(&str, Target); 16] = [
     ("model-file", model),
     ("app-yaml", yaml),
     ("license", license),
@@ -72,6 +78,12 @@ pub const TARGETS: [(&str, Target); 10] = [
     ("alarm-rule", rule),
     ("path", path),
     ("content", scan),
+    ("license-token", documents::license_token),
+    ("key-text", documents::key_text),
+    ("judged", documents::judged),
+    ("margo", documents::margo),
+    ("expect", documents::expect),
+    ("test-set", documents::test_set),
 ];
 
 impl Examples {
@@ -102,7 +114,7 @@ impl Examples {
         let rules = bases.iter().flat_map(|b| &b.manifest.pipeline.alarms).map(|rule| rule.when.clone()).collect();
         let payload = statement.to_payload();
         let envelope = statement.sign(&kid, &key).to_bytes();
-        Self { bases, oci, envelope, payload, keys, pictures, tables, rules, file: dir.join("parsed/model.onnx") }
+        Self { name: statement.app.clone(), bases, oci, envelope, payload, keys, pictures, tables, rules, file: dir.join("parsed/model.onnx") }
     }
 }
 
@@ -114,7 +126,7 @@ fn jpeg() -> Vec<u8> {
 }
 
 /// A few changes that know nothing of the format.
-fn damaged(bytes: impl AsRef<[u8]>, rng: &mut Rng) -> Vec<u8> {
+pub fn damaged(bytes: impl AsRef<[u8]>, rng: &mut Rng) -> Vec<u8> {
     let mut bytes = bytes.as_ref().to_vec();
     for _ in 0..=rng.below(3) {
         if bytes.is_empty() {
@@ -136,7 +148,7 @@ fn damaged(bytes: impl AsRef<[u8]>, rng: &mut Rng) -> Vec<u8> {
 }
 
 /// Changes of lines and words.
-fn damaged_text(text: &str, rng: &mut Rng) -> String {
+pub fn damaged_text(text: &str, rng: &mut Rng) -> String {
     let mut lines: Vec<String> = text.split('\n').map(str::to_owned).collect();
     for _ in 0..=rng.below(4) {
         let (at, other) = (rng.below(lines.len()), rng.below(lines.len()));
@@ -167,7 +179,7 @@ fn damaged_text(text: &str, rng: &mut Rng) -> String {
     lines.join("\n")
 }
 
-fn ensure(holds: bool, what: &str) -> Result<(), String> {
+pub fn ensure(holds: bool, what: &str) -> Result<(), String> {
     if holds { Ok(()) } else { Err(what.to_owned()) }
 }
 
@@ -330,10 +342,10 @@ fn csv(examples: &Examples, rng: &mut Rng) -> Result<(), String> {
     let layout = *rng.pick(&[WindowLayout::TimeMajor, WindowLayout::ChannelMajor, WindowLayout::Flat]);
     let window = PreWindow { columns: names.clone(), length: u32::try_from(length).unwrap(), layout, mean: Vec::new(), std: Vec::new() };
     if table::window(&window, &bytes, &mut out).is_ok() {
-        ensure(out.len() == length * names.len(), "a window of another size")?;
+        ensure(out.len() == length * names.len() && out.iter().all(|v| v.is_finite()), "a window of another size, or not finite")?;
     }
     if table::columns(&PreColumns { names: names.clone() }, &bytes, &mut out).is_ok() {
-        ensure(out.len() == names.len(), "a row of another size")?;
+        ensure(out.len() == names.len() && out.iter().all(|v| v.is_finite()), "a row of another size, or not finite")?;
     }
     Ok(())
 }

@@ -3,7 +3,10 @@
 //! First bytes are as the formats' own documents have them. Those that are short are joined with more of the format, so that raw weights
 //! are not taken for something else: two bytes come by chance in one of 65,536 files.
 
-use app_package::file_kind::{FileKind, Refused};
+use app_package::{
+    file_kind::{FileKind, Refused},
+    text,
+};
 use serde::de::IgnoredAny;
 
 const PNG: &[u8] = b"\x89PNG\r\n\x1a\n";
@@ -67,7 +70,7 @@ pub(super) fn differs(kind: FileKind, start: &[u8], whole: bool) -> Option<&'sta
         FileKind::Yaml => (is_text(start, whole), "YAML in UTF-8"),
         FileKind::Csv => (is_text(start, whole), "a table in UTF-8"),
         FileKind::Json => {
-            let json = is_text(start, whole) && (!whole || serde_json::from_slice::<IgnoredAny>(start).is_ok());
+            let json = is_text(start, whole) && (!whole || serde_json::from_slice::<IgnoredAny>(text::unmarked(start)).is_ok());
             (json, "JSON in UTF-8")
         }
         FileKind::Png => (start.starts_with(PNG), "a PNG picture"),

@@ -6,7 +6,10 @@
 
 use std::collections::BTreeSet;
 
-use app_package::manifest::{AppManifest, InputKind, Post};
+use app_package::{
+    manifest::{AppManifest, InputKind, Post},
+    text::{is_utf16, unmarked},
+};
 use serde::Deserialize;
 
 use super::{
@@ -23,6 +26,8 @@ pub const MAX_SAMPLES: usize = 1_000;
 const MAX_BOXES: usize = 300;
 /// Longest index, and longest expected result, in bytes.
 const MAX_TEXT: u64 = 1 << 20;
+/// What is said of a text in UTF-16.
+const UTF16: &str = "UTF-16; save it as UTF-8";
 /// File names that the index may have.
 const INDEXES: [&str; 2] = ["set.json", "set.yaml"];
 
@@ -124,10 +129,12 @@ impl TestSet {
         };
         let name = *name;
         let Some(bytes) = text(archive, name) else { return one(Fault::new("archive-file-too-large", name, MAX_TEXT)) };
-        let index = if name.ends_with(".json") {
-            serde_json::from_slice::<Index>(&bytes).map_err(|e| e.to_string())
+        let index = if is_utf16(&bytes) {
+            Err(UTF16.to_owned())
+        } else if name.ends_with(".json") {
+            serde_json::from_slice::<Index>(unmarked(&bytes)).map_err(|e| e.to_string())
         } else {
-            serde_yaml_ng::from_slice::<Index>(&bytes).map_err(|e| e.to_string())
+            serde_yaml_ng::from_slice::<Index>(unmarked(&bytes)).map_err(|e| e.to_string())
         };
         let index = match index {
             Ok(index) => index,
@@ -258,7 +265,11 @@ impl Reading<'_> {
             self.fault("archive-file-too-large", &sample.expect, MAX_TEXT);
             return None;
         };
-        let expect = match serde_json::from_slice::<Expect>(&bytes) {
+        if is_utf16(&bytes) {
+            self.fault("expect-malformed", &sample.expect, UTF16);
+            return None;
+        }
+        let expect = match serde_json::from_slice::<Expect>(unmarked(&bytes)) {
             Ok(expect) => expect,
             Err(e) => {
                 self.fault("expect-malformed", &sample.expect, e);

@@ -1,0 +1,332 @@
+//! Damaged requests and documents against the parsers of server and node: each is answered, none with a fault of ours.
+//!
+//! `FUZZ_SECONDS` says how long each goes on, `FUZZ_SEED` with which numbers; `make fuzz` sets both. What is read by code that server and node
+//! share is in `crates/inference/examples/fuzz`.
+
+use std::fmt::Write as _;
+use std::time::{Duration, Instant};
+
+use percent_encoding::{NON_ALPHANUMERIC, percent_encode};
+use pithead::account::{service as account, tokens};
+use pithead::base::auth::{Actor, Via};
+use pithead::trust::documents;
+use rand::rngs::StdRng;
+use rand::{RngExt as _, SeedableRng as _};
+use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
+use serde_json::{Value, json};
+
+use crate::damage::{damaged, pick};
+use crate::demo::Demo;
+use crate::server::{PASSWORD, TestServer};
+use crate::sources::rust_sources;
+
+/// How long each test goes on where nothing is said.
+const SECONDS: u64 = 5;
+/// Slowest answer that is taken.
+const SLOWEST: Duration = Duration::from_secs(10);
+
+const SPDX: &str = r#"{"spdxVersion":"SPDX-2.3","name":"belt","packages":[{"name":"a","versionInfo":"1","licenseConcluded":"MIT",
+"externalRefs":[{"referenceType":"purl","referenceLocator":"pkg:x/a@1"}]},{"name":"b"}],"relationships":[]}"#;
+const SPDX_3: &str = r#"{"@context":"https://spdx.org/rdf/3.0.1/spdx-context.jsonld","@graph":[{"type":"CreationInfo","specVersion":"3.0.1"},{"type":"SpdxDocument","name":"belt","specVersion":"3.0.1"},
+{"type":"software_Package","name":"a","software_packageVersion":"1"}]}"#;
+const CYCLONEDX: &str = r#"{"bomFormat":"CycloneDX","specVersion":"1.6","version":1,"metadata":{"component":{"name":"belt"}},
+"components":[{"name":"a","version":"1","licenses":[{"license":{"id":"MIT"}},{"expression":"MIT OR Apache-2.0"}],"components":[{"name":"b"}]}]}"#;
+const STATEMENT: &str = r#"{"_type":"https://in-toto.io/Statement/v1","predicateType":"https://slsa.dev/provenance/v1","subject":[{"name":"a",
+"digest":{"sha256":"00"}}],"predicate":{"buildDefinition":{"buildType":"x","externalParameters":{}},"runDetails":{"builder":{"id":"b"}}}}"#;
+const ENVELOPE: &str = r#"{"payloadType":"application/vnd.in-toto+json","payload":"e30=","signatures":[{"keyid":"k","sig":"AA=="}]}"#;
+const MANIFEST: &str = r#"{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json","artifactType":"application/x.y",
+"config":{"mediaType":"application/vnd.oci.empty.v1+json","digest":"sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a","size":2},
+"layers":[],"annotations":{"a":"b"}}"#;
+/// A node's request for a certificate.
+const CSR: &str = "-----BEGIN CERTIFICATE REQUEST-----
+MIHbMIGCAgEAMCAxHjAcBgNVBAMMFXJjZ2VuIHNlbGYgc2lnbmVkIGNlcnQwWTAT
+BgcqhkjOPQIBBggqhkjOPQMBBwNCAAQ=
+-----END CERTIFICATE REQUEST-----
+";
+/// Names of queries and forms of the pages and the registry.
+const NAMES: [&str; 40] = [
+    "before", "after", "next", "q", "state", "level", "site", "plot", "hours", "against", "preview", "plan", "nodes", "channel", "app", "topic", "last",
+    "n", "digest", "mount", "from", "artifactType", "id", "name", "email", "role", "scope", "days", "kind", "price", "reason", "decision", "hidden",
+    "license", "release", "node", "site_id", "organization", "public_key", "lang",
+];
+const VALUES: [&str; 14] = [
+    "", "1", "-1", "none-such", "rel_0198c9e0-0000-7000-8000-000000000000", "1.0.0", "2026-02-30", "true", "煤", "acme/belt", "/mine/nodes",
+    "sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a", "1280.00", "owner@acme.example",
+];
+/// Headers that the server reads, with what stands in them.
+const HEADERS: [(&str, &str); 12] = [
+    ("cookie", "__Host-session=abc; theme=dark"),
+    ("accept-language", "zh-CN,zh;q=0.9,en;q=0.8"),
+    ("accept", "application/vnd.oci.image.manifest.v1+json, */*;q=0.1"),
+    ("range", "bytes=0-9,20-"),
+    ("content-range", "0-99"),
+    ("if-none-match", "\"abc\", W/\"def\""),
+    ("authorization", "Basic b3duZXI6eA=="),
+    ("authorization", "Bearer eyJhbGciOiJFZERTQSJ9.e30.AAAA"),
+    ("x-forwarded-for", "10.0.0.1, ::1"),
+    ("x-request-id", "abc"),
+    ("content-type", "application/json; charset=utf-8"),
+    ("x-csrf-token", "abc"),
+];
+
+/// Time and numbers of one test.
+struct Run {
+    name: &'static str,
+    seed: u64,
+    cases: u64,
+    end: Instant,
+}
+
+impl Run {
+    fn begin(name: &'static str) -> Self {
+        let number = |key: &str| std::env::var(key).ok().and_then(|value| value.parse().ok());
+        let seed = number("FUZZ_SEED").unwrap_or_else(rand::random);
+        println!("{name}: seed {seed}");
+        Self { name, seed, cases: 0, end: Instant::now() + Duration::from_secs(number("FUZZ_SECONDS").unwrap_or(SECONDS)) }
+    }
+
+    /// The numbers of the next case, as long as there is time. A case that fails is the first one with its seed.
+    fn case(&mut self) -> Option<StdRng> {
+        let seed = self.seed.wrapping_add(self.cases);
+        if Instant::now() >= self.end {
+            println!("{}: {} cases", self.name, self.cases);
+            return None;
+        }
+        self.cases += 1;
+        Some(StdRng::seed_from_u64(seed))
+    }
+
+    /// Seed of the case that runs, to do it again first.
+    fn seed(&self) -> u64 {
+        self.seed.wrapping_add(self.cases).wrapping_sub(1)
+    }
+}
+
+#[test]
+fn damaged_documents_are_read_or_refused() {
+    let examples = [
+        ("application/spdx+json", SPDX),
+        ("application/spdx+json", SPDX_3),
+        ("application/vnd.cyclonedx+json", CYCLONEDX),
+        ("application/vnd.in-toto+json", STATEMENT),
+        ("application/vnd.dsse.envelope.v1+json", ENVELOPE),
+    ];
+    for (kind, text) in &examples[..4] {
+        documents::parse(kind, text.as_bytes()).unwrap();
+    }
+    let mut run = Run::begin("documents");
+    while let Some(mut rng) = run.case() {
+        let (kind, text) = pick(&examples, &mut rng);
+        let began = Instant::now();
+        if let Ok(documents::Document::Sbom(sbom)) = documents::parse(kind, damaged(text, &mut rng).as_bytes()) {
+            assert!(sbom.packages.len() <= documents::MAX_PACKAGES, "seed {}: {} packages", run.seed(), sbom.packages.len());
+        }
+        assert!(began.elapsed() < SLOWEST, "seed {}: {:?}", run.seed(), began.elapsed());
+    }
+}
+
+fn encoded(text: &str) -> String {
+    percent_encode(text.as_bytes(), NON_ALPHANUMERIC).to_string()
+}
+
+/// Names with values, some damaged.
+fn pairs(rng: &mut StdRng) -> String {
+    let pairs = (0..rng.random_range(0..5)).map(|_| {
+        let value = *pick(&VALUES, rng);
+        let value = if rng.random_range(0..2) == 0 { damaged(value, rng) } else { value.to_owned() };
+        format!("{}={}", pick(&NAMES, rng), encoded(&value))
+    });
+    pairs.collect::<Vec<_>>().join("&")
+}
+
+/// A route with something in each placeholder; a slash in it stays one where the route takes a whole path.
+fn address(route: &str, rng: &mut StdRng) -> String {
+    let (mut out, mut rest) = (String::new(), route);
+    while let Some((before, after)) = rest.split_once('{') {
+        let value = *pick(&VALUES[1..], rng);
+        let value = if rng.random_range(0..2) == 0 { damaged(value, rng) } else { value.to_owned() };
+        // An empty part would be another route.
+        let value = if value.is_empty() { "-".to_owned() } else { encoded(&value) };
+        let value = if after.split('}').next().is_some_and(|name| name.contains(":.")) { value.replace("%2F", "/") } else { value };
+        write!(out, "{before}{value}").unwrap();
+        rest = after.split_once('}').map_or("", |(_, tail)| tail);
+    }
+    let query = pairs(rng);
+    format!("{out}{rest}{}{query}", if query.is_empty() { "" } else { "?" })
+}
+
+/// All addresses of the site and their methods, as the sources have them.
+fn routes() -> Vec<(Method, String)> {
+    let mut found = Vec::new();
+    for source in rust_sources("src") {
+        let compact: String = source.code.split_whitespace().collect();
+        for (at, _) in compact.match_indices(".route(\"") {
+            let (route, after) = compact[at + 8..].split_once('"').unwrap();
+            for (word, method) in [("get", Method::GET), ("post", Method::POST)] {
+                // An event stream does not end; who signs in or out would be somebody else afterwards, or be throttled.
+                let left_out = route == "/events" || route.starts_with("/sign-") || route == "/account/sessions/end-others";
+                if after.starts_with(&format!(",web::{word}()")) && !left_out {
+                    found.push((method, route.to_owned()));
+                }
+            }
+        }
+    }
+    let registry = ["/v2/", "/v2/token", "/v2/acme/belt/{a}", "/v2/acme/belt/manifests/{a}", "/v2/acme/belt/blobs/{a}", "/v2/{path:.*}"];
+    let registry = registry.iter().chain(&["/v2/acme/belt/blobs/uploads/{a}", "/v2/acme/belt/tags/list", "/v2/acme/belt/referrers/{a}"]);
+    for route in registry {
+        for method in [Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::PATCH, Method::DELETE] {
+            found.push((method, (*route).to_owned()));
+        }
+    }
+    assert!(found.len() > 100, "{} routes", found.len());
+    found
+}
+
+/// What no answer may be. A server that has no time or no room says so and when to come again.
+fn judge(response: &Response, seed: u64) {
+    let status = response.status();
+    let busy = matches!(status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::INSUFFICIENT_STORAGE);
+    assert!(!status.is_server_error() || busy, "seed {seed}: {status} of {}", response.url());
+}
+
+async fn send(request: RequestBuilder, seed: u64) {
+    let began = Instant::now();
+    // The client does not send what is no request at all.
+    let Ok(request) = request.build() else { return };
+    let told = format!("{} {}", request.method(), request.url());
+    let response = CLIENT.with(Client::clone).execute(request).await.unwrap_or_else(|e| panic!("seed {seed}: no answer to {told}: {e:?}"));
+    judge(&response, seed);
+    response.bytes().await.unwrap_or_else(|e| panic!("seed {seed}: half an answer to {told}: {e:?}"));
+    assert!(began.elapsed() < SLOWEST, "seed {seed}: {:?} for {told}", began.elapsed());
+}
+
+thread_local! {
+    static CLIENT: Client = Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none()).timeout(SLOWEST * 2).build().unwrap();
+}
+
+#[tokio::test]
+async fn damaged_requests_are_answered() {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let server = TestServer::start().await;
+    // Who may do something meets more code than who may not.
+    let (mut sessions, mut token) = (Vec::new(), String::new());
+    for (kind, slug) in [("vendor", "acme"), ("operator", "mine"), ("platform", "platform")] {
+        let (email, _) = server.organization(kind, slug).await;
+        let session = account::sign_in(&server.app, &email, PASSWORD.into(), "127.0.0.1", "test").await.unwrap();
+        let actor = account::authenticate_session(&server.app, &session).await.unwrap();
+        let Actor::Person(_, Via::Session { csrf, .. }) = &actor else { panic!("no session") };
+        sessions.push((format!("__Host-session={session}"), csrf.clone()));
+        if kind == "vendor" {
+            token = tokens::create(&server.app, &actor, "fuzz", &["publish", "pull"], 1).await.unwrap();
+        }
+    }
+    let routes = routes();
+    let client = CLIENT.with(Client::clone);
+    let mut run = Run::begin("requests");
+    while let Some(mut rng) = run.case() {
+        let rng = &mut rng;
+        let (method, route) = pick(&routes, rng);
+        let mut request = client.request(method.clone(), format!("{}{}", server.base, address(route, rng)));
+        for _ in 0..rng.random_range(0..3) {
+            let (name, value) = *pick(&HEADERS, rng);
+            let value = if rng.random_range(0..3) == 0 { value.to_owned() } else { damaged(value, rng) };
+            // What cannot stand in a header is not sent.
+            if let Ok(value) = reqwest::header::HeaderValue::from_bytes(value.as_bytes()) {
+                request = request.header(name, value);
+            }
+        }
+        if route.starts_with("/v2") && rng.random_range(0..3) > 0 {
+            request = request.bearer_auth(&token);
+        } else if rng.random_range(0..3) > 0 {
+            let (cookie, csrf) = pick(&sessions, rng);
+            request = request.header("cookie", cookie).header("x-csrf-token", csrf);
+        }
+        let body = match (method, route.as_str()) {
+            (&Method::GET | &Method::HEAD, _) => String::new(),
+            (_, route) if route.starts_with("/v2") => damaged(MANIFEST, rng),
+            (_, "/edge/enroll") => damaged(&json!({"code": "x", "csr": CSR, "hardware": {}}).to_string(), rng),
+            (_, route) if route.starts_with("/vendor/upload/") => {
+                let yaml = damaged(include_str!("../../demo/apps/coke-quality/app.yaml"), rng);
+                let upload = json!({"yaml": yaml, "files": [{"path": pick(&VALUES, rng), "size": 1}]}).to_string();
+                if rng.random_range(0..2) == 0 { upload } else { damaged(&upload, rng) }
+            }
+            _ => {
+                let form = pairs(rng);
+                if rng.random_range(0..4) == 0 { damaged(&form, rng) } else { form }
+            }
+        };
+        if !body.is_empty() {
+            let kind = match route.as_str() {
+                route if route.starts_with("/v2") => "application/vnd.oci.image.manifest.v1+json",
+                route if route.starts_with("/edge") || route.starts_with("/vendor/upload/") => "application/json",
+                _ => "application/x-www-form-urlencoded",
+            };
+            request = request.header("content-type", kind).body(body);
+        }
+        send(request, run.seed()).await;
+    }
+    assert!(client.get(format!("{}/readyz", server.base)).send().await.unwrap().status().is_success(), "the server is ready");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn damaged_certificate_requests_are_refused() {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let server = TestServer::start().await;
+    let (ca, now) = (&server.app.ca, server.app.clock.now());
+    let key = rcgen::KeyPair::generate().unwrap();
+    let csr = rcgen::CertificateParams::new(vec!["node".to_owned()]).unwrap().serialize_request(&key).unwrap().pem().unwrap();
+    ca.sign_node(&csr, "nod_1", now).unwrap();
+    let mut run = Run::begin("certificate requests");
+    while let Some(mut rng) = run.case() {
+        let other = damaged(&csr, &mut rng);
+        // Damage that the encoding passes over leaves the request as it was; all else breaks the signature in it.
+        if let Ok(issued) = ca.sign_node(&other, "nod_1", now) {
+            assert!(issued.spiffe_id.ends_with("/client/nod_1"), "seed {}: {}", run.seed(), issued.spiffe_id);
+        }
+    }
+    server.stop().await;
+}
+
+/// Numbers for tensors, damaged, in both forms of the Open Inference Protocol.
+#[tokio::test(flavor = "multi_thread")]
+async fn damaged_inference_requests_are_answered() {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let demo = Demo::shared();
+    let client = CLIENT.with(Client::clone);
+    let mut found = None;
+    for node in &demo.nodes {
+        let listed: Value = client.get(format!("{node}/v1/apps")).send().await.unwrap().json().await.unwrap();
+        let table = listed["apps"].as_array().unwrap().iter().find(|app| app["input"] != "image").cloned();
+        found = found.or(table.map(|app| (node.clone(), app["model"].as_str().unwrap().to_owned())));
+    }
+    let (node, model) = found.expect("an app on tables");
+    let described: Value = client.get(format!("{node}/v2/models/{model}")).send().await.unwrap().json().await.unwrap();
+    let tensor = &described["inputs"][0];
+    let shape: Vec<i64> = tensor["shape"].as_array().unwrap().iter().map(|side| side.as_i64().unwrap().max(1)).collect();
+    let elements = usize::try_from(shape.iter().product::<i64>()).unwrap();
+    let question = |input: Value| json!({"id": "q", "inputs": [input], "outputs": [{"name": described["outputs"][0]["name"]}]}).to_string();
+    let mut input = json!({"name": tensor["name"], "shape": shape, "datatype": tensor["datatype"]});
+    input["data"] = json!(vec![0.5; elements]);
+    let text = question(input.clone());
+    input.as_object_mut().unwrap().remove("data");
+    input["parameters"] = json!({"binary_data_size": elements * 4});
+    let header = question(input);
+    let address = format!("{node}/v2/models/{model}/infer");
+    assert_eq!(client.post(&address).body(text.clone()).send().await.unwrap().status(), 200);
+    let mut run = Run::begin("inference requests");
+    while let Some(mut rng) = run.case() {
+        let rng = &mut rng;
+        let request = if rng.random_range(0..2) == 0 {
+            client.post(&address).body(damaged(&text, rng))
+        } else {
+            let header = if rng.random_range(0..4) == 0 { header.clone() } else { damaged(&header, rng) };
+            let length = header.len().saturating_add_signed(*pick(&[0, 0, 0, -1, 1, 9_999], rng));
+            let mut body = header.into_bytes();
+            body.extend(std::iter::repeat_n(rng.random::<u8>(), elements * 4));
+            client.post(&address).header("inference-header-content-length", length).body(body)
+        };
+        send(request, run.seed()).await;
+    }
+    assert_eq!(client.post(&address).body(text).send().await.unwrap().status(), 200, "the app answers as before");
+}
