@@ -43,3 +43,6 @@ error-sign-up-throttled = Too many organisations were signed up from here. Try a
 error-body-too-slow = The body came too slowly.
 error-amount-exceeds-order = This is { $excess } more than is owed. Check the amount; if it is right, confirm it below.
 error-topic-unknown = There is no topic of this name
+error-password-own = Guessed at once: it consists of your address, your name or your organisation. Take several words that have nothing to do with you
+error-password-pattern = Guessed at once: a repetition, a sequence, a row of keys or a date. Take several words that do not belong together
+error-password-common = Among the passwords that are guessed first. Take several words that do not belong together

@@ -43,3 +43,6 @@ error-sign-up-throttled = 从此处注册的企业过多，请在 { $minutes } �
 error-body-too-slow = 请求内容传输过慢。
 error-amount-exceeds-order = 比应付金额多 { $excess }。请核对金额；如无误，请在下方确认。
 error-topic-unknown = 没有这个主题
+error-password-own = 极易猜中：由您的邮箱、姓名或机构名组成。请用几个与您无关的词
+error-password-pattern = 极易猜中：重复、连续字符、键盘顺序或日期。请用几个互不相关的词
+error-password-common = 属于最先被猜的密码。请用几个互不相关的词
