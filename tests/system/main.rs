@@ -17,6 +17,7 @@ mod clients;
 mod crashes;
 mod demo;
 mod evaluation;
+mod mail;
 mod registry;
 mod registry_clients;
 mod release;
