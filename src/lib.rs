@@ -17,6 +17,7 @@ pub mod fleet;
 pub mod http;
 pub mod license;
 pub mod moderation;
+pub mod notice;
 pub mod registry;
 pub mod release;
 pub mod server;

@@ -34,6 +34,7 @@ side-alarms = Alarms
 side-queue = Queue
 side-payments = Payments
 side-people = Organisations
+side-messages = Messages
 side-audit = Audit
 
 footer-label = About the platform
@@ -175,6 +176,9 @@ state-passed = Passed
 state-skipped = Skipped
 state-waiting = Waiting
 state-done = Done
+state-sent = Sent
+state-kept = On the page only
+state-withheld = Too many, not sent
 state-unverified = Unverified
 state-verified = Verified
 state-matched = Matched

@@ -34,6 +34,7 @@ side-alarms = 告警
 side-queue = 审核队列
 side-payments = 收款
 side-people = 机构
+side-messages = 消息
 side-audit = 审计
 
 footer-label = 关于平台
@@ -172,6 +173,9 @@ state-passed = 通过
 state-skipped = 跳过
 state-waiting = 等待
 state-done = 完成
+state-sent = 已发送
+state-kept = 仅在页面
+state-withheld = 过多，未发送
 state-unverified = 未认证
 state-verified = 已认证
 state-matched = 已匹配

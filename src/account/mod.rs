@@ -1,9 +1,12 @@
-//! Organisations, people, sessions, invitations, API tokens. Owns those tables.
+//! Organisations, people, sessions, invitations, API tokens, one-time links. Owns those tables.
 //!
-//! Invariants: a session or token is stored only as a hash; a person acts for exactly one organisation at a time; an e-mail address is
-//! lower-case and belongs to one person.
+//! Invariants: a session, token or link is stored only as a hash; a person acts for exactly one organisation at a time; an e-mail address is
+//! lower-case and belongs to one person; a new password ends the sessions that the old one opened.
 
+pub mod addresses;
+pub mod links;
 pub mod model;
+pub mod passwords;
 pub mod service;
 mod store;
 pub mod team;

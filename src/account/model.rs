@@ -35,6 +35,8 @@ pub struct User {
     /// Since when this person may not sign in.
     pub disabled_at: Option<Timestamp>,
     pub created_at: Timestamp,
+    /// When they proved that the address is theirs.
+    pub email_verified_at: Option<Timestamp>,
 }
 
 /// A person's place in an organisation.
@@ -77,6 +79,7 @@ pub fn person(user: User, organization: Organization, role: Role) -> Person {
         user_id: user.id,
         name: user.name,
         email: user.email,
+        email_verified: user.email_verified_at.is_some(),
         organization_id: organization.id,
         organization_slug: organization.slug,
         organization_name: Names { zh: organization.name_zh, en: organization.name_en },
@@ -127,6 +130,38 @@ impl Invitation {
     pub fn open_at(&self, now: Timestamp) -> bool {
         self.accepted_at.is_none() && self.revoked_at.is_none() && self.expires_at > now
     }
+}
+
+crate::base::db::types::text_enum! {
+    /// What a one-time link is for.
+    pub enum LinkPurpose {
+        /// To choose a new password.
+        ResetPassword = "reset-password",
+        /// To prove that an address is the person's.
+        ProveAddress = "prove-address",
+    }
+}
+
+/// A link that is used once.
+#[derive(Debug, Clone, Queryable, Insertable, Selectable)]
+#[diesel(table_name = schema::one_time_links)]
+pub struct OneTimeLink {
+    /// `otl_…`.
+    pub id: String,
+    pub purpose: LinkPurpose,
+    /// Whose it is.
+    pub user_id: String,
+    /// Address that it is sent to, or is to prove.
+    pub email: String,
+    /// SHA-256 of the link's secret.
+    pub token_hash: String,
+    pub created_at: Timestamp,
+    /// Until when.
+    pub expires_at: Timestamp,
+    /// When it was used.
+    pub used_at: Option<Timestamp>,
+    /// When another one took its place.
+    pub revoked_at: Option<Timestamp>,
 }
 
 #[derive(Debug, Clone, Queryable, Insertable, Selectable)]

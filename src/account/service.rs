@@ -52,19 +52,20 @@ pub struct SignUp {
 /// Wrong fields; `email-taken`, `slug-taken`.
 pub async fn sign_up(app: &App, input: SignUp) -> Result<(String, String)> {
     let kind = public_kind(&input)?;
-    create_organization(app, input, kind, Role::Owner).await
+    let now = app.clock.now();
+    create_organization(app, input, kind, Role::Owner, Some(now)).await
 }
 
-/// As [`sign_up`], for a form from the network: at most so many from one address.
+/// As [`sign_up`], for a form from the network: at most so many from one address, and the person has yet to prove theirs.
 ///
 /// # Errors
 /// Also `sign-up-throttled`.
 pub async fn sign_up_from(app: &App, input: SignUp, address: &str) -> Result<(String, String)> {
     let kind = public_kind(&input)?;
     // Validate first: a form with mistakes must not use up the sign-up limit of its address.
-    check_organization(app, &input)?;
+    check_organization(app, &input).await?;
     throttle::sign_up(app, address).await?;
-    create_organization(app, input, kind, Role::Owner).await
+    create_organization(app, input, kind, Role::Owner, None).await
 }
 
 fn public_kind(input: &SignUp) -> Result<OrgKind> {
@@ -95,11 +96,12 @@ pub async fn add_platform_person(app: &App, role: Role, email: &str, name: &str,
 
 /// Makes the platform's organisation with its first person. Only for the command line, the demo loader and tests.
 pub async fn create_platform(app: &App, input: SignUp, role: Role) -> Result<(String, String)> {
-    create_organization(app, input, OrgKind::Platform, role).await
+    let now = app.clock.now();
+    create_organization(app, input, OrgKind::Platform, role, Some(now)).await
 }
 
 /// Checks the fields; gives the names, the slug and the person.
-fn check_organization(app: &App, input: &SignUp) -> Result<(String, String, String, PendingUser)> {
+async fn check_organization(app: &App, input: &SignUp) -> Result<(String, String, String, PendingUser)> {
     let mut faults = Faults::default();
     let name_zh = faults.text("name_zh", &input.name_zh, 0, 80);
     let name_en = faults.text("name_en", &input.name_en, 0, 80);
@@ -110,14 +112,21 @@ fn check_organization(app: &App, input: &SignUp) -> Result<(String, String, Stri
     if !valid_slug(&slug) {
         faults.add("slug", "slug-invalid");
     }
-    let user = new_user(app, &mut faults, &input.email, &input.name, &input.password);
+    let own = [slug.as_str(), &name_zh, &name_en];
+    let user = new_user(app, &mut faults, &input.email, &input.name, &input.password, &own).await?;
     faults.check()?;
     Ok((name_zh, name_en, slug, user))
 }
 
-async fn create_organization(app: &App, input: SignUp, kind: OrgKind, role: Role) -> Result<(String, String)> {
-    let (name_zh, name_en, slug, user) = check_organization(app, &input)?;
-    let user = user.with_password(input.password).await?;
+async fn create_organization(
+    app: &App,
+    input: SignUp,
+    kind: OrgKind,
+    role: Role,
+    email_verified_at: Option<Timestamp>,
+) -> Result<(String, String)> {
+    let (name_zh, name_en, slug, user) = check_organization(app, &input).await?;
+    let user = User { email_verified_at, ..user.with_password(input.password).await? };
     let now = app.clock.now();
     let organization = Organization { id: ids::new("org"), kind, slug, name_zh, name_en, created_at: now };
     audit::change(app, &Actor::System, move |c| {
@@ -134,9 +143,9 @@ async fn create_organization(app: &App, input: SignUp, kind: OrgKind, role: Role
 /// invitations.
 pub async fn add_member(app: &App, organization_id: &str, role: Role, email: &str, name: &str, password: &str) -> Result<String> {
     let mut faults = Faults::default();
-    let user = new_user(app, &mut faults, email, name, password);
+    let user = new_user(app, &mut faults, email, name, password, &[]).await?;
     faults.check()?;
-    let user = user.with_password(password.to_owned()).await?;
+    let user = User { email_verified_at: Some(app.clock.now()), ..user.with_password(password.to_owned()).await? };
     let (now, organization_id) = (app.clock.now(), organization_id.to_owned());
     audit::change(app, &Actor::System, move |c| {
         let user_id = insert_member(c, &user, &organization_id, role, now)?;
@@ -165,19 +174,24 @@ impl PendingUser {
     }
 }
 
-/// Checks the fields of a new person.
-pub(super) fn new_user(app: &App, faults: &mut Faults, email: &str, name: &str, password: &str) -> PendingUser {
+/// Checks the fields of a new person. `own` are names of their organisation, which the password must not consist of.
+pub(super) async fn new_user(app: &App, faults: &mut Faults, email: &str, name: &str, password: &str, own: &[&str]) -> Result<PendingUser> {
     let email = email.trim().to_lowercase();
     if !valid_email(&email) {
         faults.add("email", "email-invalid");
     }
     let name = faults.text("name", name, 1, 60);
-    if password.chars().count() < password::MIN_CHARS {
-        faults.add_with("password", "too-short", "min", password::MIN_CHARS);
-    } else if password.len() > password::MAX_BYTES {
-        faults.add_with("password", "too-long", "max", password::MAX_BYTES);
-    }
-    PendingUser(User { id: ids::new("usr"), email, name, password_hash: String::new(), disabled_at: None, created_at: app.clock.now() })
+    let own: Vec<&str> = own.iter().copied().chain([email.as_str(), &name]).collect();
+    password::check(faults, "password", password, &own).await?;
+    Ok(PendingUser(User {
+        id: ids::new("usr"),
+        email,
+        name,
+        password_hash: String::new(),
+        disabled_at: None,
+        created_at: app.clock.now(),
+        email_verified_at: None,
+    }))
 }
 
 /// Signs a browser in; gives the value of the session cookie.

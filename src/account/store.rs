@@ -4,9 +4,9 @@ use std::collections::HashMap;
 
 use diesel::prelude::*;
 
-use super::model::{ApiToken, Invitation, Membership, Organization, Session, TeamMember, User, person};
+use super::model::{ApiToken, Invitation, LinkPurpose, Membership, OneTimeLink, Organization, Session, TeamMember, User, person};
 use crate::base::auth::{OrgKind, Person, Role};
-use crate::base::db::schema::{api_tokens, invitations, memberships, organizations, sessions, throttles, users};
+use crate::base::db::schema::{api_tokens, invitations, memberships, one_time_links, organizations, sessions, throttles, users};
 use crate::base::db::{Conn, Timestamp};
 
 /// A person by user and organisation, if they are (still) a member and not disabled.
@@ -72,6 +72,59 @@ pub fn insert_membership(conn: &mut Conn, membership: &Membership) -> QueryResul
 /// A person by address.
 pub fn find_user_by_email(conn: &mut Conn, email: &str) -> QueryResult<Option<User>> {
     users::table.filter(users::email.eq(email)).select(User::as_select()).first(conn).optional()
+}
+
+/// A person by id.
+pub fn get_user(conn: &mut Conn, id: &str) -> QueryResult<User> {
+    users::table.find(id).select(User::as_select()).first(conn)
+}
+
+/// Replaces a person's password; 0 rows where it is not `old` any more.
+pub fn set_password(conn: &mut Conn, user_id: &str, old: &str, new: &str) -> QueryResult<usize> {
+    let unchanged = users::password_hash.eq(old);
+    diesel::update(users::table.find(user_id).filter(unchanged)).set(users::password_hash.eq(new)).execute(conn)
+}
+
+/// Gives a person an address, proved at a time or not; 0 rows where theirs is not `old` any more.
+pub fn set_email(conn: &mut Conn, user_id: &str, old: &str, new: &str, verified_at: Option<Timestamp>) -> QueryResult<usize> {
+    let unchanged = users::email.eq(old);
+    diesel::update(users::table.find(user_id).filter(unchanged))
+        .set((users::email.eq(new), users::email_verified_at.eq(verified_at)))
+        .execute(conn)
+}
+
+pub fn insert_link(conn: &mut Conn, link: &OneTimeLink) -> QueryResult<usize> {
+    diesel::insert_into(one_time_links::table).values(link).execute(conn)
+}
+
+/// A link by the hash of its secret, if it can be used.
+pub fn find_link(conn: &mut Conn, purpose: LinkPurpose, token_hash: &str, now: Timestamp) -> QueryResult<Option<OneTimeLink>> {
+    one_time_links::table
+        .filter(one_time_links::token_hash.eq(token_hash).and(one_time_links::purpose.eq(purpose)))
+        .filter(one_time_links::used_at.is_null().and(one_time_links::revoked_at.is_null()).and(one_time_links::expires_at.gt(now)))
+        .select(OneTimeLink::as_select())
+        .first(conn)
+        .optional()
+}
+
+/// Marks a link as used; 0 rows where it was used, replaced or is too old.
+pub fn use_link(conn: &mut Conn, id: &str, now: Timestamp) -> QueryResult<usize> {
+    let open = one_time_links::used_at.is_null().and(one_time_links::revoked_at.is_null()).and(one_time_links::expires_at.gt(now));
+    diesel::update(one_time_links::table.find(id).filter(open)).set(one_time_links::used_at.eq(now)).execute(conn)
+}
+
+/// Ends a person's open links of a purpose.
+pub fn revoke_links(conn: &mut Conn, user_id: &str, purpose: LinkPurpose, now: Timestamp) -> QueryResult<usize> {
+    let theirs = one_time_links::user_id.eq(user_id).and(one_time_links::purpose.eq(purpose));
+    let open = theirs.and(one_time_links::used_at.is_null()).and(one_time_links::revoked_at.is_null());
+    diesel::update(one_time_links::table.filter(open)).set(one_time_links::revoked_at.eq(now)).execute(conn)
+}
+
+/// Removes up to `limit` links made before a time.
+pub fn delete_links(conn: &mut Conn, before: Timestamp, limit: i64) -> QueryResult<usize> {
+    let old = one_time_links::table.filter(one_time_links::created_at.lt(before)).limit(limit).select(one_time_links::id);
+    let ids: Vec<String> = old.load(conn)?;
+    diesel::delete(one_time_links::table.filter(one_time_links::id.eq_any(ids))).execute(conn)
 }
 
 /// Address of a person.

@@ -191,7 +191,8 @@ pub async fn accept(app: &App, secret: &str, name: &str, password: String, addre
         None
     } else {
         let mut faults = Faults::default();
-        let user = service::new_user(app, &mut faults, &info.email, name, &password);
+        let own = [info.organization.0.as_str(), &info.organization.1];
+        let user = service::new_user(app, &mut faults, &info.email, name, &password, &own).await?;
         faults.check()?;
         Some(user.with_password(password).await?)
     };

@@ -151,6 +151,13 @@ impl std::fmt::Display for LogPosition {
 pub const ACTIONS: &[&str] = &[
     "organization.created",
     "person.signed-in",
+    "password.changed",
+    "password.reset-asked",
+    "password.reset-issued",
+    "password.reset",
+    "address.changed",
+    "address.proved",
+    "address.confirmed",
     "member.added",
     "member.invited",
     "invitation.accepted",

@@ -33,6 +33,8 @@ pub struct Settings {
     pub license: License,
     /// Account that buyers transfer to.
     pub bank: Bank,
+    /// Mail to people.
+    pub mail: Mail,
     /// Automatic checks.
     pub checks: Checks,
     /// Nodes.
@@ -192,6 +194,45 @@ section! {
     }
 }
 section! {
+    /// Mail to people.
+    Mail {
+        /// Name of the SMTP server; empty for no mail: messages are on the pages only.
+        server: String = "",
+        /// Its port.
+        port: u16 = 587u16,
+        /// `starttls`, `tls` (from the first byte, port 465), or `none` for a server on the same machine or network.
+        tls: String = "starttls",
+        /// Name to sign in with; empty for none.
+        user: String = "",
+        /// Password to sign in with.
+        password: String = "",
+        /// Sender, as `Pithead <no-reply@pithead.example>`.
+        from: String = "",
+        /// Days that messages are kept, sent or not.
+        keep_days: i64 = 90i64,
+    }
+}
+
+impl Mail {
+    /// Whether mail is sent.
+    pub fn is_on(&self) -> bool {
+        !self.server.is_empty()
+    }
+
+    fn check(&self) -> anyhow::Result<()> {
+        anyhow::ensure!(matches!(self.tls.as_str(), "starttls" | "tls" | "none"), "mail.tls must be starttls, tls or none");
+        anyhow::ensure!((1..=3650).contains(&self.keep_days), "mail.keep_days must be from 1 to 3650");
+        if self.is_on() {
+            let from = self.from.parse::<lettre::message::Mailbox>();
+            anyhow::ensure!(from.is_ok(), "mail.from must be a sender like Pithead <no-reply@pithead.example>, not \"{}\"", self.from);
+            let here = matches!(self.server.as_str(), "localhost" | "127.0.0.1" | "::1");
+            let open = self.tls == "none" && !here && !self.user.is_empty();
+            anyhow::ensure!(!open, "mail.tls = \"none\" would send mail.password in the open: leave mail.user empty, or use TLS");
+        }
+        Ok(())
+    }
+}
+section! {
     /// Automatic checks.
     Checks {
         /// Path of libonnxruntime.
@@ -306,6 +347,7 @@ impl Loaded {
             scanner.is_empty() || is_address(scanner),
             "checks.clamd_socket must be /path/of/socket or host:port, not \"{scanner}\""
         );
+        settings.mail.check()?;
         anyhow::ensure!(settings.registry.grace_hours >= 1, "registry.grace_hours must be at least 1");
         anyhow::ensure!(settings.registry.collect_hours >= 0, "registry.collect_hours must not be negative");
         for (name, value) in [
@@ -335,7 +377,7 @@ impl Loaded {
             let value = value.unwrap_or_default();
             let shown = match key.as_str() {
                 "database.url" => hide_password(&value),
-                "storage.s3.secret_key" if value != "\"\"" => "…".to_owned(),
+                "storage.s3.secret_key" | "mail.password" if value != "\"\"" => "…".to_owned(),
                 _ => value,
             };
             let _ = writeln!(out, "{key} = {shown}  # {origin}");
@@ -446,6 +488,23 @@ mod tests {
         assert_eq!(hide_password("host=h password=b dbname=d"), "host=h password=… dbname=d");
         let env = [("PITHEAD_DATABASE__URL".to_owned(), "postgres://a:s3cret@h/d".to_owned())];
         assert!(!Loaded::load(None, env.into_iter()).unwrap().show().contains("s3cret"));
+    }
+
+    #[test]
+    fn mail_has_a_sender_and_sends_no_password_in_the_open() {
+        let of = |settings: &[(&str, &str)]| {
+            let named = settings.iter().map(|(name, value)| (format!("PITHEAD_MAIL__{name}"), (*value).to_owned()));
+            Loaded::load(None, named.collect::<Vec<_>>().into_iter()).map_err(|e| e.to_string())
+        };
+        let good = [("SERVER", "mail.example"), ("FROM", "Pithead <no-reply@pithead.example>"), ("USER", "x"), ("PASSWORD", "s3cret")];
+        let loaded = of(&good).unwrap();
+        assert!(loaded.settings.mail.is_on() && !loaded.show().contains("s3cret"));
+        assert!(of(&good[..1]).unwrap_err().contains("mail.from"));
+        assert!(of(&[&good[..], &[("TLS", "none")]].concat()).unwrap_err().contains("mail.password"));
+        assert!(of(&[&good[1..], &[("TLS", "none"), ("SERVER", "127.0.0.1")]].concat()).is_ok());
+        assert!(of(&[("TLS", "ssl")]).unwrap_err().contains("mail.tls"));
+        assert!(of(&[("FROM", "a@b.cn\r\nBcc: x@y.cn"), ("SERVER", "mail.example")]).is_err());
+        assert!(!Settings::default().mail.is_on());
     }
 
     #[test]

@@ -17,10 +17,12 @@ use crate::base::db::Timestamp;
 struct Files;
 
 /// A language of the platform.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 pub enum Lang {
     /// Simplified Chinese; the default.
+    #[serde(rename = "zh-CN")]
     Zh,
+    #[serde(rename = "en")]
     En,
 }
 

@@ -12,6 +12,8 @@ use crate::base::app::App;
 use crate::base::config::Settings;
 use crate::base::db::{Conn, Timestamp, dialect, schema};
 use crate::base::error::{Error, Result};
+use crate::base::i18n::Lang;
+use crate::base::notify::Notice;
 
 /// Tries before a job is kept as failed.
 const MAX_ATTEMPTS: i64 = 8;
@@ -44,6 +46,18 @@ pub enum Job {
     CollectGarbage,
     /// Delete what is kept for a time only.
     PruneHistory,
+    /// Tell the person of an address, if there is one, how to choose a new password.
+    OfferReset {
+        /// As it was typed, in lower case.
+        email: String,
+        lang: Lang,
+    },
+    /// Make a message of a notice.
+    Notify { notice: Notice },
+    /// Send a message by mail.
+    SendMessage { message_id: String },
+    /// Remove messages and one-time links that are too old.
+    PruneMessages,
 }
 
 /// Work that must not wait for other work.
@@ -53,6 +67,8 @@ pub enum Lane {
     Checks,
     /// All other jobs; each is done in moments.
     Prompt,
+    /// Mail, which waits for another server.
+    Mail,
     /// Housekeeping, which may take long and never hurries.
     Upkeep,
 }
@@ -61,17 +77,25 @@ impl Lane {
     fn kinds(self) -> &'static [&'static str] {
         match self {
             Self::Checks => &["check-release", "score-release", "evaluate-release", "evaluate-scenario"],
-            Self::Prompt => &["rebuild-node", "expire-uploads"],
-            Self::Upkeep => &["collect-garbage", "prune-history"],
+            Self::Prompt => &["rebuild-node", "expire-uploads", "offer-reset", "notify"],
+            Self::Mail => &["send-message"],
+            Self::Upkeep => &["collect-garbage", "prune-history", "prune-messages"],
         }
     }
 
     fn lease(self, settings: &Settings) -> TimeDelta {
         match self {
             Self::Checks => LEASE + TimeDelta::seconds(settings.checks.wall_seconds.try_into().unwrap_or(i64::from(u32::MAX))),
-            Self::Prompt => LEASE,
+            Self::Prompt | Self::Mail => LEASE,
             Self::Upkeep => UPKEEP_LEASE,
         }
+    }
+
+    /// Pause after a failed try. Eight tries of a mail take two hours, for a mail server may be away for long and may refuse the first try of
+    /// a sender that it does not know (greylisting).
+    fn pause(self, attempts: i64) -> TimeDelta {
+        let doubled = 1 << attempts.clamp(0, 10);
+        TimeDelta::seconds(if self == Self::Mail { 30 * doubled } else { doubled })
     }
 }
 
@@ -86,6 +110,10 @@ impl Job {
             Self::ExpireUploads => "expire-uploads",
             Self::CollectGarbage => "collect-garbage",
             Self::PruneHistory => "prune-history",
+            Self::OfferReset { .. } => "offer-reset",
+            Self::Notify { .. } => "notify",
+            Self::SendMessage { .. } => "send-message",
+            Self::PruneMessages => "prune-messages",
         }
     }
 
@@ -197,11 +225,10 @@ pub async fn run_one(app: &App, lane: Lane, worker: Worker) -> Result<bool> {
                         (worker.give_up)(conn, job, now)?;
                     }
                     let state = if last { "failed" } else { "waiting" };
-                    let pause = TimeDelta::seconds(1 << attempts.clamp(0, 10));
                     diesel::update(dsl::jobs.find(&id))
                         .set((
                             dsl::state.eq(state),
-                            dsl::run_at.eq(now.plus(pause)),
+                            dsl::run_at.eq(now.plus(lane.pause(attempts))),
                             dsl::lease_until.eq(None::<Timestamp>),
                             dsl::last_error.eq(e.to_string()),
                         ))
@@ -217,6 +244,7 @@ pub async fn run_one(app: &App, lane: Lane, worker: Worker) -> Result<bool> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::notify::NoticeKind;
 
     #[tokio::test]
     async fn organisations_take_turns() {
@@ -271,16 +299,21 @@ mod tests {
             Job::RebuildNode { .. } => Some(Job::ExpireUploads),
             Job::ExpireUploads => Some(Job::CollectGarbage),
             Job::CollectGarbage => Some(Job::PruneHistory),
-            Job::PruneHistory => None,
+            Job::PruneHistory => Some(Job::OfferReset { email: id(), lang: Lang::En }),
+            Job::OfferReset { .. } => Some(Notice::new(NoticeKind::ResetPassword, Lang::En, "x", "x").job()),
+            Job::Notify { .. } => Some(Job::SendMessage { message_id: id() }),
+            Job::SendMessage { .. } => Some(Job::PruneMessages),
+            Job::PruneMessages => None,
         };
         let mut jobs = 0;
         let mut job = Some(Job::CheckRelease { release_id: id() });
         while let Some(this) = job {
-            let lanes = [Lane::Checks, Lane::Prompt, Lane::Upkeep].into_iter().filter(|lane| lane.kinds().contains(&this.kind()));
+            let lanes =
+                [Lane::Checks, Lane::Prompt, Lane::Mail, Lane::Upkeep].into_iter().filter(|lane| lane.kinds().contains(&this.kind()));
             assert_eq!(lanes.count(), 1, "{}", this.kind());
             job = next(&this);
             jobs += 1;
         }
-        assert_eq!(jobs, [Lane::Checks, Lane::Prompt, Lane::Upkeep].iter().map(|lane| lane.kinds().len()).sum::<usize>());
+        assert_eq!(jobs, [Lane::Checks, Lane::Prompt, Lane::Mail, Lane::Upkeep].iter().map(|lane| lane.kinds().len()).sum::<usize>());
     }
 }

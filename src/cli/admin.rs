@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use clap::Subcommand;
 
-use crate::account::service as account;
+use crate::account::{passwords, service as account};
 use crate::audit;
 use crate::base::app::App;
 use crate::base::auth::Role;
@@ -22,6 +22,11 @@ use crate::registry::{collect, quota, scrub};
 pub enum Command {
     /// Add a person to the platform's own organisation; the first one makes it. Nobody can sign up as the platform.
     AddPerson(AddPerson),
+    /// Make a link with which a person chooses a new password. It works once, within 30 minutes, and ends an older one.
+    ResetPassword {
+        /// Address that the person signs in with.
+        email: String,
+    },
     /// What the registry stores.
     Storage {
         /// What of it.
@@ -91,12 +96,13 @@ pub struct AddPerson {
     platform: String,
 }
 
-/// What only looks must not make a database where there is none.
+/// What needs a database must not make an empty one where there is none.
 ///
 /// # Errors
 /// There is none to look at.
 pub fn check(settings: &Settings, command: &Command) -> anyhow::Result<()> {
-    if let (Command::Audit { .. } | Command::Storage { .. }, Location::Sqlite(path)) = (command, Location::parse(&settings.database.url)?) {
+    let looks = !matches!(command, Command::AddPerson(_));
+    if let (true, Location::Sqlite(path)) = (looks, Location::parse(&settings.database.url)?) {
         anyhow::ensure!(std::path::Path::new(&path).exists(), "there is no database at {path}: is this the right data folder?");
     }
     Ok(())
@@ -106,6 +112,11 @@ pub fn check(settings: &Settings, command: &Command) -> anyhow::Result<()> {
 pub async fn run(app: &App, command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::AddPerson(options) => add_person(app, options).await,
+        Command::ResetPassword { email } => {
+            let secret = passwords::issue_reset_by_address(app, &email).await.map_err(told)?;
+            print_line!("{}", passwords::link(app, &secret));
+            Ok(ExitCode::SUCCESS)
+        }
         Command::Storage { command } => storage(app, command).await,
         Command::Audit { command: Audit::Verify } => verify_audit(app).await,
     }

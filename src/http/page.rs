@@ -186,6 +186,11 @@ impl Page {
         action.parse::<Action>().is_ok_and(|action| policy::require(&self.actor, action).is_ok())
     }
 
+    /// Whether the reader is signed in and has yet to prove their address.
+    pub fn unproven(&self) -> bool {
+        self.actor.as_person().is_some_and(|person| !person.email_verified)
+    }
+
     /// Whether the page is `href` or below it, for the sidebar. A console's root covers only itself; cases count as below the queue.
     pub fn at(&self, href: &str) -> bool {
         let root = matches!(href, "/vendor" | "/mine" | "/admin" | "/");

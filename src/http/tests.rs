@@ -23,11 +23,22 @@ async fn a_nul_anywhere_is_no_fault_of_the_server() {
             "/vendors/%00",
             "/media/a/%00/b",
             "/invitations/%00",
+            "/new-password?secret=%00",
+            "/confirm-address?secret=%00",
             "/v2/acme/x/manifests/%00",
         ];
         let addresses: [(&Actor, &[&str]); 5] = [
             (&Actor::Anonymous, &everyone),
-            (&vendor, &["/vendor/apps/%00", "/vendor/apps/x/releases/%00", "/vendor/apps?before=%00", "/vendor/registry?after=%00"]),
+            (
+                &vendor,
+                &[
+                    "/vendor/apps/%00",
+                    "/vendor/apps/x/releases/%00",
+                    "/vendor/apps?before=%00",
+                    "/vendor/registry?after=%00",
+                    "/account/messages?before=%00",
+                ],
+            ),
             (
                 &operator,
                 &[
@@ -42,7 +53,17 @@ async fn a_nul_anywhere_is_no_fault_of_the_server() {
                     "/apps/x/y/order?plan=%00",
                 ],
             ),
-            (&admin, &["/admin/cases/%00", "/admin/people?before=%00", "/admin/audit?q=%00&action=%00", "/admin/evaluation?before=%00"]),
+            (
+                &admin,
+                &[
+                    "/admin/cases/%00",
+                    "/admin/people?before=%00",
+                    "/admin/messages?before=%00&state=%00",
+                    "/admin/people/%00/reset-password",
+                    "/admin/audit?q=%00&action=%00",
+                    "/admin/evaluation?before=%00",
+                ],
+            ),
             (&finance, &["/admin/payments?q=%00", "/admin/payments/%00", "/admin/payments/received?before=%00"]),
         ];
         for (who, paths) in addresses {
@@ -62,6 +83,10 @@ async fn a_nul_anywhere_is_no_fault_of_the_server() {
             (&operator, "/mine/nodes/new", "site_id=%00&name=n-1"),
             (&operator, "/mine/deploy/preview", "license=%00&release=%00&node=%00"),
             (&operator, "/account/team/remove", "id=%00"),
+            (&operator, "/account/address", "email=%00%40b.cn&current=%00"),
+            (&operator, "/account/password", "current=%00&new=%00aaaaaaaaaaaa"),
+            (&Actor::Anonymous, "/forgotten-password", "email=%00%40b.cn"),
+            (&admin, "/admin/people/%00/confirm-address", "email=%00"),
             (&vendor, "/account/tokens", "name=%00&scopes=%00&days=1"),
             (&vendor, "/vendor/keys/revoke", "id=%00"),
         ];

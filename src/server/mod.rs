@@ -21,7 +21,7 @@ use crate::server::middleware::authenticate::{PeerCertificate, authenticate};
 use crate::server::middleware::{
     csrf::csrf, errors::errors, head_as_get::head_as_get, request_id::request_id, security_headers::security_headers,
 };
-use crate::{audit, registry, site, wire};
+use crate::{audit, notice, registry, site, wire};
 
 mod files;
 pub mod middleware;
@@ -110,6 +110,7 @@ impl Server {
 
         registry::jobs::plan_collection(&app).await.map_err(|e| anyhow::anyhow!("{e}"))?;
         upkeep::plan(&app, TimeDelta::minutes(1)).await.map_err(|e| anyhow::anyhow!("{e}"))?;
+        notice::jobs::plan_pruning(&app).await.map_err(|e| anyhow::anyhow!("{e}"))?;
         let address = *site.addrs().first().context("no address")?;
         let edge_address = *edge.addrs().first().context("no address")?;
         let (site, edge) = (site.run(), edge.run());
@@ -127,6 +128,7 @@ impl Server {
             }),
             tokio::spawn(jobs::run(app.clone(), jobs::Lane::Checks, work::WORKER, app.stopping())),
             tokio::spawn(jobs::run(app.clone(), jobs::Lane::Prompt, work::WORKER, app.stopping())),
+            tokio::spawn(jobs::run(app.clone(), jobs::Lane::Mail, work::WORKER, app.stopping())),
             tokio::spawn(jobs::run(app.clone(), jobs::Lane::Upkeep, work::WORKER, app.stopping())),
             tokio::spawn(site::market::follow::follow(app.clone(), app.stopping())),
             tokio::spawn(audit::seal::run(app.clone(), app.stopping())),

@@ -6,7 +6,7 @@ use crate::base::app::App;
 use crate::base::db::{Conn, Timestamp};
 use crate::base::error::Result;
 use crate::base::jobs::{Job, Worker};
-use crate::{evaluation, fleet, registry, release};
+use crate::{account, evaluation, fleet, notice, registry, release};
 
 /// The worker of all lanes.
 pub const WORKER: Worker = Worker { run, give_up };
@@ -22,6 +22,10 @@ fn run<'a>(app: &'a App, job: &'a Job) -> BoxFuture<'a, Result<()>> {
             Job::ExpireUploads => registry::jobs::expire_uploads(app).await,
             Job::CollectGarbage => registry::jobs::collect_garbage(app).await,
             Job::PruneHistory => super::upkeep::prune(app).await,
+            Job::OfferReset { email, lang } => account::passwords::offer_reset(app, email, *lang).await,
+            Job::Notify { notice } => notice::jobs::notify(app, notice).await,
+            Job::SendMessage { message_id } => notice::jobs::send(app, message_id).await,
+            Job::PruneMessages => notice::jobs::prune(app).await,
         }
     })
 }
@@ -30,11 +34,15 @@ fn give_up(conn: &mut Conn, job: &Job, now: Timestamp) -> Result<()> {
     match job {
         Job::CheckRelease { release_id } => release::jobs::give_up(conn, release_id, now),
         Job::EvaluateRelease { release_id, set_id } => evaluation::jobs::give_up(conn, release_id, set_id, now),
+        Job::SendMessage { message_id } => notice::jobs::give_up(conn, message_id),
         Job::ScoreRelease { .. }
         | Job::EvaluateScenario { .. }
         | Job::RebuildNode { .. }
         | Job::ExpireUploads
         | Job::CollectGarbage
-        | Job::PruneHistory => Ok(()),
+        | Job::PruneHistory
+        | Job::OfferReset { .. }
+        | Job::Notify { .. }
+        | Job::PruneMessages => Ok(()),
     }
 }

@@ -26,6 +26,7 @@ use crate::registry::model::Repository;
 
 mod races;
 pub mod shop;
+pub mod smtp;
 
 /// A vendor's repository, made where absent.
 pub async fn repository(app: &App, vendor: &Actor, name: &str) -> Repository {
@@ -93,7 +94,7 @@ where
 }
 
 /// The same, with other settings than the defaults.
-pub async fn each_backend_with<F, Fut>(change: fn(&mut Settings), body: F)
+pub async fn each_backend_with<F, Fut>(change: impl Fn(&mut Settings), body: F)
 where
     F: Fn(App) -> Fut,
     Fut: Future<Output = ()>,
@@ -260,6 +261,7 @@ pub async fn drain_jobs(app: &App) {
     use crate::server::work::WORKER;
     while run_one(app, Lane::Checks, WORKER).await.unwrap()
         || run_one(app, Lane::Prompt, WORKER).await.unwrap()
+        || run_one(app, Lane::Mail, WORKER).await.unwrap()
         || run_one(app, Lane::Upkeep, WORKER).await.unwrap()
     {}
 }

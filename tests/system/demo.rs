@@ -209,6 +209,13 @@ impl Reader {
         self.csrf = csrf_field(&self.get("/account").await.text().await.unwrap());
     }
 
+    /// The same browser, signed in by an answer.
+    pub async fn signed_in(&self, response: &Response) -> Self {
+        let mut reader = self.clone();
+        reader.keep(response).await;
+        reader
+    }
+
     /// The same person with a further cookie that an answer has set.
     pub fn with_cookie(&self, response: &Response, name: &str) -> Self {
         Self { cookie: format!("{}; {}", self.cookie, cookie(response, name).expect("the cookie")), ..self.clone() }

@@ -20,6 +20,7 @@ mod damage;
 mod demo;
 mod evaluation;
 mod parsers;
+mod mail;
 mod registry;
 mod registry_clients;
 mod release;

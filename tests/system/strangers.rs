@@ -85,6 +85,8 @@ fn attempts(their: &Theirs) -> Vec<Attempt<'_>> {
         ),
         ("/admin/cases/{id}", format!("/admin/cases/{}", their.case), vec![("decision", "reject"), ("reason", "because")]),
         ("/admin/audit/verify", "/admin/audit/verify".into(), vec![]),
+        ("/admin/people/{id}/reset-password", format!("/admin/people/{}/reset-password", their.member), vec![]),
+        ("/admin/people/{id}/confirm-address", format!("/admin/people/{}/confirm-address", their.member), vec![("email", "x@y.cn")]),
         ("/admin/evaluation/new", "/admin/evaluation/new?scenario=belt-tear&name_zh=xx&name_en=xx&metric=mae".into(), vec![]),
         ("/admin/evaluation/{id}/retire", format!("/admin/evaluation/{}/retire", their.set), vec![]),
         ("/admin/evaluation/{id}/score", format!("/admin/evaluation/{}/score", their.set), vec![]),
@@ -111,12 +113,18 @@ fn deployment(their: &Theirs) -> Vec<(&'static str, &str)> {
 }
 
 /// Routes that strangers may use on things of their own, or that have tests of their own (registry, nodes, upload by JSON below).
-const FOR_ALL: [&str; 14] = [
+const FOR_ALL: [&str; 20] = [
     "/sign-up",
     "/sign-in",
     "/sign-out",
     "/language",
     "/theme",
+    "/forgotten-password",
+    "/new-password",
+    "/confirm-address",
+    "/account/password",
+    "/account/address",
+    "/account/address/proof",
     "/account/sessions/end-others",
     "/account/team",
     "/account/tokens",

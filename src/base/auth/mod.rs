@@ -60,6 +60,8 @@ pub struct Person {
     pub name: String,
     /// Sign-in address.
     pub email: String,
+    /// Whether they proved that the address is theirs.
+    pub email_verified: bool,
     pub organization_id: String,
     /// Organisation slug; first part of its repositories.
     pub organization_slug: String,

@@ -1,16 +1,93 @@
-//! Passwords: argon2id (RFC 9106, second recommended option scaled to 19 MiB, t = 2, p = 1, the OWASP minimum), off the async threads.
+//! Passwords: argon2id (RFC 9106, second recommended option scaled to 19 MiB, t = 2, p = 1, the OWASP minimum), off the async threads; and
+//! which ones are too weak to be taken: those that zxcvbn guesses in 10⁸ tries or fewer, from common passwords, names, rows of keys, dates
+//! and what belongs to the person.
 
 use argon2::password_hash::phc::PasswordHash;
 use argon2::password_hash::{PasswordHasher, PasswordVerifier};
 use argon2::{Algorithm, Argon2, Params, Version};
 use tokio::sync::Semaphore;
+use zxcvbn::feedback::Warning;
+use zxcvbn::{Score, zxcvbn};
 
-use crate::base::error::{Error, Result};
+use crate::base::error::{Error, Faults, Result};
 
 /// Shortest password in characters.
 pub const MIN_CHARS: usize = 10;
 /// Longest password in bytes: bounds the time of hashing; argon2 itself would take more.
 pub const MAX_BYTES: usize = 200;
+
+/// Characters that a password must have beside what belongs to its person: name, short name and a year are guessed together.
+const BESIDE_OWN: usize = 6;
+/// Words of its person that are looked for in a password, and characters of each.
+const OWN_WORDS: usize = 40;
+const OWN_CHARS: usize = 100;
+
+/// Checks a new password. `own` is what belongs to its person and is guessed first: address, names, short names.
+///
+/// Faults of the field: `too-short`, `too-long`, `password-own`, `password-pattern`, `password-common`.
+pub async fn check(faults: &mut Faults, field: &str, password: &str, own: &[&str]) -> Result<()> {
+    if password.chars().count() < MIN_CHARS {
+        faults.add_with(field, "too-short", "min", MIN_CHARS);
+    } else if password.len() > MAX_BYTES {
+        faults.add_with(field, "too-long", "max", MAX_BYTES);
+    } else {
+        let _turn = TURNS.acquire().await.map_err(Error::internal)?;
+        let (password, own) = (password.to_owned(), own_words(own));
+        let weakness = tokio::task::spawn_blocking(move || weakness(&password, &own)).await.map_err(Error::internal)?;
+        if let Some(code) = weakness {
+            faults.add(field, code);
+        }
+    }
+    Ok(())
+}
+
+/// The texts and the words in them, in lower case.
+fn own_words(own: &[&str]) -> Vec<String> {
+    let mut words: Vec<String> = Vec::new();
+    for text in ["pithead", "坑口"].iter().chain(own) {
+        let text: String = text.to_lowercase().chars().take(OWN_CHARS).collect();
+        let parts = text.split(|c: char| !c.is_alphanumeric()).map(ToOwned::to_owned);
+        for word in parts.chain([text.clone()]) {
+            // A short word is found in good passwords by chance; two Chinese characters are a name.
+            let long = word.len() >= 4;
+            if long && words.len() < OWN_WORDS && !words.contains(&word) {
+                words.push(word);
+            }
+        }
+    }
+    // The longest first: a word must not hide the longer one that it is a part of.
+    words.sort_by_key(|word| std::cmp::Reverse(word.len()));
+    words
+}
+
+/// Why a password is too weak, as an error code. Blocking: up to some milliseconds.
+fn weakness(password: &str, own: &[String]) -> Option<&'static str> {
+    let small = password.to_lowercase();
+    let beside = own.iter().fold(small.clone(), |rest, word| rest.replace(word.as_str(), ""));
+    if beside.chars().count() < BESIDE_OWN {
+        return Some("password-own");
+    }
+    let words: Vec<&str> = own.iter().map(String::as_str).collect();
+    let estimate = zxcvbn(password, &words);
+    if estimate.score() >= Score::Three {
+        return None;
+    }
+    if beside != small {
+        return Some("password-own");
+    }
+    Some(match estimate.feedback().and_then(|feedback| feedback.warning()) {
+        Some(
+            Warning::StraightRowsOfKeysAreEasyToGuess
+            | Warning::ShortKeyboardPatternsAreEasyToGuess
+            | Warning::RepeatsLikeAaaAreEasyToGuess
+            | Warning::RepeatsLikeAbcAbcAreOnlySlightlyHarderToGuess
+            | Warning::SequencesLikeAbcAreEasyToGuess
+            | Warning::RecentYearsAreEasyToGuess
+            | Warning::DatesAreOftenEasyToGuess,
+        ) => "password-pattern",
+        _ => "password-common",
+    })
+}
 
 fn hasher() -> Argon2<'static> {
     let params = Params::new(19 * 1024, 2, 1, None).unwrap_or_default();
@@ -49,6 +126,60 @@ pub async fn verify(password: String, hash: Option<String>) -> Result<bool> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn weak(password: &str) -> Option<&'static str> {
+        weakness(password, &own_words(&["wang.lei@wulan-mine.example", "王磊 Wang Lei", "wulan-mine", "乌兰煤矿", "Wulan Mine"]))
+    }
+
+    #[test]
+    fn what_is_guessed_first_is_refused() {
+        for password in ["1234567890", "password12", "qwertyuiop", "1qaz2wsx3edc", "Passw0rd!2024", "iloveyou2024", "zhongguo2008"] {
+            assert!(weak(password).is_some(), "{password}");
+        }
+        for password in ["aaaaaaaaaa", "abcabcabcabc", "abcdefghij", "0123456789"] {
+            assert_eq!(weak(password), Some("password-pattern"), "{password}");
+        }
+        for password in [
+            "wang.lei@wulan-mine.example",
+            "wulan-mine",
+            "wulan123456",
+            "WulanMine2026",
+            "乌兰煤矿乌兰煤矿乌兰",
+            "pithead2026",
+            "Pithead123",
+        ] {
+            assert_eq!(weak(password), Some("password-own"), "{password}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_guessed_is_taken() {
+        for password in ["a lamp in the dark", "pithead-demo-2026", "muxin-kaoliang-92", "correct horse battery", "煤层下面三百米有一盏灯"]
+        {
+            assert_eq!(weak(password), None, "{password}");
+        }
+    }
+
+    /// Texts that make the estimate look at many combinations: it must not become a way to keep the server busy.
+    #[test]
+    fn no_password_takes_long_to_judge() {
+        let hostile =
+            ["a1@4".repeat(50), "4@8({[<369&#".repeat(16), "qwer1234".repeat(25), "ab".repeat(100), "1.1.2000".repeat(25), "é".repeat(100)];
+        for password in hostile {
+            let started = std::time::Instant::now();
+            weak(&password);
+            assert!(started.elapsed().as_secs() < 5, "{password}: {:?}", started.elapsed());
+        }
+    }
+
+    #[tokio::test]
+    async fn lengths_are_bounded() {
+        for (password, code) in [("short", "too-short"), (&*"long ".repeat(50), "too-long")] {
+            let mut faults = Faults::default();
+            check(&mut faults, "password", password, &[]).await.unwrap();
+            assert_eq!(faults.check().unwrap_err().fields.first().unwrap().code, code);
+        }
+    }
 
     #[tokio::test]
     async fn only_the_password_itself_fits() {

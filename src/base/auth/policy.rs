@@ -63,6 +63,10 @@ crate::base::db::types::text_enum! {
         ViewAudit = "view-audit",
         /// See all organisations and people.
         ViewPeople = "view-people",
+        /// See what was sent to people.
+        ViewMessages = "view-messages",
+        /// Make links to choose a new password, and confirm addresses, for people who cannot do it by mail.
+        ResetPasswords = "reset-passwords",
     }
 }
 
@@ -86,6 +90,7 @@ pub fn permits(kind: OrgKind, role: Role, action: Action) -> bool {
         OrgKind::Platform => match action {
             A::ViewTeam | A::ManageTokens => true,
             A::ManageTeam | A::ViewPeople | A::RevokeLicenses | A::ManageEvaluation => role == R::Administrator,
+            A::ViewMessages | A::ResetPasswords => role == R::Administrator,
             A::ViewCases => matches!(role, R::Moderator | R::Administrator | R::Auditor),
             A::DecideCases => matches!(role, R::Moderator | R::Administrator),
             A::ViewPayments => matches!(role, R::Finance | R::Administrator | R::Auditor),
@@ -109,7 +114,8 @@ pub fn scope_of(action: Action) -> Option<Scope> {
         | A::ViewCases
         | A::ViewPayments
         | A::ViewAudit
-        | A::ViewPeople => Some(Scope::Read),
+        | A::ViewPeople
+        | A::ViewMessages => Some(Scope::Read),
         A::PublishApps => Some(Scope::Publish),
         A::Deploy | A::ManageNodes => Some(Scope::Deploy),
         A::ManageTeam
@@ -119,7 +125,8 @@ pub fn scope_of(action: Action) -> Option<Scope> {
         | A::DecideCases
         | A::ManageEvaluation
         | A::ConfirmPayments
-        | A::RevokeLicenses => None,
+        | A::RevokeLicenses
+        | A::ResetPasswords => None,
     }
 }
 
@@ -161,6 +168,8 @@ mod tests {
                     Action::ViewAudit,
                     Action::RevokeLicenses,
                     Action::ViewPeople,
+                    Action::ViewMessages,
+                    Action::ResetPasswords,
                 ] {
                     assert!(!permits(kind, *role, action), "{kind} {role} {action}");
                 }

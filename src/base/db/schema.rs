@@ -19,6 +19,7 @@ diesel::table! {
         password_hash -> Text,
         disabled_at -> Nullable<Timestamp>,
         created_at -> Timestamp,
+        email_verified_at -> Nullable<Timestamp>,
     }
 }
 
@@ -577,6 +578,38 @@ diesel::table! {
     }
 }
 
+diesel::table! {
+    one_time_links (id) {
+        id -> Text,
+        purpose -> Text,
+        user_id -> Text,
+        email -> Text,
+        token_hash -> Text,
+        created_at -> Timestamp,
+        expires_at -> Timestamp,
+        used_at -> Nullable<Timestamp>,
+        revoked_at -> Nullable<Timestamp>,
+    }
+}
+
+diesel::table! {
+    messages (id) {
+        id -> Text,
+        kind -> Text,
+        language -> Text,
+        user_id -> Text,
+        address -> Text,
+        organization_id -> Nullable<Text>,
+        subject -> Text,
+        body -> Text,
+        mail -> Nullable<Text>,
+        state -> Text,
+        last_error -> Nullable<Text>,
+        created_at -> Timestamp,
+        sent_at -> Nullable<Timestamp>,
+    }
+}
+
 diesel::allow_tables_to_appear_in_same_query!(
     organizations,
     users,
@@ -625,4 +658,6 @@ diesel::allow_tables_to_appear_in_same_query!(
     rates,
     jobs,
     job_turns,
+    one_time_links,
+    messages,
 );

@@ -36,6 +36,7 @@ async fn account(req: HttpRequest, app: Data<App>, actor: Actor) -> PageResult {
     let view = AccountPage {
         name: person.name.clone(),
         email: person.email.clone(),
+        email_verified: person.email_verified,
         organization,
         role: person.role,
         sessions,
@@ -76,6 +77,7 @@ pub struct AccountPage {
     pub page: Page,
     pub name: String,
     pub email: String,
+    pub email_verified: bool,
     pub organization: String,
     pub role: Role,
     pub sessions: Vec<SessionRow>,

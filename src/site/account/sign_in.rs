@@ -7,7 +7,7 @@ use askama::Template;
 use serde::Deserialize;
 
 use crate::account::team::InvitationInfo;
-use crate::account::{service, team};
+use crate::account::{addresses, service, team};
 use crate::base::app::App;
 use crate::base::auth::{Actor, OrgKind, Via};
 use crate::base::error::Error;
@@ -45,7 +45,11 @@ async fn sign_up(req: HttpRequest, app: Data<App>, form: Form<service::SignUp>) 
     let (email, password) = (form.0.email.clone(), form.0.password.clone());
     let address = client_address(&req, app.settings.server.behind_proxy);
     match form_result(service::sign_up_from(&app, form.0.clone(), &address).await)? {
-        Ok(_) => signed_in(&req, &app, &email, password, None).await,
+        Ok((user_id, organization_id)) => {
+            let actor = service::actor_for(&app, &user_id, &organization_id).await?;
+            ask_for_proof(&req, &app, &actor).await;
+            signed_in(&req, &app, &email, password, None).await
+        }
         Err(e) => {
             let page = Page::of(&req, "sign-up-title").with_form();
             let errors = match e.code {
@@ -56,6 +60,16 @@ async fn sign_up(req: HttpRequest, app: Data<App>, form: Form<service::SignUp>) 
             let form = service::SignUp { password: String::new(), ..form.0 };
             page.clone().render_with(status_of(e.kind), &SignUpPage { page, form, errors })
         }
+    }
+}
+
+/// Sends who is new a link to prove their address. Where that fails they are in all the same, and may ask for another on their page.
+async fn ask_for_proof(req: &HttpRequest, app: &App, actor: &Actor) {
+    if actor.as_person().is_none_or(|person| person.email_verified) {
+        return;
+    }
+    if let Err(e) = addresses::send_proof(app, actor, lang_of(req)).await {
+        tracing::warn!(error = %e, "no link to prove an address");
     }
 }
 
@@ -157,6 +171,7 @@ async fn accept_invitation(req: HttpRequest, app: Data<App>, secret: Path<String
             let cookie = service::sign_in(&app, &info.email, form.0.password, &address, user_agent(&req)).await?;
             let actor = service::authenticate_session(&app, &cookie).await?;
             service::switch_organization(&app, &actor, info.organization_id).await?;
+            ask_for_proof(&req, &app, &actor).await;
             let organization = lang_of(&req).pick(&info.organization.0, &info.organization.1);
             with_session(see_other_with(console(info.kind), "success", "invitation-accepted", &[("organization", organization)]), cookie)
         }

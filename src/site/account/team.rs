@@ -14,7 +14,7 @@ use crate::base::auth::{Actor, OrgKind, Role, policy};
 use crate::base::error::Error;
 use crate::http::extract::Form;
 use crate::http::page::{FormErrors, Page, PageResult, form_result, see_other_with};
-use crate::site::account::once;
+use crate::site::parts::once;
 
 pub fn configure(cfg: &mut ServiceConfig) {
     cfg.route("/account/team", web::get().to(team_page))

@@ -12,8 +12,8 @@ use crate::base::auth::policy::Scope;
 use crate::base::error::Error;
 use crate::http::extract::{Form, FormPairs};
 use crate::http::page::{FormErrors, Page, PageResult, form_result, see_other_with};
-use crate::site::account::once;
 use crate::site::account::team::IdForm;
+use crate::site::parts::once;
 
 pub fn configure(cfg: &mut ServiceConfig) {
     cfg.route("/account/tokens", web::get().to(tokens_page))

@@ -6,6 +6,7 @@ pub mod figures;
 pub mod license;
 pub mod listing;
 pub mod node;
+pub mod once;
 pub mod order;
 pub mod release;
 pub mod report;

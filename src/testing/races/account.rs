@@ -2,10 +2,12 @@
 
 use diesel::prelude::*;
 
-use crate::account::team;
+use crate::account::model::LinkPurpose;
+use crate::account::{links, passwords, service, team};
 use crate::base::auth::Role;
-use crate::base::db::schema::{invitations, memberships};
+use crate::base::db::schema::{invitations, memberships, one_time_links};
 use crate::base::error::Result;
+use crate::base::i18n::Lang;
 use crate::testing::{PASSWORD, WRITERS, each_backend_racing, member, operator, race};
 
 #[tokio::test]
@@ -62,6 +64,58 @@ async fn an_address_has_one_open_invitation_that_is_accepted_once() {
         .await;
         assert_eq!(accepted.into_iter().flatten().count(), 1);
         assert_eq!(team::list(&app, &owner).await.unwrap().0.len(), 2);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_person_has_one_link_that_is_used_once() {
+    each_backend_racing(|app| async move {
+        operator(&app, "mine").await;
+        let made = race(|_| {
+            let app = app.clone();
+            async move { passwords::issue_reset_by_address(&app, "owner@mine.example").await }
+        })
+        .await;
+        let (some, refused) =
+            super::sorted(made.iter().map(|r| r.as_ref().map_err(|e| crate::base::error::Error::new(e.kind, e.code))).collect());
+        assert!(some > 0 && refused.is_subset(&super::codes(&["link-just-made"])), "{refused:?}");
+        let open = one_time_links::used_at.is_null().and(one_time_links::revoked_at.is_null());
+        let open: i64 = app.db.read(move |conn| Ok(one_time_links::table.filter(open).count().get_result(conn)?)).await.unwrap();
+        assert_eq!(open, 1);
+        let mut good = Vec::new();
+        for secret in made.into_iter().flatten() {
+            if links::address_of(&app, LinkPurpose::ResetPassword, &secret).await.is_ok() {
+                good.push(secret);
+            }
+        }
+        let [secret] = good.as_slice() else { panic!("not one is good") };
+        let used = race(|n| {
+            let (app, secret) = (app.clone(), secret.clone());
+            async move { passwords::reset(&app, &secret, format!("lamp {n} of the dark mine"), Lang::En).await }
+        })
+        .await;
+        assert_eq!(super::sorted(used), (1, super::codes(&["link-over"])));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_password_that_was_read_is_replaced_once() {
+    each_backend_racing(|app| async move {
+        operator(&app, "mine").await;
+        let cookie = service::sign_in(&app, "owner@mine.example", PASSWORD.into(), "10.0.0.1", "t").await.unwrap();
+        let here = service::authenticate_session(&app, &cookie).await.unwrap();
+        let changed = race(|n| {
+            let (app, here) = (app.clone(), here.clone());
+            async move { passwords::change(&app, &here, PASSWORD.into(), format!("lamp {n} of the dark mine"), "10.0.0.1", Lang::En).await }
+        })
+        .await;
+        // Who comes later has proved themselves by a password that is none any more, or does not know the new one.
+        let (done, refused) = super::sorted(changed);
+        assert_eq!(done, 1);
+        let known = super::codes(&["current-password-wrong", "password-just-changed", "sign-in-throttled"]);
+        assert!(refused.is_subset(&known), "{refused:?}");
     })
     .await;
 }

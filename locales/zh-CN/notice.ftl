@@ -1,0 +1,40 @@
+messages-title = 消息
+messages-empty = 还没有消息
+messages-empty-text = 与您的账号有关的通知都在这里，包括已用邮件发送的。
+messages-to = 发往 { $address }
+messages-at = 时间
+messages-address = 邮箱
+messages-subject = 消息
+messages-admin-title = 消息
+messages-admin-text = 发给用户的通知；未能发出的附有邮件服务器的答复。不显示含密钥的链接。
+messages-admin-off = 本服务器不发送邮件，用户在自己的页面上阅读消息。申请新密码的人由您提供链接。
+messages-admin-state = 状态
+messages-admin-all = 全部
+messages-admin-empty = 没有消息
+messages-admin-empty-text = 发给用户的消息在过期清理前都列在这里。
+notice-link-in-mail = （链接只在邮件中）
+notice-link-by-administrator = （本服务器不发送邮件，请联系平台管理员）
+notice-reset-password-subject = 坑口平台：设置新密码
+notice-reset-password-text =
+    有人（可能就是您）为坑口平台账号 { $address } 申请设置新密码。请在 { $minutes } 分钟内打开以下链接，链接只能使用一次：
+
+    { $link }
+
+    如果不是您本人，请忽略此消息，密码保持不变。
+notice-password-changed-subject = 坑口平台：密码已修改
+notice-password-changed-text =
+    坑口平台账号 { $address } 的密码已修改，其他浏览器均已退出。
+
+    如果不是您本人所为，请立即在登录页申请新密码，并告知平台管理员。
+notice-prove-address-subject = 坑口平台：确认邮箱
+notice-prove-address-text =
+    有人（可能就是您）在坑口平台填写了邮箱 { $address }。请在 { $hours } 小时内打开以下链接，确认此邮箱属于您：
+
+    { $link }
+
+    如果不是您本人，请忽略此消息。
+notice-address-changed-subject = 坑口平台：邮箱已更换
+notice-address-changed-text =
+    您的坑口平台账号现使用邮箱 { $address }，此邮箱不再使用。
+
+    如果不是您本人所为，请立即告知平台管理员。

@@ -1,0 +1,138 @@
+//! Addresses: who signs up has yet to prove that theirs is their own, by a one-time link that is sent there. A new address takes the old
+//! one's place when it is proved; where this server sends no mail, at once, and an administrator may confirm it.
+
+use chrono::TimeDelta;
+use serde_json::json;
+
+use super::model::{LinkPurpose, valid_email};
+use super::{links, passwords, store};
+use crate::audit::{self, Change};
+use crate::base::app::App;
+use crate::base::auth::policy::{self, Action};
+use crate::base::auth::{Actor, Person, Via};
+use crate::base::error::{Error, QueryResultExt as _, Result, exactly_one};
+use crate::base::i18n::Lang;
+use crate::base::notify::{Notice, NoticeKind};
+
+/// Window in which links to prove an address are counted.
+const WINDOW: TimeDelta = TimeDelta::hours(1);
+/// Links that one person has sent to addresses in the window.
+const PER_PERSON: i64 = 5;
+
+/// The person; no API token acts here.
+fn signed_in(actor: &Actor) -> Result<&Person> {
+    match actor {
+        Actor::Person(_, Via::Token(_)) => Err(Error::forbidden("token-scope").arg("scope", "session")),
+        _ => actor.person(),
+    }
+}
+
+/// Sends the person a link to prove their address.
+///
+/// # Errors
+/// `address-proved`, `proof-throttled`.
+pub async fn send_proof(app: &App, actor: &Actor, lang: Lang) -> Result<()> {
+    let person = signed_in(actor)?.clone();
+    if person.email_verified {
+        return Err(Error::conflict("address-proved"));
+    }
+    audit::change(app, actor, move |c| send_in(c, &person, &person.email, lang)).await
+}
+
+fn send_in(c: &mut Change<'_>, person: &Person, email: &str, lang: Lang) -> Result<()> {
+    let now = c.now;
+    if links::count(c, &format!("proof:{}", person.user_id), WINDOW, now)? > PER_PERSON {
+        return Err(Error::rate_limited("proof-throttled").arg("minutes", WINDOW.num_minutes()).retry_after(WINDOW));
+    }
+    let secret = links::issue_in(c, LinkPurpose::ProveAddress, &person.user_id, email, now)?;
+    let notice = Notice::new(NoticeKind::ProveAddress, lang, &person.user_id, email)
+        .arg("address", email)
+        .arg("hours", links::life(LinkPurpose::ProveAddress).num_hours())
+        .link(format!("/confirm-address?secret={secret}"))
+        .caused_by(Some(&person.organization_id));
+    c.enqueue(&notice.job())
+}
+
+/// Takes another address for the person, who proves themselves by their password. Says whether it is theirs already: where mail is sent it
+/// becomes so by the link.
+///
+/// # Errors
+/// Wrong fields: `email` (`email-invalid`, `email-unchanged`), `current`; `email-taken`, `sign-in-throttled`, `proof-throttled`.
+pub async fn change(app: &App, actor: &Actor, email: &str, current: String, address: &str, lang: Lang) -> Result<bool> {
+    let person = signed_in(actor)?.clone();
+    let email = email.trim().to_lowercase();
+    if !valid_email(&email) {
+        return Err(Error::field("email", "email-invalid"));
+    }
+    if email == person.email {
+        return Err(Error::field("email", "email-unchanged"));
+    }
+    let (_, attempt) = passwords::prove(app, &person.user_id, current, address).await?;
+    let at_once = !app.settings.mail.is_on();
+    audit::change(app, actor, move |c| {
+        if store::find_user_by_email(c, &email)?.is_some() {
+            return Err(Error::conflict("email-taken"));
+        }
+        if at_once {
+            replace_in(c, &person.user_id, &person.email, &email, false, lang)?;
+            c.audit("address.changed", &person.user_id, &json!({"email": email}));
+        } else {
+            send_in(c, &person, &email, lang)?;
+        }
+        attempt.succeeded_in(c)?;
+        Ok(at_once)
+    })
+    .await
+}
+
+/// Gives the person an address and tells the old one.
+fn replace_in(c: &mut Change<'_>, user_id: &str, old: &str, new: &str, proved: bool, lang: Lang) -> Result<()> {
+    let now = c.now;
+    let replaced = store::set_email(c, user_id, old, new, proved.then_some(now)).or_conflict("email-taken")?;
+    exactly_one(replaced, "address-just-changed")?;
+    if old != new {
+        // Links to the old address end with it.
+        store::revoke_links(c, user_id, LinkPurpose::ResetPassword, now)?;
+        let notice = Notice::new(NoticeKind::AddressChanged, lang, user_id, old).arg("address", new);
+        c.enqueue(&notice.job())?;
+    }
+    Ok(())
+}
+
+/// Proves the address of a link; it becomes its person's, if it is not yet. Gives the address.
+///
+/// # Errors
+/// `link-over`, `email-taken`.
+pub async fn prove(app: &App, secret: &str, lang: Lang) -> Result<String> {
+    let secret = secret.to_owned();
+    audit::change(app, &Actor::System, move |c| {
+        let now = c.now;
+        let link = links::use_in(c, LinkPurpose::ProveAddress, &secret, now)?;
+        let user = store::get_user(c, &link.user_id)?;
+        replace_in(c, &user.id, &user.email, &link.email, true, lang)?;
+        let detail = json!({"email": link.email});
+        match store::first_organization_of(c, &user.id)? {
+            Some(organization) => c.audit_for(&organization, "address.proved", &user.id, &detail),
+            None => c.audit("address.proved", &user.id, &detail),
+        }
+        Ok(link.email)
+    })
+    .await
+}
+
+/// Confirms a person's address, which the administrator has made sure of by other means.
+///
+/// # Errors
+/// `address-just-changed`: it is another one, or there is no such person.
+pub async fn confirm(app: &App, actor: &Actor, user_id: &str, email: &str) -> Result<()> {
+    policy::require(actor, Action::ResetPasswords)?;
+    let (user_id, email) = (user_id.to_owned(), email.to_owned());
+    audit::change(app, actor, move |c| {
+        let now = c.now;
+        exactly_one(store::set_email(c, &user_id, &email, &email, Some(now))?, "address-just-changed")?;
+        store::revoke_links(c, &user_id, LinkPurpose::ProveAddress, now)?;
+        c.audit("address.confirmed", &user_id, &json!({"email": email}));
+        Ok(())
+    })
+    .await
+}

@@ -1,0 +1,226 @@
+//! Passwords: changing one's own, and choosing a new one with a link where it is forgotten. The link comes by mail, from an administrator or
+//! from the command line.
+//!
+//! A new password replaces the one that was read before (a conditional update), ends all sessions that the old one opened, and the links
+//! that were still open. Whether an address has an account is not told, neither by the answer nor by its time: what is asked for is looked
+//! up in a job.
+
+use chrono::TimeDelta;
+use serde_json::json;
+
+use super::model::{LinkPurpose, User, valid_email};
+use super::{links, store, throttle};
+use crate::audit::{self, Change};
+use crate::base::app::App;
+use crate::base::auth::policy::{self, Action};
+use crate::base::auth::{Actor, Via, password};
+use crate::base::db::Conn;
+use crate::base::error::{Error, Faults, QueryResultExt as _, Result, exactly_one};
+use crate::base::i18n::Lang;
+use crate::base::jobs::Job;
+use crate::base::notify::{Notice, NoticeKind};
+
+/// Window in which requests for a new password are counted.
+const WINDOW: TimeDelta = TimeDelta::minutes(15);
+/// Requests from one network address in the window.
+const PER_ADDRESS: i64 = 20;
+/// Links to one person in the window.
+const PER_PERSON: i64 = 3;
+
+/// Changes the password of the person who is signed in; ends their other sessions and gives how many.
+///
+/// # Errors
+/// Wrong fields: `current` (`current-password-wrong`), `new` (too weak, `password-unchanged`); `sign-in-throttled`, `password-just-changed`.
+pub async fn change(app: &App, actor: &Actor, current: String, new: String, address: &str, lang: Lang) -> Result<usize> {
+    let Actor::Person(person, Via::Session { token_hash, .. }) = actor else {
+        actor.person()?;
+        return Err(Error::forbidden("token-scope").arg("scope", "session"));
+    };
+    let mut faults = Faults::default();
+    let own = [&*person.email, &person.name, &person.organization_slug, &person.organization_name.zh, &person.organization_name.en];
+    password::check(&mut faults, "new", &new, &own).await?;
+    if new == current {
+        faults.add("new", "password-unchanged");
+    }
+    faults.check()?;
+    let (user, attempt) = prove(app, &person.user_id, current, address).await?;
+    let hash = password::hash(new).await?;
+    let keep = token_hash.clone();
+    audit::change(app, actor, move |c| {
+        let ended = replace_in(c, &user, &hash, &keep, lang)?;
+        attempt.succeeded_in(c)?;
+        c.audit("password.changed", &user.id, &json!({"sessions_ended": ended}));
+        Ok(ended)
+    })
+    .await
+}
+
+/// Makes the person prove who they are by their password, as slowly as at sign-in.
+///
+/// # Errors
+/// Wrong field `current` (`current-password-wrong`); `sign-in-throttled`.
+pub(super) async fn prove(app: &App, user_id: &str, current: String, address: &str) -> Result<(User, throttle::Attempt)> {
+    let id = user_id.to_owned();
+    let user = app.db.read(move |conn| store::get_user(conn, &id).or_not_found("person")).await?;
+    let attempt = throttle::password(app, &user.email, address).await?;
+    if current.len() > password::MAX_BYTES || !password::verify(current, Some(user.password_hash.clone())).await? {
+        attempt.failed(app).await?;
+        return Err(Error::field("current", "current-password-wrong"));
+    }
+    Ok((user, attempt))
+}
+
+/// Replaces the password; ends sessions but one and open links, and tells the person. Gives how many sessions ended.
+fn replace_in(c: &mut Change<'_>, user: &User, hash: &str, keep: &str, lang: Lang) -> Result<usize> {
+    let now = c.now;
+    exactly_one(store::set_password(c, &user.id, &user.password_hash, hash)?, "password-just-changed")?;
+    let ended = store::revoke_other_sessions(c, &user.id, keep, now)?;
+    store::revoke_links(c, &user.id, LinkPurpose::ResetPassword, now)?;
+    let notice = Notice::new(NoticeKind::PasswordChanged, lang, &user.id, &user.email).arg("address", &user.email);
+    c.enqueue(&notice.job())?;
+    Ok(ended)
+}
+
+/// Takes a request for a new password from anybody. What comes of it is the same whether the address has an account or not.
+///
+/// # Errors
+/// Wrong field `email` (`email-invalid`); `reset-throttled`: too many requests from this network address.
+pub async fn forgotten(app: &App, email: &str, address: &str, lang: Lang) -> Result<()> {
+    let email = email.trim().to_lowercase();
+    if !valid_email(&email) {
+        return Err(Error::field("email", "email-invalid"));
+    }
+    let subject = format!("reset-from:{address}");
+    audit::change(app, &Actor::Anonymous, move |c| {
+        let now = c.now;
+        if links::count(c, &subject, WINDOW, now)? > PER_ADDRESS {
+            return Err(Error::rate_limited("reset-throttled").arg("minutes", WINDOW.num_minutes()).retry_after(WINDOW));
+        }
+        c.enqueue(&Job::OfferReset { email: email.clone(), lang })
+    })
+    .await
+}
+
+/// The job of such a request: sends a link, where there is somebody to send it to and they did not get too many.
+pub async fn offer_reset(app: &App, email: &str, lang: Lang) -> Result<()> {
+    let email = email.to_owned();
+    audit::change(app, &Actor::System, move |c| {
+        let now = c.now;
+        let known = store::find_user_by_email(c, &email)?.filter(|user| user.disabled_at.is_none());
+        let Some(user) = known else { return Ok(()) };
+        if links::count(c, &format!("reset:{}", user.id), WINDOW, now)? > PER_PERSON {
+            return Ok(());
+        }
+        let secret = links::issue_in(c, LinkPurpose::ResetPassword, &user.id, &user.email, now)?;
+        let organization = store::first_organization_of(c, &user.id)?;
+        let notice = Notice::new(NoticeKind::ResetPassword, lang, &user.id, &user.email)
+            .arg("address", &user.email)
+            .arg("minutes", NoticeKind::RESET_LIFE.num_minutes())
+            .link(path(&secret));
+        c.enqueue(&notice.job())?;
+        record(c, organization.as_deref(), "password.reset-asked", &user.id, &json!({}));
+        Ok(())
+    })
+    .await
+}
+
+/// Records what happens to a person who is not signed in, in the chain of their first organisation.
+fn record(c: &mut Change<'_>, organization_id: Option<&str>, action: &str, user_id: &str, detail: &serde_json::Value) {
+    match organization_id {
+        Some(id) => c.audit_for(id, action, user_id, detail),
+        None => c.audit_as(&Actor::System, action, user_id, detail),
+    }
+}
+
+/// Path of the page where the holder of a link's secret chooses a new password. The secret is in the query, which is never logged.
+fn path(secret: &str) -> String {
+    format!("/new-password?secret={secret}")
+}
+
+/// The link of a secret.
+pub fn link(app: &App, secret: &str) -> String {
+    format!("{}{}", app.settings.server.public_url, path(secret))
+}
+
+/// Makes a link for somebody who cannot get mail, in place of an older one; gives its secret, to be shown once. Whoever hands it over has
+/// made sure who the person is.
+///
+/// # Errors
+/// `person`, `link-just-made`.
+pub async fn issue_reset(app: &App, actor: &Actor, user_id: &str) -> Result<String> {
+    policy::require(actor, Action::ResetPasswords)?;
+    let user_id = user_id.to_owned();
+    audit::change(app, actor, move |c| issue_in(c, &user_id)).await
+}
+
+/// The same by address, for the command line.
+///
+/// # Errors
+/// `person`.
+pub async fn issue_reset_by_address(app: &App, email: &str) -> Result<String> {
+    let email = email.trim().to_lowercase();
+    audit::change(app, &Actor::System, move |c| {
+        let user = store::find_user_by_email(c, &email)?.ok_or_else(|| Error::not_found("person"))?;
+        issue_in(c, &user.id)
+    })
+    .await
+}
+
+fn issue_in(c: &mut Change<'_>, user_id: &str) -> Result<String> {
+    let now = c.now;
+    let user = store::get_user(c, user_id).or_not_found("person")?;
+    let secret = links::issue_in(c, LinkPurpose::ResetPassword, &user.id, &user.email, now)?;
+    c.audit("password.reset-issued", &user.id, &json!({}));
+    Ok(secret)
+}
+
+/// Who a page about a person's password is about: name and address.
+///
+/// # Errors
+/// `person`.
+pub async fn whose(app: &App, actor: &Actor, user_id: &str) -> Result<(String, String)> {
+    policy::require(actor, Action::ResetPasswords)?;
+    let id = user_id.to_owned();
+    let user = app.db.read(move |conn| store::get_user(conn, &id).or_not_found("person")).await?;
+    Ok((user.name, user.email))
+}
+
+/// Chooses a new password by a link; ends all sessions of the person.
+///
+/// # Errors
+/// `link-over`; wrong field `password`; `password-just-changed`.
+pub async fn reset(app: &App, secret: &str, new: String, lang: Lang) -> Result<()> {
+    let (text, now) = (secret.to_owned(), app.clock.now());
+    // Look first: a link that is over must not cost the hashing of a password.
+    let looked_up = app.db.read(move |conn| {
+        let link = links::find_in(conn, LinkPurpose::ResetPassword, &text, now)?;
+        Ok(own_words(conn, &link.user_id)?)
+    });
+    let own = looked_up.await?;
+    let own: Vec<&str> = own.iter().map(String::as_str).collect();
+    let mut faults = Faults::default();
+    password::check(&mut faults, "password", &new, &own).await?;
+    faults.check()?;
+    let hash = password::hash(new).await?;
+    let secret = secret.to_owned();
+    audit::change(app, &Actor::System, move |c| {
+        let now = c.now;
+        let link = links::use_in(c, LinkPurpose::ResetPassword, &secret, now)?;
+        let user = store::get_user(c, &link.user_id)?;
+        let ended = replace_in(c, &user, &hash, "", lang)?;
+        let organization = store::first_organization_of(c, &user.id)?;
+        record(c, organization.as_deref(), "password.reset", &user.id, &json!({"sessions_ended": ended}));
+        Ok(())
+    })
+    .await
+}
+
+/// What belongs to a person and must not be their password.
+fn own_words(conn: &mut Conn, user_id: &str) -> diesel::QueryResult<Vec<String>> {
+    let user = store::get_user(conn, user_id)?;
+    let organizations = store::organizations_of(conn, user_id)?;
+    Ok(organizations.into_iter().flat_map(|(_, zh, en)| [zh, en]).chain([user.email, user.name]).collect())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,85 @@
+//! /account/address: proving one's e-mail address, and changing it.
+
+use actix_web::http::StatusCode;
+use actix_web::web::{Data, ServiceConfig};
+use actix_web::{HttpRequest, web};
+use askama::Template;
+use serde::Deserialize;
+
+use crate::account::addresses;
+use crate::base::app::App;
+use crate::base::auth::Actor;
+use crate::base::error::Error;
+use crate::http::extract::{Form, client_address};
+use crate::http::page::{FormErrors, Page, PageResult, form_result, lang_of, see_other_with, status_of};
+
+pub fn configure(cfg: &mut ServiceConfig) {
+    cfg.route("/account/address", web::get().to(form))
+        .route("/account/address", web::post().to(change))
+        .route("/account/address/proof", web::post().to(send_proof));
+}
+
+async fn form(req: HttpRequest, app: Data<App>, actor: Actor) -> PageResult {
+    show(&req, &app, &actor, String::new(), StatusCode::OK, None)
+}
+
+fn show(req: &HttpRequest, app: &App, actor: &Actor, new: String, status: StatusCode, error: Option<&Error>) -> PageResult {
+    let person = actor.person()?;
+    let page = Page::of(req, "address-title");
+    let errors = error.map_or_else(FormErrors::default, |e| FormErrors::of(&page, e));
+    let view = AddressPage {
+        email: person.email.clone(),
+        verified: person.email_verified,
+        by_mail: app.settings.mail.is_on(),
+        new,
+        errors,
+        page: page.clone(),
+    };
+    page.render_with(status, &view)
+}
+
+#[derive(Deserialize)]
+struct AddressForm {
+    #[serde(default)]
+    email: String,
+    #[serde(default)]
+    current: String,
+}
+
+async fn change(req: HttpRequest, app: Data<App>, actor: Actor, form: Form<AddressForm>) -> PageResult {
+    let address = client_address(&req, app.settings.server.behind_proxy);
+    let AddressForm { email, current } = form.0;
+    match form_result(addresses::change(&app, &actor, &email, current, &address, lang_of(&req)).await)? {
+        Ok(true) => Ok(see_other_with("/account/address", "success", "address-changed", &[("email", &email)])),
+        Ok(false) => Ok(see_other_with("/account/address", "info", "address-link-sent", &[("email", &email)])),
+        Err(e) => {
+            let e = if e.code == "email-taken" { Error::field("email", e.code) } else { e };
+            show(&req, &app, &actor, email, status_of(e.kind), Some(&e))
+        }
+    }
+}
+
+async fn send_proof(req: HttpRequest, app: Data<App>, actor: Actor) -> PageResult {
+    match form_result(addresses::send_proof(&app, &actor, lang_of(&req)).await)? {
+        Ok(()) => {
+            let email = actor.person()?.email.clone();
+            let key = if app.settings.mail.is_on() { "address-link-sent" } else { "address-asked" };
+            Ok(see_other_with("/account/address", "info", key, &[("email", &email)]))
+        }
+        Err(e) => show(&req, &app, &actor, String::new(), status_of(e.kind), Some(&e)),
+    }
+}
+
+/// `/account/address`.
+#[derive(Template)]
+#[template(path = "account/address.html")]
+pub struct AddressPage {
+    pub page: Page,
+    pub email: String,
+    pub verified: bool,
+    /// Whether this server sends mail.
+    pub by_mail: bool,
+    /// New address as typed.
+    pub new: String,
+    pub errors: FormErrors,
+}
