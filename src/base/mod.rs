@@ -12,6 +12,7 @@ pub mod ids;
 pub mod jobs;
 pub mod live;
 pub mod metrics;
+pub mod networks;
 pub mod page_cache;
 pub mod pki;
 pub mod storage;

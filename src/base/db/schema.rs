@@ -446,6 +446,8 @@ diesel::table! {
         chain -> Text,
         sequence -> BigInt,
         hash -> Text,
+        base_sequence -> BigInt,
+        base_hash -> Text,
     }
 }
 
