@@ -42,6 +42,8 @@ pub enum Job {
     ExpireUploads,
     /// Remove what nothing in the registry refers to.
     CollectGarbage,
+    /// Remove records, sessions and counts that are older than the settings want.
+    RemoveOld,
 }
 
 /// Work that must not wait for other work.
@@ -60,7 +62,7 @@ impl Lane {
         match self {
             Self::Checks => &["check-release", "score-release", "evaluate-release", "evaluate-scenario"],
             Self::Prompt => &["rebuild-node", "expire-uploads"],
-            Self::Upkeep => &["collect-garbage"],
+            Self::Upkeep => &["collect-garbage", "remove-old"],
         }
     }
 
@@ -83,6 +85,7 @@ impl Job {
             Self::RebuildNode { .. } => "rebuild-node",
             Self::ExpireUploads => "expire-uploads",
             Self::CollectGarbage => "collect-garbage",
+            Self::RemoveOld => "remove-old",
         }
     }
 
@@ -211,7 +214,8 @@ mod tests {
             Job::EvaluateScenario { .. } => Some(Job::RebuildNode { node_id: id() }),
             Job::RebuildNode { .. } => Some(Job::ExpireUploads),
             Job::ExpireUploads => Some(Job::CollectGarbage),
-            Job::CollectGarbage => None,
+            Job::CollectGarbage => Some(Job::RemoveOld),
+            Job::RemoveOld => None,
         };
         let mut jobs = 0;
         let mut job = Some(Job::CheckRelease { release_id: id() });

@@ -6,7 +6,7 @@ use crate::base::app::App;
 use crate::base::db::{Conn, Timestamp};
 use crate::base::error::Result;
 use crate::base::jobs::{Job, Worker};
-use crate::{evaluation, fleet, registry, release};
+use crate::{account, evaluation, fleet, registry, release};
 
 /// The worker of all lanes.
 pub const WORKER: Worker = Worker { run, give_up };
@@ -21,6 +21,7 @@ fn run<'a>(app: &'a App, job: &'a Job) -> BoxFuture<'a, Result<()>> {
             Job::RebuildNode { node_id } => fleet::margo::desired::rebuild(app, node_id).await,
             Job::ExpireUploads => registry::jobs::expire_uploads(app).await,
             Job::CollectGarbage => registry::jobs::collect_garbage(app).await,
+            Job::RemoveOld => account::jobs::remove_old(app).await,
         }
     })
 }
@@ -29,8 +30,11 @@ fn give_up(conn: &mut Conn, job: &Job, now: Timestamp) -> Result<()> {
     match job {
         Job::CheckRelease { release_id } => release::jobs::give_up(conn, release_id, now),
         Job::EvaluateRelease { release_id, set_id } => evaluation::jobs::give_up(conn, release_id, set_id, now),
-        Job::ScoreRelease { .. } | Job::EvaluateScenario { .. } | Job::RebuildNode { .. } | Job::ExpireUploads | Job::CollectGarbage => {
-            Ok(())
-        }
+        Job::ScoreRelease { .. }
+        | Job::EvaluateScenario { .. }
+        | Job::RebuildNode { .. }
+        | Job::ExpireUploads
+        | Job::CollectGarbage
+        | Job::RemoveOld => Ok(()),
     }
 }

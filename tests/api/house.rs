@@ -77,7 +77,7 @@ fn a_module_uses_only_what_stands_below_it() {
 const OWNERS: &[(&str, &[&str])] = &[
     ("base", &["jobs"]),
     ("audit", &["audit_heads", "audit_records", "audit_seal_leaves", "audit_seals"]),
-    ("account", &["api_tokens", "invitations", "memberships", "organizations", "sessions", "throttles", "users"]),
+    ("account", &["api_tokens", "invitations", "memberships", "organization_names", "organizations", "sessions", "throttles", "users"]),
     ("registry", &["blob_pins", "blobs", "manifests", "repositories", "repository_blobs", "storage_quotas", "tags", "uploads"]),
     ("trust", &["vendor_keys"]),
     ("catalog", &["apps", "plans", "scenarios", "specialties"]),

@@ -8,6 +8,15 @@ diesel::table! {
         name_zh -> Text,
         name_en -> Text,
         created_at -> Timestamp,
+        resembles -> Nullable<Text>,
+    }
+}
+
+diesel::table! {
+    organization_names (look) {
+        look -> Text,
+        gist -> Text,
+        organization_id -> Text,
     }
 }
 
@@ -58,6 +67,7 @@ diesel::table! {
         seen_at -> Timestamp,
         expires_at -> Timestamp,
         revoked_at -> Nullable<Timestamp>,
+        device_hash -> Nullable<Text>,
     }
 }
 
@@ -559,6 +569,7 @@ diesel::table! {
 
 diesel::allow_tables_to_appear_in_same_query!(
     organizations,
+    organization_names,
     users,
     memberships,
     invitations,

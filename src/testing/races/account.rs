@@ -2,6 +2,7 @@
 
 use diesel::prelude::*;
 
+use crate::account::service::{SignUp, sign_up};
 use crate::account::team;
 use crate::base::auth::Role;
 use crate::base::db::schema::{invitations, memberships};
@@ -62,6 +63,34 @@ async fn an_address_has_one_open_invitation_that_is_accepted_once() {
         .await;
         assert_eq!(accepted.into_iter().flatten().count(), 1);
         assert_eq!(team::list(&app, &owner).await.unwrap().0.len(), 2);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn of_many_who_sign_up_under_one_name_one_does() {
+    each_backend_racing(|app| async move {
+        let made = race(|n| {
+            let app = app.clone();
+            async move {
+                let input = SignUp {
+                    email: format!("owner{n}@x.example"),
+                    name: "A person".into(),
+                    password: PASSWORD.into(),
+                    kind: "vendor".into(),
+                    slug: format!("short-{n}"),
+                    // The same to readers, each in its own way.
+                    name_zh: if n % 2 == 0 { "乌兰矿业".into() } else { "乌兰 矿业".into() },
+                    name_en: String::new(),
+                };
+                sign_up(&app, input).await
+            }
+        })
+        .await;
+        assert_eq!(made.iter().filter(|made| made.is_ok()).count(), 1);
+        for refused in made.into_iter().filter_map(Result::err) {
+            assert!(refused.code == "name-taken" || refused.fields.iter().any(|field| field.code == "name-taken"), "{refused}");
+        }
     })
     .await;
 }
