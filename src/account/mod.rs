@@ -3,11 +3,15 @@
 //! Invariants: a session, token or link is stored only as a hash; a person acts for exactly one organisation at a time; an e-mail address is
 //! lower-case and belongs to one person; a new password ends the sessions that the old one opened.
 
+pub mod access;
 pub mod addresses;
+pub mod jobs;
 pub mod links;
 pub mod model;
+pub mod names;
 pub mod passwords;
 pub mod service;
+pub mod sessions;
 mod store;
 pub mod team;
 #[cfg(test)]

@@ -19,6 +19,8 @@ pub struct Organization {
     /// Name in English.
     pub name_en: String,
     pub created_at: Timestamp,
+    /// What its name looks like: the short name of another organisation, or a word of the platform.
+    pub resembles: Option<String>,
 }
 
 #[derive(Debug, Clone, Queryable, Insertable, Selectable)]
@@ -71,6 +73,8 @@ pub struct Session {
     pub expires_at: Timestamp,
     /// When it was ended early.
     pub revoked_at: Option<Timestamp>,
+    /// SHA-256 of the browser's cookie that outlives its sessions.
+    pub device_hash: Option<String>,
 }
 
 /// The acting person out of the three rows.

@@ -7,6 +7,7 @@ use diesel::prelude::*;
 use super::model::{ApiToken, Invitation, LinkPurpose, Membership, OneTimeLink, Organization, Session, TeamMember, User, person};
 use crate::base::auth::{OrgKind, Person, Role};
 use crate::base::db::schema::{api_tokens, invitations, memberships, one_time_links, organizations, sessions, throttles, users};
+use crate::base::db::schema::{api_tokens, invitations, memberships, organization_names, organizations, sessions, throttles, users};
 use crate::base::db::{Conn, Timestamp};
 
 /// A person by user and organisation, if they are (still) a member and not disabled.
@@ -21,11 +22,11 @@ pub fn find_person(conn: &mut Conn, user_id: &str, organization_id: &str) -> Que
     Ok(row.map(|(user, organization, role)| person(user, organization, role)))
 }
 
-/// A session that is not over.
-pub fn find_session(conn: &mut Conn, token_hash: &str, now: Timestamp) -> QueryResult<Option<Session>> {
+/// A session that is not over: not ended, within its hours, and used since `idle`.
+pub fn find_session(conn: &mut Conn, token_hash: &str, idle: Timestamp, now: Timestamp) -> QueryResult<Option<Session>> {
     sessions::table
         .find(token_hash)
-        .filter(sessions::expires_at.gt(now).and(sessions::revoked_at.is_null()))
+        .filter(sessions::expires_at.gt(now).and(sessions::seen_at.gt(idle)).and(sessions::revoked_at.is_null()))
         .select(Session::as_select())
         .first(conn)
         .optional()
@@ -148,6 +149,45 @@ pub fn get_organization(conn: &mut Conn, id: &str) -> QueryResult<Organization> 
     organizations::table.find(id).select(Organization::as_select()).first(conn)
 }
 
+/// The organisation whose name has a look.
+pub fn holder_of_look(conn: &mut Conn, look: &str) -> QueryResult<Option<String>> {
+    organization_names::table.find(look).select(organization_names::organization_id).first(conn).optional()
+}
+
+/// Short name of another organisation with a name of this gist.
+pub fn slug_with_gist(conn: &mut Conn, gist: &str, except: &str) -> QueryResult<Option<String>> {
+    organization_names::table
+        .inner_join(organizations::table.on(organizations::id.eq(organization_names::organization_id)))
+        .filter(organization_names::gist.eq(gist).and(organizations::id.ne(except)))
+        .order(organizations::id)
+        .select(organizations::slug)
+        .first(conn)
+        .optional()
+}
+
+pub fn insert_look(conn: &mut Conn, look: &str, gist: &str, organization_id: &str) -> QueryResult<usize> {
+    use organization_names as names;
+    diesel::insert_into(organization_names::table)
+        .values((names::look.eq(look), names::gist.eq(gist), names::organization_id.eq(organization_id)))
+        .execute(conn)
+}
+
+/// Organisations whose names have no look yet, the oldest first.
+pub fn organizations_without_look(conn: &mut Conn, limit: i64) -> QueryResult<Vec<Organization>> {
+    let named = organization_names::table.filter(organization_names::organization_id.eq(organizations::id));
+    organizations::table
+        .filter(diesel::dsl::not(diesel::dsl::exists(named)))
+        .order(organizations::id)
+        .limit(limit)
+        .select(Organization::as_select())
+        .load(conn)
+}
+
+/// Notes what the name of an organisation looks like.
+pub fn set_resembles(conn: &mut Conn, id: &str, other: &str) -> QueryResult<usize> {
+    diesel::update(organizations::table.find(id)).set(organizations::resembles.eq(other)).execute(conn)
+}
+
 /// Organisations of a person: id, name zh, name en.
 pub fn organizations_of(conn: &mut Conn, user_id: &str) -> QueryResult<Vec<(String, String, String)>> {
     memberships::table
@@ -197,6 +237,35 @@ pub fn delete_old_attempts(conn: &mut Conn, before: Timestamp, limit: i64) -> Qu
         throttles::table.filter(throttles::window_started_at.lt(before)).limit(limit).select(throttles::subject).load(conn)?;
     let still = throttles::subject.eq_any(old).and(throttles::window_started_at.lt(before));
     diesel::delete(throttles::table.filter(still)).execute(conn)
+/// Addresses from which a person has signed in since a time, the latest first.
+pub fn addresses_of(conn: &mut Conn, email: &str, since: Timestamp, limit: i64) -> QueryResult<Vec<String>> {
+    use diesel::dsl::max;
+    sessions::table
+        .inner_join(users::table.on(users::id.eq(sessions::user_id)))
+        .filter(users::email.eq(email).and(sessions::created_at.gt(since)))
+        .group_by(sessions::address)
+        .order(max(sessions::created_at).desc())
+        .limit(limit)
+        .select(sessions::address)
+        .load(conn)
+}
+
+/// Whether a person has signed in with a browser since a time.
+pub fn knows_device(conn: &mut Conn, email: &str, device_hash: &str, since: Timestamp) -> QueryResult<bool> {
+    let known = sessions::table
+        .inner_join(users::table.on(users::id.eq(sessions::user_id)))
+        .filter(users::email.eq(email).and(sessions::device_hash.eq(device_hash)).and(sessions::created_at.gt(since)));
+    diesel::select(diesel::dsl::exists(known)).get_result(conn)
+}
+
+/// Removes counts whose window began before a time.
+pub fn forget_attempts_before(conn: &mut Conn, before: Timestamp) -> QueryResult<usize> {
+    diesel::delete(throttles::table.filter(throttles::window_started_at.lt(before))).execute(conn)
+}
+
+/// Removes sessions that were over before a time.
+pub fn delete_sessions_before(conn: &mut Conn, before: Timestamp) -> QueryResult<usize> {
+    diesel::delete(sessions::table.filter(sessions::expires_at.lt(before))).execute(conn)
 }
 
 /// Forgets the attempts of a subject.
@@ -204,16 +273,20 @@ pub fn forget_attempts(conn: &mut Conn, subject: &str) -> QueryResult<usize> {
     diesel::delete(throttles::table.find(subject)).execute(conn)
 }
 
-/// Attempts of a subject since the begin of the window.
-pub fn attempts(conn: &mut Conn, subject: &str, window_start: Timestamp) -> QueryResult<i64> {
-    let counted = throttles::table.find(subject).filter(throttles::window_started_at.ge(window_start));
-    let n: Option<i64> = counted.select(throttles::failures).first(conn).optional()?;
-    Ok(n.unwrap_or(0))
+/// Attempts of a subject and the begin of their window, if that is not before a time.
+pub fn attempts(conn: &mut Conn, subject: &str, window_start: Timestamp) -> QueryResult<Option<(i64, Timestamp)>> {
+    throttles::table
+        .find(subject)
+        .filter(throttles::window_started_at.ge(window_start))
+        .select((throttles::failures, throttles::window_started_at))
+        .first(conn)
+        .optional()
 }
 
-/// Ends a session.
-pub fn revoke_session(conn: &mut Conn, token_hash: &str, now: Timestamp) -> QueryResult<usize> {
-    diesel::update(sessions::table.find(token_hash)).set(sessions::revoked_at.eq(now)).execute(conn)
+/// Ends a person's session; 0 rows where it is ended or another's.
+pub fn revoke_session(conn: &mut Conn, token_hash: &str, user_id: &str, now: Timestamp) -> QueryResult<usize> {
+    let open = sessions::user_id.eq(user_id).and(sessions::revoked_at.is_null());
+    diesel::update(sessions::table.find(token_hash).filter(open)).set(sessions::revoked_at.eq(now)).execute(conn)
 }
 
 /// Ends a person's sessions but one.
@@ -229,9 +302,10 @@ pub fn revoke_sessions_for(conn: &mut Conn, user_id: &str, organization_id: &str
 }
 
 /// A person's sessions that are not over, newest first.
-pub fn list_sessions(conn: &mut Conn, user_id: &str, now: Timestamp) -> QueryResult<Vec<Session>> {
+pub fn list_sessions(conn: &mut Conn, user_id: &str, idle: Timestamp, now: Timestamp) -> QueryResult<Vec<Session>> {
     sessions::table
-        .filter(sessions::user_id.eq(user_id).and(sessions::expires_at.gt(now)).and(sessions::revoked_at.is_null()))
+        .filter(sessions::user_id.eq(user_id).and(sessions::expires_at.gt(now)))
+        .filter(sessions::seen_at.gt(idle).and(sessions::revoked_at.is_null()))
         .order((sessions::created_at.desc(), sessions::token_hash))
         .limit(50)
         .select(Session::as_select())
@@ -354,6 +428,7 @@ pub fn list_organizations(conn: &mut Conn, before: &str, limit: i64) -> QueryRes
             organizations::name_zh,
             organizations::name_en,
             organizations::created_at,
+            organizations::resembles,
         ))
         .order(organizations::id.desc())
         .limit(limit)

@@ -9,7 +9,7 @@ use std::ops::{Deref, DerefMut};
 
 use serde_json::Value;
 
-use super::model::{DraftRecord, chain_of};
+use super::model::{ACCESS_CHAIN, DraftRecord, chain_of};
 use super::store;
 use crate::base::app::App;
 use crate::base::auth::{Actor, OrgKind};
@@ -91,6 +91,11 @@ impl Change<'_> {
     /// Records what the platform does for an organisation, in that organisation's chain: people sign up, sign in, accept an invitation.
     pub fn audit_for(&mut self, organization_id: &str, action: &str, subject: &str, detail: &Value) {
         self.entries.push(DraftRecord::of(organization_id.to_owned(), &Actor::System, action, subject, detail));
+    }
+
+    /// Records an attempt that was refused, in the chain of such, which is kept for a time of its own.
+    pub fn audit_access(&mut self, actor: &Actor, action: &str, subject: &str, detail: &Value) {
+        self.entries.push(DraftRecord::of(ACCESS_CHAIN.to_owned(), actor, action, subject, detail));
     }
 
     /// Pokes the open pages of an organisation about a topic, once.

@@ -1,11 +1,12 @@
 //! The append-only record of every decision, in one chain per organisation, one of the platform and one per node. Each record carries the
 //! hash of the one before in its chain, so that a change, a gap or a swap shows; a seal ([`seal`]) holds the heads of all chains that
-//! moved, so that cutting the newest records off shows.
+//! moved, so that cutting the newest records off shows. Old records are removed by [`retention`].
 //!
 //! Invariant: a record is written in the transaction of the decision it records, by [`change()`].
 
 mod change;
 pub mod model;
+pub mod retention;
 pub mod seal;
 pub mod service;
 mod store;

@@ -16,6 +16,10 @@ pub const OLD_CHAIN: &str = "0";
 /// Chain of the platform's own organisations and of what the platform does by itself.
 pub const PLATFORM_CHAIN: &str = "platform";
 
+/// Chain of what was refused: wrong passwords, requests without the right. It says nothing about what the platform decided, and is kept
+/// for a shorter time.
+pub const ACCESS_CHAIN: &str = "access";
+
 /// The chain of an actor: of the organisation that a person acts for, of the node, or of the platform.
 pub fn chain_of(actor: &Actor) -> String {
     match actor {
@@ -29,7 +33,7 @@ pub fn chain_of(actor: &Actor) -> String {
 #[derive(Debug, Clone, PartialEq, Serialize, diesel::Queryable, diesel::Insertable, diesel::Selectable)]
 #[diesel(table_name = crate::base::db::schema::audit_records)]
 pub struct Record {
-    /// `0` (the old one), an organisation's id, `platform` or `node:nod_…`.
+    /// `0` (the old one), an organisation's id, `platform`, `access` or `node:nod_…`.
     pub chain: String,
     /// 1, 2, 3, … in the chain, without gaps.
     pub sequence: i64,
@@ -158,6 +162,12 @@ pub const ACTIONS: &[&str] = &[
     "address.changed",
     "address.proved",
     "address.confirmed",
+    "person.signed-out",
+    "session.ended",
+    "sign-in.failed",
+    "access.refused",
+    "access.left-out",
+    "audit.pruned",
     "member.added",
     "member.invited",
     "invitation.accepted",
@@ -293,8 +303,8 @@ pub enum ChainVerdict {
         chain: String,
         /// Its sequence number (or the number that is missing), or the number of the seal.
         sequence: i64,
-        /// `gap`, `previous-hash`, `hash`; `head` or `sealed` where the newest records are not those that the chain's head or a seal
-        /// names; `seal` where a seal does not fit what it holds.
+        /// `gap`, `previous-hash`, `hash`; `base` where no seal holds the newest record that was removed; `head` or `sealed` where the
+        /// newest records are not those that the chain's head or a seal names; `seal` where a seal does not fit what it holds.
         fault: &'static str,
     },
 }

@@ -12,8 +12,8 @@ pub use super::store::{list_before, records_on};
 /// Records on one page.
 pub const PAGE: i64 = 25;
 
-/// Most records of one export.
-pub const EXPORT: i64 = 5000;
+/// Records that an export reads at once.
+pub const EXPORT: i64 = 500;
 
 /// Verifies all chains on behalf of an auditor.
 pub async fn verify_as(app: &App, actor: &Actor) -> Result<ChainVerdict> {

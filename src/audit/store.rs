@@ -46,6 +46,44 @@ pub fn head(conn: &mut Conn, chain: &str) -> QueryResult<Option<(i64, String)>> 
     audit_heads::table.find(chain).select((audit_heads::sequence, audit_heads::hash)).first(conn).optional()
 }
 
+/// Number and hash of the newest record of a chain that was removed; 0 where none was.
+pub fn base(conn: &mut Conn, chain: &str) -> QueryResult<(i64, String)> {
+    let base = audit_heads::table.find(chain).select((audit_heads::base_sequence, audit_heads::base_hash));
+    Ok(base.first(conn).optional()?.unwrap_or_default())
+}
+
+/// Moves the base of a chain on; 0 rows where it is not the one that was read.
+pub fn set_base(conn: &mut Conn, chain: &str, before: i64, sequence: i64, hash: &str) -> QueryResult<usize> {
+    diesel::update(audit_heads::table.find(chain).filter(audit_heads::base_sequence.eq(before)))
+        .set((audit_heads::base_sequence.eq(sequence), audit_heads::base_hash.eq(hash)))
+        .execute(conn)
+}
+
+/// The sealed head up to which a chain may be cut behind its base: the last within `batch` records, or the next, sealed before a time.
+pub fn cut_of(conn: &mut Conn, chain: &str, base: i64, batch: i64, before: Timestamp) -> QueryResult<Option<Leaf>> {
+    let old = || {
+        audit_seal_leaves::table
+            .inner_join(audit_seals::table.on(audit_seals::number.eq(audit_seal_leaves::number)))
+            .filter(audit_seal_leaves::chain.eq(chain).and(audit_seal_leaves::sequence.gt(base)).and(audit_seals::at.lt(before)))
+            .select(Leaf::as_select())
+    };
+    let near = old().filter(audit_seal_leaves::sequence.le(base + batch)).order(audit_seal_leaves::sequence.desc());
+    match near.first(conn).optional()? {
+        Some(leaf) => Ok(Some(leaf)),
+        None => old().order(audit_seal_leaves::sequence).first(conn).optional(),
+    }
+}
+
+/// The leaf of a seal that holds a record.
+pub fn leaf_of(conn: &mut Conn, chain: &str, sequence: i64) -> QueryResult<Option<Leaf>> {
+    audit_seal_leaves::table.find((chain, sequence)).select(Leaf::as_select()).first(conn).optional()
+}
+
+/// Removes the records of a chain up to a number.
+pub fn delete_records(conn: &mut Conn, chain: &str, until: i64) -> QueryResult<usize> {
+    diesel::delete(dsl::audit_records.filter(dsl::chain.eq(chain).and(dsl::sequence.le(until)))).execute(conn)
+}
+
 /// Number and time of the newest seal.
 pub fn last_seal(conn: &mut Conn) -> QueryResult<Option<(i64, Timestamp)>> {
     audit_seals::table.order(audit_seals::number.desc()).select((audit_seals::number, audit_seals::at)).first(conn).optional()

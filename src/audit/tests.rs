@@ -61,6 +61,33 @@ async fn the_log_is_searched_by_what_people_know() {
 }
 
 #[tokio::test]
+async fn an_export_holds_all_records_once() {
+    each_backend(|app| async move {
+        let auditor = testing::platform(&app, Role::Auditor).await;
+        // More than two portions, many of the same time.
+        let many = usize::try_from(service::EXPORT).unwrap() * 2 + 7;
+        for part in 0..3 {
+            let numbers = (0..many).filter(move |n| n % 3 == part).collect::<Vec<_>>();
+            crate::audit::change(&app, &crate::base::auth::Actor::System, move |c| {
+                for n in &numbers {
+                    c.audit("quota.set", &format!("thing-{n}"), &serde_json::json!({}));
+                }
+                Ok(())
+            })
+            .await
+            .unwrap();
+        }
+        let (status, file) = page(&app, &auditor, Method::GET, "/admin/audit/export?action=quota.set", "").await;
+        assert_eq!((status, file.lines().count()), (200, many + 1));
+        assert!(file.starts_with("\u{feff}chain,sequence,at,") && file.matches("chain,sequence").count() == 1);
+        for n in 0..many {
+            assert_eq!(file.matches(&format!("\"thing-{n}\"")).count(), 2, "as id and as name: thing-{n}");
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn pages_follow_one_another_within_a_search() {
     each_backend(|app| async move {
         let acme = testing::vendor(&app, "acme").await;

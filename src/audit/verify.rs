@@ -8,12 +8,19 @@ use crate::base::error::Result;
 /// Rows read at once.
 const PAGE: i64 = 1000;
 
-/// Checks each chain from its first record to its head, each seal, and that each chain still holds what seals say of it.
+/// Checks each chain from its base or first record to its head, each seal, and that each chain still holds what seals say of it.
 pub fn verify(conn: &mut Conn) -> Result<ChainVerdict> {
     let mut records = 0;
     let chains = store::chains(conn)?;
     for chain in &chains {
-        match verify_chain(conn, chain)? {
+        let base = store::base(conn, chain)?;
+        let mut found = verify_chain(conn, chain, &base)?;
+        let now = store::base(conn, chain)?;
+        if now != base {
+            // Old records were removed meanwhile.
+            found = verify_chain(conn, chain, &now)?;
+        }
+        match found {
             Ok(n) => records += n,
             Err((sequence, fault)) => return Ok(ChainVerdict::Broken { chain: chain.clone(), sequence, fault }),
         }
@@ -34,12 +41,19 @@ pub fn verify(conn: &mut Conn) -> Result<ChainVerdict> {
     }
 }
 
-/// The number of records, or the first fault.
-fn verify_chain(conn: &mut Conn, chain: &str) -> Result<std::result::Result<i64, (i64, &'static str)>> {
+/// The number of records behind the base, or the first fault.
+fn verify_chain(conn: &mut Conn, chain: &str, base: &(i64, String)) -> Result<std::result::Result<i64, (i64, &'static str)>> {
+    let (base, base_hash) = base;
+    if *base > 0 && store::leaf_of(conn, chain, *base)?.is_none_or(|leaf| leaf.hash != *base_hash) {
+        return Ok(Err((*base, "base")));
+    }
     // Read the head before the records: those that are appended meanwhile come after it.
     let (head, head_hash) = store::head(conn, chain)?.unwrap_or_default();
-    let mut sealed = store::leaves_of_chain(conn, chain, 0, PAGE)?.into_iter().peekable();
-    let mut previous: Option<(String, i64)> = None;
+    if *base > 0 && *base == head && *base_hash != head_hash {
+        return Ok(Err((head, "head")));
+    }
+    let mut sealed = store::leaves_of_chain(conn, chain, *base, PAGE)?.into_iter().peekable();
+    let mut previous = (*base > 0).then(|| (base_hash.clone(), *base));
     loop {
         let last = previous.as_ref().map_or(0, |(_, n)| *n);
         let page = store::list_after(conn, chain, last, PAGE)?;
@@ -71,7 +85,7 @@ fn verify_chain(conn: &mut Conn, chain: &str) -> Result<std::result::Result<i64,
     }
     // Records beyond the head are as wrong as missing ones; the head may have moved on since it was read.
     let now = store::head(conn, chain)?.map_or(0, |(n, _)| n);
-    Ok(if last < head || last > now { Err((head.min(last) + 1, "head")) } else { Ok(last) })
+    Ok(if last < head || last > now { Err((head.min(last) + 1, "head")) } else { Ok(last - base) })
 }
 
 #[cfg(test)]

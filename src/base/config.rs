@@ -11,6 +11,8 @@ use anyhow::Context as _;
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
+use super::networks::Networks;
+
 /// All settings.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -41,7 +43,14 @@ pub struct Settings {
     pub fleet: Fleet,
     /// What nodes report.
     pub telemetry: Telemetry,
+    /// Sessions.
+    pub sessions: Sessions,
+    /// The audit log.
+    pub audit: Audit,
 }
+
+/// Shortest retention of logs in days.
+const MIN_LOG_DAYS: i64 = 180;
 
 /// A folder path with a default.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -87,7 +96,9 @@ section! {
         changes_per_hour: u32 = 2_000u32,
         /// Seconds given to open requests at shutdown.
         shutdown_seconds: u64 = 10u64,
-        /// Whether `X-Forwarded-For` of a proxy is believed.
+        /// Proxies whose `X-Forwarded-For` is believed, as networks.
+        trusted_proxies: Networks = Networks::default(),
+        /// Whether the last address of `X-Forwarded-For` is believed of anybody; only where `trusted_proxies` names none.
         behind_proxy: bool = false,
     }
 }
@@ -287,6 +298,24 @@ section! {
         keep_alarm_days: i64 = 365i64,
     }
 }
+section! {
+    /// Sessions of browsers.
+    Sessions {
+        /// Hours after which a person signs in again in any case.
+        hours: i64 = 12i64,
+        /// Minutes without a request of the person's own after which they sign in again; pages that refresh themselves do not count.
+        idle_minutes: i64 = 120i64,
+    }
+}
+section! {
+    /// The audit log.
+    Audit {
+        /// Days that decisions are kept; 0 for ever.
+        keep_days: i64 = 0i64,
+        /// Days that failed sign-ins and refused requests are kept.
+        keep_access_days: i64 = 400i64,
+    }
+}
 
 /// Settings with the origin of each value.
 #[derive(Debug, Clone)]
@@ -366,6 +395,15 @@ impl Loaded {
         ] {
             anyhow::ensure!(value >= 1, "{name} must be at least 1");
         }
+        anyhow::ensure!((1..=720).contains(&settings.sessions.hours), "sessions.hours must be 1 to 720");
+        // The last use is noted each five minutes only.
+        anyhow::ensure!(settings.sessions.idle_minutes >= 10, "sessions.idle_minutes must be at least 10");
+        // 网络安全法 (Cybersecurity Law) article 21: logs are kept for at least six months.
+        anyhow::ensure!(
+            settings.audit.keep_days == 0 || settings.audit.keep_days >= MIN_LOG_DAYS,
+            "audit.keep_days must be 0 or at least {MIN_LOG_DAYS}"
+        );
+        anyhow::ensure!(settings.audit.keep_access_days >= MIN_LOG_DAYS, "audit.keep_access_days must be at least {MIN_LOG_DAYS}");
         Ok(Self { settings, origins, values })
     }
 
@@ -479,6 +517,27 @@ mod tests {
         assert_eq!(of("/run/clamav/clamd.ctl").unwrap().settings.checks.clamd_socket, "/run/clamav/clamd.ctl");
         assert!(of("").is_ok() && of("clamd:3310").is_ok());
         assert!(of("clamd").err().unwrap().to_string().contains("checks.clamd_socket"));
+    }
+
+    #[test]
+    fn proxies_are_networks_and_limits_have_limits() {
+        let of = |name: &str, text: &str| Loaded::load(None, [(name.to_owned(), text.to_owned())].into_iter());
+        let proxies = of("PITHEAD_SERVER__TRUSTED_PROXIES", "10.0.0.0/8, 192.0.2.7").unwrap().settings.server.trusted_proxies;
+        assert!(proxies.contains("10.1.2.3".parse().unwrap()) && !proxies.contains("192.0.2.8".parse().unwrap()));
+        assert!(of("PITHEAD_SERVER__TRUSTED_PROXIES", "proxy.local").is_err());
+        let file = std::env::temp_dir().join(crate::base::ids::new("pithead-settings"));
+        std::fs::write(&file, "[server]\ntrusted_proxies = [\"10.0.0.0/8\", \"::1\"]\n").unwrap();
+        let loaded = Loaded::load(Some(&file), std::iter::empty()).unwrap();
+        assert!(loaded.settings.server.trusted_proxies.contains("::1".parse().unwrap()));
+        std::fs::remove_file(file).unwrap();
+        for (name, good, bad) in [
+            ("PITHEAD_SESSIONS__HOURS", "24", "0"),
+            ("PITHEAD_SESSIONS__IDLE_MINUTES", "10", "9"),
+            ("PITHEAD_AUDIT__KEEP_DAYS", "0", "179"),
+            ("PITHEAD_AUDIT__KEEP_ACCESS_DAYS", "180", "179"),
+        ] {
+            assert!(of(name, good).is_ok() && of(name, bad).is_err(), "{name}");
+        }
     }
 
     #[test]

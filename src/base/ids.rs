@@ -9,6 +9,9 @@ pub fn new(prefix: &str) -> String {
     format!("{prefix}_{}", uuid::Uuid::now_v7().simple())
 }
 
+/// Length of a [`secret`].
+pub const SECRET_CHARS: usize = 43;
+
 /// 256 random bits from the operating system, in base64url.
 pub fn secret() -> String {
     URL_SAFE_NO_PAD.encode(random::<32>())

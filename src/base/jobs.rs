@@ -58,6 +58,8 @@ pub enum Job {
     SendMessage { message_id: String },
     /// Remove messages and one-time links that are too old.
     PruneMessages,
+    /// Remove records, sessions and counts that are older than the settings want.
+    RemoveOld,
 }
 
 /// Work that must not wait for other work.
@@ -79,7 +81,7 @@ impl Lane {
             Self::Checks => &["check-release", "score-release", "evaluate-release", "evaluate-scenario"],
             Self::Prompt => &["rebuild-node", "expire-uploads", "offer-reset", "notify"],
             Self::Mail => &["send-message"],
-            Self::Upkeep => &["collect-garbage", "prune-history", "prune-messages"],
+            Self::Upkeep => &["collect-garbage", "prune-history", "prune-messages", "remove-old"],
         }
     }
 
@@ -114,6 +116,7 @@ impl Job {
             Self::Notify { .. } => "notify",
             Self::SendMessage { .. } => "send-message",
             Self::PruneMessages => "prune-messages",
+            Self::RemoveOld => "remove-old",
         }
     }
 
@@ -303,7 +306,8 @@ mod tests {
             Job::OfferReset { .. } => Some(Notice::new(NoticeKind::ResetPassword, Lang::En, "x", "x").job()),
             Job::Notify { .. } => Some(Job::SendMessage { message_id: id() }),
             Job::SendMessage { .. } => Some(Job::PruneMessages),
-            Job::PruneMessages => None,
+            Job::PruneMessages => Some(Job::RemoveOld),
+            Job::RemoveOld => None,
         };
         let mut jobs = 0;
         let mut job = Some(Job::CheckRelease { release_id: id() });

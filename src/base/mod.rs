@@ -13,6 +13,7 @@ pub mod jobs;
 pub mod live;
 pub mod metrics;
 pub mod notify;
+pub mod networks;
 pub mod page_cache;
 pub mod pki;
 pub mod private;

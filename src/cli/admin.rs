@@ -94,6 +94,9 @@ pub struct AddPerson {
     /// Name of the platform, asked for only with the first person.
     #[arg(long, default_value = "Pithead")]
     platform: String,
+    /// Short name of the platform, asked for only with the first person; the first free of platform, platform-2, … without it.
+    #[arg(long)]
+    slug: Option<String>,
 }
 
 /// What needs a database must not make an empty one where there is none.
@@ -133,7 +136,8 @@ async fn add_person(app: &App, options: AddPerson) -> anyhow::Result<ExitCode> {
     password.truncate(password.trim_end_matches(['\r', '\n']).len());
     anyhow::ensure!(!password.contains('\n'), "the password must be one line");
     let role: Role = options.role.parse()?;
-    account::add_platform_person(app, role, &options.email, &options.name, &password, &options.platform).await.map_err(told)?;
+    let AddPerson { email, name, platform, slug, .. } = &options;
+    account::add_platform_person(app, role, email, name, &password, platform, slug.clone()).await.map_err(told)?;
     print_line!("{} may sign in as {role} of the platform", options.email);
     Ok(ExitCode::SUCCESS)
 }

@@ -1,10 +1,12 @@
-//! The site's cookies: session, language, theme, one-time message, and the CSRF value of people who are not signed in.
+//! The site's cookies: session, known browser, language, theme, one-time message, and the CSRF value of people who are not signed in.
 
 use actix_web::HttpRequest;
 use actix_web::cookie::{Cookie, SameSite, time::Duration};
 
 /// Session cookie. The `__Host-` prefix binds it to this host, path `/` and Secure (browsers count loopback as secure).
 pub const SESSION: &str = "__Host-session";
+/// Says that this browser signed in before: it is then not held up by wrong passwords that others send. It proves nothing else.
+pub const DEVICE: &str = "__Host-device";
 /// CSRF value before sign-in (double submit).
 pub const CSRF: &str = "__Host-csrf";
 /// `zh-CN` or `en`.

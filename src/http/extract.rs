@@ -1,13 +1,15 @@
-//! Extractors: the [`Actor`], and bodies with size limits and errors in our dialects.
+//! Extractors: the [`Actor`], the client's address, and bodies with size limits and errors in our dialects.
 
 use std::future::{Ready, ready};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use actix_web::dev::Payload;
-use actix_web::http::header::CONTENT_TYPE;
+use actix_web::http::header::{AUTHORIZATION, CONTENT_TYPE};
 use actix_web::web::{Bytes, BytesMut};
 use actix_web::{FromRequest, HttpMessage as _, HttpRequest};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use futures_util::StreamExt as _;
 use futures_util::future::LocalBoxFuture;
 use serde::de::DeserializeOwned;
@@ -15,7 +17,8 @@ use tokio::time::{Instant, timeout_at};
 
 use super::api::ApiError;
 use super::page::PageError;
-use crate::base::auth::Actor;
+use crate::base::auth::{Actor, token};
+use crate::base::config::Server;
 use crate::base::error::Error;
 
 /// Largest form in bytes.
@@ -137,17 +140,97 @@ pub async fn read_body(mut payload: Payload, limit: usize) -> Result<Bytes, Erro
     Ok(bytes.freeze())
 }
 
-/// The client's address: the peer's, or the last of `X-Forwarded-For` where the settings say that a proxy stands before us.
-pub fn client_address(req: &HttpRequest, behind_proxy: bool) -> String {
-    let forwarded = req
-        .headers()
-        .get("x-forwarded-for")
-        .and_then(|v| v.to_str().ok())
-        .and_then(|v| v.rsplit(',').next())
-        .and_then(|v| v.trim().parse::<IpAddr>().ok());
-    match (behind_proxy, forwarded, req.peer_addr()) {
-        (true, Some(ip), _) => ip.to_string(),
-        (_, _, Some(peer)) => peer.ip().to_string(),
-        _ => "unknown".into(),
+/// An API token of the request (`Bearer pht_…`, or Basic with the token as password), if any.
+pub fn bearer_token(req: &HttpRequest) -> Option<String> {
+    let value = req.headers().get(AUTHORIZATION)?.to_str().ok()?;
+    let (scheme, rest) = value.split_once(' ')?;
+    if scheme.eq_ignore_ascii_case("bearer") {
+        rest.starts_with(token::PREFIX).then(|| rest.trim().to_owned())
+    } else if scheme.eq_ignore_ascii_case("basic") {
+        let decoded = String::from_utf8(STANDARD.decode(rest.trim()).ok()?).ok()?;
+        let (_, password) = decoded.split_once(':')?;
+        password.starts_with(token::PREFIX).then(|| password.to_owned())
+    } else {
+        None
+    }
+}
+
+/// The client's address: the peer's, or what proxies of ours say in `X-Forwarded-For`.
+pub fn client_address(req: &HttpRequest, server: &Server) -> String {
+    let Some(peer) = req.peer_addr() else { return "unknown".into() };
+    let lines: Vec<&str> = req.headers().get_all("x-forwarded-for").filter_map(|line| line.to_str().ok()).collect();
+    behind_proxies(peer.ip(), &lines, server).to_canonical().to_string()
+}
+
+/// Goes back from the peer over the addresses of all lines, the last first, for as long as whoever added one is believed: each proxy adds
+/// the address that it was called from, and what stands before that was written by its caller.
+fn behind_proxies(peer: IpAddr, lines: &[&str], server: &Server) -> IpAddr {
+    let mut told = lines.iter().rev().flat_map(|line| line.rsplit(',')).map(forwarded);
+    if server.trusted_proxies.is_empty() {
+        // Nobody knows which of several proxies are ours, so the peer alone is believed.
+        return if server.behind_proxy { told.next().flatten().unwrap_or(peer) } else { peer };
+    }
+    let mut client = peer;
+    while server.trusted_proxies.contains(client) {
+        let Some(Some(before)) = told.next() else { break };
+        client = before;
+    }
+    client
+}
+
+/// An address of `X-Forwarded-For`; some proxies add a port.
+fn forwarded(text: &str) -> Option<IpAddr> {
+    let text = text.trim();
+    let with_port = || text.parse::<SocketAddr>().ok().map(|address| address.ip());
+    text.parse().ok().or_else(with_port).or_else(|| text.strip_prefix('[')?.strip_suffix(']')?.parse().ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::test::TestRequest;
+
+    use super::*;
+    use crate::base::networks::Networks;
+
+    fn address(server: &Server, peer: &str, lines: &[&str]) -> String {
+        let mut request = TestRequest::default().peer_addr(peer.parse().unwrap());
+        for line in lines {
+            request = request.append_header(("x-forwarded-for", *line));
+        }
+        client_address(&request.to_http_request(), server)
+    }
+
+    fn trusting(networks: &str) -> Server {
+        let trusted_proxies: Networks = toml::Value::String(networks.into()).try_into().unwrap();
+        Server { trusted_proxies, ..Server::default() }
+    }
+
+    #[test]
+    fn nobody_is_believed_without_a_setting() {
+        assert_eq!(address(&Server::default(), "10.0.0.1:1", &["198.51.100.1"]), "10.0.0.1");
+        assert_eq!(address(&Server::default(), "[::ffff:10.0.0.1]:1", &[]), "10.0.0.1");
+    }
+
+    #[test]
+    fn the_last_address_of_all_lines_is_believed_of_a_single_proxy() {
+        let server = Server { behind_proxy: true, ..Server::default() };
+        assert_eq!(address(&server, "10.0.0.1:1", &["203.0.113.9, 198.51.100.1"]), "198.51.100.1");
+        // The first line is the client's own; the proxy has added a second one.
+        assert_eq!(address(&server, "10.0.0.1:1", &["203.0.113.9", "198.51.100.1"]), "198.51.100.1");
+        assert_eq!(address(&server, "10.0.0.1:1", &["198.51.100.1", "nonsense"]), "10.0.0.1");
+        assert_eq!(address(&server, "10.0.0.1:1", &[]), "10.0.0.1");
+    }
+
+    #[test]
+    fn only_what_our_own_proxies_have_added_is_believed() {
+        let server = trusting("10.0.0.0/8, fd00::/8");
+        // Two proxies of ours, each with a line of its own, after one that the client made up.
+        assert_eq!(address(&server, "10.0.0.2:1", &["10.0.0.9, 203.0.113.9", "198.51.100.1", "10.0.0.1"]), "198.51.100.1");
+        assert_eq!(address(&server, "[fd00::1]:1", &["203.0.113.9, [2001:db8::7]:443"]), "2001:db8::7");
+        assert_eq!(address(&server, "10.0.0.2:1", &["198.51.100.1:5060"]), "198.51.100.1");
+        // A stranger who comes past the proxy, however much they write.
+        assert_eq!(address(&server, "198.51.100.1:1", &["203.0.113.9", "10.0.0.1"]), "198.51.100.1");
+        // What cannot be read ends the way back, at the last proxy of ours.
+        assert_eq!(address(&server, "10.0.0.2:1", &["203.0.113.9", "unknown, 10.0.0.1"]), "10.0.0.1");
     }
 }

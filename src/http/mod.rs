@@ -4,6 +4,7 @@
 pub mod api;
 pub mod assets;
 pub mod cookies;
+pub mod csrf;
 pub mod extract;
 pub mod margo;
 pub mod oci;

@@ -6,7 +6,7 @@ use actix_web::http::{StatusCode, header};
 use actix_web::{HttpMessage as _, HttpRequest, HttpResponse, ResponseError};
 use askama::Template;
 
-use super::{assets, cookies};
+use super::{assets, cookies, csrf};
 use crate::base::auth::policy::{self, Action};
 use crate::base::auth::{Actor, Via};
 use crate::base::clock::Clock;
@@ -90,7 +90,7 @@ pub struct Page {
     pub path: String,
     /// Path and query of the request.
     pub uri: String,
-    /// Value of the field `_csrf` in every form.
+    /// Value of the field `_csrf` in every form, masked.
     pub csrf: String,
     /// `light`, `dark` or `auto`.
     pub theme: String,
@@ -101,6 +101,9 @@ pub struct Page {
     actor: Actor,
     locale: Lang,
     clock: Clock,
+    /// CSRF value of a reader who is not signed in.
+    anonymous_csrf: Option<String>,
+    /// Whether `anonymous_csrf` is new to the browser.
     new_csrf: bool,
 }
 
@@ -117,9 +120,10 @@ impl Page {
             organization_kind: p.kind.as_str(),
             organizations: p.organizations.iter().map(|(id, zh, en)| (id.clone(), locale.pick(zh, en).to_owned())).collect(),
         });
-        let (csrf, new_csrf) = match actor {
-            Some(Actor::Person(_, Via::Session { csrf, .. })) => (csrf.clone(), false),
-            _ => cookies::read(req, cookies::CSRF).map_or_else(|| (String::new(), true), |c| (c, false)),
+        // Others than signed-in people get the value with a form only: their other pages may be kept for everybody.
+        let (csrf, anonymous_csrf) = match actor {
+            Some(Actor::Person(_, Via::Session { csrf, .. })) => (csrf::masked(csrf), None),
+            _ => (String::new(), cookies::read(req, cookies::CSRF).filter(|value| value.len() == crate::base::ids::SECRET_CHARS)),
         };
         let clock = req.app_data::<actix_web::web::Data<crate::base::app::App>>().map(|app| app.clock.clone()).unwrap_or_default();
         Self {
@@ -134,15 +138,18 @@ impl Page {
             actor: reader,
             locale,
             clock,
-            new_csrf,
+            anonymous_csrf,
+            new_csrf: false,
         }
     }
 
     /// For pages with a form that people use before they sign in: makes the CSRF value where there is none.
     #[must_use]
     pub fn with_form(mut self) -> Self {
-        if self.new_csrf && self.csrf.is_empty() {
-            self.csrf = crate::base::ids::secret();
+        if self.csrf.is_empty() {
+            self.new_csrf = self.anonymous_csrf.is_none();
+            let value = self.anonymous_csrf.get_or_insert_with(crate::base::ids::secret);
+            self.csrf = csrf::masked(value);
         }
         self
     }
@@ -244,14 +251,14 @@ impl Page {
         let html = template.render().map_err(Error::internal)?;
         let mut response = HttpResponse::build(status);
         response.content_type("text/html; charset=utf-8");
-        if self.viewer.is_some() {
+        if self.viewer.is_some() || !self.csrf.is_empty() {
             response.insert_header((header::CACHE_CONTROL, "private, no-store"));
         }
         if self.flash.is_some() {
             response.cookie(cookies::expired(cookies::FLASH));
         }
-        if self.new_csrf && !self.csrf.is_empty() {
-            response.cookie(cookies::private(cookies::CSRF, self.csrf.clone(), 12 * 3600));
+        if let Some(value) = self.anonymous_csrf.clone().filter(|_| self.new_csrf) {
+            response.cookie(cookies::private(cookies::CSRF, value, 12 * 3600));
         }
         Ok(response.body(html))
     }

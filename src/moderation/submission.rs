@@ -1,5 +1,6 @@
 //! Submitting a release: its case is opened in the same transaction, and it is scored on hidden test sets from then on.
 
+use crate::account;
 use crate::audit;
 use crate::base::app::App;
 use crate::base::auth::Actor;
@@ -8,6 +9,7 @@ use crate::base::error::Result;
 use crate::base::jobs::Job;
 use crate::moderation::service::open_case_in;
 use crate::release;
+use crate::release::difference::Flag;
 use crate::release::model::Channel;
 
 /// Submits a checked release for review, for a channel; a pre-release is always beta.
@@ -18,7 +20,10 @@ pub async fn submit(app: &App, actor: &Actor, release_id: &str, channel: Channel
     let vendor = policy::require(actor, Action::PublishApps)?.organization_id.clone();
     let id = release_id.to_owned();
     audit::change(app, actor, move |c| {
-        let (release, flags) = release::service::submit_in(c, &id, channel)?;
+        let (release, mut flags) = release::service::submit_in(c, &id, channel)?;
+        if account::service::resembles(c, &vendor)?.is_some() {
+            flags.push(Flag::NameResembles);
+        }
         open_case_in(c, &release, &vendor, flags)?;
         c.enqueue_for(&vendor, &Job::ScoreRelease { release_id: release.id })
     })

@@ -107,6 +107,8 @@ crate::base::db::types::text_enum! {
         Slower = "slower",
         /// A smaller share of the golden samples is judged right.
         LessAccurate = "less-accurate",
+        /// The developer's name looks like that of another organisation, or like the platform's.
+        NameResembles = "name-resembles",
     }
 }
 

@@ -26,6 +26,7 @@ fn run<'a>(app: &'a App, job: &'a Job) -> BoxFuture<'a, Result<()>> {
             Job::Notify { notice } => notice::jobs::notify(app, notice).await,
             Job::SendMessage { message_id } => notice::jobs::send(app, message_id).await,
             Job::PruneMessages => notice::jobs::prune(app).await,
+            Job::RemoveOld => account::jobs::remove_old(app).await,
         }
     })
 }
@@ -43,6 +44,7 @@ fn give_up(conn: &mut Conn, job: &Job, now: Timestamp) -> Result<()> {
         | Job::PruneHistory
         | Job::OfferReset { .. }
         | Job::Notify { .. }
-        | Job::PruneMessages => Ok(()),
+        | Job::PruneMessages
+        | Job::RemoveOld => Ok(()),
     }
 }

@@ -41,10 +41,12 @@ async fn jwks(app: Data<App>) -> ApiResult {
 
 /// Margo's discovery document: the address of the trust bundle.
 async fn margo_discovery(req: HttpRequest, app: Data<App>) -> HttpResponse {
-    let info = req.connection_info();
+    // The node listener alone has TLS of its own. Never from the request's headers, which anybody writes.
+    let server = &app.settings.server;
+    let own = if req.app_config().secure() { &server.edge_url } else { &server.public_url };
     HttpResponse::Ok().json(json!({
         "trustDomain": app.ca.trust_domain(),
-        "trustBundleUri": format!("{}://{}/.well-known/spiffe/bundle.json", info.scheme(), info.host()),
+        "trustBundleUri": format!("{own}/.well-known/spiffe/bundle.json"),
     }))
 }
 

@@ -1,6 +1,7 @@
 // Live fragments. [data-live] names a Server-Sent Events address: each event (of the name data-event, default "message") fetches
 // data-refresh and puts it into the element. [data-poll] (seconds) fetches without events. One EventSource per address.
 // Where the answer has another data-reload-on than the fragment, the page around it is out of date too and is loaded anew.
+// X-Refresh says that nobody has asked: a page left open keeps no session alive.
 // A fragment that holds the focus in a field is left alone until the focus goes, so nothing typed is lost.
 import { toast } from "./page.js";
 
@@ -14,7 +15,7 @@ async function refresh(element) {
   if (!element.isConnected) return;
   if (element.querySelector("input:focus, textarea:focus, select:focus, dialog[open]")) { later(element, 2000); return; }
   try {
-    const answer = await fetch(element.dataset.refresh, { headers: { "HX-Request": "true" }, credentials: "same-origin" });
+    const answer = await fetch(element.dataset.refresh, { headers: { "HX-Request": "true", "X-Refresh": "1" }, credentials: "same-origin" });
     if (!answer.ok) return;
     const parsed = new DOMParser().parseFromString(await answer.text(), "text/html");
     const same = element.id && parsed.getElementById(element.id);

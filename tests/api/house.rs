@@ -78,7 +78,10 @@ fn a_module_uses_only_what_stands_below_it() {
 const OWNERS: &[(&str, &[&str])] = &[
     ("base", &["job_turns", "jobs", "key_pins", "rates"]),
     ("audit", &["audit_heads", "audit_records", "audit_seal_leaves", "audit_seals"]),
-    ("account", &["api_tokens", "invitations", "memberships", "one_time_links", "organizations", "sessions", "throttles", "users"]),
+    (
+        "account",
+        &["api_tokens", "invitations", "memberships", "one_time_links", "organization_names", "organizations", "sessions", "throttles", "users"],
+    ),
     ("notice", &["messages"]),
     ("registry", &["blob_pins", "blobs", "manifests", "repositories", "repository_blobs", "storage_quotas", "tags", "uploads"]),
     ("trust", &["vendor_keys"]),

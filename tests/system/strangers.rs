@@ -7,7 +7,7 @@ use std::path::Path;
 use diesel::prelude::*;
 use pithead::base::db::schema::{
     api_tokens, apps, audit_records, cases, deployments, evaluation_sets, licenses, memberships, nodes, orders, organizations, plans,
-    releases, sites,
+    releases, sessions, sites,
 };
 use serde_json::json;
 
@@ -18,6 +18,7 @@ struct Theirs {
     mine: String,
     member: String,
     token: String,
+    session: String,
     site: String,
     node: String,
     order: String,
@@ -42,6 +43,7 @@ async fn theirs(demo: &Demo) -> Theirs {
                 .select(memberships::user_id)
                 .first(conn)?,
             token: api_tokens::table.filter(api_tokens::organization_id.eq(&mine)).select(api_tokens::id).first(conn)?,
+            session: sessions::table.filter(sessions::organization_id.eq(&mine)).select(sessions::token_hash).first(conn)?,
             site: sites::table.filter(sites::organization_id.eq(&mine)).select(sites::id).first(conn)?,
             node: nodes::table.filter(nodes::organization_id.eq(&mine)).select(nodes::id).first(conn)?,
             order: orders::table.filter(orders::organization_id.eq(&mine)).select(orders::id).first(conn)?,
@@ -69,6 +71,7 @@ fn attempts(their: &Theirs) -> Vec<Attempt<'_>> {
         ("/account/team/remove", "/account/team/remove".into(), vec![("id", &their.member)]),
         ("/account/team/revoke", "/account/team/revoke".into(), vec![("id", &their.member)]),
         ("/account/tokens/revoke", "/account/tokens/revoke".into(), vec![("id", &their.token)]),
+        ("/account/sessions/revoke", "/account/sessions/revoke".into(), vec![("id", &their.session)]),
         // The demo's vendors have no keys: an id that is none says the same as one of another's.
         ("/vendor/keys/revoke", "/vendor/keys/revoke".into(), vec![("id", &their.token)]),
         ("/invitations/{secret}", "/invitations/not-a-secret".into(), vec![("name", "x"), ("password", "a lamp in the dark")]),
@@ -208,7 +211,7 @@ async fn strangers_change_nothing() {
 
 /// Records of people's decisions about these things; the demo's nodes go on meanwhile.
 async fn decided(demo: &Demo, their: &Theirs) -> i64 {
-    let Theirs { mine, member, token, site, node, order, license, release, version: _, plan, case, deployment, set } = their;
+    let Theirs { mine, member, token, session: _, site, node, order, license, release, version: _, plan, case, deployment, set } = their;
     let things = [mine, member, token, site, node, order, license, release, plan, case, deployment, set].map(Clone::clone);
     demo.read(move |conn| {
         let about = audit_records::table.filter(audit_records::subject.eq_any(things));

@@ -23,6 +23,8 @@ crate::base::db::types::text_enum! {
 crate::base::db::types::text_enum! {
     /// A permission; [`permits`] says who has it.
     pub enum Action {
+        /// See one's own account and sessions, and be told that something changed.
+        ViewAccount = "view-account",
         /// See the organisation's people and invitations.
         ViewTeam = "view-team",
         /// Invite and remove colleagues.
@@ -76,19 +78,19 @@ pub fn permits(kind: OrgKind, role: Role, action: Action) -> bool {
     use Role as R;
     match kind {
         OrgKind::Vendor => match action {
-            A::ViewTeam | A::ManageTokens | A::ViewOwnApps | A::PublishApps | A::ViewSales => true,
+            A::ViewAccount | A::ViewTeam | A::ManageTokens | A::ViewOwnApps | A::PublishApps | A::ViewSales => true,
             A::ManageTeam | A::ManageKeys => role == R::Owner,
             _ => false,
         },
         OrgKind::Operator => match action {
-            A::ViewTeam | A::ManageTokens | A::ViewOrders | A::ViewLicenses | A::ViewFleet => true,
+            A::ViewAccount | A::ViewTeam | A::ManageTokens | A::ViewOrders | A::ViewLicenses | A::ViewFleet => true,
             A::ManageTeam => role == R::Owner,
             A::PlaceOrders => matches!(role, R::Owner | R::Member | R::Approver),
             A::ManageNodes | A::Deploy => matches!(role, R::Owner | R::Deployer),
             _ => false,
         },
         OrgKind::Platform => match action {
-            A::ViewTeam | A::ManageTokens => true,
+            A::ViewAccount | A::ViewTeam | A::ManageTokens => true,
             A::ManageTeam | A::ViewPeople | A::RevokeLicenses | A::ManageEvaluation => role == R::Administrator,
             A::ViewMessages | A::ResetPasswords => role == R::Administrator,
             A::ViewCases => matches!(role, R::Moderator | R::Administrator | R::Auditor),
@@ -105,7 +107,8 @@ pub fn permits(kind: OrgKind, role: Role, action: Action) -> bool {
 pub fn scope_of(action: Action) -> Option<Scope> {
     use Action as A;
     match action {
-        A::ViewTeam
+        A::ViewAccount
+        | A::ViewTeam
         | A::ViewOwnApps
         | A::ViewSales
         | A::ViewOrders

@@ -8,6 +8,15 @@ diesel::table! {
         name_zh -> Text,
         name_en -> Text,
         created_at -> Timestamp,
+        resembles -> Nullable<Text>,
+    }
+}
+
+diesel::table! {
+    organization_names (look) {
+        look -> Text,
+        gist -> Text,
+        organization_id -> Text,
     }
 }
 
@@ -59,6 +68,7 @@ diesel::table! {
         seen_at -> Timestamp,
         expires_at -> Timestamp,
         revoked_at -> Nullable<Timestamp>,
+        device_hash -> Nullable<Text>,
     }
 }
 
@@ -447,6 +457,8 @@ diesel::table! {
         chain -> Text,
         sequence -> BigInt,
         hash -> Text,
+        base_sequence -> BigInt,
+        base_hash -> Text,
     }
 }
 
@@ -612,6 +624,7 @@ diesel::table! {
 
 diesel::allow_tables_to_appear_in_same_query!(
     organizations,
+    organization_names,
     users,
     memberships,
     invitations,

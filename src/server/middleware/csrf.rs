@@ -1,4 +1,4 @@
-//! Every changing request that rides on a cookie must carry the CSRF value: header `X-CSRF-Token`, or field `_csrf` of a form.
+//! Every changing request that rides on a cookie must carry the CSRF value, masked as pages have it: header `X-CSRF-Token`, or field `_csrf` of a form.
 //!
 //! Requests by token or certificate do not ride on cookies. `/language` and `/theme` change nothing but the reader's own cookie.
 
@@ -7,13 +7,12 @@ use actix_web::dev::{Payload, ServiceRequest, ServiceResponse};
 use actix_web::http::Method;
 use actix_web::middleware::Next;
 use actix_web::{Error, HttpMessage as _};
-use subtle::ConstantTimeEq as _;
 
 use crate::base::auth::{Actor, Via};
 use crate::base::error;
 use crate::http::extract::{is_form, read_body};
 use crate::http::page::PageError;
-use crate::http::{api::ApiError, cookies};
+use crate::http::{api::ApiError, cookies, csrf};
 
 /// Largest form that is read to find the field.
 const LIMIT: usize = 512 * 1024;
@@ -50,7 +49,7 @@ pub async fn csrf(mut req: ServiceRequest, next: Next<impl MessageBody + 'static
     } else {
         String::new()
     };
-    let fits = expected.is_some_and(|e| bool::from(e.as_bytes().ct_eq(sent.as_bytes())));
+    let fits = expected.is_some_and(|expected| csrf::fits(&expected, &sent));
     if fits {
         return next.call(req).await.map(ServiceResponse::map_into_left_body);
     }

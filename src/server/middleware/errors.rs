@@ -58,7 +58,7 @@ fn write(req: &HttpRequest, error: &Error) -> Option<(HttpResponse, bool)> {
 }
 
 /// The domain error behind an answer, whatever its dialect.
-fn domain(error: &Error) -> Option<&crate::base::error::Error> {
+pub(super) fn domain(error: &Error) -> Option<&crate::base::error::Error> {
     let page = error.as_error::<PageError>().map(|e| &e.0);
     let api = || error.as_error::<ApiError>().map(|e| &e.0);
     let margo = || error.as_error::<MargoError>().map(|e| &e.0);

@@ -46,14 +46,58 @@ pub async fn request_id(req: ServiceRequest, next: Next<impl MessageBody>) -> Re
         app.metrics.requests.get_or_create(&[("kind", kind), ("status", class)]).inc();
         app.metrics.seconds.observe(elapsed.as_secs_f64());
     }
+    // Never the path itself: it may hold the secret of an invitation.
+    let route = res.request().match_pattern().unwrap_or_else(|| "none".to_owned());
     span.in_scope(|| {
         #[expect(clippy::cast_possible_truncation, reason = "milliseconds of a request fit")]
         let ms = elapsed.as_millis() as u64;
         if status >= 500 {
-            tracing::error!(%method, path, status, ms, "request");
+            tracing::error!(%method, route, status, ms, "request");
         } else {
-            tracing::debug!(%method, path, status, ms, "request");
+            tracing::debug!(%method, route, status, ms, "request");
         }
     });
     Ok(res)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::sync::{Arc, Mutex};
+
+    use actix_web::middleware::from_fn;
+    use actix_web::test::{TestRequest, call_service, init_service};
+    use actix_web::{App as Actix, HttpResponse, web};
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[tokio::test]
+    async fn a_secret_in_an_address_is_not_logged() {
+        let lines = Lines::default();
+        let writer = lines.clone();
+        let log = tracing_subscriber::fmt().with_max_level(tracing::Level::DEBUG).with_writer(move || writer.clone()).finish();
+        let _guard = tracing::subscriber::set_default(log);
+        let site = Actix::new()
+            .wrap(from_fn(request_id))
+            .route("/invitations/{secret}", web::get().to(|| async { HttpResponse::InternalServerError().finish() }));
+        let service = init_service(site).await;
+        for path in ["/invitations/s3cret", "/invitation/s3cret"] {
+            call_service(&service, TestRequest::get().uri(path).to_request()).await;
+        }
+        let told = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+        assert!(told.contains("/invitations/{secret}") && !told.contains("s3cret"), "{told}");
+    }
 }

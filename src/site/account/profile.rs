@@ -7,6 +7,7 @@ use serde::Deserialize;
 
 use crate::account::service;
 use crate::base::app::App;
+use crate::base::auth::policy::{self, Action};
 use crate::base::auth::{Actor, Role, Via};
 use crate::http::extract::Form;
 use crate::http::page::{Page, PageResult, see_other, see_other_with};
@@ -14,11 +15,12 @@ use crate::http::page::{Page, PageResult, see_other, see_other_with};
 pub fn configure(cfg: &mut ServiceConfig) {
     cfg.route("/account", web::get().to(account))
         .route("/account/organization", web::post().to(switch_organization))
+        .route("/account/sessions/revoke", web::post().to(end_session))
         .route("/account/sessions/end-others", web::post().to(end_other_sessions));
 }
 
 async fn account(req: HttpRequest, app: Data<App>, actor: Actor) -> PageResult {
-    let person = actor.person()?;
+    let person = policy::require(&actor, Action::ViewAccount)?;
     let page = Page::of(&req, "account-title");
     let own = if let Actor::Person(_, Via::Session { token_hash, .. }) = &actor { token_hash.clone() } else { String::new() };
     let sessions = service::list_sessions(&app, &actor).await?;
@@ -26,6 +28,7 @@ async fn account(req: HttpRequest, app: Data<App>, actor: Actor) -> PageResult {
         .into_iter()
         .map(|s| SessionRow {
             current: s.token_hash == own,
+            id: s.token_hash,
             browser: browser(&page, &s.user_agent),
             address: s.address,
             since: page.datetime(&s.created_at),
@@ -33,7 +36,10 @@ async fn account(req: HttpRequest, app: Data<App>, actor: Actor) -> PageResult {
         })
         .collect();
     let organization = page.name(&person.organization_name).to_owned();
+    let limits = &app.settings.sessions;
     let view = AccountPage {
+        help: page.t2("account-sessions-help", "hours", limits.hours, "minutes", limits.idle_minutes),
+        may_end: !own.is_empty(),
         name: person.name.clone(),
         email: person.email.clone(),
         email_verified: person.email_verified,
@@ -55,6 +61,16 @@ async fn switch_organization(app: Data<App>, actor: Actor, form: Form<Organizati
     Ok(see_other("/account"))
 }
 
+#[derive(Deserialize)]
+struct SessionForm {
+    id: String,
+}
+
+async fn end_session(app: Data<App>, actor: Actor, form: Form<SessionForm>) -> PageResult {
+    service::end_session(&app, &actor, form.0.id).await?;
+    Ok(see_other_with("/account", "success", "account-session-ended", &[]))
+}
+
 async fn end_other_sessions(app: Data<App>, actor: Actor) -> PageResult {
     let n = service::sign_out_elsewhere(&app, &actor).await?;
     Ok(see_other_with("/account", "success", "account-sessions-ended", &[("n", &n.to_string())]))
@@ -62,6 +78,8 @@ async fn end_other_sessions(app: Data<App>, actor: Actor) -> PageResult {
 
 /// One session as listed.
 pub struct SessionRow {
+    /// Hash of its cookie, which names it and opens nothing.
+    pub id: String,
     pub browser: String,
     pub address: String,
     pub since: String,
@@ -81,6 +99,10 @@ pub struct AccountPage {
     pub organization: String,
     pub role: Role,
     pub sessions: Vec<SessionRow>,
+    /// When a session ends by itself.
+    pub help: String,
+    /// Whether the reader has a session, which alone may end sessions.
+    pub may_end: bool,
 }
 
 /// Browser and system of a `User-Agent` in words; programs appear by the name that they send.

@@ -6,7 +6,9 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use askama::Template;
 use serde::Deserialize;
 
+use crate::account::service::{Browser, SignedIn};
 use crate::account::team::InvitationInfo;
+use crate::account::throttle::KNOWN_DAYS;
 use crate::account::{addresses, service, team};
 use crate::base::app::App;
 use crate::base::auth::{Actor, OrgKind, Via};
@@ -43,7 +45,7 @@ async fn sign_up_form(req: HttpRequest) -> PageResult {
 
 async fn sign_up(req: HttpRequest, app: Data<App>, form: Form<service::SignUp>) -> PageResult {
     let (email, password) = (form.0.email.clone(), form.0.password.clone());
-    let address = client_address(&req, app.settings.server.behind_proxy);
+    let address = client_address(&req, &app.settings.server);
     match form_result(service::sign_up_from(&app, form.0.clone(), &address).await)? {
         Ok((user_id, organization_id)) => {
             let actor = service::actor_for(&app, &user_id, &organization_id).await?;
@@ -55,6 +57,7 @@ async fn sign_up(req: HttpRequest, app: Data<App>, form: Form<service::SignUp>) 
             let errors = match e.code {
                 "email-taken" => FormErrors::of(&page, &Error::field("email", e.code)),
                 "slug-taken" => FormErrors::of(&page, &Error::field("slug", e.code)),
+                "name-taken" if e.fields.is_empty() => FormErrors::of(&page, &Error::field("name_zh", e.code)),
                 _ => FormErrors::of(&page, &e),
             };
             let form = service::SignUp { password: String::new(), ..form.0 };
@@ -99,14 +102,15 @@ async fn sign_in(req: HttpRequest, app: Data<App>, form: Form<SignInForm>) -> Pa
 
 /// Signs in and leads to `next` or the console; a wrong password shows the form again.
 async fn signed_in(req: &HttpRequest, app: &App, email: &str, password: String, next: Option<String>) -> PageResult {
-    let address = client_address(req, app.settings.server.behind_proxy);
-    let result = service::sign_in(app, email, password, &address, user_agent(req)).await;
+    let address = client_address(req, &app.settings.server);
+    let device = cookies::read(req, cookies::DEVICE);
+    let result = service::sign_in_on(app, email, password, browser(req, &address, device.as_deref())).await;
     let result = if matches!(&result, Err(e) if e.code == "no-organization") { Ok(result) } else { form_result(result) };
     match result? {
-        Ok(cookie) => {
-            let actor = service::authenticate_session(app, &cookie).await?;
+        Ok(signed_in) => {
+            let actor = service::authenticate_session(app, &signed_in.session).await?;
             let target = local_path(next.as_deref(), actor.as_person().map_or("/", |p| console(p.kind)));
-            with_session(see_other(&target), cookie)
+            with_session(see_other(&target), app, signed_in)
         }
         Err(e) if e.code == "no-organization" => {
             let page = Page::of(req, "no-organization-title");
@@ -121,24 +125,29 @@ async fn signed_in(req: &HttpRequest, app: &App, email: &str, password: String, 
     }
 }
 
-fn user_agent(req: &HttpRequest) -> &str {
-    req.headers().get(header::USER_AGENT).and_then(|v| v.to_str().ok()).unwrap_or_default()
+fn browser<'a>(req: &'a HttpRequest, address: &'a str, device: Option<&'a str>) -> Browser<'a> {
+    let user_agent = req.headers().get(header::USER_AGENT).and_then(|v| v.to_str().ok()).unwrap_or_default();
+    Browser { address, user_agent, device }
 }
 
-/// Adds the session cookie to a response and ends the CSRF cookie of the time before sign-in.
-fn with_session(mut response: HttpResponse, cookie: String) -> PageResult {
-    for cookie in [cookies::private(cookies::SESSION, cookie, service::SESSION_HOURS * 3600), cookies::expired(cookies::CSRF)] {
+/// Adds the session cookie and that of a known browser to a response and ends the CSRF cookie of the time before sign-in.
+fn with_session(mut response: HttpResponse, app: &App, signed_in: SignedIn) -> PageResult {
+    for cookie in [
+        cookies::private(cookies::SESSION, signed_in.session, app.settings.sessions.hours * 3600),
+        cookies::private(cookies::DEVICE, signed_in.device, KNOWN_DAYS * 24 * 3600),
+        cookies::expired(cookies::CSRF),
+    ] {
         response.add_cookie(&cookie).map_err(|e| Error::internal(anyhow::anyhow!("cookie: {e}")))?;
     }
     Ok(response)
 }
 
-async fn sign_out(app: Data<App>, actor: Actor) -> PageResult {
+async fn sign_out(req: HttpRequest, app: Data<App>, actor: Actor) -> PageResult {
     // Sign out by session only: a request without one may be another site's form, which no CSRF value protects against.
     if !matches!(actor, Actor::Person(_, Via::Session { .. })) {
         return Ok(see_other("/"));
     }
-    service::sign_out(&app, &actor).await?;
+    service::sign_out(&app, &actor, &client_address(&req, &app.settings.server)).await?;
     let mut response = see_other("/");
     response.add_cookie(&cookies::expired(cookies::SESSION)).map_err(|e| Error::internal(anyhow::anyhow!("cookie: {e}")))?;
     Ok(response)
@@ -165,15 +174,18 @@ struct AcceptForm {
 
 async fn accept_invitation(req: HttpRequest, app: Data<App>, secret: Path<String>, form: Form<AcceptForm>) -> PageResult {
     let info = team::find_invitation(&app, &secret).await?;
-    let address = client_address(&req, app.settings.server.behind_proxy);
+    let address = client_address(&req, &app.settings.server);
     match form_result(team::accept(&app, &secret, &form.0.name, form.0.password.clone(), &address).await)? {
         Ok(()) => {
-            let cookie = service::sign_in(&app, &info.email, form.0.password, &address, user_agent(&req)).await?;
-            let actor = service::authenticate_session(&app, &cookie).await?;
+            let device = cookies::read(&req, cookies::DEVICE);
+            let from = browser(&req, &address, device.as_deref());
+            let signed_in = service::sign_in_on(&app, &info.email, form.0.password, from).await?;
+            let actor = service::authenticate_session(&app, &signed_in.session).await?;
             service::switch_organization(&app, &actor, info.organization_id).await?;
             ask_for_proof(&req, &app, &actor).await;
             let organization = lang_of(&req).pick(&info.organization.0, &info.organization.1);
-            with_session(see_other_with(console(info.kind), "success", "invitation-accepted", &[("organization", organization)]), cookie)
+            let welcome = see_other_with(console(info.kind), "success", "invitation-accepted", &[("organization", organization)]);
+            with_session(welcome, &app, signed_in)
         }
         Err(e) => show_invitation(&req, info, form.0.name, status_of(e.kind), Some(&e)),
     }

@@ -3,11 +3,12 @@
 use std::collections::HashMap;
 
 use actix_web::http::header;
-use actix_web::web::{Data, Query, ServiceConfig};
+use actix_web::web::{Bytes, Data, Query, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse, web};
 use app_package::manifest::Text;
 use askama::Template;
 use chrono::DateTime;
+use futures_util::stream;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -43,11 +44,6 @@ pub async fn read_page(app: &App, actor: &Actor, before: Option<LogPosition>, fi
     read(app, actor, before, filter, PAGE + 1).await
 }
 
-/// The newest records that fit a filter, for the export.
-async fn read_export(app: &App, actor: &Actor, filter: Filter) -> Result<LogEntries> {
-    read(app, actor, None, filter, EXPORT).await
-}
-
 async fn read(app: &App, actor: &Actor, before: Option<LogPosition>, filter: Filter, limit: i64) -> Result<LogEntries> {
     policy::require(actor, policy::Action::ViewAudit)?;
     app.db
@@ -77,15 +73,55 @@ async fn log(req: HttpRequest, app: Data<App>, actor: Actor, query: Query<Filter
     page.clone().render(&LogPage { page, records, filter, actions, export, next })
 }
 
-/// The filtered log as a CSV file, at most [`service::EXPORT`] records.
+/// The whole filtered log as a CSV file, newest first, read and sent in portions of [`EXPORT`] records.
 async fn export(req: HttpRequest, app: Data<App>, actor: Actor, query: Query<Filter>) -> PageResult {
-    let found = read_export(&app, &actor, query.into_inner().tidy()).await?;
-    let page = Page::of(&req, "audit-title");
+    policy::require(&actor, policy::Action::ViewAudit)?;
+    let export = Export { page: Page::of(&req, "audit-title"), app, actor, filter: query.into_inner().tidy(), next: Next::First };
+    let body = stream::try_unfold(export, |mut export| async move {
+        let portion = export.portion().await?;
+        Ok::<_, Error>(portion.map(|text| (Bytes::from(text), export)))
+    });
     Ok(HttpResponse::Ok()
         .content_type("text/csv; charset=utf-8")
         .insert_header((header::CONTENT_DISPOSITION, "attachment; filename=\"audit.csv\""))
         .insert_header((header::CACHE_CONTROL, "private, no-store"))
-        .body(csv(&page, &found)))
+        .streaming(body))
+}
+
+/// An export under way.
+struct Export {
+    page: Page,
+    app: Data<App>,
+    actor: Actor,
+    filter: Filter,
+    next: Next,
+}
+
+/// Where the next portion of an export begins.
+enum Next {
+    First,
+    Behind(LogPosition),
+    Nothing,
+}
+
+impl Export {
+    /// The next lines, with the head before the first; none at the end.
+    async fn portion(&mut self) -> Result<Option<String>> {
+        let (mut lines, before) = match std::mem::replace(&mut self.next, Next::Nothing) {
+            Next::First => (CSV_HEAD.to_owned(), None),
+            Next::Behind(position) => (String::new(), Some(position)),
+            Next::Nothing => return Ok(None),
+        };
+        let found = read(&self.app, &self.actor, before, self.filter.clone(), EXPORT).await.inspect_err(|e| {
+            // The head of the answer is gone, so the connection breaks: the file is not taken for whole.
+            tracing::error!(error = %e, "exporting the audit log");
+        })?;
+        lines.push_str(&csv(&self.page, &found));
+        if let Some(last) = found.records.last() {
+            self.next = Next::Behind(LogPosition::of(last));
+        }
+        Ok(Some(lines))
+    }
 }
 
 async fn verify(app: Data<App>, actor: Actor) -> PageResult {
@@ -231,10 +267,12 @@ impl LogPage {
     }
 }
 
-/// The records as CSV (RFC 4180), with a byte order mark so that Excel reads UTF-8.
-pub fn csv(page: &Page, found: &LogEntries) -> String {
-    let mut out =
-        String::from("\u{feff}chain,sequence,at,actor,actor_name,organization,action,action_name,subject,subject_name,detail,hash\r\n");
+/// First line of the CSV file, with a byte order mark so that Excel reads UTF-8.
+const CSV_HEAD: &str = "\u{feff}chain,sequence,at,actor,actor_name,organization,action,action_name,subject,subject_name,detail,hash\r\n";
+
+/// The records as lines of CSV (RFC 4180).
+fn csv(page: &Page, found: &LogEntries) -> String {
+    let mut out = String::new();
     for record in &found.records {
         let row = RecordRow::of(page, &found.names, record);
         let (sequence, at) = (record.sequence.to_string(), record.at.rfc3339());

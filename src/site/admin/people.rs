@@ -30,6 +30,7 @@ async fn people(req: HttpRequest, app: Data<App>, actor: Actor, query: Query<Bef
             name: page.pick(&o.name_zh, &o.name_en).to_owned(),
             href: (o.kind == OrgKind::Vendor).then(|| format!("/vendors/{}", o.slug)),
             slug: o.slug,
+            resembles: o.resembles,
             kind: page.tk("organization-", o.kind),
             members,
             since: page.date(&o.created_at),
@@ -44,6 +45,8 @@ pub struct OrganizationRow {
     /// A vendor's public page.
     pub href: Option<String>,
     pub slug: String,
+    /// What the name looks like.
+    pub resembles: Option<String>,
     pub kind: String,
     pub members: i64,
     pub since: String,

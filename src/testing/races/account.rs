@@ -3,6 +3,7 @@
 use diesel::prelude::*;
 
 use crate::account::model::LinkPurpose;
+use crate::account::service::{SignUp, sign_up};
 use crate::account::{links, passwords, service, team};
 use crate::base::auth::Role;
 use crate::base::db::schema::{invitations, memberships, one_time_links};
@@ -116,6 +117,34 @@ async fn a_password_that_was_read_is_replaced_once() {
         assert_eq!(done, 1);
         let known = super::codes(&["current-password-wrong", "password-just-changed", "sign-in-throttled"]);
         assert!(refused.is_subset(&known), "{refused:?}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn of_many_who_sign_up_under_one_name_one_does() {
+    each_backend_racing(|app| async move {
+        let made = race(|n| {
+            let app = app.clone();
+            async move {
+                let input = SignUp {
+                    email: format!("owner{n}@x.example"),
+                    name: "A person".into(),
+                    password: PASSWORD.into(),
+                    kind: "vendor".into(),
+                    slug: format!("short-{n}"),
+                    // The same to readers, each in its own way.
+                    name_zh: if n % 2 == 0 { "乌兰矿业".into() } else { "乌兰 矿业".into() },
+                    name_en: String::new(),
+                };
+                sign_up(&app, input).await
+            }
+        })
+        .await;
+        assert_eq!(made.iter().filter(|made| made.is_ok()).count(), 1);
+        for refused in made.into_iter().filter_map(Result::err) {
+            assert!(refused.code == "name-taken" || refused.fields.iter().any(|field| field.code == "name-taken"), "{refused}");
+        }
     })
     .await;
 }

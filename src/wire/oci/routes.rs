@@ -3,14 +3,12 @@
 use std::sync::Arc;
 
 use actix_web::body::SizedStream;
-use actix_web::http::header::HeaderValue;
 use actix_web::http::{Method, StatusCode, header};
 use actix_web::web::{Data, Payload, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse, ResponseError as _, web};
 use app_package::oci::{INDEX_TYPE, Index, MAX_MANIFEST_BYTES};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::json;
-use subtle::ConstantTimeEq as _;
 
 use super::access::{Caller, authorize};
 use super::answer::{not_allowed, pairs, set, text, told};
@@ -23,6 +21,7 @@ use super::{pull, token, upload};
 use crate::base::app::App;
 use crate::base::auth::{Actor, Via};
 use crate::base::error::{Error, Kind, Result};
+use crate::http::csrf;
 use crate::http::extract::read_body;
 use crate::http::oci::{OciError, OciResult};
 use crate::http::page::lang_of;
@@ -127,27 +126,21 @@ fn asking_of(req: &HttpRequest, app: &App, cache: &Cache, actor: Actor) -> Resul
 /// A changing request by a browser's session must carry its CSRF value in a header: the site's middleware checks that too, but the node
 /// listener has no such middleware.
 fn require_csrf(req: &HttpRequest, caller: &Caller) -> Result<()> {
-    if let Actor::Person(_, Via::Session { csrf, .. }) = &caller.actor
+    if let Actor::Person(_, Via::Session { csrf: expected, .. }) = &caller.actor
         && !is_read(req.method())
     {
-        let sent = req.headers().get("x-csrf-token").map(HeaderValue::as_bytes).unwrap_or_default();
-        if !bool::from(csrf.as_bytes().ct_eq(sent)) {
+        let sent = req.headers().get("x-csrf-token").and_then(|value| value.to_str().ok()).unwrap_or_default();
+        if !csrf::fits(expected, sent) {
             return Err(Error::forbidden("csrf"));
         }
     }
     Ok(())
 }
 
-/// `WWW-Authenticate` of a 401: `Bearer realm="<here>/token",service="pithead",scope="repository:<name>:<actions of this request>"`.
+/// `WWW-Authenticate` of a 401: `Bearer realm="<server.public_url>/token",service="pithead",scope="repository:<name>:<actions of this request>"`.
 pub fn challenge_for(req: &HttpRequest, app: &App, name: Option<&RepositoryName>, error: &Error) -> String {
-    let info = req.connection_info();
-    let plain =
-        |host: &str| !host.is_empty() && host.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b':' | b'-' | b'[' | b']'));
-    let base = if plain(info.host()) && matches!(info.scheme(), "http" | "https") {
-        format!("{}://{}", info.scheme(), info.host())
-    } else {
-        app.settings.server.public_url.trim_end_matches('/').to_owned()
-    };
+    // Never from the request: whoever can set `Host` or `X-Forwarded-Host` would choose where clients send their passwords.
+    let base = app.settings.server.public_url.as_str();
     let scope = name.map(|name| {
         let action = match *req.method() {
             Method::GET | Method::HEAD => Action::Pull,

@@ -1,0 +1,2 @@
+ALTER TABLE organizations DROP COLUMN resembles;
+DROP TABLE organization_names;

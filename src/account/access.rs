@@ -1,0 +1,71 @@
+//! What the audit log keeps of attempts that were refused. Whoever is refused can send as many as they like, so what is written is bounded:
+//! of wrong passwords the first and the fifth of a place in its window, of requests without the right the 1st, 10th, 100th, … of a person
+//! at a route in an hour, and of all together [`PER_HOUR`] records an hour, and one that says that there were more.
+
+use chrono::TimeDelta;
+use serde_json::json;
+
+use crate::audit::{self, Change};
+use crate::base::app::App;
+use crate::base::auth::Actor;
+use crate::base::db::dialect;
+use crate::base::error::Result;
+
+/// Records of one hour: at about 400 bytes each less than 10 MB a day.
+const PER_HOUR: i64 = 1000;
+const HOUR: TimeDelta = TimeDelta::hours(1);
+/// Subject of the records that stand for no account: what was typed may be a password.
+const NO_ACCOUNT: &str = "unknown";
+
+/// A request that a signed-in person had no right to make.
+#[derive(Debug, Clone)]
+pub struct Refusal {
+    /// Stable word of the error.
+    pub code: &'static str,
+    pub method: String,
+    /// Pattern of the address, `/admin/cases/{id}`.
+    pub route: String,
+    /// Client address.
+    pub address: String,
+}
+
+/// Records the n-th wrong password of a place.
+pub(super) fn wrong_password(c: &mut Change<'_>, user_id: Option<&str>, address: &str, n: i64) -> Result<()> {
+    if within_bound(c)? {
+        c.audit_access(&Actor::Anonymous, "sign-in.failed", user_id.unwrap_or(NO_ACCOUNT), &json!({"address": address, "times": n}));
+    }
+    Ok(())
+}
+
+/// Records that a person was refused.
+pub async fn refused(app: &App, actor: &Actor, refusal: Refusal) -> Result<()> {
+    let user_id = actor.person()?.user_id.clone();
+    let (who, told) = (actor.clone(), refusal.clone());
+    let recorded = audit::change(app, actor, move |c| {
+        let now = c.now;
+        let subject = format!("refused:{user_id}:{} {}", told.method, told.route);
+        let n = dialect::count_attempt(c, &subject, now, now.minus(HOUR))?;
+        let due = [1, 10, 100, 1000, 10_000, 100_000].contains(&n);
+        if due && within_bound(c)? {
+            let detail = json!({"address": told.address, "code": told.code, "method": told.method, "route": told.route, "times": n});
+            c.audit_access(&who, "access.refused", &user_id, &detail);
+        }
+        Ok(due)
+    })
+    .await?;
+    if recorded {
+        let Refusal { code, method, route, address } = refusal;
+        tracing::info!(actor = actor.label(), code, method, route, address, "refused");
+    }
+    Ok(())
+}
+
+/// Whether another record may be written; the first that may not is replaced by one that says so.
+fn within_bound(c: &mut Change<'_>) -> Result<bool> {
+    let now = c.now;
+    let n = dialect::count_attempt(c, "records:access", now, now.minus(HOUR))?;
+    if n == PER_HOUR + 1 {
+        c.audit_access(&Actor::System, "access.left-out", "platform", &json!({"records": PER_HOUR}));
+    }
+    Ok(n <= PER_HOUR)
+}

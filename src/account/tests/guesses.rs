@@ -1,0 +1,209 @@
+//! Guessing passwords: who is held up by wrong ones, and what is recorded of them.
+
+use chrono::TimeDelta;
+use diesel::prelude::*;
+use serde_json::{Value, json};
+
+use crate::account::service::{self, Browser, SignedIn};
+use crate::account::throttle;
+use crate::audit::model::Record;
+use crate::base::app::App;
+use crate::base::db::schema::{audit_records, sessions, throttles};
+use crate::base::error::{Kind, Result};
+use crate::testing::{self, PASSWORD, each_backend};
+
+const EMAIL: &str = "owner@acme.example";
+
+async fn guess(app: &App, address: &str) -> &'static str {
+    service::sign_in(app, EMAIL, "wrong password".into(), address, "t").await.unwrap_err().code
+}
+
+async fn enter(app: &App, address: &str, device: Option<&str>) -> Result<SignedIn> {
+    service::sign_in_on(app, EMAIL, PASSWORD.into(), Browser { address, user_agent: "t", device }).await
+}
+
+async fn records(app: &App, action: &'static str) -> Vec<(Record, Value)> {
+    let found = app.db.read(move |conn| {
+        let of = audit_records::table.filter(audit_records::action.eq(action)).order((audit_records::chain, audit_records::sequence));
+        Ok(of.select(Record::as_select()).load(conn)?)
+    });
+    found.await.unwrap().into_iter().map(|record| (record.clone(), serde_json::from_str(&record.detail).unwrap())).collect()
+}
+
+#[tokio::test]
+async fn wrong_passwords_hold_up_the_address_that_sends_them() {
+    each_backend(|app| async move {
+        testing::vendor(&app, "acme").await;
+        for _ in 0..5 {
+            assert_eq!(guess(&app, "10.0.0.1").await, "wrong-password");
+        }
+        let error = enter(&app, "10.0.0.1", None).await.unwrap_err();
+        assert_eq!((error.code, error.kind, error.retry_after), ("sign-in-throttled", Kind::RateLimited, Some(900)));
+        enter(&app, "10.0.0.2", None).await.unwrap();
+        app.clock.advance(TimeDelta::minutes(16));
+        enter(&app, "10.0.0.1", None).await.unwrap();
+        // Of one IPv6 network all addresses are one's own.
+        for host in 1..=5 {
+            assert_eq!(guess(&app, &format!("2001:db8:1:2::{host}")).await, "wrong-password");
+        }
+        assert_eq!(enter(&app, "2001:db8:1:2::6", None).await.unwrap_err().code, "sign-in-throttled");
+        enter(&app, "2001:db8:1:3::1", None).await.unwrap();
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_browser_that_signed_in_before_is_not_held_up_by_others() {
+    each_backend(|app| async move {
+        testing::vendor(&app, "acme").await;
+        testing::vendor(&app, "other").await;
+        let own = enter(&app, "10.0.0.1", None).await.unwrap();
+        for _ in 0..5 {
+            guess(&app, "10.0.0.1").await;
+        }
+        assert_eq!(enter(&app, "10.0.0.1", None).await.unwrap_err().code, "sign-in-throttled");
+        let again = enter(&app, "10.0.0.1", Some(&own.device)).await.unwrap();
+        assert_eq!(again.device, own.device, "the browser keeps its cookie");
+        // The cookie of another account, and one that is made up, are worth nothing.
+        let theirs = Browser { address: "10.0.0.9", user_agent: "t", device: None };
+        let theirs = service::sign_in_on(&app, "owner@other.example", PASSWORD.into(), theirs).await.unwrap();
+        for device in [theirs.device.as_str(), &"x".repeat(43), ""] {
+            assert_eq!(enter(&app, "10.0.0.1", Some(device)).await.unwrap_err().code, "sign-in-throttled");
+        }
+        // Whoever has stolen it guesses no faster than from one place.
+        let with_device = |password: &str| {
+            let browser = Browser { address: "10.0.0.7", user_agent: "t", device: Some(&own.device) };
+            service::sign_in_on(&app, EMAIL, password.to_owned(), browser)
+        };
+        for _ in 0..5 {
+            assert_eq!(with_device("wrong password").await.unwrap_err().code, "wrong-password");
+        }
+        assert_eq!(with_device(PASSWORD).await.unwrap_err().code, "sign-in-throttled");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_thousand_addresses_get_seventeen_guesses_in_an_hour_and_lock_nobody_out() {
+    each_backend(|app| async move {
+        testing::vendor(&app, "acme").await;
+        let own = enter(&app, "192.0.2.1", None).await.unwrap();
+        let mut looked_at = 0;
+        for i in 0..1000 {
+            if guess(&app, &format!("10.1.{}.{}", i / 250, i % 250)).await == "wrong-password" {
+                looked_at += 1;
+            }
+            app.clock.advance(TimeDelta::seconds(3));
+        }
+        assert_eq!(looked_at, 17);
+        assert_eq!(enter(&app, "10.9.9.9", None).await.unwrap_err().code, "sign-in-throttled", "a stranger, whatever the password");
+        enter(&app, "192.0.2.1", None).await.unwrap();
+        enter(&app, "10.9.9.8", Some(&own.device)).await.unwrap();
+        // That the person signed in gives strangers no further guess.
+        assert_eq!(guess(&app, "10.9.9.7").await, "sign-in-throttled");
+        app.clock.advance(TimeDelta::days(1));
+        assert_eq!(guess(&app, "10.9.9.7").await, "wrong-password");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn sign_ins_are_recorded_with_their_address_and_failures_only_so_often() {
+    each_backend(|app| async move {
+        let owner = testing::vendor(&app, "acme").await;
+        let id = owner.person().unwrap().user_id.clone();
+        for _ in 0..9 {
+            guess(&app, "10.0.0.1").await;
+        }
+        let failed = records(&app, "sign-in.failed").await;
+        assert_eq!(
+            failed.iter().map(|(_, detail)| detail.clone()).collect::<Vec<_>>(),
+            [json!({"address": "10.0.0.1", "times": 1}), json!({"address": "10.0.0.1", "times": 5}),]
+        );
+        assert!(failed.iter().all(|(record, _)| record.subject == id && record.chain == "access" && record.actor == "anonymous"));
+        // Of what was typed as an account nothing is kept: it may be a password.
+        service::sign_in(&app, "s3cret words", "x".into(), "10.0.0.2", "t").await.unwrap_err();
+        let (last, _) = records(&app, "sign-in.failed").await.pop().unwrap();
+        assert_eq!(last.subject, "unknown");
+        assert!(!last.detail.contains("s3cret"));
+
+        let cookie = service::sign_in(&app, EMAIL, PASSWORD.into(), "10.0.0.3", "t").await.unwrap();
+        let actor = service::authenticate_session(&app, &cookie).await.unwrap();
+        service::sign_out(&app, &actor, "10.0.0.4").await.unwrap();
+        for (action, address) in [("person.signed-in", "10.0.0.3"), ("person.signed-out", "10.0.0.4")] {
+            let (record, detail) = records(&app, action).await.pop().unwrap();
+            assert_eq!((record.actor, record.subject, &detail["address"]), (format!("user:{id}"), id.clone(), &json!(address)));
+            assert_eq!(record.chain, owner.organization_id().unwrap());
+        }
+
+        // All records of an hour together have a bound, and that it was reached is recorded once.
+        let full = || {
+            app.db.write(|conn| {
+                Ok(diesel::update(throttles::table.find("records:access")).set(throttles::failures.eq(1000i64)).execute(conn)?)
+            })
+        };
+        assert_eq!(full().await.unwrap(), 1);
+        let before = records(&app, "sign-in.failed").await.len();
+        for host in 1..=4 {
+            guess(&app, &format!("10.7.0.{host}")).await;
+        }
+        assert_eq!(records(&app, "sign-in.failed").await.len(), before);
+        assert_eq!(records(&app, "access.left-out").await.len(), 1);
+        testing::assert_intact(&app).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn old_counts_and_sessions_go_and_with_them_what_was_known() {
+    each_backend(|app| async move {
+        testing::vendor(&app, "acme").await;
+        let own = enter(&app, "10.0.0.1", None).await.unwrap();
+        guess(&app, "10.0.0.2").await;
+        let rows = || {
+            app.db.read(|conn| {
+                let counts: i64 = throttles::table.count().get_result(conn)?;
+                let sessions: i64 = sessions::table.count().get_result(conn)?;
+                Ok((counts, sessions))
+            })
+        };
+        crate::account::jobs::plan(&app).await.unwrap();
+        app.clock.advance(TimeDelta::days(1) + TimeDelta::minutes(1));
+        testing::drain_jobs(&app).await;
+        assert_eq!(rows().await.unwrap(), (0, 1));
+        app.clock.advance(TimeDelta::days(throttle::KNOWN_DAYS + 1));
+        testing::drain_jobs(&app).await;
+        assert_eq!(rows().await.unwrap(), (0, 0));
+        assert!(!enter(&app, "10.0.0.1", Some(&own.device)).await.unwrap().session.is_empty());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_address_is_told_three_times_that_somebody_has_an_account() {
+    each_backend(|app| async move {
+        testing::vendor(&app, "acme").await;
+        let sign_up = async |email: &str, slug: &str, address: &str| {
+            let input = service::SignUp {
+                email: email.into(),
+                name: "A person".into(),
+                password: PASSWORD.into(),
+                kind: "vendor".into(),
+                slug: slug.into(),
+                name_zh: String::new(),
+                name_en: format!("{slug} works"),
+            };
+            service::sign_up_from(&app, input, address).await.map_err(|e| e.code)
+        };
+        for n in 0..3 {
+            assert_eq!(sign_up(EMAIL, &format!("guess-{n}"), "2001:db8::1").await.unwrap_err(), "email-taken");
+        }
+        // Then nothing is told at all, or a refusal alone would tell.
+        assert_eq!(sign_up(EMAIL, "guess-4", "2001:db8::2").await.unwrap_err(), "sign-up-throttled");
+        assert_eq!(sign_up("new@acme.example", "fresh-one", "2001:db8::2").await.unwrap_err(), "sign-up-throttled");
+        sign_up("new@acme.example", "fresh-one", "10.0.0.9").await.unwrap();
+        app.clock.advance(TimeDelta::minutes(16));
+        sign_up("newer@acme.example", "fresher", "2001:db8::2").await.unwrap();
+    })
+    .await;
+}
