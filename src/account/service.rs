@@ -7,7 +7,7 @@ use std::time::Duration;
 use chrono::TimeDelta;
 use serde_json::json;
 
-use super::model::{DecisionNote, Membership, Organization, Session, User, valid_email, valid_slug};
+use super::model::{Credential, DecisionNote, Membership, Organization, Session, User, valid_email, valid_slug};
 use super::{store, throttle};
 use crate::audit;
 use crate::audit::model::Record;
@@ -307,7 +307,7 @@ pub async fn authenticate_token(app: &App, token: &str) -> Result<Actor> {
         noted(app.db.write(move |conn| Ok(store::note_token(conn, &id, now.minus(NOTE_EVERY), now)?))).await;
     }
     let scopes = token.scopes.split(' ').filter_map(|s| s.parse::<Scope>().ok()).collect();
-    Ok(Actor::Person(Box::new(person), Via::Token(scopes)))
+    Ok(Actor::Person(Box::new(person), Via::Token { id: token.id, scopes }))
 }
 
 /// Writes the time of a last use. It is for people to look at: a request neither fails nor waits long for it.
@@ -322,6 +322,17 @@ async fn noted(write: impl Future<Output = Result<usize>>) {
 /// A member of an organisation, if they still are and are not disabled.
 pub fn person_in(conn: &mut Conn, user_id: &str, organization_id: &str) -> Result<Option<Person>> {
     Ok(store::find_person(conn, user_id, organization_id)?)
+}
+
+/// As [`person_in`], in the same query only while what they proved themselves with is not over.
+pub fn holder_in(
+    conn: &mut Conn,
+    user_id: &str,
+    organization_id: &str,
+    credential: Option<&Credential>,
+    now: Timestamp,
+) -> Result<Option<Person>> {
+    Ok(store::find_holder(conn, user_id, organization_id, credential.map(|credential| (credential, now)))?)
 }
 
 /// A person as an actor, for platform code that acts on someone's behalf (demo loader, tests).

@@ -2,22 +2,44 @@
 
 use std::collections::HashMap;
 
+use diesel::dsl::exists;
 use diesel::prelude::*;
 
-use super::model::{ApiToken, Invitation, Membership, Organization, Session, TeamMember, User, person};
+use super::model::{ApiToken, Credential, Invitation, Membership, Organization, Session, TeamMember, User, person};
 use crate::base::auth::{OrgKind, Person, Role};
 use crate::base::db::schema::{api_tokens, invitations, memberships, organizations, sessions, throttles, users};
 use crate::base::db::{Conn, Timestamp};
 
 /// A person by user and organisation, if they are (still) a member and not disabled.
 pub fn find_person(conn: &mut Conn, user_id: &str, organization_id: &str) -> QueryResult<Option<Person>> {
-    let row: Option<(User, Organization, Role)> = users::table
+    find_holder(conn, user_id, organization_id, None)
+}
+
+/// As [`find_person`], while what they proved themselves with is not over at a time.
+pub fn find_holder(
+    conn: &mut Conn,
+    user_id: &str,
+    organization_id: &str,
+    proof: Option<(&Credential, Timestamp)>,
+) -> QueryResult<Option<Person>> {
+    let mut query = users::table
         .inner_join(memberships::table.on(memberships::user_id.eq(users::id)))
         .inner_join(organizations::table.on(organizations::id.eq(memberships::organization_id)))
         .filter(users::id.eq(user_id).and(organizations::id.eq(organization_id)).and(users::disabled_at.is_null()))
         .select((User::as_select(), Organization::as_select(), memberships::role))
-        .first(conn)
-        .optional()?;
+        .into_boxed();
+    match proof {
+        None => {}
+        Some((Credential::ApiToken(id), now)) => {
+            let live = api_tokens::expires_at.gt(now).and(api_tokens::revoked_at.is_null());
+            query = query.filter(exists(api_tokens::table.filter(api_tokens::id.eq(id).and(live))));
+        }
+        Some((Credential::Session(token_hash), now)) => {
+            let live = sessions::expires_at.gt(now).and(sessions::revoked_at.is_null());
+            query = query.filter(exists(sessions::table.filter(sessions::token_hash.eq(token_hash).and(live))));
+        }
+    }
+    let row: Option<(User, Organization, Role)> = query.first(conn).optional()?;
     Ok(row.map(|(user, organization, role)| person(user, organization, role)))
 }
 

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use super::claims::Claims;
 use super::rights::{Action, Rights};
+use crate::account::model::Credential;
 use crate::base::app::App;
 use crate::base::auth::policy::{self, Scope};
 use crate::base::auth::{Actor, OrgKind, Via};
@@ -30,14 +31,17 @@ impl From<Actor> for Caller {
 }
 
 impl Caller {
-    /// The caller as the database has them now: a person may have left the organisation, or have another role, since the request began.
+    /// The caller as the database has them now: since the request began a person may have left the organisation or have another role, and
+    /// what they proved themselves with may be over.
     ///
     /// # Errors
-    /// `token-invalid`: the person is no member any more.
+    /// `token-invalid`: the person is no member any more, their API token was revoked, their session has ended.
     pub async fn confirmed(&self, app: &App) -> Result<Self> {
         let Actor::Person(known, via) = &self.actor else { return Ok(self.clone()) };
-        let (user_id, organization_id) = (known.user_id.clone(), known.organization_id.clone());
-        let person = app.db.read(move |conn| account::service::person_in(conn, &user_id, &organization_id)).await?;
+        let (user_id, organization_id, now) = (known.user_id.clone(), known.organization_id.clone(), app.clock.now());
+        let credential = self.claims.as_ref().map_or_else(|| Credential::of(via), |claims| claims.via.clone());
+        let read = move |conn: &mut Conn| account::service::holder_in(conn, &user_id, &organization_id, credential.as_ref(), now);
+        let person = app.db.read(read).await?;
         let person = person.ok_or_else(|| Error::unauthenticated("token-invalid"))?;
         Ok(Self { actor: Actor::Person(Box::new(person), via.clone()), claims: self.claims.clone() })
     }
@@ -79,7 +83,7 @@ fn held(conn: &mut Conn, actor: &Actor, name: &RepositoryName, now: Timestamp) -
 /// The rights that an API token's scopes leave; all for other actors.
 fn scoped(actor: &Actor) -> Rights {
     match actor {
-        Actor::Person(_, Via::Token(scopes)) => {
+        Actor::Person(_, Via::Token { scopes, .. }) => {
             let publish = scopes.contains(&Scope::Publish);
             Rights { pull: publish || scopes.contains(&Scope::Pull), push: publish, delete: publish, buyer: false }
         }

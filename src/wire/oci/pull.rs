@@ -23,7 +23,7 @@ pub async fn blob(app: &App, asking: RequestIdentity, name: &RepositoryName, dig
     let (repository, held) = app
         .db
         .read(move |conn| {
-            let caller = asking.caller(conn)?;
+            let caller = asking.caller(conn, now)?;
             let (repository, _) = open_in(conn, &caller, &name, now)?;
             let held = blobs::held_in(conn, &repository.id, &wanted, now)?;
             Ok((repository, held))
@@ -58,7 +58,7 @@ pub async fn manifest(
         .db
         .read(move |conn| {
             let unknown = || Error::not_found("manifest-unknown");
-            let caller = asking.caller(conn)?;
+            let caller = asking.caller(conn, now)?;
             let (repository, buyer) = open_in(conn, &caller, &name, now)?;
             let found = service::find_manifest(conn, &repository.id, &reference)?.ok_or_else(unknown)?;
             if buyer && service::visibility_in(conn, &repository.id, &found)? != Visibility::Public {
@@ -81,7 +81,7 @@ pub async fn tags(app: &App, asking: RequestIdentity, name: &RepositoryName, n: 
     let (name, last, now) = (name.clone(), last.to_owned(), app.clock.now());
     app.db
         .read(move |conn| {
-            let caller = asking.caller(conn)?;
+            let caller = asking.caller(conn, now)?;
             let (repository, buyer) = open_in(conn, &caller, &name, now)?;
             manifests::tags_in(conn, &repository.id, n, &last, buyer)
         })
@@ -103,7 +103,7 @@ pub async fn referrers(
     let (name, subject, last, now) = (name.clone(), subject.clone(), last.to_owned(), app.clock.now());
     app.db
         .read(move |conn| {
-            let caller = asking.caller(conn)?;
+            let caller = asking.caller(conn, now)?;
             let (found, rights) = permit_in(conn, &caller, &name, Action::Pull, now)?;
             match found {
                 Some(repository)

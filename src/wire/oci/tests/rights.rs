@@ -7,7 +7,7 @@ use crate::account::team;
 
 fn with_scopes(actor: &Actor, scopes: &[Scope]) -> Actor {
     let Actor::Person(person, _) = actor else { panic!("a person") };
-    Actor::Person(person.clone(), Via::Token(scopes.to_vec()))
+    Actor::Person(person.clone(), Via::Token { id: "tok_x".into(), scopes: scopes.to_vec() })
 }
 
 #[tokio::test]
