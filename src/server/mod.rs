@@ -98,6 +98,10 @@ impl Server {
         .bind_rustls_0_23(&settings.edge_listen, tls_config(&app)?)
         .with_context(|| format!("cannot listen on {} (in use? set PORT or server.edge_listen)", settings.edge_listen))?;
 
+        let linked = registry::links::complete(&app).await.map_err(|e| anyhow::anyhow!("{e}"))?;
+        if linked > 0 {
+            tracing::info!(linked, "manifests of the version before linked to their blobs");
+        }
         registry::jobs::plan_collection(&app).await.map_err(|e| anyhow::anyhow!("{e}"))?;
         let address = *site.addrs().first().context("no address")?;
         let edge_address = *edge.addrs().first().context("no address")?;

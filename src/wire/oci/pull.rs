@@ -61,7 +61,7 @@ pub async fn manifest(
             let caller = asking.caller(conn, now)?;
             let (repository, buyer) = open_in(conn, &caller, &name, now)?;
             let found = service::find_manifest(conn, &repository.id, &reference)?.ok_or_else(unknown)?;
-            if buyer && service::visibility_in(conn, &repository.id, &found)? != Visibility::Public {
+            if buyer && service::published_in(conn, &repository.id, &found)?.is_none() {
                 return Err(unknown());
             }
             Ok(Arc::new(CachedManifest { digest: found.digest, media_type: found.media_type, content: found.content.into() }))
