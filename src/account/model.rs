@@ -1,8 +1,9 @@
 //! Rows and pure decisions about accounts.
 
 use diesel::prelude::*;
+use serde::{Deserialize, Serialize};
 
-use crate::base::auth::{OrgKind, Person, Role};
+use crate::base::auth::{OrgKind, Person, Role, Via};
 use crate::base::db::{Timestamp, schema};
 use crate::base::i18n::Names;
 
@@ -190,6 +191,27 @@ pub struct ApiToken {
     pub used_at: Option<Timestamp>,
     /// When it was ended early.
     pub revoked_at: Option<Timestamp>,
+}
+
+/// What a person proved themselves with. What is made with it ends with it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Credential {
+    /// An API token, by its id.
+    ApiToken(String),
+    /// A browser's session, by its hash.
+    Session(String),
+}
+
+impl Credential {
+    /// None for platform code.
+    pub fn of(via: &Via) -> Option<Self> {
+        match via {
+            Via::Session { token_hash, .. } => Some(Self::Session(token_hash.clone())),
+            Via::Token { id, .. } => Some(Self::ApiToken(id.clone())),
+            Via::System => None,
+        }
+    }
 }
 
 /// `[a-z0-9]+(-[a-z0-9]+)*`, 2 to 40 characters: one component of an OCI repository name.

@@ -4,7 +4,7 @@
 
 use serde_json::json;
 
-use super::model::{DecisionNote, Membership, Organization, User, valid_email, valid_slug};
+use super::model::{Credential, DecisionNote, Membership, Organization, User, valid_email, valid_slug};
 use super::{names, store, throttle};
 use crate::audit;
 use crate::audit::model::Record;
@@ -232,6 +232,17 @@ pub(super) async fn new_user(app: &App, faults: &mut Faults, email: &str, name: 
 /// A member of an organisation, if they still are and are not disabled.
 pub fn person_in(conn: &mut Conn, user_id: &str, organization_id: &str) -> Result<Option<Person>> {
     Ok(store::find_person(conn, user_id, organization_id)?)
+}
+
+/// As [`person_in`], in the same query only while what they proved themselves with is not over.
+pub fn holder_in(
+    conn: &mut Conn,
+    user_id: &str,
+    organization_id: &str,
+    credential: Option<&Credential>,
+    now: Timestamp,
+) -> Result<Option<Person>> {
+    Ok(store::find_holder(conn, user_id, organization_id, credential.map(|credential| (credential, now)))?)
 }
 
 /// A person as an actor, for platform code that acts on someone's behalf (demo loader, tests).

@@ -250,7 +250,7 @@ pub async fn authenticate_token(app: &App, token: &str) -> Result<Actor> {
         noted(app.db.write(move |conn| Ok(store::note_token(conn, &id, now.minus(NOTE_EVERY), now)?))).await;
     }
     let scopes = token.scopes.split(' ').filter_map(|s| s.parse::<Scope>().ok()).collect();
-    Ok(Actor::Person(Box::new(person), Via::Token(scopes)))
+    Ok(Actor::Person(Box::new(person), Via::Token { id: token.id, scopes }))
 }
 
 /// Writes the time of a last use. It is for people to look at: a request neither fails nor waits long for it.

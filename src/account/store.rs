@@ -2,23 +2,46 @@
 
 use std::collections::HashMap;
 
+use diesel::dsl::exists;
 use diesel::prelude::*;
 
-use super::model::{ApiToken, Invitation, LinkPurpose, Membership, OneTimeLink, Organization, Session, TeamMember, User, person};
+use super::model::{ApiToken, Credential, Invitation, LinkPurpose, Membership, OneTimeLink, Organization, Session, TeamMember, User, person};
 use crate::base::auth::{OrgKind, Person, Role};
-use crate::base::db::schema::{api_tokens, invitations, memberships, one_time_links, organizations, sessions, throttles, users};
-use crate::base::db::schema::{api_tokens, invitations, memberships, organization_names, organizations, sessions, throttles, users};
+use crate::base::db::schema::{
+    api_tokens, invitations, memberships, one_time_links, organization_names, organizations, sessions, throttles, users,
+};
 use crate::base::db::{Conn, Timestamp};
 
 /// A person by user and organisation, if they are (still) a member and not disabled.
 pub fn find_person(conn: &mut Conn, user_id: &str, organization_id: &str) -> QueryResult<Option<Person>> {
-    let row: Option<(User, Organization, Role)> = users::table
+    find_holder(conn, user_id, organization_id, None)
+}
+
+/// As [`find_person`], while what they proved themselves with is not over at a time.
+pub fn find_holder(
+    conn: &mut Conn,
+    user_id: &str,
+    organization_id: &str,
+    proof: Option<(&Credential, Timestamp)>,
+) -> QueryResult<Option<Person>> {
+    let mut query = users::table
         .inner_join(memberships::table.on(memberships::user_id.eq(users::id)))
         .inner_join(organizations::table.on(organizations::id.eq(memberships::organization_id)))
         .filter(users::id.eq(user_id).and(organizations::id.eq(organization_id)).and(users::disabled_at.is_null()))
         .select((User::as_select(), Organization::as_select(), memberships::role))
-        .first(conn)
-        .optional()?;
+        .into_boxed();
+    match proof {
+        None => {}
+        Some((Credential::ApiToken(id), now)) => {
+            let live = api_tokens::expires_at.gt(now).and(api_tokens::revoked_at.is_null());
+            query = query.filter(exists(api_tokens::table.filter(api_tokens::id.eq(id).and(live))));
+        }
+        Some((Credential::Session(token_hash), now)) => {
+            let live = sessions::expires_at.gt(now).and(sessions::revoked_at.is_null());
+            query = query.filter(exists(sessions::table.filter(sessions::token_hash.eq(token_hash).and(live))));
+        }
+    }
+    let row: Option<(User, Organization, Role)> = query.first(conn).optional()?;
     Ok(row.map(|(user, organization, role)| person(user, organization, role)))
 }
 
@@ -237,6 +260,8 @@ pub fn delete_old_attempts(conn: &mut Conn, before: Timestamp, limit: i64) -> Qu
         throttles::table.filter(throttles::window_started_at.lt(before)).limit(limit).select(throttles::subject).load(conn)?;
     let still = throttles::subject.eq_any(old).and(throttles::window_started_at.lt(before));
     diesel::delete(throttles::table.filter(still)).execute(conn)
+}
+
 /// Addresses from which a person has signed in since a time, the latest first.
 pub fn addresses_of(conn: &mut Conn, email: &str, since: Timestamp, limit: i64) -> QueryResult<Vec<String>> {
     use diesel::dsl::max;

@@ -167,7 +167,13 @@ async fn storage(app: &App, command: Storage) -> anyhow::Result<ExitCode> {
             if json {
                 print_line!("{}", serde_json::to_string(&found)?);
             } else {
-                print_line!("{} blobs read, {} bytes, {} damaged", found.blobs, found.bytes, found.damaged.len());
+                print_line!(
+                    "{} blobs read, {} bytes, and {} manifests; {} damaged",
+                    found.blobs,
+                    found.bytes,
+                    found.manifests,
+                    found.damaged.len()
+                );
             }
             if !found.damaged.is_empty() {
                 return Ok(ExitCode::FAILURE);

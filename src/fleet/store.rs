@@ -288,6 +288,17 @@ pub fn find_deployment(conn: &mut Conn, id: &str) -> QueryResult<Option<(Deploym
         .optional()
 }
 
+/// Whether one of some releases, by their digests, is wanted on a node.
+pub fn runs(conn: &mut Conn, node_id: &str, digests: &[&str]) -> QueryResult<bool> {
+    let found: Option<String> = deployments::table
+        .inner_join(releases::table.on(releases::id.eq(deployments::release_id)))
+        .filter(deployments::node_id.eq(node_id).and(deployments::wanted.eq(true)).and(releases::digest.eq_any(digests)))
+        .select(deployments::id)
+        .first(conn)
+        .optional()?;
+    Ok(found.is_some())
+}
+
 /// Deployments of an organisation that are not gone, newest first.
 pub fn list_deployments(conn: &mut Conn, organization_id: &str, before: Option<&str>, limit: i64) -> QueryResult<Vec<DeploymentRow>> {
     let mut query = deployments::table

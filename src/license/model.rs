@@ -188,7 +188,7 @@ impl License {
 
     /// Whether a version is covered.
     pub fn covers(&self, version: &semver::Version) -> bool {
-        semver::VersionReq::parse(&self.versions).is_ok_and(|req| req == semver::VersionReq::STAR || req.matches(version))
+        semver::VersionReq::parse(&self.versions).is_ok_and(|req| covers(&req, version))
     }
 
     /// The word of the badge (`state-…`): the verdict, with the last 30 days and the days of grace told apart.
@@ -203,6 +203,51 @@ impl License {
     /// The last day on which the licence is valid, as the last second of that day.
     pub fn last_day(&self) -> Option<Timestamp> {
         self.ends_at.map(|end| end.minus(TimeDelta::seconds(1)))
+    }
+}
+
+/// Whether a requirement holds; `*` also covers pre-releases.
+fn covers(req: &semver::VersionReq, version: &semver::Version) -> bool {
+    *req == semver::VersionReq::STAR || req.matches(version)
+}
+
+/// What an operator's licences of an app let it pull.
+#[derive(Debug, Clone, Default)]
+pub struct PullTerms {
+    /// Versions that licences in force cover: valid, or in their days of grace.
+    in_force: Vec<semver::VersionReq>,
+    /// A licence lets what is installed run on, so a node may fetch again what it runs. Safety apps run on when a licence has ended.
+    pub may_run: bool,
+}
+
+impl PullTerms {
+    /// The terms of an app's licences at a time.
+    pub fn of(licenses: &[License], now: Timestamp) -> Self {
+        let mut terms = Self::default();
+        for license in licenses {
+            let verdict = license.verdict_at(now);
+            // A revoked licence gives no pulls, even where the installed app may go on.
+            terms.may_run |= license.state != LicenseState::Revoked
+                && verdict.allows(Purpose::Run, license.safety, license.enforcement.into());
+            let in_force = matches!(verdict, Verdict::Valid { .. } | Verdict::Expired { grace_until: Some(_) });
+            terms.in_force.extend(semver::VersionReq::parse(&license.versions).ok().filter(|_| in_force));
+        }
+        terms
+    }
+
+    /// Whether a licence is in force.
+    pub fn cover_any(&self) -> bool {
+        !self.in_force.is_empty()
+    }
+
+    /// Whether a licence in force covers every version.
+    pub fn cover_all(&self) -> bool {
+        self.in_force.contains(&semver::VersionReq::STAR)
+    }
+
+    /// Whether a licence in force covers a version.
+    pub fn cover(&self, version: &semver::Version) -> bool {
+        self.in_force.iter().any(|req| covers(req, version))
     }
 }
 

@@ -21,7 +21,7 @@ use crate::base::i18n::Names;
 use crate::base::jobs::Job;
 use crate::base::{config, ids};
 use crate::catalog::model::{AppName, PlanKind};
-use crate::license::model::{Activation, IssueInput, License, LicenseDecision, LicenseState};
+use crate::license::model::{Activation, IssueInput, License, LicenseDecision, LicenseState, PullTerms};
 use crate::license::{model, store};
 use crate::{account, audit, catalog, release};
 
@@ -182,13 +182,10 @@ pub fn token_for(conn: &mut Conn, app: &App, license: &License, node_id: &str, d
     terms::sign(&claims, &app.keys.signing, &app.keys.kid).map_err(Error::internal)
 }
 
-/// Whether an operator may pull an app's releases: one of its licences lets the app run now.
-pub fn may_pull(conn: &mut Conn, organization_id: &str, repository_name: &str, now: Timestamp) -> Result<bool> {
-    let Some((vendor, app)) = repository_name.split_once('/') else { return Ok(false) };
-    let licenses = store::for_repository(conn, organization_id, vendor, app)?;
-    // A revoked licence gives no pulls, even where the installed app may go on.
-    let allows = |l: &License| l.state != LicenseState::Revoked && l.verdict_at(now).allows(Purpose::Run, l.safety, l.enforcement.into());
-    Ok(licenses.iter().any(allows))
+/// What an operator's licences of the app of a repository let it pull now.
+pub fn pull_terms(conn: &mut Conn, organization_id: &str, repository_name: &str, now: Timestamp) -> Result<PullTerms> {
+    let Some((vendor, app)) = repository_name.split_once('/') else { return Ok(PullTerms::default()) };
+    Ok(PullTerms::of(&store::for_repository(conn, organization_id, vendor, app)?, now))
 }
 
 /// A licence with the names that a page shows.

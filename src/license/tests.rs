@@ -6,7 +6,7 @@ use app_package::license::{Context, Purpose, Verdict, evaluate, verify};
 use chrono::TimeDelta;
 use diesel::prelude::*;
 
-use super::model::{License, LicenseDecision, LicenseState, ends_at};
+use super::model::{License, LicenseDecision, LicenseState, PullTerms, ends_at};
 use super::{service, store};
 use crate::base::app::App;
 use crate::base::auth::{Actor, Role};
@@ -183,13 +183,18 @@ async fn another_operator_sees_no_licence() {
     .await;
 }
 
-async fn may_pull(app: &App, actor: &Actor, repository: &'static str) -> bool {
+async fn pull_terms(app: &App, actor: &Actor, repository: &'static str) -> PullTerms {
     let (organization, now) = (actor.organization_id().unwrap().to_owned(), app.clock.now());
-    app.db.read(move |conn| service::may_pull(conn, &organization, repository, now)).await.unwrap()
+    app.db.read(move |conn| service::pull_terms(conn, &organization, repository, now)).await.unwrap()
+}
+
+/// Whether people may pull some version.
+async fn may_pull(app: &App, actor: &Actor, repository: &'static str) -> bool {
+    pull_terms(app, actor, repository).await.cover_any()
 }
 
 #[tokio::test]
-async fn pulling_needs_a_licence_that_lets_the_app_run() {
+async fn pulling_needs_a_licence_in_force() {
     each_backend(|app| async move {
         let shop = shop(&app).await;
         let other = testing::operator(&app, "other").await;
@@ -206,8 +211,35 @@ async fn pulling_needs_a_licence_that_lets_the_app_run() {
 
         let guard = listing(&app, &shop.vendor, "guard", true).await;
         license_for(&app, &shop.operator, &guard, PlanKind::Trial, 1).await;
+        assert!(may_pull(&app, &shop.operator, "acme/guard").await);
         app.clock.advance(TimeDelta::days(100));
-        assert!(may_pull(&app, &shop.operator, "acme/guard").await, "a safety app never stops");
+        let terms = pull_terms(&app, &shop.operator, "acme/guard").await;
+        assert!(terms.may_run, "a safety app never stops, so its nodes may fetch again what they run");
+        assert!(!terms.cover_any(), "and that gives nobody the right to pull for ever");
+        assert!(!pull_terms(&app, &shop.operator, "acme/belt").await.may_run);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_licence_lets_pull_the_versions_that_it_covers() {
+    each_backend(|app| async move {
+        let shop = shop(&app).await;
+        publish(&app, &shop, "2.1.0").await;
+        license(&app, &shop, PlanKind::Perpetual, 1).await;
+        let covered = |terms: &PullTerms, version: &str| terms.cover(&version.parse().unwrap());
+        let terms = pull_terms(&app, &shop.operator, "acme/belt").await;
+        assert_eq!(["1.9.9", "2.0.0", "2.7.0", "3.0.0"].map(|v| covered(&terms, v)), [false, true, true, false]);
+        assert!(terms.cover_any() && !terms.cover_all());
+        // A second licence adds its own.
+        license(&app, &shop, PlanKind::Subscription, 1).await;
+        let terms = pull_terms(&app, &shop.operator, "acme/belt").await;
+        assert!(terms.cover_all() && covered(&terms, "3.0.0-rc.1"));
+        app.clock.advance(TimeDelta::days(370));
+        assert!(pull_terms(&app, &shop.operator, "acme/belt").await.cover_all(), "in the days of grace");
+        app.clock.advance(TimeDelta::days(14));
+        let terms = pull_terms(&app, &shop.operator, "acme/belt").await;
+        assert!(!terms.cover_all() && covered(&terms, "2.7.0") && terms.may_run);
     })
     .await;
 }

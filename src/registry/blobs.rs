@@ -5,7 +5,7 @@ use chrono::TimeDelta;
 use serde_json::json;
 
 use super::model::Repository;
-use super::store;
+use super::{links, store};
 use crate::audit;
 use crate::base::app::App;
 use crate::base::auth::Actor;
@@ -60,8 +60,8 @@ fn unknown() -> Error {
 pub async fn delete(app: &App, actor: &Actor, repository: Repository, digest: Digest) -> Result<()> {
     audit::change(app, actor, move |c| {
         dialect::hold(c, dialect::Row::Repository(&repository.id))?;
-        let needle = digest.as_str().as_bytes();
-        if store::kept_contents(c, &repository.id)?.iter().any(|content| content.windows(needle.len()).any(|w| w == needle)) {
+        links::require_complete(c, &repository.id)?;
+        if store::is_kept(c, &repository.id, digest.as_str())? {
             return Err(Error::conflict("release-in-use"));
         }
         exactly_one(store::unlink(c, &repository.id, digest.as_str())?, "blob-unknown").map_err(|_| unknown())?;

@@ -7,12 +7,11 @@
 use std::collections::HashSet;
 
 use app_package::digest::Digest;
-use app_package::oci::{ImageManifest, Index};
 use chrono::TimeDelta;
 use serde::Serialize;
 use serde_json::json;
 
-use super::store;
+use super::{links, store};
 use crate::audit;
 use crate::base::app::App;
 use crate::base::auth::Actor;
@@ -21,9 +20,7 @@ use crate::base::error::{Error, Result};
 use crate::base::storage::ALGORITHMS;
 
 /// Rows of one transaction.
-const BATCH: usize = 100;
-/// Manifests read at once, of at most 4 MiB each.
-const MANIFESTS: i64 = 8;
+const BATCH: i64 = 100;
 
 /// What was removed, or in a dry run would be.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -45,7 +42,8 @@ pub async fn collect(app: &App, dry_run: bool) -> Result<CollectReport> {
     let grace = TimeDelta::hours(app.settings.registry.grace_hours.max(1));
     let before = app.clock.now().minus(grace);
     let mut collected = CollectReport::default();
-    links(app, before, dry_run, &mut collected).await?;
+    links::complete(app).await?;
+    unlink(app, before, dry_run, &mut collected).await?;
     loose(app, before, dry_run, &mut collected).await?;
     strays(app, before, dry_run, &mut collected).await?;
     staged(app, before, dry_run, &mut collected).await?;
@@ -60,8 +58,8 @@ pub async fn collect(app: &App, dry_run: bool) -> Result<CollectReport> {
     Ok(collected)
 }
 
-/// Takes away links that no manifest of the repository needs.
-async fn links(app: &App, before: Timestamp, dry_run: bool, collected: &mut CollectReport) -> Result<()> {
+/// Takes away links that no manifest of the repository needs. A manifest that comes later has touched what it names.
+async fn unlink(app: &App, before: Timestamp, dry_run: bool, collected: &mut CollectReport) -> Result<()> {
     let mut last = String::new();
     loop {
         let after = last.clone();
@@ -69,41 +67,33 @@ async fn links(app: &App, before: Timestamp, dry_run: bool, collected: &mut Coll
         let Some(end) = page.last() else { return Ok(()) };
         last.clone_from(end);
         for repository_id in page {
-            let id = repository_id.clone();
-            let idle = app.db.read(move |conn| Ok(store::idle_links(conn, &id, before)?)).await?;
-            if idle.is_empty() {
-                continue;
-            }
-            let named = named(app, &repository_id).await?;
-            let unnamed: Vec<String> = idle.into_iter().filter(|digest| !named.contains(digest)).collect();
-            for batch in unnamed.chunks(BATCH) {
-                if dry_run {
-                    collected.links += batch.len() as u64;
-                    continue;
-                }
-                let (id, digests) = (repository_id.clone(), batch.to_vec());
-                collected.links += app.db.write(move |conn| Ok(store::unlink_idle(conn, &id, &digests, before)?)).await? as u64;
-            }
+            unlink_in(app, repository_id, before, dry_run, collected).await?;
         }
     }
 }
 
-/// Digests that a repository's manifests name. A manifest that comes later has touched what it names.
-async fn named(app: &App, repository_id: &str) -> Result<HashSet<String>> {
-    let (mut named, mut last) = (HashSet::new(), String::new());
+async fn unlink_in(app: &App, repository_id: String, before: Timestamp, dry_run: bool, collected: &mut CollectReport) -> Result<()> {
+    let mut last = String::new();
     loop {
-        let (id, after) = (repository_id.to_owned(), last.clone());
-        let page = app.db.read(move |conn| Ok(store::contents_after(conn, &id, &after, MANIFESTS)?)).await?;
-        let Some((end, _)) = page.last() else { return Ok(named) };
+        let (id, after) = (repository_id.clone(), last.clone());
+        let idle = app
+            .db
+            .read(move |conn| {
+                // While it is unknown what a damaged manifest names, nothing of its repository goes; `links::complete` has told of it.
+                if store::has_unlinked(conn, &id)? {
+                    return Ok(Vec::new());
+                }
+                Ok(store::idle_links(conn, &id, before, &after, BATCH)?)
+            })
+            .await?;
+        let Some(end) = idle.last() else { return Ok(()) };
         last.clone_from(end);
-        for (digest, content) in &page {
-            if let Ok(image) = ImageManifest::parse(content) {
-                named.extend(image.layers.iter().chain([&image.config]).map(|d| d.digest.to_string()));
-            } else if Index::parse(content).is_err() {
-                // It could be parsed when it was pushed. While it is unknown what it names, no link here may go.
-                return Err(Error::internal(anyhow::anyhow!("manifest {digest} of {repository_id} cannot be read")));
-            }
+        if dry_run {
+            collected.links += idle.len() as u64;
+            continue;
         }
+        let id = repository_id.clone();
+        collected.links += app.db.write(move |conn| Ok(store::unlink_idle(conn, &id, &idle, before)?)).await? as u64;
     }
 }
 

@@ -1,14 +1,15 @@
 //! Manifests, tags, referrers.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 
 use app_package::digest::Digest;
-use app_package::oci::{Descriptor, INDEX_TYPE, ImageManifest, Index, MANIFEST_TYPE, OciError, SIGNATURE_TYPE};
+use app_package::oci::{Descriptor, MANIFEST_TYPE, MAX_MANIFEST_BYTES, SIGNATURE_TYPE};
 use bytes::Bytes;
 use serde_json::json;
-use sha2::{Digest as _, Sha512};
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::model::{Listed, Reference, Repository, StoredManifest, Visibility, cut, is_immutable, parse_digest};
+use super::parsed::{MAX_ANNOTATIONS, MAX_TYPE, Parsed, digest_in, is_whole, parse};
 use super::store;
 use crate::audit::{self, Change};
 use crate::base::app::App;
@@ -20,75 +21,43 @@ use crate::base::error::{Error, QueryResultExt as _, Result};
 const TAG_PAGE: i64 = 1000;
 /// Descriptors on one page of referrers.
 const REFERRER_PAGE: i64 = 50;
+/// Signatures of the platform that come first on it: one, and one more for each change of its key.
+const MAX_KEPT: i64 = 10;
+// A page of referrers has at most 4 MiB (distribution-spec), with half a kilobyte for digests and names of each.
+#[expect(clippy::cast_sign_loss, clippy::cast_possible_truncation, reason = "fifty")]
+const _: () = assert!(REFERRER_PAGE as usize * (MAX_ANNOTATIONS + 2 * MAX_TYPE + 512) < MAX_MANIFEST_BYTES);
+/// Manifests longer than this are read one at a time: JSON of many short members takes more than ten times its length in memory.
+const LARGE: usize = 256 * 1024;
+static READING: Semaphore = Semaphore::const_new(1);
+/// Most manifests of a repository.
+const MAX_MANIFESTS: i64 = 10_000;
+/// Most manifests that refer to one manifest; the platform's signature comes on top.
+const MAX_REFERRERS: i64 = 200;
+/// Most tags of a repository, with the versions that were deleted.
+const MAX_TAGS: i64 = 10_000;
 
-/// The parts of a manifest that the registry uses.
-#[derive(Debug)]
-struct Parsed {
-    artifact_type: Option<String>,
-    subject: Option<String>,
-    annotations: Option<BTreeMap<String, String>>,
-    blobs: Vec<Descriptor>,
-    manifests: Vec<Descriptor>,
-}
-
-fn parse(media_type: &str, bytes: &[u8]) -> Result<Parsed> {
-    let refuse = |e: OciError| match e {
-        OciError::TooLarge => Error::too_large("manifest-too-large"),
-        other => Error::invalid("manifest-invalid").arg("reason", other),
-    };
-    match media_type {
-        MANIFEST_TYPE => {
-            let m = ImageManifest::parse(bytes).map_err(refuse)?;
-            let artifact_type = Some(m.effective_artifact_type().to_owned());
-            let blobs = m.layers.into_iter().filter(|layer| !is_foreign(&layer.media_type)).chain([m.config]).collect();
-            Ok(Parsed {
-                artifact_type,
-                subject: m.subject.map(|s| s.digest.to_string()),
-                annotations: m.annotations,
-                blobs,
-                manifests: Vec::new(),
-            })
-        }
-        INDEX_TYPE => {
-            let i = Index::parse(bytes).map_err(refuse)?;
-            let artifact_type = i.artifact_type.filter(|t| !t.is_empty());
-            Ok(Parsed {
-                artifact_type,
-                subject: i.subject.map(|s| s.digest.to_string()),
-                annotations: i.annotations,
-                blobs: Vec::new(),
-                manifests: i.manifests,
-            })
-        }
-        _ => Err(Error::invalid("manifest-invalid").arg("reason", "media type")),
-    }
-}
-
-/// Layers that are fetched from elsewhere and never pushed here (image-spec, "non-distributable layers").
-pub fn is_foreign(media_type: &str) -> bool {
-    media_type.contains(".nondistributable.") || media_type.contains(".foreign.")
-}
-
-/// Digest of bytes in an algorithm.
-fn digest_in(algorithm: &str, bytes: &[u8]) -> Result<Digest> {
-    if algorithm == "sha512" { parse_digest(&format!("sha512:{}", hex::encode(Sha512::digest(bytes)))) } else { Ok(Digest::of(bytes)) }
-}
-
-/// A manifest by digest or tag.
+/// A manifest by digest or tag; none also where its bytes were changed in the database, so that a client pushes it again, which mends it.
 pub fn find_manifest(conn: &mut Conn, repository_id: &str, reference: &str) -> Result<Option<StoredManifest>> {
-    Ok(match Reference::parse(reference) {
+    let found = match Reference::parse(reference) {
         Ok(Reference::Digest(digest)) => store::manifest(conn, repository_id, digest.as_str())?,
         Ok(Reference::Tag(tag)) => store::tagged(conn, repository_id, &tag)?,
         Err(_) => None,
-    })
+    };
+    Ok(found.filter(|stored| {
+        let whole = is_whole(&stored.digest, &stored.content);
+        if !whole {
+            tracing::error!(repository_id, digest = stored.digest, "a stored manifest is damaged");
+        }
+        whole
+    }))
 }
 
 /// Stores an image manifest's exact bytes in the caller's transaction; gives its digest. Its blobs must be in the repository; its
-/// subject need not.
+/// subject need not. The platform's own: no limit of a repository keeps it out.
 ///
 /// # Errors
-/// `manifest-invalid`, `manifest-too-large`, `manifest-blob-unknown`, `size-invalid`.
-pub fn put_manifest_in(conn: &mut Conn, repository_id: &str, bytes: Bytes, now: Timestamp) -> Result<Digest> {
+/// `manifest-invalid`, `manifest-too-large`, `manifest-too-many-parts`, `manifest-blob-unknown`, `size-invalid`.
+pub fn put_manifest_in(conn: &mut Conn, repository_id: &str, bytes: Bytes, visibility: Visibility, now: Timestamp) -> Result<Digest> {
     let push = Push {
         parsed: parse(MANIFEST_TYPE, &bytes)?,
         media_type: MANIFEST_TYPE.to_owned(),
@@ -96,61 +65,87 @@ pub fn put_manifest_in(conn: &mut Conn, repository_id: &str, bytes: Bytes, now: 
         bytes,
         tags: Vec::new(),
     };
-    insert(conn, repository_id, &push, now)?;
+    insert(conn, repository_id, &push, visibility, now)?;
     Ok(push.digest)
 }
 
-/// Stores a manifest without its tags; does nothing where it is there already.
-fn insert(conn: &mut Conn, repository_id: &str, push: &Push, now: Timestamp) -> Result<()> {
-    let digests: Vec<&str> = push.parsed.blobs.iter().map(|d| d.digest.as_str()).collect();
+/// Stores a manifest without its tags; false where it is there already.
+fn insert(conn: &mut Conn, repository_id: &str, push: &Push, visibility: Visibility, now: Timestamp) -> Result<bool> {
+    let digests: Vec<&str> = push.parsed.blobs.iter().map(|(digest, _)| digest.as_str()).collect();
     // Touch before looking: a blob that is there now stays until the manifest names it.
     store::touch(conn, &digests, now)?;
     push.require_parts(conn, repository_id)?;
-    if store::manifest(conn, repository_id, push.digest.as_str())?.is_none() {
-        let row = StoredManifest {
-            digest: push.digest.to_string(),
-            media_type: push.media_type.clone(),
-            artifact_type: push.parsed.artifact_type.clone(),
-            subject: push.parsed.subject.clone(),
-            annotations: push.parsed.annotations.as_ref().map(serde_json::to_string).transpose()?,
-            content: push.bytes.to_vec(),
-            visibility: Visibility::Private,
-        };
-        // Of two pushes of one manifest at once the second is refused, and may try again.
-        store::insert_manifest(conn, repository_id, &row, now).or_conflict("manifest-busy")?;
+    match store::manifest(conn, repository_id, push.digest.as_str())? {
+        None => {
+            let row = StoredManifest {
+                digest: push.digest.to_string(),
+                media_type: push.media_type.clone(),
+                artifact_type: push.parsed.artifact_type.clone(),
+                subject: push.parsed.subject.clone(),
+                annotations: push.parsed.annotations.clone(),
+                content: push.bytes.to_vec(),
+                visibility,
+            };
+            // Of two pushes of one manifest at once the second is refused, and may try again.
+            store::insert_manifest(conn, repository_id, &row, now).or_conflict("manifest-busy")?;
+        }
+        // These bytes have the digest, so those in the database were damaged.
+        Some(known) if known.content != push.bytes => {
+            store::mend_manifest(conn, repository_id, &known.digest, &push.bytes)?;
+            store::delete_links(conn, repository_id, &known.digest)?;
+        }
+        Some(_) => return Ok(false),
     }
-    Ok(())
+    dialect::link_manifest(conn, repository_id, push.digest.as_str(), &digests)?;
+    Ok(true)
 }
 
-/// Who may see a manifest: one with a subject is shown and kept together with that.
+/// Digest of the published manifest that a stored one is, or refers to.
 ///
 /// # Errors
 /// Of the database.
-pub fn visibility_in(conn: &mut Conn, repository_id: &str, stored: &StoredManifest) -> Result<Visibility> {
-    match &stored.subject {
-        Some(subject) if stored.visibility == Visibility::Private => {
-            Ok(store::visibility(conn, repository_id, subject)?.unwrap_or(Visibility::Private))
-        }
-        _ => Ok(stored.visibility),
+pub fn published_in(conn: &mut Conn, repository_id: &str, stored: &StoredManifest) -> Result<Option<String>> {
+    if stored.visibility == Visibility::Public {
+        return Ok(Some(stored.digest.clone()));
     }
+    let Some(subject) = &stored.subject else { return Ok(None) };
+    let public = store::visibility(conn, repository_id, subject)? == Some(Visibility::Public);
+    Ok(public.then(|| subject.clone()))
 }
 
 /// Points a tag at a manifest; false where it does already.
 ///
 /// # Errors
-/// `tag-immutable`: the tag is a version and names something else already.
+/// `tag-immutable`: the tag is a version and names something else, or did before it was deleted; `too-many-tags`.
 fn set_tag(conn: &mut Conn, repository_id: &str, tag: &str, digest: &Digest, now: Timestamp) -> Result<bool> {
     let taken = || Error::conflict("tag-immutable").arg("tag", tag);
     match store::tag(conn, repository_id, tag)? {
         Some(old) if old == digest.as_str() => return Ok(false),
         Some(_) if is_immutable(tag) => return Err(taken()),
-        // Insert, never update: of two pushes at once only one gets the version's tag.
-        None if is_immutable(tag) => {
-            store::insert_tag(conn, repository_id, tag, digest.as_str(), now).or_conflict("tag-immutable").map(|_| ())?;
+        Some(_) => dialect::put_tag(conn, repository_id, tag, digest.as_str(), now)?,
+        None => {
+            if store::count_tags(conn, repository_id)? >= MAX_TAGS {
+                return Err(Error::conflict("too-many-tags").arg("max", MAX_TAGS));
+            }
+            if !is_immutable(tag) {
+                dialect::put_tag(conn, repository_id, tag, digest.as_str(), now)?;
+            } else if store::retired(conn, repository_id, tag)?.is_some_and(|old| old != digest.as_str()) {
+                return Err(taken());
+            } else {
+                // Insert, never update: of two pushes at once only one gets the version's tag.
+                store::insert_tag(conn, repository_id, tag, digest.as_str(), now).or_conflict("tag-immutable")?;
+            }
         }
-        _ => dialect::put_tag(conn, repository_id, tag, digest.as_str(), now)?,
     }
     Ok(true)
+}
+
+/// A turn to read and store a manifest of so many bytes; usual ones need none.
+///
+/// # Errors
+/// None in practice: the turns never end.
+pub async fn turn(bytes: usize) -> Result<Option<SemaphorePermit<'static>>> {
+    if bytes <= LARGE { Ok(None) } else { READING.acquire().await.map(Some).map_err(Error::internal) }
 }
 
 /// A pushed manifest: parsed, with its digest and the tags that it shall get.
@@ -191,6 +186,11 @@ impl Push {
         self.parsed.artifact_type.as_deref()
     }
 
+    /// Bytes that the database stores of it.
+    pub fn stored_bytes(&self) -> u64 {
+        (self.bytes.len() + self.parsed.annotations.as_ref().map_or(0, String::len)) as u64
+    }
+
     /// Digest of the manifest that it refers to.
     pub fn subject(&self) -> Option<&str> {
         self.parsed.subject.as_deref()
@@ -208,35 +208,43 @@ impl Push {
     pub fn require_parts(&self, conn: &mut Conn, repository_id: &str) -> Result<()> {
         let missing = |digest: &Digest| Error::invalid("manifest-blob-unknown").arg("digest", digest);
         let Parsed { blobs, manifests, .. } = &self.parsed;
-        let digests: Vec<&str> = blobs.iter().map(|d| d.digest.as_str()).collect();
+        let digests: Vec<&str> = blobs.iter().map(|(digest, _)| digest.as_str()).collect();
         let sizes = store::linked_sizes(conn, repository_id, &digests)?;
-        for descriptor in blobs {
-            let size = sizes.get(descriptor.digest.as_str()).ok_or_else(|| missing(&descriptor.digest))?;
-            if u64::try_from(*size) != Ok(descriptor.size) {
-                return Err(Error::invalid("size-invalid").arg("digest", &descriptor.digest));
+        for (digest, announced) in blobs {
+            let size = sizes.get(digest.as_str()).ok_or_else(|| missing(digest))?;
+            if u64::try_from(*size) != Ok(*announced) {
+                return Err(Error::invalid("size-invalid").arg("digest", digest));
             }
         }
-        let digests: Vec<&str> = manifests.iter().map(|d| d.digest.as_str()).collect();
+        let digests: Vec<&str> = manifests.iter().map(Digest::as_str).collect();
         let known: HashSet<String> = store::known_manifests(conn, repository_id, &digests)?.into_iter().collect();
-        match manifests.iter().find(|d| !known.contains(d.digest.as_str())) {
-            Some(descriptor) => Err(missing(&descriptor.digest)),
+        match manifests.iter().find(|digest| !known.contains(digest.as_str())) {
+            Some(digest) => Err(missing(digest)),
             None => Ok(()),
         }
     }
 }
 
-/// Takes a manifest with its tags into a repository.
+/// Takes a manifest with its tags into a repository, which is held until the transaction ends. The caller has looked at the quota.
 ///
 /// # Errors
-/// `manifest-blob-unknown`, `size-invalid`, `tag-immutable`.
+/// `manifest-blob-unknown`, `size-invalid`, `tag-immutable`, `too-many-manifests`, `too-many-referrers`, `too-many-tags`.
 pub fn push_in(c: &mut Change<'_>, repository: &Repository, push: &Push) -> Result<()> {
     let now = c.now;
-    insert(c, &repository.id, push, now)?;
+    // Hold the repository: what is counted below is all there is, and nobody deletes the manifest while it becomes a release.
+    dialect::hold(c, dialect::Row::Repository(&repository.id))?;
+    if store::known_manifests(c, &repository.id, &[push.digest.as_str()])?.is_empty() {
+        require_room(c, &repository.id, push.subject())?;
+    }
+    let stored = insert(c, &repository.id, push, Visibility::Private, now)?;
     let mut set = Vec::new();
     for tag in &push.tags {
         if set_tag(c, &repository.id, tag, &push.digest, now)? {
             set.push(tag);
         }
+    }
+    if !stored && set.is_empty() {
+        return Ok(());
     }
     let detail = json!({"repository": repository.name, "digest": push.digest, "tags": set, "artifact_type": push.artifact_type()});
     c.audit("manifest.pushed", &repository.id, &detail);
@@ -247,18 +255,34 @@ pub fn push_in(c: &mut Change<'_>, repository: &Repository, push: &Push) -> Resu
     Ok(())
 }
 
+/// Checks that one more manifest may come.
+///
+/// # Errors
+/// `too-many-manifests`, `too-many-referrers`.
+fn require_room(conn: &mut Conn, repository_id: &str, subject: Option<&str>) -> Result<()> {
+    if store::count_manifests(conn, repository_id)? >= MAX_MANIFESTS {
+        return Err(Error::conflict("too-many-manifests").arg("max", MAX_MANIFESTS));
+    }
+    if let Some(subject) = subject
+        && store::count_referrers(conn, repository_id, subject)? >= MAX_REFERRERS
+    {
+        return Err(Error::conflict("too-many-referrers").arg("max", MAX_REFERRERS));
+    }
+    Ok(())
+}
+
 /// Removes a tag, or by digest a manifest with its tags.
 ///
 /// # Errors
-/// `manifest-unknown`; `release-in-use` where the manifest must stay: its release is or was public, or is on its way there.
+/// `manifest-unknown`; `release-in-use` where the manifest must stay in this repository: its release is or was public, or is on its way
+/// there, or it is the platform's signature of one. What the owner has attached to a release may go.
 pub async fn delete(app: &App, actor: &Actor, repository: Repository, reference: Reference) -> Result<()> {
     audit::change(app, actor, move |c| {
         // Hold the repository until the end: a push that turns the manifest into a release meanwhile finds it gone.
         dialect::hold(c, dialect::Row::Repository(&repository.id))?;
         let unknown = || Error::not_found("manifest-unknown");
         let keep = |conn: &mut Conn, digest: &str| -> Result<()> {
-            let stored = store::manifest(conn, &repository.id, digest)?;
-            match stored.map(|stored| visibility_in(conn, &repository.id, &stored)).transpose()? {
+            match store::visibility(conn, &repository.id, digest)? {
                 Some(Visibility::Kept | Visibility::Public) => Err(Error::conflict("release-in-use")),
                 Some(Visibility::Private) | None => Ok(()),
             }
@@ -268,6 +292,7 @@ pub async fn delete(app: &App, actor: &Actor, repository: Repository, reference:
                 let digest = store::tag(c, &repository.id, tag)?.ok_or_else(unknown)?;
                 if is_immutable(tag) {
                     keep(c, &digest)?;
+                    dialect::retire_tags(c, &repository.id, &digest, &[tag])?;
                 }
                 (
                     store::delete_tag(c, &repository.id, tag, &digest)?,
@@ -277,6 +302,9 @@ pub async fn delete(app: &App, actor: &Actor, repository: Repository, reference:
             }
             Reference::Digest(digest) => {
                 keep(c, digest.as_str())?;
+                let tags = store::tags_of(c, &repository.id, &[digest.as_str()])?;
+                let versions: Vec<&str> = tags.iter().map(|(_, tag)| tag.as_str()).filter(|tag| is_immutable(tag)).collect();
+                dialect::retire_tags(c, &repository.id, digest.as_str(), &versions)?;
                 (
                     store::delete_manifest(c, &repository.id, digest.as_str())?,
                     "manifest.deleted",
@@ -303,7 +331,8 @@ pub fn tags_in(conn: &mut Conn, repository_id: &str, n: Option<u32>, last: &str,
     Ok(Listed { next: cut(&mut items, limit, Clone::clone), items })
 }
 
-/// Descriptors of the manifests that refer to a digest, after `last`.
+/// Descriptors of the manifests that refer to a digest, after `last`. The platform's signature comes first, before all that others attach,
+/// so that whoever looks at the beginning finds it.
 pub fn referrers_in(
     conn: &mut Conn,
     repository_id: &str,
@@ -311,8 +340,12 @@ pub fn referrers_in(
     artifact_type: Option<&str>,
     last: &str,
 ) -> Result<Listed<Descriptor>> {
-    let mut rows = store::referrers(conn, repository_id, subject.as_str(), artifact_type, last, REFERRER_PAGE + 1)?;
-    let next = cut(&mut rows, REFERRER_PAGE, |row| row.0.clone());
+    let of = store::Referrers { repository_id, subject: subject.as_str(), artifact_type };
+    let mut rows = if last.is_empty() { of.kept(conn, MAX_KEPT)? } else { Vec::new() };
+    let room = REFERRER_PAGE.saturating_sub(i64::try_from(rows.len()).map_err(Error::internal)?);
+    let mut others = of.others(conn, last, room + 1)?;
+    let next = cut(&mut others, room, |row| row.0.clone());
+    rows.extend(others);
     let items = rows
         .into_iter()
         .map(|(digest, media_type, artifact_type, annotations, size)| {

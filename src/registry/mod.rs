@@ -7,14 +7,18 @@
 //!   is durable on disk.
 //! - A blob lies in the store once, however many repositories link it. [`collect`] removes what nothing has referred to for the grace
 //!   time and never what somebody just saw or sent: whoever relies on a blob touches it first.
-//! - Manifests keep the exact bytes. A tag that is a semantic version never moves; other tags (`latest`) float.
+//! - Manifests keep the exact bytes, count against the quota, and are given out only while the bytes have their digest. What blobs they
+//!   name is in a table of its own ([`links`]).
+//! - A tag that is a semantic version never moves, also not by deleting it first; other tags (`latest`) float.
 
 pub mod blobs;
 pub mod collect;
 pub mod jobs;
+pub mod links;
 pub mod manifests;
 pub mod model;
 mod offset;
+mod parsed;
 pub mod quota;
 pub mod scrub;
 pub mod service;

@@ -132,7 +132,8 @@ pub struct StoredManifest {
     pub annotations: Option<String>,
     /// The exact bytes.
     pub content: Vec<u8>,
-    /// Who may see it, and whether it must stay. A manifest with a subject shares its subject's.
+    /// Who may see it, and whether it must stay. A manifest with a subject is seen by those who see its subject, and stays by its own
+    /// word only.
     pub visibility: Visibility,
 }
 

@@ -1,4 +1,5 @@
-//! How much an organisation may store: the setting, or a limit of its own. Each blob counts once, and so do received bytes of uploads.
+//! How much an organisation may store: the setting, or a limit of its own. Each blob counts once, each manifest in each repository, and
+//! received bytes of uploads.
 
 use serde_json::json;
 

@@ -1,21 +1,23 @@
-//! Reads every blob again and compares it with its digest. Repairs nothing: the bytes come back from a
-//! copy, or by an upload of the same bytes, which replaces what is there.
+//! Reads every blob and manifest again and compares it with its digest. Repairs nothing: the bytes come back from a copy, or by an upload of
+//! the same bytes, which replaces what is there.
 
 use app_package::digest::Digest;
 use futures_util::StreamExt as _;
 use serde::Serialize;
 use sha2::{Digest as _, Sha256, Sha512};
 
-use super::store;
+use super::{parsed, store};
 use crate::base::app::App;
 use crate::base::error::{Error, Result};
 
 /// Blobs of one page.
 const PAGE: i64 = 500;
+/// Manifests of one page, of at most 4 MiB each.
+const MANIFESTS: i64 = 8;
 /// Repositories named with a damaged blob.
 const NAMED: i64 = 20;
 
-/// What is wrong with a blob.
+/// What is wrong with a blob or manifest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Damage {
@@ -29,9 +31,9 @@ pub enum Damage {
     Unreadable,
 }
 
-/// A damaged blob.
+/// A damaged blob or manifest.
 #[derive(Debug, Clone, Serialize)]
-pub struct DamagedBlob {
+pub struct DamagedContent {
     pub digest: String,
     /// What is wrong.
     pub damage: Damage,
@@ -46,16 +48,53 @@ pub struct ScrubReport {
     pub blobs: u64,
     /// Bytes read.
     pub bytes: u64,
-    pub damaged: Vec<DamagedBlob>,
+    /// Manifests read.
+    pub manifests: u64,
+    pub damaged: Vec<DamagedContent>,
 }
 
-/// Reads every blob; reports the damaged ones that a repository holds, each to `observe` at once.
-pub async fn scrub(app: &App, mut observe: impl FnMut(&DamagedBlob)) -> Result<ScrubReport> {
-    let (mut found, mut last) = (ScrubReport::default(), String::new());
+/// Reads every blob and manifest; reports the damaged ones that a repository holds, each to `observe` at once.
+pub async fn scrub(app: &App, mut observe: impl FnMut(&DamagedContent)) -> Result<ScrubReport> {
+    let mut found = ScrubReport::default();
+    blobs(app, &mut observe, &mut found).await?;
+    manifests(app, &mut observe, &mut found).await?;
+    Ok(found)
+}
+
+async fn manifests(app: &App, observe: &mut impl FnMut(&DamagedContent), found: &mut ScrubReport) -> Result<()> {
+    let mut last = (String::new(), String::new());
+    loop {
+        let (repository_id, digest) = last.clone();
+        let (end, read, damaged) = app
+            .db
+            .read(move |conn| {
+                let page = store::contents_after(conn, (&repository_id, &digest), MANIFESTS)?;
+                let mut damaged = Vec::new();
+                for (repository_id, digest, content) in &page {
+                    if !parsed::is_whole(digest, content) {
+                        let repositories = vec![store::name_of(conn, repository_id)?];
+                        damaged.push(DamagedContent { digest: digest.clone(), damage: Damage::Content, repositories });
+                    }
+                }
+                Ok((page.last().map(|(repository_id, digest, _)| (repository_id.clone(), digest.clone())), page.len(), damaged))
+            })
+            .await?;
+        found.manifests += read as u64;
+        damaged.iter().for_each(&mut *observe);
+        found.damaged.extend(damaged);
+        match end {
+            Some(end) => last = end,
+            None => return Ok(()),
+        }
+    }
+}
+
+async fn blobs(app: &App, observe: &mut impl FnMut(&DamagedContent), found: &mut ScrubReport) -> Result<()> {
+    let mut last = String::new();
     loop {
         let after = last.clone();
         let page = app.db.read(move |conn| Ok(store::blobs_after(conn, &after, PAGE)?)).await?;
-        let Some((end, _)) = page.last() else { return Ok(found) };
+        let Some((end, _)) = page.last() else { return Ok(()) };
         last.clone_from(end);
         for (text, size) in page {
             let digest = Digest::parse(&text).map_err(Error::internal)?;
@@ -70,7 +109,7 @@ pub async fn scrub(app: &App, mut observe: impl FnMut(&DamagedBlob)) -> Result<S
             if repositories.is_empty() {
                 continue;
             }
-            let damaged = DamagedBlob { digest: text, damage, repositories };
+            let damaged = DamagedContent { digest: text, damage, repositories };
             observe(&damaged);
             found.damaged.push(damaged);
         }

@@ -4,8 +4,9 @@ use app_package::oci::SIGNATURE_TYPE;
 use serde_json::json;
 
 pub use super::blobs::{link_blob_in, pin_blob_in, store_blob_in, store_blob_small, touch_blobs_in};
-pub use super::manifests::{find_manifest, is_foreign, put_manifest_in, visibility_in};
+pub use super::manifests::{find_manifest, published_in, put_manifest_in};
 pub use super::model::Artifact;
+pub use super::parsed::is_foreign;
 use super::model::{Repository, RepositoryName, Visibility};
 use super::store;
 pub use super::store::{artifacts, referrers_of, repository_lines, tags_of, visibility};
@@ -31,10 +32,15 @@ pub fn set_visibility(conn: &mut Conn, repository_id: &str, digest: &str, visibi
     Ok(store::set_visibility(conn, repository_id, digest, visibility)? == 1)
 }
 
-/// Signatures that refer to a manifest: when each came, and its manifest's bytes; the newest, at most `limit`. Longer manifests than a
-/// signature needs are left out.
+/// Signatures that refer to a manifest: when each came, and its manifest's bytes; the platform's own, then the newest, at most `limit`.
+/// Longer manifests than a signature needs are left out.
 pub fn signatures_in(conn: &mut Conn, repository_id: &str, digest: &str, limit: i64) -> Result<Vec<(Timestamp, Vec<u8>)>> {
     Ok(store::referring(conn, repository_id, digest, SIGNATURE_TYPE, MAX_SIGNATURE_MANIFEST, limit)?)
+}
+
+/// Digest of the manifest by which the platform signed another one of a repository.
+pub fn platform_signature_in(conn: &mut Conn, repository_name: &str, digest: &str) -> Result<Option<String>> {
+    Ok(store::platform_signature(conn, repository_name, digest)?)
 }
 
 /// Referrers of a manifest with one of some artifact types; the newest, at most `limit`.

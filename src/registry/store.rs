@@ -2,14 +2,22 @@
 
 use std::collections::HashMap;
 
+use app_package::oci::SIGNATURE_TYPE;
 use diesel::prelude::*;
 
-use crate::base::db::schema::{blob_pins, blobs, manifests, repositories, repository_blobs, storage_quotas, tags, uploads};
+use crate::base::db::schema::{blob_pins, blobs, manifests, repositories, repository_blobs, retired_tags, storage_quotas, tags, uploads};
 use crate::base::db::{Conn, Timestamp, dialect};
 use crate::registry::model::{Artifact, Content, ReferrerRow, Repository, RepositoryLine, StoredManifest, Upload, Visibility};
 
+mod links;
+mod upkeep;
+
+pub use links::*;
+pub use upkeep::*;
+
 /// Values of one `IN (…)`.
 const BATCH: usize = 500;
+
 pub fn repository(conn: &mut Conn, name: &str) -> QueryResult<Option<Repository>> {
     repositories::table.filter(repositories::name.eq(name)).select(Repository::as_select()).first(conn).optional()
 }
@@ -23,108 +31,9 @@ pub fn owner_of(conn: &mut Conn, repository_id: &str) -> QueryResult<String> {
     repositories::table.find(repository_id).select(repositories::organization_id).first(conn)
 }
 
-/// Ids of repositories after one, in order.
-pub fn repositories_after(conn: &mut Conn, after: &str, limit: i64) -> QueryResult<Vec<String>> {
-    repositories::table.filter(repositories::id.gt(after)).order(repositories::id).limit(limit).select(repositories::id).load(conn)
-}
-
-/// Digests and contents of a repository's manifests after a digest, in order.
-pub fn contents_after(conn: &mut Conn, repository_id: &str, after: &str, limit: i64) -> QueryResult<Vec<(String, Vec<u8>)>> {
-    manifests::table
-        .filter(manifests::repository_id.eq(repository_id).and(manifests::digest.gt(after)))
-        .order(manifests::digest)
-        .limit(limit)
-        .select((manifests::digest, manifests::content))
-        .load(conn)
-}
-
-/// Digests that a repository has linked since before a time and that nobody has touched since then.
-pub fn idle_links(conn: &mut Conn, repository_id: &str, before: Timestamp) -> QueryResult<Vec<String>> {
-    repository_blobs::table
-        .inner_join(blobs::table.on(blobs::digest.eq(repository_blobs::digest)))
-        .filter(repository_blobs::repository_id.eq(repository_id))
-        .filter(repository_blobs::created_at.lt(before).and(blobs::touched_at.lt(before)))
-        .order(repository_blobs::digest)
-        .select(repository_blobs::digest)
-        .load(conn)
-}
-
-/// Takes links away whose blobs nobody has touched since a time; how many. Holds the blobs' rows, so that a touch waits and then finds
-/// the link gone.
-pub fn unlink_idle(conn: &mut Conn, repository_id: &str, digests: &[String], before: Timestamp) -> QueryResult<usize> {
-    let idle = || blobs::digest.eq_any(digests).and(blobs::touched_at.lt(before));
-    diesel::update(blobs::table.filter(idle())).set(blobs::touched_at.eq(blobs::touched_at)).execute(conn)?;
-    diesel::delete(
-        repository_blobs::table
-            .filter(repository_blobs::repository_id.eq(repository_id).and(repository_blobs::created_at.lt(before)))
-            .filter(repository_blobs::digest.eq_any(blobs::table.filter(idle()).select(blobs::digest))),
-    )
-    .execute(conn)
-}
-
-/// Digests and sizes of blobs that no repository links, nobody has pinned, and nobody has touched since a time, after a digest, in order.
-pub fn loose_blobs(conn: &mut Conn, before: Timestamp, after: &str, limit: i64) -> QueryResult<Vec<(String, i64)>> {
-    let pinned = blob_pins::table.filter(blob_pins::digest.eq(blobs::digest));
-    blobs::table
-        .left_join(repository_blobs::table.on(repository_blobs::digest.eq(blobs::digest)))
-        .filter(repository_blobs::digest.is_null().and(blobs::touched_at.lt(before)).and(blobs::digest.gt(after)))
-        .filter(diesel::dsl::not(diesel::dsl::exists(pinned)))
-        .order(blobs::digest)
-        .limit(limit)
-        .select((blobs::digest, blobs::size_bytes))
-        .load(conn)
-}
-
-/// Removes the row of a blob, if it is still loose; holds it until the transaction ends.
-pub fn delete_loose(conn: &mut Conn, digest: &str, before: Timestamp) -> QueryResult<usize> {
-    let linked = repository_blobs::table.filter(repository_blobs::digest.eq(digest));
-    let pinned = blob_pins::table.filter(blob_pins::digest.eq(digest));
-    let needed = diesel::dsl::exists(linked).or(diesel::dsl::exists(pinned));
-    diesel::delete(blobs::table.find(digest).filter(blobs::touched_at.lt(before).and(diesel::dsl::not(needed)))).execute(conn)
-}
-
 /// Pins a blob for a holder, so that it stays although no repository links it.
 pub fn pin(conn: &mut Conn, digest: &str, holder: &str) -> QueryResult<usize> {
     diesel::insert_into(blob_pins::table).values((blob_pins::digest.eq(digest), blob_pins::holder.eq(holder))).execute(conn)
-}
-
-/// Removes the row that [`dialect::claim_blob`] has made in this transaction.
-pub fn delete_claim(conn: &mut Conn, digest: &str) -> QueryResult<usize> {
-    diesel::delete(blobs::table.find(digest)).execute(conn)
-}
-
-/// Those of the digests that have a row.
-pub fn known_blobs(conn: &mut Conn, digests: &[String]) -> QueryResult<Vec<String>> {
-    let mut known = Vec::new();
-    for batch in digests.chunks(BATCH) {
-        known.extend(blobs::table.filter(blobs::digest.eq_any(batch)).select(blobs::digest).load::<String>(conn)?);
-    }
-    Ok(known)
-}
-
-/// Those of the ids that are open uploads.
-pub fn known_uploads(conn: &mut Conn, ids: &[String]) -> QueryResult<Vec<String>> {
-    let mut known = Vec::new();
-    for batch in ids.chunks(BATCH) {
-        known.extend(uploads::table.filter(uploads::id.eq_any(batch)).select(uploads::id).load::<String>(conn)?);
-    }
-    Ok(known)
-}
-
-/// Digests and sizes of blobs after a digest, in order.
-pub fn blobs_after(conn: &mut Conn, after: &str, limit: i64) -> QueryResult<Vec<(String, i64)>> {
-    blobs::table.filter(blobs::digest.gt(after)).order(blobs::digest).limit(limit).select((blobs::digest, blobs::size_bytes)).load(conn)
-}
-
-/// Names of the repositories that link a blob, in order, at most `limit`.
-pub fn linking(conn: &mut Conn, digest: &str, limit: i64) -> QueryResult<Vec<String>> {
-    repositories::table
-        .inner_join(repository_blobs::table.on(repository_blobs::repository_id.eq(repositories::id)))
-        .filter(repository_blobs::digest.eq(digest))
-        .order(repositories::name)
-        .limit(limit)
-        .select(repositories::name)
-        .load(conn)
 }
 
 /// An organisation's own storage limit in bytes, if it has one.
@@ -212,12 +121,43 @@ pub fn insert_manifest(conn: &mut Conn, repository_id: &str, manifest: &StoredMa
             manifests::content.eq(&manifest.content),
             manifests::visibility.eq(manifest.visibility),
             manifests::created_at.eq(now),
+            // The caller notes the blobs in the same transaction.
+            manifests::linked.eq(true),
         ))
         .execute(conn)
 }
 
-/// Removes a manifest and the tags that point at it.
+/// Writes the right bytes over damaged ones. The caller notes the blobs anew.
+pub fn mend_manifest(conn: &mut Conn, repository_id: &str, digest: &str, content: &[u8]) -> QueryResult<usize> {
+    diesel::update(manifests::table.find((repository_id, digest)))
+        .set((manifests::content.eq(content), manifests::linked.eq(true)))
+        .execute(conn)
+}
+
+pub fn count_manifests(conn: &mut Conn, repository_id: &str) -> QueryResult<i64> {
+    manifests::table.filter(manifests::repository_id.eq(repository_id)).count().get_result(conn)
+}
+
+/// How many manifests refer to a subject.
+pub fn count_referrers(conn: &mut Conn, repository_id: &str, subject: &str) -> QueryResult<i64> {
+    manifests::table.filter(manifests::repository_id.eq(repository_id).and(manifests::subject.eq(subject))).count().get_result(conn)
+}
+
+/// Tags of a repository, with the versions that were deleted; one that came back counts twice.
+pub fn count_tags(conn: &mut Conn, repository_id: &str) -> QueryResult<i64> {
+    let there: i64 = tags::table.filter(tags::repository_id.eq(repository_id)).count().get_result(conn)?;
+    let gone: i64 = retired_tags::table.filter(retired_tags::repository_id.eq(repository_id)).count().get_result(conn)?;
+    Ok(there.saturating_add(gone))
+}
+
+/// What a version's tag named before it was deleted.
+pub fn retired(conn: &mut Conn, repository_id: &str, name: &str) -> QueryResult<Option<String>> {
+    retired_tags::table.find((repository_id, name)).select(retired_tags::digest).first(conn).optional()
+}
+
+/// Removes a manifest, the tags that point at it, and what is noted of its blobs.
 pub fn delete_manifest(conn: &mut Conn, repository_id: &str, digest: &str) -> QueryResult<usize> {
+    delete_links(conn, repository_id, digest)?;
     diesel::delete(tags::table.filter(tags::repository_id.eq(repository_id).and(tags::digest.eq(digest)))).execute(conn)?;
     diesel::delete(manifests::table.find((repository_id, digest))).execute(conn)
 }
@@ -256,41 +196,70 @@ pub fn set_visibility(conn: &mut Conn, repository_id: &str, digest: &str, visibi
     diesel::update(manifests::table.find((repository_id, digest))).set(manifests::visibility.eq(visibility)).execute(conn)
 }
 
-/// Contents of a repository's manifests that must stay, with what refers to them.
-pub fn kept_contents(conn: &mut Conn, repository_id: &str) -> QueryResult<Vec<Vec<u8>>> {
-    let (own, subjects) = diesel::alias!(manifests as own, manifests as subjects);
-    let stay = [Visibility::Kept, Visibility::Public];
-    let of_kept = subjects
-        .filter(subjects.field(manifests::repository_id).eq(repository_id).and(subjects.field(manifests::visibility).eq_any(stay)))
-        .select(subjects.field(manifests::digest));
-    own.filter(own.field(manifests::repository_id).eq(repository_id))
-        .filter(own.field(manifests::visibility).eq_any(stay).or(own.field(manifests::subject).assume_not_null().eq_any(of_kept)))
-        .select(own.field(manifests::content))
-        .load(conn)
+/// Manifests of a repository that refer to a subject, of one artifact type where it says one.
+pub struct Referrers<'a> {
+    pub repository_id: &'a str,
+    pub subject: &'a str,
+    pub artifact_type: Option<&'a str>,
 }
 
-/// Manifests that refer to a subject, after a digest, in order of digests.
-pub fn referrers(
-    conn: &mut Conn,
-    repository_id: &str,
-    subject: &str,
-    artifact_type: Option<&str>,
-    after: &str,
-    limit: i64,
-) -> QueryResult<Vec<ReferrerRow>> {
-    let mut query = manifests::table
-        .filter(manifests::repository_id.eq(repository_id).and(manifests::subject.eq(subject)).and(manifests::digest.gt(after)))
-        .order(manifests::digest)
-        .limit(limit)
-        .select((manifests::digest, manifests::media_type, manifests::artifact_type, manifests::annotations, dialect::content_length()))
-        .into_boxed();
-    if let Some(artifact_type) = artifact_type {
-        query = query.filter(manifests::artifact_type.eq(artifact_type));
+type ReferrerColumns = (
+    manifests::digest,
+    manifests::media_type,
+    manifests::artifact_type,
+    manifests::annotations,
+    diesel::expression::SqlLiteral<diesel::sql_types::BigInt>,
+);
+
+impl Referrers<'_> {
+    fn columns() -> ReferrerColumns {
+        (manifests::digest, manifests::media_type, manifests::artifact_type, manifests::annotations, dialect::content_length())
     }
-    query.load(conn)
+
+    /// The platform's signatures, newest first.
+    pub fn kept(&self, conn: &mut Conn, limit: i64) -> QueryResult<Vec<ReferrerRow>> {
+        if self.artifact_type.is_some_and(|wanted| wanted != SIGNATURE_TYPE) {
+            return Ok(Vec::new());
+        }
+        manifests::table
+            .filter(manifests::repository_id.eq(self.repository_id).and(manifests::subject.eq(self.subject)))
+            .filter(manifests::artifact_type.eq(SIGNATURE_TYPE).and(manifests::visibility.eq(Visibility::Kept)))
+            .order((manifests::created_at.desc(), manifests::digest.desc()))
+            .limit(limit)
+            .select(Self::columns())
+            .load(conn)
+    }
+
+    /// All others, after a digest, in order of digests.
+    pub fn others(&self, conn: &mut Conn, after: &str, limit: i64) -> QueryResult<Vec<ReferrerRow>> {
+        let other = manifests::artifact_type.is_null().or(manifests::artifact_type.ne(SIGNATURE_TYPE));
+        let mut query = manifests::table
+            .filter(manifests::repository_id.eq(self.repository_id).and(manifests::subject.eq(self.subject)))
+            .filter(manifests::digest.gt(after).and(other.or(manifests::visibility.ne(Visibility::Kept))))
+            .order(manifests::digest)
+            .limit(limit)
+            .select(Self::columns())
+            .into_boxed();
+        if let Some(artifact_type) = self.artifact_type {
+            query = query.filter(manifests::artifact_type.eq(artifact_type));
+        }
+        query.load(conn)
+    }
 }
 
-/// Manifests of an artifact type that refer to a subject and are at most `max_bytes` long, newest first.
+/// Digest of the newest signature of the platform of a manifest, by the name of its repository.
+pub fn platform_signature(conn: &mut Conn, repository_name: &str, subject: &str) -> QueryResult<Option<String>> {
+    manifests::table
+        .inner_join(repositories::table.on(repositories::id.eq(manifests::repository_id)))
+        .filter(repositories::name.eq(repository_name).and(manifests::subject.eq(subject)))
+        .filter(manifests::artifact_type.eq(SIGNATURE_TYPE).and(manifests::visibility.eq(Visibility::Kept)))
+        .order((manifests::created_at.desc(), manifests::digest.desc()))
+        .select(manifests::digest)
+        .first(conn)
+        .optional()
+}
+
+/// Manifests of an artifact type that refer to a subject and are at most `max_bytes` long: those that must stay, then the newest.
 pub fn referring(
     conn: &mut Conn,
     repository_id: &str,
@@ -302,7 +271,7 @@ pub fn referring(
     manifests::table
         .filter(manifests::repository_id.eq(repository_id).and(manifests::subject.eq(subject)))
         .filter(manifests::artifact_type.eq(artifact_type).and(dialect::content_length().le(max_bytes)))
-        .order((manifests::created_at.desc(), manifests::digest.desc()))
+        .order((manifests::visibility.eq(Visibility::Kept).desc(), manifests::created_at.desc(), manifests::digest.desc()))
         .limit(limit)
         .select((manifests::created_at, manifests::content))
         .load(conn)

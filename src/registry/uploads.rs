@@ -66,6 +66,10 @@ pub async fn start(app: &App, user_id: &str, repository: &Repository) -> Result<
 
 /// Links a blob of `from`, or without it of any repository of the same organisation; false where there is none.
 pub async fn mount(app: &App, into: &Repository, digest: &Digest, from: Option<&Repository>) -> Result<bool> {
+    // A blob whose bytes are gone is uploaded anew, which mends it.
+    if app.blobs.size(digest).await?.is_none() {
+        return Ok(false);
+    }
     let (into, digest, source, now) = (into.clone(), digest.clone(), from.map(|r| r.id.clone()), app.clock.now());
     app.db
         .write(move |conn| {

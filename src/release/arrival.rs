@@ -12,7 +12,6 @@ use crate::base::auth::policy::{self, Action};
 use crate::base::auth::{Actor, Person};
 use crate::base::config::Checks;
 use crate::base::db::Json;
-use crate::base::db::dialect::{self, Row};
 use crate::base::error::{Error, QueryResultExt as _, Result};
 use crate::base::ids;
 use crate::base::jobs::Job;
@@ -31,17 +30,13 @@ use crate::{catalog, registry};
 /// A version is one digest for ever: a correction is a new version.
 ///
 /// # Errors
-/// Those of [`registry::manifests::push_in`] and [`package::load`]; `release-name`, `release-tag`, `specialty-unknown`,
-/// `scenario-unknown`, `release-version-taken`, `too-many-checks`, `too-many-checks-waiting`,
-/// `too-many-versions`.
+/// `quota-exceeded`; those of [`registry::manifests::push_in`] and [`package::load`]; `release-name`, `release-tag`, `specialty-unknown`,
+/// `scenario-unknown`, `release-version-taken`, `too-many-checks`, `too-many-checks-waiting`, `too-many-versions`.
 pub async fn push(app: &App, actor: &Actor, repository: Repository, push: Arc<Push>) -> Result<()> {
+    registry::quota::require(app, &repository.organization_id, push.stored_bytes()).await?;
     let arrival = arrival(app, actor, &repository, &push).await?;
     let settings = app.settings.checks.clone();
     audit::change(app, actor, move |c| {
-        if arrival.is_some() {
-            // Hold the repository: nobody may delete the manifest while it becomes a release.
-            dialect::hold(c, Row::Repository(&repository.id))?;
-        }
         registry::manifests::push_in(c, &repository, &push)?;
         if let Some(Arrival { vendor, incoming }) = &arrival {
             let release_id = receive_in(c, vendor, incoming, push.digest.as_str(), &settings)?;

@@ -148,7 +148,9 @@ fn sign_in(conn: &mut Conn, app: &App, release: &Release, now: Timestamp) -> Res
     }
     let subject =
         Descriptor { media_type: stored.media_type, digest, size: stored.content.len() as u64, annotations: None, artifact_type: None };
-    registry::service::put_manifest_in(conn, &repository.id, signature_manifest(&subject, &envelope).into(), now)
+    // Kept: its owner may delete what else refers to a release, and nodes ask for this one.
+    let manifest = signature_manifest(&subject, &envelope).into();
+    registry::service::put_manifest_in(conn, &repository.id, manifest, Visibility::Kept, now)
 }
 
 /// Moves a release to a state if it is in one of `from`, in the caller's transaction; the caller audits its decision.

@@ -108,6 +108,10 @@ impl Server {
         .bind_rustls_0_23(&settings.edge_listen, tls_config(&app)?)
         .with_context(|| format!("cannot listen on {} (in use? set PORT or server.edge_listen)", settings.edge_listen))?;
 
+        let linked = registry::links::complete(&app).await.map_err(|e| anyhow::anyhow!("{e}"))?;
+        if linked > 0 {
+            tracing::info!(linked, "manifests of the version before linked to their blobs");
+        }
         registry::jobs::plan_collection(&app).await.map_err(|e| anyhow::anyhow!("{e}"))?;
         upkeep::plan(&app, TimeDelta::minutes(1)).await.map_err(|e| anyhow::anyhow!("{e}"))?;
         notice::jobs::plan_pruning(&app).await.map_err(|e| anyhow::anyhow!("{e}"))?;

@@ -1,14 +1,16 @@
 //! Reads SBOM (SPDX JSON 2 and 3, `CycloneDX` JSON) and provenance (in-toto statements, bare or in a DSSE envelope) as far as a page shows
-//! them. The bytes are strangers': bounded in size, and kept only up to [`MAX_PACKAGES`] packages and [`MAX_TEXT`] characters each.
+//! them. The bytes are strangers': bounded in size, and kept only up to [`MAX_PACKAGES`] packages and [`MAX_TEXT`] characters each. No
+//! list is held whole: of an item is kept what a page shows of it, before the next one is read ([`each`]).
 
-use std::collections::BTreeMap;
 use std::fmt;
-use std::marker::PhantomData;
 
 use app_package::dsse::{Envelope, IN_TOTO_TYPE};
-use app_package::path::invisible;
 use serde::Deserialize;
-use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{Deserializer, MapAccess, Visitor};
+
+use self::json::{First, Word, each, json};
+
+mod json;
 
 /// Longest document that is read, in bytes.
 pub const MAX_BYTES: u64 = 8 * 1024 * 1024;
@@ -92,90 +94,6 @@ pub enum Fault {
     Malformed(String),
 }
 
-/// A field that should hold a text; a number counts as its text, anything else as empty.
-#[derive(Debug, Default)]
-struct Word(String);
-
-impl<'de> Deserialize<'de> for Word {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Any;
-        impl<'de> Visitor<'de> for Any {
-            type Value = Word;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a text")
-            }
-            fn visit_str<E>(self, text: &str) -> Result<Word, E> {
-                Ok(Word(text.chars().filter(|c| !c.is_control() && !invisible(*c)).take(MAX_TEXT).collect()))
-            }
-            fn visit_u64<E>(self, n: u64) -> Result<Word, E> {
-                Ok(Word(n.to_string()))
-            }
-            fn visit_i64<E>(self, n: i64) -> Result<Word, E> {
-                Ok(Word(n.to_string()))
-            }
-            fn visit_f64<E>(self, n: f64) -> Result<Word, E> {
-                Ok(Word(n.to_string()))
-            }
-            fn visit_bool<E>(self, _: bool) -> Result<Word, E> {
-                Ok(Word::default())
-            }
-            fn visit_unit<E>(self) -> Result<Word, E> {
-                Ok(Word::default())
-            }
-            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Word, A::Error> {
-                while seq.next_element::<IgnoredAny>()?.is_some() {}
-                Ok(Word::default())
-            }
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Word, A::Error> {
-                while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-                Ok(Word::default())
-            }
-        }
-        deserializer.deserialize_any(Any)
-    }
-}
-
-/// A list of which the first items are kept and all are counted.
-#[derive(Debug)]
-struct First<T> {
-    items: Vec<T>,
-    total: usize,
-}
-
-impl<T> Default for First<T> {
-    fn default() -> Self {
-        Self { items: Vec::new(), total: 0 }
-    }
-}
-
-impl<'de, T: Deserialize<'de>> Deserialize<'de> for First<T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Items<T>(PhantomData<T>);
-        impl<'de, T: Deserialize<'de>> Visitor<'de> for Items<T> {
-            type Value = First<T>;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a list")
-            }
-            fn visit_unit<E>(self) -> Result<Self::Value, E> {
-                Ok(First::default())
-            }
-            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
-                let mut found = First::default();
-                while found.items.len() < MAX_PACKAGES {
-                    let Some(item) = seq.next_element()? else { return Ok(found) };
-                    found.items.push(item);
-                    found.total += 1;
-                }
-                while seq.next_element::<IgnoredAny>()?.is_some() {
-                    found.total += 1;
-                }
-                Ok(found)
-            }
-        }
-        deserializer.deserialize_any(Items(PhantomData))
-    }
-}
-
 /// Reads a document of an artifact type.
 pub fn parse(artifact_type: &str, bytes: &[u8]) -> Result<Document, Fault> {
     if bytes.len() as u64 > MAX_BYTES {
@@ -187,13 +105,6 @@ pub fn parse(artifact_type: &str, bytes: &[u8]) -> Result<Document, Fault> {
         IN_TOTO_TYPE | DSSE => provenance(bytes).map(Document::Provenance),
         _ => Err(Fault::OtherFormat),
     }
-}
-
-/// Reads JSON; the fault says where it ended, in the parser's words.
-fn json<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, Fault> {
-    // Some tools write a byte order mark first.
-    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
-    serde_json::from_slice(bytes).map_err(|e| Fault::Malformed(e.to_string().chars().take(MAX_TEXT).collect()))
 }
 
 fn lacks(what: &str) -> Fault {
@@ -210,7 +121,7 @@ struct Spdx {
     #[serde(default)]
     packages: First<SpdxPackage>,
     #[serde(default, rename = "@graph")]
-    graph: Vec<SpdxElement>,
+    graph: SpdxGraph,
 }
 
 #[derive(Deserialize)]
@@ -240,6 +151,34 @@ struct SpdxElement {
     version: Word,
 }
 
+/// What the elements of SPDX 3 say of their document.
+#[derive(Default)]
+struct SpdxGraph {
+    spec: Word,
+    name: Option<Word>,
+    packages: First<Package>,
+}
+
+impl<'de> Deserialize<'de> for SpdxGraph {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let mut graph = Self::default();
+        each(deserializer, |element: SpdxElement| {
+            if graph.spec.0.is_empty() {
+                graph.spec = element.spec_version;
+            }
+            match element.kind.0.as_str() {
+                "SpdxDocument" if graph.name.is_none() => graph.name = Some(element.name),
+                // Licences of SPDX 3 are relations between elements; the page leaves them out.
+                "software_Package" => {
+                    graph.packages.push(Package { name: element.name.0, version: element.version.0, license: String::new() });
+                }
+                _ => {}
+            }
+        })?;
+        Ok(graph)
+    }
+}
+
 fn spdx(bytes: &[u8]) -> Result<Sbom, Fault> {
     let document: Spdx = json(bytes)?;
     if !document.version.0.is_empty() {
@@ -258,15 +197,17 @@ fn spdx(bytes: &[u8]) -> Result<Sbom, Fault> {
             packages: document.packages.items.into_iter().map(package).collect(),
         });
     }
-    let spec = document.graph.iter().map(|e| &e.spec_version.0).find(|v| !v.is_empty()).ok_or_else(|| lacks("spdxVersion"))?;
-    let format = format!("SPDX-{spec}");
-    let name = document.graph.iter().find(|e| e.kind.0 == "SpdxDocument").map(|e| e.name.0.clone()).unwrap_or_default();
-    let packages = document.graph.into_iter().filter(|e| e.kind.0 == "software_Package");
-    // Licences of SPDX 3 are relations between elements; the page leaves them out.
-    let mut packages: Vec<Package> = packages.map(|e| Package { name: e.name.0, version: e.version.0, license: String::new() }).collect();
-    let total = packages.len();
-    packages.truncate(MAX_PACKAGES);
-    Ok(Sbom { format, name, version: String::new(), total, packages })
+    let SpdxGraph { spec, name, packages } = document.graph;
+    if spec.0.is_empty() {
+        return Err(lacks("spdxVersion"));
+    }
+    Ok(Sbom {
+        format: format!("SPDX-{}", spec.0),
+        name: name.unwrap_or_default().0,
+        version: String::new(),
+        total: packages.total,
+        packages: packages.items,
+    })
 }
 
 #[derive(Deserialize)]
@@ -281,7 +222,7 @@ struct CycloneDx {
     #[serde(default)]
     metadata: Option<Metadata>,
     #[serde(default)]
-    components: First<Component>,
+    components: Components,
 }
 
 #[derive(Deserialize)]
@@ -297,9 +238,40 @@ struct Component {
     #[serde(default)]
     version: Word,
     #[serde(default)]
-    licenses: First<LicenseChoice>,
+    licenses: First<LicenseChoice, MAX_LICENSES>,
     #[serde(default)]
-    components: First<Component>,
+    components: Components,
+}
+
+impl Component {
+    /// The package, and what it is made of.
+    fn split(self) -> (Package, First<Package>) {
+        let license = |choice: LicenseChoice| {
+            let of = |l: License| if l.id.0.is_empty() { l.name.0 } else { l.id.0 };
+            choice.license.map(of).filter(|l| !l.is_empty()).unwrap_or(choice.expression.0)
+        };
+        let licenses: Vec<String> = self.licenses.items.into_iter().map(license).filter(|l| !l.is_empty()).collect();
+        (Package { name: self.name.0, version: self.version.0, license: licenses.join(", ") }, self.components.0)
+    }
+}
+
+/// Components, each followed by those that it is made of, the first of all of them together. How deep they lie is bounded by the JSON
+/// reader.
+#[derive(Default)]
+struct Components(First<Package>);
+
+impl<'de> Deserialize<'de> for Components {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let mut found = First::default();
+        each(deserializer, |component: Component| {
+            let (package, parts) = component.split();
+            found.push(package);
+            let more = parts.total.saturating_sub(parts.items.len());
+            parts.items.into_iter().for_each(|part| found.push(part));
+            found.total += more;
+        })?;
+        Ok(Self(found))
+    }
 }
 
 #[derive(Deserialize)]
@@ -324,32 +296,13 @@ fn cyclonedx(bytes: &[u8]) -> Result<Sbom, Fault> {
         return Err(lacks("bomFormat"));
     }
     let about = document.metadata.and_then(|m| m.component);
-    let mut sbom = Sbom {
+    Ok(Sbom {
         format: format!("CycloneDX {}", document.spec_version.0).trim_end().to_owned(),
         name: about.map(|c| format!("{} {}", c.name.0, c.version.0).trim_end().to_owned()).unwrap_or_default(),
         version: document.version.0,
-        total: 0,
-        packages: Vec::new(),
-    };
-    collect(document.components, &mut sbom);
-    Ok(sbom)
-}
-
-/// Components, each followed by those that it is made of. How deep they lie is bounded by the JSON reader.
-fn collect(components: First<Component>, sbom: &mut Sbom) {
-    sbom.total += components.total;
-    for component in components.items {
-        if sbom.packages.len() < MAX_PACKAGES {
-            let license = |choice: LicenseChoice| {
-                let of = |l: License| if l.id.0.is_empty() { l.name.0 } else { l.id.0 };
-                choice.license.map(of).filter(|l| !l.is_empty()).unwrap_or(choice.expression.0)
-            };
-            let licenses: Vec<String> =
-                component.licenses.items.into_iter().take(MAX_LICENSES).map(license).filter(|l| !l.is_empty()).collect();
-            sbom.packages.push(Package { name: component.name.0, version: component.version.0, license: licenses.join(", ") });
-        }
-        collect(component.components, sbom);
-    }
+        total: document.components.0.total,
+        packages: document.components.0.items,
+    })
 }
 
 #[derive(Deserialize)]
@@ -370,7 +323,33 @@ struct StatementSubject {
     #[serde(default)]
     name: Word,
     #[serde(default)]
-    digest: BTreeMap<String, Word>,
+    digest: SubjectDigest,
+}
+
+/// A subject's digest as `algorithm:hex`: SHA-256, as the registry's own digests are, else the first that is named.
+#[derive(Default)]
+struct SubjectDigest(String);
+
+impl<'de> Deserialize<'de> for SubjectDigest {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Digests;
+        impl<'de> Visitor<'de> for Digests {
+            type Value = SubjectDigest;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("digests by algorithm")
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<SubjectDigest, A::Error> {
+                let mut found = SubjectDigest::default();
+                while let Some((Word(algorithm), Word(hex))) = map.next_entry()? {
+                    if found.0.is_empty() || algorithm == "sha256" {
+                        found.0 = format!("{}:{hex}", algorithm.chars().take(20).collect::<String>());
+                    }
+                }
+                Ok(found)
+            }
+        }
+        deserializer.deserialize_map(Digests)
+    }
 }
 
 /// SLSA provenance 0.2 has `builder` and `buildType`, 1.0 has them deeper. Other predicates have neither.
@@ -401,28 +380,31 @@ struct NamedPackage {
     id: Word,
 }
 
+/// An envelope as far as its payload is read: nobody verifies its signatures here, so their list is passed over.
+#[derive(Deserialize)]
+struct Enveloped {
+    #[serde(rename = "payloadType")]
+    payload_type: String,
+    payload: String,
+}
+
 fn provenance(bytes: &[u8]) -> Result<Provenance, Fault> {
-    let envelope = json::<Envelope>(bytes).ok().filter(|e| e.payload_type == IN_TOTO_TYPE);
-    let payload = envelope.as_ref().map(|e| e.decoded().ok_or_else(|| Fault::Malformed("payload".to_owned()))).transpose()?;
+    let envelope = json::<Enveloped>(bytes).ok().filter(|e| e.payload_type == IN_TOTO_TYPE);
+    let decoded = |e: Enveloped| Envelope { payload_type: e.payload_type, payload: e.payload, signatures: Vec::new() }.decoded();
+    let payload = envelope.map(|e| decoded(e).ok_or_else(|| Fault::Malformed("payload".to_owned()))).transpose()?;
     let statement: Statement = json(payload.as_deref().unwrap_or(bytes))?;
     if !statement.kind.0.starts_with("https://in-toto.io/Statement/") {
         return Err(lacks("_type"));
     }
     let either = |a: Word, b: Word| if a.0.is_empty() { b.0 } else { a.0 };
     let predicate = statement.predicate.unwrap_or_default();
-    let subject = |s: StatementSubject| {
-        // SHA-256, as in the registry's own digests, else the first algorithm.
-        let digest = s.digest.get_key_value("sha256").or_else(|| s.digest.first_key_value());
-        let digest = digest.map(|(algorithm, hex)| format!("{}:{}", algorithm.chars().take(20).collect::<String>(), hex.0));
-        (s.name.0, digest.unwrap_or_default())
-    };
     Ok(Provenance {
         predicate_type: statement.predicate_type.0,
         builder: either(predicate.run_details.builder.id, predicate.builder.id),
         build_type: either(predicate.build_definition.build_type, predicate.build_type),
         enveloped: payload.is_some(),
         total: statement.subject.total,
-        subjects: statement.subject.items.into_iter().map(subject).collect(),
+        subjects: statement.subject.items.into_iter().map(|s| (s.name.0, s.digest.0)).collect(),
     })
 }
 

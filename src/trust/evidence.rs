@@ -5,6 +5,7 @@ use app_package::evidence::{Expected, Judged, Signer, Standing, judge};
 use app_package::keys::KeySet;
 use app_package::oci::{DSSE_TYPE, ImageManifest};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use tokio::sync::Semaphore;
 
 use super::documents::{self, Document, Fault};
 use super::model::{VendorKey, active_set};
@@ -25,6 +26,8 @@ const MAX_SIGNATURES: i64 = 50;
 const MAX_DOCUMENTS: i64 = 50;
 /// Blobs that are read at a time.
 const READS: usize = 8;
+/// One document is read and parsed at a time: each may have 8 MiB, and what is kept of it comes on top.
+static READING: Semaphore = Semaphore::const_new(1);
 /// Longest envelope in bytes.
 const MAX_ENVELOPE: u64 = app_package::dsse::MAX_ENVELOPE_BYTES as u64;
 
@@ -177,6 +180,7 @@ pub async fn document(app: &App, actor: &Actor, name: &str, digest: &str) -> Res
     if registry::service::is_foreign(&layer.media_type) {
         return Err(missing());
     }
+    let _turn = READING.acquire().await.map_err(Error::internal)?;
     let content = match app.blobs.read_small(&layer.digest, documents::MAX_BYTES).await {
         Ok(bytes) => {
             let kind = artifact_type.clone();

@@ -317,3 +317,59 @@ fn a_database_of_the_version_before_knows_that_it_had_keys() {
     pg.blocking().unwrap().batch_execute(&format!("DROP SCHEMA {schema} CASCADE")).unwrap();
     std::fs::remove_file(file).unwrap();
 }
+
+#[test]
+fn signatures_of_the_platform_are_told_from_those_of_vendors_in_rows_of_the_version_before() {
+    const NAME: &str = "2026-11-29-000010";
+    let file = std::env::temp_dir().join(pithead::base::ids::new("parity"));
+    let lite = Db::open(&Location::parse(&format!("sqlite:{}", file.display())).unwrap(), 1).unwrap();
+    let (pg, schema) = postgres();
+    for db in [&lite, &pg] {
+        let mut conn = db.blocking().unwrap();
+        migrate::up(&mut conn).unwrap();
+        down_to_before(&mut conn, NAME);
+        conn.batch_execute(OWNED).unwrap();
+        let empty = if matches!(*conn, Conn::Sqlite(_)) { "x''" } else { "''" };
+        let signature = "application/vnd.pithead.signature.v1+json";
+        let manifest = |repository: &str, digest: &str, kind: &str, subject: &str, annotations: &str, at: &str| {
+            format!(
+                "INSERT INTO manifests (repository_id, digest, media_type, artifact_type, subject, annotations, content, created_at, visibility) \
+                 VALUES ('{repository}', '{digest}', 'm', '{kind}', {subject}, '{annotations}', {empty}, '2026-01-02 00:00:00.{at}', \
+                 '{}')",
+                if digest == "release" && repository == "rep_1" { "public" } else { "private" }
+            )
+        };
+        let (long, short) = ("x".repeat(16 * 1024 + 1), "x".repeat(16 * 1024));
+        for row in [
+            manifest("rep_1", "release", "app", "NULL", &short, "000001"),
+            manifest("rep_1", "platform", signature, "'release'", &long, "000002"),
+            // Attached by the vendor, before and after.
+            manifest("rep_1", "before", signature, "'release'", "", "000001"),
+            manifest("rep_1", "after", signature, "'release'", "", "000003"),
+            manifest("rep_1", "sbom", &"t".repeat(256), "'release'", "", "000002"),
+            // The same in a repository that is no app's.
+            manifest("rep_2", "platform", signature, "'release'", "", "000002"),
+            "INSERT INTO releases (id, app_id, version, digest, manifest, size_bytes, state, created_by, created_at, updated_at, published_at) \
+             VALUES ('rel_1', 'app_1', '1.0.0', 'release', '{}', 1, 'published', 'usr_1', '2026-01-01 00:00:00', '2026-01-01 00:00:00', \
+             '2026-01-02 00:00:00.000002')"
+                .to_owned(),
+        ] {
+            conn.batch_execute(&row).unwrap();
+        }
+        let is = |conn: &mut Conn, condition: &str| count(conn, &format!("SELECT COUNT(*) AS n FROM manifests WHERE {condition}"));
+        for again in [false, true] {
+            migrate::up(&mut conn).unwrap();
+            assert_eq!(is(&mut conn, "visibility = 'kept' AND repository_id = 'rep_1' AND digest = 'platform'"), 1);
+            assert_eq!((is(&mut conn, "visibility = 'kept'"), is(&mut conn, "visibility = 'public'")), (1, 1));
+            assert_eq!((is(&mut conn, "annotations IS NULL"), is(&mut conn, "length(annotations) = 16384")), (1, 1));
+            assert_eq!(is(&mut conn, "artifact_type IS NULL AND digest = 'sbom'"), 1);
+            assert_eq!(is(&mut conn, "NOT linked"), 6, "the server links them: {again}");
+            conn.batch_execute("INSERT INTO manifest_blobs (repository_id, digest, manifest) VALUES ('rep_1', 'b', 'release')").unwrap();
+            assert!(conn.batch_execute("DELETE FROM manifests WHERE digest = 'release'").is_err(), "what is linked goes with its links");
+            down_to_before(&mut conn, NAME);
+            assert_eq!((is(&mut conn, "visibility = 'private'"), is(&mut conn, "visibility = 'public'")), (5, 1));
+        }
+    }
+    pg.blocking().unwrap().batch_execute(&format!("DROP SCHEMA {schema} CASCADE")).unwrap();
+    std::fs::remove_file(file).unwrap();
+}

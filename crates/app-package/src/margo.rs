@@ -213,6 +213,9 @@ pub struct ParameterTarget {
 pub struct Extensions {
     /// The exact release.
     pub release: ReleaseRef,
+    /// Digest of the manifest with the platform's signature on the release; a document from before it was named has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signature: Option<Digest>,
     /// Licence JWT.
     pub license: String,
     /// Parameter values by name.

@@ -255,13 +255,13 @@ impl Cloud {
         Err(Fault::new("registry-token-refused", "server", "the registry refused a fresh token"))
     }
 
-    /// An image manifest by digest, checked.
-    pub async fn manifest(&self, repository: &str, digest: &Digest) -> Result<Vec<u8>, Fault> {
+    /// An image manifest by digest, checked, of at most `limit` bytes.
+    pub async fn manifest(&self, repository: &str, digest: &Digest, limit: usize) -> Result<Vec<u8>, Fault> {
         let answer = self.registry(repository, &format!("manifests/{digest}"), oci::MANIFEST_TYPE, 0, Some(CALL)).await?;
         if !answer.status().is_success() {
             return Err(registry_problem(answer).await);
         }
-        let body = read_body(answer, MAX_DOCUMENT).await?;
+        let body = read_body(answer, limit).await?;
         check_digest("image manifest", digest.as_str(), &body)?;
         Ok(body)
     }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use app_package::digest::Digest;
+use app_package::dsse::MAX_ENVELOPE_BYTES;
 use app_package::license::Purpose;
 use app_package::manifest::AppManifest;
 use app_package::margo::State;
@@ -23,8 +24,12 @@ use crate::wire::Request;
 
 /// Limit of all golden samples together.
 const GOLDEN: Duration = Duration::from_mins(5);
-/// Signatures of one release that are looked at: one page of referrers. Vendors sign too, and the order says nothing.
+/// Signatures of one release that are looked at, where the document does not name the platform's: one page of referrers. Vendors sign too.
 const MAX_SIGNATURES: usize = 50;
+/// Longest manifest of a signature, and longest envelope, in bytes.
+const MAX_SIGNATURE: usize = MAX_ENVELOPE_BYTES;
+/// Fault of a line that is down: the next try may find the signature.
+const UNREACHABLE: &str = "server-unreachable";
 /// Least memory of an app, in bytes.
 const LEAST_MEMORY: u64 = 128 * 1024 * 1024;
 
@@ -95,32 +100,32 @@ async fn image_of(agent: &Agent, wanted: &Wanted) -> Result<ImageManifest, Fault
     if let Some(bytes) = agent.store.get(digest, MAX_DOCUMENT as u64)? {
         return release::image(&bytes);
     }
-    let bytes = agent.cloud.manifest(wanted.app(), digest).await?;
+    let bytes = agent.cloud.manifest(wanted.app(), digest, MAX_DOCUMENT).await?;
     let image = release::image(&bytes)?;
     agent.store.put(&bytes)?;
     Ok(image)
 }
 
 /// A small blob: from the store, or fetched into it.
-async fn small(agent: &Agent, repository: &str, descriptor: &Descriptor) -> Result<Vec<u8>, Fault> {
-    if descriptor.size > MAX_DOCUMENT as u64 {
-        return Err(Fault::new("release-manifest-invalid", "release", format!("{} is over {MAX_DOCUMENT} bytes", descriptor.digest)));
+async fn small(agent: &Agent, repository: &str, descriptor: &Descriptor, limit: usize) -> Result<Vec<u8>, Fault> {
+    if descriptor.size > limit as u64 {
+        return Err(Fault::new("release-manifest-invalid", "release", format!("{} is over {limit} bytes", descriptor.digest)));
     }
-    if let Some(bytes) = agent.store.get(&descriptor.digest, MAX_DOCUMENT as u64)? {
+    if let Some(bytes) = agent.store.get(&descriptor.digest, limit as u64)? {
         return Ok(bytes);
     }
     agent.store.fetch(&agent.cloud, repository, descriptor).await?;
-    let bytes = agent.store.get(&descriptor.digest, MAX_DOCUMENT as u64)?;
+    let bytes = agent.store.get(&descriptor.digest, limit as u64)?;
     bytes.ok_or_else(|| Fault::new("disk", "store", format!("{} is gone again", descriptor.digest)))
 }
 
 async fn config_of(agent: &Agent, wanted: &Wanted, image: &ImageManifest) -> Result<(AppManifest, std::path::PathBuf), Fault> {
-    let bytes = small(agent, wanted.app(), &image.config).await?;
+    let bytes = small(agent, wanted.app(), &image.config, MAX_DOCUMENT).await?;
     Ok((release::config(wanted, &bytes)?, agent.store.path(&image.config.digest)))
 }
 
-/// Digest of an envelope by which the platform approves this release: the stored envelope, or one that refers to the release in the
-/// registry.
+/// Digest of an envelope by which the platform approves this release: the stored envelope, the one that the document names, or one that
+/// refers to the release in the registry. Others may attach what they like: it is passed over.
 async fn signature_of(agent: &Agent, wanted: &Wanted, before: Option<&Installed>) -> Result<Digest, Fault> {
     if let Some(installed) = before
         && let Some(envelope) = agent.store.get(&installed.signature, MAX_DOCUMENT as u64)?
@@ -128,25 +133,41 @@ async fn signature_of(agent: &Agent, wanted: &Wanted, before: Option<&Installed>
         release::signature(wanted, &envelope, &agent.keys())?;
         return Ok(installed.signature.clone());
     }
-    let repository = wanted.app();
-    let index = agent.cloud.signatures(repository, &wanted.release.digest).await?;
     let mut last = Fault::new("signature-absent", "release", "the platform has not signed this release");
-    let signed = index.manifests.iter().filter(|m| m.artifact_type.as_deref().is_none_or(|t| t == oci::SIGNATURE_TYPE));
-    for descriptor in signed.take(MAX_SIGNATURES) {
-        let bytes = agent.cloud.manifest(repository, &descriptor.digest).await?;
-        let Ok(manifest) = ImageManifest::parse(&bytes) else { continue };
-        if manifest.subject.as_ref().is_none_or(|s| s.digest != wanted.release.digest) {
-            continue;
+    if let Some(named) = &wanted.signature {
+        match envelope_of(agent, wanted, named).await {
+            // It may have been signed again since, with a newer key: what is attached is looked at then.
+            Err(fault) if fault.code != UNREACHABLE => last = fault,
+            other => return other,
         }
-        for layer in manifest.layers.iter().filter(|l| l.media_type == oci::DSSE_TYPE).take(MAX_SIGNATURES) {
-            let envelope = small(agent, repository, layer).await?;
-            match release::signature(wanted, &envelope, &agent.keys()) {
-                Ok(()) => return Ok(layer.digest.clone()),
-                Err(fault) => last = fault,
-            }
+    }
+    let index = agent.cloud.signatures(wanted.app(), &wanted.release.digest).await?;
+    let fits = |d: &&Descriptor| {
+        d.size <= MAX_SIGNATURE as u64
+            && d.artifact_type.as_deref().is_none_or(|t| t == oci::SIGNATURE_TYPE)
+            && wanted.signature.as_ref() != Some(&d.digest)
+    };
+    for descriptor in index.manifests.iter().filter(fits).take(MAX_SIGNATURES) {
+        match envelope_of(agent, wanted, &descriptor.digest).await {
+            Err(fault) if fault.code != UNREACHABLE => last = fault,
+            other => return other,
         }
     }
     Err(last)
+}
+
+/// The envelope of a signature's manifest, if the platform approves this release by it: the only one, as the platform writes it.
+async fn envelope_of(agent: &Agent, wanted: &Wanted, digest: &Digest) -> Result<Digest, Fault> {
+    let other = |why: &str| Fault::new("signature-malformed", "release", format!("{digest}: {why}"));
+    let bytes = agent.cloud.manifest(wanted.app(), digest, MAX_SIGNATURE).await?;
+    let manifest = ImageManifest::parse(&bytes).map_err(|e| other(&e.to_string()))?;
+    if manifest.subject.as_ref().is_none_or(|s| s.digest != wanted.release.digest) {
+        return Err(other("not of this release"));
+    }
+    let layer = manifest.layers.iter().find(|l| l.media_type == oci::DSSE_TYPE).ok_or_else(|| other("no envelope"))?;
+    let envelope = small(agent, wanted.app(), layer, MAX_SIGNATURE).await?;
+    release::signature(wanted, &envelope, &agent.keys())?;
+    Ok(layer.digest.clone())
 }
 
 /// The release's folder, complete and checked byte for byte.

@@ -27,6 +27,8 @@ pub struct Wanted {
     pub component: String,
     /// The exact release: repository (`vendor/app`), digest of the image manifest, version.
     pub release: ReleaseRef,
+    /// Manifest with the platform's signature on the release, where the document names it.
+    pub signature: Option<Digest>,
     pub license: String,
     /// Values set by the operator.
     pub parameters: Map<String, Value>,
@@ -70,6 +72,7 @@ impl Wanted {
             document: document.clone(),
             component: component.unwrap_or_else(|| repository.clone()),
             release: extensions.release,
+            signature: extensions.signature,
             license: extensions.license,
             parameters: extensions.parameters,
             place: extensions.place,

@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use app_package::digest::Digest;
+use app_package::oci::{self, Descriptor};
 use serde_json::{Value, json};
 use support::{CODE, NODE, Server, app, ort_lib};
 
@@ -34,6 +36,13 @@ impl Node {
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         Self { data, address: free.to_string(), agent: None, client: reqwest::Client::builder().no_proxy().build().unwrap() }
+    }
+
+    /// A node with an empty folder in the place of one that ends.
+    fn enrol_again(server: &Server, ended: Self) -> Self {
+        drop(ended);
+        server.world().enrolled = false;
+        Self::enrol(server)
     }
 
     fn start(&mut self) {
@@ -326,4 +335,57 @@ async fn what_is_not_licensed_signed_or_whole_does_not_run() {
     let list = node.get("/v1/apps").await.unwrap().1;
     assert_eq!(list, "{\"apps\":[]}");
     assert!(node.children().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_others_attach_hides_no_signature_of_the_platform() {
+    let server = Server::start();
+    let mut node = Node::enrol(&server);
+    let (files, manifest) = app("1.0.0", 3.0);
+    let release = server.publish(&files, &manifest);
+    let good = Server::claims(&release);
+    // Envelopes that are none, that are not there, and that are too long: all before the platform's.
+    let large = vec![b' '; 1024 * 1024];
+    let attach = |n: usize| {
+        let mut world = server.world();
+        let subject = Descriptor::of(oci::MANIFEST_TYPE, &world.manifests[release.digest.as_str()]);
+        let listed = world.signatures.remove(release.digest.as_str()).unwrap();
+        let platform = listed.last().unwrap().clone();
+        let mut all = Vec::new();
+        for i in 0..n {
+            let envelope = if i == 7 { large.clone() } else { format!("[{i}]").into_bytes() };
+            if i % 2 == 1 {
+                world.blobs.insert(Digest::of(&envelope).to_string(), envelope.clone());
+            }
+            let bytes = oci::signature_manifest(&subject, &envelope);
+            let artifact_type = Some(oci::SIGNATURE_TYPE.to_owned());
+            all.push(Descriptor { artifact_type, ..Descriptor::of(oci::MANIFEST_TYPE, &bytes) });
+            world.manifests.insert(Digest::of(&bytes).to_string(), bytes);
+        }
+        all.push(platform.clone());
+        world.signatures.insert(release.digest.to_string(), all);
+        platform.digest
+    };
+    node.start();
+
+    // A document that does not name it: as far as one page goes, and no further.
+    let platform = attach(60);
+    server.deploy("one", &release, &good, json!({}));
+    until("one failed", async || server.state("one").filter(|(state, ..)| state == "failed")).await;
+    attach(40);
+    server.deploy("two", &release, &good, json!({}));
+    installed(&server, "two", 1).await;
+    assert!(!server.world().asked.contains(Digest::of(&large).as_str()), "no envelope is that long");
+
+    // A document that names it: whatever is attached, nothing else is looked at.
+    let bogus = (0..60).map(|i| Digest::of(format!("[{i}]").as_bytes()).to_string());
+    let mut node = Node::enrol_again(&server, node);
+    attach(60);
+    server.world().deployments.clear();
+    server.world().asked.clear();
+    server.world().named.insert(release.digest.to_string(), platform);
+    server.deploy("three", &release, &good, json!({}));
+    node.start();
+    installed(&server, "three", 1).await;
+    assert!(bogus.into_iter().all(|digest| !server.world().asked.contains(&digest)));
 }

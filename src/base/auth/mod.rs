@@ -85,8 +85,12 @@ pub enum Via {
         /// Primary key of the session.
         token_hash: String,
     },
-    /// API token with its scopes.
-    Token(Vec<policy::Scope>),
+    /// API token, or a registry token made with one or with a session.
+    Token {
+        /// `tok_…` or `rtk_…`.
+        id: String,
+        scopes: Vec<policy::Scope>,
+    },
     /// Platform code acting on its own (jobs, demo set-up).
     System,
 }

@@ -142,7 +142,7 @@ pub fn require(actor: &Actor, action: Action) -> Result<&Person> {
     if !permits(person.kind, person.role, action) {
         return Err(Error::forbidden("not-permitted"));
     }
-    if let Via::Token(scopes) = via
+    if let Via::Token { scopes, .. } = via
         && scope_of(action).is_none_or(|needed| !scopes.contains(&needed))
     {
         return Err(Error::forbidden("token-scope").arg("scope", scope_of(action).map_or("session", Scope::as_str)));

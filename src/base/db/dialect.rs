@@ -201,19 +201,57 @@ struct Bytes {
     bytes: i64,
 }
 
-/// Bytes that an organisation stores: each blob of its repositories once, and the received bytes of its uploads. (`sum` of diesel gives
-/// a type that the backends do not share.)
+/// Bytes that an organisation stores: each blob of its repositories once, its manifests with the annotations that are kept beside them, and
+/// the received bytes of its uploads. (`sum` of diesel gives a type that the backends do not share.)
 pub fn stored_bytes(conn: &mut Conn, organization_id: &str) -> QueryResult<i64> {
     let row: Bytes = sql_query(
         "SELECT CAST(\
            (SELECT COALESCE(SUM(size_bytes), 0) FROM blobs WHERE digest IN \
              (SELECT l.digest FROM repository_blobs l JOIN repositories r ON r.id = l.repository_id WHERE r.organization_id = $1)) \
+           + (SELECT COALESCE(SUM(length(m.content) + COALESCE(octet_length(m.annotations), 0)), 0) \
+              FROM manifests m JOIN repositories r ON r.id = m.repository_id WHERE r.organization_id = $1) \
            + (SELECT COALESCE(SUM(u.offset_bytes), 0) FROM uploads u JOIN repositories r ON r.id = u.repository_id WHERE r.organization_id = $1) \
          AS BIGINT) AS bytes",
     )
     .bind::<Text, _>(organization_id)
     .get_result(conn)?;
     Ok(row.bytes)
+}
+
+/// Texts as rows of one column `value`, so that one statement takes however many there are: what stands after FROM, where `$3` is their
+/// JSON array.
+fn texts(conn: &Conn) -> &'static str {
+    match conn {
+        Conn::Postgres(_) => "json_array_elements_text(CAST($3 AS json)) AS named (value)",
+        Conn::Sqlite(_) => "json_each($3) AS named",
+    }
+}
+
+/// Notes the blobs that a manifest names.
+pub fn link_manifest(conn: &mut Conn, repository_id: &str, manifest: &str, digests: &[&str]) -> QueryResult<usize> {
+    // `WHERE TRUE` keeps SQLite from reading ON as a join's.
+    let from = texts(conn);
+    sql_query(format!(
+        "INSERT INTO manifest_blobs (repository_id, digest, manifest) SELECT $1, named.value, $2 FROM {from} WHERE TRUE \
+         ON CONFLICT (repository_id, digest, manifest) DO NOTHING"
+    ))
+    .bind::<Text, _>(repository_id)
+    .bind::<Text, _>(manifest)
+    .bind::<Text, _>(serde_json::json!(digests).to_string())
+    .execute(conn)
+}
+
+/// Remembers what some tags have named; what is remembered already stays.
+pub fn retire_tags(conn: &mut Conn, repository_id: &str, digest: &str, names: &[&str]) -> QueryResult<usize> {
+    let from = texts(conn);
+    sql_query(format!(
+        "INSERT INTO retired_tags (repository_id, name, digest) SELECT $1, named.value, $2 FROM {from} WHERE TRUE \
+         ON CONFLICT (repository_id, name) DO NOTHING"
+    ))
+    .bind::<Text, _>(repository_id)
+    .bind::<Text, _>(digest)
+    .bind::<Text, _>(serde_json::json!(names).to_string())
+    .execute(conn)
 }
 
 /// Sets an organisation's own storage limit.

@@ -187,6 +187,15 @@ diesel::table! {
         content -> Binary,
         created_at -> Timestamp,
         visibility -> Text,
+        linked -> Bool,
+    }
+}
+
+diesel::table! {
+    manifest_blobs (repository_id, digest, manifest) {
+        repository_id -> Text,
+        digest -> Text,
+        manifest -> Text,
     }
 }
 
@@ -203,6 +212,14 @@ diesel::table! {
         name -> Text,
         digest -> Text,
         updated_at -> Timestamp,
+    }
+}
+
+diesel::table! {
+    retired_tags (repository_id, name) {
+        repository_id -> Text,
+        name -> Text,
+        digest -> Text,
     }
 }
 
@@ -639,8 +656,10 @@ diesel::allow_tables_to_appear_in_same_query!(
     blobs,
     repository_blobs,
     manifests,
+    manifest_blobs,
     blob_pins,
     tags,
+    retired_tags,
     uploads,
     releases,
     check_reports,

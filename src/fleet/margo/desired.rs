@@ -20,7 +20,7 @@ use crate::fleet::model::{Deployment, DeploymentState, Node, NodeState};
 use crate::fleet::{service, store as fleet};
 use crate::license::service as licenses;
 use crate::license::service::LicenseUse;
-use crate::{audit, catalog, license};
+use crate::{audit, catalog, license, registry};
 
 /// Manifests whose documents are kept.
 const KEEP: usize = 3;
@@ -137,14 +137,17 @@ fn outcome(
     if held_back && !verdict.allows(Purpose::Run, license.safety, license.enforcement.into()) {
         return Ok(Outcome::Withheld(license::model::refusal(verdict).code));
     }
+    let repository = name.repository();
+    let signature = registry::service::platform_signature_in(conn, &repository, digest)?;
     let document = documents::deployment(DeploymentSpec {
         id: &deployment.id,
         node_id: &node.id,
         namespace,
-        registry: registry(&app.settings.server.edge_url),
-        repository: name.repository(),
+        registry: host(&app.settings.server.edge_url),
+        repository,
         digest,
         version,
+        signature: signature.as_deref().map(app_package::digest::Digest::parse).transpose().map_err(Error::internal)?,
         license: licenses::token_for(conn, app, &license, &node.id, digest)?,
         parameters: (*deployment.parameters).clone(),
         safety: license.safety,
@@ -155,7 +158,7 @@ fn outcome(
 }
 
 /// Host and port of the node endpoint, where nodes reach the registry.
-fn registry(edge_url: &str) -> &str {
+fn host(edge_url: &str) -> &str {
     let rest = edge_url.split_once("://").map_or(edge_url, |(_, rest)| rest);
     rest.split('/').next().unwrap_or(rest)
 }

@@ -50,6 +50,8 @@ pub struct DeploymentSpec<'a> {
     pub digest: &'a str,
     /// Version of the release.
     pub version: &'a str,
+    /// Digest of the manifest with the platform's signature on the release.
+    pub signature: Option<Digest>,
     pub license: String,
     /// Values of the parameters.
     pub parameters: Map<String, Value>,
@@ -69,8 +71,14 @@ pub fn deployment(wanted: DeploymentSpec<'_>) -> Result<Document> {
         version: semver::Version::parse(wanted.version).map_err(|_| fault("version"))?,
         repository: wanted.repository,
     };
-    let pithead =
-        Extensions { release, license: wanted.license, parameters: wanted.parameters, safety: wanted.safety, place: wanted.place };
+    let pithead = Extensions {
+        release,
+        signature: wanted.signature,
+        license: wanted.license,
+        parameters: wanted.parameters,
+        safety: wanted.safety,
+        place: wanted.place,
+    };
     let of = OnnxDeployment { id: wanted.id, namespace: wanted.namespace, device_id: wanted.node_id, registry: wanted.registry, pithead };
     let mut document = ApplicationDeployment::onnx(of);
     document.metadata.annotations.insert(WISHED.to_owned(), wanted.wished_at.rfc3339());

@@ -133,6 +133,11 @@ pub fn is_enrolled(conn: &mut Conn, node_id: &str) -> Result<bool> {
     Ok(store::find_node(conn, node_id)?.is_some_and(|(node, _)| node.state == NodeState::Enrolled))
 }
 
+/// Whether a node shall run one of some releases, by their digests.
+pub fn runs(conn: &mut Conn, node_id: &str, digests: &[&str]) -> Result<bool> {
+    Ok(store::runs(conn, node_id, digests)?)
+}
+
 /// Node id and serial of a node certificate that is valid now: one URI name of our SPIFFE shape, and no CA.
 fn read_certificate(ca: &NodeCa, der: &[u8], now: Timestamp) -> Option<(String, String)> {
     let (rest, certificate) = X509Certificate::from_der(der).ok()?;

@@ -90,16 +90,24 @@ fn sight(conn: &mut Conn, actor: &Actor, vendor: &str, slug: &str, digest: &str)
     Ok((insider && shows(conn, &row, &repository, digest, ReleaseState::ALL)?).then_some(false))
 }
 
+/// Releases that have a picture among their files and are looked at, the newest; the manifest of each may have 4 MiB.
+const MAX_SHOWING: i64 = 8;
+
 /// Whether one of the app's newest releases in these states shows the picture.
 fn shows(conn: &mut Conn, app: &AppRow, repository: &str, digest: &str, states: &[ReleaseState]) -> Result<bool> {
-    use crate::base::db::schema::{manifests, releases, repositories};
+    use crate::base::db::schema::{manifest_blobs, manifests, releases, repositories};
     let states: Vec<&str> = states.iter().map(|state| state.as_str()).collect();
     let rows: Vec<(String, Vec<u8>)> = releases::table
         .inner_join(manifests::table.on(manifests::digest.eq(releases::digest)))
         .inner_join(repositories::table.on(repositories::id.eq(manifests::repository_id)))
+        .inner_join(
+            manifest_blobs::table
+                .on(manifest_blobs::repository_id.eq(manifests::repository_id).and(manifest_blobs::manifest.eq(manifests::digest))),
+        )
         .filter(releases::app_id.eq(&app.id).and(repositories::name.eq(repository)).and(releases::state.eq_any(states)))
+        .filter(manifest_blobs::digest.eq(digest))
         .order(releases::id.desc())
-        .limit(50)
+        .limit(MAX_SHOWING)
         .select((releases::manifest, manifests::content))
         .load(conn)?;
     for (manifest, content) in rows {

@@ -1,14 +1,19 @@
 //! Versions, manifests, keys and test sets.
 
+use app_package::digest::Digest;
+use app_package::oci::{Descriptor, EMPTY_BYTES, EMPTY_TYPE, ImageManifest, MANIFEST_TYPE};
 use bytes::Bytes;
+use diesel::connection::SimpleConnection as _;
 use diesel::prelude::*;
 use ed25519_dalek::SigningKey;
 
 use super::{codes, sorted};
 use crate::base::app::App;
 use crate::base::auth::Role;
+use crate::base::db::Conn;
 use crate::base::db::schema::{audit_records, manifests, releases, tags};
 use crate::moderation::model::ModerationDecision;
+use crate::registry::manifests::Push;
 use crate::registry::model::Reference;
 use crate::release::lifecycle::DeprecationForm;
 use crate::release::model::Channel;
@@ -109,6 +114,47 @@ async fn a_manifest_is_deleted_or_checked_never_both() {
                 .unwrap();
             assert_eq!(state == "checking", stored == 1, "{state} with {stored} manifests");
         }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn referrers_at_once_stay_within_the_limit() {
+    each_backend_racing(|app| async move {
+        let acme = vendor(&app, "acme").await;
+        let belt = repository(&app, &acme, "acme/belt").await;
+        registry::service::store_blob_small(&app, &belt.id, EMPTY_BYTES).await.unwrap();
+        let subject = Descriptor::of(MANIFEST_TYPE, b"subject");
+        let (id, digest) = (belt.id.clone(), subject.digest.clone());
+        let sql = move |conn: &mut Conn| {
+            let empty = if matches!(conn, Conn::Sqlite(_)) { "x''" } else { "''" };
+            Ok(conn.batch_execute(&format!(
+                "WITH RECURSIVE counted (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM counted WHERE n < 195) \
+                 INSERT INTO manifests (repository_id, digest, media_type, subject, content, created_at, linked) \
+                 SELECT '{id}', 'x' || n, 'm', '{digest}', {empty}, '2026-01-01 00:00:00', TRUE FROM counted"
+            ))?)
+        };
+        app.db.write(sql).await.unwrap();
+        let attached = race(|n| {
+            let (app, acme, belt, subject) = (app.clone(), acme.clone(), belt.clone(), subject.clone());
+            async move {
+                let manifest = ImageManifest {
+                    schema_version: 2,
+                    media_type: None,
+                    artifact_type: Some("application/vnd.test.note".into()),
+                    config: Descriptor::of(EMPTY_TYPE, EMPTY_BYTES),
+                    layers: Vec::new(),
+                    subject: Some(subject),
+                    annotations: Some([("n".to_owned(), n.to_string())].into()),
+                };
+                let bytes = manifest.to_bytes();
+                let push = Push::read(Reference::Digest(Digest::of(&bytes)), Vec::new(), MANIFEST_TYPE, bytes.into()).unwrap();
+                release::arrival::push(&app, &acme, belt, push.into()).await
+            }
+        })
+        .await;
+        assert_eq!(sorted(attached), (5, codes(&["too-many-referrers"])));
+        assert_intact(&app).await;
     })
     .await;
 }

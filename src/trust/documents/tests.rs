@@ -110,3 +110,70 @@ fn what_is_no_such_document_says_so() {
     let odd = json!({"spdxVersion": "SPDX-2.3", "name": ["x"], "packages": [{"name": {"a": 1}, "versionInfo": null}]});
     assert_eq!(sbom(SPDX, &odd).packages, [Package::default()]);
 }
+
+/// A document of [`MAX_BYTES`]: `head`, then `item` as often as it fits, then `tail`.
+fn filled(head: &str, item: &str, tail: &str) -> Vec<u8> {
+    let room = usize::try_from(MAX_BYTES).unwrap() - head.len() - tail.len() + 1;
+    let items = vec![item; room / (item.len() + 1)].join(",");
+    format!("{head}{items}{tail}").into_bytes()
+}
+
+/// Peak of this process's resident memory in bytes (`VmHWM`), or what is resident now (`VmRSS`).
+fn memory(key: &str) -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix(key)).unwrap();
+    line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
+}
+
+/// Runs itself in a process of its own, since what is measured is the whole process.
+#[test]
+fn a_long_list_takes_no_more_memory_than_its_document() {
+    const NAME: &str = "trust::documents::tests::a_long_list_takes_no_more_memory_than_its_document";
+    const CHILD: &str = "PITHEAD_TEST_MEASURED";
+    if std::env::var_os(CHILD).is_none() {
+        let own = std::env::current_exe().unwrap();
+        let ended = std::process::Command::new(own).args([NAME, "--exact", "--nocapture"]).env(CHILD, "1").output().unwrap();
+        let said = String::from_utf8_lossy(&ended.stdout);
+        assert!(ended.status.success() && said.contains("1 passed"), "{said}{}", String::from_utf8_lossy(&ended.stderr));
+        return;
+    }
+    let component = format!("{{\"licenses\":[{}]}}", ["{}"; 500].join(","));
+    let nested = format!("{{\"components\":[{}]}}", ["{}"; 500].join(","));
+    let names: Vec<String> = (0..100_000).map(|n| format!("\"a{n}\":\"\"")).collect();
+    let subject = format!("{{\"digest\":{{{}}}}}", names.join(","));
+    let statement = "\"_type\":\"https://in-toto.io/Statement/v1\"";
+    let cyclone = "{\"bomFormat\":\"CycloneDX\",\"components\":[";
+    for (kind, document) in [
+        (SPDX, filled("{\"@graph\":[", "{}", "]}")),
+        (SPDX, filled("{\"@graph\":[{\"specVersion\":\"3\"},", "{\"type\":\"software_Package\"}", "]}")),
+        (SPDX, filled("{\"spdxVersion\":\"SPDX-2.3\",\"packages\":[", "{}", "]}")),
+        (CYCLONEDX, filled(cyclone, "{}", "]}")),
+        (CYCLONEDX, filled(cyclone, &nested, "]}")),
+        (CYCLONEDX, filled(cyclone, &component, "]}")),
+        (IN_TOTO_TYPE, filled(&format!("{{{statement},\"subject\":["), &subject, "]}")),
+        (DSSE, filled("{\"payloadType\":\"application/vnd.in-toto+json\",\"payload\":\"\",\"signatures\":[", "{\"sig\":\"\"}", "]}")),
+    ] {
+        assert!(document.len() as u64 > MAX_BYTES * 9 / 10 && document.len() as u64 <= MAX_BYTES);
+        // 5 resets the peak to what is resident now.
+        std::fs::write("/proc/self/clear_refs", "5").unwrap();
+        let before = memory("VmRSS:");
+        let read = parse(kind, &document);
+        let peak = memory("VmHWM:").saturating_sub(before);
+        assert!(peak < MAX_BYTES, "{kind}: {peak} bytes more for {:?}…", String::from_utf8_lossy(&document[..40]));
+        if let Ok(Document::Sbom(sbom)) = read {
+            assert!(sbom.total > 1000 && sbom.packages.len() == MAX_PACKAGES, "{} {}", sbom.total, sbom.packages.len());
+        }
+    }
+}
+
+#[test]
+fn components_are_counted_and_the_first_of_all_of_them_shown() {
+    let parts = |n: usize| (0..n).map(|i| json!({"name": format!("part{i}")})).collect::<Vec<_>>();
+    let found = sbom(
+        CYCLONEDX,
+        &json!({"bomFormat": "CycloneDX", "components": [
+        {"name": "a", "components": [{"name": "b", "components": parts(700)}]}, {"name": "c"}]}),
+    );
+    let names: Vec<&str> = found.packages.iter().take(3).map(|p| p.name.as_str()).collect();
+    assert_eq!((found.total, found.packages.len(), names), (703, MAX_PACKAGES, vec!["a", "b", "part0"]));
+}

@@ -9,18 +9,22 @@ use actix_web::test::{TestRequest, init_service, read_body};
 use actix_web::web::{Bytes, Data};
 use actix_web::{App as Actix, HttpMessage as _};
 use app_package::digest::Digest;
+use app_package::dsse::{Envelope, ReleaseStatement};
 use app_package::margo::{ApplicationDeployment, StateManifest};
+use app_package::oci::ImageManifest;
 use diesel::prelude::*;
 use serde_json::{Map, Value, json};
 
 use crate::base::app::App;
 use crate::base::auth::{Actor, Role};
+use crate::base::db::Conn;
 use crate::base::db::schema::{deployment_events, deployments, node_documents, nodes};
 use crate::base::error::Kind;
 use crate::catalog::model::PlanKind;
 use crate::fleet::model::{Deployment, DeploymentState};
 use crate::fleet::service::{self, DeployInput};
 use crate::license::model::{License, LicenseDecision};
+use crate::registry;
 use crate::server::middleware::errors::errors;
 use crate::testing::shop::{Shop, license, publish, shop};
 use crate::testing::{self, drain_jobs, each_backend};
@@ -147,6 +151,16 @@ async fn bytes_fit_their_digests_and_versions_grow_only_on_change() {
         let pithead = document.spec.pithead.unwrap();
         assert_eq!((document.id.as_deref(), pithead.place.as_str()), (Some(id.as_str()), "一号井 · 主运 1"));
         assert_eq!(pithead.release.repository, "acme/belt");
+        // The document names the platform's signature, so that the node need not look for it.
+        let named = pithead.signature.clone().unwrap();
+        let find = move |conn: &mut Conn| {
+            let repository = registry::service::repository(conn, "acme/belt")?.unwrap();
+            registry::service::find_manifest(conn, &repository.id, named.as_str())
+        };
+        let signature = ImageManifest::parse(&app.db.read(find).await.unwrap().unwrap().content).unwrap();
+        let envelope = app.blobs.read_small(&signature.layers[0].digest, 65_536).await.unwrap();
+        let statement = ReleaseStatement::verify(&Envelope::parse(&envelope).unwrap(), &app.keys.set).unwrap();
+        assert_eq!(statement.digest, pithead.release.digest);
         let claims = app_package::license::verify(&pithead.license, &app.keys.set).unwrap();
         assert_eq!((claims.nodes, claims.digests), (vec![app.ca.node_id(id_of(&node))], vec![pithead.release.digest.to_string()]));
         let present = deployment(&app, &id).await;

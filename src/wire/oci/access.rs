@@ -1,19 +1,22 @@
 //! Rights of callers in repositories.
 //!
-//! Rights come from the database at each request: a vendor's publishers hold their own `<slug>/…`, buyers and their nodes read apps that
-//! a licence lets run now, moderators read everything. A registry token only ever narrows these rights.
+//! Rights come from the database at each request: a vendor's publishers hold their own `<slug>/…`, moderators read everything, buyers read
+//! published releases of the versions that a licence in force covers, and their nodes besides what they run. A registry token only ever
+//! narrows these rights.
 
 use std::sync::Arc;
 
 use super::claims::Claims;
 use super::rights::{Action, Rights};
+use crate::account::model::Credential;
 use crate::base::app::App;
 use crate::base::auth::policy::{self, Scope};
 use crate::base::auth::{Actor, OrgKind, Via};
 use crate::base::db::{Conn, Timestamp};
 use crate::base::error::{Error, Result};
+use crate::license::model::PullTerms;
 use crate::registry::model::{Repository, RepositoryName};
-use crate::{account, license, registry};
+use crate::{account, fleet, license, registry, release};
 
 /// The caller of the registry: an actor, narrowed to the access of a registry token if one was sent.
 #[derive(Debug, Clone)]
@@ -30,14 +33,17 @@ impl From<Actor> for Caller {
 }
 
 impl Caller {
-    /// The caller as the database has them now: a person may have left the organisation, or have another role, since the request began.
+    /// The caller as the database has them now: since the request began a person may have left the organisation or have another role, and
+    /// what they proved themselves with may be over.
     ///
     /// # Errors
-    /// `token-invalid`: the person is no member any more.
+    /// `token-invalid`: the person is no member any more, their API token was revoked, their session has ended.
     pub async fn confirmed(&self, app: &App) -> Result<Self> {
         let Actor::Person(known, via) = &self.actor else { return Ok(self.clone()) };
-        let (user_id, organization_id) = (known.user_id.clone(), known.organization_id.clone());
-        let person = app.db.read(move |conn| account::service::person_in(conn, &user_id, &organization_id)).await?;
+        let (user_id, organization_id, now) = (known.user_id.clone(), known.organization_id.clone(), app.clock.now());
+        let credential = self.claims.as_ref().map_or_else(|| Credential::of(via), |claims| claims.via.clone());
+        let read = move |conn: &mut Conn| account::service::holder_in(conn, &user_id, &organization_id, credential.as_ref(), now);
+        let person = app.db.read(read).await?;
         let person = person.ok_or_else(|| Error::unauthenticated("token-invalid"))?;
         Ok(Self { actor: Actor::Person(Box::new(person), via.clone()), claims: self.claims.clone() })
     }
@@ -50,38 +56,75 @@ impl Caller {
                 .iter()
                 .any(|a| a.kind == "repository" && a.name == name.as_str() && a.actions.iter().any(|w| w == action.as_str()))
         };
-        Rights { pull: granted(Action::Pull), push: granted(Action::Push), delete: granted(Action::Delete), buyer: false }
+        Rights { pull: granted(Action::Pull), push: granted(Action::Push), delete: granted(Action::Delete) }
     }
 }
 
-/// An actor's rights, before scopes and tokens narrow them.
-fn held(conn: &mut Conn, actor: &Actor, name: &RepositoryName, now: Timestamp) -> Result<Rights> {
-    let buyer = |may: bool| Rights { pull: may, buyer: true, ..Rights::default() };
-    Ok(match actor {
-        Actor::System => Rights::ALL,
-        Actor::Anonymous => Rights::default(),
-        Actor::Node { organization_id, .. } => buyer(license::service::may_pull(conn, organization_id, name.as_str(), now)?),
-        Actor::Person(person, _) => match person.kind {
-            OrgKind::Vendor
-                if person.organization_slug == name.owner() && policy::permits(person.kind, person.role, policy::Action::PublishApps) =>
-            {
-                Rights::ALL
-            }
-            OrgKind::Vendor => Rights::default(),
-            OrgKind::Operator => buyer(license::service::may_pull(conn, &person.organization_id, name.as_str(), now)?),
-            OrgKind::Platform => {
-                Rights { pull: policy::permits(person.kind, person.role, policy::Action::DecideCases), ..Rights::default() }
-            }
-        },
+/// A caller who reads as a buyer: published releases, and what refers to them.
+#[derive(Debug)]
+pub struct Buyer {
+    terms: PullTerms,
+    /// The node, if it is one.
+    node_id: Option<String>,
+}
+
+impl Buyer {
+    /// Whether the buyer may have one of some published releases, by their digests.
+    ///
+    /// # Errors
+    /// Of the database.
+    pub fn may_have(&self, conn: &mut Conn, published: &[String]) -> Result<bool> {
+        if published.is_empty() {
+            return Ok(false);
+        }
+        if self.terms.cover_all() {
+            return Ok(true);
+        }
+        let digests: Vec<&str> = published.iter().map(String::as_str).collect();
+        let versions = release::service::by_digest(conn, &digests)?;
+        if versions.values().filter_map(|(version, _)| semver::Version::parse(version).ok()).any(|version| self.terms.cover(&version)) {
+            return Ok(true);
+        }
+        match &self.node_id {
+            Some(node_id) if self.terms.may_run => fleet::service::identity::runs(conn, node_id, &digests),
+            _ => Ok(false),
+        }
+    }
+}
+
+/// An actor's rights, before scopes and tokens narrow them, and the buyer where it is one.
+fn held(conn: &mut Conn, actor: &Actor, name: &RepositoryName, now: Timestamp) -> Result<(Rights, Option<Buyer>)> {
+    let person = match actor {
+        Actor::System => return Ok((Rights::ALL, None)),
+        Actor::Anonymous => return Ok((Rights::default(), None)),
+        Actor::Node { organization_id, node_id } => {
+            let terms = license::service::pull_terms(conn, organization_id, name.as_str(), now)?;
+            let rights = Rights::reading(terms.may_run || terms.cover_any());
+            return Ok((rights, Some(Buyer { terms, node_id: Some(node_id.clone()) })));
+        }
+        Actor::Person(person, _) => person,
+    };
+    Ok(match person.kind {
+        OrgKind::Vendor
+            if person.organization_slug == name.owner() && policy::permits(person.kind, person.role, policy::Action::PublishApps) =>
+        {
+            (Rights::ALL, None)
+        }
+        OrgKind::Vendor => (Rights::default(), None),
+        OrgKind::Operator => {
+            let terms = license::service::pull_terms(conn, &person.organization_id, name.as_str(), now)?;
+            (Rights::reading(terms.cover_any()), Some(Buyer { terms, node_id: None }))
+        }
+        OrgKind::Platform => (Rights::reading(policy::permits(person.kind, person.role, policy::Action::DecideCases)), None),
     })
 }
 
 /// The rights that an API token's scopes leave; all for other actors.
 fn scoped(actor: &Actor) -> Rights {
     match actor {
-        Actor::Person(_, Via::Token(scopes)) => {
+        Actor::Person(_, Via::Token { scopes, .. }) => {
             let publish = scopes.contains(&Scope::Publish);
-            Rights { pull: publish || scopes.contains(&Scope::Pull), push: publish, delete: publish, buyer: false }
+            Rights { pull: publish || scopes.contains(&Scope::Pull), push: publish, delete: publish }
         }
         _ => Rights::ALL,
     }
@@ -89,10 +132,10 @@ fn scoped(actor: &Actor) -> Rights {
 
 /// An actor's rights in a repository, whether it exists or not, as the token endpoint grants them.
 pub fn rights(conn: &mut Conn, actor: &Actor, name: &RepositoryName, now: Timestamp) -> Result<Rights> {
-    Ok(held(conn, actor, name, now)?.and(scoped(actor)))
+    Ok(held(conn, actor, name, now)?.0.and(scoped(actor)))
 }
 
-/// Checks that a caller may act on a name; gives the repository if it exists, and the caller's rights.
+/// Checks that a caller may act on a name; gives the repository if it exists, and the buyer where the caller is one.
 ///
 /// # Errors
 /// `sign-in-required` (anonymous), `name-unknown` (no right at all), `not-permitted` (may read only), `token-scope` (the token is
@@ -103,12 +146,11 @@ pub fn permit_in(
     name: &RepositoryName,
     action: Action,
     now: Timestamp,
-) -> Result<(Option<Repository>, Rights)> {
-    let held = held(conn, &caller.actor, name, now)?;
+) -> Result<(Option<Repository>, Option<Buyer>)> {
+    let (held, buyer) = held(conn, &caller.actor, name, now)?;
     let scoped = held.and(scoped(&caller.actor));
-    let effective = scoped.and(caller.narrowed(name));
-    if effective.permit(action) {
-        Ok((registry::service::repository(conn, name.as_str())?, effective))
+    if scoped.and(caller.narrowed(name)).permit(action) {
+        Ok((registry::service::repository(conn, name.as_str())?, buyer))
     } else if matches!(caller.actor, Actor::Anonymous) {
         Err(Error::unauthenticated("sign-in-required"))
     } else if scoped.permit(action) {
@@ -136,13 +178,13 @@ pub async fn authorize(app: &App, caller: &Caller, name: &RepositoryName, action
     }
 }
 
-/// The repository for reading, and whether the caller reads as a buyer.
+/// The repository for reading, and the buyer where the caller is one.
 ///
 /// # Errors
 /// As [`permit_in`]; `name-unknown` where there is no such repository.
-pub fn open_in(conn: &mut Conn, caller: &Caller, name: &RepositoryName, now: Timestamp) -> Result<(Repository, bool)> {
-    let (found, rights) = permit_in(conn, caller, name, Action::Pull, now)?;
-    Ok((found.ok_or_else(|| Error::not_found("name-unknown"))?, rights.buyer))
+pub fn open_in(conn: &mut Conn, caller: &Caller, name: &RepositoryName, now: Timestamp) -> Result<(Repository, Option<Buyer>)> {
+    let (found, buyer) = permit_in(conn, caller, name, Action::Pull, now)?;
+    Ok((found.ok_or_else(|| Error::not_found("name-unknown"))?, buyer))
 }
 
 /// The repository to mount from: one that the caller may read, or one of the target's organisation, whatever the caller's token says of

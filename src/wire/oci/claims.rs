@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::account::model::Credential;
+
 /// One entry of the access claim.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Access {
@@ -34,4 +36,7 @@ pub struct Claims {
     /// Organisation that the subject acts for (ours, not of the spec).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub org: Option<String>,
+    /// What a person got the token with, so that it ends with that (ours, not of the spec).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub via: Option<Credential>,
 }

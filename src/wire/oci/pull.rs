@@ -1,4 +1,5 @@
-//! Reads, each with its check of rights in the same database read. Buyers see published releases and their referrers.
+//! Reads, each with its check of rights in the same database read. Buyers see published releases that they may have ([`super::access`]),
+//! what refers to those, and the blobs that either names.
 
 use std::sync::Arc;
 
@@ -12,7 +13,7 @@ use super::token::RequestIdentity;
 use crate::base::app::App;
 use crate::base::error::{Error, Result};
 use crate::registry::model::{Listed, RepositoryName, Visibility};
-use crate::registry::{blobs, manifests, service};
+use crate::registry::{blobs, links, manifests, service};
 
 /// Size in bytes of a blob that the repository links.
 ///
@@ -23,9 +24,15 @@ pub async fn blob(app: &App, asking: RequestIdentity, name: &RepositoryName, dig
     let (repository, held) = app
         .db
         .read(move |conn| {
-            let caller = asking.caller(conn)?;
-            let (repository, _) = open_in(conn, &caller, &name, now)?;
+            let caller = asking.caller(conn, now)?;
+            let (repository, buyer) = open_in(conn, &caller, &name, now)?;
             let held = blobs::held_in(conn, &repository.id, &wanted, now)?;
+            if let Some(buyer) = buyer {
+                let published = links::published_naming(conn, &repository.id, wanted.as_str())?;
+                if !buyer.may_have(conn, &published)? {
+                    return Err(Error::not_found("blob-unknown"));
+                }
+            }
             Ok((repository, held))
         })
         .await?;
@@ -58,11 +65,14 @@ pub async fn manifest(
         .db
         .read(move |conn| {
             let unknown = || Error::not_found("manifest-unknown");
-            let caller = asking.caller(conn)?;
+            let caller = asking.caller(conn, now)?;
             let (repository, buyer) = open_in(conn, &caller, &name, now)?;
             let found = service::find_manifest(conn, &repository.id, &reference)?.ok_or_else(unknown)?;
-            if buyer && service::visibility_in(conn, &repository.id, &found)? != Visibility::Public {
-                return Err(unknown());
+            if let Some(buyer) = buyer {
+                let published = service::published_in(conn, &repository.id, &found)?;
+                if !buyer.may_have(conn, published.as_slice())? {
+                    return Err(unknown());
+                }
             }
             Ok(Arc::new(CachedManifest { digest: found.digest, media_type: found.media_type, content: found.content.into() }))
         })
@@ -81,9 +91,9 @@ pub async fn tags(app: &App, asking: RequestIdentity, name: &RepositoryName, n: 
     let (name, last, now) = (name.clone(), last.to_owned(), app.clock.now());
     app.db
         .read(move |conn| {
-            let caller = asking.caller(conn)?;
+            let caller = asking.caller(conn, now)?;
             let (repository, buyer) = open_in(conn, &caller, &name, now)?;
-            manifests::tags_in(conn, &repository.id, n, &last, buyer)
+            manifests::tags_in(conn, &repository.id, n, &last, buyer.is_some())
         })
         .await
 }
@@ -103,16 +113,17 @@ pub async fn referrers(
     let (name, subject, last, now) = (name.clone(), subject.clone(), last.to_owned(), app.clock.now());
     app.db
         .read(move |conn| {
-            let caller = asking.caller(conn)?;
-            let (found, rights) = permit_in(conn, &caller, &name, Action::Pull, now)?;
-            match found {
-                Some(repository)
-                    if !rights.buyer || service::visibility(conn, &repository.id, subject.as_str())? == Some(Visibility::Public) =>
-                {
-                    manifests::referrers_in(conn, &repository.id, &subject, artifact_type.as_deref(), &last)
+            let caller = asking.caller(conn, now)?;
+            let (found, buyer) = permit_in(conn, &caller, &name, Action::Pull, now)?;
+            let none = Listed { items: Vec::new(), next: None };
+            let Some(repository) = found else { return Ok(none) };
+            if let Some(buyer) = buyer {
+                let public = service::visibility(conn, &repository.id, subject.as_str())? == Some(Visibility::Public);
+                if !public || !buyer.may_have(conn, &[subject.to_string()])? {
+                    return Ok(none);
                 }
-                _ => Ok(Listed { items: Vec::new(), next: None }),
             }
+            manifests::referrers_in(conn, &repository.id, &subject, artifact_type.as_deref(), &last)
         })
         .await
 }

@@ -40,13 +40,16 @@ pub struct Rights {
     pub push: bool,
     /// May remove.
     pub delete: bool,
-    /// The caller reads as a buyer: only published releases.
-    pub buyer: bool,
 }
 
 impl Rights {
     /// Everything, as the owner.
-    pub const ALL: Self = Self { pull: true, push: true, delete: true, buyer: false };
+    pub const ALL: Self = Self { pull: true, push: true, delete: true };
+
+    /// Reading at most.
+    pub fn reading(pull: bool) -> Self {
+        Self { pull, ..Self::default() }
+    }
 
     /// Whether these rights permit an action.
     pub fn permit(self, action: Action) -> bool {
@@ -57,15 +60,10 @@ impl Rights {
         }
     }
 
-    /// The rights that both have; a buyer's rights where either is a buyer's.
+    /// The rights that both have.
     #[must_use]
     pub fn and(self, other: Self) -> Self {
-        Self {
-            pull: self.pull && other.pull,
-            push: self.push && other.push,
-            delete: self.delete && other.delete,
-            buyer: self.buyer || other.buyer,
-        }
+        Self { pull: self.pull && other.pull, push: self.push && other.push, delete: self.delete && other.delete }
     }
 
     /// The words in a token's access claim.

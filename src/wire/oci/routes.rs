@@ -167,6 +167,10 @@ fn base(caller: &Caller) -> OciResult {
 async fn get_blob(req: &HttpRequest, app: &App, asking: RequestIdentity, name: &RepositoryName, digest: &str) -> OciResult {
     let digest = parse_digest(digest)?;
     let size = pull::blob(app, asking, name, &digest).await?;
+    // A client leaves out what HEAD finds, so a blob whose bytes are gone must not be found: the upload mends it.
+    if req.method() == Method::HEAD && app.blobs.size(&digest).await? != Some(size) {
+        return Err(Error::not_found("blob-unknown").into());
+    }
     let etag = format!("\"{digest}\"");
     let mut response = HttpResponse::Ok();
     response
@@ -225,11 +229,14 @@ async fn put_manifest(
     }
     // Check the rights before reading the body of up to four megabytes.
     authorize(app, caller, name, Action::Push).await?;
-    let media_type = text(req, &header::CONTENT_TYPE).and_then(|v| v.split(';').next()).unwrap_or_default().trim();
+    let media_type = text(req, &header::CONTENT_TYPE).and_then(|v| v.split(';').next()).unwrap_or_default().trim().to_owned();
     let reference = Reference::parse(reference)?;
     let by_digest = matches!(reference, Reference::Digest(_));
     let bytes = read_body(payload.into_inner(), MAX_MANIFEST_BYTES).await?;
-    let push = Arc::new(Push::read(reference, tags.clone(), media_type, bytes)?);
+    let _turn = manifests::turn(bytes.len()).await?;
+    let wanted = tags.clone();
+    let push = tokio::task::spawn_blocking(move || Push::read(reference, wanted, &media_type, bytes)).await.map_err(Error::internal)??;
+    let push = Arc::new(push);
     // Ask who pushes again: a body may take an hour, in which they may have lost the right. (Blobs need no second question: only a
     // manifest makes them reachable.)
     let caller = caller.confirmed(app).await?;

@@ -14,6 +14,7 @@ use super::access::{self, Caller};
 use super::cache::{self, Cache, Key};
 use super::claims::{Access, Claims};
 use crate::account;
+use crate::account::model::Credential;
 use crate::base::app::App;
 use crate::base::auth::policy::Scope;
 use crate::base::auth::{Actor, Via};
@@ -90,6 +91,7 @@ pub async fn issue(app: &App, actor: &Actor, scopes: &[String]) -> Result<TokenR
         jti: ids::new("rtk"),
         access,
         org: actor.organization_id().map(ToOwned::to_owned),
+        via: if let Actor::Person(_, via) = actor { Credential::of(via) } else { None },
     };
     let token = sign(&claims, &app.keys.signing, &app.keys.kid)?;
     Ok(TokenResponse { access_token: token.clone(), token, expires_in: LIFE.num_seconds(), issued_at: now })
@@ -149,7 +151,7 @@ fn prove(app: &App, token: &str) -> Result<Claims> {
 }
 
 /// The caller as the request names it, before the database confirms it. Whether a token's holder is still a member or an enrolled node
-/// is checked in the same read as the content: [`RequestIdentity::caller`].
+/// is checked in the same read as the content, and so is what they got the token with: [`RequestIdentity::caller`].
 #[derive(Debug, Clone)]
 pub struct RequestIdentity {
     holder: Holder,
@@ -205,11 +207,12 @@ impl RequestIdentity {
         self.token.as_ref().map(|(key, _)| key)
     }
 
-    /// The confirmed caller: a token's person must still be a member, a token's node still be enrolled.
+    /// The confirmed caller: a token's person must still be a member, and the API token or session behind it not be over; a token's node must
+    /// still be enrolled.
     ///
     /// # Errors
     /// `token-invalid`.
-    pub fn caller(&self, conn: &mut Conn) -> Result<Caller> {
+    pub fn caller(&self, conn: &mut Conn, now: Timestamp) -> Result<Caller> {
         let actor = match &self.holder {
             Holder::Known(actor) => actor.clone(),
             // A removed node loses access at once, not when its token ends.
@@ -218,9 +221,10 @@ impl RequestIdentity {
             }
             Holder::Node { .. } => return Err(invalid()),
             Holder::User { user_id, organization_id } => {
-                let person = account::service::person_in(conn, user_id, organization_id)?.ok_or_else(invalid)?;
+                let (_, claims) = self.token.as_ref().ok_or_else(invalid)?;
+                let person = account::service::holder_in(conn, user_id, organization_id, claims.via.as_ref(), now)?.ok_or_else(invalid)?;
                 // All registry scopes: the access claim, made from the session or API token behind it, narrows them.
-                Actor::Person(Box::new(person), Via::Token(vec![Scope::Publish, Scope::Pull]))
+                Actor::Person(Box::new(person), Via::Token { id: claims.jti.clone(), scopes: vec![Scope::Publish, Scope::Pull] })
             }
         };
         Ok(Caller { actor, claims: self.token.as_ref().map(|(_, claims)| claims.clone()) })
@@ -233,7 +237,10 @@ impl RequestIdentity {
     pub async fn resolve(self, app: &App) -> Result<Caller> {
         match self {
             Self { holder: Holder::Known(actor), token: None } => Ok(actor.into()),
-            asking => app.db.read(move |conn| asking.caller(conn)).await,
+            asking => {
+                let now = app.clock.now();
+                app.db.read(move |conn| asking.caller(conn, now)).await
+            }
         }
     }
 }

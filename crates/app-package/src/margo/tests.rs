@@ -4,6 +4,7 @@ use serde_json::json;
 fn extensions() -> Extensions {
     Extensions {
         release: ReleaseRef { repository: "deepseam/belt-watch".into(), digest: Digest::of(b"r"), version: "1.2.0+b1".parse().unwrap() },
+        signature: Some(Digest::of(b"s")),
         license: "a.b.c".into(),
         parameters: [("min_score".to_owned(), json!(0.6))].into_iter().collect(),
         safety: true,

@@ -46,6 +46,7 @@ fn wanted(claims: &Claims) -> Wanted {
         document: Digest::of(b"document"),
         component: "belt".into(),
         release: ReleaseRef { repository: "acme/belt".into(), digest: Digest::of(b"release"), version: "1.2.3".parse().unwrap() },
+        signature: None,
         license: license::sign(claims, &key(), &kid_of(&key().verifying_key())).unwrap(),
         parameters: Map::new(),
         place: String::new(),
@@ -118,6 +119,7 @@ fn signatures() {
 fn document(change: impl FnOnce(&mut Extensions)) -> Result<Wanted, Fault> {
     let mut pithead = Extensions {
         release: wanted(&claims()).release,
+        signature: Some(Digest::of(b"signature")),
         license: "x".into(),
         parameters: json!({ "limit": 3 }).as_object().unwrap().clone(),
         safety: true,
@@ -133,6 +135,8 @@ fn document(change: impl FnOnce(&mut Extensions)) -> Result<Wanted, Fault> {
 fn documents() {
     let good = document(|_| {}).unwrap();
     assert_eq!((good.app(), good.slug(), good.component.as_str(), good.place.as_str()), ("acme/belt", "belt", "belt", "North"));
+    assert_eq!(good.signature, Some(Digest::of(b"signature")));
+    assert_eq!(document(|e| e.signature = None).unwrap().signature, None, "a server from before names none");
     for bad in ["belt", "../belt", "acme/be/lt", "acme/Belt", "/belt", "acme/"] {
         assert_eq!(document(|e| e.release.repository = bad.into()).unwrap_err().code, "deployment-document-invalid", "{bad}");
     }

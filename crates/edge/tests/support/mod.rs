@@ -37,6 +37,10 @@ pub struct World {
     pub blobs: BTreeMap<String, Vec<u8>>,
     pub manifests: BTreeMap<String, Vec<u8>>,
     pub signatures: BTreeMap<String, Vec<Descriptor>>,
+    /// Manifest of the platform's signature that a document names, by release; a server from before names none.
+    pub named: BTreeMap<String, Digest>,
+    /// Digests of the blobs that were asked for.
+    pub asked: BTreeSet<String>,
     pub statuses: Vec<Value>,
     pub reports: BTreeMap<u64, Value>,
     pub capabilities: Option<Value>,
@@ -181,6 +185,7 @@ impl Server {
         let license = license::sign(claims, &self.key, &kid_of(&self.key.verifying_key())).unwrap();
         let pithead = Extensions {
             release: release.clone(),
+            signature: self.world().named.get(release.digest.as_str()).cloned(),
             license,
             parameters: parameters.as_object().cloned().unwrap_or_default(),
             safety: false,
@@ -334,6 +339,7 @@ async fn blob(context: Ctx, request: HttpRequest, path: Path) -> HttpResponse {
     if request.headers().get(header::AUTHORIZATION).is_none_or(|v| v != "Bearer t") {
         return HttpResponse::Unauthorized().finish();
     }
+    world.asked.insert(path.2.clone());
     let Some(bytes) = world.blobs.get(&path.2).cloned() else { return HttpResponse::NotFound().finish() };
     let range = request.headers().get(header::RANGE).map(|v| v.to_str().unwrap().to_owned());
     let from = range.map_or(0, |r| r.trim_start_matches("bytes=").trim_end_matches('-').parse::<usize>().unwrap());

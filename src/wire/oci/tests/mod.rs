@@ -4,6 +4,7 @@ mod bodies;
 mod bucket;
 mod chunks;
 mod disk;
+mod limits;
 mod pulls;
 mod rights;
 mod upkeep;
@@ -35,7 +36,7 @@ use crate::base::app::App;
 use crate::base::auth::policy::Scope;
 use crate::base::auth::{Actor, Role, Via};
 use crate::base::error::Error;
-use crate::registry::model::RepositoryName;
+use crate::registry::model::{RepositoryName, Visibility};
 use crate::registry::service;
 use crate::registry::uploads::{self, Chunk};
 use crate::server::Server;
@@ -316,7 +317,7 @@ async fn other_slices_store_and_find_manifests() {
         let digest = app
             .db
             .write(move |conn| {
-                let digest = service::put_manifest_in(conn, &id, manifest.clone().into(), now)?;
+                let digest = service::put_manifest_in(conn, &id, manifest.clone().into(), Visibility::Private, now)?;
                 assert_eq!(service::find_manifest(conn, &id, digest.as_str())?.unwrap().content, manifest);
                 assert!(service::find_manifest(conn, &id, "latest")?.is_none());
                 Ok(digest)

@@ -1,6 +1,7 @@
 //! How soon a pull stops, with a token that was given out before.
 
 use super::*;
+use crate::account::tokens;
 use crate::base::db::{Db, Location};
 use crate::license::model::LicenseDecision;
 use crate::license::service::decide;
@@ -161,6 +162,73 @@ async fn pulls_come_from_memory_until_something_is_written() {
         // Whatever this process writes, memory is over.
         app.db.write(|_| Ok(())).await.unwrap();
         get().await.expect(404);
+    })
+    .await;
+}
+
+/// A way to be signed in, and how it ends.
+enum Proof {
+    Token,
+    Session,
+}
+
+#[tokio::test]
+async fn a_registry_token_ends_with_what_it_was_made_with() {
+    each_backend(|app| async move {
+        for proof in [Proof::Token, Proof::Session] {
+            let slug = if matches!(proof, Proof::Token) { "acme" } else { "bolt" };
+            let vendor = testing::vendor(&app, slug).await;
+            let name = format!("{slug}/belt");
+            let manifest: Bytes = push_layer(&app, &vendor, &name, b"weights", None).await.to_bytes().into();
+            put_manifest(&app, &vendor, &name, "1.0.0", &manifest).await.expect(201);
+            let actor = match proof {
+                Proof::Token => {
+                    let text = tokens::create(&app, &vendor, "ci", &["publish", "pull"], 30).await.unwrap();
+                    crate::account::service::authenticate_token(&app, &text).await.unwrap()
+                }
+                Proof::Session => {
+                    let email = vendor.person().unwrap().email.clone();
+                    let cookie = crate::account::service::sign_in(&app, &email, testing::PASSWORD.into(), "::1", "").await.unwrap();
+                    crate::account::service::authenticate_session(&app, &cookie).await.unwrap()
+                }
+            };
+            let issued = token::issue(&app, &actor, &[format!("repository:{name}:pull")]).await.unwrap().token;
+            let bearer = format!("Bearer {issued}");
+            let with = [("authorization", bearer.as_str()), ("content-type", MANIFEST_TYPE)];
+            let (nobody, path) = (Actor::Anonymous, format!("/v2/{name}/manifests/1.0.0"));
+            let all = async |expected: [u16; 3]| {
+                // Twice, so that the second may come from memory.
+                for _ in 0..2 {
+                    send(&app, &nobody, Method::GET, &path, &with, b"").await.expect(expected[0]);
+                }
+                send(&app, &nobody, Method::HEAD, &format!("/v2/{name}/blobs/{}", Digest::of(b"weights")), &with, b"").await.expect(expected[1]);
+                send(&app, &nobody, Method::POST, &format!("/v2/{name}/blobs/uploads/"), &with, b"").await.expect(expected[2]);
+            };
+            all([200, 200, 202]).await;
+            let end = {
+                let (app, actor, vendor, session) = (app.clone(), actor.clone(), vendor.clone(), matches!(proof, Proof::Session));
+                async move {
+                    if session {
+                        crate::account::service::sign_out(&app, &actor).await.unwrap();
+                    } else {
+                        let id = tokens::list(&app, &vendor).await.unwrap()[0].id.clone();
+                        tokens::revoke(&app, &vendor, id).await.unwrap();
+                    }
+                }
+            };
+            // It ends while a body comes: that pushes nothing.
+            let (head, tail) = (manifest.slice(..10), manifest.slice(10..));
+            let rest = async move {
+                end.await;
+                Ok(tail)
+            };
+            let body = futures_util::StreamExt::chain(futures_util::stream::iter([Ok(head)]), futures_util::stream::once(rest));
+            send_pieces(&app, &nobody, Method::PUT, &format!("/v2/{name}/manifests/2.0.0"), &with, Box::pin(body)).await.expect(401);
+            get(&app, &vendor, &format!("/v2/{name}/manifests/2.0.0")).await.expect(404);
+            all([401, 401, 401]).await;
+            let fresh = token::issue(&app, &vendor, &[format!("repository:{name}:pull")]).await.unwrap().token;
+            send(&app, &nobody, Method::GET, &path, &[("authorization", &format!("Bearer {fresh}"))], b"").await.expect(200);
+        }
     })
     .await;
 }

@@ -7,7 +7,7 @@ use crate::account::team;
 
 fn with_scopes(actor: &Actor, scopes: &[Scope]) -> Actor {
     let Actor::Person(person, _) = actor else { panic!("a person") };
-    Actor::Person(person.clone(), Via::Token(scopes.to_vec()))
+    Actor::Person(person.clone(), Via::Token { id: "tok_x".into(), scopes: scopes.to_vec() })
 }
 
 #[tokio::test]
@@ -88,7 +88,7 @@ async fn a_session_needs_its_csrf_value_to_push() {
     .await;
 }
 
-/// A listed app `acme/belt`, a release of a digest in a state, and a licence of an organisation.
+/// A listed app `acme/belt`, its published release 1.0.0 of a digest, and a licence of an organisation that covers every version.
 pub(super) async fn release_and_license(app: &App, vendor: &Actor, buyer: &Actor, digest: &Digest) {
     let (v, b) = (vendor.person().unwrap().clone(), buyer.person().unwrap().clone());
     let digest = digest.to_string();
@@ -156,14 +156,12 @@ async fn a_licence_opens_published_releases_and_nothing_else() {
         crate::fleet::service::remove_node(&app, &mine, node_id).await.unwrap();
         send(&app, &Actor::Anonymous, Method::GET, "/v2/acme/belt/manifests/1.0.0", &[("authorization", &bearer)], b"").await.expect(401);
 
-        // What customers rely on cannot be taken away.
-        for path in [
-            "manifests/1.0.0".to_owned(),
-            format!("manifests/{digest}"),
-            format!("manifests/{}", Digest::of(&signature)),
-            format!("blobs/{}", Digest::of(b"published")),
-        ] {
+        // What customers rely on cannot be taken away; what the vendor has attached to it can.
+        for path in ["manifests/1.0.0".to_owned(), format!("manifests/{digest}"), format!("blobs/{}", Digest::of(b"published"))] {
             send(&app, &acme, Method::DELETE, &format!("/v2/acme/belt/{path}"), &[], b"").await.expect(409);
+        }
+        for path in [format!("manifests/{}", Digest::of(&signature)), format!("blobs/{}", Digest::of(b"signature"))] {
+            send(&app, &acme, Method::DELETE, &format!("/v2/acme/belt/{path}"), &[], b"").await.expect(202);
         }
         send(&app, &acme, Method::DELETE, "/v2/acme/belt/manifests/2.0.0", &[], b"").await.expect(202);
 
@@ -199,6 +197,83 @@ async fn who_leaves_while_the_body_comes_pushes_nothing() {
         put(&leaver, Some(leaver.person().unwrap().user_id.clone())).await.expect(401);
         get(&app, &acme, "/v2/acme/belt/manifests/1.0.0").await.expect(404);
         put(&acme, None).await.expect(201);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_buyer_gets_the_versions_of_a_licence_and_the_blobs_that_they_name() {
+    each_backend(|app| async move {
+        let (acme, mine) = (testing::vendor(&app, "acme").await, testing::operator(&app, "mine").await);
+        let mut digests = Vec::new();
+        for (version, bytes) in [("1.0.0", &b"one"[..]), ("2.0.0", &b"two"[..]), ("3.0.0", &b"draft"[..])] {
+            let manifest = push_layer(&app, &acme, "acme/belt", bytes, None).await.to_bytes();
+            put_manifest(&app, &acme, "acme/belt", version, &manifest).await.expect(201);
+            digests.push(Digest::of(&manifest));
+            let subject = Descriptor::of(MANIFEST_TYPE, &manifest);
+            let note = push_layer(&app, &acme, "acme/belt", &[bytes, b" note"].concat(), Some(subject)).await.to_bytes();
+            put_manifest(&app, &acme, "acme/belt", Digest::of(&note).as_str(), &note).await.expect(201);
+        }
+        push_blob(&app, &acme, "acme/belt", b"never named").await;
+        release_and_license(&app, &acme, &mine, &digests[0]).await;
+        let (vendor, second) = (acme.person().unwrap().user_id.clone(), digests[1].to_string());
+        let at = "'2025-12-01 00:00:00'";
+        let sql = format!(
+            "INSERT INTO releases (id, app_id, version, digest, manifest, size_bytes, state, created_by, created_at, updated_at) \
+             VALUES ('rel_2', 'app_1', '2.0.0', '{second}', 'x', 1, 'published', '{vendor}', {at}, {at}); \
+             UPDATE manifests SET visibility = 'public' WHERE digest = '{second}'; UPDATE licenses SET versions = '^1'"
+        );
+        let run = |sql: String| app.db.write(move |conn| Ok(conn.batch_execute(&sql)?));
+        run(sql).await.unwrap();
+        let node = testing::node(&app, &mine).await;
+        let status = async |who: &Actor, path: String| get(&app, who, &format!("/v2/acme/belt/{path}")).await.status.as_u16();
+        // Manifest by tag and by digest, its blob, the blob of what refers to it.
+        let paths = |at: usize, version: &str, bytes: &[u8]| {
+            [
+                format!("manifests/{version}"),
+                format!("manifests/{}", digests[at]),
+                format!("blobs/{}", Digest::of(bytes)),
+                format!("blobs/{}", Digest::of(&[bytes, b" note"].concat())),
+            ]
+        };
+        let expect = async |who: &Actor, paths: [String; 4], expected: u16| {
+            for path in paths {
+                assert_eq!(status(who, path.clone()).await, expected, "{} {path}", who.label());
+            }
+        };
+        let referrers = async |who: &Actor, at: usize| {
+            let list = get(&app, who, &format!("/v2/acme/belt/referrers/{}", digests[at])).await.expect(200);
+            serde_json::from_slice::<Value>(&list.body).unwrap()["manifests"].as_array().unwrap().len()
+        };
+        for buyer in [&mine, &node] {
+            expect(buyer, paths(0, "1.0.0", b"one"), 200).await;
+            expect(buyer, paths(1, "2.0.0", b"two"), 404).await;
+            expect(buyer, paths(2, "3.0.0", b"draft"), 404).await;
+            assert_eq!(status(buyer, format!("blobs/{}", Digest::of(b"never named"))).await, 404);
+            assert_eq!((referrers(buyer, 0).await, referrers(buyer, 1).await), (1, 0));
+        }
+        expect(&acme, paths(2, "3.0.0", b"draft"), 200).await;
+
+        // A safety app whose licence is over: people get nothing more, its node what it runs.
+        let (operator, Actor::Node { node_id, .. }) = (mine.person().unwrap().clone(), &node) else { panic!("no node") };
+        let sql = format!(
+            "UPDATE licenses SET safety = TRUE, enforcement = 'advisory', ends_at = '2025-12-20 00:00:00', grace_days = 0; \
+             INSERT INTO deployments (id, organization_id, node_id, app_id, release_id, license_id, parameters, wanted, digest, target_version, \
+             adopted_version, state, created_by, created_at, updated_at) VALUES ('dep_1', '{}', '{node_id}', 'app_1', 'rel_1', 'lic_1', '{{}}', \
+             TRUE, '', 0, 0, 'pending', '{}', {at}, {at})",
+            operator.organization_id, operator.user_id
+        );
+        run(sql).await.unwrap();
+        expect(&mine, paths(0, "1.0.0", b"one"), 404).await;
+        expect(&node, paths(0, "1.0.0", b"one"), 200).await;
+        expect(&node, paths(1, "2.0.0", b"two"), 404).await;
+        let other = Actor::Node { node_id: "nod_other".into(), organization_id: operator.organization_id.clone() };
+        expect(&other, paths(0, "1.0.0", b"one"), 404).await;
+        run("UPDATE deployments SET wanted = FALSE".into()).await.unwrap();
+        expect(&node, paths(0, "1.0.0", b"one"), 404).await;
+        // Reinstated, people read on.
+        run("UPDATE licenses SET ends_at = NULL".into()).await.unwrap();
+        expect(&mine, paths(0, "1.0.0", b"one"), 200).await;
     })
     .await;
 }
