@@ -22,7 +22,7 @@ const PER_PERSON: i64 = 5;
 /// The person; no API token acts here.
 fn signed_in(actor: &Actor) -> Result<&Person> {
     match actor {
-        Actor::Person(_, Via::Token(_)) => Err(Error::forbidden("token-scope").arg("scope", "session")),
+        Actor::Person(_, Via::Token { .. }) => Err(Error::forbidden("token-scope").arg("scope", "session")),
         _ => actor.person(),
     }
 }

@@ -13,7 +13,7 @@ pub const PAGE: i64 = 50;
 /// The person's messages before an id, newest first, one more than [`PAGE`]. For a browser session: a token is made for other work.
 pub async fn inbox(app: &App, actor: &Actor, before: Option<String>) -> Result<Vec<Message>> {
     let person = actor.person()?;
-    if matches!(actor, Actor::Person(_, Via::Token(_))) {
+    if matches!(actor, Actor::Person(_, Via::Token { .. })) {
         return Err(Error::forbidden("token-scope").arg("scope", "session"));
     }
     let (user_id, before) = (person.user_id.clone(), before.unwrap_or_else(|| "~".into()));

@@ -98,7 +98,7 @@ async fn a_token_sees_the_account_only_where_it_may_read() {
         let reader = with("read").await;
         let (status, shown) = page(&app, &reader, Method::GET, "/account", "").await;
         assert_eq!((status, shown.contains("/account/sessions/")), (200, false), "nothing that would be refused is offered");
-        assert!(matches!(reader, Actor::Person(_, Via::Token(_))));
+        assert!(matches!(reader, Actor::Person(_, Via::Token { .. })));
         assert_eq!(service::sign_out_elsewhere(&app, &reader).await.unwrap_err().code, "token-scope");
     })
     .await;

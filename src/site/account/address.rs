@@ -47,7 +47,7 @@ struct AddressForm {
 }
 
 async fn change(req: HttpRequest, app: Data<App>, actor: Actor, form: Form<AddressForm>) -> PageResult {
-    let address = client_address(&req, app.settings.server.behind_proxy);
+    let address = client_address(&req, &app.settings.server);
     let AddressForm { email, current } = form.0;
     match form_result(addresses::change(&app, &actor, &email, current, &address, lang_of(&req)).await)? {
         Ok(true) => Ok(see_other_with("/account/address", "success", "address-changed", &[("email", &email)])),

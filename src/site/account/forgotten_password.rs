@@ -34,7 +34,7 @@ struct EmailForm {
 
 /// The answer is the same for every address that looks like one.
 async fn ask(req: HttpRequest, app: Data<App>, form: Form<EmailForm>) -> PageResult {
-    let address = client_address(&req, app.settings.server.behind_proxy);
+    let address = client_address(&req, &app.settings.server);
     match form_result(passwords::forgotten(&app, &form.0.email, &address, lang_of(&req)).await)? {
         Ok(()) => {
             let key = if app.settings.mail.is_on() { "forgotten-sent" } else { "forgotten-no-mail" };

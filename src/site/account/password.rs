@@ -37,7 +37,7 @@ struct PasswordForm {
 }
 
 async fn change(req: HttpRequest, app: Data<App>, actor: Actor, form: Form<PasswordForm>) -> PageResult {
-    let address = client_address(&req, app.settings.server.behind_proxy);
+    let address = client_address(&req, &app.settings.server);
     match form_result(passwords::change(&app, &actor, form.0.current, form.0.new, &address, lang_of(&req)).await)? {
         Ok(n) => Ok(see_other_with("/account", "success", "password-changed", &[("n", &n.to_string())])),
         Err(e) => show(&req, &actor, status_of(e.kind), Some(&e)),
