@@ -29,8 +29,12 @@ pub struct Child {
 pub fn child(settings: &Checks) -> Result<Option<Child>> {
     let Ok(lib) = std::fs::canonicalize(&settings.ort_lib) else { return Ok(None) };
     let program = if settings.program.is_empty() { std::env::current_exe()? } else { PathBuf::from(&settings.program) };
-    let limits =
-        Limits { memory_bytes: settings.memory_mib.saturating_mul(1 << 20), cpu_seconds: settings.cpu_seconds, open_files: OPEN_FILES };
+    let limits = Limits {
+        memory_bytes: settings.memory_mib.saturating_mul(1 << 20),
+        cpu_seconds: settings.cpu_seconds,
+        open_files: OPEN_FILES,
+        required: settings.require_confinement,
+    };
     Ok(Some(Child { program, lib, limits, wall: Duration::from_secs(settings.wall_seconds) }))
 }
 

@@ -190,6 +190,8 @@ section! {
         cpu_seconds: u64 = 120u64,
         /// Seconds after which the child is ended.
         wall_seconds: u64 = 180u64,
+        /// Checks nothing where the kernel cannot confine the child: landlock and a filter of system calls.
+        require_confinement: bool = true,
         /// `ClamAV`'s daemon, `/path/of/socket` or `host:port`, that looks at every upload first; empty for none.
         clamd_socket: String = "",
     }

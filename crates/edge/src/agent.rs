@@ -45,6 +45,8 @@ pub struct Config {
     pub exe: PathBuf,
     /// Seconds that the server may hold a poll.
     pub wait_seconds: u64,
+    /// Whether apps run where the kernel cannot confine them, too.
+    pub allow_unconfined: bool,
 }
 
 /// Where a deployment stands, for the status page and heartbeats; there also while no process runs.

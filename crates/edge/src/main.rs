@@ -55,6 +55,10 @@ enum Command {
         /// ONNX Runtime library (`libonnxruntime.so`).
         #[arg(long, env = "PITHEAD_EDGE_ORT_LIB")]
         ort_lib: PathBuf,
+        /// Run apps also where the kernel cannot confine them (no landlock or no filter of system calls): only on a machine that you
+        /// would let their developers use.
+        #[arg(long)]
+        allow_unconfined: bool,
     },
     /// Show what this node is and what it has installed, as JSON.
     Status {
@@ -104,12 +108,12 @@ async fn execute(command: Command) -> anyhow::Result<()> {
             );
             Ok(())
         }
-        Command::Run { data, listen, ort_lib } => {
+        Command::Run { data, listen, ort_lib, allow_unconfined } => {
             // Paths are made absolute once: child processes get them too, and none may depend on the working folder.
             let data = std::path::absolute(&data)?;
             let ort_lib = std::path::absolute(&ort_lib)?;
             anyhow::ensure!(ort_lib.exists(), "no ONNX Runtime library at {}", ort_lib.display());
-            let agent = Agent::open(Config { data, ort_lib, exe: PathBuf::from("/proc/self/exe"), wait_seconds: 25 })?;
+            let agent = Agent::open(Config { data, ort_lib, exe: PathBuf::from("/proc/self/exe"), wait_seconds: 25, allow_unconfined })?;
             let listen = listen.or_else(|| agent.identity().listen).unwrap_or_else(|| LISTEN.to_owned());
             let cancel = CancellationToken::new();
             tokio::spawn(on_signal(cancel.clone()));

@@ -51,6 +51,8 @@ pub struct Launch {
     pub memory_bytes: u64,
     /// Threads for one inference.
     pub threads: usize,
+    /// Whether the app runs where the kernel cannot confine it, too.
+    pub allow_unconfined: bool,
 }
 
 /// An answer of the child: descriptions of the tensors, and the body.
@@ -95,6 +97,7 @@ fn spawn(launch: &Launch, socket: &Path) -> Result<Child, Fault> {
         .arg("--ort-lib")
         .arg(&launch.ort_lib)
         .args(["--memory-bytes", &launch.memory_bytes.to_string(), "--threads", &launch.threads.to_string()])
+        .args(launch.allow_unconfined.then_some("--allow-unconfined"))
         .env_clear()
         // The child ends at the end of this pipe, that is, when we do.
         .stdin(Stdio::piped())
