@@ -106,6 +106,14 @@ mod tests {
     use super::*;
 
     #[test]
+    fn confinement_is_required_unless_the_setting_says_otherwise() {
+        let mut checks = Checks { ort_lib: std::env::current_exe().unwrap().display().to_string(), ..Checks::default() };
+        assert!(child(&checks).unwrap().unwrap().limits.required);
+        checks.require_confinement = false;
+        assert!(!child(&checks).unwrap().unwrap().limits.required);
+    }
+
+    #[test]
     fn runs_under_one_name_do_not_meet() {
         let data = std::env::temp_dir().join(ids::new("pithead-folders"));
         let mut settings = Settings::default();
