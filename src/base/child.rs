@@ -29,8 +29,12 @@ pub struct Child {
 pub fn child(settings: &Checks) -> Result<Option<Child>> {
     let Ok(lib) = std::fs::canonicalize(&settings.ort_lib) else { return Ok(None) };
     let program = if settings.program.is_empty() { std::env::current_exe()? } else { PathBuf::from(&settings.program) };
-    let limits =
-        Limits { memory_bytes: settings.memory_mib.saturating_mul(1 << 20), cpu_seconds: settings.cpu_seconds, open_files: OPEN_FILES };
+    let limits = Limits {
+        memory_bytes: settings.memory_mib.saturating_mul(1 << 20),
+        cpu_seconds: settings.cpu_seconds,
+        open_files: OPEN_FILES,
+        required: settings.require_confinement,
+    };
     Ok(Some(Child { program, lib, limits, wall: Duration::from_secs(settings.wall_seconds) }))
 }
 
@@ -100,6 +104,14 @@ impl Folder {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn confinement_is_required_unless_the_setting_says_otherwise() {
+        let mut checks = Checks { ort_lib: std::env::current_exe().unwrap().display().to_string(), ..Checks::default() };
+        assert!(child(&checks).unwrap().unwrap().limits.required);
+        checks.require_confinement = false;
+        assert!(!child(&checks).unwrap().unwrap().limits.required);
+    }
 
     #[test]
     fn runs_under_one_name_do_not_meet() {

@@ -262,6 +262,8 @@ section! {
         per_day: u32 = 200u32,
         /// Releases of an app that are scored on hidden test sets in a day before they are published.
         scores_per_day: u32 = 3u32,
+        /// Checks nothing where the kernel cannot confine the child: landlock and a filter of system calls.
+        require_confinement: bool = true,
         /// `ClamAV`'s daemon, `/path/of/socket` or `host:port`, that looks at every upload first; empty for none.
         clamd_socket: String = "",
     }

@@ -43,6 +43,20 @@ crate::base::db::types::text_enum! {
 /// A node counts as up when it was seen within this time: three heartbeats.
 pub const ONLINE_WITHIN: TimeDelta = TimeDelta::seconds(45);
 
+/// Whether a node that called last at this time counts as up.
+pub fn heard_lately(seen_at: Option<Timestamp>, now: Timestamp) -> bool {
+    seen_at.is_some_and(|at| at.plus(ONLINE_WITHIN) >= now)
+}
+
+/// Time for which two machines with one identity are told after they last took turns.
+pub const DOUBLED: TimeDelta = TimeDelta::minutes(10);
+
+/// Whether a run of an agent takes turns with another one: it reports again after another run did. A restart begins a new run, and a former
+/// one never comes back, unless its data folder lives on another machine.
+pub fn takes_turns(present: Option<&str>, before: Option<&str>, instance: &str) -> bool {
+    present != Some(instance) && before == Some(instance)
+}
+
 /// A mine or a part of it.
 #[derive(Debug, Clone, Queryable, Insertable, Selectable)]
 #[diesel(table_name = schema::sites)]
@@ -112,7 +126,7 @@ impl Node {
 
     /// Whether it is up.
     pub fn online(&self, now: Timestamp) -> bool {
-        self.state == NodeState::Enrolled && self.seen_at.is_some_and(|at| at.plus(ONLINE_WITHIN) >= now)
+        self.state == NodeState::Enrolled && heard_lately(self.seen_at, now)
     }
 
     /// Whether the node is enrolled and its agent has never called since.
@@ -173,6 +187,13 @@ pub struct Deployment {
     pub created_by: String,
     pub created_at: Timestamp,
     pub updated_at: Timestamp,
+}
+
+impl Deployment {
+    /// The word of its badge: its state, but `offline` where it should run on a node that is not heard from.
+    pub fn shown_state(&self, online: bool) -> &'static str {
+        if self.state == DeploymentState::Installed && !online { "offline" } else { self.state.as_str() }
+    }
 }
 
 /// Something that happened to a deployment.
@@ -444,5 +465,5 @@ impl Change {
     }
 }
 
-/// A row of a list of deployments: deployment, version, node, site.
-pub type DeploymentRow = (Deployment, String, String, String);
+/// A row of a list of deployments: deployment, version, node, site, last call of the node.
+pub type DeploymentRow = (Deployment, String, String, String, Option<Timestamp>);

@@ -13,7 +13,9 @@ pub use identity::{Enrolment, authenticate_node, enroll, enroll_in, renew};
 pub use node::{create_node, create_site, new_code, remove_node};
 pub use seat::release_seat;
 
-pub use super::store::{deployment_counts, licenses_in_use, node_pulses, note_call, seats_of, set_trouble, sites_of};
+pub use super::store::{
+    deployment_counts, licenses_in_use, node_pulses, note_call, note_instance, seats_of, set_trouble, sites_of, unheard_deployments,
+};
 
 /// Topic of pokes about the operator's overview and fleet lists.
 pub const TOPIC: &str = "fleet";

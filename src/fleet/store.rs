@@ -308,7 +308,7 @@ pub fn list_deployments(conn: &mut Conn, organization_id: &str, before: Option<&
         .filter(deployments::organization_id.eq(organization_id.to_owned()).and(deployments::state.ne(DeploymentState::Removed)))
         .order(deployments::id.desc())
         .limit(limit)
-        .select((Deployment::as_select(), releases::version, nodes::name, sites::name))
+        .select((Deployment::as_select(), releases::version, nodes::name, sites::name, nodes::seen_at))
         .into_boxed();
     if let Some(before) = before {
         query = query.filter(deployments::id.lt(before.to_owned()));
@@ -334,6 +334,17 @@ pub fn deployment_counts(conn: &mut Conn, organization_id: &str) -> QueryResult<
         .group_by(deployments::state)
         .select((deployments::state, count_star()))
         .load(conn)
+}
+
+/// How many of an organisation's deployments are installed on nodes that have not called since a moment.
+pub fn unheard_deployments(conn: &mut Conn, organization_id: &str, since: Timestamp) -> QueryResult<i64> {
+    let own = deployments::organization_id.eq(organization_id).and(deployments::state.eq(DeploymentState::Installed));
+    deployments::table
+        .inner_join(nodes::table.on(nodes::id.eq(deployments::node_id)))
+        .filter(own)
+        .filter(nodes::seen_at.is_null().or(nodes::seen_at.lt(since)))
+        .select(count_star())
+        .first(conn)
 }
 
 /// Node and state of each deployment on these nodes that is not gone.
@@ -397,6 +408,19 @@ pub fn note_call(conn: &mut Conn, node_id: &str, now: Timestamp) -> QueryResult<
 /// Stores the fault that a node's agent reports of itself, or clears it.
 pub fn set_trouble(conn: &mut Conn, node_id: &str, trouble: Option<&str>) -> QueryResult<usize> {
     diesel::update(nodes::table.find(node_id)).set(nodes::trouble.eq(trouble)).execute(conn)
+}
+
+/// Notes the run of the agent that reports under a node's identity. Gives whether two runs have taken turns of late.
+pub fn note_instance(conn: &mut Conn, node_id: &str, instance: &str, now: Timestamp) -> QueryResult<bool> {
+    let (present, before, doubled): (Option<String>, Option<String>, Option<Timestamp>) =
+        nodes::table.find(node_id).select((nodes::instance, nodes::instance_before, nodes::doubled_at)).first(conn)?;
+    let turns = super::model::takes_turns(present.as_deref(), before.as_deref(), instance);
+    let doubled = if turns { Some(now) } else { doubled };
+    if present.as_deref() != Some(instance) {
+        let runs = (nodes::instance.eq(instance), nodes::instance_before.eq(present), nodes::doubled_at.eq(doubled));
+        diesel::update(nodes::table.find(node_id)).set(runs).execute(conn)?;
+    }
+    Ok(doubled.is_some_and(|at| at.plus(super::model::DOUBLED) >= now))
 }
 
 /// Seats of a licence, by site and node. The caller has checked that the reader may see the licence.

@@ -582,3 +582,45 @@ async fn script_in_names_is_text_on_every_page_and_no_key_shows() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn an_app_on_a_node_that_is_silent_or_removed_is_not_said_to_run_or_to_be_gone() {
+    use actix_web::test::TestRequest;
+    each_backend(|app| async move {
+        let shop = shop(&app).await;
+        let bought = license(&app, &shop, PlanKind::Subscription, 5).await;
+        let mine = site(&app, &shop.operator, "Mine").await;
+        let (node_id, _) = enrolled(&app, &shop.operator, &mine, "N1").await;
+        let id = service::deploy(&app, &shop.operator, input(&shop, &bought.id, &[&node_id])).await.unwrap().remove(0);
+        let heard = |seconds: i64| {
+            let (node_id, id, now) = (node_id.clone(), id.clone(), app.clock.now());
+            app.db.write(move |conn| {
+                let seen = now.minus(TimeDelta::seconds(seconds));
+                diesel::update(nodes::table.find(&node_id)).set(nodes::seen_at.eq(seen)).execute(conn)?;
+                diesel::update(deployments::table.find(&id)).set(deployments::state.eq(DeploymentState::Installed)).execute(conn)?;
+                Ok(())
+            })
+        };
+        let pages =
+            [format!("/mine/deployments/{id}"), "/mine/deployments".to_owned(), format!("/mine/nodes/{node_id}"), "/mine".to_owned()];
+        let read = async |path: &str| page(&app, &shop.operator, "en", TestRequest::get().uri(path)).await.1;
+        heard(5).await.unwrap();
+        for path in &pages {
+            let body = read(path).await;
+            assert!(!body.contains("state-offline") && !body.contains("on nodes that are offline"), "{path}: {body}");
+        }
+        heard(46).await.unwrap();
+        let [one, list, node, today] = pages.each_ref().map(String::as_str);
+        assert!(read(one).await.contains("whether the app runs now is not known"));
+        for path in [one, list, node] {
+            let body = read(path).await;
+            assert!(body.contains("state-offline") && !body.contains("state-installed"), "{path}: {body}");
+        }
+        assert!(read(today).await.contains("1 on nodes that are offline"));
+
+        service::remove_node(&app, &shop.operator, &node_id).await.unwrap();
+        let body = read(one).await;
+        assert!(body.contains("What was installed runs on the machine") && !body.contains("The app is gone"), "{body}");
+    })
+    .await;
+}

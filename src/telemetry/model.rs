@@ -80,6 +80,9 @@ pub struct NodeFigures {
     /// The agent's own fault, if it has one; agents before 2026-11-24 send none.
     #[serde(default)]
     pub trouble: Option<Trouble>,
+    /// Random name of the agent's run; agents before 2026-11-29 send none.
+    #[serde(default)]
+    pub instance: Option<String>,
 }
 
 /// A fault of the agent itself.

@@ -23,6 +23,10 @@ use crate::{audit, fleet};
 
 /// Alarms on one page.
 pub const PAGE: i64 = 50;
+/// Longest name of an agent's run.
+const MAX_INSTANCE: usize = 64;
+/// Trouble of a node under whose identity two machines report.
+const TWICE: &str = "identity-twice: two machines report under this node's identity in turns";
 /// Topic of the alarm list.
 pub const TOPIC: &str = "alarms";
 /// Most samples that one plot reads: ten apps, a day, every fifteen seconds.
@@ -93,6 +97,8 @@ struct Batch {
     /// Whether the request has a heartbeat, and the agent's fault by the last one.
     heard: bool,
     trouble: Option<String>,
+    /// The run of the agent that made the last heartbeat.
+    instance: Option<String>,
     refused: u64,
 }
 
@@ -169,7 +175,7 @@ fn take_in(conn: &mut Conn, owner: (&str, &str), limits: &Limits, reports: &[Val
     let held_back = gate.close(conn)?;
     let alarmed: BTreeSet<String> = batch.alarms.iter().map(|a| a.deployment_id.clone()).collect();
     let refused = batch.refused;
-    batch.write(conn, node_id)?;
+    batch.write(conn, node_id, now)?;
     let deployment_ids: Vec<String> = own.into_keys().collect();
     store::prune(conn, node_id, &deployment_ids, now.minus(model::KEEP))?;
     let through = numbers.into_iter().rfind(|number| held_back.is_none_or(|(first, _)| *number < first));
@@ -221,6 +227,7 @@ impl Batch {
     ) {
         self.heard = true;
         self.trouble = node.trouble.as_ref().map(model::Trouble::line);
+        self.instance = node.instance.filter(|id| id.len() <= MAX_INSTANCE && id.bytes().all(|b| b.is_ascii_alphanumeric()));
         let sample = NodeSample {
             node_id: node_id.to_owned(),
             at,
@@ -262,7 +269,7 @@ impl Batch {
     }
 
     /// Writes the rows. Heartbeats of one moment give one sample, also when they come in several requests.
-    fn write(mut self, conn: &mut Conn, node_id: &str) -> Result<()> {
+    fn write(mut self, conn: &mut Conn, node_id: &str, now: Timestamp) -> Result<()> {
         let moments: Vec<Timestamp> = self.nodes.keys().copied().collect();
         for at in store::node_moments(conn, node_id, &moments)? {
             self.nodes.remove(&at);
@@ -279,7 +286,12 @@ impl Batch {
         }
         store::prove(conn, &self.proven)?;
         if self.heard {
-            fleet::service::set_trouble(conn, node_id, self.trouble.as_deref())?;
+            let doubled = match &self.instance {
+                Some(instance) => fleet::service::note_instance(conn, node_id, instance, now)?,
+                None => false,
+            };
+            let trouble = if doubled { Some(TWICE) } else { self.trouble.as_deref() };
+            fleet::service::set_trouble(conn, node_id, trouble)?;
         }
         for alarm in &self.alarms {
             store::insert_alarm(conn, alarm)?;

@@ -88,6 +88,29 @@ async fn figures(app: &App, deployment: &str) -> Option<model::AppSample> {
 }
 
 #[actix_web::test]
+async fn two_machines_with_one_identity_are_noticed_and_a_restart_is_not() {
+    each_backend(|app| async move {
+        let mine = mine(&app).await;
+        let trouble_after = async |sequence: u64, instance: &str| {
+            let mut beat = heartbeat(&app, &mine, sequence, 0);
+            beat["node"]["instance"] = json!(instance);
+            take(&app, &mine.node, vec![beat]).await.unwrap();
+            testing::node_detail(&app, &mine.shop.operator, &mine.node_id).await.unwrap().node.trouble
+        };
+        // Three starts of one agent, the last of which reports twice.
+        for (sequence, instance) in [(1, "a"), (2, "b"), (3, "c"), (4, "c")] {
+            assert_eq!(trouble_after(sequence, instance).await, None, "{instance}");
+        }
+        // A former run is back: it lives on another machine.
+        assert!(trouble_after(5, "b").await.is_some_and(|trouble| trouble.starts_with("identity-twice: ")));
+        assert!(trouble_after(6, "b").await.is_some());
+        // What is no name of a run is passed over.
+        assert_eq!(trouble_after(7, "b; drop").await, None);
+    })
+    .await;
+}
+
+#[actix_web::test]
 async fn replayed_reports_count_once() {
     each_backend(|app| async move {
         let mine = mine(&app).await;

@@ -6,8 +6,9 @@ use std::fs::{File, OpenOptions};
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Instant;
 
 use app_package::digest::Digest;
 use app_package::keys::KeySet;
@@ -17,6 +18,7 @@ use chrono::{DateTime, Utc};
 use tokio::sync::Notify;
 
 use crate::apps::Apps;
+use crate::clock::Clock;
 use crate::cloud::{Cloud, MAX_DOCUMENT, check_digest};
 use crate::fault::Fault;
 use crate::identity::Identity;
@@ -25,7 +27,7 @@ use crate::release::{self, Wanted, is_deployment_id};
 use crate::state::{StateFile, status_of};
 use crate::store::Store;
 use crate::telemetry::{Node, Stats};
-use crate::{files, model};
+use crate::{files, machine, model};
 
 /// Deployments on one node at most.
 const MAX_DEPLOYMENTS: usize = 200;
@@ -45,6 +47,12 @@ pub struct Config {
     pub exe: PathBuf,
     /// Seconds that the server may hold a poll.
     pub wait_seconds: u64,
+    /// Whether apps run where the kernel cannot confine them, too.
+    pub allow_unconfined: bool,
+    /// Whether a data folder of another machine becomes this one's.
+    pub adopt: bool,
+    /// Token that callers of the local API must show; none asks for nothing.
+    pub token: Option<String>,
 }
 
 /// Where a deployment stands, for the status page and heartbeats; there also while no process runs.
@@ -62,6 +70,12 @@ pub struct Phase {
 /// Everything the loops and the local API share.
 pub struct Agent {
     pub config: Config,
+    /// Random name of this run. The platform sees by it when two machines share an identity.
+    pub instance: String,
+    /// Start of this run, by the clock of that moment.
+    pub started: DateTime<Utc>,
+    /// The time that licences and reports go by.
+    pub clock: Arc<Clock>,
     /// The server.
     pub cloud: Cloud,
     /// Blobs and releases.
@@ -85,18 +99,19 @@ pub struct Agent {
     last_contact: AtomicI64,
     /// When the last contact was last written to its file; 0 before the first write since the start.
     contact_kept: AtomicI64,
-    met: AtomicBool,
+    /// When the server last answered this run of the agent.
+    answered: Mutex<Option<Instant>>,
     trouble: Mutex<Option<Fault>>,
-    poll_trouble: Mutex<Option<(DateTime<Utc>, Fault)>>,
+    poll_trouble: Mutex<Option<(Instant, Fault)>>,
     engine: Mutex<Option<Result<String, Fault>>>,
     /// Lock file, held as long as the agent lives: one agent per data folder. The kernel frees the lock however the agent ends.
     _lock: File,
 }
 
 /// When the server last answered a former run of the agent; 0 where that is not known.
-fn kept_contact(data: &Path) -> i64 {
+fn kept_contact(data: &Path, clock: &Clock) -> i64 {
     let text = std::fs::read_to_string(data.join(CONTACT_FILE)).unwrap_or_default();
-    text.trim().parse().ok().filter(|at| *at <= Utc::now().timestamp()).unwrap_or(0)
+    text.trim().parse().ok().filter(|at| *at <= clock.now().timestamp()).unwrap_or(0)
 }
 
 fn keys_of(identity: &Identity) -> Result<Arc<KeySet>, Fault> {
@@ -116,13 +131,18 @@ impl Agent {
             .open(config.data.join("lock"))
             .map_err(|e| Fault::disk("cannot open the lock file", &e))?;
         lock.try_lock().map_err(|_| Fault::new("already-running", "state", "another agent uses this data folder"))?;
-        // The lock file tells our process id to whoever finds it locked.
-        lock.set_len(0).and_then(|()| write!(lock, "{}", std::process::id())).map_err(|e| Fault::disk("cannot write the lock file", &e))?;
+        // The lock file tells our process id to whoever finds it locked; on a full disk it stays empty.
+        let _ = lock.set_len(0).and_then(|()| write!(lock, "{}", std::process::id()));
+        machine::claim(&config.data, config.adopt)?;
         let run = config.data.join("run");
-        files::remove(&run)?;
         files::private_dir(&run)?;
+        // Sockets of a former run. The folder stays: on a full disk no new one could be made.
+        for socket in std::fs::read_dir(&run).into_iter().flatten().flatten() {
+            files::remove(&socket.path())?;
+        }
+        let clock = Arc::new(Clock::open(&config.data, identity.validity().ok().map(|(from, _)| from)));
         let agent = Self {
-            cloud: Cloud::new(&identity.server, identity.client()?),
+            cloud: Cloud::new(&identity.server, identity.client(&clock)?, clock.clone()),
             store: Store::open(&config.data.join("store"))?,
             state: StateFile::open(&config.data)?,
             apps: Apps::default(),
@@ -134,13 +154,16 @@ impl Agent {
             identity: RwLock::new(identity),
             stats: Mutex::default(),
             phases: Mutex::default(),
-            last_contact: AtomicI64::new(kept_contact(&config.data)),
+            last_contact: AtomicI64::new(kept_contact(&config.data, &clock)),
             contact_kept: AtomicI64::new(0),
-            met: AtomicBool::new(false),
+            answered: Mutex::default(),
             trouble: Mutex::default(),
             poll_trouble: Mutex::default(),
             engine: Mutex::default(),
             config,
+            instance: uuid::Uuid::new_v4().simple().to_string(),
+            started: clock.now(),
+            clock,
             _lock: lock,
         };
         Ok(Arc::new(agent))
@@ -157,8 +180,11 @@ impl Agent {
 
     /// Stores another identity (renewal, new keys) and uses it from now on.
     pub fn use_identity(&self, next: Identity) -> Result<(), Fault> {
-        let (client, keys) = (next.client()?, keys_of(&next)?);
+        let (client, keys) = (next.client(&self.clock)?, keys_of(&next)?);
         next.save(&self.config.data)?;
+        if let Ok((from, _)) = next.validity() {
+            self.clock.issued(from);
+        }
         self.cloud.replace(client);
         *self.keys.write().unwrap_or_else(PoisonError::into_inner) = keys;
         *self.identity.write().unwrap_or_else(PoisonError::into_inner) = next;
@@ -186,7 +212,7 @@ impl Agent {
 
     /// Judges a licence for this node at the present time.
     pub fn licensed(&self, wanted: &Wanted, safety: bool, purpose: Purpose) -> Result<Verdict, Fault> {
-        release::licensed(wanted, safety, &self.keys(), &self.identity().spiffe_id, purpose, Utc::now())
+        release::licensed(wanted, safety, &self.keys(), &self.identity().spiffe_id, purpose, self.clock.now())
     }
 
     /// The standing of a licence for running on: `valid` or what it warns of. A safety-class app that is installed with
@@ -251,8 +277,8 @@ impl Agent {
         self.phases.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Queues the state of a deployment for the server, durably. Only the last state of each deployment waits.
-    pub fn report(&self, id: &str, component: &str, adopted: u64, state: State, fault: Option<&Fault>) -> Result<(), Fault> {
+    /// Queues the state of a deployment for the server; on a full disk it waits in memory. Only the last state of each deployment waits.
+    pub fn report(&self, id: &str, component: &str, adopted: u64, state: State, fault: Option<&Fault>) {
         if let Some(fault) = fault {
             tracing::warn!(deployment = id, state = state.as_str(), %fault, "deployment");
         } else {
@@ -274,17 +300,16 @@ impl Agent {
             }
         }
         let status = status_of(id, component, adopted, state, fault);
-        self.state.update(|s| s.unsent.insert(id.to_owned(), status))?;
+        self.state.hold(|s| s.unsent.insert(id.to_owned(), status));
         self.unsent.notify_one();
-        Ok(())
     }
 
     /// Remembers how the last call to the server went.
     pub fn contact<T>(&self, result: &Result<T, Fault>) {
         if result.is_ok() {
-            let now = Utc::now().timestamp();
+            let now = self.clock.now().timestamp();
+            *self.answered.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
             self.last_contact.store(now, Ordering::Relaxed);
-            self.met.store(true, Ordering::Relaxed);
             // The time of contact is written seldom, to spare the disk. It is shown to people only: losing it does no harm.
             if now - self.contact_kept.load(Ordering::Relaxed) >= KEEP_CONTACT {
                 self.contact_kept.store(now, Ordering::Relaxed);
@@ -296,9 +321,13 @@ impl Agent {
         *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = result.as_ref().err().cloned();
     }
 
+    fn answered(&self) -> Option<Instant> {
+        *self.answered.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Whether the server has answered since this agent started.
     pub fn met(&self) -> bool {
-        self.met.load(Ordering::Relaxed)
+        self.answered().is_some()
     }
 
     /// Last contact with the server, also before this agent started, and what hinders it now.
@@ -313,7 +342,7 @@ impl Agent {
     pub fn polled<T>(&self, result: &Result<T, Fault>) {
         let mut trouble = self.poll_trouble.lock().unwrap_or_else(PoisonError::into_inner);
         *trouble = result.as_ref().err().map(|fault| {
-            let since = trouble.as_ref().filter(|(_, before)| before.code == fault.code).map_or_else(Utc::now, |(since, _)| *since);
+            let since = trouble.as_ref().filter(|(_, before)| before.code == fault.code).map_or_else(Instant::now, |(since, _)| *since);
             (since, fault.clone())
         });
     }
@@ -322,7 +351,7 @@ impl Agent {
     /// told here: the platform sees that by itself, and the status page has [`Self::link`].
     pub fn poll_trouble(&self) -> Option<Fault> {
         let (since, fault) = self.poll_trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()?;
-        let reached = self.last_contact.load(Ordering::Relaxed) > since.timestamp();
+        let reached = self.answered().is_some_and(|at| at > since);
         (fault.code != "server-unreachable" || reached).then_some(fault)
     }
 
@@ -381,11 +410,11 @@ impl Agent {
         for id in same {
             // The server learns that this version was taken, also where nothing had to be done for it.
             if let Some(running) = self.apps.get(&id) {
-                self.report(&id, &running.wanted.component, version, State::Installed, None)?;
+                self.report(&id, &running.wanted.component, version, State::Installed, None);
             }
         }
         for id in gone {
-            self.report(&id, &id, version, State::Removed, None)?;
+            self.report(&id, &id, version, State::Removed, None);
         }
         tracing::info!(version, "desired state taken");
         self.changed.notify_one();

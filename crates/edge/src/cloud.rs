@@ -3,10 +3,10 @@
 //! Every call is bounded in time and size. Documents are checked against the digest they were asked by.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
-use reqwest::header::{ACCEPT, ETAG, IF_NONE_MATCH, RANGE, RETRY_AFTER};
+use reqwest::header::{ACCEPT, DATE, ETAG, IF_NONE_MATCH, RANGE, RETRY_AFTER};
 use reqwest::{Client, RequestBuilder, Response, StatusCode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -14,6 +14,7 @@ use serde::de::DeserializeOwned;
 use app_package::digest::Digest;
 use app_package::oci;
 
+use crate::clock::Clock;
 use crate::fault::Fault;
 
 /// Largest state manifest, deployment document, image manifest or index, in bytes.
@@ -41,6 +42,7 @@ pub struct Cloud {
     client: RwLock<Client>,
     base: String,
     tokens: Mutex<HashMap<String, (String, Instant)>>,
+    clock: Arc<Clock>,
 }
 
 /// Fault of a call without connection, without an answer in time, or with a broken answer.
@@ -90,11 +92,6 @@ pub async fn problem_of(answer: Response) -> Fault {
     }
 }
 
-async fn send(call: RequestBuilder, limit: Duration) -> Result<Response, Fault> {
-    let answer = call.timeout(limit).send().await.map_err(|e| unreachable(&e))?;
-    if answer.status().is_success() || answer.status() == StatusCode::NOT_MODIFIED { Ok(answer) } else { Err(problem_of(answer).await) }
-}
-
 fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Fault> {
     serde_json::from_slice(body).map_err(|e| Fault::new("server-answer-invalid", "server", e.to_string()))
 }
@@ -114,9 +111,24 @@ pub fn check_digest(what: &str, expected: &str, bytes: &[u8]) -> Result<(), Faul
 }
 
 impl Cloud {
-    /// Talks to `base` with this client.
-    pub fn new(base: &str, client: Client) -> Self {
-        Self { client: RwLock::new(client), base: base.trim_end_matches('/').to_owned(), tokens: Mutex::default() }
+    /// Talks to `base` with this client, and tells the clock what time the platform's answers say.
+    pub fn new(base: &str, client: Client, clock: Arc<Clock>) -> Self {
+        Self { client: RwLock::new(client), base: base.trim_end_matches('/').to_owned(), tokens: Mutex::default(), clock }
+    }
+
+    /// The answer to a call, whatever its status.
+    async fn ask(&self, call: RequestBuilder) -> Result<Response, Fault> {
+        let answer = call.send().await.map_err(|e| unreachable(&e))?;
+        if let Some(date) = answer.headers().get(DATE).and_then(|value| value.to_str().ok()) {
+            self.clock.heard(date);
+        }
+        Ok(answer)
+    }
+
+    /// The answer to an ordinary call; a fault where it was refused.
+    async fn send(&self, call: RequestBuilder) -> Result<Response, Fault> {
+        let answer = self.ask(call.timeout(CALL)).await?;
+        if answer.status().is_success() || answer.status() == StatusCode::NOT_MODIFIED { Ok(answer) } else { Err(problem_of(answer).await) }
     }
 
     pub fn client(&self) -> Client {
@@ -134,7 +146,7 @@ impl Cloud {
 
     /// Tells the server what this node is.
     pub async fn put_capabilities<T: Serialize>(&self, node: &str, capabilities: &T) -> Result<(), Fault> {
-        send(self.client().put(self.url(&format!("/api/v1/capabilities/{node}"))).json(capabilities), CALL).await.map(drop)
+        self.send(self.client().put(self.url(&format!("/api/v1/capabilities/{node}"))).json(capabilities)).await.map(drop)
     }
 
     /// Asks for the desired state; the server may hold the answer for `wait` seconds.
@@ -143,7 +155,7 @@ impl Cloud {
         if let Some(etag) = etag {
             call = call.header(IF_NONE_MATCH, format!("\"{etag}\""));
         }
-        let answer = call.timeout(CALL + Duration::from_secs(wait)).send().await.map_err(|e| (unreachable(&e), None))?;
+        let answer = self.ask(call.timeout(CALL + Duration::from_secs(wait))).await.map_err(|fault| (fault, None))?;
         if answer.status() == StatusCode::NOT_MODIFIED {
             return Ok(Poll::Unchanged);
         }
@@ -163,7 +175,7 @@ impl Cloud {
 
     /// One deployment document, checked against its digest.
     pub async fn document(&self, id: &str, digest: &Digest) -> Result<Vec<u8>, Fault> {
-        let answer = send(self.client().get(self.url(&format!("/api/v1/deployments/{id}/{digest}"))), CALL).await?;
+        let answer = self.send(self.client().get(self.url(&format!("/api/v1/deployments/{id}/{digest}")))).await?;
         let body = read_body(answer, MAX_DOCUMENT).await?;
         check_digest("deployment document", digest.as_str(), &body)?;
         Ok(body)
@@ -173,7 +185,7 @@ impl Cloud {
     /// deployment any more) counts as done.
     pub async fn status<T: Serialize>(&self, id: &str, status: &T) -> Result<(), Refusal> {
         let call = self.client().post(self.url(&format!("/api/v1/deployments/{id}/status"))).json(status).timeout(CALL);
-        let answer = call.send().await.map_err(|e| (unreachable(&e), None))?;
+        let answer = self.ask(call).await.map_err(|fault| (fault, None))?;
         let final_word = matches!(answer.status().as_u16(), 400 | 404 | 410 | 422);
         if answer.status().is_success() {
             return Ok(());
@@ -193,7 +205,7 @@ impl Cloud {
             accepted_through: u64,
         }
         let call = self.client().post(self.url("/edge/reports")).header(reqwest::header::CONTENT_TYPE, "application/json").body(body);
-        let answer = call.timeout(CALL).send().await.map_err(|e| (unreachable(&e), None))?;
+        let answer = self.ask(call.timeout(CALL)).await.map_err(|fault| (fault, None))?;
         if !answer.status().is_success() {
             return Err(refusal_of(answer).await);
         }
@@ -203,7 +215,7 @@ impl Cloud {
 
     /// The platform's public keys.
     pub async fn jwks(&self) -> Result<serde_json::Value, Fault> {
-        parse(&read_body(send(self.client().get(self.url("/.well-known/jwks.json")), CALL).await?, 256 * 1024).await?)
+        parse(&read_body(self.send(self.client().get(self.url("/.well-known/jwks.json"))).await?, 256 * 1024).await?)
     }
 
     async fn token(&self, repository: &str) -> Result<String, Fault> {
@@ -223,7 +235,7 @@ impl Cloud {
             }
         }
         let call = self.client().get(self.url(&format!("/token?service=pithead&scope=repository:{repository}:pull")));
-        let token: Token = parse(&read_body(send(call, CALL).await?, 64 * 1024).await?)?;
+        let token: Token = parse(&read_body(self.send(call).await?, 64 * 1024).await?)?;
         // A token is renewed at half its life; 60 s is the registry convention where no life is given.
         let life = Duration::from_secs(token.expires_in.unwrap_or(60).clamp(1, 86_400)) / 2;
         self.tokens.lock().unwrap_or_else(PoisonError::into_inner).insert(repository.to_owned(), (token.token.clone(), now + life));
@@ -242,7 +254,7 @@ impl Cloud {
             if let Some(limit) = limit {
                 call = call.timeout(limit);
             }
-            let answer = call.send().await.map_err(|e| unreachable(&e))?;
+            let answer = self.ask(call).await?;
             // A token from before the licence came grants too little, and the registry answers "not found" for what a token may not see: a
             // denied call is made again with a fresh token.
             let denied = matches!(answer.status(), StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::NOT_FOUND);

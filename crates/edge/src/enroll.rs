@@ -1,10 +1,12 @@
 //! Enrolment with a one-time code, and renewal.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::json;
 
+use crate::clock::Clock;
 use crate::cloud::{problem_of, read_body};
 use crate::fault::Fault;
 use crate::identity::{Identity, Issued, Request};
@@ -39,7 +41,7 @@ pub async fn enroll(data: &Path, server: &str, code: &str, ca_pin: &str, listen:
 
 async fn enroll_in(data: &Path, server: &str, code: &str, ca_pin: &str, listen: Option<String>) -> Result<Identity, Fault> {
     let server = server.trim_end_matches('/');
-    let client = tls::client(tls::Expect::Pin(pin_of(ca_pin)?), None)?;
+    let client = tls::client(tls::Expect::Pin(pin_of(ca_pin)?), None, Arc::new(Clock::fresh()))?;
     let request = Request::new()?;
     let body = json!({ "code": code.trim(), "csr_pem": request.csr_pem, "agent_version": env!("CARGO_PKG_VERSION") });
     let issued = ask(client.post(format!("{server}/edge/enroll")).json(&body)).await.map_err(|fault| wrong_pin(fault, server))?;

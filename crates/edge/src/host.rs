@@ -1,11 +1,11 @@
 //! The child process of one app: binds its socket, confines itself, loads the model, answers the agent.
 //!
-//! Invariants: it is confined before it reads anything of the model; it ends when its standard input ends, that is, when
-//! the agent is gone; it answers only what comes over its own socket.
+//! Invariants: it is confined before it starts a thread, loads the engine or reads anything of the model; it ends when its standard input
+//! ends, that is, when the agent is gone; it answers only what comes over its own socket.
 
 use std::io::Read;
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -16,7 +16,7 @@ use inference::app::{App, AppError};
 use inference::engine::Engine;
 use inference::golden;
 use inference::onnx::OnnxRuntime;
-use inference::sandbox::{self, Limits};
+use inference::sandbox::{self, Confinement, Limits};
 use serde_json::json;
 
 use crate::wire::{self, Answer, Request, TensorHeader};
@@ -52,6 +52,9 @@ pub struct Options {
     /// Threads for one inference.
     #[arg(long, default_value_t = 1)]
     pub threads: usize,
+    /// Run the app where the kernel cannot confine it, too.
+    #[arg(long)]
+    pub allow_unconfined: bool,
 }
 
 struct Loaded {
@@ -70,15 +73,27 @@ fn end_with_parent() {
     });
 }
 
-fn load(options: &Options) -> Result<Loaded, AppError> {
-    let engine = OnnxRuntime::init(&options.ort_lib)?;
+/// Confines this process, which must have one thread, and gives the app's config, which lies outside of what can be read afterwards.
+fn confine(options: &Options) -> Result<(Vec<u8>, Confinement), AppError> {
     let config = files::read_bounded(&options.config, MAX_CONFIG).map_err(|f| AppError::new("app-config-unreadable", f.to_string()))?;
-    // From here on everything that is read comes from the app's vendor.
-    let limits = Limits { memory_bytes: options.memory_bytes.saturating_add(ENGINE_MEMORY), cpu_seconds: 0, open_files: 128 };
-    let library = options.ort_lib.parent().unwrap_or(&options.ort_lib);
-    let confinement = sandbox::confine(&limits, &[&options.dir, library])?;
     let config = config.ok_or_else(|| AppError::new("app-config-unreadable", "the config is absent"))?;
-    let manifest: AppManifest = serde_json::from_slice(&config).map_err(|e| AppError::new("app-config-unreadable", e.to_string()))?;
+    let limits = Limits {
+        memory_bytes: options.memory_bytes.saturating_add(ENGINE_MEMORY),
+        cpu_seconds: 0,
+        open_files: 128,
+        required: !options.allow_unconfined,
+    };
+    // The library may be a link to a versioned file elsewhere.
+    let real = std::fs::canonicalize(&options.ort_lib).unwrap_or_else(|_| options.ort_lib.clone());
+    let folder = |path: &Path| path.parent().unwrap_or(path).to_owned();
+    let confinement = sandbox::confine(&limits, &[&options.dir, &folder(&options.ort_lib), &folder(&real)])?;
+    Ok((config, confinement))
+}
+
+/// From here on everything that is read comes from the app's vendor.
+fn load(options: &Options, config: &[u8], confinement: &Confinement) -> Result<Loaded, AppError> {
+    let engine = OnnxRuntime::init(&options.ort_lib)?;
+    let manifest: AppManifest = serde_json::from_slice(config).map_err(|e| AppError::new("app-config-unreadable", e.to_string()))?;
     let about = json!({ "engine": engine.name(), "engine_version": engine.version(), "confinement": confinement });
     let app = App::open(&options.dir, manifest, &engine, options.threads.max(1))?;
     Ok(Loaded { app: Mutex::new(app), about })
@@ -88,7 +103,6 @@ fn load(options: &Options) -> Result<Loaded, AppError> {
 pub fn main(options: &Options) -> ExitCode {
     // The process gets a name for lists of processes, which would show `exe`, the file that was started. Nothing depends on the name.
     let _ = rustix::thread::set_name(c"pithead-app");
-    end_with_parent();
     let _ = std::fs::remove_file(&options.socket);
     let listener = match UnixListener::bind(&options.socket) {
         Ok(listener) => listener,
@@ -97,7 +111,9 @@ pub fn main(options: &Options) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let loaded = Arc::new(load(options));
+    let confined = confine(options);
+    end_with_parent();
+    let loaded = Arc::new(confined.and_then(|(config, confinement)| load(options, &config, &confinement)));
     let open = Arc::new(AtomicUsize::new(0));
     for stream in listener.incoming().flatten() {
         if open.fetch_add(1, Ordering::Relaxed) >= MAX_CONNECTIONS {

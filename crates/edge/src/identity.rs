@@ -4,15 +4,17 @@
 //! file, so a power cut between them cannot leave a pair that does not fit.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use rcgen::{CertificateParams, DistinguishedName, KeyPair, PKCS_ECDSA_P256_SHA256};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use serde::{Deserialize, Serialize};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
+use crate::clock::Clock;
 use crate::fault::Fault;
 use crate::{files, tls};
 
@@ -70,6 +72,9 @@ pub struct Identity {
     /// Address of the local API that was asked for at enrolment.
     #[serde(default)]
     pub listen: Option<String>,
+    /// Last renewal of the certificate, by the platform's time in seconds since 1970.
+    #[serde(default)]
+    pub renewed_at: Option<i64>,
 }
 
 /// A new key with its signing request.
@@ -125,6 +130,7 @@ impl Identity {
             poll_seconds: issued.poll_seconds.unwrap_or(15).clamp(1, 3600),
             heartbeat_seconds: issued.heartbeat_seconds.unwrap_or(15).clamp(1, 3600),
             listen: None,
+            renewed_at: None,
         })
     }
 
@@ -144,10 +150,10 @@ impl Identity {
     }
 
     /// The HTTPS client of this identity.
-    pub fn client(&self) -> Result<reqwest::Client, Fault> {
+    pub fn client(&self, clock: &Arc<Clock>) -> Result<reqwest::Client, Fault> {
         let spiffe_id = tls::fleet_manager_of(&self.spiffe_id).ok_or_else(|| unusable("SPIFFE id", "not a node's id"))?;
         let expect = tls::Expect::Server { anchors: tls::anchors(&self.trust_bundle_pem)?, spiffe_id };
-        tls::client(expect, Some((&self.certificate_pem, &self.key_pem)))
+        tls::client(expect, Some((&self.certificate_pem, &self.key_pem)), clock.clone())
     }
 
     /// Start and end of the certificate's life.
@@ -164,10 +170,14 @@ fn leaf(pem: &str) -> Result<CertificateDer<'static>, Fault> {
     CertificateDer::from_pem_slice(pem.as_bytes()).map_err(|e| unusable("certificate", e))
 }
 
-/// Time of renewal: when two thirds of a certificate's life are over.
-pub fn renew_at(from: DateTime<Utc>, to: DateTime<Utc>) -> DateTime<Utc> {
+/// Least time between two renewals, whatever dates the certificates have.
+const RENEW_PAUSE: TimeDelta = TimeDelta::hours(1);
+
+/// Time of renewal: when two thirds of a certificate's life are over, and not within an hour of the renewal before.
+pub fn renew_at(from: DateTime<Utc>, to: DateTime<Utc>, renewed: Option<DateTime<Utc>>) -> DateTime<Utc> {
     let life = (to - from).to_std().unwrap_or(Duration::ZERO);
-    chrono::Duration::from_std(life / 3 * 2).map_or(from, |part| from + part)
+    let due = TimeDelta::from_std(life / 3 * 2).map_or(from, |part| from + part);
+    renewed.map_or(due, |at| due.max(at + RENEW_PAUSE))
 }
 
 /// The identity without its secrets, as `enroll` and `status` print it.
@@ -203,8 +213,11 @@ mod tests {
     fn renewal_is_due_at_two_thirds() {
         let from = DateTime::from_timestamp(0, 0).unwrap();
         let to = DateTime::from_timestamp(9000, 0).unwrap();
-        assert_eq!(renew_at(from, to).timestamp(), 6000);
-        assert_eq!(renew_at(to, from), to);
+        assert_eq!(renew_at(from, to, None).timestamp(), 6000);
+        assert_eq!(renew_at(to, from, None), to);
+        // A certificate that is due as soon as it is there is not renewed again at once.
+        assert_eq!(renew_at(from, to, Some(from)).timestamp(), 6000);
+        assert_eq!(renew_at(from, to, Some(to)).timestamp(), 9000 + 3600);
     }
 
     #[test]

@@ -58,7 +58,7 @@ pub async fn bring_up(agent: &Arc<Agent>, id: &str, document: &Digest, adopted: 
     if purpose != Purpose::Run {
         // The licence is checked before a byte of the release is fetched; safety makes no difference to deploying and updating.
         agent.licensed(&wanted, false, purpose)?;
-        agent.report(id, &wanted.component, adopted, State::Installing, None)?;
+        agent.report(id, &wanted.component, adopted, State::Installing, None);
     }
     let image = image_of(agent, &wanted).await?;
     let (app, config) = config_of(agent, &wanted, &image).await?;
@@ -83,6 +83,7 @@ pub async fn bring_up(agent: &Arc<Agent>, id: &str, document: &Digest, adopted: 
             run: agent.run_dir(),
             memory_bytes: (u64::from(app.resources.memory_mib) * 1024 * 1024).max(LEAST_MEMORY),
             threads,
+            allow_unconfined: agent.config.allow_unconfined,
         };
         let process = Process::start(launch, stats.clone()).await?;
         golden(&process).await?;
@@ -92,7 +93,8 @@ pub async fn bring_up(agent: &Arc<Agent>, id: &str, document: &Digest, adopted: 
     let component = wanted.component.clone();
     agent.state.update(|s| s.installed.insert(id.to_owned(), installed))?;
     agent.apps.put(Running { wanted, manifest: Arc::new(app), values, standing, process, stats });
-    agent.report(id, &component, adopted, State::Installed, None)
+    agent.report(id, &component, adopted, State::Installed, None);
+    Ok(())
 }
 
 async fn image_of(agent: &Agent, wanted: &Wanted) -> Result<ImageManifest, Fault> {

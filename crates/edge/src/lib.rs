@@ -5,14 +5,17 @@
 
 pub mod agent;
 pub mod apps;
+pub mod clock;
 pub mod cloud;
 pub mod enroll;
 pub mod fault;
 pub mod files;
+pub mod health;
 pub mod host;
 pub mod identity;
 pub mod install;
 pub mod local;
+pub mod machine;
 pub mod model;
 pub mod outbox;
 pub mod process;

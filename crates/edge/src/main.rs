@@ -1,7 +1,7 @@
 //! Command line of the node agent.
 
 use std::io::IsTerminal as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context;
@@ -55,6 +55,16 @@ enum Command {
         /// ONNX Runtime library (`libonnxruntime.so`).
         #[arg(long, env = "PITHEAD_EDGE_ORT_LIB")]
         ort_lib: PathBuf,
+        /// Run apps also where the kernel cannot confine them (no landlock or no filter of system calls): only on a machine that you
+        /// would let their developers use.
+        #[arg(long)]
+        allow_unconfined: bool,
+        /// Take over a data folder that comes from another machine, which is gone for good.
+        #[arg(long)]
+        adopt: bool,
+        /// File with a token that callers of the local API must show (`Authorization: Bearer …`).
+        #[arg(long)]
+        token_file: Option<PathBuf>,
     },
     /// Show what this node is and what it has installed, as JSON.
     Status {
@@ -104,12 +114,15 @@ async fn execute(command: Command) -> anyhow::Result<()> {
             );
             Ok(())
         }
-        Command::Run { data, listen, ort_lib } => {
+        Command::Run { data, listen, ort_lib, allow_unconfined, adopt, token_file } => {
             // Paths are made absolute once: child processes get them too, and none may depend on the working folder.
             let data = std::path::absolute(&data)?;
             let ort_lib = std::path::absolute(&ort_lib)?;
             anyhow::ensure!(ort_lib.exists(), "no ONNX Runtime library at {}", ort_lib.display());
-            let agent = Agent::open(Config { data, ort_lib, exe: PathBuf::from("/proc/self/exe"), wait_seconds: 25 })?;
+            let token = token_file.map(|file| token_of(&file)).transpose()?;
+            raise_open_files();
+            let exe = PathBuf::from("/proc/self/exe");
+            let agent = Agent::open(Config { data, ort_lib, exe, wait_seconds: 25, allow_unconfined, adopt, token })?;
             let listen = listen.or_else(|| agent.identity().listen).unwrap_or_else(|| LISTEN.to_owned());
             let cancel = CancellationToken::new();
             tokio::spawn(on_signal(cancel.clone()));
@@ -126,6 +139,26 @@ async fn execute(command: Command) -> anyhow::Result<()> {
             Ok(())
         }
         Command::AppHost(_) | Command::EngineVersion { .. } => Ok(()),
+    }
+}
+
+/// Least length of the API's token.
+const MIN_TOKEN: usize = 16;
+
+/// The token in a file, without the line's end.
+fn token_of(file: &Path) -> anyhow::Result<String> {
+    let text = std::fs::read_to_string(file).with_context(|| format!("cannot read the token in {}", file.display()))?;
+    let token = text.trim();
+    anyhow::ensure!(token.len() >= MIN_TOKEN, "the token in {} is shorter than {MIN_TOKEN} characters", file.display());
+    Ok(token.to_owned())
+}
+
+/// Raises the limit of open files to what the system allows: each connection to the local API is one.
+fn raise_open_files() {
+    let limits = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+    let raised = rustix::process::Rlimit { current: limits.maximum, maximum: limits.maximum };
+    if let Err(error) = rustix::process::setrlimit(rustix::process::Resource::Nofile, raised) {
+        tracing::debug!(%error, "the limit of open files stays");
     }
 }
 

@@ -3,22 +3,26 @@
 //! One append-only file of JSON lines, synced at each report, rewritten when mostly dead. Invariants: sequence numbers
 //! only grow, also over restarts, and are on disk before they are sent (the server drops what it has seen);
 //! at most [`MAX_ALARMS`] alarms and [`MAX_HEARTBEATS`] heartbeats wait, the oldest go first and are counted; critical alarms are sent
-//! before all others and dropped after all others, so that a flood of lesser ones does not hold them up.
+//! before all others and dropped after all others, so that a flood of lesser ones does not hold them up. A rule's alarms have a rate, and
+//! of several rules the one with the most waiting alarms loses its oldest first. While the disk takes nothing, reports wait in memory.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
+use std::time::{Duration, Instant};
 
-use chrono::Utc;
+use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use tokio::sync::Notify;
 
 use crate::fault::Fault;
 use crate::files;
+
+mod rates;
 
 /// Alarms that wait at most.
 pub const MAX_ALARMS: usize = 10_000;
@@ -30,6 +34,10 @@ const MAX_BATCH: usize = 200;
 const MAX_BATCH_BYTES: usize = 1024 * 1024;
 /// Largest report; a larger alarm goes without its `result`.
 const MAX_REPORT_BYTES: usize = 256 * 1024;
+/// Bytes of all waiting reports at which new alarms go without their `result`.
+const MAX_WAITING_BYTES: usize = 32 * 1024 * 1024;
+/// Time between two tries to write to a disk that has refused.
+const RETRY_DISK: Duration = Duration::from_secs(5);
 /// Dead lines that are tolerated before the file is rewritten.
 const DEAD_LINES: usize = 2_000;
 
@@ -67,16 +75,57 @@ struct Waiting {
     kind: Kind,
     /// A critical alarm.
     critical: bool,
+    /// Deployment and rule of an alarm; empty for heartbeats.
+    rule: String,
     /// The report as sent, JSON text.
     text: String,
 }
 
-fn is_critical(kind: Kind, report: &Value) -> bool {
-    kind == Kind::Alarm && report.get("level").and_then(Value::as_str) == Some("critical")
+impl Waiting {
+    fn of(sequence: u64, kind: Kind, report: &Value) -> Self {
+        let critical = kind == Kind::Alarm && report.get("level").and_then(Value::as_str) == Some("critical");
+        let rule = report.as_object().filter(|_| kind == Kind::Alarm).map(rule_of).unwrap_or_default();
+        Self { sequence, kind, critical, rule, text: report.to_string() }
+    }
+}
+
+/// Deployment and rule of an alarm.
+fn rule_of(report: &Map<String, Value>) -> String {
+    let field = |key: &str| report.get(key).and_then(Value::as_str).unwrap_or_default();
+    format!("{}/{}", field("deployment_id"), field("rule"))
+}
+
+/// What became of a report.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Kept {
+    /// On disk, under this number.
+    Stored(u64),
+    /// In memory only, for the disk took nothing: it is sent all the same, but lost if the agent ends before.
+    InMemory(u64, Fault),
+    /// Not kept: its rule raises too many alarms. The next one that is kept says how many were not.
+    Suppressed,
+}
+
+/// Figures of the queue.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Waiting heartbeats.
+    pub heartbeats: usize,
+    /// Waiting alarms.
+    pub alarms: usize,
+    /// Alarms lost to the bound since the node was enrolled.
+    pub dropped: u64,
+    /// Alarms over the rate of their rule since the start of the agent.
+    pub suppressed: u64,
 }
 
 struct Inner {
-    file: File,
+    /// `None` while the disk refuses.
+    file: Option<File>,
+    /// Why the disk refused, and when it was tried last. The file may end in a torn line then, so it is written anew.
+    refused: Option<(Fault, Instant)>,
+    rates: rates::Rates,
+    suppressed: u64,
     lines: usize,
     next: u64,
     accepted: u64,
@@ -107,7 +156,7 @@ impl Outbox {
                     match serde_json::from_slice::<Line>(&line) {
                         Ok(Line::Report { sequence, kind, body }) => {
                             next = next.max(sequence + 1);
-                            waiting.push_back(Waiting { sequence, kind, critical: is_critical(kind, &body), text: body.to_string() });
+                            waiting.push_back(Waiting::of(sequence, kind, &body));
                         }
                         Ok(Line::Marker { accepted_through, next: n, dropped: d, taken }) => {
                             accepted = accepted.max(accepted_through);
@@ -125,16 +174,37 @@ impl Outbox {
         }
         waiting.retain(|w: &Waiting| w.sequence > accepted);
         next = next.max(accepted + 1);
-        let file = Self::rewrite(path, &waiting, accepted, next, dropped)?;
-        let lines = waiting.len();
-        let mut inner = Inner { file, lines, next, accepted, dropped, waiting };
+        let rates = rates::Rates::default();
+        let mut inner = Inner { file: None, refused: None, rates, suppressed: 0, lines: 0, next, accepted, dropped, waiting };
         trim(&mut inner);
-        Ok(Self { path: path.to_owned(), inner: Mutex::new(inner), urgent: Notify::new() })
+        let outbox = Self { path: path.to_owned(), inner: Mutex::new(inner), urgent: Notify::new() };
+        // A full disk must not keep the node from starting.
+        if let Err(fault) = outbox.rewrite(&mut outbox.lock()) {
+            tracing::error!(%fault, "the outbox cannot be written; reports wait in memory");
+        }
+        Ok(outbox)
     }
 
-    fn rewrite(path: &Path, waiting: &VecDeque<Waiting>, accepted: u64, next: u64, dropped: u64) -> Result<File, Fault> {
-        let mut bytes = line(&Line::Marker { accepted_through: accepted, next, dropped, taken: Vec::new() })?;
-        for w in waiting {
+    /// Writes the whole file anew.
+    fn rewrite(&self, inner: &mut Inner) -> Result<(), Fault> {
+        let done = self.written_anew(inner);
+        match done {
+            Ok(file) => {
+                (inner.file, inner.refused, inner.lines) = (Some(file), None, inner.waiting.len());
+                Ok(())
+            }
+            Err(fault) => {
+                (inner.file, inner.refused) = (None, Some((fault.clone(), Instant::now())));
+                Err(fault)
+            }
+        }
+    }
+
+    fn written_anew(&self, inner: &Inner) -> Result<File, Fault> {
+        let path = &self.path;
+        let marker = Line::Marker { accepted_through: inner.accepted, next: inner.next, dropped: inner.dropped, taken: Vec::new() };
+        let mut bytes = line(&marker)?;
+        for w in &inner.waiting {
             let body = serde_json::from_str(&w.text).unwrap_or(Value::Null);
             bytes.extend(line(&Line::Report { sequence: w.sequence, kind: w.kind, body })?);
         }
@@ -146,13 +216,51 @@ impl Outbox {
         self.inner.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
-    /// Stores a report (an object without `sequence`, `at` and `kind`) and gives its number. It is on disk on return.
-    pub fn push(&self, kind: Kind, fields: Map<String, Value>) -> Result<u64, Fault> {
+    /// Appends a line, or writes the file anew where the disk has refused before. What waits is in `inner` already.
+    fn write(&self, inner: &mut Inner, value: &Line, sync: bool) -> Result<(), Fault> {
+        match (&inner.refused, &mut inner.file) {
+            (Some((fault, at)), _) if at.elapsed() < RETRY_DISK => Err(fault.clone()),
+            (None, Some(file)) => {
+                let written = file.write_all(&line(value)?).and_then(|()| if sync { file.sync_data() } else { Ok(()) });
+                if let Err(e) = written {
+                    let fault = disk(&e);
+                    (inner.file, inner.refused) = (None, Some((fault.clone(), Instant::now())));
+                    return Err(fault);
+                }
+                inner.lines += 1;
+                if inner.lines < inner.waiting.len() * 2 + DEAD_LINES { Ok(()) } else { self.rewrite(inner) }
+            }
+            _ => self.rewrite(inner),
+        }
+    }
+
+    /// Why the disk takes no reports at present.
+    pub fn fault(&self) -> Option<Fault> {
+        self.lock().refused.as_ref().map(|(fault, _)| fault.clone())
+    }
+
+    /// Keeps a report (an object without `sequence`, `at` and `kind`) made at this time.
+    pub fn push(&self, kind: Kind, at: DateTime<Utc>, mut fields: Map<String, Value>) -> Result<Kept, Fault> {
         let mut inner = self.lock();
+        if kind == Kind::Alarm {
+            match inner.rates.take(&rule_of(&fields), Instant::now()) {
+                None => {
+                    inner.suppressed += 1;
+                    return Ok(Kept::Suppressed);
+                }
+                Some(0) => {}
+                Some(missing) => {
+                    fields.insert("suppressed".into(), json!(missing));
+                }
+            }
+            if inner.waiting.iter().map(|w| w.text.len()).sum::<usize>() > MAX_WAITING_BYTES {
+                fields.remove("result");
+            }
+        }
         let sequence = inner.next;
         let mut report = Map::new();
         report.insert("sequence".into(), json!(sequence));
-        report.insert("at".into(), json!(Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Millis, true)));
+        report.insert("at".into(), json!(at.to_rfc3339_opts(chrono::SecondsFormat::Millis, true)));
         report.insert("kind".into(), json!(kind));
         report.extend(fields);
         let mut text = Value::Object(report.clone()).to_string();
@@ -164,20 +272,19 @@ impl Outbox {
             return Err(Fault::new("report-too-large", "state", format!("a report of {} bytes was not stored", text.len())));
         }
         let report = Value::Object(report);
-        let critical = is_critical(kind, &report);
-        let bytes = line(&Line::Report { sequence, kind, body: report })?;
         // The sequence number is used up even if the write fails half-way.
         inner.next += 1;
-        inner.file.write_all(&bytes).and_then(|()| inner.file.sync_data()).map_err(|e| disk(&e))?;
-        inner.lines += 1;
-        inner.waiting.push_back(Waiting { sequence, kind, critical, text });
+        inner.waiting.push_back(Waiting::of(sequence, kind, &report));
         trim(&mut inner);
-        self.compact(&mut inner)?;
+        let written = self.write(&mut inner, &Line::Report { sequence, kind, body: report }, true);
         drop(inner);
         if kind == Kind::Alarm {
             self.urgent.notify_one();
         }
-        Ok(sequence)
+        Ok(match written {
+            Ok(()) => Kept::Stored(sequence),
+            Err(fault) => Kept::InMemory(sequence, fault),
+        })
     }
 
     /// The oldest waiting reports as the body of one request, with their numbers in order; `None` when nothing waits. While critical
@@ -199,13 +306,13 @@ impl Outbox {
 
     /// Forgets those reports of a request, by their numbers, that the server has accepted: up to `through`. Nothing is dropped that was not
     /// in the request, whatever the server says.
-    pub fn accepted(&self, through: u64, sent: &[u64]) -> Result<(), Fault> {
+    pub fn accepted(&self, through: u64, sent: &[u64]) {
         let mut inner = self.lock();
         let taken: BTreeSet<u64> = sent.iter().copied().filter(|number| *number <= through).collect();
         let before = inner.waiting.len();
         inner.waiting.retain(|w| !taken.contains(&w.sequence));
         if inner.waiting.len() == before {
-            return Ok(());
+            return;
         }
         // All below the first that still waits is done.
         let first = inner.waiting.iter().map(|w| w.sequence).min().unwrap_or(inner.next);
@@ -213,25 +320,16 @@ impl Outbox {
         let above = taken.into_iter().filter(|number| *number > inner.accepted).collect();
         // The marker is not synced: if it is lost, the reports go once more and the server knows them.
         let marker = Line::Marker { accepted_through: inner.accepted, next: inner.next, dropped: inner.dropped, taken: above };
-        inner.file.write_all(&line(&marker)?).map_err(|e| disk(&e))?;
-        inner.lines += 1;
-        self.compact(&mut inner)
+        if let Err(fault) = self.write(&mut inner, &marker, false) {
+            tracing::debug!(%fault, "what the server took could not be noted");
+        }
     }
 
-    /// Waiting heartbeats and alarms, and alarms lost to the bound since the beginning.
-    pub fn counts(&self) -> (usize, usize, u64) {
+    /// What waits and what was lost.
+    pub fn counts(&self) -> Counts {
         let inner = self.lock();
         let alarms = inner.waiting.iter().filter(|w| w.kind == Kind::Alarm).count();
-        (inner.waiting.len() - alarms, alarms, inner.dropped)
-    }
-
-    fn compact(&self, inner: &mut Inner) -> Result<(), Fault> {
-        if inner.lines < inner.waiting.len() * 2 + DEAD_LINES {
-            return Ok(());
-        }
-        inner.file = Self::rewrite(&self.path, &inner.waiting, inner.accepted, inner.next, inner.dropped)?;
-        inner.lines = inner.waiting.len();
-        Ok(())
+        Counts { heartbeats: inner.waiting.len() - alarms, alarms, dropped: inner.dropped, suppressed: inner.suppressed }
     }
 }
 
@@ -241,141 +339,28 @@ fn line(value: &Line) -> Result<Vec<u8>, Fault> {
     Ok(bytes)
 }
 
-/// Drops the oldest reports over [`MAX_HEARTBEATS`] and [`MAX_ALARMS`], critical alarms last. Only the newest entry can have broken a
-/// bound, except after opening.
+/// Drops reports over [`MAX_HEARTBEATS`] and [`MAX_ALARMS`], critical alarms last: the oldest of the rule of which most wait. So a flood
+/// costs the rule that makes it, and a true alarm of another stays. Only the newest entry can have broken a bound, except after opening.
 fn trim(inner: &mut Inner) {
     for (kind, most) in [(Kind::Heartbeat, MAX_HEARTBEATS), (Kind::Alarm, MAX_ALARMS)] {
-        let mut over = inner.waiting.iter().filter(|w| w.kind == kind).count().saturating_sub(most);
+        let over = inner.waiting.iter().filter(|w| w.kind == kind).count().saturating_sub(most);
         if kind == Kind::Alarm {
             inner.dropped += over as u64;
         }
-        for critical in [false, true] {
-            if over == 0 {
-                break;
+        for _ in 0..over {
+            let critical = !inner.waiting.iter().any(|w| w.kind == kind && !w.critical);
+            let mut waiting: HashMap<&str, (usize, usize)> = HashMap::new();
+            for (place, w) in inner.waiting.iter().enumerate().filter(|(_, w)| w.kind == kind && w.critical == critical) {
+                waiting.entry(&w.rule).or_insert((0, place)).0 += 1;
             }
-            inner.waiting.retain(|w| {
-                let drop = over > 0 && w.kind == kind && w.critical == critical;
-                over -= usize::from(drop);
-                !drop
-            });
+            // Of equally many the older one goes.
+            let victim = waiting.values().max_by_key(|(count, place)| (*count, std::cmp::Reverse(*place))).map(|(_, place)| *place);
+            if let Some(place) = victim {
+                inner.waiting.remove(place);
+            }
         }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::testing::Scratch;
-
-    fn sequences(outbox: &Outbox) -> Vec<u64> {
-        let Some((text, _)) = outbox.batch() else { return Vec::new() };
-        let value: Value = serde_json::from_str(&text).unwrap();
-        value["reports"].as_array().unwrap().iter().map(|r| r["sequence"].as_u64().unwrap()).collect()
-    }
-
-    fn alarm(outbox: &Outbox) -> u64 {
-        outbox.push(Kind::Alarm, Map::from_iter([("rule".to_owned(), json!("r"))])).unwrap()
-    }
-
-    fn critical(outbox: &Outbox) -> u64 {
-        let fields = [("rule".to_owned(), json!("r")), ("level".to_owned(), json!("critical"))];
-        outbox.push(Kind::Alarm, Map::from_iter(fields)).unwrap()
-    }
-
-    #[test]
-    fn a_critical_alarm_overtakes_and_loses_nothing() {
-        let dir = Scratch::new();
-        let path = dir.path().join("outbox.jsonl");
-        let outbox = Outbox::open(&path).unwrap();
-        assert_eq!([alarm(&outbox), alarm(&outbox), critical(&outbox), alarm(&outbox)], [1, 2, 3, 4]);
-        outbox.push(Kind::Heartbeat, Map::new()).unwrap();
-        assert_eq!(sequences(&outbox), [3, 5], "heartbeats go with it");
-        outbox.accepted(5, &[3, 5]).unwrap();
-        assert_eq!(sequences(&outbox), [1, 2, 4]);
-        // What overtook the others is known as taken after a restart.
-        drop(outbox);
-        let outbox = Outbox::open(&path).unwrap();
-        assert_eq!(sequences(&outbox), [1, 2, 4]);
-        // The server has room for the first only, then for nothing.
-        outbox.accepted(1, &[1, 2, 4]).unwrap();
-        outbox.accepted(0, &[2, 4]).unwrap();
-        assert_eq!((sequences(&outbox), outbox.counts()), (vec![2, 4], (0, 2, 0)));
-        drop(outbox);
-        assert_eq!(sequences(&Outbox::open(&path).unwrap()), [2, 4]);
-        assert_eq!(alarm(&Outbox::open(&path).unwrap()), 6);
-    }
-
-    #[test]
-    fn survives_a_restart_and_never_reuses_a_number() {
-        let dir = Scratch::new();
-        let path = dir.path().join("outbox.jsonl");
-        let outbox = Outbox::open(&path).unwrap();
-        assert_eq!((alarm(&outbox), alarm(&outbox), alarm(&outbox)), (1, 2, 3));
-        outbox.accepted(2, &[1, 2, 3]).unwrap();
-        drop(outbox);
-        let outbox = Outbox::open(&path).unwrap();
-        assert_eq!(sequences(&outbox), [3]);
-        outbox.accepted(3, &[3]).unwrap();
-        drop(outbox);
-        let outbox = Outbox::open(&path).unwrap();
-        assert_eq!(sequences(&outbox), Vec::<u64>::new());
-        assert_eq!(alarm(&outbox), 4);
-        // A number that was never given out is not believed.
-        outbox.accepted(u64::MAX, &[u64::MAX]).unwrap();
-        assert_eq!(alarm(&outbox), 5);
-        assert_eq!(sequences(&outbox), [4, 5]);
-    }
-
-    #[test]
-    fn a_server_that_claims_too_much_drops_nothing_unsent() {
-        let dir = Scratch::new();
-        let path = dir.path().join("outbox.jsonl");
-        let outbox = Outbox::open(&path).unwrap();
-        alarm(&outbox);
-        alarm(&outbox);
-        let (_, sent) = outbox.batch().unwrap();
-        // The third alarm is raised while the request is on its way.
-        assert_eq!((sent.clone(), alarm(&outbox)), (vec![1, 2], 3));
-        outbox.accepted(u64::MAX, &sent).unwrap();
-        assert_eq!(sequences(&outbox), [3]);
-        outbox.accepted(3, &sent).unwrap();
-        assert_eq!(sequences(&outbox), [3]);
-        drop(outbox);
-        assert_eq!(sequences(&Outbox::open(&path).unwrap()), [3]);
-    }
-
-    #[test]
-    fn a_torn_line_is_dropped() {
-        let dir = Scratch::new();
-        let path = dir.path().join("outbox.jsonl");
-        alarm(&Outbox::open(&path).unwrap());
-        let mut file = OpenOptions::new().append(true).open(&path).unwrap();
-        file.write_all(b"{\"sequence\":2,\"kind\":\"al").unwrap();
-        let outbox = Outbox::open(&path).unwrap();
-        assert_eq!(sequences(&outbox), [1]);
-    }
-
-    #[test]
-    fn heartbeats_are_few() {
-        let dir = Scratch::new();
-        let outbox = Outbox::open(&dir.path().join("o")).unwrap();
-        alarm(&outbox);
-        for _ in 0..10 {
-            outbox.push(Kind::Heartbeat, Map::new()).unwrap();
-        }
-        assert_eq!(outbox.counts(), (MAX_HEARTBEATS, 1, 0));
-        assert_eq!(sequences(&outbox), [1, 8, 9, 10, 11]);
-    }
-
-    #[test]
-    fn alarms_are_bounded_and_the_loss_is_counted() {
-        let waiting = (1..=10_002).map(|sequence| Waiting { sequence, kind: Kind::Alarm, critical: sequence == 1, text: "{}".into() });
-        let waiting = waiting.collect();
-        let dir = Scratch::new();
-        let file = File::create(dir.path().join("x")).unwrap();
-        let mut inner = Inner { file, lines: 0, next: 10_003, accepted: 0, dropped: 0, waiting };
-        trim(&mut inner);
-        let first = [inner.waiting[0].sequence, inner.waiting[1].sequence];
-        assert_eq!((inner.waiting.len(), inner.dropped, first), (MAX_ALARMS, 2, [1, 4]), "the critical one stays");
-    }
-}
+mod tests;

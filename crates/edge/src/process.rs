@@ -10,9 +10,9 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
-use tokio::process::{ChildStdin, Command};
+use tokio::process::{ChildStderr, ChildStdin, Command};
 use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
@@ -29,6 +29,10 @@ const QUEUE: usize = 64;
 const LOAD: Duration = Duration::from_mins(3);
 /// A child that ran this long is healthy: its backoff starts anew.
 const HEALTHY: Duration = Duration::from_mins(1);
+/// Longest line of a child's standard error that is logged, in bytes.
+const MAX_LINE: u64 = 500;
+/// Lines of one child that are logged.
+const MAX_LINES: u32 = 100;
 /// Longest path of a Unix socket.
 const MAX_SOCKET: usize = 107;
 
@@ -51,6 +55,8 @@ pub struct Launch {
     pub memory_bytes: u64,
     /// Threads for one inference.
     pub threads: usize,
+    /// Whether the app runs where the kernel cannot confine it, too.
+    pub allow_unconfined: bool,
 }
 
 /// An answer of the child: descriptions of the tensors, and the body.
@@ -95,15 +101,38 @@ fn spawn(launch: &Launch, socket: &Path) -> Result<Child, Fault> {
         .arg("--ort-lib")
         .arg(&launch.ort_lib)
         .args(["--memory-bytes", &launch.memory_bytes.to_string(), "--threads", &launch.threads.to_string()])
+        .args(launch.allow_unconfined.then_some("--allow-unconfined"))
         .env_clear()
         // The child ends at the end of this pipe, that is, when we do.
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
-        .stderr(Stdio::inherit());
+        // A pipe: writing to a file, where our own standard error may lead, would end the confined child.
+        .stderr(Stdio::piped());
     let mut command = Command::from(command);
     command.kill_on_drop(true);
     let mut process = command.spawn().map_err(|e| fault("app-not-started", e.to_string()))?;
+    if let Some(stderr) = process.stderr.take() {
+        tokio::spawn(log(stderr, launch.dir.clone()));
+    }
     Ok(Child { pipe: process.stdin.take(), process })
+}
+
+/// Logs what a child says on standard error: cut, made plain and few, for the app's developer may have written it. Reads on to the end, so
+/// that the child does not wait.
+async fn log(stderr: ChildStderr, dir: PathBuf) {
+    let mut reader = BufReader::new(stderr);
+    let mut lines = 0;
+    loop {
+        let mut line = Vec::new();
+        match (&mut reader).take(MAX_LINE).read_until(b'\n', &mut line).await {
+            Ok(0) | Err(_) => break,
+            Ok(_) if lines < MAX_LINES => {
+                lines += 1;
+                tracing::warn!(dir = %dir.display(), "the app's process says: {}", String::from_utf8_lossy(&line).trim_end().escape_debug());
+            }
+            Ok(_) => {}
+        }
+    }
 }
 
 /// Waits until the child answers; its end before that is a fault.

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use app_package::digest::Digest;
@@ -42,6 +43,17 @@ struct Desk {
     jobs: HashMap<String, Job>,
     failures: HashMap<(String, Goal), (u32, Instant)>,
     untidy: bool,
+    /// Whether the platform's time was known at the last look.
+    timed: bool,
+    watched: HashMap<String, Watched>,
+}
+
+/// The process of a deployment as it was at the last look.
+struct Watched {
+    release: Digest,
+    restarts: u64,
+    /// Whether its end was reported and its return was not.
+    down: bool,
 }
 
 /// Brings what runs to what is wanted. Each deployment has its own job, so a stuck one holds up nobody else; a job whose
@@ -55,6 +67,11 @@ pub async fn reconcile(agent: &Arc<Agent>) {
             watch_licences(agent);
             licences = Instant::now();
         }
+        // What a licence refused by a clock that runs ahead is tried again as soon as the platform has told the time.
+        if !std::mem::replace(&mut desk.timed, agent.clock.platform().is_some()) && desk.timed {
+            desk.failures.clear();
+        }
+        watch_processes(agent, &mut desk);
         assign(agent, &mut desk, &sender);
         tokio::select! {
             () = agent.changed.notified() => {}
@@ -159,18 +176,45 @@ fn finish(agent: &Agent, desk: &mut Desk, done: Done) {
         return;
     }
     let component = agent.phases().get(&done.id).map_or_else(|| done.id.clone(), |p| p.app.rsplit('/').next().unwrap_or(&p.app).to_owned());
-    if let Err(fault) = agent.report(&done.id, &component, done.adopted, State::Failed, Some(&fault)) {
-        tracing::error!(%fault, "cannot store a status");
-    }
+    agent.report(&done.id, &component, done.adopted, State::Failed, Some(&fault));
 }
 
 fn remove(agent: &Agent, id: &str) -> Result<(), Fault> {
     let version = agent.state.get().manifest_version;
     let component = agent.apps.get(id).map_or_else(|| id.to_owned(), |r| r.wanted.component.clone());
-    agent.report(id, &component, version, State::Removing, None)?;
+    agent.report(id, &component, version, State::Removing, None);
     agent.apps.remove(id);
     agent.state.update(|s| s.installed.remove(id))?;
-    agent.report(id, &component, version, State::Removed, None)
+    agent.report(id, &component, version, State::Removed, None);
+    Ok(())
+}
+
+/// Reports processes that ended by themselves, and their return: a crash is part of a deployment's history, however soon the app is back. The
+/// return is told at the next look, so that both reach the platform.
+fn watch_processes(agent: &Agent, desk: &mut Desk) {
+    let all = agent.apps.all();
+    desk.watched.retain(|id, _| all.iter().any(|running| &running.wanted.id == id));
+    for running in all {
+        let (id, release) = (&running.wanted.id, &running.wanted.release.digest);
+        let restarts = running.stats.restarts.load(Ordering::Relaxed);
+        let fresh = || Watched { release: release.clone(), restarts, down: false };
+        let watched = desk.watched.entry(id.clone()).or_insert_with(fresh);
+        if &watched.release != release {
+            *watched = fresh();
+        }
+        let adopted = agent.state.get().installed.get(id).map_or(0, |i| i.adopted);
+        let component = &running.wanted.component;
+        if watched.down {
+            if running.process.pid().is_some() {
+                watched.down = false;
+                agent.report(id, component, adopted, State::Installed, None);
+            }
+        } else if watched.restarts != restarts {
+            (watched.restarts, watched.down) = (restarts, true);
+            let words = format!("the app's process ended by itself and is started again; {restarts} times since the agent started");
+            agent.report(id, component, adopted, State::Failed, Some(&Fault::new("app-crashed", "app", words)));
+        }
+    }
 }
 
 /// Stops apps whose licence no longer lets them run, and renews the warning of the others. Safety-class apps are never
@@ -198,9 +242,7 @@ fn watch_licences(agent: &Agent) {
             Err(fault) => {
                 agent.apps.remove(id);
                 let adopted = agent.state.get().installed.get(id).map_or(0, |i| i.adopted);
-                if let Err(fault) = agent.report(id, &running.wanted.component, adopted, State::Failed, Some(&fault)) {
-                    tracing::error!(%fault, "cannot store a status");
-                }
+                agent.report(id, &running.wanted.component, adopted, State::Failed, Some(&fault));
             }
         }
     }

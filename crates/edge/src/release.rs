@@ -172,6 +172,8 @@ pub fn licensed(wanted: &Wanted, safety: bool, keys: &KeySet, node: &str, purpos
     let refused = |code: &'static str, why: String| Fault::new(code, "license", why);
     let claims = license::verify(&wanted.license, keys).map_err(|e| refused(e.code(), e.to_string()))?;
     let terms = claims.terms().map_err(|e| refused(e.code(), e.to_string()))?;
+    // A licence cannot be older than its own issue: a machine whose clock stands still does not lose what it has.
+    let now = DateTime::from_timestamp(claims.iat, 0).map_or(now, |issued| now.max(issued));
     let context = Context {
         now,
         node: Some(node),

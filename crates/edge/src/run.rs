@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use app_package::digest::Digest;
 use app_package::margo::{Cpu, DeviceCapabilities, DeviceProperties, RUNTIME_LABEL};
-use chrono::Utc;
+use chrono::DateTime;
 use serde_json::{Map, json};
 use tokio_util::sync::CancellationToken;
 
@@ -16,19 +16,43 @@ use crate::fault::Fault;
 use crate::model::{backoff, spread};
 use crate::outbox::Kind;
 use crate::reconcile::reconcile;
-use crate::{enroll, identity, telemetry};
+use crate::{enroll, health, identity, telemetry};
 
+/// Time between two writes of the proved time: as much running time is not counted when the power fails.
+const KEEP_TIME: Duration = Duration::from_mins(5);
+/// Time between two looks at the certificate's end.
+const LOOK_AT_CERTIFICATE: Duration = Duration::from_mins(1);
+/// Time between two looks whether the platform has told the time.
+const LOOK_FOR_TIME: Duration = Duration::from_secs(2);
+/// Longest wait between two tries to renew the certificate.
+const RENEW_CAP: Duration = Duration::from_hours(1);
 /// Longest wait between two tries to reach the server.
 const CONTACT_CAP: Duration = Duration::from_mins(1);
 
 /// Runs all loops until cancelled.
 pub async fn run(agent: Arc<Agent>, cancel: CancellationToken) {
     let work = async {
-        tokio::join!(poll(&agent), reconcile(&agent), beat(&agent), send(&agent), renew(&agent));
+        tokio::join!(poll(&agent), reconcile(&agent), beat(&agent), send(&agent), renew(&agent), keep_time(&agent));
     };
     tokio::select! {
         () = work => {}
         () = cancel.cancelled() => {}
+    }
+}
+
+/// Writes the proved time down: when the platform has told it, and each few minutes after that.
+async fn keep_time(agent: &Arc<Agent>) {
+    let mut kept: Option<(Instant, bool)> = None;
+    loop {
+        let timed = agent.clock.platform().is_some();
+        if kept.is_none_or(|(at, before)| before != timed || at.elapsed() >= KEEP_TIME) {
+            kept = Some((Instant::now(), timed));
+            let keeper = agent.clone();
+            if let Ok(Err(fault)) = tokio::task::spawn_blocking(move || keeper.clock.keep()).await {
+                tracing::warn!(%fault, "the time could not be noted");
+            }
+        }
+        tokio::time::sleep(LOOK_FOR_TIME).await;
     }
 }
 
@@ -108,13 +132,14 @@ async fn tell_capabilities(agent: &Agent, present: &DeviceCapabilities) -> Resul
     }
     agent.cloud.put_capabilities(&present.properties.id, present).await?;
     agent.contact(&Ok(()));
-    agent.state.update(|s| s.capabilities = Some(digest))
+    agent.state.hold(|s| s.capabilities = Some(digest));
+    Ok(())
 }
 
 async fn poll(agent: &Agent) {
     let present = capabilities(agent).await;
     // Capabilities are told at each start: the server may have lost them.
-    let _ = agent.state.update(|s| s.capabilities = None);
+    agent.state.hold(|s| s.capabilities = None);
     let mut failures = 0;
     loop {
         let interval = Duration::from_secs(agent.identity().poll_seconds);
@@ -160,11 +185,11 @@ async fn poll_once(agent: &Agent, present: &DeviceCapabilities) -> Result<bool, 
     }
 }
 
-/// The node's own trouble as heartbeats tell it: what keeps it from taking the desired state, else from running apps.
+/// The node's own trouble as heartbeats tell it: the worst of [`health::faults`].
 fn trouble(agent: &Agent) -> serde_json::Value {
-    let fault = agent.poll_trouble().or_else(|| agent.engine().and_then(Result::err));
     let cut = |text: &str, most: usize| text.chars().take(most).collect::<String>();
-    fault.map_or(serde_json::Value::Null, |fault| json!({ "code": cut(&fault.code, 100), "message": cut(&fault.message, 300) }))
+    let told = |fault: &Fault| json!({ "code": cut(&fault.code, 100), "message": cut(&fault.message, 300) });
+    health::faults(agent).first().map_or(serde_json::Value::Null, told)
 }
 
 /// The body of a heartbeat.
@@ -191,7 +216,11 @@ pub fn heartbeat(agent: &Agent) -> Map<String, serde_json::Value> {
     }
     let mut node = agent.node.read();
     if let Some(fields) = node.as_object_mut() {
+        let counts = agent.outbox.counts();
         fields.insert("trouble".to_owned(), trouble(agent));
+        fields.insert("instance".to_owned(), json!(agent.instance));
+        fields.insert("alarms_dropped".to_owned(), json!(counts.dropped));
+        fields.insert("alarms_suppressed".to_owned(), json!(counts.suppressed));
     }
     Map::from_iter([("node".to_owned(), node), ("apps".to_owned(), json!(apps))])
 }
@@ -201,7 +230,7 @@ async fn beat(agent: &Arc<Agent>) {
         // The first heartbeat waits too: right after a start there is nothing to say.
         pause(Duration::from_secs(agent.identity().heartbeat_seconds)).await;
         let keeper = agent.clone();
-        let stored = tokio::task::spawn_blocking(move || keeper.outbox.push(Kind::Heartbeat, heartbeat(&keeper))).await;
+        let stored = tokio::task::spawn_blocking(move || keeper.outbox.push(Kind::Heartbeat, keeper.clock.now(), heartbeat(&keeper))).await;
         if let Ok(Err(fault)) = stored {
             tracing::error!(%fault, "cannot store a heartbeat");
         }
@@ -247,12 +276,11 @@ async fn send_all(agent: &Arc<Agent>) -> Result<(), Refusal> {
             }
         }
         // A newer status may have come in meanwhile: it stays.
-        let forgotten = agent.state.update(|s| {
+        agent.state.hold(|s| {
             if s.unsent.get(&id) == Some(&status) {
                 s.unsent.remove(&id);
             }
         });
-        forgotten.map_err(plain)?;
     }
     while let Some((body, sent)) = agent.outbox.batch() {
         let last = sent.last().copied().unwrap_or_default();
@@ -261,8 +289,7 @@ async fn send_all(agent: &Arc<Agent>) -> Result<(), Refusal> {
         let keeper = agent.clone();
         tokio::task::spawn_blocking(move || keeper.outbox.accepted(accepted, &sent))
             .await
-            .map_err(|e| plain(Fault::new("cancelled", "store", e.to_string())))?
-            .map_err(plain)?;
+            .map_err(|e| plain(Fault::new("cancelled", "store", e.to_string())))?;
         if accepted < last {
             let fault = Fault::new("reports-not-accepted", "server", format!("the server took reports up to {accepted} of {last}"));
             return Err(plain(fault));
@@ -271,18 +298,25 @@ async fn send_all(agent: &Arc<Agent>) -> Result<(), Refusal> {
     refused
 }
 
+/// Renews the certificate when two thirds of its life are over, by the platform's time: a machine whose clock is wrong renews neither
+/// again and again nor too late. Before the platform has answered there is nothing to renew with.
 async fn renew(agent: &Agent) {
     let mut failures = 0;
     loop {
         let present = agent.identity();
-        let due = present.validity().map(|(from, to)| identity::renew_at(from, to));
-        let wait = due.map_or(Duration::ZERO, |at| (at - Utc::now()).to_std().unwrap_or_default());
+        let renewed = present.renewed_at.and_then(|at| DateTime::from_timestamp(at, 0));
+        let due = present.validity().map(|(from, to)| identity::renew_at(from, to, renewed)).unwrap_or_default();
+        let wait = agent.clock.platform().map_or(LOOK_FOR_TIME, |now| (due - now).to_std().unwrap_or_default());
         if !wait.is_zero() {
-            // The time left is looked at anew every 10 minutes: clocks of machines jump.
-            tokio::time::sleep(wait.min(Duration::from_mins(10))).await;
+            tokio::time::sleep(wait.min(LOOK_AT_CERTIFICATE)).await;
             continue;
         }
-        match enroll::renew(&present, &agent.cloud.client()).await.and_then(|next| agent.use_identity(next)) {
+        let renewed = enroll::renew(&present, &agent.cloud.client()).await;
+        let kept = renewed.and_then(|mut next| {
+            next.renewed_at = Some(agent.clock.proved().timestamp());
+            agent.use_identity(next)
+        });
+        match kept {
             Ok(()) => {
                 failures = 0;
                 tracing::info!("certificate renewed");
@@ -290,10 +324,8 @@ async fn renew(agent: &Agent) {
             Err(fault) => {
                 failures += 1;
                 tracing::warn!(%fault, failures, "certificate not renewed");
-                tokio::time::sleep(backoff(failures, Duration::from_secs(10), Duration::from_mins(10), spread())).await;
+                tokio::time::sleep(backoff(failures, Duration::from_secs(10), RENEW_CAP, spread())).await;
             }
         }
-        // A pause keeps this from a tight loop, whatever dates the server gives.
-        tokio::time::sleep(Duration::from_secs(5)).await;
     }
 }

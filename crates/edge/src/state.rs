@@ -77,6 +77,20 @@ impl StateFile {
         }
         Ok(result)
     }
+
+    /// Changes what may be lost in a crash: it holds in memory at once, and is on disk when the disk takes it. A full disk must not keep the
+    /// node from telling what it does.
+    pub fn hold<T>(&self, change: impl FnOnce(&mut NodeState) -> T) -> T {
+        let mut state = self.lock();
+        let before = state.clone();
+        let result = change(&mut state);
+        if before != *state
+            && let Err(fault) = files::write_json(&self.path, &*state)
+        {
+            tracing::error!(%fault, "the node's state could not be written");
+        }
+        result
+    }
 }
 
 /// A status post of a deployment with one component.
@@ -105,6 +119,22 @@ mod tests {
             s.unsent.insert("d".into(), status_of("d", "app", 7, State::Failed, Some(&Fault::new("digest-mismatch", "manifest", "no"))));
         })
         .unwrap();
+        assert_eq!(StateFile::open(dir.path()).unwrap().get(), file.get());
+    }
+
+    #[test]
+    fn what_is_held_goes_to_disk_with_the_next_change_that_can_be_written() {
+        let dir = Scratch::new();
+        let file = StateFile::open(dir.path()).unwrap();
+        // A folder in the place of the temporary file: nothing can be written.
+        let temporary = dir.path().join("state.json.tmp");
+        std::fs::create_dir(&temporary).unwrap();
+        file.hold(|s| s.etag = Some("x".into()));
+        assert_eq!(file.get().etag.as_deref(), Some("x"));
+        assert!(file.update(|s| s.manifest_version = 7).is_err());
+        assert_eq!(file.get().manifest_version, 0, "what must be on disk is not taken");
+        std::fs::remove_dir(&temporary).unwrap();
+        file.update(|s| s.manifest_version = 7).unwrap();
         assert_eq!(StateFile::open(dir.path()).unwrap().get(), file.get());
     }
 

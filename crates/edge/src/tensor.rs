@@ -1,6 +1,8 @@
 //! Tensors of the Open Inference Protocol between JSON and raw little-endian bytes.
 
 use inference::engine::{Data, TensorData};
+use serde::Deserializer;
+use serde::de::{DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::{Number, Value};
 
 /// Nesting of JSON data at most.
@@ -64,20 +66,159 @@ pub fn encode(data: &Data) -> Vec<u8> {
     }
 }
 
-/// Flat or nested JSON data as bytes.
-pub fn from_json(datatype: &str, data: &Value) -> Result<Vec<u8>, String> {
-    let mut bytes = Vec::new();
-    push(datatype, data, 0, &mut bytes)?;
-    Ok(bytes)
+/// The bytes of each `data` in the `inputs` of a question, by its place; empty where an input has none. The values are read from the text
+/// one by one, flat or nested, and no tree of them is made.
+pub fn data_of(question: &[u8], datatypes: &[&str]) -> Result<Vec<Vec<u8>>, String> {
+    let mut reader = serde_json::Deserializer::from_slice(question);
+    reader.deserialize_map(Inputs(datatypes)).map_err(|e| e.to_string())
 }
 
-fn push(datatype: &str, value: &Value, depth: usize, bytes: &mut Vec<u8>) -> Result<(), String> {
-    if let Value::Array(items) = value {
-        if depth == MAX_DEPTH {
-            return Err(format!("data is nested deeper than {MAX_DEPTH}"));
-        }
-        return items.iter().try_for_each(|item| push(datatype, item, depth + 1, bytes));
+/// Reads a question for its `inputs`.
+struct Inputs<'a>(&'a [&'a str]);
+
+impl<'de> Visitor<'de> for Inputs<'_> {
+    type Value = Vec<Vec<u8>>;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("a question")
     }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut all = Vec::new();
+        while let Some(key) = map.next_key::<String>()? {
+            if key == "inputs" {
+                all = map.next_value_seed(List(self.0))?;
+            } else {
+                map.next_value::<IgnoredAny>()?;
+            }
+        }
+        Ok(all)
+    }
+}
+
+/// Reads the list of inputs.
+struct List<'a>(&'a [&'a str]);
+
+impl<'de> DeserializeSeed<'de> for List<'_> {
+    type Value = Vec<Vec<u8>>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_seq(self)
+    }
+}
+
+impl<'de> Visitor<'de> for List<'_> {
+    type Value = Vec<Vec<u8>>;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("a list of inputs")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
+        let mut all = Vec::with_capacity(self.0.len());
+        for datatype in self.0 {
+            let mut bytes = Vec::new();
+            if list.next_element_seed(Item { datatype, bytes: &mut bytes })?.is_none() {
+                break;
+            }
+            all.push(bytes);
+        }
+        Ok(all)
+    }
+}
+
+/// Reads one input for its `data`.
+struct Item<'a> {
+    datatype: &'a str,
+    bytes: &'a mut Vec<u8>,
+}
+
+impl<'de> DeserializeSeed<'de> for Item<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Item<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("an input")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        while let Some(key) = map.next_key::<String>()? {
+            if key == "data" {
+                map.next_value_seed(Push { datatype: self.datatype, depth: 0, bytes: self.bytes })?;
+            } else {
+                map.next_value::<IgnoredAny>()?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Appends a value, or all values of a list, to the bytes.
+struct Push<'a> {
+    datatype: &'a str,
+    depth: usize,
+    bytes: &'a mut Vec<u8>,
+}
+
+impl Push<'_> {
+    fn scalar<E: serde::de::Error>(self, value: &Value) -> Result<(), E> {
+        push(self.datatype, value, self.bytes).map_err(E::custom)
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Push<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Push<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} values", self.datatype)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {
+        if self.depth == MAX_DEPTH {
+            return Err(serde::de::Error::custom(format_args!("data is nested deeper than {MAX_DEPTH}")));
+        }
+        while list.next_element_seed(Push { datatype: self.datatype, depth: self.depth + 1, bytes: self.bytes })?.is_some() {}
+        Ok(())
+    }
+
+    /// `null`: no values.
+    fn visit_unit<E: serde::de::Error>(self) -> Result<(), E> {
+        if self.depth == 0 { Ok(()) } else { Err(E::custom(format_args!("null is not a {}", self.datatype))) }
+    }
+
+    fn visit_bool<E: serde::de::Error>(self, value: bool) -> Result<(), E> {
+        self.scalar(&value.into())
+    }
+
+    fn visit_u64<E: serde::de::Error>(self, value: u64) -> Result<(), E> {
+        self.scalar(&value.into())
+    }
+
+    fn visit_i64<E: serde::de::Error>(self, value: i64) -> Result<(), E> {
+        self.scalar(&value.into())
+    }
+
+    fn visit_f64<E: serde::de::Error>(self, value: f64) -> Result<(), E> {
+        self.scalar(&value.into())
+    }
+}
+
+fn push(datatype: &str, value: &Value, bytes: &mut Vec<u8>) -> Result<(), String> {
     let wrong = || format!("{value} is not a {datatype}");
     match datatype {
         "BOOL" => bytes.push(u8::from(value.as_bool().or_else(|| value.as_u64().map(|n| n != 0)).ok_or_else(wrong)?)),
@@ -124,10 +265,15 @@ mod tests {
     use super::*;
     use serde_json::json;
 
+    fn from_json(datatype: &str, data: &str) -> Result<Vec<u8>, String> {
+        let question = format!(r#"{{"id":"1","inputs":[{{"name":"x","data":{data},"shape":[]}}]}}"#);
+        data_of(question.as_bytes(), &[datatype]).map(|mut all| all.pop().unwrap())
+    }
+
     #[test]
     fn flat_and_nested_are_the_same() {
-        let flat = from_json("FP32", &json!([1, 2.5, 3, 4])).unwrap();
-        assert_eq!(flat, from_json("FP32", &json!([[1, 2.5], [3, 4]])).unwrap());
+        let flat = from_json("FP32", "[1, 2.5, 3, 4]").unwrap();
+        assert_eq!(flat, from_json("FP32", "[[1, 2.5], [3, 4]]").unwrap());
         assert_eq!(to_json("FP32", &flat), json!([1.0, 2.5, 3.0, 4.0]));
     }
 
@@ -145,7 +291,7 @@ mod tests {
             ("INT64", json!([i64::MIN, i64::MAX])),
             ("FP64", json!([0.1, -1e300])),
         ] {
-            let bytes = from_json(datatype, &data).unwrap();
+            let bytes = from_json(datatype, &data.to_string()).unwrap();
             assert_eq!(bytes.len(), 2 * width(datatype).unwrap());
             assert_eq!(to_json(datatype, &bytes), data, "{datatype}");
             let tensor = decode(datatype, &[2], &bytes).unwrap();
@@ -155,12 +301,12 @@ mod tests {
 
     #[test]
     fn wrong_values_are_refused() {
-        assert!(from_json("UINT8", &json!([256])).is_err());
-        assert!(from_json("INT32", &json!([1.5])).is_err());
-        assert!(from_json("FP32", &json!(["1"])).is_err());
-        assert!(from_json("BYTES", &json!(["a"])).is_err());
+        assert!(from_json("UINT8", "[256]").is_err());
+        assert!(from_json("INT32", "[1.5]").is_err());
+        assert!(from_json("FP32", "[\"1\"]").is_err());
+        assert!(from_json("BYTES", "[\"a\"]").is_err());
         let deep = (0..20).fold(json!(1), |v, _| json!([v]));
-        assert!(from_json("FP32", &deep).is_err());
+        assert!(from_json("FP32", &deep.to_string()).is_err());
         assert_eq!(elements(&[1, -1]), None);
         assert_eq!(elements(&[i64::MAX, i64::MAX]), None);
     }

@@ -18,6 +18,7 @@ use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
 use app_package::digest::Digest;
 
+use crate::clock::Clock;
 use crate::fault::Fault;
 
 /// No certificate of the peer has the pinned digest. By the time the error has gone through the HTTP client only its text
@@ -50,10 +51,22 @@ pub enum Expect {
     },
 }
 
-#[derive(Debug)]
 struct PeerVerifier {
     provider: Arc<CryptoProvider>,
     expect: Expect,
+    clock: Arc<Clock>,
+}
+
+impl std::fmt::Debug for PeerVerifier {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("PeerVerifier").field("expect", &self.expect).finish_non_exhaustive()
+    }
+}
+
+/// When a certificate was issued, in seconds since 1970.
+fn issued_at(der: &[u8]) -> Option<u64> {
+    let (_, certificate) = X509Certificate::from_der(der).ok()?;
+    u64::try_from(certificate.validity().not_before.timestamp()).ok()
 }
 
 /// The only URI subject alternative name of a certificate (an SVID has exactly one).
@@ -92,8 +105,13 @@ impl ServerCertVerifier for PeerVerifier {
         intermediates: &[CertificateDer<'_>],
         _server_name: &ServerName<'_>,
         _ocsp_response: &[u8],
-        now: UnixTime,
+        _now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
+        // Times are judged by what is proved, not by the machine's clock: one that stands at 1970 or runs ahead must not cut the node off, for
+        // the platform is where it learns the time. A certificate that the authority has signed proves that it is as late as its issue.
+        let proved = u64::try_from(self.clock.proved().timestamp()).unwrap_or(0);
+        let issued = std::iter::once(end_entity).chain(intermediates).filter_map(|certificate| issued_at(certificate)).max();
+        let now = UnixTime::since_unix_epoch(Duration::from_secs(proved.max(issued.unwrap_or(0))));
         let parsed = ParsedCertificate::try_from(end_entity)?;
         let algorithms = self.provider.signature_verification_algorithms.all;
         let id = || uri_san(end_entity).ok_or_else(|| bad(CertificateError::BadEncoding));
@@ -162,9 +180,9 @@ pub fn anchors(pem: &str) -> Result<RootCertStore, Fault> {
 /// An HTTPS client that talks to the expected server only, with our certificate and key (PEM) where there are some.
 ///
 /// There is no overall time limit on the client: each call sets its own, downloads only a limit between two reads.
-pub fn client(expect: Expect, identity: Option<(&str, &str)>) -> Result<reqwest::Client, Fault> {
+pub fn client(expect: Expect, identity: Option<(&str, &str)>, clock: Arc<Clock>) -> Result<reqwest::Client, Fault> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let verifier = Arc::new(PeerVerifier { provider: provider.clone(), expect });
+    let verifier = Arc::new(PeerVerifier { provider: provider.clone(), expect, clock });
     let builder = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(|e| unusable("TLS versions", e))?

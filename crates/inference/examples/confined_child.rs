@@ -43,6 +43,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     drop(caller);
     println!("{}", serde_json::to_string(&tried)?);
     drop(cleaner.stdin.take());
-    cleaner.wait()?;
+    // Waiting for it is not allowed any more.
+    drop(cleaner);
     Ok(())
 }

@@ -31,18 +31,20 @@ const MAX_OUTPUT: u64 = 4 << 20;
 const MAX_MANIFEST: u64 = 256 << 10;
 
 /// Start of the child. Its arguments, after those that lead a program here, are in the order that [`run_check`] gives: folder, library,
-/// memory bytes, processor seconds, open files, iterations. Then as [`check_main`].
+/// memory bytes, processor seconds, open files, 1 where confinement is required, iterations. Then as [`check_main`].
 pub fn child_main(mut args: impl Iterator<Item = OsString>) -> ExitCode {
     let mut paths = args.by_ref().take(2).map(PathBuf::from);
     let (dir, lib) = (paths.next(), paths.next());
     let mut numbers = args.map(|a| a.to_str().and_then(|a| a.parse::<u64>().ok()));
     let mut number = || numbers.next().flatten();
-    let numbers = (number(), number(), number(), number());
-    let (Some(dir), Some(lib), (Some(memory_bytes), Some(cpu_seconds), Some(open_files), Some(iterations))) = (dir, lib, numbers) else {
-        eprintln!("usage: DIR LIBRARY MEMORY-BYTES CPU-SECONDS OPEN-FILES ITERATIONS");
+    let numbers = (number(), number(), number(), number(), number());
+    let (Some(dir), Some(lib), (Some(memory_bytes), Some(cpu_seconds), Some(open_files), Some(required), Some(iterations))) =
+        (dir, lib, numbers)
+    else {
+        eprintln!("usage: DIR LIBRARY MEMORY-BYTES CPU-SECONDS OPEN-FILES REQUIRED ITERATIONS");
         return ExitCode::from(2);
     };
-    let limits = Limits { memory_bytes, cpu_seconds, open_files };
+    let limits = Limits { memory_bytes, cpu_seconds, open_files, required: required != 0 };
     check_main(&dir, &lib, &limits, u32::try_from(iterations).unwrap_or(u32::MAX))
 }
 
@@ -69,21 +71,21 @@ fn print(report: &impl serde::Serialize) -> ExitCode {
 }
 
 /// The child that runs an app over a hidden test set, its arguments in the order that [`run_evaluation`] gives: folder, archive of the
-/// set, library, figure, memory bytes, processor seconds, open files. Prints an [`Evaluation`].
+/// set, library, figure, memory bytes, processor seconds, open files, 1 where confinement is required. Prints an [`Evaluation`].
 pub fn evaluation_main(mut args: impl Iterator<Item = OsString>) -> ExitCode {
     let mut paths = args.by_ref().take(3).map(PathBuf::from);
     let (dir, set, lib) = (paths.next(), paths.next(), paths.next());
     let metric = args.next().and_then(|word| Metric::from_word(word.to_str()?));
     let mut numbers = args.map(|a| a.to_str().and_then(|a| a.parse::<u64>().ok()));
     let mut number = || numbers.next().flatten();
-    let numbers = (number(), number(), number());
-    let (Some(dir), Some(set), Some(lib), Some(metric), (Some(memory_bytes), Some(cpu_seconds), Some(open_files))) =
+    let numbers = (number(), number(), number(), number());
+    let (Some(dir), Some(set), Some(lib), Some(metric), (Some(memory_bytes), Some(cpu_seconds), Some(open_files), Some(required))) =
         (dir, set, lib, metric, numbers)
     else {
-        eprintln!("usage: DIR SET LIBRARY FIGURE MEMORY-BYTES CPU-SECONDS OPEN-FILES");
+        eprintln!("usage: DIR SET LIBRARY FIGURE MEMORY-BYTES CPU-SECONDS OPEN-FILES REQUIRED");
         return ExitCode::from(2);
     };
-    print(&evaluate_confined(&dir, &set, &lib, metric, &Limits { memory_bytes, cpu_seconds, open_files }))
+    print(&evaluate_confined(&dir, &set, &lib, metric, &Limits { memory_bytes, cpu_seconds, open_files, required: required != 0 }))
 }
 
 fn evaluate_confined(dir: &Path, set: &Path, lib: &Path, metric: Metric, limits: &Limits) -> Evaluation {
@@ -157,10 +159,7 @@ pub fn run_check_with(
     options: CheckOptions,
 ) -> CheckReport {
     let mut command = Command::new(exe);
-    command
-        .args(args)
-        .args([dir, lib])
-        .args([limits.memory_bytes, limits.cpu_seconds, limits.open_files, u64::from(options.iterations)].map(|n| n.to_string()));
+    command.args(args).args([dir, lib]).args(numbers_of(limits).map(|n| n.to_string())).arg(options.iterations.to_string());
     let ended = match supervise(command, wall) {
         Ok(ended) => ended,
         Err(e) => return failed(Vec::new(), "check-not-started", &e.to_string(), 0.0),
@@ -189,11 +188,16 @@ pub fn run_evaluation(
 ) -> Evaluation {
     let mut command = Command::new(exe);
     command.args(args).args([dir, set, lib]).arg(metric.as_str());
-    command.args([limits.memory_bytes, limits.cpu_seconds, limits.open_files].map(|n| n.to_string()));
+    command.args(numbers_of(limits).map(|n| n.to_string()));
     match supervise(command, wall) {
         Ok(ended) => ended.answer().unwrap_or_else(|| Evaluation::failed(ended.reason(wall).0)),
         Err(_) => Evaluation::failed("check-not-started"),
     }
+}
+
+/// The limits as a child takes them, in its order.
+fn numbers_of(limits: &Limits) -> [u64; 4] {
+    [limits.memory_bytes, limits.cpu_seconds, limits.open_files, u64::from(limits.required)]
 }
 
 /// How a child ended and what it said.

@@ -364,6 +364,9 @@ diesel::table! {
         manifest_digest -> Nullable<Text>,
         created_at -> Timestamp,
         trouble -> Nullable<Text>,
+        instance -> Nullable<Text>,
+        instance_before -> Nullable<Text>,
+        doubled_at -> Nullable<Timestamp>,
     }
 }
 

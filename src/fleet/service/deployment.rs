@@ -182,6 +182,8 @@ pub struct DeploymentLine {
     pub node: String,
     pub site: String,
     pub app: AppName,
+    /// Last call of the node.
+    pub seen_at: Option<Timestamp>,
 }
 
 /// Deployments of the operator before an id, newest first; one more than a page where there are more.
@@ -190,11 +192,11 @@ pub async fn list_deployments(app: &App, actor: &Actor, before: Option<String>) 
     app.db
         .read(move |conn| {
             let rows = store::list_deployments(conn, &owner, before.as_deref(), PAGE + 1)?;
-            let app_ids: Vec<String> = rows.iter().map(|(d, _, _, _)| d.app_id.clone()).collect();
+            let app_ids: Vec<String> = rows.iter().map(|(d, ..)| d.app_id.clone()).collect();
             let apps: BTreeMap<String, AppName> = catalog::service::app_names(conn, &app_ids)?.into_iter().collect();
-            let line = |(deployment, version, node, site): crate::fleet::model::DeploymentRow| {
+            let line = |(deployment, version, node, site, seen_at): crate::fleet::model::DeploymentRow| {
                 let app = apps.get(&deployment.app_id)?.clone();
-                Some(DeploymentLine { deployment, version, node, site, app })
+                Some(DeploymentLine { deployment, version, node, site, app, seen_at })
             };
             Ok(rows.into_iter().filter_map(line).collect())
         })
@@ -233,6 +235,6 @@ pub fn detail_in(conn: &mut Conn, actor: &Actor, id: &str) -> Result<DeploymentD
     let others = store::published(conn, std::slice::from_ref(&deployment.app_id))?.into_iter().filter(covered).collect();
     let deprecation = crate::release::lifecycle::deprecation(conn, &release.id)?;
     let events = store::events(conn, &[id.to_owned()], 30)?;
-    let line = DeploymentLine { version, node: node.name.clone(), site, app: name, deployment };
+    let line = DeploymentLine { version, node: node.name.clone(), site, app: name, deployment, seen_at: node.seen_at };
     Ok(DeploymentDetail { line, release, license, node, deprecation, others, events })
 }

@@ -11,7 +11,7 @@ use crate::base::auth::{Actor, policy};
 use crate::base::db::Timestamp;
 use crate::base::error::Result;
 use crate::base::i18n::Lang;
-use crate::fleet::model::{Deployment, DeploymentEvent, DeploymentState, shown_name};
+use crate::fleet::model::{Deployment, DeploymentEvent, DeploymentState, NodeState, heard_lately, shown_name};
 use crate::fleet::service::deployment;
 use crate::fleet::service::deployment::{DeploymentDetail, DeploymentLine};
 use crate::http::page::{Page, PageResult, see_other_with};
@@ -36,7 +36,7 @@ async fn list(req: HttpRequest, app: Data<App>, actor: Actor, query: Query<Befor
     let (previous, next) =
         paging(&mut lines, deployment::PAGE, "/mine/deployments", "before", query.before.as_deref(), |l| l.deployment.id.clone());
     let page = Page::of(&req, "fleet-deployments-title");
-    let rows = lines.iter().map(|l| DeploymentRow::of(&page, l)).collect();
+    let rows = lines.iter().map(|l| DeploymentRow::of(&page, l, app.clock.now())).collect();
     let may_deploy = policy::require(&actor, Action::Deploy).is_ok();
     page.clone().render(&DeploymentsPage { page, rows, previous, next, may_deploy })
 }
@@ -90,21 +90,22 @@ pub struct DeploymentRow {
     pub version: String,
     pub node: String,
     pub site: String,
-    pub state: DeploymentState,
+    /// Word of the badge.
+    pub state: &'static str,
     /// Why it failed.
     pub fault: Option<NodeFault>,
     pub changed: String,
 }
 
 impl DeploymentRow {
-    pub fn of(page: &Page, line: &DeploymentLine) -> Self {
+    pub fn of(page: &Page, line: &DeploymentLine, now: Timestamp) -> Self {
         Self {
             href: format!("/mine/deployments/{}", line.deployment.id),
             app: title(page, &line.app),
             version: line.version.clone(),
             node: line.node.clone(),
             site: line.site.clone(),
-            state: line.deployment.state,
+            state: line.deployment.shown_state(heard_lately(line.seen_at, now)),
             fault: NodeFault::of(page, line.deployment.error.as_deref()),
             changed: page.ago(&line.deployment.updated_at),
         }
@@ -129,7 +130,8 @@ pub struct DeploymentsPage {
 pub struct DeploymentLive {
     /// From listing to running.
     pub links: Vec<ChainLink>,
-    pub state: DeploymentState,
+    /// Word of the badge.
+    pub state: &'static str,
     /// What happens next, and who must act.
     pub next: String,
     /// Why it failed.
@@ -151,8 +153,11 @@ pub struct DeploymentLive {
 /// What happens next, and who must act.
 fn next(page: &Page, detail: &DeploymentDetail, now: Timestamp) -> String {
     match detail.line.deployment.state {
+        DeploymentState::Installed if !detail.node.online(now) => page.t("fleet-next-installed-offline"),
         DeploymentState::Installed => runs(page, &detail.license, now),
         DeploymentState::Failed => failed(page, &detail.line.deployment, &detail.events),
+        // A removed node hears of nothing any more: what was on it is still there.
+        DeploymentState::Removed if detail.node.state == NodeState::Removed => page.t("fleet-next-node-removed"),
         DeploymentState::Removed => page.t("fleet-next-removed"),
         _ if detail.node.silent() => page.t("fleet-next-node-silent"),
         _ if !detail.node.online(now) => page.t("fleet-next-node-offline"),
@@ -230,7 +235,7 @@ impl DeploymentLive {
         });
         Self {
             links: links.clone(),
-            state: d.state,
+            state: d.shown_state(detail.node.online(now)),
             next: next(page, detail, now),
             fault: NodeFault::of(page, d.error.as_deref()),
             node_state: detail.node.shown_state(now),

@@ -101,7 +101,8 @@ pub struct NodeDeployment {
     pub app: String,
     /// Version wanted.
     pub version: String,
-    pub state: DeploymentState,
+    /// Word of the badge.
+    pub state: &'static str,
     /// Why it failed.
     pub fault: Option<NodeFault>,
     pub changed: String,
@@ -162,7 +163,7 @@ impl NodeLive {
             href: format!("/mine/deployments/{}", d.id),
             app: page.pick(&app.title_zh, &app.title_en).to_owned(),
             version: version.clone(),
-            state: d.state,
+            state: d.shown_state(node.online(now)),
             fault: NodeFault::of(page, d.error.as_deref()),
             changed: page.ago(&d.updated_at),
         });

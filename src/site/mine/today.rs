@@ -109,7 +109,11 @@ impl Today {
             online: page.count(&overview.online),
             nodes_note: page.t2("fleet-nodes-note", "offline", overview.offline, "waiting", overview.waiting),
             running: page.count(&overview.running),
-            running_note: page.t2("fleet-running-note", "failed", overview.failed, "way", overview.under_way),
+            running_note: {
+                let note = page.t2("fleet-running-note", "failed", overview.failed, "way", overview.under_way);
+                let unheard = page.t1("fleet-running-unheard", "n", overview.unheard);
+                if overview.unheard == 0 { note } else { format!("{unheard} · {note}") }
+            },
             empty: overview.sites == 0,
             alarms: alarms.collect(),
             ending: ending.collect(),
@@ -147,6 +151,8 @@ pub struct Overview {
     pub waiting: i64,
     /// Apps that run.
     pub running: i64,
+    /// Apps that ran on nodes which are not heard from now.
+    pub unheard: i64,
     /// Apps that failed.
     pub failed: i64,
     /// Apps that are being installed or removed, or wait for it.
@@ -183,6 +189,8 @@ pub async fn read_overview(app: &App, actor: &Actor) -> Result<Overview> {
                     _ => under_way += n,
                 }
             }
+            let unheard = fleet::service::unheard_deployments(conn, &owner, now.minus(ONLINE_WITHIN))?;
+            running -= unheard;
             let alarms = telemetry::service::latest_alarms(conn, &owner, 5)?;
             let mut ending = license::service::ending(conn, &owner, now)?;
             // Leave out licences whose grace is over, unless a wanted deployment still uses them.
@@ -195,6 +203,7 @@ pub async fn read_overview(app: &App, actor: &Actor) -> Result<Overview> {
                 offline,
                 waiting,
                 running,
+                unheard,
                 failed,
                 under_way,
                 alarms,

@@ -372,7 +372,11 @@ fn card(page: &Page, manifest: &AppManifest, card: &RunCard, report: &CheckRepor
             .as_ref()
             .map(|c| {
                 let (files, calls) = (page.tk("card-landlock-", &c.landlock), page.tk("card-seccomp-", c.seccomp));
-                page.t2("card-confinement-value", "files", files, "calls", calls)
+                // Reports of older versions say nothing of landlock's version and of the user.
+                let version = (c.landlock_abi > 0).then(|| page.t1("card-landlock-abi", "version", c.landlock_abi));
+                let user = (!c.user.is_empty()).then(|| page.tk("card-user-", &c.user));
+                let parts = [Some(files), version, Some(calls), user].into_iter().flatten().collect();
+                listed(parts)
             })
             .unwrap_or_default(),
         plot: in_script(&plot),

@@ -50,13 +50,15 @@ pub(super) async fn metrics(agent: Shared) -> HttpResponse {
         a.process.pid().and_then(telemetry::resident).map(|b| b as f64)
     });
     app("pithead_edge_license_valid", "gauge", "1 while the licence is valid.", &|a| Some(f64::from(u8::from(a.warning().is_none()))));
-    let (heartbeats, alarms, dropped) = agent.outbox.counts();
+    let counts = agent.outbox.counts();
     let (contact, trouble) = agent.link();
     let state = agent.state.get();
     for (name, kind, help, value) in [
-        ("pithead_edge_outbox_alarms", "gauge", "Alarms waiting for the server.", alarms as f64),
-        ("pithead_edge_outbox_heartbeats", "gauge", "Heartbeats waiting for the server.", heartbeats as f64),
-        ("pithead_edge_alarms_dropped_total", "counter", "Alarms lost because too many waited.", dropped as f64),
+        ("pithead_edge_outbox_alarms", "gauge", "Alarms waiting for the server.", counts.alarms as f64),
+        ("pithead_edge_outbox_heartbeats", "gauge", "Heartbeats waiting for the server.", counts.heartbeats as f64),
+        ("pithead_edge_alarms_dropped_total", "counter", "Alarms lost because too many waited.", counts.dropped as f64),
+        ("pithead_edge_alarms_suppressed_total", "counter", "Alarms over the rate of their rule.", counts.suppressed as f64),
+        ("pithead_edge_clock_wrong", "gauge", "1 while the machine's clock is wrong.", f64::from(u8::from(agent.clock.fault().is_some()))),
         ("pithead_edge_manifest_version", "gauge", "Version of the desired state last taken.", state.manifest_version as f64),
         ("pithead_edge_deployments_desired", "gauge", "Deployments wanted.", state.desired.len() as f64),
         ("pithead_edge_server_reachable", "gauge", "1 when the last call to the server went well.", f64::from(u8::from(trouble.is_none()))),

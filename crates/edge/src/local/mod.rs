@@ -1,7 +1,7 @@
 //! The local API: Open Inference Protocol v2, `/v1/apps`, `/metrics` and a status page, for programs on this machine.
 //!
-//! Everything is bounded: bodies, time to send them, connections, requests in hand per app. Requests that a browser sends
-//! from another site are refused, because this API has no log-in.
+//! Everything is bounded: bodies, the pace of sending them, connections, requests in hand per caller and per app. Requests that a browser
+//! sends from another site are refused, because this API has no log-in but an optional token.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -10,10 +10,8 @@ use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderValue};
 use actix_web::middleware::{Next, from_fn};
-use actix_web::{App, HttpRequest, HttpResponse, HttpServer, ResponseError, web};
+use actix_web::{App, HttpResponse, HttpServer, ResponseError, web};
 use anyhow::Context;
-use bytes::Bytes;
-use futures_util::StreamExt;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
@@ -23,19 +21,17 @@ use crate::fault::Fault;
 use crate::process::Reply;
 use crate::wire::Request;
 
+mod body;
 mod metrics;
 mod oip;
 mod page;
 mod predict;
+mod words;
 
-/// Largest request body, in bytes.
-pub const MAX_BODY: usize = 20_000_000;
-/// Limit for sending a body.
-const BODY_TIME: Duration = Duration::from_mins(1);
 /// Limit of one inference, waiting included.
 const INFERENCE: Duration = Duration::from_secs(30);
-/// Connections per worker.
-const MAX_CONNECTIONS: usize = 256;
+/// Connections per worker. Idle ones are cheap; what counts is bounded in [`body`].
+const MAX_CONNECTIONS: usize = 2_048;
 
 /// The agent as every handler gets it.
 pub(crate) type Shared = web::Data<Arc<Agent>>;
@@ -76,6 +72,10 @@ impl ResponseError for ApiError {
 
     fn error_response(&self) -> HttpResponse {
         let mut response = HttpResponse::build(self.status);
+        // The rest of a body that is not read must not hold the connection.
+        if matches!(&*self.code, "api-busy" | "body-too-slow" | "body-too-large" | "encoding-not-supported" | "token-missing") {
+            response.force_close();
+        }
         if self.status == StatusCode::SERVICE_UNAVAILABLE {
             response.insert_header((header::RETRY_AFTER, "1"));
         }
@@ -96,26 +96,6 @@ impl From<Fault> for ApiError {
     }
 }
 
-/// The whole body, bounded in size and time. Content types are not looked at: clients of the protocol send none.
-async fn body(request: &HttpRequest, mut payload: web::Payload) -> Result<Bytes, ApiError> {
-    if request.headers().get(header::CONTENT_ENCODING).is_some_and(|e| !e.as_bytes().eq_ignore_ascii_case(b"identity")) {
-        return Err(ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "encoding-not-supported", "send the body without content encoding"));
-    }
-    let read = async {
-        let mut whole = web::BytesMut::new();
-        while let Some(chunk) = payload.next().await {
-            let chunk = chunk.map_err(|e| ApiError::bad("body-unreadable", e.to_string()))?;
-            if whole.len() + chunk.len() > MAX_BODY {
-                return Err(ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "body-too-large", format!("the body is over {MAX_BODY} bytes")));
-            }
-            whole.extend_from_slice(&chunk);
-        }
-        Ok(whole.freeze())
-    };
-    let slow = |_| ApiError::new(StatusCode::REQUEST_TIMEOUT, "body-too-slow", "the body did not arrive in time");
-    tokio::time::timeout(BODY_TIME, read).await.map_err(slow)?
-}
-
 /// One inference at the app's process, counted.
 async fn infer(running: &Running, request: &Request, body: &[u8]) -> Result<(Reply, Duration), ApiError> {
     let started = Instant::now();
@@ -134,6 +114,35 @@ fn private_name(host: &str) -> bool {
     };
     let ending = [".local", ".lan", ".internal", ".home.arpa", ".localhost"].iter().any(|end| name.ends_with(end));
     name.parse::<std::net::Ipv4Addr>().is_ok() || !name.contains('.') || ending
+}
+
+/// Whether a request shows the token that the API asks for. Digests are compared, so that the time taken tells nothing of the token.
+fn shows_token(token: &str, request: &ServiceRequest) -> bool {
+    let shown = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()).and_then(|v| v.strip_prefix("Bearer "));
+    shown.is_some_and(|shown| app_package::digest::Digest::of(shown.as_bytes()) == app_package::digest::Digest::of(token.as_bytes()))
+}
+
+/// Refuses callers without the token, where one is set, and those who have too much in hand. Health is told to everybody, for watchdogs.
+async fn admitted(
+    request: ServiceRequest,
+    next: Next<impl actix_web::body::MessageBody>,
+) -> Result<ServiceResponse<impl actix_web::body::MessageBody>, actix_web::Error> {
+    let agent = request.app_data::<Shared>().cloned();
+    let token = agent.as_ref().and_then(|agent| agent.config.token.as_deref());
+    if token.is_some_and(|token| !request.path().starts_with("/v2/health/") && !shows_token(token, &request)) {
+        return Err(ApiError::new(StatusCode::UNAUTHORIZED, "token-missing", "send the API's token as Authorization: Bearer").into());
+    }
+    let bounds = request.app_data::<web::Data<body::Bounds>>().map(|bounds| bounds.clone().into_inner());
+    let caller = request.peer_addr().map(|address| address.ip());
+    let in_hand = match (bounds, caller) {
+        (Some(bounds), Some(caller)) => {
+            Some(bounds.enter(caller).ok_or_else(|| body::busy("too many requests of this caller are in hand"))?)
+        }
+        _ => None,
+    };
+    let response = next.call(request).await;
+    drop(in_hand);
+    response
 }
 
 /// Refuses what a page of another site makes a browser send.
@@ -188,11 +197,15 @@ pub async fn serve(agent: Arc<Agent>, listen: &str, cancel: CancellationToken) -
 /// Serves the local API on a bound socket until cancelled.
 pub async fn serve_on(agent: Arc<Agent>, listener: std::net::TcpListener, cancel: CancellationToken) -> anyhow::Result<()> {
     tracing::info!(address = %listener.local_addr()?, "local API");
-    let data = web::Data::new(agent);
-    let server = HttpServer::new(move || App::new().app_data(data.clone()).wrap(from_fn(same_site)).configure(routes))
+    let (data, bounds) = (web::Data::new(agent), web::Data::new(body::Bounds::default()));
+    let app = move || {
+        let app = App::new().app_data(data.clone()).app_data(bounds.clone());
+        app.wrap(from_fn(admitted)).wrap(from_fn(same_site)).configure(routes)
+    };
+    let server = HttpServer::new(app)
         .workers(2)
         .max_connections(MAX_CONNECTIONS)
-        .client_request_timeout(Duration::from_secs(10))
+        .client_request_timeout(Duration::from_secs(5))
         .disable_signals()
         .shutdown_timeout(5)
         .listen(listener)?

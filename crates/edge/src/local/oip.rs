@@ -4,16 +4,18 @@
 
 use std::collections::BTreeSet;
 
-use actix_web::http::StatusCode;
+use actix_web::http::{StatusCode, header};
 use actix_web::{HttpRequest, HttpResponse, web};
 use app_package::manifest::Model;
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::{Map, Value, json};
 
-use super::{ApiError, Shared, body};
+use super::body::{Body, body};
+use super::{ApiError, Shared};
 use crate::apps::Running;
-use crate::tensor;
 use crate::wire::{Request, TensorHeader};
+use crate::{health, tensor};
 
 /// Header with the length of the JSON part where binary tensors follow.
 const JSON_LENGTH: &str = "Inference-Header-Content-Length";
@@ -30,18 +32,18 @@ pub(super) async fn live() -> HttpResponse {
     HttpResponse::Ok().json(json!({ "live": true }))
 }
 
-/// `GET /v2/health/ready`: all that is wanted and licensed runs.
+/// `GET /v2/health/ready`: all that is wanted runs. `reasons` says what does not, and what else is wrong with the node.
 pub(super) async fn ready(agent: Shared) -> HttpResponse {
-    let wanted = agent.state.get().desired;
-    let phases = agent.phases();
-    // An app that its licence does not let run is not waited for: it says nothing about this node.
-    let refused = |id: &String| phases.get(id).is_some_and(|p| p.fault.as_ref().is_some_and(|f| f.source == "license"));
-    let ready = wanted.keys().all(|id| match agent.apps.get(id) {
-        Some(running) => running.process.pid().is_some(),
-        None => refused(id),
-    });
-    let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    HttpResponse::build(status).json(json!({ "ready": ready }))
+    let down = health::down(&agent);
+    let apps = down.iter().map(|app| json!({ "code": app.code, "deployment_id": app.deployment, "app": app.app }));
+    let faults = health::faults(&agent).into_iter().map(|fault| json!({ "code": fault.code, "message": fault.message }));
+    let reasons: Vec<Value> = apps.chain(faults).collect();
+    let status = if down.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let mut response = HttpResponse::build(status);
+    if !down.is_empty() {
+        response.insert_header((header::RETRY_AFTER, "5"));
+    }
+    response.json(json!({ "ready": down.is_empty(), "reasons": reasons }))
 }
 
 /// `POST /v2/repository/index`
@@ -116,8 +118,10 @@ struct Input {
     datatype: String,
     #[serde(default)]
     parameters: Map<String, Value>,
+    /// Whether there are values. They are read when the datatypes are known ([`tensor::data_of`]): a tree of them would take twenty times the
+    /// memory.
     #[serde(default)]
-    data: Option<Value>,
+    data: Option<IgnoredAny>,
 }
 
 #[derive(Deserialize)]
@@ -128,33 +132,44 @@ struct Output {
 }
 
 /// Splits a body into its JSON and the bytes after it.
-fn split<'a>(request: &HttpRequest, whole: &'a [u8]) -> Result<(Question, &'a [u8]), ApiError> {
-    let (json, binary) = match request.headers().get(JSON_LENGTH) {
+fn split<'a>(length: Option<&str>, whole: &'a [u8]) -> Result<(&'a [u8], &'a [u8]), ApiError> {
+    let (json, binary) = match length {
         None => (whole, &[][..]),
         Some(length) => {
-            let length = length.to_str().ok().and_then(|l| l.parse::<usize>().ok());
+            let length = length.parse::<usize>().ok();
             length
                 .and_then(|l| whole.split_at_checked(l))
                 .ok_or_else(|| ApiError::bad("inference-header-length", format!("{JSON_LENGTH} does not fit the body")))?
         }
     };
-    Ok((serde_json::from_slice(json).map_err(|e| ApiError::bad("request-invalid", e.to_string()))?, binary))
+    Ok((json, binary))
 }
 
-/// The tensors of a request as the app's process wants them.
-fn inputs_of(model: Option<&Model>, inputs: Vec<Input>, mut binary: &[u8]) -> Result<(Vec<TensorHeader>, Vec<u8>), ApiError> {
+/// The tensors of a request as the app's process wants them, out of its JSON and the bytes after it.
+fn inputs_of(model: Option<&Model>, json: &[u8], inputs: Vec<Input>, mut binary: &[u8]) -> Result<(Vec<TensorHeader>, Vec<u8>), ApiError> {
     if inputs.len() > MAX_TENSORS {
         return Err(ApiError::bad("request-invalid", format!("more than {MAX_TENSORS} inputs")));
     }
+    // The datatypes are checked before the values are read: that values do not fit a wrong type helps nobody.
+    for input in &inputs {
+        let known = model.and_then(|m| m.inputs.iter().find(|known| known.name == input.name));
+        if let Some(known) = known.filter(|known| known.datatype != input.datatype) {
+            let why = format!("input {:?}: the model takes {}, not {}", input.name, known.datatype, input.datatype);
+            return Err(ApiError::bad("tensor-shape", why));
+        }
+    }
+    let datatypes: Vec<&str> = inputs.iter().map(|input| input.datatype.as_str()).collect();
+    let mut values = if inputs.iter().any(|input| input.data.is_some()) {
+        tensor::data_of(json, &datatypes).map_err(|why| ApiError::bad("tensor-shape", why))?
+    } else {
+        Vec::new()
+    }
+    .into_iter();
     let mut headers = Vec::with_capacity(inputs.len());
     let mut bytes = Vec::new();
     for input in inputs {
+        let own_values = values.next().unwrap_or_default();
         let wrong = |why: &str| ApiError::bad("tensor-shape", format!("input {:?}: {why}", input.name));
-        // The datatype is checked before the values are read: that values do not fit a wrong type helps nobody.
-        let known = model.and_then(|m| m.inputs.iter().find(|known| known.name == input.name));
-        if let Some(known) = known.filter(|known| known.datatype != input.datatype) {
-            return Err(wrong(&format!("the model takes {}, not {}", known.datatype, input.datatype)));
-        }
         let width = tensor::width(&input.datatype).ok_or_else(|| wrong("this datatype is not served"))?;
         let expected = tensor::elements(&input.shape).and_then(|n| n.checked_mul(width)).ok_or_else(|| wrong("the shape is not legal"))?;
         let start = bytes.len();
@@ -166,7 +181,7 @@ fn inputs_of(model: Option<&Model>, inputs: Vec<Input>, mut binary: &[u8]) -> Re
                 bytes.extend_from_slice(own);
                 binary = rest;
             }
-            (None, Some(data)) => bytes.extend(tensor::from_json(&input.datatype, data).map_err(|why| wrong(&why))?),
+            (None, Some(_)) => bytes.extend(own_values),
             _ => return Err(wrong("give either data or binary_data_size")),
         }
         let found = bytes.len() - start;
@@ -215,14 +230,61 @@ pub(super) async fn infer(
     payload: web::Payload,
 ) -> Result<HttpResponse, ApiError> {
     let running = find(&agent, &address)?;
+    let length = request.headers().get(JSON_LENGTH).map(|value| value.to_str().unwrap_or_default().to_owned());
     let whole = body(&request, payload).await?;
-    let (question, binary) = split(&request, &whole)?;
-    let (headers, bytes) = inputs_of(running.model(), question.inputs, binary)?;
-    if let Some(model) = running.model() {
+    let model = running.clone();
+    let (asked, headers, bytes) = off_worker(&whole, move |whole| read_question(model.model(), length.as_deref(), whole)).await?;
+    let ((tensors, raw), _) = super::infer(&running, &Request::Infer { inputs: headers }, &bytes).await?;
+    let name = address.into_inner().model;
+    let version = running.wanted.release.version.to_string();
+    let (length, bytes) = off_worker(&whole, move |_| answer(&asked, &name, &version, &tensors, &raw)).await?;
+    let mut response = HttpResponse::Ok();
+    match length {
+        None => response.content_type("application/json"),
+        Some(length) => response.insert_header((JSON_LENGTH, length.to_string())).content_type("application/octet-stream"),
+    };
+    Ok(response.body(bytes))
+}
+
+/// The parts of a question that its answer depends on.
+struct Asked {
+    id: Option<String>,
+    parameters: Map<String, Value>,
+    outputs: Option<Vec<Output>>,
+}
+
+/// Bodies up to this size are read and answered on the async worker.
+const SMALL: usize = 64 * 1024;
+
+/// Work on a body outside the async workers where it is large: parsing one of 20 MB would hold up all other callers.
+async fn off_worker<T: Send + 'static>(
+    body: &Body,
+    work: impl FnOnce(&[u8]) -> Result<T, ApiError> + Send + 'static,
+) -> Result<T, ApiError> {
+    if body.bytes.len() <= SMALL {
+        return work(&body.bytes);
+    }
+    let bytes = body.bytes.clone();
+    let done = web::block(move || work(&bytes)).await;
+    done.map_err(|e| ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "cancelled", e.to_string()))?
+}
+
+/// The tensors of a request, checked against what the model declares.
+fn read_question(model: Option<&Model>, length: Option<&str>, whole: &[u8]) -> Result<(Asked, Vec<TensorHeader>, Vec<u8>), ApiError> {
+    let (json, binary) = split(length, whole)?;
+    let question: Question = serde_json::from_slice(json).map_err(|e| ApiError::bad("request-invalid", e.to_string()))?;
+    let (headers, bytes) = inputs_of(model, json, question.inputs, binary)?;
+    if let Some(model) = model {
         check_inputs(model, &headers)?;
     }
-    let ((tensors, raw), _) = super::infer(&running, &Request::Infer { inputs: headers }, &bytes).await?;
+    Ok((Asked { id: question.id, parameters: question.parameters, outputs: question.outputs }, headers, bytes))
+}
 
+/// Length of the JSON where binary tensors follow it, and the bytes of an answer.
+type Answer = (Option<usize>, Vec<u8>);
+
+/// The answer to a question, out of the tensors that the app's process gave.
+fn answer(question: &Asked, model: &str, version: &str, tensors: &[TensorHeader], raw: &[u8]) -> Result<Answer, ApiError> {
     let flag = |map: &Map<String, Value>, key: &str| map.get(key).and_then(Value::as_bool);
     let default = flag(&question.parameters, "binary_data_output").unwrap_or(false);
     if let Some(asked) = &question.outputs {
@@ -231,9 +293,9 @@ pub(super) async fn infer(
             return Err(ApiError::bad("output-unknown", format!("the model has no output {:?}", unknown.name)));
         }
     }
-    let (mut outputs, mut tail, mut rest) = (Vec::new(), Vec::new(), raw.as_slice());
+    let (mut outputs, mut tail, mut rest) = (Vec::new(), Vec::new(), raw);
     let mut any_binary = false;
-    for tensor in &tensors {
+    for tensor in tensors {
         let cut = || ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "engine-failed", "the app's answer is cut short");
         let (own, after) = rest.split_at_checked(tensor.bytes).ok_or_else(cut)?;
         rest = after;
@@ -255,32 +317,31 @@ pub(super) async fn infer(
         }
         outputs.push(output);
     }
-    let mut answer = json!({ "model_name": address.model, "model_version": running.wanted.release.version, "outputs": outputs });
-    if let (Some(fields), Some(id)) = (answer.as_object_mut(), question.id) {
+    let mut answer = json!({ "model_name": model, "model_version": version, "outputs": outputs });
+    if let (Some(fields), Some(id)) = (answer.as_object_mut(), &question.id) {
         fields.insert("id".into(), json!(id));
-    }
-    if !any_binary {
-        return Ok(HttpResponse::Ok().json(answer));
     }
     let mut whole = answer.to_string().into_bytes();
     let length = whole.len();
     whole.extend(tail);
-    Ok(HttpResponse::Ok().insert_header((JSON_LENGTH, length.to_string())).content_type("application/octet-stream").body(whole))
+    Ok((any_binary.then_some(length), whole))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn input(value: Value) -> Input {
-        serde_json::from_value(value).unwrap()
+    fn inputs(model: Option<&Model>, inputs: &[Value], binary: &[u8]) -> Result<(Vec<TensorHeader>, Vec<u8>), ApiError> {
+        let json = json!({ "id": "1", "inputs": inputs }).to_string();
+        let question: Question = serde_json::from_str(&json).unwrap();
+        inputs_of(model, json.as_bytes(), question.inputs, binary)
     }
 
     #[test]
     fn json_and_binary_inputs_mix() {
-        let a = input(json!({ "name": "a", "shape": [1, 2], "datatype": "FP32", "data": [[1, 2]] }));
-        let b = input(json!({ "name": "b", "shape": [2], "datatype": "UINT8", "parameters": { "binary_data_size": 2 } }));
-        let (headers, bytes) = inputs_of(None, vec![a, b], &[7, 9]).unwrap();
+        let a = json!({ "name": "a", "shape": [1, 2], "datatype": "FP32", "data": [[1, 2]] });
+        let b = json!({ "name": "b", "shape": [2], "datatype": "UINT8", "parameters": { "binary_data_size": 2 } });
+        let (headers, bytes) = inputs(None, &[a, b], &[7, 9]).unwrap();
         assert_eq!(headers.iter().map(|h| h.bytes).collect::<Vec<_>>(), [8, 2]);
         assert_eq!(bytes, [0, 0, 128, 63, 0, 0, 0, 64, 7, 9]);
     }
@@ -290,8 +351,8 @@ mod tests {
         let tensor = |name: &str| json!({ "name": name, "datatype": "FP32", "shape": [1, 2] });
         let model = json!({ "name": "m", "file": "m.onnx", "inputs": [tensor("x")], "outputs": [tensor("y")] });
         let model: Model = serde_json::from_value(model).unwrap();
-        let given = input(json!({ "name": "x", "shape": [1, 2], "datatype": "INT64", "data": [0.5, 1] }));
-        let error = inputs_of(Some(&model), vec![given], &[]).err().unwrap();
+        let given = json!({ "name": "x", "shape": [1, 2], "datatype": "INT64", "data": [0.5, 1] });
+        let error = inputs(Some(&model), &[given], &[]).err().unwrap();
         assert!(error.message.contains("the model takes FP32, not INT64"), "{error}");
     }
 
@@ -306,7 +367,7 @@ mod tests {
             (json!({ "name": "a", "shape": [1], "datatype": "UINT8", "parameters": { "binary_data_size": 1 } }), &[1, 2][..]),
             (json!({ "name": "a", "shape": [i64::MAX, 8], "datatype": "FP64", "parameters": { "binary_data_size": 0 } }), &[][..]),
         ] {
-            assert!(inputs_of(None, vec![input(value.clone())], binary).is_err(), "{value}");
+            assert!(inputs(None, std::slice::from_ref(&value), binary).is_err(), "{value}");
         }
     }
 }

@@ -6,9 +6,13 @@ use std::sync::atomic::Ordering;
 use actix_web::http::header::{ACCEPT_LANGUAGE, CONTENT_SECURITY_POLICY, REFERRER_POLICY};
 use actix_web::{HttpRequest, HttpResponse};
 use app_package::margo::State;
+use chrono::{DateTime, Local, Utc};
 
 use super::Shared;
+use super::words::words;
 use crate::fault::Fault;
+use crate::health;
+use crate::outbox::Counts;
 
 /// Content security policy: only the page's own style is used, nothing else is loaded, nothing may frame the page.
 const CSP: &str = "default-src 'none'; style-src 'sha256-STYLE'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'";
@@ -58,6 +62,23 @@ fn chinese(header: Option<&str>) -> bool {
     zh > 0.0 && zh >= en
 }
 
+/// A time in the machine's own zone, with its offset.
+fn local(at: DateTime<Utc>) -> String {
+    at.with_timezone(&Local).format("%Y-%m-%d %H:%M:%S %:z").to_string()
+}
+
+/// Alarms that were lost or held back, in brackets; empty where there are none.
+fn lost(counts: &Counts, zh: bool) -> String {
+    let mut parts = Vec::new();
+    if counts.dropped > 0 {
+        parts.push(format!("{} {}", if zh { "已丢弃" } else { "lost" }, counts.dropped));
+    }
+    if counts.suppressed > 0 {
+        parts.push(format!("{} {}", if zh { "同一规则过频，未保留" } else { "over the rate of their rule, not kept" }, counts.suppressed));
+    }
+    if parts.is_empty() { String::new() } else { format!(" ({})", parts.join(", ")) }
+}
+
 fn state_words(state: State, zh: bool) -> (&'static str, &'static str) {
     match (state, zh) {
         (State::Installed, true) => ("运行中", "ok"),
@@ -80,7 +101,7 @@ pub(super) async fn status(request: HttpRequest, agent: Shared) -> HttpResponse 
     let identity = agent.identity();
     let state = agent.state.get();
     let (contact, trouble) = agent.link();
-    let (_, alarms, dropped) = agent.outbox.counts();
+    let counts = agent.outbox.counts();
     let mut html = String::with_capacity(8 * 1024);
     // Writing to a String cannot fail.
     let _ = write!(
@@ -93,8 +114,9 @@ pub(super) async fn status(request: HttpRequest, agent: Shared) -> HttpResponse 
         site = safe(&identity.site_name),
         title = t("坑口边缘节点", "Pithead edge node"),
     );
-    let ended = identity.validity().is_ok_and(|v| v.1 < chrono::Utc::now());
+    let ended = identity.validity().is_ok_and(|v| v.1 < agent.clock.now());
     let refused_for_good = trouble.as_ref().is_some_and(|fault| fault.code == "certificate-not-accepted");
+    let down = health::down(&agent);
     let link = match &trouble {
         // A certificate that is no longer accepted is told before all else: waiting does not mend it.
         _ if ended || refused_for_good => format!(
@@ -117,19 +139,25 @@ pub(super) async fn status(request: HttpRequest, agent: Shared) -> HttpResponse 
         None => format!("<span class=\"soft\">{}</span>", t("正在连接", "Connecting")),
         Some(fault) => format!(
             "<span class=\"warn\">{}</span> <span class=\"soft\"><code>{}</code></span>",
-            if fault.source == "server" {
+            if fault.source == "server" && down.is_empty() {
                 t("未连接，应用照常运行", "Not connected; apps keep running")
+            } else if fault.source == "server" {
+                t("未连接；有应用未运行，见下", "Not connected; some apps do not run, see below")
             } else {
                 t("已连接，但未采用平台的期望状态", "Connected, but the platform's desired state is not taken")
             },
             safe(&fault.code)
         ),
     };
-    let last = contact.map_or_else(|| t("无", "none").to_owned(), |at| at.format("%Y-%m-%d %H:%M:%S UTC").to_string());
-    let until = identity.validity().map_or_else(|_| "–".to_owned(), |v| v.1.format("%Y-%m-%d %H:%M UTC").to_string());
+    let last = contact.map_or_else(|| t("无", "none").to_owned(), local);
+    let until = identity.validity().map_or_else(|_| "–".to_owned(), |v| local(v.1));
     let warned = |fault: &Fault| {
-        format!("<span class=\"bad\"><code>{}</code></span> <span class=\"soft\">{}</span>", safe(&fault.code), safe(&fault.message))
+        let words = words(&fault.code, zh).map(|words| format!("{} ", safe(words))).unwrap_or_default();
+        let (code, message) = (safe(&fault.code), safe(&fault.message));
+        format!("<span class=\"bad\">{words}<code>{code}</code></span> <span class=\"soft\">{message}</span>")
     };
+    let clock = agent.clock.fault();
+    let time = format!("{}{}", local(agent.clock.now()), clock.as_ref().map(|fault| format!(" {}", warned(fault))).unwrap_or_default());
     // A desired state that came but was refused; trouble of the connection itself stands above.
     let refused = agent.poll_trouble().filter(|fault| trouble.as_ref().is_none_or(|t| t.code != fault.code || t.source != "server"));
     let engine = match agent.engine() {
@@ -141,6 +169,7 @@ pub(super) async fn status(request: HttpRequest, agent: Shared) -> HttpResponse 
     for (label, value) in [
         (t("平台", "Platform"), format!("{} · {link}", safe(&identity.server))),
         (t("最近联系", "Last contact"), last),
+        (t("节点时间", "Time"), time),
         (t("节点编号", "Node id"), format!("<code>{}</code>", safe(&identity.node_id))),
         (t("证书有效至", "Certificate until"), until),
         (
@@ -150,7 +179,8 @@ pub(super) async fn status(request: HttpRequest, agent: Shared) -> HttpResponse 
         ("ONNX Runtime", engine),
         (
             t("待上报告警", "Alarms to be sent"),
-            if dropped == 0 { alarms.to_string() } else { format!("{alarms} ({} {dropped})", t("已丢弃", "lost")) },
+            format!("{}{}", counts.alarms, lost(&counts, zh))
+                + &agent.outbox.fault().map(|fault| format!(" {}", warned(&fault))).unwrap_or_default(),
         ),
     ] {
         let _ = write!(html, "<dt>{label}</dt><dd>{value}</dd>");
@@ -185,15 +215,19 @@ pub(super) async fn status(request: HttpRequest, agent: Shared) -> HttpResponse 
                 if app.process.pid().is_some() { state_words(State::Installed, zh) } else { (t("正在重启", "Restarting"), "warn") };
             let mut notes = String::new();
             if let Some(warning) = app.warning() {
-                let _ = write!(notes, "<p class=\"warn\">{} <code>{warning}</code></p>", t("许可证", "Licence"));
+                let meaning = words(&format!("license-{warning}"), zh).unwrap_or_default();
+                let _ = write!(notes, "<p class=\"warn\">{} {meaning} <code>{warning}</code></p>", t("许可证", "Licence"));
             }
             if let Some(fault) = phase.and_then(|p| p.fault.as_ref()) {
                 let _ = write!(
                     notes,
-                    "<p class=\"bad\">{} <code>{}</code></p><p class=\"soft\">{}</p>",
-                    t("更新未成功，原版本继续运行", "Update failed; the former version keeps running"),
-                    safe(&fault.code),
-                    safe(&fault.message)
+                    "<p class=\"bad\">{}</p><p>{}</p>",
+                    if fault.code == "app-crashed" {
+                        t("进程刚刚异常退出", "The process has just ended by itself")
+                    } else {
+                        t("更新未成功，原版本继续运行", "Update failed; the former version keeps running")
+                    },
+                    warned(fault)
                 );
             }
             let median = app.stats.quantiles().map_or_else(|| "–".to_owned(), |q| format!("{:.2} ms", q.0));
@@ -211,10 +245,7 @@ pub(super) async fn status(request: HttpRequest, agent: Shared) -> HttpResponse 
         }
         for (id, phase) in phases.iter().filter(|(id, _)| !running.iter().any(|r| &r.wanted.id == *id)) {
             let (word, class) = state_words(phase.state, zh);
-            let fault = phase
-                .fault
-                .as_ref()
-                .map_or_else(String::new, |f| format!("<p><code>{}</code></p><p class=\"soft\">{}</p>", safe(&f.code), safe(&f.message)));
+            let fault = phase.fault.as_ref().map_or_else(String::new, |f| format!("<p>{}</p>", warned(f)));
             let name = if phase.app.is_empty() { id } else { &phase.app };
             let _ = write!(
                 html,
@@ -224,6 +255,8 @@ pub(super) async fn status(request: HttpRequest, agent: Shared) -> HttpResponse 
             );
         }
         html.push_str("</tbody></table>");
+        let since = local(agent.started);
+        let _ = write!(html, "<p class=\"soft\">{} {since}</p>", t("各项次数自代理启动时起计：", "Counts are since the agent started:"));
     }
     let _ = write!(
         html,

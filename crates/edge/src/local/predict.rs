@@ -4,9 +4,10 @@ use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde_json::{Map, Value, json};
 
-use super::{ApiError, Shared, body, infer};
+use super::body::body;
+use super::{ApiError, Shared, infer};
 use crate::apps::Running;
-use crate::outbox::Kind;
+use crate::outbox::{Kept, Kind};
 use crate::wire::Request;
 
 /// `GET /v1/apps`: the apps that run.
@@ -48,11 +49,11 @@ pub(super) async fn predict(
         ApiError::new(StatusCode::NOT_FOUND, "app-not-running", format!("no app {name:?} runs here"))
     })?;
     let input = body(&request, payload).await?;
-    if input.is_empty() {
+    if input.bytes.is_empty() {
         return Err(ApiError::bad("body-empty", "send the picture or the CSV as the body"));
     }
     let request = Request::Predict { params: running.values.clone(), place: running.wanted.place.clone() };
-    let ((_, output), took) = infer(&running, &request, &input).await?;
+    let ((_, output), took) = infer(&running, &request, &input.bytes).await?;
     let output: Map<String, Value> =
         serde_json::from_slice(&output).map_err(|e| ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "engine-failed", e.to_string()))?;
     let mut answer = Map::from_iter([
@@ -68,11 +69,27 @@ pub(super) async fn predict(
     if let Some(alarms) = output.get("alarms").and_then(Value::as_array).filter(|a| !a.is_empty()) {
         let reports: Vec<_> = alarms.iter().map(|alarm| report(&running, alarm, &output)).collect();
         let keeper = agent.clone();
+        let at = agent.clock.now();
         let stored =
-            web::block(move || reports.into_iter().map(|r| keeper.outbox.push(Kind::Alarm, r)).collect::<Result<Vec<_>, _>>()).await;
+            web::block(move || reports.into_iter().map(|r| keeper.outbox.push(Kind::Alarm, at, r)).collect::<Result<Vec<_>, _>>()).await;
         match stored {
-            Ok(Ok(sequences)) => {
+            Ok(Ok(kept)) => {
+                let sequences: Vec<u64> = kept
+                    .iter()
+                    .filter_map(|kept| match kept {
+                        Kept::Stored(sequence) | Kept::InMemory(sequence, _) => Some(*sequence),
+                        Kept::Suppressed => None,
+                    })
+                    .collect();
                 answer.insert("alarm_sequences".to_owned(), json!(sequences));
+                let fault = kept.iter().find_map(|kept| match kept {
+                    Kept::Stored(_) => None,
+                    Kept::InMemory(_, fault) => Some(fault.code.clone()),
+                    Kept::Suppressed => Some("alarm-rate".into()),
+                });
+                if let Some(code) = fault {
+                    answer.insert("alarm_fault".to_owned(), json!(code));
+                }
             }
             // The caller gets the alarm in any case; `alarm_fault` tells why it could not be stored.
             Ok(Err(fault)) => {

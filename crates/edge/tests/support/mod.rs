@@ -30,6 +30,8 @@ pub const MANAGER: &str = "spiffe://test.example/margo/wfm/main";
 pub const NODE: &str = "nod_1";
 pub const CODE: &str = "AAAA-BBBB-CCCC";
 
+pub mod node;
+
 #[derive(Default)]
 pub struct World {
     pub version: u64,
@@ -45,6 +47,10 @@ pub struct World {
     pub reports: BTreeMap<u64, Value>,
     pub capabilities: Option<Value>,
     pub enrolled: bool,
+    /// Certificates renewed.
+    pub renewals: u32,
+    /// Issues certificates of which two thirds of the life are over.
+    pub aged: bool,
     /// Answers 503 to everything.
     pub down: bool,
     /// Accepts the node's certificate no more.
@@ -226,11 +232,15 @@ fn routes(config: &mut web::ServiceConfig) {
         .route("/v2/{vendor}/{app}/blobs/{digest}", get().to(blob));
 }
 
-fn issue(context: &Context, csr: &str) -> HttpResponse {
+fn issue(context: &Context, csr: &str, aged: bool) -> HttpResponse {
     let mut request = CertificateSigningRequestParams::from_pem(csr).unwrap();
     let spiffe_id = format!("{MANAGER}/client/{NODE}");
     request.params.subject_alt_names = vec![uri(&spiffe_id)];
     request.params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+    if aged {
+        let (now, day) = (std::time::SystemTime::now(), std::time::Duration::from_hours(24));
+        (request.params.not_before, request.params.not_after) = ((now - day * 21).into(), (now + day * 9).into());
+    }
     let certificate = request.signed_by(&context.ca.0).unwrap();
     HttpResponse::Created().json(json!({
         "node_id": NODE, "spiffe_id": spiffe_id, "certificate_pem": format!("{}{}", certificate.pem(), context.ca.1),
@@ -248,11 +258,13 @@ async fn enroll(context: Ctx, body: web::Json<Value>) -> HttpResponse {
             .body(json!({ "code": code, "detail": "no" }).to_string());
     }
     world.enrolled = true;
-    issue(&context, body["csr_pem"].as_str().unwrap())
+    issue(&context, body["csr_pem"].as_str().unwrap(), world.aged)
 }
 
 async fn renew(context: Ctx, body: web::Json<Value>) -> HttpResponse {
-    issue(&context, body["csr_pem"].as_str().unwrap())
+    let mut world = context.world.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    world.renewals += 1;
+    issue(&context, body["csr_pem"].as_str().unwrap(), world.aged)
 }
 
 async fn reports(context: Ctx, body: web::Json<Value>) -> HttpResponse {

@@ -1,0 +1,194 @@
+//! The node's time. Clocks of machines underground stand at 1970 after a dead battery, or run years ahead; a mine may set one back.
+//!
+//! Invariants: the time never falls below what is proved (when the certificate was issued, and the platform's time of the last answer with
+//! the time that this agent has run since); once the platform has answered, its time holds, whatever the machine's clock says. What the
+//! machine's clock says wrong is told by [`Clock::fault`] and stops nothing.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use crate::fault::Fault;
+use crate::files;
+
+/// File with the time that is proved, in seconds since 1970.
+const FILE: &str = "proved-time";
+/// Difference from the proved time that is no fault of the machine's clock.
+const TOLERANCE: TimeDelta = TimeDelta::minutes(5);
+
+/// A time known at a moment of this run; it goes on with the machine's steady clock.
+#[derive(Clone, Copy)]
+struct Known {
+    time: DateTime<Utc>,
+    at: Instant,
+}
+
+impl Known {
+    fn now(self) -> DateTime<Utc> {
+        TimeDelta::from_std(self.at.elapsed()).ok().and_then(|passed| self.time.checked_add_signed(passed)).unwrap_or(self.time)
+    }
+}
+
+struct Inner {
+    /// Lower bound of the time, from former runs.
+    floor: Known,
+    /// Time of the platform's last answer in this run.
+    platform: Option<Known>,
+}
+
+/// The clock of one data folder.
+pub struct Clock {
+    file: Option<PathBuf>,
+    inner: Mutex<Inner>,
+}
+
+/// The time to go by: the platform's where it is known, else the machine's, and never less than the proved one.
+pub fn judged(system: DateTime<Utc>, floor: DateTime<Utc>, platform: Option<DateTime<Utc>>) -> DateTime<Utc> {
+    platform.unwrap_or(system).max(floor)
+}
+
+/// The machine's clock where it is wrong, with the time that it should show at least.
+pub fn wrong(system: DateTime<Utc>, floor: DateTime<Utc>, platform: Option<DateTime<Utc>>) -> Option<(DateTime<Utc>, DateTime<Utc>)> {
+    let ahead = platform.filter(|platform| system > *platform + TOLERANCE);
+    let behind = Some(platform.unwrap_or(floor).max(floor)).filter(|proved| system < *proved - TOLERANCE);
+    ahead.or(behind).map(|right| (system, right))
+}
+
+impl Clock {
+    /// The clock of a data folder. `issued` is when the node's certificate was issued.
+    pub fn open(data: &Path, issued: Option<DateTime<Utc>>) -> Self {
+        let file = data.join(FILE);
+        let text = std::fs::read_to_string(&file).unwrap_or_default();
+        let kept = text.trim().parse().ok().and_then(|seconds| DateTime::from_timestamp(seconds, 0));
+        Self::with(Some(file), kept.max(issued))
+    }
+
+    /// A clock that knows nothing yet, for enrolment.
+    pub fn fresh() -> Self {
+        Self::with(None, None)
+    }
+
+    fn with(file: Option<PathBuf>, floor: Option<DateTime<Utc>>) -> Self {
+        let floor = Known { time: floor.unwrap_or(DateTime::UNIX_EPOCH), at: Instant::now() };
+        Self { file, inner: Mutex::new(Inner { floor, platform: None }) }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn parts(&self) -> (DateTime<Utc>, DateTime<Utc>, Option<DateTime<Utc>>) {
+        let inner = self.lock();
+        (Utc::now(), inner.floor.now(), inner.platform.map(Known::now))
+    }
+
+    /// The time to go by.
+    pub fn now(&self) -> DateTime<Utc> {
+        let (system, floor, platform) = self.parts();
+        judged(system, floor, platform)
+    }
+
+    /// The time that is proved, which the machine's clock does not move.
+    pub fn proved(&self) -> DateTime<Utc> {
+        let (_, floor, platform) = self.parts();
+        platform.unwrap_or(floor).max(floor)
+    }
+
+    /// The platform's time, once it has answered in this run.
+    pub fn platform(&self) -> Option<DateTime<Utc>> {
+        self.parts().2
+    }
+
+    /// The platform's time (`Date` of an answer over a connection whose other end was verified). It is believed whatever was known before:
+    /// a platform whose clock was wrong for a day must not bind its nodes to it for ever.
+    pub fn heard(&self, date: &str) {
+        let Ok(time) = DateTime::parse_from_rfc2822(date) else { return };
+        let known = Known { time: time.to_utc(), at: Instant::now() };
+        let mut inner = self.lock();
+        (inner.floor, inner.platform) = (known, Some(known));
+    }
+
+    /// A certificate issued at this time was verified: it is at least that late.
+    pub fn issued(&self, time: DateTime<Utc>) {
+        let mut inner = self.lock();
+        if inner.floor.now() < time {
+            inner.floor = Known { time, at: Instant::now() };
+        }
+    }
+
+    /// Writes the proved time down, for the next run. Time that passes without contact counts too, so that setting the machine's clock back
+    /// before each start does not make a licence last for ever.
+    pub fn keep(&self) -> Result<(), Fault> {
+        let Some(file) = &self.file else { return Ok(()) };
+        files::write_atomic(file, self.proved().timestamp().to_string().as_bytes())
+    }
+
+    /// Says that the machine's clock is wrong, if it is. Code `clock-wrong`.
+    pub fn fault(&self) -> Option<Fault> {
+        let (system, floor, platform) = self.parts();
+        let (shown, right) = wrong(system, floor, platform)?;
+        let text = |time: DateTime<Utc>| time.format("%Y-%m-%d %H:%M UTC").to_string();
+        let words = if shown < right { "at least " } else { "" };
+        Some(Fault::new(
+            "clock-wrong",
+            "clock",
+            format!("the machine's clock says {}, it is {words}{}; set it and look at its battery", text(shown), text(right)),
+        ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::Scratch;
+
+    fn day(n: i64) -> DateTime<Utc> {
+        DateTime::UNIX_EPOCH + TimeDelta::days(n)
+    }
+
+    #[test]
+    fn time_never_falls_below_the_proved_one() {
+        assert_eq!(judged(day(0), day(100), None), day(100));
+        assert_eq!(judged(day(120), day(100), None), day(120));
+        // The platform's time holds against a clock that runs ahead, and against one that stands still.
+        assert_eq!(judged(day(400), day(100), Some(day(101))), day(101));
+        assert_eq!(judged(day(0), day(100), Some(day(101))), day(101));
+        assert_eq!(judged(day(400), day(100), Some(day(90))), day(100));
+    }
+
+    #[test]
+    fn a_wrong_clock_is_named() {
+        let minute = TimeDelta::minutes(1);
+        assert_eq!(wrong(day(0), day(100), None), Some((day(0), day(100))));
+        assert_eq!(wrong(day(400), day(100), None), None, "without the platform a later time may be right");
+        assert_eq!(wrong(day(400), day(100), Some(day(101))), Some((day(400), day(101))));
+        assert_eq!(wrong(day(100), day(100), Some(day(101))), Some((day(100), day(101))));
+        for near in [day(101) - minute * 4, day(101), day(101) + minute * 4] {
+            assert_eq!(wrong(near, day(100), Some(day(101))), None);
+        }
+    }
+
+    #[test]
+    fn what_is_proved_outlives_the_agent() {
+        let dir = Scratch::new();
+        let clock = Clock::open(dir.path(), Some(day(10)));
+        assert!(clock.proved() >= day(10) && clock.platform().is_none());
+        // The machine's clock is right for this test, but the platform says that it is 2055.
+        clock.heard("Fri, 01 Jan 2055 00:00:00 GMT");
+        assert_eq!(clock.now().format("%Y").to_string(), "2055");
+        assert_eq!(clock.fault().unwrap().code, "clock-wrong");
+        clock.keep().unwrap();
+        let next = Clock::open(dir.path(), Some(day(10)));
+        assert_eq!(next.now().format("%Y").to_string(), "2055");
+        assert!(next.platform().is_none() && next.fault().is_some());
+        // A platform that was wrong and is right again is believed; a certificate issued later proves the later time.
+        next.heard("Mon, 01 Jan 2024 00:00:00 GMT");
+        assert_eq!(next.now().format("%Y").to_string(), "2024");
+        next.issued(day(20_454));
+        assert!(next.now() >= day(20_454));
+        next.heard("no date");
+        assert!(next.now() >= day(20_454));
+    }
+}

@@ -1,0 +1,40 @@
+//! What is wrong with this node, in one place for the status page, `/v2/health/ready` and heartbeats.
+
+use app_package::margo::State;
+
+use crate::agent::Agent;
+use crate::fault::Fault;
+
+/// An app that is wanted and does not run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Down {
+    pub deployment: String,
+    /// Full name of the app; empty before its document was read.
+    pub app: String,
+    /// Why: the code of its fault, `app-starting` or `app-restarting`.
+    pub code: String,
+}
+
+/// Faults of the node as a whole, the worst first: what keeps it from taking the desired state, from running apps, from keeping reports,
+/// and its clock. None of them stops what runs.
+pub fn faults(agent: &Agent) -> Vec<Fault> {
+    let engine = agent.engine().and_then(Result::err);
+    [agent.poll_trouble(), engine, agent.outbox.fault(), agent.clock.fault()].into_iter().flatten().collect()
+}
+
+/// Apps that are wanted and do not run, whatever the reason: who asks whether the node is ready wants to know whether all are served.
+pub fn down(agent: &Agent) -> Vec<Down> {
+    let phases = agent.phases();
+    let why = |id: &String| {
+        let phase = phases.get(id);
+        let app = phase.map(|phase| phase.app.clone()).unwrap_or_default();
+        let fault = phase.filter(|phase| phase.state == State::Failed).and_then(|phase| phase.fault.as_ref());
+        let code = match agent.apps.get(id) {
+            Some(running) if running.process.pid().is_some() => return None,
+            Some(_) => "app-restarting".to_owned(),
+            None => fault.map_or_else(|| "app-starting".to_owned(), |fault| fault.code.to_string()),
+        };
+        Some(Down { deployment: id.clone(), app, code })
+    };
+    agent.state.get().desired.keys().filter_map(why).collect()
+}

@@ -1,0 +1,70 @@
+//! How often a rule may raise an alarm: a caller of the local API, who needs no password, must not fill the outbox with one rule's alarms.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+/// Alarms that a rule may raise at once.
+const BURST: u32 = 200;
+/// Time after which it may raise another one.
+const REFILL: Duration = Duration::from_secs(1);
+/// Rules that are watched at most; idle ones are forgotten first.
+const MAX_RULES: usize = 4_096;
+
+struct Bucket {
+    left: u32,
+    since: Instant,
+    suppressed: u64,
+}
+
+/// The rules that have raised alarms of late.
+#[derive(Default)]
+pub(super) struct Rates(HashMap<String, Bucket>);
+
+impl Rates {
+    /// Whether a rule may raise an alarm now: if so, with the number of those that it could not raise before.
+    pub(super) fn take(&mut self, rule: &str, now: Instant) -> Option<u64> {
+        if self.0.len() >= MAX_RULES && !self.0.contains_key(rule) {
+            self.0.retain(|_, bucket| now.duration_since(bucket.since) < REFILL * BURST);
+        }
+        let bucket = self.0.entry(rule.to_owned()).or_insert(Bucket { left: BURST, since: now, suppressed: 0 });
+        let earned = now.duration_since(bucket.since).as_secs() / REFILL.as_secs();
+        if earned > 0 {
+            bucket.left = bucket.left.saturating_add(u32::try_from(earned).unwrap_or(BURST)).min(BURST);
+            bucket.since = now;
+        }
+        if bucket.left == 0 {
+            bucket.suppressed += 1;
+            return None;
+        }
+        bucket.left -= 1;
+        Some(std::mem::take(&mut bucket.suppressed))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rule_is_held_and_others_are_not() {
+        let (mut rates, start) = (Rates::default(), Instant::now());
+        let taken = (0..1_000).filter(|_| rates.take("d/flood", start).is_some()).count();
+        assert_eq!(taken, 200);
+        assert_eq!(rates.take("d/fire", start), Some(0));
+        // A second later one more passes, and tells how many did not.
+        let later = start + Duration::from_millis(1_100);
+        assert_eq!((rates.take("d/flood", later), rates.take("d/flood", later)), (Some(800), None));
+        let much_later = start + Duration::from_hours(1);
+        assert_eq!((0..1_000).filter(|_| rates.take("d/flood", much_later).is_some()).count(), 200);
+    }
+
+    #[test]
+    fn the_number_of_rules_is_bounded() {
+        let (mut rates, start) = (Rates::default(), Instant::now());
+        for n in 0..MAX_RULES {
+            rates.take(&n.to_string(), start);
+        }
+        rates.take("one more", start + REFILL * BURST);
+        assert_eq!(rates.0.len(), 1);
+    }
+}

@@ -1,0 +1,274 @@
+//! The real agent under bad conditions: a wrong clock, a crash, a copied data folder, callers that hold it up.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
+
+mod support;
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use support::node::{Node, installed, until};
+use support::{Server, app};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+/// A library that moves the clock of the program it is loaded before, in the node's data folder.
+fn moved_clock(node: &Node) -> PathBuf {
+    let library = node.data.join("libclock.so");
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clock.c");
+    assert!(Command::new("cc").args(["-shared", "-fPIC", "-o"]).arg(&library).arg(source).status().unwrap().success());
+    library
+}
+
+fn deploy(server: &Server) {
+    let (files, manifest) = app("1.0.0", 3.0);
+    let release = server.publish(&files, &manifest);
+    server.deploy("dep_1", &release, &Server::claims(&release), json!({ "limit": 2.0 }));
+}
+
+fn codes(ready: &Value) -> Vec<&str> {
+    ready["reasons"].as_array().unwrap().iter().map(|reason| reason["code"].as_str().unwrap()).collect()
+}
+
+fn unix_now() -> i64 {
+    i64::try_from(std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs()).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clock_at_1970_without_the_platform_stops_nothing() {
+    let server = Server::start();
+    let mut node = Node::enrol(&server);
+    let library = moved_clock(&node).display().to_string();
+    deploy(&server);
+    node.start();
+    installed(&server, "dep_1").await;
+    assert_eq!(node.ready().await, (200, json!({ "ready": true, "reasons": [] })));
+    let kept = node.data.join("proved-time");
+    let noted = async || std::fs::read_to_string(&kept).ok()?.parse::<i64>().ok().filter(|at| at.abs_diff(unix_now()) < 60);
+    until("a note of the platform's time", noted).await;
+    node.kill();
+
+    // Nobody answers at the address of the platform.
+    let identity = node.data.join("identity.json");
+    let real = std::fs::read_to_string(&identity).unwrap();
+    std::fs::write(&identity, real.replace(&server.url, "https://localhost:1")).unwrap();
+    let back = (60 - unix_now()).to_string();
+    let wrong = [("LD_PRELOAD", library.as_str()), ("CLOCK_OFFSET", back.as_str())];
+    for noted in [true, false] {
+        if !noted {
+            // Without a note of the time, the licence itself proves when it was issued.
+            std::fs::remove_file(node.data.join("proved-time")).unwrap();
+        }
+        node.start_as(&[], &wrong);
+        node.serves().await;
+        let (status, ready) = node.ready().await;
+        assert_eq!((status, codes(&ready).contains(&"clock-wrong")), (200, true), "{ready}");
+        let page = node.get("/").await.unwrap().1;
+        assert!(page.contains("clock-wrong") && page.contains("时钟不准"), "{page}");
+        assert!(node.get("/metrics").await.unwrap().1.contains("pithead_edge_clock_wrong 1"));
+        node.kill();
+    }
+
+    // The platform is back: the node reaches it in spite of its clock, takes its time, and says what is wrong.
+    std::fs::write(&identity, real).unwrap();
+    let known = server.world().reports.len();
+    node.start_as(&[], &wrong);
+    let told = until("the clock in a heartbeat", async || {
+        let clock =
+            |r: &&Value| r["node"]["trouble"]["code"] == "clock-wrong" && r["at"].as_str().is_some_and(|at| !at.starts_with("1970"));
+        server.world().reports.values().skip(known).find(clock).cloned()
+    })
+    .await;
+    let year = told["at"].as_str().unwrap().get(..4).unwrap();
+    assert!(year.parse::<i32>().unwrap() >= 2024, "{told}");
+    assert_eq!(node.serves().await["version"], "1.0.0");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clock_that_runs_ahead_ends_no_licence_and_renews_nothing_again_and_again() {
+    let server = Server::start();
+    server.world().aged = true;
+    let mut node = Node::enrol(&server);
+    let library = moved_clock(&node).display().to_string();
+    let ahead = (400 * 86_400).to_string();
+    let wrong = [("LD_PRELOAD", library.as_str()), ("CLOCK_OFFSET", ahead.as_str())];
+    deploy(&server);
+    node.start_as(&[], &wrong);
+    installed(&server, "dep_1").await;
+    node.serves().await;
+    assert!(codes(&node.ready().await.1).contains(&"clock-wrong"));
+    // Each certificate is due as soon as it is there: it is renewed once all the same, also over a restart.
+    until("a renewal", async || (server.world().renewals > 0).then_some(())).await;
+    tokio::time::sleep(Duration::from_secs(7)).await;
+    node.kill();
+    node.start_as(&[], &wrong);
+    node.serves().await;
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert_eq!(server.world().renewals, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_app_that_its_licence_refuses_makes_the_node_not_ready() {
+    let server = Server::start();
+    let mut node = Node::enrol(&server);
+    let (files, manifest) = app("1.0.0", 3.0);
+    let release = server.publish(&files, &manifest);
+    let mut claims = Server::claims(&release);
+    claims.exp = Some(claims.iat - 5);
+    server.deploy("dep_1", &release, &claims, json!({}));
+    node.start();
+    until("the refusal", async || server.state("dep_1").filter(|(state, _, code)| state == "failed" && code == "license-expired")).await;
+    let (status, ready) = node.ready().await;
+    assert_eq!((status, codes(&ready)), (503, vec!["license-expired"]), "{ready}");
+    assert!(node.get("/").await.unwrap().1.contains("许可证已到期"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_crash_is_told_and_so_is_the_return() {
+    let server = Server::start();
+    let mut node = Node::enrol(&server);
+    deploy(&server);
+    node.start();
+    installed(&server, "dep_1").await;
+    node.serves().await;
+    for pid in node.children() {
+        Command::new("kill").args(["-9", &pid]).status().unwrap();
+    }
+    let (state, code) = ("failed", "app-crashed");
+    until("the crash", async || server.state("dep_1").filter(|(s, _, c)| s == state && c == code)).await;
+    installed(&server, "dep_1").await;
+    assert_eq!(node.serves().await["version"], "1.0.0");
+    let told = server.world().statuses.iter().filter(|s| s["status"]["error"]["code"] == code).count();
+    assert_eq!(told, 1, "once for one crash");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copied_data_folder_is_refused_until_it_is_adopted() {
+    if std::fs::read_to_string("/etc/machine-id").is_ok_and(|id| id.trim().len() == 32) {
+        let server = Server::start();
+        let mut node = Node::enrol(&server);
+        node.start();
+        until("the first start", async || node.get("/").await).await;
+        node.kill();
+        std::fs::write(node.data.join("machine"), "sha256:of-another").unwrap();
+        let refused = node.command(&[]).output().unwrap();
+        let words = String::from_utf8_lossy(&refused.stderr);
+        assert!(!refused.status.success() && words.contains("data-folder-copied") && words.contains("--adopt"), "{words}");
+        node.start_as(&["--adopt"], &[]);
+        until("the adopted folder", async || node.get("/").await).await;
+    }
+}
+
+/// Sends the head of a request and one byte of its body from this address; gives the connection.
+async fn slow_body(node: SocketAddr, from: IpAddr) -> std::io::Result<tokio::net::TcpStream> {
+    let socket = tokio::net::TcpSocket::new_v4()?;
+    socket.bind((from, 0).into())?;
+    let mut stream = socket.connect(node).await?;
+    let head = format!("POST /v1/apps/belt-load/predict HTTP/1.1\r\nHost: {node}\r\nContent-Length: 1000\r\n\r\nx");
+    stream.write_all(head.as_bytes()).await?;
+    Ok(stream)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn callers_who_send_slowly_or_much_hold_up_nobody_else() {
+    let server = Server::start();
+    let mut node = Node::enrol(&server);
+    deploy(&server);
+    node.start();
+    node.serves().await;
+    let address: SocketAddr = node.address.parse().unwrap();
+    let mut slow = Vec::new();
+    for _ in 0..600 {
+        slow.push(slow_body(address, [127, 0, 0, 2].into()).await.unwrap());
+    }
+    let begin = Instant::now();
+    assert_eq!(node.predict().await.unwrap().0, 200);
+    assert!(begin.elapsed() < Duration::from_secs(2), "{:?}", begin.elapsed());
+    // Over the bound of one address the answer is 503 with the time to come back; a slow body ends by itself.
+    let mut answers = [0, 0];
+    for mut stream in slow {
+        let mut text = Vec::new();
+        let read = tokio::time::timeout(Duration::from_secs(20), stream.read_to_end(&mut text)).await.expect("the connection ends");
+        let text = String::from_utf8_lossy(&text).to_ascii_lowercase();
+        if read.is_ok() && text.contains(" 503 ") {
+            assert!(text.contains("api-busy") && text.contains("retry-after"), "{text}");
+            answers[0] += 1;
+        } else if text.contains(" 408 ") {
+            answers[1] += 1;
+        }
+    }
+    assert!(answers[0] > 300 && (1..=64).contains(&answers[1]), "{answers:?}");
+
+    // Tensors of 6 MB as JSON: an ordinary call beside them is answered soon.
+    let numbers = "1,".repeat(3_000_000);
+    let question = format!(r#"{{"inputs":[{{"name":"x","shape":[3000001],"datatype":"FP32","data":[{numbers}1]}}]}}"#);
+    let large: Vec<_> = (0..4)
+        .map(|_| {
+            let call = node.client.post(format!("http://{}/v2/models/belt/infer", node.address)).body(question.clone());
+            tokio::spawn(async move { call.send().await.unwrap().status().as_u16() })
+        })
+        .collect();
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let begin = Instant::now();
+    assert_eq!(node.predict().await.unwrap().0, 200);
+    let took = begin.elapsed();
+    for call in large {
+        let status = call.await.unwrap();
+        assert!([400, 503].contains(&status), "the shape is not the model's, or the memory is in use: {status}");
+    }
+    assert!(took < Duration::from_secs(2), "{took:?}");
+    let peak = node.peak_memory();
+    println!("predict beside four tensors of 6 MB: {took:?}; peak memory of the agent: {} MiB", peak >> 20);
+    assert!(peak < 250 << 20, "{peak}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_api_asks_for_its_token_where_one_is_set() {
+    let server = Server::start();
+    let mut node = Node::enrol(&server);
+    let file = node.data.join("token");
+    std::fs::write(&file, "0123456789abcdef0123\n").unwrap();
+    node.start_as(&["--token-file", &file.display().to_string()], &[]);
+    until("the API", async || node.get("/v2/health/live").await.filter(|(status, _)| *status == 200)).await;
+    for path in ["/", "/v1/apps", "/metrics", "/v2"] {
+        let (status, text) = node.get(path).await.unwrap();
+        assert_eq!(status, 401, "{path}");
+        assert!(text.contains("token-missing"), "{text}");
+        for (token, expected) in [("wrong", 401), ("0123456789abcdef0123", 200)] {
+            let call = node.client.get(format!("http://{}{path}", node.address)).bearer_auth(token);
+            assert_eq!(call.send().await.unwrap().status(), expected, "{path}");
+        }
+    }
+    node.kill();
+    std::fs::write(&file, "short").unwrap();
+    let refused = node.command(&["--token-file", &file.display().to_string()]).output().unwrap();
+    assert!(!refused.status.success() && String::from_utf8_lossy(&refused.stderr).contains("shorter than"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rule_that_fires_too_often_is_held_and_counted() {
+    let server = Server::start();
+    let mut node = Node::enrol(&server);
+    deploy(&server);
+    node.start();
+    node.serves().await;
+    server.world().down = true;
+    let mut held = None;
+    for _ in 0..1_000 {
+        let (status, answer) = node.predict().await.unwrap();
+        assert_eq!((status, answer["alarms"][0]["rule"].as_str()), (200, Some("over")), "the caller gets the alarm in any case");
+        if answer["alarm_fault"] == "alarm-rate" {
+            held = Some(answer);
+            break;
+        }
+    }
+    assert_eq!(held.expect("the rate is met")["alarm_sequences"], json!([]));
+    let metrics = node.get("/metrics").await.unwrap().1;
+    assert!(metrics.contains("pithead_edge_alarms_suppressed_total 1"), "{metrics}");
+    server.world().down = false;
+    until("the count in a heartbeat", async || {
+        server.world().reports.values().find(|r| r["node"]["alarms_suppressed"].as_u64().is_some_and(|n| n > 0)).cloned()
+    })
+    .await;
+}

@@ -1,0 +1,117 @@
+//! The real agent process on a data folder of its own.
+#![allow(dead_code, reason = "each test uses its part")]
+
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use super::{CODE, Server, ort_lib};
+
+pub const EXE: &str = env!("CARGO_BIN_EXE_pithead-edge");
+
+/// A data folder with the agent that runs on it.
+pub struct Node {
+    pub data: PathBuf,
+    pub address: String,
+    agent: Option<Child>,
+    pub client: reqwest::Client,
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        self.kill();
+        let _ = std::fs::remove_dir_all(&self.data);
+    }
+}
+
+impl Node {
+    pub fn enrol(server: &Server) -> Self {
+        let data = std::env::temp_dir().join(format!("pithead-node-{}", uuid::Uuid::now_v7().simple()));
+        let mut command = Command::new(EXE);
+        command.arg("enroll").arg("--data").arg(&data).args(["--server", &server.url, "--code", CODE, "--ca-pin", &server.pin]);
+        let output = command.output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        Self { data, address: free.to_string(), agent: None, client: reqwest::Client::builder().no_proxy().build().unwrap() }
+    }
+
+    /// The command that runs the agent.
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(EXE);
+        command.arg("run").arg("--data").arg(&self.data).args(["--listen", &self.address]).arg("--ort-lib").arg(ort_lib());
+        command.args(arguments).stdin(Stdio::null());
+        command
+    }
+
+    pub fn start(&mut self) {
+        self.start_as(&[], &[]);
+    }
+
+    pub fn start_as(&mut self, arguments: &[&str], environment: &[(&str, &str)]) {
+        self.agent = Some(self.command(arguments).envs(environment.iter().copied()).spawn().unwrap());
+    }
+
+    /// kill -9.
+    pub fn kill(&mut self) {
+        if let Some(mut agent) = self.agent.take() {
+            agent.kill().unwrap();
+            agent.wait().unwrap();
+        }
+    }
+
+    pub async fn get(&self, path: &str) -> Option<(u16, String)> {
+        let answer = self.client.get(format!("http://{}{path}", self.address)).send().await.ok()?;
+        Some((answer.status().as_u16(), answer.text().await.ok()?))
+    }
+
+    pub async fn predict(&self) -> Option<(u16, Value)> {
+        let call = self.client.post(format!("http://{}/v1/apps/belt-load/predict", self.address)).body("p,q,r,s\n1,2,3,4\n");
+        let answer = call.send().await.ok()?;
+        Some((answer.status().as_u16(), serde_json::from_slice(&answer.bytes().await.ok()?).ok()?))
+    }
+
+    /// Waits until the app answers.
+    pub async fn serves(&self) -> Value {
+        until("the app serves", async || self.predict().await.filter(|(status, _)| *status == 200)).await.1
+    }
+
+    /// Process ids of the agent's children.
+    pub fn children(&self) -> Vec<String> {
+        let pid = self.agent.as_ref().unwrap().id();
+        let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).unwrap().flatten();
+        let lists = tasks.map(|task| std::fs::read_to_string(task.path().join("children")).unwrap_or_default());
+        lists.flat_map(|list| list.split_whitespace().map(str::to_owned).collect::<Vec<_>>()).collect()
+    }
+
+    /// Most memory that the agent had resident, in bytes.
+    pub fn peak_memory(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.agent.as_ref().unwrap().id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        line.split_whitespace().next().unwrap().parse::<u64>().unwrap() * 1024
+    }
+
+    /// `/v2/health/ready`: its status and document.
+    pub async fn ready(&self) -> (u16, Value) {
+        let (status, text) = self.get("/v2/health/ready").await.unwrap();
+        (status, serde_json::from_str(&text).unwrap())
+    }
+}
+
+/// Waits until something holds, looking every 20 ms.
+pub async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
+    let start = Instant::now();
+    loop {
+        if let Some(found) = look().await {
+            return found;
+        }
+        assert!(start.elapsed() < Duration::from_mins(1), "waited in vain for: {what}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// Waits until a deployment is installed.
+pub async fn installed(server: &Server, id: &str) {
+    until("installed", async || server.state(id).filter(|(state, _, _)| state == "installed")).await;
+}
