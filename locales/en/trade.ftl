@@ -153,3 +153,6 @@ payment-cancel-reason-hint = Buyer and developer read it; it is kept in the audi
 payment-cancel-confirm = Cancel order { $number } and owe back the { $amount } received? This cannot be undone.
 payment-cancelled = Order { $number } is cancelled. Pay back the { $amount } received.
 error-order-without-payments = Nothing has arrived for this order: its buyer cancels it
+order-twin = There is an order for the same already, which is not paid yet:
+order-twin-question = Nothing was ordered now. Do you want the same once more?
+order-once-more = Order once more

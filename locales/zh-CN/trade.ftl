@@ -153,3 +153,6 @@ payment-cancel-reason-hint = 买方和开发商都会看到，并记入审计日
 payment-cancel-confirm = 取消订单 { $number } 并退还已收的 { $amount }？不能撤销。
 payment-cancelled = 订单 { $number } 已取消。请退还已收的 { $amount }。
 error-order-without-payments = 本订单还没有到账，由买方自行取消
+order-twin = 已有一笔相同且尚未付款的订单：
+order-twin-question = 本次尚未下单。确定要再订购一次吗？
+order-once-more = 再订购一次
