@@ -43,3 +43,4 @@ error-sign-up-throttled = Too many organisations were signed up from here. Try a
 error-body-too-slow = The body came too slowly.
 error-amount-exceeds-order = This is { $excess } more than is owed. Check the amount; if it is right, confirm it below.
 error-topic-unknown = There is no topic of this name
+error-too-many-topics = A stream tells of at most { $max } topics

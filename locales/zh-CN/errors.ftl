@@ -43,3 +43,4 @@ error-sign-up-throttled = 从此处注册的企业过多，请在 { $minutes } �
 error-body-too-slow = 请求内容传输过慢。
 error-amount-exceeds-order = 比应付金额多 { $excess }。请核对金额；如无误，请在下方确认。
 error-topic-unknown = 没有这个主题
+error-too-many-topics = 一次最多订阅 { $max } 个主题

@@ -286,6 +286,19 @@ pub async fn authenticate_session(app: &App, cookie: &str) -> Result<Actor> {
     Ok(Actor::Person(Box::new(person), Via::Session { csrf: session.csrf_token, token_hash: session.token_hash }))
 }
 
+/// Whether the session of an actor is not over and still acts for the same organisation.
+pub async fn session_holds(app: &App, actor: &Actor) -> Result<bool> {
+    let Actor::Person(person, Via::Session { token_hash, .. }) = actor else { return Ok(false) };
+    let (hash, user_id, organization_id, now) =
+        (token_hash.clone(), person.user_id.clone(), person.organization_id.clone(), app.clock.now());
+    app.db
+        .read(move |conn| {
+            let session = store::find_session(conn, &hash, now)?.filter(|s| s.organization_id == organization_id);
+            Ok(session.is_some() && store::find_person(conn, &user_id, &organization_id)?.is_some())
+        })
+        .await
+}
+
 /// The actor of an API token.
 ///
 /// # Errors

@@ -9,7 +9,7 @@ use crate::account::service;
 use crate::base::app::App;
 use crate::base::auth::{Actor, Role, Via};
 use crate::http::extract::Form;
-use crate::http::page::{Page, PageResult, see_other, see_other_with};
+use crate::http::page::{Ago, Page, PageResult, see_other, see_other_with};
 
 pub fn configure(cfg: &mut ServiceConfig) {
     cfg.route("/account", web::get().to(account))
@@ -65,7 +65,7 @@ pub struct SessionRow {
     pub address: String,
     pub since: String,
     /// Last request.
-    pub seen: String,
+    pub seen: Ago,
     pub current: bool,
 }
 
