@@ -89,3 +89,5 @@ no-organization-title = You belong to no organisation
 no-organization-next = What you can do
 no-organization-invited = Your account and password are right, but your organisation has removed you. To go on working there, ask one of its owners to invite you again, and open the link.
 no-organization-new = To act for another organisation, sign it up with another address.
+team-revoke-confirm = Withdraw the invitation of { $email }? Its link no longer works.
+sign-in-to-go-on = Sign in, or sign up, to go on where you were.

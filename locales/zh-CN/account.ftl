@@ -89,3 +89,5 @@ no-organization-title = 您目前不属于任何机构
 no-organization-next = 接下来怎么办
 no-organization-invited = 账号和密码有效，但您已被移出所在机构。如需继续工作，请该机构负责人重新邀请您，然后打开邀请链接。
 no-organization-new = 如需代表另一家机构，可用其他邮箱注册。
+team-revoke-confirm = 撤回对 { $email } 的邀请？邀请链接将失效。
+sign-in-to-go-on = 请先登录或注册，然后继续刚才的操作。
