@@ -2,6 +2,7 @@
 //! that wait for a click ([`held`]). It
 //! uses [`crate::base`] only.
 
+pub mod address;
 pub mod ago;
 pub mod api;
 pub mod assets;

@@ -6,6 +6,7 @@ use actix_web::http::{StatusCode, header};
 use actix_web::{HttpMessage as _, HttpRequest, HttpResponse, ResponseError};
 use askama::Template;
 
+pub use super::address::{local_path, with_next};
 pub use super::ago::Ago;
 use super::{assets, cookies};
 use crate::base::auth::policy::{self, Action};
@@ -117,7 +118,7 @@ pub struct Page {
     clock: Clock,
     new_csrf: bool,
     /// The page was asked for by GET: its address shows it again.
-    got: bool,
+    pub(super) got: bool,
 }
 
 impl Page {
@@ -225,50 +226,6 @@ impl Page {
         self.viewer.as_ref().is_some_and(|v| v.organization_kind == "operator")
     }
 
-    /// Whether the page is `href` or below it, for the sidebar. A console's root covers only itself; cases count as below the queue.
-    pub fn at(&self, href: &str) -> bool {
-        let root = matches!(href, "/vendor" | "/mine" | "/admin" | "/");
-        if href == "/admin/queue" && self.path.starts_with("/admin/cases/") {
-            return true;
-        }
-        self.path == href || (!root && self.path.strip_prefix(href).is_some_and(|rest| rest.starts_with('/')))
-    }
-
-    /// The address to come back to: that of the page, or after a form just its path.
-    pub fn here(&self) -> &str {
-        if self.got { &self.uri } else { &self.path }
-    }
-
-    /// Where to go on after sign-in: the page itself, or what a page of signing in was told; empty for the console.
-    fn onward(&self) -> String {
-        if !matches!(self.path.as_str(), "/sign-in" | "/sign-up") {
-            return if self.path == "/" { String::new() } else { self.here().to_owned() };
-        }
-        let query = self.uri.split_once('?').map_or("", |(_, query)| query);
-        let pairs: Vec<(String, String)> = serde_urlencoded::from_str(query).unwrap_or_default();
-        local_path(pairs.iter().find(|(name, _)| name == "next").map(|(_, next)| next.as_str()), "")
-    }
-
-    /// The reader's console.
-    pub fn console(&self) -> &'static str {
-        match self.viewer.as_ref().map_or("", |v| v.organization_kind) {
-            "vendor" => "/vendor",
-            "operator" => "/mine",
-            "platform" => "/admin",
-            _ => "/",
-        }
-    }
-
-    /// Address of the sign-in page that leads back here.
-    pub fn sign_in(&self) -> String {
-        with_next("/sign-in", &self.onward())
-    }
-
-    /// Address of the sign-up page that leads back here.
-    pub fn sign_up(&self) -> String {
-        with_next("/sign-up", &self.onward())
-    }
-
     /// Hashed URL of a file under `static/`.
     pub fn asset(&self, path: &str) -> String {
         assets::url(path)
@@ -367,29 +324,6 @@ pub fn see_other_with(path: &str, kind: &str, key: &str, args: &[(&str, &str)]) 
         .same_site(actix_web::cookie::SameSite::Lax)
         .finish();
     HttpResponse::SeeOther().insert_header((header::LOCATION, path)).cookie(cookie).finish()
-}
-
-/// An address with the one to go on to, if any.
-pub fn with_next(path: &str, next: &str) -> String {
-    if next.is_empty() {
-        return path.to_owned();
-    }
-    format!("{path}?next={}", percent_encoding::utf8_percent_encode(next, percent_encoding::NON_ALPHANUMERIC))
-}
-
-/// Longest address that is gone back to.
-const MAX_PATH: usize = 2_000;
-
-/// A path of this site from a form field or query, or the fallback: never another site.
-pub fn local_path(next: Option<&str>, fallback: &str) -> String {
-    match next {
-        Some(path)
-            if path.starts_with('/') && !path.starts_with("//") && !path.contains(['\\', '\r', '\n', '\t']) && path.len() <= MAX_PATH =>
-        {
-            path.to_owned()
-        }
-        _ => fallback.to_owned(),
-    }
 }
 
 /// The messages of a form that is shown again because of mistakes.

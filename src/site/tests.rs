@@ -153,7 +153,7 @@ async fn who_may_not_is_told_who_may() {
         let member = crate::account::service::actor_for(&app, &user, &organization).await.unwrap();
         let get = async |path: &str| page(&app, &member, Method::GET, path, "").await;
         let (status, refused) = get("/mine/deploy").await;
-        assert!(status == 403 && refused.contains("up to: owner, deployer"), "{refused}");
+        assert!(status == 403 && refused.contains("roles=owner deployer"), "{refused}");
         let (status, today) = get("/mine").await;
         assert!(status == 200 && !today.contains("href=\"/mine/deploy\"") && today.contains("up to owner, deployer"), "{today}");
         let (_, today) = page(&app, &shop.operator, Method::GET, "/mine", "").await;

@@ -136,6 +136,9 @@ async fn what_cannot_be_undone_is_asked_without_script_too() {
     let server = TestServer::start().await;
     let (email, organization) = server.organization("operator", "north").await;
     server.person(&organization, pithead::base::auth::Role::Member, "bo@north.example").await;
+    let mut member = Reader::signed_in(&server, "bo@north.example").await;
+    let (status, refused) = member.get("/mine/deploy").await;
+    assert!(status == 403 && refused.contains("up to: owner, deployer") && refused.contains("href=\"/mine\""), "{refused}");
     let mut reader = Reader::signed_in(&server, &email).await;
     let (_, page) = reader.get("/account/team").await;
     let remove = fields(&page, "/account/team/remove");
