@@ -133,3 +133,5 @@ reset-title = Link for a new password
 reset-text = With the link the person chooses a new password and is signed out everywhere. Make sure who they are before you hand it over, and do so on a way that nobody else reads. A link made before is void then.
 reset-submit = Make a link
 reset-ready = Hand this link over. It is shown once, works once and is good for 30 minutes:
+team-revoke-confirm = Withdraw the invitation of { $email }? Its link no longer works.
+sign-in-to-go-on = Sign in, or sign up, to go on where you were.

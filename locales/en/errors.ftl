@@ -64,3 +64,4 @@ error-address-proved = Your address is confirmed already
 error-address-just-changed = The address was changed just now. Look again
 error-email-unchanged = This is the address that you have
 error-mail-not-sent = The mail could not be sent now
+error-too-many-topics = A stream tells of at most { $max } topics

@@ -61,3 +61,5 @@ error-case-decided = Somebody has decided this case already
 error-own-case = Nobody decides a case of their own organisation or one they opened themselves
 case-typed = What you had typed (not sent)
 queue-decided-hint = Decided cases with their reason, the newest first.
+case-approve-confirm = Approve { $title } { $version }? It is signed and published at once, and mines can buy it. This cannot be undone; afterwards the release can only be deprecated.
+case-reject-confirm = Reject { $title } { $version } for ever? The developer reads your reason and has to upload another version. To have something mended, request changes instead.

@@ -286,3 +286,4 @@ error-release-stable = The version is stable already
 error-release-prerelease = A pre-release stays beta; upload it as a version without a hyphen
 error-release-successor = Choose another published version of this app
 vendor-no-plan = No plan yet: nobody can order this app.
+release-promote-confirm = Release { $version } to everyone? It becomes the version that new buyers get. This cannot be undone.

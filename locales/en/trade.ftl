@@ -154,3 +154,6 @@ payment-cancel-confirm = Cancel order { $number } and owe back the { $amount } r
 payment-cancelled = Order { $number } is cancelled. Pay back the { $amount } received.
 error-order-without-payments = Nothing has arrived for this order: its buyer cancels it
 error-too-many-orders = At most { $max } orders can wait for their payment. Cancel or pay one first
+order-twin = There is an order for the same already, which is not paid yet:
+order-twin-question = Nothing was ordered now. Do you want the same once more?
+order-once-more = Order once more

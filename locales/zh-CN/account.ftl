@@ -133,3 +133,5 @@ reset-title = 新密码链接
 reset-text = 持链接者可以设置新密码，并使此人在所有浏览器退出。交付前请核实本人身份，并使用他人看不到的途径。此前生成的链接随之失效。
 reset-submit = 生成链接
 reset-ready = 请把此链接交给本人。链接仅显示一次、只能用一次，30 分钟内有效：
+team-revoke-confirm = 撤回对 { $email } 的邀请？邀请链接将失效。
+sign-in-to-go-on = 请先登录或注册，然后继续刚才的操作。

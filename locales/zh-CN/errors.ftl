@@ -64,3 +64,4 @@ error-address-proved = 您的邮箱已确认
 error-address-just-changed = 邮箱刚刚被更换，请重新查看
 error-email-unchanged = 与当前邮箱相同
 error-mail-not-sent = 邮件暂时未能发出
+error-too-many-topics = 一次最多订阅 { $max } 个主题

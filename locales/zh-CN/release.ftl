@@ -286,3 +286,4 @@ error-release-stable = 该版本已是稳定版
 error-release-prerelease = 预发布版本只能是测试版，请以不带连字符的版本号重新上传
 error-release-successor = 请选择本应用的另一个已发布版本
 vendor-no-plan = 尚无授权方案：此应用还无法订购。
+release-promote-confirm = 向所有用户发布 { $version }？新买家将获得此版本。此操作不可撤销。

@@ -154,3 +154,6 @@ payment-cancel-confirm = 取消订单 { $number } 并退还已收的 { $amount }
 payment-cancelled = 订单 { $number } 已取消。请退还已收的 { $amount }。
 error-order-without-payments = 本订单还没有到账，由买方自行取消
 error-too-many-orders = 待付款订单最多 { $max } 个，请先付款或取消
+order-twin = 已有一笔相同且尚未付款的订单：
+order-twin-question = 本次尚未下单。确定要再订购一次吗？
+order-once-more = 再订购一次

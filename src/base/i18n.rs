@@ -123,10 +123,17 @@ impl Lang {
         }
     }
 
-    /// How long ago, in the largest unit.
+    /// Date and time in the platform's time zone, to the second.
+    pub fn moment(self, at: Timestamp) -> String {
+        format!("{}:{}", self.datetime(at), at.utc().format("%S"))
+    }
+
+    /// How long ago, in the largest unit; `static/js/ages.js` goes on with the same words.
     pub fn ago(self, at: Timestamp, now: Timestamp) -> String {
         let passed = (now.utc() - at.utc()).max(TimeDelta::zero());
-        let (key, n) = if passed.num_seconds() < 60 {
+        let (key, n) = if passed.num_seconds() < 10 {
+            ("ago-now", passed.num_seconds())
+        } else if passed.num_seconds() < 60 {
             ("ago-seconds", passed.num_seconds())
         } else if passed.num_minutes() < 60 {
             ("ago-minutes", passed.num_minutes())

@@ -212,6 +212,8 @@ pub struct DeploymentEvent {
     pub at: Timestamp,
     /// The changed settings in words: [`changes`].
     pub note: Option<String>,
+    /// Name of the person who asked for it, as it was then; none for what a node reports.
+    pub made_by: Option<String>,
 }
 
 /// The part of a release that deploying needs.

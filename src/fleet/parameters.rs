@@ -12,19 +12,21 @@ const MAX_TEXT: usize = 200;
 /// Whole numbers up to here are the same in JSON, CEL and JavaScript.
 const MAX_INTEGER: u64 = 9_007_199_254_740_992;
 
-/// Checks values and fills in defaults for missing ones; gives every parameter of the app, in the app's order.
+/// Checks values and fills in for missing ones what is in force (`kept`), else the default: a switch that a program does not name stays
+/// as it is. Gives every parameter of the app, in the app's order.
 ///
 /// # Errors
 /// Fields named `p.<name>`: `parameter-unknown`, `parameter-integer`, `parameter-number`, `parameter-boolean`, `parameter-choice`,
 /// `parameter-min`, `parameter-max`, `too-long`, `control-characters`.
-pub fn check(declared: &[Parameter], given: &Map<String, Value>) -> Result<Map<String, Value>> {
+pub fn check(declared: &[Parameter], given: &Map<String, Value>, kept: Option<&Map<String, Value>>) -> Result<Map<String, Value>> {
     let mut faults = Faults::default();
     for name in given.keys().filter(|name| !declared.iter().any(|p| p.name == **name)).take(20) {
         faults.add(format!("{PREFIX}{}", name.chars().take(60).collect::<String>()), "parameter-unknown");
     }
     let mut values = Map::new();
     for parameter in declared {
-        let value = given.get(&parameter.name).unwrap_or(&parameter.default);
+        let in_force = || kept.and_then(|kept| kept.get(&parameter.name));
+        let value = given.get(&parameter.name).or_else(in_force).unwrap_or(&parameter.default);
         check_one(&mut faults, parameter, value);
         values.insert(parameter.name.clone(), value.clone());
     }

@@ -7,7 +7,7 @@ pub mod identity;
 pub mod node;
 pub mod seat;
 
-pub use deployment::{deploy, remove_deployment, removed_in};
+pub use deployment::{deploy, deploy_seen, remove_deployment, removed_in};
 pub use deployment_plan::DeployInput;
 pub use identity::{Enrolment, authenticate_node, enroll, enroll_in, renew};
 pub use node::{create_node, create_site, new_code, remove_node};

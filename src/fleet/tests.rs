@@ -114,11 +114,11 @@ fn declared() -> Vec<Parameter> {
 #[test]
 fn hostile_parameters_are_named_field_by_field() {
     let declared = declared();
-    let full = parameters::check(&declared, &Map::new()).unwrap();
+    let full = parameters::check(&declared, &Map::new(), None).unwrap();
     assert_eq!(full["number"], json!(2.5));
     let wrong = |name: &str, value: Value| {
         let given: Map<String, Value> = [(name.to_owned(), value)].into_iter().collect();
-        let error = parameters::check(&declared, &given).unwrap_err();
+        let error = parameters::check(&declared, &given, None).unwrap_err();
         assert_eq!(error.fields.len(), 1);
         assert_eq!(error.fields[0].field, format!("p.{name}"));
         error.fields[0].code
@@ -143,15 +143,15 @@ fn a_form_is_read_by_type_and_what_cannot_be_read_is_kept_to_be_named() {
     let form = |pairs: &[(&str, &str)]| FormPairs(pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect());
     let read = crate::site::mine::deploy::from_form(
         &declared,
-        &form(&[("_csrf", "x"), ("p.whole", " 3 "), ("p.number", "4.5"), ("p.word", "b"), ("p.text", "<b>")]),
+        &form(&[("_csrf", "x"), ("p.whole", " 3 "), ("p.number", "4.5"), ("p.word", "b"), ("p.text", "<b>"), ("p.flag", "false")]),
     );
     assert_eq!(Value::Object(read.clone()), json!({"whole": 3, "number": 4.5, "word": "b", "text": "<b>", "flag": false}));
-    parameters::check(&declared, &read).unwrap();
+    parameters::check(&declared, &read, None).unwrap();
     let read = crate::site::mine::deploy::from_form(
         &declared,
         &form(&[("p.whole", "3; DROP"), ("p.number", "NaN"), ("p.flag", "maybe"), ("p.more", "1")]),
     );
-    let mut codes: Vec<&str> = parameters::check(&declared, &read).unwrap_err().fields.iter().map(|f| f.code).collect();
+    let mut codes: Vec<&str> = parameters::check(&declared, &read, None).unwrap_err().fields.iter().map(|f| f.code).collect();
     codes.sort_unstable();
     assert_eq!(codes, ["parameter-boolean", "parameter-integer", "parameter-number", "parameter-unknown"]);
 }
@@ -417,6 +417,57 @@ async fn a_deployment_is_updated_changed_and_removed() {
 }
 
 #[tokio::test]
+async fn what_somebody_changed_since_the_plan_is_not_overwritten() {
+    each_backend(|app| async move {
+        let shop = shop(&app).await;
+        let bought = license(&app, &shop, PlanKind::Subscription, 1).await;
+        let site = site(&app, &shop.operator, "Face").await;
+        let (node_id, _) = enrolled(&app, &shop.operator, &site, "N1").await;
+        let with = |score: f64| DeployInput {
+            parameters: [("bolt_score".to_owned(), json!(score))].into_iter().collect(),
+            ..input(&shop, &bought.id, &[&node_id])
+        };
+        let plan = async |score: f64| deployment_plan::plan(&app, &shop.operator, with(score)).await.unwrap();
+        let id = service::deploy(&app, &shop.operator, with(0.6)).await.unwrap().remove(0);
+        let seen = plan(0.9).await;
+        assert_eq!(seen.lines[0].changed(), [("bolt_score", Some(&json!(0.6)), &json!(0.9))]);
+        app.clock.advance(TimeDelta::seconds(1));
+        service::deploy(&app, &shop.operator, with(0.75)).await.unwrap();
+        app.clock.advance(TimeDelta::seconds(1));
+        let late = service::deploy_seen(&app, &shop.operator, with(0.9), Some(seen.basis())).await.unwrap_err();
+        assert_eq!(late.code, "deployment-changed");
+
+        // The page says so, and shows what would change now.
+        let form = |seen: &str| {
+            let pairs = [
+                ("license", bought.id.as_str()),
+                ("release", &shop.listing.release_id),
+                ("node", &node_id),
+                ("p.bolt_score", "0.9"),
+                ("seen", seen),
+            ];
+            serde_urlencoded::to_string(pairs).unwrap()
+        };
+        let post = async |seen: &str| testing::page(&app, &shop.operator, actix_web::http::Method::POST, "/mine/deploy", &form(seen)).await;
+        let (status, body) = post(&seen.basis()).await;
+        assert!(status == 409 && body.contains("so nothing was started") && body.contains("0.75"), "{body}");
+        let now = plan(0.9).await;
+        assert_eq!(now.lines[0].changed(), [("bolt_score", Some(&json!(0.75)), &json!(0.9))]);
+        assert_eq!(post(&now.basis()).await.0, 303);
+
+        // What is not named stays as it is, through another version too.
+        let newer = publish(&app, &shop, "1.1.0").await;
+        app.clock.advance(TimeDelta::seconds(1));
+        let unnamed = DeployInput { release_id: newer, ..input(&shop, &bought.id, &[&node_id]) };
+        service::deploy(&app, &shop.operator, unnamed).await.unwrap();
+        let detail = testing::deployment_detail(&app, &shop.operator, &id).await.unwrap();
+        assert_eq!((detail.line.version.as_str(), detail.line.deployment.parameters["bolt_score"].clone()), ("1.1.0", json!(0.9)));
+        assert!(detail.events.iter().all(|event| event.made_by.as_deref() == Some("Owner of mine")), "{:?}", detail.events);
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn nodes_are_judged_where_they_are_chosen() {
     each_backend(|app| async move {
         let shop = shop(&app).await;
@@ -536,7 +587,7 @@ async fn script_in_names_is_text_on_every_page_and_no_key_shows() {
             let form = |extra: &[(&str, &str)]| {
                 let mut pairs = vec![("license", l.as_str()), ("release", r.as_str()), ("node", node_id.as_str())];
                 pairs.extend_from_slice(extra);
-                TestRequest::post().uri("/mine/deploy/preview").set_form(pairs)
+                TestRequest::get().uri(&format!("/mine/deploy/preview?{}", serde_urlencoded::to_string(pairs).unwrap()))
             };
             let (status, body) = page(&app, &shop.operator, lang, form(&[("p.bolt_score", "0.9"), ("p.other_score", "0.9")])).await;
             assert_eq!(status, 200, "{body}");

@@ -1,11 +1,16 @@
-//! The toolkit of HTTP: the four error dialects ([`page`], [`api`], [`oci`], [`margo`]), extractors, cookies, paging, static files. It
+//! The toolkit of HTTP: the four error dialects ([`page`], [`api`], [`oci`], [`margo`]), extractors, cookies, paging, static files, forms
+//! that wait for a click ([`held`]). It
 //! uses [`crate::base`] only.
 
+pub mod address;
+pub mod ago;
 pub mod api;
 pub mod assets;
 pub mod cookies;
 pub mod csrf;
+pub mod error_page;
 pub mod extract;
+pub mod held;
 pub mod margo;
 pub mod oci;
 pub mod page;

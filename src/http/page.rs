@@ -6,6 +6,8 @@ use actix_web::http::{StatusCode, header};
 use actix_web::{HttpMessage as _, HttpRequest, HttpResponse, ResponseError};
 use askama::Template;
 
+pub use super::address::{local_path, with_next};
+pub use super::ago::Ago;
 use super::{assets, cookies, csrf};
 use crate::base::auth::policy::{self, Action};
 use crate::base::auth::{Actor, Via};
@@ -57,6 +59,16 @@ pub fn status_of(kind: Kind) -> StatusCode {
     }
 }
 
+/// Header of a page's answer: for whom it is ([`Page::reader`]).
+pub const READER: &str = "x-reader";
+/// Header of a page's answer: the CSRF token of the reader's session. An open page takes it after its reader has signed in anew.
+pub const CSRF: &str = "x-csrf-token";
+
+/// Who a page is for, as [`Page::reader`] says it.
+pub fn reader_of(actor: &Actor) -> String {
+    actor.as_person().map(|p| format!("{} {}", p.user_id, p.organization_id)).unwrap_or_default()
+}
+
 /// The signed-in reader of a page.
 #[derive(Debug, Clone)]
 pub struct Viewer {
@@ -92,6 +104,10 @@ pub struct Page {
     pub uri: String,
     /// Value of the field `_csrf` in every form, masked.
     pub csrf: String,
+    /// Person and organisation that the page is for, empty where nobody is signed in: an open page sees by it that somebody else is.
+    pub reader: String,
+    /// Time of the page in RFC 3339 where it is for one reader, from which an open page counts on.
+    pub now: String,
     /// `light`, `dark` or `auto`.
     pub theme: String,
     /// Message of the last action.
@@ -105,6 +121,8 @@ pub struct Page {
     anonymous_csrf: Option<String>,
     /// Whether `anonymous_csrf` is new to the browser.
     new_csrf: bool,
+    /// The page was asked for by GET: its address shows it again.
+    pub(super) got: bool,
 }
 
 impl Page {
@@ -126,7 +144,11 @@ impl Page {
             _ => (String::new(), cookies::read(req, cookies::CSRF).filter(|value| value.len() == crate::base::ids::SECRET_CHARS)),
         };
         let clock = req.app_data::<actix_web::web::Data<crate::base::app::App>>().map(|app| app.clock.clone()).unwrap_or_default();
+        let now = clock.now();
         Self {
+            reader: actor.map(reader_of).unwrap_or_default(),
+            // What is the same for all may be kept, and its time would be that of its making.
+            now: viewer.as_ref().map(|_| now.rfc3339()).unwrap_or_default(),
             lang: locale.tag(),
             title: if locale.has(title) { locale.t(title) } else { title.to_owned() },
             path: req.path().to_owned(),
@@ -140,6 +162,7 @@ impl Page {
             clock,
             anonymous_csrf,
             new_csrf: false,
+            got: req.method() == actix_web::http::Method::GET,
         }
     }
 
@@ -198,13 +221,22 @@ impl Page {
         self.actor.as_person().is_some_and(|person| !person.email_verified)
     }
 
-    /// Whether the page is `href` or below it, for the sidebar. A console's root covers only itself; cases count as below the queue.
-    pub fn at(&self, href: &str) -> bool {
-        let root = matches!(href, "/vendor" | "/mine" | "/admin" | "/");
-        if href == "/admin/queue" && self.path.starts_with("/admin/cases/") {
-            return true;
-        }
-        self.path == href || (!root && self.path.strip_prefix(href).is_some_and(|rest| rest.starts_with('/')))
+    /// Who in the reader's organisation may take an [`Action`] that is called `what`, for those who may not.
+    pub fn who_may(&self, action: &str, what: impl std::fmt::Display) -> String {
+        let Some(person) = self.actor.as_person() else { return String::new() };
+        let roles = action.parse::<Action>().map(|action| policy::permitted_roles(person.kind, action)).unwrap_or_default();
+        self.t2("who-may", "what", what, "roles", self.roles(&roles))
+    }
+
+    /// Roles, given with blanks between, in words.
+    pub fn roles(&self, roles: &str) -> String {
+        let words: Vec<String> = roles.split_whitespace().map(|role| self.tk("role-", role)).collect();
+        words.join(&self.t("list-comma"))
+    }
+
+    /// Whether the reader acts for a mine.
+    pub fn at_a_mine(&self) -> bool {
+        self.viewer.as_ref().is_some_and(|v| v.organization_kind == "operator")
     }
 
     /// Hashed URL of a file under `static/`.
@@ -236,9 +268,14 @@ impl Page {
         self.locale.datetime(*at)
     }
 
+    /// Date and time to the second, for what follows one another within a minute.
+    pub fn moment(&self, at: &Timestamp) -> String {
+        self.locale.moment(*at)
+    }
+
     /// How long ago.
-    pub fn ago(&self, at: &Timestamp) -> String {
-        self.locale.ago(*at, self.clock.now())
+    pub fn ago(&self, at: &Timestamp) -> Ago {
+        Ago::of(at.rfc3339(), self.locale.ago(*at, self.clock.now()))
     }
 
     /// Renders a template as the answer.
@@ -253,6 +290,7 @@ impl Page {
         response.content_type("text/html; charset=utf-8");
         if self.viewer.is_some() || !self.csrf.is_empty() {
             response.insert_header((header::CACHE_CONTROL, "private, no-store"));
+            response.insert_header((READER, self.reader.as_str())).insert_header((CSRF, self.csrf.as_str()));
         }
         if self.flash.is_some() {
             response.cookie(cookies::expired(cookies::FLASH));
@@ -301,16 +339,6 @@ pub fn see_other_with(path: &str, kind: &str, key: &str, args: &[(&str, &str)]) 
     HttpResponse::SeeOther().insert_header((header::LOCATION, path)).cookie(cookie).finish()
 }
 
-/// A path of this site from a form field or query, or the fallback: never another site.
-pub fn local_path(next: Option<&str>, fallback: &str) -> String {
-    match next {
-        Some(path) if path.starts_with('/') && !path.starts_with("//") && !path.contains(['\\', '\r', '\n', '\t']) && path.len() <= 500 => {
-            path.to_owned()
-        }
-        _ => fallback.to_owned(),
-    }
-}
-
 /// The messages of a form that is shown again because of mistakes.
 #[derive(Debug, Clone, Default)]
 pub struct FormErrors {
@@ -346,34 +374,4 @@ pub fn form_result<T>(result: Result<T, Error>) -> Result<Result<T, Error>, Page
         }
         Err(e) => Err(e.into()),
     }
-}
-
-/// The answer to any path that no route knows.
-pub async fn not_found() -> PageResult {
-    Err(Error::not_found("page").into())
-}
-
-#[derive(Template)]
-#[template(path = "layout/error.html")]
-struct ErrorPage {
-    page: Page,
-    status: u16,
-    text: String,
-    request_id: String,
-}
-
-/// The error page; for people who are not signed in, the way to the sign-in page.
-pub fn error_page(req: &HttpRequest, error: &Error, request_id: &str) -> HttpResponse {
-    if error.kind == Kind::Unauthenticated && req.method() == actix_web::http::Method::GET {
-        let next = percent_encoding::utf8_percent_encode(
-            req.uri().path_and_query().map_or("/", |p| p.as_str()),
-            percent_encoding::NON_ALPHANUMERIC,
-        );
-        return see_other(&format!("/sign-in?next={next}"));
-    }
-    let page = Page::of(req, "problem-title");
-    let text = error_text(page.locale, error.code, &error.args);
-    let status = status_of(error.kind);
-    let template = ErrorPage { page: page.clone(), status: status.as_u16(), text, request_id: request_id.to_owned() };
-    page.render_with(status, &template).unwrap_or_else(|_| HttpResponse::new(status))
 }

@@ -81,7 +81,7 @@ async fn a_nul_anywhere_is_no_fault_of_the_server() {
             ),
             (&operator, "/mine/sites", "name=%00"),
             (&operator, "/mine/nodes/new", "site_id=%00&name=n-1"),
-            (&operator, "/mine/deploy/preview", "license=%00&release=%00&node=%00"),
+            (&operator, "/mine/deploy", "license=%00&release=%00&node=%00"),
             (&operator, "/account/team/remove", "id=%00"),
             (&operator, "/account/address", "email=%00%40b.cn&current=%00"),
             (&operator, "/account/password", "current=%00&new=%00aaaaaaaaaaaa"),

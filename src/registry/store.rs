@@ -306,6 +306,17 @@ pub fn count_uploads(conn: &mut Conn, user_id: &str) -> QueryResult<i64> {
     uploads::table.filter(uploads::user_id.eq(user_id)).count().get_result(conn)
 }
 
+/// A person's open uploads that are not over, each with its repository's name, newest first.
+pub fn open_uploads(conn: &mut Conn, user_id: &str, now: Timestamp, limit: i64) -> QueryResult<Vec<(String, Upload)>> {
+    uploads::table
+        .inner_join(repositories::table.on(repositories::id.eq(uploads::repository_id)))
+        .filter(uploads::user_id.eq(user_id).and(uploads::expires_at.gt(now)))
+        .order(uploads::id.desc())
+        .limit(limit)
+        .select((repositories::name, Upload::as_select()))
+        .load(conn)
+}
+
 /// Moves the durable offset, if it is still where the caller believes.
 pub fn advance(conn: &mut Conn, id: &str, from: i64, to: i64, expires_at: Timestamp) -> QueryResult<usize> {
     diesel::update(uploads::table.find(id).filter(uploads::offset_bytes.eq(from)))

@@ -22,6 +22,7 @@ use super::offset::{Guard, LIFE, advance, live, require_room};
 use super::writer::{PIECE, Piece, Writer};
 use super::{quota, store};
 use crate::base::app::App;
+use crate::base::db::{Conn, Timestamp};
 use crate::base::error::{Error, Kind, Result};
 use crate::base::ids;
 use crate::base::jobs::Job;
@@ -62,6 +63,36 @@ pub async fn start(app: &App, user_id: &str, repository: &Repository) -> Result<
         })
         .await?;
     Ok(upload)
+}
+
+/// Files that a person has begun to upload into one repository and not finished.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unfinished {
+    /// Name of the repository.
+    pub repository: String,
+    pub files: i64,
+    /// Bytes that have arrived.
+    pub bytes: i64,
+    /// When the first of them was begun.
+    pub since: Timestamp,
+    /// When the first of them will be thrown away.
+    pub until: Timestamp,
+}
+
+/// What a person has not finished, by repository, the one begun last first.
+pub fn unfinished_in(conn: &mut Conn, user_id: &str, now: Timestamp) -> Result<Vec<Unfinished>> {
+    let mut all: Vec<Unfinished> = Vec::new();
+    for (repository, upload) in store::open_uploads(conn, user_id, now, MAX_OPEN)? {
+        if let Some(known) = all.iter_mut().find(|u| u.repository == repository) {
+            known.files += 1;
+            known.bytes += upload.offset_bytes;
+            known.since = known.since.min(upload.created_at);
+            known.until = known.until.min(upload.expires_at);
+        } else {
+            all.push(Unfinished { repository, files: 1, bytes: upload.offset_bytes, since: upload.created_at, until: upload.expires_at });
+        }
+    }
+    Ok(all)
 }
 
 /// Links a blob of `from`, or without it of any repository of the same organisation; false where there is none.

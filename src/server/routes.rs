@@ -4,7 +4,7 @@ use actix_web::error::QueryPayloadError;
 use actix_web::web::{self, QueryConfig, ServiceConfig};
 
 use crate::base::error::Error;
-use crate::http::{api, assets, page};
+use crate::http::{api, assets, error_page, page};
 use crate::{site, wire};
 
 /// Routes of the site listener. The registry and the event stream stay outside compression.
@@ -24,7 +24,7 @@ pub fn routes(cfg: &mut ServiceConfig) {
                 .configure(site::mine::configure)
                 .configure(site::admin::configure),
         )
-        .default_service(web::route().to(page::not_found));
+        .default_service(web::route().to(error_page::not_found));
 }
 
 /// Routes of the node listener (mutual TLS): Margo, enrolment, reports, and the registry for pulls.

@@ -1,16 +1,16 @@
-//! `GET /events?topic=…`: Server-Sent Events that tell an open page to fetch itself anew. See [`crate::base::live`].
+//! `GET /events?topic=…&topic=…`: Server-Sent Events that tell an open page to fetch itself anew. See [`crate::base::live`].
 
-use std::convert::Infallible;
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use actix_web::http::header;
-use actix_web::web::{Bytes, Data, Query, ServiceConfig};
+use actix_web::web::{Bytes, Data, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse, web};
-use futures_util::{StreamExt as _, stream};
-use serde::Deserialize;
-use tokio::sync::broadcast::{Receiver, error::RecvError};
+use futures_util::stream;
+use tokio::sync::broadcast::Receiver;
+use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::watch;
-use tokio::time::{Instant, Interval, interval_at};
+use tokio::time::{Instant, sleep_until};
 
 use crate::account::service::{Proof, still_holds};
 use crate::base::app::App;
@@ -20,134 +20,168 @@ use crate::base::error::Error;
 use crate::base::ids::hash_secret;
 use crate::base::live::{self, Poke};
 use crate::http::api::ApiError;
-use crate::http::extract::bearer_token;
+use crate::http::extract::{FormPairs, bearer_token};
 
 pub fn configure(cfg: &mut ServiceConfig) {
     cfg.route("/events", web::get().to(events));
 }
 
-#[derive(Debug, Deserialize)]
-struct Topic {
-    topic: String,
-}
+/// Most topics of one stream: all tabs of a browser share one.
+const MAX_TOPICS: usize = 32;
 
-/// The event that tells the page to fetch itself anew.
-const CHANGE: &str = "event: change\ndata: 1\n\n";
-
-/// A comment every so often keeps proxies from closing the stream; then the listener's session or token is looked at again.
-const KEEP_ALIVE: Duration = Duration::from_secs(20);
-
-/// # Errors
-/// `topic-unknown`.
-async fn events(req: HttpRequest, app: Data<App>, actor: Actor, query: Query<Topic>) -> Result<HttpResponse, ApiError> {
-    let organization_id = policy::require(&actor, Action::ViewAccount)?.organization_id.clone();
-    let topic = query.into_inner().topic;
-    // A misspelt topic would wait for ever.
-    if !live::known(&topic) {
-        return Err(Error::invalid("topic-unknown").into());
-    }
-    let proof = match &actor {
-        Actor::Person(_, Via::Session { token_hash, .. }) => Some(Proof::Session(token_hash.clone())),
-        _ => bearer_token(&req).map(|token| Proof::Token(hash_secret(&token))),
-    };
-    let listener = Listener {
-        pokes: app.live.subscribe(),
-        stopping: app.stopping(),
-        // The first tick comes after a period: the actor has just been looked at.
-        tick: interval_at(Instant::now() + KEEP_ALIVE, KEEP_ALIVE),
-        app,
-        organization_id,
-        topic,
-        proof,
-    };
-    // Each stream begins with a poke: a change between the making of the page and the subscription has reached nobody.
-    let first = stream::once(async { Ok::<_, Infallible>(Bytes::from_static(CHANGE.as_bytes())) });
-    let pokes = stream::unfold(listener, |mut listener| async move {
-        let text = listener.next().await?;
-        Some((Ok::<_, Infallible>(Bytes::from_static(text.as_bytes())), listener))
-    });
-    Ok(HttpResponse::Ok()
-        .content_type("text/event-stream")
-        .insert_header((header::CACHE_CONTROL, "no-cache"))
-        .insert_header(("X-Accel-Buffering", "no"))
-        .streaming(first.chain(pokes)))
-}
+/// A stream says something this often: pages take longer silence for a dead line, and proxies close what is silent.
+const BEAT: Duration = Duration::from_secs(10);
 
 /// An open stream.
-struct Listener {
-    app: Data<App>,
+struct Open {
+    app: App,
+    /// What the reader has proved themselves with; none in tests.
+    proof: Option<Proof>,
+    organization_id: String,
+    topics: Vec<String>,
     pokes: Receiver<Poke>,
     stopping: watch::Receiver<bool>,
-    tick: Interval,
-    organization_id: String,
-    topic: String,
-    /// What the listener has proved themselves with; none in tests.
-    proof: Option<Proof>,
+    /// What is to be said before anything else is waited for.
+    pending: VecDeque<Bytes>,
+    beat_at: Instant,
+    over: bool,
 }
 
-impl Listener {
-    /// The next words of the stream; none where it ends.
-    async fn next(&mut self) -> Option<&'static str> {
+/// The event that tells the pages of a topic to fetch themselves anew.
+fn change(topic: &str) -> Bytes {
+    Bytes::from(format!("event: change\ndata: {topic}\n\n"))
+}
+
+impl Open {
+    /// The next words, or none at the end.
+    async fn next(&mut self) -> Option<Bytes> {
         loop {
+            if let Some(words) = self.pending.pop_front() {
+                return Some(words);
+            }
+            if self.over {
+                return None;
+            }
             tokio::select! {
-                _ = self.tick.tick() => return self.still_welcome().await.then_some(": keep-alive\n\n"),
+                () = sleep_until(self.beat_at) => return Some(self.beat().await),
                 _ = self.stopping.changed() => return None,
                 poke = self.pokes.recv() => match poke {
-                    Ok(poke) if poke.organization_id == self.organization_id && poke.topic == self.topic => return Some(CHANGE),
+                    Ok(poke) if poke.organization_id == self.organization_id && self.topics.contains(&poke.topic) => return Some(change(&poke.topic)),
                     Ok(_) => {}
-                    // This stream missed pokes: the page may have changed.
-                    Err(RecvError::Lagged(_)) => return Some(CHANGE),
+                    // This stream missed pokes: each page may have changed.
+                    Err(RecvError::Lagged(_)) => self.pending = self.topics.iter().map(|topic| change(topic)).collect(),
                     Err(RecvError::Closed) => return None,
                 },
             }
         }
     }
 
-    /// Whether session or token still hold. A database that does not answer ends no stream.
-    async fn still_welcome(&self) -> bool {
-        let Some(proof) = &self.proof else { return true };
-        still_holds(&self.app, proof, &self.organization_id).await.unwrap_or(true)
+    /// Says that the line holds; `over`, and the end, where the reader is signed out or acts for another organisation now.
+    async fn beat(&mut self) -> Bytes {
+        self.beat_at = Instant::now() + BEAT;
+        let holds = match &self.proof {
+            // Where the database does not answer, nothing is known to be over.
+            Some(proof) => still_holds(&self.app, proof, &self.organization_id).await.unwrap_or(true),
+            None => true,
+        };
+        self.over = !holds;
+        Bytes::from_static(if holds { b"event: beat\ndata: 1\n\n" } else { b"event: over\ndata: 1\n\n" })
     }
+}
+
+/// # Errors
+/// `topic-unknown`, `too-many-topics`.
+async fn events(req: HttpRequest, app: Data<App>, actor: Actor) -> Result<HttpResponse, ApiError> {
+    let organization_id = policy::require(&actor, Action::ViewAccount)?.organization_id.clone();
+    let pairs = serde_urlencoded::from_str(req.query_string()).map_err(|e| Error::invalid("query-malformed").source(e))?;
+    let topics: Vec<String> = FormPairs(pairs).all("topic").take(MAX_TOPICS + 1).map(ToOwned::to_owned).collect();
+    if topics.len() > MAX_TOPICS {
+        return Err(Error::invalid("too-many-topics").arg("max", MAX_TOPICS).into());
+    }
+    // A misspelt topic would wait for ever.
+    if topics.is_empty() || !topics.iter().all(|topic| live::known(topic)) {
+        return Err(Error::invalid("topic-unknown").into());
+    }
+    let proof = match &actor {
+        Actor::Person(_, Via::Session { token_hash, .. }) => Some(Proof::Session(token_hash.clone())),
+        _ => bearer_token(&req).map(|token| Proof::Token(hash_secret(&token))),
+    };
+    let open = Open {
+        pokes: app.live.subscribe(),
+        stopping: app.stopping(),
+        // Each stream begins with a poke: a change between the making of the page and the subscription has reached nobody.
+        pending: topics.iter().map(|topic| change(topic)).collect(),
+        app: app.get_ref().clone(),
+        proof,
+        organization_id,
+        topics,
+        beat_at: Instant::now() + BEAT,
+        over: false,
+    };
+    let words =
+        stream::unfold(open, |mut open| async move { open.next().await.map(|words| (Ok::<_, std::convert::Infallible>(words), open)) });
+    Ok(HttpResponse::Ok()
+        .content_type("text/event-stream")
+        .insert_header((header::CACHE_CONTROL, "no-cache"))
+        .insert_header(("X-Accel-Buffering", "no"))
+        .streaming(words))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::account::service::{authenticate_session, sign_in, sign_out};
+    use crate::account::service as account;
     use crate::testing::{self, PASSWORD, each_backend};
+
+    fn open(app: &App, actor: Actor, topics: &[&str]) -> Open {
+        Open {
+            pokes: app.live.subscribe(),
+            stopping: app.stopping(),
+            pending: VecDeque::new(),
+            app: app.clone(),
+            organization_id: actor.organization_id().unwrap().to_owned(),
+            proof: match actor {
+                Actor::Person(_, Via::Session { token_hash, .. }) => Some(Proof::Session(token_hash)),
+                _ => None,
+            },
+            topics: topics.iter().map(|&t| t.to_owned()).collect(),
+            beat_at: Instant::now(),
+            over: false,
+        }
+    }
+
+    #[tokio::test]
+    async fn one_stream_tells_of_its_topics_and_of_no_others() {
+        each_backend(|app| async move {
+            let mine = testing::operator(&app, "north").await;
+            let organization = mine.organization_id().unwrap().to_owned();
+            let mut stream = open(&app, mine, &["alarms", "fleet"]);
+            stream.beat_at += BEAT;
+            for (whose, topic) in [("org_other", "alarms"), (organization.as_str(), "orders"), (organization.as_str(), "fleet")] {
+                app.live.poke(whose, topic);
+            }
+            assert_eq!(stream.next().await.unwrap(), "event: change\ndata: fleet\n\n");
+            for _ in 0..2_000 {
+                app.live.poke("org_other", "alarms");
+            }
+            assert_eq!(stream.next().await.unwrap(), "event: change\ndata: alarms\n\n");
+            assert_eq!(stream.next().await.unwrap(), "event: change\ndata: fleet\n\n");
+        })
+        .await;
+    }
 
     #[tokio::test]
     async fn a_stream_ends_with_its_session() {
         each_backend(|app| async move {
-            testing::vendor(&app, "acme").await;
-            let cookie = sign_in(&app, "owner@acme.example", PASSWORD.into(), "10.0.0.1", "t").await.unwrap();
-            let actor = authenticate_session(&app, &cookie).await.unwrap();
-            let organization_id = actor.organization_id().unwrap().to_owned();
-            let soon = Duration::from_millis(20);
-            let mut listener = Listener {
-                pokes: app.live.subscribe(),
-                stopping: app.stopping(),
-                tick: interval_at(Instant::now() + soon, soon),
-                app: Data::new(app.clone()),
-                organization_id: organization_id.clone(),
-                topic: "releases".into(),
-                proof: Some(Proof::Session(hash_secret(&cookie))),
-            };
-            assert_eq!(listener.next().await, Some(": keep-alive\n\n"));
-            app.live.poke(&organization_id, "releases");
-            while listener.next().await != Some(CHANGE) {}
-            sign_out(&app, &actor, "10.0.0.1").await.unwrap();
-            // Pokes do not keep it open.
-            let ended = async {
-                loop {
-                    app.live.poke(&organization_id, "releases");
-                    if listener.next().await.is_none() {
-                        break;
-                    }
-                    tokio::time::sleep(Duration::from_millis(1)).await;
-                }
-            };
-            tokio::time::timeout(Duration::from_secs(20), ended).await.unwrap();
+            testing::operator(&app, "north").await;
+            let cookie = account::sign_in(&app, "owner@north.example", PASSWORD.into(), "127.0.0.1", "").await.unwrap();
+            let actor = account::authenticate_session(&app, &cookie).await.unwrap();
+            let mut stream = open(&app, actor.clone(), &["alarms"]);
+            assert_eq!(stream.next().await.unwrap(), "event: beat\ndata: 1\n\n");
+            account::sign_out(&app, &actor, "127.0.0.1").await.unwrap();
+            stream.beat_at = Instant::now();
+            assert_eq!(stream.next().await.unwrap(), "event: over\ndata: 1\n\n");
+            assert!(stream.next().await.is_none());
         })
         .await;
     }

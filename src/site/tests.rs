@@ -98,3 +98,84 @@ async fn six_key_pages_are_as_before() {
     })
     .await;
 }
+
+#[test]
+fn live_parts_name_topics_that_exist() {
+    let mut found = 0;
+    for entry in walkdir(&Path::new(env!("CARGO_MANIFEST_DIR")).join("templates")) {
+        let template = std::fs::read_to_string(&entry).unwrap();
+        assert!(!template.contains("data-confirm=") && !template.contains("data-event="), "{}: see docs/UI.md", entry.display());
+        for part in template.split("data-live=\"").skip(1) {
+            // An id is written by the template.
+            let topics = part.split('"').next().unwrap().replace("{{ id }}", "x").replace("{{ view.id }}", "x");
+            assert!(
+                topics.split_whitespace().count() > 0 && topics.split_whitespace().all(crate::base::live::known),
+                "{}: {topics}",
+                entry.display()
+            );
+            found += 1;
+        }
+    }
+    assert!(found > 10, "{found}");
+}
+
+fn walkdir(folder: &Path) -> Vec<std::path::PathBuf> {
+    let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    entries.flat_map(|path| if path.is_dir() { walkdir(&path) } else { vec![path] }).collect()
+}
+
+#[tokio::test]
+async fn the_chain_says_uploaded_until_an_app_is_listed() {
+    each_backend(|app| async move {
+        let shop = shop(&app).await;
+        let draft = draft(&app, &shop, "1.1.0").await;
+        let first = async |release: String| {
+            let reader = crate::site::parts::chain::Reader::of(&shop.vendor, crate::base::i18n::Lang::En, app.clock.now());
+            let read = app.db.read(move |conn| Ok(crate::site::parts::chain::of_release(conn, &reader, &release)?));
+            read.await.unwrap().remove(0).key
+        };
+        assert_eq!(first(shop.listing.release_id.clone()).await, "listed");
+        assert_eq!(first(draft).await, "uploaded");
+        crate::catalog::service::set_hidden(&app, &shop.vendor, "belt".into(), true).await.unwrap();
+        assert_eq!(first(shop.listing.release_id.clone()).await, "uploaded");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn who_may_not_is_told_who_may() {
+    each_backend(|app| async move {
+        let shop = shop(&app).await;
+        let organization = shop.operator.organization_id().unwrap().to_owned();
+        let user = crate::account::service::add_member(&app, &organization, Role::Member, "bo@mine.example", "Bo", testing::PASSWORD)
+            .await
+            .unwrap();
+        let member = crate::account::service::actor_for(&app, &user, &organization).await.unwrap();
+        let get = async |path: &str| page(&app, &member, Method::GET, path, "").await;
+        let (status, refused) = get("/mine/deploy").await;
+        assert!(status == 403 && refused.contains("roles=owner deployer"), "{refused}");
+        let (status, today) = get("/mine").await;
+        assert!(status == 200 && !today.contains("href=\"/mine/deploy\"") && today.contains("up to owner, deployer"), "{today}");
+        let (_, today) = page(&app, &shop.operator, Method::GET, "/mine", "").await;
+        assert!(today.contains("href=\"/mine/deploy\""));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn unfinished_uploads_are_listed_with_the_way_on() {
+    each_backend(|app| async move {
+        let shop = shop(&app).await;
+        let repository = testing::repository(&app, &shop.vendor, "acme/belt").await;
+        let user = shop.vendor.person().unwrap().user_id.clone();
+        for _ in 0..2 {
+            crate::registry::uploads::start(&app, &user, &repository).await.unwrap();
+        }
+        let (_, html) = page(&app, &shop.vendor, Method::GET, "/vendor/apps", "").await;
+        assert!(html.contains("Unfinished uploads") && html.contains("Files: 2") && html.contains("href=\"/vendor/apps/belt\""), "{html}");
+        app.clock.advance(chrono::TimeDelta::days(30));
+        let (_, html) = page(&app, &shop.vendor, Method::GET, "/vendor/apps", "").await;
+        assert!(!html.contains("Unfinished uploads"), "over");
+    })
+    .await;
+}

@@ -104,6 +104,20 @@ pub async fn place(app: &App, actor: &Actor, input: PlaceOrder) -> Result<String
     .await
 }
 
+/// The operator's order for the same that still waits for its payment: whoever orders once more is asked whether they mean it. None for the
+/// second request of a double click, which [`place`] knows.
+pub async fn unpaid_twin(app: &App, actor: &Actor, input: &PlaceOrder) -> Result<Option<Order>> {
+    let person = policy::require(actor, Action::PlaceOrders)?;
+    let (user_id, owner, since) = (person.user_id.clone(), person.organization_id.clone(), app.clock.now().minus(DOUBLE_CLICK));
+    let (plan_id, nodes) = (input.plan_id.clone(), input.nodes);
+    app.db
+        .read(move |conn| {
+            let twice = store::find_twin(conn, &user_id, &owner, &plan_id, nodes, since)?.is_some();
+            Ok(if twice { None } else { store::find_unpaid(conn, &owner, &plan_id, nodes)? })
+        })
+        .await
+}
+
 /// The app of a plan that can be ordered now.
 fn orderable(conn: &mut Conn, plan: &PricePlan) -> Result<AppRow> {
     let row = catalog::service::get_app(conn, &plan.app_id)?;

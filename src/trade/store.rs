@@ -51,6 +51,17 @@ pub fn find_twin(
         .optional()
 }
 
+/// The newest order of an operator for the same that waits for its payment.
+pub fn find_unpaid(conn: &mut Conn, organization_id: &str, plan_id: &str, nodes: i64) -> QueryResult<Option<Order>> {
+    let same = orders::organization_id.eq(organization_id).and(orders::plan_id.eq(plan_id)).and(orders::nodes.eq(nodes));
+    orders::table
+        .filter(same.and(orders::state.eq(OrderState::AwaitingPayment)))
+        .order(orders::id.desc())
+        .select(Order::as_select())
+        .first(conn)
+        .optional()
+}
+
 /// Moves an order from the state `from` to `to`; 0 rows where it is not in `from`.
 pub fn mark(conn: &mut Conn, id: &str, from: OrderState, to: OrderState, now: Timestamp) -> QueryResult<usize> {
     diesel::update(orders::table.filter(orders::id.eq(id).and(orders::state.eq(from))))

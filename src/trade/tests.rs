@@ -194,6 +194,30 @@ async fn a_trial_is_free_and_once() {
 }
 
 #[tokio::test]
+async fn the_same_beside_an_unpaid_order_is_asked_about() {
+    each_backend(|app| async move {
+        let shop = shop(&app).await;
+        let first = order(&app, &shop, 2).await;
+        let number = detail(&app, &shop.mine, Side::Buyer, &first).await.unwrap().order.number;
+        let path = format!("/apps/acme/{APP}/order");
+        let post = async |form: String| page(&app, &shop.mine, Method::POST, &path, &form).await;
+        let same = format!("plan={}&nodes=2", shop.subscription);
+        assert_eq!(post(same.clone()).await.0, 303, "a double click leads to the order that is there");
+        app.clock.advance(TimeDelta::seconds(6));
+        let (status, asked) = post(same.clone()).await;
+        assert!(status == 409 && asked.contains(&number) && asked.contains("Order once more"), "{asked}");
+        let count = async || service::list_bought(&app, &shop.mine, None).await.unwrap().len();
+        assert_eq!(count().await, 1);
+        assert_eq!(post(format!("{same}&beside=PH-20250101-0001")).await.0, 409, "another order than the one that was shown");
+        assert_eq!(post(format!("{same}&beside={number}")).await.0, 303);
+        assert_eq!(count().await, 2);
+        app.clock.advance(TimeDelta::seconds(6));
+        assert_eq!(post(format!("plan={}&nodes=3", shop.subscription)).await.0, 303, "another number of nodes is another order");
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn finance_finds_one_order_before_it_books() {
     each_backend(|app| async move {
         let shop = shop(&app).await;
@@ -219,9 +243,7 @@ async fn finance_finds_one_order_before_it_books() {
             assert_eq!((status, shown.contains(form)), (200, plain), "{q}");
         }
         let (_, shown) = page(&app, finance, Method::GET, "/admin/payments?q=2560", "").await;
-        assert!(
-            shown.contains("data-confirm=\"Book {amount} yuan from “{payer}” for order PH-20260101-0002 of mine Ltd, which owes ¥2,560.00")
-        );
+        assert!(shown.contains("|Book {amount} yuan from “{payer}” for order PH-20260101-0002 of mine Ltd, which owes ¥2,560.00"));
         assert!(!shown.contains(&first));
         assert_eq!(shown.matches("id=\"confirm\"").count(), 1, "the script finds the dialog");
     })

@@ -1,9 +1,5 @@
-// Buttons with data-copy put that text on the clipboard and say so (data-done). They are hidden until this script runs.
+// Buttons with data-copy put that text on the clipboard and say so (data-done). Where no script runs the style sheet hides them.
 import { toast } from "./page.js";
-
-function ready(root) {
-  for (const button of root.querySelectorAll("[data-copy][hidden]")) button.hidden = false;
-}
 
 async function write(text) {
   if (navigator.clipboard && isSecureContext) return navigator.clipboard.writeText(text);
@@ -31,5 +27,3 @@ document.addEventListener("click", async (event) => {
     if (toast && toast.textContent === button.dataset.done) toast.textContent = "";
   }, 1600);
 });
-document.addEventListener("htmx:load", (event) => ready(event.target));
-ready(document);

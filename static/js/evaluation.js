@@ -1,6 +1,6 @@
 // The form of a hidden test set: the archive is the body of the request, so that it goes to the server's disk as it comes; what else is
 // said stands in the query. Texts come from data-* of the form.
-import { csrf, say } from "./page.js";
+import { csrf, say, standing } from "./page.js";
 
 const root = document.querySelector("[data-set-form]");
 const form = root?.querySelector("form");
@@ -25,7 +25,7 @@ function showFaults(faults) {
   }));
 }
 
-function send(event) {
+async function send(event) {
   event.preventDefault();
   const file = form.elements.archive.files[0];
   if (!file) return;
@@ -43,6 +43,8 @@ function send(event) {
   button.disabled = true;
   progress.hidden = false;
   progress.value = 0;
+  // Who has signed in anew in another tab has another token; who is signed out learns it before an archive of gigabytes is sent.
+  if (await standing()) { ended(form.dataset.signedOut); return; }
   const request = new XMLHttpRequest();
   request.open("POST", `${form.action}?${query}`);
   for (const [name, value] of [["X-CSRF-Token", csrf], ["Content-Type", "application/x-tar"], ["Accept", "application/json"]]) request.setRequestHeader(name, value);

@@ -3,7 +3,7 @@
 import { csrf, say } from "./page.js";
 import { folder, listen } from "./upload/choose.js";
 import { Progress, fill } from "./upload/progress.js";
-import { Sender, Stop } from "./upload/send.js";
+import { Sender, Stop, renewed } from "./upload/send.js";
 
 class Upload {
   constructor(root) {
@@ -18,6 +18,8 @@ class Upload {
     listen(root, get("zone"), (found) => this.choose(found), () => { if (!this.progress.running && !this.files.length) this.say(this.texts.nothing); });
     this.parts.start.addEventListener("click", () => this.run());
     this.parts.pause.addEventListener("click", () => this.sender.halt());
+    // Begun and not finished: the browser asks before the page is left.
+    addEventListener("beforeunload", (event) => { if (this.begun) event.preventDefault(); });
   }
 
   say(text, kind = "info") {
@@ -36,7 +38,7 @@ class Upload {
     let answer;
     try { answer = await post(this.urls.check, { yaml: this.yaml, files: files.map(({ path, size }) => ({ path, size })) }); } catch { this.say(this.texts.checkFailed, "danger"); return; }
     if (this.showFaults(answer)) return;
-    if (!answer.ok) { this.say(answer.body?.detail || answer.body?.title || this.texts.checkFailed, "danger"); return; }
+    if (!answer.ok) { this.say(said(answer) || (answer.status === 401 ? this.texts.denied : this.texts.checkFailed), "danger"); return; }
     this.say(this.texts.checkedOk, "success");
     this.progress.list(files);
     this.parts.start.hidden = false;
@@ -63,7 +65,7 @@ class Upload {
     const { progress, sender, files, yaml } = this;
     if (progress.running) return;
     const { start, pause } = this.parts;
-    progress.running = true;
+    progress.running = this.begun = true;
     progress.restart();
     start.hidden = true;
     pause.hidden = false;
@@ -74,11 +76,13 @@ class Upload {
       this.say(this.texts.finishing);
       const answer = await sender.again(() => post(this.urls.finish, { yaml, files: files.map(({ path, digest, size }) => ({ path, digest, size })) }).then((reply) => {
         if (reply.status >= 500 || reply.status === 429) throw new TypeError("try again");
+        if (reply.status === 401) throw new Stop("denied");
         return reply;
       }));
       if (this.showFaults(answer)) return;
-      if (!answer.ok || !answer.body?.location) throw new Stop("finish", answer.body?.detail ?? answer.body?.title);
+      if (!answer.ok || !answer.body?.location) throw new Stop("finish", said(answer));
       sender.forgetAll();
+      this.begun = false;
       location.assign(new URL(answer.body.location, location.href));
     } catch (error) {
       if (error.kind === "paused") this.say("");
@@ -96,8 +100,12 @@ class Upload {
   }
 }
 
+const said = ({ body }) => body?.detail ?? body?.title ?? "";
+
 async function post(address, value) {
-  const answer = await fetch(address, { method: "POST", headers: { "Content-Type": "application/json", Accept: "application/json", "X-CSRF-Token": csrf }, body: JSON.stringify(value) });
+  const once = () => fetch(address, { method: "POST", headers: { "Content-Type": "application/json", Accept: "application/json", "X-CSRF-Token": csrf }, body: JSON.stringify(value) });
+  let answer = await once();
+  if ((answer.status === 401 || answer.status === 403) && await renewed()) answer = await once();
   return { ok: answer.ok, status: answer.status, body: await answer.json().catch(() => null) };
 }
 

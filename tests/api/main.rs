@@ -10,6 +10,7 @@
 #![allow(clippy::disallowed_methods, reason = "make test says in variables where the tests find their tools")]
 
 mod evaluation;
+mod forms;
 mod house;
 mod parity;
 mod rights;

@@ -49,6 +49,16 @@ async fn sign_in(browser: &Browser, email: &str) -> Result<()> {
     browser.wait("the console", Duration::from_secs(15), async |b| Ok(!b.path().await?.starts_with("/sign-in"))).await
 }
 
+/// Says yes to the page's question.
+async fn agree(browser: &Browser) -> Result<()> {
+    browser
+        .wait("the question", Duration::from_secs(10), async |b| {
+            Ok(b.client.find(fantoccini::Locator::Css("dialog#confirm[open]")).await.is_ok())
+        })
+        .await?;
+    Ok(browser.client.find(fantoccini::Locator::Css("dialog#confirm [data-confirm-ok]")).await?.click().await?)
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn from_a_folder_to_an_alarm() -> Result<()> {
     let _ = rustls::crypto::ring::default_provider().install_default();
@@ -94,6 +104,7 @@ async fn from_a_folder_to_an_alarm() -> Result<()> {
     browser.client.find(fantoccini::Locator::Css("a[href^='/admin/cases/']")).await?.click().await?;
     browser.wait_path("/admin/cases/").await?;
     browser.click_text("Approve").await?;
+    agree(&browser).await?;
     browser.wait_path("/admin/queue").await?;
 
     // A mine signs up, finds the app, orders it.
@@ -123,6 +134,12 @@ async fn from_a_folder_to_an_alarm() -> Result<()> {
     browser.wait_path("/mine/orders/").await?;
     let order = browser.path().await?;
     browser.wait_text("2,560.00").await?;
+    // What is to be copied for the transfer can still be copied once the page has fetched itself anew.
+    let refreshed = "const [done] = arguments; document.addEventListener('live:refreshed', () => done(true), { once: true });\
+                     document.querySelector('#order').dataset.refresh += '?again'";
+    let _ = tokio::time::timeout(Duration::from_secs(5), browser.client.execute_async(refreshed, vec![])).await;
+    let copy = browser.client.find(fantoccini::Locator::Css("#order [data-copy]")).await?;
+    anyhow::ensure!(copy.is_displayed().await?, "no button to copy");
 
     // Finance confirms the transfer.
     sign_in(&browser, "finance@platform.example").await?;
@@ -134,12 +151,7 @@ async fn from_a_folder_to_an_alarm() -> Result<()> {
     }
     browser.client.find(fantoccini::Locator::Css("input[name=bank_serial]")).await?.send_keys("\u{e007}").await?;
     // Asked once, with what was typed.
-    browser
-        .wait("the question", Duration::from_secs(10), async |b| {
-            Ok(b.client.find(fantoccini::Locator::Css("dialog#confirm[open]")).await.is_ok())
-        })
-        .await?;
-    browser.client.find(fantoccini::Locator::Css("dialog#confirm [data-confirm-ok]")).await?.click().await?;
+    agree(&browser).await?;
     browser.wait_path("/admin/payments/ord_").await?;
 
     // The mine has its licence, adds a node.
@@ -197,6 +209,13 @@ async fn from_a_folder_to_an_alarm() -> Result<()> {
         }
         if browser.path().await?.starts_with("/mine/deployments/") {
             break;
+        }
+        // Back shows the step before, and is no form that a browser would have to send again.
+        if browser.path().await?.starts_with("/mine/deploy/preview") {
+            browser.client.back().await?;
+            browser.wait("the parameters", Duration::from_secs(10), async |b| Ok(b.path().await?.contains("step=parameters"))).await?;
+            browser.client.find(fantoccini::Locator::Css("main .btn-primary")).await?.click().await?;
+            browser.wait_path("/mine/deploy/preview").await?;
         }
         let before = browser.client.source().await?;
         browser.client.find(fantoccini::Locator::Css("main .btn-primary")).await?.click().await?;

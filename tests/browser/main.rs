@@ -12,5 +12,6 @@
 #[path = "../support/browser.rs"]
 mod browser;
 mod journey;
+mod open_pages;
 #[path = "../support/server.rs"]
 mod server;

@@ -105,7 +105,6 @@ fn attempts(their: &Theirs) -> Vec<Attempt<'_>> {
         ("/mine/nodes/new", "/mine/nodes/new".into(), vec![("site_id", &their.site), ("name", "intruder")]),
         ("/mine/nodes/{id}/code", format!("/mine/nodes/{}/code", their.node), vec![]),
         ("/mine/nodes/{id}/remove", format!("/mine/nodes/{}/remove", their.node), vec![]),
-        ("/mine/deploy/preview", "/mine/deploy/preview".into(), deployment(their)),
         ("/mine/deploy", "/mine/deploy".into(), deployment(their)),
         ("/mine/deployments/{id}/remove", format!("/mine/deployments/{}/remove", their.deployment), vec![]),
     ]

@@ -133,6 +133,12 @@ pub fn scope_of(action: Action) -> Option<Scope> {
     }
 }
 
+/// The roles of a kind of organisation that may do this, with blanks between: pages name them to those who may not.
+pub fn permitted_roles(kind: OrgKind, action: Action) -> String {
+    let may: Vec<&str> = Role::of(kind).iter().filter(|role| permits(kind, **role, action)).map(|role| role.as_str()).collect();
+    may.join(" ")
+}
+
 /// Checks role and scope; gives the person.
 ///
 /// # Errors
@@ -140,7 +146,7 @@ pub fn scope_of(action: Action) -> Option<Scope> {
 pub fn require(actor: &Actor, action: Action) -> Result<&Person> {
     let Actor::Person(person, via) = actor else { return Err(Error::unauthenticated("sign-in-required")) };
     if !permits(person.kind, person.role, action) {
-        return Err(Error::forbidden("not-permitted"));
+        return Err(Error::forbidden("not-permitted").arg("roles", permitted_roles(person.kind, action)));
     }
     if let Via::Token { scopes, .. } = via
         && scope_of(action).is_none_or(|needed| !scopes.contains(&needed))

@@ -420,6 +420,7 @@ diesel::table! {
         error -> Nullable<Text>,
         at -> Timestamp,
         note -> Nullable<Text>,
+        made_by -> Nullable<Text>,
     }
 }
 

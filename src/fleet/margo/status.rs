@@ -137,6 +137,7 @@ pub(in crate::fleet) fn move_to(
         error,
         at: now,
         note: None,
+        made_by: None,
     };
     fleet::insert_event(conn, &event)?;
     Ok(true)

@@ -9,7 +9,7 @@ use crate::base::auth::policy::Action;
 use crate::base::auth::{Actor, Person, policy};
 use crate::base::db::dialect::Row;
 use crate::base::db::{Conn, Json, Timestamp, dialect};
-use crate::base::error::{QueryResultExt as _, Result, exactly_one};
+use crate::base::error::{Error, QueryResultExt as _, Result, exactly_one};
 use crate::base::ids;
 use crate::base::jobs::Job;
 use crate::catalog::model::AppName;
@@ -26,17 +26,27 @@ use crate::{audit, catalog};
 /// Deployments on one page.
 pub const PAGE: i64 = 50;
 
-/// Deploys a release to nodes: all of them, or none. Gives the deployments, also of nodes on which nothing changes.
+/// Deploys a release to nodes as they are now: [`deploy_seen`] for programs, which have seen no plan.
+pub async fn deploy(app: &App, actor: &Actor, input: DeployInput) -> Result<Vec<String>> {
+    deploy_seen(app, actor, input, None).await
+}
+
+/// Deploys a release to nodes: all of them, or none. Gives the deployments, also of nodes on which nothing changes. `seen` is the
+/// [`DeployPlan::basis`] of the plan that a person has agreed to.
 ///
 /// # Errors
-/// As [`super::deployment_plan::plan`]; `deployment-changed` where someone else changed the same deployment at the same moment.
-pub async fn deploy(app: &App, actor: &Actor, input: DeployInput) -> Result<Vec<String>> {
+/// As [`super::deployment_plan::plan`]; `deployment-changed` where somebody has changed one of the deployments since that plan, or at the
+/// same moment.
+pub async fn deploy_seen(app: &App, actor: &Actor, input: DeployInput, seen: Option<String>) -> Result<Vec<String>> {
     let person = policy::require(actor, Action::Deploy)?.clone();
     let handle = app.clone();
     audit::change(app, actor, move |c| {
         let (owner, now) = (&person.organization_id, c.now);
         hold(c, &input)?;
         let plan = plan_in(c, &handle, &person, &input, now)?;
+        if seen.as_ref().is_some_and(|seen| *seen != plan.basis()) {
+            return Err(Error::conflict("deployment-changed"));
+        }
         let mut done = Vec::new();
         for line in &plan.lines {
             let deployment = deploy_one(c, &handle, &person, &plan, line)?;
@@ -83,7 +93,7 @@ fn deploy_one(c: &mut audit::Change<'_>, app: &App, person: &Person, plan: &Depl
         app_id: release.app_id.clone(),
         release_id: release.id.clone(),
         license_id: license.id.clone(),
-        parameters: Json::new(plan.parameters.clone()),
+        parameters: Json::new(line.parameters.clone()),
         wanted: true,
         digest: String::new(),
         target_version: 0,
@@ -101,13 +111,13 @@ fn deploy_one(c: &mut audit::Change<'_>, app: &App, person: &Person, plan: &Depl
         crate::catalog::service::count_deployment(c, &release.app_id)?;
     }
     // A deployment that was removed begins anew: its former settings are no change to note.
-    let note = line.existing.as_ref().filter(|was| was.wanted).and_then(|was| changes(was, &license.id, &plan.parameters));
-    noted_event(c, &fresh.id, DeploymentState::Pending, &release.version, note, now)?;
+    let note = line.existing.as_ref().filter(|was| was.wanted).and_then(|was| changes(was, &license.id, &line.parameters));
+    noted_event(c, &fresh.id, DeploymentState::Pending, &release.version, note, Some(&person.name), now)?;
     c.enqueue(&Job::RebuildNode { node_id: node.id.clone() })?;
     let from = if let Change::Update { from } = &line.change { Some(from) } else { None };
     let detail = json!({
         "change": line.change.as_str(), "from": from, "app": repository, "version": release.version, "digest": release.digest, "license": license.id,
-        "node": node.id, "node_name": node.name, "parameters": plan.parameters,
+        "node": node.id, "node_name": node.name, "parameters": line.parameters,
     });
     c.audit("deployment.requested", &fresh.id, &detail);
     Ok(fresh.id)
@@ -115,7 +125,7 @@ fn deploy_one(c: &mut audit::Change<'_>, app: &App, person: &Person, plan: &Depl
 
 /// Notes a state of a deployment in its history.
 pub fn event(conn: &mut Conn, deployment_id: &str, state: DeploymentState, version: &str, now: Timestamp) -> Result<()> {
-    noted_event(conn, deployment_id, state, version, None, now)
+    noted_event(conn, deployment_id, state, version, None, None, now)
 }
 
 fn noted_event(
@@ -124,6 +134,7 @@ fn noted_event(
     state: DeploymentState,
     version: &str,
     note: Option<String>,
+    made_by: Option<&str>,
     now: Timestamp,
 ) -> Result<()> {
     let event = DeploymentEvent {
@@ -134,6 +145,7 @@ fn noted_event(
         error: None,
         at: now,
         note,
+        made_by: made_by.map(ToOwned::to_owned),
     };
     store::insert_event(conn, &event)?;
     Ok(())
@@ -150,7 +162,7 @@ pub async fn remove_deployment(app: &App, actor: &Actor, id: &str) -> Result<()>
         let now = c.now;
         let (deployment, version) = store::get_deployment(c, &owner, &id).or_not_found("deployment")?;
         exactly_one(store::unwant_deployment(c, &owner, &id, DeploymentState::Removing, now)?, "deployment-not-wanted")?;
-        event(c, &id, DeploymentState::Removing, &version, now)?;
+        noted_event(c, &id, DeploymentState::Removing, &version, None, Some(&person.name), now)?;
         c.enqueue(&Job::RebuildNode { node_id: deployment.node_id.clone() })?;
         c.audit("deployment.removal-requested", &id, &json!({"node": deployment.node_id, "version": version}));
         c.poke(&owner, format!("deployment:{id}"));

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use app_package::digest::Digest;
 use app_package::license::Purpose;
 use serde_json::{Map, Value};
+use sha2::{Digest as _, Sha256};
 
 use crate::base::app::App;
 use crate::base::auth::policy::Action;
@@ -31,7 +32,7 @@ pub struct DeployInput {
     pub release_id: String,
     pub license_id: String,
     pub node_ids: Vec<String>,
-    /// Values by parameter name; a missing one has the app's default.
+    /// Values by parameter name; a missing one stays on each node as it is, or has the app's default where the app is new.
     pub parameters: Map<String, Value>,
 }
 
@@ -117,7 +118,18 @@ pub struct PlanLine {
     /// Name of its site.
     pub site: String,
     pub change: Change,
+    /// Every parameter with its value.
+    pub parameters: Map<String, Value>,
     pub(super) existing: Option<Deployment>,
+}
+
+impl PlanLine {
+    /// The parameters that change: name, value in force, new value. None where the app is new on the node.
+    pub fn changed(&self) -> Vec<(&str, Option<&Value>, &Value)> {
+        let Some(was) = self.existing.as_ref().filter(|d| d.wanted) else { return Vec::new() };
+        let pairs = self.parameters.iter().map(|(name, value)| (name.as_str(), was.parameters.get(name), value));
+        pairs.filter(|(_, was, value)| *was != Some(*value)).collect()
+    }
 }
 
 /// The effect of deploying: everything is checked, nothing is written.
@@ -126,11 +138,22 @@ pub struct DeployPlan {
     pub release: ReleaseInfo,
     pub license: License,
     pub app: AppName,
-    /// Every parameter with its value.
-    pub parameters: Map<String, Value>,
     pub lines: Vec<PlanLine>,
     /// Seats that deploying takes.
     pub new_seats: i64,
+}
+
+impl DeployPlan {
+    /// A word for what the plan was made of: it changes when anybody changes what is wanted on one of the nodes.
+    pub fn basis(&self) -> String {
+        let mut hash = Sha256::new();
+        for line in &self.lines {
+            let wanted = line.existing.as_ref().filter(|d| d.wanted);
+            let wanted = wanted.map(|d| (&d.release_id, &d.license_id, &*d.parameters));
+            hash.update(serde_json::to_vec(&(&line.node.id, wanted)).unwrap_or_default());
+        }
+        hex::encode(hash.finalize()).chars().take(32).collect()
+    }
 }
 
 /// Licences of the operator, each with the releases that it covers.
@@ -235,7 +258,6 @@ pub(super) fn plan_in(conn: &mut Conn, app: &App, person: &Person, input: &Deplo
         return Err(Error::field("node", "too-many-nodes-chosen").arg("max", MAX_NODES));
     }
     let (release, license, name) = chosen(conn, &person.organization_id, &input.license_id, &input.release_id)?;
-    let parameters = parameters::check(&release.manifest.parameters, &input.parameters)?;
     let (version, digest) = parse(&release)?;
 
     let nodes = store::some_nodes(conn, &person.organization_id, &node_ids)?;
@@ -255,11 +277,13 @@ pub(super) fn plan_in(conn: &mut Conn, app: &App, person: &Person, input: &Deplo
             return Err(Error::conflict("node-does-not-fit").arg("node", &node.name));
         }
         let there = present.remove(&node.id);
+        let in_force = there.as_ref().filter(|(d, _)| d.wanted).map(|(d, _)| &*d.parameters);
+        let parameters = parameters::check(&release.manifest.parameters, &input.parameters, in_force)?;
         let change = Change::of(there.as_ref().map(|(d, v)| (d, v.as_str())), &release.id, &license.id, &parameters);
         if change != Change::Same && !seats.contains(&node.id) {
             new_seats += 1;
         }
-        lines.push(PlanLine { node, site, change, existing: there.map(|(d, _)| d) });
+        lines.push(PlanLine { node, site, change, parameters, existing: there.map(|(d, _)| d) });
     }
     // Standing, time and version are judged once per purpose, not per node. Node and seats are judged when the seat is taken.
     let mut purposes: Vec<Purpose> = Vec::new();
@@ -276,7 +300,7 @@ pub(super) fn plan_in(conn: &mut Conn, app: &App, person: &Person, input: &Deplo
     if license.nodes_active + new_seats > license.node_limit {
         return Err(Error::conflict("too-many-nodes").arg("limit", license.node_limit));
     }
-    Ok(DeployPlan { release, license, app: name, parameters, lines, new_seats })
+    Ok(DeployPlan { release, license, app: name, lines, new_seats })
 }
 
 /// The purpose by which a change is judged. New parameters for a running app are neither a deployment nor an update: a safety app whose

@@ -1,16 +1,19 @@
 //! Every changing request that rides on a cookie must carry the CSRF value, masked as pages have it: header `X-CSRF-Token`, or field `_csrf` of a form.
 //!
+//! A form that does not, for its session has ended, is held ([`crate::http::held`]), and so is one with a question that was not answered.
+//!
 //! Requests by token or certificate do not ride on cookies. `/language` and `/theme` change nothing but the reader's own cookie.
 
 use actix_web::body::MessageBody;
 use actix_web::dev::{Payload, ServiceRequest, ServiceResponse};
-use actix_web::http::Method;
+use actix_web::http::{Method, StatusCode};
 use actix_web::middleware::Next;
 use actix_web::{Error, HttpMessage as _};
 
 use crate::base::auth::{Actor, Via};
 use crate::base::error;
 use crate::http::extract::{is_form, read_body};
+use crate::http::held::{Held, HeldPage, from_this_site};
 use crate::http::page::PageError;
 use crate::http::{api::ApiError, cookies, csrf};
 
@@ -35,6 +38,7 @@ pub async fn csrf(mut req: ServiceRequest, next: Next<impl MessageBody + 'static
         return next.call(req).await.map(ServiceResponse::map_into_left_body);
     }
     let expected = expected.or_else(|| cookies::read(req.request(), cookies::CSRF)).filter(|e| !e.is_empty());
+    let mut fields = Vec::new();
     let sent = if let Some(value) = req.headers().get("x-csrf-token") {
         value.to_str().unwrap_or_default().to_owned()
     } else if is_form {
@@ -43,15 +47,26 @@ pub async fn csrf(mut req: ServiceRequest, next: Next<impl MessageBody + 'static
             Ok(bytes) => bytes,
             Err(e) => return Ok(req.error_response(PageError(e)).map_into_right_body()),
         };
-        let pairs: Vec<(String, String)> = serde_urlencoded::from_bytes(&bytes).unwrap_or_default();
+        fields = serde_urlencoded::from_bytes::<Vec<(String, String)>>(&bytes).unwrap_or_default();
         req.set_payload(Payload::from(bytes));
-        pairs.into_iter().find(|(name, _)| name == "_csrf").map(|(_, value)| value).unwrap_or_default()
+        fields.iter().find(|(name, _)| name == "_csrf").map(|(_, value)| value.clone()).unwrap_or_default()
     } else {
         String::new()
     };
     let fits = expected.is_some_and(|expected| csrf::fits(&expected, &sent));
     if fits {
-        return next.call(req).await.map(ServiceResponse::map_into_left_body);
+        let asked = Held::question(&fields).and_then(|question| Some((question, Held::of(req.request(), &fields)?)));
+        let Some((question, held)) = asked else { return next.call(req).await.map(ServiceResponse::map_into_left_body) };
+        return Ok(match HeldPage::question(req.request(), held, question).answer(StatusCode::OK) {
+            Ok(page) => req.into_response(page),
+            Err(e) => req.error_response(e),
+        }
+        .map_into_right_body());
+    }
+    if from_this_site(req.request())
+        && let Some(held) = Held::of(req.request(), &fields)
+    {
+        req.extensions_mut().insert(held);
     }
     let refused = error::Error::forbidden("csrf");
     Ok(if is_form { req.error_response(PageError(refused)) } else { req.error_response(ApiError(refused)) }.map_into_right_body())

@@ -10,9 +10,10 @@ use actix_web::{Error, HttpMessage as _, HttpRequest, HttpResponse};
 use super::request_id::RequestId;
 use crate::base::error::Kind;
 use crate::http::api::{ApiError, problem};
+use crate::http::error_page::error_page;
 use crate::http::margo::{self, MargoError};
 use crate::http::oci::OciError;
-use crate::http::page::{PageError, error_page, lang_of};
+use crate::http::page::{PageError, lang_of};
 
 /// The middleware. It keeps no copy of the request while the inner ones run: the router needs it for itself, and panics otherwise.
 /// Inner middleware therefore refuses with a response ([`ServiceRequest::error_response`]), not with an `Err`.

@@ -10,7 +10,7 @@ use crate::base::app::App;
 use crate::base::auth::policy::{self, Action};
 use crate::base::auth::{Actor, Role, Via};
 use crate::http::extract::Form;
-use crate::http::page::{Page, PageResult, see_other, see_other_with};
+use crate::http::page::{Ago, Page, PageResult, see_other, see_other_with};
 
 pub fn configure(cfg: &mut ServiceConfig) {
     cfg.route("/account", web::get().to(account))
@@ -84,7 +84,7 @@ pub struct SessionRow {
     pub address: String,
     pub since: String,
     /// Last request.
-    pub seen: String,
+    pub seen: Ago,
     pub current: bool,
 }
 

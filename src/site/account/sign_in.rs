@@ -2,7 +2,7 @@
 
 use actix_web::http::{StatusCode, header};
 use actix_web::web::{Data, Path, Query, ServiceConfig};
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::{HttpMessage as _, HttpRequest, HttpResponse, web};
 use askama::Template;
 use serde::Deserialize;
 
@@ -15,7 +15,8 @@ use crate::base::auth::{Actor, OrgKind, Via};
 use crate::base::error::Error;
 use crate::http::cookies;
 use crate::http::extract::{Form, client_address};
-use crate::http::page::{FormErrors, Page, PageResult, form_result, lang_of, local_path, see_other, see_other_with, status_of};
+use crate::http::held::{Held, HeldPage};
+use crate::http::page::{self, FormErrors, Page, PageResult, form_result, lang_of, local_path, see_other, see_other_with, status_of};
 
 pub fn configure(cfg: &mut ServiceConfig) {
     cfg.route("/sign-up", web::get().to(sign_up_form))
@@ -26,7 +27,8 @@ pub fn configure(cfg: &mut ServiceConfig) {
         .route("/invitations/{secret}", web::get().to(invitation_form))
         .route("/invitations/{secret}", web::post().to(accept_invitation))
         .route("/language", web::post().to(language))
-        .route("/theme", web::post().to(theme));
+        .route("/theme", web::post().to(theme))
+        .route("/account/standing", web::get().to(standing));
 }
 
 /// The console of a kind of organisation.
@@ -38,19 +40,29 @@ pub fn console(kind: OrgKind) -> &'static str {
     }
 }
 
-async fn sign_up_form(req: HttpRequest) -> PageResult {
+async fn sign_up_form(req: HttpRequest, query: Query<Next>) -> PageResult {
     let page = Page::of(&req, "sign-up-title").with_form();
-    page.clone().render(&SignUpPage { page, form: service::SignUp::default(), errors: FormErrors::default() })
+    let next = local_path(query.next.as_deref(), "");
+    page.clone().render(&SignUpPage { page, form: service::SignUp::default(), next, errors: FormErrors::default() })
 }
 
-async fn sign_up(req: HttpRequest, app: Data<App>, form: Form<service::SignUp>) -> PageResult {
-    let (email, password) = (form.0.email.clone(), form.0.password.clone());
+#[derive(Deserialize)]
+struct SignUpForm {
+    #[serde(flatten)]
+    form: service::SignUp,
+    #[serde(default)]
+    next: String,
+}
+
+async fn sign_up(req: HttpRequest, app: Data<App>, form: Form<SignUpForm>) -> PageResult {
+    let SignUpForm { form, next } = form.0;
+    let (email, password) = (form.email.clone(), form.password.clone());
     let address = client_address(&req, &app.settings.server);
-    match form_result(service::sign_up_from(&app, form.0.clone(), &address).await)? {
+    match form_result(service::sign_up_from(&app, form.clone(), &address).await)? {
         Ok((user_id, organization_id)) => {
             let actor = service::actor_for(&app, &user_id, &organization_id).await?;
             ask_for_proof(&req, &app, &actor).await;
-            signed_in(&req, &app, &email, password, None).await
+            signed_in(&req, &app, &email, password, next, None).await
         }
         Err(e) => {
             let page = Page::of(&req, "sign-up-title").with_form();
@@ -60,8 +72,8 @@ async fn sign_up(req: HttpRequest, app: Data<App>, form: Form<service::SignUp>) 
                 "name-taken" if e.fields.is_empty() => FormErrors::of(&page, &Error::field("name_zh", e.code)),
                 _ => FormErrors::of(&page, &e),
             };
-            let form = service::SignUp { password: String::new(), ..form.0 };
-            page.clone().render_with(status_of(e.kind), &SignUpPage { page, form, errors })
+            let form = service::SignUp { password: String::new(), ..form };
+            page.clone().render_with(status_of(e.kind), &SignUpPage { page, form, next, errors })
         }
     }
 }
@@ -93,15 +105,20 @@ struct SignInForm {
     password: String,
     #[serde(default)]
     next: String,
+    /// A form that met the end of a session, and where it goes.
+    #[serde(default)]
+    held: String,
+    #[serde(default)]
+    held_action: String,
 }
 
 async fn sign_in(req: HttpRequest, app: Data<App>, form: Form<SignInForm>) -> PageResult {
-    let SignInForm { email, password, next } = form.0;
-    signed_in(&req, &app, &email, password, Some(next)).await
+    let SignInForm { email, password, next, held, held_action } = form.0;
+    signed_in(&req, &app, &email, password, next, Held::unpacked(&held_action, &held)).await
 }
 
-/// Signs in and leads to `next` or the console; a wrong password shows the form again.
-async fn signed_in(req: &HttpRequest, app: &App, email: &str, password: String, next: Option<String>) -> PageResult {
+/// Signs in and leads to `next` or the console, or to what was typed before; a wrong password shows the form again.
+async fn signed_in(req: &HttpRequest, app: &App, email: &str, password: String, next: String, held: Option<Held>) -> PageResult {
     let address = client_address(req, &app.settings.server);
     let device = cookies::read(req, cookies::DEVICE);
     let result = service::sign_in_on(app, email, password, browser(req, &address, device.as_deref())).await;
@@ -109,8 +126,15 @@ async fn signed_in(req: &HttpRequest, app: &App, email: &str, password: String, 
     match result? {
         Ok(signed_in) => {
             let actor = service::authenticate_session(app, &signed_in.session).await?;
-            let target = local_path(next.as_deref(), actor.as_person().map_or("/", |p| console(p.kind)));
-            with_session(see_other(&target), app, signed_in)
+            let Some(held) = held else {
+                let target = local_path(
+                    Some(&next).filter(|n| !n.is_empty()).map(String::as_str),
+                    actor.as_person().map_or("/", |p| console(p.kind)),
+                );
+                return with_session(see_other(&target), app, signed_in);
+            };
+            req.extensions_mut().insert(actor);
+            with_session(HeldPage::signed_in(req, &held).answer(StatusCode::OK)?, app, signed_in)
         }
         Err(e) if e.code == "no-organization" => {
             let page = Page::of(req, "no-organization-title");
@@ -120,7 +144,10 @@ async fn signed_in(req: &HttpRequest, app: &App, email: &str, password: String, 
             let page = Page::of(req, "sign-in-title").with_form();
             let errors = FormErrors::of(&page, &e);
             let status = status_of(e.kind);
-            page.clone().render_with(status, &SignInPage { page, email: email.to_owned(), next: next.unwrap_or_default(), errors })
+            if let Some(held) = held {
+                return HeldPage::to_sign_in(page, &held, email.to_owned(), errors).answer(status);
+            }
+            page.clone().render_with(status, &SignInPage { page, email: email.to_owned(), next, errors })
         }
     }
 }
@@ -151,6 +178,17 @@ async fn sign_out(req: HttpRequest, app: Data<App>, actor: Actor) -> PageResult 
     let mut response = see_other("/");
     response.add_cookie(&cookies::expired(cookies::SESSION)).map_err(|e| Error::internal(anyhow::anyhow!("cookie: {e}")))?;
     Ok(response)
+}
+
+/// Tells an open page by its headers who is signed in now, and with which CSRF token.
+async fn standing(req: HttpRequest, actor: Actor) -> HttpResponse {
+    let mut response = HttpResponse::NoContent();
+    response.insert_header((header::CACHE_CONTROL, "private, no-store"));
+    if matches!(actor, Actor::Person(_, Via::Session { .. })) {
+        let page = Page::of(&req, "");
+        response.insert_header((page::READER, page.reader)).insert_header((page::CSRF, page.csrf));
+    }
+    response.finish()
 }
 
 async fn invitation_form(req: HttpRequest, app: Data<App>, secret: Path<String>) -> PageResult {
@@ -225,6 +263,8 @@ fn preference(name: &'static str, value: &str, next: Option<&str>) -> PageResult
 pub struct SignUpPage {
     pub page: Page,
     pub form: service::SignUp,
+    /// Where to go on, or empty.
+    pub next: String,
     pub errors: FormErrors,
 }
 

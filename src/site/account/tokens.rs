@@ -11,7 +11,7 @@ use crate::base::auth::Actor;
 use crate::base::auth::policy::Scope;
 use crate::base::error::Error;
 use crate::http::extract::{Form, FormPairs};
-use crate::http::page::{FormErrors, Page, PageResult, form_result, see_other_with};
+use crate::http::page::{Ago, FormErrors, Page, PageResult, form_result, see_other_with};
 use crate::site::account::team::IdForm;
 use crate::site::parts::once;
 
@@ -45,7 +45,7 @@ async fn show_tokens(
         .map(|t| TokenRow {
             over: t.revoked_at.is_some() || t.expires_at <= now,
             created: page.date(&t.created_at),
-            used: t.used_at.map_or_else(|| page.t("tokens-never-used"), |at| page.ago(&at)),
+            used: t.used_at.map_or_else(|| Ago::never(page.t("tokens-never-used")), |at| page.ago(&at)),
             expires: page.date(&t.expires_at),
             id: t.id,
             name: t.name,
@@ -79,7 +79,7 @@ pub struct TokenRow {
     pub scopes: String,
     pub created: String,
     /// Last use.
-    pub used: String,
+    pub used: Ago,
     pub expires: String,
     pub over: bool,
 }

@@ -13,7 +13,7 @@ use crate::base::db::Timestamp;
 use crate::base::error::{Error, Kind, QueryResultExt as _, Result};
 use crate::base::i18n::Lang;
 use crate::http::extract::Form;
-use crate::http::page::{FormErrors, Page, PageResult, form_result, see_other_with};
+use crate::http::page::{Ago, FormErrors, Page, PageResult, form_result, see_other_with};
 use crate::http::paging::paging;
 use crate::moderation::model::{Case, CaseLine, CaseState, ModerationDecision};
 use crate::moderation::service;
@@ -93,7 +93,7 @@ pub struct CaseRow {
     pub vendor: String,
     pub state: CaseState,
     pub opened: String,
-    pub waits: String,
+    pub waits: Ago,
     pub decided: String,
     pub reason: String,
     /// Why a moderator should look twice.
@@ -161,7 +161,7 @@ pub struct CaseView {
     pub size: String,
     pub opened: String,
     pub opened_by: String,
-    pub waits: String,
+    pub waits: Ago,
     pub preview: String,
     pub pictures: Vec<(String, String)>,
     pub alarms: Vec<(&'static str, String)>,

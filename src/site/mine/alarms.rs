@@ -11,7 +11,7 @@ use crate::base::app::App;
 use crate::base::auth::Actor;
 use crate::fleet::model::shown_name;
 use crate::http::api::ApiResult;
-use crate::http::page::{Page, PageResult, lang_of};
+use crate::http::page::{Ago, Page, PageResult, lang_of};
 use crate::http::paging::paging;
 use crate::telemetry::model::{AlarmLine, Filter, Level};
 use crate::telemetry::plots::{Plot, Span};
@@ -102,7 +102,7 @@ pub struct AlarmRow {
     /// When, by the node's clock.
     pub at: String,
     /// How long ago.
-    pub ago: String,
+    pub ago: Ago,
     /// What the app saw; empty where nothing was kept.
     pub result: String,
     /// The result as names and values; empty where it has another shape.
@@ -129,7 +129,7 @@ impl AlarmRow {
             digest: alarm.release_digest.chars().take(19).collect(),
             digest_full: alarm.release_digest.clone(),
             rule: alarm.rule.clone(),
-            at: page.datetime(&alarm.raised_at),
+            at: page.moment(&alarm.raised_at),
             ago: page.ago(&alarm.raised_at),
             result: result.chars().take(MAX_SHOWN).collect(),
             found,

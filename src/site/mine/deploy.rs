@@ -1,4 +1,5 @@
-//! /mine/deploy: the four steps from a licence to a deployment. Between steps, only the address and the form hold the choices.
+//! /mine/deploy: the four steps from a licence to a deployment. Only the address holds the choices, so that going back shows each step as it
+//! was; nothing but the last step changes anything.
 
 use actix_web::http::StatusCode;
 use actix_web::web::{Data, ServiceConfig};
@@ -11,7 +12,7 @@ use crate::base::auth::Actor;
 use crate::base::db::Timestamp;
 use crate::base::error::Error;
 use crate::fleet::parameters::PREFIX;
-use crate::fleet::service::deploy;
+use crate::fleet::service::deploy_seen;
 use crate::fleet::service::deployment_plan::{self, DeployChoices, DeployInput, NodeProblem};
 use crate::http::extract::FormPairs;
 use crate::http::page::{Page, PageResult, form_result, see_other, see_other_with};
@@ -19,12 +20,12 @@ use crate::site::mine::deploy_steps::{AppStep, NodesStep, ParametersStep, Previe
 
 pub fn configure(cfg: &mut ServiceConfig) {
     cfg.route("/mine/deploy", web::get().to(wizard))
-        .route("/mine/deploy/preview", web::get().to(restart))
-        .route("/mine/deploy/preview", web::post().to(preview))
+        .route("/mine/deploy/preview", web::get().to(preview))
         .route("/mine/deploy", web::post().to(start));
 }
 
-/// Reads the values of a form. An unreadable value stays a text, on which `fleet::parameters::check` reports the fault.
+/// Reads the values of a form, of several with one name the last: a switch comes as `false`, and where it is on as `true` after it. An
+/// unreadable value stays a text, on which `fleet::parameters::check` reports the fault.
 pub fn from_form(declared: &[Parameter], form: &FormPairs) -> Map<String, Value> {
     let mut values = Map::new();
     for (field, raw) in &form.0 {
@@ -37,10 +38,6 @@ pub fn from_form(declared: &[Parameter], form: &FormPairs) -> Map<String, Value>
             _ => None,
         };
         values.insert(name.to_owned(), value.unwrap_or_else(|| Value::String(raw.to_owned())));
-    }
-    // Browsers do not send a box that is not ticked: its value is false.
-    for parameter in declared.iter().filter(|p| p.kind == ParameterKind::Boolean) {
-        values.entry(parameter.name.clone()).or_insert(Value::Bool(false));
     }
     values
 }
@@ -61,7 +58,7 @@ impl Chosen {
 
 /// Steps 1 to 3, by the choices and the `step` in the address.
 async fn wizard(req: HttpRequest, app: Data<App>, actor: Actor) -> PageResult {
-    let pairs = FormPairs(serde_urlencoded::from_str(req.query_string()).map_err(|e| Error::invalid("form-malformed").source(e))?);
+    let pairs = query_of(&req)?;
     let chosen = Chosen::of(&pairs);
     let now = app.clock.now();
     let page = Page::of(&req, "fleet-deploy-title");
@@ -83,7 +80,11 @@ async fn wizard(req: HttpRequest, app: Data<App>, actor: Actor) -> PageResult {
     }
     match choices.problem(&chosen.nodes) {
         Some(problem) => other_nodes(page, &choices, &chosen, &problem, now),
-        None => page.clone().render(&ParametersStep::of(page, &choices, &chosen.nodes, None, None)),
+        None => {
+            // Back from the preview, with the typed values.
+            let typed = from_form(&choices.release.manifest.parameters, &pairs);
+            page.clone().render(&ParametersStep::of(page, &choices, &chosen.nodes, Some(&typed).filter(|t| !t.is_empty()), None))
+        }
     }
 }
 
@@ -93,9 +94,8 @@ fn other_nodes(page: Page, choices: &DeployChoices, chosen: &Chosen, problem: &N
     page.clone().render_with(StatusCode::UNPROCESSABLE_ENTITY, &NodesStep::of(page, choices, &chosen.nodes, Some(text), now))
 }
 
-/// A GET of the preview's address, such as a reload, begins the wizard anew.
-async fn restart() -> PageResult {
-    Ok(see_other("/mine/deploy"))
+fn query_of(req: &HttpRequest) -> Result<FormPairs, Error> {
+    Ok(FormPairs(serde_urlencoded::from_str(req.query_string()).map_err(|e| Error::invalid("form-malformed").source(e))?))
 }
 
 async fn input(app: &App, actor: &Actor, chosen: &Chosen, form: &FormPairs) -> Result<(DeployChoices, DeployInput), Error> {
@@ -115,21 +115,29 @@ fn wrong(page: Page, choices: &DeployChoices, chosen: &Chosen, typed: &Map<Strin
     page.render_with(StatusCode::UNPROCESSABLE_ENTITY, &step)
 }
 
-async fn preview(req: HttpRequest, app: Data<App>, actor: Actor, form: FormPairs) -> PageResult {
-    let chosen = Chosen::of(&form);
-    let (choices, input) = input(&app, &actor, &chosen, &form).await?;
+async fn preview(req: HttpRequest, app: Data<App>, actor: Actor) -> PageResult {
+    let pairs = query_of(&req)?;
+    let chosen = Chosen::of(&pairs);
+    // An address without choices begins the wizard anew.
+    if chosen.license_id.is_empty() || chosen.release_id.is_empty() {
+        return Ok(see_other("/mine/deploy"));
+    }
+    show_preview(Page::of(&req, "fleet-deploy-title"), &app, &actor, &chosen, &pairs, false).await
+}
+
+/// Shows what deploying would change; with `changed`, that this is not what the reader has agreed to.
+async fn show_preview(page: Page, app: &App, actor: &Actor, chosen: &Chosen, pairs: &FormPairs, changed: bool) -> PageResult {
+    let (choices, input) = input(app, actor, chosen, pairs).await?;
     let typed = input.parameters.clone();
-    let page = Page::of(&req, "fleet-deploy-title");
     if let Some(problem) = choices.problem(&chosen.nodes) {
-        return other_nodes(page, &choices, &chosen, &problem, app.clock.now());
+        return other_nodes(page, &choices, chosen, &problem, app.clock.now());
     }
-    // Back from the preview, with the typed values.
-    if form.get("step") == "parameters" {
-        return page.clone().render(&ParametersStep::of(page, &choices, &chosen.nodes, Some(&typed), None));
-    }
-    match form_result(deployment_plan::plan(&app, &actor, input).await)? {
-        Ok(plan) => page.clone().render(&PreviewStep::of(page, &plan, app.clock.now())),
-        Err(error) => wrong(page, &choices, &chosen, &typed, &error),
+    match form_result(deployment_plan::plan(app, actor, input).await)? {
+        Ok(plan) => {
+            let status = if changed { StatusCode::CONFLICT } else { StatusCode::OK };
+            page.clone().render_with(status, &PreviewStep::of(page, &plan, changed, app.clock.now()))
+        }
+        Err(error) => wrong(page, &choices, chosen, &typed, &error),
     }
 }
 
@@ -137,10 +145,12 @@ async fn start(req: HttpRequest, app: Data<App>, actor: Actor, form: FormPairs) 
     let chosen = Chosen::of(&form);
     let (choices, input) = input(&app, &actor, &chosen, &form).await?;
     let typed = input.parameters.clone();
+    let page = Page::of(&req, "fleet-deploy-title");
     if let Some(problem) = choices.problem(&chosen.nodes) {
-        return other_nodes(Page::of(&req, "fleet-deploy-title"), &choices, &chosen, &problem, app.clock.now());
+        return other_nodes(page, &choices, &chosen, &problem, app.clock.now());
     }
-    match form_result(deploy(&app, &actor, input).await)? {
+    let seen = Some(form.get("seen")).filter(|seen| !seen.is_empty()).map(ToOwned::to_owned);
+    match form_result(deploy_seen(&app, &actor, input, seen).await)? {
         Ok(ids) => {
             let path = match ids.as_slice() {
                 [id] => format!("/mine/deployments/{id}"),
@@ -148,6 +158,7 @@ async fn start(req: HttpRequest, app: Data<App>, actor: Actor, form: FormPairs) 
             };
             Ok(see_other_with(&path, "success", "fleet-deploy-started", &[("n", &ids.len().to_string())]))
         }
-        Err(error) => wrong(Page::of(&req, "fleet-deploy-title"), &choices, &chosen, &typed, &error),
+        Err(error) if error.code == "deployment-changed" => show_preview(page, &app, &actor, &chosen, &form, true).await,
+        Err(error) => wrong(page, &choices, &chosen, &typed, &error),
     }
 }

@@ -9,7 +9,7 @@ use crate::base::error::Error;
 use crate::base::i18n::error_text;
 use crate::catalog::model::AppName;
 use crate::fleet::model::{Change, Fit, ReleaseName};
-use crate::fleet::parameters::shown;
+use crate::fleet::parameters::{PREFIX, shown};
 use crate::fleet::service::deployment_plan::{DeployChoices, DeployPlan, LicenseOffer, NodeProblem};
 use crate::http::page::{FormErrors, Page};
 use crate::release::model::Channel;
@@ -211,6 +211,23 @@ pub struct ParameterField {
     pub choices: Vec<String>,
 }
 
+/// What a parameter is called.
+fn label(page: &Page, parameter: &Parameter) -> String {
+    match parameter.title.get(page.lang) {
+        "" => parameter.name.clone(),
+        title => title.to_owned(),
+    }
+}
+
+/// A value in words: switches are on or off.
+fn shown_in(page: &Page, value: &Value) -> String {
+    match value {
+        Value::Bool(true) => page.t("fleet-on"),
+        Value::Bool(false) => page.t("fleet-off"),
+        other => shown(other),
+    }
+}
+
 impl ParameterField {
     /// The field of a declared parameter, with the value typed or in force.
     pub fn of(page: &Page, parameter: &Parameter, values: &Map<String, Value>) -> Self {
@@ -223,11 +240,8 @@ impl ParameterField {
             (true, true) => String::new(),
         };
         Self {
-            name: format!("{}{}", crate::fleet::parameters::PREFIX, parameter.name),
-            label: match parameter.title.get(page.lang) {
-                "" => parameter.name.clone(),
-                title => title.to_owned(),
-            },
+            name: format!("{PREFIX}{}", parameter.name),
+            label: label(page, parameter),
             hint: format!("{} {range}", parameter.help.get(page.lang)).trim().to_owned(),
             kind: match parameter.kind {
                 ParameterKind::String => "text",
@@ -305,6 +319,8 @@ pub struct PreviewRow {
     pub change: String,
     /// Colour of that.
     pub tone: &'static str,
+    /// Parameters that change: label, value in force, new value.
+    pub changed: Vec<(String, String, String)>,
 }
 
 /// `/mine/deploy/preview`, step 4.
@@ -319,8 +335,14 @@ pub struct PreviewStep {
     pub license_id: String,
     pub release_id: String,
     pub rows: Vec<PreviewRow>,
-    /// Parameters: field name, label, value.
+    /// Parameters: field name, label, value; empty where the nodes keep different ones.
     pub parameters: Vec<(String, String, String)>,
+    /// What the reader sees here, in a word: whether it still holds is asked at the start.
+    pub seen: String,
+    /// Address of the step before, with these values.
+    pub back: String,
+    /// Whether this is not what the reader has agreed to before.
+    pub changed: bool,
     /// Seats that the deployment takes, in words.
     pub seats: String,
     /// Whether the deployment changes nothing.
@@ -328,7 +350,10 @@ pub struct PreviewStep {
 }
 
 impl PreviewStep {
-    pub fn of(page: Page, plan: &DeployPlan, now: Timestamp) -> Self {
+    pub fn of(page: Page, plan: &DeployPlan, changed: bool, now: Timestamp) -> Self {
+        let declared = &plan.release.manifest.parameters;
+        let label = |name: &str| declared.iter().find(|p| p.name == name).map_or_else(|| name.to_owned(), |p| label(&page, p));
+        let value = |value: Option<&Value>| value.map_or_else(|| "–".to_owned(), |v| shown_in(&page, v));
         let rows: Vec<PreviewRow> = plan
             .lines
             .iter()
@@ -346,19 +371,29 @@ impl PreviewStep {
                     Change::Same => "grey",
                     _ => "amber",
                 },
+                changed: line.changed().into_iter().map(|(name, was, now)| (label(name), value(was), value(Some(now)))).collect(),
             })
             .collect();
-        let parameters = plan.release.manifest.parameters.iter().map(|p| {
-            let field = ParameterField::of(&page, p, &plan.parameters);
-            (field.name, field.label, field.value)
-        });
+        let first = plan.lines.first().map(|line| &line.parameters);
+        let same = first.filter(|first| plan.lines.iter().all(|line| line.parameters == **first));
+        let parameters: Vec<(String, String, String)> = declared
+            .iter()
+            .filter_map(|p| Some((format!("{PREFIX}{}", p.name), self::label(&page, p), shown(same?.get(&p.name)?))))
+            .collect();
+        let mut choices = vec![("license", plan.license.id.as_str()), ("release", plan.release.id.as_str()), ("step", "parameters")];
+        choices.extend(plan.lines.iter().map(|line| ("node", line.node.id.as_str())));
+        choices.extend(parameters.iter().map(|(name, _, value)| (name.as_str(), value.as_str())));
+        let back = format!("/mine/deploy?{}", serde_urlencoded::to_string(&choices).unwrap_or_default());
         Self {
             step: 4,
             app: title(&page, &plan.app),
             version: plan.release.version.clone(),
             license_id: plan.license.id.clone(),
             release_id: plan.release.id.clone(),
-            parameters: parameters.collect(),
+            parameters,
+            seen: plan.basis(),
+            back,
+            changed,
             seats: page.t2(
                 "fleet-seats-taken",
                 "n",

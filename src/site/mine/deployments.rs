@@ -14,7 +14,7 @@ use crate::base::i18n::Lang;
 use crate::fleet::model::{Deployment, DeploymentEvent, DeploymentState, NodeState, heard_lately, shown_name};
 use crate::fleet::service::deployment;
 use crate::fleet::service::deployment::{DeploymentDetail, DeploymentLine};
-use crate::http::page::{Page, PageResult, see_other_with};
+use crate::http::page::{Ago, Page, PageResult, see_other_with};
 use crate::http::paging::{Before, paging};
 use crate::license::model::License;
 use crate::site::mine::deploy_steps::{ParameterField, release_name, title};
@@ -94,7 +94,7 @@ pub struct DeploymentRow {
     pub state: &'static str,
     /// Why it failed.
     pub fault: Option<NodeFault>,
-    pub changed: String,
+    pub changed: Ago,
 }
 
 impl DeploymentRow {
@@ -146,7 +146,7 @@ pub struct DeploymentLive {
     /// Restarts of the app's process since the agent started.
     pub restarts: String,
     /// When these figures came.
-    pub sampled: String,
+    pub sampled: Ago,
     pub events: Vec<EventItem>,
 }
 
@@ -227,7 +227,7 @@ impl DeploymentLive {
         };
         let events = detail.events.iter().map(|event| EventItem {
             tone: tone(&event.state),
-            at: page.datetime(&event.at),
+            at: page.moment(&event.at),
             state: page.tk("state-", &event.state),
             what: event.version.clone(),
             note: note(page, event),

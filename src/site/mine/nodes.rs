@@ -19,7 +19,7 @@ use crate::fleet::service;
 use crate::fleet::service::node::{IssuedCode, NodeDetail, NodeLine, SiteLine};
 use crate::http::cookies;
 use crate::http::extract::Form;
-use crate::http::page::{FormErrors, Page, PageResult, form_result, see_other_with};
+use crate::http::page::{Ago, FormErrors, Page, PageResult, form_result, see_other_with};
 use crate::http::paging::{Before, paging};
 use crate::site::parts::chain::{self, ChainLink, Reader};
 use crate::site::parts::node::{EventItem, NodeFault, hardware_line, note, seen, tone};
@@ -49,7 +49,7 @@ pub struct NodeRow {
     pub running: i64,
     pub failed: i64,
     /// Last call.
-    pub seen: String,
+    pub seen: Ago,
 }
 
 impl NodeRow {
@@ -62,7 +62,7 @@ impl NodeRow {
             hardware: hardware_line(page, &line.node),
             running: line.running,
             failed: line.failed,
-            seen: seen(page, &line.node, now),
+            seen: seen(page, &line.node),
         }
     }
 }
@@ -105,7 +105,7 @@ pub struct NodeDeployment {
     pub state: &'static str,
     /// Why it failed.
     pub fault: Option<NodeFault>,
-    pub changed: String,
+    pub changed: Ago,
 }
 
 /// The part of a node's page that is fetched anew after changes.
@@ -125,7 +125,7 @@ pub struct NodeLive {
     /// Whether it was removed.
     pub removed: bool,
     /// Last call.
-    pub seen: String,
+    pub seen: Ago,
     /// Version of the agent.
     pub agent: String,
     /// End of the certificate.
@@ -169,7 +169,7 @@ impl NodeLive {
         });
         let events = detail.events.iter().map(|(event, app)| EventItem {
             tone: tone(&event.state),
-            at: page.datetime(&event.at),
+            at: page.moment(&event.at),
             state: page.tk("state-", &event.state),
             what: format!("{} {}", page.pick(&app.title_zh, &app.title_en), event.version),
             note: note(page, event),
@@ -188,7 +188,7 @@ impl NodeLive {
             stage: format!("{}{}", if node.silent() { "silent" } else { node.state.as_str() }, if code_open { "+code" } else { "" }),
             trouble: NodeFault::of(page, node.trouble.as_deref()),
             removed: node.state == NodeState::Removed,
-            seen: seen(page, node, now),
+            seen: seen(page, node),
             agent: node.agent_version.clone().unwrap_or_default(),
             certificate: node.certificate_expires_at.map(|at| page.datetime(&at)).unwrap_or_default(),
             spiffe_id: app.ca.node_id(&node.id),

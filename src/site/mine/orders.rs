@@ -16,7 +16,7 @@ use crate::http::extract::Form;
 use crate::http::page::{FormErrors, Page, PageResult, form_result, see_other_with};
 use crate::http::paging::{Before, paging};
 use crate::site::parts::order::{OrderRow, OrderView, price};
-use crate::trade::model::{MAX_NODES, PlaceOrder};
+use crate::trade::model::{MAX_NODES, Order, PlaceOrder};
 use crate::trade::service::{OrderOffer, Side};
 use crate::trade::{cancel, service};
 
@@ -51,6 +51,8 @@ pub struct FormPage {
     /// The total price; none where the number of nodes is no valid one.
     pub total: Option<String>,
     pub grace_days: i64,
+    /// An order for the same that is not paid yet: number and address.
+    pub twin: Option<(String, String)>,
     pub errors: FormErrors,
 }
 
@@ -82,6 +84,7 @@ impl FormPage {
             total: total.map(|fen| price(&page, fen)),
             nodes,
             grace_days,
+            twin: None,
             errors,
             page,
         }
@@ -113,14 +116,17 @@ struct OrderForm {
     #[serde(default)]
     plan: String,
     nodes: Option<String>,
+    /// Number of the unpaid order for the same, beside which the reader wants this one.
+    #[serde(default)]
+    beside: String,
 }
 
 async fn order_form(req: HttpRequest, app: Data<App>, actor: Actor, path: Path<(String, String)>, query: Query<OrderForm>) -> PageResult {
-    let OrderForm { plan, nodes } = query.into_inner();
+    let OrderForm { plan, nodes, .. } = query.into_inner();
     if plan.is_empty() {
         return choose_plan(&app, &actor, path.into_inner()).await;
     }
-    show_form(&req, &app, &actor, path.into_inner(), plan, nodes.unwrap_or_else(|| "1".into()), None).await
+    show_form(&req, &app, &actor, path.into_inner(), plan, nodes.unwrap_or_else(|| "1".into()), Again::No).await
 }
 
 /// An order form that names no plan leads to the plans.
@@ -136,18 +142,30 @@ async fn show_form(
     path: (String, String),
     plan: String,
     nodes: String,
-    error: Option<Error>,
+    again: Again,
 ) -> PageResult {
     let offer = service::offer(app, actor, path.0, path.1, plan).await?;
     let page = Page::of(req, "order-form-title");
-    let status = if error.is_some() { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::OK };
-    let errors = error.map_or_else(FormErrors::default, |e| FormErrors::of(&page, &e));
+    let (status, errors, twin) = match again {
+        Again::No => (StatusCode::OK, FormErrors::default(), None),
+        Again::Wrong(e) => (StatusCode::UNPROCESSABLE_ENTITY, FormErrors::of(&page, &e), None),
+        Again::Twin(order) => (StatusCode::CONFLICT, FormErrors::default(), Some((order.number, format!("/mine/orders/{}", order.id)))),
+    };
     let nodes = nodes.chars().take(20).collect();
-    page.clone().render_with(status, &FormPage::of(page, &offer, nodes, app.settings.license.grace_days, errors))
+    let form = FormPage::of(page.clone(), &offer, nodes, app.settings.license.grace_days, errors);
+    page.render_with(status, &FormPage { twin, ..form })
+}
+
+/// Why the order form is shown again.
+enum Again {
+    No,
+    Wrong(Error),
+    /// There is an unpaid order for the same.
+    Twin(Box<Order>),
 }
 
 async fn place(req: HttpRequest, app: Data<App>, actor: Actor, path: Path<(String, String)>, form: Form<OrderForm>) -> PageResult {
-    let OrderForm { plan, nodes } = form.0;
+    let OrderForm { plan, nodes, beside } = form.0;
     let nodes = nodes.unwrap_or_default();
     if plan.is_empty() {
         return choose_plan(&app, &actor, path.into_inner()).await;
@@ -156,9 +174,12 @@ async fn place(req: HttpRequest, app: Data<App>, actor: Actor, path: Path<(Strin
     let (vendor, slug) = path.clone();
     service::offer(&app, &actor, vendor, slug, plan.clone()).await?;
     let input = PlaceOrder { plan_id: plan.clone(), nodes: nodes.trim().parse().unwrap_or(0) };
+    if let Some(twin) = service::unpaid_twin(&app, &actor, &input).await?.filter(|twin| twin.number != beside) {
+        return show_form(&req, &app, &actor, path.into_inner(), plan, nodes, Again::Twin(Box::new(twin))).await;
+    }
     match form_result(service::place(&app, &actor, input).await)? {
         Ok(id) => Ok(see_other_with(&format!("/mine/orders/{id}"), "success", "order-placed", &[])),
-        Err(error) => show_form(&req, &app, &actor, path.into_inner(), plan, nodes, Some(error)).await,
+        Err(error) => show_form(&req, &app, &actor, path.into_inner(), plan, nodes, Again::Wrong(error)).await,
     }
 }
 

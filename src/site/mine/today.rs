@@ -12,7 +12,7 @@ use crate::base::db::Timestamp;
 use crate::base::error::Result;
 use crate::catalog::model::AppName;
 use crate::fleet::model::{DeploymentState, NodeState, ONLINE_WITHIN, shown_name};
-use crate::http::page::{Page, PageResult};
+use crate::http::page::{Ago, Page, PageResult};
 use crate::license::model::License;
 use crate::site::parts::license::until;
 use crate::telemetry::model::Level;
@@ -51,7 +51,7 @@ pub struct AlarmItem {
     /// Page of the deployment that raised it.
     pub href: String,
     /// How long ago.
-    pub ago: String,
+    pub ago: Ago,
 }
 
 /// One licence that ends.

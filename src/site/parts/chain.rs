@@ -1,4 +1,4 @@
-//! The chain line that pages show: listed → checked → approved → bought → licensed → deployed → running → proven.
+//! The chain line that pages show: listed (before that: uploaded) → checked → approved → bought → licensed → deployed → running → proven.
 //!
 //! The chain is built from the rows at each reading, so it cannot disagree with them. An address that the reader may not open is left
 //! out.
@@ -11,6 +11,7 @@ use crate::base::db::schema::{
 };
 use crate::base::db::{Conn, Timestamp};
 use crate::base::i18n::Lang;
+use crate::catalog::model::ListingState;
 use crate::fleet::model::{DeploymentState, ONLINE_WITHIN};
 use crate::license::model::LicenseState;
 use crate::moderation::model::CaseState;
@@ -20,7 +21,7 @@ use crate::trade::model::OrderState;
 /// One link, ready to be shown.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ChainLink {
-    /// Locale key after `chain-`.
+    /// Locale key after `chain-`; the first link is `uploaded` until it is `listed`.
     pub key: &'static str,
     /// `done`, `current`, `failed` or `todo`.
     pub state: &'static str,
@@ -142,6 +143,8 @@ fn build(conn: &mut Conn, reader: &Reader, mut ids: Ids) -> QueryResult<Vec<Chai
             ids.release = apps::table.find(app).select(apps::release_id).first::<Option<String>>(conn)?;
         }
     }
+    // What nobody can find in the market is uploaded, not listed.
+    let mut listed = true;
     let mut links = vec![
         link("listed"),
         link("checked"),
@@ -158,16 +161,17 @@ fn build(conn: &mut Conn, reader: &Reader, mut ids: Ids) -> QueryResult<Vec<Chai
         }
     };
     if let Some(id) = &ids.release {
-        let (vendor, app, version, state, created): (String, String, String, ReleaseState, Timestamp) = releases::table
+        type Row = (String, String, String, ReleaseState, Timestamp, ListingState);
+        let (vendor, app, version, state, created, listing): Row = releases::table
             .inner_join(apps::table.on(apps::id.eq(releases::app_id)))
             .inner_join(organizations::table.on(organizations::id.eq(apps::organization_id)))
             .filter(releases::id.eq(id))
-            .select((organizations::slug, apps::slug, releases::version, releases::state, releases::created_at))
+            .select((organizations::slug, apps::slug, releases::version, releases::state, releases::created_at, apps::state))
             .first(conn)?;
-        let listing = format!("/apps/{vendor}/{app}");
+        listed = listing == ListingState::Listed && matches!(state, ReleaseState::Published | ReleaseState::Deprecated);
         let release = match reader.kind {
             Some(OrgKind::Vendor) => format!("/vendor/apps/{app}/releases/{version}"),
-            _ => listing.clone(),
+            _ => format!("/apps/{vendor}/{app}"),
         };
         set("listed", "done", Some(release.clone()), reader.lang.date(created));
         let report: Option<(bool, Timestamp)> = check_reports::table
@@ -267,6 +271,9 @@ fn build(conn: &mut Conn, reader: &Reader, mut ids: Ids) -> QueryResult<Vec<Chai
             None if installed => set("proven", "todo", proof, String::new()),
             None => {}
         }
+    }
+    if let Some(first) = links.first_mut().filter(|_| !listed) {
+        first.key = "uploaded";
     }
     Ok(links)
 }

@@ -1,14 +1,11 @@
 //! Nodes as pages show them: last call, faults, hardware, events.
 
-use crate::base::db::Timestamp;
 use crate::fleet::model::{DeploymentEvent, Node};
-use crate::http::page::Page;
+use crate::http::page::{Ago, Page};
 
-pub fn seen(page: &Page, node: &Node, now: Timestamp) -> String {
-    let Some(at) = node.seen_at else { return page.t("fleet-never-seen") };
-    let seconds = (now.utc() - at.utc()).num_seconds();
-    // Give seconds for an offline node: "just now" beside "offline" would puzzle the reader.
-    if !node.online(now) && (0..60).contains(&seconds) { page.t1("fleet-seen-seconds", "n", seconds) } else { page.ago(&at) }
+/// When a node called last.
+pub fn seen(page: &Page, node: &Node) -> Ago {
+    node.seen_at.map_or_else(|| Ago::never(page.t("fleet-never-seen")), |at| page.ago(&at))
 }
 
 /// A fault that a node has reported, for people.
@@ -74,9 +71,11 @@ pub struct EventItem {
     pub fault: Option<NodeFault>,
 }
 
-/// The changed settings of an event, in words; empty where there are none.
+/// Who asked for what an event notes and which settings changed, in words; empty where there is neither.
 pub fn note(page: &Page, event: &DeploymentEvent) -> String {
-    event.note.as_ref().map(|note| page.t1("fleet-event-changed", "what", note)).unwrap_or_default()
+    let changed = event.note.as_ref().map(|note| page.t1("fleet-event-changed", "what", note));
+    let by = event.made_by.as_ref().map(|name| page.t1("fleet-event-by", "name", name));
+    [by, changed].into_iter().flatten().collect::<Vec<_>>().join(" · ")
 }
 
 /// Colour of a deployment's state.

@@ -3,7 +3,7 @@
 use crate::base::app::App;
 use crate::base::auth::Actor;
 use crate::base::error::Result;
-use crate::http::page::Page;
+use crate::http::page::{Ago, Page};
 use crate::license::model::LicenseDecision;
 use crate::site::parts::chain::{self, ChainLink, Reader};
 use crate::trade::model::{Balance, Order, OrderLine, OrderState, balance};
@@ -254,7 +254,7 @@ pub struct AwaitingRow {
     pub received: String,
     /// Receipts and amount differ: `missing`, `over`, or none came.
     pub difference: Option<(&'static str, String)>,
-    pub since: String,
+    pub since: Ago,
     /// Asked before a receipt is booked.
     pub confirm: String,
 }

@@ -6,9 +6,11 @@ use askama::Template;
 
 use crate::base::app::App;
 use crate::base::auth::Actor;
-use crate::http::page::{Page, PageResult};
+use crate::http::page::{Ago, Page, PageResult};
 use crate::http::paging::Before;
+use crate::registry::uploads::Unfinished;
 use crate::release::model::{ReleaseState, address};
+use crate::release::upload::INBOX;
 use crate::site::vendor::console::{self, AppLine, Figures, ReleaseLine};
 use crate::site::vendor::upload::UploadTarget;
 
@@ -36,10 +38,12 @@ async fn waiting(req: HttpRequest, app: Data<App>, actor: Actor) -> PageResult {
 
 async fn apps(req: HttpRequest, app: Data<App>, actor: Actor, query: Query<Before>) -> PageResult {
     let (found, next) = console::apps(&app, &actor, query.into_inner().before).await?;
+    let unfinished = console::unfinished(&app, &actor).await?;
     let page = Page::of(&req, "vendor-apps-title");
+    let unfinished = unfinished.iter().map(|upload| UnfinishedRow::of(&page, upload)).collect();
     let apps = found.iter().map(|line| AppRow::of(&page, line)).collect();
     let next = next.map(|id| format!("/vendor/apps?before={id}"));
-    page.clone().render(&AppsPage { page, apps, next })
+    page.clone().render(&AppsPage { page, apps, unfinished, next })
 }
 
 async fn app_page(req: HttpRequest, app: Data<App>, actor: Actor, slug: Path<String>, query: Query<Before>) -> PageResult {
@@ -77,6 +81,7 @@ pub struct OverviewFragment {
 pub struct AppsPage {
     pub page: Page,
     pub apps: Vec<AppRow>,
+    pub unfinished: Vec<UnfinishedRow>,
     pub next: Option<String>,
 }
 
@@ -101,7 +106,7 @@ pub struct ReleaseRow {
     pub state: ReleaseState,
     pub size: String,
     pub created: String,
-    pub since: String,
+    pub since: Ago,
     /// The side that must act; `next` tells what happens next.
     pub who: String,
     pub next: String,
@@ -119,6 +124,31 @@ impl ReleaseRow {
             since: page.ago(&line.updated_at),
             who: page.tk("release-who-", line.state),
             next: page.tk("release-next-", line.state),
+        }
+    }
+}
+
+/// An upload that was begun and not finished.
+pub struct UnfinishedRow {
+    /// Where it goes on.
+    pub href: String,
+    /// Slug of the app, or empty for a new one.
+    pub app: String,
+    /// Files and bytes so far, in words.
+    pub arrived: String,
+    pub since: Ago,
+    pub until: String,
+}
+
+impl UnfinishedRow {
+    pub fn of(page: &Page, upload: &Unfinished) -> Self {
+        let app = upload.repository.rsplit('/').next().filter(|name| *name != INBOX).unwrap_or_default().to_owned();
+        Self {
+            href: if app.is_empty() { "/vendor/apps/new".to_owned() } else { format!("/vendor/apps/{app}") },
+            arrived: page.t2("upload-unfinished-arrived", "n", upload.files, "bytes", page.bytes(&upload.bytes)),
+            since: page.ago(&upload.since),
+            until: page.datetime(&upload.until),
+            app,
         }
     }
 }

@@ -13,6 +13,7 @@ use crate::base::error::{Error, QueryResultExt as _, Result};
 use crate::base::i18n::Lang;
 use crate::fleet::model::DeploymentState;
 use crate::moderation::model::CaseState;
+use crate::registry::uploads::{Unfinished, unfinished_in};
 use crate::release::difference::Difference;
 use crate::release::lifecycle;
 use crate::release::model::{Release, ReleaseState};
@@ -182,6 +183,12 @@ pub async fn overview(app: &App, actor: &Actor) -> Result<(Figures, Vec<ReleaseL
             Ok((figures, waiting))
         })
         .await
+}
+
+/// What the reader has begun to upload and not finished.
+pub async fn unfinished(app: &App, actor: &Actor) -> Result<Vec<Unfinished>> {
+    let (user_id, now) = (policy::require(actor, Action::ViewOwnApps)?.user_id.clone(), app.clock.now());
+    app.db.read(move |conn| unfinished_in(conn, &user_id, now)).await
 }
 
 /// One page of the vendor's apps, newest first, before an id; and where the next begins.

@@ -1,11 +1,17 @@
 // Files on their way into the registry: hashed beside the page, sent in parts, tried again. Resumable: what was sent is asked of the
 // server (GET of the upload's location), and {path, size, lastModified} → location is kept in localStorage, so a lost connection or a
 // reloaded page goes on where it was.
-import { csrf } from "../page.js";
+import { csrf, standing } from "../page.js";
 
 const CHUNK = 16 * 1024 * 1024;
 // Files sent at the same time.
 const LANES = 3;
+
+// Whether another try is worth it after a refusal: somebody may have signed in anew in another tab, and the page has the new token now.
+export async function renewed() {
+  const before = csrf;
+  return (await standing()) === "" && csrf !== before;
+}
 
 export class Stop extends Error { constructor(kind, detail) { super(kind); this.kind = kind; this.detail = detail; } }
 
@@ -138,6 +144,7 @@ export class Sender {
   async again(attempt, entry) {
     for (let failures = 0; ; failures += 1) {
       try { return await attempt(); } catch (error) {
+        if (error.kind === "denied" && await renewed()) continue;
         if (!(error instanceof TypeError)) throw error;
         if (this.halted) throw new Stop("paused");
         if (entry) this.progress.set(entry, "retrying");

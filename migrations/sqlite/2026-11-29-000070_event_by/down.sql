@@ -1,0 +1,1 @@
+ALTER TABLE deployment_events DROP COLUMN made_by;

@@ -1,0 +1,47 @@
+//! Errors as pages: what was wrong and the way on.
+
+use actix_web::http::Method;
+use actix_web::{HttpMessage as _, HttpRequest, HttpResponse};
+use askama::Template;
+
+use super::held::{Held, HeldPage};
+use super::page::{Page, PageResult, see_other, status_of, with_next};
+use crate::base::error::{Error, Kind};
+use crate::base::i18n::error_text;
+
+/// The answer to any path that no route knows.
+pub async fn not_found() -> PageResult {
+    Err(Error::not_found("page").into())
+}
+
+#[derive(Template)]
+#[template(path = "layout/error.html")]
+struct ErrorPage {
+    page: Page,
+    status: u16,
+    text: String,
+    /// Who may do what the reader may not: roles of the organisation, in words.
+    roles: String,
+    request_id: String,
+}
+
+/// The error page. People who are not signed in are led to the sign-in page, with what they have typed.
+pub fn error_page(req: &HttpRequest, error: &Error, request_id: &str) -> HttpResponse {
+    if error.kind == Kind::Unauthenticated && req.method() == Method::GET {
+        return see_other(&with_next("/sign-in", req.uri().path_and_query().map_or("/", |p| p.as_str())));
+    }
+    let status = status_of(error.kind);
+    if let Some(held) = req.extensions().get::<Held>().filter(|_| error.code == "csrf") {
+        return HeldPage::after_session(req, held).answer(status).unwrap_or_else(|_| HttpResponse::new(status));
+    }
+    let page = Page::of(req, "problem-title");
+    let text = error_text(page.locale(), error.code, &error.args);
+    let template =
+        ErrorPage { page: page.clone(), status: status.as_u16(), text, roles: roles(&page, error), request_id: request_id.to_owned() };
+    page.render_with(status, &template).unwrap_or_else(|_| HttpResponse::new(status))
+}
+
+/// The roles that an error names, in words.
+fn roles(page: &Page, error: &Error) -> String {
+    page.roles(error.args.iter().find(|(name, _)| *name == "roles").map_or("", |(_, roles)| roles))
+}

@@ -1,0 +1,235 @@
+//! Forms that wait for a click: what was typed when the session ended, and acts that cannot be undone, where no script asks.
+//!
+//! Nothing is kept on the server: the fields lie in the page. A form is held only where the browser says that it comes from a page of this
+//! site, so that no other site can fill one in and have it confirmed.
+
+use actix_web::HttpRequest;
+use actix_web::http::{StatusCode, header};
+use askama::Template;
+
+use super::page::{FormErrors, Page, PageResult, local_path};
+
+/// Most bytes of a form that are held, URL-encoded.
+const MAX_BYTES: usize = 64 * 1024;
+/// Field with the question that a form asks before it is carried out: `word of the button|question`. With `:name=value` behind it, it asks
+/// only where the form has that field, so that each button may have a question of its own.
+const CONFIRM: &str = "_confirm";
+/// Field that says that the question was answered.
+const CONFIRMED: &str = "_confirmed";
+
+/// A form that is not carried out yet.
+#[derive(Debug, Clone, Default)]
+pub struct Held {
+    /// Path and query to which it is sent.
+    pub action: String,
+    /// Fields by name, without passwords and those of the mechanism.
+    pub fields: Vec<(String, String)>,
+    /// Names of passwords, which are typed again.
+    pub secrets: Vec<String>,
+}
+
+fn is_secret(name: &str) -> bool {
+    name.contains("password") || name.contains("secret")
+}
+
+impl Held {
+    /// The form of a request; none where it is too large or its address is not one of this site.
+    pub fn of(req: &HttpRequest, pairs: &[(String, String)]) -> Option<Self> {
+        Self::new(req.uri().path_and_query().map_or("", |p| p.as_str()), pairs)
+    }
+
+    fn new(action: &str, pairs: &[(String, String)]) -> Option<Self> {
+        let mut held = Self { action: local_path(Some(action), ""), ..Self::default() };
+        for (name, value) in pairs {
+            if is_secret(name) {
+                held.secrets.push(name.clone());
+            } else if name != "_csrf" && name != CONFIRMED {
+                held.fields.push((name.clone(), value.clone()));
+            }
+        }
+        let fits = serde_urlencoded::to_string(&held.fields).is_ok_and(|text| text.len() <= MAX_BYTES);
+        (fits && !held.action.is_empty()).then_some(held)
+    }
+
+    /// From the fields of the sign-in form, which carries it.
+    pub fn unpacked(action: &str, packed: &str) -> Option<Self> {
+        if action.is_empty() || packed.len() > MAX_BYTES {
+            return None;
+        }
+        Self::new(action, &serde_urlencoded::from_str::<Vec<(String, String)>>(packed).ok()?)
+    }
+
+    /// For a field of the sign-in form; passwords by their names alone.
+    fn packed(&self) -> String {
+        let secrets = self.secrets.iter().map(|name| (name.clone(), String::new()));
+        serde_urlencoded::to_string(self.fields.iter().cloned().chain(secrets).collect::<Vec<_>>()).unwrap_or_default()
+    }
+
+    /// What is shown of it: fields that a person may have filled in.
+    fn shown(&self) -> Vec<(String, String)> {
+        self.fields.iter().filter(|(name, value)| !name.starts_with('_') && !value.trim().is_empty()).cloned().collect()
+    }
+
+    /// The form's question, if it has one that was not answered: word of the button, question. `{name}` in it is the field of that name.
+    pub fn question(pairs: &[(String, String)]) -> Option<(String, String)> {
+        let has = |name: &str, value: Option<&str>| pairs.iter().any(|(n, v)| n == name && value.is_none_or(|value| v == value));
+        if has(CONFIRMED, None) {
+            return None;
+        }
+        let asks = |name: &str| match name.strip_prefix(CONFIRM)? {
+            "" => Some(true),
+            rest => rest.strip_prefix(':').and_then(|rest| rest.split_once('=')).map(|(name, value)| has(name, Some(value))),
+        };
+        // That of a button comes after that of its form.
+        let (_, text) = pairs.iter().rev().find(|(name, _)| asks(name) == Some(true))?;
+        let (word, question) = text.split_once('|')?;
+        let filled =
+            pairs.iter().fold(
+                question.to_owned(),
+                |text, (name, value)| {
+                    if is_secret(name) { text } else { text.replace(&format!("{{{name}}}"), value.trim()) }
+                },
+            );
+        Some((word.to_owned(), filled))
+    }
+}
+
+/// Whether the browser says that a request comes from a page of this site. Browsers say so by themselves; no page can change what they say.
+pub fn from_this_site(req: &HttpRequest) -> bool {
+    let said = |name: &str| req.headers().get(name).and_then(|v| v.to_str().ok());
+    match (said("sec-fetch-site"), said("origin"), said("host")) {
+        (Some(site), ..) => site == "same-origin",
+        (None, Some(origin), Some(host)) => origin.split_once("://").is_some_and(|(_, rest)| rest.eq_ignore_ascii_case(host)),
+        _ => false,
+    }
+}
+
+/// Forms that people fill in before they sign in.
+fn is_public(path: &str) -> bool {
+    matches!(path, "/sign-in" | "/sign-up") || path.starts_with("/invitations/")
+}
+
+/// The page of a held form.
+#[derive(Template)]
+#[template(path = "layout/held.html")]
+pub struct HeldPage {
+    page: Page,
+    /// What happened, or the question.
+    text: String,
+    /// The word of the button.
+    word: String,
+    held: Held,
+    /// Fields as shown.
+    shown: Vec<(String, String)>,
+    /// The form as a field of the sign-in form, where the reader must sign in first.
+    packed: Option<String>,
+    /// Address as typed.
+    email: String,
+    /// Where to go instead.
+    back: String,
+    /// Whether the act cannot be undone.
+    danger: bool,
+    errors: FormErrors,
+}
+
+impl HeldPage {
+    fn new(page: Page, held: &Held, text: String, word: String) -> Self {
+        let shown = held.shown();
+        let errors = FormErrors::default();
+        Self { page, text, word, held: held.clone(), shown, packed: None, email: String::new(), back: String::new(), danger: false, errors }
+    }
+
+    /// For a form that met the end of its session: to sign in, or to send it with the session of now.
+    pub fn after_session(req: &HttpRequest, held: &Held) -> Self {
+        let page = Page::of(req, "held-title").with_form();
+        let path = held.action.split('?').next().unwrap_or_default();
+        if page.viewer.is_some() || is_public(path) {
+            let text = page.t(if page.viewer.is_some() { "held-other-session" } else { "held-expired" });
+            return Self { back: came_from(req), ..Self::new(page.clone(), held, text, page.t("held-send")) };
+        }
+        Self::to_sign_in(page, held, String::new(), FormErrors::default())
+    }
+
+    /// To sign in, and then go on.
+    pub fn to_sign_in(page: Page, held: &Held, email: String, errors: FormErrors) -> Self {
+        let (text, word) = (page.t("held-sign-in"), page.t("sign-in-submit"));
+        Self { packed: Some(held.packed()), email, errors, ..Self::new(page, held, text, word) }
+    }
+
+    /// After signing in on [`Self::to_sign_in`]: nothing is sent without a click of the person who is signed in now.
+    pub fn signed_in(req: &HttpRequest, held: &Held) -> Self {
+        let page = Page::of(req, "held-title");
+        let text = page.t("held-signed-in");
+        Self::new(page.clone(), held, text, page.t("held-send"))
+    }
+
+    /// The question before an act that cannot be undone.
+    pub fn question(req: &HttpRequest, mut held: Held, (word, text): (String, String)) -> Self {
+        held.fields.push((CONFIRMED.to_owned(), "1".to_owned()));
+        Self { back: came_from(req), danger: true, ..Self::new(Page::of(req, "confirm-title"), &held, text, word) }
+    }
+
+    pub fn answer(&self, status: StatusCode) -> PageResult {
+        self.page.render_with(status, self)
+    }
+}
+
+/// The page on which the form was, by the browser's words.
+fn came_from(req: &HttpRequest) -> String {
+    let referer = req.headers().get(header::REFERER).and_then(|v| v.to_str().ok()).unwrap_or_default();
+    let host = req.headers().get(header::HOST).and_then(|v| v.to_str().ok()).unwrap_or_default();
+    let path = referer.split_once("://").and_then(|(_, rest)| rest.strip_prefix(host));
+    local_path(path, "")
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::test::TestRequest;
+
+    use super::*;
+
+    fn pairs(form: &str) -> Vec<(String, String)> {
+        serde_urlencoded::from_str(form).unwrap()
+    }
+
+    #[test]
+    fn a_form_is_held_without_its_passwords_and_within_bounds() {
+        let held = Held::new("/admin/cases/cas_1", &pairs("_csrf=x&reason=%E4%B8%8D&password=hush&new_password=hush")).unwrap();
+        assert_eq!(held.fields, pairs("reason=%E4%B8%8D"));
+        assert_eq!(held.secrets, ["password", "new_password"]);
+        assert!(!held.packed().contains("hush"));
+        let again = Held::unpacked(&held.action, &held.packed()).unwrap();
+        assert_eq!((again.fields, again.secrets), (held.fields, held.secrets));
+        assert!(Held::new("/x", &[("a".into(), "a".repeat(MAX_BYTES))]).is_none());
+        for foreign in ["//evil.example/x", "https://evil.example/x", ""] {
+            assert!(Held::new(foreign, &[]).is_none(), "{foreign}");
+            assert!(Held::unpacked(foreign, "a=b").is_none(), "{foreign}");
+        }
+    }
+
+    #[test]
+    fn a_question_is_asked_once_and_of_its_own_button() {
+        let asked = |form: &str| Held::question(&pairs(form));
+        assert_eq!(asked("_confirm=Book|{amount}+yuan%3F&amount=+5.00"), Some(("Book".into(), "5.00 yuan?".into())));
+        assert_eq!(asked("_confirm=Book|{amount}+yuan%3F&amount=5.00&_confirmed=1"), None);
+        assert_eq!(asked("_confirm=Save|All%3F&_confirm=Revoke|This%3F"), Some(("Revoke".into(), "This?".into())));
+        let case = "_confirm:decision%3Dreject=Reject|For+ever%3F&decision=";
+        assert_eq!(asked(&format!("{case}reject")), Some(("Reject".into(), "For ever?".into())));
+        assert_eq!(asked(&format!("{case}approve")), None);
+        assert_eq!(asked("a=b"), None);
+    }
+
+    #[test]
+    fn only_what_browsers_say_of_this_site_counts() {
+        let says = |headers: &[(&str, &str)]| {
+            let request = headers.iter().fold(TestRequest::post(), |r, &header| r.insert_header(header));
+            from_this_site(&request.to_http_request())
+        };
+        assert!(says(&[("sec-fetch-site", "same-origin")]));
+        assert!(says(&[("host", "pit.example:8080"), ("origin", "http://pit.example:8080")]));
+        assert!(!says(&[("sec-fetch-site", "same-site"), ("host", "pit.example"), ("origin", "https://pit.example")]));
+        assert!(!says(&[("host", "pit.example"), ("origin", "https://evil.example")]));
+        assert!(!says(&[("host", "pit.example"), ("origin", "null")]));
+        assert!(!says(&[("host", "pit.example")]));
+    }
+}

@@ -1,0 +1,259 @@
+//! Pages that stand open: the server freezes and comes back, the session ends, another tab signs in anew. The page says so, loses nothing that
+//! was typed, and never shows the sign-in page inside itself.
+
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result};
+use fantoccini::Locator;
+use pithead::account::service::{self as account, SignUp};
+use pithead::base::app::App;
+use pithead::base::clock::Clock;
+use pithead::base::config::Settings;
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::browser::Browser;
+use crate::server::{PASSWORD, TestServer};
+
+/// A server as a process of its own, so that it can be frozen.
+struct Served {
+    child: Child,
+    base: String,
+    folder: PathBuf,
+}
+
+impl Served {
+    /// Starts one that knows one mine.
+    async fn start() -> Result<Self> {
+        let folder = std::env::temp_dir().join(pithead::base::ids::new("pithead-open"));
+        let mut settings = Settings::default();
+        settings.data_dir.0.clone_from(&folder);
+        settings.database.url = format!("sqlite:{}", folder.join("pithead.db").display());
+        let app = App::open(settings, Clock::System)?;
+        let owner = SignUp {
+            email: "owner@north.example".into(),
+            name: "Bo".into(),
+            password: PASSWORD.into(),
+            kind: "operator".into(),
+            slug: "north".into(),
+            name_zh: "北矿".into(),
+            name_en: "North Mine".into(),
+        };
+        account::sign_up(&app, owner).await?;
+        drop(app);
+        let free = || std::net::TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).map(|a| a.port());
+        let (port, edge_port) = (free()?, free()?);
+        let base = format!("http://127.0.0.1:{port}");
+        let child = Command::new(env!("CARGO_BIN_EXE_pithead"))
+            .arg("serve")
+            .env("PITHEAD_DATA_DIR", &folder)
+            .env("PITHEAD_SERVER__LISTEN", format!("127.0.0.1:{port}"))
+            .env("PITHEAD_SERVER__EDGE_LISTEN", format!("127.0.0.1:{edge_port}"))
+            .env("PITHEAD_SERVER__PUBLIC_URL", &base)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()?;
+        let served = Self { child, base, folder };
+        let client = reqwest::Client::builder().no_proxy().build()?;
+        let begin = Instant::now();
+        while !client.get(format!("{}/readyz", served.base)).send().await.is_ok_and(|r| r.status().is_success()) {
+            anyhow::ensure!(begin.elapsed() < Duration::from_mins(1), "the server was not ready in time");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        Ok(served)
+    }
+
+    fn signal(&self, signal: Signal) -> Result<()> {
+        let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw).context("a pid")?;
+        Ok(kill_process(pid, signal)?)
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        let _ = self.signal(Signal::CONT);
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        let _ = std::fs::remove_dir_all(&self.folder);
+    }
+}
+
+async fn sign_in(browser: &Browser, email: &str) -> Result<()> {
+    browser.goto("/sign-in").await?;
+    enter(browser, email).await?;
+    browser.wait("the console", Duration::from_secs(15), async |b| Ok(!b.path().await?.starts_with("/sign-in"))).await
+}
+
+/// Fills in the sign-in form that is shown, and presses its button.
+async fn enter(browser: &Browser, email: &str) -> Result<()> {
+    for (name, value) in [("email", email), ("password", PASSWORD)] {
+        browser.client.find(Locator::Css(&format!("main input[name={name}]"))).await?.send_keys(value).await?;
+    }
+    browser.client.find(Locator::Css("form[action='/sign-in'] button[type=submit]")).await?.click().await?;
+    Ok(())
+}
+
+async fn sign_out(browser: &Browser) -> Result<()> {
+    browser.client.execute("document.querySelector('form[action=\"/sign-out\"]').requestSubmit()", vec![]).await?;
+    browser.wait("the home page", Duration::from_secs(15), async |b| Ok(b.path().await? == "/")).await
+}
+
+async fn add_site(browser: &Browser, name: &str) -> Result<()> {
+    browser.goto("/mine/sites").await?;
+    browser.client.find(Locator::Css("main input[name=name]")).await?.send_keys(&format!("{name}\u{e007}")).await?;
+    browser.wait_text(&format!("{name} was added")).await
+}
+
+/// What the band across the page says; empty where there is none.
+async fn band(browser: &Browser) -> Result<String> {
+    let said =
+        browser.client.execute("const b = document.querySelector('[data-line]'); return b && !b.hidden ? b.innerText : ''", vec![]).await?;
+    Ok(said.as_str().unwrap_or_default().to_owned())
+}
+
+/// Waits for a page in a language.
+async fn speaks(browser: &Browser, language: &str) -> Result<()> {
+    let lang = async |b: &Browser| b.client.execute("return document.documentElement.lang", vec![]).await;
+    browser.wait(language, Duration::from_secs(10), async |b| Ok(lang(b).await?.as_str() == Some(language))).await
+}
+
+/// A tab of its own.
+async fn tab(browser: &Browser) -> Result<fantoccini::wd::WindowHandle> {
+    let new = browser.client.new_window(true).await?.handle;
+    browser.client.switch_to_window(new.clone()).await?;
+    Ok(new)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_that_stands_open_says_when_it_is_not_true_any_more() -> Result<()> {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let server = Served::start().await?;
+    let browser = Browser::open(&server.base, "en").await?;
+    sign_in(&browser, "owner@north.example").await?;
+    let wall = browser.client.window().await?;
+    browser.goto("/mine/sites").await?;
+    browser.client.execute("window.same = true", vec![]).await?;
+    anyhow::ensure!(band(&browser).await?.is_empty());
+
+    // Nothing comes any more: no error, no closed connection, only silence.
+    server.signal(Signal::STOP)?;
+    let begin = Instant::now();
+    browser
+        .wait("the band", Duration::from_secs(32), async |b| Ok(band(b).await?.contains("No connection. What you see is as of ")))
+        .await?;
+    anyhow::ensure!(begin.elapsed() > Duration::from_secs(10), "that was not the silence");
+    server.signal(Signal::CONT)?;
+    browser.wait("no band", Duration::from_secs(20), async |b| Ok(band(b).await?.is_empty())).await?;
+
+    // It goes on by itself: what another tab does shows at once.
+    let other = tab(&browser).await?;
+    add_site(&browser, "Shaft 7").await?;
+    browser.client.switch_to_window(wall.clone()).await?;
+    browser.wait_text("Shaft 7").await?;
+
+    // Signed out in the other tab: this page tells, and keeps what it shows.
+    browser.client.switch_to_window(other.clone()).await?;
+    sign_out(&browser).await?;
+    browser.client.switch_to_window(wall.clone()).await?;
+    browser.wait("the end of the session", Duration::from_secs(32), async |b| Ok(band(b).await?.contains("You are signed out"))).await?;
+    let inside = browser.client.find_all(Locator::Css("input[type=password]")).await?;
+    anyhow::ensure!(inside.is_empty() && browser.text().await?.contains("Shaft 7"), "the page became another one");
+
+    // Signed in anew over there: this page goes on where it was, with a token that works.
+    browser.client.switch_to_window(other).await?;
+    sign_in(&browser, "owner@north.example").await?;
+    browser.client.switch_to_window(wall).await?;
+    browser.client.execute("dispatchEvent(new Event('focus'))", vec![]).await?;
+    browser.wait("no band", Duration::from_secs(15), async |b| Ok(band(b).await?.is_empty())).await?;
+    let same = browser.client.execute("return window.same === true", vec![]).await?;
+    anyhow::ensure!(same.as_bool() == Some(true), "the page was loaded anew");
+    browser.client.find(Locator::Css("main input[name=name]")).await?.send_keys("Shaft 8\u{e007}").await?;
+    browser.wait_text("Shaft 8").await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_live_pages_leave_the_browser_its_connections() -> Result<()> {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let server = TestServer::start().await;
+    let (email, _) = server.organization("operator", "north").await;
+    let browser = Browser::open(&server.base, "en").await?;
+    sign_in(&browser, &email).await?;
+    let first = browser.client.window().await?;
+    browser.goto("/mine/sites").await?;
+    for path in ["/mine", "/mine/alarms", "/mine/nodes", "/mine/orders", "/mine/deployments", "/mine/sites", "/mine", "/mine/alarms"] {
+        tab(&browser).await?;
+        let begin = Instant::now();
+        browser.goto(path).await?;
+        anyhow::ensure!(begin.elapsed() < Duration::from_secs(6), "{path} took {:?}", begin.elapsed());
+    }
+    tab(&browser).await?;
+    add_site(&browser, "Shaft 9").await?;
+    browser.client.switch_to_window(first).await?;
+    browser.wait_text("Shaft 9").await?;
+    let errors = browser.console_errors().await?;
+    anyhow::ensure!(errors.is_empty(), "console: {errors:?}");
+    server.stop().await;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_typed_is_lost_by_a_session_a_language_or_an_upload() -> Result<()> {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let server = TestServer::start().await;
+    let (miner, _) = server.organization("operator", "north").await;
+    let (vendor, _) = server.organization("vendor", "acme").await;
+    let browser = Browser::open(&server.base, "en").await?;
+
+    // A form whose session ended in another tab.
+    sign_in(&browser, &miner).await?;
+    let form = browser.client.window().await?;
+    browser.goto("/mine/sites").await?;
+    let field = browser.client.find(Locator::Css("main input[name=name]")).await?;
+    field.send_keys("Shaft 3").await?;
+    let other = tab(&browser).await?;
+    browser.goto("/mine").await?;
+    sign_out(&browser).await?;
+    browser.client.switch_to_window(form.clone()).await?;
+    browser.client.find(Locator::Css("form[action='/mine/sites'] button")).await?.click().await?;
+    browser.wait_text("Nothing was sent yet").await?;
+    enter(&browser, &miner).await?;
+    browser.wait_text("You are signed in again").await?;
+    browser.client.find(Locator::Css("form[action='/mine/sites'] button")).await?.click().await?;
+    browser.wait_path("/mine/sites").await?;
+    browser.wait_text("Shaft 3").await?;
+
+    // Another language leads back to the same search and the same words.
+    browser.goto("/mine/alarms?level=critical").await?;
+    browser.click_text("中文").await?;
+    speaks(&browser, "zh-CN").await?;
+    anyhow::ensure!(browser.path().await? == "/mine/alarms?level=critical", "{}", browser.path().await?);
+    browser.goto("/mine/sites").await?;
+    browser.client.find(Locator::Css("main input[name=name]")).await?.send_keys("井口 4").await?;
+    browser.click_text("English").await?;
+    speaks(&browser, "en").await?;
+    let typed = browser.client.find(Locator::Css("main input[name=name]")).await?.prop("value").await?;
+    anyhow::ensure!(typed.as_deref() == Some("井口 4"), "{typed:?}");
+
+    // Ages count up by themselves.
+    browser.goto("/account").await?;
+    browser.wait_text(" s ago").await?;
+
+    // A folder chosen before a new sign-in in another tab goes on without choosing it again.
+    sign_out(&browser).await?;
+    sign_in(&browser, &vendor).await?;
+    browser.goto("/vendor/apps/new").await?;
+    let app = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("demo/apps/coke-quality");
+    browser.upload("#upload-folder", &[&app]).await?;
+    browser.wait_text("app.yaml is right").await?;
+    browser.client.switch_to_window(other).await?;
+    browser.goto("/vendor").await?;
+    sign_out(&browser).await?;
+    sign_in(&browser, &vendor).await?;
+    browser.client.switch_to_window(form).await?;
+    browser.client.find(Locator::Css("[data-upload-start]")).await?.click().await?;
+    browser.wait_path("/vendor/apps/coke-quality/releases/").await?;
+    server.stop().await;
+    Ok(())
+}
