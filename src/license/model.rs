@@ -227,8 +227,8 @@ impl PullTerms {
         for license in licenses {
             let verdict = license.verdict_at(now);
             // A revoked licence gives no pulls, even where the installed app may go on.
-            terms.may_run |= license.state != LicenseState::Revoked
-                && verdict.allows(Purpose::Run, license.safety, license.enforcement.into());
+            terms.may_run |=
+                license.state != LicenseState::Revoked && verdict.allows(Purpose::Run, license.safety, license.enforcement.into());
             let in_force = matches!(verdict, Verdict::Valid { .. } | Verdict::Expired { grace_until: Some(_) });
             terms.in_force.extend(semver::VersionReq::parse(&license.versions).ok().filter(|_| in_force));
         }

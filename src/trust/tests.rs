@@ -153,7 +153,9 @@ impl Fixture {
 
     async fn put(&self, manifest: &[u8]) -> Descriptor {
         let (repository, bytes, now) = (self.repository_id.clone(), bytes::Bytes::copy_from_slice(manifest), self.app.clock.now());
-        let put = move |conn: &mut crate::base::db::Conn| registry::service::put_manifest_in(conn, &repository, bytes.clone(), registry::model::Visibility::Private, now);
+        let put = move |conn: &mut crate::base::db::Conn| {
+            registry::service::put_manifest_in(conn, &repository, bytes.clone(), registry::model::Visibility::Private, now)
+        };
         self.app.db.write(put).await.unwrap();
         // So that "newest" has a meaning.
         self.app.clock.advance(chrono::TimeDelta::seconds(1));

@@ -9,7 +9,7 @@ CREATE TABLE manifest_blobs (
 );
 CREATE INDEX manifest_blobs_manifest ON manifest_blobs (repository_id, manifest);
 ALTER TABLE manifests ADD COLUMN linked BOOLEAN NOT NULL DEFAULT FALSE;
-CREATE INDEX manifests_unlinked ON manifests (repository_id) WHERE NOT linked;
+CREATE INDEX manifests_unlinked ON manifests (repository_id, digest) WHERE NOT linked;
 
 -- Lists of referrers repeat type and annotations of each; longer ones are read in the manifest itself.
 UPDATE manifests SET annotations = NULL WHERE length(annotations) > 16384;

@@ -15,9 +15,8 @@ pub fn repositories_after(conn: &mut Conn, after: &str, limit: i64) -> QueryResu
 /// Digests after one that a repository has linked since before a time, that nobody has touched since then and no manifest of it names, in
 /// order.
 pub fn idle_links(conn: &mut Conn, repository_id: &str, before: Timestamp, after: &str, limit: i64) -> QueryResult<Vec<String>> {
-    let naming = manifest_blobs::table.filter(
-        manifest_blobs::repository_id.eq(repository_blobs::repository_id).and(manifest_blobs::digest.eq(repository_blobs::digest)),
-    );
+    let naming = manifest_blobs::table
+        .filter(manifest_blobs::repository_id.eq(repository_blobs::repository_id).and(manifest_blobs::digest.eq(repository_blobs::digest)));
     repository_blobs::table
         .inner_join(blobs::table.on(blobs::digest.eq(repository_blobs::digest)))
         .filter(repository_blobs::repository_id.eq(repository_id).and(repository_blobs::digest.gt(after)))

@@ -161,7 +161,8 @@ async fn manifests_referrers_and_tags_of_a_repository_are_counted() {
 
         // What a manifest may name, and call itself.
         let parts = app_package::oci::Index::of(vec![descriptor.clone(); 4097]).to_bytes();
-        let answer = send(&app, &acme, Method::PUT, "/v2/acme/belt/manifests/parts", &[("content-type", INDEX_TYPE)], &parts).await.expect(413);
+        let answer =
+            send(&app, &acme, Method::PUT, "/v2/acme/belt/manifests/parts", &[("content-type", INDEX_TYPE)], &parts).await.expect(413);
         assert!(String::from_utf8_lossy(&answer.body).contains("manifest-too-many-parts"));
         let named = ImageManifest { artifact_type: Some("a/".repeat(128)), ..more };
         assert_eq!(put_manifest(&app, &acme, "acme/belt", "named", &named.to_bytes()).await.expect(400).code(), "MANIFEST_INVALID");
@@ -239,10 +240,20 @@ async fn manifests_of_the_version_before_are_linked_at_the_start() {
             put_manifest(&app, &acme, "acme/belt", &format!("t{n}"), &manifest).await.expect(201);
             first = Digest::of(&manifest).to_string();
         }
-        let rows = || app.db.read(|conn| Ok(manifest_blobs::table.order((manifest_blobs::manifest, manifest_blobs::digest)).load::<(String, String, String)>(conn)?));
+        let rows = || {
+            app.db.read(|conn| {
+                Ok(manifest_blobs::table
+                    .order((manifest_blobs::manifest, manifest_blobs::digest))
+                    .load::<(String, String, String)>(conn)?)
+            })
+        };
         let before = rows().await.unwrap();
         assert_eq!(before.len(), 40, "a layer and a config each");
-        run(&app, format!("UPDATE manifests SET linked = FALSE, visibility = 'kept'; DELETE FROM manifest_blobs WHERE manifest <> '{first}'")).await;
+        run(
+            &app,
+            format!("UPDATE manifests SET linked = FALSE, visibility = 'kept'; DELETE FROM manifest_blobs WHERE manifest <> '{first}'"),
+        )
+        .await;
         // While it is unknown what they name, nothing goes.
         let blob = format!("/v2/acme/belt/blobs/{}", Digest::of(&[3u8]));
         delete(&app, &acme, &blob).await.expect(500);
@@ -251,7 +262,14 @@ async fn manifests_of_the_version_before_are_linked_at_the_start() {
         delete(&app, &acme, &blob).await.expect(409);
         assert_eq!(links::complete(&app).await.unwrap(), 0);
         // One that cannot be read is told of, and keeps the others from nothing.
-        run(&app, format!("UPDATE manifests SET linked = FALSE; UPDATE manifests SET content = media_type{} WHERE digest = '{first}'", cast(&app).await)).await;
+        run(
+            &app,
+            format!(
+                "UPDATE manifests SET linked = FALSE; UPDATE manifests SET content = media_type{} WHERE digest = '{first}'",
+                cast(&app).await
+            ),
+        )
+        .await;
         assert_eq!(links::complete(&app).await.unwrap(), 19);
         app.clock.advance(TimeDelta::days(400));
         assert_eq!(crate::registry::collect::collect(&app, false).await.unwrap().links, 0);

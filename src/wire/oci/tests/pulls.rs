@@ -201,7 +201,9 @@ async fn a_registry_token_ends_with_what_it_was_made_with() {
                 for _ in 0..2 {
                     send(&app, &nobody, Method::GET, &path, &with, b"").await.expect(expected[0]);
                 }
-                send(&app, &nobody, Method::HEAD, &format!("/v2/{name}/blobs/{}", Digest::of(b"weights")), &with, b"").await.expect(expected[1]);
+                send(&app, &nobody, Method::HEAD, &format!("/v2/{name}/blobs/{}", Digest::of(b"weights")), &with, b"")
+                    .await
+                    .expect(expected[1]);
                 send(&app, &nobody, Method::POST, &format!("/v2/{name}/blobs/uploads/"), &with, b"").await.expect(expected[2]);
             };
             all([200, 200, 202]).await;
