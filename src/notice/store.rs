@@ -34,11 +34,12 @@ pub fn mark_sent(conn: &mut Conn, id: &str, now: Timestamp) -> QueryResult<usize
 
 /// It will not be sent; `error` says why, where that is not noted yet.
 pub fn mark_failed(conn: &mut Conn, id: &str, error: Option<&str>) -> QueryResult<usize> {
-    let waiting = messages::table.find(id).filter(messages::state.eq(MessageState::Waiting));
     if let Some(error) = error {
         note_error(conn, id, error)?;
     }
-    diesel::update(waiting).set((messages::state.eq(MessageState::Failed), messages::mail.eq(None::<String>))).execute(conn)
+    diesel::update(messages::table.find(id).filter(messages::state.eq(MessageState::Waiting)))
+        .set((messages::state.eq(MessageState::Failed), messages::mail.eq(None::<String>)))
+        .execute(conn)
 }
 
 pub fn note_error(conn: &mut Conn, id: &str, error: &str) -> QueryResult<usize> {
