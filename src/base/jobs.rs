@@ -162,7 +162,7 @@ pub fn prune_failed(conn: &mut Conn, before: Timestamp, limit: i64) -> Result<us
     use schema::jobs::dsl;
     let of = dsl::jobs.filter(dsl::state.eq("failed").and(dsl::run_at.lt(before)));
     let old: Vec<String> = of.order(dsl::run_at).limit(limit).select(dsl::id).load(conn)?;
-    Ok(diesel::delete(schema::jobs::table.filter(dsl::id.eq_any(old))).execute(conn)?)
+    Ok(diesel::delete(dsl::jobs.filter(dsl::id.eq_any(old))).execute(conn)?)
 }
 
 /// What a runner does with a job. The table of all kinds is in `server`, which may call the slices that do them.

@@ -1,4 +1,5 @@
-//! Hidden test sets: an administrator keeps them per scenario, every release of the scenario is scored on them, and the figure is shown.
+//! Hidden test sets: an administrator keeps them per scenario, every release of the scenario that is submitted is scored on them, and the
+//! figure is shown as it is kept, rounded.
 //! Owns `evaluation_sets` and `evaluation_scores`.
 //!
 //! Invariants: what is in a set leaves the platform in no form: its archive is a blob that no repository links, only the confined

@@ -6,6 +6,7 @@
 //! differs between the backends is in [`dialect`].
 
 use std::fs::File;
+use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -146,8 +147,10 @@ impl Db {
         let generation = Arc::default();
         Ok(match location {
             Location::Sqlite(path) => {
-                let wal = durable.then(|| Arc::new(PathBuf::from(format!("{path}-wal"))));
                 let write = pool(1, false)?;
+                // The log lies beside the file itself, wherever a link to it lies.
+                let file = std::fs::canonicalize(path)?;
+                let wal = durable.then(|| Arc::new(PathBuf::from(format!("{}-wal", file.display()))));
                 Self { read: pool(connections.max(1), true)?, write, generation, room, wal }
             }
             Location::Postgres(_) => {
@@ -172,12 +175,9 @@ impl Db {
         T: Send + 'static,
         F: FnOnce(&mut Conn) -> Result<T> + Send + 'static,
     {
-        let (generation, room) = (self.generation.clone(), self.room.clone());
+        let generation = self.generation.clone();
         on_pool(self.write.clone(), move |conn| {
             let result = in_transaction(conn, f);
-            if let Err(e) = &result {
-                released(room.as_ref(), e);
-            }
             // Count also after an error: the commit may have happened and its answer been lost. Count here: the caller may be gone.
             generation.fetch_add(1, Ordering::AcqRel);
             result
@@ -209,9 +209,10 @@ impl Db {
             drop(conn);
             let (value, after) = result?;
             // SQLite itself syncs its log at checkpoints only. It is synced here, beside the next writer instead of before it.
-            let synced = match wal.filter(|_| lasting(&after)) {
-                Some(wal) => File::open(&*wal).and_then(|log| log.sync_data()),
-                None => Ok(()),
+            let synced = match wal.filter(|_| lasting(&after)).map(|wal| File::open(&*wal).and_then(|log| log.sync_data())) {
+                // A file system without shared memory has no such log: SQLite keeps a journal there, and syncs it by itself.
+                Some(Err(e)) if e.kind() != ErrorKind::NotFound => Err(e),
+                _ => Ok(()),
             };
             then(after);
             synced?;

@@ -94,7 +94,7 @@ async fn a_full_disk_refuses_uploads_and_lets_people_work() {
             }
             send(&app, &acme, Method::POST, location, &[], b"").await;
             // People go on: what was laid aside is given up for them.
-            for n in 0..20 {
+            for n in 0..10 {
                 create_site(&app, &mine, &format!("Shaft {n}")).await.unwrap();
             }
             // When that is used up too, it is said as it is.
