@@ -5,7 +5,6 @@
 
 pub mod access;
 pub mod addresses;
-pub mod jobs;
 pub mod links;
 pub mod model;
 pub mod names;

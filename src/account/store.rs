@@ -283,16 +283,6 @@ pub fn knows_device(conn: &mut Conn, email: &str, device_hash: &str, since: Time
     diesel::select(diesel::dsl::exists(known)).get_result(conn)
 }
 
-/// Removes counts whose window began before a time.
-pub fn forget_attempts_before(conn: &mut Conn, before: Timestamp) -> QueryResult<usize> {
-    diesel::delete(throttles::table.filter(throttles::window_started_at.lt(before))).execute(conn)
-}
-
-/// Removes sessions that were over before a time.
-pub fn delete_sessions_before(conn: &mut Conn, before: Timestamp) -> QueryResult<usize> {
-    diesel::delete(sessions::table.filter(sessions::expires_at.lt(before))).execute(conn)
-}
-
 /// Forgets the attempts of a subject.
 pub fn forget_attempts(conn: &mut Conn, subject: &str) -> QueryResult<usize> {
     diesel::delete(throttles::table.find(subject)).execute(conn)

@@ -30,7 +30,7 @@ const ADDRESS: i64 = 30;
 /// pauses are 1, 3, 5, 7, … minutes, so that a thousand addresses get 17 guesses in an hour and 47 in a day.
 const ACCOUNT_FREE: i64 = 10;
 /// Time after which the count of an account as a whole begins anew.
-const ACCOUNT_WINDOW: TimeDelta = TimeDelta::days(1);
+pub const ACCOUNT_WINDOW: TimeDelta = TimeDelta::days(1);
 /// Days for which a browser or address stays known after a sign-in.
 pub const KNOWN_DAYS: i64 = 180;
 /// Addresses of a person that are looked at, the latest.

@@ -9,19 +9,21 @@ use crate::base::error::Result;
 
 /// How long what is over is kept: the team and the person see what ended.
 const KEEP: TimeDelta = TimeDelta::days(90);
+/// Browser and address of a session that is over are known until then.
+const KEEP_SESSIONS: TimeDelta = TimeDelta::days(throttle::KNOWN_DAYS);
 /// Rows of a table deleted in one transaction.
 const BATCH: i64 = 500;
 
 /// Deletes what is over. Gives how many rows went.
 pub async fn prune(app: &App) -> Result<usize> {
     let now = app.clock.now();
-    let (before, window) = (now.minus(KEEP), now.minus(throttle::WINDOW));
+    let (before, unknown, window) = (now.minus(KEEP), now.minus(KEEP_SESSIONS), now.minus(throttle::ACCOUNT_WINDOW));
     let mut deleted = 0;
     loop {
         let gone = app
             .db
             .write(move |conn| {
-                Ok(store::delete_old_sessions(conn, before, BATCH)?
+                Ok(store::delete_old_sessions(conn, unknown, BATCH)?
                     + store::delete_old_invitations(conn, before, BATCH)?
                     + store::delete_old_tokens(conn, before, BATCH)?
                     + store::delete_old_attempts(conn, window, BATCH)?)
@@ -79,6 +81,7 @@ mod tests {
                             seen_at: now,
                             expires_at: now.plus(TimeDelta::days(days)),
                             revoked_at: None,
+                            device_hash: None,
                         };
                         store::insert_session(conn, &session)?;
                     }
@@ -91,10 +94,12 @@ mod tests {
             tokens::create(&app, &acme, "short", &["publish"], 1).await.unwrap();
             tokens::create(&app, &acme, "long", &["publish"], 300).await.unwrap();
             assert_eq!((prune(&app).await.unwrap(), left().await), (0, [2, 1, 2, 1]));
-            app.clock.advance(throttle::WINDOW + TimeDelta::seconds(1));
+            app.clock.advance(throttle::ACCOUNT_WINDOW + TimeDelta::seconds(1));
             assert_eq!((prune(&app).await.unwrap(), left().await), (1, [2, 1, 2, 0]));
             app.clock.advance(TimeDelta::days(98));
-            assert_eq!((prune(&app).await.unwrap(), left().await), (3, [1, 0, 1, 0]));
+            assert_eq!((prune(&app).await.unwrap(), left().await), (2, [2, 0, 1, 0]));
+            app.clock.advance(TimeDelta::days(90));
+            assert_eq!((prune(&app).await.unwrap(), left().await), (1, [1, 0, 1, 0]));
         })
         .await;
     }

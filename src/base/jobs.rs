@@ -56,10 +56,6 @@ pub enum Job {
     Notify { notice: Notice },
     /// Send a message by mail.
     SendMessage { message_id: String },
-    /// Remove messages and one-time links that are too old.
-    PruneMessages,
-    /// Remove records, sessions and counts that are older than the settings want.
-    RemoveOld,
 }
 
 /// Work that must not wait for other work.
@@ -81,7 +77,7 @@ impl Lane {
             Self::Checks => &["check-release", "score-release", "evaluate-release", "evaluate-scenario"],
             Self::Prompt => &["rebuild-node", "expire-uploads", "offer-reset", "notify"],
             Self::Mail => &["send-message"],
-            Self::Upkeep => &["collect-garbage", "prune-history", "prune-messages", "remove-old"],
+            Self::Upkeep => &["collect-garbage", "prune-history"],
         }
     }
 
@@ -115,8 +111,6 @@ impl Job {
             Self::OfferReset { .. } => "offer-reset",
             Self::Notify { .. } => "notify",
             Self::SendMessage { .. } => "send-message",
-            Self::PruneMessages => "prune-messages",
-            Self::RemoveOld => "remove-old",
         }
     }
 
@@ -305,9 +299,7 @@ mod tests {
             Job::PruneHistory => Some(Job::OfferReset { email: id(), lang: Lang::En }),
             Job::OfferReset { .. } => Some(Notice::new(NoticeKind::ResetPassword, Lang::En, "x", "x").job()),
             Job::Notify { .. } => Some(Job::SendMessage { message_id: id() }),
-            Job::SendMessage { .. } => Some(Job::PruneMessages),
-            Job::PruneMessages => Some(Job::RemoveOld),
-            Job::RemoveOld => None,
+            Job::SendMessage { .. } => None,
         };
         let mut jobs = 0;
         let mut job = Some(Job::CheckRelease { release_id: id() });

@@ -91,22 +91,16 @@ pub fn give_up(conn: &mut Conn, id: &str) -> Result<()> {
     Ok(())
 }
 
-/// Puts the next removal of old messages into the queue, unless one waits.
-pub async fn plan_pruning(app: &App) -> Result<()> {
-    let at = app.clock.now().plus(TimeDelta::days(1));
-    app.db.write(move |conn| Job::PruneMessages.enqueue_once(conn, at)).await
-}
-
-/// Removes messages that are older than the setting says, and one-time links of the week before.
-pub async fn prune(app: &App) -> Result<()> {
-    // Plan the next removal first, so that it comes even if this one fails for good.
-    plan_pruning(app).await?;
+/// Removes messages that are older than the setting says, and one-time links of the week before; gives how many.
+pub async fn prune(app: &App) -> Result<usize> {
     let now = app.clock.now();
     let (old, over) = (now.minus(TimeDelta::days(app.settings.mail.keep_days)), now.minus(TimeDelta::days(7)));
+    let mut removed = 0;
     loop {
-        let removed = app.db.write(move |conn| Ok(store::delete(conn, old, BATCH)? + links::prune_in(conn, over, BATCH)?)).await?;
-        if removed == 0 {
-            return Ok(());
+        let gone = app.db.write(move |conn| Ok(store::delete(conn, old, BATCH)? + links::prune_in(conn, over, BATCH)?)).await?;
+        if gone == 0 {
+            return Ok(removed);
         }
+        removed += gone;
     }
 }

@@ -21,7 +21,7 @@ use crate::server::middleware::authenticate::{PeerCertificate, authenticate};
 use crate::server::middleware::{
     csrf::csrf, errors::errors, head_as_get::head_as_get, request_id::request_id, security_headers::security_headers,
 };
-use crate::{account, audit, notice, registry, site, wire};
+use crate::{account, audit, registry, site, wire};
 
 mod files;
 pub mod middleware;
@@ -114,8 +114,6 @@ impl Server {
         }
         registry::jobs::plan_collection(&app).await.map_err(|e| anyhow::anyhow!("{e}"))?;
         upkeep::plan(&app, TimeDelta::minutes(1)).await.map_err(|e| anyhow::anyhow!("{e}"))?;
-        notice::jobs::plan_pruning(&app).await.map_err(|e| anyhow::anyhow!("{e}"))?;
-        account::jobs::plan(&app).await.map_err(|e| anyhow::anyhow!("{e}"))?;
         account::names::fill(&app).await.map_err(|e| anyhow::anyhow!("{e}"))?;
         if settings.behind_proxy && settings.trusted_proxies.is_empty() {
             tracing::warn!("server.behind_proxy believes any peer: name the proxies' networks in server.trusted_proxies instead");

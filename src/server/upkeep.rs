@@ -6,7 +6,7 @@ use crate::base::app::App;
 use crate::base::error::{Error, Result};
 use crate::base::jobs::{self, Job};
 use crate::base::rate;
-use crate::{account, fleet, telemetry};
+use crate::{account, audit, fleet, notice, telemetry};
 
 /// Time between two runs. The rates bound what comes in between.
 const EVERY: TimeDelta = TimeDelta::hours(1);
@@ -30,13 +30,12 @@ pub async fn prune(app: &App) -> Result<()> {
         tokio::task::spawn_blocking(move || room.lay_aside()).await.map_err(Error::internal)?;
     }
     let (reports, events) = (telemetry::upkeep::prune(app).await?, fleet::upkeep::prune(app).await?);
-    let sessions = account::upkeep::prune(app).await?;
+    let (over, messages) = (account::upkeep::prune(app).await?, notice::jobs::prune(app).await?);
+    let records = audit::retention::prune(app).await?;
     let now = app.clock.now();
     while app.db.write(move |conn| rate::prune(conn, now, BATCH)).await? > 0 {}
     let before = now.minus(KEEP_FAILED);
     while app.db.write(move |conn| jobs::prune_failed(conn, before, BATCH)).await? > 0 {}
-    if reports + events + sessions > 0 {
-        tracing::info!(reports, events, sessions, "old rows deleted");
-    }
+    tracing::info!(reports, events, over, messages, records, "old rows deleted");
     Ok(())
 }

@@ -25,8 +25,6 @@ fn run<'a>(app: &'a App, job: &'a Job) -> BoxFuture<'a, Result<()>> {
             Job::OfferReset { email, lang } => account::passwords::offer_reset(app, email, *lang).await,
             Job::Notify { notice } => notice::jobs::notify(app, notice).await,
             Job::SendMessage { message_id } => notice::jobs::send(app, message_id).await,
-            Job::PruneMessages => notice::jobs::prune(app).await,
-            Job::RemoveOld => account::jobs::remove_old(app).await,
         }
     })
 }
@@ -43,8 +41,6 @@ fn give_up(conn: &mut Conn, job: &Job, now: Timestamp) -> Result<()> {
         | Job::CollectGarbage
         | Job::PruneHistory
         | Job::OfferReset { .. }
-        | Job::Notify { .. }
-        | Job::PruneMessages
-        | Job::RemoveOld => Ok(()),
+        | Job::Notify { .. } => Ok(()),
     }
 }

@@ -5,7 +5,7 @@ use diesel::prelude::*;
 use serde_json::{Value, json};
 
 use crate::account::service::{self, Browser, SignedIn};
-use crate::account::throttle;
+use crate::account::{throttle, upkeep};
 use crate::audit::model::Record;
 use crate::base::app::App;
 use crate::base::db::schema::{audit_records, sessions, throttles};
@@ -167,12 +167,11 @@ async fn old_counts_and_sessions_go_and_with_them_what_was_known() {
                 Ok((counts, sessions))
             })
         };
-        crate::account::jobs::plan(&app).await.unwrap();
         app.clock.advance(TimeDelta::days(1) + TimeDelta::minutes(1));
-        testing::drain_jobs(&app).await;
+        upkeep::prune(&app).await.unwrap();
         assert_eq!(rows().await.unwrap(), (0, 1));
         app.clock.advance(TimeDelta::days(throttle::KNOWN_DAYS + 1));
-        testing::drain_jobs(&app).await;
+        upkeep::prune(&app).await.unwrap();
         assert_eq!(rows().await.unwrap(), (0, 0));
         assert!(!enter(&app, "10.0.0.1", Some(&own.device)).await.unwrap().session.is_empty());
     })
