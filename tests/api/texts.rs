@@ -84,7 +84,7 @@ fn rights_that_templates_ask_for_exist() {
 #[test]
 fn every_error_code_has_a_text() {
     let constructors =
-        ["invalid", "unauthenticated", "forbidden", "not_found", "conflict", "gone", "too_large", "rate_limited", "unavailable"];
+        ["invalid", "unauthenticated", "forbidden", "not_found", "conflict", "gone", "too_large", "rate_limited", "unavailable", "full"];
     let mut missing = BTreeSet::new();
     for source in rust_sources("src") {
         let text: String = source.code.split_whitespace().collect();
