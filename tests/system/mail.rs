@@ -101,7 +101,7 @@ impl Running {
         loop {
             let folder = std::fs::read_dir(self.path("mails").join("new")).into_iter().flatten().flatten();
             let mut files: Vec<PathBuf> = folder.map(|entry| entry.path()).collect();
-            files.sort();
+            files.sort_by_key(|file| std::fs::metadata(file).and_then(|about| about.modified()).unwrap());
             if files.len() >= count {
                 return files.iter().map(|file| decoded(&std::fs::read_to_string(file).unwrap())).collect();
             }

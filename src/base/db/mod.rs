@@ -149,11 +149,7 @@ impl Db {
             Location::Sqlite(path) => {
                 let write = pool(1, false)?;
                 // The log lies beside the file itself, wherever a link to it lies.
-<<<<<<< ours
-                let file = std::fs::canonicalize(path)?;
-=======
                 let file = std::fs::canonicalize(path).unwrap_or_else(|_| PathBuf::from(path));
->>>>>>> theirs
                 let wal = durable.then(|| Arc::new(PathBuf::from(format!("{}-wal", file.display()))));
                 Self { read: pool(connections.max(1), true)?, write, generation, room, wal }
             }
