@@ -106,7 +106,8 @@ pub fn from_this_site(req: &HttpRequest) -> bool {
 
 /// Forms that people fill in before they sign in.
 fn is_public(path: &str) -> bool {
-    matches!(path, "/sign-in" | "/sign-up") || path.starts_with("/invitations/")
+    matches!(path, "/sign-in" | "/sign-up" | "/forgotten-password" | "/new-password" | "/confirm-address")
+        || path.starts_with("/invitations/")
 }
 
 /// The page of a held form.
