@@ -45,7 +45,9 @@ impl Credentials {
     /// The token that was given, if one was.
     pub fn read(&self, lang: Lang) -> anyhow::Result<Option<String>> {
         match &self.token_file {
-            Some(file) => Ok(Some(std::fs::read_to_string(file).cannot(lang, "read", file)?.trim_start_matches('\u{feff}').trim().to_owned())),
+            Some(file) => {
+                Ok(Some(std::fs::read_to_string(file).cannot(lang, "read", file)?.trim_start_matches('\u{feff}').trim().to_owned()))
+            }
             None => Ok(self.token.clone().filter(|token| !token.is_empty())),
         }
     }

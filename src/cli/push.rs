@@ -89,7 +89,10 @@ pub fn push(args: &Push) -> anyhow::Result<ExitCode> {
         Ok(pushed) => {
             if args.told.json {
                 let Pushed { address, digest, version, kid } = &pushed;
-                package::print(&json!({"ok": true, "location": address.as_str(), "digest": digest, "version": version, "signed_by": kid, "left_out": folder.left_out}));
+                let location = address.as_str();
+                package::print(
+                    &json!({"ok": true, "location": location, "digest": digest, "version": version, "signed_by": kid, "left_out": folder.left_out}),
+                );
             } else {
                 print_line!("{}", pushed.address);
             }

@@ -166,8 +166,8 @@ async fn pages_by_role() {
 /// Routes that are no question of rights: they begin or end the session by which the table is made.
 const SESSIONS: [&str; 3] = ["/sign-in", "/sign-out", "/sign-up"];
 
-/// One form for all routes, filled in so that rights are asked for: 403 says that the asker may not, 303 (but for nobody, who is sent to sign
-/// in), 404, 409 and 422 that it fails at most for the thing that is named. Nodes are the mine's and new for each who asks; other things of others are tried in
+/// One form for all routes, filled in so that rights are asked for: 403 says that the asker may not, 303 that it is done, and 404, 409 and
+/// 422 that it fails for the thing that is named only. Nodes are the mine's and new for each who asks; other things of others are tried in
 /// `tests/system/strangers.rs`, where there are some.
 #[tokio::test(flavor = "multi_thread")]
 async fn forms_by_role() {
@@ -179,7 +179,8 @@ async fn forms_by_role() {
             number.set(number.get() + 1);
             let name = format!("n-{}", number.get());
             let node = if route.starts_with("/mine/nodes/{") { people.node(&name).await } else { "none-such".to_owned() };
-            let request = people.client.post(format!("{}{}", people.server.base, address(route, &node))).header("x-csrf-token", &asker.csrf);
+            let request =
+                people.client.post(format!("{}{}", people.server.base, address(route, &node))).header("x-csrf-token", &asker.csrf);
             let session = if asker.cookie.is_empty() { "csrf=x".to_owned() } else { format!("session={}", asker.cookie) };
             let request = request.header("cookie", format!("__Host-{session}"));
             if route.starts_with("/vendor/upload/") {

@@ -27,6 +27,7 @@ mod release;
 #[path = "../support/server.rs"]
 mod server;
 #[path = "../support/sources.rs"]
+#[allow(dead_code, reason = "tests/api reads more of the sources")]
 mod sources;
 mod strangers;
 mod tables;

@@ -45,13 +45,62 @@ BgcqhkjOPQIBBggqhkjOPQMBBwNCAAQ=
 ";
 /// Names of queries and forms of the pages and the registry.
 const NAMES: [&str; 40] = [
-    "before", "after", "next", "q", "state", "level", "site", "plot", "hours", "against", "preview", "plan", "nodes", "channel", "app", "topic", "last",
-    "n", "digest", "mount", "from", "artifactType", "id", "name", "email", "role", "scope", "days", "kind", "price", "reason", "decision", "hidden",
-    "license", "release", "node", "site_id", "organization", "public_key", "lang",
+    "before",
+    "after",
+    "next",
+    "q",
+    "state",
+    "level",
+    "site",
+    "plot",
+    "hours",
+    "against",
+    "preview",
+    "plan",
+    "nodes",
+    "channel",
+    "app",
+    "topic",
+    "last",
+    "n",
+    "digest",
+    "mount",
+    "from",
+    "artifactType",
+    "id",
+    "name",
+    "email",
+    "role",
+    "scope",
+    "days",
+    "kind",
+    "price",
+    "reason",
+    "decision",
+    "hidden",
+    "license",
+    "release",
+    "node",
+    "site_id",
+    "organization",
+    "public_key",
+    "lang",
 ];
 const VALUES: [&str; 14] = [
-    "", "1", "-1", "none-such", "rel_0198c9e0-0000-7000-8000-000000000000", "1.0.0", "2026-02-30", "true", "煤", "acme/belt", "/mine/nodes",
-    "sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a", "1280.00", "owner@acme.example",
+    "",
+    "1",
+    "-1",
+    "none-such",
+    "rel_0198c9e0-0000-7000-8000-000000000000",
+    "1.0.0",
+    "2026-02-30",
+    "true",
+    "煤",
+    "acme/belt",
+    "/mine/nodes",
+    "sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a",
+    "1280.00",
+    "owner@acme.example",
 ];
 /// Headers that the server reads, with what stands in them.
 const HEADERS: [(&str, &str); 12] = [
@@ -294,13 +343,21 @@ async fn damaged_inference_requests_are_answered() {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let demo = Demo::shared();
     let client = CLIENT.with(Client::clone);
-    let mut found = None;
-    for node in &demo.nodes {
-        let listed: Value = client.get(format!("{node}/v1/apps")).send().await.unwrap().json().await.unwrap();
-        let table = listed["apps"].as_array().unwrap().iter().find(|app| app["input"] != "image").cloned();
-        found = found.or(table.map(|app| (node.clone(), app["model"].as_str().unwrap().to_owned())));
-    }
-    let (node, model) = found.expect("an app on tables");
+    let begin = Instant::now();
+    let (node, model) = loop {
+        let mut found = None;
+        for node in &demo.nodes {
+            let listed: Value = client.get(format!("{node}/v1/apps")).send().await.unwrap().json().await.unwrap();
+            let table = listed["apps"].as_array().unwrap().iter().find(|app| app["input"] != "image").cloned();
+            found = found.or(table.map(|app| (node.clone(), app["model"].as_str().unwrap().to_owned())));
+        }
+        match found {
+            Some(found) => break found,
+            // Nodes fetch and prove their apps first.
+            None => tokio::time::sleep(Duration::from_millis(100)).await,
+        }
+        assert!(begin.elapsed() < Duration::from_mins(1), "no app on tables runs");
+    };
     let described: Value = client.get(format!("{node}/v2/models/{model}")).send().await.unwrap().json().await.unwrap();
     let tensor = &described["inputs"][0];
     let shape: Vec<i64> = tensor["shape"].as_array().unwrap().iter().map(|side| side.as_i64().unwrap().max(1)).collect();

@@ -13,8 +13,30 @@ use crate::demo::tool;
 const CASES: usize = 5_000;
 const SEED: u64 = 20_261_129;
 const CELLS: [&str; 24] = [
-    "1", "-2.5", " 3 ", "4e2", ".5", "6.", "+7", "", " ", "x", "1e400", "-1e39", "inf", "nan", "0x1", "1_0", "１", "5\" pipe", "\"q\"", "\"1\"",
-    "\"a,b\"", "\"two\nlines\"", "\"say \"\"hi\"\"\"", "\"1\" \"",
+    "1",
+    "-2.5",
+    " 3 ",
+    "4e2",
+    ".5",
+    "6.",
+    "+7",
+    "",
+    " ",
+    "x",
+    "1e400",
+    "-1e39",
+    "inf",
+    "nan",
+    "0x1",
+    "1_0",
+    "１",
+    "5\" pipe",
+    "\"q\"",
+    "\"1\"",
+    "\"a,b\"",
+    "\"two\nlines\"",
+    "\"say \"\"hi\"\"\"",
+    "\"1\" \"",
 ];
 /// What a damaged text gets.
 const PIECES: [&str; 12] = ["\"", "\"\"", ",", ";", "\t", "\n", "\r\n", "\r", " ", "a", "9", "\u{feff}"];
@@ -61,8 +83,7 @@ fn tables_mean_what_they_mean_elsewhere() {
 
     let (mut taken, mut quotes) = (0, 0);
     for ((text, length), (numbers, is_table)) in cases.iter().zip(&theirs) {
-        let pre =
-            PreWindow { columns: vec!["a".into()], length: *length, layout: WindowLayout::Flat, mean: Vec::new(), std: Vec::new() };
+        let pre = PreWindow { columns: vec!["a".into()], length: *length, layout: WindowLayout::Flat, mean: Vec::new(), std: Vec::new() };
         let mut out = Vec::new();
         let ours = table::window(&pre, text.as_bytes(), &mut out);
         assert_eq!(ours.as_ref().ok().map(|()| &out), numbers.as_ref(), "the last {length} of {text:?}: {ours:?}");
@@ -70,5 +91,8 @@ fn tables_mean_what_they_mean_elsewhere() {
         taken += usize::from(ours.is_ok());
         quotes += usize::from(ours.is_err_and(|e| e.code == "csv-quote"));
     }
-    assert!(taken > CASES / 10 && quotes > CASES / 100, "{taken} taken, {quotes} refused for their quotation marks: the texts are too much alike");
+    assert!(
+        taken > CASES / 10 && quotes > CASES / 100,
+        "{taken} taken, {quotes} refused for their quotation marks: the texts are too much alike"
+    );
 }

@@ -216,7 +216,8 @@ mod tests {
 
     #[test]
     fn hidden_and_system_files_are_left_out() {
-        for path in [".DS_Store", "golden/Thumbs.db", "thumbs.db", "Desktop.ini", "__MACOSX/golden/._0.csv", ".git/config", "a/.b/c", ".."] {
+        for path in [".DS_Store", "golden/Thumbs.db", "thumbs.db", "Desktop.ini", "__MACOSX/golden/._0.csv", ".git/config", "a/.b/c", ".."]
+        {
             assert!(is_left_out(path), "{path}");
         }
         for path in ["app.yaml", "golden/0.csv", "desktop.ini.txt", "a.b", "MACOSX"] {

@@ -106,6 +106,11 @@ fn other_separator(name: &str) -> AppError {
     AppError::new("csv-separator", format!("{name} stand between the columns of the header; write commas"))
 }
 
+/// A record in words, by its number from 0.
+fn named(record: usize) -> String {
+    if record == 0 { "the header".to_owned() } else { format!("row {record}") }
+}
+
 /// A table that is read row by row.
 struct Table<'a> {
     text: &'a str,
@@ -130,8 +135,8 @@ impl<'a> Table<'a> {
             return Err(not_csv("the input is UTF-16; save it as UTF-8".into()));
         }
         let line = |at: usize| 1 + bytes.iter().take(at).filter(|&&byte| byte == b'\n').count();
-        let text = str::from_utf8(bytes)
-            .map_err(|e| not_csv(format!("line {} is not UTF-8; save the input as UTF-8", line(e.valid_up_to()))))?;
+        let text =
+            str::from_utf8(bytes).map_err(|e| not_csv(format!("line {} is not UTF-8; save the input as UTF-8", line(e.valid_up_to()))))?;
         if let Some(at) = bytes.iter().position(|&byte| byte == 0) {
             return Err(not_csv(format!("line {} has a zero byte, which no CSV text has", line(at))));
         }
@@ -171,7 +176,7 @@ impl<'a> Table<'a> {
             if raw.trim().is_empty() {
                 continue;
             }
-            let place = || self.place(self.records);
+            let place = || named(self.records);
             if raw.contains('"')
                 && let Some(field) = self.ill_quoted(raw)
             {
@@ -205,7 +210,7 @@ impl<'a> Table<'a> {
             self.at += read;
             written += wrote;
             self.found += ended;
-            let place = || self.place(self.records);
+            let place = || named(self.records);
             match outcome {
                 ReadRecordResult::InputEmpty => {}
                 ReadRecordResult::Record => return Ok(true),
@@ -218,11 +223,6 @@ impl<'a> Table<'a> {
                 }
             }
         }
-    }
-
-    /// A record in words, by its number from 0.
-    fn place(&self, record: usize) -> String {
-        if record == 0 { "the header".to_owned() } else { format!("row {record}") }
     }
 
     /// A field of the record read last.
@@ -283,7 +283,7 @@ impl<'a> Table<'a> {
     #[expect(clippy::cast_possible_truncation, reason = "tensors are FP32")]
     fn number(&self, place: usize, name: &str, scale: impl Fn(f64) -> f64) -> Result<f32> {
         let bad = |what: &str| {
-            let row = self.place(self.records.saturating_sub(1));
+            let row = named(self.records.saturating_sub(1));
             AppError::new("csv-not-a-number", format!("{row}, column `{name}`: {what}"))
         };
         let field = self.field(place).trim();

@@ -114,7 +114,18 @@ impl Examples {
         let rules = bases.iter().flat_map(|b| &b.manifest.pipeline.alarms).map(|rule| rule.when.clone()).collect();
         let payload = statement.to_payload();
         let envelope = statement.sign(&kid, &key).to_bytes();
-        Self { name: statement.app.clone(), bases, oci, envelope, payload, keys, pictures, tables, rules, file: dir.join("parsed/model.onnx") }
+        Self {
+            name: statement.app.clone(),
+            bases,
+            oci,
+            envelope,
+            payload,
+            keys,
+            pictures,
+            tables,
+            rules,
+            file: dir.join("parsed/model.onnx"),
+        }
     }
 }
 
