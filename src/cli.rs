@@ -15,6 +15,7 @@ mod pull;
 mod push;
 mod reference;
 mod sign;
+mod stop;
 mod upload;
 mod verify;
 mod words;

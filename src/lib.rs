@@ -1,7 +1,7 @@
 //! Pithead (坑口), an industrial app marketplace for mining. The chain that must hold, and the slice that serves each link:
 //!
 //! listed ([`registry`], [`release`], [`catalog`]) → checked ([`release`], [`evaluation`]) → approved ([`moderation`]) → bought
-//! ([`trade`]) → licensed ([`license`]) → deployed ([`fleet`]) → running ([`telemetry`]) → proven ([`audit`]).
+//! ([`trade`]) → licensed ([`license`]) → deployed ([`fleet`]) → running ([`telemetry`]) → proven ([`audit`]). [`stops`] ends any of it.
 //!
 //! Dependencies point one way, row by row: [`base`], the slices in the order of `tests/api/house.rs`, [`http`], [`wire`] and [`site`],
 //! [`server`], then [`demo`] and [`cli`]. A slice calls another below it only through its `service`. See docs/ARCHITECTURE.md.
@@ -22,6 +22,7 @@ pub mod registry;
 pub mod release;
 pub mod server;
 pub mod site;
+pub mod stops;
 pub mod telemetry;
 #[cfg(test)]
 #[allow(clippy::missing_panics_doc, reason = "tests fail by panicking")]

@@ -33,7 +33,8 @@ side-deploy = Deployments
 side-alarms = Alarms
 side-queue = Queue
 side-payments = Payments
-side-people = Organisations
+side-organizations = Organisations
+side-people = People
 side-messages = Messages
 side-audit = Audit
 
@@ -139,6 +140,7 @@ state-recalled = Recalled
 state-listed = Listed
 state-hidden = Hidden
 state-suspended = Suspended
+state-disabled = Disabled
 state-withdrawn = Withdrawn
 state-requested = Requested
 state-offered = Offered

@@ -28,6 +28,7 @@ node-fault-signature-invalid = The signature of this release is wrong, so the no
 node-fault-signature-not-a-release = What is signed is not a release, so the node does not run it. Tell the platform.
 node-fault-signature-other-release = The signature belongs to another release, so the node does not run this one. Tell the platform.
 node-fault-release-not-approved = The platform has not approved this release, so the node does not run it.
+node-fault-release-recalled = The platform has recalled this release, so the node does not install it.
 node-fault-license-suspended = The licence is suspended by the platform.
 node-fault-license-expired = The licence has ended.
 node-fault-license-revoked = The licence was revoked by the platform.

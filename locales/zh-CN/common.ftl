@@ -33,7 +33,8 @@ side-deploy = 部署
 side-alarms = 告警
 side-queue = 审核队列
 side-payments = 收款
-side-people = 机构
+side-organizations = 机构
+side-people = 人员
 side-messages = 消息
 side-audit = 审计
 
@@ -136,6 +137,7 @@ state-recalled = 已召回
 state-listed = 已上架
 state-hidden = 已隐藏
 state-suspended = 已暂停
+state-disabled = 已停用
 state-withdrawn = 已下架
 state-requested = 已询价
 state-offered = 已报价

@@ -28,6 +28,7 @@ node-fault-signature-invalid = 该版本的签名错误，节点不予运行。�
 node-fault-signature-not-a-release = 签名的内容不是版本，节点不予运行。请联系平台。
 node-fault-signature-other-release = 签名属于另一个版本，节点不予运行。请联系平台。
 node-fault-release-not-approved = 该版本未经平台批准，节点不予运行。
+node-fault-release-recalled = 平台已召回此版本，节点不会安装它。
 node-fault-license-suspended = 许可证已被平台暂停。
 node-fault-license-expired = 许可证已到期。
 node-fault-license-revoked = 许可证已被平台吊销。

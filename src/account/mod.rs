@@ -6,11 +6,13 @@
 pub mod access;
 pub mod addresses;
 pub mod links;
+pub mod directory;
 pub mod model;
 pub mod names;
 pub mod passwords;
 pub mod service;
 pub mod sessions;
+pub mod standing;
 mod store;
 pub mod team;
 #[cfg(test)]

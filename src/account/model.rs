@@ -94,6 +94,22 @@ pub fn person(user: User, organization: Organization, role: Role) -> Person {
     }
 }
 
+/// A person as administrators find them.
+#[derive(Debug, Clone, Queryable, Selectable)]
+#[diesel(table_name = schema::users)]
+pub struct FoundPerson {
+    pub id: String,
+    pub name: String,
+    pub email: String,
+    /// When the address was proved to be theirs.
+    pub email_verified_at: Option<Timestamp>,
+    /// Since when they may not sign in.
+    pub disabled_at: Option<Timestamp>,
+    /// Why not.
+    pub disabled_reason: Option<String>,
+    pub created_at: Timestamp,
+}
+
 /// A colleague as listed.
 #[derive(Debug, Clone, Queryable)]
 pub struct TeamMember {

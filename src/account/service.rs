@@ -18,7 +18,7 @@ pub use super::sessions::{
     Browser, Proof, SignedIn, authenticate_session, authenticate_session_used, authenticate_token, end_session, list_sessions, sign_in,
     sign_in_on, sign_out, sign_out_elsewhere, still_holds, switch_organization,
 };
-pub use super::store::{find_organization_by_slug, find_user_by_email, get_organization, list_organizations};
+pub use super::store::{find_organization_by_slug, find_user_by_email, get_organization};
 
 /// Decisions on one subject that its page shows.
 const MAX_NOTES: i64 = 50;
@@ -229,7 +229,7 @@ pub(super) async fn new_user(app: &App, faults: &mut Faults, email: &str, name: 
     }))
 }
 
-/// A member of an organisation, if they still are and are not disabled.
+/// A member of an organisation, if they still are and neither they nor the organisation are stopped.
 pub fn person_in(conn: &mut Conn, user_id: &str, organization_id: &str) -> Result<Option<Person>> {
     Ok(store::find_person(conn, user_id, organization_id)?)
 }

@@ -8,7 +8,7 @@ use chrono::TimeDelta;
 use serde_json::json;
 
 use super::model::Session;
-use super::{store, throttle};
+use super::{standing, store, throttle};
 use crate::audit;
 use crate::base::app::App;
 use crate::base::auth::policy::{self, Action, Scope};
@@ -46,7 +46,8 @@ pub async fn sign_in(app: &App, email: &str, password: String, address: &str, us
 /// Signs a browser in.
 ///
 /// # Errors
-/// `wrong-password` (also for an unknown account: which it was is not told), `sign-in-throttled`, `no-organization`.
+/// `wrong-password` (also for an unknown account: which it was is not told), `sign-in-throttled`; with the right password, the reason of
+/// the platform: `person-disabled`, `organization-suspended` where the person has no other; `no-organization`.
 pub async fn sign_in_on(app: &App, email: &str, password: String, browser: Browser<'_>) -> Result<SignedIn> {
     let Browser { address, user_agent, device } = browser;
     let email = email.trim().to_lowercase();
@@ -56,7 +57,7 @@ pub async fn sign_in_on(app: &App, email: &str, password: String, browser: Brows
     let now = app.clock.now();
     let user = {
         let email = email.clone();
-        app.db.read(move |conn| Ok(store::find_user_by_email(conn, &email)?.filter(|user| user.disabled_at.is_none()))).await?
+        app.db.read(move |conn| Ok(store::find_user_by_email(conn, &email)?)).await?
     };
     let fits = password.len() <= password::MAX_BYTES && password::verify(password, user.as_ref().map(|u| u.password_hash.clone())).await?;
     let Some(user) = user.filter(|_| fits) else {
@@ -79,7 +80,13 @@ pub async fn sign_in_on(app: &App, email: &str, password: String, browser: Brows
     };
     let id = user.id.clone();
     audit::change(app, &Actor::System, move |c| {
-        let organization_id = store::first_organization_of(c, &user.id)?.ok_or_else(|| Error::forbidden("no-organization"))?;
+        standing::require_enabled(c, &user.id)?;
+        let Some(organization_id) = store::first_organization_of(c, &user.id)? else {
+            return Err(match store::standing::suspended_reason_for(c, &user.id)? {
+                Some(reason) => Error::forbidden("organization-suspended").arg("reason", reason),
+                None => Error::forbidden("no-organization"),
+            });
+        };
         let person = store::find_person(c, &user.id, &organization_id)?.ok_or_else(|| Error::forbidden("no-organization"))?;
         let detail = json!({"address": session.address, "known_browser": attempt.from_known_browser()});
         c.audit_as(&Actor::Person(Box::new(person), Via::System), "person.signed-in", &user.id, &detail);
@@ -155,13 +162,19 @@ pub async fn list_sessions(app: &App, actor: &Actor) -> Result<Vec<Session>> {
 /// Acts for another organisation of the person from now on.
 ///
 /// # Errors
-/// `organization`: not one of theirs.
+/// `organization`: not one of theirs; `organization-suspended`.
 pub async fn switch_organization(app: &App, actor: &Actor, organization_id: String) -> Result<()> {
     let (person, hash) = own_session(actor)?;
     let (hash, user_id) = (hash.to_owned(), person.user_id.clone());
     app.db
         .write(move |conn| {
-            store::find_person(conn, &user_id, &organization_id)?.ok_or_else(|| Error::not_found("organization"))?;
+            if store::find_person(conn, &user_id, &organization_id)?.is_none() {
+                let own = store::organizations_of(conn, &user_id)?.iter().any(|(id, ..)| *id == organization_id);
+                if own {
+                    standing::require_going(conn, &organization_id)?;
+                }
+                return Err(Error::not_found("organization"));
+            }
             store::set_session_organization(conn, &hash, &organization_id)?;
             Ok(())
         })
@@ -169,7 +182,7 @@ pub async fn switch_organization(app: &App, actor: &Actor, organization_id: Stri
 }
 
 /// Sessions that were last used before that are over.
-fn idle_since(app: &App, now: Timestamp) -> Timestamp {
+pub(super) fn idle_since(app: &App, now: Timestamp) -> Timestamp {
     now.minus(TimeDelta::minutes(app.settings.sessions.idle_minutes))
 }
 

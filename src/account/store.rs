@@ -1,5 +1,8 @@
 //! Queries of accounts.
 
+pub mod directory;
+pub mod standing;
+
 use std::collections::HashMap;
 
 use diesel::dsl::exists;
@@ -12,7 +15,7 @@ use crate::base::db::schema::{
 };
 use crate::base::db::{Conn, Timestamp};
 
-/// A person by user and organisation, if they are (still) a member and not disabled.
+/// A person by user and organisation, if they are (still) a member and neither they nor the organisation are stopped.
 pub fn find_person(conn: &mut Conn, user_id: &str, organization_id: &str) -> QueryResult<Option<Person>> {
     find_holder(conn, user_id, organization_id, None)
 }
@@ -27,7 +30,8 @@ pub fn find_holder(
     let mut query = users::table
         .inner_join(memberships::table.on(memberships::user_id.eq(users::id)))
         .inner_join(organizations::table.on(organizations::id.eq(memberships::organization_id)))
-        .filter(users::id.eq(user_id).and(organizations::id.eq(organization_id)).and(users::disabled_at.is_null()))
+        .filter(users::id.eq(user_id).and(organizations::id.eq(organization_id)))
+        .filter(users::disabled_at.is_null().and(organizations::suspended_at.is_null()))
         .select((User::as_select(), Organization::as_select(), memberships::role))
         .into_boxed();
     match proof {
@@ -222,10 +226,11 @@ pub fn organizations_of(conn: &mut Conn, user_id: &str) -> QueryResult<Vec<(Stri
         .load(conn)
 }
 
-/// The organisation that a person acts for after signing in: the one they joined first.
+/// The organisation that a person acts for after signing in: of those that are not suspended the one they joined first.
 pub fn first_organization_of(conn: &mut Conn, user_id: &str) -> QueryResult<Option<String>> {
     memberships::table
-        .filter(memberships::user_id.eq(user_id))
+        .inner_join(organizations::table.on(organizations::id.eq(memberships::organization_id)))
+        .filter(memberships::user_id.eq(user_id).and(organizations::suspended_at.is_null()))
         .order((memberships::created_at, memberships::organization_id))
         .select(memberships::organization_id)
         .first(conn)
@@ -428,27 +433,6 @@ pub fn revoke_tokens_for(conn: &mut Conn, user_id: &str, organization_id: &str, 
     let theirs = api_tokens::user_id.eq(user_id).and(api_tokens::organization_id.eq(organization_id));
     let open = theirs.and(api_tokens::revoked_at.is_null());
     diesel::update(api_tokens::table.filter(open)).set(api_tokens::revoked_at.eq(now)).execute(conn)
-}
-
-/// Organisations with their number of members, before an id, newest first.
-pub fn list_organizations(conn: &mut Conn, before: &str, limit: i64) -> QueryResult<Vec<(Organization, i64)>> {
-    use diesel::dsl::count;
-    organizations::table
-        .left_join(memberships::table.on(memberships::organization_id.eq(organizations::id)))
-        .filter(organizations::id.lt(before))
-        .group_by((
-            organizations::id,
-            organizations::kind,
-            organizations::slug,
-            organizations::name_zh,
-            organizations::name_en,
-            organizations::created_at,
-            organizations::resembles,
-        ))
-        .order(organizations::id.desc())
-        .limit(limit)
-        .select((Organization::as_select(), count(memberships::user_id.nullable())))
-        .load(conn)
 }
 
 /// Ids of the platform's organisations (there is one).

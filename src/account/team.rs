@@ -173,7 +173,8 @@ pub async fn find_invitation(app: &App, secret: &str) -> Result<InvitationInfo> 
 /// Accepts an invitation: a new person chooses name and password, a known one proves theirs.
 ///
 /// # Errors
-/// `wrong-password`, `sign-in-throttled`: who invites people must not get to guess their passwords. `invitation-over`, `already-a-member`.
+/// `wrong-password`, `sign-in-throttled`: who invites people must not get to guess their passwords. `invitation-over`, `already-a-member`;
+/// `person-disabled`, `organization-suspended`.
 pub async fn accept(app: &App, secret: &str, name: &str, password: String, address: &str) -> Result<()> {
     let info = find_invitation(app, secret).await?;
     let known = {
@@ -201,6 +202,10 @@ pub async fn accept(app: &App, secret: &str, name: &str, password: String, addre
         let now = c.now;
         let invitation = store::get_invitation(c, &hash).or_not_found("invitation")?;
         dialect::hold(c, Row::Organization(&invitation.organization_id))?;
+        super::standing::require_going(c, &invitation.organization_id)?;
+        if let Some(user) = &known {
+            super::standing::require_enabled(c, &user.id)?;
+        }
         exactly_one(store::accept_invitation(c, &invitation.id, now)?, "invitation-over")?;
         // Ends further open invitations to the address: old data may hold several.
         store::revoke_invitations_to(c, &invitation.organization_id, &invitation.email, &invitation.id, now)?;

@@ -40,6 +40,12 @@ pub enum Job {
     },
     /// Write the desired state of a node anew.
     RebuildNode { node_id: String },
+    /// Enqueue rebuilding of the nodes for which a release is wanted, so that they hear of its recall.
+    TellNodes {
+        release_id: String,
+        /// Deployment id after which to go on; empty for the beginning.
+        after: String,
+    },
     /// End uploads that nobody finished.
     ExpireUploads,
     /// Remove what nothing in the registry refers to.
@@ -75,7 +81,7 @@ impl Lane {
     fn kinds(self) -> &'static [&'static str] {
         match self {
             Self::Checks => &["check-release", "score-release", "evaluate-release", "evaluate-scenario"],
-            Self::Prompt => &["rebuild-node", "expire-uploads", "offer-reset", "notify"],
+            Self::Prompt => &["rebuild-node", "tell-nodes", "expire-uploads", "offer-reset", "notify"],
             Self::Mail => &["send-message"],
             Self::Upkeep => &["collect-garbage", "prune-history"],
         }
@@ -105,6 +111,7 @@ impl Job {
             Self::EvaluateRelease { .. } => "evaluate-release",
             Self::EvaluateScenario { .. } => "evaluate-scenario",
             Self::RebuildNode { .. } => "rebuild-node",
+            Self::TellNodes { .. } => "tell-nodes",
             Self::ExpireUploads => "expire-uploads",
             Self::CollectGarbage => "collect-garbage",
             Self::PruneHistory => "prune-history",
@@ -293,7 +300,8 @@ mod tests {
             Job::ScoreRelease { .. } => Some(Job::EvaluateRelease { release_id: id(), set_id: id() }),
             Job::EvaluateRelease { .. } => Some(Job::EvaluateScenario { set_id: id(), after: id() }),
             Job::EvaluateScenario { .. } => Some(Job::RebuildNode { node_id: id() }),
-            Job::RebuildNode { .. } => Some(Job::ExpireUploads),
+            Job::RebuildNode { .. } => Some(Job::TellNodes { release_id: id(), after: id() }),
+            Job::TellNodes { .. } => Some(Job::ExpireUploads),
             Job::ExpireUploads => Some(Job::CollectGarbage),
             Job::CollectGarbage => Some(Job::PruneHistory),
             Job::PruneHistory => Some(Job::OfferReset { email: id(), lang: Lang::En }),

@@ -8,4 +8,5 @@ pub mod pictures;
 pub mod plans;
 pub mod query;
 pub mod service;
+pub mod standing;
 mod store;

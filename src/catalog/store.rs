@@ -257,3 +257,59 @@ pub fn owner(conn: &mut Conn, app_id: &str) -> QueryResult<Owner> {
         .first(conn)?;
     Ok(Owner { organization_id, vendor, app })
 }
+
+/// States that a suspension takes a listing out of, and that it goes back to.
+const BEFORE_SUSPENSION: [ListingState; 4] = [ListingState::Draft, ListingState::InReview, ListingState::Listed, ListingState::Hidden];
+
+/// Suspends a listing; 0 rows where it is suspended by itself. One that is suspended with its organisation keeps the state before that.
+pub fn suspend(conn: &mut Conn, app_id: &str, reason: &str, now: Timestamp) -> QueryResult<usize> {
+    let going = apps::state.eq_any(BEFORE_SUSPENSION);
+    let fresh = diesel::update(apps::table.find(app_id).filter(going))
+        .set((
+            apps::suspended_from.eq(apps::state.nullable()),
+            apps::state.eq(ListingState::Suspended),
+            apps::suspended_reason.eq(reason),
+            apps::updated_at.eq(now),
+        ))
+        .execute(conn)?;
+    let with_organization = apps::state.eq(ListingState::Suspended).and(apps::suspended_reason.is_null());
+    let own = diesel::update(apps::table.find(app_id).filter(with_organization)).set(apps::suspended_reason.eq(reason)).execute(conn)?;
+    // The second statement changes nothing where the first did: that listing has a reason.
+    Ok(fresh + own)
+}
+
+/// Takes a listing's own suspension off; 0 rows where it has none. It stays suspended until [`resume_of`].
+pub fn resume(conn: &mut Conn, app_id: &str) -> QueryResult<usize> {
+    let own = apps::state.eq(ListingState::Suspended).and(apps::suspended_reason.is_not_null());
+    diesel::update(apps::table.find(app_id).filter(own)).set(apps::suspended_reason.eq(None::<String>)).execute(conn)
+}
+
+/// Suspends the listings of an organisation with it.
+pub fn suspend_of(conn: &mut Conn, organization_id: &str, now: Timestamp) -> QueryResult<usize> {
+    let going = apps::state.eq_any(BEFORE_SUSPENSION);
+    diesel::update(apps::table.filter(apps::organization_id.eq(organization_id).and(going)))
+        .set((apps::suspended_from.eq(apps::state.nullable()), apps::state.eq(ListingState::Suspended), apps::updated_at.eq(now)))
+        .execute(conn)
+}
+
+/// Gives the suspended listings of an organisation that have no reason of their own the state back that they had. What was published
+/// meanwhile becomes listed.
+pub fn resume_of(conn: &mut Conn, organization_id: &str, now: Timestamp) -> QueryResult<usize> {
+    for back in BEFORE_SUSPENSION {
+        let with_it = apps::state.eq(ListingState::Suspended).and(apps::suspended_reason.is_null());
+        let of = apps::organization_id.eq(organization_id).and(with_it).and(apps::suspended_from.eq(back.as_str()));
+        diesel::update(apps::table.filter(of))
+            .set((apps::state.eq(back), apps::suspended_from.eq(None::<String>), apps::updated_at.eq(now)))
+            .execute(conn)?;
+    }
+    let unlisted = apps::state.eq_any([ListingState::Draft, ListingState::InReview]);
+    diesel::update(apps::table.filter(apps::organization_id.eq(organization_id).and(unlisted).and(apps::release_id.is_not_null())))
+        .set(apps::state.eq(ListingState::Listed))
+        .execute(conn)
+}
+
+/// Why a listing is suspended by itself; none where it is not, or only with its organisation.
+pub fn suspension(conn: &mut Conn, app_id: &str) -> QueryResult<Option<String>> {
+    let suspended = apps::table.find(app_id).filter(apps::state.eq(ListingState::Suspended));
+    Ok(suspended.select(apps::suspended_reason).first::<Option<String>>(conn).optional()?.flatten())
+}

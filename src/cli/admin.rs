@@ -15,6 +15,7 @@ use crate::base::config::Settings;
 use crate::base::db::Location;
 use crate::base::error::Error;
 use crate::base::i18n::Lang;
+use crate::cli::stop;
 use crate::registry::{collect, quota, scrub};
 
 /// What can be asked.
@@ -38,6 +39,31 @@ pub enum Command {
         /// What of it.
         #[command(subcommand)]
         command: Audit,
+    },
+    /// Recall a release.
+    Release {
+        #[command(subcommand)]
+        command: stop::Release,
+    },
+    /// Suspend a listing, or let it go on.
+    Listing {
+        #[command(subcommand)]
+        command: stop::Listing,
+    },
+    /// Suspend an organisation, or let it go on.
+    Organization {
+        #[command(subcommand)]
+        command: stop::Organization,
+    },
+    /// Disable or enable a person, or sign them out everywhere.
+    Person {
+        #[command(subcommand)]
+        command: stop::Person,
+    },
+    /// Revoke an API token.
+    Token {
+        #[command(subcommand)]
+        command: stop::Token,
     },
 }
 
@@ -122,6 +148,11 @@ pub async fn run(app: &App, command: Command) -> anyhow::Result<ExitCode> {
         }
         Command::Storage { command } => storage(app, command).await,
         Command::Audit { command: Audit::Verify } => verify_audit(app).await,
+        Command::Release { command } => stop::run(app, command.of()).await,
+        Command::Listing { command } => stop::run(app, command.of()).await,
+        Command::Organization { command } => stop::run(app, command.of()).await,
+        Command::Person { command } => stop::run(app, command.of()).await,
+        Command::Token { command } => stop::run(app, command.of()).await,
     }
 }
 
@@ -143,7 +174,7 @@ async fn add_person(app: &App, options: AddPerson) -> anyhow::Result<ExitCode> {
 }
 
 /// An error of a service in words.
-fn told(error: Error) -> anyhow::Error {
+pub(super) fn told(error: Error) -> anyhow::Error {
     let words = |code, args: &[(&'static str, String)]| crate::base::i18n::error_text(Lang::En, code, args);
     let fields: Vec<String> = error.fields.iter().map(|f| format!("{}: {}", f.field, words(f.code, &f.args))).collect();
     if fields.is_empty() { anyhow::anyhow!("{}", words(error.code, &error.args)) } else { anyhow::anyhow!("{}", fields.join("; ")) }

@@ -316,6 +316,29 @@ pub fn list_deployments(conn: &mut Conn, organization_id: &str, before: Option<&
     query.load(conn)
 }
 
+/// Wanted deployments of an organisation, by one licence or by all, whose release is recalled, newest first.
+pub fn recalled_deployments(
+    conn: &mut Conn,
+    organization_id: &str,
+    license_id: Option<&str>,
+    limit: i64,
+) -> QueryResult<Vec<DeploymentRow>> {
+    let mut query = deployments::table
+        .inner_join(releases::table.on(releases::id.eq(deployments::release_id)))
+        .inner_join(nodes::table.on(nodes::id.eq(deployments::node_id)))
+        .inner_join(sites::table.on(sites::id.eq(nodes::site_id)))
+        .filter(deployments::organization_id.eq(organization_id.to_owned()).and(deployments::wanted.eq(true)))
+        .filter(releases::state.eq(ReleaseState::Recalled))
+        .order(deployments::id.desc())
+        .limit(limit)
+        .select((Deployment::as_select(), releases::version, nodes::name, sites::name, nodes::seen_at))
+        .into_boxed();
+    if let Some(license_id) = license_id {
+        query = query.filter(deployments::license_id.eq(license_id.to_owned()));
+    }
+    query.load(conn)
+}
+
 /// Deployments on a node that are not gone, newest first, with their versions.
 pub fn deployments_of_node(conn: &mut Conn, node_id: &str) -> QueryResult<Vec<(Deployment, String)>> {
     deployments::table

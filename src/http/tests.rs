@@ -56,6 +56,15 @@ async fn a_nul_anywhere_is_no_fault_of_the_server() {
             (
                 &admin,
                 &[
+                    "/admin/organizations?q=%00&before=%00",
+                    "/admin/organizations/%00",
+                    "/admin/people?q=%00",
+                    "/admin/people/%00",
+                    "/admin/listings/%00",
+                    "/admin/releases/%00",
+                    "/admin/stops/recall-release/%00",
+                    "/admin/stops/end-session/%00",
+                    "/admin/stops/%00/x",
                     "/admin/cases/%00",
                     "/admin/people?before=%00",
                     "/admin/messages?before=%00&state=%00",
@@ -89,6 +98,7 @@ async fn a_nul_anywhere_is_no_fault_of_the_server() {
             (&admin, "/admin/people/%00/confirm-address", "email=%00"),
             (&vendor, "/account/tokens", "name=%00&scopes=%00&days=1"),
             (&vendor, "/vendor/keys/revoke", "id=%00"),
+            (&admin, "/admin/stops/disable-person/%00", "reason=%00%00%00%00"),
         ];
         for (who, path, form) in forms {
             let (status, body) = page(&app, who, Method::POST, path, form).await;

@@ -188,6 +188,11 @@ pub fn pull_terms(conn: &mut Conn, organization_id: &str, repository_name: &str,
     Ok(PullTerms::of(&store::for_repository(conn, organization_id, vendor, app)?, now))
 }
 
+/// Whether an organisation has, or had, a licence for an app.
+pub fn has_any(conn: &mut Conn, organization_id: &str, app_id: &str) -> Result<bool> {
+    Ok(store::has_any(conn, organization_id, app_id)?)
+}
+
 /// A licence with the names that a page shows.
 #[derive(Debug, Clone)]
 pub struct LicenseLine {

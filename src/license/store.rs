@@ -110,3 +110,9 @@ pub fn ending(conn: &mut Conn, organization_id: &str, before: Timestamp, limit: 
         .select(License::as_select())
         .load(conn)
 }
+
+/// Whether an organisation has, or had, a licence for an app.
+pub fn has_any(conn: &mut Conn, organization_id: &str, app_id: &str) -> QueryResult<bool> {
+    let own = licenses::table.filter(licenses::app_id.eq(app_id).and(licenses::organization_id.eq(organization_id)));
+    diesel::select(diesel::dsl::exists(own)).get_result(conn)
+}

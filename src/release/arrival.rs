@@ -107,6 +107,7 @@ fn receive_in(c: &mut Change<'_>, person: &Person, incoming: &PackageContents, d
         published_at: None,
         channel: Channel::of(&manifest.version, Channel::Stable),
         deprecation: None,
+        recall: None,
         manifest: Json::new(manifest.clone()),
     };
     limits::count_check(c, &person.organization_id, settings, now)?;

@@ -13,6 +13,7 @@ mod limits;
 pub mod malware;
 pub mod model;
 pub mod package;
+pub mod recall;
 pub mod service;
 mod store;
 pub mod upload;

@@ -28,7 +28,7 @@ crate::base::db::types::text_enum! {
         Published = "published",
         /// Still runs, no longer for new deployments.
         Deprecated = "deprecated",
-        /// Must not run any more.
+        /// Called back by the platform: nobody gets it any more. What runs goes on until its operator decides.
         Recalled = "recalled",
     }
 }
@@ -61,6 +61,14 @@ pub struct Deprecation {
     /// Version of the same app to go to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub successor: Option<String>,
+}
+
+/// Why the platform has recalled a version.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Recall {
+    /// As the platform's people gave it; its buyers, its vendor and everybody who reads the listing see it.
+    pub reason: String,
+    pub at: Timestamp,
 }
 
 impl ReleaseState {
@@ -170,6 +178,8 @@ pub struct Release {
     pub channel: Channel,
     /// The vendor's message and successor, once it is deprecated.
     pub deprecation: Option<Json<Deprecation>>,
+    /// The platform's reason, once it is recalled.
+    pub recall: Option<Json<Recall>>,
 }
 
 /// Address of a release in the vendor console.

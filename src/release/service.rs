@@ -172,8 +172,8 @@ pub fn get(conn: &mut Conn, id: &str) -> Result<Release> {
     store::get(conn, id).or_not_found("release")
 }
 
-/// Makes the highest published release of the best channel the listing's own. Called in the transaction that publishes, promotes or
-/// deprecates, and that holds the app's row: of two at once the second sees what the first has published.
+/// Makes the highest published release of the best channel the listing's own. Called in the transaction that publishes, promotes,
+/// deprecates or recalls, and that holds the app's row: of two at once the second sees what the first has published.
 pub(super) fn list_newest_in(c: &mut Change<'_>, app_id: &str) -> Result<()> {
     let newest = latest_published(c, app_id)?;
     catalog::service::list_in(c, app_id, newest.as_ref().map(|r| Newest { release_id: &r.id, digest: &r.digest, manifest: &r.manifest }))
@@ -185,12 +185,15 @@ pub fn latest_published(conn: &mut Conn, app_id: &str) -> Result<Option<Release>
     latest(conn, app_id, ReleaseState::Published)
 }
 
-/// As [`latest_published`], for a sale: a deprecated version where all of them are, since an order may be older than the deprecation.
+/// As [`latest_published`], for a sale: a deprecated or recalled version where all of them are, since an order may be older than that.
+/// The buyer has paid for the app, and the correction that comes is covered.
 pub fn latest_sold(conn: &mut Conn, app_id: &str) -> Result<Option<Release>> {
-    match latest_published(conn, app_id)? {
-        Some(release) => Ok(Some(release)),
-        None => latest(conn, app_id, ReleaseState::Deprecated),
+    for state in [ReleaseState::Published, ReleaseState::Deprecated, ReleaseState::Recalled] {
+        if let Some(release) = latest(conn, app_id, state)? {
+            return Ok(Some(release));
+        }
     }
+    Ok(None)
 }
 
 fn latest(conn: &mut Conn, app_id: &str, state: ReleaseState) -> Result<Option<Release>> {

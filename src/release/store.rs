@@ -6,7 +6,7 @@ use diesel::dsl::max;
 use diesel::prelude::*;
 use inference::check::CheckReport;
 
-use super::model::{Channel, Deprecation, Release, ReleaseState};
+use super::model::{Channel, Deprecation, Recall, Release, ReleaseState};
 use crate::base::db::schema::{apps, blobs, check_reports, releases, repositories, repository_blobs};
 use crate::base::db::{Conn, Json, Timestamp};
 
@@ -103,6 +103,18 @@ pub fn set_deprecation(conn: &mut Conn, id: &str, deprecation: Deprecation) -> Q
 pub fn deprecation(conn: &mut Conn, id: &str) -> QueryResult<Option<Deprecation>> {
     let row: Option<Json<Deprecation>> = releases::table.find(id).select(releases::deprecation).first(conn)?;
     Ok(row.map(Json::into_inner))
+}
+
+/// Stores why a release was recalled.
+pub fn set_recall(conn: &mut Conn, id: &str, recall: Recall) -> QueryResult<usize> {
+    diesel::update(releases::table.find(id)).set(releases::recall.eq(Some(Json::new(recall)))).execute(conn)
+}
+
+/// Those of some releases that are recalled, with the reason.
+pub fn recalls(conn: &mut Conn, ids: &[&str]) -> QueryResult<HashMap<String, Recall>> {
+    let recalled = releases::id.eq_any(ids).and(releases::recall.is_not_null());
+    let rows: Vec<(String, Option<Json<Recall>>)> = releases::table.filter(recalled).select((releases::id, releases::recall)).load(conn)?;
+    Ok(rows.into_iter().filter_map(|(id, recall)| Some((id, recall?.into_inner()))).collect())
 }
 
 pub fn insert(conn: &mut Conn, release: &Release) -> QueryResult<usize> {

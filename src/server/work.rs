@@ -19,6 +19,7 @@ fn run<'a>(app: &'a App, job: &'a Job) -> BoxFuture<'a, Result<()>> {
             Job::EvaluateRelease { release_id, set_id } => evaluation::jobs::evaluate(app, release_id, set_id).await,
             Job::EvaluateScenario { set_id, after } => evaluation::jobs::fan_out(app, set_id, after).await,
             Job::RebuildNode { node_id } => fleet::margo::desired::rebuild(app, node_id).await,
+            Job::TellNodes { release_id, after } => fleet::margo::recall::tell(app, release_id, after).await,
             Job::ExpireUploads => registry::jobs::expire_uploads(app).await,
             Job::CollectGarbage => registry::jobs::collect_garbage(app).await,
             Job::PruneHistory => super::upkeep::prune(app).await,
@@ -37,6 +38,7 @@ fn give_up(conn: &mut Conn, job: &Job, now: Timestamp) -> Result<()> {
         Job::ScoreRelease { .. }
         | Job::EvaluateScenario { .. }
         | Job::RebuildNode { .. }
+        | Job::TellNodes { .. }
         | Job::ExpireUploads
         | Job::CollectGarbage
         | Job::PruneHistory

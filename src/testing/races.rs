@@ -3,6 +3,7 @@
 mod account;
 mod fleet;
 mod release;
+mod stops;
 mod trade;
 
 use std::collections::BTreeSet;

@@ -23,6 +23,7 @@ const ROWS: &[&[&str]] = &[
     &["trade"],
     &["fleet"],
     &["telemetry"],
+    &["stops"],
     // source (scene, episodes), rollout, acceptance, review, recall, improve, peer
     &["http"],
     &["site::parts"],

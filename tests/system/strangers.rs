@@ -23,6 +23,7 @@ struct Theirs {
     node: String,
     order: String,
     license: String,
+    app: String,
     release: String,
     version: String,
     plan: String,
@@ -53,6 +54,7 @@ async fn theirs(demo: &Demo) -> Theirs {
             case: cases::table.filter(cases::release_id.eq(&release)).select(cases::id).first(conn)?,
             deployment: deployments::table.filter(deployments::organization_id.eq(&mine)).select(deployments::id).first(conn)?,
             set: evaluation_sets::table.select(evaluation_sets::id).order(evaluation_sets::id).first(conn)?,
+            app,
             release,
             mine,
         })
@@ -100,6 +102,12 @@ fn attempts(their: &Theirs) -> Vec<Attempt<'_>> {
         ),
         ("/admin/payments/{id}/cancel", format!("/admin/payments/{}/cancel", their.order), vec![("reason", "because")]),
         ("/admin/licenses/{id}/{decision}", format!("/admin/licenses/{}/revoke", their.license), vec![("reason", "because")]),
+        ("/admin/stops/{stop}/{id}", format!("/admin/stops/recall-release/{}", their.release), vec![("reason", "because")]),
+        ("/admin/stops/{stop}/{id}", format!("/admin/stops/suspend-listing/{}", their.app), vec![("reason", "because")]),
+        ("/admin/stops/{stop}/{id}", format!("/admin/stops/suspend-organization/{}", their.mine), vec![("reason", "because")]),
+        ("/admin/stops/{stop}/{id}", format!("/admin/stops/disable-person/{}", their.member), vec![("reason", "because")]),
+        ("/admin/stops/{stop}/{id}", format!("/admin/stops/end-sessions/{}", their.member), vec![("reason", "because")]),
+        ("/admin/stops/{stop}/{id}", format!("/admin/stops/revoke-token/{}", their.token), vec![("reason", "because")]),
         ("/mine/orders/{id}/cancel", format!("/mine/orders/{}/cancel", their.order), vec![]),
         ("/mine/licenses/{id}/seats/{node}/release", format!("/mine/licenses/{}/seats/{}/release", their.license, their.node), vec![]),
         ("/mine/nodes/new", "/mine/nodes/new".into(), vec![("site_id", &their.site), ("name", "intruder")]),
@@ -210,8 +218,8 @@ async fn strangers_change_nothing() {
 
 /// Records of people's decisions about these things; the demo's nodes go on meanwhile.
 async fn decided(demo: &Demo, their: &Theirs) -> i64 {
-    let Theirs { mine, member, token, session: _, site, node, order, license, release, version: _, plan, case, deployment, set } = their;
-    let things = [mine, member, token, site, node, order, license, release, plan, case, deployment, set].map(Clone::clone);
+    let Theirs { mine, member, token, session: _, site, node, order, license, app, release, version: _, plan, case, deployment, set } = their;
+    let things = [mine, member, token, site, node, order, license, app, release, plan, case, deployment, set].map(Clone::clone);
     demo.read(move |conn| {
         let about = audit_records::table.filter(audit_records::subject.eq_any(things));
         Ok(about.filter(audit_records::actor.not_like("node:%")).count().get_result(conn)?)

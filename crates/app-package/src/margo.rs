@@ -227,6 +227,9 @@ pub struct Extensions {
     /// Names of site and node, for alarm texts.
     #[serde(default)]
     pub place: String,
+    /// Why the platform has recalled the release. A node installs it no more; where it runs, it goes on until the operator decides.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recalled: Option<String>,
 }
 
 /// A release by digest.

@@ -15,6 +15,13 @@ pub struct Down {
     pub code: String,
 }
 
+impl Down {
+    /// Whether the node is not ready without it. An app that a recall keeps from starting is named, but nothing at the node is amiss.
+    pub fn is_awaited(&self) -> bool {
+        self.code != "release-recalled"
+    }
+}
+
 /// Faults of the node as a whole, the worst first: what keeps it from taking the desired state, from running apps, from keeping reports,
 /// and its clock. None of them stops what runs.
 pub fn faults(agent: &Agent) -> Vec<Fault> {

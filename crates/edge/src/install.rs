@@ -55,6 +55,13 @@ pub async fn bring_up(agent: &Arc<Agent>, id: &str, document: &Digest, adopted: 
         Some(_) => Purpose::Update,
         None => Purpose::Deploy,
     };
+    if let Some(reason) = &wanted.recalled {
+        // What runs goes on, for stopping a warning system is its operator's decision; nothing else becomes a recalled release.
+        if purpose != Purpose::Run {
+            return Err(Fault::new("release-recalled", "release", reason.clone()));
+        }
+        tracing::warn!(deployment = id, %reason, "the platform has recalled this release; the app keeps running");
+    }
     if purpose != Purpose::Run {
         // The licence is checked before a byte of the release is fetched; safety makes no difference to deploying and updating.
         agent.licensed(&wanted, false, purpose)?;

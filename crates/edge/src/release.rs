@@ -34,6 +34,8 @@ pub struct Wanted {
     pub parameters: Map<String, Value>,
     /// Place for alarm texts.
     pub place: String,
+    /// Why the platform has recalled the release.
+    pub recalled: Option<String>,
 }
 
 fn bad(code: &'static str, message: impl Into<String>) -> Fault {
@@ -76,6 +78,7 @@ impl Wanted {
             license: extensions.license,
             parameters: extensions.parameters,
             place: extensions.place,
+            recalled: extensions.recalled,
         })
     }
 

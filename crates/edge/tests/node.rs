@@ -389,3 +389,49 @@ async fn what_others_attach_hides_no_signature_of_the_platform() {
     installed(&server, "three", 1).await;
     assert!(bogus.into_iter().all(|digest| !server.world().asked.contains(&digest)));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_recalled_release_runs_on_and_is_installed_no_more() {
+    let server = Server::start();
+    let mut node = Node::enrol(&server);
+    let (files, manifest) = app("1.0.0", 3.0);
+    let one = server.publish(&files, &manifest);
+    server.deploy("dep_1", &one, &Server::claims(&one), json!({}));
+    node.start();
+    installed(&server, "dep_1", 2).await;
+    let before = node.children();
+
+    // The registry gives it out no more, and the state says why: the same process goes on, and people at the node read the reason.
+    server.world().manifests.clear();
+    server.deploy_recalled("dep_1", &one, &Server::claims(&one), "misses <smoke>");
+    installed(&server, "dep_1", 3).await;
+    assert_eq!(node.children(), before);
+    assert_eq!(node.predict().await.unwrap().0, 200);
+    let list: Value = serde_json::from_str(&node.get("/v1/apps").await.unwrap().1).unwrap();
+    assert_eq!((&list["apps"][0]["recalled"], &list["apps"][0]["ready"]), (&json!("misses <smoke>"), &json!(true)));
+    let page = node.get("/").await.unwrap().1;
+    assert!(page.contains("平台已召回此版本") && page.contains("misses &lt;smoke&gt;"), "{page}");
+
+    // A new agent brings it up again from disk.
+    node.kill();
+    node.start();
+    until("the recalled app serves again", async || node.predict().await.filter(|(status, _)| *status == 200)).await;
+
+    // Where it does not run it does not begin, and the node is ready all the same.
+    server.deploy_recalled("dep_2", &one, &Server::claims(&one), "misses <smoke>");
+    failed(&server, "dep_2", "release-recalled").await;
+    let (status, ready) = node.get("/v2/health/ready").await.unwrap();
+    assert!(status == 200 && ready.contains("release-recalled"), "{status} {ready}");
+
+    // An update to a recalled release is refused too; what runs goes on. A correction takes over and is not marked.
+    let (files, manifest) = app("1.1.0", 3.0);
+    let two = server.publish(&files, &manifest);
+    server.deploy_recalled("dep_1", &two, &Server::claims(&two), "worse");
+    failed(&server, "dep_1", "release-recalled").await;
+    assert_eq!(node.predict().await.unwrap().1["version"], "1.0.0");
+    server.deploy("dep_1", &two, &Server::claims(&two), json!({}));
+    installed(&server, "dep_1", 6).await;
+    assert_eq!(node.predict().await.unwrap().1["version"], "1.1.0");
+    let list: Value = serde_json::from_str(&node.get("/v1/apps").await.unwrap().1).unwrap();
+    assert_eq!(list["apps"][0]["recalled"], Value::Null);
+}

@@ -71,7 +71,7 @@ async fn what_resembles_a_name_is_shown_to_those_who_moderate() {
             (Some("acme"), Some("pithead"))
         );
         assert_eq!(resembled(&app, "acme").await, None);
-        let (status, shown) = testing::page(&app, &administrator, actix_web::http::Method::GET, "/admin/people", "").await;
+        let (status, shown) = testing::page(&app, &administrator, actix_web::http::Method::GET, "/admin/organizations", "").await;
         assert_eq!(status, 200);
         assert!(shown.contains("looks like “acme”") && shown.contains("looks like “pithead”"));
     })

@@ -69,6 +69,14 @@ crate::base::db::types::text_enum! {
         ViewMessages = "view-messages",
         /// Make links to choose a new password, and confirm addresses, for people who cannot do it by mail.
         ResetPasswords = "reset-passwords",
+        /// Recall a release.
+        RecallReleases = "recall-releases",
+        /// Suspend a listing, and let it go on.
+        SuspendListings = "suspend-listings",
+        /// Suspend an organisation, and let it go on.
+        SuspendOrganizations = "suspend-organizations",
+        /// Disable a person, end sessions and tokens of others.
+        StopPeople = "stop-people",
     }
 }
 
@@ -93,6 +101,8 @@ pub fn permits(kind: OrgKind, role: Role, action: Action) -> bool {
             A::ViewAccount | A::ViewTeam | A::ManageTokens => true,
             A::ManageTeam | A::ViewPeople | A::RevokeLicenses | A::ManageEvaluation => role == R::Administrator,
             A::ViewMessages | A::ResetPasswords => role == R::Administrator,
+            A::SuspendOrganizations | A::StopPeople => role == R::Administrator,
+            A::RecallReleases | A::SuspendListings => matches!(role, R::Moderator | R::Administrator),
             A::ViewCases => matches!(role, R::Moderator | R::Administrator | R::Auditor),
             A::DecideCases => matches!(role, R::Moderator | R::Administrator),
             A::ViewPayments => matches!(role, R::Finance | R::Administrator | R::Auditor),
@@ -129,7 +139,11 @@ pub fn scope_of(action: Action) -> Option<Scope> {
         | A::ManageEvaluation
         | A::ConfirmPayments
         | A::RevokeLicenses
-        | A::ResetPasswords => None,
+        | A::ResetPasswords
+        | A::RecallReleases
+        | A::SuspendListings
+        | A::SuspendOrganizations
+        | A::StopPeople => None,
     }
 }
 
@@ -156,6 +170,14 @@ pub fn require(actor: &Actor, action: Action) -> Result<&Person> {
     Ok(person)
 }
 
+/// As [`require`], also for the platform itself: a command on the machine that holds its data.
+///
+/// # Errors
+/// As [`require`].
+pub fn require_or_system(actor: &Actor, action: Action) -> Result<()> {
+    if matches!(actor, Actor::System) { Ok(()) } else { require(actor, action).map(|_| ()) }
+}
+
 /// Checks role, scope and that the thing belongs to the actor's organisation; what belongs to another is `NotFound` with `missing`.
 pub fn require_own<'a>(actor: &'a Actor, action: Action, owner_id: &str, missing: &'static str) -> Result<&'a Person> {
     let person = require(actor, action)?;
@@ -179,6 +201,10 @@ mod tests {
                     Action::ViewPeople,
                     Action::ViewMessages,
                     Action::ResetPasswords,
+                    Action::RecallReleases,
+                    Action::SuspendListings,
+                    Action::SuspendOrganizations,
+                    Action::StopPeople,
                 ] {
                     assert!(!permits(kind, *role, action), "{kind} {role} {action}");
                 }

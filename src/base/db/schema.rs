@@ -9,6 +9,8 @@ diesel::table! {
         name_en -> Text,
         created_at -> Timestamp,
         resembles -> Nullable<Text>,
+        suspended_at -> Nullable<Timestamp>,
+        suspended_reason -> Nullable<Text>,
     }
 }
 
@@ -29,6 +31,7 @@ diesel::table! {
         disabled_at -> Nullable<Timestamp>,
         created_at -> Timestamp,
         email_verified_at -> Nullable<Timestamp>,
+        disabled_reason -> Nullable<Text>,
     }
 }
 
@@ -134,6 +137,8 @@ diesel::table! {
         listed_at -> Nullable<Timestamp>,
         created_at -> Timestamp,
         updated_at -> Timestamp,
+        suspended_reason -> Nullable<Text>,
+        suspended_from -> Nullable<Text>,
     }
 }
 
@@ -249,6 +254,7 @@ diesel::table! {
         published_at -> Nullable<Timestamp>,
         channel -> Text,
         deprecation -> Nullable<Text>,
+        recall -> Nullable<Text>,
     }
 }
 

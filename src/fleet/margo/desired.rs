@@ -10,6 +10,7 @@ use app_package::license::{Purpose, Verdict};
 use app_package::margo::{StateManifest, StatusError};
 
 use super::documents::{DeploymentSpec, Document};
+use super::store::Target;
 use super::{desired_topic, documents, status, store};
 use crate::audit::Change;
 use crate::base::app::App;
@@ -61,9 +62,9 @@ fn rebuild_in(c: &mut Change<'_>, app: &App, node_id: &str) -> Result<Option<Str
     }
     let mut outcomes = Vec::new();
     let namespace = store::slug(c, &node.organization_id)?;
-    for (deployment, version, digest) in store::deployments(c, node_id)? {
-        let outcome = outcome(c, app, &node, &site, &namespace, &deployment, (&version, &digest), now)?;
-        outcomes.push((deployment, version, outcome));
+    for (deployment, target) in store::deployments(c, node_id)? {
+        let outcome = outcome(c, app, &node, &site, &namespace, &deployment, &target, now)?;
+        outcomes.push((deployment, target.version, outcome));
     }
     let run = |o: &Outcome| if let Outcome::Run(document) = o { Some(document.clone()) } else { None };
     let wanted: BTreeMap<String, Document> = outcomes.iter().filter_map(|(d, _, o)| Some((d.id.clone(), run(o)?))).collect();
@@ -116,7 +117,7 @@ fn outcome(
     site: &str,
     namespace: &str,
     deployment: &Deployment,
-    (version, digest): (&str, &str),
+    Target { version, digest, recall }: &Target,
     now: Timestamp,
 ) -> Result<Outcome> {
     if !deployment.wanted {
@@ -152,6 +153,8 @@ fn outcome(
         parameters: (*deployment.parameters).clone(),
         safety: license.safety,
         place: format!("{site} · {}", node.name),
+        // A recall takes no deployment away: a document that is gone would end the app, or the version before that runs in its place.
+        recalled: recall.as_ref().map(|recall| recall.reason.clone()),
         wished_at: deployment.updated_at,
     })?;
     Ok(Outcome::Run(document))

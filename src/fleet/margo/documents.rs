@@ -59,6 +59,8 @@ pub struct DeploymentSpec<'a> {
     pub safety: bool,
     /// `site · node`.
     pub place: String,
+    /// Why the platform has recalled the release.
+    pub recalled: Option<String>,
     /// Time of the operator's last wish for this deployment.
     pub wished_at: Timestamp,
 }
@@ -78,6 +80,7 @@ pub fn deployment(wanted: DeploymentSpec<'_>) -> Result<Document> {
         parameters: wanted.parameters,
         safety: wanted.safety,
         place: wanted.place,
+        recalled: wanted.recalled,
     };
     let of = OnnxDeployment { id: wanted.id, namespace: wanted.namespace, device_id: wanted.node_id, registry: wanted.registry, pithead };
     let mut document = ApplicationDeployment::onnx(of);

@@ -3,8 +3,9 @@
 use diesel::prelude::*;
 
 use crate::base::db::schema::{deployments, node_documents, nodes, organizations, releases};
-use crate::base::db::{Conn, Timestamp};
+use crate::base::db::{Conn, Json, Timestamp};
 use crate::fleet::model::{Deployment, DeploymentState, NodeState};
+use crate::release::model::Recall;
 
 /// State, version and digest of a node's desired state, and its last call.
 pub type Head = (NodeState, i64, Option<String>, Option<Timestamp>);
@@ -86,13 +87,33 @@ pub fn delete_documents(conn: &mut Conn, node_id: &str, digests: &[String]) -> Q
         .execute(conn)
 }
 
-/// Deployments of a node that are not gone, with version and digest of their releases, in order of their ids.
-pub fn deployments(conn: &mut Conn, node_id: &str) -> QueryResult<Vec<(Deployment, String, String)>> {
+/// The release of a deployment, as its document names it.
+#[derive(Debug, Queryable)]
+pub struct Target {
+    pub version: String,
+    /// Digest of the OCI manifest.
+    pub digest: String,
+    /// Why the platform has recalled it.
+    pub recall: Option<Json<Recall>>,
+}
+
+/// Deployments of a node that are not gone, with their releases, in order of their ids.
+pub fn deployments(conn: &mut Conn, node_id: &str) -> QueryResult<Vec<(Deployment, Target)>> {
     deployments::table
         .inner_join(releases::table.on(releases::id.eq(deployments::release_id)))
         .filter(deployments::node_id.eq(node_id).and(deployments::state.ne(DeploymentState::Removed).or(deployments::wanted.eq(true))))
         .order(deployments::id)
-        .select((Deployment::as_select(), releases::version, releases::digest))
+        .select((Deployment::as_select(), (releases::version, releases::digest, releases::recall)))
+        .load(conn)
+}
+
+/// Ids of deployments by which a release is wanted, and of their nodes, after a deployment id.
+pub fn wanted_after(conn: &mut Conn, release_id: &str, after: &str, limit: i64) -> QueryResult<Vec<(String, String)>> {
+    deployments::table
+        .filter(deployments::release_id.eq(release_id).and(deployments::wanted.eq(true)).and(deployments::id.gt(after)))
+        .order(deployments::id)
+        .limit(limit)
+        .select((deployments::id, deployments::node_id))
         .load(conn)
 }
 

@@ -13,14 +13,14 @@ use crate::base::error::{Error, QueryResultExt as _, Result, exactly_one};
 use crate::base::ids;
 use crate::base::jobs::Job;
 use crate::catalog::model::AppName;
-use crate::fleet::model::{Change, Deployment, DeploymentEvent, DeploymentState, Node, ReleaseInfo, ReleaseName, changes};
+use crate::fleet::model::{Change, Deployment, DeploymentEvent, DeploymentRow, DeploymentState, Node, ReleaseInfo, ReleaseName, changes};
 use crate::fleet::service::TOPIC;
 use crate::fleet::service::deployment_plan::{DeployInput, DeployPlan, MAX_NODES, PlanLine, judge, parse, plan_in, purpose};
 use crate::fleet::store;
 use crate::license::model::License;
 use crate::license::service as licenses;
 use crate::license::service::LicenseUse;
-use crate::release::model::Deprecation;
+use crate::release::model::{Deprecation, Recall};
 use crate::{audit, catalog};
 
 /// Deployments on one page.
@@ -60,14 +60,17 @@ pub async fn deploy_seen(app: &App, actor: &Actor, input: DeployInput, seen: Opt
     .await
 }
 
-/// Holds the nodes in the order of their ids, then the licence: until the deployments are written no node is removed, and the licence is not
-/// suspended and gives no seat away.
+/// Holds the nodes in the order of their ids, then the licence, then the app: until the deployments are written no node is removed, the
+/// licence is not suspended and gives no seat away, and the release is not recalled.
 fn hold(conn: &mut Conn, input: &DeployInput) -> Result<()> {
     let nodes: BTreeSet<&String> = input.node_ids.iter().take(MAX_NODES).collect();
     for node_id in nodes {
         dialect::hold(conn, Row::Node(node_id))?;
     }
-    licenses::hold_in(conn, &input.license_id)
+    licenses::hold_in(conn, &input.license_id)?;
+    let release = store::release(conn, &input.release_id).or_not_found("deploy-release")?;
+    dialect::hold(conn, Row::App(&release.app_id))?;
+    Ok(())
 }
 
 fn deploy_one(c: &mut audit::Change<'_>, app: &App, person: &Person, plan: &DeployPlan, line: &PlanLine) -> Result<String> {
@@ -196,6 +199,8 @@ pub struct DeploymentLine {
     pub app: AppName,
     /// Last call of the node.
     pub seen_at: Option<Timestamp>,
+    /// Why the platform has recalled the version.
+    pub recall: Option<Recall>,
 }
 
 /// Deployments of the operator before an id, newest first; one more than a page where there are more.
@@ -204,15 +209,28 @@ pub async fn list_deployments(app: &App, actor: &Actor, before: Option<String>) 
     app.db
         .read(move |conn| {
             let rows = store::list_deployments(conn, &owner, before.as_deref(), PAGE + 1)?;
-            let app_ids: Vec<String> = rows.iter().map(|(d, ..)| d.app_id.clone()).collect();
-            let apps: BTreeMap<String, AppName> = catalog::service::app_names(conn, &app_ids)?.into_iter().collect();
-            let line = |(deployment, version, node, site, seen_at): crate::fleet::model::DeploymentRow| {
-                let app = apps.get(&deployment.app_id)?.clone();
-                Some(DeploymentLine { deployment, version, node, site, app, seen_at })
-            };
-            Ok(rows.into_iter().filter_map(line).collect())
+            lines(conn, rows)
         })
         .await
+}
+
+fn lines(conn: &mut Conn, rows: Vec<DeploymentRow>) -> Result<Vec<DeploymentLine>> {
+    let app_ids: Vec<String> = rows.iter().map(|(d, ..)| d.app_id.clone()).collect();
+    let apps: BTreeMap<String, AppName> = catalog::service::app_names(conn, &app_ids)?.into_iter().collect();
+    let release_ids: Vec<&str> = rows.iter().map(|(d, ..)| d.release_id.as_str()).collect();
+    let recalls = crate::release::recall::recalls(conn, &release_ids)?;
+    let line = |(deployment, version, node, site, seen_at): DeploymentRow| {
+        let (app, recall) = (apps.get(&deployment.app_id)?.clone(), recalls.get(&deployment.release_id).cloned());
+        Some(DeploymentLine { deployment, version, node, site, app, seen_at, recall })
+    };
+    Ok(rows.into_iter().filter_map(line).collect())
+}
+
+/// Deployments of an operator whose version the platform has recalled and that are still wanted, newest first; `license_id` narrows them to
+/// those by one licence. The caller has checked that the reader may see them.
+pub fn recalled(conn: &mut Conn, organization_id: &str, license_id: Option<&str>, limit: i64) -> Result<Vec<DeploymentLine>> {
+    let rows = store::recalled_deployments(conn, organization_id, license_id, limit)?;
+    lines(conn, rows)
 }
 
 /// The content of a deployment's page.
@@ -246,7 +264,8 @@ pub fn detail_in(conn: &mut Conn, actor: &Actor, id: &str) -> Result<DeploymentD
     let covered = |r: &ReleaseName| r.id != release.id && semver::Version::parse(&r.version).is_ok_and(|v| license.covers(&v));
     let others = store::published(conn, std::slice::from_ref(&deployment.app_id))?.into_iter().filter(covered).collect();
     let deprecation = crate::release::lifecycle::deprecation(conn, &release.id)?;
+    let recall = crate::release::recall::of(conn, &release.id)?;
     let events = store::events(conn, &[id.to_owned()], 30)?;
-    let line = DeploymentLine { version, node: node.name.clone(), site, app: name, deployment, seen_at: node.seen_at };
+    let line = DeploymentLine { version, node: node.name.clone(), site, app: name, deployment, seen_at: node.seen_at, recall };
     Ok(DeploymentDetail { line, release, license, node, deprecation, others, events })
 }

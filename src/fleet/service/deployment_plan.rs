@@ -13,7 +13,7 @@ use crate::base::auth::{Actor, Person, policy};
 use crate::base::db::{Conn, Timestamp};
 use crate::base::error::{Error, QueryResultExt as _, Result};
 use crate::catalog;
-use crate::catalog::model::{AppName, ListingState};
+use crate::catalog::model::AppName;
 use crate::fleet::model::{Change, Deployment, Fit, Node, NodeState, ReleaseInfo, ReleaseName, fit};
 use crate::fleet::{parameters, store};
 use crate::license::model::{License, refusal};
@@ -173,12 +173,10 @@ pub async fn offers(app: &App, actor: &Actor) -> Result<Vec<LicenseOffer>> {
                 };
                 let releases: Vec<ReleaseName> = published.iter().filter(covered).cloned().collect();
                 let verdict = line.license.verdict_at(now);
-                let refused = if !verdict.allows(Purpose::Deploy, line.license.safety, line.license.enforcement.into()) {
-                    Some(refusal(verdict).code)
-                } else if line.app.state == ListingState::Suspended {
-                    Some("app-suspended")
-                } else {
+                let refused = if verdict.allows(Purpose::Deploy, line.license.safety, line.license.enforcement.into()) {
                     releases.is_empty().then_some("app-without-release")
+                } else {
+                    Some(refusal(verdict).code)
                 };
                 let order = numbers.get(&line.license.order_id).cloned().unwrap_or_default();
                 LicenseOffer { line, releases, refused, order }
@@ -198,18 +196,26 @@ pub async fn choices(app: &App, actor: &Actor, license_id: String, release_id: S
             let ids: Vec<String> = nodes.iter().map(|(n, _)| n.id.clone()).collect();
             let mut present = existing(conn, &release.app_id, &ids)?;
             let seats = crate::license::service::active_nodes(conn, &license.id)?;
+            let refused = refused_release(release.state);
             let choice = |(node, site): (Node, String)| {
                 let there = present.remove(&node.id).filter(|(d, _)| d.wanted);
-                NodeChoice {
+                // A release that is offered no more is only configured anew, where it is.
+                if refused.is_some() && there.as_ref().is_none_or(|(d, _)| d.release_id != release.id) {
+                    return None;
+                }
+                Some(NodeChoice {
                     fit: fit(&release.manifest.resources, node.hardware().as_ref()),
                     seat: seats.contains(&node.id),
                     parameters: there.as_ref().map(|(d, _)| (*d.parameters).clone()),
                     present: there.map(|(_, version)| version),
                     node,
                     site,
-                }
+                })
             };
-            let nodes = nodes.into_iter().map(choice).collect();
+            let nodes: Vec<NodeChoice> = nodes.into_iter().filter_map(choice).collect();
+            if let Some(refused) = refused.filter(|_| nodes.is_empty()) {
+                return Err(refused);
+            }
             Ok(DeployChoices { release, license, app: name, nodes })
         })
         .await
@@ -227,14 +233,20 @@ fn chosen(conn: &mut Conn, owner: &str, license_id: &str, release_id: &str) -> R
         return Err(Error::conflict("license-scope-mismatch"));
     }
     // An unpublished release cannot be deployed, not even by an operator who may buy it later.
-    if release.state != ReleaseState::Published {
+    if !ReleaseState::SHOWN.contains(&release.state) {
         return Err(Error::conflict("release-not-published"));
     }
     let name = catalog::service::app_name(conn, &release.app_id)?;
-    if name.state == ListingState::Suspended {
-        return Err(Error::conflict("app-suspended"));
-    }
     Ok((release, license, name))
+}
+
+/// Why a release comes to no further node; none where it does. Where it is, its settings stay adjustable.
+fn refused_release(state: ReleaseState) -> Option<Error> {
+    match state {
+        ReleaseState::Published => None,
+        ReleaseState::Recalled => Some(Error::conflict("release-recalled")),
+        _ => Some(Error::conflict("release-not-published")),
+    }
 }
 
 /// Previews a deployment with the same checks as [`super::deploy`].
@@ -246,7 +258,7 @@ pub async fn plan(app: &App, actor: &Actor, input: DeployInput) -> Result<Deploy
 
 /// # Errors
 /// `no-nodes`, `too-many-nodes-chosen`, `node`, `node-not-enrolled`, `node-does-not-fit`, `license`, `license-…`, `too-many-nodes`,
-/// `deploy-release`, `release-not-published`, `app-suspended`, and wrong parameters as fields.
+/// `deploy-release`, `release-not-published`, `release-recalled`, and wrong parameters as fields.
 pub(super) fn plan_in(conn: &mut Conn, app: &App, person: &Person, input: &DeployInput, now: Timestamp) -> Result<DeployPlan> {
     let mut node_ids = input.node_ids.clone();
     node_ids.sort();
@@ -284,6 +296,10 @@ pub(super) fn plan_in(conn: &mut Conn, app: &App, person: &Person, input: &Deplo
             new_seats += 1;
         }
         lines.push(PlanLine { node, site, change, parameters, existing: there.map(|(d, _)| d) });
+    }
+    let arrives = |line: &PlanLine| matches!(line.change, Change::Install | Change::Update { .. });
+    if let Some(refused) = refused_release(release.state).filter(|_| lines.iter().any(arrives)) {
+        return Err(refused);
     }
     // Standing, time and version are judged once per purpose, not per node. Node and seats are judged when the seat is taken.
     let mut purposes: Vec<Purpose> = Vec::new();

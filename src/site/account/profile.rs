@@ -11,6 +11,7 @@ use crate::base::auth::policy::{self, Action};
 use crate::base::auth::{Actor, Role, Via};
 use crate::http::extract::Form;
 use crate::http::page::{Ago, Page, PageResult, see_other, see_other_with};
+use crate::site::parts::browser::browser;
 
 pub fn configure(cfg: &mut ServiceConfig) {
     cfg.route("/account", web::get().to(account))
@@ -103,35 +104,4 @@ pub struct AccountPage {
     pub help: String,
     /// Whether the reader has a session, which alone may end sessions.
     pub may_end: bool,
-}
-
-/// Browser and system of a `User-Agent` in words; programs appear by the name that they send.
-pub fn browser(page: &Page, agent: &str) -> String {
-    let known = |words: &[(&str, &str)]| words.iter().find(|(word, _)| agent.contains(word)).map(|(_, name)| (*name).to_owned());
-    // The order matters: Edge and Chrome call themselves Safari too, Android calls itself Linux.
-    let browser = known(&[
-        ("Edg", "Edge"),
-        ("OPR/", "Opera"),
-        ("Firefox/", "Firefox"),
-        ("MicroMessenger", "WeChat"),
-        ("Chrome/", "Chrome"),
-        ("Chromium/", "Chromium"),
-        ("Safari/", "Safari"),
-    ]);
-    let system = known(&[
-        ("Android", "Android"),
-        ("iPhone", "iOS"),
-        ("iPad", "iPadOS"),
-        ("Windows", "Windows"),
-        ("Mac OS X", "macOS"),
-        ("Linux", "Linux"),
-    ]);
-    match (browser, system) {
-        (Some(browser), Some(system)) => page.t2("account-browser-on", "browser", browser, "system", system),
-        (Some(name), None) | (None, Some(name)) => name,
-        (None, None) => {
-            let name: String = agent.split(['/', ' ', '(']).next().unwrap_or_default().chars().take(30).collect();
-            if name.is_empty() { page.t("account-browser-unknown") } else { name }
-        }
-    }
 }

@@ -122,7 +122,8 @@ async fn signed_in(req: &HttpRequest, app: &App, email: &str, password: String, 
     let address = client_address(req, &app.settings.server);
     let device = cookies::read(req, cookies::DEVICE);
     let result = service::sign_in_on(app, email, password, browser(req, &address, device.as_deref())).await;
-    let result = if matches!(&result, Err(e) if e.code == "no-organization") { Ok(result) } else { form_result(result) };
+    let told = ["no-organization", "person-disabled", "organization-suspended"];
+    let result = if matches!(&result, Err(e) if told.contains(&e.code)) { Ok(result) } else { form_result(result) };
     match result? {
         Ok(signed_in) => {
             let actor = service::authenticate_session(app, &signed_in.session).await?;

@@ -112,7 +112,8 @@ fn load(conn: &mut Conn, ids: &[String], names: &mut HashMap<String, DisplayName
         apps::title_en,
     ));
     for (id, version, zh, en) in found.load::<(String, String, String, String)>(conn)? {
-        names.insert(id, DisplayName { zh: format!("{zh} {version}"), en: format!("{en} {version}"), href: None });
+        let href = Some(format!("/admin/releases/{id}"));
+        names.insert(id, DisplayName { zh: format!("{zh} {version}"), en: format!("{en} {version}"), href });
     }
     let found = evaluation_sets::table.filter(evaluation_sets::id.eq_any(of("evs_"))).select((
         evaluation_sets::id,

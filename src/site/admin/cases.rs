@@ -163,6 +163,8 @@ pub struct CaseView {
     pub opened_by: String,
     pub waits: Ago,
     pub preview: String,
+    /// Page of the release for those who may recall it.
+    pub release_href: String,
     pub pictures: Vec<(String, String)>,
     pub alarms: Vec<(&'static str, String)>,
     pub report: ReportView,
@@ -212,6 +214,7 @@ impl CaseView {
             opened_by: detail.opened_by.clone(),
             waits: page.ago(&case.opened_at),
             preview: format!("/apps/{vendor_slug}/{slug}?preview={}", case.release_id),
+            release_href: format!("/admin/releases/{}", case.release_id),
             pictures: listing
                 .gallery
                 .iter()

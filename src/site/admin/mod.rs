@@ -7,11 +7,14 @@ pub mod audit_names;
 pub mod cases;
 pub mod evaluation;
 pub mod licenses;
+pub mod listings;
 pub mod messages;
+pub mod organizations;
 pub mod overview;
 pub mod payments;
 pub mod people;
 pub mod reset_password;
+pub mod stops;
 
 /// Routes of all these pages.
 pub fn configure(cfg: &mut ServiceConfig) {
@@ -19,9 +22,12 @@ pub fn configure(cfg: &mut ServiceConfig) {
         .configure(cases::configure)
         .configure(evaluation::configure)
         .configure(licenses::configure)
+        .configure(listings::configure)
         .configure(messages::configure)
+        .configure(organizations::configure)
         .configure(overview::configure)
         .configure(payments::configure)
         .configure(people::configure)
-        .configure(reset_password::configure);
+        .configure(reset_password::configure)
+        .configure(stops::configure);
 }

@@ -1,54 +1,53 @@
-//! /admin/people: organisations and the number of their members.
+//! /admin/people: everybody, and one person with their sessions and tokens.
 
-use actix_web::web::{Data, Query, ServiceConfig};
+use actix_web::web::{Data, Path, Query, ServiceConfig};
 use actix_web::{HttpRequest, web};
 use askama::Template;
 
-use crate::account;
+use crate::account::directory::{self, PAGE, PersonDetail};
 use crate::base::app::App;
-use crate::base::auth::policy::Action;
-use crate::base::auth::{Actor, OrgKind, policy};
-use crate::http::page::{Page, PageResult};
-use crate::http::paging::{Before, paging};
-
-/// Organisations on one page.
-const PAGE: i64 = 50;
+use crate::base::auth::Actor;
+use crate::http::page::{Ago, Page, PageResult};
+use crate::http::paging::paging;
+use crate::site::admin::organizations::{Search, list_path};
+use crate::site::admin::stops::NoteRow;
+use crate::site::parts::browser::browser;
 
 pub fn configure(cfg: &mut ServiceConfig) {
-    cfg.route("/admin/people", web::get().to(people));
+    cfg.route("/admin/people", web::get().to(people)).route("/admin/people/{id}", web::get().to(person));
 }
 
-async fn people(req: HttpRequest, app: Data<App>, actor: Actor, query: Query<Before>) -> PageResult {
-    policy::require(&actor, Action::ViewPeople)?;
-    let before = query.into_inner().before.unwrap_or_else(|| "~".into());
-    let mut rows = app.db.read(move |conn| Ok(account::service::list_organizations(conn, &before, PAGE + 1)?)).await?;
-    let (_, next) = paging(&mut rows, PAGE, "/admin/people", "before", None, |(o, _)| o.id.clone());
+async fn people(req: HttpRequest, app: Data<App>, actor: Actor, query: Query<Search>) -> PageResult {
+    let Search { q, before } = query.into_inner();
+    let mut found = directory::people(&app, &actor, &q, before.clone()).await?;
+    let (previous, next) = paging(&mut found, PAGE, &list_path("/admin/people", &q), "before", before.as_deref(), |p| p.id.clone());
     let page = Page::of(&req, "people-title");
-    let organizations = rows
+    let rows = found
         .into_iter()
-        .map(|(o, members)| OrganizationRow {
-            name: page.pick(&o.name_zh, &o.name_en).to_owned(),
-            href: (o.kind == OrgKind::Vendor).then(|| format!("/vendors/{}", o.slug)),
-            slug: o.slug,
-            resembles: o.resembles,
-            kind: page.tk("organization-", o.kind),
-            members,
-            since: page.date(&o.created_at),
+        .map(|p| PersonRow {
+            href: format!("/admin/people/{}", p.id),
+            since: page.date(&p.created_at),
+            disabled: p.disabled_at.is_some(),
+            name: p.name,
+            email: p.email,
         })
         .collect();
-    page.clone().render(&PeoplePage { page, organizations, next })
+    page.clone().render(&PeoplePage { page, q, rows, previous, next })
 }
 
-/// One organisation as listed to administrators.
-pub struct OrganizationRow {
+async fn person(req: HttpRequest, app: Data<App>, actor: Actor, id: Path<String>) -> PageResult {
+    let found = directory::person(&app, &actor, id.into_inner()).await?;
+    let mut page = Page::of(&req, "");
+    page.title.clone_from(&found.person.name);
+    page.clone().render(&PersonPage::of(page, found))
+}
+
+/// A person in the list.
+pub struct PersonRow {
+    pub href: String,
     pub name: String,
-    /// A vendor's public page.
-    pub href: Option<String>,
-    pub slug: String,
-    /// What the name looks like.
-    pub resembles: Option<String>,
-    pub kind: String,
-    pub members: i64,
+    pub email: String,
+    pub disabled: bool,
     pub since: String,
 }
 
@@ -57,6 +56,84 @@ pub struct OrganizationRow {
 #[template(path = "admin/people.html")]
 pub struct PeoplePage {
     pub page: Page,
-    pub organizations: Vec<OrganizationRow>,
+    pub q: String,
+    pub rows: Vec<PersonRow>,
+    pub previous: Option<String>,
     pub next: Option<String>,
+}
+
+/// A signed-in browser.
+pub struct SessionRow {
+    /// Where it is ended.
+    pub end: String,
+    pub browser: String,
+    pub address: String,
+    pub since: String,
+    pub seen: Ago,
+}
+
+/// An API token.
+pub struct TokenRow {
+    /// Where it is revoked.
+    pub end: String,
+    pub name: String,
+    pub scopes: String,
+    pub used: Ago,
+    pub expires: String,
+}
+
+/// `/admin/people/{id}`.
+#[derive(Template)]
+#[template(path = "admin/person.html")]
+pub struct PersonPage {
+    pub page: Page,
+    pub id: String,
+    pub name: String,
+    pub email: String,
+    /// Whether the address is proved to be theirs.
+    pub proved: bool,
+    pub since: String,
+    /// Why the person is disabled, and since when.
+    pub disabled: Option<(String, String)>,
+    /// Organisations: address, name, role.
+    pub organizations: Vec<(String, String, String)>,
+    pub sessions: Vec<SessionRow>,
+    pub tokens: Vec<TokenRow>,
+    pub notes: Vec<NoteRow>,
+}
+
+impl PersonPage {
+    fn of(page: Page, found: PersonDetail) -> Self {
+        let PersonDetail { person, memberships, sessions, tokens, notes } = found;
+        let session = |s: crate::account::model::Session| SessionRow {
+            end: format!("/admin/stops/end-session/{}", s.token_hash),
+            browser: browser(&page, &s.user_agent),
+            address: s.address,
+            since: page.datetime(&s.created_at),
+            seen: page.ago(&s.seen_at),
+        };
+        let token = |t: crate::account::model::ApiToken| TokenRow {
+            end: format!("/admin/stops/revoke-token/{}", t.id),
+            scopes: t.scopes.split(' ').map(|scope| page.tk("scope-", scope)).collect::<Vec<_>>().join(&page.t("list-comma")),
+            used: t.used_at.map_or_else(|| Ago::never(page.t("tokens-never-used")), |at| page.ago(&at)),
+            expires: page.date(&t.expires_at),
+            name: t.name,
+        };
+        Self {
+            id: person.id,
+            name: person.name,
+            email: person.email,
+            proved: person.email_verified_at.is_some(),
+            since: page.date(&person.created_at),
+            disabled: person.disabled_at.map(|at| (person.disabled_reason.unwrap_or_default(), page.date(&at))),
+            organizations: memberships
+                .into_iter()
+                .map(|(id, names, role)| (format!("/admin/organizations/{id}"), page.name(&names).to_owned(), page.tk("role-", role)))
+                .collect(),
+            sessions: sessions.into_iter().map(session).collect(),
+            tokens: tokens.into_iter().map(token).collect(),
+            notes: notes.iter().rev().map(|note| NoteRow::of(&page, note)).collect(),
+            page,
+        }
+    }
 }

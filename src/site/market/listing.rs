@@ -36,6 +36,8 @@ pub struct VersionRow {
     pub channel: Channel,
     /// The vendor's message on a deprecated version, and its successor.
     pub deprecation: Option<(String, Option<String>)>,
+    /// The platform's reason, where the version is recalled, and the date.
+    pub recalled: Option<(String, String)>,
 }
 
 /// A figure of the model card.
@@ -65,6 +67,10 @@ pub struct ListingPage {
     pub license: String,
     pub preview: bool,
     pub hidden: bool,
+    /// Why the platform has suspended the listing.
+    pub suspended: Option<String>,
+    /// Page of the listing for those who may stop it.
+    pub administer: Option<String>,
     pub chain: Vec<ChainLink>,
     pub gallery: Vec<(String, String)>,
     pub paragraphs: Vec<String>,
@@ -87,6 +93,8 @@ pub struct ListingPage {
     pub versions: Vec<VersionRow>,
     /// The shown version is deprecated: message and successor.
     pub deprecation: Option<(String, Option<String>)>,
+    /// The shown version is recalled: the platform's reason, and the date.
+    pub recalled: Option<(String, String)>,
     pub trust: TrustView,
 }
 
@@ -116,6 +124,8 @@ impl ListingPage {
             license: manifest.license.clone(),
             preview: found.preview,
             hidden: app.state != ListingState::Listed,
+            suspended: found.suspended.clone(),
+            administer: policy::require(actor, Action::ViewCases).is_ok().then(|| format!("/admin/listings/{}", app.id)),
             compare: (app.state == ListingState::Listed).then(|| compare::address([(vendor_slug.as_str(), app.slug.as_str())])),
             chain: found.chain.clone(),
             gallery: found
@@ -129,6 +139,7 @@ impl ListingPage {
             report: ReportView::of(&page, manifest, found.report.as_ref(), false),
             comparison: found.previous.as_ref().map(|(from, d)| ComparisonView::of(&page, from, &found.release.version, d)),
             deprecation: deprecation(&page, &found.release),
+            recalled: recalled(&page, &found.release),
             scores: found.scores.iter().map(|score| ScoreView::of(&page, score)).collect(),
             version: found.release.version.clone(),
             digest: found.release.digest.clone(),
@@ -170,6 +181,7 @@ impl ListingPage {
                     state: r.state,
                     channel: r.channel,
                     deprecation: deprecation(&page, r),
+                    recalled: recalled(&page, r),
                 })
                 .collect(),
             trust: TrustView::of(&page, &format!("{vendor_slug}/{}", app.slug), readable, evidence),
@@ -182,6 +194,11 @@ impl ListingPage {
 /// The vendor's message on a deprecated version, and its successor.
 fn deprecation(page: &Page, release: &Release) -> Option<(String, Option<String>)> {
     release.deprecation.as_ref().map(|d| (d.message.get(page.lang).to_owned(), d.successor.clone()))
+}
+
+/// Why the platform has recalled a version, and when.
+fn recalled(page: &Page, release: &Release) -> Option<(String, String)> {
+    release.recall.as_ref().map(|r| (r.reason.clone(), page.date(&r.at)))
 }
 
 #[derive(Deserialize)]

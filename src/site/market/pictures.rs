@@ -24,6 +24,7 @@ use crate::catalog;
 use crate::catalog::model::{AppRow, ListingState};
 use crate::http::page::PageResult;
 use crate::release::model::ReleaseState;
+use crate::site::parts::listing::holds_license;
 
 pub fn configure(cfg: &mut ServiceConfig) {
     cfg.route("/media/{vendor}/{app}/{digest}", web::get().to(picture))
@@ -79,14 +80,19 @@ pub async fn find_picture(app: &App, actor: &Actor, vendor: String, slug: String
 /// None where the reader may not see the picture, else whether everyone may.
 fn sight(conn: &mut Conn, actor: &Actor, vendor: &str, slug: &str, digest: &str) -> Result<Option<bool>> {
     let Some(row) = catalog::service::find_by_slugs(conn, vendor, slug)? else { return Ok(None) };
+    let insider = actor.organization_id() == Some(row.organization_id.as_str()) || policy::require(actor, Action::ViewCases).is_ok();
+    // The pictures of a suspended listing go with it.
+    let open = row.state != ListingState::Suspended;
+    if !open && !insider && !holds_license(conn, actor, &row)? {
+        return Ok(None);
+    }
     if row.cover_digest.as_deref() == Some(digest) && matches!(row.state, ListingState::Listed | ListingState::Hidden) {
         return Ok(Some(true));
     }
     let repository = format!("{vendor}/{slug}");
     if shows(conn, &row, &repository, digest, ReleaseState::SHOWN)? {
-        return Ok(Some(true));
+        return Ok(Some(open));
     }
-    let insider = actor.organization_id() == Some(row.organization_id.as_str()) || policy::require(actor, Action::ViewCases).is_ok();
     Ok((insider && shows(conn, &row, &repository, digest, ReleaseState::ALL)?).then_some(false))
 }
 

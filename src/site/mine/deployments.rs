@@ -95,6 +95,8 @@ pub struct DeploymentRow {
     /// Why it failed.
     pub fault: Option<NodeFault>,
     pub changed: Ago,
+    /// Why the platform has recalled the version.
+    pub recalled: Option<String>,
 }
 
 impl DeploymentRow {
@@ -107,6 +109,7 @@ impl DeploymentRow {
             site: line.site.clone(),
             state: line.deployment.shown_state(heard_lately(line.seen_at, now)),
             fault: NodeFault::of(page, line.deployment.error.as_deref()),
+            recalled: line.recall.as_ref().filter(|_| line.deployment.wanted).map(|recall| recall.reason.clone()),
             changed: page.ago(&line.deployment.updated_at),
         }
     }
@@ -152,6 +155,15 @@ pub struct DeploymentLive {
 
 /// What happens next, and who must act.
 fn next(page: &Page, detail: &DeploymentDetail, now: Timestamp) -> String {
+    if let Some(recall) = detail.line.recall.as_ref().filter(|_| detail.line.deployment.wanted) {
+        let key = match detail.line.deployment.state {
+            DeploymentState::Installed if detail.license.safety => "fleet-next-recalled-safety",
+            DeploymentState::Installed if detail.others.is_empty() => "fleet-next-recalled",
+            DeploymentState::Installed => "fleet-next-recalled-update",
+            _ => "fleet-next-recalled-blocked",
+        };
+        return page.t1(key, "reason", &recall.reason);
+    }
     match detail.line.deployment.state {
         DeploymentState::Installed if !detail.node.online(now) => page.t("fleet-next-installed-offline"),
         DeploymentState::Installed => runs(page, &detail.license, now),
@@ -271,6 +283,8 @@ pub struct DeploymentPage {
     pub parameters: Vec<(String, String)>,
     /// The vendor's message on a deprecated version, and its successor.
     pub deprecation: Option<(String, Option<String>)>,
+    /// The platform's reason and its date, where the version is recalled.
+    pub recalled: Option<(String, String)>,
     /// Other versions: release id and version.
     pub others: Vec<(String, String)>,
     /// What is shown and renewed.
@@ -304,6 +318,7 @@ impl DeploymentPage {
             release_id: d.release_id.clone(),
             parameters: parameters.collect(),
             deprecation: detail.deprecation.as_ref().map(|d| (d.message.get(page.lang).to_owned(), d.successor.clone())),
+            recalled: detail.line.recall.as_ref().map(|r| (r.reason.clone(), page.date(&r.at))),
             others: detail.others.iter().map(|r| (r.id.clone(), release_name(&page, r))).collect(),
             live: DeploymentLive::of(&page, found, now),
             wanted: d.wanted,

@@ -9,11 +9,16 @@ use crate::base::app::App;
 use crate::base::auth::policy::Action;
 use crate::base::auth::{Actor, policy};
 use crate::fleet;
+use crate::fleet::service::deployment;
 use crate::http::page::{Page, PageResult, form_result, see_other_with};
 use crate::http::paging::{Before, paging};
 use crate::license::service;
+use crate::site::mine::today::RecalledItem;
 use crate::site::parts::chain::ChainLink;
 use crate::site::parts::license::{LicenseFacts, LicenseRow, read};
+
+/// Deployments of recalled versions that a licence's page lists.
+const MAX_RECALLED: i64 = 50;
 
 pub fn configure(cfg: &mut ServiceConfig) {
     cfg.route("/mine/licenses", web::get().to(list))
@@ -33,9 +38,13 @@ async fn list(req: HttpRequest, app: Data<App>, actor: Actor, query: Query<Befor
 async fn detail(req: HttpRequest, app: Data<App>, actor: Actor, id: Path<String>) -> PageResult {
     let page = Page::of(&req, "license-title");
     let may_deploy = policy::require(&actor, Action::Deploy).is_ok();
-    let view = read(&app, actor, page.locale(), id.into_inner(), service::detail_in).await?;
+    let owner = policy::require(&actor, Action::ViewLicenses)?.organization_id.clone();
+    let id = id.into_inner();
+    let view = read(&app, actor, page.locale(), id.clone(), service::detail_in).await?;
+    let recalled = app.db.read(move |conn| deployment::recalled(conn, &owner, Some(&id), MAX_RECALLED)).await?;
     let facts = LicenseFacts::of(&page, &view, app.clock.now());
-    page.clone().render(&DetailPage { page, facts, links: view.links, may_deploy })
+    let recalled = recalled.iter().map(|line| RecalledItem::of(&page, line)).collect();
+    page.clone().render(&DetailPage { page, facts, links: view.links, recalled, may_deploy })
 }
 
 async fn file(app: Data<App>, actor: Actor, id: Path<String>) -> PageResult {
@@ -76,6 +85,8 @@ pub struct DetailPage {
     pub facts: LicenseFacts,
     /// The chain line.
     pub links: Vec<ChainLink>,
+    /// Deployments by the licence whose version the platform has recalled.
+    pub recalled: Vec<RecalledItem>,
     /// Whether the reader may deploy and free seats.
     pub may_deploy: bool,
 }

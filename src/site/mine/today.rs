@@ -13,10 +13,14 @@ use crate::base::error::Result;
 use crate::catalog::model::AppName;
 use crate::fleet::model::{DeploymentState, NodeState, ONLINE_WITHIN, shown_name};
 use crate::http::page::{Ago, Page, PageResult};
+use crate::fleet::service::deployment::{self, DeploymentLine};
 use crate::license::model::License;
 use crate::site::parts::license::until;
 use crate::telemetry::model::Level;
 use crate::{fleet, license, telemetry};
+
+/// Deployments of recalled versions that the overview lists.
+const MAX_RECALLED: i64 = 10;
 
 pub fn configure(cfg: &mut ServiceConfig) {
     cfg.route("/mine", web::get().to(today)).route("/mine/fragment", web::get().to(today_fragment));
@@ -64,6 +68,29 @@ pub struct EndingItem {
     pub state: &'static str,
 }
 
+/// One deployment of a version that the platform has recalled.
+pub struct RecalledItem {
+    /// Page of the deployment, where the operator decides.
+    pub href: String,
+    pub app: String,
+    pub version: String,
+    /// Site and node.
+    pub place: String,
+    pub reason: String,
+}
+
+impl RecalledItem {
+    pub fn of(page: &Page, line: &DeploymentLine) -> Self {
+        Self {
+            href: format!("/mine/deployments/{}", line.deployment.id),
+            app: page.pick(&line.app.title_zh, &line.app.title_en).to_owned(),
+            version: line.version.clone(),
+            place: format!("{} · {}", line.site, shown_name(&line.node, &line.deployment.node_id)),
+            reason: line.recall.as_ref().map(|recall| recall.reason.clone()).unwrap_or_default(),
+        }
+    }
+}
+
 /// The part of the overview that is fetched anew after changes.
 pub struct Today {
     pub sites: String,
@@ -79,6 +106,8 @@ pub struct Today {
     /// Latest alarms.
     pub alarms: Vec<AlarmItem>,
     pub ending: Vec<EndingItem>,
+    /// Deployments of versions that the platform has recalled.
+    pub recalled: Vec<RecalledItem>,
 }
 
 impl Today {
@@ -117,6 +146,7 @@ impl Today {
             empty: overview.sites == 0,
             alarms: alarms.collect(),
             ending: ending.collect(),
+            recalled: overview.recalled.iter().map(|line| RecalledItem::of(page, line)).collect(),
         }
     }
 }
@@ -161,6 +191,8 @@ pub struct Overview {
     pub alarms: Vec<telemetry::model::AlarmLine>,
     /// Licences that end within 30 days or are in grace.
     pub ending: Vec<(License, AppName)>,
+    /// Deployments of versions that the platform has recalled.
+    pub recalled: Vec<DeploymentLine>,
 }
 
 /// Reads the operator's overview.
@@ -208,6 +240,7 @@ pub async fn read_overview(app: &App, actor: &Actor) -> Result<Overview> {
                 under_way,
                 alarms,
                 ending,
+                recalled: deployment::recalled(conn, &owner, None, MAX_RECALLED)?,
             })
         })
         .await

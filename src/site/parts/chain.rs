@@ -195,12 +195,14 @@ fn build(conn: &mut Conn, reader: &Reader, mut ids: Ids) -> QueryResult<Vec<Chai
             .optional()?;
         if let Some((case, decision, opened, decided)) = case {
             let href = if reader.kind == Some(OrgKind::Platform) { Some(format!("/admin/cases/{case}")) } else { Some(release) };
-            let state = match decision {
+            let shown = match decision {
+                CaseState::Approved if state == ReleaseState::Recalled => "failed",
                 CaseState::Approved => "done",
                 CaseState::Open => "current",
                 CaseState::ChangesRequested | CaseState::Rejected => "failed",
             };
-            set("approved", state, href, reader.lang.date(decided.unwrap_or(opened)));
+            let recalled = (state == ReleaseState::Recalled).then(|| reader.lang.t("state-recalled"));
+            set("approved", shown, href, recalled.unwrap_or_else(|| reader.lang.date(decided.unwrap_or(opened))));
         }
     }
     let base = match reader.kind {

@@ -4,6 +4,7 @@ use crate::account::model::Organization;
 use crate::base::app::App;
 use crate::base::auth::policy::Action;
 use crate::base::auth::{Actor, policy};
+use crate::base::db::Conn;
 use crate::base::error::{Error, Result};
 use crate::base::i18n::{Lang, Names};
 use crate::catalog::model::{AppRow, ListingState, PricePlan};
@@ -12,7 +13,7 @@ use crate::release::model::Release;
 use crate::site::parts::chain;
 use crate::site::parts::chain::{ChainLink, Reader};
 use crate::trust::evidence::Subject;
-use crate::{catalog, evaluation, release};
+use crate::{catalog, evaluation, license, release};
 
 /// The data of a listing's page.
 #[derive(Debug)]
@@ -39,6 +40,8 @@ pub struct Listing {
     pub chain: Vec<ChainLink>,
     /// The page is a preview of an unlisted release, for its vendor or a moderator.
     pub preview: bool,
+    /// Why the platform has suspended it, for its vendor, moderators and those who have a licence.
+    pub suspended: Option<String>,
 }
 
 impl Listing {
@@ -67,9 +70,10 @@ pub async fn read_listing(app: &App, actor: &Actor, lang: Lang, vendor: String, 
             let own = actor.organization_id() == Some(row.organization_id.as_str());
             let insider = own || policy::require(&actor, Action::ViewCases).is_ok();
             let open = matches!(row.state, ListingState::Listed | ListingState::Hidden);
-            if !open && !insider {
+            if !open && !insider && !holds_license(conn, &actor, &row)? {
                 return Err(missing());
             }
+            let suspended = catalog::standing::suspension(conn, &row)?;
             let preview = preview.filter(|_| insider);
             let releases = release::service::shown(conn, &row.id)?;
             let release_id = preview.as_ref().or(row.release_id.as_ref()).ok_or_else(missing)?;
@@ -87,6 +91,7 @@ pub async fn read_listing(app: &App, actor: &Actor, lang: Lang, vendor: String, 
                 vendor: organization,
                 release: shown,
                 preview: preview.is_some(),
+                suspended,
                 report,
                 scores,
                 gallery,
@@ -100,4 +105,10 @@ pub async fn read_listing(app: &App, actor: &Actor, lang: Lang, vendor: String, 
             })
         })
         .await
+}
+
+/// Whether the reader's organisation has a licence for a suspended app: what it has bought stays readable.
+pub fn holds_license(conn: &mut Conn, actor: &Actor, row: &AppRow) -> Result<bool> {
+    let Some(organization_id) = actor.organization_id() else { return Ok(false) };
+    Ok(row.state == ListingState::Suspended && license::service::has_any(conn, organization_id, &row.id)?)
 }

@@ -1,5 +1,6 @@
 //! Parts that pages of several readers share.
 
+pub mod browser;
 pub mod card;
 pub mod chain;
 pub mod figures;

@@ -54,7 +54,8 @@ async fn app_page(req: HttpRequest, app: Data<App>, actor: Actor, slug: Path<Str
     let next = detail.next.map(|id| format!("/vendor/apps/{}?before={id}", detail.app.slug));
     let releases = detail.releases.iter().map(|line| ReleaseRow::of(&page, line)).collect();
     let row = AppRow::of(&page, &detail.app);
-    page.clone().render(&AppPage { page, app: row, vendor: detail.vendor, releases, next, offered: detail.offered, upload })
+    let (vendor, offered, suspended) = (detail.vendor, detail.offered, detail.suspended);
+    page.clone().render(&AppPage { page, app: row, vendor, releases, next, offered, suspended, upload })
 }
 
 /// `/vendor`.
@@ -95,6 +96,8 @@ pub struct AppPage {
     pub releases: Vec<ReleaseRow>,
     pub next: Option<String>,
     pub offered: bool,
+    /// Why the platform has suspended the listing.
+    pub suspended: Option<String>,
     pub upload: UploadTarget,
 }
 

@@ -127,6 +127,8 @@ pub struct AppDetail {
     pub next: Option<String>,
     /// Whether the app has a plan, so that it can be ordered.
     pub offered: bool,
+    /// Why the platform has suspended the listing.
+    pub suspended: Option<String>,
 }
 
 fn lines() -> (
@@ -279,7 +281,9 @@ pub async fn app_detail(app: &App, actor: &Actor, slug: &str, before: Option<Str
             let next = cut(&mut releases, |line| line.id.clone());
             line.latest = releases.first().map(|r| (r.version.clone(), r.state));
             let offered = !catalog::service::list_plans(conn, &line.id)?.is_empty();
-            Ok(AppDetail { app: line, vendor: person.organization_slug, releases, next, offered })
+            let row = catalog::service::get_app(conn, &line.id)?;
+            let suspended = catalog::standing::suspension(conn, &row)?;
+            Ok(AppDetail { app: line, vendor: person.organization_slug, releases, next, offered, suspended })
         })
         .await
 }

@@ -153,6 +153,8 @@ pub struct ReleaseView {
     pub may_promote: bool,
     /// The vendor's message on a deprecated version, and its successor.
     pub deprecation: Option<(String, Option<String>)>,
+    /// The platform's reason, where the version is recalled, and the date.
+    pub recalled: Option<(String, String)>,
     /// State and reason of the last decision, with its time.
     pub decision: Option<(String, String, String)>,
     pub trust: TrustView,
@@ -197,6 +199,7 @@ impl ReleaseView {
             prerelease: !release.manifest.version.pre.is_empty(),
             may_promote: state == ReleaseState::Published && release.channel == Channel::Beta && release.manifest.version.pre.is_empty(),
             deprecation: release.deprecation.as_ref().map(|d| (d.message.get(page.lang).to_owned(), d.successor.clone())),
+            recalled: release.recall.as_ref().map(|r| (r.reason.clone(), page.date(&r.at))),
             may_submit: matches!(state, ReleaseState::Ready | ReleaseState::ChangesRequested),
             may_recheck: state == ReleaseState::Failed,
             decision: detail

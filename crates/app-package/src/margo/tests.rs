@@ -9,6 +9,7 @@ fn extensions() -> Extensions {
         parameters: [("min_score".to_owned(), json!(0.6))].into_iter().collect(),
         safety: true,
         place: "一号井 · 主运 1 号".into(),
+        recalled: None,
     }
 }
 

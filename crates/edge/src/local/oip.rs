@@ -14,6 +14,7 @@ use serde_json::{Map, Value, json};
 use super::body::{Body, body};
 use super::{ApiError, Shared};
 use crate::apps::Running;
+use crate::health::Down;
 use crate::wire::{Request, TensorHeader};
 use crate::{health, tensor};
 
@@ -32,18 +33,20 @@ pub(super) async fn live() -> HttpResponse {
     HttpResponse::Ok().json(json!({ "live": true }))
 }
 
-/// `GET /v2/health/ready`: all that is wanted runs. `reasons` says what does not, and what else is wrong with the node.
+/// `GET /v2/health/ready`: all that is wanted runs, but for what a recall keeps from starting. `reasons` says what does not run, and what else
+/// is wrong with the node.
 pub(super) async fn ready(agent: Shared) -> HttpResponse {
     let down = health::down(&agent);
     let apps = down.iter().map(|app| json!({ "code": app.code, "deployment_id": app.deployment, "app": app.app }));
     let faults = health::faults(&agent).into_iter().map(|fault| json!({ "code": fault.code, "message": fault.message }));
     let reasons: Vec<Value> = apps.chain(faults).collect();
-    let status = if down.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let ready = !down.iter().any(Down::is_awaited);
+    let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let mut response = HttpResponse::build(status);
-    if !down.is_empty() {
+    if !ready {
         response.insert_header((header::RETRY_AFTER, "5"));
     }
-    response.json(json!({ "ready": down.is_empty(), "reasons": reasons }))
+    response.json(json!({ "ready": ready, "reasons": reasons }))
 }
 
 /// `POST /v2/repository/index`

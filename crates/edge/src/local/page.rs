@@ -218,6 +218,17 @@ pub(super) async fn status(request: HttpRequest, agent: Shared) -> HttpResponse 
                 let meaning = words(&format!("license-{warning}"), zh).unwrap_or_default();
                 let _ = write!(notes, "<p class=\"warn\">{} {meaning} <code>{warning}</code></p>", t("许可证", "Licence"));
             }
+            if let Some(reason) = &app.wanted.recalled {
+                let _ = write!(
+                    notes,
+                    "<p class=\"bad\">{}</p><p class=\"soft\">{}</p>",
+                    t(
+                        "平台已召回此版本；应用继续运行，由运营方决定更新或移除",
+                        "The platform has recalled this version; the app keeps running until its operator updates or removes it"
+                    ),
+                    safe(reason)
+                );
+            }
             if let Some(fault) = phase.and_then(|p| p.fault.as_ref()) {
                 let _ = write!(
                     notes,

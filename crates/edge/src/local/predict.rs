@@ -30,6 +30,7 @@ fn describe(running: &Running) -> Value {
         "safety": running.manifest.safety,
         "place": wanted.place,
         "license": running.warning().unwrap_or("valid"),
+        "recalled": wanted.recalled,
         "ready": running.process.pid().is_some(),
     })
 }

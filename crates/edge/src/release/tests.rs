@@ -50,6 +50,7 @@ fn wanted(claims: &Claims) -> Wanted {
         license: license::sign(claims, &key(), &kid_of(&key().verifying_key())).unwrap(),
         parameters: Map::new(),
         place: String::new(),
+        recalled: None,
     }
 }
 
@@ -124,6 +125,7 @@ fn document(change: impl FnOnce(&mut Extensions)) -> Result<Wanted, Fault> {
         parameters: json!({ "limit": 3 }).as_object().unwrap().clone(),
         safety: true,
         place: "North".into(),
+        recalled: None,
     };
     change(&mut pithead);
     let document = ApplicationDeployment::onnx(OnnxDeployment { id: "d", namespace: "n", device_id: "x", registry: "r", pithead });

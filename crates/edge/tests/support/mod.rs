@@ -188,6 +188,15 @@ impl Server {
 
     /// Wants a release on the node, as deployment `id`, under this licence.
     pub fn deploy(&self, id: &str, release: &ReleaseRef, claims: &Claims, parameters: Value) {
+        self.want(id, release, claims, parameters, None);
+    }
+
+    /// The same of a release that the platform has recalled.
+    pub fn deploy_recalled(&self, id: &str, release: &ReleaseRef, claims: &Claims, reason: &str) {
+        self.want(id, release, claims, json!({}), Some(reason.to_owned()));
+    }
+
+    fn want(&self, id: &str, release: &ReleaseRef, claims: &Claims, parameters: Value, recalled: Option<String>) {
         let license = license::sign(claims, &self.key, &kid_of(&self.key.verifying_key())).unwrap();
         let pithead = Extensions {
             release: release.clone(),
@@ -196,6 +205,7 @@ impl Server {
             parameters: parameters.as_object().cloned().unwrap_or_default(),
             safety: false,
             place: "3号皮带".into(),
+            recalled,
         };
         let document =
             ApplicationDeployment::onnx(OnnxDeployment { id, namespace: "mine", device_id: NODE, registry: "localhost", pithead });

@@ -73,6 +73,48 @@ async fn strangers_are_challenged_and_tokens_carry_rights() {
 }
 
 #[tokio::test]
+async fn a_registry_token_ends_with_what_it_was_asked_for_with() {
+    each_backend(|app| async move {
+        let acme = testing::vendor(&app, "acme").await;
+        let admin = testing::platform(&app, Role::Administrator).await;
+        let digest = push_blob(&app, &acme, "acme/belt", b"weights").await;
+        let blob = format!("/v2/acme/belt/blobs/{digest}");
+        let ask = "/token?service=pithead&scope=repository:acme/belt:pull";
+        let token_of = |answer: Answer| serde_json::from_slice::<Value>(&answer.body).unwrap()["token"].as_str().unwrap().to_owned();
+        let pulls = async |bearer: &str| {
+            let bearer = format!("Bearer {bearer}");
+            send(&app, &Actor::Anonymous, Method::GET, &blob, &[("authorization", &bearer)], b"").await.status.as_u16()
+        };
+        let signed = |text: String| {
+            let app = app.clone();
+            async move { crate::account::service::authenticate_token(&app, &text).await.unwrap() }
+        };
+        let cookie =
+            crate::account::service::sign_in(&app, "owner@acme.example", testing::PASSWORD.into(), "10.0.0.1", "test").await.unwrap();
+        let by_session = crate::account::service::authenticate_session(&app, &cookie).await.unwrap();
+        let one = signed(crate::account::tokens::create(&app, &acme, "one", &["pull"], 9).await.unwrap()).await;
+        let two = signed(crate::account::tokens::create(&app, &acme, "two", &["pull"], 9).await.unwrap()).await;
+        let of_one = token_of(get(&app, &one, ask).await.expect(200));
+        let of_two = token_of(get(&app, &two, ask).await.expect(200));
+        let of_session = token_of(get(&app, &by_session, ask).await.expect(200));
+        assert_eq!((pulls(&of_one).await, pulls(&of_two).await, pulls(&of_session).await), (200, 200, 200));
+
+        // The person revokes one, an administrator ends the session.
+        let Actor::Person(_, Via::Token { id, .. }) = &one else { panic!("a token") };
+        crate::account::tokens::revoke(&app, &acme, id.clone()).await.unwrap();
+        assert_eq!((pulls(&of_one).await, pulls(&of_two).await, pulls(&of_session).await), (401, 200, 200));
+        let hash = crate::base::ids::hash_secret(&cookie);
+        crate::stops::service::act(&app, &admin, crate::stops::model::Stop::EndSession, &hash, "lost phone").await.unwrap();
+        assert_eq!((pulls(&of_two).await, pulls(&of_session).await), (200, 401));
+        // A person who is disabled takes all of them along.
+        let user = acme.person().unwrap().user_id.clone();
+        crate::stops::service::act(&app, &admin, crate::stops::model::Stop::DisablePerson, &user, "left").await.unwrap();
+        assert_eq!(pulls(&of_two).await, 401);
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_session_needs_its_csrf_value_to_push() {
     each_backend(|app| async move {
         let Actor::Person(person, _) = testing::vendor(&app, "acme").await else { panic!("a person") };
