@@ -211,7 +211,7 @@ async fn a_registry_token_ends_with_what_it_was_made_with() {
                 let (app, actor, vendor, session) = (app.clone(), actor.clone(), vendor.clone(), matches!(proof, Proof::Session));
                 async move {
                     if session {
-                        crate::account::service::sign_out(&app, &actor).await.unwrap();
+                        crate::account::service::sign_out(&app, &actor, "10.0.0.1").await.unwrap();
                     } else {
                         let id = tokens::list(&app, &vendor).await.unwrap()[0].id.clone();
                         tokens::revoke(&app, &vendor, id).await.unwrap();
