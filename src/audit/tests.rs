@@ -102,7 +102,7 @@ async fn pages_follow_one_another_within_a_search() {
         assert!(next.contains("q=owner%40acme.example") && next.contains("action=token.created"), "{next}");
         let (_, shown) = page(&app, &auditor, Method::GET, &next, "").await;
         assert_eq!(shown.matches("<b>Token created</b>").count(), 1);
-        assert!(!shown.contains("before="));
+        assert!(!shown.split("href=\"").filter_map(|rest| rest.split('"').next()).any(|href| href.contains("before=")));
     })
     .await;
 }

@@ -183,6 +183,7 @@ async fn a_score_is_stored_once_shown_and_gone_with_its_set() {
         let moderator = testing::platform(&app, Role::Moderator).await;
         let acme = testing::vendor(&app, "acme").await;
         let (first, case) = submitted(&app, &acme, "1.0.0", Channel::Stable).await;
+        testing::drain_jobs(&app).await;
         let set = made(&app, &admin).await;
         // The job runs, finds no engine, and says so.
         testing::drain_jobs(&app).await;

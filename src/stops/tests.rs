@@ -189,10 +189,12 @@ async fn an_order_that_is_older_than_the_recall_is_delivered() {
         let order = PlaceOrder { plan_id: shop.listing.plans[&PlanKind::Perpetual].clone(), nodes: 1 };
         let order = trade::service::place(&app, &shop.operator, order).await.unwrap();
         act(&app, &moderator, Stop::RecallRelease, &shop.listing.release_id, WHY).await.unwrap();
-        let receipt =
-            trade::service::ReceiptInput {
-                amount: "12800".into(), bank_serial: "S-1".into(), payer: "北矿".into(), accept_excess: false
-            };
+        let receipt = trade::service::ReceiptInput {
+            amount: "12800".into(),
+            bank_serial: "RECALL-0001".into(),
+            payer: "北矿".into(),
+            accept_excess: false,
+        };
         let finance = testing::platform(&app, Role::Finance).await;
         trade::service::confirm_payment(&app, &finance, &order, &receipt).await.unwrap();
     })
