@@ -5,8 +5,8 @@
 
 pub mod access;
 pub mod addresses;
-pub mod links;
 pub mod directory;
+pub mod links;
 pub mod model;
 pub mod names;
 pub mod passwords;

@@ -8,7 +8,9 @@ use std::collections::HashMap;
 use diesel::dsl::exists;
 use diesel::prelude::*;
 
-use super::model::{ApiToken, Credential, Invitation, LinkPurpose, Membership, OneTimeLink, Organization, Session, TeamMember, User, person};
+use super::model::{
+    ApiToken, Credential, Invitation, LinkPurpose, Membership, OneTimeLink, Organization, Session, TeamMember, User, person,
+};
 use crate::base::auth::{OrgKind, Person, Role};
 use crate::base::db::schema::{
     api_tokens, invitations, memberships, one_time_links, organization_names, organizations, sessions, throttles, users,

@@ -81,7 +81,17 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("audit", &["audit_heads", "audit_records", "audit_seal_leaves", "audit_seals"]),
     (
         "account",
-        &["api_tokens", "invitations", "memberships", "one_time_links", "organization_names", "organizations", "sessions", "throttles", "users"],
+        &[
+            "api_tokens",
+            "invitations",
+            "memberships",
+            "one_time_links",
+            "organization_names",
+            "organizations",
+            "sessions",
+            "throttles",
+            "users",
+        ],
     ),
     ("notice", &["messages"]),
     (

@@ -218,7 +218,8 @@ async fn strangers_change_nothing() {
 
 /// Records of people's decisions about these things; the demo's nodes go on meanwhile.
 async fn decided(demo: &Demo, their: &Theirs) -> i64 {
-    let Theirs { mine, member, token, session: _, site, node, order, license, app, release, version: _, plan, case, deployment, set } = their;
+    let Theirs { mine, member, token, session: _, site, node, order, license, app, release, version: _, plan, case, deployment, set } =
+        their;
     let things = [mine, member, token, site, node, order, license, app, release, plan, case, deployment, set].map(Clone::clone);
     demo.read(move |conn| {
         let about = audit_records::table.filter(audit_records::subject.eq_any(things));

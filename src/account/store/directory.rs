@@ -40,12 +40,7 @@ pub fn member_counts(conn: &mut Conn, ids: &[&str]) -> QueryResult<HashMap<Strin
 pub fn people(conn: &mut Conn, q: &str, before: &str, limit: i64) -> QueryResult<Vec<FoundPerson>> {
     let pattern = || lower(containing(q));
     let called = lower(users::name).like(pattern()).escape(ESCAPE).or(users::email.like(pattern()).escape(ESCAPE));
-    users::table
-        .filter(users::id.lt(before).and(called))
-        .order(users::id.desc())
-        .limit(limit)
-        .select(FoundPerson::as_select())
-        .load(conn)
+    users::table.filter(users::id.lt(before).and(called)).order(users::id.desc()).limit(limit).select(FoundPerson::as_select()).load(conn)
 }
 
 /// A person by id.
