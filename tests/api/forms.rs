@@ -45,7 +45,9 @@ impl Reader {
     }
 
     async fn post(&mut self, path: &str, site: &str, fields: &[(String, String)]) -> (u16, String) {
-        self.send(self.client.post(format!("{}{path}", self.base)).header("sec-fetch-site", site).form(fields)).await
+        let request = self.client.post(format!("{}{path}", self.base)).header("sec-fetch-site", site);
+        let request = request.header("content-type", "application/x-www-form-urlencoded");
+        self.send(request.body(serde_urlencoded::to_string(fields).unwrap())).await
     }
 }
 
