@@ -179,8 +179,10 @@ async fn forms_by_role() {
             number.set(number.get() + 1);
             let name = format!("n-{}", number.get());
             let node = if route.starts_with("/mine/nodes/{") { people.node(&name).await } else { "none-such".to_owned() };
-            let request =
-                people.client.post(format!("{}{}", people.server.base, address(route, &node))).header("x-csrf-token", &asker.csrf);
+            let request = people
+                .client
+                .post(format!("{}{}", people.server.base, address(route, &node)))
+                .header("x-csrf-token", pithead::http::csrf::masked(&asker.csrf));
             let session = if asker.cookie.is_empty() { "csrf=x".to_owned() } else { format!("session={}", asker.cookie) };
             let request = request.header("cookie", format!("__Host-{session}"));
             if route.starts_with("/vendor/upload/") {

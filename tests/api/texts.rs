@@ -96,7 +96,10 @@ fn every_error_code_has_a_text() {
         for start in ["exactly_one(", "faults.add("] {
             codes.extend(text.match_indices(start).filter_map(|(at, _)| text[at..].split_once("\")")?.0.rsplit('"').next()));
         }
-        for code in codes.into_iter().filter(|code| code.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')) {
+        for code in codes
+            .into_iter()
+            .filter(|code| !code.is_empty() && code.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-'))
+        {
             for lang in Lang::ALL {
                 if !lang.has(&format!("error-{code}")) {
                     missing.insert(format!("{}: error-{code} ({})", source.path, lang.tag()));
