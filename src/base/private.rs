@@ -30,7 +30,8 @@ pub fn file(path: &Path) -> anyhow::Result<()> {
 /// Takes away what others may do with a file that may be absent.
 pub fn tighten(path: &Path, mode: u32) -> anyhow::Result<()> {
     let Ok(known) = std::fs::metadata(path) else { return Ok(()) };
-    if known.mode() & 0o077 == 0 {
+    let others = known.mode() & 0o077;
+    if others == 0 {
         return Ok(());
     }
     let open = format!("{} is open to others (mode {:o})", path.display(), known.mode() & 0o7777);
@@ -39,7 +40,7 @@ pub fn tighten(path: &Path, mode: u32) -> anyhow::Result<()> {
             tracing::info!("{open}; it is closed to them now");
             Ok(())
         }
-        Err(e) if known.mode() & 0o007 == 0 => {
+        Err(e) if others % 8 == 0 => {
             tracing::warn!(error = %e, "{open}, and stays so");
             Ok(())
         }

@@ -155,7 +155,6 @@ mod tests {
     }
 
     #[test]
-    #[expect(clippy::float_cmp, reason = "rounding gives the very number that is written")]
     fn figures_are_kept_as_they_are_shown() {
         assert_eq!((Metric::Accuracy.rounded(0.912_345), Metric::Map50.rounded(0.499_501)), (0.912, 0.5));
         assert_eq!((Metric::Mae.rounded(1.493_195_5), Metric::Mae.rounded(1_234.567)), (1.493, 1_234.6));

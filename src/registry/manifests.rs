@@ -24,7 +24,7 @@ const REFERRER_PAGE: i64 = 50;
 /// Signatures of the platform that come first on it: one, and one more for each change of its key.
 const MAX_KEPT: i64 = 10;
 // A page of referrers has at most 4 MiB (distribution-spec), with half a kilobyte for digests and names of each.
-#[expect(clippy::cast_sign_loss, clippy::cast_possible_truncation, reason = "fifty")]
+#[expect(clippy::cast_possible_truncation, reason = "fifty")]
 const _: () = assert!(REFERRER_PAGE as usize * (MAX_ANNOTATIONS + 2 * MAX_TYPE + 512) < MAX_MANIFEST_BYTES);
 /// Manifests longer than this are read one at a time: JSON of many short members takes more than ten times its length in memory.
 const LARGE: usize = 256 * 1024;

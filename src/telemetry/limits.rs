@@ -66,7 +66,9 @@ impl Gate {
         let [critical, others] = &mut self.buckets;
         let Some(buckets) = (if level == Level::Critical { critical } else { others }) else { return true };
         let Some(wait) = buckets.iter().filter_map(|bucket| bucket.wait(cost)).max() else {
-            buckets.iter_mut().for_each(|bucket| bucket.take(cost));
+            for bucket in buckets {
+                bucket.take(cost);
+            }
             return true;
         };
         self.held_back.get_or_insert((sequence, wait));

@@ -39,7 +39,7 @@ fn wait_for(port: u16, log: &Path) {
     let begin = Instant::now();
     while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
         let said = std::fs::read_to_string(log).unwrap_or_default();
-        assert!(begin.elapsed() < Duration::from_secs(60), "nobody listens on {port}: {said}");
+        assert!(begin.elapsed() < Duration::from_mins(1), "nobody listens on {port}: {said}");
         std::thread::sleep(Duration::from_millis(50));
     }
 }
@@ -106,7 +106,7 @@ impl Running {
                 return files.iter().map(|file| decoded(&std::fs::read_to_string(file).unwrap())).collect();
             }
             let log = std::fs::read_to_string(self.path("server.log")).unwrap_or_default();
-            assert!(begin.elapsed() < Duration::from_secs(60), "{} of {count} mails came: {log}", files.len());
+            assert!(begin.elapsed() < Duration::from_mins(1), "{} of {count} mails came: {log}", files.len());
             std::thread::sleep(Duration::from_millis(100));
         }
     }

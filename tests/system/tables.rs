@@ -52,7 +52,8 @@ fn text(rng: &mut StdRng) -> String {
     let cells = if rng.random_range(0..3) == 0 { &CELLS[..] } else { &CELLS[..7] };
     for _ in 0..rng.random_range(0..9) {
         let row: Vec<&str> = (0..width).map(|_| cells[rng.random_range(0..cells.len())]).collect();
-        text += &format!("{end}{}", row.join(","));
+        text += end;
+        text += &row.join(",");
     }
     text += ["", end][rng.random_range(0..2)];
     for _ in 0..[0, 0, 1, 2, 5][rng.random_range(0..5)] {

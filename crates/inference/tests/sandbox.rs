@@ -77,7 +77,7 @@ fn check_without(calls: &[(i64, u32)], required: bool) -> CheckReport {
         }
         let package = Package::table("identity4.onnx");
         package.write_yaml();
-        worker::run_check(&child(), &[], &package.dir, &lib(), &Limits { required, ..Limits::default() }, Duration::from_secs(60))
+        worker::run_check(&child(), &[], &package.dir, &lib(), &Limits { required, ..Limits::default() }, Duration::from_mins(1))
     };
     std::thread::spawn(work).join().unwrap()
 }

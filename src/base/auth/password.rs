@@ -75,7 +75,7 @@ fn weakness(password: &str, own: &[String]) -> Option<&'static str> {
     if beside != small {
         return Some("password-own");
     }
-    Some(match estimate.feedback().and_then(|feedback| feedback.warning()) {
+    Some(match estimate.feedback().and_then(zxcvbn::feedback::Feedback::warning) {
         Some(
             Warning::StraightRowsOfKeysAreEasyToGuess
             | Warning::ShortKeyboardPatternsAreEasyToGuess

@@ -99,12 +99,16 @@ pub fn permits(kind: OrgKind, role: Role, action: Action) -> bool {
         },
         OrgKind::Platform => match action {
             A::ViewAccount | A::ViewTeam | A::ManageTokens => true,
-            A::ManageTeam | A::ViewPeople | A::RevokeLicenses | A::ManageEvaluation => role == R::Administrator,
-            A::ViewMessages | A::ResetPasswords => role == R::Administrator,
-            A::SuspendOrganizations | A::StopPeople => role == R::Administrator,
-            A::RecallReleases | A::SuspendListings => matches!(role, R::Moderator | R::Administrator),
+            A::ManageTeam
+            | A::ViewPeople
+            | A::RevokeLicenses
+            | A::ManageEvaluation
+            | A::ViewMessages
+            | A::ResetPasswords
+            | A::SuspendOrganizations
+            | A::StopPeople => role == R::Administrator,
             A::ViewCases => matches!(role, R::Moderator | R::Administrator | R::Auditor),
-            A::DecideCases => matches!(role, R::Moderator | R::Administrator),
+            A::DecideCases | A::RecallReleases | A::SuspendListings => matches!(role, R::Moderator | R::Administrator),
             A::ViewPayments => matches!(role, R::Finance | R::Administrator | R::Auditor),
             A::ConfirmPayments => role == R::Finance,
             A::ViewAudit => matches!(role, R::Auditor | R::Administrator),

@@ -78,14 +78,12 @@ async fn wizard(req: HttpRequest, app: Data<App>, actor: Actor) -> PageResult {
     if pairs.get("step") != "parameters" {
         return page.clone().render(&NodesStep::of(page, &choices, &chosen.nodes, None, now));
     }
-    match choices.problem(&chosen.nodes) {
-        Some(problem) => other_nodes(page, &choices, &chosen, &problem, now),
-        None => {
-            // Back from the preview, with the typed values.
-            let typed = from_form(&choices.release.manifest.parameters, &pairs);
-            page.clone().render(&ParametersStep::of(page, &choices, &chosen.nodes, Some(&typed).filter(|t| !t.is_empty()), None))
-        }
+    if let Some(problem) = choices.problem(&chosen.nodes) {
+        return other_nodes(page, &choices, &chosen, &problem, now);
     }
+    // Back from the preview, with the typed values.
+    let typed = from_form(&choices.release.manifest.parameters, &pairs);
+    page.clone().render(&ParametersStep::of(page, &choices, &chosen.nodes, Some(&typed).filter(|t| !t.is_empty()), None))
 }
 
 /// Shows the step of the nodes again with the fault: nodes can be changed only there.

@@ -9,7 +9,7 @@ fn sequences(outbox: &Outbox) -> Vec<u64> {
 
 fn push(outbox: &Outbox, kind: Kind, fields: &[(&str, &str)]) -> Kept {
     let fields = fields.iter().map(|(key, value)| ((*key).to_owned(), json!(value)));
-    outbox.push(kind, Utc::now(), Map::from_iter(fields)).unwrap()
+    outbox.push(kind, Utc::now(), fields.collect::<Map<_, _>>()).unwrap()
 }
 
 fn number(kept: Kept) -> u64 {

@@ -104,7 +104,7 @@ fn faults_have_codes_and_places() {
         (b"a\n1\n2\xff", "input-not-csv", "line 3 is not UTF-8"),
         (b"a\n1\0\n", "input-not-csv", "line 2 has a zero byte"),
         (b"\xff\xfea\0\n\0", "input-not-csv", "UTF-16"),
-        (b"\0a\0\n\01", "input-not-csv", "UTF-16"),
+        (b"\0a\0\n\x001", "input-not-csv", "UTF-16"),
     ] {
         let error = last(1, csv).unwrap_err();
         assert_eq!(error.code, code, "{error} of {:?}", String::from_utf8_lossy(csv));

@@ -302,7 +302,7 @@ async fn what_is_gone_or_damaged_is_not_served_and_a_push_mends_it() {
         send(&app, &acme, Method::POST, &mount, &[], b"").await.expect(201);
 
         let altered = String::from_utf8(manifest.clone()).unwrap().replace("belt 3", "belt 4");
-        let bytes: String = altered.bytes().map(|b| format!("{b:02x}")).collect();
+        let bytes = hex::encode(altered);
         let literal = if cast(&app).await.is_empty() { format!("x'{bytes}'") } else { format!("'\\x{bytes}'") };
         assert!(scrub(&app, |_| {}).await.unwrap().damaged.is_empty());
         run(&app, format!("UPDATE manifests SET content = {literal}")).await;
