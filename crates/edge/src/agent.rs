@@ -70,6 +70,8 @@ pub struct Phase {
 /// Everything the loops and the local API share.
 pub struct Agent {
     pub config: Config,
+    /// The data folder belongs to another machine.
+    pub copied: Option<Fault>,
     /// Random name of this run. The platform sees by it when two machines share an identity.
     pub instance: String,
     /// Start of this run, by the clock of that moment.
@@ -133,7 +135,10 @@ impl Agent {
         lock.try_lock().map_err(|_| Fault::new("already-running", "state", "another agent uses this data folder"))?;
         // The lock file tells our process id to whoever finds it locked; on a full disk it stays empty.
         let _ = lock.set_len(0).and_then(|()| write!(lock, "{}", std::process::id()));
-        machine::claim(&config.data, config.adopt)?;
+        let copied = machine::claim(&config.data, config.adopt).err();
+        if let Some(fault) = &copied {
+            tracing::warn!(%fault, "apps run all the same");
+        }
         let run = config.data.join("run");
         files::private_dir(&run)?;
         // Sockets of a former run. The folder stays: on a full disk no new one could be made.
@@ -161,6 +166,7 @@ impl Agent {
             poll_trouble: Mutex::default(),
             engine: Mutex::default(),
             config,
+            copied,
             instance: uuid::Uuid::new_v4().simple().to_string(),
             started: clock.now(),
             clock,

@@ -26,7 +26,7 @@ impl Down {
 /// and its clock. None of them stops what runs.
 pub fn faults(agent: &Agent) -> Vec<Fault> {
     let engine = agent.engine().and_then(Result::err);
-    [agent.poll_trouble(), engine, agent.outbox.fault(), agent.clock.fault()].into_iter().flatten().collect()
+    [agent.poll_trouble(), engine, agent.outbox.fault(), agent.clock.fault(), agent.copied.clone()].into_iter().flatten().collect()
 }
 
 /// Apps that are wanted and do not run, whatever the reason: who asks whether the node is ready wants to know whether all are served.

@@ -90,7 +90,8 @@ pub async fn bring_up(agent: &Arc<Agent>, id: &str, document: &Digest, adopted: 
             run: agent.run_dir(),
             memory_bytes: (u64::from(app.resources.memory_mib) * 1024 * 1024).max(LEAST_MEMORY),
             threads,
-            allow_unconfined: agent.config.allow_unconfined,
+            // What has run here before and guards people goes on where the kernel cannot confine it.
+            allow_unconfined: agent.config.allow_unconfined || (app.safety && purpose == Purpose::Run),
         };
         let process = Process::start(launch, stats.clone()).await?;
         golden(&process).await?;

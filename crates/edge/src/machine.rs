@@ -41,7 +41,8 @@ fn here() -> Option<String> {
     (id.len() == 32).then(|| Digest::of(format!("pithead-edge {id}").as_bytes()).to_string())
 }
 
-/// Takes the folder for this machine, or refuses it: `data-folder-copied`.
+/// Takes the folder for this machine; `data-folder-copied` where it belongs to another one. Apps run all the same: the id of a machine
+/// changes with a new system or container, too.
 pub fn claim(data: &Path, adopt: bool) -> Result<(), Fault> {
     let file = data.join(FILE);
     let kept = files::read_bounded(&file, MAX_FILE)?.and_then(|bytes| String::from_utf8(bytes).ok());

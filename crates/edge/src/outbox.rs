@@ -139,6 +139,8 @@ pub struct Outbox {
     inner: Mutex<Inner>,
     /// Rung when reports should be sent at once: by each alarm, and by the loop of heartbeats.
     pub urgent: Notify,
+    /// Rings at each critical alarm.
+    pub critical: Notify,
 }
 
 fn disk(e: &std::io::Error) -> Fault {
@@ -177,7 +179,7 @@ impl Outbox {
         let rates = rates::Rates::default();
         let mut inner = Inner { file: None, refused: None, rates, suppressed: 0, lines: 0, next, accepted, dropped, waiting };
         trim(&mut inner);
-        let outbox = Self { path: path.to_owned(), inner: Mutex::new(inner), urgent: Notify::new() };
+        let outbox = Self { path: path.to_owned(), inner: Mutex::new(inner), urgent: Notify::new(), critical: Notify::new() };
         // A full disk must not keep the node from starting.
         if let Err(fault) = outbox.rewrite(&mut outbox.lock()) {
             tracing::error!(%fault, "the outbox cannot be written; reports wait in memory");
@@ -274,12 +276,17 @@ impl Outbox {
         let report = Value::Object(report);
         // The sequence number is used up even if the write fails half-way.
         inner.next += 1;
-        inner.waiting.push_back(Waiting::of(sequence, kind, &report));
+        let waiting = Waiting::of(sequence, kind, &report);
+        let critical = waiting.critical;
+        inner.waiting.push_back(waiting);
         trim(&mut inner);
         let written = self.write(&mut inner, &Line::Report { sequence, kind, body: report }, true);
         drop(inner);
         if kind == Kind::Alarm {
             self.urgent.notify_one();
+        }
+        if critical {
+            self.critical.notify_one();
         }
         Ok(match written {
             Ok(()) => Kept::Stored(sequence),

@@ -250,7 +250,11 @@ async fn send(agent: &Arc<Agent>) {
                 agent.contact::<()>(&Err(fault));
                 // The server says when there is room again; what was refused waits here.
                 let wait = after.unwrap_or_else(|| backoff(failures, Duration::from_secs(1), CONTACT_CAP, spread()));
-                tokio::time::sleep(wait.clamp(Duration::from_secs(1), CONTACT_CAP)).await;
+                tokio::select! {
+                    () = tokio::time::sleep(wait.clamp(Duration::from_secs(1), CONTACT_CAP)) => {}
+                    // A refusal of something else holds no critical alarm up.
+                    () = agent.outbox.critical.notified() => {}
+                }
                 continue;
             }
         }
@@ -263,9 +267,11 @@ async fn send(agent: &Arc<Agent>) {
 }
 
 async fn send_all(agent: &Arc<Agent>) -> Result<(), Refusal> {
-    let plain = |fault| (fault, None);
-    // A status that the server does not take now holds up neither the other ones nor the alarms.
-    let mut refused = Ok(());
+    // Alarms come first, and neither holds up the other.
+    let mut refused = match send_reports(agent).await {
+        Err(refusal) if refusal.0.code == "server-unreachable" => return Err(refusal),
+        sent => sent,
+    };
     for (id, status) in agent.state.get().unsent {
         match agent.cloud.status(&id, &status).await {
             Ok(()) => {}
@@ -282,6 +288,12 @@ async fn send_all(agent: &Arc<Agent>) -> Result<(), Refusal> {
             }
         });
     }
+    refused
+}
+
+/// Sends what waits in the outbox.
+async fn send_reports(agent: &Arc<Agent>) -> Result<(), Refusal> {
+    let plain = |fault| (fault, None);
     while let Some((body, sent)) = agent.outbox.batch() {
         let last = sent.last().copied().unwrap_or_default();
         let accepted = agent.cloud.reports(body).await?;
@@ -295,7 +307,7 @@ async fn send_all(agent: &Arc<Agent>) -> Result<(), Refusal> {
             return Err(plain(fault));
         }
     }
-    refused
+    Ok(())
 }
 
 /// Renews the certificate when two thirds of its life are over, by the platform's time: a machine whose clock is wrong renews neither

@@ -144,7 +144,7 @@ async fn a_crash_is_told_and_so_is_the_return() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_copied_data_folder_is_refused_until_it_is_adopted() {
+async fn a_copied_data_folder_is_told_until_it_is_adopted() {
     if std::fs::read_to_string("/etc/machine-id").is_ok_and(|id| id.trim().len() == 32) {
         let server = Server::start();
         let mut node = Node::enrol(&server);
@@ -152,11 +152,13 @@ async fn a_copied_data_folder_is_refused_until_it_is_adopted() {
         until("the first start", async || node.get("/").await).await;
         node.kill();
         std::fs::write(node.data.join("machine"), "sha256:of-another").unwrap();
-        let refused = node.command(&[]).output().unwrap();
-        let words = String::from_utf8_lossy(&refused.stderr);
-        assert!(!refused.status.success() && words.contains("data-folder-copied") && words.contains("--adopt"), "{words}");
+        let told = async |node: &Node| node.get("/v2/health/ready").await.is_some_and(|(_, text)| text.contains("data-folder-copied"));
+        node.start();
+        until("the copy runs, and says that it is one", async || told(&node).await.then_some(())).await;
+        node.kill();
         node.start_as(&["--adopt"], &[]);
         until("the adopted folder", async || node.get("/").await).await;
+        assert!(!told(&node).await);
     }
 }
 
