@@ -34,6 +34,15 @@ impl Limits {
     }
 }
 
+/// How an alarm passes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Passage {
+    Whole,
+    WithoutResult,
+    /// The node keeps it and sends it again.
+    HeldBack,
+}
+
 /// Lets the alarms of one request pass.
 pub struct Gate {
     /// Of critical alarms and of the others: the node's bucket and its operator's.
@@ -61,18 +70,24 @@ impl Gate {
         Ok(Self { buckets: [of(true, "critical-alarms")?, of(false, "alarms")?], held_back: None })
     }
 
-    /// Whether an alarm may pass. Alarms come in the order of their numbers.
-    pub fn admits(&mut self, sequence: u64, level: Level, cost: u32) -> bool {
+    /// Whether an alarm may pass. Alarms come in the order of their numbers. None waits for room for its result: others, whose alarms cost
+    /// less, could leave it waiting for ever.
+    pub fn admits(&mut self, sequence: u64, level: Level, cost: u32) -> Passage {
         let [critical, others] = &mut self.buckets;
-        let Some(buckets) = (if level == Level::Critical { critical } else { others }) else { return true };
-        let Some(wait) = buckets.iter().filter_map(|bucket| bucket.wait(cost)).max() else {
-            for bucket in buckets {
-                bucket.take(cost);
+        let Some(buckets) = (if level == Level::Critical { critical } else { others }) else { return Passage::Whole };
+        let wait = |buckets: &[Bucket; 2], cost| buckets.iter().filter_map(|bucket| bucket.wait(cost)).max();
+        let (taken, passage) = match (wait(buckets, cost), wait(buckets, 1)) {
+            (None, _) => (cost, Passage::Whole),
+            (Some(_), None) => (1, Passage::WithoutResult),
+            (Some(_), Some(wait)) => {
+                self.held_back.get_or_insert((sequence, wait));
+                return Passage::HeldBack;
             }
-            return true;
         };
-        self.held_back.get_or_insert((sequence, wait));
-        false
+        for bucket in buckets {
+            bucket.take(taken);
+        }
+        passage
     }
 
     /// Stores what was taken from the buckets; gives what was held back.

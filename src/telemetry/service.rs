@@ -7,7 +7,7 @@ use serde::{Deserialize as _, Serialize};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
-use super::limits::{Gate, Limits};
+use super::limits::{Gate, Limits, Passage};
 use super::model::Filter;
 use super::model::{self, Alarm, AlarmLine, AlarmReport, AppFigures, AppSample, Content, MAX_REPORTS, MAX_SAMPLES, NodeSample, Report};
 use super::plots::{self, Plot, PlotData, Span};
@@ -61,6 +61,8 @@ pub async fn take(app: &App, actor: &Actor, reports: Vec<Value>) -> Result<Repor
         let Taken { receipt, alarmed, wait } = take_in(c, (&owner, &node_id), &limits, &reports, now)?;
         c.poke(&owner, format!("node:{node_id}"));
         if !alarmed.is_empty() {
+            // The node forgets an alarm that was answered.
+            c.lasting();
             c.poke(&owner, TOPIC);
             c.poke(&owner, fleet::service::TOPIC);
         }
@@ -160,11 +162,16 @@ fn take_in(conn: &mut Conn, owner: (&str, &str), limits: &Limits, reports: &[Val
                 }
             }
             Content::Alarm(alarm) => match made(owner, &own, &known, hash, (at, now), *alarm) {
-                Some(alarm) if gate.admits(sequence, alarm.level, model::cost(&alarm.result)) => {
-                    accepted += 1;
-                    batch.alarms.push(alarm);
+                Some(mut alarm) => {
+                    let passed = gate.admits(sequence, alarm.level, model::cost(&alarm.result));
+                    if passed == Passage::WithoutResult {
+                        alarm.result = "{}".into();
+                    }
+                    if passed != Passage::HeldBack {
+                        accepted += 1;
+                        batch.alarms.push(alarm);
+                    }
                 }
-                Some(_) => {}
                 None => batch.refused += 1,
             },
         }

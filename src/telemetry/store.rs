@@ -8,7 +8,7 @@ use diesel::prelude::*;
 use crate::base::db::schema::{alarms, app_samples, apps, deployments, node_samples, nodes, organizations, proofs, releases, sites};
 use crate::base::db::{Conn, Timestamp};
 use crate::fleet::model::{DeploymentState, NodeState};
-use crate::telemetry::model::{Alarm, AlarmLine, AppSample, Filter, NodeSample};
+use crate::telemetry::model::{Alarm, AlarmLine, AppSample, Filter, Level, NodeSample};
 
 /// Deployments of a node with their apps.
 pub fn deployments_of(conn: &mut Conn, node_id: &str) -> QueryResult<Vec<(String, String)>> {
@@ -98,10 +98,17 @@ pub fn with_alarms_over(conn: &mut Conn, most: i64) -> QueryResult<Vec<(String, 
         .load(conn)
 }
 
-/// Deletes the oldest alarms of an organisation, at most so many.
+/// Deletes the oldest alarms of an organisation, at most so many; critical ones only where there are no others.
 pub fn delete_oldest_alarms(conn: &mut Conn, organization_id: &str, limit: i64) -> QueryResult<usize> {
-    let oldest = alarms::table.filter(alarms::organization_id.eq(organization_id)).order(alarms::id).limit(limit).select(alarms::id);
-    let oldest: Vec<String> = oldest.load(conn)?;
+    let oldest = |lesser: bool, limit: i64| {
+        let mut query = alarms::table.filter(alarms::organization_id.eq(organization_id)).order(alarms::id).limit(limit).into_boxed();
+        query = if lesser { query.filter(alarms::level.ne(Level::Critical)) } else { query.filter(alarms::level.eq(Level::Critical)) };
+        query.select(alarms::id)
+    };
+    let mut oldest_ids: Vec<String> = oldest(true, limit).load(conn)?;
+    let rest = limit.saturating_sub(i64::try_from(oldest_ids.len()).unwrap_or(limit));
+    oldest_ids.extend(oldest(false, rest).load::<String>(conn)?);
+    let oldest = oldest_ids;
     diesel::delete(alarms::table.filter(alarms::id.eq_any(oldest))).execute(conn)
 }
 

@@ -63,6 +63,10 @@ pub async fn post(app: &App, actor: &Actor, node_id: &str, deployment_id: &str, 
     let (node_id, per_hour) = (node_id.to_owned(), app.settings.fleet.states_per_hour);
     audit::change(app, actor, move |c| {
         let changed = post_in(c, &node_id, &status, per_hour)?;
+        if changed {
+            // The node forgets a state that was answered.
+            c.lasting();
+        }
         if let (true, Some(owner)) = (changed, c.actor.organization_id()) {
             c.poke(owner, format!("deployment:{}", status.deployment_id));
             c.poke(owner, format!("node:{node_id}"));
