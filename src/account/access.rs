@@ -41,7 +41,8 @@ pub(super) fn wrong_password(c: &mut Change<'_>, user_id: Option<&str>, address:
 pub async fn refused(app: &App, actor: &Actor, refusal: Refusal) -> Result<()> {
     let user_id = actor.person()?.user_id.clone();
     let (who, told) = (actor.clone(), refusal.clone());
-    let recorded = audit::change(app, actor, move |c| {
+    // In the platform's name: a refusal spends nothing of what the organisation may change.
+    let recorded = audit::change(app, &Actor::System, move |c| {
         let now = c.now;
         let subject = format!("refused:{user_id}:{} {}", told.method, told.route);
         let n = dialect::count_attempt(c, &subject, now, now.minus(HOUR))?;

@@ -104,6 +104,7 @@ pub async fn sign_out(app: &App, actor: &Actor, address: &str) -> Result<()> {
     let (hash, user_id, address) = (token_hash.clone(), person.user_id.clone(), address.to_owned());
     tracing::info!(user = user_id, address, "signed out");
     audit::change(app, actor, move |c| {
+        c.uncounted();
         let now = c.now;
         if store::revoke_session(c, &hash, &user_id, now)? == 1 {
             c.audit("person.signed-out", &user_id, &json!({"address": address}));
@@ -127,6 +128,7 @@ pub async fn sign_out_elsewhere(app: &App, actor: &Actor) -> Result<usize> {
     let (person, hash) = own_session(actor)?;
     let (hash, user_id) = (hash.to_owned(), person.user_id.clone());
     audit::change(app, actor, move |c| {
+        c.uncounted();
         let now = c.now;
         let ended = store::revoke_other_sessions(c, &user_id, &hash, now)?;
         if ended > 0 {
@@ -144,6 +146,7 @@ pub async fn sign_out_elsewhere(app: &App, actor: &Actor) -> Result<usize> {
 pub async fn end_session(app: &App, actor: &Actor, token_hash: String) -> Result<()> {
     let user_id = own_session(actor)?.0.user_id.clone();
     audit::change(app, actor, move |c| {
+        c.uncounted();
         let now = c.now;
         exactly_one(store::revoke_session(c, &token_hash, &user_id, now)?, "session-over")?;
         c.audit("session.ended", &user_id, &json!({"sessions": 1}));

@@ -359,6 +359,12 @@ pub fn insert_invitation(conn: &mut Conn, invitation: &Invitation) -> QueryResul
     diesel::insert_into(invitations::table).values(invitation).execute(conn)
 }
 
+/// Whether a person belongs to an organisation, disabled or not.
+pub fn is_member(conn: &mut Conn, organization_id: &str, user_id: &str) -> QueryResult<bool> {
+    let member = memberships::organization_id.eq(organization_id).and(memberships::user_id.eq(user_id));
+    diesel::select(exists(memberships::table.filter(member))).get_result(conn)
+}
+
 /// How many people belong to an organisation or are invited to it now.
 pub fn count_team(conn: &mut Conn, organization_id: &str, now: Timestamp) -> QueryResult<i64> {
     let members: i64 = memberships::table.filter(memberships::organization_id.eq(organization_id)).count().get_result(conn)?;

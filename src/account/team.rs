@@ -72,7 +72,7 @@ pub async fn invite(app: &App, actor: &Actor, email: &str, role: &str) -> Result
         require_still(c, &person)?;
         let known = store::find_user_by_email(c, &invitation.email)?;
         if let Some(user) = known
-            && store::find_person(c, &user.id, &invitation.organization_id)?.is_some()
+            && store::is_member(c, &invitation.organization_id, &user.id)?
         {
             return Err(Error::field("email", "already-a-member"));
         }
@@ -92,6 +92,7 @@ pub async fn invite(app: &App, actor: &Actor, email: &str, role: &str) -> Result
 pub async fn revoke_invitation(app: &App, actor: &Actor, id: String) -> Result<()> {
     let organization_id = policy::require(actor, Action::ManageTeam)?.organization_id.clone();
     audit::change(app, actor, move |c| {
+        c.uncounted();
         let now = c.now;
         exactly_one(store::revoke_invitation(c, &id, &organization_id, now)?, "invitation-over")?;
         c.audit("invitation.revoked", &id, &json!({}));
@@ -109,6 +110,7 @@ pub async fn remove(app: &App, actor: &Actor, user_id: String) -> Result<()> {
     }
     let organization_id = person.organization_id.clone();
     audit::change(app, actor, move |c| {
+        c.uncounted();
         let now = c.now;
         dialect::hold(c, Row::Organization(&organization_id))?;
         require_still(c, &person)?;

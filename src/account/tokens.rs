@@ -85,6 +85,7 @@ pub async fn create(app: &App, actor: &Actor, name: &str, scopes: &[&str], days:
 pub async fn revoke(app: &App, actor: &Actor, id: String) -> Result<()> {
     let user_id = policy::require(actor, Action::ManageTokens)?.user_id.clone();
     audit::change(app, actor, move |c| {
+        c.uncounted();
         let now = c.now;
         exactly_one(store::revoke_token(c, &id, &user_id, now)?, "token-over")?;
         c.audit("token.revoked", &id, &json!({}));

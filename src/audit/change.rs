@@ -33,8 +33,10 @@ pub struct Change<'c> {
 /// Effects after the commit of a change.
 #[derive(Debug, Default)]
 struct After {
-    /// Whether the change has left records.
-    recorded: bool,
+    /// Whether the change has left records, or must outlive a power cut for another reason.
+    lasting: bool,
+    /// Whether the change is made however many the organisation has made.
+    uncounted: bool,
     pokes: Vec<Poke>,
     wake_jobs: bool,
     wake_search: bool,
@@ -118,6 +120,16 @@ impl Change<'_> {
         job.enqueue_for(self.conn, Some(organization_id), self.now)
     }
 
+    /// Makes the change outlive a power cut though it leaves no record: whoever sent it forgets it once it was answered.
+    pub fn lasting(&mut self) {
+        self.after.lasting = true;
+    }
+
+    /// Makes the change whatever the organisation has made before: what ends a right, a session or a run must never wait.
+    pub fn uncounted(&mut self) {
+        self.after.uncounted = true;
+    }
+
     /// Has the search index look for changes of the catalogue, which also clears the page cache.
     pub fn wake_search(&mut self) {
         self.after.wake_search = true;
@@ -143,13 +155,13 @@ where
     let counted = move |conn: &mut Conn| {
         recorded(conn, &actor, now, |c| {
             let value = f(c)?;
-            if !c.entries.is_empty() {
+            if !c.entries.is_empty() && !c.after.uncounted {
                 count(c, per_hour)?;
             }
             Ok(value)
         })
     };
-    app.db.write_then(counted, |after: &After| after.recorded, move |after| after.happen(&handle)).await
+    app.db.write_then(counted, |after: &After| after.lasting, move |after| after.happen(&handle)).await
 }
 
 /// Counts a change that people make for their organisation: each leaves a record that stays. The platform's own people are not counted.
@@ -174,7 +186,7 @@ fn recorded<T>(conn: &mut Conn, actor: &Actor, now: Timestamp, f: impl FnOnce(&m
     let mut change = Change { conn, actor, now, entries: Vec::new(), after: After::default() };
     let value = f(&mut change)?;
     let Change { conn, entries, mut after, .. } = change;
-    after.recorded = !entries.is_empty();
+    after.lasting |= !entries.is_empty();
     store::append(conn, now, entries)?;
     Ok((value, after))
 }

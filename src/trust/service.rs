@@ -87,6 +87,7 @@ pub async fn add(app: &App, actor: &Actor, name: &str, text: &str) -> Result<Str
 pub async fn revoke(app: &App, actor: &Actor, id: String) -> Result<()> {
     let vendor = policy::require(actor, Action::ManageKeys)?.organization_id.clone();
     audit::change(app, actor, move |c| {
+        c.uncounted();
         let now = c.now;
         exactly_one(store::revoke(c, &id, &vendor, now)?, "key-over")?;
         let (kid, name) = store::named(c, &id)?;

@@ -162,6 +162,7 @@ pub async fn remove_deployment(app: &App, actor: &Actor, id: &str) -> Result<()>
     let person = policy::require(actor, Action::Deploy)?.clone();
     let (id, owner) = (id.to_owned(), person.organization_id.clone());
     audit::change(app, actor, move |c| {
+        c.uncounted();
         let now = c.now;
         let (deployment, version) = store::get_deployment(c, &owner, &id).or_not_found("deployment")?;
         exactly_one(store::unwant_deployment(c, &owner, &id, DeploymentState::Removing, now)?, "deployment-not-wanted")?;

@@ -246,6 +246,7 @@ pub async fn remove_node(app: &App, actor: &Actor, node_id: &str) -> Result<()> 
     let person = policy::require(actor, Action::ManageNodes)?.clone();
     let (id, owner) = (node_id.to_owned(), person.organization_id.clone());
     audit::change(app, actor, move |c| {
+        c.uncounted();
         let now = c.now;
         let (node, _) = store::get_node(c, &owner, &id).or_not_found("node")?;
         // The row gets a name with a suffix, so that the node that replaces this one can have the name.
