@@ -69,9 +69,9 @@ pub enum Job {
 pub enum Lane {
     /// Checks and scoring of releases, minutes each.
     Checks,
-    /// All other jobs; each is done in moments.
+    /// What nodes wait for, and other jobs of a moment.
     Prompt,
-    /// Mail, which waits for another server.
+    /// Messages and mail: strangers can cause some, and mail waits for another server.
     Mail,
     /// Housekeeping, which may take long and never hurries.
     Upkeep,
@@ -81,8 +81,8 @@ impl Lane {
     fn kinds(self) -> &'static [&'static str] {
         match self {
             Self::Checks => &["check-release", "score-release", "evaluate-release", "evaluate-scenario"],
-            Self::Prompt => &["rebuild-node", "tell-nodes", "expire-uploads", "offer-reset", "notify"],
-            Self::Mail => &["send-message"],
+            Self::Prompt => &["rebuild-node", "tell-nodes", "expire-uploads"],
+            Self::Mail => &["offer-reset", "notify", "send-message"],
             Self::Upkeep => &["collect-garbage", "prune-history"],
         }
     }

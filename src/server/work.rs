@@ -1,5 +1,6 @@
 //! The table of all background work: each kind of [`Job`] and the slice that does it. A kind that is missing here does not compile.
 
+use chrono::TimeDelta;
 use futures_util::future::BoxFuture;
 
 use crate::base::app::App;
@@ -7,6 +8,9 @@ use crate::base::db::{Conn, Timestamp};
 use crate::base::error::Result;
 use crate::base::jobs::{Job, Worker};
 use crate::{account, evaluation, fleet, notice, registry, release};
+
+/// Time after which what nodes must hear of is tried anew.
+const AGAIN: TimeDelta = TimeDelta::minutes(10);
 
 /// The worker of all lanes.
 pub const WORKER: Worker = Worker { run, give_up };
@@ -35,10 +39,10 @@ fn give_up(conn: &mut Conn, job: &Job, now: Timestamp) -> Result<()> {
         Job::CheckRelease { release_id } => release::jobs::give_up(conn, release_id, now),
         Job::EvaluateRelease { release_id, set_id } => evaluation::jobs::give_up(conn, release_id, set_id, now),
         Job::SendMessage { message_id } => notice::jobs::give_up(conn, message_id),
+        // Nodes must hear of it, however long it takes.
+        Job::RebuildNode { .. } | Job::TellNodes { .. } => job.enqueue(conn, now.plus(AGAIN)),
         Job::ScoreRelease { .. }
         | Job::EvaluateScenario { .. }
-        | Job::RebuildNode { .. }
-        | Job::TellNodes { .. }
         | Job::ExpireUploads
         | Job::CollectGarbage
         | Job::PruneHistory
