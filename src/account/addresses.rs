@@ -57,7 +57,7 @@ fn send_in(c: &mut Change<'_>, person: &Person, email: &str, lang: Lang) -> Resu
 /// becomes so by the link.
 ///
 /// # Errors
-/// Wrong fields: `email` (`email-invalid`, `email-unchanged`), `current`; `email-taken`, `sign-in-throttled`, `proof-throttled`.
+/// Wrong fields: `email` (`email-invalid`, `email-unchanged`), `current_password`; `email-taken`, `sign-in-throttled`, `proof-throttled`.
 pub async fn change(app: &App, actor: &Actor, email: &str, current: String, address: &str, lang: Lang) -> Result<bool> {
     let person = signed_in(actor)?.clone();
     let email = email.trim().to_lowercase();

@@ -18,6 +18,7 @@ use crate::base::db::Conn;
 use crate::base::error::{Error, Faults, QueryResultExt as _, Result, exactly_one};
 use crate::base::i18n::Lang;
 use crate::base::jobs::Job;
+use crate::base::networks::network_of;
 use crate::base::notify::{Notice, NoticeKind};
 
 /// Window in which requests for a new password are counted.
@@ -30,7 +31,7 @@ const PER_PERSON: i64 = 3;
 /// Changes the password of the person who is signed in; ends their other sessions and gives how many.
 ///
 /// # Errors
-/// Wrong fields: `current` (`current-password-wrong`), `new` (too weak, `password-unchanged`); `sign-in-throttled`, `password-just-changed`.
+/// Wrong fields: `current_password` (`current-password-wrong`), `new_password` (too weak, `password-unchanged`); `sign-in-throttled`, `password-just-changed`.
 pub async fn change(app: &App, actor: &Actor, current: String, new: String, address: &str, lang: Lang) -> Result<usize> {
     let Actor::Person(person, Via::Session { token_hash, .. }) = actor else {
         actor.person()?;
@@ -38,15 +39,16 @@ pub async fn change(app: &App, actor: &Actor, current: String, new: String, addr
     };
     let mut faults = Faults::default();
     let own = [&*person.email, &person.name, &person.organization_slug, &person.organization_name.zh, &person.organization_name.en];
-    password::check(&mut faults, "new", &new, &own).await?;
+    password::check(&mut faults, "new_password", &new, &own).await?;
     if new == current {
-        faults.add("new", "password-unchanged");
+        faults.add("new_password", "password-unchanged");
     }
     faults.check()?;
     let (user, attempt) = prove(app, &person.user_id, current, address).await?;
     let hash = password::hash(new).await?;
     let keep = token_hash.clone();
     audit::change(app, actor, move |c| {
+        c.uncounted();
         let ended = replace_in(c, &user, &hash, &keep, lang)?;
         attempt.succeeded_in(c)?;
         c.audit("password.changed", &user.id, &json!({"sessions_ended": ended}));
@@ -58,14 +60,14 @@ pub async fn change(app: &App, actor: &Actor, current: String, new: String, addr
 /// Makes the person prove who they are by their password, as slowly as at sign-in.
 ///
 /// # Errors
-/// Wrong field `current` (`current-password-wrong`); `sign-in-throttled`.
+/// Wrong field `current_password` (`current-password-wrong`); `sign-in-throttled`.
 pub(super) async fn prove(app: &App, user_id: &str, current: String, address: &str) -> Result<(User, throttle::Attempt)> {
     let id = user_id.to_owned();
     let user = app.db.read(move |conn| store::get_user(conn, &id).or_not_found("person")).await?;
     let attempt = throttle::password(app, &user.email, address).await?;
     if current.len() > password::MAX_BYTES || !password::verify(current, Some(user.password_hash.clone())).await? {
         attempt.failed(app).await?;
-        return Err(Error::field("current", "current-password-wrong"));
+        return Err(Error::field("current_password", "current-password-wrong"));
     }
     Ok((user, attempt))
 }
@@ -75,7 +77,10 @@ fn replace_in(c: &mut Change<'_>, user: &User, hash: &str, keep: &str, lang: Lan
     let now = c.now;
     exactly_one(store::set_password(c, &user.id, &user.password_hash, hash)?, "password-just-changed")?;
     let ended = store::revoke_other_sessions(c, &user.id, keep, now)?;
-    store::revoke_links(c, &user.id, LinkPurpose::ResetPassword, now)?;
+    // A link to another address would undo what the new password is for.
+    for purpose in [LinkPurpose::ResetPassword, LinkPurpose::ProveAddress] {
+        store::revoke_links(c, &user.id, purpose, now)?;
+    }
     let notice = Notice::new(NoticeKind::PasswordChanged, lang, &user.id, &user.email).arg("address", &user.email);
     c.enqueue(&notice.job())?;
     Ok(ended)
@@ -90,7 +95,7 @@ pub async fn forgotten(app: &App, email: &str, address: &str, lang: Lang) -> Res
     if !valid_email(&email) {
         return Err(Error::field("email", "email-invalid"));
     }
-    let subject = format!("reset-from:{address}");
+    let subject = format!("reset-from:{}", network_of(address));
     audit::change(app, &Actor::Anonymous, move |c| {
         let now = c.now;
         if links::count(c, &subject, WINDOW, now)? > PER_ADDRESS {
@@ -103,7 +108,7 @@ pub async fn forgotten(app: &App, email: &str, address: &str, lang: Lang) -> Res
 
 /// The job of such a request: sends a link, where there is somebody to send it to and they did not get too many.
 pub async fn offer_reset(app: &App, email: &str, lang: Lang) -> Result<()> {
-    let email = email.to_owned();
+    let (email, by_mail) = (email.to_owned(), app.settings.mail.is_on());
     audit::change(app, &Actor::System, move |c| {
         let now = c.now;
         let known = store::find_user_by_email(c, &email)?.filter(|user| user.disabled_at.is_none());
@@ -111,12 +116,13 @@ pub async fn offer_reset(app: &App, email: &str, lang: Lang) -> Result<()> {
         if links::count(c, &format!("reset:{}", user.id), WINDOW, now)? > PER_PERSON {
             return Ok(());
         }
-        let secret = links::issue_in(c, LinkPurpose::ResetPassword, &user.id, &user.email, now)?;
         let organization = store::first_organization_of(c, &user.id)?;
         let notice = Notice::new(NoticeKind::ResetPassword, lang, &user.id, &user.email)
             .arg("address", &user.email)
-            .arg("minutes", NoticeKind::RESET_LIFE.num_minutes())
-            .link(path(&secret));
+            .arg("minutes", NoticeKind::RESET_LIFE.num_minutes());
+        // Without mail nobody would get the link, and it would void the one that an administrator has handed over.
+        let notice =
+            if by_mail { notice.link(path(&links::issue_in(c, LinkPurpose::ResetPassword, &user.id, &user.email, now)?)) } else { notice };
         c.enqueue(&notice.job())?;
         record(c, organization.as_deref(), "password.reset-asked", &user.id, &json!({}));
         Ok(())

@@ -61,7 +61,7 @@ async fn a_password_is_changed_by_who_knows_it() {
             [("short", "too-short"), ("qwertyuiop", "password-common"), ("acme ltd 2026", "password-own"), (PASSWORD, "password-unchanged")]
         {
             let refused = try_it(PASSWORD, new).await;
-            assert_eq!((refused.fields[0].field.as_str(), refused.fields[0].code), ("new", code));
+            assert_eq!((refused.fields[0].field.as_str(), refused.fields[0].code), ("new_password", code));
         }
         for _ in 0..5 {
             assert_eq!(try_it("wrong password", NEW).await.fields[0].code, "current-password-wrong");
@@ -92,10 +92,23 @@ async fn a_link_is_good_once_and_for_half_an_hour() {
             reset(&app, secret, new.into(), Lang::En).await.map_err(|e| e.fields.first().map_or(e.code, |f| f.code))
         };
         assert_eq!(code(&first, NEW).await, Err("link-over"), "replaced");
+        // A stranger who asks for a link where no mail is sent voids none.
+        super::offer_reset(&app, EMAIL, Lang::En).await.unwrap();
+        // A link to another address that was made before.
+        let elsewhere = {
+            let id = id.clone();
+            let make = move |c: &mut crate::audit::Change<'_>| {
+                let now = c.now;
+                super::links::issue_in(c, super::LinkPurpose::ProveAddress, &id, "elsewhere@acme.example", now)
+            };
+            crate::audit::change(&app, &Actor::System, make).await.unwrap()
+        };
         assert_eq!(code("guessed", NEW).await, Err("link-over"));
         assert_eq!(code(&second, "owner@acme.example").await, Err("password-own"), "and the link stays good");
         assert_eq!(code(&second, NEW).await, Ok(()));
         assert_eq!(code(&second, NEW).await, Err("link-over"), "used");
+        let undone = super::links::address_of(&app, super::LinkPurpose::ProveAddress, &elsewhere).await.unwrap_err();
+        assert_eq!(undone.code, "link-over", "nobody moves the account away after a new password");
         assert!(service::authenticate_session(&app, &here).await.unwrap().as_person().is_none());
         session(&app, NEW).await;
         let late = issue_reset(&app, &admin, &id).await.unwrap();
