@@ -209,6 +209,27 @@ mod tests {
     }
 
     #[test]
+    fn every_field_of_a_password_is_a_secret() {
+        let mut open = vec![std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("templates")];
+        let mut fields = 0;
+        while let Some(path) = open.pop() {
+            if path.is_dir() {
+                open.extend(std::fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path()));
+                continue;
+            }
+            let text = std::fs::read_to_string(&path).unwrap();
+            for call in text.split("ui::field(\"").skip(1).map(|rest| rest.split("}}").next().unwrap()) {
+                if call.contains("kind=\"password\"") {
+                    let name = call.split('"').next().unwrap();
+                    assert!(is_secret(name), "{}: {name}", path.display());
+                    fields += 1;
+                }
+            }
+        }
+        assert!(fields >= 6, "{fields}");
+    }
+
+    #[test]
     fn a_question_is_asked_once_and_of_its_own_button() {
         let asked = |form: &str| Held::question(&pairs(form));
         assert_eq!(asked("_confirm=Book|{amount}+yuan%3F&amount=+5.00"), Some(("Book".into(), "5.00 yuan?".into())));

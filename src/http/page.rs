@@ -288,7 +288,8 @@ impl Page {
         let html = template.render().map_err(Error::internal)?;
         let mut response = HttpResponse::build(status);
         response.content_type("text/html; charset=utf-8");
-        if self.viewer.is_some() || !self.csrf.is_empty() {
+        // Browsers may keep an error as well: a link that is over would hide the one that came after it.
+        if self.viewer.is_some() || !self.csrf.is_empty() || status.is_client_error() || status.is_server_error() {
             response.insert_header((header::CACHE_CONTROL, "private, no-store"));
             response.insert_header((READER, self.reader.as_str())).insert_header((CSRF, self.csrf.as_str()));
         }

@@ -43,13 +43,13 @@ struct AddressForm {
     #[serde(default)]
     email: String,
     #[serde(default)]
-    current: String,
+    current_password: String,
 }
 
 async fn change(req: HttpRequest, app: Data<App>, actor: Actor, form: Form<AddressForm>) -> PageResult {
     let address = client_address(&req, &app.settings.server);
-    let AddressForm { email, current } = form.0;
-    match form_result(addresses::change(&app, &actor, &email, current, &address, lang_of(&req)).await)? {
+    let AddressForm { email, current_password } = form.0;
+    match form_result(addresses::change(&app, &actor, &email, current_password, &address, lang_of(&req)).await)? {
         Ok(true) => Ok(see_other_with("/account/address", "success", "address-changed", &[("email", &email)])),
         Ok(false) => Ok(see_other_with("/account/address", "info", "address-link-sent", &[("email", &email)])),
         Err(e) => {

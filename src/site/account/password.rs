@@ -31,14 +31,14 @@ fn show(req: &HttpRequest, actor: &Actor, status: StatusCode, error: Option<&Err
 #[derive(Deserialize)]
 struct PasswordForm {
     #[serde(default)]
-    current: String,
+    current_password: String,
     #[serde(default)]
-    new: String,
+    new_password: String,
 }
 
 async fn change(req: HttpRequest, app: Data<App>, actor: Actor, form: Form<PasswordForm>) -> PageResult {
     let address = client_address(&req, &app.settings.server);
-    match form_result(passwords::change(&app, &actor, form.0.current, form.0.new, &address, lang_of(&req)).await)? {
+    match form_result(passwords::change(&app, &actor, form.0.current_password, form.0.new_password, &address, lang_of(&req)).await)? {
         Ok(n) => Ok(see_other_with("/account", "success", "password-changed", &[("n", &n.to_string())])),
         Err(e) => show(&req, &actor, status_of(e.kind), Some(&e)),
     }
