@@ -76,6 +76,8 @@ pub struct ListingPage {
     pub paragraphs: Vec<String>,
     pub plans: Vec<PlanCard>,
     pub may_order: bool,
+    /// Whether anybody can order it now.
+    pub on_sale: bool,
     pub report: ReportView,
     /// Differences from the version before.
     pub comparison: Option<ComparisonView>,
@@ -111,6 +113,7 @@ impl ListingPage {
             Actor::Person(p, _) => policy::permits(p.kind, p.role, Action::PlaceOrders),
             _ => false,
         };
+        let on_sale = app.state == ListingState::Listed && !found.preview && found.release.state == ReleaseState::Published;
         let paragraph = |text: &str| text.split("\n\n").map(str::trim).filter(|p| !p.is_empty()).map(ToOwned::to_owned).collect::<Vec<_>>();
         Self {
             summary: manifest.summary.get(lang).to_owned(),
@@ -135,7 +138,8 @@ impl ListingPage {
                 .collect(),
             paragraphs: paragraph(manifest.description.get(lang)),
             plans: found.plans.iter().map(|p| plan_card(&page, p, trial_used)).collect(),
-            may_order: may_order && app.state == ListingState::Listed && !found.preview && found.release.state == ReleaseState::Published,
+            may_order: may_order && on_sale,
+            on_sale,
             report: ReportView::of(&page, manifest, found.report.as_ref(), false),
             comparison: found.previous.as_ref().map(|(from, d)| ComparisonView::of(&page, from, &found.release.version, d)),
             deprecation: deprecation(&page, &found.release),

@@ -161,16 +161,24 @@ fn build(conn: &mut Conn, reader: &Reader, mut ids: Ids) -> QueryResult<Vec<Chai
         }
     };
     if let Some(id) = &ids.release {
-        type Row = (String, String, String, ReleaseState, Timestamp, ListingState);
-        let (vendor, app, version, state, created, listing): Row = releases::table
+        type Row = (String, String, String, String, ReleaseState, Timestamp, ListingState);
+        let (owner, vendor, app, version, state, created, listing): Row = releases::table
             .inner_join(apps::table.on(apps::id.eq(releases::app_id)))
             .inner_join(organizations::table.on(organizations::id.eq(apps::organization_id)))
             .filter(releases::id.eq(id))
-            .select((organizations::slug, apps::slug, releases::version, releases::state, releases::created_at, apps::state))
+            .select((
+                organizations::id,
+                organizations::slug,
+                apps::slug,
+                releases::version,
+                releases::state,
+                releases::created_at,
+                apps::state,
+            ))
             .first(conn)?;
         listed = listing == ListingState::Listed && matches!(state, ReleaseState::Published | ReleaseState::Deprecated);
         let release = match reader.kind {
-            Some(OrgKind::Vendor) => format!("/vendor/apps/{app}/releases/{version}"),
+            Some(OrgKind::Vendor) if reader.organization_id.as_ref() == Some(&owner) => format!("/vendor/apps/{app}/releases/{version}"),
             _ => format!("/apps/{vendor}/{app}"),
         };
         set("listed", "done", Some(release.clone()), reader.lang.date(created));
