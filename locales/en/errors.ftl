@@ -17,6 +17,7 @@ error-csrf = The page has expired or the request did not come from this site. Go
 error-page = There is no such page
 error-internal = A fault of ours. It has been recorded
 error-database-busy = The database is busy, please try again shortly
+error-server-busy = Too much is asked of the platform at this moment. Nothing was done; please try again shortly
 error-too-many-changes = Your organisation has made more changes than it may in an hour. Try again later
 error-disk-full = There is no room left on the platform's disk. Nothing was stored; try again later
 error-body-too-large = Too large, at most { $bytes }

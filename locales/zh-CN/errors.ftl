@@ -17,6 +17,7 @@ error-csrf = 页面已过期或请求并非来自本站，请返回刷新后重�
 error-page = 没有这个页面
 error-internal = 平台内部故障，已记录
 error-database-busy = 数据库繁忙，请稍后重试
+error-server-busy = 平台当前请求过多，未进行任何操作，请稍后重试
 error-too-many-changes = 贵组织一小时内的更改次数已达上限，请稍后再试
 error-disk-full = 平台磁盘空间不足，未保存任何内容，请稍后重试
 error-body-too-large = 内容过大，上限 { $bytes }

@@ -1,9 +1,11 @@
-//! Turns: sign-in attempts on one account stand in line, so that many at once get no further than one after another.
+//! Turns. Sign-in attempts on one account stand in line ([`Gates`]), so that many at once get no further than one after another. Work that
+//! takes much memory or time has a [`Queue`], which is never longer than it can be worked off in a few seconds.
 
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use chrono::TimeDelta;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 
 use super::error::{Error, Result};
 
@@ -42,4 +44,58 @@ async fn pass(gates: &[Arc<Semaphore>], subject: &str) -> Result<Turn> {
     let place = usize::try_from(hasher.finish() % GATES).map_err(Error::internal)?;
     let gate = gates.get(place).ok_or_else(|| Error::internal(anyhow::anyhow!("no gate {place}")))?;
     gate.clone().acquire_owned().await.map_err(Error::internal)
+}
+
+/// When to come again where all places to wait are taken.
+const TRY_AGAIN: TimeDelta = TimeDelta::seconds(2);
+
+/// Work of which so much is done at once, while so many more wait for a turn; whoever comes after them is sent away.
+#[derive(Debug)]
+pub struct Queue {
+    turns: Semaphore,
+    /// Of those who have a turn and those who wait.
+    places: Semaphore,
+}
+
+/// A turn of a [`Queue`] and its place; both end when this is dropped.
+pub type QueueTurn<'a> = [SemaphorePermit<'a>; 2];
+
+impl Queue {
+    pub const fn new(turns: usize, waiting: usize) -> Self {
+        Self { turns: Semaphore::const_new(turns), places: Semaphore::const_new(turns + waiting) }
+    }
+
+    /// Waits for a turn. Work on another thread takes it along, for it goes on where the caller does not wait for its end.
+    ///
+    /// # Errors
+    /// `server-busy`: all places to wait are taken.
+    pub async fn turn(&self) -> Result<QueueTurn<'_>> {
+        let place = self.places.try_acquire().map_err(|_| Error::unavailable("server-busy").retry_after(TRY_AGAIN))?;
+        Ok([self.turns.acquire().await.map_err(Error::internal)?, place])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt as _;
+
+    use super::*;
+    use crate::base::error::Kind;
+
+    #[tokio::test]
+    async fn who_comes_when_all_places_are_taken_is_told_to_come_again() {
+        let queue = Queue::new(1, 2);
+        let first = queue.turn().await.unwrap();
+        let (mut second, mut third) = (Box::pin(queue.turn()), Box::pin(queue.turn()));
+        assert!(second.as_mut().now_or_never().is_none() && third.as_mut().now_or_never().is_none(), "they wait");
+        let refused = queue.turn().await.unwrap_err();
+        assert_eq!((refused.kind, refused.code, refused.retry_after), (Kind::Unavailable, "server-busy", Some(2)));
+        drop(first);
+        let second = second.await.unwrap();
+        // The place of the first is free, and so is the one of whoever gives up.
+        let mut fourth = Box::pin(queue.turn());
+        assert!(fourth.as_mut().now_or_never().is_none(), "it waits");
+        drop((second, third));
+        drop(fourth.await.unwrap());
+    }
 }

@@ -6,7 +6,6 @@ use app_package::digest::Digest;
 use app_package::oci::{Descriptor, MANIFEST_TYPE, MAX_MANIFEST_BYTES, SIGNATURE_TYPE};
 use bytes::Bytes;
 use serde_json::json;
-use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::model::{Listed, Reference, Repository, StoredManifest, Visibility, cut, is_immutable, parse_digest};
 use super::parsed::{MAX_ANNOTATIONS, MAX_TYPE, Parsed, digest_in, is_whole, parse};
@@ -16,6 +15,7 @@ use crate::base::app::App;
 use crate::base::auth::Actor;
 use crate::base::db::{Conn, Timestamp, dialect};
 use crate::base::error::{Error, QueryResultExt as _, Result};
+use crate::base::turns::{Queue, QueueTurn};
 
 /// Names on one page of tags.
 const TAG_PAGE: i64 = 1000;
@@ -26,9 +26,10 @@ const MAX_KEPT: i64 = 10;
 // A page of referrers has at most 4 MiB (distribution-spec), with half a kilobyte for digests and names of each.
 #[expect(clippy::cast_possible_truncation, reason = "fifty")]
 const _: () = assert!(REFERRER_PAGE as usize * (MAX_ANNOTATIONS + 2 * MAX_TYPE + 512) < MAX_MANIFEST_BYTES);
-/// Manifests longer than this are read one at a time: JSON of many short members takes more than ten times its length in memory.
+/// Manifests longer than this are read one at a time: JSON of many short members takes more than ten times its length in memory. Those that
+/// wait are in memory too, with at most 4 MiB each.
 const LARGE: usize = 256 * 1024;
-static READING: Semaphore = Semaphore::const_new(1);
+static READING: Queue = Queue::new(1, 16);
 /// Most manifests of a repository.
 const MAX_MANIFESTS: i64 = 10_000;
 /// Most manifests that refer to one manifest; the platform's signature comes on top.
@@ -143,9 +144,9 @@ fn set_tag(conn: &mut Conn, repository_id: &str, tag: &str, digest: &Digest, now
 /// A turn to read and store a manifest of so many bytes; usual ones need none.
 ///
 /// # Errors
-/// None in practice: the turns never end.
-pub async fn turn(bytes: usize) -> Result<Option<SemaphorePermit<'static>>> {
-    if bytes <= LARGE { Ok(None) } else { READING.acquire().await.map(Some).map_err(Error::internal) }
+/// `server-busy`: too many wait for theirs.
+pub async fn turn(bytes: usize) -> Result<Option<QueueTurn<'static>>> {
+    if bytes <= LARGE { Ok(None) } else { READING.turn().await.map(Some) }
 }
 
 /// A pushed manifest: parsed, with its digest and the tags that it shall get.

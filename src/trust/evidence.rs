@@ -5,7 +5,6 @@ use app_package::evidence::{Expected, Judged, Signer, Standing, judge};
 use app_package::keys::KeySet;
 use app_package::oci::{DSSE_TYPE, ImageManifest};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
-use tokio::sync::Semaphore;
 
 use super::documents::{self, Document, Fault};
 use super::model::{VendorKey, active_set};
@@ -16,6 +15,7 @@ use crate::base::auth::policy::{self, Action};
 use crate::base::db::Timestamp;
 use crate::base::error::{Error, Kind, Result};
 use crate::base::storage::BlobStore;
+use crate::base::turns::Queue;
 use crate::registry;
 use crate::registry::model::{Repository, RepositoryName, parse_digest};
 use crate::registry::service::Artifact;
@@ -27,7 +27,7 @@ const MAX_DOCUMENTS: i64 = 50;
 /// Blobs that are read at a time.
 const READS: usize = 8;
 /// One document is read and parsed at a time: each may have 8 MiB, and what is kept of it comes on top.
-static READING: Semaphore = Semaphore::const_new(1);
+static READING: Queue = Queue::new(1, 16);
 /// Longest envelope in bytes.
 const MAX_ENVELOPE: u64 = app_package::dsse::MAX_ENVELOPE_BYTES as u64;
 
@@ -147,7 +147,7 @@ pub struct AttachedDocument {
 /// Reads an attached document, for its vendor and for those who see cases.
 ///
 /// # Errors
-/// `document`: there is no such artifact that may be seen.
+/// `document`: there is no such artifact that may be seen; `server-busy`: too many wait for theirs.
 pub async fn document(app: &App, actor: &Actor, name: &str, digest: &str) -> Result<AttachedDocument> {
     let missing = || Error::not_found("document");
     let own = policy::require(actor, Action::ViewOwnApps).map(|person| person.organization_id.clone());
@@ -180,11 +180,15 @@ pub async fn document(app: &App, actor: &Actor, name: &str, digest: &str) -> Res
     if registry::service::is_foreign(&layer.media_type) {
         return Err(missing());
     }
-    let _turn = READING.acquire().await.map_err(Error::internal)?;
+    let turn = READING.turn().await?;
     let content = match app.blobs.read_small(&layer.digest, documents::MAX_BYTES).await {
         Ok(bytes) => {
             let kind = artifact_type.clone();
-            tokio::task::spawn_blocking(move || documents::parse(&kind, &bytes)).await.map_err(Error::internal)?
+            let parsed = tokio::task::spawn_blocking(move || {
+                let _turn = turn;
+                documents::parse(&kind, &bytes)
+            });
+            parsed.await.map_err(Error::internal)?
         }
         Err(e) if e.kind == Kind::TooLarge => Err(Fault::TooLarge),
         Err(e) if e.kind == Kind::NotFound => Err(Fault::Gone),

@@ -5,11 +5,11 @@
 use argon2::password_hash::phc::PasswordHash;
 use argon2::password_hash::{PasswordHasher, PasswordVerifier};
 use argon2::{Algorithm, Argon2, Params, Version};
-use tokio::sync::Semaphore;
 use zxcvbn::feedback::Warning;
 use zxcvbn::{Score, zxcvbn};
 
 use crate::base::error::{Error, Faults, Result};
+use crate::base::turns::Queue;
 
 /// Shortest password in characters.
 pub const MIN_CHARS: usize = 10;
@@ -25,16 +25,17 @@ const OWN_CHARS: usize = 100;
 /// Checks a new password. `own` is what belongs to its person and is guessed first: address, names, short names.
 ///
 /// Faults of the field: `too-short`, `too-long`, `password-own`, `password-pattern`, `password-common`.
+///
+/// # Errors
+/// `server-busy`.
 pub async fn check(faults: &mut Faults, field: &str, password: &str, own: &[&str]) -> Result<()> {
     if password.chars().count() < MIN_CHARS {
         faults.add_with(field, "too-short", "min", MIN_CHARS);
     } else if password.len() > MAX_BYTES {
         faults.add_with(field, "too-long", "max", MAX_BYTES);
     } else {
-        let _turn = TURNS.acquire().await.map_err(Error::internal)?;
         let (password, own) = (password.to_owned(), own_words(own));
-        let weakness = tokio::task::spawn_blocking(move || weakness(&password, &own)).await.map_err(Error::internal)?;
-        if let Some(code) = weakness {
+        if let Some(code) = in_turn(move || weakness(&password, &own)).await? {
             faults.add(field, code);
         }
     }
@@ -99,19 +100,34 @@ pub fn hash_blocking(password: &str) -> Result<String> {
     hasher().hash_password(password.as_bytes()).map(|h| h.to_string()).map_err(|e| Error::internal(anyhow::anyhow!("argon2: {e}")))
 }
 
-/// Hashes at once: each takes 19 MiB, and more of them than a small machine has processors would not be done sooner.
-static TURNS: Semaphore = Semaphore::const_new(2);
+/// Hashes at once: each takes 19 MiB, and more of them than a small machine has processors would not be done sooner. Those who may wait have
+/// their turn in three seconds or so: nobody waits longer behind strangers.
+static TURNS: Queue = Queue::new(2, 256);
+
+/// Works on the blocking pool when there is a turn.
+async fn in_turn<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
+    let turn = TURNS.turn().await?;
+    let worked = tokio::task::spawn_blocking(move || {
+        let _turn = turn;
+        work()
+    });
+    worked.await.map_err(Error::internal)
+}
 
 /// Hashes a password on the blocking pool.
+///
+/// # Errors
+/// `server-busy`.
 pub async fn hash(password: String) -> Result<String> {
-    let _turn = TURNS.acquire().await.map_err(Error::internal)?;
-    tokio::task::spawn_blocking(move || hash_blocking(&password)).await.map_err(Error::internal)?
+    in_turn(move || hash_blocking(&password)).await?
 }
 
 /// Whether a password fits a hash. Without a hash (no such account) it does the same work: the time must not tell whether there is one.
+///
+/// # Errors
+/// `server-busy`.
 pub async fn verify(password: String, hash: Option<String>) -> Result<bool> {
-    let _turn = TURNS.acquire().await.map_err(Error::internal)?;
-    tokio::task::spawn_blocking(move || {
+    in_turn(move || {
         let Some(hash) = hash else {
             hash_blocking(&password)?;
             return Ok(false);
@@ -119,8 +135,7 @@ pub async fn verify(password: String, hash: Option<String>) -> Result<bool> {
         let parsed = PasswordHash::new(&hash).map_err(|e| Error::internal(anyhow::anyhow!("stored hash: {e}")))?;
         Ok(hasher().verify_password(password.as_bytes(), &parsed).is_ok())
     })
-    .await
-    .map_err(Error::internal)?
+    .await?
 }
 
 #[cfg(test)]

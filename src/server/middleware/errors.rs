@@ -68,7 +68,8 @@ pub(super) fn domain(error: &Error) -> Option<&crate::base::error::Error> {
 }
 
 fn log(error: &crate::base::error::Error) {
-    if matches!(error.kind, Kind::Internal | Kind::Unavailable | Kind::Full) {
+    // Strangers can make the server busy; that is no error of ours, and must not fill the log.
+    if matches!(error.kind, Kind::Internal | Kind::Unavailable | Kind::Full) && error.code != "server-busy" {
         tracing::error!(%error, "request failed");
     } else {
         tracing::debug!(%error, "request refused");

@@ -233,10 +233,10 @@ async fn put_manifest(
     let reference = Reference::parse(reference)?;
     let by_digest = matches!(reference, Reference::Digest(_));
     let bytes = read_body(payload.into_inner(), MAX_MANIFEST_BYTES).await?;
-    let _turn = manifests::turn(bytes.len()).await?;
+    let turn = manifests::turn(bytes.len()).await?;
     let wanted = tags.clone();
-    let push = tokio::task::spawn_blocking(move || Push::read(reference, wanted, &media_type, bytes)).await.map_err(Error::internal)??;
-    let push = Arc::new(push);
+    let read = move || Push::read(reference, wanted, &media_type, bytes).map(|push| (Arc::new(push), turn));
+    let (push, _turn) = tokio::task::spawn_blocking(read).await.map_err(Error::internal)??;
     // Ask who pushes again: a body may take an hour, in which they may have lost the right. (Blobs need no second question: only a
     // manifest makes them reachable.)
     let caller = caller.confirmed(app).await?;
