@@ -42,7 +42,8 @@ impl Caller {
         let Actor::Person(known, via) = &self.actor else { return Ok(self.clone()) };
         let (user_id, organization_id, now) = (known.user_id.clone(), known.organization_id.clone(), app.clock.now());
         let credential = self.claims.as_ref().map_or_else(|| Credential::of(via), |claims| claims.via.clone());
-        let read = move |conn: &mut Conn| account::service::holder_in(conn, &user_id, &organization_id, credential.as_ref(), now);
+        let idle = account::service::idle_since(app, now);
+        let read = move |conn: &mut Conn| account::service::holder_in(conn, &user_id, &organization_id, credential.as_ref(), idle, now);
         let person = app.db.read(read).await?;
         let person = person.ok_or_else(|| Error::unauthenticated("token-invalid"))?;
         Ok(Self { actor: Actor::Person(Box::new(person), via.clone()), claims: self.claims.clone() })

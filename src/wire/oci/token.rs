@@ -169,6 +169,8 @@ enum Holder {
     User {
         user_id: String,
         organization_id: String,
+        /// A session that was last used before is over, and so is what it was good for.
+        idle: Timestamp,
     },
 }
 
@@ -196,7 +198,9 @@ impl RequestIdentity {
         let holder = match (claims.sub.split_once(':'), claims.org.clone()) {
             (None, _) => Holder::Known(Actor::Anonymous),
             (Some(("node", node)), Some(organization_id)) => Holder::Node { node_id: node.to_owned(), organization_id },
-            (Some(("user", user)), Some(organization_id)) => Holder::User { user_id: user.to_owned(), organization_id },
+            (Some(("user", user)), Some(organization_id)) => {
+                Holder::User { user_id: user.to_owned(), organization_id, idle: account::service::idle_since(app, app.clock.now()) }
+            }
             _ => return Err(invalid()),
         };
         Ok(Self { holder, token: Some((key, claims)) })
@@ -220,9 +224,10 @@ impl RequestIdentity {
                 Actor::Node { node_id: node_id.clone(), organization_id: organization_id.clone() }
             }
             Holder::Node { .. } => return Err(invalid()),
-            Holder::User { user_id, organization_id } => {
+            Holder::User { user_id, organization_id, idle } => {
                 let (_, claims) = self.token.as_ref().ok_or_else(invalid)?;
-                let person = account::service::holder_in(conn, user_id, organization_id, claims.via.as_ref(), now)?.ok_or_else(invalid)?;
+                let via = claims.via.as_ref();
+                let person = account::service::holder_in(conn, user_id, organization_id, via, *idle, now)?.ok_or_else(invalid)?;
                 // All registry scopes: the access claim, made from the session or API token behind it, narrows them.
                 Actor::Person(Box::new(person), Via::Token { id: claims.jti.clone(), scopes: vec![Scope::Publish, Scope::Pull] })
             }

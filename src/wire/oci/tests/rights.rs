@@ -115,6 +115,25 @@ async fn a_registry_token_ends_with_what_it_was_asked_for_with() {
 }
 
 #[tokio::test]
+async fn a_registry_token_ends_with_an_idle_session() {
+    let soon = |settings: &mut crate::base::config::Settings| settings.sessions.idle_minutes = 10;
+    testing::each_backend_with(soon, |app| async move {
+        let acme = testing::vendor(&app, "acme").await;
+        let path = format!("/v2/acme/belt/blobs/{}", push_blob(&app, &acme, "acme/belt", b"weights").await);
+        let cookie =
+            crate::account::service::sign_in(&app, "owner@acme.example", testing::PASSWORD.into(), "10.0.0.1", "test").await.unwrap();
+        let session = crate::account::service::authenticate_session(&app, &cookie).await.unwrap();
+        let issued = token::issue(&app, &session, &["repository:acme/belt:pull".into()]).await.unwrap().token;
+        let bearer = format!("Bearer {issued}");
+        for (minutes, expected) in [(9, 200), (2, 401)] {
+            app.clock.advance(TimeDelta::minutes(minutes));
+            send(&app, &Actor::Anonymous, Method::GET, &path, &[("authorization", &bearer)], b"").await.expect(expected);
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_session_needs_its_csrf_value_to_push() {
     each_backend(|app| async move {
         let Actor::Person(person, _) = testing::vendor(&app, "acme").await else { panic!("a person") };
