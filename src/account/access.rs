@@ -5,10 +5,10 @@
 use chrono::TimeDelta;
 use serde_json::json;
 
+use super::throttle;
 use crate::audit::{self, Change};
 use crate::base::app::App;
 use crate::base::auth::Actor;
-use crate::base::db::dialect;
 use crate::base::error::Result;
 
 /// Records of one hour: at about 400 bytes each less than 10 MB a day.
@@ -45,7 +45,7 @@ pub async fn refused(app: &App, actor: &Actor, refusal: Refusal) -> Result<()> {
     let recorded = audit::change(app, &Actor::System, move |c| {
         let now = c.now;
         let subject = format!("refused:{user_id}:{} {}", told.method, told.route);
-        let n = dialect::count_attempt(c, &subject, now, now.minus(HOUR))?;
+        let n = throttle::count_in(c, &subject, HOUR, now)?;
         let due = [1, 10, 100, 1000, 10_000, 100_000].contains(&n);
         if due && within_bound(c)? {
             let detail = json!({"address": told.address, "code": told.code, "method": told.method, "route": told.route, "times": n});
@@ -64,7 +64,7 @@ pub async fn refused(app: &App, actor: &Actor, refusal: Refusal) -> Result<()> {
 /// Whether another record may be written; the first that may not is replaced by one that says so.
 fn within_bound(c: &mut Change<'_>) -> Result<bool> {
     let now = c.now;
-    let n = dialect::count_attempt(c, "records:access", now, now.minus(HOUR))?;
+    let n = throttle::count_in(c, "records:access", HOUR, now)?;
     if n == PER_HOUR + 1 {
         c.audit_access(&Actor::System, "access.left-out", "platform", &json!({"records": PER_HOUR}));
     }

@@ -5,11 +5,11 @@ use chrono::TimeDelta;
 use serde_json::json;
 
 use super::model::{LinkPurpose, valid_email};
-use super::{links, passwords, store};
+use super::{links, passwords, store, throttle};
 use crate::audit::{self, Change};
 use crate::base::app::App;
 use crate::base::auth::policy::{self, Action};
-use crate::base::auth::{Actor, Person, Via};
+use crate::base::auth::{Actor, Person};
 use crate::base::error::{Error, QueryResultExt as _, Result, exactly_one};
 use crate::base::i18n::Lang;
 use crate::base::notify::{Notice, NoticeKind};
@@ -19,20 +19,12 @@ const WINDOW: TimeDelta = TimeDelta::hours(1);
 /// Links that one person has sent to addresses in the window.
 const PER_PERSON: i64 = 5;
 
-/// The person; no API token acts here.
-fn signed_in(actor: &Actor) -> Result<&Person> {
-    match actor {
-        Actor::Person(_, Via::Token { .. }) => Err(Error::forbidden("token-scope").arg("scope", "session")),
-        _ => actor.person(),
-    }
-}
-
 /// Sends the person a link to prove their address.
 ///
 /// # Errors
 /// `address-proved`, `proof-throttled`.
 pub async fn send_proof(app: &App, actor: &Actor, lang: Lang) -> Result<()> {
-    let person = signed_in(actor)?.clone();
+    let person = actor.person_themselves()?.clone();
     if person.email_verified {
         return Err(Error::conflict("address-proved"));
     }
@@ -41,7 +33,7 @@ pub async fn send_proof(app: &App, actor: &Actor, lang: Lang) -> Result<()> {
 
 fn send_in(c: &mut Change<'_>, person: &Person, email: &str, lang: Lang) -> Result<()> {
     let now = c.now;
-    if links::count(c, &format!("proof:{}", person.user_id), WINDOW, now)? > PER_PERSON {
+    if throttle::count_in(c, &format!("proof:{}", person.user_id), WINDOW, now)? > PER_PERSON {
         return Err(Error::rate_limited("proof-throttled").arg("minutes", WINDOW.num_minutes()).retry_after(WINDOW));
     }
     let secret = links::issue_in(c, LinkPurpose::ProveAddress, &person.user_id, email, now)?;
@@ -57,9 +49,10 @@ fn send_in(c: &mut Change<'_>, person: &Person, email: &str, lang: Lang) -> Resu
 /// becomes so by the link.
 ///
 /// # Errors
-/// Wrong fields: `email` (`email-invalid`, `email-unchanged`), `current_password`; `email-taken`, `sign-in-throttled`, `proof-throttled`.
+/// Wrong fields: `email` (`email-invalid`, `email-unchanged`), `current_password`; `email-taken`, `sign-in-throttled`, `proof-throttled`,
+/// `password-just-changed`.
 pub async fn change(app: &App, actor: &Actor, email: &str, current: String, address: &str, lang: Lang) -> Result<bool> {
-    let person = signed_in(actor)?.clone();
+    let person = actor.person_themselves()?.clone();
     let email = email.trim().to_lowercase();
     if !valid_email(&email) {
         return Err(Error::field("email", "email-invalid"));
@@ -67,9 +60,12 @@ pub async fn change(app: &App, actor: &Actor, email: &str, current: String, addr
     if email == person.email {
         return Err(Error::field("email", "email-unchanged"));
     }
-    let (_, attempt) = passwords::prove(app, &person.user_id, current, address).await?;
+    let (user, attempt) = passwords::prove(app, &person.user_id, current, address).await?;
     let at_once = !app.settings.mail.is_on();
     audit::change(app, actor, move |c| {
+        if !passwords::still_in(c, &user)? {
+            return Err(Error::conflict("password-just-changed"));
+        }
         if store::find_user_by_email(c, &email)?.is_some() {
             return Err(Error::conflict("email-taken"));
         }
@@ -110,11 +106,7 @@ pub async fn prove(app: &App, secret: &str, lang: Lang) -> Result<String> {
         let link = links::use_in(c, LinkPurpose::ProveAddress, &secret, now)?;
         let user = store::get_user(c, &link.user_id)?;
         replace_in(c, &user.id, &user.email, &link.email, true, lang)?;
-        let detail = json!({"email": link.email});
-        match store::first_organization_of(c, &user.id)? {
-            Some(organization) => c.audit_for(&organization, "address.proved", &user.id, &detail),
-            None => c.audit("address.proved", &user.id, &detail),
-        }
+        passwords::record_in(c, "address.proved", &user.id, &json!({"email": link.email}))?;
         Ok(link.email)
     })
     .await

@@ -2,7 +2,6 @@
 
 use super::model::{ApiToken, DecisionNote, FoundPerson, Organization, Session, TeamMember};
 use super::sessions::idle_since;
-use super::store::directory;
 use super::{service, standing, store};
 use crate::base::app::App;
 use crate::base::auth::policy::{self, Action};
@@ -37,9 +36,9 @@ pub async fn organizations(app: &App, actor: &Actor, q: &str, before: Option<Str
     let (q, before) = (tidy(q), before.unwrap_or_else(|| END.into()));
     app.db
         .read(move |conn| {
-            let rows = directory::organizations(conn, &q, &before, PAGE + 1)?;
+            let rows = store::search_organizations(conn, &q, &before, PAGE + 1)?;
             let ids: Vec<&str> = rows.iter().map(|(o, _)| o.id.as_str()).collect();
-            let counts = directory::member_counts(conn, &ids)?;
+            let counts = store::member_counts(conn, &ids)?;
             let line = |(organization, suspended_at): (Organization, Option<Timestamp>)| {
                 let members = counts.get(&organization.id).copied().unwrap_or_default();
                 OrganizationLine { organization, suspended_at, members }
@@ -53,7 +52,7 @@ pub async fn organizations(app: &App, actor: &Actor, q: &str, before: Option<Str
 pub async fn people(app: &App, actor: &Actor, q: &str, before: Option<String>) -> Result<Vec<FoundPerson>> {
     policy::require(actor, Action::ViewPeople)?;
     let (q, before) = (tidy(q), before.unwrap_or_else(|| END.into()));
-    app.db.read(move |conn| Ok(directory::people(conn, &q, &before, PAGE + 1)?)).await
+    app.db.read(move |conn| Ok(store::search_people(conn, &q, &before, PAGE + 1)?)).await
 }
 
 /// What administrators see of an organisation.
@@ -104,10 +103,10 @@ pub async fn person(app: &App, actor: &Actor, id: String) -> Result<PersonDetail
     let idle = idle_since(app, now);
     app.db
         .read(move |conn| {
-            let person = directory::person(conn, &id).or_not_found("person")?;
-            let memberships = directory::memberships_of(conn, &id)?;
+            let person = store::found_person(conn, &id).or_not_found("person")?;
+            let memberships = store::memberships_of(conn, &id)?;
             let sessions = store::list_sessions(conn, &id, idle, now)?;
-            let tokens = directory::tokens_of(conn, &id, now)?;
+            let tokens = store::tokens_of(conn, &id, now)?;
             let actions = ["person.disabled", "person.enabled", "person.sessions-ended", "person.session-ended"];
             let notes = service::decision_notes(conn, &id, &actions)?;
             Ok(PersonDetail { person, memberships, sessions, tokens, notes })

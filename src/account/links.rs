@@ -6,7 +6,7 @@ use chrono::TimeDelta;
 use super::model::{LinkPurpose, OneTimeLink};
 use super::store;
 use crate::base::app::App;
-use crate::base::db::{Conn, Timestamp, dialect};
+use crate::base::db::{Conn, Timestamp};
 use crate::base::error::{Error, QueryResultExt as _, Result};
 use crate::base::ids;
 use crate::base::notify::NoticeKind;
@@ -62,15 +62,4 @@ pub(super) fn use_in(conn: &mut Conn, purpose: LinkPurpose, secret: &str, now: T
 pub async fn address_of(app: &App, purpose: LinkPurpose, secret: &str) -> Result<String> {
     let (secret, now) = (secret.to_owned(), app.clock.now());
     app.db.read(move |conn| Ok(find_in(conn, purpose, &secret, now)?.email)).await
-}
-
-/// Removes up to `limit` links made before a time; gives how many.
-pub fn prune_in(conn: &mut Conn, before: Timestamp, limit: i64) -> Result<usize> {
-    Ok(store::delete_links(conn, before, limit)?)
-}
-
-/// Counts one of something for a subject, such as a message to an address; gives how many there were in the window. Counts first: on
-/// PostgreSQL the lock on the counter's row makes others wait until this is decided.
-pub fn count(conn: &mut Conn, subject: &str, window: TimeDelta, now: Timestamp) -> Result<i64> {
-    Ok(dialect::count_attempt(conn, subject, now, now.minus(window))?)
 }

@@ -1,20 +1,22 @@
 //! Passwords: changing one's own, and choosing a new one with a link where it is forgotten. The link comes by mail, from an administrator or
 //! from the command line.
 //!
-//! A new password replaces the one that was read before (a conditional update), ends all sessions that the old one opened, and the links
-//! that were still open. Whether an address has an account is not told, neither by the answer nor by its time: what is asked for is looked
+//! A new password replaces the one that was read before (a conditional update), ends all sessions that the old one opened and forgets their
+//! browsers and addresses, and ends the links that were still open; what the old one would open at the same moment it opens no more
+//! ([`still_in`]). Whether an address has an account is not told, neither by the answer nor by its time: what is asked for is looked
 //! up in a job.
 
 use chrono::TimeDelta;
 use serde_json::json;
 
 use super::model::{LinkPurpose, User, valid_email};
-use super::{links, store, throttle};
+use super::{links, sessions, store, throttle};
 use crate::audit::{self, Change};
 use crate::base::app::App;
 use crate::base::auth::policy::{self, Action};
-use crate::base::auth::{Actor, Via, password};
+use crate::base::auth::{Actor, password};
 use crate::base::db::Conn;
+use crate::base::db::dialect::{self, Row};
 use crate::base::error::{Error, Faults, QueryResultExt as _, Result, exactly_one};
 use crate::base::i18n::Lang;
 use crate::base::jobs::Job;
@@ -33,10 +35,7 @@ const PER_PERSON: i64 = 3;
 /// # Errors
 /// Wrong fields: `current_password` (`current-password-wrong`), `new_password` (too weak, `password-unchanged`); `sign-in-throttled`, `password-just-changed`.
 pub async fn change(app: &App, actor: &Actor, current: String, new: String, address: &str, lang: Lang) -> Result<usize> {
-    let Actor::Person(person, Via::Session { token_hash, .. }) = actor else {
-        actor.person()?;
-        return Err(Error::forbidden("token-scope").arg("scope", "session"));
-    };
+    let (person, token_hash) = sessions::own_session(actor)?;
     let mut faults = Faults::default();
     let own = [&*person.email, &person.name, &person.organization_slug, &person.organization_name.zh, &person.organization_name.en];
     password::check(&mut faults, "new_password", &new, &own).await?;
@@ -46,7 +45,7 @@ pub async fn change(app: &App, actor: &Actor, current: String, new: String, addr
     faults.check()?;
     let (user, attempt) = prove(app, &person.user_id, current, address).await?;
     let hash = password::hash(new).await?;
-    let keep = token_hash.clone();
+    let keep = token_hash.to_owned();
     audit::change(app, actor, move |c| {
         c.uncounted();
         let ended = replace_in(c, &user, &hash, &keep, lang)?;
@@ -72,11 +71,20 @@ pub(super) async fn prove(app: &App, user_id: &str, current: String, address: &s
     Ok((user, attempt))
 }
 
+/// Holds the person, and gives whether the password that they proved before is still theirs: a new one that came in between has ended all
+/// that the old one may open.
+pub(super) fn still_in(conn: &mut Conn, user: &User) -> Result<bool> {
+    dialect::hold(conn, Row::User(&user.id))?;
+    Ok(store::get_user(conn, &user.id)?.password_hash == user.password_hash)
+}
+
 /// Replaces the password; ends sessions but one and open links, and tells the person. Gives how many sessions ended.
 fn replace_in(c: &mut Change<'_>, user: &User, hash: &str, keep: &str, lang: Lang) -> Result<usize> {
     let now = c.now;
     exactly_one(store::set_password(c, &user.id, &user.password_hash, hash)?, "password-just-changed")?;
     let ended = store::revoke_other_sessions(c, &user.id, keep, now)?;
+    // Who had the old password must not go on as a known browser or address.
+    store::delete_other_sessions(c, &user.id, keep)?;
     // A link to another address would undo what the new password is for.
     for purpose in [LinkPurpose::ResetPassword, LinkPurpose::ProveAddress] {
         store::revoke_links(c, &user.id, purpose, now)?;
@@ -98,7 +106,7 @@ pub async fn forgotten(app: &App, email: &str, address: &str, lang: Lang) -> Res
     let subject = format!("reset-from:{}", network_of(address));
     audit::change(app, &Actor::Anonymous, move |c| {
         let now = c.now;
-        if links::count(c, &subject, WINDOW, now)? > PER_ADDRESS {
+        if throttle::count_in(c, &subject, WINDOW, now)? > PER_ADDRESS {
             return Err(Error::rate_limited("reset-throttled").arg("minutes", WINDOW.num_minutes()).retry_after(WINDOW));
         }
         c.enqueue(&Job::OfferReset { email: email.clone(), lang })
@@ -113,10 +121,9 @@ pub async fn offer_reset(app: &App, email: &str, lang: Lang) -> Result<()> {
         let now = c.now;
         let known = store::find_user_by_email(c, &email)?.filter(|user| user.disabled_at.is_none());
         let Some(user) = known else { return Ok(()) };
-        if links::count(c, &format!("reset:{}", user.id), WINDOW, now)? > PER_PERSON {
+        if throttle::count_in(c, &format!("reset:{}", user.id), WINDOW, now)? > PER_PERSON {
             return Ok(());
         }
-        let organization = store::first_organization_of(c, &user.id)?;
         let notice = Notice::new(NoticeKind::ResetPassword, lang, &user.id, &user.email)
             .arg("address", &user.email)
             .arg("minutes", NoticeKind::RESET_LIFE.num_minutes());
@@ -124,18 +131,18 @@ pub async fn offer_reset(app: &App, email: &str, lang: Lang) -> Result<()> {
         let notice =
             if by_mail { notice.link(path(&links::issue_in(c, LinkPurpose::ResetPassword, &user.id, &user.email, now)?)) } else { notice };
         c.enqueue(&notice.job())?;
-        record(c, organization.as_deref(), "password.reset-asked", &user.id, &json!({}));
-        Ok(())
+        record_in(c, "password.reset-asked", &user.id, &json!({}))
     })
     .await
 }
 
 /// Records what happens to a person who is not signed in, in the chain of their first organisation.
-fn record(c: &mut Change<'_>, organization_id: Option<&str>, action: &str, user_id: &str, detail: &serde_json::Value) {
-    match organization_id {
-        Some(id) => c.audit_for(id, action, user_id, detail),
+pub(super) fn record_in(c: &mut Change<'_>, action: &str, user_id: &str, detail: &serde_json::Value) -> Result<()> {
+    match store::first_organization_of(c, user_id)? {
+        Some(id) => c.audit_for(&id, action, user_id, detail),
         None => c.audit_as(&Actor::System, action, user_id, detail),
     }
+    Ok(())
 }
 
 /// Path of the page where the holder of a link's secret chooses a new password. The secret is in the query, which is never logged.
@@ -156,7 +163,11 @@ pub fn link(app: &App, secret: &str) -> String {
 pub async fn issue_reset(app: &App, actor: &Actor, user_id: &str) -> Result<String> {
     policy::require(actor, Action::ResetPasswords)?;
     let user_id = user_id.to_owned();
-    audit::change(app, actor, move |c| issue_in(c, &user_id)).await
+    audit::change(app, actor, move |c| {
+        let user = store::get_user(c, &user_id).or_not_found("person")?;
+        issue_in(c, &user)
+    })
+    .await
 }
 
 /// The same by address, for the command line.
@@ -167,14 +178,13 @@ pub async fn issue_reset_by_address(app: &App, email: &str) -> Result<String> {
     let email = email.trim().to_lowercase();
     audit::change(app, &Actor::System, move |c| {
         let user = store::find_user_by_email(c, &email)?.ok_or_else(|| Error::not_found("person"))?;
-        issue_in(c, &user.id)
+        issue_in(c, &user)
     })
     .await
 }
 
-fn issue_in(c: &mut Change<'_>, user_id: &str) -> Result<String> {
+fn issue_in(c: &mut Change<'_>, user: &User) -> Result<String> {
     let now = c.now;
-    let user = store::get_user(c, user_id).or_not_found("person")?;
     let secret = links::issue_in(c, LinkPurpose::ResetPassword, &user.id, &user.email, now)?;
     c.audit("password.reset-issued", &user.id, &json!({}));
     Ok(secret)
@@ -214,9 +224,7 @@ pub async fn reset(app: &App, secret: &str, new: String, lang: Lang) -> Result<(
         let link = links::use_in(c, LinkPurpose::ResetPassword, &secret, now)?;
         let user = store::get_user(c, &link.user_id)?;
         let ended = replace_in(c, &user, &hash, "", lang)?;
-        let organization = store::first_organization_of(c, &user.id)?;
-        record(c, organization.as_deref(), "password.reset", &user.id, &json!({"sessions_ended": ended}));
-        Ok(())
+        record_in(c, "password.reset", &user.id, &json!({"sessions_ended": ended}))
     })
     .await
 }

@@ -15,8 +15,8 @@ use crate::base::error::{Error, Faults, QueryResultExt as _, Result};
 use crate::base::ids;
 
 pub use super::sessions::{
-    Browser, Proof, SignedIn, authenticate_session, authenticate_session_used, authenticate_token, end_session, list_sessions, sign_in,
-    sign_in_on, sign_out, sign_out_elsewhere, still_holds, switch_organization,
+    Browser, Proof, SignedIn, authenticate_session, authenticate_session_used, authenticate_token, end_session, idle_since, list_sessions,
+    sign_in, sign_in_on, sign_out, sign_out_elsewhere, still_holds, switch_organization,
 };
 pub use super::store::{find_organization_by_slug, find_user_by_email, get_organization};
 
@@ -234,15 +234,17 @@ pub fn person_in(conn: &mut Conn, user_id: &str, organization_id: &str) -> Resul
     Ok(store::find_person(conn, user_id, organization_id)?)
 }
 
-/// As [`person_in`], in the same query only while what they proved themselves with is not over.
+/// As [`person_in`], in the same query only while what they proved themselves with is not over; a session that was not used since `idle`
+/// ([`idle_since`]) is.
 pub fn holder_in(
     conn: &mut Conn,
     user_id: &str,
     organization_id: &str,
     credential: Option<&Credential>,
+    idle: Timestamp,
     now: Timestamp,
 ) -> Result<Option<Person>> {
-    Ok(store::find_holder(conn, user_id, organization_id, credential.map(|credential| (credential, now)))?)
+    Ok(store::find_holder(conn, user_id, organization_id, credential.map(|credential| (credential, idle, now)))?)
 }
 
 /// A person as an actor, for platform code that acts on someone's behalf (demo loader, tests).

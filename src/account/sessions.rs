@@ -7,8 +7,9 @@ use std::time::Duration;
 use chrono::TimeDelta;
 use serde_json::json;
 
-use super::model::Session;
-use super::{standing, store, throttle};
+use super::model::{Session, User};
+use super::throttle::Attempt;
+use super::{passwords, standing, store, throttle};
 use crate::audit;
 use crate::base::app::App;
 use crate::base::auth::policy::{self, Action, Scope};
@@ -49,21 +50,26 @@ pub async fn sign_in(app: &App, email: &str, password: String, address: &str, us
 /// `wrong-password` (also for an unknown account: which it was is not told), `sign-in-throttled`; with the right password, the reason of
 /// the platform: `person-disabled`, `organization-suspended` where the person has no other; `no-organization`.
 pub async fn sign_in_on(app: &App, email: &str, password: String, browser: Browser<'_>) -> Result<SignedIn> {
-    let Browser { address, user_agent, device } = browser;
     let email = email.trim().to_lowercase();
     // What is no secret of ours is no cookie of ours.
-    let device = device.filter(|secret| secret.len() == ids::SECRET_CHARS);
-    let attempt = throttle::password_on(app, &email, address, device).await?;
-    let now = app.clock.now();
-    let user = {
-        let email = email.clone();
-        app.db.read(move |conn| Ok(store::find_user_by_email(conn, &email)?)).await?
-    };
+    let browser = Browser { device: browser.device.filter(|secret| secret.len() == ids::SECRET_CHARS), ..browser };
+    let attempt = throttle::password_on(app, &email, browser.address, browser.device).await?;
+    let user = app.db.read(move |conn| Ok(store::find_user_by_email(conn, &email)?)).await?;
     let fits = password.len() <= password::MAX_BYTES && password::verify(password, user.as_ref().map(|u| u.password_hash.clone())).await?;
     let Some(user) = user.filter(|_| fits) else {
         attempt.failed(app).await?;
         return Err(Error::unauthenticated("wrong-password"));
     };
+    open(app, user, attempt, browser).await
+}
+
+/// Opens a session for a person who has proved their password.
+///
+/// # Errors
+/// As [`sign_in_on`]; `wrong-password` also where the password was replaced meanwhile.
+pub(super) async fn open(app: &App, user: User, attempt: Attempt, browser: Browser<'_>) -> Result<SignedIn> {
+    let Browser { address, user_agent, device } = browser;
+    let now = app.clock.now();
     let cookies = SignedIn { session: ids::secret(), device: device.map_or_else(ids::secret, ToOwned::to_owned) };
     let session = Session {
         token_hash: ids::hash_secret(&cookies.session),
@@ -80,9 +86,12 @@ pub async fn sign_in_on(app: &App, email: &str, password: String, browser: Brows
     };
     let id = user.id.clone();
     audit::change(app, &Actor::System, move |c| {
+        if !passwords::still_in(c, &user)? {
+            return Err(Error::unauthenticated("wrong-password"));
+        }
         standing::require_enabled(c, &user.id)?;
         let Some(organization_id) = store::first_organization_of(c, &user.id)? else {
-            return Err(match store::standing::suspended_reason_for(c, &user.id)? {
+            return Err(match store::suspended_reason_for(c, &user.id)? {
                 Some(reason) => Error::forbidden("organization-suspended").arg("reason", reason),
                 None => Error::forbidden("no-organization"),
             });
@@ -115,7 +124,7 @@ pub async fn sign_out(app: &App, actor: &Actor, address: &str) -> Result<()> {
 }
 
 /// The hash of the actor's own session, for what only a session may do.
-fn own_session(actor: &Actor) -> Result<(&Person, &str)> {
+pub(super) fn own_session(actor: &Actor) -> Result<(&Person, &str)> {
     let person = actor.person()?;
     match actor {
         Actor::Person(_, Via::Session { token_hash, .. }) => Ok((person, token_hash)),
@@ -185,7 +194,7 @@ pub async fn switch_organization(app: &App, actor: &Actor, organization_id: Stri
 }
 
 /// Sessions that were last used before that are over.
-pub(super) fn idle_since(app: &App, now: Timestamp) -> Timestamp {
+pub fn idle_since(app: &App, now: Timestamp) -> Timestamp {
     now.minus(TimeDelta::minutes(app.settings.sessions.idle_minutes))
 }
 

@@ -4,13 +4,12 @@
 //! A stop shows at the next request: who acts is read from the database each time ([`super::store::find_person`]).
 
 use super::store;
-use super::store::standing as queries;
 use crate::base::auth::{Actor, OrgKind};
 use crate::base::db::dialect::{self, Row};
 use crate::base::db::{Conn, Timestamp};
 use crate::base::error::{Error, QueryResultExt as _, Result, exactly_one};
 
-/// What ended with a stop.
+/// What ended with a stop, or when it was lifted.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Ended {
     pub sessions: usize,
@@ -20,7 +19,7 @@ pub struct Ended {
 /// # Errors
 /// `person-disabled`, with the platform's reason.
 pub fn require_enabled(conn: &mut Conn, user_id: &str) -> Result<()> {
-    match queries::disabled_reason(conn, user_id)? {
+    match store::disabled_reason(conn, user_id)? {
         Some(reason) => Err(Error::forbidden("person-disabled").arg("reason", reason)),
         None => Ok(()),
     }
@@ -29,7 +28,7 @@ pub fn require_enabled(conn: &mut Conn, user_id: &str) -> Result<()> {
 /// # Errors
 /// `organization-suspended`, with the platform's reason.
 pub fn require_going(conn: &mut Conn, organization_id: &str) -> Result<()> {
-    match queries::suspended_reason(conn, organization_id)? {
+    match store::suspended_reason(conn, organization_id)? {
         Some(reason) => Err(Error::forbidden("organization-suspended").arg("reason", reason)),
         None => Ok(()),
     }
@@ -37,12 +36,12 @@ pub fn require_going(conn: &mut Conn, organization_id: &str) -> Result<()> {
 
 /// Why an organisation is suspended; none where it is not.
 pub fn suspension(conn: &mut Conn, organization_id: &str) -> Result<Option<String>> {
-    Ok(queries::suspended_reason(conn, organization_id)?)
+    Ok(store::suspended_reason(conn, organization_id)?)
 }
 
 /// Why a person is disabled; none where they are not.
 pub fn disabling(conn: &mut Conn, user_id: &str) -> Result<Option<String>> {
-    Ok(queries::disabled_reason(conn, user_id)?)
+    Ok(store::disabled_reason(conn, user_id)?)
 }
 
 /// Suspends an organisation: nobody acts for it, and its sessions and tokens end for good. Its nodes go on.
@@ -54,18 +53,23 @@ pub fn suspend_in(conn: &mut Conn, id: &str, reason: &str, now: Timestamp) -> Re
     if store::get_organization(conn, id).or_not_found("organization")?.kind == OrgKind::Platform {
         return Err(Error::conflict("platform-not-suspended"));
     }
-    exactly_one(queries::suspend(conn, id, reason, now)?, "standing-unchanged")?;
-    Ok(Ended { sessions: queries::end_sessions_in(conn, id, now)?, tokens: queries::end_tokens_in(conn, id, now)? })
+    exactly_one(store::suspend(conn, id, reason, now)?, "standing-unchanged")?;
+    end_all_in(conn, id, now)
 }
 
-/// Lets a suspended organisation go on. Its people sign in again and make new tokens.
+/// Lets a suspended organisation go on. Its people sign in again and make new tokens: what was made while the suspension came ends now.
 ///
 /// # Errors
 /// `organization`; `standing-unchanged`.
-pub fn resume_in(conn: &mut Conn, id: &str) -> Result<()> {
+pub fn resume_in(conn: &mut Conn, id: &str, now: Timestamp) -> Result<Ended> {
     dialect::hold(conn, Row::Organization(id))?;
     store::get_organization(conn, id).or_not_found("organization")?;
-    exactly_one(queries::resume(conn, id)?, "standing-unchanged")
+    exactly_one(store::resume(conn, id)?, "standing-unchanged")?;
+    end_all_in(conn, id, now)
+}
+
+fn end_all_in(conn: &mut Conn, organization_id: &str, now: Timestamp) -> Result<Ended> {
+    Ok(Ended { sessions: store::end_sessions_in(conn, organization_id, now)?, tokens: store::end_tokens_in(conn, organization_id, now)? })
 }
 
 /// Disables a person everywhere: they do not sign in, and their sessions and tokens end.
@@ -83,22 +87,27 @@ pub fn disable_in(conn: &mut Conn, actor: &Actor, user_id: &str, reason: &str, n
         {
             return Err(Error::forbidden("not-permitted"));
         }
-        if queries::is_administrator(conn, &platform.id, user_id)? && queries::count_other_administrators(conn, user_id)? == 0 {
+        if store::is_administrator(conn, &platform.id, user_id)? && store::count_other_administrators(conn, user_id)? == 0 {
             return Err(Error::conflict("last-administrator"));
         }
     }
     require_person(conn, user_id)?;
-    exactly_one(queries::disable(conn, user_id, reason, now)?, "standing-unchanged")?;
-    Ok(Ended { sessions: queries::end_sessions_of(conn, user_id, now)?, tokens: queries::end_tokens_of(conn, user_id, now)? })
+    exactly_one(store::disable(conn, user_id, reason, now)?, "standing-unchanged")?;
+    end_all_of(conn, user_id, now)
 }
 
-/// Lets a disabled person sign in again.
+/// Lets a disabled person sign in again: sessions and tokens that were made while they were disabled end now.
 ///
 /// # Errors
 /// `person`; `standing-unchanged`.
-pub fn enable_in(conn: &mut Conn, user_id: &str) -> Result<()> {
+pub fn enable_in(conn: &mut Conn, user_id: &str, now: Timestamp) -> Result<Ended> {
     require_person(conn, user_id)?;
-    exactly_one(queries::enable(conn, user_id)?, "standing-unchanged")
+    exactly_one(store::enable(conn, user_id)?, "standing-unchanged")?;
+    end_all_of(conn, user_id, now)
+}
+
+fn end_all_of(conn: &mut Conn, user_id: &str, now: Timestamp) -> Result<Ended> {
+    Ok(Ended { sessions: store::end_sessions_of(conn, user_id, now)?, tokens: store::end_tokens_of(conn, user_id, now)? })
 }
 
 /// Ends all sessions of a person, who may sign in again; gives how many.
@@ -107,7 +116,7 @@ pub fn enable_in(conn: &mut Conn, user_id: &str) -> Result<()> {
 /// `person`.
 pub fn end_sessions_in(conn: &mut Conn, user_id: &str, now: Timestamp) -> Result<usize> {
     require_person(conn, user_id)?;
-    Ok(queries::end_sessions_of(conn, user_id, now)?)
+    Ok(store::end_sessions_of(conn, user_id, now)?)
 }
 
 /// Ends a session, whosever it is.
@@ -115,7 +124,7 @@ pub fn end_sessions_in(conn: &mut Conn, user_id: &str, now: Timestamp) -> Result
 /// # Errors
 /// `session-over`: there is none that is not over.
 pub fn end_session_in(conn: &mut Conn, token_hash: &str, now: Timestamp) -> Result<()> {
-    exactly_one(queries::end_session(conn, token_hash, now)?, "session-over")
+    exactly_one(store::end_session(conn, token_hash, now)?, "session-over")
 }
 
 /// Ends a token, whosever it is; registry tokens that were asked for with it end too.
@@ -123,7 +132,7 @@ pub fn end_session_in(conn: &mut Conn, token_hash: &str, now: Timestamp) -> Resu
 /// # Errors
 /// `token-over`: there is none that is not over.
 pub fn end_token_in(conn: &mut Conn, id: &str, now: Timestamp) -> Result<()> {
-    exactly_one(queries::end_token(conn, id, now)?, "token-over")
+    exactly_one(store::end_token(conn, id, now)?, "token-over")
 }
 
 fn require_person(conn: &mut Conn, user_id: &str) -> Result<()> {

@@ -1,7 +1,7 @@
 //! Queries of accounts.
 
-pub mod directory;
-pub mod standing;
+mod directory;
+mod standing;
 
 use std::collections::HashMap;
 
@@ -17,17 +17,21 @@ use crate::base::db::schema::{
 };
 use crate::base::db::{Conn, Timestamp};
 
+pub use directory::*;
+pub use standing::*;
+
 /// A person by user and organisation, if they are (still) a member and neither they nor the organisation are stopped.
 pub fn find_person(conn: &mut Conn, user_id: &str, organization_id: &str) -> QueryResult<Option<Person>> {
     find_holder(conn, user_id, organization_id, None)
 }
 
-/// As [`find_person`], while what they proved themselves with is not over at a time.
+/// As [`find_person`], while what they proved themselves with is not over: sessions last used before the first time are, and what ends before
+/// the second.
 pub fn find_holder(
     conn: &mut Conn,
     user_id: &str,
     organization_id: &str,
-    proof: Option<(&Credential, Timestamp)>,
+    proof: Option<(&Credential, Timestamp, Timestamp)>,
 ) -> QueryResult<Option<Person>> {
     let mut query = users::table
         .inner_join(memberships::table.on(memberships::user_id.eq(users::id)))
@@ -38,12 +42,12 @@ pub fn find_holder(
         .into_boxed();
     match proof {
         None => {}
-        Some((Credential::ApiToken(id), now)) => {
+        Some((Credential::ApiToken(id), _, now)) => {
             let live = api_tokens::expires_at.gt(now).and(api_tokens::revoked_at.is_null());
             query = query.filter(exists(api_tokens::table.filter(api_tokens::id.eq(id).and(live))));
         }
-        Some((Credential::Session(token_hash), now)) => {
-            let live = sessions::expires_at.gt(now).and(sessions::revoked_at.is_null());
+        Some((Credential::Session(token_hash), idle, now)) => {
+            let live = sessions::expires_at.gt(now).and(sessions::seen_at.gt(idle)).and(sessions::revoked_at.is_null());
             query = query.filter(exists(sessions::table.filter(sessions::token_hash.eq(token_hash).and(live))));
         }
     }
@@ -150,13 +154,6 @@ pub fn revoke_links(conn: &mut Conn, user_id: &str, purpose: LinkPurpose, now: T
     diesel::update(one_time_links::table.filter(open)).set(one_time_links::revoked_at.eq(now)).execute(conn)
 }
 
-/// Removes up to `limit` links made before a time.
-pub fn delete_links(conn: &mut Conn, before: Timestamp, limit: i64) -> QueryResult<usize> {
-    let old = one_time_links::table.filter(one_time_links::created_at.lt(before)).limit(limit).select(one_time_links::id);
-    let ids: Vec<String> = old.load(conn)?;
-    diesel::delete(one_time_links::table.filter(one_time_links::id.eq_any(ids))).execute(conn)
-}
-
 /// Address of a person.
 pub fn email_of(conn: &mut Conn, user_id: &str) -> QueryResult<Option<String>> {
     users::table.find(user_id).select(users::email).first(conn).optional()
@@ -253,6 +250,13 @@ pub fn delete_old_invitations(conn: &mut Conn, before: Timestamp, limit: i64) ->
     diesel::delete(invitations::table.filter(invitations::id.eq_any(old))).execute(conn)
 }
 
+/// Deletes one-time links made before a time, at most so many.
+pub fn delete_old_links(conn: &mut Conn, before: Timestamp, limit: i64) -> QueryResult<usize> {
+    let made = one_time_links::table.filter(one_time_links::created_at.lt(before));
+    let old: Vec<String> = made.limit(limit).select(one_time_links::id).load(conn)?;
+    diesel::delete(one_time_links::table.filter(one_time_links::id.eq_any(old))).execute(conn)
+}
+
 /// Deletes tokens that have ended before a time, at most so many.
 pub fn delete_old_tokens(conn: &mut Conn, before: Timestamp, limit: i64) -> QueryResult<usize> {
     let over =
@@ -315,6 +319,12 @@ pub fn revoke_session(conn: &mut Conn, token_hash: &str, user_id: &str, now: Tim
 pub fn revoke_other_sessions(conn: &mut Conn, user_id: &str, keep: &str, now: Timestamp) -> QueryResult<usize> {
     let others = sessions::user_id.eq(user_id).and(sessions::token_hash.ne(keep)).and(sessions::revoked_at.is_null());
     diesel::update(sessions::table.filter(others)).set(sessions::revoked_at.eq(now)).execute(conn)
+}
+
+/// Deletes a person's sessions but one, and with them what is known of their browsers and addresses.
+pub fn delete_other_sessions(conn: &mut Conn, user_id: &str, keep: &str) -> QueryResult<usize> {
+    let others = sessions::user_id.eq(user_id).and(sessions::token_hash.ne(keep));
+    diesel::delete(sessions::table.filter(others)).execute(conn)
 }
 
 /// Ends a person's sessions in an organisation.

@@ -7,7 +7,7 @@ use chrono::TimeDelta;
 use serde_json::json;
 
 use super::model::{Invitation, Membership, TeamMember, valid_email};
-use super::{service, store, throttle};
+use super::{passwords, service, standing, store, throttle};
 use crate::audit;
 use crate::base::app::App;
 use crate::base::auth::policy::{self, Action};
@@ -204,9 +204,12 @@ pub async fn accept(app: &App, secret: &str, name: &str, password: String, addre
         let now = c.now;
         let invitation = store::get_invitation(c, &hash).or_not_found("invitation")?;
         dialect::hold(c, Row::Organization(&invitation.organization_id))?;
-        super::standing::require_going(c, &invitation.organization_id)?;
+        standing::require_going(c, &invitation.organization_id)?;
         if let Some(user) = &known {
-            super::standing::require_enabled(c, &user.id)?;
+            if !passwords::still_in(c, user)? {
+                return Err(Error::unauthenticated("wrong-password"));
+            }
+            standing::require_enabled(c, &user.id)?;
         }
         exactly_one(store::accept_invitation(c, &invitation.id, now)?, "invitation-over")?;
         // Ends further open invitations to the address: old data may hold several.

@@ -160,8 +160,14 @@ pub async fn not_asking(app: &App, address: &str) -> Result<()> {
 async fn count(app: &App, subject: String, most: i64) -> Result<()> {
     let now = app.clock.now();
     // The count stays where the limit is reached, so the answer is decided outside of the transaction.
-    let n = app.db.write(move |conn| Ok(dialect::count_attempt(conn, &subject, now, now.minus(WINDOW))?)).await?;
+    let n = app.db.write(move |conn| count_in(conn, &subject, WINDOW, now)).await?;
     if n > most { Err(throttled("sign-up-throttled", WINDOW)) } else { Ok(()) }
+}
+
+/// Counts one of something for a subject, such as a wrong password of an account or a message to an address; gives how many there were in
+/// the window. Whoever counts before they look needs no lock: on PostgreSQL the counter's row makes others wait until this is decided.
+pub fn count_in(conn: &mut Conn, subject: &str, window: TimeDelta, now: Timestamp) -> Result<i64> {
+    Ok(dialect::count_attempt(conn, subject, now, now.minus(window))?)
 }
 
 fn throttled(code: &'static str, pause: TimeDelta) -> Error {
@@ -176,7 +182,7 @@ impl Attempt {
             let now = c.now;
             let mut at_place = 0;
             for (n, (subject, window)) in self.subjects.iter().enumerate() {
-                let failures = dialect::count_attempt(c, subject, now, now.minus(*window))?;
+                let failures = count_in(c, subject, *window, now)?;
                 at_place = if n == 0 { failures } else { at_place };
             }
             let user = store::find_user_by_email(c, &self.email)?.map(|user| user.id);

@@ -1,5 +1,5 @@
-//! What is over and of no use any more: sessions, invitations and tokens that ended long ago, counts of attempts whose window is over. The
-//! audit log keeps what was done with them.
+//! What is over and of no use any more: sessions, invitations and tokens that ended long ago, one-time links, counts of attempts whose window
+//! is over. The audit log keeps what was done with them.
 
 use chrono::TimeDelta;
 
@@ -9,8 +9,10 @@ use crate::base::error::Result;
 
 /// How long what is over is kept: the team and the person see what ended.
 const KEEP: TimeDelta = TimeDelta::days(90);
-/// Browser and address of a session that is over are known until then.
+/// Browser and address of a session that is over are known until then, or until the person has a new password.
 const KEEP_SESSIONS: TimeDelta = TimeDelta::days(throttle::KNOWN_DAYS);
+/// How long a one-time link is kept: it is good for two days at most.
+const KEEP_LINKS: TimeDelta = TimeDelta::days(7);
 /// Rows of a table deleted in one transaction.
 const BATCH: i64 = 500;
 
@@ -18,6 +20,7 @@ const BATCH: i64 = 500;
 pub async fn prune(app: &App) -> Result<usize> {
     let now = app.clock.now();
     let (before, unknown, window) = (now.minus(KEEP), now.minus(KEEP_SESSIONS), now.minus(throttle::ACCOUNT_WINDOW));
+    let links = now.minus(KEEP_LINKS);
     let mut deleted = 0;
     loop {
         let gone = app
@@ -26,6 +29,7 @@ pub async fn prune(app: &App) -> Result<usize> {
                 Ok(store::delete_old_sessions(conn, unknown, BATCH)?
                     + store::delete_old_invitations(conn, before, BATCH)?
                     + store::delete_old_tokens(conn, before, BATCH)?
+                    + store::delete_old_links(conn, links, BATCH)?
                     + store::delete_old_attempts(conn, window, BATCH)?)
             })
             .await?;
@@ -41,9 +45,8 @@ mod tests {
     use diesel::prelude::*;
 
     use super::*;
-    use crate::account::{team, tokens};
-    use crate::base::db::dialect;
-    use crate::base::db::schema::{api_tokens, invitations, sessions, throttles};
+    use crate::account::{passwords, team, tokens};
+    use crate::base::db::schema::{api_tokens, invitations, one_time_links, sessions, throttles};
     use crate::testing::{self, each_backend};
 
     #[tokio::test]
@@ -53,11 +56,12 @@ mod tests {
             let left = async || {
                 app.db
                     .read(|conn| {
-                        let rows: [i64; 4] = [
+                        let rows: [i64; 5] = [
                             sessions::table.count().get_result(conn)?,
                             invitations::table.count().get_result(conn)?,
                             api_tokens::table.count().get_result(conn)?,
                             throttles::table.count().get_result(conn)?,
+                            one_time_links::table.count().get_result(conn)?,
                         ];
                         Ok(rows)
                     })
@@ -85,7 +89,7 @@ mod tests {
                         };
                         store::insert_session(conn, &session)?;
                     }
-                    dialect::count_attempt(conn, "account:x@y.example", now, now)?;
+                    throttle::count_in(conn, "account:x@y.example", throttle::WINDOW, now)?;
                     Ok(())
                 })
                 .await
@@ -93,13 +97,16 @@ mod tests {
             team::invite(&app, &acme, "colleague@acme.example", "member").await.unwrap();
             tokens::create(&app, &acme, "short", &["publish"], 1).await.unwrap();
             tokens::create(&app, &acme, "long", &["publish"], 300).await.unwrap();
-            assert_eq!((prune(&app).await.unwrap(), left().await), (0, [2, 1, 2, 1]));
+            passwords::issue_reset_by_address(&app, "owner@acme.example").await.unwrap();
+            assert_eq!((prune(&app).await.unwrap(), left().await), (0, [2, 1, 2, 1, 1]));
             app.clock.advance(throttle::ACCOUNT_WINDOW + TimeDelta::seconds(1));
-            assert_eq!((prune(&app).await.unwrap(), left().await), (1, [2, 1, 2, 0]));
-            app.clock.advance(TimeDelta::days(98));
-            assert_eq!((prune(&app).await.unwrap(), left().await), (2, [2, 0, 1, 0]));
+            assert_eq!((prune(&app).await.unwrap(), left().await), (1, [2, 1, 2, 0, 1]));
+            app.clock.advance(TimeDelta::days(6));
+            assert_eq!((prune(&app).await.unwrap(), left().await), (1, [2, 1, 2, 0, 0]));
+            app.clock.advance(TimeDelta::days(92));
+            assert_eq!((prune(&app).await.unwrap(), left().await), (2, [2, 0, 1, 0, 0]));
             app.clock.advance(TimeDelta::days(90));
-            assert_eq!((prune(&app).await.unwrap(), left().await), (1, [1, 0, 1, 0]));
+            assert_eq!((prune(&app).await.unwrap(), left().await), (1, [1, 0, 1, 0, 0]));
         })
         .await;
     }

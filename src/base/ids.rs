@@ -1,12 +1,20 @@
-//! Identifiers and random secrets.
+//! Identifiers, numbers in a row, and random secrets.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sha2::{Digest as _, Sha256};
 
+use super::db::{Conn, dialect};
+use super::error::Result;
+
 /// A new id: the kind's prefix and a `UUIDv7` without hyphens, for example `ord_0199…`. Sorts by time.
 pub fn new(prefix: &str) -> String {
     format!("{prefix}_{}", uuid::Uuid::now_v7().simple())
+}
+
+/// The next number of a counter, 1 at first. Holds the counter until the transaction ends, so that no number is left out.
+pub fn number(conn: &mut Conn, counter: &str) -> Result<i64> {
+    Ok(dialect::count_up(conn, counter)?)
 }
 
 /// Length of a [`secret`].

@@ -7,6 +7,7 @@ use base64::Engine as _;
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 
+use crate::base::app::App;
 use crate::base::config::Settings;
 
 /// A mail as it came.
@@ -89,6 +90,16 @@ impl SmtpServer {
     pub fn greetings(&self) -> Vec<String> {
         self.state.lock().unwrap().greetings.clone()
     }
+}
+
+/// As [`super::each_backend`], with a server that takes the mail of both.
+pub async fn each_backend_with_mail<F, Fut>(body: F)
+where
+    F: Fn(App, Arc<SmtpServer>) -> Fut,
+    Fut: Future<Output = ()>,
+{
+    let server = Arc::new(SmtpServer::start().await);
+    super::each_backend_with(|settings| server.settings(settings), |app| body(app, server.clone())).await;
 }
 
 impl Drop for SmtpServer {

@@ -87,7 +87,7 @@ pub async fn place(app: &App, actor: &Actor, input: PlaceOrder) -> Result<String
             updated_at: now,
         };
         // The number comes last: its counter is locked until the transaction ends, and concurrent orders wait for it.
-        order.number = model::number(&prefix, dialect::count_up(c, &prefix)?);
+        order.number = model::number(&prefix, ids::number(c, &prefix)?);
         // Number and reference hardly ever clash, so a conflict of a trial means that the trial was used.
         store::insert(c, &order).or_conflict(if trial { "trial-used" } else { "order-busy" })?;
         let detail = json!({

@@ -13,7 +13,7 @@ use crate::base::db::{Conn, Timestamp};
 use crate::base::i18n::Names;
 
 /// Organisations whose name or slug contains a text, before an id, newest first, each with when it was suspended.
-pub fn organizations(conn: &mut Conn, q: &str, before: &str, limit: i64) -> QueryResult<Vec<(Organization, Option<Timestamp>)>> {
+pub fn search_organizations(conn: &mut Conn, q: &str, before: &str, limit: i64) -> QueryResult<Vec<(Organization, Option<Timestamp>)>> {
     let pattern = || lower(containing(q));
     let called = lower(organizations::slug).like(pattern()).escape(ESCAPE);
     let called = called.or(lower(organizations::name_zh).like(pattern()).escape(ESCAPE));
@@ -37,14 +37,14 @@ pub fn member_counts(conn: &mut Conn, ids: &[&str]) -> QueryResult<HashMap<Strin
 }
 
 /// People whose name or address contains a text, before an id, newest first.
-pub fn people(conn: &mut Conn, q: &str, before: &str, limit: i64) -> QueryResult<Vec<FoundPerson>> {
+pub fn search_people(conn: &mut Conn, q: &str, before: &str, limit: i64) -> QueryResult<Vec<FoundPerson>> {
     let pattern = || lower(containing(q));
     let called = lower(users::name).like(pattern()).escape(ESCAPE).or(users::email.like(pattern()).escape(ESCAPE));
     users::table.filter(users::id.lt(before).and(called)).order(users::id.desc()).limit(limit).select(FoundPerson::as_select()).load(conn)
 }
 
 /// A person by id.
-pub fn person(conn: &mut Conn, id: &str) -> QueryResult<FoundPerson> {
+pub fn found_person(conn: &mut Conn, id: &str) -> QueryResult<FoundPerson> {
     users::table.find(id).select(FoundPerson::as_select()).first(conn)
 }
 

@@ -5,11 +5,12 @@ use diesel::prelude::*;
 use serde_json::{Value, json};
 
 use crate::account::service::{self, Browser, SignedIn};
-use crate::account::{throttle, upkeep};
+use crate::account::{passwords, throttle, upkeep};
 use crate::audit::model::Record;
 use crate::base::app::App;
 use crate::base::db::schema::{audit_records, sessions, throttles};
 use crate::base::error::{Kind, Result};
+use crate::base::i18n::Lang;
 use crate::testing::{self, PASSWORD, each_backend};
 
 const EMAIL: &str = "owner@acme.example";
@@ -79,6 +80,32 @@ async fn a_browser_that_signed_in_before_is_not_held_up_by_others() {
             assert_eq!(with_device("wrong password").await.unwrap_err().code, "wrong-password");
         }
         assert_eq!(with_device(PASSWORD).await.unwrap_err().code, "sign-in-throttled");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_new_password_makes_strangers_of_those_who_had_the_old_one() {
+    each_backend(|app| async move {
+        testing::vendor(&app, "acme").await;
+        let (own, theirs) = (enter(&app, "192.0.2.1", None).await.unwrap(), enter(&app, "10.0.0.1", None).await.unwrap());
+        let known = async |device: &str| {
+            let attempt = throttle::password_on(&app, EMAIL, "10.0.0.9", Some(device)).await.unwrap();
+            attempt.from_known_browser()
+        };
+        assert!(known(&own.device).await && known(&theirs.device).await);
+        let here = service::authenticate_session(&app, &own.session).await.unwrap();
+        let theirs_is_over = service::authenticate_session(&app, &theirs.session).await.unwrap();
+        service::sign_out(&app, &theirs_is_over, "10.0.0.1").await.unwrap();
+        assert!(known(&theirs.device).await, "after a sign-out, too");
+        passwords::change(&app, &here, PASSWORD.into(), "another lamp in the dark".into(), "192.0.2.1", Lang::En).await.unwrap();
+        assert!(known(&own.device).await && !known(&theirs.device).await);
+        // Others use up what all unknown places share.
+        for host in 1..=10 {
+            assert_eq!(guess(&app, &format!("10.8.0.{host}")).await, "wrong-password");
+        }
+        assert_eq!(guess(&app, "10.0.0.1").await, "sign-in-throttled");
+        assert_eq!(guess(&app, "192.0.2.1").await, "wrong-password");
     })
     .await;
 }

@@ -2,11 +2,16 @@
 
 use actix_web::http::Method;
 use chrono::TimeDelta;
+use diesel::prelude::*;
 
-use crate::account::service::{self, Proof};
-use crate::account::{team, tokens};
+use crate::account::model::Credential;
+use crate::account::service::{self, Browser, Proof};
+use crate::account::standing::{self, Ended};
+use crate::account::{passwords, sessions, store, team, throttle, tokens};
 use crate::base::app::App;
 use crate::base::auth::{Actor, Role, Via};
+use crate::base::db::{Conn, Timestamp, schema};
+use crate::base::i18n::Lang;
 use crate::base::ids::hash_secret;
 use crate::testing::{self, PASSWORD, each_backend, page};
 
@@ -34,6 +39,83 @@ async fn a_session_that_is_not_used_ends() {
         assert!(!lives(&app, &left, true).await, "120 minutes have passed");
         let actor = service::authenticate_session(&app, &used).await.unwrap();
         assert_eq!(service::list_sessions(&app, &actor).await.unwrap().len(), 1);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_relies_on_a_session_ends_when_that_is_not_used() {
+    each_backend(|app| async move {
+        let person = testing::vendor(&app, "acme").await.person().unwrap().clone();
+        let credential = Credential::Session(hash_secret(&session(&app, "owner@acme.example").await));
+        let holds = async || {
+            let (user_id, organization_id, credential) = (person.user_id.clone(), person.organization_id.clone(), credential.clone());
+            let now = app.clock.now();
+            let idle = service::idle_since(&app, now);
+            let read = move |conn: &mut Conn| service::holder_in(conn, &user_id, &organization_id, Some(&credential), idle, now);
+            app.db.read(read).await.unwrap().is_some()
+        };
+        app.clock.advance(TimeDelta::minutes(119));
+        assert!(holds().await);
+        app.clock.advance(TimeDelta::minutes(2));
+        assert!(!holds().await, "120 minutes have passed");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_password_that_was_replaced_meanwhile_opens_no_session() {
+    each_backend(|app| async move {
+        testing::vendor(&app, "acme").await;
+        let email = "owner@acme.example";
+        let proved = app.db.read(move |conn| Ok(store::find_user_by_email(conn, email)?)).await.unwrap().unwrap();
+        let attempt = throttle::password(&app, email, "10.0.0.1").await.unwrap();
+        let secret = passwords::issue_reset_by_address(&app, email).await.unwrap();
+        passwords::reset(&app, &secret, "another lamp in the dark".into(), Lang::En).await.unwrap();
+        let browser = Browser { address: "10.0.0.1", user_agent: "t", device: None };
+        assert_eq!(sessions::open(&app, proved, attempt, browser).await.unwrap_err().code, "wrong-password");
+    })
+    .await;
+}
+
+/// Takes the end of all sessions and tokens back: so they look where a request had looked before a stop and wrote after it.
+async fn revive(app: &App) {
+    let open = |conn: &mut Conn| {
+        let none = None::<Timestamp>;
+        diesel::update(schema::sessions::table).set(schema::sessions::revoked_at.eq(none)).execute(conn)?;
+        diesel::update(schema::api_tokens::table).set(schema::api_tokens::revoked_at.eq(none)).execute(conn)?;
+        Ok(())
+    };
+    app.db.write(open).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_was_made_beside_a_stop_ends_when_it_is_lifted() {
+    each_backend(|app| async move {
+        let owner = testing::vendor(&app, "acme").await;
+        let cookie = session(&app, "owner@acme.example").await;
+        let token = tokens::create(&app, &owner, "ci", &["read"], 10).await.unwrap();
+        let over = async || {
+            let refused = service::authenticate_token(&app, &token).await.is_err_and(|e| e.code == "token-invalid");
+            refused && !lives(&app, &cookie, true).await
+        };
+        let now = app.clock.now();
+
+        let id = owner.person().unwrap().user_id.clone();
+        app.db.write(move |conn| standing::disable_in(conn, &Actor::System, &id, "left", now)).await.unwrap();
+        revive(&app).await;
+        let id = owner.person().unwrap().user_id.clone();
+        let ended = app.db.write(move |conn| standing::enable_in(conn, &id, now)).await.unwrap();
+        assert_eq!((ended, over().await), (Ended { sessions: 1, tokens: 1 }, true));
+
+        revive(&app).await;
+        assert!(!over().await, "they are good again");
+        let id = owner.organization_id().unwrap().to_owned();
+        app.db.write(move |conn| standing::suspend_in(conn, &id, "fraud", now)).await.unwrap();
+        revive(&app).await;
+        let id = owner.organization_id().unwrap().to_owned();
+        let ended = app.db.write(move |conn| standing::resume_in(conn, &id, now)).await.unwrap();
+        assert_eq!((ended, over().await), (Ended { sessions: 1, tokens: 1 }, true));
     })
     .await;
 }
@@ -91,7 +173,7 @@ async fn a_token_sees_the_account_only_where_it_may_read() {
         };
         for scope in ["pull", "publish"] {
             let actor = with(scope).await;
-            for path in ["/account", "/events?topic=releases"] {
+            for path in ["/account", "/account/address", "/account/password", "/events?topic=releases"] {
                 assert_eq!(page(&app, &actor, Method::GET, path, "").await.0, 403, "{scope} {path}");
             }
         }

@@ -122,6 +122,17 @@ impl Actor {
         }
     }
 
+    /// The person, where no API token acts for them.
+    ///
+    /// # Errors
+    /// `sign-in-required`, `token-scope`.
+    pub fn person_themselves(&self) -> Result<&Person> {
+        match self {
+            Self::Person(_, Via::Token { .. }) => Err(Error::forbidden("token-scope").arg("scope", "session")),
+            _ => self.person(),
+        }
+    }
+
     /// The person, if any.
     pub fn as_person(&self) -> Option<&Person> {
         match self {

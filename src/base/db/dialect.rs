@@ -23,16 +23,18 @@ pub enum Row<'a> {
     Repository(&'a str),
     /// A scenario by its slug: which of its releases are scored on which of its sets.
     Scenario(&'a str),
+    /// A person: their password, and what it opens.
+    User(&'a str),
 }
 
 /// Holds a row until the transaction ends, so that later reads in it see all changes of those who held the row before. SQLite has one
 /// writer anyway.
 ///
-/// Rows are taken in the order member, organisation, repository, node, licence, app, scenario, before the rows that belong to them; the
+/// Rows are taken in the order member, organisation, person, repository, node, licence, app, scenario, before the rows that belong to them; the
 /// heads of audit chains come last of all ([`lock_audit_head`]).
 pub fn hold(conn: &mut Conn, row: Row<'_>) -> QueryResult<()> {
     use diesel::prelude::*;
-    use schema::{apps, licenses, memberships, nodes, organizations, repositories, scenarios};
+    use schema::{apps, licenses, memberships, nodes, organizations, repositories, scenarios, users};
     let Conn::Postgres(pg) = conn else { return Ok(()) };
     let held: Vec<String> = match row {
         Row::App(id) => apps::table.find(id).select(apps::id).for_no_key_update().load(pg)?,
@@ -45,6 +47,7 @@ pub fn hold(conn: &mut Conn, row: Row<'_>) -> QueryResult<()> {
         Row::Organization(id) => organizations::table.find(id).select(organizations::id).for_no_key_update().load(pg)?,
         Row::Repository(id) => repositories::table.find(id).select(repositories::id).for_no_key_update().load(pg)?,
         Row::Scenario(slug) => scenarios::table.find(slug).select(scenarios::slug).for_no_key_update().load(pg)?,
+        Row::User(id) => users::table.find(id).select(users::id).for_no_key_update().load(pg)?,
     };
     drop(held);
     Ok(())
@@ -100,15 +103,6 @@ pub fn pin_key(conn: &mut Conn, name: &str, fingerprint: &str) -> QueryResult<us
     .bind::<Text, _>(name)
     .bind::<Text, _>(fingerprint)
     .execute(conn)
-}
-
-/// Writes a row that means nothing.
-pub fn prove(conn: &mut Conn) -> QueryResult<()> {
-    let now = Timestamp::new(chrono::Utc::now());
-    sql_query("INSERT INTO rates (subject, full_at) VALUES ('ready', $1) ON CONFLICT (subject) DO UPDATE SET full_at = excluded.full_at")
-        .bind::<diesel::sql_types::Timestamp, _>(now)
-        .execute(conn)
-        .map(|_| ())
 }
 
 /// Inserts a seal; 0 rows where its number is taken.

@@ -1,4 +1,4 @@
-//! Colleagues and invitations.
+//! Colleagues and invitations, links, passwords, names.
 
 use diesel::prelude::*;
 
@@ -117,6 +117,32 @@ async fn a_password_that_was_read_is_replaced_once() {
         assert_eq!(done, 1);
         let known = super::codes(&["current-password-wrong", "password-just-changed", "sign-in-throttled"]);
         assert!(refused.is_subset(&known), "{refused:?}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_new_password_ends_every_session_of_the_old_one() {
+    each_backend_racing(|app| async move {
+        operator(&app, "mine").await;
+        let secret = passwords::issue_reset_by_address(&app, "owner@mine.example").await.unwrap();
+        let done = race(|n| {
+            let (app, secret) = (app.clone(), secret.clone());
+            async move {
+                if n == WRITERS / 2 {
+                    return passwords::reset(&app, &secret, "another lamp in the dark".into(), Lang::En).await.map(|()| None);
+                }
+                service::sign_in(&app, "owner@mine.example", PASSWORD.into(), &format!("10.0.{n}.1"), "t").await.map(Some)
+            }
+        })
+        .await;
+        assert!(done[WRITERS / 2].is_ok());
+        let cookies: Vec<String> = done.iter().flatten().flatten().cloned().collect();
+        let refused = super::sorted(done).1;
+        assert!(refused.is_subset(&super::codes(&["wrong-password", "sign-in-throttled"])), "{refused:?}");
+        for cookie in cookies {
+            assert!(service::authenticate_session(&app, &cookie).await.unwrap().as_person().is_none());
+        }
     })
     .await;
 }

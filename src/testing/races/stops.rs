@@ -65,7 +65,7 @@ async fn of_administrators_who_disable_each_other_one_stays() {
         for n in 0..WRITERS {
             ring.push(member(&app, &organization, Role::Administrator, &format!("admin{n}@platform.example")).await);
         }
-        // Each disables the next one, and all the first: who was disabled disables nobody.
+        // Each disables the next one in a ring: who was disabled disables nobody.
         let disabled = race(|n| {
             let (app, who, whom) = (app.clone(), ring[n].clone(), ring[(n + 1) % WRITERS].person().unwrap().user_id.clone());
             async move { stops::act(&app, &who, Stop::DisablePerson, &whom, "left").await }
