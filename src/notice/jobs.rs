@@ -3,13 +3,13 @@
 
 use chrono::TimeDelta;
 
-use super::model::{MessageState, compose};
+use super::model::{Message, MessageState, compose};
 use super::{smtp, store};
-use crate::account::links;
+use crate::account::throttle;
 use crate::audit;
 use crate::base::app::App;
 use crate::base::auth::Actor;
-use crate::base::db::Conn;
+use crate::base::db::{Conn, Timestamp};
 use crate::base::error::{Error, Result};
 use crate::base::jobs::Job;
 use crate::base::notify::{Notice, NoticeKind};
@@ -31,9 +31,9 @@ pub async fn notify(app: &App, notice: &Notice) -> Result<()> {
         if store::exists(c, &notice.id)? {
             return Ok(());
         }
-        let to = links::count(c, &format!("mail-to:{}", notice.address), TimeDelta::hours(1), now)?;
+        let to = throttle::count_in(c, &format!("mail-to:{}", notice.address), TimeDelta::hours(1), now)?;
         let by = match &notice.organization_id {
-            Some(id) => links::count(c, &format!("mail-of:{id}"), TimeDelta::days(1), now)?,
+            Some(id) => throttle::count_in(c, &format!("mail-of:{id}"), TimeDelta::days(1), now)?,
             None => 0,
         };
         if to > IN_INBOX {
@@ -85,19 +85,29 @@ pub async fn send(app: &App, id: &str) -> Result<()> {
     if lasting { Ok(()) } else { Err(Error::unavailable("mail-not-sent").source(anyhow::anyhow!(failure.text))) }
 }
 
+/// Makes a failed message of a notice whose job did not get through, without its link. An administrator sees it, and helps.
+pub fn give_up_notice(conn: &mut Conn, notice: &Notice, now: Timestamp) -> Result<()> {
+    if store::exists(conn, &notice.id)? {
+        return Ok(());
+    }
+    let bare = Notice { link: None, ..notice.clone() };
+    let message = compose(&bare, "", false, MessageState::Failed, now);
+    store::insert(conn, &Message { last_error: Some("no message could be made of it".into()), ..message })?;
+    Ok(())
+}
+
 /// Gives a message up after its last try.
 pub fn give_up(conn: &mut Conn, id: &str) -> Result<()> {
     store::mark_failed(conn, id, None)?;
     Ok(())
 }
 
-/// Removes messages that are older than the setting says, and one-time links of the week before; gives how many.
+/// Removes messages that are older than the setting says; gives how many.
 pub async fn prune(app: &App) -> Result<usize> {
-    let now = app.clock.now();
-    let (old, over) = (now.minus(TimeDelta::days(app.settings.mail.keep_days)), now.minus(TimeDelta::days(7)));
+    let old = app.clock.now().minus(TimeDelta::days(app.settings.mail.keep_days));
     let mut removed = 0;
     loop {
-        let gone = app.db.write(move |conn| Ok(store::delete(conn, old, BATCH)? + links::prune_in(conn, over, BATCH)?)).await?;
+        let gone = app.db.write(move |conn| Ok(store::delete(conn, old, BATCH)?)).await?;
         if gone == 0 {
             return Ok(removed);
         }

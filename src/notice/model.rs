@@ -13,7 +13,7 @@ crate::base::db::types::text_enum! {
         Waiting = "waiting",
         /// The mail server took it.
         Sent = "sent",
-        /// The mail server refused it, or could not be reached for two hours.
+        /// The mail server refused it, or could not be reached for two hours; or no message could be made of the notice.
         Failed = "failed",
         /// On the pages only: this server sends no mail.
         Kept = "kept",

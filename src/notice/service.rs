@@ -3,20 +3,16 @@
 use super::model::{Message, MessageState};
 use super::store;
 use crate::base::app::App;
+use crate::base::auth::Actor;
 use crate::base::auth::policy::{self, Action};
-use crate::base::auth::{Actor, Via};
-use crate::base::error::{Error, Result};
+use crate::base::error::Result;
 
 /// Messages on one page.
 pub const PAGE: i64 = 50;
 
 /// The person's messages before an id, newest first, one more than [`PAGE`]. For a browser session: a token is made for other work.
 pub async fn inbox(app: &App, actor: &Actor, before: Option<String>) -> Result<Vec<Message>> {
-    let person = actor.person()?;
-    if matches!(actor, Actor::Person(_, Via::Token { .. })) {
-        return Err(Error::forbidden("token-scope").arg("scope", "session"));
-    }
-    let (user_id, before) = (person.user_id.clone(), before.unwrap_or_else(|| "~".into()));
+    let (user_id, before) = (actor.person_themselves()?.user_id.clone(), before.unwrap_or_else(|| "~".into()));
     app.db.read(move |conn| Ok(store::list_of(conn, &user_id, &before, PAGE + 1)?)).await
 }
 

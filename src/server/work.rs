@@ -38,6 +38,7 @@ fn give_up(conn: &mut Conn, job: &Job, now: Timestamp) -> Result<()> {
     match job {
         Job::CheckRelease { release_id } => release::jobs::give_up(conn, release_id, now),
         Job::EvaluateRelease { release_id, set_id } => evaluation::jobs::give_up(conn, release_id, set_id, now),
+        Job::Notify { notice } => notice::jobs::give_up_notice(conn, notice, now),
         Job::SendMessage { message_id } => notice::jobs::give_up(conn, message_id),
         // Nodes must hear of it, however long it takes.
         Job::RebuildNode { .. } | Job::TellNodes { .. } => job.enqueue(conn, now.plus(AGAIN)),
@@ -46,7 +47,6 @@ fn give_up(conn: &mut Conn, job: &Job, now: Timestamp) -> Result<()> {
         | Job::ExpireUploads
         | Job::CollectGarbage
         | Job::PruneHistory
-        | Job::OfferReset { .. }
-        | Job::Notify { .. } => Ok(()),
+        | Job::OfferReset { .. } => Ok(()),
     }
 }
