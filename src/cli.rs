@@ -107,8 +107,9 @@ enum ConfigCommand {
 /// Setting of the allocator: milliseconds after which memory that is free goes back to the system.
 const PURGE_DELAY: &str = "MIMALLOC_PURGE_DELAY";
 
-/// Has the allocator give memory back at once: threads that end after a load leave theirs behind otherwise (docs/BENCHMARKS.md). It reads
-/// its settings from the environment before this program runs, so the program begins once more with the setting, as the same process.
+/// Has the allocator give memory back at once: threads that end after a load leave theirs behind otherwise (docs/BENCHMARKS.md). It has no
+/// such setting at build time, its call for it is unsafe, and it reads the environment before `main`, so the program begins once more with
+/// the setting, as the same process. Whoever sets the variable themselves has their value.
 fn give_memory_back() {
     use std::os::unix::process::CommandExt as _;
     if std::env::vars_os().any(|(name, _)| name == PURGE_DELAY) {

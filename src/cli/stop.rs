@@ -1,4 +1,4 @@
-//! `pithead admin release recall …`, `listing …`, `organization …`, `person …`, `session …`, `token …`: stopping things from the machine that
+//! `pithead admin release recall …`, `listing …`, `organization …`, `person …`, `token …`: stopping things from the machine that
 //! holds the data. Without `--yes` a command only says what it would touch.
 
 use std::process::ExitCode;

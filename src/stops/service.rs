@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::account::standing;
+use crate::account::standing::{self, Ended};
 use crate::audit::{self, Change};
 use crate::base::app::App;
 use crate::base::auth::{Actor, OrgKind, policy};
@@ -59,6 +59,8 @@ pub async fn act(app: &App, actor: &Actor, stop: Stop, id: &str, reason: &str) -
 fn act_in(c: &mut Change<'_>, stop: Stop, id: &str, reason: &str) -> Result<Reach> {
     let (actor, now) = (c.actor, c.now);
     let count = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
+    // Sessions and tokens that have ended are counted by what ended them.
+    let with = |ended: Ended, counted: Reach| Reach { sessions: count(ended.sessions), tokens: count(ended.tokens), ..counted };
     match stop {
         Stop::RecallRelease => {
             release::recall::recall_in(c, id, reason)?;
@@ -78,20 +80,20 @@ fn act_in(c: &mut Change<'_>, stop: Stop, id: &str, reason: &str) -> Result<Reac
             let ended = standing::suspend_in(c, id, reason, now)?;
             let counted = reach_in(c, stop, id, now)?;
             catalog::standing::suspend_all_in(c, id)?;
-            Ok(Reach { sessions: count(ended.sessions), tokens: count(ended.tokens), ..counted })
+            Ok(with(ended, counted))
         }
         Stop::ResumeOrganization => {
-            standing::resume_in(c, id)?;
+            let ended = standing::resume_in(c, id, now)?;
             catalog::standing::resume_all_in(c, id)?;
-            reach_in(c, stop, id, now)
+            Ok(with(ended, reach_in(c, stop, id, now)?))
         }
         Stop::DisablePerson => {
             let ended = standing::disable_in(c, actor, id, reason, now)?;
-            Ok(Reach { people: 1, sessions: count(ended.sessions), tokens: count(ended.tokens), ..Reach::default() })
+            Ok(with(ended, reach_in(c, stop, id, now)?))
         }
         Stop::EnablePerson => {
-            standing::enable_in(c, id)?;
-            reach_in(c, stop, id, now)
+            let ended = standing::enable_in(c, id, now)?;
+            Ok(with(ended, reach_in(c, stop, id, now)?))
         }
         Stop::EndSessions => Ok(Reach { sessions: count(standing::end_sessions_in(c, id, now)?), ..Reach::default() }),
         Stop::EndSession => {
@@ -114,8 +116,7 @@ pub fn reach_in(conn: &mut Conn, stop: Stop, id: &str, now: Timestamp) -> Result
             let kind = account::service::get_organization(conn, id).or_not_found("organization")?.kind;
             store::of_organization(conn, id, kind, now)?
         }
-        Stop::DisablePerson => store::of_person(conn, id, now)?,
-        Stop::EnablePerson => Reach { people: 1, ..Reach::default() },
+        Stop::DisablePerson | Stop::EnablePerson => store::of_person(conn, id, now)?,
         Stop::EndSessions => Reach { people: 0, tokens: 0, ..store::of_person(conn, id, now)? },
         Stop::EndSession => Reach { sessions: 1, ..Reach::default() },
         Stop::RevokeToken => Reach { tokens: 1, ..Reach::default() },

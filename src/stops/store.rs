@@ -95,7 +95,7 @@ pub fn person(conn: &mut Conn, id: &str) -> QueryResult<(String, String)> {
     users::table.find(id).select((users::name, users::email)).first(conn)
 }
 
-/// A session that is not over: user id, name, browser.
+/// A session that is not over: user id, name, address.
 pub fn session(conn: &mut Conn, token_hash: &str, now: Timestamp) -> QueryResult<(String, String, String)> {
     let open = sessions::revoked_at.is_null().and(sessions::expires_at.gt(now));
     sessions::table
