@@ -13,7 +13,6 @@ use crate::base::app::App;
 use crate::base::auth::Actor;
 use crate::base::auth::policy::{self, Action};
 use crate::base::db::Conn;
-use crate::base::db::dialect::{self, Row};
 use crate::base::error::{Error, Faults, Result};
 
 /// Moves a published release from the channel `beta` to `stable`: the same bytes for everybody.
@@ -119,11 +118,11 @@ pub fn successors(conn: &mut Conn, release: &Release) -> Result<Vec<String>> {
     Ok(versions.into_iter().filter(|(id, ..)| *id != release.id).map(|(_, version, _)| version).collect())
 }
 
-/// Holds the app of an own release, then reads the release: decisions on what an app publishes, and in which channel, stand in line.
+/// Holds the app of an own release, then reads the release.
 fn held(c: &mut Change<'_>, release_id: &str) -> Result<Release> {
     let actor = c.actor;
     let seen = service::own(c, actor, release_id)?;
-    dialect::hold(c, Row::App(&seen.app_id))?;
+    service::hold_app(c, &seen.app_id)?;
     service::get(c, release_id)
 }
 

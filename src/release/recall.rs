@@ -9,7 +9,6 @@ use super::model::{Event, Recall, Release};
 use super::{service, store};
 use crate::audit::Change;
 use crate::base::db::Conn;
-use crate::base::db::dialect::{self, Row};
 use crate::base::error::Result;
 use crate::base::jobs::Job;
 use crate::catalog;
@@ -22,7 +21,7 @@ use crate::catalog;
 pub fn recall_in(c: &mut Change<'_>, release_id: &str, reason: &str) -> Result<Release> {
     let now = c.now;
     let seen = service::get(c, release_id)?;
-    dialect::hold(c, Row::App(&seen.app_id))?;
+    service::hold_app(c, &seen.app_id)?;
     let release = service::get(c, release_id)?;
     service::transition(c, &release, Event::Recalled, now)?;
     store::set_recall(c, release_id, Recall { reason: reason.to_owned(), at: now })?;

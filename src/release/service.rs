@@ -15,6 +15,7 @@ use crate::base::db::dialect::Row;
 use crate::base::db::{Conn, Timestamp, dialect};
 use crate::base::error::{Error, QueryResultExt as _, Result, exactly_one};
 use crate::base::jobs::Job;
+use crate::catalog::model::Owner;
 use crate::catalog::service::Newest;
 use crate::registry::model::Visibility;
 use crate::release::difference::Flag;
@@ -32,16 +33,29 @@ pub fn topic(release_id: &str) -> String {
 /// Has a failed release checked anew, in the caller's transaction.
 pub(super) fn recheck_in(c: &mut Change<'_>, release: &Release, settings: &Checks) -> Result<()> {
     let now = c.now;
-    // The manifest of a failed release may be deleted: hold the repository, so that it is not until this change ends.
-    let owner = catalog::service::owner(c, &release.app_id)?;
-    if let Some(repository) = registry::service::repository(c, &owner.repository())? {
-        dialect::hold(c, Row::Repository(&repository.id))?;
-    }
+    // The manifest of a failed release may be deleted: not until this change ends.
+    let owner = hold_repository(c, &release.app_id)?;
     limits::count_check(c, &owner.organization_id, settings, now)?;
     transition(c, release, Event::Rechecked, now)?;
     c.enqueue_for(&owner.organization_id, &Job::CheckRelease { release_id: release.id.clone() })?;
     c.audit("release.rechecked", &release.id, &json!({"digest": release.digest}));
     Ok(())
+}
+
+/// Holds the repository of an app, so that its manifests stay until this change ends; gives whose it is.
+fn hold_repository(conn: &mut Conn, app_id: &str) -> Result<Owner> {
+    let owner = catalog::service::owner(conn, app_id)?;
+    if let Some(repository) = registry::service::repository(conn, &owner.repository())? {
+        dialect::hold(conn, Row::Repository(&repository.id))?;
+    }
+    Ok(owner)
+}
+
+/// Holds an app, so that decisions on what it publishes, and in which channel, stand in line; before it its repository, whose manifests
+/// such a decision writes. A push holds both in this order.
+pub(super) fn hold_app(conn: &mut Conn, app_id: &str) -> Result<()> {
+    hold_repository(conn, app_id)?;
+    Ok(dialect::hold(conn, Row::App(app_id))?)
 }
 
 /// Moves a release on by an event, if nothing else has moved it since it was read.
@@ -117,7 +131,7 @@ pub fn submit_in(c: &mut Change<'_>, release_id: &str, channel: Channel) -> Resu
 pub fn approve_in(c: &mut Change<'_>, app: &App, release_id: &str) -> Result<()> {
     let now = c.now;
     let release = get(c, release_id)?;
-    dialect::hold(c, Row::App(&release.app_id))?;
+    hold_app(c, &release.app_id)?;
     transition(c, &release, Event::Approved, now)?;
     store::set_published(c, &release.id, now)?;
     let signature = sign_in(c, app, &release, now)?;

@@ -2,7 +2,7 @@
 //!
 //! Invariants: documents and manifest are written in one transaction with the new version; the version only grows, and only when the
 //! content changes, so doing the job twice changes nothing; the documents of the last [`KEEP`] manifests stay, for a node that is
-//! still fetching them.
+//! still fetching them. A deployment whose document cannot be written keeps the one that it has: it must not keep the others' news away.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,7 +16,7 @@ use crate::audit::Change;
 use crate::base::app::App;
 use crate::base::auth::Actor;
 use crate::base::db::{Conn, Timestamp};
-use crate::base::error::{Error, Result, exactly_one};
+use crate::base::error::{Error, Kind, Result, exactly_one};
 use crate::fleet::model::{Deployment, DeploymentState, Node, NodeState};
 use crate::fleet::{service, store as fleet};
 use crate::license::service as licenses;
@@ -27,17 +27,22 @@ use crate::{audit, catalog, license, registry};
 const KEEP: usize = 3;
 
 /// Writes the desired state of a node anew, and tells the polls that wait for it.
+///
+/// # Errors
+/// Also where a deployment was left as it is, once the others are written: the job tries again.
 pub async fn rebuild(app: &App, node_id: &str) -> Result<()> {
     let (handle, id) = (app.clone(), node_id.to_owned());
-    audit::change(app, &Actor::System, move |c| {
-        if let Some(organization_id) = rebuild_in(c, &handle, &id)? {
+    let fault = audit::change(app, &Actor::System, move |c| {
+        let mut fault = None;
+        if let Some(organization_id) = rebuild_in(c, &handle, &id, &mut fault)? {
             c.poke(&organization_id, desired_topic(&id));
             c.poke(&organization_id, format!("node:{id}"));
             c.poke(&organization_id, service::TOPIC);
         }
-        Ok(())
+        Ok(fault)
     })
-    .await
+    .await?;
+    fault.map_or(Ok(()), Err)
 }
 
 /// The place of a deployment in the desired state.
@@ -48,10 +53,12 @@ enum Outcome {
     Withheld(&'static str),
     /// The operator wants the app removed.
     Gone,
+    /// No document can be written, and there is none from before.
+    Missing,
 }
 
-/// Gives the operator's organisation id where something changed.
-fn rebuild_in(c: &mut Change<'_>, app: &App, node_id: &str) -> Result<Option<String>> {
+/// Gives the operator's organisation id where something changed; `fault` is why a deployment was left as it is.
+fn rebuild_in(c: &mut Change<'_>, app: &App, node_id: &str, fault: &mut Option<Error>) -> Result<Option<String>> {
     let now = c.now;
     // The row lock serialises rebuilds of one node, and nothing is deployed to the node meanwhile.
     store::lock(c, node_id)?;
@@ -63,7 +70,14 @@ fn rebuild_in(c: &mut Change<'_>, app: &App, node_id: &str) -> Result<Option<Str
     let mut outcomes = Vec::new();
     let namespace = store::slug(c, &node.organization_id)?;
     for (deployment, target) in store::deployments(c, node_id)? {
-        let outcome = outcome(c, app, &node, &site, &namespace, &deployment, &target, now)?;
+        let outcome = match outcome(c, app, &node, &site, &namespace, &deployment, &target, now) {
+            Err(e) if !matches!(e.kind, Kind::Unavailable | Kind::Full) => {
+                tracing::error!(node = node_id, deployment = %deployment.id, error = %e, "the deployment is left as it is");
+                *fault = Some(e);
+                kept(c, &deployment)?
+            }
+            other => other?,
+        };
         outcomes.push((deployment, target.version, outcome));
     }
     let run = |o: &Outcome| if let Outcome::Run(document) = o { Some(document.clone()) } else { None };
@@ -160,6 +174,12 @@ fn outcome(
     Ok(Outcome::Run(document))
 }
 
+/// A deployment as the node has it now.
+fn kept(conn: &mut Conn, deployment: &Deployment) -> Result<Outcome> {
+    let content = store::document(conn, &deployment.node_id, &deployment.digest, "deployment")?;
+    Ok(content.map_or(Outcome::Missing, |content| Outcome::Run(Document::of(content))))
+}
+
 /// Host and port of the node endpoint, where nodes reach the registry.
 fn host(edge_url: &str) -> &str {
     let rest = edge_url.split_once("://").map_or(edge_url, |(_, rest)| rest);
@@ -196,7 +216,7 @@ fn settle(c: &mut Change<'_>, deployment: &Deployment, release: &str, outcome: &
             store::aim(c, &deployment.id, "", version)?;
             Ok(true)
         }
-        Outcome::Gone => Ok(false),
+        Outcome::Gone | Outcome::Missing => Ok(false),
     }
 }
 
@@ -218,4 +238,71 @@ fn prune(conn: &mut Conn, node_id: &str) -> Result<()> {
         store::delete_documents(conn, node_id, &old)?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use diesel::prelude::*;
+    use serde_json::Map;
+
+    use super::*;
+    use crate::base::auth::Role;
+    use crate::base::db::schema::releases;
+    use crate::catalog::model::PlanKind;
+    use crate::fleet::margo::{node, served};
+    use crate::fleet::service::DeployInput;
+    use crate::stops::model::Stop;
+    use crate::stops::service as stops;
+    use crate::testing::shop::{license_for, listing, shop};
+    use crate::testing::{self, drain_jobs, each_backend};
+
+    /// The documents of a node's desired state, by deployment.
+    async fn written(app: &App, node_id: &str) -> BTreeMap<String, String> {
+        let digest = served::manifest_digest(app, node_id).await.unwrap();
+        let manifest = served::document(app, node_id, &digest, served::Kind::Manifest).await.unwrap();
+        let manifest: StateManifest = serde_json::from_slice(&manifest).unwrap();
+        let mut written = BTreeMap::new();
+        for deployment in manifest.deployments {
+            let content = served::document(app, node_id, deployment.digest.as_str(), served::Kind::Deployment).await.unwrap();
+            written.insert(deployment.deployment_id, String::from_utf8(content).unwrap());
+        }
+        written
+    }
+
+    #[tokio::test]
+    async fn a_deployment_that_cannot_be_written_keeps_no_recall_from_another() {
+        each_backend(|app| async move {
+            let shop = shop(&app).await;
+            let other = listing(&app, &shop.vendor, "else", false).await;
+            let (node_id, _) = node(&testing::node(&app, &shop.operator).await).unwrap();
+            let mut ids = Vec::new();
+            for listing in [&shop.listing, &other] {
+                let input = DeployInput {
+                    release_id: listing.release_id.clone(),
+                    license_id: license_for(&app, &shop.operator, listing, PlanKind::Subscription, 1).await.id,
+                    node_ids: vec![node_id.clone()],
+                    parameters: Map::new(),
+                };
+                ids.push(service::deploy(&app, &shop.operator, input).await.unwrap().remove(0));
+            }
+            drain_jobs(&app).await;
+            let before = written(&app, &node_id).await;
+            let broken = other.release_id.clone();
+            app.db
+                .write(move |conn| Ok(diesel::update(releases::table.find(broken)).set(releases::version.eq("none")).execute(conn)?))
+                .await
+                .unwrap();
+            let moderator = testing::platform(&app, Role::Moderator).await;
+            stops::act(&app, &moderator, Stop::RecallRelease, &shop.listing.release_id, "misses smoke").await.unwrap();
+            // The job is told, so that it tries again; what could be written is written once.
+            assert_eq!(rebuild(&app, &node_id).await.unwrap_err().kind, Kind::Internal);
+            let after = written(&app, &node_id).await;
+            assert!(!before[&ids[0]].contains("misses smoke") && after[&ids[0]].contains("misses smoke"), "{after:?}");
+            assert_eq!((after.len(), &after[&ids[1]]), (2, &before[&ids[1]]));
+            let digest = served::manifest_digest(&app, &node_id).await.unwrap();
+            assert!(rebuild(&app, &node_id).await.is_err());
+            assert_eq!(served::manifest_digest(&app, &node_id).await.unwrap(), digest);
+        })
+        .await;
+    }
 }

@@ -26,7 +26,7 @@ pub struct Document {
 }
 
 impl Document {
-    fn of(content: Vec<u8>) -> Self {
+    pub fn of(content: Vec<u8>) -> Self {
         Self { digest: Digest::of(&content), content }
     }
 
