@@ -11,15 +11,30 @@ import sys
 NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 
 
+# The rows that are no blank lines; None in the place of one that is oddly quoted but ends on its line.
 def rows(text):
     lines = io.StringIO(text.removeprefix("\ufeff"), newline="").readlines()
-    reader, seen, found = csv.reader(iter(lines), strict=True), 0, []
-    for row in reader:
-        raw, seen = "".join(lines[seen : reader.line_num]), reader.line_num
-        if raw.strip():
+    at, found = 0, []
+    while at < len(lines):
+        reader, row = csv.reader(iter(lines[at:]), strict=True), None
+        try:
+            row = next(reader)
+        except csv.Error:
+            reader = csv.reader(iter(lines[at:]))
+            next(reader)
+            if reader.line_num != 1:
+                raise
+        end = at + reader.line_num
+        if "".join(lines[at:end]).strip():
             found.append(row)
-    if len({len(row) for row in found}) > 1:
-        raise ValueError("rows of different length")
+        at = end
+    return found
+
+
+# These rows, which must not be odd and have one length.
+def even(found):
+    if None in found or len({len(row) for row in found}) > 1:
+        raise ValueError("odd rows")
     return found
 
 
@@ -34,10 +49,11 @@ def single(text):
 
 def last(text, length):
     header, *data = rows(text)
+    header, *wanted = even([header, *data[-length:]])
     (column,) = [at for at, name in enumerate(header) if name.strip() == "a"]
     if len(data) < length:
         raise ValueError("too few rows")
-    return [single(row[column]) for row in data[-length:]]
+    return [single(row[column]) for row in wanted]
 
 
 def attempt(work):
@@ -48,7 +64,7 @@ def attempt(work):
 
 
 def is_table(text):
-    found = rows(text)
+    found = even(rows(text))
     return len(found) > 1 and not (len(found[0]) == 1 and set(found[0][0]) & set(";\t|"))
 
 

@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use app_package::manifest::AppManifest;
+use app_package::manifest::{AppManifest, Pre};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -21,7 +21,7 @@ use crate::{
     picture,
     probe::{self, OddInput, Throughput},
     sandbox::Confinement,
-    tensors,
+    table, tensors,
 };
 
 /// Codes of the steps in order.
@@ -210,6 +210,7 @@ fn all_steps(check: &mut Check<'_>, dir: &Path, manifest: &AppManifest, engine: 
         let golden = golden::run(&mut app);
         report.golden = Some(golden.clone());
         verdict(&golden)?;
+        even_windows(&app)?;
         Ok((app, golden))
     })?;
     check.step("repeatability", |_| probe::repeat(&mut app))?;
@@ -316,6 +317,17 @@ fn verdict(golden: &GoldenReport) -> Result<()> {
     // A cause that kept the sample from running is the code; `golden-mismatch` is only for a result that differs.
     let code = CAUSES.iter().find(|cause| message.split(':').next() == Some(**cause)).copied().unwrap_or("golden-mismatch");
     Err(AppError::new(code, format!("{} of {} reproduced; `{}`: {message}", golden.reproduced, golden.total, bad.name)))
+}
+
+/// The golden tables of windows are tables in all their rows. A node, whose inputs are what they are, looks at the last ones only.
+fn even_windows(app: &App) -> Result<()> {
+    if matches!(app.manifest().pipeline.pre, Pre::Window(_)) {
+        for golden in &app.manifest().golden {
+            let checked = table::check(&golden::read(app, &golden.input)?);
+            checked.map_err(|e| AppError::new(e.code, format!("`{}`: {}", golden.name, e.message)))?;
+        }
+    }
+    Ok(())
 }
 
 fn latency(app: &mut App, iterations: u32) -> Result<Latency> {

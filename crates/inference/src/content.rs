@@ -43,9 +43,9 @@ const TOKENS: [(&str, usize, &str); 9] = [
     ("pht_", 40, "a token of this platform"),
 ];
 
-/// Looks at every file below `root` but those that packages leave out ([`path::is_left_out`]): a developer's folder has some. Codes `program-in-package`, `pickle-in-package`, `archive-in-package`, `file-kind-unknown`,
-/// `file-kind-mismatch`, `secret-in-package`, `file-outside` (a link), `file-unreadable`, and those of [`model_file::inspect`] for each
-/// model.
+/// Looks at every file below `root` but those that packages leave out ([`path::is_left_out`]): a developer's folder has some. Codes
+/// `program-in-package`, `pickle-in-package`, `archive-in-package`, `file-kind-unknown`, `file-kind-mismatch`, `secret-in-package`,
+/// `file-outside` (a link), `file-unreadable`, and those of [`model_file::inspect`] for each model.
 pub fn scan(root: &Path) -> Result<()> {
     let files = files(root)?;
     let data = external_data(root, &files)?;

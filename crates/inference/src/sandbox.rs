@@ -66,6 +66,13 @@ pub struct Confinement {
     pub notes: Vec<String>,
 }
 
+impl Confinement {
+    /// Whether both files and system calls are confined, the least that is asked for.
+    pub fn holds(&self) -> bool {
+        self.landlock != "none" && self.seccomp
+    }
+}
+
 /// What the C library and ONNX Runtime read besides the given paths. None of it is secret.
 const SYSTEM_PATHS: [&str; 12] = [
     "/lib",
@@ -112,7 +119,7 @@ pub fn confine(limits: &Limits, read_only: &[&Path]) -> Result<Confinement> {
         Ok(()) => done.seccomp = true,
         Err(message) => done.notes.push(format!("seccomp: {message}")),
     }
-    if limits.required && (done.landlock == "none" || !done.seccomp) {
+    if limits.required && !done.holds() {
         return Err(failed(format!(
             "this system cannot confine a model ({}), and running it all the same is not allowed",
             done.notes.join("; ")
@@ -123,7 +130,8 @@ pub fn confine(limits: &Limits, read_only: &[&Path]) -> Result<Confinement> {
 
 /// Leaves root for [`NOBODY`], so that the kernel itself refuses what concerns processes and files of others. Reading files whatever their
 /// mode is the one right kept: packages and the engine lie in folders that only the parent may enter, and landlock bounds what is read.
-/// Gives `separate`, or `own` where the process is not root.
+/// Where the caller goes on without landlock nothing does, but without that right the child of a root could not read its app at all. Gives
+/// `separate`, or `own` where the process is not root.
 fn leave_root() -> rustix::io::Result<&'static str> {
     let none = CapabilitySet::empty();
     let keep = |kept| CapabilitySets { effective: kept, permitted: kept, inheritable: none };

@@ -2,8 +2,10 @@
 //!
 //! RFC 4180 as `csv-core` reads it: comma; LF, CRLF or CR; UTF-8, whose byte-order mark is passed over. The first record names the columns.
 //! That reader finds a meaning in every input, so what can be meant otherwise is refused here, with its row: a quotation mark that does not
-//! close, a row of other length than the header, a needed column that stands there twice, another separator. Rows are counted from the first
-//! below the header; blank lines are none. Only the rows and columns that the step needs are parsed as numbers, and one row is in memory.
+//! close, a row of other length than the header, a needed column that stands there twice, another separator. A row before those that are
+//! needed may be cut or oddly quoted on its line, as loggers leave them: it changes no number. [`check`] refuses that, too. Rows are counted
+//! from the first below the header; blank lines are none. Only the rows and columns that the step needs are parsed as numbers, and one row is
+//! in memory.
 
 use std::{collections::VecDeque, str};
 
@@ -41,7 +43,7 @@ pub fn window(pre: &PreWindow, bytes: &[u8], out: &mut Vec<f32>) -> Result<()> {
     // Where the last rows begin.
     let mut last = VecDeque::with_capacity(length.min(65_536));
     let mut begin = table.at;
-    while table.advance()? {
+    while table.pass()? {
         if last.len() == length {
             last.pop_front();
         }
@@ -163,38 +165,62 @@ impl<'a> Table<'a> {
         self.records -= rows;
     }
 
-    /// Reads the next record that is no blank line; `false` at the end.
+    /// Reads the next record and checks it whole; `false` at the end.
     fn advance(&mut self) -> Result<bool> {
+        let Some(raw) = self.next_record()? else { return Ok(false) };
+        self.check_quotes(raw)?;
+        // A decimal comma makes one field two and shifts all that follow: such a row has no meaning.
+        if self.records > 1 && self.found != self.width {
+            let message = format!("{} has {} fields, the header has {}; write decimals with a point", self.place(), self.found, self.width);
+            return Err(AppError::new("csv-field-count", message));
+        }
+        Ok(true)
+    }
+
+    /// Passes over the next record, which may be odd as long as it is sure where it ends; `false` at the end.
+    fn pass(&mut self) -> Result<bool> {
+        let Some(raw) = self.next_record()? else { return Ok(false) };
+        if raw.contains(['\r', '\n']) {
+            self.check_quotes(raw)?;
+        }
+        Ok(true)
+    }
+
+    /// Reads the next record that is no blank line; its text, or `None` at the end.
+    fn next_record(&mut self) -> Result<Option<&'a str>> {
+        let text = self.text;
         loop {
             let begin = self.at;
             if !self.record()? {
-                return Ok(false);
+                return Ok(None);
             }
-            let raw = self.text.get(begin..self.at).unwrap_or_default();
+            let raw = text.get(begin..self.at).unwrap_or_default();
             // The reader has passed over the byte-order mark.
             let raw = raw.strip_prefix('\u{feff}').filter(|_| begin == 0).unwrap_or(raw).trim_matches(['\r', '\n']);
-            if raw.trim().is_empty() {
-                continue;
+            if !raw.trim().is_empty() {
+                self.records += 1;
+                return Ok(Some(raw));
             }
-            let place = || named(self.records);
-            if raw.contains('"')
-                && let Some(field) = self.ill_quoted(raw)
-            {
-                let between = |(separator, _): &&(char, &str)| self.records == 0 && raw.contains(&format!("\"{separator}\""));
-                if let Some((_, name)) = OTHER_SEPARATORS.iter().find(between) {
-                    return Err(other_separator(name));
-                }
-                let message = format!("{}, field {}: a quotation mark does not close, or text follows the closing one", place(), field + 1);
-                return Err(AppError::new("csv-quote", message));
-            }
-            // A decimal comma makes one field two and shifts all that follow: such a row has no meaning.
-            if self.records > 0 && self.found != self.width {
-                let message = format!("{} has {} fields, the header has {}; write decimals with a point", place(), self.found, self.width);
-                return Err(AppError::new("csv-field-count", message));
-            }
-            self.records += 1;
-            return Ok(true);
         }
+    }
+
+    /// The record read last, in words.
+    fn place(&self) -> String {
+        named(self.records.saturating_sub(1))
+    }
+
+    /// Refuses the record read last, written as `raw`, where its quotation marks can be meant otherwise.
+    fn check_quotes(&self, raw: &str) -> Result<()> {
+        if !raw.contains('"') {
+            return Ok(());
+        }
+        let Some(field) = self.ill_quoted(raw) else { return Ok(()) };
+        let between = |(separator, _): &&(char, &str)| self.records == 1 && raw.contains(&format!("\"{separator}\""));
+        if let Some((_, name)) = OTHER_SEPARATORS.iter().find(between) {
+            return Err(other_separator(name));
+        }
+        let message = format!("{}, field {}: a quotation mark does not close, or text follows the closing one", self.place(), field + 1);
+        Err(AppError::new("csv-quote", message))
     }
 
     /// Reads one record, blank or not; `false` at the end.
@@ -282,10 +308,7 @@ impl<'a> Table<'a> {
     /// A number of the row read last, after `scale`.
     #[expect(clippy::cast_possible_truncation, reason = "tensors are FP32")]
     fn number(&self, place: usize, name: &str, scale: impl Fn(f64) -> f64) -> Result<f32> {
-        let bad = |what: &str| {
-            let row = named(self.records.saturating_sub(1));
-            AppError::new("csv-not-a-number", format!("{row}, column `{name}`: {what}"))
-        };
+        let bad = |what: &str| AppError::new("csv-not-a-number", format!("{}, column `{name}`: {what}", self.place()));
         let field = self.field(place).trim();
         let value: f64 = field.parse().map_err(|_| match field {
             "" => bad("empty"),

@@ -162,6 +162,15 @@ fn windows_and_wrong_inputs() {
     let out = open(&package).predict(format!("u,v\n{}", rows.join("\n")).as_bytes(), &Map::new(), "").unwrap();
     assert_eq!((out.values[0].value, out.values[1].value), (4.5, 11.0));
     assert_eq!(open(&package).predict(b"u,v\n1,2\n", &Map::new(), "").unwrap_err().code, "csv-too-few-rows");
+    // A cut row before the window changes no result, and a new package holds none.
+    let cut = format!("u,v\n7\n{}\n", rows.join("\n"));
+    assert_eq!(open(&package).predict(cut.as_bytes(), &Map::new(), "").unwrap().values[1].value, 11.0);
+    std::fs::write(package.dir.join("sample.csv"), &cut).unwrap();
+    std::fs::write(package.dir.join("sample.json"), r#"{"values": [{"id": "m", "value": 4.5}, {"id": "n", "value": 11}]}"#).unwrap();
+    let report = check::run(&package.dir, &package.parsed(), engine(), &CheckOptions { iterations: 5 });
+    let last = report.steps.last().unwrap();
+    assert_eq!((last.code.as_str(), last.reason.as_deref()), ("golden", Some("csv-field-count")), "{last:?}");
+    assert!(last.detail.as_deref().unwrap().contains("row 1") && report.golden.as_ref().unwrap().reproduced == 1);
     let mut pictures = open(&boxes_package("stretch"));
     assert_eq!(pictures.predict(b"GIF89a", &Map::new(), "").unwrap_err().code, "input-not-a-picture");
     assert_eq!(pictures.predict(b"\x89PNG\r\n\x1a\nrubbish", &Map::new(), "").unwrap_err().code, "input-not-a-picture");

@@ -51,6 +51,19 @@ fn a_quote_that_does_not_close_is_refused_with_its_row() {
 }
 
 #[test]
+fn an_odd_row_before_the_window_refuses_no_input_but_no_table_has_one() {
+    for (odd, code) in [("1,5,x", "csv-field-count"), ("1", "csv-field-count"), ("1,\"x\" ", "csv-quote"), ("1,\"x\"y\"", "csv-quote")] {
+        let csv = format!("a,note\n{odd}\n2,x\n3,\"y\"\n");
+        assert_eq!(last(2, &csv).unwrap(), [2.0, 3.0], "{odd}");
+        assert_eq!(last(3, &csv).unwrap_err().code, code, "{odd}");
+        let refused = check(csv.as_bytes()).unwrap_err();
+        assert_eq!((refused.code, refused.message.starts_with("row 1")), (code, true), "{odd}: {refused}");
+    }
+    // A mark that swallows lines makes it unsure which rows there are.
+    assert_eq!(last(1, "a,note\n1,\"x\n2,\"y\n3,z\n").unwrap_err().code, "csv-quote");
+}
+
+#[test]
 fn lines_end_in_any_way_and_blank_ones_are_none() {
     for end in ["\n", "\r\n", "\r"] {
         let csv = ["a,b", "1,x", "", "2,y", "  ", "3,\"z\r\n\"", "", ""].join(end);
@@ -86,8 +99,7 @@ fn faults_have_codes_and_places() {
         (b"x,\"b\"\t\"a\"\n1,2\n", "csv-separator", "tabs"),
         (b"sep=;\nb|a\n1|2\n", "csv-column-missing", "`a`"),
         (b"a,b,a\n1,2,3\n", "csv-column-twice", "field 1 and 3"),
-        // Also in a row that the window does not reach.
-        (b"a,b\n1,5,2\n1,2\n", "csv-field-count", "row 1 has 3 fields, the header has 2"),
+        (b"a,b\n1,5,2\n", "csv-field-count", "row 1 has 3 fields, the header has 2"),
         (b"a,b\n1,2\n1\n", "csv-field-count", "row 2 has 1 fields"),
         (b"a,b\n1,2\n1,2,\n", "csv-field-count", "row 2 has 3 fields"),
         (b"a\n1\nx\n", "csv-not-a-number", "row 2, column `a`: not a number"),
