@@ -5,10 +5,8 @@ use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
-use std::time::Instant;
 
 use app_package::digest::Digest;
 use app_package::keys::KeySet;
@@ -22,6 +20,7 @@ use crate::clock::Clock;
 use crate::cloud::{Cloud, MAX_DOCUMENT, check_digest};
 use crate::fault::Fault;
 use crate::identity::Identity;
+use crate::link::Link;
 use crate::outbox::Outbox;
 use crate::release::{self, Wanted, is_deployment_id};
 use crate::state::{StateFile, status_of};
@@ -31,10 +30,6 @@ use crate::{files, machine, model};
 
 /// Deployments on one node at most.
 const MAX_DEPLOYMENTS: usize = 200;
-/// File with the time of the last answer of the server, in seconds since 1970.
-const CONTACT_FILE: &str = "last-contact";
-/// Seconds between two writes of the contact file, to spare the disk.
-const KEEP_CONTACT: i64 = 60;
 
 /// Settings of `run`.
 #[derive(Debug, Clone)]
@@ -80,6 +75,8 @@ pub struct Agent {
     pub clock: Arc<Clock>,
     /// The server.
     pub cloud: Cloud,
+    /// How calls to the server went.
+    pub link: Link,
     /// Blobs and releases.
     pub store: Store,
     /// State on disk.
@@ -98,22 +95,9 @@ pub struct Agent {
     keys: RwLock<Arc<KeySet>>,
     stats: Mutex<BTreeMap<(String, Digest), Arc<Stats>>>,
     phases: Mutex<BTreeMap<String, Phase>>,
-    last_contact: AtomicI64,
-    /// When the last contact was last written to its file; 0 before the first write since the start.
-    contact_kept: AtomicI64,
-    /// When the server last answered this run of the agent.
-    answered: Mutex<Option<Instant>>,
-    trouble: Mutex<Option<Fault>>,
-    poll_trouble: Mutex<Option<(Instant, Fault)>>,
     engine: Mutex<Option<Result<String, Fault>>>,
     /// Lock file, held as long as the agent lives: one agent per data folder. The kernel frees the lock however the agent ends.
     _lock: File,
-}
-
-/// When the server last answered a former run of the agent; 0 where that is not known.
-fn kept_contact(data: &Path, clock: &Clock) -> i64 {
-    let text = std::fs::read_to_string(data.join(CONTACT_FILE)).unwrap_or_default();
-    text.trim().parse().ok().filter(|at| *at <= clock.now().timestamp()).unwrap_or(0)
 }
 
 fn keys_of(identity: &Identity) -> Result<Arc<KeySet>, Fault> {
@@ -137,7 +121,7 @@ impl Agent {
         let _ = lock.set_len(0).and_then(|()| write!(lock, "{}", std::process::id()));
         let copied = machine::claim(&config.data, config.adopt).err();
         if let Some(fault) = &copied {
-            tracing::warn!(%fault, "apps run all the same");
+            tracing::warn!(%fault, "the data folder was copied");
         }
         let run = config.data.join("run");
         files::private_dir(&run)?;
@@ -148,6 +132,7 @@ impl Agent {
         let clock = Arc::new(Clock::open(&config.data, identity.validity().ok().map(|(from, _)| from)));
         let agent = Self {
             cloud: Cloud::new(&identity.server, identity.client(&clock)?, clock.clone()),
+            link: Link::open(&config.data, clock.clone()),
             store: Store::open(&config.data.join("store"))?,
             state: StateFile::open(&config.data)?,
             apps: Apps::default(),
@@ -159,11 +144,6 @@ impl Agent {
             identity: RwLock::new(identity),
             stats: Mutex::default(),
             phases: Mutex::default(),
-            last_contact: AtomicI64::new(kept_contact(&config.data, &clock)),
-            contact_kept: AtomicI64::new(0),
-            answered: Mutex::default(),
-            trouble: Mutex::default(),
-            poll_trouble: Mutex::default(),
             engine: Mutex::default(),
             config,
             copied,
@@ -308,57 +288,6 @@ impl Agent {
         let status = status_of(id, component, adopted, state, fault);
         self.state.hold(|s| s.unsent.insert(id.to_owned(), status));
         self.unsent.notify_one();
-    }
-
-    /// Remembers how the last call to the server went.
-    pub fn contact<T>(&self, result: &Result<T, Fault>) {
-        if result.is_ok() {
-            let now = self.clock.now().timestamp();
-            *self.answered.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
-            self.last_contact.store(now, Ordering::Relaxed);
-            // The time of contact is written seldom, to spare the disk. It is shown to people only: losing it does no harm.
-            if now - self.contact_kept.load(Ordering::Relaxed) >= KEEP_CONTACT {
-                self.contact_kept.store(now, Ordering::Relaxed);
-                if let Err(error) = std::fs::write(self.config.data.join(CONTACT_FILE), now.to_string()) {
-                    tracing::debug!(%error, "the last contact could not be noted");
-                }
-            }
-        }
-        *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = result.as_ref().err().cloned();
-    }
-
-    fn answered(&self) -> Option<Instant> {
-        *self.answered.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Whether the server has answered since this agent started.
-    pub fn met(&self) -> bool {
-        self.answered().is_some()
-    }
-
-    /// Last contact with the server, also before this agent started, and what hinders it now.
-    pub fn link(&self) -> (Option<DateTime<Utc>>, Option<Fault>) {
-        let at = self.last_contact.load(Ordering::Relaxed);
-        let trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        (DateTime::from_timestamp(at, 0).filter(|_| at > 0), trouble)
-    }
-
-    /// Remembers how the last poll for the desired state ended. Kept apart from [`Self::contact`]: reports may get through
-    /// while the node takes no state.
-    pub fn polled<T>(&self, result: &Result<T, Fault>) {
-        let mut trouble = self.poll_trouble.lock().unwrap_or_else(PoisonError::into_inner);
-        *trouble = result.as_ref().err().map(|fault| {
-            let since = trouble.as_ref().filter(|(_, before)| before.code == fault.code).map_or_else(Instant::now, |(since, _)| *since);
-            (since, fault.clone())
-        });
-    }
-
-    /// Why the node takes no desired state; `None` when the last poll went well. A line that is down for everything is not
-    /// told here: the platform sees that by itself, and the status page has [`Self::link`].
-    pub fn poll_trouble(&self) -> Option<Fault> {
-        let (since, fault) = self.poll_trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()?;
-        let reached = self.answered().is_some_and(|at| at > since);
-        (fault.code != "server-unreachable" || reached).then_some(fault)
     }
 
     /// Remembers the version of ONNX Runtime, or why it cannot be used.

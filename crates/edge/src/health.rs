@@ -23,10 +23,19 @@ impl Down {
 }
 
 /// Faults of the node as a whole, the worst first: what keeps it from taking the desired state, from running apps, from keeping reports,
-/// and its clock. None of them stops what runs.
+/// its clock, a copied data folder, and apps that the kernel does not confine. None of them stops what runs.
 pub fn faults(agent: &Agent) -> Vec<Fault> {
     let engine = agent.engine().and_then(Result::err);
-    [agent.poll_trouble(), engine, agent.outbox.fault(), agent.clock.fault(), agent.copied.clone()].into_iter().flatten().collect()
+    let all = [agent.link.poll_trouble(), engine, agent.outbox.fault(), agent.clock.fault(), agent.copied.clone(), unconfined(agent)];
+    all.into_iter().flatten().collect()
+}
+
+/// Apps that run though the kernel does not confine them.
+fn unconfined(agent: &Agent) -> Option<Fault> {
+    let all = agent.apps.all();
+    let apps: Vec<&str> = all.iter().filter(|running| running.process.is_unconfined()).map(|running| running.wanted.app()).collect();
+    let message = || format!("the kernel of this machine does not confine {}", apps.join(", "));
+    (!apps.is_empty()).then(|| Fault::new("app-unconfined", "app", message()))
 }
 
 /// Apps that are wanted and do not run, whatever the reason: who asks whether the node is ready wants to know whether all are served.

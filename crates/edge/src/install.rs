@@ -90,8 +90,7 @@ pub async fn bring_up(agent: &Arc<Agent>, id: &str, document: &Digest, adopted: 
             run: agent.run_dir(),
             memory_bytes: (u64::from(app.resources.memory_mib) * 1024 * 1024).max(LEAST_MEMORY),
             threads,
-            // What has run here before and guards people goes on where the kernel cannot confine it.
-            allow_unconfined: agent.config.allow_unconfined || (app.safety && purpose == Purpose::Run),
+            allow_unconfined: runs_unconfined(agent.config.allow_unconfined, app.safety, purpose),
         };
         let process = Process::start(launch, stats.clone()).await?;
         golden(&process).await?;
@@ -103,6 +102,12 @@ pub async fn bring_up(agent: &Arc<Agent>, id: &str, document: &Digest, adopted: 
     agent.apps.put(Running { wanted, manifest: Arc::new(app), values, standing, process, stats });
     agent.report(id, &component, adopted, State::Installed, None);
     Ok(())
+}
+
+/// Whether an app runs where the kernel cannot confine it: by the operator's word, or because it guards people and has run here before. That
+/// it does is told (`app-unconfined`).
+fn runs_unconfined(allowed: bool, safety: bool, purpose: Purpose) -> bool {
+    allowed || (safety && purpose == Purpose::Run)
 }
 
 async fn image_of(agent: &Agent, wanted: &Wanted) -> Result<ImageManifest, Fault> {
@@ -223,4 +228,17 @@ async fn golden(process: &Process) -> Result<(), Fault> {
         "app",
         format!("{reproduced} of {total} golden samples were reproduced; {} {}", text("name"), text("message")).trim_end().to_owned(),
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_operator_or_a_safety_app_from_before_goes_without_confinement() {
+        for purpose in [Purpose::Deploy, Purpose::Update, Purpose::Run] {
+            assert!(runs_unconfined(true, false, purpose) && !runs_unconfined(false, false, purpose), "{purpose:?}");
+            assert_eq!(runs_unconfined(false, true, purpose), purpose == Purpose::Run, "{purpose:?}");
+        }
+    }
 }

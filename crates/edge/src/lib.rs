@@ -14,6 +14,7 @@ pub mod health;
 pub mod host;
 pub mod identity;
 pub mod install;
+pub mod link;
 pub mod local;
 pub mod machine;
 pub mod model;

@@ -1,5 +1,5 @@
-//! The machine that a data folder belongs to. A folder copied to another machine would be two nodes under one identity, of which each undoes
-//! what the other reports.
+//! The machine that a data folder belongs to. A folder copied to another machine may be two nodes under one identity, of which each undoes
+//! what the other reports. It is told, and stops nothing: the id of a machine changes with a new system or container, too.
 
 use std::path::Path;
 
@@ -41,8 +41,7 @@ fn here() -> Option<String> {
     (id.len() == 32).then(|| Digest::of(format!("pithead-edge {id}").as_bytes()).to_string())
 }
 
-/// Takes the folder for this machine; `data-folder-copied` where it belongs to another one. Apps run all the same: the id of a machine
-/// changes with a new system or container, too.
+/// Takes the folder for this machine; `data-folder-copied` where it belongs to another one.
 pub fn claim(data: &Path, adopt: bool) -> Result<(), Fault> {
     let file = data.join(FILE);
     let kept = files::read_bounded(&file, MAX_FILE)?.and_then(|bytes| String::from_utf8(bytes).ok());
@@ -58,8 +57,8 @@ pub fn claim(data: &Path, adopt: bool) -> Result<(), Fault> {
         (Claim::Copied, _) => Err(Fault::new(
             "data-folder-copied",
             "identity",
-            "this data folder comes from another machine: two nodes with one identity would disturb each other. Enrol this machine anew, \
-             or run it with --adopt if the other one is gone for good",
+            "this data folder comes from another machine; apps run all the same. If the other machine is gone for good, run this one with \
+             --adopt once; if it still runs, enrol this one in a folder of its own: two nodes with one identity disturb each other",
         )),
         _ => Ok(()),
     }
@@ -71,7 +70,7 @@ mod tests {
     use crate::testing::Scratch;
 
     #[test]
-    fn a_copy_is_refused_until_it_is_adopted() {
+    fn a_copy_is_told_from_its_own_until_it_is_adopted() {
         assert_eq!(judge(None, Some("a"), false), Claim::Take);
         assert_eq!(judge(Some("a"), Some("a"), false), Claim::Own);
         assert_eq!(judge(Some("a"), Some("b"), false), Claim::Copied);

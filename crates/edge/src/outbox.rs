@@ -3,8 +3,9 @@
 //! One append-only file of JSON lines, synced at each report, rewritten when mostly dead. Invariants: sequence numbers
 //! only grow, also over restarts, and are on disk before they are sent (the server drops what it has seen);
 //! at most [`MAX_ALARMS`] alarms and [`MAX_HEARTBEATS`] heartbeats wait, the oldest go first and are counted; critical alarms are sent
-//! before all others and dropped after all others, so that a flood of lesser ones does not hold them up. A rule's alarms have a rate, and
-//! of several rules the one with the most waiting alarms loses its oldest first. While the disk takes nothing, reports wait in memory.
+//! before all others and dropped after all others, so that a flood of lesser ones does not hold them up. The other alarms of a rule have a
+//! rate, and of several rules the one with the most waiting alarms loses its oldest first. While the disk takes nothing, reports wait in
+//! memory.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::fs::{File, OpenOptions};
@@ -83,10 +84,14 @@ struct Waiting {
 
 impl Waiting {
     fn of(sequence: u64, kind: Kind, report: &Value) -> Self {
-        let critical = kind == Kind::Alarm && report.get("level").and_then(Value::as_str) == Some("critical");
-        let rule = report.as_object().filter(|_| kind == Kind::Alarm).map(rule_of).unwrap_or_default();
+        let alarm = report.as_object().filter(|_| kind == Kind::Alarm);
+        let (critical, rule) = (alarm.is_some_and(is_critical), alarm.map(rule_of).unwrap_or_default());
         Self { sequence, kind, critical, rule, text: report.to_string() }
     }
+}
+
+fn is_critical(alarm: &Map<String, Value>) -> bool {
+    alarm.get("level").and_then(Value::as_str) == Some("critical")
 }
 
 /// Deployment and rule of an alarm.
@@ -245,7 +250,9 @@ impl Outbox {
     pub fn push(&self, kind: Kind, at: DateTime<Utc>, mut fields: Map<String, Value>) -> Result<Kept, Fault> {
         let mut inner = self.lock();
         if kind == Kind::Alarm {
-            match inner.rates.take(&rule_of(&fields), Instant::now()) {
+            // No critical alarm is held for its rate: what bounds those is the number that waits.
+            let passes = if is_critical(&fields) { Some(0) } else { inner.rates.take(&rule_of(&fields), Instant::now()) };
+            match passes {
                 None => {
                     inner.suppressed += 1;
                     return Ok(Kept::Suppressed);

@@ -6,10 +6,11 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use inference::sandbox::Confinement;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
 use tokio::process::{ChildStderr, ChildStdin, Command};
@@ -66,6 +67,8 @@ struct Shared {
     socket: PathBuf,
     pool: Mutex<Vec<UnixStream>>,
     pid: AtomicU32,
+    /// Whether the child runs without the kernel's confinement.
+    unconfined: AtomicBool,
     kill: Notify,
 }
 
@@ -135,6 +138,15 @@ async fn log(stderr: ChildStderr, dir: PathBuf) {
     }
 }
 
+/// Whether a child says of itself that the kernel confines it.
+fn is_confined(about: &[u8]) -> bool {
+    #[derive(serde::Deserialize)]
+    struct About {
+        confinement: Confinement,
+    }
+    serde_json::from_slice::<About>(about).is_ok_and(|about| about.confinement.holds())
+}
+
 /// Waits until the child answers; its end before that is a fault.
 async fn ready(shared: &Shared, child: &mut Child) -> Result<(), Fault> {
     let answers = async {
@@ -145,7 +157,8 @@ async fn ready(shared: &Shared, child: &mut Child) -> Result<(), Fault> {
             }
         };
         let reply = exchange(&mut stream, &Request::Info, b"").await;
-        reply.map_err(|e| fault("app-not-started", e.to_string()))?.map(|_| ())
+        let reply = reply.map_err(|e| fault("app-not-started", e.to_string()))?;
+        reply.map(|(_, about)| shared.unconfined.store(!is_confined(&about), Ordering::Relaxed))
     };
     tokio::select! {
         biased;
@@ -208,7 +221,8 @@ impl Process {
         if socket.as_os_str().len() > MAX_SOCKET {
             return Err(fault("data-path-too-long", format!("{} is too long for a socket; use a shorter data folder", socket.display())));
         }
-        let shared = Arc::new(Shared { socket, pool: Mutex::default(), pid: AtomicU32::new(0), kill: Notify::new() });
+        let (pid, unconfined) = (AtomicU32::new(0), AtomicBool::new(false));
+        let shared = Arc::new(Shared { socket, pool: Mutex::default(), pid, unconfined, kill: Notify::new() });
         let mut child = spawn(&launch, &shared.socket)?;
         shared.pid.store(child.process.id().unwrap_or(0), Ordering::Relaxed);
         if let Err(fault) = ready(&shared, &mut child).await {
@@ -223,6 +237,11 @@ impl Process {
     /// Process id of the child, while one runs.
     pub fn pid(&self) -> Option<u32> {
         Some(self.shared.pid.load(Ordering::Relaxed)).filter(|pid| *pid != 0)
+    }
+
+    /// Whether the child runs without the kernel's confinement.
+    pub fn is_unconfined(&self) -> bool {
+        self.shared.unconfined.load(Ordering::Relaxed)
     }
 
     /// One request. `limit` covers waiting and work.
@@ -318,4 +337,24 @@ async fn supervise(launch: Launch, shared: Arc<Shared>, mut child: Child, stats:
         let _ = tokio::time::timeout(Duration::ZERO, shared.kill.notified()).await;
     }
     let _ = std::fs::remove_file(&shared.socket);
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    #[test]
+    fn a_child_is_confined_by_its_own_word_only() {
+        let about = |landlock: &str, seccomp| {
+            let confinement = Confinement { landlock: landlock.into(), seccomp, ..Confinement::default() };
+            json!({ "engine": "x", "confinement": confinement })
+        };
+        let confined = |about: &Value| is_confined(about.to_string().as_bytes());
+        assert!(confined(&about("full", true)) && confined(&about("partial", true)));
+        for lacking in [about("none", true), about("full", false), json!({ "engine": "x" })] {
+            assert!(!confined(&lacking), "{lacking}");
+        }
+    }
 }

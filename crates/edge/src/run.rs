@@ -28,6 +28,8 @@ const LOOK_FOR_TIME: Duration = Duration::from_secs(2);
 const RENEW_CAP: Duration = Duration::from_hours(1);
 /// Longest wait between two tries to reach the server.
 const CONTACT_CAP: Duration = Duration::from_mins(1);
+/// Shortest wait after the server has refused something: so often a flood of critical alarms makes the node try again.
+const SEND_PAUSE: Duration = Duration::from_secs(1);
 
 /// Runs all loops until cancelled.
 pub async fn run(agent: Arc<Agent>, cancel: CancellationToken) {
@@ -131,7 +133,7 @@ async fn tell_capabilities(agent: &Agent, present: &DeviceCapabilities) -> Resul
         return Ok(());
     }
     agent.cloud.put_capabilities(&present.properties.id, present).await?;
-    agent.contact(&Ok(()));
+    agent.link.contact(&Ok(()));
     agent.state.hold(|s| s.capabilities = Some(digest));
     Ok(())
 }
@@ -149,8 +151,8 @@ async fn poll(agent: &Agent) {
             Ok(changed) => (Ok(changed), None),
             Err((fault, after)) => (Err(fault), after),
         };
-        agent.contact(&outcome);
-        agent.polled(&outcome);
+        agent.link.contact(&outcome);
+        agent.link.polled(&outcome);
         match outcome {
             Ok(changed) => {
                 failures = 0;
@@ -247,11 +249,12 @@ async fn send(agent: &Arc<Agent>) {
             Err((fault, after)) => {
                 failures += 1;
                 tracing::debug!(%fault, failures, "reports wait");
-                agent.contact::<()>(&Err(fault));
+                agent.link.contact::<()>(&Err(fault));
                 // The server says when there is room again; what was refused waits here.
-                let wait = after.unwrap_or_else(|| backoff(failures, Duration::from_secs(1), CONTACT_CAP, spread()));
+                let wait = after.unwrap_or_else(|| backoff(failures, SEND_PAUSE, CONTACT_CAP, spread()));
+                tokio::time::sleep(SEND_PAUSE).await;
                 tokio::select! {
-                    () = tokio::time::sleep(wait.clamp(Duration::from_secs(1), CONTACT_CAP)) => {}
+                    () = tokio::time::sleep(wait.min(CONTACT_CAP).saturating_sub(SEND_PAUSE)) => {}
                     // A refusal of something else holds no critical alarm up.
                     () = agent.outbox.critical.notified() => {}
                 }
@@ -297,7 +300,7 @@ async fn send_reports(agent: &Arc<Agent>) -> Result<(), Refusal> {
     while let Some((body, sent)) = agent.outbox.batch() {
         let last = sent.last().copied().unwrap_or_default();
         let accepted = agent.cloud.reports(body).await?;
-        agent.contact(&Ok(()));
+        agent.link.contact(&Ok(()));
         let keeper = agent.clone();
         tokio::task::spawn_blocking(move || keeper.outbox.accepted(accepted, &sent))
             .await

@@ -8,8 +8,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use app_package::manifest::AlarmLevel;
 use serde_json::{Value, json};
-use support::node::{Node, installed, until};
+use support::node::{Node, failed, installed, until};
 use support::{Server, app};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
@@ -42,7 +43,7 @@ async fn a_clock_at_1970_without_the_platform_stops_nothing() {
     let library = moved_clock(&node).display().to_string();
     deploy(&server);
     node.start();
-    installed(&server, "dep_1").await;
+    installed(&server, "dep_1", 2).await;
     assert_eq!(node.ready().await, (200, json!({ "ready": true, "reasons": [] })));
     let kept = node.data.join("proved-time");
     let noted = async || std::fs::read_to_string(&kept).ok()?.parse::<i64>().ok().filter(|at| at.abs_diff(unix_now()) < 60);
@@ -95,7 +96,7 @@ async fn a_clock_that_runs_ahead_ends_no_licence_and_renews_nothing_again_and_ag
     let wrong = [("LD_PRELOAD", library.as_str()), ("CLOCK_OFFSET", ahead.as_str())];
     deploy(&server);
     node.start_as(&[], &wrong);
-    installed(&server, "dep_1").await;
+    installed(&server, "dep_1", 2).await;
     node.serves().await;
     assert!(codes(&node.ready().await.1).contains(&"clock-wrong"));
     // Each certificate is due as soon as it is there: it is renewed once all the same, also over a restart.
@@ -118,7 +119,7 @@ async fn an_app_that_its_licence_refuses_makes_the_node_not_ready() {
     claims.exp = Some(claims.iat - 5);
     server.deploy("dep_1", &release, &claims, json!({}));
     node.start();
-    until("the refusal", async || server.state("dep_1").filter(|(state, _, code)| state == "failed" && code == "license-expired")).await;
+    failed(&server, "dep_1", "license-expired").await;
     let (status, ready) = node.ready().await;
     assert_eq!((status, codes(&ready)), (503, vec!["license-expired"]), "{ready}");
     assert!(node.get("/").await.unwrap().1.contains("许可证已到期"));
@@ -130,16 +131,15 @@ async fn a_crash_is_told_and_so_is_the_return() {
     let mut node = Node::enrol(&server);
     deploy(&server);
     node.start();
-    installed(&server, "dep_1").await;
+    installed(&server, "dep_1", 2).await;
     node.serves().await;
     for pid in node.children() {
         Command::new("kill").args(["-9", &pid]).status().unwrap();
     }
-    let (state, code) = ("failed", "app-crashed");
-    until("the crash", async || server.state("dep_1").filter(|(s, _, c)| s == state && c == code)).await;
-    installed(&server, "dep_1").await;
+    failed(&server, "dep_1", "app-crashed").await;
+    installed(&server, "dep_1", 2).await;
     assert_eq!(node.serves().await["version"], "1.0.0");
-    let told = server.world().statuses.iter().filter(|s| s["status"]["error"]["code"] == code).count();
+    let told = server.world().statuses.iter().filter(|s| s["status"]["error"]["code"] == "app-crashed").count();
     assert_eq!(told, 1, "once for one crash");
 }
 
@@ -155,10 +155,12 @@ async fn a_copied_data_folder_is_told_until_it_is_adopted() {
         let told = async |node: &Node| node.get("/v2/health/ready").await.is_some_and(|(_, text)| text.contains("data-folder-copied"));
         node.start();
         until("the copy runs, and says that it is one", async || told(&node).await.then_some(())).await;
+        assert!(node.get("/").await.unwrap().1.contains("data-folder-copied"));
         node.kill();
         node.start_as(&["--adopt"], &[]);
         until("the adopted folder", async || node.get("/").await).await;
         assert!(!told(&node).await);
+        assert!(!node.get("/").await.unwrap().1.contains("data-folder-copied"));
     }
 }
 
@@ -249,12 +251,25 @@ async fn the_api_asks_for_its_token_where_one_is_set() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_rule_that_fires_too_often_is_held_and_counted() {
+async fn a_rule_that_fires_too_often_is_held_and_counted_unless_it_is_critical() {
     let server = Server::start();
     let mut node = Node::enrol(&server);
     deploy(&server);
     node.start();
     node.serves().await;
+    server.world().down = true;
+    for _ in 0..300 {
+        let answer = node.predict().await.unwrap().1;
+        assert!(answer["alarm_fault"].is_null() && answer["alarm_sequences"].as_array().unwrap().len() == 1, "{answer}");
+    }
+    server.world().down = false;
+    // One more has the node try again at once.
+    node.predict().await.unwrap();
+    let (files, mut manifest) = app("1.1.0", 3.0);
+    manifest.pipeline.alarms[0].level = AlarmLevel::Warning;
+    let release = server.publish(&files, &manifest);
+    server.deploy("dep_1", &release, &Server::claims(&release), json!({ "limit": 2.0 }));
+    installed(&server, "dep_1", 3).await;
     server.world().down = true;
     let mut held = None;
     for _ in 0..1_000 {
@@ -273,4 +288,23 @@ async fn a_rule_that_fires_too_often_is_held_and_counted() {
         server.world().reports.values().find(|r| r["node"]["alarms_suppressed"].as_u64().is_some_and(|n| n > 0)).cloned()
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_status_that_is_refused_for_a_while_holds_no_critical_alarm_up() {
+    let server = Server::start();
+    let mut node = Node::enrol(&server);
+    server.world().refused = Some(0);
+    deploy(&server);
+    node.start();
+    until("a refused status", async || server.world().refused.filter(|count| *count > 0)).await;
+    node.serves().await;
+    // The sender waits for 40 s now, as the platform told it.
+    for _ in 0..2 {
+        let begin = Instant::now();
+        let sequence = node.predict().await.unwrap().1["alarm_sequences"][0].as_u64().unwrap();
+        until("the alarm at the platform", async || server.world().reports.contains_key(&sequence).then_some(())).await;
+        assert!(begin.elapsed() < Duration::from_secs(10), "{:?}", begin.elapsed());
+    }
+    assert_eq!(server.world().statuses, Vec::<Value>::new());
 }

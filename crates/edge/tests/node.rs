@@ -3,119 +3,20 @@
 
 mod support;
 
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::path::Path;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use app_package::digest::Digest;
 use app_package::oci::{self, Descriptor};
 use serde_json::{Value, json};
-use support::{CODE, NODE, Server, app, ort_lib};
-
-const EXE: &str = env!("CARGO_BIN_EXE_pithead-edge");
-
-/// A data folder with the agent that runs on it.
-struct Node {
-    data: PathBuf,
-    address: String,
-    agent: Option<Child>,
-    client: reqwest::Client,
-}
-
-impl Drop for Node {
-    fn drop(&mut self) {
-        self.kill();
-        let _ = std::fs::remove_dir_all(&self.data);
-    }
-}
-
-impl Node {
-    fn enrol(server: &Server) -> Self {
-        let data = std::env::temp_dir().join(format!("pithead-node-{}", uuid::Uuid::now_v7().simple()));
-        let output = enrol(&data, &server.url, CODE, &server.pin);
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        Self { data, address: free.to_string(), agent: None, client: reqwest::Client::builder().no_proxy().build().unwrap() }
-    }
-
-    /// A node with an empty folder in the place of one that ends.
-    fn enrol_again(server: &Server, ended: Self) -> Self {
-        drop(ended);
-        server.world().enrolled = false;
-        Self::enrol(server)
-    }
-
-    fn start(&mut self) {
-        let mut command = Command::new(EXE);
-        command.arg("run").arg("--data").arg(&self.data).args(["--listen", &self.address]).arg("--ort-lib").arg(ort_lib());
-        self.agent = Some(command.stdin(Stdio::null()).spawn().unwrap());
-    }
-
-    /// kill -9.
-    fn kill(&mut self) {
-        if let Some(mut agent) = self.agent.take() {
-            agent.kill().unwrap();
-            agent.wait().unwrap();
-        }
-    }
-
-    async fn get(&self, path: &str) -> Option<(u16, String)> {
-        let answer = self.client.get(format!("http://{}{path}", self.address)).send().await.ok()?;
-        Some((answer.status().as_u16(), answer.text().await.ok()?))
-    }
-
-    async fn post(&self, path: &str, body: impl Into<reqwest::Body>) -> Option<(u16, Value)> {
-        let answer = self.client.post(format!("http://{}{path}", self.address)).body(body).send().await.ok()?;
-        Some((answer.status().as_u16(), serde_json::from_slice(&answer.bytes().await.ok()?).ok()?))
-    }
-
-    async fn predict(&self) -> Option<(u16, Value)> {
-        self.post("/v1/apps/belt-load/predict", "p,q,r,s\n1,2,3,4\n").await
-    }
-
-    /// Process ids of the agent's children.
-    fn children(&self) -> Vec<String> {
-        let pid = self.agent.as_ref().unwrap().id();
-        let mut found = Vec::new();
-        for task in std::fs::read_dir(format!("/proc/{pid}/task")).unwrap().flatten() {
-            let list = std::fs::read_to_string(task.path().join("children")).unwrap_or_default();
-            found.extend(list.split_whitespace().map(str::to_owned));
-        }
-        found
-    }
-}
-
-fn enrol(data: &Path, url: &str, code: &str, pin: &str) -> std::process::Output {
-    Command::new(EXE).arg("enroll").arg("--data").arg(data).args(["--server", url, "--code", code, "--ca-pin", pin]).output().unwrap()
-}
-
-/// Waits until something holds, looking every 20 ms.
-async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
-    let start = Instant::now();
-    loop {
-        if let Some(found) = look().await {
-            return found;
-        }
-        assert!(start.elapsed() < Duration::from_mins(1), "waited in vain for: {what}");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-}
-
-async fn installed(server: &Server, id: &str, version: u64) {
-    until(&format!("{id} installed in version {version}"), async || {
-        server.state(id).filter(|(state, adopted, _)| state == "installed" && *adopted >= version)
-    })
-    .await;
-}
-
-async fn failed(server: &Server, id: &str, code: &str) {
-    until(&format!("{id} failed with {code}"), async || server.state(id).filter(|(state, _, c)| state == "failed" && c == code)).await;
-}
+use support::node::{Node, enrol, failed, folder, installed, until};
+use support::{CODE, NODE, Server, app};
 
 #[test]
 fn enrolment_refuses_wrong_pin_wrong_code_and_a_second_time() {
     let server = Server::start();
-    let data = std::env::temp_dir().join(format!("pithead-node-{}", uuid::Uuid::now_v7().simple()));
+    let data = folder();
     let error = |output: std::process::Output| {
         assert!(!output.status.success());
         String::from_utf8_lossy(&output.stderr).into_owned()

@@ -51,7 +51,7 @@ pub(super) async fn metrics(agent: Shared) -> HttpResponse {
     });
     app("pithead_edge_license_valid", "gauge", "1 while the licence is valid.", &|a| Some(f64::from(u8::from(a.warning().is_none()))));
     let counts = agent.outbox.counts();
-    let (contact, trouble) = agent.link();
+    let (contact, trouble) = (agent.link.last(), agent.link.trouble());
     let state = agent.state.get();
     for (name, kind, help, value) in [
         ("pithead_edge_outbox_alarms", "gauge", "Alarms waiting for the server.", counts.alarms as f64),

@@ -100,7 +100,7 @@ pub(super) async fn status(request: HttpRequest, agent: Shared) -> HttpResponse 
     let t = |chinese: &'static str, english: &'static str| if zh { chinese } else { english };
     let identity = agent.identity();
     let state = agent.state.get();
-    let (contact, trouble) = agent.link();
+    let (contact, trouble) = (agent.link.last(), agent.link.trouble());
     let counts = agent.outbox.counts();
     let mut html = String::with_capacity(8 * 1024);
     // Writing to a String cannot fail.
@@ -135,7 +135,7 @@ pub(super) async fn status(request: HttpRequest, agent: Shared) -> HttpResponse 
                  Until then apps keep running, as long as their licences allow."
             )
         ),
-        None if agent.met() => format!("<span class=\"ok\">{}</span>", t("已连接", "Connected")),
+        None if agent.link.met() => format!("<span class=\"ok\">{}</span>", t("已连接", "Connected")),
         None => format!("<span class=\"soft\">{}</span>", t("正在连接", "Connecting")),
         Some(fault) => format!(
             "<span class=\"warn\">{}</span> <span class=\"soft\"><code>{}</code></span>",
@@ -156,10 +156,10 @@ pub(super) async fn status(request: HttpRequest, agent: Shared) -> HttpResponse 
         let (code, message) = (safe(&fault.code), safe(&fault.message));
         format!("<span class=\"bad\">{words}<code>{code}</code></span> <span class=\"soft\">{message}</span>")
     };
-    let clock = agent.clock.fault();
-    let time = format!("{}{}", local(agent.clock.now()), clock.as_ref().map(|fault| format!(" {}", warned(fault))).unwrap_or_default());
+    let also = |fault: Option<Fault>| fault.map(|fault| format!(" {}", warned(&fault))).unwrap_or_default();
+    let time = format!("{}{}", local(agent.clock.now()), also(agent.clock.fault()));
     // A desired state that came but was refused; trouble of the connection itself stands above.
-    let refused = agent.poll_trouble().filter(|fault| trouble.as_ref().is_none_or(|t| t.code != fault.code || t.source != "server"));
+    let refused = agent.link.poll_trouble().filter(|fault| trouble.as_ref().is_none_or(|t| t.code != fault.code || t.source != "server"));
     let engine = match agent.engine() {
         None => "–".to_owned(),
         Some(Ok(version)) => safe(&version),
@@ -170,18 +170,14 @@ pub(super) async fn status(request: HttpRequest, agent: Shared) -> HttpResponse 
         (t("平台", "Platform"), format!("{} · {link}", safe(&identity.server))),
         (t("最近联系", "Last contact"), last),
         (t("节点时间", "Time"), time),
-        (t("节点编号", "Node id"), format!("<code>{}</code>", safe(&identity.node_id))),
+        (t("节点编号", "Node id"), format!("<code>{}</code>{}", safe(&identity.node_id), also(agent.copied.clone()))),
         (t("证书有效至", "Certificate until"), until),
         (
             t("期望状态版本", "Desired state version"),
             refused.map_or_else(|| state.manifest_version.to_string(), |fault| format!("{} {}", state.manifest_version, warned(&fault))),
         ),
         ("ONNX Runtime", engine),
-        (
-            t("待上报告警", "Alarms to be sent"),
-            format!("{}{}", counts.alarms, lost(&counts, zh))
-                + &agent.outbox.fault().map(|fault| format!(" {}", warned(&fault))).unwrap_or_default(),
-        ),
+        (t("待上报告警", "Alarms to be sent"), format!("{}{}{}", counts.alarms, lost(&counts, zh), also(agent.outbox.fault()))),
     ] {
         let _ = write!(html, "<dt>{label}</dt><dd>{value}</dd>");
     }
@@ -217,6 +213,10 @@ pub(super) async fn status(request: HttpRequest, agent: Shared) -> HttpResponse 
             if let Some(warning) = app.warning() {
                 let meaning = words(&format!("license-{warning}"), zh).unwrap_or_default();
                 let _ = write!(notes, "<p class=\"warn\">{} {meaning} <code>{warning}</code></p>", t("许可证", "Licence"));
+            }
+            if app.process.is_unconfined() {
+                let meaning = words("app-unconfined", zh).unwrap_or_default();
+                let _ = write!(notes, "<p class=\"warn\">{meaning} <code>app-unconfined</code></p>");
             }
             if let Some(reason) = &app.wanted.recalled {
                 let _ = write!(

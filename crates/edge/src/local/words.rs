@@ -20,6 +20,8 @@ mod tests {
             "disk-full",
             "engine-missing",
             "sandbox-failed",
+            "app-unconfined",
+            "data-folder-copied",
             "license-expired",
             "license-not-yet-valid",
             "app-crashed",

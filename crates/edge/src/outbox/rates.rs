@@ -1,4 +1,5 @@
-//! How often a rule may raise an alarm: a caller of the local API, who needs no password, must not fill the outbox with one rule's alarms.
+//! How often a rule may raise an alarm that is not critical: a caller of the local API, who needs no password, must not fill the outbox with
+//! one rule's alarms.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -7,7 +8,7 @@ use std::time::{Duration, Instant};
 const BURST: u32 = 200;
 /// Time after which it may raise another one.
 const REFILL: Duration = Duration::from_secs(1);
-/// Rules that are watched at most; idle ones are forgotten first.
+/// Number of watched rules at which idle ones are forgotten.
 const MAX_RULES: usize = 4_096;
 
 struct Bucket {
@@ -59,7 +60,7 @@ mod tests {
     }
 
     #[test]
-    fn the_number_of_rules_is_bounded() {
+    fn idle_rules_are_forgotten() {
         let (mut rates, start) = (Rates::default(), Instant::now());
         for n in 0..MAX_RULES {
             rates.take(&n.to_string(), start);

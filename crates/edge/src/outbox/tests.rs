@@ -160,6 +160,18 @@ fn a_rule_over_its_rate_is_held_and_says_so() {
 }
 
 #[test]
+fn critical_alarms_have_no_rate() {
+    let dir = Scratch::new();
+    let outbox = Outbox::open(&dir.path().join("o")).unwrap();
+    for _ in 0..250 {
+        critical(&outbox);
+    }
+    assert_eq!((counts(&outbox), outbox.counts().suppressed), ((0, 250, 0), 0));
+    // They use up nothing of what others of the same name may raise.
+    alarm(&outbox);
+}
+
+#[test]
 fn what_the_disk_does_not_take_waits_in_memory_and_is_written_later() {
     let dir = Scratch::new();
     let path = dir.path().join("outbox.jsonl");

@@ -44,6 +44,8 @@ pub struct World {
     /// Digests of the blobs that were asked for.
     pub asked: BTreeSet<String>,
     pub statuses: Vec<Value>,
+    /// Where set, statuses are answered 503 for 40 s, and counted here.
+    pub refused: Option<u32>,
     pub reports: BTreeMap<u64, Value>,
     pub capabilities: Option<Value>,
     pub enrolled: bool,
@@ -339,6 +341,10 @@ async fn status(context: Ctx, body: web::Json<Value>) -> HttpResponse {
     let mut world = context.world.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     if world.down {
         return HttpResponse::ServiceUnavailable().finish();
+    }
+    if let Some(count) = &mut world.refused {
+        *count += 1;
+        return HttpResponse::ServiceUnavailable().insert_header((header::RETRY_AFTER, "40")).finish();
     }
     world.statuses.push(body.into_inner());
     HttpResponse::Created().finish()

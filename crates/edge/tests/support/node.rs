@@ -1,15 +1,15 @@
 //! The real agent process on a data folder of its own.
 #![allow(dead_code, reason = "each test uses its part")]
 
-use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
 use super::{CODE, Server, ort_lib};
 
-pub const EXE: &str = env!("CARGO_BIN_EXE_pithead-edge");
+const EXE: &str = env!("CARGO_BIN_EXE_pithead-edge");
 
 /// A data folder with the agent that runs on it.
 pub struct Node {
@@ -28,13 +28,18 @@ impl Drop for Node {
 
 impl Node {
     pub fn enrol(server: &Server) -> Self {
-        let data = std::env::temp_dir().join(format!("pithead-node-{}", uuid::Uuid::now_v7().simple()));
-        let mut command = Command::new(EXE);
-        command.arg("enroll").arg("--data").arg(&data).args(["--server", &server.url, "--code", CODE, "--ca-pin", &server.pin]);
-        let output = command.output().unwrap();
+        let data = folder();
+        let output = enrol(&data, &server.url, CODE, &server.pin);
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         Self { data, address: free.to_string(), agent: None, client: reqwest::Client::builder().no_proxy().build().unwrap() }
+    }
+
+    /// A node with an empty folder in the place of one that ends.
+    pub fn enrol_again(server: &Server, ended: Self) -> Self {
+        drop(ended);
+        server.world().enrolled = false;
+        Self::enrol(server)
     }
 
     /// The command that runs the agent.
@@ -66,10 +71,13 @@ impl Node {
         Some((answer.status().as_u16(), answer.text().await.ok()?))
     }
 
-    pub async fn predict(&self) -> Option<(u16, Value)> {
-        let call = self.client.post(format!("http://{}/v1/apps/belt-load/predict", self.address)).body("p,q,r,s\n1,2,3,4\n");
-        let answer = call.send().await.ok()?;
+    pub async fn post(&self, path: &str, body: impl Into<reqwest::Body>) -> Option<(u16, Value)> {
+        let answer = self.client.post(format!("http://{}{path}", self.address)).body(body).send().await.ok()?;
         Some((answer.status().as_u16(), serde_json::from_slice(&answer.bytes().await.ok()?).ok()?))
+    }
+
+    pub async fn predict(&self) -> Option<(u16, Value)> {
+        self.post("/v1/apps/belt-load/predict", "p,q,r,s\n1,2,3,4\n").await
     }
 
     /// Waits until the app answers.
@@ -99,6 +107,15 @@ impl Node {
     }
 }
 
+/// Path of a data folder that is not there yet.
+pub fn folder() -> PathBuf {
+    std::env::temp_dir().join(format!("pithead-node-{}", uuid::Uuid::now_v7().simple()))
+}
+
+pub fn enrol(data: &Path, url: &str, code: &str, pin: &str) -> Output {
+    Command::new(EXE).arg("enroll").arg("--data").arg(data).args(["--server", url, "--code", code, "--ca-pin", pin]).output().unwrap()
+}
+
 /// Waits until something holds, looking every 20 ms.
 pub async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
     let start = Instant::now();
@@ -111,7 +128,15 @@ pub async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T
     }
 }
 
-/// Waits until a deployment is installed.
-pub async fn installed(server: &Server, id: &str) {
-    until("installed", async || server.state(id).filter(|(state, _, _)| state == "installed")).await;
+/// Waits until a deployment is installed as this version of the desired state wants it, or a later one.
+pub async fn installed(server: &Server, id: &str, version: u64) {
+    until(&format!("{id} installed in version {version}"), async || {
+        server.state(id).filter(|(state, adopted, _)| state == "installed" && *adopted >= version)
+    })
+    .await;
+}
+
+/// Waits until a deployment has failed for this reason.
+pub async fn failed(server: &Server, id: &str, code: &str) {
+    until(&format!("{id} failed with {code}"), async || server.state(id).filter(|(state, _, c)| state == "failed" && c == code)).await;
 }
