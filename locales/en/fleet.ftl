@@ -244,7 +244,6 @@ fleet-plan-changed = Somebody has changed one of these deployments since you loo
 error-release-recalled = The platform has recalled this version. Choose another one.
 fleet-recalled = Recalled versions
 fleet-recalled-text = The platform has recalled these versions. What runs goes on until you decide: update it, or remove it.
-fleet-recalled-title = The platform has recalled this version.
 fleet-recalled-why = Why
 fleet-next-recalled = The platform has recalled this version: { $reason } The app runs on until you decide. There is no other version for your licence yet: remove the app, or let it run until a correction is published.
 fleet-next-recalled-update = The platform has recalled this version: { $reason } The app runs on until you decide. Update it to another version below, or remove it.

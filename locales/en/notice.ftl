@@ -3,7 +3,6 @@ messages-empty = No messages yet
 messages-empty-text = What you are told about your account stands here, also where it was sent by mail.
 messages-to = To { $address }
 messages-at = Time
-messages-address = Address
 messages-subject = Message
 messages-admin-title = Messages
 messages-admin-text = What people were told, and what the mail server said where it could not be sent. Secret links are not shown.

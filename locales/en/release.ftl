@@ -287,5 +287,4 @@ error-release-prerelease = A pre-release stays beta; upload it as a version with
 error-release-successor = Choose another published version of this app
 vendor-no-plan = No plan yet: nobody can order this app.
 release-promote-confirm = Release { $version } to everyone? It becomes the version that new buyers get. This cannot be undone.
-release-recalled-title = Recalled by the platform.
-release-recalled-at = since { $date }
+release-recalled-on = The platform recalled this version on { $date }.

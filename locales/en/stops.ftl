@@ -32,11 +32,11 @@ stop-reach-deployments = { $n ->
     [one] { $n } deployment
    *[other] { $n } deployments
  }
-stop-reach-nodes = on { $n ->
+stop-reach-nodes = { $n ->
     [one] { $n } node
    *[other] { $n } nodes
  }
-stop-reach-mines = of { $n ->
+stop-reach-mines = { $n ->
     [one] { $n } mine
    *[other] { $n } mines
  }

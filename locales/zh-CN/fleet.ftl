@@ -227,7 +227,6 @@ fleet-plan-changed = 您查看此计划后，有人更改了其中的部署，�
 error-release-recalled = 平台已召回该版本，请选择其他版本。
 fleet-recalled = 被召回的版本
 fleet-recalled-text = 平台已召回下列版本。正在运行的不会停止，由您决定更新还是移除。
-fleet-recalled-title = 平台已召回此版本。
 fleet-recalled-why = 原因
 fleet-next-recalled = 平台已召回此版本：{ $reason } 应用继续运行，由您决定。您的许可证目前没有其他可用版本：请移除应用，或暂时运行到更正版本发布。
 fleet-next-recalled-update = 平台已召回此版本：{ $reason } 应用继续运行，由您决定。请在下方更新到其他版本，或移除应用。

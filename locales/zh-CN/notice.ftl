@@ -3,7 +3,6 @@ messages-empty = 还没有消息
 messages-empty-text = 与您的账号有关的通知都在这里，包括已用邮件发送的。
 messages-to = 发往 { $address }
 messages-at = 时间
-messages-address = 邮箱
 messages-subject = 消息
 messages-admin-title = 消息
 messages-admin-text = 发给用户的通知；未能发出的附有邮件服务器的答复。不显示含密钥的链接。

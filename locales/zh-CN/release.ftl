@@ -287,5 +287,4 @@ error-release-prerelease = 预发布版本只能是测试版，请以不带连�
 error-release-successor = 请选择本应用的另一个已发布版本
 vendor-no-plan = 尚无授权方案：此应用还无法订购。
 release-promote-confirm = 向所有用户发布 { $version }？新买家将获得此版本。此操作不可撤销。
-release-recalled-title = 平台已召回此版本。
-release-recalled-at = 自 { $date } 起
+release-recalled-on = 平台已于 { $date } 召回此版本。

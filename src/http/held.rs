@@ -83,13 +83,8 @@ impl Held {
         // That of a button comes after that of its form.
         let (_, text) = pairs.iter().rev().find(|(name, _)| asks(name) == Some(true))?;
         let (word, question) = text.split_once('|')?;
-        let filled =
-            pairs.iter().fold(
-                question.to_owned(),
-                |text, (name, value)| {
-                    if is_secret(name) { text } else { text.replace(&format!("{{{name}}}"), value.trim()) }
-                },
-            );
+        let shown = pairs.iter().filter(|(name, _)| !is_secret(name));
+        let filled = shown.fold(question.to_owned(), |text, (name, value)| text.replace(&format!("{{{name}}}"), value.trim()));
         Some((word.to_owned(), filled))
     }
 }

@@ -1,6 +1,5 @@
 //! The toolkit of HTTP: the four error dialects ([`page`], [`api`], [`oci`], [`margo`]), extractors, cookies, paging, static files, forms
-//! that wait for a click ([`held`]). It
-//! uses [`crate::base`] only.
+//! that wait for a click ([`held`]). It uses [`crate::base`] only.
 
 pub mod address;
 pub mod ago;

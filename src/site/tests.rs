@@ -172,10 +172,76 @@ async fn unfinished_uploads_are_listed_with_the_way_on() {
             crate::registry::uploads::start(&app, &user, &repository).await.unwrap();
         }
         let (_, html) = page(&app, &shop.vendor, Method::GET, "/vendor/apps", "").await;
+        assert!(!html.contains("Unfinished uploads"), "nothing has arrived");
+        arrived(&app).await;
+        let (_, html) = page(&app, &shop.vendor, Method::GET, "/vendor/apps", "").await;
         assert!(html.contains("Unfinished uploads") && html.contains("Files: 2") && html.contains("href=\"/vendor/apps/belt\""), "{html}");
         app.clock.advance(chrono::TimeDelta::days(30));
         let (_, html) = page(&app, &shop.vendor, Method::GET, "/vendor/apps", "").await;
         assert!(!html.contains("Unfinished uploads"), "over");
+        crate::registry::uploads::start(&app, &user, &repository).await.unwrap();
+        arrived(&app).await;
+        app.clock.advance(chrono::TimeDelta::minutes(1));
+        draft(&app, &shop, "1.1.0").await;
+        let (_, html) = page(&app, &shop.vendor, Method::GET, "/vendor/apps", "").await;
+        assert!(!html.contains("Unfinished uploads"), "the version has gone up");
     })
     .await;
+}
+
+#[tokio::test]
+async fn the_step_of_the_nodes_carries_typed_parameters() {
+    each_backend(|app| async move {
+        let shop = shop(&app).await;
+        let license = license(&app, &shop, PlanKind::Subscription, 2).await;
+        let node = testing::node(&app, &shop.operator).await;
+        let (license, release, node) = (license.id, shop.listing.release_id.clone(), node.label().trim_start_matches("node:").to_owned());
+        let address = format!("/mine/deploy?license={license}&release={release}&node={node}&p.bolt_score=0.73");
+        let (_, html) = page(&app, &shop.operator, Method::GET, &address, "").await;
+        assert!(html.contains("<input type=\"hidden\" name=\"p.bolt_score\" value=\"0.73\">"), "{html}");
+        let (_, html) = page(&app, &shop.operator, Method::GET, &format!("{address}&step=parameters"), "").await;
+        assert!(html.contains("value=\"0.73\"") && html.contains("formaction=\"/mine/deploy\""), "{html}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_recall_is_said_where_the_app_is_offered_and_where_it_runs() {
+    each_backend(|app| async move {
+        let shop = shop(&app).await;
+        let license = license(&app, &shop, PlanKind::Subscription, 2).await;
+        let node = testing::node(&app, &shop.operator).await.label().trim_start_matches("node:").to_owned();
+        let release = shop.listing.release_id.clone();
+        let input =
+            DeployInput { release_id: release.clone(), license_id: license.id, node_ids: vec![node.clone()], parameters: Map::new() };
+        fleet::deploy(&app, &shop.operator, input).await.unwrap();
+        let moderator = testing::platform(&app, Role::Moderator).await;
+        let nobody = crate::base::auth::Actor::Anonymous;
+        let pages = [
+            (&nobody, "/".to_owned()),
+            (&nobody, "/apps".to_owned()),
+            (&nobody, "/vendors/acme".to_owned()),
+            (&nobody, "/compare?app=acme/belt".to_owned()),
+            (&shop.operator, format!("/mine/nodes/{node}")),
+        ];
+        for recalled in [false, true] {
+            if recalled {
+                let stop = crate::stops::model::Stop::RecallRelease;
+                crate::stops::service::act(&app, &moderator, stop, &release, "It misses tears.").await.unwrap();
+            }
+            for (reader, address) in &pages {
+                let (_, html) = page(&app, reader, Method::GET, address, "").await;
+                assert_eq!(html.contains("Recalled"), recalled, "{address}: {html}");
+            }
+        }
+    })
+    .await;
+}
+
+/// Says of all uploads that something of them has arrived.
+async fn arrived(app: &crate::base::app::App) {
+    use crate::base::db::schema::uploads;
+    use diesel::prelude::*;
+    let write = app.db.write(|conn| Ok(diesel::update(uploads::table).set(uploads::offset_bytes.eq(5_i64)).execute(conn)?));
+    write.await.unwrap();
 }

@@ -1,5 +1,5 @@
-// What was typed goes along where a page is left only to come back to it: another language, signing in anew. It stays in this tab, and only
-// for the same reader.
+// What was typed goes along where a page is left only to come back to it: another language, signing in anew, the browser's Back to a form
+// with data-keep. It stays in this tab, and only for the same reader.
 const KEY = "typed";
 // More than this is no typing, and who comes back later begins anew.
 const MOST = 65536, LASTS = 1800000;

@@ -65,6 +65,9 @@ document.querySelector('form[action="/language"]')?.addEventListener("submit", (
   keep();
 });
 
+// The browser's Back from the page that such a form leads to shows what was typed.
+document.addEventListener("submit", ({ target }) => { if (target.hasAttribute("data-keep")) keep(); });
+
 // What htmx requests need.
 document.addEventListener("htmx:configRequest", (event) => { event.detail.headers["X-CSRF-Token"] = csrf; });
 // A part of the page never becomes the sign-in page.

@@ -9,6 +9,7 @@ use serde::Deserialize;
 use crate::account::addresses;
 use crate::base::app::App;
 use crate::base::auth::Actor;
+use crate::base::auth::policy::{self, Action};
 use crate::base::error::Error;
 use crate::http::extract::{Form, client_address};
 use crate::http::page::{FormErrors, Page, PageResult, form_result, lang_of, see_other_with, status_of};
@@ -24,7 +25,7 @@ async fn form(req: HttpRequest, app: Data<App>, actor: Actor) -> PageResult {
 }
 
 fn show(req: &HttpRequest, app: &App, actor: &Actor, new: String, status: StatusCode, error: Option<&Error>) -> PageResult {
-    let person = actor.person()?;
+    let person = policy::require(actor, Action::ViewAccount)?;
     let page = Page::of(req, "address-title");
     let errors = error.map_or_else(FormErrors::default, |e| FormErrors::of(&page, e));
     let view = AddressPage {

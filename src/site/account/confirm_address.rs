@@ -3,9 +3,8 @@
 use actix_web::web::{Data, Query, ServiceConfig};
 use actix_web::{HttpRequest, web};
 use askama::Template;
-use serde::Deserialize;
 
-use super::link_cookie;
+use super::link_cookie::{self, Secret};
 use crate::account::model::LinkPurpose;
 use crate::account::{addresses, links};
 use crate::base::app::App;
@@ -16,11 +15,6 @@ const PURPOSE: LinkPurpose = LinkPurpose::ProveAddress;
 
 pub fn configure(cfg: &mut ServiceConfig) {
     cfg.route("/confirm-address", web::get().to(form)).route("/confirm-address", web::post().to(confirm));
-}
-
-#[derive(Deserialize)]
-struct Secret {
-    secret: Option<String>,
 }
 
 async fn form(req: HttpRequest, app: Data<App>, query: Query<Secret>) -> PageResult {

@@ -3,6 +3,7 @@
 //! what is sent as the page before.
 
 use actix_web::{HttpRequest, HttpResponse};
+use serde::Deserialize;
 
 use crate::account::model::LinkPurpose;
 use crate::base::error::{Error, Result};
@@ -13,6 +14,12 @@ use crate::http::page::see_other;
 const COOKIE: &str = "__Host-link";
 /// Time to fill the form in, in seconds.
 const SECONDS: i64 = 3600;
+
+/// Query of the address in a link.
+#[derive(Deserialize)]
+pub struct Secret {
+    pub secret: Option<String>,
+}
 
 /// The redirect to the page's own address.
 pub fn keep(path: &str, purpose: LinkPurpose, secret: &str) -> Result<HttpResponse> {

@@ -6,7 +6,7 @@ use actix_web::{HttpRequest, web};
 use askama::Template;
 use serde::Deserialize;
 
-use super::link_cookie;
+use super::link_cookie::{self, Secret};
 use crate::account::model::LinkPurpose;
 use crate::account::{links, passwords};
 use crate::base::app::App;
@@ -18,11 +18,6 @@ const PURPOSE: LinkPurpose = LinkPurpose::ResetPassword;
 
 pub fn configure(cfg: &mut ServiceConfig) {
     cfg.route("/new-password", web::get().to(form)).route("/new-password", web::post().to(choose));
-}
-
-#[derive(Deserialize)]
-struct Secret {
-    secret: Option<String>,
 }
 
 async fn form(req: HttpRequest, app: Data<App>, query: Query<Secret>) -> PageResult {

@@ -9,6 +9,7 @@ use serde::Deserialize;
 use crate::account::passwords;
 use crate::base::app::App;
 use crate::base::auth::Actor;
+use crate::base::auth::policy::{self, Action};
 use crate::base::error::Error;
 use crate::http::extract::{Form, client_address};
 use crate::http::page::{FormErrors, Page, PageResult, form_result, lang_of, see_other_with, status_of};
@@ -22,7 +23,7 @@ async fn form(req: HttpRequest, actor: Actor) -> PageResult {
 }
 
 fn show(req: &HttpRequest, actor: &Actor, status: StatusCode, error: Option<&Error>) -> PageResult {
-    let email = actor.person()?.email.clone();
+    let email = policy::require(actor, Action::ViewAccount)?.email.clone();
     let page = Page::of(req, "password-title");
     let errors = error.map_or_else(FormErrors::default, |e| FormErrors::of(&page, e));
     page.clone().render_with(status, &PasswordPage { page, email, errors })

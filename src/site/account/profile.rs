@@ -10,8 +10,8 @@ use crate::base::app::App;
 use crate::base::auth::policy::{self, Action};
 use crate::base::auth::{Actor, Role, Via};
 use crate::http::extract::Form;
-use crate::http::page::{Ago, Page, PageResult, see_other, see_other_with};
-use crate::site::parts::browser::browser;
+use crate::http::page::{Page, PageResult, see_other, see_other_with};
+use crate::site::parts::browser::SessionRow;
 
 pub fn configure(cfg: &mut ServiceConfig) {
     cfg.route("/account", web::get().to(account))
@@ -25,22 +25,12 @@ async fn account(req: HttpRequest, app: Data<App>, actor: Actor) -> PageResult {
     let page = Page::of(&req, "account-title");
     let own = if let Actor::Person(_, Via::Session { token_hash, .. }) = &actor { token_hash.clone() } else { String::new() };
     let sessions = service::list_sessions(&app, &actor).await?;
-    let sessions = sessions
-        .into_iter()
-        .map(|s| SessionRow {
-            current: s.token_hash == own,
-            id: s.token_hash,
-            browser: browser(&page, &s.user_agent),
-            address: s.address,
-            since: page.datetime(&s.created_at),
-            seen: page.ago(&s.seen_at),
-        })
-        .collect();
+    let sessions = sessions.into_iter().map(|session| SessionRow::of(&page, session)).collect();
     let organization = page.name(&person.organization_name).to_owned();
     let limits = &app.settings.sessions;
     let view = AccountPage {
         help: page.t2("account-sessions-help", "hours", limits.hours, "minutes", limits.idle_minutes),
-        may_end: !own.is_empty(),
+        own,
         name: person.name.clone(),
         email: person.email.clone(),
         email_verified: person.email_verified,
@@ -77,18 +67,6 @@ async fn end_other_sessions(app: Data<App>, actor: Actor) -> PageResult {
     Ok(see_other_with("/account", "success", "account-sessions-ended", &[("n", &n.to_string())]))
 }
 
-/// One session as listed.
-pub struct SessionRow {
-    /// Hash of its cookie, which names it and opens nothing.
-    pub id: String,
-    pub browser: String,
-    pub address: String,
-    pub since: String,
-    /// Last request.
-    pub seen: Ago,
-    pub current: bool,
-}
-
 /// `/account`.
 #[derive(Template)]
 #[template(path = "account/account.html")]
@@ -100,8 +78,8 @@ pub struct AccountPage {
     pub organization: String,
     pub role: Role,
     pub sessions: Vec<SessionRow>,
+    /// Id of the reader's session, which alone may end sessions; empty where they have none.
+    pub own: String,
     /// When a session ends by itself.
     pub help: String,
-    /// Whether the reader has a session, which alone may end sessions.
-    pub may_end: bool,
 }

@@ -11,9 +11,10 @@ use crate::base::auth::Actor;
 use crate::base::auth::policy::Scope;
 use crate::base::error::Error;
 use crate::http::extract::{Form, FormPairs};
-use crate::http::page::{Ago, FormErrors, Page, PageResult, form_result, see_other_with};
+use crate::http::page::{FormErrors, Page, PageResult, form_result, see_other_with};
 use crate::site::account::team::IdForm;
 use crate::site::parts::once;
+use crate::site::parts::token::TokenRow;
 
 pub fn configure(cfg: &mut ServiceConfig) {
     cfg.route("/account/tokens", web::get().to(tokens_page))
@@ -40,18 +41,7 @@ async fn show_tokens(
     let page = Page::of(req, "tokens-title");
     let now = app.clock.now();
     let rows = tokens::list(app, actor).await?;
-    let rows = rows
-        .into_iter()
-        .map(|t| TokenRow {
-            over: t.revoked_at.is_some() || t.expires_at <= now,
-            created: page.date(&t.created_at),
-            used: t.used_at.map_or_else(|| Ago::never(page.t("tokens-never-used")), |at| page.ago(&at)),
-            expires: page.date(&t.expires_at),
-            id: t.id,
-            name: t.name,
-            scopes: t.scopes.split(' ').map(|scope| page.tk("scope-", scope)).collect::<Vec<_>>().join(&page.t("list-comma")),
-        })
-        .collect();
+    let rows = rows.into_iter().map(|t| TokenRow::of(&page, t, now)).collect();
     let errors = error.map_or_else(FormErrors::default, |e| FormErrors::of(&page, &e));
     let view = TokensPage { page: page.clone(), tokens: rows, name, days, offered, chosen, fresh, errors };
     Ok(once::shown(page.render_with(status, &view)?)?)
@@ -70,18 +60,6 @@ async fn create_token(req: HttpRequest, app: Data<App>, actor: Actor, form: Form
 async fn revoke_token(app: Data<App>, actor: Actor, form: Form<IdForm>) -> PageResult {
     tokens::revoke(&app, &actor, form.0.id).await?;
     Ok(see_other_with("/account/tokens", "success", "tokens-revoked", &[]))
-}
-
-/// One token as listed.
-pub struct TokenRow {
-    pub id: String,
-    pub name: String,
-    pub scopes: String,
-    pub created: String,
-    /// Last use.
-    pub used: Ago,
-    pub expires: String,
-    pub over: bool,
 }
 
 /// `/account/tokens`.

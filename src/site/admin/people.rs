@@ -7,11 +7,13 @@ use askama::Template;
 use crate::account::directory::{self, PAGE, PersonDetail};
 use crate::base::app::App;
 use crate::base::auth::Actor;
-use crate::http::page::{Ago, Page, PageResult};
+use crate::base::db::Timestamp;
+use crate::http::page::{Page, PageResult};
 use crate::http::paging::paging;
 use crate::site::admin::organizations::{Search, list_path};
 use crate::site::admin::stops::NoteRow;
-use crate::site::parts::browser::browser;
+use crate::site::parts::browser::SessionRow;
+use crate::site::parts::token::TokenRow;
 
 pub fn configure(cfg: &mut ServiceConfig) {
     cfg.route("/admin/people", web::get().to(people)).route("/admin/people/{id}", web::get().to(person));
@@ -39,7 +41,7 @@ async fn person(req: HttpRequest, app: Data<App>, actor: Actor, id: Path<String>
     let found = directory::person(&app, &actor, id.into_inner()).await?;
     let mut page = Page::of(&req, "");
     page.title.clone_from(&found.person.name);
-    page.clone().render(&PersonPage::of(page, found))
+    page.clone().render(&PersonPage::of(page, found, app.clock.now()))
 }
 
 /// A person in the list.
@@ -60,26 +62,6 @@ pub struct PeoplePage {
     pub rows: Vec<PersonRow>,
     pub previous: Option<String>,
     pub next: Option<String>,
-}
-
-/// A signed-in browser.
-pub struct SessionRow {
-    /// Where it is ended.
-    pub end: String,
-    pub browser: String,
-    pub address: String,
-    pub since: String,
-    pub seen: Ago,
-}
-
-/// An API token.
-pub struct TokenRow {
-    /// Where it is revoked.
-    pub end: String,
-    pub name: String,
-    pub scopes: String,
-    pub used: Ago,
-    pub expires: String,
 }
 
 /// `/admin/people/{id}`.
@@ -103,22 +85,8 @@ pub struct PersonPage {
 }
 
 impl PersonPage {
-    fn of(page: Page, found: PersonDetail) -> Self {
+    fn of(page: Page, found: PersonDetail, now: Timestamp) -> Self {
         let PersonDetail { person, memberships, sessions, tokens, notes } = found;
-        let session = |s: crate::account::model::Session| SessionRow {
-            end: format!("/admin/stops/end-session/{}", s.token_hash),
-            browser: browser(&page, &s.user_agent),
-            address: s.address,
-            since: page.datetime(&s.created_at),
-            seen: page.ago(&s.seen_at),
-        };
-        let token = |t: crate::account::model::ApiToken| TokenRow {
-            end: format!("/admin/stops/revoke-token/{}", t.id),
-            scopes: t.scopes.split(' ').map(|scope| page.tk("scope-", scope)).collect::<Vec<_>>().join(&page.t("list-comma")),
-            used: t.used_at.map_or_else(|| Ago::never(page.t("tokens-never-used")), |at| page.ago(&at)),
-            expires: page.date(&t.expires_at),
-            name: t.name,
-        };
         Self {
             id: person.id,
             name: person.name,
@@ -130,8 +98,8 @@ impl PersonPage {
                 .into_iter()
                 .map(|(id, names, role)| (format!("/admin/organizations/{id}"), page.name(&names).to_owned(), page.tk("role-", role)))
                 .collect(),
-            sessions: sessions.into_iter().map(session).collect(),
-            tokens: tokens.into_iter().map(token).collect(),
+            sessions: sessions.into_iter().map(|session| SessionRow::of(&page, session)).collect(),
+            tokens: tokens.into_iter().map(|token| TokenRow::of(&page, token, now)).collect(),
             notes: notes.iter().rev().map(|note| NoteRow::of(&page, note)).collect(),
             page,
         }

@@ -43,7 +43,7 @@ struct AddressForm {
 
 async fn confirm_address(app: Data<App>, actor: Actor, id: Path<String>, form: Form<AddressForm>) -> PageResult {
     addresses::confirm(&app, &actor, &id, &form.0.email).await?;
-    Ok(see_other_with("/admin/messages", "success", "confirm-address-done", &[("email", &form.0.email)]))
+    Ok(see_other_with(&format!("/admin/people/{id}"), "success", "confirm-address-done", &[("email", &form.0.email)]))
 }
 
 /// `/admin/people/{id}/reset-password`.

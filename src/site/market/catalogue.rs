@@ -14,7 +14,7 @@ use crate::catalog::service;
 use crate::http::page::{Page, PageResult, lang_of};
 use crate::site::market::cached::cached;
 use crate::site::market::compare;
-use crate::site::parts::card::AppCard;
+use crate::site::parts::card::{AppCard, Recalls, recalls_of};
 use crate::site::parts::figures::{PlatformFigures, figures};
 
 pub fn configure(cfg: &mut ServiceConfig) {
@@ -91,7 +91,7 @@ async fn home(req: HttpRequest, app: Data<App>, actor: Actor) -> PageResult {
         let page = Page::of(&req, "home-title");
         let found = read_home(&app).await?;
         let names: Vec<SlugName> = found.specialties.iter().map(|(specialty, _)| specialty.clone()).collect();
-        let card = |c| AppCard::of(&page, c, &found.plans, &names);
+        let card = |c| AppCard::of(&page, c, &found.plans, &names, &found.recalls);
         let view = HomePage {
             newest: found.newest.iter().map(card).collect(),
             deployed: found.deployed.iter().map(card).collect(),
@@ -113,7 +113,9 @@ async fn catalogue(req: HttpRequest, app: Data<App>, actor: Actor, query: Query<
         let query = query.into_inner().bounded();
         let page = Page::of(&req, "catalogue-title");
         let found = service::search(&app, query.clone()).await?;
-        let cards = found.cards.iter().map(|c| AppCard::of(&page, c, &found.plans, &found.specialties)).collect();
+        let shown = found.cards.clone();
+        let recalls = app.db.read(move |conn| recalls_of(conn, &shown)).await?;
+        let cards = found.cards.iter().map(|c| AppCard::of(&page, c, &found.plans, &found.specialties, &recalls)).collect();
         let [by_specialty, by_scenario, by_input, by_plan] = &found.facets;
         let count = |counts: &[(String, i64)], value: &str| counts.iter().find(|(v, _)| v == value).map_or(0, |(_, n)| *n);
         let specialties = found
@@ -160,8 +162,9 @@ async fn vendor(req: HttpRequest, app: Data<App>, actor: Actor, slug: Path<Strin
         let (vendor, cards, plans) = service::vendor_page(&app, slug.into_inner()).await?;
         let lang = lang_of(&req);
         let page = Page::of(&req, lang.pick(&vendor.name_zh, &vendor.name_en));
-        let specialties = app.db.read(|conn| Ok(catalog::service::specialties(conn)?)).await?;
-        let cards = cards.iter().map(|c| AppCard::of(&page, c, &plans, &specialties)).collect();
+        let shown = cards.clone();
+        let (specialties, recalls) = app.db.read(move |conn| Ok((catalog::service::specialties(conn)?, recalls_of(conn, &shown)?))).await?;
+        let cards = cards.iter().map(|c| AppCard::of(&page, c, &plans, &specialties, &recalls)).collect();
         page.render(&VendorPage { since: page.date(&vendor.created_at), slug: vendor.slug, cards, page: page.clone() })
     })
     .await
@@ -176,6 +179,8 @@ pub struct Home {
     pub deployed: Vec<Card>,
     /// Plans of these listings.
     pub plans: Vec<PricePlan>,
+    /// Versions that these listings show and that are recalled.
+    pub recalls: Recalls,
     /// Specialties with their number of listings.
     pub specialties: Vec<(SlugName, i64)>,
     pub figures: PlatformFigures,
@@ -194,6 +199,7 @@ async fn read_home(app: &App) -> Result<Home> {
             deployed.truncate(4);
             let ids: Vec<&str> = newest.iter().chain(&deployed).map(|card| card.app.id.as_str()).collect();
             let plans = catalog::service::plans_of(conn, &ids)?;
+            let recalls = recalls_of(conn, newest.iter().chain(&deployed))?;
             let counts = catalog::service::counts_by_specialty(conn)?;
             let specialties = catalog::service::specialties(conn)?
                 .into_iter()
@@ -202,7 +208,7 @@ async fn read_home(app: &App) -> Result<Home> {
                     (specialty, n)
                 })
                 .collect();
-            Ok(Home { newest, deployed, plans, specialties, figures: figures(conn, up_since)? })
+            Ok(Home { newest, deployed, plans, recalls, specialties, figures: figures(conn, up_since)? })
         })
         .await
 }

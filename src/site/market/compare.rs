@@ -272,7 +272,7 @@ pub fn offers(page: &Page, found: &Comparison) -> Group {
     let version = |app: &Compared| {
         let release = &app.release;
         let beta = (release.channel == Channel::Beta).then(|| page.t("channel-beta"));
-        let over = (release.state == ReleaseState::Deprecated).then(|| page.t("state-deprecated"));
+        let over = matches!(release.state, ReleaseState::Deprecated | ReleaseState::Recalled).then(|| page.tk("state-", release.state));
         let day = release.published_at.map(|at| page.date(&at));
         [Some(release.version.clone()), day, beta, over].into_iter().flatten().collect::<Vec<_>>().join(" · ")
     };

@@ -47,12 +47,15 @@ struct Chosen {
     license_id: String,
     release_id: String,
     nodes: Vec<String>,
+    /// Fields of parameters as typed, which the step of the nodes carries.
+    typed: Vec<(String, String)>,
 }
 
 impl Chosen {
     fn of(pairs: &FormPairs) -> Self {
         let nodes = pairs.all("node").take(1000).map(ToOwned::to_owned).collect();
-        Self { license_id: pairs.get("license").to_owned(), release_id: pairs.get("release").to_owned(), nodes }
+        let typed = pairs.0.iter().filter(|(name, _)| name.starts_with(PREFIX)).cloned().collect();
+        Self { license_id: pairs.get("license").to_owned(), release_id: pairs.get("release").to_owned(), nodes, typed }
     }
 }
 
@@ -76,12 +79,12 @@ async fn wizard(req: HttpRequest, app: Data<App>, actor: Actor) -> PageResult {
     let choices = deployment_plan::choices(&app, &actor, chosen.license_id.clone(), chosen.release_id.clone()).await?;
     // Nodes in the address do not skip this step: a node chosen on its own page must be seen among the others first.
     if pairs.get("step") != "parameters" {
-        return page.clone().render(&NodesStep::of(page, &choices, &chosen.nodes, None, now));
+        return page.clone().render(&NodesStep::of(page, &choices, &chosen.nodes, chosen.typed, None, now));
     }
     if let Some(problem) = choices.problem(&chosen.nodes) {
         return other_nodes(page, &choices, &chosen, &problem, now);
     }
-    // Back from the preview, with the typed values.
+    // Back from the preview, or by way of the nodes, with the typed values.
     let typed = from_form(&choices.release.manifest.parameters, &pairs);
     page.clone().render(&ParametersStep::of(page, &choices, &chosen.nodes, Some(&typed).filter(|t| !t.is_empty()), None))
 }
@@ -89,7 +92,8 @@ async fn wizard(req: HttpRequest, app: Data<App>, actor: Actor) -> PageResult {
 /// Shows the step of the nodes again with the fault: nodes can be changed only there.
 fn other_nodes(page: Page, choices: &DeployChoices, chosen: &Chosen, problem: &NodeProblem, now: Timestamp) -> PageResult {
     let text = node_problem(&page, problem);
-    page.clone().render_with(StatusCode::UNPROCESSABLE_ENTITY, &NodesStep::of(page, choices, &chosen.nodes, Some(text), now))
+    page.clone()
+        .render_with(StatusCode::UNPROCESSABLE_ENTITY, &NodesStep::of(page, choices, &chosen.nodes, chosen.typed.clone(), Some(text), now))
 }
 
 fn query_of(req: &HttpRequest) -> Result<FormPairs, Error> {

@@ -134,12 +134,21 @@ pub struct NodesStep {
     /// What the app needs, in words.
     pub need: String,
     pub nodes: Vec<NodeChoice>,
+    /// Fields of parameters as typed, for the step behind.
+    pub typed: Vec<(String, String)>,
     /// Fault of the choice of nodes, in words.
     pub problem: Option<String>,
 }
 
 impl NodesStep {
-    pub fn of(page: Page, choices: &DeployChoices, chosen: &[String], problem: Option<String>, now: Timestamp) -> Self {
+    pub fn of(
+        page: Page,
+        choices: &DeployChoices,
+        chosen: &[String],
+        typed: Vec<(String, String)>,
+        problem: Option<String>,
+        now: Timestamp,
+    ) -> Self {
         let need = &choices.release.manifest.resources;
         let memory = i64::from(need.memory_mib).saturating_mul(1_048_576);
         let nodes = choices.nodes.iter().map(|c| NodeChoice {
@@ -184,6 +193,7 @@ impl NodesStep {
                 page.bytes(&memory)
             ),
             nodes: nodes.collect(),
+            typed,
             problem,
             page,
         }

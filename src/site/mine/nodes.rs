@@ -1,5 +1,7 @@
 //! /mine/nodes: nodes, one node, enrolling one.
 
+use std::collections::HashMap;
+
 use actix_web::cookie::time::Duration;
 use actix_web::cookie::{Cookie, SameSite};
 use actix_web::http::StatusCode;
@@ -21,6 +23,8 @@ use crate::http::cookies;
 use crate::http::extract::Form;
 use crate::http::page::{Ago, FormErrors, Page, PageResult, form_result, see_other_with};
 use crate::http::paging::{Before, paging};
+use crate::release::model::Recall;
+use crate::release::recall::recalls;
 use crate::site::parts::chain::{self, ChainLink, Reader};
 use crate::site::parts::node::{EventItem, NodeFault, hardware_line, note, seen, tone};
 
@@ -106,6 +110,8 @@ pub struct NodeDeployment {
     /// Why it failed.
     pub fault: Option<NodeFault>,
     pub changed: Ago,
+    /// Why the platform has recalled the version.
+    pub recalled: Option<String>,
 }
 
 /// The part of a node's page that is fetched anew after changes.
@@ -140,7 +146,7 @@ pub struct NodeLive {
 }
 
 impl NodeLive {
-    fn of(page: &Page, app: &App, detail: &NodeDetail, chains: Chains) -> Self {
+    fn of(page: &Page, app: &App, detail: &NodeDetail, recalls: &HashMap<String, Recall>, chains: Chains) -> Self {
         let (node, now) = (&detail.node, app.clock.now());
         let mut hardware = Vec::new();
         if let Some(h) = node.hardware() {
@@ -166,6 +172,7 @@ impl NodeLive {
             state: d.shown_state(node.online(now)),
             fault: NodeFault::of(page, d.error.as_deref()),
             changed: page.ago(&d.updated_at),
+            recalled: recalls.get(&d.release_id).filter(|_| d.wanted).map(|recall| recall.reason.clone()),
         });
         let events = detail.events.iter().map(|(event, app)| EventItem {
             tone: tone(&event.state),
@@ -313,10 +320,10 @@ fn command(req: &HttpRequest, app: &App, node: &Node) -> Option<String> {
 async fn detail(req: HttpRequest, app: Data<App>, actor: Actor, id: Path<String>) -> PageResult {
     let mut page = Page::of(&req, "");
     let (may_manage, may_deploy) = (policy::require(&actor, Action::ManageNodes).is_ok(), policy::require(&actor, Action::Deploy).is_ok());
-    let (detail, chains) = read(&app, actor, page.locale(), id.into_inner()).await?;
+    let (detail, recalls, chains) = read(&app, actor, page.locale(), id.into_inner()).await?;
     detail.node.shown_name().clone_into(&mut page.title);
     let template = NodePage {
-        live: NodeLive::of(&page, &app, &detail, chains),
+        live: NodeLive::of(&page, &app, &detail, &recalls, chains),
         command: command(&req, &app, &detail.node),
         run_command: RUN_COMMAND,
         code_until: detail.node.open_code(app.clock.now()).map(|at| page.datetime(&at)),
@@ -333,17 +340,17 @@ async fn detail(req: HttpRequest, app: Data<App>, actor: Actor, id: Path<String>
 
 async fn fragment(req: HttpRequest, app: Data<App>, actor: Actor, id: Path<String>) -> PageResult {
     let mut page = Page::of(&req, "");
-    let (detail, chains) = read(&app, actor, page.locale(), id.into_inner()).await?;
+    let (detail, recalls, chains) = read(&app, actor, page.locale(), id.into_inner()).await?;
     detail.node.shown_name().clone_into(&mut page.title);
-    let live = NodeLive::of(&page, &app, &detail, chains);
+    let live = NodeLive::of(&page, &app, &detail, &recalls, chains);
     page.clone().render(&NodeFragment { page, live })
 }
 
 /// Chain lines of the apps that are installed on a node, by deployment.
 type Chains = Vec<(String, Vec<ChainLink>)>;
 
-/// A node, and the chains of its first apps.
-async fn read(app: &App, actor: Actor, lang: Lang, id: String) -> Result<(NodeDetail, Chains)> {
+/// A node, why versions of its apps are recalled, by release, and the chains of its first apps.
+async fn read(app: &App, actor: Actor, lang: Lang, id: String) -> Result<(NodeDetail, HashMap<String, Recall>, Chains)> {
     let reader = Reader::of(&actor, lang, app.clock.now());
     app.db
         .read(move |conn| {
@@ -351,7 +358,9 @@ async fn read(app: &App, actor: Actor, lang: Lang, id: String) -> Result<(NodeDe
             let installed = detail.deployments.iter().filter(|(d, _, _)| d.state == DeploymentState::Installed).take(MAX_CHAINS);
             let chains =
                 installed.map(|(d, _, _)| Ok((d.id.clone(), chain::of_deployment(conn, &reader, &d.id)?))).collect::<Result<_>>()?;
-            Ok((detail, chains))
+            let releases: Vec<&str> = detail.deployments.iter().map(|(d, ..)| d.release_id.as_str()).collect();
+            let recalls = recalls(conn, &releases)?;
+            Ok((detail, recalls, chains))
         })
         .await
 }

@@ -1,9 +1,33 @@
-//! The browser of a session in words.
+//! Signed-in browsers, as their person and administrators see them.
 
-use crate::http::page::Page;
+use crate::account::model::Session;
+use crate::http::page::{Ago, Page};
+
+/// One session as listed.
+pub struct SessionRow {
+    /// Hash of its cookie, which names it and opens nothing.
+    pub id: String,
+    pub browser: String,
+    pub address: String,
+    pub since: String,
+    /// Last request.
+    pub seen: Ago,
+}
+
+impl SessionRow {
+    pub fn of(page: &Page, session: Session) -> Self {
+        Self {
+            browser: browser(page, &session.user_agent),
+            since: page.datetime(&session.created_at),
+            seen: page.ago(&session.seen_at),
+            address: session.address,
+            id: session.token_hash,
+        }
+    }
+}
 
 /// Browser and system of a `User-Agent` in words; programs appear by the name that they send.
-pub fn browser(page: &Page, agent: &str) -> String {
+fn browser(page: &Page, agent: &str) -> String {
     let known = |words: &[(&str, &str)]| words.iter().find(|(word, _)| agent.contains(word)).map(|(_, name)| (*name).to_owned());
     // The order matters: Edge and Chrome call themselves Safari too, Android calls itself Linux.
     let browser = known(&[

@@ -1,9 +1,15 @@
 //! An app as a card, with its price and alarm words.
 
+use std::collections::HashMap;
+
 use app_package::manifest::{AlarmLevel, AppManifest, Post};
 
+use crate::base::db::Conn;
+use crate::base::error::Result;
 use crate::catalog::model::{Card, PlanKind, PricePlan, SlugName};
 use crate::http::page::Page;
+use crate::release::model::Recall;
+use crate::release::recall::recalls;
 
 /// An app as the macro `ui::app_card` shows it.
 pub struct AppCard {
@@ -15,11 +21,22 @@ pub struct AppCard {
     pub specialty_name: String,
     pub vendor: String,
     pub price: String,
+    /// Whether the platform has recalled the version that the listing shows, and there is no other.
+    pub recalled: bool,
+}
+
+/// Releases by id, with why the platform has recalled them.
+pub type Recalls = HashMap<String, Recall>;
+
+/// Those of the versions which some cards show that are recalled.
+pub fn recalls_of<'a>(conn: &mut Conn, cards: impl IntoIterator<Item = &'a Card>) -> Result<Recalls> {
+    let shown: Vec<&str> = cards.into_iter().filter_map(|card| card.app.release_id.as_deref()).collect();
+    recalls(conn, &shown)
 }
 
 impl AppCard {
-    /// The card of an app with its vendor; `plans` and `specialties` may hold those of other apps, too.
-    pub fn of(page: &Page, card: &Card, plans: &[PricePlan], specialties: &[SlugName]) -> Self {
+    /// The card of an app with its vendor; `plans`, `specialties` and `recalls` may hold those of other apps, too.
+    pub fn of(page: &Page, card: &Card, plans: &[PricePlan], specialties: &[SlugName], recalls: &Recalls) -> Self {
         let Card { app, vendor } = card;
         let vendor_slug = &vendor.slug;
         let own: Vec<&PricePlan> = plans.iter().filter(|p| p.app_id == app.id).collect();
@@ -33,6 +50,7 @@ impl AppCard {
             specialty_name: name.unwrap_or_default(),
             vendor: page.name(&vendor.name).to_owned(),
             price: price_line(page, &own),
+            recalled: app.release_id.as_ref().is_some_and(|id| recalls.contains_key(id)),
         }
     }
 }

@@ -12,4 +12,5 @@ pub mod order;
 pub mod release;
 pub mod report;
 pub mod scores;
+pub mod token;
 pub mod trust;

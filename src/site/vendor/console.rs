@@ -17,6 +17,7 @@ use crate::registry::uploads::{Unfinished, unfinished_in};
 use crate::release::difference::Difference;
 use crate::release::lifecycle;
 use crate::release::model::{Release, ReleaseState};
+use crate::release::upload::INBOX;
 use crate::site::parts::chain;
 use crate::site::parts::chain::ChainLink;
 use crate::trade::model::OrderState;
@@ -187,10 +188,26 @@ pub async fn overview(app: &App, actor: &Actor) -> Result<(Figures, Vec<ReleaseL
         .await
 }
 
-/// What the reader has begun to upload and not finished.
+/// What the reader has begun to upload and not finished: something of it has arrived, and no release came out of the same repository since.
 pub async fn unfinished(app: &App, actor: &Actor) -> Result<Vec<Unfinished>> {
-    let (user_id, now) = (policy::require(actor, Action::ViewOwnApps)?.user_id.clone(), app.clock.now());
-    app.db.read(move |conn| unfinished_in(conn, &user_id, now)).await
+    let (person, now) = (policy::require(actor, Action::ViewOwnApps)?.clone(), app.clock.now());
+    app.db
+        .read(move |conn| {
+            let mut found = unfinished_in(conn, &person.user_id, now)?;
+            found.retain(|upload| upload.bytes > 0);
+            let Some(first) = found.iter().map(|upload| upload.since).min() else { return Ok(found) };
+            let received: Vec<(String, Timestamp)> = releases::table
+                .inner_join(apps::table.on(apps::id.eq(releases::app_id)))
+                .filter(apps::organization_id.eq(&person.organization_id).and(releases::created_at.gt(first)))
+                .select((apps::slug, releases::created_at))
+                .load(conn)?;
+            found.retain(|upload| {
+                let name = upload.repository.rsplit('/').next().unwrap_or_default();
+                !received.iter().any(|(slug, at)| *at > upload.since && (slug == name || name == INBOX))
+            });
+            Ok(found)
+        })
+        .await
 }
 
 /// One page of the vendor's apps, newest first, before an id; and where the next begins.
