@@ -1,5 +1,7 @@
 //! The two migrated schemas are the same, and every migration goes down and up again on both.
 
+use std::path::PathBuf;
+
 use diesel::connection::SimpleConnection as _;
 use diesel::prelude::*;
 use diesel::sql_types::{Bool, Text};
@@ -62,21 +64,45 @@ fn declared() -> Vec<(String, String, bool)> {
     columns
 }
 
-fn postgres() -> (Db, String) {
-    let url = std::env::var("TEST_POSTGRES_URL").expect("TEST_POSTGRES_URL is not set: run make test");
-    let schema = pithead::base::ids::new("parity");
-    let admin = Db::open(&Location::parse(&url).unwrap(), 2).unwrap();
-    admin.blocking().unwrap().batch_execute(&format!("CREATE SCHEMA {schema}")).unwrap();
-    let separator = if url.contains('?') { '&' } else { '?' };
-    let db = Db::open(&Location::parse(&format!("{url}{separator}options=-c%20search_path%3D{schema}")).unwrap(), 2).unwrap();
-    (db, schema)
+/// An empty database of each kind; both go with the value.
+struct Both {
+    lite: Db,
+    pg: Db,
+    file: PathBuf,
+    schema: String,
+}
+
+impl Both {
+    fn empty() -> Self {
+        let file = std::env::temp_dir().join(pithead::base::ids::new("parity"));
+        let lite = Db::open(&Location::parse(&format!("sqlite:{}", file.display())).unwrap(), 1).unwrap();
+        let url = std::env::var("TEST_POSTGRES_URL").expect("TEST_POSTGRES_URL is not set: run make test");
+        let schema = pithead::base::ids::new("parity");
+        let admin = Db::open(&Location::parse(&url).unwrap(), 2).unwrap();
+        admin.blocking().unwrap().batch_execute(&format!("CREATE SCHEMA {schema}")).unwrap();
+        let separator = if url.contains('?') { '&' } else { '?' };
+        let pg = Db::open(&Location::parse(&format!("{url}{separator}options=-c%20search_path%3D{schema}")).unwrap(), 2).unwrap();
+        Self { lite, pg, file, schema }
+    }
+
+    fn each(&self) -> [&Db; 2] {
+        [&self.lite, &self.pg]
+    }
+}
+
+impl Drop for Both {
+    fn drop(&mut self) {
+        if let Ok(mut conn) = self.pg.blocking() {
+            let _ = conn.batch_execute(&format!("DROP SCHEMA {} CASCADE", self.schema));
+        }
+        let _ = std::fs::remove_file(&self.file);
+    }
 }
 
 #[test]
 fn both_schemas_are_the_same_after_up_down_and_up() {
-    let file = std::env::temp_dir().join(pithead::base::ids::new("parity"));
-    let lite = Db::open(&Location::parse(&format!("sqlite:{}", file.display())).unwrap(), 1).unwrap();
-    let (pg, schema) = postgres();
+    let both = Both::empty();
+    let [lite, pg] = both.each();
     for _ in 0..2 {
         migrate::up(&mut lite.blocking().unwrap()).unwrap();
         migrate::up(&mut pg.blocking().unwrap()).unwrap();
@@ -90,8 +116,6 @@ fn both_schemas_are_the_same_after_up_down_and_up() {
         assert!(columns(&mut lite.blocking().unwrap()).is_empty());
         assert!(columns(&mut pg.blocking().unwrap()).is_empty());
     }
-    pg.blocking().unwrap().batch_execute(&format!("DROP SCHEMA {schema} CASCADE")).unwrap();
-    std::fs::remove_file(file).unwrap();
 }
 
 /// Takes migrations back until the one of this name is gone.
@@ -124,10 +148,8 @@ fn count(conn: &mut Conn, query: &str) -> i64 {
 async fn the_audit_chain_of_the_version_before_stays_verifiable() {
     use pithead::audit::model::{ChainVerdict, GENESIS, OLD_CHAIN, Record};
     const NAME: &str = "2026-11-29-000000";
-    let file = std::env::temp_dir().join(pithead::base::ids::new("parity"));
-    let lite = Db::open(&Location::parse(&format!("sqlite:{}", file.display())).unwrap(), 1).unwrap();
-    let (pg, schema) = postgres();
-    for db in [&lite, &pg] {
+    let both = Both::empty();
+    for db in both.each() {
         {
             let mut conn = db.blocking().unwrap();
             migrate::up(&mut conn).unwrap();
@@ -178,8 +200,6 @@ async fn the_audit_chain_of_the_version_before_stays_verifiable() {
         let broken = ChainVerdict::Broken { chain: OLD_CHAIN.into(), sequence: 4, fault: "previous-hash" };
         assert_eq!(pithead::audit::service::verify(db).await.unwrap(), broken);
     }
-    pg.blocking().unwrap().batch_execute(&format!("DROP SCHEMA {schema} CASCADE")).unwrap();
-    std::fs::remove_file(file).unwrap();
 }
 
 #[test]
@@ -235,10 +255,8 @@ fn visibility_and_pins_come_from_the_rows_of_the_version_before() {
         ("deprecated", "public"),
         ("recalled", "kept"),
     ];
-    let file = std::env::temp_dir().join(pithead::base::ids::new("parity"));
-    let lite = Db::open(&Location::parse(&format!("sqlite:{}", file.display())).unwrap(), 1).unwrap();
-    let (pg, schema) = postgres();
-    for db in [&lite, &pg] {
+    let both = Both::empty();
+    for db in both.each() {
         let mut conn = db.blocking().unwrap();
         migrate::up(&mut conn).unwrap();
         down_to_before(&mut conn, NAME);
@@ -282,17 +300,13 @@ fn visibility_and_pins_come_from_the_rows_of_the_version_before() {
             assert_eq!(count(&mut conn, "SELECT COUNT(*) AS n FROM throttles WHERE failures = 3 AND blocked_until IS NULL"), 1);
         }
     }
-    pg.blocking().unwrap().batch_execute(&format!("DROP SCHEMA {schema} CASCADE")).unwrap();
-    std::fs::remove_file(file).unwrap();
 }
 
 #[test]
 fn a_database_of_the_version_before_knows_that_it_had_keys() {
     const NAME: &str = "2026-11-29-000042";
-    let file = std::env::temp_dir().join(pithead::base::ids::new("parity"));
-    let lite = Db::open(&Location::parse(&format!("sqlite:{}", file.display())).unwrap(), 1).unwrap();
-    let (pg, schema) = postgres();
-    for db in [&lite, &pg] {
+    let both = Both::empty();
+    for db in both.each() {
         let mut conn = db.blocking().unwrap();
         let pinned = |conn: &mut Conn| {
             migrate::up(conn).unwrap();
@@ -314,17 +328,13 @@ fn a_database_of_the_version_before_knows_that_it_had_keys() {
         let refused = pins::load(&mut db.blocking().unwrap(), &folder, &Trust::default()).unwrap_err().to_string();
         assert!(refused.contains("platform.pem is missing") && !folder.exists(), "{refused}");
     }
-    pg.blocking().unwrap().batch_execute(&format!("DROP SCHEMA {schema} CASCADE")).unwrap();
-    std::fs::remove_file(file).unwrap();
 }
 
 #[test]
 fn signatures_of_the_platform_are_told_from_those_of_vendors_in_rows_of_the_version_before() {
     const NAME: &str = "2026-11-29-000010";
-    let file = std::env::temp_dir().join(pithead::base::ids::new("parity"));
-    let lite = Db::open(&Location::parse(&format!("sqlite:{}", file.display())).unwrap(), 1).unwrap();
-    let (pg, schema) = postgres();
-    for db in [&lite, &pg] {
+    let both = Both::empty();
+    for db in both.each() {
         let mut conn = db.blocking().unwrap();
         migrate::up(&mut conn).unwrap();
         down_to_before(&mut conn, NAME);
@@ -370,6 +380,4 @@ fn signatures_of_the_platform_are_told_from_those_of_vendors_in_rows_of_the_vers
             assert_eq!((is(&mut conn, "visibility = 'private'"), is(&mut conn, "visibility = 'public'")), (5, 1));
         }
     }
-    pg.blocking().unwrap().batch_execute(&format!("DROP SCHEMA {schema} CASCADE")).unwrap();
-    std::fs::remove_file(file).unwrap();
 }

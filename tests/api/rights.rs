@@ -3,16 +3,18 @@
 //!
 //! A new route changes the table, so nobody can forget to think about it. `UPDATE_GOLDEN=1` writes the file anew; read the difference.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use pithead::account::{service as account, tokens};
 use pithead::base::auth::policy::{self, Action};
 use pithead::base::auth::{Actor, OrgKind, Role, Via};
+use pithead::license::model::LicenseDecision;
+use pithead::stops::model::Stop;
 use reqwest::{Client, RequestBuilder};
 
 use crate::server::TestServer;
-use crate::sources::rust_sources;
+use crate::sources::{self, is_for_programs};
 
 const GOLDEN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/api/rights.golden");
 
@@ -54,24 +56,22 @@ fn actions_by_role() {
     compare("actions", &table);
 }
 
-/// Paths of the routes of a method in the sources, as written there, that people use: streams, node endpoints and the registry have tests of
-/// their own.
-fn routes(method: &str) -> Vec<String> {
-    let mut found = Vec::new();
-    for source in rust_sources("src") {
-        let compact: String = source.code.split_whitespace().collect();
-        for (at, _) in compact.match_indices(".route(\"") {
-            let rest = &compact[at + 8..];
-            let (route, after) = rest.split_once('"').unwrap();
-            let beside_people = ["/v2", "/api/", "/edge/"].iter().any(|start| route.starts_with(start));
-            if after.starts_with(&format!(",web::{method}()")) && !beside_people && route != "/events" && !route.contains("{path") {
-                found.push(route.to_owned());
-            }
-        }
+/// Paths of the routes of a method that people use: streams, node endpoints and the registry have tests of their own.
+fn routes(method: &str) -> BTreeSet<String> {
+    let of_people = |route: &String| !is_for_programs(route) && route != "/events" && !route.contains("{path");
+    sources::routes(method).iter().filter(|route| of_people(route)).flat_map(|route| with_words(route)).collect()
+}
+
+/// A route with each of the words by which its address says what is done, and so which right that needs; else the route itself.
+fn with_words(route: &str) -> Vec<String> {
+    let each = |place: &str, words: Vec<&str>| words.iter().map(|word| route.replace(place, word)).collect();
+    if route.contains("{stop}") {
+        each("{stop}", Stop::ALL.iter().map(|stop| stop.as_str()).collect())
+    } else if route.contains("{decision}") {
+        each("{decision}", LicenseDecision::ALL.iter().map(|decision| decision.as_str()).collect())
+    } else {
+        vec![route.to_owned()]
     }
-    found.sort();
-    found.dedup();
-    found
 }
 
 /// Someone who asks: name, session cookie and CSRF value.

@@ -1,5 +1,6 @@
 //! The sources of the server as text, without what only tests use.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// One file of Rust.
@@ -71,6 +72,26 @@ fn without_tests(text: &str) -> String {
         }
     }
     kept
+}
+
+/// Paths of the routes of a method (`get`, `post`), as the sources have them, in order.
+pub fn routes(method: &str) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    for source in rust_sources("src") {
+        let compact: String = source.code.split_whitespace().collect();
+        for (at, start) in compact.match_indices(".route(\"") {
+            let (route, after) = compact[at + start.len()..].split_once('"').unwrap();
+            if after.starts_with(&format!(",web::{method}()")) {
+                found.insert(route.to_owned());
+            }
+        }
+    }
+    found
+}
+
+/// Whether programs call a route, not people.
+pub fn is_for_programs(route: &str) -> bool {
+    ["/v2", "/api/", "/edge/"].iter().any(|start| route.starts_with(start))
 }
 
 fn without_comments(text: &str) -> String {

@@ -111,16 +111,15 @@ impl Demo {
     /// Signs a person of the demo in.
     pub async fn sign_in(&self, role: &str) -> Reader {
         let (email, password, _) = self.person(role);
-        let mut reader = Reader::nobody(&self.base).await;
+        let reader = Reader::nobody(&self.base).await;
         let response = reader.form("/sign-in", &[("email", &email), ("password", &password)]).await;
         assert_eq!(response.status(), 303, "sign-in of {email}");
-        reader.keep(&response).await;
-        reader
+        reader.signed_in(&response).await
     }
 
     /// Signs a new organisation up; its owner.
     pub async fn sign_up(&self, kind: &str, slug: &str) -> Reader {
-        let mut reader = Reader::nobody(&self.base).await;
+        let reader = Reader::nobody(&self.base).await;
         let email = format!("owner@{slug}.example");
         let fields = [
             ("kind", kind),
@@ -133,8 +132,7 @@ impl Demo {
         ];
         let response = reader.form("/sign-up", &fields).await;
         assert_eq!(response.status(), 303, "sign-up of {slug}");
-        reader.keep(&response).await;
-        reader
+        reader.signed_in(&response).await
     }
 }
 
@@ -204,16 +202,11 @@ impl Reader {
         reader
     }
 
-    async fn keep(&mut self, response: &Response) {
-        self.cookie = cookie(response, "__Host-session").expect("a session");
-        self.csrf = csrf_field(&self.get("/account").await.text().await.unwrap());
-    }
-
     /// The same browser, signed in by an answer.
     pub async fn signed_in(&self, response: &Response) -> Self {
-        let mut reader = self.clone();
-        reader.keep(response).await;
-        reader
+        let reader = Self { cookie: cookie(response, "__Host-session").expect("a session"), ..self.clone() };
+        let csrf = csrf_field(&reader.get("/account").await.text().await.unwrap());
+        Self { csrf, ..reader }
     }
 
     /// The same person with a further cookie that an answer has set.
@@ -232,10 +225,7 @@ impl Reader {
 
     /// A form, with the CSRF value; none where the connection broke or nothing came back.
     pub async fn attempt(&self, path: &str, fields: &[(&str, &str)]) -> Option<Response> {
-        let body = serde_urlencoded::to_string(fields).unwrap();
-        let request = self.request(Method::POST, path).header("x-csrf-token", &self.csrf);
-        let request = request.header("content-type", "application/x-www-form-urlencoded").body(body);
-        request.timeout(Duration::from_secs(20)).send().await.ok()
+        self.filled(path, fields).timeout(Duration::from_secs(20)).send().await.ok()
     }
 
     /// A page.
@@ -243,13 +233,16 @@ impl Reader {
         self.request(Method::GET, path).send().await.unwrap()
     }
 
-    /// A form, with the CSRF value.
-    pub async fn form(&self, path: &str, fields: &[(&str, &str)]) -> Response {
+    fn filled(&self, path: &str, fields: &[(&str, &str)]) -> RequestBuilder {
         let mut fields = fields.to_vec();
         fields.push(("_csrf", &self.csrf));
         let body = serde_urlencoded::to_string(fields).unwrap();
-        let kind = "application/x-www-form-urlencoded";
-        self.request(Method::POST, path).header("content-type", kind).body(body).send().await.unwrap()
+        self.request(Method::POST, path).header("content-type", "application/x-www-form-urlencoded").body(body)
+    }
+
+    /// A form, with the CSRF value.
+    pub async fn form(&self, path: &str, fields: &[(&str, &str)]) -> Response {
+        self.filled(path, fields).send().await.unwrap()
     }
 
     /// A JSON body, with the CSRF value.

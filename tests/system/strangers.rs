@@ -12,6 +12,7 @@ use pithead::base::db::schema::{
 use serde_json::json;
 
 use crate::demo::{Demo, Reader};
+use crate::sources::{self, is_for_programs};
 
 /// Ids of what belongs to the demo's people.
 struct Theirs {
@@ -123,7 +124,7 @@ fn deployment(their: &Theirs) -> Vec<(&'static str, &str)> {
 }
 
 /// Routes that strangers may use on things of their own, or that have tests of their own (registry, nodes, upload by JSON below).
-const FOR_ALL: [&str; 20] = [
+const FOR_ALL: [&str; 19] = [
     "/sign-up",
     "/sign-in",
     "/sign-out",
@@ -143,31 +144,11 @@ const FOR_ALL: [&str; 20] = [
     "/vendor/upload/finish",
     "/apps/{vendor}/{app}/order",
     "/mine/sites",
-    "/edge/enroll",
 ];
 
 /// Routes of the source that take POST from people.
 fn post_routes() -> BTreeSet<String> {
-    let mut found = BTreeSet::new();
-    let mut open = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("src")];
-    while let Some(folder) = open.pop() {
-        for entry in std::fs::read_dir(folder).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                open.push(path);
-                continue;
-            }
-            let compact: String = std::fs::read_to_string(&path).unwrap().split_whitespace().collect();
-            for (at, _) in compact.match_indices(".route(\"") {
-                let (route, after) = compact[at + 8..].split_once('"').unwrap();
-                let beside_people = ["/v2", "/api/", "/edge/"].iter().any(|start| route.starts_with(start));
-                if after.starts_with(",web::post()") && !beside_people {
-                    found.insert(route.to_owned());
-                }
-            }
-        }
-    }
-    found
+    sources::routes("post").into_iter().filter(|route| !is_for_programs(route)).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
