@@ -7,83 +7,81 @@ use std::collections::BTreeMap;
 
 use seccompiler::{BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule, TargetArch};
 
+/// Name and number of a call on this architecture.
+type Call = (&'static str, i64);
+
+macro_rules! calls {
+    ($($name:ident),* $(,)?) => { &[$((stringify!($name), libc::$name)),*] };
+}
+
 /// Calls allowed whatever their arguments: memory, reading files, threads and waiting, what the process asks about itself, the clock, and
 /// serving sockets that were bound before.
-const PLAIN: &[i64] = &[
-    libc::SYS_brk,
-    libc::SYS_madvise,
-    libc::SYS_mmap,
-    libc::SYS_mprotect,
-    libc::SYS_mremap,
-    libc::SYS_munmap,
-    libc::SYS_close,
-    libc::SYS_faccessat,
-    libc::SYS_faccessat2,
-    libc::SYS_fstat,
-    libc::SYS_getcwd,
-    libc::SYS_getdents64,
-    libc::SYS_lseek,
-    libc::SYS_newfstatat,
-    libc::SYS_pread64,
-    libc::SYS_preadv,
-    libc::SYS_read,
-    libc::SYS_readlinkat,
-    libc::SYS_readv,
-    libc::SYS_statx,
-    libc::SYS_write,
-    libc::SYS_writev,
-    libc::SYS_exit,
-    libc::SYS_exit_group,
-    libc::SYS_futex,
-    libc::SYS_restart_syscall,
-    libc::SYS_rseq,
-    libc::SYS_rt_sigaction,
-    libc::SYS_rt_sigprocmask,
-    libc::SYS_rt_sigreturn,
-    libc::SYS_sched_getaffinity,
-    libc::SYS_sched_yield,
-    libc::SYS_set_robust_list,
-    libc::SYS_set_tid_address,
-    libc::SYS_sigaltstack,
-    libc::SYS_getcpu,
-    libc::SYS_getegid,
-    libc::SYS_geteuid,
-    libc::SYS_getgid,
-    libc::SYS_getpid,
-    libc::SYS_getppid,
-    libc::SYS_getrandom,
-    libc::SYS_getrusage,
-    libc::SYS_gettid,
-    libc::SYS_getuid,
-    libc::SYS_sysinfo,
-    libc::SYS_uname,
-    libc::SYS_clock_getres,
-    libc::SYS_clock_gettime,
-    libc::SYS_clock_nanosleep,
-    libc::SYS_gettimeofday,
-    libc::SYS_nanosleep,
-    libc::SYS_accept4,
-    libc::SYS_getsockopt,
-    libc::SYS_ppoll,
-    libc::SYS_recvfrom,
-    libc::SYS_shutdown,
+const PLAIN: &[Call] = calls![
+    SYS_brk,
+    SYS_madvise,
+    SYS_mmap,
+    SYS_mprotect,
+    SYS_mremap,
+    SYS_munmap,
+    SYS_close,
+    SYS_faccessat,
+    SYS_faccessat2,
+    SYS_fstat,
+    SYS_getcwd,
+    SYS_getdents64,
+    SYS_lseek,
+    SYS_newfstatat,
+    SYS_pread64,
+    SYS_preadv,
+    SYS_read,
+    SYS_readlinkat,
+    SYS_readv,
+    SYS_statx,
+    SYS_write,
+    SYS_writev,
+    SYS_exit,
+    SYS_exit_group,
+    SYS_futex,
+    SYS_restart_syscall,
+    SYS_rseq,
+    SYS_rt_sigaction,
+    SYS_rt_sigprocmask,
+    SYS_rt_sigreturn,
+    SYS_sched_getaffinity,
+    SYS_sched_yield,
+    SYS_set_robust_list,
+    SYS_set_tid_address,
+    SYS_sigaltstack,
+    SYS_getcpu,
+    SYS_getegid,
+    SYS_geteuid,
+    SYS_getgid,
+    SYS_getpid,
+    SYS_getppid,
+    SYS_getrandom,
+    SYS_getrusage,
+    SYS_gettid,
+    SYS_getuid,
+    SYS_sysinfo,
+    SYS_uname,
+    SYS_clock_getres,
+    SYS_clock_gettime,
+    SYS_clock_nanosleep,
+    SYS_gettimeofday,
+    SYS_nanosleep,
+    SYS_accept4,
+    SYS_getsockopt,
+    SYS_ppoll,
+    SYS_recvfrom,
+    SYS_shutdown,
 ];
 
 /// The older names that only x86-64 has for calls of [`PLAIN`]. `arch_prctl` asks for the wide registers of matrix units.
 #[cfg(target_arch = "x86_64")]
-const OLDER: &[i64] = &[
-    libc::SYS_access,
-    libc::SYS_accept,
-    libc::SYS_arch_prctl,
-    libc::SYS_getrlimit,
-    libc::SYS_lstat,
-    libc::SYS_poll,
-    libc::SYS_readlink,
-    libc::SYS_stat,
-    libc::SYS_time,
-];
+const OLDER: &[Call] =
+    calls![SYS_access, SYS_accept, SYS_arch_prctl, SYS_getrlimit, SYS_lstat, SYS_poll, SYS_readlink, SYS_stat, SYS_time,];
 #[cfg(not(target_arch = "x86_64"))]
-const OLDER: &[i64] = &[];
+const OLDER: &[Call] = &[];
 
 /// Flags of `open` that write, make or cut a file, in the numbers that all architectures share.
 const WRITING: u64 = 0o1_103; // O_WRONLY | O_RDWR | O_CREAT | O_TRUNC
@@ -115,92 +113,52 @@ fn one_of(argument: u8, values: &[u64]) -> Result<Vec<SeccompRule>, String> {
     values.iter().map(|value| all_of(vec![when(argument, SeccompCmpOp::Eq, *value)?])).collect()
 }
 
-/// What is allowed, by the number of the call; an empty list of rules is any arguments. `own` is the id of this process: signals, limits
-/// and processors of another one are out of reach. `kill(0, …)` is not allowed either, for it means all processes of the group.
-fn allowed(own: u64) -> Result<BTreeMap<i64, Vec<SeccompRule>>, String> {
-    let mut rules: BTreeMap<i64, Vec<SeccompRule>> = PLAIN.iter().chain(OLDER).map(|call| (*call, Vec::new())).collect();
-    rules.insert(libc::SYS_clone, vec![all_of(vec![when(0, SeccompCmpOp::MaskedEq(CLONE_THREAD), CLONE_THREAD)?])?]);
-    rules.insert(libc::SYS_openat, vec![all_of(vec![when(2, SeccompCmpOp::MaskedEq(WRITING), 0)?])?]);
+/// What is allowed; an empty list of rules is any arguments. `own` is the id of this process: signals, limits and processors of another one
+/// are out of reach. `kill(0, …)` is not allowed either, for it means all processes of the group.
+fn allowed(own: u64) -> Result<Vec<(Call, Vec<SeccompRule>)>, String> {
+    let mut rules: Vec<(Call, Vec<SeccompRule>)> = PLAIN.iter().chain(OLDER).map(|call| (*call, Vec::new())).collect();
+    let mut insert = |call: &[Call], conditions: Vec<SeccompRule>| rules.extend(call.iter().map(|call| (*call, conditions.clone())));
+    insert(calls![SYS_clone], vec![all_of(vec![when(0, SeccompCmpOp::MaskedEq(CLONE_THREAD), CLONE_THREAD)?])?]);
+    insert(calls![SYS_openat], vec![all_of(vec![when(2, SeccompCmpOp::MaskedEq(WRITING), 0)?])?]);
     #[cfg(target_arch = "x86_64")]
-    rules.insert(libc::SYS_open, vec![all_of(vec![when(1, SeccompCmpOp::MaskedEq(WRITING), 0)?])?]);
-    rules.insert(libc::SYS_ioctl, one_of(1, &OWN_IOCTLS)?);
-    rules.insert(libc::SYS_fcntl, one_of(1, &OWN_FCNTLS)?);
-    rules.insert(libc::SYS_prctl, one_of(0, &OWN_PRCTLS)?);
-    rules.insert(libc::SYS_kill, one_of(0, &[own])?);
-    rules.insert(libc::SYS_tgkill, one_of(0, &[own])?);
-    rules.insert(libc::SYS_sched_setaffinity, one_of(0, &[0, own])?);
+    insert(calls![SYS_open], vec![all_of(vec![when(1, SeccompCmpOp::MaskedEq(WRITING), 0)?])?]);
+    insert(calls![SYS_ioctl], one_of(1, &OWN_IOCTLS)?);
+    insert(calls![SYS_fcntl], one_of(1, &OWN_FCNTLS)?);
+    insert(calls![SYS_prctl], one_of(0, &OWN_PRCTLS)?);
+    insert(calls![SYS_kill, SYS_tgkill], one_of(0, &[own])?);
+    insert(calls![SYS_sched_setaffinity], one_of(0, &[0, own])?);
     // Limits may be read, not set. A null pointer is all zero bits: both halves of the 64 bits are compared.
     let unset = || SeccompCondition::new(2, SeccompCmpArgLen::Qword, SeccompCmpOp::Eq, 0).map_err(text);
     let reads = |pid| all_of(vec![when(0, SeccompCmpOp::Eq, pid)?, unset()?]);
-    rules.insert(libc::SYS_prlimit64, vec![reads(0)?, reads(own)?]);
+    insert(calls![SYS_prlimit64], vec![reads(0)?, reads(own)?]);
     // Without an address: a socket of this process is answered, no other one is reached.
     let answer = SeccompCondition::new(4, SeccompCmpArgLen::Qword, SeccompCmpOp::Eq, 0).map_err(text)?;
-    rules.insert(libc::SYS_sendto, vec![all_of(vec![answer])?]);
+    insert(calls![SYS_sendto], vec![all_of(vec![answer])?]);
+    // The other filter answers this call: of two answers the kernel takes the stricter.
+    insert(calls![SYS_clone3], Vec::new());
     Ok(rules)
 }
 
-/// Installs the filter on all threads, for ever. `clone3` hides its flags in memory, so it is answered with `ENOSYS` by a filter of its
-/// own, whereupon the C library uses `clone`, whose flags can be seen: threads pass, processes do not.
+/// The two filters, in the order of their installation: the list comes last, for it does not allow to install filters. `clone3` hides its
+/// flags in memory, so it is answered with `ENOSYS` by a filter of its own, whereupon the C library uses `clone`, whose flags can be seen:
+/// threads pass, processes do not.
+fn programs(arch: TargetArch, clone3: i64, listed: BTreeMap<i64, Vec<SeccompRule>>) -> Result<[BpfProgram; 2], String> {
+    let no_clone3 = BTreeMap::from([(clone3, Vec::new())]);
+    let absent = SeccompFilter::new(no_clone3, SeccompAction::Allow, SeccompAction::Errno(ENOSYS), arch).map_err(text)?;
+    let listed = SeccompFilter::new(listed, SeccompAction::Errno(EPERM), SeccompAction::Allow, arch).map_err(text)?;
+    let program = |filter: SeccompFilter| BpfProgram::try_from(filter).map_err(text);
+    Ok([program(absent)?, program(listed)?])
+}
+
+/// Installs the filters on all threads, for ever.
 pub fn filter() -> Result<(), String> {
     let arch = TargetArch::try_from(std::env::consts::ARCH).map_err(text)?;
-    let no_clone3 = BTreeMap::from([(libc::SYS_clone3, Vec::new())]);
-    let absent = SeccompFilter::new(no_clone3, SeccompAction::Allow, SeccompAction::Errno(ENOSYS), arch).map_err(text)?;
-    let mut listed = allowed(u64::from(std::process::id()))?;
-    // The other filter answers this call: of two answers the kernel takes the stricter.
-    listed.insert(libc::SYS_clone3, Vec::new());
-    let listed = SeccompFilter::new(listed, SeccompAction::Errno(EPERM), SeccompAction::Allow, arch).map_err(text)?;
-    // The list comes last: it does not allow to install filters.
-    for filter in [absent, listed] {
-        let program: BpfProgram = filter.try_into().map_err(|e: seccompiler::BackendError| text(e))?;
+    let listed = allowed(u64::from(std::process::id()))?.into_iter().map(|((_, number), rules)| (number, rules)).collect();
+    for program in programs(arch, libc::SYS_clone3, listed)? {
         seccompiler::apply_filter_all_threads(&program).map_err(text)?;
     }
     Ok(())
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn nothing_that_reaches_another_process_or_a_file_is_listed() {
-        let rules = allowed(4711).unwrap();
-        for call in [
-            libc::SYS_tkill,
-            libc::SYS_rt_sigqueueinfo,
-            libc::SYS_rt_tgsigqueueinfo,
-            libc::SYS_pidfd_open,
-            libc::SYS_pidfd_send_signal,
-            libc::SYS_pidfd_getfd,
-            libc::SYS_setpriority,
-            libc::SYS_ioprio_set,
-            libc::SYS_ptrace,
-            libc::SYS_process_vm_writev,
-            libc::SYS_shmget,
-            libc::SYS_memfd_create,
-            libc::SYS_socket,
-            libc::SYS_socketpair,
-            libc::SYS_sendmsg,
-            libc::SYS_execve,
-            libc::SYS_ftruncate,
-            libc::SYS_unlinkat,
-            libc::SYS_io_uring_setup,
-            libc::SYS_bpf,
-            libc::SYS_setresuid,
-            libc::SYS_seccomp,
-        ] {
-            assert!(!rules.contains_key(&call), "{call}");
-        }
-        for call in [libc::SYS_kill, libc::SYS_tgkill, libc::SYS_prlimit64, libc::SYS_sched_setaffinity, libc::SYS_openat, libc::SYS_clone]
-        {
-            assert!(!rules[&call].is_empty(), "{call} has a condition");
-        }
-    }
-
-    #[test]
-    fn the_filter_compiles_for_both_architectures() {
-        for arch in [TargetArch::x86_64, TargetArch::aarch64] {
-            let filter = SeccompFilter::new(allowed(1).unwrap(), SeccompAction::Errno(EPERM), SeccompAction::Allow, arch).unwrap();
-            assert!(BpfProgram::try_from(filter).is_ok());
-        }
-    }
-}
+mod tests;
