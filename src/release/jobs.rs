@@ -23,6 +23,10 @@ use crate::{audit, catalog, registry};
 /// The hidden command that turns this program into the child.
 pub const CHILD_COMMAND: &str = "check-child";
 
+/// Longest report that is stored, in bytes of JSON, and the items that are kept of the lists of a longer one.
+const MAX_REPORT: usize = 256 * 1024;
+const MAX_LISTED: usize = 50;
+
 /// Checks a release and stores the report. A release that does not wait for a check is left alone, so a second run does nothing.
 pub async fn check(app: &App, release_id: &str) -> Result<()> {
     let id = release_id.to_owned();
@@ -40,13 +44,14 @@ pub async fn check(app: &App, release_id: &str) -> Result<()> {
     let Some((release, organization_id, content)) = found else { return Ok(()) };
     let (_, files) = package::files(&content)?;
     let folder = Folder::new(&app.settings, &release.id);
-    let (blobs, settings) = (app.blobs.clone(), app.settings.checks.clone());
+    let (blobs, settings, data) = (app.blobs.clone(), app.settings.checks.clone(), app.settings.data_dir.0.clone());
     let report = tokio::task::spawn_blocking(move || -> Result<CheckReport> {
         let dir = folder.stage("", &blobs, &files)?;
         if let Some(report) = infected(&dir, &files, &settings)? {
             return Ok(report);
         }
-        judge(&dir, &settings)
+        let report = judge(&dir, &settings)?;
+        Ok(bounded(without_paths(report, &[&dir, &data, Path::new(&settings.ort_lib)])))
     })
     .await
     .map_err(Error::internal)??;
@@ -111,9 +116,95 @@ pub fn judge(dir: &Path, settings: &Checks) -> Result<CheckReport> {
     Ok(worker::run_check(&child.program, &[CHILD_COMMAND], &dir, &child.lib, &child.limits, child.wall))
 }
 
+/// Takes the server's own folders out of what its child says, for the vendor reads it: those of some paths, a file's being the one that it
+/// lies in. Names of files stay.
+fn without_paths(mut report: CheckReport, paths: &[&Path]) -> CheckReport {
+    let real: Vec<_> = paths.iter().filter_map(|path| std::fs::canonicalize(path).ok()).collect();
+    let all = paths.iter().copied().chain(real.iter().map(AsRef::as_ref));
+    let folders = all.filter_map(|path| if path.is_file() { path.parent() } else { Some(path) });
+    let mut folders: Vec<String> =
+        folders.filter(|folder| folder.is_absolute() && folder.parent().is_some()).map(|folder| folder.display().to_string()).collect();
+    // A folder in another one goes first.
+    folders.sort_by_key(|folder| std::cmp::Reverse(folder.len()));
+    let clean = |text: &mut Option<String>| {
+        if let Some(text) = text {
+            for folder in &folders {
+                *text = text.replace(&format!("{folder}/"), "").replace(folder, "…");
+            }
+        }
+    };
+    report.steps.iter_mut().for_each(|step| clean(&mut step.detail));
+    report.golden.iter_mut().flat_map(|golden| &mut golden.samples).for_each(|sample| clean(&mut sample.message));
+    report
+}
+
+/// A report as it is stored: reports count against no quota, and a child that a package has taken over prints what it likes.
+fn bounded(mut report: CheckReport) -> CheckReport {
+    let fits = |report: &CheckReport| serde_json::to_string(report).is_ok_and(|text| text.len() <= MAX_REPORT);
+    if fits(&report) {
+        return report;
+    }
+    report.faults.truncate(MAX_LISTED);
+    if let Some(golden) = &mut report.golden {
+        golden.samples.truncate(MAX_LISTED);
+    }
+    if fits(&report) { report } else { not_started("report-too-long", "the report of the check is too long") }
+}
+
 /// The failed report of a check whose child did not start.
 fn not_started(reason: &str, detail: &str) -> CheckReport {
     let code = STEPS.first().copied().unwrap_or_default().to_owned();
     let step = Step { code, ok: false, reason: Some(reason.to_owned()), detail: Some(detail.to_owned()), duration_ms: 0.0 };
     CheckReport { steps: vec![step], ..CheckReport::default() }
+}
+
+#[cfg(test)]
+mod tests {
+    use inference::golden::{GoldenReport, SampleReport};
+
+    use super::*;
+
+    #[test]
+    fn a_report_names_files_and_none_of_the_servers_folders() {
+        let data = std::env::temp_dir().join(crate::base::ids::new("pithead-paths"));
+        let (dir, lib) = (data.join("checks/rel_1"), data.join("engine/libonnxruntime.so.1.32.0"));
+        std::fs::create_dir_all(&dir).unwrap();
+        std::fs::create_dir_all(data.join("engine")).unwrap();
+        std::fs::write(&lib, b"").unwrap();
+        let link = data.join("lib.so");
+        std::os::unix::fs::symlink(&lib, &link).unwrap();
+        let said = |path: &Path| format!("cannot load {}: not here", path.display());
+        let step = |path: &Path| Step { detail: Some(said(path)), ..Step::default() };
+        let report = CheckReport {
+            steps: vec![step(&dir.join("models/a.onnx")), step(&lib), step(&link), step(&dir)],
+            golden: Some(GoldenReport {
+                samples: vec![SampleReport { message: Some(said(&dir.join("x.csv"))), ..SampleReport::default() }],
+                ..GoldenReport::default()
+            }),
+            ..CheckReport::default()
+        };
+        let told = without_paths(report, &[&dir, &data, &link]);
+        std::fs::remove_dir_all(&data).unwrap();
+        assert!(!serde_json::to_string(&told).unwrap().contains(data.to_str().unwrap()), "{told:?}");
+        let details: Vec<&str> = told.steps.iter().filter_map(|step| step.detail.as_deref()).collect();
+        assert_eq!(details[0], "cannot load models/a.onnx: not here");
+        assert_eq!(details[1], "cannot load libonnxruntime.so.1.32.0: not here");
+        assert_eq!(told.golden.unwrap().samples[0].message.as_deref(), Some("cannot load x.csv: not here"));
+        // Neither the root nor a path that is relative is looked for.
+        let report = CheckReport { steps: vec![step(Path::new("/a/b"))], ..CheckReport::default() };
+        assert_eq!(without_paths(report.clone(), &[Path::new("/"), Path::new("a"), Path::new("")]), report);
+    }
+
+    #[test]
+    fn a_long_report_is_cut_and_one_that_stays_long_has_failed() {
+        let step = Step { code: "files".into(), ok: true, ..Step::default() };
+        let passed = CheckReport { passed: true, steps: vec![step.clone()], ..CheckReport::default() };
+        assert_eq!(bounded(passed.clone()), passed);
+        let golden = GoldenReport { samples: vec![SampleReport::default(); 10_000], total: 10_000, ..GoldenReport::default() };
+        let cut = bounded(CheckReport { golden: Some(golden), faults: vec![json!("x".repeat(100)); 5_000], ..passed.clone() });
+        assert!(cut.passed && cut.steps == passed.steps && cut.faults.len() == MAX_LISTED);
+        assert_eq!(cut.golden.map(|golden| (golden.samples.len(), golden.total)), Some((MAX_LISTED, 10_000)));
+        let endless = bounded(CheckReport { steps: vec![step; 10_000], ..passed });
+        assert_eq!((endless.passed, endless.steps[0].reason.as_deref()), (false, Some("report-too-long")));
+    }
 }

@@ -102,7 +102,10 @@ impl Engine for OnnxRuntime {
     }
 
     fn load(&self, model: &Path, threads: usize) -> Result<Box<dyn Session>> {
-        let fail = |e: String| engine_error("model-load", &e);
+        // The engine names files in full; whoever reads the error knows the package, and not where it lies.
+        let folders = model.ancestors().skip(1).filter(|f| f.is_absolute() && f.parent().is_some());
+        let folders: Vec<String> = folders.map(|folder| format!("{}/", folder.display())).collect();
+        let fail = |e: String| engine_error("model-load", &folders.iter().fold(e, |told, folder| told.replace(folder, "")));
         let session = OrtSession::builder(&self.environment)
             .map_err(|e| fail(e.to_string()))?
             .with_optimization_level(GraphOptimizationLevel::All)
