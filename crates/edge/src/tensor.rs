@@ -1,9 +1,9 @@
 //! Tensors of the Open Inference Protocol between JSON and raw little-endian bytes.
 
 use inference::engine::{Data, TensorData};
-use serde::Deserializer;
 use serde::de::{DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor};
-use serde_json::{Number, Value};
+use serde::{Deserializer, Serialize, Serializer};
+use serde_json::Value;
 
 /// Nesting of JSON data at most.
 const MAX_DEPTH: usize = 8;
@@ -66,15 +66,15 @@ pub fn encode(data: &Data) -> Vec<u8> {
     }
 }
 
-/// The bytes of each `data` in the `inputs` of a question, by its place; empty where an input has none. The values are read from the text
-/// one by one, flat or nested, and no tree of them is made.
-pub fn data_of(question: &[u8], datatypes: &[&str]) -> Result<Vec<Vec<u8>>, String> {
+/// The bytes of each `data` in the `inputs` of a question, by its place; empty where an input has none. `wanted` has the datatype of each
+/// and the bytes that it may have at most. The values are read from the text one by one, flat or nested, and no tree of them is made.
+pub fn data_of(question: &[u8], wanted: &[(&str, usize)]) -> Result<Vec<Vec<u8>>, String> {
     let mut reader = serde_json::Deserializer::from_slice(question);
-    reader.deserialize_map(Inputs(datatypes)).map_err(|e| e.to_string())
+    reader.deserialize_map(Inputs(wanted)).map_err(|e| e.to_string())
 }
 
 /// Reads a question for its `inputs`.
-struct Inputs<'a>(&'a [&'a str]);
+struct Inputs<'a>(&'a [(&'a str, usize)]);
 
 impl<'de> Visitor<'de> for Inputs<'_> {
     type Value = Vec<Vec<u8>>;
@@ -97,7 +97,7 @@ impl<'de> Visitor<'de> for Inputs<'_> {
 }
 
 /// Reads the list of inputs.
-struct List<'a>(&'a [&'a str]);
+struct List<'a>(&'a [(&'a str, usize)]);
 
 impl<'de> DeserializeSeed<'de> for List<'_> {
     type Value = Vec<Vec<u8>>;
@@ -116,9 +116,9 @@ impl<'de> Visitor<'de> for List<'_> {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
         let mut all = Vec::with_capacity(self.0.len());
-        for datatype in self.0 {
+        for (datatype, most) in self.0 {
             let mut bytes = Vec::new();
-            if list.next_element_seed(Item { datatype, bytes: &mut bytes })?.is_none() {
+            if list.next_element_seed(Item { datatype, most: *most, bytes: &mut bytes })?.is_none() {
                 break;
             }
             all.push(bytes);
@@ -130,6 +130,7 @@ impl<'de> Visitor<'de> for List<'_> {
 /// Reads one input for its `data`.
 struct Item<'a> {
     datatype: &'a str,
+    most: usize,
     bytes: &'a mut Vec<u8>,
 }
 
@@ -151,7 +152,7 @@ impl<'de> Visitor<'de> for Item<'_> {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
         while let Some(key) = map.next_key::<String>()? {
             if key == "data" {
-                map.next_value_seed(Push { datatype: self.datatype, depth: 0, bytes: self.bytes })?;
+                map.next_value_seed(Push { datatype: self.datatype, most: self.most, depth: 0, bytes: self.bytes })?;
             } else {
                 map.next_value::<IgnoredAny>()?;
             }
@@ -163,13 +164,18 @@ impl<'de> Visitor<'de> for Item<'_> {
 /// Appends a value, or all values of a list, to the bytes.
 struct Push<'a> {
     datatype: &'a str,
+    most: usize,
     depth: usize,
     bytes: &'a mut Vec<u8>,
 }
 
 impl Push<'_> {
     fn scalar<E: serde::de::Error>(self, value: &Value) -> Result<(), E> {
-        push(self.datatype, value, self.bytes).map_err(E::custom)
+        push(self.datatype, value, self.bytes).map_err(E::custom)?;
+        if self.bytes.len() > self.most {
+            return Err(E::custom("there are more values than the shape has"));
+        }
+        Ok(())
     }
 }
 
@@ -192,7 +198,9 @@ impl<'de> Visitor<'de> for Push<'_> {
         if self.depth == MAX_DEPTH {
             return Err(serde::de::Error::custom(format_args!("data is nested deeper than {MAX_DEPTH}")));
         }
-        while list.next_element_seed(Push { datatype: self.datatype, depth: self.depth + 1, bytes: self.bytes })?.is_some() {}
+        while list.next_element_seed(Push { datatype: self.datatype, most: self.most, depth: self.depth + 1, bytes: self.bytes })?.is_some()
+        {
+        }
         Ok(())
     }
 
@@ -238,25 +246,33 @@ fn push(datatype: &str, value: &Value, bytes: &mut Vec<u8>) -> Result<(), String
     Ok(())
 }
 
-/// Bytes as flat JSON data. Numbers that JSON cannot say (NaN, infinity) become null.
-pub fn to_json(datatype: &str, bytes: &[u8]) -> Value {
-    fn each<const N: usize>(bytes: &[u8], f: impl Fn([u8; N]) -> Value) -> Value {
-        bytes.chunks_exact(N).filter_map(|c| c.try_into().ok()).map(f).collect()
-    }
-    let float = |n: f64| Number::from_f64(n).map_or(Value::Null, Value::Number);
-    match datatype {
-        "BOOL" => each(bytes, |[b]: [u8; 1]| Value::Bool(b != 0)),
-        "UINT8" => each(bytes, |[b]: [u8; 1]| b.into()),
-        "INT8" => each(bytes, |b: [u8; 1]| i8::from_le_bytes(b).into()),
-        "INT16" => each(bytes, |b: [u8; 2]| i16::from_le_bytes(b).into()),
-        "UINT16" => each(bytes, |b: [u8; 2]| u16::from_le_bytes(b).into()),
-        "UINT32" => each(bytes, |b: [u8; 4]| u32::from_le_bytes(b).into()),
-        "UINT64" => each(bytes, |b: [u8; 8]| u64::from_le_bytes(b).into()),
-        "INT32" => each(bytes, |b: [u8; 4]| i32::from_le_bytes(b).into()),
-        "INT64" => each(bytes, |b: [u8; 8]| i64::from_le_bytes(b).into()),
-        "FP32" => each(bytes, |b: [u8; 4]| float(f64::from(f32::from_le_bytes(b)))),
-        "FP64" => each(bytes, |b: [u8; 8]| float(f64::from_le_bytes(b))),
-        _ => Value::Array(Vec::new()),
+/// The bytes of a tensor as flat JSON data, written one by one: a tree of them would take thirty times the memory. Numbers that JSON cannot
+/// say (NaN, infinity) become null.
+pub struct Values<'a> {
+    pub datatype: &'a str,
+    pub bytes: &'a [u8],
+}
+
+impl Serialize for Values<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        fn each<S: Serializer, const N: usize, T: Serialize>(bytes: &[u8], to: S, f: impl Fn([u8; N]) -> T) -> Result<S::Ok, S::Error> {
+            to.collect_seq(bytes.chunks_exact(N).filter_map(|c| c.try_into().ok()).map(f))
+        }
+        let bytes = self.bytes;
+        match self.datatype {
+            "BOOL" => each(bytes, serializer, |[b]: [u8; 1]| b != 0),
+            "UINT8" => each(bytes, serializer, |[b]: [u8; 1]| b),
+            "INT8" => each(bytes, serializer, i8::from_le_bytes),
+            "INT16" => each(bytes, serializer, i16::from_le_bytes),
+            "UINT16" => each(bytes, serializer, u16::from_le_bytes),
+            "UINT32" => each(bytes, serializer, u32::from_le_bytes),
+            "UINT64" => each(bytes, serializer, u64::from_le_bytes),
+            "INT32" => each(bytes, serializer, i32::from_le_bytes),
+            "INT64" => each(bytes, serializer, i64::from_le_bytes),
+            "FP32" => each(bytes, serializer, |b| f64::from(f32::from_le_bytes(b))),
+            "FP64" => each(bytes, serializer, f64::from_le_bytes),
+            _ => serializer.collect_seq(std::iter::empty::<u8>()),
+        }
     }
 }
 
@@ -267,7 +283,11 @@ mod tests {
 
     fn from_json(datatype: &str, data: &str) -> Result<Vec<u8>, String> {
         let question = format!(r#"{{"id":"1","inputs":[{{"name":"x","data":{data},"shape":[]}}]}}"#);
-        data_of(question.as_bytes(), &[datatype]).map(|mut all| all.pop().unwrap())
+        data_of(question.as_bytes(), &[(datatype, 100)]).map(|mut all| all.pop().unwrap())
+    }
+
+    fn to_json(datatype: &str, bytes: &[u8]) -> Value {
+        serde_json::to_value(Values { datatype, bytes }).unwrap()
     }
 
     #[test]
@@ -275,6 +295,7 @@ mod tests {
         let flat = from_json("FP32", "[1, 2.5, 3, 4]").unwrap();
         assert_eq!(flat, from_json("FP32", "[[1, 2.5], [3, 4]]").unwrap());
         assert_eq!(to_json("FP32", &flat), json!([1.0, 2.5, 3.0, 4.0]));
+        assert_eq!(to_json("FP32", &[f32::NAN, 0.5].map(f32::to_le_bytes).concat()), json!([null, 0.5]));
     }
 
     #[test]
@@ -305,6 +326,7 @@ mod tests {
         assert!(from_json("INT32", "[1.5]").is_err());
         assert!(from_json("FP32", "[\"1\"]").is_err());
         assert!(from_json("BYTES", "[\"a\"]").is_err());
+        assert!(from_json("UINT8", &format!("[{}1]", "1,".repeat(100))).unwrap_err().contains("more values"));
         let deep = (0..20).fold(json!(1), |v, _| json!([v]));
         assert!(from_json("FP32", &deep.to_string()).is_err());
         assert_eq!(elements(&[1, -1]), None);

@@ -1,95 +1,179 @@
-//! Bodies of requests, and whom the API serves: bounded in size, pace, memory over all callers, and requests of one caller.
+//! Bodies of requests: bounded in size, pace, memory over all callers, and in how many of one caller still arrive.
 //!
-//! Invariant: a caller who sends slowly, or many who send at once, hold up nobody else: what is over a bound is refused at once with 503
-//! and `Retry-After`.
+//! Invariants: programs of this machine share one address, so that a slow sender may be anybody's neighbour. A small body that comes with
+//! its head waits for no other one. Of those that still arrive the one that is the furthest behind gives way. What is over a bound is
+//! refused at once with 503 and `Retry-After`.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use actix_web::http::StatusCode;
 use actix_web::http::header;
 use actix_web::{HttpRequest, web};
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
 
 use super::ApiError;
 
 /// Largest request body, in bytes.
 pub const MAX_BODY: usize = 20_000_000;
-/// Time for a body's first bytes.
+/// Time for a body's first bytes, and how far it may be behind its pace later.
 const FIRST_BYTES: Duration = Duration::from_secs(5);
 /// Slowest pace after that, in bytes a second.
 const BYTES_PER_SECOND: usize = 64 * 1024;
 /// Unit in which memory is given out, in bytes.
 const UNIT: usize = 64 * 1024;
-/// Memory for the bodies of all requests in hand, in units: 160 MiB.
-const MEMORY: usize = 2_560;
+/// Memory for large or slow bodies of all requests in hand, in units (144 MiB), and for small ones while they come (16 MiB): how many of
+/// those are in hand is bounded by the queues of the apps.
+const MEMORY: usize = 2_304;
+const MEMORY_AT_ONCE: usize = 256;
 /// Longest wait for a part of that memory.
 const MEMORY_WAIT: Duration = Duration::from_secs(1);
-/// Requests of one address in hand; programs of this machine share one address.
-const MAX_PER_CALLER: usize = 64;
+/// Time between two looks whether somebody can give way.
+const LOOK: Duration = Duration::from_millis(100);
+/// A body that has not kept its pace for so long gives its memory to one that waits.
+const STANDS_STILL: Duration = Duration::from_millis(500);
+/// Largest body that comes at once, in bytes, and the time that it takes at most.
+const SMALL: usize = 64 * 1024;
+const AT_ONCE: Duration = Duration::from_millis(50);
+/// Bodies of one address that still arrive.
+const MAX_ARRIVING: usize = 64;
+
+/// A body that still arrives.
+struct Arriving {
+    number: u64,
+    /// When its next bytes must be there.
+    due: Instant,
+    /// Its part of the memory, in units.
+    units: usize,
+    gives_way: CancellationToken,
+}
+
+#[derive(Default)]
+struct Callers {
+    next: u64,
+    arriving: HashMap<IpAddr, Vec<Arriving>>,
+}
 
 /// What all workers of the API share.
 pub struct Bounds {
     memory: Arc<Semaphore>,
-    callers: Mutex<HashMap<IpAddr, usize>>,
+    at_once: Arc<Semaphore>,
+    callers: Mutex<Callers>,
 }
 
 impl Default for Bounds {
     fn default() -> Self {
-        Self { memory: Arc::new(Semaphore::new(MEMORY)), callers: Mutex::default() }
+        let (memory, at_once) = (Arc::new(Semaphore::new(MEMORY)), Arc::new(Semaphore::new(MEMORY_AT_ONCE)));
+        Self { memory, at_once, callers: Mutex::default() }
     }
 }
 
-/// A request in hand, counted for its caller until dropped.
-pub struct InHand {
+/// The place of a body among those that still arrive, until dropped.
+struct Place {
     bounds: Arc<Bounds>,
     caller: IpAddr,
+    number: u64,
+    gives_way: CancellationToken,
 }
 
-impl Drop for InHand {
+impl Drop for Place {
     fn drop(&mut self) {
-        let mut callers = self.bounds.callers.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = callers.get_mut(&self.caller) {
-            *count -= 1;
-            if *count == 0 {
-                callers.remove(&self.caller);
+        let mut callers = self.bounds.lock();
+        if let Some(own) = callers.arriving.get_mut(&self.caller) {
+            own.retain(|body| body.number != self.number);
+            if own.is_empty() {
+                callers.arriving.remove(&self.caller);
             }
         }
     }
 }
 
-impl Bounds {
-    /// Counts a request; `None` where its caller has too many in hand.
-    pub fn enter(self: &Arc<Self>, caller: IpAddr) -> Option<InHand> {
-        let mut callers = self.callers.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = callers.entry(caller).or_default();
-        if *count >= MAX_PER_CALLER {
-            return None;
+impl Place {
+    /// Notes until when the next bytes must be there, and how much memory the body has.
+    fn note(&self, due: Instant, units: usize) {
+        let mut callers = self.bounds.lock();
+        let own = callers.arriving.get_mut(&self.caller).and_then(|own| own.iter_mut().find(|body| body.number == self.number));
+        if let Some(own) = own {
+            (own.due, own.units) = (due, units);
         }
-        *count += 1;
+    }
+}
+
+impl Bounds {
+    fn lock(&self) -> MutexGuard<'_, Callers> {
+        self.callers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Counts a body that arrives. Where its caller has too many, the one that is the furthest behind gives way.
+    fn arrive(self: &Arc<Self>, caller: IpAddr, due: Instant) -> Place {
+        let mut callers = self.lock();
+        callers.next += 1;
+        let number = callers.next;
+        let own = callers.arriving.entry(caller).or_default();
+        if own.len() >= MAX_ARRIVING
+            && let Some(last) = own.iter().enumerate().min_by_key(|(_, body)| body.due).map(|(place, _)| place)
+        {
+            own.swap_remove(last).gives_way.cancel();
+        }
+        let gives_way = CancellationToken::new();
+        own.push(Arriving { number, due, units: 0, gives_way: gives_way.clone() });
         drop(callers);
-        Some(InHand { bounds: self.clone(), caller })
+        Place { bounds: self.clone(), caller, number, gives_way }
+    }
+
+    /// Has bodies that stand still give way, the furthest behind first, until so much memory is free.
+    fn make_room(&self, units: usize, now: Instant) {
+        let mut missing = units.saturating_sub(self.memory.available_permits());
+        let callers = self.lock();
+        let still = |body: &&Arriving| body.units > 0 && body.due + STANDS_STILL < now + FIRST_BYTES;
+        let mut still: Vec<&Arriving> = callers.arriving.values().flatten().filter(still).collect();
+        still.sort_by_key(|body| body.due);
+        for body in still {
+            if missing == 0 {
+                break;
+            }
+            body.gives_way.cancel();
+            missing = missing.saturating_sub(body.units);
+        }
+    }
+
+    /// A part of the memory for large or slow bodies.
+    async fn reserve(&self, units: u32) -> Result<OwnedSemaphorePermit, ApiError> {
+        let mut part = std::pin::pin!(self.memory.clone().acquire_many_owned(units));
+        let end = Instant::now() + MEMORY_WAIT;
+        loop {
+            if let Ok(part) = tokio::time::timeout(LOOK, &mut part).await {
+                return part.map_err(|_| busy("not ready"));
+            }
+            let now = Instant::now();
+            if now >= end {
+                return Err(busy("too many large bodies are in hand"));
+            }
+            self.make_room(units as usize, now);
+        }
     }
 }
 
 /// Refusal of what is over a bound.
-pub fn busy(message: &str) -> ApiError {
+fn busy(message: &str) -> ApiError {
     ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "api-busy", message)
 }
 
-/// A body with its part of the memory, given back on drop.
+/// A body with its part of the memory, if it is large, given back on drop.
 pub struct Body {
     pub bytes: Bytes,
-    _memory: OwnedSemaphorePermit,
+    _memory: Option<OwnedSemaphorePermit>,
 }
 
-/// Time by which so many bytes of a body must be there.
-fn due(begin: Instant, bytes: usize) -> Instant {
-    begin + FIRST_BYTES + Duration::from_secs((bytes / BYTES_PER_SECOND) as u64)
+/// Time by which the next bytes must be there, after so many have come. What came fast does not let the rest stand still.
+fn due(before: Instant, now: Instant, bytes: usize) -> Instant {
+    let earned = Duration::from_millis((bytes.saturating_mul(1_000) / BYTES_PER_SECOND) as u64);
+    (before + earned).min(now + FIRST_BYTES)
 }
 
 /// Memory that a request may need, in units, by the length it announces: the body and the tensors read from it.
@@ -98,30 +182,63 @@ fn needs(length: Option<usize>) -> Option<u32> {
     (length <= MAX_BODY).then(|| u32::try_from(length.div_ceil(UNIT) * 2).unwrap_or(u32::MAX))
 }
 
+fn too_large() -> ApiError {
+    ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "body-too-large", format!("the body is over {MAX_BODY} bytes"))
+}
+
+/// Reads the next bytes of a body onto those that are there; false at its end.
+async fn read(payload: &mut web::Payload, whole: &mut BytesMut) -> Result<bool, ApiError> {
+    let Some(chunk) = payload.next().await else { return Ok(false) };
+    let chunk = chunk.map_err(|e| ApiError::bad("body-unreadable", e.to_string()))?;
+    if whole.len() + chunk.len() > MAX_BODY {
+        return Err(too_large());
+    }
+    whole.extend_from_slice(&chunk);
+    Ok(true)
+}
+
 /// The whole body. Content types are not looked at: clients of the protocol send none.
 pub async fn body(request: &HttpRequest, mut payload: web::Payload) -> Result<Body, ApiError> {
     if request.headers().get(header::CONTENT_ENCODING).is_some_and(|e| !e.as_bytes().eq_ignore_ascii_case(b"identity")) {
         return Err(ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "encoding-not-supported", "send the body without content encoding"));
     }
-    let too_large = || ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "body-too-large", format!("the body is over {MAX_BODY} bytes"));
     let length = request.headers().get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()).and_then(|v| v.parse().ok());
     let needed = needs(length).ok_or_else(too_large)?;
-    let bounds = request.app_data::<web::Data<Bounds>>().ok_or_else(|| busy("not ready"))?;
-    let memory = tokio::time::timeout(MEMORY_WAIT, bounds.memory.clone().acquire_many_owned(needed)).await;
-    let memory = memory.ok().and_then(Result::ok).ok_or_else(|| busy("too many large bodies are in hand"))?;
+    let bounds = request.app_data::<web::Data<Bounds>>().ok_or_else(|| busy("not ready"))?.clone().into_inner();
+    let at_once = bounds.at_once.clone().acquire_many_owned(2);
+    let at_once = tokio::time::timeout(MEMORY_WAIT, at_once).await.ok().and_then(Result::ok).ok_or_else(|| busy("too many requests"))?;
     let begin = Instant::now();
-    let mut whole = web::BytesMut::new();
-    loop {
-        let next = tokio::time::timeout_at(due(begin, whole.len()).into(), payload.next()).await;
-        let slow = |_| ApiError::new(StatusCode::REQUEST_TIMEOUT, "body-too-slow", "the body did not arrive in time");
-        let Some(chunk) = next.map_err(slow)? else { break };
-        let chunk = chunk.map_err(|e| ApiError::bad("body-unreadable", e.to_string()))?;
-        if whole.len() + chunk.len() > MAX_BODY {
-            return Err(too_large());
+    let mut whole = BytesMut::new();
+    while whole.len() <= SMALL {
+        let Ok(more) = tokio::time::timeout_at((begin + AT_ONCE).into(), read(&mut payload, &mut whole)).await else { break };
+        if !more? {
+            return Ok(Body { bytes: whole.freeze(), _memory: None });
         }
-        whole.extend_from_slice(&chunk);
     }
-    Ok(Body { bytes: whole.freeze(), _memory: memory })
+    let caller = request.peer_addr().map_or(Ipv4Addr::UNSPECIFIED.into(), |address| address.ip());
+    let mut next_due = due(begin + FIRST_BYTES, Instant::now(), whole.len());
+    let place = bounds.arrive(caller, next_due);
+    // The wait for memory must not keep small bodies from coming.
+    drop(at_once);
+    let rest = async {
+        let memory = bounds.reserve(needed).await?;
+        // What the wait took is not the sender's.
+        next_due = Instant::now() + FIRST_BYTES;
+        loop {
+            place.note(next_due, needed as usize);
+            let before = whole.len();
+            let slow = |_| ApiError::new(StatusCode::REQUEST_TIMEOUT, "body-too-slow", "the body did not arrive in time");
+            if !tokio::time::timeout_at(next_due.into(), read(&mut payload, &mut whole)).await.map_err(slow)?? {
+                return Ok::<_, ApiError>(memory);
+            }
+            next_due = due(next_due, Instant::now(), whole.len() - before);
+        }
+    };
+    let memory = tokio::select! {
+        memory = rest => memory?,
+        () = place.gives_way.cancelled() => return Err(busy("bodies that arrive faster take the place of this one")),
+    };
+    Ok(Body { bytes: whole.freeze(), _memory: Some(memory) })
 }
 
 #[cfg(test)]
@@ -129,23 +246,50 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_caller_has_a_bound_and_others_have_their_own() {
+    fn of_too_many_bodies_of_a_caller_the_one_furthest_behind_gives_way() {
         let bounds = Arc::new(Bounds::default());
-        let (one, two) = (IpAddr::from([10, 0, 0, 1]), IpAddr::from([10, 0, 0, 2]));
-        let mut held: Vec<InHand> = (0..MAX_PER_CALLER).map(|_| bounds.enter(one).unwrap()).collect();
-        assert!(bounds.enter(one).is_none() && bounds.enter(two).is_some());
-        held.pop();
-        held.push(bounds.enter(one).unwrap());
+        let (one, two) = (IpAddr::from([127, 0, 0, 1]), IpAddr::from([10, 0, 0, 2]));
+        let now = Instant::now();
+        let after = |seconds: u64| now + Duration::from_secs(seconds);
+        let mut held: Vec<Place> = (0..MAX_ARRIVING).map(|n| bounds.arrive(one, after(100 + n as u64))).collect();
+        held[0].note(after(300), 2);
+        held.push(bounds.arrive(one, after(200)));
+        held.push(bounds.arrive(two, after(1)));
+        let gone: Vec<usize> = held.iter().enumerate().filter(|(_, place)| place.gives_way.is_cancelled()).map(|(n, _)| n).collect();
+        assert_eq!(gone, [1], "not the one that went on, not the new one, and nobody else's");
         drop(held);
-        assert!(bounds.callers.lock().unwrap().is_empty());
+        assert!(bounds.lock().arriving.is_empty());
+    }
+
+    #[tokio::test]
+    async fn memory_is_taken_from_bodies_that_stand_still_and_from_no_others() {
+        let bounds = Arc::new(Bounds::default());
+        let half = u32::try_from(MEMORY / 2).unwrap();
+        let hold = async |due| {
+            let place = bounds.arrive(IpAddr::from([127, 0, 0, 1]), due);
+            place.note(due, MEMORY / 2);
+            (bounds.reserve(half).await.unwrap(), place)
+        };
+        let now = Instant::now();
+        let (moving, still) = (hold(now + FIRST_BYTES * 2).await, hold(now + STANDS_STILL).await);
+        let others = tokio::join!(bounds.reserve(half), async {
+            still.1.gives_way.cancelled().await;
+            drop(still);
+        });
+        let part = others.0.unwrap();
+        assert!(bounds.reserve(half).await.is_err() && !moving.1.gives_way.is_cancelled());
+        drop((part, moving));
     }
 
     #[test]
     fn bodies_have_a_pace_and_a_part_of_the_memory() {
         let begin = Instant::now();
-        assert_eq!(due(begin, 0) - begin, FIRST_BYTES);
-        assert_eq!(due(begin, 10 * BYTES_PER_SECOND) - begin, FIRST_BYTES + Duration::from_secs(10));
+        let (first, second) = (begin + FIRST_BYTES, Duration::from_secs(1));
+        assert_eq!(due(first, begin + second, BYTES_PER_SECOND) - begin, FIRST_BYTES + second);
+        // A fast start is no credit for a stop.
+        assert_eq!(due(first, begin + second, 100 * BYTES_PER_SECOND) - begin, FIRST_BYTES + second);
+        assert_eq!(due(first, begin + second * 4, BYTES_PER_SECOND / 2) - begin, FIRST_BYTES + second / 2);
         assert_eq!((needs(Some(100)), needs(Some(10 << 20)), needs(Some(MAX_BODY + 1))), (Some(2), Some(320), None));
-        assert!(needs(None).is_some_and(|most| usize::try_from(most).unwrap() < MEMORY / 4));
+        assert!(needs(None).is_some_and(|most| usize::try_from(most).unwrap() < MEMORY / 3));
     }
 }

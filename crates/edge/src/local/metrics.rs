@@ -56,7 +56,12 @@ pub(super) async fn metrics(agent: Shared) -> HttpResponse {
     for (name, kind, help, value) in [
         ("pithead_edge_outbox_alarms", "gauge", "Alarms waiting for the server.", counts.alarms as f64),
         ("pithead_edge_outbox_heartbeats", "gauge", "Heartbeats waiting for the server.", counts.heartbeats as f64),
-        ("pithead_edge_alarms_dropped_total", "counter", "Alarms lost because too many waited.", counts.dropped as f64),
+        (
+            "pithead_edge_alarms_dropped_total",
+            "counter",
+            "Alarms lost: too many waited, or the agent ended while its disk was full.",
+            counts.dropped as f64,
+        ),
         ("pithead_edge_alarms_suppressed_total", "counter", "Alarms over the rate of their rule.", counts.suppressed as f64),
         ("pithead_edge_clock_wrong", "gauge", "1 while the machine's clock is wrong.", f64::from(u8::from(agent.clock.fault().is_some()))),
         ("pithead_edge_manifest_version", "gauge", "Version of the desired state last taken.", state.manifest_version as f64),

@@ -1,7 +1,7 @@
 //! The local API: Open Inference Protocol v2, `/v1/apps`, `/metrics` and a status page, for programs on this machine.
 //!
-//! Everything is bounded: bodies, the pace of sending them, connections, requests in hand per caller and per app. Requests that a browser
-//! sends from another site are refused, because this API has no log-in but an optional token.
+//! Everything is bounded: bodies, the pace of sending them, how many of one caller arrive, connections, requests in hand per app. Requests
+//! that a browser sends from another site are refused, because this API has no log-in but an optional token.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -26,6 +26,7 @@ mod metrics;
 mod oip;
 mod page;
 mod predict;
+mod question;
 mod words;
 
 /// Limit of one inference, waiting included.
@@ -122,7 +123,7 @@ fn shows_token(token: &str, request: &ServiceRequest) -> bool {
     shown.is_some_and(|shown| app_package::digest::Digest::of(shown.as_bytes()) == app_package::digest::Digest::of(token.as_bytes()))
 }
 
-/// Refuses callers without the token, where one is set, and those who have too much in hand. Health is told to everybody, for watchdogs.
+/// Refuses callers without the token, where one is set. Health is told to everybody, for watchdogs.
 async fn admitted(
     request: ServiceRequest,
     next: Next<impl actix_web::body::MessageBody>,
@@ -132,18 +133,7 @@ async fn admitted(
     if token.is_some_and(|token| !request.path().starts_with("/v2/health/") && !shows_token(token, &request)) {
         return Err(ApiError::new(StatusCode::UNAUTHORIZED, "token-missing", "send the API's token as Authorization: Bearer").into());
     }
-    let bounds = request.app_data::<web::Data<body::Bounds>>().map(|bounds| bounds.clone().into_inner());
-    // Watchdogs share their address with busy programs of the same machine.
-    let caller = request.peer_addr().map(|address| address.ip()).filter(|_| !request.path().starts_with("/v2/health/"));
-    let in_hand = match (bounds, caller) {
-        (Some(bounds), Some(caller)) => {
-            Some(bounds.enter(caller).ok_or_else(|| body::busy("too many requests of this caller are in hand"))?)
-        }
-        _ => None,
-    };
-    let response = next.call(request).await;
-    drop(in_hand);
-    response
+    next.call(request).await
 }
 
 /// Refuses what a page of another site makes a browser send.

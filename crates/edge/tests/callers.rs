@@ -1,0 +1,165 @@
+//! The real agent and callers of its local API who hold it up, or send what costs much.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
+
+mod support;
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+use support::node::{Node, until};
+use support::{Server, app};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+fn deploy(server: &Server) {
+    let (files, manifest) = app("1.0.0", 3.0);
+    let release = server.publish(&files, &manifest);
+    server.deploy("dep_1", &release, &Server::claims(&release), json!({ "limit": 2.0 }));
+}
+
+/// Sends the head of a request and one byte of its body of so many from this address; gives the connection.
+async fn slow_body(node: SocketAddr, from: IpAddr, length: usize) -> std::io::Result<tokio::net::TcpStream> {
+    let socket = tokio::net::TcpSocket::new_v4()?;
+    socket.bind((from, 0).into())?;
+    let mut stream = socket.connect(node).await?;
+    let head = format!("POST /v1/apps/belt-load/predict HTTP/1.1\r\nHost: {node}\r\nContent-Length: {length}\r\n\r\nx");
+    stream.write_all(head.as_bytes()).await?;
+    Ok(stream)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn callers_who_send_slowly_or_much_hold_up_nobody_else() {
+    let server = Server::start();
+    let mut node = Node::enrol(&server);
+    deploy(&server);
+    node.start();
+    node.serves().await;
+    let address: SocketAddr = node.address.parse().unwrap();
+    let mut slow = Vec::new();
+    for _ in 0..600 {
+        slow.push(slow_body(address, [127, 0, 0, 1].into(), 1_000).await.unwrap());
+    }
+    // The slow callers and this one are programs of the same machine.
+    let begin = Instant::now();
+    assert_eq!(node.predict().await.unwrap().0, 200);
+    assert!(begin.elapsed() < Duration::from_secs(2), "{:?}", begin.elapsed());
+    // Nor do those who take all memory with what they announce: they stand still, and a large body takes their place.
+    let mut announced = Vec::new();
+    for _ in 0..8 {
+        announced.push(slow_body(address, [127, 0, 0, 1].into(), 20_000_000).await.unwrap());
+    }
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let begin = Instant::now();
+    assert_eq!(node.predict().await.unwrap().0, 200);
+    assert!(begin.elapsed() < Duration::from_secs(2), "{:?}", begin.elapsed());
+    let rows = "1,2,3,4\n".repeat(1_000_000);
+    let (status, answer) = node.post("/v1/apps/belt-load/predict", format!("p,q,r,s\n{rows}")).await.unwrap();
+    assert!(status == 200 || answer["code"] == "input-too-large", "{status} {answer}");
+    drop(announced);
+    // Who gives way is told when to come back; a slow body that is in nobody's way ends by itself.
+    let ends = async |mut stream: tokio::net::TcpStream| {
+        let mut text = Vec::new();
+        let read = tokio::time::timeout(Duration::from_secs(20), stream.read_to_end(&mut text)).await.expect("the connection ends");
+        read.unwrap();
+        String::from_utf8_lossy(&text).to_ascii_lowercase()
+    };
+    let mut told = 0;
+    for stream in slow {
+        let text = ends(stream).await;
+        assert!(text.contains(" 503 ") || text.contains(" 408 "), "{text}");
+        if text.contains(" 503 ") {
+            assert!(text.contains("api-busy") && text.contains("retry-after"), "{text}");
+            told += 1;
+        }
+    }
+    assert!(told > 300, "{told}");
+    let text = ends(slow_body(address, [127, 0, 0, 1].into(), 1_000).await.unwrap()).await;
+    assert!(text.contains(" 408 ") && text.contains("body-too-slow"), "{text}");
+
+    // Tensors of 6 MB as JSON: an ordinary call beside them is answered soon.
+    let numbers = "1,".repeat(3_000_000);
+    let question = format!(r#"{{"inputs":[{{"name":"x","shape":[3000001],"datatype":"FP32","data":[{numbers}1]}}]}}"#);
+    let large: Vec<_> = (0..4)
+        .map(|_| {
+            let call = node.client.post(format!("http://{}/v2/models/belt/infer", node.address)).body(question.clone());
+            tokio::spawn(async move { call.send().await.unwrap().status().as_u16() })
+        })
+        .collect();
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let begin = Instant::now();
+    assert_eq!(node.predict().await.unwrap().0, 200);
+    let took = begin.elapsed();
+    for call in large {
+        let status = call.await.unwrap();
+        assert!([400, 503].contains(&status), "the shape is not the model's, or the memory is in use: {status}");
+    }
+    assert!(took < Duration::from_secs(2), "{took:?}");
+    let peak = node.peak_memory();
+    println!("predict beside four tensors of 6 MB: {took:?}; peak memory of the agent: {} MiB", peak >> 20);
+    assert!(peak < 250 << 20, "{peak}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_api_asks_for_its_token_where_one_is_set() {
+    let server = Server::start();
+    let mut node = Node::enrol(&server);
+    let file = node.data.join("token");
+    std::fs::write(&file, "0123456789abcdef0123\n").unwrap();
+    node.start_as(&["--token-file", &file.display().to_string()], &[]);
+    until("the API", async || node.get("/v2/health/live").await.filter(|(status, _)| *status == 200)).await;
+    for path in ["/", "/v1/apps", "/metrics", "/v2"] {
+        let (status, text) = node.get(path).await.unwrap();
+        assert_eq!(status, 401, "{path}");
+        assert!(text.contains("token-missing"), "{text}");
+        for (token, expected) in [("wrong", 401), ("0123456789abcdef0123", 200)] {
+            let call = node.client.get(format!("http://{}{path}", node.address)).bearer_auth(token);
+            assert_eq!(call.send().await.unwrap().status(), expected, "{path}");
+        }
+    }
+    node.kill();
+    std::fs::write(&file, "short").unwrap();
+    let refused = node.command(&["--token-file", &file.display().to_string()]).output().unwrap();
+    assert!(!refused.status.success() && String::from_utf8_lossy(&refused.stderr).contains("shorter than"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn questions_of_many_small_parts_cost_no_more_than_their_bytes() {
+    let server = Server::start();
+    let mut node = Node::enrol(&server);
+    deploy(&server);
+    node.start();
+    node.serves().await;
+    let input = |fields: &str| format!(r#"{{"name":"x","shape":[1,4],"datatype":"FP32",{fields}"data":[1,2,3,4]}}"#);
+    let keys = || (0..1_800_000).fold(String::new(), |all, n| all + &format!("\"{n:x}\":0,"));
+    let (ones, plain) = ("1,".repeat(9_000_000), input(""));
+    let right = [
+        format!(r#"{{"parameters":{{{}"z":0}},"inputs":[{plain}]}}"#, keys()),
+        format!(r#"{{"inputs":[{}]}}"#, input(&format!(r#""parameters":{{{}"z":0}},"#, keys()))),
+        format!(r#"{{"inputs":[{plain}],{}"z":0}}"#, keys()),
+    ];
+    let wrong = [
+        format!(r#"{{"inputs":[{plain}],"outputs":[{}{{"name":"y"}}]}}"#, r#"{"name":"y"},"#.repeat(1_400_000)),
+        format!(r#"{{"inputs":[{}{plain}]}}"#, format!("{},", input("")).repeat(250_000)),
+        format!(r#"{{"inputs":[{{"name":"x","shape":[{ones}1],"datatype":"UINT8","data":[]}}]}}"#),
+        format!(r#"{{"inputs":[{{"name":"x","shape":[9000001],"datatype":"FP64","data":[{ones}1]}}]}}"#),
+        format!(r#"{{"inputs":[{{"name":"x","shape":[1,4],"datatype":"FP32","data":[{ones}1]}}]}}"#),
+        format!(r#"{{"id":"{}","inputs":[{plain}]}}"#, "i".repeat(18_000_000)),
+    ];
+    for (question, served) in right.into_iter().map(|q| (q, true)).chain(wrong.into_iter().map(|q| (q, false))) {
+        let begin = question.get(..60).unwrap().to_owned();
+        let (status, answer) = node.post("/v2/models/belt/infer", question).await.unwrap();
+        if served {
+            assert_eq!((status, &answer["outputs"][0]["data"]), (200, &json!([1.0, 2.0, 3.0, 4.0])), "{begin}");
+        } else {
+            let code = answer["code"].as_str().unwrap();
+            assert!(
+                [400, 413].contains(&status) && ["request-invalid", "tensor-shape", "body-too-large"].contains(&code),
+                "{begin}: {answer}"
+            );
+            assert!(answer.to_string().len() < 500, "{begin}");
+        }
+    }
+    let peak = node.peak_memory();
+    println!("peak memory of the agent: {} MiB", peak >> 20);
+    assert!(peak < 160 << 20, "{peak}");
+}
