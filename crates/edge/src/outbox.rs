@@ -5,7 +5,7 @@
 //! at most [`MAX_ALARMS`] alarms and [`MAX_HEARTBEATS`] heartbeats wait, the oldest go first and are counted; critical alarms are sent
 //! before all others and dropped after all others, so that a flood of lesser ones does not hold them up. The other alarms of a rule have a
 //! rate, and of several rules the one with the most waiting alarms loses its oldest first. While the disk takes nothing, reports wait in
-//! memory.
+//! memory, and a mark that takes no room says how many would be lost with the agent.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::fs::{File, OpenOptions};
@@ -16,14 +16,18 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
-use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use tokio::sync::Notify;
 
 use crate::fault::Fault;
 use crate::files;
 
+mod mark;
 mod rates;
+mod report;
+
+pub use report::Kind;
+use report::{Line, Waiting, is_critical, line, rule_of};
 
 /// Alarms that wait at most.
 pub const MAX_ALARMS: usize = 10_000;
@@ -42,70 +46,12 @@ const RETRY_DISK: Duration = Duration::from_secs(5);
 /// Dead lines that are tolerated before the file is rewritten.
 const DEAD_LINES: usize = 2_000;
 
-/// Kind of a report.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Kind {
-    /// The node and its apps are alive.
-    Heartbeat,
-    /// A rule of an app fired.
-    Alarm,
-}
-
-/// A line of the file.
-#[derive(Serialize, Deserialize)]
-#[serde(untagged)]
-enum Line {
-    Report {
-        sequence: u64,
-        kind: Kind,
-        body: Value,
-    },
-    Marker {
-        accepted_through: u64,
-        next: u64,
-        dropped: u64,
-        /// Numbers above `accepted_through` that are accepted too.
-        #[serde(default, skip_serializing_if = "Vec::is_empty")]
-        taken: Vec<u64>,
-    },
-}
-
-struct Waiting {
-    sequence: u64,
-    kind: Kind,
-    /// A critical alarm.
-    critical: bool,
-    /// Deployment and rule of an alarm; empty for heartbeats.
-    rule: String,
-    /// The report as sent, JSON text.
-    text: String,
-}
-
-impl Waiting {
-    fn of(sequence: u64, kind: Kind, report: &Value) -> Self {
-        let alarm = report.as_object().filter(|_| kind == Kind::Alarm);
-        let (critical, rule) = (alarm.is_some_and(is_critical), alarm.map(rule_of).unwrap_or_default());
-        Self { sequence, kind, critical, rule, text: report.to_string() }
-    }
-}
-
-fn is_critical(alarm: &Map<String, Value>) -> bool {
-    alarm.get("level").and_then(Value::as_str) == Some("critical")
-}
-
-/// Deployment and rule of an alarm.
-fn rule_of(report: &Map<String, Value>) -> String {
-    let field = |key: &str| report.get(key).and_then(Value::as_str).unwrap_or_default();
-    format!("{}/{}", field("deployment_id"), field("rule"))
-}
-
 /// What became of a report.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Kept {
     /// On disk, under this number.
     Stored(u64),
-    /// In memory only, for the disk took nothing: it is sent all the same, but lost if the agent ends before.
+    /// In memory only, for the disk took nothing: it is sent all the same, but lost, and counted, if the agent ends before.
     InMemory(u64, Fault),
     /// Not kept: its rule raises too many alarms. The next one that is kept says how many were not.
     Suppressed,
@@ -118,7 +64,7 @@ pub struct Counts {
     pub heartbeats: usize,
     /// Waiting alarms.
     pub alarms: usize,
-    /// Alarms lost to the bound since the node was enrolled.
+    /// Alarms lost since the node was enrolled: to the bound, or with an agent that ended while they were in memory only.
     pub dropped: u64,
     /// Alarms over the rate of their rule since the start of the agent.
     pub suppressed: u64,
@@ -129,6 +75,7 @@ struct Inner {
     file: Option<File>,
     /// Why the disk refused, and when it was tried last. The file may end in a torn line then, so it is written anew.
     refused: Option<(Fault, Instant)>,
+    mark: mark::MarkFile,
     rates: rates::Rates,
     suppressed: u64,
     lines: usize,
@@ -136,6 +83,16 @@ struct Inner {
     accepted: u64,
     dropped: u64,
     waiting: VecDeque<Waiting>,
+}
+
+impl Inner {
+    /// Marks for the next run what is in memory only. While the disk takes all there is nothing to mark.
+    fn note_held(&mut self) {
+        let held = self.waiting.iter().filter(|w| w.kind == Kind::Alarm && !w.stored).count() as u64;
+        if self.refused.is_some() || held != self.mark.read().held {
+            self.mark.set(mark::Mark { next: self.next, dropped: self.dropped, held });
+        }
+    }
 }
 
 /// The durable queue. Its calls write to disk: call them from blocking threads.
@@ -163,7 +120,7 @@ impl Outbox {
                     match serde_json::from_slice::<Line>(&line) {
                         Ok(Line::Report { sequence, kind, body }) => {
                             next = next.max(sequence + 1);
-                            waiting.push_back(Waiting::of(sequence, kind, &body));
+                            waiting.push_back(Waiting::of(sequence, kind, true, &body));
                         }
                         Ok(Line::Marker { accepted_through, next: n, dropped: d, taken }) => {
                             accepted = accepted.max(accepted_through);
@@ -180,9 +137,15 @@ impl Outbox {
             Err(e) => return Err(disk(&e)),
         }
         waiting.retain(|w: &Waiting| w.sequence > accepted);
-        next = next.max(accepted + 1);
+        let mark = mark::MarkFile::open(&path.with_extension("mark"));
+        let marked = mark.read();
+        if marked.held > 0 {
+            tracing::error!(alarms = marked.held, "alarms that the full disk had no room for ended with the former agent");
+        }
+        next = next.max(accepted + 1).max(marked.next);
+        dropped = dropped.max(marked.dropped.saturating_add(marked.held));
         let rates = rates::Rates::default();
-        let mut inner = Inner { file: None, refused: None, rates, suppressed: 0, lines: 0, next, accepted, dropped, waiting };
+        let mut inner = Inner { file: None, refused: None, mark, rates, suppressed: 0, lines: 0, next, accepted, dropped, waiting };
         trim(&mut inner);
         let outbox = Self { path: path.to_owned(), inner: Mutex::new(inner), urgent: Notify::new(), critical: Notify::new() };
         // A full disk must not keep the node from starting.
@@ -194,17 +157,15 @@ impl Outbox {
 
     /// Writes the whole file anew.
     fn rewrite(&self, inner: &mut Inner) -> Result<(), Fault> {
-        let done = self.written_anew(inner);
-        match done {
-            Ok(file) => {
-                (inner.file, inner.refused, inner.lines) = (Some(file), None, inner.waiting.len());
-                Ok(())
-            }
-            Err(fault) => {
-                (inner.file, inner.refused) = (None, Some((fault.clone(), Instant::now())));
-                Err(fault)
-            }
+        let done = self.written_anew(inner).map(|file| {
+            (inner.file, inner.refused, inner.lines) = (Some(file), None, inner.waiting.len());
+            inner.waiting.iter_mut().for_each(|w| w.stored = true);
+        });
+        if let Err(fault) = &done {
+            (inner.file, inner.refused) = (None, Some((fault.clone(), Instant::now())));
         }
+        inner.note_held();
+        done
     }
 
     fn written_anew(&self, inner: &Inner) -> Result<File, Fault> {
@@ -226,12 +187,17 @@ impl Outbox {
     /// Appends a line, or writes the file anew where the disk has refused before. What waits is in `inner` already.
     fn write(&self, inner: &mut Inner, value: &Line, sync: bool) -> Result<(), Fault> {
         match (&inner.refused, &mut inner.file) {
-            (Some((fault, at)), _) if at.elapsed() < RETRY_DISK => Err(fault.clone()),
+            (Some((fault, at)), _) if at.elapsed() < RETRY_DISK => {
+                let fault = fault.clone();
+                inner.note_held();
+                Err(fault)
+            }
             (None, Some(file)) => {
                 let written = file.write_all(&line(value)?).and_then(|()| if sync { file.sync_data() } else { Ok(()) });
                 if let Err(e) = written {
                     let fault = disk(&e);
                     (inner.file, inner.refused) = (None, Some((fault.clone(), Instant::now())));
+                    inner.note_held();
                     return Err(fault);
                 }
                 inner.lines += 1;
@@ -283,11 +249,16 @@ impl Outbox {
         let report = Value::Object(report);
         // The sequence number is used up even if the write fails half-way.
         inner.next += 1;
-        let waiting = Waiting::of(sequence, kind, &report);
+        let waiting = Waiting::of(sequence, kind, false, &report);
         let critical = waiting.critical;
         inner.waiting.push_back(waiting);
         trim(&mut inner);
         let written = self.write(&mut inner, &Line::Report { sequence, kind, body: report }, true);
+        if written.is_ok()
+            && let Some(own) = inner.waiting.iter_mut().rfind(|w| w.sequence == sequence)
+        {
+            own.stored = true;
+        }
         drop(inner);
         if kind == Kind::Alarm {
             self.urgent.notify_one();
@@ -345,12 +316,6 @@ impl Outbox {
         let alarms = inner.waiting.iter().filter(|w| w.kind == Kind::Alarm).count();
         Counts { heartbeats: inner.waiting.len() - alarms, alarms, dropped: inner.dropped, suppressed: inner.suppressed }
     }
-}
-
-fn line(value: &Line) -> Result<Vec<u8>, Fault> {
-    let mut bytes = serde_json::to_vec(value).map_err(|e| Fault::new("report-invalid", "state", e.to_string()))?;
-    bytes.push(b'\n');
-    Ok(bytes)
 }
 
 /// Drops reports over [`MAX_HEARTBEATS`] and [`MAX_ALARMS`], critical alarms last: the oldest of the rule of which most wait. So a flood

@@ -118,11 +118,22 @@ fn heartbeats_are_few() {
 fn filled(waiting: VecDeque<Waiting>) -> Inner {
     let next = waiting.len() as u64 + 1;
     let rates = rates::Rates::default();
-    Inner { file: None, refused: None, rates, suppressed: 0, lines: 0, next, accepted: 0, dropped: 0, waiting }
+    Inner {
+        file: None,
+        refused: None,
+        mark: mark::MarkFile::default(),
+        rates,
+        suppressed: 0,
+        lines: 0,
+        next,
+        accepted: 0,
+        dropped: 0,
+        waiting,
+    }
 }
 
 fn of_rule(sequence: u64, rule: &str, critical: bool) -> Waiting {
-    Waiting { sequence, kind: Kind::Alarm, critical, rule: rule.into(), text: "{}".into() }
+    Waiting { sequence, kind: Kind::Alarm, critical, rule: rule.into(), stored: true, text: "{}".into() }
 }
 
 #[test]
@@ -205,4 +216,36 @@ fn a_disk_that_takes_nothing_does_not_keep_the_queue_from_opening() {
     let outbox = Outbox::open(&path).unwrap();
     assert_eq!(sequences(&outbox), [1]);
     assert!(matches!(push(&outbox, Kind::Alarm, &[("rule", "r")]), Kept::InMemory(2, _)));
+}
+
+#[test]
+fn what_ends_with_the_agent_on_a_full_disk_is_counted_and_its_number_is_not_used_again() {
+    let dir = Scratch::new();
+    let path = dir.path().join("outbox.jsonl");
+    let outbox = Outbox::open(&path).unwrap();
+    assert_eq!([alarm(&outbox), alarm(&outbox)], [1, 2]);
+    outbox.lock().file = Some(OpenOptions::new().append(true).open("/dev/full").unwrap());
+    let temporary = dir.path().join("outbox.jsonl.tmp");
+    std::fs::create_dir(&temporary).unwrap();
+    for number in 3..=6 {
+        assert!(matches!(push(&outbox, Kind::Alarm, &[("rule", "r")]), Kept::InMemory(n, _) if n == number));
+    }
+    push(&outbox, Kind::Heartbeat, &[]);
+    // Two of the four are at the server when the agent ends, and the disk is full all the time.
+    outbox.accepted(4, &[1, 2, 3, 4]);
+    drop(outbox);
+    let outbox = Outbox::open(&path).unwrap();
+    assert_eq!((outbox.counts().dropped, outbox.lock().next), (2, 8));
+    drop(outbox);
+    let outbox = Outbox::open(&path).unwrap();
+    assert_eq!(outbox.counts().dropped, 2, "once");
+    assert!(matches!(push(&outbox, Kind::Alarm, &[("rule", "r")]), Kept::InMemory(8, _)));
+    // There is room again: all is on disk, and nothing more is lost with the agent.
+    std::fs::remove_dir(&temporary).unwrap();
+    outbox.lock().refused.as_mut().unwrap().1 -= RETRY_DISK;
+    assert_eq!(alarm(&outbox), 9);
+    drop(outbox);
+    let outbox = Outbox::open(&path).unwrap();
+    assert_eq!(outbox.counts().dropped, 2);
+    assert!(sequences(&outbox).ends_with(&[8, 9]));
 }

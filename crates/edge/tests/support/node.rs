@@ -28,7 +28,10 @@ impl Drop for Node {
 
 impl Node {
     pub fn enrol(server: &Server) -> Self {
-        let data = folder();
+        Self::enrol_in(server, folder())
+    }
+
+    pub fn enrol_in(server: &Server, data: PathBuf) -> Self {
         let output = enrol(&data, &server.url, CODE, &server.pin);
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();

@@ -1,0 +1,123 @@
+//! The real agent on a disk that is full: a small file system of its own.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
+
+mod support;
+
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::process::Command;
+
+use serde_json::{Value, json};
+use support::node::{Node, folder, installed, until};
+use support::{Server, app};
+
+/// A file system of 16 MiB; unmounted on drop.
+struct Disk(PathBuf);
+
+impl Disk {
+    /// `None` where mounting is refused, as it is to all but root.
+    fn mount() -> Option<Self> {
+        let path = folder();
+        std::fs::create_dir(&path).unwrap();
+        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=16m", "tmpfs"]).arg(&path).output();
+        if mounted.is_ok_and(|output| output.status.success()) {
+            return Some(Self(path));
+        }
+        std::fs::remove_dir(path).unwrap();
+        None
+    }
+
+    /// Takes all room.
+    fn fill(&self) {
+        let mut file = std::fs::File::create(self.0.join("filler")).unwrap();
+        for size in [1 << 20, 4 << 10, 1] {
+            while file.write_all(&vec![1; size]).is_ok() {}
+        }
+    }
+
+    fn make_room(&self) {
+        std::fs::remove_file(self.0.join("filler")).unwrap();
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
+        let _ = std::fs::remove_dir(&self.0);
+    }
+}
+
+/// Predicts what raises an alarm: its number, and why it is not on disk.
+async fn alarm(node: &Node) -> (u64, Value) {
+    let (status, answer) = node.predict().await.unwrap();
+    assert_eq!((status, answer["alarms"][0]["rule"].as_str()), (200, Some("over")), "{answer}");
+    (answer["alarm_sequences"][0].as_u64().unwrap(), answer["alarm_fault"].clone())
+}
+
+/// Waits for a heartbeat after this number.
+async fn beat(server: &Server, after: u64, what: &str, fits: impl Fn(&Value) -> bool) -> Value {
+    let found = |r: &&Value| r["kind"] == "heartbeat" && fits(&r["node"]);
+    until(what, async || server.world().reports.range(after..).map(|(_, r)| r).find(found).cloned()).await
+}
+
+async fn arrived(server: &Server, number: u64) {
+    until(&format!("alarm {number}"), async || server.world().reports.get(&number).filter(|r| r["kind"] == "alarm").cloned()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn alarms_go_on_while_the_disk_is_full_and_what_ends_with_the_agent_is_told() {
+    let Some(disk) = Disk::mount() else {
+        println!("skipped: no file system can be mounted here");
+        return;
+    };
+    let server = Server::start();
+    let mut node = Node::enrol_in(&server, disk.0.join("data"));
+    let (files, manifest) = app("1.0.0", 3.0);
+    let release = server.publish(&files, &manifest);
+    server.deploy("dep_1", &release, &Server::claims(&release), json!({ "limit": 2.0 }));
+    node.start();
+    installed(&server, "dep_1", 2).await;
+    node.serves().await;
+
+    disk.fill();
+    // The last page of the file takes some more.
+    let (first, fault) = until("an alarm without room", async || Some(alarm(&node).await).filter(|(_, fault)| !fault.is_null())).await;
+    assert_eq!(fault, "disk-full");
+    arrived(&server, first).await;
+    beat(&server, first, "the full disk", |n| n["trouble"]["code"] == "disk-full").await;
+    let (status, ready) = node.ready().await;
+    assert!(status == 200 && ready["reasons"].as_array().unwrap().iter().any(|r| r["code"] == "disk-full"), "{ready}");
+
+    // The platform is away, too, and the agent ends: what it held is lost, and the next one says how much.
+    server.world().down = true;
+    let mut last = 0;
+    for _ in 0..3 {
+        let (number, fault) = alarm(&node).await;
+        assert!(number > last && fault == "disk-full", "{number} {fault}");
+        last = number;
+    }
+    node.kill();
+    node.start();
+    let again = node.serves().await["alarm_sequences"][0].as_u64().unwrap();
+    assert!(again > last, "{again} after {last}");
+    server.world().down = false;
+    arrived(&server, again).await;
+    let told = beat(&server, again, "the lost alarms", |n| n["alarms_dropped"].as_u64() > Some(0)).await;
+    assert_eq!((&told["node"]["alarms_dropped"], &told["node"]["trouble"]["code"]), (&json!(3), &json!("disk-full")));
+    assert!(node.get("/metrics").await.unwrap().1.contains("pithead_edge_alarms_dropped_total 3"));
+
+    // With room all goes on, and nothing more is lost with an agent.
+    disk.make_room();
+    let kept = until("an alarm on disk", async || Some(alarm(&node).await).filter(|(_, fault)| fault.is_null())).await.0;
+    beat(&server, kept, "no trouble", |n| n["trouble"].is_null()).await;
+    server.world().down = true;
+    let (waits, fault) = alarm(&node).await;
+    assert!(fault.is_null(), "{fault}");
+    node.kill();
+    node.start();
+    node.serves().await;
+    server.world().down = false;
+    arrived(&server, waits).await;
+    let told = beat(&server, waits, "the count", |n| n["alarms_dropped"].is_u64()).await;
+    assert_eq!(told["node"]["alarms_dropped"], 3);
+}
