@@ -4,8 +4,10 @@
 FROM rust:1.95-bookworm AS build
 WORKDIR /build
 COPY . .
+# The time of the build, below which no node takes the time to be: give the time of the sources for an image that can be built again.
+ARG SOURCE_DATE_EPOCH
 RUN --mount=type=cache,target=/usr/local/cargo/registry --mount=type=cache,target=/build/target \
-    cargo build --release --locked --package pithead --bin pithead --package pithead-edge --bin pithead-edge \
+    SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(date +%s)} cargo build --release --locked --package pithead --bin pithead --package pithead-edge --bin pithead-edge \
     && mkdir /out && cp target/release/pithead target/release/pithead-edge /out/ && strip --strip-debug /out/*
 
 FROM debian:bookworm-slim AS onnxruntime
@@ -44,8 +46,9 @@ USER 10001:10001
 WORKDIR /var/lib/pithead-edge
 ENV PITHEAD_EDGE_ORT_LIB=/usr/local/lib/onnxruntime/libonnxruntime.so
 VOLUME /var/lib/pithead-edge
-# The node's local API.
+# The node's local API. On every address of the container, so it asks for the token that EDGE.md tells how to make; without the file
+# the agent does not start.
 EXPOSE 9101
 HEALTHCHECK --interval=15s --timeout=5s --start-period=20s CMD ["healthcheck", "9101", "/v2/health/live"]
 ENTRYPOINT ["pithead-edge"]
-CMD ["run", "--data", "/var/lib/pithead-edge", "--listen", "0.0.0.0:9101"]
+CMD ["run", "--data", "/var/lib/pithead-edge", "--listen", "0.0.0.0:9101", "--token-file", "/var/lib/pithead-edge/token"]

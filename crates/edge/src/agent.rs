@@ -198,7 +198,11 @@ impl Agent {
 
     /// Judges a licence for this node at the present time.
     pub fn licensed(&self, wanted: &Wanted, safety: bool, purpose: Purpose) -> Result<Verdict, Fault> {
-        release::licensed(wanted, safety, &self.keys(), &self.identity().spiffe_id, purpose, self.clock.now())
+        let claims = release::claims(wanted, &self.keys())?;
+        if let Some(issued) = release::issued(&claims) {
+            self.clock.licensed(issued);
+        }
+        release::licensed(wanted, &claims, safety, &self.identity().spiffe_id, purpose, self.clock.now())
     }
 
     /// The standing of a licence for running on: `valid` or what it warns of. A safety-class app that is installed with

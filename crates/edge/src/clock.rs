@@ -1,8 +1,9 @@
 //! The node's time. Clocks of machines underground stand at 1970 after a dead battery, or run years ahead; a mine may set one back.
 //!
-//! Invariants: the time never falls below what is proved (when the certificate was issued, and the platform's time of the last answer with
-//! the time that this agent has run since); once the platform has answered, its time holds, whatever the machine's clock says. What the
-//! machine's clock says wrong is told by [`Clock::fault`] and stops nothing.
+//! Invariants: the time never falls below what is proved (when this program was built, when the certificate and a verified licence were
+//! issued, and the platform's time of the last answer with the time that this agent has run since); once the platform has answered, its
+//! time holds, whatever the machine's clock says, but not against the certificate and the program. What the machine's clock says wrong is
+//! told by [`Clock::fault`] and stops nothing.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -32,16 +33,31 @@ impl Known {
 }
 
 struct Inner {
-    /// Lower bound of the time, from former runs.
+    /// When the certificate was issued or the program was built: nobody's word sets the time before that.
+    issued: DateTime<Utc>,
+    /// Lower bound of the time, from former runs and documents.
     floor: Known,
     /// Time of the platform's last answer in this run.
     platform: Option<Known>,
+}
+
+impl Inner {
+    fn rise(&mut self, time: DateTime<Utc>) {
+        if self.floor.now() < time {
+            self.floor = Known { time, at: Instant::now() };
+        }
+    }
 }
 
 /// The clock of one data folder.
 pub struct Clock {
     file: Option<PathBuf>,
     inner: Mutex<Inner>,
+}
+
+/// When this program was built, where the build says so; a build that is to be repeatable says the time of its sources.
+fn built() -> DateTime<Utc> {
+    option_env!("SOURCE_DATE_EPOCH").and_then(|seconds| DateTime::from_timestamp(seconds.parse().ok()?, 0)).unwrap_or_default()
 }
 
 /// The time to go by: the platform's where it is known, else the machine's, and never less than the proved one.
@@ -62,17 +78,17 @@ impl Clock {
         let file = data.join(FILE);
         let text = std::fs::read_to_string(&file).unwrap_or_default();
         let kept = text.trim().parse().ok().and_then(|seconds| DateTime::from_timestamp(seconds, 0));
-        Self::with(Some(file), kept.max(issued))
+        Self::with(Some(file), kept, issued.unwrap_or_default().max(built()))
     }
 
     /// A clock that knows nothing yet, for enrolment.
     pub fn fresh() -> Self {
-        Self::with(None, None)
+        Self::with(None, None, built())
     }
 
-    fn with(file: Option<PathBuf>, floor: Option<DateTime<Utc>>) -> Self {
-        let floor = Known { time: floor.unwrap_or(DateTime::UNIX_EPOCH), at: Instant::now() };
-        Self { file, inner: Mutex::new(Inner { floor, platform: None }) }
+    fn with(file: Option<PathBuf>, kept: Option<DateTime<Utc>>, issued: DateTime<Utc>) -> Self {
+        let floor = Known { time: kept.unwrap_or_default().max(issued), at: Instant::now() };
+        Self { file, inner: Mutex::new(Inner { issued, floor, platform: None }) }
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -102,19 +118,26 @@ impl Clock {
     }
 
     /// The platform's time (`Date` of an answer over a connection whose other end was verified). It is believed whatever was known before:
-    /// a platform whose clock was wrong for a day must not bind its nodes to it for ever.
+    /// a platform whose clock was wrong for a day must not bind its nodes to it for ever. Only the certificate and the program stand against it.
     pub fn heard(&self, date: &str) {
         let Ok(time) = DateTime::parse_from_rfc2822(date) else { return };
-        let known = Known { time: time.to_utc(), at: Instant::now() };
         let mut inner = self.lock();
+        let known = Known { time: time.to_utc().max(inner.issued), at: Instant::now() };
         (inner.floor, inner.platform) = (known, Some(known));
     }
 
-    /// A certificate issued at this time was verified: it is at least that late.
+    /// A certificate of this node issued at this time was verified: it is at least that late.
     pub fn issued(&self, time: DateTime<Utc>) {
         let mut inner = self.lock();
-        if inner.floor.now() < time {
-            inner.floor = Known { time, at: Instant::now() };
+        inner.issued = inner.issued.max(time);
+        inner.rise(time);
+    }
+
+    /// A licence issued at this time was verified: it is at least that late, as long as the platform has not said better in this run.
+    pub fn licensed(&self, time: DateTime<Utc>) {
+        let mut inner = self.lock();
+        if inner.platform.is_none() {
+            inner.rise(time);
         }
     }
 
@@ -183,12 +206,34 @@ mod tests {
         let next = Clock::open(dir.path(), Some(day(10)));
         assert_eq!(next.now().format("%Y").to_string(), "2055");
         assert!(next.platform().is_none() && next.fault().is_some());
-        // A platform that was wrong and is right again is believed; a certificate issued later proves the later time.
-        next.heard("Mon, 01 Jan 2024 00:00:00 GMT");
-        assert_eq!(next.now().format("%Y").to_string(), "2024");
-        next.issued(day(20_454));
-        assert!(next.now() >= day(20_454));
+        // A platform that was wrong and is right again is believed.
+        next.heard("Fri, 01 Jan 2049 00:00:00 GMT");
+        assert_eq!(next.now().format("%Y").to_string(), "2049");
         next.heard("no date");
-        assert!(next.now() >= day(20_454));
+        assert_eq!(next.now().format("%Y").to_string(), "2049");
+    }
+
+    #[test]
+    fn documents_prove_a_time_and_the_platform_stands_against_licences_only() {
+        let dir = Scratch::new();
+        let far = |years: i64| day(365 * years);
+        let clock = Clock::open(dir.path(), Some(far(80)));
+        assert!(clock.proved() >= far(80) && Clock::fresh().proved() >= built());
+        clock.licensed(far(90));
+        clock.licensed(far(85));
+        assert!(clock.proved() >= far(90) && clock.now() >= far(90));
+        // The platform takes back what a licence said, and no licence binds the time after that.
+        clock.heard(&far(82).to_rfc2822());
+        clock.licensed(far(90));
+        assert!((far(82)..far(83)).contains(&clock.now()) && (far(82)..far(83)).contains(&clock.proved()));
+        // Not what the certificate said, whichever came first.
+        clock.heard(&far(79).to_rfc2822());
+        assert!(clock.now() >= far(80) && clock.platform() >= Some(far(80)));
+        clock.issued(far(84));
+        assert!(clock.now() >= far(84));
+        clock.heard(&far(83).to_rfc2822());
+        assert!(clock.now() >= far(84) && clock.proved() >= far(84));
+        clock.keep().unwrap();
+        assert!(Clock::open(dir.path(), None).proved() >= far(84));
     }
 }

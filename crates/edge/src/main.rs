@@ -86,7 +86,9 @@ enum Command {
 
 fn main() -> ExitCode {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal()).init();
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal());
+    // Where standard error takes nothing (a full disk), it would be told there too, and that ends the task that wrote the line.
+    log.log_internal_errors(false).init();
     match Cli::parse().command {
         Command::AppHost(options) => host::main(&options),
         Command::EngineVersion { ort_lib } => host::engine_version(&ort_lib),

@@ -5,7 +5,7 @@
 use app_package::digest::Digest;
 use app_package::dsse::{Envelope, ReleaseStatement};
 use app_package::keys::KeySet;
-use app_package::license::{self, Context, Purpose, Verdict};
+use app_package::license::{self, Claims, Context, Purpose, Verdict};
 use app_package::manifest::{AppManifest, ParameterKind};
 use app_package::margo::{ApplicationDeployment, ReleaseRef};
 use app_package::oci::{self, ImageManifest};
@@ -169,14 +169,33 @@ pub fn signature(wanted: &Wanted, envelope: &[u8], keys: &KeySet) -> Result<(), 
     Ok(())
 }
 
+fn refused(code: &'static str, why: String) -> Fault {
+    Fault::new(code, "license", why)
+}
+
+/// The claims of the licence, signed by one of these keys.
+pub fn claims(wanted: &Wanted, keys: &KeySet) -> Result<Claims, Fault> {
+    license::verify(&wanted.license, keys).map_err(|e| refused(e.code(), e.to_string()))
+}
+
+/// When a licence was issued.
+pub fn issued(claims: &Claims) -> Option<DateTime<Utc>> {
+    DateTime::from_timestamp(claims.iat, 0)
+}
+
 /// Checks the licence for this node and purpose. `safety` comes from the signed release, not from the document. The
 /// verdict is given back because an allowed use may still need a warning.
-pub fn licensed(wanted: &Wanted, safety: bool, keys: &KeySet, node: &str, purpose: Purpose, now: DateTime<Utc>) -> Result<Verdict, Fault> {
-    let refused = |code: &'static str, why: String| Fault::new(code, "license", why);
-    let claims = license::verify(&wanted.license, keys).map_err(|e| refused(e.code(), e.to_string()))?;
+pub fn licensed(
+    wanted: &Wanted,
+    claims: &Claims,
+    safety: bool,
+    node: &str,
+    purpose: Purpose,
+    now: DateTime<Utc>,
+) -> Result<Verdict, Fault> {
     let terms = claims.terms().map_err(|e| refused(e.code(), e.to_string()))?;
     // A licence cannot be older than its own issue: a machine whose clock stands still does not lose what it has.
-    let now = DateTime::from_timestamp(claims.iat, 0).map_or(now, |issued| now.max(issued));
+    let now = issued(claims).map_or(now, |issued| now.max(issued));
     let context = Context {
         now,
         node: Some(node),

@@ -61,7 +61,7 @@ fn at(seconds: i64) -> DateTime<Utc> {
 fn code(change: impl FnOnce(&mut Claims), safety: bool, purpose: Purpose, now: i64) -> String {
     let mut claims = claims();
     change(&mut claims);
-    match licensed(&wanted(&claims), safety, &keys(), NODE, purpose, at(now)) {
+    match licensed(&wanted(&claims), &claims, safety, NODE, purpose, at(now)) {
         Ok(verdict) => verdict.code().to_owned(),
         Err(fault) => fault.code.into_owned(),
     }
@@ -90,7 +90,9 @@ fn licences() {
 fn licence_of_another_platform() {
     let mut strange = KeySet::new();
     strange.insert(SigningKey::from_bytes(&[4; 32]).verifying_key());
-    let fault = licensed(&wanted(&claims()), false, &strange, NODE, Purpose::Deploy, at(500)).unwrap_err();
+    let own = super::claims(&wanted(&claims()), &keys()).unwrap();
+    assert_eq!(issued(&own), Some(at(0)));
+    let fault = super::claims(&wanted(&claims()), &strange).unwrap_err();
     assert_eq!((fault.code.as_ref(), fault.source), ("license-unknown-key", "license"));
 }
 
