@@ -46,6 +46,12 @@ pub enum Job {
         /// Deployment id after which to go on; empty for the beginning.
         after: String,
     },
+    /// Enqueue notices to the people of mines for which a recalled release is wanted.
+    TellPeople {
+        release_id: String,
+        /// Organisation id after which to go on; empty for the beginning.
+        after: String,
+    },
     /// End uploads that nobody finished.
     ExpireUploads,
     /// Remove what nothing in the registry refers to.
@@ -82,7 +88,7 @@ impl Lane {
         match self {
             Self::Checks => &["check-release", "score-release", "evaluate-release", "evaluate-scenario"],
             Self::Prompt => &["rebuild-node", "tell-nodes", "expire-uploads"],
-            Self::Mail => &["offer-reset", "notify", "send-message"],
+            Self::Mail => &["offer-reset", "notify", "send-message", "tell-people"],
             Self::Upkeep => &["collect-garbage", "prune-history"],
         }
     }
@@ -93,6 +99,11 @@ impl Lane {
             Self::Prompt | Self::Mail => LEASE,
             Self::Upkeep => UPKEEP_LEASE,
         }
+    }
+
+    /// The furthest that work of this lane is planned ahead: what waits longer was planned by a clock that was ahead.
+    fn furthest(self) -> TimeDelta {
+        TimeDelta::days(if self == Self::Upkeep { 40 } else { 2 })
     }
 
     /// Pause after a failed try. Eight tries of a mail take two hours, for a mail server may be away for long and may refuse the first try of
@@ -112,6 +123,7 @@ impl Job {
             Self::EvaluateScenario { .. } => "evaluate-scenario",
             Self::RebuildNode { .. } => "rebuild-node",
             Self::TellNodes { .. } => "tell-nodes",
+            Self::TellPeople { .. } => "tell-people",
             Self::ExpireUploads => "expire-uploads",
             Self::CollectGarbage => "collect-garbage",
             Self::PruneHistory => "prune-history",
@@ -144,11 +156,12 @@ impl Job {
         Ok(())
     }
 
-    /// Puts the job into the queue, to run at a time, unless one of its kind waits already.
+    /// Puts the job into the queue, to run at a time, unless one of its kind waits already; one that waits until later runs then, too.
     pub fn enqueue_once(&self, conn: &mut Conn, at: Timestamp) -> Result<()> {
         use schema::jobs::dsl;
-        let waiting = dsl::jobs.filter(dsl::kind.eq(self.kind()).and(dsl::state.eq("waiting")));
-        if diesel::select(diesel::dsl::exists(waiting)).get_result(conn)? { Ok(()) } else { self.enqueue(conn, at) }
+        let waiting = dsl::kind.eq(self.kind()).and(dsl::state.eq("waiting"));
+        diesel::update(dsl::jobs.filter(waiting).filter(dsl::run_at.gt(at))).set(dsl::run_at.eq(at)).execute(conn)?;
+        if diesel::select(diesel::dsl::exists(dsl::jobs.filter(waiting))).get_result(conn)? { Ok(()) } else { self.enqueue(conn, at) }
     }
 }
 
@@ -203,7 +216,9 @@ pub async fn run_one(app: &App, lane: Lane, worker: Worker) -> Result<bool> {
     let claimed = app
         .db
         .write(move |conn| {
-            let Some(id) = dialect::claim_job(conn, lane.kinds(), now, now.plus(lease))? else { return Ok(None) };
+            let Some(id) = dialect::claim_job(conn, lane.kinds(), now, now.plus(lease), now.plus(lane.furthest()))? else {
+                return Ok(None);
+            };
             let (payload, attempts): (String, i64) =
                 schema::jobs::table.find(&id).select((schema::jobs::payload, schema::jobs::attempts)).first(conn)?;
             Ok(Some((id, payload, attempts)))
@@ -253,6 +268,40 @@ mod tests {
     use super::*;
     use crate::base::notify::NoticeKind;
 
+    fn claim(conn: &mut Conn, at: Timestamp) -> Result<Option<String>> {
+        let lane = Lane::Checks;
+        Ok(dialect::claim_job(conn, lane.kinds(), at, at.plus(LEASE), at.plus(lane.furthest()))?)
+    }
+
+    #[tokio::test]
+    async fn what_a_clock_ahead_has_planned_or_begun_is_done_when_it_is_set_back() {
+        crate::testing::each_backend(|app| async move {
+            let (now, ahead) = (app.clock.now(), app.clock.now().plus(TimeDelta::days(400)));
+            app.db
+                .write(move |conn| {
+                    Job::ScoreRelease { release_id: "begun".into() }.enqueue(conn, ahead)?;
+                    assert!(claim(conn, ahead)?.is_some());
+                    Job::ScoreRelease { release_id: "planned".into() }.enqueue(conn, ahead)?;
+                    assert!(claim(conn, now)?.is_some() && claim(conn, now)?.is_some() && claim(conn, now)?.is_none());
+                    Job::ScoreRelease { release_id: "tomorrow".into() }.enqueue(conn, now.plus(TimeDelta::days(1)))?;
+                    assert!(claim(conn, now)?.is_none());
+                    // Upkeep runs on time too, though it is planned once only.
+                    for at in [ahead, now] {
+                        Job::PruneHistory.enqueue_once(conn, at)?;
+                    }
+                    let planned: Vec<Timestamp> = schema::jobs::table
+                        .filter(schema::jobs::kind.eq(Job::PruneHistory.kind()))
+                        .select(schema::jobs::run_at)
+                        .load(conn)?;
+                    assert_eq!(planned, [now]);
+                    Ok(())
+                })
+                .await
+                .unwrap();
+        })
+        .await;
+    }
+
     #[tokio::test]
     async fn organisations_take_turns() {
         crate::testing::each_backend(|app| async move {
@@ -277,7 +326,7 @@ mod tests {
                 let payload: String = app
                     .db
                     .write(move |conn| {
-                        let id = dialect::claim_job(conn, Lane::Checks.kinds(), at, at.plus(LEASE))?.unwrap();
+                        let id = claim(conn, at)?.unwrap();
                         Ok(schema::jobs::table.find(id).select(schema::jobs::payload).first(conn)?)
                     })
                     .await
@@ -289,7 +338,7 @@ mod tests {
             }
             assert_eq!(order, ["a1", "b1", "own", "a2", "a3"], "of three slow ones and one, the one is second");
             let late = now.plus(TimeDelta::seconds(20));
-            let none = app.db.write(move |conn| Ok(dialect::claim_job(conn, Lane::Checks.kinds(), late, late.plus(LEASE))?)).await;
+            let none = app.db.write(move |conn| claim(conn, late)).await;
             assert_eq!(none.unwrap(), None, "none twice");
         })
         .await;
@@ -304,7 +353,8 @@ mod tests {
             Job::EvaluateRelease { .. } => Some(Job::EvaluateScenario { set_id: id(), after: id() }),
             Job::EvaluateScenario { .. } => Some(Job::RebuildNode { node_id: id() }),
             Job::RebuildNode { .. } => Some(Job::TellNodes { release_id: id(), after: id() }),
-            Job::TellNodes { .. } => Some(Job::ExpireUploads),
+            Job::TellNodes { .. } => Some(Job::TellPeople { release_id: id(), after: id() }),
+            Job::TellPeople { .. } => Some(Job::ExpireUploads),
             Job::ExpireUploads => Some(Job::CollectGarbage),
             Job::CollectGarbage => Some(Job::PruneHistory),
             Job::PruneHistory => Some(Job::OfferReset { email: id(), lang: Lang::En }),

@@ -45,8 +45,9 @@ impl Bucket {
     /// Holds the bucket of a subject, such as `alarms:nod_…`. Buckets are taken after the rows of `dialect::hold`, the wider ones last.
     pub fn hold(conn: &mut Conn, subject: String, rate: Rate, now: Timestamp) -> Result<Self> {
         let full_at = dialect::hold_rate(conn, &subject, now)?;
-        // A bucket is never emptier than empty: the rate may have been raised, or the clock set back.
-        let full_at = full_at.max(now).min(now.plus(rate.pace() * count(rate.units)));
+        // None is emptier than empty: such a time was written while the clock ran ahead. The bucket counts as full, for one that is refused is
+        // not written, and would be as empty at the next look.
+        let full_at = if full_at > now.plus(rate.pace() * count(rate.units)) { now } else { full_at.max(now) };
         Ok(Self { subject, rate, full_at, now })
     }
 
@@ -72,18 +73,21 @@ impl Bucket {
     }
 }
 
-/// Takes one unit from each of some buckets in their order, in the caller's transaction; gives how long to wait where one is empty. The
-/// caller then ends its transaction with an error, so that nothing is taken.
+/// Takes one unit from each of some buckets, which are held in their order, in the caller's transaction. Where one is empty nothing is
+/// taken; gives how long to wait then.
 pub fn spend(conn: &mut Conn, buckets: Vec<(String, Rate)>, now: Timestamp) -> Result<Option<TimeDelta>> {
+    let mut held = Vec::new();
     for (subject, rate) in buckets {
-        let mut bucket = Bucket::hold(conn, subject, rate, now)?;
-        if let Some(wait) = bucket.wait(1) {
-            return Ok(Some(wait));
-        }
-        bucket.take(1);
-        bucket.keep(conn)?;
+        held.push(Bucket::hold(conn, subject, rate, now)?);
     }
-    Ok(None)
+    let wait = held.iter().filter_map(|bucket| bucket.wait(1)).max();
+    if wait.is_none() {
+        for mut bucket in held {
+            bucket.take(1);
+            bucket.keep(conn)?;
+        }
+    }
+    Ok(wait)
 }
 
 /// Deletes buckets that are full, at most so many; gives how many.
@@ -118,14 +122,27 @@ mod tests {
             assert_eq!(spend_one().await, Some(TimeDelta::seconds(20)));
             app.clock.advance(TimeDelta::seconds(20));
             assert_eq!((spend_one().await, spend_one().await), (None, Some(TimeDelta::minutes(1))));
-            // More than it holds is a full bucket, and a clock that goes back locks nobody out for longer than one is empty.
-            let now = app.clock.now().minus(TimeDelta::days(400));
+            // Of two nothing is taken where one is empty.
+            let both = async || {
+                let (now, both) = (app.clock.now(), vec![("y".into(), Rate::hourly(1)), ("x".into(), rate)]);
+                app.db.write(move |conn| spend(conn, both, now)).await.unwrap()
+            };
+            assert_eq!(both().await, Some(TimeDelta::minutes(1)));
+            app.clock.advance(TimeDelta::minutes(1));
+            assert_eq!(both().await, None);
+            // More than it holds waits for a full bucket.
+            let now = app.clock.now();
             let waits = app.db.write(move |conn| Ok(Bucket::hold(conn, "x".into(), rate, now)?.wait(1_000))).await.unwrap();
             assert_eq!(waits, Some(TimeDelta::minutes(3)));
+            // A clock that was set back locks nobody out: what was taken while it ran ahead is forgotten.
+            let back = now.minus(TimeDelta::days(400));
+            for expected in [None, None, None, Some(TimeDelta::minutes(1))] {
+                assert_eq!(app.db.write(move |conn| spend(conn, vec![("x".into(), rate)], back)).await.unwrap(), expected);
+            }
             let now = app.clock.now();
             let kept = |now| app.db.write(move |conn| prune(conn, now, 10));
-            assert_eq!(kept(now).await.unwrap(), 0);
-            assert_eq!(kept(now.plus(TimeDelta::hours(1))).await.unwrap(), 1, "a full bucket is the same as none");
+            assert_eq!(kept(back).await.unwrap(), 0);
+            assert_eq!(kept(now).await.unwrap(), 1, "a full bucket is the same as none");
         })
         .await;
     }

@@ -132,8 +132,15 @@ struct DueJob {
 }
 
 /// Takes a due job of some kinds for a lease, or none: first what is nobody's, then the oldest of the organisation whose last job was begun
-/// longest ago. Two workers never take the same one: PostgreSQL skips locked rows, SQLite has one writer.
-pub fn claim_job(conn: &mut Conn, kinds: &[&'static str], now: Timestamp, lease_until: Timestamp) -> QueryResult<Option<String>> {
+/// longest ago. Two workers never take the same one: PostgreSQL skips locked rows, SQLite has one writer. What waits or is leased until after
+/// `furthest` was planned by a clock that was ahead, and is due.
+pub fn claim_job(
+    conn: &mut Conn,
+    kinds: &[&'static str],
+    now: Timestamp,
+    lease_until: Timestamp,
+    furthest: Timestamp,
+) -> QueryResult<Option<String>> {
     use diesel::prelude::*;
     use schema::jobs::dsl;
     let locked = match conn {
@@ -143,12 +150,13 @@ pub fn claim_job(conn: &mut Conn, kinds: &[&'static str], now: Timestamp, lease_
     let due: Option<DueJob> = sql_query(format!(
         "SELECT jobs.id AS id, jobs.organization_id AS organization_id FROM jobs \
          LEFT JOIN job_turns ON job_turns.organization_id = jobs.organization_id \
-         WHERE jobs.kind IN ('{}') AND jobs.run_at <= $1 \
-         AND (jobs.state = 'waiting' OR (jobs.state = 'running' AND jobs.lease_until < $1)) \
+         WHERE jobs.kind IN ('{}') AND (jobs.run_at <= $1 OR jobs.run_at > $2) \
+         AND (jobs.state = 'waiting' OR (jobs.state = 'running' AND (jobs.lease_until < $1 OR jobs.lease_until > $2))) \
          ORDER BY job_turns.served_at NULLS FIRST, jobs.run_at, jobs.id LIMIT 1{locked}",
         kinds.join("', '")
     ))
     .bind::<diesel::sql_types::Timestamp, _>(now)
+    .bind::<diesel::sql_types::Timestamp, _>(furthest)
     .get_result(conn)
     .optional()?;
     let Some(DueJob { id, organization_id }) = due else { return Ok(None) };
@@ -195,13 +203,14 @@ struct Bytes {
     bytes: i64,
 }
 
-/// Bytes that an organisation stores: each blob of its repositories once, its manifests with the annotations that are kept beside them, and
-/// the received bytes of its uploads. (`sum` of diesel gives a type that the backends do not share.)
+/// Bytes that an organisation stores: each blob of its repositories once and as a block of the disk at least, each link of a repository to
+/// one, its manifests with the annotations that are kept beside them, and the received bytes of its uploads. (`sum` of diesel gives a type that the backends do not share.)
 pub fn stored_bytes(conn: &mut Conn, organization_id: &str) -> QueryResult<i64> {
     let row: Bytes = sql_query(
         "SELECT CAST(\
-           (SELECT COALESCE(SUM(size_bytes), 0) FROM blobs WHERE digest IN \
+           (SELECT COALESCE(SUM(CASE WHEN size_bytes < 4096 THEN 4096 ELSE size_bytes END), 0) FROM blobs WHERE digest IN \
              (SELECT l.digest FROM repository_blobs l JOIN repositories r ON r.id = l.repository_id WHERE r.organization_id = $1)) \
+           + (SELECT 256 * COUNT(*) FROM repository_blobs l JOIN repositories r ON r.id = l.repository_id WHERE r.organization_id = $1) \
            + (SELECT COALESCE(SUM(length(m.content) + COALESCE(octet_length(m.annotations), 0)), 0) \
               FROM manifests m JOIN repositories r ON r.id = m.repository_id WHERE r.organization_id = $1) \
            + (SELECT COALESCE(SUM(u.offset_bytes), 0) FROM uploads u JOIN repositories r ON r.id = u.repository_id WHERE r.organization_id = $1) \
@@ -260,14 +269,14 @@ pub fn put_quota(conn: &mut Conn, organization_id: &str, limit_bytes: i64) -> Qu
     .map(|_| ())
 }
 
-/// Notes that a repository holds a blob.
-pub fn link_blob(conn: &mut Conn, repository_id: &str, digest: &str, now: Timestamp) -> QueryResult<()> {
+/// Notes that a repository holds a blob; gives whether that is new.
+pub fn link_blob(conn: &mut Conn, repository_id: &str, digest: &str, now: Timestamp) -> QueryResult<bool> {
     sql_query("INSERT INTO repository_blobs (repository_id, digest, created_at) VALUES ($1, $2, $3) ON CONFLICT (repository_id, digest) DO NOTHING")
         .bind::<Text, _>(repository_id)
         .bind::<Text, _>(digest)
         .bind::<diesel::sql_types::Timestamp, _>(now)
         .execute(conn)
-        .map(|_| ())
+        .map(|rows| rows == 1)
 }
 
 /// Points a tag at a digest, moving it where it exists.
@@ -284,19 +293,20 @@ pub fn put_tag(conn: &mut Conn, repository_id: &str, name: &str, digest: &str, n
     .map(|_| ())
 }
 
-/// Counts one attempt of a subject (account or address): starts a new window where the last began before `window_start`.
-/// Gives the attempts in the window, this one included.
+/// Counts one attempt of a subject (account or address): starts a new window where the last began before `window_start`, or further ahead than
+/// a window is long, by a clock that was set back since. Gives the attempts in the window, this one included.
 pub fn count_attempt(conn: &mut Conn, subject: &str, now: Timestamp, window_start: Timestamp) -> QueryResult<i64> {
     use diesel::prelude::*;
     sql_query(
         "INSERT INTO throttles (subject, failures, window_started_at) VALUES ($1, 1, $2) \
          ON CONFLICT (subject) DO UPDATE SET \
-           failures = CASE WHEN throttles.window_started_at < $3 THEN 1 ELSE throttles.failures + 1 END, \
-           window_started_at = CASE WHEN throttles.window_started_at < $3 THEN $2 ELSE throttles.window_started_at END",
+           failures = CASE WHEN throttles.window_started_at BETWEEN $3 AND $4 THEN throttles.failures + 1 ELSE 1 END, \
+           window_started_at = CASE WHEN throttles.window_started_at BETWEEN $3 AND $4 THEN throttles.window_started_at ELSE $2 END",
     )
     .bind::<Text, _>(subject)
     .bind::<diesel::sql_types::Timestamp, _>(now)
     .bind::<diesel::sql_types::Timestamp, _>(window_start)
+    .bind::<diesel::sql_types::Timestamp, _>(now.plus(now.utc() - window_start.utc()))
     .execute(conn)?;
     schema::throttles::table.find(subject).select(schema::throttles::failures).first(conn)
 }
