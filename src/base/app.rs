@@ -12,6 +12,7 @@ use crate::base::config::Settings;
 use crate::base::db::{Db, Location, migrate};
 use crate::base::live::Hub;
 use crate::base::metrics::Metrics;
+use crate::base::open::Open;
 use crate::base::page_cache::PageCache;
 use crate::base::pki::{ca::NodeCa, keys::PlatformKeys, pins};
 use crate::base::private;
@@ -49,6 +50,8 @@ pub struct Parts {
     pub pages: PageCache,
     /// One sign-in attempt per account at a time.
     pub gates: Gates,
+    /// Connections, requests, streams and polls that are open.
+    pub open: Open,
     /// Wakes the search index's follower at once.
     pub wake_search: Notify,
     /// Wakes the job runners at once.
@@ -101,6 +104,7 @@ impl App {
             metrics: Metrics::default(),
             pages: PageCache::default(),
             gates: Gates::default(),
+            open: Open::default(),
             wake_search: Notify::new(),
             wake_jobs: watch::channel(()).0,
             stop: watch::channel(false).0,

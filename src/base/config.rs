@@ -89,6 +89,8 @@ section! {
         blocking_threads: usize = 64usize,
         /// Connections of both listeners together; further ones wait.
         connections: usize = 20_000usize,
+        /// Requests that an address (of IPv6: a /64) may have open at once, and half its connections.
+        open_per_address: usize = 256usize,
         /// Changes that the people of an organisation may make in an hour, and as many at once.
         changes_per_hour: u32 = 2_000u32,
         /// Seconds given to open requests at shutdown.
@@ -155,7 +157,7 @@ section! {
         quota_gib: u64 = 200u64,
         /// Hours that a blob stays without any reference; at least 1, so that no upload under way loses one.
         grace_hours: i64 = 24i64,
-        /// Hours between automatic collections of garbage; 0 for none.
+        /// Hours between automatic collections of garbage, 720 at most; 0 for none.
         collect_hours: i64 = 24i64,
     }
 }

@@ -14,6 +14,7 @@ pub mod live;
 pub mod metrics;
 pub mod networks;
 pub mod notify;
+pub mod open;
 pub mod page_cache;
 pub mod pki;
 pub mod private;

@@ -20,6 +20,8 @@ struct ErrorPage {
     page: Page,
     status: u16,
     text: String,
+    /// Whether a link to choose a new password was over: another one can be asked for.
+    link_over: bool,
     /// Who may do what the reader may not: roles of the organisation, in words.
     roles: String,
     request_id: String,
@@ -36,12 +38,38 @@ pub fn error_page(req: &HttpRequest, error: &Error, request_id: &str) -> HttpRes
     }
     let page = Page::of(req, "problem-title");
     let text = error_text(page.locale(), error.code, &error.args);
-    let template =
-        ErrorPage { page: page.clone(), status: status.as_u16(), text, roles: roles(&page, error), request_id: request_id.to_owned() };
+    let template = ErrorPage {
+        page: page.clone(),
+        status: status.as_u16(),
+        text,
+        link_over: error.code == "link-over" && page.path == "/new-password",
+        roles: roles(&page, error),
+        request_id: request_id.to_owned(),
+    };
     page.render_with(status, &template).unwrap_or_else(|_| HttpResponse::new(status))
 }
 
 /// The roles that an error names, in words.
 fn roles(page: &Page, error: &Error) -> String {
     page.roles(error.args.iter().find(|(name, _)| *name == "roles").map_or("", |(_, roles)| roles))
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::body::to_bytes;
+    use actix_web::test::TestRequest;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn who_comes_by_a_link_that_is_over_is_led_to_a_new_one() {
+        for (path, leads) in [("/new-password", true), ("/confirm-address", false)] {
+            let request = TestRequest::get().uri(path).to_http_request();
+            let response = error_page(&request, &Error::gone("link-over"), "1");
+            assert_eq!(response.status().as_u16(), 410);
+            let body = to_bytes(response.into_body()).await.unwrap();
+            let html = String::from_utf8(body.to_vec()).unwrap();
+            assert_eq!(html.contains("href=\"/forgotten-password\""), leads, "{path}: {html}");
+        }
+    }
 }

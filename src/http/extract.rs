@@ -58,10 +58,17 @@ impl<T: DeserializeOwned + 'static> FromRequest for Form<T> {
                 return Err(Error::invalid("form-malformed").into());
             }
             let bytes = read_body(payload, FORM_LIMIT).await?;
+            if bytes.split(|byte| *byte == b'&').nth(MAX_PAIRS).is_some() {
+                return Err(Error::invalid("form-malformed").into());
+            }
             Ok(Self(serde_urlencoded::from_bytes(&bytes).map_err(|e| Error::invalid("form-malformed").source(e))?))
         })
     }
 }
+
+/// Pairs of a [`FormPairs`]: more than the largest form has, a thousand nodes and an app's parameters. A pair may be two bytes long in the body
+/// and takes fifty here.
+const MAX_PAIRS: usize = 2_000;
 
 /// A form with repeated or unforeseen fields, as pairs in order.
 #[derive(Debug)]
@@ -160,6 +167,11 @@ pub fn client_address(req: &HttpRequest, server: &Server) -> String {
     let Some(peer) = req.peer_addr() else { return "unknown".into() };
     let lines: Vec<&str> = req.headers().get_all("x-forwarded-for").filter_map(|line| line.to_str().ok()).collect();
     behind_proxies(peer.ip(), &lines, server).to_canonical().to_string()
+}
+
+/// Whether a peer may speak for many clients.
+pub fn is_proxy(peer: IpAddr, server: &Server) -> bool {
+    if server.trusted_proxies.is_empty() { server.behind_proxy } else { server.trusted_proxies.contains(peer) }
 }
 
 /// Goes back from the peer over the addresses of all lines, the last first, for as long as whoever added one is believed: each proxy adds

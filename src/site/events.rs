@@ -12,15 +12,16 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
-use crate::account::service::{Proof, still_holds};
+use crate::account::model::Credential;
+use crate::account::service::still_holds;
 use crate::base::app::App;
+use crate::base::auth::Actor;
 use crate::base::auth::policy::{self, Action};
-use crate::base::auth::{Actor, Via};
 use crate::base::error::Error;
-use crate::base::ids::hash_secret;
 use crate::base::live::{self, Poke};
+use crate::base::open::{Entry, Whose};
 use crate::http::api::ApiError;
-use crate::http::extract::{FormPairs, bearer_token};
+use crate::http::extract::FormPairs;
 
 pub fn configure(cfg: &mut ServiceConfig) {
     cfg.route("/events", web::get().to(events));
@@ -29,6 +30,9 @@ pub fn configure(cfg: &mut ServiceConfig) {
 /// Most topics of one stream: all tabs of a browser share one.
 const MAX_TOPICS: usize = 32;
 
+/// Streams of one person at a time: a browser has one, or one for each visible tab.
+const MAX_STREAMS: usize = 8;
+
 /// A stream says something this often: pages take longer silence for a dead line, and proxies close what is silent.
 const BEAT: Duration = Duration::from_secs(10);
 
@@ -36,7 +40,7 @@ const BEAT: Duration = Duration::from_secs(10);
 struct Open {
     app: App,
     /// What the reader has proved themselves with; none in tests.
-    proof: Option<Proof>,
+    proof: Option<Credential>,
     organization_id: String,
     topics: Vec<String>,
     pokes: Receiver<Poke>,
@@ -45,6 +49,8 @@ struct Open {
     pending: VecDeque<Bytes>,
     beat_at: Instant,
     over: bool,
+    /// Counts the stream; none in tests.
+    _entry: Option<Entry>,
 }
 
 /// The event that tells the pages of a topic to fetch themselves anew.
@@ -90,9 +96,10 @@ impl Open {
 }
 
 /// # Errors
-/// `topic-unknown`, `too-many-topics`.
+/// `topic-unknown`, `too-many-topics`; `too-many-connections`.
 async fn events(req: HttpRequest, app: Data<App>, actor: Actor) -> Result<HttpResponse, ApiError> {
-    let organization_id = policy::require(&actor, Action::ViewAccount)?.organization_id.clone();
+    let person = policy::require(&actor, Action::ViewAccount)?;
+    let (organization_id, user_id) = (person.organization_id.clone(), person.user_id.clone());
     let pairs = serde_urlencoded::from_str(req.query_string()).map_err(|e| Error::invalid("query-malformed").source(e))?;
     let topics: Vec<String> = FormPairs(pairs).all("topic").take(MAX_TOPICS + 1).map(ToOwned::to_owned).collect();
     if topics.len() > MAX_TOPICS {
@@ -102,10 +109,7 @@ async fn events(req: HttpRequest, app: Data<App>, actor: Actor) -> Result<HttpRe
     if topics.is_empty() || !topics.iter().all(|topic| live::known(topic)) {
         return Err(Error::invalid("topic-unknown").into());
     }
-    let proof = match &actor {
-        Actor::Person(_, Via::Session { token_hash, .. }) => Some(Proof::Session(token_hash.clone())),
-        _ => bearer_token(&req).map(|token| Proof::Token(hash_secret(&token))),
-    };
+    let proof = if let Actor::Person(_, via) = &actor { Credential::of(via) } else { None };
     let open = Open {
         pokes: app.live.subscribe(),
         stopping: app.stopping(),
@@ -117,6 +121,7 @@ async fn events(req: HttpRequest, app: Data<App>, actor: Actor) -> Result<HttpRe
         topics,
         beat_at: Instant::now() + BEAT,
         over: false,
+        _entry: Some(app.open.enter(Whose::Streams(user_id), MAX_STREAMS)?),
     };
     let words =
         stream::unfold(open, |mut open| async move { open.next().await.map(|words| (Ok::<_, std::convert::Infallible>(words), open)) });
@@ -141,12 +146,13 @@ mod tests {
             app: app.clone(),
             organization_id: actor.organization_id().unwrap().to_owned(),
             proof: match actor {
-                Actor::Person(_, Via::Session { token_hash, .. }) => Some(Proof::Session(token_hash)),
+                Actor::Person(_, via) => Credential::of(&via),
                 _ => None,
             },
             topics: topics.iter().map(|&t| t.to_owned()).collect(),
             beat_at: Instant::now(),
             over: false,
+            _entry: None,
         }
     }
 

@@ -73,8 +73,9 @@ impl Loaded {
         );
         settings.mail.check()?;
         anyhow::ensure!(settings.registry.grace_hours >= 1, "registry.grace_hours must be at least 1");
-        anyhow::ensure!(settings.registry.collect_hours >= 0, "registry.collect_hours must not be negative");
+        anyhow::ensure!((0..=720).contains(&settings.registry.collect_hours), "registry.collect_hours must be 0 to 720");
         for (name, value) in [
+            ("server.open_per_address", i64::try_from(settings.server.open_per_address).unwrap_or(i64::MAX)),
             ("server.changes_per_hour", settings.server.changes_per_hour.into()),
             ("checks.waiting_per_organization", settings.checks.waiting_per_organization),
             ("checks.per_day", settings.checks.per_day.into()),

@@ -37,9 +37,10 @@ pub async fn errors(req: ServiceRequest, next: Next<impl MessageBody + 'static>)
     Ok(res)
 }
 
-/// The answer, and whether the request's body was given up before its end.
+/// The answer, and whether the request's body was given up before its end, or was not begun.
 fn write(req: &HttpRequest, error: &Error) -> Option<(HttpResponse, bool)> {
-    let unread = |e: &crate::base::error::Error| matches!(e.code, "body-too-slow" | "body-too-large" | "body-broken");
+    let unread =
+        |e: &crate::base::error::Error| matches!(e.code, "body-too-slow" | "body-too-large" | "body-broken" | "too-many-connections");
     let id = req.extensions().get::<RequestId>().map(|id| id.0.clone()).unwrap_or_default();
     if let Some(PageError(e)) = error.as_error() {
         log(e);

@@ -16,6 +16,7 @@ use crate::base::app::App;
 use crate::base::auth::Actor;
 use crate::base::error::Error;
 use crate::base::live::Poke;
+use crate::base::open::Whose;
 use crate::fleet::margo::served::{self, Kind};
 use crate::fleet::margo::{desired_topic, documents, node, own_device, status};
 use crate::http::extract::read_body;
@@ -23,8 +24,10 @@ use crate::http::margo::MargoResult;
 
 /// Largest body of a call, in bytes.
 const BODY_LIMIT: usize = 128 * 1024;
-/// Longest wait of a long poll, in seconds.
-const MAX_WAIT: u64 = 30;
+/// Longest wait of a long poll, in seconds: a node is heard of when a poll begins (`fleet::model::ONLINE_WITHIN`).
+const MAX_WAIT: u64 = 15;
+/// Long polls of a node at a time: those before a restart of its agent may still wait.
+const MAX_POLLS: usize = 4;
 /// How often a long poll reads the database by itself: another replica may have written the new state.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 
@@ -72,6 +75,11 @@ async fn get_manifest(req: HttpRequest, app: Data<App>, actor: Actor, query: Que
     if !accepts(&req, MANIFEST_TYPE) {
         return Err(Error::invalid(app_package::margo::NOT_ACCEPTABLE).into());
     }
+    let _entry = match query.seconds() {
+        0 => None,
+        _ => Some(app.open.enter(Whose::Polls(node_id.clone()), MAX_POLLS)?),
+    };
+    served::called(&app, &node_id).await?;
     // Subscribe before the first read, so that a change in between is not missed.
     let mut pokes = app.live.subscribe();
     let mut stopping = app.stopping();
