@@ -1,7 +1,6 @@
 //! The composition root: [`Server`] binds the listeners over an [`App`], runs, and stops in order.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::dev::ServerHandle;
@@ -10,22 +9,21 @@ use actix_web::web::{Data, PayloadConfig};
 use actix_web::{App as Actix, HttpServer};
 use anyhow::Context as _;
 use chrono::TimeDelta;
-use rustls::RootCertStore;
-use rustls::server::WebPkiClientVerifier;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use tokio::sync::watch;
 
 use crate::base::app::App;
 use crate::base::jobs;
-use crate::server::middleware::authenticate::{PeerCertificate, authenticate};
+use crate::server::middleware::authenticate::authenticate;
+use crate::server::middleware::open_requests::{connected, open_requests};
 use crate::server::middleware::{
     csrf::csrf, errors::errors, head_as_get::head_as_get, request_id::request_id, security_headers::security_headers,
 };
-use crate::{account, audit, registry, site, wire};
+use crate::{account, audit, fleet, registry, site, wire};
 
 mod files;
 pub mod middleware;
 pub mod routes;
+mod tls;
 pub mod upkeep;
 pub mod work;
 
@@ -67,6 +65,7 @@ impl Server {
                     .app_data(PayloadConfig::new(16 * 1024 * 1024))
                     .wrap(from_fn(csrf))
                     .wrap(from_fn(authenticate))
+                    .wrap(from_fn(open_requests))
                     .wrap(from_fn(errors))
                     .wrap(from_fn(security_headers))
                     .wrap(from_fn(head_as_get))
@@ -79,6 +78,10 @@ impl Server {
         .worker_max_blocking_threads(blocking)
         .disable_signals()
         .shutdown_timeout(settings.shutdown_seconds)
+        .on_connect({
+            let app = app.clone();
+            move |io, extensions| connected(&app, io, extensions)
+        })
         .bind(&settings.listen)
         .with_context(|| format!("cannot listen on {} (in use? set PORT or server.listen)", settings.listen))?;
         let edge = HttpServer::new({
@@ -88,6 +91,7 @@ impl Server {
                     .app_data(Data::new(app.clone()))
                     .app_data(pulls.clone())
                     .wrap(from_fn(authenticate))
+                    .wrap(from_fn(open_requests))
                     .wrap(from_fn(errors))
                     .wrap(from_fn(head_as_get))
                     .wrap(from_fn(request_id))
@@ -99,13 +103,11 @@ impl Server {
         .worker_max_blocking_threads(blocking)
         .disable_signals()
         .shutdown_timeout(settings.shutdown_seconds)
-        .on_connect(|io, extensions| {
-            use actix_tls::accept::rustls_0_23::TlsStream;
-            let stream = io.downcast_ref::<TlsStream<actix_web::rt::net::TcpStream>>();
-            let der = stream.and_then(|s| s.get_ref().1.peer_certificates()).and_then(|chain| chain.first()).map(|c| c.to_vec());
-            extensions.insert(PeerCertificate(der));
+        .on_connect({
+            let app = app.clone();
+            move |io, extensions| connected(&app, io, extensions)
         })
-        .bind_rustls_0_23(&settings.edge_listen, tls_config(&app)?)
+        .bind_rustls_0_23(&settings.edge_listen, tls::config(&app)?)
         .with_context(|| format!("cannot listen on {} (in use? set PORT or server.edge_listen)", settings.edge_listen))?;
 
         let linked = registry::links::complete(&app).await.map_err(|e| anyhow::anyhow!("{e}"))?;
@@ -138,6 +140,7 @@ impl Server {
             tokio::spawn(jobs::run(app.clone(), jobs::Lane::Mail, work::WORKER, app.stopping())),
             tokio::spawn(jobs::run(app.clone(), jobs::Lane::Upkeep, work::WORKER, app.stopping())),
             tokio::spawn(site::market::follow::follow(app.clone(), app.stopping())),
+            tokio::spawn(fleet::silence::watch(app.clone(), app.stopping())),
             tokio::spawn(audit::seal::run(app.clone(), app.stopping())),
         ];
         Ok(Self { address, edge_address, handles, tasks, stop: app.stop.clone(), grace, _lock: lock })
@@ -160,31 +163,6 @@ fn lock(data: &std::path::Path) -> anyhow::Result<std::fs::File> {
     let file = std::fs::File::create(data.join("lock")).with_context(|| format!("cannot write into {}", data.display()))?;
     file.try_lock().map_err(|_| anyhow::anyhow!("another server uses the data folder {}", data.display()))?;
     Ok(file)
-}
-
-/// TLS of the node listener: our certificate, and optional client certificates of our authority. Enrolment comes without one, so all
-/// other handlers check that the actor is a node.
-fn tls_config(app: &App) -> anyhow::Result<rustls::ServerConfig> {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let mut roots = RootCertStore::empty();
-    roots.add(CertificateDer::from(app.ca.certificate_der.clone()))?;
-    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone()).allow_unauthenticated().build()?;
-    let mut hosts = vec!["localhost".to_owned(), "127.0.0.1".to_owned()];
-    if let Some(host) = app.settings.server.edge_url.split("://").nth(1).and_then(|rest| rest.split([':', '/']).next())
-        && !hosts.iter().any(|h| h == host)
-    {
-        hosts.push(host.to_owned());
-    }
-    let identity = app.ca.server_identity(&hosts)?;
-    let chain = identity.chain.into_iter().map(CertificateDer::from).collect();
-    let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(identity.key));
-    let mut config = rustls::ServerConfig::builder_with_provider(provider)
-        .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])?
-        .with_client_cert_verifier(verifier)
-        .with_single_cert(chain, key)?;
-    // No early data: it could be replayed.
-    config.max_early_data_size = 0;
-    Ok(config)
 }
 
 /// Waits for Ctrl-C or SIGTERM.

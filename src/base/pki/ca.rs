@@ -19,6 +19,10 @@ use crate::base::config;
 use crate::base::db::Timestamp;
 use crate::base::error::{Error, Result};
 
+/// Life of the node endpoint's certificate in days, and how far it reaches back for clients whose clocks are behind.
+const SERVER_DAYS: i64 = 397;
+pub const SERVER_BACK: chrono::TimeDelta = chrono::TimeDelta::hours(1);
+
 /// Key, certificate and names of the authority.
 pub struct NodeCa {
     issuer: Issuer<'static, KeyPair>,
@@ -26,6 +30,8 @@ pub struct NodeCa {
     pub certificate_pem: String,
     /// The same certificate in DER.
     pub certificate_der: Vec<u8>,
+    /// Until when the authority is valid. There is no change-over to another one.
+    pub expires_at: Timestamp,
     domain: String,
     wfm: String,
     days: i64,
@@ -57,6 +63,8 @@ pub struct ServerIdentity {
     pub chain: Vec<Vec<u8>>,
     /// Private key in PKCS #8.
     pub key: Vec<u8>,
+    /// Until when it is valid.
+    pub expires_at: Timestamp,
 }
 
 impl NodeCa {
@@ -76,8 +84,9 @@ impl NodeCa {
         })?;
         let issuer = Issuer::from_ca_cert_pem(&certificate_pem, key).context("node CA certificate is damaged")?;
         let certificate_der = der_of(&certificate_pem)?;
+        let expires_at = end_of(&certificate_der)?;
         let days = trust.node_certificate_days.clamp(1, 365);
-        Ok(Self { issuer, certificate_pem, certificate_der, domain: trust.domain.clone(), wfm: trust.wfm.clone(), days })
+        Ok(Self { issuer, certificate_pem, certificate_der, expires_at, domain: trust.domain.clone(), wfm: trust.wfm.clone(), days })
     }
 
     /// `sha256:<hex>` of the authority's certificate in DER: what an enrolment command pins.
@@ -154,18 +163,20 @@ impl NodeCa {
     }
 
     /// A fresh certificate for the node endpoint: our SPIFFE id, and the host names and addresses of its URL, so that ordinary
-    /// tools accept it too. Made at each start; nodes trust the authority, not this certificate.
-    pub fn server_identity(&self, hosts: &[String]) -> anyhow::Result<ServerIdentity> {
+    /// tools accept it too. Nodes trust the authority, not this certificate. It ends with the authority at the latest.
+    pub fn server_identity(&self, hosts: &[String], now: Timestamp) -> anyhow::Result<ServerIdentity> {
         let key = KeyPair::generate()?;
+        let expires_at = now.plus(chrono::TimeDelta::days(SERVER_DAYS)).min(self.expires_at);
         let mut params = CertificateParams::new(hosts.to_vec())?;
         params.distinguished_name = name("Pithead");
         params.subject_alt_names.push(SanType::URI(self.server_id().try_into()?));
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
-        params.not_before = OffsetDateTime::now_utc() - Duration::hours(1);
-        params.not_after = OffsetDateTime::now_utc() + Duration::days(397);
+        params.not_before = offset(now.minus(SERVER_BACK))?;
+        params.not_after = offset(expires_at)?;
         let certificate = params.signed_by(&key, &self.issuer)?;
-        Ok(ServerIdentity { chain: vec![certificate.der().to_vec(), self.certificate_der.clone()], key: key.serialize_der() })
+        let chain = vec![certificate.der().to_vec(), self.certificate_der.clone()];
+        Ok(ServerIdentity { chain, key: key.serialize_der(), expires_at })
     }
 }
 
@@ -178,6 +189,11 @@ fn name(common: &str) -> DistinguishedName {
 
 fn offset(at: Timestamp) -> Result<OffsetDateTime> {
     OffsetDateTime::from_unix_timestamp(at.unix()).map_err(Error::internal)
+}
+
+fn end_of(der: &[u8]) -> anyhow::Result<Timestamp> {
+    let (_, certificate) = x509_parser::parse_x509_certificate(der).context("node CA certificate is damaged")?;
+    Ok(Timestamp::from_unix(certificate.validity().not_after.timestamp()))
 }
 
 fn der_of(pem: &str) -> anyhow::Result<Vec<u8>> {
