@@ -210,6 +210,8 @@ fn log_filter(level: &str) -> anyhow::Result<tracing_subscriber::EnvFilter> {
 fn init_log(log: &crate::base::config::Log) -> anyhow::Result<()> {
     let filter = log_filter(&log.level)?;
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal());
+    // Where standard error takes nothing (a full disk), it would be told there too, and that ends the task that wrote the line.
+    let builder = builder.log_internal_errors(false);
     let result = if log.format == "json" { builder.json().try_init() } else { builder.with_target(false).try_init() };
     result.map_err(|e| anyhow::anyhow!("log: {e}"))
 }

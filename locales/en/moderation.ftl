@@ -62,4 +62,5 @@ error-own-case = Nobody decides a case of their own organisation or one they ope
 case-typed = What you had typed (not sent)
 queue-decided-hint = Decided cases with their reason, the newest first.
 case-approve-confirm = Approve { $title } { $version }? It is signed and published at once, and mines can buy it. This cannot be undone; afterwards the release can only be deprecated.
+case-request-changes-confirm = Send { $title } { $version } back? The case is closed, and the developer reads your reason. This decision cannot be taken back; the version comes back when the developer submits it again.
 case-reject-confirm = Reject { $title } { $version } for ever? The developer reads your reason and has to upload another version. To have something mended, request changes instead.

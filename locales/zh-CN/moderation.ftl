@@ -62,4 +62,5 @@ error-own-case = 不能审核自己单位或自己提交的发布
 case-typed = 您填写的理由（未提交）
 queue-decided-hint = 已作出决定的审核，最近的在前。
 case-approve-confirm = 通过 { $title } { $version }？版本将立即签名并上架，矿山即可购买。此操作不可撤销，之后只能弃用该版本。
+case-request-changes-confirm = 将 { $title } { $version } 退回修改？本次审核即告结束，开发商会看到您的理由，重新提交后将再次审核。此决定不可撤回。
 case-reject-confirm = 永久驳回 { $title } { $version }？开发商会看到您的理由，只能另传新版本。如只需修正，请改用“要求修改”。

@@ -1,6 +1,6 @@
 //! What the audit log keeps of attempts that were refused. Whoever is refused can send as many as they like, so what is written is bounded:
-//! of wrong passwords the first and the fifth of a place in its window, of requests without the right the 1st, 10th, 100th, … of a person
-//! at a route in an hour, and of all together [`PER_HOUR`] records an hour, and one that says that there were more.
+//! of wrong passwords the first and the fifth of a place in its window, of requests without the right the 1st, 10th, 100th, … of a person,
+//! or of the address of a stranger, at a route in an hour, and of all together [`PER_HOUR`] records an hour, and one that says that there were more.
 
 use chrono::TimeDelta;
 use serde_json::json;
@@ -10,6 +10,8 @@ use crate::audit::{self, Change};
 use crate::base::app::App;
 use crate::base::auth::Actor;
 use crate::base::error::Result;
+use crate::base::networks::network_of;
+use crate::base::turns::Queue;
 
 /// Records of one hour: at about 400 bytes each less than 10 MB a day.
 const PER_HOUR: i64 = 1000;
@@ -17,7 +19,10 @@ const HOUR: TimeDelta = TimeDelta::hours(1);
 /// Subject of the records that stand for no account: what was typed may be a password.
 const NO_ACCOUNT: &str = "unknown";
 
-/// A request that a signed-in person had no right to make.
+/// Counting is a write: of strangers few are counted side by side, and whoever comes while these wait is not.
+static STRANGERS: Queue = Queue::new(1, 16);
+
+/// A request that a signed-in person had no right to make, or with a secret that is none.
 #[derive(Debug, Clone)]
 pub struct Refusal {
     /// Stable word of the error.
@@ -37,14 +42,22 @@ pub(super) fn wrong_password(c: &mut Change<'_>, user_id: Option<&str>, address:
     Ok(())
 }
 
-/// Records that a person was refused.
+/// Records that a person or a stranger was refused.
 pub async fn refused(app: &App, actor: &Actor, refusal: Refusal) -> Result<()> {
-    let user_id = actor.person()?.user_id.clone();
+    let turn = match actor {
+        Actor::Person(..) => None,
+        _ => match STRANGERS.turn().await {
+            Ok(turn) => Some(turn),
+            Err(_) => return Ok(()),
+        },
+    };
+    let user_id = actor.as_person().map_or(NO_ACCOUNT, |person| &person.user_id).to_owned();
+    let whose = actor.as_person().map_or_else(|| network_of(&refusal.address), |person| person.user_id.clone());
     let (who, told) = (actor.clone(), refusal.clone());
     // In the platform's name: a refusal spends nothing of what the organisation may change.
     let recorded = audit::change(app, &Actor::System, move |c| {
         let now = c.now;
-        let subject = format!("refused:{user_id}:{} {}", told.method, told.route);
+        let subject = format!("refused:{whose}:{} {}", told.method, told.route);
         let n = throttle::count_in(c, &subject, HOUR, now)?;
         let due = [1, 10, 100, 1000, 10_000, 100_000].contains(&n);
         if due && within_bound(c)? {
@@ -54,6 +67,7 @@ pub async fn refused(app: &App, actor: &Actor, refusal: Refusal) -> Result<()> {
         Ok(due)
     })
     .await?;
+    drop(turn);
     if recorded {
         let Refusal { code, method, route, address } = refusal;
         tracing::info!(actor = actor.label(), code, method, route, address, "refused");

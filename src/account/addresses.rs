@@ -5,6 +5,7 @@ use chrono::TimeDelta;
 use serde_json::json;
 
 use super::model::{LinkPurpose, valid_email};
+use super::sign_in::Browser;
 use super::{links, passwords, store, throttle};
 use crate::audit::{self, Change};
 use crate::base::app::App;
@@ -18,6 +19,8 @@ use crate::base::notify::{Notice, NoticeKind};
 const WINDOW: TimeDelta = TimeDelta::hours(1);
 /// Links that one person has sent to addresses in the window.
 const PER_PERSON: i64 = 5;
+/// Code of a refusal because this network address was told too often that an e-mail address has an account.
+const ASKED_TOO_OFTEN: &str = "sign-in-throttled";
 
 /// Sends the person a link to prove their address.
 ///
@@ -31,11 +34,18 @@ pub async fn send_proof(app: &App, actor: &Actor, lang: Lang) -> Result<()> {
     audit::change(app, actor, move |c| send_in(c, &person, &person.email, lang)).await
 }
 
-fn send_in(c: &mut Change<'_>, person: &Person, email: &str, lang: Lang) -> Result<()> {
+/// Counts a link that a person has sent.
+fn count_proof(c: &mut Change<'_>, person: &Person) -> Result<()> {
     let now = c.now;
     if throttle::count_in(c, &format!("proof:{}", person.user_id), WINDOW, now)? > PER_PERSON {
         return Err(Error::rate_limited("proof-throttled").arg("minutes", WINDOW.num_minutes()).retry_after(WINDOW));
     }
+    Ok(())
+}
+
+fn send_in(c: &mut Change<'_>, person: &Person, email: &str, lang: Lang) -> Result<()> {
+    let now = c.now;
+    count_proof(c, person)?;
     let secret = links::issue_in(c, LinkPurpose::ProveAddress, &person.user_id, email, now)?;
     let notice = Notice::new(NoticeKind::ProveAddress, lang, &person.user_id, email)
         .arg("address", email)
@@ -45,13 +55,30 @@ fn send_in(c: &mut Change<'_>, person: &Person, email: &str, lang: Lang) -> Resu
     c.enqueue(&notice.job())
 }
 
+/// Tells who has the account of an address that somebody else gave it as theirs; once a day at most.
+fn tell_holder_in(c: &mut Change<'_>, email: &str, lang: Lang) -> Result<()> {
+    let now = c.now;
+    let Some(holder) = store::find_user_by_email(c, email)? else { return Ok(()) };
+    if throttle::count_in(c, &format!("in-use:{}", holder.id), TimeDelta::days(1), now)? > 1 {
+        return Ok(());
+    }
+    let notice = Notice::new(NoticeKind::AddressInUse, lang, &holder.id, email).arg("address", email).link("/sign-in".into());
+    c.enqueue(&notice.job())
+}
+
+/// As [`tell_holder_in`], after a sign-up that was refused.
+pub(super) async fn tell_holder(app: &App, email: String, lang: Lang) -> Result<()> {
+    audit::change(app, &Actor::System, move |c| tell_holder_in(c, &email, lang)).await
+}
+
 /// Takes another address for the person, who proves themselves by their password. Says whether it is theirs already: where mail is sent it
-/// becomes so by the link.
+/// becomes so by the link. There the answer does not tell whether it is another's: that person gets a mail, and the asker's open link ends
+/// as if it was replaced.
 ///
 /// # Errors
-/// Wrong fields: `email` (`email-invalid`, `email-unchanged`), `current_password`; `email-taken`, `sign-in-throttled`, `proof-throttled`,
-/// `password-just-changed`.
-pub async fn change(app: &App, actor: &Actor, email: &str, current: String, address: &str, lang: Lang) -> Result<bool> {
+/// Wrong fields: `email` (`email-invalid`, `email-unchanged`), `current_password`; `sign-in-throttled`, `proof-throttled`,
+/// `password-just-changed`; where no mail is sent `email-taken`, a few times to one network address.
+pub async fn change(app: &App, actor: &Actor, email: &str, current: String, browser: Browser<'_>, lang: Lang) -> Result<bool> {
     let person = actor.person_themselves()?.clone();
     let email = email.trim().to_lowercase();
     if !valid_email(&email) {
@@ -60,16 +87,25 @@ pub async fn change(app: &App, actor: &Actor, email: &str, current: String, addr
     if email == person.email {
         return Err(Error::field("email", "email-unchanged"));
     }
-    let (user, attempt) = passwords::prove(app, &person.user_id, current, address).await?;
     let at_once = !app.settings.mail.is_on();
-    audit::change(app, actor, move |c| {
+    if at_once {
+        throttle::not_asking(app, browser.address, ASKED_TOO_OFTEN).await?;
+    }
+    let (user, attempt) = passwords::prove(app, &person.user_id, current, browser).await?;
+    let changed = audit::change(app, actor, move |c| {
+        let now = c.now;
         if !passwords::still_in(c, &user)? {
             return Err(Error::conflict("password-just-changed"));
         }
-        if store::find_user_by_email(c, &email)?.is_some() {
+        let taken = store::find_user_by_email(c, &email)?.is_some();
+        if taken && at_once {
             return Err(Error::conflict("email-taken"));
         }
-        if at_once {
+        if taken {
+            count_proof(c, &person)?;
+            store::revoke_links(c, &person.user_id, LinkPurpose::ProveAddress, now)?;
+            tell_holder_in(c, &email, lang)?;
+        } else if at_once {
             replace_in(c, &person.user_id, &person.email, &email, false, lang)?;
             c.audit("address.changed", &person.user_id, &json!({"email": email}));
         } else {
@@ -78,7 +114,11 @@ pub async fn change(app: &App, actor: &Actor, email: &str, current: String, addr
         attempt.succeeded_in(c)?;
         Ok(at_once)
     })
-    .await
+    .await;
+    if matches!(&changed, Err(e) if e.code == "email-taken") {
+        throttle::taken(app, browser.address, ASKED_TOO_OFTEN).await?;
+    }
+    changed
 }
 
 /// Gives the person an address and tells the old one.

@@ -12,6 +12,7 @@ pub mod names;
 pub mod passwords;
 pub mod service;
 pub mod sessions;
+pub mod sign_in;
 pub mod standing;
 mod store;
 pub mod team;

@@ -1,5 +1,7 @@
 //! Names of organisations as readers tell them apart. Nobody signs up under a name or short name that looks like another organisation's
-//! or like the platform's; one that only resembles such a name is taken, and shown to those who moderate.
+//! or like the platform's, alone or with words that say no more than whose it is (`Pithead 官方`); one that only resembles such a name is
+//! taken, and shown to those who moderate. So is one that goes on after the platform's name: 坑口 is also the mouth of any pit, and an honest
+//! mine may be 坑口煤矿.
 //!
 //! Invariant: `organization_names` holds the look of each organisation's short name and names, each look once.
 
@@ -55,7 +57,7 @@ const RESERVED: &[&str] = &[
     "管理员",
 ];
 
-/// Brands of the platform: a name that holds one, or is one letter away from one, resembles the platform's.
+/// Brands of the platform: a name that holds one, or a word that is one letter away from one, resembles the platform's.
 const BRANDS: [&str; 2] = ["pithead", "坑口"];
 
 /// Words that say nothing about whose name it is. Chinese ones are taken out wherever they stand, the longest first.
@@ -79,6 +81,34 @@ const GENERIC_EN: &[&str] = &[
     "support",
 ];
 
+/// Further words that beside a brand say no more than that it is the platform.
+const SERVICE_ZH: &[&str] = &["客户服务", "客服", "运营", "管理", "中心", "支持", "服务", "商店", "商城", "市场", "官网", "中国"];
+const SERVICE_EN: &[&str] = &[
+    "account",
+    "admin",
+    "app",
+    "apps",
+    "center",
+    "centre",
+    "china",
+    "cn",
+    "com",
+    "help",
+    "helpdesk",
+    "market",
+    "marketplace",
+    "net",
+    "online",
+    "operations",
+    "platform",
+    "security",
+    "service",
+    "services",
+    "shop",
+    "store",
+    "www",
+];
+
 /// Organisations whose names are written in one transaction.
 const BATCH: i64 = 500;
 
@@ -97,12 +127,11 @@ pub fn gist(name: &str) -> String {
         text = text.replace(&word.nfkc().collect::<String>(), " ");
     }
     let words = text.split(|c: char| !c.is_alphanumeric()).filter(|word| !GENERIC_EN.contains(word));
-    let mut letters: Vec<char> = words.flat_map(str::chars).collect();
-    letters.dedup_by(|a, b| a == b && a.is_alphabetic());
-    if letters.len() < 2 { look(name) } else { look(&letters.into_iter().collect::<String>()) }
+    let letters = once(&words.collect::<String>());
+    if letters.chars().count() < 2 { look(name) } else { look(&letters) }
 }
 
-/// Whether one letter more, less or other makes one text the other.
+/// Whether one letter more, less or other, or two that change places, makes one text the other.
 fn one_apart(a: &str, b: &str) -> bool {
     let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
     if a.len().abs_diff(b.len()) > 1 {
@@ -110,15 +139,48 @@ fn one_apart(a: &str, b: &str) -> bool {
     }
     let same = a.iter().zip(&b).take_while(|(x, y)| x == y).count();
     let rest = a.iter().rev().zip(b.iter().rev()).take_while(|(x, y)| x == y).count();
-    same + rest + 1 >= a.len().max(b.len())
+    let swapped = || {
+        let (mut x, mut y) = (a.iter().skip(same).take(2), b.iter().skip(same).take(2));
+        same + rest + 2 == a.len() && x.next() == y.next_back() && x.next() == b.get(same)
+    };
+    same + rest + 1 >= a.len().max(b.len()) || a.len() == b.len() && swapped()
 }
 
-/// The brand of the platform that a name holds or nearly is.
-fn brand(look_of_name: &str) -> Option<&'static str> {
+/// The brand of the platform that a name holds, or that it or one of its words nearly is.
+fn brand(name: &str) -> Option<&'static str> {
+    let whole = look(name);
+    let words: Vec<String> = name.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()).map(look).collect();
     BRANDS.into_iter().find(|brand| {
         let brand = look(brand);
-        look_of_name.contains(&brand) || brand.chars().count() >= 5 && one_apart(look_of_name, &brand)
+        // A short one is one letter away from honest names.
+        let nearly = |text: &String| brand.chars().count() >= 5 && one_apart(text, &brand);
+        whole.contains(&brand) || nearly(&whole) || words.iter().any(nearly)
     })
+}
+
+/// Whether a name is a brand of the platform with nothing beside it but digits and words that say no more than whose it is.
+fn is_brand_alone(name: &str) -> bool {
+    let mut text: String = name.nfkc().flat_map(char::to_lowercase).collect();
+    for word in GENERIC_ZH.iter().chain(SERVICE_ZH) {
+        text = text.replace(&word.nfkc().collect::<String>(), " ");
+    }
+    let known = |word: &&str| GENERIC_EN.contains(word) || SERVICE_EN.contains(word);
+    let words = text.split(|c: char| !c.is_alphanumeric()).filter(|word| !known(word));
+    let rest: String = words.map(|word| word.trim_matches(|c: char| c.is_ascii_digit())).collect();
+    let left = look(&once(&rest));
+    BRANDS.iter().any(|brand| {
+        let brand = look(brand);
+        let beside = left.strip_prefix(&brand).or_else(|| left.strip_suffix(&brand));
+        // Words may stand without a space: `pitheadofficial`.
+        beside.is_some_and(|beside| beside.is_empty() || GENERIC_EN.iter().chain(SERVICE_EN).any(|word| look(&once(word)) == beside))
+    })
+}
+
+/// A text with each letter once where it stands twice.
+fn once(text: &str) -> String {
+    let mut letters: Vec<char> = text.chars().collect();
+    letters.dedup_by(|a, b| a == b && a.is_alphabetic());
+    letters.into_iter().collect()
 }
 
 /// Adds a fault for each name of a sign-up that is the platform's.
@@ -126,7 +188,7 @@ pub fn check_reserved(app: &App, faults: &mut Faults, slug: &str, name_zh: &str,
     let own = look(&app.settings.bank.account_name);
     let reserved = |name: &str| {
         let look_of_name = look(name);
-        look_of_name == own || RESERVED.iter().any(|word| look(word) == look_of_name)
+        look_of_name == own || RESERVED.iter().any(|word| look(word) == look_of_name) || is_brand_alone(name)
     };
     for (field, name) in [("slug", slug), ("name_zh", name_zh), ("name_en", name_en)] {
         if !name.is_empty() && reserved(name) {
@@ -161,7 +223,7 @@ pub fn claim(conn: &mut Conn, organization: &Organization) -> Result<()> {
         }
         if organization.kind != OrgKind::Platform && resembled.is_none() {
             let other = store::slug_with_gist(conn, &gist_of_name, &organization.id)?;
-            resembled = other.or_else(|| brand(&look_of_name).map(str::to_owned));
+            resembled = other.or_else(|| brand(name).map(str::to_owned));
         }
         // Another sign-up may have taken the name since it was looked for.
         store::insert_look(conn, &look_of_name, &gist_of_name, &organization.id).or_conflict("name-taken")?;
@@ -258,12 +320,61 @@ mod tests {
 
     #[test]
     fn what_holds_or_nearly_is_a_brand_resembles_the_platform() {
-        for name in ["Pithead Support", "坑口官方客服", "pithed", "pitthead", "pitheat"] {
-            assert!(brand(&look(name)).is_some(), "{name}");
+        for name in [
+            "Pithead Support",
+            "坑口官方客服",
+            "pithed",
+            "pitthead",
+            "pitheat",
+            "Pihtead Tools",
+            "My P1thaed",
+            "坑口煤矿",
+            "Pithead Valley Coal",
+        ] {
+            assert!(brand(name).is_some(), "{name}");
         }
-        for name in ["acme", "pit", "head", "矿"] {
-            assert!(brand(&look(name)).is_none(), "{name}");
+        for name in ["acme", "pit", "head", "矿", "Whitehead Mining", "坑道煤矿", "口岸矿业"] {
+            assert!(brand(name).is_none(), "{name}");
         }
         assert!(one_apart("abc", "abc") && one_apart("abc", "ab") && one_apart("abc", "axc") && !one_apart("abc", "axd"));
+        assert!(one_apart("abcd", "acbd") && one_apart("ab", "ba") && !one_apart("abcd", "acdb") && !one_apart("abcd", "adcb"));
+    }
+
+    #[test]
+    fn a_brand_with_nothing_of_its_own_beside_it_is_the_platform() {
+        for name in [
+            "piithead",
+            "pithead1",
+            "Pithead-2026",
+            "p1thead",
+            "Pithead 官方",
+            "坑口官方",
+            "坑口官方客服",
+            "坑口 运营中心",
+            "Рithead",
+            "Ｐｉｔｈｅａｄ　官方",
+            "The Pithead Company, Ltd.",
+            "pithead-support",
+            "pitheadofficial",
+            "official-pithead",
+            "坑口科技有限公司",
+        ] {
+            assert!(is_brand_alone(name), "{name}");
+        }
+        for name in [
+            "坑口煤矿",
+            "坑口矿业有限公司",
+            "乌兰坑口矿",
+            "Pithead Valley Coal",
+            "pinhead",
+            "Acme",
+            "官方",
+            "1234",
+            "",
+            "The Company",
+            "矿业集团",
+        ] {
+            assert!(!is_brand_alone(name), "{name}");
+        }
     }
 }

@@ -10,14 +10,16 @@ use chrono::TimeDelta;
 use serde_json::json;
 
 use super::model::{LinkPurpose, User, valid_email};
+use super::sign_in::{Browser, Opening, SignedIn};
 use super::{links, sessions, store, throttle};
 use crate::audit::{self, Change};
 use crate::base::app::App;
+use crate::base::auth::Actor;
+use crate::base::auth::password::{self, Line};
 use crate::base::auth::policy::{self, Action};
-use crate::base::auth::{Actor, password};
 use crate::base::db::Conn;
 use crate::base::db::dialect::{self, Row};
-use crate::base::error::{Error, Faults, QueryResultExt as _, Result, exactly_one};
+use crate::base::error::{Error, Faults, Kind, QueryResultExt as _, Result, exactly_one};
 use crate::base::i18n::Lang;
 use crate::base::jobs::Job;
 use crate::base::networks::network_of;
@@ -34,8 +36,10 @@ const PER_PERSON: i64 = 3;
 ///
 /// # Errors
 /// Wrong fields: `current_password` (`current-password-wrong`), `new_password` (too weak, `password-unchanged`); `sign-in-throttled`, `password-just-changed`.
-pub async fn change(app: &App, actor: &Actor, current: String, new: String, address: &str, lang: Lang) -> Result<usize> {
+pub async fn change(app: &App, actor: &Actor, current: String, new: String, browser: Browser<'_>, lang: Lang) -> Result<usize> {
     let (person, token_hash) = sessions::own_session(actor)?;
+    // First: of who guesses no new password is judged.
+    let (user, attempt) = prove(app, &person.user_id, current.clone(), browser).await?;
     let mut faults = Faults::default();
     let own = [&*person.email, &person.name, &person.organization_slug, &person.organization_name.zh, &person.organization_name.en];
     password::check(&mut faults, "new_password", &new, &own).await?;
@@ -43,8 +47,7 @@ pub async fn change(app: &App, actor: &Actor, current: String, new: String, addr
         faults.add("new_password", "password-unchanged");
     }
     faults.check()?;
-    let (user, attempt) = prove(app, &person.user_id, current, address).await?;
-    let hash = password::hash(new).await?;
+    let hash = password::hash(Line::Known, new).await?;
     let keep = token_hash.to_owned();
     audit::change(app, actor, move |c| {
         c.uncounted();
@@ -60,11 +63,11 @@ pub async fn change(app: &App, actor: &Actor, current: String, new: String, addr
 ///
 /// # Errors
 /// Wrong field `current_password` (`current-password-wrong`); `sign-in-throttled`.
-pub(super) async fn prove(app: &App, user_id: &str, current: String, address: &str) -> Result<(User, throttle::Attempt)> {
+pub(super) async fn prove(app: &App, user_id: &str, current: String, browser: Browser<'_>) -> Result<(User, throttle::Attempt)> {
     let id = user_id.to_owned();
     let user = app.db.read(move |conn| store::get_user(conn, &id).or_not_found("person")).await?;
-    let attempt = throttle::password(app, &user.email, address).await?;
-    if current.len() > password::MAX_BYTES || !password::verify(current, Some(user.password_hash.clone())).await? {
+    let attempt = throttle::password_on(app, &user.email, browser).await?;
+    if current.len() > password::MAX_BYTES || !password::verify(Line::Known, current, Some(user.password_hash.clone())).await? {
         attempt.failed(app).await?;
         return Err(Error::field("current_password", "current-password-wrong"));
     }
@@ -201,32 +204,41 @@ pub async fn whose(app: &App, actor: &Actor, user_id: &str) -> Result<(String, S
     Ok((user.name, user.email))
 }
 
-/// Chooses a new password by a link; ends all sessions of the person.
+/// Chooses a new password by a link; ends all sessions of the person and opens one in this browser, which is known from then on: who was
+/// attacked would otherwise wait with the attackers. The inner error says why none was opened, as at sign-in; the password is new all the same.
 ///
 /// # Errors
 /// `link-over`; wrong field `password`; `password-just-changed`.
-pub async fn reset(app: &App, secret: &str, new: String, lang: Lang) -> Result<()> {
+pub async fn reset(app: &App, secret: &str, new: String, browser: Browser<'_>, lang: Lang) -> Result<Result<SignedIn>> {
     let (text, now) = (secret.to_owned(), app.clock.now());
     // Look first: a link that is over must not cost the hashing of a password.
     let looked_up = app.db.read(move |conn| {
         let link = links::find_in(conn, LinkPurpose::ResetPassword, &text, now)?;
-        Ok(own_words(conn, &link.user_id)?)
+        let own = own_words(conn, &link.user_id)?;
+        Ok((link.user_id, own))
     });
-    let own = looked_up.await?;
+    let (user_id, own) = looked_up.await?;
     let own: Vec<&str> = own.iter().map(String::as_str).collect();
     let mut faults = Faults::default();
     password::check(&mut faults, "password", &new, &own).await?;
     faults.check()?;
-    let hash = password::hash(new).await?;
+    let hash = password::hash(Line::Known, new).await?;
     let secret = secret.to_owned();
-    audit::change(app, &Actor::System, move |c| {
+    // A new cookie: who had the old password may have had the old one, too.
+    let (opening, cookies) = Opening::new(app, &user_id, Browser { device: None, ..browser });
+    let opened = audit::change(app, &Actor::System, move |c| {
         let now = c.now;
         let link = links::use_in(c, LinkPurpose::ResetPassword, &secret, now)?;
         let user = store::get_user(c, &link.user_id)?;
         let ended = replace_in(c, &user, &hash, "", lang)?;
-        record_in(c, "password.reset", &user.id, &json!({"sessions_ended": ended}))
+        record_in(c, "password.reset", &user.id, &json!({"sessions_ended": ended}))?;
+        match opening.open_in(c, None, false) {
+            Err(e) if !matches!(e.kind, Kind::Forbidden | Kind::RateLimited) => Err(e),
+            opened => Ok(opened),
+        }
     })
-    .await
+    .await?;
+    Ok(opened.map(|()| cookies))
 }
 
 /// What belongs to a person and must not be their password.

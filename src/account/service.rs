@@ -5,19 +5,23 @@
 use serde_json::json;
 
 use super::model::{Credential, DecisionNote, Membership, Organization, User, valid_email, valid_slug};
-use super::{names, store, throttle};
+use super::sign_in::Opening;
+use super::{addresses, names, store, throttle};
 use crate::audit;
 use crate::audit::model::Record;
 use crate::base::app::App;
 use crate::base::auth::{Actor, OrgKind, Person, Role, Via, password};
 use crate::base::db::{Conn, Timestamp};
 use crate::base::error::{Error, Faults, QueryResultExt as _, Result};
+use crate::base::i18n::Lang;
 use crate::base::ids;
+use crate::base::networks::network_of;
 
 pub use super::sessions::{
-    Browser, Proof, SignedIn, authenticate_session, authenticate_session_used, authenticate_token, end_session, idle_since, list_sessions,
-    sign_in, sign_in_on, sign_out, sign_out_elsewhere, still_holds, switch_organization,
+    authenticate_session, authenticate_session_used, authenticate_token, end_session, idle_since, list_sessions, sign_out,
+    sign_out_elsewhere, still_holds, switch_organization,
 };
+pub use super::sign_in::{Browser, SignedIn, sign_in, sign_in_on};
 pub use super::store::{find_organization_by_slug, find_user_by_email, get_organization};
 
 /// Decisions on one subject that its page shows.
@@ -52,24 +56,34 @@ pub async fn sign_up(app: &App, input: SignUp) -> Result<(String, String)> {
     create_organization(app, input, kind, Role::Owner, Some(now)).await
 }
 
-/// As [`sign_up`], for a form from the network: at most so many from one address, and the person has yet to prove theirs.
+/// As [`sign_up`], for a form from the network: at most so many from one address, and the person has yet to prove theirs. Signs them in
+/// without their password: strangers may have guessed at it for this address before.
 ///
 /// # Errors
 /// Also `sign-up-throttled`.
-pub async fn sign_up_from(app: &App, input: SignUp, address: &str) -> Result<(String, String)> {
-    let kind = public_kind(&input)?;
+pub async fn sign_up_from(app: &App, input: SignUp, browser: Browser<'_>, lang: Lang) -> Result<SignedIn> {
+    let (kind, address) = (public_kind(&input)?, browser.address);
+    // Judging a password takes time: of one address few forms are looked at side by side.
+    let _turn = app.gates.wait_address(&network_of(address)).await?;
     // Validate first: a form with mistakes must not use up the sign-up limit of its address.
     check_organization(app, &input, kind).await?;
-    throttle::not_asking(app, address).await?;
+    throttle::not_asking(app, address, SIGN_UP_THROTTLED).await?;
+    let email = input.email.trim().to_lowercase();
     throttle::sign_up(app, address).await?;
     let made = create_organization(app, input, kind, Role::Owner, None).await;
-    // The answer tells that the e-mail address has an account. Nothing else can be said where no mail is sent, so it is said a few times
-    // only, and then the address signs up nobody for a while.
+    // The answer tells that the e-mail address has an account: who signs up is let in at once, without waiting for a mail. So it is said a
+    // few times only, then the address signs up nobody for a while; and who has the account is told.
     if matches!(&made, Err(e) if e.code == "email-taken") {
-        throttle::taken(app, address).await?;
+        throttle::taken(app, address, SIGN_UP_THROTTLED).await?;
+        addresses::tell_holder(app, email, lang).await?;
     }
-    made
+    let (user_id, organization_id) = made?;
+    let (opening, cookies) = Opening::new(app, &user_id, browser);
+    audit::change(app, &Actor::System, move |c| opening.open_in(c, Some(&organization_id), false)).await?;
+    Ok(cookies)
 }
+
+const SIGN_UP_THROTTLED: &str = "sign-up-throttled";
 
 fn public_kind(input: &SignUp) -> Result<OrgKind> {
     match input.kind.as_str() {
@@ -204,7 +218,7 @@ pub(super) struct PendingUser(User);
 impl PendingUser {
     /// Hashes the password.
     pub(super) async fn with_password(mut self, password: String) -> Result<User> {
-        self.0.password_hash = password::hash(password).await?;
+        self.0.password_hash = password::hash(password::Line::Strangers, password).await?;
         Ok(self.0)
     }
 }

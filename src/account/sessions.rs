@@ -1,4 +1,4 @@
-//! Sessions: signing in and out, who a request acts as, what ends when.
+//! Sessions: signing out, who a request acts as, what ends when.
 //!
 //! A session is over when it is ended, after `sessions.hours`, and where it was not used for `sessions.idle_minutes`.
 
@@ -7,105 +7,18 @@ use std::time::Duration;
 use chrono::TimeDelta;
 use serde_json::json;
 
-use super::model::{Session, User};
-use super::throttle::Attempt;
-use super::{passwords, standing, store, throttle};
+use super::model::{Credential, Session};
+use super::{standing, store};
 use crate::audit;
 use crate::base::app::App;
 use crate::base::auth::policy::{self, Action, Scope};
-use crate::base::auth::{Actor, Person, Via, password};
+use crate::base::auth::{Actor, Person, Via};
 use crate::base::db::Timestamp;
 use crate::base::error::{Error, Result, exactly_one};
 use crate::base::ids;
 
 /// The last use of a session or token is noted at most this often: each note is a write.
 const NOTE_EVERY: TimeDelta = TimeDelta::minutes(5);
-
-/// Where a request to sign in comes from.
-#[derive(Debug, Clone, Copy)]
-pub struct Browser<'a> {
-    /// Client address.
-    pub address: &'a str,
-    pub user_agent: &'a str,
-    /// Value of its cookie from an earlier sign-in.
-    pub device: Option<&'a str>,
-}
-
-/// The cookies of a browser that has signed in.
-#[derive(Debug)]
-pub struct SignedIn {
-    pub session: String,
-    /// Outlives the session, so that the browser is known next time.
-    pub device: String,
-}
-
-/// As [`sign_in_on`], for a program that keeps no second cookie; gives the value of the session cookie.
-pub async fn sign_in(app: &App, email: &str, password: String, address: &str, user_agent: &str) -> Result<String> {
-    Ok(sign_in_on(app, email, password, Browser { address, user_agent, device: None }).await?.session)
-}
-
-/// Signs a browser in.
-///
-/// # Errors
-/// `wrong-password` (also for an unknown account: which it was is not told), `sign-in-throttled`; with the right password, the reason of
-/// the platform: `person-disabled`, `organization-suspended` where the person has no other; `no-organization`.
-pub async fn sign_in_on(app: &App, email: &str, password: String, browser: Browser<'_>) -> Result<SignedIn> {
-    let email = email.trim().to_lowercase();
-    // What is no secret of ours is no cookie of ours.
-    let browser = Browser { device: browser.device.filter(|secret| secret.len() == ids::SECRET_CHARS), ..browser };
-    let attempt = throttle::password_on(app, &email, browser.address, browser.device).await?;
-    let user = app.db.read(move |conn| Ok(store::find_user_by_email(conn, &email)?)).await?;
-    let fits = password.len() <= password::MAX_BYTES && password::verify(password, user.as_ref().map(|u| u.password_hash.clone())).await?;
-    let Some(user) = user.filter(|_| fits) else {
-        attempt.failed(app).await?;
-        return Err(Error::unauthenticated("wrong-password"));
-    };
-    open(app, user, attempt, browser).await
-}
-
-/// Opens a session for a person who has proved their password.
-///
-/// # Errors
-/// As [`sign_in_on`]; `wrong-password` also where the password was replaced meanwhile.
-pub(super) async fn open(app: &App, user: User, attempt: Attempt, browser: Browser<'_>) -> Result<SignedIn> {
-    let Browser { address, user_agent, device } = browser;
-    let now = app.clock.now();
-    let cookies = SignedIn { session: ids::secret(), device: device.map_or_else(ids::secret, ToOwned::to_owned) };
-    let session = Session {
-        token_hash: ids::hash_secret(&cookies.session),
-        user_id: user.id.clone(),
-        organization_id: String::new(),
-        csrf_token: ids::secret(),
-        address: address.chars().take(60).collect(),
-        user_agent: user_agent.chars().take(200).collect(),
-        created_at: now,
-        seen_at: now,
-        expires_at: now.plus(TimeDelta::hours(app.settings.sessions.hours)),
-        revoked_at: None,
-        device_hash: Some(ids::hash_secret(&cookies.device)),
-    };
-    let id = user.id.clone();
-    audit::change(app, &Actor::System, move |c| {
-        if !passwords::still_in(c, &user)? {
-            return Err(Error::unauthenticated("wrong-password"));
-        }
-        standing::require_enabled(c, &user.id)?;
-        let Some(organization_id) = store::first_organization_of(c, &user.id)? else {
-            return Err(match store::suspended_reason_for(c, &user.id)? {
-                Some(reason) => Error::forbidden("organization-suspended").arg("reason", reason),
-                None => Error::forbidden("no-organization"),
-            });
-        };
-        let person = store::find_person(c, &user.id, &organization_id)?.ok_or_else(|| Error::forbidden("no-organization"))?;
-        let detail = json!({"address": session.address, "known_browser": attempt.from_known_browser()});
-        c.audit_as(&Actor::Person(Box::new(person), Via::System), "person.signed-in", &user.id, &detail);
-        store::insert_session(c, &Session { organization_id, ..session.clone() })?;
-        attempt.succeeded_in(c)
-    })
-    .await?;
-    tracing::info!(user = id, address, "signed in");
-    Ok(cookies)
-}
 
 /// Ends the session of the actor.
 pub async fn sign_out(app: &App, actor: &Actor, address: &str) -> Result<()> {
@@ -229,24 +142,15 @@ pub async fn authenticate_session(app: &App, cookie: &str) -> Result<Actor> {
     authenticate_session_used(app, cookie, true).await
 }
 
-/// What a long stream relies on, to look at again while it lasts.
-#[derive(Debug, Clone)]
-pub enum Proof {
-    /// Hash of a session's cookie.
-    Session(String),
-    /// Hash of an API token.
-    Token(String),
-}
-
-/// Whether what an actor proved themselves with still holds, for the same organisation.
-pub async fn still_holds(app: &App, proof: &Proof, organization_id: &str) -> Result<bool> {
-    let (proof, organization_id, now) = (proof.clone(), organization_id.to_owned(), app.clock.now());
+/// Whether what a person proved themselves with still holds, for the same organisation: a long stream looks again while it lasts.
+pub async fn still_holds(app: &App, credential: &Credential, organization_id: &str) -> Result<bool> {
+    let (credential, organization_id, now) = (credential.clone(), organization_id.to_owned(), app.clock.now());
     let idle = idle_since(app, now);
     app.db
         .read(move |conn| {
-            let held = match proof {
-                Proof::Session(hash) => store::find_session(conn, &hash, idle, now)?.map(|s| (s.user_id, s.organization_id)),
-                Proof::Token(hash) => store::find_token(conn, &hash, now)?.map(|t| (t.user_id, t.organization_id)),
+            let held = match credential {
+                Credential::Session(hash) => store::find_session(conn, &hash, idle, now)?.map(|s| (s.user_id, s.organization_id)),
+                Credential::ApiToken(id) => store::find_token_by_id(conn, &id, now)?.map(|t| (t.user_id, t.organization_id)),
             };
             let Some((user_id, organization)) = held.filter(|(_, organization)| *organization == organization_id) else { return Ok(false) };
             Ok(store::find_person(conn, &user_id, &organization)?.is_some())

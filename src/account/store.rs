@@ -5,6 +5,7 @@ mod standing;
 
 use std::collections::HashMap;
 
+use chrono::TimeDelta;
 use diesel::dsl::exists;
 use diesel::prelude::*;
 
@@ -81,6 +82,12 @@ pub fn find_token(conn: &mut Conn, token_hash: &str, now: Timestamp) -> QueryRes
         .select(ApiToken::as_select())
         .first(conn)
         .optional()
+}
+
+/// A token that is not over, by its id.
+pub fn find_token_by_id(conn: &mut Conn, id: &str, now: Timestamp) -> QueryResult<Option<ApiToken>> {
+    let live = api_tokens::expires_at.gt(now).and(api_tokens::revoked_at.is_null());
+    api_tokens::table.find(id).filter(live).select(ApiToken::as_select()).first(conn).optional()
 }
 
 /// Notes when a token was used, if the last note is older than `before`.
@@ -299,11 +306,12 @@ pub fn forget_attempts(conn: &mut Conn, subject: &str) -> QueryResult<usize> {
     diesel::delete(throttles::table.find(subject)).execute(conn)
 }
 
-/// Attempts of a subject and the begin of their window, if that is not before a time.
-pub fn attempts(conn: &mut Conn, subject: &str, window_start: Timestamp) -> QueryResult<Option<(i64, Timestamp)>> {
+/// Attempts of a subject and the begin of their window, if it lasts still. One that begins further ahead than it is long was begun before the
+/// clock was set back.
+pub fn attempts(conn: &mut Conn, subject: &str, window: TimeDelta, now: Timestamp) -> QueryResult<Option<(i64, Timestamp)>> {
     throttles::table
         .find(subject)
-        .filter(throttles::window_started_at.ge(window_start))
+        .filter(throttles::window_started_at.between(now.minus(window), now.plus(window)))
         .select((throttles::failures, throttles::window_started_at))
         .first(conn)
         .optional()
@@ -313,6 +321,20 @@ pub fn attempts(conn: &mut Conn, subject: &str, window_start: Timestamp) -> Quer
 pub fn revoke_session(conn: &mut Conn, token_hash: &str, user_id: &str, now: Timestamp) -> QueryResult<usize> {
     let open = sessions::user_id.eq(user_id).and(sessions::revoked_at.is_null());
     diesel::update(sessions::table.find(token_hash).filter(open)).set(sessions::revoked_at.eq(now)).execute(conn)
+}
+
+/// Ends a person's open sessions but those that were used last, so many; at most 500 of them. Gives how many ended.
+pub fn revoke_sessions_over(conn: &mut Conn, user_id: &str, keep: i64, idle: Timestamp, now: Timestamp) -> QueryResult<usize> {
+    let open = sessions::expires_at.gt(now).and(sessions::seen_at.gt(idle)).and(sessions::revoked_at.is_null());
+    let over: Vec<String> = sessions::table
+        .filter(sessions::user_id.eq(user_id).and(open))
+        .order((sessions::seen_at.desc(), sessions::created_at.desc(), sessions::token_hash))
+        .offset(keep)
+        .limit(500)
+        .select(sessions::token_hash)
+        .load(conn)?;
+    let still = sessions::token_hash.eq_any(over).and(sessions::revoked_at.is_null());
+    diesel::update(sessions::table.filter(still)).set(sessions::revoked_at.eq(now)).execute(conn)
 }
 
 /// Ends a person's sessions but one.

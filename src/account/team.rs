@@ -7,6 +7,7 @@ use chrono::TimeDelta;
 use serde_json::json;
 
 use super::model::{Invitation, Membership, TeamMember, valid_email};
+use super::sign_in::{Browser, Opening, SignedIn};
 use super::{passwords, service, standing, store, throttle};
 use crate::audit;
 use crate::base::app::App;
@@ -16,11 +17,15 @@ use crate::base::db::Conn;
 use crate::base::db::dialect::{self, Row};
 use crate::base::error::{Error, Faults, QueryResultExt as _, Result, exactly_one};
 use crate::base::ids;
+use crate::base::rate::{self, Rate};
 
 /// Days an invitation is good for.
 const INVITATION_DAYS: i64 = 7;
 /// People of an organisation, those who are invited counted: a bound against scripts.
 const MAX_TEAM: i64 = 500;
+/// Invitations of an organisation. The page of each tells whether its address has an account, so that its holder proves themselves with the
+/// password that they have: whoever wants to know that of many addresses must not be told fast.
+const INVITATIONS: u32 = 100;
 
 /// Members and open invitations of the actor's organisation.
 pub async fn list(app: &App, actor: &Actor) -> Result<(Vec<TeamMember>, Vec<Invitation>)> {
@@ -40,7 +45,7 @@ fn require_still(conn: &mut Conn, person: &Person) -> Result<()> {
 /// Invites a colleague, in place of an older open invitation to the same address; gives the secret part of the link, which is shown once.
 ///
 /// # Errors
-/// Wrong fields: `email-invalid`, `role-invalid` (not a role of this kind of organisation); `team-full`.
+/// Wrong fields: `email-invalid`, `role-invalid` (not a role of this kind of organisation); `team-full`, `too-many-invitations`.
 pub async fn invite(app: &App, actor: &Actor, email: &str, role: &str) -> Result<String> {
     let person = policy::require(actor, Action::ManageTeam)?.clone();
     let mut faults = Faults::default();
@@ -78,6 +83,10 @@ pub async fn invite(app: &App, actor: &Actor, email: &str, role: &str) -> Result
         }
         if store::count_team(c, &invitation.organization_id, now)? >= MAX_TEAM {
             return Err(Error::conflict("team-full").arg("max", MAX_TEAM));
+        }
+        let bucket = (format!("invitations:{}", invitation.organization_id), Rate::daily(INVITATIONS));
+        if let Some(wait) = rate::spend(c, vec![bucket], now)? {
+            return Err(Error::rate_limited("too-many-invitations").arg("max", INVITATIONS).retry_after(wait));
         }
         let replaced = store::revoke_invitations_to(c, &invitation.organization_id, &invitation.email, &invitation.id, now)?;
         store::insert_invitation(c, &invitation)?;
@@ -172,12 +181,12 @@ pub async fn find_invitation(app: &App, secret: &str) -> Result<InvitationInfo> 
         .await
 }
 
-/// Accepts an invitation: a new person chooses name and password, a known one proves theirs.
+/// Accepts an invitation: a new person chooses name and password, a known one proves theirs. Opens a session for the organisation.
 ///
 /// # Errors
 /// `wrong-password`, `sign-in-throttled`: who invites people must not get to guess their passwords. `invitation-over`, `already-a-member`;
-/// `person-disabled`, `organization-suspended`.
-pub async fn accept(app: &App, secret: &str, name: &str, password: String, address: &str) -> Result<()> {
+/// `person-disabled`, `organization-suspended`, `too-many-sign-ins`.
+pub async fn accept(app: &App, secret: &str, name: &str, password: String, browser: Browser<'_>) -> Result<SignedIn> {
     let info = find_invitation(app, secret).await?;
     let known = {
         let email = info.email.clone();
@@ -185,8 +194,8 @@ pub async fn accept(app: &App, secret: &str, name: &str, password: String, addre
     };
     let mut attempt = None;
     let new = if let Some(user) = &known {
-        let turn = throttle::password(app, &user.email, address).await?;
-        if password.len() > password::MAX_BYTES || !password::verify(password, Some(user.password_hash.clone())).await? {
+        let turn = throttle::password_on(app, &user.email, browser).await?;
+        if password.len() > password::MAX_BYTES || !password::verify(turn.line(), password, Some(user.password_hash.clone())).await? {
             turn.failed(app).await?;
             return Err(Error::unauthenticated("wrong-password"));
         }
@@ -200,6 +209,8 @@ pub async fn accept(app: &App, secret: &str, name: &str, password: String, addre
         Some(user.with_password(password).await?)
     };
     let hash = ids::hash_secret(secret);
+    let Some(user_id) = new.as_ref().or(known.as_ref()).map(|user| user.id.clone()) else { return Err(Error::not_found("invitation")) };
+    let (opening, cookies) = Opening::new(app, &user_id, browser);
     audit::change(app, &Actor::System, move |c| {
         let now = c.now;
         let invitation = store::get_invitation(c, &hash).or_not_found("invitation")?;
@@ -233,7 +244,8 @@ pub async fn accept(app: &App, secret: &str, name: &str, password: String, addre
         };
         let detail = json!({"invitation": invitation.id, "role": invitation.role});
         c.audit_for(&invitation.organization_id, "invitation.accepted", &user_id, &detail);
-        Ok(())
+        opening.open_in(c, Some(&invitation.organization_id), attempt.as_ref().is_some_and(throttle::Attempt::from_known_browser))
     })
-    .await
+    .await?;
+    Ok(cookies)
 }

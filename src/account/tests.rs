@@ -3,6 +3,7 @@
 use chrono::TimeDelta;
 use diesel::prelude::*;
 
+use super::service::Browser;
 use super::{service, team, tokens};
 use crate::base::auth::{Actor, Role};
 use crate::base::db::Timestamp;
@@ -69,6 +70,41 @@ async fn right_passwords_are_never_throttled() {
             async move { service::sign_in(&app, "owner@acme.example", PASSWORD.into(), "10.0.0.1", "t").await.is_ok() }
         });
         assert!(futures_util::future::join_all(sign_ins).await.into_iter().all(|ok| ok));
+        // Many more come from no person: each leaves a session and a record.
+        let enter = async |email: &str| service::sign_in(&app, email, PASSWORD.into(), "10.0.0.1", "t").await;
+        for _ in 12..30 {
+            enter("owner@acme.example").await.unwrap();
+        }
+        let refused = enter("owner@acme.example").await.unwrap_err();
+        assert_eq!((refused.code, refused.kind, refused.retry_after), ("too-many-sign-ins", Kind::RateLimited, Some(60)));
+        testing::vendor(&app, "other").await;
+        enter("owner@other.example").await.unwrap();
+        app.clock.advance(TimeDelta::minutes(1));
+        enter("owner@acme.example").await.unwrap();
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn of_many_sessions_the_one_that_was_used_longest_ago_ends() {
+    each_backend(|app| async move {
+        let owner = testing::vendor(&app, "acme").await;
+        let enter = async || service::sign_in(&app, "owner@acme.example", PASSWORD.into(), "10.0.0.1", "t").await.unwrap();
+        let lives = async |cookie: &str| service::authenticate_session(&app, cookie).await.unwrap().as_person().is_some();
+        let (used, left) = (enter().await, enter().await);
+        for _ in 0..48 {
+            app.clock.advance(TimeDelta::minutes(1));
+            enter().await;
+        }
+        assert!(lives(&used).await);
+        enter().await;
+        assert!(lives(&used).await && !lives(&left).await, "the 51st ends one");
+        let ended = app.db.read(|conn| {
+            use crate::base::db::schema::audit_records::dsl;
+            let of = dsl::audit_records.filter(dsl::action.eq("session.ended")).select((dsl::actor, dsl::detail));
+            Ok(of.load::<(String, String)>(conn)?)
+        });
+        assert_eq!(ended.await.unwrap(), [(owner.label(), r#"{"most":50,"sessions":1}"#.to_owned())]);
     })
     .await;
 }
@@ -80,10 +116,10 @@ async fn who_invites_people_does_not_get_to_guess_their_passwords() {
         testing::operator(&app, "mine").await;
         let secret = team::invite(&app, &mallory, "owner@mine.example", "member").await.unwrap();
         for _ in 0..5 {
-            let guess = team::accept(&app, &secret, "", "wrong password".into(), "10.0.0.9").await;
+            let guess = team::accept(&app, &secret, "", "wrong password".into(), Browser::at("10.0.0.9")).await;
             assert_eq!(guess.unwrap_err().code, "wrong-password");
         }
-        let sixth = team::accept(&app, &secret, "", PASSWORD.into(), "10.0.0.9").await;
+        let sixth = team::accept(&app, &secret, "", PASSWORD.into(), Browser::at("10.0.0.9")).await;
         assert_eq!(sixth.unwrap_err().code, "sign-in-throttled");
     })
     .await;
@@ -117,8 +153,11 @@ async fn an_invitation_is_used_once() {
     each_backend(|app| async move {
         let owner = testing::operator(&app, "mine").await;
         let secret = team::invite(&app, &owner, "new@mine.example", "deployer").await.unwrap();
-        team::accept(&app, &secret, "New", PASSWORD.into(), "10.0.0.9").await.unwrap();
-        assert_eq!(team::accept(&app, &secret, "Again", PASSWORD.into(), "10.0.0.9").await.unwrap_err().code, "invitation-over");
+        team::accept(&app, &secret, "New", PASSWORD.into(), Browser::at("10.0.0.9")).await.unwrap();
+        assert_eq!(
+            team::accept(&app, &secret, "Again", PASSWORD.into(), Browser::at("10.0.0.9")).await.unwrap_err().code,
+            "invitation-over"
+        );
         let (members, open) = team::list(&app, &owner).await.unwrap();
         assert_eq!((members.len(), open.len()), (2, 0));
         let late = team::invite(&app, &owner, "late@mine.example", "member").await.unwrap();
@@ -144,7 +183,7 @@ async fn who_is_removed_does_not_come_back_by_a_forgotten_link() {
         assert_eq!(open.iter().map(|i| i.role).collect::<Vec<_>>(), [Role::Deployer]);
         // As it was before: two open at once. Accepting one ends the other.
         reopen(&app, &first).await;
-        team::accept(&app, &second, "New", PASSWORD.into(), "10.0.0.9").await.unwrap();
+        team::accept(&app, &second, "New", PASSWORD.into(), Browser::at("10.0.0.9")).await.unwrap();
         assert_eq!(team::find_invitation(&app, &first).await.unwrap_err().code, "invitation-over");
         // A removal ends what is still open, and the person's tokens for good.
         let (members, _) = team::list(&app, &owner).await.unwrap();
@@ -153,11 +192,11 @@ async fn who_is_removed_does_not_come_back_by_a_forgotten_link() {
         let token = tokens::create(&app, &new, "ci", &["deploy"], 10).await.unwrap();
         reopen(&app, &first).await;
         team::remove(&app, &owner, id).await.unwrap();
-        let back = team::accept(&app, &first, "New", PASSWORD.into(), "10.0.0.9").await.unwrap_err();
+        let back = team::accept(&app, &first, "New", PASSWORD.into(), Browser::at("10.0.0.9")).await.unwrap_err();
         assert_eq!(back.code, "invitation-over");
         // Invited anew they may come back, but not by what they had.
         let again = invite("member").await;
-        team::accept(&app, &again, "New", PASSWORD.into(), "10.0.0.9").await.unwrap();
+        team::accept(&app, &again, "New", PASSWORD.into(), Browser::at("10.0.0.9")).await.unwrap();
         assert_eq!(service::authenticate_token(&app, &token).await.unwrap_err().code, "token-invalid");
     })
     .await;

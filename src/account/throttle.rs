@@ -6,14 +6,16 @@
 //!
 //! So whoever sends wrong passwords holds up themselves and other strangers, but no known browser or address. IPv6 addresses count by
 //! their /64. Attempts counted by the same subject stand in line, and those from one address pass a narrow gate, so that many at once get no
-//! further than one after another.
+//! further than one after another; a known browser waits behind nobody else.
 
 use chrono::TimeDelta;
 
+use super::sign_in::Browser;
 use super::{access, store};
 use crate::audit;
 use crate::base::app::App;
 use crate::base::auth::Actor;
+use crate::base::auth::password::Line;
 use crate::base::db::{Conn, Timestamp, dialect};
 use crate::base::error::{Error, Result};
 use crate::base::ids;
@@ -51,7 +53,7 @@ pub struct Attempt {
     subjects: Vec<(String, TimeDelta)>,
     email: String,
     address: String,
-    _turns: [Turn; 2],
+    _turns: Vec<Turn>,
 }
 
 /// Waits for the turn of an attempt with a password, from a browser without a cookie of its own.
@@ -59,14 +61,15 @@ pub struct Attempt {
 /// # Errors
 /// As [`password_on`].
 pub async fn password(app: &App, email: &str, address: &str) -> Result<Attempt> {
-    password_on(app, email, address, None).await
+    password_on(app, email, Browser::at(address)).await
 }
 
-/// Waits for the turn of an attempt with a password; `device` is what the browser's cookie says.
+/// Waits for the turn of an attempt with a password.
 ///
 /// # Errors
 /// `sign-in-throttled`: there were too many wrong passwords.
-pub async fn password_on(app: &App, email: &str, address: &str, device: Option<&str>) -> Result<Attempt> {
+pub async fn password_on(app: &App, email: &str, browser: Browser<'_>) -> Result<Attempt> {
+    let (address, device) = (browser.address, browser.secret());
     let cut = email.char_indices().map(|(at, c)| at + c.len_utf8()).take_while(|end| *end <= MAX_EMAIL).last().unwrap_or_default();
     let email = email.get(..cut).unwrap_or_default().to_owned();
     let (network, now) = (network_of(address), app.clock.now());
@@ -76,13 +79,13 @@ pub async fn password_on(app: &App, email: &str, address: &str, device: Option<&
     };
     // All that are counted for the account as a whole stand in one line, others with those of their place.
     let line = counted.iter().find(|limit| limit.grows).or(counted.first()).map_or_else(String::new, |limit| limit.subject.clone());
-    let turns = app.gates.wait(&line, &network).await?;
+    let turns = if line.starts_with(DEVICE) { vec![app.gates.wait_browser(&line).await?] } else { app.gates.wait(&network, &line).await? };
     let subjects = counted.iter().map(|limit| (limit.subject.clone(), limit.window)).collect();
     app.db
         .read(move |conn| {
             for limit in &counted {
                 let now = limit.now;
-                if let Some((failures, begin)) = store::attempts(conn, &limit.subject, now.minus(limit.window))?
+                if let Some((failures, begin)) = store::attempts(conn, &limit.subject, limit.window, now)?
                     && let Some(pause) = limit.pause(failures, begin)
                 {
                     return Err(throttled("sign-in-throttled", pause));
@@ -136,32 +139,32 @@ fn counted_by(conn: &mut Conn, email: &str, network: &str, device_hash: Option<&
 /// # Errors
 /// `sign-up-throttled`: there were too many from this address.
 pub async fn sign_up(app: &App, address: &str) -> Result<()> {
-    count(app, format!("sign-up:{}", network_of(address)), SIGN_UPS).await
+    count(app, format!("sign-up:{}", network_of(address)), SIGN_UPS, "sign-up-throttled").await
 }
 
 /// Counts that an address is about to be told that an e-mail address has an account.
 ///
 /// # Errors
-/// `sign-up-throttled`: it was told so too often.
-pub async fn taken(app: &App, address: &str) -> Result<()> {
-    count(app, format!("taken:{}", network_of(address)), TAKEN).await
+/// `code`: it was told so too often.
+pub async fn taken(app: &App, address: &str, code: &'static str) -> Result<()> {
+    count(app, format!("taken:{}", network_of(address)), TAKEN, code).await
 }
 
 /// Whether an address was told too often that an e-mail address has an account.
 ///
 /// # Errors
-/// `sign-up-throttled`.
-pub async fn not_asking(app: &App, address: &str) -> Result<()> {
-    let (subject, since) = (format!("taken:{}", network_of(address)), app.clock.now().minus(WINDOW));
-    let told = app.db.read(move |conn| Ok(store::attempts(conn, &subject, since)?)).await?;
-    if told.is_some_and(|(n, _)| n >= TAKEN) { Err(throttled("sign-up-throttled", WINDOW)) } else { Ok(()) }
+/// `code`.
+pub async fn not_asking(app: &App, address: &str, code: &'static str) -> Result<()> {
+    let (subject, now) = (format!("taken:{}", network_of(address)), app.clock.now());
+    let told = app.db.read(move |conn| Ok(store::attempts(conn, &subject, WINDOW, now)?)).await?;
+    if told.is_some_and(|(n, _)| n >= TAKEN) { Err(throttled(code, WINDOW)) } else { Ok(()) }
 }
 
-async fn count(app: &App, subject: String, most: i64) -> Result<()> {
+async fn count(app: &App, subject: String, most: i64, code: &'static str) -> Result<()> {
     let now = app.clock.now();
     // The count stays where the limit is reached, so the answer is decided outside of the transaction.
     let n = app.db.write(move |conn| count_in(conn, &subject, WINDOW, now)).await?;
-    if n > most { Err(throttled("sign-up-throttled", WINDOW)) } else { Ok(()) }
+    if n > most { Err(throttled(code, WINDOW)) } else { Ok(()) }
 }
 
 /// Counts one of something for a subject, such as a wrong password of an account or a message to an address; gives how many there were in
@@ -170,7 +173,7 @@ pub fn count_in(conn: &mut Conn, subject: &str, window: TimeDelta, now: Timestam
     Ok(dialect::count_attempt(conn, subject, now, now.minus(window))?)
 }
 
-fn throttled(code: &'static str, pause: TimeDelta) -> Error {
+pub(super) fn throttled(code: &'static str, pause: TimeDelta) -> Error {
     Error::rate_limited(code).arg("minutes", pause.num_seconds().div_euclid(60) + 1).retry_after(pause)
 }
 
@@ -199,6 +202,11 @@ impl Attempt {
     /// Whether it comes from a browser that signed in to the account before.
     pub fn from_known_browser(&self) -> bool {
         self.subjects.first().is_some_and(|(subject, _)| subject.starts_with(DEVICE))
+    }
+
+    /// Where its password is hashed.
+    pub fn line(&self) -> Line {
+        if self.from_known_browser() { Line::Known } else { Line::Strangers }
     }
 
     /// The password was right: forgets the wrong ones of this place. Those for the account as a whole stay: strangers must not gain

@@ -1,7 +1,7 @@
 //! Turns. Sign-in attempts on one account stand in line ([`Gates`]), so that many at once get no further than one after another. Work that
 //! takes much memory or time has a [`Queue`], which is never longer than it can be worked off in a few seconds.
 
-use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
 
 use chrono::TimeDelta;
@@ -11,39 +11,52 @@ use super::error::{Error, Result};
 
 /// Attempts from one address that run at the same time.
 const ABREAST: usize = 4;
-/// Gates for accounts, and as many for addresses. A subject's hash chooses its gate, so memory is bounded; subjects may share one.
+/// Gates for accounts, and as many for addresses and for known browsers. A subject's hash chooses its gate, so memory is bounded; subjects
+/// may share one, and nobody outside can tell which do.
 const GATES: u64 = 1024;
 
 /// A turn; it ends when this is dropped.
 pub type Turn = OwnedSemaphorePermit;
 
-/// One sign-in attempt per account at a time, and few per address. In this process only: with several replicas each lets one through.
+/// One sign-in attempt per account at a time, and few per address. A known browser stands in line with itself only, behind no stranger. In
+/// this process only: with several replicas each lets one through.
 #[derive(Debug)]
 pub struct Gates {
     accounts: Vec<Arc<Semaphore>>,
     addresses: Vec<Arc<Semaphore>>,
+    browsers: Vec<Arc<Semaphore>>,
+    hasher: RandomState,
 }
 
 impl Default for Gates {
     fn default() -> Self {
         let gates = |permits| (0..GATES).map(|_| Arc::new(Semaphore::new(permits))).collect();
-        Self { accounts: gates(1), addresses: gates(ABREAST) }
+        Self { accounts: gates(1), addresses: gates(ABREAST), browsers: gates(1), hasher: RandomState::new() }
     }
 }
 
 impl Gates {
-    /// Waits for the turns of an account and of an address; always in this order, so that two attempts cannot deadlock.
-    pub async fn wait(&self, account: &str, address: &str) -> Result<[Turn; 2]> {
-        Ok([pass(&self.accounts, account).await?, pass(&self.addresses, address).await?])
+    /// Waits for the turns of an address and of an account; always in this order, so that two attempts cannot deadlock, and who waits for the
+    /// gate of an address holds no account.
+    pub async fn wait(&self, address: &str, account: &str) -> Result<Vec<Turn>> {
+        Ok(vec![self.wait_address(address).await?, self.pass(&self.accounts, account).await?])
     }
-}
 
-async fn pass(gates: &[Arc<Semaphore>], subject: &str) -> Result<Turn> {
-    let mut hasher = DefaultHasher::new();
-    subject.hash(&mut hasher);
-    let place = usize::try_from(hasher.finish() % GATES).map_err(Error::internal)?;
-    let gate = gates.get(place).ok_or_else(|| Error::internal(anyhow::anyhow!("no gate {place}")))?;
-    gate.clone().acquire_owned().await.map_err(Error::internal)
+    /// Waits for the turn of an address.
+    pub async fn wait_address(&self, address: &str) -> Result<Turn> {
+        self.pass(&self.addresses, address).await
+    }
+
+    /// Waits for the turn of a known browser.
+    pub async fn wait_browser(&self, browser: &str) -> Result<Turn> {
+        self.pass(&self.browsers, browser).await
+    }
+
+    async fn pass(&self, gates: &[Arc<Semaphore>], subject: &str) -> Result<Turn> {
+        let place = usize::try_from(self.hasher.hash_one(subject) % GATES).map_err(Error::internal)?;
+        let gate = gates.get(place).ok_or_else(|| Error::internal(anyhow::anyhow!("no gate {place}")))?;
+        gate.clone().acquire_owned().await.map_err(Error::internal)
+    }
 }
 
 /// When to come again where all places to wait are taken.

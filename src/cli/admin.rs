@@ -55,7 +55,7 @@ pub enum Command {
         #[command(subcommand)]
         command: stop::Organization,
     },
-    /// Disable or enable a person, or sign them out everywhere.
+    /// Disable or enable a person, show their sessions, or end one or all of them.
     Person {
         #[command(subcommand)]
         command: stop::Person,
@@ -151,7 +151,7 @@ pub async fn run(app: &App, command: Command) -> anyhow::Result<ExitCode> {
         Command::Release { command } => stop::run(app, command.of()).await,
         Command::Listing { command } => stop::run(app, command.of()).await,
         Command::Organization { command } => stop::run(app, command.of()).await,
-        Command::Person { command } => stop::run(app, command.of()).await,
+        Command::Person { command } => stop::person(app, command).await,
         Command::Token { command } => stop::run(app, command.of()).await,
     }
 }

@@ -5,8 +5,10 @@ use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 
+use crate::account::directory;
 use crate::base::app::App;
 use crate::base::auth::Actor;
+use crate::base::db::Timestamp;
 use crate::base::i18n::Lang;
 use crate::cli::admin::told;
 use crate::stops::model::Stop;
@@ -59,6 +61,13 @@ pub enum Person {
     Enable(Target),
     /// Sign them out everywhere.
     EndSessions(Target),
+    /// Show their sessions and API tokens that are not over.
+    Sessions {
+        /// The person.
+        person: String,
+    },
+    /// Sign one browser out; `sessions` shows what names it.
+    EndSession(Target),
 }
 
 /// An API token, named by its id.
@@ -94,22 +103,45 @@ impl Organization {
     }
 }
 
-impl Person {
-    pub fn of(self) -> (Stop, Target) {
-        match self {
-            Self::Disable(target) => (Stop::DisablePerson, target),
-            Self::Enable(target) => (Stop::EnablePerson, target),
-            Self::EndSessions(target) => (Stop::EndSessions, target),
-        }
-    }
-}
-
 impl Token {
     pub fn of(self) -> (Stop, Target) {
         match self {
             Self::Revoke(target) => (Stop::RevokeToken, target),
         }
     }
+}
+
+/// Runs a command about a person.
+pub async fn person(app: &App, command: Person) -> anyhow::Result<ExitCode> {
+    let stop = match command {
+        Person::Sessions { person } => return sessions(app, &person).await,
+        Person::Disable(target) => (Stop::DisablePerson, target),
+        Person::Enable(target) => (Stop::EnablePerson, target),
+        Person::EndSessions(target) => (Stop::EndSessions, target),
+        Person::EndSession(target) => (Stop::EndSession, target),
+    };
+    run(app, stop).await
+}
+
+/// Prints what a person is signed in with. What names a session is the hash of its cookie, with which nobody gets in.
+async fn sessions(app: &App, person: &str) -> anyhow::Result<ExitCode> {
+    let id = service::resolve(app, Stop::EndSessions, person).await.map_err(told)?;
+    let found = directory::person(app, &Actor::System, id).await.map_err(told)?;
+    let plain = |text: &str| text.chars().filter(|c| !c.is_control()).collect::<String>();
+    for session in &found.sessions {
+        let (since, used) = (session.created_at.rfc3339(), session.seen_at.rfc3339());
+        print_line!(
+            "session {}\n  since {since}, used {used}, from {} {}",
+            session.token_hash,
+            session.address,
+            plain(&session.user_agent)
+        );
+    }
+    for token in &found.tokens {
+        let (until, used) = (token.expires_at.rfc3339(), token.used_at.map_or_else(|| "never".into(), Timestamp::rfc3339));
+        print_line!("token {}\n  until {until}, used {used}, for {}, {}", token.id, token.scopes, plain(&token.name));
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Says what the stop touches, and does it with `--yes`. The server may run meanwhile: it reads who may act at each request, and does the
@@ -130,4 +162,34 @@ pub async fn run(app: &App, (stop, target): (Stop, Target)) -> anyhow::Result<Ex
     service::act(app, &Actor::System, stop, &id, &reason).await.map_err(told)?;
     print_line!("Done.");
     Ok(ExitCode::SUCCESS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::account::service as account;
+    use crate::base::ids::hash_secret;
+    use crate::testing::{self, PASSWORD, each_backend};
+
+    #[tokio::test]
+    async fn one_session_ends_where_it_is_meant() {
+        each_backend(|app| async move {
+            testing::vendor(&app, "acme").await;
+            let sign_in = async || account::sign_in(&app, "owner@acme.example", PASSWORD.into(), "10.0.0.1", "t").await.unwrap();
+            let (lost, kept) = (sign_in().await, sign_in().await);
+            let lives = async |cookie: &str| account::authenticate_session(&app, cookie).await.unwrap().as_person().is_some();
+            let end = async |yes: bool| {
+                let reason = yes.then(|| "lost phone".to_owned());
+                person(&app, Person::EndSession(Target { subject: hash_secret(&lost), reason, yes })).await
+            };
+            person(&app, Person::Sessions { person: "Owner@acme.example".into() }).await.unwrap();
+            end(false).await.unwrap();
+            assert!(lives(&lost).await, "it was only asked");
+            end(true).await.unwrap();
+            assert!(!lives(&lost).await && lives(&kept).await);
+            assert!(end(true).await.unwrap_err().to_string().contains("over"));
+            assert!(person(&app, Person::Sessions { person: "nobody@acme.example".into() }).await.is_err());
+        })
+        .await;
+    }
 }

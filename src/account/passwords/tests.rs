@@ -5,6 +5,7 @@ use chrono::TimeDelta;
 use diesel::prelude::*;
 
 use super::{change, forgotten, issue_reset, issue_reset_by_address, reset};
+use crate::account::service::Browser;
 use crate::account::{addresses, service, tokens};
 use crate::base::app::App;
 use crate::base::auth::{Actor, Role};
@@ -36,7 +37,7 @@ async fn a_changed_password_ends_all_other_sessions() {
         let cookies: Vec<String> = futures_util::future::join_all(cookies).await.into_iter().map(Result::unwrap).collect();
         let here = service::authenticate_session(&app, &cookies[0]).await.unwrap();
         let secret = issue_reset_by_address(&app, EMAIL).await.unwrap();
-        assert_eq!(change(&app, &here, PASSWORD.into(), NEW.into(), "10.0.0.1", Lang::En).await.unwrap(), 2);
+        assert_eq!(change(&app, &here, PASSWORD.into(), NEW.into(), Browser::at("10.0.0.1"), Lang::En).await.unwrap(), 2);
         for (n, cookie) in cookies.iter().enumerate() {
             let actor = service::authenticate_session(&app, cookie).await.unwrap();
             assert_eq!(actor.as_person().is_some(), n == 0, "session {n}");
@@ -44,7 +45,10 @@ async fn a_changed_password_ends_all_other_sessions() {
         assert_eq!(service::sign_in(&app, EMAIL, PASSWORD.into(), "10.0.0.1", "t").await.unwrap_err().code, "wrong-password");
         session(&app, NEW).await;
         assert_eq!(recorded(&app, "password.changed").await, [r#"{"sessions_ended":2}"#]);
-        assert_eq!(reset(&app, &secret, "a third lamp in the dark".into(), Lang::En).await.unwrap_err().code, "link-over");
+        assert_eq!(
+            reset(&app, &secret, "a third lamp in the dark".into(), Browser::at("10.0.0.1"), Lang::En).await.unwrap_err().code,
+            "link-over"
+        );
         testing::assert_intact(&app).await;
     })
     .await;
@@ -55,8 +59,9 @@ async fn a_password_is_changed_by_who_knows_it() {
     each_backend(|app| async move {
         let owner = testing::vendor(&app, "acme").await;
         let here = session(&app, PASSWORD).await;
-        let try_it =
-            async |current: &str, new: &str| change(&app, &here, current.into(), new.into(), "10.0.0.1", Lang::En).await.unwrap_err();
+        let try_it = async |current: &str, new: &str| {
+            change(&app, &here, current.into(), new.into(), Browser::at("10.0.0.1"), Lang::En).await.unwrap_err()
+        };
         for (new, code) in
             [("short", "too-short"), ("qwertyuiop", "password-common"), ("acme ltd 2026", "password-own"), (PASSWORD, "password-unchanged")]
         {
@@ -71,10 +76,10 @@ async fn a_password_is_changed_by_who_knows_it() {
         let token = tokens::create(&app, &owner, "ci", &["read"], 10).await.unwrap();
         let program = service::authenticate_token(&app, &token).await.unwrap();
         for who in [&program, &Actor::Anonymous] {
-            let refused = change(&app, who, PASSWORD.into(), NEW.into(), "10.0.0.1", Lang::En).await.unwrap_err();
+            let refused = change(&app, who, PASSWORD.into(), NEW.into(), Browser::at("10.0.0.1"), Lang::En).await.unwrap_err();
             assert!(matches!(refused.code, "token-scope" | "sign-in-required"), "{refused}");
         }
-        change(&app, &here, PASSWORD.into(), NEW.into(), "10.0.0.1", Lang::En).await.unwrap();
+        change(&app, &here, PASSWORD.into(), NEW.into(), Browser::at("10.0.0.1"), Lang::En).await.unwrap();
     })
     .await;
 }
@@ -89,7 +94,10 @@ async fn a_link_is_good_once_and_for_half_an_hour() {
         let first = issue_reset(&app, &admin, &id).await.unwrap();
         let second = issue_reset(&app, &admin, &id).await.unwrap();
         let code = async |secret: &str, new: &str| {
-            reset(&app, secret, new.into(), Lang::En).await.map_err(|e| e.fields.first().map_or(e.code, |f| f.code))
+            reset(&app, secret, new.into(), Browser::at("10.0.0.1"), Lang::En)
+                .await
+                .map(drop)
+                .map_err(|e| e.fields.first().map_or(e.code, |f| f.code))
         };
         assert_eq!(code(&first, NEW).await, Err("link-over"), "replaced");
         // A stranger who asks for a link where no mail is sent voids none.
@@ -159,8 +167,8 @@ async fn without_mail_an_administrator_confirms_an_address() {
         let owner = testing::vendor(&app, "acme").await;
         let admin = testing::platform(&app, Role::Administrator).await;
         let here = session(&app, PASSWORD).await;
-        assert!(addresses::change(&app, &here, "next@acme.example", PASSWORD.into(), "10.0.0.1", Lang::En).await.unwrap());
-        let stale = addresses::change(&app, &here, "third@acme.example", PASSWORD.into(), "10.0.0.1", Lang::En).await;
+        assert!(addresses::change(&app, &here, "next@acme.example", PASSWORD.into(), Browser::at("10.0.0.1"), Lang::En).await.unwrap());
+        let stale = addresses::change(&app, &here, "third@acme.example", PASSWORD.into(), Browser::at("10.0.0.1"), Lang::En).await;
         assert_eq!(stale.unwrap_err().code, "address-just-changed", "the actor is of before the change");
         let id = owner.person().unwrap().user_id.clone();
         let verified = async || {
@@ -177,7 +185,7 @@ async fn without_mail_an_administrator_confirms_an_address() {
         let now = verified().await;
         assert!(now.person().unwrap().email_verified);
         assert_eq!(addresses::send_proof(&app, &now, Lang::En).await.unwrap_err().code, "address-proved");
-        let taken = addresses::change(&app, &now, "owner@platform.example", PASSWORD.into(), "10.0.0.1", Lang::En).await;
+        let taken = addresses::change(&app, &now, "owner@platform.example", PASSWORD.into(), Browser::at("10.0.0.1"), Lang::En).await;
         assert_eq!(taken.unwrap_err().code, "email-taken");
     })
     .await;

@@ -5,9 +5,10 @@ use diesel::prelude::*;
 use serde_json::{Value, json};
 
 use crate::account::service::{self, Browser, SignedIn};
-use crate::account::{passwords, throttle, upkeep};
+use crate::account::{addresses, passwords, standing, team, throttle, upkeep};
 use crate::audit::model::Record;
 use crate::base::app::App;
+use crate::base::auth::password::Line;
 use crate::base::db::schema::{audit_records, sessions, throttles};
 use crate::base::error::{Kind, Result};
 use crate::base::i18n::Lang;
@@ -49,6 +50,15 @@ async fn wrong_passwords_hold_up_the_address_that_sends_them() {
         }
         assert_eq!(enter(&app, "2001:db8:1:2::6", None).await.unwrap_err().code, "sign-in-throttled");
         enter(&app, "2001:db8:1:3::1", None).await.unwrap();
+        // What was counted while the clock ran ahead holds up nobody after.
+        app.clock.advance(TimeDelta::days(400));
+        for expected in ["wrong-password"; 5].into_iter().chain(["sign-in-throttled"]) {
+            assert_eq!(guess(&app, "10.0.0.3").await, expected);
+        }
+        app.clock.advance(TimeDelta::days(-400));
+        for expected in ["wrong-password"; 5].into_iter().chain(["sign-in-throttled"]) {
+            assert_eq!(guess(&app, "10.0.0.3").await, expected);
+        }
     })
     .await;
 }
@@ -90,7 +100,7 @@ async fn a_new_password_makes_strangers_of_those_who_had_the_old_one() {
         testing::vendor(&app, "acme").await;
         let (own, theirs) = (enter(&app, "192.0.2.1", None).await.unwrap(), enter(&app, "10.0.0.1", None).await.unwrap());
         let known = async |device: &str| {
-            let attempt = throttle::password_on(&app, EMAIL, "10.0.0.9", Some(device)).await.unwrap();
+            let attempt = throttle::password_on(&app, EMAIL, Browser { device: Some(device), ..Browser::at("10.0.0.9") }).await.unwrap();
             attempt.from_known_browser()
         };
         assert!(known(&own.device).await && known(&theirs.device).await);
@@ -98,7 +108,9 @@ async fn a_new_password_makes_strangers_of_those_who_had_the_old_one() {
         let theirs_is_over = service::authenticate_session(&app, &theirs.session).await.unwrap();
         service::sign_out(&app, &theirs_is_over, "10.0.0.1").await.unwrap();
         assert!(known(&theirs.device).await, "after a sign-out, too");
-        passwords::change(&app, &here, PASSWORD.into(), "another lamp in the dark".into(), "192.0.2.1", Lang::En).await.unwrap();
+        passwords::change(&app, &here, PASSWORD.into(), "another lamp in the dark".into(), Browser::at("192.0.2.1"), Lang::En)
+            .await
+            .unwrap();
         assert!(known(&own.device).await && !known(&theirs.device).await);
         // Others use up what all unknown places share.
         for host in 1..=10 {
@@ -219,7 +231,7 @@ async fn an_address_is_told_three_times_that_somebody_has_an_account() {
                 name_zh: String::new(),
                 name_en: format!("{slug} works"),
             };
-            service::sign_up_from(&app, input, address).await.map_err(|e| e.code)
+            service::sign_up_from(&app, input, Browser::at(address), Lang::En).await.map_err(|e| e.code)
         };
         for n in 0..3 {
             assert_eq!(sign_up(EMAIL, &format!("guess-{n}"), "2001:db8::1").await.unwrap_err(), "email-taken");
@@ -230,6 +242,132 @@ async fn an_address_is_told_three_times_that_somebody_has_an_account() {
         sign_up("new@acme.example", "fresh-one", "10.0.0.9").await.unwrap();
         app.clock.advance(TimeDelta::minutes(16));
         sign_up("newer@acme.example", "fresher", "2001:db8::2").await.unwrap();
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn who_has_chosen_a_new_password_by_a_link_is_in_whatever_strangers_send() {
+    each_backend(|app| async move {
+        testing::vendor(&app, "acme").await;
+        for host in 1..=40 {
+            guess(&app, &format!("10.8.{host}.1")).await;
+        }
+        assert_eq!(enter(&app, "192.0.2.1", None).await.unwrap_err().code, "sign-in-throttled");
+        let secret = passwords::issue_reset_by_address(&app, EMAIL).await.unwrap();
+        let stolen = "s".repeat(crate::base::ids::SECRET_CHARS);
+        let browser = Browser { device: Some(&stolen), ..Browser::at("192.0.2.1") };
+        let new = "another lamp in the dark";
+        let own = passwords::reset(&app, &secret, new.into(), browser, Lang::En).await.unwrap().unwrap();
+        assert!(service::authenticate_session(&app, &own.session).await.unwrap().as_person().is_some());
+        assert_ne!(own.device, stolen, "the browser gets another cookie");
+        // Later, from elsewhere.
+        let again = async |device: Option<&str>| {
+            service::sign_in_on(&app, EMAIL, new.into(), Browser { device, ..Browser::at("198.51.100.7") }).await
+        };
+        assert_eq!(again(None).await.unwrap_err().code, "sign-in-throttled");
+        again(Some(&own.device)).await.unwrap();
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn who_is_not_let_in_has_the_new_password_all_the_same() {
+    each_backend(|app| async move {
+        let owner = testing::vendor(&app, "acme").await;
+        let (id, now) = (owner.organization_id().unwrap().to_owned(), app.clock.now());
+        app.db.write(move |conn| standing::suspend_in(conn, &id, "fraud", now)).await.unwrap();
+        let secret = passwords::issue_reset_by_address(&app, EMAIL).await.unwrap();
+        let new = "another lamp in the dark";
+        let refused = passwords::reset(&app, &secret, new.into(), Browser::at("10.0.0.1"), Lang::En).await.unwrap().unwrap_err();
+        assert_eq!(refused.code, "organization-suspended");
+        let (id, now) = (owner.organization_id().unwrap().to_owned(), app.clock.now());
+        app.db.write(move |conn| standing::resume_in(conn, &id, now)).await.unwrap();
+        service::sign_in(&app, EMAIL, new.into(), "10.0.0.1", "t").await.unwrap();
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_invitation_is_accepted_from_a_known_browser_and_lets_a_new_person_in_whatever_strangers_send() {
+    each_backend(|app| async move {
+        testing::vendor(&app, "acme").await;
+        let host = testing::operator(&app, "mine").await;
+        let own = enter(&app, "192.0.2.1", None).await.unwrap();
+        for email in [EMAIL, "new@mine.example"] {
+            for host in 1..=40 {
+                service::sign_in(&app, email, "wrong password".into(), &format!("10.8.{host}.1"), "t").await.unwrap_err();
+            }
+            let secret = team::invite(&app, &host, email, "member").await.unwrap();
+            let stranger = team::accept(&app, &secret, "", PASSWORD.into(), Browser::at("198.51.100.7")).await.unwrap_err();
+            if email == EMAIL {
+                assert_eq!(stranger.code, "sign-in-throttled");
+            }
+            let browser = Browser { device: Some(&own.device), ..Browser::at("198.51.100.7") };
+            let there = team::accept(&app, &secret, "New", PASSWORD.into(), browser).await.unwrap();
+            let actor = service::authenticate_session(&app, &there.session).await.unwrap();
+            assert_eq!(actor.organization_id().unwrap(), host.organization_id().unwrap(), "{email}");
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_known_browser_waits_behind_no_stranger() {
+    each_backend(|app| async move {
+        testing::vendor(&app, "acme").await;
+        let own = enter(&app, "10.0.0.1", None).await.unwrap();
+        // As many attempts from its own address as run at the same time, and one on the account.
+        let mut held = Vec::new();
+        for n in 0..3 {
+            held.push(app.gates.wait("10.0.0.1", &format!("other {n}")).await.unwrap());
+        }
+        held.push(app.gates.wait("10.0.0.1", &format!("place:10.0.0.1:{EMAIL}")).await.unwrap());
+        let unknown = tokio::time::timeout(std::time::Duration::from_millis(300), enter(&app, "10.0.0.1", None));
+        assert!(unknown.await.is_err(), "who is not known waits");
+        let known = tokio::time::timeout(std::time::Duration::from_secs(30), enter(&app, "10.0.0.1", Some(&own.device)));
+        known.await.expect("it does not wait").unwrap();
+        let line = async |device: Option<&str>| {
+            let browser = Browser { device, ..Browser::at("10.0.0.2") };
+            throttle::password_on(&app, EMAIL, browser).await.unwrap().line()
+        };
+        assert_eq!((line(None).await, line(Some(&own.device)).await), (Line::Strangers, Line::Known));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn without_mail_an_address_is_told_three_times_of_accounts_on_its_page_too() {
+    each_backend(|app| async move {
+        testing::vendor(&app, "acme").await;
+        testing::vendor(&app, "other").await;
+        let cookie = service::sign_in(&app, EMAIL, PASSWORD.into(), "10.0.0.1", "t").await.unwrap();
+        let here = service::authenticate_session(&app, &cookie).await.unwrap();
+        let change = async |email: &str, address: &str| {
+            addresses::change(&app, &here, email, PASSWORD.into(), Browser::at(address), Lang::En).await.map_err(|e| e.code)
+        };
+        for _ in 0..3 {
+            assert_eq!(change("owner@other.example", "10.0.0.1").await, Err("email-taken"));
+        }
+        for email in ["owner@other.example", "free@acme.example"] {
+            assert_eq!(change(email, "10.0.0.1").await, Err("sign-in-throttled"), "{email}");
+        }
+        assert_eq!(change("free@acme.example", "10.0.0.2").await, Ok(true));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_organisation_invites_so_many_in_a_day() {
+    each_backend(|app| async move {
+        let owner = testing::operator(&app, "mine").await;
+        let invite = async |n: usize| team::invite(&app, &owner, &format!("p{n}@mine.example"), "member").await;
+        for n in 0..100 {
+            invite(n).await.unwrap();
+        }
+        assert_eq!(invite(100).await.unwrap_err().code, "too-many-invitations");
+        app.clock.advance(TimeDelta::minutes(15));
+        invite(100).await.unwrap();
     })
     .await;
 }

@@ -41,6 +41,8 @@ async fn nobody_signs_up_as_the_platform_or_as_another() {
             ("any-name", "Ｐｉｔｈｅａｄ"),
             ("any-name", "坑口平台运营"),
             ("any-name", "坑口\u{3000}平台"),
+            ("any-name", "Pithead 官方"),
+            ("piithead", "Any name"),
             ("any-name", "坑口工业互联网平台运营有限公司"),
         ] {
             let refused = service::sign_up(&app, input(slug, name)).await.unwrap_err();
@@ -66,6 +68,9 @@ async fn what_resembles_a_name_is_shown_to_those_who_moderate() {
         service::sign_up(&app, input("acme", "乌兰矿业")).await.unwrap();
         service::sign_up(&app, input("wulan", "乌兰矿业科技有限公司")).await.unwrap();
         service::sign_up(&app, input("helpers", "Pithead helpers")).await.unwrap();
+        // The word is an ordinary one: an honest mine is taken, and those who moderate look at it.
+        service::sign_up(&app, input("kengkou-coal", "坑口煤矿")).await.unwrap();
+        assert_eq!(resembled(&app, "kengkou-coal").await.as_deref(), Some("坑口"));
         assert_eq!(
             (resembled(&app, "wulan").await.as_deref(), resembled(&app, "helpers").await.as_deref()),
             (Some("acme"), Some("pithead"))

@@ -5,9 +5,9 @@ use chrono::TimeDelta;
 use diesel::prelude::*;
 
 use crate::account::model::Credential;
-use crate::account::service::{self, Browser, Proof};
+use crate::account::service::{self, Browser};
 use crate::account::standing::{self, Ended};
-use crate::account::{passwords, sessions, store, team, throttle, tokens};
+use crate::account::{passwords, sign_in, store, team, throttle, tokens};
 use crate::base::app::App;
 use crate::base::auth::{Actor, Role, Via};
 use crate::base::db::{Conn, Timestamp, schema};
@@ -71,9 +71,9 @@ async fn a_password_that_was_replaced_meanwhile_opens_no_session() {
         let proved = app.db.read(move |conn| Ok(store::find_user_by_email(conn, email)?)).await.unwrap().unwrap();
         let attempt = throttle::password(&app, email, "10.0.0.1").await.unwrap();
         let secret = passwords::issue_reset_by_address(&app, email).await.unwrap();
-        passwords::reset(&app, &secret, "another lamp in the dark".into(), Lang::En).await.unwrap();
+        passwords::reset(&app, &secret, "another lamp in the dark".into(), Browser::at("10.0.0.2"), Lang::En).await.unwrap().unwrap();
         let browser = Browser { address: "10.0.0.1", user_agent: "t", device: None };
-        assert_eq!(sessions::open(&app, proved, attempt, browser).await.unwrap_err().code, "wrong-password");
+        assert_eq!(sign_in::open(&app, proved, attempt, browser).await.unwrap_err().code, "wrong-password");
     })
     .await;
 }
@@ -148,17 +148,19 @@ async fn a_stream_holds_no_longer_than_what_it_relies_on() {
         let member = testing::member(&app, &organization_id, Role::Member, "m@acme.example").await;
         let text = tokens::create(&app, &member, "ci", &["read"], 10).await.unwrap();
         let cookie = session(&app, "m@acme.example").await;
-        let (by_token, by_session) = (Proof::Token(hash_secret(&text)), Proof::Session(hash_secret(&cookie)));
-        let holds = async |proof: &Proof| service::still_holds(&app, proof, &organization_id).await.unwrap();
+        let Actor::Person(_, via) = service::authenticate_token(&app, &text).await.unwrap() else { panic!("no person") };
+        let credential = Credential::of(&via).unwrap();
+        let (by_token, by_session) = (credential, Credential::Session(hash_secret(&cookie)));
+        let holds = async |proof: &Credential| service::still_holds(&app, proof, &organization_id).await.unwrap();
         assert!(holds(&by_token).await && holds(&by_session).await);
         assert!(!service::still_holds(&app, &by_session, "org_other").await.unwrap(), "acting for another organisation by now");
-        assert!(!holds(&Proof::Session("none".into())).await);
+        assert!(!holds(&Credential::Session("none".into())).await);
         let other = session(&app, "m@acme.example").await;
         let actor = service::authenticate_session(&app, &other).await.unwrap();
         service::end_session(&app, &actor, hash_secret(&cookie)).await.unwrap();
         assert!(!holds(&by_session).await && holds(&by_token).await);
         team::remove(&app, &owner, member.person().unwrap().user_id.clone()).await.unwrap();
-        assert!(!holds(&by_token).await && !holds(&Proof::Session(hash_secret(&other))).await);
+        assert!(!holds(&by_token).await && !holds(&Credential::Session(hash_secret(&other))).await);
     })
     .await;
 }

@@ -35,7 +35,7 @@ pub async fn check(faults: &mut Faults, field: &str, password: &str, own: &[&str
         faults.add_with(field, "too-long", "max", MAX_BYTES);
     } else {
         let (password, own) = (password.to_owned(), own_words(own));
-        if let Some(code) = in_turn(move || weakness(&password, &own)).await? {
+        if let Some(code) = in_turn(&STRENGTH, move || weakness(&password, &own)).await? {
             faults.add(field, code);
         }
     }
@@ -101,12 +101,33 @@ pub fn hash_blocking(password: &str) -> Result<String> {
 }
 
 /// Hashes at once: each takes 19 MiB, and more of them than a small machine has processors would not be done sooner. Those who may wait have
-/// their turn in three seconds or so: nobody waits longer behind strangers.
-static TURNS: Queue = Queue::new(2, 256);
+/// their turn in three seconds or so.
+static STRANGERS: Queue = Queue::new(2, 256);
+/// So that strangers, however many they are, keep nobody from work.
+static KNOWN: Queue = Queue::new(1, 64);
+/// Judging a password is no hashing: who signs up must not hold up who signs in.
+static STRENGTH: Queue = Queue::new(1, 64);
+
+/// Whose password is hashed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Line {
+    Strangers,
+    /// Of a browser that signed in to the account before, or of who holds a link that was made for them.
+    Known,
+}
+
+impl Line {
+    fn queue(self) -> &'static Queue {
+        match self {
+            Self::Strangers => &STRANGERS,
+            Self::Known => &KNOWN,
+        }
+    }
+}
 
 /// Works on the blocking pool when there is a turn.
-async fn in_turn<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
-    let turn = TURNS.turn().await?;
+async fn in_turn<T: Send + 'static>(queue: &'static Queue, work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
+    let turn = queue.turn().await?;
     let worked = tokio::task::spawn_blocking(move || {
         let _turn = turn;
         work()
@@ -118,16 +139,16 @@ async fn in_turn<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -
 ///
 /// # Errors
 /// `server-busy`.
-pub async fn hash(password: String) -> Result<String> {
-    in_turn(move || hash_blocking(&password)).await?
+pub async fn hash(line: Line, password: String) -> Result<String> {
+    in_turn(line.queue(), move || hash_blocking(&password)).await?
 }
 
 /// Whether a password fits a hash. Without a hash (no such account) it does the same work: the time must not tell whether there is one.
 ///
 /// # Errors
 /// `server-busy`.
-pub async fn verify(password: String, hash: Option<String>) -> Result<bool> {
-    in_turn(move || {
+pub async fn verify(line: Line, password: String, hash: Option<String>) -> Result<bool> {
+    in_turn(line.queue(), move || {
         let Some(hash) = hash else {
             hash_blocking(&password)?;
             return Ok(false);
@@ -200,8 +221,20 @@ mod tests {
     async fn only_the_password_itself_fits() {
         let hash = hash_blocking("correct horse battery").unwrap();
         assert!(hash.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"));
-        assert!(verify("correct horse battery".into(), Some(hash.clone())).await.unwrap());
-        assert!(!verify("correct horse".into(), Some(hash)).await.unwrap());
-        assert!(!verify("anything".into(), None).await.unwrap());
+        assert!(verify(Line::Strangers, "correct horse battery".into(), Some(hash.clone())).await.unwrap());
+        assert!(!verify(Line::Known, "correct horse".into(), Some(hash)).await.unwrap());
+        assert!(!verify(Line::Strangers, "anything".into(), None).await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn where_one_line_is_full_the_others_go_on() {
+        static FULL: Queue = Queue::new(1, 0);
+        let _turn = FULL.turn().await.unwrap();
+        assert_eq!(in_turn(&FULL, || ()).await.unwrap_err().code, "server-busy");
+        assert!(!verify(Line::Known, "anything".into(), None).await.unwrap());
+        let lines = [Line::Strangers.queue(), Line::Known.queue(), &STRENGTH];
+        for (n, line) in lines.iter().enumerate() {
+            assert!(lines.iter().skip(n + 1).all(|other| !std::ptr::eq(*line, *other)), "line {n} is another's");
+        }
     }
 }

@@ -1,21 +1,21 @@
 //! Finds the actor of a request: client certificate of a node, session cookie, or API token (`Bearer pht_…`, or Basic with the token as
 //! password).
 //!
-//! A session that is over counts as none. An invalid token is an error, since its sender relies on it. What a signed-in person was refused
-//! to change is recorded.
+//! A session that is over counts as none. An invalid token is an error, since its sender relies on it. What a signed-in person was refused is
+//! recorded, and so are secrets that are none ([`SECRETS`]), whoever sent them.
 
 use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
-use actix_web::http::Method;
 use actix_web::middleware::Next;
 use actix_web::web::Data;
-use actix_web::{Error, HttpMessage as _};
+use actix_web::{Error, HttpMessage as _, HttpRequest};
 
 use super::errors::domain;
 use crate::account::access::{self, Refusal};
 use crate::base::app::App;
 use crate::base::auth::Actor;
 use crate::base::error::Kind;
+use crate::http::api::ApiError;
 use crate::http::cookies;
 use crate::http::extract::{bearer_token, client_address};
 use crate::http::margo::MargoError;
@@ -30,6 +30,17 @@ pub struct PeerCertificate(pub Option<Vec<u8>>);
 
 /// Header by which a page says that it refreshes itself.
 const REFRESH: &str = "x-refresh";
+
+/// Refusals of what only who was given a secret can send: a token, a link, an invitation, an enrolment code.
+const SECRETS: &[&str] = &[
+    "token-invalid",
+    "link-over",
+    "invitation",
+    "invitation-over",
+    "enrollment-code-unknown",
+    "enrollment-code-used",
+    "enrollment-code-expired",
+];
 
 /// The middleware. Static files and probes skip it.
 pub async fn authenticate(req: ServiceRequest, next: Next<impl MessageBody + 'static>) -> Result<ServiceResponse<impl MessageBody>, Error> {
@@ -52,29 +63,40 @@ pub async fn authenticate(req: ServiceRequest, next: Next<impl MessageBody + 'st
     };
     match actor {
         Ok(actor) => {
-            let changes = !matches!(*req.method(), Method::GET | Method::HEAD | Method::OPTIONS | Method::TRACE);
-            let watched = (changes && actor.as_person().is_some()).then(|| actor.clone());
-            req.extensions_mut().insert(actor);
+            req.extensions_mut().insert(actor.clone());
             let res = next.call(req).await?;
-            if let Some(actor) = watched {
-                note_refusal(&app, &actor, &res).await;
+            if let Some(error) = res.response().error().and_then(domain) {
+                note_refusal(&app, &actor, res.request(), error).await;
             }
             Ok(res.map_into_left_body())
         }
-        Err(error) if matches!(first, "v2" | "token") => {
-            let challenge = (error.kind == Kind::Unauthenticated).then(|| challenge_for(req.request(), &app, None, &error));
-            let lang = lang_of(req.request());
-            Ok(req.error_response(OciError { error, challenge, lang }).map_into_right_body())
+        Err(error) => {
+            note_refusal(&app, &Actor::Anonymous, req.request(), &error).await;
+            Ok(refused(&app, req, error).map_into_right_body())
         }
-        Err(e) if first == "api" => Ok(req.error_response(MargoError(e)).map_into_right_body()),
-        Err(e) => Ok(req.error_response(crate::http::api::ApiError(e)).map_into_right_body()),
     }
 }
 
-/// Records that a person was refused to change something (403).
-async fn note_refusal<B>(app: &App, actor: &Actor, res: &ServiceResponse<B>) {
-    let Some(error) = res.response().error().and_then(domain).filter(|error| error.kind == Kind::Forbidden) else { return };
-    let req = res.request();
+/// The answer to who did not prove themselves, in the dialect of the address.
+fn refused(app: &App, req: ServiceRequest, error: crate::base::error::Error) -> ServiceResponse {
+    let first = req.path().split('/').nth(1).unwrap_or_default();
+    match first {
+        "v2" | "token" => {
+            let challenge = (error.kind == Kind::Unauthenticated).then(|| challenge_for(req.request(), app, None, &error));
+            let lang = lang_of(req.request());
+            req.error_response(OciError { error, challenge, lang })
+        }
+        "api" => req.error_response(MargoError(error)),
+        _ => req.error_response(ApiError(error)),
+    }
+}
+
+/// Records that a person had no right (403), or that what somebody sent as a secret is none.
+async fn note_refusal(app: &App, actor: &Actor, req: &HttpRequest, error: &crate::base::error::Error) {
+    let noted = error.kind == Kind::Forbidden && actor.as_person().is_some() || SECRETS.contains(&error.code);
+    if !noted {
+        return;
+    }
     let refusal = Refusal {
         code: error.code,
         method: req.method().to_string(),
@@ -88,7 +110,7 @@ async fn note_refusal<B>(app: &App, actor: &Actor, res: &ServiceResponse<B>) {
 
 #[cfg(test)]
 mod tests {
-    use actix_web::http::header;
+    use actix_web::http::{Method, header};
     use actix_web::middleware::from_fn;
     use actix_web::test::{TestRequest, call_service, init_service};
     use diesel::prelude::*;
@@ -128,19 +150,63 @@ mod tests {
                 assert_eq!(ask(Method::POST, "/account/team").await, 403);
             }
             assert_eq!(ask(Method::POST, "/account/team/remove").await, 403);
-            // What only looks is not recorded.
             assert_eq!(ask(Method::GET, "/admin/audit").await, 403);
             let found = app.db.read(|conn| {
                 let of = audit_records::table.filter(audit_records::action.eq("access.refused")).order(audit_records::sequence);
                 Ok(of.select((audit_records::actor, audit_records::detail)).load::<(String, String)>(conn)?)
             });
             let found = found.await.unwrap();
-            let of = |route: &str, times: i64| {
-                json!({"address": "10.0.0.8", "code": "not-permitted", "method": "POST", "route": route, "times": times})
+            let of = |method: &str, route: &str, times: i64| {
+                json!({"address": "10.0.0.8", "code": "not-permitted", "method": method, "route": route, "times": times})
             };
             let told: Vec<Value> = found.iter().map(|(_, detail)| serde_json::from_str(detail).unwrap()).collect();
-            assert_eq!(told, [of("/account/team", 1), of("/account/team", 10), of("/account/team/remove", 1)]);
+            let posts = ["/account/team", "/account/team", "/account/team/remove"].into_iter().zip([1, 10, 1]);
+            let posts = posts.map(|(route, times)| of("POST", route, times));
+            assert_eq!(told, posts.chain([of("GET", "/admin/audit", 1)]).collect::<Vec<_>>());
             assert!(found.iter().all(|(actor, _)| *actor == member.label()));
+        })
+        .await;
+    }
+
+    #[tokio::test]
+    async fn secrets_that_are_none_are_recorded_with_the_address_that_sent_them() {
+        each_backend(|app| async move {
+            let pulls = Data::new(crate::wire::oci::cache::Cache::default());
+            let site = actix_web::App::new()
+                .app_data(Data::new(app.clone()))
+                .app_data(pulls)
+                .wrap(from_fn(authenticate))
+                .configure(crate::wire::edge::configure)
+                .configure(crate::server::routes::routes);
+            let service = init_service(site).await;
+            let ask = async |request: TestRequest, host: u8| {
+                let request = request.peer_addr(([10, 0, 0, host], 1).into());
+                call_service(&service, request.to_request()).await.status().as_u16()
+            };
+            let token = || TestRequest::get().uri("/account").insert_header((header::AUTHORIZATION, "Bearer pht_none"));
+            for _ in 0..3 {
+                assert_eq!(ask(token(), 1).await, 401);
+            }
+            assert_eq!(ask(token(), 2).await, 401);
+            assert_eq!(ask(TestRequest::get().uri("/invitations/none"), 3).await, 404);
+            assert_eq!(ask(TestRequest::get().uri("/new-password"), 3).await, 410);
+            let code = json!({"code": "ABCD-EFGH-JKLM", "csr_pem": "", "agent_version": "1"});
+            assert_eq!(ask(TestRequest::post().uri("/edge/enroll").set_json(code), 4).await, 404);
+            let found = app.db.read(|conn| {
+                let of = audit_records::table.filter(audit_records::action.eq("access.refused")).order(audit_records::sequence);
+                Ok(of
+                    .select((audit_records::actor, audit_records::subject, audit_records::detail))
+                    .load::<(String, String, String)>(conn)?)
+            });
+            let found = found.await.unwrap();
+            assert!(found.iter().all(|(actor, subject, _)| actor == "anonymous" && subject == "unknown"), "{found:?}");
+            let told: Vec<Value> = found.iter().map(|(_, _, detail)| serde_json::from_str(detail).unwrap()).collect();
+            let codes = ["token-invalid", "token-invalid", "invitation", "link-over", "enrollment-code-unknown"];
+            assert_eq!(told.iter().map(|detail| detail["code"].as_str().unwrap()).collect::<Vec<_>>(), codes);
+            assert_eq!(
+                told[2],
+                json!({"address": "10.0.0.3", "code": "invitation", "method": "GET", "route": "/invitations/{secret}", "times": 1})
+            );
         })
         .await;
     }

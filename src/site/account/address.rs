@@ -11,8 +11,10 @@ use crate::base::app::App;
 use crate::base::auth::Actor;
 use crate::base::auth::policy::{self, Action};
 use crate::base::error::Error;
+use crate::http::cookies;
 use crate::http::extract::{Form, client_address};
 use crate::http::page::{FormErrors, Page, PageResult, form_result, lang_of, see_other_with, status_of};
+use crate::site::account::sign_in::browser;
 
 pub fn configure(cfg: &mut ServiceConfig) {
     cfg.route("/account/address", web::get().to(form))
@@ -48,9 +50,10 @@ struct AddressForm {
 }
 
 async fn change(req: HttpRequest, app: Data<App>, actor: Actor, form: Form<AddressForm>) -> PageResult {
-    let address = client_address(&req, &app.settings.server);
+    let (address, device) = (client_address(&req, &app.settings.server), cookies::read(&req, cookies::DEVICE));
+    let from = browser(&req, &address, device.as_deref());
     let AddressForm { email, current_password } = form.0;
-    match form_result(addresses::change(&app, &actor, &email, current_password, &address, lang_of(&req)).await)? {
+    match form_result(addresses::change(&app, &actor, &email, current_password, from, lang_of(&req)).await)? {
         Ok(true) => Ok(see_other_with("/account/address", "success", "address-changed", &[("email", &email)])),
         Ok(false) => Ok(see_other_with("/account/address", "info", "address-link-sent", &[("email", &email)])),
         Err(e) => {

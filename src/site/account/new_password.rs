@@ -7,11 +7,12 @@ use askama::Template;
 use serde::Deserialize;
 
 use super::link_cookie::{self, Secret};
+use super::sign_in::{browser, console, not_in, with_session};
 use crate::account::model::LinkPurpose;
-use crate::account::{links, passwords};
+use crate::account::{links, passwords, service};
 use crate::base::app::App;
 use crate::base::error::Error;
-use crate::http::extract::Form;
+use crate::http::extract::{Form, client_address};
 use crate::http::page::{FormErrors, Page, PageResult, form_result, lang_of, see_other_with, status_of};
 
 const PURPOSE: LinkPurpose = LinkPurpose::ResetPassword;
@@ -42,13 +43,17 @@ struct PasswordForm {
 
 async fn choose(req: HttpRequest, app: Data<App>, form: Form<PasswordForm>) -> PageResult {
     let secret = link_cookie::read(&req, PURPOSE)?;
-    match form_result(passwords::reset(&app, &secret, form.0.password, lang_of(&req)).await)? {
-        Ok(()) => Ok(link_cookie::used(see_other_with("/sign-in", "success", "new-password-done", &[]))?),
-        Err(e) if e.code == "link-over" => Err(e.into()),
-        Err(e) => {
-            let email = links::address_of(&app, PURPOSE, &secret).await?;
-            show(&req, email, status_of(e.kind), Some(&e))
+    let email = links::address_of(&app, PURPOSE, &secret).await?;
+    let address = client_address(&req, &app.settings.server);
+    match form_result(passwords::reset(&app, &secret, form.0.password, browser(&req, &address, None), lang_of(&req)).await)? {
+        Ok(Ok(signed_in)) => {
+            let actor = service::authenticate_session(&app, &signed_in.session).await?;
+            let target = actor.as_person().map_or("/", |person| console(person.kind));
+            with_session(link_cookie::used(see_other_with(target, "success", "new-password-done", &[]))?, &app, signed_in)
         }
+        Ok(Err(e)) => Ok(link_cookie::used(not_in(&req, email, String::new(), &e)?)?),
+        Err(e) if e.code == "link-over" => Err(e.into()),
+        Err(e) => show(&req, email, status_of(e.kind), Some(&e)),
     }
 }
 

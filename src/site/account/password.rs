@@ -11,8 +11,10 @@ use crate::base::app::App;
 use crate::base::auth::Actor;
 use crate::base::auth::policy::{self, Action};
 use crate::base::error::Error;
+use crate::http::cookies;
 use crate::http::extract::{Form, client_address};
 use crate::http::page::{FormErrors, Page, PageResult, form_result, lang_of, see_other_with, status_of};
+use crate::site::account::sign_in::browser;
 
 pub fn configure(cfg: &mut ServiceConfig) {
     cfg.route("/account/password", web::get().to(form)).route("/account/password", web::post().to(change));
@@ -38,8 +40,9 @@ struct PasswordForm {
 }
 
 async fn change(req: HttpRequest, app: Data<App>, actor: Actor, form: Form<PasswordForm>) -> PageResult {
-    let address = client_address(&req, &app.settings.server);
-    match form_result(passwords::change(&app, &actor, form.0.current_password, form.0.new_password, &address, lang_of(&req)).await)? {
+    let (address, device) = (client_address(&req, &app.settings.server), cookies::read(&req, cookies::DEVICE));
+    let from = browser(&req, &address, device.as_deref());
+    match form_result(passwords::change(&app, &actor, form.0.current_password, form.0.new_password, from, lang_of(&req)).await)? {
         Ok(n) => Ok(see_other_with("/account", "success", "password-changed", &[("n", &n.to_string())])),
         Err(e) => show(&req, &actor, status_of(e.kind), Some(&e)),
     }

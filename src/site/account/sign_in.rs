@@ -56,13 +56,12 @@ struct SignUpForm {
 
 async fn sign_up(req: HttpRequest, app: Data<App>, form: Form<SignUpForm>) -> PageResult {
     let SignUpForm { form, next } = form.0;
-    let (email, password) = (form.email.clone(), form.password.clone());
-    let address = client_address(&req, &app.settings.server);
-    match form_result(service::sign_up_from(&app, form.clone(), &address).await)? {
-        Ok((user_id, organization_id)) => {
-            let actor = service::actor_for(&app, &user_id, &organization_id).await?;
+    let (address, device) = (client_address(&req, &app.settings.server), cookies::read(&req, cookies::DEVICE));
+    match form_result(service::sign_up_from(&app, form.clone(), browser(&req, &address, device.as_deref()), lang_of(&req)).await)? {
+        Ok(signed_in) => {
+            let actor = service::authenticate_session(&app, &signed_in.session).await?;
             ask_for_proof(&req, &app, &actor).await;
-            signed_in(&req, &app, &email, password, next, None).await
+            with_session(to_console(&actor, &next), &app, signed_in)
         }
         Err(e) => {
             let page = Page::of(&req, "sign-up-title").with_form();
@@ -122,44 +121,56 @@ async fn signed_in(req: &HttpRequest, app: &App, email: &str, password: String, 
     let address = client_address(req, &app.settings.server);
     let device = cookies::read(req, cookies::DEVICE);
     let result = service::sign_in_on(app, email, password, browser(req, &address, device.as_deref())).await;
-    let told = ["no-organization", "person-disabled", "organization-suspended"];
-    let result = if matches!(&result, Err(e) if told.contains(&e.code)) { Ok(result) } else { form_result(result) };
+    let result = if matches!(&result, Err(e) if TOLD.contains(&e.code)) { Ok(result) } else { form_result(result) };
     match result? {
         Ok(signed_in) => {
             let actor = service::authenticate_session(app, &signed_in.session).await?;
-            let Some(held) = held else {
-                let target = local_path(
-                    Some(&next).filter(|n| !n.is_empty()).map(String::as_str),
-                    actor.as_person().map_or("/", |p| console(p.kind)),
-                );
-                return with_session(see_other(&target), app, signed_in);
-            };
+            let Some(held) = held else { return with_session(to_console(&actor, &next), app, signed_in) };
             req.extensions_mut().insert(actor);
             with_session(HeldPage::signed_in(req, &held).answer(StatusCode::OK)?, app, signed_in)
         }
-        Err(e) if e.code == "no-organization" => {
-            let page = Page::of(req, "no-organization-title");
-            page.clone().render_with(StatusCode::FORBIDDEN, &NoOrganizationPage { page })
-        }
-        Err(e) => {
-            let page = Page::of(req, "sign-in-title").with_form();
-            let errors = FormErrors::of(&page, &e);
-            let status = status_of(e.kind);
-            if let Some(held) = held {
-                return HeldPage::to_sign_in(page, &held, email.to_owned(), errors).answer(status);
+        Err(e) => match held.filter(|_| e.code != "no-organization") {
+            Some(held) => {
+                let page = Page::of(req, "sign-in-title").with_form();
+                let errors = FormErrors::of(&page, &e);
+                HeldPage::to_sign_in(page, &held, email.to_owned(), errors).answer(status_of(e.kind))
             }
-            page.clone().render_with(status, &SignInPage { page, email: email.to_owned(), next, errors })
-        }
+            None => not_in(req, email.to_owned(), next, &e),
+        },
     }
 }
 
-fn browser<'a>(req: &'a HttpRequest, address: &'a str, device: Option<&'a str>) -> Browser<'a> {
+/// Leads to `next`, or the person's console where there is none.
+fn to_console(actor: &Actor, next: &str) -> HttpResponse {
+    let console = actor.as_person().map_or("/", |person| console(person.kind));
+    see_other(&local_path(Some(next).filter(|next| !next.is_empty()), console))
+}
+
+/// Reasons for which a person with the right password is not let in.
+const TOLD: [&str; 3] = ["no-organization", "person-disabled", "organization-suspended"];
+
+/// The answer to who was not let in.
+pub(super) fn not_in(req: &HttpRequest, email: String, next: String, error: &Error) -> PageResult {
+    if error.code == "no-organization" {
+        let page = Page::of(req, "no-organization-title");
+        return page.clone().render_with(StatusCode::FORBIDDEN, &NoOrganizationPage { page });
+    }
+    let page = Page::of(req, "sign-in-title").with_form();
+    let errors = FormErrors::of(&page, error);
+    let mut response = page.clone().render_with(status_of(error.kind), &SignInPage { page, email, next, errors })?;
+    if let Some(after) = error.retry_after {
+        response.headers_mut().insert(header::RETRY_AFTER, header::HeaderValue::from(after));
+    }
+    Ok(response)
+}
+
+pub(super) fn browser<'a>(req: &'a HttpRequest, address: &'a str, device: Option<&'a str>) -> Browser<'a> {
     let user_agent = req.headers().get(header::USER_AGENT).and_then(|v| v.to_str().ok()).unwrap_or_default();
     Browser { address, user_agent, device }
 }
 
 /// Adds the session cookie and that of a known browser to a response and ends the CSRF cookie of the time before sign-in.
-fn with_session(mut response: HttpResponse, app: &App, signed_in: SignedIn) -> PageResult {
+pub(super) fn with_session(mut response: HttpResponse, app: &App, signed_in: SignedIn) -> PageResult {
     for cookie in [
         cookies::private(cookies::SESSION, signed_in.session, app.settings.sessions.hours * 3600),
         cookies::private(cookies::DEVICE, signed_in.device, KNOWN_DAYS * 24 * 3600),
@@ -214,13 +225,11 @@ struct AcceptForm {
 async fn accept_invitation(req: HttpRequest, app: Data<App>, secret: Path<String>, form: Form<AcceptForm>) -> PageResult {
     let info = team::find_invitation(&app, &secret).await?;
     let address = client_address(&req, &app.settings.server);
-    match form_result(team::accept(&app, &secret, &form.0.name, form.0.password.clone(), &address).await)? {
-        Ok(()) => {
-            let device = cookies::read(&req, cookies::DEVICE);
-            let from = browser(&req, &address, device.as_deref());
-            let signed_in = service::sign_in_on(&app, &info.email, form.0.password, from).await?;
+    let device = cookies::read(&req, cookies::DEVICE);
+    let from = browser(&req, &address, device.as_deref());
+    match form_result(team::accept(&app, &secret, &form.0.name, form.0.password, from).await)? {
+        Ok(signed_in) => {
             let actor = service::authenticate_session(&app, &signed_in.session).await?;
-            service::switch_organization(&app, &actor, info.organization_id).await?;
             ask_for_proof(&req, &app, &actor).await;
             let organization = lang_of(&req).pick(&info.organization.0, &info.organization.1);
             let welcome = see_other_with(console(info.kind), "success", "invitation-accepted", &[("organization", organization)]);

@@ -13,7 +13,7 @@ use crate::base::auth::policy::Action;
 use crate::base::auth::{Actor, OrgKind, Role, policy};
 use crate::base::error::Error;
 use crate::http::extract::Form;
-use crate::http::page::{FormErrors, Page, PageResult, form_result, see_other_with};
+use crate::http::page::{FormErrors, Page, PageResult, form_result, see_other_with, status_of};
 use crate::site::parts::once;
 
 pub fn configure(cfg: &mut ServiceConfig) {
@@ -72,7 +72,7 @@ struct InviteForm {
 async fn invite(req: HttpRequest, app: Data<App>, actor: Actor, form: Form<InviteForm>) -> PageResult {
     match form_result(team::invite(&app, &actor, &form.0.email, &form.0.role).await)? {
         Ok(secret) => Ok(once::see("/account/team", "invitation", &actor, &secret)?),
-        Err(e) => show_team(&req, &app, &actor, StatusCode::UNPROCESSABLE_ENTITY, (form.0.email, form.0.role), Some(e)).await,
+        Err(e) => show_team(&req, &app, &actor, status_of(e.kind), (form.0.email, form.0.role), Some(e)).await,
     }
 }
 

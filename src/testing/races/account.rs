@@ -60,7 +60,7 @@ async fn an_address_has_one_open_invitation_that_is_accepted_once() {
         let [secret] = good.as_slice() else { panic!("not one is open") };
         let accepted = race(|_| {
             let (app, secret) = (app.clone(), secret.clone());
-            async move { team::accept(&app, &secret, "New", PASSWORD.into(), "10.0.0.9").await }
+            async move { team::accept(&app, &secret, "New", PASSWORD.into(), service::Browser::at("10.0.0.9")).await }
         })
         .await;
         assert_eq!(accepted.into_iter().flatten().count(), 1);
@@ -93,7 +93,9 @@ async fn a_person_has_one_link_that_is_used_once() {
         let [secret] = good.as_slice() else { panic!("not one is good") };
         let used = race(|n| {
             let (app, secret) = (app.clone(), secret.clone());
-            async move { passwords::reset(&app, &secret, format!("lamp {n} of the dark mine"), Lang::En).await }
+            async move {
+                passwords::reset(&app, &secret, format!("lamp {n} of the dark mine"), service::Browser::at("10.0.0.9"), Lang::En).await
+            }
         })
         .await;
         assert_eq!(super::sorted(used), (1, super::codes(&["link-over"])));
@@ -109,7 +111,17 @@ async fn a_password_that_was_read_is_replaced_once() {
         let here = service::authenticate_session(&app, &cookie).await.unwrap();
         let changed = race(|n| {
             let (app, here) = (app.clone(), here.clone());
-            async move { passwords::change(&app, &here, PASSWORD.into(), format!("lamp {n} of the dark mine"), "10.0.0.1", Lang::En).await }
+            async move {
+                passwords::change(
+                    &app,
+                    &here,
+                    PASSWORD.into(),
+                    format!("lamp {n} of the dark mine"),
+                    service::Browser::at("10.0.0.1"),
+                    Lang::En,
+                )
+                .await
+            }
         })
         .await;
         // Who comes later has proved themselves by a password that is none any more, or does not know the new one.
@@ -130,7 +142,8 @@ async fn a_new_password_ends_every_session_of_the_old_one() {
             let (app, secret) = (app.clone(), secret.clone());
             async move {
                 if n == WRITERS / 2 {
-                    return passwords::reset(&app, &secret, "another lamp in the dark".into(), Lang::En).await.map(|()| None);
+                    let browser = service::Browser::at("10.0.0.9");
+                    return passwords::reset(&app, &secret, "another lamp in the dark".into(), browser, Lang::En).await.map(|_| None);
                 }
                 service::sign_in(&app, "owner@mine.example", PASSWORD.into(), &format!("10.0.{n}.1"), "t").await.map(Some)
             }
