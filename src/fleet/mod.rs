@@ -9,6 +9,7 @@ pub mod margo;
 pub mod model;
 pub mod parameters;
 pub mod service;
+pub mod silence;
 mod store;
 pub mod upkeep;
 

@@ -40,8 +40,9 @@ crate::base::db::types::text_enum! {
     }
 }
 
-/// A node counts as up when it was seen within this time: three heartbeats.
-pub const ONLINE_WITHIN: TimeDelta = TimeDelta::seconds(45);
+/// A node counts as up when it was seen within this time. It calls by heartbeats and by polls, each every 15 s: one of them may be lost. Open
+/// pages hear of its end within seconds ([`super::silence`]), so that they show it within half a minute.
+pub const ONLINE_WITHIN: TimeDelta = TimeDelta::seconds(24);
 
 /// Whether a node that called last at this time counts as up.
 pub fn heard_lately(seen_at: Option<Timestamp>, now: Timestamp) -> bool {
@@ -106,6 +107,10 @@ pub struct Node {
     pub created_at: Timestamp,
     /// Fault of the agent that the last heartbeat reported, as `code: words`.
     pub trouble: Option<String>,
+    /// Alarms that never come, as the last heartbeat counted them: lost because the node had no room for them,
+    pub alarms_dropped: i64,
+    /// and held back since the agent's start because their rule raised too many.
+    pub alarms_suppressed: i64,
 }
 
 /// Suffix of a removed node's name in its row, so that the node that replaces it can have the name.

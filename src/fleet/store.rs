@@ -370,6 +370,15 @@ pub fn unheard_deployments(conn: &mut Conn, organization_id: &str, since: Timest
         .first(conn)
 }
 
+/// Owner and id of the enrolled nodes that called last in `[from, until)`.
+pub fn called_between(conn: &mut Conn, from: Timestamp, until: Timestamp) -> QueryResult<Vec<(String, String)>> {
+    nodes::table
+        .filter(nodes::state.eq(NodeState::Enrolled).and(nodes::seen_at.ge(from)).and(nodes::seen_at.lt(until)))
+        .order((nodes::organization_id, nodes::id))
+        .select((nodes::organization_id, nodes::id))
+        .load(conn)
+}
+
 /// Node and state of each deployment on these nodes that is not gone.
 pub fn deployment_states(conn: &mut Conn, node_ids: &[String]) -> QueryResult<Vec<(String, DeploymentState)>> {
     deployments::table
@@ -428,9 +437,11 @@ pub fn note_call(conn: &mut Conn, node_id: &str, now: Timestamp) -> QueryResult<
         .execute(conn)
 }
 
-/// Stores the fault that a node's agent reports of itself, or clears it.
-pub fn set_trouble(conn: &mut Conn, node_id: &str, trouble: Option<&str>) -> QueryResult<usize> {
-    diesel::update(nodes::table.find(node_id)).set(nodes::trouble.eq(trouble)).execute(conn)
+/// Stores what a node's agent reports of itself: its fault, if it has one, and how many alarms were dropped and suppressed.
+pub fn set_trouble(conn: &mut Conn, node_id: &str, trouble: Option<&str>, (dropped, suppressed): (i64, i64)) -> QueryResult<usize> {
+    diesel::update(nodes::table.find(node_id))
+        .set((nodes::trouble.eq(trouble), nodes::alarms_dropped.eq(dropped), nodes::alarms_suppressed.eq(suppressed)))
+        .execute(conn)
 }
 
 /// Notes the run of the agent that reports under a node's identity. Gives whether two runs have taken turns of late.

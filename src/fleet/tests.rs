@@ -179,7 +179,9 @@ async fn a_code_enrols_one_node_once() {
         app.db.write(move |conn| Ok(super::store::note_call(conn, &id, now)?)).await.unwrap();
         let detail = testing::node_detail(&app, &operator, &issued.node_id).await.unwrap();
         assert_eq!(detail.node.shown_state(app.clock.now()), "online");
-        app.clock.advance(TimeDelta::seconds(46));
+        app.clock.advance(TimeDelta::seconds(24));
+        assert_eq!(detail.node.shown_state(app.clock.now()), "online");
+        app.clock.advance(TimeDelta::seconds(1));
         assert_eq!(detail.node.shown_state(app.clock.now()), "offline");
 
         let late = service::create_node(&app, &operator, &site, "Tail").await.unwrap();
@@ -228,7 +230,7 @@ async fn only_the_certificate_in_force_of_an_enrolled_node_is_accepted() {
         assert_eq!(accepted(second).await.unwrap_err(), "certificate-not-accepted");
 
         // Not of our shape: the server's own certificate, the authority, and noise.
-        let server = app.ca.server_identity(&["localhost".to_owned()]).unwrap().chain;
+        let server = app.ca.server_identity(&["localhost".to_owned()], app.clock.now()).unwrap().chain;
         for der in server.into_iter().chain([Vec::new(), vec![0x30, 0x03, 0x02, 0x01, 0x01]]) {
             assert_eq!(accepted(der).await.unwrap_err(), "certificate-not-accepted");
         }
@@ -660,7 +662,7 @@ async fn an_app_on_a_node_that_is_silent_or_removed_is_not_said_to_run_or_to_be_
             let body = read(path).await;
             assert!(!body.contains("state-offline") && !body.contains("on nodes that are offline"), "{path}: {body}");
         }
-        heard(46).await.unwrap();
+        heard(25).await.unwrap();
         let [one, list, node, today] = pages.each_ref().map(String::as_str);
         assert!(read(one).await.contains("whether the app runs now is not known"));
         for path in [one, list, node] {

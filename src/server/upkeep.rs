@@ -6,7 +6,7 @@ use crate::base::app::App;
 use crate::base::error::{Error, Result};
 use crate::base::jobs::{self, Job};
 use crate::base::rate;
-use crate::{account, audit, fleet, notice, telemetry};
+use crate::{account, audit, fleet, notice, site, telemetry};
 
 /// Time between two runs. The rates bound what comes in between.
 const EVERY: TimeDelta = TimeDelta::hours(1);
@@ -32,10 +32,11 @@ pub async fn prune(app: &App) -> Result<()> {
     let (reports, events) = (telemetry::upkeep::prune(app).await?, fleet::upkeep::prune(app).await?);
     let (over, messages) = (account::upkeep::prune(app).await?, notice::jobs::prune(app).await?);
     let records = audit::retention::prune(app).await?;
+    let pictures = site::market::pictures::prune(app).await?;
     let now = app.clock.now();
     while app.db.write(move |conn| rate::prune(conn, now, BATCH)).await? > 0 {}
     let before = now.minus(KEEP_FAILED);
     while app.db.write(move |conn| jobs::prune_failed(conn, before, BATCH)).await? > 0 {}
-    tracing::info!(reports, events, over, messages, records, "old rows deleted");
+    tracing::info!(reports, events, over, messages, records, pictures, "old rows and small pictures deleted");
     Ok(())
 }

@@ -13,7 +13,7 @@ use crate::fleet::model::NodeState;
 use crate::fleet::{service, store as fleet};
 
 /// Polls note the node's call at most this often: each note is a write.
-const NOTE_EVERY: TimeDelta = TimeDelta::seconds(10);
+const NOTE_EVERY: TimeDelta = TimeDelta::seconds(5);
 
 /// Kind of a stored document.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,8 +46,19 @@ fn not_authorized() -> Error {
     Error::forbidden("not-authorized")
 }
 
-/// Digest of the node's desired state, written now if it never was; notes the node's call. A long poll calls this on every look, so that a
-/// node that was removed meanwhile learns nothing more.
+/// Notes that the node has called: at the begin of a poll, for while one waits nobody knows whether its line holds.
+pub async fn called(app: &App, node_id: &str) -> Result<()> {
+    let (id, now) = (node_id.to_owned(), app.clock.now());
+    let head = app.db.read(move |conn| Ok(store::head(conn, &id)?)).await?;
+    if head.is_some_and(|(_, _, _, seen)| seen.is_none_or(|at| at.plus(NOTE_EVERY) < now)) {
+        let id = node_id.to_owned();
+        app.db.write(move |conn| Ok(fleet::note_call(conn, &id, now)?)).await?;
+    }
+    Ok(())
+}
+
+/// Digest of the node's desired state, written now if it never was. A long poll calls this on every look, so that a node that was removed
+/// meanwhile learns nothing more.
 pub async fn manifest_digest(app: &App, node_id: &str) -> Result<String> {
     if let Some(digest) = look(app, node_id).await? {
         return Ok(digest);
@@ -57,13 +68,9 @@ pub async fn manifest_digest(app: &App, node_id: &str) -> Result<String> {
 }
 
 async fn look(app: &App, node_id: &str) -> Result<Option<String>> {
-    let (id, now) = (node_id.to_owned(), app.clock.now());
+    let id = node_id.to_owned();
     let head = app.db.read(move |conn| Ok(store::head(conn, &id)?)).await?;
-    let Some((NodeState::Enrolled, _, digest, seen)) = head else { return Err(not_authorized()) };
-    if seen.is_none_or(|at| at.plus(NOTE_EVERY) < now) {
-        let id = node_id.to_owned();
-        app.db.write(move |conn| Ok(fleet::note_call(conn, &id, now)?)).await?;
-    }
+    let Some((NodeState::Enrolled, _, digest, _)) = head else { return Err(not_authorized()) };
     Ok(digest)
 }
 
@@ -83,16 +90,7 @@ pub async fn document(app: &App, node_id: &str, digest: &str, kind: Kind) -> Res
 /// # Errors
 /// `json-malformed`, `semantic-error` with the fields, `not-authorized`.
 pub async fn put_capabilities(app: &App, actor: &Actor, body: &[u8]) -> Result<bool> {
-    let capabilities: DeviceCapabilities = faults::parse(body)?;
-    let faults = capabilities.faults();
-    if !faults.is_empty() {
-        return Err(faults::semantic(faults));
-    }
-    if capabilities.properties.id != node(actor)?.0 {
-        return Err(faults::field("properties.id", "must be the device id of the path"));
-    }
-    // Store the parsed document, not the body: nothing is kept that was not checked.
-    let json = serde_json::to_string(&capabilities)?;
+    let json = checked(&node(actor)?.0, body)?;
     audit::change(app, actor, move |c| {
         let node_id = heard(c)?;
         let created = store::capabilities(c, &node_id)?.is_none();
@@ -100,6 +98,20 @@ pub async fn put_capabilities(app: &App, actor: &Actor, body: &[u8]) -> Result<b
         Ok(created)
     })
     .await
+}
+
+/// The document as it is stored: the parsed one, so nothing is kept that was not checked. It is gone before anybody waits for the database,
+/// for extensions of others take many times their length.
+fn checked(node_id: &str, body: &[u8]) -> Result<String> {
+    let capabilities: DeviceCapabilities = faults::parse(body)?;
+    let faults = capabilities.faults();
+    if !faults.is_empty() {
+        return Err(faults::semantic(faults));
+    }
+    if capabilities.properties.id != node_id {
+        return Err(faults::field("properties.id", "must be the device id of the path"));
+    }
+    Ok(serde_json::to_string(&capabilities)?)
 }
 
 /// Deletes the capabilities of a node.

@@ -158,6 +158,8 @@ pub async fn create_node(app: &App, actor: &Actor, site_id: &str, name: &str) ->
             manifest_digest: None,
             created_at: now,
             trouble: None,
+            alarms_dropped: 0,
+            alarms_suppressed: 0,
         };
         store::insert_node(c, &node).or_conflict("node-name-taken")?;
         c.audit("node.created", &node.id, &json!({"name": node.name, "site": site.name, "code_expires_at": expires_at}));
