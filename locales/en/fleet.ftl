@@ -59,6 +59,14 @@ fleet-cores = { $n ->
    *[other] { $n } cores
 }
 fleet-seen = Last seen
+fleet-alarms-lost = { $n ->
+    [one] { $n } alarm of this node was lost: it had no room for it.
+   *[other] { $n } alarms of this node were lost: it had no room for them.
+  } Look at its disk and its line.
+fleet-alarms-suppressed = Since the agent started, rules raised { $n ->
+    [one] { $n } alarm
+   *[other] { $n } alarms
+  } more than they may at one time. Their next alarms say how many; see why they flood.
 fleet-never-seen = never
 fleet-failed-count = { $n } failed
 fleet-node-state = Node
@@ -92,6 +100,7 @@ fleet-plot-cpu = Processor
 fleet-plot-empty = Nothing was measured in this hour.
 fleet-node-manage = Manage the node
 fleet-new-code = New code
+fleet-new-code-confirm = Make a new code for { $name }? A code that was given out before is void at once.
 fleet-new-code-hint = For a machine that is set up anew. The old code is void at once.
 fleet-remove = Remove the node
 fleet-remove-hint = The node is not accepted any more from its next call on. Its deployments end and its seats are free.

@@ -3,8 +3,9 @@
 use app_package::digest::Digest;
 use chrono::{DateTime, TimeDelta, Utc};
 use diesel::prelude::*;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use serde_json::Value;
+use serde_json::value::RawValue;
 
 use crate::base::db::{Timestamp, schema};
 
@@ -44,28 +45,53 @@ const MAX_TEXT: usize = 1_000;
 const MAX_RESULT: usize = 64 * 1024;
 const MAX_DEPTH: usize = 16;
 
-#[derive(Debug, Deserialize)]
+/// A report as read. Its kind decides what the rest of it is; serde's own tagged enums would first copy it into a tree.
+#[derive(Debug)]
 pub struct Report {
-    /// Number of the report; grows with each report of the node.
-    pub sequence: u64,
     /// Time of the report, by the node's clock.
     pub at: DateTime<Utc>,
-    #[serde(flatten)]
     pub content: Content,
 }
 
 /// Content of a report.
-#[derive(Debug, Deserialize)]
-#[serde(tag = "kind", rename_all = "lowercase")]
+#[derive(Debug)]
 pub enum Content {
     /// The node and its apps are alive.
-    Heartbeat {
-        node: NodeFigures,
-        #[serde(default)]
-        apps: Vec<AppFigures>,
-    },
+    Heartbeat(Heartbeat),
     /// A rule of an app fired.
     Alarm(Box<AlarmReport>),
+}
+
+#[derive(Debug, Deserialize)]
+pub struct Heartbeat {
+    pub node: NodeFigures,
+    #[serde(default)]
+    pub apps: Vec<AppFigures>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Kind {
+    Heartbeat,
+    Alarm,
+}
+
+#[derive(Deserialize)]
+struct Head {
+    at: DateTime<Utc>,
+    kind: Kind,
+}
+
+impl Report {
+    /// Reads a report's JSON.
+    pub fn read(text: &str) -> serde_json::Result<Self> {
+        let Head { at, kind } = serde_json::from_str(text)?;
+        let content = match kind {
+            Kind::Heartbeat => Content::Heartbeat(serde_json::from_str(text)?),
+            Kind::Alarm => Content::Alarm(serde_json::from_str(text)?),
+        };
+        Ok(Self { at, content })
+    }
 }
 
 /// Figures of a node.
@@ -80,9 +106,15 @@ pub struct NodeFigures {
     /// The agent's own fault, if it has one; agents before 2026-11-24 send none.
     #[serde(default)]
     pub trouble: Option<Trouble>,
-    /// Random name of the agent's run; agents before 2026-11-29 send none.
+    /// Random name of the agent's run; agents before 2026-11-29 send none, nor the counts below.
     #[serde(default)]
     pub instance: Option<String>,
+    /// Alarms that were lost for want of room, ever.
+    #[serde(default)]
+    pub alarms_dropped: u64,
+    /// Alarms that were over the rate of their rule, since the agent's start.
+    #[serde(default)]
+    pub alarms_suppressed: u64,
 }
 
 /// A fault of the agent itself.
@@ -138,9 +170,17 @@ pub struct AlarmReport {
     pub rule: String,
     pub level: Level,
     pub text: BothTexts,
-    /// What the app saw.
-    #[serde(default)]
-    pub result: Value,
+    /// What the app saw, JSON as it is stored.
+    #[serde(default = "no_result", deserialize_with = "stored_result")]
+    pub result: String,
+}
+
+fn no_result() -> String {
+    "{}".to_owned()
+}
+
+fn stored_result<'de, D: Deserializer<'de>>(input: D) -> Result<String, D::Error> {
+    Ok(result(<&RawValue>::deserialize(input)?.get()))
 }
 
 /// A text in both languages.
@@ -174,12 +214,10 @@ pub fn text(text: &str) -> String {
 }
 
 /// The result as it is stored: `{}` where it is too large, too deep or no object.
-pub fn result(value: &Value) -> String {
-    if depth(value) > MAX_DEPTH || !value.is_object() {
-        return "{}".to_owned();
-    }
-    let text = value.to_string();
-    if text.len() > MAX_RESULT { "{}".to_owned() } else { text }
+fn result(text: &str) -> String {
+    let value = Some(text).filter(|text| text.len() <= MAX_RESULT).and_then(|text| serde_json::from_str::<Value>(text).ok());
+    let kept = value.filter(|value| value.is_object() && depth(value) <= MAX_DEPTH).map(|value| value.to_string());
+    kept.filter(|text| text.len() <= MAX_RESULT).unwrap_or_else(no_result)
 }
 
 /// What an alarm counts in the rates: one, and one more for each 4 KiB of its result.

@@ -3,14 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::TimeDelta;
-use serde::{Deserialize as _, Serialize};
-use serde_json::Value;
-use sha2::{Digest as _, Sha256};
+use serde::Serialize;
 
 use super::limits::{Gate, Limits, Passage};
 use super::model::Filter;
-use super::model::{self, Alarm, AlarmLine, AlarmReport, AppFigures, AppSample, Content, MAX_REPORTS, MAX_SAMPLES, NodeSample, Report};
+use super::model::{self, Alarm, AlarmLine, AlarmReport, AppSample, Content, Heartbeat, MAX_SAMPLES, NodeSample, Report};
 use super::plots::{self, Plot, PlotData, Span};
+use super::reading::{Readable, Reports};
 use super::store;
 use crate::base::app::App;
 use crate::base::auth::Actor;
@@ -49,16 +48,20 @@ pub struct ReportReceipt {
 /// them and sends them again.
 ///
 /// # Errors
-/// `not-authorized` where the actor is no enrolled node, `too-many-reports`, `too-many-alarms` where the first report is held back.
-pub async fn take(app: &App, actor: &Actor, reports: Vec<Value>) -> Result<ReportReceipt> {
+/// `not-authorized` where the actor is no enrolled node, `too-many-reports`, `server-busy`, `too-many-alarms` where the first report is held
+/// back.
+pub async fn take(app: &App, actor: &Actor, reports: Reports) -> Result<ReportReceipt> {
     let Actor::Node { node_id, organization_id } = actor else { return Err(Error::forbidden("not-authorized")) };
-    if reports.len() > MAX_REPORTS {
-        return Err(Error::too_large("too-many-reports").arg("max", MAX_REPORTS));
+    let turn = reports.turn().await?;
+    let mut readable = reports.read();
+    if let Some(fault) = readable.fault.take() {
+        // One line of a request, however many it has of them.
+        tracing::warn!(node = node_id, unreadable = readable.refused, first = fault, "reports cannot be read");
     }
     let (node_id, owner, limits) = (node_id.clone(), organization_id.clone(), Limits::of(&app.settings));
     let (taken, wait) = audit::change(app, actor, move |c| {
-        let now = c.now;
-        let Taken { receipt, alarmed, wait } = take_in(c, (&owner, &node_id), &limits, &reports, now)?;
+        let (_turn, now) = (&turn, c.now);
+        let Taken { receipt, alarmed, wait } = take_in(c, (&owner, &node_id), &limits, &readable, now)?;
         c.poke(&owner, format!("node:{node_id}"));
         if !alarmed.is_empty() {
             // The node forgets an alarm that was answered.
@@ -101,56 +104,35 @@ struct Batch {
     trouble: Option<String>,
     /// The run of the agent that made the last heartbeat.
     instance: Option<String>,
+    /// Alarms dropped and suppressed by the last one.
+    missing: (i64, i64),
     refused: u64,
 }
 
-fn take_in(conn: &mut Conn, owner: (&str, &str), limits: &Limits, reports: &[Value], now: Timestamp) -> Result<Taken> {
+fn take_in(conn: &mut Conn, owner: (&str, &str), limits: &Limits, readable: &Readable, now: Timestamp) -> Result<Taken> {
     let (_, node_id) = owner;
     // Locks the node's row, so that two requests of one node follow one another.
     if fleet::service::note_call(conn, node_id, now)? != 1 {
         return Err(Error::forbidden("not-authorized"));
     }
     let own: BTreeMap<String, String> = store::deployments_of(conn, node_id)?.into_iter().collect();
-    let mut batch = Batch::default();
-    let (mut numbers, mut accepted, mut repeated) = (BTreeSet::new(), 0, 0);
-    // Sorted by report number: the order in which the node made them.
-    let mut fresh: BTreeMap<(u64, String), Report> = BTreeMap::new();
-    for value in reports {
-        let Some(sequence) = value.get("sequence").and_then(Value::as_u64).filter(|n| *n > 0) else {
-            batch.refused += 1;
-            continue;
-        };
-        // The number of an unreadable report counts as done, too: the node would send it for ever otherwise.
-        numbers.insert(sequence);
-        let hash = hex::encode(Sha256::digest(value.to_string()));
-        match Report::deserialize(value) {
-            Ok(report) => {
-                if fresh.insert((sequence, hash), report).is_some() {
-                    repeated += 1;
-                }
-            }
-            Err(error) => {
-                tracing::warn!(node = node_id, sequence, %error, "a report cannot be read");
-                batch.refused += 1;
-            }
-        }
-    }
-    let hashes: Vec<String> = fresh.keys().map(|(_, hash)| hash.clone()).collect();
+    let mut batch = Batch { refused: readable.refused, ..Batch::default() };
+    let hashes: Vec<String> = readable.fresh.keys().map(|(_, hash)| hash.clone()).collect();
     let known = store::known_alarms(conn, node_id, &hashes)?;
-    repeated += known.len() as u64;
-    fresh.retain(|(_, hash), _| !known.contains(hash));
+    let (mut accepted, repeated) = (0, readable.repeated + known.len() as u64);
+    let fresh: Vec<_> = readable.fresh.iter().filter(|((_, hash), _)| !known.contains(hash)).collect();
     let app_ids: Vec<String> = own.values().cloned().collect::<BTreeSet<_>>().into_iter().collect();
     let digest = |r: &Report| if let Content::Alarm(a) = &r.content { Some(a.digest.to_string()) } else { None };
-    let digests: Vec<String> = fresh.values().filter_map(digest).collect::<BTreeSet<_>>().into_iter().collect();
+    let digests: Vec<String> = fresh.iter().filter_map(|(_, report)| digest(report)).collect::<BTreeSet<_>>().into_iter().collect();
     let known = if digests.is_empty() { BTreeSet::new() } else { store::known_releases(conn, &app_ids, &digests)? };
-    let levels = fresh.values().filter_map(|r| if let Content::Alarm(a) = &r.content { Some(a.level) } else { None });
+    let levels = fresh.iter().filter_map(|(_, r)| if let Content::Alarm(a) = &r.content { Some(a.level) } else { None });
     let mut gate = Gate::hold(conn, limits, owner, levels, now)?;
-    let beats = fresh.values().any(|r| matches!(r.content, Content::Heartbeat { .. }));
+    let beats = fresh.iter().any(|(_, r)| matches!(r.content, Content::Heartbeat(_)));
     let mut samples = if beats { Some(limits.samples(conn, node_id, now)?) } else { None };
     for ((sequence, hash), report) in fresh {
         let at = model::moment(report.at, now);
-        match report.content {
-            Content::Heartbeat { node, apps } => {
+        match &report.content {
+            Content::Heartbeat(heartbeat) => {
                 accepted += 1;
                 if at >= now.minus(model::KEEP) {
                     // A sample over the rate is left out, between others nobody misses it; what the node says of itself counts.
@@ -158,12 +140,12 @@ fn take_in(conn: &mut Conn, owner: (&str, &str), limits: &Limits, reports: &[Val
                     if let Some(bucket) = samples.as_mut().filter(|_| room) {
                         bucket.take(1);
                     }
-                    batch.heartbeat(node_id, &own, at, node, apps, room);
+                    batch.heartbeat(node_id, &own, at, heartbeat, room);
                 }
             }
-            Content::Alarm(alarm) => match made(owner, &own, &known, hash, (at, now), *alarm) {
+            Content::Alarm(alarm) => match made(owner, &own, &known, hash, (at, now), alarm) {
                 Some(mut alarm) => {
-                    let passed = gate.admits(sequence, alarm.level, model::cost(&alarm.result));
+                    let passed = gate.admits(*sequence, alarm.level, model::cost(&alarm.result));
                     if passed == Passage::WithoutResult {
                         alarm.result = "{}".into();
                     }
@@ -185,8 +167,8 @@ fn take_in(conn: &mut Conn, owner: (&str, &str), limits: &Limits, reports: &[Val
     batch.write(conn, node_id, now)?;
     let deployment_ids: Vec<String> = own.into_keys().collect();
     store::prune(conn, node_id, &deployment_ids, now.minus(model::KEEP))?;
-    let through = numbers.into_iter().rfind(|number| held_back.is_none_or(|(first, _)| *number < first));
-    let receipt = ReportReceipt { accepted_through: through.unwrap_or(0), accepted, repeated, refused };
+    let through = readable.numbers.iter().rfind(|number| held_back.is_none_or(|(first, _)| **number < first));
+    let receipt = ReportReceipt { accepted_through: through.copied().unwrap_or(0), accepted, repeated, refused };
     Ok(Taken { receipt, alarmed, wait: held_back.map(|(_, wait)| wait) })
 }
 
@@ -195,9 +177,9 @@ fn made(
     (organization_id, node_id): (&str, &str),
     own: &BTreeMap<String, String>,
     known: &BTreeSet<(String, String)>,
-    report_hash: String,
+    report_hash: &str,
     (at, now): (Timestamp, Timestamp),
-    report: AlarmReport,
+    report: &AlarmReport,
 ) -> Option<Alarm> {
     let app_id = own.get(&report.deployment_id)?;
     let digest = report.digest.to_string();
@@ -208,14 +190,14 @@ fn made(
         id: ids::new("alm"),
         organization_id: organization_id.to_owned(),
         node_id: node_id.to_owned(),
-        deployment_id: report.deployment_id,
+        deployment_id: report.deployment_id.clone(),
         release_digest: digest,
-        rule: report.rule,
+        rule: report.rule.clone(),
         level: report.level,
         text_zh: model::text(&report.text.zh),
         text_en: model::text(&report.text.en),
-        result: model::result(&report.result),
-        report_hash,
+        result: report.result.clone(),
+        report_hash: report_hash.to_owned(),
         raised_at: at,
         received_at: now,
     })
@@ -228,13 +210,14 @@ impl Batch {
         node_id: &str,
         own: &BTreeMap<String, String>,
         at: Timestamp,
-        node: model::NodeFigures,
-        apps: Vec<AppFigures>,
+        Heartbeat { node, apps }: &Heartbeat,
         room: bool,
     ) {
         self.heard = true;
         self.trouble = node.trouble.as_ref().map(model::Trouble::line);
-        self.instance = node.instance.filter(|id| id.len() <= MAX_INSTANCE && id.bytes().all(|b| b.is_ascii_alphanumeric()));
+        self.missing = (model::count(node.alarms_dropped), model::count(node.alarms_suppressed));
+        let named = |id: &&String| id.len() <= MAX_INSTANCE && id.bytes().all(|b| b.is_ascii_alphanumeric());
+        self.instance = node.instance.as_ref().filter(named).cloned();
         let sample = NodeSample {
             node_id: node_id.to_owned(),
             at,
@@ -255,7 +238,7 @@ impl Batch {
                 continue;
             }
             if app.inferences > 0 {
-                let first = self.proven.entry((app.deployment_id.clone(), app_id.clone(), app.version)).or_insert(at);
+                let first = self.proven.entry((app.deployment_id.clone(), app_id.clone(), app.version.clone())).or_insert(at);
                 *first = at.min(*first);
             }
             if !room {
@@ -271,7 +254,7 @@ impl Batch {
                 memory_bytes: model::count(app.memory_bytes.unwrap_or(0)),
                 restarts: model::count(app.restarts),
             };
-            self.apps.insert((app.deployment_id, at), sample);
+            self.apps.insert((app.deployment_id.clone(), at), sample);
         }
     }
 
@@ -298,7 +281,7 @@ impl Batch {
                 None => false,
             };
             let trouble = if doubled { Some(TWICE) } else { self.trouble.as_deref() };
-            fleet::service::set_trouble(conn, node_id, trouble)?;
+            fleet::service::set_trouble(conn, node_id, trouble, self.missing)?;
         }
         for alarm in &self.alarms {
             store::insert_alarm(conn, alarm)?;

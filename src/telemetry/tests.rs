@@ -14,13 +14,13 @@ use serde_json::{Map, Value, json};
 use super::model::Filter;
 use super::model::{self, Level};
 use super::plots::{Plot, Span};
-use super::service::{self, take};
+use super::service::{self, ReportReceipt};
 use super::upkeep;
 use crate::base::app::App;
 use crate::base::auth::Actor;
 use crate::base::config::Settings;
 use crate::base::db::schema::{alarms, app_samples, node_samples};
-use crate::base::error::Kind;
+use crate::base::error::{Kind, Result};
 use crate::base::i18n::Lang;
 use crate::base::jobs::{Job, Lane, count_open};
 use crate::base::rate::{Bucket, Rate};
@@ -70,6 +70,10 @@ fn heartbeat(app: &App, mine: &Mine, sequence: u64, inferences: u64) -> Value {
 fn alarm(app: &App, mine: &Mine, sequence: u64) -> Value {
     json!({"sequence": sequence, "at": app.clock.now().utc(), "kind": "alarm", "deployment_id": mine.deployment, "app": "acme/belt", "version": "1.0.0",
         "digest": mine.digest, "rule": "bolt", "level": "critical", "text": {"zh": "<b>锚杆</b>", "en": "<b>bolt</b>"}, "result": {"detections": [{"label": "bolt"}]}})
+}
+
+async fn take(app: &App, actor: &Actor, reports: Vec<Value>) -> Result<ReportReceipt> {
+    service::take(app, actor, serde_json::from_str(&Value::Array(reports).to_string()).unwrap()).await
 }
 
 async fn counts(app: &App) -> (i64, i64, i64) {
@@ -152,17 +156,20 @@ async fn what_a_node_says_of_itself_is_kept_until_it_says_otherwise() {
         let mine = mine(&app).await;
         let kept = async || {
             let detail = testing::node_detail(&app, &mine.shop.operator, &mine.node_id).await.unwrap();
-            detail.node.trouble
+            (detail.node.trouble, detail.node.alarms_dropped, detail.node.alarms_suppressed)
         };
         let mut ill = heartbeat(&app, &mine, 1, 1);
+        ill["node"]["alarms_dropped"] = json!(3);
+        ill["node"]["alarms_suppressed"] = json!(u64::MAX);
         ill["node"]["trouble"] = json!({"code": "manifest-version-not-higher", "message": "3 \u{7} after 5"});
         take(&app, &mine.node, vec![ill]).await.unwrap();
-        assert_eq!(kept().await.as_deref(), Some("manifest-version-not-higher: 3  after 5"));
+        let ill = (Some("manifest-version-not-higher: 3  after 5".to_owned()), 3, i64::MAX);
+        assert_eq!(kept().await, ill);
         take(&app, &mine.node, vec![alarm(&app, &mine, 2)]).await.unwrap();
-        assert!(kept().await.is_some(), "an alarm says nothing about it");
+        assert_eq!(kept().await, ill, "an alarm says nothing about it");
         app.clock.advance(TimeDelta::seconds(15));
         take(&app, &mine.node, vec![heartbeat(&app, &mine, 3, 1)]).await.unwrap();
-        assert_eq!(kept().await, None);
+        assert_eq!(kept().await, (None, 0, 0));
     })
     .await;
 }

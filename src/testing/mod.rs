@@ -24,6 +24,7 @@ use crate::fleet::service as fleet;
 use crate::registry;
 use crate::registry::model::Repository;
 
+pub mod measure;
 mod races;
 pub mod shop;
 pub mod smtp;

@@ -74,10 +74,13 @@ pub fn belt(slug: &str, version: &str, safety: bool) -> BTreeMap<String, Vec<u8>
     files
 }
 
-/// A version of [`APP`].
-fn demo(version: &str) -> BTreeMap<String, Vec<u8>> {
+/// A version of [`APP`], or of the same app under another name.
+fn demo(slug: &str, version: &str) -> BTreeMap<String, Vec<u8>> {
     let mut files = testing::demo_app(APP);
-    let yaml = String::from_utf8(files["app.yaml"].clone()).unwrap().replacen("version: 1.0.0", &format!("version: {version}"), 1);
+    let yaml = String::from_utf8(files["app.yaml"].clone())
+        .unwrap()
+        .replacen(&format!("\nname: {APP}\n"), &format!("\nname: {slug}\n"), 1)
+        .replacen("version: 1.0.0", &format!("version: {version}"), 1);
     files.insert("app.yaml".into(), yaml.into_bytes());
     files
 }
@@ -114,7 +117,12 @@ async fn submit(app: &App, vendor: &Actor, files: &BTreeMap<String, Vec<u8>>, ch
 
 /// A version of [`APP`] that waits for a moderator; its release and case.
 pub async fn submitted(app: &App, vendor: &Actor, version: &str, channel: Channel) -> (String, String) {
-    submit(app, vendor, &demo(version), channel).await
+    submitted_as(app, vendor, APP, version, channel).await
+}
+
+/// As [`submitted`], of the same app under another name.
+pub async fn submitted_as(app: &App, vendor: &Actor, slug: &str, version: &str, channel: Channel) -> (String, String) {
+    submit(app, vendor, &demo(slug, version), channel).await
 }
 
 pub async fn open_case_of(app: &App, release_id: &str) -> String {

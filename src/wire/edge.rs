@@ -5,13 +5,13 @@ use actix_web::http::header;
 use actix_web::web::{Data, ServiceConfig};
 use actix_web::{HttpResponse, web};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 use crate::base::app::App;
 use crate::base::auth::Actor;
 use crate::fleet::service::{Enrolment, enroll as enroll_node, renew as renew_node};
 use crate::http::api::ApiResult;
 use crate::http::extract::ApiJson;
+use crate::telemetry::reading::Reports;
 use crate::telemetry::service;
 
 /// Routes of the node listener.
@@ -76,14 +76,13 @@ fn answer(app: &App, mut response: actix_web::HttpResponseBuilder, enrolled: &En
     Ok(response.insert_header((header::CACHE_CONTROL, "no-store")).json(identity))
 }
 
-/// Body with reports, which are parsed one by one: an unreadable one must not hold back the others.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Reports {
-    reports: Vec<Value>,
+struct Body {
+    reports: Reports,
 }
 
-async fn reports(app: Data<App>, actor: Actor, input: ApiJson<Reports>) -> ApiResult {
+async fn reports(app: Data<App>, actor: Actor, input: ApiJson<Body>) -> ApiResult {
     let taken = service::take(&app, &actor, input.0.reports).await?;
     Ok(HttpResponse::Ok().json(taken))
 }

@@ -373,6 +373,8 @@ diesel::table! {
         instance -> Nullable<Text>,
         instance_before -> Nullable<Text>,
         doubled_at -> Nullable<Timestamp>,
+        alarms_dropped -> BigInt,
+        alarms_suppressed -> BigInt,
     }
 }
 

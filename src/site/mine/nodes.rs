@@ -128,6 +128,10 @@ pub struct NodeLive {
     pub stage: String,
     /// Fault that the agent reports of itself.
     pub trouble: Option<NodeFault>,
+    /// Alarms that never come: lost for want of room,
+    pub lost: Option<String>,
+    /// and over the pace of their rule.
+    pub suppressed: Option<String>,
     /// Whether it was removed.
     pub removed: bool,
     /// Last call.
@@ -194,6 +198,8 @@ impl NodeLive {
             code_open,
             stage: format!("{}{}", if node.silent() { "silent" } else { node.state.as_str() }, if code_open { "+code" } else { "" }),
             trouble: NodeFault::of(page, node.trouble.as_deref()),
+            lost: (node.alarms_dropped > 0).then(|| page.t1("fleet-alarms-lost", "n", node.alarms_dropped)),
+            suppressed: (node.alarms_suppressed > 0).then(|| page.t1("fleet-alarms-suppressed", "n", node.alarms_suppressed)),
             removed: node.state == NodeState::Removed,
             seen: seen(page, node),
             agent: node.agent_version.clone().unwrap_or_default(),

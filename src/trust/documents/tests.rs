@@ -1,6 +1,7 @@
 //! Documents of the usual tools, and hostile ones.
 
 use super::*;
+use crate::testing::measure::{alone, peak_of};
 use serde_json::{Value, json};
 
 fn read(kind: &str, value: &Value) -> Result<Document, Fault> {
@@ -118,23 +119,9 @@ fn filled(head: &str, item: &str, tail: &str) -> Vec<u8> {
     format!("{head}{items}{tail}").into_bytes()
 }
 
-/// Peak of this process's resident memory in bytes (`VmHWM`), or what is resident now (`VmRSS`).
-fn memory(key: &str) -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix(key)).unwrap();
-    line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
-}
-
-/// Runs itself in a process of its own, since what is measured is the whole process.
 #[test]
 fn a_long_list_takes_no_more_memory_than_its_document() {
-    const NAME: &str = "trust::documents::tests::a_long_list_takes_no_more_memory_than_its_document";
-    const CHILD: &str = "PITHEAD_TEST_MEASURED";
-    if std::env::var_os(CHILD).is_none() {
-        let own = std::env::current_exe().unwrap();
-        let ended = std::process::Command::new(own).args([NAME, "--exact", "--nocapture"]).env(CHILD, "1").output().unwrap();
-        let said = String::from_utf8_lossy(&ended.stdout);
-        assert!(ended.status.success() && said.contains("1 passed"), "{said}{}", String::from_utf8_lossy(&ended.stderr));
+    if !alone("trust::documents::tests::a_long_list_takes_no_more_memory_than_its_document") {
         return;
     }
     let component = format!("{{\"licenses\":[{}]}}", ["{}"; 500].join(","));
@@ -154,11 +141,7 @@ fn a_long_list_takes_no_more_memory_than_its_document() {
         (DSSE, filled("{\"payloadType\":\"application/vnd.in-toto+json\",\"payload\":\"\",\"signatures\":[", "{\"sig\":\"\"}", "]}")),
     ] {
         assert!(document.len() as u64 > MAX_BYTES * 9 / 10 && document.len() as u64 <= MAX_BYTES);
-        // 5 resets the peak to what is resident now.
-        std::fs::write("/proc/self/clear_refs", "5").unwrap();
-        let before = memory("VmRSS:");
-        let read = parse(kind, &document);
-        let peak = memory("VmHWM:").saturating_sub(before);
+        let (read, peak) = peak_of(|| parse(kind, &document));
         assert!(peak < MAX_BYTES, "{kind}: {peak} bytes more for {:?}…", String::from_utf8_lossy(&document[..40]));
         if let Ok(Document::Sbom(sbom)) = read {
             assert!(sbom.total > 1000 && sbom.packages.len() == MAX_PACKAGES, "{} {}", sbom.total, sbom.packages.len());
