@@ -18,6 +18,7 @@ error-tag-immutable = The version tag { $tag } names other content already, or d
 error-release-in-use = This belongs to a submitted or published release and cannot be removed
 error-too-many-uploads = Too many unfinished uploads (at most { $max })
 error-too-many-repositories = Too many repositories (at most { $max })
+error-too-many-blobs = The repository holds as many files as it may (at most { $max }). Remove old ones first
 error-too-many-manifests = The repository holds as many manifests as it may (at most { $max }). Remove old ones first
 error-too-many-referrers = As many artifacts as may be are attached to this one (at most { $max }). Remove old ones first
 error-too-many-tags = The repository has as many tags as it may (at most { $max }, with the versions that were deleted)

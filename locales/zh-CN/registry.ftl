@@ -18,6 +18,7 @@ error-tag-immutable = 版本标签 { $tag } 已指向（或删除前曾指向）
 error-release-in-use = 该内容属于已提交或已发布的版本，不能删除
 error-too-many-uploads = 未完成的上传过多（最多 { $max } 个）
 error-too-many-repositories = 仓库过多（最多 { $max } 个）
+error-too-many-blobs = 该仓库的文件已达上限（{ $max } 个）。请先删除旧文件
 error-too-many-manifests = 该仓库的清单已达上限（{ $max } 个）。请先删除旧清单
 error-too-many-referrers = 该清单的附件已达上限（{ $max } 个）。请先删除旧附件
 error-too-many-tags = 该仓库的标签已达上限（{ $max } 个，包括已删除的版本标签）

@@ -161,9 +161,9 @@ pub async fn score_again(app: &App, actor: &Actor, id: String) -> Result<()> {
 }
 
 /// Enqueues scoring a release on the sets of its scenario on which it has no outcome yet: when it is submitted and when it is published, for
-/// a set may have been made in between. Before it is published an app's releases are scored a few a day, the others later: figures of many
-/// versions would tell what is in a set. Holds the scenario, as making a set does: a set that is made at the same time is
-/// seen here, or its own job sees the release.
+/// a set may have been made in between. Before they are published releases of an app, and of a developer's apps for the scenario, are scored
+/// a few a day, the others later: figures of many versions, or of many apps, would tell what is in a set. Holds the scenario, as making a
+/// set does: a set that is made at the same time is seen here, or its own job sees the release.
 pub async fn score_release(app: &App, release_id: &str) -> Result<()> {
     let (release_id, per_day) = (release_id.to_owned(), app.settings.checks.scores_per_day);
     audit::change(app, &Actor::System, move |c| {
@@ -175,8 +175,9 @@ pub async fn score_release(app: &App, release_id: &str) -> Result<()> {
             return Ok(());
         }
         if release.state != ReleaseState::Published {
-            let bucket = (format!("scores:{}", release.app_id), Rate::daily(per_day));
-            if let Some(wait) = rate::spend(c, vec![bucket], now)? {
+            let of_app = (format!("scores:{}", release.app_id), Rate::daily(per_day));
+            let of_owner = (format!("scores:{owner}:{}", release.manifest.scenario), Rate::daily(per_day));
+            if let Some(wait) = rate::spend(c, vec![of_app, of_owner], now)? {
                 return Job::ScoreRelease { release_id: release_id.clone() }.enqueue_for(c, Some(&owner), now.plus(wait));
             }
         }

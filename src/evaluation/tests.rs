@@ -12,14 +12,15 @@ use super::model::{Metric, SetForm};
 use super::{jobs, service, store};
 use crate::base::app::App;
 use crate::base::auth::{Actor, Role};
+use crate::base::config::Settings;
 use crate::base::db::schema::{audit_records, blob_pins, evaluation_scores, evaluation_sets, jobs as job_rows, releases};
 use crate::base::error::{Kind, Result};
 use crate::base::i18n::Lang;
 use crate::moderation::model::ModerationDecision;
 use crate::release::model::{Channel, Release, ReleaseState};
 use crate::testing::page;
-use crate::testing::shop::{APP, submitted};
-use crate::testing::{self, each_backend, each_backend_racing, race};
+use crate::testing::shop::{APP, submitted, submitted_as};
+use crate::testing::{self, each_backend, each_backend_racing, each_backend_with, race};
 use crate::{moderation, registry, release};
 
 /// Names of inputs and an expected value that must show up nowhere.
@@ -366,6 +367,44 @@ async fn a_release_is_scored_once_submitted_and_few_in_a_day() {
         crate::testing::shop::approve(&app, &case).await;
         testing::drain_jobs(&app).await;
         assert_eq!(outcomes(&app, &fifth).await.len(), 1);
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_archive_leaves_a_reserve_on_the_disk() {
+    let all = |settings: &mut Settings| {
+        settings.storage.reserve_mib = u64::MAX;
+        settings.storage.reserve_percent = 100;
+    };
+    each_backend_with(all, |app| async move {
+        let admin = testing::platform(&app, Role::Administrator).await;
+        assert_eq!(create(&app, &admin, &form(), archive()).await.err().map(|e| e.code), Some("disk-full"));
+        assert!(app.blobs.list_staged().unwrap().is_empty());
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn apps_of_one_developer_share_what_is_scored_in_a_day() {
+    each_backend(|app| async move {
+        let admin = testing::platform(&app, Role::Administrator).await;
+        made(&app, &admin).await;
+        let (acme, other) = (testing::vendor(&app, "acme").await, testing::vendor(&app, "other").await);
+        let mut scored = Vec::new();
+        for (who, slug, version) in [
+            (&acme, APP, "1.0.0"),
+            (&acme, "coke-two", "1.0.0"),
+            (&acme, "coke-three", "1.0.0"),
+            (&acme, "coke-four", "1.0.0"),
+            (&other, APP, "1.0.0"),
+            (&acme, "coke-two", "1.1.0"),
+        ] {
+            let (release, _) = submitted_as(&app, who, slug, version, Channel::Stable).await;
+            testing::drain_jobs(&app).await;
+            scored.push(!outcomes(&app, &release).await.is_empty());
+        }
+        assert_eq!(scored, [true, true, true, false, true, false], "three a day of each developer");
     })
     .await;
 }

@@ -59,7 +59,6 @@ where
     S: Stream<Item = std::result::Result<Bytes, E>> + Unpin,
     E: Display,
 {
-    app.room.require(0)?;
     let id = ids::new("set");
     let file = StagedFile(app.blobs.staged(&id));
     let mut writer = BufWriter::with_capacity(PIECE, app.blobs.append_at(&id, 0).await?);
@@ -72,6 +71,7 @@ where
         if size > MAX_ARCHIVE {
             return Err(Error::too_large("body-too-large").arg("bytes", MAX_ARCHIVE));
         }
+        app.room.require(bytes.len() as u64)?;
         hash.update(&bytes);
         writer.write_all(&bytes).await?;
     }

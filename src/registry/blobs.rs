@@ -16,6 +16,9 @@ use crate::base::storage::BlobStore;
 /// A look at a blob touches it only if the last touch is older than this, so that most looks write nothing.
 const TOUCH_EVERY: TimeDelta = TimeDelta::hours(1);
 
+/// Most blobs of a repository: however small, each takes rows and a file.
+const MAX_BLOBS: i64 = 100_000;
+
 /// A blob that a repository holds.
 #[derive(Debug, Clone, Copy)]
 pub struct LinkedBlob {
@@ -77,10 +80,16 @@ pub fn touch_blobs_in(conn: &mut Conn, digests: &[&str], now: Timestamp) -> Resu
 }
 
 /// Notes in the caller's transaction that a repository holds a blob whose bytes are in the store. Afterwards the caller checks that
-/// they are there, unless it knows that the blob's row was there before.
+/// they are there, unless it knows that the blob's row was there before. The repository is not held, so those who come at once may each
+/// add one over the bound.
+///
+/// # Errors
+/// `too-many-blobs`.
 pub fn link_blob_in(conn: &mut Conn, repository_id: &str, digest: &Digest, size_bytes: u64, now: Timestamp) -> Result<()> {
     dialect::touch_blob(conn, digest.as_str(), i64::try_from(size_bytes).map_err(Error::internal)?, now)?;
-    dialect::link_blob(conn, repository_id, digest.as_str(), now)?;
+    if dialect::link_blob(conn, repository_id, digest.as_str(), now)? && store::holds_more_blobs(conn, repository_id, MAX_BLOBS)? {
+        return Err(Error::conflict("too-many-blobs").arg("max", MAX_BLOBS));
+    }
     Ok(())
 }
 

@@ -45,6 +45,9 @@ pub struct Chunk {
     pub length: Option<u64>,
 }
 
+/// Bytes of an upload for which the quota is asked once: its sum over 100,000 blobs takes 0.2 to 0.4 s, and chunks may be of a byte.
+const UNASKED: u64 = 1 << 20;
+
 /// Moves the durable offset.
 pub(super) async fn advance(app: &App, upload: &Upload, from: u64, to: u64) -> Result<()> {
     let expires_at = app.clock.now().plus(LIFE);
@@ -54,10 +57,15 @@ pub(super) async fn advance(app: &App, upload: &Upload, from: u64, to: u64) -> R
     if rows == 1 { Ok(()) } else { Err(Error::not_found("upload-unknown")) }
 }
 
-/// Checks that the organisation and the disk have room for the bytes that a chunk announces.
+/// Checks that the organisation and the disk have room for the bytes that a chunk announces. Of short chunks the quota is asked once a
+/// [`UNASKED`].
 pub(super) async fn require_room(app: &App, upload: &Upload, chunk: Chunk) -> Result<()> {
+    app.room.require(chunk.length.unwrap_or(0))?;
+    let from = upload.offset();
+    if from > 0 && chunk.length.is_some_and(|more| from / UNASKED == from.saturating_add(more) / UNASKED) {
+        return Ok(());
+    }
     let repository_id = upload.repository_id.clone();
     let organization_id = app.db.read(move |conn| Ok(store::owner_of(conn, &repository_id)?)).await?;
-    quota::require(app, &organization_id, chunk.length.unwrap_or(0)).await?;
-    app.room.require(chunk.length.unwrap_or(0))
+    quota::require(app, &organization_id, chunk.length.unwrap_or(0)).await
 }

@@ -55,6 +55,14 @@ pub fn linked(conn: &mut Conn, repository_id: &str, digest: &str) -> QueryResult
         .optional()
 }
 
+/// Whether a repository links more than so many blobs.
+pub fn holds_more_blobs(conn: &mut Conn, repository_id: &str, most: i64) -> QueryResult<bool> {
+    let links = repository_blobs::table.filter(repository_blobs::repository_id.eq(repository_id));
+    let next: Option<String> =
+        links.order(repository_blobs::digest).select(repository_blobs::digest).offset(most).first(conn).optional()?;
+    Ok(next.is_some())
+}
+
 /// Size of a blob that any repository of an organisation links.
 pub fn linked_in_organization(conn: &mut Conn, organization_id: &str, digest: &str) -> QueryResult<Option<i64>> {
     repository_blobs::table

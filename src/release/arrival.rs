@@ -30,10 +30,12 @@ use crate::{catalog, registry};
 /// A version is one digest for ever: a correction is a new version.
 ///
 /// # Errors
-/// `quota-exceeded`; those of [`registry::manifests::push_in`] and [`package::load`]; `release-name`, `release-tag`, `specialty-unknown`,
+/// `quota-exceeded`, `disk-full`; those of [`registry::manifests::push_in`] and [`package::load`]; `release-name`, `release-tag`, `specialty-unknown`,
 /// `scenario-unknown`, `release-version-taken`, `too-many-checks`, `too-many-checks-waiting`, `too-many-versions`.
 pub async fn push(app: &App, actor: &Actor, repository: Repository, push: Arc<Push>) -> Result<()> {
     registry::quota::require(app, &repository.organization_id, push.stored_bytes()).await?;
+    // The database writes it twice: into its log, and into its pages.
+    app.room.require(push.stored_bytes().saturating_mul(2))?;
     let arrival = arrival(app, actor, &repository, &push).await?;
     let settings = app.settings.checks.clone();
     audit::change(app, actor, move |c| {

@@ -20,6 +20,10 @@ async fn uploads_leave_a_reserve_to_the_database() {
         let body: Value = serde_json::from_slice(&refused.body).unwrap();
         assert_eq!((refused.code().as_str(), body["errors"][0]["detail"]["code"].as_str()), ("DENIED", Some("disk-full")));
         assert!(app.blobs.list_staged().unwrap().is_empty());
+        let manifest = br#"{"schemaVersion":2,"manifests":[]}"#;
+        let refused = send(&app, &acme, Method::PUT, "/v2/acme/belt/manifests/list", &[("content-type", INDEX_TYPE)], manifest).await;
+        assert!(String::from_utf8_lossy(&refused.expect(507).body).contains("disk-full"));
+        crate::account::service::sign_in(&app, "owner@acme.example", testing::PASSWORD.to_owned(), "203.0.113.9", "").await.unwrap();
         app.ready.prove(&app.db).await.unwrap();
     })
     .await;

@@ -32,14 +32,14 @@ async fn manifests_count_against_the_quota() {
         let acme = testing::vendor(&app, "acme").await;
         let manifest = push_layer(&app, &acme, "acme/belt", b"weights", None).await;
         let blobs = quota::show(&app, "acme").await.unwrap().used;
-        assert_eq!(blobs, 9, "weights and the empty config");
+        assert_eq!(blobs, 2 * (4096 + 256), "weights and the empty config, a block of the disk and a link each");
         let annotations = Some([("note".to_owned(), "矿".repeat(1000))].into());
         let noted = ImageManifest { annotations, ..manifest.clone() }.to_bytes();
         let long = ImageManifest { annotations: Some([("note".to_owned(), "x".repeat(1 << 20))].into()), ..manifest.clone() }.to_bytes();
         put_manifest(&app, &acme, "acme/belt", "1.0.0", &noted).await.expect(201);
         put_manifest(&app, &acme, "acme/belt", "1.0.1", &long).await.expect(201);
         let kept = 3000 + "{\"note\":\"\"}".len();
-        let expected = (9 + noted.len() + kept + long.len()) as u64;
+        let expected = (2 * (4096 + 256) + noted.len() + kept + long.len()) as u64;
         assert_eq!(quota::show(&app, "acme").await.unwrap().used, expected, "annotations too long for a list are stored once");
         put_manifest(&app, &acme, "acme/belt", "again", &long).await.expect(201);
         assert_eq!(quota::show(&app, "acme").await.unwrap().used, expected);
@@ -51,6 +51,30 @@ async fn manifests_count_against_the_quota() {
         quota::set(&app, "acme", Some(1)).await.unwrap();
         let (status, html) = testing::page(&app, &acme, Method::GET, "/vendor/registry", "").await;
         assert!(status == 200 && html.contains("1.0 MiB"), "{html}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn blobs_of_a_repository_are_counted() {
+    each_backend(|app| async move {
+        let acme = testing::vendor(&app, "acme").await;
+        let first = push_blob(&app, &acme, "acme/belt", b"first").await;
+        let counted = "WITH RECURSIVE counted (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM counted WHERE n < 99998)";
+        run(&app, format!("INSERT INTO blobs (digest, size_bytes, touched_at, created_at) {counted} SELECT 'sha256:' || n, 1, touched_at, created_at FROM counted, blobs")).await;
+        run(&app, format!("INSERT INTO repository_blobs (repository_id, digest, created_at) {counted} SELECT repository_id, 'sha256:' || n, created_at FROM counted, repository_blobs")).await;
+        assert_eq!(quota::show(&app, "acme").await.unwrap().used, 99_999 * (4096 + 256));
+        push_blob(&app, &acme, "acme/belt", b"the last").await;
+        let path = |bytes: &[u8]| format!("/v2/acme/belt/blobs/uploads/?digest={}", Digest::of(bytes));
+        let refused = send(&app, &acme, Method::POST, &path(b"more"), &[], b"more").await.expect(409);
+        assert!(refused.code() == "DENIED" && String::from_utf8_lossy(&refused.body).contains("too-many-blobs"));
+        push_blob(&app, &acme, "acme/hoist", b"more").await;
+        let mount = format!("/v2/acme/belt/blobs/uploads/?mount={}&from=acme/hoist", Digest::of(b"more"));
+        send(&app, &acme, Method::POST, &mount, &[], b"").await.expect(409);
+        // What is there may come again, and for one that goes another may come.
+        push_blob(&app, &acme, "acme/belt", b"first").await;
+        delete(&app, &acme, &format!("/v2/acme/belt/blobs/{first}")).await.expect(202);
+        push_blob(&app, &acme, "acme/belt", b"more").await;
     })
     .await;
 }
@@ -158,6 +182,12 @@ async fn manifests_referrers_and_tags_of_a_repository_are_counted() {
         put_manifest(&app, &acme, "acme/belt", "last", &more.to_bytes()).await.expect(201);
         refused("further", &more, "too-many-tags").await;
         put_manifest(&app, &acme, "acme/belt", "latest", &more.to_bytes()).await.expect(201);
+
+        // However many a client asks for, a list is short.
+        let page = get(&app, &acme, "/v2/acme/belt/tags/list?n=100000").await.expect(200);
+        let listed: Value = serde_json::from_slice(&page.body).unwrap();
+        assert_eq!(listed["tags"].as_array().map(Vec::len), Some(1000));
+        assert!(page.header("link").starts_with("</v2/acme/belt/tags/list?n=1000&last="), "{}", page.header("link"));
 
         // What a manifest may name, and call itself.
         let parts = app_package::oci::Index::of(vec![descriptor.clone(); 4097]).to_bytes();
