@@ -32,8 +32,20 @@ notice-prove-address-text =
     { $link }
 
     If it was not you, do nothing.
+notice-address-in-use-subject = Your address was given at Pithead
+notice-address-in-use-text =
+    Somebody, probably you, gave { $address } as the address of another account at Pithead. It has an account already, and nothing was changed. Sign in here; the page also helps if you have forgotten the password:
+
+    { $link }
+
+    If it was not you, there is nothing to do.
 notice-address-changed-subject = Your address for Pithead was changed
 notice-address-changed-text =
     Your account at Pithead now has the address { $address }; this one is not used any more.
 
     If it was not you, tell an administrator of the platform at once.
+notice-release-recalled-subject = Recalled: { $app } { $version }
+notice-release-recalled-text =
+    The platform has recalled version { $version } of { $app }, which your mine has deployed { $n } times. Nothing is stopped: whether what runs goes on is yours to decide. The reason, and what to do, stand with your deployments:
+
+    { $link }

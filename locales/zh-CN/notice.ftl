@@ -32,8 +32,20 @@ notice-prove-address-text =
     { $link }
 
     如果不是您本人，请忽略此消息。
+notice-address-in-use-subject = 坑口平台：有人填写了您的邮箱
+notice-address-in-use-text =
+    有人（可能就是您）在坑口平台为另一个账号填写了邮箱 { $address }。此邮箱已有账号，未作任何更改。请在此登录；如忘记密码，也可在该页申请新密码：
+
+    { $link }
+
+    如果不是您本人所为，无需处理。
 notice-address-changed-subject = 坑口平台：邮箱已更换
 notice-address-changed-text =
     您的坑口平台账号现使用邮箱 { $address }，此邮箱不再使用。
 
     如果不是您本人所为，请立即告知平台管理员。
+notice-release-recalled-subject = 版本召回：{ $app } { $version }
+notice-release-recalled-text =
+    平台已召回 { $app } 的版本 { $version }，贵矿共有 { $n } 处部署使用该版本。平台不会停止正在运行的应用，是否停用由贵矿决定。原因和处理办法见部署页面：
+
+    { $link }

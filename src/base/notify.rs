@@ -23,12 +23,21 @@ crate::base::db::types::text_enum! {
         ProveAddress = "prove-address",
         /// To the old address: `address` is the new one.
         AddressChanged = "address-changed",
+        /// To who has an account: somebody gave its `address` as theirs.
+        AddressInUse = "address-in-use",
+        /// A version that a mine of the person runs was recalled: `app` (`vendor/app`), `version`, `n` deployments.
+        ReleaseRecalled = "release-recalled",
     }
 }
 
 impl NoticeKind {
     /// How long a link to choose a new password is good. A mail with it that would come later is not sent.
     pub const RESET_LIFE: TimeDelta = TimeDelta::minutes(30);
+
+    /// Whether the text is in all languages, for nobody knows that of the person: it was not their own act.
+    pub fn is_in_all(self) -> bool {
+        self == Self::ReleaseRecalled
+    }
 
     /// Whether who has the link can act as the person. Such a link is in the mail, and nowhere once that is sent.
     pub fn is_secret(self) -> bool {

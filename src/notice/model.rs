@@ -80,7 +80,10 @@ pub fn compose(notice: &Notice, site: &str, by_mail: bool, state: MessageState, 
 
 fn text(lang: Lang, notice: &Notice, part: &str, link: &str) -> String {
     let args: Vec<(&str, &str)> = notice.args.iter().map(|(name, value)| (name.as_str(), value.as_str())).chain([("link", link)]).collect();
-    lang.format(&format!("notice-{}-{part}", notice.kind), &args)
+    let others = Lang::ALL.into_iter().filter(|other| *other != lang && notice.kind.is_in_all());
+    let texts: Vec<String> =
+        [lang].into_iter().chain(others).map(|lang| lang.format(&format!("notice-{}-{part}", notice.kind), &args)).collect();
+    texts.join("\n\n")
 }
 
 #[cfg(test)]

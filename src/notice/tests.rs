@@ -173,7 +173,10 @@ async fn without_mail_the_text_is_in_the_inbox_and_an_administrator_hands_the_li
         }
         assert_eq!(page(&app, &owner, Method::POST, &format!("/admin/people/{id}/reset-password"), "").await.0, 403);
         let secret = passwords::issue_reset(&app, &admin, &id).await.unwrap();
-        passwords::reset(&app, &secret, "another lamp in the dark".into(), Lang::En).await.unwrap();
+        passwords::reset(&app, &secret, "another lamp in the dark".into(), account::Browser::at("10.0.0.9"), Lang::En)
+            .await
+            .unwrap()
+            .unwrap();
         account::sign_in(&app, "owner@acme.example", "another lamp in the dark".into(), "10.0.0.1", "t").await.unwrap();
         assert_eq!(passwords::issue_reset(&app, &admin, "usr_none").await.unwrap_err().code, "person");
     })
@@ -193,9 +196,17 @@ async fn a_forgotten_password_comes_back_by_mail() {
         assert!(mails[0].text.contains("30 分钟"), "{}", mails[0].text);
         let secret = |n: usize| mails[n].link("http://127.0.0.1:8080").strip_prefix("/new-password?secret=").unwrap().to_owned();
         let new = || "another lamp in the dark".to_owned();
-        assert_eq!(passwords::reset(&app, &secret(0), new(), Lang::Zh).await.unwrap_err().code, "link-over", "replaced");
-        passwords::reset(&app, &secret(1), new(), Lang::Zh).await.unwrap();
-        assert_eq!(passwords::reset(&app, &secret(1), new(), Lang::Zh).await.unwrap_err().code, "link-over", "used");
+        assert_eq!(
+            passwords::reset(&app, &secret(0), new(), account::Browser::at("10.0.0.9"), Lang::Zh).await.unwrap_err().code,
+            "link-over",
+            "replaced"
+        );
+        passwords::reset(&app, &secret(1), new(), account::Browser::at("10.0.0.9"), Lang::Zh).await.unwrap().unwrap();
+        assert_eq!(
+            passwords::reset(&app, &secret(1), new(), account::Browser::at("10.0.0.9"), Lang::Zh).await.unwrap_err().code,
+            "link-over",
+            "used"
+        );
         let old = account::sign_in(&app, "owner@acme.example", PASSWORD.into(), "10.0.0.1", "t").await;
         assert_eq!(old.unwrap_err().code, "wrong-password");
         account::sign_in(&app, "owner@acme.example", new(), "10.0.0.1", "t").await.unwrap();
@@ -231,9 +242,11 @@ async fn an_address_is_proved_by_a_link_to_it() {
         assert!(session("new@mine.example").await.person().unwrap().email_verified);
         assert_eq!(addresses::prove(&app, &secret, Lang::En).await.unwrap_err().code, "link-over");
         // Another address takes its place when it is proved, and the old one is told.
-        let wrong = addresses::change(&app, &new, "next@mine.example", "wrong".into(), "10.0.0.1", Lang::En).await;
+        let wrong = addresses::change(&app, &new, "next@mine.example", "wrong".into(), account::Browser::at("10.0.0.1"), Lang::En).await;
         assert_eq!(wrong.unwrap_err().fields[0].code, "current-password-wrong");
-        assert!(!addresses::change(&app, &new, "Next@mine.example", PASSWORD.into(), "10.0.0.1", Lang::En).await.unwrap());
+        assert!(
+            !addresses::change(&app, &new, "Next@mine.example", PASSWORD.into(), account::Browser::at("10.0.0.1"), Lang::En).await.unwrap()
+        );
         drain_jobs(&app).await;
         let mails = smtp.take();
         assert_eq!(mails[0].to, ["next@mine.example"]);
@@ -244,6 +257,40 @@ async fn an_address_is_proved_by_a_link_to_it() {
         drain_jobs(&app).await;
         let told = smtp.take();
         assert!(told[0].to == ["new@mine.example"] && told[0].text.contains("next@mine.example"), "{told:?}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn whether_an_address_has_an_account_is_told_to_its_holder_only() {
+    each_backend_with_mail(|app, smtp| async move {
+        testing::vendor(&app, "acme").await;
+        testing::vendor(&app, "other").await;
+        let cookie = account::sign_in(&app, "owner@acme.example", PASSWORD.into(), "10.0.0.1", "t").await.unwrap();
+        let asker = account::authenticate_session(&app, &cookie).await.unwrap();
+        let change =
+            async |email: &str| addresses::change(&app, &asker, email, PASSWORD.into(), account::Browser::at("10.0.0.1"), Lang::En).await;
+        for (email, subject) in [("free@other.example", "Confirm your address"), ("owner@other.example", "Your address was given")] {
+            assert!(!change(email).await.unwrap(), "{email}");
+            drain_jobs(&app).await;
+            let mails = smtp.take();
+            let [mail] = mails.as_slice() else { panic!("{mails:?}") };
+            assert!(mail.to == [email.to_owned()] && mail.header("Subject").starts_with(subject), "{mail:?}");
+        }
+        // Asked again, it is the same answer, and no second mail.
+        assert!(!change("owner@other.example").await.unwrap());
+        for _ in 0..2 {
+            change("owner@other.example").await.unwrap();
+        }
+        assert_eq!(change("owner@other.example").await.unwrap_err().code, "proof-throttled");
+        let form = "email=owner%40other.example&name=New&password=a+lamp+in+the+dark&kind=operator&slug=mine&name_en=Mine";
+        assert_eq!(page(&app, &Actor::Anonymous, Method::POST, "/sign-up", form).await.0, 409);
+        drain_jobs(&app).await;
+        assert!(smtp.take().is_empty());
+        app.clock.advance(TimeDelta::days(1) + TimeDelta::minutes(1));
+        assert_eq!(page(&app, &Actor::Anonymous, Method::POST, "/sign-up", form).await.0, 409);
+        drain_jobs(&app).await;
+        assert_eq!(smtp.take()[0].to, ["owner@other.example"], "who has the account hears of a sign-up, too");
     })
     .await;
 }

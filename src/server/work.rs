@@ -7,7 +7,7 @@ use crate::base::app::App;
 use crate::base::db::{Conn, Timestamp};
 use crate::base::error::Result;
 use crate::base::jobs::{Job, Worker};
-use crate::{account, evaluation, fleet, notice, registry, release};
+use crate::{account, evaluation, fleet, notice, registry, release, stops};
 
 /// Time after which what nodes must hear of is tried anew.
 const AGAIN: TimeDelta = TimeDelta::minutes(10);
@@ -24,6 +24,7 @@ fn run<'a>(app: &'a App, job: &'a Job) -> BoxFuture<'a, Result<()>> {
             Job::EvaluateScenario { set_id, after } => evaluation::jobs::fan_out(app, set_id, after).await,
             Job::RebuildNode { node_id } => fleet::margo::desired::rebuild(app, node_id).await,
             Job::TellNodes { release_id, after } => fleet::margo::recall::tell(app, release_id, after).await,
+            Job::TellPeople { release_id, after } => stops::tell::tell(app, release_id, after).await,
             Job::ExpireUploads => registry::jobs::expire_uploads(app).await,
             Job::CollectGarbage => registry::jobs::collect_garbage(app).await,
             Job::PruneHistory => super::upkeep::prune(app).await,
@@ -40,8 +41,8 @@ fn give_up(conn: &mut Conn, job: &Job, now: Timestamp) -> Result<()> {
         Job::EvaluateRelease { release_id, set_id } => evaluation::jobs::give_up(conn, release_id, set_id, now),
         Job::Notify { notice } => notice::jobs::give_up_notice(conn, notice, now),
         Job::SendMessage { message_id } => notice::jobs::give_up(conn, message_id),
-        // Nodes must hear of it, however long it takes.
-        Job::RebuildNode { .. } | Job::TellNodes { .. } => job.enqueue(conn, now.plus(AGAIN)),
+        // Nodes and people must hear of it, however long it takes.
+        Job::RebuildNode { .. } | Job::TellNodes { .. } | Job::TellPeople { .. } => job.enqueue(conn, now.plus(AGAIN)),
         Job::ScoreRelease { .. }
         | Job::EvaluateScenario { .. }
         | Job::ExpireUploads

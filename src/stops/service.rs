@@ -9,6 +9,7 @@ use crate::base::auth::{Actor, OrgKind, policy};
 use crate::base::db::{Conn, Timestamp};
 use crate::base::error::{Error, Faults, QueryResultExt as _, Result};
 use crate::base::i18n::Names;
+use crate::base::jobs::Job;
 use crate::release::model::Event;
 use crate::stops::model::{MAX_REASON, MIN_REASON, Preview, Reach, Stop, Subject};
 use crate::stops::store;
@@ -64,6 +65,7 @@ fn act_in(c: &mut Change<'_>, stop: Stop, id: &str, reason: &str) -> Result<Reac
     match stop {
         Stop::RecallRelease => {
             release::recall::recall_in(c, id, reason)?;
+            c.enqueue(&Job::TellPeople { release_id: id.to_owned(), after: String::new() })?;
             reach_in(c, stop, id, now)
         }
         Stop::SuspendListing => {

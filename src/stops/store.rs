@@ -28,6 +28,39 @@ pub fn of_release(conn: &mut Conn, release_id: &str) -> QueryResult<Reach> {
     Ok(Reach { licenses, deployments, nodes, mines, ..Reach::default() })
 }
 
+/// `vendor/app` and version of a release.
+pub fn address_of(conn: &mut Conn, release_id: &str) -> QueryResult<(String, String)> {
+    let (vendor, app, version): (String, String, String) = releases::table
+        .inner_join(apps::table.on(apps::id.eq(releases::app_id)))
+        .inner_join(organizations::table.on(organizations::id.eq(apps::organization_id)))
+        .filter(releases::id.eq(release_id))
+        .select((organizations::slug, apps::slug, releases::version))
+        .first(conn)?;
+    Ok((format!("{vendor}/{app}"), version))
+}
+
+/// The next mines for which a release is wanted, each with the number of its deployments.
+pub fn mines_after(conn: &mut Conn, release_id: &str, after: &str, limit: i64) -> QueryResult<Vec<(String, i64)>> {
+    deployments::table
+        .filter(deployments::release_id.eq(release_id).and(deployments::wanted.eq(true)).and(deployments::organization_id.gt(after)))
+        .group_by(deployments::organization_id)
+        .order(deployments::organization_id)
+        .limit(limit)
+        .select((deployments::organization_id, count_star()))
+        .load(conn)
+}
+
+/// Id and address of the people of an organisation who may sign in, those who have been there longest.
+pub fn people_of(conn: &mut Conn, organization_id: &str, limit: i64) -> QueryResult<Vec<(String, String)>> {
+    memberships::table
+        .inner_join(users::table.on(users::id.eq(memberships::user_id)))
+        .filter(memberships::organization_id.eq(organization_id).and(users::disabled_at.is_null()))
+        .order((memberships::created_at, users::id))
+        .limit(limit)
+        .select((users::id, users::email))
+        .load(conn)
+}
+
 /// What a listing's suspension touches.
 pub fn of_listing(conn: &mut Conn, app_id: &str) -> QueryResult<Reach> {
     let wanted = deployments::app_id.eq(app_id).and(deployments::wanted.eq(true));

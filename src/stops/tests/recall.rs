@@ -7,12 +7,13 @@ use serde_json::{Value, json};
 use super::{SHOWN, WHY, code, documents, input, installed};
 use crate::base::app::App;
 use crate::base::auth::{Actor, Role};
-use crate::base::db::schema::{audit_records, deployments};
+use crate::base::db::schema::{audit_records, deployments, messages};
 use crate::catalog::model::PlanKind;
 use crate::fleet::service as fleet;
 use crate::registry::model::Visibility;
 use crate::stops::model::{Reach, Stop};
 use crate::stops::service::{act, preview};
+use crate::stops::store;
 use crate::testing::shop::{license, publish, shop};
 use crate::testing::{self, assert_intact, drain_jobs, each_backend, page};
 use crate::trade::model::PlaceOrder;
@@ -150,6 +151,42 @@ async fn an_order_that_is_older_than_the_recall_is_delivered() {
         };
         let finance = testing::platform(&app, Role::Finance).await;
         trade::service::confirm_payment(&app, &finance, &order, &receipt).await.unwrap();
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_people_of_mines_that_run_it_get_a_message_in_both_languages() {
+    each_backend(|app| async move {
+        let shop = shop(&app).await;
+        let mine = shop.operator.organization_id().unwrap().to_owned();
+        let bought = license(&app, &shop, PlanKind::Subscription, 3).await;
+        fleet::deploy(&app, &shop.operator, input(&shop, &bought.id, &testing::node(&app, &shop.operator).await)).await.unwrap();
+        testing::operator(&app, "elsewhere").await;
+        testing::member(&app, &mine, Role::Deployer, "deployer@mine.example").await;
+        let gone = testing::member(&app, &mine, Role::Member, "gone@mine.example").await;
+        let admin = testing::platform(&app, Role::Administrator).await;
+        act(&app, &admin, Stop::DisablePerson, &gone.person().unwrap().user_id, WHY).await.unwrap();
+        drain_jobs(&app).await;
+        act(&app, &admin, Stop::RecallRelease, &shop.listing.release_id, WHY).await.unwrap();
+        drain_jobs(&app).await;
+        let told: Vec<(String, String, String)> = app
+            .db
+            .read(|conn| {
+                let of = messages::table.filter(messages::kind.eq("release-recalled")).order(messages::address);
+                Ok(of.select((messages::address, messages::subject, messages::body)).load(conn)?)
+            })
+            .await
+            .unwrap();
+        let to: Vec<&str> = told.iter().map(|(address, ..)| address.as_str()).collect();
+        assert!(to.contains(&"deployer@mine.example") && to.contains(&"owner@mine.example"), "{to:?}");
+        assert!(to.iter().all(|address| address.ends_with("@mine.example") && *address != "gone@mine.example"), "{to:?}");
+        for (_, subject, body) in &told {
+            assert!(subject.contains("版本召回") && subject.contains("Recalled: acme/belt 1.0.0"), "{subject}");
+            assert!(body.contains("不会停止") && body.contains("Nothing is stopped") && body.contains("/mine/deployments"), "{body}");
+            assert!(!body.contains("smoke"), "no text that somebody chose goes into a mail: {body}");
+        }
+        assert_eq!(app.db.read(move |conn| Ok(store::people_of(conn, &mine, 1)?)).await.unwrap().len(), 1, "bounded");
     })
     .await;
 }
