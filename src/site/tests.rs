@@ -107,7 +107,8 @@ fn live_parts_name_topics_that_exist() {
         assert!(!template.contains("data-confirm=") && !template.contains("data-event="), "{}: see docs/UI.md", entry.display());
         for part in template.split("data-live=\"").skip(1) {
             // An id is written by the template.
-            let topics = part.split('"').next().unwrap().replace("{{ id }}", "x").replace("{{ view.id }}", "x");
+            let ids = ["{{ id }}", "{{ id +}}", "{{ node_id }}", "{{ view.id }}"];
+            let topics = ids.iter().fold(part.split('"').next().unwrap().to_owned(), |topics, id| topics.replace(id, "x"));
             assert!(
                 topics.split_whitespace().count() > 0 && topics.split_whitespace().all(crate::base::live::known),
                 "{}: {topics}",
@@ -234,6 +235,33 @@ async fn a_recall_is_said_where_the_app_is_offered_and_where_it_runs() {
                 assert_eq!(html.contains("Recalled"), recalled, "{address}: {html}");
             }
         }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_page_says_what_was_stopped_and_leads_where_its_reader_may_go() {
+    each_backend(|app| async move {
+        let shop = shop(&app).await;
+        let admin = testing::platform(&app, Role::Administrator).await;
+        let nobody = crate::base::auth::Actor::Anonymous;
+        let get = async |reader: &crate::base::auth::Actor, path: &str| page(&app, reader, Method::GET, path, "").await;
+
+        // The case of the chain is for those who may see cases.
+        for (role, case) in [(Role::Finance, false), (Role::Moderator, true)] {
+            let reader = testing::platform(&app, role).await;
+            let (status, html) = get(&reader, "/apps/acme/belt").await;
+            assert_eq!((status, html.contains("href=\"/admin/cases/")), (200, case), "{role}: {html}");
+        }
+
+        let said = "Suspended by the platform";
+        assert!(!get(&nobody, "/vendors/acme").await.1.contains(said));
+        let mark = crate::site::market::follow::refresh(&app, None).await.unwrap();
+        let stop = crate::stops::model::Stop::SuspendOrganization;
+        crate::stops::service::act(&app, &admin, stop, shop.vendor.organization_id().unwrap(), "Two complaints.").await.unwrap();
+        assert_ne!(crate::site::market::follow::refresh(&app, Some(&mark)).await.unwrap(), mark);
+        let (status, html) = get(&nobody, "/vendors/acme").await;
+        assert!(status == 200 && html.contains(said) && !html.contains("No listed apps") && !html.contains("Two complaints"), "{html}");
     })
     .await;
 }

@@ -1,10 +1,10 @@
 //! Headers that keep browsers on our side: no foreign or inline script, no framing, no sniffing, nothing of ours in pages of others. HTTPS
-//! for a year, for this host only, where people reach the site by it.
+//! for a year, for this host only, where people reach the site by it. What sets a cookie is for one browser, and nobody keeps it.
 
 use actix_web::Error;
 use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
-use actix_web::http::header::{HeaderName, HeaderValue, STRICT_TRANSPORT_SECURITY};
+use actix_web::http::header::{CACHE_CONTROL, HeaderName, HeaderValue, SET_COOKIE, STRICT_TRANSPORT_SECURITY};
 use actix_web::middleware::Next;
 use actix_web::web::Data;
 
@@ -32,6 +32,9 @@ pub async fn security_headers(req: ServiceRequest, next: Next<impl MessageBody>)
         if !headers.contains_key(&name) {
             headers.insert(name, HeaderValue::from_static(value));
         }
+    }
+    if headers.contains_key(SET_COOKIE) && !headers.contains_key(CACHE_CONTROL) {
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("private, no-store"));
     }
     if app.is_some_and(|app| app.settings.server.public_url.starts_with("https://")) {
         headers.insert(STRICT_TRANSPORT_SECURITY, HeaderValue::from_static("max-age=31536000"));

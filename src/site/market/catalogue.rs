@@ -4,9 +4,11 @@ use actix_web::web::{Data, Path, Query, ServiceConfig};
 use actix_web::{HttpRequest, web};
 use askama::Template;
 
+use crate::account;
 use crate::base::app::App;
 use crate::base::auth::Actor;
 use crate::base::error::Result;
+
 use crate::catalog;
 use crate::catalog::model::{Card, PricePlan, SlugName};
 use crate::catalog::query::CatalogQuery;
@@ -83,6 +85,7 @@ pub struct VendorPage {
     pub page: Page,
     pub slug: String,
     pub since: String,
+    pub suspended: bool,
     pub cards: Vec<AppCard>,
 }
 
@@ -162,10 +165,13 @@ async fn vendor(req: HttpRequest, app: Data<App>, actor: Actor, slug: Path<Strin
         let (vendor, cards, plans) = service::vendor_page(&app, slug.into_inner()).await?;
         let lang = lang_of(&req);
         let page = Page::of(&req, lang.pick(&vendor.name_zh, &vendor.name_en));
-        let shown = cards.clone();
-        let (specialties, recalls) = app.db.read(move |conn| Ok((catalog::service::specialties(conn)?, recalls_of(conn, &shown)?))).await?;
+        let (shown, id) = (cards.clone(), vendor.id.clone());
+        let read = app.db.read(move |conn| {
+            Ok((catalog::service::specialties(conn)?, recalls_of(conn, &shown)?, account::standing::suspension(conn, &id)?.is_some()))
+        });
+        let (specialties, recalls, suspended) = read.await?;
         let cards = cards.iter().map(|c| AppCard::of(&page, c, &plans, &specialties, &recalls)).collect();
-        page.render(&VendorPage { since: page.date(&vendor.created_at), slug: vendor.slug, cards, page: page.clone() })
+        page.render(&VendorPage { since: page.date(&vendor.created_at), slug: vendor.slug, suspended, cards, page: page.clone() })
     })
     .await
 }

@@ -44,7 +44,8 @@ pub async fn refresh(app: &App, known: Option<&Mark>) -> Result<Mark> {
 }
 
 /// Mark that changes with everything that visitors see of the catalogue: number and last change of apps, number of active plans and the
-/// newest, how often signing keys were added or revoked, the last score on a hidden test set and the last set that was retired.
+/// newest, how often signing keys were added or revoked, the last score on a hidden test set and the last set that was retired, how many
+/// organisations are suspended and the last one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mark {
     apps: (i64, Option<Timestamp>),
@@ -52,6 +53,7 @@ pub struct Mark {
     keys: i64,
     scored: Option<Timestamp>,
     retired: Option<Timestamp>,
+    suspended: (i64, Option<Timestamp>),
 }
 
 fn mark(conn: &mut Conn) -> QueryResult<Mark> {
@@ -62,7 +64,11 @@ fn mark(conn: &mut Conn) -> QueryResult<Mark> {
     let revoked: i64 = vendor_keys::table.filter(vendor_keys::revoked_at.is_not_null()).count().get_result(conn)?;
     let scored = evaluation_scores::table.select(max(evaluation_scores::scored_at)).first(conn)?;
     let retired = evaluation_sets::table.select(max(evaluation_sets::retired_at)).first(conn)?;
-    Ok(Mark { apps, plans, keys: added + revoked, scored, retired })
+    let suspended = organizations::table
+        .filter(organizations::suspended_at.is_not_null())
+        .select((count_star(), max(organizations::suspended_at)))
+        .first(conn)?;
+    Ok(Mark { apps, plans, keys: added + revoked, scored, retired, suspended })
 }
 
 /// Texts of all listed apps.

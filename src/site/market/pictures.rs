@@ -1,7 +1,10 @@
 //! Pictures of listings: the right to see one, and small copies for cards.
+//!
+//! Small copies are kept in a folder: as many as [`MAX_KEPT`], those made last. Each can be made again at any time.
 
 use std::io::Write as _;
 use std::path::PathBuf;
+use std::time::{Duration, SystemTime};
 
 use actix_web::http::header;
 use actix_web::web::{Data, Path, ServiceConfig};
@@ -12,7 +15,6 @@ use diesel::prelude::*;
 use image::DynamicImage;
 use image::codecs::jpeg::JpegEncoder;
 use image::imageops::FilterType;
-use tokio::sync::Semaphore;
 
 use crate::base::app::App;
 use crate::base::auth::policy::Action;
@@ -20,6 +22,7 @@ use crate::base::auth::{Actor, policy};
 use crate::base::db::Conn;
 use crate::base::error::{Error, Result};
 use crate::base::ids;
+use crate::base::turns::Queue;
 use crate::catalog;
 use crate::catalog::model::{AppRow, ListingState};
 use crate::http::page::PageResult;
@@ -127,18 +130,21 @@ fn shows(conn: &mut Conn, app: &AppRow, repository: &str, digest: &str, states: 
 
 /// As [`find_picture`], small: a JPEG of at most 640 × 360 pixels; the picture itself where it cannot be decoded (WebP) or is small already.
 pub async fn small(app: &App, actor: &Actor, vendor: String, slug: String, digest: String) -> Result<Picture> {
-    let whole = find_picture(app, actor, vendor, slug, digest.clone()).await?;
+    let whole = find_picture(app, actor, vendor.clone(), slug.clone(), digest.clone()).await?;
     let jpeg = |bytes, public| Picture { kind: "image/jpeg", bytes, public };
     let path = path(app, &digest);
     if let Some(kept) = kept(&path).await? {
         return Ok(if kept.is_empty() { whole } else { jpeg(kept, whole.public) });
     }
-    // One at a time, each within its bound of memory.
-    let _turn = THUMBNAILS.acquire().await.map_err(Error::internal)?;
+    // The picture is let go of meanwhile: who waits holds a place only.
+    drop(whole);
+    let turn = THUMBNAILS.turn().await?;
+    let whole = find_picture(app, actor, vendor, slug, digest).await?;
     if let Some(kept) = kept(&path).await? {
         return Ok(if kept.is_empty() { whole } else { jpeg(kept, whole.public) });
     }
     tokio::task::spawn_blocking(move || {
+        let _turn = turn;
         let copy = shrink(&whole.bytes).unwrap_or_default();
         if let Err(e) = keep(&path, &copy) {
             tracing::debug!(error = %e, "a small copy was not kept");
@@ -176,6 +182,30 @@ fn keep(path: &PathBuf, bytes: &[u8]) -> Result<()> {
     Ok(kept?)
 }
 
+/// Deletes the oldest small copies where there are more than are kept, and what a server that ended left half written; gives how many.
+pub async fn prune(app: &App) -> Result<usize> {
+    let folder = app.settings.data_dir.0.join("thumbnails");
+    tokio::task::spawn_blocking(move || prune_folder(&folder, MAX_KEPT)).await.map_err(Error::internal)
+}
+
+fn prune_folder(folder: &std::path::Path, most: usize) -> usize {
+    let Ok(entries) = std::fs::read_dir(folder) else { return 0 };
+    let mut files: Vec<(SystemTime, PathBuf)> =
+        entries.flatten().filter_map(|entry| Some((entry.metadata().ok()?.modified().ok()?, entry.path()))).collect();
+    files.sort_unstable();
+    let (over, now) = (files.len().saturating_sub(most), SystemTime::now());
+    let half_written = |made: SystemTime, path: &std::path::Path| {
+        path.extension().is_some_and(|extension| extension != "jpg") && now.duration_since(made).is_ok_and(|age| age > HALF_WRITTEN)
+    };
+    let mut deleted = 0;
+    for (at, (made, path)) in files.iter().enumerate() {
+        if (at < over || half_written(*made, path)) && std::fs::remove_file(path).is_ok() {
+            deleted += 1;
+        }
+    }
+    deleted
+}
+
 fn shrink(bytes: &[u8]) -> Option<Vec<u8>> {
     let picture = inference::picture::decode_within(bytes, MAX_PIXELS).ok()?;
     if picture.width() <= SMALL.0 && picture.height() <= SMALL.1 && bytes.len() < 64 * 1024 {
@@ -206,8 +236,15 @@ const MAX_BYTES: u64 = 2 * 1024 * 1024;
 /// Memory for the pixels of a picture that gets a small copy, in bytes: 16 million pixels of 8 bits. A larger one is sent whole.
 const MAX_PIXELS: u64 = 48 << 20;
 
-/// One small copy at a time.
-static THUMBNAILS: Semaphore = Semaphore::const_new(1);
+/// One small copy at a time, each within its bound of memory; a page of the catalogue asks for some dozens.
+static THUMBNAILS: Queue = Queue::new(1, WAITING);
+const WAITING: usize = 64;
+
+/// Small copies that are kept; each has some 50 KiB.
+const MAX_KEPT: usize = 5_000;
+
+/// Age after which a file that is not renamed is nobody's.
+const HALF_WRITTEN: Duration = Duration::from_hours(1);
 
 /// Box of a small copy in pixels: a card's 320 × 180 on a screen of double density.
 const SMALL: (u32, u32) = (640, 360);
@@ -217,7 +254,49 @@ const QUALITY: u8 = 82;
 
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt as _;
+
     use super::*;
+    use crate::testing::each_backend;
+    use crate::testing::shop::shop;
+
+    #[test]
+    fn the_small_copies_made_last_are_kept() {
+        let folder = std::env::temp_dir().join(ids::new("pithead-thumbnails"));
+        assert_eq!(prune_folder(&folder, 2), 0, "none was made yet");
+        std::fs::create_dir_all(&folder).unwrap();
+        let made = |name: &str, hours: u64| {
+            let file = std::fs::File::create(folder.join(name)).unwrap();
+            file.set_modified(SystemTime::now() - Duration::from_secs(3600 * hours)).unwrap();
+        };
+        for (name, hours) in [("a.jpg", 9), ("b.jpg", 8), ("c.new_1", 7), ("d.jpg", 6), ("e.new_2", 0)] {
+            made(name, hours);
+        }
+        assert_eq!(prune_folder(&folder, 4), 2, "the oldest, and the one left half written");
+        let mut left: Vec<_> = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        left.sort();
+        assert_eq!(left, ["b.jpg", "d.jpg", "e.new_2"]);
+        std::fs::remove_dir_all(&folder).unwrap();
+    }
+
+    #[tokio::test]
+    async fn who_finds_no_place_to_wait_for_a_small_copy_is_told_to_come_again() {
+        each_backend(|app| async move {
+            shop(&app).await;
+            let row = app.db.read(|conn| Ok(catalog::service::find_by_slugs(conn, "acme", "belt")?)).await.unwrap().unwrap();
+            let digest = row.cover_digest.unwrap();
+            let ask = || small(&app, &Actor::Anonymous, "acme".into(), "belt".into(), digest.clone());
+            let turn = THUMBNAILS.turn().await.unwrap();
+            let mut waiting: Vec<_> = (0..WAITING).map(|_| Box::pin(THUMBNAILS.turn())).collect();
+            assert!(waiting.iter_mut().all(|turn| turn.as_mut().now_or_never().is_none()), "they wait");
+            assert_eq!(ask().await.unwrap_err().code, "server-busy");
+            drop((turn, waiting));
+            let made = ask().await.unwrap();
+            let whole = find_picture(&app, &Actor::Anonymous, "acme".into(), "belt".into(), digest.clone()).await.unwrap();
+            assert!(made.bytes.len() <= whole.bytes.len());
+        })
+        .await;
+    }
 
     #[test]
     fn a_small_copy_fits_the_card_and_what_is_no_picture_gives_none() {

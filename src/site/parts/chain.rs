@@ -5,6 +5,7 @@
 
 use diesel::prelude::*;
 
+use crate::base::auth::policy::{self, Action};
 use crate::base::auth::{Actor, OrgKind};
 use crate::base::db::schema::{
     app_samples, apps, cases, check_reports, deployments, licenses, nodes, orders, organizations, proofs, releases,
@@ -36,6 +37,8 @@ pub struct ChainLink {
 pub struct Reader {
     kind: Option<OrgKind>,
     organization_id: Option<String>,
+    /// Whether they may open cases.
+    cases: bool,
     lang: Lang,
     now: Timestamp,
 }
@@ -43,7 +46,8 @@ pub struct Reader {
 impl Reader {
     pub fn of(actor: &Actor, lang: Lang, now: Timestamp) -> Self {
         let person = actor.as_person();
-        Self { kind: person.map(|p| p.kind), organization_id: person.map(|p| p.organization_id.clone()), lang, now }
+        let cases = policy::require(actor, Action::ViewCases).is_ok();
+        Self { kind: person.map(|p| p.kind), organization_id: person.map(|p| p.organization_id.clone()), cases, lang, now }
     }
 }
 
@@ -202,7 +206,7 @@ fn build(conn: &mut Conn, reader: &Reader, mut ids: Ids) -> QueryResult<Vec<Chai
             .first(conn)
             .optional()?;
         if let Some((case, decision, opened, decided)) = case {
-            let href = if reader.kind == Some(OrgKind::Platform) { Some(format!("/admin/cases/{case}")) } else { Some(release) };
+            let href = if reader.cases { Some(format!("/admin/cases/{case}")) } else { Some(release) };
             let shown = match decision {
                 CaseState::Approved if state == ReleaseState::Recalled => "failed",
                 CaseState::Approved => "done",
