@@ -27,7 +27,7 @@ bench: ## Speed and memory of a release build, against the limits in docs/BENCHM
 fuzz: ## Damaged models, documents and requests against checks and parsers [SECONDS=600] [SEED=…]
 	@exec scripts/fuzz.sh $(SECONDS) $(SEED)
 
-chaos: ## Kills, locks, cuts and a full disk while clients push, order, pay and deploy [SECONDS=600]
+chaos: ## Kills, locks, cuts, wrong clocks and a full disk while clients push, order, pay and deploy [SECONDS=600]
 	@exec scripts/chaos.sh $(SECONDS)
 
 demo-models: ## Train the demo apps' models again from their scripts

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# make chaos: the server is killed, its database held by another process, its connections cut and (as root, on a file system of its own)
-# its disk filled, for so many seconds, while clients push, order, pay and deploy. Exit status 1 where something acknowledged is lost.
+# make chaos: the server is killed, its database held by another process, its connections cut, its clock and its nodes' clocks moved by 400
+# days and (as root, on a file system of its own) its disk filled, for so many seconds, while clients push, order, pay and deploy. Exit
+# status 1 where something acknowledged is lost.
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 cd "$root"

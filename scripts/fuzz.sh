@@ -11,9 +11,10 @@ rust_ready
 ORT_LIB=$(scripts/onnxruntime.sh)
 cargo build --locked --package inference --example fuzz --example check_child
 "$target/debug/examples/fuzz" --seconds $((seconds * 2 / 3)) ${seed:+--seed "$seed"} --lib "$ORT_LIB" || status=1
-TEST_EDGE_BIN=$target/debug/pithead-edge FUZZ_SECONDS=$((seconds / 3))
+TEST_EDGE_BIN=$target/debug/pithead-edge FUZZ_SECONDS=$((seconds / 6))
 export ORT_LIB TEST_EDGE_BIN FUZZ_SECONDS
 [ -z "$seed" ] || export FUZZ_SEED=$seed
+# Each of the five tests takes so long, two at a time.
 # The same build as that of `make test`, with the programs that the tests start.
 cargo test --workspace --locked --no-run
 cargo test --workspace --locked --test system parsers:: -- --nocapture || status=1

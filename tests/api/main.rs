@@ -9,11 +9,14 @@
 )]
 #![allow(clippy::disallowed_methods, reason = "make test says in variables where the tests find their tools")]
 
+mod crowds;
 mod evaluation;
 mod forms;
 mod house;
 mod parity;
+mod questions;
 mod rights;
+mod security_headers;
 #[path = "../support/server.rs"]
 mod server;
 #[path = "../support/sources.rs"]

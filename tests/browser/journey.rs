@@ -90,6 +90,7 @@ async fn from_a_folder_to_an_alarm() -> Result<()> {
     browser.wait_path("/vendor/apps/coke-quality/releases/").await?;
     browser.wait("the automatic check", Duration::from_secs(90), async |b| Ok(b.text().await?.contains("Submit for review"))).await?;
     browser.click_text("Submit for review").await?;
+    agree(&browser).await?;
     browser.wait_text("in review").await?;
 
     // The vendor offers a plan.

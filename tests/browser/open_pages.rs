@@ -252,7 +252,11 @@ async fn nothing_typed_is_lost_by_a_session_a_language_or_an_upload() -> Result<
     sign_out(&browser).await?;
     sign_in(&browser, &vendor).await?;
     browser.client.switch_to_window(form).await?;
-    browser.client.find(Locator::Css("[data-upload-start]")).await?.click().await?;
+    // Once begun, and not before, the browser asks before the page is left; not where the page goes on by itself.
+    let begin = "const asks = () => { const leave = new Event('beforeunload', { cancelable: true }); dispatchEvent(leave); return leave.defaultPrevented; };\
+                 const before = asks(); document.querySelector('[data-upload-start]').click(); return [before, asks()];";
+    let asked = browser.client.execute(begin, vec![]).await?;
+    anyhow::ensure!(asked == serde_json::json!([false, true]), "{asked}");
     browser.wait_path("/vendor/apps/coke-quality/releases/").await?;
     server.stop().await;
     Ok(())

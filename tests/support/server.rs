@@ -25,6 +25,11 @@ pub struct TestServer {
 impl TestServer {
     /// Starts one.
     pub async fn start() -> Self {
+        Self::start_with(|_| ()).await
+    }
+
+    /// The same with other settings.
+    pub async fn start_with(change: impl FnOnce(&mut Settings)) -> Self {
         let folder = std::env::temp_dir().join(pithead::base::ids::new("pithead-it"));
         let mut settings = Settings::default();
         settings.data_dir.0.clone_from(&folder);
@@ -40,6 +45,7 @@ impl TestServer {
         settings.server.shutdown_seconds = 1;
         settings.checks.ort_lib = std::env::var("ORT_LIB").unwrap_or_default();
         settings.checks.program = env!("CARGO_BIN_EXE_pithead").into();
+        change(&mut settings);
         let app = App::open(settings, Clock::System).unwrap();
         let server = Server::start(app.clone()).await.unwrap();
         Self { base: format!("http://127.0.0.1:{site}"), app, server: Some(server), folder }

@@ -14,19 +14,21 @@ use serde_json::{Value, json};
 
 use crate::demo::{Demo, tool};
 
-struct Known {
-    node_id: String,
-    pem: String,
+pub struct Known {
+    pub node_id: String,
+    /// Certificates and key.
+    pub pem: String,
 }
 
 /// Identity of the node whose agent keeps its data there.
-fn known(folder: &Path) -> Known {
+pub fn known(folder: &Path) -> Known {
     let identity: Value = serde_json::from_slice(&std::fs::read(folder.join("identity.json")).unwrap()).unwrap();
     let of = |name: &str| identity[name].as_str().unwrap().to_owned();
     Known { node_id: of("node_id"), pem: format!("{}{}", of("certificate_pem"), of("key_pem")) }
 }
 
-fn client(demo: &Demo, pem: Option<&str>) -> Client {
+/// A client of the endpoint of nodes, with a certificate or none.
+pub fn client(demo: &Demo, pem: Option<&str>) -> Client {
     let authority = std::fs::read(demo.folder.join("keys/node-ca.pem")).unwrap();
     let mut builder = Client::builder().tls_certs_only([Certificate::from_pem(&authority).unwrap()]).no_proxy();
     if let Some(pem) = pem {

@@ -1,17 +1,15 @@
-//! Chaos: while clients push, order, pay and deploy, the server is killed, its database held by another process, its disk filled, and
-//! connections are cut. What was acknowledged stays, nothing is there by half, the chains of the audit log verify, and an app on a node
-//! answers throughout.
+//! Chaos: while clients push, order, pay and deploy, the server is killed, its database held by another process, its disk filled, its
+//! connections are cut, and the clocks of server and nodes jump by 400 days. What was acknowledged stays, nothing is there by half, the chains
+//! of the audit log verify, and an app of safety class on a node answers throughout.
 //!
 //! `CHAOS_SECONDS` says for how long; `make chaos` sets it.
 
 mod clients;
 mod faults;
 
-use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::process::Command;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use diesel::prelude::*;
@@ -21,8 +19,8 @@ use rand::rngs::StdRng;
 use rand::seq::SliceRandom as _;
 use tokio::net::TcpListener;
 
-use self::clients::{ASKED, CHANGED, Shared, ask, change, push, pushed_is_there, trade, traded_is_there};
-use self::faults::{Disk, Fault, proxy, strike};
+use self::clients::{ASKED, CHANGED, Person, Shared, ask, change, nodes_follow, push, pushed_is_there, trade, traded_is_there};
+use self::faults::{Around, Clocks, Disk, Fault, proxy, strike};
 use crate::demo::Demo;
 
 /// How long the faults go on where nothing is said.
@@ -38,7 +36,12 @@ async fn recovered(shared: &Shared, what: &str, before: [usize; 3]) {
         if now.iter().zip(before).all(|(now, before)| *now > before) {
             return;
         }
-        assert!(begin.elapsed() < RECOVERY, "{what}: a minute later the clients have done {now:?}, at its end {before:?}");
+        let told = || shared.know(|known| format!("{:?}", known.refusals()));
+        assert!(
+            begin.elapsed() < RECOVERY,
+            "{what}: a minute later the clients have done {now:?}, at its end {before:?}; they were told {}",
+            told()
+        );
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
@@ -52,13 +55,11 @@ async fn what_was_acknowledged_outlives_faults() {
     let mut rng = StdRng::seed_from_u64(seed);
     let folder = std::env::temp_dir().join(pithead::base::ids::new("pithead-chaos"));
     std::fs::create_dir_all(&folder).unwrap();
-    let disk = Disk::mount(&folder);
-    let mut demo = Demo::start_in(folder);
-    let mut faults = vec![Fault::Kill, Fault::Lock, Fault::LockAndKill, Fault::Cut];
-    if disk.is_some() {
+    let around = Around { disk: Disk::mount(&folder), clocks: Clocks::build(), cutting: Arc::default() };
+    let mut demo = Demo::start_in(folder, around.clocks.environment());
+    let mut faults = vec![Fault::Kill, Fault::Lock, Fault::LockAndKill, Fault::Cut, Fault::Clock];
+    if around.disk.is_some() {
         faults.push(Fault::Fill);
-    } else {
-        println!("this user may not mount a file system: the disk is not filled");
     }
 
     let (plan, deployed) = demo
@@ -78,21 +79,18 @@ async fn what_was_acknowledged_outlives_faults() {
         })
         .await;
     let amount = format!("{}.{:02}", plan.1 / 100, plan.1 % 100);
-    let (cutting, shared) = (Arc::new(AtomicBool::new(false)), Shared::default());
+    let shared = Shared::default();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let through = format!("http://{}", listener.local_addr().unwrap());
     let to: SocketAddr = demo.base.trim_start_matches("http://").parse().unwrap();
-    let proxy = tokio::spawn(proxy(listener, to, cutting.clone()));
-    let mut person = HashMap::new();
-    for role in ["operator-owner", "finance", "operator-deployer"] {
-        person.insert(role, demo.sign_in(role).await.through(&through));
-    }
-    let mut reader = |role: &str| person.remove(role).unwrap();
+    let proxy = tokio::spawn(proxy(listener, to, around.cutting.clone()));
+    let person = async |role| Person::of(&demo, role, &through).await;
+    let (buyer, finance, deployer) = (person("operator-owner").await, person("finance").await, person("operator-deployer").await);
     let (_, _, token) = demo.person("vendor-owner");
     let clients = [
         tokio::spawn(push(shared.clone(), through.clone(), token.clone(), StdRng::seed_from_u64(seed ^ 1))),
-        tokio::spawn(trade(shared.clone(), reader("operator-owner"), reader("finance"), plan.0, amount)),
-        tokio::spawn(change(shared.clone(), reader("operator-deployer"), deployed.clone())),
+        tokio::spawn(trade(shared.clone(), buyer, finance, plan.0, amount)),
+        tokio::spawn(change(shared.clone(), deployer, deployed.clone())),
     ];
     let asking = ask(shared.clone(), demo.nodes[1].clone()).await;
     recovered(&shared, "the start", [0; 3]).await;
@@ -107,7 +105,7 @@ async fn what_was_acknowledged_outlives_faults() {
         let fault = faults[struck % faults.len()];
         struck += 1;
         println!("{:?}: {fault:?}", begin.elapsed());
-        strike(fault, &mut demo, disk.as_ref(), &cutting, &mut rng).await;
+        strike(fault, &mut demo, &around, &mut rng).await;
         let before = shared.know(|known| known.counts());
         recovered(&shared, &format!("{fault:?}"), before).await;
     }
@@ -117,9 +115,15 @@ async fn what_was_acknowledged_outlives_faults() {
     }
     let (answers, wrong) = asking.await.unwrap();
     proxy.abort();
+    let renewed = nodes_follow(&demo).await;
     let counts = shared.know(|known| known.counts());
-    println!("{struck} faults in {:?}; acknowledged (pushes, trades, changes): {counts:?}; {answers} answers of the app", begin.elapsed());
+    println!(
+        "{struck} faults in {:?}; acknowledged (pushes, trades, changes): {counts:?}; {answers} answers of the app; {renewed} certificates renewed",
+        begin.elapsed()
+    );
     assert!(wrong.is_empty(), "the app did not answer {} of {} times: {:?}", wrong.len(), answers + wrong.len(), wrong.first());
+    // Each certificate is of today and good for a month: a clock that is wrong for seconds is no reason to renew any.
+    assert_eq!(renewed, 0, "certificates renewed");
     let known = shared.know(std::mem::take);
     pushed_is_there(&demo, &token, &known).await;
     traded_is_there(&demo, &known, &deployed.2).await;

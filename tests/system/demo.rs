@@ -21,6 +21,8 @@ pub struct Demo {
     /// Local interfaces of the nodes.
     pub nodes: [String; 3],
     port: u16,
+    /// Environment of the server, and so of its nodes.
+    environment: Vec<(String, String)>,
 }
 
 /// The demo that tests share while at least one of them runs.
@@ -40,21 +42,22 @@ impl Demo {
 
     /// A demo of one's own, loaded, with its nodes running.
     pub fn start() -> Self {
-        Self::start_in(std::env::temp_dir().join(pithead::base::ids::new("pithead-system")))
+        Self::start_in(std::env::temp_dir().join(pithead::base::ids::new("pithead-system")), Vec::new())
     }
 
-    /// The same in a folder that the caller has chosen.
-    pub fn start_in(folder: PathBuf) -> Self {
+    /// The same in a folder and an environment that the caller has chosen.
+    pub fn start_in(folder: PathBuf, environment: Vec<(String, String)>) -> Self {
         std::fs::create_dir_all(&folder).unwrap();
         let port = free_block();
         let at = |n: u16| format!("127.0.0.1:{}", port + n);
         let mut demo = Self {
-            child: spawn(&folder, port),
+            child: spawn(&folder, port, &environment),
             folder,
             base: format!("http://{}", at(0)),
             edge: format!("https://{}", at(363)),
             nodes: [1021, 1022, 1023].map(|n| format!("http://{}", at(n))),
             port,
+            environment,
         };
         demo.wait();
         demo
@@ -69,7 +72,7 @@ impl Demo {
     /// Starts it again on the same data; the time until it is ready.
     pub fn again(&mut self) -> Duration {
         let begin = Instant::now();
-        self.child = spawn(&self.folder, self.port);
+        self.child = spawn(&self.folder, self.port, &self.environment);
         self.wait();
         begin.elapsed()
     }
@@ -111,28 +114,12 @@ impl Demo {
     /// Signs a person of the demo in.
     pub async fn sign_in(&self, role: &str) -> Reader {
         let (email, password, _) = self.person(role);
-        let reader = Reader::nobody(&self.base).await;
-        let response = reader.form("/sign-in", &[("email", &email), ("password", &password)]).await;
-        assert_eq!(response.status(), 303, "sign-in of {email}");
-        reader.signed_in(&response).await
+        Reader::sign_in(&self.base, &email, &password).await.unwrap_or_else(|| panic!("sign-in of {email}"))
     }
 
     /// Signs a new organisation up; its owner.
     pub async fn sign_up(&self, kind: &str, slug: &str) -> Reader {
-        let reader = Reader::nobody(&self.base).await;
-        let email = format!("owner@{slug}.example");
-        let fields = [
-            ("kind", kind),
-            ("slug", slug),
-            ("name_zh", ""),
-            ("name_en", slug),
-            ("name", slug),
-            ("email", &email),
-            ("password", "a lamp in the dark"),
-        ];
-        let response = reader.form("/sign-up", &fields).await;
-        assert_eq!(response.status(), 303, "sign-up of {slug}");
-        reader.signed_in(&response).await
+        Reader::sign_up(&self.base, kind, slug).await
     }
 }
 
@@ -150,7 +137,7 @@ impl Drop for Demo {
     }
 }
 
-fn spawn(folder: &Path, port: u16) -> Child {
+fn spawn(folder: &Path, port: u16, environment: &[(String, String)]) -> Child {
     let log = |name| std::fs::File::create(folder.join(name)).unwrap();
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     Command::new(env!("CARGO_BIN_EXE_pithead"))
@@ -158,6 +145,7 @@ fn spawn(folder: &Path, port: u16) -> Child {
         .arg(folder)
         .arg("--apps")
         .arg(root.join("demo/apps"))
+        .envs(environment.iter().map(|(name, value)| (name, value)))
         .stdin(Stdio::null())
         .stdout(log("out.log"))
         .stderr(log("err.log"))
@@ -194,18 +182,49 @@ pub struct Reader {
 impl Reader {
     /// Someone who is not signed in, with a form before them.
     pub async fn nobody(base: &str) -> Self {
+        Self::arrived(base).await.expect("a form with a CSRF cookie")
+    }
+
+    async fn arrived(base: &str) -> Option<Self> {
         let client = Client::builder().redirect(reqwest::redirect::Policy::none()).build().unwrap();
         let mut reader = Self { client, base: base.to_owned(), cookie: String::new(), csrf: String::new() };
-        let response = reader.get("/sign-in").await;
-        reader.cookie = cookie(&response, "__Host-csrf").expect("a CSRF cookie");
-        reader.csrf = csrf_field(&response.text().await.unwrap());
-        reader
+        let response = reader.page("/sign-in").await?;
+        reader.cookie = cookie(&response, "__Host-csrf")?;
+        reader.csrf = csrf_field(&response.text().await.ok()?)?;
+        Some(reader)
+    }
+
+    /// Someone who signs in; none where the connection broke or the server refused.
+    pub async fn sign_in(base: &str, email: &str, password: &str) -> Option<Self> {
+        let nobody = Self::arrived(base).await?;
+        let response = nobody.attempt("/sign-in", &[("email", email), ("password", password)]).await?;
+        let reader = Self { cookie: cookie(&response, "__Host-session")?, ..nobody };
+        let csrf = csrf_field(&reader.page("/account").await?.text().await.ok()?)?;
+        Some(Self { csrf, ..reader })
+    }
+
+    /// The owner of a new organisation.
+    pub async fn sign_up(base: &str, kind: &str, slug: &str) -> Self {
+        let reader = Self::nobody(base).await;
+        let email = format!("owner@{slug}.example");
+        let fields = [
+            ("kind", kind),
+            ("slug", slug),
+            ("name_zh", ""),
+            ("name_en", slug),
+            ("name", slug),
+            ("email", &email),
+            ("password", "a lamp in the dark"),
+        ];
+        let response = reader.form("/sign-up", &fields).await;
+        assert_eq!(response.status(), 303, "sign-up of {slug}");
+        reader.signed_in(&response).await
     }
 
     /// The same browser, signed in by an answer.
     pub async fn signed_in(&self, response: &Response) -> Self {
         let reader = Self { cookie: cookie(response, "__Host-session").expect("a session"), ..self.clone() };
-        let csrf = csrf_field(&reader.get("/account").await.text().await.unwrap());
+        let csrf = csrf_field(&reader.get("/account").await.text().await.unwrap()).expect("a form");
         Self { csrf, ..reader }
     }
 
@@ -218,14 +237,13 @@ impl Reader {
         self.client.request(method, format!("{}{path}", self.base)).header("cookie", &self.cookie).header("accept-language", "en")
     }
 
-    /// The same person on another way to the server.
-    pub fn through(&self, base: &str) -> Self {
-        Self { base: base.to_owned(), ..self.clone() }
-    }
-
     /// A form, with the CSRF value; none where the connection broke or nothing came back.
     pub async fn attempt(&self, path: &str, fields: &[(&str, &str)]) -> Option<Response> {
         self.filled(path, fields).timeout(Duration::from_secs(20)).send().await.ok()
+    }
+
+    async fn page(&self, path: &str) -> Option<Response> {
+        self.request(Method::GET, path).timeout(Duration::from_secs(20)).send().await.ok()
     }
 
     /// A page.
@@ -256,7 +274,7 @@ fn cookie(response: &Response, name: &str) -> Option<String> {
     set.filter_map(|value| value.split(';').next()).find(|pair| pair.starts_with(name)).map(ToOwned::to_owned)
 }
 
-fn csrf_field(html: &str) -> String {
-    let (_, after) = html.split_once("name=\"_csrf\" value=\"").expect("a form");
-    after.split('"').next().unwrap().to_owned()
+fn csrf_field(html: &str) -> Option<String> {
+    let (_, after) = html.split_once("name=\"_csrf\" value=\"")?;
+    after.split('"').next().map(ToOwned::to_owned)
 }

@@ -176,7 +176,9 @@ async fn links_come_by_mail_and_do_what_they_say() {
     let refused = there.form("/new-password", &[("password", "qwertyuiop")]).await;
     assert_eq!(refused.status(), 422);
     assert!(refused.text().await.unwrap().contains("guessed first"));
-    assert_eq!(location(&there.form("/new-password", &[("password", NEW)]).await), "/sign-in");
+    let chosen = there.form("/new-password", &[("password", NEW)]).await;
+    assert_eq!(location(&chosen), "/mine", "signed in here");
+    nobody.signed_in(&chosen).await;
     assert_eq!(there.form("/new-password", &[("password", NEW)]).await.status(), 410, "used");
     assert_eq!(nobody.get("/new-password").await.status(), 410, "without a link");
     assert_eq!(owner.get("/account").await.status(), 303, "signed out");

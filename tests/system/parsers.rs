@@ -1,11 +1,15 @@
-//! Damaged requests and documents against the parsers of server and node: each is answered, none with a fault of ours.
+//! Damaged requests and documents against the parsers of server and node: each is answered, none with a fault of ours. Here documents and the
+//! site; in [`nodes`] what nodes send and what is sent to them.
 //!
 //! `FUZZ_SECONDS` says how long each goes on, `FUZZ_SEED` with which numbers; `make fuzz` sets both. What is read by code that server and node
 //! share is in `crates/inference/examples/fuzz`.
 
+mod nodes;
+
 use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
+use app_package::oci::{INDEX_TYPE, MANIFEST_TYPE};
 use percent_encoding::{NON_ALPHANUMERIC, percent_encode};
 use pithead::account::{service as account, tokens};
 use pithead::base::auth::{Actor, Via};
@@ -13,10 +17,9 @@ use pithead::trust::documents;
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
-use serde_json::{Value, json};
+use serde_json::json;
 
-use crate::damage::{damaged, pick};
-use crate::demo::Demo;
+use crate::damage::{bent, damaged, pick};
 use crate::server::{PASSWORD, TestServer};
 use crate::sources;
 
@@ -37,12 +40,11 @@ const ENVELOPE: &str = r#"{"payloadType":"application/vnd.in-toto+json","payload
 const MANIFEST: &str = r#"{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json","artifactType":"application/x.y",
 "config":{"mediaType":"application/vnd.oci.empty.v1+json","digest":"sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a","size":2},
 "layers":[],"annotations":{"a":"b"}}"#;
-/// A node's request for a certificate.
-const CSR: &str = "-----BEGIN CERTIFICATE REQUEST-----
-MIHbMIGCAgEAMCAxHjAcBgNVBAMMFXJjZ2VuIHNlbGYgc2lnbmVkIGNlcnQwWTAT
-BgcqhkjOPQIBBggqhkjOPQMBBwNCAAQ=
------END CERTIFICATE REQUEST-----
-";
+const INDEX: &str = r#"{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[{"mediaType":"application/vnd.oci.image.manifest.v1+json",
+"digest":"sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a","size":2,"platform":{"architecture":"amd64","os":"linux"}}],
+"subject":{"mediaType":"application/vnd.oci.image.manifest.v1+json","digest":"sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a","size":2}}"#;
+/// Digest of the blob `{}`, which `MANIFEST` names.
+const EMPTY: &str = "sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a";
 /// Names of queries and forms of the pages and the registry.
 const NAMES: [&str; 40] = [
     "before",
@@ -98,16 +100,17 @@ const VALUES: [&str; 14] = [
     "煤",
     "acme/belt",
     "/mine/nodes",
-    "sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a",
+    EMPTY,
     "1280.00",
     "owner@acme.example",
 ];
 /// Headers that the server reads, with what stands in them.
-const HEADERS: [(&str, &str); 12] = [
+const HEADERS: [(&str, &str); 13] = [
     ("cookie", "__Host-session=abc; theme=dark"),
     ("accept-language", "zh-CN,zh;q=0.9,en;q=0.8"),
     ("accept", "application/vnd.oci.image.manifest.v1+json, */*;q=0.1"),
     ("range", "bytes=0-9,20-"),
+    ("range", "bytes=0-1"),
     ("content-range", "0-99"),
     ("if-none-match", "\"abc\", W/\"def\""),
     ("authorization", "Basic b3duZXI6eA=="),
@@ -204,12 +207,14 @@ fn address(route: &str, rng: &mut StdRng) -> String {
     format!("{out}{rest}{}{query}", if query.is_empty() { "" } else { "?" })
 }
 
-/// All addresses of the site and their methods, as the sources have them.
+/// All addresses of the site and the registry with their methods, as the sources have them; [`nodes`] has the rest.
 fn routes() -> Vec<(Method, String)> {
     let mut found = Vec::new();
     for (word, method) in [("get", Method::GET), ("post", Method::POST)] {
         // An event stream does not end; who signs in or out would be somebody else afterwards, or be throttled.
-        let left_out = |route: &str| route == "/events" || route.starts_with("/sign-") || route == "/account/sessions/end-others";
+        let left_out = |route: &str| {
+            route == "/events" || route.starts_with("/sign-") || route == "/account/sessions/end-others" || sources::is_for_programs(route)
+        };
         let of_method = sources::routes(word).into_iter().filter(|route| !left_out(route));
         found.extend(of_method.map(|route| (method.clone(), route)));
     }
@@ -234,9 +239,10 @@ fn judge(response: &Response, seed: u64) {
 async fn send(request: RequestBuilder, seed: u64) {
     let began = Instant::now();
     // The client does not send what is no request at all.
-    let Ok(request) = request.build() else { return };
+    let (client, request) = request.build_split();
+    let Ok(request) = request else { return };
     let told: String = format!("{} {}", request.method(), request.url()).chars().take(500).collect();
-    let response = match CLIENT.with(Client::clone).execute(request).await {
+    let response = match client.execute(request).await {
         Ok(response) => response,
         // An address of more than 64 KiB is one of those.
         Err(e) if e.is_builder() => return,
@@ -254,7 +260,9 @@ thread_local! {
 #[tokio::test]
 async fn damaged_requests_are_answered() {
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let server = TestServer::start().await;
+    // The client counts as a proxy, so that what a proxy says of its clients is read.
+    let proxies = toml::Value::String("127.0.0.0/8".to_owned()).try_into().unwrap();
+    let server = TestServer::start_with(|settings| settings.server.trusted_proxies = proxies).await;
     // Who may do something meets more code than who may not.
     let (mut sessions, mut token) = (Vec::new(), String::new());
     for (kind, slug) in [("vendor", "acme"), ("operator", "mine"), ("platform", "platform")] {
@@ -269,6 +277,14 @@ async fn damaged_requests_are_answered() {
     }
     let routes = routes();
     let client = CLIENT.with(Client::clone);
+    // What is there can be asked for in parts, and be named.
+    let push = |request: RequestBuilder, body: &'static str| request.bearer_auth(&token).body(body).send();
+    let blobs = format!("{}/v2/acme/belt/blobs", server.base);
+    assert_eq!(push(client.post(format!("{blobs}/uploads/?digest={EMPTY}")), "{}").await.unwrap().status(), StatusCode::CREATED);
+    let tag = client.put(format!("{}/v2/acme/belt/manifests/one", server.base)).header("content-type", MANIFEST_TYPE);
+    assert_eq!(push(tag, MANIFEST).await.unwrap().status(), StatusCode::CREATED);
+    let part = client.get(format!("{blobs}/{EMPTY}")).header("range", "bytes=0-0");
+    assert_eq!(push(part, "").await.unwrap().status(), StatusCode::PARTIAL_CONTENT);
     let mut run = Run::begin("requests");
     while let Some(mut rng) = run.case() {
         let rng = &mut rng;
@@ -290,8 +306,10 @@ async fn damaged_requests_are_answered() {
         }
         let body = match (method, route.as_str()) {
             (&Method::GET | &Method::HEAD, _) => String::new(),
-            (_, route) if route.starts_with("/v2") => damaged(MANIFEST, rng),
-            (_, "/edge/enroll") => damaged(&json!({"code": "x", "csr": CSR, "hardware": {}}).to_string(), rng),
+            (_, route) if route.starts_with("/v2") => {
+                let text = *pick(&[MANIFEST, INDEX], rng);
+                if rng.random_range(0..2) == 0 { damaged(text, rng) } else { bent(&serde_json::from_str(text).unwrap(), rng).to_string() }
+            }
             (_, route) if route.starts_with("/vendor/upload/") => {
                 let yaml = damaged(include_str!("../../demo/apps/coke-quality/app.yaml"), rng);
                 let upload = json!({"yaml": yaml, "files": [{"path": pick(&VALUES, rng), "size": 1}]}).to_string();
@@ -304,8 +322,8 @@ async fn damaged_requests_are_answered() {
         };
         if !body.is_empty() {
             let kind = match route.as_str() {
-                route if route.starts_with("/v2") => "application/vnd.oci.image.manifest.v1+json",
-                route if route.starts_with("/edge") || route.starts_with("/vendor/upload/") => "application/json",
+                route if route.starts_with("/v2") => *pick(&[MANIFEST_TYPE, INDEX_TYPE], rng),
+                route if route.starts_with("/vendor/upload/") => "application/json",
                 _ => "application/x-www-form-urlencoded",
             };
             request = request.header("content-type", kind).body(body);
@@ -314,74 +332,4 @@ async fn damaged_requests_are_answered() {
     }
     assert!(client.get(format!("{}/readyz", server.base)).send().await.unwrap().status().is_success(), "the server is ready");
     server.stop().await;
-}
-
-#[tokio::test]
-async fn damaged_certificate_requests_are_refused() {
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let server = TestServer::start().await;
-    let (ca, now) = (&server.app.ca, server.app.clock.now());
-    let key = rcgen::KeyPair::generate().unwrap();
-    let csr = rcgen::CertificateParams::new(vec!["node".to_owned()]).unwrap().serialize_request(&key).unwrap().pem().unwrap();
-    ca.sign_node(&csr, "nod_1", now).unwrap();
-    let mut run = Run::begin("certificate requests");
-    while let Some(mut rng) = run.case() {
-        let other = damaged(&csr, &mut rng);
-        // Damage that the encoding passes over leaves the request as it was; all else breaks the signature in it.
-        if let Ok(issued) = ca.sign_node(&other, "nod_1", now) {
-            assert!(issued.spiffe_id.ends_with("/client/nod_1"), "seed {}: {}", run.seed(), issued.spiffe_id);
-        }
-    }
-    server.stop().await;
-}
-
-/// Numbers for tensors, damaged, in both forms of the Open Inference Protocol.
-#[tokio::test(flavor = "multi_thread")]
-async fn damaged_inference_requests_are_answered() {
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let demo = Demo::shared();
-    let client = CLIENT.with(Client::clone);
-    let begin = Instant::now();
-    let (node, model) = loop {
-        let mut found = None;
-        for node in &demo.nodes {
-            let listed: Value = client.get(format!("{node}/v1/apps")).send().await.unwrap().json().await.unwrap();
-            let table = listed["apps"].as_array().unwrap().iter().find(|app| app["input"] != "image").cloned();
-            found = found.or(table.map(|app| (node.clone(), app["model"].as_str().unwrap().to_owned())));
-        }
-        match found {
-            Some(found) => break found,
-            // Nodes fetch and prove their apps first.
-            None => tokio::time::sleep(Duration::from_millis(100)).await,
-        }
-        assert!(begin.elapsed() < Duration::from_mins(1), "no app on tables runs");
-    };
-    let described: Value = client.get(format!("{node}/v2/models/{model}")).send().await.unwrap().json().await.unwrap();
-    let tensor = &described["inputs"][0];
-    let shape: Vec<i64> = tensor["shape"].as_array().unwrap().iter().map(|side| side.as_i64().unwrap().max(1)).collect();
-    let elements = usize::try_from(shape.iter().product::<i64>()).unwrap();
-    let question = |input: Value| json!({"id": "q", "inputs": [input], "outputs": [{"name": described["outputs"][0]["name"]}]}).to_string();
-    let mut input = json!({"name": tensor["name"], "shape": shape, "datatype": tensor["datatype"]});
-    input["data"] = json!(vec![0.5; elements]);
-    let text = question(input.clone());
-    input.as_object_mut().unwrap().remove("data");
-    input["parameters"] = json!({"binary_data_size": elements * 4});
-    let header = question(input);
-    let address = format!("{node}/v2/models/{model}/infer");
-    assert_eq!(client.post(&address).body(text.clone()).send().await.unwrap().status(), 200);
-    let mut run = Run::begin("inference requests");
-    while let Some(mut rng) = run.case() {
-        let rng = &mut rng;
-        let request = if rng.random_range(0..2) == 0 {
-            client.post(&address).body(damaged(&text, rng))
-        } else {
-            let header = if rng.random_range(0..4) == 0 { header.clone() } else { damaged(&header, rng) };
-            let length = header.len().saturating_add_signed(*pick(&[0, 0, 0, -1, 1, 9_999], rng));
-            let mut body = header.into_bytes();
-            body.extend(std::iter::repeat_n(rng.random::<u8>(), elements * 4));
-            client.post(&address).header("inference-header-content-length", length).body(body)
-        };
-        send(request, run.seed()).await;
-    }
-    assert_eq!(client.post(&address).body(text).send().await.unwrap().status(), 200, "the app answers as before");
 }
