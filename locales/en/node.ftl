@@ -69,6 +69,7 @@ node-fault-engine-failed = The engine cannot run the model on this node. Tell th
 node-fault-model-load = The engine cannot load the model. Tell the developer.
 node-fault-out-of-memory = Memory ran out for the app. Choose a node with more memory, or tell the developer.
 node-fault-sandbox-failed = The node could not confine the app, so it does not run it. Check the node's kernel.
+node-fault-api-open = The node's local API asks for no token, because the file with the token is missing. Make the file and restart the agent; apps keep running.
 node-fault-app-unconfined = The node's kernel does not confine an app: the node was told to run it all the same, or it is a safety app that ran there before. Update the kernel.
 node-fault-other = The node reports a fault that has no text here ({ $code }).
 node-fault-unnamed = The node reports a fault.

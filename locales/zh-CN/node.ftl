@@ -69,6 +69,7 @@ node-fault-engine-failed = 推理引擎无法在此节点上运行该模型。�
 node-fault-model-load = 推理引擎无法加载该模型。请联系开发商。
 node-fault-out-of-memory = 应用内存不足。请选择内存更大的节点，或联系开发商。
 node-fault-sandbox-failed = 节点无法隔离应用，因此不予运行。请检查节点的内核。
+node-fault-api-open = 缺少令牌文件，节点的本地接口不要求令牌。请创建该文件并重启代理；应用照常运行。
 node-fault-app-unconfined = 节点的内核未能隔离应用：节点设置为允许这样运行，或该应用是此前已运行的安全类应用。请更新内核。
 node-fault-other = 节点报告了一个尚无说明的故障（{ $code }）。
 node-fault-unnamed = 节点报告了一个故障。

@@ -1,7 +1,7 @@
 //! Command line of the node agent.
 
 use std::io::IsTerminal as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context;
@@ -12,7 +12,7 @@ use tracing_subscriber::EnvFilter;
 use pithead_edge::agent::{Agent, Config};
 use pithead_edge::identity::{Identity, Summary};
 use pithead_edge::state::StateFile;
-use pithead_edge::{enroll, host, local, run};
+use pithead_edge::{enroll, host, local, run, token};
 
 /// Where the local API listens unless told otherwise.
 const LISTEN: &str = "127.0.0.1:9101";
@@ -121,10 +121,17 @@ async fn execute(command: Command) -> anyhow::Result<()> {
             let data = std::path::absolute(&data)?;
             let ort_lib = std::path::absolute(&ort_lib)?;
             anyhow::ensure!(ort_lib.exists(), "no ONNX Runtime library at {}", ort_lib.display());
-            let token = token_file.map(|file| token_of(&file)).transpose()?;
+            let (mut token, mut open) = (None, None);
+            if let Some(file) = token_file {
+                token = token::of(&data, &file)?;
+                open = token.is_none().then(|| token::missing(&file));
+            }
+            if let Some(fault) = &open {
+                tracing::error!(%fault, "the local API asks for no token");
+            }
             raise_open_files();
             let exe = PathBuf::from("/proc/self/exe");
-            let agent = Agent::open(Config { data, ort_lib, exe, wait_seconds: 25, allow_unconfined, adopt, token })?;
+            let agent = Agent::open(Config { data, ort_lib, exe, wait_seconds: 25, allow_unconfined, adopt, token, open })?;
             let listen = listen.or_else(|| agent.identity().listen).unwrap_or_else(|| LISTEN.to_owned());
             let cancel = CancellationToken::new();
             tokio::spawn(on_signal(cancel.clone()));
@@ -142,17 +149,6 @@ async fn execute(command: Command) -> anyhow::Result<()> {
         }
         Command::AppHost(_) | Command::EngineVersion { .. } => Ok(()),
     }
-}
-
-/// Least length of the API's token.
-const MIN_TOKEN: usize = 16;
-
-/// The token in a file, without the line's end.
-fn token_of(file: &Path) -> anyhow::Result<String> {
-    let text = std::fs::read_to_string(file).with_context(|| format!("cannot read the token in {}", file.display()))?;
-    let token = text.trim();
-    anyhow::ensure!(token.len() >= MIN_TOKEN, "the token in {} is shorter than {MIN_TOKEN} characters", file.display());
-    Ok(token.to_owned())
 }
 
 /// Raises the limit of open files to what the system allows: each connection to the local API is one.
