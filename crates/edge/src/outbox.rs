@@ -43,8 +43,9 @@ const MAX_REPORT_BYTES: usize = 256 * 1024;
 const MAX_WAITING_BYTES: usize = 32 * 1024 * 1024;
 /// Time between two tries to write to a disk that has refused.
 const RETRY_DISK: Duration = Duration::from_secs(5);
-/// Dead lines that are tolerated before the file is rewritten.
+/// Dead lines, and bytes in them, that are tolerated before the file is rewritten.
 const DEAD_LINES: usize = 2_000;
+const DEAD_BYTES: usize = 32 * 1024 * 1024;
 
 /// What became of a report.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -78,7 +79,9 @@ struct Inner {
     mark: mark::MarkFile,
     rates: rates::Rates,
     suppressed: u64,
+    /// Lines of the file, and their bytes.
     lines: usize,
+    bytes: usize,
     next: u64,
     accepted: u64,
     dropped: u64,
@@ -88,17 +91,35 @@ struct Inner {
 impl Inner {
     /// Marks for the next run what is in memory only. While the disk takes all there is nothing to mark.
     fn note_held(&mut self) {
-        let held = self.waiting.iter().filter(|w| w.kind == Kind::Alarm && !w.stored).count() as u64;
+        let unstored = || self.waiting.iter().filter(|w| w.kind == Kind::Alarm && !w.stored).map(|w| w.sequence);
+        let (held, since) = (unstored().count() as u64, unstored().min().unwrap_or(0));
         if self.refused.is_some() || held != self.mark.read().held {
-            self.mark.set(mark::Mark { next: self.next, dropped: self.dropped, held });
+            self.mark.set(mark::Mark { next: self.next, dropped: self.dropped, held, since });
         }
+    }
+
+    fn waiting_bytes(&self) -> usize {
+        self.waiting.iter().map(|w| w.text.len()).sum()
+    }
+
+    /// Whether most of the file is dead.
+    fn is_mostly_dead(&self) -> bool {
+        self.lines >= self.waiting.len() * 2 + DEAD_LINES || self.bytes >= self.waiting_bytes() + DEAD_BYTES
     }
 }
 
-/// The durable queue. Its calls write to disk: call them from blocking threads.
+/// What the last call left, for those who may not wait for the disk.
+#[derive(Default)]
+struct Shown {
+    counts: Counts,
+    fault: Option<Fault>,
+}
+
+/// The durable queue. Its calls but [`Outbox::counts`] and [`Outbox::fault`] wait for the disk: call them from blocking threads.
 pub struct Outbox {
     path: PathBuf,
     inner: Mutex<Inner>,
+    shown: Mutex<Shown>,
     /// Rung when reports should be sent at once: by each alarm, and by the loop of heartbeats.
     pub urgent: Notify,
     /// Rings at each critical alarm.
@@ -113,6 +134,10 @@ impl Outbox {
     /// Opens the queue at `path`, reading what waits there. A torn last line (power cut) is dropped.
     pub fn open(path: &Path) -> Result<Self, Fault> {
         let (mut waiting, mut next, mut accepted, mut dropped) = (VecDeque::new(), 1u64, 0u64, 0u64);
+        let mark = mark::MarkFile::open(&path.with_extension("mark"));
+        let marked = mark.read();
+        // The power may fail when the disk has taken what was held, and before the mark says so.
+        let mut lost = marked.held;
         match File::open(path) {
             Ok(file) => {
                 for line in BufReader::new(file).split(b'\n') {
@@ -120,6 +145,7 @@ impl Outbox {
                     match serde_json::from_slice::<Line>(&line) {
                         Ok(Line::Report { sequence, kind, body }) => {
                             next = next.max(sequence + 1);
+                            lost = lost.saturating_sub(u64::from(kind == Kind::Alarm && marked.holds(sequence)));
                             waiting.push_back(Waiting::of(sequence, kind, true, &body));
                         }
                         Ok(Line::Marker { accepted_through, next: n, dropped: d, taken }) => {
@@ -137,28 +163,31 @@ impl Outbox {
             Err(e) => return Err(disk(&e)),
         }
         waiting.retain(|w: &Waiting| w.sequence > accepted);
-        let mark = mark::MarkFile::open(&path.with_extension("mark"));
-        let marked = mark.read();
-        if marked.held > 0 {
-            tracing::error!(alarms = marked.held, "alarms that the full disk had no room for ended with the former agent");
+        if lost > 0 {
+            tracing::error!(alarms = lost, "alarms that the full disk had no room for ended with the former agent");
         }
         next = next.max(accepted + 1).max(marked.next);
-        dropped = dropped.max(marked.dropped.saturating_add(marked.held));
+        dropped = dropped.max(marked.dropped.saturating_add(lost));
         let rates = rates::Rates::default();
-        let mut inner = Inner { file: None, refused: None, mark, rates, suppressed: 0, lines: 0, next, accepted, dropped, waiting };
+        let mut inner =
+            Inner { file: None, refused: None, mark, rates, suppressed: 0, lines: 0, bytes: 0, next, accepted, dropped, waiting };
         trim(&mut inner);
-        let outbox = Self { path: path.to_owned(), inner: Mutex::new(inner), urgent: Notify::new(), critical: Notify::new() };
+        let (urgent, critical) = (Notify::new(), Notify::new());
+        let outbox = Self { path: path.to_owned(), inner: Mutex::new(inner), shown: Mutex::default(), urgent, critical };
+        let mut inner = outbox.lock();
         // A full disk must not keep the node from starting.
-        if let Err(fault) = outbox.rewrite(&mut outbox.lock()) {
+        if let Err(fault) = outbox.rewrite(&mut inner) {
             tracing::error!(%fault, "the outbox cannot be written; reports wait in memory");
         }
+        outbox.show(&inner);
+        drop(inner);
         Ok(outbox)
     }
 
     /// Writes the whole file anew.
     fn rewrite(&self, inner: &mut Inner) -> Result<(), Fault> {
-        let done = self.written_anew(inner).map(|file| {
-            (inner.file, inner.refused, inner.lines) = (Some(file), None, inner.waiting.len());
+        let done = self.written_anew(inner).map(|(file, bytes)| {
+            (inner.file, inner.refused, inner.lines, inner.bytes) = (Some(file), None, inner.waiting.len(), bytes);
             inner.waiting.iter_mut().for_each(|w| w.stored = true);
         });
         if let Err(fault) = &done {
@@ -168,7 +197,7 @@ impl Outbox {
         done
     }
 
-    fn written_anew(&self, inner: &Inner) -> Result<File, Fault> {
+    fn written_anew(&self, inner: &Inner) -> Result<(File, usize), Fault> {
         let path = &self.path;
         let marker = Line::Marker { accepted_through: inner.accepted, next: inner.next, dropped: inner.dropped, taken: Vec::new() };
         let mut bytes = line(&marker)?;
@@ -177,7 +206,8 @@ impl Outbox {
             bytes.extend(line(&Line::Report { sequence: w.sequence, kind: w.kind, body })?);
         }
         files::write_atomic(path, &bytes)?;
-        OpenOptions::new().append(true).mode(0o600).open(path).map_err(|e| disk(&e))
+        let file = OpenOptions::new().append(true).mode(0o600).open(path).map_err(|e| disk(&e))?;
+        Ok((file, bytes.len()))
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Inner> {
@@ -193,7 +223,8 @@ impl Outbox {
                 Err(fault)
             }
             (None, Some(file)) => {
-                let written = file.write_all(&line(value)?).and_then(|()| if sync { file.sync_data() } else { Ok(()) });
+                let bytes = line(value)?;
+                let written = file.write_all(&bytes).and_then(|()| if sync { file.sync_data() } else { Ok(()) });
                 if let Err(e) = written {
                     let fault = disk(&e);
                     (inner.file, inner.refused) = (None, Some((fault.clone(), Instant::now())));
@@ -201,15 +232,28 @@ impl Outbox {
                     return Err(fault);
                 }
                 inner.lines += 1;
-                if inner.lines < inner.waiting.len() * 2 + DEAD_LINES { Ok(()) } else { self.rewrite(inner) }
+                inner.bytes += bytes.len();
+                if inner.is_mostly_dead() { self.rewrite(inner) } else { Ok(()) }
             }
             _ => self.rewrite(inner),
         }
     }
 
+    fn shown(&self) -> std::sync::MutexGuard<'_, Shown> {
+        self.shown.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// Publishes what a call has changed.
+    fn show(&self, inner: &Inner) {
+        let alarms = inner.waiting.iter().filter(|w| w.kind == Kind::Alarm).count();
+        let heartbeats = inner.waiting.len() - alarms;
+        let counts = Counts { heartbeats, alarms, dropped: inner.dropped, suppressed: inner.suppressed };
+        *self.shown() = Shown { counts, fault: inner.refused.as_ref().map(|(fault, _)| fault.clone()) };
+    }
+
     /// Why the disk takes no reports at present.
     pub fn fault(&self) -> Option<Fault> {
-        self.lock().refused.as_ref().map(|(fault, _)| fault.clone())
+        self.shown().fault.clone()
     }
 
     /// Keeps a report (an object without `sequence`, `at` and `kind`) made at this time.
@@ -221,6 +265,7 @@ impl Outbox {
             match passes {
                 None => {
                     inner.suppressed += 1;
+                    self.show(&inner);
                     return Ok(Kept::Suppressed);
                 }
                 Some(0) => {}
@@ -228,7 +273,7 @@ impl Outbox {
                     fields.insert("suppressed".into(), json!(missing));
                 }
             }
-            if inner.waiting.iter().map(|w| w.text.len()).sum::<usize>() > MAX_WAITING_BYTES {
+            if inner.waiting_bytes() > MAX_WAITING_BYTES {
                 fields.remove("result");
             }
         }
@@ -259,6 +304,7 @@ impl Outbox {
         {
             own.stored = true;
         }
+        self.show(&inner);
         drop(inner);
         if kind == Kind::Alarm {
             self.urgent.notify_one();
@@ -308,13 +354,12 @@ impl Outbox {
         if let Err(fault) = self.write(&mut inner, &marker, false) {
             tracing::debug!(%fault, "what the server took could not be noted");
         }
+        self.show(&inner);
     }
 
     /// What waits and what was lost.
     pub fn counts(&self) -> Counts {
-        let inner = self.lock();
-        let alarms = inner.waiting.iter().filter(|w| w.kind == Kind::Alarm).count();
-        Counts { heartbeats: inner.waiting.len() - alarms, alarms, dropped: inner.dropped, suppressed: inner.suppressed }
+        self.shown().counts
     }
 }
 

@@ -1,6 +1,7 @@
 //! Brings what runs to what is wanted: one job per deployment, cancelled when no longer wanted, retried for ever.
 
 use std::collections::{BTreeSet, HashMap};
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -8,6 +9,7 @@ use std::time::{Duration, Instant};
 use app_package::digest::Digest;
 use app_package::license::Purpose;
 use app_package::margo::State;
+use futures_util::FutureExt as _;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
@@ -29,6 +31,13 @@ type Goal = Option<Digest>;
 struct Job {
     goal: Goal,
     handle: JoinHandle<()>,
+}
+
+impl Drop for Job {
+    /// A job ends with the desk that it is noted on.
+    fn drop(&mut self) {
+        self.handle.abort();
+    }
 }
 
 struct Done {
@@ -131,7 +140,6 @@ fn assign(agent: &Arc<Agent>, desk: &mut Desk, sender: &mpsc::Sender<Done>) {
                 continue;
             }
             tracing::info!(deployment = id, "no longer wanted: cancelled");
-            job.handle.abort();
             desk.jobs.remove(&id);
         }
         let due = |goal: &Goal| desk.failures.get(&(id.clone(), goal.clone())).is_none_or(|(_, at)| *at <= now);
@@ -145,12 +153,18 @@ fn assign(agent: &Arc<Agent>, desk: &mut Desk, sender: &mpsc::Sender<Done>) {
                     None => remove(&agent, &name),
                 }
             };
-            let result = tokio::time::timeout(INSTALL_LIMIT, work).await;
-            let result = result.unwrap_or_else(|_| Err(Fault::new("install-timeout", "app", "the installation took too long")));
+            let result = attempt(work).await;
             let _ = sender.send(Done { id: name, goal: aim, adopted, result }).await;
         });
         desk.jobs.insert(id, Job { goal, handle });
     }
+}
+
+/// One try of a job, within [`INSTALL_LIMIT`]. A panic is a fault like others: a job that said nothing would never be tried again.
+async fn attempt(work: impl Future<Output = Result<(), Fault>>) -> Result<(), Fault> {
+    let work = AssertUnwindSafe(tokio::time::timeout(INSTALL_LIMIT, work)).catch_unwind();
+    let Ok(result) = work.await else { return Err(Fault::new("cancelled", "app", "the work panicked; the log says where")) };
+    result.unwrap_or_else(|_| Err(Fault::new("install-timeout", "app", "the installation took too long")))
 }
 
 fn finish(agent: &Agent, desk: &mut Desk, done: Done) {
@@ -245,5 +259,17 @@ fn watch_licences(agent: &Agent) {
                 agent.report(id, &running.wanted.component, adopted, State::Failed, Some(&fault));
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_job_that_panics_has_failed() {
+        let missing: Option<()> = None;
+        assert_eq!(attempt(async { missing.map_or_else(|| panic!("in a job"), Ok) }).await.unwrap_err().code, "cancelled");
+        assert_eq!(attempt(async { Ok(()) }).await, Ok(()));
     }
 }

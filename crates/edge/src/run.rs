@@ -1,4 +1,5 @@
-//! The loops of the agent: poll, reconcile, send, renew. Each goes on for ever; a fault of one does not stop the others.
+//! The loops of the agent: poll, reconcile, send, renew. Each goes on for ever; a fault of one does not stop the others, and after a panic of
+//! one all begin anew.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -8,6 +9,7 @@ use app_package::digest::Digest;
 use app_package::margo::{Cpu, DeviceCapabilities, DeviceProperties, RUNTIME_LABEL};
 use chrono::DateTime;
 use serde_json::{Map, json};
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::agent::Agent;
@@ -30,15 +32,34 @@ const RENEW_CAP: Duration = Duration::from_hours(1);
 const CONTACT_CAP: Duration = Duration::from_mins(1);
 /// Shortest wait after the server has refused something: so often a flood of critical alarms makes the node try again.
 const SEND_PAUSE: Duration = Duration::from_secs(1);
+/// Wait before loops that panicked begin anew.
+const BEGIN_ANEW: Duration = Duration::from_secs(1);
 
 /// Runs all loops until cancelled.
 pub async fn run(agent: Arc<Agent>, cancel: CancellationToken) {
-    let work = async {
-        tokio::join!(poll(&agent), reconcile(&agent), beat(&agent), send(&agent), renew(&agent), keep_time(&agent));
+    let loops = || {
+        let agent = agent.clone();
+        async move {
+            tokio::join!(poll(&agent), reconcile(&agent), beat(&agent), send(&agent), renew(&agent), keep_time(&agent));
+        }
     };
     tokio::select! {
-        () = work => {}
+        () = kept_up(loops) => {}
         () = cancel.cancelled() => {}
+    }
+}
+
+/// Runs work anew whenever it panics: a node that serves, but neither polls nor reports, would look healthy to who asks it.
+async fn kept_up<F: Future<Output = ()> + Send + 'static>(work: impl Fn() -> F) {
+    // Ended with this future.
+    let mut task = JoinSet::new();
+    loop {
+        task.spawn(work());
+        match task.join_next().await {
+            Some(Err(error)) => tracing::error!(%error, "the loops of the agent broke off and begin anew"),
+            _ => return,
+        }
+        tokio::time::sleep(BEGIN_ANEW).await;
     }
 }
 
@@ -297,20 +318,21 @@ async fn send_all(agent: &Arc<Agent>) -> Result<(), Refusal> {
 /// Sends what waits in the outbox.
 async fn send_reports(agent: &Arc<Agent>) -> Result<(), Refusal> {
     let plain = |fault| (fault, None);
-    while let Some((body, sent)) = agent.outbox.batch() {
+    let cancelled = |e: tokio::task::JoinError| plain(Fault::new("cancelled", "store", e.to_string()));
+    loop {
+        let keeper = agent.clone();
+        let batch = tokio::task::spawn_blocking(move || keeper.outbox.batch()).await.map_err(cancelled)?;
+        let Some((body, sent)) = batch else { return Ok(()) };
         let last = sent.last().copied().unwrap_or_default();
         let accepted = agent.cloud.reports(body).await?;
         agent.link.contact(&Ok(()));
         let keeper = agent.clone();
-        tokio::task::spawn_blocking(move || keeper.outbox.accepted(accepted, &sent))
-            .await
-            .map_err(|e| plain(Fault::new("cancelled", "store", e.to_string())))?;
+        tokio::task::spawn_blocking(move || keeper.outbox.accepted(accepted, &sent)).await.map_err(cancelled)?;
         if accepted < last {
             let fault = Fault::new("reports-not-accepted", "server", format!("the server took reports up to {accepted} of {last}"));
             return Err(plain(fault));
         }
     }
-    Ok(())
 }
 
 /// Renews the certificate when two thirds of its life are over, by the platform's time: a machine whose clock is wrong renews neither
@@ -342,5 +364,23 @@ async fn renew(agent: &Agent) {
                 tokio::time::sleep(backoff(failures, Duration::from_secs(10), RENEW_CAP, spread())).await;
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicU32;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn work_that_panics_begins_anew() {
+        let begun = Arc::new(AtomicU32::new(0));
+        let work = || {
+            let begun = begun.clone();
+            async move { assert!(begun.fetch_add(1, Ordering::Relaxed) > 0, "the first time") }
+        };
+        tokio::time::timeout(Duration::from_secs(20), kept_up(work)).await.unwrap();
+        assert_eq!(begun.load(Ordering::Relaxed), 2);
     }
 }

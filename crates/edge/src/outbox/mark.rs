@@ -1,5 +1,5 @@
-//! What the next run must know of reports that wait in memory, because the disk is full: the next number, for numbers only grow, and how many
-//! alarms are lost if the agent ends.
+//! What the next run must know of reports that wait in memory, because the disk is full: the next number, for numbers only grow, how many
+//! alarms are lost if the agent ends, and from which number on, for some may have come to the disk before the mark said so.
 //!
 //! Invariant: the file has its size from the first start that had room, and is written over in place, which takes no room of the disk.
 
@@ -21,9 +21,17 @@ pub(super) struct Mark {
     pub(super) dropped: u64,
     /// Alarms that are in memory only.
     pub(super) held: u64,
+    /// The lowest number of those; 0 where there are none.
+    #[serde(default)]
+    pub(super) since: u64,
 }
 
 impl Mark {
+    /// Whether the alarm of this number counts in `held`, if it is one of those.
+    pub(super) fn holds(self, number: u64) -> bool {
+        self.since > 0 && (self.since..self.next).contains(&number)
+    }
+
     fn bytes(self) -> std::io::Result<[u8; SIZE]> {
         let mut bytes = [b' '; SIZE];
         serde_json::to_writer(bytes.as_mut_slice(), &self)?;
@@ -83,7 +91,7 @@ mod tests {
     fn a_mark_is_there_again_and_nonsense_is_none() {
         let dir = Scratch::new();
         let path = dir.path().join("mark");
-        let mark = Mark { next: u64::MAX, dropped: u64::MAX, held: u64::MAX };
+        let mark = Mark { next: u64::MAX, dropped: u64::MAX, held: u64::MAX, since: u64::MAX };
         MarkFile::open(&path).set(mark);
         assert_eq!((MarkFile::open(&path).read(), std::fs::metadata(&path).unwrap().len()), (mark, SIZE as u64));
         std::fs::write(&path, "torn").unwrap();
