@@ -179,7 +179,7 @@ async fn a_rule_that_fires_too_often_is_held_and_counted_unless_it_is_critical()
     node.start();
     node.serves().await;
     server.world().down = true;
-    for _ in 0..300 {
+    for _ in 0..210 {
         let answer = node.predict().await.unwrap().1;
         assert!(answer["alarm_fault"].is_null() && answer["alarm_sequences"].as_array().unwrap().len() == 1, "{answer}");
     }

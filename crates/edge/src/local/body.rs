@@ -31,12 +31,15 @@ const UNIT: usize = 64 * 1024;
 /// those are in hand is bounded by the queues of the apps.
 const MEMORY: usize = 2_304;
 const MEMORY_AT_ONCE: usize = 256;
-/// Longest wait for a part of that memory.
+/// First part of a body that does not tell its length, in units (a body of 2 MiB); it takes as much again whenever that is used up.
+const UNTOLD: u32 = 64;
+/// Longest wait for a part of that memory, and for a further one: who waits for that holds the former.
 const MEMORY_WAIT: Duration = Duration::from_secs(1);
-/// Time between two looks whether somebody can give way.
-const LOOK: Duration = Duration::from_millis(100);
-/// A body that has not kept its pace for so long gives its memory to one that waits.
-const STANDS_STILL: Duration = Duration::from_millis(500);
+const MORE_WAIT: Duration = Duration::from_millis(100);
+/// Time between two tries to get it, and looks whether somebody can give way.
+const LOOK: Duration = Duration::from_millis(20);
+/// A body that has not kept its pace for so long gives its memory to one that waits. Wireless lines stop for shorter times.
+const STANDS_STILL: Duration = Duration::from_secs(2);
 /// Largest body that comes at once, in bytes, and the time that it takes at most.
 const SMALL: usize = 64 * 1024;
 const AT_ONCE: Duration = Duration::from_millis(50);
@@ -109,14 +112,15 @@ impl Bounds {
         self.callers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Counts a body that arrives. Where its caller has too many, the one that is the furthest behind gives way.
+    /// Counts a body that arrives. Where its caller has too many, the one that is the furthest behind gives way; those that wait for memory
+    /// are behind by no fault of their own, and come last.
     fn arrive(self: &Arc<Self>, caller: IpAddr, due: Instant) -> Place {
         let mut callers = self.lock();
         callers.next += 1;
         let number = callers.next;
         let own = callers.arriving.entry(caller).or_default();
         if own.len() >= MAX_ARRIVING
-            && let Some(last) = own.iter().enumerate().min_by_key(|(_, body)| body.due).map(|(place, _)| place)
+            && let Some(last) = own.iter().enumerate().min_by_key(|(_, body)| (body.units == 0, body.due)).map(|(place, _)| place)
         {
             own.swap_remove(last).gives_way.cancel();
         }
@@ -142,19 +146,19 @@ impl Bounds {
         }
     }
 
-    /// A part of the memory for large or slow bodies.
-    async fn reserve(&self, units: u32) -> Result<OwnedSemaphorePermit, ApiError> {
-        let mut part = std::pin::pin!(self.memory.clone().acquire_many_owned(units));
-        let end = Instant::now() + MEMORY_WAIT;
+    /// A part of the memory for large or slow bodies. There is no queue: one that needs much would hold up all that need little.
+    async fn reserve(&self, units: u32, wait: Duration) -> Result<OwnedSemaphorePermit, ApiError> {
+        let end = Instant::now() + wait;
         loop {
-            if let Ok(part) = tokio::time::timeout(LOOK, &mut part).await {
-                return part.map_err(|_| busy("not ready"));
+            if let Ok(part) = self.memory.clone().try_acquire_many_owned(units) {
+                return Ok(part);
             }
             let now = Instant::now();
             if now >= end {
                 return Err(busy("too many large bodies are in hand"));
             }
             self.make_room(units as usize, now);
+            tokio::time::sleep(LOOK).await;
         }
     }
 }
@@ -176,10 +180,9 @@ fn due(before: Instant, now: Instant, bytes: usize) -> Instant {
     (before + earned).min(now + FIRST_BYTES)
 }
 
-/// Memory that a request may need, in units, by the length it announces: the body and the tensors read from it.
-fn needs(length: Option<usize>) -> Option<u32> {
-    let length = length.unwrap_or(MAX_BODY);
-    (length <= MAX_BODY).then(|| u32::try_from(length.div_ceil(UNIT) * 2).unwrap_or(u32::MAX))
+/// Memory that a request needs, in units, by the length of its body: the body and the tensors read from it.
+fn needs(length: usize) -> u32 {
+    u32::try_from(length.div_ceil(UNIT) * 2).unwrap_or(u32::MAX)
 }
 
 fn too_large() -> ApiError {
@@ -203,7 +206,9 @@ pub async fn body(request: &HttpRequest, mut payload: web::Payload) -> Result<Bo
         return Err(ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "encoding-not-supported", "send the body without content encoding"));
     }
     let length = request.headers().get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()).and_then(|v| v.parse().ok());
-    let needed = needs(length).ok_or_else(too_large)?;
+    if length.is_some_and(|length: usize| length > MAX_BODY) {
+        return Err(too_large());
+    }
     let bounds = request.app_data::<web::Data<Bounds>>().ok_or_else(|| busy("not ready"))?.clone().into_inner();
     let at_once = bounds.at_once.clone().acquire_many_owned(2);
     let at_once = tokio::time::timeout(MEMORY_WAIT, at_once).await.ok().and_then(Result::ok).ok_or_else(|| busy("too many requests"))?;
@@ -221,11 +226,17 @@ pub async fn body(request: &HttpRequest, mut payload: web::Payload) -> Result<Bo
     // The wait for memory must not keep small bodies from coming.
     drop(at_once);
     let rest = async {
-        let memory = bounds.reserve(needed).await?;
+        let mut memory = bounds.reserve(length.map_or(UNTOLD, needs), MEMORY_WAIT).await?;
         // What the wait took is not the sender's.
         next_due = Instant::now() + FIRST_BYTES;
         loop {
-            place.note(next_due, needed as usize);
+            while (needs(whole.len()) as usize) > memory.num_permits() {
+                let asked = Instant::now();
+                let more = memory.num_permits().max(1).min((needs(MAX_BODY) as usize).saturating_sub(memory.num_permits()));
+                memory.merge(bounds.reserve(u32::try_from(more).unwrap_or(u32::MAX), MORE_WAIT).await?);
+                next_due += asked.elapsed();
+            }
+            place.note(next_due, memory.num_permits());
             let before = whole.len();
             let slow = |_| ApiError::new(StatusCode::REQUEST_TIMEOUT, "body-too-slow", "the body did not arrive in time");
             if !tokio::time::timeout_at(next_due.into(), read(&mut payload, &mut whole)).await.map_err(slow)?? {
@@ -252,11 +263,13 @@ mod tests {
         let now = Instant::now();
         let after = |seconds: u64| now + Duration::from_secs(seconds);
         let mut held: Vec<Place> = (0..MAX_ARRIVING).map(|n| bounds.arrive(one, after(100 + n as u64))).collect();
-        held[0].note(after(300), 2);
+        for (n, place) in held.iter().enumerate().skip(1) {
+            place.note(after(100 + n as u64), 2);
+        }
         held.push(bounds.arrive(one, after(200)));
         held.push(bounds.arrive(two, after(1)));
         let gone: Vec<usize> = held.iter().enumerate().filter(|(_, place)| place.gives_way.is_cancelled()).map(|(n, _)| n).collect();
-        assert_eq!(gone, [1], "not the one that went on, not the new one, and nobody else's");
+        assert_eq!(gone, [1], "not the one that waits for memory, not the new one, and nobody else's");
         drop(held);
         assert!(bounds.lock().arriving.is_empty());
     }
@@ -268,17 +281,49 @@ mod tests {
         let hold = async |due| {
             let place = bounds.arrive(IpAddr::from([127, 0, 0, 1]), due);
             place.note(due, MEMORY / 2);
-            (bounds.reserve(half).await.unwrap(), place)
+            (bounds.reserve(half, MEMORY_WAIT).await.unwrap(), place)
         };
         let now = Instant::now();
-        let (moving, still) = (hold(now + FIRST_BYTES * 2).await, hold(now + STANDS_STILL).await);
-        let others = tokio::join!(bounds.reserve(half), async {
+        let (moving, still) = (hold(now + FIRST_BYTES * 2).await, hold(now + FIRST_BYTES - STANDS_STILL).await);
+        let others = tokio::join!(bounds.reserve(half, MEMORY_WAIT), async {
             still.1.gives_way.cancelled().await;
             drop(still);
         });
         let part = others.0.unwrap();
-        assert!(bounds.reserve(half).await.is_err() && !moving.1.gives_way.is_cancelled());
-        drop((part, moving));
+        assert!(bounds.reserve(half, MEMORY_WAIT).await.is_err() && !moving.1.gives_way.is_cancelled());
+        // One that needs much and waits does not hold up one that needs little.
+        drop(part);
+        let (whole, little) = tokio::join!(bounds.reserve(half * 2, MEMORY_WAIT), async {
+            tokio::time::sleep(LOOK).await;
+            let asked = Instant::now();
+            drop(bounds.reserve(2, MEMORY_WAIT).await.unwrap());
+            asked.elapsed()
+        });
+        assert!(whole.is_err() && little < MEMORY_WAIT / 2, "{little:?}");
+        drop(moving);
+    }
+
+    #[tokio::test]
+    async fn no_more_bodies_give_way_than_need_be() {
+        let bounds = Arc::new(Bounds::default());
+        let now = Instant::now();
+        let mut held = Vec::new();
+        for _ in 0..4 {
+            let place = bounds.arrive(IpAddr::from([127, 0, 0, 1]), now);
+            place.note(now, MEMORY / 4);
+            held.push((bounds.reserve(u32::try_from(MEMORY / 4).unwrap(), MEMORY_WAIT).await.unwrap(), place));
+        }
+        // Those who give way need some looks to do so, one longer than the other.
+        let half = u32::try_from(MEMORY / 2).unwrap();
+        let (part, ()) = tokio::join!(bounds.reserve(half, MEMORY_WAIT), async {
+            for _ in 0..3 {
+                tokio::time::sleep(MEMORY_WAIT / 5).await;
+                if let Some(gone) = held.iter().position(|(_, place)| place.gives_way.is_cancelled()) {
+                    drop(held.remove(gone));
+                }
+            }
+        });
+        assert!(part.is_ok() && held.len() == 2, "{}", held.len());
     }
 
     #[test]
@@ -289,7 +334,7 @@ mod tests {
         // A fast start is no credit for a stop.
         assert_eq!(due(first, begin + second, 100 * BYTES_PER_SECOND) - begin, FIRST_BYTES + second);
         assert_eq!(due(first, begin + second * 4, BYTES_PER_SECOND / 2) - begin, FIRST_BYTES + second / 2);
-        assert_eq!((needs(Some(100)), needs(Some(10 << 20)), needs(Some(MAX_BODY + 1))), (Some(2), Some(320), None));
-        assert!(needs(None).is_some_and(|most| usize::try_from(most).unwrap() < MEMORY / 3));
+        assert_eq!((needs(0), needs(100), needs(10 << 20)), (0, 2, 320));
+        assert!(usize::try_from(needs(MAX_BODY)).unwrap() < MEMORY / 3);
     }
 }

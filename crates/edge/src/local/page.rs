@@ -160,6 +160,11 @@ pub(super) async fn status(request: HttpRequest, agent: Shared) -> HttpResponse 
     let time = format!("{}{}", local(agent.clock.now()), also(agent.clock.fault()));
     // A desired state that came but was refused; trouble of the connection itself stands above.
     let refused = agent.link.poll_trouble().filter(|fault| trouble.as_ref().is_none_or(|t| t.code != fault.code || t.source != "server"));
+    let api = match (&agent.config.open, &agent.config.token) {
+        (Some(fault), _) => warned(fault),
+        (None, Some(_)) => t("需要令牌", "asks for a token").to_owned(),
+        (None, None) => t("无需令牌", "asks for no token").to_owned(),
+    };
     let engine = match agent.engine() {
         None => "–".to_owned(),
         Some(Ok(version)) => safe(&version),
@@ -177,6 +182,7 @@ pub(super) async fn status(request: HttpRequest, agent: Shared) -> HttpResponse 
             refused.map_or_else(|| state.manifest_version.to_string(), |fault| format!("{} {}", state.manifest_version, warned(&fault))),
         ),
         ("ONNX Runtime", engine),
+        (t("本地接口", "Local API"), api),
         (t("待上报告警", "Alarms to be sent"), format!("{}{}{}", counts.alarms, lost(&counts, zh), also(agent.outbox.fault()))),
     ] {
         let _ = write!(html, "<dt>{label}</dt><dd>{value}</dd>");

@@ -2,12 +2,14 @@
 
 use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, web};
+use chrono::{DateTime, Utc};
 use serde_json::{Map, Value, json};
 
 use super::body::body;
 use super::{ApiError, Shared, infer};
 use crate::apps::Running;
-use crate::outbox::{Kept, Kind};
+use crate::fault::Fault;
+use crate::outbox::{Kept, Kind, Outbox};
 use crate::wire::Request;
 
 /// `GET /v1/apps`: the apps that run.
@@ -71,37 +73,41 @@ pub(super) async fn predict(
         let reports: Vec<_> = alarms.iter().map(|alarm| report(&running, alarm, &output)).collect();
         let keeper = agent.clone();
         let at = agent.clock.now();
-        let stored =
-            web::block(move || reports.into_iter().map(|r| keeper.outbox.push(Kind::Alarm, at, r)).collect::<Result<Vec<_>, _>>()).await;
-        match stored {
-            Ok(Ok(kept)) => {
-                let sequences: Vec<u64> = kept
-                    .iter()
-                    .filter_map(|kept| match kept {
-                        Kept::Stored(sequence) | Kept::InMemory(sequence, _) => Some(*sequence),
-                        Kept::Suppressed => None,
-                    })
-                    .collect();
-                answer.insert("alarm_sequences".to_owned(), json!(sequences));
-                let fault = kept.iter().find_map(|kept| match kept {
-                    Kept::Stored(_) => None,
-                    Kept::InMemory(_, fault) => Some(fault.code.clone()),
-                    Kept::Suppressed => Some("alarm-rate".into()),
-                });
-                if let Some(code) = fault {
-                    answer.insert("alarm_fault".to_owned(), json!(code));
-                }
-            }
-            // The caller gets the alarm in any case; `alarm_fault` tells why it could not be stored.
-            Ok(Err(fault)) => {
-                tracing::error!(%fault, "an alarm could not be stored");
-                answer.insert("alarm_fault".to_owned(), json!(fault.code));
-            }
-            Err(e) => tracing::error!(error = %e, "an alarm could not be stored"),
-        }
+        let stored = web::block(move || keep(&keeper.outbox, at, reports)).await;
+        answer.extend(told(&stored.unwrap_or_else(|e| vec![Err(Fault::new("cancelled", "store", e.to_string()))])));
     }
     answer.extend(output);
     Ok(HttpResponse::Ok().json(answer))
+}
+
+/// Keeps each alarm, whatever becomes of the others.
+fn keep(outbox: &Outbox, at: DateTime<Utc>, reports: Vec<Map<String, Value>>) -> Vec<Result<Kept, Fault>> {
+    reports.into_iter().map(|report| outbox.push(Kind::Alarm, at, report)).collect()
+}
+
+/// What became of the alarms: the numbers of those that are kept, and why one is not on disk, first of all why one is lost. The caller gets
+/// the alarms themselves in any case.
+fn told(stored: &[Result<Kept, Fault>]) -> Map<String, Value> {
+    let (mut sequences, mut lost, mut held) = (Vec::new(), None, None);
+    for outcome in stored {
+        match outcome {
+            Ok(Kept::Stored(sequence)) => sequences.push(*sequence),
+            Ok(Kept::InMemory(sequence, fault)) => {
+                sequences.push(*sequence);
+                held = held.or(Some(&*fault.code));
+            }
+            Ok(Kept::Suppressed) => held = held.or(Some("alarm-rate")),
+            Err(fault) => {
+                tracing::error!(%fault, "an alarm could not be stored");
+                lost = lost.or(Some(&*fault.code));
+            }
+        }
+    }
+    let mut told = Map::from_iter([("alarm_sequences".to_owned(), json!(sequences))]);
+    if let Some(code) = lost.or(held) {
+        told.insert("alarm_fault".to_owned(), json!(code));
+    }
+    told
 }
 
 fn report(running: &Running, alarm: &Value, output: &Map<String, Value>) -> Map<String, Value> {
@@ -116,4 +122,29 @@ fn report(running: &Running, alarm: &Value, output: &Map<String, Value>) -> Map<
         ("text".to_owned(), field("text")),
         ("result".to_owned(), json!(output)),
     ])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::Scratch;
+
+    #[test]
+    fn an_alarm_that_is_too_large_keeps_no_other_from_the_disk() {
+        let dir = Scratch::new();
+        let outbox = Outbox::open(&dir.path().join("o")).unwrap();
+        let alarm = |level: &str, text: String| Map::from_iter([("level".to_owned(), json!(level)), ("text".to_owned(), json!(text))]);
+        let stored = keep(&outbox, Utc::now(), vec![alarm("warning", "x".repeat(1 << 20)), alarm("critical", "fire".into())]);
+        assert_eq!(outbox.counts().alarms, 1);
+        assert_eq!(Value::Object(told(&stored)), json!({ "alarm_sequences": [1], "alarm_fault": "report-too-large" }));
+    }
+
+    #[test]
+    fn what_is_lost_is_told_before_what_waits() {
+        let fault = |code| Fault::new(code, "store", "");
+        let stored = [Ok(Kept::Stored(1)), Ok(Kept::InMemory(2, fault("disk-full"))), Ok(Kept::Suppressed)];
+        assert_eq!(Value::Object(told(&stored)), json!({ "alarm_sequences": [1, 2], "alarm_fault": "disk-full" }));
+        assert_eq!(told(&[Ok(Kept::Suppressed), Err(fault("cancelled"))])["alarm_fault"], "cancelled");
+        assert_eq!(Value::Object(told(&[Ok(Kept::Stored(3))])), json!({ "alarm_sequences": [3] }));
+    }
 }

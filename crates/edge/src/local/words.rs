@@ -20,6 +20,7 @@ mod tests {
             "disk-full",
             "engine-missing",
             "sandbox-failed",
+            "api-open",
             "app-unconfined",
             "data-folder-copied",
             "license-expired",

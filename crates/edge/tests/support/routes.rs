@@ -1,0 +1,185 @@
+//! The endpoints of the small server.
+
+use std::sync::{Arc, Mutex};
+
+use actix_web::http::header;
+use actix_web::{HttpRequest, HttpResponse, web};
+use app_package::digest::Digest;
+use app_package::oci;
+use futures_util::StreamExt;
+use rcgen::{CertificateSigningRequestParams, ExtendedKeyUsagePurpose, Issuer, KeyPair};
+use serde_json::{Value, json};
+
+use super::{CODE, MANAGER, NODE, World, uri};
+
+pub(super) struct Context {
+    pub(super) world: Arc<Mutex<World>>,
+    pub(super) ca: Arc<(Issuer<'static, KeyPair>, String)>,
+    pub(super) jwks: Value,
+}
+
+type Ctx = web::Data<Context>;
+
+pub(super) fn routes(config: &mut web::ServiceConfig) {
+    use web::{get, post, put};
+    config
+        .route("/edge/enroll", post().to(enroll))
+        .route("/edge/renew", post().to(renew))
+        .route("/edge/reports", post().to(reports))
+        .route("/.well-known/jwks.json", get().to(|c: Ctx| async move { HttpResponse::Ok().json(&c.jwks) }))
+        .route("/api/v1/capabilities/{id}", put().to(capabilities))
+        .route("/api/v1/deployments", get().to(deployments))
+        .route("/api/v1/deployments/{id}/status", post().to(status))
+        .route("/api/v1/deployments/{id}/{digest}", get().to(document))
+        .route("/token", get().to(|| async { HttpResponse::Ok().json(json!({ "token": "t", "expires_in": 300 })) }))
+        .route("/v2/{vendor}/{app}/manifests/{digest}", get().to(manifest))
+        .route("/v2/{vendor}/{app}/referrers/{digest}", get().to(referrers))
+        .route("/v2/{vendor}/{app}/blobs/{digest}", get().to(blob));
+}
+
+fn issue(context: &Context, csr: &str, aged: bool) -> HttpResponse {
+    let mut request = CertificateSigningRequestParams::from_pem(csr).unwrap();
+    let spiffe_id = format!("{MANAGER}/client/{NODE}");
+    request.params.subject_alt_names = vec![uri(&spiffe_id)];
+    request.params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+    if aged {
+        let (now, day) = (std::time::SystemTime::now(), std::time::Duration::from_hours(24));
+        (request.params.not_before, request.params.not_after) = ((now - day * 26).into(), (now + day * 4).into());
+    }
+    let certificate = request.signed_by(&context.ca.0).unwrap();
+    HttpResponse::Created().json(json!({
+        "node_id": NODE, "spiffe_id": spiffe_id, "certificate_pem": format!("{}{}", certificate.pem(), context.ca.1),
+        "trust_bundle_pem": context.ca.1, "jwks": context.jwks, "node_name": "节点<1>", "site_name": "North pit",
+        "poll_seconds": 1, "heartbeat_seconds": 1,
+    }))
+}
+
+async fn enroll(context: Ctx, body: web::Json<Value>) -> HttpResponse {
+    let mut world = context.world.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    if body["code"] != CODE || world.enrolled {
+        let code = if world.enrolled { "enrollment-code-used" } else { "enrollment-code-unknown" };
+        return HttpResponse::BadRequest()
+            .content_type("application/problem+json")
+            .body(json!({ "code": code, "detail": "no" }).to_string());
+    }
+    world.enrolled = true;
+    issue(&context, body["csr_pem"].as_str().unwrap(), world.aged)
+}
+
+async fn renew(context: Ctx, body: web::Json<Value>) -> HttpResponse {
+    let mut world = context.world.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    world.renewals += 1;
+    issue(&context, body["csr_pem"].as_str().unwrap(), world.aged)
+}
+
+async fn reports(context: Ctx, body: web::Json<Value>) -> HttpResponse {
+    let mut world = context.world.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    if world.down {
+        return HttpResponse::ServiceUnavailable().finish();
+    }
+    if world.removed {
+        return not_accepted();
+    }
+    let mut last = 0;
+    for report in body["reports"].as_array().unwrap() {
+        last = report["sequence"].as_u64().unwrap();
+        world.reports.insert(last, report.clone());
+    }
+    HttpResponse::Ok().json(json!({ "accepted_through": last }))
+}
+
+fn not_accepted() -> HttpResponse {
+    HttpResponse::Unauthorized().json(json!({ "status": 401, "code": "certificate-not-accepted" }))
+}
+
+async fn capabilities(context: Ctx, body: web::Json<Value>) -> HttpResponse {
+    context.world.lock().unwrap_or_else(std::sync::PoisonError::into_inner).capabilities = Some(body.into_inner());
+    HttpResponse::Created().finish()
+}
+
+async fn deployments(context: Ctx, request: HttpRequest) -> HttpResponse {
+    let world = context.world.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    if world.down {
+        return HttpResponse::ServiceUnavailable().finish();
+    }
+    if world.removed {
+        return not_accepted();
+    }
+    let list: Vec<Value> = world
+        .deployments
+        .iter()
+        .map(|(id, yaml)| {
+            let digest = Digest::of(yaml);
+            json!({ "deploymentId": id, "digest": digest, "url": format!("/api/v1/deployments/{id}/{digest}") })
+        })
+        .collect();
+    let body = json!({ "manifestVersion": world.version, "bundle": null, "deployments": list }).to_string();
+    let etag = format!("\"{}\"", Digest::of(body.as_bytes()));
+    if request.headers().get(header::IF_NONE_MATCH).is_some_and(|v| v == etag.as_str()) {
+        return HttpResponse::NotModified().finish();
+    }
+    HttpResponse::Ok().insert_header((header::ETAG, etag)).body(body)
+}
+
+async fn document(context: Ctx, path: web::Path<(String, String)>) -> HttpResponse {
+    let world = context.world.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    match world.deployments.get(&path.0) {
+        Some(_) if world.forged.contains(&path.0) => HttpResponse::Ok().body("forged: true"),
+        Some(yaml) if Digest::of(yaml).as_str() == path.1 => HttpResponse::Ok().body(yaml.clone()),
+        _ => HttpResponse::NotFound().finish(),
+    }
+}
+
+async fn status(context: Ctx, body: web::Json<Value>) -> HttpResponse {
+    let mut world = context.world.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    if world.down {
+        return HttpResponse::ServiceUnavailable().finish();
+    }
+    if let Some(count) = &mut world.refused {
+        *count += 1;
+        return HttpResponse::ServiceUnavailable().insert_header((header::RETRY_AFTER, "40")).finish();
+    }
+    world.statuses.push(body.into_inner());
+    HttpResponse::Created().finish()
+}
+
+type Path = web::Path<(String, String, String)>;
+
+async fn manifest(context: Ctx, path: Path) -> HttpResponse {
+    let world = context.world.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    world.manifests.get(&path.2).map_or_else(|| HttpResponse::NotFound().finish(), |bytes| HttpResponse::Ok().body(bytes.clone()))
+}
+
+async fn referrers(context: Ctx, path: Path) -> HttpResponse {
+    let world = context.world.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    HttpResponse::Ok().json(oci::Index::of(world.signatures.get(&path.2).cloned().unwrap_or_default()))
+}
+
+async fn blob(context: Ctx, request: HttpRequest, path: Path) -> HttpResponse {
+    let mut world = context.world.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    if request.headers().get(header::AUTHORIZATION).is_none_or(|v| v != "Bearer t") {
+        return HttpResponse::Unauthorized().finish();
+    }
+    world.asked.insert(path.2.clone());
+    let Some(bytes) = world.blobs.get(&path.2).cloned() else { return HttpResponse::NotFound().finish() };
+    let range = request.headers().get(header::RANGE).map(|v| v.to_str().unwrap().to_owned());
+    let from = range.map_or(0, |r| r.trim_start_matches("bytes=").trim_end_matches('-').parse::<usize>().unwrap());
+    let mut response = if from > 0 { HttpResponse::PartialContent() } else { HttpResponse::Ok() };
+    if from > 0 {
+        world.resumed += 1;
+        response.insert_header((header::CONTENT_RANGE, format!("bytes {from}-{}/{}", bytes.len() - 1, bytes.len())));
+    }
+    if world.cut > 0 && bytes.len() > 50 && from == 0 {
+        world.cut -= 1;
+        let half = bytes::Bytes::from(bytes[..bytes.len() / 2].to_vec());
+        // The half must be on its way before the break, else nothing of the answer is sent.
+        let broken = futures_util::stream::iter([Ok(half), Err(std::io::Error::other("cut"))]).then(|part| async {
+            if part.is_err() {
+                tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+            }
+            part
+        });
+        return response.streaming(broken);
+    }
+    response.body(bytes[from..].to_vec())
+}
