@@ -4,10 +4,12 @@
 FROM rust:1.95-bookworm AS build
 WORKDIR /build
 COPY . .
-# The time of the build, below which no node takes the time to be: give the time of the sources for an image that can be built again.
+# The time of the sources, below which no node takes the time to be until the platform tells it; that of the newest file unless given. Give
+# that of the commit for an image that can be built again.
 ARG SOURCE_DATE_EPOCH
 RUN --mount=type=cache,target=/usr/local/cargo/registry --mount=type=cache,target=/build/target \
-    SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(date +%s)} cargo build --release --locked --package pithead --bin pithead --package pithead-edge --bin pithead-edge \
+    SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(find Cargo.lock src crates locales migrations static templates -type f -printf '%Ts\n' | sort -n | tail -1)} \
+    cargo build --release --locked --package pithead --bin pithead --package pithead-edge --bin pithead-edge \
     && mkdir /out && cp target/release/pithead target/release/pithead-edge /out/ && strip --strip-debug /out/*
 
 FROM debian:bookworm-slim AS onnxruntime

@@ -48,6 +48,8 @@ pub struct Config {
     pub adopt: bool,
     /// Token that callers of the local API must show; none asks for nothing.
     pub token: Option<String>,
+    /// Why it asks for nothing where it should.
+    pub open: Option<Fault>,
 }
 
 /// Where a deployment stands, for the status page and heartbeats; there also while no process runs.
@@ -169,7 +171,7 @@ impl Agent {
         let (client, keys) = (next.client(&self.clock)?, keys_of(&next)?);
         next.save(&self.config.data)?;
         if let Ok((from, _)) = next.validity() {
-            self.clock.issued(from);
+            self.clock.certified(from);
         }
         self.cloud.replace(client);
         *self.keys.write().unwrap_or_else(PoisonError::into_inner) = keys;

@@ -1,9 +1,10 @@
 //! The node's time. Clocks of machines underground stand at 1970 after a dead battery, or run years ahead; a mine may set one back.
 //!
-//! Invariants: the time never falls below what is proved (when this program was built, when the certificate and a verified licence were
-//! issued, and the platform's time of the last answer with the time that this agent has run since); once the platform has answered, its
-//! time holds, whatever the machine's clock says, but not against the certificate and the program. What the machine's clock says wrong is
-//! told by [`Clock::fault`] and stops nothing.
+//! Invariants: the time never falls below what is proved (when this program was built, when a verified licence was issued, the beginning of
+//! the certificate's life, and the platform's time of the last answer with the time that this agent has run since); once the platform has
+//! answered, its time holds, whatever the machine's clock says, but not against the certificate, which begins its whole life before it is
+//! issued: so far a platform may have run ahead without the node being bound to that. What the machine's clock says wrong is told by
+//! [`Clock::fault`] and stops nothing.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -33,9 +34,9 @@ impl Known {
 }
 
 struct Inner {
-    /// When the certificate was issued or the program was built: nobody's word sets the time before that.
-    issued: DateTime<Utc>,
-    /// Lower bound of the time, from former runs and documents.
+    /// Beginning of the certificate's life: nobody's word sets the time before that.
+    begun: DateTime<Utc>,
+    /// Lower bound of the time, from former runs, documents and the program.
     floor: Known,
     /// Time of the platform's last answer in this run.
     platform: Option<Known>,
@@ -55,7 +56,7 @@ pub struct Clock {
     inner: Mutex<Inner>,
 }
 
-/// When this program was built, where the build says so; a build that is to be repeatable says the time of its sources.
+/// Time of the sources of this program, where the build says it.
 fn built() -> DateTime<Utc> {
     option_env!("SOURCE_DATE_EPOCH").and_then(|seconds| DateTime::from_timestamp(seconds.parse().ok()?, 0)).unwrap_or_default()
 }
@@ -73,22 +74,23 @@ pub fn wrong(system: DateTime<Utc>, floor: DateTime<Utc>, platform: Option<DateT
 }
 
 impl Clock {
-    /// The clock of a data folder. `issued` is when the node's certificate was issued.
-    pub fn open(data: &Path, issued: Option<DateTime<Utc>>) -> Self {
+    /// The clock of a data folder. `begun` is the beginning of the life of the node's certificate.
+    pub fn open(data: &Path, begun: Option<DateTime<Utc>>) -> Self {
         let file = data.join(FILE);
         let text = std::fs::read_to_string(&file).unwrap_or_default();
         let kept = text.trim().parse().ok().and_then(|seconds| DateTime::from_timestamp(seconds, 0));
-        Self::with(Some(file), kept, issued.unwrap_or_default().max(built()))
+        Self::with(Some(file), kept, begun.unwrap_or_default())
     }
 
     /// A clock that knows nothing yet, for enrolment.
     pub fn fresh() -> Self {
-        Self::with(None, None, built())
+        Self::with(None, None, DateTime::default())
     }
 
-    fn with(file: Option<PathBuf>, kept: Option<DateTime<Utc>>, issued: DateTime<Utc>) -> Self {
-        let floor = Known { time: kept.unwrap_or_default().max(issued), at: Instant::now() };
-        Self { file, inner: Mutex::new(Inner { issued, floor, platform: None }) }
+    fn with(file: Option<PathBuf>, kept: Option<DateTime<Utc>>, begun: DateTime<Utc>) -> Self {
+        // The program was built on a machine whose clock may have run ahead: the platform's word stands above it.
+        let floor = Known { time: kept.unwrap_or_default().max(built()).max(begun), at: Instant::now() };
+        Self { file, inner: Mutex::new(Inner { begun, floor, platform: None }) }
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -112,24 +114,29 @@ impl Clock {
         platform.unwrap_or(floor).max(floor)
     }
 
+    /// The time that the certificate proves, which no clock of a machine or of the platform moves.
+    pub fn documented(&self) -> DateTime<Utc> {
+        self.lock().begun
+    }
+
     /// The platform's time, once it has answered in this run.
     pub fn platform(&self) -> Option<DateTime<Utc>> {
         self.parts().2
     }
 
     /// The platform's time (`Date` of an answer over a connection whose other end was verified). It is believed whatever was known before:
-    /// a platform whose clock was wrong for a day must not bind its nodes to it for ever. Only the certificate and the program stand against it.
+    /// a platform whose clock was wrong for a day must not bind its nodes to it for ever. Only the certificate stands against it.
     pub fn heard(&self, date: &str) {
         let Ok(time) = DateTime::parse_from_rfc2822(date) else { return };
         let mut inner = self.lock();
-        let known = Known { time: time.to_utc().max(inner.issued), at: Instant::now() };
+        let known = Known { time: time.to_utc().max(inner.begun), at: Instant::now() };
         (inner.floor, inner.platform) = (known, Some(known));
     }
 
-    /// A certificate of this node issued at this time was verified: it is at least that late.
-    pub fn issued(&self, time: DateTime<Utc>) {
+    /// A certificate of this node was verified whose life begins at this time: it is at least that late.
+    pub fn certified(&self, time: DateTime<Utc>) {
         let mut inner = self.lock();
-        inner.issued = inner.issued.max(time);
+        inner.begun = inner.begun.max(time);
         inner.rise(time);
     }
 
@@ -214,6 +221,17 @@ mod tests {
     }
 
     #[test]
+    fn the_platform_corrects_a_program_that_was_built_ahead() {
+        let clock = Clock::with(None, Some(day(365 * 90)), DateTime::default());
+        clock.heard(&day(365 * 20).to_rfc2822());
+        assert!(clock.proved() < day(365 * 21) && clock.now() < day(365 * 21));
+        // What the build says counts as such a note: it is no document.
+        let dir = Scratch::new();
+        assert_eq!(Clock::open(dir.path(), Some(day(10))).documented(), day(10));
+        assert_eq!(Clock::fresh().documented(), DateTime::UNIX_EPOCH);
+    }
+
+    #[test]
     fn documents_prove_a_time_and_the_platform_stands_against_licences_only() {
         let dir = Scratch::new();
         let far = |years: i64| day(365 * years);
@@ -226,10 +244,11 @@ mod tests {
         clock.heard(&far(82).to_rfc2822());
         clock.licensed(far(90));
         assert!((far(82)..far(83)).contains(&clock.now()) && (far(82)..far(83)).contains(&clock.proved()));
+        assert_eq!(clock.documented(), far(80), "neither licences nor the platform move what TLS goes by");
         // Not what the certificate said, whichever came first.
         clock.heard(&far(79).to_rfc2822());
         assert!(clock.now() >= far(80) && clock.platform() >= Some(far(80)));
-        clock.issued(far(84));
+        clock.certified(far(84));
         assert!(clock.now() >= far(84));
         clock.heard(&far(83).to_rfc2822());
         assert!(clock.now() >= far(84) && clock.proved() >= far(84));

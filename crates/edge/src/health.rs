@@ -23,10 +23,11 @@ impl Down {
 }
 
 /// Faults of the node as a whole, the worst first: what keeps it from taking the desired state, from running apps, from keeping reports,
-/// its clock, a copied data folder, and apps that the kernel does not confine. None of them stops what runs.
+/// its clock, an open API, a copied data folder, and apps that the kernel does not confine. None of them stops what runs.
 pub fn faults(agent: &Agent) -> Vec<Fault> {
     let engine = agent.engine().and_then(Result::err);
-    let all = [agent.link.poll_trouble(), engine, agent.outbox.fault(), agent.clock.fault(), agent.copied.clone(), unconfined(agent)];
+    let (open, copied) = (agent.config.open.clone(), agent.copied.clone());
+    let all = [agent.link.poll_trouble(), engine, agent.outbox.fault(), agent.clock.fault(), open, copied, unconfined(agent)];
     all.into_iter().flatten().collect()
 }
 

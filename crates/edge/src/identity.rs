@@ -5,7 +5,6 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use rcgen::{CertificateParams, DistinguishedName, KeyPair, PKCS_ECDSA_P256_SHA256};
@@ -156,7 +155,7 @@ impl Identity {
         tls::client(expect, Some((&self.certificate_pem, &self.key_pem)), clock.clone())
     }
 
-    /// Start and end of the certificate's life.
+    /// Beginning and end of the certificate's life. It begins as long before its issue as it ends after it.
     pub fn validity(&self) -> Result<(DateTime<Utc>, DateTime<Utc>), Fault> {
         let leaf = leaf(&self.certificate_pem)?;
         let (_, parsed) = X509Certificate::from_der(&leaf).map_err(|e| unusable("certificate", e))?;
@@ -173,10 +172,10 @@ fn leaf(pem: &str) -> Result<CertificateDer<'static>, Fault> {
 /// Least time between two renewals, whatever dates the certificates have.
 const RENEW_PAUSE: TimeDelta = TimeDelta::hours(1);
 
-/// Time of renewal: when two thirds of a certificate's life are over, and not within an hour of the renewal before.
+/// Time of renewal: when two thirds of the time after a certificate's issue are over, and not within an hour of the renewal before.
 pub fn renew_at(from: DateTime<Utc>, to: DateTime<Utc>, renewed: Option<DateTime<Utc>>) -> DateTime<Utc> {
-    let life = (to - from).to_std().unwrap_or(Duration::ZERO);
-    let due = TimeDelta::from_std(life / 3 * 2).map_or(from, |part| from + part);
+    // The time after the issue is half of the life.
+    let due = to - (to - from).max(TimeDelta::zero()) / 6;
     renewed.map_or(due, |at| due.max(at + RENEW_PAUSE))
 }
 
@@ -211,10 +210,11 @@ mod tests {
 
     #[test]
     fn renewal_is_due_at_two_thirds() {
-        let from = DateTime::from_timestamp(0, 0).unwrap();
+        // Issued at 0.
+        let from = DateTime::from_timestamp(-9000, 0).unwrap();
         let to = DateTime::from_timestamp(9000, 0).unwrap();
         assert_eq!(renew_at(from, to, None).timestamp(), 6000);
-        assert_eq!(renew_at(to, from, None), to);
+        assert_eq!(renew_at(to, from, None), from);
         // A certificate that is due as soon as it is there is not renewed again at once.
         assert_eq!(renew_at(from, to, Some(from)).timestamp(), 6000);
         assert_eq!(renew_at(from, to, Some(to)).timestamp(), 9000 + 3600);

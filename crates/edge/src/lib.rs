@@ -30,4 +30,5 @@ pub mod tensor;
 #[cfg(test)]
 mod testing;
 pub mod tls;
+pub mod token;
 pub mod wire;

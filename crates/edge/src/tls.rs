@@ -63,8 +63,8 @@ impl std::fmt::Debug for PeerVerifier {
     }
 }
 
-/// When a certificate was issued, in seconds since 1970.
-fn issued_at(der: &[u8]) -> Option<u64> {
+/// Beginning of a certificate's life, in seconds since 1970.
+fn begins_at(der: &[u8]) -> Option<u64> {
     let (_, certificate) = X509Certificate::from_der(der).ok()?;
     u64::try_from(certificate.validity().not_before.timestamp()).ok()
 }
@@ -107,11 +107,12 @@ impl ServerCertVerifier for PeerVerifier {
         _ocsp_response: &[u8],
         _now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        // Times are judged by what is proved, not by the machine's clock: one that stands at 1970 or runs ahead must not cut the node off, for
-        // the platform is where it learns the time. A certificate that the authority has signed proves that it is as late as its issue.
-        let proved = u64::try_from(self.clock.proved().timestamp()).unwrap_or(0);
-        let issued = std::iter::once(end_entity).chain(intermediates).filter_map(|certificate| issued_at(certificate)).max();
-        let now = UnixTime::since_unix_epoch(Duration::from_secs(proved.max(issued.unwrap_or(0))));
+        // Times are judged by what certificates prove, not by a clock: a machine's that stands at 1970 or runs ahead, or a platform's that ran
+        // ahead for a day, must not cut the node off, for the platform is where it learns the time. A certificate that the authority has
+        // signed proves that it is as late as the beginning of its life.
+        let proved = u64::try_from(self.clock.documented().timestamp()).unwrap_or(0);
+        let begun = std::iter::once(end_entity).chain(intermediates).filter_map(|certificate| begins_at(certificate)).max();
+        let now = UnixTime::since_unix_epoch(Duration::from_secs(proved.max(begun.unwrap_or(0))));
         let parsed = ParsedCertificate::try_from(end_entity)?;
         let algorithms = self.provider.signature_verification_algorithms.all;
         let id = || uri_san(end_entity).ok_or_else(|| bad(CertificateError::BadEncoding));

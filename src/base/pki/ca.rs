@@ -143,14 +143,17 @@ impl NodeCa {
         }
         let spiffe_id = self.node_id(node);
         let serial = crate::base::ids::random::<16>();
-        let expires = now.plus(chrono::TimeDelta::days(self.days));
+        let life = chrono::TimeDelta::days(self.days);
+        let expires = now.plus(life);
         let mut params = CertificateParams::default();
         params.distinguished_name = name(node);
         params.subject_alt_names = vec![SanType::URI(spiffe_id.clone().try_into().map_err(Error::internal)?)];
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth, ExtendedKeyUsagePurpose::ServerAuth];
         params.serial_number = Some(SerialNumber::from_slice(&serial));
-        params.not_before = offset(now.minus(chrono::TimeDelta::minutes(5)))?;
+        // Its whole life back: where our clock ran ahead, the node renewed meanwhile all the same, and a certificate that begins in what is the
+        // future again would lock it out. Only the holder of a valid one renews, so that the clock was ahead by less than that.
+        params.not_before = offset(now.minus(life))?;
         params.not_after = offset(expires)?;
         csr.params = params;
         let certificate = csr.signed_by(&self.issuer).map_err(Error::internal)?;
@@ -200,4 +203,23 @@ fn der_of(pem: &str) -> anyhow::Result<Vec<u8>> {
     use rustls_pki_types::CertificateDer;
     use rustls_pki_types::pem::PemObject as _;
     Ok(CertificateDer::from_pem_slice(pem.as_bytes()).map_err(|e| anyhow::anyhow!("certificate: {e}"))?.to_vec())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_certificate_issued_while_our_clock_ran_ahead_holds_when_it_is_right_again() {
+        let folder = std::env::temp_dir().join(crate::base::ids::new("pithead-ca"));
+        let ca = NodeCa::load_or_make(&folder, &config::Trust::default()).unwrap();
+        std::fs::remove_dir_all(&folder).unwrap();
+        let now = Timestamp::new(chrono::Utc::now());
+        let issued = ca.sign_node(&crate::testing::csr(), "nod_1", now.plus(chrono::TimeDelta::days(15))).unwrap();
+        let der = der_of(&issued.chain_pem).unwrap();
+        let (_, certificate) = x509_parser::parse_x509_certificate(&der).unwrap();
+        let at = x509_parser::time::ASN1Time::from_timestamp(now.unix()).unwrap();
+        assert!(certificate.validity().is_valid_at(at), "{:?}", certificate.validity());
+        assert_eq!(certificate.validity().not_after.timestamp(), issued.expires_at.unix());
+    }
 }
