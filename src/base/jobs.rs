@@ -156,6 +156,13 @@ impl Job {
         Ok(())
     }
 
+    /// Puts the job into the queue, to run at a time, unless the very same waits already.
+    pub fn enqueue_again(&self, conn: &mut Conn, at: Timestamp) -> Result<()> {
+        use schema::jobs::dsl;
+        let same = dsl::kind.eq(self.kind()).and(dsl::state.eq("waiting")).and(dsl::payload.eq(serde_json::to_string(self)?));
+        if diesel::select(diesel::dsl::exists(dsl::jobs.filter(same))).get_result(conn)? { Ok(()) } else { self.enqueue(conn, at) }
+    }
+
     /// Puts the job into the queue, to run at a time, unless one of its kind waits already; one that waits until later runs then, too.
     pub fn enqueue_once(&self, conn: &mut Conn, at: Timestamp) -> Result<()> {
         use schema::jobs::dsl;

@@ -10,6 +10,9 @@ use diesel::prelude::*;
 use super::db::{Conn, Timestamp, dialect, schema::rates};
 use super::error::Result;
 
+/// How far the clocks of those who share a bucket may differ, with the time between a look at the clock and the hold of the bucket.
+const SKEW: TimeDelta = TimeDelta::minutes(5);
+
 /// So many units at once, and in the long run so many in each period.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rate {
@@ -45,9 +48,10 @@ impl Bucket {
     /// Holds the bucket of a subject, such as `alarms:nod_…`. Buckets are taken after the rows of `dialect::hold`, the wider ones last.
     pub fn hold(conn: &mut Conn, subject: String, rate: Rate, now: Timestamp) -> Result<Self> {
         let full_at = dialect::hold_rate(conn, &subject, now)?;
-        // None is emptier than empty: such a time was written while the clock ran ahead. The bucket counts as full, for one that is refused is
-        // not written, and would be as empty at the next look.
-        let full_at = if full_at > now.plus(rate.pace() * count(rate.units)) { now } else { full_at.max(now) };
+        // None is emptier than empty. A little more was written by whoever looked at a clock a little later. Much more was written while the
+        // clock ran ahead: the bucket counts as full, for one that is refused is not written, and would be as empty at the next look.
+        let empty = now.plus(rate.pace() * count(rate.units));
+        let full_at = if full_at > empty.plus(SKEW) { now } else { full_at.max(now).min(empty) };
         Ok(Self { subject, rate, full_at, now })
     }
 
@@ -134,6 +138,11 @@ mod tests {
             let now = app.clock.now();
             let waits = app.db.write(move |conn| Ok(Bucket::hold(conn, "x".into(), rate, now)?.wait(1_000))).await.unwrap();
             assert_eq!(waits, Some(TimeDelta::minutes(3)));
+            // Who looked at the clock before the others and holds the bucket after them finds it as empty.
+            for at in [now.minus(TimeDelta::milliseconds(1)), now] {
+                let wait = app.db.write(move |conn| spend(conn, vec![("x".into(), rate)], at)).await.unwrap();
+                assert_eq!(wait, Some(TimeDelta::minutes(1)));
+            }
             // A clock that was set back locks nobody out: what was taken while it ran ahead is forgotten.
             let back = now.minus(TimeDelta::days(400));
             for expected in [None, None, None, Some(TimeDelta::minutes(1))] {

@@ -41,13 +41,43 @@ fn give_up(conn: &mut Conn, job: &Job, now: Timestamp) -> Result<()> {
         Job::EvaluateRelease { release_id, set_id } => evaluation::jobs::give_up(conn, release_id, set_id, now),
         Job::Notify { notice } => notice::jobs::give_up_notice(conn, notice, now),
         Job::SendMessage { message_id } => notice::jobs::give_up(conn, message_id),
-        // Nodes and people must hear of it, however long it takes.
-        Job::RebuildNode { .. } | Job::TellNodes { .. } | Job::TellPeople { .. } => job.enqueue(conn, now.plus(AGAIN)),
+        // Nodes and people must hear of it, however long it takes; but each cause of it adds a job, and those that fail become one.
+        Job::RebuildNode { .. } | Job::TellNodes { .. } | Job::TellPeople { .. } => job.enqueue_again(conn, now.plus(AGAIN)),
         Job::ScoreRelease { .. }
         | Job::EvaluateScenario { .. }
         | Job::ExpireUploads
         | Job::CollectGarbage
         | Job::PruneHistory
         | Job::OfferReset { .. } => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use diesel::prelude::*;
+
+    use super::*;
+    use crate::base::db::schema::jobs;
+    use crate::testing::each_backend;
+
+    #[tokio::test]
+    async fn what_nodes_must_hear_of_is_tried_for_ever_by_one_job() {
+        each_backend(|app| async move {
+            let now = app.clock.now();
+            let rebuild = |node_id: &str| Job::RebuildNode { node_id: node_id.to_owned() };
+            let waiting = app
+                .db
+                .write(move |conn| {
+                    for job in [rebuild("nod_1"), rebuild("nod_1"), rebuild("nod_2")] {
+                        give_up(conn, &job, now)?;
+                    }
+                    Ok(jobs::table.order(jobs::payload).select((jobs::payload, jobs::run_at)).load::<(String, Timestamp)>(conn)?)
+                })
+                .await
+                .unwrap();
+            let expected = ["nod_1", "nod_2"].map(|id| (serde_json::to_string(&rebuild(id)).unwrap(), now.plus(AGAIN)));
+            assert_eq!(waiting, expected);
+        })
+        .await;
     }
 }

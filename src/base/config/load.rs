@@ -91,6 +91,10 @@ impl Loaded {
         ] {
             anyhow::ensure!(value >= 1, "{name} must be at least 1");
         }
+        // A node counts as up for 24 s after a call (`fleet::model::ONLINE_WITHIN`).
+        anyhow::ensure!((1..=20).contains(&settings.fleet.heartbeat_seconds), "fleet.heartbeat_seconds must be 1 to 20");
+        // A job that is leased for two days or more counts as begun by a clock that was ahead (`base::jobs`).
+        anyhow::ensure!((1..=86_400).contains(&settings.checks.wall_seconds), "checks.wall_seconds must be 1 to 86400");
         anyhow::ensure!((1..=720).contains(&settings.sessions.hours), "sessions.hours must be 1 to 720");
         // The last use is noted each five minutes only.
         anyhow::ensure!(settings.sessions.idle_minutes >= 10, "sessions.idle_minutes must be at least 10");
@@ -228,6 +232,8 @@ mod tests {
         std::fs::remove_file(file).unwrap();
         for (name, good, bad) in [
             ("PITHEAD_SESSIONS__HOURS", "24", "0"),
+            ("PITHEAD_FLEET__HEARTBEAT_SECONDS", "20", "21"),
+            ("PITHEAD_CHECKS__WALL_SECONDS", "86400", "86401"),
             ("PITHEAD_SESSIONS__IDLE_MINUTES", "10", "9"),
             ("PITHEAD_AUDIT__KEEP_DAYS", "0", "179"),
             ("PITHEAD_AUDIT__KEEP_ACCESS_DAYS", "180", "179"),
