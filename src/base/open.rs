@@ -1,4 +1,5 @@
-//! What is open now, counted by who opened it: connections and requests of an address, event streams of an account, long polls of a node.
+//! What is open now, counted by who opened it: connections and requests of an address, event streams of an account, long polls of a node, and
+//! what each of them has in a queue that all share.
 //! Whoever has as many as they may is told to come again; so one of them cannot use up what all share.
 //!
 //! An entry goes with the last of what it counts, so there are never more of them than of open things. In this process only.
@@ -18,6 +19,8 @@ const TRY_AGAIN: TimeDelta = TimeDelta::seconds(10);
 pub enum Whose {
     /// Connections from a network.
     Connections(String),
+    /// Connections with a node's certificate, by its hash.
+    CertificateConnections([u8; 32]),
     /// Requests from a network.
     Requests(String),
     /// Requests with a node's certificate, by its hash.
@@ -26,6 +29,12 @@ pub enum Whose {
     Streams(String),
     /// Long polls of a node.
     Polls(String),
+    /// Large requests of reports of a node.
+    Reports(String),
+    /// Large manifests that come from an organisation.
+    Manifests(String),
+    /// Attached documents that are read for an organisation.
+    Documents(String),
 }
 
 type Counts = Arc<Mutex<HashMap<Whose, usize>>>;

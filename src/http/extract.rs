@@ -22,7 +22,7 @@ use crate::base::config::Server;
 use crate::base::error::Error;
 
 /// Largest form in bytes.
-const FORM_LIMIT: usize = 512 * 1024;
+pub const FORM_LIMIT: usize = 512 * 1024;
 /// Largest JSON body in bytes.
 const JSON_LIMIT: usize = 2 * 1024 * 1024;
 
@@ -57,18 +57,25 @@ impl<T: DeserializeOwned + 'static> FromRequest for Form<T> {
             if !known {
                 return Err(Error::invalid("form-malformed").into());
             }
-            let bytes = read_body(payload, FORM_LIMIT).await?;
-            if bytes.split(|byte| *byte == b'&').nth(MAX_PAIRS).is_some() {
-                return Err(Error::invalid("form-malformed").into());
-            }
-            Ok(Self(serde_urlencoded::from_bytes(&bytes).map_err(|e| Error::invalid("form-malformed").source(e))?))
+            Ok(Self(parse_form(&read_body(payload, FORM_LIMIT).await?)?))
         })
     }
 }
 
-/// Pairs of a [`FormPairs`]: more than the largest form has, a thousand nodes and an app's parameters. A pair may be two bytes long in the body
-/// and takes fifty here.
+/// Pairs of a form: more than the largest one has, a thousand nodes and an app's parameters. A pair may be two bytes long in the body and
+/// takes fifty here.
 const MAX_PAIRS: usize = 2_000;
+
+/// Reads the body of a form.
+///
+/// # Errors
+/// `form-malformed`, also for too many pairs.
+pub fn parse_form<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Error> {
+    if bytes.split(|byte| *byte == b'&').nth(MAX_PAIRS).is_some() {
+        return Err(Error::invalid("form-malformed"));
+    }
+    serde_urlencoded::from_bytes(bytes).map_err(|e| Error::invalid("form-malformed").source(e))
+}
 
 /// A form with repeated or unforeseen fields, as pairs in order.
 #[derive(Debug)]
@@ -84,8 +91,7 @@ impl FromRequest for FormPairs {
             if !known {
                 return Err(Error::invalid("form-malformed").into());
             }
-            let bytes = read_body(payload, FORM_LIMIT).await?;
-            Ok(Self(serde_urlencoded::from_bytes(&bytes).map_err(|e| Error::invalid("form-malformed").source(e))?))
+            Ok(Self(parse_form(&read_body(payload, FORM_LIMIT).await?)?))
         })
     }
 }
@@ -102,18 +108,21 @@ impl FormPairs {
     }
 }
 
-/// A JSON body, whatever its Content-Type says.
-#[derive(Debug)]
-pub struct ApiJson<T>(pub T);
+/// Largest JSON body of a call that needs little: strangers enrol nodes.
+pub const SMALL_JSON: usize = 16 * 1024;
 
-impl<T: DeserializeOwned + 'static> FromRequest for ApiJson<T> {
+/// A JSON body of so many bytes at most, whatever its Content-Type says.
+#[derive(Debug)]
+pub struct ApiJson<T, const LIMIT: usize = JSON_LIMIT>(pub T);
+
+impl<T: DeserializeOwned + 'static, const LIMIT: usize> FromRequest for ApiJson<T, LIMIT> {
     type Error = ApiError;
     type Future = LocalBoxFuture<'static, Result<Self, ApiError>>;
 
     fn from_request(_: &HttpRequest, payload: &mut Payload) -> Self::Future {
         let payload = payload.take();
         Box::pin(async move {
-            let bytes = read_body(payload, JSON_LIMIT).await?;
+            let bytes = read_body(payload, LIMIT).await?;
             Ok(Self(
                 serde_json::from_slice(&bytes)
                     .map_err(|e| Error::invalid("json-malformed").arg("where", format!("{}:{}", e.line(), e.column())).source(e))?,
@@ -215,6 +224,33 @@ mod tests {
     fn trusting(networks: &str) -> Server {
         let trusted_proxies: Networks = toml::Value::String(networks.into()).try_into().unwrap();
         Server { trusted_proxies, ..Server::default() }
+    }
+
+    #[actix_web::test]
+    async fn a_form_has_so_many_pairs() {
+        for (pairs, taken) in [(MAX_PAIRS, true), (MAX_PAIRS + 1, false)] {
+            let request = || {
+                let form = TestRequest::post().insert_header(("content-type", "application/x-www-form-urlencoded"));
+                form.set_payload(vec!["a=b"; pairs].join("&")).to_http_parts()
+            };
+            let (req, mut payload) = request();
+            let listed = FormPairs::from_request(&req, &mut payload).await;
+            assert_eq!(listed.map(|form| form.0.len()).map_err(|e| e.0.code), if taken { Ok(pairs) } else { Err("form-malformed") });
+            let (req, mut payload) = request();
+            let typed = Form::<Vec<(String, String)>>::from_request(&req, &mut payload).await;
+            assert_eq!(typed.map(|form| form.0.len()).map_err(|e| e.0.code), if taken { Ok(pairs) } else { Err("form-malformed") });
+        }
+    }
+
+    #[actix_web::test]
+    async fn a_small_call_has_a_small_body() {
+        let text = format!("\"{}\"", "x".repeat(SMALL_JSON));
+        let request = || TestRequest::post().set_payload(text.clone()).to_http_parts();
+        let (req, mut payload) = request();
+        let small = ApiJson::<String, SMALL_JSON>::from_request(&req, &mut payload).await;
+        assert_eq!(small.err().map(|e| e.0.code), Some("body-too-large"));
+        let (req, mut payload) = request();
+        assert!(ApiJson::<String>::from_request(&req, &mut payload).await.is_ok());
     }
 
     #[test]

@@ -15,6 +15,7 @@ use crate::base::app::App;
 use crate::base::auth::Actor;
 use crate::base::db::{Conn, Timestamp, dialect};
 use crate::base::error::{Error, QueryResultExt as _, Result};
+use crate::base::open::{Entry, Whose};
 use crate::base::turns::{Queue, QueueTurn};
 
 /// Names on one page of tags.
@@ -30,6 +31,8 @@ const _: () = assert!(REFERRER_PAGE as usize * (MAX_ANNOTATIONS + 2 * MAX_TYPE +
 /// wait are in memory too, with at most 4 MiB each.
 const LARGE: usize = 256 * 1024;
 static READING: Queue = Queue::new(1, 16);
+/// Such manifests of one organisation that have a turn or wait, so that none fills the queue.
+const OF_AN_ORGANIZATION: usize = 4;
 /// Most manifests of a repository.
 const MAX_MANIFESTS: i64 = 10_000;
 /// Most manifests that refer to one manifest; the platform's signature comes on top.
@@ -141,12 +144,16 @@ fn set_tag(conn: &mut Conn, repository_id: &str, tag: &str, digest: &Digest, now
     Ok(true)
 }
 
-/// A turn to read and store a manifest of so many bytes; usual ones need none.
+/// A turn to read and store a manifest of so many bytes in an organisation's repository; usual ones need none.
 ///
 /// # Errors
-/// `server-busy`: too many wait for theirs.
-pub async fn turn(bytes: usize) -> Result<Option<QueueTurn<'static>>> {
-    if bytes <= LARGE { Ok(None) } else { READING.turn().await.map(Some) }
+/// `too-many-connections`: the organisation has more of them under way; `server-busy`: too many wait for theirs.
+pub async fn turn(app: &App, organization_id: &str, bytes: usize) -> Result<Option<(QueueTurn<'static>, Entry)>> {
+    if bytes <= LARGE {
+        return Ok(None);
+    }
+    let entry = app.open.enter(Whose::Manifests(organization_id.to_owned()), OF_AN_ORGANIZATION)?;
+    Ok(Some((READING.turn().await?, entry)))
 }
 
 /// A pushed manifest: parsed, with its digest and the tags that it shall get.
@@ -360,4 +367,25 @@ pub fn referrers_in(
         })
         .collect::<Result<_>>()?;
     Ok(Listed { items, next })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn no_organisation_fills_the_queue() {
+        crate::testing::each_backend(|app| async move {
+            let mut held = Vec::new();
+            for _ in 0..OF_AN_ORGANIZATION {
+                held.push(app.open.enter(Whose::Manifests("org_a".into()), OF_AN_ORGANIZATION).unwrap());
+            }
+            assert!(turn(&app, "org_a", LARGE).await.unwrap().is_none());
+            assert_eq!(turn(&app, "org_a", LARGE + 1).await.unwrap_err().code, "too-many-connections");
+            assert!(turn(&app, "org_b", LARGE + 1).await.unwrap().is_some());
+            held.pop();
+            assert!(turn(&app, "org_a", LARGE + 1).await.unwrap().is_some());
+        })
+        .await;
+    }
 }

@@ -10,6 +10,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::model::{MAX_REPORTS, Report};
 use crate::base::error::{Error, Result};
+use crate::base::open::{Entry, Open, Whose};
 use crate::base::turns::{Queue, QueueTurn};
 
 /// Longest report in bytes: twice what an agent sends.
@@ -19,6 +20,9 @@ const MAX_FAULT: usize = 200;
 /// Requests with more bytes of reports are worked off one at a time, so that many at once hold no more than their texts.
 const LARGE: usize = 256 * 1024;
 static READING: Queue = Queue::new(1, 16);
+/// Large requests of one node that have a turn or wait, so that no node fills the queue: an agent sends one at a time, and once more where its
+/// line broke.
+const OF_A_NODE: usize = 2;
 
 /// Reports as they came: the first [`MAX_REPORTS`], and how many there are.
 #[derive(Debug, Default)]
@@ -80,13 +84,17 @@ impl Reports {
     /// Waits for a turn where the reports are large; hold it until they are written.
     ///
     /// # Errors
-    /// `too-many-reports`; `server-busy`: too many wait for theirs.
-    pub async fn turn(&self) -> Result<Option<QueueTurn<'static>>> {
+    /// `too-many-reports`; `too-many-connections`: the node has more such requests open; `server-busy`: too many wait for theirs.
+    pub async fn turn(&self, open: &Open, node_id: &str) -> Result<Option<(QueueTurn<'static>, Entry)>> {
         if self.count > MAX_REPORTS {
             return Err(Error::too_large("too-many-reports").arg("max", MAX_REPORTS));
         }
         let bytes: usize = self.texts.iter().map(|text| text.get().len()).sum();
-        if bytes <= LARGE { Ok(None) } else { READING.turn().await.map(Some) }
+        if bytes <= LARGE {
+            return Ok(None);
+        }
+        let entry = open.enter(Whose::Reports(node_id.to_owned()), OF_A_NODE)?;
+        Ok(Some((READING.turn().await?, entry)))
     }
 
     /// Reads each by itself.
@@ -96,6 +104,7 @@ impl Reports {
             let text = text.get();
             let Some(sequence) = serde_json::from_str(text).ok().map(|Numbered { sequence }| sequence).filter(|n| *n > 0) else {
                 readable.refused += 1;
+                readable.fault.get_or_insert_with(|| "no `sequence` above 0".to_owned());
                 continue;
             };
             readable.numbers.insert(sequence);
@@ -125,6 +134,8 @@ fn read(text: &str) -> serde_json::Result<Report> {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt as _;
+
     use super::*;
     use crate::testing::measure::{alone, peak_of};
 
@@ -167,22 +178,27 @@ mod tests {
             format!("[3,{{\"sequence\":4}},{{\"sequence\":5,{beat},{{\"sequence\":5,{beat},{{\"sequence\":6,\"kind\":\"gossip\"}},{long}]");
         let Readable { fresh, numbers, repeated, refused, fault } = reports(&text).read();
         assert_eq!((fresh.len(), Vec::from_iter(numbers), repeated, refused), (1, vec![4, 5, 6, 7], 1, 4));
-        assert!(fault.unwrap().starts_with("4: missing field"));
+        assert_eq!(fault.as_deref(), Some("no `sequence` above 0"));
+        assert!(reports("[{\"sequence\":4},3]").read().fault.unwrap().starts_with("4: missing field"));
         let quoted = format!("[{{\"sequence\":1,\"kind\":\"{}\"}}]", "x".repeat(10_000));
         assert_eq!(reports(&quoted).read().fault.map(|fault| fault.len()), Some(MAX_FAULT));
     }
 
     #[tokio::test]
     async fn large_ones_are_worked_off_one_at_a_time() {
-        let large = reports(&format!("[\"{}\"]", "x".repeat(LARGE)));
-        assert!(reports("[1]").turn().await.unwrap().is_none());
-        let turn = large.turn().await.unwrap();
+        let (open, large) = (Open::default(), reports(&format!("[\"{}\"]", "x".repeat(LARGE))));
+        assert!(reports("[1]").turn(&open, "nod_1").await.unwrap().is_none());
+        let turn = large.turn(&open, "nod_1").await.unwrap();
         assert!(turn.is_some());
-        let mut second = Box::pin(large.turn());
-        assert!(futures_util::FutureExt::now_or_never(second.as_mut()).is_none(), "it waits");
+        let (mut second, mut other) = (Box::pin(large.turn(&open, "nod_1")), Box::pin(large.turn(&open, "nod_2")));
+        assert!(second.as_mut().now_or_never().is_none() && other.as_mut().now_or_never().is_none(), "they wait");
+        assert_eq!(large.turn(&open, "nod_1").await.unwrap_err().code, "too-many-connections");
         drop(turn);
-        assert!(second.await.unwrap().is_some());
+        let second = second.await.unwrap();
+        assert!(second.is_some() && other.as_mut().now_or_never().is_none(), "one at a time");
+        drop(second);
+        assert!(other.await.unwrap().is_some());
         let many = reports(&format!("[{}]", ["0"; MAX_REPORTS + 1].join(",")));
-        assert_eq!(many.turn().await.unwrap_err().code, "too-many-reports");
+        assert_eq!(many.turn(&open, "nod_1").await.unwrap_err().code, "too-many-reports");
     }
 }

@@ -48,12 +48,13 @@ pub struct ReportReceipt {
 /// them and sends them again.
 ///
 /// # Errors
-/// `not-authorized` where the actor is no enrolled node, `too-many-reports`, `server-busy`, `too-many-alarms` where the first report is held
-/// back.
+/// `not-authorized` where the actor is no enrolled node, those of [`Reports::turn`], `too-many-alarms` where the first report is held back.
 pub async fn take(app: &App, actor: &Actor, reports: Reports) -> Result<ReportReceipt> {
     let Actor::Node { node_id, organization_id } = actor else { return Err(Error::forbidden("not-authorized")) };
-    let turn = reports.turn().await?;
-    let mut readable = reports.read();
+    let (turn, mut readable) = match reports.turn(&app.open, node_id).await? {
+        None => (None, reports.read()),
+        Some(turn) => tokio::task::spawn_blocking(move || (Some(turn), reports.read())).await.map_err(Error::internal)?,
+    };
     if let Some(fault) = readable.fault.take() {
         // One line of a request, however many it has of them.
         tracing::warn!(node = node_id, unreadable = readable.refused, first = fault, "reports cannot be read");

@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::path::{Path, PathBuf};
 
-use actix_web::HttpMessage as _;
 use actix_web::body::to_bytes;
+use actix_web::cookie::Cookie;
 use actix_web::http::{Method, header};
 use actix_web::test::{TestRequest, init_service, try_call_service};
 use actix_web::web::Data;
+use actix_web::{HttpMessage as _, HttpResponse};
 
 use diesel::connection::SimpleConnection as _;
 
@@ -49,10 +50,18 @@ pub async fn deployment_detail(app: &App, actor: &Actor, id: &str) -> Result<fle
 
 /// Status and body of a page as an actor sees it in English.
 pub async fn page(app: &App, who: &Actor, method: Method, path: &str, form: &str) -> (u16, String) {
+    let response = answer(app, who, method, path, form, None).await;
+    let status = response.status().as_u16();
+    (status, String::from_utf8(to_bytes(response.into_body()).await.unwrap_or_default().to_vec()).unwrap())
+}
+
+/// The answer of a page to an actor, who sends a cookie or none.
+pub async fn answer(app: &App, who: &Actor, method: Method, path: &str, form: &str, cookie: Option<Cookie<'_>>) -> HttpResponse {
     let pulls = Data::new(crate::wire::oci::cache::Cache::default());
     let site = actix_web::App::new().app_data(Data::new(app.clone())).app_data(pulls).configure(crate::server::routes::routes);
     let service = init_service(site).await;
-    let request = TestRequest::default()
+    let request = cookie.into_iter().fold(TestRequest::default(), TestRequest::cookie);
+    let request = request
         .method(method)
         .uri(path)
         .insert_header((header::ACCEPT_LANGUAGE, "en"))
@@ -60,12 +69,10 @@ pub async fn page(app: &App, who: &Actor, method: Method, path: &str, form: &str
         .set_payload(form.to_owned())
         .to_request();
     request.extensions_mut().insert(who.clone());
-    let response = match try_call_service(&service, request).await {
+    match try_call_service(&service, request).await {
         Ok(response) => response.into_parts().1.map_into_boxed_body(),
         Err(e) => e.error_response(),
-    };
-    let status = response.status().as_u16();
-    (status, String::from_utf8(to_bytes(response.into_body()).await.unwrap_or_default().to_vec()).unwrap())
+    }
 }
 
 /// A folder that goes with the test.

@@ -14,6 +14,7 @@ use crate::base::auth::Actor;
 use crate::base::auth::policy::{self, Action};
 use crate::base::db::Timestamp;
 use crate::base::error::{Error, Kind, Result};
+use crate::base::open::Whose;
 use crate::base::storage::BlobStore;
 use crate::base::turns::Queue;
 use crate::registry;
@@ -28,6 +29,8 @@ const MAX_DOCUMENTS: i64 = 50;
 const READS: usize = 8;
 /// One document is read and parsed at a time: each may have 8 MiB, and what is kept of it comes on top.
 static READING: Queue = Queue::new(1, 16);
+/// Documents that are read for one organisation, with those that wait, so that none fills the queue.
+const OF_AN_ORGANIZATION: usize = 2;
 /// Longest envelope in bytes.
 const MAX_ENVELOPE: u64 = app_package::dsse::MAX_ENVELOPE_BYTES as u64;
 
@@ -147,7 +150,8 @@ pub struct AttachedDocument {
 /// Reads an attached document, for its vendor and for those who see cases.
 ///
 /// # Errors
-/// `document`: there is no such artifact that may be seen; `server-busy`: too many wait for theirs.
+/// `document`: there is no such artifact that may be seen; `too-many-connections`: more are read for the reader's organisation;
+/// `server-busy`: too many wait for theirs.
 pub async fn document(app: &App, actor: &Actor, name: &str, digest: &str) -> Result<AttachedDocument> {
     let missing = || Error::not_found("document");
     let own = policy::require(actor, Action::ViewOwnApps).map(|person| person.organization_id.clone());
@@ -180,12 +184,14 @@ pub async fn document(app: &App, actor: &Actor, name: &str, digest: &str) -> Res
     if registry::service::is_foreign(&layer.media_type) {
         return Err(missing());
     }
+    let reader = actor.organization_id().unwrap_or_default().to_owned();
+    let entry = app.open.enter(Whose::Documents(reader), OF_AN_ORGANIZATION)?;
     let turn = READING.turn().await?;
     let content = match app.blobs.read_small(&layer.digest, documents::MAX_BYTES).await {
         Ok(bytes) => {
             let kind = artifact_type.clone();
             let parsed = tokio::task::spawn_blocking(move || {
-                let _turn = turn;
+                let _turn = (turn, entry);
                 documents::parse(&kind, &bytes)
             });
             parsed.await.map_err(Error::internal)?

@@ -298,6 +298,12 @@ async fn documents_are_read_by_those_who_may() {
         }
         let moderator = testing::platform(&app, Role::Moderator).await;
         assert!(read(&moderator, &sbom).await.is_ok());
+        // No organisation fills the queue.
+        let whose = || crate::base::open::Whose::Documents(fixture.vendor.organization_id().unwrap().to_owned());
+        let held = [whose(), whose()].map(|whose| app.open.enter(whose, 2).unwrap());
+        assert_eq!(read(&fixture.vendor, &sbom).await.unwrap_err().code, "too-many-connections");
+        assert!(read(&moderator, &sbom).await.is_ok());
+        drop(held);
         let stranger = testing::vendor(&app, "other").await;
         assert_eq!(read(&stranger, &sbom).await.unwrap_err().code, "document");
         let mine = testing::operator(&app, "mine").await;

@@ -10,7 +10,7 @@ use crate::base::app::App;
 use crate::base::auth::Actor;
 use crate::fleet::service::{Enrolment, enroll as enroll_node, renew as renew_node};
 use crate::http::api::ApiResult;
-use crate::http::extract::ApiJson;
+use crate::http::extract::{ApiJson, SMALL_JSON};
 use crate::telemetry::reading::Reports;
 use crate::telemetry::service;
 
@@ -50,13 +50,13 @@ struct Identity<'a> {
 }
 
 /// Enrols a node, which has no certificate yet: the code proves its right to one.
-async fn enroll(app: Data<App>, input: ApiJson<Enrol>) -> ApiResult {
+async fn enroll(app: Data<App>, input: ApiJson<Enrol, SMALL_JSON>) -> ApiResult {
     let Enrol { code, csr_pem, agent_version } = input.0;
     let enrolled = enroll_node(&app, code, csr_pem, agent_version).await?;
     answer(&app, HttpResponse::Created(), &enrolled)
 }
 
-async fn renew(app: Data<App>, actor: Actor, input: ApiJson<Renew>) -> ApiResult {
+async fn renew(app: Data<App>, actor: Actor, input: ApiJson<Renew, SMALL_JSON>) -> ApiResult {
     let enrolled = renew_node(&app, &actor, input.0.csr_pem).await?;
     answer(&app, HttpResponse::Ok(), &enrolled)
 }

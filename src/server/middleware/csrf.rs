@@ -12,13 +12,10 @@ use actix_web::{Error, HttpMessage as _};
 
 use crate::base::auth::{Actor, Via};
 use crate::base::error;
-use crate::http::extract::{is_form, read_body};
+use crate::http::extract::{FORM_LIMIT, is_form, parse_form, read_body};
 use crate::http::held::{Held, HeldPage, from_this_site};
 use crate::http::page::PageError;
 use crate::http::{api::ApiError, cookies, csrf};
-
-/// Largest form that is read to find the field.
-const LIMIT: usize = 512 * 1024;
 
 pub async fn csrf(mut req: ServiceRequest, next: Next<impl MessageBody + 'static>) -> Result<ServiceResponse<impl MessageBody>, Error> {
     let safe = matches!(*req.method(), Method::GET | Method::HEAD | Method::OPTIONS | Method::TRACE);
@@ -38,16 +35,19 @@ pub async fn csrf(mut req: ServiceRequest, next: Next<impl MessageBody + 'static
         return next.call(req).await.map(ServiceResponse::map_into_left_body);
     }
     let expected = expected.or_else(|| cookies::read(req.request(), cookies::CSRF)).filter(|e| !e.is_empty());
-    let mut fields = Vec::new();
+    let mut fields: Vec<(String, String)> = Vec::new();
     let sent = if let Some(value) = req.headers().get("x-csrf-token") {
         value.to_str().unwrap_or_default().to_owned()
     } else if is_form {
         let payload = req.take_payload();
-        let bytes = match read_body(payload, LIMIT).await {
-            Ok(bytes) => bytes,
+        let read = read_body(payload, FORM_LIMIT).await.and_then(|bytes| Ok((parse_form(&bytes)?, bytes)));
+        let bytes = match read {
+            Ok((pairs, bytes)) => {
+                fields = pairs;
+                bytes
+            }
             Err(e) => return Ok(req.error_response(PageError(e)).map_into_right_body()),
         };
-        fields = serde_urlencoded::from_bytes::<Vec<(String, String)>>(&bytes).unwrap_or_default();
         req.set_payload(Payload::from(bytes));
         fields.iter().find(|(name, _)| name == "_csrf").map(|(_, value)| value.clone()).unwrap_or_default()
     } else {
@@ -56,7 +56,11 @@ pub async fn csrf(mut req: ServiceRequest, next: Next<impl MessageBody + 'static
     let fits = expected.is_some_and(|expected| csrf::fits(&expected, &sent));
     if fits {
         let asked = Held::question(&fields).and_then(|question| Some((question, Held::of(req.request(), &fields)?)));
-        let Some((question, held)) = asked else { return next.call(req).await.map(ServiceResponse::map_into_left_body) };
+        let Some((question, held)) = asked else {
+            // The handler reads the form for itself.
+            drop(fields);
+            return next.call(req).await.map(ServiceResponse::map_into_left_body);
+        };
         return Ok(match HeldPage::question(req.request(), held, question).answer(StatusCode::OK) {
             Ok(page) => req.into_response(page),
             Err(e) => req.error_response(e),
@@ -70,4 +74,24 @@ pub async fn csrf(mut req: ServiceRequest, next: Next<impl MessageBody + 'static
     }
     let refused = error::Error::forbidden("csrf");
     Ok(if is_form { req.error_response(PageError(refused)) } else { req.error_response(ApiError(refused)) }.map_into_right_body())
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::middleware::from_fn;
+    use actix_web::test::{TestRequest, call_service, init_service};
+    use actix_web::{App, HttpResponse, web};
+
+    use super::*;
+
+    #[actix_web::test]
+    async fn a_form_of_too_many_pairs_is_not_looked_into() {
+        let site = App::new().wrap(from_fn(csrf)).route("/x", web::post().to(async || HttpResponse::Ok()));
+        let service = init_service(site).await;
+        for (pairs, status) in [(2_000, 403), (2_001, 422)] {
+            let form = TestRequest::post().uri("/x").insert_header(("content-type", "application/x-www-form-urlencoded"));
+            let request = form.set_payload(vec!["a=b"; pairs].join("&")).to_request();
+            assert_eq!(call_service(&service, request).await.status().as_u16(), status, "{pairs}");
+        }
+    }
 }

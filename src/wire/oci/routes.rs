@@ -228,12 +228,12 @@ async fn put_manifest(
             .json(json!({"errors": [{"code": "UNSUPPORTED", "message": "too-many-tags", "detail": {"max": MAX_TAGS}}]})));
     }
     // Check the rights before reading the body of up to four megabytes.
-    authorize(app, caller, name, Action::Push).await?;
+    let owner = authorize(app, caller, name, Action::Push).await?.organization_id;
     let media_type = text(req, &header::CONTENT_TYPE).and_then(|v| v.split(';').next()).unwrap_or_default().trim().to_owned();
     let reference = Reference::parse(reference)?;
     let by_digest = matches!(reference, Reference::Digest(_));
     let bytes = read_body(payload.into_inner(), MAX_MANIFEST_BYTES).await?;
-    let turn = manifests::turn(bytes.len()).await?;
+    let turn = manifests::turn(app, &owner, bytes.len()).await?;
     let wanted = tags.clone();
     let read = move || Push::read(reference, wanted, &media_type, bytes).map(|push| (Arc::new(push), turn));
     let (push, _turn) = tokio::task::spawn_blocking(read).await.map_err(Error::internal)??;

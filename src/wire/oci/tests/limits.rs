@@ -59,10 +59,11 @@ async fn manifests_count_against_the_quota() {
 async fn blobs_of_a_repository_are_counted() {
     each_backend(|app| async move {
         let acme = testing::vendor(&app, "acme").await;
-        let first = push_blob(&app, &acme, "acme/belt", b"first").await;
+        start(&app, &acme, "acme/belt").await;
         let counted = "WITH RECURSIVE counted (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM counted WHERE n < 99998)";
-        run(&app, format!("INSERT INTO blobs (digest, size_bytes, touched_at, created_at) {counted} SELECT 'sha256:' || n, 1, touched_at, created_at FROM counted, blobs")).await;
-        run(&app, format!("INSERT INTO repository_blobs (repository_id, digest, created_at) {counted} SELECT repository_id, 'sha256:' || n, created_at FROM counted, repository_blobs")).await;
+        run(&app, format!("INSERT INTO blobs (digest, size_bytes, touched_at, created_at) {counted} SELECT 'sha256:' || n, 1, created_at, created_at FROM counted, repositories")).await;
+        run(&app, format!("INSERT INTO repository_blobs (repository_id, digest, created_at) {counted} SELECT id, 'sha256:' || n, created_at FROM counted, repositories")).await;
+        let first = push_blob(&app, &acme, "acme/belt", b"first").await;
         assert_eq!(quota::show(&app, "acme").await.unwrap().used, 99_999 * (4096 + 256));
         push_blob(&app, &acme, "acme/belt", b"the last").await;
         let path = |bytes: &[u8]| format!("/v2/acme/belt/blobs/uploads/?digest={}", Digest::of(bytes));
@@ -392,6 +393,26 @@ async fn what_a_vendor_attaches_hides_no_signature_of_the_platform() {
         assert_eq!(evidence.best(Signer::Platform).map(|s| s.judged.standing), Some(Standing::Valid));
         let other = app.db.read(|conn| service::platform_signature_in(conn, "acme/other", "sha256:x")).await.unwrap();
         assert_eq!(other, None);
+    })
+    .await;
+}
+
+/// With some room left links are counted in parts; the bound is the same.
+#[tokio::test]
+async fn the_last_room_of_a_repository_is_used_and_no_more() {
+    each_backend(|app| async move {
+        let acme = testing::vendor(&app, "acme").await;
+        start(&app, &acme, "acme/belt").await;
+        let counted = "WITH RECURSIVE counted (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM counted WHERE n < 99980)";
+        run(&app, format!("INSERT INTO blobs (digest, size_bytes, touched_at, created_at) {counted} SELECT 'sha256:' || n, 1, created_at, created_at FROM counted, repositories")).await;
+        run(&app, format!("INSERT INTO repository_blobs (repository_id, digest, created_at) {counted} SELECT id, 'sha256:' || n, created_at FROM counted, repositories")).await;
+        let mut taken = 0;
+        for n in 0..25 {
+            let bytes = format!("blob {n}").into_bytes();
+            let path = format!("/v2/acme/belt/blobs/uploads/?digest={}", Digest::of(&bytes));
+            taken += usize::from(send(&app, &acme, Method::POST, &path, &[], &bytes).await.status == 201);
+        }
+        assert_eq!(taken, 20);
     })
     .await;
 }

@@ -103,6 +103,27 @@ async fn a_collection_never_takes_what_was_just_acknowledged() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_look_for_uploads_that_are_over_waits_for_its_time() {
+    use diesel::prelude::*;
+
+    use crate::base::db::schema::uploads;
+    use crate::base::jobs::{Lane, run_one};
+    use crate::server::work::WORKER;
+    each_backend(|app| async move {
+        let acme = testing::vendor(&app, "acme").await;
+        start(&app, &acme, "acme/belt").await;
+        assert!(!run_one(&app, Lane::Prompt, WORKER).await.unwrap(), "the upload has a week");
+        for _ in 0..10 {
+            app.clock.advance(TimeDelta::hours(23));
+            while run_one(&app, Lane::Prompt, WORKER).await.unwrap() {}
+        }
+        let left: i64 = app.db.read(|conn| Ok(uploads::table.count().get_result(conn)?)).await.unwrap();
+        assert_eq!(left, 0);
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn collections_plan_the_next_one() {
     each_backend(|app| async move {
         jobs::plan_collection(&app).await.unwrap();
