@@ -1,14 +1,16 @@
-//! Rows, and the pure decisions: enrolment codes, whether a node is up, whether an app fits it.
+//! Rows, and the pure decisions: enrolment codes, whether a node is up, whether an app fits it ([`fit`]).
 
-use app_package::manifest::{AppManifest, Resources};
-use app_package::margo::DeviceProperties;
+use app_package::manifest::AppManifest;
 use chrono::TimeDelta;
 use diesel::prelude::*;
 use serde_json::{Map, Value};
 
 use crate::base::db::{Json, Timestamp, schema};
-use crate::release::model::Channel;
-use crate::release::model::ReleaseState;
+use crate::release::model::{Channel, ReleaseState};
+
+mod hardware;
+
+pub use hardware::{Fit, Hardware, fit};
 
 crate::base::db::types::text_enum! {
     /// State of a node's identity.
@@ -40,13 +42,21 @@ crate::base::db::types::text_enum! {
     }
 }
 
-/// A node counts as up when it was seen within this time. It calls by heartbeats and by polls, each every 15 s: one of them may be lost. Open
-/// pages hear of its end within seconds ([`super::silence`]), so that they show it within half a minute.
+/// A node counts as up when it was seen within this time. It calls by heartbeats (`fleet.heartbeat_seconds`, 20 at most) and by polls, each
+/// every 15 s: one of them may be lost. Open pages hear of its end within seconds ([`super::silence`]), so that they show it within half a
+/// minute.
 pub const ONLINE_WITHIN: TimeDelta = TimeDelta::seconds(24);
+
+/// The first and the last moment of a call by which a node counts as up. One that is further ahead was noted before the clock was set back,
+/// and says nothing of now.
+pub fn up_between(now: Timestamp) -> (Timestamp, Timestamp) {
+    (now.minus(ONLINE_WITHIN), now.plus(ONLINE_WITHIN))
+}
 
 /// Whether a node that called last at this time counts as up.
 pub fn heard_lately(seen_at: Option<Timestamp>, now: Timestamp) -> bool {
-    seen_at.is_some_and(|at| at.plus(ONLINE_WITHIN) >= now)
+    let (first, last) = up_between(now);
+    seen_at.is_some_and(|at| (first..=last).contains(&at))
 }
 
 /// Time for which two machines with one identity are told after they last took turns.
@@ -288,128 +298,6 @@ pub fn code_hash(code: &str) -> Option<String> {
     let plain: String = code.chars().filter(|c| *c != '-' && !c.is_whitespace()).map(|c| c.to_ascii_uppercase()).collect();
     let fits = plain.len() == CODE_LENGTH && plain.bytes().all(|b| ALPHABET.contains(&b));
     fits.then(|| crate::base::ids::hash_secret(&plain))
-}
-
-/// A node's hardware, read from its capabilities.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Hardware {
-    /// Maker.
-    pub vendor: String,
-    pub model: String,
-    pub serial: String,
-    /// Cores of all processors.
-    pub cores: f64,
-    /// Architectures of the processors.
-    pub architectures: Vec<String>,
-    /// Memory in bytes; none where the node gives none that can be parsed.
-    pub memory_bytes: Option<i64>,
-    /// Storage as the node words it.
-    pub storage: String,
-    /// Kinds of attached devices.
-    pub peripherals: Vec<String>,
-    /// Version of ONNX Runtime, where the node says that it has one.
-    pub runtime: Option<String>,
-}
-
-impl Hardware {
-    /// Reads a capabilities document; none where it is not one.
-    pub fn parse(json: &str) -> Option<Self> {
-        let document: Value = serde_json::from_str(json).ok()?;
-        let properties: DeviceProperties = serde_json::from_value(document.get("properties")?.clone()).ok()?;
-        let runtime =
-            document.get("labels").and_then(|l| l.get(app_package::margo::RUNTIME_LABEL)).and_then(Value::as_str).map(ToOwned::to_owned);
-        let mut architectures: Vec<String> = properties.cpus.iter().filter_map(|cpu| cpu.architecture.clone()).collect();
-        architectures.sort();
-        architectures.dedup();
-        Some(Self {
-            cores: properties.cpus.iter().map(|cpu| cpu.cores).sum(),
-            architectures,
-            memory_bytes: properties.memory.as_deref().and_then(quantity_bytes),
-            storage: properties.storage.unwrap_or_default(),
-            peripherals: properties.peripherals.into_iter().map(|p| p.kind).collect(),
-            vendor: properties.vendor,
-            model: properties.model_number,
-            serial: properties.serial_number,
-            runtime,
-        })
-    }
-}
-
-/// Bytes of a quantity such as `8Gi`, `512Mi`, `8GB` or plain bytes.
-fn quantity_bytes(text: &str) -> Option<i64> {
-    let text = text.trim().trim_end_matches(['B', 'b']);
-    let digits_end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
-    let (number, unit) = text.split_at_checked(digits_end)?;
-    let factor: f64 = match unit.trim() {
-        "" => 1.0,
-        "K" | "k" => 1e3,
-        "M" => 1e6,
-        "G" => 1e9,
-        "T" => 1e12,
-        "Ki" => 1024.0,
-        "Mi" => 1_048_576.0,
-        "Gi" => 1_073_741_824.0,
-        "Ti" => 1_099_511_627_776.0,
-        _ => return None,
-    };
-    let bytes = number.parse::<f64>().ok()? * factor;
-    // Limit of 2^53 bytes: a float is exact up to there, and no node has more.
-    #[expect(clippy::cast_possible_truncation, reason = "bounded on the line itself")]
-    (bytes.is_finite() && (0.0..=9_007_199_254_740_992.0).contains(&bytes)).then_some(bytes as i64)
-}
-
-/// Whether an app fits a node.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fit {
-    /// The app fits the node.
-    Fits,
-    /// The node has not reported its hardware.
-    Unknown,
-    /// The app is built for other processor architectures.
-    Architecture,
-    /// Too few cores.
-    Cores,
-    /// Too little memory.
-    Memory,
-    /// An accelerator is missing.
-    Accelerator,
-}
-
-impl Fit {
-    /// Second part of the key `fleet-fit-…`.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Fits => "fits",
-            Self::Unknown => "unknown",
-            Self::Architecture => "architecture",
-            Self::Cores => "cores",
-            Self::Memory => "memory",
-            Self::Accelerator => "accelerator",
-        }
-    }
-
-    /// Whether deploying is possible, also to a node that has not reported its hardware.
-    pub fn possible(self) -> bool {
-        matches!(self, Self::Fits | Self::Unknown)
-    }
-}
-
-/// Compares an app's needs with a node's hardware. A figure that the node does not report never speaks against it.
-pub fn fit(need: &Resources, hardware: Option<&Hardware>) -> Fit {
-    let Some(hardware) = hardware else { return Fit::Unknown };
-    if !hardware.architectures.is_empty() && !hardware.architectures.iter().any(|a| need.architectures.contains(a)) {
-        return Fit::Architecture;
-    }
-    if hardware.cores > 0.0 && hardware.cores < need.cpu {
-        return Fit::Cores;
-    }
-    if hardware.memory_bytes.is_some_and(|bytes| bytes < i64::from(need.memory_mib) * 1_048_576) {
-        return Fit::Memory;
-    }
-    if need.accelerators.iter().any(|a| !hardware.peripherals.contains(a)) {
-        return Fit::Accelerator;
-    }
-    Fit::Fits
 }
 
 /// Longest note of a change, in characters.

@@ -1,10 +1,12 @@
 //! Tells open pages of nodes whose time is up: a node that is silent makes no event by itself.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
+use chrono::TimeDelta;
 use tokio::sync::watch;
 
-use super::model::ONLINE_WITHIN;
+use super::model::{ONLINE_WITHIN, up_between};
 use super::{service, store};
 use crate::base::app::App;
 use crate::base::db::Timestamp;
@@ -12,6 +14,12 @@ use crate::base::error::Result;
 
 /// Time between two looks: with [`ONLINE_WITHIN`], and the seconds in which a page fetches itself anew, half a minute at most.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
+
+/// Silent nodes whose own pages are told in one look. The channel of pokes holds a thousand: where a mine's line breaks, pages of single
+/// nodes and deployments wait for their own poll, and all others hear of what concerns them.
+const SINGLE: usize = 200;
+/// Silent nodes that are read in one look; the next one goes on behind the last.
+const MOST: usize = 10_000;
 
 /// Looks until told to stop.
 pub async fn watch(app: App, mut stop: watch::Receiver<bool>) {
@@ -21,7 +29,7 @@ pub async fn watch(app: App, mut stop: watch::Receiver<bool>) {
             () = tokio::time::sleep(LOOK_EVERY) => {}
             _ = stop.changed() => return,
         }
-        match tell(&app, since).await {
+        match tell(&app, since, MOST).await {
             Ok(until) => since = until,
             Err(e) => tracing::error!(error = %e, "looking for silent nodes"),
         }
@@ -29,26 +37,39 @@ pub async fn watch(app: App, mut stop: watch::Receiver<bool>) {
 }
 
 /// Pokes the pages of nodes that have come to count as down since a moment; gives the moment until which it has looked.
-async fn tell(app: &App, since: Timestamp) -> Result<Timestamp> {
+async fn tell(app: &App, since: Timestamp, most: usize) -> Result<Timestamp> {
     let now = app.clock.now();
-    let silent = app.db.read(move |conn| Ok(store::called_between(conn, since.minus(ONLINE_WITHIN), now.minus(ONLINE_WITHIN))?)).await?;
-    let mut told = None;
-    for (owner, node_id) in &silent {
-        if told.replace(owner) != Some(owner) {
-            app.live.poke(owner, service::TOPIC);
-        }
-        app.live.poke(owner, format!("node:{node_id}"));
+    // Where the clock was set back, those that called last while it was ahead.
+    let set_back = now < since;
+    let (from, until) = if set_back { (up_between(now).1, up_between(since).1) } else { (up_between(since).0, up_between(now).0) };
+    let limit = i64::try_from(most).unwrap_or(i64::MAX);
+    let silent = app.db.read(move |conn| Ok(store::called_between(conn, from, until, limit)?)).await?;
+    let owners: BTreeSet<&str> = silent.iter().map(|(owner, ..)| owner.as_str()).collect();
+    for owner in owners {
+        app.live.poke(owner, service::TOPIC);
     }
-    Ok(now)
+    if silent.len() <= SINGLE {
+        for (owner, node_id, _) in &silent {
+            app.live.poke(owner, format!("node:{node_id}"));
+        }
+    }
+    match silent.last() {
+        Some((.., Some(last))) if silent.len() == most && !set_back => Ok(last.plus(ONLINE_WITHIN).plus(TimeDelta::microseconds(1))),
+        _ => Ok(now),
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use chrono::TimeDelta;
+    use diesel::prelude::*;
+    use tokio::sync::broadcast::Receiver;
 
     use super::*;
+    use crate::base::auth::Actor;
+    use crate::base::db::schema::nodes;
     use crate::base::live::Poke;
     use crate::fleet::margo::served;
+    use crate::fleet::model::Node;
     use crate::testing::{self, each_backend};
 
     #[tokio::test]
@@ -63,16 +84,92 @@ mod tests {
             app.db.write(move |conn| Ok(store::note_call(conn, &node, now)?)).await.unwrap();
             let mut pokes = app.live.subscribe();
             app.clock.advance(ONLINE_WITHIN);
-            let since = tell(&app, now).await.unwrap();
+            let since = tell(&app, now, MOST).await.unwrap();
             assert!(pokes.try_recv().is_err(), "at the edge it still counts as up");
             app.clock.advance(TimeDelta::seconds(1));
-            let since = tell(&app, since).await.unwrap();
+            let since = tell(&app, since, MOST).await.unwrap();
             for topic in ["fleet".to_owned(), format!("node:{id}")] {
                 assert_eq!(pokes.try_recv().unwrap(), Poke { organization_id: owner.clone(), topic });
             }
             app.clock.advance(TimeDelta::seconds(60));
-            tell(&app, since).await.unwrap();
+            tell(&app, since, MOST).await.unwrap();
             assert!(pokes.try_recv().is_err(), "once");
+        })
+        .await;
+    }
+
+    /// Ids of so many nodes of an operator that called last a second after one another, the first at a time.
+    async fn called_at(app: &App, operator: &Actor, first: Timestamp, n: usize) -> Vec<String> {
+        let site = service::create_site(app, operator, "Shaft").await.unwrap();
+        let issued = service::create_node(app, operator, &site, "Winder").await.unwrap();
+        let id = service::enroll(app, issued.code, testing::csr(), "1.0.0".into()).await.unwrap().node_id;
+        app.db
+            .write(move |conn| {
+                let mut node: Node = nodes::table.find(&id).select(Node::as_select()).first(conn)?;
+                diesel::delete(nodes::table.find(&id)).execute(conn)?;
+                let mut ids = Vec::new();
+                for i in 0..n {
+                    let called = first.plus(TimeDelta::seconds(i64::try_from(i).unwrap()));
+                    node = Node {
+                        id: format!("nod_{i:03}"),
+                        name: format!("Winder {i}"),
+                        code_hash: None,
+                        certificate_serial: None,
+                        seen_at: Some(called),
+                        ..node
+                    };
+                    store::insert_node(conn, &node)?;
+                    ids.push(node.id.clone());
+                }
+                Ok(ids)
+            })
+            .await
+            .unwrap()
+    }
+
+    fn topics(pokes: &mut Receiver<Poke>) -> Vec<String> {
+        std::iter::from_fn(|| pokes.try_recv().ok().map(|poke| poke.topic)).collect()
+    }
+
+    #[tokio::test]
+    async fn a_mine_that_falls_silent_floods_no_page() {
+        each_backend(|app| async move {
+            let (operator, begin) = (testing::operator(&app, "north").await, app.clock.now());
+            let ids = called_at(&app, &operator, begin, SINGLE + 1).await;
+            app.clock.advance(TimeDelta::hours(1));
+            let mut pokes = app.live.subscribe();
+            let until = tell(&app, begin, MOST).await.unwrap();
+            assert_eq!((until, topics(&mut pokes)), (app.clock.now(), vec!["fleet".to_owned()]));
+            // Where there are more than one look reads, the next one goes on.
+            let until = tell(&app, begin, 2).await.unwrap();
+            let told = |of: &[String]| -> Vec<String> {
+                std::iter::once("fleet".to_owned()).chain(of.iter().map(|id| format!("node:{id}"))).collect()
+            };
+            assert_eq!(topics(&mut pokes), told(&ids[..2]));
+            tell(&app, until, 2).await.unwrap();
+            assert_eq!(topics(&mut pokes), told(&ids[2..4]));
+        })
+        .await;
+    }
+
+    #[tokio::test]
+    async fn a_call_that_was_noted_while_the_clock_was_ahead_says_nothing_of_now() {
+        each_backend(|app| async move {
+            let (operator, ahead) = (testing::operator(&app, "north").await, app.clock.now());
+            let ids = called_at(&app, &operator, ahead, 1).await;
+            app.clock.advance(-TimeDelta::hours(1));
+            let mut pokes = app.live.subscribe();
+            let since = tell(&app, ahead.plus(TimeDelta::seconds(1)), MOST).await.unwrap();
+            assert_eq!(topics(&mut pokes), ["fleet".to_owned(), format!("node:{}", ids[0])]);
+            tell(&app, since, MOST).await.unwrap();
+            assert!(topics(&mut pokes).is_empty(), "once");
+            let node = testing::node_detail(&app, &operator, &ids[0]).await.unwrap().node;
+            assert!(!node.online(app.clock.now()));
+            assert_eq!(service::node::list_sites(&app, &operator).await.unwrap()[0].online, 0);
+            // The next call is noted, though the one before lies ahead.
+            served::called(&app, &ids[0]).await.unwrap();
+            let node = testing::node_detail(&app, &operator, &ids[0]).await.unwrap().node;
+            assert!(node.seen_at == Some(app.clock.now()) && node.online(app.clock.now()));
         })
         .await;
     }

@@ -670,6 +670,9 @@ async fn an_app_on_a_node_that_is_silent_or_removed_is_not_said_to_run_or_to_be_
             assert!(body.contains("state-offline") && !body.contains("state-installed"), "{path}: {body}");
         }
         assert!(read(today).await.contains("1 on nodes that are offline"));
+        // A call that was noted before the clock was set back says nothing of now.
+        heard(-3600).await.unwrap();
+        assert!(read(one).await.contains("state-offline") && read(today).await.contains("1 on nodes that are offline"));
 
         service::remove_node(&app, &shop.operator, &node_id).await.unwrap();
         let body = read(one).await;

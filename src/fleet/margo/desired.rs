@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use app_package::license::{Purpose, Verdict};
 use app_package::margo::{StateManifest, StatusError};
+use diesel::Connection as _;
 
 use super::documents::{DeploymentSpec, Document};
 use super::store::Target;
@@ -70,7 +71,9 @@ fn rebuild_in(c: &mut Change<'_>, app: &App, node_id: &str, fault: &mut Option<E
     let mut outcomes = Vec::new();
     let namespace = store::slug(c, &node.organization_id)?;
     for (deployment, target) in store::deployments(c, node_id)? {
-        let outcome = match outcome(c, app, &node, &site, &namespace, &deployment, &target, now) {
+        // In a savepoint: after an SQL error PostgreSQL takes nothing more in the transaction, and the others' news must be written.
+        let judged = c.transaction(|conn| outcome(conn, app, &node, &site, &namespace, &deployment, &target, now));
+        let outcome = match judged {
             Err(e) if !matches!(e.kind, Kind::Unavailable | Kind::Full) => {
                 tracing::error!(node = node_id, deployment = %deployment.id, error = %e, "the deployment is left as it is");
                 *fault = Some(e);
@@ -302,6 +305,17 @@ mod tests {
             let digest = served::manifest_digest(&app, &node_id).await.unwrap();
             assert!(rebuild(&app, &node_id).await.is_err());
             assert_eq!(served::manifest_digest(&app, &node_id).await.unwrap(), digest);
+            // An error of the database keeps no news from another, either.
+            let mended = other.release_id.clone();
+            app.db
+                .write(move |conn| Ok(diesel::update(releases::table.find(mended)).set(releases::version.eq("1.0.0")).execute(conn)?))
+                .await
+                .unwrap();
+            service::remove_deployment(&app, &shop.operator, &ids[0]).await.unwrap();
+            app.db.write(|conn| Ok(diesel::sql_query("ALTER TABLE manifests RENAME TO lost").execute(conn)?)).await.unwrap();
+            assert_eq!(rebuild(&app, &node_id).await.unwrap_err().kind, Kind::Internal);
+            let last = written(&app, &node_id).await;
+            assert_eq!((last.len(), &last[&ids[1]]), (1, &before[&ids[1]]));
         })
         .await;
     }

@@ -50,7 +50,7 @@ fn not_authorized() -> Error {
 pub async fn called(app: &App, node_id: &str) -> Result<()> {
     let (id, now) = (node_id.to_owned(), app.clock.now());
     let head = app.db.read(move |conn| Ok(store::head(conn, &id)?)).await?;
-    if head.is_some_and(|(_, _, _, seen)| seen.is_none_or(|at| at.plus(NOTE_EVERY) < now)) {
+    if head.is_some_and(|(_, _, _, seen)| seen.is_none_or(|at| at > now || at.plus(NOTE_EVERY) < now)) {
         let id = node_id.to_owned();
         app.db.write(move |conn| Ok(fleet::note_call(conn, &id, now)?)).await?;
     }

@@ -104,7 +104,7 @@ pub async fn list_sites(app: &App, actor: &Actor) -> Result<Vec<SiteLine>> {
             for (site, state, seen) in store::node_pulses(conn, &owner)? {
                 let count = counts.entry(site).or_default();
                 count.1 += 1;
-                if state == NodeState::Enrolled && seen.is_some_and(|at| at.plus(model::ONLINE_WITHIN) >= now) {
+                if state == NodeState::Enrolled && model::heard_lately(seen, now) {
                     count.0 += 1;
                 }
             }

@@ -38,7 +38,7 @@ async fn read_overview(app: &App, actor: &Actor) -> Result<Overview> {
         return Err(Error::new(e.kind, e.code));
     }
     let (cases, payments) = (cases.is_ok(), payments.is_ok());
-    let up_since = app.clock.now().minus(crate::fleet::model::ONLINE_WITHIN);
+    let now = app.clock.now();
     app.db
         .read(move |conn| {
             Ok(Overview {
@@ -48,7 +48,7 @@ async fn read_overview(app: &App, actor: &Actor) -> Result<Overview> {
                     None
                 },
                 payments: if payments { Some(trade::service::awaiting_in(conn, SHORT)?) } else { None },
-                figures: figures(conn, up_since)?,
+                figures: figures(conn, now)?,
             })
         })
         .await

@@ -11,7 +11,7 @@ use crate::base::auth::{Actor, policy};
 use crate::base::db::Timestamp;
 use crate::base::error::Result;
 use crate::catalog::model::AppName;
-use crate::fleet::model::{DeploymentState, NodeState, ONLINE_WITHIN, shown_name};
+use crate::fleet::model::{DeploymentState, NodeState, heard_lately, shown_name};
 use crate::fleet::service::deployment::{self, DeploymentLine};
 use crate::http::page::{Ago, Page, PageResult};
 use crate::license::model::License;
@@ -208,7 +208,7 @@ pub async fn read_overview(app: &App, actor: &Actor) -> Result<Overview> {
                     NodeState::Waiting => waiting += 1,
                     // An enrolled node whose agent has never called counts as waiting.
                     NodeState::Enrolled if seen.is_none() => waiting += 1,
-                    NodeState::Enrolled if seen.is_some_and(|at| at.plus(ONLINE_WITHIN) >= now) => online += 1,
+                    NodeState::Enrolled if heard_lately(seen, now) => online += 1,
                     _ => offline += 1,
                 }
             }
@@ -221,7 +221,7 @@ pub async fn read_overview(app: &App, actor: &Actor) -> Result<Overview> {
                     _ => under_way += n,
                 }
             }
-            let unheard = fleet::service::unheard_deployments(conn, &owner, now.minus(ONLINE_WITHIN))?;
+            let unheard = fleet::service::unheard_deployments(conn, &owner, now)?;
             running -= unheard;
             let alarms = telemetry::service::latest_alarms(conn, &owner, 5)?;
             let mut ending = license::service::ending(conn, &owner, now)?;

@@ -13,7 +13,7 @@ use crate::base::db::schema::{
 use crate::base::db::{Conn, Timestamp};
 use crate::base::i18n::Lang;
 use crate::catalog::model::ListingState;
-use crate::fleet::model::{DeploymentState, ONLINE_WITHIN};
+use crate::fleet::model::{DeploymentState, heard_lately};
 use crate::license::model::LicenseState;
 use crate::moderation::model::CaseState;
 use crate::release::model::ReleaseState;
@@ -261,8 +261,7 @@ fn build(conn: &mut Conn, reader: &Reader, mut ids: Ids) -> QueryResult<Vec<Chai
         };
         set("deployed", shown, href.clone(), note);
         if installed {
-            let up = seen.is_some_and(|at| at.plus(ONLINE_WITHIN) >= reader.now);
-            set("running", if up { "done" } else { "failed" }, href.clone(), String::new());
+            set("running", if heard_lately(seen, reader.now) { "done" } else { "failed" }, href.clone(), String::new());
         }
         // A deployment is proven by its first inferences, and stays so; "installed" alone means that it reproduced the golden samples.
         let proof = href.map(|h| format!("{h}#proof"));

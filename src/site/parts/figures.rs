@@ -6,6 +6,7 @@ use crate::base::auth::OrgKind;
 use crate::base::db::schema::{apps, nodes, organizations};
 use crate::base::db::{Conn, Timestamp};
 use crate::catalog::model::ListingState;
+use crate::fleet::model::up_between;
 
 /// Platform figures for the home page.
 #[derive(Debug, Clone, Copy)]
@@ -18,12 +19,13 @@ pub struct PlatformFigures {
     pub nodes: i64,
 }
 
-/// Counts them; a node is up where it was seen since `up_since`.
-pub fn figures(conn: &mut Conn, up_since: Timestamp) -> QueryResult<PlatformFigures> {
+/// Counts them.
+pub fn figures(conn: &mut Conn, now: Timestamp) -> QueryResult<PlatformFigures> {
+    let (first, last) = up_between(now);
     Ok(PlatformFigures {
         vendors: organizations::table.filter(organizations::kind.eq(OrgKind::Vendor)).count().get_result(conn)?,
         apps: apps::table.filter(apps::state.eq(ListingState::Listed)).count().get_result(conn)?,
         operators: organizations::table.filter(organizations::kind.eq(OrgKind::Operator)).count().get_result(conn)?,
-        nodes: nodes::table.filter(nodes::seen_at.ge(up_since)).count().get_result(conn)?,
+        nodes: nodes::table.filter(nodes::seen_at.between(first, last)).count().get_result(conn)?,
     })
 }
