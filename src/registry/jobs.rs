@@ -5,11 +5,18 @@ use chrono::TimeDelta;
 
 use super::{collect, store, uploads};
 use crate::base::app::App;
+use crate::base::db::{Conn, Timestamp};
 use crate::base::error::Result;
 use crate::base::jobs::Job;
 
 /// Uploads ended in one transaction.
 const BATCH: i64 = 200;
+
+/// Looks for uploads to end a minute after one is over, and a day from now at the latest: what is planned further ahead runs at once, for it
+/// counts as planned by a clock that was ahead.
+pub fn plan_expiry(conn: &mut Conn, over: Timestamp, now: Timestamp) -> Result<()> {
+    Job::ExpireUploads.enqueue_once(conn, over.plus(TimeDelta::minutes(1)).min(now.plus(TimeDelta::days(1))))
+}
 
 /// Ends uploads that nobody finished: first the row (nobody can go on with it then), then the staged bytes.
 pub async fn expire_uploads(app: &App) -> Result<()> {
@@ -27,8 +34,7 @@ pub async fn expire_uploads(app: &App) -> Result<()> {
                 if ended.is_empty()
                     && let Some(next) = store::next_expiry(conn)?
                 {
-                    // One that was begun while the clock was ahead ends late, and must not be looked at without pause until then.
-                    Job::ExpireUploads.enqueue_once(conn, next.plus(TimeDelta::minutes(1)).min(now.plus(TimeDelta::days(1))))?;
+                    plan_expiry(conn, next, now)?;
                 }
                 Ok(ended)
             })

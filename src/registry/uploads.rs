@@ -20,12 +20,11 @@ use super::blobs::link_blob_in;
 use super::model::{MAX_BLOB, Repository, Upload};
 use super::offset::{Guard, LIFE, advance, live, require_room};
 use super::writer::{PIECE, Piece, Writer};
-use super::{quota, store};
+use super::{jobs, quota, store};
 use crate::base::app::App;
 use crate::base::db::{Conn, Timestamp};
 use crate::base::error::{Error, Kind, Result};
 use crate::base::ids;
-use crate::base::jobs::Job;
 
 pub use super::offset::{Chunk, forget};
 
@@ -59,7 +58,7 @@ pub async fn start(app: &App, user_id: &str, repository: &Repository) -> Result<
                 return Err(Error::rate_limited("too-many-uploads").arg("max", MAX_OPEN).retry_after(TimeDelta::minutes(1)));
             }
             store::insert_upload(conn, &row)?;
-            Job::ExpireUploads.enqueue_once(conn, row.expires_at.plus(TimeDelta::minutes(1)))
+            jobs::plan_expiry(conn, row.expires_at, now)
         })
         .await?;
     Ok(upload)

@@ -129,13 +129,42 @@ fn without_paths(mut report: CheckReport, paths: &[&Path]) -> CheckReport {
     let clean = |text: &mut Option<String>| {
         if let Some(text) = text {
             for folder in &folders {
-                *text = text.replace(&format!("{folder}/"), "").replace(folder, "…");
+                *text = without_folder(text, folder);
             }
         }
     };
     report.steps.iter_mut().for_each(|step| clean(&mut step.detail));
     report.golden.iter_mut().flat_map(|golden| &mut golden.samples).for_each(|sample| clean(&mut sample.message));
     report
+}
+
+/// A text without a folder: what lies in it is named from there, and the folder itself is `…`. A longer path or name that has the folder's
+/// within it stays, for it is the vendor's.
+fn without_folder(text: &str, folder: &str) -> String {
+    let in_name = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_');
+    let goes_on = |tail: &str| {
+        let mut chars = tail.chars();
+        match chars.next() {
+            // The dot may be that of the sentence.
+            Some('.') => chars.next().is_some_and(in_name),
+            next => next.is_some_and(in_name),
+        }
+    };
+    let (mut out, mut end) = (String::with_capacity(text.len()), 0);
+    for (at, _) in text.match_indices(folder) {
+        let (head, tail) = (text.get(..at).unwrap_or_default(), text.get(at + folder.len()..).unwrap_or_default());
+        if head.chars().next_back().is_some_and(|c| in_name(c) || matches!(c, '.' | '/')) || goes_on(tail) {
+            continue;
+        }
+        out.push_str(text.get(end..at).unwrap_or_default());
+        end = at + folder.len();
+        if tail.starts_with('/') {
+            end += 1;
+        } else {
+            out.push('…');
+        }
+    }
+    out + text.get(end..).unwrap_or_default()
 }
 
 /// A report as it is stored: reports count against no quota, and a child that a package has taken over prints what it likes.
@@ -193,6 +222,22 @@ mod tests {
         // Neither the root nor a path that is relative is looked for.
         let report = CheckReport { steps: vec![step(Path::new("/a/b"))], ..CheckReport::default() };
         assert_eq!(without_paths(report.clone(), &[Path::new("/"), Path::new("a"), Path::new("")]), report);
+    }
+
+    #[test]
+    fn names_of_the_vendor_that_look_like_a_folder_stay() {
+        for (said, told) in [
+            ("models/data/a.csv", "models/data/a.csv"),
+            ("`models/data`", "`models/data`"),
+            ("/database/a.csv and /data.csv", "/database/a.csv and /data.csv"),
+            ("煤/data/a.csv", "煤/data/a.csv"),
+            ("/data/checks/a.csv: not here", "checks/a.csv: not here"),
+            ("in \"/data/data/a.csv\"", "in \"data/a.csv\""),
+            ("/data: full, so is (/data). See /data.", "…: full, so is (…). See …."),
+            ("/data", "…"),
+        ] {
+            assert_eq!(without_folder(said, "/data"), told);
+        }
     }
 
     #[test]
