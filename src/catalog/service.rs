@@ -37,49 +37,39 @@ pub struct SearchResult {
 }
 
 /// Searches the catalogue. Open to everyone.
-pub async fn search(app: &App, query: CatalogQuery) -> Result<SearchResult> {
-    let app_in = app.clone();
-    app.db
-        .read(move |conn| {
-            let hits = if query.q.is_empty() { None } else { Some(app_in.search.find(&query.q)?) };
-            let hits = hits.as_deref();
-            let (cards, more) = store::list_cards(conn, &query, hits)?;
-            let ids: Vec<&str> = cards.iter().map(|card| card.app.id.as_str()).collect();
-            let plans = store::plans_of(conn, &ids)?;
-            let plan_counts = store::plan_facet(conn, &query, hits)?.into_iter().map(|(k, n)| (k.as_str().to_owned(), n)).collect();
-            let facets = [
-                store::facet(conn, &query, hits, "specialty")?,
-                store::facet(conn, &query, hits, "scenario")?,
-                store::facet(conn, &query, hits, "input")?,
-                plan_counts,
-            ];
-            let total = store::count_found(conn, &query, hits)?;
-            Ok(SearchResult {
-                cards,
-                plans,
-                more,
-                total,
-                facets,
-                specialties: store::specialties(conn)?,
-                scenarios: store::scenarios(conn)?,
-            })
-        })
-        .await
+pub fn search(conn: &mut Conn, app: &App, query: &CatalogQuery) -> Result<SearchResult> {
+    let hits = if query.q.is_empty() { None } else { Some(app.search.find(&query.q)?) };
+    let hits = hits.as_deref();
+    let (cards, more) = store::list_cards(conn, query, hits)?;
+    let ids: Vec<&str> = cards.iter().map(|card| card.app.id.as_str()).collect();
+    let plans = store::plans_of(conn, &ids)?;
+    let plan_counts = store::plan_facet(conn, query, hits)?.into_iter().map(|(k, n)| (k.as_str().to_owned(), n)).collect();
+    let facets = [
+        store::facet(conn, query, hits, "specialty")?,
+        store::facet(conn, query, hits, "scenario")?,
+        store::facet(conn, query, hits, "input")?,
+        plan_counts,
+    ];
+    Ok(SearchResult {
+        cards,
+        plans,
+        more,
+        total: store::count_found(conn, query, hits)?,
+        facets,
+        specialties: store::specialties(conn)?,
+        scenarios: store::scenarios(conn)?,
+    })
 }
 
 /// A vendor's public page: the organisation and its listed apps with their plans.
-pub async fn vendor_page(app: &App, slug: String) -> Result<(crate::account::model::Organization, Vec<Card>, Vec<PricePlan>)> {
-    app.db
-        .read(move |conn| {
-            let vendor = crate::account::service::find_organization_by_slug(conn, &slug)?
-                .filter(|o| o.kind == OrgKind::Vendor)
-                .ok_or_else(|| Error::not_found("organization"))?;
-            let cards = store::cards_of_vendor(conn, &vendor.id)?;
-            let ids: Vec<&str> = cards.iter().map(|card| card.app.id.as_str()).collect();
-            let plans = store::plans_of(conn, &ids)?;
-            Ok((vendor, cards, plans))
-        })
-        .await
+pub fn vendor_page(conn: &mut Conn, slug: &str) -> Result<(crate::account::model::Organization, Vec<Card>, Vec<PricePlan>)> {
+    let vendor = crate::account::service::find_organization_by_slug(conn, slug)?
+        .filter(|o| o.kind == OrgKind::Vendor)
+        .ok_or_else(|| Error::not_found("organization"))?;
+    let cards = store::cards_of_vendor(conn, &vendor.id)?;
+    let ids: Vec<&str> = cards.iter().map(|card| card.app.id.as_str()).collect();
+    let plans = store::plans_of(conn, &ids)?;
+    Ok((vendor, cards, plans))
 }
 
 /// Makes or updates the app that a release's manifest describes; a listed app keeps its texts until the release is published. Gives

@@ -115,9 +115,13 @@ async fn catalogue(req: HttpRequest, app: Data<App>, actor: Actor, query: Query<
     cached(&req, &app, &actor, async || {
         let query = query.into_inner().bounded();
         let page = Page::of(&req, "catalogue-title");
-        let found = service::search(&app, query.clone()).await?;
-        let shown = found.cards.clone();
-        let recalls = app.db.read(move |conn| recalls_of(conn, &shown)).await?;
+        let (handle, asked) = (app.clone(), query.clone());
+        let read = app.db.read(move |conn| {
+            let found = service::search(conn, &handle, &asked)?;
+            let recalls = recalls_of(conn, &found.cards)?;
+            Ok((found, recalls))
+        });
+        let (found, recalls) = read.await?;
         let cards = found.cards.iter().map(|c| AppCard::of(&page, c, &found.plans, &found.specialties, &recalls)).collect();
         let [by_specialty, by_scenario, by_input, by_plan] = &found.facets;
         let count = |counts: &[(String, i64)], value: &str| counts.iter().find(|(v, _)| v == value).map_or(0, |(_, n)| *n);
@@ -162,14 +166,15 @@ async fn catalogue(req: HttpRequest, app: Data<App>, actor: Actor, query: Query<
 
 async fn vendor(req: HttpRequest, app: Data<App>, actor: Actor, slug: Path<String>) -> PageResult {
     cached(&req, &app, &actor, async || {
-        let (vendor, cards, plans) = service::vendor_page(&app, slug.into_inner()).await?;
-        let lang = lang_of(&req);
-        let page = Page::of(&req, lang.pick(&vendor.name_zh, &vendor.name_en));
-        let (shown, id) = (cards.clone(), vendor.id.clone());
+        let slug = slug.into_inner();
         let read = app.db.read(move |conn| {
-            Ok((catalog::service::specialties(conn)?, recalls_of(conn, &shown)?, account::standing::suspension(conn, &id)?.is_some()))
+            let (vendor, cards, plans) = service::vendor_page(conn, &slug)?;
+            let suspended = account::standing::suspension(conn, &vendor.id)?.is_some();
+            let (specialties, recalls) = (catalog::service::specialties(conn)?, recalls_of(conn, &cards)?);
+            Ok((vendor, cards, plans, specialties, recalls, suspended))
         });
-        let (specialties, recalls, suspended) = read.await?;
+        let (vendor, cards, plans, specialties, recalls, suspended) = read.await?;
+        let page = Page::of(&req, lang_of(&req).pick(&vendor.name_zh, &vendor.name_en));
         let cards = cards.iter().map(|c| AppCard::of(&page, c, &plans, &specialties, &recalls)).collect();
         page.render(&VendorPage { since: page.date(&vendor.created_at), slug: vendor.slug, suspended, cards, page: page.clone() })
     })
@@ -194,7 +199,7 @@ pub struct Home {
 
 /// Reads the home page's data.
 async fn read_home(app: &App) -> Result<Home> {
-    let up_since = app.clock.now().minus(crate::fleet::model::ONLINE_WITHIN);
+    let now = app.clock.now();
     app.db
         .read(move |conn| {
             let (mut newest, _) = catalog::service::list_cards(conn, &CatalogQuery::default(), None)?;
@@ -214,7 +219,7 @@ async fn read_home(app: &App) -> Result<Home> {
                     (specialty, n)
                 })
                 .collect();
-            Ok(Home { newest, deployed, plans, recalls, specialties, figures: figures(conn, up_since)? })
+            Ok(Home { newest, deployed, plans, recalls, specialties, figures: figures(conn, now)? })
         })
         .await
 }
