@@ -12,7 +12,7 @@ messages-admin-all = All
 messages-admin-empty = No messages
 messages-admin-empty-text = Messages to people stand here until they are too old.
 notice-link-in-mail = (the link is in the mail only)
-notice-link-by-administrator = (this server sends no mail: an administrator of the platform can help)
+notice-link-by-administrator = (no link was sent: an administrator of the platform can help)
 notice-reset-password-subject = New password for Pithead
 notice-reset-password-text =
     Somebody, probably you, asked for a new password for { $address } at Pithead. With this link you choose one; it works once, within { $minutes } minutes:
@@ -22,7 +22,7 @@ notice-reset-password-text =
     If it was not you, do nothing: your password stays as it is.
 notice-password-changed-subject = Your password for Pithead was changed
 notice-password-changed-text =
-    The password for { $address } at Pithead was changed, and all other browsers were signed out.
+    The password for { $address } at Pithead was changed, and all other browsers were signed out. API tokens go on: revoke those that somebody else may know.
 
     If it was not you, ask for a new password on the sign-in page at once, and tell an administrator of the platform.
 notice-prove-address-subject = Confirm your address for Pithead
@@ -46,6 +46,6 @@ notice-address-changed-text =
     If it was not you, tell an administrator of the platform at once.
 notice-release-recalled-subject = Recalled: { $app } { $version }
 notice-release-recalled-text =
-    The platform has recalled version { $version } of { $app }, which your mine has deployed { $n } times. Nothing is stopped: whether what runs goes on is yours to decide. The reason, and what to do, stand with your deployments:
+    The platform has recalled version { $version } of { $app }. Your mine has it in use; deployments: { $n }. Nothing is stopped: whether what runs goes on is yours to decide. The reason, and what to do, stand with the deployments (for { $mine }; switch to it in the menu with your name):
 
     { $link }

@@ -12,7 +12,7 @@ messages-admin-all = 全部
 messages-admin-empty = 没有消息
 messages-admin-empty-text = 发给用户的消息在过期清理前都列在这里。
 notice-link-in-mail = （链接只在邮件中）
-notice-link-by-administrator = （本服务器不发送邮件，请联系平台管理员）
+notice-link-by-administrator = （链接未发送，请联系平台管理员）
 notice-reset-password-subject = 坑口平台：设置新密码
 notice-reset-password-text =
     有人（可能就是您）为坑口平台账号 { $address } 申请设置新密码。请在 { $minutes } 分钟内打开以下链接，链接只能使用一次：
@@ -22,7 +22,7 @@ notice-reset-password-text =
     如果不是您本人，请忽略此消息，密码保持不变。
 notice-password-changed-subject = 坑口平台：密码已修改
 notice-password-changed-text =
-    坑口平台账号 { $address } 的密码已修改，其他浏览器均已退出。
+    坑口平台账号 { $address } 的密码已修改，其他浏览器均已退出。API 令牌继续有效，请吊销可能已被他人知道的令牌。
 
     如果不是您本人所为，请立即在登录页申请新密码，并告知平台管理员。
 notice-prove-address-subject = 坑口平台：确认邮箱
@@ -46,6 +46,6 @@ notice-address-changed-text =
     如果不是您本人所为，请立即告知平台管理员。
 notice-release-recalled-subject = 版本召回：{ $app } { $version }
 notice-release-recalled-text =
-    平台已召回 { $app } 的版本 { $version }，贵矿共有 { $n } 处部署使用该版本。平台不会停止正在运行的应用，是否停用由贵矿决定。原因和处理办法见部署页面：
+    平台已召回 { $app } 的版本 { $version }，贵矿有部署正在使用该版本，数量：{ $n }。平台不会停止正在运行的应用，是否停用由贵矿决定。原因和处理办法见部署页面（矿山 { $mine }；请先在姓名菜单中切换到该机构）：
 
     { $link }

@@ -103,7 +103,7 @@ pub async fn change(app: &App, actor: &Actor, email: &str, current: String, brow
         }
         if taken {
             count_proof(c, &person)?;
-            store::revoke_links(c, &person.user_id, LinkPurpose::ProveAddress, now)?;
+            store::revoke_links(c, &person.user_id, LinkPurpose::PROOFS, now)?;
             tell_holder_in(c, &email, lang)?;
         } else if at_once {
             replace_in(c, &person.user_id, &person.email, &email, false, lang)?;
@@ -128,7 +128,7 @@ fn replace_in(c: &mut Change<'_>, user_id: &str, old: &str, new: &str, proved: b
     exactly_one(replaced, "address-just-changed")?;
     if old != new {
         // Links to the old address end with it.
-        store::revoke_links(c, user_id, LinkPurpose::ResetPassword, now)?;
+        store::revoke_links(c, user_id, LinkPurpose::RESETS, now)?;
         let notice = Notice::new(NoticeKind::AddressChanged, lang, user_id, old).arg("address", new);
         c.enqueue(&notice.job())?;
     }
@@ -143,7 +143,7 @@ pub async fn prove(app: &App, secret: &str, lang: Lang) -> Result<String> {
     let secret = secret.to_owned();
     audit::change(app, &Actor::System, move |c| {
         let now = c.now;
-        let link = links::use_in(c, LinkPurpose::ProveAddress, &secret, now)?;
+        let link = links::use_in(c, LinkPurpose::PROOFS, &secret, now)?;
         let user = store::get_user(c, &link.user_id)?;
         replace_in(c, &user.id, &user.email, &link.email, true, lang)?;
         passwords::record_in(c, "address.proved", &user.id, &json!({"email": link.email}))?;
@@ -162,7 +162,7 @@ pub async fn confirm(app: &App, actor: &Actor, user_id: &str, email: &str) -> Re
     audit::change(app, actor, move |c| {
         let now = c.now;
         exactly_one(store::set_email(c, &user_id, &email, &email, Some(now))?, "address-just-changed")?;
-        store::revoke_links(c, &user_id, LinkPurpose::ProveAddress, now)?;
+        store::revoke_links(c, &user_id, LinkPurpose::PROOFS, now)?;
         c.audit("address.confirmed", &user_id, &json!({"email": email}));
         Ok(())
     })

@@ -14,7 +14,7 @@ use crate::base::notify::NoticeKind;
 /// How long a link is good.
 pub(super) fn life(purpose: LinkPurpose) -> TimeDelta {
     match purpose {
-        LinkPurpose::ResetPassword => NoticeKind::RESET_LIFE,
+        LinkPurpose::ResetPassword | LinkPurpose::ResetByHand => NoticeKind::RESET_LIFE,
         LinkPurpose::ProveAddress => TimeDelta::hours(48),
     }
 }
@@ -22,7 +22,7 @@ pub(super) fn life(purpose: LinkPurpose) -> TimeDelta {
 /// Makes a link in place of an older one; gives its secret.
 pub(super) fn issue_in(conn: &mut Conn, purpose: LinkPurpose, user_id: &str, email: &str, now: Timestamp) -> Result<String> {
     let secret = ids::secret();
-    store::revoke_links(conn, user_id, purpose, now)?;
+    store::revoke_links(conn, user_id, &[purpose], now)?;
     let link = OneTimeLink {
         id: ids::new("otl"),
         purpose,
@@ -38,20 +38,20 @@ pub(super) fn issue_in(conn: &mut Conn, purpose: LinkPurpose, user_id: &str, ema
     Ok(secret)
 }
 
-/// The link of a secret.
+/// The link of a secret, if it is for one of some purposes.
 ///
 /// # Errors
 /// `link-over`: unknown, used, replaced or too old; which of them is not told.
-pub(super) fn find_in(conn: &mut Conn, purpose: LinkPurpose, secret: &str, now: Timestamp) -> Result<OneTimeLink> {
-    store::find_link(conn, purpose, &ids::hash_secret(secret), now)?.ok_or_else(|| Error::gone("link-over"))
+pub(super) fn find_in(conn: &mut Conn, purposes: &[LinkPurpose], secret: &str, now: Timestamp) -> Result<OneTimeLink> {
+    store::find_link(conn, purposes, &ids::hash_secret(secret), now)?.ok_or_else(|| Error::gone("link-over"))
 }
 
 /// Uses a link up.
 ///
 /// # Errors
 /// `link-over`.
-pub(super) fn use_in(conn: &mut Conn, purpose: LinkPurpose, secret: &str, now: Timestamp) -> Result<OneTimeLink> {
-    let link = find_in(conn, purpose, secret, now)?;
+pub(super) fn use_in(conn: &mut Conn, purposes: &[LinkPurpose], secret: &str, now: Timestamp) -> Result<OneTimeLink> {
+    let link = find_in(conn, purposes, secret, now)?;
     if store::use_link(conn, &link.id, now)? == 0 {
         return Err(Error::gone("link-over"));
     }
@@ -59,7 +59,7 @@ pub(super) fn use_in(conn: &mut Conn, purpose: LinkPurpose, secret: &str, now: T
 }
 
 /// The address that a link is about, while it can be used.
-pub async fn address_of(app: &App, purpose: LinkPurpose, secret: &str) -> Result<String> {
+pub async fn address_of(app: &App, purposes: &'static [LinkPurpose], secret: &str) -> Result<String> {
     let (secret, now) = (secret.to_owned(), app.clock.now());
-    app.db.read(move |conn| Ok(find_in(conn, purpose, &secret, now)?.email)).await
+    app.db.read(move |conn| Ok(find_in(conn, purposes, &secret, now)?.email)).await
 }

@@ -156,11 +156,20 @@ impl Invitation {
 crate::base::db::types::text_enum! {
     /// What a one-time link is for.
     pub enum LinkPurpose {
-        /// To choose a new password.
+        /// To choose a new password, by mail.
         ResetPassword = "reset-password",
+        /// To choose a new password, handed over by an administrator or from the command line.
+        ResetByHand = "reset-by-hand",
         /// To prove that an address is the person's.
         ProveAddress = "prove-address",
     }
+}
+
+impl LinkPurpose {
+    /// Those that choose a new password.
+    pub const RESETS: &[Self] = &[Self::ResetPassword, Self::ResetByHand];
+    /// Those that prove an address.
+    pub const PROOFS: &[Self] = &[Self::ProveAddress];
 }
 
 /// A link that is used once.

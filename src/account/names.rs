@@ -81,11 +81,28 @@ const GENERIC_EN: &[&str] = &[
     "support",
 ];
 
-/// Further words that beside a brand say no more than that it is the platform.
-const SERVICE_ZH: &[&str] = &["客户服务", "客服", "运营", "管理", "中心", "支持", "服务", "商店", "商城", "市场", "官网", "中国"];
+/// Further words that beside a brand say no more than that it is the platform, as the reserved ones do.
+const SERVICE_ZH: &[&str] = &[
+    "客户服务",
+    "客服",
+    "运营",
+    "管理",
+    "中心",
+    "支持",
+    "服务",
+    "商店",
+    "商城",
+    "市场",
+    "官网",
+    "中国",
+    "财务",
+    "支付",
+    "账单",
+    "审核",
+    "账号",
+    "旗舰店",
+];
 const SERVICE_EN: &[&str] = &[
-    "account",
-    "admin",
     "app",
     "apps",
     "center",
@@ -93,20 +110,17 @@ const SERVICE_EN: &[&str] = &[
     "china",
     "cn",
     "com",
-    "help",
     "helpdesk",
     "market",
     "marketplace",
     "net",
     "online",
-    "operations",
-    "platform",
-    "security",
+    "payment",
+    "payments",
     "service",
     "services",
     "shop",
     "store",
-    "www",
 ];
 
 /// Organisations whose names are written in one transaction.
@@ -164,7 +178,8 @@ fn is_brand_alone(name: &str) -> bool {
     for word in GENERIC_ZH.iter().chain(SERVICE_ZH) {
         text = text.replace(&word.nfkc().collect::<String>(), " ");
     }
-    let known = |word: &&str| GENERIC_EN.contains(word) || SERVICE_EN.contains(word);
+    let service = || GENERIC_EN.iter().chain(SERVICE_EN).chain(RESERVED).filter(|word| !BRANDS.contains(word));
+    let known = |word: &&str| service().any(|known| known == word);
     let words = text.split(|c: char| !c.is_alphanumeric()).filter(|word| !known(word));
     let rest: String = words.map(|word| word.trim_matches(|c: char| c.is_ascii_digit())).collect();
     let left = look(&once(&rest));
@@ -172,7 +187,7 @@ fn is_brand_alone(name: &str) -> bool {
         let brand = look(brand);
         let beside = left.strip_prefix(&brand).or_else(|| left.strip_suffix(&brand));
         // Words may stand without a space: `pitheadofficial`.
-        beside.is_some_and(|beside| beside.is_empty() || GENERIC_EN.iter().chain(SERVICE_EN).any(|word| look(&once(word)) == beside))
+        beside.is_some_and(|beside| beside.is_empty() || service().any(|word| look(&once(word)) == beside))
     })
 }
 
@@ -358,6 +373,14 @@ mod tests {
             "pitheadofficial",
             "official-pithead",
             "坑口科技有限公司",
+            "Pithead Billing",
+            "Pithead Finance",
+            "pithead-payments",
+            "pitheadbilling",
+            "坑口财务",
+            "坑口审核中心",
+            "坑口官方旗舰店",
+            "坑口支付",
         ] {
             assert!(is_brand_alone(name), "{name}");
         }

@@ -88,10 +88,8 @@ fn replace_in(c: &mut Change<'_>, user: &User, hash: &str, keep: &str, lang: Lan
     let ended = store::revoke_other_sessions(c, &user.id, keep, now)?;
     // Who had the old password must not go on as a known browser or address.
     store::delete_other_sessions(c, &user.id, keep)?;
-    // A link to another address would undo what the new password is for.
-    for purpose in [LinkPurpose::ResetPassword, LinkPurpose::ProveAddress] {
-        store::revoke_links(c, &user.id, purpose, now)?;
-    }
+    // All of them: one to another address would undo what the new password is for.
+    store::revoke_links(c, &user.id, LinkPurpose::ALL, now)?;
     let notice = Notice::new(NoticeKind::PasswordChanged, lang, &user.id, &user.email).arg("address", &user.email);
     c.enqueue(&notice.job())?;
     Ok(ended)
@@ -130,7 +128,7 @@ pub async fn offer_reset(app: &App, email: &str, lang: Lang) -> Result<()> {
         let notice = Notice::new(NoticeKind::ResetPassword, lang, &user.id, &user.email)
             .arg("address", &user.email)
             .arg("minutes", NoticeKind::RESET_LIFE.num_minutes());
-        // Without mail nobody would get the link, and it would void the one that an administrator has handed over.
+        // Without mail nobody would get the link.
         let notice =
             if by_mail { notice.link(path(&links::issue_in(c, LinkPurpose::ResetPassword, &user.id, &user.email, now)?)) } else { notice };
         c.enqueue(&notice.job())?;
@@ -158,8 +156,8 @@ pub fn link(app: &App, secret: &str) -> String {
     format!("{}{}", app.settings.server.public_url, path(secret))
 }
 
-/// Makes a link for somebody who cannot get mail, in place of an older one; gives its secret, to be shown once. Whoever hands it over has
-/// made sure who the person is.
+/// Makes a link for somebody who cannot get mail, in place of an older one that was made so; gives its secret, to be shown once. Whoever hands
+/// it over has made sure who the person is. What strangers ask to be mailed does not end it.
 ///
 /// # Errors
 /// `person`, `link-just-made`.
@@ -188,7 +186,7 @@ pub async fn issue_reset_by_address(app: &App, email: &str) -> Result<String> {
 
 fn issue_in(c: &mut Change<'_>, user: &User) -> Result<String> {
     let now = c.now;
-    let secret = links::issue_in(c, LinkPurpose::ResetPassword, &user.id, &user.email, now)?;
+    let secret = links::issue_in(c, LinkPurpose::ResetByHand, &user.id, &user.email, now)?;
     c.audit("password.reset-issued", &user.id, &json!({}));
     Ok(secret)
 }
@@ -213,7 +211,7 @@ pub async fn reset(app: &App, secret: &str, new: String, browser: Browser<'_>, l
     let (text, now) = (secret.to_owned(), app.clock.now());
     // Look first: a link that is over must not cost the hashing of a password.
     let looked_up = app.db.read(move |conn| {
-        let link = links::find_in(conn, LinkPurpose::ResetPassword, &text, now)?;
+        let link = links::find_in(conn, LinkPurpose::RESETS, &text, now)?;
         let own = own_words(conn, &link.user_id)?;
         Ok((link.user_id, own))
     });
@@ -228,12 +226,12 @@ pub async fn reset(app: &App, secret: &str, new: String, browser: Browser<'_>, l
     let (opening, cookies) = Opening::new(app, &user_id, Browser { device: None, ..browser });
     let opened = audit::change(app, &Actor::System, move |c| {
         let now = c.now;
-        let link = links::use_in(c, LinkPurpose::ResetPassword, &secret, now)?;
+        let link = links::use_in(c, LinkPurpose::RESETS, &secret, now)?;
         let user = store::get_user(c, &link.user_id)?;
         let ended = replace_in(c, &user, &hash, "", lang)?;
         record_in(c, "password.reset", &user.id, &json!({"sessions_ended": ended}))?;
         match opening.open_in(c, None, false) {
-            Err(e) if !matches!(e.kind, Kind::Forbidden | Kind::RateLimited) => Err(e),
+            Err(e) if e.kind != Kind::Forbidden => Err(e),
             opened => Ok(opened),
         }
     })

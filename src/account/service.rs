@@ -7,8 +7,8 @@ use serde_json::json;
 use super::model::{Credential, DecisionNote, Membership, Organization, User, valid_email, valid_slug};
 use super::sign_in::Opening;
 use super::{addresses, names, store, throttle};
-use crate::audit;
 use crate::audit::model::Record;
+use crate::audit::{self, Change};
 use crate::base::app::App;
 use crate::base::auth::{Actor, OrgKind, Person, Role, Via, password};
 use crate::base::db::{Conn, Timestamp};
@@ -68,19 +68,22 @@ pub async fn sign_up_from(app: &App, input: SignUp, browser: Browser<'_>, lang: 
     // Validate first: a form with mistakes must not use up the sign-up limit of its address.
     check_organization(app, &input, kind).await?;
     throttle::not_asking(app, address, SIGN_UP_THROTTLED).await?;
-    let email = input.email.trim().to_lowercase();
     throttle::sign_up(app, address).await?;
-    let made = create_organization(app, input, kind, Role::Owner, None).await;
+    let (organization, user) = prepare_organization(app, input, kind, None).await?;
+    let ((opening, cookies), email) = (Opening::new(app, &user.id, browser), user.email.clone());
+    // In one transaction: who saw an error would sign up again, and read that their address has an account.
+    let made = audit::change(app, &Actor::System, move |c| {
+        create_in(c, &organization, &user, Role::Owner)?;
+        opening.open_in(c, Some(&organization.id), false)
+    })
+    .await;
     // The answer tells that the e-mail address has an account: who signs up is let in at once, without waiting for a mail. So it is said a
     // few times only, then the address signs up nobody for a while; and who has the account is told.
     if matches!(&made, Err(e) if e.code == "email-taken") {
         throttle::taken(app, address, SIGN_UP_THROTTLED).await?;
         addresses::tell_holder(app, email, lang).await?;
     }
-    let (user_id, organization_id) = made?;
-    let (opening, cookies) = Opening::new(app, &user_id, browser);
-    audit::change(app, &Actor::System, move |c| opening.open_in(c, Some(&organization_id), false)).await?;
-    Ok(cookies)
+    made.map(|()| cookies)
 }
 
 const SIGN_UP_THROTTLED: &str = "sign-up-throttled";
@@ -173,19 +176,33 @@ async fn create_organization(
     role: Role,
     email_verified_at: Option<Timestamp>,
 ) -> Result<(String, String)> {
+    let (organization, user) = prepare_organization(app, input, kind, email_verified_at).await?;
+    let made = (user.id.clone(), organization.id.clone());
+    audit::change(app, &Actor::System, move |c| create_in(c, &organization, &user, role)).await?;
+    Ok(made)
+}
+
+/// The rows of an organisation and its first person, checked.
+async fn prepare_organization(
+    app: &App,
+    input: SignUp,
+    kind: OrgKind,
+    email_verified_at: Option<Timestamp>,
+) -> Result<(Organization, User)> {
     let (name_zh, name_en, slug, user) = check_organization(app, &input, kind).await?;
     let user = User { email_verified_at, ..user.with_password(input.password).await? };
-    let now = app.clock.now();
-    let organization = Organization { id: ids::new("org"), kind, slug, name_zh, name_en, created_at: now, resembles: None };
-    audit::change(app, &Actor::System, move |c| {
-        store::insert_organization(c, &organization).or_conflict("slug-taken")?;
-        names::claim(c, &organization)?;
-        let user_id = insert_member(c, &user, &organization.id, role, now)?;
-        let detail = json!({"organization": organization.slug, "kind": kind, "role": role});
-        c.audit_for(&organization.id, "organization.created", &organization.id, &detail);
-        Ok((user_id, organization.id.clone()))
-    })
-    .await
+    let created_at = app.clock.now();
+    Ok((Organization { id: ids::new("org"), kind, slug, name_zh, name_en, created_at, resembles: None }, user))
+}
+
+fn create_in(c: &mut Change<'_>, organization: &Organization, user: &User, role: Role) -> Result<()> {
+    let now = c.now;
+    store::insert_organization(c, organization).or_conflict("slug-taken")?;
+    names::claim(c, organization)?;
+    insert_member(c, user, &organization.id, role, now)?;
+    let detail = json!({"organization": organization.slug, "kind": organization.kind, "role": role});
+    c.audit_for(&organization.id, "organization.created", &organization.id, &detail);
+    Ok(())
 }
 
 /// Adds a new person to an organisation without an invitation. Only for the command line, the demo loader and tests; people use

@@ -1,7 +1,8 @@
 //! Signing in: by a password, by the link that made a new one, by an invitation.
 //!
 //! A right password is never counted as a guess. What bounds it is for the person alone: each sign-in leaves a session and a record, so there
-//! are [`SIGN_INS`], and [`MAX_OPEN`] sessions are open at once.
+//! are [`SIGN_INS`], and [`MAX_OPEN`] sessions are open at once. A link that made a new password opens a session whatever the password
+//! before was used for: such links are few.
 
 use chrono::TimeDelta;
 use serde_json::json;
@@ -88,11 +89,24 @@ pub(super) async fn open(app: &App, user: User, attempt: Attempt, browser: Brows
             return Err(Error::unauthenticated("wrong-password"));
         }
         opening.open_in(c, None, attempt.from_known_browser())?;
+        spend_in(c, &user.id)?;
         attempt.succeeded_in(c)
     })
     .await?;
     tracing::info!(user = id, address = browser.address, "signed in");
     Ok(cookies)
+}
+
+/// Takes one of a person's sign-ins by a password.
+///
+/// # Errors
+/// `too-many-sign-ins`.
+pub(super) fn spend_in(c: &mut Change<'_>, user_id: &str) -> Result<()> {
+    let now = c.now;
+    match rate::spend(c, vec![(format!("sign-ins:{user_id}"), SIGN_INS)], now)? {
+        Some(wait) => Err(throttle::throttled("too-many-sign-ins", wait)),
+        None => Ok(()),
+    }
 }
 
 /// A session to open.
@@ -123,11 +137,11 @@ impl Opening {
         (Self { session, idle: sessions::idle_since(app, now) }, cookies)
     }
 
-    /// Opens it, for an organisation or the person's first one that is not suspended. The caller holds the person; nothing is written where
-    /// it is refused.
+    /// Opens it, for an organisation or the person's first one that is not suspended. Nothing is written where it is refused. The caller
+    /// holds the person, or has just made them or replaced their password, which is the same.
     ///
     /// # Errors
-    /// `person-disabled`, `organization-suspended`, `no-organization`, `too-many-sign-ins`.
+    /// `person-disabled`, `organization-suspended`, `no-organization`.
     pub(super) fn open_in(&self, c: &mut Change<'_>, organization_id: Option<&str>, known_browser: bool) -> Result<()> {
         let (user_id, now) = (&self.session.user_id, c.now);
         standing::require_enabled(c, user_id)?;
@@ -142,9 +156,6 @@ impl Opening {
             });
         };
         let person = store::find_person(c, user_id, &organization_id)?.ok_or_else(|| Error::forbidden("no-organization"))?;
-        if let Some(wait) = rate::spend(c, vec![(format!("sign-ins:{user_id}"), SIGN_INS)], now)? {
-            return Err(throttle::throttled("too-many-sign-ins", wait));
-        }
         let person = Actor::Person(Box::new(person), Via::System);
         let ended = store::revoke_sessions_over(c, user_id, MAX_OPEN - 1, self.idle, now)?;
         if ended > 0 {

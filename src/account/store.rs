@@ -1,24 +1,25 @@
 //! Queries of accounts.
 
 mod directory;
+mod links;
+mod old;
+mod places;
 mod standing;
 
 use std::collections::HashMap;
 
-use chrono::TimeDelta;
 use diesel::dsl::exists;
 use diesel::prelude::*;
 
-use super::model::{
-    ApiToken, Credential, Invitation, LinkPurpose, Membership, OneTimeLink, Organization, Session, TeamMember, User, person,
-};
+use super::model::{ApiToken, Credential, Invitation, Membership, Organization, Session, TeamMember, User, person};
 use crate::base::auth::{OrgKind, Person, Role};
-use crate::base::db::schema::{
-    api_tokens, invitations, memberships, one_time_links, organization_names, organizations, sessions, throttles, users,
-};
+use crate::base::db::schema::{api_tokens, invitations, memberships, organization_names, organizations, sessions, users};
 use crate::base::db::{Conn, Timestamp};
 
 pub use directory::*;
+pub use links::*;
+pub use old::*;
+pub use places::*;
 pub use standing::*;
 
 /// A person by user and organisation, if they are (still) a member and neither they nor the organisation are stopped.
@@ -134,33 +135,6 @@ pub fn set_email(conn: &mut Conn, user_id: &str, old: &str, new: &str, verified_
         .execute(conn)
 }
 
-pub fn insert_link(conn: &mut Conn, link: &OneTimeLink) -> QueryResult<usize> {
-    diesel::insert_into(one_time_links::table).values(link).execute(conn)
-}
-
-/// A link by the hash of its secret, if it can be used.
-pub fn find_link(conn: &mut Conn, purpose: LinkPurpose, token_hash: &str, now: Timestamp) -> QueryResult<Option<OneTimeLink>> {
-    one_time_links::table
-        .filter(one_time_links::token_hash.eq(token_hash).and(one_time_links::purpose.eq(purpose)))
-        .filter(one_time_links::used_at.is_null().and(one_time_links::revoked_at.is_null()).and(one_time_links::expires_at.gt(now)))
-        .select(OneTimeLink::as_select())
-        .first(conn)
-        .optional()
-}
-
-/// Marks a link as used; 0 rows where it was used, replaced or is too old.
-pub fn use_link(conn: &mut Conn, id: &str, now: Timestamp) -> QueryResult<usize> {
-    let open = one_time_links::used_at.is_null().and(one_time_links::revoked_at.is_null()).and(one_time_links::expires_at.gt(now));
-    diesel::update(one_time_links::table.find(id).filter(open)).set(one_time_links::used_at.eq(now)).execute(conn)
-}
-
-/// Ends a person's open links of a purpose.
-pub fn revoke_links(conn: &mut Conn, user_id: &str, purpose: LinkPurpose, now: Timestamp) -> QueryResult<usize> {
-    let theirs = one_time_links::user_id.eq(user_id).and(one_time_links::purpose.eq(purpose));
-    let open = theirs.and(one_time_links::used_at.is_null()).and(one_time_links::revoked_at.is_null());
-    diesel::update(one_time_links::table.filter(open)).set(one_time_links::revoked_at.eq(now)).execute(conn)
-}
-
 /// Address of a person.
 pub fn email_of(conn: &mut Conn, user_id: &str) -> QueryResult<Option<String>> {
     users::table.find(user_id).select(users::email).first(conn).optional()
@@ -239,80 +213,6 @@ pub fn first_organization_of(conn: &mut Conn, user_id: &str) -> QueryResult<Opti
         .filter(memberships::user_id.eq(user_id).and(organizations::suspended_at.is_null()))
         .order((memberships::created_at, memberships::organization_id))
         .select(memberships::organization_id)
-        .first(conn)
-        .optional()
-}
-
-/// Deletes sessions that have ended before a time, at most so many.
-pub fn delete_old_sessions(conn: &mut Conn, before: Timestamp, limit: i64) -> QueryResult<usize> {
-    let over =
-        sessions::expires_at.lt(before).or(sessions::revoked_at.assume_not_null().lt(before).and(sessions::revoked_at.is_not_null()));
-    let old: Vec<String> = sessions::table.filter(over).limit(limit).select(sessions::token_hash).load(conn)?;
-    diesel::delete(sessions::table.filter(sessions::token_hash.eq_any(old))).execute(conn)
-}
-
-/// Deletes invitations that have ended before a time, at most so many.
-pub fn delete_old_invitations(conn: &mut Conn, before: Timestamp, limit: i64) -> QueryResult<usize> {
-    let old: Vec<String> = invitations::table.filter(invitations::expires_at.lt(before)).limit(limit).select(invitations::id).load(conn)?;
-    diesel::delete(invitations::table.filter(invitations::id.eq_any(old))).execute(conn)
-}
-
-/// Deletes one-time links made before a time, at most so many.
-pub fn delete_old_links(conn: &mut Conn, before: Timestamp, limit: i64) -> QueryResult<usize> {
-    let made = one_time_links::table.filter(one_time_links::created_at.lt(before));
-    let old: Vec<String> = made.limit(limit).select(one_time_links::id).load(conn)?;
-    diesel::delete(one_time_links::table.filter(one_time_links::id.eq_any(old))).execute(conn)
-}
-
-/// Deletes tokens that have ended before a time, at most so many.
-pub fn delete_old_tokens(conn: &mut Conn, before: Timestamp, limit: i64) -> QueryResult<usize> {
-    let over =
-        api_tokens::expires_at.lt(before).or(api_tokens::revoked_at.assume_not_null().lt(before).and(api_tokens::revoked_at.is_not_null()));
-    let old: Vec<String> = api_tokens::table.filter(over).limit(limit).select(api_tokens::id).load(conn)?;
-    diesel::delete(api_tokens::table.filter(api_tokens::id.eq_any(old))).execute(conn)
-}
-
-/// Deletes counts of attempts whose window began before a time, at most so many.
-pub fn delete_old_attempts(conn: &mut Conn, before: Timestamp, limit: i64) -> QueryResult<usize> {
-    let old: Vec<String> =
-        throttles::table.filter(throttles::window_started_at.lt(before)).limit(limit).select(throttles::subject).load(conn)?;
-    let still = throttles::subject.eq_any(old).and(throttles::window_started_at.lt(before));
-    diesel::delete(throttles::table.filter(still)).execute(conn)
-}
-
-/// Addresses from which a person has signed in since a time, the latest first.
-pub fn addresses_of(conn: &mut Conn, email: &str, since: Timestamp, limit: i64) -> QueryResult<Vec<String>> {
-    use diesel::dsl::max;
-    sessions::table
-        .inner_join(users::table.on(users::id.eq(sessions::user_id)))
-        .filter(users::email.eq(email).and(sessions::created_at.gt(since)))
-        .group_by(sessions::address)
-        .order(max(sessions::created_at).desc())
-        .limit(limit)
-        .select(sessions::address)
-        .load(conn)
-}
-
-/// Whether a person has signed in with a browser since a time.
-pub fn knows_device(conn: &mut Conn, email: &str, device_hash: &str, since: Timestamp) -> QueryResult<bool> {
-    let known = sessions::table
-        .inner_join(users::table.on(users::id.eq(sessions::user_id)))
-        .filter(users::email.eq(email).and(sessions::device_hash.eq(device_hash)).and(sessions::created_at.gt(since)));
-    diesel::select(diesel::dsl::exists(known)).get_result(conn)
-}
-
-/// Forgets the attempts of a subject.
-pub fn forget_attempts(conn: &mut Conn, subject: &str) -> QueryResult<usize> {
-    diesel::delete(throttles::table.find(subject)).execute(conn)
-}
-
-/// Attempts of a subject and the begin of their window, if it lasts still. One that begins further ahead than it is long was begun before the
-/// clock was set back.
-pub fn attempts(conn: &mut Conn, subject: &str, window: TimeDelta, now: Timestamp) -> QueryResult<Option<(i64, Timestamp)>> {
-    throttles::table
-        .find(subject)
-        .filter(throttles::window_started_at.between(now.minus(window), now.plus(window)))
-        .select((throttles::failures, throttles::window_started_at))
         .first(conn)
         .optional()
 }

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::model::{Invitation, Membership, TeamMember, valid_email};
 use super::sign_in::{Browser, Opening, SignedIn};
-use super::{passwords, service, standing, store, throttle};
+use super::{passwords, service, sign_in, standing, store, throttle};
 use crate::audit;
 use crate::base::app::App;
 use crate::base::auth::policy::{self, Action};
@@ -225,7 +225,8 @@ pub async fn accept(app: &App, secret: &str, name: &str, password: String, brows
         exactly_one(store::accept_invitation(c, &invitation.id, now)?, "invitation-over")?;
         // Ends further open invitations to the address: old data may hold several.
         store::revoke_invitations_to(c, &invitation.organization_id, &invitation.email, &invitation.id, now)?;
-        if let Some(attempt) = &attempt {
+        if let (Some(attempt), Some(user)) = (&attempt, &known) {
+            sign_in::spend_in(c, &user.id)?;
             attempt.succeeded_in(c)?;
         }
         let user_id = match (&new, &known) {

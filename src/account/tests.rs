@@ -9,6 +9,7 @@ use crate::base::auth::{Actor, Role};
 use crate::base::db::Timestamp;
 use crate::base::db::schema::{api_tokens, sessions};
 use crate::base::error::Kind;
+use crate::base::i18n::Lang;
 use crate::testing::{self, PASSWORD, each_backend};
 
 mod guesses;
@@ -292,6 +293,33 @@ async fn decisions_are_chained_and_damage_shows() {
             .await
             .unwrap();
         assert_eq!(verify(&app.db).await.unwrap(), ChainVerdict::Broken { chain, sequence: 2, fault: "hash" });
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_sign_up_that_does_not_get_through_leaves_nothing() {
+    each_backend(|app| async move {
+        let sign_up = async || {
+            let input = service::SignUp {
+                email: "owner@acme.example".into(),
+                name: "A person".into(),
+                password: PASSWORD.into(),
+                kind: "vendor".into(),
+                slug: "acme".into(),
+                name_en: "Acme".into(),
+                ..service::SignUp::default()
+            };
+            service::sign_up_from(&app, input, Browser::at("10.0.0.1"), Lang::En).await.map_err(|e| e.kind)
+        };
+        let rename = async |from: &'static str, to: &'static str| {
+            let statement = diesel::sql_query(format!("ALTER TABLE {from} RENAME TO {to}"));
+            app.db.write(move |conn| Ok(statement.execute(conn)?)).await.unwrap();
+        };
+        rename("sessions", "sessions_elsewhere").await;
+        assert_eq!(sign_up().await.unwrap_err(), Kind::Internal);
+        rename("sessions_elsewhere", "sessions").await;
+        sign_up().await.unwrap();
     })
     .await;
 }

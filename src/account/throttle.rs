@@ -6,7 +6,7 @@
 //!
 //! So whoever sends wrong passwords holds up themselves and other strangers, but no known browser or address. IPv6 addresses count by
 //! their /64. Attempts counted by the same subject stand in line, and those from one address pass a narrow gate, so that many at once get no
-//! further than one after another; a known browser waits behind nobody else.
+//! further than one after another; a known browser waits behind no stranger, but behind known ones of its address.
 
 use chrono::TimeDelta;
 
@@ -79,7 +79,8 @@ pub async fn password_on(app: &App, email: &str, browser: Browser<'_>) -> Result
     };
     // All that are counted for the account as a whole stand in one line, others with those of their place.
     let line = counted.iter().find(|limit| limit.grows).or(counted.first()).map_or_else(String::new, |limit| limit.subject.clone());
-    let turns = if line.starts_with(DEVICE) { vec![app.gates.wait_browser(&line).await?] } else { app.gates.wait(&network, &line).await? };
+    let gates = &app.gates;
+    let turns = if line.starts_with(DEVICE) { gates.wait_browser(&network, &line).await? } else { gates.wait(&network, &line).await? };
     let subjects = counted.iter().map(|limit| (limit.subject.clone(), limit.window)).collect();
     app.db
         .read(move |conn| {

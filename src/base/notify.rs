@@ -13,7 +13,7 @@ use super::jobs::Job;
 
 crate::base::db::types::text_enum! {
     /// What a notice is about. Its texts are `notice-<word>-subject` and `notice-<word>-text`, with the argument `link` and its own. No argument is a
-    /// text that somebody else chose: the mail may go to an address that is not theirs.
+    /// text that somebody else chose, but short names and versions: the mail may go to an address that is not theirs.
     pub enum NoticeKind {
         /// A link to choose a new password: `minutes`.
         ResetPassword = "reset-password",
@@ -25,7 +25,7 @@ crate::base::db::types::text_enum! {
         AddressChanged = "address-changed",
         /// To who has an account: somebody gave its `address` as theirs.
         AddressInUse = "address-in-use",
-        /// A version that a mine of the person runs was recalled: `app` (`vendor/app`), `version`, `n` deployments.
+        /// A version that a mine of the person runs was recalled: `app` (`vendor/app`), `version`, `n` deployments, short name of the `mine`.
         ReleaseRecalled = "release-recalled",
     }
 }
@@ -36,7 +36,7 @@ impl NoticeKind {
 
     /// Whether the text is in all languages, for nobody knows that of the person: it was not their own act.
     pub fn is_in_all(self) -> bool {
-        self == Self::ReleaseRecalled
+        matches!(self, Self::ReleaseRecalled | Self::AddressInUse)
     }
 
     /// Whether who has the link can act as the person. Such a link is in the mail, and nowhere once that is sent.

@@ -11,27 +11,34 @@ use super::error::{Error, Result};
 
 /// Attempts from one address that run at the same time.
 const ABREAST: usize = 4;
-/// Gates for accounts, and as many for addresses and for known browsers. A subject's hash chooses its gate, so memory is bounded; subjects
-/// may share one, and nobody outside can tell which do.
+/// Gates for accounts, and as many for addresses, for known browsers and for their addresses. A subject's hash chooses its gate, so memory is
+/// bounded; subjects may share one, and nobody outside can tell which do.
 const GATES: u64 = 1024;
 
 /// A turn; it ends when this is dropped.
 pub type Turn = OwnedSemaphorePermit;
 
-/// One sign-in attempt per account at a time, and few per address. A known browser stands in line with itself only, behind no stranger. In
-/// this process only: with several replicas each lets one through.
+/// One sign-in attempt per account at a time, and few per address. A known browser stands in line with itself and with known browsers of its
+/// address, behind no stranger. In this process only: with several replicas each lets one through.
 #[derive(Debug)]
 pub struct Gates {
     accounts: Vec<Arc<Semaphore>>,
     addresses: Vec<Arc<Semaphore>>,
     browsers: Vec<Arc<Semaphore>>,
+    browser_addresses: Vec<Arc<Semaphore>>,
     hasher: RandomState,
 }
 
 impl Default for Gates {
     fn default() -> Self {
         let gates = |permits| (0..GATES).map(|_| Arc::new(Semaphore::new(permits))).collect();
-        Self { accounts: gates(1), addresses: gates(ABREAST), browsers: gates(1), hasher: RandomState::new() }
+        Self {
+            accounts: gates(1),
+            addresses: gates(ABREAST),
+            browsers: gates(1),
+            browser_addresses: gates(ABREAST),
+            hasher: RandomState::new(),
+        }
     }
 }
 
@@ -47,9 +54,10 @@ impl Gates {
         self.pass(&self.addresses, address).await
     }
 
-    /// Waits for the turn of a known browser.
-    pub async fn wait_browser(&self, browser: &str) -> Result<Turn> {
-        self.pass(&self.browsers, browser).await
+    /// Waits for the turns of a known browser and of the known browsers of its address: many that belong to one account, whose password is
+    /// right each time, must not fill the line of all known browsers.
+    pub async fn wait_browser(&self, address: &str, browser: &str) -> Result<Vec<Turn>> {
+        Ok(vec![self.pass(&self.browser_addresses, address).await?, self.pass(&self.browsers, browser).await?])
     }
 
     async fn pass(&self, gates: &[Arc<Semaphore>], subject: &str) -> Result<Turn> {

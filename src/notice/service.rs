@@ -10,10 +10,11 @@ use crate::base::error::Result;
 /// Messages on one page.
 pub const PAGE: i64 = 50;
 
-/// The person's messages before an id, newest first, one more than [`PAGE`]. For a browser session: a token is made for other work.
+/// The person's messages before an id, newest first, one more than [`PAGE`]; without links to addresses that are not theirs. For a browser
+/// session: a token is made for other work.
 pub async fn inbox(app: &App, actor: &Actor, before: Option<String>) -> Result<Vec<Message>> {
-    let (user_id, before) = (actor.person_themselves()?.user_id.clone(), before.unwrap_or_else(|| "~".into()));
-    app.db.read(move |conn| Ok(store::list_of(conn, &user_id, &before, PAGE + 1)?)).await
+    let (person, before) = (actor.person_themselves()?.clone(), before.unwrap_or_else(|| "~".into()));
+    app.db.read(move |conn| Ok(store::list_of(conn, &person.user_id, &person.email, &before, PAGE + 1)?)).await
 }
 
 /// Messages of all people before an id, newest first, one more than [`PAGE`].

@@ -5,6 +5,7 @@ use diesel::prelude::*;
 use super::model::{Message, MessageState};
 use crate::base::db::schema::messages;
 use crate::base::db::{Conn, Timestamp};
+use crate::base::notify::NoticeKind;
 
 pub fn insert(conn: &mut Conn, message: &Message) -> QueryResult<usize> {
     diesel::insert_into(messages::table).values(message).execute(conn)
@@ -46,10 +47,12 @@ pub fn note_error(conn: &mut Conn, id: &str, error: &str) -> QueryResult<usize> 
     diesel::update(messages::table.find(id)).set(messages::last_error.eq(error)).execute(conn)
 }
 
-/// A person's messages before an id, newest first.
-pub fn list_of(conn: &mut Conn, user_id: &str, before: &str, limit: i64) -> QueryResult<Vec<Message>> {
+/// A person's messages before an id, newest first. Links to prove an address are left out where that is not, or not yet, the person's
+/// `address`: that one was sent would tell the person that nobody has an account of that address.
+pub fn list_of(conn: &mut Conn, user_id: &str, address: &str, before: &str, limit: i64) -> QueryResult<Vec<Message>> {
+    let told = messages::kind.ne(NoticeKind::ProveAddress).or(messages::address.eq(address));
     messages::table
-        .filter(messages::user_id.eq(user_id).and(messages::id.lt(before)))
+        .filter(messages::user_id.eq(user_id).and(messages::id.lt(before)).and(told))
         .order(messages::id.desc())
         .limit(limit)
         .select(Message::as_select())

@@ -276,7 +276,12 @@ async fn whether_an_address_has_an_account_is_told_to_its_holder_only() {
             let mails = smtp.take();
             let [mail] = mails.as_slice() else { panic!("{mails:?}") };
             assert!(mail.to == [email.to_owned()] && mail.header("Subject").starts_with(subject), "{mail:?}");
+            // Of the holder's language nothing is known.
+            assert_eq!(mail.text.contains("此邮箱已有账号"), subject.starts_with("Your address"), "{mail:?}");
         }
+        // The asker's own messages tell neither.
+        assert_eq!(service::inbox(&app, &asker, None).await.unwrap().len(), 0);
+        assert_eq!(page(&app, &asker, Method::GET, "/account/messages", "").await.1.matches("@other.example").count(), 0);
         // Asked again, it is the same answer, and no second mail.
         assert!(!change("owner@other.example").await.unwrap());
         for _ in 0..2 {

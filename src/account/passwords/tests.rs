@@ -4,7 +4,7 @@ use actix_web::http::Method;
 use chrono::TimeDelta;
 use diesel::prelude::*;
 
-use super::{change, forgotten, issue_reset, issue_reset_by_address, reset};
+use super::{change, forgotten, issue_reset, issue_reset_by_address, link, offer_reset, reset};
 use crate::account::service::Browser;
 use crate::account::{addresses, service, tokens};
 use crate::base::app::App;
@@ -12,6 +12,7 @@ use crate::base::auth::{Actor, Role};
 use crate::base::db::schema::audit_records;
 use crate::base::error::Kind;
 use crate::base::i18n::Lang;
+use crate::testing::smtp::each_backend_with_mail;
 use crate::testing::{self, PASSWORD, each_backend, page};
 
 const NEW: &str = "another lamp in the dark";
@@ -101,7 +102,7 @@ async fn a_link_is_good_once_and_for_half_an_hour() {
         };
         assert_eq!(code(&first, NEW).await, Err("link-over"), "replaced");
         // A stranger who asks for a link where no mail is sent voids none.
-        super::offer_reset(&app, EMAIL, Lang::En).await.unwrap();
+        offer_reset(&app, EMAIL, Lang::En).await.unwrap();
         // A link to another address that was made before.
         let elsewhere = {
             let id = id.clone();
@@ -115,7 +116,7 @@ async fn a_link_is_good_once_and_for_half_an_hour() {
         assert_eq!(code(&second, "owner@acme.example").await, Err("password-own"), "and the link stays good");
         assert_eq!(code(&second, NEW).await, Ok(()));
         assert_eq!(code(&second, NEW).await, Err("link-over"), "used");
-        let undone = super::links::address_of(&app, super::LinkPurpose::ProveAddress, &elsewhere).await.unwrap_err();
+        let undone = super::links::address_of(&app, super::LinkPurpose::PROOFS, &elsewhere).await.unwrap_err();
         assert_eq!(undone.code, "link-over", "nobody moves the account away after a new password");
         assert!(service::authenticate_session(&app, &here).await.unwrap().as_person().is_none());
         session(&app, NEW).await;
@@ -136,6 +137,46 @@ async fn a_link_is_good_once_and_for_half_an_hour() {
             assert_eq!(looked, 0);
         }
         assert_eq!(issue_reset_by_address(&app, "nobody@acme.example").await.unwrap_err().kind, Kind::NotFound);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_link_that_was_handed_over_is_not_voided_by_who_asks_for_a_mail() {
+    each_backend_with_mail(|app, smtp| async move {
+        let owner = testing::vendor(&app, "acme").await;
+        let admin = testing::platform(&app, Role::Administrator).await;
+        let by_hand = issue_reset(&app, &admin, &owner.person().unwrap().user_id).await.unwrap();
+        offer_reset(&app, EMAIL, Lang::En).await.unwrap();
+        testing::drain_jobs(&app).await;
+        let mails = smtp.take();
+        let mailed = mails[0].link("http://127.0.0.1:8080");
+        let mailed = mailed.strip_prefix("/new-password?secret=").unwrap();
+        let good = async |secret: &str| super::links::address_of(&app, super::LinkPurpose::RESETS, secret).await.is_ok();
+        assert!(good(&by_hand).await && good(mailed).await);
+        // The page takes either.
+        let path = link(&app, &by_hand);
+        let (status, _) = page(&app, &Actor::Anonymous, Method::GET, path.strip_prefix("http://127.0.0.1:8080").unwrap(), "").await;
+        assert_eq!(status, 303);
+        reset(&app, &by_hand, NEW.into(), Browser::at("10.0.0.1"), Lang::En).await.unwrap().unwrap();
+        assert!(!good(&by_hand).await && !good(mailed).await, "a new password ends both");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn who_had_the_old_password_does_not_use_up_what_the_new_one_opens() {
+    each_backend(|app| async move {
+        testing::vendor(&app, "acme").await;
+        let enter = async || service::sign_in(&app, EMAIL, PASSWORD.into(), "10.0.0.1", "t").await;
+        let mut refused = None;
+        for _ in 0..40 {
+            refused = enter().await.err();
+        }
+        assert_eq!(refused.unwrap().code, "too-many-sign-ins");
+        let secret = issue_reset_by_address(&app, EMAIL).await.unwrap();
+        let opened = reset(&app, &secret, NEW.into(), Browser::at("192.0.2.1"), Lang::En).await.unwrap().unwrap();
+        assert!(service::authenticate_session(&app, &opened.session).await.unwrap().as_person().is_some());
     })
     .await;
 }

@@ -112,7 +112,7 @@ static STRENGTH: Queue = Queue::new(1, 64);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Line {
     Strangers,
-    /// Of a browser that signed in to the account before, or of who holds a link that was made for them.
+    /// Of a browser that signed in to the account before, of who holds a link that was made for them, or of who is signed in.
     Known,
 }
 

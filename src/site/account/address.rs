@@ -1,6 +1,5 @@
 //! /account/address: proving one's e-mail address, and changing it.
 
-use actix_web::http::StatusCode;
 use actix_web::web::{Data, ServiceConfig};
 use actix_web::{HttpRequest, web};
 use askama::Template;
@@ -13,7 +12,7 @@ use crate::base::auth::policy::{self, Action};
 use crate::base::error::Error;
 use crate::http::cookies;
 use crate::http::extract::{Form, client_address};
-use crate::http::page::{FormErrors, Page, PageResult, form_result, lang_of, see_other_with, status_of};
+use crate::http::page::{FormErrors, Page, PageResult, form_result, lang_of, see_other_with};
 use crate::site::account::sign_in::browser;
 
 pub fn configure(cfg: &mut ServiceConfig) {
@@ -23,10 +22,10 @@ pub fn configure(cfg: &mut ServiceConfig) {
 }
 
 async fn form(req: HttpRequest, app: Data<App>, actor: Actor) -> PageResult {
-    show(&req, &app, &actor, String::new(), StatusCode::OK, None)
+    show(&req, &app, &actor, String::new(), None)
 }
 
-fn show(req: &HttpRequest, app: &App, actor: &Actor, new: String, status: StatusCode, error: Option<&Error>) -> PageResult {
+fn show(req: &HttpRequest, app: &App, actor: &Actor, new: String, error: Option<&Error>) -> PageResult {
     let person = policy::require(actor, Action::ViewAccount)?;
     let page = Page::of(req, "address-title");
     let errors = error.map_or_else(FormErrors::default, |e| FormErrors::of(&page, e));
@@ -38,7 +37,7 @@ fn show(req: &HttpRequest, app: &App, actor: &Actor, new: String, status: Status
         errors,
         page: page.clone(),
     };
-    page.render_with(status, &view)
+    page.render_form(error, &view)
 }
 
 #[derive(Deserialize)]
@@ -58,7 +57,7 @@ async fn change(req: HttpRequest, app: Data<App>, actor: Actor, form: Form<Addre
         Ok(false) => Ok(see_other_with("/account/address", "info", "address-link-sent", &[("email", &email)])),
         Err(e) => {
             let e = if e.code == "email-taken" { Error::field("email", e.code) } else { e };
-            show(&req, &app, &actor, email, status_of(e.kind), Some(&e))
+            show(&req, &app, &actor, email, Some(&e))
         }
     }
 }
@@ -70,7 +69,7 @@ async fn send_proof(req: HttpRequest, app: Data<App>, actor: Actor) -> PageResul
             let key = if app.settings.mail.is_on() { "address-link-sent" } else { "address-asked" };
             Ok(see_other_with("/account/address", "info", key, &[("email", &email)]))
         }
-        Err(e) => show(&req, &app, &actor, String::new(), status_of(e.kind), Some(&e)),
+        Err(e) => show(&req, &app, &actor, String::new(), Some(&e)),
     }
 }
 

@@ -5,12 +5,11 @@
 use actix_web::{HttpRequest, HttpResponse};
 use serde::Deserialize;
 
-use crate::account::model::LinkPurpose;
 use crate::base::error::{Error, Result};
 use crate::http::cookies;
 use crate::http::page::see_other;
 
-/// The cookie: `purpose:secret`.
+/// The cookie: `page:secret`.
 const COOKIE: &str = "__Host-link";
 /// Time to fill the form in, in seconds.
 const SECONDS: i64 = 3600;
@@ -22,21 +21,22 @@ pub struct Secret {
 }
 
 /// The redirect to the page's own address.
-pub fn keep(path: &str, purpose: LinkPurpose, secret: &str) -> Result<HttpResponse> {
+pub fn keep(req: &HttpRequest, secret: &str) -> Result<HttpResponse> {
     let fits = !secret.is_empty() && secret.len() <= 100 && secret.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-');
     if !fits {
         return Err(Error::gone("link-over"));
     }
-    with(see_other(path), &cookies::private(COOKIE, format!("{purpose}:{secret}"), SECONDS))
+    let path = req.path();
+    with(see_other(path), &cookies::private(COOKIE, format!("{path}:{secret}"), SECONDS))
 }
 
-/// The secret that was kept.
+/// The secret that was kept for this page.
 ///
 /// # Errors
 /// `link-over`: there is none.
-pub fn read(req: &HttpRequest, purpose: LinkPurpose) -> Result<String> {
+pub fn read(req: &HttpRequest) -> Result<String> {
     let value = cookies::read(req, COOKIE);
-    let kept = value.as_deref().and_then(|value| value.split_once(':')).filter(|(kind, _)| *kind == purpose.as_str());
+    let kept = value.as_deref().and_then(|value| value.split_once(':')).filter(|(path, _)| *path == req.path());
     kept.map(|(_, secret)| secret.to_owned()).ok_or_else(|| Error::gone("link-over"))
 }
 

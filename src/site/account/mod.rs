@@ -14,6 +14,9 @@ pub mod sign_in;
 pub mod team;
 pub mod tokens;
 
+#[cfg(test)]
+mod tests;
+
 /// Routes of all these pages.
 pub fn configure(cfg: &mut ServiceConfig) {
     cfg.configure(address::configure)

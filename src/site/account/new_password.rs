@@ -1,6 +1,5 @@
 //! /new-password: choosing a new password by a one-time link.
 
-use actix_web::http::StatusCode;
 use actix_web::web::{Data, Query, ServiceConfig};
 use actix_web::{HttpRequest, web};
 use askama::Template;
@@ -13,9 +12,7 @@ use crate::account::{links, passwords, service};
 use crate::base::app::App;
 use crate::base::error::Error;
 use crate::http::extract::{Form, client_address};
-use crate::http::page::{FormErrors, Page, PageResult, form_result, lang_of, see_other_with, status_of};
-
-const PURPOSE: LinkPurpose = LinkPurpose::ResetPassword;
+use crate::http::page::{FormErrors, Page, PageResult, form_result, lang_of, see_other_with};
 
 pub fn configure(cfg: &mut ServiceConfig) {
     cfg.route("/new-password", web::get().to(form)).route("/new-password", web::post().to(choose));
@@ -23,16 +20,16 @@ pub fn configure(cfg: &mut ServiceConfig) {
 
 async fn form(req: HttpRequest, app: Data<App>, query: Query<Secret>) -> PageResult {
     if let Some(secret) = &query.secret {
-        return Ok(link_cookie::keep("/new-password", PURPOSE, secret)?);
+        return Ok(link_cookie::keep(&req, secret)?);
     }
-    let email = links::address_of(&app, PURPOSE, &link_cookie::read(&req, PURPOSE)?).await?;
-    show(&req, email, StatusCode::OK, None)
+    let email = links::address_of(&app, LinkPurpose::RESETS, &link_cookie::read(&req)?).await?;
+    show(&req, email, None)
 }
 
-fn show(req: &HttpRequest, email: String, status: StatusCode, error: Option<&Error>) -> PageResult {
+fn show(req: &HttpRequest, email: String, error: Option<&Error>) -> PageResult {
     let page = Page::of(req, "new-password-title").with_form();
     let errors = error.map_or_else(FormErrors::default, |e| FormErrors::of(&page, e));
-    page.clone().render_with(status, &NewPasswordPage { page, email, errors })
+    page.clone().render_form(error, &NewPasswordPage { page, email, errors })
 }
 
 #[derive(Deserialize)]
@@ -42,8 +39,8 @@ struct PasswordForm {
 }
 
 async fn choose(req: HttpRequest, app: Data<App>, form: Form<PasswordForm>) -> PageResult {
-    let secret = link_cookie::read(&req, PURPOSE)?;
-    let email = links::address_of(&app, PURPOSE, &secret).await?;
+    let secret = link_cookie::read(&req)?;
+    let email = links::address_of(&app, LinkPurpose::RESETS, &secret).await?;
     let address = client_address(&req, &app.settings.server);
     match form_result(passwords::reset(&app, &secret, form.0.password, browser(&req, &address, None), lang_of(&req)).await)? {
         Ok(Ok(signed_in)) => {
@@ -51,9 +48,9 @@ async fn choose(req: HttpRequest, app: Data<App>, form: Form<PasswordForm>) -> P
             let target = actor.as_person().map_or("/", |person| console(person.kind));
             with_session(link_cookie::used(see_other_with(target, "success", "new-password-done", &[]))?, &app, signed_in)
         }
-        Ok(Err(e)) => Ok(link_cookie::used(not_in(&req, email, String::new(), &e)?)?),
+        Ok(Err(e)) => Ok(link_cookie::used(not_in(&req, email, String::new(), Some("new-password-not-in"), &e)?)?),
         Err(e) if e.code == "link-over" => Err(e.into()),
-        Err(e) => show(&req, email, status_of(e.kind), Some(&e)),
+        Err(e) => show(&req, email, Some(&e)),
     }
 }
 

@@ -1,6 +1,5 @@
 //! /account/password: changing one's own password.
 
-use actix_web::http::StatusCode;
 use actix_web::web::{Data, ServiceConfig};
 use actix_web::{HttpRequest, web};
 use askama::Template;
@@ -13,7 +12,7 @@ use crate::base::auth::policy::{self, Action};
 use crate::base::error::Error;
 use crate::http::cookies;
 use crate::http::extract::{Form, client_address};
-use crate::http::page::{FormErrors, Page, PageResult, form_result, lang_of, see_other_with, status_of};
+use crate::http::page::{FormErrors, Page, PageResult, form_result, lang_of, see_other_with};
 use crate::site::account::sign_in::browser;
 
 pub fn configure(cfg: &mut ServiceConfig) {
@@ -21,14 +20,14 @@ pub fn configure(cfg: &mut ServiceConfig) {
 }
 
 async fn form(req: HttpRequest, actor: Actor) -> PageResult {
-    show(&req, &actor, StatusCode::OK, None)
+    show(&req, &actor, None)
 }
 
-fn show(req: &HttpRequest, actor: &Actor, status: StatusCode, error: Option<&Error>) -> PageResult {
+fn show(req: &HttpRequest, actor: &Actor, error: Option<&Error>) -> PageResult {
     let email = policy::require(actor, Action::ViewAccount)?.email.clone();
     let page = Page::of(req, "password-title");
     let errors = error.map_or_else(FormErrors::default, |e| FormErrors::of(&page, e));
-    page.clone().render_with(status, &PasswordPage { page, email, errors })
+    page.clone().render_form(error, &PasswordPage { page, email, errors })
 }
 
 #[derive(Deserialize)]
@@ -44,7 +43,7 @@ async fn change(req: HttpRequest, app: Data<App>, actor: Actor, form: Form<Passw
     let from = browser(&req, &address, device.as_deref());
     match form_result(passwords::change(&app, &actor, form.0.current_password, form.0.new_password, from, lang_of(&req)).await)? {
         Ok(n) => Ok(see_other_with("/account", "success", "password-changed", &[("n", &n.to_string())])),
-        Err(e) => show(&req, &actor, status_of(e.kind), Some(&e)),
+        Err(e) => show(&req, &actor, Some(&e)),
     }
 }
 

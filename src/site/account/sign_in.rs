@@ -16,7 +16,7 @@ use crate::base::error::Error;
 use crate::http::cookies;
 use crate::http::extract::{Form, client_address};
 use crate::http::held::{Held, HeldPage};
-use crate::http::page::{self, FormErrors, Page, PageResult, form_result, lang_of, local_path, see_other, see_other_with, status_of};
+use crate::http::page::{self, FormErrors, Page, PageResult, form_result, lang_of, local_path, see_other, see_other_with};
 
 pub fn configure(cfg: &mut ServiceConfig) {
     cfg.route("/sign-up", web::get().to(sign_up_form))
@@ -72,7 +72,7 @@ async fn sign_up(req: HttpRequest, app: Data<App>, form: Form<SignUpForm>) -> Pa
                 _ => FormErrors::of(&page, &e),
             };
             let form = service::SignUp { password: String::new(), ..form };
-            page.clone().render_with(status_of(e.kind), &SignUpPage { page, form, next, errors })
+            page.clone().render_form(Some(&e), &SignUpPage { page, form, next, errors })
         }
     }
 }
@@ -95,7 +95,7 @@ struct Next {
 async fn sign_in_form(req: HttpRequest, query: Query<Next>) -> PageResult {
     let page = Page::of(&req, "sign-in-title").with_form();
     let next = local_path(query.next.as_deref(), "");
-    page.clone().render(&SignInPage { page, email: String::new(), next, errors: FormErrors::default() })
+    page.clone().render(&SignInPage { page, email: String::new(), next, note: String::new(), errors: FormErrors::default() })
 }
 
 #[derive(Deserialize)]
@@ -133,9 +133,9 @@ async fn signed_in(req: &HttpRequest, app: &App, email: &str, password: String, 
             Some(held) => {
                 let page = Page::of(req, "sign-in-title").with_form();
                 let errors = FormErrors::of(&page, &e);
-                HeldPage::to_sign_in(page, &held, email.to_owned(), errors).answer(status_of(e.kind))
+                HeldPage::to_sign_in(page, &held, email.to_owned(), errors).refused(&e)
             }
-            None => not_in(req, email.to_owned(), next, &e),
+            None => not_in(req, email.to_owned(), next, None, &e),
         },
     }
 }
@@ -149,19 +149,17 @@ fn to_console(actor: &Actor, next: &str) -> HttpResponse {
 /// Reasons for which a person with the right password is not let in.
 const TOLD: [&str; 3] = ["no-organization", "person-disabled", "organization-suspended"];
 
-/// The answer to who was not let in.
-pub(super) fn not_in(req: &HttpRequest, email: String, next: String, error: &Error) -> PageResult {
+/// The answer to who was not let in; `note` is the key of what was done all the same.
+pub(super) fn not_in(req: &HttpRequest, email: String, next: String, note: Option<&str>, error: &Error) -> PageResult {
+    let note_on = |page: &Page| note.map_or_else(String::new, |key| page.t(key));
     if error.code == "no-organization" {
         let page = Page::of(req, "no-organization-title");
-        return page.clone().render_with(StatusCode::FORBIDDEN, &NoOrganizationPage { page });
+        let note = note_on(&page);
+        return page.clone().render_form(Some(error), &NoOrganizationPage { page, note });
     }
     let page = Page::of(req, "sign-in-title").with_form();
-    let errors = FormErrors::of(&page, error);
-    let mut response = page.clone().render_with(status_of(error.kind), &SignInPage { page, email, next, errors })?;
-    if let Some(after) = error.retry_after {
-        response.headers_mut().insert(header::RETRY_AFTER, header::HeaderValue::from(after));
-    }
-    Ok(response)
+    let (note, errors) = (note_on(&page), FormErrors::of(&page, error));
+    page.clone().render_form(Some(error), &SignInPage { page, email, next, note, errors })
 }
 
 pub(super) fn browser<'a>(req: &'a HttpRequest, address: &'a str, device: Option<&'a str>) -> Browser<'a> {
@@ -205,14 +203,14 @@ async fn standing(req: HttpRequest, actor: Actor) -> HttpResponse {
 
 async fn invitation_form(req: HttpRequest, app: Data<App>, secret: Path<String>) -> PageResult {
     let info = team::find_invitation(&app, &secret).await?;
-    show_invitation(&req, info, String::new(), StatusCode::OK, None)
+    show_invitation(&req, info, String::new(), None)
 }
 
-fn show_invitation(req: &HttpRequest, info: team::InvitationInfo, name: String, status: StatusCode, error: Option<&Error>) -> PageResult {
+fn show_invitation(req: &HttpRequest, info: team::InvitationInfo, name: String, error: Option<&Error>) -> PageResult {
     let page = Page::of(req, "invitation-title").with_form();
     let organization = page.pick(&info.organization.0, &info.organization.1).to_owned();
     let errors = error.map_or_else(FormErrors::default, |e| FormErrors::of(&page, e));
-    page.clone().render_with(status, &InvitationPage { page, info, organization, name, errors })
+    page.clone().render_form(error, &InvitationPage { page, info, organization, name, errors })
 }
 
 #[derive(Deserialize)]
@@ -235,7 +233,7 @@ async fn accept_invitation(req: HttpRequest, app: Data<App>, secret: Path<String
             let welcome = see_other_with(console(info.kind), "success", "invitation-accepted", &[("organization", organization)]);
             with_session(welcome, &app, signed_in)
         }
-        Err(e) => show_invitation(&req, info, form.0.name, status_of(e.kind), Some(&e)),
+        Err(e) => show_invitation(&req, info, form.0.name, Some(&e)),
     }
 }
 
@@ -285,6 +283,8 @@ pub struct SignInPage {
     pub page: Page,
     pub email: String,
     pub next: String,
+    /// What was done all the same, or empty.
+    pub note: String,
     pub errors: FormErrors,
 }
 
@@ -304,4 +304,6 @@ pub struct InvitationPage {
 #[template(path = "account/no_organization.html")]
 pub struct NoOrganizationPage {
     pub page: Page,
+    /// What was done all the same, or empty.
+    pub note: String,
 }

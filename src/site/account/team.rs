@@ -1,6 +1,5 @@
 //! /account/team: members and invitations.
 
-use actix_web::http::StatusCode;
 use actix_web::web::{Data, ServiceConfig};
 use actix_web::{HttpRequest, web};
 use askama::Template;
@@ -13,7 +12,7 @@ use crate::base::auth::policy::Action;
 use crate::base::auth::{Actor, OrgKind, Role, policy};
 use crate::base::error::Error;
 use crate::http::extract::Form;
-use crate::http::page::{FormErrors, Page, PageResult, form_result, see_other_with, status_of};
+use crate::http::page::{FormErrors, Page, PageResult, form_result, see_other_with};
 use crate::site::parts::once;
 
 pub fn configure(cfg: &mut ServiceConfig) {
@@ -29,23 +28,16 @@ async fn team_page(req: HttpRequest, app: Data<App>, actor: Actor) -> PageResult
         OrgKind::Platform => Role::Auditor,
         OrgKind::Vendor | OrgKind::Operator => Role::Member,
     });
-    show_team(&req, &app, &actor, StatusCode::OK, (String::new(), role.to_string()), None).await
+    show_team(&req, &app, &actor, (String::new(), role.to_string()), None).await
 }
 
-async fn show_team(
-    req: &HttpRequest,
-    app: &App,
-    actor: &Actor,
-    status: StatusCode,
-    (email, role): (String, String),
-    error: Option<Error>,
-) -> PageResult {
+async fn show_team(req: &HttpRequest, app: &App, actor: &Actor, (email, role): (String, String), error: Option<&Error>) -> PageResult {
     let secret = once::read(req, "invitation", actor);
     let link = secret.map(|secret| format!("{}/invitations/{secret}", app.settings.server.public_url));
     let (members, invitations) = team::list(app, actor).await?;
     let person = actor.person()?;
     let page = Page::of(req, "team-title");
-    let errors = error.map_or_else(FormErrors::default, |e| FormErrors::of(&page, &e));
+    let errors = error.map_or_else(FormErrors::default, |e| FormErrors::of(&page, e));
     let view = TeamPage {
         members,
         invitations,
@@ -58,7 +50,7 @@ async fn show_team(
         errors,
         page: page.clone(),
     };
-    Ok(once::shown(page.render_with(status, &view)?)?)
+    Ok(once::shown(page.render_form(error, &view)?)?)
 }
 
 #[derive(Deserialize)]
@@ -72,7 +64,7 @@ struct InviteForm {
 async fn invite(req: HttpRequest, app: Data<App>, actor: Actor, form: Form<InviteForm>) -> PageResult {
     match form_result(team::invite(&app, &actor, &form.0.email, &form.0.role).await)? {
         Ok(secret) => Ok(once::see("/account/team", "invitation", &actor, &secret)?),
-        Err(e) => show_team(&req, &app, &actor, status_of(e.kind), (form.0.email, form.0.role), Some(e)).await,
+        Err(e) => show_team(&req, &app, &actor, (form.0.email, form.0.role), Some(&e)).await,
     }
 }
 

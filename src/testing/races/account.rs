@@ -86,7 +86,7 @@ async fn a_person_has_one_link_that_is_used_once() {
         assert_eq!(open, 1);
         let mut good = Vec::new();
         for secret in made.into_iter().flatten() {
-            if links::address_of(&app, LinkPurpose::ResetPassword, &secret).await.is_ok() {
+            if links::address_of(&app, LinkPurpose::RESETS, &secret).await.is_ok() {
                 good.push(secret);
             }
         }
