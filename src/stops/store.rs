@@ -4,7 +4,7 @@ use diesel::dsl::{count, count_star};
 use diesel::prelude::*;
 
 use super::model::Reach;
-use crate::base::auth::OrgKind;
+use crate::base::auth::{OrgKind, Role};
 use crate::base::db::schema::{api_tokens, apps, deployments, licenses, memberships, organizations, releases, sessions, users};
 use crate::base::db::{Conn, Timestamp};
 use crate::base::i18n::Names;
@@ -50,12 +50,12 @@ pub fn mines_after(conn: &mut Conn, release_id: &str, after: &str, limit: i64) -
         .load(conn)
 }
 
-/// Id and address of the people of an organisation who may sign in, those who have been there longest.
+/// Id and address of the people of a mine who may sign in: first those who deploy, then those who have been there longest.
 pub fn people_of(conn: &mut Conn, organization_id: &str, limit: i64) -> QueryResult<Vec<(String, String)>> {
     memberships::table
         .inner_join(users::table.on(users::id.eq(memberships::user_id)))
         .filter(memberships::organization_id.eq(organization_id).and(users::disabled_at.is_null()))
-        .order((memberships::created_at, users::id))
+        .order((memberships::role.eq_any([Role::Owner, Role::Deployer]).desc(), memberships::created_at, users::id))
         .limit(limit)
         .select((users::id, users::email))
         .load(conn)

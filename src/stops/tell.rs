@@ -1,6 +1,7 @@
 //! Telling the people of mines that run a recalled version, by a message to each. Pages and nodes say it too, but nobody may be looking.
 
 use super::store;
+use crate::account::service as account;
 use crate::audit;
 use crate::base::app::App;
 use crate::base::auth::Actor;
@@ -11,7 +12,7 @@ use crate::base::notify::{Notice, NoticeKind};
 
 /// Mines of one run of the job.
 const PORTION: i64 = 10;
-/// People of a mine who are told: those who have been there longest.
+/// People of a mine who are told: first those who deploy, then those who have been there longest.
 pub(super) const MAX_TOLD: i64 = 50;
 
 /// Enqueues the notices to the people of the next mines for which a release is wanted, and itself for those behind them.
@@ -21,9 +22,10 @@ pub async fn tell(app: &App, release_id: &str, after: &str) -> Result<()> {
         let (name, version) = store::address_of(c, &release_id)?;
         let mines = store::mines_after(c, &release_id, &after, PORTION)?;
         for (mine, deployments) in &mines {
+            let slug = account::get_organization(c, mine)?.slug;
             for (user_id, email) in store::people_of(c, mine, MAX_TOLD)? {
                 let notice = Notice::new(NoticeKind::ReleaseRecalled, Lang::Zh, &user_id, &email).link("/mine/deployments".into());
-                c.enqueue(&notice.arg("app", &name).arg("version", &version).arg("n", deployments).job())?;
+                c.enqueue(&notice.arg("app", &name).arg("version", &version).arg("n", deployments).arg("mine", &slug).job())?;
             }
         }
         match mines.last() {

@@ -163,6 +163,8 @@ async fn the_people_of_mines_that_run_it_get_a_message_in_both_languages() {
         let bought = license(&app, &shop, PlanKind::Subscription, 3).await;
         fleet::deploy(&app, &shop.operator, input(&shop, &bought.id, &testing::node(&app, &shop.operator).await)).await.unwrap();
         testing::operator(&app, "elsewhere").await;
+        let viewer = testing::member(&app, &mine, Role::Member, "member@mine.example").await;
+        app.clock.advance(chrono::TimeDelta::days(1));
         testing::member(&app, &mine, Role::Deployer, "deployer@mine.example").await;
         let gone = testing::member(&app, &mine, Role::Member, "gone@mine.example").await;
         let admin = testing::platform(&app, Role::Administrator).await;
@@ -183,10 +185,13 @@ async fn the_people_of_mines_that_run_it_get_a_message_in_both_languages() {
         assert!(to.iter().all(|address| address.ends_with("@mine.example") && *address != "gone@mine.example"), "{to:?}");
         for (_, subject, body) in &told {
             assert!(subject.contains("版本召回") && subject.contains("Recalled: acme/belt 1.0.0"), "{subject}");
+            assert!(body.contains("deployments: 1. ") && body.contains("(for mine; ") && body.contains("矿山 mine；"), "{body}");
             assert!(body.contains("不会停止") && body.contains("Nothing is stopped") && body.contains("/mine/deployments"), "{body}");
             assert!(!body.contains("smoke"), "no text that somebody chose goes into a mail: {body}");
         }
-        assert_eq!(app.db.read(move |conn| Ok(store::people_of(conn, &mine, 1)?)).await.unwrap().len(), 1, "bounded");
+        let first = app.db.read(move |conn| Ok(store::people_of(conn, &mine, 2)?)).await.unwrap();
+        assert_eq!(first.len(), 2, "bounded");
+        assert!(first.iter().all(|(id, _)| *id != viewer.person().unwrap().user_id), "who deploys comes first: {first:?}");
     })
     .await;
 }
