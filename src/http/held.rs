@@ -8,6 +8,7 @@ use actix_web::http::{StatusCode, header};
 use askama::Template;
 
 use super::page::{FormErrors, Page, PageResult, local_path};
+use crate::base::error::Error;
 
 /// Most bytes of a form that are held, URL-encoded.
 const MAX_BYTES: usize = 64 * 1024;
@@ -16,6 +17,8 @@ const MAX_BYTES: usize = 64 * 1024;
 const CONFIRM: &str = "_confirm";
 /// Field that says that the question was answered.
 const CONFIRMED: &str = "_confirmed";
+/// Fields that are chosen by pages and say nothing to a person.
+const IDS: [&str; 6] = ["id", "release", "license", "node", "channel", "site_id"];
 
 /// A form that is not carried out yet.
 #[derive(Debug, Clone, Default)]
@@ -67,7 +70,8 @@ impl Held {
 
     /// What is shown of it: fields that a person may have filled in.
     fn shown(&self) -> Vec<(String, String)> {
-        self.fields.iter().filter(|(name, value)| !name.starts_with('_') && !value.trim().is_empty()).cloned().collect()
+        let filled_in = |name: &str, value: &str| !name.starts_with('_') && !IDS.contains(&name) && !value.trim().is_empty();
+        self.fields.iter().filter(|(name, value)| filled_in(name, value)).cloned().collect()
     }
 
     /// The form's question, if it has one that was not answered: word of the button, question. `{name}` in it is the field of that name.
@@ -168,6 +172,11 @@ impl HeldPage {
     pub fn answer(&self, status: StatusCode) -> PageResult {
         self.page.render_with(status, self)
     }
+
+    /// The answer to who was not let in.
+    pub fn refused(&self, error: &Error) -> PageResult {
+        self.page.render_form(Some(error), self)
+    }
 }
 
 /// The page on which the form was, by the browser's words.
@@ -222,6 +231,37 @@ mod tests {
             }
         }
         assert!(fields >= 6, "{fields}");
+    }
+
+    #[test]
+    fn every_field_that_is_shown_has_a_word() {
+        use crate::base::i18n::Lang;
+
+        let mut open = vec![std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("templates")];
+        let mut names = std::collections::BTreeSet::from(["kind".to_owned()]);
+        while let Some(path) = open.pop() {
+            if path.is_dir() {
+                open.extend(std::fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path()));
+                continue;
+            }
+            let text = std::fs::read_to_string(&path).unwrap();
+            for call in text.split("ui::field(\"").skip(1).chain(text.split("ui::area(\"").skip(1)) {
+                names.insert(call.split('"').next().unwrap().to_owned());
+            }
+        }
+        names.retain(|name| !is_secret(name) || name == "password");
+        assert!(names.len() >= 15, "{names:?}");
+        for name in names {
+            let key = format!("field-{}", name.replace('_', "-"));
+            assert!(Lang::ALL.iter().all(|lang| lang.has(&key)), "{key}");
+        }
+    }
+
+    #[test]
+    fn what_a_page_chose_is_sent_and_not_shown() {
+        let held = Held::new("/mine/nodes/new", &pairs("site_id=sit_1&name=North&release=&_at=1")).unwrap();
+        assert_eq!(held.shown(), pairs("name=North"));
+        assert!(held.packed().contains("sit_1"));
     }
 
     #[test]

@@ -301,6 +301,15 @@ impl Page {
         }
         Ok(response.body(html))
     }
+
+    /// Renders a template with a form: as it is at first, or again with the status of an error and the time to wait that it names.
+    pub fn render_form(&self, error: Option<&Error>, template: &impl Template) -> PageResult {
+        let mut response = self.render_with(error.map_or(StatusCode::OK, |e| status_of(e.kind)), template)?;
+        if let Some(after) = error.and_then(|e| e.retry_after) {
+            response.headers_mut().insert(header::RETRY_AFTER, header::HeaderValue::from(after));
+        }
+        Ok(response)
+    }
 }
 
 fn flash_of(lang: Lang, text: &str) -> Option<Flash> {

@@ -16,7 +16,8 @@ use crate::fleet::service::deploy_seen;
 use crate::fleet::service::deployment_plan::{self, DeployChoices, DeployInput, NodeProblem};
 use crate::http::extract::FormPairs;
 use crate::http::page::{Page, PageResult, form_result, see_other, see_other_with};
-use crate::site::mine::deploy_steps::{AppStep, NodesStep, ParametersStep, PreviewStep, node_problem, offers};
+use crate::site::mine::deploy_parameters::ParametersStep;
+use crate::site::mine::deploy_steps::{AppStep, NodesStep, PreviewStep, node_problem, offers};
 
 pub fn configure(cfg: &mut ServiceConfig) {
     cfg.route("/mine/deploy", web::get().to(wizard))

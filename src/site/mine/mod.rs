@@ -4,6 +4,7 @@ use actix_web::web::ServiceConfig;
 
 pub mod alarms;
 pub mod deploy;
+pub mod deploy_parameters;
 pub mod deploy_steps;
 pub mod deployments;
 pub mod licenses;
