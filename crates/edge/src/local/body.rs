@@ -284,7 +284,7 @@ mod tests {
             (bounds.reserve(half, MEMORY_WAIT).await.unwrap(), place)
         };
         let now = Instant::now();
-        let (moving, still) = (hold(now + FIRST_BYTES * 2).await, hold(now + FIRST_BYTES - STANDS_STILL).await);
+        let (moving, still) = (hold(now + FIRST_BYTES * 2).await, hold((now + FIRST_BYTES).checked_sub(STANDS_STILL).unwrap()).await);
         let others = tokio::join!(bounds.reserve(half, MEMORY_WAIT), async {
             still.1.gives_way.cancelled().await;
             drop(still);
