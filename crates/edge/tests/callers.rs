@@ -17,6 +17,15 @@ fn deploy(server: &Server) {
     server.deploy("dep_1", &release, &Server::claims(&release), json!({ "limit": 2.0 }));
 }
 
+/// A node that serves the app.
+async fn serving(server: &Server) -> Node {
+    let mut node = Node::enrol(server);
+    deploy(server);
+    node.start();
+    node.serves().await;
+    node
+}
+
 /// Sends the head of a request and one byte of its body of so many from this address; gives the connection.
 async fn slow_body(node: SocketAddr, from: IpAddr, length: usize) -> std::io::Result<tokio::net::TcpStream> {
     let socket = tokio::net::TcpSocket::new_v4()?;
@@ -30,10 +39,7 @@ async fn slow_body(node: SocketAddr, from: IpAddr, length: usize) -> std::io::Re
 #[tokio::test(flavor = "multi_thread")]
 async fn callers_who_send_slowly_or_much_hold_up_nobody_else() {
     let server = Server::start();
-    let mut node = Node::enrol(&server);
-    deploy(&server);
-    node.start();
-    node.serves().await;
+    let node = serving(&server).await;
     let address: SocketAddr = node.address.parse().unwrap();
     let mut slow = Vec::new();
     for _ in 0..600 {
@@ -131,10 +137,7 @@ async fn untold(node: SocketAddr, rows: usize) -> tokio::net::TcpStream {
 #[tokio::test(flavor = "multi_thread")]
 async fn honest_callers_on_slow_lines_and_of_untold_length_are_served() {
     let server = Server::start();
-    let mut node = Node::enrol(&server);
-    deploy(&server);
-    node.start();
-    node.serves().await;
+    let node = serving(&server).await;
     let address: SocketAddr = node.address.parse().unwrap();
     let answer = honest_and_slow(address).await;
     assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
@@ -200,10 +203,7 @@ async fn the_api_asks_for_its_token_where_one_is_set() {
 #[tokio::test(flavor = "multi_thread")]
 async fn questions_of_many_small_parts_cost_no_more_than_their_bytes() {
     let server = Server::start();
-    let mut node = Node::enrol(&server);
-    deploy(&server);
-    node.start();
-    node.serves().await;
+    let node = serving(&server).await;
     let input = |fields: &str| format!(r#"{{"name":"x","shape":[1,4],"datatype":"FP32",{fields}"data":[1,2,3,4]}}"#);
     let keys = || (0..1_800_000).fold(String::new(), |all, n| all + &format!("\"{n:x}\":0,"));
     let (ones, plain) = ("1,".repeat(9_000_000), input(""));

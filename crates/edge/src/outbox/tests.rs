@@ -183,16 +183,22 @@ fn critical_alarms_have_no_rate() {
     alarm(&outbox);
 }
 
+/// As on a full disk: `/dev/full` refuses each write, and a folder in the place of the temporary file keeps the file from being made anew.
+/// The disk takes writes again when that folder, which this gives, is gone.
+fn refuse_writes(outbox: &Outbox, dir: &Scratch) -> PathBuf {
+    outbox.lock().file = Some(OpenOptions::new().append(true).open("/dev/full").unwrap());
+    let temporary = dir.path().join("outbox.jsonl.tmp");
+    std::fs::create_dir(&temporary).unwrap();
+    temporary
+}
+
 #[test]
 fn what_the_disk_does_not_take_waits_in_memory_and_is_written_later() {
     let dir = Scratch::new();
     let path = dir.path().join("outbox.jsonl");
     let outbox = Outbox::open(&path).unwrap();
     alarm(&outbox);
-    // `/dev/full` refuses each write as a full disk does; a folder in the place of the temporary file keeps the file from being made anew.
-    outbox.lock().file = Some(OpenOptions::new().append(true).open("/dev/full").unwrap());
-    let temporary = dir.path().join("outbox.jsonl.tmp");
-    std::fs::create_dir(&temporary).unwrap();
+    let temporary = refuse_writes(&outbox, &dir);
     let kept = push(&outbox, Kind::Alarm, &[("rule", "r")]);
     assert!(matches!(&kept, Kept::InMemory(2, fault) if fault.code == "disk-full"), "{kept:?}");
     assert_eq!(outbox.fault().unwrap().code, "disk-full");
@@ -225,9 +231,7 @@ fn what_ends_with_the_agent_on_a_full_disk_is_counted_and_its_number_is_not_used
     let path = dir.path().join("outbox.jsonl");
     let outbox = Outbox::open(&path).unwrap();
     assert_eq!([alarm(&outbox), alarm(&outbox)], [1, 2]);
-    outbox.lock().file = Some(OpenOptions::new().append(true).open("/dev/full").unwrap());
-    let temporary = dir.path().join("outbox.jsonl.tmp");
-    std::fs::create_dir(&temporary).unwrap();
+    let temporary = refuse_writes(&outbox, &dir);
     for number in 3..=6 {
         assert!(matches!(push(&outbox, Kind::Alarm, &[("rule", "r")]), Kept::InMemory(n, _) if n == number));
     }
@@ -257,9 +261,7 @@ fn what_came_to_the_disk_before_the_mark_said_so_is_not_lost() {
     let path = dir.path().join("outbox.jsonl");
     let outbox = Outbox::open(&path).unwrap();
     alarm(&outbox);
-    outbox.lock().file = Some(OpenOptions::new().append(true).open("/dev/full").unwrap());
-    let temporary = dir.path().join("outbox.jsonl.tmp");
-    std::fs::create_dir(&temporary).unwrap();
+    let temporary = refuse_writes(&outbox, &dir);
     for number in 2..=4 {
         assert!(matches!(push(&outbox, Kind::Alarm, &[("rule", "r")]), Kept::InMemory(n, _) if n == number));
     }
