@@ -62,6 +62,10 @@ impl Location {
     }
 }
 
+/// Rests before a transaction that collided runs again, each lengthened by up to as much again at random: the other one then holds its
+/// rows first, where both would fall into the same ring once more.
+const PAUSES: [Duration; 3] = [Duration::from_millis(5), Duration::from_millis(20), Duration::from_millis(80)];
+
 /// Opens connections for a pool.
 #[derive(Debug, Clone)]
 pub struct Manager {
@@ -186,9 +190,9 @@ impl Db {
     }
 
     /// As [`Db::write`], for a closure that does nothing outside its transaction: where the transaction collides with another one
-    /// (40001, 40P01), or room was made on a full disk, it runs once more from the start. A change that is `lasting` has outlived a power
-    /// cut when this answers, and so has all that was committed before it. `then` runs after the commit, also where the caller has gone
-    /// meanwhile.
+    /// (40001, 40P01), it runs again from the start after a short pause, three times at most; so it does once room was made on a full disk.
+    /// A change that is `lasting` has outlived a power cut when this answers, and so has all that was committed before it. `then` runs
+    /// after the commit, also where the caller has gone meanwhile.
     pub async fn write_then<T, A, F>(&self, f: F, lasting: fn(&A) -> bool, then: impl FnOnce(A) + Send + 'static) -> Result<T>
     where
         T: Send + 'static,
@@ -198,13 +202,16 @@ impl Db {
         let (pool, generation, room, wal) = (self.write.clone(), self.generation.clone(), self.room.clone(), self.wal.clone());
         on_thread(move || {
             let mut conn = pool.get().map_err(busy)?;
-            let result = match in_transaction(&mut conn, &f) {
-                Err(e) if e.is_collision() || released(room.as_ref(), &e) => {
-                    tracing::info!(error = %e, "a transaction runs once more");
-                    in_transaction(&mut conn, &f)
+            let mut result = in_transaction(&mut conn, &f);
+            for pause in PAUSES {
+                match &result {
+                    Err(e) if e.is_collision() => std::thread::sleep(pause.mul_f64(1.0 + rand::random::<f64>())),
+                    Err(e) if released(room.as_ref(), e) => {}
+                    _ => break,
                 }
-                other => other,
-            };
+                tracing::info!("a transaction runs once more");
+                result = in_transaction(&mut conn, &f);
+            }
             generation.fetch_add(1, Ordering::AcqRel);
             drop(conn);
             let (value, after) = result?;
