@@ -66,7 +66,7 @@ pub async fn change(app: &App, actor: &Actor, current: String, new: String, brow
 pub(super) async fn prove(app: &App, user_id: &str, current: String, browser: Browser<'_>) -> Result<(User, throttle::Attempt)> {
     let id = user_id.to_owned();
     let user = app.db.read(move |conn| store::get_user(conn, &id).or_not_found("person")).await?;
-    let attempt = throttle::password_on(app, &user.email, browser).await?;
+    let attempt = throttle::password(app, &user.email, browser).await?;
     if current.len() > password::MAX_BYTES || !password::verify(Line::Known, current, Some(user.password_hash.clone())).await? {
         attempt.failed(app).await?;
         return Err(Error::field("current_password", "current-password-wrong"));

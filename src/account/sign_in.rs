@@ -66,7 +66,7 @@ pub async fn sign_in(app: &App, email: &str, password: String, address: &str, us
 /// the platform: `person-disabled`, `organization-suspended` where the person has no other; `no-organization`; `too-many-sign-ins`.
 pub async fn sign_in_on(app: &App, email: &str, password: String, browser: Browser<'_>) -> Result<SignedIn> {
     let email = email.trim().to_lowercase();
-    let attempt = throttle::password_on(app, &email, browser).await?;
+    let attempt = throttle::password(app, &email, browser).await?;
     let user = app.db.read(move |conn| Ok(store::find_user_by_email(conn, &email)?)).await?;
     let hash = user.as_ref().map(|user| user.password_hash.clone());
     let fits = password.len() <= password::MAX_BYTES && password::verify(attempt.line(), password, hash).await?;

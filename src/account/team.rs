@@ -194,7 +194,7 @@ pub async fn accept(app: &App, secret: &str, name: &str, password: String, brows
     };
     let mut attempt = None;
     let new = if let Some(user) = &known {
-        let turn = throttle::password_on(app, &user.email, browser).await?;
+        let turn = throttle::password(app, &user.email, browser).await?;
         if password.len() > password::MAX_BYTES || !password::verify(turn.line(), password, Some(user.password_hash.clone())).await? {
             turn.failed(app).await?;
             return Err(Error::unauthenticated("wrong-password"));

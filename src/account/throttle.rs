@@ -56,19 +56,11 @@ pub struct Attempt {
     _turns: Vec<Turn>,
 }
 
-/// Waits for the turn of an attempt with a password, from a browser without a cookie of its own.
-///
-/// # Errors
-/// As [`password_on`].
-pub async fn password(app: &App, email: &str, address: &str) -> Result<Attempt> {
-    password_on(app, email, Browser::at(address)).await
-}
-
 /// Waits for the turn of an attempt with a password.
 ///
 /// # Errors
 /// `sign-in-throttled`: there were too many wrong passwords.
-pub async fn password_on(app: &App, email: &str, browser: Browser<'_>) -> Result<Attempt> {
+pub async fn password(app: &App, email: &str, browser: Browser<'_>) -> Result<Attempt> {
     let (address, device) = (browser.address, browser.secret());
     let cut = email.char_indices().map(|(at, c)| at + c.len_utf8()).take_while(|end| *end <= MAX_EMAIL).last().unwrap_or_default();
     let email = email.get(..cut).unwrap_or_default().to_owned();

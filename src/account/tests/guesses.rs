@@ -100,7 +100,7 @@ async fn a_new_password_makes_strangers_of_those_who_had_the_old_one() {
         testing::vendor(&app, "acme").await;
         let (own, theirs) = (enter(&app, "192.0.2.1", None).await.unwrap(), enter(&app, "10.0.0.1", None).await.unwrap());
         let known = async |device: &str| {
-            let attempt = throttle::password_on(&app, EMAIL, Browser { device: Some(device), ..Browser::at("10.0.0.9") }).await.unwrap();
+            let attempt = throttle::password(&app, EMAIL, Browser { device: Some(device), ..Browser::at("10.0.0.9") }).await.unwrap();
             attempt.from_known_browser()
         };
         assert!(known(&own.device).await && known(&theirs.device).await);
@@ -340,7 +340,7 @@ async fn a_known_browser_waits_behind_no_stranger() {
         elsewhere.await.expect("it does not wait").unwrap();
         let line = async |device: Option<&str>| {
             let browser = Browser { device, ..Browser::at("10.0.0.2") };
-            throttle::password_on(&app, EMAIL, browser).await.unwrap().line()
+            throttle::password(&app, EMAIL, browser).await.unwrap().line()
         };
         assert_eq!((line(None).await, line(Some(&own.device)).await), (Line::Strangers, Line::Known));
     })

@@ -69,7 +69,7 @@ async fn a_password_that_was_replaced_meanwhile_opens_no_session() {
         testing::vendor(&app, "acme").await;
         let email = "owner@acme.example";
         let proved = app.db.read(move |conn| Ok(store::find_user_by_email(conn, email)?)).await.unwrap().unwrap();
-        let attempt = throttle::password(&app, email, "10.0.0.1").await.unwrap();
+        let attempt = throttle::password(&app, email, Browser::at("10.0.0.1")).await.unwrap();
         let secret = passwords::issue_reset_by_address(&app, email).await.unwrap();
         passwords::reset(&app, &secret, "another lamp in the dark".into(), Browser::at("10.0.0.2"), Lang::En).await.unwrap().unwrap();
         let browser = Browser { address: "10.0.0.1", user_agent: "t", device: None };
