@@ -281,9 +281,10 @@ async fn decisions_are_chained_and_damage_shows() {
         let owner = testing::vendor(&app, "acme").await;
         tokens::create(&app, &owner, "ci", &["publish"], 10).await.unwrap();
         testing::operator(&app, "mine").await;
-        assert_eq!(verify(&app.db).await.unwrap(), ChainVerdict::Intact { records: 3, chains: 2, seals: 0 });
+        assert_eq!(verify(&app).await.unwrap(), ChainVerdict::Intact { records: 3, chains: 2, seals: 0, signed: 0, noted: false });
         let chain = owner.organization_id().unwrap().to_owned();
         let damaged = chain.clone();
+        testing::unguarded(&app).await;
         app.db
             .write(move |conn| {
                 use crate::base::db::schema::audit_records::dsl;
@@ -292,7 +293,7 @@ async fn decisions_are_chained_and_damage_shows() {
             })
             .await
             .unwrap();
-        assert_eq!(verify(&app.db).await.unwrap(), ChainVerdict::Broken { chain, sequence: 2, fault: "hash" });
+        assert_eq!(verify(&app).await.unwrap(), ChainVerdict::Broken { chain, sequence: 2, fault: "hash" });
     })
     .await;
 }

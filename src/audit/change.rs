@@ -9,11 +9,11 @@ use std::ops::{Deref, DerefMut};
 
 use serde_json::Value;
 
-use super::model::{ACCESS_CHAIN, DraftRecord, chain_of};
+use super::model::{ACCESS_CHAIN, DraftRecord, chain_of, touched};
 use super::store;
 use crate::base::app::App;
 use crate::base::auth::{Actor, OrgKind};
-use crate::base::db::{Conn, Timestamp};
+use crate::base::db::{Conn, Timestamp, Touched};
 use crate::base::error::{Error, Result};
 use crate::base::jobs::Job;
 use crate::base::live::Poke;
@@ -33,6 +33,8 @@ pub struct Change<'c> {
 /// Effects after the commit of a change.
 #[derive(Debug, Default)]
 struct After {
+    /// What the change has touched.
+    touched: Touched,
     /// Whether the change has left records, or must outlive a power cut for another reason.
     lasting: bool,
     /// Whether the change is made however many the organisation has made.
@@ -161,7 +163,7 @@ where
             Ok(value)
         })
     };
-    app.db.write_then(counted, |after: &After| after.lasting, move |after| after.happen(&handle)).await
+    app.db.write_then(counted, |after: &After| (after.lasting, after.touched.clone()), move |after| after.happen(&handle)).await
 }
 
 /// Counts a change that people make for their organisation: each leaves a record that stays. The platform's own people are not counted.
@@ -187,6 +189,7 @@ fn recorded<T>(conn: &mut Conn, actor: &Actor, now: Timestamp, f: impl FnOnce(&m
     let value = f(&mut change)?;
     let Change { conn, entries, mut after, .. } = change;
     after.lasting |= !entries.is_empty();
+    after.touched = touched(actor, &entries);
     store::append(conn, now, entries)?;
     Ok((value, after))
 }
@@ -231,7 +234,7 @@ mod tests {
             assert_eq!(runs.load(Ordering::SeqCst), 2);
             assert_eq!(pokes.try_recv().unwrap().organization_id, "org_y");
             assert!(pokes.try_recv().is_err(), "one poke, and none of what was not kept");
-            assert_eq!(verify(&app.db).await.unwrap(), ChainVerdict::Intact { records: 1, chains: 1, seals: 0 });
+            assert_eq!(verify(&app).await.unwrap(), ChainVerdict::Intact { records: 1, chains: 1, seals: 0, signed: 0, noted: false });
             // A collision runs the closure three more times, not for ever.
             let counted = runs.clone();
             let busy = change(&app, &Actor::System, move |_| {
@@ -333,7 +336,7 @@ mod tests {
             })
             .await;
             let records = i64::try_from(WRITERS * rounds * 4).unwrap();
-            assert_eq!(verify(&app.db).await.unwrap(), ChainVerdict::Intact { records, chains: 5, seals: 0 });
+            assert_eq!(verify(&app).await.unwrap(), ChainVerdict::Intact { records, chains: 5, seals: 0, signed: 0, noted: false });
         })
         .await;
     }

@@ -1,11 +1,13 @@
 //! The record and its hash.
 
+use std::collections::BTreeSet;
+
 use chrono::{DateTime, NaiveDate, NaiveTime, TimeDelta};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use crate::base::auth::{Actor, OrgKind};
-use crate::base::db::Timestamp;
+use crate::base::db::{Timestamp, Touched};
 
 /// The `previous_hash` of the first record.
 pub const GENESIS: &str = "0000000000000000000000000000000000000000000000000000000000000000";
@@ -27,6 +29,27 @@ pub fn chain_of(actor: &Actor) -> String {
         Actor::Node { node_id, .. } => format!("node:{node_id}"),
         Actor::Person(..) | Actor::System | Actor::Anonymous => PLATFORM_CHAIN.to_owned(),
     }
+}
+
+/// What a change touches. Who acts changes what is theirs: their organisation's, or what belongs to them in others, such as their sessions;
+/// only the platform changes what is somebody else's. What it does for an organisation is recorded in that one's chain, with the subject.
+pub fn touched(actor: &Actor, records: &[DraftRecord]) -> Touched {
+    let mut names = BTreeSet::new();
+    match actor {
+        Actor::System if records.is_empty() => return Touched::Everything,
+        Actor::Person(person, _) if person.kind == OrgKind::Platform => return Touched::Everything,
+        Actor::Person(..) | Actor::Node { .. } => names.extend([chain_of(actor), actor.label()]),
+        // Nobody has anything of their own.
+        Actor::System | Actor::Anonymous => {}
+    }
+    for record in records {
+        match record.chain.as_str() {
+            PLATFORM_CHAIN => return Touched::Everything,
+            ACCESS_CHAIN => {}
+            chain => names.extend([chain.to_owned(), record.subject.clone()]),
+        }
+    }
+    Touched::Only(names)
 }
 
 /// A recorded decision.
@@ -191,11 +214,14 @@ pub const ACTIONS: &[&str] = &[
     "release.received",
     "release.checked",
     "release.rechecked",
+    "release.measuring",
+    "release.measured",
     "release.submitted",
     "release.published",
     "release.promoted",
     "release.deprecated",
     "release.recalled",
+    "release.signed-again",
     "case.opened",
     "case.approved",
     "case.changes-requested",
@@ -205,6 +231,8 @@ pub const ACTIONS: &[&str] = &[
     "evaluation.scored",
     "plan.added",
     "plan.retired",
+    "scenario.followed",
+    "scenario.unfollowed",
     "listing.shown",
     "listing.hidden",
     "listing.suspended",
@@ -226,6 +254,13 @@ pub const ACTIONS: &[&str] = &[
     "node.enrolled",
     "node.certificate-renewed",
     "node.removed",
+    "webhook.created",
+    "webhook.secret-renewed",
+    "webhook.removed",
+    "webhook.switched-on",
+    "webhook.switched-off",
+    "webhook.tested",
+    "webhook.sent-again",
     "deployment.requested",
     "deployment.removal-requested",
     "quota.set",
@@ -305,18 +340,27 @@ pub enum ChainVerdict {
         chains: i64,
         /// Number of the newest seal; 0 where nothing is sealed yet.
         seals: i64,
+        /// How many seals a key of the log has signed. The others are from before seals were signed, or by keys that are trusted no more;
+        /// one that is signed covers them.
+        signed: i64,
+        /// Whether a seal is noted outside the database; without that nothing tells whether the newest ones are missing.
+        noted: bool,
     },
     /// The first record that does not fit.
     Broken {
         /// Its chain; empty where it is a seal that does not fit.
         chain: String,
-        /// Its sequence number (or the number that is missing), or the number of the seal.
+        /// Its sequence number (or the number that is missing), or the number of the seal; 0 for the note.
         sequence: i64,
-        /// `gap`, `previous-hash`, `hash`; `base` where no seal holds the newest record that was removed; `head` or `sealed` where the
-        /// newest records are not those that the chain's head or a seal names; `seal` where a seal does not fit what it holds.
+        /// Of a record: `gap`, `previous-hash`, `hash`; `base` where no seal holds the newest record that was removed, or one that is too young; `head` or `sealed`
+        /// where the newest records are not those that the chain's head or a seal names. Of a seal: one of [`SEAL_FAULTS`].
         fault: &'static str,
     },
 }
+
+/// What can be wrong with a seal: it does not fit its leaves or the seal before; its signature does not fit; it has none, and one before it
+/// has; its key is none of the log's; the one that is noted outside the database is not there; the note cannot be read.
+pub const SEAL_FAULTS: [&str; 6] = ["seal", "signature", "unsigned", "key", "noted", "note"];
 
 /// Checks one record against the one before; gives the fault.
 pub fn fault(previous: Option<(&str, i64)>, record: &Record) -> Option<(i64, &'static str)> {
@@ -351,6 +395,33 @@ mod tests {
         for action in ACTIONS {
             let key = format!("audit-action-{}", action.replace('.', "-"));
             assert!(Lang::ALL.iter().all(|lang| lang.has(&key)), "{key}");
+        }
+    }
+
+    #[test]
+    fn every_fault_of_a_seal_has_words() {
+        for fault in SEAL_FAULTS {
+            assert!(Lang::ALL.iter().all(|lang| lang.has(&format!("audit-seal-{fault}"))), "{fault}");
+        }
+    }
+
+    #[test]
+    fn who_changes_what_is_somebody_elses_touches_everything() {
+        let node = Actor::Node { node_id: "nod_1".into(), organization_id: "org_mine".into() };
+        let record = |chain: &str| DraftRecord::of(chain.to_owned(), &Actor::System, "person.signed-in", "usr_1", &serde_json::json!({}));
+        let only = |names: &[&str]| Touched::Only(names.iter().map(|&name| name.to_owned()).collect());
+        let cases = [
+            (&node, vec![], only(&["node:nod_1"])),
+            (&node, vec![record("org_mine")], only(&["node:nod_1", "org_mine", "usr_1"])),
+            (&node, vec![record(PLATFORM_CHAIN)], Touched::Everything),
+            (&Actor::System, vec![], Touched::Everything),
+            (&Actor::System, vec![record("org_a"), record("org_b")], only(&["org_a", "org_b", "usr_1"])),
+            (&Actor::System, vec![record("org_a"), record(PLATFORM_CHAIN)], Touched::Everything),
+            (&Actor::System, vec![record(ACCESS_CHAIN)], only(&[])),
+            (&Actor::Anonymous, vec![], only(&[])),
+        ];
+        for (actor, records, expected) in cases {
+            assert_eq!(touched(actor, &records), expected, "{actor:?} {records:?}");
         }
     }
 

@@ -1,7 +1,10 @@
 //! Removing old records. A chain is cut where a seal holds its head: the number and hash of the newest record that is removed stay as the
 //! chain's base, so that the rest still verifies, from the base and against the seals, which are kept for ever.
 //!
-//! Invariant: a base is a leaf of a seal; [`super::verify`] looks.
+//! Invariant: a base is a leaf of a seal that is at least [`MIN_LOG_DAYS`] older than another one; the database takes no base that is no leaf,
+//! and [`super::verify`] looks at both.
+//!
+//! [`MIN_LOG_DAYS`]: crate::base::config::MIN_LOG_DAYS
 
 use chrono::TimeDelta;
 use serde_json::json;
@@ -29,16 +32,18 @@ pub async fn prune(app: &App) -> Result<i64> {
 }
 
 async fn prune_chain(app: &App, chain: &str, days: i64) -> Result<i64> {
-    let before = app.clock.now().minus(TimeDelta::days(days));
     let mut removed = 0;
     loop {
         let name = chain.to_owned();
         let n = change(app, &Actor::System, move |c| {
             let base = store::base(c, &name)?.0;
+            // By the time of the newest seal: a clock that was ahead for a moment has sealed nothing then.
+            let now = store::last_seal(c)?.map_or(c.now, |newest| newest.statement.at.min(c.now));
+            let before = now.minus(TimeDelta::days(days));
             let Some(Leaf { sequence, hash, .. }) = store::cut_of(c, &name, base, BATCH, before)? else { return Ok(0) };
-            store::delete_records(c, &name, sequence)?;
-            // Another process has moved the base meanwhile.
+            // None: another process has moved the base meanwhile. Only what is behind the base may go.
             exactly_one(store::set_base(c, &name, base, sequence, &hash)?, "database-busy")?;
+            store::delete_records(c, &name, sequence)?;
             c.audit("audit.pruned", &name, &json!({"first": base + 1, "last": sequence, "hash": hash}));
             Ok(sequence - base)
         })
@@ -77,6 +82,9 @@ mod tests {
             seal::seal(&app).await.unwrap();
             assert_eq!(prune(&app).await.unwrap(), 0, "nothing is old enough");
             app.clock.advance(TimeDelta::days(2));
+            assert_eq!(prune(&app).await.unwrap(), 0, "nothing has been sealed since");
+            tokens::create(&app, &owner, "newer", &["read"], 10).await.unwrap();
+            seal::seal(&app).await.unwrap();
             assert_eq!(prune(&app).await.unwrap(), 4);
             assert_eq!(prune(&app).await.unwrap(), 0);
             let of = chain.clone();
@@ -87,30 +95,36 @@ mod tests {
                 })
                 .await
                 .unwrap();
-            assert_eq!(left, [5]);
-            // One record of the vendor and the one of the removal, in two chains.
-            assert_eq!(verify(&app.db).await.unwrap(), ChainVerdict::Intact { records: 2, chains: 2, seals: 4 });
+            assert_eq!(left, [5, 6]);
+            // Two records of the vendor and the one of the removal, in two chains.
+            assert_eq!(verify(&app).await.unwrap(), ChainVerdict::Intact { records: 3, chains: 2, seals: 5, signed: 5, noted: false });
             tokens::create(&app, &owner, "after", &["read"], 10).await.unwrap();
             testing::assert_intact(&app).await;
 
             // A base that is none of the seals' leaves shows, and so does a record that was cut off behind it.
+            testing::unguarded(&app).await;
             let of = chain.clone();
-            let forge = async |base: i64| {
-                let of = of.clone();
+            let forge = async |base: i64, hash: &str| {
+                let (of, hash) = (of.clone(), hash.to_owned());
                 app.db
                     .write(move |conn| {
                         diesel::delete(records::table.filter(records::chain.eq(&of).and(records::sequence.le(base)))).execute(conn)?;
                         Ok(diesel::update(heads::table.find(&of))
-                            .set((heads::base_sequence.eq(base), heads::base_hash.eq("00")))
+                            .set((heads::base_sequence.eq(base), heads::base_hash.eq(hash)))
                             .execute(conn)?)
                     })
                     .await
                     .unwrap();
             };
-            forge(5).await;
-            assert_eq!(verify(&app.db).await.unwrap(), ChainVerdict::Broken { chain: chain.clone(), sequence: 5, fault: "base" });
-            forge(6).await;
-            assert_eq!(verify(&app.db).await.unwrap(), ChainVerdict::Broken { chain, sequence: 6, fault: "base" });
+            // A head that a seal holds, but a young one.
+            let of = chain.clone();
+            let hash: String =
+                app.db.read(move |conn| Ok(records::table.find((of, 5i64)).select(records::hash).first(conn)?)).await.unwrap();
+            for (base, hash) in [(5, hash.as_str()), (5, "00"), (6, "00")] {
+                forge(base, hash).await;
+                let told = verify(&app).await.unwrap();
+                assert_eq!(told, ChainVerdict::Broken { chain: chain.clone(), sequence: base, fault: "base" }, "{hash}");
+            }
         })
         .await;
     }

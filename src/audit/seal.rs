@@ -2,22 +2,105 @@
 //! RFC 9162 §2.1.1 (SHA-256, leaves after 0x00, nodes after 0x01, the left part a power of two); a leaf is `chain`, `sequence` and `hash`,
 //! one a line, in the byte order of the chains' names. Where nothing has moved there is no seal; the first holds the old chain's head.
 //!
+//! A seal names the hash of the one before, and the platform's key for the log signs it as a DSSE envelope. That key is not in the database, so
+//! who has the database alone can make no other seals, nor leave one out. Seals from before that have no signature: the first that has one
+//! covers them by their hashes.
+//!
 //! Invariant: the leaves stay, so that each root can be made again, and a chain that is shorter than its newest leaf shows.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
+use app_package::dsse::{self, DsseError, Envelope, EnvelopeSignature};
+use app_package::keys::KeySet;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use chrono::TimeDelta;
+use ed25519_dalek::Signer as _;
+use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use tokio::sync::watch;
 
-use super::model::Leaf;
-use super::store;
+use super::model::{GENESIS, Leaf};
+use super::{note, store};
 use crate::base::app::App;
-use crate::base::db::{Conn, Timestamp, dialect};
+use crate::base::db::dialect::{self, SealRow};
+use crate::base::db::{Conn, Timestamp, Touched};
 use crate::base::error::Result;
+use crate::base::pki::keys::RoleKey;
 
 /// Time between two seals.
 const EVERY: Duration = Duration::from_secs(10);
+/// Media type of what is signed.
+const TYPE: &str = "application/vnd.pithead.audit-seal+json";
+/// Seals that are read at once.
+pub const PAGE: i64 = 1000;
+
+/// What a seal says, and what is signed: the JSON of it, fields in this order.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, diesel::Queryable, diesel::Selectable)]
+#[diesel(table_name = crate::base::db::schema::audit_seals)]
+#[serde(rename_all = "camelCase")]
+pub struct Statement {
+    /// 1, 2, 3, … without gaps.
+    pub number: i64,
+    pub at: Timestamp,
+    /// Of its leaves ([`root`]).
+    pub root: String,
+    /// [`Statement::hash`] of the seal before; not stored where there is no signature.
+    pub previous: String,
+    /// Number of the first seal that has a signature: none after it lacks one. 0 where there is none yet.
+    pub signed_from: i64,
+}
+
+impl Statement {
+    /// The bytes that are signed.
+    pub fn payload(&self) -> Vec<u8> {
+        serde_json::to_vec(self).unwrap_or_default()
+    }
+
+    /// SHA-256 of them, in hex.
+    pub fn hash(&self) -> String {
+        hex::encode(Sha256::digest(self.payload()))
+    }
+
+    /// What is hashed of a seal that has no signature: its number, time and root, and the hash before.
+    pub fn unsigned(self, previous: String) -> Self {
+        Self { previous, signed_from: 0, ..self }
+    }
+}
+
+/// A seal as it is stored.
+#[derive(Debug, Clone, PartialEq, Eq, diesel::Queryable, diesel::Selectable)]
+#[diesel(table_name = crate::base::db::schema::audit_seals)]
+pub struct Seal {
+    #[diesel(embed)]
+    pub statement: Statement,
+    /// The key that signed; empty where there is no signature.
+    pub kid: String,
+    /// Base64, as in the envelope.
+    pub signature: String,
+}
+
+impl Seal {
+    /// Whether it has a signature, by whatever key.
+    pub fn is_signed(&self) -> bool {
+        !self.signature.is_empty()
+    }
+
+    /// The signed envelope.
+    pub fn envelope(&self) -> Envelope {
+        Envelope {
+            payload_type: TYPE.to_owned(),
+            payload: STANDARD.encode(self.statement.payload()),
+            signatures: vec![EnvelopeSignature { keyid: self.kid.clone(), sig: self.signature.clone() }],
+        }
+    }
+
+    /// Checks the signature.
+    pub fn judge(&self, keys: &KeySet) -> std::result::Result<(), DsseError> {
+        dsse::verify(&self.envelope(), keys).map(|_| ())
+    }
+}
 
 /// Root of a seal's leaves, in hex. Sorts them.
 pub fn root(leaves: &mut [Leaf]) -> String {
@@ -47,8 +130,10 @@ fn hashed(kind: u8, parts: &[&[u8]]) -> [u8; 32] {
     hash.finalize().into()
 }
 
-/// Seals what has moved until told to stop. Every replica does; the one that comes first seals.
+/// Seals what has moved until told to stop, and notes the newest seal outside the database. Every replica does; the one that comes first
+/// seals.
 pub async fn run(app: App, mut stop: watch::Receiver<bool>) {
+    let mut fits = true;
     loop {
         tokio::select! {
             () = tokio::time::sleep(EVERY) => {}
@@ -57,31 +142,78 @@ pub async fn run(app: App, mut stop: watch::Receiver<bool>) {
         if let Err(e) = seal(&app).await {
             tracing::warn!(error = %e, "sealing the audit log");
         }
+        match note::keep(&app).await {
+            Ok(now) => {
+                if fits && !now {
+                    tracing::error!("the audit log is not the one whose newest seal was noted: run pithead admin audit verify");
+                }
+                fits = now;
+            }
+            Err(e) => tracing::warn!(error = %e, "noting the newest seal"),
+        }
     }
 }
 
 /// Seals what has moved. Gives the number of the new seal; none where nothing has moved, or where somebody else has just sealed.
 pub async fn seal(app: &App) -> Result<Option<i64>> {
-    let now = app.clock.now();
-    app.db.write(move |conn| seal_in(conn, now)).await
+    let (now, keys) = (app.clock.now(), app.keys.get());
+    let before = app.db.read(before_signatures).await?;
+    let sealing = move |conn: &mut Conn| seal_in(conn, now, &keys.log, before.as_ref()).map(|number| (number, number.is_some()));
+    // A seal is noted outside the database, so it must outlive a power cut.
+    app.db.write_then(sealing, |sealed| (*sealed, Touched::Only(BTreeSet::new())), |_| ()).await
 }
 
-fn seal_in(conn: &mut Conn, now: Timestamp) -> Result<Option<i64>> {
+/// Number and hash of the newest seal where it has no signature. Their hashes are not stored, so the first that signs reads them all, once and
+/// outside of its transaction.
+fn before_signatures(conn: &mut Conn) -> Result<Option<(i64, String)>> {
+    if store::last_seal(conn)?.is_none_or(|last| last.is_signed()) {
+        return Ok(None);
+    }
+    let (mut number, mut hash) = (0, GENESIS.to_owned());
+    loop {
+        let page = store::seals_after(conn, number, PAGE)?;
+        if page.is_empty() {
+            return Ok(Some((number, hash)));
+        }
+        for seal in page {
+            number = seal.statement.number;
+            hash = seal.statement.unsigned(hash).hash();
+        }
+    }
+}
+
+fn seal_in(conn: &mut Conn, now: Timestamp, key: &RoleKey, before: Option<&(i64, String)>) -> Result<Option<i64>> {
     let last = store::last_seal(conn)?;
     // 9 s is a little less than `EVERY`, for clocks and timers are not exact.
     let recent = now.minus(TimeDelta::seconds(9));
-    if last.as_ref().is_some_and(|(_, at)| *at > recent && *at <= now) {
+    if last.as_ref().is_some_and(|last| last.statement.at > recent && last.statement.at <= now) {
         return Ok(None);
     }
-    let number = last.map_or(0, |(number, _)| number) + 1;
+    let (number, signed_from, previous) = match (last, before) {
+        (None, _) => (1, 1, GENESIS.to_owned()),
+        (Some(last), _) if last.is_signed() => (last.statement.number + 1, last.statement.signed_from, last.statement.hash()),
+        (Some(last), Some((number, hash))) if last.statement.number == *number => (number + 1, number + 1, hash.clone()),
+        // Another replica has sealed since.
+        (Some(_), _) => return Ok(None),
+    };
     let mut leaves: Vec<Leaf> =
         store::moved_heads(conn)?.into_iter().map(|(chain, sequence, hash)| Leaf { chain, sequence, hash, number }).collect();
     if leaves.is_empty() {
         return Ok(None);
     }
-    let root = root(&mut leaves);
+    let statement = Statement { number, at: now, root: root(&mut leaves), previous, signed_from };
+    let signature = key.key.sign(&dsse::pae(TYPE, &statement.payload()));
+    let row = SealRow {
+        number,
+        at: now,
+        root: &statement.root,
+        previous: &statement.previous,
+        signed_from,
+        kid: &key.kid,
+        signature: &STANDARD.encode(signature.to_bytes()),
+    };
     // The number is taken: another replica has just sealed these heads.
-    if dialect::insert_seal(conn, number, now, &root)? == 0 {
+    if dialect::insert_seal(conn, &row)? == 0 {
         return Ok(None);
     }
     for leaf in &leaves {

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use diesel::prelude::*;
 
 use crate::audit::model::{AuditSearch, DraftRecord, Filter, GENESIS, Leaf, LogPosition, Record};
+use crate::audit::seal::Seal;
 use crate::base::db::schema::audit_records::dsl;
 use crate::base::db::schema::{audit_heads, audit_seal_leaves, audit_seals};
 use crate::base::db::{Conn, Timestamp, dialect};
@@ -84,9 +85,19 @@ pub fn delete_records(conn: &mut Conn, chain: &str, until: i64) -> QueryResult<u
     diesel::delete(dsl::audit_records.filter(dsl::chain.eq(chain).and(dsl::sequence.le(until)))).execute(conn)
 }
 
-/// Number and time of the newest seal.
-pub fn last_seal(conn: &mut Conn) -> QueryResult<Option<(i64, Timestamp)>> {
-    audit_seals::table.order(audit_seals::number.desc()).select((audit_seals::number, audit_seals::at)).first(conn).optional()
+/// The newest seal.
+pub fn last_seal(conn: &mut Conn) -> QueryResult<Option<Seal>> {
+    audit_seals::table.order(audit_seals::number.desc()).select(Seal::as_select()).first(conn).optional()
+}
+
+/// The latest time of a seal, which is not that of the newest where a clock was ahead.
+pub fn latest_seal_at(conn: &mut Conn) -> QueryResult<Option<Timestamp>> {
+    audit_seals::table.select(diesel::dsl::max(audit_seals::at)).first(conn)
+}
+
+/// A seal by its number.
+pub fn seal_of(conn: &mut Conn, number: i64) -> QueryResult<Option<Seal>> {
+    audit_seals::table.find(number).select(Seal::as_select()).first(conn).optional()
 }
 
 /// Heads that no seal holds: chain, number and hash.
@@ -104,14 +115,9 @@ pub fn insert_leaf(conn: &mut Conn, leaf: &Leaf) -> QueryResult<usize> {
     diesel::insert_into(audit_seal_leaves::table).values(leaf).execute(conn)
 }
 
-/// Numbers and roots of the seals after one, in order.
-pub fn seals_after(conn: &mut Conn, number: i64, limit: i64) -> QueryResult<Vec<(i64, String)>> {
-    audit_seals::table
-        .filter(audit_seals::number.gt(number))
-        .order(audit_seals::number)
-        .limit(limit)
-        .select((audit_seals::number, audit_seals::root))
-        .load(conn)
+/// The seals after one, in order.
+pub fn seals_after(conn: &mut Conn, number: i64, limit: i64) -> QueryResult<Vec<Seal>> {
+    audit_seals::table.filter(audit_seals::number.gt(number)).order(audit_seals::number).limit(limit).select(Seal::as_select()).load(conn)
 }
 
 /// The leaves of a seal.

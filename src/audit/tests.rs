@@ -1,5 +1,7 @@
 //! The audit log as people read it, on both backends.
 
+mod thief;
+
 use actix_web::http::Method;
 
 use super::model::Filter;

@@ -1,51 +1,135 @@
 //! Checking all chains and seals, a thousand rows at a time.
 
-use super::model::{ChainVerdict, Record, fault};
+use app_package::dsse::DsseError;
+use app_package::keys::KeySet;
+use chrono::TimeDelta;
+
+use super::model::{ChainVerdict, GENESIS, Record, fault};
+use super::note::Note;
+use super::seal::Statement;
 use super::{seal, store};
-use crate::base::db::Conn;
+use crate::base::config::MIN_LOG_DAYS;
+use crate::base::db::{Conn, Timestamp};
 use crate::base::error::Result;
 
 /// Rows read at once.
 const PAGE: i64 = 1000;
 
+/// What is known of the log outside the database. Read before the database, which goes on meanwhile.
+#[derive(Debug)]
+pub struct Known {
+    /// Keys that sign seals.
+    pub keys: KeySet,
+    pub note: Note,
+}
+
+/// A number and what is wrong there, in place of a result.
+type Found<T> = std::result::Result<T, (i64, &'static str)>;
+
 /// Checks each chain from its base or first record to its head, each seal, and that each chain still holds what seals say of it.
-pub fn verify(conn: &mut Conn) -> Result<ChainVerdict> {
+pub fn verify(conn: &mut Conn, known: &Known) -> Result<ChainVerdict> {
+    // Those that are added meanwhile may be signed by a key that was not known at the beginning.
+    let newest = store::last_seal(conn)?.map_or(0, |seal| seal.statement.number);
+    // Records that are younger are not removed. A day less, for the newest seal may have come after this was read.
+    let removed_before = store::latest_seal_at(conn)?.map(|at| at.minus(TimeDelta::days(MIN_LOG_DAYS - 1)));
     let mut records = 0;
     let chains = store::chains(conn)?;
     for chain in &chains {
         let base = store::base(conn, chain)?;
-        let mut found = verify_chain(conn, chain, &base)?;
+        let mut found = verify_chain(conn, chain, &base, removed_before)?;
         let now = store::base(conn, chain)?;
         if now != base {
             // Old records were removed meanwhile.
-            found = verify_chain(conn, chain, &now)?;
+            found = verify_chain(conn, chain, &now, removed_before)?;
         }
         match found {
             Ok(n) => records += n,
             Err((sequence, fault)) => return Ok(ChainVerdict::Broken { chain: chain.clone(), sequence, fault }),
         }
     }
-    let mut seals = 0;
-    loop {
-        let page = store::seals_after(conn, seals, PAGE)?;
+    Ok(match verify_seals(conn, known, newest)? {
+        Ok(signed) => ChainVerdict::Intact {
+            records,
+            chains: i64::try_from(chains.len()).unwrap_or(i64::MAX),
+            seals: newest,
+            signed,
+            noted: known.note != Note::Absent,
+        },
+        Err((sequence, fault)) => ChainVerdict::Broken { chain: String::new(), sequence, fault },
+    })
+}
+
+/// How many seals up to the newest are signed by a key of the log, or the first fault.
+///
+/// Each seal is covered by those after it, so one without a signature is taken where none has come before, and one by a key that is trusted no
+/// more where a signature that counts, or the note, comes after it.
+fn verify_seals(conn: &mut Conn, known: &Known, newest: i64) -> Result<Found<i64>> {
+    let noted = match &known.note {
+        Note::Absent => None,
+        Note::Seal(noted) => Some(noted),
+        Note::Damaged => return Ok(Err((0, "note"))),
+    };
+    let (mut last, mut previous, mut signed) = (0, GENESIS.to_owned(), 0);
+    // The first seal with a signature, and the first by an unknown key that nothing covers yet.
+    let (mut first, mut uncovered) = (None, None);
+    while last < newest {
+        let page = store::seals_after(conn, last, PAGE.min(newest - last))?;
         if page.is_empty() {
-            return Ok(ChainVerdict::Intact { records, chains: i64::try_from(chains.len()).unwrap_or(i64::MAX), seals });
+            return Ok(Err((last + 1, "seal")));
         }
-        for (number, root) in page {
-            let mut leaves = store::leaves_of(conn, number)?;
-            if number != seals + 1 || leaves.is_empty() || seal::root(&mut leaves) != root {
-                return Ok(ChainVerdict::Broken { chain: String::new(), sequence: seals + 1, fault: "seal" });
+        for stored in page {
+            let mut leaves = store::leaves_of(conn, stored.statement.number)?;
+            let expected = Statement { number: last + 1, root: seal::root(&mut leaves), ..stored.statement.clone() };
+            if leaves.is_empty() || expected != stored.statement {
+                return Ok(Err((last + 1, "seal")));
             }
-            seals = number;
+            last += 1;
+            let statement = if stored.is_signed() {
+                let first = *first.get_or_insert(last);
+                match stored.judge(&known.keys) {
+                    Ok(()) if stored.statement.signed_from != first => return Ok(Err((stored.statement.signed_from, "unsigned"))),
+                    Ok(()) => {
+                        signed += 1;
+                        uncovered = None;
+                    }
+                    Err(DsseError::UnknownKey) => uncovered = uncovered.or(Some(last)),
+                    Err(_) => return Ok(Err((last, "signature"))),
+                }
+                if stored.statement.previous != previous {
+                    return Ok(Err((last, "seal")));
+                }
+                stored.statement
+            } else {
+                if first.is_some() || noted.is_some_and(|noted| noted.signed_from <= last) {
+                    return Ok(Err((last, "unsigned")));
+                }
+                stored.statement.unsigned(previous)
+            };
+            if let Some(noted) = noted.filter(|noted| noted.number == last) {
+                if statement != *noted {
+                    return Ok(Err((last, "noted")));
+                }
+                uncovered = None;
+            }
+            previous = statement.hash();
         }
     }
+    Ok(match (uncovered, noted) {
+        (_, Some(noted)) if noted.number > last => Err((noted.number, "noted")),
+        (Some(number), _) => Err((number, "key")),
+        (None, _) => Ok(signed),
+    })
 }
 
 /// The number of records behind the base, or the first fault.
-fn verify_chain(conn: &mut Conn, chain: &str, base: &(i64, String)) -> Result<std::result::Result<i64, (i64, &'static str)>> {
+fn verify_chain(conn: &mut Conn, chain: &str, base: &(i64, String), removed_before: Option<Timestamp>) -> Result<Found<i64>> {
     let (base, base_hash) = base;
-    if *base > 0 && store::leaf_of(conn, chain, *base)?.is_none_or(|leaf| leaf.hash != *base_hash) {
-        return Ok(Err((*base, "base")));
+    if *base > 0 {
+        let leaf = store::leaf_of(conn, chain, *base)?.filter(|leaf| leaf.hash == *base_hash);
+        let held_by = leaf.map(|leaf| store::seal_of(conn, leaf.number)).transpose()?.flatten();
+        if held_by.is_none_or(|seal| Some(seal.statement.at) > removed_before) {
+            return Ok(Err((*base, "base")));
+        }
     }
     // Read the head before the records: those that are appended meanwhile come after it.
     let (head, head_hash) = store::head(conn, chain)?.unwrap_or_default();
@@ -95,16 +179,18 @@ mod tests {
 
     use super::*;
     use crate::account::tokens;
+    use crate::audit::service;
     use crate::base::app::App;
     use crate::base::db::schema::{audit_heads as heads, audit_records as records, audit_seals as seals};
     use crate::testing::{self, each_backend, race};
 
     async fn verdict(app: &App) -> ChainVerdict {
-        app.db.read(verify).await.unwrap()
+        service::verify(app).await.unwrap()
     }
 
     /// Does what a thief of the database could do.
     async fn tamper(app: &App, f: impl FnOnce(&mut Conn) -> QueryResult<usize> + Send + 'static) {
+        testing::unguarded(app).await;
         app.db.write(move |conn| Ok(f(conn)?)).await.unwrap();
     }
 
@@ -121,7 +207,7 @@ mod tests {
             tokens::create(&app, &owner, "ci", &["read"], 10).await.unwrap();
             tokens::create(&app, &owner, "ci", &["read"], 10).await.unwrap();
             assert_eq!(seal::seal(&app).await.unwrap(), Some(2));
-            assert_eq!(verdict(&app).await, ChainVerdict::Intact { records: 4, chains: 2, seals: 2 });
+            assert_eq!(verdict(&app).await, ChainVerdict::Intact { records: 4, chains: 2, seals: 2, signed: 2, noted: false });
 
             // The newest record is removed; then the head is set back too.
             let of = chain.clone();

@@ -11,7 +11,7 @@ use super::networks::Networks;
 
 mod load;
 
-pub use load::Loaded;
+pub use load::{Loaded, MIN_LOG_DAYS};
 
 /// All settings.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -21,6 +21,8 @@ pub struct Settings {
     pub data_dir: DataDir,
     /// Listeners and addresses.
     pub server: Server,
+    /// What is asked of the server at once, by class.
+    pub load: Load,
     /// Database.
     pub database: Database,
     /// Where blobs lie.
@@ -43,6 +45,8 @@ pub struct Settings {
     pub fleet: Fleet,
     /// What nodes report.
     pub telemetry: Telemetry,
+    /// Addresses that organisations have told of what happens.
+    pub webhooks: Webhooks,
     /// Sessions.
     pub sessions: Sessions,
     /// The audit log.
@@ -99,6 +103,42 @@ section! {
         trusted_proxies: Networks = Networks::default(),
         /// Whether the last address of `X-Forwarded-For` is believed of anybody; only where `trusted_proxies` names none.
         behind_proxy: bool = false,
+    }
+}
+section! {
+    /// What is asked of the server at once, by class ([`crate::base::load`]).
+    Load {
+        /// Nodes' states, alarms and documents.
+        reports: LoadClass = LoadClass::default(),
+        /// Nodes' polls until they wait.
+        polls: LoadClass = LoadClass::default(),
+        /// Orders and payments.
+        money: LoadClass = LoadClass::default(),
+        /// Pages and calls of those who are signed in.
+        people: LoadClass = LoadClass::default(),
+        /// Pages for those who are not.
+        strangers: LoadClass = LoadClass::default(),
+        /// Forms of strangers: signing in and up.
+        entry: LoadClass = LoadClass::default(),
+        /// Pictures of listings.
+        pictures: LoadClass = LoadClass::default(),
+        /// Searches of strangers, and exports.
+        heavy: LoadClass = LoadClass::default(),
+        /// Pulls from the registry.
+        pulls: LoadClass = LoadClass::default(),
+        /// Pushes into the registry.
+        pushes: LoadClass = LoadClass::default(),
+    }
+}
+section! {
+    /// The bounds of a class; each 0 for the default, which is by the number of cores.
+    LoadClass {
+        /// Requests that are worked on at once.
+        at_once: usize = 0usize,
+        /// Requests that wait for one of those to end.
+        waiting: usize = 0usize,
+        /// Seconds that a request waits at most.
+        seconds: u64 = 0u64,
     }
 }
 section! {
@@ -297,6 +337,13 @@ section! {
         keep_alarms: i64 = 20_000i64,
         /// Days that an alarm is kept.
         keep_alarm_days: i64 = 365i64,
+    }
+}
+section! {
+    /// Addresses that organisations have told of what happens.
+    Webhooks {
+        /// Networks beside the public one that may be called, also without TLS: a mine's own, or `127.0.0.1` for trying out.
+        private_networks: Networks = Networks::default(),
     }
 }
 section! {

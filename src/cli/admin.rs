@@ -15,7 +15,7 @@ use crate::base::config::Settings;
 use crate::base::db::Location;
 use crate::base::error::Error;
 use crate::base::i18n::Lang;
-use crate::cli::stop;
+use crate::cli::{keys, stop};
 use crate::registry::{collect, quota, scrub};
 
 /// What can be asked.
@@ -39,6 +39,11 @@ pub enum Command {
         /// What of it.
         #[command(subcommand)]
         command: Audit,
+    },
+    /// The platform's signing keys and the root documents that name them.
+    Keys {
+        #[command(subcommand)]
+        command: keys::Command,
     },
     /// Recall a release.
     Release {
@@ -148,6 +153,8 @@ pub async fn run(app: &App, command: Command) -> anyhow::Result<ExitCode> {
         }
         Command::Storage { command } => storage(app, command).await,
         Command::Audit { command: Audit::Verify } => verify_audit(app).await,
+        // The others need no database, and were done without one.
+        Command::Keys { .. } => keys::resign(app).await,
         Command::Release { command } => stop::run(app, command.of()).await,
         Command::Listing { command } => stop::run(app, command.of()).await,
         Command::Organization { command } => stop::run(app, command.of()).await,
@@ -222,14 +229,18 @@ async fn storage(app: &App, command: Storage) -> anyhow::Result<ExitCode> {
 
 async fn verify_audit(app: &App) -> anyhow::Result<ExitCode> {
     use audit::model::ChainVerdict;
-    match audit::service::verify(&app.db).await.map_err(|e| anyhow::anyhow!("{e}"))? {
+    match audit::service::verify(app).await.map_err(|e| anyhow::anyhow!("{e}"))? {
         ChainVerdict::Intact { records: 0, .. } => anyhow::bail!("there are no audit records: is this the right data folder?"),
-        ChainVerdict::Intact { records, chains, seals } => {
-            print_line!("audit chains intact: {records} records in {chains} chains, {seals} seals");
+        ChainVerdict::Intact { records, chains, seals, signed, noted } => {
+            print_line!("audit chains intact: {records} records in {chains} chains, {seals} seals, {signed} of them signed");
+            if seals > 0 && !noted {
+                print_line!("no seal is noted in the data folder: whether the newest ones are missing is not known");
+            }
             Ok(ExitCode::SUCCESS)
         }
         ChainVerdict::Broken { chain, sequence, fault } if chain.is_empty() => {
             print_line!("audit seal {sequence} broken: {fault}");
+            print_line!("{}", Lang::En.format(&format!("audit-seal-{fault}"), &[("n", &sequence.to_string())]));
             Ok(ExitCode::FAILURE)
         }
         ChainVerdict::Broken { chain, sequence, fault } => {

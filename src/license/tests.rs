@@ -129,7 +129,7 @@ async fn a_token_is_bound_to_node_and_digest() {
         let text = token(nodes[0].clone()).await;
         app.clock.advance(TimeDelta::hours(1));
         assert_eq!(text, token(nodes[0].clone()).await, "the same terms give the same token");
-        let terms = verify(&text, &app.keys.set).unwrap().terms().unwrap();
+        let terms = verify(&text, &app.keys.get().license.set).unwrap().terms().unwrap();
         let version = semver::Version::new(1, 0, 0);
         let judge = |node: &str, name: &str, digest: &Digest| {
             let node = app.ca.node_id(node);
@@ -155,7 +155,7 @@ async fn a_token_is_bound_to_node_and_digest() {
         activate(&app, &shop.operator, &license.id, &nodes[1]).await.unwrap();
         let (name, file) = service::file(&app, &shop.operator, license.id.clone()).await.unwrap();
         assert!(name.starts_with("belt-lic_") && name.ends_with(".jwt"));
-        assert_eq!(verify(&file, &app.keys.set).unwrap().nodes.len(), 2);
+        assert_eq!(verify(&file, &app.keys.get().license.set).unwrap().nodes.len(), 2);
     })
     .await;
 }
@@ -288,7 +288,7 @@ async fn an_administrator_suspends_reinstates_and_revokes() {
         assert_eq!((status, history), (200, [true; 3]));
         assert_eq!(decide(administrator.clone(), LicenseDecision::Reinstate, "again").await.unwrap_err().code, "license-state");
         assert_eq!(service::file(&app, &shop.operator, license.id.clone()).await.unwrap_err().code, "license-revoked");
-        assert!(matches!(crate::audit::service::verify(&app.db).await.unwrap(), crate::audit::model::ChainVerdict::Intact { .. }));
+        testing::assert_intact(&app).await;
     })
     .await;
 }

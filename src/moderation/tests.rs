@@ -55,7 +55,7 @@ async fn a_case_is_decided_once_and_with_a_reason() {
         assert_eq!(release_state(&app, &release).await, ReleaseState::Published);
         let listed = app.db.read(|conn| crate::catalog::service::find_listing(conn, "acme", APP)).await.unwrap();
         assert_eq!(listed.release_id.as_deref(), Some(release.as_str()));
-        assert!(matches!(crate::audit::service::verify(&app.db).await.unwrap(), crate::audit::model::ChainVerdict::Intact { .. }));
+        testing::assert_intact(&app).await;
     })
     .await;
 }

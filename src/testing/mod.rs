@@ -12,6 +12,7 @@ use actix_web::test::{TestRequest, init_service, try_call_service};
 use actix_web::web::Data;
 use actix_web::{HttpMessage as _, HttpResponse};
 
+use diesel::RunQueryDsl as _;
 use diesel::connection::SimpleConnection as _;
 
 use crate::account::service::{self as account, SignUp};
@@ -19,7 +20,7 @@ use crate::base::app::App;
 use crate::base::auth::{Actor, OrgKind, Role};
 use crate::base::clock::Clock;
 use crate::base::config::Settings;
-use crate::base::db::{Db, Location, Timestamp};
+use crate::base::db::{Conn, Db, Location, Timestamp};
 use crate::base::error::Result;
 use crate::fleet::service as fleet;
 use crate::registry;
@@ -173,8 +174,37 @@ where
 
 /// Asserts that every chain and seal is intact.
 pub async fn assert_intact(app: &App) {
-    let verdict = crate::audit::service::verify(&app.db).await.unwrap();
+    let verdict = crate::audit::service::verify(app).await.unwrap();
     assert!(matches!(verdict, crate::audit::model::ChainVerdict::Intact { .. }), "{verdict:?}");
+}
+
+#[derive(diesel::QueryableByName)]
+struct Trigger {
+    #[diesel(sql_type = diesel::sql_types::Text)]
+    name: String,
+}
+
+/// Takes away what makes the database refuse changes of the audit log, as a thief of it would.
+pub async fn unguarded(app: &App) {
+    app.db
+        .write(|conn| {
+            match conn {
+                Conn::Postgres(pg) => {
+                    for table in ["audit_records", "audit_heads", "audit_seals", "audit_seal_leaves"] {
+                        pg.batch_execute(&format!("ALTER TABLE {table} DISABLE TRIGGER USER"))?;
+                    }
+                }
+                Conn::Sqlite(lite) => {
+                    let found = diesel::sql_query("SELECT name FROM sqlite_master WHERE type = 'trigger' AND tbl_name LIKE 'audit_%'");
+                    for Trigger { name } in found.load::<Trigger>(lite)? {
+                        lite.batch_execute(&format!("DROP TRIGGER {name}"))?;
+                    }
+                }
+            }
+            Ok(())
+        })
+        .await
+        .unwrap();
 }
 
 /// The password of everyone in tests.

@@ -94,7 +94,7 @@ async fn an_order_is_paid_by_the_exact_amount_and_licensed_once() {
         let late = service::confirm_payment(&app, &shop.finance, &id, &receipt("1", "ICBC-2", "北矿")).await.unwrap_err();
         assert_eq!(late.code, "order-not-awaiting-payment");
         assert_eq!(cancel::by_buyer(&app, &shop.mine, &id).await.unwrap_err().code, "order-state");
-        assert!(matches!(crate::audit::service::verify(&app.db).await.unwrap(), crate::audit::model::ChainVerdict::Intact { .. }));
+        testing::assert_intact(&app).await;
     })
     .await;
 }

@@ -144,9 +144,10 @@ fn count(conn: &mut Conn, query: &str) -> i64 {
     diesel::sql_query(query).get_result::<Count>(conn).unwrap().n
 }
 
-#[tokio::test]
-async fn the_audit_chain_of_the_version_before_stays_verifiable() {
+#[test]
+fn the_audit_chain_of_the_version_before_stays_verifiable() {
     use pithead::audit::model::{ChainVerdict, GENESIS, OLD_CHAIN, Record};
+    use pithead::audit::service::{Known, Note, verify_in};
     const NAME: &str = "2026-11-29-000000";
     let both = Both::empty();
     for db in both.each() {
@@ -180,9 +181,10 @@ async fn the_audit_chain_of_the_version_before_stays_verifiable() {
             }
             migrate::up(&mut conn).unwrap();
         }
-        let intact = ChainVerdict::Intact { records: 3, chains: 1, seals: 0 };
-        assert_eq!(pithead::audit::service::verify(db).await.unwrap(), intact);
+        let known = Known { keys: app_package::keys::KeySet::new(), note: Note::Absent };
+        let intact = ChainVerdict::Intact { records: 3, chains: 1, seals: 0, signed: 0, noted: false };
         let mut conn = db.blocking().unwrap();
+        assert_eq!(verify_in(&mut conn, &known).unwrap(), intact);
         assert_eq!(count(&mut conn, "SELECT sequence AS n FROM audit_heads WHERE chain = '0'"), 3);
         conn.batch_execute(
             "INSERT INTO audit_records (chain, sequence, at, actor, action, subject, detail, previous_hash, hash) VALUES \
@@ -196,9 +198,48 @@ async fn the_audit_chain_of_the_version_before_stays_verifiable() {
         assert_eq!(count(&mut conn, "SELECT sequence AS n FROM audit_records WHERE hash = 'c'"), 5);
         migrate::up(&mut conn).unwrap();
         assert_eq!(count(&mut conn, "SELECT COUNT(*) AS n FROM audit_records WHERE chain = '0'"), 5);
-        drop(conn);
         let broken = ChainVerdict::Broken { chain: OLD_CHAIN.into(), sequence: 4, fault: "previous-hash" };
-        assert_eq!(pithead::audit::service::verify(db).await.unwrap(), broken);
+        assert_eq!(verify_in(&mut conn, &known).unwrap(), broken);
+    }
+}
+
+#[test]
+fn seals_of_the_version_before_stay_verifiable() {
+    use pithead::audit::model::{ChainVerdict, GENESIS, Leaf, OLD_CHAIN, Record};
+    use pithead::audit::seal;
+    use pithead::audit::service::{Known, Note, verify_in};
+    let mut record = Record {
+        chain: OLD_CHAIN.into(),
+        sequence: 1,
+        at: pithead::base::db::Timestamp::from_unix(1_767_225_600),
+        actor: "system".into(),
+        organization_id: None,
+        action: "quota.set".into(),
+        subject: "org_x".into(),
+        detail: "{}".into(),
+        previous_hash: GENESIS.into(),
+        hash: String::new(),
+    };
+    record.hash = record.expected_hash();
+    let hash = record.hash;
+    let root = seal::root(&mut [Leaf { chain: OLD_CHAIN.into(), sequence: 1, hash: hash.clone(), number: 1 }]);
+    let both = Both::empty();
+    for db in both.each() {
+        let mut conn = db.blocking().unwrap();
+        migrate::up(&mut conn).unwrap();
+        down_to_before(&mut conn, "2026-11-29-000082");
+        conn.batch_execute(&format!(
+            "INSERT INTO audit_records (chain, sequence, at, actor, action, subject, detail, previous_hash, hash) VALUES \
+             ('0', 1, '2026-01-01 00:00:00', 'system', 'quota.set', 'org_x', '{{}}', '{GENESIS}', '{hash}'); \
+             INSERT INTO audit_heads (chain, sequence, hash) VALUES ('0', 1, '{hash}'); \
+             INSERT INTO audit_seals (number, at, root) VALUES (1, '2026-01-01 00:00:10', '{root}'); \
+             INSERT INTO audit_seal_leaves (chain, sequence, hash, number) VALUES ('0', 1, '{hash}', 1);"
+        ))
+        .unwrap();
+        migrate::up(&mut conn).unwrap();
+        let known = Known { keys: app_package::keys::KeySet::new(), note: Note::Absent };
+        let intact = ChainVerdict::Intact { records: 1, chains: 1, seals: 1, signed: 0, noted: false };
+        assert_eq!(verify_in(&mut conn, &known).unwrap(), intact);
     }
 }
 

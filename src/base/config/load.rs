@@ -10,7 +10,7 @@ use toml::{Table, Value};
 use super::Settings;
 
 /// Shortest retention of logs in days.
-const MIN_LOG_DAYS: i64 = 180;
+pub const MIN_LOG_DAYS: i64 = 180;
 
 /// Settings with the origin of each value.
 #[derive(Debug, Clone)]
@@ -118,7 +118,13 @@ impl Loaded {
                 "storage.s3.secret_key" | "mail.password" if value != "\"\"" => "…".to_owned(),
                 _ => value,
             };
-            let _ = writeln!(out, "{key} = {shown}  # {origin}");
+            let warning = match key.as_str() {
+                "server.public_url" | "server.edge_url" if shown.starts_with("\"http:") => {
+                    "; trustBundleUri begins so: https in production (Margo)"
+                }
+                _ => "",
+            };
+            let _ = writeln!(out, "{key} = {shown}  # {origin}{warning}");
         }
         out
     }
@@ -182,6 +188,17 @@ mod tests {
         assert_eq!(loaded.settings.server.listen, "127.0.0.1:9");
         assert_eq!(loaded.origins["server.listen"], "PITHEAD_SERVER__LISTEN");
         assert_eq!(loaded.origins["database.connections"], "default");
+    }
+
+    #[test]
+    fn an_address_that_margo_does_not_take_in_production_is_said_to_be_one() {
+        let line = |url: &str| {
+            let env = [("PITHEAD_SERVER__PUBLIC_URL".to_owned(), url.to_owned())];
+            let shown = Loaded::load(None, env.into_iter()).unwrap().show();
+            shown.lines().find(|line| line.starts_with("server.public_url")).unwrap().to_owned()
+        };
+        assert!(line("http://market.example").contains("https in production"));
+        assert!(!line("https://market.example").contains("https in production"));
     }
 
     #[test]

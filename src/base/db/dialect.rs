@@ -105,13 +105,32 @@ pub fn pin_key(conn: &mut Conn, name: &str, fingerprint: &str) -> QueryResult<us
     .execute(conn)
 }
 
+/// A seal of the audit log, as it is stored.
+#[derive(Debug)]
+pub struct SealRow<'a> {
+    pub number: i64,
+    pub at: Timestamp,
+    pub root: &'a str,
+    pub previous: &'a str,
+    pub signed_from: i64,
+    pub kid: &'a str,
+    pub signature: &'a str,
+}
+
 /// Inserts a seal; 0 rows where its number is taken.
-pub fn insert_seal(conn: &mut Conn, number: i64, at: Timestamp, root: &str) -> QueryResult<usize> {
-    sql_query("INSERT INTO audit_seals (number, at, root) VALUES ($1, $2, $3) ON CONFLICT (number) DO NOTHING")
-        .bind::<BigInt, _>(number)
-        .bind::<diesel::sql_types::Timestamp, _>(at)
-        .bind::<Text, _>(root)
-        .execute(conn)
+pub fn insert_seal(conn: &mut Conn, seal: &SealRow<'_>) -> QueryResult<usize> {
+    sql_query(
+        "INSERT INTO audit_seals (number, at, root, previous, signed_from, kid, signature) VALUES ($1, $2, $3, $4, $5, $6, $7) \
+         ON CONFLICT (number) DO NOTHING",
+    )
+    .bind::<BigInt, _>(seal.number)
+    .bind::<diesel::sql_types::Timestamp, _>(seal.at)
+    .bind::<Text, _>(seal.root)
+    .bind::<Text, _>(seal.previous)
+    .bind::<BigInt, _>(seal.signed_from)
+    .bind::<Text, _>(seal.kid)
+    .bind::<Text, _>(seal.signature)
+    .execute(conn)
 }
 
 /// The next number of a counter, 1 at first. Holds the counter until the transaction ends, so that no number is left out.
@@ -327,19 +346,38 @@ pub fn content_length() -> diesel::expression::SqlLiteral<BigInt> {
 }
 
 #[derive(diesel::QueryableByName)]
-struct TagName {
+struct Name {
     #[diesel(sql_type = Text)]
     name: String,
 }
 
-/// Names of a repository's tags after a name, in ASCII order whatever the database's collation; with `visibility` only tags of manifests
-/// that have it.
-pub fn tags_after(conn: &mut Conn, repository_id: &str, after: &str, limit: i64, visibility: Option<&str>) -> QueryResult<Vec<String>> {
-    let collation = match conn {
+/// The collation that orders bytes, whatever the database's own.
+fn bytewise(conn: &Conn) -> &'static str {
+    match conn {
         Conn::Postgres(_) => "\"C\"",
         Conn::Sqlite(_) => "BINARY",
-    };
-    let rows: Vec<TagName> = sql_query(format!(
+    }
+}
+
+/// Names of repositories after a name, in ASCII order; of one organisation, or of all.
+pub fn repositories_after(conn: &mut Conn, organization_id: Option<&str>, after: &str, limit: i64) -> QueryResult<Vec<String>> {
+    let collation = bytewise(conn);
+    let rows: Vec<Name> = sql_query(format!(
+        "SELECT name FROM repositories WHERE name COLLATE {collation} > $1 AND ($2 = '' OR organization_id = $2) \
+         ORDER BY name COLLATE {collation} LIMIT $3"
+    ))
+    .bind::<Text, _>(after)
+    .bind::<Text, _>(organization_id.unwrap_or_default())
+    .bind::<BigInt, _>(limit)
+    .load(conn)?;
+    Ok(rows.into_iter().map(|row| row.name).collect())
+}
+
+/// Names of a repository's tags after a name, in ASCII order with `visibility` only tags of manifests
+/// that have it.
+pub fn tags_after(conn: &mut Conn, repository_id: &str, after: &str, limit: i64, visibility: Option<&str>) -> QueryResult<Vec<String>> {
+    let collation = bytewise(conn);
+    let rows: Vec<Name> = sql_query(format!(
         "SELECT name FROM tags WHERE repository_id = $1 AND name COLLATE {collation} > $2 \
          AND ($3 = '' OR digest IN (SELECT digest FROM manifests WHERE repository_id = $1 AND visibility = $3)) \
          ORDER BY name COLLATE {collation} LIMIT $4"

@@ -125,16 +125,21 @@ impl Export {
 }
 
 async fn verify(app: Data<App>, actor: Actor) -> PageResult {
-    Ok(match service::verify_as(&app, &actor).await? {
-        ChainVerdict::Intact { records, chains, .. } => {
-            let counts = [("n", records.to_string()), ("chains", chains.to_string())];
-            see_other_with("/admin/audit", "success", "audit-intact", &counts.each_ref().map(|(name, n)| (*name, n.as_str())))
+    let (kind, key, args) = match service::verify_as(&app, &actor).await? {
+        ChainVerdict::Intact { records, chains, seals, signed, noted } => {
+            let key = if noted || seals == 0 { "audit-intact" } else { "audit-intact-not-noted" };
+            let counts = [("n", records), ("chains", chains), ("seals", seals), ("signed", signed)];
+            ("success", key.to_owned(), counts.map(|(name, n)| (name, n.to_string())).to_vec())
+        }
+        ChainVerdict::Broken { chain, sequence, fault } if chain.is_empty() => {
+            ("danger", format!("audit-seal-{fault}"), vec![("n", sequence.to_string())])
         }
         ChainVerdict::Broken { chain, sequence, fault } => {
-            let key = if chain.is_empty() { "audit-seal-broken" } else { "audit-broken" };
-            see_other_with("/admin/audit", "danger", key, &[("n", &sequence.to_string()), ("chain", &chain), ("fault", fault)])
+            ("danger", "audit-broken".to_owned(), vec![("n", sequence.to_string()), ("chain", chain), ("fault", fault.to_owned())])
         }
-    })
+    };
+    let args: Vec<_> = args.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    Ok(see_other_with("/admin/audit", kind, &key, &args))
 }
 
 /// A thing or person that a record names.

@@ -1,0 +1,14 @@
+DROP TRIGGER audit_seal_leaves_kept ON audit_seal_leaves;
+DROP TRIGGER audit_seals_kept ON audit_seals;
+DROP TRIGGER audit_heads_kept ON audit_heads;
+DROP TRIGGER audit_heads_based ON audit_heads;
+DROP TRIGGER audit_records_pruned ON audit_records;
+DROP TRIGGER audit_records_kept ON audit_records;
+DROP TRIGGER audit_seals_signed ON audit_seals;
+DROP FUNCTION audit_based();
+DROP FUNCTION audit_pruned();
+DROP FUNCTION audit_refused();
+ALTER TABLE audit_seals DROP COLUMN signature;
+ALTER TABLE audit_seals DROP COLUMN kid;
+ALTER TABLE audit_seals DROP COLUMN signed_from;
+ALTER TABLE audit_seals DROP COLUMN previous;

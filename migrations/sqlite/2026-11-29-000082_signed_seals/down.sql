@@ -1,0 +1,13 @@
+DROP TRIGGER audit_seal_leaves_stay;
+DROP TRIGGER audit_seal_leaves_kept;
+DROP TRIGGER audit_seals_stay;
+DROP TRIGGER audit_seals_kept;
+DROP TRIGGER audit_heads_kept;
+DROP TRIGGER audit_heads_based;
+DROP TRIGGER audit_records_pruned;
+DROP TRIGGER audit_records_kept;
+DROP TRIGGER audit_seals_signed;
+ALTER TABLE audit_seals DROP COLUMN signature;
+ALTER TABLE audit_seals DROP COLUMN kid;
+ALTER TABLE audit_seals DROP COLUMN signed_from;
+ALTER TABLE audit_seals DROP COLUMN previous;
