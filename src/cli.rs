@@ -9,6 +9,7 @@ macro_rules! print_line {
 mod admin;
 mod client;
 mod folder;
+mod keys;
 mod package;
 mod progress;
 mod pull;
@@ -163,6 +164,11 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         return package::check(args, &loaded.settings.checks);
     }
     crate::base::private::by_default();
+    if let Command::Admin { command: admin::Command::Keys { command } } = &cli.command
+        && !matches!(command, keys::Command::Resign)
+    {
+        return keys::run(&loaded.settings, command);
+    }
     init_log(&loaded.settings.log)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -194,7 +200,7 @@ async fn serve(app: App) -> anyhow::Result<ExitCode> {
 }
 
 /// Parsers of requests that log what a client does wrong (TLS on the plain port, a broken head) as errors of ours.
-const NOISE: [&str; 2] = ["actix_http::h1::dispatcher=off", "actix_http::h1::decoder=off"];
+const NOISE: [&str; 3] = ["actix_http::h1::dispatcher=off", "actix_http::h1::decoder=off", "actix_http::h2::dispatcher=off"];
 
 /// The filter of a level; noise that strangers can make is shown only where the level names `actix_http`.
 fn log_filter(level: &str) -> anyhow::Result<tracing_subscriber::EnvFilter> {

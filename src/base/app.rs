@@ -11,10 +11,11 @@ use crate::base::clock::Clock;
 use crate::base::config::Settings;
 use crate::base::db::{Db, Location, migrate};
 use crate::base::live::Hub;
+use crate::base::load::Load;
 use crate::base::metrics::Metrics;
 use crate::base::open::Open;
 use crate::base::page_cache::PageCache;
-use crate::base::pki::{ca::NodeCa, keys::PlatformKeys, pins};
+use crate::base::pki::{ca::NodeCa, keys::Keyring, pins};
 use crate::base::private;
 use crate::base::ready::Readiness;
 use crate::base::room::Room;
@@ -36,13 +37,15 @@ pub struct Parts {
     pub room: Room,
     /// Whether the database takes writes.
     pub ready: Readiness,
-    /// Platform signing key.
-    pub keys: PlatformKeys,
+    /// The platform's signing keys.
+    pub keys: Keyring,
     /// Authority of node identities.
     pub ca: NodeCa,
     pub clock: Clock,
     /// Pokes for open pages.
     pub live: Hub,
+    /// Turns of requests, by class.
+    pub load: Load,
     pub metrics: Metrics,
     /// Search index.
     pub search: text_index::Index,
@@ -91,17 +94,19 @@ impl App {
         if !applied.is_empty() {
             tracing::info!(count = applied.len(), "migrations applied");
         }
+        let metrics = Metrics::default();
         Ok(Self(Arc::new(Parts {
             blobs: BlobStore::open(&data.join("storage"), &settings.storage)?,
             room,
             ready: Readiness::default(),
             keys,
             ca,
-            search: text_index::Index::open()?,
+            search: text_index::Index::default(),
             db,
             clock,
             live: Hub::default(),
-            metrics: Metrics::default(),
+            load: Load::of(&settings.load, &metrics),
+            metrics,
             pages: PageCache::default(),
             gates: Gates::default(),
             open: Open::default(),

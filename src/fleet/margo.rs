@@ -4,6 +4,7 @@
 pub mod desired;
 pub mod documents;
 mod faults;
+pub mod orders;
 pub mod recall;
 pub mod served;
 pub mod status;

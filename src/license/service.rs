@@ -22,13 +22,16 @@ use crate::base::jobs::Job;
 use crate::base::{config, ids};
 use crate::catalog::model::{AppName, PlanKind};
 use crate::license::model::{Activation, IssueInput, License, LicenseDecision, LicenseState, PullTerms};
-use crate::license::{model, store};
+use crate::license::{model, store, tell};
+use crate::webhook::model::EventKind;
 use crate::{account, audit, catalog, release};
 
 pub use super::store::{active_nodes, get_own};
 
 /// Licences on one page.
 pub const PAGE: i64 = 50;
+/// Licences that are looked at for a list of repositories, the newest.
+const MAX_LISTED: i64 = 5000;
 /// Longest reason of a decision, in characters.
 const MAX_REASON: usize = 500;
 
@@ -69,6 +72,7 @@ pub fn issue_in(c: &mut Change<'_>, settings: &config::License, input: IssueInpu
         "nodes": license.node_limit, "ends_at": license.ends_at,
     });
     c.audit("license.issued", &license.id, &detail);
+    tell::told(c, &license, EventKind::LicenseIssued, None, now)?;
     Ok(license)
 }
 
@@ -179,13 +183,27 @@ pub fn verdict_for(conn: &mut Conn, app: &App, license: &License, asked: License
 pub fn token_for(conn: &mut Conn, app: &App, license: &License, node_id: &str, digest: &str) -> Result<String> {
     let name = catalog::service::app_name(conn, &license.app_id)?;
     let claims = license.claims(&app.settings.server.public_url, name.repository(), vec![app.ca.node_id(node_id)], vec![digest.to_owned()]);
-    terms::sign(&claims, &app.keys.signing, &app.keys.kid).map_err(Error::internal)
+    sign(app, &claims)
+}
+
+fn sign(app: &App, claims: &terms::Claims) -> Result<String> {
+    let keys = app.keys.get();
+    terms::sign(claims, &keys.license.key, &keys.license.kid).map_err(Error::internal)
 }
 
 /// What an operator's licences of the app of a repository let it pull now.
 pub fn pull_terms(conn: &mut Conn, organization_id: &str, repository_name: &str, now: Timestamp) -> Result<PullTerms> {
     let Some((vendor, app)) = repository_name.split_once('/') else { return Ok(PullTerms::default()) };
     Ok(PullTerms::of(&store::for_repository(conn, organization_id, vendor, app)?, now))
+}
+
+/// Names of the repositories `<vendor>/<app>` of the apps for which an organisation has licences, with their terms, in ASCII order.
+pub fn licensed_repositories(conn: &mut Conn, organization_id: &str, now: Timestamp) -> Result<BTreeMap<String, PullTerms>> {
+    let mut by_name: BTreeMap<String, Vec<License>> = BTreeMap::new();
+    for (vendor, app, license) in store::with_repositories(conn, organization_id, MAX_LISTED)? {
+        by_name.entry(format!("{vendor}/{app}")).or_default().push(license);
+    }
+    Ok(by_name.into_iter().map(|(name, licenses)| (name, PullTerms::of(&licenses, now))).collect())
 }
 
 /// Whether an organisation has, or had, a licence for an app.
@@ -284,7 +302,7 @@ pub async fn file(app: &App, actor: &Actor, id: String) -> Result<(String, Strin
             let name = catalog::service::app_name(conn, &license.app_id)?;
             let nodes = store::active_nodes(conn, &license.id)?.iter().map(|id| handle.ca.node_id(id)).collect();
             let claims = license.claims(&handle.settings.server.public_url, name.repository(), nodes, Vec::new());
-            let token = terms::sign(&claims, &handle.keys.signing, &handle.keys.kid).map_err(Error::internal)?;
+            let token = sign(&handle, &claims)?;
             Ok((format!("{}-{}.jwt", name.slug, license.id), token))
         })
         .await
@@ -311,7 +329,7 @@ pub async fn decide(app: &App, actor: &Actor, id: String, decision: LicenseDecis
         }
         let detail = json!({"reason": reason, "operator": license.organization_id, "nodes": nodes.len()});
         c.audit(decision.action(), &id, &detail);
-        Ok(())
+        tell::told(c, &License { state: to, ..license }, EventKind::LicenseChanged, Some(&reason), now)
     })
     .await
 }

@@ -5,6 +5,8 @@
 
 use std::collections::HashMap;
 
+use app_package::orders::MAX_REVOKED;
+
 use super::model::{Event, Recall, Release};
 use super::{service, store};
 use crate::audit::Change;
@@ -12,6 +14,7 @@ use crate::base::db::Conn;
 use crate::base::error::Result;
 use crate::base::jobs::Job;
 use crate::catalog;
+use crate::webhook::model::EventKind;
 
 /// Recalls a release, in the caller's transaction; the caller has asked for the right and audits the decision. Nobody deploys the release
 /// once this returns: deploying holds the app before it looks.
@@ -22,11 +25,12 @@ pub fn recall_in(c: &mut Change<'_>, release_id: &str, reason: &str) -> Result<R
     let now = c.now;
     let seen = service::get(c, release_id)?;
     service::hold_app(c, &seen.app_id)?;
-    let release = service::get(c, release_id)?;
-    service::transition(c, &release, Event::Recalled, now)?;
+    let mut release = service::get(c, release_id)?;
+    release.state = service::transition(c, &release, Event::Recalled, now)?;
     store::set_recall(c, release_id, Recall { reason: reason.to_owned(), at: now })?;
     service::list_newest_in(c, &release.app_id)?;
     c.enqueue(&Job::TellNodes { release_id: release_id.to_owned(), after: String::new() })?;
+    service::told(c, &release, EventKind::ReleaseRecalled, Some(reason))?;
     let owner = catalog::service::owner(c, &release.app_id)?;
     c.poke(&owner.organization_id, service::topic(release_id));
     c.poke(&owner.organization_id, "releases");
@@ -37,6 +41,16 @@ pub fn recall_in(c: &mut Change<'_>, release_id: &str, reason: &str) -> Result<R
 /// Why each of some releases was recalled; those that were not are left out.
 pub fn recalls(conn: &mut Conn, release_ids: &[&str]) -> Result<HashMap<String, Recall>> {
     Ok(store::recalls(conn, release_ids)?)
+}
+
+/// Digests of the releases that were recalled, those of the newest releases first.
+pub fn digests(conn: &mut Conn) -> Result<Vec<String>> {
+    Ok(store::recalled(conn, i64::try_from(MAX_REVOKED).unwrap_or(i64::MAX))?)
+}
+
+/// How many releases were recalled. It only grows.
+pub fn count(conn: &mut Conn) -> Result<i64> {
+    Ok(store::count_recalled(conn)?)
 }
 
 /// Why a release was recalled.

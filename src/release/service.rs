@@ -1,8 +1,5 @@
 //! Use cases of releases. Transitions go through [`model::next`]; each is audited in its transaction.
 
-use app_package::digest::Digest;
-use app_package::dsse::ReleaseStatement;
-use app_package::oci::{Descriptor, EMPTY_BYTES, signature_manifest};
 use inference::check::CheckReport;
 use serde_json::json;
 
@@ -19,9 +16,10 @@ use crate::catalog::model::Owner;
 use crate::catalog::service::Newest;
 use crate::registry::model::Visibility;
 use crate::release::difference::Flag;
-use crate::release::model::{Channel, Event, Release, ReleaseState};
-use crate::release::{comparison, limits, model, store};
-use crate::{audit, catalog, registry};
+use crate::release::model::{Channel, Event, Release, ReleaseLine, ReleaseState};
+use crate::release::{comparison, limits, model, signing, store};
+use crate::webhook::model::{Event as Told, EventKind};
+use crate::{audit, catalog, registry, webhook};
 
 pub use super::store::{find_version, latest_report, versions};
 
@@ -61,7 +59,7 @@ pub(super) fn hold_app(conn: &mut Conn, app_id: &str) -> Result<()> {
 /// Moves a release on by an event, if nothing else has moved it since it was read.
 pub(super) fn transition(conn: &mut Conn, release: &Release, event: Event, now: Timestamp) -> Result<ReleaseState> {
     let to = model::next(release.state, event)?;
-    exactly_one(store::mark(conn, &release.id, &[release.state], to, now)?, "release-state")?;
+    exactly_one(store::mark(conn, &release.id, &release.digest, &[release.state], to, now)?, "release-state")?;
     show_manifest(conn, release, to)?;
     Ok(to)
 }
@@ -130,41 +128,27 @@ pub fn submit_in(c: &mut Change<'_>, release_id: &str, channel: Channel) -> Resu
 /// `release`, `release-state`.
 pub fn approve_in(c: &mut Change<'_>, app: &App, release_id: &str) -> Result<()> {
     let now = c.now;
-    let release = get(c, release_id)?;
+    let mut release = get(c, release_id)?;
     hold_app(c, &release.app_id)?;
-    transition(c, &release, Event::Approved, now)?;
+    release.state = transition(c, &release, Event::Approved, now)?;
     store::set_published(c, &release.id, now)?;
-    let signature = sign_in(c, app, &release, now)?;
-    let detail = json!({"version": release.version, "digest": release.digest, "signature": signature, "kid": app.keys.kid});
+    let signature = signing::sign_in(c, app, &release, now)?;
+    let detail = json!({"version": release.version, "digest": release.digest, "signature": signature, "kid": app.keys.get().approve.kid});
     c.audit("release.published", &release.id, &detail);
+    told(c, &release, EventKind::ReleasePublished, None)?;
     list_newest_in(c, &release.app_id)?;
     // Once more after its submission: a set may have been made since.
     c.enqueue(&Job::ScoreRelease { release_id: release.id })
 }
 
-/// Writes the platform's DSSE signature beside the release; gives the digest of its manifest.
-fn sign_in(conn: &mut Conn, app: &App, release: &Release, now: Timestamp) -> Result<Digest> {
-    let owner = catalog::service::owner(conn, &release.app_id)?;
-    let lost = |what: &str| Error::internal(anyhow::anyhow!("{what} of release {} is gone", release.id));
-    let repository = registry::service::repository(conn, &owner.repository())?.ok_or_else(|| lost("repository"))?;
-    let stored = registry::service::find_manifest(conn, &repository.id, &release.digest)?.ok_or_else(|| lost("manifest"))?;
-    let digest = Digest::parse(&release.digest).map_err(Error::internal)?;
-    let statement = ReleaseStatement {
-        digest: digest.clone(),
-        vendor: owner.vendor,
-        app: owner.app,
-        version: release.manifest.version.clone(),
-        verdict: "approved".into(),
-    };
-    let envelope = statement.sign(&app.keys.kid, &app.keys.signing).to_bytes();
-    for bytes in [EMPTY_BYTES, envelope.as_slice()] {
-        registry::service::store_blob_in(conn, &app.blobs, &repository.id, bytes, now)?;
-    }
-    let subject =
-        Descriptor { media_type: stored.media_type, digest, size: stored.content.len() as u64, annotations: None, artifact_type: None };
-    // Kept: its owner may delete what else refers to a release, and nodes ask for this one.
-    let manifest = signature_manifest(&subject, &envelope).into();
-    registry::service::put_manifest_in(conn, &repository.id, manifest, Visibility::Kept, now)
+/// Tells the developer's webhooks what has become of a release, in the transaction of its cause.
+pub fn told(c: &mut Change<'_>, release: &Release, kind: EventKind, reason: Option<&str>) -> Result<()> {
+    let (owner, now) = (catalog::service::owner(c, &release.app_id)?, c.now);
+    let data = json!({
+        "release": release.id, "app": owner.repository(), "version": release.version, "digest": release.digest, "state": release.state,
+        "reason": reason,
+    });
+    webhook::service::tell(c, &owner.organization_id, &Told::new(kind, data), now)
 }
 
 /// Moves a release to a state if it is in one of `from`, in the caller's transaction; the caller audits its decision.
@@ -173,8 +157,8 @@ fn sign_in(conn: &mut Conn, app: &App, release: &Release, now: Timestamp) -> Res
 /// `release-state`: it is in another state, or the step does not exist.
 pub fn mark_in(conn: &mut Conn, release_id: &str, from: &[ReleaseState], to: ReleaseState, now: Timestamp) -> Result<()> {
     let from: Vec<ReleaseState> = from.iter().copied().filter(|state| model::follows(*state, to)).collect();
-    exactly_one(store::mark(conn, release_id, &from, to, now)?, "release-state").map_err(|e| e.arg("state", to))?;
     let release = get(conn, release_id)?;
+    exactly_one(store::mark(conn, release_id, &release.digest, &from, to, now)?, "release-state").map_err(|e| e.arg("state", to))?;
     show_manifest(conn, &release, to)
 }
 
@@ -218,6 +202,24 @@ fn latest(conn: &mut Conn, app_id: &str, state: ReleaseState) -> Result<Option<R
         return Ok(None);
     };
     Ok(Some(store::get(conn, &id)?))
+}
+
+/// Releases of a developer on one page.
+pub const PAGE: i64 = 50;
+
+/// The developer's own releases before an id, newest first, one more than a page; each with the short name of its app.
+pub async fn list_own(app: &App, actor: &Actor, before: Option<String>) -> Result<Vec<ReleaseLine>> {
+    let vendor = policy::require(actor, Action::ViewOwnApps)?.organization_id.clone();
+    app.db.read(move |conn| Ok(store::list_own(conn, &vendor, before.as_deref(), PAGE + 1)?)).await
+}
+
+/// One of the developer's own releases.
+///
+/// # Errors
+/// `release`: not there, or another's.
+pub fn own_in(conn: &mut Conn, actor: &Actor, id: &str) -> Result<ReleaseLine> {
+    let vendor = &policy::require(actor, Action::ViewOwnApps)?.organization_id;
+    store::own_line(conn, vendor, id).or_not_found("release")
 }
 
 /// A release of an app by id.

@@ -6,22 +6,23 @@ use std::sync::{Arc, Mutex, PoisonError};
 use chrono::TimeDelta;
 use rustls::RootCertStore;
 use rustls::crypto::CryptoProvider;
+use rustls::client::danger::HandshakeSignatureValid;
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::server::{ClientHello, ResolvesServerCert, WebPkiClientVerifier};
 use rustls::sign::CertifiedKey;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::{DigitallySignedStruct, DistinguishedName, SignatureScheme};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, UnixTime};
 
 use crate::base::app::App;
 use crate::base::db::Timestamp;
-use crate::base::pki::ca::SERVER_BACK;
+use crate::base::pki::ca::{Authority, SERVER_BACK};
 
 /// How long before the authority's end it is told.
 const WARN: TimeDelta = TimeDelta::days(365);
 
 pub fn config(app: &App) -> anyhow::Result<rustls::ServerConfig> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let mut roots = RootCertStore::empty();
-    roots.add(CertificateDer::from(app.ca.certificate_der.clone()))?;
-    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone()).allow_unauthenticated().build()?;
+    let verifier = Arc::new(Clients::new(app, provider.clone())?);
     let mut config = rustls::ServerConfig::builder_with_provider(provider.clone())
         .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])?
         .with_client_cert_verifier(verifier)
@@ -29,6 +30,93 @@ pub fn config(app: &App) -> anyhow::Result<rustls::ServerConfig> {
     // No early data: it could be replayed.
     config.max_early_data_size = 0;
     Ok(config)
+}
+
+/// Judges nodes' certificates by the authorities of the moment.
+struct Clients {
+    app: App,
+    provider: Arc<CryptoProvider>,
+    current: Mutex<(Arc<Authority>, Arc<dyn ClientCertVerifier>)>,
+}
+
+impl std::fmt::Debug for Clients {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Clients").finish_non_exhaustive()
+    }
+}
+
+fn verifier(authority: &Authority, provider: Arc<CryptoProvider>) -> anyhow::Result<Arc<dyn ClientCertVerifier>> {
+    let mut roots = RootCertStore::empty();
+    for certificate in &authority.trusted {
+        roots.add(CertificateDer::from(certificate.clone()))?;
+    }
+    Ok(WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider).allow_unauthenticated().build()?)
+}
+
+impl Clients {
+    fn new(app: &App, provider: Arc<CryptoProvider>) -> anyhow::Result<Self> {
+        let present = app.ca.present();
+        let current = Mutex::new((present.clone(), verifier(&present, provider.clone())?));
+        Ok(Self { app: app.clone(), provider, current })
+    }
+
+    fn present(&self) -> Arc<dyn ClientCertVerifier> {
+        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        let present = self.app.ca.present();
+        if !Arc::ptr_eq(&current.0, &present) {
+            match verifier(&present, self.provider.clone()) {
+                Ok(made) => *current = (present, made),
+                Err(e) => tracing::error!(error = %e, "the authorities of node identities cannot be used"),
+            }
+        }
+        current.1.clone()
+    }
+}
+
+impl ClientCertVerifier for Clients {
+    fn offer_client_auth(&self) -> bool {
+        true
+    }
+
+    fn client_auth_mandatory(&self) -> bool {
+        false
+    }
+
+    /// No hints: clients have one certificate, and the list would change under them.
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        &[]
+    }
+
+    fn verify_client_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<ClientCertVerified, rustls::Error> {
+        self.present().verify_client_cert(end_entity, intermediates, now)
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.present().verify_tls12_signature(message, cert, dss)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.present().verify_tls13_signature(message, cert, dss)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.present().supported_verify_schemes()
+    }
 }
 
 /// The certificate that the endpoint shows.
@@ -41,6 +129,8 @@ struct Endpoint {
 
 struct Current {
     key: Arc<CertifiedKey>,
+    /// Who issued it.
+    authority: Arc<Authority>,
     /// While it is shown: until a third of its life is left, and from its beginning, for a clock may be set back.
     from: Timestamp,
     until: Timestamp,
@@ -60,9 +150,9 @@ impl Endpoint {
 }
 
 fn make(app: &App, provider: &CryptoProvider, hosts: &[String]) -> anyhow::Result<Current> {
-    let now = app.clock.now();
-    if now.plus(WARN) > app.ca.expires_at {
-        tracing::warn!(ends = %app.ca.expires_at.utc(), "the authority of node identities ends; after that all nodes must be enrolled again");
+    let (now, authority) = (app.clock.now(), app.ca.present());
+    if now.plus(WARN) > authority.expires_at {
+        tracing::warn!(ends = %authority.expires_at.utc(), "the authority of node identities ends: put another one in its place (pithead admin keys authority)");
     }
     let identity = app.ca.server_identity(hosts, now)?;
     let chain = identity.chain.into_iter().map(CertificateDer::from).collect();
@@ -70,7 +160,7 @@ fn make(app: &App, provider: &CryptoProvider, hosts: &[String]) -> anyhow::Resul
     // At the end of the authority not at each connection.
     let shown = ((identity.expires_at.utc() - now.utc()) * 2 / 3).max(TimeDelta::hours(1));
     let key = Arc::new(CertifiedKey::new(chain, key));
-    Ok(Current { key, from: now.minus(SERVER_BACK), until: now.plus(shown) })
+    Ok(Current { key, authority, from: now.minus(SERVER_BACK), until: now.plus(shown) })
 }
 
 impl std::fmt::Debug for Endpoint {
@@ -83,7 +173,7 @@ impl ResolvesServerCert for Endpoint {
     fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
         let now = self.app.clock.now();
-        if now < current.from || now >= current.until {
+        if now < current.from || now >= current.until || !Arc::ptr_eq(&current.authority, &self.app.ca.present()) {
             match make(&self.app, &self.provider, &self.hosts) {
                 Ok(made) => {
                     tracing::info!(until = %made.until.utc(), "a new certificate of the node endpoint was made");
@@ -103,7 +193,7 @@ mod tests {
 
     use rustls::client::WebPkiServerVerifier;
     use rustls::{ClientConfig, ClientConnection};
-    use rustls_pki_types::{ServerName, UnixTime};
+    use rustls_pki_types::ServerName;
 
     use super::*;
     use crate::testing::each_backend;
@@ -119,7 +209,7 @@ mod tests {
         }
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let mut roots = RootCertStore::empty();
-        roots.add(CertificateDer::from(app.ca.certificate_der.clone())).unwrap();
+        roots.add(CertificateDer::from(app.ca.present().certificate_der.clone())).unwrap();
         let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider.clone()).build().unwrap();
         let time = Arc::new(At(Duration::from_secs(at.unix().unsigned_abs())));
         let client = ClientConfig::builder_with_details(provider, time)
@@ -164,8 +254,8 @@ mod tests {
             app.clock.advance(TimeDelta::days(-300));
             shown();
             // None outlives the authority.
-            app.clock.advance(app.ca.expires_at.utc() - app.clock.now().utc() - TimeDelta::days(100));
-            assert_eq!(shown(), app.ca.expires_at);
+            app.clock.advance(app.ca.present().expires_at.utc() - app.clock.now().utc() - TimeDelta::days(100));
+            assert_eq!(shown(), app.ca.present().expires_at);
         })
         .await;
     }

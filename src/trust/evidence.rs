@@ -99,9 +99,10 @@ pub async fn of_release(app: &App, subject: &Subject) -> Result<Evidence> {
     let (digest, version) = (parse_digest(&subject.digest)?, semver::Version::parse(&subject.version).ok());
     let expected = Expected { digest: &digest, vendor: &subject.vendor, app: &subject.app, version: version.as_ref() };
     let vendor = active_set(&keys);
-    let (expected, vendor, keys) = (&expected, &vendor, &keys);
+    let platform = app.keys.get();
+    let (expected, vendor, keys, platform) = (&expected, &vendor, &keys, &platform.approve.set);
     let judged = stream::iter(manifests).map(|(at, manifest)| async move {
-        let judged = judge_stored(&app.blobs, &manifest, expected, &app.keys.set, vendor).await?;
+        let judged = judge_stored(&app.blobs, &manifest, expected, platform, vendor).await?;
         Ok::<_, Error>(of_vendor(judged, at, keys))
     });
     let mut signatures: Vec<Signature> = judged.buffered(READS).try_collect().await?;

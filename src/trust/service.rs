@@ -38,8 +38,8 @@ pub async fn add(app: &App, actor: &Actor, name: &str, text: &str) -> Result<Str
     let parsed = public_key::parse(text);
     match &parsed {
         Err(e) => faults.add_with("public_key", e.code(), "max", public_key::MAX_BYTES),
-        // The platform's own key cannot be a vendor's; pasting it here is a mistake.
-        Ok(key) if app.keys.set.get(&keys::kid_of(key)).is_some() => faults.add("public_key", "key-of-platform"),
+        // A key of the platform cannot be a vendor's; pasting it here is a mistake.
+        Ok(key) if app.keys.get().root.keys.contains_key(&keys::kid_of(key)) => faults.add("public_key", "key-of-platform"),
         Ok(_) => {}
     }
     faults.check()?;

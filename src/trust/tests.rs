@@ -62,7 +62,7 @@ async fn owners_register_and_revoke_keys() {
         assert_eq!(field(service::add(&app, &acme, "again", &jwk.to_string()).await), taken);
         assert_eq!(field(service::add(&app, &acme, "x", "rsa").await), (key.clone(), "key-malformed"));
         assert_eq!(field(service::add(&app, &acme, "x", &"x".repeat(5000)).await), (key.clone(), "key-too-long"));
-        assert_eq!(field(service::add(&app, &acme, "x", &pem(&app.keys.signing)).await), (key.clone(), "key-of-platform"));
+        assert_eq!(field(service::add(&app, &acme, "x", &pem(&app.keys.get().approve.key)).await), (key.clone(), "key-of-platform"));
         assert_eq!(field(service::add(&app, &acme, " ", &pem(&second)).await), ("name".to_owned(), "required"));
 
         // Members see, and change nothing; others see nothing of it.
@@ -219,7 +219,8 @@ async fn signatures_are_judged_from_the_stored_bytes() {
         };
         fixture.attach(&approval.sign(&kid, &own).to_bytes()).await;
         assert_eq!(fixture.standing(Signer::Platform).await, Some(Standing::UnknownKey));
-        fixture.attach(&approval.sign(&app.keys.kid, &app.keys.signing).to_bytes()).await;
+        let keys = app.keys.get();
+        fixture.attach(&approval.sign(&keys.approve.kid, &keys.approve.key).to_bytes()).await;
         assert_eq!(fixture.standing(Signer::Platform).await, Some(Standing::Valid));
         let envelope = fixture.attach(&fixture.sign(&own).to_bytes()).await;
         let found = fixture.evidence().await;

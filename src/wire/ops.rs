@@ -36,7 +36,7 @@ async fn metrics(app: Data<App>) -> HttpResponse {
 }
 
 async fn jwks(app: Data<App>) -> ApiResult {
-    Ok(HttpResponse::Ok().insert_header((header::CACHE_CONTROL, "public, max-age=300")).json(app.keys.set.to_jwks()))
+    Ok(HttpResponse::Ok().insert_header((header::CACHE_CONTROL, "public, max-age=300")).json(app.keys.get().jwks()))
 }
 
 /// Margo's discovery document: the address of the trust bundle.

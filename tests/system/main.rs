@@ -12,6 +12,7 @@
 )]
 #![allow(clippy::disallowed_methods, reason = "make test says in variables where the tests find their tools")]
 
+mod api;
 mod certificates;
 mod chaos;
 mod clients;
@@ -21,6 +22,7 @@ mod demo;
 mod durable;
 mod evaluation;
 mod far;
+mod keys;
 mod mail;
 mod parsers;
 mod registry;

@@ -9,7 +9,7 @@ use ed25519_dalek::{Signature, Signer as _, SigningKey};
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
-use crate::keys::KeySet;
+use crate::keys::{KeySet, kid_of};
 
 /// Payload type of in-toto statements.
 pub const IN_TOTO_TYPE: &str = "application/vnd.in-toto+json";
@@ -74,9 +74,14 @@ impl DsseError {
 }
 
 impl Envelope {
-    /// Reads an envelope from JSON.
+    /// Reads an envelope from JSON, of [`MAX_ENVELOPE_BYTES`] at most.
     pub fn parse(bytes: &[u8]) -> Result<Self, DsseError> {
-        if bytes.len() > MAX_ENVELOPE_BYTES {
+        Self::parse_within(bytes, MAX_ENVELOPE_BYTES)
+    }
+
+    /// Reads an envelope from JSON, of so many bytes at most.
+    pub fn parse_within(bytes: &[u8], max: usize) -> Result<Self, DsseError> {
+        if bytes.len() > max {
             return Err(DsseError::Malformed);
         }
         serde_json::from_slice(bytes).map_err(|_| DsseError::Malformed)
@@ -108,6 +113,22 @@ pub fn sign(payload_type: &str, payload: &[u8], keyid: &str, key: &SigningKey) -
         payload: STANDARD.encode(payload),
         signatures: vec![EnvelopeSignature { keyid: keyid.to_owned(), sig: STANDARD.encode(signature.to_bytes()) }],
     }
+}
+
+/// Adds a key's signature to an envelope; one that it has by this key is replaced.
+///
+/// # Errors
+/// [`DsseError::Malformed`]: the payload is no base64, or there are as many signatures as are looked at.
+pub fn countersign(envelope: &mut Envelope, key: &SigningKey) -> Result<(), DsseError> {
+    let payload = decode(&envelope.payload).ok_or(DsseError::Malformed)?;
+    let keyid = kid_of(&key.verifying_key());
+    envelope.signatures.retain(|signature| signature.keyid != keyid);
+    if envelope.signatures.len() >= MAX_SIGNATURES {
+        return Err(DsseError::Malformed);
+    }
+    let sig = STANDARD.encode(key.sign(&pae(&envelope.payload_type, &payload)).to_bytes());
+    envelope.signatures.push(EnvelopeSignature { keyid, sig });
+    Ok(())
 }
 
 /// The payload, when at least one signature by a key of the set fits. The caller checks the payload type.

@@ -131,6 +131,16 @@ impl KeySet {
         kid
     }
 
+    /// Takes a key out.
+    pub fn remove(&mut self, kid: &str) {
+        self.keys.remove(kid);
+    }
+
+    /// Adds all keys of another set.
+    pub fn extend(&mut self, other: &Self) {
+        self.keys.extend(other.keys.iter().map(|(kid, key)| (kid.clone(), *key)));
+    }
+
     /// The key with that id.
     pub fn get(&self, kid: &str) -> Option<&VerifyingKey> {
         self.keys.get(kid)

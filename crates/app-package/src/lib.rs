@@ -15,8 +15,10 @@ pub mod license;
 pub mod manifest;
 pub mod margo;
 pub mod oci;
+pub mod orders;
 pub mod path;
 pub mod public_key;
+pub mod root;
 pub mod text;
 pub mod validate;
 

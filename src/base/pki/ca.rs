@@ -3,7 +3,8 @@
 //! The authority chooses the name itself and takes nothing from a request but its public key. Revocation is by the `nodes` table,
 //! which every call checks; certificates live for days.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use anyhow::Context as _;
 use base64::Engine as _;
@@ -19,19 +20,29 @@ use crate::base::config;
 use crate::base::db::Timestamp;
 use crate::base::error::{Error, Result};
 
+/// Name of the first authority's files; those of later ones begin with it.
+pub const NAME: &str = "node-ca";
 /// Life of the node endpoint's certificate in days, and how far it reaches back for clients whose clocks are behind.
 const SERVER_DAYS: i64 = 397;
 pub const SERVER_BACK: chrono::TimeDelta = chrono::TimeDelta::hours(1);
 
-/// Key, certificate and names of the authority.
-pub struct NodeCa {
+/// The authority that issues, and those whose certificates count beside its own.
+pub struct Authority {
     issuer: Issuer<'static, KeyPair>,
-    /// PEM of the authority's certificate: the trust bundle.
+    /// The issuing authority's certificate, PEM.
     pub certificate_pem: String,
     /// The same certificate in DER.
     pub certificate_der: Vec<u8>,
-    /// Until when the authority is valid. There is no change-over to another one.
+    /// Until when it is valid.
     pub expires_at: Timestamp,
+    /// Certificates (DER) of all authorities that are trusted, the issuing one first.
+    pub trusted: Vec<Vec<u8>>,
+}
+
+/// The authority in use, which changes while the server runs, and the names that it gives.
+pub struct NodeCa {
+    present: RwLock<Arc<Authority>>,
+    folder: PathBuf,
     domain: String,
     wfm: String,
     days: i64,
@@ -67,44 +78,106 @@ pub struct ServerIdentity {
     pub expires_at: Timestamp,
 }
 
-impl NodeCa {
-    /// Loads the authority's key and certificate from `dir`, or makes them.
-    pub fn load_or_make(dir: &Path, trust: &config::Trust) -> anyhow::Result<Self> {
-        let key_pem = super::load_or_make(&dir.join("node-ca.key.pem"), || Ok(KeyPair::generate()?.serialize_pem()))?;
-        let key = KeyPair::from_pem(&key_pem).context("node CA key is damaged")?;
-        let certificate_pem = super::load_or_make(&dir.join("node-ca.pem"), || {
-            let mut params = CertificateParams::default();
-            params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
-            params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-            params.distinguished_name = name(&format!("Pithead node CA {}", trust.domain));
-            params.subject_alt_names = vec![SanType::URI(format!("spiffe://{}", trust.domain).try_into()?)];
-            params.not_before = OffsetDateTime::now_utc() - Duration::hours(1);
-            params.not_after = OffsetDateTime::now_utc() + Duration::days(3650);
-            Ok(params.self_signed(&key)?.pem())
-        })?;
+impl Authority {
+    fn of(key_pem: &str, certificate_pem: String, trusted: Vec<Vec<u8>>) -> anyhow::Result<Self> {
+        let key = KeyPair::from_pem(key_pem).context("node CA key is damaged")?;
         let issuer = Issuer::from_ca_cert_pem(&certificate_pem, key).context("node CA certificate is damaged")?;
         let certificate_der = der_of(&certificate_pem)?;
         let expires_at = end_of(&certificate_der)?;
-        let days = trust.node_certificate_days.clamp(1, 365);
-        Ok(Self { issuer, certificate_pem, certificate_der, expires_at, domain: trust.domain.clone(), wfm: trust.wfm.clone(), days })
+        Ok(Self { issuer, certificate_pem, certificate_der, expires_at, trusted })
     }
 
-    /// `sha256:<hex>` of the authority's certificate in DER: what an enrolment command pins.
+    /// `sha256:<hex>` of the certificate in DER: what an enrolment command pins.
     pub fn pin(&self) -> String {
         format!("sha256:{}", hex::encode(Sha256::digest(&self.certificate_der)))
     }
 
-    /// The authority as a SPIFFE trust bundle: a JWK set with one EC key of use `x509-svid`.
+    /// All authorities that are trusted, PEM.
+    pub fn bundle_pem(&self) -> String {
+        self.trusted.iter().map(|der| pem_of(der)).collect()
+    }
+}
+
+/// Makes key and certificate of an authority in `<dir>/<name>.key.pem` and `<dir>/<name>.pem`, or reads those that are there; gives both as PEM.
+pub fn load_or_make(dir: &Path, name: &str, domain: &str) -> anyhow::Result<(String, String)> {
+    let key_pem = super::load_or_make(&dir.join(format!("{name}.key.pem")), || Ok(KeyPair::generate()?.serialize_pem()))?;
+    let key = KeyPair::from_pem(&key_pem).context("node CA key is damaged")?;
+    let certificate_pem = super::load_or_make(&dir.join(format!("{name}.pem")), || {
+        let mut params = CertificateParams::default();
+        params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        params.distinguished_name = self::name(&format!("Pithead node CA {domain}"));
+        params.subject_alt_names = vec![SanType::URI(format!("spiffe://{domain}").try_into()?)];
+        params.not_before = OffsetDateTime::now_utc() - Duration::hours(1);
+        params.not_after = OffsetDateTime::now_utc() + Duration::days(3650);
+        Ok(params.self_signed(&key)?.pem())
+    })?;
+    Ok((key_pem, certificate_pem))
+}
+
+/// Key and certificate (PEM) of an authority in a folder, by its certificate.
+fn find(dir: &Path, der: &[u8]) -> anyhow::Result<(String, String)> {
+    for entry in std::fs::read_dir(dir).with_context(|| format!("cannot read {}", dir.display()))? {
+        let path = entry?.path();
+        let Some(name) = path.file_name().and_then(|name| name.to_str()).and_then(|name| name.strip_suffix(".pem")) else { continue };
+        if !name.starts_with(NAME) || name.ends_with(".key") {
+            continue;
+        }
+        let certificate = std::fs::read_to_string(&path)?;
+        if der_of(&certificate)? == der {
+            let key = path.with_file_name(format!("{name}.key.pem"));
+            return Ok((std::fs::read_to_string(&key).with_context(|| format!("cannot read {}", key.display()))?, certificate));
+        }
+    }
+    anyhow::bail!("key and certificate of the authority of node identities are missing in {}", dir.display())
+}
+
+/// The authority that a root document has issue certificates, out of a folder.
+///
+/// # Errors
+/// Its key is missing or damaged.
+pub fn authority(dir: &Path, trusted: Vec<Vec<u8>>) -> anyhow::Result<Authority> {
+    let first = trusted.first().context("the root document names no authority of node identities")?;
+    let (key_pem, certificate_pem) = find(dir, first)?;
+    Authority::of(&key_pem, certificate_pem, trusted)
+}
+
+impl NodeCa {
+    /// Loads the first authority's key and certificate from `dir`, or makes them.
+    pub fn load_or_make(dir: &Path, trust: &config::Trust) -> anyhow::Result<Self> {
+        let (key_pem, certificate_pem) = load_or_make(dir, NAME, &trust.domain)?;
+        let trusted = vec![der_of(&certificate_pem)?];
+        let present = RwLock::new(Arc::new(Authority::of(&key_pem, certificate_pem, trusted)?));
+        let days = trust.node_certificate_days.clamp(1, 365);
+        Ok(Self { present, folder: dir.to_owned(), domain: trust.domain.clone(), wfm: trust.wfm.clone(), days })
+    }
+
+    /// The authority of this moment.
+    pub fn present(&self) -> Arc<Authority> {
+        self.present.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Takes the authorities of a root document. Blocking.
+    ///
+    /// # Errors
+    /// The key of the one that is to issue is missing: the present ones stay.
+    pub fn follow(&self, trusted: Vec<Vec<u8>>) -> anyhow::Result<()> {
+        if self.present().trusted != trusted {
+            let next = Arc::new(authority(&self.folder, trusted)?);
+            *self.present.write().unwrap_or_else(PoisonError::into_inner) = next;
+        }
+        Ok(())
+    }
+
+    /// Fingerprint of the issuing authority's certificate: see [`Authority::pin`].
+    pub fn pin(&self) -> String {
+        self.present().pin()
+    }
+
+    /// The trusted authorities as a SPIFFE trust bundle: a JWK set with EC keys of use `x509-svid`.
     pub fn trust_bundle(&self) -> Result<serde_json::Value> {
-        let (_, certificate) =
-            x509_parser::parse_x509_certificate(&self.certificate_der).map_err(|e| Error::internal(anyhow::anyhow!("node CA: {e}")))?;
-        // An uncompressed P-256 point: 0x04, then x and y of 32 bytes each (SEC 1 §2.3.3).
-        let point = certificate.public_key().subject_public_key.data.as_ref();
-        let (x, y) = (point.get(1..33).unwrap_or_default(), point.get(33..65).unwrap_or_default());
-        Ok(serde_json::json!({"spiffe_refresh_hint": 3600, "keys": [{
-            "use": "x509-svid", "kty": "EC", "crv": "P-256",
-            "x": URL_SAFE_NO_PAD.encode(x), "y": URL_SAFE_NO_PAD.encode(y), "x5c": [STANDARD.encode(&self.certificate_der)],
-        }]}))
+        let keys = self.present().trusted.iter().map(|der| jwk(der)).collect::<Result<Vec<_>>>()?;
+        Ok(serde_json::json!({"spiffe_refresh_hint": 3600, "keys": keys}))
     }
 
     /// SPIFFE trust domain.
@@ -156,9 +229,10 @@ impl NodeCa {
         params.not_before = offset(now.minus(life))?;
         params.not_after = offset(expires)?;
         csr.params = params;
-        let certificate = csr.signed_by(&self.issuer).map_err(Error::internal)?;
+        let authority = self.present();
+        let certificate = csr.signed_by(&authority.issuer).map_err(Error::internal)?;
         Ok(IssuedCertificate {
-            chain_pem: format!("{}{}", certificate.pem(), self.certificate_pem),
+            chain_pem: format!("{}{}", certificate.pem(), authority.certificate_pem),
             spiffe_id,
             serial: hex::encode(serial),
             expires_at: expires,
@@ -169,7 +243,8 @@ impl NodeCa {
     /// tools accept it too. Nodes trust the authority, not this certificate. It ends with the authority at the latest.
     pub fn server_identity(&self, hosts: &[String], now: Timestamp) -> anyhow::Result<ServerIdentity> {
         let key = KeyPair::generate()?;
-        let expires_at = now.plus(chrono::TimeDelta::days(SERVER_DAYS)).min(self.expires_at);
+        let authority = self.present();
+        let expires_at = now.plus(chrono::TimeDelta::days(SERVER_DAYS)).min(authority.expires_at);
         let mut params = CertificateParams::new(hosts.to_vec())?;
         params.distinguished_name = name("Pithead");
         params.subject_alt_names.push(SanType::URI(self.server_id().try_into()?));
@@ -177,10 +252,29 @@ impl NodeCa {
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         params.not_before = offset(now.minus(SERVER_BACK))?;
         params.not_after = offset(expires_at)?;
-        let certificate = params.signed_by(&key, &self.issuer)?;
-        let chain = vec![certificate.der().to_vec(), self.certificate_der.clone()];
+        let certificate = params.signed_by(&key, &authority.issuer)?;
+        let chain = vec![certificate.der().to_vec(), authority.certificate_der.clone()];
         Ok(ServerIdentity { chain, key: key.serialize_der(), expires_at })
     }
+}
+
+/// An authority as a JWK.
+fn jwk(der: &[u8]) -> Result<serde_json::Value> {
+    let (_, certificate) = x509_parser::parse_x509_certificate(der).map_err(|e| Error::internal(anyhow::anyhow!("node CA: {e}")))?;
+    // An uncompressed P-256 point: 0x04, then x and y of 32 bytes each (SEC 1 §2.3.3).
+    let point = certificate.public_key().subject_public_key.data.as_ref();
+    let (x, y) = (point.get(1..33).unwrap_or_default(), point.get(33..65).unwrap_or_default());
+    Ok(serde_json::json!({
+        "use": "x509-svid", "kty": "EC", "crv": "P-256",
+        "x": URL_SAFE_NO_PAD.encode(x), "y": URL_SAFE_NO_PAD.encode(y), "x5c": [STANDARD.encode(der)],
+    }))
+}
+
+fn pem_of(der: &[u8]) -> String {
+    let text = STANDARD.encode(der);
+    // Base64 is ASCII: every 64 bytes are 64 characters.
+    let lines: Vec<&str> = text.as_bytes().chunks(64).filter_map(|line| std::str::from_utf8(line).ok()).collect();
+    format!("-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n", lines.join("\n"))
 }
 
 fn name(common: &str) -> DistinguishedName {
@@ -199,7 +293,7 @@ fn end_of(der: &[u8]) -> anyhow::Result<Timestamp> {
     Ok(Timestamp::from_unix(certificate.validity().not_after.timestamp()))
 }
 
-fn der_of(pem: &str) -> anyhow::Result<Vec<u8>> {
+pub(super) fn der_of(pem: &str) -> anyhow::Result<Vec<u8>> {
     use rustls_pki_types::CertificateDer;
     use rustls_pki_types::pem::PemObject as _;
     Ok(CertificateDer::from_pem_slice(pem.as_bytes()).map_err(|e| anyhow::anyhow!("certificate: {e}"))?.to_vec())

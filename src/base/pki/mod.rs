@@ -1,10 +1,11 @@
-//! The platform's root of trust: an Ed25519 key that signs licences, tokens and release statements ([`keys`]), and an ECDSA P-256
-//! certificate authority for node identities ([`ca`]). Both are made on first start under `<data_dir>/keys`, files of mode 0600; [`pins`]
-//! refuses to go on without them.
+//! The platform's root of trust: root documents whose keys lie offline ([`roots`]), the Ed25519 keys that they name for each role ([`keys`]), and
+//! an ECDSA P-256 certificate authority for node identities ([`ca`]). All are made on first start under `<data_dir>/keys`, files of mode 0600;
+//! [`pins`] refuses to go on without them.
 
 pub mod ca;
 pub mod keys;
 pub mod pins;
+pub mod roots;
 
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
