@@ -26,6 +26,7 @@ use crate::release::{self, Wanted, is_deployment_id};
 use crate::state::{StateFile, status_of};
 use crate::store::Store;
 use crate::telemetry::{Node, Stats};
+use crate::trust::Trust;
 use crate::{files, machine, model};
 
 /// Deployments on one node at most.
@@ -50,6 +51,10 @@ pub struct Config {
     pub token: Option<String>,
     /// Why it asks for nothing where it should.
     pub open: Option<Fault>,
+    /// Connections of the local API at a time.
+    pub connections: usize,
+    /// Requests of one app that are in hand at a time, those that wait with those that are worked on.
+    pub waiting: usize,
 }
 
 /// Where a deployment stands, for the status page and heartbeats; there also while no process runs.
@@ -93,17 +98,16 @@ pub struct Agent {
     pub changed: Notify,
     /// Rung when a status waits to be sent.
     pub unsent: Notify,
+    /// Rung when other authorities are trusted.
+    pub authorities: Notify,
+    /// Whom this node believes.
+    pub trust: Trust,
     identity: RwLock<Identity>,
-    keys: RwLock<Arc<KeySet>>,
     stats: Mutex<BTreeMap<(String, Digest), Arc<Stats>>>,
     phases: Mutex<BTreeMap<String, Phase>>,
     engine: Mutex<Option<Result<String, Fault>>>,
     /// Lock file, held as long as the agent lives: one agent per data folder. The kernel frees the lock however the agent ends.
     _lock: File,
-}
-
-fn keys_of(identity: &Identity) -> Result<Arc<KeySet>, Fault> {
-    KeySet::from_jwks(&identity.jwks).map(Arc::new).map_err(|e| Fault::new(e.code(), "identity", e.to_string()))
 }
 
 impl Agent {
@@ -142,7 +146,11 @@ impl Agent {
             node: Node::default(),
             changed: Notify::new(),
             unsent: Notify::new(),
-            keys: RwLock::new(keys_of(&identity)?),
+            authorities: Notify::new(),
+            trust: Trust::open(
+                &config.data,
+                KeySet::from_jwks(&identity.jwks).map_err(|e| Fault::new(e.code(), "identity", e.to_string()))?,
+            )?,
             identity: RwLock::new(identity),
             stats: Mutex::default(),
             phases: Mutex::default(),
@@ -166,41 +174,21 @@ impl Agent {
         self.identity.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Stores another identity (renewal, new keys) and uses it from now on.
+    /// Stores another identity (renewal, other authorities) and uses it from now on.
     pub fn use_identity(&self, next: Identity) -> Result<(), Fault> {
-        let (client, keys) = (next.client(&self.clock)?, keys_of(&next)?);
+        let client = next.client(&self.clock)?;
         next.save(&self.config.data)?;
         if let Ok((from, _)) = next.validity() {
             self.clock.certified(from);
         }
         self.cloud.replace(client);
-        *self.keys.write().unwrap_or_else(PoisonError::into_inner) = keys;
         *self.identity.write().unwrap_or_else(PoisonError::into_inner) = next;
         Ok(())
     }
 
-    /// Takes the platform's present public keys. An empty or malformed set is refused.
-    pub async fn refresh_keys(&self) -> Result<(), Fault> {
-        let jwks = self.cloud.jwks().await?;
-        let mut next = self.identity();
-        if next.jwks == jwks {
-            return Ok(());
-        }
-        next.jwks = jwks;
-        if keys_of(&next)?.is_empty() {
-            return Err(Fault::new("keys-empty", "identity", "the server's key set is empty"));
-        }
-        self.use_identity(next)
-    }
-
-    /// The platform's public keys.
-    pub fn keys(&self) -> Arc<KeySet> {
-        self.keys.read().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
     /// Judges a licence for this node at the present time.
     pub fn licensed(&self, wanted: &Wanted, safety: bool, purpose: Purpose) -> Result<Verdict, Fault> {
-        let claims = release::claims(wanted, &self.keys())?;
+        let claims = release::claims(wanted, self.trust.held().license())?;
         if let Some(issued) = release::issued(&claims) {
             self.clock.licensed(issued);
         }
@@ -306,13 +294,20 @@ impl Agent {
         self.engine.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Judges a state manifest and takes it. All documents are here and checked before anything changes; on any fault
-    /// the old state stays.
+    /// Judges a state manifest and takes it. The platform has signed it, and all documents are here and checked, before anything changes; on
+    /// any fault the old state stays.
     pub async fn adopt(&self, etag: &str, body: &[u8]) -> Result<(), Fault> {
+        let signed = self.ask_orders().await?;
         let invalid = |why: String| Fault::new("state-manifest-invalid", "manifest", why);
         let manifest: StateManifest = serde_json::from_slice(body).map_err(|e| invalid(e.to_string()))?;
         let state = self.state.get();
         model::accept_version(state.manifest_version, state.etag.as_deref(), manifest.manifest_version, etag)?;
+        if let Some(signed) = signed
+            && (signed.manifest_version, &signed.digest) != (manifest.manifest_version, &Digest::of(body))
+        {
+            // It changed meanwhile, or somebody has changed it: the next poll tells which.
+            return Err(Fault::new("state-not-signed", "trust", "the platform has signed another desired state than the one served"));
+        }
         if manifest.deployments.len() > MAX_DEPLOYMENTS {
             return Err(invalid(format!("more than {MAX_DEPLOYMENTS} deployments")));
         }

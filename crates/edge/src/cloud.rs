@@ -12,7 +12,9 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use app_package::digest::Digest;
+use app_package::dsse::{Envelope, MAX_ENVELOPE_BYTES};
 use app_package::oci;
+use app_package::orders::MAX_REVOCATIONS_BYTES;
 
 use crate::clock::Clock;
 use crate::fault::Fault;
@@ -21,13 +23,18 @@ use crate::fault::Fault;
 pub const MAX_DOCUMENT: usize = 4 * 1024 * 1024;
 /// Limit of an ordinary call.
 const CALL: Duration = Duration::from_secs(30);
+/// Header with the newest version of the root document.
+const ROOT_VERSION: &str = "x-pithead-root";
 /// Media type of the desired state.
 const STATE_TYPE: &str = "application/vnd.margo.manifest.v1+json";
 
 /// Answer to a poll.
 pub enum Poll {
     /// Nothing new.
-    Unchanged,
+    Unchanged {
+        /// Newest version of the root document, as the server says.
+        root: Option<u64>,
+    },
     /// A state manifest, not yet judged.
     Manifest {
         /// `ETag` of the manifest, without quotes.
@@ -157,7 +164,8 @@ impl Cloud {
         }
         let answer = self.ask(call.timeout(CALL + Duration::from_secs(wait))).await.map_err(|fault| (fault, None))?;
         if answer.status() == StatusCode::NOT_MODIFIED {
-            return Ok(Poll::Unchanged);
+            let root = answer.headers().get(ROOT_VERSION).and_then(|value| value.to_str().ok()).and_then(|value| value.parse().ok());
+            return Ok(Poll::Unchanged { root });
         }
         if !answer.status().is_success() {
             return Err(refusal_of(answer).await);
@@ -213,9 +221,32 @@ impl Cloud {
         accepted.map(|accepted| accepted.accepted_through).map_err(|fault| (fault, None))
     }
 
-    /// The platform's public keys.
-    pub async fn jwks(&self) -> Result<serde_json::Value, Fault> {
-        parse(&read_body(self.send(self.client().get(self.url("/.well-known/jwks.json"))).await?, 256 * 1024).await?)
+    /// Something that the platform has signed; `None` where the server has no such thing.
+    async fn signed(&self, path: &str, limit: usize) -> Result<Option<Envelope>, Fault> {
+        let answer = self.ask(self.client().get(self.url(path)).timeout(CALL)).await?;
+        if answer.status() == StatusCode::NOT_FOUND {
+            return Ok(None);
+        }
+        if !answer.status().is_success() {
+            return Err(problem_of(answer).await);
+        }
+        let body = read_body(answer, limit).await?;
+        Envelope::parse_within(&body, limit).map(Some).map_err(|e| Fault::new(e.code(), "server", format!("{path}: {e}")))
+    }
+
+    /// A version of the root document.
+    pub async fn root(&self, version: u64) -> Result<Option<Envelope>, Fault> {
+        self.signed(&format!("/edge/roots/{version}"), MAX_ENVELOPE_BYTES).await
+    }
+
+    /// The statement on this node's desired state.
+    pub async fn state(&self) -> Result<Option<Envelope>, Fault> {
+        self.signed("/edge/state", MAX_ENVELOPE_BYTES).await
+    }
+
+    /// The list of revoked releases.
+    pub async fn revocations(&self) -> Result<Option<Envelope>, Fault> {
+        self.signed("/edge/revocations", MAX_REVOCATIONS_BYTES).await
     }
 
     async fn token(&self, repository: &str) -> Result<String, Fault> {

@@ -10,6 +10,7 @@ use crate::clock::Clock;
 use crate::cloud::{problem_of, read_body};
 use crate::fault::Fault;
 use crate::identity::{Identity, Issued, Request};
+use crate::trust::Trust;
 use crate::{files, tls};
 
 /// Largest answer to enrolment or renewal, in bytes.
@@ -45,8 +46,13 @@ async fn enroll_in(data: &Path, server: &str, code: &str, ca_pin: &str, listen: 
     let request = Request::new()?;
     let body = json!({ "code": code.trim(), "csr_pem": request.csr_pem, "agent_version": env!("CARGO_PKG_VERSION") });
     let issued = ask(client.post(format!("{server}/edge/enroll")).json(&body)).await.map_err(|fault| wrong_pin(fault, server))?;
+    let root = issued.root.clone();
     let mut identity = Identity::accept(server, &request, issued)?;
     identity.listen = listen;
+    if let Some(root) = root {
+        Trust::enrol(data, &root)?;
+    }
+    // The identity last: without it the node is not enrolled.
     identity.save(data)?;
     Ok(identity)
 }
@@ -68,6 +74,9 @@ pub async fn renew(identity: &Identity, client: &reqwest::Client) -> Result<Iden
     let request = Request::new()?;
     let call = client.post(format!("{}/edge/renew", identity.server)).json(&json!({ "csr_pem": request.csr_pem }));
     let mut next = Identity::accept(&identity.server, &request, ask(call).await?)?;
+    // Whoever answers here may be anybody who holds the line: keys and authorities come through the root document alone.
+    next.jwks.clone_from(&identity.jwks);
+    next.trust_bundle_pem.clone_from(&identity.trust_bundle_pem);
     if next.spiffe_id != identity.spiffe_id {
         return Err(Fault::new("identity-unusable", "identity", "renewal gave another node's id"));
     }

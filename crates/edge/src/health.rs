@@ -22,12 +22,13 @@ impl Down {
     }
 }
 
-/// Faults of the node as a whole, the worst first: what keeps it from taking the desired state, from running apps, from keeping reports,
+/// Faults of the node as a whole, the worst first: what keeps it from taking the desired state or beginning anything new, from running apps, from keeping reports,
 /// its clock, an open API, a copied data folder, and apps that the kernel does not confine. None of them stops what runs.
 pub fn faults(agent: &Agent) -> Vec<Fault> {
     let engine = agent.engine().and_then(Result::err);
     let (open, copied) = (agent.config.open.clone(), agent.copied.clone());
-    let all = [agent.link.poll_trouble(), engine, agent.outbox.fault(), agent.clock.fault(), open, copied, unconfined(agent)];
+    let stale = agent.trust.held().stale(agent.clock.now());
+    let all = [agent.link.poll_trouble(), stale, engine, agent.outbox.fault(), agent.clock.fault(), open, copied, unconfined(agent)];
     all.into_iter().flatten().collect()
 }
 

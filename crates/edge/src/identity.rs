@@ -6,6 +6,9 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use app_package::dsse::Envelope;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use chrono::{DateTime, TimeDelta, Utc};
 use rcgen::{CertificateParams, DistinguishedName, KeyPair, PKCS_ECDSA_P256_SHA256};
 use rustls::pki_types::CertificateDer;
@@ -28,8 +31,11 @@ pub struct Issued {
     pub certificate_pem: String,
     /// CA certificates that the server must chain to.
     pub trust_bundle_pem: String,
-    /// Public keys for licences and release signatures.
+    /// Public keys for licences and release signatures of a server without root documents.
     pub jwks: serde_json::Value,
+    /// The root document, which a server of before does not have.
+    #[serde(default)]
+    pub root: Option<Envelope>,
     /// Name given by the operator.
     #[serde(default)]
     pub node_name: String,
@@ -58,7 +64,7 @@ pub struct Identity {
     pub key_pem: String,
     /// CA certificates that the server must chain to.
     pub trust_bundle_pem: String,
-    /// Public keys for licences and release signatures.
+    /// Public keys that the node got at enrolment. They count as long as it holds no root document ([`crate::trust`]).
     pub jwks: serde_json::Value,
     /// Name given by the operator.
     pub node_name: String,
@@ -155,6 +161,12 @@ impl Identity {
         tls::client(expect, Some((&self.certificate_pem, &self.key_pem)), clock.clone())
     }
 
+    /// The authority that issued the certificate, DER: the one after the leaf.
+    pub fn issuer(&self) -> Option<Vec<u8>> {
+        let mut chain = CertificateDer::pem_slice_iter(self.certificate_pem.as_bytes()).skip(1);
+        chain.next()?.ok().map(|certificate| certificate.to_vec())
+    }
+
     /// Beginning and end of the certificate's life. It begins as long before its issue as it ends after it.
     pub fn validity(&self) -> Result<(DateTime<Utc>, DateTime<Utc>), Fault> {
         let leaf = leaf(&self.certificate_pem)?;
@@ -165,6 +177,20 @@ impl Identity {
     }
 }
 
+/// Certificates (DER) as the PEM of a trust bundle.
+pub fn bundle(certificates: &[Vec<u8>]) -> String {
+    let mut pem = String::new();
+    for certificate in certificates {
+        pem.push_str("-----BEGIN CERTIFICATE-----\n");
+        for line in STANDARD.encode(certificate).as_bytes().chunks(64) {
+            pem.push_str(&String::from_utf8_lossy(line));
+            pem.push('\n');
+        }
+        pem.push_str("-----END CERTIFICATE-----\n");
+    }
+    pem
+}
+
 fn leaf(pem: &str) -> Result<CertificateDer<'static>, Fault> {
     CertificateDer::from_pem_slice(pem.as_bytes()).map_err(|e| unusable("certificate", e))
 }
@@ -172,11 +198,16 @@ fn leaf(pem: &str) -> Result<CertificateDer<'static>, Fault> {
 /// Least time between two renewals, whatever dates the certificates have.
 const RENEW_PAUSE: TimeDelta = TimeDelta::hours(1);
 
+/// When the certificate may be renewed again after a renewal; none where there was no renewal.
+pub fn not_before(renewed: Option<DateTime<Utc>>) -> Option<DateTime<Utc>> {
+    renewed.map(|at| at + RENEW_PAUSE)
+}
+
 /// Time of renewal: when two thirds of the time after a certificate's issue are over, and not within an hour of the renewal before.
 pub fn renew_at(from: DateTime<Utc>, to: DateTime<Utc>, renewed: Option<DateTime<Utc>>) -> DateTime<Utc> {
     // The time after the issue is half of the life.
     let due = to - (to - from).max(TimeDelta::zero()) / 6;
-    renewed.map_or(due, |at| due.max(at + RENEW_PAUSE))
+    not_before(renewed).map_or(due, |at| due.max(at))
 }
 
 /// The identity without its secrets, as `enroll` and `status` print it.

@@ -30,6 +30,8 @@ const MAX_SIGNATURES: usize = 50;
 const MAX_SIGNATURE: usize = MAX_ENVELOPE_BYTES;
 /// Fault of a line that is down: the next try may find the signature.
 const UNREACHABLE: &str = "server-unreachable";
+/// Fault of a signature by a key that is trusted no longer.
+const UNKNOWN_KEY: &str = "signature-unknown-key";
 /// Least memory of an app, in bytes.
 const LEAST_MEMORY: u64 = 128 * 1024 * 1024;
 
@@ -63,6 +65,13 @@ pub async fn bring_up(agent: &Arc<Agent>, id: &str, document: &Digest, adopted: 
         tracing::warn!(deployment = id, %reason, "the platform has recalled this release; the app keeps running");
     }
     if purpose != Purpose::Run {
+        let held = agent.trust.held();
+        if let Some(fault) = held.stale(agent.clock.now()) {
+            return Err(fault);
+        }
+        if held.revoked(&wanted.release.digest) {
+            return Err(Fault::new("release-revoked", "release", "the platform has revoked its approval of this release"));
+        }
         // The licence is checked before a byte of the release is fetched; safety makes no difference to deploying and updating.
         agent.licensed(&wanted, false, purpose)?;
         agent.report(id, &wanted.component, adopted, State::Installing, None);
@@ -91,6 +100,7 @@ pub async fn bring_up(agent: &Arc<Agent>, id: &str, document: &Digest, adopted: 
             memory_bytes: (u64::from(app.resources.memory_mib) * 1024 * 1024).max(LEAST_MEMORY),
             threads,
             allow_unconfined: runs_unconfined(agent.config.allow_unconfined, app.safety, purpose),
+            waiting: agent.config.waiting,
         };
         let process = Process::start(launch, stats.clone()).await?;
         golden(&process).await?;
@@ -145,9 +155,26 @@ async fn signature_of(agent: &Agent, wanted: &Wanted, before: Option<&Installed>
     if let Some(installed) = before
         && let Some(envelope) = agent.store.get(&installed.signature, MAX_DOCUMENT as u64)?
     {
-        release::signature(wanted, &envelope, &agent.keys())?;
-        return Ok(installed.signature.clone());
+        match release::signature(wanted, &envelope, agent.trust.held().approve()) {
+            Ok(()) => return Ok(installed.signature.clone()),
+            Err(fault) if fault.code != UNKNOWN_KEY => return Err(fault),
+            Err(fault) => {
+                // The key that approved is trusted no longer. The release may have been signed again; what runs goes on in any case.
+                return match signature_anew(agent, wanted).await {
+                    Ok(digest) => Ok(digest),
+                    Err(none) => {
+                        tracing::warn!(deployment = wanted.id, %fault, %none, "the app keeps running without an approval that is trusted today");
+                        Ok(installed.signature.clone())
+                    }
+                };
+            }
+        }
     }
+    signature_anew(agent, wanted).await
+}
+
+/// The same, out of the registry.
+async fn signature_anew(agent: &Agent, wanted: &Wanted) -> Result<Digest, Fault> {
     let mut last = Fault::new("signature-absent", "release", "the platform has not signed this release");
     if let Some(named) = &wanted.signature {
         match envelope_of(agent, wanted, named).await {
@@ -181,7 +208,7 @@ async fn envelope_of(agent: &Agent, wanted: &Wanted, digest: &Digest) -> Result<
     }
     let layer = manifest.layers.iter().find(|l| l.media_type == oci::DSSE_TYPE).ok_or_else(|| other("no envelope"))?;
     let envelope = small(agent, wanted.app(), layer, MAX_SIGNATURE).await?;
-    release::signature(wanted, &envelope, &agent.keys())?;
+    release::signature(wanted, &envelope, agent.trust.held().approve())?;
     Ok(layer.digest.clone())
 }
 

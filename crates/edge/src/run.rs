@@ -196,12 +196,14 @@ async fn poll_once(agent: &Agent, present: &DeviceCapabilities) -> Result<bool, 
     tell_capabilities(agent, present).await.map_err(plain)?;
     let state = agent.state.get();
     match agent.cloud.poll(state.etag.as_deref(), agent.config.wait_seconds).await? {
-        Poll::Unchanged => Ok(false),
-        Poll::Manifest { etag, body } => {
-            // New licences may be signed with a new key. A failed refresh is no reason to leave the manifest unread.
-            if let Err(fault) = agent.refresh_keys().await {
-                tracing::warn!(%fault, "cannot refresh the platform's keys");
+        Poll::Unchanged { root } => {
+            let held = agent.trust.held();
+            if held.due(agent.clock.now()) || root > held.root.as_ref().map(|root| root.version) {
+                agent.ask_orders().await.map_err(plain)?;
             }
+            Ok(false)
+        }
+        Poll::Manifest { etag, body } => {
             agent.adopt(&etag, &body).await.map_err(plain)?;
             Ok(true)
         }
@@ -335,17 +337,27 @@ async fn send_reports(agent: &Arc<Agent>) -> Result<(), Refusal> {
     }
 }
 
-/// Renews the certificate when two thirds of its life are over, by the platform's time: a machine whose clock is wrong renews neither
+/// Renews the certificate when two thirds of its life are over or another authority issues, by the platform's time: a machine whose clock is wrong renews neither
 /// again and again nor too late. Before the platform has answered there is nothing to renew with.
 async fn renew(agent: &Agent) {
     let mut failures = 0;
     loop {
         let present = agent.identity();
         let renewed = present.renewed_at.and_then(|at| DateTime::from_timestamp(at, 0));
-        let due = present.validity().map(|(from, to)| identity::renew_at(from, to, renewed)).unwrap_or_default();
+        let held = agent.trust.held();
+        let authority = held.root.as_ref().and_then(|root| root.authorities().into_iter().next());
+        let due = if authority.is_some() && authority != present.issuer() {
+            // Another authority issues: the one of before will not be trusted for ever.
+            identity::not_before(renewed).unwrap_or_default()
+        } else {
+            present.validity().map(|(from, to)| identity::renew_at(from, to, renewed)).unwrap_or_default()
+        };
         let wait = agent.clock.platform().map_or(LOOK_FOR_TIME, |now| (due - now).to_std().unwrap_or_default());
         if !wait.is_zero() {
-            tokio::time::sleep(wait.min(LOOK_AT_CERTIFICATE)).await;
+            tokio::select! {
+                () = tokio::time::sleep(wait.min(LOOK_AT_CERTIFICATE)) => {}
+                () = agent.authorities.notified() => {}
+            }
             continue;
         }
         let renewed = enroll::renew(&present, &agent.cloud.client()).await;

@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use reqwest::StatusCode;
 use reqwest::header::CONTENT_RANGE;
 use tokio::io::AsyncWriteExt;
+use tokio::time::{Duration, Instant};
 
 use app_package::digest::{Digest, Hasher};
 use app_package::oci::{Descriptor, ImageManifest};
@@ -192,8 +193,10 @@ impl Store {
                     }
                 }
             }
+            let mut pace = Pace::new(PACE_WINDOW);
             while let Some(chunk) = answer.chunk().await.map_err(|e| unreachable(&e))? {
                 have += chunk.len() as u64;
+                pace.take(chunk.len() as u64)?;
                 if have > descriptor.size {
                     drop(file);
                     files::remove(&path)?;
@@ -272,5 +275,51 @@ impl Store {
                 }
             }
         }
+    }
+}
+
+/// Least bytes in each [`PACE_WINDOW`]: a modem of 9,600 bit/s brings four times that. Whoever answers slower than that keeps a release away (TUF:
+/// slow retrieval), which must show as a fault and not as a download that goes on for hours.
+const LEAST: u64 = 32 * 1024;
+const PACE_WINDOW: Duration = Duration::from_mins(2);
+
+/// How fast a download comes.
+struct Pace {
+    window: Duration,
+    since: Instant,
+    bytes: u64,
+}
+
+impl Pace {
+    fn new(window: Duration) -> Self {
+        Self { window, since: Instant::now(), bytes: 0 }
+    }
+
+    /// Counts what came.
+    fn take(&mut self, bytes: u64) -> Result<(), Fault> {
+        self.bytes = self.bytes.saturating_add(bytes);
+        if self.since.elapsed() < self.window {
+            return Ok(());
+        }
+        let came = std::mem::take(&mut self.bytes);
+        self.since = Instant::now();
+        if came >= LEAST {
+            return Ok(());
+        }
+        Err(Fault::new("download-too-slow", "server", format!("{came} bytes came in {} s", self.window.as_secs())))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_only_drips_is_given_up() {
+        // Every call ends a window.
+        let mut pace = Pace::new(Duration::ZERO);
+        assert!(pace.take(LEAST).is_ok());
+        assert_eq!(pace.take(LEAST - 1).unwrap_err().code, "download-too-slow");
+        assert!(Pace::new(Duration::from_hours(1)).take(1).is_ok(), "not before a window is over");
     }
 }

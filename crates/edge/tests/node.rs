@@ -64,11 +64,11 @@ async fn life_of_an_app() {
     })
     .await;
 
-    // A body that would have to be unpacked first is refused, not misread.
+    // A body that is not packed as it says is refused, not misread.
     let packed = node.client.post(format!("http://{}/v1/apps/belt-load/predict", node.address)).header("content-encoding", "gzip");
     let answer = packed.body("p,q,r,s\n1,2,3,4\n").send().await.unwrap();
-    assert_eq!(answer.status(), 415);
-    assert!(answer.text().await.unwrap().contains("encoding-not-supported"));
+    assert_eq!(answer.status(), 400);
+    assert!(answer.text().await.unwrap().contains("body-unreadable"));
 
     // Open Inference Protocol.
     let question = json!({ "inputs": [{ "name": "x", "shape": [1, 4], "datatype": "FP32", "data": [1, 2, 3, 4] }] });

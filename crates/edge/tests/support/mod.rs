@@ -29,6 +29,7 @@ pub const CODE: &str = "AAAA-BBBB-CCCC";
 
 pub mod node;
 mod routes;
+pub mod signed;
 
 #[derive(Default)]
 pub struct World {
@@ -60,6 +61,8 @@ pub struct World {
     pub resumed: u32,
     /// Serves a wrong body for this document.
     pub forged: BTreeSet<String>,
+    /// What is signed for nodes; a server from before root documents signs nothing.
+    pub signed: Option<signed::Signed>,
 }
 
 pub struct Server {
@@ -67,6 +70,8 @@ pub struct Server {
     pub url: String,
     pub pin: String,
     pub key: SigningKey,
+    /// Certificate of the authority, DER.
+    pub authority: Vec<u8>,
     ca: Arc<(Issuer<'static, KeyPair>, String)>,
 }
 
@@ -116,7 +121,14 @@ impl Server {
                     .unwrap();
             });
         });
-        Self { world, url: format!("https://localhost:{port}"), pin: Digest::of(ca_cert.der()).to_string(), key: signing, ca }
+        Self {
+            world,
+            url: format!("https://localhost:{port}"),
+            pin: Digest::of(ca_cert.der()).to_string(),
+            key: signing,
+            authority: ca_cert.der().to_vec(),
+            ca,
+        }
     }
 
     pub fn world(&self) -> MutexGuard<'_, World> {

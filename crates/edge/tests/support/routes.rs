@@ -26,6 +26,9 @@ pub(super) fn routes(config: &mut web::ServiceConfig) {
         .route("/edge/enroll", post().to(enroll))
         .route("/edge/renew", post().to(renew))
         .route("/edge/reports", post().to(reports))
+        .route("/edge/roots/{version}", get().to(root))
+        .route("/edge/state", get().to(state))
+        .route("/edge/revocations", get().to(revocations))
         .route("/.well-known/jwks.json", get().to(|c: Ctx| async move { HttpResponse::Ok().json(&c.jwks) }))
         .route("/api/v1/capabilities/{id}", put().to(capabilities))
         .route("/api/v1/deployments", get().to(deployments))
@@ -37,7 +40,8 @@ pub(super) fn routes(config: &mut web::ServiceConfig) {
         .route("/v2/{vendor}/{app}/blobs/{digest}", get().to(blob));
 }
 
-fn issue(context: &Context, csr: &str, aged: bool) -> HttpResponse {
+fn issue(context: &Context, csr: &str, world: &World) -> HttpResponse {
+    let aged = world.aged;
     let mut request = CertificateSigningRequestParams::from_pem(csr).unwrap();
     let spiffe_id = format!("{MANAGER}/client/{NODE}");
     request.params.subject_alt_names = vec![uri(&spiffe_id)];
@@ -50,7 +54,7 @@ fn issue(context: &Context, csr: &str, aged: bool) -> HttpResponse {
     HttpResponse::Created().json(json!({
         "node_id": NODE, "spiffe_id": spiffe_id, "certificate_pem": format!("{}{}", certificate.pem(), context.ca.1),
         "trust_bundle_pem": context.ca.1, "jwks": context.jwks, "node_name": "节点<1>", "site_name": "North pit",
-        "poll_seconds": 1, "heartbeat_seconds": 1,
+        "poll_seconds": 1, "heartbeat_seconds": 1, "root": world.signed.as_ref().and_then(|signed| signed.roots.last()),
     }))
 }
 
@@ -63,13 +67,13 @@ async fn enroll(context: Ctx, body: web::Json<Value>) -> HttpResponse {
             .body(json!({ "code": code, "detail": "no" }).to_string());
     }
     world.enrolled = true;
-    issue(&context, body["csr_pem"].as_str().unwrap(), world.aged)
+    issue(&context, body["csr_pem"].as_str().unwrap(), &world)
 }
 
 async fn renew(context: Ctx, body: web::Json<Value>) -> HttpResponse {
     let mut world = context.world.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     world.renewals += 1;
-    issue(&context, body["csr_pem"].as_str().unwrap(), world.aged)
+    issue(&context, body["csr_pem"].as_str().unwrap(), &world)
 }
 
 async fn reports(context: Ctx, body: web::Json<Value>) -> HttpResponse {
@@ -97,14 +101,38 @@ async fn capabilities(context: Ctx, body: web::Json<Value>) -> HttpResponse {
     HttpResponse::Created().finish()
 }
 
-async fn deployments(context: Ctx, request: HttpRequest) -> HttpResponse {
+async fn root(context: Ctx, version: web::Path<usize>) -> HttpResponse {
     let world = context.world.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-    if world.down {
-        return HttpResponse::ServiceUnavailable().finish();
+    match world.signed.as_ref().and_then(|signed| signed.roots.get(version.checked_sub(1)?)) {
+        Some(envelope) => HttpResponse::Ok().json(envelope),
+        None => HttpResponse::NotFound().finish(),
     }
-    if world.removed {
-        return not_accepted();
+}
+
+async fn state(context: Ctx) -> HttpResponse {
+    let world = context.world.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    match &world.signed {
+        None => HttpResponse::NotFound().finish(),
+        Some(signed) => match &signed.raw {
+            Some(raw) if raw.is_empty() => HttpResponse::NotFound().finish(),
+            Some(raw) => HttpResponse::Ok().body(raw.clone()),
+            None => {
+                HttpResponse::Ok().body(signed.statement(format!("{MANAGER}/client/{NODE}"), world.version, desired(&world).as_bytes()))
+            }
+        },
     }
+}
+
+async fn revocations(context: Ctx) -> HttpResponse {
+    let world = context.world.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    match &world.signed {
+        Some(signed) if !signed.withheld => HttpResponse::Ok().json(signed.revocations.sign(&signed.approve)),
+        _ => HttpResponse::NotFound().finish(),
+    }
+}
+
+/// The state manifest.
+fn desired(world: &World) -> String {
     let list: Vec<Value> = world
         .deployments
         .iter()
@@ -113,10 +141,22 @@ async fn deployments(context: Ctx, request: HttpRequest) -> HttpResponse {
             json!({ "deploymentId": id, "digest": digest, "url": format!("/api/v1/deployments/{id}/{digest}") })
         })
         .collect();
-    let body = json!({ "manifestVersion": world.version, "bundle": null, "deployments": list }).to_string();
+    json!({ "manifestVersion": world.version, "bundle": null, "deployments": list }).to_string()
+}
+
+async fn deployments(context: Ctx, request: HttpRequest) -> HttpResponse {
+    let world = context.world.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    if world.down {
+        return HttpResponse::ServiceUnavailable().finish();
+    }
+    if world.removed {
+        return not_accepted();
+    }
+    let body = desired(&world);
     let etag = format!("\"{}\"", Digest::of(body.as_bytes()));
     if request.headers().get(header::IF_NONE_MATCH).is_some_and(|v| v == etag.as_str()) {
-        return HttpResponse::NotModified().finish();
+        let newest = world.signed.as_ref().map_or(0, |signed| signed.roots.len());
+        return HttpResponse::NotModified().insert_header(("x-pithead-root", newest)).finish();
     }
     HttpResponse::Ok().insert_header((header::ETAG, etag)).body(body)
 }

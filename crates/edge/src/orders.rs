@@ -1,0 +1,83 @@
+//! Asking the server for what it has signed: newer root documents, its statement on the desired state, the list of revoked releases.
+
+use app_package::dsse::Envelope;
+use app_package::orders::StateStatement;
+use app_package::root::{Role, Root};
+
+use crate::agent::Agent;
+use crate::fault::Fault;
+use crate::identity;
+
+/// Root documents that are followed at a time.
+const MAX_ROOTS: usize = 64;
+
+impl Agent {
+    /// Takes what is newer than what this node holds, and gives the platform's statement on the desired state; `None` from a server of before
+    /// root documents, as long as this node holds none.
+    ///
+    /// # Errors
+    /// Those of [`crate::trust::Trust`]; `state-unsigned` where the server has no statement though this node holds a root document.
+    pub async fn ask_orders(&self) -> Result<Option<StateStatement>, Fault> {
+        let Some(envelope) = self.cloud.state().await? else {
+            return match self.trust.held().root {
+                None => Ok(None),
+                Some(_) => Err(Fault::new("state-unsigned", "trust", "the server has not signed what this node is to run")),
+            };
+        };
+        self.follow_roots().await?;
+        if self.revocations_behind(&envelope)
+            && let Some(list) = self.cloud.revocations().await?
+        {
+            self.trust.take_revocations(&list)?;
+        }
+        let state = self.trust.take_state(&envelope, &self.identity().spiffe_id, self.clock.now())?;
+        Ok(Some(state))
+    }
+
+    /// Whether a statement that its key has signed names a newer list than the one held. Anything else is refused when it is taken.
+    fn revocations_behind(&self, envelope: &Envelope) -> bool {
+        let held = self.trust.held();
+        let keys = held.root.as_ref().map(|root| root.set(&[Role::State])).unwrap_or_default();
+        StateStatement::verify(envelope, &keys).is_ok_and(|state| state.revocations > held.revocations.version)
+    }
+
+    /// Takes the root documents after the one held, one by one.
+    async fn follow_roots(&self) -> Result<(), Fault> {
+        for _ in 0..MAX_ROOTS {
+            let held = self.trust.held();
+            let version = held.root.as_ref().map_or(1, |root| root.version.saturating_add(1));
+            let Some(envelope) = self.cloud.root(version).await? else { break };
+            self.trust.take_root(&envelope)?;
+            let now = self.trust.held();
+            if let Some(root) = &now.root {
+                self.use_authorities(root)?;
+                if held.root.as_ref().is_some_and(|before| loses_state_key(before, root)) {
+                    // Whoever had that key could have named the highest version there is: the genuine one counts from the beginning
+                    // again (TUF 1.0 §5.3.11).
+                    self.state.update(|s| s.manifest_version = 0)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The authorities that the server's certificate may come from are those of the root document.
+    fn use_authorities(&self, root: &Root) -> Result<(), Fault> {
+        let bundle = identity::bundle(&root.authorities());
+        let mut next = self.identity();
+        if next.trust_bundle_pem == bundle {
+            return Ok(());
+        }
+        next.trust_bundle_pem = bundle;
+        self.use_identity(next)?;
+        self.authorities.notify_one();
+        Ok(())
+    }
+}
+
+/// Whether a key that signed desired states is trusted no longer.
+fn loses_state_key(before: &Root, after: &Root) -> bool {
+    let kids = |root: &Root| root.roles.get(&Role::State).map(|keys| keys.keyids.clone()).unwrap_or_default();
+    let left = kids(after);
+    kids(before).iter().any(|kid| !left.contains(kid))
+}

@@ -1,0 +1,193 @@
+//! Whom this node believes: the newest root document, the platform's last word on what the node is to run, and the list of revoked releases.
+//!
+//! Invariants: a root document is taken at enrolment, or once on the word of the keys that the node knew before there were such documents; after
+//! that only as the next of the one that is held ([`Root::next`]). The list of releases only grows. Once a root is held, nothing that is not signed
+//! under it is begun, whoever answers at the server's address. What runs goes on in any case.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use app_package::digest::Digest;
+use app_package::dsse::Envelope;
+use app_package::keys::KeySet;
+use app_package::orders::{Revocations, StateStatement};
+use app_package::root::{Role, Root};
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use crate::fault::Fault;
+use crate::files;
+
+/// What is on disk, as the platform signed it.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+struct Stored {
+    root: Option<Envelope>,
+    revocations: Option<Envelope>,
+    state: Option<Envelope>,
+}
+
+/// What is believed at a moment.
+#[derive(Debug, Clone)]
+pub struct Held {
+    stored: Stored,
+    /// `None` as long as the server never had one.
+    pub root: Option<Root>,
+    /// Releases that have lost their approval.
+    pub revocations: Revocations,
+    /// The last statement on the desired state.
+    pub state: Option<StateStatement>,
+    approve: KeySet,
+    license: KeySet,
+}
+
+fn fault(code: &'static str, message: impl Into<String>) -> Fault {
+    Fault::new(code, "trust", message)
+}
+
+fn refused(what: &str, e: &app_package::dsse::DsseError) -> Fault {
+    Fault::new(e.code(), "trust", format!("{what}: {e}"))
+}
+
+impl Held {
+    /// Reads what was stored; `before` are the keys of a node that has no root document.
+    fn of(stored: Stored, before: &KeySet) -> Result<Self, Fault> {
+        let Some(envelope) = &stored.root else {
+            let (approve, license) = (before.clone(), before.clone());
+            return Ok(Self { stored: Stored::default(), root: None, revocations: Revocations::default(), state: None, approve, license });
+        };
+        let root = Root::first(&envelope.to_bytes()).map_err(|e| fault(e.code(), format!("the stored root document: {e}")))?;
+        let (approve, license) = (root.set(&[Role::Approve]), root.set(&[Role::License]));
+        // What was signed by a key that the root names no longer is asked for anew.
+        let list = stored.revocations.as_ref().and_then(|envelope| Revocations::verify(envelope, &approve).ok());
+        let state = stored.state.as_ref().and_then(|envelope| StateStatement::verify(envelope, &root.set(&[Role::State])).ok());
+        Ok(Self { revocations: list.unwrap_or_default(), root: Some(root), state, approve, license, stored })
+    }
+
+    /// Keys of approvals.
+    pub fn approve(&self) -> &KeySet {
+        &self.approve
+    }
+
+    /// Keys of licences.
+    pub fn license(&self) -> &KeySet {
+        &self.license
+    }
+
+    /// Whether a release has lost its approval.
+    pub fn revoked(&self, release: &Digest) -> bool {
+        self.revocations.releases.contains(release)
+    }
+
+    /// Why nothing new may be begun; `None` where it may, or where the server never signed what it wants.
+    pub fn stale(&self, now: DateTime<Utc>) -> Option<Fault> {
+        let root = self.root.as_ref()?;
+        if !root.in_force(now) {
+            return Some(fault("root-expired", "the platform's root document has ended; its operator must sign the next one"));
+        }
+        match &self.state {
+            Some(state) if state.in_force(now) => None,
+            Some(_) => Some(fault("state-expired", "the platform has not confirmed for days what this node is to run")),
+            None => Some(fault("state-unsigned", "the platform has not signed what this node is to run")),
+        }
+    }
+
+    /// Whether the statement should be asked for anew: half of its life is over, or there is none.
+    pub fn due(&self, now: DateTime<Utc>) -> bool {
+        let half = |state: &StateStatement| state.issued + (state.expires - state.issued) / 2;
+        self.root.is_none() || self.state.as_ref().is_none_or(|state| now.timestamp() >= half(state))
+    }
+}
+
+/// What is believed, in memory and on disk.
+pub struct Trust {
+    path: PathBuf,
+    before: KeySet,
+    held: RwLock<Arc<Held>>,
+}
+
+impl Trust {
+    /// Reads the data folder of a node; `before` are the keys that it got at enrolment.
+    pub fn open(data: &Path, before: KeySet) -> Result<Self, Fault> {
+        let path = Self::file(data);
+        let held = Held::of(files::read_json(&path)?.unwrap_or_default(), &before)?;
+        Ok(Self { path, before, held: RwLock::new(Arc::new(held)) })
+    }
+
+    fn file(data: &Path) -> PathBuf {
+        data.join("trust.json")
+    }
+
+    /// Stores the root document that came with the node's first certificate.
+    pub fn enrol(data: &Path, root: &Envelope) -> Result<(), Fault> {
+        Root::first(&root.to_bytes()).map_err(|e| fault(e.code(), e.to_string()))?;
+        files::write_json(&Self::file(data), &Stored { root: Some(root.clone()), ..Stored::default() })
+    }
+
+    /// What is believed now.
+    pub fn held(&self) -> Arc<Held> {
+        self.held.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn store(&self, stored: Stored) -> Result<(), Fault> {
+        let next = Held::of(stored, &self.before)?;
+        files::write_json(&self.path, &next.stored)?;
+        *self.held.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(next);
+        Ok(())
+    }
+
+    /// Takes the next root document, or the first one where there is none.
+    ///
+    /// # Errors
+    /// [`app_package::root::RootError`], as codes; the disk.
+    pub fn take_root(&self, envelope: &Envelope) -> Result<(), Fault> {
+        let (held, bytes) = (self.held(), envelope.to_bytes());
+        let taken = match &held.root {
+            Some(root) => root.next(&bytes),
+            None => Root::introduced(&bytes, &self.before),
+        };
+        let root = taken.map_err(|e| fault(e.code(), e.to_string()))?;
+        tracing::info!(version = root.version, "root document taken");
+        self.store(Stored { root: Some(envelope.clone()), ..held.stored.clone() })
+    }
+
+    /// Takes a list of revoked releases, which must not be older than the one held.
+    ///
+    /// # Errors
+    /// `signature-*`; `revocations-older`; the disk.
+    pub fn take_revocations(&self, envelope: &Envelope) -> Result<(), Fault> {
+        let held = self.held();
+        let list = Revocations::verify(envelope, held.approve()).map_err(|e| refused("the list of revoked releases", &e))?;
+        if list.version < held.revocations.version {
+            return Err(fault("revocations-older", format!("the list has version {}, this node holds {}", list.version, held.revocations.version)));
+        }
+        self.store(Stored { revocations: Some(envelope.clone()), ..held.stored.clone() })
+    }
+
+    /// Takes a statement on the desired state of this node (`spiffe_id`).
+    ///
+    /// # Errors
+    /// `signature-*`; `state-other-node`, `state-expired`, `root-expired`, `root-missing`, `revocations-missing`; the disk.
+    pub fn take_state(&self, envelope: &Envelope, spiffe_id: &str, now: DateTime<Utc>) -> Result<StateStatement, Fault> {
+        let held = self.held();
+        let root = held.root.as_ref().ok_or_else(|| fault("root-missing", "this node holds no root document"))?;
+        let state = StateStatement::verify(envelope, &root.set(&[Role::State])).map_err(|e| refused("the desired state", &e))?;
+        if state.node != spiffe_id {
+            return Err(fault("state-other-node", format!("the desired state is that of {}", state.node)));
+        }
+        if !root.in_force(now) {
+            return Err(fault("root-expired", "the platform's root document has ended; its operator must sign the next one"));
+        }
+        if !state.in_force(now) {
+            return Err(fault("state-expired", "the platform's word on what this node is to run has ended"));
+        }
+        if state.root > root.version {
+            return Err(fault("root-missing", format!("the platform has root document {}, this node holds {}", state.root, root.version)));
+        }
+        if state.revocations > held.revocations.version {
+            return Err(fault("revocations-missing", "the server keeps the list of revoked releases back"));
+        }
+        self.store(Stored { state: Some(envelope.clone()), ..held.stored.clone() })?;
+        Ok(state)
+    }
+}
