@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # The registry beside Debian's docker-registry and nginx on the same machine, with the same clients: push of a 1 GiB blob in one streamed
-# PATCH, pull of it (nginx from the same file), and manifests by tag at 32 connections. The peers ask for no credentials, ours always does.
+# PATCH, pull of it (nginx from the same file), and manifests by tag at 32 connections, alone and while another developer moves a tag 20
+# times a second. The peers ask for no credentials, ours always does.
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 need_debian 'command -v docker-registry|docker-registry' 'command -v nginx|nginx-light' 'command -v wrk|wrk' 'command -v curl|curl'
@@ -97,6 +98,34 @@ rate() { # rate URL HEADER
 }
 bearer=$(curl -fsS -u "$auth" "$base/token?service=pithead&scope=repository:ordos-signal/bench:pull" | python3 -c 'import json, sys; print(json.load(sys.stdin)["token"])')
 tags_ours=$(rate "$ours/manifests/1.0" "Authorization: Bearer $bearer")
+# Another developer's tag moves between two manifests; one connection, so that the writer costs little beside the server.
+cat >"$data/writes.py" <<'PY'
+import base64, hashlib, http.client, json, sys, time
+host, sign_ins = sys.argv[1], json.load(open(sys.argv[2]))
+who = next(p for p in sign_ins if p["role"] == "taihang-ai")
+line = http.client.HTTPConnection(host)
+credentials = base64.b64encode(f"{who['email']}:{who['token']}".encode()).decode()
+def call(method, path, kind, body, expected):
+    line.request(method, path, body, {"Authorization": "Basic " + credentials, "Content-Type": kind})
+    answer = line.getresponse(); text = answer.read()
+    if answer.status != expected: sys.exit(f"{method} {path}: {answer.status} {text[:200]}")
+config = b"{}"
+digest = "sha256:" + hashlib.sha256(config).hexdigest()
+call("POST", f"/v2/taihang-ai/bench/blobs/uploads/?digest={digest}", "application/octet-stream", config, 201)
+kind, named = "application/vnd.oci.image.manifest.v1+json", {"mediaType": "application/vnd.test.config.v1+json", "digest": digest, "size": 2}
+manifest = lambda n: json.dumps({"schemaVersion": 2, "mediaType": kind, "config": named, "layers": [], "annotations": {"n": str(n)}}).encode()
+written, begin = 0, time.monotonic()
+while time.monotonic() < begin + float(sys.argv[3]):
+    call("PUT", "/v2/taihang-ai/bench/manifests/moving", kind, manifest(written % 2), 201)
+    written += 1
+    time.sleep(max(0, begin + written / 20 - time.monotonic()))
+print(written)
+PY
+python3 "$data/writes.py" "${base#http://}" "$data/sign-ins.json" 6 >"$data/written" & writer=$!
+sleep 0.5
+tags_written=$(rate "$ours/manifests/1.0" "Authorization: Bearer $bearer")
+wait "$writer" || die "the tag could not be moved"
+[ "$(cat "$data/written")" -ge 100 ] || die "only $(cat "$data/written") writes in 6 s"
 tags_theirs=$(rate "$theirs/manifests/1.0" "")
 
 push_ours=$(median <"$data/push.ours") push_theirs=$(median <"$data/push.theirs")
@@ -104,9 +133,10 @@ pull_ours=$(median <"$data/pull.ours") pull_web=$(median <"$data/pull.web") pull
 ratio() { awk -v a="$1" -v b="$2" 'BEGIN { printf "%.2f", a / b }'; }
 printf 'push 1 GiB, MB/s: ours %s, docker-registry %s\n' "$push_ours" "$push_theirs"
 printf 'pull 1 GiB, MB/s: ours %s, nginx %s, docker-registry %s\n' "$pull_ours" "$pull_web" "$pull_theirs"
-printf 'manifests by tag at 32 connections, /s: ours %s, docker-registry %s\n' "$tags_ours" "$tags_theirs"
+printf 'manifests by tag at 32 connections, /s: ours %s, while 20 writes a second go on %s, docker-registry %s\n' "$tags_ours" "$tags_written" "$tags_theirs"
 verdict "push, ratio to docker-registry" "$(ratio "$push_ours" "$push_theirs")" x -ge 2
 verdict "pull through the server, ratio to nginx" "$(ratio "$pull_ours" "$pull_web")" x -ge 0.6
 verdict "manifests by tag, ratio to docker-registry" "$(ratio "$tags_ours" "$tags_theirs")" x -ge 5
+verdict "manifests by tag while 20 writes a second go on, ratio to docker-registry" "$(ratio "$tags_written" "$tags_theirs")" x -ge 20
 verdict "memory growth while pushing" "$(awk -v a="$peak" -v b="$before" 'BEGIN { printf "%.1f", (a - b) / 1024 }')" MiB -lt 16
 exit "$bench_failed"

@@ -7,13 +7,13 @@ use std::time::Duration;
 use chrono::TimeDelta;
 use serde_json::json;
 
-use super::model::{Credential, Session};
+use super::model::{ApiToken, Credential, Session};
 use super::{standing, store};
 use crate::audit;
 use crate::base::app::App;
 use crate::base::auth::policy::{self, Action, Scope};
 use crate::base::auth::{Actor, Person, Via};
-use crate::base::db::Timestamp;
+use crate::base::db::{Conn, Timestamp};
 use crate::base::error::{Error, Result, exactly_one};
 use crate::base::ids;
 
@@ -132,7 +132,7 @@ pub async fn authenticate_session_used(app: &App, cookie: &str, used: bool) -> R
     let Some((person, session)) = found else { return Ok(Actor::Anonymous) };
     if used && session.seen_at.plus(NOTE_EVERY) <= now {
         let hash = session.token_hash.clone();
-        noted(app.db.write(move |conn| Ok(store::note_session(conn, &hash, now.minus(NOTE_EVERY), now)?))).await;
+        noted(app.db.write_aside(move |conn| Ok(store::note_session(conn, &hash, now.minus(NOTE_EVERY), now)?))).await;
     }
     Ok(Actor::Person(Box::new(person), Via::Session { csrf: session.csrf_token, token_hash: session.token_hash }))
 }
@@ -165,18 +165,52 @@ pub async fn still_holds(app: &App, credential: &Credential, organization_id: &s
 pub async fn authenticate_token(app: &App, token: &str) -> Result<Actor> {
     let hash = ids::hash_secret(token);
     let now = app.clock.now();
+    token_actor(app, now, move |conn| store::find_token(conn, &hash, now)).await
+}
+
+/// The actor whom something proves that was seen before, for the same organisation.
+///
+/// # Errors
+/// `token-invalid`: the token or session is over, or its person is no member any more.
+pub async fn authenticate_credential(app: &App, credential: &Credential, organization_id: &str) -> Result<Actor> {
+    let (now, credential) = (app.clock.now(), credential.clone());
+    let actor = match credential {
+        Credential::ApiToken(id) => token_actor(app, now, move |conn| store::find_token_by_id(conn, &id, now)).await?,
+        Credential::Session(hash) => {
+            let idle = idle_since(app, now);
+            let read = move |conn: &mut Conn| {
+                let Some(session) = store::find_session(conn, &hash, idle, now)? else { return Ok(None) };
+                let person = store::find_person(conn, &session.user_id, &session.organization_id)?;
+                Ok(person.map(|person| (person, Via::Session { csrf: session.csrf_token, token_hash: session.token_hash })))
+            };
+            let (person, via) = app.db.read(read).await?.ok_or_else(invalid)?;
+            Actor::Person(Box::new(person), via)
+        }
+    };
+    if actor.organization_id() == Some(organization_id) { Ok(actor) } else { Err(invalid()) }
+}
+
+fn invalid() -> Error {
+    Error::unauthenticated("token-invalid")
+}
+
+/// The actor of the API token that a query finds; its use is noted.
+async fn token_actor(
+    app: &App,
+    now: Timestamp,
+    find: impl FnOnce(&mut Conn) -> diesel::QueryResult<Option<ApiToken>> + Send + 'static,
+) -> Result<Actor> {
     let (person, token) = app
         .db
         .read(move |conn| {
-            let invalid = || Error::unauthenticated("token-invalid");
-            let token = store::find_token(conn, &hash, now)?.ok_or_else(invalid)?;
+            let token = find(conn)?.ok_or_else(invalid)?;
             let person = store::find_person(conn, &token.user_id, &token.organization_id)?.ok_or_else(invalid)?;
             Ok((person, token))
         })
         .await?;
     if token.used_at.is_none_or(|at| at.plus(NOTE_EVERY) <= now) {
         let id = token.id.clone();
-        noted(app.db.write(move |conn| Ok(store::note_token(conn, &id, now.minus(NOTE_EVERY), now)?))).await;
+        noted(app.db.write_aside(move |conn| Ok(store::note_token(conn, &id, now.minus(NOTE_EVERY), now)?))).await;
     }
     let scopes = token.scopes.split(' ').filter_map(|s| s.parse::<Scope>().ok()).collect();
     Ok(Actor::Person(Box::new(person), Via::Token { id: token.id, scopes }))

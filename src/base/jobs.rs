@@ -28,6 +28,8 @@ const UPKEEP_LEASE: TimeDelta = TimeDelta::hours(6);
 pub enum Job {
     /// Check an uploaded release in a child process.
     CheckRelease { release_id: String },
+    /// Measure a release that passed its check once more, in a child process.
+    MeasureRelease { release_id: String },
     /// Enqueue scoring of a release on the hidden test sets of its scenario.
     ScoreRelease { release_id: String },
     /// Score a release on a hidden test set in a child process.
@@ -52,6 +54,8 @@ pub enum Job {
         /// Organisation id after which to go on; empty for the beginning.
         after: String,
     },
+    /// Enqueue notices to those who follow a scenario that has its first app.
+    TellFollowers { scenario: String },
     /// End uploads that nobody finished.
     ExpireUploads,
     /// Remove what nothing in the registry refers to.
@@ -86,9 +90,9 @@ pub enum Lane {
 impl Lane {
     fn kinds(self) -> &'static [&'static str] {
         match self {
-            Self::Checks => &["check-release", "score-release", "evaluate-release", "evaluate-scenario"],
+            Self::Checks => &["check-release", "measure-release", "score-release", "evaluate-release", "evaluate-scenario"],
             Self::Prompt => &["rebuild-node", "tell-nodes", "expire-uploads"],
-            Self::Mail => &["offer-reset", "notify", "send-message", "tell-people"],
+            Self::Mail => &["offer-reset", "notify", "send-message", "tell-people", "tell-followers"],
             Self::Upkeep => &["collect-garbage", "prune-history"],
         }
     }
@@ -118,12 +122,14 @@ impl Job {
     fn kind(&self) -> &'static str {
         match self {
             Self::CheckRelease { .. } => "check-release",
+            Self::MeasureRelease { .. } => "measure-release",
             Self::ScoreRelease { .. } => "score-release",
             Self::EvaluateRelease { .. } => "evaluate-release",
             Self::EvaluateScenario { .. } => "evaluate-scenario",
             Self::RebuildNode { .. } => "rebuild-node",
             Self::TellNodes { .. } => "tell-nodes",
             Self::TellPeople { .. } => "tell-people",
+            Self::TellFollowers { .. } => "tell-followers",
             Self::ExpireUploads => "expire-uploads",
             Self::CollectGarbage => "collect-garbage",
             Self::PruneHistory => "prune-history",
@@ -161,6 +167,13 @@ impl Job {
         use schema::jobs::dsl;
         let same = dsl::kind.eq(self.kind()).and(dsl::state.eq("waiting")).and(dsl::payload.eq(serde_json::to_string(self)?));
         if diesel::select(diesel::dsl::exists(dsl::jobs.filter(same))).get_result(conn)? { Ok(()) } else { self.enqueue(conn, at) }
+    }
+
+    /// Whether the very same job waits or runs.
+    pub fn is_open(&self, conn: &mut Conn) -> Result<bool> {
+        use schema::jobs::dsl;
+        let same = dsl::kind.eq(self.kind()).and(dsl::state.ne("failed")).and(dsl::payload.eq(serde_json::to_string(self)?));
+        Ok(diesel::select(diesel::dsl::exists(dsl::jobs.filter(same))).get_result(conn)?)
     }
 
     /// Puts the job into the queue, to run at a time, unless one of its kind waits already; one that waits until later runs then, too.
@@ -222,7 +235,7 @@ pub async fn run_one(app: &App, lane: Lane, worker: Worker) -> Result<bool> {
     let (now, lease) = (app.clock.now(), lane.lease(&app.settings));
     let claimed = app
         .db
-        .write(move |conn| {
+        .write_aside(move |conn| {
             let Some(id) = dialect::claim_job(conn, lane.kinds(), now, now.plus(lease), now.plus(lane.furthest()))? else {
                 return Ok(None);
             };
@@ -355,13 +368,15 @@ mod tests {
     fn every_job_has_one_lane() {
         let id = || "x".to_owned();
         let next = |job: &Job| match job {
-            Job::CheckRelease { .. } => Some(Job::ScoreRelease { release_id: id() }),
+            Job::CheckRelease { .. } => Some(Job::MeasureRelease { release_id: id() }),
+            Job::MeasureRelease { .. } => Some(Job::ScoreRelease { release_id: id() }),
             Job::ScoreRelease { .. } => Some(Job::EvaluateRelease { release_id: id(), set_id: id() }),
             Job::EvaluateRelease { .. } => Some(Job::EvaluateScenario { set_id: id(), after: id() }),
             Job::EvaluateScenario { .. } => Some(Job::RebuildNode { node_id: id() }),
             Job::RebuildNode { .. } => Some(Job::TellNodes { release_id: id(), after: id() }),
             Job::TellNodes { .. } => Some(Job::TellPeople { release_id: id(), after: id() }),
-            Job::TellPeople { .. } => Some(Job::ExpireUploads),
+            Job::TellPeople { .. } => Some(Job::TellFollowers { scenario: id() }),
+            Job::TellFollowers { .. } => Some(Job::ExpireUploads),
             Job::ExpireUploads => Some(Job::CollectGarbage),
             Job::CollectGarbage => Some(Job::PruneHistory),
             Job::PruneHistory => Some(Job::OfferReset { email: id(), lang: Lang::En }),

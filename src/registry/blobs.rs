@@ -53,7 +53,7 @@ pub fn held_in(conn: &mut Conn, repository_id: &str, digest: &Digest, now: Times
 pub async fn touch_seen(app: &App, repository_id: String, digest: Digest) -> Result<()> {
     let now = app.clock.now();
     app.db
-        .write(move |conn| {
+        .write_aside(move |conn| {
             store::touch(conn, &[digest.as_str()], now)?;
             store::linked(conn, &repository_id, digest.as_str())?.map(|_| ()).ok_or_else(unknown)
         })
@@ -133,5 +133,5 @@ pub fn store_blob_in(conn: &mut Conn, blobs: &BlobStore, repository_id: &str, by
 /// As [`store_blob_in`], in a transaction of its own.
 pub async fn store_blob_small(app: &App, repository_id: &str, bytes: &[u8]) -> Result<Digest> {
     let (blobs, repository_id, bytes, now) = (app.blobs.clone(), repository_id.to_owned(), bytes.to_vec(), app.clock.now());
-    app.db.write(move |conn| store_blob_in(conn, &blobs, &repository_id, &bytes, now)).await
+    app.db.write_aside(move |conn| store_blob_in(conn, &blobs, &repository_id, &bytes, now)).await
 }

@@ -93,7 +93,7 @@ async fn unlink_in(app: &App, repository_id: String, before: Timestamp, dry_run:
             continue;
         }
         let id = repository_id.clone();
-        collected.links += app.db.write(move |conn| Ok(store::unlink_idle(conn, &id, &idle, before)?)).await? as u64;
+        collected.links += app.db.write_aside(move |conn| Ok(store::unlink_idle(conn, &id, &idle, before)?)).await? as u64;
     }
 }
 
@@ -118,7 +118,7 @@ async fn loose(app: &App, before: Timestamp, dry_run: bool, collected: &mut Coll
 async fn remove_loose(app: &App, text: String, before: Timestamp) -> Result<bool> {
     let (blobs, digest) = (app.blobs.clone(), Digest::parse(&text).map_err(Error::internal)?);
     app.db
-        .write(move |conn| {
+        .write_aside(move |conn| {
             let gone = store::delete_loose(conn, &text, before)? == 1;
             if gone {
                 blobs.delete_blocking(&digest)?;
@@ -151,7 +151,7 @@ async fn strays(app: &App, before: Timestamp, dry_run: bool, collected: &mut Col
 async fn remove_stray(app: &App, text: String) -> Result<bool> {
     let (blobs, digest, now) = (app.blobs.clone(), Digest::parse(&text).map_err(Error::internal)?, app.clock.now());
     app.db
-        .write(move |conn| {
+        .write_aside(move |conn| {
             // This transaction holds the blob's row, so whoever stores the same bytes now waits for its end, and then stores them again.
             if !dialect::claim_blob(conn, &text, now)? {
                 return Ok(false);

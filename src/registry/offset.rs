@@ -53,7 +53,7 @@ pub(super) async fn advance(app: &App, upload: &Upload, from: u64, to: u64) -> R
     let expires_at = app.clock.now().plus(LIFE);
     let (from, to) = (i64::try_from(from).map_err(Error::internal)?, i64::try_from(to).map_err(Error::internal)?);
     let id = upload.id.clone();
-    let rows = app.db.write(move |conn| Ok(store::advance(conn, &id, from, to, expires_at)?)).await?;
+    let rows = app.db.write_aside(move |conn| Ok(store::advance(conn, &id, from, to, expires_at)?)).await?;
     if rows == 1 { Ok(()) } else { Err(Error::not_found("upload-unknown")) }
 }
 

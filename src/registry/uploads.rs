@@ -53,7 +53,7 @@ pub async fn start(app: &App, user_id: &str, repository: &Repository) -> Result<
     };
     let row = upload.clone();
     app.db
-        .write(move |conn| {
+        .write_aside(move |conn| {
             if store::count_uploads(conn, &row.user_id)? >= MAX_OPEN {
                 return Err(Error::rate_limited("too-many-uploads").arg("max", MAX_OPEN).retry_after(TimeDelta::minutes(1)));
             }
@@ -102,7 +102,7 @@ pub async fn mount(app: &App, into: &Repository, digest: &Digest, from: Option<&
     }
     let (into, digest, source, now) = (into.clone(), digest.clone(), from.map(|r| r.id.clone()), app.clock.now());
     app.db
-        .write(move |conn| {
+        .write_aside(move |conn| {
             // Touch before looking: a blob that is there now stays until it is linked.
             store::touch(conn, &[digest.as_str()], now)?;
             let size = match source {
@@ -279,7 +279,7 @@ async fn publish(app: &App, upload: &Upload, digest: &Digest) -> Result<()> {
         let (row, wanted, blobs, now) = (upload.clone(), digest.clone(), app.blobs.clone(), app.clock.now());
         let linked = app
             .db
-            .write(move |conn| {
+            .write_aside(move |conn| {
                 link_blob_in(conn, &row.repository_id, &wanted, row.offset(), now)?;
                 if !blobs.exists_blocking(&wanted)? {
                     return Err(Error::unavailable(COLLECTED));
@@ -338,7 +338,7 @@ pub async fn cancel(app: &App, known: &Upload) -> Result<()> {
 
 async fn drop_upload(app: &App, id: &str) -> Result<()> {
     let gone = id.to_owned();
-    app.db.write(move |conn| Ok(store::delete_upload(conn, &gone)?)).await?;
+    app.db.write_aside(move |conn| Ok(store::delete_upload(conn, &gone)?)).await?;
     app.blobs.discard(id).await?;
     forget(id);
     Ok(())

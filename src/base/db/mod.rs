@@ -5,11 +5,12 @@
 //! Concurrency is decided by constraints, conditional updates and held rows ([`dialect::hold`]), never by reading first. Everything that
 //! differs between the backends is in [`dialect`].
 
+use std::cell::Cell;
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use diesel::connection::SimpleConnection;
@@ -20,11 +21,13 @@ use crate::base::error::{Error, Kind, Result};
 use crate::base::room::Room;
 
 pub mod dialect;
+pub mod marks;
 pub mod migrate;
 pub mod schema;
 pub mod text;
 pub mod types;
 
+pub use marks::{Marks, Touched};
 pub use types::{Json, Timestamp};
 
 pub use conn::Conn;
@@ -118,7 +121,7 @@ impl ManageConnection for Manager {
 pub struct Db {
     read: Pool<Manager>,
     write: Pool<Manager>,
-    generation: Arc<AtomicU64>,
+    marks: Arc<Marks>,
     /// Room to give up where the disk is full.
     room: Option<Room>,
     /// SQLite's log, which is synced after a lasting change.
@@ -148,18 +151,18 @@ impl Db {
                 .connection_timeout(Duration::from_secs(10))
                 .build(Manager { location: location.clone(), query_only, durable })
         };
-        let generation = Arc::default();
+        let marks = Arc::default();
         Ok(match location {
             Location::Sqlite(path) => {
                 let write = pool(1, false)?;
                 // The log lies beside the file itself, wherever a link to it lies.
                 let file = std::fs::canonicalize(path).unwrap_or_else(|_| PathBuf::from(path));
                 let wal = durable.then(|| Arc::new(PathBuf::from(format!("{}-wal", file.display()))));
-                Self { read: pool(connections.max(1), true)?, write, generation, room, wal }
+                Self { read: pool(connections.max(1), true)?, write, marks, room, wal }
             }
             Location::Postgres(_) => {
                 let write = pool(connections.max(2), false)?;
-                Self { read: write.clone(), write, generation, room, wal: None }
+                Self { read: write.clone(), write, marks, room, wal: None }
             }
         })
     }
@@ -179,11 +182,31 @@ impl Db {
         T: Send + 'static,
         F: FnOnce(&mut Conn) -> Result<T> + Send + 'static,
     {
-        let generation = self.generation.clone();
+        self.write_touching(Touched::Everything, f).await
+    }
+
+    /// As [`Db::write`], for rows on which nothing depends that is kept in memory ([`Marks`]): times of last use, queues, offsets.
+    pub async fn write_aside<T, F>(&self, f: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut Conn) -> Result<T> + Send + 'static,
+    {
+        self.write_touching(Touched::Only(BTreeSet::new()), f).await
+    }
+
+    async fn write_touching<T, F>(&self, touched: Touched, f: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut Conn) -> Result<T> + Send + 'static,
+    {
+        let marks = self.marks.clone();
         on_pool(self.write.clone(), move |conn| {
-            let result = in_transaction(conn, f);
-            // Count also after an error: the commit may have happened and its answer been lost. Count here: the caller may be gone.
-            generation.fetch_add(1, Ordering::AcqRel);
+            let mut ended = false;
+            let result = in_transaction(conn, |conn| f(conn).inspect(|_| ended = true));
+            // Note it also after an error of the commit: it may have happened and its answer been lost. Note it here: the caller may be gone.
+            if ended {
+                marks.note(touched);
+            }
             result
         })
         .await
@@ -191,18 +214,20 @@ impl Db {
 
     /// As [`Db::write`], for a closure that does nothing outside its transaction: where the transaction collides with another one
     /// (40001, 40P01), it runs again from the start after a short pause, three times at most; so it does once room was made on a full disk.
-    /// A change that is `lasting` has outlived a power cut when this answers, and so has all that was committed before it. `then` runs
-    /// after the commit, also where the caller has gone meanwhile.
-    pub async fn write_then<T, A, F>(&self, f: F, lasting: fn(&A) -> bool, then: impl FnOnce(A) + Send + 'static) -> Result<T>
+    /// `kept` says of what follows whether the change has outlived a power cut when this answers, and with it all that was committed before
+    /// it, and what it touches. `then` runs after the commit, also where the caller has gone meanwhile.
+    pub async fn write_then<T, A, F>(&self, f: F, kept: fn(&A) -> (bool, Touched), then: impl FnOnce(A) + Send + 'static) -> Result<T>
     where
         T: Send + 'static,
         A: 'static,
         F: Fn(&mut Conn) -> Result<(T, A)> + Send + 'static,
     {
-        let (pool, generation, room, wal) = (self.write.clone(), self.generation.clone(), self.room.clone(), self.wal.clone());
+        let (pool, marks, room, wal) = (self.write.clone(), self.marks.clone(), self.room.clone(), self.wal.clone());
         on_thread(move || {
             let mut conn = pool.get().map_err(busy)?;
-            let mut result = in_transaction(&mut conn, &f);
+            let ended = Cell::new(false);
+            let run = |conn: &mut Conn| f(conn).inspect(|_| ended.set(true));
+            let mut result = in_transaction(&mut conn, run);
             for pause in PAUSES {
                 match &result {
                     Err(e) if e.is_collision() => std::thread::sleep(pause.mul_f64(1.0 + rand::random::<f64>())),
@@ -210,13 +235,18 @@ impl Db {
                     _ => break,
                 }
                 tracing::info!("a transaction runs once more");
-                result = in_transaction(&mut conn, &f);
+                result = in_transaction(&mut conn, run);
             }
-            generation.fetch_add(1, Ordering::AcqRel);
+            let known = result.as_ref().ok().map(|(_, after)| kept(after));
+            let lasting = known.as_ref().is_some_and(|(lasting, _)| *lasting);
+            // As in `write_touching`: a commit without an answer may have happened.
+            if ended.get() {
+                marks.note(known.map_or(Touched::Everything, |(_, touched)| touched));
+            }
             drop(conn);
             let (value, after) = result?;
             // SQLite itself syncs its log at checkpoints only. It is synced here, beside the next writer instead of before it.
-            let synced = match wal.filter(|_| lasting(&after)).map(|wal| File::open(&*wal).and_then(|log| log.sync_data())) {
+            let synced = match wal.filter(|_| lasting).map(|wal| File::open(&*wal).and_then(|log| log.sync_data())) {
                 // A file system without shared memory has no such log: SQLite keeps a journal there, and syncs it by itself.
                 Some(Err(e)) if e.kind() != ErrorKind::NotFound => Err(e),
                 _ => Ok(()),
@@ -233,10 +263,9 @@ impl Db {
         on_pool(self.write.clone(), |conn| in_transaction(conn, |conn| Ok(dialect::count_up(conn, "ready").map(|_| ())?))).await
     }
 
-    /// Grows with each write of this process. A cache reads it before the data: while the number stays, no write that was answered has
-    /// changed that data. Writes of other processes do not count.
-    pub fn generation(&self) -> u64 {
-        self.generation.load(Ordering::Acquire)
+    /// What the writes of this process have touched; those of other processes leave no mark.
+    pub fn marks(&self) -> &Marks {
+        &self.marks
     }
 
     /// A connection for code that is synchronous by nature (migrations, command line).

@@ -270,6 +270,15 @@ diesel::table! {
 }
 
 diesel::table! {
+    measurements (id) {
+        id -> Text,
+        release_id -> Text,
+        card -> Text,
+        measured_at -> Timestamp,
+    }
+}
+
+diesel::table! {
     cases (id) {
         id -> Text,
         release_id -> Text,
@@ -496,6 +505,10 @@ diesel::table! {
         number -> BigInt,
         at -> Timestamp,
         root -> Text,
+        previous -> Text,
+        signed_from -> BigInt,
+        kid -> Text,
+        signature -> Text,
     }
 }
 
@@ -634,6 +647,15 @@ diesel::table! {
 }
 
 diesel::table! {
+    scenario_follows (user_id, scenario) {
+        user_id -> Text,
+        scenario -> Text,
+        language -> Text,
+        created_at -> Timestamp,
+    }
+}
+
+diesel::table! {
     messages (id) {
         id -> Text,
         kind -> Text,
@@ -651,6 +673,64 @@ diesel::table! {
     }
 }
 
+diesel::table! {
+    webhooks (id) {
+        id -> Text,
+        organization_id -> Text,
+        url -> Text,
+        kinds -> Text,
+        secret -> Text,
+        previous_secret -> Nullable<Text>,
+        previous_until -> Nullable<Timestamp>,
+        state -> Text,
+        failing_since -> Nullable<Timestamp>,
+        lost -> BigInt,
+        created_by -> Text,
+        created_at -> Timestamp,
+        removed_at -> Nullable<Timestamp>,
+    }
+}
+
+diesel::table! {
+    webhook_deliveries (id) {
+        id -> Text,
+        webhook_id -> Text,
+        organization_id -> Text,
+        message_id -> Text,
+        kind -> Text,
+        body -> Text,
+        urgent -> Bool,
+        state -> Text,
+        tries -> BigInt,
+        due_at -> Timestamp,
+        created_at -> Timestamp,
+    }
+}
+
+diesel::table! {
+    webhook_attempts (id) {
+        id -> Text,
+        delivery_id -> Text,
+        at -> Timestamp,
+        millis -> BigInt,
+        status -> Nullable<BigInt>,
+        fault -> Nullable<Text>,
+        answer -> Text,
+    }
+}
+
+diesel::table! {
+    kept_answers (user_id, idempotency_key) {
+        user_id -> Text,
+        idempotency_key -> Text,
+        organization_id -> Text,
+        request_hash -> Text,
+        status -> BigInt,
+        body -> Text,
+        created_at -> Timestamp,
+    }
+}
+
 diesel::allow_tables_to_appear_in_same_query!(
     organizations,
     organization_names,
@@ -662,6 +742,7 @@ diesel::allow_tables_to_appear_in_same_query!(
     throttles,
     specialties,
     scenarios,
+    scenario_follows,
     apps,
     plans,
     repositories,
@@ -675,6 +756,7 @@ diesel::allow_tables_to_appear_in_same_query!(
     uploads,
     releases,
     check_reports,
+    measurements,
     cases,
     orders,
     payments,
@@ -704,4 +786,8 @@ diesel::allow_tables_to_appear_in_same_query!(
     job_turns,
     one_time_links,
     messages,
+    webhooks,
+    webhook_deliveries,
+    webhook_attempts,
+    kept_answers,
 );

@@ -1,10 +1,10 @@
 //! Memory for repeated pulls: the claims of tokens whose signature has been verified, and manifests as the holder of a token last got
 //! them.
 //!
-//! A kept manifest is good for a second, and only until this process writes anything to the database: so a change that was answered (a tag
-//! moved, a manifest deleted, a licence revoked) shows at the next request, and no code has to know which change concerns which manifest.
-//! Writes of another process, and a licence that ends by itself, show when the second is over. Refusals and missing manifests are never
-//! kept.
+//! A kept manifest is good for a second, and only while this process has written nothing that touches its repository's organisation, its
+//! holder or the holder's organisation ([`Marks`]): so a change that was answered (a tag moved, a manifest deleted, a licence revoked)
+//! shows at the next request, and what others do leaves it. What time ends (a licence), and what another process writes, show when the
+//! second is over. Refusals and missing manifests are never kept.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -14,7 +14,7 @@ use chrono::TimeDelta;
 use sha2::{Digest as _, Sha256};
 
 use super::claims::Claims;
-use crate::base::db::Timestamp;
+use crate::base::db::{Marks, Timestamp};
 
 /// How long a manifest is kept.
 const LIFE: TimeDelta = TimeDelta::seconds(1);
@@ -50,9 +50,11 @@ pub struct CachedManifest {
 
 #[derive(Debug)]
 struct CacheEntry {
-    /// Value of [`crate::base::db::Db::generation`] before the manifest was read.
-    generation: u64,
+    /// Taken before the manifest was read.
+    mark: u64,
     at: Timestamp,
+    /// Names of whom it concerns.
+    of: Vec<String>,
     manifest: Arc<CachedManifest>,
 }
 
@@ -76,22 +78,22 @@ impl Cache {
         tokens.insert(token, claims);
     }
 
-    /// A kept manifest that is younger than [`LIFE`], if the database has not been written since.
-    pub fn manifest(&self, key: &Key, generation: u64, now: Timestamp) -> Option<Arc<CachedManifest>> {
+    /// A kept manifest that is younger than [`LIFE`], if no write has touched whom it concerns since.
+    pub fn manifest(&self, key: &Key, marks: &Marks, now: Timestamp) -> Option<Arc<CachedManifest>> {
         let manifests = self.manifests.lock().ok()?;
         // `at <= now`: a clock that was set back must not prolong an entry's life.
-        let fresh = |kept: &&CacheEntry| kept.generation == generation && kept.at <= now && now < kept.at.plus(LIFE);
+        let fresh = |kept: &&CacheEntry| kept.at <= now && now < kept.at.plus(LIFE) && marks.hold(kept.mark, &kept.of);
         manifests.get(key).filter(fresh).map(|kept| kept.manifest.clone())
     }
 
-    /// Keeps a manifest that was read after `generation` and `at` were taken.
-    pub fn keep_manifest(&self, key: Key, generation: u64, at: Timestamp, manifest: Arc<CachedManifest>) {
+    /// Keeps a manifest that was read after `mark` and `at` were taken; it concerns those named in `of`.
+    pub fn keep_manifest(&self, key: Key, mark: u64, at: Timestamp, of: Vec<String>, manifest: Arc<CachedManifest>) {
         if manifest.content.len() > MAX_CONTENT {
             return;
         }
         let Ok(mut manifests) = self.manifests.lock() else { return };
         make_room(&mut manifests);
-        manifests.insert(key, CacheEntry { generation, at, manifest });
+        manifests.insert(key, CacheEntry { mark, at, of, manifest });
     }
 }
 
@@ -104,38 +106,42 @@ fn make_room<V>(map: &mut HashMap<Key, V>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::db::Touched;
 
     fn served(content: &'static [u8]) -> Arc<CachedManifest> {
         Arc::new(CachedManifest { digest: "sha256:1".into(), media_type: "m".into(), content: Bytes::from_static(content) })
     }
 
     #[test]
-    fn a_manifest_lives_a_second_and_until_the_next_write() {
-        let cache = Cache::default();
+    fn a_manifest_lives_a_second_and_until_a_write_that_touches_it() {
+        let (cache, marks) = (Cache::default(), Marks::default());
         let (key, other) = (key(&[b"token", b"acme/belt", b"latest"]), key(&[b"token", b"acme/belt", b"1.0.0"]));
         let at = Timestamp::from_unix(1_767_225_600);
-        cache.keep_manifest(key, 7, at, served(b"{}"));
+        cache.keep_manifest(key, marks.now(), at, vec!["org_acme".into(), "org_mine".into()], served(b"{}"));
         let moved = |ms| at.plus(TimeDelta::milliseconds(ms));
-        assert_eq!(cache.manifest(&key, 7, at), Some(served(b"{}")));
-        assert_eq!(cache.manifest(&key, 7, moved(999)), Some(served(b"{}")));
-        assert_eq!(cache.manifest(&key, 7, moved(1000)), None, "too old");
-        assert_eq!(cache.manifest(&key, 7, moved(-1)), None, "from the future");
-        assert_eq!(cache.manifest(&key, 8, at), None, "something was written");
-        assert_eq!(cache.manifest(&other, 7, at), None);
+        assert_eq!(cache.manifest(&key, &marks, at), Some(served(b"{}")));
+        assert_eq!(cache.manifest(&key, &marks, moved(999)), Some(served(b"{}")));
+        assert_eq!(cache.manifest(&key, &marks, moved(1000)), None, "too old");
+        assert_eq!(cache.manifest(&key, &marks, moved(-1)), None, "from the future");
+        assert_eq!(cache.manifest(&other, &marks, at), None);
+        marks.note(Touched::Only(["org_other".to_owned()].into()));
+        assert_eq!(cache.manifest(&key, &marks, at), Some(served(b"{}")), "somebody else's");
+        marks.note(Touched::Only(["org_mine".to_owned()].into()));
+        assert_eq!(cache.manifest(&key, &marks, at), None);
     }
 
     #[test]
     fn memory_is_bounded() {
         static LARGE: [u8; MAX_CONTENT + 1] = [b' '; MAX_CONTENT + 1];
-        let cache = Cache::default();
+        let (cache, marks) = (Cache::default(), Marks::default());
         let at = Timestamp::from_unix(1_767_225_600);
-        cache.keep_manifest(key(&[b"large"]), 0, at, served(&LARGE));
-        assert_eq!(cache.manifest(&key(&[b"large"]), 0, at), None);
+        cache.keep_manifest(key(&[b"large"]), 0, at, Vec::new(), served(&LARGE));
+        assert_eq!(cache.manifest(&key(&[b"large"]), &marks, at), None);
         for n in 0..=MAX {
-            cache.keep_manifest(key(&[&n.to_be_bytes()]), 0, at, served(b"{}"));
+            cache.keep_manifest(key(&[&n.to_be_bytes()]), 0, at, Vec::new(), served(b"{}"));
         }
         assert_eq!(cache.manifests.lock().unwrap().len(), 1, "the last one");
-        assert!(cache.manifest(&key(&[&MAX.to_be_bytes()]), 0, at).is_some());
+        assert!(cache.manifest(&key(&[&MAX.to_be_bytes()]), &marks, at).is_some());
     }
 
     #[test]

@@ -6,14 +6,18 @@ use std::sync::Arc;
 use app_package::digest::Digest;
 use app_package::oci::Descriptor;
 
-use super::access::{open_in, permit_in};
+use super::access::{catalog_in, open_in, permit_in};
 use super::cache::{self, Cache, CachedManifest};
 use super::rights::Action;
 use super::token::RequestIdentity;
 use crate::base::app::App;
+use crate::base::auth::Actor;
 use crate::base::error::{Error, Result};
-use crate::registry::model::{Listed, RepositoryName, Visibility};
-use crate::registry::{blobs, links, manifests, service};
+use crate::registry::model::{Listed, Repository, RepositoryName, Visibility, cut};
+use crate::registry::{blobs, links, lists, service};
+
+/// Names on one page of the catalogue.
+const CATALOG_PAGE: i64 = 1000;
 
 /// Size in bytes of a blob that the repository links.
 ///
@@ -42,8 +46,8 @@ pub async fn blob(app: &App, asking: RequestIdentity, name: &RepositoryName, dig
     Ok(held.size)
 }
 
-/// A manifest. The holder of a registry token gets the same one again for a second, unless the database was written meanwhile
-/// ([`cache`]).
+/// A manifest. The holder of a registry token gets the same one again for a second, unless a write meanwhile touches them or the
+/// repository ([`cache`]).
 ///
 /// # Errors
 /// `manifest-unknown`, and those of [`open_in`].
@@ -55,13 +59,13 @@ pub async fn manifest(
     reference: &str,
 ) -> Result<Arc<CachedManifest>> {
     // Take both before the read: a write during the read then makes the kept manifest stale.
-    let (generation, now) = (app.db.generation(), app.clock.now());
+    let (mark, now) = (app.db.marks().now(), app.clock.now());
     let key = asking.token().map(|token| cache::key(&[token, name.as_str().as_bytes(), reference.as_bytes()]));
-    if let Some(known) = key.as_ref().and_then(|key| cache.manifest(key, generation, now)) {
+    if let Some(known) = key.as_ref().and_then(|key| cache.manifest(key, app.db.marks(), now)) {
         return Ok(known);
     }
     let (name, reference) = (name.clone(), reference.to_owned());
-    let found = app
+    let (found, of) = app
         .db
         .read(move |conn| {
             let unknown = || Error::not_found("manifest-unknown");
@@ -74,13 +78,27 @@ pub async fn manifest(
                     return Err(unknown());
                 }
             }
-            Ok(Arc::new(CachedManifest { digest: found.digest, media_type: found.media_type, content: found.content.into() }))
+            let manifest = CachedManifest { digest: found.digest, media_type: found.media_type, content: found.content.into() };
+            Ok((Arc::new(manifest), concerned(&repository, &caller.actor)))
         })
         .await?;
     if let Some(key) = key {
-        cache.keep_manifest(key, generation, now, found.clone());
+        cache.keep_manifest(key, mark, now, of, found.clone());
     }
     Ok(found)
+}
+
+/// Whom the answer of a pull concerns, by the names that writes touch ([`crate::base::db::Touched`]): who owns the repository, who asks, and
+/// for which organisation.
+fn concerned(repository: &Repository, actor: &Actor) -> Vec<String> {
+    let mut names = vec![repository.organization_id.clone(), actor.label()];
+    names.extend(actor.organization_id().map(ToOwned::to_owned));
+    match actor {
+        Actor::Person(person, _) => names.push(person.user_id.clone()),
+        Actor::Node { node_id, .. } => names.push(node_id.clone()),
+        Actor::System | Actor::Anonymous => {}
+    }
+    names
 }
 
 /// A page of tags after `last`, at most `n`.
@@ -93,7 +111,26 @@ pub async fn tags(app: &App, asking: RequestIdentity, name: &RepositoryName, n: 
         .read(move |conn| {
             let caller = asking.caller(conn, now)?;
             let (repository, buyer) = open_in(conn, &caller, &name, now)?;
-            manifests::tags_in(conn, &repository.id, n, &last, buyer.is_some())
+            lists::tags_in(conn, &repository.id, n, &last, buyer.is_some())
+        })
+        .await
+}
+
+/// A page of the repositories that the caller may read, after `last`, at most `n`.
+///
+/// # Errors
+/// Those of [`catalog_in`].
+pub async fn catalog(app: &App, asking: RequestIdentity, n: Option<u32>, last: &str) -> Result<Listed<String>> {
+    let (last, now) = (last.to_owned(), app.clock.now());
+    let limit = n.map_or(CATALOG_PAGE, i64::from).min(CATALOG_PAGE);
+    app.db
+        .read(move |conn| {
+            let caller = asking.caller(conn, now)?;
+            let mut items = catalog_in(conn, &caller, &last, limit + 1, now)?;
+            if limit == 0 {
+                return Ok(Listed { items: Vec::new(), next: None });
+            }
+            Ok(Listed { next: cut(&mut items, limit, Clone::clone), items })
         })
         .await
 }
@@ -123,7 +160,7 @@ pub async fn referrers(
                     return Ok(none);
                 }
             }
-            manifests::referrers_in(conn, &repository.id, &subject, artifact_type.as_deref(), &last)
+            lists::referrers_in(conn, &repository.id, &subject, artifact_type.as_deref(), &last)
         })
         .await
 }

@@ -17,20 +17,20 @@ async fn pulls(app: &App, bearer: &str, digest: &Digest, blob: &Digest, expected
     }
 }
 
-async fn bearer(app: &App, who: &Actor) -> String {
+pub(super) async fn bearer(app: &App, who: &Actor) -> String {
     format!("Bearer {}", token::issue(app, who, &["repository:acme/belt:pull".into()]).await.unwrap().token)
 }
 
-struct Sold {
-    acme: Actor,
-    mine: Actor,
-    node: Actor,
-    digest: Digest,
-    blob: Digest,
+pub(super) struct Sold {
+    pub acme: Actor,
+    pub mine: Actor,
+    pub node: Actor,
+    pub digest: Digest,
+    pub blob: Digest,
 }
 
 /// A published release `acme/belt:1.0.0` and an operator with a licence, which ends with its grace time on the third day.
-async fn sold(app: &App) -> Sold {
+pub(super) async fn sold(app: &App) -> Sold {
     let (acme, mine) = (testing::vendor(app, "acme").await, testing::operator(app, "mine").await);
     let manifest = push_layer(app, &acme, "acme/belt", b"weights", None).await.to_bytes();
     put_manifest(app, &acme, "acme/belt", "1.0.0", &manifest).await.expect(201);
@@ -159,7 +159,7 @@ async fn pulls_come_from_memory_until_something_is_written() {
         let other = Db::open(&Location::parse(&app.settings.database.url).unwrap(), 2).unwrap();
         other.write(|conn| Ok(conn.batch_execute("UPDATE licenses SET state = 'revoked'")?)).await.unwrap();
         get().await.expect(200);
-        // Whatever this process writes, memory is over.
+        // A write that does not say what it touches touches everything.
         app.db.write(|_| Ok(())).await.unwrap();
         get().await.expect(404);
     })
