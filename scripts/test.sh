@@ -9,6 +9,7 @@
 #   TEST_EDGE_BIN       the node agent, built
 #   TEST_CHROMEDRIVER   chromedriver, and TEST_CHROMIUM the browser
 #   TEST_SKOPEO         skopeo
+#   TEST_GO_CLIENTS     tests/system/go_clients, built
 #   TEST_PYTHON         Python with the packages of scripts/test-requirements.txt
 # With TEST_ONLY_SETUP=1 it gets and starts all this, runs no test, and ends with status 3.
 set -euo pipefail
@@ -84,7 +85,8 @@ ORT_LIB=$(scripts/onnxruntime.sh)
 TEST_PYTHON=$(python_tools)
 TEST_CHROMEDRIVER=$(command -v chromedriver) TEST_CHROMIUM=$(chromium_path) TEST_SKOPEO=$(command -v skopeo)
 TEST_EDGE_BIN=$target/debug/pithead-edge
-export ORT_LIB TEST_PYTHON TEST_CHROMEDRIVER TEST_CHROMIUM TEST_SKOPEO TEST_EDGE_BIN
+TEST_GO_CLIENTS=$(go_clients)
+export ORT_LIB TEST_PYTHON TEST_CHROMEDRIVER TEST_CHROMIUM TEST_SKOPEO TEST_EDGE_BIN TEST_GO_CLIENTS
 start_postgres
 [ -z "${TEST_ONLY_SETUP:-}" ] || { say "the parts are there; no test was run, because TEST_ONLY_SETUP is set"; exit 3; }
 

@@ -18,7 +18,7 @@ use crate::base::ids;
 use crate::base::networks::network_of;
 
 pub use super::sessions::{
-    authenticate_session, authenticate_session_used, authenticate_token, end_session, idle_since, list_sessions, sign_out,
+    authenticate_credential, authenticate_session, authenticate_session_used, authenticate_token, end_session, idle_since, list_sessions, sign_out,
     sign_out_elsewhere, still_holds, switch_organization,
 };
 pub use super::sign_in::{Browser, SignedIn, sign_in, sign_in_on};

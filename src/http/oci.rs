@@ -1,6 +1,7 @@
 //! The OCI Distribution error dialect (spec v1.1 §"Error Codes").
 
-use actix_web::http::{StatusCode, header};
+use actix_web::http::StatusCode;
+use actix_web::http::header::{self, HeaderValue};
 use actix_web::{HttpResponse, ResponseError};
 use serde_json::json;
 
@@ -43,6 +44,11 @@ fn oci_code(error: &Error) -> (&'static str, StatusCode) {
         "digest-invalid" => ("DIGEST_INVALID", StatusCode::BAD_REQUEST),
         "manifest-unknown" => ("MANIFEST_UNKNOWN", StatusCode::NOT_FOUND),
         "manifest-invalid" => ("MANIFEST_INVALID", StatusCode::BAD_REQUEST),
+        "tag-invalid" => ("TAG_INVALID", StatusCode::BAD_REQUEST),
+        // Docker's registry has this code for lists.
+        "page-size-invalid" => ("PAGINATION_NUMBER_INVALID", StatusCode::BAD_REQUEST),
+        "grant-invalid" | "form-malformed" | "service-unknown" => ("UNSUPPORTED", StatusCode::BAD_REQUEST),
+        "precondition-failed" => ("DENIED", StatusCode::PRECONDITION_FAILED),
         "manifest-blob-unknown" => ("MANIFEST_BLOB_UNKNOWN", StatusCode::BAD_REQUEST),
         "name-invalid" => ("NAME_INVALID", StatusCode::BAD_REQUEST),
         "name-unknown" => ("NAME_UNKNOWN", StatusCode::NOT_FOUND),
@@ -68,14 +74,22 @@ impl ResponseError for OciError {
     }
 
     fn error_response(&self) -> HttpResponse {
-        let (code, status) = oci_code(&self.error);
-        let mut detail: serde_json::Map<_, _> = self.error.args.iter().map(|(k, v)| ((*k).to_owned(), json!(v))).collect();
-        detail.insert("code".to_owned(), json!(self.error.code));
-        let message = error_text(self.lang, self.error.code, &self.error.args);
-        let mut response = HttpResponse::build(status);
-        if let Some(challenge) = &self.challenge {
-            response.insert_header((header::WWW_AUTHENTICATE, challenge.as_str()));
+        let mut response = refusal(self.lang, &self.error);
+        if let Some(challenge) = self.challenge.as_ref().and_then(|challenge| HeaderValue::from_str(challenge).ok()) {
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
         }
-        response.json(json!({"errors": [{"code": code, "message": message, "detail": detail}]}))
+        response
     }
+}
+
+/// Writes the error body.
+pub fn refusal(lang: Lang, error: &Error) -> HttpResponse {
+    let (code, status) = oci_code(error);
+    let mut detail: serde_json::Map<_, _> = error.args.iter().map(|(k, v)| ((*k).to_owned(), json!(v))).collect();
+    detail.insert("code".to_owned(), json!(error.code));
+    let message = error_text(lang, error.code, &error.args);
+    HttpResponse::build(status)
+        // Old clients know a registry by it, on the 401 of `/v2/` too.
+        .insert_header(("Docker-Distribution-Api-Version", "registry/2.0"))
+        .json(json!({"errors": [{"code": code, "message": message, "detail": detail}]}))
 }

@@ -8,6 +8,7 @@
 pub mod model;
 pub mod service;
 mod store;
+pub mod tell;
 
 #[cfg(test)]
 mod tests;

@@ -1,5 +1,6 @@
 //! Queries of licences.
 
+use chrono::TimeDelta;
 use diesel::prelude::*;
 
 use super::model::{Activation, License, LicenseState};
@@ -99,6 +100,18 @@ pub fn for_repository(conn: &mut Conn, organization_id: &str, vendor: &str, app:
         .load(conn)
 }
 
+/// An organisation's licences, other than revoked ones, newest first, with the slugs of the app's vendor and of the app.
+pub fn with_repositories(conn: &mut Conn, organization_id: &str, limit: i64) -> QueryResult<Vec<(String, String, License)>> {
+    licenses::table
+        .inner_join(apps::table.on(apps::id.eq(licenses::app_id)))
+        .inner_join(organizations::table.on(organizations::id.eq(apps::organization_id)))
+        .filter(licenses::organization_id.eq(organization_id).and(licenses::state.ne(LicenseState::Revoked)))
+        .order(licenses::id.desc())
+        .limit(limit)
+        .select((organizations::slug, apps::slug, License::as_select()))
+        .load(conn)
+}
+
 /// An organisation's licences, other than revoked ones, that end before a time, latest end first.
 pub fn ending(conn: &mut Conn, organization_id: &str, before: Timestamp, limit: i64) -> QueryResult<Vec<License>> {
     licenses::table
@@ -106,6 +119,24 @@ pub fn ending(conn: &mut Conn, organization_id: &str, before: Timestamp, limit: 
             licenses::organization_id.eq(organization_id).and(licenses::state.ne(LicenseState::Revoked)).and(licenses::ends_at.lt(before)),
         )
         .order((licenses::ends_at.desc(), licenses::id))
+        .limit(limit)
+        .select(License::as_select())
+        .load(conn)
+}
+
+/// Licences in force behind an id that end in a span, and began, or came into it, a short time before now at most; in the order of their ids.
+pub fn ending_after(
+    conn: &mut Conn,
+    after: &str,
+    (now, until): (Timestamp, Timestamp),
+    lately: TimeDelta,
+    limit: i64,
+) -> QueryResult<Vec<License>> {
+    let ends = licenses::ends_at.gt(now).and(licenses::ends_at.le(until)).and(licenses::state.eq(LicenseState::Active));
+    let fresh = licenses::ends_at.gt(until.minus(lately)).or(licenses::created_at.nullable().gt(now.minus(lately)));
+    licenses::table
+        .filter(licenses::id.gt(after).and(ends).and(fresh))
+        .order(licenses::id)
         .limit(limit)
         .select(License::as_select())
         .load(conn)

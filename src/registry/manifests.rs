@@ -1,14 +1,14 @@
-//! Manifests, tags, referrers.
+//! Manifests and tags: taken, named, removed.
 
 use std::collections::HashSet;
 
 use app_package::digest::Digest;
-use app_package::oci::{Descriptor, MANIFEST_TYPE, MAX_MANIFEST_BYTES, SIGNATURE_TYPE};
+use app_package::oci::{MANIFEST_TYPE, SIGNATURE_TYPE};
 use bytes::Bytes;
 use serde_json::json;
 
-use super::model::{Listed, Reference, Repository, StoredManifest, Visibility, cut, is_immutable, parse_digest};
-use super::parsed::{MAX_ANNOTATIONS, MAX_TYPE, Parsed, digest_in, is_whole, parse};
+use super::model::{Expected, Reference, Repository, StoredManifest, Visibility, is_immutable};
+use super::parsed::{Parsed, digest_in, is_whole, parse};
 use super::store;
 use crate::audit::{self, Change};
 use crate::base::app::App;
@@ -18,15 +18,6 @@ use crate::base::error::{Error, QueryResultExt as _, Result};
 use crate::base::open::{Entry, Whose};
 use crate::base::turns::{Queue, QueueTurn};
 
-/// Names on one page of tags.
-const TAG_PAGE: i64 = 1000;
-/// Descriptors on one page of referrers.
-const REFERRER_PAGE: i64 = 50;
-/// Signatures of the platform that come first on it: one, and one more for each change of its key.
-const MAX_KEPT: i64 = 10;
-// A page of referrers has at most 4 MiB (distribution-spec), with half a kilobyte for digests and names of each.
-#[expect(clippy::cast_possible_truncation, reason = "fifty")]
-const _: () = assert!(REFERRER_PAGE as usize * (MAX_ANNOTATIONS + 2 * MAX_TYPE + 512) < MAX_MANIFEST_BYTES);
 /// Manifests longer than this are read one at a time: JSON of many short members takes more than ten times its length in memory. Those that
 /// wait are in memory too, with at most 4 MiB each.
 const LARGE: usize = 256 * 1024;
@@ -65,6 +56,8 @@ pub fn put_manifest_in(conn: &mut Conn, repository_id: &str, bytes: Bytes, visib
     let push = Push {
         parsed: parse(MANIFEST_TYPE, &bytes)?,
         media_type: MANIFEST_TYPE.to_owned(),
+        reference: Reference::Digest(Digest::of(&bytes)),
+        expected: Expected::default(),
         digest: Digest::of(&bytes),
         bytes,
         tags: Vec::new(),
@@ -144,6 +137,17 @@ fn set_tag(conn: &mut Conn, repository_id: &str, tag: &str, digest: &Digest, now
     Ok(true)
 }
 
+/// Frees the tag of a version whose manifest nobody but its owner has seen, for other bytes, in the caller's transaction: the repository is
+/// held until it ends. A manifest that others see, or that must stay, keeps its tag.
+pub fn free_version_in(conn: &mut Conn, repository_id: &str, tag: &str, digest: &str) -> Result<()> {
+    dialect::hold(conn, dialect::Row::Repository(repository_id))?;
+    if !matches!(store::visibility(conn, repository_id, digest)?, Some(Visibility::Kept | Visibility::Public)) {
+        store::delete_tag(conn, repository_id, tag, digest)?;
+        store::forget_retired(conn, repository_id, tag, digest)?;
+    }
+    Ok(())
+}
+
 /// A turn to read and store a manifest of so many bytes in an organisation's repository; usual ones need none.
 ///
 /// # Errors
@@ -167,6 +171,10 @@ pub struct Push {
     pub digest: Digest,
     /// Tags to point at it.
     pub tags: Vec<String>,
+    /// Where it was put.
+    reference: Reference,
+    /// What that must name until then.
+    expected: Expected,
     parsed: Parsed,
 }
 
@@ -176,17 +184,24 @@ impl Push {
     /// # Errors
     /// `digest-invalid` where the bytes are not those of the reference; `manifest-invalid`, `manifest-too-large`.
     pub fn read(reference: Reference, tags: Vec<String>, media_type: &str, bytes: Bytes) -> Result<Self> {
-        let (digest, tags) = match reference {
-            Reference::Tag(tag) => (Digest::of(&bytes), vec![tag]),
+        let (digest, tags) = match &reference {
+            Reference::Tag(tag) => (Digest::of(&bytes), vec![tag.clone()]),
             Reference::Digest(digest) => {
-                if digest_in(digest.algorithm(), &bytes)? != digest {
+                if digest_in(digest.algorithm(), &bytes)? != *digest {
                     return Err(Error::invalid("digest-invalid").arg("digest", digest));
                 }
-                (digest, tags)
+                (digest.clone(), tags)
             }
         };
         let media_type = if media_type.is_empty() { MANIFEST_TYPE } else { media_type };
-        Ok(Self { parsed: parse(media_type, &bytes)?, media_type: media_type.to_owned(), bytes, digest, tags })
+        let (parsed, media_type) = (parse(media_type, &bytes)?, media_type.to_owned());
+        Ok(Self { media_type, bytes, digest, tags, reference, expected: Expected::default(), parsed })
+    }
+
+    /// The same, to be taken only while the reference names what is expected.
+    #[must_use]
+    pub fn expecting(self, expected: Expected) -> Self {
+        Self { expected, ..self }
     }
 
     /// What the artifact is: `artifactType`, else the config's media type.
@@ -236,11 +251,12 @@ impl Push {
 /// Takes a manifest with its tags into a repository, which is held until the transaction ends. The caller has looked at the quota.
 ///
 /// # Errors
-/// `manifest-blob-unknown`, `size-invalid`, `tag-immutable`, `too-many-manifests`, `too-many-referrers`, `too-many-tags`.
+/// `manifest-blob-unknown`, `precondition-failed`, `size-invalid`, `tag-immutable`, `too-many-manifests`, `too-many-referrers`, `too-many-tags`.
 pub fn push_in(c: &mut Change<'_>, repository: &Repository, push: &Push) -> Result<()> {
     let now = c.now;
     // Hold the repository: what is counted below is all there is, and nobody deletes the manifest while it becomes a release.
     dialect::hold(c, dialect::Row::Repository(&repository.id))?;
+    push.expected.check(named_in(c, &repository.id, &push.reference)?.as_deref())?;
     if store::known_manifests(c, &repository.id, &[push.digest.as_str()])?.is_empty() {
         require_room(c, &repository.id, push.subject())?;
     }
@@ -263,6 +279,14 @@ pub fn push_in(c: &mut Change<'_>, repository: &Repository, push: &Push) -> Resu
     Ok(())
 }
 
+/// The digest that a reference names.
+fn named_in(conn: &mut Conn, repository_id: &str, reference: &Reference) -> Result<Option<String>> {
+    Ok(match reference {
+        Reference::Tag(tag) => store::tag(conn, repository_id, tag)?,
+        Reference::Digest(digest) => store::known_manifests(conn, repository_id, &[digest.as_str()])?.pop(),
+    })
+}
+
 /// Checks that one more manifest may come.
 ///
 /// # Errors
@@ -282,13 +306,15 @@ fn require_room(conn: &mut Conn, repository_id: &str, subject: Option<&str>) -> 
 /// Removes a tag, or by digest a manifest with its tags.
 ///
 /// # Errors
-/// `manifest-unknown`; `release-in-use` where the manifest must stay in this repository: its release is or was public, or is on its way
+/// `manifest-unknown`; `precondition-failed` where the reference names something else than is expected; `release-in-use` where the manifest must stay in this repository: its release is or was public, or is on its way
 /// there, or it is the platform's signature of one. What the owner has attached to a release may go.
-pub async fn delete(app: &App, actor: &Actor, repository: Repository, reference: Reference) -> Result<()> {
+pub async fn delete(app: &App, actor: &Actor, repository: Repository, reference: Reference, expected: Expected) -> Result<()> {
     audit::change(app, actor, move |c| {
         // Hold the repository until the end: a push that turns the manifest into a release meanwhile finds it gone.
         dialect::hold(c, dialect::Row::Repository(&repository.id))?;
         let unknown = || Error::not_found("manifest-unknown");
+        let named = named_in(c, &repository.id, &reference)?.ok_or_else(unknown)?;
+        expected.check(Some(&named))?;
         let keep = |conn: &mut Conn, digest: &str| -> Result<()> {
             match store::visibility(conn, &repository.id, digest)? {
                 Some(Visibility::Kept | Visibility::Public) => Err(Error::conflict("release-in-use")),
@@ -297,15 +323,14 @@ pub async fn delete(app: &App, actor: &Actor, repository: Repository, reference:
         };
         let (rows, action, detail) = match &reference {
             Reference::Tag(tag) => {
-                let digest = store::tag(c, &repository.id, tag)?.ok_or_else(unknown)?;
                 if is_immutable(tag) {
-                    keep(c, &digest)?;
-                    dialect::retire_tags(c, &repository.id, &digest, &[tag])?;
+                    keep(c, &named)?;
+                    dialect::retire_tags(c, &repository.id, &named, &[tag])?;
                 }
                 (
-                    store::delete_tag(c, &repository.id, tag, &digest)?,
+                    store::delete_tag(c, &repository.id, tag, &named)?,
                     "tag.deleted",
-                    json!({"repository": repository.name, "tag": tag, "digest": digest}),
+                    json!({"repository": repository.name, "tag": tag, "digest": named}),
                 )
             }
             Reference::Digest(digest) => {
@@ -327,46 +352,6 @@ pub async fn delete(app: &App, actor: &Actor, repository: Repository, reference:
         Ok(())
     })
     .await
-}
-
-/// Names of tags after `last`, in ASCII order, at most `n`; for buyers only those of published releases.
-pub fn tags_in(conn: &mut Conn, repository_id: &str, n: Option<u32>, last: &str, buyer: bool) -> Result<Listed<String>> {
-    let limit = n.map_or(TAG_PAGE, i64::from).min(TAG_PAGE);
-    if limit == 0 {
-        return Ok(Listed { items: Vec::new(), next: None });
-    }
-    let mut items = store::tags_after(conn, repository_id, last, limit + 1, buyer)?;
-    Ok(Listed { next: cut(&mut items, limit, Clone::clone), items })
-}
-
-/// Descriptors of the manifests that refer to a digest, after `last`. The platform's signature comes first, before all that others attach,
-/// so that whoever looks at the beginning finds it.
-pub fn referrers_in(
-    conn: &mut Conn,
-    repository_id: &str,
-    subject: &Digest,
-    artifact_type: Option<&str>,
-    last: &str,
-) -> Result<Listed<Descriptor>> {
-    let of = store::Referrers { repository_id, subject: subject.as_str(), artifact_type };
-    let mut rows = if last.is_empty() { of.kept(conn, MAX_KEPT)? } else { Vec::new() };
-    let room = REFERRER_PAGE.saturating_sub(i64::try_from(rows.len()).map_err(Error::internal)?);
-    let mut others = of.others(conn, last, room + 1)?;
-    let next = cut(&mut others, room, |row| row.0.clone());
-    rows.extend(others);
-    let items = rows
-        .into_iter()
-        .map(|(digest, media_type, artifact_type, annotations, size)| {
-            Ok(Descriptor {
-                media_type,
-                digest: parse_digest(&digest)?,
-                size: u64::try_from(size).map_err(Error::internal)?,
-                annotations: annotations.as_deref().map(serde_json::from_str).transpose()?,
-                artifact_type,
-            })
-        })
-        .collect::<Result<_>>()?;
-    Ok(Listed { items, next })
 }
 
 #[cfg(test)]

@@ -15,6 +15,7 @@ pub mod blobs;
 pub mod collect;
 pub mod jobs;
 pub mod links;
+pub mod lists;
 pub mod manifests;
 pub mod model;
 mod offset;

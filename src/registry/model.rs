@@ -4,7 +4,7 @@ use std::fmt;
 
 use app_package::digest::Digest;
 use app_package::dsse::IN_TOTO_TYPE;
-use app_package::oci::{ARTIFACT_TYPE, DSSE_TYPE, INDEX_TYPE, SIGNATURE_TYPE};
+use app_package::oci::{ARTIFACT_TYPE, DOCKER_LIST_TYPE, DSSE_TYPE, INDEX_TYPE, SIGNATURE_TYPE};
 use diesel::prelude::*;
 
 use crate::base::db::{Timestamp, schema};
@@ -92,6 +92,43 @@ pub fn is_immutable(tag: &str) -> bool {
     semver::Version::parse(tag.strip_prefix('v').unwrap_or(tag)).is_ok()
 }
 
+/// Tags of contents, as a precondition names them: any content at all, or those with one of some digests.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Named {
+    Any,
+    OneOf(Vec<String>),
+}
+
+impl Named {
+    fn holds(&self, current: Option<&str>) -> bool {
+        match self {
+            Self::Any => current.is_some(),
+            Self::OneOf(digests) => current.is_some_and(|current| digests.iter().any(|digest| digest == current)),
+        }
+    }
+}
+
+/// What whoever changes a reference says that it names before (RFC 9110 §13.1.1 and §13.1.2).
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Expected {
+    /// One of these.
+    pub matches: Option<Named>,
+    /// None of these.
+    pub matches_none: Option<Named>,
+}
+
+impl Expected {
+    /// Checks it against the digest that the reference names, if any.
+    ///
+    /// # Errors
+    /// `precondition-failed`.
+    pub fn check(&self, current: Option<&str>) -> Result<()> {
+        let one = self.matches.as_ref().is_none_or(|named| named.holds(current));
+        let none = self.matches_none.as_ref().is_none_or(|named| !named.holds(current));
+        if one && none { Ok(()) } else { Err(Error::conflict("precondition-failed")) }
+    }
+}
+
 crate::base::db::types::text_enum! {
     /// Who may see a manifest beside its owner, and whether it must stay. The slice that gives the manifest a meaning decides.
     pub enum Visibility {
@@ -170,7 +207,7 @@ pub fn type_word(artifact_type: &str) -> &'static str {
         "application/vnd.cyclonedx+json" | "application/vnd.cyclonedx+xml" => "cyclonedx",
         IN_TOTO_TYPE | DSSE_TYPE => "provenance",
         "application/vnd.oci.image.config.v1+json" | "application/vnd.docker.container.image.v1+json" => "image",
-        INDEX_TYPE => "index",
+        INDEX_TYPE | DOCKER_LIST_TYPE => "index",
         other if other.starts_with("application/vnd.dev.sigstore") || other.starts_with("application/vnd.dev.cosign") => "sigstore",
         _ => "other",
     }
@@ -272,6 +309,26 @@ mod tests {
         assert_eq!(Reference::parse("sha256:short").unwrap_err().code, "digest-invalid");
         for bad in ["", ".a", "-a", "a/b", "a b", &"a".repeat(129)] {
             assert_eq!(Reference::parse(bad).unwrap_err().code, "tag-invalid", "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_change_happens_where_the_reference_names_what_was_expected() {
+        let of = |digests: &[&str]| Some(Named::OneOf(digests.iter().map(|&d| d.to_owned()).collect()));
+        let cases = [
+            (None, None, [true, true]),
+            (Some(Named::Any), None, [false, true]),
+            (None, Some(Named::Any), [true, false]),
+            (of(&["sha256:2", "sha256:1"]), None, [false, true]),
+            (of(&["sha256:2"]), None, [false, false]),
+            (of(&[]), None, [false, false]),
+            (None, of(&["sha256:1"]), [true, false]),
+            (None, of(&["sha256:2"]), [true, true]),
+            (of(&["sha256:1"]), Some(Named::Any), [false, false]),
+        ];
+        for (matches, matches_none, expected) in cases {
+            let asked = Expected { matches, matches_none };
+            assert_eq!([None, Some("sha256:1")].map(|current| asked.check(current).is_ok()), expected, "{asked:?}");
         }
     }
 

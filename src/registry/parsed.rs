@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use app_package::digest::Digest;
-use app_package::oci::{INDEX_TYPE, ImageManifest, Index, MANIFEST_TYPE, OciError};
+use app_package::oci::{DOCKER_LIST_TYPE, DOCKER_MANIFEST_TYPE, INDEX_TYPE, ImageManifest, Index, MANIFEST_TYPE, OciError};
 use sha2::{Digest as _, Sha512};
 
 use super::model::parse_digest;
@@ -39,8 +39,8 @@ fn read(media_type: &str, bytes: &[u8]) -> Result<Parsed> {
         Ok(text.filter(|text| text.len() <= MAX_ANNOTATIONS))
     };
     match media_type {
-        MANIFEST_TYPE => {
-            let m = ImageManifest::parse(bytes).map_err(refuse)?;
+        MANIFEST_TYPE | DOCKER_MANIFEST_TYPE => {
+            let m = ImageManifest::parse_as(media_type, bytes).map_err(refuse)?;
             let artifact_type = Some(m.effective_artifact_type().to_owned());
             let blobs = m.layers.into_iter().filter(|layer| !is_foreign(&layer.media_type)).chain([m.config]);
             Ok(Parsed {
@@ -51,8 +51,8 @@ fn read(media_type: &str, bytes: &[u8]) -> Result<Parsed> {
                 manifests: Vec::new(),
             })
         }
-        INDEX_TYPE => {
-            let i = Index::parse(bytes).map_err(refuse)?;
+        INDEX_TYPE | DOCKER_LIST_TYPE => {
+            let i = Index::parse_as(media_type, bytes).map_err(refuse)?;
             let artifact_type = i.artifact_type.filter(|t| !t.is_empty());
             Ok(Parsed {
                 artifact_type,
@@ -62,7 +62,12 @@ fn read(media_type: &str, bytes: &[u8]) -> Result<Parsed> {
                 manifests: i.manifests.into_iter().map(|d| d.digest).collect(),
             })
         }
-        _ => Err(Error::invalid("manifest-invalid").arg("reason", "media type")),
+        other => {
+            let other: String = other.chars().take(MAX_TYPE).collect();
+            let taken =
+                format!("media type {other:?}; {MANIFEST_TYPE}, {INDEX_TYPE}, {DOCKER_MANIFEST_TYPE} or {DOCKER_LIST_TYPE} is taken");
+            Err(Error::invalid("manifest-invalid").arg("reason", taken))
+        }
     }
 }
 

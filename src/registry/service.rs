@@ -27,6 +27,19 @@ pub fn repository(conn: &mut Conn, name: &str) -> Result<Option<Repository>> {
     Ok(store::repository(conn, name)?)
 }
 
+/// Names of repositories after a name, in ASCII order; of one organisation, or of all.
+pub fn names_after(conn: &mut Conn, organization_id: Option<&str>, after: &str, limit: i64) -> Result<Vec<String>> {
+    Ok(dialect::repositories_after(conn, organization_id, after, limit)?)
+}
+
+/// Those of some names that are repositories, in the same order, at most `limit`.
+pub fn existing(conn: &mut Conn, names: impl Iterator<Item = String>, limit: i64) -> Result<Vec<String>> {
+    let names: Vec<String> = names.collect();
+    let known = store::known_repositories(conn, &names)?;
+    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+    Ok(names.into_iter().filter(|name| known.contains(name)).take(limit).collect())
+}
+
 /// Writes who may see a manifest and whether it must stay; false where there is no such manifest.
 pub fn set_visibility(conn: &mut Conn, repository_id: &str, digest: &str, visibility: Visibility) -> Result<bool> {
     Ok(store::set_visibility(conn, repository_id, digest, visibility)? == 1)

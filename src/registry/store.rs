@@ -1,6 +1,6 @@
 //! Queries of the registry.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use app_package::oci::SIGNATURE_TYPE;
 use diesel::prelude::*;
@@ -22,6 +22,15 @@ const BATCH: usize = 500;
 
 pub fn repository(conn: &mut Conn, name: &str) -> QueryResult<Option<Repository>> {
     repositories::table.filter(repositories::name.eq(name)).select(Repository::as_select()).first(conn).optional()
+}
+
+/// Those of some names that are repositories.
+pub fn known_repositories(conn: &mut Conn, names: &[String]) -> QueryResult<HashSet<String>> {
+    let mut known = HashSet::new();
+    for batch in names.chunks(BATCH) {
+        known.extend(repositories::table.filter(repositories::name.eq_any(batch)).select(repositories::name).load::<String>(conn)?);
+    }
+    Ok(known)
 }
 
 pub fn count_repositories(conn: &mut Conn, organization_id: &str) -> QueryResult<i64> {
@@ -160,6 +169,11 @@ pub fn count_tags(conn: &mut Conn, repository_id: &str) -> QueryResult<i64> {
 /// What a version's tag named before it was deleted.
 pub fn retired(conn: &mut Conn, repository_id: &str, name: &str) -> QueryResult<Option<String>> {
     retired_tags::table.find((repository_id, name)).select(retired_tags::digest).first(conn).optional()
+}
+
+/// Forgets that a tag named a manifest before it was deleted.
+pub fn forget_retired(conn: &mut Conn, repository_id: &str, name: &str, digest: &str) -> QueryResult<usize> {
+    diesel::delete(retired_tags::table.find((repository_id, name)).filter(retired_tags::digest.eq(digest))).execute(conn)
 }
 
 /// Removes a manifest, the tags that point at it, and what is noted of its blobs.

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use app_package::oci::ARTIFACT_TYPE;
+use app_package::oci::{ARTIFACT_TYPE, MANIFEST_TYPE};
 use serde_json::json;
 
 use crate::audit::{self, Change};
@@ -12,7 +12,8 @@ use crate::base::auth::policy::{self, Action};
 use crate::base::auth::{Actor, Person};
 use crate::base::config::Checks;
 use crate::base::db::Json;
-use crate::base::error::{Error, QueryResultExt as _, Result};
+use crate::base::db::dialect::{self, Row};
+use crate::base::error::{Error, QueryResultExt as _, Result, exactly_one};
 use crate::base::ids;
 use crate::base::jobs::Job;
 use crate::registry::manifests::Push;
@@ -27,7 +28,8 @@ use crate::{catalog, registry};
 /// floating tag (`latest`) only points at one. Pushing the same bytes again changes nothing, but starts the check anew where it had
 /// failed. A refused push leaves nothing, neither manifest nor tag.
 ///
-/// A version is one digest for ever: a correction is a new version.
+/// A version is used up when its bytes have passed the check: it is one digest for ever then, and a correction is a new version. While it is
+/// checked it is taken. Bytes that failed are replaced by others under the same version.
 ///
 /// # Errors
 /// `quota-exceeded`, `disk-full`; those of [`registry::manifests::push_in`] and [`package::load`]; `release-name`, `release-tag`, `specialty-unknown`,
@@ -39,6 +41,9 @@ pub async fn push(app: &App, actor: &Actor, repository: Repository, push: Arc<Pu
     let arrival = arrival(app, actor, &repository, &push).await?;
     let settings = app.settings.checks.clone();
     audit::change(app, actor, move |c| {
+        if let Some(Arrival { vendor, incoming }) = &arrival {
+            make_way_in(c, &repository.id, vendor, incoming, push.digest.as_str())?;
+        }
         registry::manifests::push_in(c, &repository, &push)?;
         if let Some(Arrival { vendor, incoming }) = &arrival {
             let release_id = receive_in(c, vendor, incoming, push.digest.as_str(), &settings)?;
@@ -63,6 +68,10 @@ async fn arrival(app: &App, actor: &Actor, repository: &Repository, push: &Arc<P
     if push.artifact_type() != Some(ARTIFACT_TYPE) || push.versions().next().is_none() {
         return Ok(None);
     }
+    // Nodes ask for an image manifest, and take nothing of another type.
+    if push.media_type != MANIFEST_TYPE {
+        return Err(Error::invalid("release-malformed"));
+    }
     let vendor = policy::require_own(actor, Action::PublishApps, &repository.organization_id, "name-unknown")?.clone();
     let (id, pushed) = (repository.id.clone(), push.clone());
     app.db.read(move |conn| pushed.require_parts(conn, &id)).await?;
@@ -82,22 +91,36 @@ async fn arrival(app: &App, actor: &Actor, repository: &Repository, push: &Arc<P
     Ok(Some(Arrival { vendor, incoming }))
 }
 
+/// Frees the tag of the version for these bytes, where the ones before have failed their check.
+fn make_way_in(c: &mut Change<'_>, repository_id: &str, vendor: &Person, incoming: &PackageContents, digest: &str) -> Result<()> {
+    // Held before the state is read: a check that is asked for again holds it, too.
+    dialect::hold(c, Row::Repository(repository_id))?;
+    let (name, version) = (&incoming.manifest.name, incoming.manifest.version.to_string());
+    match store::find_own_version(c, &vendor.organization_id, name, &version)? {
+        Some((old, ReleaseState::Failed)) if old != digest => registry::manifests::free_version_in(c, repository_id, &version, &old),
+        _ => Ok(()),
+    }
+}
+
 fn receive_in(c: &mut Change<'_>, person: &Person, incoming: &PackageContents, digest: &str, settings: &Checks) -> Result<String> {
     let (PackageContents { manifest, size_bytes, files }, now) = (incoming, c.now);
     let app_id = catalog::service::upsert_from_manifest(c, &person.organization_id, manifest)?;
     let version = manifest.version.to_string();
     let taken = || Error::conflict("release-version-taken").arg("version", &version);
-    if let Some(known) = store::find_version(c, &app_id, &version)? {
-        if known.digest != digest {
+    let known = store::find_version(c, &app_id, &version)?;
+    if let Some(known) = &known {
+        if known.digest == digest {
+            if known.state == ReleaseState::Failed {
+                recheck_in(c, known, settings)?;
+            }
+            return Ok(known.id.clone());
+        }
+        if known.state != ReleaseState::Failed {
             return Err(taken());
         }
-        if known.state == ReleaseState::Failed {
-            recheck_in(c, &known, settings)?;
-        }
-        return Ok(known.id);
     }
     let release = Release {
-        id: ids::new("rel"),
+        id: known.as_ref().map_or_else(|| ids::new("rel"), |known| known.id.clone()),
         app_id,
         version: version.clone(),
         digest: digest.to_string(),
@@ -113,14 +136,20 @@ fn receive_in(c: &mut Change<'_>, person: &Person, incoming: &PackageContents, d
         manifest: Json::new(manifest.clone()),
     };
     limits::count_check(c, &person.organization_id, settings, now)?;
-    if store::count_versions(c, &release.app_id)? >= store::MAX_VERSIONS {
-        return Err(Error::conflict("too-many-versions").arg("max", store::MAX_VERSIONS));
+    if let Some(failed) = &known {
+        exactly_one(store::replace(c, failed, &release)?, "release-version-taken").map_err(|e| e.arg("version", &version))?;
+    } else {
+        if store::count_versions(c, &release.app_id)? >= store::MAX_VERSIONS {
+            return Err(Error::conflict("too-many-versions").arg("max", store::MAX_VERSIONS));
+        }
+        store::insert(c, &release).or_conflict("release-version-taken").map_err(|e| e.arg("version", &version))?;
     }
-    store::insert(c, &release).or_conflict("release-version-taken").map_err(|e| e.arg("version", &version))?;
     show_manifest(c, &release, release.state)?;
     c.enqueue_for(&person.organization_id, &Job::CheckRelease { release_id: release.id.clone() })?;
-    let detail =
-        json!({"app": release.app_id, "version": version, "digest": release.digest, "files": files.len(), "bytes": release.size_bytes});
+    let detail = json!({
+        "app": release.app_id, "version": version, "digest": release.digest, "files": files.len(), "bytes": release.size_bytes,
+        "replaces": known.map(|failed| failed.digest),
+    });
     c.audit("release.received", &release.id, &detail);
     Ok(release.id)
 }

@@ -19,18 +19,18 @@ use crate::base::error::{Kind, Result};
 use crate::base::i18n::Lang;
 use crate::http::page::{FormErrors, Page};
 use crate::registry::manifests::Push;
-use crate::registry::model::{Reference, Visibility};
+use crate::registry::model::{Expected, Reference, Visibility};
 use crate::release::arrival;
 use crate::release::lifecycle::DeprecationForm;
 use crate::release::malware::tests::scanner_at;
-use crate::release::model::{Channel, ReleaseState};
+use crate::release::model::{Channel, Event, ReleaseState};
 use crate::release::upload::{Upload, UploadFile};
 use crate::release::{jobs, service, store, upload};
 use crate::site::vendor::console;
 use crate::site::vendor::releases::{ReleasePage, ReleaseView};
 use crate::testing::each_backend;
 use crate::trust::evidence::Evidence;
-use crate::{registry, testing};
+use crate::{audit, registry, testing};
 
 const APP: &str = "coke-quality";
 
@@ -279,7 +279,7 @@ async fn the_browser_uploads_into_the_inbox_and_finishes_once() {
         }
         assert_eq!(detail(&app, &acme).await.release.digest, Digest::of(&image(&files).to_bytes()).to_string());
         assert_eq!(waiting_checks(&app).await, 1);
-        // The version is used up now; the fault stands at its line.
+        // The version is taken while it is checked; the fault stands at its line.
         let again = upload::check_upload(&app, &acme, upload_of(&files), None).await.unwrap();
         assert_eq!((again.faults[0].code, again.faults[0].key.as_str()), ("release-version-taken", "version"));
         assert!(yaml_of(&files).lines().nth(again.faults[0].line.unwrap() as usize - 1).unwrap().starts_with("version:"));
@@ -347,6 +347,60 @@ async fn a_check_that_cannot_start_fails_with_that_reason_and_can_be_repeated() 
         for key in ["release-", "check-", "card-", "golden-", "vendor-", "difference-"] {
             assert!(!html.contains(&format!(">{key}")), "a key shows: {key}");
         }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_version_is_used_up_only_when_its_bytes_have_passed() {
+    each_backend(|app| async move {
+        let acme = testing::vendor(&app, "acme").await;
+        let id = received(&app, &acme).await;
+        let first = detail(&app, &acme).await.release;
+        let (corrected, name) = (with_yaml("format: 1", "format: 1 "), "acme/coke-quality");
+        blobs(&app, &acme, name, &corrected).await;
+        // Taken while it is checked.
+        assert_eq!(put(&app, &acme, name, "1.0.0", &image(&corrected)).await.unwrap_err().code, "tag-immutable");
+        // There is no engine here: the check fails.
+        testing::drain_jobs(&app).await;
+        assert_eq!(detail(&app, &acme).await.release.state, ReleaseState::Failed);
+        let checked = upload::check_upload(&app, &acme, upload_of(&corrected), None).await.unwrap();
+        assert!(checked.faults.is_empty(), "{:?}", checked.faults);
+        let digest = put(&app, &acme, name, "1.0.0", &image(&corrected)).await.unwrap();
+        let second = detail(&app, &acme).await.release;
+        assert_eq!((second.id.as_str(), second.state, second.digest.as_str()), (id.as_str(), ReleaseState::Checking, digest.as_str()));
+        assert!(second.digest != first.digest && second.created_at >= first.created_at);
+        assert_eq!(waiting_checks(&app).await, 1);
+        // A check of the bytes before that ends late says nothing of these.
+        let stale = first.clone();
+        let late = audit::change(&app, &Actor::System, move |c| {
+            let now = c.now;
+            service::transition(c, &stale, Event::CheckPassed, now)
+        })
+        .await;
+        assert_eq!(late.unwrap_err().code, "release-state");
+        // Failed again, and by the browser; also where the tag was deleted meanwhile.
+        testing::drain_jobs(&app).await;
+        let repository = testing::repository(&app, &acme, name).await;
+        let tag = Reference::parse("1.0.0").unwrap();
+        registry::manifests::delete(&app, &acme, repository, tag, Expected::default()).await.unwrap();
+        blobs(&app, &acme, name, &demo()).await;
+        upload::finish_upload(&app, &acme, upload_of(&demo()), None).await.unwrap().unwrap();
+        assert_eq!(detail(&app, &acme).await.release.digest, first.digest);
+        // Once it has passed, it is used up.
+        mark(&app, &id, ReleaseState::Checking, ReleaseState::Ready).await;
+        assert_eq!(put(&app, &acme, name, "1.0.0", &image(&corrected)).await.unwrap_err().code, "tag-immutable");
+        let again = upload::check_upload(&app, &acme, upload_of(&corrected), None).await.unwrap();
+        assert_eq!(again.faults[0].code, "release-version-taken");
+        let received: Vec<String> = app
+            .db
+            .read(|conn| {
+                let of = audit_records::action.eq("release.received");
+                Ok(audit_records::table.filter(of).order(audit_records::sequence).select(audit_records::detail).load(conn)?)
+            })
+            .await
+            .unwrap();
+        assert!(received.len() == 3 && received[1].contains(&first.digest) && received[2].contains(digest.as_str()), "{received:?}");
     })
     .await;
 }
@@ -437,7 +491,7 @@ async fn approval_publishes_with_a_signature_that_verifies() {
             .unwrap();
         let envelope = ImageManifest::parse(&content).unwrap().layers[0].digest.clone();
         let envelope = Envelope::parse(&app.blobs.read_small(&envelope, 65_536).await.unwrap()).unwrap();
-        let statement = ReleaseStatement::verify(&envelope, &app.keys.set).unwrap();
+        let statement = ReleaseStatement::verify(&envelope, &app.keys.get().approve.set).unwrap();
         assert_eq!(statement.digest.to_string(), published.release.digest);
         assert_eq!((statement.vendor.as_str(), statement.app.as_str(), statement.verdict.as_str()), ("acme", APP, "approved"));
 
@@ -459,8 +513,12 @@ async fn a_marked_state_must_follow() {
             app.db.write(move |conn| service::mark_in(conn, &id, &[ReleaseState::Checking], ReleaseState::Published, now)).await
         };
         assert_eq!(leap.unwrap_err().code, "release-state");
-        let rows =
-            app.db.write(move |conn| Ok(store::mark(conn, &id, &[ReleaseState::Ready], ReleaseState::InReview, now)?)).await.unwrap();
+        let digest = detail(&app, &acme).await.release.digest;
+        let rows = app
+            .db
+            .write(move |conn| Ok(store::mark(conn, &id, &digest, &[ReleaseState::Ready], ReleaseState::InReview, now)?))
+            .await
+            .unwrap();
         assert_eq!(rows, 0);
     })
     .await;
@@ -476,7 +534,7 @@ async fn the_registry_hears_who_may_see_a_release_and_whether_it_must_stay() {
         let shown = || app.db.read(|conn| Ok(manifests::table.select(manifests::visibility).first::<Visibility>(conn)?));
         let delete = || {
             let repository = repository.clone();
-            registry::manifests::delete(&app, &acme, repository, Reference::Tag("1.0.0".into()))
+            registry::manifests::delete(&app, &acme, repository, Reference::Tag("1.0.0".into()), Expected::default())
         };
         assert_eq!(shown().await.unwrap(), Visibility::Kept);
         assert_eq!(delete().await.unwrap_err().code, "release-in-use");

@@ -1,4 +1,5 @@
-//! Programs that we did not write push to the registry and pull from it: skopeo, the Python oras client, oci-client, curl.
+//! Programs that we did not write push to the registry and pull from it: skopeo, the Python oras client, oci-client, containerd's resolver,
+//! crane, curl.
 
 use std::path::Path;
 use std::process::{Command, Output};
@@ -115,6 +116,66 @@ fn oras_pushes_and_skopeo_copies_both_ways() {
     let (_, other, other_token) = vendor(&demo, "taihang-ai");
     let stranger = format!("{other}:{other_token}");
     assert!(!run(&skopeo, &["inspect", "--raw", "--tls-verify=false", "--creds", &stranger, &at("2")]).status.success());
+}
+
+/// What containerd, nerdctl and k3s pull with, and crane: `POST /token` with its refresh token, images of Docker's schema 2, the catalogue.
+#[test]
+fn clients_in_go_sign_in_push_and_pull() {
+    let demo = Demo::shared();
+    let (host, user, token) = vendor(&demo, "ordos-signal");
+    let told = good(&tool("TEST_GO_CLIENTS"), &[&host, "ordos-signal/go", &user, &token]);
+    assert_eq!(told.trim().lines().last(), Some("ok"));
+}
+
+/// An image as docker itself pushes it, which skopeo makes of one of OCI: out and in again byte for byte, with its type.
+#[test]
+fn skopeo_copies_images_of_docker() {
+    let demo = Demo::shared();
+    let (host, user, token) = vendor(&demo, "ordos-signal");
+    let (skopeo, credentials) = (tool("TEST_SKOPEO"), format!("{user}:{token}"));
+    let folder = demo.folder.join("docker-image");
+    image_layout(&folder);
+    let at = |tag: &str| format!("docker://{host}/ordos-signal/image:{tag}");
+    let push = ["copy", "--format", "v2s2", "--dest-tls-verify=false", "--dest-creds", &credentials];
+    good(&skopeo, &[&push[..], &[&format!("oci:{}:1", folder.display()), &at("1.0.0")]].concat());
+    let raw = |tag: &str| good(&skopeo, &["inspect", "--raw", "--tls-verify=false", "--creds", &credentials, &at(tag)]);
+    let manifest: Value = serde_json::from_str(&raw("1.0.0")).unwrap();
+    assert_eq!(manifest["mediaType"], "application/vnd.docker.distribution.manifest.v2+json");
+    // As a plain image it is understood, too.
+    let inspected = good(&skopeo, &["inspect", "--tls-verify=false", "--creds", &credentials, &at("1.0.0")]);
+    assert_eq!(serde_json::from_str::<Value>(&inspected).unwrap()["Layers"].as_array().map(Vec::len), Some(1));
+    let archive = format!("docker-archive:{}", demo.folder.join("image.tar").display());
+    good(&skopeo, &["copy", "--src-tls-verify=false", "--src-creds", &credentials, &at("1.0.0"), &archive]);
+    let again = ["copy", "--preserve-digests", "--src-tls-verify=false", "--dest-tls-verify=false", "--src-creds", &credentials];
+    good(&skopeo, &[&again[..], &["--dest-creds", &credentials, &at("1.0.0"), &at("copy")]].concat());
+    assert_eq!(raw("1.0.0"), raw("copy"), "the exact bytes");
+}
+
+/// A folder with an image of one layer, an empty archive, in the layout of OCI.
+fn image_layout(folder: &Path) {
+    let blobs = folder.join("blobs/sha256");
+    std::fs::create_dir_all(&blobs).unwrap();
+    let blob = |kind: &str, bytes: &[u8]| {
+        let digest = Digest::of(bytes);
+        std::fs::write(blobs.join(digest.hex()), bytes).unwrap();
+        serde_json::json!({"mediaType": kind, "digest": digest.as_str(), "size": bytes.len()})
+    };
+    let layer = [0u8; 1024];
+    let config = serde_json::json!({
+        "architecture": "amd64", "os": "linux", "config": {}, "history": [{"created_by": "test"}],
+        "rootfs": {"type": "layers", "diff_ids": [Digest::of(&layer).as_str()]},
+    });
+    let manifest = serde_json::json!({
+        "schemaVersion": 2,
+        "mediaType": "application/vnd.oci.image.manifest.v1+json",
+        "config": blob("application/vnd.oci.image.config.v1+json", config.to_string().as_bytes()),
+        "layers": [blob("application/vnd.oci.image.layer.v1.tar", &layer)],
+    });
+    let mut named = blob("application/vnd.oci.image.manifest.v1+json", manifest.to_string().as_bytes());
+    named["annotations"] = serde_json::json!({"org.opencontainers.image.ref.name": "1"});
+    let index = serde_json::json!({"schemaVersion": 2, "manifests": [named]});
+    std::fs::write(folder.join("index.json"), index.to_string()).unwrap();
+    std::fs::write(folder.join("oci-layout"), "{\"imageLayoutVersion\":\"1.0.0\"}").unwrap();
 }
 
 /// The Rust client of the oras project: token flow, chunked push, mount, partial pull, referrers.

@@ -24,6 +24,10 @@ pub const DSSE_TYPE: &str = "application/vnd.dsse.envelope.v1+json";
 pub const MANIFEST_TYPE: &str = "application/vnd.oci.image.manifest.v1+json";
 /// Media type of an OCI image index.
 pub const INDEX_TYPE: &str = "application/vnd.oci.image.index.v1+json";
+/// Media type of Docker's manifest, schema 2: of the shape of an image manifest.
+pub const DOCKER_MANIFEST_TYPE: &str = "application/vnd.docker.distribution.manifest.v2+json";
+/// Media type of Docker's list of manifests: of the shape of an image index.
+pub const DOCKER_LIST_TYPE: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
 /// The empty descriptor's media type.
 pub const EMPTY_TYPE: &str = "application/vnd.oci.empty.v1+json";
 /// The empty descriptor's bytes.
@@ -160,8 +164,13 @@ fn parse_json<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, OciError> {
 impl ImageManifest {
     /// Reads a pushed manifest.
     pub fn parse(bytes: &[u8]) -> Result<Self, OciError> {
+        Self::parse_as(MANIFEST_TYPE, bytes)
+    }
+
+    /// Reads a pushed manifest of another media type with the same shape.
+    pub fn parse_as(media_type: &str, bytes: &[u8]) -> Result<Self, OciError> {
         let manifest: Self = parse_json(bytes)?;
-        let fits = manifest.media_type.as_deref().is_none_or(|t| t == MANIFEST_TYPE);
+        let fits = manifest.media_type.as_deref().is_none_or(|t| t == media_type);
         if manifest.schema_version == 2 && fits { Ok(manifest) } else { Err(OciError::WrongKind) }
     }
 
@@ -184,8 +193,13 @@ impl ImageManifest {
 impl Index {
     /// Reads a pushed index.
     pub fn parse(bytes: &[u8]) -> Result<Self, OciError> {
+        Self::parse_as(INDEX_TYPE, bytes)
+    }
+
+    /// Reads a pushed index of another media type with the same shape.
+    pub fn parse_as(media_type: &str, bytes: &[u8]) -> Result<Self, OciError> {
         let index: Self = parse_json(bytes)?;
-        let fits = index.media_type.as_deref().is_none_or(|t| t == INDEX_TYPE);
+        let fits = index.media_type.as_deref().is_none_or(|t| t == media_type);
         if index.schema_version == 2 && fits { Ok(index) } else { Err(OciError::WrongKind) }
     }
 

@@ -3,23 +3,26 @@
 use actix_web::body::{BoxBody, EitherBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::ConnectionType;
-use actix_web::http::header::{HeaderValue, RETRY_AFTER};
+use actix_web::http::header::{ALLOW, HeaderValue, RETRY_AFTER};
 use actix_web::middleware::Next;
 use actix_web::{Error, HttpMessage as _, HttpRequest, HttpResponse};
 
 use super::request_id::RequestId;
 use crate::base::error::Kind;
 use crate::http::api::{ApiError, problem};
+use crate::http::dialect::Dialect;
 use crate::http::error_page::error_page;
 use crate::http::margo::{self, MargoError};
-use crate::http::oci::OciError;
+use crate::http::oci::{self, OciError};
 use crate::http::page::{PageError, lang_of};
 
 /// The middleware. It keeps no copy of the request while the inner ones run: the router needs it for itself, and panics otherwise.
 /// Inner middleware therefore refuses with a response ([`ServiceRequest::error_response`]), not with an `Err`.
 pub async fn errors(req: ServiceRequest, next: Next<impl MessageBody + 'static>) -> Result<ServiceResponse<EitherBody<BoxBody>>, Error> {
     let res = next.call(req).await?;
-    let retry_after = res.response().error().and_then(domain).and_then(|e| e.retry_after);
+    let error = res.response().error().and_then(domain);
+    let retry_after = error.and_then(|e| e.retry_after);
+    let allow = error.filter(|e| e.kind == Kind::NoMethod).and_then(allowed);
     let written = res.response().error().and_then(|e| write(res.request(), e));
     let mut res = match written {
         Some((mut response, unread)) => {
@@ -34,7 +37,16 @@ pub async fn errors(req: ServiceRequest, next: Next<impl MessageBody + 'static>)
     if let Some(after) = retry_after {
         res.headers_mut().insert(RETRY_AFTER, HeaderValue::from(after));
     }
+    if let Some(allow) = allow {
+        res.headers_mut().insert(ALLOW, allow);
+    }
     Ok(res)
+}
+
+/// The methods that an error of [`Kind::NoMethod`] names.
+fn allowed(error: &crate::base::error::Error) -> Option<HeaderValue> {
+    let (_, methods) = error.args.iter().find(|(name, _)| *name == "allow")?;
+    HeaderValue::from_str(methods).ok()
 }
 
 /// The answer, and whether the request's body was given up before its end, or was not begun.
@@ -44,7 +56,14 @@ fn write(req: &HttpRequest, error: &Error) -> Option<(HttpResponse, bool)> {
     let id = req.extensions().get::<RequestId>().map(|id| id.0.clone()).unwrap_or_default();
     if let Some(PageError(e)) = error.as_error() {
         log(e);
-        Some((error_page(req, e, &id), unread(e)))
+        // What answers for all addresses (the CSRF value, a form) knows pages only; a program is not told in HTML.
+        let answer = match Dialect::of(req) {
+            Dialect::Page => error_page(req, e, &id),
+            Dialect::Api => problem(lang_of(req), e, &id),
+            Dialect::Margo => margo::write(lang_of(req), e, &id),
+            Dialect::Oci => oci::refusal(lang_of(req), e),
+        };
+        Some((answer, unread(e)))
     } else if let Some(ApiError(e)) = error.as_error() {
         log(e);
         Some((problem(lang_of(req), e, &id), unread(e)))

@@ -14,7 +14,7 @@ use crate::base::db::Conn;
 use crate::base::db::schema::{audit_records, manifests, releases, tags};
 use crate::moderation::model::ModerationDecision;
 use crate::registry::manifests::Push;
-use crate::registry::model::Reference;
+use crate::registry::model::{Expected, Named, Reference};
 use crate::release::lifecycle::DeprecationForm;
 use crate::release::model::Channel;
 use crate::testing::shop::{APP, submitted};
@@ -99,7 +99,9 @@ async fn a_manifest_is_deleted_or_checked_never_both() {
                         release::service::recheck(&app, &acme, &id).await.is_ok()
                     } else {
                         let repository = repository(&app, &acme, &format!("acme/{APP}")).await;
-                        registry::manifests::delete(&app, &acme, repository, Reference::parse(&digest).unwrap()).await.is_ok()
+                        registry::manifests::delete(&app, &acme, repository, Reference::parse(&digest).unwrap(), Expected::default())
+                            .await
+                            .is_ok()
                     }
                 }
             })
@@ -154,6 +156,83 @@ async fn referrers_at_once_stay_within_the_limit() {
         })
         .await;
         assert_eq!(sorted(attached), (5, codes(&["too-many-referrers"])));
+        assert_intact(&app).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn of_two_who_move_a_tag_one_is_told() {
+    each_backend_racing(|app| async move {
+        let acme = vendor(&app, "acme").await;
+        let belt = repository(&app, &acme, "acme/belt").await;
+        registry::service::store_blob_small(&app, &belt.id, EMPTY_BYTES).await.unwrap();
+        let put = |n: usize, expected: Expected| {
+            let (app, acme, belt) = (app.clone(), acme.clone(), belt.clone());
+            async move {
+                let manifest = ImageManifest {
+                    schema_version: 2,
+                    media_type: None,
+                    artifact_type: Some("application/vnd.test.note".into()),
+                    config: Descriptor::of(EMPTY_TYPE, EMPTY_BYTES),
+                    layers: Vec::new(),
+                    subject: None,
+                    annotations: Some([("n".to_owned(), n.to_string())].into()),
+                };
+                let push = Push::read(Reference::Tag("latest".into()), Vec::new(), MANIFEST_TYPE, manifest.to_bytes().into()).unwrap();
+                let digest = push.digest.to_string();
+                release::arrival::push(&app, &acme, belt, push.expecting(expected).into()).await.map(|()| digest)
+            }
+        };
+        let none = || Expected { matches_none: Some(Named::Any), ..Expected::default() };
+        let first = race(|n| put(n, none())).await;
+        let digest = first.iter().find_map(|made| made.as_ref().ok().cloned()).unwrap();
+        assert_eq!(sorted(first), (1, codes(&["precondition-failed"])));
+        let same = || Expected { matches: Some(Named::OneOf(vec![digest.clone()])), ..Expected::default() };
+        assert_eq!(sorted(race(|n| put(100 + n, same())).await), (1, codes(&["precondition-failed"])));
+        assert_intact(&app).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn of_corrections_of_a_failed_version_one_takes_its_place() {
+    each_backend_racing(|app| async move {
+        let acme = vendor(&app, "acme").await;
+        shop::push(&app, &acme, &shop::belt("belt", "1.0.0", false)).await.unwrap();
+        app.db.write(|conn| Ok(diesel::update(releases::table).set(releases::state.eq("failed")).execute(conn)?)).await.unwrap();
+        app.db.write(|conn| Ok(diesel::update(manifests::table).set(manifests::visibility.eq("private")).execute(conn)?)).await.unwrap();
+        // Two corrections, and the same bytes again.
+        let came = race(|n| {
+            let (app, acme) = (app.clone(), acme.clone());
+            async move {
+                let mut files = shop::belt("belt", "1.0.0", false);
+                if n % 3 > 0 {
+                    files.insert("notes.md".into(), format!("correction {}", n % 3).into_bytes());
+                }
+                shop::push(&app, &acme, &files).await
+            }
+        })
+        .await;
+        let (taken, refused) = sorted(came);
+        assert!(
+            taken >= 1 && refused.is_subset(&codes(&["manifest-busy", "tag-immutable", "release-version-taken", "database-busy"])),
+            "{refused:?}"
+        );
+        let (kept, tagged, visible): (Vec<(String, String)>, Vec<String>, Vec<String>) = app
+            .db
+            .read(|conn| {
+                let kept = manifests::table.filter(manifests::visibility.eq("kept")).select(manifests::digest).load(conn)?;
+                Ok((
+                    releases::table.select((releases::digest, releases::state)).load(conn)?,
+                    tags::table.select(tags::digest).load(conn)?,
+                    kept,
+                ))
+            })
+            .await
+            .unwrap();
+        assert_eq!((kept.len(), kept[0].1.as_str()), (1, "checking"), "{kept:?}");
+        assert!(tagged == [kept[0].0.as_str()] && visible == tagged, "{tagged:?} {visible:?} {kept:?}");
         assert_intact(&app).await;
     })
     .await;

@@ -6,8 +6,9 @@
 
 use std::sync::Arc;
 
-use super::claims::Claims;
+use super::claims::{Access, Claims};
 use super::rights::{Action, Rights};
+use super::token::CATALOG;
 use crate::account::model::Credential;
 use crate::base::app::App;
 use crate::base::auth::policy::{self, Scope};
@@ -47,6 +48,21 @@ impl Caller {
         let person = app.db.read(read).await?;
         let person = person.ok_or_else(|| Error::unauthenticated("token-invalid"))?;
         Ok(Self { actor: Actor::Person(Box::new(person), via.clone()), claims: self.claims.clone() })
+    }
+
+    /// Checks that the caller may see which repositories there are; the list itself holds those that they may read.
+    ///
+    /// # Errors
+    /// `sign-in-required`; `token-scope` as [`permit_in`] gives it.
+    fn permit_list(&self) -> Result<()> {
+        let narrower = |claims: &Arc<Claims>| !claims.access.contains(&Access::catalog());
+        let scope = |error: Error| error.arg("scope", CATALOG);
+        match self.actor {
+            Actor::Anonymous => Err(Error::unauthenticated("sign-in-required")),
+            _ if !may_list(&self.actor) => Err(scope(Error::forbidden("token-scope"))),
+            _ if self.claims.as_ref().is_some_and(narrower) => Err(scope(Error::unauthenticated("token-scope"))),
+            _ => Ok(()),
+        }
     }
 
     fn narrowed(&self, name: &RepositoryName) -> Rights {
@@ -186,6 +202,38 @@ pub async fn authorize(app: &App, caller: &Caller, name: &RepositoryName, action
 pub fn open_in(conn: &mut Conn, caller: &Caller, name: &RepositoryName, now: Timestamp) -> Result<(Repository, Option<Buyer>)> {
     let (found, buyer) = permit_in(conn, caller, name, Action::Pull, now)?;
     Ok((found.ok_or_else(|| Error::not_found("name-unknown"))?, buyer))
+}
+
+/// Whether an actor may ask which repositories there are.
+pub fn may_list(actor: &Actor) -> bool {
+    !matches!(actor, Actor::Anonymous) && scoped(actor).pull
+}
+
+/// Names of the repositories that a caller may read, after a name, in ASCII order. A new name, to which they might push, is none.
+///
+/// # Errors
+/// `sign-in-required`, `token-scope`.
+pub fn catalog_in(conn: &mut Conn, caller: &Caller, after: &str, limit: i64, now: Timestamp) -> Result<Vec<String>> {
+    caller.permit_list()?;
+    let (organization_id, node) = match &caller.actor {
+        Actor::Anonymous => return Ok(Vec::new()),
+        Actor::System => return registry::service::names_after(conn, None, after, limit),
+        Actor::Node { organization_id, .. } => (organization_id, true),
+        Actor::Person(person, _) => match person.kind {
+            OrgKind::Operator => (&person.organization_id, false),
+            OrgKind::Vendor if policy::permits(person.kind, person.role, policy::Action::PublishApps) => {
+                return registry::service::names_after(conn, Some(&person.organization_id), after, limit);
+            }
+            OrgKind::Platform if policy::permits(person.kind, person.role, policy::Action::DecideCases) => {
+                return registry::service::names_after(conn, None, after, limit);
+            }
+            OrgKind::Vendor | OrgKind::Platform => return Ok(Vec::new()),
+        },
+    };
+    let licensed = license::service::licensed_repositories(conn, organization_id, now)?;
+    // As `held` has it: a node may also read what it runs.
+    let readable = licensed.into_iter().filter(|(_, terms)| terms.cover_any() || node && terms.may_run).map(|(name, _)| name);
+    registry::service::existing(conn, readable.filter(|name| name.as_str() > after), limit)
 }
 
 /// The repository to mount from: one that the caller may read, or one of the target's organisation, whatever the caller's token says of

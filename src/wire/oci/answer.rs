@@ -1,6 +1,7 @@
 //! Small pieces of requests and answers.
 
-use actix_web::http::header::{HeaderName, HeaderValue};
+use actix_web::http::Method;
+use actix_web::http::header::{self, HeaderName, HeaderValue};
 use actix_web::{HttpRequest, HttpResponse};
 use serde_json::json;
 
@@ -8,8 +9,15 @@ use crate::base::error::Error;
 use crate::http::oci::OciError;
 use crate::http::page::lang_of;
 
-pub fn not_allowed() -> HttpResponse {
-    HttpResponse::MethodNotAllowed().json(json!({"errors": [{"code": "UNSUPPORTED", "message": "method-not-allowed", "detail": {}}]}))
+/// The answer to a method that what was addressed does not know (RFC 9110 §15.5.6), and to OPTIONS.
+pub fn not_allowed(req: &HttpRequest, known: &[Method]) -> HttpResponse {
+    let allow = known.iter().chain([&Method::OPTIONS]).map(Method::as_str).collect::<Vec<_>>().join(", ");
+    if req.method() == Method::OPTIONS {
+        return HttpResponse::NoContent().insert_header((header::ALLOW, allow)).finish();
+    }
+    HttpResponse::MethodNotAllowed()
+        .insert_header((header::ALLOW, allow))
+        .json(json!({"errors": [{"code": "UNSUPPORTED", "message": "method-not-allowed", "detail": {}}]}))
 }
 
 /// An OCI error in the reader's language, for an answer that gets further headers.

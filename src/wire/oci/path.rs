@@ -1,15 +1,24 @@
 //! The resource that a path below `/v2/` names. Paths are read from the right, since repository names have any number of parts.
 
+use actix_web::http::Method;
 use percent_encoding::percent_decode_str;
 
 use crate::base::error::{Error, Result};
 use crate::registry::model::RepositoryName;
+
+const READ: &[Method] = &[Method::GET, Method::HEAD];
+const BEGUN: &[Method] = &[Method::POST];
+const GOING_ON: &[Method] = &[Method::GET, Method::HEAD, Method::PATCH, Method::PUT, Method::DELETE];
+const BLOB: &[Method] = &[Method::GET, Method::HEAD, Method::DELETE];
+const MANIFEST: &[Method] = &[Method::GET, Method::HEAD, Method::PUT, Method::DELETE];
 
 /// A resource of the registry. References are not parsed yet: the error for a bad one depends on the method.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Target {
     /// `/v2/`.
     Base,
+    /// `_catalog`.
+    Catalog,
     /// `<name>/blobs/uploads/`.
     Uploads(RepositoryName),
     /// `<name>/blobs/uploads/<id>`.
@@ -36,6 +45,9 @@ impl Target {
             return Ok(Self::Base);
         }
         let parts: Vec<&str> = decoded.split('/').collect();
+        if decoded == "_catalog" {
+            return Ok(Self::Catalog);
+        }
         let name = |parts: &[&str]| RepositoryName::parse(&parts.join("/"));
         match parts.as_slice() {
             [n @ .., "blobs", "uploads"] | [n @ .., "blobs", "uploads", ""] => Ok(Self::Uploads(name(n)?)),
@@ -48,10 +60,21 @@ impl Target {
         }
     }
 
-    /// The repository that the target is in; none for `/v2/`.
+    /// The methods that the target knows.
+    pub fn methods(&self) -> &'static [Method] {
+        match self {
+            Self::Base | Self::Catalog | Self::Tags(_) | Self::Referrers(..) => READ,
+            Self::Uploads(_) => BEGUN,
+            Self::Upload(..) => GOING_ON,
+            Self::Blob(..) => BLOB,
+            Self::Manifest(..) => MANIFEST,
+        }
+    }
+
+    /// The repository that the target is in; none for `/v2/` and the catalogue.
     pub fn name(&self) -> Option<&RepositoryName> {
         match self {
-            Self::Base => None,
+            Self::Base | Self::Catalog => None,
             Self::Uploads(n) | Self::Upload(n, _) | Self::Blob(n, _) | Self::Manifest(n, _) | Self::Tags(n) | Self::Referrers(n, _) => {
                 Some(n)
             }
@@ -68,6 +91,7 @@ mod tests {
         let name = |n: &str| RepositoryName::parse(n).unwrap();
         let cases = [
             ("", Target::Base),
+            ("_catalog", Target::Catalog),
             ("a/b/blobs/uploads/", Target::Uploads(name("a/b"))),
             ("a/b/blobs/uploads", Target::Uploads(name("a/b"))),
             ("a/b/blobs/uploads/upl_1", Target::Upload(name("a/b"), "upl_1".into())),

@@ -3,21 +3,19 @@
 use std::sync::Arc;
 
 use actix_web::body::SizedStream;
-use actix_web::http::{Method, StatusCode, header};
+use actix_web::http::{Method, header};
 use actix_web::web::{Data, Payload, ServiceConfig};
-use actix_web::{HttpRequest, HttpResponse, ResponseError as _, web};
-use app_package::oci::{INDEX_TYPE, Index, MAX_MANIFEST_BYTES};
-use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use actix_web::{HttpRequest, HttpResponse, web};
+use app_package::oci::MAX_MANIFEST_BYTES;
 use serde_json::json;
 
 use super::access::{Caller, authorize};
-use super::answer::{not_allowed, pairs, set, text, told};
+use super::answer::{not_allowed, pairs, text};
 use super::cache::Cache;
 use super::path::Target;
-use super::range::{self, RangeOutcome};
 use super::rights::Action;
 use super::token::RequestIdentity;
-use super::{pull, token, upload};
+use super::{conditions, grant, lists, pull, token, upload};
 use crate::base::app::App;
 use crate::base::auth::{Actor, Via};
 use crate::base::error::{Error, Kind, Result};
@@ -34,21 +32,10 @@ use crate::release::arrival;
 const MAX_TAGS: usize = 10;
 
 pub fn configure(cfg: &mut ServiceConfig) {
-    cfg.route("/token", web::get().to(get_token)).route("/v2", web::route().to(handle)).route("/v2/{tail:.*}", web::route().to(handle));
-}
-
-/// `GET /token?service=…&scope=…`: the token leaves out rights that the caller lacks; only bad credentials are an error.
-async fn get_token(req: HttpRequest, app: Data<App>, actor: Actor) -> OciResult {
-    if matches!(actor, Actor::Anonymous) && req.headers().contains_key(header::AUTHORIZATION) {
-        return Err(Error::unauthenticated("token-invalid").into());
-    }
-    let query = pairs(&req);
-    if query.iter().any(|(name, value)| name == "service" && value != token::SERVICE) {
-        return Err(Error::invalid("service-unknown").into());
-    }
-    let scopes: Vec<String> = query.into_iter().filter(|(name, _)| name == "scope").map(|(_, value)| value).collect();
-    let issued = token::issue(&app, &actor, &scopes).await?;
-    Ok(HttpResponse::Ok().insert_header((header::CACHE_CONTROL, "no-store")).json(issued))
+    cfg.route("/token", web::get().to(grant::handle))
+        .route("/token", web::route().to(grant::handle))
+        .route("/v2", web::route().to(handle))
+        .route("/v2/{tail:.*}", web::route().to(handle));
 }
 
 /// All of `/v2/`: finds caller and target, then calls the target's handler; a 401 gets the challenge for just this request.
@@ -71,18 +58,19 @@ async fn answer(req: &HttpRequest, app: &App, cache: &Cache, actor: Actor, targe
         // Reads look up the caller's rights in the same database read as the content.
         match target {
             Ok(Target::Blob(name, digest)) => return get_blob(req, app, asking, name, digest).await,
-            Ok(Target::Manifest(name, reference)) => return get_manifest(app, cache, asking, name, reference).await,
-            Ok(Target::Tags(name)) => return get_tags(req, app, asking, name).await,
-            Ok(Target::Referrers(name, digest)) => return get_referrers(req, app, asking, name, digest).await,
+            Ok(Target::Manifest(name, reference)) => return get_manifest(req, app, cache, asking, name, reference).await,
+            Ok(Target::Tags(name)) => return lists::tags(req, app, asking, name).await,
+            Ok(Target::Referrers(name, digest)) => return lists::referrers(req, app, asking, name, digest).await,
+            Ok(Target::Catalog) => return lists::catalog(req, app, asking).await,
             _ => {}
         }
     }
     let caller = asking.resolve(app).await?;
     require_csrf(req, &caller)?;
     match target {
+        // Anonymous callers get the same 401 for a path that names nothing, and for a method that it does not know, as for any other.
+        _ if matches!(caller.actor, Actor::Anonymous) => Err(Error::unauthenticated("sign-in-required").into()),
         Ok(target) => dispatch(req, app, &caller, target, payload).await,
-        // Anonymous callers get the same 401 for a path that names nothing as for any other.
-        Err(_) if matches!(caller.actor, Actor::Anonymous) => Err(Error::unauthenticated("sign-in-required").into()),
         Err(e) => Err(Error::new(e.kind, e.code).into()),
     }
 }
@@ -90,22 +78,23 @@ async fn answer(req: &HttpRequest, app: &App, cache: &Cache, actor: Actor, targe
 async fn dispatch(req: &HttpRequest, app: &App, caller: &Caller, target: &Target, payload: Payload) -> OciResult {
     let m = req.method();
     match target {
-        Target::Base if is_read(m) => base(caller),
+        Target::Base if is_read(m) => base(),
         Target::Blob(name, digest) if m == Method::DELETE => {
             let digest = parse_digest(digest)?;
             let repository = authorize(app, caller, name, Action::Delete).await?;
+            conditions::expected(req).check(Some(digest.as_str()))?;
             blobs::delete(app, &caller.actor, repository, digest).await?;
             Ok(HttpResponse::Accepted().finish())
         }
         Target::Uploads(name) if m == Method::POST => upload::start(req, app, caller, name, payload).await,
-        Target::Upload(name, id) => upload::proceed(req, app, caller, name, id, payload).await,
+        Target::Upload(name, id) if target.methods().contains(m) => upload::proceed(req, app, caller, name, id, payload).await,
         Target::Manifest(name, reference) if m == Method::PUT => put_manifest(req, app, caller, name, reference, payload).await,
         Target::Manifest(name, reference) if m == Method::DELETE => {
             let repository = authorize(app, caller, name, Action::Delete).await?;
-            manifests::delete(app, &caller.actor, repository, Reference::parse(reference)?).await?;
+            manifests::delete(app, &caller.actor, repository, Reference::parse(reference)?, conditions::expected(req)).await?;
             Ok(HttpResponse::Accepted().finish())
         }
-        _ => Ok(not_allowed()),
+        _ => Ok(not_allowed(req, target.methods())),
     }
 }
 
@@ -141,6 +130,7 @@ fn require_csrf(req: &HttpRequest, caller: &Caller) -> Result<()> {
 pub fn challenge_for(req: &HttpRequest, app: &App, name: Option<&RepositoryName>, error: &Error) -> String {
     // Never from the request: whoever can set `Host` or `X-Forwarded-Host` would choose where clients send their passwords.
     let base = app.settings.server.public_url.as_str();
+    let catalog = || (req.path() == "/v2/_catalog").then(|| format!(",scope=\"{}\"", token::CATALOG));
     let scope = name.map(|name| {
         let action = match *req.method() {
             Method::GET | Method::HEAD => Action::Pull,
@@ -154,13 +144,10 @@ pub fn challenge_for(req: &HttpRequest, app: &App, name: Option<&RepositoryName>
         "token-invalid" => ",error=\"invalid_token\"",
         _ => "",
     };
-    format!("Bearer realm=\"{base}/token\",service=\"{}\"{}{fault}", token::SERVICE, scope.unwrap_or_default())
+    format!("Bearer realm=\"{base}/token\",service=\"{}\"{}{fault}", token::SERVICE, scope.or_else(catalog).unwrap_or_default())
 }
 
-fn base(caller: &Caller) -> OciResult {
-    if matches!(caller.actor, Actor::Anonymous) {
-        return Err(Error::unauthenticated("sign-in-required").into());
-    }
+fn base() -> OciResult {
     Ok(HttpResponse::Ok().insert_header(("Docker-Distribution-Api-Version", "registry/2.0")).json(json!({})))
 }
 
@@ -171,25 +158,18 @@ async fn get_blob(req: &HttpRequest, app: &App, asking: RequestIdentity, name: &
     if req.method() == Method::HEAD && app.blobs.size(&digest).await? != Some(size) {
         return Err(Error::not_found("blob-unknown").into());
     }
-    let etag = format!("\"{digest}\"");
     let mut response = HttpResponse::Ok();
     response
         .insert_header((header::CONTENT_TYPE, "application/octet-stream"))
         .insert_header((header::ACCEPT_RANGES, "bytes"))
-        .insert_header((header::ETAG, etag.as_str()))
+        .insert_header((header::ETAG, conditions::tag(digest.as_str())))
         .insert_header(("Docker-Content-Digest", digest.as_str()));
-    let fresh = text(req, &header::IF_RANGE).is_none_or(|v| v == etag);
-    let (first, length) = match range::wanted(text(req, &header::RANGE).filter(|_| fresh), size) {
-        RangeOutcome::All => (0, size),
-        RangeOutcome::Part(first, last) => {
-            response.status(StatusCode::PARTIAL_CONTENT).insert_header((header::CONTENT_RANGE, format!("bytes {first}-{last}/{size}")));
-            (first, last - first + 1)
-        }
-        RangeOutcome::Nothing => {
-            let mut refused = told(req, Error::invalid("range-invalid")).error_response();
-            set(&mut refused, header::CONTENT_RANGE, &format!("bytes */{size}"));
-            return Ok(refused);
-        }
+    if !conditions::wants(req, digest.as_str())? {
+        return Ok(conditions::not_modified(response.finish().headers()));
+    }
+    let (first, length) = match conditions::part(req, &mut response, digest.as_str(), size) {
+        Ok(part) => part,
+        Err(refused) => return Ok(refused),
     };
     if req.method() == Method::HEAD {
         return Ok(response.body(SizedStream::new(length, futures_util::stream::empty::<std::io::Result<web::Bytes>>())));
@@ -205,13 +185,20 @@ async fn get_blob(req: &HttpRequest, app: &App, asking: RequestIdentity, name: &
     Ok(response.body(SizedStream::new(length, app.blobs.read(&digest, first, length).await?)))
 }
 
-async fn get_manifest(app: &App, cache: &Cache, asking: RequestIdentity, name: &RepositoryName, reference: &str) -> OciResult {
+async fn get_manifest(
+    req: &HttpRequest,
+    app: &App,
+    cache: &Cache,
+    asking: RequestIdentity,
+    name: &RepositoryName,
+    reference: &str,
+) -> OciResult {
     let manifest = pull::manifest(app, cache, asking, name, reference).await?;
-    Ok(HttpResponse::Ok()
+    let mut response = HttpResponse::Ok();
+    response
         .insert_header((header::CONTENT_TYPE, manifest.media_type.as_str()))
-        .insert_header((header::ETAG, format!("\"{}\"", manifest.digest)))
-        .insert_header(("Docker-Content-Digest", manifest.digest.as_str()))
-        .body(manifest.content.clone()))
+        .insert_header(("Docker-Content-Digest", manifest.digest.as_str()));
+    Ok(conditions::send(req, response, &manifest.digest, manifest.content.clone())?)
 }
 
 async fn put_manifest(
@@ -234,8 +221,8 @@ async fn put_manifest(
     let by_digest = matches!(reference, Reference::Digest(_));
     let bytes = read_body(payload.into_inner(), MAX_MANIFEST_BYTES).await?;
     let turn = manifests::turn(app, &owner, bytes.len()).await?;
-    let wanted = tags.clone();
-    let read = move || Push::read(reference, wanted, &media_type, bytes).map(|push| (Arc::new(push), turn));
+    let (wanted, expected) = (tags.clone(), conditions::expected(req));
+    let read = move || Push::read(reference, wanted, &media_type, bytes).map(|push| (Arc::new(push.expecting(expected)), turn));
     let (push, _turn) = tokio::task::spawn_blocking(read).await.map_err(Error::internal)??;
     // Ask who pushes again: a body may take an hour, in which they may have lost the right. (Blobs need no second question: only a
     // manifest makes them reachable.)
@@ -253,39 +240,4 @@ async fn put_manifest(
         response.append_header(("OCI-Tag", tag.as_str()));
     }
     Ok(response.finish())
-}
-
-async fn get_tags(req: &HttpRequest, app: &App, asking: RequestIdentity, name: &RepositoryName) -> OciResult {
-    let query = pairs(req);
-    let value = |key: &str| query.iter().find(|(k, _)| k == key).map(|(_, v)| v.as_str());
-    let n = value("n").map(|v| v.parse::<u32>().map_err(|_| Error::invalid("page-size-invalid"))).transpose()?;
-    let page = pull::tags(app, asking, name, n, value("last").unwrap_or_default()).await?;
-    let mut response = HttpResponse::Ok();
-    if let Some(last) = &page.next {
-        response
-            .insert_header((header::LINK, format!("</v2/{name}/tags/list?n={}&last={}>; rel=\"next\"", page.items.len(), escape(last))));
-    }
-    Ok(response.json(json!({"name": name.as_str(), "tags": page.items})))
-}
-
-async fn get_referrers(req: &HttpRequest, app: &App, asking: RequestIdentity, name: &RepositoryName, digest: &str) -> OciResult {
-    let digest = parse_digest(digest)?;
-    let query = pairs(req);
-    let value = |key: &str| query.iter().find(|(k, _)| k == key).map(|(_, v)| v.as_str());
-    let artifact_type = value("artifactType").filter(|t| !t.is_empty()).map(ToOwned::to_owned);
-    let page = pull::referrers(app, asking, name, &digest, artifact_type.clone(), value("last").unwrap_or_default()).await?;
-    let mut response = HttpResponse::Ok();
-    response.insert_header((header::CONTENT_TYPE, INDEX_TYPE));
-    if artifact_type.is_some() {
-        response.insert_header(("OCI-Filters-Applied", "artifactType"));
-    }
-    if let Some(last) = &page.next {
-        let filter = artifact_type.map(|t| format!("artifactType={}&", escape(&t))).unwrap_or_default();
-        response.insert_header((header::LINK, format!("</v2/{name}/referrers/{digest}?{filter}last={}>; rel=\"next\"", escape(last))));
-    }
-    Ok(response.body(Index::of(page.items).to_bytes()))
-}
-
-fn escape(value: &str) -> String {
-    utf8_percent_encode(value, NON_ALPHANUMERIC).to_string()
 }

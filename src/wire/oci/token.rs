@@ -1,4 +1,5 @@
-//! Registry tokens: `GET /token` gives a JWT with its holder's rights in some repositories (distribution token spec).
+//! Registry tokens, as `/token` ([`super::grant`]) gives them: a JWT with its holder's rights in some repositories (distribution token spec),
+//! and a second kind that only gets further ones of the first.
 //!
 //! The token grants all that the actor holds on the named repositories, not only what was asked: some clients (oras-py) keep their
 //! first token for every later step. Signed with the platform key (`EdDSA`, `kid`), so that mirrors can verify it too.
@@ -9,10 +10,11 @@ use chrono::TimeDelta;
 use ed25519_dalek::SigningKey;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 use super::access::{self, Caller};
 use super::cache::{self, Cache, Key};
-use super::claims::{Access, Claims};
+use super::claims::{Access, Claims, RefreshClaims};
 use crate::account;
 use crate::account::model::Credential;
 use crate::base::app::App;
@@ -26,8 +28,14 @@ use crate::registry::model::RepositoryName;
 
 /// Audience of our tokens and name of the service in challenges.
 pub const SERVICE: &str = "pithead";
+/// Audience of the tokens that get others.
+const REFRESH: &str = "pithead-refresh";
 /// How long a token is valid.
 const LIFE: TimeDelta = TimeDelta::minutes(15);
+/// How long one that gets others is valid, at most: it ends with what it was got with.
+const REFRESH_LIFE: TimeDelta = TimeDelta::days(30);
+/// Scope of the catalogue of repositories.
+pub const CATALOG: &str = "registry:catalog:*";
 /// Repositories in one token.
 const MAX_SCOPES: usize = 20;
 /// Longest token that is accepted, in bytes.
@@ -45,6 +53,11 @@ pub struct TokenResponse {
     pub expires_in: i64,
     /// RFC 3339.
     pub issued_at: Timestamp,
+    /// What was granted, as scopes with blanks between.
+    pub scope: String,
+    /// Gets further tokens, where one was asked for and there is something that it can end with.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refresh_token: Option<String>,
 }
 
 /// Repositories named in `scope` values: each has any number of `repository:<name>:<actions>`, separated by spaces. Other scopes are
@@ -64,13 +77,25 @@ fn named(scopes: &[String]) -> Vec<RepositoryName> {
     names
 }
 
+fn issuer(app: &App) -> String {
+    app.settings.server.public_url.clone()
+}
+
+fn credential_of(actor: &Actor) -> Option<Credential> {
+    if let Actor::Person(_, via) = actor { Credential::of(via) } else { None }
+}
+
 /// Makes a token for an actor with all their rights in the named repositories.
 pub async fn issue(app: &App, actor: &Actor, scopes: &[String]) -> Result<TokenResponse> {
     let (asking, names, now) = (actor.clone(), named(scopes), app.clock.now());
+    let catalog = scopes.iter().flat_map(|s| s.split_ascii_whitespace()).any(|scope| scope == CATALOG);
     let access = app
         .db
         .read(move |conn| {
             let mut access = Vec::new();
+            if catalog && access::may_list(&asking) {
+                access.push(Access::catalog());
+            }
             // At most MAX_SCOPES, in practice one or two.
             for name in names {
                 let actions = access::rights(conn, &asking, &name, now)?.words();
@@ -82,7 +107,7 @@ pub async fn issue(app: &App, actor: &Actor, scopes: &[String]) -> Result<TokenR
         })
         .await?;
     let claims = Claims {
-        iss: app.settings.server.public_url.clone(),
+        iss: issuer(app),
         sub: if matches!(actor, Actor::Anonymous) { String::new() } else { actor.label() },
         aud: SERVICE.to_owned(),
         exp: now.plus(LIFE).unix(),
@@ -91,21 +116,58 @@ pub async fn issue(app: &App, actor: &Actor, scopes: &[String]) -> Result<TokenR
         jti: ids::new("rtk"),
         access,
         org: actor.organization_id().map(ToOwned::to_owned),
-        via: if let Actor::Person(_, via) = actor { Credential::of(via) } else { None },
+        via: credential_of(actor),
     };
-    let token = sign(&claims, &app.keys.signing, &app.keys.kid)?;
-    Ok(TokenResponse { access_token: token.clone(), token, expires_in: LIFE.num_seconds(), issued_at: now })
+    let scope = claims.access.iter().map(|a| format!("{}:{}:{}", a.kind, a.name, a.actions.join(","))).collect::<Vec<_>>().join(" ");
+    let keys = app.keys.get();
+    let token = sign(&claims, &keys.token.key, &keys.token.kid)?;
+    let expires_in = LIFE.num_seconds();
+    Ok(TokenResponse { access_token: token.clone(), token, expires_in, issued_at: now, scope, refresh_token: None })
 }
 
-fn sign(claims: &Claims, key: &SigningKey, kid: &str) -> Result<String> {
+/// Makes a token that gets further ones for an actor; none where they proved themselves with nothing that it could end with.
+pub fn issue_refresh(app: &App, actor: &Actor) -> Result<Option<String>> {
+    let (Some(via), Some(org)) = (credential_of(actor), actor.organization_id()) else { return Ok(None) };
+    let now = app.clock.now();
+    let claims = RefreshClaims {
+        iss: issuer(app),
+        sub: actor.label(),
+        aud: REFRESH.to_owned(),
+        exp: now.plus(REFRESH_LIFE).unix(),
+        iat: now.unix(),
+        jti: ids::new("rft"),
+        org: org.to_owned(),
+        via,
+    };
+    let keys = app.keys.get();
+    sign(&claims, &keys.token.key, &keys.token.kid).map(Some)
+}
+
+/// The actor of a token that gets others, if what it was got with still holds: the API token or session, the person, their membership.
+///
+/// # Errors
+/// `token-invalid`, without saying why.
+pub async fn refreshed(app: &App, token: &str) -> Result<Actor> {
+    if token.len() > MAX_TOKEN {
+        return Err(invalid());
+    }
+    let claims: RefreshClaims = prove(app, token, REFRESH)?;
+    let now = app.clock.now().unix();
+    if claims.iat > now || now >= claims.exp {
+        return Err(invalid());
+    }
+    let actor = account::service::authenticate_credential(app, &claims.via, &claims.org).await?;
+    if actor.label() == claims.sub { Ok(actor) } else { Err(invalid()) }
+}
+
+fn sign<T: Serialize>(claims: &T, key: &SigningKey, kid: &str) -> Result<String> {
     let mut header = Header::new(Algorithm::EdDSA);
     header.kid = Some(kid.to_owned());
     let der: Vec<u8> = PKCS8_PREFIX.iter().chain(key.as_bytes()).copied().collect();
     jsonwebtoken::encode(&header, claims, &EncodingKey::from_ed_der(&der)).map_err(Error::internal)
 }
 
-/// Checks signature, algorithm, audience, issuer and time. The signature of a token is verified only once: the keys do not change while
-/// the process runs.
+/// Checks signature, algorithm, audience, issuer and time. The signature of a token is verified once for each root document.
 ///
 /// # Errors
 /// `token-invalid`, without saying why.
@@ -113,14 +175,19 @@ pub fn verify(app: &App, cache: &Cache, token: &str) -> Result<Arc<Claims>> {
     if token.len() > MAX_TOKEN {
         return Err(invalid());
     }
-    verify_known(app, cache, token, cache::key(&[token.as_bytes()]))
+    verify_known(app, cache, token, claims_key(app, token))
+}
+
+/// Another root document may distrust the key that signed.
+fn claims_key(app: &App, token: &str) -> Key {
+    cache::key(&[&app.keys.get().root.version.to_be_bytes(), token.as_bytes()])
 }
 
 fn verify_known(app: &App, cache: &Cache, token: &str, key: Key) -> Result<Arc<Claims>> {
     let claims = if let Some(known) = cache.claims(&key) {
         known
     } else {
-        let proved = Arc::new(prove(app, token)?);
+        let proved: Arc<Claims> = Arc::new(prove(app, token, SERVICE)?);
         cache.keep_claims(key, proved.clone());
         proved
     };
@@ -132,22 +199,21 @@ fn invalid() -> Error {
     Error::unauthenticated("token-invalid")
 }
 
-/// Claims of a token with our signature, without a check of its time.
-fn prove(app: &App, token: &str) -> Result<Claims> {
+/// Claims of a token with our signature for an audience, without a check of its time.
+fn prove<T: DeserializeOwned>(app: &App, token: &str, audience: &str) -> Result<T> {
     let header = jsonwebtoken::decode_header(token).map_err(|e| invalid().source(e))?;
-    let key = header.kid.as_deref().and_then(|kid| app.keys.set.get(kid)).ok_or_else(invalid)?;
+    let keys = app.keys.get();
+    let key = header.kid.as_deref().and_then(|kid| keys.token.set.get(kid)).ok_or_else(invalid)?;
     // The library must not check the time: the app's clock does, which tests can move. The rest is checked here or below.
     let mut validation = Validation::new(Algorithm::EdDSA);
-    validation.required_spec_claims.clear();
+    // Both must be there: the library compares what it finds.
+    validation.set_required_spec_claims(&["aud", "iss"]);
     validation.validate_exp = false;
     validation.validate_nbf = false;
-    validation.set_audience(&[SERVICE]);
+    validation.set_audience(&[audience]);
     validation.set_issuer(&[&app.settings.server.public_url]);
-    let data =
-        jsonwebtoken::decode::<Claims>(token, &DecodingKey::from_ed_der(key.as_bytes()), &validation).map_err(|e| invalid().source(e))?;
-    let claims = data.claims;
-    let fits = claims.aud == SERVICE && claims.iss == app.settings.server.public_url;
-    if fits { Ok(claims) } else { Err(invalid()) }
+    let key = DecodingKey::from_ed_der(key.as_bytes());
+    jsonwebtoken::decode::<T>(token, &key, &validation).map(|data| data.claims).map_err(|e| invalid().source(e))
 }
 
 /// The caller as the request names it, before the database confirms it. Whether a token's holder is still a member or an enrolled node
@@ -190,7 +256,7 @@ impl RequestIdentity {
         if bearer.len() > MAX_TOKEN {
             return Err(invalid());
         }
-        let key = cache::key(&[bearer.as_bytes()]);
+        let key = claims_key(app, bearer);
         let claims = verify_known(app, cache, bearer, key)?;
         if matches!(actor, Actor::Node { .. }) && claims.sub != actor.label() {
             return Err(invalid());

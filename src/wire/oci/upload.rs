@@ -7,7 +7,7 @@ use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, ResponseError as
 use app_package::digest::Digest;
 
 use super::access::{Caller, authorize, source_of_mount};
-use super::answer::{not_allowed, pairs, set, text, told};
+use super::answer::{pairs, set, text, told};
 use super::range;
 use super::rights::Action;
 use crate::base::app::App;
@@ -61,9 +61,6 @@ async fn mount(app: &App, caller: &Caller, into: &Repository, digest: &Digest, f
 
 /// An upload that is going on: PATCH, PUT, GET, DELETE.
 pub async fn proceed(req: &HttpRequest, app: &App, caller: &Caller, name: &RepositoryName, id: &str, payload: Payload) -> OciResult {
-    if !matches!(*req.method(), Method::PATCH | Method::PUT | Method::GET | Method::HEAD | Method::DELETE) {
-        return Ok(not_allowed());
-    }
     let repository = authorize(app, caller, name, Action::Push).await?;
     let user_id = &caller.actor.person()?.user_id;
     let upload = uploads::find(app, user_id, &repository.id, id).await?;

@@ -2,10 +2,14 @@
 
 mod bodies;
 mod bucket;
+mod catalog;
 mod chunks;
 mod disk;
+mod grant;
+mod kept;
 mod limits;
 mod pulls;
+mod reads;
 mod rights;
 mod upkeep;
 mod wire;

@@ -5,7 +5,7 @@ use futures_util::{StreamExt as _, stream};
 use super::*;
 use crate::account::team;
 
-fn with_scopes(actor: &Actor, scopes: &[Scope]) -> Actor {
+pub(super) fn with_scopes(actor: &Actor, scopes: &[Scope]) -> Actor {
     let Actor::Person(person, _) = actor else { panic!("a person") };
     Actor::Person(person.clone(), Via::Token { id: "tok_x".into(), scopes: scopes.to_vec() })
 }
