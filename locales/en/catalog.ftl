@@ -16,12 +16,23 @@ catalogue-title = Apps
 catalogue-map = Choose by place in the mine
 catalogue-narrow = Narrow down
 catalogue-sort = Sort
+sort-fit = Best fit first
 sort-new = Newest first
 sort-deployed = Most deployed first
 catalogue-found = { $count ->
     [one] { $count } app
    *[other] { $count } apps
 }
+catalogue-near = Nothing has all of these words. These are near.
+wanted-title = No app yet
+wanted-text = These scenarios fit what you look for, and nobody has published an app for them so far.
+wanted-follow = Tell me of the first app
+wanted-unfollow = Stop following
+wanted-sign-in = Sign in to follow
+wanted-near = Near scenarios that have apps
+scenario-followed = You will get a message when the first app for this scenario is published.
+scenario-unfollowed = You follow this scenario no more.
+followed-title = Scenarios you follow
 catalogue-nothing = Nothing fits
 catalogue-nothing-text = Try another word, or fewer filters.
 catalogue-all = All apps

@@ -1,32 +1,94 @@
-//! Full-text search over listings: Latin words as words (any beginning of a word is found), Han runs as single characters and pairs.
+//! Full-text search over listings and scenarios, with tantivy. The index lies in memory and is built anew from the database; a search reads
+//! what was built last.
 //!
-//! Mining terms are in no dictionary, so Chinese is not segmented: 皮带跑偏 is found by 皮带, 跑偏 and 带跑. The index lies in memory and
-//! is rebuilt from the database.
+//! Mining terms are in no dictionary, so Chinese is not segmented: 皮带跑偏 is found by 皮带, 跑偏 and 带跑. Texts are folded to one form
+//! ([`fold`]), words that mean the same share a concept ([`concepts`]), and each place is found by its pinyin ([`sound`]). What is not found
+//! as it was typed is looked for by likeness, and then by half of it ([`query`]); [`Found::near`] tells so. A search takes
+//! [`query::MAX_CHARS`] characters at most.
+
+mod concepts;
+mod fold;
+mod query;
+mod sound;
+#[cfg(test)]
+mod tests;
 
 use std::collections::HashSet;
-use std::sync::Mutex;
+use std::sync::{Arc, LazyLock, PoisonError, RwLock};
 
 use tantivy::collector::TopDocs;
-use tantivy::query::{BooleanQuery, FuzzyTermQuery, Occur, Query, TermQuery};
-use tantivy::schema::{Field, IndexRecordOption, STORED, STRING, Schema, TextFieldIndexing, TextOptions, Value as _};
-use tantivy::{IndexReader, IndexWriter, ReloadPolicy, TantivyDocument, Term, doc};
+use tantivy::indexer::NoMergePolicy;
+use tantivy::query::Query;
+use tantivy::schema::{FAST, Field, IndexRecordOption, Schema, TextFieldIndexing, TextOptions};
+use tantivy::{IndexWriter, ReloadPolicy, Searcher, doc};
+
+use self::concepts::{Concept, concepts};
+use self::fold::{Piece, pairs, pieces};
+use self::query::Asked;
 
 /// Most hits of one search.
 pub const MAX_HITS: usize = 500;
+/// Memory that building takes, in bytes; the least that tantivy takes.
+const BUILDING: usize = 15_000_000;
+/// Of what is only near, what fits less than this part of the best hit is left out.
+const FAR: f32 = 0.4;
 
-/// A listing as the index takes it.
-#[derive(Debug, Clone)]
+/// A listing or scenario as the index takes it.
+#[derive(Debug, Clone, Default)]
 pub struct IndexEntry {
     pub id: String,
-    /// All texts in both languages.
+    /// Titles in both languages, and what else names the thing.
+    pub title: String,
+    /// All texts in both languages, with the titles.
     pub text: String,
 }
 
-pub struct Index {
-    reader: IndexReader,
-    writer: Mutex<IndexWriter>,
-    id: Field,
+/// What a search has found.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Found {
+    /// Ids, best first; of what fits alike, the entry that was given first.
+    pub ids: Vec<String>,
+    /// Nothing has all of what was typed: these are near.
+    pub near: bool,
+}
+
+/// Fields of the index.
+struct Fields {
+    schema: Schema,
+    /// Place of the entry among those that were given.
+    place: Field,
+    title: Field,
     text: Field,
+    /// Names of concepts, as often as they occur.
+    concept: Field,
+    /// English words of text and of its concepts.
+    near: Field,
+    sound: Field,
+    initials: Field,
+}
+
+static FIELDS: LazyLock<Fields> = LazyLock::new(|| {
+    let mut schema = Schema::builder();
+    let indexing = TextFieldIndexing::default().set_tokenizer("whitespace").set_index_option(IndexRecordOption::WithFreqs);
+    // How long a title is, and how many concepts a text has, says nothing of what it is about.
+    let alike = TextOptions::default().set_indexing_options(indexing.clone().set_fieldnorms(false));
+    let words = TextOptions::default().set_indexing_options(indexing);
+    Fields {
+        place: schema.add_u64_field("place", FAST),
+        title: schema.add_text_field("title", alike.clone()),
+        text: schema.add_text_field("text", words.clone()),
+        concept: schema.add_text_field("concept", alike),
+        near: schema.add_text_field("near", words.clone()),
+        sound: schema.add_text_field("sound", words.clone()),
+        initials: schema.add_text_field("initials", words),
+        schema: schema.build(),
+    }
+});
+
+/// Listings and scenarios, to be searched.
+#[derive(Default)]
+pub struct Index {
+    built: RwLock<Option<Arc<(Corpus, Corpus)>>>,
 }
 
 impl std::fmt::Debug for Index {
@@ -36,160 +98,150 @@ impl std::fmt::Debug for Index {
 }
 
 impl Index {
-    /// An empty index.
-    pub fn open() -> anyhow::Result<Self> {
-        let mut schema = Schema::builder();
-        let id = schema.add_text_field("id", STRING | STORED);
-        let indexing = TextFieldIndexing::default().set_tokenizer("whitespace").set_index_option(IndexRecordOption::WithFreqs);
-        let text = schema.add_text_field("text", TextOptions::default().set_indexing_options(indexing));
-        let index = tantivy::Index::create_in_ram(schema.build());
-        index.tokenizers().register("whitespace", tantivy::tokenizer::WhitespaceTokenizer::default());
-        let writer = index.writer_with_num_threads(1, 15_000_000)?;
-        let reader = index.reader_builder().reload_policy(ReloadPolicy::Manual).try_into()?;
-        Ok(Self { reader, writer: Mutex::new(writer), id, text })
-    }
-
     /// Replaces all entries. Blocking.
-    pub fn rebuild(&self, entries: &[IndexEntry]) -> anyhow::Result<()> {
-        let mut writer = self.writer.lock().map_err(|_| anyhow::anyhow!("search index lock"))?;
-        writer.delete_all_documents()?;
-        for entry in entries {
-            writer.add_document(doc!(self.id => entry.id.as_str(), self.text => tokens(&entry.text).join(" ")))?;
-        }
-        writer.commit()?;
-        self.reader.reload()?;
+    pub fn rebuild(&self, apps: Vec<IndexEntry>, scenarios: Vec<IndexEntry>) -> anyhow::Result<()> {
+        let built = Arc::new((Corpus::build(apps)?, Corpus::build(scenarios)?));
+        *self.built.write().unwrap_or_else(PoisonError::into_inner) = Some(built);
         Ok(())
     }
 
-    /// Ids of the apps in which every word of `words` occurs, best first.
-    pub fn find(&self, words: &str) -> anyhow::Result<Vec<String>> {
-        let parts: Vec<(Occur, Box<dyn Query>)> = query_tokens(words)
-            .into_iter()
-            .map(|token| {
-                let term = Term::from_field_text(self.text, &token);
-                let query: Box<dyn Query> = if token.is_ascii() {
-                    Box::new(FuzzyTermQuery::new_prefix(term, 0, true))
-                } else {
-                    Box::new(TermQuery::new(term, IndexRecordOption::WithFreqs))
-                };
-                (Occur::Must, query)
-            })
-            .collect();
-        if parts.is_empty() {
-            return Ok(Vec::new());
+    fn built(&self) -> Option<Arc<(Corpus, Corpus)>> {
+        self.built.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The apps that fit what was typed.
+    pub fn apps(&self, words: &str) -> anyhow::Result<Found> {
+        self.built().map_or_else(|| Ok(Found::default()), |built| built.0.find(words))
+    }
+
+    /// The scenarios that fit what was typed.
+    pub fn scenarios(&self, words: &str) -> anyhow::Result<Found> {
+        self.built().map_or_else(|| Ok(Found::default()), |built| built.1.find(words))
+    }
+}
+
+/// Entries of one kind, as they were when the index was built.
+struct Corpus {
+    searcher: Searcher,
+    /// Ids by segment and document.
+    ids: Vec<Vec<String>>,
+}
+
+impl Corpus {
+    fn build(entries: Vec<IndexEntry>) -> anyhow::Result<Self> {
+        let fields = &*FIELDS;
+        let index = tantivy::Index::create_in_ram(fields.schema.clone());
+        let mut writer: IndexWriter = index.writer_with_num_threads(1, BUILDING)?;
+        // What was added first is to come first of what fits alike.
+        writer.set_merge_policy(Box::new(NoMergePolicy));
+        for (place, entry) in (0u64..).zip(&entries) {
+            let tokens = Tokens::of(&entry.text);
+            writer.add_document(doc!(
+                fields.place => place,
+                fields.title => Tokens::of(&entry.title).text.joined(),
+                fields.text => tokens.text.joined(),
+                fields.concept => tokens.concepts.join(" "),
+                fields.near => tokens.near.joined(),
+                fields.sound => tokens.sounds.joined(),
+                fields.initials => tokens.initials.joined(),
+            ))?;
         }
-        let searcher = self.reader.searcher();
-        let hits = searcher.search(&BooleanQuery::new(parts), &TopDocs::with_limit(MAX_HITS).order_by_score())?;
-        let mut ids = Vec::with_capacity(hits.len());
-        for (_, address) in hits {
-            let document: TantivyDocument = searcher.doc(address)?;
-            if let Some(id) = document.get_first(self.id).and_then(|v| v.as_str()) {
-                ids.push(id.to_owned());
+        writer.commit()?;
+        let reader: tantivy::IndexReader = index.reader_builder().reload_policy(ReloadPolicy::Manual).try_into()?;
+        let searcher = reader.searcher();
+        let mut ids = Vec::new();
+        for segment in searcher.segment_readers() {
+            let places = segment.fast_fields().u64("place")?;
+            let id = |doc| places.first(doc).and_then(|place| entries.get(usize::try_from(place).ok()?)).map(|entry| entry.id.clone());
+            ids.push((0..segment.max_doc()).map(|doc| id(doc).unwrap_or_default()).collect());
+        }
+        Ok(Self { searcher, ids })
+    }
+
+    fn find(&self, words: &str) -> anyhow::Result<Found> {
+        let asked = Asked::of(words);
+        if asked.is_empty() {
+            return Ok(Found::default());
+        }
+        let all = self.hits(&*asked.all(&FIELDS), 0.0)?;
+        if !all.is_empty() {
+            return Ok(Found { ids: all, near: false });
+        }
+        let near = self.hits(&*asked.near(&FIELDS), FAR)?;
+        let half = if near.is_empty() { asked.half(&FIELDS) } else { None };
+        let ids = half.map_or(Ok(near), |half| self.hits(&*half, FAR))?;
+        Ok(Found { near: !ids.is_empty(), ids })
+    }
+
+    /// The ids that a query finds, best first, down to a part of the best score.
+    fn hits(&self, query: &dyn Query, down_to: f32) -> anyhow::Result<Vec<String>> {
+        let hits = self.searcher.search(query, &TopDocs::with_limit(MAX_HITS).order_by_score())?;
+        let least = hits.first().map_or(0.0, |(best, _)| best * down_to);
+        let id = |at: tantivy::DocAddress| self.ids.get(at.segment_ord as usize)?.get(at.doc_id as usize).cloned();
+        Ok(hits.into_iter().take_while(|(score, _)| *score >= least).filter_map(|(_, at)| id(at)).collect())
+    }
+}
+
+/// Tokens, each once, in the order of their first place.
+#[derive(Default)]
+struct Once {
+    seen: HashSet<String>,
+    all: Vec<String>,
+}
+
+impl Once {
+    fn add(&mut self, token: &str) {
+        if !token.is_empty() && self.seen.insert(token.to_owned()) {
+            self.all.push(token.to_owned());
+        }
+    }
+
+    fn joined(&self) -> String {
+        self.all.join(" ")
+    }
+}
+
+/// What a text is found by.
+#[derive(Default)]
+struct Tokens {
+    /// English words; single Han characters and pairs.
+    text: Once,
+    concepts: Vec<&'static str>,
+    near: Once,
+    sounds: Once,
+    initials: Once,
+}
+
+impl Tokens {
+    fn of(text: &str) -> Self {
+        let mut tokens = Self::default();
+        for piece in pieces(text) {
+            match &piece {
+                Piece::Han(run) => {
+                    run.iter().for_each(|c| tokens.text.add(c.encode_utf8(&mut [0; 4])));
+                    pairs(run).iter().for_each(|pair| tokens.text.add(pair));
+                    sound::windows(run).iter().for_each(|sound| tokens.sounds.add(sound));
+                    sound::initials(run).iter().for_each(|letters| tokens.initials.add(letters));
+                    concepts().split_run(run).into_iter().filter_map(|(_, concept)| concept).for_each(|c| tokens.add_concept(c));
+                }
+                Piece::Words(words) => {
+                    for word in words {
+                        tokens.text.add(word);
+                        tokens.near.add(word);
+                    }
+                    concepts().split_words(words).into_iter().filter_map(|(_, concept)| concept).for_each(|c| tokens.add_concept(c));
+                }
             }
         }
-        Ok(ids)
-    }
-}
-
-fn is_han(c: char) -> bool {
-    matches!(c, '\u{3400}'..='\u{4dbf}' | '\u{4e00}'..='\u{9fff}' | '\u{f900}'..='\u{faff}' | '\u{20000}'..='\u{323af}')
-}
-
-/// Runs of Han characters and of other letters or digits, lower-case.
-fn runs(text: &str) -> Vec<(bool, Vec<char>)> {
-    let mut runs: Vec<(bool, Vec<char>)> = Vec::new();
-    let mut open = false;
-    for c in text.chars().flat_map(char::to_lowercase) {
-        if !c.is_alphanumeric() {
-            open = false;
-            continue;
-        }
-        let han = is_han(c);
-        match runs.last_mut() {
-            Some((kind, run)) if open && *kind == han => run.push(c),
-            _ => runs.push((han, vec![c])),
-        }
-        open = true;
-    }
-    runs
-}
-
-/// Tokens of a text that is indexed: words; single Han characters and pairs. Each once.
-fn tokens(text: &str) -> Vec<String> {
-    let mut seen = HashSet::new();
-    let mut out = Vec::new();
-    let mut add = |token: String| {
-        if seen.insert(token.clone()) {
-            out.push(token);
-        }
-    };
-    for (han, run) in runs(text) {
-        if han {
-            for c in &run {
-                add(c.to_string());
-            }
-            for pair in run.windows(2) {
-                add(pair.iter().collect());
-            }
-        } else {
-            add(run.into_iter().take(40).collect());
-        }
-    }
-    out
-}
-
-/// Tokens of a search: words; Han pairs, or the character of a run of only one.
-fn query_tokens(text: &str) -> Vec<String> {
-    let mut out = Vec::new();
-    for (han, run) in runs(text).into_iter().take(16) {
-        if han && run.len() > 1 {
-            out.extend(run.windows(2).map(|pair| pair.iter().collect::<String>()));
-        } else {
-            out.push(run.into_iter().take(40).collect());
-        }
-    }
-    out.truncate(32);
-    out
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn index() -> Index {
-        let index = Index::open().unwrap();
-        let entry = |id: &str, text: &str| IndexEntry { id: id.into(), text: text.into() };
-        index
-            .rebuild(&[
-                entry("belt", "皮带跑偏检测 Belt deviation on conveyor"),
-                entry("gas", "瓦斯浓度超限预测 Gas forecast CH4"),
-                entry("rope", "钢丝绳缺陷 Wire-rope defect"),
-            ])
-            .unwrap();
-        index
+        tokens
     }
 
-    #[test]
-    fn two_characters_find_chinese_terms() {
-        let index = index();
-        for (words, id) in [
-            ("皮带", "belt"),
-            ("跑偏", "belt"),
-            ("瓦斯 预测", "gas"),
-            ("绳", "rope"),
-            ("ch4", "gas"),
-            ("CONV", "belt"),
-            ("defect 钢丝", "rope"),
-        ] {
-            assert_eq!(index.find(words).unwrap(), [id], "{words}");
+    fn add_concept(&mut self, concept: &Concept) {
+        if concept.weight == concepts::Weight::Stop {
+            return;
         }
-    }
-
-    #[test]
-    fn what_is_absent_is_not_found_and_hostile_words_do_no_harm() {
-        let index = index();
-        for words in ["皮偏", "conveyor gas", "", "   ", "\" OR *:*", "\u{0}\u{202e}", "(((", &"长".repeat(2000)] {
-            assert!(index.find(words).unwrap().is_empty(), "{words}");
-        }
+        self.concepts.push(concept.name);
+        concept.words.iter().for_each(|word| self.near.add(word));
+        concept.sounds.iter().for_each(|sound| self.sounds.add(sound));
     }
 }

@@ -157,6 +157,17 @@ pub struct Card {
     pub vendor: SlugName,
 }
 
+/// What of an app decides where it stands and whether it is found.
+#[derive(Debug, Clone, Queryable)]
+pub struct Facts {
+    pub id: String,
+    pub specialty: String,
+    pub scenario: String,
+    pub input: String,
+    pub deployments: i64,
+    pub listed_at: Option<Timestamp>,
+}
+
 /// Who owns an app: organisation id, vendor slug, app slug.
 pub struct Owner {
     pub organization_id: String,

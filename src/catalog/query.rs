@@ -7,6 +7,18 @@ use super::model::PlanKind;
 /// Apps on one page.
 pub const PAGE: usize = 24;
 
+crate::base::db::types::text_enum! {
+    /// What comes first.
+    pub enum Sort {
+        /// What fits the words best.
+        Fit = "fit",
+        /// What was listed last.
+        New = "new",
+        /// What is deployed most.
+        Deployed = "deployed",
+    }
+}
+
 /// The address's query. An unknown value is no error; it finds nothing.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Deserialize)]
 #[serde(default)]
@@ -17,7 +29,7 @@ pub struct CatalogQuery {
     pub scenario: String,
     pub input: String,
     pub plan: String,
-    /// `new` (default) or `deployed`.
+    /// Word of [`Sort`]; what is none stands for the default of [`CatalogQuery::order`].
     pub sort: String,
     /// Id of the last app of the page before.
     pub after: String,
@@ -42,6 +54,15 @@ impl CatalogQuery {
     /// The plan kind, if it is one.
     pub fn plan_kind(&self) -> Option<PlanKind> {
         self.plan.parse().ok()
+    }
+
+    /// What comes first: with words what fits them best, without them what is newest, unless the query says otherwise.
+    pub fn order(&self) -> Sort {
+        match (self.sort.parse(), self.q.is_empty()) {
+            (Ok(Sort::Fit) | Err(_), true) => Sort::New,
+            (Ok(sort), _) => sort,
+            (Err(_), false) => Sort::Fit,
+        }
     }
 
     /// The address of this query with one value changed and paging begun anew.

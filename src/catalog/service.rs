@@ -11,55 +11,11 @@ use crate::base::auth::{Actor, OrgKind, policy};
 use crate::base::db::{Conn, Timestamp};
 use crate::base::error::{Error, QueryResultExt as _, Result, exactly_one};
 use crate::base::ids;
-use crate::catalog::model::{AppName, AppRow, Card, ListingState, PricePlan, Scenario, SlugName};
-use crate::catalog::query::CatalogQuery;
-use crate::catalog::{pictures, store};
+use crate::catalog::model::{AppName, AppRow, Card, ListingState, PricePlan};
+use crate::catalog::{follows, pictures, store};
 
+pub use super::search::{SearchResult, search};
 pub use super::store::{app_names, cards_at, counts_by_specialty, find_by_slugs, list_cards, owner, plans_of, scenarios, specialties};
-
-/// What a catalogue page shows.
-#[derive(Debug)]
-pub struct SearchResult {
-    /// Apps of this page.
-    pub cards: Vec<Card>,
-    /// Their active plans.
-    pub plans: Vec<PricePlan>,
-    /// Whether there is a next page.
-    pub more: bool,
-    /// Number of apps that the query finds.
-    pub total: i64,
-    /// Counts by specialty, scenario, input and plan kind.
-    pub facets: [Vec<(String, i64)>; 4],
-    /// Specialties in order.
-    pub specialties: Vec<SlugName>,
-    /// Scenarios in order.
-    pub scenarios: Vec<Scenario>,
-}
-
-/// Searches the catalogue. Open to everyone.
-pub fn search(conn: &mut Conn, app: &App, query: &CatalogQuery) -> Result<SearchResult> {
-    let hits = if query.q.is_empty() { None } else { Some(app.search.find(&query.q)?) };
-    let hits = hits.as_deref();
-    let (cards, more) = store::list_cards(conn, query, hits)?;
-    let ids: Vec<&str> = cards.iter().map(|card| card.app.id.as_str()).collect();
-    let plans = store::plans_of(conn, &ids)?;
-    let plan_counts = store::plan_facet(conn, query, hits)?.into_iter().map(|(k, n)| (k.as_str().to_owned(), n)).collect();
-    let facets = [
-        store::facet(conn, query, hits, "specialty")?,
-        store::facet(conn, query, hits, "scenario")?,
-        store::facet(conn, query, hits, "input")?,
-        plan_counts,
-    ];
-    Ok(SearchResult {
-        cards,
-        plans,
-        more,
-        total: store::count_found(conn, query, hits)?,
-        facets,
-        specialties: store::specialties(conn)?,
-        scenarios: store::scenarios(conn)?,
-    })
-}
 
 /// A vendor's public page: the organisation and its listed apps with their plans.
 pub fn vendor_page(conn: &mut Conn, slug: &str) -> Result<(crate::account::model::Organization, Vec<Card>, Vec<PricePlan>)> {
@@ -70,6 +26,22 @@ pub fn vendor_page(conn: &mut Conn, slug: &str) -> Result<(crate::account::model
     let ids: Vec<&str> = cards.iter().map(|card| card.app.id.as_str()).collect();
     let plans = store::plans_of(conn, &ids)?;
     Ok((vendor, cards, plans))
+}
+
+/// Apps of a developer on one page.
+pub const PAGE: i64 = 50;
+
+/// The developer's own apps before an id, newest first, one more than a page; with the short name of the developer and the active plans.
+pub async fn list_own(app: &App, actor: &Actor, before: Option<String>) -> Result<(String, Vec<AppRow>, Vec<PricePlan>)> {
+    let person = policy::require(actor, Action::ViewOwnApps)?.clone();
+    app.db
+        .read(move |conn| {
+            let rows = store::list_own(conn, &person.organization_id, before.as_deref(), PAGE + 1)?;
+            let ids: Vec<&str> = rows.iter().map(|row| row.id.as_str()).collect();
+            let plans = store::plans_of(conn, &ids)?;
+            Ok((person.organization_slug, rows, plans))
+        })
+        .await
 }
 
 /// Makes or updates the app that a release's manifest describes; a listed app keeps its texts until the release is published. Gives
@@ -170,6 +142,9 @@ pub fn list_in(c: &mut Change<'_>, app_id: &str, newest: Option<Newest<'_>>) -> 
     let repository = format!("{}/{}", vendor.slug, app.slug);
     let cover = pictures::gallery(c, &repository, release.digest, release.manifest)?.into_iter().next().map(|(digest, _)| digest);
     store::set_listed(c, app_id, release.release_id, cover.as_deref(), now)?;
+    if matches!(app.state, ListingState::Draft | ListingState::InReview | ListingState::Listed) {
+        follows::served(c, &release.manifest.scenario)?;
+    }
     Ok(())
 }
 
@@ -213,6 +188,9 @@ pub async fn set_hidden(app: &App, actor: &Actor, slug: String, hidden: bool) ->
         let (from, to) = if hidden { (ListingState::Listed, ListingState::Hidden) } else { (ListingState::Hidden, ListingState::Listed) };
         exactly_one(store::set_state(c, &row.id, from, to, now)?, "listing-state")?;
         c.audit(if hidden { "listing.hidden" } else { "listing.shown" }, &row.id, &json!({}));
+        if !hidden {
+            follows::served(c, &row.scenario)?;
+        }
         c.wake_search();
         Ok(())
     })

@@ -3,18 +3,15 @@
 use diesel::dsl::{count_star, exists};
 use diesel::prelude::*;
 
-use crate::base::db::schema::{apps, organizations, plans, scenarios, specialties};
+use crate::base::db::schema::{apps, organizations, plans, scenario_follows, scenarios, specialties, users};
 use crate::base::db::{Conn, Timestamp};
-use crate::catalog::model::{AppName, AppRow, Card, ListingState, Owner, PlanKind, PricePlan, Scenario, SlugName};
-use crate::catalog::query::{CatalogQuery, PAGE};
+use crate::catalog::model::{AppName, AppRow, Card, Facts, ListingState, Owner, PlanKind, PricePlan, Scenario, SlugName};
+use crate::catalog::query::{CatalogQuery, PAGE, Sort};
 
 /// Narrows listed apps by everything in the query but the facet named, so that a facet shows what choosing another value would give.
 macro_rules! narrowed {
-    ($source:expr, $query:expr, $hits:expr, $except:literal) => {{
+    ($source:expr, $query:expr, $except:literal) => {{
         let mut boxed = $source.filter(apps::state.eq(ListingState::Listed)).into_boxed();
-        if let Some(ids) = $hits {
-            boxed = boxed.filter(apps::id.eq_any(ids));
-        }
         if $except != "specialty" && !$query.specialty.is_empty() {
             boxed = boxed.filter(apps::specialty.eq(&$query.specialty));
         }
@@ -33,13 +30,13 @@ macro_rules! narrowed {
     }};
 }
 
-/// One page of cards and whether there are more. `hits` are the apps found by words, if words were given.
-pub fn list_cards(conn: &mut Conn, query: &CatalogQuery, hits: Option<&[String]>) -> QueryResult<(Vec<Card>, bool)> {
+/// One page of cards and whether there are more; without regard to words.
+pub fn list_cards(conn: &mut Conn, query: &CatalogQuery) -> QueryResult<(Vec<Card>, bool)> {
     let last: Option<AppRow> = if query.after.is_empty() { None } else { find_by_id(conn, &query.after)? };
     let joined = apps::table.inner_join(organizations::table.on(organizations::id.eq(apps::organization_id)));
-    let mut rows = narrowed!(joined, query, hits, "");
+    let mut rows = narrowed!(joined, query, "");
     let limit = i64::try_from(PAGE).unwrap_or(24) + 1;
-    if query.sort == "deployed" {
+    if query.order() == Sort::Deployed {
         if let Some(last) = &last {
             rows =
                 rows.filter(apps::deployments.lt(last.deployments).or(apps::deployments.eq(last.deployments).and(apps::id.lt(&last.id))));
@@ -60,6 +57,29 @@ pub fn list_cards(conn: &mut Conn, query: &CatalogQuery, hits: Option<&[String]>
     Ok((cards, more))
 }
 
+/// What decides about the listed ones of some apps.
+pub fn facts(conn: &mut Conn, app_ids: &[String]) -> QueryResult<Vec<Facts>> {
+    apps::table
+        .filter(apps::id.eq_any(app_ids).and(apps::state.eq(ListingState::Listed)))
+        .select((apps::id, apps::specialty, apps::scenario, apps::input, apps::deployments, apps::listed_at))
+        .load(conn)
+}
+
+/// The kinds of the active plans of some apps.
+pub fn plan_kinds(conn: &mut Conn, app_ids: &[String]) -> QueryResult<Vec<(String, PlanKind)>> {
+    plans::table.filter(plans::app_id.eq_any(app_ids).and(plans::active.eq(true))).select((plans::app_id, plans::kind)).load(conn)
+}
+
+/// Listed apps by their ids, in that order.
+pub fn cards_of(conn: &mut Conn, app_ids: &[&str]) -> QueryResult<Vec<Card>> {
+    let found: Vec<Card> = apps::table
+        .inner_join(organizations::table.on(organizations::id.eq(apps::organization_id)))
+        .filter(apps::id.eq_any(app_ids.iter().copied()).and(apps::state.eq(ListingState::Listed)))
+        .select((AppRow::as_select(), (organizations::slug, (organizations::name_zh, organizations::name_en))))
+        .load(conn)?;
+    Ok(app_ids.iter().filter_map(|id| found.iter().find(|card| card.app.id == **id).cloned()).collect())
+}
+
 /// Listed apps by the slugs of vendor and app, in that order; what is not listed is left out.
 pub fn cards_at(conn: &mut Conn, wanted: &[(String, String)]) -> QueryResult<Vec<Card>> {
     let vendors: Vec<&str> = wanted.iter().map(|(vendor, _)| vendor.as_str()).collect();
@@ -74,32 +94,30 @@ pub fn cards_at(conn: &mut Conn, wanted: &[(String, String)]) -> QueryResult<Vec
     Ok(wanted.iter().filter_map(at).collect())
 }
 
-/// Number of apps that the whole query finds.
-pub fn count_found(conn: &mut Conn, query: &CatalogQuery, hits: Option<&[String]>) -> QueryResult<i64> {
-    narrowed!(apps::table, query, hits, "").count().get_result(conn)
+/// Number of apps that the query finds, without regard to words.
+pub fn count_found(conn: &mut Conn, query: &CatalogQuery) -> QueryResult<i64> {
+    narrowed!(apps::table, query, "").count().get_result(conn)
 }
 
 /// Counts of one facet: `specialty`, `scenario` or `input`.
-pub fn facet(conn: &mut Conn, query: &CatalogQuery, hits: Option<&[String]>, name: &str) -> QueryResult<Vec<(String, i64)>> {
+pub fn facet(conn: &mut Conn, query: &CatalogQuery, name: &str) -> QueryResult<Vec<(String, i64)>> {
     // The plan filter is an EXISTS, not a join, so that an app with several plans counts once.
     match name {
         "specialty" => {
-            narrowed!(apps::table.group_by(apps::specialty).select((apps::specialty, count_star())), query, hits, "specialty").load(conn)
+            narrowed!(apps::table.group_by(apps::specialty).select((apps::specialty, count_star())), query, "specialty").load(conn)
         }
-        "scenario" => {
-            narrowed!(apps::table.group_by(apps::scenario).select((apps::scenario, count_star())), query, hits, "scenario").load(conn)
-        }
-        _ => narrowed!(apps::table.group_by(apps::input).select((apps::input, count_star())), query, hits, "input").load(conn),
+        "scenario" => narrowed!(apps::table.group_by(apps::scenario).select((apps::scenario, count_star())), query, "scenario").load(conn),
+        _ => narrowed!(apps::table.group_by(apps::input).select((apps::input, count_star())), query, "input").load(conn),
     }
 }
 
 /// Number of apps that offer each kind of plan.
-pub fn plan_facet(conn: &mut Conn, query: &CatalogQuery, hits: Option<&[String]>) -> QueryResult<Vec<(PlanKind, i64)>> {
+pub fn plan_facet(conn: &mut Conn, query: &CatalogQuery) -> QueryResult<Vec<(PlanKind, i64)>> {
     PlanKind::ALL
         .iter()
         .map(|kind| {
             let offered = plans::table.filter(plans::app_id.eq(apps::id).and(plans::active.eq(true)).and(plans::kind.eq(*kind)));
-            let n = narrowed!(apps::table, query, hits, "plan").filter(exists(offered)).count().get_result(conn)?;
+            let n = narrowed!(apps::table, query, "plan").filter(exists(offered)).count().get_result(conn)?;
             Ok((*kind, n))
         })
         .collect()
@@ -126,6 +144,68 @@ pub fn scenarios(conn: &mut Conn) -> QueryResult<Vec<Scenario>> {
         .order((specialties::position, scenarios::position))
         .select((scenarios::slug, scenarios::specialty, (scenarios::name_zh, scenarios::name_en)))
         .load(conn)
+}
+
+/// A scenario by its slug.
+pub fn scenario(conn: &mut Conn, slug: &str) -> QueryResult<Option<Scenario>> {
+    scenarios::table
+        .find(slug)
+        .select((scenarios::slug, scenarios::specialty, (scenarios::name_zh, scenarios::name_en)))
+        .first(conn)
+        .optional()
+}
+
+/// Slugs of vendor and app of the listed app that a scenario has had the longest.
+pub fn first_of(conn: &mut Conn, scenario: &str) -> QueryResult<Option<(String, String)>> {
+    apps::table
+        .inner_join(organizations::table.on(organizations::id.eq(apps::organization_id)))
+        .filter(apps::scenario.eq(scenario).and(apps::state.eq(ListingState::Listed)))
+        .order((apps::listed_at, apps::id))
+        .select((organizations::slug, apps::slug))
+        .first(conn)
+        .optional()
+}
+
+/// Listed apps of each scenario.
+pub fn counts_by_scenario(conn: &mut Conn) -> QueryResult<Vec<(String, i64)>> {
+    apps::table.filter(apps::state.eq(ListingState::Listed)).group_by(apps::scenario).select((apps::scenario, count_star())).load(conn)
+}
+
+/// Slugs of the scenarios that a person follows; how many they may is bounded.
+pub fn followed(conn: &mut Conn, user_id: &str) -> QueryResult<Vec<String>> {
+    scenario_follows::table
+        .filter(scenario_follows::user_id.eq(user_id))
+        .order(scenario_follows::scenario)
+        .select(scenario_follows::scenario)
+        .load(conn)
+}
+
+/// Who follows a scenario: user id, address (none of who was disabled), language.
+pub fn followers(conn: &mut Conn, scenario: &str, limit: i64) -> QueryResult<Vec<(String, Option<String>, String)>> {
+    let rows: Vec<(String, String, Option<Timestamp>, String)> = scenario_follows::table
+        .inner_join(users::table.on(users::id.eq(scenario_follows::user_id)))
+        .filter(scenario_follows::scenario.eq(scenario))
+        .order(scenario_follows::user_id)
+        .limit(limit)
+        .select((users::id, users::email, users::disabled_at, scenario_follows::language))
+        .load(conn)?;
+    let told = |(id, email, disabled, language): (_, _, Option<Timestamp>, _)| (id, disabled.is_none().then_some(email), language);
+    Ok(rows.into_iter().map(told).collect())
+}
+
+pub fn insert_follow(conn: &mut Conn, user_id: &str, scenario: &str, language: &str, now: Timestamp) -> QueryResult<usize> {
+    diesel::insert_into(scenario_follows::table)
+        .values((
+            scenario_follows::user_id.eq(user_id),
+            scenario_follows::scenario.eq(scenario),
+            scenario_follows::language.eq(language),
+            scenario_follows::created_at.eq(now),
+        ))
+        .execute(conn)
+}
+
+pub fn delete_follow(conn: &mut Conn, user_id: &str, scenario: &str) -> QueryResult<usize> {
+    diesel::delete(scenario_follows::table.find((user_id, scenario))).execute(conn)
 }
 
 /// Listed apps of each specialty.
@@ -230,6 +310,16 @@ pub fn cards_of_vendor(conn: &mut Conn, organization_id: &str) -> QueryResult<Ve
         .limit(100)
         .select((AppRow::as_select(), (organizations::slug, (organizations::name_zh, organizations::name_en))))
         .load(conn)
+}
+
+/// Apps of a developer before an id, whatever their state, newest first.
+pub fn list_own(conn: &mut Conn, organization_id: &str, before: Option<&str>, limit: i64) -> QueryResult<Vec<AppRow>> {
+    let own = apps::table.filter(apps::organization_id.eq(organization_id.to_owned())).order(apps::id.desc()).limit(limit);
+    let mut query = own.select(AppRow::as_select()).into_boxed();
+    if let Some(before) = before {
+        query = query.filter(apps::id.lt(before.to_owned()));
+    }
+    query.load(conn)
 }
 
 pub fn app_name(conn: &mut Conn, app_id: &str) -> QueryResult<AppName> {

@@ -13,25 +13,51 @@ use crate::base::db::schema::{
 };
 use crate::base::db::text::{ESCAPE, containing, lower};
 
-/// Most people, or organisations, that one search text stands for.
+/// Most people, organisations, orders or apps that one search text stands for, and most things of each kind that belong to these apps.
 const PEOPLE: i64 = 20;
+const OF_APPS: i64 = 200;
+/// Shortest part of an order's number that is looked for, in characters.
+const LEAST_OF_NUMBER: usize = 4;
 
-/// The records meant by a search text: an id, an order's number or reference (with its licence), a person's e-mail address or part of a
-/// name, an organisation's slug or name.
+/// The records meant by a search text: an id, an order's number, a part of it or its reference (with its licence), a person's e-mail address or
+/// part of a name, an organisation's or app's short name or part of a name; of an app with what belongs to it.
 pub fn sought(conn: &mut Conn, text: &str) -> QueryResult<AuditSearch> {
     let capitals = text.to_uppercase();
     let named = orders::number.eq(&capitals).or(orders::reference.eq(&capitals));
-    let of_order: Vec<String> = orders::table.filter(named).limit(PEOPLE).select(orders::id).load(conn)?;
+    let mut of_order: Vec<String> = orders::table.filter(named).limit(PEOPLE).select(orders::id).load(conn)?;
+    if of_order.is_empty() && capitals.chars().count() >= LEAST_OF_NUMBER {
+        let numbered = orders::table.filter(orders::number.like(containing(&capitals)).escape(ESCAPE)).order(orders::id.desc());
+        of_order = numbered.limit(PEOPLE).select(orders::id).load(conn)?;
+    }
     let of_license: Vec<String> = licenses::table.filter(licenses::order_id.eq_any(&of_order)).select(licenses::id).load(conn)?;
     let called = lower(users::name).like(lower(containing(text))).escape(ESCAPE);
     let people = users::table.filter(users::email.eq(text.to_lowercase()).or(users::id.eq(text)).or(called));
     let people: Vec<String> = people.order(users::id).limit(PEOPLE).select(users::id).load(conn)?;
-    let small = text.to_lowercase();
-    let called = organizations::slug.eq(&small).or(organizations::name_zh.eq(text)).or(lower(organizations::name_en).eq(&small));
+    let named = || lower(containing(text));
+    let called = organizations::slug.eq(text.to_lowercase()).or(lower(organizations::name_zh).like(named()).escape(ESCAPE));
+    let called = called.or(lower(organizations::name_en).like(named()).escape(ESCAPE));
     let of_organization: Vec<String> = organizations::table.filter(called).limit(PEOPLE).select(organizations::id).load(conn)?;
     let actors = people.iter().map(|id| format!("user:{id}")).chain([format!("node:{text}"), text.to_owned()]).collect();
-    let subjects = [vec![text.to_owned()], of_order, of_license, people, of_organization].concat();
+    let called = lower(apps::title_zh).like(named()).escape(ESCAPE).or(lower(apps::title_en).like(named()).escape(ESCAPE));
+    let called = apps::table.filter(called.or(lower(apps::slug).like(named()).escape(ESCAPE))).order(apps::id.desc()).limit(PEOPLE);
+    let of_app: Vec<String> = called.select(apps::id).load(conn)?;
+    let of_app = [belonging(conn, &of_app)?, of_app].concat();
+    let subjects = [vec![text.to_owned()], of_order, of_license, people, of_organization, of_app].concat();
     Ok(AuditSearch { subjects, actors })
+}
+
+/// The newest releases, cases and licences of some apps.
+fn belonging(conn: &mut Conn, app_ids: &[String]) -> QueryResult<Vec<String>> {
+    if app_ids.is_empty() {
+        return Ok(Vec::new());
+    }
+    let of = releases::table.filter(releases::app_id.eq_any(app_ids)).order(releases::id.desc()).limit(OF_APPS);
+    let mut all: Vec<String> = of.select(releases::id).load(conn)?;
+    let of = cases::table.filter(cases::app_id.eq_any(app_ids)).order(cases::id.desc()).limit(OF_APPS);
+    all.extend(of.select(cases::id).load::<String>(conn)?);
+    let of = licenses::table.filter(licenses::app_id.eq_any(app_ids)).order(licenses::id.desc()).limit(OF_APPS);
+    all.extend(of.select(licenses::id).load::<String>(conn)?);
+    Ok(all)
 }
 
 /// Names of all ids in the records: of actors, subjects and details.
@@ -134,4 +160,41 @@ fn load(conn: &mut Conn, ids: &[String], names: &mut HashMap<String, DisplayName
         names.insert(id, DisplayName { zh: format!("{zh} {version}"), en: format!("{en} {version}"), href });
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::audit::model::Filter;
+    use crate::base::auth::Role;
+    use crate::catalog::model::PlanKind;
+    use crate::site::admin::audit::read_page;
+    use crate::testing::shop::{license, listing, shop};
+    use crate::testing::{self, each_backend};
+
+    #[tokio::test]
+    async fn the_log_is_searched_by_parts_of_names_and_numbers() {
+        each_backend(|app| async move {
+            let shop = shop(&app).await;
+            listing(&app, &shop.vendor, "idler-watch", false).await;
+            license(&app, &shop, PlanKind::Subscription, 1).await;
+            let auditor = testing::platform(&app, Role::Auditor).await;
+            let found = async |q: &str| -> Vec<String> {
+                let filter = Filter { q: q.into(), ..Filter::default() };
+                read_page(&app, &auditor, None, filter).await.unwrap().records.into_iter().map(|record| record.action).collect()
+            };
+            for (q, action) in [
+                ("idler-watch", "app.created"),
+                ("IDLER", "release.published"),
+                ("idler", "case.approved"),
+                ("0001", "order.placed"),
+                ("belt", "license.issued"),
+            ] {
+                let actions = found(q).await;
+                assert!(actions.iter().any(|found| found == action), "{q}: {actions:?}");
+            }
+            assert!(!found("idler").await.iter().any(|action| action == "order.placed"));
+            assert!(found("001").await.is_empty(), "too short a part of a number");
+        })
+        .await;
+    }
 }

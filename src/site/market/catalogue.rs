@@ -10,14 +10,17 @@ use crate::base::auth::Actor;
 use crate::base::error::Result;
 
 use crate::catalog;
+use crate::catalog::follows;
 use crate::catalog::model::{Card, PricePlan, SlugName};
-use crate::catalog::query::CatalogQuery;
+use crate::catalog::query::{CatalogQuery, Sort};
+use crate::catalog::search;
 use crate::catalog::service;
 use crate::http::page::{Page, PageResult, lang_of};
 use crate::site::market::cached::cached;
 use crate::site::market::compare;
 use crate::site::parts::card::{AppCard, Recalls, recalls_of};
 use crate::site::parts::figures::{PlatformFigures, figures};
+use crate::site::parts::scenario::{self, ScenarioLine};
 
 pub fn configure(cfg: &mut ServiceConfig) {
     cfg.route("/", web::get().to(home)).route("/apps", web::get().to(catalogue)).route("/vendors/{slug}", web::get().to(vendor));
@@ -73,6 +76,13 @@ pub struct CataloguePage {
     pub facets: Vec<Facet>,
     pub cards: Vec<AppCard>,
     pub total: i64,
+    /// Nothing has all of the words: the apps are near.
+    pub near: bool,
+    /// Orders of the list, by word, with the one that it has.
+    pub sorts: Vec<(Sort, bool)>,
+    /// Scenarios that fit and have no app yet, and near ones that have.
+    pub wanted: Vec<ScenarioLine>,
+    pub beside: Vec<ScenarioLine>,
     /// Number of the first apps that can be compared, and the address of their comparison.
     pub compare: Option<(usize, String)>,
     pub next: Option<String>,
@@ -115,13 +125,16 @@ async fn catalogue(req: HttpRequest, app: Data<App>, actor: Actor, query: Query<
     cached(&req, &app, &actor, async || {
         let query = query.into_inner().bounded();
         let page = Page::of(&req, "catalogue-title");
-        let (handle, asked) = (app.clone(), query.clone());
+        let (handle, asked, asker) = (app.clone(), query.clone(), actor.clone());
         let read = app.db.read(move |conn| {
             let found = service::search(conn, &handle, &asked)?;
             let recalls = recalls_of(conn, &found.cards)?;
-            Ok((found, recalls))
+            let offered = search::offer(conn, &handle, &asked, &found)?;
+            let followed = if offered.wanted.is_empty() { Vec::new() } else { follows::followed(conn, &asker)? };
+            Ok((found, recalls, offered, followed))
         });
-        let (found, recalls) = read.await?;
+        let (found, recalls, offered, followed) = read.await?;
+        let (wanted, beside) = scenario::lines(&page, &offered, &followed);
         let cards = found.cards.iter().map(|c| AppCard::of(&page, c, &found.plans, &found.specialties, &recalls)).collect();
         let [by_specialty, by_scenario, by_input, by_plan] = &found.facets;
         let count = |counts: &[(String, i64)], value: &str| counts.iter().find(|(v, _)| v == value).map_or(0, |(_, n)| *n);
@@ -139,11 +152,11 @@ async fn catalogue(req: HttpRequest, app: Data<App>, actor: Actor, query: Query<
             let all = all.into_iter().map(|(value, name)| FacetValue { count: count(counts, &value), selected: own == value, value, name });
             all.filter(|v| v.count > 0 || v.selected).collect()
         };
-        let scenarios = found.scenarios.iter().filter(|s| query.specialty.is_empty() || query.specialty == s.specialty);
-        let scenarios = scenarios.map(|s| (s.slug.clone(), page.name(&s.name).to_owned())).collect();
+        let all = found.scenarios.iter().filter(|s| query.specialty.is_empty() || query.specialty == s.specialty);
+        let all = all.map(|s| (s.slug.clone(), page.name(&s.name).to_owned())).collect();
         let words = |prefix: &str, words: &[&str]| words.iter().map(|w| ((*w).to_owned(), page.tk(prefix, w))).collect::<Vec<_>>();
         let facets = vec![
-            Facet { name: "scenario", title: page.t("facet-scenario"), values: values(&query.scenario, scenarios, by_scenario) },
+            Facet { name: "scenario", title: page.t("facet-scenario"), values: values(&query.scenario, all, by_scenario) },
             Facet {
                 name: "input",
                 title: page.t("facet-input"),
@@ -158,7 +171,21 @@ async fn catalogue(req: HttpRequest, app: Data<App>, actor: Actor, query: Query<
         let first = found.cards.iter().take(compare::MAX).map(|card| (card.vendor.slug.as_str(), card.app.slug.as_str()));
         let compare = (query.is_narrowed() && found.cards.len() > 1).then(|| (first.len(), compare::address(first)));
         let next = found.cards.last().filter(|_| found.more).map(|card| query.with("after", &card.app.id));
-        let view = CataloguePage { query, specialties, facets, cards, total: found.total, compare, next, page: page.clone() };
+        let sorts = Sort::ALL.iter().filter(|sort| **sort != Sort::Fit || !query.q.is_empty());
+        let view = CataloguePage {
+            sorts: sorts.map(|sort| (*sort, *sort == query.order())).collect(),
+            query,
+            specialties,
+            facets,
+            cards,
+            total: found.total,
+            near: found.near,
+            wanted,
+            beside,
+            compare,
+            next,
+            page: page.clone(),
+        };
         page.render(&view)
     })
     .await
@@ -202,10 +229,10 @@ async fn read_home(app: &App) -> Result<Home> {
     let now = app.clock.now();
     app.db
         .read(move |conn| {
-            let (mut newest, _) = catalog::service::list_cards(conn, &CatalogQuery::default(), None)?;
+            let (mut newest, _) = catalog::service::list_cards(conn, &CatalogQuery::default())?;
             newest.truncate(8);
             let (mut deployed, _) =
-                catalog::service::list_cards(conn, &CatalogQuery { sort: "deployed".into(), ..CatalogQuery::default() }, None)?;
+                catalog::service::list_cards(conn, &CatalogQuery { sort: "deployed".into(), ..CatalogQuery::default() })?;
             deployed.retain(|card| card.app.deployments > 0);
             deployed.truncate(4);
             let ids: Vec<&str> = newest.iter().chain(&deployed).map(|card| card.app.id.as_str()).collect();

@@ -6,7 +6,6 @@ use actix_web::web::{Data, Query, ServiceConfig};
 use actix_web::{HttpRequest, web};
 use askama::Template;
 use inference::check::{CheckReport, RunCard};
-use serde_json::json;
 
 use crate::base::app::App;
 use crate::base::db::Conn;
@@ -18,8 +17,9 @@ use crate::http::page::{Page, PageResult};
 use crate::release::difference::{Measure, measure, same_place};
 use crate::release::model::{Channel, Release, ReleaseState};
 use crate::site::parts::card::plan_card;
-use crate::site::parts::report::{bytes, hardware, in_script, measured};
-use crate::site::parts::scores::{figure, reason};
+use crate::site::parts::plot::{self, Plot, Series};
+use crate::site::parts::report::{bytes, hardware, is_uncertain, measured};
+use crate::site::parts::scores::{figure, own_share, reason};
 use crate::{catalog, evaluation, release};
 
 pub fn configure(cfg: &mut ServiceConfig) {
@@ -135,7 +135,7 @@ fn offered(conn: &mut Conn, first: &AppRow, shown: &[&str]) -> Result<Vec<Card>>
         CatalogQuery { specialty: first.specialty.clone(), ..all.clone() },
         CatalogQuery { input: first.input.clone(), ..all },
     ] {
-        let (mut cards, _) = catalog::service::list_cards(conn, &query, None)?;
+        let (mut cards, _) = catalog::service::list_cards(conn, &query)?;
         cards.retain(|card| !shown.contains(&card.app.id.as_str()));
         cards.truncate(MAX_OFFERED);
         if !cards.is_empty() {
@@ -200,8 +200,8 @@ pub struct ComparePage {
     pub page: Page,
     pub columns: Vec<Column>,
     pub groups: Vec<Group>,
-    /// Data of the latency plot, safe inside a script element; empty where times cannot be compared.
-    pub plot: String,
+    /// Times; none where they cannot be compared.
+    pub plot: Option<Plot>,
     /// The apps were measured in different places, so times cannot be compared.
     pub elsewhere: bool,
     pub offered: Vec<ComparedPlan>,
@@ -235,11 +235,11 @@ impl ComparePage {
             name: page.pick(&app.title_zh, &app.title_en).to_owned(),
             vendor: page.name(&vendor.name).to_owned(),
         };
-        let groups = [offers(&page, found), figures(&page, apps), scores(&page, apps, &found.sets), needs(&page, apps)];
+        let groups = [offers(&page, found), scores(&page, apps, &found.sets), figures(&page, apps), needs(&page, apps)];
         Self {
             columns: apps.iter().map(column).collect(),
             groups: groups.into_iter().filter(|group| !group.rows.is_empty()).collect(),
-            plot: if one_place && cards.len() > 1 { plot(&page, apps) } else { String::new() },
+            plot: if one_place && cards.len() > 1 { plot(&page, apps) } else { None },
             elsewhere: !one_place,
             offered: found.offered.iter().map(offer).collect(),
             missing: wanted.saturating_sub(apps.len()),
@@ -298,9 +298,13 @@ fn figures(page: &Page, apps: &[Compared]) -> Group {
         return Group { title: String::new(), rows: Vec::new() };
     }
     let figure = |app: &Compared, kind: Measure| {
-        let value = run_card(app).and_then(|card| measure(kind, &app.release.manifest, card));
-        value.map(|value| measured(page, kind, value)).unwrap_or_default()
+        let found = run_card(app).and_then(|card| Some((card, measure(kind, &app.release.manifest, card)?)));
+        found.map(|(card, value)| match kind {
+            Measure::Accuracy => own_share(page, &app.release.manifest, value),
+            _ => timed(page, kind, value, card),
+        })
     };
+    let figure = |app: &Compared, kind: Measure| figure(app, kind).unwrap_or_default();
     let row = |kind: &Measure| ComparisonRow::plain(page.tk("measure-", kind), apps.iter().map(|app| figure(app, *kind)));
     let mut rows: Vec<ComparisonRow> = Measure::ALL.iter().map(row).collect();
     let card = |app: &Compared, tell: fn(&Page, &RunCard) -> String| run_card(app).map(|card| tell(page, card)).unwrap_or_default();
@@ -308,6 +312,13 @@ fn figures(page: &Page, apps: &[Compared]) -> Group {
     rows.push(ComparisonRow::plain(page.t("card-engine"), apps.iter().map(|app| card(app, engine))));
     rows.push(ComparisonRow::plain(page.t("card-hardware"), apps.iter().map(|app| card(app, hardware))));
     Group { title: page.t("card-title"), rows }
+}
+
+/// A figure with its unit, and whether it is uncertain.
+fn timed(page: &Page, kind: Measure, value: f64, card: &RunCard) -> String {
+    let text = measured(page, kind, value);
+    let time = matches!(kind, Measure::Median | Measure::P95 | Measure::P99 | Measure::Throughput);
+    if time && is_uncertain(&card.latency_ms) { format!("{text} · {}", page.t("card-uncertain")) } else { text }
 }
 
 fn scores(page: &Page, apps: &[Compared], sets: &[Outcomes]) -> Group {
@@ -353,24 +364,22 @@ fn cells(values: Vec<Option<(f64, String)>>, higher_is_better: bool) -> Vec<Cell
 }
 
 /// Median and 95th percentile of each app.
-fn plot(page: &Page, apps: &[Compared]) -> String {
+fn plot(page: &Page, apps: &[Compared]) -> Option<Plot> {
     let measured: Vec<(&Compared, &RunCard)> = apps.iter().filter_map(|app| Some((app, run_card(app)?))).collect();
-    let series = |kind: Measure, tone: &str, of: fn(&RunCard) -> f64| {
-        let data: Vec<f64> = measured.iter().map(|(_, card)| (of(card) * 1000.0).round() / 1000.0).collect();
-        json!({"name": page.tk("measure-", kind), "tone": tone, "data": data})
+    let series = |kind: Measure, tone: &'static str, of: fn(&RunCard) -> f64| Series {
+        name: page.tk("measure-", kind),
+        tone,
+        values: measured.iter().map(|(_, card)| (of(card), timed(page, kind, of(card), card))).collect(),
     };
-    in_script(&json!({
-        "kind": "bar", "unit": "ms", "x": "category",
-        // Add the vendor: two apps may have the same title.
-        "categories": measured.iter().map(|(app, _)| {
-            let Card { app, vendor } = &app.card;
-            format!("{} · {}", page.pick(&app.title_zh, &app.title_en), page.name(&vendor.name))
-        }).collect::<Vec<_>>(),
-        "series": [
-            series(Measure::Median, "steel", |card| card.latency_ms.median),
-            series(Measure::P95, "grey", |card| card.latency_ms.p95),
-        ],
-    }))
+    let title = |compared: &Compared| page.pick(&compared.card.app.title_zh, &compared.card.app.title_en).to_owned();
+    let name = |(app, _): &(&Compared, &RunCard)| {
+        let own = title(app);
+        let alike = measured.iter().filter(|(other, _)| title(other) == own).count() > 1;
+        if alike { format!("{own} · {}", page.name(&app.card.vendor.name)) } else { own }
+    };
+    let groups: Vec<String> = measured.iter().map(name).collect();
+    let both = [series(Measure::Median, "steel", |card| card.latency_ms.median), series(Measure::P95, "grey", |card| card.latency_ms.p95)];
+    plot::bars("plot-apps", page.t("compare-plot"), &groups, &both, &[])
 }
 
 #[cfg(test)]

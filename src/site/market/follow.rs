@@ -36,9 +36,9 @@ pub async fn refresh(app: &App, known: Option<&Mark>) -> Result<Mark> {
     if known == Some(&mark) {
         return Ok(mark);
     }
-    let entries = app.db.read(|conn| Ok(search_entries(conn)?)).await?;
+    let (apps, scenarios) = app.db.read(|conn| Ok((search_entries(conn)?, scenario_entries(conn)?))).await?;
     let inner = app.clone();
-    tokio::task::spawn_blocking(move || inner.search.rebuild(&entries)).await.map_err(Error::internal)??;
+    tokio::task::spawn_blocking(move || inner.search.rebuild(apps, scenarios)).await.map_err(Error::internal)??;
     app.pages.clear();
     Ok(mark)
 }
@@ -71,7 +71,22 @@ fn mark(conn: &mut Conn) -> QueryResult<Mark> {
     Ok(Mark { apps, plans, keys: added + revoked, scored, retired, suspended })
 }
 
-/// Texts of all listed apps.
+/// Names of all scenarios, in the order of the taxonomy.
+fn scenario_entries(conn: &mut Conn) -> QueryResult<Vec<IndexEntry>> {
+    type Row = (String, (String, String), (String, String));
+    let rows: Vec<Row> = scenarios::table
+        .inner_join(specialties::table.on(specialties::slug.eq(scenarios::specialty)))
+        .order((specialties::position, scenarios::position))
+        .select((scenarios::slug, (scenarios::name_zh, scenarios::name_en), (specialties::name_zh, specialties::name_en)))
+        .load(conn)?;
+    let entry = |(id, name, specialty): Row| {
+        let title = format!("{} {}", name.0, name.1);
+        IndexEntry { id, text: format!("{title} {} {}", specialty.0, specialty.1), title }
+    };
+    Ok(rows.into_iter().map(entry).collect())
+}
+
+/// Texts of all listed apps; of those that fit a search alike, the one that is deployed most comes first, and the newest of these.
 fn search_entries(conn: &mut Conn) -> QueryResult<Vec<IndexEntry>> {
     type Row = (String, (String, String), (String, String), (String, String, String), (String, String), (String, String));
     let rows: Vec<Row> = apps::table
@@ -79,7 +94,7 @@ fn search_entries(conn: &mut Conn) -> QueryResult<Vec<IndexEntry>> {
         .inner_join(specialties::table.on(specialties::slug.eq(apps::specialty)))
         .inner_join(scenarios::table.on(scenarios::slug.eq(apps::scenario)))
         .filter(apps::state.eq(ListingState::Listed))
-        .order(apps::id)
+        .order((apps::deployments.desc(), apps::listed_at.desc(), apps::id.desc()))
         .select((
             apps::id,
             (apps::title_zh, apps::title_en),
@@ -89,11 +104,10 @@ fn search_entries(conn: &mut Conn) -> QueryResult<Vec<IndexEntry>> {
             (scenarios::name_zh, scenarios::name_en),
         ))
         .load(conn)?;
-    Ok(rows
-        .into_iter()
-        .map(|(id, t, s, o, sp, sc)| IndexEntry {
-            id,
-            text: [&t.0, &t.1, &s.0, &s.1, &o.0, &o.1, &o.2, &sp.0, &sp.1, &sc.0, &sc.1].map(String::as_str).join(" "),
-        })
-        .collect())
+    let entry = |(id, t, s, o, sp, sc): Row| {
+        let title = [&t.0, &t.1, &sc.0, &sc.1].map(String::as_str).join(" ");
+        let rest = [&s.0, &s.1, &o.0, &o.1, &o.2, &sp.0, &sp.1].map(String::as_str).join(" ");
+        IndexEntry { id, text: format!("{title} {rest}"), title }
+    };
+    Ok(rows.into_iter().map(entry).collect())
 }

@@ -1,0 +1,163 @@
+//! Searching the catalogue: by what narrows it alone, or by words, where the index says what fits and the database what is listed.
+
+use std::collections::HashMap;
+
+use crate::base::app::App;
+use crate::base::db::Conn;
+use crate::base::error::Result;
+use crate::catalog::model::{Card, Facts, PlanKind, PricePlan, Scenario, SlugName};
+use crate::catalog::query::{CatalogQuery, PAGE, Sort};
+use crate::catalog::store;
+
+/// What a catalogue page shows.
+#[derive(Debug)]
+pub struct SearchResult {
+    /// Apps of this page.
+    pub cards: Vec<Card>,
+    /// Their active plans.
+    pub plans: Vec<PricePlan>,
+    /// Whether there is a next page.
+    pub more: bool,
+    /// Number of apps that the query finds.
+    pub total: i64,
+    /// Nothing has all of the words: these are near.
+    pub near: bool,
+    /// Counts by specialty, scenario, input and plan kind: what choosing another value would give.
+    pub facets: [Vec<(String, i64)>; 4],
+    /// Specialties in order.
+    pub specialties: Vec<SlugName>,
+    /// Scenarios in order.
+    pub scenarios: Vec<Scenario>,
+}
+
+/// Searches the catalogue. Open to everyone.
+pub fn search(conn: &mut Conn, app: &App, query: &CatalogQuery) -> Result<SearchResult> {
+    let Page { cards, more, total, near, facets } = if query.q.is_empty() { browse(conn, query)? } else { by_words(conn, app, query)? };
+    let ids: Vec<&str> = cards.iter().map(|card| card.app.id.as_str()).collect();
+    let plans = store::plans_of(conn, &ids)?;
+    Ok(SearchResult { cards, plans, more, total, near, facets, specialties: store::specialties(conn)?, scenarios: store::scenarios(conn)? })
+}
+
+struct Page {
+    cards: Vec<Card>,
+    more: bool,
+    total: i64,
+    near: bool,
+    facets: [Vec<(String, i64)>; 4],
+}
+
+/// The catalogue without words, counted and cut by the database: it may be long.
+fn browse(conn: &mut Conn, query: &CatalogQuery) -> Result<Page> {
+    let (cards, more) = store::list_cards(conn, query)?;
+    let plan_counts = store::plan_facet(conn, query)?.into_iter().map(|(k, n)| (k.as_str().to_owned(), n)).collect();
+    let facets =
+        [store::facet(conn, query, "specialty")?, store::facet(conn, query, "scenario")?, store::facet(conn, query, "input")?, plan_counts];
+    Ok(Page { cards, more, total: store::count_found(conn, query)?, near: false, facets })
+}
+
+/// The apps that fit the words. They are [`MAX_HITS`](crate::base::text_index::MAX_HITS) at most, so two reads of what decides about them are
+/// counted here instead of eight times in the database.
+fn by_words(conn: &mut Conn, app: &App, query: &CatalogQuery) -> Result<Page> {
+    let found = app.search.apps(&query.q)?;
+    let mut listed: HashMap<String, Facts> = store::facts(conn, &found.ids)?.into_iter().map(|facts| (facts.id.clone(), facts)).collect();
+    let hits: Vec<Facts> = found.ids.iter().filter_map(|id| listed.remove(id)).collect();
+    let mut kinds: HashMap<String, Vec<PlanKind>> = HashMap::new();
+    for (app_id, kind) in store::plan_kinds(conn, &found.ids)? {
+        kinds.entry(app_id).or_default().push(kind);
+    }
+    let plans_of = |facts: &Facts| kinds.get(&facts.id).map_or(&[][..], Vec::as_slice);
+    let chosen = |chosen: &str, own: &str| chosen.is_empty() || chosen == own;
+    // By facet, whether an app has the value chosen.
+    let fits = |facts: &Facts| {
+        [
+            chosen(&query.specialty, &facts.specialty),
+            chosen(&query.scenario, &facts.scenario),
+            chosen(&query.input, &facts.input),
+            query.plan.is_empty() || query.plan_kind().is_some_and(|kind| plans_of(facts).contains(&kind)),
+        ]
+    };
+    let mut facets: [Vec<(String, i64)>; 4] = Default::default();
+    for facts in &hits {
+        let fits = fits(facts);
+        let but = |facet: usize| fits.iter().enumerate().all(|(i, fits)| *fits || i == facet);
+        let values = [vec![facts.specialty.as_str()], vec![facts.scenario.as_str()], vec![facts.input.as_str()], {
+            let mut kinds: Vec<&str> = plans_of(facts).iter().map(|kind| kind.as_str()).collect();
+            kinds.sort_unstable();
+            kinds.dedup();
+            kinds
+        }];
+        for (facet, (counts, values)) in facets.iter_mut().zip(values).enumerate() {
+            if but(facet) {
+                values.into_iter().for_each(|value| count(counts, value));
+            }
+        }
+    }
+    let mut rows: Vec<Facts> = hits.into_iter().filter(|facts| fits(facts).iter().all(|fits| *fits)).collect();
+    match query.order() {
+        Sort::Fit => {}
+        Sort::New => rows.sort_by(|a, b| (b.listed_at, &b.id).cmp(&(a.listed_at, &a.id))),
+        Sort::Deployed => rows.sort_by(|a, b| (b.deployments, &b.id).cmp(&(a.deployments, &a.id))),
+    }
+    let total = i64::try_from(rows.len()).unwrap_or(i64::MAX);
+    let from = rows.iter().position(|facts| facts.id == query.after).map_or(0, |last| last + 1);
+    let ids: Vec<&str> = rows.iter().skip(from).take(PAGE).map(|facts| facts.id.as_str()).collect();
+    let cards = store::cards_of(conn, &ids)?;
+    Ok(Page { cards, more: rows.len() > from + PAGE, total, near: found.near, facets })
+}
+
+fn count(counts: &mut Vec<(String, i64)>, value: &str) {
+    match counts.iter_mut().find(|(own, _)| own == value) {
+        Some((_, n)) => *n += 1,
+        None => counts.push((value.to_owned(), 1)),
+    }
+}
+
+/// Hits up to which scenarios are offered beside them.
+const FEW: i64 = 3;
+/// Scenarios without an app, and with one, that are offered at most.
+const MAX_WANTED: usize = 3;
+const MAX_NEAR: usize = 4;
+
+/// Scenarios that fit what was looked for.
+#[derive(Debug, Default)]
+pub struct Offered {
+    /// Those that have no app, best first.
+    pub wanted: Vec<Scenario>,
+    /// Those near them that have one, with the number of apps.
+    pub near: Vec<(Scenario, i64)>,
+}
+
+/// What is offered beside few hits or none: the scenarios that fit the words, or the one chosen. Open to everyone.
+pub fn offer(conn: &mut Conn, app: &App, query: &CatalogQuery, found: &SearchResult) -> Result<Offered> {
+    if found.total > FEW || !query.after.is_empty() || (query.q.is_empty() && query.scenario.is_empty()) {
+        return Ok(Offered::default());
+    }
+    let mut slugs: Vec<String> = Vec::new();
+    if !query.scenario.is_empty() {
+        slugs.push(query.scenario.clone());
+    }
+    if !query.q.is_empty() {
+        let fitting = app.search.scenarios(&query.q)?;
+        // Of what has apps, scenarios that it only resembles say nothing.
+        slugs.extend(fitting.ids.into_iter().filter(|_| !fitting.near || found.total == 0));
+    }
+    let counts: HashMap<String, i64> = store::counts_by_scenario(conn)?.into_iter().collect();
+    let apps_of = |scenario: &Scenario| counts.get(&scenario.slug).copied().unwrap_or(0);
+    let scenario = |slug: &str| found.scenarios.iter().find(|scenario| scenario.slug == slug);
+    let mut offered = Offered::default();
+    for scenario in slugs.iter().filter_map(|slug| scenario(slug)) {
+        match apps_of(scenario) {
+            0 if offered.wanted.len() < MAX_WANTED && !offered.wanted.contains(scenario) => offered.wanted.push(scenario.clone()),
+            0 => {}
+            n => offered.near.push((scenario.clone(), n)),
+        }
+    }
+    if let Some(specialty) = offered.wanted.first().map(|scenario| scenario.specialty.clone()) {
+        let beside = found.scenarios.iter().filter(|scenario| scenario.specialty == specialty && apps_of(scenario) > 0);
+        offered.near.extend(beside.map(|scenario| (scenario.clone(), apps_of(scenario))));
+    }
+    let mut seen = std::collections::HashSet::from([query.scenario.clone()]);
+    offered.near.retain(|(scenario, _)| seen.insert(scenario.slug.clone()));
+    offered.near.truncate(MAX_NEAR);
+    Ok(offered)
+}
