@@ -49,3 +49,15 @@ notice-release-recalled-text =
     The platform has recalled version { $version } of { $app }. Your mine has it in use; deployments: { $n }. Nothing is stopped: whether what runs goes on is yours to decide. The reason, and what to do, stand with the deployments (for { $mine }; switch to it in the menu with your name):
 
     { $link }
+notice-scenario-served-subject = First app for { $scenario }
+notice-scenario-served-text =
+    You asked to be told when there is an app for “{ $scenario }”. The first one is { $app }:
+
+    { $link }
+
+    You follow this scenario no more.
+notice-webhook-off-subject = A webhook was switched off: { $host }
+notice-webhook-off-text =
+    Nothing came through to your organisation's webhook at { $host } for as long as messages are tried, so it was switched off. What was not delivered stands in its log for seven days and can be sent again:
+
+    { $link }

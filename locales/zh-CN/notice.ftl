@@ -49,3 +49,15 @@ notice-release-recalled-text =
     平台已召回 { $app } 的版本 { $version }，贵矿有部署正在使用该版本，数量：{ $n }。平台不会停止正在运行的应用，是否停用由贵矿决定。原因和处理办法见部署页面（矿山 { $mine }；请先在姓名菜单中切换到该机构）：
 
     { $link }
+notice-scenario-served-subject = 场景「{ $scenario }」已有应用
+notice-scenario-served-text =
+    您关注的场景「{ $scenario }」已有首个应用上架：{ $app }
+
+    { $link }
+
+    您对该场景的关注已自动结束。
+notice-webhook-off-subject = Webhook 已停用：{ $host }
+notice-webhook-off-text =
+    贵机构位于 { $host } 的 Webhook 在整个重试期内均未收到消息，现已停用。未送达的消息在其日志中保留七天，可重新发送：
+
+    { $link }

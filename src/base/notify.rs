@@ -27,6 +27,10 @@ crate::base::db::types::text_enum! {
         AddressInUse = "address-in-use",
         /// A version that a mine of the person runs was recalled: `app` (`vendor/app`), `version`, `n` deployments, short name of the `mine`.
         ReleaseRecalled = "release-recalled",
+        /// A scenario that the person follows has its first app: its name, `scenario`, and `app` (`vendor/app`).
+        ScenarioServed = "scenario-served",
+        /// A webhook of the person's organisation was switched off, for nothing came through: `host`.
+        WebhookOff = "webhook-off",
     }
 }
 
@@ -36,7 +40,7 @@ impl NoticeKind {
 
     /// Whether the text is in all languages, for nobody knows that of the person: it was not their own act.
     pub fn is_in_all(self) -> bool {
-        matches!(self, Self::ReleaseRecalled | Self::AddressInUse)
+        matches!(self, Self::WebhookOff | Self::ReleaseRecalled | Self::AddressInUse)
     }
 
     /// Whether who has the link can act as the person. Such a link is in the mail, and nowhere once that is sent.
