@@ -1,4 +1,4 @@
-//! Wire types of the Margo Workload Management API 1.0.0-rc.2, as far as Pithead speaks it.
+//! Wire types of the Margo Workload Management API 1.0.0-rc.2 and 1.0.0-rc.3, which differ in nothing that is sent, as far as Pithead speaks it.
 //!
 //! Field names are those of the `OpenAPI`. Where it says `additionalProperties: false`, unknown keys are refused except vendor
 //! extensions (`x-<name>-extensions`). Values of enumerations are kept as text and checked by `faults`, so that a server can
@@ -12,6 +12,7 @@ use serde_json::{Map, Value};
 use crate::digest::Digest;
 
 mod capabilities;
+mod shape;
 mod status;
 
 pub use capabilities::{Cpu, DeviceCapabilities, DeviceProperties, Interface, Peripheral};
@@ -317,6 +318,22 @@ pub fn is_extension_key(key: &str) -> bool {
 pub fn is_device_id(text: &str) -> bool {
     let part = |part: &str| !part.is_empty() && part.chars().all(|c| c.is_ascii_alphanumeric() || "._~-".contains(c));
     text.len() <= 200 && text.split('/').all(part)
+}
+
+/// Reads a document of a shape; `faults` says what is wrong with it beyond that.
+fn read<T: serde::de::DeserializeOwned>(
+    shape: &shape::Shape,
+    document: Value,
+    faults: impl Fn(&T) -> Vec<FieldFault>,
+) -> Result<T, Vec<FieldFault>> {
+    let wrong = shape.faults(&document);
+    if !wrong.is_empty() {
+        return Err(wrong);
+    }
+    // The shape says all that the type asks for; a test holds the two together.
+    let read: T = serde_json::from_value(document).map_err(|_| vec![FieldFault::new("", "is no document of this kind")])?;
+    let wrong = faults(&read);
+    if wrong.is_empty() { Ok(read) } else { Err(wrong) }
 }
 
 /// What is left of an object after its known keys: extensions only.

@@ -14,13 +14,12 @@ pub fn field(name: &str, message: &str) -> Error {
     semantic(vec![FieldFault { field: name.to_owned(), message: message.to_owned() }])
 }
 
-/// Reads a JSON document: malformed JSON is a bad request, JSON of another shape a semantic error.
-pub fn parse<T: serde::de::DeserializeOwned>(body: &[u8]) -> Result<T, Error> {
+/// Reads JSON: what is none is a bad request; a number that no type holds is JSON all the same.
+pub fn json(body: &[u8]) -> Result<serde_json::Value, Error> {
     serde_json::from_slice(body).map_err(|e| {
-        if e.is_data() {
-            field("", &e.to_string())
-        } else {
-            Error::invalid("json-malformed").arg("where", format!("{}:{}", e.line(), e.column())).source(e)
+        if e.to_string().starts_with("number out of range") {
+            return field("", "holds a number that is too large");
         }
+        Error::invalid("json-malformed").arg("where", format!("{}:{}", e.line(), e.column())).source(e)
     })
 }

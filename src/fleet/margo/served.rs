@@ -10,7 +10,7 @@ use crate::base::app::App;
 use crate::base::auth::Actor;
 use crate::base::error::{Error, Result};
 use crate::fleet::model::NodeState;
-use crate::fleet::{service, store as fleet};
+use crate::fleet::service::{self, Caller};
 
 /// Polls note the node's call at most this often: each note is a write.
 const NOTE_EVERY: TimeDelta = TimeDelta::seconds(5);
@@ -46,13 +46,12 @@ fn not_authorized() -> Error {
     Error::forbidden("not-authorized")
 }
 
-/// Notes that the node has called: at the begin of a poll, for while one waits nobody knows whether its line holds.
-pub async fn called(app: &App, node_id: &str) -> Result<()> {
-    let (id, now) = (node_id.to_owned(), app.clock.now());
-    let head = app.db.read(move |conn| Ok(store::head(conn, &id)?)).await?;
-    if head.is_some_and(|(_, _, _, seen)| seen.is_none_or(|at| at > now || at.plus(NOTE_EVERY) < now)) {
-        let id = node_id.to_owned();
-        app.db.write(move |conn| Ok(fleet::note_call(conn, &id, now)?)).await?;
+/// Notes that a node has called: at the begin of a poll, for while one waits nobody knows whether its line holds.
+pub async fn called(app: &App, caller: &Caller) -> Result<()> {
+    let now = app.clock.now();
+    if caller.calls(now, NOTE_EVERY) {
+        let id = caller.node_id().to_owned();
+        app.db.write_aside(move |conn| service::note_call(conn, &id, now)).await?;
     }
     Ok(())
 }
@@ -103,11 +102,7 @@ pub async fn put_capabilities(app: &App, actor: &Actor, body: &[u8]) -> Result<b
 /// The document as it is stored: the parsed one, so nothing is kept that was not checked. It is gone before anybody waits for the database,
 /// for extensions of others take many times their length.
 fn checked(node_id: &str, body: &[u8]) -> Result<String> {
-    let capabilities: DeviceCapabilities = faults::parse(body)?;
-    let faults = capabilities.faults();
-    if !faults.is_empty() {
-        return Err(faults::semantic(faults));
-    }
+    let capabilities = DeviceCapabilities::read(faults::json(body)?).map_err(faults::semantic)?;
     if capabilities.properties.id != node_id {
         return Err(faults::field("properties.id", "must be the device id of the path"));
     }
@@ -134,7 +129,7 @@ pub async fn delete_capabilities(app: &App, actor: &Actor) -> Result<()> {
 fn heard(c: &mut Change<'_>) -> Result<String> {
     let (node_id, organization_id) = node(c.actor)?;
     let now = c.now;
-    if fleet::note_call(c, &node_id, now)? != 1 {
+    if service::note_call(c, &node_id, now)? != 1 {
         return Err(not_authorized());
     }
     c.poke(&organization_id, format!("node:{node_id}"));

@@ -46,14 +46,10 @@ pub fn decide(wanted: bool, target: i64, adopted: i64, reported: State) -> Meani
 /// Takes a status post. Gives whether anything changed that people see.
 ///
 /// # Errors
-/// `deployment-not-found` where the node has none of that id, `semantic-error`, `json-malformed`, `not-authorized`, `deployment-changed`
+/// `semantic-error` with the fields, also where the node has no deployment of that id (Margo's table knows no 404 here), `json-malformed`, `not-authorized`, `deployment-changed`
 /// where the operator changed the wish at the same moment, `too-many-states` where the node reports more changes than it may.
 pub async fn post(app: &App, actor: &Actor, node_id: &str, deployment_id: &str, body: &[u8]) -> Result<bool> {
-    let status: DeploymentStatus = faults::parse(body)?;
-    let faults = status.faults();
-    if !faults.is_empty() {
-        return Err(faults::semantic(faults));
-    }
+    let status = DeploymentStatus::read(faults::json(body)?).map_err(faults::semantic)?;
     if status.deployment_id != deployment_id {
         return Err(faults::field("deploymentId", "must be the deployment id of the path"));
     }
@@ -80,21 +76,22 @@ pub async fn post(app: &App, actor: &Actor, node_id: &str, deployment_id: &str, 
 fn post_in(c: &mut Change<'_>, node_id: &str, status: &DeploymentStatus, per_hour: u32) -> Result<bool> {
     let now = c.now;
     // Noting the call locks the node's row, as everything that changes the node's deployments does.
-    if fleet::note_call(c, node_id, now)? != 1 {
+    if service::note_call(c, node_id, now)? != 1 {
         return Err(Error::forbidden("not-authorized"));
     }
     let found = fleet::find_deployment(c, &status.deployment_id)?.filter(|(d, _)| d.node_id == node_id);
-    let (deployment, version) = found.ok_or_else(|| Error::not_found("deployment-not-found"))?;
+    let (deployment, version) = found.ok_or_else(|| faults::field("deploymentId", "is no deployment of this device"))?;
     let current = store::head(c, node_id)?.map_or(0, |(_, version, _, _)| version);
     let adopted = i64::try_from(status.adopted_manifest_version).unwrap_or(i64::MAX);
     if adopted > current {
         return Err(faults::field("adoptedManifestVersion", &format!("must not be higher than the newest version, {current}")));
     }
     let news = store::set_adopted(c, &deployment.id, adopted)? == 1;
-    let changed = match decide(deployment.wanted, deployment.target_version, adopted, status.status.state) {
+    let (state, error) = status.counted();
+    let changed = match decide(deployment.wanted, deployment.target_version, adopted, state) {
         Meaning::Old => false,
         Meaning::Is(state) => {
-            let moved = move_to(c, &deployment, &version, state, status.status.error.as_ref(), now)?;
+            let moved = move_to(c, &deployment, &version, state, error, now)?;
             if moved {
                 count(c, node_id, &deployment.organization_id, per_hour)?;
             }
@@ -143,7 +140,7 @@ pub(in crate::fleet) fn move_to(
         note: None,
         made_by: None,
     };
-    fleet::insert_event(conn, &event)?;
+    service::deployment::happened(conn, &event)?;
     Ok(true)
 }
 

@@ -1,4 +1,4 @@
-//! Margo Workload Management API 1.0.0-rc.2 on the node listener: the six endpoints. [`crate::fleet::margo::desired`] writes the desired
+//! Margo Workload Management API 1.0.0-rc.2 and 1.0.0-rc.3 on the node listener: the six endpoints. [`crate::fleet::margo::desired`] writes the desired
 //! state.
 
 mod negotiate;

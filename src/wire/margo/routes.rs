@@ -3,9 +3,9 @@
 
 use std::time::Duration;
 
-use actix_web::http::header::{self, HeaderValue};
+use actix_web::http::header::{self, HeaderName, HeaderValue};
 use actix_web::web::{self, Data, Path, Payload, Query, ServiceConfig};
-use actix_web::{HttpRequest, HttpResponse};
+use actix_web::{HttpMessage as _, HttpRequest, HttpResponse};
 use app_package::margo::{BUNDLE_TYPE, DEPLOYMENT_TYPE, MANIFEST_TYPE};
 use serde::Deserialize;
 use tokio::sync::broadcast::error::RecvError;
@@ -16,12 +16,16 @@ use crate::base::app::App;
 use crate::base::auth::Actor;
 use crate::base::error::Error;
 use crate::base::live::Poke;
+use crate::base::load::Admission;
 use crate::base::open::Whose;
 use crate::fleet::margo::served::{self, Kind};
 use crate::fleet::margo::{desired_topic, documents, node, own_device, status};
+use crate::fleet::service::Caller;
 use crate::http::extract::read_body;
 use crate::http::margo::MargoResult;
 
+/// Header with the newest version of the root document, an extension of ours.
+const ROOT_VERSION: HeaderName = HeaderName::from_static("x-pithead-root");
 /// Largest body of a call, in bytes.
 const BODY_LIMIT: usize = 128 * 1024;
 /// Longest wait of a long poll, in seconds: a node is heard of when a poll begins (`fleet::model::ONLINE_WITHIN`).
@@ -79,22 +83,29 @@ async fn get_manifest(req: HttpRequest, app: Data<App>, actor: Actor, query: Que
         0 => None,
         _ => Some(app.open.enter(Whose::Polls(node_id.clone()), MAX_POLLS)?),
     };
-    served::called(&app, &node_id).await?;
+    let caller = req.extensions().get::<Caller>().cloned().unwrap_or_else(|| Caller::new(node_id.clone(), organization_id.clone()));
+    served::called(&app, &caller).await?;
     // Subscribe before the first read, so that a change in between is not missed.
     let mut pokes = app.live.subscribe();
     let mut stopping = app.stopping();
     let topic = desired_topic(&node_id);
     let deadline = Instant::now() + Duration::from_secs(query.seconds());
+    let mut known = caller.digest(&app);
     loop {
-        let digest = served::manifest_digest(&app, &node_id).await?;
+        let digest = match known.take() {
+            Some(digest) => digest,
+            None => served::manifest_digest(&app, &node_id).await?,
+        };
         if !matches_etag(&req, &digest) {
             let content = served::document(&app, &node_id, &digest, Kind::Manifest).await?;
-            return Ok(fresh(&digest, MANIFEST_TYPE, "private, no-cache", content));
+            return Ok(told(&app, fresh(&digest, MANIFEST_TYPE, "private, no-cache", content)));
         }
         let now = Instant::now();
         if now >= deadline || *stopping.borrow() {
-            return Ok(not_modified(&digest, "private, no-cache"));
+            return Ok(told(&app, not_modified(&digest, "private, no-cache")));
         }
+        // Who waits takes the turn of nobody.
+        req.extensions_mut().remove::<Admission>();
         let look = deadline.min(now + LOOK_EVERY);
         loop {
             tokio::select! {
@@ -136,21 +147,33 @@ async fn get_bundle(req: HttpRequest, app: Data<App>, actor: Actor, digest: Path
     Ok(fresh(&digest, BUNDLE_TYPE, IMMUTABLE, content))
 }
 
+/// Says which root document is the newest, so that nodes ask for it.
+fn told(app: &App, mut response: HttpResponse) -> HttpResponse {
+    response.headers_mut().insert(ROOT_VERSION, HeaderValue::from(app.keys.get().root.version));
+    response
+}
+
 fn etag(digest: &str) -> HeaderValue {
     // A digest of a stored document is plain ASCII.
     HeaderValue::from_str(&format!("\"{digest}\"")).unwrap_or_else(|_| HeaderValue::from_static("\"\""))
 }
 
+// A proxy between may pack what it passes on: `Vary` has caches keep the two apart.
 fn fresh(digest: &str, media_type: &'static str, cache: &'static str, content: Vec<u8>) -> HttpResponse {
     HttpResponse::Ok()
         .insert_header((header::CONTENT_TYPE, media_type))
         .insert_header((header::ETAG, etag(digest)))
         .insert_header((header::CACHE_CONTROL, cache))
+        .insert_header((header::VARY, "Accept-Encoding"))
         .body(content)
 }
 
 fn not_modified(digest: &str, cache: &'static str) -> HttpResponse {
-    HttpResponse::NotModified().insert_header((header::ETAG, etag(digest))).insert_header((header::CACHE_CONTROL, cache)).finish()
+    HttpResponse::NotModified()
+        .insert_header((header::ETAG, etag(digest)))
+        .insert_header((header::CACHE_CONTROL, cache))
+        .insert_header((header::VARY, "Accept-Encoding"))
+        .finish()
 }
 
 async fn post_status(app: Data<App>, actor: Actor, deployment_id: Path<String>, payload: Payload) -> MargoResult {

@@ -33,6 +33,7 @@ struct Answer {
     status: StatusCode,
     etag: String,
     cache: String,
+    vary: String,
     content_type: String,
     body: Bytes,
 }
@@ -58,7 +59,7 @@ async fn call(app: &App, actor: &Actor, request: TestRequest) -> Answer {
     let response = service.call(request).await.unwrap();
     let text = |name: header::HeaderName| response.headers().get(name).map_or_else(String::new, |v| v.to_str().unwrap().to_owned());
     let (etag, cache, content_type) = (text(header::ETAG), text(header::CACHE_CONTROL), text(header::CONTENT_TYPE));
-    Answer { status: response.status(), etag, cache, content_type, body: read_body(response).await }
+    Answer { status: response.status(), etag, cache, vary: text(header::VARY), content_type, body: read_body(response).await }
 }
 
 async fn get(app: &App, actor: &Actor, uri: &str) -> Answer {
@@ -145,7 +146,7 @@ async fn bytes_fit_their_digests_and_versions_grow_only_on_change() {
         let listed = &first.deployments[0];
         let answer = get(&app, &node, &listed.url).await;
         assert_eq!((answer.status.as_u16(), answer.content_type.as_str()), (200, "application/yaml"));
-        assert_eq!(answer.cache, "private, max-age=31536000, immutable");
+        assert_eq!((answer.cache.as_str(), answer.vary.as_str()), ("private, max-age=31536000, immutable", "Accept-Encoding"));
         assert_eq!(Digest::of(&answer.body), listed.digest);
         let document: ApplicationDeployment = serde_yaml_ng::from_slice(&answer.body).unwrap();
         let pithead = document.spec.pithead.unwrap();
@@ -159,9 +160,9 @@ async fn bytes_fit_their_digests_and_versions_grow_only_on_change() {
         };
         let signature = ImageManifest::parse(&app.db.read(find).await.unwrap().unwrap().content).unwrap();
         let envelope = app.blobs.read_small(&signature.layers[0].digest, 65_536).await.unwrap();
-        let statement = ReleaseStatement::verify(&Envelope::parse(&envelope).unwrap(), &app.keys.set).unwrap();
+        let statement = ReleaseStatement::verify(&Envelope::parse(&envelope).unwrap(), &app.keys.get().approve.set).unwrap();
         assert_eq!(statement.digest, pithead.release.digest);
-        let claims = app_package::license::verify(&pithead.license, &app.keys.set).unwrap();
+        let claims = app_package::license::verify(&pithead.license, &app.keys.get().license.set).unwrap();
         assert_eq!((claims.nodes, claims.digests), (vec![app.ca.node_id(id_of(&node))], vec![pithead.release.digest.to_string()]));
         let present = deployment(&app, &id).await;
         assert_eq!((present.digest.as_str(), present.target_version), (listed.digest.as_str(), i64::try_from(version(2)).unwrap()));
@@ -216,6 +217,7 @@ async fn conditional_requests_negotiation_and_long_polls() {
         for tag in [etag.clone(), format!("W/{etag}"), format!("\"x\", {etag}"), "*".into()] {
             let answer = call(&app, &node, TestRequest::get().uri(uri).insert_header(("If-None-Match", tag.as_str()))).await;
             assert_eq!((answer.status.as_u16(), &answer.etag, answer.body.len()), (304, &etag, 0), "{tag}");
+            assert_eq!(answer.vary, "Accept-Encoding");
         }
         let other = call(&app, &node, TestRequest::get().uri(uri).insert_header(("If-None-Match", "\"sha256:0\""))).await;
         assert_eq!((other.status.as_u16(), other.content_type.as_str()), (200, "application/vnd.margo.manifest.v1+json"));
@@ -246,7 +248,8 @@ async fn digests_of_another_node_do_not_exist_and_a_removed_node_is_refused() {
     each_backend(|app| async move {
         let shop = shop(&app).await;
         let site = service::create_site(&app, &shop.operator, "s").await.unwrap();
-        let (node_a, certificate) = node(&app, &shop.operator, &site, "a").await;
+        let (node_a, der) = node(&app, &shop.operator, &site, "a").await;
+        let certificate = service::NodeCertificate::new(der);
         let (node_b, _) = node(&app, &shop.operator, &site, "b").await;
         let license = license(&app, &shop, PlanKind::Subscription, 1).await;
         let id = deploy(&app, &shop, &license, &shop.listing.release_id, &node_a).await;
@@ -257,15 +260,16 @@ async fn digests_of_another_node_do_not_exist_and_a_removed_node_is_refused() {
         assert_eq!(get(&app, &node_b, &bundle).await.status, 404);
         assert_eq!(get(&app, &node_a, &document.replace(&id, "dep_other")).await.status, 404);
         assert_eq!(get(&app, &node_a, "/api/v1/bundles/sha256:..").await.status, 404);
-        assert_eq!(post(&app, &node_b, &id, status(&id, version(1), "installed")).await.problem().0, 404);
+        let others = post(&app, &node_b, &id, status(&id, version(1), "installed")).await;
+        assert_eq!((others.problem().0, &others.json()["errors"][0]["field"]), (422, &json!("deploymentId")));
         for actor in [Actor::Anonymous, shop.operator.clone()] {
             assert_eq!(get(&app, &actor, document).await.problem(), (403, "not-authorized".into(), "not-authorized".into()));
         }
 
-        service::authenticate_node(&app, &certificate).await.unwrap();
+        certificate.authenticate(&app).await.unwrap();
         service::remove_node(&app, &shop.operator, id_of(&node_a)).await.unwrap();
         drain_jobs(&app).await;
-        assert_eq!(service::authenticate_node(&app, &certificate).await.unwrap_err().kind, Kind::Unauthenticated);
+        assert_eq!(certificate.authenticate(&app).await.unwrap_err().kind, Kind::Unauthenticated);
         // Even a call that was let in before the removal learns nothing any more.
         assert_eq!(get(&app, &node_a, "/api/v1/deployments").await.problem().0, 403);
         assert_eq!(get(&app, &node_a, document).await.problem().0, 404);
@@ -298,9 +302,17 @@ async fn capabilities_are_taken_and_judged() {
         assert_eq!(put(id.clone(), good.to_string()).await.status, 201);
         assert_eq!(put(id.clone(), good.to_string()).await.status, 200);
         for (pointer, value, field) in [
-            ("/surprise", json!(1), ""),
-            ("/properties/surprise", json!(1), ""),
-            ("/properties/cpus/0/surprise", json!(1), ""),
+            ("/surprise", json!(1), "surprise"),
+            ("/properties/interfaces/0/surprise", json!(1), "properties.interfaces[0].surprise"),
+            ("/properties/memory", json!(null), "properties.memory"),
+            ("/properties/serialNumber", json!(7), "properties.serialNumber"),
+            ("/properties/cpus", json!({"cores": 4}), "properties.cpus"),
+            ("/properties/cpus/0", json!({"architecture": "arm64"}), "properties.cpus[0].cores"),
+            ("/properties/cpus/0/cores", json!("four"), "properties.cpus[0].cores"),
+            ("/properties/supportedDeploymentTypes", json!([]), "properties.supportedDeploymentTypes"),
+            ("/properties/supportedRuntimes", json!([]), "properties.supportedRuntimes"),
+            ("/properties/supportedRuntimes", json!([1]), "properties.supportedRuntimes[0]"),
+            ("/labels", json!([]), "labels"),
             ("/properties/supportedDeploymentTypes", json!(["docker-swarm"]), "properties.supportedDeploymentTypes[0]"),
             ("/properties/supportedRuntimes", json!(["containerd-direct"]), "properties.supportedRuntimes[0]"),
             ("/properties/vendor", json!("x".repeat(201)), "properties.vendor"),
@@ -309,14 +321,25 @@ async fn capabilities_are_taken_and_judged() {
         ] {
             let mut bad = good.clone();
             let (parent, key) = pointer.rsplit_once('/').unwrap();
-            bad.pointer_mut(parent).unwrap()[key] = value;
+            match bad.pointer_mut(parent).unwrap() {
+                Value::Array(items) => items[key.parse::<usize>().unwrap()] = value,
+                object => object[key] = value,
+            }
             let answer = put(id.clone(), bad.to_string()).await;
             assert_eq!(answer.status, 422, "{pointer}");
             assert_eq!(answer.problem(), (422, "semantic-error".into(), "semantic-error".into()), "{pointer}");
             let fault = &answer.json()["errors"][0];
             assert_eq!(fault["field"], field, "{fault}");
-            assert!(!fault["message"].as_str().unwrap().is_empty());
+            let message = fault["message"].as_str().unwrap();
+            assert!(["must be", "must have", "is required", "is no key"].iter().any(|own| message.starts_with(own)), "{message}");
         }
+        // What devices add where the OpenAPI lets them is passed over.
+        let mut more = good.clone();
+        more["properties"]["surprise"] = json!({"a": [1]});
+        more["properties"]["cpus"][0]["surprise"] = json!(1);
+        assert_eq!(put(id.clone(), more.to_string()).await.status, 200);
+        let huge = good.to_string().replace("\"cores\":4", "\"cores\":1e999");
+        assert_eq!(put(id.clone(), huge).await.problem().0, 422, "JSON, though no number of ours");
         assert_eq!(put(id.clone(), "{".into()).await.problem(), (400, "invalid-request".into(), "json-malformed".into()));
         assert_eq!(put(id.clone(), format!("{{\"x-a-extensions\":{}1{}}}", "[".repeat(500), "]".repeat(500))).await.problem().0, 400);
         assert_eq!(put(id.clone(), "[]".into()).await.problem().0, 422);
@@ -348,6 +371,20 @@ async fn a_deployment_goes_its_way_by_status_posts() {
         assert_eq!(future.json()["errors"][0]["field"], "adoptedManifestVersion");
         for wrong in [status("dep_other", version(2), "installed"), status(&id, 0, "installed"), status(&id, version(2), "running")] {
             assert_eq!(post(&app, &node, &id, wrong).await.problem().0, 422);
+        }
+        for (pointer, value, field) in [
+            ("/status/state", json!("running"), "status.state"),
+            ("/components/0/state", json!(1), "components[0].state"),
+            ("/components/0", json!("belt"), "components[0]"),
+            ("/components", json!({}), "components"),
+            ("/adoptedManifestVersion", json!(-1), "adoptedManifestVersion"),
+            ("/status/error", json!("none"), "status.error"),
+        ] {
+            let mut bad = status(&id, version(2), "installed");
+            bad["status"]["error"] = json!(null);
+            *bad.pointer_mut(pointer).unwrap() = value;
+            let answer = post(&app, &node, &id, bad).await;
+            assert_eq!((answer.problem().0, &answer.json()["errors"][0]["field"]), (422, &json!(field)), "{pointer}");
         }
         assert_eq!(deployment(&app, &id).await.state, DeploymentState::Pending);
 
@@ -387,6 +424,35 @@ async fn a_deployment_goes_its_way_by_status_posts() {
         let free = app.db.read(move |conn| crate::license::service::get(conn, &license_id)).await.unwrap();
         assert_eq!(free.nodes_active, 0);
         assert_eq!(events(&app, &id).await.len(), 6);
+    })
+    .await;
+}
+
+/// Who says `installed` of what failed in part is not believed, nor who names no component.
+#[actix_web::test]
+async fn what_is_installed_in_part_is_not_installed() {
+    each_backend(|app| async move {
+        let shop = shop(&app).await;
+        let site = service::create_site(&app, &shop.operator, "s").await.unwrap();
+        let (node, _) = node(&app, &shop.operator, &site, "n").await;
+        let license = license(&app, &shop, PlanKind::Subscription, 1).await;
+        let id = deploy(&app, &shop, &license, &shop.listing.release_id, &node).await;
+        let adopted = manifest(&app, &node).await.manifest_version;
+        let said = async |components: Value| {
+            let mut body = status(&id, adopted, "installed");
+            body["components"] = components;
+            assert_eq!(post(&app, &node, &id, body).await.status, 200);
+            let present = deployment(&app, &id).await;
+            (present.state, present.error)
+        };
+        let failed = json!({"name": "camera", "state": "failed", "error": {"code": "no-camera", "message": "none found"}});
+        assert_eq!(said(json!([])).await, (DeploymentState::Pending, None));
+        assert_eq!(
+            said(json!([{"name": "belt", "state": "installed"}, failed])).await,
+            (DeploymentState::Failed, Some("no-camera: none found".into()))
+        );
+        assert_eq!(said(json!([{"name": "belt", "state": "installing"}])).await, (DeploymentState::Installing, None));
+        assert_eq!(said(json!([{"name": "belt", "state": "installed"}])).await, (DeploymentState::Installed, None));
     })
     .await;
 }

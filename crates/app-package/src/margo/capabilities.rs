@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{FieldFault, VendorExtensions, is_device_id, vendor_extensions};
+use super::shape::{Key, Need, Others, Shape};
+use super::{FieldFault, VendorExtensions, is_device_id, read, vendor_extensions};
 
 const ARCHITECTURES: &[&str] = &["amd64", "arm64", "arm"];
 const PERIPHERALS: &[&str] = &["gpu", "display", "camera", "microphone", "speaker"];
@@ -15,6 +16,33 @@ const DEPLOYMENT_TYPES: &[&str] = &["helm", "compose", "custom"];
 /// Longest text and longest list that we keep of a device.
 const MAX_TEXT: usize = 200;
 const MAX_ITEMS: usize = 100;
+
+/// The shape of [`DeviceCapabilities`]. The `OpenAPI` lets devices add keys to `properties` and to a processor; they are passed over.
+static SHAPE: Shape = Shape::Object(
+    &[Key("properties", Need::Required, Shape::Object(PROPERTIES, Others::Free)), Key("labels", Need::Optional, Shape::Map)],
+    Others::Extensions,
+);
+const PROPERTIES: &[Key] = &[
+    Key("id", Need::Required, Shape::Text),
+    Key("vendor", Need::Required, Shape::Text),
+    Key("modelNumber", Need::Required, Shape::Text),
+    Key("serialNumber", Need::Required, Shape::Text),
+    Key("cpus", Need::Optional, Shape::List(0, &Shape::Object(CPU, Others::Free))),
+    Key("memory", Need::Optional, Shape::Text),
+    Key("storage", Need::Optional, Shape::Text),
+    Key("peripherals", Need::Optional, Shape::List(0, &Shape::Object(PERIPHERAL, Others::Nothing))),
+    Key("interfaces", Need::Optional, Shape::List(0, &Shape::Object(INTERFACE, Others::Nothing))),
+    Key("otelCollector", Need::Optional, Shape::Flag),
+    Key("supportedRuntimes", Need::Optional, Shape::List(1, &Shape::Text)),
+    Key("supportedDeploymentTypes", Need::Optional, Shape::List(1, &Shape::Text)),
+];
+const CPU: &[Key] = &[Key("cores", Need::Required, Shape::Number), Key("architecture", Need::Optional, Shape::Text)];
+const PERIPHERAL: &[Key] = &[
+    Key("type", Need::Required, Shape::Text),
+    Key("manufacturer", Need::Optional, Shape::Text),
+    Key("model", Need::Optional, Shape::Text),
+];
+const INTERFACE: &[Key] = &[Key("type", Need::Required, Shape::Text)];
 
 /// What a device reports of itself.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -31,7 +59,7 @@ pub struct DeviceCapabilities {
 
 /// Hardware and software of a device. Only the first four are required; a gateway that runs nothing leaves the rest out.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct DeviceProperties {
     /// Device id.
     pub id: String,
@@ -69,7 +97,6 @@ pub struct DeviceProperties {
 
 /// A processor.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Cpu {
     /// Cores, may be a fraction.
     pub cores: f64,
@@ -103,7 +130,15 @@ pub struct Interface {
 }
 
 impl DeviceCapabilities {
-    /// Everything that the schema of rc.2 does not allow, and texts and lists too long to keep.
+    /// Reads what a device sent.
+    ///
+    /// # Errors
+    /// What is wrong with it, by field.
+    pub fn read(document: Value) -> Result<Self, Vec<FieldFault>> {
+        read(&SHAPE, document, Self::faults)
+    }
+
+    /// Everything else that the schema does not allow, and texts and lists too long to keep.
     pub fn faults(&self) -> Vec<FieldFault> {
         let mut out = Vec::new();
         let p = &self.properties;

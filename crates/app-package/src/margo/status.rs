@@ -1,12 +1,32 @@
 //! `DeploymentStatusManifest`: how a deployment fares on its device.
 
 use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::Value;
 
-use super::{FieldFault, is_device_id};
+use super::shape::{Key, Need, Others, Shape};
+use super::{FieldFault, is_device_id, read};
 
 /// Longest text of an error and most components that are kept.
 const MAX_MESSAGE: usize = 4_000;
 const MAX_COMPONENTS: usize = 50;
+
+/// The shape of [`DeploymentStatus`].
+static SHAPE: Shape = Shape::Object(
+    &[
+        Key("deploymentId", Need::Required, Shape::Text),
+        Key("deviceId", Need::Nullable, Shape::Text),
+        Key("adoptedManifestVersion", Need::Required, Shape::Whole),
+        Key("status", Need::Required, Shape::Object(&[STATE, ERROR], Others::Free)),
+        Key("components", Need::Required, Shape::List(0, &Shape::Object(&[NAME, STATE, ERROR], Others::Free))),
+    ],
+    Others::Free,
+);
+const NAME: Key = Key("name", Need::Required, Shape::Text);
+const STATE: Key = Key("state", Need::Required, Shape::Word(&["pending", "installing", "installed", "failed", "removing", "removed"]));
+const ERROR: Key = Key("error", Need::Nullable, Shape::Object(&[CODE, SOURCE, MESSAGE], Others::Free));
+const CODE: Key = Key("code", Need::Optional, Shape::Text);
+const SOURCE: Key = Key("source", Need::Optional, Shape::Text);
+const MESSAGE: Key = Key("message", Need::Optional, Shape::Text);
 
 /// State of a deployment or component. The order is severity: the greater is the more severe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -110,6 +130,26 @@ impl DeploymentStatus {
             adopted_manifest_version,
             status: StatusBody { state, error },
             components,
+        }
+    }
+
+    /// Reads what a device sent.
+    ///
+    /// # Errors
+    /// What is wrong with it, by field.
+    pub fn read(document: Value) -> Result<Self, Vec<FieldFault>> {
+        read(&SHAPE, document, Self::faults)
+    }
+
+    /// The state that counts, with its error: where the sender says `installed`, that of its components, for what has failed in part, or
+    /// names no component, is not installed.
+    pub fn counted(&self) -> (State, Option<&StatusError>) {
+        match self.status.state {
+            State::Installed => {
+                let state = overall(self.components.iter().map(|component| component.state));
+                (state, self.components.iter().find(|component| component.state == state).and_then(|component| component.error.as_ref()))
+            }
+            state => (state, self.status.error.as_ref()),
         }
     }
 

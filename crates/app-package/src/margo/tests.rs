@@ -104,7 +104,65 @@ fn capabilities_of_the_conformance_runner() {
     assert_eq!(written["properties"]["cpus"][0]["cores"].take(), json!(4.0));
     assert_eq!(written["properties"]["modelNumber"], "m");
     let gateway = json!({"properties": {"id": "g", "vendor": "v", "modelNumber": "m", "serialNumber": "s"}});
-    assert_eq!(serde_json::from_value::<DeviceCapabilities>(gateway).unwrap().faults(), []);
+    assert!(DeviceCapabilities::read(gateway).is_ok());
+}
+
+/// Each key that the types know stands in the shape, and what the types cannot read the shape refuses.
+#[test]
+fn shape_and_type_of_a_document_agree() {
+    let status = DeploymentStatus {
+        device_id: Some("d".into()),
+        ..DeploymentStatus::of(
+            "dep_1",
+            7,
+            vec![ComponentStatus {
+                name: "c".into(),
+                state: State::Failed,
+                error: Some(StatusError { code: "c".into(), source: "s".into(), message: "m".into() }),
+            }],
+        )
+    };
+    let capabilities = json!({"properties": {
+        "id": "dev-1", "vendor": "v", "modelNumber": "m", "serialNumber": "s", "cpus": [{"cores": 4.5, "architecture": "amd64"}], "memory": "8Gi",
+        "storage": "64Gi", "peripherals": [{"type": "gpu", "manufacturer": "n", "model": "x"}], "interfaces": [{"type": "ethernet"}],
+        "otelCollector": false, "supportedRuntimes": ["oci"], "supportedDeploymentTypes": ["helm"]
+    }, "labels": {"a": "b"}});
+    type Read = fn(Value) -> Result<(), Vec<FieldFault>>;
+    let documents: [(Value, Read); 2] = [
+        (serde_json::to_value(status).unwrap(), |v| DeploymentStatus::read(v).map(|_| ())),
+        (capabilities, |v| DeviceCapabilities::read(v).map(|_| ())),
+    ];
+    for (document, read) in documents {
+        read(document.clone()).unwrap();
+        for path in leaves(&document, String::new()) {
+            for other in [json!(null), json!(true), json!(-1.5), json!("\u{1}"), json!([[]]), json!({"\u{1}": []})] {
+                let mut changed = document.clone();
+                *changed.pointer_mut(&path).unwrap() = other.clone();
+                if let Err(faults) = read(changed) {
+                    assert!(!faults.is_empty() && faults.iter().all(|fault| !fault.field.is_empty()), "{path} {other}: {faults:?}");
+                }
+            }
+        }
+    }
+}
+
+/// Pointers of all values of a document but itself.
+fn leaves(value: &Value, path: String) -> Vec<String> {
+    let below: Vec<(String, &Value)> = match value {
+        Value::Object(object) => object.iter().map(|(key, value)| (format!("{path}/{key}"), value)).collect(),
+        Value::Array(items) => items.iter().enumerate().map(|(i, value)| (format!("{path}/{i}"), value)).collect(),
+        _ => Vec::new(),
+    };
+    below.into_iter().flat_map(|(path, value)| [vec![path.clone()], leaves(value, path)].concat()).collect()
+}
+
+#[test]
+fn faults_are_bounded_and_quote_no_parser() {
+    let many: Map<String, Value> = (0..500).map(|n| (format!("{n}{}", "k".repeat(500)), json!(1))).collect();
+    let faults = DeviceCapabilities::read(Value::Object(many)).unwrap_err();
+    assert_eq!(faults.len(), 50);
+    assert!(faults.iter().all(|fault| fault.field.chars().count() <= 80 && !fault.message.contains("expected")), "{faults:?}");
+    assert_eq!(DeploymentStatus::read(json!([])).unwrap_err()[0].message, "must be an object");
 }
 
 #[test]
