@@ -20,7 +20,7 @@ metadata = client.get_model_metadata(model)
 assert metadata["name"] == model and metadata["inputs"] and metadata["outputs"], metadata
 
 
-def infer(fill, binary):
+def infer(fill, binary, **how):
     inputs = []
     for tensor in metadata["inputs"]:
         shape = [1 if size < 0 else size for size in tensor["shape"]]
@@ -29,7 +29,7 @@ def infer(fill, binary):
         one.set_data_from_numpy(value, binary_data=binary)
         inputs.append(one)
     outputs = [http.InferRequestedOutput(tensor["name"], binary_data=binary) for tensor in metadata["outputs"]]
-    result = client.infer(model, inputs, outputs=outputs)
+    result = client.infer(model, inputs, outputs=outputs, **how)
     return [result.as_numpy(tensor["name"]) for tensor in metadata["outputs"]]
 
 
@@ -44,4 +44,23 @@ try:
     raise SystemExit("a tensor of the wrong shape was taken")
 except InferenceServerException as e:
     assert e.status() and e.status().startswith("4"), e.status()
+for packing in ("gzip", "deflate"):
+    for binary in (False, True):
+        packed = infer(1.0, binary, request_compression_algorithm=packing)
+        assert all(np.allclose(a, b) for a, b in zip(infer(1.0, binary), packed)), packing
+before = client.get_inference_statistics(model)["model_stats"][0]
+infer(1.0, True)
+after = client.get_inference_statistics(model)["model_stats"][0]
+assert after["name"] == model and after["inference_count"] > before["inference_count"], after
+assert after["inference_stats"]["success"]["ns"] > before["inference_stats"]["success"]["ns"], after
+try:
+    asked = http.InferRequestedOutput(metadata["outputs"][0]["name"], class_count=2)
+    tensor = metadata["inputs"][0]
+    shape = [1 if size < 0 else size for size in tensor["shape"]]
+    one = http.InferInput(tensor["name"], shape, tensor["datatype"])
+    one.set_data_from_numpy(np.zeros(shape, dtype=triton_to_np_dtype(tensor["datatype"])))
+    client.infer(model, [one], outputs=[asked])
+    raise SystemExit("class_count was passed over")
+except InferenceServerException as e:
+    assert "class_count" in e.message(), e
 print("ok")

@@ -65,6 +65,12 @@ enum Command {
         /// File with a token that callers of the local API must show (`Authorization: Bearer …`).
         #[arg(long)]
         token_file: Option<PathBuf>,
+        /// Connections of the local API at a time.
+        #[arg(long, default_value_t = 4_096, value_parser = clap::value_parser!(u32).range(2..=65_536))]
+        connections: u32,
+        /// Requests of one app in hand at a time; more are answered 503 with `Retry-After`.
+        #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=1_024))]
+        waiting: u32,
     },
     /// Show what this node is and what it has installed, as JSON.
     Status {
@@ -116,7 +122,7 @@ async fn execute(command: Command) -> anyhow::Result<()> {
             );
             Ok(())
         }
-        Command::Run { data, listen, ort_lib, allow_unconfined, adopt, token_file } => {
+        Command::Run { data, listen, ort_lib, allow_unconfined, adopt, token_file, connections, waiting } => {
             // Paths are made absolute once: child processes get them too, and none may depend on the working folder.
             let data = std::path::absolute(&data)?;
             let ort_lib = std::path::absolute(&ort_lib)?;
@@ -131,7 +137,9 @@ async fn execute(command: Command) -> anyhow::Result<()> {
             }
             raise_open_files();
             let exe = PathBuf::from("/proc/self/exe");
-            let agent = Agent::open(Config { data, ort_lib, exe, wait_seconds: 25, allow_unconfined, adopt, token, open })?;
+            let (connections, waiting) = (usize::try_from(connections)?, usize::try_from(waiting)?);
+            let agent =
+                Agent::open(Config { data, ort_lib, exe, wait_seconds: 25, allow_unconfined, adopt, token, open, connections, waiting })?;
             let listen = listen.or_else(|| agent.identity().listen).unwrap_or_else(|| LISTEN.to_owned());
             let cancel = CancellationToken::new();
             tokio::spawn(on_signal(cancel.clone()));

@@ -24,8 +24,6 @@ use crate::wire::{self, Answer, Request, TensorHeader};
 
 /// Requests of one app at the child at the same time.
 const SLOTS: usize = 4;
-/// Requests of one app that are in hand at all; more are refused at once.
-const QUEUE: usize = 64;
 /// Longest load of a model.
 const LOAD: Duration = Duration::from_mins(3);
 /// A child that ran this long is healthy: its backoff starts anew.
@@ -58,6 +56,8 @@ pub struct Launch {
     pub threads: usize,
     /// Whether the app runs where the kernel cannot confine it, too.
     pub allow_unconfined: bool,
+    /// Requests of the app that are in hand at all; more are refused at once.
+    pub waiting: usize,
 }
 
 /// An answer of the child: descriptions of the tensors, and the body.
@@ -230,8 +230,9 @@ impl Process {
             return Err(fault);
         }
         let cancel = CancellationToken::new();
+        let queue = Semaphore::new(launch.waiting);
         tokio::spawn(supervise(launch, shared.clone(), child, stats, cancel.clone()));
-        Ok(Arc::new(Self { shared, queue: Semaphore::new(QUEUE), slots: Semaphore::new(SLOTS), _end: cancel.drop_guard() }))
+        Ok(Arc::new(Self { shared, queue, slots: Semaphore::new(SLOTS), _end: cancel.drop_guard() }))
     }
 
     /// Process id of the child, while one runs.

@@ -19,16 +19,22 @@ pub struct Stats {
     pub errors: AtomicU64,
     /// Restarts of the child after it ended by itself.
     pub restarts: AtomicU64,
+    /// Time of all that were done, and of all that failed, in nanoseconds.
+    pub done_ns: AtomicU64,
+    pub failed_ns: AtomicU64,
     latencies: Mutex<VecDeque<f64>>,
 }
 
 impl Stats {
     /// Counts one inference.
     pub fn record(&self, ok: bool, took: Duration) {
+        let ns = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
         if !ok {
             self.errors.fetch_add(1, Ordering::Relaxed);
+            self.failed_ns.fetch_add(ns, Ordering::Relaxed);
             return;
         }
+        self.done_ns.fetch_add(ns, Ordering::Relaxed);
         self.inferences.fetch_add(1, Ordering::Relaxed);
         let mut window = self.latencies.lock().unwrap_or_else(PoisonError::into_inner);
         if window.len() == WINDOW {

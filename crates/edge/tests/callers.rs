@@ -3,6 +3,7 @@
 
 mod support;
 
+use std::io::Write as _;
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
@@ -237,4 +238,108 @@ async fn questions_of_many_small_parts_cost_no_more_than_their_bytes() {
     let peak = node.peak_memory();
     println!("peak memory of the agent: {} MiB", peak >> 20);
     assert!(peak < 160 << 20, "{peak}");
+}
+
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    packed.write_all(bytes).unwrap();
+    packed.finish().unwrap()
+}
+
+fn zlib(bytes: &[u8]) -> Vec<u8> {
+    let mut packed = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::fast());
+    packed.write_all(bytes).unwrap();
+    packed.finish().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn packed_bodies_are_taken_and_what_grows_too_large_is_refused() {
+    let server = Server::start();
+    let node = serving(&server).await;
+    let post = async |path: &str, encoding: &str, body: Vec<u8>| {
+        let call = node.client.post(format!("http://{}{path}", node.address)).header("Content-Encoding", encoding).body(body);
+        let answer = call.send().await.unwrap();
+        (answer.status().as_u16(), serde_json::from_slice::<serde_json::Value>(&answer.bytes().await.unwrap()).unwrap())
+    };
+    let predict = "/v1/apps/belt-load/predict";
+    let csv = "p,q,r,s\n1,2,3,4\n";
+    let plain = node.predict().await.unwrap().1;
+    for (encoding, body) in [("gzip", gzip(csv.as_bytes())), ("deflate", zlib(csv.as_bytes())), ("identity", csv.into())] {
+        let (status, answer) = post(predict, encoding, body).await;
+        assert_eq!((status, &answer["values"]), (200, &plain["values"]), "{encoding}: {answer}");
+    }
+    // A question that grows to 2 MB, beyond what is held for a body of its length.
+    let question = format!(r#"{}{{"inputs":[{{"name":"x","shape":[1,4],"datatype":"FP32","data":[1,2,3,4]}}]}}"#, " ".repeat(2_000_000));
+    let (status, answer) = post("/v2/models/belt/infer", "gzip", gzip(question.as_bytes())).await;
+    assert_eq!((status, &answer["outputs"][0]["data"]), (200, &json!([1.0, 2.0, 3.0, 4.0])), "{answer}");
+
+    let bomb = gzip(&vec![b' '; 60_000_000]);
+    assert!(bomb.len() < 1_000_000, "{}", bomb.len());
+    for _ in 0..8 {
+        let (status, answer) = post("/v2/models/belt/infer", "gzip", bomb.clone()).await;
+        assert_eq!((status, &answer["code"]), (413, &json!("body-too-large")));
+    }
+    for (encoding, body, expected) in [
+        ("gzip", csv.as_bytes().to_vec(), (400, "body-unreadable")),
+        ("deflate", gzip(csv.as_bytes()), (400, "body-unreadable")),
+        ("br", csv.as_bytes().to_vec(), (415, "encoding-not-supported")),
+        ("gzip, gzip", gzip(&gzip(csv.as_bytes())), (415, "encoding-not-supported")),
+    ] {
+        let (status, answer) = post(predict, encoding, body).await;
+        assert_eq!((status, answer["code"].as_str().unwrap()), expected, "{encoding}");
+    }
+    let peak = node.peak_memory();
+    assert!(peak < 160 << 20, "{peak}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_finds_the_queue_full_is_told_when_to_come_back_and_monitors_may_ask_by_head() {
+    let server = Server::start();
+    let mut node = Node::enrol(&server);
+    deploy(&server);
+    node.start_as(&["--waiting", "1", "--connections", "300"], &[]);
+    node.serves().await;
+    let question = r#"{"inputs":[{"name":"x","shape":[1,4],"datatype":"FP32","data":[1,2,3,4]}]}"#;
+    let calls: Vec<_> = (0..200)
+        .map(|_| {
+            let call = node.client.post(format!("http://{}/v2/models/belt/infer", node.address)).body(question);
+            tokio::spawn(async move {
+                let answer = call.send().await.unwrap();
+                let after = answer.headers().get("retry-after").map(|after| after.to_str().unwrap().to_owned());
+                (answer.status().as_u16(), after, answer.text().await.unwrap())
+            })
+        })
+        .collect();
+    let (mut done, mut refused) = (0u64, 0);
+    for call in calls {
+        match call.await.unwrap() {
+            (200, ..) => done += 1,
+            (status, after, text) => {
+                assert_eq!((status, after.as_deref()), (503, Some("1")), "{text}");
+                assert!(text.contains("app-busy"), "{text}");
+                refused += 1;
+            }
+        }
+    }
+    assert!(done > 0 && refused > 0, "{done} {refused}");
+
+    let statistics = node.get("/v2/models/belt/stats").await.unwrap();
+    let statistics: serde_json::Value = serde_json::from_str(&statistics.1).unwrap();
+    let of = &statistics["model_stats"][0];
+    assert!(of["inference_count"].as_u64().unwrap() > done, "{statistics}");
+    assert!(
+        of["inference_stats"]["success"]["ns"].as_u64().unwrap() > 0 && of["inference_stats"]["fail"]["count"].as_u64().unwrap() >= refused
+    );
+    assert_eq!(node.get("/v2/models/stats").await.unwrap().0, 200);
+    assert_eq!(node.get("/v2/models/other/stats").await.unwrap().0, 404);
+
+    for path in ["/v2/health/live", "/v2/health/ready", "/metrics", "/v2", "/v2/models/belt/ready", "/"] {
+        let answer = node.client.head(format!("http://{}{path}", node.address)).send().await.unwrap();
+        assert_eq!(answer.status(), 200, "{path}");
+        assert!(answer.headers().contains_key("content-type"), "{path}");
+        assert!(answer.bytes().await.unwrap().is_empty(), "{path}");
+    }
+    for (option, value) in [("--waiting", "0"), ("--connections", "1")] {
+        assert!(!node.command(&[option, value]).output().unwrap().status.success(), "{option} {value}");
+    }
 }

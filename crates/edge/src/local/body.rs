@@ -18,6 +18,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use super::ApiError;
+use super::inflate::Packing;
 
 /// Largest request body, in bytes.
 pub const MAX_BODY: usize = 20_000_000;
@@ -202,9 +203,7 @@ async fn read(payload: &mut web::Payload, whole: &mut BytesMut) -> Result<bool, 
 
 /// The whole body. Content types are not looked at: clients of the protocol send none.
 pub async fn body(request: &HttpRequest, mut payload: web::Payload) -> Result<Body, ApiError> {
-    if request.headers().get(header::CONTENT_ENCODING).is_some_and(|e| !e.as_bytes().eq_ignore_ascii_case(b"identity")) {
-        return Err(ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "encoding-not-supported", "send the body without content encoding"));
-    }
+    let packing = Packing::of(request)?;
     let length = request.headers().get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()).and_then(|v| v.parse().ok());
     if length.is_some_and(|length: usize| length > MAX_BODY) {
         return Err(too_large());
@@ -217,7 +216,7 @@ pub async fn body(request: &HttpRequest, mut payload: web::Payload) -> Result<Bo
     while whole.len() <= SMALL {
         let Ok(more) = tokio::time::timeout_at((begin + AT_ONCE).into(), read(&mut payload, &mut whole)).await else { break };
         if !more? {
-            return Ok(Body { bytes: whole.freeze(), _memory: None });
+            return unpacked(packing, whole.freeze(), None, &bounds).await;
         }
     }
     let caller = request.peer_addr().map_or(Ipv4Addr::UNSPECIFIED.into(), |address| address.ip());
@@ -249,7 +248,38 @@ pub async fn body(request: &HttpRequest, mut payload: web::Payload) -> Result<Bo
         memory = rest => memory?,
         () = place.gives_way.cancelled() => return Err(busy("bodies that arrive faster take the place of this one")),
     };
-    Ok(Body { bytes: whole.freeze(), _memory: Some(memory) })
+    drop(place);
+    unpacked(packing, whole.freeze(), Some(memory), &bounds).await
+}
+
+/// The body as it was before it was packed. What it grows to is memory too, and bounded like a body that was sent so.
+async fn unpacked(packing: Option<Packing>, bytes: Bytes, memory: Option<OwnedSemaphorePermit>, bounds: &Bounds) -> Result<Body, ApiError> {
+    let Some(packing) = packing else { return Ok(Body { bytes, _memory: memory }) };
+    let mut part: Option<OwnedSemaphorePermit> = None;
+    let mut whole = BytesMut::new();
+    let mut source = packing.reader(&bytes);
+    loop {
+        let piece = source.next_piece()?;
+        if piece.is_empty() {
+            return Ok(Body { bytes: whole.freeze(), _memory: part });
+        }
+        let length = whole.len() + piece.len();
+        if length > MAX_BODY {
+            return Err(too_large());
+        }
+        let held = part.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
+        if length > SMALL && needs(length) as usize > held {
+            let more = held.max(UNTOLD as usize).min((needs(MAX_BODY) as usize).saturating_sub(held));
+            let more = bounds.reserve(u32::try_from(more).unwrap_or(u32::MAX), MORE_WAIT).await?;
+            match &mut part {
+                Some(part) => part.merge(more),
+                none => *none = Some(more),
+            }
+        }
+        whole.extend_from_slice(piece);
+        // Other callers of this worker go on between the pieces.
+        tokio::task::yield_now().await;
+    }
 }
 
 #[cfg(test)]

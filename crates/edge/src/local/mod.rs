@@ -3,14 +3,15 @@
 //! Everything is bounded: bodies, the pace of sending them, how many of one caller arrive, connections, requests in hand per app. Requests
 //! that a browser sends from another site are refused, because this API has no log-in but an optional token.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use actix_web::dev::{ServiceRequest, ServiceResponse};
-use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderValue};
+use actix_web::http::{Method, StatusCode};
 use actix_web::middleware::{Next, from_fn};
-use actix_web::{App, HttpResponse, HttpServer, ResponseError, web};
+use actix_web::{App, HttpResponse, HttpServer, ResponseError, guard, web};
 use anyhow::Context;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
@@ -22,6 +23,7 @@ use crate::process::Reply;
 use crate::wire::Request;
 
 mod body;
+mod inflate;
 mod metrics;
 mod oip;
 mod page;
@@ -31,8 +33,8 @@ mod words;
 
 /// Limit of one inference, waiting included.
 const INFERENCE: Duration = Duration::from_secs(30);
-/// Connections per worker. Idle ones are cheap; what counts is bounded in [`body`].
-const MAX_CONNECTIONS: usize = 2_048;
+/// Threads that serve it.
+const WORKERS: usize = 2;
 
 /// The agent as every handler gets it.
 pub(crate) type Shared = web::Data<Arc<Agent>>;
@@ -156,8 +158,36 @@ async fn same_site(
     Ok(response)
 }
 
+/// A route for reading: HEAD is answered as GET, without the body, for monitors ask so.
+fn get() -> actix_web::Route {
+    web::route().guard(guard::Any(guard::Get()).or(guard::Head()))
+}
+
+/// What no route has taken: 405 with the methods of the address (RFC 9110 §15.5.6), the same methods for OPTIONS, else 404.
+async fn no_route(
+    request: ServiceRequest,
+    next: Next<impl actix_web::body::MessageBody>,
+) -> Result<ServiceResponse<actix_web::body::BoxBody>, actix_web::Error> {
+    let asked = request.method().clone();
+    let (request, answer) = next.call(request).await?.into_parts();
+    let named = answer.headers().get(header::ALLOW).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let methods: BTreeSet<&str> = named.split(',').map(str::trim).filter(|method| !method.is_empty()).chain(["OPTIONS"]).collect();
+    let allow = methods.iter().copied().collect::<Vec<_>>().join(", ");
+    let response = if named.is_empty() {
+        ApiError::new(StatusCode::NOT_FOUND, "not-found", "there is nothing at this address").error_response()
+    } else if asked == Method::OPTIONS {
+        HttpResponse::NoContent().insert_header((header::ALLOW, allow)).finish()
+    } else {
+        let message = format!("this address has no {asked}, but {allow}");
+        let mut refusal = ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", message).error_response();
+        refusal.headers_mut().insert(header::ALLOW, HeaderValue::from_str(&allow).unwrap_or(HeaderValue::from_static("GET")));
+        refusal
+    };
+    Ok(ServiceResponse::new(request, response))
+}
+
 fn routes(config: &mut web::ServiceConfig) {
-    use web::{get, post};
+    use web::post;
     config
         .route("/", get().to(page::status))
         .route("/metrics", get().to(metrics::metrics))
@@ -168,15 +198,17 @@ fn routes(config: &mut web::ServiceConfig) {
         .route("/v2/health/live", get().to(oip::live))
         .route("/v2/health/ready", get().to(oip::ready))
         .route("/v2/repository/index", post().to(oip::index))
+        .route("/v2/models/stats", get().to(oip::all_statistics))
         .route("/v2/models/{model}", get().to(oip::model))
         .route("/v2/models/{model}/ready", get().to(oip::model_ready))
+        .route("/v2/models/{model}/stats", get().to(oip::statistics))
         .route("/v2/models/{model}/infer", post().to(oip::infer))
         .route("/v2/models/{model}/versions/{version}", get().to(oip::model))
         .route("/v2/models/{model}/versions/{version}/ready", get().to(oip::model_ready))
+        .route("/v2/models/{model}/versions/{version}/stats", get().to(oip::statistics))
         .route("/v2/models/{model}/versions/{version}/infer", post().to(oip::infer))
-        .default_service(web::to(|| async {
-            ApiError::new(StatusCode::NOT_FOUND, "not-found", "there is nothing at this address").error_response()
-        }));
+        // It has no route of its own: the framework then answers 405, with the methods of those that have the address and not the method.
+        .service(web::resource("/{any:.*}").wrap(from_fn(no_route)));
 }
 
 /// Serves the local API until cancelled.
@@ -188,14 +220,16 @@ pub async fn serve(agent: Arc<Agent>, listen: &str, cancel: CancellationToken) -
 /// Serves the local API on a bound socket until cancelled.
 pub async fn serve_on(agent: Arc<Agent>, listener: std::net::TcpListener, cancel: CancellationToken) -> anyhow::Result<()> {
     tracing::info!(address = %listener.local_addr()?, "local API");
+    // Idle ones are cheap; what counts is bounded in [`body`].
+    let connections = agent.config.connections.div_ceil(WORKERS);
     let (data, bounds) = (web::Data::new(agent), web::Data::new(body::Bounds::default()));
     let app = move || {
         let app = App::new().app_data(data.clone()).app_data(bounds.clone());
         app.wrap(from_fn(admitted)).wrap(from_fn(same_site)).configure(routes)
     };
     let server = HttpServer::new(app)
-        .workers(2)
-        .max_connections(MAX_CONNECTIONS)
+        .workers(WORKERS)
+        .max_connections(connections)
         .client_request_timeout(Duration::from_secs(5))
         .disable_signals()
         .shutdown_timeout(5)
@@ -211,7 +245,28 @@ pub async fn serve_on(agent: Arc<Agent>, listener: std::net::TcpListener, cancel
 
 #[cfg(test)]
 mod tests {
-    use super::private_name;
+    use actix_web::test::{TestRequest, call_service, init_service};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn an_address_says_which_methods_it_has() {
+        let service = init_service(App::new().configure(routes)).await;
+        for (method, path, status, allow) in [
+            ("PATCH", "/v2/health/live", 405, Some("GET, HEAD, OPTIONS")),
+            ("DELETE", "/metrics", 405, Some("GET, HEAD, OPTIONS")),
+            ("GET", "/v2/models/belt/infer", 405, Some("OPTIONS, POST")),
+            ("GET", "/v1/apps/acme/belt/predict", 405, Some("OPTIONS, POST")),
+            ("OPTIONS", "/v2/models/belt/infer", 204, Some("OPTIONS, POST")),
+            ("POST", "/v2/nothing", 404, None),
+            ("GET", "/nothing", 404, None),
+        ] {
+            let request = TestRequest::default().method(method.parse().unwrap()).uri(path).to_request();
+            let answer = call_service(&service, request).await;
+            let told = answer.headers().get(header::ALLOW).map(|value| value.to_str().unwrap());
+            assert_eq!((answer.status().as_u16(), told), (status, allow), "{method} {path}");
+        }
+    }
 
     #[test]
     fn names_of_this_network() {

@@ -3,6 +3,7 @@
 //! The protocol's clients send no content type, and expect errors as `{"error": …}` with any status but 200.
 
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use actix_web::http::{StatusCode, header};
 use actix_web::{HttpRequest, HttpResponse, web};
@@ -20,7 +21,8 @@ use crate::wire::{Request, TensorHeader};
 
 /// `GET /v2`
 pub(super) async fn server() -> HttpResponse {
-    HttpResponse::Ok().json(json!({ "name": "pithead-edge", "version": env!("CARGO_PKG_VERSION"), "extensions": ["binary_tensor_data"] }))
+    HttpResponse::Ok()
+        .json(json!({ "name": "pithead-edge", "version": env!("CARGO_PKG_VERSION"), "extensions": ["binary_tensor_data", "statistics"] }))
 }
 
 /// `GET /v2/health/live`
@@ -96,6 +98,28 @@ pub(super) async fn model_ready(agent: Shared, address: web::Path<Address>) -> R
         return Err(ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "app-restarting", "the app's process is being restarted"));
     }
     Ok(HttpResponse::Ok().json(json!({ "name": address.model, "ready": true })))
+}
+
+/// `GET /v2/models/{m}[/versions/{v}]/stats`, Triton's statistics extension as far as the agent counts.
+pub(super) async fn statistics(agent: Shared, address: web::Path<Address>) -> Result<HttpResponse, ApiError> {
+    let running = find(&agent, &address)?;
+    Ok(HttpResponse::Ok().json(json!({ "model_stats": [counts(&address.model, &running)] })))
+}
+
+/// `GET /v2/models/stats`
+pub(super) async fn all_statistics(agent: Shared) -> HttpResponse {
+    let all: Vec<Value> = agent.apps.all().iter().filter_map(|running| Some(counts(&running.model()?.name, running))).collect();
+    HttpResponse::Ok().json(json!({ "model_stats": all }))
+}
+
+fn counts(model: &str, running: &Running) -> Value {
+    let stats = &running.stats;
+    let duration = |count: &AtomicU64, ns: &AtomicU64| json!({ "count": count.load(Ordering::Relaxed), "ns": ns.load(Ordering::Relaxed) });
+    let done = stats.inferences.load(Ordering::Relaxed);
+    json!({
+        "name": model, "version": running.wanted.release.version, "inference_count": done, "execution_count": done,
+        "inference_stats": { "success": duration(&stats.inferences, &stats.done_ns), "fail": duration(&stats.errors, &stats.failed_ns) },
+    })
 }
 
 /// `POST /v2/models/{m}[/versions/{v}]/infer`

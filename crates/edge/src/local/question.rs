@@ -124,6 +124,8 @@ struct Output {
 #[derive(Default, Deserialize)]
 struct OutputParameters {
     binary_data: Option<bool>,
+    /// Triton's classification extension (`class_count` of its client), which is not served; 0 asks for nothing.
+    classification: Option<u64>,
 }
 
 /// The parts of a question that its answer depends on.
@@ -246,6 +248,11 @@ fn check_inputs(model: &Model, given: &[TensorHeader]) -> Result<(), ApiError> {
 pub(super) fn read(model: Option<&Model>, length: Option<&str>, whole: &[u8]) -> Result<(Asked, Vec<TensorHeader>, Vec<u8>), ApiError> {
     let (json, binary) = split(length, whole)?;
     let question: Question = serde_json::from_slice(json).map_err(|e| ApiError::bad("request-invalid", cut(e)))?;
+    let classes = |output: &&Output| output.parameters.classification.is_some_and(|count| count > 0);
+    if let Some(output) = question.outputs.iter().flat_map(|all| &all.0).find(classes) {
+        let why = format!("output {:?}: the parameter \"classification\" (class_count) is not served", output.name.0);
+        return Err(ApiError::bad("parameter-not-supported", cut(why)));
+    }
     let (headers, bytes) = inputs_of(model, json, question.inputs.0, binary)?;
     if let Some(model) = model {
         check_inputs(model, &headers)?;
@@ -315,6 +322,18 @@ mod tests {
         assert_eq!((asked.id.as_deref(), asked.binary), (Some("7"), true));
         assert_eq!(asked.outputs.unwrap(), [("y".to_owned(), Some(false)), ("z".to_owned(), None)]);
         assert_eq!((headers[0].bytes, bytes), (1, vec![9]));
+    }
+
+    #[test]
+    fn a_parameter_that_would_change_the_answer_is_refused_by_name() {
+        let question = |count: u64| {
+            let input = json!({ "name": "a", "shape": [1], "datatype": "UINT8", "data": [9] });
+            json!({ "inputs": [input], "outputs": [{ "name": "y", "parameters": { "classification": count } }] }).to_string()
+        };
+        let refused = read(None, None, question(3).as_bytes()).err().unwrap();
+        assert_eq!(refused.code, "parameter-not-supported");
+        assert!(refused.message.contains("\"y\"") && refused.message.contains("classification"), "{refused}");
+        assert!(read(None, None, question(0).as_bytes()).is_ok(), "tritonclient writes 0 for none");
     }
 
     #[test]
