@@ -11,6 +11,7 @@ use app_package::fault::Fault;
 use app_package::oci::{ARTIFACT_TYPE, CONFIG_TYPE, Descriptor, MANIFEST_TYPE, PackedFile, build_manifest, config_json, layout};
 use clap::Args;
 use inference::check::CheckReport;
+use inference::examine::examine;
 use serde_json::json;
 
 use super::folder::{self, Folder};
@@ -100,6 +101,35 @@ pub fn open(dir: &Path, told: &Output) -> anyhow::Result<Result<Folder, ExitCode
             Ok(Err(ExitCode::from(AT_FAULT)))
         }
     }
+}
+
+/// As [`open`], for a package that is about to be sent: what the platform's check finds without the model is told before.
+pub fn examined(dir: &Path, told: &Output) -> anyhow::Result<Result<Folder, ExitCode>> {
+    let folder = match open(dir, told)? {
+        Ok(folder) => folder,
+        Err(code) => return Ok(Err(code)),
+    };
+    let faults = examine(dir, &folder.manifest);
+    if faults.is_empty() {
+        return Ok(Ok(folder));
+    }
+    let lang = told.language();
+    if told.json {
+        let faults: Vec<_> = faults.iter().map(|(step, e)| json!({"step": step, "code": e.code, "detail": e.message})).collect();
+        print(&json!({"ok": false, "faults": faults}));
+    } else {
+        for (step, e) in &faults {
+            eprintln!("{}  {}", lang.t("cli-failed"), lang.t(&format!("check-step-{step}")));
+            eprintln!("     {} [{}]\n     {}", reason(lang, e.code), e.code, e.message);
+        }
+    }
+    Ok(Err(ExitCode::from(AT_FAULT)))
+}
+
+/// Why a step failed, in words; its code where there are none.
+fn reason(lang: Lang, code: &str) -> String {
+    let key = format!("check-reason-{code}");
+    if lang.has(&key) { lang.t(&key) } else { code.to_owned() }
 }
 
 /// Faults as `file:line`, or as JSON.
@@ -295,10 +325,8 @@ fn tell_report(report: &CheckReport, code: &str, lang: Lang) {
         let mark = lang.t(if step.ok { "cli-ok" } else { "cli-failed" });
         let name = lang.t(&format!("check-step-{}", step.code));
         print_line!("{mark}  {name}  {:.1} ms", step.duration_ms);
-        if let Some(reason) = &step.reason {
-            let key = format!("check-reason-{reason}");
-            let words = if lang.has(&key) { lang.t(&key) } else { reason.clone() };
-            print_line!("     {words}");
+        if let Some(code) = &step.reason {
+            print_line!("     {}", reason(lang, code));
             print_line!("     {}", step.detail.as_deref().unwrap_or_default());
         }
     }
@@ -307,9 +335,11 @@ fn tell_report(report: &CheckReport, code: &str, lang: Lang) {
     }
     if let Some(card) = &report.run_card {
         let peak = f64::from(u32::try_from(card.peak_memory_bytes / 1024).unwrap_or(u32::MAX)) / 1024.0;
+        let steady = card.latency_ms.measured.is_none_or(|how| how.steady);
+        let uncertain = if steady { String::new() } else { format!(" ({})", lang.t("card-uncertain")) };
         let facts = [
-            ("card-median", format!("{:.2} ms", card.latency_ms.median)),
-            ("card-p95", format!("{:.2} ms", card.latency_ms.p95)),
+            ("card-median", format!("{:.2} ms{}", card.latency_ms.median, uncertain)),
+            ("card-p95", format!("{:.2} ms{}", card.latency_ms.p95, uncertain)),
             ("card-memory", format!("{peak:.1} MiB")),
             ("card-engine", format!("{} {}", card.engine, card.engine_version)),
             (

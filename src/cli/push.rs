@@ -1,5 +1,6 @@
-//! `pithead push`: a folder into the registry, as the browser does it: check first, skip what the server has, send the rest in chunks,
-//! go on after a lost connection, then put the manifest under its version, and sign it where that is asked for.
+//! `pithead push`: a folder into the registry, as the browser does it: check first (here what needs no platform, there the rest), skip what
+//! the server has, send what it has not in chunks, go on after a lost connection, then put the manifest under its version, and sign it where
+//! that is asked for.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -13,13 +14,12 @@ use reqwest::{Method, StatusCode, Url};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::client::{self, Credentials, MAX_ANSWER, Refused, Remote};
+use super::client::{self, Credentials, MAX_ANSWER, Remote};
 use super::folder::Folder;
 use super::package::{self, AT_FAULT, Output};
 use super::progress::Progress;
 use super::sign::{self, Key};
 use super::upload::{Source, send};
-use crate::base::i18n::error_text;
 use crate::release::model;
 
 /// `pithead push DIR --server URL --token-file FILE`.
@@ -80,7 +80,7 @@ pub fn push(args: &Push) -> anyhow::Result<ExitCode> {
     let server = client::site(&args.server, lang)?;
     let token = args.credentials.read(lang)?.ok_or_else(|| anyhow::anyhow!(lang.t("cli-token-needed")))?;
     let key = args.sign.as_deref().map(|file| Key::read(file, lang)).transpose()?;
-    let folder = match package::open(&args.dir, &args.told)? {
+    let folder = match package::examined(&args.dir, &args.told)? {
         Ok(folder) => folder,
         Err(code) => return Ok(code),
     };
@@ -159,16 +159,12 @@ async fn vendor(remote: &Remote) -> anyhow::Result<String> {
     Ok(target.vendor)
 }
 
-/// Before anything is sent: whether the version is there already, just as this; that it is not there otherwise.
+/// Whether the version is there already, just as this.
 async fn is_known(remote: &Remote, repository: &str, version: &str, digest: &Digest) -> anyhow::Result<bool> {
     let path = format!("/v2/{repository}/manifests/{version}");
     let head = remote.patiently(|| Ok(remote.request(Method::HEAD, remote.address(&path)?).header(ACCEPT, MANIFEST_TYPE))).await?;
     let there = (head.status() == StatusCode::OK).then(|| head.headers().get("docker-content-digest").and_then(|v| v.to_str().ok()));
-    match there.flatten() {
-        Some(there) if there == digest.as_str() => Ok(true),
-        Some(_) => Err(Refused(error_text(remote.lang, "release-version-taken", &[("version", version.to_owned())])).into()),
-        None => Ok(false),
-    }
+    Ok(there.flatten() == Some(digest.as_str()))
 }
 
 /// What the browser asks before it sends anything: the platform knows of faults that the folder does not show.

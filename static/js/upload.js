@@ -1,7 +1,7 @@
 // The upload of a release: choose or drop a folder (upload/choose.js), have app.yaml checked, send the files to the registry in parts
 // (upload/send.js) while the page says how far it is (upload/progress.js), finish. Texts come from data-* of [data-upload-texts].
 import { csrf, say } from "./page.js";
-import { folder, listen } from "./upload/choose.js";
+import { folder, listen, wrong } from "./upload/choose.js";
 import { Progress, fill } from "./upload/progress.js";
 import { Sender, Stop, renewed } from "./upload/send.js";
 
@@ -39,6 +39,7 @@ class Upload {
     try { answer = await post(this.urls.check, { yaml: this.yaml, files: files.map(({ path, size }) => ({ path, size })) }); } catch { this.say(this.texts.checkFailed, "danger"); return; }
     if (this.showFaults(answer)) return;
     if (!answer.ok) { this.say(said(answer) || (answer.status === 401 ? this.texts.denied : this.texts.checkFailed), "danger"); return; }
+    if (this.showFaults({ body: { faults: await wrong(files, this.texts) } })) return;
     this.say(this.texts.checkedOk, "success");
     this.progress.list(files);
     this.parts.start.hidden = false;

@@ -138,6 +138,52 @@ fn check_runs_the_model_in_a_confined_child() {
     assert!(out.contains("not-onnx"), "{out}");
 }
 
+/// A change of a folder, and the code that both commands tell; none where it is no fault.
+type Odd = (&'static str, fn(&Path));
+
+#[test]
+fn check_and_push_agree_on_odd_packages() {
+    let write = |dir: &Path, name: &str, bytes: &[u8]| std::fs::write(dir.join(name), bytes).unwrap();
+    let odd: [Odd; 11] = [
+        ("", |_| ()),
+        ("", |dir| {
+            std::fs::create_dir_all(dir.join(".git")).unwrap();
+            std::fs::write(dir.join(".git/train.py"), "import os").unwrap();
+            std::fs::write(dir.join("golden/.DS_Store"), "x").unwrap();
+        }),
+        ("file-special", |dir| std::os::unix::fs::symlink("/etc/passwd", dir.join("golden/link.csv")).unwrap()),
+        ("file-program", |dir| std::fs::write(dir.join("train.py"), "import os").unwrap()),
+        ("file-kind-unknown", |dir| std::fs::write(dir.join("manual.pdf"), "%PDF-1.7").unwrap()),
+        ("file-too-large", |dir| std::fs::File::create(dir.join("golden/1.csv")).unwrap().set_len(20_000_001).unwrap()),
+        ("file-empty", |dir| std::fs::write(dir.join("golden/1.json"), "").unwrap()),
+        ("file-kind-mismatch", |dir| std::fs::write(dir.join("golden/1.json"), "{'values': 1}").unwrap()),
+        ("expect-unreadable", |dir| std::fs::write(dir.join("golden/1.json"), "[1]").unwrap()),
+        ("not-onnx", |dir| std::fs::write(dir.join("model.onnx"), "this is no model").unwrap()),
+        ("tensor-mismatch", |dir| {
+            let yaml = std::fs::read_to_string(dir.join("app.yaml")).unwrap();
+            assert!(yaml.contains("inputs:\n  - name: "));
+            std::fs::write(dir.join("app.yaml"), yaml.replacen("inputs:\n  - name: ", "inputs:\n  - name: other-", 1)).unwrap();
+        }),
+    ];
+    let folder = Folder::new();
+    for (n, (code, change)) in odd.into_iter().enumerate() {
+        let dir = folder.0.join(n.to_string());
+        copy(&demo("coke-quality"), &dir);
+        write(&dir, "notes.txt", b"a file that nobody names");
+        change(&dir);
+        let dir = dir.to_str().unwrap();
+        let checked = pithead(&["check", dir, "--ort-lib", &ort_lib()]);
+        // Nobody listens there: a package without fault comes as far as the network.
+        let pushed = pithead(&["push", dir, "--server", "http://127.0.0.1:9", "--token", "t"]);
+        let fault = i32::from(!code.is_empty());
+        assert_eq!(checked.0, fault, "{code}: {checked:?}");
+        assert_eq!(pushed.0, if fault == 1 { 1 } else { 2 }, "{code}: {pushed:?}");
+        let words = Lang::En.t(&format!("check-reason-{code}"));
+        let said = |(_, out, err): &(i32, String, String)| [out, err].iter().any(|text| text.contains(code) || text.contains(&words));
+        assert!(said(&checked) && said(&pushed), "{code}: {checked:?} {pushed:?}");
+    }
+}
+
 async fn settled(app: &App, actor: &Actor, slug: &str, version: &str) -> ReleaseDetail {
     let deadline = Instant::now() + Duration::from_secs(90);
     loop {
@@ -194,17 +240,29 @@ async fn push_uploads_and_the_platform_checks() {
     );
     assert!(!err.contains("model.onnx"), "{err}");
 
-    // A model that is none is taken, and fails its check with that reason.
+    // A model that is none is told before anything is sent.
     let broken = folder.0.join("broken");
     copy(&demo("coke-quality"), &broken);
     let yaml = std::fs::read_to_string(broken.join("app.yaml")).unwrap();
     std::fs::write(broken.join("app.yaml"), yaml.replacen("version: 1.0.0", "version: 1.0.1", 1)).unwrap();
     std::fs::write(broken.join("model.onnx"), b"this is no model").unwrap();
-    assert_eq!(run(broken, token.clone()).await.unwrap().0, 0);
+    let (code, out, err) = run(broken.clone(), token.clone()).await.unwrap();
+    assert!(code == 1 && out.contains("not-onnx") && !err.contains("%"), "{out} {err}");
+    // A wrong result is seen only when the model runs. The version is free then, and the corrected bytes take it.
+    let good = std::fs::read(demo("coke-quality").join("golden/1.json")).unwrap();
+    std::fs::copy(demo("coke-quality").join("model.onnx"), broken.join("model.onnx")).unwrap();
+    std::fs::copy(demo("coke-quality").join("golden/2.json"), broken.join("golden/1.json")).unwrap();
+    assert_eq!(run(broken.clone(), token.clone()).await.unwrap().0, 0);
     let detail = settled(&app, &actor, "coke-quality", "1.0.1").await;
-    assert_eq!(detail.release.state, ReleaseState::Failed);
     let (report, _) = detail.report.unwrap();
-    assert!(report.steps.iter().any(|s| s.reason.as_deref() == Some("not-onnx")), "{report:?}");
+    assert!(report.steps.iter().any(|s| s.reason.as_deref() == Some("golden-mismatch")), "{report:?}");
+    let sample = &report.golden.as_ref().unwrap().samples[0];
+    assert!(!sample.ok && sample.worst_difference > 0.0, "{sample:?}");
+    std::fs::write(broken.join("golden/1.json"), good).unwrap();
+    let (code, out, err) = run(broken, token.clone()).await.unwrap();
+    assert_eq!(code, 0, "{out} {err}");
+    let corrected = settled(&app, &actor, "coke-quality", "1.0.1").await;
+    assert_eq!((corrected.release.state, corrected.release.id), (ReleaseState::Ready, detail.release.id));
 
     // The same version with other bytes, and a bad token, are refused with the reason.
     let changed = folder.0.join("changed");

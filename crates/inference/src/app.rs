@@ -33,7 +33,7 @@ impl App {
     /// `engine-unsuitable`, `model-load`, `out-of-memory`, `tensor-mismatch`, `alarm-rule-…`.
     pub fn open(dir: &Path, manifest: AppManifest, engine: &dyn Engine, threads: usize) -> Result<Self> {
         let session = load(dir, &manifest, engine, threads)?;
-        tensors::check(&manifest, session.as_ref())?;
+        tensors::check(&manifest, session.inputs(), session.outputs())?;
         let rules = Rules::compile(&manifest.pipeline.alarms, &manifest.pipeline.post)?;
         Self::assemble(dir, manifest, session, rules)
     }

@@ -17,9 +17,10 @@ use crate::{
     engine::Engine,
     error::{AppError, Result},
     golden::{self, GoldenReport},
+    measure::{self, Latency, Throughput, Times, Turns},
     model_file::{self, Structure},
     picture,
-    probe::{self, OddInput, Throughput},
+    probe::{self, OddInput},
     sandbox::Confinement,
     table, tensors,
 };
@@ -42,14 +43,18 @@ pub const STEPS: [&str; 11] = [
 /// Settings of a check.
 #[derive(Debug, Clone, Copy)]
 pub struct CheckOptions {
-    /// Predictions that the latency figures are made of, after three warm-ups. Throughput is measured for 4 ms for each, on either
-    /// number of threads.
+    /// Predictions of a round; [`measure`] says how many rounds there are, and when a round of a slow or a very fast app ends. Throughput on
+    /// two threads is measured for 4 ms for each, and loading is repeated for 10 ms for each.
     pub iterations: u32,
 }
 
 impl CheckOptions {
     fn throughput_time(self) -> Duration {
         Duration::from_millis(4).saturating_mul(self.iterations)
+    }
+
+    fn load_time(self) -> Duration {
+        Duration::from_millis(10).saturating_mul(self.iterations)
     }
 }
 
@@ -102,13 +107,13 @@ pub struct RunCard {
     pub engine: String,
     pub engine_version: String,
     pub hardware: Hardware,
-    /// Share of labelled golden samples that are right.
+    /// Share of labelled golden samples that are right; the manifest says which are labelled.
     pub accuracy: Option<f64>,
     /// Golden samples, all reproduced.
     pub golden_total: u32,
-    /// A whole prediction of the first golden input on one thread, decoding included.
+    /// Whole predictions of the golden samples.
     pub latency_ms: Latency,
-    /// Time for inspecting and loading the model.
+    /// Time for inspecting and loading the model: the median of up to five times.
     pub load_ms: f64,
     /// Growth of the process's peak resident memory (`VmHWM`) over its resident memory before the model was loaded (engine library already
     /// in); 0 where the system does not tell. Where decoding the listing's pictures took more than the app ever did, that peak is not the
@@ -116,7 +121,7 @@ pub struct RunCard {
     pub peak_memory_bytes: u64,
     /// Size of the model file with its external data.
     pub model_bytes: u64,
-    /// Whole predictions of the first golden input in a second.
+    /// Whole predictions in a second.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub throughput: Option<Throughput>,
     /// What the model is made of.
@@ -140,21 +145,40 @@ pub struct Hardware {
     pub architecture: String,
 }
 
-/// Times of a whole prediction, in milliseconds.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct Latency {
-    /// Half of the predictions were faster.
-    pub median: f64,
-    /// 95 % were faster.
-    pub p95: f64,
-    /// 99 % were faster; 0 in reports from before it was measured.
-    #[serde(default)]
-    pub p99: f64,
+/// Checks the package in `dir`, while nothing else works on the machine that the caller knows of. Blocking.
+pub fn run(dir: &Path, manifest: &AppManifest, engine: &dyn Engine, options: &CheckOptions) -> CheckReport {
+    run_observed(dir, manifest, engine, options, &Quiet::Kept, &mut |_| {})
 }
 
-/// Checks the package in `dir`. Blocking.
-pub fn run(dir: &Path, manifest: &AppManifest, engine: &dyn Engine, options: &CheckOptions) -> CheckReport {
-    run_observed(dir, manifest, engine, options, &mut |_| {})
+/// Whether others work on the machine while times are measured.
+#[derive(Debug)]
+pub enum Quiet {
+    /// The caller keeps others away.
+    Kept,
+    /// Those who have joined these turns wait.
+    Turns(Turns),
+    /// Nobody can be kept away.
+    Unknown,
+}
+
+impl Quiet {
+    /// Keeps others away until the guard is dropped; whether that went.
+    fn begin(&self) -> (bool, Option<Together<'_>>) {
+        match self {
+            Self::Kept => (true, None),
+            Self::Turns(turns) => (turns.alone(), Some(Together(turns))),
+            Self::Unknown => (false, None),
+        }
+    }
+}
+
+/// Lets others work again when it is dropped.
+struct Together<'a>(&'a Turns);
+
+impl Drop for Together<'_> {
+    fn drop(&mut self) {
+        self.0.together();
+    }
 }
 
 /// As [`run`], telling each step as it ends, so that a parent process knows how far a child came.
@@ -163,10 +187,11 @@ pub fn run_observed(
     manifest: &AppManifest,
     engine: &dyn Engine,
     options: &CheckOptions,
+    quiet: &Quiet,
     observe: &mut dyn FnMut(&Step),
 ) -> CheckReport {
     let mut check = Check { report: CheckReport::default(), observe };
-    let run_card = all_steps(&mut check, dir, manifest, engine, *options);
+    let run_card = all_steps(&mut check, dir, manifest, engine, *options, quiet);
     let mut report = check.report;
     report.passed = run_card.is_some();
     report.run_card = run_card;
@@ -193,7 +218,14 @@ impl Check<'_> {
     }
 }
 
-fn all_steps(check: &mut Check<'_>, dir: &Path, manifest: &AppManifest, engine: &dyn Engine, options: CheckOptions) -> Option<RunCard> {
+fn all_steps(
+    check: &mut Check<'_>,
+    dir: &Path,
+    manifest: &AppManifest,
+    engine: &dyn Engine,
+    options: CheckOptions,
+    quiet: &Quiet,
+) -> Option<RunCard> {
     let before = memory("VmRSS:");
     let early_peak = memory("VmHWM:");
     let structure = check.step("files", |_| files(dir, manifest))?;
@@ -203,7 +235,7 @@ fn all_steps(check: &mut Check<'_>, dir: &Path, manifest: &AppManifest, engine: 
     let loading = Instant::now();
     let session = check.step("onnx-load", |_| app::load(dir, manifest, engine, 1))?;
     let load_ms = millis(loading);
-    check.step("tensors-match", |_| tensors::check(manifest, session.as_ref()))?;
+    check.step("tensors-match", |_| tensors::check(manifest, session.inputs(), session.outputs()))?;
     let rules = check.step("alarm-rules", |_| Rules::compile(&manifest.pipeline.alarms, &manifest.pipeline.post))?;
     let (mut app, golden) = check.step("golden", |report| {
         let mut app = App::assemble(dir, manifest.clone(), session, rules)?;
@@ -216,17 +248,23 @@ fn all_steps(check: &mut Check<'_>, dir: &Path, manifest: &AppManifest, engine: 
     check.step("repeatability", |_| probe::repeat(&mut app))?;
     let input = tensors::input_shape(&manifest.pipeline.pre);
     let odd_inputs = check.step("odd-input", |_| probe::odd_inputs(app.session_mut(), &input))?;
-    let latency_ms = check.step("latency", |_| latency(&mut app, options.iterations))?;
-    // The peak is read before throughput loads a second session: a node loads one only.
-    let high_water = memory("VmHWM:");
-    let throughput = check.step("throughput", |_| {
-        let one_thread = probe::per_second(&mut app, options.throughput_time())?;
-        let mut second = App::open(dir, manifest.clone(), engine, 2)?;
-        Ok(Throughput { one_thread, two_threads: probe::per_second(&mut second, options.throughput_time())? })
+    // The peak is read before anything is loaded a second time, and before the times of many runs are kept.
+    let (high_water, resident) = (memory("VmHWM:"), memory("VmRSS:"));
+    let (alone, others) = quiet.begin();
+    let (times, load_ms) = check.step("latency", |report| {
+        let times = measure::times(&mut app, options.iterations, alone)?;
+        note_times(report, &times);
+        Ok((times, load_again(dir, manifest, engine, options.load_time(), load_ms)))
     })?;
+    let throughput = check.step("throughput", |_| {
+        let mut second = App::open(dir, manifest.clone(), engine, 2)?;
+        let two_threads = measure::per_second(&mut second, times.samples.len(), options.throughput_time())?;
+        Ok(Throughput { one_thread: times.per_second, two_threads })
+    })?;
+    drop(others);
     let peak_memory_bytes = check.step("memory", |_| {
         let peak = high_water;
-        let own = if pictures_peak == Some(peak) { memory("VmRSS:") } else { peak };
+        let own = if pictures_peak == Some(peak) { resident } else { peak };
         let peak = own.saturating_sub(before);
         let declared = u64::from(manifest.resources.memory_mib) << 20;
         if peak <= declared {
@@ -241,7 +279,7 @@ fn all_steps(check: &mut Check<'_>, dir: &Path, manifest: &AppManifest, engine: 
         hardware: hardware(),
         accuracy: golden.accuracy,
         golden_total: golden.total,
-        latency_ms,
+        latency_ms: times.latency,
         load_ms,
         peak_memory_bytes,
         model_bytes: structure.bytes,
@@ -254,7 +292,7 @@ fn all_steps(check: &mut Check<'_>, dir: &Path, manifest: &AppManifest, engine: 
 
 /// Every named file is there, inside the package, the listing's pictures are pictures, and the model is ONNX. Returns what the model is
 /// made of.
-fn files(dir: &Path, manifest: &AppManifest) -> Result<Structure> {
+pub(crate) fn files(dir: &Path, manifest: &AppManifest) -> Result<Structure> {
     for name in manifest.golden.iter().flat_map(|g| [&g.input, &g.expect]) {
         model_file::package_file(dir, name)?;
     }
@@ -323,29 +361,34 @@ fn verdict(golden: &GoldenReport) -> Result<()> {
 fn even_windows(app: &App) -> Result<()> {
     if matches!(app.manifest().pipeline.pre, Pre::Window(_)) {
         for golden in &app.manifest().golden {
-            let checked = table::check(&golden::read(app, &golden.input)?);
+            let checked = table::check(&golden::read(app.dir(), &golden.input)?);
             checked.map_err(|e| AppError::new(e.code, format!("`{}`: {}", golden.name, e.message)))?;
         }
     }
     Ok(())
 }
 
-fn latency(app: &mut App, iterations: u32) -> Result<Latency> {
-    let name = app.manifest().golden.first().map(|g| g.input.clone()).unwrap_or_default();
-    let input = golden::read(app, &name)?;
-    let params = serde_json::Map::new();
-    for _ in 0..3 {
-        app.predict(&input, &params, "")?;
+/// Each sample's time is that of the runs which the percentiles are of.
+fn note_times(report: &mut CheckReport, times: &Times) {
+    let samples = report.golden.iter_mut().flat_map(|golden| &mut golden.samples);
+    for (sample, median) in samples.zip(&times.samples) {
+        (sample.latency_ms, sample.runs) = (*median, times.runs_each);
     }
-    let mut times = Vec::with_capacity(iterations.max(1) as usize);
-    for _ in 0..iterations.max(1) {
-        let started = Instant::now();
-        app.predict(&input, &params, "")?;
-        times.push(millis(started));
+}
+
+/// The median of the times of loading, where the first took `first`: up to five, until their sum reaches a time.
+fn load_again(dir: &Path, manifest: &AppManifest, engine: &dyn Engine, time: Duration, first: f64) -> f64 {
+    let mut times = vec![first];
+    while times.len() < 5 && times.iter().sum::<f64>() < time.as_secs_f64() * 1e3 {
+        let loading = Instant::now();
+        // It was loaded once; that there is no room for a second one beside it is no fault of the app.
+        if app::load(dir, manifest, engine, 1).is_err() {
+            break;
+        }
+        times.push(millis(loading));
     }
     times.sort_by(f64::total_cmp);
-    let at = |percent: usize| times.get((times.len() * percent / 100).min(times.len() - 1)).copied().unwrap_or(0.0);
-    Ok(Latency { median: at(50), p95: at(95), p99: at(99) })
+    times.get(times.len() / 2).copied().unwrap_or(first)
 }
 
 fn millis(started: Instant) -> f64 {

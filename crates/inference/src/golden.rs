@@ -1,6 +1,6 @@
 //! Golden samples: does this engine on this machine give the results that the developer promised, and are they right?
 
-use std::time::Instant;
+use std::{path::Path, time::Instant};
 
 use app_package::{
     manifest::{Golden, Tolerance, Truth},
@@ -39,7 +39,7 @@ pub struct SampleReport {
     pub name: String,
     /// Whether the expected result came.
     pub ok: bool,
-    /// Largest difference of a score or value from the expected one.
+    /// Largest difference of a score or value from the expected one; the score of what is missing or too much counts whole.
     pub worst_difference: f64,
     /// The result agrees with what is really there; absent where nobody labelled it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -47,8 +47,11 @@ pub struct SampleReport {
     /// Why the sample is not ok.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
-    /// Time of the prediction, decoding included, in milliseconds.
+    /// Time of a prediction, decoding included, in milliseconds: the median of `runs`, or the one cold run of this report where that is 0.
     pub latency_ms: f64,
+    /// Measured runs that the time is of.
+    #[serde(default)]
+    pub runs: u32,
 }
 
 /// Runs every sample with default parameters. Never fails: what goes wrong is in the report.
@@ -69,20 +72,25 @@ pub fn run(app: &mut App) -> GoldenReport {
 }
 
 /// Reads a sample's file, bounded. Codes `file-missing`, `input-too-large`.
-pub(crate) fn read(app: &App, name: &str) -> Result<Vec<u8>> {
-    let (path, size) = model_file::package_file(app.dir(), name)?;
+pub(crate) fn read(dir: &Path, name: &str) -> Result<Vec<u8>> {
+    let (path, size) = model_file::package_file(dir, name)?;
     if usize::try_from(size).is_ok_and(|size| size <= MAX_INPUT) {
         return std::fs::read(path).map_err(|e| AppError::new("file-missing", format!("`{name}`: {e}")));
     }
     Err(AppError::new("input-too-large", format!("`{name}` has {size} bytes; at most {MAX_INPUT} are read")))
 }
 
+/// The result that a sample promises. Codes as [`read`], and `expect-unreadable`.
+pub(crate) fn expected(dir: &Path, golden: &Golden) -> Result<AppOutput> {
+    serde_json::from_slice(text::unmarked(&read(dir, &golden.expect)?))
+        .map_err(|e| AppError::new("expect-unreadable", format!("`{}`: {e}", golden.expect)))
+}
+
 fn sample(app: &mut App, golden: &Golden) -> SampleReport {
     let mut report = SampleReport { name: golden.name.clone(), ..SampleReport::default() };
     let outcome = (|| {
-        let input = read(app, &golden.input)?;
-        let expected: AppOutput = serde_json::from_slice(text::unmarked(&read(app, &golden.expect)?))
-            .map_err(|e| AppError::new("expect-unreadable", format!("`{}`: {e}", golden.expect)))?;
+        let input = read(app.dir(), &golden.input)?;
+        let expected = expected(app.dir(), golden)?;
         let started = Instant::now();
         let result = app.predict(&input, &serde_json::Map::new(), "golden")?;
         report.latency_ms = started.elapsed().as_secs_f64() * 1e3;
@@ -90,8 +98,9 @@ fn sample(app: &mut App, golden: &Golden) -> SampleReport {
         if let Some(fault) = result.rule_faults.first() {
             return Err(AppError::new("alarm-rule-failed", format!("rule `{}`: {}", fault.rule, fault.message)));
         }
-        report.worst_difference = compare(&expected, &result, &golden.tolerance)?;
-        Ok(())
+        let compared = compare(&expected, &result, &golden.tolerance);
+        report.worst_difference = compared.worst;
+        compared.fault.map_or(Ok(()), Err)
     })();
     report.ok = outcome.is_ok();
     report.message = outcome.err().map(|e: AppError| {
@@ -102,18 +111,44 @@ fn sample(app: &mut App, golden: &Golden) -> SampleReport {
     report
 }
 
-/// The largest difference, or code `golden-mismatch` at the first thing out of tolerance.
-pub fn compare(expected: &AppOutput, result: &AppOutput, tolerance: &Tolerance) -> Result<f64> {
-    let mismatch = |message: String| AppError::new("golden-mismatch", message);
-    let mut worst = 0f64;
-    let mut near = |what: &str, a: f64, b: f64| {
-        let difference = (a - b).abs();
-        worst = worst.max(difference);
-        if difference <= tolerance.absolute + tolerance.relative * b.abs() {
-            return Ok(());
+/// How far a result is from the expected one.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Compared {
+    /// Largest difference of a score or value, out of tolerance or not.
+    pub worst: f64,
+    /// The first thing out of tolerance, with code `golden-mismatch`.
+    pub fault: Option<AppError>,
+}
+
+impl Compared {
+    fn mismatch(&mut self, message: impl FnOnce() -> String) {
+        self.fault.get_or_insert_with(|| AppError::new("golden-mismatch", message()));
+    }
+
+    /// JSON knows no other numbers than finite ones.
+    fn differs(&mut self, difference: f64) {
+        self.worst = self.worst.max(if difference.is_finite() { difference } else { f64::MAX });
+    }
+
+    /// A score or value beside the expected one.
+    fn near(&mut self, what: impl std::fmt::Display, found: f64, expected: f64, tolerance: &Tolerance) {
+        let difference = (found - expected).abs();
+        self.differs(difference);
+        if difference.is_nan() || difference > tolerance.absolute + tolerance.relative * expected.abs() {
+            self.mismatch(|| format!("{what} is {found}, expected {expected}"));
         }
-        Err(mismatch(format!("{what} is {a}, expected {b}")))
-    };
+    }
+
+    /// A finding that stands on one side only: on the other one its score is 0.
+    fn alone(&mut self, score: f32, message: impl FnOnce() -> String) {
+        self.differs(f64::from(score.abs()));
+        self.mismatch(message);
+    }
+}
+
+/// Compares all of a result with what is expected, also after the first thing that differs.
+pub fn compare(expected: &AppOutput, result: &AppOutput, tolerance: &Tolerance) -> Compared {
+    let mut seen = Compared::default();
     let counts = [
         ("detections", result.detections.len(), expected.detections.len()),
         ("classes", result.classes.len(), expected.classes.len()),
@@ -121,31 +156,42 @@ pub fn compare(expected: &AppOutput, result: &AppOutput, tolerance: &Tolerance) 
     ];
     for (what, a, b) in counts {
         if a != b {
-            return Err(mismatch(format!("{a} {what}, expected {b}")));
+            seen.mismatch(|| format!("{a} {what}, expected {b}"));
         }
     }
     for e in &expected.classes {
-        let found = result.classes.iter().find(|c| c.label == e.label);
-        let found = found.ok_or_else(|| mismatch(format!("class `{}` is missing", e.label)))?;
+        let Some(found) = result.classes.iter().find(|c| c.label == e.label) else {
+            seen.alone(e.score, || format!("class `{}` is missing", e.label));
+            continue;
+        };
         let share = |score: f32| (0.0..=1.0).contains(&score);
         // Logits in place of probabilities are the commonest slip in exporting a classifier.
         let logits = if share(e.score) && !share(found.score) { " (do the scores need `softmax: true`?)" } else { "" };
-        near(&format!("class `{}`{logits}", e.label), f64::from(found.score), f64::from(e.score))?;
+        seen.near(format_args!("class `{}`{logits}", e.label), f64::from(found.score), f64::from(e.score), tolerance);
     }
     for e in &expected.values {
-        let found = result.values.iter().find(|v| v.id == e.id);
-        let found = found.ok_or_else(|| mismatch(format!("value `{}` is missing", e.id)))?;
-        near(&format!("value `{}`", e.id), found.value, e.value)?;
+        match result.values.iter().find(|v| v.id == e.id) {
+            Some(found) => seen.near(format_args!("value `{}`", e.id), found.value, e.value, tolerance),
+            None => seen.mismatch(|| format!("value `{}` is missing", e.id)),
+        }
     }
     let mut free: Vec<_> = result.detections.iter().collect();
     for e in &expected.detections {
         let overlap = |bbox: &[f32; 4]| post::iou(&corners(bbox), &corners(&e.bbox));
         let best = free.iter().enumerate().filter(|(_, d)| d.label == e.label && overlap(&d.bbox) >= LEAST_IOU);
         let best = best.max_by(|a, b| overlap(&a.1.bbox).total_cmp(&overlap(&b.1.bbox))).map(|(at, _)| at);
-        let at = best.ok_or_else(|| mismatch(format!("no `{}` at {:?}", e.label, e.bbox)))?;
-        near(&format!("score of `{}`", e.label), f64::from(free.swap_remove(at).score), f64::from(e.score))?;
+        match best {
+            Some(at) => {
+                let found = free.swap_remove(at);
+                seen.near(format_args!("score of `{}`", e.label), f64::from(found.score), f64::from(e.score), tolerance);
+            }
+            None => seen.alone(e.score, || format!("no `{}` at {:?}", e.label, e.bbox)),
+        }
     }
-    Ok(worst)
+    for found in free {
+        seen.alone(found.score, || format!("`{}` at {:?} is not expected", found.label, found.bbox));
+    }
+    seen
 }
 
 fn corners([x, y, w, h]: &[f32; 4]) -> [f32; 4] {

@@ -1,12 +1,12 @@
 //! Looks at an ONNX file before any engine does: is it ONNX at all, and where does its external data lie?
 //!
 //! A hand-written walk over the protobuf wire format (onnx.proto3, IR version 3 and later). It reads only tags, lengths, names of
-//! operators, versions of operator sets and the key/value pairs of external data, and seeks over the weights, so a 2 GiB model costs no
-//! memory. ONNX Runtime 1.26 refuses data paths that leave the folder as well; this check does not depend on that, also sees symbolic
+//! operators, versions of operator sets and the key/value pairs of external data, on demand also the tensors that the graph takes and gives,
+//! and seeks over the weights, so a 2 GiB model costs no memory. ONNX Runtime 1.26 refuses data paths that leave the folder as well; this check does not depend on that, also sees symbolic
 //! links, and gives a reason in our words.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashSet},
     fs::File,
     io::{BufReader, Read, Seek, SeekFrom},
     path::{Component, Path, PathBuf},
@@ -29,6 +29,11 @@ enum Kind {
     Tensor,
     Entry,
     Opset,
+    Value,
+    Type,
+    TensorType,
+    Shape,
+    Dimension,
 }
 
 impl Kind {
@@ -44,6 +49,10 @@ impl Kind {
             (Self::Graph, 15) | (Self::Attribute, 22 | 23) => Self::Sparse,
             (Self::Graph, 5) | (Self::Attribute, 5 | 10) | (Self::Sparse, 1 | 2) => Self::Tensor,
             (Self::Tensor, 13) => Self::Entry,
+            (Self::Value, 2) => Self::Type,
+            (Self::Type, 1) => Self::TensorType,
+            (Self::TensorType, 2) => Self::Shape,
+            (Self::Shape, 1) => Self::Dimension,
             _ => return None,
         })
     }
@@ -69,6 +78,26 @@ pub struct Structure {
     pub external_files: u32,
 }
 
+/// What a graph takes or gives, as its file says.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Header {
+    /// Name in the graph.
+    pub name: String,
+    /// Number of the element type in onnx.proto3; 0 for what is no tensor.
+    pub element: u64,
+    /// Dimensions, -1 where one is dynamic; none where the file leaves the shape to the engine.
+    pub shape: Option<Vec<i64>>,
+}
+
+/// Inputs and outputs of a model; weights that old files list among the inputs are left out.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Signature {
+    pub inputs: Vec<Header>,
+    pub outputs: Vec<Header>,
+    weights: HashSet<String>,
+    open: Header,
+}
+
 struct Walk {
     file: BufReader<File>,
     position: u64,
@@ -77,6 +106,8 @@ struct Walk {
     graph: bool,
     opsets: BTreeMap<String, u64>,
     operators: BTreeMap<String, u32>,
+    /// Kept where the caller asks for it.
+    signature: Option<Signature>,
 }
 
 fn not_onnx(why: &str) -> AppError {
@@ -121,11 +152,30 @@ impl Walk {
         String::from_utf8(text).map_err(|_| not_onnx("a text is not UTF-8"))
     }
 
+    fn seen(&mut self, note: impl FnOnce(&mut Signature)) {
+        if let Some(signature) = &mut self.signature {
+            note(signature);
+        }
+    }
+
+    /// An input (field 11) or output (field 12) of the model's graph.
+    fn header(&mut self, field: u64, stop: u64) -> Result<()> {
+        self.seen(|s| s.open = Header::default());
+        self.message(Kind::Value, stop, 2)?;
+        let Some(signature) = &mut self.signature else { return Ok(()) };
+        let list = if field == 11 { &mut signature.inputs } else { &mut signature.outputs };
+        if list.len() >= MAX_LOCATIONS {
+            return Err(not_onnx("it takes or gives too much"));
+        }
+        list.push(std::mem::take(&mut signature.open));
+        Ok(())
+    }
+
     fn message(&mut self, kind: Kind, end: u64, depth: u32) -> Result<()> {
         if depth > MAX_DEPTH {
             return Err(not_onnx("it is nested too deeply"));
         }
-        let (mut key, mut value, mut version) = (String::new(), String::new(), 0);
+        let (mut key, mut value, mut version, mut dimension) = (String::new(), String::new(), 0, -1);
         while self.position < end {
             let tag = self.varint()?;
             let field = tag >> 3;
@@ -133,8 +183,11 @@ impl Walk {
                 0 => {
                     let number = self.varint()?;
                     self.ir_version |= kind == Kind::Model && field == 1;
-                    if (kind, field) == (Kind::Opset, 2) {
-                        version = number;
+                    match (kind, field) {
+                        (Kind::Opset, 2) => version = number,
+                        (Kind::Dimension, 1) => dimension = i64::try_from(number).unwrap_or(-1),
+                        (Kind::TensorType, 1) => self.seen(|s| s.open.element = number),
+                        _ => {}
                     }
                 }
                 1 => self.skip(8)?,
@@ -156,6 +209,19 @@ impl Walk {
                             }
                         }
                         (Kind::Entry, 2) => value = self.text(length)?,
+                        // The model's own graph is one below the model; those of loops and branches lie deeper.
+                        (Kind::Graph, 11 | 12) if depth == 1 && self.signature.is_some() => self.header(field, stop)?,
+                        (Kind::Value, 1) => {
+                            let name = self.text(length)?;
+                            self.seen(|s| s.open.name = name);
+                        }
+                        // A weight of the model's own graph.
+                        (Kind::Tensor, 8) if depth == 2 && self.signature.is_some() => {
+                            let name = self.text(length)?;
+                            self.seen(|s| {
+                                s.weights.insert(name);
+                            });
+                        }
                         _ => match kind.child(field) {
                             Some(child) => {
                                 self.graph |= kind == Kind::Model && child == Kind::Graph;
@@ -170,6 +236,15 @@ impl Walk {
         }
         if self.position != end {
             return Err(not_onnx("a field runs past its end"));
+        }
+        if kind == Kind::Dimension {
+            self.seen(|s| s.open.shape.get_or_insert_default().push(dimension));
+        }
+        if kind == Kind::Shape {
+            // That of a number has no dimension.
+            self.seen(|s| {
+                s.open.shape.get_or_insert_default();
+            });
         }
         if kind == Kind::Opset && self.opsets.len() < MAX_NAMES {
             self.opsets.insert(if key.is_empty() { "ai.onnx".to_owned() } else { key.clone() }, version);
@@ -190,15 +265,28 @@ impl Walk {
 ///
 /// Codes: `model-unreadable`, `not-onnx`, `external-data-outside`, `external-data-missing`, `external-data-too-many`.
 pub fn inspect(root: &Path, model: &Path) -> Result<Structure> {
-    look(root, model).map(|(structure, _)| structure)
+    look(root, model, None).map(|looked| looked.structure)
 }
 
 /// The files of a model's external data, which lie below `root`. Codes as [`inspect`].
 pub fn external_data(root: &Path, model: &Path) -> Result<Vec<PathBuf>> {
-    look(root, model).map(|(_, files)| files)
+    look(root, model, None).map(|looked| looked.files)
 }
 
-fn look(root: &Path, model: &Path) -> Result<(Structure, Vec<PathBuf>)> {
+/// The tensors that a model takes and gives, as its file says. Codes as [`inspect`].
+pub fn signature(root: &Path, model: &Path) -> Result<Signature> {
+    let mut signature = look(root, model, Some(Signature::default()))?.signature.unwrap_or_default();
+    signature.inputs.retain(|input| !signature.weights.contains(&input.name));
+    Ok(signature)
+}
+
+struct Looked {
+    structure: Structure,
+    files: Vec<PathBuf>,
+    signature: Option<Signature>,
+}
+
+fn look(root: &Path, model: &Path, signature: Option<Signature>) -> Result<Looked> {
     let file = File::open(model).map_err(|e| AppError::new("model-unreadable", e.to_string()))?;
     let size = file.metadata().map_err(|e| AppError::new("model-unreadable", e.to_string()))?.len();
     let mut walk = Walk {
@@ -209,6 +297,7 @@ fn look(root: &Path, model: &Path) -> Result<(Structure, Vec<PathBuf>)> {
         graph: false,
         opsets: BTreeMap::new(),
         operators: BTreeMap::new(),
+        signature,
     };
     walk.message(Kind::Model, size, 0)?;
     if !(walk.ir_version && walk.graph) {
@@ -226,7 +315,8 @@ fn look(root: &Path, model: &Path) -> Result<(Structure, Vec<PathBuf>)> {
         bytes = bytes.saturating_add(more);
         files.push(file);
     }
-    Ok((Structure { bytes, opsets: walk.opsets, operators: walk.operators, external_files }, files))
+    let structure = Structure { bytes, opsets: walk.opsets, operators: walk.operators, external_files };
+    Ok(Looked { structure, files, signature: walk.signature })
 }
 
 /// Path and size of a file of external data, which must lie below `root`.

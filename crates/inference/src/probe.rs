@@ -1,6 +1,4 @@
-//! How a loaded model behaves beyond its golden samples: the same twice, odd input, and how much it does in a second.
-
-use std::time::{Duration, Instant};
+//! How a loaded model behaves beyond its golden samples: the same twice, and odd input.
 
 use serde::{Deserialize, Serialize};
 
@@ -16,15 +14,6 @@ const REPEAT_TOLERANCE: f32 = 1e-5;
 /// Most elements of an odd input; a model with a larger input is not asked.
 const MAX_ELEMENTS: usize = 64 << 20;
 
-/// Predictions in a second.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct Throughput {
-    /// The engine on one thread.
-    pub one_thread: f64,
-    /// The engine on two threads.
-    pub two_threads: f64,
-}
-
 /// What the model did with an input that no developer thinks of.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OddInput {
@@ -37,7 +26,7 @@ pub struct OddInput {
 /// Runs the first golden input twice; returns the largest relative difference of any output. Code `not-repeatable`.
 pub fn repeat(app: &mut App) -> Result<f32> {
     let name = app.manifest().golden.first().map(|g| g.input.clone()).unwrap_or_default();
-    let bytes = golden::read(app, &name)?;
+    let bytes = golden::read(app.dir(), &name)?;
     let first = app.outputs(&bytes)?;
     let second = app.outputs(&bytes)?;
     let mut worst = 0f32;
@@ -92,22 +81,5 @@ fn outcome(result: Result<Vec<(String, TensorData)>>) -> &'static str {
         Err(_) => "refused",
         Ok(outputs) if outputs.iter().all(|(_, t)| t.data.to_f32().iter().all(|v| v.is_finite())) => "answered",
         Ok(_) => "answered-not-finite",
-    }
-}
-
-/// Whole predictions of the first golden input in a second, as many as fit into the time; at least one.
-pub fn per_second(app: &mut App, time: Duration) -> Result<f64> {
-    let name = app.manifest().golden.first().map(|g| g.input.clone()).unwrap_or_default();
-    let bytes = golden::read(app, &name)?;
-    let params = serde_json::Map::new();
-    app.predict(&bytes, &params, "")?;
-    let (begin, mut done) = (Instant::now(), 0u32);
-    loop {
-        app.predict(&bytes, &params, "")?;
-        done += 1;
-        let elapsed = begin.elapsed();
-        if elapsed >= time {
-            return Ok(f64::from(done) / elapsed.as_secs_f64());
-        }
     }
 }

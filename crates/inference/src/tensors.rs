@@ -1,9 +1,9 @@
-//! Does the manifest describe the model? Compared once when an app is opened.
+//! Does the manifest describe the model? Compared once when an app is opened, and before an upload.
 
 use app_package::manifest::{AppManifest, Model, Post, Pre, Tensor};
 
 use crate::{
-    engine::{Session, TensorInfo},
+    engine::TensorInfo,
     error::{AppError, Result},
     picture, table,
 };
@@ -29,12 +29,12 @@ pub fn model(manifest: &AppManifest) -> Result<&Model> {
 
 /// Compares declared and real tensors, the pre-processing's shape with the input, and the labels with the outputs.
 /// Code `tensor-mismatch`, with every difference in the message.
-pub fn check(manifest: &AppManifest, session: &dyn Session) -> Result<()> {
+pub fn check(manifest: &AppManifest, inputs: &[TensorInfo], outputs: &[TensorInfo]) -> Result<()> {
     let model = model(manifest)?;
     let mut faults = Vec::new();
-    compare("input", &model.inputs, session.inputs(), true, &mut faults);
-    compare("output", &model.outputs, session.outputs(), false, &mut faults);
-    match (session.inputs(), model.inputs.as_slice()) {
+    compare("input", &model.inputs, inputs, true, &mut faults);
+    compare("output", &model.outputs, outputs, false, &mut faults);
+    match (inputs, model.inputs.as_slice()) {
         ([real], [_]) => {
             let shape = input_shape(&manifest.pipeline.pre);
             if real.datatype != "FP32" {
@@ -47,7 +47,7 @@ pub fn check(manifest: &AppManifest, session: &dyn Session) -> Result<()> {
         _ => faults.push("the pipeline needs a model with exactly one input".into()),
     }
     for post in &manifest.pipeline.post {
-        labels(post, manifest, session.outputs(), &mut faults);
+        labels(post, manifest, outputs, &mut faults);
     }
     if faults.is_empty() { Ok(()) } else { Err(AppError::new("tensor-mismatch", faults.join("; "))) }
 }

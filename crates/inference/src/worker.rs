@@ -15,10 +15,11 @@ use std::{
 };
 
 use crate::{
-    check::{self, CheckOptions, CheckReport, STEPS, Step},
+    check::{self, CheckOptions, CheckReport, Quiet, STEPS, Step},
     engine::Engine,
     error::{AppError, Result},
     evaluate::{self, Evaluation, metrics::Metric},
+    measure::Turns,
     onnx::OnnxRuntime,
     sandbox::{self, Confinement, Limits},
 };
@@ -52,7 +53,8 @@ pub fn child_main(mut args: impl Iterator<Item = OsString>) -> ExitCode {
 pub fn check_main(dir: &Path, lib: &Path, limits: &Limits, iterations: u32) -> ExitCode {
     let report = match confine_and_load(dir, lib, limits) {
         Ok((confinement, engine)) => {
-            let mut report = check_package(dir, &engine, iterations);
+            let quiet = Turns::join(lib).map_or(Quiet::Unknown, Quiet::Turns);
+            let mut report = check_package(dir, &engine, iterations, &quiet);
             report.confinement = Some(confinement);
             report
         }
@@ -95,6 +97,8 @@ fn evaluate_confined(dir: &Path, set: &Path, lib: &Path, metric: Metric, limits:
         Ok(both) => both,
         Err(e) => return Evaluation::failed(e.code),
     };
+    // Held until the end, so that no check measures beside this.
+    let _turns = Turns::join(lib);
     let evaluation = match read_manifest(dir).map(|yaml| app_package::validate::parse(&yaml)) {
         Ok(Ok(manifest)) => evaluate::run(dir, manifest, set, metric, &engine),
         Ok(Err(_)) => Evaluation::failed("manifest-invalid"),
@@ -115,13 +119,13 @@ fn confine_and_load(dir: &Path, lib: &Path, limits: &Limits) -> Result<(Confinem
     Ok((confinement, OnnxRuntime::init(&real)?))
 }
 
-fn check_package(dir: &Path, engine: &dyn Engine, iterations: u32) -> CheckReport {
+fn check_package(dir: &Path, engine: &dyn Engine, iterations: u32, quiet: &Quiet) -> CheckReport {
     let yaml = match read_manifest(dir) {
         Ok(yaml) => yaml,
         Err(e) => return failed(Vec::new(), e.code, &e.message, 0.0),
     };
     match app_package::validate::parse(&yaml) {
-        Ok(manifest) => check::run_observed(dir, &manifest, engine, &CheckOptions { iterations }, &mut |step| {
+        Ok(manifest) => check::run_observed(dir, &manifest, engine, &CheckOptions { iterations }, quiet, &mut |step| {
             let line = serde_json::to_string(step).unwrap_or_default();
             eprintln!("{STEP_MARK}{line}");
         }),

@@ -39,6 +39,50 @@ fn a_good_package_passes_with_its_run_card() {
     assert!(confinement.seccomp && confinement.limits, "{confinement:?}");
 }
 
+/// A library of its own: other tests of this file work on the machine, too, and some never end.
+fn own_lib(name: &str) -> PathBuf {
+    let real = std::fs::canonicalize(lib()).unwrap();
+    let folder = std::env::temp_dir().join(format!("pithead-{name}-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let own = folder.join(real.file_name().unwrap());
+    std::fs::copy(&real, &own).unwrap();
+    own
+}
+
+#[test]
+fn checks_beside_each_other_measure_one_after_the_other() {
+    let own = own_lib("beside");
+    let two = [own.clone(), own.clone()].map(|lib| {
+        std::thread::spawn(move || {
+            let package = Package::table("identity4.onnx");
+            package.write_yaml();
+            worker::run_check(&child(), &[], &package.dir, &lib, &Limits::default(), Duration::from_secs(60))
+        })
+    });
+    for report in two.map(|check| check.join().unwrap()) {
+        let how = report.run_card.unwrap().latency_ms.measured.unwrap();
+        // Each waited for the other; whether the machine was quiet is its own matter.
+        assert!(how.alone && how.runs >= 300 && how.rounds >= 3 && how.cpu_ms > 0.0, "{how:?}");
+        let sample = &report.golden.unwrap().samples[0];
+        assert!(sample.runs == how.runs && sample.latency_ms > 0.0, "{sample:?}");
+    }
+    std::fs::remove_dir_all(own.parent().unwrap()).unwrap();
+}
+
+#[test]
+fn who_measures_beside_others_says_so() {
+    let own = own_lib("busy");
+    // Another one that works on the machine and does not end.
+    let other = std::fs::File::open(&own).unwrap();
+    other.lock_shared().unwrap();
+    let package = Package::table("identity4.onnx");
+    package.write_yaml();
+    let report = worker::run_check(&child(), &[], &package.dir, &own, &Limits::default(), Duration::from_secs(60));
+    std::fs::remove_dir_all(own.parent().unwrap()).unwrap();
+    let how = report.run_card.unwrap().latency_ms.measured.unwrap();
+    assert!(!how.alone && !how.steady, "{how:?}");
+}
+
 #[test]
 fn a_model_that_hangs_meets_the_wall_time_or_the_processor_limit() {
     let package = Package::table("hang.onnx");

@@ -31,6 +31,27 @@ export function folder(found) {
   return { yaml: yaml.file, files };
 }
 
+// Longest JSON that is read here; what is longer the check reads.
+const JSON_LIMIT = 4 * 1024 * 1024;
+// How an ONNX file may begin: the tags of the fields of its outermost message (ModelProto of onnx.proto3).
+const onnxTags = [0x08, 0x12, 0x1a, 0x22, 0x28, 0x32, 0x3a, 0x42, 0x72, 0xa2, 0xca];
+
+// What the files themselves show before they are sent: JSON that is none, a model that is none. The whole check is the platform's.
+export async function wrong(files, texts) {
+  const faults = [];
+  for (const { path, file, size } of files) {
+    const name = path.toLowerCase();
+    if (name.endsWith(".json") && size <= JSON_LIMIT) {
+      try { JSON.parse(await file.text()); } catch (error) { faults.push({ key: path, message: `${texts.wrongJson} ${error.message}` }); }
+    }
+    if (name.endsWith(".onnx")) {
+      const [first] = new Uint8Array(await file.slice(0, 1).arrayBuffer());
+      if (!onnxTags.includes(first)) faults.push({ key: path, message: texts.wrongOnnx });
+    }
+  }
+  return faults;
+}
+
 // All files of a drop, folders walked; readEntries answers in batches and must be called until it is empty.
 async function dropped(transfer) {
   const found = [];

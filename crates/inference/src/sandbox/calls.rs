@@ -92,6 +92,9 @@ const OWN_IOCTLS: [u64; 4] = [0x5401, 0x541b, 0x5421, 0x5451];
 const OWN_FCNTLS: [u64; 5] = [0, 1, 2, 3, 1030]; // F_DUPFD, F_GETFD, F_SETFD, F_GETFL, F_DUPFD_CLOEXEC
 /// Options of `prctl`: `PR_SET_NAME`, `PR_GET_NAME`, and `PR_SET_VMA`, by which the C library names memory.
 const OWN_PRCTLS: [u64; 3] = [15, 16, 0x5356_4d41];
+/// Operations of `flock`, none of which waits: shared, alone, give back. Who measures keeps others of its kind from working meanwhile
+/// (`measure::Turns`); those wait a while and go on.
+const TURNS: [u64; 3] = [5, 6, 8]; // LOCK_SH | LOCK_NB, LOCK_EX | LOCK_NB, LOCK_UN
 const CLONE_THREAD: u64 = 0x0001_0000;
 const EPERM: u32 = 1;
 const ENOSYS: u32 = 38;
@@ -125,6 +128,7 @@ fn allowed(own: u64) -> Result<Vec<(Call, Vec<SeccompRule>)>, String> {
     insert(calls![SYS_ioctl], one_of(1, &OWN_IOCTLS)?);
     insert(calls![SYS_fcntl], one_of(1, &OWN_FCNTLS)?);
     insert(calls![SYS_prctl], one_of(0, &OWN_PRCTLS)?);
+    insert(calls![SYS_flock], one_of(1, &TURNS)?);
     insert(calls![SYS_kill, SYS_tgkill], one_of(0, &[own])?);
     insert(calls![SYS_sched_setaffinity], one_of(0, &[0, own])?);
     // Limits may be read, not set. A null pointer is all zero bits: both halves of the 64 bits are compared.

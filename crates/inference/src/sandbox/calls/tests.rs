@@ -90,6 +90,7 @@ const AARCH64: &[Call] = &[
     ("SYS_inotify_init1", 26),
     ("SYS_ioctl", 29),
     ("SYS_ioprio_set", 30),
+    ("SYS_flock", 32),
     ("SYS_mknodat", 33),
     ("SYS_mkdirat", 34),
     ("SYS_unlinkat", 35),

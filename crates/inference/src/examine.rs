@@ -1,0 +1,96 @@
+//! What can be said of a package before it is sent: all that the check finds without running the model.
+//!
+//! Each part is looked at by the very code of the check, so a package is not refused here for what the check takes. It may still fail
+//! there: what the engine makes of the model, and what the model makes of the samples, is seen only when they run.
+
+use std::path::Path;
+
+use app_package::manifest::{AppManifest, Golden, Pre};
+
+use crate::{
+    alarm::Rules,
+    check, content,
+    engine::TensorInfo,
+    error::{AppError, Result},
+    golden,
+    model_file::{self, Header},
+    picture, table, tensors,
+};
+
+/// Faults of a package whose `app.yaml` is without one, with the step of the check that would find each ([`check::STEPS`]), in the order of
+/// the steps.
+pub fn examine(dir: &Path, manifest: &AppManifest) -> Vec<(&'static str, AppError)> {
+    let mut faults = Vec::new();
+    let mut note = |step: &'static str, outcome: Result<()>| match outcome {
+        Ok(()) => true,
+        Err(e) => {
+            faults.push((step, e));
+            false
+        }
+    };
+    let whole = note("files", check::files(dir, manifest).map(drop));
+    note("content", content::scan(dir));
+    if whole {
+        note("tensors-match", described(dir, manifest));
+    }
+    note("alarm-rules", Rules::compile(&manifest.pipeline.alarms, &manifest.pipeline.post).map(drop));
+    for sample in &manifest.golden {
+        note("golden", readable(dir, &manifest.pipeline.pre, sample));
+    }
+    faults
+}
+
+/// The model's file says the tensors that the manifest says.
+fn described(dir: &Path, manifest: &AppManifest) -> Result<()> {
+    let model = tensors::model(manifest)?;
+    let (path, _) = model_file::package_file(dir, &model.file)?;
+    let signature = model_file::signature(dir, &path)?;
+    // A file may leave the shape of an output to the engine: nothing is known that could differ from what is declared.
+    let declared = |name: &str| model.inputs.iter().chain(&model.outputs).find(|t| t.name == name).map(|t| t.shape.clone());
+    let info = |header: &Header| {
+        let datatype = datatype(header.element).ok_or_else(|| {
+            let message = format!("`{}` is no tensor; export the model without ZipMap or sequences", header.name);
+            AppError::new("tensor-not-dense", message)
+        })?;
+        let shape = header.shape.clone().or_else(|| declared(&header.name)).unwrap_or_default();
+        Ok(TensorInfo { name: header.name.clone(), datatype: datatype.to_owned(), shape })
+    };
+    let inputs = signature.inputs.iter().map(info).collect::<Result<Vec<_>>>()?;
+    let outputs = signature.outputs.iter().map(info).collect::<Result<Vec<_>>>()?;
+    tensors::check(manifest, &inputs, &outputs)
+}
+
+/// The word of the Open Inference Protocol for an element type of onnx.proto3 (`TensorProto.DataType`); none for what is no tensor.
+fn datatype(element: u64) -> Option<&'static str> {
+    Some(match element {
+        0 => return None,
+        1 => "FP32",
+        2 => "UINT8",
+        3 => "INT8",
+        4 => "UINT16",
+        5 => "INT16",
+        6 => "INT32",
+        7 => "INT64",
+        8 => "BYTES",
+        9 => "BOOL",
+        10 => "FP16",
+        11 => "FP64",
+        12 => "UINT32",
+        13 => "UINT64",
+        16 => "BF16",
+        _ => "another type",
+    })
+}
+
+/// A sample's input can be prepared, and its expected result read.
+fn readable(dir: &Path, pre: &Pre, sample: &Golden) -> Result<()> {
+    golden::expected(dir, sample)?;
+    let input = golden::read(dir, &sample.input)?;
+    let mut tensor = Vec::new();
+    let outcome = match pre {
+        Pre::Image(_) => picture::decode(&input).map(drop),
+        Pre::Window(window) => table::check(&input).and_then(|()| table::window(window, &input, &mut tensor)),
+        Pre::Columns(columns) => table::columns(columns, &input, &mut tensor),
+    };
+    outcome.map_err(|e| AppError::new(e.code, format!("`{}`: {}", sample.name, e.message)))
+}
