@@ -1,19 +1,29 @@
 //! What differs between two versions of an app: files, keys of app.yaml, tensors, and the figures of their run cards.
 //!
-//! Pure. Figures of different engines or hardware are put side by side but not judged, since they do not measure the versions.
+//! Pure. Figures of different engines or hardware are put side by side but not judged, since they do not measure the versions; nor are those
+//! of the same bytes, or differences within the noise: such are of the hour, not of the version.
 
 use std::collections::BTreeMap;
 
-use app_package::manifest::{AppManifest, Post, Tensor};
+use app_package::file_kind::{self, FileKind};
+use app_package::manifest::{AppManifest, Golden, Post, Tensor};
 use inference::check::{CheckReport, RunCard};
+use inference::measure::Latency;
 use serde_json::Value;
 
 /// Most changes of one kind that are listed; the count of all is given beside them.
 pub const SHOWN: usize = 200;
 /// Longest shown value of a key, in characters.
 const MAX_VALUE: usize = 160;
-/// A median latency above this multiple of the predecessor's is flagged.
-const SLOWER: f64 = 1.2;
+/// Times that have grown by more than this part of the predecessor's are flagged, where that is outside the noise.
+const SLOWER: f64 = 0.2;
+/// Noise of times of which nobody knows how they were measured, and least noise of those that are not steady, as part of the time.
+const UNKNOWN_NOISE: f64 = 0.5;
+/// A difference in milliseconds that nobody notices, whatever part of the time it is.
+const UNNOTICED_MS: f64 = 0.1;
+/// Standard errors by which shares of different samples differ at least before one counts as smaller: about 95 % of two samples of the same
+/// lie closer.
+const ERRORS: f64 = 2.0;
 /// Shares closer than this are equal: they are quotients of small whole numbers.
 const SAME_SHARE: f64 = 1e-9;
 
@@ -45,6 +55,8 @@ pub struct Difference {
     pub figures: Vec<Figure>,
     /// Both cards were measured with one engine version on one kind of hardware.
     pub comparable: bool,
+    /// Golden samples of either version: how many are labelled, and how many there are.
+    pub samples: ((u32, usize), (u32, usize)),
     /// What a moderator should look at.
     pub flags: Vec<Flag>,
 }
@@ -69,6 +81,8 @@ pub struct Figure {
     pub before: f64,
     /// Value in the newer version.
     pub after: f64,
+    /// The difference is none of the versions: their bytes are the same, or it is within the noise of the two measurements.
+    pub noise: bool,
 }
 
 impl Figure {
@@ -103,9 +117,9 @@ crate::base::db::types::text_enum! {
 crate::base::db::types::text_enum! {
     /// Why a moderator should look twice.
     pub enum Flag {
-        /// The median latency rose by more than 20 %.
+        /// The median latency or the 95th percentile rose by more than 20 % and the noise.
         Slower = "slower",
-        /// A smaller share of the golden samples is judged right.
+        /// A smaller share of the labelled golden samples is judged right, by more than another choice of samples explains.
         LessAccurate = "less-accurate",
         /// The developer's name looks like that of another organisation, or like the platform's.
         NameResembles = "name-resembles",
@@ -118,24 +132,25 @@ impl Difference {
         let files = before.files.zip(after.files).map(|(a, b)| changes(&shown_files(a), &shown_files(b)));
         let mut keys = changes(&keys_of(before.manifest), &keys_of(after.manifest));
         let cards = before.report.and_then(|r| r.run_card.as_ref()).zip(after.report.and_then(|r| r.run_card.as_ref()));
-        let shares = cards.and_then(|(a, b)| share_right(before.manifest, a).zip(share_right(after.manifest, b)));
-        let figures = cards.map(|(a, b)| figures((before.manifest, a), (after.manifest, b))).unwrap_or_default();
+        let same = same_bytes(before, after);
+        let figures = cards.map(|(a, b)| figures((before.manifest, a), (after.manifest, b), same)).unwrap_or_default();
         let comparable = cards.is_some_and(|(a, b)| same_place(a, b));
         let mut flags = Vec::new();
-        if let Some((a, b)) = cards.filter(|_| comparable)
-            && b.latency_ms.median > a.latency_ms.median * SLOWER
-        {
-            flags.push(Flag::Slower);
-        }
-        if shares.is_some_and(|(a, b)| b < a - SAME_SHARE) {
-            flags.push(Flag::LessAccurate);
+        if let Some((a, b)) = cards.filter(|_| !same) {
+            if comparable && slower(&a.latency_ms, &b.latency_ms) {
+                flags.push(Flag::Slower);
+            }
+            if less_accurate((before, a), (after, b)) {
+                flags.push(Flag::LessAccurate);
+            }
         }
         let (files_total, keys_total) = (files.as_ref().map(Vec::len), keys.len());
         let mut files = files.unwrap_or_default();
         files.truncate(SHOWN);
         keys.truncate(SHOWN);
         let tensors = changes(&tensors_of(before.manifest), &tensors_of(after.manifest));
-        Self { files, files_total, keys, keys_total, tensors, figures, comparable, flags }
+        let counts = |side: Side<'_>| (labelled(side.manifest), side.manifest.golden.len());
+        Self { files, files_total, keys, keys_total, tensors, figures, comparable, samples: (counts(before), counts(after)), flags }
     }
 }
 
@@ -162,12 +177,84 @@ pub fn measure(kind: Measure, manifest: &AppManifest, card: &RunCard) -> Option<
     }
 }
 
-fn figures(before: (&AppManifest, &RunCard), after: (&AppManifest, &RunCard)) -> Vec<Figure> {
+fn figures(before: (&AppManifest, &RunCard), after: (&AppManifest, &RunCard), same: bool) -> Vec<Figure> {
+    let times = (&before.1.latency_ms, &after.1.latency_ms);
     let figure = |kind: Measure| {
         let (before, after) = measure(kind, before.0, before.1).zip(measure(kind, after.0, after.1))?;
-        Some(Figure { kind, before, after })
+        let noise = match kind {
+            Measure::Accuracy | Measure::Model => false,
+            Measure::Memory | Measure::Load => same,
+            Measure::Median => same || within(before, after, (noise_of(times.0).0, noise_of(times.1).0), UNNOTICED_MS),
+            Measure::P95 | Measure::P99 => same || within(before, after, (noise_of(times.0).1, noise_of(times.1).1), UNNOTICED_MS),
+            Measure::Throughput => same || within(before, after, (noise_of(times.0).0, noise_of(times.1).0), 0.0),
+        };
+        Some(Figure { kind, before, after, noise })
     };
     Measure::ALL.iter().filter_map(|kind| figure(*kind)).collect()
+}
+
+/// Noise of the median and of the 95th percentile, as parts of them.
+fn noise_of(latency: &Latency) -> (f64, f64) {
+    match &latency.measured {
+        Some(how) if how.steady => (how.spread, how.spread_p95),
+        Some(how) => (how.spread.max(UNKNOWN_NOISE), how.spread_p95.max(UNKNOWN_NOISE)),
+        None => (UNKNOWN_NOISE, UNKNOWN_NOISE),
+    }
+}
+
+/// Whether two figures differ by no more than the noise of both together, or by what nobody notices.
+fn within(before: f64, after: f64, noise: (f64, f64), unnoticed: f64) -> bool {
+    (after - before).abs() <= (before * noise.0 + after * noise.1).max(unnoticed)
+}
+
+fn slower(before: &Latency, after: &Latency) -> bool {
+    let (a, b) = (noise_of(before), noise_of(after));
+    let grown = |old: f64, new: f64, noise: (f64, f64)| new > old * (1.0 + SLOWER) && !within(old, new, noise, UNNOTICED_MS);
+    grown(before.median, after.median, (a.0, b.0)) || grown(before.p95, after.p95, (a.1, b.1))
+}
+
+/// Whether both versions run the same: model, data and samples byte by byte, and the same pipeline around them. Texts and pictures of the
+/// listing make nothing slower.
+fn same_bytes(before: Side<'_>, after: Side<'_>) -> bool {
+    let run = |side: Side<'_>| {
+        let shown = |path: &str| side.manifest.media.iter().any(|medium| medium.file == *path);
+        let read = |path: &str| matches!(file_kind::of_name(path), Ok(FileKind::Text | FileKind::Yaml));
+        let kept = side.files?.iter().filter(|(path, _)| !shown(path) && !read(path));
+        Some(kept.map(|(path, (digest, _))| (path.clone(), digest.clone())).collect::<BTreeMap<_, _>>())
+    };
+    let (a, b) = (before.manifest, after.manifest);
+    let around = a.models == b.models && a.pipeline == b.pipeline && a.golden == b.golden && a.parameters == b.parameters;
+    around && run(before).is_some_and(|files| run(after) == Some(files))
+}
+
+fn less_accurate(before: (Side<'_>, &RunCard), after: (Side<'_>, &RunCard)) -> bool {
+    let share = |(side, card): (Side<'_>, &RunCard)| share_right(side.manifest, card);
+    let Some((a, b)) = share(before).zip(share(after)).filter(|(a, b)| *b < *a - SAME_SHARE) else { return false };
+    if same_samples(before.0, after.0) {
+        return true;
+    }
+    // The standard error of a difference of two shares, by the share of both together.
+    let count = |side: Side<'_>| f64::from(labelled(side.manifest).max(1));
+    let (n, m) = (count(before.0), count(after.0));
+    let both = (a * n + b * m) / (n + m);
+    a - b > ERRORS * (both * (1.0 - both) * (1.0 / n + 1.0 / m)).sqrt()
+}
+
+/// Whether the labelled samples of both versions are the same, inputs and labels.
+fn same_samples(before: Side<'_>, after: Side<'_>) -> bool {
+    let of = |side: Side<'_>| {
+        let files = side.files?;
+        let sample = |g: &Golden| Some((files.get(&g.input)?.0.clone(), serde_json::to_string(g.truth.as_ref()?).ok()?));
+        let mut samples: Vec<_> = side.manifest.golden.iter().filter_map(sample).collect();
+        samples.sort();
+        Some(samples)
+    };
+    of(before).is_some_and(|samples| of(after) == Some(samples))
+}
+
+/// How many golden samples say what is really there.
+pub fn labelled(manifest: &AppManifest) -> u32 {
+    u32::try_from(manifest.golden.iter().filter(|g| g.truth.is_some()).count()).unwrap_or(u32::MAX)
 }
 
 fn shown_files(files: &BTreeMap<String, (String, u64)>) -> BTreeMap<String, String> {
@@ -263,99 +350,4 @@ pub fn share_right(manifest: &AppManifest, card: &RunCard) -> Option<f64> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use inference::check::{Hardware, Latency};
-
-    fn manifest(change: impl FnOnce(&mut AppManifest)) -> AppManifest {
-        let yaml = include_str!("../../demo/apps/belt-foreign-object/app.yaml");
-        let mut manifest = app_package::validate::parse(yaml).unwrap();
-        change(&mut manifest);
-        manifest
-    }
-
-    fn report(median: f64, accuracy: f64, cpu: &str) -> CheckReport {
-        let card = RunCard {
-            engine: "onnxruntime".into(),
-            engine_version: "1.22.0".into(),
-            hardware: Hardware { cpu: cpu.into(), cores: 2, architecture: "amd64".into() },
-            accuracy: Some(accuracy),
-            golden_total: 5,
-            latency_ms: Latency { median, p95: median * 2.0, p99: 0.0 },
-            load_ms: 10.0,
-            peak_memory_bytes: 1 << 20,
-            model_bytes: 1000,
-            throughput: None,
-            structure: None,
-            odd_inputs: Vec::new(),
-            input: "1x3x8x8".into(),
-        };
-        CheckReport { passed: true, run_card: Some(card), ..CheckReport::default() }
-    }
-
-    fn between(a: &AppManifest, ra: &CheckReport, b: &AppManifest, rb: &CheckReport) -> Difference {
-        Difference::between(Side { manifest: a, report: Some(ra), files: None }, Side { manifest: b, report: Some(rb), files: None })
-    }
-
-    #[test]
-    fn slower_by_more_than_a_fifth_and_less_accurate_are_flagged() {
-        let m = manifest(|_| ());
-        let flags = |a: (f64, f64, &str), b: (f64, f64, &str)| between(&m, &report(a.0, a.1, a.2), &m, &report(b.0, b.1, b.2)).flags;
-        assert_eq!(flags((10.0, 0.8, "a"), (12.0, 0.8, "a")), []);
-        assert_eq!(flags((10.0, 0.8, "a"), (12.1, 0.8, "a")), [Flag::Slower]);
-        assert_eq!(flags((10.0, 0.8, "a"), (5.0, 0.6, "a")), [Flag::LessAccurate]);
-        assert_eq!(flags((10.0, 0.8, "a"), (50.0, 0.2, "a")), [Flag::Slower, Flag::LessAccurate]);
-        // Another machine: speed says nothing, accuracy does.
-        assert_eq!(flags((10.0, 0.8, "a"), (50.0, 0.2, "b")), [Flag::LessAccurate]);
-    }
-
-    #[test]
-    fn figures_stand_side_by_side() {
-        let m = manifest(|_| ());
-        let d = between(&m, &report(10.0, 0.8, "a"), &m, &report(15.0, 1.0, "a"));
-        let median = d.figures.iter().find(|f| f.kind == Measure::Median).unwrap();
-        assert_eq!((median.before, median.after, median.change()), (10.0, 15.0, Some(0.5)));
-        // Not measured in one of the two: not shown.
-        assert!(d.figures.iter().all(|f| f.kind != Measure::P99 && f.kind != Measure::Throughput));
-        assert!(d.comparable && d.keys.is_empty() && d.tensors.is_empty());
-        assert_eq!((d.files_total, d.keys_total), (None, 0));
-    }
-
-    #[test]
-    fn numbers_are_told_as_they_were_written() {
-        let told = |value: Value| number(value.as_number().unwrap());
-        assert_eq!(told(serde_json::json!(f64::from(0.35f32))), "0.35");
-        assert_eq!(told(serde_json::json!(0.35)), "0.35");
-        assert_eq!(told(serde_json::json!(0.123_456_789_012)), "0.123456789012");
-        assert_eq!(told(serde_json::json!(512)), "512");
-    }
-
-    #[test]
-    fn keys_tensors_and_files_are_told_by_place() {
-        let before = manifest(|_| ());
-        let after = manifest(|m| {
-            m.version = "9.9.9".parse().unwrap();
-            m.changes.en = "no key of its own".into();
-            m.summary.en = "x".repeat(500);
-            m.resources.memory_mib += 1;
-            m.models[0].inputs[0].shape = vec![1, 3, 7, 7];
-        });
-        let side = |names: &[(&str, &str)]| -> BTreeMap<String, (String, u64)> {
-            names.iter().map(|(name, digest)| ((*name).to_owned(), ((*digest).to_owned(), 1))).collect()
-        };
-        let (old, new) = (side(&[("a", "1"), ("b", "1"), ("same", "1")]), side(&[("b", "2"), ("c", "1"), ("same", "1")]));
-        let d = Difference::between(
-            Side { manifest: &before, report: None, files: Some(&old) },
-            Side { manifest: &after, report: None, files: Some(&new) },
-        );
-        let names = |changes: &[Change]| changes.iter().map(|c| c.name.clone()).collect::<Vec<_>>();
-        assert_eq!(names(&d.keys), ["resources.memory_mib", "summary.en"]);
-        assert!(d.keys[1].after.as_ref().unwrap().chars().count() == MAX_VALUE + 1);
-        assert_eq!(d.tensors.len(), 1);
-        assert!(d.tensors[0].after.as_ref().unwrap().ends_with("1x3x7x7"));
-        assert_eq!(names(&d.files), ["a", "b", "c"]);
-        assert_eq!(d.files_total, Some(3));
-        assert!(d.files[0].after.is_none() && d.files[2].before.is_none() && d.files[1].before.is_some());
-        assert!(d.figures.is_empty() && !d.comparable && d.flags.is_empty());
-    }
-}
+mod tests;

@@ -42,10 +42,21 @@ pub async fn check(app: &App, release_id: &str) -> Result<()> {
         })
         .await?;
     let Some((release, organization_id, content)) = found else { return Ok(()) };
-    let (_, files) = package::files(&content)?;
+    let report = judged(app, &release, &content).await?;
+    audit::change(app, &Actor::System, move |c| {
+        c.poke(&organization_id, service::topic(&release.id));
+        c.poke(&organization_id, "releases");
+        record_in(c, &release, report.clone())
+    })
+    .await
+}
+
+/// Lays the files of a release out, has them looked at by the scanner of the settings, and judged.
+pub(super) async fn judged(app: &App, release: &Release, content: &[u8]) -> Result<CheckReport> {
+    let (_, files) = package::files(content)?;
     let folder = Folder::new(&app.settings, &release.id);
     let (blobs, settings, data) = (app.blobs.clone(), app.settings.checks.clone(), app.settings.data_dir.0.clone());
-    let report = tokio::task::spawn_blocking(move || -> Result<CheckReport> {
+    tokio::task::spawn_blocking(move || -> Result<CheckReport> {
         let dir = folder.stage("", &blobs, &files)?;
         if let Some(report) = infected(&dir, &files, &settings)? {
             return Ok(report);
@@ -54,13 +65,7 @@ pub async fn check(app: &App, release_id: &str) -> Result<()> {
         Ok(bounded(without_paths(report, &[&dir, &data, Path::new(&settings.ort_lib)])))
     })
     .await
-    .map_err(Error::internal)??;
-    audit::change(app, &Actor::System, move |c| {
-        c.poke(&organization_id, service::topic(&release.id));
-        c.poke(&organization_id, "releases");
-        record_in(c, &release, report.clone())
-    })
-    .await
+    .map_err(Error::internal)?
 }
 
 /// The organisation that a release belongs to, and the bytes of its manifest.

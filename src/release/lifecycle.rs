@@ -133,10 +133,11 @@ mod tests {
     use crate::base::i18n::Lang;
     use crate::catalog;
     use crate::release::comparison;
-    use crate::release::difference::{Flag, Measure};
+    use crate::release::difference::Measure;
     use crate::site::vendor::console;
     use crate::testing::{self, each_backend};
-    use inference::check::{CheckReport, Hardware, Latency, RunCard};
+    use inference::check::{CheckReport, Hardware, RunCard};
+    use inference::measure::{Latency, Measured};
 
     #[test]
     fn a_deprecation_says_why_in_one_language_at_least() {
@@ -234,13 +235,14 @@ mod tests {
     }
 
     async fn measured(app: &App, release: &Release, median: f64) {
+        let measured = Measured { runs: 300, rounds: 3, cpu_ms: median, spread: 0.01, spread_p95: 0.01, alone: true, steady: true };
         let card = RunCard {
             engine: "onnxruntime".into(),
             engine_version: "1.22.0".into(),
             hardware: Hardware { cpu: "x".into(), cores: 2, architecture: "amd64".into() },
             accuracy: None,
             golden_total: 1,
-            latency_ms: Latency { median, p95: median, p99: median },
+            latency_ms: Latency { median, p95: median, p99: median, measured: Some(measured) },
             load_ms: 1.0,
             peak_memory_bytes: 1,
             model_bytes: 1,
@@ -271,7 +273,9 @@ mod tests {
             };
             assert!(compare(&first, None).await.unwrap().is_none());
             let (from, difference) = compare(&second, None).await.unwrap().unwrap();
-            assert_eq!((from.as_str(), difference.flags.as_slice()), ("1.1.0", [Flag::Slower].as_slice()));
+            // Twice the time, but of the same model and samples: it was the hour.
+            assert_eq!((from.as_str(), difference.flags.len()), ("1.1.0", 0));
+            assert!(difference.figures.iter().all(|f| f.noise || f.kind == Measure::Model), "{:?}", difference.figures);
             // Only app.yaml and what is made of it differ.
             assert_eq!(difference.files.iter().map(|c| c.name.as_str()).collect::<Vec<_>>(), ["app.yaml"]);
             assert_eq!((difference.keys_total, difference.tensors.len()), (0, 0));

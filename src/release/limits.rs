@@ -17,13 +17,33 @@ const TRY_AGAIN: TimeDelta = TimeDelta::minutes(1);
 /// # Errors
 /// `too-many-checks`, `too-many-checks-waiting`.
 pub fn count_check(conn: &mut Conn, organization_id: &str, settings: &Checks, now: Timestamp) -> Result<()> {
-    // The bucket is held from here on, so the second of two pushes at once sees the first one waiting.
-    let bucket = (format!("checks:{organization_id}"), Rate::daily(settings.per_day));
-    if let Some(wait) = rate::spend(conn, vec![bucket], now)? {
-        return Err(Error::rate_limited("too-many-checks").arg("max", settings.per_day).retry_after(wait));
-    }
+    spend_check(conn, organization_id, settings, now)?;
     match full(conn, organization_id, settings)? {
         Some(e) => Err(e),
+        None => Ok(()),
+    }
+}
+
+/// Measurements of a release that may be asked for in a day, and as many at once.
+pub const MEASUREMENTS_PER_DAY: u32 = 3;
+
+/// Counts a measurement that is asked for, in the caller's transaction; one that its developer asks for is one of their checks, too.
+///
+/// # Errors
+/// `too-many-measurements`, `too-many-checks`.
+pub fn count_measurement(conn: &mut Conn, release_id: &str, developer: Option<&str>, settings: &Checks, now: Timestamp) -> Result<()> {
+    let bucket = (format!("measurements:{release_id}"), Rate::daily(MEASUREMENTS_PER_DAY));
+    if let Some(wait) = rate::spend(conn, vec![bucket], now)? {
+        return Err(Error::rate_limited("too-many-measurements").arg("max", MEASUREMENTS_PER_DAY).retry_after(wait));
+    }
+    developer.map_or(Ok(()), |organization_id| spend_check(conn, organization_id, settings, now))
+}
+
+fn spend_check(conn: &mut Conn, organization_id: &str, settings: &Checks, now: Timestamp) -> Result<()> {
+    // The bucket is held from here on, so the second of two pushes at once sees the first one waiting.
+    let bucket = (format!("checks:{organization_id}"), Rate::daily(settings.per_day));
+    match rate::spend(conn, vec![bucket], now)? {
+        Some(wait) => Err(Error::rate_limited("too-many-checks").arg("max", settings.per_day).retry_after(wait)),
         None => Ok(()),
     }
 }

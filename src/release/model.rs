@@ -182,6 +182,28 @@ pub struct Release {
     pub recall: Option<Json<Recall>>,
 }
 
+/// A release in a list of its developer, without its app.yaml.
+#[derive(Debug, Clone, Queryable)]
+pub struct ReleaseLine {
+    /// `rel_…`.
+    pub id: String,
+    /// Short names of the developer and of the app.
+    pub name: (String, String),
+    /// Semantic version.
+    pub version: String,
+    /// Digest of the OCI manifest.
+    pub digest: String,
+    pub size_bytes: i64,
+    pub state: ReleaseState,
+    pub channel: Channel,
+    pub created_at: Timestamp,
+    /// Last change of state.
+    pub updated_at: Timestamp,
+    pub published_at: Option<Timestamp>,
+    /// The platform's reason, once it is recalled.
+    pub recall: Option<Json<Recall>>,
+}
+
 /// Address of a release in the vendor console.
 pub fn address(app_slug: &str, version: &str) -> String {
     format!("/vendor/apps/{app_slug}/releases/{version}")

@@ -4,10 +4,10 @@ use std::collections::HashMap;
 
 use diesel::dsl::max;
 use diesel::prelude::*;
-use inference::check::CheckReport;
+use inference::check::{CheckReport, RunCard};
 
-use super::model::{Channel, Deprecation, Recall, Release, ReleaseState};
-use crate::base::db::schema::{apps, blobs, check_reports, releases, repositories, repository_blobs};
+use super::model::{Channel, Deprecation, Recall, Release, ReleaseLine, ReleaseState};
+use crate::base::db::schema::{apps, blobs, check_reports, measurements, organizations, releases, repositories, repository_blobs};
 use crate::base::db::{Conn, Json, Timestamp};
 
 /// Values of one `IN (…)`.
@@ -42,6 +42,43 @@ pub fn find_own_version(conn: &mut Conn, organization_id: &str, app: &str, versi
         .select((releases::digest, releases::state))
         .first(conn)
         .optional()
+}
+
+/// The columns of a [`ReleaseLine`] from releases, their apps and the developer.
+macro_rules! lines {
+    () => {
+        releases::table
+            .inner_join(apps::table.on(apps::id.eq(releases::app_id)))
+            .inner_join(organizations::table.on(organizations::id.eq(apps::organization_id)))
+            .select((
+                releases::id,
+                (organizations::slug, apps::slug),
+                releases::version,
+                releases::digest,
+                releases::size_bytes,
+                releases::state,
+                releases::channel,
+                releases::created_at,
+                releases::updated_at,
+                releases::published_at,
+                releases::recall,
+            ))
+    };
+}
+
+/// Releases of a developer before an id, newest first.
+pub fn list_own(conn: &mut Conn, organization_id: &str, before: Option<&str>, limit: i64) -> QueryResult<Vec<ReleaseLine>> {
+    let own = lines!().filter(apps::organization_id.eq(organization_id.to_owned()));
+    let mut query = own.order(releases::id.desc()).limit(limit).into_boxed();
+    if let Some(before) = before {
+        query = query.filter(releases::id.lt(before.to_owned()));
+    }
+    query.load(conn)
+}
+
+/// A release of a developer.
+pub fn own_line(conn: &mut Conn, organization_id: &str, id: &str) -> QueryResult<ReleaseLine> {
+    lines!().filter(apps::organization_id.eq(organization_id).and(releases::id.eq(id))).first(conn)
 }
 
 /// How many versions an app has.
@@ -110,6 +147,28 @@ pub fn set_recall(conn: &mut Conn, id: &str, recall: Recall) -> QueryResult<usiz
     diesel::update(releases::table.find(id)).set(releases::recall.eq(Some(Json::new(recall)))).execute(conn)
 }
 
+/// Releases that may be deployed or run on, after one, by id.
+pub fn approved_after(conn: &mut Conn, after: &str, limit: i64) -> QueryResult<Vec<String>> {
+    let states = [ReleaseState::Published, ReleaseState::Deprecated];
+    releases::table
+        .filter(releases::id.gt(after).and(releases::state.eq_any(states)))
+        .order(releases::id)
+        .limit(limit)
+        .select(releases::id)
+        .load(conn)
+}
+
+/// Digests of recalled releases, newest first.
+pub fn recalled(conn: &mut Conn, limit: i64) -> QueryResult<Vec<String>> {
+    let recalled = releases::table.filter(releases::recall.is_not_null());
+    recalled.order(releases::id.desc()).limit(limit).select(releases::digest).load(conn)
+}
+
+/// How many releases are recalled.
+pub fn count_recalled(conn: &mut Conn) -> QueryResult<i64> {
+    releases::table.filter(releases::recall.is_not_null()).count().get_result(conn)
+}
+
 /// Those of some releases that are recalled, with the reason.
 pub fn recalls(conn: &mut Conn, ids: &[&str]) -> QueryResult<HashMap<String, Recall>> {
     let recalled = releases::id.eq_any(ids).and(releases::recall.is_not_null());
@@ -121,10 +180,28 @@ pub fn insert(conn: &mut Conn, release: &Release) -> QueryResult<usize> {
     diesel::insert_into(releases::table).values(release).execute(conn)
 }
 
-/// Changes the state if it is still one of `from`.
-pub fn mark(conn: &mut Conn, id: &str, from: &[ReleaseState], to: ReleaseState, now: Timestamp) -> QueryResult<usize> {
+/// Puts other bytes in place of those of a release that failed its check, if it still has them.
+pub fn replace(conn: &mut Conn, failed: &Release, by: &Release) -> QueryResult<usize> {
+    let same = releases::id.eq(&failed.id).and(releases::digest.eq(&failed.digest)).and(releases::state.eq(failed.state));
+    diesel::update(releases::table.filter(same))
+        .set((
+            releases::digest.eq(&by.digest),
+            releases::manifest.eq(&by.manifest),
+            releases::size_bytes.eq(by.size_bytes),
+            releases::state.eq(by.state),
+            releases::channel.eq(by.channel),
+            releases::created_by.eq(&by.created_by),
+            releases::created_at.eq(by.created_at),
+            releases::updated_at.eq(by.updated_at),
+        ))
+        .execute(conn)
+}
+
+/// Changes the state if it is still one of `from`, and the bytes are still those: those of one that failed may be replaced.
+pub fn mark(conn: &mut Conn, id: &str, digest: &str, from: &[ReleaseState], to: ReleaseState, now: Timestamp) -> QueryResult<usize> {
     let from: Vec<&str> = from.iter().map(|state| state.as_str()).collect();
-    diesel::update(releases::table.filter(releases::id.eq(id).and(releases::state.eq_any(from))))
+    let same = releases::id.eq(id).and(releases::digest.eq(digest));
+    diesel::update(releases::table.filter(same.and(releases::state.eq_any(from))))
         .set((releases::state.eq(to.as_str()), releases::updated_at.eq(now)))
         .execute(conn)
 }
@@ -180,6 +257,41 @@ pub fn latest_reports(conn: &mut Conn, release_ids: &[&str]) -> QueryResult<Hash
         .select((check_reports::release_id, check_reports::report))
         .load(conn)?;
     Ok(rows.into_iter().map(|(release, report)| (release, report.into_inner())).collect())
+}
+
+/// Replaced figures that are kept of a release; at three measurements a day it takes two months to fill them.
+const KEPT_CARDS: i64 = 200;
+
+/// Keeps figures that others replace.
+pub fn keep_card(conn: &mut Conn, release_id: &str, card: RunCard, at: Timestamp) -> QueryResult<usize> {
+    let of = measurements::table.filter(measurements::release_id.eq(release_id)).order(measurements::id.desc());
+    let old: Vec<String> = of.offset(KEPT_CARDS - 1).limit(100).select(measurements::id).load(conn)?;
+    if !old.is_empty() {
+        diesel::delete(measurements::table.filter(measurements::id.eq_any(old))).execute(conn)?;
+    }
+    // What the bytes alone decide is the same in all of them.
+    let card = RunCard { structure: None, odd_inputs: Vec::new(), ..card };
+    diesel::insert_into(measurements::table)
+        .values((
+            measurements::id.eq(crate::base::ids::new("msr")),
+            measurements::release_id.eq(release_id),
+            measurements::card.eq(Json::new(card)),
+            measurements::measured_at.eq(at),
+        ))
+        .execute(conn)
+}
+
+/// Replaced figures of a release that are shown, newest first.
+const SHOWN_CARDS: i64 = 20;
+
+pub fn earlier_cards(conn: &mut Conn, release_id: &str) -> QueryResult<Vec<(RunCard, Timestamp)>> {
+    let rows: Vec<(Json<RunCard>, Timestamp)> = measurements::table
+        .filter(measurements::release_id.eq(release_id))
+        .order(measurements::id.desc())
+        .limit(SHOWN_CARDS)
+        .select((measurements::card, measurements::measured_at))
+        .load(conn)?;
+    Ok(rows.into_iter().map(|(card, at)| (card.into_inner(), at)).collect())
 }
 
 /// Sizes of those digests that any repository of an organisation holds.

@@ -23,6 +23,7 @@ use crate::catalog;
 use crate::registry;
 use crate::registry::manifests::Push;
 use crate::registry::model::Reference;
+use crate::release::model::ReleaseState;
 
 /// Last part of the repository that takes the files of an app before its name is known. No app has this name: app names hold no dot.
 pub const INBOX: &str = "new.app";
@@ -124,7 +125,7 @@ pub async fn check_upload(app: &App, actor: &Actor, upload: Upload, only: Option
         .read(move |conn| {
             let mut faults = platform_faults(conn, &upload.yaml, &manifest, only.as_deref())?;
             let version = manifest.version.to_string();
-            if store::find_own_version(conn, &person.organization_id, &manifest.name, &version)?.is_some() {
+            if store::find_own_version(conn, &person.organization_id, &manifest.name, &version)?.is_some_and(|(_, state)| is_used(state)) {
                 faults.push(UploadFault::at(&upload.yaml, "version", &taken(&version)));
             } else if let Some(e) = limits::full(conn, &person.organization_id, &settings)? {
                 // Said before the files are sent, not after.
@@ -164,8 +165,9 @@ pub async fn finish_upload(
         .write(move |conn| {
             let mut faults = platform_faults(conn, &upload.yaml, &wanted, only.as_deref())?;
             let version = wanted.version.to_string();
-            if let Some((old, _)) = store::find_own_version(conn, &who.organization_id, &wanted.name, &version)?
+            if let Some((old, state)) = store::find_own_version(conn, &who.organization_id, &wanted.name, &version)?
                 && old != known.as_str()
+                && is_used(state)
             {
                 faults.push(UploadFault::at(&upload.yaml, "version", &taken(&version)));
             }
@@ -188,6 +190,11 @@ pub async fn finish_upload(
     let push = Push::read(Reference::Tag(version), Vec::new(), MANIFEST_TYPE, bytes.into())?;
     arrival::push(app, actor, repository, Arc::new(push)).await?;
     Ok(Ok(address))
+}
+
+/// Whether a version in this state has its bytes for good, or may still get them so.
+fn is_used(state: ReleaseState) -> bool {
+    state != ReleaseState::Failed
 }
 
 fn taken(version: &str) -> Error {

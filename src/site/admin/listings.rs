@@ -14,17 +14,21 @@ use crate::base::db::schema::{cases, releases};
 use crate::base::error::QueryResultExt as _;
 use crate::base::i18n::Lang;
 use crate::catalog::model::ListingState;
-use crate::http::page::{Page, PageResult};
+use crate::http::page::{Page, PageResult, see_other_with};
+use crate::release::measuring;
 use crate::release::model::ReleaseState;
 use crate::site::admin::stops::NoteRow;
+use crate::site::parts::report::ReportView;
 use crate::stops::model::{Reach, Stop};
-use crate::{account, catalog, release, stops};
+use crate::{account, catalog, evaluation, release, stops};
 
 /// Versions that a listing's page lists.
 const MAX_RELEASES: i64 = 50;
 
 pub fn configure(cfg: &mut ServiceConfig) {
-    cfg.route("/admin/listings/{id}", web::get().to(listing)).route("/admin/releases/{id}", web::get().to(release_page));
+    cfg.route("/admin/listings/{id}", web::get().to(listing))
+        .route("/admin/releases/{id}", web::get().to(release_page))
+        .route("/admin/releases/{id}/measure", web::post().to(measure));
 }
 
 async fn listing(req: HttpRequest, app: Data<App>, actor: Actor, id: Path<String>) -> PageResult {
@@ -117,7 +121,13 @@ async fn release_page(req: HttpRequest, app: Data<App>, actor: Actor, id: Path<S
             let owner = catalog::service::owner(conn, &found.app_id)?;
             let notes = decision_notes(conn, &id, &["release.published", "release.promoted", "release.deprecated", "release.recalled"])?;
             let reach = stops::service::reach_in(conn, Stop::RecallRelease, &id, now)?;
+            let report = release::service::check_report(conn, &id)?;
+            let scores = evaluation::service::shown_in(conn, &found.app_id, &id, found.published_at)?;
+            let (history, waits) = (measuring::history(conn, &id)?, measuring::waits(conn, &id)?);
             Ok(ReleasePage {
+                report: ReportView::of(&view, &found.manifest, report.as_ref(), &scores, &history, false),
+                may_measure: measuring::is_measurable(found.state) && !waits,
+                measuring: waits,
                 app: view.pick(&row.title_zh, &row.title_en).to_owned(),
                 app_href: format!("/admin/listings/{}", row.id),
                 address: format!("/apps/{}", owner.repository()),
@@ -138,6 +148,12 @@ async fn release_page(req: HttpRequest, app: Data<App>, actor: Actor, id: Path<S
         .await?;
     found.page.title = format!("{} {}", found.app, found.version);
     found.page.render(&found)
+}
+
+async fn measure(app: Data<App>, actor: Actor, id: Path<String>) -> PageResult {
+    let id = id.into_inner();
+    measuring::ask(&app, &actor, &id).await?;
+    Ok(see_other_with(&format!("/admin/releases/{id}"), "info", "release-measuring-this", &[]))
 }
 
 /// Addresses of the cases on a release, newest first.
@@ -165,6 +181,11 @@ pub struct ReleasePage {
     /// Whether it can be recalled.
     pub recallable: bool,
     pub digest: String,
+    pub report: ReportView,
+    /// It can be measured again, and is not about to be.
+    pub may_measure: bool,
+    /// It is about to be measured again.
+    pub measuring: bool,
     pub published: String,
     /// Why it was recalled, and when.
     pub recalled: Option<(String, String)>,

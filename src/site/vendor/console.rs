@@ -16,6 +16,7 @@ use crate::moderation::model::CaseState;
 use crate::registry::uploads::{Unfinished, unfinished_in};
 use crate::release::difference::Difference;
 use crate::release::lifecycle;
+use crate::release::measuring::{self, Earlier};
 use crate::release::model::{Release, ReleaseState};
 use crate::release::upload::INBOX;
 use crate::site::parts::chain;
@@ -100,6 +101,10 @@ pub struct ReleaseDetail {
     pub uploaded_by: String,
     /// Last report, with its time.
     pub report: Option<(CheckReport, Timestamp)>,
+    /// Its figures before it was measured again.
+    pub history: Vec<Earlier>,
+    /// It is about to be measured again.
+    pub measuring: bool,
     pub decision: Option<LastDecision>,
     /// Scores on hidden test sets.
     pub scores: Vec<evaluation::service::ScoreSummary>,
@@ -338,6 +343,8 @@ pub async fn release_detail(app: &App, actor: &Actor, lang: Lang, slug: &str, ve
                 .first(conn)
                 .optional()?;
             let report = release::service::latest_report(conn, &release.id)?;
+            let history = measuring::history(conn, &release.id)?;
+            let measuring = measuring::waits(conn, &release.id)?;
             let scores = evaluation::service::shown_in(conn, &release.app_id, &release.id, release.published_at)?;
             let chain = chain::of_release(conn, &reader, &release.id)?;
             Ok(ReleaseDetail {
@@ -347,6 +354,8 @@ pub async fn release_detail(app: &App, actor: &Actor, lang: Lang, slug: &str, ve
                 organization_id: person.organization_id,
                 uploaded_by,
                 report,
+                history,
+                measuring,
                 decision,
                 scores,
                 chain,

@@ -14,10 +14,11 @@ use crate::http::page::{FormErrors, Page, PageResult, form_result, see_other_wit
 use crate::moderation;
 use crate::release::lifecycle::DeprecationForm;
 use crate::release::model::{Channel, ReleaseState, address};
-use crate::release::{lifecycle, model, service};
+use crate::release::{lifecycle, measuring, model, service};
 use crate::site::parts::chain::ChainLink;
+use crate::site::parts::comparison::ComparisonView;
 use crate::site::parts::release::MetricRow;
-use crate::site::parts::report::{ComparisonView, ReportView, figure};
+use crate::site::parts::report::{ReportView, figure};
 use crate::site::parts::scores::ScoreView;
 use crate::site::parts::trust::TrustView;
 use crate::site::vendor::console;
@@ -29,6 +30,7 @@ pub fn configure(cfg: &mut ServiceConfig) {
         .route("/vendor/apps/{slug}/releases/{version}/fragment", web::get().to(fragment))
         .route("/vendor/apps/{slug}/releases/{version}/submit", web::post().to(submit))
         .route("/vendor/apps/{slug}/releases/{version}/recheck", web::post().to(recheck))
+        .route("/vendor/apps/{slug}/releases/{version}/measure", web::post().to(measure))
         .route("/vendor/apps/{slug}/releases/{version}/promote", web::post().to(promote))
         .route("/vendor/apps/{slug}/releases/{version}/deprecate", web::post().to(deprecate));
 }
@@ -101,6 +103,12 @@ async fn recheck(req: HttpRequest, app: Data<App>, actor: Actor, path: Path<(Str
     Ok(see_other_with(&model::address(&path.0, &path.1), "info", "release-rechecked", &[("version", &path.1)]))
 }
 
+async fn measure(req: HttpRequest, app: Data<App>, actor: Actor, path: Path<(String, String)>) -> PageResult {
+    let (_, detail) = view(&req, &app, &actor, &path).await?;
+    measuring::ask(&app, &actor, &detail.release.id).await?;
+    Ok(see_other_with(&model::address(&path.0, &path.1), "info", "release-measuring", &[("version", &path.1)]))
+}
+
 async fn promote(req: HttpRequest, app: Data<App>, actor: Actor, path: Path<(String, String)>) -> PageResult {
     let (_, detail) = view(&req, &app, &actor, &path).await?;
     lifecycle::promote(&app, &actor, &detail.release.id).await?;
@@ -150,6 +158,10 @@ pub struct ReleaseView {
     pub prerelease: bool,
     pub may_submit: bool,
     pub may_recheck: bool,
+    /// It can be measured again, and is not about to be.
+    pub may_measure: bool,
+    /// It is about to be measured again.
+    pub measuring: bool,
     pub may_promote: bool,
     /// The vendor's message on a deprecated version, and its successor.
     pub deprecation: Option<(String, Option<String>)>,
@@ -192,7 +204,14 @@ impl ReleaseView {
             chain: detail.chain.clone(),
             progress: progress(state),
             checked_at: report.map(|(_, at)| page.datetime(at)).unwrap_or_default(),
-            report: ReportView::of(page, &release.manifest, report.map(|(r, _)| r), state == ReleaseState::Checking),
+            report: ReportView::of(
+                page,
+                &release.manifest,
+                report.map(|(r, _)| r),
+                &detail.scores,
+                &detail.history,
+                state == ReleaseState::Checking,
+            ),
             scores: detail.scores.iter().map(|score| ScoreView::of(page, score)).collect(),
             metrics: release.manifest.card.metrics.iter().map(metric).collect(),
             channel: release.channel,
@@ -202,6 +221,8 @@ impl ReleaseView {
             recalled: release.recall.as_ref().map(|r| (r.reason.clone(), page.date(&r.at))),
             may_submit: matches!(state, ReleaseState::Ready | ReleaseState::ChangesRequested),
             may_recheck: state == ReleaseState::Failed,
+            may_measure: measuring::is_measurable(state) && !detail.measuring,
+            measuring: detail.measuring,
             decision: detail
                 .decision
                 .as_ref()
