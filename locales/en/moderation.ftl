@@ -25,6 +25,7 @@ case-app = App
 case-version = Version
 case-vendor = Developer
 case-opened = Submitted
+case-accuracy = Accuracy
 case-waits = Waiting since
 case-decided-at = Decided
 case-outcome = State

@@ -25,6 +25,7 @@ case-app = 应用
 case-version = 版本
 case-vendor = 开发商
 case-opened = 提交时间
+case-accuracy = 准确率
 case-waits = 开始等待
 case-decided-at = 审核时间
 case-outcome = 状态

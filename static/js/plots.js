@@ -1,6 +1,6 @@
-// Plots. Each [data-plot] holds its data in a JSON script element or names it in data-src (docs/UI.md gives the shape). ECharts is
-// loaded from data-echarts when the first plot nears the window. Colours come from the CSS tokens, so a plot follows the theme.
-// The same numbers are put in a table, for those who read rather than look. No text of any language is in here.
+// Lines over time. Each [data-plot] names its data in data-src (docs/UI.md gives the shape). ECharts is loaded from data-echarts when the
+// first plot nears the window. Colours come from the CSS tokens, so a plot follows the theme. The same numbers are put in a table, for
+// those who read rather than look. No text of any language is in here. Bars are drawn by the server (templates/parts/plot.html).
 const language = document.documentElement.lang || undefined;
 // Times are those of the platform, as everywhere on the pages, wherever the reader sits.
 const timeZone = "Asia/Shanghai";
@@ -34,7 +34,7 @@ const exact = (ms) => new Intl.DateTimeFormat(language, { dateStyle: "short", ti
 
 function span(data) {
   let low = Infinity, high = -Infinity;
-  for (const series of data.series) for (const point of series.data) if (Array.isArray(point)) { low = Math.min(low, point[0]); high = Math.max(high, point[0]); }
+  for (const series of data.series) for (const [x] of series.data) { low = Math.min(low, x); high = Math.max(high, x); }
   return high - low;
 }
 
@@ -45,29 +45,24 @@ function unrepeated(words) {
 }
 
 // Counts have no half ticks.
-// A mark above all values still lies within the plot; without one the axis ends where it would anyway.
-const reaching = (max, marks) => { const highest = Math.max(...marks.map((mark) => mark.y)); return highest > max ? Number((highest * 1.1).toPrecision(2)) : null; };
-const whole = (data) => data.series.every((series) => series.data.every((point) => { const y = Array.isArray(point) ? point[1] : point; return y === null || Number.isInteger(y); }));
+const whole = (data) => data.series.every((series) => series.data.every(([, y]) => y === null || Number.isInteger(y)));
 
 const toneOf = (series, index) => (series.tone in tones ? series.tone : order[index % order.length]);
-const xText = (data, x) => (data.x === "time" ? exact(x) : data.x === "value" ? number(x, data.x_unit) : String(x));
 
 // Built of elements, not of markup: the content security policy refuses style attributes, and names come from people.
 function tip(data, items) {
   const box = document.createElement("div");
-  const list = Array.isArray(items) ? items : [items];
-  const first = list[0];
+  const [first] = items;
   if (!first) return box;
   const head = document.createElement("small");
-  const x = Array.isArray(first.value) ? first.value[0] : first.name;
-  head.textContent = xText(data, x);
+  head.textContent = exact(first.value[0]);
   box.append(head);
-  for (const item of list) {
+  for (const item of items) {
     const row = document.createElement("div"), name = document.createElement("span"), dot = document.createElement("i"), value = document.createElement("b");
     row.className = "plot-row";
     dot.className = `dot-${toneOf(data.series[item.seriesIndex] ?? {}, item.seriesIndex)}`;
     name.append(dot, item.seriesName ?? "");
-    value.textContent = number(Array.isArray(item.value) ? item.value[1] : item.value, data.unit);
+    value.textContent = number(item.value[1], data.unit);
     row.append(name, value);
     box.append(row);
   }
@@ -78,7 +73,6 @@ function option(data) {
   const text = colour("--text-2"), line = colour("--line");
   const across = span(data);
   const axis = { axisLine: { lineStyle: { color: colour("--line-strong") } }, axisTick: { show: false }, axisLabel: { color: text, fontSize: 12, hideOverlap: true }, splitLine: { show: false } };
-  const kind = data.kind === "area" ? "line" : data.kind;
   return {
     animation: false,
     aria: { enabled: false },
@@ -86,15 +80,13 @@ function option(data) {
     grid: { left: 4, right: 12, top: data.series.length > 1 ? 34 : 14, bottom: 4, containLabel: true },
     // In one line however many there are: a second line would lie over the plot.
     legend: { show: data.series.length > 1, type: "scroll", pageIconColor: text, pageIconInactiveColor: colour("--line-strong"), pageTextStyle: { color: text }, pageIconSize: 11, top: 0, right: 0, left: 0, icon: "roundRect", itemWidth: 12, itemHeight: 8, textStyle: { color: text }, inactiveColor: colour("--line-strong") },
-    tooltip: { trigger: kind === "scatter" ? "item" : "axis", className: "plot-tip", confine: true, backgroundColor: colour("--surface"), borderColor: colour("--line-strong"), padding: [6, 10], textStyle: { color: colour("--text"), fontSize: 12 }, axisPointer: { type: kind === "bar" ? "shadow" : "line", lineStyle: { color: colour("--line-strong") }, shadowStyle: { color: colour("--line"), opacity: 0.4 } }, formatter: (items) => tip(data, items) },
-    xAxis: { ...axis, type: data.x ?? "category", data: data.categories, scale: true, axisLabel: { ...axis.axisLabel, ...(data.x === "time" ? { formatter: unrepeated((value) => moment(value, across)) } : {}) }, ...(data.x === "time" ? { minInterval: across > 2 * 864e5 ? 864e5 : 6e4 } : {}) },
-    yAxis: { ...axis, type: "value", scale: kind !== "bar" && data.zero === false, ...(data.unit === "%" ? { min: 0, max: 100, interval: 25 } : whole(data) ? { minInterval: 1 } : {}), ...(data.unit !== "%" && data.marks?.length ? { max: ({ max }) => reaching(max, data.marks) } : {}), axisLine: { show: false }, splitNumber: 4, splitLine: { lineStyle: { color: line } }, axisLabel: { ...axis.axisLabel, formatter: (value) => number(value, data.unit) } },
+    tooltip: { trigger: "axis", className: "plot-tip", confine: true, backgroundColor: colour("--surface"), borderColor: colour("--line-strong"), padding: [6, 10], textStyle: { color: colour("--text"), fontSize: 12 }, axisPointer: { type: "line", lineStyle: { color: colour("--line-strong") } }, formatter: (items) => tip(data, items) },
+    xAxis: { ...axis, type: "time", scale: true, axisLabel: { ...axis.axisLabel, formatter: unrepeated((value) => moment(value, across)) }, minInterval: across > 2 * 864e5 ? 864e5 : 6e4 },
+    yAxis: { ...axis, type: "value", ...(data.unit === "%" ? { min: 0, max: 100, interval: 25 } : whole(data) ? { minInterval: 1 } : {}), axisLine: { show: false }, splitNumber: 4, splitLine: { lineStyle: { color: line } }, axisLabel: { ...axis.axisLabel, formatter: (value) => number(value, data.unit) } },
     series: data.series.map((series, index) => {
       const tone = colour(tones[toneOf(series, index)]);
       return {
-        type: kind, name: series.name, data: series.data, stack: data.stacked ? "all" : undefined, barMaxWidth: 28, symbol: kind === "line" ? "none" : "circle", symbolSize: 7, sampling: kind === "line" ? "lttb" : undefined,
-        itemStyle: { color: tone, borderRadius: kind === "bar" && !data.stacked ? [2, 2, 0, 0] : 0 }, lineStyle: { color: tone, width: 2 }, areaStyle: data.kind === "area" ? { color: tone, opacity: 0.14 } : undefined,
-        markLine: index === 0 && data.marks?.length ? { silent: true, symbol: "none", lineStyle: { color: colour("--red"), type: "dashed" }, label: { color: colour("--red-text"), position: "insideEndTop", formatter: "{b}" }, data: data.marks.map((mark, at) => ({ yAxis: mark.y, name: mark.name, label: { position: at % 2 ? "insideEndTop" : "insideStartTop" } })) } : undefined,
+        type: "line", name: series.name, data: series.data, symbol: "none", sampling: "lttb", itemStyle: { color: tone }, lineStyle: { color: tone, width: 2 },
       };
     }),
   };
@@ -104,10 +96,9 @@ function table(element, data) {
   const label = element.dataset.tableLabel;
   if (!label || element.nextElementSibling?.classList.contains("plot-table")) return;
   const rows = new Map();
-  data.series.forEach((series, column) => series.data.slice(-500).forEach((point, index) => {
-    const x = Array.isArray(point) ? point[0] : data.categories?.[Math.max(0, series.data.length - 500) + index] ?? index;
+  data.series.forEach((series, column) => series.data.slice(-500).forEach(([x, y]) => {
     if (!rows.has(x)) rows.set(x, []);
-    rows.get(x)[column] = Array.isArray(point) ? point[1] : point;
+    rows.get(x)[column] = y;
   }));
   const details = document.createElement("details"), summary = document.createElement("summary"), scroll = document.createElement("div"), made = document.createElement("table");
   details.className = "more plot-table";
@@ -121,7 +112,7 @@ function table(element, data) {
   for (const [x, values] of rows) {
     const row = body.insertRow(), title = document.createElement("th");
     title.scope = "row";
-    title.textContent = xText(data, x);
+    title.textContent = exact(x);
     row.append(title);
     data.series.forEach((_, column) => { row.insertCell().textContent = number(values[column], data.unit); });
   }
@@ -131,8 +122,6 @@ function table(element, data) {
 }
 
 async function dataOf(element) {
-  const inside = element.querySelector('script[type="application/json"]');
-  if (inside) return JSON.parse(inside.textContent);
   const answer = await fetch(element.dataset.src, { credentials: "same-origin", headers: { Accept: "application/json", "X-Refresh": "1" } });
   if (!answer.ok) throw new Error(`plot data: ${answer.status}`);
   return answer.json();

@@ -1,5 +1,7 @@
 //! /admin/queue and /admin/cases: the cases that wait for a moderator, and one case.
 
+use std::collections::HashMap;
+
 use actix_web::http::StatusCode;
 use actix_web::web::{Data, Path, Query, ServiceConfig};
 use actix_web::{HttpRequest, web};
@@ -18,16 +20,17 @@ use crate::http::paging::paging;
 use crate::moderation::model::{Case, CaseLine, CaseState, ModerationDecision};
 use crate::moderation::service;
 use crate::moderation::service::{SHORT, is_own};
-use crate::release::difference::Flag;
-use crate::release::model::Channel;
+use crate::release::difference::{Flag, share_right};
+use crate::release::model::{Channel, Release};
 use crate::site::parts::card::{alarm_level, alarm_text};
 use crate::site::parts::chain::ChainLink;
+use crate::site::parts::comparison::ComparisonView;
 use crate::site::parts::listing::{Listing, read_listing};
-use crate::site::parts::report::{ComparisonView, ReportView, figure};
-use crate::site::parts::scores::ScoreView;
+use crate::site::parts::report::{ReportView, figure};
+use crate::site::parts::scores::{self, ScoreView, own_share};
 use crate::site::parts::trust::TrustView;
 use crate::trust::evidence::Evidence;
-use crate::{moderation, trust};
+use crate::{evaluation, moderation, release, trust};
 
 pub fn configure(cfg: &mut ServiceConfig) {
     cfg.route("/admin/queue", web::get().to(queue))
@@ -98,10 +101,37 @@ pub struct CaseRow {
     pub reason: String,
     /// Why a moderator should look twice.
     pub flags: Vec<Flag>,
+    /// How right it is; empty where nothing can say so.
+    pub accuracy: String,
+}
+
+/// How right each of some releases is, in words, by release.
+async fn accuracies(app: &App, page: &Page, lines: &[CaseLine]) -> Result<HashMap<String, String>> {
+    let ids: Vec<String> = lines.iter().map(|line| line.case.release_id.clone()).collect();
+    let (releases, reports, sets) = app
+        .db
+        .read(move |conn| {
+            let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
+            let releases = release::service::get_all(conn, &ids)?;
+            Ok((releases, release::service::check_reports(conn, &ids)?, evaluation::service::outcomes_of(conn, &ids)?))
+        })
+        .await?;
+    let on_platform = |id: &str| {
+        sets.iter().find_map(|of| {
+            let value = of.scores.iter().find(|score| score.release_id == *id)?.value?;
+            Some(format!("{} {}", page.tk("evaluation-metric-", of.set.metric), scores::figure(of.set.metric, value, &of.set.unit)))
+        })
+    };
+    let own = |release: &Release| {
+        let card = reports.get(&release.id)?.run_card.as_ref()?;
+        Some(own_share(page, &release.manifest, share_right(&release.manifest, card)?))
+    };
+    let told = |release: &Release| Some((release.id.clone(), on_platform(&release.id).or_else(|| own(release))?));
+    Ok(releases.iter().filter_map(told).collect())
 }
 
 impl CaseRow {
-    pub fn of(page: &Page, CaseLine { case, version, app, vendor }: &CaseLine) -> Self {
+    pub fn of(page: &Page, CaseLine { case, version, app, vendor }: &CaseLine, accuracy: Option<&String>) -> Self {
         Self {
             href: format!("/admin/cases/{}", case.id),
             app: page.name(&app.name).to_owned(),
@@ -113,6 +143,7 @@ impl CaseRow {
             decided: case.decided_at.map(|at| page.datetime(&at)).unwrap_or_default(),
             reason: case.reason.clone(),
             flags: (*case.flags).clone(),
+            accuracy: accuracy.cloned().unwrap_or_default(),
         }
     }
 }
@@ -226,7 +257,7 @@ impl CaseView {
                 .iter()
                 .map(|rule| (alarm_level(rule.level), alarm_text(page, manifest, rule.text.get(page.lang))))
                 .collect(),
-            report: ReportView::of(page, manifest, listing.report.as_ref(), false),
+            report: ReportView::of(page, manifest, listing.report.as_ref(), &listing.scores, &listing.history, false),
             comparison: listing.previous.as_ref().map(|(from, d)| ComparisonView::of(page, from, &listing.release.version, d)),
             channel: listing.release.channel,
             scores: listing.scores.iter().map(|score| ScoreView::of(page, score)).collect(),
@@ -299,7 +330,8 @@ async fn queue(req: HttpRequest, app: Data<App>, actor: Actor, query: Query<Queu
     let (path, key, at) = if decided { ("/admin/queue?state=decided", "before", before) } else { ("/admin/queue", "after", after) };
     let (previous, next) = paging(&mut lines, service::PAGE, path, key, at.as_deref(), |l| l.case.id.clone());
     let page = Page::of(&req, "queue-title");
-    let rows = lines.iter().map(|line| CaseRow::of(&page, line)).collect();
+    let accuracies = accuracies(&app, &page, &lines).await?;
+    let rows = lines.iter().map(|line| CaseRow::of(&page, line, accuracies.get(&line.case.release_id))).collect();
     let open = page.count(&open);
     page.clone().render(&QueuePage { page, decided, open, rows, previous, next })
 }

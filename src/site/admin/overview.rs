@@ -74,7 +74,7 @@ impl OverviewPage {
     pub fn of(page: Page, overview: &Overview) -> Self {
         let PlatformFigures { vendors, apps: listings, operators: mines, nodes } = overview.figures;
         Self {
-            cases: overview.cases.as_ref().map(|(n, lines)| (page.count(n), lines.iter().map(|l| CaseRow::of(&page, l)).collect())),
+            cases: overview.cases.as_ref().map(|(n, lines)| (page.count(n), lines.iter().map(|l| CaseRow::of(&page, l, None)).collect())),
             payments: overview
                 .payments
                 .as_ref()

@@ -24,6 +24,8 @@ pub struct Listing {
     pub release: Release,
     /// Check report of that release.
     pub report: Option<inference::check::CheckReport>,
+    /// Its figures before it was measured again.
+    pub history: Vec<release::measuring::Earlier>,
     /// Scores of that release on hidden test sets.
     pub scores: Vec<evaluation::service::ScoreSummary>,
     /// Pictures: digest and texts.
@@ -79,6 +81,7 @@ pub async fn read_listing(app: &App, actor: &Actor, lang: Lang, vendor: String, 
             let release_id = preview.as_ref().or(row.release_id.as_ref()).ok_or_else(missing)?;
             let shown = release::service::of_app(conn, &row.id, release_id)?.ok_or_else(missing)?;
             let report = release::service::check_report(conn, &shown.id)?;
+            let history = release::measuring::history(conn, &shown.id)?;
             let previous = release::comparison::compared(conn, &shown, None)?;
             let scores = evaluation::service::shown_in(conn, &row.id, &shown.id, shown.published_at)?;
             let gallery = catalog::pictures::gallery(conn, &format!("{vendor}/{slug}"), &shown.digest, &shown.manifest)?;
@@ -93,6 +96,7 @@ pub async fn read_listing(app: &App, actor: &Actor, lang: Lang, vendor: String, 
                 preview: preview.is_some(),
                 suspended,
                 report,
+                history,
                 scores,
                 gallery,
                 releases,

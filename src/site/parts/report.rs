@@ -6,10 +6,14 @@ use app_package::fault::Fault;
 use app_package::manifest::AppManifest;
 use inference::check::{CheckReport, RunCard, STEPS, Step};
 use inference::golden::SampleReport;
-use serde_json::json;
+use inference::measure::Latency;
 
+use crate::evaluation::service::ScoreSummary;
 use crate::http::page::Page;
-use crate::release::difference::{Change, Difference, Figure, Flag, Measure, SHOWN, share_right};
+use crate::release::difference::{Measure, share_right};
+use crate::release::measuring::Earlier;
+use crate::site::parts::plot::{self, MAX_GROUPS, Mark, Plot, Series};
+use crate::site::parts::scores::{Headline, own_share};
 
 /// A check report as pages show it. Without a report every step is `waiting`.
 pub struct ReportView {
@@ -23,6 +27,20 @@ pub struct ReportView {
     pub card: Option<CardView>,
     /// Golden samples.
     pub samples: Vec<SampleRow>,
+    /// Figures of earlier measurements of the same bytes, newest first.
+    pub history: Vec<EarlierRow>,
+}
+
+/// Figures that later ones have replaced.
+pub struct EarlierRow {
+    pub at: String,
+    pub median: String,
+    pub p95: String,
+    /// Processor time of a prediction; empty where it was not measured.
+    pub cpu: String,
+    /// How it was measured.
+    pub how: String,
+    pub uncertain: bool,
 }
 
 /// One step of the check.
@@ -42,7 +60,7 @@ pub struct SampleRow {
     pub name: String,
     /// The expected result was reproduced within the tolerance.
     pub ok: bool,
-    /// Largest difference to the expected result.
+    /// Largest difference to the expected result; a dash where the sample failed without a number.
     pub difference: String,
     /// The prediction agrees with the sample's label; none where it has no label.
     pub right: Option<bool>,
@@ -54,10 +72,17 @@ pub struct SampleRow {
 
 /// Figures of the run card. A figure that was not measured is empty.
 pub struct CardView {
-    /// Share of labelled samples judged right; none where the app gives values only.
-    pub accuracy: Option<String>,
-    /// Number of golden samples.
-    pub samples: String,
+    /// How right it is; none where nothing can say so.
+    pub accuracy: Option<Headline>,
+    /// Share of the developer's own labelled samples judged right, with how many there are; empty where that is the headline, or there is
+    /// none.
+    pub own: String,
+    /// The times cannot be taken for those of the app.
+    pub uncertain: bool,
+    /// How the times were measured.
+    pub how: String,
+    /// Processor time of a prediction.
+    pub cpu: String,
     /// Median latency.
     pub median: String,
     /// 95th percentile.
@@ -86,15 +111,24 @@ pub struct CardView {
     pub input: String,
     /// Sandbox in which the check ran.
     pub confinement: String,
-    /// Data of the latency plot, safe inside a script element.
-    pub plot: String,
+    /// Times of the samples.
+    pub plot: Option<Plot>,
 }
 
 impl ReportView {
-    /// The view of a release's last report. While the check runs there is none, and the first step is shown as running.
-    pub fn of(page: &Page, manifest: &AppManifest, report: Option<&CheckReport>, running: bool) -> Self {
-        let card = |r: &CheckReport| Some(card(page, manifest, r.run_card.as_ref()?, r));
+    /// The view of a release's last report, with its scores on hidden test sets. While the check runs there is none, and the first step is
+    /// shown as running.
+    pub fn of(
+        page: &Page,
+        manifest: &AppManifest,
+        report: Option<&CheckReport>,
+        scores: &[ScoreSummary],
+        history: &[Earlier],
+        running: bool,
+    ) -> Self {
+        let card = |r: &CheckReport| Some(card(page, manifest, r.run_card.as_ref()?, r, scores));
         Self {
+            history: history.iter().map(|earlier| earlier_row(page, earlier)).collect(),
             passed: report.map(|r| r.passed),
             checks: checks(page, report, running),
             faults: report.map(|r| faults(page, r)).unwrap_or_default(),
@@ -102,111 +136,6 @@ impl ReportView {
             samples: report.map(|r| samples(r).iter().map(sample).collect()).unwrap_or_default(),
         }
     }
-}
-
-/// Differences from another version, in words.
-pub struct ComparisonView {
-    /// The other version.
-    pub from: String,
-    /// This version.
-    pub to: String,
-    /// Why a moderator should look twice, in words.
-    pub flags: Vec<String>,
-    /// Both cards were measured in one place.
-    pub comparable: bool,
-    /// Figures side by side.
-    pub figures: Vec<FigureRow>,
-    /// Data of the latency plot, safe inside a script element; empty without figures.
-    pub plot: String,
-    /// Tensors, keys of app.yaml and files that differ.
-    pub lists: Vec<ChangeList>,
-    /// Notes on the lists: that a package is gone, that a list was cut.
-    pub notes: Vec<String>,
-}
-
-/// Differences of one kind.
-pub struct ChangeList {
-    /// Heading.
-    pub title: String,
-    /// Text where nothing differs.
-    pub none: String,
-    pub changes: Vec<Change>,
-}
-
-/// A figure of two versions.
-pub struct FigureRow {
-    /// Name of the figure.
-    pub name: String,
-    /// The figure of the other version.
-    pub before: String,
-    /// The figure of this version.
-    pub after: String,
-    /// The change with its sign; empty where no change can be given.
-    pub change: String,
-    /// A moderator should look at this figure twice.
-    pub flagged: bool,
-}
-
-impl ComparisonView {
-    /// The view of a difference between the versions `from` and `to`.
-    pub fn of(page: &Page, from: &str, to: &str, difference: &Difference) -> Self {
-        let flagged = |kind: Measure| match kind {
-            Measure::Median => difference.flags.contains(&Flag::Slower),
-            Measure::Accuracy => difference.flags.contains(&Flag::LessAccurate),
-            _ => false,
-        };
-        let row = |figure: &Figure| FigureRow {
-            name: page.tk("measure-", figure.kind),
-            before: measured(page, figure.kind, figure.before),
-            after: measured(page, figure.kind, figure.after),
-            change: changed(*figure),
-            flagged: flagged(figure.kind),
-        };
-        let mut notes = Vec::new();
-        if difference.files_total.is_none() {
-            notes.push(page.t("difference-files-gone"));
-        }
-        for (key, total) in [("difference-files-cut", difference.files_total.unwrap_or(0)), ("difference-keys-cut", difference.keys_total)]
-        {
-            if total > SHOWN {
-                notes.push(page.t2(key, "shown", SHOWN, "total", total));
-            }
-        }
-        Self {
-            from: from.to_owned(),
-            to: to.to_owned(),
-            flags: difference.flags.iter().map(|flag| page.tk("flag-text-", flag)).collect(),
-            comparable: difference.comparable,
-            figures: difference.figures.iter().map(row).collect(),
-            plot: latencies(page, from, to, difference),
-            lists: [("tensors", &difference.tensors), ("keys", &difference.keys), ("files", &difference.files)]
-                .map(|(kind, changes)| ChangeList {
-                    title: page.tk("difference-", kind),
-                    none: page.tk("difference-same-", kind),
-                    changes: changes.clone(),
-                })
-                .into(),
-            notes,
-        }
-    }
-}
-
-/// Latencies of both versions side by side.
-fn latencies(page: &Page, from: &str, to: &str, difference: &Difference) -> String {
-    let times = |f: &&Figure| matches!(f.kind, Measure::Median | Measure::P95 | Measure::P99);
-    let times: Vec<&Figure> = difference.figures.iter().filter(times).collect();
-    if times.is_empty() {
-        return String::new();
-    }
-    let rounded = |value: f64| (value * 1000.0).round() / 1000.0;
-    in_script(&json!({
-        "kind": "bar", "unit": "ms", "x": "category",
-        "categories": times.iter().map(|f| page.tk("measure-", f.kind)).collect::<Vec<_>>(),
-        "series": [
-            {"name": from, "tone": "grey", "data": times.iter().map(|f| rounded(f.before)).collect::<Vec<_>>()},
-            {"name": to, "tone": "steel", "data": times.iter().map(|f| rounded(f.after)).collect::<Vec<_>>()},
-        ],
-    }))
 }
 
 /// A figure with its unit.
@@ -217,15 +146,6 @@ pub fn measured(page: &Page, kind: Measure, value: f64) -> String {
         Measure::Throughput => page.t1("measure-per-second", "n", format!("{value:.0}")),
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a count of bytes, not negative")]
         Measure::Memory | Measure::Model => bytes(page, value as u64),
-    }
-}
-
-fn changed(figure: Figure) -> String {
-    match (figure.kind, figure.change()) {
-        // A share changes by percentage points, not by a percentage of itself.
-        (Measure::Accuracy, _) => format!("{:+.1}", (figure.after - figure.before) * 100.0),
-        (_, Some(change)) => format!("{:+.0} %", change * 100.0),
-        (_, None) => String::new(),
     }
 }
 
@@ -254,11 +174,6 @@ pub fn millis(value: f64) -> String {
 /// A number of bytes with its unit.
 pub fn bytes(page: &Page, n: u64) -> String {
     page.bytes(&i64::try_from(n).unwrap_or(i64::MAX))
-}
-
-/// JSON that is safe inside a script element.
-pub fn in_script(value: &serde_json::Value) -> String {
-    value.to_string().replace('<', "\\u003c")
 }
 
 /// A reason in words; the code of a crash ends with a number.
@@ -331,27 +246,72 @@ fn sample(sample: &SampleReport) -> SampleRow {
     SampleRow {
         name: sample.name.clone(),
         ok: sample.ok,
-        difference: figure(sample.worst_difference),
+        // Of a sample that gave nothing to compare no difference is known.
+        difference: if !sample.ok && sample.worst_difference == 0.0 { "–".to_owned() } else { figure(sample.worst_difference) },
         right: sample.right,
         latency: millis(sample.latency_ms),
         message: sample.message.clone().unwrap_or_default(),
     }
 }
 
-fn card(page: &Page, manifest: &AppManifest, card: &RunCard, report: &CheckReport) -> CardView {
-    let samples = samples(report);
-    let plot = json!({
-        "kind": "bar", "unit": "ms", "x": "category",
-        "categories": samples.iter().map(|s| s.name.as_str()).collect::<Vec<_>>(),
-        "series": [{"name": page.t("card-latency-sample"), "tone": "steel",
-            "data": samples.iter().map(|s| (s.latency_ms * 1000.0).round() / 1000.0).collect::<Vec<_>>()}],
-        "marks": [{"y": card.latency_ms.median, "name": page.t("card-median")}, {"y": card.latency_ms.p95, "name": page.t("card-p95")}],
-    });
+/// Whether times are marked as uncertain: measured, and found not to be steady. Of those from before it was looked at nobody knows.
+pub fn is_uncertain(latency: &Latency) -> bool {
+    latency.measured.is_some_and(|how| !how.steady)
+}
+
+/// How times were measured, in words.
+fn how(page: &Page, latency: &Latency) -> String {
+    let Some(how) = &latency.measured else { return page.t("card-how-unknown") };
+    let (runs, rounds) = (how.runs.to_string(), how.rounds.to_string());
+    let (spread, tail) = (percent(how.spread), percent(how.spread_p95));
+    page.locale().format("card-how-value", &[("runs", &runs), ("rounds", &rounds), ("spread", &spread), ("tail", &tail)])
+}
+
+fn cpu(latency: &Latency) -> String {
+    latency.measured.map_or_else(String::new, |how| millis(how.cpu_ms))
+}
+
+fn earlier_row(page: &Page, earlier: &Earlier) -> EarlierRow {
+    let latency = &earlier.card.latency_ms;
+    EarlierRow {
+        at: page.datetime(&earlier.at),
+        median: millis(latency.median),
+        p95: millis(latency.p95),
+        cpu: cpu(latency),
+        how: how(page, latency),
+        uncertain: is_uncertain(latency),
+    }
+}
+
+/// Times of the samples and, where they are of the same runs, median and 95th percentile across them.
+fn sample_times(page: &Page, card: &RunCard, samples: &[SampleReport]) -> Option<Plot> {
+    let latency = &card.latency_ms;
+    let measured: Vec<&SampleReport> = samples.iter().filter(|s| latency.measured.is_none() || s.runs > 0).collect();
+    let groups: Vec<String> = measured.iter().map(|s| s.name.clone()).collect();
+    let values = measured.iter().map(|s| (s.latency_ms, millis(s.latency_ms))).collect();
+    let series = Series { name: page.t("card-latency-sample"), tone: "steel", values };
+    let mark = |key: &str, value: f64| Mark { name: page.t(key), value, text: millis(value) };
+    let (title, marks) = match &latency.measured {
+        Some(how) => {
+            (page.t1("card-latency-plot", "n", how.runs), vec![mark("card-median", latency.median), mark("card-p95", latency.p95)])
+        }
+        None => (page.t("card-latency-plot-cold"), Vec::new()),
+    };
+    let cut = groups.len() > MAX_GROUPS;
+    let title = if cut { format!("{title} {}", page.t2("plot-cut", "n", MAX_GROUPS, "total", groups.len())) } else { title };
+    plot::bars("plot-samples", title, &groups, &[series], &marks)
+}
+
+fn card(page: &Page, manifest: &AppManifest, card: &RunCard, report: &CheckReport, scores: &[ScoreSummary]) -> CardView {
+    let on_platform = scores.iter().any(|score| score.value.is_some());
     let listed = |words: Vec<String>| words.join(", ");
     let structure = card.structure.clone().unwrap_or_default();
     CardView {
-        accuracy: share_right(manifest, card).map(percent),
-        samples: card.golden_total.to_string(),
+        accuracy: Headline::of(page, manifest, card, scores),
+        own: share_right(manifest, card).filter(|_| on_platform).map(|share| own_share(page, manifest, share)).unwrap_or_default(),
+        uncertain: is_uncertain(&card.latency_ms),
+        how: how(page, &card.latency_ms),
+        cpu: cpu(&card.latency_ms),
         median: millis(card.latency_ms.median),
         p95: millis(card.latency_ms.p95),
         p99: if card.latency_ms.p99 > 0.0 { millis(card.latency_ms.p99) } else { String::new() },
@@ -379,7 +339,7 @@ fn card(page: &Page, manifest: &AppManifest, card: &RunCard, report: &CheckRepor
                 listed(parts)
             })
             .unwrap_or_default(),
-        plot: in_script(&plot),
+        plot: sample_times(page, card, samples(report)),
     }
 }
 

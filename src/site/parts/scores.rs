@@ -1,8 +1,47 @@
-//! Scores on hidden test sets.
+//! Scores on hidden test sets, and the one figure that says how right an app is.
+
+use app_package::manifest::AppManifest;
+use inference::check::RunCard;
 
 use crate::evaluation::model::Metric;
 use crate::evaluation::service::ScoreSummary;
 use crate::http::page::Page;
+use crate::release::difference::{labelled, share_right};
+use crate::site::parts::report::percent;
+
+/// How right an app is: measured by the platform on samples that nobody else has, where there is such a figure; else on the developer's
+/// own samples.
+pub struct Headline {
+    pub label: String,
+    pub value: String,
+    /// On what, with the number of samples.
+    pub note: String,
+}
+
+impl Headline {
+    pub fn of(page: &Page, manifest: &AppManifest, card: &RunCard, scores: &[ScoreSummary]) -> Option<Self> {
+        let platform = scores.iter().find_map(|score| Some((score, score.value?)));
+        if let Some((score, value)) = platform {
+            return Some(Self {
+                label: page.t1("card-on-platform-set", "metric", page.tk("evaluation-metric-", score.metric)),
+                value: figure(score.metric, value, &score.unit),
+                note: page.t2("evaluation-line", "name", page.name(&score.name), "n", score.samples),
+            });
+        }
+        let share = share_right(manifest, card)?;
+        Some(Self { label: page.t("card-accuracy"), value: percent(share), note: of_labelled(page, manifest) })
+    }
+}
+
+/// How many of the developer's samples are labelled.
+pub fn of_labelled(page: &Page, manifest: &AppManifest) -> String {
+    page.t2("card-labelled", "n", labelled(manifest), "total", manifest.golden.len())
+}
+
+/// The share of the developer's labelled samples that is judged right, with how many there are.
+pub fn own_share(page: &Page, manifest: &AppManifest, share: f64) -> String {
+    format!("{} · {}", percent(share), of_labelled(page, manifest))
+}
 
 /// A figure as it is read: a share in percent, mAP with three digits after the point, an error with its unit.
 pub fn figure(metric: Metric, value: f64, unit: &str) -> String {

@@ -1,0 +1,120 @@
+//! A version beside another one in words.
+
+use crate::http::page::Page;
+use crate::release::difference::{Change, Difference, Figure, Flag, Measure, SHOWN};
+use crate::site::parts::plot::{self, Plot, Series};
+use crate::site::parts::report::{measured, millis, percent};
+
+/// Differences from another version, in words.
+pub struct ComparisonView {
+    /// The other version.
+    pub from: String,
+    /// This version.
+    pub to: String,
+    /// Why a moderator should look twice, in words.
+    pub flags: Vec<String>,
+    /// Both cards were measured in one place.
+    pub comparable: bool,
+    /// Figures side by side.
+    pub figures: Vec<FigureRow>,
+    /// Times of both; none without figures.
+    pub plot: Option<Plot>,
+    /// Tensors, keys of app.yaml and files that differ.
+    pub lists: Vec<ChangeList>,
+    /// Notes on the lists: that a package is gone, that a list was cut.
+    pub notes: Vec<String>,
+}
+
+/// Differences of one kind.
+pub struct ChangeList {
+    /// Heading.
+    pub title: String,
+    /// Text where nothing differs.
+    pub none: String,
+    pub changes: Vec<Change>,
+}
+
+/// A figure of two versions.
+pub struct FigureRow {
+    /// Name of the figure.
+    pub name: String,
+    /// The figure of the other version.
+    pub before: String,
+    /// The figure of this version.
+    pub after: String,
+    /// The change with its sign, or that it is noise; empty where no change can be given.
+    pub change: String,
+    /// A moderator should look at this figure twice.
+    pub flagged: bool,
+}
+
+impl ComparisonView {
+    /// The view of a difference between the versions `from` and `to`.
+    pub fn of(page: &Page, from: &str, to: &str, difference: &Difference) -> Self {
+        let flagged = |kind: Measure| match kind {
+            Measure::Median | Measure::P95 => difference.flags.contains(&Flag::Slower),
+            Measure::Accuracy => difference.flags.contains(&Flag::LessAccurate),
+            _ => false,
+        };
+        let told = |kind: Measure, value: f64, (labelled, total): (u32, usize)| match kind {
+            Measure::Accuracy => format!("{} · {}", percent(value), page.t2("card-labelled", "n", labelled, "total", total)),
+            _ => measured(page, kind, value),
+        };
+        let row = |figure: &Figure| FigureRow {
+            name: page.tk("measure-", figure.kind),
+            before: told(figure.kind, figure.before, difference.samples.0),
+            after: told(figure.kind, figure.after, difference.samples.1),
+            change: if figure.noise { page.t("difference-noise") } else { changed(*figure) },
+            flagged: flagged(figure.kind) && !figure.noise,
+        };
+        let mut notes = Vec::new();
+        if difference.files_total.is_none() {
+            notes.push(page.t("difference-files-gone"));
+        }
+        for (key, total) in [("difference-files-cut", difference.files_total.unwrap_or(0)), ("difference-keys-cut", difference.keys_total)]
+        {
+            if total > SHOWN {
+                notes.push(page.t2(key, "shown", SHOWN, "total", total));
+            }
+        }
+        Self {
+            from: from.to_owned(),
+            to: to.to_owned(),
+            flags: difference.flags.iter().map(|flag| page.tk("flag-text-", flag)).collect(),
+            comparable: difference.comparable,
+            figures: difference.figures.iter().map(row).collect(),
+            plot: latencies(page, from, to, difference),
+            lists: [("tensors", &difference.tensors), ("keys", &difference.keys), ("files", &difference.files)]
+                .map(|(kind, changes)| ChangeList {
+                    title: page.tk("difference-", kind),
+                    none: page.tk("difference-same-", kind),
+                    changes: changes.clone(),
+                })
+                .into(),
+            notes,
+        }
+    }
+}
+
+/// Latencies of both versions side by side.
+fn latencies(page: &Page, from: &str, to: &str, difference: &Difference) -> Option<Plot> {
+    let times = |f: &&Figure| matches!(f.kind, Measure::Median | Measure::P95 | Measure::P99);
+    let times: Vec<&Figure> = difference.figures.iter().filter(times).collect();
+    let groups: Vec<String> = times.iter().map(|f| page.tk("measure-", f.kind)).collect();
+    let series = |name: &str, tone: &'static str, of: fn(&Figure) -> f64| Series {
+        name: name.to_owned(),
+        tone,
+        values: times.iter().map(|f| (of(f), millis(of(f)))).collect(),
+    };
+    let both = [series(from, "grey", |f| f.before), series(to, "steel", |f| f.after)];
+    plot::bars("plot-versions", page.t2("difference-plot", "from", from, "to", to), &groups, &both, &[])
+}
+
+fn changed(figure: Figure) -> String {
+    match (figure.kind, figure.change()) {
+        // A share changes by percentage points, not by a percentage of itself.
+        (Measure::Accuracy, _) => format!("{:+.1}", (figure.after - figure.before) * 100.0),
+        (_, Some(change)) => format!("{:+.0} %", change * 100.0),
+        (_, None) => String::new(),
+    }
+}
