@@ -50,8 +50,8 @@ impl Lang {
         }
     }
 
-    /// The language that an `Accept-Language` header prefers (RFC 9110 §12.5.4), zh-CN where none fits.
-    pub fn negotiate(header: &str) -> Self {
+    /// The language that an `Accept-Language` header prefers (RFC 9110 §12.5.4); none where it names neither.
+    pub fn negotiate(header: &str) -> Option<Self> {
         let mut best: Option<(f32, Self)> = None;
         for item in header.split(',').take(20) {
             let mut parts = item.trim().split(';');
@@ -61,7 +61,7 @@ impl Lang {
                 best = Some((q, lang));
             }
         }
-        best.map_or(Self::Zh, |(_, lang)| lang)
+        best.map(|(_, lang)| lang)
     }
 
     /// The text of this language, or the other text where it is empty.
@@ -258,10 +258,10 @@ mod tests {
 
     #[test]
     fn accept_language_is_negotiated() {
-        assert_eq!(Lang::negotiate("en-GB,en;q=0.9"), Lang::En);
-        assert_eq!(Lang::negotiate("fr, zh-TW;q=0.5, en;q=0.4"), Lang::Zh);
-        assert_eq!(Lang::negotiate("fr"), Lang::Zh);
-        assert_eq!(Lang::negotiate(""), Lang::Zh);
+        assert_eq!(Lang::negotiate("en-GB,en;q=0.9"), Some(Lang::En));
+        assert_eq!(Lang::negotiate("fr, zh-TW;q=0.5, en;q=0.4"), Some(Lang::Zh));
+        assert_eq!(Lang::negotiate("fr"), None);
+        assert_eq!(Lang::negotiate(""), None);
     }
 
     #[test]

@@ -14,6 +14,8 @@ pub struct Metrics {
     pub requests: Family<[(&'static str, &'static str); 2], Counter>,
     /// Seconds until the response head.
     pub seconds: Histogram,
+    /// Requests by class of load and what became of them: `admitted`, of these `queued` before, and `shed`.
+    pub load: Family<[(&'static str, &'static str); 2], Counter>,
     /// Jobs by outcome.
     pub jobs: Family<[(&'static str, &'static str); 1], Counter>,
     /// Resident memory in bytes, read at each scrape.
@@ -25,13 +27,15 @@ impl Default for Metrics {
         let mut registry = Registry::with_prefix("pithead");
         let requests = Family::default();
         let seconds = Histogram::new(exponential_buckets(0.000_5, 2.0, 14));
+        let load = Family::default();
         let jobs = Family::default();
         let memory = Gauge::default();
         registry.register("http_requests", "HTTP requests", requests.clone());
         registry.register("http_request_seconds", "Time to the response head", seconds.clone());
+        registry.register("load", "Requests by class: admitted, of these queued before, and shed", load.clone());
         registry.register("jobs", "Jobs run", jobs.clone());
         registry.register("resident_memory_bytes", "Resident memory", memory.clone());
-        Self { registry, requests, seconds, jobs, memory }
+        Self { registry, requests, seconds, load, jobs, memory }
     }
 }
 

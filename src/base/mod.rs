@@ -11,6 +11,7 @@ pub mod i18n;
 pub mod ids;
 pub mod jobs;
 pub mod live;
+pub mod load;
 pub mod metrics;
 pub mod networks;
 pub mod notify;

@@ -3,9 +3,11 @@
 
 use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
+use std::time::Duration;
 
 use chrono::TimeDelta;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
+use tokio::time::timeout;
 
 use super::error::{Error, Result};
 
@@ -70,12 +72,14 @@ impl Gates {
 /// When to come again where all places to wait are taken.
 const TRY_AGAIN: TimeDelta = TimeDelta::seconds(2);
 
-/// Work of which so much is done at once, while so many more wait for a turn; whoever comes after them is sent away.
+/// Work of which so much is done at once, while so many more wait for a turn, the first to come first; whoever comes after them is sent
+/// away.
 #[derive(Debug)]
 pub struct Queue {
     turns: Semaphore,
     /// Of those who have a turn and those who wait.
     places: Semaphore,
+    all: usize,
 }
 
 /// A turn of a [`Queue`] and its place; both end when this is dropped.
@@ -83,7 +87,7 @@ pub type QueueTurn<'a> = [SemaphorePermit<'a>; 2];
 
 impl Queue {
     pub const fn new(turns: usize, waiting: usize) -> Self {
-        Self { turns: Semaphore::const_new(turns), places: Semaphore::const_new(turns + waiting) }
+        Self { turns: Semaphore::const_new(turns), places: Semaphore::const_new(turns + waiting), all: turns + waiting }
     }
 
     /// Waits for a turn. Work on another thread takes it along, for it goes on where the caller does not wait for its end.
@@ -91,8 +95,52 @@ impl Queue {
     /// # Errors
     /// `server-busy`: all places to wait are taken.
     pub async fn turn(&self) -> Result<QueueTurn<'_>> {
-        let place = self.places.try_acquire().map_err(|_| Error::unavailable("server-busy").retry_after(TRY_AGAIN))?;
+        let place = self.places.try_acquire().map_err(|_| busy())?;
         Ok([self.turns.acquire().await.map_err(Error::internal)?, place])
+    }
+
+    /// How many have a turn or wait.
+    pub fn held(&self) -> usize {
+        self.all.saturating_sub(self.places.available_permits())
+    }
+
+    /// A turn that nobody has to wait for, if there is one.
+    pub fn free_turn(self: &Arc<Self>) -> Option<KeptTurn> {
+        let place = self.places.try_acquire().ok()?;
+        let turn = self.turns.try_acquire().ok()?;
+        Some(KeptTurn::of(self, [turn, place]))
+    }
+
+    /// As [`Self::turn`], but nobody waits longer than `patience`: who asked has left by then, or will soon.
+    ///
+    /// # Errors
+    /// `server-busy`: all places to wait are taken, or no turn came in time.
+    pub async fn turn_within(self: &Arc<Self>, patience: Duration) -> Result<KeptTurn> {
+        let turn = timeout(patience, self.turn()).await.map_err(|_| busy())??;
+        Ok(KeptTurn::of(self, turn))
+    }
+}
+
+fn busy() -> Error {
+    Error::unavailable("server-busy").retry_after(TRY_AGAIN)
+}
+
+/// A turn that keeps its queue alive, for whoever cannot borrow it; it ends when this is dropped.
+#[derive(Debug)]
+pub struct KeptTurn(Arc<Queue>);
+
+impl KeptTurn {
+    fn of(queue: &Arc<Queue>, turn: QueueTurn<'_>) -> Self {
+        turn.into_iter().for_each(SemaphorePermit::forget);
+        Self(queue.clone())
+    }
+}
+
+impl Drop for KeptTurn {
+    fn drop(&mut self) {
+        // The turn first: who is given it already has a place.
+        self.0.turns.add_permits(1);
+        self.0.places.add_permits(1);
     }
 }
 

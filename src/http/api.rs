@@ -1,8 +1,11 @@
 //! JSON for programs: errors are RFC 9457 problem documents with our stable `code`.
 
 use actix_web::http::StatusCode;
+use actix_web::http::header::{CACHE_CONTROL, ETAG, EntityTag, Header as _, IfNoneMatch, VARY, WWW_AUTHENTICATE};
 use actix_web::{HttpRequest, HttpResponse, ResponseError};
 use serde::Serialize;
+use sha2::{Digest as _, Sha256};
+use utoipa::ToSchema;
 
 use super::page::status_of;
 use crate::base::error::Error;
@@ -34,7 +37,7 @@ impl ResponseError for ApiError {
 }
 
 /// RFC 9457 problem document.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct Problem {
     /// Always `about:blank`; `code` names the problem.
     pub r#type: &'static str,
@@ -45,15 +48,16 @@ pub struct Problem {
     pub code: &'static str,
     /// Text for people.
     pub detail: String,
-    /// Wrong fields.
+    /// Wrong fields; left out where there are none.
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
     pub errors: Vec<ProblemField>,
     /// Id of the request in the log.
     pub request_id: String,
 }
 
 /// One wrong field of a problem.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct ProblemField {
     /// JSON key or form field.
     pub field: String,
@@ -80,7 +84,28 @@ pub fn problem(lang: Lang, error: &Error, request_id: &str) -> HttpResponse {
         errors,
         request_id: request_id.to_owned(),
     };
-    HttpResponse::build(status).content_type("application/problem+json").json(body)
+    let mut response = HttpResponse::build(status);
+    if status == StatusCode::UNAUTHORIZED {
+        // RFC 9110 §15.5.2: whoever is asked to prove themselves is told how.
+        response.insert_header((WWW_AUTHENTICATE, "Bearer realm=\"pithead\""));
+    }
+    response.content_type("application/problem+json").json(body)
+}
+
+/// The answer to a read, which its asker may hold: with a tag of its bytes, and 304 without a body where the request names that tag (RFC
+/// 9110 §13.1.2). The tag is weak, for the bytes go out packed in one way or another.
+pub fn tagged(req: &HttpRequest, value: &impl Serialize) -> ApiResult {
+    let body = serde_json::to_vec(value)?;
+    let tag = EntityTag::new_weak(hex::encode(Sha256::digest(&body)).chars().take(32).collect());
+    let held = match IfNoneMatch::parse(req) {
+        Ok(IfNoneMatch::Any) => true,
+        Ok(IfNoneMatch::Items(tags)) => tags.iter().any(|held| held.weak_eq(&tag)),
+        Err(_) => false,
+    };
+    let mut response = if held { HttpResponse::NotModified() } else { HttpResponse::Ok() };
+    response.insert_header((ETAG, tag.to_string())).insert_header((CACHE_CONTROL, "private, no-cache"));
+    response.insert_header((VARY, "Authorization, Cookie"));
+    Ok(if held { response.finish() } else { response.content_type("application/json").body(body) })
 }
 
 /// The answer to any path that no route of the node listener knows.

@@ -5,11 +5,13 @@ use std::collections::HashMap;
 use std::io::Read as _;
 use std::sync::{LazyLock, Mutex};
 
-use actix_web::http::header;
+use actix_web::http::header::{self, HeaderValue};
 use actix_web::web::{self, Bytes, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse};
 use rust_embed::RustEmbed;
 use sha2::{Digest as _, Sha256};
+
+use super::conditional::Whole;
 
 #[derive(RustEmbed)]
 #[folder = "$CARGO_MANIFEST_DIR/static"]
@@ -89,32 +91,52 @@ async fn favicon() -> HttpResponse {
 async fn file(req: HttpRequest, path: web::Path<(String, String)>) -> HttpResponse {
     let (_, path) = path.into_inner();
     let Some(found) = content(&path) else { return HttpResponse::NotFound().finish() };
-    let mut response = HttpResponse::Ok();
-    response.content_type(content_type(&path));
-    response.insert_header((header::CACHE_CONTROL, "public, max-age=31536000, immutable"));
+    let (kind, keep) = (content_type(&path), "public, max-age=31536000, immutable");
+    if !is_text(&path) {
+        return Whole { kind, keep, tag: &VERSION, bytes: bytes(found) }.answer(&req);
+    }
+    let packed = if accepts_brotli(&req) { packed(path, found.clone()).await } else { None };
+    let is_packed = packed.is_some();
+    let tag = if is_packed { format!("{}-br", *VERSION) } else { VERSION.clone() };
+    let mut response = Whole { kind, keep, tag: &tag, bytes: packed.unwrap_or_else(|| bytes(found)) }.answer(&req);
+    response.headers_mut().insert(header::VARY, HeaderValue::from_static("Accept-Encoding"));
+    if is_packed && response.status().is_success() {
+        response.headers_mut().insert(header::CONTENT_ENCODING, HeaderValue::from_static("br"));
+    }
+    response
+}
+
+fn bytes(content: Cow<'static, [u8]>) -> Bytes {
+    match content {
+        Cow::Borrowed(content) => Bytes::from_static(content),
+        Cow::Owned(content) => content.into(),
+    }
+}
+
+/// Whether a client takes Brotli (RFC 9110 §12.5.3).
+fn accepts_brotli(req: &HttpRequest) -> bool {
     let accepts = req.headers().get(header::ACCEPT_ENCODING).and_then(|v| v.to_str().ok()).unwrap_or_default();
-    if !accepts.split(',').any(|e| e.trim().starts_with("br")) || !is_text(&path) {
-        return response.body(found.into_owned());
-    }
-    response.insert_header((header::CONTENT_ENCODING, "br")).insert_header((header::VARY, "Accept-Encoding"));
+    accepts.split(',').any(|coding| {
+        let (name, weight) = coding.split_once(';').unwrap_or((coding, ""));
+        let none = weight.trim().strip_prefix("q=").is_some_and(|q| q.parse::<f32>().is_ok_and(|q| q <= 0.0));
+        name.trim().eq_ignore_ascii_case("br") && !none
+    })
+}
+
+/// A text as Brotli, where that can be made.
+async fn packed(path: String, content: Cow<'static, [u8]>) -> Option<Bytes> {
     if let Some(bytes) = COMPRESSED.lock().ok().and_then(|cache| cache.get(&path).cloned()) {
-        return response.body(bytes);
+        return Some(bytes);
     }
-    let data = found.into_owned();
     let compressed = web::block(move || {
         let mut out = Vec::new();
-        brotli::CompressorReader::new(data.as_slice(), 16 * 1024, 9, 22).read_to_end(&mut out).map(|_| Bytes::from(out))
-    })
-    .await;
-    match compressed {
-        Ok(Ok(bytes)) => {
-            if let Ok(mut cache) = COMPRESSED.lock() {
-                cache.insert(path, bytes.clone());
-            }
-            response.body(bytes)
-        }
-        _ => HttpResponse::InternalServerError().finish(),
+        brotli::CompressorReader::new(&*content, 16 * 1024, 9, 22).read_to_end(&mut out).map(|_| Bytes::from(out))
+    });
+    let bytes = compressed.await.ok()?.ok()?;
+    if let Ok(mut cache) = COMPRESSED.lock() {
+        cache.insert(path, bytes.clone());
     }
+    Some(bytes)
 }
 
 fn extension(path: &str) -> &str {

@@ -108,6 +108,20 @@ impl FormPairs {
     }
 }
 
+/// The query of a call for programs: what cannot be read is told in their dialect.
+#[derive(Debug)]
+pub struct ApiQuery<T>(pub T);
+
+impl<T: DeserializeOwned> FromRequest for ApiQuery<T> {
+    type Error = ApiError;
+    type Future = Ready<Result<Self, ApiError>>;
+
+    fn from_request(req: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let read = serde_urlencoded::from_str(req.query_string());
+        ready(read.map(Self).map_err(|e| Error::invalid("query-malformed").source(e).into()))
+    }
+}
+
 /// Largest JSON body of a call that needs little: strangers enrol nodes.
 pub const SMALL_JSON: usize = 16 * 1024;
 

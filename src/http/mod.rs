@@ -1,12 +1,14 @@
-//! The toolkit of HTTP: the four error dialects ([`page`], [`api`], [`oci`], [`margo`]), extractors, cookies, paging, static files, forms
+//! The toolkit of HTTP: the four error dialects ([`page`], [`api`], [`oci`], [`margo`]) and who gets which ([`dialect`]), extractors, cookies, paging, static files, forms
 //! that wait for a click ([`held`]). It uses [`crate::base`] only.
 
 pub mod address;
 pub mod ago;
 pub mod api;
 pub mod assets;
+pub mod conditional;
 pub mod cookies;
 pub mod csrf;
+pub mod dialect;
 pub mod error_page;
 pub mod extract;
 pub mod held;

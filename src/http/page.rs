@@ -8,6 +8,7 @@ use askama::Template;
 
 pub use super::address::{local_path, with_next};
 pub use super::ago::Ago;
+use super::dialect::Dialect;
 use super::{assets, cookies, csrf};
 use crate::base::auth::policy::{self, Action};
 use crate::base::auth::{Actor, Via};
@@ -49,6 +50,7 @@ pub fn status_of(kind: Kind) -> StatusCode {
         Kind::Unauthenticated => StatusCode::UNAUTHORIZED,
         Kind::Forbidden => StatusCode::FORBIDDEN,
         Kind::NotFound => StatusCode::NOT_FOUND,
+        Kind::NoMethod => StatusCode::METHOD_NOT_ALLOWED,
         Kind::Conflict => StatusCode::CONFLICT,
         Kind::Gone => StatusCode::GONE,
         Kind::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
@@ -321,12 +323,13 @@ fn flash_of(lang: Lang, text: &str) -> Option<Flash> {
     Some(Flash { kind: kind.to_owned(), text: lang.format(key, &args) })
 }
 
-/// The reader's language: cookie, then `Accept-Language`, then zh-CN.
+/// The reader's language: cookie, then `Accept-Language`, then that of most who ask so: zh-CN for pages, English for programs.
 pub fn lang_of(req: &HttpRequest) -> Lang {
     if let Some(lang) = cookies::read(req, cookies::LANG).and_then(|tag| Lang::from_tag(&tag)) {
         return lang;
     }
-    req.headers().get(header::ACCEPT_LANGUAGE).and_then(|v| v.to_str().ok()).map_or(Lang::Zh, Lang::negotiate)
+    let asked = req.headers().get(header::ACCEPT_LANGUAGE).and_then(|v| v.to_str().ok()).and_then(Lang::negotiate);
+    asked.unwrap_or(if Dialect::of(req) == Dialect::Page { Lang::Zh } else { Lang::En })
 }
 
 /// 303 to a path of this site.

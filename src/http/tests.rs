@@ -45,6 +45,10 @@ async fn a_nul_anywhere_is_no_fault_of_the_server() {
                     "/mine/orders/%00",
                     "/mine/orders?before=%00",
                     "/mine/licenses/%00",
+                    "/mine/webhooks/%00",
+                    "/api/v1/orders/%00",
+                    "/api/v1/nodes?before=%00",
+                    "/api/v1/alarms?deployment=%00&before=%00",
                     "/mine/nodes/%00",
                     "/mine/nodes?before=%00",
                     "/mine/deployments/%00",
@@ -88,6 +92,8 @@ async fn a_nul_anywhere_is_no_fault_of_the_server() {
                 "/sign-up",
                 "email=a%00@b.example&name=%00&password=a+lamp+in+the+dark&kind=vendor&slug=%00&organization=%00",
             ),
+            (&operator, "/scenarios/%00/follow", "next=%00"),
+            (&operator, "/scenarios/%00/unfollow", ""),
             (&operator, "/mine/sites", "name=%00"),
             (&operator, "/mine/nodes/new", "site_id=%00&name=n-1"),
             (&operator, "/mine/deploy", "license=%00&release=%00&node=%00"),
@@ -98,6 +104,8 @@ async fn a_nul_anywhere_is_no_fault_of_the_server() {
             (&admin, "/admin/people/%00/confirm-address", "email=%00"),
             (&vendor, "/account/tokens", "name=%00&scopes=%00&days=1"),
             (&vendor, "/vendor/keys/revoke", "id=%00"),
+            (&vendor, "/vendor/webhooks", "url=%00&kinds=%00"),
+            (&operator, "/mine/webhooks/%00/again", "message=%00"),
             (&admin, "/admin/stops/disable-person/%00", "reason=%00%00%00%00"),
         ];
         for (who, path, form) in forms {

@@ -16,9 +16,9 @@ use crate::base::jobs;
 use crate::server::middleware::authenticate::authenticate;
 use crate::server::middleware::open_requests::{connected, open_requests};
 use crate::server::middleware::{
-    csrf::csrf, errors::errors, head_as_get::head_as_get, request_id::request_id, security_headers::security_headers,
+    csrf::csrf, errors::errors, head_as_get::head_as_get, request_id::request_id, security_headers::security_headers, shed::shed,
 };
-use crate::{account, audit, fleet, registry, site, wire};
+use crate::{account, audit, fleet, registry, site, webhook, wire};
 
 mod files;
 pub mod middleware;
@@ -65,6 +65,7 @@ impl Server {
                     .app_data(PayloadConfig::new(16 * 1024 * 1024))
                     .wrap(from_fn(csrf))
                     .wrap(from_fn(authenticate))
+                    .wrap(from_fn(shed))
                     .wrap(from_fn(open_requests))
                     .wrap(from_fn(errors))
                     .wrap(from_fn(security_headers))
@@ -91,6 +92,7 @@ impl Server {
                     .app_data(Data::new(app.clone()))
                     .app_data(pulls.clone())
                     .wrap(from_fn(authenticate))
+                    .wrap(from_fn(shed))
                     .wrap(from_fn(open_requests))
                     .wrap(from_fn(errors))
                     .wrap(from_fn(head_as_get))
@@ -141,7 +143,9 @@ impl Server {
             tokio::spawn(jobs::run(app.clone(), jobs::Lane::Upkeep, work::WORKER, app.stopping())),
             tokio::spawn(site::market::follow::follow(app.clone(), app.stopping())),
             tokio::spawn(fleet::silence::watch(app.clone(), app.stopping())),
+            tokio::spawn(webhook::send::run(app.clone(), app.stopping())),
             tokio::spawn(audit::seal::run(app.clone(), app.stopping())),
+            tokio::spawn(upkeep::follow_roots(app.clone())),
         ];
         Ok(Self { address, edge_address, handles, tasks, stop: app.stop.clone(), grace, _lock: lock })
     }

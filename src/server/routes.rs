@@ -4,7 +4,8 @@ use actix_web::error::QueryPayloadError;
 use actix_web::web::{self, QueryConfig, ServiceConfig};
 
 use crate::base::error::Error;
-use crate::http::{api, assets, error_page, page};
+use crate::http::{api, assets, page};
+use crate::server::middleware::no_route::rest;
 use crate::{site, wire};
 
 /// Routes of the site listener. The registry and the event stream stay outside compression.
@@ -18,13 +19,14 @@ pub fn routes(cfg: &mut ServiceConfig) {
         .service(
             web::scope("")
                 .wrap(actix_web::middleware::Compress::default())
+                .configure(wire::api::configure)
                 .configure(site::account::configure)
                 .configure(site::market::configure)
                 .configure(site::vendor::configure)
                 .configure(site::mine::configure)
-                .configure(site::admin::configure),
-        )
-        .default_service(web::route().to(error_page::not_found));
+                .configure(site::admin::configure)
+                .service(rest()),
+        );
 }
 
 /// Routes of the node listener (mutual TLS): Margo, enrolment, reports, and the registry for pulls.
@@ -34,7 +36,7 @@ pub fn edge_routes(cfg: &mut ServiceConfig) {
         .configure(wire::oci::routes::configure)
         .configure(wire::margo::configure)
         .configure(wire::edge::configure)
-        .default_service(web::route().to(api::not_found));
+        .service(rest());
 }
 
 /// A query that cannot be read, such as letters where a number belongs.

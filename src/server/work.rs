@@ -7,7 +7,7 @@ use crate::base::app::App;
 use crate::base::db::{Conn, Timestamp};
 use crate::base::error::Result;
 use crate::base::jobs::{Job, Worker};
-use crate::{account, evaluation, fleet, notice, registry, release, stops};
+use crate::{account, catalog, evaluation, fleet, notice, registry, release, stops};
 
 /// Time after which what nodes must hear of is tried anew.
 const AGAIN: TimeDelta = TimeDelta::minutes(10);
@@ -19,12 +19,14 @@ fn run<'a>(app: &'a App, job: &'a Job) -> BoxFuture<'a, Result<()>> {
     Box::pin(async move {
         match job {
             Job::CheckRelease { release_id } => release::jobs::check(app, release_id).await,
+            Job::MeasureRelease { release_id } => release::measuring::measure(app, release_id).await,
             Job::ScoreRelease { release_id } => evaluation::service::score_release(app, release_id).await,
             Job::EvaluateRelease { release_id, set_id } => evaluation::jobs::evaluate(app, release_id, set_id).await,
             Job::EvaluateScenario { set_id, after } => evaluation::jobs::fan_out(app, set_id, after).await,
             Job::RebuildNode { node_id } => fleet::margo::desired::rebuild(app, node_id).await,
             Job::TellNodes { release_id, after } => fleet::margo::recall::tell(app, release_id, after).await,
             Job::TellPeople { release_id, after } => stops::tell::tell(app, release_id, after).await,
+            Job::TellFollowers { scenario } => catalog::follows::tell(app, scenario).await,
             Job::ExpireUploads => registry::jobs::expire_uploads(app).await,
             Job::CollectGarbage => registry::jobs::collect_garbage(app).await,
             Job::PruneHistory => super::upkeep::prune(app).await,
@@ -42,8 +44,9 @@ fn give_up(conn: &mut Conn, job: &Job, now: Timestamp) -> Result<()> {
         Job::Notify { notice } => notice::jobs::give_up_notice(conn, notice, now),
         Job::SendMessage { message_id } => notice::jobs::give_up(conn, message_id),
         // Nodes and people must hear of it, however long it takes; but each cause of it adds a job, and those that fail become one.
-        Job::RebuildNode { .. } | Job::TellNodes { .. } | Job::TellPeople { .. } => job.enqueue_again(conn, now.plus(AGAIN)),
-        Job::ScoreRelease { .. }
+        Job::RebuildNode { .. } | Job::TellNodes { .. } | Job::TellPeople { .. } | Job::TellFollowers { .. } => job.enqueue_again(conn, now.plus(AGAIN)),
+        Job::MeasureRelease { .. }
+        | Job::ScoreRelease { .. }
         | Job::EvaluateScenario { .. }
         | Job::ExpireUploads
         | Job::CollectGarbage

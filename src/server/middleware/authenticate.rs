@@ -11,22 +11,24 @@ use actix_web::web::Data;
 use actix_web::{Error, HttpMessage as _, HttpRequest};
 
 use super::errors::domain;
+use super::shed::lower;
+use crate::account;
 use crate::account::access::{self, Refusal};
 use crate::base::app::App;
 use crate::base::auth::Actor;
 use crate::base::error::Kind;
+use crate::fleet::service::NodeCertificate;
 use crate::http::api::ApiError;
-use crate::http::cookies;
 use crate::http::extract::{bearer_token, client_address};
 use crate::http::margo::MargoError;
 use crate::http::oci::OciError;
 use crate::http::page::lang_of;
+use crate::http::{cookies, dialect};
 use crate::wire::oci::routes::challenge_for;
-use crate::{account, fleet};
 
-/// Client certificate of a TLS connection, verified by the handshake, in DER.
-#[derive(Debug, Clone)]
-pub struct PeerCertificate(pub Option<Vec<u8>>);
+/// Client certificate of a TLS connection, verified by the handshake.
+#[derive(Debug)]
+pub struct PeerCertificate(pub Option<NodeCertificate>);
 
 /// Header by which a page says that it refreshes itself.
 const REFRESH: &str = "x-refresh";
@@ -49,9 +51,12 @@ pub async fn authenticate(req: ServiceRequest, next: Next<impl MessageBody + 'st
         return next.call(req).await.map(ServiceResponse::map_into_left_body);
     }
     let Some(app) = req.app_data::<Data<App>>().cloned() else { return next.call(req).await.map(ServiceResponse::map_into_left_body) };
-    let certificate = req.conn_data::<PeerCertificate>().and_then(|c| c.0.clone());
-    let actor = if let Some(der) = certificate {
-        fleet::service::authenticate_node(&app, &der).await
+    let actor = if let Some(certificate) = req.conn_data::<PeerCertificate>().and_then(|c| c.0.as_ref()) {
+        certificate.authenticate(&app).await.map(|caller| {
+            let actor = caller.actor();
+            req.extensions_mut().insert(caller);
+            actor
+        })
     } else if let Some(token) = bearer_token(req.request()) {
         account::service::authenticate_token(&app, &token).await
     } else if let Some(session) = cookies::read(req.request(), cookies::SESSION) {
@@ -60,6 +65,11 @@ pub async fn authenticate(req: ServiceRequest, next: Next<impl MessageBody + 'st
         account::service::authenticate_session_used(&app, &session, used).await
     } else {
         Ok(Actor::Anonymous)
+    };
+    // Who shows a session that is none is a stranger, and takes no turn of those who are signed in.
+    let actor = match actor {
+        Ok(Actor::Anonymous) => lower(&req, &app).await.map(|()| Actor::Anonymous),
+        known => known,
     };
     match actor {
         Ok(actor) => {
@@ -70,6 +80,7 @@ pub async fn authenticate(req: ServiceRequest, next: Next<impl MessageBody + 'st
             }
             Ok(res.map_into_left_body())
         }
+        Err(error) if error.code == "server-busy" => Ok(dialect::refused(req, error).map_into_right_body()),
         Err(error) => {
             note_refusal(&app, &Actor::Anonymous, req.request(), &error).await;
             Ok(refused(&app, req, error).map_into_right_body())
@@ -86,7 +97,8 @@ fn refused(app: &App, req: ServiceRequest, error: crate::base::error::Error) -> 
             let lang = lang_of(req.request());
             req.error_response(OciError { error, challenge, lang })
         }
-        "api" => req.error_response(MargoError(error)),
+        // Of the two listeners that have `/api/v1` the nodes' alone speaks TLS.
+        "api" if req.app_config().secure() => req.error_response(MargoError(error)),
         _ => req.error_response(ApiError(error)),
     }
 }

@@ -18,17 +18,14 @@ use actix_web::http::{ConnectionType, Method};
 use actix_web::middleware::Next;
 use actix_web::rt::net::TcpStream;
 use actix_web::web::{Bytes, Data};
-use sha2::{Digest as _, Sha256};
 
 use super::authenticate::PeerCertificate;
 use crate::base::app::App;
 use crate::base::networks::network_of;
 use crate::base::open::{self, Entry, Whose};
-use crate::http::api::ApiError;
+use crate::fleet::service::NodeCertificate;
+use crate::http::dialect::refused;
 use crate::http::extract::{client_address, is_proxy};
-use crate::http::margo::MargoError;
-use crate::http::oci::OciError;
-use crate::http::page::{PageError, lang_of};
 
 /// Connections of an address or of a certificate, for each request that it may have open. A request on one more is refused.
 const CONNECTIONS: usize = 2;
@@ -49,11 +46,12 @@ struct Connection {
 /// What each listener notes of a new connection: the node's certificate, where it shows one, and that this or else its address has one more.
 pub fn connected(app: &App, io: &dyn Any, extensions: &mut Extensions) {
     let tls = io.downcast_ref::<TlsStream<TcpStream>>().map(|stream| stream.get_ref());
-    let der = tls.and_then(|(_, tls)| tls.peer_certificates()).and_then(|chain| chain.first()).map(|c| c.to_vec());
+    let der = tls.and_then(|(_, tls)| tls.peer_certificates()).and_then(|chain| chain.first());
+    let certificate = der.map(|der| NodeCertificate::new(der.to_vec()));
     let stream = tls.map(|(io, _)| io).or_else(|| io.downcast_ref::<TcpStream>());
     let address = || stream.and_then(|io| io.peer_addr().ok()).map(|peer| peer.ip());
-    let whose = match &der {
-        Some(der) => Some(Whose::CertificateConnections(Sha256::digest(der).into())),
+    let whose = match &certificate {
+        Some(certificate) => Some(Whose::CertificateConnections(certificate.hash())),
         None => address()
             .filter(|address| !is_proxy(*address, &app.settings.server))
             .map(|address| Whose::Connections(network_of(&address.to_string()))),
@@ -66,7 +64,7 @@ pub fn connected(app: &App, io: &dyn Any, extensions: &mut Extensions) {
         }
         extensions.insert(Connection { over: open > most, _entry: entry });
     }
-    extensions.insert(PeerCertificate(der));
+    extensions.insert(PeerCertificate(certificate));
 }
 
 /// Ends a connection that the listener has in its hands.
@@ -112,24 +110,10 @@ fn admit(app: &App, req: &ServiceRequest) -> crate::base::error::Result<Option<E
         return Ok(None);
     }
     let whose = match req.conn_data::<PeerCertificate>().and_then(|certificate| certificate.0.as_ref()) {
-        Some(der) => Whose::Certificate(Sha256::digest(der).into()),
+        Some(certificate) => Whose::Certificate(certificate.hash()),
         None => Whose::Requests(network_of(&client_address(req.request(), server))),
     };
     app.open.enter(whose, server.open_per_address).map(Some)
-}
-
-/// The refusal in the dialect of what was asked for.
-fn refused(req: ServiceRequest, error: crate::base::error::Error) -> ServiceResponse<BoxBody> {
-    let first = req.path().split('/').nth(1).unwrap_or_default();
-    match first {
-        "v2" | "token" => {
-            let lang = lang_of(req.request());
-            req.error_response(OciError { error, challenge: None, lang })
-        }
-        "api" => req.error_response(MargoError(error)),
-        "edge" | "events" | "static" | "healthz" | "readyz" | "metrics" => req.error_response(ApiError(error)),
-        _ => req.error_response(PageError(error)),
-    }
 }
 
 /// An answer's body, which holds the request's entry and goes out in pieces.

@@ -51,7 +51,8 @@ pub async fn request_id(req: ServiceRequest, next: Next<impl MessageBody>) -> Re
     span.in_scope(|| {
         #[expect(clippy::cast_possible_truncation, reason = "milliseconds of a request fit")]
         let ms = elapsed.as_millis() as u64;
-        if status >= 500 {
+        // What else is 5xx (a full disk, a busy database or server) is told by its cause, or made by strangers at will.
+        if status == 500 {
             tracing::error!(%method, route, status, ms, "request");
         } else {
             tracing::debug!(%method, route, status, ms, "request");

@@ -1,5 +1,7 @@
 //! /apps/…: one listing.
 
+use std::sync::Arc;
+
 use actix_web::web::{Data, Path, Query, ServiceConfig};
 use actix_web::{HttpRequest, web};
 use askama::Template;
@@ -12,18 +14,20 @@ use crate::catalog::model::ListingState;
 use crate::http::page::{Page, PageResult, lang_of};
 use crate::release::model::{Channel, Release, ReleaseState};
 use crate::site::market::cached::cached;
-use crate::site::market::compare;
+use crate::site::market::shown::{Shown, ShownListings};
+use crate::site::market::{compare, shown};
 use crate::site::parts::card::{PlanCard, alarm_level, alarm_text, plan_card};
 use crate::site::parts::chain::ChainLink;
-use crate::site::parts::listing::{Listing, read_listing};
-use crate::site::parts::report::{ComparisonView, ReportView, bytes, figure};
+use crate::site::parts::comparison::ComparisonView;
+use crate::site::parts::listing::Listing;
+use crate::site::parts::report::{ReportView, bytes, figure};
 use crate::site::parts::scores::ScoreView;
 use crate::site::parts::trust::TrustView;
+use crate::trade;
 use crate::trust::evidence::Evidence;
-use crate::{trade, trust};
 
 pub fn configure(cfg: &mut ServiceConfig) {
-    cfg.route("/apps/{vendor}/{app}", web::get().to(listing));
+    cfg.app_data(Data::new(ShownListings::default())).route("/apps/{vendor}/{app}", web::get().to(listing));
 }
 
 /// A release in the list of versions.
@@ -140,7 +144,7 @@ impl ListingPage {
             plans: found.plans.iter().map(|p| plan_card(&page, p, trial_used)).collect(),
             may_order: may_order && on_sale,
             on_sale,
-            report: ReportView::of(&page, manifest, found.report.as_ref(), false),
+            report: ReportView::of(&page, manifest, found.report.as_ref(), &found.scores, &found.history, false),
             comparison: found.previous.as_ref().map(|(from, d)| ComparisonView::of(&page, from, &found.release.version, d)),
             deprecation: deprecation(&page, &found.release),
             recalled: recalled(&page, &found.release),
@@ -210,15 +214,24 @@ struct Preview {
     preview: Option<String>,
 }
 
-async fn listing(req: HttpRequest, app: Data<App>, actor: Actor, path: Path<(String, String)>, query: Query<Preview>) -> PageResult {
+async fn listing(
+    req: HttpRequest,
+    app: Data<App>,
+    kept: Data<ShownListings>,
+    actor: Actor,
+    path: Path<(String, String)>,
+    query: Query<Preview>,
+) -> PageResult {
     cached(&req, &app, &actor, async || {
-        let (vendor, slug) = path.into_inner();
-        let found = read_listing(&app, &actor, lang_of(&req), vendor, slug, query.into_inner().preview).await?;
-        let manifest = &found.release.manifest;
-        let page = Page::of(&req, manifest.title.get(lang_of(&req).tag()));
-        let trial_used = trade::service::trial_used(&app, &actor, &found.app.id).await?;
-        let evidence = trust::evidence::of_release(&app, &found.subject()).await?;
-        page.render(&ListingPage::of(page.clone(), &actor, &found, &evidence, trial_used))
+        let ((vendor, slug), lang) = (path.into_inner(), lang_of(&req));
+        let found = match (&actor, query.into_inner().preview) {
+            (Actor::Anonymous, None) => kept.to_strangers(&app, lang, vendor, slug).await?,
+            (_, preview) => Arc::new(shown::read(&app, &actor, lang, vendor, slug, preview).await?),
+        };
+        let Shown { listing, evidence } = &*found;
+        let page = Page::of(&req, listing.release.manifest.title.get(lang.tag()));
+        let trial_used = trade::service::trial_used(&app, &actor, &listing.app.id).await?;
+        page.render(&ListingPage::of(page.clone(), &actor, listing, evidence, trial_used))
     })
     .await
 }

@@ -8,8 +8,16 @@ pub mod compare;
 pub mod follow;
 pub mod listing;
 pub mod pictures;
+pub mod scenarios;
+pub mod shown;
+#[cfg(test)]
+mod tests;
 
 /// Routes of all these pages.
 pub fn configure(cfg: &mut ServiceConfig) {
-    cfg.configure(catalogue::configure).configure(compare::configure).configure(listing::configure).configure(pictures::configure);
+    cfg.configure(catalogue::configure)
+        .configure(compare::configure)
+        .configure(listing::configure)
+        .configure(pictures::configure)
+        .configure(scenarios::configure);
 }

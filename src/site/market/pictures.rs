@@ -6,9 +6,8 @@ use std::io::Write as _;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
-use actix_web::http::header;
 use actix_web::web::{Data, Path, ServiceConfig};
-use actix_web::{HttpResponse, web};
+use actix_web::{HttpRequest, HttpResponse, web};
 use app_package::digest::Digest;
 use app_package::manifest::AppManifest;
 use diesel::prelude::*;
@@ -25,6 +24,7 @@ use crate::base::ids;
 use crate::base::turns::Queue;
 use crate::catalog;
 use crate::catalog::model::{AppRow, ListingState};
+use crate::http::conditional::Whole;
 use crate::http::page::PageResult;
 use crate::release::model::ReleaseState;
 use crate::site::parts::listing::holds_license;
@@ -35,20 +35,21 @@ pub fn configure(cfg: &mut ServiceConfig) {
 }
 
 /// A picture of a listing. Its address holds its digest, so the content never changes.
-async fn picture(app: Data<App>, actor: Actor, path: Path<(String, String, String)>) -> PageResult {
+async fn picture(req: HttpRequest, app: Data<App>, actor: Actor, path: Path<(String, String, String)>) -> PageResult {
     let (vendor, slug, digest) = path.into_inner();
-    Ok(picture_response(find_picture(&app, &actor, vendor, slug, digest).await?))
+    Ok(picture_response(&req, find_picture(&app, &actor, vendor, slug, digest).await?))
 }
 
-async fn small_picture(app: Data<App>, actor: Actor, path: Path<(String, String, String)>) -> PageResult {
+async fn small_picture(req: HttpRequest, app: Data<App>, actor: Actor, path: Path<(String, String, String)>) -> PageResult {
     let (vendor, slug, digest) = path.into_inner();
-    Ok(picture_response(small(&app, &actor, vendor, slug, digest).await?))
+    Ok(picture_response(&req, small(&app, &actor, vendor, slug, digest).await?))
 }
 
-fn picture_response(picture: Picture) -> HttpResponse {
+fn picture_response(req: &HttpRequest, picture: Picture) -> HttpResponse {
     let scope = if picture.public { "public" } else { "private" };
     let keep = format!("{scope}, max-age=31536000, immutable");
-    HttpResponse::Ok().content_type(picture.kind).insert_header((header::CACHE_CONTROL, keep)).body(picture.bytes)
+    let digest = Digest::of(&picture.bytes);
+    Whole { kind: picture.kind, keep: &keep, tag: digest.as_str(), bytes: picture.bytes.into() }.answer(req)
 }
 
 /// A picture as it is sent.

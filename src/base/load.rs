@@ -1,0 +1,372 @@
+//! What is asked of the server at once, by class: each class has so many turns, a queue of so many, and a time after which a request that
+//! still waits is given up, before it has taken a connection of the database. So a flood of one class costs the others nothing but
+//! processor time, and nobody waits for an answer that comes too late.
+//!
+//! A turn is for making an answer: it ends with the head of the answer, and nobody holds one while a body comes in or goes out. Probes
+//! (`/healthz`, `/readyz`, `/metrics`) and static files have no class: they are never refused. In this process only.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use chrono::TimeDelta;
+use prometheus_client::metrics::counter::Counter;
+use tokio::time::Instant;
+
+use super::config;
+use super::error::{Error, Result};
+use super::metrics::Metrics;
+use super::turns::{KeptTurn, Queue};
+
+/// How long a class counts as crowded after somebody was refused.
+const CROWDED: Duration = Duration::from_secs(1);
+
+/// A class of requests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Class {
+    /// Nodes' states, alarms and documents.
+    Reports,
+    /// Nodes' polls, until they wait for news.
+    Polls,
+    /// Orders and payments.
+    Money,
+    /// Pages and calls of those who are signed in.
+    People,
+    /// Pages for those who are not.
+    Strangers,
+    /// Forms of strangers: signing in and up, which wait for their password to be judged ([`super::auth::password`]).
+    Entry,
+    /// Pictures of listings, of which small copies may have to be made, one at a time.
+    Pictures,
+    /// Searches of strangers, and exports.
+    Heavy,
+    /// Pulls from the registry.
+    Pulls,
+    /// Pushes into the registry.
+    Pushes,
+}
+
+/// Bounds of a class where the settings give none: turns and places to wait for each core, and how long one waits.
+struct Bounds {
+    name: &'static str,
+    at_once: usize,
+    waiting: usize,
+    patience: Duration,
+}
+
+impl Class {
+    /// All classes.
+    pub const ALL: [Self; 10] = [
+        Self::Reports,
+        Self::Polls,
+        Self::Money,
+        Self::People,
+        Self::Strangers,
+        Self::Entry,
+        Self::Pictures,
+        Self::Heavy,
+        Self::Pulls,
+        Self::Pushes,
+    ];
+
+    /// Half of what `docs/OPERATIONS.md` gives for two cores. More turns than that for strangers would only wait for a processor or one of
+    /// the connections of the database, and so would more places: what is asked of a full server is answered late or not at all.
+    fn bounds(self) -> Bounds {
+        let of = |name, at_once, waiting, seconds| Bounds { name, at_once, waiting, patience: Duration::from_secs(seconds) };
+        match self {
+            Self::Reports => of("reports", 32, 128, 5),
+            Self::Polls => of("polls", 32, 2_048, 10),
+            Self::Money => of("money", 4, 32, 10),
+            Self::People => of("people", 16, 64, 5),
+            Self::Strangers => of("strangers", 2, 16, 2),
+            Self::Entry => of("entry", 64, 64, 10),
+            Self::Pictures => of("pictures", 32, 64, 10),
+            Self::Heavy => of("heavy", 2, 16, 10),
+            Self::Pulls => of("pulls", 32, 32, 10),
+            Self::Pushes => of("pushes", 16, 64, 10),
+        }
+    }
+
+    fn setting(self, load: &config::Load) -> &config::LoadClass {
+        match self {
+            Self::Reports => &load.reports,
+            Self::Polls => &load.polls,
+            Self::Money => &load.money,
+            Self::People => &load.people,
+            Self::Strangers => &load.strangers,
+            Self::Entry => &load.entry,
+            Self::Pictures => &load.pictures,
+            Self::Heavy => &load.heavy,
+            Self::Pulls => &load.pulls,
+            Self::Pushes => &load.pushes,
+        }
+    }
+
+    /// Whether somebody looks at the page that is asked for, and would rather be told to come again than wait.
+    fn is_watched(self) -> bool {
+        matches!(self, Self::People | Self::Strangers | Self::Heavy)
+    }
+
+    /// When to come again, in seconds. Nodes all hear it in the same moment, and must not all come in the same moment.
+    fn spread(self) -> std::ops::RangeInclusive<i64> {
+        if matches!(self, Self::Reports | Self::Polls) { 5..=60 } else { 1..=3 }
+    }
+}
+
+/// Turns, queue and counters of a class.
+#[derive(Debug)]
+struct Lane {
+    class: Class,
+    queue: Arc<Queue>,
+    at_once: usize,
+    patience: Duration,
+    /// When somebody was last refused.
+    refused: Mutex<Option<Instant>>,
+    admitted: Counter,
+    queued: Counter,
+    shed: Counter,
+}
+
+impl Lane {
+    fn of(class: Class, load: &config::Load, cores: usize, metrics: &Metrics) -> Self {
+        let (default, setting) = (class.bounds(), class.setting(load));
+        let number = |set: usize, each: usize| if set == 0 { each.saturating_mul(cores) } else { set };
+        let counter = |outcome| metrics.load.get_or_create(&[("class", default.name), ("outcome", outcome)]).clone();
+        let at_once = number(setting.at_once, default.at_once);
+        Self {
+            class,
+            queue: Arc::new(Queue::new(at_once, number(setting.waiting, default.waiting))),
+            at_once,
+            refused: Mutex::default(),
+            patience: if setting.seconds == 0 { default.patience } else { Duration::from_secs(setting.seconds) },
+            admitted: counter("admitted"),
+            queued: counter("queued"),
+            shed: counter("shed"),
+        }
+    }
+
+    async fn admit(&self) -> Result<Admission> {
+        if let Some(turn) = self.queue.free_turn() {
+            self.admitted.inc();
+            return Ok(Admission { _turn: turn });
+        }
+        let turn = if self.is_crowded() { Err(Error::unavailable("server-busy")) } else { self.queue.turn_within(self.patience).await };
+        match turn {
+            Ok(turn) => {
+                self.queued.inc();
+                self.admitted.inc();
+                Ok(Admission { _turn: turn })
+            }
+            Err(e) => {
+                self.shed.inc();
+                if let Ok(mut refused) = self.refused.lock() {
+                    *refused = Some(Instant::now());
+                }
+                Err(self.refusal(e))
+            }
+        }
+    }
+
+    /// Whether more is asked than can be done, for longer than a moment: then only as many wait as are worked on. A full queue serves no more
+    /// than a short one, but everybody in it waits for all of it.
+    fn is_crowded(&self) -> bool {
+        let lately = self.refused.lock().is_ok_and(|refused| refused.is_some_and(|at| at.elapsed() < CROWDED));
+        self.class.is_watched() && lately && self.queue.held() >= self.at_once.saturating_mul(2)
+    }
+
+    /// The refusal: registry clients know 429 as the answer to too many pulls, all others hear that the server is busy.
+    fn refusal(&self, e: Error) -> Error {
+        let after = TimeDelta::seconds(rand::random_range(self.class.spread()));
+        let refusal = if self.class == Class::Pulls { Error::rate_limited("server-busy") } else { e };
+        refusal.retry_after(after)
+    }
+}
+
+/// A request that may be worked on; its turn ends when this is dropped.
+#[derive(Debug)]
+pub struct Admission {
+    _turn: KeptTurn,
+}
+
+/// The classes of this process.
+#[derive(Debug)]
+pub struct Load(Vec<Lane>);
+
+impl Load {
+    /// Bounds as set, else by the number of cores.
+    pub fn of(settings: &config::Load, metrics: &Metrics) -> Self {
+        let cores = std::thread::available_parallelism().map_or(2, usize::from);
+        Self::on(settings, cores, metrics)
+    }
+
+    fn on(settings: &config::Load, cores: usize, metrics: &Metrics) -> Self {
+        Self(Class::ALL.into_iter().map(|class| Lane::of(class, settings, cores, metrics)).collect())
+    }
+
+    /// Waits for a turn of a class.
+    ///
+    /// # Errors
+    /// `server-busy`, with the time to come again: all places to wait are taken, or no turn came in time.
+    pub async fn admit(&self, class: Class) -> Result<Admission> {
+        let lane = self.0.iter().find(|lane| lane.class == class);
+        lane.ok_or_else(|| Error::internal(anyhow::anyhow!("no lane for {class:?}")))?.admit().await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::sleep;
+
+    use super::*;
+    use crate::base::error::Kind;
+
+    /// One turn of each class, and so many places to wait.
+    fn narrow(waiting: usize, metrics: &Metrics) -> Arc<Load> {
+        let class = || config::LoadClass { at_once: 1, waiting, seconds: 0 };
+        let settings = config::Load {
+            reports: class(),
+            polls: class(),
+            money: class(),
+            people: class(),
+            strangers: class(),
+            entry: class(),
+            pictures: class(),
+            heavy: class(),
+            pulls: class(),
+            pushes: class(),
+        };
+        Arc::new(Load::on(&settings, 2, metrics))
+    }
+
+    /// The counters of a class.
+    fn told(metrics: &Metrics, class: &'static str) -> [u64; 3] {
+        ["admitted", "queued", "shed"].map(|outcome| metrics.load.get_or_create(&[("class", class), ("outcome", outcome)]).get())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_comes_first_is_served_first_and_who_waits_too_long_never() {
+        let (metrics, order) = (Metrics::default(), Arc::new(Mutex::new(Vec::new())));
+        let load = narrow(8, &metrics);
+        let first = load.admit(Class::Strangers).await.unwrap();
+        let begin = Instant::now();
+        let waiting: Vec<_> = (0..4)
+            .map(|n| {
+                let (load, order) = (load.clone(), order.clone());
+                tokio::spawn(async move {
+                    sleep(Duration::from_millis(n)).await;
+                    let turn = load.admit(Class::Strangers).await;
+                    let answered = begin.elapsed();
+                    if turn.is_ok() {
+                        order.lock().unwrap().push(n);
+                        sleep(Duration::from_millis(700)).await;
+                    }
+                    (turn.map(drop), answered)
+                })
+            })
+            .collect();
+        sleep(Duration::from_millis(900)).await;
+        drop(first);
+        let mut shed = Vec::new();
+        for task in waiting {
+            if let (Err(e), answered) = task.await.unwrap() {
+                shed.push((e.kind, e.code, answered.as_millis()));
+            }
+        }
+        // Two had their turns at 900 and 1,600 ms; the next one would be at 2,300 ms, when the other two have waited for two seconds.
+        assert_eq!(*order.lock().unwrap(), [0, 1]);
+        assert_eq!(shed, [(Kind::Unavailable, "server-busy", 2_002), (Kind::Unavailable, "server-busy", 2_003)]);
+        assert_eq!(told(&metrics, "strangers"), [3, 2, 2]);
+        load.admit(Class::Strangers).await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_full_queue_refuses_at_once_and_another_class_notices_nothing() {
+        let metrics = Metrics::default();
+        let load = narrow(2, &metrics);
+        let _held = load.admit(Class::Strangers).await.unwrap();
+        let waiting: Vec<_> = (0..2)
+            .map(|_| {
+                let load = load.clone();
+                tokio::spawn(async move { load.admit(Class::Strangers).await.map(drop) })
+            })
+            .collect();
+        sleep(Duration::from_millis(1)).await;
+        let begin = Instant::now();
+        let refused = load.admit(Class::Strangers).await.unwrap_err();
+        assert!(refused.code == "server-busy" && refused.retry_after.is_some_and(|after| (1..=3).contains(&after)));
+        for class in Class::ALL.into_iter().filter(|class| *class != Class::Strangers) {
+            load.admit(class).await.unwrap();
+        }
+        assert_eq!(begin.elapsed(), Duration::ZERO, "nobody waited");
+        // Who gives up leaves the queue.
+        for task in waiting {
+            task.abort();
+            assert!(task.await.unwrap_err().is_cancelled());
+        }
+        let (again, load_) = (Instant::now(), load.clone());
+        let waits = tokio::spawn(async move { load_.admit(Class::Strangers).await.map(drop) });
+        assert_eq!(waits.await.unwrap().unwrap_err().code, "server-busy");
+        assert_eq!(again.elapsed(), Duration::from_secs(2), "it had a place");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_crowded_class_lets_as_many_wait_as_it_works_on_until_a_second_has_passed() {
+        let metrics = Metrics::default();
+        let load = narrow(6, &metrics);
+        let _held = [load.admit(Class::People).await.unwrap(), load.admit(Class::Reports).await.unwrap()];
+        let wait = |class: Class, n: usize| -> Vec<tokio::task::JoinHandle<bool>> {
+            let waits = |load: Arc<Load>| async move { load.admit(class).await.is_ok() };
+            (0..n).map(|_| tokio::spawn(waits(load.clone()))).collect()
+        };
+        let waiting: Vec<_> = wait(Class::People, 6).into_iter().chain(wait(Class::Reports, 6)).collect();
+        sleep(Duration::from_millis(1)).await;
+        for class in [Class::People, Class::Reports] {
+            assert!(load.admit(class).await.is_err(), "its queue is full");
+        }
+        let leave = |waiting: &[tokio::task::JoinHandle<bool>]| waiting.iter().for_each(tokio::task::JoinHandle::abort);
+        leave(&waiting);
+        sleep(Duration::from_millis(1)).await;
+        let told = async |class: Class| {
+            let waiting = wait(class, 4);
+            sleep(Duration::from_millis(1)).await;
+            let refused = waiting.iter().filter(|task| task.is_finished()).count();
+            leave(&waiting);
+            sleep(Duration::from_millis(1)).await;
+            refused
+        };
+        assert_eq!((told(Class::People).await, told(Class::Reports).await), (3, 0), "nodes rather wait");
+        sleep(Duration::from_millis(1_001)).await;
+        assert_eq!(told(Class::People).await, 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nodes_do_not_all_come_back_at_once_and_pulls_are_told_in_the_words_of_registries() {
+        let metrics = Metrics::default();
+        let load = narrow(1, &metrics);
+        let _held = (load.admit(Class::Reports).await.unwrap(), load.admit(Class::Pulls).await.unwrap());
+        let mut told = std::collections::BTreeSet::new();
+        for _ in 0..40 {
+            told.insert(load.admit(Class::Reports).await.unwrap_err().retry_after.unwrap());
+        }
+        assert!(told.len() > 5 && told.iter().all(|after| (5..=60).contains(after)), "{told:?}");
+        let pull = load.admit(Class::Pulls).await.unwrap_err();
+        assert_eq!((pull.kind, pull.code), (Kind::RateLimited, "server-busy"));
+    }
+
+    #[test]
+    fn bounds_are_those_of_the_settings_or_grow_with_the_cores() {
+        let metrics = Metrics::default();
+        let settings = config::Load { heavy: config::LoadClass { at_once: 3, waiting: 0, seconds: 7 }, ..config::Load::default() };
+        let free = |load: &Load, class: Class| {
+            let lane = load.0.iter().find(|lane| lane.class == class).unwrap();
+            let mut turns = Vec::new();
+            while let Some(turn) = lane.queue.free_turn() {
+                turns.push(turn);
+            }
+            (turns.len(), lane.patience.as_secs())
+        };
+        let (two, eight) = (Load::on(&settings, 2, &metrics), Load::on(&settings, 8, &metrics));
+        assert_eq!([free(&two, Class::Heavy), free(&eight, Class::Heavy)], [(3, 7), (3, 7)]);
+        assert_eq!([free(&two, Class::Reports), free(&eight, Class::Reports)], [(64, 5), (256, 5)]);
+        assert_eq!([free(&two, Class::Strangers), free(&eight, Class::Strangers)], [(4, 2), (16, 2)]);
+    }
+}

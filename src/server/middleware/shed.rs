@@ -1,0 +1,171 @@
+//! Sheds load: finds the class of a request ([`crate::base::load`]) and waits for its turn, before anything is read from the database.
+//!
+//! Who asks is told by what they show (certificate, token, session), for to prove it costs a read; who shows a session that is none is
+//! moved among the strangers ([`lower`]). A body is read before the turn is taken, so that a slow one holds none; that of a push, which is
+//! too large for that, ends the turn when the handler begins to read it.
+
+use std::pin::Pin;
+
+use actix_web::body::{BoxBody, EitherBody, MessageBody};
+use actix_web::dev::{Payload, ServiceRequest, ServiceResponse};
+use actix_web::http::header::AUTHORIZATION;
+use actix_web::http::{ConnectionType, Method};
+use actix_web::middleware::Next;
+use actix_web::web::{Bytes, Data};
+use actix_web::{Error, HttpMessage as _, HttpRequest};
+use futures_util::{Stream as _, stream};
+
+use super::authenticate::PeerCertificate;
+use crate::base::app::App;
+use crate::base::error;
+use crate::base::load::{Admission, Class};
+use crate::http::cookies;
+use crate::http::dialect::refused;
+use crate::http::extract::{FORM_LIMIT, SMALL_JSON, bearer_token, is_form, read_body};
+use crate::site::market::cached;
+
+/// Largest body that is read before the turn, in bytes; of strangers, who send forms and ask to enrol nodes, less.
+const AHEAD: usize = 2 * 1024 * 1024;
+
+/// What a request shows of who asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Claim {
+    Stranger,
+    /// A session or an API token.
+    Person,
+    /// Something that only the registry knows to read.
+    Registry,
+    /// A certificate, which the handshake has proved.
+    Node,
+}
+
+impl Claim {
+    fn of(req: &HttpRequest) -> Self {
+        if req.conn_data::<PeerCertificate>().is_some_and(|certificate| certificate.0.is_some()) {
+            Self::Node
+        } else if bearer_token(req).is_some() || cookies::read(req, cookies::SESSION).is_some() {
+            Self::Person
+        } else if req.headers().contains_key(AUTHORIZATION) {
+            Self::Registry
+        } else {
+            Self::Stranger
+        }
+    }
+}
+
+/// The class of a request; none for what costs next to nothing and is never refused.
+fn class_of(req: &HttpRequest, claim: Claim) -> Option<Class> {
+    let (path, reads) = (req.path(), matches!(*req.method(), Method::GET | Method::HEAD));
+    let class = match (path.split('/').nth(1).unwrap_or_default(), claim) {
+        ("healthz" | "readyz" | "metrics" | "static" | "favicon.ico", _) => return None,
+        ("v2", Claim::Stranger) | ("token", Claim::Stranger | Claim::Registry) => Class::Strangers,
+        ("v2", _) if reads => Class::Pulls,
+        ("v2", _) => Class::Pushes,
+        (_, Claim::Node) if path == "/api/v1/deployments" => Class::Polls,
+        (_, Claim::Node) => Class::Reports,
+        ("media", _) => Class::Pictures,
+        _ if path.ends_with("/export") || path.ends_with(".pdf") => Class::Heavy,
+        (_, Claim::Person) if !reads && is_money(path) => Class::Money,
+        (_, Claim::Person) => Class::People,
+        _ if path == "/apps" && is_search(req.query_string()) => Class::Heavy,
+        _ if !reads && is_form(req) => Class::Entry,
+        _ => Class::Strangers,
+    };
+    Some(class)
+}
+
+/// Whether a change is one of orders or payments.
+fn is_money(path: &str) -> bool {
+    path.ends_with("/order") || ["/mine/orders/", "/admin/payments/"].iter().any(|of| path.starts_with(of))
+}
+
+/// Whether a query of the catalogue has a text to look for.
+fn is_search(query: &str) -> bool {
+    query.split('&').any(|pair| pair.strip_prefix("q=").is_some_and(|text| !text.is_empty()))
+}
+
+/// The middleware.
+pub async fn shed(
+    mut req: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<EitherBody<impl MessageBody, BoxBody>>, Error> {
+    let Some(app) = req.app_data::<Data<App>>().cloned() else { return next.call(req).await.map(ServiceResponse::map_into_left_body) };
+    let claim = Claim::of(req.request());
+    let class = class_of(req.request(), claim).filter(|_| claim != Claim::Stranger || !cached::is_ready(req.request(), &app));
+    let Some(class) = class else { return next.call(req).await.map(ServiceResponse::map_into_left_body) };
+    // Nor is that of a push without credentials, which some clients send first: it is asked for them, unread.
+    let body = !matches!(class, Class::Pulls | Class::Pushes) && !req.path().starts_with("/v2/");
+    if body && let Err(e) = read_ahead(&mut req, claim).await {
+        return Ok(refused(req, e).map_into_right_body());
+    }
+    match app.load.admit(class).await {
+        Ok(admission) if class == Class::Pushes => until_body(&mut req, admission),
+        Ok(admission) => {
+            req.extensions_mut().insert(admission);
+        }
+        Err(e) => {
+            let old = if claim == Claim::Stranger { cached::allow_old(req.request(), &app, e) } else { Err(e) };
+            if let Err(e) = old {
+                let mut res = refused(req, e);
+                if !body {
+                    // Close the connection instead of reading a body that nobody wants.
+                    res.response_mut().head_mut().set_connection_type(ConnectionType::Close);
+                }
+                return Ok(res.map_into_right_body());
+            }
+        }
+    }
+    let res = next.call(req).await?;
+    // The request lives on until its answer is sent.
+    res.request().extensions_mut().remove::<Admission>();
+    Ok(res.map_into_left_body())
+}
+
+/// Moves a request that has shown a session which is none among those of strangers.
+///
+/// # Errors
+/// `server-busy`: no turn came in time.
+pub async fn lower(req: &ServiceRequest, app: &App) -> error::Result<()> {
+    if Claim::of(req.request()) != Claim::Person {
+        return Ok(());
+    }
+    // Its turn goes before it waits for the other one.
+    drop(req.extensions_mut().remove::<Admission>());
+    if let Some(class) = class_of(req.request(), Claim::Stranger) {
+        let admission = app.load.admit(class).await?;
+        req.extensions_mut().insert(admission);
+    }
+    Ok(())
+}
+
+/// Reads the body, where there is one.
+async fn read_ahead(req: &mut ServiceRequest, claim: Claim) -> error::Result<()> {
+    let payload = req.take_payload();
+    if matches!(payload, Payload::None) {
+        return Ok(());
+    }
+    let limit = match claim {
+        Claim::Stranger | Claim::Registry if is_form(req.request()) => FORM_LIMIT,
+        Claim::Stranger | Claim::Registry => SMALL_JSON,
+        Claim::Person | Claim::Node => AHEAD,
+    };
+    let bytes = read_body(payload, limit).await?;
+    req.set_payload(Payload::from(bytes));
+    Ok(())
+}
+
+/// Gives a turn to the body of a request: it ends when somebody begins to read it, or drops it unread.
+fn until_body(req: &mut ServiceRequest, admission: Admission) {
+    let mut payload = req.take_payload();
+    if matches!(payload, Payload::None) {
+        req.extensions_mut().insert(admission);
+        return;
+    }
+    let mut held = Some(admission);
+    let body = stream::poll_fn(move |cx| {
+        held.take();
+        Pin::new(&mut payload).poll_next(cx)
+    });
+    let body: Pin<Box<dyn futures_util::Stream<Item = Result<Bytes, actix_web::error::PayloadError>>>> = Box::pin(body);
+    req.set_payload(Payload::from(body));
+}

@@ -1,0 +1,184 @@
+//! A flood of strangers over real sockets: they are told to come again, and everybody else is answered as quickly as without them.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use futures_util::future::join_all;
+use pithead::account::service as account;
+use pithead::base::config::LoadClass;
+use pithead::base::load::Class;
+use pithead::fleet::service as fleet;
+use reqwest::{Certificate, Client, Identity};
+use serde_json::{Value, json};
+
+use crate::server::{PASSWORD, TestServer};
+
+fn plain() -> reqwest::ClientBuilder {
+    Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none()).timeout(Duration::from_secs(30))
+}
+
+/// A client with the certificate of a node of a mine.
+async fn node(server: &TestServer) -> Client {
+    let (email, _) = server.organization("operator", "mine").await;
+    let cookie = account::sign_in(&server.app, &email, PASSWORD.into(), "127.0.0.1", "test").await.unwrap();
+    let owner = account::authenticate_session(&server.app, &cookie).await.unwrap();
+    let site = fleet::create_site(&server.app, &owner, "Shaft 1").await.unwrap();
+    let code = fleet::create_node(&server.app, &owner, &site, "Winder").await.unwrap().code;
+    let key = rcgen::KeyPair::generate().unwrap();
+    let request = rcgen::CertificateParams::default().serialize_request(&key).unwrap().pem().unwrap();
+    let issued = fleet::enroll(&server.app, code, request, "1.0.0".into()).await.unwrap().issued;
+    let identity = Identity::from_pem(format!("{}{}", issued.chain_pem, key.serialize_pem()).as_bytes()).unwrap();
+    let authority = Certificate::from_pem(server.app.ca.present().certificate_pem.as_bytes()).unwrap();
+    plain().tls_certs_only([authority]).identity(identity).build().unwrap()
+}
+
+/// Posts a heartbeat; how long the answer took.
+async fn report(server: &TestServer, node: &Client, sequence: usize) -> Duration {
+    let begin = Instant::now();
+    let body = json!({"reports": [{"sequence": sequence, "at": server.app.clock.now().utc(), "kind": "heartbeat",
+        "node": {"cpu_percent": 1.0, "memory_used_bytes": 1, "memory_total_bytes": 2, "trouble": null}, "apps": []}]});
+    let answer = node.post(format!("{}/edge/reports", server.app.settings.server.edge_url)).json(&body).send().await.unwrap();
+    let (status, text) = (answer.status().as_u16(), answer.text().await.unwrap());
+    assert_eq!(status, 200, "{text}");
+    begin.elapsed()
+}
+
+async fn health(server: &TestServer, client: &Client) -> Duration {
+    let begin = Instant::now();
+    assert_eq!(client.get(format!("{}/healthz", server.base)).send().await.unwrap().status().as_u16(), 200);
+    begin.elapsed()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flood_of_searches_leaves_nodes_and_health_quick() {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let server = Arc::new(TestServer::start_with(|settings| settings.load.heavy = LoadClass { at_once: 1, waiting: 2, seconds: 1 }).await);
+    let (node, watcher, stranger) = (node(&server).await, plain().build().unwrap(), plain().build().unwrap());
+    let (over, counts) = (Arc::new(AtomicBool::new(false)), Arc::new([const { AtomicUsize::new(0) }; 2]));
+    let flood: Vec<_> = (0..60)
+        .map(|n| {
+            let (stranger, over, counts, base) = (stranger.clone(), over.clone(), counts.clone(), server.base.clone());
+            tokio::spawn(async move {
+                let mut asked = 0;
+                while !over.load(Ordering::Relaxed) {
+                    asked += 1;
+                    let answer =
+                        stranger.get(format!("{base}/apps?q=belt+{n}+{asked}")).header("accept-language", "en").send().await.unwrap();
+                    let status = answer.status().as_u16();
+                    if status == 200 {
+                        counts[0].fetch_add(1, Ordering::Relaxed);
+                        continue;
+                    }
+                    let after: u64 = answer.headers()["retry-after"].to_str().unwrap().parse().unwrap();
+                    let page = answer.text().await.unwrap();
+                    assert!(
+                        status == 503 && (1..=3).contains(&after) && page.contains("Too much is asked of the platform"),
+                        "{status}: {page}"
+                    );
+                    counts[1].fetch_add(1, Ordering::Relaxed);
+                    // Not even the seconds that it was told.
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
+            })
+        })
+        .collect();
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let mut slowest = Duration::ZERO;
+    for sequence in 1..=20 {
+        slowest = slowest.max(report(&server, &node, sequence).await).max(health(&server, &watcher).await);
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    over.store(true, Ordering::Relaxed);
+    for done in join_all(flood).await {
+        done.unwrap();
+    }
+    let [served, shed] = [counts[0].load(Ordering::Relaxed), counts[1].load(Ordering::Relaxed)];
+    assert!(served > 0 && shed > served, "{served} served, {shed} shed");
+    assert!(slowest < Duration::from_secs(2), "{slowest:?}");
+    let metrics = watcher.get(format!("{}/metrics", server.base)).send().await.unwrap().text().await.unwrap();
+    let told = |class: &str, outcome: &str| -> usize {
+        let line = metrics.lines().find(|l| l.starts_with("pithead_load_total") && l.contains(class) && l.contains(outcome));
+        line.and_then(|line| line.rsplit(' ').next()).map_or(0, |n| n.parse().unwrap())
+    };
+    assert_eq!((told("\"heavy\"", "\"admitted\""), told("\"heavy\"", "\"shed\"")), (served, shed));
+    assert_eq!((told("\"reports\"", "\"admitted\""), told("\"reports\"", "\"shed\"")), (20, 0));
+    Arc::into_inner(server).unwrap().stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stranger_gets_the_old_page_where_no_new_one_can_be_made() {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let server = TestServer::start_with(|settings| settings.load.strangers = LoadClass { at_once: 1, waiting: 1, seconds: 1 }).await;
+    let client = plain().build().unwrap();
+    let ask = async |path: &str, cookie: &str| {
+        let request = client.get(format!("{}{path}", server.base)).header("accept-language", "en").header("cookie", cookie);
+        let answer = request.send().await.unwrap();
+        let header = |name: &str| answer.headers().get(name).map(|value| value.to_str().unwrap().to_owned());
+        (answer.status().as_u16(), header("warning"), header("age").is_some(), header("retry-after").is_some())
+    };
+    // The follower of the catalogue has looked for the first time.
+    while server.app.pages.generation() == 0 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!(ask("/", "").await, (200, None, false, false));
+    let held = server.app.load.admit(Class::Strangers).await.unwrap();
+    assert_eq!(ask("/", "").await, (200, None, false, false), "it lies ready");
+    server.app.pages.clear();
+    assert_eq!(ask("/", "").await, (200, Some("110 - \"Response is Stale\"".into()), true, false));
+    assert_eq!(ask("/vendors/nobody", "").await, (503, None, false, true));
+    // A cookie that is no session is no way around it.
+    assert_eq!(ask("/vendors/nobody", "__Host-session=none").await, (503, None, false, true));
+    drop(held);
+    assert_eq!(ask("/", "").await, (200, None, false, false));
+    assert_eq!(ask("/vendors/nobody", "__Host-session=none").await, (404, None, false, false));
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_shed_is_told_in_their_own_form_and_a_slow_body_holds_no_turn() {
+    use tokio::io::AsyncWriteExt as _;
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let one = LoadClass { at_once: 1, waiting: 1, seconds: 1 };
+    let server = TestServer::start_with(|settings| {
+        settings.load.strangers = one.clone();
+        settings.load.pulls = one.clone();
+        settings.load.people = one.clone();
+    })
+    .await;
+    // Bodies that never come.
+    let address = server.base.strip_prefix("http://").unwrap();
+    let mut slow = Vec::new();
+    for _ in 0..8 {
+        let mut socket = tokio::net::TcpStream::connect(address).await.unwrap();
+        let head = "POST /sign-in HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: 99\r\n\r\na=";
+        socket.write_all(head.as_bytes()).await.unwrap();
+        slow.push(socket);
+    }
+    let client = plain().build().unwrap();
+    let ask = async |path: &str, authorization: Option<&str>| {
+        let request = client.get(format!("{}{path}", server.base));
+        let request = authorization.into_iter().fold(request, |request, value| request.header("authorization", value));
+        let answer = request.send().await.unwrap();
+        let after = answer.headers().get("retry-after").is_some();
+        (answer.status().as_u16(), after, answer.text().await.unwrap())
+    };
+    assert_eq!(ask("/sign-in", None).await.0, 200);
+    let load = &server.app.load;
+    let held =
+        [load.admit(Class::Strangers).await.unwrap(), load.admit(Class::Pulls).await.unwrap(), load.admit(Class::People).await.unwrap()];
+    let (status, after, page) = ask("/sign-in", None).await;
+    assert!(status == 503 && after && page.contains("<html"), "{page}");
+    let (status, after, text) = ask("/v2/acme/belt/tags/list", Some("Bearer eyJ")).await;
+    let told: Value = serde_json::from_str(&text).unwrap();
+    assert!(status == 429 && after, "{text}");
+    assert_eq!((&told["errors"][0]["code"], &told["errors"][0]["detail"]["code"]), (&json!("TOOMANYREQUESTS"), &json!("server-busy")));
+    let (status, after, text) = ask("/api/v1/nodes", Some("Bearer pht_none")).await;
+    let told: Value = serde_json::from_str(&text).unwrap();
+    assert!(status == 503 && after && told["code"] == "server-busy", "{text}");
+    for path in ["/healthz", "/metrics", "/favicon.ico"] {
+        assert!(ask(path, None).await.0 < 400, "{path}");
+    }
+    drop((slow, held));
+    server.stop().await;
+}
