@@ -7,14 +7,15 @@ pub mod identity;
 pub mod node;
 pub mod seat;
 
-pub use deployment::{deploy, deploy_seen, remove_deployment, removed_in};
+pub use deployment::{deploy, deploy_in, deploy_seen, remove_deployment, removed_in};
 pub use deployment_plan::DeployInput;
-pub use identity::{Enrolment, authenticate_node, enroll, enroll_in, renew};
+pub use identity::{Caller, Enrolment, NodeCertificate, enroll, enroll_in, renew};
 pub use node::{create_node, create_site, new_code, remove_node};
 pub use seat::release_seat;
 
+pub use super::silence::note_call;
 pub use super::store::{
-    deployment_counts, licenses_in_use, node_pulses, note_call, note_instance, seats_of, set_trouble, sites_of, unheard_deployments,
+    deployment_counts, licenses_in_use, node_pulses, note_instance, seats_of, set_trouble, sites_of, unheard_deployments,
 };
 
 /// Topic of pokes about the operator's overview and fleet lists.

@@ -1,16 +1,20 @@
-//! Tells open pages of nodes whose time is up: a node that is silent makes no event by itself.
+//! Nodes that fall silent, and that come back. A node that is silent makes no event by itself: open pages and webhooks are told when its time
+//! is up.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use chrono::TimeDelta;
+use serde_json::json;
 use tokio::sync::watch;
 
 use super::model::{ONLINE_WITHIN, up_between};
 use super::{service, store};
 use crate::base::app::App;
-use crate::base::db::Timestamp;
+use crate::base::db::{Conn, Timestamp};
 use crate::base::error::Result;
+use crate::webhook;
+use crate::webhook::model::{Event, EventKind};
 
 /// Time between two looks: with [`ONLINE_WITHIN`], and the seconds in which a page fetches itself anew, half a minute at most.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
@@ -53,10 +57,62 @@ async fn tell(app: &App, since: Timestamp, most: usize) -> Result<Timestamp> {
             app.live.poke(owner, format!("node:{node_id}"));
         }
     }
+    tell_webhooks(app, &silent, now).await?;
     match silent.last() {
         Some((.., Some(last))) if silent.len() == most && !set_back => Ok(last.plus(ONLINE_WITHIN).plus(TimeDelta::microseconds(1))),
         _ => Ok(now),
     }
+}
+
+/// One look, for tests of what it causes elsewhere.
+#[cfg(test)]
+pub async fn look(app: &App, since: Timestamp) -> Result<()> {
+    tell(app, since, MOST).await.map(|_| ())
+}
+
+/// Silent nodes told of in one transaction.
+const BATCH: usize = 500;
+
+/// Tells webhooks of nodes that have come to count as down. Several processes look; the id of a message is of node and last call, so that it
+/// is made once.
+async fn tell_webhooks(app: &App, silent: &[(String, String, Option<Timestamp>)], now: Timestamp) -> Result<()> {
+    let mut by_owner: BTreeMap<&str, Vec<Event>> = BTreeMap::new();
+    for (owner, node_id, seen_at) in silent {
+        let id = format!("evt_off_{node_id}_{}", seen_at.map_or(0, |at| at.utc().timestamp_micros()));
+        let event = Event::new(EventKind::NodeOffline, json!({"node": node_id, "seen_at": seen_at}));
+        by_owner.entry(owner).or_default().push(Event { id: Some(id), ..event });
+    }
+    for (owner, events) in by_owner {
+        let id = owner.to_owned();
+        if !app.db.read(move |conn| webhook::service::is_wanted(conn, &id, EventKind::NodeOffline)).await? {
+            continue;
+        }
+        for some in events.chunks(BATCH) {
+            let told = async || {
+                let (id, some) = (owner.to_owned(), some.to_vec());
+                app.db.write(move |conn| webhook::service::tell_all(conn, &id, &some, now)).await
+            };
+            // Where another process told of some of them at the same moment, it is seen the second time.
+            if told().await.is_err() {
+                told().await?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Notes that an enrolled node has called. Gives the number of rows; the row is locked from here on (PostgreSQL). Of a node that did not count
+/// as up webhooks are told.
+pub fn note_call(conn: &mut Conn, node_id: &str, now: Timestamp) -> Result<usize> {
+    if store::note_call_of_up(conn, node_id, up_between(now), now)? == 1 {
+        return Ok(1);
+    }
+    let rows = store::note_call(conn, node_id, now)?;
+    if let (1, Some((node, _))) = (rows, store::find_node(conn, node_id)?) {
+        let event = Event::new(EventKind::NodeOnline, json!({"node": node_id, "seen_at": now}));
+        webhook::service::tell(conn, &node.organization_id, &event, now)?;
+    }
+    Ok(rows)
 }
 
 #[cfg(test)]
@@ -70,6 +126,7 @@ mod tests {
     use crate::base::live::Poke;
     use crate::fleet::margo::served;
     use crate::fleet::model::Node;
+    use crate::fleet::service::Caller;
     use crate::testing::{self, each_backend};
 
     #[tokio::test]
@@ -127,6 +184,11 @@ mod tests {
             .unwrap()
     }
 
+    /// A node of an operator that calls.
+    fn caller(operator: &Actor, id: &str) -> Caller {
+        Caller::new(id.to_owned(), operator.organization_id().unwrap().to_owned())
+    }
+
     fn topics(pokes: &mut Receiver<Poke>) -> Vec<String> {
         std::iter::from_fn(|| pokes.try_recv().ok().map(|poke| poke.topic)).collect()
     }
@@ -167,7 +229,7 @@ mod tests {
             assert!(!node.online(app.clock.now()));
             assert_eq!(service::node::list_sites(&app, &operator).await.unwrap()[0].online, 0);
             // The next call is noted, though the one before lies ahead.
-            served::called(&app, &ids[0]).await.unwrap();
+            served::called(&app, &caller(&operator, &ids[0])).await.unwrap();
             let node = testing::node_detail(&app, &operator, &ids[0]).await.unwrap().node;
             assert!(node.seen_at == Some(app.clock.now()) && node.online(app.clock.now()));
         })
@@ -182,12 +244,13 @@ mod tests {
             let issued = service::create_node(&app, &operator, &site, "Winder").await.unwrap();
             let id = service::enroll(&app, issued.code, testing::csr(), "1.0.0".into()).await.unwrap().node_id;
             let seen = async || testing::node_detail(&app, &operator, &id).await.unwrap().node.seen_at;
-            served::called(&app, &id).await.unwrap();
+            let caller = caller(&operator, &id);
+            served::called(&app, &caller).await.unwrap();
             let begin = app.clock.now();
             app.clock.advance(TimeDelta::seconds(15));
             served::manifest_digest(&app, &id).await.unwrap();
             assert_eq!(seen().await, Some(begin), "a look of the server, which the node may not live to see answered");
-            served::called(&app, &id).await.unwrap();
+            served::called(&app, &caller).await.unwrap();
             assert_eq!(seen().await, Some(app.clock.now()));
         })
         .await;

@@ -13,6 +13,7 @@ use super::service::{self, node};
 use crate::base::app::App;
 use crate::base::auth::Actor;
 use crate::base::db::schema::{activations, deployments, jobs, nodes};
+use crate::base::db::{Conn, Timestamp};
 use crate::base::error::{Error, Kind};
 use crate::catalog::model::PlanKind;
 use crate::http::extract::FormPairs;
@@ -195,6 +196,47 @@ async fn a_code_enrols_one_node_once() {
 }
 
 #[tokio::test]
+async fn what_is_known_of_a_node_holds_a_second_and_until_a_write_that_touches_it() {
+    each_backend(|app| async move {
+        let operator = testing::operator(&app, "mine").await;
+        let site = site(&app, &operator, "Shaft").await;
+        let (id, der) = enrolled(&app, &operator, &site, "Winder").await;
+        let certificate = service::NodeCertificate::new(der);
+        let known = async || certificate.authenticate(&app).await.map(|caller| caller.digest(&app)).map_err(|e| e.code);
+        // Written where no mark says so, as another process does.
+        let write = async |digest: &'static str| {
+            let id = id.clone();
+            let of =
+                move |conn: &mut Conn| Ok(diesel::update(nodes::table.find(id)).set(nodes::manifest_digest.eq(digest)).execute(conn)?);
+            app.db.write_aside(of).await.unwrap();
+        };
+        write("sha256:1").await;
+        assert_eq!(known().await, Ok(Some("sha256:1".to_owned())));
+        write("sha256:2").await;
+        assert_eq!(known().await, Ok(Some("sha256:1".to_owned())));
+        app.clock.advance(TimeDelta::milliseconds(1_000));
+        assert_eq!(known().await, Ok(Some("sha256:2".to_owned())));
+        app.clock.advance(-TimeDelta::milliseconds(1));
+        write("sha256:3").await;
+        assert_eq!(known().await, Ok(Some("sha256:3".to_owned())), "the clock was set back");
+        // What its operator does shows at once; a call that was let in before reads it anew.
+        let caller = certificate.authenticate(&app).await.unwrap();
+        service::remove_node(&app, &operator, &id).await.unwrap();
+        assert_eq!(caller.digest(&app), None);
+        assert_eq!(known().await, Err("certificate-not-accepted"));
+    })
+    .await;
+}
+
+#[test]
+fn a_call_is_noted_each_so_often_also_where_the_clock_was_set_back() {
+    let caller = service::Caller::new("nod_1".into(), "org_1".into());
+    let (at, each) = (Timestamp::from_unix(1_767_225_600), TimeDelta::seconds(5));
+    let calls = |seconds: i64| caller.calls(at.plus(TimeDelta::seconds(seconds)), each);
+    assert_eq!([calls(0), calls(5), calls(6), calls(7), calls(-60), calls(-59)], [true, false, true, false, true, false]);
+}
+
+#[tokio::test]
 async fn only_the_certificate_in_force_of_an_enrolled_node_is_accepted() {
     each_backend(|app| async move {
         let operator = testing::operator(&app, "mine").await;
@@ -202,7 +244,7 @@ async fn only_the_certificate_in_force_of_an_enrolled_node_is_accepted() {
         let (id, first) = enrolled(&app, &operator, &site, "Winder").await;
         let accepted = |der: Vec<u8>| {
             let app = app.clone();
-            async move { service::authenticate_node(&app, &der).await.map_err(|e| e.code) }
+            async move { service::NodeCertificate::new(der).authenticate(&app).await.map(|caller| caller.actor()).map_err(|e| e.code) }
         };
         let actor = accepted(first.clone()).await.unwrap();
         assert_eq!(actor.label(), format!("node:{id}"));
@@ -413,7 +455,7 @@ async fn a_deployment_is_updated_changed_and_removed() {
         assert_eq!(count(&app, "activations").await, 0);
         let detail = testing::deployment_detail(&app, &shop.operator, &id).await.unwrap();
         assert_eq!((detail.line.deployment.state, detail.line.deployment.wanted), (DeploymentState::Removed, false));
-        assert!(matches!(crate::audit::service::verify(&app.db).await.unwrap(), crate::audit::model::ChainVerdict::Intact { .. }));
+        testing::assert_intact(&app).await;
     })
     .await;
 }

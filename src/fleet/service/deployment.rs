@@ -21,7 +21,8 @@ use crate::license::model::License;
 use crate::license::service as licenses;
 use crate::license::service::LicenseUse;
 use crate::release::model::{Deprecation, Recall};
-use crate::{audit, catalog};
+use crate::webhook::model::{Event, EventKind};
+use crate::{audit, catalog, webhook};
 
 /// Deployments on one page.
 pub const PAGE: i64 = 50;
@@ -38,26 +39,29 @@ pub async fn deploy(app: &App, actor: &Actor, input: DeployInput) -> Result<Vec<
 /// As [`super::deployment_plan::plan`]; `deployment-changed` where somebody has changed one of the deployments since that plan, or at the
 /// same moment.
 pub async fn deploy_seen(app: &App, actor: &Actor, input: DeployInput, seen: Option<String>) -> Result<Vec<String>> {
-    let person = policy::require(actor, Action::Deploy)?.clone();
+    policy::require(actor, Action::Deploy)?;
     let handle = app.clone();
-    audit::change(app, actor, move |c| {
-        let (owner, now) = (&person.organization_id, c.now);
-        hold(c, &input)?;
-        let plan = plan_in(c, &handle, &person, &input, now)?;
-        if seen.as_ref().is_some_and(|seen| *seen != plan.basis()) {
-            return Err(Error::conflict("deployment-changed"));
-        }
-        let mut done = Vec::new();
-        for line in &plan.lines {
-            let deployment = deploy_one(c, &handle, &person, &plan, line)?;
-            c.poke(owner, format!("deployment:{deployment}"));
-            c.poke(owner, format!("node:{}", line.node.id));
-            done.push(deployment);
-        }
-        c.poke(owner, TOPIC);
-        Ok(done)
-    })
-    .await
+    audit::change(app, actor, move |c| deploy_in(c, &handle, &input, seen.as_deref())).await
+}
+
+/// As [`deploy_seen`], in the caller's transaction.
+pub fn deploy_in(c: &mut audit::Change<'_>, app: &App, input: &DeployInput, seen: Option<&str>) -> Result<Vec<String>> {
+    let person = policy::require(c.actor, Action::Deploy)?;
+    let (owner, now) = (&person.organization_id, c.now);
+    hold(c, input)?;
+    let plan = plan_in(c, app, person, input, now)?;
+    if seen.is_some_and(|seen| *seen != plan.basis()) {
+        return Err(Error::conflict("deployment-changed"));
+    }
+    let mut done = Vec::new();
+    for line in &plan.lines {
+        let deployment = deploy_one(c, app, person, &plan, line)?;
+        c.poke(owner, format!("deployment:{deployment}"));
+        c.poke(owner, format!("node:{}", line.node.id));
+        done.push(deployment);
+    }
+    c.poke(owner, TOPIC);
+    Ok(done)
 }
 
 /// Holds the nodes in the order of their ids, then the licence, then the app: until the deployments are written no node is removed, the
@@ -150,8 +154,19 @@ fn noted_event(
         note,
         made_by: made_by.map(ToOwned::to_owned),
     };
-    store::insert_event(conn, &event)?;
-    Ok(())
+    happened(conn, &event)
+}
+
+/// Writes an event into the history of its deployment, and tells the operator's webhooks.
+pub fn happened(conn: &mut Conn, event: &DeploymentEvent) -> Result<()> {
+    store::insert_event(conn, event)?;
+    let Some((deployment, _)) = store::find_deployment(conn, &event.deployment_id)? else { return Ok(()) };
+    let data = json!({
+        "deployment": event.deployment_id, "node": deployment.node_id, "release": deployment.release_id, "version": event.version,
+        "state": event.state, "error": event.error,
+    });
+    let told = Event::new(EventKind::DeploymentChanged, data);
+    webhook::service::tell(conn, &deployment.organization_id, &told, event.at)
 }
 
 /// Takes an app off a node. The seat of its licence is free once the node reports the app gone ([`removed_in`]).

@@ -1,7 +1,10 @@
 //! Identities of nodes: enrolment by a one-time code, renewal, and the node behind a client certificate.
 
+use std::sync::{Arc, Mutex};
+
 use chrono::TimeDelta;
 use serde_json::json;
+use sha2::{Digest as _, Sha256};
 use x509_parser::prelude::{FromDer as _, GeneralName, X509Certificate};
 
 use super::TOPIC;
@@ -103,29 +106,131 @@ fn refused() -> Error {
     Error::unauthenticated("certificate-not-accepted")
 }
 
-/// The node of a client certificate. TLS has verified chain and signature; here the certificate's name, time and serial are checked.
-///
-/// # Errors
-/// `certificate-not-accepted`: not of our shape, expired, replaced by a newer one, or of a node that was removed.
-pub async fn authenticate_node(app: &App, der: &[u8]) -> Result<Actor> {
-    let now = app.clock.now();
-    let Some((node_id, serial)) = read_certificate(&app.ca, der, now) else { return Err(refused()) };
-    let node = app.db.read(move |conn| Ok(store::find_node(conn, &node_id)?)).await?;
-    let Some((node, _)) = node.filter(|(n, _)| n.state == NodeState::Enrolled) else { return Err(refused()) };
-    let is = |known: &Option<String>| known.as_deref().is_some_and(|known| plain(known) == serial);
-    if is(&node.certificate_serial) {
-        if let (Some(_), Some(current)) = (&node.certificate_previous_serial, node.certificate_serial.clone()) {
-            let id = node.id.clone();
-            let rows = app.db.write(move |conn| Ok(store::forget_previous_certificate(conn, &id, &current)?)).await?;
-            if rows != 1 {
-                // Renewed since the read above: this one counts as never used, and is not on the list any more.
-                return Err(refused());
-            }
-        }
-    } else if !is(&node.certificate_previous_serial) {
-        return Err(refused());
+/// How long it holds what was read of a node.
+const LIFE: TimeDelta = TimeDelta::seconds(1);
+
+/// A node's client certificate on a connection, with what was last read of the node: good for a second, and only while no write of this
+/// process touches the node or its operator ([`crate::base::db::Marks`]). So a removal shows at the next call, one by another process a
+/// second later.
+#[derive(Debug)]
+pub struct NodeCertificate {
+    der: Vec<u8>,
+    hash: [u8; 32],
+    known: Mutex<Option<Known>>,
+}
+
+#[derive(Debug, Clone)]
+struct Known {
+    at: Timestamp,
+    /// Unix time of the certificate's end.
+    until: i64,
+    caller: Caller,
+}
+
+/// A node that calls, as it was last read.
+#[derive(Debug, Clone)]
+pub struct Caller {
+    /// Ids of node and operator.
+    of: [String; 2],
+    /// Digest of its desired state, where one is written.
+    digest: Option<String>,
+    /// Its last call, as known here: all calls over a connection share it.
+    seen: Arc<Mutex<Option<Timestamp>>>,
+    /// Taken before the node was read; none where it was not.
+    mark: Option<u64>,
+}
+
+impl Caller {
+    /// A node of which nothing was read.
+    pub fn new(node_id: String, organization_id: String) -> Self {
+        Self { of: [node_id, organization_id], digest: None, seen: Arc::default(), mark: None }
     }
-    Ok(Actor::Node { node_id: node.id, organization_id: node.organization_id })
+
+    pub fn node_id(&self) -> &str {
+        let [node_id, _] = &self.of;
+        node_id
+    }
+
+    pub fn actor(&self) -> Actor {
+        let [node_id, organization_id] = self.of.clone();
+        Actor::Node { node_id, organization_id }
+    }
+
+    /// Digest of its desired state, if nothing was written since that could have changed it.
+    pub fn digest(&self, app: &App) -> Option<String> {
+        self.holds(app).then(|| self.digest.clone()).flatten()
+    }
+
+    fn holds(&self, app: &App) -> bool {
+        self.mark.is_some_and(|mark| app.db.marks().hold(mark, &self.of))
+    }
+
+    /// Whether the call is to be noted as its last one: no more often than each so long.
+    pub fn calls(&self, now: Timestamp, each: TimeDelta) -> bool {
+        let Ok(mut seen) = self.seen.lock() else { return true };
+        // A last call that lies ahead was noted before the clock was set back.
+        let due = seen.is_none_or(|at| at > now || at.plus(each) < now);
+        if due {
+            *seen = Some(now);
+        }
+        due
+    }
+}
+
+impl NodeCertificate {
+    /// From the handshake, which has verified chain and signature.
+    pub fn new(der: Vec<u8>) -> Self {
+        Self { hash: Sha256::digest(&der).into(), der, known: Mutex::default() }
+    }
+
+    /// SHA-256 of the certificate.
+    pub fn hash(&self) -> [u8; 32] {
+        self.hash
+    }
+
+    /// The node of the certificate. TLS has verified chain and signature; here the certificate's name, time and serial are checked.
+    ///
+    /// # Errors
+    /// `certificate-not-accepted`: not of our shape, expired, replaced by a newer one, or of a node that was removed.
+    pub async fn authenticate(&self, app: &App) -> Result<Caller> {
+        let now = app.clock.now();
+        let kept = self.known.lock().ok().and_then(|known| known.clone());
+        // `at <= now`: a clock that was set back must not prolong its life.
+        let fresh = |known: &Known| known.at <= now && now < known.at.plus(LIFE) && now.unix() < known.until && known.caller.holds(app);
+        if let Some(known) = kept.filter(fresh) {
+            return Ok(known.caller);
+        }
+        let known = self.read(app, now).await?;
+        let caller = known.caller.clone();
+        if let Ok(mut kept) = self.known.lock() {
+            *kept = Some(known);
+        }
+        Ok(caller)
+    }
+
+    async fn read(&self, app: &App, now: Timestamp) -> Result<Known> {
+        let Some((node_id, serial, until)) = read_certificate(&app.ca, &self.der, now) else { return Err(refused()) };
+        let mark = Some(app.db.marks().now());
+        let id = node_id.clone();
+        let row = app.db.read(move |conn| Ok(store::caller(conn, &id)?)).await?;
+        let Some(row) = row.filter(|row| row.state == NodeState::Enrolled) else { return Err(refused()) };
+        let is = |known: &Option<String>| known.as_deref().is_some_and(|known| plain(known) == serial);
+        if is(&row.serial) {
+            if let (Some(_), Some(current)) = (&row.previous_serial, row.serial.clone()) {
+                let id = node_id.clone();
+                let rows = app.db.write(move |conn| Ok(store::forget_previous_certificate(conn, &id, &current)?)).await?;
+                if rows != 1 {
+                    // Renewed since the read above: this one counts as never used, and is not on the list any more.
+                    return Err(refused());
+                }
+            }
+        } else if !is(&row.previous_serial) {
+            return Err(refused());
+        }
+        let seen = Arc::new(Mutex::new(row.seen_at));
+        let caller = Caller { of: [node_id, row.organization_id], digest: row.digest, seen, mark };
+        Ok(Known { at: now, until, caller })
+    }
 }
 
 /// Whether a node is enrolled now.
@@ -138,8 +243,8 @@ pub fn runs(conn: &mut Conn, node_id: &str, digests: &[&str]) -> Result<bool> {
     Ok(store::runs(conn, node_id, digests)?)
 }
 
-/// Node id and serial of a node certificate that is valid now: one URI name of our SPIFFE shape, and no CA.
-fn read_certificate(ca: &NodeCa, der: &[u8], now: Timestamp) -> Option<(String, String)> {
+/// Node id, serial and end of a node certificate that is valid now: one URI name of our SPIFFE shape, and no CA.
+fn read_certificate(ca: &NodeCa, der: &[u8], now: Timestamp) -> Option<(String, String, i64)> {
     let (rest, certificate) = X509Certificate::from_der(der).ok()?;
     if !rest.is_empty() || certificate.is_ca() {
         return None;
@@ -151,7 +256,7 @@ fn read_certificate(ca: &NodeCa, der: &[u8], now: Timestamp) -> Option<(String, 
     let names = certificate.subject_alternative_name().ok()??;
     let [GeneralName::URI(uri)] = names.value.general_names.as_slice() else { return None };
     let node_id = ca.node_of(uri)?;
-    Some((node_id.to_owned(), plain(&hex::encode(certificate.raw_serial()))))
+    Some((node_id.to_owned(), plain(&hex::encode(certificate.raw_serial())), validity.not_after.timestamp()))
 }
 
 /// A serial in hex without leading zeros: DER adds or drops a zero byte to keep the number positive and short.

@@ -36,6 +36,33 @@ pub fn find_node(conn: &mut Conn, id: &str) -> QueryResult<Option<(Node, String)
         .optional()
 }
 
+/// What a call of a node needs of its row.
+#[derive(Debug, Queryable)]
+pub struct CallerRow {
+    pub organization_id: String,
+    pub state: NodeState,
+    pub serial: Option<String>,
+    pub previous_serial: Option<String>,
+    pub digest: Option<String>,
+    pub seen_at: Option<Timestamp>,
+}
+
+/// The node that calls, by id alone: its certificate identifies it.
+pub fn caller(conn: &mut Conn, id: &str) -> QueryResult<Option<CallerRow>> {
+    nodes::table
+        .find(id)
+        .select((
+            nodes::organization_id,
+            nodes::state,
+            nodes::certificate_serial,
+            nodes::certificate_previous_serial,
+            nodes::manifest_digest,
+            nodes::seen_at,
+        ))
+        .first(conn)
+        .optional()
+}
+
 /// The node of an enrolment code.
 pub fn find_node_by_code(conn: &mut Conn, code_hash: &str) -> QueryResult<Option<(Node, String)>> {
     nodes::table
@@ -180,6 +207,12 @@ pub fn note_call(conn: &mut Conn, node_id: &str, now: Timestamp) -> QueryResult<
     diesel::update(nodes::table.filter(nodes::id.eq(node_id).and(nodes::state.eq(NodeState::Enrolled))))
         .set(nodes::seen_at.eq(now))
         .execute(conn)
+}
+
+/// The same of one that called last in `[from, until]`: of a node that counts as up.
+pub fn note_call_of_up(conn: &mut Conn, node_id: &str, (from, until): (Timestamp, Timestamp), now: Timestamp) -> QueryResult<usize> {
+    let up = nodes::id.eq(node_id).and(nodes::state.eq(NodeState::Enrolled)).and(nodes::seen_at.ge(from)).and(nodes::seen_at.le(until));
+    diesel::update(nodes::table.filter(up)).set(nodes::seen_at.eq(now)).execute(conn)
 }
 
 /// Stores what a node's agent reports of itself: its fault, if it has one, and how many alarms were dropped and suppressed.

@@ -142,7 +142,7 @@ async fn a_certificate_in_use_is_never_forgotten() {
                 let (app, node, der) = (app.clone(), node.clone(), der.clone());
                 async move {
                     if n % 2 == 0 {
-                        fleet::authenticate_node(&app, &der).await.is_ok()
+                        fleet::NodeCertificate::new(der.to_vec()).authenticate(&app).await.is_ok()
                     } else {
                         // Only some may renew at once.
                         assert!(fleet::renew(&app, &node, csr()).await.err().is_none_or(|e| e.code == "too-many-renewals"));
@@ -151,7 +151,7 @@ async fn a_certificate_in_use_is_never_forgotten() {
                 }
             })
             .await;
-            let still = fleet::authenticate_node(&app, &der).await.is_ok();
+            let still = fleet::NodeCertificate::new(der.to_vec()).authenticate(&app).await.is_ok();
             assert_eq!(accepted.contains(&true), still, "who was let in once is let in until a newer certificate is used");
         }
     })
