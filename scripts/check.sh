@@ -8,6 +8,8 @@ rust_ready
 failed=()
 step() { local name=$1; shift; say "== $name"; "$@" || failed+=("$name"); }
 step "format" cargo fmt --all --check
+# Built by its benchmark with rustc alone.
+step "format of bench/overload.rs" rustfmt --edition 2024 --config-path rustfmt.toml --check bench/overload.rs
 step "lints" cargo clippy --workspace --all-targets --locked -- -D warnings
 step "documentation" env RUSTDOCFLAGS="-D warnings -A rustdoc::private_intra_doc_links" cargo doc --workspace --no-deps --document-private-items --locked
 for file in scripts/*.sh bench/*.sh .ci/run; do step "syntax of $file" bash -n "$file"; done
