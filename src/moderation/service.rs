@@ -13,6 +13,7 @@ use crate::moderation::model::{Case, CaseDecision, CaseLine, CaseState, Moderati
 use crate::moderation::store;
 use crate::release::difference::Flag;
 use crate::release::model::{Release, ReleaseState};
+use crate::webhook::model::EventKind;
 use crate::{account, audit, release};
 
 pub use super::store::{count_open, decisions_of, get, open_cases, other_versions, place, user_name};
@@ -84,7 +85,11 @@ pub async fn decide(app: &App, actor: &Actor, case_id: &str, decision: Moderatio
         c.audit(decision.action(), &case.id, &detail);
         match decision {
             ModerationDecision::Approve => release::service::approve_in(c, &composed, &case.release_id)?,
-            ModerationDecision::RequestChanges | ModerationDecision::Reject => send_back(c, &case.release_id, decision, now)?,
+            ModerationDecision::RequestChanges | ModerationDecision::Reject => {
+                send_back(c, &case.release_id, decision, now)?;
+                let release = release::service::get(c, &case.release_id)?;
+                release::service::told(c, &release, EventKind::ReleaseRefused, Some(&reason))?;
+            }
         }
         c.wake_search();
         c.poke(&person.organization_id, TOPIC);

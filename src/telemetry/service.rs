@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::TimeDelta;
 use serde::Serialize;
+use serde_json::json;
 
 use super::limits::{Gate, Limits, Passage};
 use super::model::Filter;
@@ -18,7 +19,8 @@ use crate::base::db::{Conn, Timestamp};
 use crate::base::error::{Error, Result};
 use crate::base::i18n::Lang;
 use crate::base::ids;
-use crate::{audit, fleet};
+use crate::webhook::model::{Event, EventKind};
+use crate::{audit, fleet, webhook};
 
 /// Alarms on one page.
 pub const PAGE: i64 = 50;
@@ -287,8 +289,21 @@ impl Batch {
         for alarm in &self.alarms {
             store::insert_alarm(conn, alarm)?;
         }
-        Ok(())
+        tell(conn, &self.alarms, now)
     }
+}
+
+/// Tells the operator's webhooks of alarms of one node.
+fn tell(conn: &mut Conn, alarms: &[Alarm], now: Timestamp) -> Result<()> {
+    let Some(owner) = alarms.first().map(|alarm| &alarm.organization_id) else { return Ok(()) };
+    let event = |alarm: &Alarm| {
+        let data = json!({
+            "alarm": alarm.id, "level": alarm.level, "rule": alarm.rule, "text": {"zh": alarm.text_zh, "en": alarm.text_en},
+            "node": alarm.node_id, "deployment": alarm.deployment_id, "raised_at": alarm.raised_at,
+        });
+        Event::new(EventKind::AlarmRaised, data)
+    };
+    webhook::service::tell_all(conn, owner, &alarms.iter().map(event).collect::<Vec<_>>(), now)
 }
 
 /// Alarms of the operator, newest first; one more than a page where there are more.

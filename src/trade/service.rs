@@ -23,7 +23,8 @@ use crate::catalog::model::{AppRow, ListingState, PlanKind, PricePlan, parse_yua
 use crate::license::model::IssueInput;
 use crate::trade::model::{Balance, Event, Order, OrderLine, OrderState, Payment, PlaceOrder, Search};
 use crate::trade::{model, store};
-use crate::{account, audit, catalog, license, release};
+use crate::webhook::model::{Event as Told, EventKind};
+use crate::{account, audit, catalog, license, release, webhook};
 
 /// Orders on one page.
 pub const PAGE: i64 = 50;
@@ -44,64 +45,68 @@ const MAX_PAYER: usize = 120;
 /// `plan`, `plan-over`, `app-without-release`, `listing` (not listed), `nodes-range`, `trial-nodes`, `trial-used`, `order-too-large`,
 /// `too-many-orders`.
 pub async fn place(app: &App, actor: &Actor, input: PlaceOrder) -> Result<String> {
-    let person = policy::require(actor, Action::PlaceOrders)?.clone();
+    policy::require(actor, Action::PlaceOrders)?;
     let composed = app.clone();
-    audit::change(app, actor, move |c| {
-        let now = c.now;
-        // Orders of one person are serialised, so that the second request of a double click finds the first.
-        dialect::hold(c, Row::Member(&person.user_id, &person.organization_id))?;
-        let plan = catalog::service::get_plan(c, &input.plan_id)?;
-        let row = orderable(c, &plan)?;
-        let amount_fen = model::price(&plan, input.nodes)?;
-        let since = now.minus(DOUBLE_CLICK);
-        if let Some(twin) = store::find_twin(c, &person.user_id, &person.organization_id, &plan.id, input.nodes, since)? {
-            return Ok(twin.id);
-        }
-        // Orders of one operator are counted under its row, so that the second of two at once counts the first.
-        dialect::hold(c, Row::Organization(&person.organization_id))?;
-        if amount_fen > 0 && store::count_open(c, &person.organization_id)? >= MAX_OPEN {
-            return Err(Error::conflict("too-many-orders").arg("max", MAX_OPEN));
-        }
-        let trial = plan.kind == PlanKind::Trial;
-        if trial && store::trial_used(c, &person.organization_id, &row.id)? {
-            return Err(Error::conflict("trial-used"));
-        }
-        let prefix = model::day_prefix(now);
-        let event = if amount_fen == 0 { Event::Paid } else { Event::PaymentAsked };
-        let mut order = Order {
-            id: ids::new("ord"),
-            number: String::new(),
-            organization_id: person.organization_id.clone(),
-            vendor_id: row.organization_id,
-            app_id: row.id,
-            plan_kind: plan.kind,
-            unit_price_fen: if trial { 0 } else { plan.price_fen },
-            trial_days: plan.trial_days,
-            plan_id: plan.id,
-            nodes: input.nodes,
-            amount_fen,
-            reference: free_reference(c)?,
-            state: model::next(OrderState::Placed, event)?,
-            placed_by: person.user_id.clone(),
-            placed_at: now,
-            updated_at: now,
-        };
-        // The number comes last: its counter is locked until the transaction ends, and concurrent orders wait for it.
-        order.number = model::number(&prefix, ids::number(c, &prefix)?);
-        // Number and reference hardly ever clash, so a conflict of a trial means that the trial was used.
-        store::insert(c, &order).or_conflict(if trial { "trial-used" } else { "order-busy" })?;
-        let detail = json!({
-            "number": order.number, "app": order.app_id, "plan": order.plan_kind, "nodes": order.nodes, "unit_price_fen": order.unit_price_fen,
-            "amount_fen": order.amount_fen,
-        });
-        c.audit("order.placed", &order.id, &detail);
-        if order.state == OrderState::Paid {
-            order.state = deliver(c, &composed, &order)?;
-        }
-        poke(c, &order)?;
-        Ok(order.id)
-    })
-    .await
+    audit::change(app, actor, move |c| place_in(c, &composed, &input)).await
+}
+
+/// As [`place`], in the caller's transaction.
+pub fn place_in(c: &mut Change<'_>, app: &App, input: &PlaceOrder) -> Result<String> {
+    let person = policy::require(c.actor, Action::PlaceOrders)?;
+    let now = c.now;
+    // Orders of one person are serialised, so that the second request of a double click finds the first.
+    dialect::hold(c, Row::Member(&person.user_id, &person.organization_id))?;
+    let plan = catalog::service::get_plan(c, &input.plan_id)?;
+    let row = orderable(c, &plan)?;
+    let amount_fen = model::price(&plan, input.nodes)?;
+    let since = now.minus(DOUBLE_CLICK);
+    if let Some(twin) = store::find_twin(c, &person.user_id, &person.organization_id, &plan.id, input.nodes, since)? {
+        return Ok(twin.id);
+    }
+    // Orders of one operator are counted under its row, so that the second of two at once counts the first.
+    dialect::hold(c, Row::Organization(&person.organization_id))?;
+    if amount_fen > 0 && store::count_open(c, &person.organization_id)? >= MAX_OPEN {
+        return Err(Error::conflict("too-many-orders").arg("max", MAX_OPEN));
+    }
+    let trial = plan.kind == PlanKind::Trial;
+    if trial && store::trial_used(c, &person.organization_id, &row.id)? {
+        return Err(Error::conflict("trial-used"));
+    }
+    let prefix = model::day_prefix(now);
+    let event = if amount_fen == 0 { Event::Paid } else { Event::PaymentAsked };
+    let mut order = Order {
+        id: ids::new("ord"),
+        number: String::new(),
+        organization_id: person.organization_id.clone(),
+        vendor_id: row.organization_id,
+        app_id: row.id,
+        plan_kind: plan.kind,
+        unit_price_fen: if trial { 0 } else { plan.price_fen },
+        trial_days: plan.trial_days,
+        plan_id: plan.id,
+        nodes: input.nodes,
+        amount_fen,
+        reference: free_reference(c)?,
+        state: model::next(OrderState::Placed, event)?,
+        placed_by: person.user_id.clone(),
+        placed_at: now,
+        updated_at: now,
+    };
+    // The number comes last: its counter is locked until the transaction ends, and concurrent orders wait for it.
+    order.number = model::number(&prefix, ids::number(c, &prefix)?);
+    // Number and reference hardly ever clash, so a conflict of a trial means that the trial was used.
+    store::insert(c, &order).or_conflict(if trial { "trial-used" } else { "order-busy" })?;
+    let detail = json!({
+        "number": order.number, "app": order.app_id, "plan": order.plan_kind, "nodes": order.nodes, "unit_price_fen": order.unit_price_fen,
+        "amount_fen": order.amount_fen,
+    });
+    c.audit("order.placed", &order.id, &detail);
+    told(c, &order, EventKind::OrderPlaced)?;
+    if order.state == OrderState::Paid {
+        order.state = deliver(c, app, &order)?;
+    }
+    poke(c, &order)?;
+    Ok(order.id)
 }
 
 /// The operator's order for the same that still waits for its payment: whoever orders once more is asked whether they mean it. None for the
@@ -152,6 +157,7 @@ fn deliver(c: &mut Change<'_>, app: &App, order: &Order) -> Result<OrderState> {
     let to = model::next(OrderState::Paid, Event::Delivered)?;
     exactly_one(store::mark(c, &order.id, OrderState::Paid, to, now)?, "order-state").map_err(|e| e.arg("state", order.state))?;
     c.audit("order.delivered", &order.id, &json!({"number": order.number, "license": license}));
+    told(c, order, EventKind::OrderFulfilled)?;
     Ok(to)
 }
 
@@ -266,6 +272,7 @@ pub async fn confirm_payment(app: &App, actor: &Actor, order_id: &str, input: &R
             exactly_one(store::mark(c, &order.id, awaiting, to, now)?, "order-not-awaiting-payment")?;
             c.audit("order.paid", &order.id, &json!({"number": order.number, "amount_fen": order.amount_fen}));
             order.state = to;
+            told(c, &order, EventKind::OrderPaid)?;
             order.state = deliver(c, &composed, &order)?;
         }
         poke(c, &order)?;
@@ -288,6 +295,19 @@ pub(super) fn poke(c: &mut Change<'_>, order: &Order) -> Result<()> {
     let platform = account::service::platform_organizations(c)?;
     for id in [&order.organization_id, &order.vendor_id].into_iter().chain(&platform) {
         c.poke(id, TOPIC);
+    }
+    Ok(())
+}
+
+/// Tells the webhooks of buyer and vendor what has become of an order.
+pub(super) fn told(c: &mut Change<'_>, order: &Order, kind: EventKind) -> Result<()> {
+    let data = json!({
+        "order": order.id, "number": order.number, "listing": order.app_id, "plan": order.plan_id, "nodes": order.nodes,
+        "amount_fen": order.amount_fen,
+    });
+    let (event, now) = (Told::new(kind, data), c.now);
+    for id in [&order.organization_id, &order.vendor_id] {
+        webhook::service::tell(c, id, &event, now)?;
     }
     Ok(())
 }

@@ -12,6 +12,7 @@ pub mod nodes;
 pub mod orders;
 pub mod sites;
 pub mod today;
+pub mod webhooks;
 
 /// Routes of all these pages.
 pub fn configure(cfg: &mut ServiceConfig) {
@@ -22,5 +23,6 @@ pub fn configure(cfg: &mut ServiceConfig) {
         .configure(nodes::configure)
         .configure(orders::configure)
         .configure(sites::configure)
-        .configure(today::configure);
+        .configure(today::configure)
+        .configure(webhooks::configure);
 }

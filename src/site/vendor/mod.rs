@@ -11,6 +11,7 @@ pub mod registry;
 pub mod releases;
 pub mod sales;
 pub mod upload;
+pub mod webhooks;
 
 /// Routes of all these pages.
 pub fn configure(cfg: &mut ServiceConfig) {
@@ -21,5 +22,6 @@ pub fn configure(cfg: &mut ServiceConfig) {
         .configure(plans::configure)
         .configure(registry::configure)
         .configure(releases::configure)
-        .configure(sales::configure);
+        .configure(sales::configure)
+        .configure(webhooks::configure);
 }

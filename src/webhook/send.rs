@@ -1,0 +1,342 @@
+//! Sends messages that are due: a few of each organisation at a time, organisations in turn, alarms first. A try is begun by a conditional
+//! update, so that of several processes one makes it; where a process ends in a try, another one makes the next.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use chrono::TimeDelta;
+use reqwest::redirect::Policy;
+use reqwest::{Client, StatusCode, Url};
+use serde_json::json;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use super::address::{NotCalled, Resolver, is_called, literal};
+use super::model::{Attempt, Delivery, DeliveryState, TRIES, Webhook, WebhookState, pause, signatures};
+use super::store;
+use crate::base::app::App;
+use crate::base::auth::{Actor, OrgKind};
+use crate::base::db::Timestamp;
+use crate::base::error::Result;
+use crate::base::i18n::Lang;
+use crate::base::ids;
+use crate::base::networks::Networks;
+use crate::base::notify::{Notice, NoticeKind};
+use crate::{account, audit};
+
+/// Time between two looks for messages that are due.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+/// Messages under way at once, and of one organisation: a server that answers slowly holds up its own organisation only.
+const MOST: usize = 32;
+const MOST_OF_ONE: usize = 2;
+/// Organisations of one look.
+const ORGANIZATIONS: i64 = 16;
+/// Time for a whole try, and for its connection.
+const TIMEOUT: Duration = Duration::from_secs(10);
+const CONNECT: Duration = Duration::from_secs(5);
+/// Time after which a try that has not ended is another process's.
+const LEASE: TimeDelta = TimeDelta::seconds(60);
+/// Bytes that are read of an answer, and characters that are kept.
+const ANSWER_BYTES: usize = 1024;
+const ANSWER_CHARS: usize = 200;
+/// Time without a message that came through after which one that is given up switches its webhook off. The tries of one take 22 hours at
+/// least.
+const SILENT: TimeDelta = TimeDelta::hours(20);
+/// Owners who are told that a webhook was switched off.
+const TOLD: i64 = 10;
+
+/// What calls: with TLS any address that is called, without it those of named networks only.
+#[derive(Debug, Clone)]
+pub struct Caller {
+    https: Client,
+    http: Client,
+    private: Networks,
+}
+
+impl Caller {
+    /// # Errors
+    /// Where TLS has no roots.
+    pub fn new(private: &Networks) -> anyhow::Result<Self> {
+        // Another part of this program may have chosen a provider already; it is the same one.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let client = |tls| {
+            Client::builder()
+                // A proxy would resolve names by itself, and a redirect lead to where nobody has looked.
+                .no_proxy()
+                .redirect(Policy::none())
+                .dns_resolver(Resolver { tls, private: private.clone() })
+                .connect_timeout(CONNECT)
+                .timeout(TIMEOUT)
+                .pool_max_idle_per_host(0)
+                .user_agent(concat!("pithead-webhooks/", env!("CARGO_PKG_VERSION")))
+                .build()
+        };
+        Ok(Self { https: client(true)?, http: client(false)?, private: private.clone() })
+    }
+}
+
+/// How a try has ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Outcome {
+    status: Option<StatusCode>,
+    fault: Option<&'static str>,
+    answer: String,
+}
+
+impl Outcome {
+    fn fault(word: &'static str) -> Self {
+        Self { status: None, fault: Some(word), answer: String::new() }
+    }
+
+    fn is_taken(&self) -> bool {
+        self.status.is_some_and(|status| status.is_success())
+    }
+}
+
+/// Sends until told to stop.
+pub async fn run(app: App, mut stop: watch::Receiver<bool>) {
+    let caller = match Caller::new(&app.settings.webhooks.private_networks) {
+        Ok(caller) => caller,
+        Err(e) => {
+            tracing::error!(error = %e, "no webhook is called");
+            return;
+        }
+    };
+    let mut sender = Sender::default();
+    loop {
+        sender.ended();
+        if let Err(e) = sender.begin(&app, &caller).await {
+            tracing::error!(error = %e, "messages of webhooks");
+        }
+        tokio::select! {
+            () = tokio::time::sleep(LOOK_EVERY) => {}
+            _ = stop.changed() => return,
+        }
+    }
+}
+
+/// The tries under way, by organisation.
+#[derive(Debug, Default)]
+pub struct Sender {
+    open: JoinSet<String>,
+    of: BTreeMap<String, usize>,
+    /// Organisation whose turn was last.
+    last: String,
+}
+
+impl Sender {
+    fn ended(&mut self) {
+        while let Some(ended) = self.open.try_join_next() {
+            self.leave(ended);
+        }
+    }
+
+    /// Waits for all that is under way.
+    #[cfg(test)]
+    pub async fn end(&mut self) {
+        while let Some(ended) = self.open.join_next().await {
+            self.leave(ended);
+        }
+    }
+
+    fn leave(&mut self, ended: std::result::Result<String, tokio::task::JoinError>) {
+        match ended {
+            Ok(organization_id) => {
+                if let Some(n) = self.of.get_mut(&organization_id) {
+                    *n -= 1;
+                    if *n == 0 {
+                        self.of.remove(&organization_id);
+                    }
+                }
+            }
+            Err(e) => {
+                // Whose it was is not known: count anew once all have ended.
+                tracing::error!(error = %e, "a try of a webhook");
+                if self.open.is_empty() {
+                    self.of.clear();
+                }
+            }
+        }
+    }
+
+    /// Begins the tries that are due now, as far as there is room; gives how many.
+    pub async fn begin(&mut self, app: &App, caller: &Caller) -> Result<usize> {
+        let (now, last) = (app.clock.now(), self.last.clone());
+        let mut turns = app
+            .db
+            .read(move |conn| {
+                let mut turns = store::organizations_due(conn, &last, now, ORGANIZATIONS)?;
+                if i64::try_from(turns.len()).unwrap_or(ORGANIZATIONS) < ORGANIZATIONS {
+                    let first = store::organizations_due(conn, "", now, ORGANIZATIONS)?;
+                    turns.extend(first.into_iter().filter(|id| *id <= last));
+                }
+                Ok(turns)
+            })
+            .await?;
+        turns.truncate(usize::try_from(ORGANIZATIONS).unwrap_or(0));
+        let mut begun = 0;
+        for organization_id in turns {
+            let busy = self.of.get(&organization_id).copied().unwrap_or(0);
+            let room = MOST_OF_ONE.saturating_sub(busy).min(MOST.saturating_sub(self.open.len()));
+            if room == 0 {
+                continue;
+            }
+            self.last.clone_from(&organization_id);
+            let of = organization_id.clone();
+            let limit = i64::try_from(room).unwrap_or(1);
+            let claimed = app.db.write(move |conn| {
+                let mut claimed = Vec::new();
+                for (delivery, webhook) in store::due(conn, &of, now, limit)? {
+                    if store::begin(conn, &delivery, now.plus(LEASE))? == 1 {
+                        claimed.push((delivery, webhook));
+                    }
+                }
+                Ok(claimed)
+            });
+            for (delivery, webhook) in claimed.await? {
+                begun += 1;
+                *self.of.entry(organization_id.clone()).or_default() += 1;
+                let (app, caller, organization_id) = (app.clone(), caller.clone(), organization_id.clone());
+                self.open.spawn(async move {
+                    if let Err(e) = attempt(&app, &caller, delivery, webhook).await {
+                        tracing::error!(error = %e, "noting a try of a webhook");
+                    }
+                    organization_id
+                });
+            }
+        }
+        Ok(begun)
+    }
+}
+
+/// Sends everything that is due at this time, and waits for it; gives how many tries were made. For tests.
+#[cfg(test)]
+pub async fn drain(app: &App) -> Result<usize> {
+    let caller = Caller::new(&app.settings.webhooks.private_networks).map_err(crate::base::error::Error::internal)?;
+    let (mut sender, mut made) = (Sender::default(), 0);
+    loop {
+        let begun = sender.begin(app, &caller).await?;
+        sender.end().await;
+        if begun == 0 {
+            return Ok(made);
+        }
+        made += begun;
+    }
+}
+
+/// One try, and what comes of it.
+async fn attempt(app: &App, caller: &Caller, delivery: Delivery, webhook: Webhook) -> Result<()> {
+    let (at, began) = (app.clock.now(), Instant::now());
+    if webhook.state != WebhookState::On {
+        // It was told at the moment at which it was switched off.
+        return app.db.write(move |conn| Ok(store::settle(conn, &delivery.id, DeliveryState::GivenUp, at).map(|_| ())?)).await;
+    }
+    let outcome = post(caller, &delivery, &webhook, at).await;
+    let millis = i64::try_from(began.elapsed().as_millis()).unwrap_or(i64::MAX);
+    settle(app, delivery, at, millis, outcome).await
+}
+
+async fn post(caller: &Caller, delivery: &Delivery, webhook: &Webhook, at: Timestamp) -> Outcome {
+    let Ok(url) = Url::parse(&webhook.url) else { return Outcome::fault("address") };
+    let tls = url.scheme() == "https";
+    // A number is not resolved, so the resolver does not see it.
+    if literal(&url).is_some_and(|address| !is_called(address, tls, &caller.private)) {
+        return Outcome::fault("address");
+    }
+    let (timestamp, secrets) = (at.unix(), webhook.secrets(at));
+    let request = if tls { &caller.https } else { &caller.http }
+        .post(url)
+        .header("content-type", "application/json")
+        .header("webhook-id", &delivery.message_id)
+        .header("webhook-timestamp", timestamp)
+        .header("webhook-signature", signatures(&secrets, &delivery.message_id, timestamp, &delivery.body))
+        .body(delivery.body.clone());
+    match request.send().await {
+        Ok(mut response) => {
+            let mut bytes = Vec::new();
+            while let Ok(Some(chunk)) = response.chunk().await {
+                bytes.extend(chunk.iter().take(ANSWER_BYTES - bytes.len()));
+                if bytes.len() == ANSWER_BYTES {
+                    break;
+                }
+            }
+            let text = String::from_utf8_lossy(&bytes);
+            let answer = text.chars().filter(|c| !c.is_control()).take(ANSWER_CHARS).collect();
+            Outcome { status: Some(response.status()), fault: None, answer }
+        }
+        Err(e) => Outcome::fault(word(&e)),
+    }
+}
+
+/// What went wrong before there was an answer.
+fn word(e: &reqwest::Error) -> &'static str {
+    let mut source: Option<&(dyn std::error::Error + 'static)> = Some(e);
+    while let Some(cause) = source {
+        if cause.is::<NotCalled>() {
+            return "address";
+        }
+        source = cause.source();
+    }
+    if e.is_timeout() {
+        "timeout"
+    } else if e.is_connect() {
+        "connect"
+    } else {
+        "broken"
+    }
+}
+
+/// Writes down how a try has ended, and what follows.
+async fn settle(app: &App, delivery: Delivery, at: Timestamp, millis: i64, outcome: Outcome) -> Result<()> {
+    let chance = f64::from(u32::from_le_bytes(ids::random::<4>())) / f64::from(u32::MAX);
+    let tries = delivery.tries + 1;
+    audit::change(app, &Actor::System, move |c| {
+        let now = c.now;
+        store::insert_attempt(
+            c,
+            &Attempt {
+                id: ids::new("att"),
+                delivery_id: delivery.id.clone(),
+                at,
+                millis,
+                status: outcome.status.map(|status| status.as_u16().into()),
+                fault: outcome.fault.map(ToOwned::to_owned),
+                answer: outcome.answer.clone(),
+            },
+        )?;
+        if outcome.is_taken() {
+            store::settle(c, &delivery.id, DeliveryState::Delivered, now)?;
+            store::set_failing(c, &delivery.webhook_id, None)?;
+            return Ok(());
+        }
+        store::set_failing(c, &delivery.webhook_id, Some(at))?;
+        // The server says that nobody is there any more (Standard Webhooks 1.0, "Operational considerations").
+        let gone = outcome.status == Some(StatusCode::GONE);
+        if let Some(pause) = pause(tries, chance).filter(|_| !gone && tries < TRIES) {
+            store::settle(c, &delivery.id, DeliveryState::Waiting, now.plus(pause))?;
+        } else {
+            store::settle(c, &delivery.id, DeliveryState::GivenUp, now)?;
+            switch_off(c, &delivery.webhook_id, gone)?;
+        }
+        Ok(())
+    })
+    .await
+}
+
+/// Switches a webhook off through which nothing comes any more, and tells the owners. One message that its server does not like is no reason.
+fn switch_off(c: &mut audit::Change<'_>, webhook_id: &str, gone: bool) -> Result<()> {
+    let webhook = store::get(c, webhook_id)?;
+    let silent = webhook.failing_since.is_some_and(|since| since <= c.now.minus(SILENT));
+    if !(silent || gone) || store::switch(c, webhook_id, WebhookState::On, WebhookState::Off)? == 0 {
+        return Ok(());
+    }
+    store::give_up_all(c, webhook_id)?;
+    let host = Url::parse(&webhook.url).ok().and_then(|url| url.host_str().map(ToOwned::to_owned)).unwrap_or_default();
+    c.audit_for(&webhook.organization_id, "webhook.switched-off", webhook_id, &json!({"host": host, "gone": gone}));
+    let console = if account::service::get_organization(c, &webhook.organization_id)?.kind == OrgKind::Vendor { "vendor" } else { "mine" };
+    for (user_id, email) in store::owners(c, &webhook.organization_id, TOLD)? {
+        let notice = Notice::new(NoticeKind::WebhookOff, Lang::Zh, &user_id, &email).arg("host", &host);
+        c.enqueue(&notice.link(format!("/{console}/webhooks/{webhook_id}")).job())?;
+    }
+    Ok(())
+}
