@@ -65,6 +65,7 @@ scope-read = Read
 scope-publish = Publish apps
 scope-pull = Pull
 scope-deploy = Deploy
+scope-order = Order
 tokens-days = Days valid
 tokens-create = Create token
 tokens-empty = No tokens yet

@@ -65,6 +65,7 @@ scope-read = 读取
 scope-publish = 发布应用
 scope-pull = 拉取
 scope-deploy = 部署
+scope-order = 下单
 tokens-days = 有效天数
 tokens-create = 创建令牌
 tokens-empty = 还没有令牌

@@ -19,6 +19,8 @@ pub enum Kind {
     Forbidden,
     /// Does not exist, or may not be seen.
     NotFound,
+    /// Is there, and has no such method; the argument `allow` names those that it has.
+    NoMethod,
     /// Clashes with what is there now.
     Conflict,
     /// Was there and never comes back.
@@ -86,6 +88,8 @@ impl Error {
         forbidden => Forbidden,
         /// [`Kind::NotFound`].
         not_found => NotFound,
+        /// [`Kind::NoMethod`].
+        no_method => NoMethod,
         /// [`Kind::Conflict`].
         conflict => Conflict,
         /// [`Kind::Gone`].

@@ -78,7 +78,7 @@ async fn six_key_pages_are_as_before() {
             assert_eq!(status, 200, "{address}");
             // Head and foot are the same on all public pages, and on all of an organisation: one of each kind holds them.
             let part = if matches!(name, "home" | "today") { html.as_str() } else { main_of(&html) };
-            let (found, file) = (without_lots(&part.replace(&app.keys.kid, "#key")), folder.join(format!("{name}.html")));
+            let (found, file) = (without_lots(&part.replace(&app.keys.get().approve.kid, "#key")), folder.join(format!("{name}.html")));
             if std::env::var_os("UPDATE_GOLDEN").is_some() {
                 std::fs::write(&file, found).unwrap();
                 continue;

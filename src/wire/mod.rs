@@ -1,5 +1,6 @@
-//! Endpoints for programs: registry clients, nodes, monitoring.
+//! Endpoints for programs: those of buyers and developers, registry clients, nodes, monitoring.
 
+pub mod api;
 pub mod edge;
 pub mod margo;
 pub mod oci;

@@ -11,6 +11,8 @@ const ROWS: &[&[&str]] = &[
     &["audit"],
     &["account"],
     &["notice"],
+    &["webhook"],
+    &["once"],
     // ledger
     &["registry"],
     &["trust"],
@@ -27,7 +29,7 @@ const ROWS: &[&[&str]] = &[
     // source (scene, episodes), rollout, acceptance, review, recall, improve, peer
     &["http"],
     &["site::parts"],
-    &["wire::oci", "wire::margo", "wire::edge", "wire::ops", "site::events"],
+    &["wire::api", "wire::oci", "wire::margo", "wire::edge", "wire::ops", "site::events"],
     &["site::market", "site::account", "site::vendor", "site::mine", "site::admin"], // duty
     &["site", "wire"],
     &["server"],
@@ -94,6 +96,8 @@ const OWNERS: &[(&str, &[&str])] = &[
         ],
     ),
     ("notice", &["messages"]),
+    ("webhook", &["webhook_attempts", "webhook_deliveries", "webhooks"]),
+    ("once", &["kept_answers"]),
     (
         "registry",
         &[
@@ -110,8 +114,8 @@ const OWNERS: &[(&str, &[&str])] = &[
         ],
     ),
     ("trust", &["vendor_keys"]),
-    ("catalog", &["apps", "plans", "scenarios", "specialties"]),
-    ("release", &["check_reports", "releases"]),
+    ("catalog", &["apps", "plans", "scenario_follows", "scenarios", "specialties"]),
+    ("release", &["check_reports", "measurements", "releases"]),
     ("evaluation", &["evaluation_scores", "evaluation_sets"]),
     ("moderation", &["cases"]),
     ("license", &["activations", "licenses"]),

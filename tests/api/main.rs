@@ -9,11 +9,17 @@
 )]
 #![allow(clippy::disallowed_methods, reason = "make test says in variables where the tests find their tools")]
 
+mod calls;
+mod conditions;
 mod crowds;
 mod evaluation;
 mod forms;
 mod house;
+mod load;
+mod methods;
+mod noise;
 mod parity;
+mod programs;
 mod questions;
 mod rights;
 mod security_headers;

@@ -3,7 +3,7 @@
 use crate::sources;
 
 /// Forms without a question, by template and address, and why they need none.
-const UNDONE: [(&str, &str, &str); 30] = [
+const UNDONE: [(&str, &str, &str); 37] = [
     ("account/account.html", "/account/sessions/revoke", "one signs in again"),
     ("account/address.html", "/account/address", "is changed back"),
     ("account/address.html", "/account/address/proof", "sends a mail"),
@@ -30,9 +30,16 @@ const UNDONE: [(&str, &str, &str); 30] = [
     ("parts/header.html", "/account/organization", "is changed back"),
     ("parts/header.html", "/language", "is changed back"),
     ("parts/header.html", "/sign-out", "one signs in again; what is typed is kept"),
+    ("parts/webhook.html", "{{ row.href }}/again", "its receiver knows the message by its id"),
+    ("parts/webhook.html", "{{ row.href }}/on", "nothing is lost by it"),
+    ("parts/webhook.html", "{{ row.href }}/test", "means nothing to its receiver"),
+    ("parts/webhooks.html", "{{ base }}", "a webhook is removed"),
     ("vendor/app.html", "/vendor/apps/{{ app.slug }}/visibility", "an app that is shown is hidden again"),
     ("vendor/keys.html", "/vendor/keys", "a key is revoked"),
     ("vendor/plans.html", "/vendor/apps/{{ slug }}/plans", "a plan is retired"),
+    ("admin/release.html", "/admin/releases/{{ id }}/measure", "computes again; the figures before stay"),
+    ("parts/follow.html", "/scenarios/{{ line.slug }}/", "is followed again"),
+    ("vendor/release_live.html", "{{ view.address }}/measure", "computes again; the figures before stay"),
     ("vendor/release_live.html", "{{ view.address }}/recheck", "computes again"),
 ];
 

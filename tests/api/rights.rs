@@ -223,6 +223,36 @@ async fn forms_by_role() {
     compare("forms", &table);
 }
 
+/// Calls of `/api/v1`: the rights of a page, at another address. 422 is a thing that cannot be, 404 one that is not there or not theirs.
+#[tokio::test(flavor = "multi_thread")]
+async fn calls_by_role() {
+    let people = People::arrive().await;
+    let node = people.node("node-1").await;
+    let mut table = String::new();
+    for method in ["get", "post", "delete"] {
+        for route in sources::routes_of("src/wire/api", method) {
+            let id = if route.starts_with("/api/v1/nodes/") { node.as_str() } else { "none-such" };
+            let address = format!("{}{}", people.server.base, fill(&route.replace("{id}", id)));
+            let body = match route.as_str() {
+                "/api/v1/orders" => serde_json::json!({"plan": "none-such", "nodes": 1}),
+                "/api/v1/deployments" => serde_json::json!({"release": "none-such", "license": "none-such", "nodes": [&node]}),
+                "/api/v1/releases/{id}/submit" => serde_json::json!({"channel": "stable"}),
+                _ => serde_json::json!({}),
+            };
+            let ask = async |asker: &Asker| {
+                let request = people.client.request(method.to_uppercase().parse().unwrap(), &address);
+                let request = request.header("x-csrf-token", pithead::http::csrf::masked(&asker.csrf));
+                let request =
+                    if asker.cookie.is_empty() { request } else { request.header("cookie", format!("__Host-session={}", asker.cookie)) };
+                if method == "get" { request } else { request.json(&body) }
+            };
+            told(&mut table, &format!("{} {route}", method.to_uppercase()), people.answers(ask).await);
+        }
+    }
+    people.server.stop().await;
+    compare("calls", &table);
+}
+
 /// The route with a node in it where it asks for one, else with names that nothing has.
 fn address(route: &str, node: &str) -> String {
     match (route.find('{'), route.find('}')) {

@@ -76,8 +76,13 @@ fn without_tests(text: &str) -> String {
 
 /// Paths of the routes of a method (`get`, `post`), as the sources have them, in order.
 pub fn routes(method: &str) -> BTreeSet<String> {
+    routes_of("src", method)
+}
+
+/// The same of the sources below a folder.
+pub fn routes_of(folder: &str, method: &str) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
-    for source in rust_sources("src") {
+    for source in rust_sources(folder) {
         let compact: String = source.code.split_whitespace().collect();
         for (at, start) in compact.match_indices(".route(\"") {
             let (route, after) = compact[at + start.len()..].split_once('"').unwrap();

@@ -82,6 +82,8 @@ fn attempts(their: &Theirs) -> Vec<Attempt<'_>> {
         ("/vendor/apps/{slug}/plans/retire", format!("/vendor/apps/{app}/plans/retire"), vec![("id", &their.plan)]),
         ("/vendor/apps/{slug}/visibility", format!("/vendor/apps/{app}/visibility"), vec![("hidden", "true")]),
         ("/vendor/apps/{slug}/releases/{version}/submit", format!("/vendor/apps/{app}/releases/{}/submit", their.version), vec![]),
+        ("/admin/releases/{id}/measure", format!("/admin/releases/{}/measure", their.release), vec![]),
+        ("/vendor/apps/{slug}/releases/{version}/measure", format!("/vendor/apps/{app}/releases/{}/measure", their.version), vec![]),
         ("/vendor/apps/{slug}/releases/{version}/recheck", format!("/vendor/apps/{app}/releases/{}/recheck", their.version), vec![]),
         ("/vendor/apps/{slug}/releases/{version}/promote", format!("/vendor/apps/{app}/releases/{}/promote", their.version), vec![]),
         (
@@ -115,6 +117,17 @@ fn attempts(their: &Theirs) -> Vec<Attempt<'_>> {
         ("/mine/nodes/{id}/code", format!("/mine/nodes/{}/code", their.node), vec![]),
         ("/mine/nodes/{id}/remove", format!("/mine/nodes/{}/remove", their.node), vec![]),
         ("/mine/deploy", "/mine/deploy".into(), deployment(their)),
+        // The demo has no webhooks: an id that is none says the same as one of another's.
+        ("/mine/webhooks/{id}/renew", format!("/mine/webhooks/{}/renew", their.token), vec![]),
+        ("/mine/webhooks/{id}/test", format!("/mine/webhooks/{}/test", their.token), vec![]),
+        ("/mine/webhooks/{id}/again", format!("/mine/webhooks/{}/again", their.token), vec![("message", &their.token)]),
+        ("/mine/webhooks/{id}/on", format!("/mine/webhooks/{}/on", their.token), vec![]),
+        ("/mine/webhooks/{id}/remove", format!("/mine/webhooks/{}/remove", their.token), vec![]),
+        ("/vendor/webhooks/{id}/renew", format!("/vendor/webhooks/{}/renew", their.token), vec![]),
+        ("/vendor/webhooks/{id}/test", format!("/vendor/webhooks/{}/test", their.token), vec![]),
+        ("/vendor/webhooks/{id}/again", format!("/vendor/webhooks/{}/again", their.token), vec![("message", &their.token)]),
+        ("/vendor/webhooks/{id}/on", format!("/vendor/webhooks/{}/on", their.token), vec![]),
+        ("/vendor/webhooks/{id}/remove", format!("/vendor/webhooks/{}/remove", their.token), vec![]),
         ("/mine/deployments/{id}/remove", format!("/mine/deployments/{}/remove", their.deployment), vec![]),
     ]
 }
@@ -124,7 +137,7 @@ fn deployment(their: &Theirs) -> Vec<(&'static str, &str)> {
 }
 
 /// Routes that strangers may use on things of their own, or that have tests of their own (registry, nodes, upload by JSON below).
-const FOR_ALL: [&str; 19] = [
+const FOR_ALL: [&str; 23] = [
     "/sign-up",
     "/sign-in",
     "/sign-out",
@@ -144,6 +157,10 @@ const FOR_ALL: [&str; 19] = [
     "/vendor/upload/finish",
     "/apps/{vendor}/{app}/order",
     "/mine/sites",
+    "/mine/webhooks",
+    "/vendor/webhooks",
+    "/scenarios/{slug}/follow",
+    "/scenarios/{slug}/unfollow",
 ];
 
 /// Routes of the source that take POST from people.

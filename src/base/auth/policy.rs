@@ -17,6 +17,8 @@ crate::base::db::types::text_enum! {
         Pull = "pull",
         /// Deploy to nodes.
         Deploy = "deploy",
+        /// Place and cancel orders.
+        Order = "order",
     }
 }
 
@@ -37,6 +39,8 @@ crate::base::db::types::text_enum! {
         PublishApps = "publish-apps",
         /// Register and revoke the vendor's signing keys.
         ManageKeys = "manage-keys",
+        /// Say who outside is told what happens, see how that goes.
+        ManageWebhooks = "manage-webhooks",
         /// See orders placed with the vendor.
         ViewSales = "view-sales",
         /// See the operator's orders.
@@ -87,12 +91,12 @@ pub fn permits(kind: OrgKind, role: Role, action: Action) -> bool {
     match kind {
         OrgKind::Vendor => match action {
             A::ViewAccount | A::ViewTeam | A::ManageTokens | A::ViewOwnApps | A::PublishApps | A::ViewSales => true,
-            A::ManageTeam | A::ManageKeys => role == R::Owner,
+            A::ManageTeam | A::ManageKeys | A::ManageWebhooks => role == R::Owner,
             _ => false,
         },
         OrgKind::Operator => match action {
             A::ViewAccount | A::ViewTeam | A::ManageTokens | A::ViewOrders | A::ViewLicenses | A::ViewFleet => true,
-            A::ManageTeam => role == R::Owner,
+            A::ManageTeam | A::ManageWebhooks => role == R::Owner,
             A::PlaceOrders => matches!(role, R::Owner | R::Member | R::Approver),
             A::ManageNodes | A::Deploy => matches!(role, R::Owner | R::Deployer),
             _ => false,
@@ -135,10 +139,11 @@ pub fn scope_of(action: Action) -> Option<Scope> {
         | A::ViewMessages => Some(Scope::Read),
         A::PublishApps => Some(Scope::Publish),
         A::Deploy | A::ManageNodes => Some(Scope::Deploy),
+        A::PlaceOrders => Some(Scope::Order),
         A::ManageTeam
         | A::ManageTokens
         | A::ManageKeys
-        | A::PlaceOrders
+        | A::ManageWebhooks
         | A::DecideCases
         | A::ManageEvaluation
         | A::ConfirmPayments

@@ -1,0 +1,45 @@
+//! Queries of kept answers.
+
+use diesel::prelude::*;
+
+use super::model::Kept;
+use crate::base::db::schema::kept_answers;
+use crate::base::db::{Conn, Timestamp};
+
+pub fn find(conn: &mut Conn, user_id: &str, key: &str) -> QueryResult<Option<Kept>> {
+    kept_answers::table.find((user_id, key)).select(Kept::as_select()).first(conn).optional()
+}
+
+pub fn insert(conn: &mut Conn, kept: &Kept) -> QueryResult<usize> {
+    diesel::insert_into(kept_answers::table).values(kept).execute(conn)
+}
+
+/// Keeps the answer of a change that is under way.
+pub fn keep(conn: &mut Conn, user_id: &str, key: &str, status: i64, body: &str) -> QueryResult<usize> {
+    diesel::update(kept_answers::table.find((user_id, key)))
+        .set((kept_answers::status.eq(status), kept_answers::body.eq(body)))
+        .execute(conn)
+}
+
+pub fn delete(conn: &mut Conn, user_id: &str, key: &str) -> QueryResult<usize> {
+    diesel::delete(kept_answers::table.find((user_id, key))).execute(conn)
+}
+
+/// How many answers an organisation has.
+pub fn count(conn: &mut Conn, organization_id: &str) -> QueryResult<i64> {
+    kept_answers::table.filter(kept_answers::organization_id.eq(organization_id)).count().get_result(conn)
+}
+
+/// Removes up to `limit` answers from before a time.
+pub fn prune(conn: &mut Conn, before: Timestamp, limit: i64) -> QueryResult<usize> {
+    let old: Vec<(String, String)> = kept_answers::table
+        .filter(kept_answers::created_at.le(before))
+        .limit(limit)
+        .select((kept_answers::user_id, kept_answers::idempotency_key))
+        .load(conn)?;
+    let mut removed = 0;
+    for (user_id, key) in old {
+        removed += delete(conn, &user_id, &key)?;
+    }
+    Ok(removed)
+}

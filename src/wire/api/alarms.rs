@@ -1,0 +1,103 @@
+//! Alarms of the mine.
+
+use actix_web::web::{Data, ServiceConfig};
+use actix_web::{HttpRequest, web};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use utoipa::{IntoParams, ToSchema};
+
+use super::{Both, Listed, words};
+use crate::base::app::App;
+use crate::base::auth::Actor;
+use crate::base::db::Timestamp;
+use crate::http::api::{ApiResult, tagged};
+use crate::http::extract::ApiQuery;
+use crate::telemetry::model::{AlarmLine, Filter, Level};
+use crate::telemetry::service;
+
+pub fn configure(cfg: &mut ServiceConfig) {
+    cfg.route("/api/v1/alarms", web::get().to(list));
+}
+
+/// Which alarms.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct Wanted {
+    /// Id of the last alarm of the page before; the newest come first.
+    pub before: Option<String>,
+    /// Only alarms of this level.
+    #[param(schema_with = words::level)]
+    pub level: Option<Level>,
+    /// Only alarms of this deployment.
+    pub deployment: Option<String>,
+}
+
+/// An alarm.
+#[derive(Serialize, ToSchema)]
+pub struct Alarm {
+    pub id: String,
+    #[schema(schema_with = words::level)]
+    pub level: Level,
+    /// Slug of the app's rule.
+    pub rule: String,
+    pub text: Both,
+    pub deployment: String,
+    /// Id and name of the node.
+    pub node_id: String,
+    pub node: String,
+    /// Name of the node's site.
+    pub site: String,
+    /// Name of the app's repository, `vendor/app`.
+    pub app: String,
+    /// Digest of the release that raised it.
+    pub digest: String,
+    /// What the app saw.
+    #[schema(value_type = Object)]
+    pub result: Value,
+    /// Time by the node's clock.
+    #[schema(value_type = String, format = DateTime)]
+    pub raised_at: Timestamp,
+    /// Time of receipt.
+    #[schema(value_type = String, format = DateTime)]
+    pub received_at: Timestamp,
+}
+
+impl From<AlarmLine> for Alarm {
+    fn from(line: AlarmLine) -> Self {
+        let alarm = line.alarm;
+        Self {
+            id: alarm.id,
+            level: alarm.level,
+            rule: alarm.rule,
+            text: Both::of(alarm.text_zh, alarm.text_en),
+            deployment: alarm.deployment_id,
+            node_id: alarm.node_id,
+            node: line.node,
+            site: line.site,
+            app: format!("{}/{}", line.vendor, line.app),
+            digest: alarm.release_digest,
+            // Kept as an object; one that a damaged row holds is shown empty.
+            result: serde_json::from_str(&alarm.result).unwrap_or_else(|_| Value::Object(serde_json::Map::new())),
+            raised_at: alarm.raised_at,
+            received_at: alarm.received_at,
+        }
+    }
+}
+
+/// Alarms of the mine
+#[utoipa::path(get, path = "/api/v1/alarms", tag = "alarms", params(Wanted),
+    responses((status = 200, description = "A page of alarms", body = Listed<Alarm>)))]
+pub(super) async fn list(req: HttpRequest, app: Data<App>, actor: Actor, query: ApiQuery<Wanted>) -> ApiResult {
+    let Wanted { before, level, deployment } = query.0;
+    let mut narrowed = vec![];
+    if let Some(level) = level {
+        narrowed.push(("level", level.as_str()));
+    }
+    if let Some(deployment) = &deployment {
+        narrowed.push(("deployment", deployment));
+    }
+    let query = serde_urlencoded::to_string(&narrowed).unwrap_or_default();
+    let path = if query.is_empty() { "/api/v1/alarms".to_owned() } else { format!("/api/v1/alarms?{query}") };
+    let rows = service::list_alarms(&app, &actor, Filter { before, level, deployment_id: deployment }).await?;
+    tagged(&req, &Listed::of(rows, service::PAGE, &path, |line| line.alarm.id.clone(), Alarm::from))
+}

@@ -1,0 +1,37 @@
+//! Schemas of the domain's enums: the words that a field can be, from the enum itself.
+
+use utoipa::openapi::schema::{Object, ObjectBuilder, Type};
+
+use crate::catalog::model::{ListingState, PlanKind};
+use crate::fleet::model::{DeploymentState, NodeState};
+use crate::license::model::{Enforcement, LicenseState};
+use crate::moderation::model::CaseState;
+use crate::release::model::{Channel, ReleaseState};
+use crate::telemetry::model::Level;
+use crate::trade::model::OrderState;
+
+macro_rules! words {
+    ($($name:ident of $words:ty),+ $(,)?) => {
+        $(pub fn $name() -> Object {
+            one_of(<$words>::ALL.iter().map(|word| word.as_str()))
+        })+
+    };
+}
+
+words! {
+    listing_state of ListingState,
+    plan_kind of PlanKind,
+    node_state of NodeState,
+    deployment_state of DeploymentState,
+    license_state of LicenseState,
+    enforcement of Enforcement,
+    case_state of CaseState,
+    channel of Channel,
+    release_state of ReleaseState,
+    level of Level,
+    order_state of OrderState,
+}
+
+fn one_of(words: impl Iterator<Item = &'static str>) -> Object {
+    ObjectBuilder::new().schema_type(Type::String).enum_values(Some(words)).build()
+}
