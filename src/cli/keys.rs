@@ -52,6 +52,9 @@ pub enum Command {
     Authority {
         #[arg(value_parser = ["add", "switch", "drop"])]
         step: String,
+        /// Drop the others though nodes whose certificate is still one of theirs must then be enrolled again.
+        #[arg(long)]
+        yes: bool,
         #[command(flatten)]
         signing: Signing,
     },
@@ -94,14 +97,20 @@ pub fn run(settings: &Settings, command: &Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Show => show(&folder)?,
         Command::Rotate { role, distrust, signing } => {
-            let role = Role::online(role).with_context(|| format!("there is no role {role}: approve, license, state, token, log or instance"))?;
+            let role =
+                Role::online(role).with_context(|| format!("there is no role {role}: approve, license, state, token, log or instance"))?;
             next(&folder, &Next::Rotate { role, distrust: *distrust }, signing)?;
         }
         Command::Root { keys, threshold, signing } => {
             let keys = keys.iter().map(|path| public(path)).collect::<anyhow::Result<_>>()?;
             next(&folder, &Next::RootKeys { keys, threshold: *threshold }, signing)?;
         }
-        Command::Authority { step, signing } => {
+        Command::Authority { step, yes, signing } => {
+            ensure!(
+                step != "drop" || *yes,
+                "nodes that have not renewed their certificate since the switch must be enrolled again; their pages say until when it is good. If \
+                 that is meant, say --yes"
+            );
             let step = match step.as_str() {
                 "add" => Next::AddAuthority { domain: settings.trust.domain.clone() },
                 "switch" => Next::SwitchAuthority,
@@ -178,6 +187,9 @@ fn sign(draft: &Path, root_key: &Path) -> anyhow::Result<()> {
     let key = keys::read_key(root_key)?;
     dsse::countersign(&mut envelope, &key)?;
     std::fs::write(draft, envelope.to_bytes()).with_context(|| format!("cannot write {}", draft.display()))?;
+    if !root.roles.get(&Role::Root).is_some_and(|keys| keys.keyids.contains(&kid_of(&key.verifying_key()))) {
+        print_line!("note: this is none of the draft's root keys; it counts only if it is one of those before");
+    }
     // What is signed is shown, for whoever signs answers for it.
     print_line!("root document {} signed by {}", root.version, kid_of(&key.verifying_key()));
     for (role, keys) in &root.roles {

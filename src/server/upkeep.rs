@@ -6,9 +6,9 @@ use chrono::TimeDelta;
 
 use crate::base::app::App;
 use crate::base::error::{Error, Result};
+use crate::base::jobs::{self, Job};
 use crate::base::pki::keys::ROOT_KEYS;
 use crate::base::pki::roots;
-use crate::base::jobs::{self, Job};
 use crate::base::rate;
 use crate::{account, audit, fleet, license, notice, once, site, telemetry, webhook};
 

@@ -44,7 +44,9 @@ fn give_up(conn: &mut Conn, job: &Job, now: Timestamp) -> Result<()> {
         Job::Notify { notice } => notice::jobs::give_up_notice(conn, notice, now),
         Job::SendMessage { message_id } => notice::jobs::give_up(conn, message_id),
         // Nodes and people must hear of it, however long it takes; but each cause of it adds a job, and those that fail become one.
-        Job::RebuildNode { .. } | Job::TellNodes { .. } | Job::TellPeople { .. } | Job::TellFollowers { .. } => job.enqueue_again(conn, now.plus(AGAIN)),
+        Job::RebuildNode { .. } | Job::TellNodes { .. } | Job::TellPeople { .. } | Job::TellFollowers { .. } => {
+            job.enqueue_again(conn, now.plus(AGAIN))
+        }
         Job::MeasureRelease { .. }
         | Job::ScoreRelease { .. }
         | Job::EvaluateScenario { .. }

@@ -66,7 +66,7 @@ async fn every_key_changes_while_all_runs() {
         assert!(begin.elapsed() < Duration::from_mins(1), "the node does not renew:\n{}", demo.log());
         std::thread::sleep(Duration::from_millis(200));
     }
-    signed(&demo, &["authority", "drop"]);
+    signed(&demo, &["authority", "drop", "--yes"]);
     taken(&demo, 10);
 
     // A key in other hands: nothing that it signed holds, until all is signed again.
@@ -87,7 +87,10 @@ async fn every_key_changes_while_all_runs() {
         let state: serde_json::Value = serde_json::from_str(&text).unwrap();
         let wanted = state["desired"].as_object().unwrap().clone();
         let installed = state["installed"].as_object().unwrap().clone();
-        (state["manifest_version"].as_u64().unwrap(), wanted.iter().all(|(id, digest)| installed.get(id).is_some_and(|i| i["document"] == *digest)))
+        (
+            state["manifest_version"].as_u64().unwrap(),
+            wanted.iter().all(|(id, digest)| installed.get(id).is_some_and(|i| i["document"] == *digest)),
+        )
     };
     let before = standing().await.0;
     loop {

@@ -216,13 +216,17 @@ impl Root {
         let role_fits = |(role, keys): (&Role, &RoleKeys)| {
             let distinct: BTreeSet<_> = keys.keyids.iter().collect();
             let enough = if *role == Role::Root { (1..=keys.keyids.len()).contains(&keys.threshold) } else { keys.threshold == 1 };
-            enough && distinct.len() == keys.keyids.len() && distinct.len() <= MAX_KEYS && distinct.iter().all(|kid| self.keys.contains_key(*kid))
+            enough
+                && distinct.len() == keys.keyids.len()
+                && distinct.len() <= MAX_KEYS
+                && distinct.iter().all(|kid| self.keys.contains_key(*kid))
         };
         let whole = self.roles.contains_key(&Role::Root) && Role::ONLINE.iter().all(|role| self.kid(*role).is_some());
         let apart = self.roles.get(&Role::Root).is_none_or(|root| {
             Role::ONLINE.iter().filter_map(|role| self.roles.get(role)).all(|keys| !keys.keyids.iter().any(|kid| root.keyids.contains(kid)))
         });
-        let certificates = !self.node_ca.is_empty() && self.node_ca.len() <= MAX_KEYS && self.node_ca.iter().all(|c| STANDARD.decode(c).is_ok());
+        let certificates =
+            !self.node_ca.is_empty() && self.node_ca.len() <= MAX_KEYS && self.node_ca.iter().all(|c| STANDARD.decode(c).is_ok());
         self.version >= 1 && self.keys.iter().all(real) && self.roles.iter().all(role_fits) && whole && apart && certificates
     }
 

@@ -159,7 +159,10 @@ impl Trust {
         let held = self.held();
         let list = Revocations::verify(envelope, held.approve()).map_err(|e| refused("the list of revoked releases", &e))?;
         if list.version < held.revocations.version {
-            return Err(fault("revocations-older", format!("the list has version {}, this node holds {}", list.version, held.revocations.version)));
+            return Err(fault(
+                "revocations-older",
+                format!("the list has version {}, this node holds {}", list.version, held.revocations.version),
+            ));
         }
         self.store(Stored { revocations: Some(envelope.clone()), ..held.stored.clone() })
     }

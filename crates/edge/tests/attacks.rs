@@ -179,7 +179,12 @@ async fn roots_follow_one_another_by_quorum_alone_and_undo_a_fast_forward() {
     let mut by_online = by(&two, &[1, STATE]);
     dsse::countersign(&mut by_online, &server.key).unwrap();
     let later = Root { version: 3, ..two.clone() };
-    for (bad, code) in [(by(&two, &[1]), "root-quorum"), (by_online, "root-quorum"), (by(&later, &ROOTS), "root-version"), (by(&one, &ROOTS), "root-version")] {
+    for (bad, code) in [
+        (by(&two, &[1]), "root-quorum"),
+        (by_online, "root-quorum"),
+        (by(&later, &ROOTS), "root-version"),
+        (by(&one, &ROOTS), "root-version"),
+    ] {
         signed(&server, |s| {
             s.roots.truncate(1);
             s.roots.push(bad);

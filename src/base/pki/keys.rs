@@ -70,9 +70,9 @@ impl Keys {
         let found = online(folder)?;
         let role = |role: Role| {
             let kid = root.kid(role).unwrap_or_default();
-            let key = found.get(kid).with_context(|| {
-                format!("the key {kid} of the role {} is missing in {}", role.as_str(), folder.display())
-            })?;
+            let key = found
+                .get(kid)
+                .with_context(|| format!("the key {kid} of the role {} is missing in {}", role.as_str(), folder.display()))?;
             anyhow::Ok(RoleKey { kid: kid.to_owned(), key: key.clone(), set: root.set(&[role]) })
         };
         Ok(Self {

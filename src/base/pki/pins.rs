@@ -201,6 +201,9 @@ mod tests {
                 app_package::dsse::countersign(&mut envelope, key).unwrap();
             }
             assert_eq!(roots::take(&folder, &envelope).unwrap().version, 4);
+            for step in [roots::Next::SwitchAuthority, roots::Next::DropAuthorities] {
+                assert!(roots::draft(&folder, &app.keys.get().root, &step).is_err(), "there is one authority");
+            }
             // Only so many root keys as there are may be asked for.
             assert!(roots::draft(&folder, &app.keys.get().root, &roots::Next::RootKeys { keys: vec![], threshold: 1 }).is_err());
             let ring = Keyring::open(&folder).unwrap().unwrap();

@@ -110,6 +110,9 @@ pub fn draft(folder: &Path, present: &Root, next: &Next) -> anyhow::Result<Envel
             let (_, certificate) = ca::load_or_make(folder, &format!("{}-{}", ca::NAME, root.version), domain)?;
             root.node_ca.push(STANDARD.encode(ca::der_of(&certificate)?));
         }
+        Next::SwitchAuthority | Next::DropAuthorities if root.node_ca.len() < 2 => {
+            anyhow::bail!("there is one authority of node identities: add another one first")
+        }
         Next::SwitchAuthority => root.node_ca.rotate_right(1),
         Next::DropAuthorities => root.node_ca.truncate(1),
         Next::Renew => {}
@@ -159,7 +162,8 @@ fn write(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
 /// Root keys that lie where the server's keys are, which is where they should not stay.
 pub fn keys_here(folder: &Path) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(folder.join(ROOT_KEYS)).into_iter().flatten().flatten();
-    let mut files: Vec<PathBuf> = entries.map(|entry| entry.path()).filter(|path| path.extension().is_some_and(|end| end == "pem")).collect();
+    let mut files: Vec<PathBuf> =
+        entries.map(|entry| entry.path()).filter(|path| path.extension().is_some_and(|end| end == "pem")).collect();
     files.sort();
     files
 }

@@ -44,7 +44,8 @@ pub async fn statement(app: &App, node_id: &str) -> Result<Envelope> {
 /// The signed list of recalled releases.
 pub async fn revocations(app: &App) -> Result<Envelope> {
     let (version, digests) = app.db.read(|conn| Ok((release::recall::count(conn)?, release::recall::digests(conn)?))).await?;
-    let mut releases = digests.iter().map(|digest| Digest::parse(digest)).collect::<std::result::Result<Vec<_>, _>>().map_err(Error::internal)?;
+    let mut releases =
+        digests.iter().map(|digest| Digest::parse(digest)).collect::<std::result::Result<Vec<_>, _>>().map_err(Error::internal)?;
     releases.sort();
     let list = Revocations { version: u64::try_from(version).map_err(Error::internal)?, releases };
     Ok(list.sign(&app.keys.get().approve.key))
