@@ -64,6 +64,7 @@ impl Statement {
     }
 
     /// What is hashed of a seal that has no signature: its number, time and root, and the hash before.
+    #[must_use]
     pub fn unsigned(self, previous: String) -> Self {
         Self { previous, signed_from: 0, ..self }
     }

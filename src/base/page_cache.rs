@@ -16,7 +16,7 @@ const MAX_PAGES: usize = 512;
 /// Bytes of all pages; a listing has about 40 KiB.
 const MAX_BYTES: usize = 16 * 1024 * 1024;
 /// How long a page may be shown after it was made, where no new one can be made.
-const STALE: Duration = Duration::from_secs(600);
+const STALE: Duration = Duration::from_mins(10);
 
 #[derive(Debug)]
 struct Kept {
@@ -113,11 +113,11 @@ mod tests {
         let cache = PageCache::default();
         cache.put(cache.generation(), "/".into(), page(1));
         let before = cache.generation();
-        advance(Duration::from_secs(60)).await;
+        advance(Duration::from_mins(1)).await;
         assert!(cache.get("/").is_some());
         cache.clear();
         assert!(cache.get("/").is_none(), "something has changed");
-        assert_eq!(cache.stale("/"), Some((page(1), Duration::from_secs(60))));
+        assert_eq!(cache.stale("/"), Some((page(1), Duration::from_mins(1))));
         cache.put(before, "/".into(), page(2));
         assert!(cache.get("/").is_none(), "it was read before the change");
         advance(Duration::from_secs(541)).await;

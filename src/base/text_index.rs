@@ -218,10 +218,18 @@ impl Tokens {
         for piece in pieces(text) {
             match &piece {
                 Piece::Han(run) => {
-                    run.iter().for_each(|c| tokens.text.add(c.encode_utf8(&mut [0; 4])));
-                    pairs(run).iter().for_each(|pair| tokens.text.add(pair));
-                    sound::windows(run).iter().for_each(|sound| tokens.sounds.add(sound));
-                    sound::initials(run).iter().for_each(|letters| tokens.initials.add(letters));
+                    for c in run {
+                        tokens.text.add(c.encode_utf8(&mut [0; 4]));
+                    }
+                    for pair in &pairs(run) {
+                        tokens.text.add(pair);
+                    }
+                    for sound in &sound::windows(run) {
+                        tokens.sounds.add(sound);
+                    }
+                    for letters in &sound::initials(run) {
+                        tokens.initials.add(letters);
+                    }
                     concepts().split_run(run).into_iter().filter_map(|(_, concept)| concept).for_each(|c| tokens.add_concept(c));
                 }
                 Piece::Words(words) => {

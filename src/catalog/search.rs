@@ -88,7 +88,9 @@ fn by_words(conn: &mut Conn, app: &App, query: &CatalogQuery) -> Result<Page> {
         }];
         for (facet, (counts, values)) in facets.iter_mut().zip(values).enumerate() {
             if but(facet) {
-                values.into_iter().for_each(|value| count(counts, value));
+                for value in values {
+                    count(counts, value);
+                }
             }
         }
     }

@@ -107,8 +107,3 @@ pub fn tagged(req: &HttpRequest, value: &impl Serialize) -> ApiResult {
     response.insert_header((VARY, "Authorization, Cookie"));
     Ok(if held { response.finish() } else { response.content_type("application/json").body(body) })
 }
-
-/// The answer to any path that no route of the node listener knows.
-pub async fn not_found(_req: HttpRequest) -> ApiResult {
-    Err(Error::not_found("page").into())
-}

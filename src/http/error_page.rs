@@ -5,14 +5,9 @@ use actix_web::{HttpMessage as _, HttpRequest, HttpResponse};
 use askama::Template;
 
 use super::held::{Held, HeldPage};
-use super::page::{Page, PageResult, see_other, status_of, with_next};
+use super::page::{Page, see_other, status_of, with_next};
 use crate::base::error::{Error, Kind};
 use crate::base::i18n::error_text;
-
-/// The answer to any path that no route knows.
-pub async fn not_found() -> PageResult {
-    Err(Error::not_found("page").into())
-}
 
 #[derive(Template)]
 #[template(path = "layout/error.html")]

@@ -247,7 +247,7 @@ async fn push_uploads_and_the_platform_checks() {
     std::fs::write(broken.join("app.yaml"), yaml.replacen("version: 1.0.0", "version: 1.0.1", 1)).unwrap();
     std::fs::write(broken.join("model.onnx"), b"this is no model").unwrap();
     let (code, out, err) = run(broken.clone(), token.clone()).await.unwrap();
-    assert!(code == 1 && out.contains("not-onnx") && !err.contains("%"), "{out} {err}");
+    assert!(code == 1 && out.contains("not-onnx") && !err.contains('%'), "{out} {err}");
     // A wrong result is seen only when the model runs. The version is free then, and the corrected bytes take it.
     let good = std::fs::read(demo("coke-quality").join("golden/1.json")).unwrap();
     std::fs::copy(demo("coke-quality").join("model.onnx"), broken.join("model.onnx")).unwrap();

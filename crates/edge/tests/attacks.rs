@@ -14,6 +14,9 @@ use support::node::{Node, failed, installed, until};
 use support::signed::{ROOTS, STATE, Signed, by, key};
 use support::{Server, app};
 
+/// Changes a statement before it is signed.
+type Bend = fn(&mut StateStatement);
+
 /// Waits until heartbeats tell this trouble of the node; earlier ones do not count.
 async fn told(server: &Server, code: &str) {
     server.world().reports.clear();
@@ -71,7 +74,7 @@ async fn what_is_not_signed_under_the_root_is_not_begun() {
     let (server, _, mut node) = running().await;
     let two = published(&server, "2.0.0");
     let foreign = |statement: &mut StateStatement| statement.node = "spiffe://test.example/margo/wfm/main/client/nod_2".into();
-    let bends: [(fn(&mut StateStatement), &str); 6] = [
+    let bends: [(Bend, &str); 6] = [
         (foreign, "state-other-node"),
         // Indefinite freeze: an old word is kept alive.
         (|statement| statement.expires = statement.issued, "state-expired"),

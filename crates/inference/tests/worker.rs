@@ -56,7 +56,7 @@ fn checks_beside_each_other_measure_one_after_the_other() {
         std::thread::spawn(move || {
             let package = Package::table("identity4.onnx");
             package.write_yaml();
-            worker::run_check(&child(), &[], &package.dir, &lib, &Limits::default(), Duration::from_secs(60))
+            worker::run_check(&child(), &[], &package.dir, &lib, &Limits::default(), Duration::from_mins(1))
         })
     });
     for report in two.map(|check| check.join().unwrap()) {
@@ -77,7 +77,7 @@ fn who_measures_beside_others_says_so() {
     other.lock_shared().unwrap();
     let package = Package::table("identity4.onnx");
     package.write_yaml();
-    let report = worker::run_check(&child(), &[], &package.dir, &own, &Limits::default(), Duration::from_secs(60));
+    let report = worker::run_check(&child(), &[], &package.dir, &own, &Limits::default(), Duration::from_mins(1));
     std::fs::remove_dir_all(own.parent().unwrap()).unwrap();
     let how = report.run_card.unwrap().latency_ms.measured.unwrap();
     assert!(!how.alone && !how.steady, "{how:?}");

@@ -47,13 +47,12 @@ pub fn load(conn: &mut Conn, folder: &Path, trust: &Trust) -> anyhow::Result<(Ke
     if before.exists() {
         found.push(("platform", before.clone(), kid_of(&keys::read_key(&before)?.verifying_key())));
     }
-    let ring = match Keyring::open(folder).with_context(|| ADVICE)? {
-        Some(ring) => ring,
-        None => {
-            check(conn, &found, &pins, trust)?;
-            roots::make_first(folder, &ca.present().certificate_der)?;
-            Keyring::open(folder)?.context("the root document that was just made is gone")?
-        }
+    let ring = if let Some(ring) = Keyring::open(folder).with_context(|| ADVICE)? {
+        ring
+    } else {
+        check(conn, &found, &pins, trust)?;
+        roots::make_first(folder, &ca.present().certificate_der)?;
+        Keyring::open(folder)?.context("the root document that was just made is gone")?
     };
     let envelope = std::fs::read(&first).with_context(|| format!("cannot read {}", first.display()))?;
     found.push(("root", first, hex::encode(Sha256::digest(&envelope))));

@@ -96,8 +96,8 @@ impl Concepts {
     /// Splits a run of Han characters into terms, the longest first, and what stands between them.
     pub(super) fn split_run<'a>(&self, run: &'a [char]) -> Vec<(&'a [char], Option<&Concept>)> {
         let term = |rest: &[char]| {
-            let lengths = (1..=self.longest.min(rest.len())).rev();
-            lengths.filter_map(|n| Some((n, self.of(&rest.iter().take(n).collect::<String>())?))).next()
+            let mut lengths = (1..=self.longest.min(rest.len())).rev();
+            lengths.find_map(|n| Some((n, self.of(&rest.iter().take(n).collect::<String>())?)))
         };
         split(run, term)
     }
@@ -105,8 +105,8 @@ impl Concepts {
     /// Splits English words into terms and what stands between them.
     pub(super) fn split_words<'a>(&self, words: &'a [String]) -> Vec<(&'a [String], Option<&Concept>)> {
         let term = |rest: &[String]| {
-            let lengths = (1..=MAX_WORDS.min(rest.len())).rev();
-            lengths.filter_map(|n| Some((n, self.of(&rest.get(..n)?.join(" "))?))).next()
+            let mut lengths = (1..=MAX_WORDS.min(rest.len())).rev();
+            lengths.find_map(|n| Some((n, self.of(&rest.get(..n)?.join(" "))?)))
         };
         split(words, term)
     }

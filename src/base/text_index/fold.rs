@@ -1,6 +1,6 @@
 //! One form for what reads the same: width and compatibility forms (NFKD), marks and case away, simplified for traditional characters.
 //!
-//! The table is OpenCC's, character by character: what a converter of whole texts decides by phrases does not matter where both sides are folded
+//! The table is `OpenCC`'s, character by character: what a converter of whole texts decides by phrases does not matter where both sides are folded
 //! alike, and the crates that convert carry megabytes of phrases.
 
 use std::collections::HashMap;
@@ -57,7 +57,9 @@ pub(super) fn pieces(text: &str) -> Vec<Piece> {
     }
     for piece in &mut pieces {
         if let Piece::Words(words) = piece {
-            words.iter_mut().for_each(|word| *word = singular(word));
+            for word in words.iter_mut() {
+                *word = singular(word);
+            }
         }
     }
     pieces

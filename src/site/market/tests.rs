@@ -306,7 +306,7 @@ async fn scenarios_followed_at_once_stay_within_the_limit() {
         })
         .await;
         assert_eq!(outcomes.iter().filter(|outcome| outcome.is_ok()).count(), 5);
-        assert!(outcomes.iter().flat_map(|outcome| outcome.as_ref().err()).all(|code| *code == "too-many-followed"), "{outcomes:?}");
+        assert!(outcomes.iter().filter_map(|outcome| outcome.as_ref().err()).all(|code| *code == "too-many-followed"), "{outcomes:?}");
         assert_eq!(follows::list(&app, &reader).await.unwrap().len(), usize::try_from(MAX_FOLLOWED).unwrap());
     })
     .await;
