@@ -62,8 +62,19 @@ impl Gates {
         Ok(vec![self.pass(&self.browser_addresses, address).await?, self.pass(&self.browsers, browser).await?])
     }
 
+    fn place(&self, subject: &str) -> Result<usize> {
+        usize::try_from(self.hasher.hash_one(subject) % GATES).map_err(Error::internal)
+    }
+
+    /// The first so many of some subjects whose gates are their own, and not those of `others`: a test in which two meet by chance waits.
+    #[cfg(test)]
+    pub fn apart(&self, subjects: impl Iterator<Item = String>, n: usize, others: &[&str]) -> Vec<String> {
+        let mut taken: std::collections::BTreeSet<usize> = others.iter().map(|other| self.place(other).unwrap()).collect();
+        subjects.filter(|subject| taken.insert(self.place(subject).unwrap())).take(n).collect()
+    }
+
     async fn pass(&self, gates: &[Arc<Semaphore>], subject: &str) -> Result<Turn> {
-        let place = usize::try_from(self.hasher.hash_one(subject) % GATES).map_err(Error::internal)?;
+        let place = self.place(subject)?;
         let gate = gates.get(place).ok_or_else(|| Error::internal(anyhow::anyhow!("no gate {place}")))?;
         gate.clone().acquire_owned().await.map_err(Error::internal)
     }

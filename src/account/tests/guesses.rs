@@ -322,22 +322,26 @@ async fn a_known_browser_waits_behind_no_stranger() {
         let own = enter(&app, "10.0.0.1", None).await.unwrap();
         // As many attempts from its own address as run at the same time, and one on the account.
         let mut held = Vec::new();
-        for n in 0..3 {
-            held.push(app.gates.wait("10.0.0.1", &format!("other {n}")).await.unwrap());
+        let place = format!("place:10.0.0.1:{EMAIL}");
+        for account in app.gates.apart((0..).map(|n| format!("other {n}")), 3, &[&place]) {
+            held.push(app.gates.wait("10.0.0.1", &account).await.unwrap());
         }
-        held.push(app.gates.wait("10.0.0.1", &format!("place:10.0.0.1:{EMAIL}")).await.unwrap());
+        held.push(app.gates.wait("10.0.0.1", &place).await.unwrap());
         let unknown = tokio::time::timeout(std::time::Duration::from_millis(300), enter(&app, "10.0.0.1", None));
         assert!(unknown.await.is_err(), "who is not known waits");
         let known = tokio::time::timeout(std::time::Duration::from_secs(30), enter(&app, "10.0.0.1", Some(&own.device)));
         known.await.expect("it does not wait").unwrap();
         // Of one address, as many known browsers as run at the same time: one more waits, and those of other addresses go on.
-        for n in 0..4 {
-            held.push(app.gates.wait_browser("10.0.0.1", &format!("device {n}")).await.unwrap());
+        let device = format!("device:{}:{EMAIL}", crate::base::ids::hash_secret(&own.device));
+        for other in app.gates.apart((0..).map(|n| format!("device {n}")), 4, &[&device]) {
+            held.push(app.gates.wait_browser("10.0.0.1", &other).await.unwrap());
         }
+        let address = app.gates.apart((2..250).map(|n| format!("10.0.0.{n}")), 1, &["10.0.0.1"]).remove(0);
         let fifth = tokio::time::timeout(std::time::Duration::from_millis(300), enter(&app, "10.0.0.1", Some(&own.device)));
         assert!(fifth.await.is_err(), "one address does not fill the line of known browsers");
-        let elsewhere = tokio::time::timeout(std::time::Duration::from_secs(30), enter(&app, "10.0.0.2", Some(&own.device)));
+        let elsewhere = tokio::time::timeout(std::time::Duration::from_secs(30), enter(&app, &address, Some(&own.device)));
         elsewhere.await.expect("it does not wait").unwrap();
+        drop(held);
         let line = async |device: Option<&str>| {
             let browser = Browser { device, ..Browser::at("10.0.0.2") };
             throttle::password(&app, EMAIL, browser).await.unwrap().line()
