@@ -297,16 +297,16 @@ impl Agent {
     /// Judges a state manifest and takes it. The platform has signed it, and all documents are here and checked, before anything changes; on
     /// any fault the old state stays.
     pub async fn adopt(&self, etag: &str, body: &[u8]) -> Result<(), Fault> {
-        let signed = self.ask_orders().await?;
+        let digest = Digest::of(body);
+        let signed = self.ask_orders(digest.as_str()).await?;
         let invalid = |why: String| Fault::new("state-manifest-invalid", "manifest", why);
         let manifest: StateManifest = serde_json::from_slice(body).map_err(|e| invalid(e.to_string()))?;
         let state = self.state.get();
+        // Of a state that is signed, nobody who answers in between chooses the tag.
+        let etag = signed.as_ref().map_or(etag, |signed| signed.digest.as_str());
         model::accept_version(state.manifest_version, state.etag.as_deref(), manifest.manifest_version, etag)?;
-        if let Some(signed) = signed
-            && (signed.manifest_version, &signed.digest) != (manifest.manifest_version, &Digest::of(body))
-        {
-            // It changed meanwhile, or somebody has changed it: the next poll tells which.
-            return Err(Fault::new("state-not-signed", "trust", "the platform has signed another desired state than the one served"));
+        if signed.as_ref().is_some_and(|signed| signed.manifest_version != manifest.manifest_version) {
+            return Err(Fault::new("state-not-signed", "trust", "the platform has signed another version of the desired state"));
         }
         if manifest.deployments.len() > MAX_DEPLOYMENTS {
             return Err(invalid(format!("more than {MAX_DEPLOYMENTS} deployments")));

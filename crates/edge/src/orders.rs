@@ -12,12 +12,12 @@ use crate::identity;
 const MAX_ROOTS: usize = 64;
 
 impl Agent {
-    /// Takes what is newer than what this node holds, and gives the platform's statement on the desired state; `None` from a server of before
-    /// root documents, as long as this node holds none.
+    /// Takes what is newer than what this node holds, and gives the platform's statement on the desired state that the server has served, by its
+    /// digest; `None` from a server of before root documents, as long as this node holds none.
     ///
     /// # Errors
     /// Those of [`crate::trust::Trust`]; `state-unsigned` where the server has no statement though this node holds a root document.
-    pub async fn ask_orders(&self) -> Result<Option<StateStatement>, Fault> {
+    pub async fn ask_orders(&self, served: &str) -> Result<Option<StateStatement>, Fault> {
         let Some(envelope) = self.cloud.state().await? else {
             return match self.trust.held().root {
                 None => Ok(None),
@@ -30,7 +30,7 @@ impl Agent {
         {
             self.trust.take_revocations(&list)?;
         }
-        let state = self.trust.take_state(&envelope, &self.identity().spiffe_id, self.clock.now())?;
+        let state = self.trust.take_state(&envelope, &self.identity().spiffe_id, served, self.clock.now())?;
         Ok(Some(state))
     }
 
@@ -47,22 +47,23 @@ impl Agent {
             let held = self.trust.held();
             let version = held.root.as_ref().map_or(1, |root| root.version.saturating_add(1));
             let Some(envelope) = self.cloud.root(version).await? else { break };
-            self.trust.take_root(&envelope)?;
-            let now = self.trust.held();
-            if let Some(root) = &now.root {
-                self.use_authorities(root)?;
-                if held.root.as_ref().is_some_and(|before| loses_state_key(before, root)) {
-                    // Whoever had that key could have named the highest version there is: the genuine one counts from the beginning
-                    // again (TUF 1.0 §5.3.11).
-                    self.state.update(|s| s.manifest_version = 0)?;
-                }
+            let root = self.trust.next_root(&envelope)?;
+            if held.root.as_ref().is_some_and(|before| loses_state_key(before, &root)) {
+                // Whoever had that key could have named the highest version there is: the genuine one counts from the beginning again (TUF
+                // 1.0 §5.3.11). First, for nobody does it later where this agent ends in between.
+                self.state.update(|s| s.manifest_version = 0)?;
             }
+            self.trust.take_root(&envelope)?;
+            self.use_authorities()?;
         }
         Ok(())
     }
 
-    /// The authorities that the server's certificate may come from are those of the root document.
-    fn use_authorities(&self, root: &Root) -> Result<(), Fault> {
+    /// The authorities that the server's certificate may come from are those of the root document that is held. Also at each start, for the
+    /// agent may have ended when it had taken the document and not yet this.
+    pub fn use_authorities(&self) -> Result<(), Fault> {
+        let held = self.trust.held();
+        let Some(root) = &held.root else { return Ok(()) };
         let bundle = identity::bundle(&root.authorities());
         let mut next = self.identity();
         if next.trust_bundle_pem == bundle {

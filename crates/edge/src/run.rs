@@ -160,6 +160,9 @@ async fn tell_capabilities(agent: &Agent, present: &DeviceCapabilities) -> Resul
 }
 
 async fn poll(agent: &Agent) {
+    if let Err(fault) = agent.use_authorities() {
+        tracing::error!(%fault, "the authorities of the root document could not be taken");
+    }
     let present = capabilities(agent).await;
     // Capabilities are told at each start: the server may have lost them.
     agent.state.hold(|s| s.capabilities = None);
@@ -199,7 +202,7 @@ async fn poll_once(agent: &Agent, present: &DeviceCapabilities) -> Result<bool, 
         Poll::Unchanged { root } => {
             let held = agent.trust.held();
             if held.due(agent.clock.now()) || root > held.root.as_ref().map(|root| root.version) {
-                agent.ask_orders().await.map_err(plain)?;
+                agent.ask_orders(state.etag.as_deref().unwrap_or_default()).await.map_err(plain)?;
             }
             Ok(false)
         }

@@ -86,16 +86,26 @@ impl Held {
             return Some(fault("root-expired", "the platform's root document has ended; its operator must sign the next one"));
         }
         match &self.state {
+            Some(state) if state.in_force(now) && self.lacks_revocations() => {
+                Some(fault("revocations-missing", "this node lacks the list of revoked releases that the platform has"))
+            }
             Some(state) if state.in_force(now) => None,
             Some(_) => Some(fault("state-expired", "the platform has not confirmed for days what this node is to run")),
             None => Some(fault("state-unsigned", "the platform has not signed what this node is to run")),
         }
     }
 
-    /// Whether the statement should be asked for anew: half of its life is over, or there is none.
+    /// Whether the list is older than the one that the last statement names: the key of the one that was held is trusted no longer.
+    fn lacks_revocations(&self) -> bool {
+        self.state.as_ref().is_some_and(|state| state.revocations > self.revocations.version)
+    }
+
+    /// Whether the statement should be asked for anew: half of its life is over, there is none, it is from before the root document that is
+    /// held, or the list that it names is not held.
     pub fn due(&self, now: DateTime<Utc>) -> bool {
-        let half = |state: &StateStatement| state.issued + (state.expires - state.issued) / 2;
-        self.root.is_none() || self.state.as_ref().is_none_or(|state| now.timestamp() >= half(state))
+        let (Some(root), Some(state)) = (&self.root, &self.state) else { return true };
+        let half = state.issued + (state.expires - state.issued) / 2;
+        now.timestamp() >= half || state.root < root.version || self.lacks_revocations()
     }
 }
 
@@ -136,19 +146,27 @@ impl Trust {
         Ok(())
     }
 
-    /// Takes the next root document, or the first one where there is none.
+    /// Reads the next root document, or the first one where there is none.
     ///
     /// # Errors
-    /// [`app_package::root::RootError`], as codes; the disk.
-    pub fn take_root(&self, envelope: &Envelope) -> Result<(), Fault> {
-        let (held, bytes) = (self.held(), envelope.to_bytes());
-        let taken = match &held.root {
+    /// [`app_package::root::RootError`], as codes.
+    pub fn next_root(&self, envelope: &Envelope) -> Result<Root, Fault> {
+        let bytes = envelope.to_bytes();
+        let next = match &self.held().root {
             Some(root) => root.next(&bytes),
             None => Root::introduced(&bytes, &self.before),
         };
-        let root = taken.map_err(|e| fault(e.code(), e.to_string()))?;
+        next.map_err(|e| fault(e.code(), e.to_string()))
+    }
+
+    /// Takes what [`Self::next_root`] reads.
+    ///
+    /// # Errors
+    /// The same; the disk.
+    pub fn take_root(&self, envelope: &Envelope) -> Result<(), Fault> {
+        let root = self.next_root(envelope)?;
         tracing::info!(version = root.version, "root document taken");
-        self.store(Stored { root: Some(envelope.clone()), ..held.stored.clone() })
+        self.store(Stored { root: Some(envelope.clone()), ..self.held().stored.clone() })
     }
 
     /// Takes a list of revoked releases, which must not be older than the one held.
@@ -167,11 +185,11 @@ impl Trust {
         self.store(Stored { revocations: Some(envelope.clone()), ..held.stored.clone() })
     }
 
-    /// Takes a statement on the desired state of this node (`spiffe_id`).
+    /// Takes a statement on the desired state of this node (`spiffe_id`), which must be on the state that the server has served, by its digest.
     ///
     /// # Errors
-    /// `signature-*`; `state-other-node`, `state-expired`, `root-expired`, `root-missing`, `revocations-missing`; the disk.
-    pub fn take_state(&self, envelope: &Envelope, spiffe_id: &str, now: DateTime<Utc>) -> Result<StateStatement, Fault> {
+    /// `signature-*`; `state-other-node`, `state-expired`, `root-expired`, `root-missing`, `revocations-missing`, `state-not-signed`; the disk.
+    pub fn take_state(&self, envelope: &Envelope, spiffe_id: &str, served: &str, now: DateTime<Utc>) -> Result<StateStatement, Fault> {
         let held = self.held();
         let root = held.root.as_ref().ok_or_else(|| fault("root-missing", "this node holds no root document"))?;
         let state = StateStatement::verify(envelope, &root.set(&[Role::State])).map_err(|e| refused("the desired state", &e))?;
@@ -189,6 +207,10 @@ impl Trust {
         }
         if state.revocations > held.revocations.version {
             return Err(fault("revocations-missing", "the server keeps the list of revoked releases back"));
+        }
+        if state.digest.as_str() != served {
+            // It changed meanwhile, or somebody has changed it or keeps it back: the next poll tells which.
+            return Err(fault("state-not-signed", "the platform has signed another desired state than the one served"));
         }
         self.store(Stored { state: Some(envelope.clone()), ..held.stored.clone() })?;
         Ok(state)

@@ -77,7 +77,8 @@ async fn what_is_not_signed_under_the_root_is_not_begun() {
     let bends: [(Bend, &str); 6] = [
         (foreign, "state-other-node"),
         // Indefinite freeze: an old word is kept alive.
-        (|statement| statement.expires = statement.issued, "state-expired"),
+        // More than the seconds by which the `Date` of an answer may lag.
+        (|statement| statement.expires = statement.issued - 60, "state-expired"),
         // Mix and match: the word on another state than the one served.
         (|statement| statement.digest = Digest::of(b"other"), "state-not-signed"),
         (|statement| statement.manifest_version += 1, "state-not-signed"),
@@ -225,6 +226,54 @@ async fn roots_follow_one_another_by_quorum_alone_and_undo_a_fast_forward() {
     failed(&server, "dep_1", "license-unknown-key").await;
     runs(&node, "2.0.0").await;
     node.kill();
+}
+
+/// Whoever answers says that nothing has changed, or keeps the list back that the node must have anew: its key is trusted no longer.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_from_which_things_are_kept_says_so_and_begins_nothing() {
+    let (server, one, mut node) = running().await;
+    let mut two = Root { version: 2, ..one.clone() };
+    signed(&server, |s| {
+        s.frozen = true;
+        s.roots.push(by(&two, &[1, 2]));
+    });
+    deploy(&server, &published(&server, "2.0.0"));
+    told(&server, "state-not-signed").await;
+    runs(&node, "1.0.0").await;
+    signed(&server, |s| s.frozen = false);
+    again(&mut node);
+    newest(&server).await;
+    runs(&node, "2.0.0").await;
+
+    signed(&server, |s| s.revocations.version = 1);
+    deploy(&server, &published(&server, "3.0.0"));
+    newest(&server).await;
+    two.version = 3;
+    two.remove(Role::Approve, &app_package::keys::kid_of(&server.key.verifying_key()));
+    two.add(Role::Approve, &key(81).verifying_key(), true);
+    signed(&server, |s| {
+        (s.withheld, s.approve) = (true, key(81));
+        s.roots.push(by(&two, &[1, 2]));
+    });
+    deploy(&server, &published(&server, "4.0.0"));
+    told(&server, "revocations-missing").await;
+    runs(&node, "3.0.0").await;
+}
+
+/// The agent ended when it had taken a root document and not yet the authorities in it.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_agent_that_was_cut_off_takes_the_authorities_at_its_next_start() {
+    let (server, _, mut node) = running().await;
+    node.kill();
+    let path = node.data.join("identity.json");
+    let mut identity: serde_json::Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    let other = rcgen::KeyPair::generate().unwrap();
+    identity["trust_bundle_pem"] = rcgen::CertificateParams::default().self_signed(&other).unwrap().pem().into();
+    std::fs::write(&path, serde_json::to_vec(&identity).unwrap()).unwrap();
+    deploy(&server, &published(&server, "2.0.0"));
+    node.start();
+    newest(&server).await;
+    runs(&node, "2.0.0").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

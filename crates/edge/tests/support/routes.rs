@@ -154,7 +154,8 @@ async fn deployments(context: Ctx, request: HttpRequest) -> HttpResponse {
     }
     let body = desired(&world);
     let etag = format!("\"{}\"", Digest::of(body.as_bytes()));
-    if request.headers().get(header::IF_NONE_MATCH).is_some_and(|v| v == etag.as_str()) {
+    let frozen = world.signed.as_ref().is_some_and(|signed| signed.frozen);
+    if frozen || request.headers().get(header::IF_NONE_MATCH).is_some_and(|v| v == etag.as_str()) {
         let newest = world.signed.as_ref().map_or(0, |signed| signed.roots.len());
         return HttpResponse::NotModified().insert_header(("x-pithead-root", newest)).finish();
     }

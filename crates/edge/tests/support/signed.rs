@@ -29,6 +29,8 @@ pub struct Signed {
     pub raw: Option<Vec<u8>>,
     /// The list is kept back.
     pub withheld: bool,
+    /// Nothing has changed, says the server whatever is wanted.
+    pub frozen: bool,
 }
 
 impl Signed {
@@ -51,6 +53,7 @@ impl Signed {
             bend: None,
             raw: None,
             withheld: false,
+            frozen: false,
         };
         (signed, root)
     }
