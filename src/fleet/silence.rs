@@ -90,7 +90,7 @@ async fn tell_webhooks(app: &App, silent: &[(String, String, Option<Timestamp>)]
         for some in events.chunks(BATCH) {
             let told = async || {
                 let (id, some) = (owner.to_owned(), some.to_vec());
-                app.db.write(move |conn| webhook::service::tell_all(conn, &id, &some, now)).await
+                app.db.write_aside(move |conn| webhook::service::tell_all(conn, &id, &some, now)).await
             };
             // Where another process told of some of them at the same moment, it is seen the second time.
             if told().await.is_err() {
@@ -107,12 +107,15 @@ pub fn note_call(conn: &mut Conn, node_id: &str, now: Timestamp) -> Result<usize
     if store::note_call_of_up(conn, node_id, up_between(now), now)? == 1 {
         return Ok(1);
     }
-    let rows = store::note_call(conn, node_id, now)?;
-    if let (1, Some((node, _))) = (rows, store::find_node(conn, node_id)?) {
+    // Of two calls at once the second finds it up, and tells nobody.
+    if store::note_call_of_down(conn, node_id, up_between(now), now)? == 0 {
+        return Ok(store::note_call(conn, node_id, now)?);
+    }
+    if let Some((node, _)) = store::find_node(conn, node_id)? {
         let event = Event::new(EventKind::NodeOnline, json!({"node": node_id, "seen_at": now}));
         webhook::service::tell(conn, &node.organization_id, &event, now)?;
     }
-    Ok(rows)
+    Ok(1)
 }
 
 #[cfg(test)]

@@ -36,7 +36,7 @@ pub async fn tell_ending(app: &App) -> Result<()> {
         let behind = after.clone();
         let last = app
             .db
-            .write(move |conn| {
+            .write_aside(move |conn| {
                 let found = store::ending_after(conn, &behind, (now, now.plus(ENDING_SOON)), LATELY, BATCH)?;
                 for license in &found {
                     let event = Event::new(EventKind::LicenseEnding, data(license, None));

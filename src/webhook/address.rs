@@ -53,6 +53,11 @@ pub fn parse(text: &str, private: &Networks) -> Result<Url> {
     }
 }
 
+/// The host of a kept address: the rest of it may hold a secret of its receiver, and is in no record and no message.
+pub fn host(url: &str) -> String {
+    Url::parse(url).ok().and_then(|url| url.host_str().map(ToOwned::to_owned)).unwrap_or_default()
+}
+
 /// The number that an address names instead of a host.
 pub fn literal(url: &Url) -> Option<IpAddr> {
     let host = url.host_str()?;

@@ -1,4 +1,5 @@
-//! Sends messages that are due: a few of each organisation at a time, organisations in turn, alarms first. A try is begun by a conditional
+//! Sends messages that are due: a few of each webhook at a time, webhooks in turn, alarms first, so that a server that does not answer holds
+//! up its own messages only. A try is begun by a conditional
 //! update, so that of several processes one makes it; where a process ends in a try, another one makes the next.
 
 use std::collections::BTreeMap;
@@ -11,7 +12,7 @@ use serde_json::json;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use super::address::{NotCalled, Resolver, is_called, literal};
+use super::address::{self, NotCalled, Resolver, is_called, literal};
 use super::model::{Attempt, Delivery, DeliveryState, TRIES, Webhook, WebhookState, pause, signatures};
 use super::store;
 use crate::base::app::App;
@@ -26,11 +27,12 @@ use crate::{account, audit};
 
 /// Time between two looks for messages that are due.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
-/// Messages under way at once, and of one organisation: a server that answers slowly holds up its own organisation only.
+/// Messages under way at once, of one organisation, and of one webhook.
 const MOST: usize = 32;
+const MOST_OF_ORGANIZATION: usize = 8;
 const MOST_OF_ONE: usize = 2;
-/// Organisations of one look.
-const ORGANIZATIONS: i64 = 16;
+/// Webhooks of one look.
+const LOOK: i64 = 32;
 /// Time for a whole try, and for its connection.
 const TIMEOUT: Duration = Duration::from_secs(10);
 const CONNECT: Duration = Duration::from_secs(5);
@@ -115,17 +117,20 @@ pub async fn run(app: App, mut stop: watch::Receiver<bool>) {
     }
 }
 
-/// The tries under way, by organisation.
+/// The tries under way.
 #[derive(Debug, Default)]
 pub struct Sender {
+    /// Each gives the id of its webhook.
     open: JoinSet<String>,
-    of: BTreeMap<String, usize>,
-    /// Organisation whose turn was last.
+    /// By webhook: its organisation, and how many.
+    of: BTreeMap<String, (String, usize)>,
+    /// Webhook whose turn was last.
     last: String,
 }
 
 impl Sender {
-    fn ended(&mut self) {
+    /// Makes room for tries after those that have ended.
+    pub fn ended(&mut self) {
         while let Some(ended) = self.open.try_join_next() {
             self.leave(ended);
         }
@@ -141,22 +146,27 @@ impl Sender {
 
     fn leave(&mut self, ended: std::result::Result<String, tokio::task::JoinError>) {
         match ended {
-            Ok(organization_id) => {
-                if let Some(n) = self.of.get_mut(&organization_id) {
+            Ok(webhook_id) => {
+                if let Some((_, n)) = self.of.get_mut(&webhook_id) {
                     *n -= 1;
                     if *n == 0 {
-                        self.of.remove(&organization_id);
+                        self.of.remove(&webhook_id);
                     }
                 }
             }
-            Err(e) => {
-                // Whose it was is not known: count anew once all have ended.
-                tracing::error!(error = %e, "a try of a webhook");
-                if self.open.is_empty() {
-                    self.of.clear();
-                }
-            }
+            Err(e) => tracing::error!(error = %e, "a try of a webhook"),
         }
+        // Whose a try was that panicked is not known: count anew once all have ended.
+        if self.open.is_empty() {
+            self.of.clear();
+        }
+    }
+
+    /// How many tries may be begun now of a webhook.
+    fn room(&self, webhook_id: &str, organization_id: &str) -> usize {
+        let of_one = self.of.get(webhook_id).map_or(0, |(_, n)| *n);
+        let of_organization: usize = self.of.values().filter(|(owner, _)| owner == organization_id).map(|(_, n)| n).sum();
+        MOST_OF_ONE.saturating_sub(of_one).min(MOST_OF_ORGANIZATION.saturating_sub(of_organization))
     }
 
     /// Begins the tries that are due now, as far as there is room; gives how many.
@@ -165,26 +175,30 @@ impl Sender {
         let mut turns = app
             .db
             .read(move |conn| {
-                let mut turns = store::organizations_due(conn, &last, now, ORGANIZATIONS)?;
-                if i64::try_from(turns.len()).unwrap_or(ORGANIZATIONS) < ORGANIZATIONS {
-                    let first = store::organizations_due(conn, "", now, ORGANIZATIONS)?;
-                    turns.extend(first.into_iter().filter(|id| *id <= last));
+                let mut turns = store::webhooks_due(conn, &last, now, LOOK)?;
+                if i64::try_from(turns.len()).unwrap_or(LOOK) < LOOK {
+                    let first = store::webhooks_due(conn, "", now, LOOK)?;
+                    turns.extend(first.into_iter().filter(|(id, _)| *id <= last));
                 }
                 Ok(turns)
             })
             .await?;
-        turns.truncate(usize::try_from(ORGANIZATIONS).unwrap_or(0));
+        turns.truncate(usize::try_from(LOOK).unwrap_or(0));
         let mut begun = 0;
-        for organization_id in turns {
-            let busy = self.of.get(&organization_id).copied().unwrap_or(0);
-            let room = MOST_OF_ONE.saturating_sub(busy).min(MOST.saturating_sub(self.open.len()));
+        for (webhook_id, organization_id) in turns {
+            let left = MOST.saturating_sub(self.open.len());
+            if left == 0 {
+                break;
+            }
+            // Also of those that have no room: the next look goes on behind them.
+            self.last.clone_from(&webhook_id);
+            let room = self.room(&webhook_id, &organization_id).min(left);
             if room == 0 {
                 continue;
             }
-            self.last.clone_from(&organization_id);
-            let of = organization_id.clone();
+            let of = webhook_id.clone();
             let limit = i64::try_from(room).unwrap_or(1);
-            let claimed = app.db.write(move |conn| {
+            let claimed = app.db.write_aside(move |conn| {
                 let mut claimed = Vec::new();
                 for (delivery, webhook) in store::due(conn, &of, now, limit)? {
                     if store::begin(conn, &delivery, now.plus(LEASE))? == 1 {
@@ -195,13 +209,13 @@ impl Sender {
             });
             for (delivery, webhook) in claimed.await? {
                 begun += 1;
-                *self.of.entry(organization_id.clone()).or_default() += 1;
-                let (app, caller, organization_id) = (app.clone(), caller.clone(), organization_id.clone());
+                self.of.entry(webhook_id.clone()).or_insert_with(|| (organization_id.clone(), 0)).1 += 1;
+                let (app, caller, webhook_id) = (app.clone(), caller.clone(), webhook_id.clone());
                 self.open.spawn(async move {
                     if let Err(e) = attempt(&app, &caller, delivery, webhook).await {
                         tracing::error!(error = %e, "noting a try of a webhook");
                     }
-                    organization_id
+                    webhook_id
                 });
             }
         }
@@ -229,7 +243,7 @@ async fn attempt(app: &App, caller: &Caller, delivery: Delivery, webhook: Webhoo
     let (at, began) = (app.clock.now(), Instant::now());
     if webhook.state != WebhookState::On {
         // It was told at the moment at which it was switched off.
-        return app.db.write(move |conn| Ok(store::settle(conn, &delivery.id, DeliveryState::GivenUp, at).map(|_| ())?)).await;
+        return app.db.write_aside(move |conn| Ok(store::settle(conn, &delivery.id, DeliveryState::GivenUp, at).map(|_| ())?)).await;
     }
     let outcome = post(caller, &delivery, &webhook, at).await;
     let millis = i64::try_from(began.elapsed().as_millis()).unwrap_or(i64::MAX);
@@ -290,37 +304,39 @@ fn word(e: &reqwest::Error) -> &'static str {
 async fn settle(app: &App, delivery: Delivery, at: Timestamp, millis: i64, outcome: Outcome) -> Result<()> {
     let chance = f64::from(u32::from_le_bytes(ids::random::<4>())) / f64::from(u32::MAX);
     let tries = delivery.tries + 1;
-    audit::change(app, &Actor::System, move |c| {
-        let now = c.now;
-        store::insert_attempt(
-            c,
-            &Attempt {
-                id: ids::new("att"),
-                delivery_id: delivery.id.clone(),
-                at,
-                millis,
-                status: outcome.status.map(|status| status.as_u16().into()),
-                fault: outcome.fault.map(ToOwned::to_owned),
-                answer: outcome.answer.clone(),
-            },
-        )?;
+    let now = app.clock.now();
+    let attempt = Attempt {
+        id: ids::new("att"),
+        delivery_id: delivery.id.clone(),
+        at,
+        millis,
+        status: outcome.status.map(|status| status.as_u16().into()),
+        fault: outcome.fault.map(ToOwned::to_owned),
+        answer: outcome.answer.clone(),
+    };
+    // The server says that nobody is there any more (Standard Webhooks 1.0, "Operational considerations").
+    let gone = outcome.status == Some(StatusCode::GONE);
+    let webhook_id = delivery.webhook_id.clone();
+    let is_given_up = app.db.write_aside(move |conn| {
+        store::insert_attempt(conn, &attempt)?;
         if outcome.is_taken() {
-            store::settle(c, &delivery.id, DeliveryState::Delivered, now)?;
-            store::set_failing(c, &delivery.webhook_id, None)?;
-            return Ok(());
+            store::settle(conn, &delivery.id, DeliveryState::Delivered, now)?;
+            store::set_failing(conn, &delivery.webhook_id, None)?;
+            return Ok(false);
         }
-        store::set_failing(c, &delivery.webhook_id, Some(at))?;
-        // The server says that nobody is there any more (Standard Webhooks 1.0, "Operational considerations").
-        let gone = outcome.status == Some(StatusCode::GONE);
+        store::set_failing(conn, &delivery.webhook_id, Some(at))?;
         if let Some(pause) = pause(tries, chance).filter(|_| !gone && tries < TRIES) {
-            store::settle(c, &delivery.id, DeliveryState::Waiting, now.plus(pause))?;
-        } else {
-            store::settle(c, &delivery.id, DeliveryState::GivenUp, now)?;
-            switch_off(c, &delivery.webhook_id, gone)?;
+            store::settle(conn, &delivery.id, DeliveryState::Waiting, now.plus(pause))?;
+            return Ok(false);
         }
-        Ok(())
-    })
-    .await
+        store::settle(conn, &delivery.id, DeliveryState::GivenUp, now)?;
+        Ok(true)
+    });
+    if is_given_up.await? {
+        // Where this process ends before, the next message that is given up does it.
+        audit::change(app, &Actor::System, move |c| switch_off(c, &webhook_id, gone)).await?;
+    }
+    Ok(())
 }
 
 /// Switches a webhook off through which nothing comes any more, and tells the owners. One message that its server does not like is no reason.
@@ -331,7 +347,7 @@ fn switch_off(c: &mut audit::Change<'_>, webhook_id: &str, gone: bool) -> Result
         return Ok(());
     }
     store::give_up_all(c, webhook_id)?;
-    let host = Url::parse(&webhook.url).ok().and_then(|url| url.host_str().map(ToOwned::to_owned)).unwrap_or_default();
+    let host = address::host(&webhook.url);
     c.audit_for(&webhook.organization_id, "webhook.switched-off", webhook_id, &json!({"host": host, "gone": gone}));
     let console = if account::service::get_organization(c, &webhook.organization_id)?.kind == OrgKind::Vendor { "vendor" } else { "mine" };
     for (user_id, email) in store::owners(c, &webhook.organization_id, TOLD)? {

@@ -226,7 +226,7 @@ pub async fn remove(app: &App, actor: &Actor, id: &str) -> Result<()> {
         let now = c.now;
         c.uncounted();
         exactly_one(store::remove(c, &webhook.id, now)?, "webhook")?;
-        c.audit("webhook.removed", &webhook.id, &json!({"url": webhook.url}));
+        c.audit("webhook.removed", &webhook.id, &json!({"host": address::host(&webhook.url)}));
         Ok(())
     })
     .await
@@ -312,7 +312,7 @@ pub async fn prune(app: &App) -> Result<usize> {
     let before = app.clock.now().minus(KEEP);
     let mut removed = 0;
     loop {
-        let gone = app.db.write(move |conn| Ok(store::prune(conn, before, BATCH)?)).await?;
+        let gone = app.db.write_aside(move |conn| Ok(store::prune(conn, before, BATCH)?)).await?;
         removed += gone;
         if gone == 0 {
             break;
@@ -326,7 +326,7 @@ pub async fn prune(app: &App) -> Result<usize> {
         for id in ids {
             loop {
                 let of = id.clone();
-                let gone = app.db.write(move |conn| Ok(store::prune_over(conn, &of, KEEP_ENDED, BATCH)?)).await?;
+                let gone = app.db.write_aside(move |conn| Ok(store::prune_over(conn, &of, KEEP_ENDED, BATCH)?)).await?;
                 removed += gone;
                 if gone == 0 {
                     break;
@@ -336,7 +336,7 @@ pub async fn prune(app: &App) -> Result<usize> {
         after = last;
     }
     loop {
-        let gone = app.db.write(move |conn| Ok(store::delete_removed(conn, before, BATCH)?)).await?;
+        let gone = app.db.write_aside(move |conn| Ok(store::delete_removed(conn, before, BATCH)?)).await?;
         removed += gone;
         if gone == 0 {
             return Ok(removed);

@@ -84,24 +84,24 @@ pub fn insert_delivery(conn: &mut Conn, delivery: &Delivery) -> QueryResult<usiz
     diesel::insert_into(webhook_deliveries::table).values(delivery).execute(conn)
 }
 
-/// Organisations behind an id, in order, that have a message to be sent now, at most so many.
-pub fn organizations_due(conn: &mut Conn, behind: &str, now: Timestamp, limit: i64) -> QueryResult<Vec<String>> {
+/// Webhooks behind an id, in order, that have a message to be sent now, each with its organisation, at most so many.
+pub fn webhooks_due(conn: &mut Conn, behind: &str, now: Timestamp, limit: i64) -> QueryResult<Vec<(String, String)>> {
     let due = webhook_deliveries::state.eq(DeliveryState::Waiting).and(webhook_deliveries::due_at.le(now));
     webhook_deliveries::table
-        .filter(due.and(webhook_deliveries::organization_id.gt(behind)))
-        .order(webhook_deliveries::organization_id)
-        .select(webhook_deliveries::organization_id)
+        .filter(due.and(webhook_deliveries::webhook_id.gt(behind)))
+        .order(webhook_deliveries::webhook_id)
+        .select((webhook_deliveries::webhook_id, webhook_deliveries::organization_id))
         .distinct()
         .limit(limit)
         .load(conn)
 }
 
-/// Messages of an organisation that are to be sent now, alarms first, each with its webhook.
-pub fn due(conn: &mut Conn, organization_id: &str, now: Timestamp, limit: i64) -> QueryResult<Vec<(Delivery, Webhook)>> {
+/// Messages of a webhook that are to be sent now, alarms first, each with it.
+pub fn due(conn: &mut Conn, webhook_id: &str, now: Timestamp, limit: i64) -> QueryResult<Vec<(Delivery, Webhook)>> {
     let due = webhook_deliveries::state.eq(DeliveryState::Waiting).and(webhook_deliveries::due_at.le(now));
     webhook_deliveries::table
         .inner_join(webhooks::table.on(webhooks::id.eq(webhook_deliveries::webhook_id)))
-        .filter(due.and(webhook_deliveries::organization_id.eq(organization_id)))
+        .filter(due.and(webhook_deliveries::webhook_id.eq(webhook_id)))
         .order((webhook_deliveries::urgent.desc(), webhook_deliveries::due_at, webhook_deliveries::id))
         .limit(limit)
         .select((Delivery::as_select(), Webhook::as_select()))

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use actix_web::http::Method;
 use chrono::TimeDelta;
@@ -18,7 +19,7 @@ use crate::base::config::Settings;
 use crate::catalog::model::PlanKind;
 use crate::license::model::LicenseDecision;
 use crate::testing::shop::{self, shop};
-use crate::testing::{self, each_backend, each_backend_with};
+use crate::testing::{self, each_backend, each_backend_racing, each_backend_with, race};
 use crate::trade::model::PlaceOrder;
 use crate::{fleet, license, notice, stops, trade};
 
@@ -269,6 +270,34 @@ async fn organisations_take_turns_and_alarms_go_first() {
     .await;
 }
 
+/// One of an organisation's receivers does not answer: the other one hears of alarms all the same.
+#[tokio::test]
+async fn a_receiver_that_hangs_holds_up_no_other_of_its_organisation() {
+    each_backend_with(local, |app| async move {
+        let (mine, receiver) = (testing::operator(&app, "mine").await, Receiver::start().await);
+        let deaf = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        for url in [&format!("http://{}/", deaf.local_addr().unwrap()), &receiver.url] {
+            hook(&app, &mine, url, &["alarm.raised"]).await;
+        }
+        for n in 0..4 {
+            told(&app, &mine, EventKind::AlarmRaised, json!({"n": n})).await;
+        }
+        let caller = Caller::new(&app.settings.webhooks.private_networks).unwrap();
+        let (mut sender, mut begun, mut taken) = (Sender::default(), 0, 0);
+        let heard = async {
+            while taken < 4 {
+                begun += sender.begin(&app, &caller).await.unwrap();
+                tokio::time::sleep(Duration::from_millis(20)).await;
+                sender.ended();
+                taken += receiver.take().len();
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(8), heard).await.unwrap();
+        assert_eq!(begun, 6, "two of the deaf one are under way");
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn a_message_whose_sender_died_is_sent_by_another() {
     each_backend_with(local, |app| async move {
@@ -456,6 +485,23 @@ async fn the_pages_show_a_secret_once_and_every_step() {
         assert!(status == 200 && body.contains("release.published") && !body.contains("alarm.raised"));
         assert_eq!(post("remove", "").await, 303);
         assert_eq!(testing::page(&app, &mine, Method::GET, &address, "").await.0, 404);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_node_that_comes_back_with_many_calls_at_once_is_told_of_once() {
+    each_backend_racing(|app| async move {
+        let mine = testing::operator(&app, "mine").await;
+        let (id, _) = hook(&app, &mine, "https://example.com/", &["node.online"]).await;
+        let Actor::Node { node_id, .. } = testing::node(&app, &mine).await else { panic!("no node") };
+        let calls = race(|_| {
+            let (app, node_id, now) = (app.clone(), node_id.clone(), app.clock.now());
+            async move { app.db.write(move |conn| fleet::service::note_call(conn, &node_id, now)).await }
+        });
+        // A call that collides with another one is made again by the node.
+        assert!(calls.await.into_iter().any(|rows| rows.is_ok_and(|rows| rows == 1)));
+        assert_eq!(waiting(&app, &mine, &id).await, ["node.online"]);
     })
     .await;
 }

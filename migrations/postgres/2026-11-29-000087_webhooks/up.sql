@@ -29,8 +29,7 @@ CREATE TABLE webhook_deliveries (
   created_at TIMESTAMP NOT NULL,
   UNIQUE (webhook_id, message_id)
 );
-CREATE INDEX webhook_deliveries_due ON webhook_deliveries (organization_id, urgent, due_at) WHERE state = 'waiting';
-CREATE INDEX webhook_deliveries_waiting ON webhook_deliveries (webhook_id) WHERE state = 'waiting';
+CREATE INDEX webhook_deliveries_due ON webhook_deliveries (webhook_id, urgent, due_at) WHERE state = 'waiting';
 CREATE INDEX webhook_deliveries_created ON webhook_deliveries (created_at);
 CREATE TABLE webhook_attempts (
   id TEXT NOT NULL PRIMARY KEY,

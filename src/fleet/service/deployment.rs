@@ -161,6 +161,9 @@ fn noted_event(
 pub fn happened(conn: &mut Conn, event: &DeploymentEvent) -> Result<()> {
     store::insert_event(conn, event)?;
     let Some((deployment, _)) = store::find_deployment(conn, &event.deployment_id)? else { return Ok(()) };
+    if !webhook::service::is_wanted(conn, &deployment.organization_id, EventKind::DeploymentChanged)? {
+        return Ok(());
+    }
     let data = json!({
         "deployment": event.deployment_id, "node": deployment.node_id, "release": deployment.release_id, "version": event.version,
         "state": event.state, "error": event.error,

@@ -209,6 +209,13 @@ pub fn note_call(conn: &mut Conn, node_id: &str, now: Timestamp) -> QueryResult<
         .execute(conn)
 }
 
+/// The same of one that did not call last in `[from, until]`: of a node that does not count as up.
+pub fn note_call_of_down(conn: &mut Conn, node_id: &str, (from, until): (Timestamp, Timestamp), now: Timestamp) -> QueryResult<usize> {
+    let down = nodes::seen_at.is_null().or(nodes::seen_at.lt(from)).or(nodes::seen_at.gt(until));
+    let enrolled = nodes::id.eq(node_id).and(nodes::state.eq(NodeState::Enrolled));
+    diesel::update(nodes::table.filter(enrolled).filter(down)).set(nodes::seen_at.eq(now)).execute(conn)
+}
+
 /// The same of one that called last in `[from, until]`: of a node that counts as up.
 pub fn note_call_of_up(conn: &mut Conn, node_id: &str, (from, until): (Timestamp, Timestamp), now: Timestamp) -> QueryResult<usize> {
     let up = nodes::id.eq(node_id).and(nodes::state.eq(NodeState::Enrolled)).and(nodes::seen_at.ge(from)).and(nodes::seen_at.le(until));
