@@ -56,9 +56,10 @@ pub struct Answer {
 #[derive(Debug, Clone, Queryable, Insertable, Selectable)]
 #[diesel(table_name = schema::kept_answers)]
 pub struct Kept {
+    /// The organisation that its sender acted for: what it was told is not for another of the sender's organisations.
+    pub organization_id: String,
     pub user_id: String,
     pub idempotency_key: String,
-    pub organization_id: String,
     /// As in [`Key`].
     pub request_hash: String,
     /// 0 while the change is under way, which only its own transaction sees.

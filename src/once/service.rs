@@ -9,7 +9,7 @@ use super::model::{Answer, KEEP, Kept, Key, MAX_KEPT};
 use super::store;
 use crate::audit::{self, Change};
 use crate::base::app::App;
-use crate::base::auth::Actor;
+use crate::base::auth::{Actor, Person};
 use crate::base::error::{Error, QueryResultExt as _, Result};
 
 /// Rows removed in one transaction.
@@ -17,15 +17,15 @@ const BATCH: i64 = 500;
 /// Code of the refusal of a request that is under way.
 const RUNNING: &str = "idempotency-key-running";
 
-/// Person and key of the requests that are under way in this process. With several, the key's row decides.
-static UNDER_WAY: Mutex<BTreeSet<(String, String)>> = Mutex::new(BTreeSet::new());
+/// Organisation, person and key of the requests that are under way in this process. With several, the key's row decides.
+static UNDER_WAY: Mutex<BTreeSet<(String, String, String)>> = Mutex::new(BTreeSet::new());
 
 /// A request that is under way, until this is dropped.
-struct UnderWay((String, String));
+struct UnderWay((String, String, String));
 
 impl UnderWay {
-    fn begin(user_id: &str, key: &str) -> Result<Self> {
-        let entry = (user_id.to_owned(), key.to_owned());
+    fn begin(person: &Person, key: &str) -> Result<Self> {
+        let entry = (person.organization_id.clone(), person.user_id.clone(), key.to_owned());
         let fresh = UNDER_WAY.lock().unwrap_or_else(PoisonError::into_inner).insert(entry.clone());
         if fresh { Ok(Self(entry)) } else { Err(running()) }
     }
@@ -52,7 +52,7 @@ where
     F: Fn(&mut Change<'_>) -> Result<Answer> + Send + 'static,
 {
     let Some(key) = key else { return Ok((audit::change(app, actor, f).await?, false)) };
-    let _under_way = UnderWay::begin(&actor.person()?.user_id, &key.key)?;
+    let _under_way = UnderWay::begin(actor.person()?, &key.key)?;
     audit::change(app, actor, move |c| once_in(c, &key, &f)).await
 }
 
@@ -64,7 +64,7 @@ pub(super) fn once_in(
 ) -> Result<(Answer, bool)> {
     let (actor, now) = (c.actor, c.now);
     let person = actor.person()?;
-    if let Some(kept) = store::find(c, &person.user_id, key)? {
+    if let Some(kept) = store::find(c, person, key)? {
         if kept.created_at > now.minus(KEEP) {
             return if kept.request_hash == *request_hash {
                 Ok((Answer { status: u16::try_from(kept.status).unwrap_or(200), body: kept.body }, true))
@@ -72,16 +72,16 @@ pub(super) fn once_in(
                 Err(Error::invalid("idempotency-key-reused"))
             };
         }
-        store::delete(c, &person.user_id, key)?;
+        store::delete(c, &person.organization_id, &person.user_id, key)?;
     }
     if store::count(c, &person.organization_id)? >= MAX_KEPT {
         return Err(Error::rate_limited("too-many-idempotency-keys").arg("max", MAX_KEPT).retry_after(TimeDelta::hours(1)));
     }
     // The row comes first: of two at once in two processes the second waits here, holding nothing, and is refused.
     let kept = Kept {
+        organization_id: person.organization_id.clone(),
         user_id: person.user_id.clone(),
         idempotency_key: key.clone(),
-        organization_id: person.organization_id.clone(),
         request_hash: request_hash.clone(),
         status: 0,
         body: String::new(),
@@ -89,7 +89,7 @@ pub(super) fn once_in(
     };
     store::insert(c, &kept).or_conflict(RUNNING).map_err(|e| if e.code == RUNNING { running() } else { e })?;
     let answer = f(c)?;
-    store::keep(c, &person.user_id, key, i64::from(answer.status), &answer.body)?;
+    store::keep(c, person, key, i64::from(answer.status), &answer.body)?;
     Ok((answer, false))
 }
 
@@ -98,7 +98,7 @@ pub async fn prune(app: &App) -> Result<usize> {
     let before = app.clock.now().minus(KEEP);
     let mut removed = 0;
     loop {
-        let gone = app.db.write(move |conn| Ok(store::prune(conn, before, BATCH)?)).await?;
+        let gone = app.db.write_aside(move |conn| Ok(store::prune(conn, before, BATCH)?)).await?;
         if gone == 0 {
             return Ok(removed);
         }

@@ -3,11 +3,12 @@
 use diesel::prelude::*;
 
 use super::model::Kept;
+use crate::base::auth::Person;
 use crate::base::db::schema::kept_answers;
 use crate::base::db::{Conn, Timestamp};
 
-pub fn find(conn: &mut Conn, user_id: &str, key: &str) -> QueryResult<Option<Kept>> {
-    kept_answers::table.find((user_id, key)).select(Kept::as_select()).first(conn).optional()
+pub fn find(conn: &mut Conn, person: &Person, key: &str) -> QueryResult<Option<Kept>> {
+    kept_answers::table.find((&person.organization_id, &person.user_id, key)).select(Kept::as_select()).first(conn).optional()
 }
 
 pub fn insert(conn: &mut Conn, kept: &Kept) -> QueryResult<usize> {
@@ -15,14 +16,14 @@ pub fn insert(conn: &mut Conn, kept: &Kept) -> QueryResult<usize> {
 }
 
 /// Keeps the answer of a change that is under way.
-pub fn keep(conn: &mut Conn, user_id: &str, key: &str, status: i64, body: &str) -> QueryResult<usize> {
-    diesel::update(kept_answers::table.find((user_id, key)))
+pub fn keep(conn: &mut Conn, person: &Person, key: &str, status: i64, body: &str) -> QueryResult<usize> {
+    diesel::update(kept_answers::table.find((&person.organization_id, &person.user_id, key)))
         .set((kept_answers::status.eq(status), kept_answers::body.eq(body)))
         .execute(conn)
 }
 
-pub fn delete(conn: &mut Conn, user_id: &str, key: &str) -> QueryResult<usize> {
-    diesel::delete(kept_answers::table.find((user_id, key))).execute(conn)
+pub fn delete(conn: &mut Conn, organization_id: &str, user_id: &str, key: &str) -> QueryResult<usize> {
+    diesel::delete(kept_answers::table.find((organization_id, user_id, key))).execute(conn)
 }
 
 /// How many answers an organisation has.
@@ -32,14 +33,14 @@ pub fn count(conn: &mut Conn, organization_id: &str) -> QueryResult<i64> {
 
 /// Removes up to `limit` answers from before a time.
 pub fn prune(conn: &mut Conn, before: Timestamp, limit: i64) -> QueryResult<usize> {
-    let old: Vec<(String, String)> = kept_answers::table
+    let old: Vec<(String, String, String)> = kept_answers::table
         .filter(kept_answers::created_at.le(before))
         .limit(limit)
-        .select((kept_answers::user_id, kept_answers::idempotency_key))
+        .select((kept_answers::organization_id, kept_answers::user_id, kept_answers::idempotency_key))
         .load(conn)?;
     let mut removed = 0;
-    for (user_id, key) in old {
-        removed += delete(conn, &user_id, &key)?;
+    for (organization_id, user_id, key) in old {
+        removed += delete(conn, &organization_id, &user_id, &key)?;
     }
     Ok(removed)
 }

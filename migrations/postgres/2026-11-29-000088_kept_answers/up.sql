@@ -7,7 +7,6 @@ CREATE TABLE kept_answers (
   status BIGINT NOT NULL,
   body TEXT NOT NULL,
   created_at TIMESTAMP NOT NULL,
-  PRIMARY KEY (user_id, idempotency_key)
+  PRIMARY KEY (organization_id, user_id, idempotency_key)
 );
-CREATE INDEX kept_answers_organization ON kept_answers (organization_id);
 CREATE INDEX kept_answers_created ON kept_answers (created_at);

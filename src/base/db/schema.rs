@@ -720,7 +720,7 @@ diesel::table! {
 }
 
 diesel::table! {
-    kept_answers (user_id, idempotency_key) {
+    kept_answers (organization_id, user_id, idempotency_key) {
         user_id -> Text,
         idempotency_key -> Text,
         organization_id -> Text,
