@@ -137,7 +137,7 @@ async fn a_stranger_gets_the_old_page_where_no_new_one_can_be_made() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn who_is_shed_is_told_in_their_own_form_and_a_slow_body_holds_no_turn() {
-    use tokio::io::AsyncWriteExt as _;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     let _ = rustls::crypto::ring::default_provider().install_default();
     let one = LoadClass { at_once: 1, waiting: 1, seconds: 1 };
     let server = TestServer::start_with(|settings| {
@@ -180,5 +180,14 @@ async fn who_is_shed_is_told_in_their_own_form_and_a_slow_body_holds_no_turn() {
         assert!(ask(path, None).await.0 < 400, "{path}");
     }
     drop((slow, held));
+
+    // Who shows a token that is none gets no memory for a large body: it is refused before a byte of it has come.
+    let mut socket = tokio::net::TcpStream::connect(address).await.unwrap();
+    let head = "POST /api/v1/orders HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer pht_none\r\nContent-Type: application/json\r\n\
+        Content-Length: 1500000\r\n\r\n";
+    socket.write_all(head.as_bytes()).await.unwrap();
+    let mut answer = [0; 12];
+    tokio::time::timeout(Duration::from_secs(8), socket.read_exact(&mut answer)).await.unwrap().unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 401");
     server.stop().await;
 }

@@ -1,14 +1,14 @@
 //! Sheds load: finds the class of a request ([`crate::base::load`]) and waits for its turn, before anything is read from the database.
 //!
 //! Who asks is told by what they show (certificate, token, session), for to prove it costs a read; who shows a session that is none is
-//! moved among the strangers ([`lower`]). A body is read before the turn is taken, so that a slow one holds none; that of a push, which is
-//! too large for that, ends the turn when the handler begins to read it.
+//! moved among the strangers ([`lower`]). A body is read before the turn is taken, so that a slow one holds none; one that is too large for
+//! that (of a push, or a picture) ends the turn when the handler begins to read it, which only does so for whom it knows.
 
 use std::pin::Pin;
 
 use actix_web::body::{BoxBody, EitherBody, MessageBody};
 use actix_web::dev::{Payload, ServiceRequest, ServiceResponse};
-use actix_web::http::header::AUTHORIZATION;
+use actix_web::http::header::{AUTHORIZATION, CONTENT_LENGTH, TRANSFER_ENCODING};
 use actix_web::http::{ConnectionType, Method};
 use actix_web::middleware::Next;
 use actix_web::web::{Bytes, Data};
@@ -24,7 +24,7 @@ use crate::http::dialect::refused;
 use crate::http::extract::{FORM_LIMIT, SMALL_JSON, bearer_token, is_form, read_body};
 use crate::site::market::cached;
 
-/// Largest body that is read before the turn, in bytes; of strangers, who send forms and ask to enrol nodes, less.
+/// Largest body of a node that is read before the turn, in bytes; of all others, who have proved nothing yet, it is less.
 const AHEAD: usize = 2 * 1024 * 1024;
 
 /// What a request shows of who asks.
@@ -67,7 +67,7 @@ fn class_of(req: &HttpRequest, claim: Claim) -> Option<Class> {
         _ if path.ends_with("/export") || path.ends_with(".pdf") => Class::Heavy,
         (_, Claim::Person) if !reads && is_money(path) => Class::Money,
         (_, Claim::Person) => Class::People,
-        _ if path == "/apps" && is_search(req.query_string()) => Class::Heavy,
+        _ if matches!(path, "/apps" | "/api/v1/listings") && is_search(req.query_string()) => Class::Heavy,
         _ if !reads && is_form(req) => Class::Entry,
         _ => Class::Strangers,
     };
@@ -76,7 +76,7 @@ fn class_of(req: &HttpRequest, claim: Claim) -> Option<Class> {
 
 /// Whether a change is one of orders or payments.
 fn is_money(path: &str) -> bool {
-    path.ends_with("/order") || ["/mine/orders/", "/admin/payments/"].iter().any(|of| path.starts_with(of))
+    path.ends_with("/order") || ["/mine/orders/", "/admin/payments/", "/api/v1/orders"].iter().any(|of| path.starts_with(of))
 }
 
 /// Whether a query of the catalogue has a text to look for.
@@ -94,12 +94,15 @@ pub async fn shed(
     let class = class_of(req.request(), claim).filter(|_| claim != Claim::Stranger || !cached::is_ready(req.request(), &app));
     let Some(class) = class else { return next.call(req).await.map(ServiceResponse::map_into_left_body) };
     // Nor is that of a push without credentials, which some clients send first: it is asked for them, unread.
-    let body = !matches!(class, Class::Pulls | Class::Pushes) && !req.path().starts_with("/v2/");
-    if body && let Err(e) = read_ahead(&mut req, claim).await {
+    let registry = matches!(class, Class::Pulls | Class::Pushes) || req.path().starts_with("/v2/");
+    let limit = if registry { None } else { ahead(req.request(), claim) };
+    if let Some(limit) = limit
+        && let Err(e) = read_ahead(&mut req, limit).await
+    {
         return Ok(refused(req, e).map_into_right_body());
     }
     match app.load.admit(class).await {
-        Ok(admission) if class == Class::Pushes => until_body(&mut req, admission),
+        Ok(admission) if class == Class::Pushes || (limit.is_none() && !registry) => until_body(&mut req, admission),
         Ok(admission) => {
             req.extensions_mut().insert(admission);
         }
@@ -107,7 +110,7 @@ pub async fn shed(
             let old = if claim == Claim::Stranger { cached::allow_old(req.request(), &app, e) } else { Err(e) };
             if let Err(e) = old {
                 let mut res = refused(req, e);
-                if !body {
+                if limit.is_none() {
                     // Close the connection instead of reading a body that nobody wants.
                     res.response_mut().head_mut().set_connection_type(ConnectionType::Close);
                 }
@@ -138,17 +141,26 @@ pub async fn lower(req: &ServiceRequest, app: &App) -> error::Result<()> {
     Ok(())
 }
 
-/// Reads the body, where there is one.
-async fn read_ahead(req: &mut ServiceRequest, claim: Claim) -> error::Result<()> {
+/// Bytes of the body that may be read before the turn: who sends more is refused. None where the handler reads it: a session or token that
+/// is shown may be none, and is not worth the memory that a picture takes.
+fn ahead(req: &HttpRequest, claim: Claim) -> Option<usize> {
+    match claim {
+        Claim::Node => Some(AHEAD),
+        Claim::Person => {
+            let length = req.headers().get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
+            let fits = if req.headers().contains_key(TRANSFER_ENCODING) { is_form(req) } else { length.unwrap_or(0) <= FORM_LIMIT };
+            fits.then_some(FORM_LIMIT)
+        }
+        Claim::Stranger | Claim::Registry => Some(if is_form(req) { FORM_LIMIT } else { SMALL_JSON }),
+    }
+}
+
+/// Reads the body, where there is one, up to a limit.
+async fn read_ahead(req: &mut ServiceRequest, limit: usize) -> error::Result<()> {
     let payload = req.take_payload();
     if matches!(payload, Payload::None) {
         return Ok(());
     }
-    let limit = match claim {
-        Claim::Stranger | Claim::Registry if is_form(req.request()) => FORM_LIMIT,
-        Claim::Stranger | Claim::Registry => SMALL_JSON,
-        Claim::Person | Claim::Node => AHEAD,
-    };
     let bytes = read_body(payload, limit).await?;
     req.set_payload(Payload::from(bytes));
     Ok(())
