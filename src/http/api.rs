@@ -1,12 +1,13 @@
 //! JSON for programs: errors are RFC 9457 problem documents with our stable `code`.
 
 use actix_web::http::StatusCode;
-use actix_web::http::header::{CACHE_CONTROL, ETAG, EntityTag, Header as _, IfNoneMatch, VARY, WWW_AUTHENTICATE};
+use actix_web::http::header::{CACHE_CONTROL, ETAG, EntityTag, VARY, WWW_AUTHENTICATE};
 use actix_web::{HttpRequest, HttpResponse, ResponseError};
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 use utoipa::ToSchema;
 
+use super::conditional::condition;
 use super::page::status_of;
 use crate::base::error::Error;
 use crate::base::i18n::{Lang, error_text};
@@ -97,11 +98,7 @@ pub fn problem(lang: Lang, error: &Error, request_id: &str) -> HttpResponse {
 pub fn tagged(req: &HttpRequest, value: &impl Serialize) -> ApiResult {
     let body = serde_json::to_vec(value)?;
     let tag = EntityTag::new_weak(hex::encode(Sha256::digest(&body)).chars().take(32).collect());
-    let held = match IfNoneMatch::parse(req) {
-        Ok(IfNoneMatch::Any) => true,
-        Ok(IfNoneMatch::Items(tags)) => tags.iter().any(|held| held.weak_eq(&tag)),
-        Err(_) => false,
-    };
+    let held = condition(req, &tag) == Some(StatusCode::NOT_MODIFIED);
     let mut response = if held { HttpResponse::NotModified() } else { HttpResponse::Ok() };
     response.insert_header((ETAG, tag.to_string())).insert_header((CACHE_CONTROL, "private, no-cache"));
     response.insert_header((VARY, "Authorization, Cookie"));

@@ -1,10 +1,10 @@
-//! Bytes that lie whole in memory, with a tag of their own: conditions (RFC 9110 §13) and a range of them (§14). Several ranges in one
-//! request are answered with all bytes, as §14.2 allows.
+//! Conditions (RFC 9110 §13) and ranges (§14) of whatever has a strong tag, and the answer with bytes that lie whole in memory. Several ranges
+//! in one request are answered with all bytes, as §14.2 allows.
 
 use actix_web::http::StatusCode;
 use actix_web::http::header::{
-    self, ACCEPT_RANGES, ByteRangeSpec, CACHE_CONTROL, CONTENT_RANGE, CONTENT_TYPE, EntityTag, Header as _, IF_MATCH, IF_NONE_MATCH,
-    IF_RANGE, IfMatch, IfNoneMatch, RANGE, Range,
+    self, ACCEPT_RANGES, CACHE_CONTROL, CONTENT_RANGE, CONTENT_TYPE, EntityTag, Header as _, IF_MATCH, IF_NONE_MATCH, IF_RANGE, IfMatch,
+    IfNoneMatch, RANGE, Range,
 };
 use actix_web::web::Bytes;
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder};
@@ -52,7 +52,7 @@ impl Whole<'_> {
 }
 
 /// The status that a condition leads to, in the order of §13.2.2. There are no dates of change, so conditions on them count for nothing.
-fn condition(req: &HttpRequest, tag: &EntityTag) -> Option<StatusCode> {
+pub fn condition(req: &HttpRequest, tag: &EntityTag) -> Option<StatusCode> {
     if req.headers().contains_key(IF_MATCH) {
         let holds = match IfMatch::parse(req) {
             Ok(IfMatch::Any) => true,
@@ -72,15 +72,18 @@ fn condition(req: &HttpRequest, tag: &EntityTag) -> Option<StatusCode> {
 }
 
 /// The part of the bytes that is asked for.
-enum Asked {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Asked {
+    /// Everything: no range, or one that is passed over (another unit, several ranges, of something else).
     All,
     /// First and last byte.
     Part(u64, u64),
-    /// A range that begins behind the end.
+    /// A range that begins behind the end: 416.
     Nothing,
 }
 
-fn range(req: &HttpRequest, tag: &EntityTag, length: u64) -> Asked {
+/// Reads `Range` and `If-Range` of a request for so many bytes with a tag.
+pub fn range(req: &HttpRequest, tag: &EntityTag, length: u64) -> Asked {
     // A date or another tag: the client holds a part of something else, and gets all.
     let of_these = req.headers().get(IF_RANGE).is_none_or(|value| value.to_str().is_ok_and(|value| value.trim() == tag.to_string()));
     if !of_these || !req.headers().contains_key(RANGE) {
@@ -88,10 +91,6 @@ fn range(req: &HttpRequest, tag: &EntityTag, length: u64) -> Asked {
     }
     let Ok(Range::Bytes(ranges)) = Range::parse(req) else { return Asked::All };
     let [asked] = ranges.as_slice() else { return Asked::All };
-    // Not a range at all (§14.1.2), which is passed over.
-    if matches!(asked, ByteRangeSpec::FromTo(from, to) if from > to) {
-        return Asked::All;
-    }
     asked.to_satisfiable_range(length).map_or(Asked::Nothing, |(from, to)| Asked::Part(from, to))
 }
 
@@ -126,6 +125,7 @@ mod tests {
             ("bytes=10-", 416, Some("bytes */10"), ""),
             ("bytes=-0", 416, Some("bytes */10"), ""),
             ("bytes=0-1,3-4", 200, None, "0123456789"),
+            // Not a range at all, which is passed over (§14.2).
             ("bytes=5-2", 200, None, "0123456789"),
             ("bytes=", 200, None, "0123456789"),
             ("lines=1-2", 200, None, "0123456789"),

@@ -55,12 +55,8 @@ impl Span {
 
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct PlotData {
-    /// `line`.
-    pub kind: &'static str,
     /// Unit of the values.
     pub unit: &'static str,
-    /// `time`.
-    pub x: &'static str,
     pub series: Vec<Series>,
 }
 
@@ -73,7 +69,7 @@ pub struct Series {
 }
 
 fn line(unit: &'static str, series: Vec<Series>) -> PlotData {
-    PlotData { kind: "line", unit, x: "time", series: series.into_iter().filter(|s| !s.data.is_empty()).collect() }
+    PlotData { unit, series: series.into_iter().filter(|s| !s.data.is_empty()).collect() }
 }
 
 /// The plot of the processor's load.

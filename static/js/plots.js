@@ -47,7 +47,7 @@ function unrepeated(words) {
 // Counts have no half ticks.
 const whole = (data) => data.series.every((series) => series.data.every(([, y]) => y === null || Number.isInteger(y)));
 
-const toneOf = (series, index) => (series.tone in tones ? series.tone : order[index % order.length]);
+const toneOf = (index) => order[index % order.length];
 
 // Built of elements, not of markup: the content security policy refuses style attributes, and names come from people.
 function tip(data, items) {
@@ -60,7 +60,7 @@ function tip(data, items) {
   for (const item of items) {
     const row = document.createElement("div"), name = document.createElement("span"), dot = document.createElement("i"), value = document.createElement("b");
     row.className = "plot-row";
-    dot.className = `dot-${toneOf(data.series[item.seriesIndex] ?? {}, item.seriesIndex)}`;
+    dot.className = `dot-${toneOf(item.seriesIndex)}`;
     name.append(dot, item.seriesName ?? "");
     value.textContent = number(item.value[1], data.unit);
     row.append(name, value);
@@ -84,7 +84,7 @@ function option(data) {
     xAxis: { ...axis, type: "time", scale: true, axisLabel: { ...axis.axisLabel, formatter: unrepeated((value) => moment(value, across)) }, minInterval: across > 2 * 864e5 ? 864e5 : 6e4 },
     yAxis: { ...axis, type: "value", ...(data.unit === "%" ? { min: 0, max: 100, interval: 25 } : whole(data) ? { minInterval: 1 } : {}), axisLine: { show: false }, splitNumber: 4, splitLine: { lineStyle: { color: line } }, axisLabel: { ...axis.axisLabel, formatter: (value) => number(value, data.unit) } },
     series: data.series.map((series, index) => {
-      const tone = colour(tones[toneOf(series, index)]);
+      const tone = colour(tones[toneOf(index)]);
       return {
         type: "line", name: series.name, data: series.data, symbol: "none", sampling: "lttb", itemStyle: { color: tone }, lineStyle: { color: tone, width: 2 },
       };
@@ -147,14 +147,6 @@ async function draw(element) {
     charts.set(element, { chart, data });
     new ResizeObserver(() => chart.resize()).observe(element);
     table(element, data);
-    const seconds = Number(element.dataset.every);
-    if (seconds > 0 && element.dataset.src) {
-      const timer = setInterval(async () => {
-        if (!element.isConnected) { clearInterval(timer); chart.dispose(); charts.delete(element); return; }
-        if (document.hidden) return;
-        try { const fresh = await dataOf(element); charts.set(element, { chart, data: fresh }); chart.setOption(option(fresh), true); } catch { /* next time */ }
-      }, seconds * 1000);
-    }
   } catch (error) { console.warn("plot", error); }
 }
 

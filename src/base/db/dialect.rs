@@ -373,8 +373,7 @@ pub fn repositories_after(conn: &mut Conn, organization_id: Option<&str>, after:
     Ok(rows.into_iter().map(|row| row.name).collect())
 }
 
-/// Names of a repository's tags after a name, in ASCII order with `visibility` only tags of manifests
-/// that have it.
+/// Names of a repository's tags after a name, in ASCII order; with `visibility` only tags of manifests that have it.
 pub fn tags_after(conn: &mut Conn, repository_id: &str, after: &str, limit: i64, visibility: Option<&str>) -> QueryResult<Vec<String>> {
     let collation = bytewise(conn);
     let rows: Vec<Name> = sql_query(format!(

@@ -10,6 +10,7 @@ use super::{Both, Listed, words};
 use crate::base::app::App;
 use crate::base::auth::Actor;
 use crate::base::db::Timestamp;
+use crate::fleet::model::shown_name;
 use crate::http::api::{ApiResult, tagged};
 use crate::http::extract::ApiQuery;
 use crate::telemetry::model::{AlarmLine, Filter, Level};
@@ -71,8 +72,8 @@ impl From<AlarmLine> for Alarm {
             rule: alarm.rule,
             text: Both::of(alarm.text_zh, alarm.text_en),
             deployment: alarm.deployment_id,
+            node: shown_name(&line.node, &alarm.node_id).to_owned(),
             node_id: alarm.node_id,
-            node: line.node,
             site: line.site,
             app: format!("{}/{}", line.vendor, line.app),
             digest: alarm.release_digest,

@@ -14,7 +14,7 @@ use crate::base::app::App;
 use crate::base::auth::Actor;
 use crate::base::auth::policy::Action;
 use crate::base::db::Timestamp;
-use crate::fleet::model::DeploymentState;
+use crate::fleet::model::{DeploymentState, shown_name};
 use crate::fleet::service::deployment::{self, DeploymentLine};
 use crate::fleet::service::{DeployInput, deploy_in, remove_deployment};
 use crate::http::api::{ApiResult, tagged};
@@ -64,8 +64,8 @@ impl From<DeploymentLine> for Deployment {
         let deployment = line.deployment;
         Self {
             id: deployment.id,
+            node: shown_name(&line.node, &deployment.node_id).to_owned(),
             node_id: deployment.node_id,
-            node: line.node,
             site: line.site,
             app: line.app.repository(),
             release: deployment.release_id,

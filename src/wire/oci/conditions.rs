@@ -7,9 +7,9 @@ use actix_web::http::{Method, StatusCode};
 use actix_web::web::Bytes;
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, ResponseError as _};
 
-use super::answer::{set, text, told};
-use super::range::{self, RangeOutcome};
+use super::answer::{set, told};
 use crate::base::error::{Error, Result};
+use crate::http::conditional::{Asked, condition, range};
 use crate::registry::model::{Expected, Named};
 
 /// The tag of a content, with its quotes.
@@ -42,9 +42,11 @@ pub fn expected(req: &HttpRequest) -> Expected {
 /// # Errors
 /// `precondition-failed`: `If-Match` names another content.
 pub fn wants(req: &HttpRequest, digest: &str) -> Result<bool> {
-    let Expected { matches, matches_none } = expected(req);
-    Expected { matches, ..Expected::default() }.check(Some(digest))?;
-    Ok(Expected { matches_none, ..Expected::default() }.check(Some(digest)).is_ok())
+    match condition(req, &EntityTag::new_strong(digest.to_owned())) {
+        None => Ok(true),
+        Some(StatusCode::NOT_MODIFIED) => Ok(false),
+        Some(_) => Err(Error::conflict("precondition-failed")),
+    }
 }
 
 /// The answer to a reader who has the content: with the headers of the content but those of its body.
@@ -66,15 +68,17 @@ pub fn part(
     digest: &str,
     size: u64,
 ) -> std::result::Result<(u64, u64), HttpResponse> {
-    // §14.2: ranges are of GET only; §13.1.5: with another tag in `If-Range`, or a date, the whole is sent.
-    let applies = req.method() == Method::GET && text(req, &header::IF_RANGE).is_none_or(|v| v == tag(digest));
-    match range::wanted(text(req, &header::RANGE).filter(|_| applies), size) {
-        RangeOutcome::All => Ok((0, size)),
-        RangeOutcome::Part(first, last) => {
+    // §14.2: ranges are of GET only.
+    if req.method() != Method::GET {
+        return Ok((0, size));
+    }
+    match range(req, &EntityTag::new_strong(digest.to_owned()), size) {
+        Asked::All => Ok((0, size)),
+        Asked::Part(first, last) => {
             response.status(StatusCode::PARTIAL_CONTENT).insert_header((header::CONTENT_RANGE, format!("bytes {first}-{last}/{size}")));
             Ok((first, last - first + 1))
         }
-        RangeOutcome::Nothing => {
+        Asked::Nothing => {
             let mut refused = told(req, Error::invalid("range-invalid")).error_response();
             set(&mut refused, header::CONTENT_RANGE, &format!("bytes */{size}"));
             Err(refused)

@@ -32,8 +32,7 @@ use crate::release::arrival;
 const MAX_TAGS: usize = 10;
 
 pub fn configure(cfg: &mut ServiceConfig) {
-    cfg.route("/token", web::get().to(grant::handle))
-        .route("/token", web::route().to(grant::handle))
+    cfg.route("/token", web::route().to(grant::handle))
         .route("/v2", web::route().to(handle))
         .route("/v2/{tail:.*}", web::route().to(handle));
 }

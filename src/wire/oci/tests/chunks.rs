@@ -13,7 +13,7 @@ async fn ranges_of_a_blob() {
             assert_eq!(answer.body, &bytes[first..=last], "{range}");
             assert_eq!(answer.header("content-range"), format!("bytes {first}-{last}/2000"));
         }
-        for range in ["500-0", "2000-", "-0"] {
+        for range in ["2000-", "-0"] {
             let answer = send(&app, &acme, Method::GET, &path, &[("range", &format!("bytes={range}"))], b"").await.expect(416);
             assert_eq!(answer.header("content-range"), "bytes */2000");
         }
