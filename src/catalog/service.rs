@@ -130,13 +130,10 @@ pub struct Newest<'a> {
 /// transaction that holds the app's row.
 pub fn list_in(c: &mut Change<'_>, app_id: &str, newest: Option<Newest<'_>>) -> Result<()> {
     let now = c.now;
-    c.wake_search();
     let app = get_app(c, app_id)?;
-    let Some(release) = newest else {
-        // The version it shows was deprecated: mark the app as changed, so that cached pages go.
-        store::touch(c, app_id, now)?;
-        return Ok(());
-    };
+    // The version it shows was deprecated or recalled.
+    let Some(release) = newest else { return touch_in(c, app_id) };
+    c.wake_search();
     store::update_texts(c, &with_texts(app.clone(), release.manifest, now))?;
     let vendor = crate::account::service::get_organization(c, &app.organization_id)?;
     let repository = format!("{}/{}", vendor.slug, app.slug);
@@ -145,6 +142,15 @@ pub fn list_in(c: &mut Change<'_>, app_id: &str, newest: Option<Newest<'_>>) -> 
     if matches!(app.state, ListingState::Draft | ListingState::InReview | ListingState::Listed) {
         follows::served(c, &release.manifest.scenario)?;
     }
+    Ok(())
+}
+
+/// Marks an app as changed where something else that its pages show has: this replica and the others look for such marks, and clear the pages
+/// that they keep.
+pub fn touch_in(c: &mut Change<'_>, app_id: &str) -> Result<()> {
+    let now = c.now;
+    store::touch(c, app_id, now)?;
+    c.wake_search();
     Ok(())
 }
 

@@ -3,7 +3,7 @@
 //! A listing is suspended by itself, with a reason, or with its organisation, whose reason it is then. Each can come and go without the
 //! other: what is suspended for two reasons goes on when both are gone.
 
-use super::{service, store};
+use super::{follows, service, store};
 use crate::account;
 use crate::audit::Change;
 use crate::base::db::Conn;
@@ -23,18 +23,19 @@ pub fn suspend_in(c: &mut Change<'_>, app_id: &str, reason: &str) -> Result<AppR
     Ok(app)
 }
 
-/// Lets a listing go on, in the caller's transaction; it stays suspended where its organisation is.
+/// Lets a listing go on, in the caller's transaction; it stays suspended where its organisation is. Those who follow its scenario are told
+/// where it is the first app of that.
 ///
 /// # Errors
 /// `listing`; `standing-unchanged` where it is not suspended by itself.
 pub fn resume_in(c: &mut Change<'_>, app_id: &str) -> Result<AppRow> {
-    let now = c.now;
     let app = held(c, app_id)?;
     exactly_one(store::resume(c, app_id)?, "standing-unchanged")?;
     if account::standing::suspension(c, &app.organization_id)?.is_none() {
-        store::resume_of(c, &app.organization_id, now)?;
+        resume_all_in(c, &app.organization_id)?;
+    } else {
+        changed(c);
     }
-    changed(c);
     Ok(app)
 }
 
@@ -46,10 +47,15 @@ pub fn suspend_all_in(c: &mut Change<'_>, organization_id: &str) -> Result<()> {
     Ok(())
 }
 
-/// Lets the listings of an organisation go on that were suspended with it.
+/// Lets the listings of an organisation go on that have no reason of their own to be suspended, and has those told who follow their scenarios.
 pub fn resume_all_in(c: &mut Change<'_>, organization_id: &str) -> Result<()> {
     let now = c.now;
     store::resume_of(c, organization_id, now)?;
+    // All of its scenarios, since only those that had no app are followed; by slug, so that two organisations that go on at once do not wait
+    // for each other in a ring.
+    for scenario in store::scenarios_of(c, organization_id)? {
+        follows::served(c, &scenario)?;
+    }
     changed(c);
     Ok(())
 }

@@ -398,6 +398,12 @@ pub fn resume_of(conn: &mut Conn, organization_id: &str, now: Timestamp) -> Quer
         .execute(conn)
 }
 
+/// Scenarios of the listed apps of an organisation, by slug.
+pub fn scenarios_of(conn: &mut Conn, organization_id: &str) -> QueryResult<Vec<String>> {
+    let listed = apps::organization_id.eq(organization_id).and(apps::state.eq(ListingState::Listed));
+    apps::table.filter(listed).order(apps::scenario).select(apps::scenario).distinct().load(conn)
+}
+
 /// Why a listing is suspended by itself; none where it is not, or only with its organisation.
 pub fn suspension(conn: &mut Conn, app_id: &str) -> QueryResult<Option<String>> {
     let suspended = apps::table.find(app_id).filter(apps::state.eq(ListingState::Suspended));

@@ -121,6 +121,7 @@ fn record_in(c: &mut Change<'_>, release: &Release, report: CheckReport) -> Resu
             store::keep_card(c, &release.id, card, at)?;
         }
         store::insert_report(c, release, report, now)?;
+        catalog::service::touch_in(c, &release.app_id)?;
         c.clear_pages();
     }
     c.audit("release.measured", &release.id, &detail);

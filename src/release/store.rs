@@ -180,8 +180,10 @@ pub fn insert(conn: &mut Conn, release: &Release) -> QueryResult<usize> {
     diesel::insert_into(releases::table).values(release).execute(conn)
 }
 
-/// Puts other bytes in place of those of a release that failed its check, if it still has them.
+/// Puts other bytes in place of those of a release that failed its check, if it still has them. Reports of the bytes before go: the last one
+/// would be shown for these until they are checked.
 pub fn replace(conn: &mut Conn, failed: &Release, by: &Release) -> QueryResult<usize> {
+    diesel::delete(check_reports::table.filter(check_reports::release_id.eq(&failed.id))).execute(conn)?;
     let same = releases::id.eq(&failed.id).and(releases::digest.eq(&failed.digest)).and(releases::state.eq(failed.state));
     diesel::update(releases::table.filter(same))
         .set((

@@ -367,7 +367,9 @@ async fn a_version_is_used_up_only_when_its_bytes_have_passed() {
         let checked = upload::check_upload(&app, &acme, upload_of(&corrected), None).await.unwrap();
         assert!(checked.faults.is_empty(), "{:?}", checked.faults);
         let digest = put(&app, &acme, name, "1.0.0", &image(&corrected)).await.unwrap();
-        let second = detail(&app, &acme).await.release;
+        let replaced = detail(&app, &acme).await;
+        assert!(replaced.report.is_none(), "the report of the bytes before is shown for these");
+        let second = replaced.release;
         assert_eq!((second.id.as_str(), second.state, second.digest.as_str()), (id.as_str(), ReleaseState::Checking, digest.as_str()));
         assert!(second.digest != first.digest && second.created_at >= first.created_at);
         assert_eq!(waiting_checks(&app).await, 1);

@@ -7,6 +7,7 @@ use inference::measure::Latency;
 use super::*;
 use crate::base::auth::Role;
 use crate::base::db::schema::{audit_records, jobs as jobs_table, releases};
+use crate::site::market::follow;
 use crate::testing::{self, each_backend, shop};
 
 pub fn report(median: f64) -> CheckReport {
@@ -84,6 +85,20 @@ async fn its_developer_and_the_platform_have_a_release_measured_again_a_few_time
             .await
             .unwrap();
         assert_eq!(ask(&app, &moderator, id).await.unwrap_err().code, "release-state");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn new_figures_show_on_other_replicas_too() {
+    each_backend(|app| async move {
+        let shop = shop::shop(&app).await;
+        let before = follow::refresh(&app, None).await.unwrap();
+        app.clock.advance(chrono::TimeDelta::hours(1));
+        record(&app, &shop.listing.release_id, CheckReport { passed: false, run_card: None, ..report(9.0) }).await;
+        assert_eq!(follow::refresh(&app, Some(&before)).await.unwrap(), before, "nothing was replaced");
+        record(&app, &shop.listing.release_id, report(9.0)).await;
+        assert_ne!(follow::refresh(&app, Some(&before)).await.unwrap(), before);
     })
     .await;
 }

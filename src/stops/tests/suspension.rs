@@ -5,6 +5,9 @@ use actix_web::http::Method;
 use super::{SHOWN, WHY, code, documents, input, installed, sign_in, state};
 use crate::account::{service as account, team, tokens};
 use crate::base::auth::{Actor, Role};
+use crate::base::i18n::Lang;
+use crate::base::notify::NoticeKind;
+use crate::catalog::follows::follow;
 use crate::catalog::model::PlanKind;
 use crate::fleet::service as fleet;
 use crate::stops::model::{Reach, Stop};
@@ -12,7 +15,7 @@ use crate::stops::service::{act, preview};
 use crate::testing::shop::{license, shop};
 use crate::testing::{self, PASSWORD, assert_intact, drain_jobs, each_backend, page};
 use crate::trade::model::PlaceOrder;
-use crate::{catalog, trade};
+use crate::{catalog, notice, trade};
 
 #[tokio::test]
 async fn a_suspended_listing_is_not_sold_and_what_was_bought_goes_on() {
@@ -108,6 +111,49 @@ async fn a_suspended_organisation_stands_still_and_its_buyers_go_on() {
         assert_eq!(page(&app, &Actor::Anonymous, Method::GET, &coke, "").await.0, 404);
         act(&app, &admin, Stop::ResumeOrganization, &vendor, "cleared").await.unwrap();
         assert_eq!(page(&app, &Actor::Anonymous, Method::GET, &coke, "").await.0, 200);
+        assert_intact(&app).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn who_follows_a_scenario_is_told_once_of_an_app_that_comes_back_as_its_first() {
+    each_backend(|app| async move {
+        let shop = shop(&app).await;
+        let admin = testing::platform(&app, Role::Administrator).await;
+        let (listing, vendor) = (shop.listing.app_id.as_str(), shop.vendor.organization_id().unwrap());
+        let told = async |who: &Actor| {
+            drain_jobs(&app).await;
+            let inbox = notice::service::inbox(&app, who, None).await.unwrap();
+            inbox.iter().filter(|message| message.kind == NoticeKind::ScenarioServed).count()
+        };
+        for (reader, stop, resume, id) in [
+            (&shop.operator, Stop::SuspendListing, Stop::ResumeListing, listing),
+            (&testing::operator(&app, "pit").await, Stop::SuspendOrganization, Stop::ResumeOrganization, vendor),
+        ] {
+            act(&app, &admin, stop, id, WHY).await.unwrap();
+            follow(&app, reader, "belt-foreign-object".into(), Lang::En).await.unwrap();
+            assert_eq!(told(reader).await, 0);
+            // Back, and once more before anybody was told.
+            act(&app, &admin, resume, id, "cleared").await.unwrap();
+            act(&app, &admin, stop, id, WHY).await.unwrap();
+            act(&app, &admin, resume, id, "cleared").await.unwrap();
+            assert_eq!((told(reader).await, told(&shop.operator).await), (1, 1));
+        }
+        // One that comes back hidden, or not yet since its organisation is suspended too, serves nobody.
+        let reader = testing::operator(&app, "drift").await;
+        catalog::service::set_hidden(&app, &shop.vendor, "belt".into(), true).await.unwrap();
+        act(&app, &admin, Stop::SuspendListing, listing, WHY).await.unwrap();
+        follow(&app, &reader, "belt-foreign-object".into(), Lang::En).await.unwrap();
+        act(&app, &admin, Stop::ResumeListing, listing, "cleared").await.unwrap();
+        assert_eq!((state(&app).await.as_str(), told(&reader).await), ("hidden", 0));
+        catalog::service::set_hidden(&app, &shop.vendor, "belt".into(), false).await.unwrap();
+        act(&app, &admin, Stop::SuspendListing, listing, WHY).await.unwrap();
+        act(&app, &admin, Stop::SuspendOrganization, vendor, WHY).await.unwrap();
+        act(&app, &admin, Stop::ResumeListing, listing, "cleared").await.unwrap();
+        assert_eq!((state(&app).await.as_str(), told(&reader).await), ("suspended", 0));
+        act(&app, &admin, Stop::ResumeOrganization, vendor, "cleared").await.unwrap();
+        assert_eq!(told(&reader).await, 1);
         assert_intact(&app).await;
     })
     .await;
