@@ -50,7 +50,7 @@ async fn show_team(req: &HttpRequest, app: &App, actor: &Actor, (email, role): (
         errors,
         page: page.clone(),
     };
-    Ok(once::shown(page.render_form(error, &view)?)?)
+    Ok(once::shown(page.render_form(error, &view)?, view.link.is_some())?)
 }
 
 #[derive(Deserialize)]

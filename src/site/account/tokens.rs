@@ -44,7 +44,7 @@ async fn show_tokens(
     let rows = rows.into_iter().map(|t| TokenRow::of(&page, t, now)).collect();
     let errors = error.map_or_else(FormErrors::default, |e| FormErrors::of(&page, &e));
     let view = TokensPage { page: page.clone(), tokens: rows, name, days, offered, chosen, fresh, errors };
-    Ok(once::shown(page.render_with(status, &view)?)?)
+    Ok(once::shown(page.render_with(status, &view)?, view.fresh.is_some())?)
 }
 
 async fn create_token(req: HttpRequest, app: Data<App>, actor: Actor, form: FormPairs) -> PageResult {

@@ -28,7 +28,7 @@ async fn form(req: HttpRequest, app: Data<App>, actor: Actor, id: Path<String>) 
     let link = once::read(&req, &what(&id), &actor).map(|secret| passwords::link(&app, &secret));
     let page = Page::of(&req, "reset-title");
     let view = ResetPasswordPage { page: page.clone(), id: id.into_inner(), name, email, link };
-    Ok(once::shown(page.render(&view)?)?)
+    Ok(once::shown(page.render(&view)?, view.link.is_some())?)
 }
 
 async fn issue(app: Data<App>, actor: Actor, id: Path<String>) -> PageResult {

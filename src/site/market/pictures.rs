@@ -37,19 +37,21 @@ pub fn configure(cfg: &mut ServiceConfig) {
 /// A picture of a listing. Its address holds its digest, so the content never changes.
 async fn picture(req: HttpRequest, app: Data<App>, actor: Actor, path: Path<(String, String, String)>) -> PageResult {
     let (vendor, slug, digest) = path.into_inner();
-    Ok(picture_response(&req, find_picture(&app, &actor, vendor, slug, digest).await?))
+    let found = find_picture(&app, &actor, vendor, slug, digest.clone()).await?;
+    Ok(picture_response(&req, &digest, found))
 }
 
 async fn small_picture(req: HttpRequest, app: Data<App>, actor: Actor, path: Path<(String, String, String)>) -> PageResult {
     let (vendor, slug, digest) = path.into_inner();
-    Ok(picture_response(&req, small(&app, &actor, vendor, slug, digest).await?))
+    let tag = format!("{digest}-small");
+    Ok(picture_response(&req, &tag, small(&app, &actor, vendor, slug, digest).await?))
 }
 
-fn picture_response(req: &HttpRequest, picture: Picture) -> HttpResponse {
+/// The tag is made of the address's digest: what was found by it has it, and a small copy is made of nothing else.
+fn picture_response(req: &HttpRequest, tag: &str, picture: Picture) -> HttpResponse {
     let scope = if picture.public { "public" } else { "private" };
     let keep = format!("{scope}, max-age=31536000, immutable");
-    let digest = Digest::of(&picture.bytes);
-    Whole { kind: picture.kind, keep: &keep, tag: digest.as_str(), bytes: picture.bytes.into() }.answer(req)
+    Whole { kind: picture.kind, keep: &keep, tag, bytes: picture.bytes.into() }.answer(req)
 }
 
 /// A picture as it is sent.
@@ -255,11 +257,12 @@ const QUALITY: u8 = 82;
 
 #[cfg(test)]
 mod tests {
+    use actix_web::http::Method;
     use futures_util::FutureExt as _;
 
     use super::*;
-    use crate::testing::each_backend;
     use crate::testing::shop::shop;
+    use crate::testing::{self, each_backend};
 
     #[test]
     fn the_small_copies_made_last_are_kept() {
@@ -295,6 +298,21 @@ mod tests {
             let made = ask().await.unwrap();
             let whole = find_picture(&app, &Actor::Anonymous, "acme".into(), "belt".into(), digest.clone()).await.unwrap();
             assert!(made.bytes.len() <= whole.bytes.len());
+        })
+        .await;
+    }
+
+    #[tokio::test]
+    async fn a_picture_and_its_small_copy_have_tags_of_their_address() {
+        each_backend(|app| async move {
+            shop(&app).await;
+            let row = app.db.read(|conn| Ok(catalog::service::find_by_slugs(conn, "acme", "belt")?)).await.unwrap().unwrap();
+            let digest = row.cover_digest.unwrap();
+            for (end, tag) in [("", format!("\"{digest}\"")), ("/small", format!("\"{digest}-small\""))] {
+                let path = format!("/media/acme/belt/{digest}{end}");
+                let answer = testing::answer(&app, &Actor::Anonymous, Method::GET, &path, "", None).await;
+                assert_eq!((answer.status().as_u16(), answer.headers().get("etag").unwrap().to_str().unwrap()), (200, tag.as_str()));
+            }
         })
         .await;
     }

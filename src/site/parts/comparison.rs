@@ -51,11 +51,6 @@ pub struct FigureRow {
 impl ComparisonView {
     /// The view of a difference between the versions `from` and `to`.
     pub fn of(page: &Page, from: &str, to: &str, difference: &Difference) -> Self {
-        let flagged = |kind: Measure| match kind {
-            Measure::Median | Measure::P95 => difference.flags.contains(&Flag::Slower),
-            Measure::Accuracy => difference.flags.contains(&Flag::LessAccurate),
-            _ => false,
-        };
         let told = |kind: Measure, value: f64, (labelled, total): (u32, usize)| match kind {
             Measure::Accuracy => format!("{} · {}", percent(value), page.t2("card-labelled", "n", labelled, "total", total)),
             _ => measured(page, kind, value),
@@ -65,7 +60,7 @@ impl ComparisonView {
             before: told(figure.kind, figure.before, difference.samples.0),
             after: told(figure.kind, figure.after, difference.samples.1),
             change: if figure.noise { page.t("difference-noise") } else { changed(*figure) },
-            flagged: flagged(figure.kind) && !figure.noise,
+            flagged: is_flagged(figure, &difference.flags),
         };
         let mut notes = Vec::new();
         if difference.files_total.is_none() {
@@ -96,6 +91,17 @@ impl ComparisonView {
     }
 }
 
+/// Whether a moderator should look at a figure twice. Of the times only one that has grown: the flag says that one of the two has, and the
+/// other may have fallen.
+fn is_flagged(figure: &Figure, flags: &[Flag]) -> bool {
+    let flag = match figure.kind {
+        Measure::Median | Measure::P95 if figure.after > figure.before => Flag::Slower,
+        Measure::Accuracy => Flag::LessAccurate,
+        _ => return false,
+    };
+    !figure.noise && flags.contains(&flag)
+}
+
 /// Latencies of both versions side by side.
 fn latencies(page: &Page, from: &str, to: &str, difference: &Difference) -> Option<Plot> {
     let times = |f: &&Figure| matches!(f.kind, Measure::Median | Measure::P95 | Measure::P99);
@@ -116,5 +122,25 @@ fn changed(figure: Figure) -> String {
         (Measure::Accuracy, _) => format!("{:+.1}", (figure.after - figure.before) * 100.0),
         (_, Some(change)) => format!("{:+.0} %", change * 100.0),
         (_, None) => String::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_the_times_of_a_slower_version_those_that_have_grown_are_flagged() {
+        let flagged =
+            |kind: Measure, before: f64, after: f64, noise: bool, flags: &[Flag]| is_flagged(&Figure { kind, before, after, noise }, flags);
+        let slower = [Flag::Slower];
+        assert!(flagged(Measure::Median, 10.0, 13.0, false, &slower) && flagged(Measure::P95, 10.0, 13.0, false, &slower));
+        assert!(!flagged(Measure::Median, 10.0, 7.0, false, &slower), "the other one is slower");
+        assert!(!flagged(Measure::P95, 10.0, 13.0, true, &slower), "noise");
+        assert!(!flagged(Measure::P95, 10.0, 13.0, false, &[Flag::LessAccurate]), "not by so much that it counts");
+        assert!(!flagged(Measure::Load, 10.0, 13.0, false, &slower));
+        assert!(
+            flagged(Measure::Accuracy, 0.9, 0.5, false, &[Flag::LessAccurate]) && !flagged(Measure::Accuracy, 0.9, 0.5, false, &slower)
+        );
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! The answer to a form is a redirect, so that reloading repeats nothing; the secret is stored nowhere but as a hash, and must not be in an
 //! address. It therefore travels in a cookie that scripts cannot read, that lasts a minute, and that the page showing the secret deletes.
-//! The cookie discloses nothing new: the browser gets the secret in any case.
+//! The cookie discloses nothing new: the browser gets the secret in any case. There is one: of two secrets made before either is shown, the
+//! later one stays.
 
 use actix_web::{HttpRequest, HttpResponse};
 
@@ -16,7 +17,7 @@ const COOKIE: &str = "__Host-once";
 /// Time for the redirect, in seconds.
 const SECONDS: i64 = 60;
 
-/// The redirect to the page that shows the secret.
+/// The redirect to the page that shows the secret. `what` names that page alone, so that another one neither shows the secret nor deletes it.
 pub fn see(path: &str, what: &str, actor: &Actor, secret: &str) -> Result<HttpResponse> {
     let value = format!("{what}:{}:{secret}", actor.person()?.user_id);
     with(see_other(path), &cookies::private(COOKIE, value, SECONDS))
@@ -32,9 +33,9 @@ pub fn read(req: &HttpRequest, what: &str, actor: &Actor) -> Option<String> {
     (theirs && fits).then(|| secret.to_owned())
 }
 
-/// Deletes the cookie with the page that shows the secret.
-pub fn shown(response: HttpResponse) -> Result<HttpResponse> {
-    with(response, &cookies::expired(COOKIE))
+/// Deletes the cookie with the page that shows the secret. Where the page has none to show, the cookie may be another page's, and stays.
+pub fn shown(response: HttpResponse, shows: bool) -> Result<HttpResponse> {
+    if shows { with(response, &cookies::expired(COOKIE)) } else { Ok(response) }
 }
 
 fn with(mut response: HttpResponse, cookie: &actix_web::cookie::Cookie<'_>) -> Result<HttpResponse> {

@@ -1,8 +1,8 @@
 //! Webhooks, the same pages in the consoles of developers (`/vendor/webhooks`) and mines (`/mine/webhooks`).
 
-use actix_web::HttpRequest;
 use actix_web::http::StatusCode;
 use actix_web::web::{Data, Path, Query};
+use actix_web::{HttpRequest, HttpResponse};
 use askama::Template;
 use serde::Deserialize;
 
@@ -165,12 +165,17 @@ pub async fn create<const VENDOR: bool>(req: HttpRequest, app: Data<App>, actor:
     side::<VENDOR>(&actor)?;
     let kinds: Vec<&str> = form.all("kinds").collect();
     match form_result(service::create(&app, &actor, form.get("url"), &kinds).await)? {
-        Ok((id, secret)) => Ok(once::see(&format!("{}/{id}", base::<VENDOR>()), "webhook", &actor, &secret)?),
+        Ok((id, secret)) => Ok(see_secret::<VENDOR>(&id, &actor, &secret)?),
         Err(e) => {
             let chosen = kinds.iter().map(|word| (*word).to_owned()).collect();
             show_list::<VENDOR>(&req, &app, &actor, form.get("url").to_owned(), Some(chosen), Some(e)).await
         }
     }
+}
+
+/// To the webhook, whose page shows the secret; it goes by the id, so that the page of no other one does.
+fn see_secret<const VENDOR: bool>(id: &str, actor: &Actor, secret: &str) -> Result<HttpResponse> {
+    once::see(&format!("{}/{id}", base::<VENDOR>()), id, actor, secret)
 }
 
 pub async fn show<const VENDOR: bool>(
@@ -190,7 +195,7 @@ pub async fn show<const VENDOR: bool>(
     let view = WebhookPage {
         vendor: VENDOR,
         base,
-        fresh: once::read(&req, "webhook", &actor),
+        fresh: once::read(&req, &found.webhook.id, &actor),
         both_until: both.map(|until| page.datetime(&until)),
         waiting: found.waiting,
         log: found.log.into_iter().map(|line| DeliveryRow::of(&page, line)).collect(),
@@ -199,13 +204,13 @@ pub async fn show<const VENDOR: bool>(
         row,
         page: page.clone(),
     };
-    Ok(once::shown(page.render_with(StatusCode::OK, &view)?)?)
+    Ok(once::shown(page.render_with(StatusCode::OK, &view)?, view.fresh.is_some())?)
 }
 
 pub async fn renew<const VENDOR: bool>(app: Data<App>, actor: Actor, id: Path<String>) -> PageResult {
     side::<VENDOR>(&actor)?;
     let secret = service::renew_secret(&app, &actor, &id).await?;
-    Ok(once::see(&format!("{}/{id}", base::<VENDOR>()), "webhook", &actor, &secret)?)
+    Ok(see_secret::<VENDOR>(&id, &actor, &secret)?)
 }
 
 /// Back to the webhook, with what was done or why it was not.
@@ -244,4 +249,39 @@ pub async fn remove<const VENDOR: bool>(app: Data<App>, actor: Actor, id: Path<S
     side::<VENDOR>(&actor)?;
     service::remove(&app, &actor, &id).await?;
     Ok(see_other_with(base::<VENDOR>(), "success", "webhook-removed", &[]))
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::body::to_bytes;
+    use actix_web::cookie::Cookie;
+    use actix_web::http::Method;
+
+    use super::*;
+    use crate::testing::{self, answer, each_backend};
+
+    /// Makes a webhook; the address of its page, and the cookie with its secret.
+    async fn made(app: &App, owner: &Actor, host: &str) -> (String, Cookie<'static>) {
+        let form = format!("url=https%3A%2F%2F{host}%2F&kinds=alarm.raised");
+        let response = answer(app, owner, Method::POST, "/mine/webhooks", &form, None).await;
+        let address = response.headers().get("location").unwrap().to_str().unwrap().to_owned();
+        (address, response.cookies().next().unwrap().into_owned())
+    }
+
+    #[tokio::test]
+    async fn a_secret_is_shown_on_the_page_of_its_webhook_alone_and_waits_for_that() {
+        each_backend(|app| async move {
+            let owner = testing::operator(&app, "mine").await;
+            let (first, _) = made(&app, &owner, "a.example").await;
+            let (second, cookie) = made(&app, &owner, "b.example").await;
+            // Both were made before a page was shown: the browser has the later cookie.
+            for (address, shows) in [(&first, false), (&second, true)] {
+                let response = answer(&app, &owner, Method::GET, address, "", Some(cookie.clone())).await;
+                assert_eq!(response.cookies().next().is_some(), shows, "{address}: only the page that shows it deletes it");
+                let body = to_bytes(response.into_body()).await.unwrap_or_default();
+                assert_eq!(String::from_utf8_lossy(&body).contains("whsec_"), shows, "{address}");
+            }
+        })
+        .await;
+    }
 }
