@@ -162,22 +162,13 @@ pub enum Quiet {
 }
 
 impl Quiet {
-    /// Keeps others away until the guard is dropped; whether that went.
-    fn begin(&self) -> (bool, Option<Together<'_>>) {
+    /// Keeps others away until this is dropped, for little comes after what is measured; whether that went.
+    fn begin(&self) -> bool {
         match self {
-            Self::Kept => (true, None),
-            Self::Turns(turns) => (turns.alone(), Some(Together(turns))),
-            Self::Unknown => (false, None),
+            Self::Kept => true,
+            Self::Turns(turns) => turns.alone(),
+            Self::Unknown => false,
         }
-    }
-}
-
-/// Lets others work again when it is dropped.
-struct Together<'a>(&'a Turns);
-
-impl Drop for Together<'_> {
-    fn drop(&mut self) {
-        self.0.together();
     }
 }
 
@@ -250,7 +241,7 @@ fn all_steps(
     let odd_inputs = check.step("odd-input", |_| probe::odd_inputs(app.session_mut(), &input))?;
     // The peak is read before anything is loaded a second time, and before the times of many runs are kept.
     let (high_water, resident) = (memory("VmHWM:"), memory("VmRSS:"));
-    let (alone, others) = quiet.begin();
+    let alone = quiet.begin();
     let (times, load_ms) = check.step("latency", |report| {
         let times = measure::times(&mut app, options.iterations, alone)?;
         note_times(report, &times);
@@ -261,7 +252,6 @@ fn all_steps(
         let two_threads = measure::per_second(&mut second, times.samples.len(), options.throughput_time())?;
         Ok(Throughput { one_thread: times.per_second, two_threads })
     })?;
-    drop(others);
     let peak_memory_bytes = check.step("memory", |_| {
         let peak = high_water;
         let own = if pictures_peak == Some(peak) { resident } else { peak };

@@ -297,16 +297,10 @@ impl Turns {
         Some(turns)
     }
 
-    /// Waits until nobody else works, and keeps others away; whether it came to that.
+    /// Waits until nobody else works, and keeps others away until this is dropped; whether it came to that.
     pub fn alone(&self) -> bool {
         // Given back first: of two who wait for each other to end neither would get it.
         self.0.unlock().is_ok() && self.patiently(File::try_lock)
-    }
-
-    /// Lets others work again.
-    pub fn together(&self) {
-        let _ = self.0.unlock();
-        self.patiently(File::try_lock_shared);
     }
 
     fn patiently(&self, lock: impl Fn(&File) -> std::result::Result<(), TryLockError>) -> bool {
@@ -398,7 +392,7 @@ mod tests {
         let (a, waited) = waits.join().unwrap();
         assert!(waited >= Duration::from_millis(90), "{waited:?}");
         assert!(matches!(other.try_lock_shared(), Err(TryLockError::WouldBlock)));
-        a.together();
+        drop(a);
         other.try_lock_shared().unwrap();
         std::fs::remove_file(&path).unwrap();
         assert!(Turns::join(&path).is_none());
