@@ -27,16 +27,12 @@ fn demo_app(name: &str) -> PathBuf {
 
 /// Types into the field of a name.
 async fn put(browser: &Browser, name: &str, value: &str) -> Result<()> {
-    let field = browser.client.find(fantoccini::Locator::Css(&format!("main form input[name={name}]"))).await?;
-    field.clear().await?;
-    field.send_keys(value).await?;
-    Ok(())
+    browser.put(&format!("main form input[name={name}]"), value).await
 }
 
 /// Chooses the kind of organisation.
 async fn choose(browser: &Browser, kind: &str) -> Result<()> {
-    browser.client.find(fantoccini::Locator::Css(&format!("input[name=kind][value={kind}]"))).await?.click().await?;
-    Ok(())
+    browser.press(&format!("input[name=kind][value={kind}]")).await
 }
 
 async fn sign_in(browser: &Browser, email: &str) -> Result<()> {
@@ -45,7 +41,7 @@ async fn sign_in(browser: &Browser, email: &str) -> Result<()> {
     put(browser, "email", email).await?;
     put(browser, "password", PASSWORD).await?;
     // The header has a link of the same name; the button is in the form.
-    browser.client.find(fantoccini::Locator::Css("form[action='/sign-in'] button[type=submit]")).await?.click().await?;
+    browser.press("form[action='/sign-in'] button[type=submit]").await?;
     browser.wait("the console", Duration::from_secs(15), async |b| Ok(!b.path().await?.starts_with("/sign-in"))).await
 }
 
@@ -56,7 +52,7 @@ async fn agree(browser: &Browser) -> Result<()> {
             Ok(b.client.find(fantoccini::Locator::Css("dialog#confirm[open]")).await.is_ok())
         })
         .await?;
-    Ok(browser.client.find(fantoccini::Locator::Css("dialog#confirm [data-confirm-ok]")).await?.click().await?)
+    browser.press("dialog#confirm [data-confirm-ok]").await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -77,7 +73,7 @@ async fn from_a_folder_to_an_alarm() -> Result<()> {
     put(&browser, "name", "Ada").await?;
     put(&browser, "email", "ada@acme.example").await?;
     put(&browser, "password", PASSWORD).await?;
-    browser.client.find(fantoccini::Locator::Css("form[action='/sign-up'] button[type=submit]")).await?.click().await?;
+    browser.press("form[action='/sign-up'] button[type=submit]").await?;
     browser.wait_path("/vendor").await?;
     browser.goto("/vendor/apps/new").await?;
     browser.upload("#upload-folder", &[&demo_app("coke-quality")]).await?;
@@ -86,7 +82,7 @@ async fn from_a_folder_to_an_alarm() -> Result<()> {
             Ok(b.client.find(fantoccini::Locator::Css("[data-upload-start]")).await?.is_enabled().await?)
         })
         .await?;
-    browser.client.find(fantoccini::Locator::Css("[data-upload-start]")).await?.click().await?;
+    browser.press("[data-upload-start]").await?;
     browser.wait_path("/vendor/apps/coke-quality/releases/").await?;
     browser.wait("the automatic check", Duration::from_secs(90), async |b| Ok(b.text().await?.contains("Submit for review"))).await?;
     browser.click_text("Submit for review").await?;
@@ -102,7 +98,7 @@ async fn from_a_folder_to_an_alarm() -> Result<()> {
     // A moderator approves.
     sign_in(&browser, "moderator@platform.example").await?;
     browser.goto("/admin/queue").await?;
-    browser.client.find(fantoccini::Locator::Css("a[href^='/admin/cases/']")).await?.click().await?;
+    browser.press("a[href^='/admin/cases/']").await?;
     browser.wait_path("/admin/cases/").await?;
     browser.click_text("Approve").await?;
     agree(&browser).await?;
@@ -117,7 +113,7 @@ async fn from_a_folder_to_an_alarm() -> Result<()> {
     put(&browser, "name", "Bo").await?;
     put(&browser, "email", "bo@north.example").await?;
     put(&browser, "password", PASSWORD).await?;
-    browser.client.find(fantoccini::Locator::Css("form[action='/sign-up'] button[type=submit]")).await?.click().await?;
+    browser.press("form[action='/sign-up'] button[type=submit]").await?;
     browser.wait_path("/mine").await?;
     browser
         .wait("the listing in the catalogue", Duration::from_secs(10), async |b| {
@@ -126,12 +122,10 @@ async fn from_a_folder_to_an_alarm() -> Result<()> {
         })
         .await?;
     browser.goto("/apps/acme/coke-quality").await?;
-    browser.client.find(fantoccini::Locator::Css("a[href*='/order?plan=']")).await?.click().await?;
+    browser.press("a[href*='/order?plan=']").await?;
     browser.wait_path("/apps/acme/coke-quality/order").await?;
-    let nodes = browser.client.find(fantoccini::Locator::Css("input[name=nodes]")).await?;
-    nodes.clear().await?;
-    nodes.send_keys("2").await?;
-    browser.client.find(fantoccini::Locator::Css("main form button[type=submit]")).await?.click().await?;
+    browser.put("input[name=nodes]", "2").await?;
+    browser.press("main form button[type=submit]").await?;
     browser.wait_path("/mine/orders/").await?;
     let order = browser.path().await?;
     browser.wait_text("2,560.00").await?;
@@ -146,9 +140,7 @@ async fn from_a_folder_to_an_alarm() -> Result<()> {
     sign_in(&browser, "finance@platform.example").await?;
     browser.goto("/admin/payments?q=2,560.00").await?;
     for (name, value) in [("amount", "2,560.00"), ("bank_serial", "ICBC-1"), ("payer", "North Mine")] {
-        let field = browser.client.find(fantoccini::Locator::Css(&format!("input[name={name}]"))).await?;
-        field.clear().await?;
-        field.send_keys(value).await?;
+        browser.put(&format!("input[name={name}]"), value).await?;
     }
     browser.client.find(fantoccini::Locator::Css("input[name=bank_serial]")).await?.send_keys("\u{e007}").await?;
     // Asked once, with what was typed.
@@ -164,10 +156,10 @@ async fn from_a_folder_to_an_alarm() -> Result<()> {
         })
         .await?;
     browser.goto("/mine/sites").await?;
-    browser.client.find(fantoccini::Locator::Css("main input[name=name]")).await?.send_keys("Shaft 1\u{e007}").await?;
+    browser.put("main input[name=name]", "Shaft 1\u{e007}").await?;
     browser.wait_text("Shaft 1").await?;
     browser.goto("/mine/nodes/new").await?;
-    browser.client.find(fantoccini::Locator::Css("main input[name=name]")).await?.send_keys("n1\u{e007}").await?;
+    browser.put("main input[name=name]", "n1\u{e007}").await?;
     browser.wait_text("pithead-edge enroll").await?;
     let page = browser.client.source().await?;
     let command = page
@@ -215,16 +207,16 @@ async fn from_a_folder_to_an_alarm() -> Result<()> {
         if browser.path().await?.starts_with("/mine/deploy/preview") {
             browser.client.back().await?;
             browser.wait("the parameters", Duration::from_secs(10), async |b| Ok(b.path().await?.contains("step=parameters"))).await?;
-            browser.client.find(fantoccini::Locator::Css("main .btn-primary")).await?.click().await?;
+            browser.press("main .btn-primary").await?;
             browser.wait_path("/mine/deploy/preview").await?;
         }
         let before = browser.client.source().await?;
-        browser.client.find(fantoccini::Locator::Css("main .btn-primary")).await?.click().await?;
+        browser.press("main .btn-primary").await?;
         browser.wait("the next step", Duration::from_secs(10), async |b| Ok(b.client.source().await? != before)).await?;
     }
     browser.goto("/mine").await?;
     browser.goto("/mine/deployments").await?;
-    browser.client.find(fantoccini::Locator::Css("main a[href^='/mine/deployments/dep']")).await?.click().await?;
+    browser.press("main a[href^='/mine/deployments/dep']").await?;
     browser
         .wait("the app to be running", Duration::from_mins(1), async |b| {
             Ok(b.client.find(fantoccini::Locator::Css("main .badge.state-installed")).await.is_ok())

@@ -89,9 +89,9 @@ async fn sign_in(browser: &Browser, email: &str) -> Result<()> {
 /// Fills in the sign-in form that is shown, and presses its button.
 async fn enter(browser: &Browser, email: &str) -> Result<()> {
     for (name, value) in [("email", email), ("password", PASSWORD)] {
-        browser.client.find(Locator::Css(&format!("main input[name={name}]"))).await?.send_keys(value).await?;
+        browser.put(&format!("main input[name={name}]"), value).await?;
     }
-    browser.client.find(Locator::Css("form[action='/sign-in'] button[type=submit]")).await?.click().await?;
+    browser.press("form[action='/sign-in'] button[type=submit]").await?;
     Ok(())
 }
 
@@ -102,7 +102,7 @@ async fn sign_out(browser: &Browser) -> Result<()> {
 
 async fn add_site(browser: &Browser, name: &str) -> Result<()> {
     browser.goto("/mine/sites").await?;
-    browser.client.find(Locator::Css("main input[name=name]")).await?.send_keys(&format!("{name}\u{e007}")).await?;
+    browser.put("main input[name=name]", &format!("{name}\u{e007}")).await?;
     browser.wait_text(&format!("{name} was added")).await
 }
 
@@ -169,7 +169,7 @@ async fn a_page_that_stands_open_says_when_it_is_not_true_any_more() -> Result<(
     browser.wait("no band", Duration::from_secs(15), async |b| Ok(band(b).await?.is_empty())).await?;
     let same = browser.client.execute("return window.same === true", vec![]).await?;
     anyhow::ensure!(same.as_bool() == Some(true), "the page was loaded anew");
-    browser.client.find(Locator::Css("main input[name=name]")).await?.send_keys("Shaft 8\u{e007}").await?;
+    browser.put("main input[name=name]", "Shaft 8\u{e007}").await?;
     browser.wait_text("Shaft 8").await
 }
 
@@ -216,11 +216,11 @@ async fn nothing_typed_is_lost_by_a_session_a_language_or_an_upload() -> Result<
     browser.goto("/mine").await?;
     sign_out(&browser).await?;
     browser.client.switch_to_window(form.clone()).await?;
-    browser.client.find(Locator::Css("form[action='/mine/sites'] button")).await?.click().await?;
+    browser.press("form[action='/mine/sites'] button").await?;
     browser.wait_text("Nothing was sent yet").await?;
     enter(&browser, &miner).await?;
     browser.wait_text("You are signed in again").await?;
-    browser.client.find(Locator::Css("form[action='/mine/sites'] button")).await?.click().await?;
+    browser.press("form[action='/mine/sites'] button").await?;
     browser.wait_path("/mine/sites").await?;
     browser.wait_text("Shaft 3").await?;
 
@@ -230,7 +230,7 @@ async fn nothing_typed_is_lost_by_a_session_a_language_or_an_upload() -> Result<
     speaks(&browser, "zh-CN").await?;
     anyhow::ensure!(browser.path().await? == "/mine/alarms?level=critical", "{}", browser.path().await?);
     browser.goto("/mine/sites").await?;
-    browser.client.find(Locator::Css("main input[name=name]")).await?.send_keys("井口 4").await?;
+    browser.put("main input[name=name]", "井口 4").await?;
     browser.click_text("English").await?;
     speaks(&browser, "en").await?;
     let typed = browser.client.find(Locator::Css("main input[name=name]")).await?.prop("value").await?;

@@ -106,13 +106,13 @@ impl Browser {
         let xpath = format!(
             "//*[({PRESSABLE}) and (normalize-space(.)={wanted} or @aria-label={wanted})] | //input[@type='submit' and @value={wanted}]"
         );
-        self.act(&format!("something to press that says “{text}”"), &xpath, async |element| element.click().await).await
+        self.act(&format!("something to press that says “{text}”"), Locator::XPath(&xpath), async |element| element.click().await).await
     }
 
     /// Fills the field with this label. A text field is emptied first; of a choice, the option with the text `value` is taken.
     pub async fn fill(&self, label: &str, value: &str) -> Result<()> {
         let what = format!("a field labelled “{label}”");
-        self.act(&what, &field(label), async |element| {
+        self.act(&what, Locator::XPath(&field(label)), async |element| {
             if element.tag_name().await? == "select" {
                 return element.select_by_label(value).await;
             }
@@ -131,7 +131,7 @@ impl Browser {
 
     /// Sets the checkbox or radio button with this label.
     pub async fn tick(&self, label: &str, on: bool) -> Result<()> {
-        self.act(&format!("a checkbox labelled “{label}”"), &field(label), async |element| {
+        self.act(&format!("a checkbox labelled “{label}”"), Locator::XPath(&field(label)), async |element| {
             if element.is_selected().await? == on { Ok(()) } else { element.click().await }
         })
         .await
@@ -196,11 +196,30 @@ impl Browser {
         Ok(self.client.delete_all_cookies().await?)
     }
 
-    /// Does something with the first visible element of `xpath`; again while the page changes under it.
-    async fn act(&self, what: &str, xpath: &str, action: impl AsyncFn(Element) -> Result<(), fantoccini::error::CmdError>) -> Result<()> {
+    /// Presses what a selector (CSS) finds.
+    pub async fn press(&self, selector: &str) -> Result<()> {
+        self.act(selector, Locator::Css(selector), async |element| element.click().await).await
+    }
+
+    /// Types into the field that a selector (CSS) finds, in the place of what is in it.
+    pub async fn put(&self, selector: &str, value: &str) -> Result<()> {
+        self.act(selector, Locator::Css(selector), async |element| {
+            element.clear().await?;
+            element.send_keys(value).await
+        })
+        .await
+    }
+
+    /// Does something with the first visible element that is found; again while the page changes under it.
+    async fn act(
+        &self,
+        what: &str,
+        at: Locator<'_>,
+        action: impl AsyncFn(Element) -> Result<(), fantoccini::error::CmdError>,
+    ) -> Result<()> {
         let end = Instant::now() + LIMIT;
         loop {
-            let tried = match self.visible(xpath).await {
+            let tried = match self.visible(at).await {
                 Ok(Some(element)) => action(element).await.map(|()| true),
                 Ok(None) => Ok(false),
                 Err(error) => Err(error),
@@ -216,8 +235,8 @@ impl Browser {
     }
 
     /// The first visible element, or else the first one (a styled checkbox hides its input).
-    async fn visible(&self, xpath: &str) -> Result<Option<Element>, fantoccini::error::CmdError> {
-        let mut found = self.client.find_all(Locator::XPath(xpath)).await?;
+    async fn visible(&self, at: Locator<'_>) -> Result<Option<Element>, fantoccini::error::CmdError> {
+        let mut found = self.client.find_all(at).await?;
         for (index, element) in found.iter().enumerate() {
             if element.is_displayed().await? {
                 return Ok(Some(found.swap_remove(index)));
