@@ -33,7 +33,7 @@ use crate::base::pki::keys::RoleKey;
 const EVERY: Duration = Duration::from_secs(10);
 /// Media type of what is signed.
 const TYPE: &str = "application/vnd.pithead.audit-seal+json";
-/// Seals that are read at once.
+/// Rows of the log that are read at once.
 pub const PAGE: i64 = 1000;
 
 /// What a seal says, and what is signed: the JSON of it, fields in this order.

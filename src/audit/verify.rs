@@ -6,14 +6,11 @@ use chrono::TimeDelta;
 
 use super::model::{ChainVerdict, GENESIS, Record, fault};
 use super::note::Note;
-use super::seal::Statement;
+use super::seal::{PAGE, Statement};
 use super::{seal, store};
 use crate::base::config::MIN_LOG_DAYS;
 use crate::base::db::{Conn, Timestamp};
 use crate::base::error::Result;
-
-/// Rows read at once.
-const PAGE: i64 = 1000;
 
 /// What is known of the log outside the database. Read before the database, which goes on meanwhile.
 #[derive(Debug)]
