@@ -28,6 +28,7 @@ error-precondition-failed = What is to be changed is not what the request expect
 error-grant-invalid = The token form lacks { $field }, or does not know its value: grant_type is password or refresh_token
 error-service-unknown = The token service name is not ours
 error-storage-unavailable = The store of files does not answer. Please try again shortly
+error-artifact-type-reserved = Only the platform attaches artifacts of the type { $type }; a signature of your own is made by pithead sign of the same version as the platform
 error-quota-exceeded = The store is full: { $used } of { $limit } MiB are used. Remove old versions, or ask the platform for more
 error-blob-collected = Two stores of the same file met. Please try again
 error-release-content-gone = The content of this release was deleted. Upload a new version

@@ -28,6 +28,7 @@ error-precondition-failed = 要更改的内容与请求的条件（If-Match、If
 error-grant-invalid = 令牌表单缺少 { $field } 或取值无效：grant_type 只能是 password 或 refresh_token
 error-service-unknown = 令牌服务名不正确
 error-storage-unavailable = 文件存储暂时没有响应，请稍后重试
+error-artifact-type-reserved = 只有平台可以附加 { $type } 类型的制品；请用与平台同版本的 pithead sign 制作您自己的签名
 error-quota-exceeded = 存储空间已满：已用 { $used } / { $limit } MiB。请删除旧版本，或联系平台扩容
 error-blob-collected = 同一文件正在被整理，请重试
 error-release-content-gone = 该版本的内容已被删除，请上传新版本

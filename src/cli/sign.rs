@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use app_package::digest::Digest;
 use app_package::evidence::VendorStatement;
 use app_package::keys::{self, KeySet};
-use app_package::oci::{ARTIFACT_TYPE, Descriptor, EMPTY_BYTES, ImageManifest, MANIFEST_TYPE, signature_manifest};
+use app_package::oci::{ARTIFACT_TYPE, Descriptor, EMPTY_BYTES, ImageManifest, MANIFEST_TYPE, VENDOR_SIGNATURE_TYPE, signature_manifest};
 use app_package::public_key;
 use clap::Args;
 use ed25519_dalek::SigningKey;
@@ -158,7 +158,7 @@ pub async fn attach(
     let repository = format!("{vendor}/{app}");
     let statement = VendorStatement { digest: subject.digest.clone(), vendor, app, version: version.clone() };
     let envelope = statement.sign(&key.kid, &key.signing).to_bytes();
-    let manifest = signature_manifest(subject, &envelope);
+    let manifest = signature_manifest(VENDOR_SIGNATURE_TYPE, subject, &envelope);
     let mut progress = Progress::new(envelope.len() as u64, false).briefly();
     for bytes in [EMPTY_BYTES.to_vec(), envelope] {
         let (digest, size) = (Digest::of(&bytes), bytes.len() as u64);

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use app_package::digest::Digest;
-use app_package::oci::{MANIFEST_TYPE, SIGNATURE_TYPE};
+use app_package::oci::{MANIFEST_TYPE, SIGNATURE_TYPE, VENDOR_SIGNATURE_TYPE};
 use bytes::Bytes;
 use serde_json::json;
 
@@ -251,13 +251,17 @@ impl Push {
 /// Takes a manifest with its tags into a repository, which is held until the transaction ends. The caller has looked at the quota.
 ///
 /// # Errors
-/// `manifest-blob-unknown`, `precondition-failed`, `size-invalid`, `tag-immutable`, `too-many-manifests`, `too-many-referrers`, `too-many-tags`.
+/// `artifact-type-reserved`: a signature that only the platform makes; `manifest-blob-unknown`, `precondition-failed`, `size-invalid`,
+/// `tag-immutable`, `too-many-manifests`, `too-many-referrers`, `too-many-tags`.
 pub fn push_in(c: &mut Change<'_>, repository: &Repository, push: &Push) -> Result<()> {
     let now = c.now;
     // Hold the repository: what is counted below is all there is, and nobody deletes the manifest while it becomes a release.
     dialect::hold(c, dialect::Row::Repository(&repository.id))?;
     push.expected.check(named_in(c, &repository.id, &push.reference)?.as_deref())?;
     if store::known_manifests(c, &repository.id, &[push.digest.as_str()])?.is_empty() {
+        if push.artifact_type() == Some(SIGNATURE_TYPE) {
+            return Err(Error::forbidden("artifact-type-reserved").arg("type", SIGNATURE_TYPE));
+        }
         require_room(c, &repository.id, push.subject())?;
     }
     let stored = insert(c, &repository.id, push, Visibility::Private, now)?;
@@ -273,7 +277,7 @@ pub fn push_in(c: &mut Change<'_>, repository: &Repository, push: &Push) -> Resu
     let detail = json!({"repository": repository.name, "digest": push.digest, "tags": set, "artifact_type": push.artifact_type()});
     c.audit("manifest.pushed", &repository.id, &detail);
     // Listings show signatures: clear the page cache. Other replicas clear theirs at the next change of the catalogue.
-    if push.artifact_type() == Some(SIGNATURE_TYPE) && push.subject().is_some() {
+    if push.artifact_type() == Some(VENDOR_SIGNATURE_TYPE) && push.subject().is_some() {
         c.clear_pages();
     }
     Ok(())

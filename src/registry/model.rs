@@ -4,7 +4,7 @@ use std::fmt;
 
 use app_package::digest::Digest;
 use app_package::dsse::IN_TOTO_TYPE;
-use app_package::oci::{ARTIFACT_TYPE, DOCKER_LIST_TYPE, DSSE_TYPE, INDEX_TYPE, SIGNATURE_TYPE};
+use app_package::oci::{ARTIFACT_TYPE, DOCKER_LIST_TYPE, DSSE_TYPE, INDEX_TYPE, SIGNATURE_TYPE, VENDOR_SIGNATURE_TYPE};
 use diesel::prelude::*;
 
 use crate::base::db::{Timestamp, schema};
@@ -202,7 +202,7 @@ impl Upload {
 pub fn type_word(artifact_type: &str) -> &'static str {
     match artifact_type {
         ARTIFACT_TYPE => "app",
-        SIGNATURE_TYPE => "signature",
+        SIGNATURE_TYPE | VENDOR_SIGNATURE_TYPE => "signature",
         "application/spdx+json" | "text/spdx" => "spdx",
         "application/vnd.cyclonedx+json" | "application/vnd.cyclonedx+xml" => "cyclonedx",
         IN_TOTO_TYPE | DSSE_TYPE => "provenance",

@@ -1,6 +1,6 @@
 //! What other slices and the protocol use of the registry. Callers check permissions.
 
-use app_package::oci::SIGNATURE_TYPE;
+use app_package::oci::{SIGNATURE_TYPE, VENDOR_SIGNATURE_TYPE};
 use serde_json::json;
 
 pub use super::blobs::{link_blob_in, pin_blob_in, store_blob_in, store_blob_small, touch_blobs_in};
@@ -48,7 +48,7 @@ pub fn set_visibility(conn: &mut Conn, repository_id: &str, digest: &str, visibi
 /// Signatures that refer to a manifest: when each came, and its manifest's bytes; the platform's own, then the newest, at most `limit`.
 /// Longer manifests than a signature needs are left out.
 pub fn signatures_in(conn: &mut Conn, repository_id: &str, digest: &str, limit: i64) -> Result<Vec<(Timestamp, Vec<u8>)>> {
-    Ok(store::referring(conn, repository_id, digest, SIGNATURE_TYPE, MAX_SIGNATURE_MANIFEST, limit)?)
+    Ok(store::referring(conn, repository_id, digest, &[SIGNATURE_TYPE, VENDOR_SIGNATURE_TYPE], MAX_SIGNATURE_MANIFEST, limit)?)
 }
 
 /// Digest of the manifest by which the platform signed another one of a repository.

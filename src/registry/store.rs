@@ -280,18 +280,18 @@ pub fn platform_signature(conn: &mut Conn, repository_name: &str, subject: &str)
         .optional()
 }
 
-/// Manifests of an artifact type that refer to a subject and are at most `max_bytes` long: those that must stay, then the newest.
+/// Manifests of some artifact types that refer to a subject and are at most `max_bytes` long: those that must stay, then the newest.
 pub fn referring(
     conn: &mut Conn,
     repository_id: &str,
     subject: &str,
-    artifact_type: &str,
+    artifact_types: &[&str],
     max_bytes: i64,
     limit: i64,
 ) -> QueryResult<Vec<Content>> {
     manifests::table
         .filter(manifests::repository_id.eq(repository_id).and(manifests::subject.eq(subject)))
-        .filter(manifests::artifact_type.eq(artifact_type).and(dialect::content_length().le(max_bytes)))
+        .filter(manifests::artifact_type.eq_any(artifact_types).and(dialect::content_length().le(max_bytes)))
         .order((manifests::visibility.eq(Visibility::Kept).desc(), manifests::created_at.desc(), manifests::digest.desc()))
         .limit(limit)
         .select((manifests::created_at, manifests::content))

@@ -2,7 +2,7 @@
 
 use app_package::digest::Digest;
 use app_package::dsse::ReleaseStatement;
-use app_package::oci::{Descriptor, EMPTY_BYTES, signature_manifest};
+use app_package::oci::{Descriptor, EMPTY_BYTES, SIGNATURE_TYPE, signature_manifest};
 use serde_json::json;
 
 use super::model::Release;
@@ -40,7 +40,7 @@ pub(super) fn sign_in(conn: &mut Conn, app: &App, release: &Release, now: Timest
     let subject =
         Descriptor { media_type: stored.media_type, digest, size: stored.content.len() as u64, annotations: None, artifact_type: None };
     // Kept: its owner may delete what else refers to a release, and nodes ask for this one.
-    let manifest = signature_manifest(&subject, &envelope).into();
+    let manifest = signature_manifest(SIGNATURE_TYPE, &subject, &envelope).into();
     registry::service::put_manifest_in(conn, &repository.id, manifest, Visibility::Kept, now)
 }
 

@@ -3,7 +3,7 @@
 use app_package::digest::Digest;
 use app_package::evidence::{Expected, Judged, Signer, Standing, judge};
 use app_package::keys::KeySet;
-use app_package::oci::{DSSE_TYPE, ImageManifest};
+use app_package::oci::{DSSE_TYPE, ImageManifest, VENDOR_SIGNATURE_TYPE};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
 use super::documents::{self, Document, Fault};
@@ -117,11 +117,14 @@ fn of_vendor(judged: Judged, at: Timestamp, keys: &[VendorKey]) -> Signature {
     Signature { key_name: key.map(|key| key.name.clone()), revoked, at, judged }
 }
 
-/// Judges the envelope that a manifest names. Bytes that are gone or too long are malformed, not an error: the page must still come.
+/// Judges the envelope that a manifest names. Bytes that are gone or too long are malformed, not an error: the page must still come. An
+/// approval that somebody else than the platform has attached is nobody's.
 async fn judge_stored(blobs: &BlobStore, manifest: &[u8], expected: &Expected<'_>, platform: &KeySet, vendor: &KeySet) -> Result<Judged> {
     let malformed = Judged { signer: None, kid: String::new(), standing: Standing::Malformed, version: None };
     let manifest = ImageManifest::parse(manifest).ok();
     let Some(layer) = manifest.as_ref().and_then(|m| m.layers.iter().find(|l| l.media_type == DSSE_TYPE)) else { return Ok(malformed) };
+    let nobody = KeySet::new();
+    let platform = if manifest.as_ref().is_some_and(|m| m.effective_artifact_type() == VENDOR_SIGNATURE_TYPE) { &nobody } else { platform };
     match blobs.read_small(&layer.digest, MAX_ENVELOPE).await {
         // Compare the digest before the signature: bytes that were changed on disk show here.
         Ok(bytes) if layer.digest.algorithm() == "sha256" && Digest::of(&bytes) != layer.digest => Ok(malformed),

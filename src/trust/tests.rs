@@ -9,7 +9,9 @@ use app_package::digest::Digest;
 use app_package::dsse::{Envelope, IN_TOTO_TYPE, ReleaseStatement};
 use app_package::evidence::{Signer, Standing, VendorStatement};
 use app_package::keys::kid_of;
-use app_package::oci::{DSSE_TYPE, Descriptor, EMPTY_BYTES, EMPTY_TYPE, ImageManifest, MANIFEST_TYPE, SIGNATURE_TYPE, signature_manifest};
+use app_package::oci::{
+    DSSE_TYPE, Descriptor, EMPTY_BYTES, EMPTY_TYPE, ImageManifest, MANIFEST_TYPE, SIGNATURE_TYPE, VENDOR_SIGNATURE_TYPE, signature_manifest,
+};
 use app_package::public_key;
 use diesel::prelude::*;
 use ed25519_dalek::SigningKey;
@@ -164,9 +166,13 @@ impl Fixture {
 
     /// Attaches a signature; gives the digest of its envelope.
     async fn attach(&self, envelope: &[u8]) -> Digest {
+        self.attach_as(SIGNATURE_TYPE, envelope).await
+    }
+
+    async fn attach_as(&self, artifact_type: &str, envelope: &[u8]) -> Digest {
         self.blob(EMPTY_BYTES).await;
         self.blob(envelope).await;
-        self.put(&signature_manifest(&self.subject, envelope)).await;
+        self.put(&signature_manifest(artifact_type, &self.subject, envelope)).await;
         Digest::of(envelope)
     }
 
@@ -220,13 +226,16 @@ async fn signatures_are_judged_from_the_stored_bytes() {
         fixture.attach(&approval.sign(&kid, &own).to_bytes()).await;
         assert_eq!(fixture.standing(Signer::Platform).await, Some(Standing::UnknownKey));
         let keys = app.keys.get();
-        fixture.attach(&approval.sign(&keys.approve.kid, &keys.approve.key).to_bytes()).await;
-        assert_eq!(fixture.standing(Signer::Platform).await, Some(Standing::Valid));
-        let envelope = fixture.attach(&fixture.sign(&own).to_bytes()).await;
+        let approved = approval.sign(&keys.approve.kid, &keys.approve.key).to_bytes();
+        let copied = fixture.attach_as(VENDOR_SIGNATURE_TYPE, &approved).await;
+        assert_eq!(fixture.standing(Signer::Platform).await, Some(Standing::UnknownKey), "attached by somebody else");
+        let attached = fixture.attach(&approved).await;
+        assert_eq!((copied, fixture.standing(Signer::Platform).await), (attached, Some(Standing::Valid)));
+        let envelope = fixture.attach_as(VENDOR_SIGNATURE_TYPE, &fixture.sign(&own).to_bytes()).await;
         let found = fixture.evidence().await;
         let best = found.best(Signer::Vendor).unwrap();
         assert_eq!((best.judged.standing, best.key_name.as_deref(), best.revoked), (Standing::Valid, Some("build server"), false));
-        assert_eq!(found.signatures.len(), 6);
+        assert_eq!(found.signatures.len(), 7);
 
         // A revoked key: its signature is a stranger's from then on, and the page says why.
         let id = service::list(&app, &fixture.vendor).await.unwrap()[0].id.clone();
@@ -351,7 +360,7 @@ async fn the_page_of_keys_shows_forms_to_owners_only() {
 /// What the platform attaches and what `signature_manifest` makes is what the pages look for.
 #[test]
 fn a_signature_has_one_envelope() {
-    let manifest = ImageManifest::parse(&signature_manifest(&Descriptor::of(MANIFEST_TYPE, b"x"), b"{}")).unwrap();
+    let manifest = ImageManifest::parse(&signature_manifest(SIGNATURE_TYPE, &Descriptor::of(MANIFEST_TYPE, b"x"), b"{}")).unwrap();
     assert_eq!(manifest.layers.iter().filter(|l| l.media_type == DSSE_TYPE).count(), 1);
     assert_eq!(manifest.effective_artifact_type(), SIGNATURE_TYPE);
 }

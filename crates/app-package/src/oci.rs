@@ -16,8 +16,10 @@ pub mod layout;
 pub const ARTIFACT_TYPE: &str = "application/vnd.pithead.app.v1+json";
 /// Media type of the config blob, the canonical JSON of app.yaml.
 pub const CONFIG_TYPE: &str = "application/vnd.pithead.app.config.v1+json";
-/// Artifact type of a release signature.
+/// Artifact type of the platform's signature of a release: nobody else can push one.
 pub const SIGNATURE_TYPE: &str = "application/vnd.pithead.signature.v1+json";
+/// Artifact type of a vendor's signature of a release. Those from before it was a type of its own have [`SIGNATURE_TYPE`].
+pub const VENDOR_SIGNATURE_TYPE: &str = "application/vnd.pithead.vendor-signature.v1+json";
 /// Media type of a DSSE envelope.
 pub const DSSE_TYPE: &str = "application/vnd.dsse.envelope.v1+json";
 /// Media type of an OCI image manifest.
@@ -289,8 +291,8 @@ pub fn build_manifest(app: &AppManifest, vendor_slug: &str, files: &[PackedFile]
     .to_bytes()
 }
 
-/// The manifest that attaches a DSSE envelope to a release as a referrer.
-pub fn signature_manifest(subject: &Descriptor, envelope: &[u8]) -> Vec<u8> {
+/// The manifest that attaches a DSSE envelope to a release as a referrer of a type.
+pub fn signature_manifest(artifact_type: &str, subject: &Descriptor, envelope: &[u8]) -> Vec<u8> {
     // Only the three members that identify the subject: annotations of the release are not repeated.
     let subject = Descriptor {
         media_type: subject.media_type.clone(),
@@ -302,7 +304,7 @@ pub fn signature_manifest(subject: &Descriptor, envelope: &[u8]) -> Vec<u8> {
     ImageManifest {
         schema_version: 2,
         media_type: Some(MANIFEST_TYPE.to_owned()),
-        artifact_type: Some(SIGNATURE_TYPE.to_owned()),
+        artifact_type: Some(artifact_type.to_owned()),
         config: Descriptor::of(EMPTY_TYPE, EMPTY_BYTES),
         layers: vec![Descriptor::of(DSSE_TYPE, envelope)],
         subject: Some(subject),

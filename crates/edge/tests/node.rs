@@ -258,7 +258,7 @@ async fn what_others_attach_hides_no_signature_of_the_platform() {
             if i % 2 == 1 {
                 world.blobs.insert(Digest::of(&envelope).to_string(), envelope.clone());
             }
-            let bytes = oci::signature_manifest(&subject, &envelope);
+            let bytes = oci::signature_manifest(oci::SIGNATURE_TYPE, &subject, &envelope);
             let artifact_type = Some(oci::SIGNATURE_TYPE.to_owned());
             all.push(Descriptor { artifact_type, ..Descriptor::of(oci::MANIFEST_TYPE, &bytes) });
             world.manifests.insert(Digest::of(&bytes).to_string(), bytes);

@@ -76,7 +76,7 @@ fn built_manifest_parses_and_finds_layers() {
 fn signature_is_a_referrer_with_the_empty_config() {
     let mut subject = Descriptor::of(MANIFEST_TYPE, b"release");
     subject.annotations = Some([("a".to_owned(), "b".to_owned())].into());
-    let manifest = ImageManifest::parse(&signature_manifest(&subject, b"envelope")).unwrap();
+    let manifest = ImageManifest::parse(&signature_manifest(SIGNATURE_TYPE, &subject, b"envelope")).unwrap();
     assert_eq!(manifest.config.digest.as_str(), "sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a");
     assert_eq!(manifest.artifact_type.as_deref(), Some(SIGNATURE_TYPE));
     assert_eq!(manifest.layers, [Descriptor::of(DSSE_TYPE, b"envelope")]);

@@ -161,7 +161,7 @@ impl Server {
             verdict: "approved".into(),
         };
         let envelope = statement.sign(&kid_of(&self.key.verifying_key()), &self.key).to_bytes();
-        let signature = oci::signature_manifest(&subject, &envelope);
+        let signature = oci::signature_manifest(oci::SIGNATURE_TYPE, &subject, &envelope);
         world.blobs.insert(Digest::of(&envelope).to_string(), envelope);
         let mut descriptor = Descriptor::of(oci::MANIFEST_TYPE, &signature);
         descriptor.artifact_type = Some(oci::SIGNATURE_TYPE.into());

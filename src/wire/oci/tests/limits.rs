@@ -8,6 +8,7 @@ use crate::registry::scrub::{Damage, scrub};
 use crate::testing::shop;
 use crate::trust::evidence::{Subject, of_release};
 use app_package::evidence::{Signer, Standing};
+use app_package::oci::{SIGNATURE_TYPE, VENDOR_SIGNATURE_TYPE, signature_manifest};
 use diesel::prelude::*;
 
 async fn run(app: &App, sql: String) {
@@ -99,7 +100,7 @@ async fn a_list_of_referrers_is_short_and_begins_with_the_platform() {
         let platform = app
             .db
             .write(move |conn| {
-                let manifest = app_package::oci::signature_manifest(&of, b"envelope").into();
+                let manifest = signature_manifest(SIGNATURE_TYPE, &of, b"envelope").into();
                 service::put_manifest_in(conn, &repository, manifest, Visibility::Kept, now)
             })
             .await
@@ -373,14 +374,26 @@ async fn what_a_vendor_attaches_hides_no_signature_of_the_platform() {
         app.clock.advance(TimeDelta::hours(1));
         for n in 0..55u8 {
             push_blob(&app, &acme, "acme/belt", &[b'[', n]).await;
-            let bogus = app_package::oci::signature_manifest(&subject, &[b'[', n]);
+            let bogus = signature_manifest(VENDOR_SIGNATURE_TYPE, &subject, &[b'[', n]);
             put_manifest(&app, &acme, "acme/belt", Digest::of(&bogus).as_str(), &bogus).await.expect(201);
         }
         let digest = listing.digest.clone();
         let signed = app.db.read(move |conn| service::platform_signature_in(conn, "acme/belt", &digest)).await.unwrap().unwrap();
         let path = format!("/v2/acme/belt/referrers/{}?artifactType=application/vnd.pithead.signature.v1%2Bjson", listing.digest);
         let first = app_package::oci::Index::parse(&get(&app, &acme, &path).await.expect(200).body).unwrap().manifests;
-        assert_eq!((first.len(), first[0].digest.as_str()), (50, signed.as_str()));
+        assert_eq!(first.iter().map(|d| d.digest.as_str()).collect::<Vec<_>>(), [signed.as_str()]);
+        // Nobody else attaches one of the platform's type, also where its config says so; the platform's own may come again as it is.
+        let forged = signature_manifest(SIGNATURE_TYPE, &subject, &[b'[', 0]);
+        let mut named = ImageManifest::parse(&forged).unwrap();
+        named.artifact_type = None;
+        named.config.media_type = SIGNATURE_TYPE.into();
+        for bytes in [forged, named.to_bytes()] {
+            let answer = put_manifest(&app, &acme, "acme/belt", Digest::of(&bytes).as_str(), &bytes).await.expect(403);
+            let body: Value = serde_json::from_slice(&answer.body).unwrap();
+            assert_eq!((answer.code().as_str(), body["errors"][0]["detail"]["code"].as_str()), ("DENIED", Some("artifact-type-reserved")));
+        }
+        let own = get(&app, &acme, &format!("/v2/acme/belt/manifests/{signed}")).await.expect(200).body;
+        put_manifest(&app, &acme, "acme/belt", &signed, &own).await.expect(201);
         let asked = Subject {
             organization_id: acme.person().unwrap().organization_id.clone(),
             vendor: "acme".into(),

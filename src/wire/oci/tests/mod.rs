@@ -317,7 +317,8 @@ async fn other_slices_store_and_find_manifests() {
             })
             .await
             .unwrap();
-        let manifest = app_package::oci::signature_manifest(&Descriptor::of(MANIFEST_TYPE, b"subject"), b"envelope");
+        let manifest =
+            app_package::oci::signature_manifest(app_package::oci::SIGNATURE_TYPE, &Descriptor::of(MANIFEST_TYPE, b"subject"), b"envelope");
         let digest = app
             .db
             .write(move |conn| {
