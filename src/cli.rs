@@ -15,6 +15,7 @@ mod progress;
 mod pull;
 mod push;
 mod reference;
+mod roots;
 mod sign;
 mod stop;
 mod upload;
@@ -128,6 +129,7 @@ pub fn main() -> ExitCode {
     let mut args = std::env::args_os().skip(1);
     match args.next().as_deref().and_then(std::ffi::OsStr::to_str) {
         Some(crate::release::jobs::CHILD_COMMAND) => return inference::worker::child_main(args),
+        Some(crate::release::rules::CHILD_COMMAND) => return inference::worker::rules_main(args),
         Some(crate::evaluation::jobs::CHILD_COMMAND) => return inference::worker::evaluation_main(args),
         _ => {}
     }

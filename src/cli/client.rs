@@ -347,6 +347,13 @@ impl Remote {
         serde_json::from_slice(&self.body(response, MAX_ANSWER).await?).map_err(|_| anyhow::anyhow!(self.lang.t("cli-no-pithead")))
     }
 
+    /// The bytes of something of the site that everyone may read; none where there is no such thing.
+    pub async fn found(&self, path: &str, max: usize) -> anyhow::Result<Option<Vec<u8>>> {
+        let response = self.patiently(|| Ok(self.request(Method::GET, self.address(path)?))).await?;
+        let response = self.expect(response, &[StatusCode::OK, StatusCode::NOT_FOUND]).await?;
+        if response.status() == StatusCode::NOT_FOUND { Ok(None) } else { self.body(response, max).await.map(Some) }
+    }
+
     /// Puts a manifest under a tag or its digest.
     pub async fn put_manifest(&self, repository: &str, reference: &str, manifest: &[u8]) -> anyhow::Result<()> {
         let path = format!("/v2/{repository}/manifests/{reference}");

@@ -1,4 +1,5 @@
-//! `pithead verify`: fetches a release's manifest and signatures and holds them against the platform's keys and the vendor's.
+//! `pithead verify`: fetches a release's manifest and signatures and holds them against the platform's keys and the vendor's, and looks whether
+//! the platform has revoked its approval.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -7,8 +8,10 @@ use app_package::digest::Digest;
 use app_package::dsse::MAX_ENVELOPE_BYTES;
 use app_package::evidence::{Expected, Judged, Signer, Standing, judge};
 use app_package::keys::KeySet;
-use app_package::oci::{DSSE_TYPE, Descriptor, ImageManifest, SIGNATURE_TYPE};
+use app_package::oci::{DSSE_TYPE, Descriptor, ImageManifest, SIGNATURE_TYPE, VENDOR_SIGNATURE_TYPE};
+use app_package::orders::{MAX_REVOCATIONS_BYTES, Revocations};
 use app_package::public_key;
+use app_package::root::Role;
 use clap::Args;
 use reqwest::Url;
 use serde::Serialize;
@@ -17,6 +20,7 @@ use serde_json::json;
 use super::client::{self, Credentials, Refused, Remote};
 use super::package::{self, AT_FAULT, Output};
 use super::reference::Reference;
+use super::roots::Roots;
 use super::sign::version_of;
 use super::words::{Cannot as _, shown};
 use crate::base::i18n::Lang;
@@ -39,9 +43,12 @@ pub struct Verify {
     /// Token with the scope `pull` or `publish`.
     #[command(flatten)]
     pub credentials: Credentials,
-    /// Keys of the platform that are trusted (a JWK set, or one key as JWK or PEM), instead of those that the server gives.
-    #[arg(long, value_name = "FILE")]
+    /// Keys of the platform that are trusted (a JWK set, or one key as JWK or PEM), instead of those of its root document.
+    #[arg(long, value_name = "FILE", conflicts_with = "root")]
     pub key: Option<PathBuf>,
+    /// Whom of the platform is believed.
+    #[command(flatten)]
+    pub roots: Roots,
     /// Not verified without a signature of the vendor.
     #[arg(long)]
     pub require_vendor: bool,
@@ -57,7 +64,7 @@ struct Finding {
     check: &'static str,
     /// `ok`, `failed`, or `absent` where something that need not be there is not.
     outcome: &'static str,
-    /// Why: `digest`, `none`, or the word of a [`Standing`].
+    /// Why: `digest`, `none`, `approval-revoked`, `revocations-unsigned`, or the word of a [`Standing`].
     code: &'static str,
     /// Key id of the signature; none where there is no signature.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -75,12 +82,13 @@ pub fn verify(args: &Verify) -> anyhow::Result<ExitCode> {
         let version = version_of(&bytes, &reference, lang)?;
         let platform = match pinned {
             Some(keys) => keys,
-            None => key_set(&remote, "/.well-known/jwks.json").await?,
+            None => args.roots.newest(&remote).await?.set(&[Role::Approve]),
         };
+        let is_revoked = is_revoked(&remote, &platform, &digest).await?;
         let vendor = key_set(&remote, &format!("/vendors/{}/keys.json", reference.vendor)).await?;
         let expected = Expected { digest: &digest, vendor: &reference.vendor, app: &reference.app, version: Some(&version) };
         let judged = signatures(&remote, &reference.repository(), &expected, &platform, &vendor).await?;
-        let findings = findings(&judged, args.require_vendor);
+        let findings = findings(&judged, is_revoked, args.require_vendor);
         let ok = findings.iter().all(|finding| finding.outcome != "failed");
         if args.told.json {
             let named = reference.repository();
@@ -125,16 +133,27 @@ async fn signatures(
     vendor: &KeySet,
 ) -> anyhow::Result<Vec<Judged>> {
     let mut judged = Vec::new();
-    for descriptor in remote.referrers(repository, expected.digest, SIGNATURE_TYPE, MAX_SIGNATURES).await? {
-        judged.push(match envelope(remote, repository, expected.digest, &descriptor).await {
-            Ok(Some(envelope)) => judge(&envelope, expected, platform, vendor),
-            // What is damaged on the server, or refers elsewhere, proves nothing; what cannot be asked is an error.
-            Ok(None) => unreadable(),
-            Err(e) if e.is::<Refused>() => unreadable(),
-            Err(e) => return Err(e),
-        });
+    // An approval that somebody else than the platform has attached is nobody's.
+    for (artifact_type, platform) in [(SIGNATURE_TYPE, platform), (VENDOR_SIGNATURE_TYPE, &KeySet::new())] {
+        for descriptor in remote.referrers(repository, expected.digest, artifact_type, MAX_SIGNATURES).await? {
+            judged.push(match envelope(remote, repository, expected.digest, &descriptor).await {
+                Ok(Some(envelope)) => judge(&envelope, expected, platform, vendor),
+                // What is damaged on the server, or refers elsewhere, proves nothing; what cannot be asked is an error.
+                Ok(None) => unreadable(),
+                Err(e) if e.is::<Refused>() => unreadable(),
+                Err(e) => return Err(e),
+            });
+        }
     }
     Ok(judged)
+}
+
+/// Whether the platform's signed list says that it has revoked its approval of a release; none where the server keeps the list back, or has it
+/// signed with a key that is not believed.
+async fn is_revoked(remote: &Remote, platform: &KeySet, digest: &Digest) -> anyhow::Result<Option<bool>> {
+    let bytes = remote.found("/.well-known/pithead/revocations", MAX_REVOCATIONS_BYTES).await?;
+    let list = bytes.and_then(|bytes| Revocations::verify(&serde_json::from_slice(&bytes).ok()?, platform).ok());
+    Ok(list.map(|list| list.releases.contains(digest)))
 }
 
 fn unreadable() -> Judged {
@@ -157,8 +176,8 @@ async fn envelope(remote: &Remote, repository: &str, subject: &Digest, descripto
 }
 
 /// One finding of each check: the best signature of each signer. What cannot be read counts as the vendor's, as on the pages: the platform's
-/// own is missed then.
-fn findings(judged: &[Judged], require_vendor: bool) -> Vec<Finding> {
+/// own is missed then. An approval counts only where it is known not to be revoked.
+fn findings(judged: &[Judged], is_revoked: Option<bool>, require_vendor: bool) -> Vec<Finding> {
     let best =
         |signer: Signer| judged.iter().filter(|j| j.signer.unwrap_or(Signer::Vendor) == signer).min_by_key(|j| (j.standing, j.kid.clone()));
     let finding = |check: &'static str, found: Option<&Judged>, required: bool| match found {
@@ -170,9 +189,18 @@ fn findings(judged: &[Judged], require_vendor: bool) -> Vec<Finding> {
         },
         None => Finding { check, outcome: if required { "failed" } else { "absent" }, code: "none", kid: None },
     };
+    let mut platform = finding("platform", best(Signer::Platform), true);
+    let trouble = match is_revoked {
+        Some(false) => None,
+        Some(true) => Some("approval-revoked"),
+        None => Some("revocations-unsigned"),
+    };
+    if let Some(code) = trouble.filter(|_| platform.outcome == "ok") {
+        (platform.outcome, platform.code) = ("failed", code);
+    }
     vec![
         Finding { check: "manifest", outcome: "ok", code: "digest", kid: None },
-        finding("platform", best(Signer::Platform), true),
+        platform,
         finding("vendor", best(Signer::Vendor), require_vendor),
     ]
 }
@@ -199,7 +227,7 @@ mod tests {
     }
 
     fn outcomes(judged: &[Judged], require_vendor: bool) -> Vec<(&'static str, &'static str)> {
-        findings(judged, require_vendor).into_iter().skip(1).map(|f| (f.outcome, f.code)).collect()
+        findings(judged, Some(false), require_vendor).into_iter().skip(1).map(|f| (f.outcome, f.code)).collect()
     }
 
     #[test]
@@ -213,6 +241,11 @@ mod tests {
         let (bad, fine) = (judged(vendor, Standing::UnknownKey), judged(vendor, Standing::Valid));
         assert_eq!(outcomes(&[good.clone(), bad.clone()], false), [("ok", "valid"), ("failed", "unknown-key")]);
         assert_eq!(outcomes(&[bad, good.clone(), fine], false), [("ok", "valid"), ("ok", "valid")]);
+        // Approved, and the approval revoked, or nobody known to say that it is not.
+        for (is_revoked, code) in [(Some(true), "approval-revoked"), (None, "revocations-unsigned")] {
+            let found = &findings(std::slice::from_ref(&good), is_revoked, false)[1];
+            assert_eq!((found.outcome, found.code), ("failed", code));
+        }
         assert_eq!(outcomes(&[unreadable(), good], false), [("ok", "valid"), ("failed", "malformed")]);
         assert_eq!(outcomes(&[unreadable()], false), [("failed", "none"), ("failed", "malformed")]);
     }

@@ -1,15 +1,14 @@
 //! Endpoints of node agents that Margo leaves to the platform: `POST /edge/enroll` and `POST /edge/renew`, by which a node gets its
-//! certificate; root documents, the statement on its desired state and the list of recalled releases, all signed; and reports.
+//! certificate; the signed statement on its desired state; and reports.
 
 use actix_web::http::header;
-use actix_web::web::{Data, Path, ServiceConfig};
+use actix_web::web::{Data, ServiceConfig};
 use actix_web::{HttpResponse, web};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::base::app::App;
 use crate::base::auth::Actor;
-use crate::base::error::Error;
 use crate::fleet::margo::{node, orders};
 use crate::fleet::service::{Enrolment, enroll as enroll_node, renew as renew_node};
 use crate::http::api::ApiResult;
@@ -17,16 +16,11 @@ use crate::http::extract::{ApiJson, SMALL_JSON};
 use crate::telemetry::reading::Reports;
 use crate::telemetry::service;
 
-/// A version of the root document never changes.
-const IMMUTABLE: &str = "private, max-age=31536000, immutable";
-
 /// Routes of the node listener.
 pub fn configure(cfg: &mut ServiceConfig) {
     cfg.route("/edge/enroll", web::post().to(enroll))
         .route("/edge/renew", web::post().to(renew))
-        .route("/edge/roots/{version}", web::get().to(root))
         .route("/edge/state", web::get().to(state))
-        .route("/edge/revocations", web::get().to(revocations))
         .route("/edge/reports", web::post().to(reports));
 }
 
@@ -89,25 +83,10 @@ fn answer(app: &App, mut response: actix_web::HttpResponseBuilder, enrolled: &En
     Ok(response.insert_header((header::CACHE_CONTROL, "no-store")).json(identity))
 }
 
-/// A version of the root document. What it says is public.
-async fn root(app: Data<App>, actor: Actor, version: Path<u64>) -> ApiResult {
-    node(&actor)?;
-    let (app, version) = (app.clone(), version.into_inner());
-    let envelope = web::block(move || app.keys.envelope(version)).await.map_err(Error::internal)?.map_err(Error::internal)?;
-    let envelope = envelope.ok_or_else(|| Error::not_found("root"))?;
-    Ok(HttpResponse::Ok().content_type("application/json").insert_header((header::CACHE_CONTROL, IMMUTABLE)).body(envelope))
-}
-
 async fn state(app: Data<App>, actor: Actor) -> ApiResult {
     let (node_id, _) = node(&actor)?;
     let statement = orders::statement(&app, &node_id).await?;
     Ok(HttpResponse::Ok().insert_header((header::CACHE_CONTROL, "no-store")).json(statement))
-}
-
-async fn revocations(app: Data<App>, actor: Actor) -> ApiResult {
-    node(&actor)?;
-    let list = orders::revocations(&app).await?;
-    Ok(HttpResponse::Ok().insert_header((header::CACHE_CONTROL, "no-store")).json(list))
 }
 
 #[derive(Deserialize)]

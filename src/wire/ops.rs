@@ -1,18 +1,26 @@
-//! Endpoints for operation: `/healthz` (the process lives), `/readyz` (the database takes a write), `/metrics`, JWKS and trust documents.
+//! Endpoints for operation: `/healthz` (the process lives), `/readyz` (the database takes a write), `/metrics`, and what everybody may read of
+//! whom to believe: JWKS, trust bundle, root documents, the signed list of recalled releases.
 
 use actix_web::http::header;
-use actix_web::web::{self, Data, ServiceConfig};
+use actix_web::web::{self, Data, Path, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse};
 use serde_json::json;
 
 use crate::base::app::App;
+use crate::base::error::Error;
+use crate::fleet::margo::orders;
 use crate::http::api::ApiResult;
+
+/// A version of the root document never changes.
+const IMMUTABLE: &str = "public, max-age=31536000, immutable";
 
 /// Routes of both listeners.
 pub fn configure(cfg: &mut ServiceConfig) {
     cfg.route("/healthz", web::get().to(healthz))
         .route("/readyz", web::get().to(readyz))
         .route("/.well-known/jwks.json", web::get().to(jwks))
+        .route("/.well-known/pithead/roots/{version}", web::get().to(root))
+        .route("/.well-known/pithead/revocations", web::get().to(revocations))
         .route("/.well-known/margo", web::get().to(margo_discovery))
         .route("/.well-known/spiffe/bundle.json", web::get().to(trust_bundle));
 }
@@ -37,6 +45,19 @@ async fn metrics(app: Data<App>) -> HttpResponse {
 
 async fn jwks(app: Data<App>) -> ApiResult {
     Ok(HttpResponse::Ok().insert_header((header::CACHE_CONTROL, "public, max-age=300")).json(app.keys.get().jwks()))
+}
+
+/// A version of the root document, as it was signed.
+async fn root(app: Data<App>, version: Path<String>) -> ApiResult {
+    let version: u64 = version.parse().map_err(|_| Error::not_found("root"))?;
+    let envelope = web::block(move || app.keys.envelope(version)).await.map_err(Error::internal)?.map_err(Error::internal)?;
+    let envelope = envelope.ok_or_else(|| Error::not_found("root"))?;
+    Ok(HttpResponse::Ok().content_type("application/json").insert_header((header::CACHE_CONTROL, IMMUTABLE)).body(envelope))
+}
+
+async fn revocations(app: Data<App>) -> ApiResult {
+    let list = orders::revocations(&app).await?;
+    Ok(HttpResponse::Ok().insert_header((header::CACHE_CONTROL, "no-cache")).json(list))
 }
 
 /// Margo's discovery document: the address of the trust bundle.

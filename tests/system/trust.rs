@@ -8,7 +8,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use app_package::digest::Digest;
-use app_package::oci::{DSSE_TYPE, ImageManifest};
+use app_package::oci::{DSSE_TYPE, ImageManifest, SIGNATURE_TYPE, VENDOR_SIGNATURE_TYPE};
 use pithead::account::{service as account, tokens};
 use pithead::base::app::App;
 use pithead::base::auth::{Actor, Role};
@@ -18,6 +18,8 @@ use pithead::moderation::service as moderation;
 use pithead::moderation::submission;
 use pithead::release::model::{Channel, ReleaseState};
 use pithead::site::vendor::console;
+use pithead::stops::model::Stop;
+use pithead::stops::service as stops;
 use pithead::trust::service as keys;
 use serde_json::Value;
 
@@ -136,7 +138,8 @@ async fn a_release_is_signed_verified_pulled_and_tampered_with() {
     assert_eq!(pushed["signed_by"], kid);
     assert!(!err.contains("note:"), "{err}");
     let reference = format!("{}/acme/coke-quality:1.0.0", server.base);
-    let verify = async |rest: &[&str]| pithead(&token, &[&["verify", &reference, "--json"], rest].concat()).await;
+    let roots = at("roots");
+    let verify = async |rest: &[&str]| pithead(&token, &[&["verify", &reference, "--json", "--roots", &roots], rest].concat()).await;
     let (code, out, _) = verify(&[]).await;
     assert_eq!((code, finding(&out, "platform"), finding(&out, "vendor")), (1, pair("failed", "none"), pair("ok", "valid")));
     approve(&app, &vendor, &moderator).await;
@@ -146,7 +149,7 @@ async fn a_release_is_signed_verified_pulled_and_tampered_with() {
     assert_eq!((&told["digest"], told["version"].as_str()), (&pushed["digest"], Some("1.0.0")));
     // The same by digest, in words, in Chinese.
     let by_digest = format!("acme/coke-quality@{}", pushed["digest"].as_str().unwrap());
-    let (code, out, err) = pithead(&token, &["verify", &by_digest, "--server", &server.base, "--lang", "zh"]).await;
+    let (code, out, err) = pithead(&token, &["verify", &by_digest, "--server", &server.base, "--roots", &roots, "--lang", "zh"]).await;
     assert!(code == 0 && out.matches("通过").count() == 3 && out.contains(&kid), "{out} {err}");
     assert!(out.lines().all(|line| line.starts_with("通过")), "{out}");
 
@@ -159,6 +162,32 @@ async fn a_release_is_signed_verified_pulled_and_tampered_with() {
     let (code, out, _) = verify(&["--key", &at("other.pem")]).await;
     assert_eq!((code, finding(&out, "platform")), (1, pair("failed", "unknown-key")));
     assert_eq!(verify(&["--key", &at("nothing.json")]).await.0, 2);
+
+    // The root document was kept; one that its operator gave out does as well; another platform's does not, nor one that has ended.
+    let kept = std::fs::read_dir(&roots).unwrap().next().unwrap().unwrap().path();
+    std::fs::copy(&kept, at("root.json")).unwrap();
+    assert_eq!(verify(&["--root", &at("root.json")]).await.0, 0);
+    let stranger = |expires: i64| {
+        let (key, online) = (ed25519_dalek::SigningKey::from_bytes(&[5; 32]), ed25519_dalek::SigningKey::from_bytes(&[6; 32]));
+        let mut root = app_package::root::Root::new(1, chrono::DateTime::from_timestamp(expires, 0).unwrap(), 1);
+        root.add(app_package::root::Role::Root, &key.verifying_key(), true);
+        for role in app_package::root::Role::ONLINE {
+            root.add(role, &online.verifying_key(), true);
+        }
+        root.node_ca.push("AAAA".into());
+        let mut envelope = root.unsigned();
+        app_package::dsse::countersign(&mut envelope, &key).unwrap();
+        envelope.to_bytes()
+    };
+    std::fs::write(at("stranger.json"), stranger(4_000_000_000)).unwrap();
+    let (code, out, _) = verify(&["--root", &at("stranger.json")]).await;
+    assert_eq!((code, finding(&out, "platform")), (1, pair("failed", "unknown-key")));
+    std::fs::write(&kept, stranger(1_000_000_000)).unwrap();
+    let (code, out, err) = verify(&[]).await;
+    assert!(code == 1 && out.contains("has ended"), "{out} {err}");
+    std::fs::write(&kept, "{}").unwrap();
+    assert_eq!(verify(&[]).await.0, 2);
+    std::fs::remove_file(&kept).unwrap();
 
     // Another key, which nobody knows: said, and of no weight beside the good one.
     assert_eq!(pithead("", &["keygen", "-o", &at("two.pem")]).await.0, 0);
@@ -202,10 +231,18 @@ async fn a_release_is_signed_verified_pulled_and_tampered_with() {
     assert!(code == 1 && err.contains(digest.as_str()) && !folder.0.join("bad").exists() && !part.exists(), "{err}");
     assert_eq!(pull("bad", &[]).await.0, 0);
 
+    // The platform takes its approval back: its signature is as good as before, and the list that it signs says so.
+    let admin = server.person(&platform, Role::Administrator, "administrator@platform.example").await;
+    let admin = actor(&app, &admin).await;
+    let release = console::release_detail(&app, &vendor, Lang::En, "coke-quality", "1.0.0").await.unwrap().release.id;
+    stops::act(&app, &admin, Stop::RecallRelease, &release, "false alarms underground").await.unwrap();
+    let (code, out, _) = verify(&[]).await;
+    assert_eq!((code, finding(&out, "platform")), (1, pair("failed", "approval-revoked")));
+
     // Who may not, and what is not there.
     let (code, _, err) = pithead("pht_wrong", &["pull", &reference, "-o", &at("no")]).await;
     assert!(code == 1 && err.contains(&Lang::En.t("error-token-invalid")) && !folder.0.join("no").exists(), "{err}");
-    let (code, _, err) = pithead(&token, &["verify", &reference.replace("1.0.0", "9.9.9"), "--lang", "zh"]).await;
+    let (code, _, err) = pithead(&token, &["verify", &reference.replace("1.0.0", "9.9.9"), "--roots", &roots, "--lang", "zh"]).await;
     assert!(code == 1 && err.contains("服务器拒绝"), "{err}");
     assert_eq!(pithead(&token, &["verify", "acme/coke-quality:1.0.0"]).await.0, 2);
 
@@ -220,7 +257,7 @@ async fn a_release_is_signed_verified_pulled_and_tampered_with() {
         .read(|conn| {
             use diesel::prelude::*;
             use pithead::base::db::schema::manifests;
-            let signatures = manifests::table.filter(manifests::artifact_type.eq(app_package::oci::SIGNATURE_TYPE));
+            let signatures = manifests::table.filter(manifests::artifact_type.eq_any([SIGNATURE_TYPE, VENDOR_SIGNATURE_TYPE]));
             Ok(signatures.select(manifests::content).load::<Vec<u8>>(conn)?)
         })
         .await

@@ -236,7 +236,7 @@ impl Cloud {
 
     /// A version of the root document.
     pub async fn root(&self, version: u64) -> Result<Option<Envelope>, Fault> {
-        self.signed(&format!("/edge/roots/{version}"), MAX_ENVELOPE_BYTES).await
+        self.signed(&format!("/.well-known/pithead/roots/{version}"), MAX_ENVELOPE_BYTES).await
     }
 
     /// The statement on this node's desired state.
@@ -246,7 +246,7 @@ impl Cloud {
 
     /// The list of revoked releases.
     pub async fn revocations(&self) -> Result<Option<Envelope>, Fault> {
-        self.signed("/edge/revocations", MAX_REVOCATIONS_BYTES).await
+        self.signed("/.well-known/pithead/revocations", MAX_REVOCATIONS_BYTES).await
     }
 
     async fn token(&self, repository: &str) -> Result<String, Fault> {
