@@ -33,6 +33,8 @@ pub enum Whose {
     Reports(String),
     /// Large manifests that come from an organisation.
     Manifests(String),
+    /// Alarm rules that are compiled for an organisation.
+    Rules(String),
     /// Attached documents that are read for an organisation.
     Documents(String),
 }

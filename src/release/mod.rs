@@ -16,6 +16,7 @@ pub mod measuring;
 pub mod model;
 pub mod package;
 pub mod recall;
+pub mod rules;
 pub mod service;
 pub mod signing;
 mod store;

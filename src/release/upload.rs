@@ -9,9 +9,10 @@ use app_package::manifest::AppManifest;
 use app_package::oci::{MANIFEST_TYPE, PackedFile, SOURCE_FILE, build_manifest, config_json};
 use app_package::path::PackagePath;
 use app_package::validate::{self, FileEntry};
+use inference::worker::RuleTrouble;
 use serde::{Deserialize, Serialize};
 
-use super::{arrival, limits, model, store};
+use super::{arrival, limits, model, rules, store};
 use crate::base::app::App;
 use crate::base::auth::policy::{self, Action};
 use crate::base::auth::{Actor, Person};
@@ -86,6 +87,28 @@ impl UploadFault {
     }
 }
 
+impl UploadFault {
+    /// A fault of an alarm rule, at the line that names the rule.
+    fn of_rule(yaml: &str, manifest: &AppManifest, trouble: RuleTrouble) -> Self {
+        let code = if trouble.code == "alarm-rule-too-complex" { "alarm-rule-too-complex" } else { "alarm-rule-invalid" };
+        let error = Error::invalid(code).arg("detail", trouble.message);
+        let id = manifest.pipeline.alarms.get(trouble.index).map(|rule| rule.id.as_str()).unwrap_or_default();
+        let names = |line: &str| {
+            let value = line.trim_start_matches([' ', '-', '{']).strip_prefix("id:");
+            value.is_some_and(|value| {
+                value.trim_start().trim_start_matches(['"', '\'']).strip_prefix(id).is_some_and(|rest| !rest.starts_with(is_slug))
+            })
+        };
+        let line = yaml.lines().position(names).and_then(|at| u32::try_from(at + 1).ok());
+        Self { line, ..Self::at("", &format!("pipeline.alarms[{}].when", trouble.index), &error) }
+    }
+}
+
+/// Whether a letter may stand in the id of a rule.
+fn is_slug(letter: char) -> bool {
+    letter.is_ascii_alphanumeric() || matches!(letter, '-' | '_')
+}
+
 /// The release that the folder would become.
 #[derive(Debug, Clone, Serialize)]
 pub struct Summary {
@@ -119,11 +142,13 @@ pub async fn check_upload(app: &App, actor: &Actor, upload: Upload, only: Option
         files: upload.files.len(),
         bytes: upload.files.iter().map(|f| f.size).fold(0, u64::saturating_add),
     };
+    let rules = rules::troubles(app, &person.organization_id, &manifest, &upload.yaml).await?;
     let settings = app.settings.checks.clone();
     let faults = app
         .db
         .read(move |conn| {
             let mut faults = platform_faults(conn, &upload.yaml, &manifest, only.as_deref())?;
+            faults.extend(rules.into_iter().map(|trouble| UploadFault::of_rule(&upload.yaml, &manifest, trouble)));
             let version = manifest.version.to_string();
             if store::find_own_version(conn, &person.organization_id, &manifest.name, &version)?.is_some_and(|(_, state)| is_used(state)) {
                 faults.push(UploadFault::at(&upload.yaml, "version", &taken(&version)));

@@ -10,6 +10,7 @@ use pithead::base::app::App;
 use pithead::base::auth::Actor;
 use pithead::base::i18n::Lang;
 use pithead::release::model::ReleaseState;
+use pithead::release::upload::check_upload;
 use pithead::site::vendor::console::{self, ReleaseDetail};
 
 use crate::server::TestServer;
@@ -272,5 +273,53 @@ async fn push_uploads_and_the_platform_checks() {
     assert_eq!(code, 1, "{err}");
     let (code, _, err) = run(demo("coke-quality"), "pht_wrong".into()).await.unwrap();
     assert!(code == 1 && err.contains(&Lang::En.t("error-token-invalid")), "{err}");
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_alarm_rule_that_is_none_is_told_before_the_upload() {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let server = TestServer::start().await;
+    let (email, _) = server.organization("vendor", "acme").await;
+    let cookie = account::sign_in(&server.app, &email, crate::server::PASSWORD.into(), "127.0.0.1", "test").await.unwrap();
+    let vendor = account::authenticate_session(&server.app, &cookie).await.unwrap();
+    let dir = demo("coke-quality");
+    let yaml = std::fs::read_to_string(dir.join("app.yaml")).unwrap();
+    let mut files = Vec::new();
+    let mut open = vec![dir.clone()];
+    while let Some(folder) = open.pop() {
+        for entry in std::fs::read_dir(folder).unwrap().flatten() {
+            let known = entry.metadata().unwrap();
+            if known.is_dir() {
+                open.push(entry.path());
+            } else {
+                let path = entry.path().strip_prefix(&dir).unwrap().to_str().unwrap().to_owned();
+                files.push(serde_json::json!({"path": path, "size": known.len()}));
+            }
+        }
+    }
+    let check = async |yaml: &str| {
+        let upload = serde_json::from_value(serde_json::json!({"yaml": yaml, "files": files})).unwrap();
+        check_upload(&server.app, &vendor, upload, None).await.unwrap().faults
+    };
+    assert_eq!(check(&yaml).await, []);
+    let rule = "values.cri > params.cri_max";
+    let deep = format!("{}true{}", "(".repeat(990), ")".repeat(990));
+    // The last is one that a parser likes to think about for long: no answer, so no fault, and the server lives.
+    for (wrong, code) in [
+        ("values.cri >", Some("alarm-rule-invalid")),
+        ("value.cri > 1.0", Some("alarm-rule-invalid")),
+        ("(classes + classes).exists(a, true)", Some("alarm-rule-too-complex")),
+        (&deep, None),
+    ] {
+        let begin = Instant::now();
+        let faults = check(&yaml.replace(rule, wrong)).await;
+        assert!(begin.elapsed() < Duration::from_secs(20), "{:?}", begin.elapsed());
+        let Some(code) = code else { continue };
+        assert_eq!(faults.len(), 1, "{faults:?}");
+        let line = yaml.lines().position(|line| line.trim() == "- id: cri-high").unwrap() + 1;
+        assert_eq!((faults[0].code, faults[0].key.as_str(), faults[0].line), (code, "pipeline.alarms[1].when", u32::try_from(line).ok()));
+        assert!(faults[0].message.en.contains("cri-high") && faults[0].message.zh.starts_with("规则"), "{faults:?}");
+    }
     server.stop().await;
 }

@@ -30,6 +30,11 @@ pub struct Rules {
     labels: HashMap<String, Text>,
 }
 
+/// The rules that cannot be compiled, each with why, as [`Rules::compile`] tells of the first.
+pub fn faults(rules: &[AlarmRule]) -> Vec<(&AlarmRule, AppError)> {
+    rules.iter().filter_map(|rule| compile(rule).err().map(|e| (rule, e))).collect()
+}
+
 impl Rules {
     /// Compiles all rules. Codes `alarm-rule-invalid` and `alarm-rule-too-complex`, naming the rule.
     pub fn compile(rules: &[AlarmRule], post: &[Post]) -> Result<Self> {

@@ -14,7 +14,10 @@ use std::{
     time::{Duration, Instant},
 };
 
+use app_package::manifest::AlarmRule;
+
 use crate::{
+    alarm,
     check::{self, CheckOptions, CheckReport, Quiet, STEPS, Step},
     engine::Engine,
     error::{AppError, Result},
@@ -112,6 +115,39 @@ fn evaluate_confined(dir: &Path, set: &Path, lib: &Path, metric: Metric, limits:
     }
 }
 
+/// An alarm rule that cannot be compiled.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct RuleTrouble {
+    /// Its place in app.yaml, from 0.
+    pub index: usize,
+    /// `alarm-rule-invalid` or `alarm-rule-too-complex`.
+    pub code: String,
+    /// English sentence with the particulars.
+    pub message: String,
+}
+
+/// The child that compiles alarm rules, its arguments in the order that [`run_rules`] gives: folder, memory bytes, processor seconds, open
+/// files, 1 where confinement is required. Prints a list of [`RuleTrouble`].
+pub fn rules_main(mut args: impl Iterator<Item = OsString>) -> ExitCode {
+    let dir = args.next().map(PathBuf::from);
+    let mut numbers = args.map(|a| a.to_str().and_then(|a| a.parse::<u64>().ok()));
+    let mut number = || numbers.next().flatten();
+    let numbers = (number(), number(), number(), number());
+    let (Some(dir), (Some(memory_bytes), Some(cpu_seconds), Some(open_files), Some(required))) = (dir, numbers) else {
+        eprintln!("usage: DIR MEMORY-BYTES CPU-SECONDS OPEN-FILES REQUIRED");
+        return ExitCode::from(2);
+    };
+    if sandbox::confine(&Limits { memory_bytes, cpu_seconds, open_files, required: required != 0 }, &[&dir]).is_err() {
+        return ExitCode::FAILURE;
+    }
+    let Ok(Ok(manifest)) = read_manifest(&dir).map(|yaml| app_package::validate::parse(&yaml)) else { return ExitCode::FAILURE };
+    let rules = &manifest.pipeline.alarms;
+    let place = |rule: &AlarmRule| rules.iter().position(|known| known.id == rule.id).unwrap_or_default();
+    let found = alarm::faults(rules).into_iter();
+    let told = |(rule, e): (&AlarmRule, AppError)| RuleTrouble { index: place(rule), code: e.code.to_owned(), message: e.message };
+    print(&found.map(told).collect::<Vec<_>>())
+}
+
 fn confine_and_load(dir: &Path, lib: &Path, limits: &Limits) -> Result<(Confinement, OnnxRuntime)> {
     // The library may be a link to a versioned file elsewhere.
     let real = std::fs::canonicalize(lib).map_err(|e| AppError::new("engine-missing", format!("{}: {e}", lib.display())))?;
@@ -197,6 +233,14 @@ pub fn run_evaluation(
         Ok(ended) => ended.answer().unwrap_or_else(|| Evaluation::failed(ended.reason(wall).0)),
         Err(_) => Evaluation::failed("check-not-started"),
     }
+}
+
+/// Runs `exe args… DIR …` (see [`rules_main`]) on a folder with an app.yaml; none where the child gave no answer. Blocks for at most `wall` and a
+/// moment.
+pub fn run_rules(exe: &Path, args: &[&str], dir: &Path, limits: &Limits, wall: Duration) -> Option<Vec<RuleTrouble>> {
+    let mut command = Command::new(exe);
+    command.args(args).arg(dir).args(numbers_of(limits).map(|n| n.to_string()));
+    supervise(command, wall).ok()?.answer()
 }
 
 /// The limits as a child takes them, in its order.

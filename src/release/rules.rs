@@ -1,0 +1,46 @@
+//! Alarm rules, compiled before anything is uploaded. They come from strangers, and the parser of their language may take what time and stack it
+//! likes, so it runs in a confined child as the whole check does, for a few seconds.
+
+use std::time::Duration;
+
+use app_package::manifest::AppManifest;
+use inference::sandbox::Limits;
+use inference::worker::{self, RuleTrouble};
+
+use crate::base::app::App;
+use crate::base::child::{Child, Folder, child};
+use crate::base::error::{Error, Result};
+use crate::base::open::Whose;
+use crate::base::turns::Queue;
+
+/// The hidden command that turns this program into the child.
+pub const CHILD_COMMAND: &str = "rules-child";
+/// Limits of the child: processor time, and time in all.
+const CPU_SECONDS: u64 = 3;
+const WALL: Duration = Duration::from_secs(6);
+/// One child at a time, and few of one organisation, so that none fills the queue.
+static COMPILING: Queue = Queue::new(1, 16);
+const OF_AN_ORGANIZATION: usize = 2;
+
+/// What is wrong with the alarm rules of an app whose app.yaml has no other fault. Where the child gives no answer, nothing is: the check says
+/// later what is wrong.
+///
+/// # Errors
+/// `too-many-connections`: more are under way for the organisation; `server-busy`: too many wait for their turn.
+pub async fn troubles(app: &App, organization_id: &str, manifest: &AppManifest, yaml: &str) -> Result<Vec<RuleTrouble>> {
+    if manifest.pipeline.alarms.is_empty() {
+        return Ok(Vec::new());
+    }
+    let Some(Child { program, limits, .. }) = child(&app.settings.checks)? else { return Ok(Vec::new()) };
+    let _entry = app.open.enter(Whose::Rules(organization_id.to_owned()), OF_AN_ORGANIZATION)?;
+    let _turn = COMPILING.turn().await?;
+    let (folder, yaml) = (Folder::new(&app.settings, "rules"), yaml.to_owned());
+    let limits = Limits { cpu_seconds: CPU_SECONDS, ..limits };
+    let run = move || -> Result<Vec<RuleTrouble>> {
+        std::fs::create_dir_all(folder.path())?;
+        let dir = std::fs::canonicalize(folder.path())?;
+        std::fs::write(dir.join("app.yaml"), yaml)?;
+        Ok(worker::run_rules(&program, &[CHILD_COMMAND], &dir, &limits, WALL).unwrap_or_default())
+    };
+    tokio::task::spawn_blocking(run).await.map_err(Error::internal)?
+}
