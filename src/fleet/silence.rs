@@ -1,8 +1,8 @@
 //! Nodes that fall silent, and that come back. A node that is silent makes no event by itself: open pages and webhooks are told when its time
-//! is up.
+//! is up. Of those whose time was up while no server ran webhooks are told a while after the start, when all others have called again.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use chrono::TimeDelta;
 use serde_json::json;
@@ -25,9 +25,15 @@ const SINGLE: usize = 200;
 /// Silent nodes that are read in one look; the next one goes on behind the last.
 const MOST: usize = 10_000;
 
+/// Time after a start in which nodes that are well have called again, however long the server was away.
+const RETURN: Duration = Duration::from_mins(2);
+/// How far back the look at a start goes: less than messages are kept, by whose ids each is made once.
+const LOOK_BACK: TimeDelta = TimeDelta::days(6);
+
 /// Looks until told to stop.
 pub async fn watch(app: App, mut stop: watch::Receiver<bool>) {
-    let mut since = app.clock.now();
+    let (begun, started) = (app.clock.now(), Instant::now());
+    let (mut since, mut is_told) = (begun, false);
     loop {
         tokio::select! {
             () = tokio::time::sleep(LOOK_EVERY) => {}
@@ -36,6 +42,23 @@ pub async fn watch(app: App, mut stop: watch::Receiver<bool>) {
         match tell(&app, since, MOST).await {
             Ok(until) => since = until,
             Err(e) => tracing::error!(error = %e, "looking for silent nodes"),
+        }
+        if !is_told && started.elapsed() >= RETURN {
+            is_told = tell_missed(&app, begun, MOST).await.inspect_err(|e| tracing::error!(error = %e, "looking for missed nodes")).is_ok();
+        }
+    }
+}
+
+/// Tells webhooks of nodes that had fallen silent before a moment and have not called since.
+async fn tell_missed(app: &App, begun: Timestamp, most: usize) -> Result<()> {
+    let (mut from, until) = (begun.minus(LOOK_BACK), up_between(begun).0);
+    let limit = i64::try_from(most).unwrap_or(i64::MAX);
+    loop {
+        let silent = app.db.read(move |conn| Ok(store::called_between(conn, from, until, limit)?)).await?;
+        tell_webhooks(app, &silent, app.clock.now()).await?;
+        match silent.last() {
+            Some((.., Some(last))) if silent.len() == most => from = last.plus(TimeDelta::microseconds(1)),
+            _ => return Ok(()),
         }
     }
 }
@@ -62,6 +85,12 @@ async fn tell(app: &App, since: Timestamp, most: usize) -> Result<Timestamp> {
         Some((.., Some(last))) if silent.len() == most && !set_back => Ok(last.plus(ONLINE_WITHIN).plus(TimeDelta::microseconds(1))),
         _ => Ok(now),
     }
+}
+
+/// The look after a start, for tests of what it causes elsewhere.
+#[cfg(test)]
+pub async fn look_back(app: &App, begun: Timestamp) -> Result<()> {
+    tell_missed(app, begun, MOST).await
 }
 
 /// One look, for tests of what it causes elsewhere.
