@@ -1,4 +1,5 @@
 problem-title = Something went wrong
+problem-again = Try again
 problem-home = To the home page
 problem-new-link = Ask for a new link
 problem-number = Request number, for when you report this:

@@ -1,4 +1,5 @@
 problem-title = 出错了
+problem-again = 重试
 problem-home = 回到首页
 problem-new-link = 重新获取链接
 problem-number = 请求编号（反馈问题时请提供）：

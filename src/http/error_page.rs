@@ -1,13 +1,18 @@
 //! Errors as pages: what was wrong and the way on.
 
-use actix_web::http::Method;
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
+use actix_web::http::{Method, header};
+use actix_web::web::Bytes;
 use actix_web::{HttpMessage as _, HttpRequest, HttpResponse};
 use askama::Template;
 
 use super::held::{Held, HeldPage};
-use super::page::{Page, see_other, status_of, with_next};
+use super::page::{Page, lang_of, see_other, status_of, with_next};
+use super::{assets, cookies};
 use crate::base::error::{Error, Kind};
-use crate::base::i18n::error_text;
+use crate::base::i18n::{Lang, error_text};
 
 #[derive(Template)]
 #[template(path = "layout/error.html")]
@@ -22,10 +27,43 @@ struct ErrorPage {
     request_id: String,
 }
 
+/// What is shown where the server has too much to do: made once, without anything of its reader, for a refusal must cost less than the page
+/// that was asked for.
+#[derive(Template)]
+#[template(path = "layout/busy.html")]
+struct BusyPage {
+    lang: Lang,
+    theme: &'static str,
+    css: String,
+    text: String,
+}
+
+const THEMES: [&str; 3] = ["auto", "light", "dark"];
+
+static BUSY: LazyLock<HashMap<(Lang, &str), Bytes>> = LazyLock::new(|| {
+    let page = |lang, theme| BusyPage { lang, theme, css: assets::url("css/app.css"), text: error_text(lang, "server-busy", &[]) };
+    let all = Lang::ALL.into_iter().flat_map(|lang| THEMES.map(|theme| (lang, theme)));
+    all.map(|(lang, theme)| ((lang, theme), page(lang, theme).render().unwrap_or_default().into())).collect()
+});
+
+fn busy(req: &HttpRequest) -> HttpResponse {
+    let chosen = cookies::read(req, cookies::THEME);
+    let theme = THEMES.into_iter().find(|theme| chosen.as_deref() == Some(theme)).unwrap_or("auto");
+    let body = BUSY.get(&(lang_of(req), theme)).cloned().unwrap_or_default();
+    HttpResponse::ServiceUnavailable()
+        .content_type("text/html; charset=utf-8")
+        .insert_header((header::VARY, "Cookie, Accept-Language"))
+        .insert_header((header::CACHE_CONTROL, "no-store"))
+        .body(body)
+}
+
 /// The error page. People who are not signed in are led to the sign-in page, with what they have typed.
 pub fn error_page(req: &HttpRequest, error: &Error, request_id: &str) -> HttpResponse {
     if error.kind == Kind::Unauthenticated && req.method() == Method::GET {
         return see_other(&with_next("/sign-in", req.uri().path_and_query().map_or("/", |p| p.as_str())));
+    }
+    if error.code == "server-busy" && error.kind == Kind::Unavailable && req.method() == Method::GET {
+        return busy(req);
     }
     let status = status_of(error.kind);
     if let Some(held) = req.extensions().get::<Held>().filter(|_| error.code == "csrf") {
