@@ -164,8 +164,14 @@ pub async fn still_holds(app: &App, credential: &Credential, organization_id: &s
 /// `token-invalid`: unknown, expired, revoked, or its person is no member any more.
 pub async fn authenticate_token(app: &App, token: &str) -> Result<Actor> {
     let hash = ids::hash_secret(token);
-    let now = app.clock.now();
-    token_actor(app, now, move |conn| store::find_token(conn, &hash, now)).await
+    let (mark, now) = (app.db.marks().now(), app.clock.now());
+    if let Some(actor) = app.known_tokens.actor(&hash, app.db.marks(), now) {
+        return Ok(actor);
+    }
+    let asked = hash.clone();
+    let (actor, token) = token_actor(app, now, move |conn| store::find_token(conn, &asked, now)).await?;
+    app.known_tokens.keep(hash, (mark, now), token.expires_at, &token.id, &actor);
+    Ok(actor)
 }
 
 /// The actor whom something proves that was seen before, for the same organisation.
@@ -175,7 +181,7 @@ pub async fn authenticate_token(app: &App, token: &str) -> Result<Actor> {
 pub async fn authenticate_credential(app: &App, credential: &Credential, organization_id: &str) -> Result<Actor> {
     let (now, credential) = (app.clock.now(), credential.clone());
     let actor = match credential {
-        Credential::ApiToken(id) => token_actor(app, now, move |conn| store::find_token_by_id(conn, &id, now)).await?,
+        Credential::ApiToken(id) => token_actor(app, now, move |conn| store::find_token_by_id(conn, &id, now)).await?.0,
         Credential::Session(hash) => {
             let idle = idle_since(app, now);
             let read = move |conn: &mut Conn| {
@@ -199,7 +205,7 @@ async fn token_actor(
     app: &App,
     now: Timestamp,
     find: impl FnOnce(&mut Conn) -> diesel::QueryResult<Option<ApiToken>> + Send + 'static,
-) -> Result<Actor> {
+) -> Result<(Actor, ApiToken)> {
     let (person, token) = app
         .db
         .read(move |conn| {
@@ -213,7 +219,7 @@ async fn token_actor(
         noted(app.db.write_aside(move |conn| Ok(store::note_token(conn, &id, now.minus(NOTE_EVERY), now)?))).await;
     }
     let scopes = token.scopes.split(' ').filter_map(|s| s.parse::<Scope>().ok()).collect();
-    Ok(Actor::Person(Box::new(person), Via::Token { id: token.id, scopes }))
+    Ok((Actor::Person(Box::new(person), Via::Token { id: token.id.clone(), scopes }), token))
 }
 
 /// Writes the time of a last use. It is for people to look at: a request neither fails nor waits long for it.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use tokio::sync::{Notify, watch};
 
+use crate::base::auth::known::KnownTokens;
 use crate::base::clock::Clock;
 use crate::base::config::Settings;
 use crate::base::db::{Db, Location, migrate};
@@ -49,6 +50,8 @@ pub struct Parts {
     pub metrics: Metrics,
     /// Search index.
     pub search: text_index::Index,
+    /// Actors whose token was looked up a moment ago.
+    pub known_tokens: KnownTokens,
     /// Rendered pages for readers who are not signed in.
     pub pages: PageCache,
     /// One sign-in attempt per account at a time.
@@ -107,6 +110,7 @@ impl App {
             live: Hub::default(),
             load: Load::of(&settings.load, &metrics),
             metrics,
+            known_tokens: KnownTokens::default(),
             pages: PageCache::default(),
             gates: Gates::default(),
             open: Open::default(),

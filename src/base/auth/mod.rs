@@ -1,5 +1,6 @@
 //! Who acts ([`Actor`]) and what they may do ([`policy`]); passwords and bearer tokens.
 
+pub mod known;
 pub mod password;
 pub mod policy;
 pub mod token;
