@@ -157,8 +157,8 @@ pub struct Card {
     pub vendor: SlugName,
 }
 
-/// What of an app decides where it stands and whether it is found.
-#[derive(Debug, Clone, Queryable)]
+/// What of a listed app decides where it stands in a search, and whether it is found.
+#[derive(Debug, Clone)]
 pub struct Facts {
     pub id: String,
     pub specialty: String,
@@ -166,6 +166,8 @@ pub struct Facts {
     pub input: String,
     pub deployments: i64,
     pub listed_at: Option<Timestamp>,
+    /// Kinds of its active plans, each once.
+    pub plans: Vec<PlanKind>,
 }
 
 /// Who owns an app: organisation id, vendor slug, app slug.

@@ -1,11 +1,13 @@
 //! Searching the catalogue: by what narrows it alone, or by words, where the index says what fits and the database what is listed.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use crate::base::app::App;
 use crate::base::db::Conn;
 use crate::base::error::Result;
-use crate::catalog::model::{Card, Facts, PlanKind, PricePlan, Scenario, SlugName};
+use crate::base::text_index::Found;
+use crate::catalog::model::{Card, Facts, PricePlan, Scenario, SlugName};
 use crate::catalog::query::{CatalogQuery, PAGE, Sort};
 use crate::catalog::store;
 
@@ -32,40 +34,61 @@ pub struct SearchResult {
 
 /// Searches the catalogue. Open to everyone.
 pub fn search(conn: &mut Conn, app: &App, query: &CatalogQuery) -> Result<SearchResult> {
-    let Page { cards, more, total, near, facets } = if query.q.is_empty() { browse(conn, query)? } else { by_words(conn, app, query)? };
-    let ids: Vec<&str> = cards.iter().map(|card| card.app.id.as_str()).collect();
-    let plans = store::plans_of(conn, &ids)?;
-    Ok(SearchResult { cards, plans, more, total, near, facets, specialties: store::specialties(conn)?, scenarios: store::scenarios(conn)? })
+    if query.q.is_empty() { browse(conn, query) } else { by_words(conn, app, query).map(|(result, ..)| result) }
 }
 
-struct Page {
-    cards: Vec<Card>,
+/// The catalogue without words, counted and cut by the database: it may be long.
+fn browse(conn: &mut Conn, query: &CatalogQuery) -> Result<SearchResult> {
+    let (cards, more) = store::list_cards(conn, query)?;
+    let plan_counts = store::plan_facet(conn, query)?.into_iter().map(|(k, n)| (k.as_str().to_owned(), n)).collect();
+    let facets =
+        [store::facet(conn, query, "specialty")?, store::facet(conn, query, "scenario")?, store::facet(conn, query, "input")?, plan_counts];
+    let total = store::count_found(conn, query)?;
+    with_names(conn, cards, Arranged { more, total, facets, ..Arranged::default() })
+}
+
+/// The apps that fit the words, with the ids that the index has found and what is known of those that are listed, for whoever keeps that. They
+/// are [`MAX_HITS`](crate::base::text_index::MAX_HITS) at most.
+pub fn by_words(conn: &mut Conn, app: &App, query: &CatalogQuery) -> Result<(SearchResult, Vec<String>, Vec<Arc<Facts>>)> {
+    let found = app.search.apps(&query.q)?;
+    let (ids, facts) = (found.ids.clone(), store::facts(conn, &found.ids)?.into_iter().map(Arc::new).collect::<Vec<_>>());
+    let arranged = arrange(query, found, facts.clone());
+    let page: Vec<&str> = arranged.ids.iter().map(String::as_str).collect();
+    let cards = store::cards_of(conn, &page)?;
+    Ok((with_names(conn, cards, arranged)?, ids, facts))
+}
+
+fn with_names(conn: &mut Conn, cards: Vec<Card>, of: Arranged) -> Result<SearchResult> {
+    let ids: Vec<&str> = cards.iter().map(|card| card.app.id.as_str()).collect();
+    let plans = store::plans_of(conn, &ids)?;
+    let (specialties, scenarios) = (store::specialties(conn)?, store::scenarios(conn)?);
+    Ok(of.with(cards, plans, specialties, scenarios))
+}
+
+/// What was found, in order, cut to a page and counted.
+#[derive(Debug, Default)]
+pub struct Arranged {
+    /// Ids of the apps of the page.
+    pub ids: Vec<String>,
     more: bool,
     total: i64,
     near: bool,
     facets: [Vec<(String, i64)>; 4],
 }
 
-/// The catalogue without words, counted and cut by the database: it may be long.
-fn browse(conn: &mut Conn, query: &CatalogQuery) -> Result<Page> {
-    let (cards, more) = store::list_cards(conn, query)?;
-    let plan_counts = store::plan_facet(conn, query)?.into_iter().map(|(k, n)| (k.as_str().to_owned(), n)).collect();
-    let facets =
-        [store::facet(conn, query, "specialty")?, store::facet(conn, query, "scenario")?, store::facet(conn, query, "input")?, plan_counts];
-    Ok(Page { cards, more, total: store::count_found(conn, query)?, near: false, facets })
+impl Arranged {
+    /// With what the page shows of it.
+    pub fn with(self, cards: Vec<Card>, plans: Vec<PricePlan>, specialties: Vec<SlugName>, scenarios: Vec<Scenario>) -> SearchResult {
+        let Self { more, total, near, facets, .. } = self;
+        SearchResult { cards, plans, more, total, near, facets, specialties, scenarios }
+    }
 }
 
-/// The apps that fit the words. They are [`MAX_HITS`](crate::base::text_index::MAX_HITS) at most, so two reads of what decides about them are
-/// counted here instead of eight times in the database.
-fn by_words(conn: &mut Conn, app: &App, query: &CatalogQuery) -> Result<Page> {
-    let found = app.search.apps(&query.q)?;
-    let mut listed: HashMap<String, Facts> = store::facts(conn, &found.ids)?.into_iter().map(|facts| (facts.id.clone(), facts)).collect();
-    let hits: Vec<Facts> = found.ids.iter().filter_map(|id| listed.remove(id)).collect();
-    let mut kinds: HashMap<String, Vec<PlanKind>> = HashMap::new();
-    for (app_id, kind) in store::plan_kinds(conn, &found.ids)? {
-        kinds.entry(app_id).or_default().push(kind);
-    }
-    let plans_of = |facts: &Facts| kinds.get(&facts.id).map_or(&[][..], Vec::as_slice);
+/// Arranges what the index has found, by what is known of the apps that are listed: so few are counted here instead of eight times in the
+/// database.
+pub fn arrange(query: &CatalogQuery, found: Found, listed: Vec<Arc<Facts>>) -> Arranged {
+    let mut listed: HashMap<String, Arc<Facts>> = listed.into_iter().map(|facts| (facts.id.clone(), facts)).collect();
+    let hits: Vec<Arc<Facts>> = found.ids.iter().filter_map(|id| listed.remove(id)).collect();
     let chosen = |chosen: &str, own: &str| chosen.is_empty() || chosen == own;
     // By facet, whether an app has the value chosen.
     let fits = |facts: &Facts| {
@@ -73,19 +96,15 @@ fn by_words(conn: &mut Conn, app: &App, query: &CatalogQuery) -> Result<Page> {
             chosen(&query.specialty, &facts.specialty),
             chosen(&query.scenario, &facts.scenario),
             chosen(&query.input, &facts.input),
-            query.plan.is_empty() || query.plan_kind().is_some_and(|kind| plans_of(facts).contains(&kind)),
+            query.plan.is_empty() || query.plan_kind().is_some_and(|kind| facts.plans.contains(&kind)),
         ]
     };
     let mut facets: [Vec<(String, i64)>; 4] = Default::default();
     for facts in &hits {
         let fits = fits(facts);
         let but = |facet: usize| fits.iter().enumerate().all(|(i, fits)| *fits || i == facet);
-        let values = [vec![facts.specialty.as_str()], vec![facts.scenario.as_str()], vec![facts.input.as_str()], {
-            let mut kinds: Vec<&str> = plans_of(facts).iter().map(|kind| kind.as_str()).collect();
-            kinds.sort_unstable();
-            kinds.dedup();
-            kinds
-        }];
+        let kinds = facts.plans.iter().map(|kind| kind.as_str()).collect();
+        let values = [vec![facts.specialty.as_str()], vec![facts.scenario.as_str()], vec![facts.input.as_str()], kinds];
         for (facet, (counts, values)) in facets.iter_mut().zip(values).enumerate() {
             if but(facet) {
                 for value in values {
@@ -94,7 +113,7 @@ fn by_words(conn: &mut Conn, app: &App, query: &CatalogQuery) -> Result<Page> {
             }
         }
     }
-    let mut rows: Vec<Facts> = hits.into_iter().filter(|facts| fits(facts).iter().all(|fits| *fits)).collect();
+    let mut rows: Vec<Arc<Facts>> = hits.into_iter().filter(|facts| fits(facts).iter().all(|fits| *fits)).collect();
     match query.order() {
         Sort::Fit => {}
         Sort::New => rows.sort_by(|a, b| (b.listed_at, &b.id).cmp(&(a.listed_at, &a.id))),
@@ -102,9 +121,8 @@ fn by_words(conn: &mut Conn, app: &App, query: &CatalogQuery) -> Result<Page> {
     }
     let total = i64::try_from(rows.len()).unwrap_or(i64::MAX);
     let from = rows.iter().position(|facts| facts.id == query.after).map_or(0, |last| last + 1);
-    let ids: Vec<&str> = rows.iter().skip(from).take(PAGE).map(|facts| facts.id.as_str()).collect();
-    let cards = store::cards_of(conn, &ids)?;
-    Ok(Page { cards, more: rows.len() > from + PAGE, total, near: found.near, facets })
+    let ids = rows.iter().skip(from).take(PAGE).map(|facts| facts.id.clone()).collect();
+    Arranged { ids, more: rows.len() > from + PAGE, total, near: found.near, facets }
 }
 
 fn count(counts: &mut Vec<(String, i64)>, value: &str) {
@@ -129,8 +147,14 @@ pub struct Offered {
     pub near: Vec<(Scenario, i64)>,
 }
 
-/// What is offered beside few hits or none: the scenarios that fit the words, or the one chosen. Open to everyone.
-pub fn offer(conn: &mut Conn, app: &App, query: &CatalogQuery, found: &SearchResult) -> Result<Offered> {
+/// Listed apps by scenario.
+pub fn counts_by_scenario(conn: &mut Conn) -> Result<HashMap<String, i64>> {
+    Ok(store::counts_by_scenario(conn)?.into_iter().collect())
+}
+
+/// What is offered beside few hits or none: the scenarios that fit the words, or the one chosen; `counts` are the listed apps by scenario. Open
+/// to everyone.
+pub fn offer(app: &App, query: &CatalogQuery, found: &SearchResult, counts: &HashMap<String, i64>) -> Result<Offered> {
     if found.total > FEW || !query.after.is_empty() || (query.q.is_empty() && query.scenario.is_empty()) {
         return Ok(Offered::default());
     }
@@ -143,7 +167,6 @@ pub fn offer(conn: &mut Conn, app: &App, query: &CatalogQuery, found: &SearchRes
         // Of what has apps, scenarios that it only resembles say nothing.
         slugs.extend(fitting.ids.into_iter().filter(|_| !fitting.near || found.total == 0));
     }
-    let counts: HashMap<String, i64> = store::counts_by_scenario(conn)?.into_iter().collect();
     let apps_of = |scenario: &Scenario| counts.get(&scenario.slug).copied().unwrap_or(0);
     let scenario = |slug: &str| found.scenarios.iter().find(|scenario| scenario.slug == slug);
     let mut offered = Offered::default();

@@ -1,5 +1,7 @@
 //! Queries of the catalogue.
 
+use std::collections::HashMap;
+
 use diesel::dsl::{count_star, exists};
 use diesel::prelude::*;
 
@@ -59,15 +61,22 @@ pub fn list_cards(conn: &mut Conn, query: &CatalogQuery) -> QueryResult<(Vec<Car
 
 /// What decides about the listed ones of some apps.
 pub fn facts(conn: &mut Conn, app_ids: &[String]) -> QueryResult<Vec<Facts>> {
-    apps::table
+    type Row = (String, String, String, String, i64, Option<Timestamp>);
+    let rows: Vec<Row> = apps::table
         .filter(apps::id.eq_any(app_ids).and(apps::state.eq(ListingState::Listed)))
         .select((apps::id, apps::specialty, apps::scenario, apps::input, apps::deployments, apps::listed_at))
-        .load(conn)
-}
-
-/// The kinds of the active plans of some apps.
-pub fn plan_kinds(conn: &mut Conn, app_ids: &[String]) -> QueryResult<Vec<(String, PlanKind)>> {
-    plans::table.filter(plans::app_id.eq_any(app_ids).and(plans::active.eq(true))).select((plans::app_id, plans::kind)).load(conn)
+        .load(conn)?;
+    let offered = plans::table.filter(plans::app_id.eq_any(app_ids).and(plans::active.eq(true)));
+    let mut kinds: HashMap<String, Vec<PlanKind>> = HashMap::new();
+    for (app_id, kind) in offered.select((plans::app_id, plans::kind)).distinct().load(conn)? {
+        kinds.entry(app_id).or_default().push(kind);
+    }
+    let facts = |(id, specialty, scenario, input, deployments, listed_at): Row| {
+        let mut plans = kinds.remove(&id).unwrap_or_default();
+        plans.sort_unstable_by_key(|kind| kind.as_str());
+        Facts { id, specialty, scenario, input, deployments, listed_at, plans }
+    };
+    Ok(rows.into_iter().map(facts).collect())
 }
 
 /// Listed apps by their ids, in that order.

@@ -4,6 +4,8 @@
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Barrier};
 
 use actix_web::body::to_bytes;
 use actix_web::cookie::Cookie;
@@ -12,8 +14,8 @@ use actix_web::test::{TestRequest, init_service, try_call_service};
 use actix_web::web::Data;
 use actix_web::{HttpMessage as _, HttpResponse};
 
-use diesel::RunQueryDsl as _;
-use diesel::connection::SimpleConnection as _;
+use diesel::connection::{InstrumentationEvent, SimpleConnection as _};
+use diesel::{Connection as _, RunQueryDsl as _};
 
 use crate::account::service::{self as account, SignUp};
 use crate::base::app::App;
@@ -170,6 +172,28 @@ where
         })
         .collect();
     futures_util::future::join_all(writers).await.into_iter().map(std::result::Result::unwrap).collect()
+}
+
+/// Counts the queries of all connections that read; of PostgreSQL there are two at least.
+pub async fn count_queries(app: &App) -> Arc<AtomicUsize> {
+    let count = Arc::new(AtomicUsize::new(0));
+    let connections = if app.settings.database.url.starts_with("sqlite:") { 1 } else { 2 };
+    let all = Arc::new(Barrier::new(connections));
+    let watched = (0..connections).map(|_| {
+        let (count, all) = (count.clone(), all.clone());
+        app.db.read(move |conn| {
+            conn.set_instrumentation(move |event: InstrumentationEvent<'_>| {
+                if matches!(event, InstrumentationEvent::StartQuery { query, .. } if query.to_string().contains(" FROM ")) {
+                    count.fetch_add(1, Ordering::Relaxed);
+                }
+            });
+            // Each takes a connection of its own.
+            all.wait();
+            Ok(())
+        })
+    });
+    futures_util::future::try_join_all(watched).await.unwrap();
+    count
 }
 
 /// Asserts that every chain and seal is intact.

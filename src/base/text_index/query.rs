@@ -213,7 +213,9 @@ impl Fields {
     fn near_word(&self, word: &str) -> Vec<Clause> {
         let term = Term::from_field_text(self.near, word);
         let mut ways = vec![begins(self.near, word)];
+        // A number is no misspelt word.
         match word.len() {
+            _ if word.bytes().any(|b| b.is_ascii_digit()) => {}
             4..=7 => ways.push(Box::new(FuzzyTermQuery::new(term, 1, true))),
             8..=24 => ways.push(Box::new(FuzzyTermQuery::new(term, 2, true))),
             _ => {}

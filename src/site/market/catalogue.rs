@@ -18,12 +18,16 @@ use crate::catalog::service;
 use crate::http::page::{Page, PageResult, lang_of};
 use crate::site::market::cached::cached;
 use crate::site::market::compare;
+use crate::site::market::known::{KnownCatalogue, Shown};
 use crate::site::parts::card::{AppCard, Recalls, recalls_of};
 use crate::site::parts::figures::{PlatformFigures, figures};
 use crate::site::parts::scenario::{self, ScenarioLine};
 
 pub fn configure(cfg: &mut ServiceConfig) {
-    cfg.route("/", web::get().to(home)).route("/apps", web::get().to(catalogue)).route("/vendors/{slug}", web::get().to(vendor));
+    cfg.app_data(Data::new(KnownCatalogue::default()))
+        .route("/", web::get().to(home))
+        .route("/apps", web::get().to(catalogue))
+        .route("/vendors/{slug}", web::get().to(vendor));
 }
 
 /// A specialty on the seam map.
@@ -121,19 +125,23 @@ async fn home(req: HttpRequest, app: Data<App>, actor: Actor) -> PageResult {
     .await
 }
 
-async fn catalogue(req: HttpRequest, app: Data<App>, actor: Actor, query: Query<CatalogQuery>) -> PageResult {
+async fn catalogue(req: HttpRequest, app: Data<App>, known: Data<KnownCatalogue>, actor: Actor, query: Query<CatalogQuery>) -> PageResult {
     cached(&req, &app, &actor, async || {
         let query = query.into_inner().bounded();
         let page = Page::of(&req, "catalogue-title");
-        let (handle, asked, asker) = (app.clone(), query.clone(), actor.clone());
-        let read = app.db.read(move |conn| {
-            let found = service::search(conn, &handle, &asked)?;
-            let recalls = recalls_of(conn, &found.cards)?;
-            let offered = search::offer(conn, &handle, &asked, &found)?;
-            let followed = if offered.wanted.is_empty() { Vec::new() } else { follows::followed(conn, &asker)? };
-            Ok((found, recalls, offered, followed))
-        });
-        let (found, recalls, offered, followed) = read.await?;
+        let (Shown { found, recalls, offered }, followed) = if matches!(actor, Actor::Anonymous) && !query.q.is_empty() {
+            (known.search(&app, &query).await?, Vec::new())
+        } else {
+            let (handle, asked, asker) = (app.clone(), query.clone(), actor.clone());
+            let read = app.db.read(move |conn| {
+                let found = service::search(conn, &handle, &asked)?;
+                let recalls = recalls_of(conn, &found.cards)?;
+                let offered = search::offer(&handle, &asked, &found, &search::counts_by_scenario(conn)?)?;
+                let followed = if offered.wanted.is_empty() { Vec::new() } else { follows::followed(conn, &asker)? };
+                Ok((Shown { found, recalls, offered }, followed))
+            });
+            read.await?
+        };
         let (wanted, beside) = scenario::lines(&page, &offered, &followed);
         let cards = found.cards.iter().map(|c| AppCard::of(&page, c, &found.plans, &found.specialties, &recalls)).collect();
         let [by_specialty, by_scenario, by_input, by_plan] = &found.facets;

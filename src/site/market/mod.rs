@@ -6,6 +6,7 @@ pub mod cached;
 pub mod catalogue;
 pub mod compare;
 pub mod follow;
+pub mod known;
 pub mod listing;
 pub mod pictures;
 pub mod scenarios;

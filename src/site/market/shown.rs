@@ -77,37 +77,11 @@ impl ShownListings {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Barrier;
-    use std::sync::atomic::{AtomicUsize, Ordering};
-
-    use diesel::Connection as _;
-    use diesel::connection::InstrumentationEvent;
+    use std::sync::atomic::Ordering;
 
     use super::*;
-    use crate::testing::each_backend_with;
     use crate::testing::shop::shop;
-
-    /// Counts the queries of all connections that read; of PostgreSQL there are two at least.
-    async fn count_queries(app: &App) -> Arc<AtomicUsize> {
-        let count = Arc::new(AtomicUsize::new(0));
-        let connections = if app.settings.database.url.starts_with("sqlite:") { 1 } else { 2 };
-        let all = Arc::new(Barrier::new(connections));
-        let watched = (0..connections).map(|_| {
-            let (count, all) = (count.clone(), all.clone());
-            app.db.read(move |conn| {
-                conn.set_instrumentation(move |event: InstrumentationEvent<'_>| {
-                    if matches!(event, InstrumentationEvent::StartQuery { query, .. } if query.to_string().contains(" FROM ")) {
-                        count.fetch_add(1, Ordering::Relaxed);
-                    }
-                });
-                // Each takes a connection of its own.
-                all.wait();
-                Ok(())
-            })
-        });
-        futures_util::future::try_join_all(watched).await.unwrap();
-        count
-    }
+    use crate::testing::{count_queries, each_backend_with};
 
     #[tokio::test(flavor = "multi_thread")]
     async fn a_listing_is_read_once_until_something_changes() {

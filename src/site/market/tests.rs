@@ -5,6 +5,7 @@ use chrono::TimeDelta;
 use diesel::prelude::*;
 
 use super::follow;
+use super::known::KnownCatalogue;
 use crate::base::app::App;
 use crate::base::auth::{Actor, Role};
 use crate::base::db::schema::{apps, plans, scenario_follows, users};
@@ -67,8 +68,17 @@ const BELTS: [Sketch; 4] = [
 ];
 
 async fn find(app: &App, query: CatalogQuery) -> SearchResult {
-    let handle = app.clone();
-    app.db.read(move |conn| search::search(conn, &handle, &query.bounded())).await.unwrap()
+    let (handle, query) = (app.clone(), query.bounded());
+    let asked = query.clone();
+    let found = app.db.read(move |conn| search::search(conn, &handle, &asked)).await.unwrap();
+    // Strangers are shown the same, the first time and from memory.
+    let known = KnownCatalogue::default();
+    for _ in 0..2 {
+        let shown = known.search(app, &query).await.unwrap().found;
+        let all = |found: &SearchResult| (found.total, found.more, found.near, found.facets.clone());
+        assert!(query.q.is_empty() || (slugs(&shown), all(&shown)) == (slugs(&found), all(&found)), "{query:?}: {shown:?}");
+    }
+    found
 }
 
 fn slugs(found: &SearchResult) -> Vec<&str> {
