@@ -5,12 +5,12 @@ set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 cd "$root"
 rust_ready
-need_debian 'command -v wrk|wrk' 'command -v curl|curl' 'python3 -m pip --version|python3-pip' 'python3 -c "import ensurepip, venv"|python3-venv'
+need_debian 'command -v wrk|wrk' 'command -v ab|apache2-utils' 'command -v curl|curl' 'python3 -m pip --version|python3-pip' 'python3 -c "import ensurepip, venv"|python3-venv'
 scripts/onnxruntime.sh >/dev/null
 cargo build --release --locked --package pithead --bin pithead --package pithead-edge --bin pithead-edge
 
 failed=()
-for bench in catalogue memory overload predict deploy registry uploads check; do
+for bench in catalogue memory speed overload predict deploy registry uploads check; do
   "bench/$bench.sh" || failed+=("$bench")
 done
 [ ${#failed[@]} = 0 ] || die "missed a limit or did not run: ${failed[*]}"
