@@ -20,5 +20,6 @@ telemetry-plot-p50 = Median
 telemetry-plot-p95 = 95th percentile
 telemetry-plot-p95-of = { $app }, 95th percentile
 
+error-alarm = There is no such alarm
 error-too-many-reports = At most { $max } reports in one request
 error-too-many-alarms = More alarms than may be sent in an hour. The node keeps them and sends them again

@@ -187,20 +187,22 @@ pub fn count_deployment(conn: &mut Conn, app_id: &str) -> Result<()> {
 /// # Errors
 /// `listing` (not the vendor's), `listing-state`.
 pub async fn set_hidden(app: &App, actor: &Actor, slug: String, hidden: bool) -> Result<()> {
-    let organization_id = policy::require(actor, Action::PublishApps)?.organization_id.clone();
-    audit::change(app, actor, move |c| {
-        let now = c.now;
-        let row = store::find_own(c, &organization_id, &slug)?.ok_or_else(|| Error::not_found("listing"))?;
-        let (from, to) = if hidden { (ListingState::Listed, ListingState::Hidden) } else { (ListingState::Hidden, ListingState::Listed) };
-        exactly_one(store::set_state(c, &row.id, from, to, now)?, "listing-state")?;
-        c.audit(if hidden { "listing.hidden" } else { "listing.shown" }, &row.id, &json!({}));
-        if !hidden {
-            follows::served(c, &row.scenario)?;
-        }
-        c.wake_search();
-        Ok(())
-    })
-    .await
+    policy::require(actor, Action::PublishApps)?;
+    audit::change(app, actor, move |c| set_hidden_in(c, &slug, hidden).map(|_| ())).await
+}
+
+/// As [`set_hidden`], in the caller's transaction; gives the app's id.
+pub fn set_hidden_in(c: &mut Change<'_>, slug: &str, hidden: bool) -> Result<String> {
+    let (vendor, now) = (&policy::require(c.actor, Action::PublishApps)?.organization_id, c.now);
+    let row = store::find_own(c, vendor, slug)?.ok_or_else(|| Error::not_found("listing"))?;
+    let (from, to) = if hidden { (ListingState::Listed, ListingState::Hidden) } else { (ListingState::Hidden, ListingState::Listed) };
+    exactly_one(store::set_state(c, &row.id, from, to, now)?, "listing-state")?;
+    c.audit(if hidden { "listing.hidden" } else { "listing.shown" }, &row.id, &json!({}));
+    if !hidden {
+        follows::served(c, &row.scenario)?;
+    }
+    c.wake_search();
+    Ok(row.id)
 }
 
 /// Names of the app of a licence or deployment.

@@ -16,7 +16,7 @@ use crate::release::model::{Release, ReleaseState};
 use crate::webhook::model::EventKind;
 use crate::{account, audit, release};
 
-pub use super::store::{count_open, decisions_of, get, open_cases, other_versions, place, user_name};
+pub use super::store::{count_open, open_cases};
 
 /// Cases on one page.
 pub const PAGE: i64 = 50;
@@ -55,7 +55,7 @@ pub fn open_case_in(c: &mut Change<'_>, release: &Release, organization_id: &str
 }
 
 /// Whether a person may not decide a case, because they opened it or belong to the organisation whose release it is.
-pub fn is_own(conn: &mut Conn, person: &Person, case: &Case) -> Result<bool> {
+fn is_own(conn: &mut Conn, person: &Person, case: &Case) -> Result<bool> {
     let same = case.opened_by == person.user_id || case.organization_id == person.organization_id;
     Ok(same || store::is_member(conn, &case.organization_id, &person.user_id)?)
 }
@@ -66,44 +66,79 @@ pub fn is_own(conn: &mut Conn, person: &Person, case: &Case) -> Result<bool> {
 /// `case`; `own-case`; `case-decided` where another moderator was faster; on the field `reason`: `required`, `too-short`, `too-long`;
 /// those of publishing.
 pub async fn decide(app: &App, actor: &Actor, case_id: &str, decision: ModerationDecision, reason: &str) -> Result<()> {
-    let person = policy::require(actor, Action::DecideCases)?.clone();
-    let reason = reason.to_owned();
-    let (composed, case_id) = (app.clone(), case_id.to_owned());
-    audit::change(app, actor, move |c| {
-        let now = c.now;
-        let case = store::get(c, &case_id).or_not_found("case")?;
-        // State first: nobody shall improve the reason for a case that is decided already.
-        if case.state != CaseState::Open {
-            return Err(Error::conflict("case-decided"));
+    policy::require(actor, Action::DecideCases)?;
+    let (composed, case_id, reason) = (app.clone(), case_id.to_owned(), reason.to_owned());
+    audit::change(app, actor, move |c| decide_in(c, &composed, &case_id, decision, &reason)).await
+}
+
+/// As [`decide`], in the caller's transaction.
+pub fn decide_in(c: &mut Change<'_>, app: &App, case_id: &str, decision: ModerationDecision, reason: &str) -> Result<()> {
+    let (person, now) = (policy::require(c.actor, Action::DecideCases)?, c.now);
+    let case = store::get(c, case_id).or_not_found("case")?;
+    // State first: nobody shall improve the reason for a case that is decided already.
+    if case.state != CaseState::Open {
+        return Err(Error::conflict("case-decided"));
+    }
+    if is_own(c, person, &case)? {
+        return Err(Error::forbidden("own-case"));
+    }
+    let reason = decision.reason(reason)?;
+    exactly_one(store::decide(c, &case.id, decision.outcome(), &reason, &person.user_id, now)?, "case-decided")?;
+    let detail = json!({"release": case.release_id, "app": case.app_id, "reason": reason});
+    c.audit(decision.action(), &case.id, &detail);
+    match decision {
+        ModerationDecision::Approve => release::service::approve_in(c, app, &case.release_id)?,
+        ModerationDecision::RequestChanges | ModerationDecision::Reject => {
+            send_back(c, &case.release_id, decision, now)?;
+            let release = release::service::get(c, &case.release_id)?;
+            release::service::told(c, &release, EventKind::ReleaseRefused, Some(&reason))?;
         }
-        if is_own(c, &person, &case)? {
-            return Err(Error::forbidden("own-case"));
-        }
-        let reason = decision.reason(&reason)?;
-        exactly_one(store::decide(c, &case.id, decision.outcome(), &reason, &person.user_id, now)?, "case-decided")?;
-        let detail = json!({"release": case.release_id, "app": case.app_id, "reason": reason});
-        c.audit(decision.action(), &case.id, &detail);
-        match decision {
-            ModerationDecision::Approve => release::service::approve_in(c, &composed, &case.release_id)?,
-            ModerationDecision::RequestChanges | ModerationDecision::Reject => {
-                send_back(c, &case.release_id, decision, now)?;
-                let release = release::service::get(c, &case.release_id)?;
-                release::service::told(c, &release, EventKind::ReleaseRefused, Some(&reason))?;
-            }
-        }
-        c.wake_search();
-        c.poke(&person.organization_id, TOPIC);
-        c.poke(&case.organization_id, release::service::topic(&case.release_id));
-        c.poke(&case.organization_id, "releases");
-        Ok(())
-    })
-    .await
+    }
+    c.wake_search();
+    c.poke(&person.organization_id, TOPIC);
+    c.poke(&case.organization_id, release::service::topic(&case.release_id));
+    c.poke(&case.organization_id, "releases");
+    Ok(())
 }
 
 /// The release goes back to its vendor, or is refused.
 fn send_back(conn: &mut Conn, release_id: &str, decision: ModerationDecision, now: Timestamp) -> Result<()> {
     let to = if decision == ModerationDecision::Reject { ReleaseState::Rejected } else { ReleaseState::ChangesRequested };
     release::service::mark_in(conn, release_id, &[ReleaseState::InReview], to, now)
+}
+
+/// The content of a case, but for its release.
+#[derive(Debug)]
+pub struct CaseDetail {
+    /// The case with its names.
+    pub line: CaseLine,
+    /// Name of the person who submitted the release.
+    pub opened_by: String,
+    /// Name of the moderator who decided.
+    pub decided_by: Option<String>,
+    /// Other versions: version, state, uploaded; newest first.
+    pub versions: Vec<(String, String, Timestamp)>,
+    /// Other decisions on this app: case, version, moderator's name; newest first.
+    pub decisions: Vec<(Case, String, Option<String>)>,
+    /// The reader may not decide this case, for it is their own or their organisation's.
+    pub own: bool,
+}
+
+/// One case.
+///
+/// # Errors
+/// `case`: there is none.
+pub fn detail_in(conn: &mut Conn, actor: &Actor, id: &str) -> Result<CaseDetail> {
+    let person = policy::require(actor, Action::ViewCases)?;
+    let line = store::line(conn, id).or_not_found("case")?;
+    let case = &line.case;
+    let opened_by = store::user_name(conn, &case.opened_by)?;
+    let decided_by = case.decided_by.as_deref().map(|id| store::user_name(conn, id)).transpose()?;
+    let versions = store::other_versions(conn, &case.app_id, &case.release_id, SHORT)?;
+    let mut decisions = store::decisions_of(conn, &case.app_id, SHORT)?;
+    decisions.retain(|(earlier, ..)| earlier.id != case.id);
+    let own = is_own(conn, person, case)?;
+    Ok(CaseDetail { line, opened_by, decided_by, versions, decisions, own })
 }
 
 /// The last decision on a release, for its vendor's page.

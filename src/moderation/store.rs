@@ -40,14 +40,20 @@ pub fn latest_decision(conn: &mut Conn, release_id: &str) -> QueryResult<Option<
         .optional()
 }
 
-/// Open cases after an id, oldest first.
-pub fn open_cases(conn: &mut Conn, after: Option<&str>, limit: i64) -> QueryResult<Vec<CaseLine>> {
+/// Which cases to read with their names.
+enum Which<'a> {
+    One(&'a str),
+    /// Open ones after an id, oldest first.
+    Open(Option<&'a str>),
+    /// Decided ones before an id, newest first.
+    Decided(Option<&'a str>),
+}
+
+fn lines(conn: &mut Conn, which: &Which<'_>, limit: i64) -> QueryResult<Vec<CaseLine>> {
     let mut query = cases::table
         .inner_join(releases::table.on(releases::id.eq(cases::release_id)))
         .inner_join(apps::table.on(apps::id.eq(cases::app_id)))
         .inner_join(organizations::table.on(organizations::id.eq(cases::organization_id)))
-        .filter(cases::state.eq(CaseState::Open))
-        .order(cases::id)
         .limit(limit)
         .select((
             Case::as_select(),
@@ -56,32 +62,32 @@ pub fn open_cases(conn: &mut Conn, after: Option<&str>, limit: i64) -> QueryResu
             (organizations::slug, (organizations::name_zh, organizations::name_en)),
         ))
         .into_boxed();
-    if let Some(after) = after {
-        query = query.filter(cases::id.gt(after.to_owned()));
+    query = match which {
+        Which::One(id) => query.filter(cases::id.eq((*id).to_owned())),
+        Which::Open(_) => query.filter(cases::state.eq(CaseState::Open)).order(cases::id),
+        Which::Decided(_) => query.filter(cases::state.ne(CaseState::Open)).order(cases::id.desc()),
+    };
+    match which {
+        Which::Open(Some(after)) => query = query.filter(cases::id.gt((*after).to_owned())),
+        Which::Decided(Some(before)) => query = query.filter(cases::id.lt((*before).to_owned())),
+        _ => {}
     }
     query.load(conn)
 }
 
+/// A case with its names.
+pub fn line(conn: &mut Conn, id: &str) -> QueryResult<CaseLine> {
+    lines(conn, &Which::One(id), 1)?.pop().ok_or(diesel::result::Error::NotFound)
+}
+
+/// Open cases after an id, oldest first.
+pub fn open_cases(conn: &mut Conn, after: Option<&str>, limit: i64) -> QueryResult<Vec<CaseLine>> {
+    lines(conn, &Which::Open(after), limit)
+}
+
 /// Decided cases before an id, newest first.
 pub fn list_decided(conn: &mut Conn, before: Option<&str>, limit: i64) -> QueryResult<Vec<CaseLine>> {
-    let mut query = cases::table
-        .inner_join(releases::table.on(releases::id.eq(cases::release_id)))
-        .inner_join(apps::table.on(apps::id.eq(cases::app_id)))
-        .inner_join(organizations::table.on(organizations::id.eq(cases::organization_id)))
-        .filter(cases::state.ne(CaseState::Open))
-        .order(cases::id.desc())
-        .limit(limit)
-        .select((
-            Case::as_select(),
-            releases::version,
-            (apps::slug, (apps::title_zh, apps::title_en)),
-            (organizations::slug, (organizations::name_zh, organizations::name_en)),
-        ))
-        .into_boxed();
-    if let Some(before) = before {
-        query = query.filter(cases::id.lt(before.to_owned()));
-    }
-    query.load(conn)
+    lines(conn, &Which::Decided(before), limit)
 }
 
 /// Number of open cases.
@@ -109,16 +115,6 @@ pub fn other_versions(conn: &mut Conn, app_id: &str, release_id: &str, limit: i6
         .limit(limit)
         .select((releases::version, releases::state, releases::created_at))
         .load(conn)
-}
-
-/// A release's size in bytes, and the address of its app: vendor slug, app slug.
-pub fn place(conn: &mut Conn, release_id: &str) -> QueryResult<(i64, String, String)> {
-    releases::table
-        .inner_join(apps::table.on(apps::id.eq(releases::app_id)))
-        .inner_join(organizations::table.on(organizations::id.eq(apps::organization_id)))
-        .filter(releases::id.eq(release_id))
-        .select((releases::size_bytes, organizations::slug, apps::slug))
-        .first(conn)
 }
 
 pub fn user_name(conn: &mut Conn, id: &str) -> QueryResult<String> {

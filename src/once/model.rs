@@ -50,6 +50,21 @@ pub struct Answer {
     pub status: u16,
     /// JSON.
     pub body: String,
+    /// JSON that is kept, and told again, in the place of `body`: that of an answer with a secret, for what is kept lies in the database as it
+    /// is. None where `body` itself is kept.
+    pub kept: Option<String>,
+}
+
+impl Answer {
+    /// An answer that is kept as it is.
+    pub fn new(status: u16, body: String) -> Self {
+        Self { status, body, kept: None }
+    }
+
+    /// What is kept of it.
+    pub fn kept(&self) -> &str {
+        self.kept.as_deref().unwrap_or(&self.body)
+    }
 }
 
 /// A kept answer.

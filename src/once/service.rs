@@ -41,8 +41,8 @@ fn running() -> Error {
     Error::conflict(RUNNING).retry_after(TimeDelta::seconds(1))
 }
 
-/// Makes an audited change and gives its answer. With a key whose change was made within [`KEEP`], gives that one's answer and makes nothing;
-/// the second value says so.
+/// Makes an audited change and gives its answer. With a key whose change was made within [`KEEP`], gives what is kept of that one's answer and
+/// makes nothing; the second value says so.
 ///
 /// # Errors
 /// Those of the change; `idempotency-key-running`: the same is under way; `idempotency-key-reused`: the key was used for another request;
@@ -67,7 +67,7 @@ pub(super) fn once_in(
     if let Some(kept) = store::find(c, person, key)? {
         if kept.created_at > now.minus(KEEP) {
             return if kept.request_hash == *request_hash {
-                Ok((Answer { status: u16::try_from(kept.status).unwrap_or(200), body: kept.body }, true))
+                Ok((Answer::new(u16::try_from(kept.status).unwrap_or(200), kept.body), true))
             } else {
                 Err(Error::invalid("idempotency-key-reused"))
             };
@@ -89,7 +89,7 @@ pub(super) fn once_in(
     };
     store::insert(c, &kept).or_conflict(RUNNING).map_err(|e| if e.code == RUNNING { running() } else { e })?;
     let answer = f(c)?;
-    store::keep(c, person, key, i64::from(answer.status), &answer.body)?;
+    store::keep(c, person, key, i64::from(answer.status), answer.kept())?;
     Ok((answer, false))
 }
 

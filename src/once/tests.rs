@@ -27,7 +27,7 @@ async fn make(app: &App, actor: &Actor, key: Option<Key>, made: &Arc<AtomicUsize
     change(app, actor, key, move |c| {
         let n = made.fetch_add(1, Ordering::SeqCst);
         c.audit("node.removed", "nod_x", &json!({}));
-        Ok(Answer { status: 201, body: json!({"id": n}).to_string() })
+        Ok(Answer::new(201, json!({"id": n}).to_string()))
     })
     .await
 }
@@ -37,7 +37,7 @@ async fn the_second_of_two_gets_the_answer_of_the_first() {
     each_backend(|app| async move {
         let (mine, made) = (testing::operator(&app, "mine").await, Arc::new(AtomicUsize::new(0)));
         let first = make(&app, &mine, key("{}"), &made).await.unwrap();
-        assert_eq!(first, (Answer { status: 201, body: "{\"id\":0}".into() }, false));
+        assert_eq!(first, (Answer::new(201, "{\"id\":0}".into()), false));
         assert_eq!(make(&app, &mine, key("{}"), &made).await.unwrap(), (first.0, true));
         assert_eq!(make(&app, &mine, key("{ }"), &made).await.unwrap_err().code, "idempotency-key-reused");
         // Another person's key of the same name is another key, and without one everything is made.
@@ -56,6 +56,25 @@ async fn the_second_of_two_gets_the_answer_of_the_first() {
         app.clock.advance(TimeDelta::seconds(1));
         assert!(!make(&app, &mine, key("{ }"), &made).await.unwrap().1, "an old answer is kept no longer");
         assert_eq!(made.load(Ordering::SeqCst), 5);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_secret_is_told_once_and_not_kept() {
+    each_backend(|app| async move {
+        let mine = testing::operator(&app, "mine").await;
+        let secret = |c: &mut Change<'_>| {
+            c.audit("node.code-issued", "nod_x", &json!({}));
+            Ok(Answer { status: 201, body: "{\"code\":\"ABCD\"}".into(), kept: Some("{\"code\":null}".into()) })
+        };
+        let (first, again) = change(&app, &mine, key("{}"), secret).await.unwrap();
+        assert_eq!((first.body.as_str(), again), ("{\"code\":\"ABCD\"}", false));
+        let body = app.db.read(|conn| Ok(kept_answers::table.select(kept_answers::body).first::<String>(conn)?)).await.unwrap();
+        assert_eq!(body, "{\"code\":null}");
+        assert_eq!(change(&app, &mine, key("{}"), secret).await.unwrap(), (Answer::new(201, body), true));
+        // Without a key nothing is kept, and each answer has its own secret.
+        assert_eq!(change(&app, &mine, None, secret).await.unwrap().0.body, "{\"code\":\"ABCD\"}");
     })
     .await;
 }
@@ -126,7 +145,7 @@ async fn of_many_processes_with_one_key_one_makes_it() {
                 async move {
                     let answer = |c: &mut Change<'_>| {
                         c.audit("node.removed", "nod_x", &json!({}));
-                        Ok(Answer { status: 201, body: "{\"id\":0}".into() })
+                        Ok(Answer::new(201, "{\"id\":0}".into()))
                     };
                     let key = key("{}").unwrap();
                     audit::change(&app, &mine, move |c| once_in(c, &key, &answer)).await

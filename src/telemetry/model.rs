@@ -319,6 +319,8 @@ pub struct AlarmLine {
 /// The alarms to list.
 #[derive(Debug, Clone, Default)]
 pub struct Filter {
+    /// Only the alarm of this id.
+    pub id: Option<String>,
     /// Only alarms before this id.
     pub before: Option<String>,
     /// Only alarms of this level.

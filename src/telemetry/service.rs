@@ -312,6 +312,16 @@ pub async fn list_alarms(app: &App, actor: &Actor, filter: Filter) -> Result<Vec
     app.db.read(move |conn| Ok(store::alarms(conn, &owner, &filter, PAGE + 1)?)).await
 }
 
+/// One alarm of the operator.
+///
+/// # Errors
+/// `alarm`: not there, or not the operator's.
+pub fn alarm_in(conn: &mut Conn, actor: &Actor, id: &str) -> Result<AlarmLine> {
+    let owner = &policy::require(actor, Action::ViewFleet)?.organization_id;
+    let one = Filter { id: Some(id.to_owned()), ..Filter::default() };
+    store::alarms(conn, owner, &one, 1)?.pop().ok_or_else(|| Error::not_found("alarm"))
+}
+
 /// The latest alarms of an organisation, for other pages.
 pub fn latest_alarms(conn: &mut Conn, organization_id: &str, limit: i64) -> Result<Vec<AlarmLine>> {
     Ok(store::alarms(conn, organization_id, &Filter::default(), limit)?)

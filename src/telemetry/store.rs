@@ -224,6 +224,9 @@ pub fn alarms(conn: &mut Conn, organization_id: &str, filter: &Filter, limit: i6
         .limit(limit)
         .select((Alarm::as_select(), nodes::name, sites::name, apps::title_zh, apps::title_en, organizations::slug, apps::slug))
         .into_boxed();
+    if let Some(id) = &filter.id {
+        query = query.filter(alarms::id.eq(id.clone()));
+    }
     if let Some(before) = &filter.before {
         query = query.filter(alarms::id.lt(before.clone()));
     }

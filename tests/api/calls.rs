@@ -22,8 +22,11 @@ fn the_committed_document_is_that_of_the_code() {
 fn the_document_has_every_route_and_no_other() {
     let document: Value = serde_json::from_str(&document::text().unwrap()).unwrap();
     assert_eq!(document["openapi"], "3.1.0");
-    let (mut told, mut served) = (BTreeSet::new(), BTreeSet::new());
+    let (mut told, mut served, mut names) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
     for (path, item) in document["paths"].as_object().unwrap() {
+        for operation in item.as_object().unwrap().values().filter(|part| part.is_object()) {
+            assert!(names.insert(operation["operationId"].as_str().unwrap().to_owned()), "another call has the name of {path}");
+        }
         told.extend(item.as_object().unwrap().keys().filter(|key| *key != "parameters").map(|method| format!("{method} {path}")));
     }
     for method in ["get", "post", "put", "delete"] {

@@ -223,23 +223,36 @@ async fn forms_by_role() {
     compare("forms", &table);
 }
 
-/// Calls of `/api/v1`: the rights of a page, at another address. 422 is a thing that cannot be, 404 one that is not there or not theirs.
+/// Calls of `/api/v1`: the rights of a page, at another address. 422 is a thing that cannot be, 404 one that is not there or not theirs. As of
+/// forms, nodes are the mine's, and new for each who would change one.
 #[tokio::test(flavor = "multi_thread")]
 async fn calls_by_role() {
     let people = People::arrive().await;
     let node = people.node("node-1").await;
+    let site = pithead::fleet::service::create_site(&people.server.app, &people.owner, "0 号井").await.unwrap();
     let mut table = String::new();
+    let number = std::cell::Cell::new(0);
     for method in ["get", "post", "delete"] {
         for route in sources::routes_of("src/wire/api", method) {
-            let id = if route.starts_with("/api/v1/nodes/") { node.as_str() } else { "none-such" };
-            let address = format!("{}{}", people.server.base, fill(&route.replace("{id}", id)));
-            let body = match route.as_str() {
-                "/api/v1/orders" => serde_json::json!({"plan": "none-such", "nodes": 1}),
-                "/api/v1/deployments" => serde_json::json!({"release": "none-such", "license": "none-such", "nodes": [&node]}),
-                "/api/v1/releases/{id}/submit" => serde_json::json!({"channel": "stable"}),
-                _ => serde_json::json!({}),
-            };
             let ask = async |asker: &Asker| {
+                number.set(number.get() + 1);
+                let name = format!("c-{}", number.get());
+                let id = match (route.starts_with("/api/v1/nodes/"), method) {
+                    (true, "get") => node.clone(),
+                    (true, _) => people.node(&name).await,
+                    (false, _) => "none-such".to_owned(),
+                };
+                let address = format!("{}{}", people.server.base, fill(&route.replace("{id}", &id)));
+                let body = match route.as_str() {
+                    "/api/v1/orders" => serde_json::json!({"plan": "none-such", "nodes": 1}),
+                    "/api/v1/deployments" => serde_json::json!({"release": "none-such", "license": "none-such", "nodes": [&node]}),
+                    "/api/v1/releases/{id}/submit" => serde_json::json!({"channel": "stable"}),
+                    "/api/v1/sites" => serde_json::json!({"name": name}),
+                    "/api/v1/nodes" => serde_json::json!({"site_id": site, "name": name}),
+                    "/api/v1/cases/{id}/decision" => serde_json::json!({"decision": "approve"}),
+                    "/api/v1/own/listings/{app}/hidden" => serde_json::json!({"hidden": true}),
+                    _ => serde_json::json!({}),
+                };
                 let request = people.client.request(method.to_uppercase().parse().unwrap(), &address);
                 let request = request.header("x-csrf-token", pithead::http::csrf::masked(&asker.csrf));
                 let request =

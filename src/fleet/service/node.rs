@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use chrono::TimeDelta;
 use serde_json::json;
 
+use crate::audit::{self, Change};
 use crate::base::app::App;
 use crate::base::auth::policy::Action;
 use crate::base::auth::{Actor, policy};
@@ -17,7 +18,7 @@ use crate::catalog::model::AppName;
 use crate::fleet::model::{Deployment, DeploymentEvent, DeploymentState, Node, NodeState, Site};
 use crate::fleet::service::TOPIC;
 use crate::fleet::{model, store};
-use crate::{audit, catalog, license};
+use crate::{catalog, license};
 
 /// Nodes on one page.
 pub const PAGE: i64 = 50;
@@ -25,6 +26,8 @@ pub const PAGE: i64 = 50;
 const MAX_NAME: usize = 60;
 /// Most sites of an operator: a bound against scripts, far above any mine.
 const MAX_SITES: i64 = 500;
+/// Runs the agent on the node, in the data folder that enrolling uses.
+pub const RUN_COMMAND: &str = "pithead-edge run --ort-lib /path/to/libonnxruntime.so";
 
 /// A site with the counts of its nodes.
 #[derive(Debug, Clone)]
@@ -74,22 +77,26 @@ pub struct IssuedCode {
 /// # Errors
 /// `site-name-taken`; a wrong name.
 pub async fn create_site(app: &App, actor: &Actor, name: &str) -> Result<String> {
-    let person = policy::require(actor, Action::ManageNodes)?.clone();
+    policy::require(actor, Action::ManageNodes)?;
+    let name = name.to_owned();
+    audit::change(app, actor, move |c| create_site_in(c, &name)).await
+}
+
+/// As [`create_site`], in the caller's transaction.
+pub fn create_site_in(c: &mut Change<'_>, name: &str) -> Result<String> {
+    let owner = &policy::require(c.actor, Action::ManageNodes)?.organization_id;
     let mut faults = Faults::default();
     let name = faults.line("name", name, 1, MAX_NAME);
     faults.check()?;
-    audit::change(app, actor, move |c| {
-        // The organisation is locked until the end, so the second of two new sites at once counts the first.
-        dialect::hold(c, Row::Organization(&person.organization_id))?;
-        if i64::try_from(store::sites_of(c, &person.organization_id)?.len()).unwrap_or(i64::MAX) >= MAX_SITES {
-            return Err(Error::conflict("too-many-sites").arg("max", MAX_SITES));
-        }
-        let site = Site { id: ids::new("sit"), organization_id: person.organization_id.clone(), name: name.clone(), created_at: c.now };
-        store::insert_site(c, &site).or_conflict("site-name-taken")?;
-        c.audit("site.created", &site.id, &json!({"name": site.name}));
-        Ok(site.id)
-    })
-    .await
+    // The organisation is locked until the end, so the second of two new sites at once counts the first.
+    dialect::hold(c, Row::Organization(owner))?;
+    if i64::try_from(store::sites_of(c, owner)?.len()).unwrap_or(i64::MAX) >= MAX_SITES {
+        return Err(Error::conflict("too-many-sites").arg("max", MAX_SITES));
+    }
+    let site = Site { id: ids::new("sit"), organization_id: owner.clone(), name, created_at: c.now };
+    store::insert_site(c, &site).or_conflict("site-name-taken")?;
+    c.audit("site.created", &site.id, &json!({"name": site.name}));
+    Ok(site.id)
 }
 
 /// Sites of the operator with the counts of their nodes.
@@ -121,74 +128,86 @@ pub async fn list_sites(app: &App, actor: &Actor) -> Result<Vec<SiteLine>> {
 /// # Errors
 /// `site` where it is not the operator's, `node-name-taken`, `too-many-fleet-nodes`; a wrong name.
 pub async fn create_node(app: &App, actor: &Actor, site_id: &str, name: &str) -> Result<IssuedCode> {
-    let person = policy::require(actor, Action::ManageNodes)?.clone();
+    policy::require(actor, Action::ManageNodes)?;
+    let (handle, site_id, name) = (app.clone(), site_id.to_owned(), name.to_owned());
+    audit::change(app, actor, move |c| create_node_in(c, &handle, &site_id, &name)).await
+}
+
+/// As [`create_node`], in the caller's transaction.
+pub fn create_node_in(c: &mut Change<'_>, app: &App, site_id: &str, name: &str) -> Result<IssuedCode> {
+    let owner = &policy::require(c.actor, Action::ManageNodes)?.organization_id;
     let mut faults = Faults::default();
     let name = faults.line("name", name, 1, MAX_NAME);
     if site_id.is_empty() {
         faults.add("site_id", "required");
     }
     faults.check()?;
-    let (now, site_id) = (app.clock.now(), site_id.to_owned());
     let code = model::new_code();
-    let code_hash = model::code_hash(&code);
-    let (expires_at, most) = (code_end(app, now), app.settings.fleet.max_nodes);
-    let node_id = audit::change(app, actor, move |c| {
-        // As with sites: the second of two at once counts the first.
-        dialect::hold(c, Row::Organization(&person.organization_id))?;
-        if store::count_nodes(c, &person.organization_id)? >= most {
-            return Err(Error::conflict("too-many-fleet-nodes").arg("max", most));
-        }
-        let site = store::get_site(c, &person.organization_id, &site_id).or_not_found("site")?;
-        let node = Node {
-            id: ids::new("nod"),
-            organization_id: person.organization_id.clone(),
-            site_id: site.id,
-            name: name.clone(),
-            state: NodeState::Waiting,
-            code_hash: code_hash.clone(),
-            code_expires_at: Some(expires_at),
-            code_used_at: None,
-            certificate_serial: None,
-            certificate_previous_serial: None,
-            certificate_expires_at: None,
-            capabilities: None,
-            agent_version: None,
-            seen_at: None,
-            manifest_version: 0,
-            manifest_digest: None,
-            created_at: now,
-            trouble: None,
-            alarms_dropped: 0,
-            alarms_suppressed: 0,
-        };
-        store::insert_node(c, &node).or_conflict("node-name-taken")?;
-        c.audit("node.created", &node.id, &json!({"name": node.name, "site": site.name, "code_expires_at": expires_at}));
-        c.poke(&person.organization_id, TOPIC);
-        Ok(node.id)
-    })
-    .await?;
-    Ok(IssuedCode { node_id, code, expires_at })
+    let (expires_at, most) = (code_end(app, c.now), app.settings.fleet.max_nodes);
+    // As with sites: the second of two at once counts the first.
+    dialect::hold(c, Row::Organization(owner))?;
+    if store::count_nodes(c, owner)? >= most {
+        return Err(Error::conflict("too-many-fleet-nodes").arg("max", most));
+    }
+    let site = store::get_site(c, owner, site_id).or_not_found("site")?;
+    let node = Node {
+        id: ids::new("nod"),
+        organization_id: owner.clone(),
+        site_id: site.id,
+        name,
+        state: NodeState::Waiting,
+        code_hash: model::code_hash(&code),
+        code_expires_at: Some(expires_at),
+        code_used_at: None,
+        certificate_serial: None,
+        certificate_previous_serial: None,
+        certificate_expires_at: None,
+        capabilities: None,
+        agent_version: None,
+        seen_at: None,
+        manifest_version: 0,
+        manifest_digest: None,
+        created_at: c.now,
+        trouble: None,
+        alarms_dropped: 0,
+        alarms_suppressed: 0,
+    };
+    store::insert_node(c, &node).or_conflict("node-name-taken")?;
+    c.audit("node.created", &node.id, &json!({"name": node.name, "site": site.name, "code_expires_at": expires_at}));
+    c.poke(owner, TOPIC);
+    Ok(IssuedCode { node_id: node.id, code, expires_at })
 }
 
 fn code_end(app: &App, now: Timestamp) -> Timestamp {
     now.plus(TimeDelta::hours(app.settings.fleet.code_hours.clamp(1, 24 * 30)))
 }
 
+/// The command that enrols a node by its code: it names the node endpoint, and the pin by which the node knows it before it has a
+/// certificate.
+pub fn enroll_command(app: &App, code: &str) -> String {
+    format!("pithead-edge enroll --server {} --code {code} --ca-pin {}", app.settings.server.edge_url, app.ca.pin())
+}
+
 /// Gives a node a new code, where it never enrolled or must be set up anew. The old code is void at once; a certificate in force stays
 /// so until the new code is used.
+///
+/// # Errors
+/// `node` where it is not the operator's, `node-removed`.
 pub async fn new_code(app: &App, actor: &Actor, node_id: &str) -> Result<IssuedCode> {
-    let person = policy::require(actor, Action::ManageNodes)?.clone();
-    let id = node_id.to_owned();
+    policy::require(actor, Action::ManageNodes)?;
+    let (handle, id) = (app.clone(), node_id.to_owned());
+    audit::change(app, actor, move |c| new_code_in(c, &handle, &id)).await
+}
+
+/// As [`new_code`], in the caller's transaction.
+pub fn new_code_in(c: &mut Change<'_>, app: &App, node_id: &str) -> Result<IssuedCode> {
+    let owner = &policy::require(c.actor, Action::ManageNodes)?.organization_id;
     let code = model::new_code();
     let hash = model::code_hash(&code).unwrap_or_default();
-    let expires_at = code_end(app, app.clock.now());
-    audit::change(app, actor, move |c| {
-        store::get_node(c, &person.organization_id, &id).or_not_found("node")?;
-        exactly_one(store::set_code(c, &person.organization_id, &id, &hash, expires_at)?, "node-removed")?;
-        c.audit("node.code-issued", &id, &json!({"expires_at": expires_at}));
-        Ok(())
-    })
-    .await?;
+    let expires_at = code_end(app, c.now);
+    store::get_node(c, owner, node_id).or_not_found("node")?;
+    exactly_one(store::set_code(c, owner, node_id, &hash, expires_at)?, "node-removed")?;
+    c.audit("node.code-issued", node_id, &json!({"expires_at": expires_at}));
     Ok(IssuedCode { node_id: node_id.to_owned(), code, expires_at })
 }
 

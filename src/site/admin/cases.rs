@@ -11,15 +11,13 @@ use serde::Deserialize;
 use crate::base::app::App;
 use crate::base::auth::policy::Action;
 use crate::base::auth::{Actor, policy};
-use crate::base::db::Timestamp;
-use crate::base::error::{Error, Kind, QueryResultExt as _, Result};
+use crate::base::error::{Error, Kind, Result};
 use crate::base::i18n::Lang;
 use crate::http::extract::Form;
 use crate::http::page::{Ago, FormErrors, Page, PageResult, form_result, see_other_with};
 use crate::http::paging::paging;
-use crate::moderation::model::{Case, CaseLine, CaseState, ModerationDecision};
-use crate::moderation::service;
-use crate::moderation::service::{SHORT, is_own};
+use crate::moderation::model::{CaseLine, CaseState, ModerationDecision};
+use crate::moderation::service::{self, CaseDetail};
 use crate::release::difference::{Flag, share_right};
 use crate::release::model::{Channel, Release};
 use crate::site::parts::card::{alarm_level, alarm_text};
@@ -30,7 +28,7 @@ use crate::site::parts::report::{ReportView, figure};
 use crate::site::parts::scores::{self, ScoreView, own_share};
 use crate::site::parts::trust::TrustView;
 use crate::trust::evidence::Evidence;
-use crate::{evaluation, moderation, release, trust};
+use crate::{evaluation, release, trust};
 
 pub fn configure(cfg: &mut ServiceConfig) {
     cfg.route("/admin/queue", web::get().to(queue))
@@ -40,24 +38,10 @@ pub fn configure(cfg: &mut ServiceConfig) {
 
 /// The content of a case's page.
 #[derive(Debug)]
-pub struct CaseDetail {
-    pub case: Case,
-    /// Name of the person who submitted the release.
-    pub opened_by: String,
-    /// Name of the moderator who decided.
-    pub decided_by: Option<String>,
+pub struct CasePageDetail {
+    pub detail: CaseDetail,
     /// The release as a buyer would see it: texts, pictures, check report, chain.
     pub listing: Listing,
-    /// Bytes of the release.
-    pub size_bytes: i64,
-    /// Vendor slug and app slug.
-    pub place: (String, String),
-    /// Other versions: version, state, uploaded; newest first.
-    pub versions: Vec<(String, String, Timestamp)>,
-    /// Earlier decisions on this app: case, version, moderator's name; newest first.
-    pub decisions: Vec<(Case, String, Option<String>)>,
-    /// The reader may not decide this case, for it is their own or their organisation's.
-    pub own: bool,
     /// Signatures and documents attached to the release.
     pub evidence: Evidence,
 }
@@ -66,26 +50,13 @@ pub struct CaseDetail {
 ///
 /// # Errors
 /// `case`: there is none.
-pub async fn detail(app: &App, actor: &Actor, lang: Lang, case_id: String) -> Result<CaseDetail> {
-    let person = policy::require(actor, Action::ViewCases)?.clone();
-    let (case, opened_by, decided_by, size_bytes, place, versions, decisions, own) = app
-        .db
-        .read(move |conn| {
-            let case = moderation::service::get(conn, &case_id).or_not_found("case")?;
-            let opened_by = moderation::service::user_name(conn, &case.opened_by)?;
-            let decided_by = case.decided_by.as_deref().map(|id| moderation::service::user_name(conn, id)).transpose()?;
-            let (size_bytes, vendor, slug) = moderation::service::place(conn, &case.release_id)?;
-            let versions = moderation::service::other_versions(conn, &case.app_id, &case.release_id, SHORT)?;
-            let mut decisions = moderation::service::decisions_of(conn, &case.app_id, SHORT)?;
-            decisions.retain(|(earlier, ..)| earlier.id != case.id);
-            let own = is_own(conn, &person, &case)?;
-            Ok((case, opened_by, decided_by, size_bytes, (vendor, slug), versions, decisions, own))
-        })
-        .await?;
-    let (vendor, slug) = place.clone();
-    let listing = read_listing(app, actor, lang, vendor, slug, Some(case.release_id.clone())).await?;
+pub async fn detail(app: &App, actor: &Actor, lang: Lang, case_id: String) -> Result<CasePageDetail> {
+    let reader = actor.clone();
+    let detail = app.db.read(move |conn| service::detail_in(conn, &reader, &case_id)).await?;
+    let CaseLine { case, app: slug, vendor, .. } = &detail.line;
+    let listing = read_listing(app, actor, lang, vendor.slug.clone(), slug.slug.clone(), Some(case.release_id.clone())).await?;
     let evidence = trust::evidence::of_release(app, &listing.subject()).await?;
-    Ok(CaseDetail { case, opened_by, decided_by, listing, size_bytes, place, versions, decisions, own, evidence })
+    Ok(CasePageDetail { detail, listing, evidence })
 }
 
 /// A case in a list.
@@ -217,10 +188,10 @@ pub struct CaseView {
 
 impl CaseView {
     /// In the page's language; titles also in the other one.
-    pub fn of(page: &Page, detail: &CaseDetail) -> Self {
-        let (listing, case) = (&detail.listing, &detail.case);
+    pub fn of(page: &Page, CasePageDetail { detail, listing, evidence }: &CasePageDetail) -> Self {
+        let CaseLine { case, app, vendor, .. } = &detail.line;
         let manifest = &listing.release.manifest;
-        let (vendor_slug, slug) = &detail.place;
+        let (vendor_slug, slug) = (&vendor.slug, &app.slug);
         let other = if page.lang == "en" { "zh-CN" } else { "en" };
         Self {
             id: case.id.clone(),
@@ -240,7 +211,7 @@ impl CaseView {
             safety: manifest.safety,
             license: manifest.license.clone(),
             digest: listing.release.digest.clone(),
-            size: page.bytes(&detail.size_bytes),
+            size: page.bytes(&listing.release.size_bytes),
             opened: page.datetime(&case.opened_at),
             opened_by: detail.opened_by.clone(),
             waits: page.ago(&case.opened_at),
@@ -285,7 +256,7 @@ impl CaseView {
             chain: listing.chain.clone(),
             decided: case.decided_at.map(|at| (page.datetime(&at), detail.decided_by.clone().unwrap_or_default(), case.reason.clone())),
             own: detail.own,
-            trust: TrustView::of(page, &format!("{vendor_slug}/{slug}"), true, &detail.evidence),
+            trust: TrustView::of(page, &format!("{vendor_slug}/{slug}"), true, evidence),
         }
     }
 }

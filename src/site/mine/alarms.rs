@@ -50,7 +50,7 @@ async fn alarms(req: HttpRequest, app: Data<App>, actor: Actor, query: Query<Ala
     let level: Option<Level> = level.parse().ok();
     let deployment =
         Some(deployment).filter(|d| !d.is_empty() && d.len() <= 60 && d.chars().all(|c| c.is_ascii_alphanumeric() || c == '_'));
-    let filter = Filter { before: before.clone(), level, deployment_id: deployment.clone() };
+    let filter = Filter { before: before.clone(), level, deployment_id: deployment.clone(), ..Filter::default() };
     let mut lines = service::list_alarms(&app, &actor, filter).await?;
     let page = Page::of(&req, "telemetry-alarms-title");
     let address = AlarmsPage::address(level, deployment.as_deref());

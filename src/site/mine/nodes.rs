@@ -249,9 +249,6 @@ pub struct NodeFragment {
 /// Holds a fresh enrolment code for the page of its node, in the browser that asked for it; the platform keeps only the hash.
 const CODE_COOKIE: &str = "enrollment-code";
 
-/// Runs the agent on the node, in the data folder that enrolling uses.
-const RUN_COMMAND: &str = "pithead-edge run --ort-lib /path/to/libonnxruntime.so";
-
 async fn list(req: HttpRequest, app: Data<App>, actor: Actor, query: Query<Before>) -> PageResult {
     let mut lines = service::node::list_nodes(&app, &actor, query.before.clone()).await?;
     let (previous, next) = paging(&mut lines, service::node::PAGE, "/mine/nodes", "before", query.before.as_deref(), |l| l.node.id.clone());
@@ -320,7 +317,7 @@ fn command(req: &HttpRequest, app: &App, node: &Node) -> Option<String> {
     node.open_code(app.clock.now())?;
     let code = cookies::read(req, CODE_COOKIE)?;
     let known = code_hash(&code).is_some() && code_hash(&code) == node.code_hash;
-    known.then(|| format!("pithead-edge enroll --server {} --code {code} --ca-pin {}", app.settings.server.edge_url, app.ca.pin()))
+    known.then(|| service::node::enroll_command(app, &code))
 }
 
 async fn detail(req: HttpRequest, app: Data<App>, actor: Actor, id: Path<String>) -> PageResult {
@@ -331,7 +328,7 @@ async fn detail(req: HttpRequest, app: Data<App>, actor: Actor, id: Path<String>
     let template = NodePage {
         live: NodeLive::of(&page, &app, &detail, &recalls, chains),
         command: command(&req, &app, &detail.node),
-        run_command: RUN_COMMAND,
+        run_command: service::node::RUN_COMMAND,
         code_until: detail.node.open_code(app.clock.now()).map(|at| page.datetime(&at)),
         may_manage,
         may_deploy,

@@ -1,6 +1,6 @@
 //! Alarms of the mine.
 
-use actix_web::web::{Data, ServiceConfig};
+use actix_web::web::{Data, Path, ServiceConfig};
 use actix_web::{HttpRequest, web};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -17,7 +17,7 @@ use crate::telemetry::model::{AlarmLine, Filter, Level};
 use crate::telemetry::service;
 
 pub fn configure(cfg: &mut ServiceConfig) {
-    cfg.route("/api/v1/alarms", web::get().to(list));
+    cfg.route("/api/v1/alarms", web::get().to(list)).route("/api/v1/alarms/{id}", web::get().to(show));
 }
 
 /// Which alarms.
@@ -99,6 +99,14 @@ pub(super) async fn list(req: HttpRequest, app: Data<App>, actor: Actor, query: 
     }
     let query = serde_urlencoded::to_string(&narrowed).unwrap_or_default();
     let path = if query.is_empty() { "/api/v1/alarms".to_owned() } else { format!("/api/v1/alarms?{query}") };
-    let rows = service::list_alarms(&app, &actor, Filter { before, level, deployment_id: deployment }).await?;
+    let rows = service::list_alarms(&app, &actor, Filter { before, level, deployment_id: deployment, ..Filter::default() }).await?;
     tagged(&req, &Listed::of(rows, service::PAGE, &path, |line| line.alarm.id.clone(), Alarm::from))
+}
+
+/// One alarm of the mine
+#[utoipa::path(get, path = "/api/v1/alarms/{id}", tag = "alarms", params(("id" = String, Path, description = "Id of the alarm")),
+    responses((status = 200, description = "The alarm", body = Alarm)))]
+pub(super) async fn show(req: HttpRequest, app: Data<App>, actor: Actor, id: Path<String>) -> ApiResult {
+    let line = app.db.read(move |conn| service::alarm_in(conn, &actor, &id)).await?;
+    tagged(&req, &Alarm::from(line))
 }

@@ -11,7 +11,7 @@ use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder
 use utoipa::openapi::{ContentBuilder, Header, Ref, Response, ResponseBuilder};
 use utoipa::{Modify, OpenApi};
 
-use super::{alarms, cases, deployments, licenses, listings, nodes, orders, releases};
+use super::{alarms, case, cases, deployments, licenses, listings, nodes, orders, releases};
 use crate::http::api::{ApiResult, Problem, tagged};
 use crate::http::page::{Page, PageResult};
 
@@ -33,6 +33,7 @@ pub fn configure(cfg: &mut ServiceConfig) {
         listings::list,
         listings::show,
         listings::own,
+        listings::hide,
         releases::list,
         releases::show,
         releases::submit,
@@ -43,14 +44,21 @@ pub fn configure(cfg: &mut ServiceConfig) {
         licenses::list,
         licenses::show,
         nodes::sites,
+        nodes::add_site,
         nodes::list,
+        nodes::add,
         nodes::show,
+        nodes::remove,
+        nodes::new_code,
         deployments::list,
         deployments::show,
         deployments::deploy,
         deployments::remove,
         alarms::list,
+        alarms::show,
         cases::list,
+        case::show,
+        case::decide,
     ),
     components(schemas(Problem)),
     security(("token" = []), ("session" = [])),
@@ -80,6 +88,9 @@ impl Modify for Common {
                 }
             }
             for operation in operations(item) {
+                // Of the whole document, so that programs written by it have one function for each.
+                let tag = operation.tags.iter().flatten().next().cloned().unwrap_or_default();
+                operation.operation_id = operation.operation_id.take().map(|handler| format!("{tag}_{handler}"));
                 operation.responses.responses.insert("4XX".into(), problem("It is not done; `code` says why").into());
                 operation.responses.responses.insert("5XX".into(), problem("It cannot be done now").into());
             }

@@ -1,13 +1,17 @@
 //! Listings: the catalogue, open to everyone, and the developer's own apps.
 
+use actix_web::http::StatusCode;
 use actix_web::web::{Data, Path, ServiceConfig};
 use actix_web::{HttpRequest, web};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::{Before, Both, Listed, words};
+use super::once::{Asked, answer, once};
+use super::{Before, Both, Listed, Made, words};
+use crate::audit::Change;
 use crate::base::app::App;
 use crate::base::auth::Actor;
+use crate::base::auth::policy::Action;
 use crate::base::db::{Conn, Timestamp};
 use crate::base::error::Result;
 use crate::catalog::model::{AppRow, ListingState, PlanKind, PricePlan};
@@ -21,7 +25,8 @@ use crate::release::model::{Channel, Release, ReleaseState};
 pub fn configure(cfg: &mut ServiceConfig) {
     cfg.route("/api/v1/listings", web::get().to(list))
         .route("/api/v1/listings/{vendor}/{app}", web::get().to(show))
-        .route("/api/v1/own/listings", web::get().to(own));
+        .route("/api/v1/own/listings", web::get().to(own))
+        .route("/api/v1/own/listings/{app}/hidden", web::post().to(hide));
 }
 
 /// What to look for; a value that nothing has finds nothing.
@@ -187,4 +192,30 @@ pub(super) async fn show(req: HttpRequest, app: Data<App>, path: Path<(String, S
 pub(super) async fn own(req: HttpRequest, app: Data<App>, actor: Actor, query: ApiQuery<Before>) -> ApiResult {
     let (vendor, rows, plans) = service::list_own(&app, &actor, query.0.before).await?;
     tagged(&req, &Listed::of(rows, service::PAGE, "/api/v1/own/listings", |row| row.id.clone(), |row| Listing::of(&vendor, row, &plans)))
+}
+
+/// Whether the catalogue leaves an app out.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Visibility {
+    /// Take it out of the catalogue, or put it back.
+    pub hidden: bool,
+}
+
+/// Takes an own app out of the catalogue, or puts it back
+///
+/// Who has bought a hidden app keeps it.
+#[utoipa::path(post, path = "/api/v1/own/listings/{app}/hidden", tag = "listings", request_body = Visibility,
+    params(
+        ("app" = String, Path, description = "Short name of the app"),
+        ("Idempotency-Key" = Option<String>, Header, description = "As for an order"),
+    ),
+    responses((status = 200, description = "It is done", body = Made)))]
+pub(super) async fn hide(app: Data<App>, actor: Actor, slug: Path<String>, asked: Asked<Visibility>) -> ApiResult {
+    let (slug, Visibility { hidden }) = (slug.into_inner(), asked.input);
+    let hide = move |c: &mut Change<'_>| {
+        let id = service::set_hidden_in(c, &slug, hidden)?;
+        answer(StatusCode::OK, &Made { id })
+    };
+    once(&app, &actor, Action::PublishApps, asked.key, hide).await
 }

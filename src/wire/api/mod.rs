@@ -12,6 +12,7 @@ use crate::base::i18n::Names;
 use crate::http::paging::paging;
 
 mod alarms;
+mod case;
 mod cases;
 mod deployments;
 pub mod document;
@@ -35,6 +36,7 @@ pub fn configure(cfg: &mut ServiceConfig) {
         .configure(deployments::configure)
         .configure(alarms::configure)
         .configure(cases::configure)
+        .configure(case::configure)
         .configure(document::configure);
 }
 

@@ -1,23 +1,35 @@
-//! Sites and nodes of the mine.
+//! Sites and nodes of the mine, and the codes by which nodes enrol. A code is told once: only its hash is stored, so an answer that is told
+//! again is without it.
 
+use actix_web::http::StatusCode;
 use actix_web::web::{Data, Path, ServiceConfig};
-use actix_web::{HttpRequest, web};
-use serde::Serialize;
+use actix_web::{HttpRequest, HttpResponse, web};
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{Before, Listed, words};
+use super::once::{Asked, Nothing, answer, once, secret_answer};
+use super::{Before, Listed, Made, words};
+use crate::audit::Change;
 use crate::base::app::App;
 use crate::base::auth::Actor;
+use crate::base::auth::policy::Action;
 use crate::base::db::Timestamp;
+use crate::base::error::Result;
 use crate::fleet::model::{Node as Row, NodeState};
-use crate::fleet::service::node;
+use crate::fleet::service::node::{self, IssuedCode};
+use crate::fleet::service::{create_node_in, create_site_in, new_code_in, remove_node};
 use crate::http::api::{ApiResult, tagged};
 use crate::http::extract::ApiQuery;
+use crate::once::model::Answer;
 
 pub fn configure(cfg: &mut ServiceConfig) {
     cfg.route("/api/v1/sites", web::get().to(sites))
+        .route("/api/v1/sites", web::post().to(add_site))
         .route("/api/v1/nodes", web::get().to(list))
-        .route("/api/v1/nodes/{id}", web::get().to(show));
+        .route("/api/v1/nodes", web::post().to(add))
+        .route("/api/v1/nodes/{id}", web::get().to(show))
+        .route("/api/v1/nodes/{id}", web::delete().to(remove))
+        .route("/api/v1/nodes/{id}/code", web::post().to(new_code));
 }
 
 /// A mine or a part of it.
@@ -117,4 +129,115 @@ pub(super) async fn show(req: HttpRequest, app: Data<App>, actor: Actor, id: Pat
     let found = app.db.read(move |conn| node::detail_in(conn, &actor, &id)).await?;
     let deployments = found.deployments.into_iter().map(|(deployment, ..)| deployment.id).collect();
     tagged(&req, &NodeDetail { node: Node::of(found.node, found.site, now), deployments })
+}
+
+/// A site to be added.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewSite {
+    /// 1 to 60 characters; no other site of the mine has it.
+    pub name: String,
+}
+
+/// Adds a site
+#[utoipa::path(post, path = "/api/v1/sites", tag = "nodes", request_body = NewSite,
+    params(("Idempotency-Key" = Option<String>, Header, description = "As for an order")),
+    responses((status = 201, description = "It is there", body = Made)))]
+pub(super) async fn add_site(app: Data<App>, actor: Actor, asked: Asked<NewSite>) -> ApiResult {
+    let NewSite { name } = asked.input;
+    let add = move |c: &mut Change<'_>| {
+        let id = create_site_in(c, &name)?;
+        answer(StatusCode::CREATED, &Made { id })
+    };
+    once(&app, &actor, Action::ManageNodes, asked.key, add).await
+}
+
+/// A node to be added.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewNode {
+    /// Id of the site at which it stands.
+    pub site_id: String,
+    /// 1 to 60 characters; no other node of the site has it.
+    pub name: String,
+}
+
+/// How a node enrols.
+#[derive(Clone, Serialize, ToSchema)]
+pub struct Enrolling {
+    /// Id of the node.
+    pub id: String,
+    /// Code that enrols it, once. It is told once: null in the answer to a request that was sent again, for the platform keeps its hash
+    /// only. Whoever has lost it asks for a new one.
+    pub code: Option<String>,
+    /// End of the code's validity.
+    #[schema(value_type = String, format = DateTime)]
+    pub expires_at: Timestamp,
+    /// Address of the node endpoint.
+    pub server: String,
+    /// Hash of the nodes' authority, by which the node knows the server before it is enrolled.
+    pub ca_pin: String,
+    /// The command that enrols it, to be run on the node; null where `code` is.
+    pub enroll_command: Option<String>,
+    /// The command that runs the agent from then on.
+    pub run_command: String,
+}
+
+impl Enrolling {
+    fn of(app: &App, issued: IssuedCode) -> Self {
+        Self {
+            id: issued.node_id,
+            expires_at: issued.expires_at,
+            server: app.settings.server.edge_url.clone(),
+            ca_pin: app.ca.pin(),
+            enroll_command: Some(node::enroll_command(app, &issued.code)),
+            run_command: node::RUN_COMMAND.to_owned(),
+            code: Some(issued.code),
+        }
+    }
+
+    /// The answer, which is kept without the code.
+    fn answer(self, status: StatusCode) -> Result<Answer> {
+        let kept = Self { code: None, enroll_command: None, ..self.clone() };
+        secret_answer(status, &self, &kept)
+    }
+}
+
+/// Adds a node
+///
+/// It waits for its enrolment. An answer that is told again (`Idempotent-Replayed`) is without the code: where the first one was lost, ask
+/// for a new code.
+#[utoipa::path(post, path = "/api/v1/nodes", tag = "nodes", request_body = NewNode,
+    params(("Idempotency-Key" = Option<String>, Header, description = "As for an order")),
+    responses((status = 201, description = "It waits for its enrolment", body = Enrolling)))]
+pub(super) async fn add(app: Data<App>, actor: Actor, asked: Asked<NewNode>) -> ApiResult {
+    let (handle, NewNode { site_id, name }) = ((**app).clone(), asked.input);
+    let add = move |c: &mut Change<'_>| Enrolling::of(&handle, create_node_in(c, &handle, &site_id, &name)?).answer(StatusCode::CREATED);
+    once(&app, &actor, Action::ManageNodes, asked.key, add).await
+}
+
+/// Gives a node a new code
+///
+/// For a node that never enrolled, or that is set up anew. The code before is void at once; a certificate in force stays so until the new code
+/// is used.
+#[utoipa::path(post, path = "/api/v1/nodes/{id}/code", tag = "nodes", request_body = Option<Nothing>,
+    params(
+        ("id" = String, Path, description = "Id of the node"),
+        ("Idempotency-Key" = Option<String>, Header, description = "As for an order"),
+    ),
+    responses((status = 200, description = "The code; as for a new node", body = Enrolling)))]
+pub(super) async fn new_code(app: Data<App>, actor: Actor, id: Path<String>, asked: Asked<Nothing>) -> ApiResult {
+    let (handle, id) = ((**app).clone(), id.into_inner());
+    let renew = move |c: &mut Change<'_>| Enrolling::of(&handle, new_code_in(c, &handle, &id)?).answer(StatusCode::OK);
+    once(&app, &actor, Action::ManageNodes, asked.key, renew).await
+}
+
+/// Removes a node
+///
+/// Its deployments end and its seats are free.
+#[utoipa::path(delete, path = "/api/v1/nodes/{id}", tag = "nodes", params(("id" = String, Path, description = "Id of the node")),
+    responses((status = 200, description = "It is refused from its next call on", body = Made)))]
+pub(super) async fn remove(app: Data<App>, actor: Actor, id: Path<String>) -> ApiResult {
+    remove_node(&app, &actor, &id).await?;
+    Ok(HttpResponse::Ok().json(Made { id: id.into_inner() }))
 }

@@ -1,4 +1,5 @@
-//! Requests that change something: their body, their key (`Idempotency-Key`), and the answer, which is kept where there is a key.
+//! Requests that change something: their body, their key (`Idempotency-Key`), and the answer, which is kept where there is a key, but for its
+//! secrets.
 
 use actix_web::dev::Payload;
 use actix_web::http::StatusCode;
@@ -57,7 +58,12 @@ impl<T: DeserializeOwned + 'static> FromRequest for Asked<T> {
 
 /// The answer to what a change has made.
 pub fn answer(status: StatusCode, body: &impl Serialize) -> Result<Answer> {
-    Ok(Answer { status: status.as_u16(), body: serde_json::to_string(body)? })
+    Ok(Answer::new(status.as_u16(), serde_json::to_string(body)?))
+}
+
+/// The same where the answer has a secret: `kept` is the answer without it, the one that a request sent again gets.
+pub fn secret_answer<T: Serialize>(status: StatusCode, body: &T, kept: &T) -> Result<Answer> {
+    Ok(Answer { kept: Some(serde_json::to_string(kept)?), ..answer(status, body)? })
 }
 
 /// Makes a change once and answers it. Whoever has no right is refused before a transaction begins.

@@ -17,6 +17,9 @@ use crate::server::middleware::errors::errors;
 use crate::testing::shop::{self, Shop, shop};
 use crate::testing::{self, each_backend};
 
+mod fleet;
+mod platform;
+
 /// A program with an API token.
 struct Program {
     app: App,
@@ -27,6 +30,11 @@ struct Told {
     status: StatusCode,
     headers: HeaderMap,
     body: Value,
+}
+
+/// Asserts that a call was refused so.
+fn is(told: &Told, status: u16, code: &str) {
+    assert_eq!((told.status.as_u16(), &told.body["code"]), (status, &json!(code)), "{}", told.body);
 }
 
 impl Program {

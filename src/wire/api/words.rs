@@ -1,11 +1,13 @@
 //! Schemas of the domain's enums: the words that a field can be, from the enum itself.
 
-use utoipa::openapi::schema::{Object, ObjectBuilder, Type};
+use utoipa::openapi::schema::{Array, ArrayBuilder, Object, ObjectBuilder, Type};
 
 use crate::catalog::model::{ListingState, PlanKind};
+use crate::evaluation::model::Metric;
 use crate::fleet::model::{DeploymentState, NodeState};
 use crate::license::model::{Enforcement, LicenseState};
-use crate::moderation::model::CaseState;
+use crate::moderation::model::{CaseState, ModerationDecision};
+use crate::release::difference::{Flag, Measure};
 use crate::release::model::{Channel, ReleaseState};
 use crate::telemetry::model::Level;
 use crate::trade::model::OrderState;
@@ -26,10 +28,19 @@ words! {
     license_state of LicenseState,
     enforcement of Enforcement,
     case_state of CaseState,
+    decision of ModerationDecision,
+    flag of Flag,
+    measure of Measure,
+    metric of Metric,
     channel of Channel,
     release_state of ReleaseState,
     level of Level,
     order_state of OrderState,
+}
+
+/// Several of them.
+pub fn flags() -> Array {
+    ArrayBuilder::new().items(flag()).build()
 }
 
 fn one_of(words: impl Iterator<Item = &'static str>) -> Object {
