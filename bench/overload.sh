@@ -7,15 +7,20 @@ prepare
 rustc --edition 2024 -O bench/overload.rs -o "$data/overload"
 start_server small 60
 wait_demo 300
-# The generator stands for other machines: it has the processor when a request is due.
-renice -n 5 -p "$server" >/dev/null
+# The generator stands for other machines: it has a core of its own, and the server the other one.
+if [ "$(nproc)" -gt 1 ]; then
+  taskset -acp 0 "$server" >/dev/null
+  generator='taskset -c 1'
+else
+  generator=''
+fi
 app=$(curl -fsS "$base/apps" | grep -oE '"/apps/[a-z0-9-]+/[a-z0-9-]+"' | head -n 1 | tr -d '"')
 [ -n "$app" ] || die "the catalogue lists no app"
 
 # overload NAME PATH: offers twice the saturated rate, checks the figures.
 overload() {
   local name=$1 path=$2 out
-  out=$("$data/overload" "${base#http://}" "$path" "$server")
+  out=$($generator "$data/overload" "${base#http://}" "$path" "$server")
   value() { awk -v name="$1" '$1 == name { print $2 }' <<<"$out"; }
   printf '%-46s %10s req/s  offered %s, admitted %s, 429 %s, 503 %s\n' "$name, saturated" "$(value saturated_rate)" "$(value offered_rate)" \
     "$(value overload_200)" "$(value overload_429)" "$(value overload_503)"

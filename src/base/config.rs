@@ -122,8 +122,10 @@ section! {
         entry: LoadClass = LoadClass::default(),
         /// Pictures of listings.
         pictures: LoadClass = LoadClass::default(),
-        /// Searches of strangers, and exports.
-        heavy: LoadClass = LoadClass::default(),
+        /// Searches of strangers.
+        searches: LoadClass = LoadClass::default(),
+        /// Exports of anybody.
+        exports: LoadClass = LoadClass::default(),
         /// Pulls from the registry.
         pulls: LoadClass = LoadClass::default(),
         /// Pushes into the registry.

@@ -15,10 +15,13 @@ use tokio::time::Instant;
 use super::config;
 use super::error::{Error, Result};
 use super::metrics::Metrics;
-use super::turns::{KeptTurn, Queue};
+use super::turns::{KeptTurn, Queue, busy};
 
-/// How long a class counts as crowded after somebody was refused.
-const CROWDED: Duration = Duration::from_secs(1);
+/// Time over which requests and refusals are counted, and the least requests that say something.
+const WINDOW: Duration = Duration::from_millis(100);
+const LEAST: u32 = 8;
+/// In a crowded class so many times its turns may have a turn or wait.
+const SHORT: usize = 3;
 
 /// A class of requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,8 +40,10 @@ pub enum Class {
     Entry,
     /// Pictures of listings, of which small copies may have to be made, one at a time.
     Pictures,
-    /// Searches of strangers, and exports.
-    Heavy,
+    /// Searches of strangers.
+    Searches,
+    /// Exports of anybody.
+    Exports,
     /// Pulls from the registry.
     Pulls,
     /// Pushes into the registry.
@@ -55,7 +60,7 @@ struct Bounds {
 
 impl Class {
     /// All classes.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Reports,
         Self::Polls,
         Self::Money,
@@ -63,7 +68,8 @@ impl Class {
         Self::Strangers,
         Self::Entry,
         Self::Pictures,
-        Self::Heavy,
+        Self::Searches,
+        Self::Exports,
         Self::Pulls,
         Self::Pushes,
     ];
@@ -81,7 +87,8 @@ impl Class {
             Self::Strangers => of("strangers", 2, 16, 2),
             Self::Entry => of("entry", 64, 64, 10),
             Self::Pictures => of("pictures", 32, 64, 10),
-            Self::Heavy => of("heavy", 1, 16, 10),
+            Self::Searches => of("searches", 1, 16, 10),
+            Self::Exports => of("exports", 1, 8, 10),
             Self::Pulls => of("pulls", 32, 32, 10),
             Self::Pushes => of("pushes", 16, 64, 10),
         }
@@ -96,7 +103,8 @@ impl Class {
             Self::Strangers => &load.strangers,
             Self::Entry => &load.entry,
             Self::Pictures => &load.pictures,
-            Self::Heavy => &load.heavy,
+            Self::Searches => &load.searches,
+            Self::Exports => &load.exports,
             Self::Pulls => &load.pulls,
             Self::Pushes => &load.pushes,
         }
@@ -104,13 +112,23 @@ impl Class {
 
     /// Whether somebody looks at the page that is asked for, and would rather be told to come again than wait.
     fn is_watched(self) -> bool {
-        matches!(self, Self::People | Self::Strangers | Self::Heavy)
+        matches!(self, Self::People | Self::Strangers | Self::Searches)
     }
 
     /// When to come again, in seconds. Nodes all hear it in the same moment, and must not all come in the same moment.
     fn spread(self) -> std::ops::RangeInclusive<i64> {
         if matches!(self, Self::Reports | Self::Polls) { 5..=60 } else { 1..=3 }
     }
+}
+
+/// What has been asked of a class of late.
+#[derive(Debug)]
+struct Window {
+    since: Instant,
+    asked: u32,
+    refused: u32,
+    /// Whether in the window before many were refused.
+    crowded: bool,
 }
 
 /// Turns, queue and counters of a class.
@@ -120,8 +138,7 @@ struct Lane {
     queue: Arc<Queue>,
     at_once: usize,
     patience: Duration,
-    /// When somebody was last refused.
-    refused: Mutex<Option<Instant>>,
+    window: Mutex<Window>,
     admitted: Counter,
     queued: Counter,
     shed: Counter,
@@ -137,7 +154,7 @@ impl Lane {
             class,
             queue: Arc::new(Queue::new(at_once, number(setting.waiting, default.waiting))),
             at_once,
-            refused: Mutex::default(),
+            window: Mutex::new(Window { since: Instant::now(), asked: 0, refused: 0, crowded: false }),
             patience: if setting.seconds == 0 { default.patience } else { Duration::from_secs(setting.seconds) },
             admitted: counter("admitted"),
             queued: counter("queued"),
@@ -146,32 +163,47 @@ impl Lane {
     }
 
     async fn admit(&self) -> Result<Admission> {
-        if let Some(turn) = self.queue.free_turn() {
-            self.admitted.inc();
-            return Ok(Admission { _turn: turn });
+        let place = self.queue.place();
+        let crowded = self.is_crowded(place.is_none());
+        let Some(place) = place.filter(|_| !crowded) else {
+            self.shed.inc();
+            return Err(self.refusal(busy()));
+        };
+        if self.class.is_watched() {
+            // What else has come in by now asks for its place before this has its turn. A page that is made without waiting for anything
+            // would otherwise be made to its end before anybody sees how many more are asked for, and they would wait unseen on their
+            // connections. In a task of its own: the dispatcher of HTTP polls a request twice in a row, which would end the yielding.
+            let _ = tokio::spawn(tokio::task::yield_now()).await;
         }
-        let turn = if self.is_crowded() { Err(Error::unavailable("server-busy")) } else { self.queue.turn_within(self.patience).await };
-        match turn {
-            Ok(turn) => {
-                self.queued.inc();
+        match place.turn_within(self.patience).await {
+            Ok((waited, turn)) => {
+                if waited {
+                    self.queued.inc();
+                }
                 self.admitted.inc();
                 Ok(Admission { _turn: turn })
             }
             Err(e) => {
                 self.shed.inc();
-                if let Ok(mut refused) = self.refused.lock() {
-                    *refused = Some(Instant::now());
-                }
                 Err(self.refusal(e))
             }
         }
     }
 
-    /// Whether more is asked than can be done, for longer than a moment: then nobody waits. A full queue serves no more than none, but
-    /// everybody in it waits for all of it.
-    fn is_crowded(&self) -> bool {
-        let lately = self.refused.lock().is_ok_and(|refused| refused.is_some_and(|at| at.elapsed() < CROWDED));
-        self.class.is_watched() && lately && self.queue.held() >= self.at_once
+    /// Counts a request, and says whether it is refused though there is a place: where more is asked than can be done, for longer than a
+    /// moment, a full queue serves no more than a short one, but everybody in it waits for all of it. That a tenth of what was asked was
+    /// refused tells a flood from requests that came in the same moment by chance.
+    fn is_crowded(&self, is_full: bool) -> bool {
+        let Ok(mut window) = self.window.lock() else { return false };
+        let age = window.since.elapsed();
+        if age >= WINDOW {
+            let crowded = age < WINDOW * 2 && window.asked >= LEAST && window.refused * 10 >= window.asked;
+            *window = Window { since: Instant::now(), asked: 0, refused: 0, crowded };
+        }
+        let short = window.crowded && self.class.is_watched() && self.queue.held() > self.at_once.saturating_mul(SHORT);
+        window.asked = window.asked.saturating_add(1);
+        window.refused = window.refused.saturating_add(u32::from(is_full || short));
+        short
     }
 
     /// The refusal: registry clients know 429 as the answer to too many pulls, all others hear that the server is busy.
@@ -209,14 +241,7 @@ impl Load {
     /// `server-busy`, with the time to come again: all places to wait are taken, or no turn came in time.
     pub async fn admit(&self, class: Class) -> Result<Admission> {
         let lane = self.0.iter().find(|lane| lane.class == class);
-        let admission = lane.ok_or_else(|| Error::internal(anyhow::anyhow!("no lane for {class:?}")))?.admit().await?;
-        if class.is_watched() {
-            // What else has come in by now asks for its turn first. A page that is made without waiting for anything would otherwise be
-            // made to its end before anybody sees how many more are asked for, and they would wait unseen on their connections. In a task
-            // of its own: the dispatcher of HTTP polls a request twice in a row, which would end the yielding at once.
-            let _ = tokio::spawn(tokio::task::yield_now()).await;
-        }
-        Ok(admission)
+        lane.ok_or_else(|| Error::internal(anyhow::anyhow!("no lane for {class:?}")))?.admit().await
     }
 }
 
@@ -238,7 +263,8 @@ mod tests {
             strangers: class(),
             entry: class(),
             pictures: class(),
-            heavy: class(),
+            searches: class(),
+            exports: class(),
             pulls: class(),
             pushes: class(),
         };
@@ -310,7 +336,6 @@ mod tests {
             task.abort();
             assert!(task.await.unwrap_err().is_cancelled());
         }
-        sleep(CROWDED).await;
         let (again, load_) = (Instant::now(), load.clone());
         let waits = tokio::spawn(async move { load_.admit(Class::Strangers).await.map(drop) });
         assert_eq!(waits.await.unwrap().unwrap_err().code, "server-busy");
@@ -318,33 +343,26 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_crowded_class_lets_nobody_wait_until_a_second_has_passed() {
+    async fn a_crowded_class_has_a_short_queue_until_few_are_refused() {
         let metrics = Metrics::default();
-        let load = narrow(6, &metrics);
+        let load = narrow(9, &metrics);
         let _held = [load.admit(Class::People).await.unwrap(), load.admit(Class::Reports).await.unwrap()];
-        let wait = |class: Class, n: usize| -> Vec<tokio::task::JoinHandle<bool>> {
-            let waits = |load: Arc<Load>| async move { load.admit(class).await.is_ok() };
-            (0..n).map(|_| tokio::spawn(waits(load.clone()))).collect()
-        };
-        let waiting: Vec<_> = wait(Class::People, 6).into_iter().chain(wait(Class::Reports, 6)).collect();
-        sleep(Duration::from_millis(1)).await;
-        for class in [Class::People, Class::Reports] {
-            assert!(load.admit(class).await.is_err(), "its queue is full");
-        }
-        let leave = |waiting: &[tokio::task::JoinHandle<bool>]| waiting.iter().for_each(tokio::task::JoinHandle::abort);
-        leave(&waiting);
-        sleep(Duration::from_millis(1)).await;
-        let told = async |class: Class| {
-            let waiting = wait(class, 4);
+        // So many at once; how many of them are refused at once.
+        let told = async |class: Class, n: usize| {
+            let waits = |load: Arc<Load>| async move { load.admit(class).await.map(drop) };
+            let waiting: Vec<_> = (0..n).map(|_| tokio::spawn(waits(load.clone()))).collect();
             sleep(Duration::from_millis(1)).await;
             let refused = waiting.iter().filter(|task| task.is_finished()).count();
-            leave(&waiting);
-            sleep(Duration::from_millis(1)).await;
+            waiting.iter().for_each(tokio::task::JoinHandle::abort);
+            sleep(WINDOW).await;
             refused
         };
-        assert_eq!((told(Class::People).await, told(Class::Reports).await), (4, 0), "nodes rather wait");
-        sleep(Duration::from_millis(1_001)).await;
-        assert_eq!(told(Class::People).await, 0);
+        // Nine places, of which a crowded class gives two: three have a turn or wait.
+        assert_eq!((told(Class::People, 20).await, told(Class::People, 20).await, told(Class::People, 20).await), (11, 18, 18));
+        assert_eq!((told(Class::Reports, 20).await, told(Class::Reports, 20).await), (11, 11), "nodes rather wait");
+        // Some come in the same moment by chance, and no tenth of them is refused: the queue is long again.
+        sleep(WINDOW).await;
+        assert_eq!((told(Class::People, 9).await, told(Class::People, 9).await), (0, 0));
     }
 
     #[tokio::test(start_paused = true)]
@@ -361,21 +379,21 @@ mod tests {
         assert_eq!((pull.kind, pull.code), (Kind::RateLimited, "server-busy"));
     }
 
-    #[test]
-    fn bounds_are_those_of_the_settings_or_grow_with_the_cores() {
+    #[tokio::test(start_paused = true)]
+    async fn bounds_are_those_of_the_settings_or_grow_with_the_cores() {
         let metrics = Metrics::default();
-        let settings = config::Load { heavy: config::LoadClass { at_once: 3, waiting: 0, seconds: 7 }, ..config::Load::default() };
-        let free = |load: &Load, class: Class| {
+        let settings = config::Load { searches: config::LoadClass { at_once: 3, waiting: 0, seconds: 7 }, ..config::Load::default() };
+        let free = async |load: &Load, class: Class| {
             let lane = load.0.iter().find(|lane| lane.class == class).unwrap();
             let mut turns = Vec::new();
-            while let Some(turn) = lane.queue.free_turn() {
+            while let Ok(turn) = lane.queue.place().unwrap().turn_within(Duration::ZERO).await {
                 turns.push(turn);
             }
             (turns.len(), lane.patience.as_secs())
         };
         let (two, eight) = (Load::on(&settings, 2, &metrics), Load::on(&settings, 8, &metrics));
-        assert_eq!([free(&two, Class::Heavy), free(&eight, Class::Heavy)], [(3, 7), (3, 7)]);
-        assert_eq!([free(&two, Class::Reports), free(&eight, Class::Reports)], [(64, 5), (256, 5)]);
-        assert_eq!([free(&two, Class::Strangers), free(&eight, Class::Strangers)], [(4, 2), (16, 2)]);
+        assert_eq!([free(&two, Class::Searches).await, free(&eight, Class::Searches).await], [(3, 7), (3, 7)]);
+        assert_eq!([free(&two, Class::Reports).await, free(&eight, Class::Reports).await], [(64, 5), (256, 5)]);
+        assert_eq!([free(&two, Class::Strangers).await, free(&eight, Class::Strangers).await], [(4, 2), (16, 2)]);
     }
 }

@@ -115,43 +115,51 @@ impl Queue {
         self.all.saturating_sub(self.places.available_permits())
     }
 
-    /// A turn that nobody has to wait for, if there is one.
-    pub fn free_turn(self: &Arc<Self>) -> Option<KeptTurn> {
-        let place = self.places.try_acquire().ok()?;
-        let turn = self.turns.try_acquire().ok()?;
-        Some(KeptTurn::of(self, [turn, place]))
-    }
-
-    /// As [`Self::turn`], but nobody waits longer than `patience`: who asked has left by then, or will soon.
-    ///
-    /// # Errors
-    /// `server-busy`: all places to wait are taken, or no turn came in time.
-    pub async fn turn_within(self: &Arc<Self>, patience: Duration) -> Result<KeptTurn> {
-        let turn = timeout(patience, self.turn()).await.map_err(|_| busy())??;
-        Ok(KeptTurn::of(self, turn))
+    /// A place, if one is free.
+    pub fn place(self: &Arc<Self>) -> Option<Place> {
+        self.places.try_acquire().ok()?.forget();
+        Some(Place(self.clone()))
     }
 }
 
-fn busy() -> Error {
+/// A place in a [`Queue`], which it keeps alive, for whoever cannot borrow it; it ends when this is dropped.
+#[derive(Debug)]
+pub struct Place(Arc<Queue>);
+
+impl Place {
+    /// Waits for a turn; whether others were before, and the turn.
+    ///
+    /// # Errors
+    /// `server-busy`: none came within `patience`. Who asked has left by then, or will soon.
+    pub async fn turn_within(self, patience: Duration) -> Result<(bool, KeptTurn)> {
+        let (waited, turn) = match self.0.turns.try_acquire() {
+            Ok(turn) => (false, turn),
+            Err(_) => (true, timeout(patience, self.0.turns.acquire()).await.map_err(|_| busy())?.map_err(Error::internal)?),
+        };
+        turn.forget();
+        Ok((waited, KeptTurn(self)))
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.places.add_permits(1);
+    }
+}
+
+/// That all places to wait are taken, or that no turn came in time.
+pub fn busy() -> Error {
     Error::unavailable("server-busy").retry_after(TRY_AGAIN)
 }
 
-/// A turn that keeps its queue alive, for whoever cannot borrow it; it ends when this is dropped.
+/// A turn with its place; both end when this is dropped.
 #[derive(Debug)]
-pub struct KeptTurn(Arc<Queue>);
-
-impl KeptTurn {
-    fn of(queue: &Arc<Queue>, turn: QueueTurn<'_>) -> Self {
-        turn.into_iter().for_each(SemaphorePermit::forget);
-        Self(queue.clone())
-    }
-}
+pub struct KeptTurn(Place);
 
 impl Drop for KeptTurn {
     fn drop(&mut self) {
-        // The turn first: who is given it already has a place.
-        self.0.turns.add_permits(1);
-        self.0.places.add_permits(1);
+        // Before the place, which is dropped after this: who is given the turn has one already.
+        self.0.0.turns.add_permits(1);
     }
 }
 

@@ -53,7 +53,8 @@ async fn health(server: &TestServer, client: &Client) -> Duration {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_flood_of_searches_leaves_nodes_and_health_quick() {
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let server = Arc::new(TestServer::start_with(|settings| settings.load.heavy = LoadClass { at_once: 1, waiting: 2, seconds: 1 }).await);
+    let server =
+        Arc::new(TestServer::start_with(|settings| settings.load.searches = LoadClass { at_once: 1, waiting: 2, seconds: 1 }).await);
     let (node, watcher, stranger) = (node(&server).await, plain().build().unwrap(), plain().build().unwrap());
     let (over, counts) = (Arc::new(AtomicBool::new(false)), Arc::new([const { AtomicUsize::new(0) }; 2]));
     let flood: Vec<_> = (0..60)
@@ -101,7 +102,7 @@ async fn a_flood_of_searches_leaves_nodes_and_health_quick() {
         let line = metrics.lines().find(|l| l.starts_with("pithead_load_total") && l.contains(class) && l.contains(outcome));
         line.and_then(|line| line.rsplit(' ').next()).map_or(0, |n| n.parse().unwrap())
     };
-    assert_eq!((told("\"heavy\"", "\"admitted\""), told("\"heavy\"", "\"shed\"")), (served, shed));
+    assert_eq!((told("\"searches\"", "\"admitted\""), told("\"searches\"", "\"shed\"")), (served, shed));
     assert_eq!((told("\"reports\"", "\"admitted\""), told("\"reports\"", "\"shed\"")), (20, 0));
     Arc::into_inner(server).unwrap().stop().await;
 }

@@ -2,9 +2,11 @@
 //!
 //! Who asks is told by what they show (certificate, token, session), for to prove it costs a read; who shows a session that is none is
 //! moved among the strangers ([`lower`]). A body is read before the turn is taken, so that a slow one holds none; one that is too large for
-//! that (of a push, or a picture) ends the turn when the handler begins to read it, which only does so for whom it knows.
+//! that (of a push, or a test set) ends the turn when the handler begins to read it, which only does so for whom it knows.
 
+use std::cell::Cell;
 use std::pin::Pin;
+use std::rc::Rc;
 
 use actix_web::body::{BoxBody, EitherBody, MessageBody};
 use actix_web::dev::{Payload, ServiceRequest, ServiceResponse};
@@ -64,10 +66,10 @@ fn class_of(req: &HttpRequest, claim: Claim) -> Option<Class> {
         (_, Claim::Node) if path == "/api/v1/deployments" => Class::Polls,
         (_, Claim::Node) => Class::Reports,
         ("media", _) => Class::Pictures,
-        _ if path.ends_with("/export") || path.ends_with(".pdf") => Class::Heavy,
+        _ if path.ends_with("/export") || path.ends_with(".pdf") => Class::Exports,
         (_, Claim::Person) if !reads && is_money(path) => Class::Money,
         (_, Claim::Person) => Class::People,
-        _ if matches!(path, "/apps" | "/api/v1/listings") && is_search(req.query_string()) => Class::Heavy,
+        _ if matches!(path, "/apps" | "/api/v1/listings") && is_search(req.query_string()) => Class::Searches,
         _ if !reads && is_form(req) => Class::Entry,
         _ => Class::Strangers,
     };
@@ -121,6 +123,7 @@ pub async fn shed(
     let res = next.call(req).await?;
     // The request lives on until its answer is sent.
     res.request().extensions_mut().remove::<Admission>();
+    res.request().extensions_mut().remove::<BodyTurn>();
     Ok(res.map_into_left_body())
 }
 
@@ -132,8 +135,11 @@ pub async fn lower(req: &ServiceRequest, app: &App) -> error::Result<()> {
     if Claim::of(req.request()) != Claim::Person {
         return Ok(());
     }
-    // Its turn goes before it waits for the other one.
+    // Its turn goes before it waits for the other one, also where its body has it.
     drop(req.extensions_mut().remove::<Admission>());
+    if let Some(BodyTurn(held)) = req.extensions_mut().remove::<BodyTurn>() {
+        held.take();
+    }
     if let Some(class) = class_of(req.request(), Claim::Stranger) {
         let admission = app.load.admit(class).await?;
         req.extensions_mut().insert(admission);
@@ -142,13 +148,15 @@ pub async fn lower(req: &ServiceRequest, app: &App) -> error::Result<()> {
 }
 
 /// Bytes of the body that may be read before the turn: who sends more is refused. None where the handler reads it: a session or token that
-/// is shown may be none, and is not worth the memory that a picture takes.
+/// is shown may be none, and is not worth the memory that an archive takes.
 fn ahead(req: &HttpRequest, claim: Claim) -> Option<usize> {
     match claim {
         Claim::Node => Some(AHEAD),
         Claim::Person => {
             let length = req.headers().get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
-            let fits = if req.headers().contains_key(TRANSFER_ENCODING) { is_form(req) } else { length.unwrap_or(0) <= FORM_LIMIT };
+            // What comes in pieces of untold length may be large only where files come in.
+            let told = !req.headers().contains_key(TRANSFER_ENCODING);
+            let fits = if told { length.unwrap_or(0) <= FORM_LIMIT } else { is_form(req) || req.path().starts_with("/api/") };
             fits.then_some(FORM_LIMIT)
         }
         Claim::Stranger | Claim::Registry => Some(if is_form(req) { FORM_LIMIT } else { SMALL_JSON }),
@@ -166,6 +174,9 @@ async fn read_ahead(req: &mut ServiceRequest, limit: usize) -> error::Result<()>
     Ok(())
 }
 
+/// The turn that a body has.
+struct BodyTurn(Rc<Cell<Option<Admission>>>);
+
 /// Gives a turn to the body of a request: it ends when somebody begins to read it, or drops it unread.
 fn until_body(req: &mut ServiceRequest, admission: Admission) {
     let mut payload = req.take_payload();
@@ -173,7 +184,8 @@ fn until_body(req: &mut ServiceRequest, admission: Admission) {
         req.extensions_mut().insert(admission);
         return;
     }
-    let mut held = Some(admission);
+    let held = Rc::new(Cell::new(Some(admission)));
+    req.extensions_mut().insert(BodyTurn(held.clone()));
     let body = stream::poll_fn(move |cx| {
         held.take();
         Pin::new(&mut payload).poll_next(cx)
