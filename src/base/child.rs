@@ -80,6 +80,13 @@ impl Folder {
         runs.filter(old).for_each(|entry| remove(&entry.path()));
     }
 
+    /// Makes the folder; gives its path.
+    pub fn make(&self) -> Result<&Path> {
+        self.sweep();
+        std::fs::create_dir_all(&self.0)?;
+        Ok(&self.0)
+    }
+
     /// Path of the folder, which [`Self::stage`] makes.
     pub fn path(&self) -> &Path {
         &self.0
@@ -87,8 +94,8 @@ impl Folder {
 
     /// Lays a package's blobs out by their paths in the subfolder `below` (in this folder itself if that is empty); gives its path.
     pub fn stage(&self, below: &str, blobs: &BlobStore, files: &[(PackagePath, Descriptor)]) -> Result<PathBuf> {
-        self.sweep();
-        let dir = if below.is_empty() { self.0.clone() } else { self.0.join(below) };
+        let own = self.make()?;
+        let dir = if below.is_empty() { own.to_owned() } else { own.join(below) };
         std::fs::create_dir_all(&dir)?;
         for (path, layer) in files {
             let target = dir.join(path.as_str());

@@ -121,6 +121,7 @@ fn record_in(c: &mut Change<'_>, release: &Release, report: CheckReport) -> Resu
             store::keep_card(c, &release.id, card, at)?;
         }
         store::insert_report(c, release, report, now)?;
+        // The pages of other replicas go by the mark, those of this one at once.
         catalog::service::touch_in(c, &release.app_id)?;
         c.clear_pages();
     }

@@ -16,10 +16,10 @@ use crate::base::turns::Queue;
 /// The hidden command that turns this program into the child.
 pub const CHILD_COMMAND: &str = "rules-child";
 /// Limits of the child: processor time, and time in all.
-const CPU_SECONDS: u64 = 3;
-const WALL: Duration = Duration::from_secs(6);
+const CPU_SECONDS: u64 = 2;
+const WALL: Duration = Duration::from_secs(4);
 /// One child at a time, and few of one organisation, so that none fills the queue.
-static COMPILING: Queue = Queue::new(1, 16);
+static COMPILING: Queue = Queue::new(1, 4);
 const OF_AN_ORGANIZATION: usize = 2;
 
 /// What is wrong with the alarm rules of an app whose app.yaml has no other fault. Where the child gives no answer, nothing is: the check says
@@ -32,13 +32,14 @@ pub async fn troubles(app: &App, organization_id: &str, manifest: &AppManifest, 
         return Ok(Vec::new());
     }
     let Some(Child { program, limits, .. }) = child(&app.settings.checks)? else { return Ok(Vec::new()) };
-    let _entry = app.open.enter(Whose::Rules(organization_id.to_owned()), OF_AN_ORGANIZATION)?;
-    let _turn = COMPILING.turn().await?;
+    let entry = app.open.enter(Whose::Rules(organization_id.to_owned()), OF_AN_ORGANIZATION)?;
+    // Held by the work itself, which goes on where its caller has gone.
+    let held = (entry, COMPILING.turn().await?);
     let (folder, yaml) = (Folder::new(&app.settings, "rules"), yaml.to_owned());
     let limits = Limits { cpu_seconds: CPU_SECONDS, ..limits };
     let run = move || -> Result<Vec<RuleTrouble>> {
-        std::fs::create_dir_all(folder.path())?;
-        let dir = std::fs::canonicalize(folder.path())?;
+        let _held = held;
+        let dir = std::fs::canonicalize(folder.make()?)?;
         std::fs::write(dir.join("app.yaml"), yaml)?;
         Ok(worker::run_rules(&program, &[CHILD_COMMAND], &dir, &limits, WALL).unwrap_or_default())
     };

