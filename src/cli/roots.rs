@@ -68,6 +68,17 @@ impl Roots {
         Ok(root)
     }
 
+    /// Takes the version of the list of revoked approvals that the server's platform has signed; false where a higher one was seen before: the
+    /// server has an old list.
+    pub fn is_newest_list(&self, remote: &Remote, version: u64) -> anyhow::Result<bool> {
+        let path = self.kept(remote)?.with_extension("revocations");
+        let seen = std::fs::read_to_string(&path).ok().and_then(|text| text.trim().parse::<u64>().ok()).unwrap_or(0);
+        if version > seen {
+            keep(&path, version.to_string().as_bytes()).cannot(remote.lang, "write", &path)?;
+        }
+        Ok(version >= seen)
+    }
+
     /// The file of a server's platform.
     fn kept(&self, remote: &Remote) -> anyhow::Result<PathBuf> {
         let folder = match &self.roots {

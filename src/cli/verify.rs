@@ -84,7 +84,10 @@ pub fn verify(args: &Verify) -> anyhow::Result<ExitCode> {
             Some(keys) => keys,
             None => args.roots.newest(&remote).await?.set(&[Role::Approve]),
         };
-        let is_revoked = is_revoked(&remote, &platform, &digest).await?;
+        let is_revoked = match revocations(&remote, &platform).await? {
+            Some(list) if args.roots.is_newest_list(&remote, list.version)? => Some(list.releases.contains(&digest)),
+            _ => None,
+        };
         let vendor = key_set(&remote, &format!("/vendors/{}/keys.json", reference.vendor)).await?;
         let expected = Expected { digest: &digest, vendor: &reference.vendor, app: &reference.app, version: Some(&version) };
         let judged = signatures(&remote, &reference.repository(), &expected, &platform, &vendor).await?;
@@ -148,12 +151,10 @@ async fn signatures(
     Ok(judged)
 }
 
-/// Whether the platform's signed list says that it has revoked its approval of a release; none where the server keeps the list back, or has it
-/// signed with a key that is not believed.
-async fn is_revoked(remote: &Remote, platform: &KeySet, digest: &Digest) -> anyhow::Result<Option<bool>> {
+/// The platform's signed list of revoked approvals; none where the server keeps it back, or has it signed with a key that is not believed.
+async fn revocations(remote: &Remote, platform: &KeySet) -> anyhow::Result<Option<Revocations>> {
     let bytes = remote.found("/.well-known/pithead/revocations", MAX_REVOCATIONS_BYTES).await?;
-    let list = bytes.and_then(|bytes| Revocations::verify(&serde_json::from_slice(&bytes).ok()?, platform).ok());
-    Ok(list.map(|list| list.releases.contains(digest)))
+    Ok(bytes.and_then(|bytes| Revocations::verify(&serde_json::from_slice(&bytes).ok()?, platform).ok()))
 }
 
 fn unreadable() -> Judged {

@@ -239,6 +239,14 @@ async fn a_release_is_signed_verified_pulled_and_tampered_with() {
     let (code, out, _) = verify(&[]).await;
     assert_eq!((code, finding(&out, "platform")), (1, pair("failed", "approval-revoked")));
 
+    // Nor is an old list believed, which does not name it.
+    let seen = kept.with_extension("revocations");
+    assert_eq!(std::fs::read_to_string(&seen).unwrap(), "1");
+    std::fs::write(&seen, "2").unwrap();
+    let (code, out, _) = verify(&[]).await;
+    assert_eq!((code, finding(&out, "platform")), (1, pair("failed", "revocations-unsigned")));
+    std::fs::remove_file(&seen).unwrap();
+
     // Who may not, and what is not there.
     let (code, _, err) = pithead("pht_wrong", &["pull", &reference, "-o", &at("no")]).await;
     assert!(code == 1 && err.contains(&Lang::En.t("error-token-invalid")) && !folder.0.join("no").exists(), "{err}");
