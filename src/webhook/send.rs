@@ -1,6 +1,6 @@
 //! Sends messages that are due: a few of each webhook at a time, webhooks in turn, alarms first, so that a server that does not answer holds
-//! up its own messages only. A try is begun by a conditional
-//! update, so that of several processes one makes it; where a process ends in a try, another one makes the next.
+//! up its own messages only. A try is begun by a conditional update, so that of several processes one makes it; where a process ends in a
+//! try, another one makes the next.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -28,8 +28,8 @@ use crate::{account, audit};
 /// Time between two looks for messages that are due.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// Messages under way at once, of one organisation, and of one webhook.
-const MOST: usize = 32;
-const MOST_OF_ORGANIZATION: usize = 8;
+const MOST: usize = 64;
+const MOST_OF_ORGANIZATION: usize = 4;
 const MOST_OF_ONE: usize = 2;
 /// Webhooks of one look.
 const LOOK: i64 = 32;
@@ -320,8 +320,8 @@ async fn settle(app: &App, delivery: Delivery, at: Timestamp, millis: i64, outco
     let is_given_up = app.db.write_aside(move |conn| {
         store::insert_attempt(conn, &attempt)?;
         if outcome.is_taken() {
-            store::settle(conn, &delivery.id, DeliveryState::Delivered, now)?;
             store::set_failing(conn, &delivery.webhook_id, None)?;
+            store::settle(conn, &delivery.id, DeliveryState::Delivered, now)?;
             return Ok(false);
         }
         store::set_failing(conn, &delivery.webhook_id, Some(at))?;

@@ -3,7 +3,7 @@
 use diesel::dsl::exists;
 use diesel::prelude::*;
 
-use super::model::{Attempt, Delivery, DeliveryState, Webhook, WebhookState};
+use super::model::{Attempt, Delivery, DeliveryState, EventKind, Webhook, WebhookState};
 use crate::base::auth::Role;
 use crate::base::db::schema::{memberships, users, webhook_attempts, webhook_deliveries, webhooks};
 use crate::base::db::{Conn, Timestamp};
@@ -205,9 +205,13 @@ pub fn prune(conn: &mut Conn, before: Timestamp, limit: i64) -> QueryResult<usiz
     delete(conn, ids)
 }
 
-/// Removes up to `limit` messages of a webhook that wait no more, but for its newest.
+/// Removes up to `limit` messages of a webhook that wait no more, but for its newest. Those of silent nodes stay as long as any: a server that
+/// begins knows by them of which nodes was told.
 pub fn prune_over(conn: &mut Conn, webhook_id: &str, keep: i64, limit: i64) -> QueryResult<usize> {
-    let ended = webhook_deliveries::webhook_id.eq(webhook_id).and(webhook_deliveries::state.ne(DeliveryState::Waiting));
+    let ended = webhook_deliveries::webhook_id
+        .eq(webhook_id)
+        .and(webhook_deliveries::state.ne(DeliveryState::Waiting))
+        .and(webhook_deliveries::kind.ne(EventKind::NodeOffline));
     let ids: Vec<String> = webhook_deliveries::table
         .filter(ended)
         .order(webhook_deliveries::id.desc())
