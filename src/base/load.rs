@@ -75,8 +75,7 @@ impl Class {
     ];
 
     /// Half of what `docs/OPERATIONS.md` gives for two cores. More turns than that for strangers would only wait for a processor or one of
-    /// the connections of the database, and so would more places: what is asked of a full server is answered late or not at all. A search
-    /// is all work of the processor.
+    /// the connections of the database, and so would more places: what is asked of a full server is answered late or not at all.
     fn bounds(self) -> Bounds {
         let of = |name, at_once, waiting, seconds| Bounds { name, at_once, waiting, patience: Duration::from_secs(seconds) };
         match self {
@@ -87,7 +86,7 @@ impl Class {
             Self::Strangers => of("strangers", 2, 16, 2),
             Self::Entry => of("entry", 64, 64, 10),
             Self::Pictures => of("pictures", 32, 64, 10),
-            Self::Searches => of("searches", 1, 16, 10),
+            Self::Searches => of("searches", 2, 16, 10),
             Self::Exports => of("exports", 1, 8, 10),
             Self::Pulls => of("pulls", 32, 32, 10),
             Self::Pushes => of("pushes", 16, 64, 10),
