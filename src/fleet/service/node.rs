@@ -211,6 +211,12 @@ pub fn new_code_in(c: &mut Change<'_>, app: &App, node_id: &str) -> Result<Issue
     Ok(IssuedCode { node_id: node_id.to_owned(), code, expires_at })
 }
 
+/// The operator's nodes with the names of their sites, the newest first, before an id; one more than a page.
+pub async fn list_bare(app: &App, actor: &Actor, before: Option<String>) -> Result<Vec<(Node, String)>> {
+    let owner = policy::require(actor, Action::ViewFleet)?.organization_id.clone();
+    app.db.read(move |conn| Ok(store::list_nodes(conn, &owner, before.as_deref(), PAGE + 1)?)).await
+}
+
 /// Nodes of the operator before an id, newest first; one more than a page where there are more.
 pub async fn list_nodes(app: &App, actor: &Actor, before: Option<String>) -> Result<Vec<NodeLine>> {
     let owner = policy::require(actor, Action::ViewFleet)?.organization_id.clone();

@@ -116,8 +116,8 @@ pub(super) async fn sites(req: HttpRequest, app: Data<App>, actor: Actor) -> Api
 #[utoipa::path(get, path = "/api/v1/nodes", tag = "nodes", params(Before),
     responses((status = 200, description = "A page of nodes", body = Listed<Node>)))]
 pub(super) async fn list(req: HttpRequest, app: Data<App>, actor: Actor, query: ApiQuery<Before>) -> ApiResult {
-    let (rows, now) = (node::list_nodes(&app, &actor, query.0.before).await?, app.clock.now());
-    let page = Listed::of(rows, node::PAGE, "/api/v1/nodes", |line| line.node.id.clone(), |line| Node::of(line.node, line.site, now));
+    let (rows, now) = (node::list_bare(&app, &actor, query.0.before).await?, app.clock.now());
+    let page = Listed::of(rows, node::PAGE, "/api/v1/nodes", |(node, _)| node.id.clone(), |(node, site)| Node::of(node, site, now));
     tagged(&req, &page)
 }
 
