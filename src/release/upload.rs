@@ -85,9 +85,7 @@ impl UploadFault {
         let line = yaml.lines().position(|line| line.starts_with(&prefix)).and_then(|at| u32::try_from(at + 1).ok());
         Self { line, key: key.to_owned(), code: error.code, message: Message { zh: text(Lang::Zh), en: text(Lang::En) } }
     }
-}
 
-impl UploadFault {
     /// A fault of an alarm rule, at the line that names the rule.
     fn of_rule(yaml: &str, manifest: &AppManifest, trouble: RuleTrouble) -> Self {
         let code = if trouble.code == "alarm-rule-too-complex" { "alarm-rule-too-complex" } else { "alarm-rule-invalid" };
