@@ -34,12 +34,13 @@ PY
 
 now_ms() { date +%s%3N; }
 
-# start_server SCALE LIMIT_SECONDS: sets base and server; ready_ms is the time from start to a ready /readyz.
+# start_server SCALE LIMIT_SECONDS [COMMAND…]: sets base and server; ready_ms is the time from start to a ready /readyz.
 start_server() {
   local scale=$1 limit=$2 begin
+  shift 2
   port=$(free_block); base=http://127.0.0.1:$port; node=http://127.0.0.1:$((port + 1021))
   begin=$(now_ms)
-  "$target/release/pithead" demo --data "$data" --port "$port" --scale "$scale" --ort-lib "$library" --edge-bin "$target/release/pithead-edge" >"$data.log" 2>&1 &
+  "$@" "$target/release/pithead" demo --data "$data" --port "$port" --scale "$scale" --ort-lib "$library" --edge-bin "$target/release/pithead-edge" >"$data.log" 2>&1 &
   server=$!
   while ! curl -fsS -o /dev/null "$base/readyz" 2>/dev/null; do
     kill -0 "$server" 2>/dev/null || { tail -n 20 "$data.log" >&2; server=''; die "the server ended before it was ready"; }

@@ -6,7 +6,7 @@
 //! Prints one `name value` a line. Times count from the moment when a request was due, in milliseconds; of 200 only. Connections are bounded,
 //! it asks this machine only, and ends by itself. Built by bench/overload.sh with `rustc` alone.
 
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -39,120 +39,133 @@ struct Sample {
     late: Duration,
 }
 
-/// A kept connection.
+/// A request that is on its way.
+struct Asked {
+    due: Instant,
+    sent: Instant,
+}
+
+/// A kept connection, of one request at a time. It never waits: who drives it looks at all of them in turn.
 struct Line {
     target: Target,
     stream: Option<TcpStream>,
+    asked: Option<Asked>,
     buffer: Vec<u8>,
 }
 
 impl Line {
     fn to(target: &Target) -> Self {
-        Self { target: target.clone(), stream: None, buffer: Vec::new() }
+        Self { target: target.clone(), stream: None, asked: None, buffer: Vec::new() }
     }
 
-    /// Status, and whether `Retry-After` was there.
-    fn ask(&mut self) -> (u16, bool) {
-        let answer = self.exchange();
-        answer.unwrap_or_else(|_| {
+    /// Sends a request that was due at a moment.
+    fn ask(&mut self, due: Instant) {
+        self.asked = Some(Asked { due, sent: Instant::now() });
+        self.buffer.clear();
+        if self.send().is_err() {
             self.stream = None;
-            (0, false)
-        })
+        }
     }
 
-    fn exchange(&mut self) -> std::io::Result<(u16, bool)> {
+    fn send(&mut self) -> std::io::Result<()> {
         let stream = match &mut self.stream {
             Some(stream) => stream,
             none => {
                 let stream = TcpStream::connect(self.target.address)?;
                 stream.set_nodelay(true)?;
-                stream.set_read_timeout(Some(PATIENCE))?;
+                stream.set_nonblocking(true)?;
                 none.insert(stream)
             }
         };
         let path = self.target.path.replace("{n}", &NUMBER.fetch_add(1, Ordering::Relaxed).to_string());
-        write!(stream, "GET {path} HTTP/1.1\r\nHost: {}\r\nAccept-Language: en\r\n\r\n", self.target.address)?;
-        let buffer = &mut self.buffer;
-        buffer.clear();
-        let head = loop {
-            if let Some(at) = buffer.windows(4).position(|window| window == b"\r\n\r\n") {
-                break at + 4;
-            }
-            more(stream, buffer)?;
+        stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: {}\r\nAccept-Language: en\r\n\r\n", self.target.address).as_bytes())
+    }
+
+    /// The answer, where all of it has come.
+    fn look(&mut self) -> Option<Sample> {
+        let asked = self.asked.as_ref()?;
+        let (took, late) = (asked.due.elapsed(), asked.sent.duration_since(asked.due));
+        let failed = |line: &mut Self| {
+            (line.stream, line.asked) = (None, None);
+            Some(Sample { status: 0, retry_after: false, took, late })
         };
-        let text = String::from_utf8_lossy(&buffer[..head]).to_ascii_lowercase();
-        let value = |name: &str| text.lines().find_map(|line| line.strip_prefix(name).map(str::trim).map(str::to_owned));
-        let status = text.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0);
-        if let Some(length) = value("content-length:").and_then(|length| length.parse::<usize>().ok()) {
-            while buffer.len() < head + length {
-                more(stream, buffer)?;
+        let Some(stream) = &mut self.stream else { return failed(self) };
+        let mut piece = [0; 16 * 1024];
+        loop {
+            match stream.read(&mut piece) {
+                Ok(0) => return failed(self),
+                Ok(read) => self.buffer.extend_from_slice(piece.get(..read).unwrap_or_default()),
+                Err(e) if e.kind() == ErrorKind::WouldBlock => break,
+                Err(_) => return failed(self),
             }
-        } else if value("transfer-encoding:").is_some() {
-            while !buffer.ends_with(b"\r\n0\r\n\r\n") && &buffer[head..] != b"0\r\n\r\n" {
-                more(stream, buffer)?;
+            if let Some((status, retry_after, closes)) = whole(&self.buffer) {
+                if closes {
+                    self.stream = None;
+                }
+                self.asked = None;
+                return Some(Sample { status, retry_after, took, late });
             }
         }
-        if value("connection:").as_deref() == Some("close") {
-            self.stream = None;
-        }
-        Ok((status, value("retry-after:").is_some()))
+        if took > PATIENCE { failed(self) } else { None }
     }
 }
 
-fn more(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> std::io::Result<()> {
-    let mut piece = [0; 16 * 1024];
-    let read = stream.read(&mut piece)?;
-    if read == 0 {
-        return Err(std::io::ErrorKind::UnexpectedEof.into());
+/// Status of an answer of which nothing is missing, whether `Retry-After` was there, and whether its connection ends.
+fn whole(answer: &[u8]) -> Option<(u16, bool, bool)> {
+    let head = answer.windows(4).position(|window| window == b"\r\n\r\n")? + 4;
+    let text = String::from_utf8_lossy(&answer[..head]).to_ascii_lowercase();
+    let value = |name: &str| text.lines().find_map(|line| line.strip_prefix(name).map(str::trim).map(str::to_owned));
+    if let Some(length) = value("content-length:").and_then(|length| length.parse::<usize>().ok()) {
+        if answer.len() < head + length {
+            return None;
+        }
+    } else if value("transfer-encoding:").is_some() && !answer.ends_with(b"\r\n0\r\n\r\n") && &answer[head..] != b"0\r\n\r\n" {
+        return None;
     }
-    buffer.extend_from_slice(&piece[..read]);
-    Ok(())
+    let status = text.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0);
+    Some((status, value("retry-after:").is_some(), value("connection:").as_deref() == Some("close")))
 }
 
-/// Runs workers with a connection each, and gathers what they saw.
-fn gather(target: &Target, workers: usize, work: impl Fn(&mut Line) -> Vec<Sample> + Send + Sync + 'static) -> Vec<Sample> {
-    let work = Arc::new(work);
-    let threads: Vec<_> = (0..workers)
-        .map(|_| {
-            let (work, mut line) = (work.clone(), Line::to(target));
-            thread::Builder::new().stack_size(256 * 1024).spawn(move || work(&mut line)).expect("a thread")
-        })
-        .collect();
-    threads.into_iter().flat_map(|thread| thread.join().expect("a worker")).collect()
+/// Drives connections: `due` tells at each moment when the next request is or was due, if there is another one. Ends when all are answered.
+/// One thread that looks at each connection in turn: many of them would wait for one another, and tell that as time of the server.
+fn drive(target: &Target, lines: usize, mut due: impl FnMut() -> Option<Instant>) -> Vec<Sample> {
+    let mut lines: Vec<Line> = (0..lines).map(|_| Line::to(target)).collect();
+    let (mut samples, mut next) = (Vec::new(), due());
+    loop {
+        let mut busy = false;
+        for line in &mut lines {
+            if line.asked.is_some() {
+                samples.extend(line.look());
+            }
+            if line.asked.is_none()
+                && let Some(at) = next
+                && at <= Instant::now()
+            {
+                line.ask(at);
+                next = due();
+            }
+            busy |= line.asked.is_some();
+        }
+        if !busy {
+            let Some(at) = next else { return samples };
+            // Not to the very moment: a thread that sleeps comes late.
+            thread::sleep(at.saturating_duration_since(Instant::now()).saturating_sub(Duration::from_micros(200)));
+        }
+        thread::yield_now();
+    }
 }
 
-/// Each connection asks again as soon as it is answered.
+/// Each connection asks again as soon as it is answered. For the rate alone: times count from when some other one was asked.
 fn closed(target: &Target, seconds: u64) -> Vec<Sample> {
     let end = Instant::now() + Duration::from_secs(seconds);
-    gather(target, CLOSED, move |line| {
-        let mut samples = Vec::new();
-        while Instant::now() < end {
-            let begin = Instant::now();
-            let (status, retry_after) = line.ask();
-            samples.push(Sample { status, retry_after, took: begin.elapsed(), late: Duration::ZERO });
-        }
-        samples
-    })
+    drive(target, CLOSED, || Some(Instant::now()).filter(|now| *now < end))
 }
 
 /// So many requests a second, each due at its moment.
 fn open(target: &Target, rate: f64, seconds: u64) -> Vec<Sample> {
-    let (begin, next) = (Instant::now() + Duration::from_millis(100), AtomicU64::new(0));
-    let all = (rate * seconds as f64) as u64;
-    gather(target, OPEN, move |line| {
-        let mut samples = Vec::new();
-        loop {
-            let number = next.fetch_add(1, Ordering::Relaxed);
-            if number >= all {
-                return samples;
-            }
-            let due = begin + Duration::from_secs_f64(number as f64 / rate);
-            thread::sleep(due.saturating_duration_since(Instant::now()));
-            let late = due.elapsed();
-            let (status, retry_after) = line.ask();
-            samples.push(Sample { status, retry_after, took: due.elapsed(), late });
-        }
-    })
+    let begin = Instant::now() + Duration::from_millis(100);
+    let mut numbers = 0..(rate * seconds as f64) as u64;
+    drive(target, OPEN, || numbers.next().map(|number| begin + Duration::from_secs_f64(number as f64 / rate)))
 }
 
 fn quantile(times: impl Iterator<Item = Duration>, of: f64) -> f64 {
@@ -194,7 +207,8 @@ fn main() {
     // Numbers that no earlier run has asked for.
     NUMBER.store(UNIX_EPOCH.elapsed().map_or(0, |time| time.as_secs() * 1_000_000), Ordering::Relaxed);
     let target = Target { address, path: path.clone() };
-    assert_eq!(Line::to(&target).ask().0, 200, "{path} is not there");
+    let mut once = Some(Instant::now());
+    assert_eq!(drive(&target, 1, || once.take()).first().map(|sample| sample.status), Some(200), "{path} is not there");
     let idle = resident(pid);
 
     closed(&target, 2);

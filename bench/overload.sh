@@ -5,15 +5,15 @@ set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 prepare
 rustc --edition 2024 -O bench/overload.rs -o "$data/overload"
-start_server small 60
-wait_demo 300
-# The generator stands for other machines: it has a core of its own, and the server the other one.
+# The generator stands for other machines: it has a core of its own, and the server, which is a machine of one core then, the other one.
 if [ "$(nproc)" -gt 1 ]; then
-  taskset -acp 0 "$server" >/dev/null
+  start_server small 60 taskset -c 0
   generator='taskset -c 1'
 else
+  start_server small 60
   generator=''
 fi
+wait_demo 300
 app=$(curl -fsS "$base/apps" | grep -oE '"/apps/[a-z0-9-]+/[a-z0-9-]+"' | head -n 1 | tr -d '"')
 [ -n "$app" ] || die "the catalogue lists no app"
 
