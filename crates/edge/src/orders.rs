@@ -30,7 +30,10 @@ impl Agent {
         {
             self.trust.take_revocations(&list)?;
         }
-        let state = self.trust.take_state(&envelope, &self.identity().spiffe_id, served, self.clock.now())?;
+        // After the root documents, of which one may count the versions anew.
+        let before = self.state.get();
+        let taken = (before.manifest_version, before.etag.as_deref());
+        let state = self.trust.take_state(&envelope, &self.identity().spiffe_id, served, taken, self.clock.now())?;
         Ok(Some(state))
     }
 

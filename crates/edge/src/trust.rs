@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::fault::Fault;
 use crate::files;
+use crate::model;
 
 /// What is on disk, as the platform signed it.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -185,11 +186,20 @@ impl Trust {
         self.store(Stored { revocations: Some(envelope.clone()), ..held.stored.clone() })
     }
 
-    /// Takes a statement on the desired state of this node (`spiffe_id`), which must be on the state that the server has served, by its digest.
+    /// Takes a statement on the desired state of this node (`spiffe_id`), which must be on the state that the server has served, by its digest,
+    /// and not on an older one than was taken before (`taken`: its version and tag).
     ///
     /// # Errors
-    /// `signature-*`; `state-other-node`, `state-expired`, `root-expired`, `root-missing`, `revocations-missing`, `state-not-signed`; the disk.
-    pub fn take_state(&self, envelope: &Envelope, spiffe_id: &str, served: &str, now: DateTime<Utc>) -> Result<StateStatement, Fault> {
+    /// `signature-*`; `state-other-node`, `state-expired`, `root-expired`, `root-missing`, `revocations-missing`, `state-not-signed`,
+    /// `manifest-version-not-higher`; the disk.
+    pub fn take_state(
+        &self,
+        envelope: &Envelope,
+        spiffe_id: &str,
+        served: &str,
+        taken: (u64, Option<&str>),
+        now: DateTime<Utc>,
+    ) -> Result<StateStatement, Fault> {
         let held = self.held();
         let root = held.root.as_ref().ok_or_else(|| fault("root-missing", "this node holds no root document"))?;
         let state = StateStatement::verify(envelope, &root.set(&[Role::State])).map_err(|e| refused("the desired state", &e))?;
@@ -212,6 +222,7 @@ impl Trust {
             // It changed meanwhile, or somebody has changed it or keeps it back: the next poll tells which.
             return Err(fault("state-not-signed", "the platform has signed another desired state than the one served"));
         }
+        model::accept_version(taken.0, taken.1, state.manifest_version, state.digest.as_str())?;
         self.store(Stored { state: Some(envelope.clone()), ..held.stored.clone() })?;
         Ok(state)
     }
