@@ -34,7 +34,10 @@ pub struct SearchResult {
 
 /// Searches the catalogue. Open to everyone.
 pub fn search(conn: &mut Conn, app: &App, query: &CatalogQuery) -> Result<SearchResult> {
-    if query.q.is_empty() { browse(conn, query) } else { by_words(conn, app, query).map(|(result, ..)| result) }
+    if query.q.is_empty() {
+        return browse(conn, query);
+    }
+    by_words(conn, query, &app.search.apps(&query.q)?).map(|(result, _)| result)
 }
 
 /// The catalogue without words, counted and cut by the database: it may be long.
@@ -47,15 +50,14 @@ fn browse(conn: &mut Conn, query: &CatalogQuery) -> Result<SearchResult> {
     with_names(conn, cards, Arranged { more, total, facets, ..Arranged::default() })
 }
 
-/// The apps that fit the words, with the ids that the index has found and what is known of those that are listed, for whoever keeps that. They
-/// are [`MAX_HITS`](crate::base::text_index::MAX_HITS) at most.
-pub fn by_words(conn: &mut Conn, app: &App, query: &CatalogQuery) -> Result<(SearchResult, Vec<String>, Vec<Arc<Facts>>)> {
-    let found = app.search.apps(&query.q)?;
-    let (ids, facts) = (found.ids.clone(), store::facts(conn, &found.ids)?.into_iter().map(Arc::new).collect::<Vec<_>>());
+/// The apps that the index has found for the words, with what is known of those that are listed, for whoever keeps that. They are
+/// [`MAX_HITS`](crate::base::text_index::MAX_HITS) at most.
+pub fn by_words(conn: &mut Conn, query: &CatalogQuery, found: &Found) -> Result<(SearchResult, Vec<Arc<Facts>>)> {
+    let facts: Vec<_> = store::facts(conn, &found.ids)?.into_iter().map(Arc::new).collect();
     let arranged = arrange(query, found, facts.clone());
     let page: Vec<&str> = arranged.ids.iter().map(String::as_str).collect();
     let cards = store::cards_of(conn, &page)?;
-    Ok((with_names(conn, cards, arranged)?, ids, facts))
+    Ok((with_names(conn, cards, arranged)?, facts))
 }
 
 fn with_names(conn: &mut Conn, cards: Vec<Card>, of: Arranged) -> Result<SearchResult> {
@@ -86,7 +88,7 @@ impl Arranged {
 
 /// Arranges what the index has found, by what is known of the apps that are listed: so few are counted here instead of eight times in the
 /// database.
-pub fn arrange(query: &CatalogQuery, found: Found, listed: Vec<Arc<Facts>>) -> Arranged {
+pub fn arrange(query: &CatalogQuery, found: &Found, listed: Vec<Arc<Facts>>) -> Arranged {
     let mut listed: HashMap<String, Arc<Facts>> = listed.into_iter().map(|facts| (facts.id.clone(), facts)).collect();
     let hits: Vec<Arc<Facts>> = found.ids.iter().filter_map(|id| listed.remove(id)).collect();
     let chosen = |chosen: &str, own: &str| chosen.is_empty() || chosen == own;

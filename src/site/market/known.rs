@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 
 use crate::base::app::App;
 use crate::base::error::{Error, Result};
+use crate::base::text_index::Found;
 use crate::catalog::model::{Card, Facts, PricePlan, Scenario, SlugName};
 use crate::catalog::query::CatalogQuery;
 use crate::catalog::search::{self, Offered, SearchResult};
@@ -62,26 +63,29 @@ impl KnownCatalogue {
     pub async fn search(&self, app: &App, query: &CatalogQuery) -> Result<Shown> {
         let generation = app.pages.generation();
         let (known, handle, asked) = (self.clone(), app.clone(), query.clone());
-        let shown = tokio::task::spawn_blocking(move || known.remember(generation, &handle, &asked)).await.map_err(Error::internal)??;
+        let looked = tokio::task::spawn_blocking(move || {
+            let hits = handle.search.apps(&asked.q)?;
+            Ok::<_, Error>((known.remember(generation, &handle, &asked, &hits)?, hits))
+        });
+        let (shown, hits) = looked.await.map_err(Error::internal)??;
         if let Some(shown) = shown {
             return Ok(shown);
         }
         let (known, handle, asked) = (self.clone(), app.clone(), query.clone());
         app.db
             .read(move |conn| {
-                let (found, ids, facts) = search::by_words(conn, &handle, &asked)?;
+                let (found, facts) = search::by_words(conn, &asked, &hits)?;
                 let recalls = recalls_of(conn, &found.cards)?;
                 let counts = search::counts_by_scenario(conn)?;
                 let offered = search::offer(&handle, &asked, &found, &counts)?;
-                known.keep(generation, ids, facts, &found, &recalls, counts);
+                known.keep(generation, hits.ids, facts, &found, &recalls, counts);
                 Ok(Shown { found, recalls, offered })
             })
             .await
     }
 
-    /// What a search shows, where all of it is known.
-    fn remember(&self, generation: u64, app: &App, query: &CatalogQuery) -> Result<Option<Shown>> {
-        let hits = app.search.apps(&query.q)?;
+    /// What a search shows that has found this in the index, where all of it is known.
+    fn remember(&self, generation: u64, app: &App, query: &CatalogQuery, hits: &Found) -> Result<Option<Shown>> {
         let known = {
             let kept = self.0.lock().ok().filter(|kept| kept.generation == generation);
             kept.and_then(|kept| {
