@@ -8,15 +8,17 @@ use serde_json::json;
 
 use crate::base::app::App;
 use crate::base::error::Error;
-use crate::fleet::margo::orders;
+use crate::fleet::margo::orders::RevocationList;
 use crate::http::api::ApiResult;
+use crate::http::conditional::Whole;
 
 /// A version of the root document never changes.
 const IMMUTABLE: &str = "public, max-age=31536000, immutable";
 
 /// Routes of both listeners.
 pub fn configure(cfg: &mut ServiceConfig) {
-    cfg.route("/healthz", web::get().to(healthz))
+    cfg.app_data(Data::new(RevocationList::default()))
+        .route("/healthz", web::get().to(healthz))
         .route("/readyz", web::get().to(readyz))
         .route("/.well-known/jwks.json", web::get().to(jwks))
         .route("/.well-known/pithead/roots/{version}", web::get().to(root))
@@ -55,9 +57,9 @@ async fn root(app: Data<App>, version: Path<String>) -> ApiResult {
     Ok(HttpResponse::Ok().content_type("application/json").insert_header((header::CACHE_CONTROL, IMMUTABLE)).body(envelope))
 }
 
-async fn revocations(app: Data<App>) -> ApiResult {
-    let list = orders::revocations(&app).await?;
-    Ok(HttpResponse::Ok().insert_header((header::CACHE_CONTROL, "no-cache")).json(list))
+async fn revocations(req: HttpRequest, app: Data<App>, list: Data<RevocationList>) -> ApiResult {
+    let list = list.get(&app).await?;
+    Ok(Whole { kind: "application/json", keep: "no-cache", tag: &list.tag, bytes: list.bytes.clone() }.answer(&req))
 }
 
 /// Margo's discovery document: the address of the trust bundle.

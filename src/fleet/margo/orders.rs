@@ -3,9 +3,12 @@
 //! Invariant: a statement names the digest of the bytes that the node was served, so that neither the line nor the node's certificate authority
 //! alone can tell it what to run.
 
+use std::sync::Mutex;
+
 use app_package::digest::Digest;
 use app_package::dsse::Envelope;
 use app_package::orders::{Revocations, StateStatement};
+use bytes::Bytes;
 use chrono::TimeDelta;
 
 use super::{served, store};
@@ -41,12 +44,90 @@ pub async fn statement(app: &App, node_id: &str) -> Result<Envelope> {
     Ok(statement.sign(&keys.state.key))
 }
 
-/// The signed list of recalled releases.
-pub async fn revocations(app: &App) -> Result<Envelope> {
-    let (version, digests) = app.db.read(|conn| Ok((release::recall::count(conn)?, release::recall::digests(conn)?))).await?;
-    let mut releases =
-        digests.iter().map(|digest| Digest::parse(digest)).collect::<std::result::Result<Vec<_>, _>>().map_err(Error::internal)?;
-    releases.sort();
-    let list = Revocations { version: u64::try_from(version).map_err(Error::internal)?, releases };
-    Ok(list.sign(&app.keys.get().approve.key))
+/// The signed list of recalled releases, as it was last made: whoever asks has it sorted and signed anew only when there is another one, or another
+/// key that signs.
+#[derive(Debug, Default)]
+pub struct RevocationList(Mutex<Option<SignedList>>);
+
+/// A list as it is served.
+#[derive(Debug, Clone)]
+pub struct SignedList {
+    version: i64,
+    kid: String,
+    /// Changes with the bytes.
+    pub tag: String,
+    /// JSON of an envelope.
+    pub bytes: Bytes,
+}
+
+impl RevocationList {
+    /// The list of this moment.
+    pub async fn get(&self, app: &App) -> Result<SignedList> {
+        let keys = app.keys.get();
+        let version = app.db.read(release::recall::count).await?;
+        let kept = self.0.lock().ok().and_then(|kept| kept.clone());
+        if let Some(kept) = kept.filter(|kept| kept.version == version && kept.kid == keys.approve.kid) {
+            return Ok(kept);
+        }
+        let digests = app.db.read(release::recall::digests).await?;
+        let mut releases =
+            digests.iter().map(|digest| Digest::parse(digest)).collect::<std::result::Result<Vec<_>, _>>().map_err(Error::internal)?;
+        releases.sort();
+        let list = Revocations { version: u64::try_from(version).map_err(Error::internal)?, releases };
+        let bytes = Bytes::from(list.sign(&keys.approve.key).to_bytes());
+        let made = SignedList { version, kid: keys.approve.kid.clone(), tag: Digest::of(&bytes).to_string(), bytes };
+        if let Ok(mut kept) = self.0.lock() {
+            *kept = Some(made.clone());
+        }
+        Ok(made)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::Ordering;
+
+    use serde_json::json;
+
+    use super::*;
+    use crate::audit;
+    use crate::base::auth::Role;
+    use crate::testing::shop::shop;
+    use crate::testing::{self, count_queries, each_backend_with};
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn the_list_is_made_anew_for_another_version_or_key_alone() {
+        let few = |settings: &mut crate::base::config::Settings| settings.database.connections = 1;
+        each_backend_with(few, |app| async move {
+            let shop = shop(&app).await;
+            let (list, queries) = (RevocationList::default(), count_queries(&app).await);
+            let get = async || {
+                let before = queries.load(Ordering::Relaxed);
+                let signed = list.get(&app).await.unwrap();
+                let envelope = Envelope::parse(&signed.bytes).unwrap();
+                let told = Revocations::verify(&envelope, &app.keys.get().approve.set).unwrap();
+                (told.version, told.releases.len(), queries.load(Ordering::Relaxed) - before, signed.tag)
+            };
+            let (version, releases, asked, first) = get().await;
+            assert_eq!((version, releases, asked), (0, 0, 2));
+            assert_eq!(get().await, (0, 0, 1, first.clone()));
+
+            let moderator = testing::platform(&app, Role::Moderator).await;
+            let id = shop.listing.release_id.clone();
+            let recalled = audit::change(&app, &moderator, move |c| {
+                let release = release::recall::recall_in(c, &id, "misses stones")?;
+                c.audit("release.recalled", &id, &json!({}));
+                Ok(release)
+            });
+            recalled.await.unwrap();
+            let (version, releases, asked, second) = get().await;
+            assert!((version, releases, asked) == (1, 1, 2) && second != first);
+            if let Some(kept) = list.0.lock().unwrap().as_mut() {
+                kept.kid = "of the year before".into();
+            }
+            assert_eq!(get().await, (1, 1, 2, second.clone()));
+            assert_eq!(get().await.2, 1);
+        })
+        .await;
+    }
 }
