@@ -109,7 +109,8 @@ async fn tell_webhooks(app: &App, silent: &[(String, String, Option<Timestamp>)]
     for (owner, node_id, seen_at) in silent {
         let id = format!("evt_off_{node_id}_{}", seen_at.map_or(0, |at| at.utc().timestamp_micros()));
         let event = Event::new(EventKind::NodeOffline, json!({"node": node_id, "seen_at": seen_at}));
-        by_owner.entry(owner).or_default().push(Event { id: Some(id), ..event });
+        let at = seen_at.map(|at| at.plus(ONLINE_WITHIN));
+        by_owner.entry(owner).or_default().push(Event { id: Some(id), at, ..event });
     }
     for (owner, events) in by_owner {
         let id = owner.to_owned();

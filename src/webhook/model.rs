@@ -106,18 +106,20 @@ pub struct Event {
     pub kind: EventKind,
     /// What tells the same event again apart; none where it is told in the transaction of its cause, once.
     pub id: Option<String>,
+    /// When it happened, where that was before it is told: webhooks that were made later are not told.
+    pub at: Option<Timestamp>,
     /// Ids and words of it; no secret.
     pub data: Value,
 }
 
 impl Event {
     pub fn new(kind: EventKind, data: Value) -> Self {
-        Self { kind, id: None, data }
+        Self { kind, id: None, at: None, data }
     }
 
     /// The body of its message.
     pub fn body(&self, now: Timestamp) -> String {
-        json!({"type": self.kind, "timestamp": now, "data": self.data}).to_string()
+        json!({"type": self.kind, "timestamp": self.at.unwrap_or(now), "data": self.data}).to_string()
     }
 }
 

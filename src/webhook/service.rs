@@ -46,7 +46,7 @@ pub fn tell_all(conn: &mut Conn, organization_id: &str, events: &[Event], now: T
         let most = if kind.is_urgent() { MAX_WAITING } else { MAX_WAITING - FOR_ALARMS };
         let mut room = most - store::count_waiting(conn, &webhook.id)?;
         let mut lost = 0;
-        for event in events {
+        for event in events.iter().filter(|event| event.at.is_none_or(|at| webhook.created_at <= at)) {
             if let Some(id) = &event.id
                 && store::is_told(conn, &webhook.id, id)?
             {

@@ -320,13 +320,14 @@ async fn a_message_whose_sender_died_is_sent_by_another() {
 async fn so_many_wait_and_the_last_places_are_for_alarms() {
     each_backend(|app| async move {
         let mine = testing::operator(&app, "mine").await;
-        let (id, _) = hook(&app, &mine, "https://example.com/", &["node.online", "alarm.raised"]).await;
+        let (id, _) = hook(&app, &mine, "https://example.com/", &["node.online", "node.offline", "alarm.raised"]).await;
         let (owner, now) = (mine.organization_id().unwrap().to_owned(), app.clock.now());
         let many = |kind, n: usize| {
             let (owner, events) = (owner.clone(), vec![Event::new(kind, json!({})); n]);
             app.db.write(move |conn| service::tell_all(conn, &owner, &events, now))
         };
-        many(EventKind::NodeOnline, 8_003).await.unwrap();
+        many(EventKind::NodeOffline, 3).await.unwrap();
+        many(EventKind::NodeOnline, 8_000).await.unwrap();
         let found = detail(&app, &mine, id.clone(), None).await.unwrap();
         assert_eq!((found.waiting, found.webhook.lost), (8_000, 3));
         assert_eq!(service::test(&app, &mine, &id).await.unwrap_err().code, "webhook-full");
@@ -336,9 +337,9 @@ async fn so_many_wait_and_the_last_places_are_for_alarms() {
         // What is taken away waits no more, and goes when it is old.
         remove(&app, &mine, &id).await.unwrap();
         assert_eq!(detail(&app, &mine, id, None).await.unwrap_err().code, "webhook");
-        assert_eq!(prune(&app).await.unwrap(), 5_000, "so many are kept of one");
+        assert_eq!(prune(&app).await.unwrap(), 4_997, "so many are kept of one, and of which nodes it was told");
         app.clock.advance(TimeDelta::days(8));
-        assert_eq!(prune(&app).await.unwrap(), 5_001);
+        assert_eq!(prune(&app).await.unwrap(), 5_004);
     })
     .await;
 }
@@ -423,11 +424,14 @@ async fn every_slice_tells_what_happens() {
             fleet::silence::look(&app, begin).await.unwrap();
         }
         call().await;
-        // Silent while no server runs: told once it has run for a while, by one of all that begin.
+        // Silent while no server runs: told once it has run for a while, by one of all that begin; but not whoever came after it fell silent.
         app.clock.advance(TimeDelta::days(1));
+        let (late, _) = service::create(&app, &shop.operator, "https://late.example/hook", &["node.offline"]).await.unwrap();
         for _ in 0..2 {
             fleet::silence::look_back(&app, app.clock.now()).await.unwrap();
         }
+        assert!(waiting(&app, &shop.operator, &late).await.is_empty());
+        service::remove(&app, &shop.operator, &late).await.unwrap();
         let nodes = waiting(&app, &shop.operator, &at_mine).await.split_off(seen);
         assert_eq!(nodes, ["node.online", "node.offline", "node.online", "node.offline"]);
 
