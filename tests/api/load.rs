@@ -183,12 +183,25 @@ async fn who_is_shed_is_told_in_their_own_form_and_a_slow_body_holds_no_turn() {
     drop((slow, held));
 
     // Who shows a token that is none gets no memory for a large body: it is refused before a byte of it has come.
-    let mut socket = tokio::net::TcpStream::connect(address).await.unwrap();
-    let head = "POST /api/v1/orders HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer pht_none\r\nContent-Type: application/json\r\n\
-        Content-Length: 1500000\r\n\r\n";
-    socket.write_all(head.as_bytes()).await.unwrap();
-    let mut answer = [0; 12];
-    tokio::time::timeout(Duration::from_secs(8), socket.read_exact(&mut answer)).await.unwrap().unwrap();
-    assert_eq!(&answer, b"HTTP/1.1 401");
+    let begin = async |path: &str, shown: &str| {
+        let mut socket = tokio::net::TcpStream::connect(address).await.unwrap();
+        let kind = "Content-Type: application/json\r\nContent-Length: 1500000";
+        socket.write_all(format!("POST {path} HTTP/1.1\r\nHost: x\r\n{shown}\r\n{kind}\r\n\r\n").as_bytes()).await.unwrap();
+        socket
+    };
+    let status = async |mut socket: tokio::net::TcpStream| {
+        let mut answer = [0; 12];
+        tokio::time::timeout(Duration::from_secs(8), socket.read_exact(&mut answer)).await.unwrap().unwrap();
+        String::from_utf8_lossy(&answer).into_owned()
+    };
+    assert_eq!(status(begin("/api/v1/orders", "Authorization: Bearer pht_none").await).await, "HTTP/1.1 401");
+
+    // Who shows a session that is none waits among strangers, and gives the turn of people back before, also where its body has it.
+    let strangers = load.admit(Class::Strangers).await.unwrap();
+    let waits = begin("/mine/nodes", "Cookie: __Host-session=none").await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    tokio::time::timeout(Duration::from_millis(500), load.admit(Class::People)).await.expect("nobody has the turn").unwrap();
+    assert_eq!(status(waits).await, "HTTP/1.1 503");
+    drop(strangers);
     server.stop().await;
 }
