@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::limits::{Gate, Limits, Passage};
 use super::model::Filter;
-use super::model::{self, Alarm, AlarmLine, AlarmReport, AppSample, Content, Heartbeat, MAX_SAMPLES, NodeSample, Report};
+use super::model::{self, Alarm, AlarmLine, AlarmReport, AppSample, Content, Heartbeat, Level, MAX_SAMPLES, NodeSample, Report};
 use super::plots::{self, Plot, PlotData, Span};
 use super::reading::{Readable, Reports};
 use super::store;
@@ -301,7 +301,8 @@ fn tell(conn: &mut Conn, alarms: &[Alarm], now: Timestamp) -> Result<()> {
             "alarm": alarm.id, "level": alarm.level, "rule": alarm.rule, "text": {"zh": alarm.text_zh, "en": alarm.text_en},
             "node": alarm.node_id, "deployment": alarm.deployment_id, "raised_at": alarm.raised_at,
         });
-        Event::new(EventKind::AlarmRaised, data)
+        let event = Event::new(EventKind::AlarmRaised, data);
+        if alarm.level == Level::Critical { event.critical() } else { event }
     };
     webhook::service::tell_all(conn, owner, &alarms.iter().map(event).collect::<Vec<_>>(), now)
 }

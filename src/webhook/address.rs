@@ -86,12 +86,16 @@ impl Resolve for Resolver {
         let own = self.clone();
         Box::pin(async move {
             let found: Vec<SocketAddr> = tokio::net::lookup_host((name.as_str(), 0)).await?.collect();
-            let called = !found.is_empty() && found.iter().all(|address| is_called(address.ip(), own.tls, &own.private));
-            if !called {
-                return Err(NotCalled.into());
-            }
-            Ok(Box::new(found.into_iter()) as Addrs)
+            Ok(Box::new(own.called(found)?.into_iter()) as Addrs)
         })
+    }
+}
+
+impl Resolver {
+    /// The addresses that a name stands for at a call, where all of them are called.
+    fn called(&self, found: Vec<SocketAddr>) -> std::result::Result<Vec<SocketAddr>, NotCalled> {
+        let called = !found.is_empty() && found.iter().all(|address| is_called(address.ip(), self.tls, &self.private));
+        if called { Ok(found) } else { Err(NotCalled) }
     }
 }
 
@@ -161,6 +165,19 @@ mod tests {
         assert_eq!(code("http://127.0.0.1:9000/hook", &own), Ok(()));
         assert_eq!(code("http://8.8.8.8/", &own), Err("webhook-address-private"));
         assert_eq!(code("http://example.com/", &own), Ok(()), "what it stands for shows at the call");
+    }
+
+    /// A name that stands for another address at its second call is judged anew, and one private address among public ones ends it.
+    #[test]
+    fn a_name_is_judged_by_all_of_its_addresses_at_each_call() {
+        let resolver = Resolver { tls: true, private: Networks::default() };
+        let called =
+            |addresses: &[&str]| resolver.called(addresses.iter().map(|text| text.parse().unwrap()).collect()).map(|all| all.len());
+        assert_eq!(called(&["8.8.8.8:0", "[2606:4700::1111]:0"]).ok(), Some(2));
+        for mixed in [&["8.8.8.8:0", "10.0.0.1:0"], &["127.0.0.1:0", "8.8.8.8:0"], &["8.8.8.8:0", "[::ffff:169.254.169.254]:0"]] {
+            assert!(called(mixed).is_err(), "{mixed:?}");
+        }
+        assert!(called(&["10.0.0.1:0"]).is_err() && called(&[]).is_err());
     }
 
     #[tokio::test]

@@ -2,8 +2,8 @@
 //! `webhooks`, `webhook_deliveries` and `webhook_attempts`.
 //!
 //! Invariants: a message is a row of the transaction of its cause ([`service::tell`]) and is sent after that, at least once, until it is taken
-//! or [`model::TRIES`] are over. No private address is called, whatever a name resolves to ([`address`]). Organisations take turns, alarms
-//! go first. A secret is shown when it is made, and never again.
+//! or [`model::TRIES`] are over. No private address is called, whatever a name resolves to ([`address`]). Webhooks take turns, alarms go
+//! first, critical ones before all others. A secret is shown when it is made, and never again.
 
 pub mod address;
 pub mod model;

@@ -69,11 +69,6 @@ impl EventKind {
         }
     }
 
-    /// Whether it goes before all that is not: people may be in danger.
-    pub fn is_urgent(self) -> bool {
-        self == Self::AlarmRaised
-    }
-
     /// The word with `-`, for keys of texts.
     pub fn key(self) -> String {
         self.as_str().replace('.', "-")
@@ -100,6 +95,34 @@ crate::base::db::types::text_enum! {
     }
 }
 
+/// What goes before what of a webhook's messages: people may be in danger. The numbers are those of the rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Urgency {
+    Usual = 0,
+    Alarm = 1,
+    Critical = 2,
+}
+
+impl Urgency {
+    /// The highest first, as messages are sent.
+    pub const ALL: [Self; 3] = [Self::Critical, Self::Alarm, Self::Usual];
+
+    /// So many messages of a webhook wait before one of this urgency is lost: alarms have places of their own, critical ones further ones.
+    pub fn places(self) -> i64 {
+        match self {
+            Self::Usual => 8_000,
+            Self::Alarm => 10_000,
+            Self::Critical => 12_000,
+        }
+    }
+}
+
+impl From<Urgency> for i64 {
+    fn from(urgency: Urgency) -> Self {
+        urgency as Self
+    }
+}
+
 /// Something that has happened.
 #[derive(Debug, Clone)]
 pub struct Event {
@@ -110,11 +133,19 @@ pub struct Event {
     pub at: Option<Timestamp>,
     /// Ids and words of it; no secret.
     pub data: Value,
+    pub urgency: Urgency,
 }
 
 impl Event {
     pub fn new(kind: EventKind, data: Value) -> Self {
-        Self { kind, id: None, at: None, data }
+        let urgency = if kind == EventKind::AlarmRaised { Urgency::Alarm } else { Urgency::Usual };
+        Self { kind, id: None, at: None, data, urgency }
+    }
+
+    /// An alarm of the highest level.
+    #[must_use]
+    pub fn critical(self) -> Self {
+        Self { urgency: Urgency::Critical, ..self }
     }
 
     /// The body of its message.
@@ -172,13 +203,14 @@ pub struct Delivery {
     pub message_id: String,
     pub kind: EventKind,
     pub body: String,
-    pub urgent: bool,
     pub state: DeliveryState,
     /// Tries that have begun since it was last put into the queue.
     pub tries: i64,
     /// When it is tried next; while a try is under way, when another process takes over.
     pub due_at: Timestamp,
     pub created_at: Timestamp,
+    /// Number of its [`Urgency`].
+    pub urgency: i64,
 }
 
 /// A try to send a message.

@@ -1,6 +1,6 @@
-//! Sends messages that are due: a few of each webhook at a time, webhooks in turn, alarms first, so that a server that does not answer holds
-//! up its own messages only. A try is begun by a conditional update, so that of several processes one makes it; where a process ends in a
-//! try, another one makes the next.
+//! Sends messages that are due: critical alarms first, then other alarms, then the rest; a few of each webhook at a time, webhooks in turn, so
+//! that a server that does not answer holds up its own messages only. A try that has ended makes room for the next one at once. A try is
+//! begun by a conditional update, so that of several processes one makes it; where a process ends in a try, another one makes the next.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -13,11 +13,11 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::address::{self, NotCalled, Resolver, is_called, literal};
-use super::model::{Attempt, Delivery, DeliveryState, TRIES, Webhook, WebhookState, pause, signatures};
+use super::model::{Attempt, Delivery, DeliveryState, TRIES, Urgency, Webhook, WebhookState, pause, signatures};
 use super::store;
 use crate::base::app::App;
 use crate::base::auth::{Actor, OrgKind};
-use crate::base::db::Timestamp;
+use crate::base::db::{Conn, Timestamp};
 use crate::base::error::Result;
 use crate::base::i18n::Lang;
 use crate::base::ids;
@@ -25,14 +25,14 @@ use crate::base::networks::Networks;
 use crate::base::notify::{Notice, NoticeKind};
 use crate::{account, audit};
 
-/// Time between two looks for messages that are due.
+/// Time between two looks for messages that are due, where no try ends meanwhile.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// Messages under way at once, of one organisation, and of one webhook.
 const MOST: usize = 64;
 const MOST_OF_ORGANIZATION: usize = 4;
 const MOST_OF_ONE: usize = 2;
-/// Webhooks of one look.
-const LOOK: i64 = 32;
+/// Webhooks of one look at one urgency.
+const LOOK: usize = 32;
 /// Time for a whole try, and for its connection.
 const TIMEOUT: Duration = Duration::from_secs(10);
 const CONNECT: Duration = Duration::from_secs(5);
@@ -107,12 +107,16 @@ pub async fn run(app: App, mut stop: watch::Receiver<bool>) {
     let mut sender = Sender::default();
     loop {
         sender.ended();
-        if let Err(e) = sender.begin(&app, &caller).await {
+        let begun = sender.begin(&app, &caller).await.unwrap_or_else(|e| {
             tracing::error!(error = %e, "messages of webhooks");
-        }
+            0
+        });
+        // Where something was begun there may be more, until all turns are taken.
+        let pause = if begun > 0 { Duration::ZERO } else { LOOK_EVERY };
         tokio::select! {
-            () = tokio::time::sleep(LOOK_EVERY) => {}
             _ = stop.changed() => return,
+            () = sender.one_ended() => {}
+            () = tokio::time::sleep(pause) => {}
         }
     }
 }
@@ -124,8 +128,8 @@ pub struct Sender {
     open: JoinSet<String>,
     /// By webhook: its organisation, and how many.
     of: BTreeMap<String, (String, usize)>,
-    /// Webhook whose turn was last.
-    last: String,
+    /// Webhook whose turn was last, by urgency.
+    last: BTreeMap<Urgency, String>,
 }
 
 impl Sender {
@@ -133,6 +137,14 @@ impl Sender {
     pub fn ended(&mut self) {
         while let Some(ended) = self.open.try_join_next() {
             self.leave(ended);
+        }
+    }
+
+    /// Waits until a try ends, and makes room after it; for ever where none is under way.
+    async fn one_ended(&mut self) {
+        match self.open.join_next().await {
+            Some(ended) => self.leave(ended),
+            None => std::future::pending().await,
         }
     }
 
@@ -171,27 +183,34 @@ impl Sender {
 
     /// Begins the tries that are due now, as far as there is room; gives how many.
     pub async fn begin(&mut self, app: &App, caller: &Caller) -> Result<usize> {
-        let (now, last) = (app.clock.now(), self.last.clone());
-        let mut turns = app
-            .db
-            .read(move |conn| {
-                let mut turns = store::webhooks_due(conn, &last, now, LOOK)?;
-                if i64::try_from(turns.len()).unwrap_or(LOOK) < LOOK {
-                    let first = store::webhooks_due(conn, "", now, LOOK)?;
-                    turns.extend(first.into_iter().filter(|(id, _)| *id <= last));
-                }
-                Ok(turns)
-            })
-            .await?;
-        turns.truncate(usize::try_from(LOOK).unwrap_or(0));
         let mut begun = 0;
-        for (webhook_id, organization_id) in turns {
+        for urgency in Urgency::ALL {
+            begun += self.begin_of(app, caller, urgency).await?;
+        }
+        Ok(begun)
+    }
+
+    async fn begin_of(&mut self, app: &App, caller: &Caller, urgency: Urgency) -> Result<usize> {
+        if self.open.len() >= MOST {
+            return Ok(0);
+        }
+        let (now, last) = (app.clock.now(), self.last.get(&urgency).cloned().unwrap_or_default());
+        let look = move |conn: &mut Conn| {
+            let mut turns = store::webhooks_due(conn, urgency, &last, now, LOOK)?;
+            if turns.len() < LOOK && !last.is_empty() {
+                let first = store::webhooks_due(conn, urgency, "", now, LOOK - turns.len())?;
+                turns.extend(first.into_iter().filter(|(id, _)| *id <= last));
+            }
+            Ok(turns)
+        };
+        let mut begun = 0;
+        for (webhook_id, organization_id) in app.db.read(look).await? {
             let left = MOST.saturating_sub(self.open.len());
             if left == 0 {
                 break;
             }
             // Also of those that have no room: the next look goes on behind them.
-            self.last.clone_from(&webhook_id);
+            self.last.insert(urgency, webhook_id.clone());
             let room = self.room(&webhook_id, &organization_id).min(left);
             if room == 0 {
                 continue;
@@ -200,7 +219,7 @@ impl Sender {
             let limit = i64::try_from(room).unwrap_or(1);
             let claimed = app.db.write_aside(move |conn| {
                 let mut claimed = Vec::new();
-                for (delivery, webhook) in store::due(conn, &of, now, limit)? {
+                for (delivery, webhook) in store::due(conn, urgency, &of, now, limit)? {
                     if store::begin(conn, &delivery, now.plus(LEASE))? == 1 {
                         claimed.push((delivery, webhook));
                     }

@@ -1,11 +1,13 @@
 //! Use cases of webhooks: what slices tell, and what an organisation's owner does.
 
 use std::collections::{BTreeSet, HashMap};
+use std::sync::{LazyLock, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use chrono::TimeDelta;
 use serde_json::json;
 
-use super::model::{Attempt, BOTH_SECRETS, Delivery, DeliveryState, Event, EventKind, Webhook, WebhookState, new_secret};
+use super::model::{Attempt, BOTH_SECRETS, Delivery, DeliveryState, Event, EventKind, Urgency, Webhook, WebhookState, new_secret};
 use super::{address, store};
 use crate::audit;
 use crate::base::app::App;
@@ -20,15 +22,18 @@ use crate::base::ids;
 pub const PAGE: i64 = 50;
 /// Webhooks of an organisation.
 const MAX_WEBHOOKS: usize = 10;
-/// Messages of a webhook that wait. The last part is for alarms alone.
-const MAX_WAITING: i64 = 10_000;
-const FOR_ALARMS: i64 = 2_000;
 /// Tries that the log shows of its messages.
 const MAX_SHOWN: i64 = 500;
 /// How long a message is kept.
 const KEEP: TimeDelta = TimeDelta::days(7);
-/// Messages of a webhook that are kept once they wait no more.
+/// Messages of a webhook that are kept once they wait no more; of silent nodes, by which a server that begins knows of which nodes was told,
+/// so many more.
 const KEEP_ENDED: i64 = 5_000;
+const KEEP_OFFLINE: i64 = 10_000;
+/// How long a count of what waits is good; what was added since is counted anew.
+const COUNT_LIFE: Duration = Duration::from_secs(1);
+/// Counts that are kept before those that are over go.
+const MAX_COUNTS: usize = 1_000;
 /// Rows removed in one transaction.
 const BATCH: i64 = 500;
 
@@ -42,21 +47,20 @@ pub fn tell(conn: &mut Conn, organization_id: &str, event: &Event, now: Timestam
 pub fn tell_all(conn: &mut Conn, organization_id: &str, events: &[Event], now: Timestamp) -> Result<()> {
     let Some(kind) = events.first().map(|event| event.kind) else { return Ok(()) };
     let told = store::list(conn, organization_id)?;
+    let ids: Vec<&str> = events.iter().filter_map(|event| event.id.as_deref()).collect();
     for webhook in told.iter().filter(|webhook| webhook.state == WebhookState::On && webhook.wants(kind)) {
-        let most = if kind.is_urgent() { MAX_WAITING } else { MAX_WAITING - FOR_ALARMS };
-        let mut room = most - store::count_waiting(conn, &webhook.id)?;
+        let mut known = if ids.is_empty() { BTreeSet::new() } else { store::told_of(conn, &webhook.id, &ids)? };
+        let mut waiting = waiting(conn, &webhook.id)?;
         let mut lost = 0;
         for event in events.iter().filter(|event| event.at.is_none_or(|at| webhook.created_at <= at)) {
-            if let Some(id) = &event.id
-                && store::is_told(conn, &webhook.id, id)?
-            {
+            if event.id.as_ref().is_some_and(|id| !known.insert(id.clone())) {
                 continue;
             }
-            if room <= 0 {
+            if waiting >= event.urgency.places() {
                 lost += 1;
                 continue;
             }
-            room -= 1;
+            waiting += 1;
             store::insert_delivery(conn, &delivery(webhook, event, now))?;
         }
         if lost > 0 {
@@ -64,6 +68,26 @@ pub fn tell_all(conn: &mut Conn, organization_id: &str, events: &[Event], now: T
         }
     }
     Ok(())
+}
+
+/// By webhook: when its waiting messages were counted, an id of that moment, and how many there were.
+static COUNTS: LazyLock<Mutex<HashMap<String, (Instant, String, i64)>>> = LazyLock::new(Mutex::default);
+
+/// How many messages of a webhook wait, at most: those that were sent since the last count are in it. With many waiting and many causes a
+/// second, most causes count what is new only.
+fn waiting(conn: &mut Conn, webhook_id: &str) -> Result<i64> {
+    let counts = || COUNTS.lock().unwrap_or_else(PoisonError::into_inner);
+    let known = counts().get(webhook_id).filter(|(at, ..)| at.elapsed() < COUNT_LIFE).cloned();
+    if let Some((_, since, n)) = known {
+        return Ok(n + store::count_since(conn, webhook_id, &since)?);
+    }
+    let (at, since, n) = (Instant::now(), ids::new("dlv"), store::count_waiting(conn, webhook_id)?);
+    let mut counts = counts();
+    if counts.len() >= MAX_COUNTS {
+        counts.retain(|_, (at, ..)| at.elapsed() < COUNT_LIFE);
+    }
+    counts.insert(webhook_id.to_owned(), (at, since, n));
+    Ok(n)
 }
 
 /// Whether an organisation has a webhook that is told of a kind: what costs a read to find out is found out only then.
@@ -79,11 +103,11 @@ fn delivery(webhook: &Webhook, event: &Event, now: Timestamp) -> Delivery {
         message_id: event.id.clone().unwrap_or_else(|| ids::new("evt")),
         kind: event.kind,
         body: event.body(now),
-        urgent: event.kind.is_urgent(),
         state: DeliveryState::Waiting,
         tries: 0,
         due_at: now,
         created_at: now,
+        urgency: event.urgency.into(),
     }
 }
 
@@ -287,7 +311,7 @@ fn sendable(conn: &mut Conn, webhook: &Webhook) -> Result<()> {
     if webhook.state != WebhookState::On {
         return Err(Error::conflict("webhook-off"));
     }
-    if store::count_waiting(conn, &webhook.id)? >= MAX_WAITING - FOR_ALARMS {
+    if store::count_waiting(conn, &webhook.id)? >= Urgency::Usual.places() {
         return Err(Error::conflict("webhook-full"));
     }
     Ok(())
@@ -326,7 +350,7 @@ pub async fn prune(app: &App) -> Result<usize> {
         for id in ids {
             loop {
                 let of = id.clone();
-                let gone = app.db.write_aside(move |conn| Ok(store::prune_over(conn, &of, KEEP_ENDED, BATCH)?)).await?;
+                let gone = app.db.write_aside(move |conn| Ok(store::prune_over(conn, &of, KEEP_ENDED, KEEP_OFFLINE, BATCH)?)).await?;
                 removed += gone;
                 if gone == 0 {
                     break;

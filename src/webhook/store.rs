@@ -1,9 +1,11 @@
 //! Queries of webhooks, their messages and the tries to send them.
 
+use std::collections::BTreeSet;
+
 use diesel::dsl::exists;
 use diesel::prelude::*;
 
-use super::model::{Attempt, Delivery, DeliveryState, EventKind, Webhook, WebhookState};
+use super::model::{Attempt, Delivery, DeliveryState, EventKind, Urgency, Webhook, WebhookState};
 use crate::base::auth::Role;
 use crate::base::db::schema::{memberships, users, webhook_attempts, webhook_deliveries, webhooks};
 use crate::base::db::{Conn, Timestamp};
@@ -69,40 +71,65 @@ pub fn lose(conn: &mut Conn, id: &str, n: i64) -> QueryResult<usize> {
     diesel::update(webhooks::table.find(id)).set(webhooks::lost.eq(webhooks::lost + n)).execute(conn)
 }
 
-/// How many messages of a webhook wait.
+/// How many messages of a webhook wait. The index of what waits begins with the urgency.
 pub fn count_waiting(conn: &mut Conn, id: &str) -> QueryResult<i64> {
     let waiting = webhook_deliveries::webhook_id.eq(id).and(webhook_deliveries::state.eq(DeliveryState::Waiting));
-    webhook_deliveries::table.filter(waiting).count().get_result(conn)
+    let any = webhook_deliveries::urgency.eq_any(Urgency::ALL.map(i64::from));
+    webhook_deliveries::table.filter(waiting.and(any)).count().get_result(conn)
 }
 
-pub fn is_told(conn: &mut Conn, webhook_id: &str, message_id: &str) -> QueryResult<bool> {
-    let same = webhook_deliveries::webhook_id.eq(webhook_id).and(webhook_deliveries::message_id.eq(message_id));
-    diesel::select(exists(webhook_deliveries::table.filter(same))).get_result(conn)
+/// How many messages of a webhook wait that were made behind an id.
+pub fn count_since(conn: &mut Conn, id: &str, since: &str) -> QueryResult<i64> {
+    let waiting = webhook_deliveries::webhook_id.eq(id).and(webhook_deliveries::state.eq(DeliveryState::Waiting));
+    webhook_deliveries::table.filter(waiting.and(webhook_deliveries::id.gt(since))).count().get_result(conn)
+}
+
+/// Those of some messages, by their ids, that a webhook was told.
+pub fn told_of(conn: &mut Conn, webhook_id: &str, message_ids: &[&str]) -> QueryResult<BTreeSet<String>> {
+    let same = webhook_deliveries::webhook_id.eq(webhook_id);
+    let told: Vec<String> = webhook_deliveries::table
+        .filter(same.and(webhook_deliveries::message_id.eq_any(message_ids.iter().copied())))
+        .select(webhook_deliveries::message_id)
+        .load(conn)?;
+    Ok(told.into_iter().collect())
 }
 
 pub fn insert_delivery(conn: &mut Conn, delivery: &Delivery) -> QueryResult<usize> {
     diesel::insert_into(webhook_deliveries::table).values(delivery).execute(conn)
 }
 
-/// Webhooks behind an id, in order, that have a message to be sent now, each with its organisation, at most so many.
-pub fn webhooks_due(conn: &mut Conn, behind: &str, now: Timestamp, limit: i64) -> QueryResult<Vec<(String, String)>> {
-    let due = webhook_deliveries::state.eq(DeliveryState::Waiting).and(webhook_deliveries::due_at.le(now));
-    webhook_deliveries::table
-        .filter(due.and(webhook_deliveries::webhook_id.gt(behind)))
-        .order(webhook_deliveries::webhook_id)
-        .select((webhook_deliveries::webhook_id, webhook_deliveries::organization_id))
-        .distinct()
-        .limit(limit)
-        .load(conn)
+/// Webhooks behind an id, in order, that have a message of an urgency to be sent now, each with its organisation, at most so many. Each step
+/// reads the one row of a webhook that is due first, however many wait.
+pub fn webhooks_due(conn: &mut Conn, urgency: Urgency, behind: &str, now: Timestamp, limit: usize) -> QueryResult<Vec<(String, String)>> {
+    let mut found: Vec<(String, String)> = Vec::new();
+    let mut behind = behind.to_owned();
+    while found.len() < limit {
+        let waiting = webhook_deliveries::state.eq(DeliveryState::Waiting).and(webhook_deliveries::urgency.eq(i64::from(urgency)));
+        let next: Option<(String, String, Timestamp)> = webhook_deliveries::table
+            .filter(waiting.and(webhook_deliveries::webhook_id.gt(&behind)))
+            .order((webhook_deliveries::webhook_id, webhook_deliveries::due_at))
+            .select((webhook_deliveries::webhook_id, webhook_deliveries::organization_id, webhook_deliveries::due_at))
+            .first(conn)
+            .optional()?;
+        let Some((id, organization_id, due_at)) = next else { break };
+        behind.clone_from(&id);
+        if due_at <= now {
+            found.push((id, organization_id));
+        }
+    }
+    Ok(found)
 }
 
-/// Messages of a webhook that are to be sent now, alarms first, each with it.
-pub fn due(conn: &mut Conn, webhook_id: &str, now: Timestamp, limit: i64) -> QueryResult<Vec<(Delivery, Webhook)>> {
-    let due = webhook_deliveries::state.eq(DeliveryState::Waiting).and(webhook_deliveries::due_at.le(now));
+/// Messages of an urgency of a webhook that are to be sent now, each with it.
+pub fn due(conn: &mut Conn, urgency: Urgency, webhook_id: &str, now: Timestamp, limit: i64) -> QueryResult<Vec<(Delivery, Webhook)>> {
+    let due = webhook_deliveries::state
+        .eq(DeliveryState::Waiting)
+        .and(webhook_deliveries::urgency.eq(i64::from(urgency)))
+        .and(webhook_deliveries::due_at.le(now));
     webhook_deliveries::table
         .inner_join(webhooks::table.on(webhooks::id.eq(webhook_deliveries::webhook_id)))
         .filter(due.and(webhook_deliveries::webhook_id.eq(webhook_id)))
-        .order((webhook_deliveries::urgent.desc(), webhook_deliveries::due_at, webhook_deliveries::id))
+        .order((webhook_deliveries::due_at, webhook_deliveries::id))
         .limit(limit)
         .select((Delivery::as_select(), Webhook::as_select()))
         .load(conn)
@@ -205,21 +232,22 @@ pub fn prune(conn: &mut Conn, before: Timestamp, limit: i64) -> QueryResult<usiz
     delete(conn, ids)
 }
 
-/// Removes up to `limit` messages of a webhook that wait no more, but for its newest. Those of silent nodes stay as long as any: a server that
-/// begins knows by them of which nodes was told.
-pub fn prune_over(conn: &mut Conn, webhook_id: &str, keep: i64, limit: i64) -> QueryResult<usize> {
-    let ended = webhook_deliveries::webhook_id
-        .eq(webhook_id)
-        .and(webhook_deliveries::state.ne(DeliveryState::Waiting))
-        .and(webhook_deliveries::kind.ne(EventKind::NodeOffline));
-    let ids: Vec<String> = webhook_deliveries::table
-        .filter(ended)
-        .order(webhook_deliveries::id.desc())
-        .offset(keep)
-        .limit(limit)
-        .select(webhook_deliveries::id)
-        .load(conn)?;
-    delete(conn, ids)
+/// Removes up to `limit` messages of a webhook that wait no more, but for its newest: so many of silent nodes, by which a server that begins
+/// knows of which nodes was told, and so many of all others.
+pub fn prune_over(conn: &mut Conn, webhook_id: &str, keep: i64, keep_offline: i64, limit: i64) -> QueryResult<usize> {
+    let mut removed = 0;
+    for (offline, keep) in [(false, keep), (true, keep_offline)] {
+        let ended = webhook_deliveries::webhook_id.eq(webhook_id).and(webhook_deliveries::state.ne(DeliveryState::Waiting));
+        let ids: Vec<String> = webhook_deliveries::table
+            .filter(ended.and(webhook_deliveries::kind.eq(EventKind::NodeOffline).eq(offline)))
+            .order(webhook_deliveries::id.desc())
+            .offset(keep)
+            .limit(limit)
+            .select(webhook_deliveries::id)
+            .load(conn)?;
+        removed += delete(conn, ids)?;
+    }
+    Ok(removed)
 }
 
 fn delete(conn: &mut Conn, ids: Vec<String>) -> QueryResult<usize> {

@@ -2,26 +2,29 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use actix_web::http::Method;
 use chrono::TimeDelta;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 
-use super::model::{BOTH_SECRETS, DeliveryState, Event, EventKind, TRIES, WebhookState, signatures};
-use super::send::{Caller, Sender, drain};
+use super::model::{BOTH_SECRETS, DeliveryState, Event, EventKind, TRIES, Urgency, WebhookState, signatures};
+use super::send::{self, Caller, Sender, drain};
 use super::service::{self, create, detail, list, prune, remove, renew_secret, send_again, switch_on, tell};
+use super::store;
 use crate::base::app::App;
 use crate::base::auth::{Actor, Role};
 use crate::base::config::Settings;
 use crate::catalog::model::PlanKind;
 use crate::license::model::LicenseDecision;
+use crate::moderation::model::ModerationDecision;
 use crate::testing::shop::{self, shop};
 use crate::testing::{self, each_backend, each_backend_racing, each_backend_with, race};
 use crate::trade::model::PlaceOrder;
-use crate::{fleet, license, notice, stops, trade};
+use crate::{fleet, license, moderation, notice, stops, telemetry, trade};
 
 /// A request as it came in.
 #[derive(Debug, Clone)]
@@ -87,8 +90,12 @@ fn local(settings: &mut Settings) {
 }
 
 async fn told(app: &App, actor: &Actor, kind: EventKind, data: Value) {
+    happened(app, actor, Event::new(kind, data)).await;
+}
+
+async fn happened(app: &App, actor: &Actor, event: Event) {
     let (owner, now) = (actor.organization_id().unwrap().to_owned(), app.clock.now());
-    app.db.write(move |conn| tell(conn, &owner, &Event::new(kind, data), now)).await.unwrap();
+    app.db.write(move |conn| tell(conn, &owner, &event, now)).await.unwrap();
 }
 
 async fn hook(app: &App, actor: &Actor, url: &str, kinds: &[&str]) -> (String, String) {
@@ -270,6 +277,73 @@ async fn organisations_take_turns_and_alarms_go_first() {
     .await;
 }
 
+/// A receiver that answers at once is sent the next message at once, not at the next look.
+#[tokio::test]
+async fn a_receiver_that_answers_is_not_kept_waiting() {
+    each_backend_with(local, |app| async move {
+        let (mine, receiver) = (testing::operator(&app, "mine").await, Receiver::start().await);
+        hook(&app, &mine, &receiver.url, &["alarm.raised"]).await;
+        for n in 0..40 {
+            told(&app, &mine, EventKind::AlarmRaised, json!({"n": n})).await;
+        }
+        let (stop, stopped) = watch::channel(false);
+        let sending = tokio::spawn(send::run(app.clone(), stopped));
+        let (begin, mut taken) = (Instant::now(), 0);
+        while taken < 40 {
+            assert!(begin.elapsed() < Duration::from_secs(5), "{taken}");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+            taken += receiver.take().len();
+        }
+        stop.send(true).unwrap();
+        sending.await.unwrap();
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn critical_alarms_go_first_among_all_webhooks_of_an_organisation() {
+    each_backend_with(local, |app| async move {
+        let (mine, receiver) = (testing::operator(&app, "mine").await, Receiver::start().await);
+        for _ in 0..2 {
+            hook(&app, &mine, &receiver.url, &["node.online"]).await;
+        }
+        hook(&app, &mine, &receiver.url, &["node.online", "alarm.raised"]).await;
+        for n in 0..3 {
+            told(&app, &mine, EventKind::NodeOnline, json!({"n": n})).await;
+            told(&app, &mine, EventKind::AlarmRaised, json!({"n": n})).await;
+        }
+        app.clock.advance(TimeDelta::seconds(1));
+        happened(&app, &mine, Event::new(EventKind::AlarmRaised, json!({"critical": true})).critical()).await;
+        let caller = Caller::new(&app.settings.webhooks.private_networks).unwrap();
+        let mut sender = Sender::default();
+        assert_eq!(sender.begin(&app, &caller).await.unwrap(), 4);
+        sender.end().await;
+        let bodies: Vec<String> = receiver.take().into_iter().map(|taken| taken.body).collect();
+        let of = |word: &str| bodies.iter().filter(|body| body.contains(word)).count();
+        assert_eq!((of("critical"), of("alarm.raised"), of("node.online")), (1, 2, 2), "{bodies:?}");
+    })
+    .await;
+}
+
+/// Each as a process of its own, which has read that the message is due.
+#[tokio::test]
+async fn of_many_senders_of_one_message_one_begins() {
+    each_backend_racing(|app| async move {
+        let mine = testing::operator(&app, "mine").await;
+        let (id, _) = hook(&app, &mine, "https://example.com/", &["node.online"]).await;
+        told(&app, &mine, EventKind::NodeOnline, json!({})).await;
+        let now = app.clock.now();
+        let due = app.db.read(move |conn| Ok(store::due(conn, Urgency::Usual, &id, now, 2)?)).await.unwrap();
+        assert_eq!(due.len(), 1);
+        let begun = race(|_| {
+            let (app, found, until) = (app.clone(), due[0].0.clone(), now.plus(TimeDelta::seconds(60)));
+            async move { app.db.write_aside(move |conn| Ok(store::begin(conn, &found, until)?)).await.unwrap_or(0) }
+        });
+        assert_eq!(begun.await.into_iter().sum::<usize>(), 1);
+    })
+    .await;
+}
+
 /// One of an organisation's receivers does not answer: the other one hears of alarms all the same.
 #[tokio::test]
 async fn a_receiver_that_hangs_holds_up_no_other_of_its_organisation() {
@@ -334,12 +408,40 @@ async fn so_many_wait_and_the_last_places_are_for_alarms() {
         many(EventKind::AlarmRaised, 2_001).await.unwrap();
         let found = detail(&app, &mine, id.clone(), None).await.unwrap();
         assert_eq!((found.waiting, found.webhook.lost), (10_000, 4));
+        happened(&app, &mine, Event::new(EventKind::AlarmRaised, json!({})).critical()).await;
+        let found = detail(&app, &mine, id.clone(), None).await.unwrap();
+        assert_eq!((found.waiting, found.webhook.lost), (10_001, 4), "a critical one has places of its own");
         // What is taken away waits no more, and goes when it is old.
         remove(&app, &mine, &id).await.unwrap();
         assert_eq!(detail(&app, &mine, id, None).await.unwrap_err().code, "webhook");
-        assert_eq!(prune(&app).await.unwrap(), 4_997, "so many are kept of one, and of which nodes it was told");
+        assert_eq!(prune(&app).await.unwrap(), 4_998, "so many are kept of one, and of which nodes it was told");
         app.clock.advance(TimeDelta::days(8));
         assert_eq!(prune(&app).await.unwrap(), 5_004);
+    })
+    .await;
+}
+
+/// A node that comes and goes fills no table.
+#[tokio::test]
+async fn messages_of_silent_nodes_are_bounded_too() {
+    each_backend(|app| async move {
+        let mine = testing::operator(&app, "mine").await;
+        let (id, _) = hook(&app, &mine, "https://example.com/", &["node.online", "node.offline"]).await;
+        for n in 0..5 {
+            let offline = Event::new(EventKind::NodeOffline, json!({}));
+            happened(&app, &mine, Event { id: Some(format!("evt_off_{n}")), ..offline.clone() }).await;
+            happened(&app, &mine, Event { id: Some(format!("evt_off_{n}")), ..offline }).await;
+            told(&app, &mine, EventKind::NodeOnline, json!({})).await;
+        }
+        assert_eq!(waiting(&app, &mine, &id).await.len(), 10, "each is told of once");
+        let of = id.clone();
+        let pruned = app.db.write(move |conn| {
+            assert_eq!(store::prune_over(conn, &of, 0, 0, 500)?, 0, "what waits stays");
+            store::give_up_all(conn, &of)?;
+            Ok((store::prune_over(conn, &of, 1, 2, 500)?, store::prune_over(conn, &of, 1, 2, 500)?))
+        });
+        assert_eq!(pruned.await.unwrap(), (4 + 3, 0));
+        assert_eq!(waiting(&app, &mine, &id).await, ["node.offline", "node.offline", "node.online"]);
     })
     .await;
 }
@@ -410,7 +512,8 @@ async fn every_slice_tells_what_happens() {
 
         // Nodes: the first call, silence, once for all who look; the next call.
         let seen = waiting(&app, &shop.operator, &at_mine).await.len();
-        let Actor::Node { node_id, .. } = testing::node(&app, &shop.operator).await else { panic!("no node") };
+        let node = testing::node(&app, &shop.operator).await;
+        let Actor::Node { node_id, .. } = node.clone() else { panic!("no node") };
         let call = async || {
             let (id, now) = (node_id.clone(), app.clock.now());
             assert_eq!(app.db.write(move |conn| fleet::service::note_call(conn, &id, now)).await.unwrap(), 1);
@@ -444,15 +547,29 @@ async fn every_slice_tells_what_happens() {
             parameters: serde_json::Map::new(),
         };
         let deployments = fleet::service::deploy(&app, &shop.operator, input).await.unwrap();
-        fleet::service::remove_deployment(&app, &shop.operator, &deployments[0]).await.unwrap();
-        assert_eq!(waiting(&app, &shop.operator, &at_mine).await[seen..], ["deployment.changed", "deployment.changed"]);
+        let report = json!([{
+            "sequence": 1, "at": app.clock.now().utc(), "kind": "alarm", "deployment_id": deployments[0], "digest": shop.listing.digest,
+            "rule": "bolt", "level": "critical", "text": {"zh": "锚杆", "en": "bolt"}, "result": {"detections": [{"label": "bolt"}]},
+        }]);
+        telemetry::service::take(&app, &node, serde_json::from_str(&report.to_string()).unwrap()).await.unwrap();
+        // With its report the node is back.
+        assert_eq!(waiting(&app, &shop.operator, &at_mine).await[seen..], ["deployment.changed", "node.online", "alarm.raised"]);
+        let log = detail(&app, &shop.operator, at_mine.clone(), None).await.unwrap().log;
+        assert_eq!(log[0].delivery.urgency, i64::from(Urgency::Critical));
 
         // Releases.
         let seen = waiting(&app, &shop.vendor, &at_vendor).await.len();
         shop::publish(&app, &shop, "1.1.0").await;
+        let refused = shop::draft(&app, &shop, "1.2.0").await;
+        let case = shop::open_case_of(&app, &refused).await;
         let moderator = testing::platform(&app, Role::Moderator).await;
+        moderation::service::decide(&app, &moderator, &case, ModerationDecision::Reject, "misses stones").await.unwrap();
         stops::service::act(&app, &moderator, stops::model::Stop::RecallRelease, &shop.listing.release_id, "misses stones").await.unwrap();
-        assert_eq!(waiting(&app, &shop.vendor, &at_vendor).await[seen..], ["release.published", "release.recalled"]);
+        assert_eq!(waiting(&app, &shop.vendor, &at_vendor).await[seen..], ["release.published", "release.refused", "release.recalled"]);
+        let seen = waiting(&app, &shop.operator, &at_mine).await.len();
+        testing::drain_jobs(&app).await;
+        fleet::service::remove_deployment(&app, &shop.operator, &deployments[0]).await.unwrap();
+        assert_eq!(waiting(&app, &shop.operator, &at_mine).await[seen..], ["release.recalled", "deployment.changed"]);
         testing::assert_intact(&app).await;
     })
     .await;

@@ -699,11 +699,11 @@ diesel::table! {
         message_id -> Text,
         kind -> Text,
         body -> Text,
-        urgent -> Bool,
         state -> Text,
         tries -> BigInt,
         due_at -> Timestamp,
         created_at -> Timestamp,
+        urgency -> BigInt,
     }
 }
 
