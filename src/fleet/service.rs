@@ -7,10 +7,10 @@ pub mod identity;
 pub mod node;
 pub mod seat;
 
-pub use deployment::{deploy, deploy_in, deploy_seen, remove_deployment, removed_in};
+pub use deployment::{deploy, deploy_in, deploy_seen, remove_deployment, remove_deployment_in, removed_in};
 pub use deployment_plan::DeployInput;
 pub use identity::{Caller, Enrolment, NodeCertificate, enroll, enroll_in, renew};
-pub use node::{create_node, create_node_in, create_site, create_site_in, new_code, new_code_in, remove_node};
+pub use node::{create_node, create_node_in, create_site, create_site_in, new_code, new_code_in, remove_node, remove_node_in};
 pub use seat::release_seat;
 
 pub use super::silence::note_call;

@@ -53,13 +53,14 @@ pub fn deploy_in(c: &mut audit::Change<'_>, app: &App, input: &DeployInput, seen
     if seen.is_some_and(|seen| *seen != plan.basis()) {
         return Err(Error::conflict("deployment-changed"));
     }
-    let mut done = Vec::new();
+    let (mut done, mut told) = (Vec::new(), Vec::new());
     for line in &plan.lines {
-        let deployment = deploy_one(c, app, person, &plan, line)?;
+        let deployment = deploy_one(c, app, person, &plan, line, &mut told)?;
         c.poke(owner, format!("deployment:{deployment}"));
         c.poke(owner, format!("node:{}", line.node.id));
         done.push(deployment);
     }
+    webhook::service::tell_all(c, owner, &told, now)?;
     c.poke(owner, TOPIC);
     Ok(done)
 }
@@ -77,7 +78,15 @@ fn hold(conn: &mut Conn, input: &DeployInput) -> Result<()> {
     Ok(())
 }
 
-fn deploy_one(c: &mut audit::Change<'_>, app: &App, person: &Person, plan: &DeployPlan, line: &PlanLine) -> Result<String> {
+/// Deploys to one node; adds what the operator's webhooks are told to `told`.
+fn deploy_one(
+    c: &mut audit::Change<'_>,
+    app: &App,
+    person: &Person,
+    plan: &DeployPlan,
+    line: &PlanLine,
+    told: &mut Vec<Event>,
+) -> Result<String> {
     let now = c.now;
     if let (Change::Same, Some(deployment)) = (&line.change, &line.existing) {
         return Ok(deployment.id.clone());
@@ -119,7 +128,9 @@ fn deploy_one(c: &mut audit::Change<'_>, app: &App, person: &Person, plan: &Depl
     }
     // A deployment that was removed begins anew: its former settings are no change to note.
     let note = line.existing.as_ref().filter(|was| was.wanted).and_then(|was| changes(was, &license.id, &line.parameters));
-    noted_event(c, &fresh.id, DeploymentState::Pending, &release.version, note, Some(&person.name), now)?;
+    let event = noted(&fresh.id, DeploymentState::Pending, &release.version, note, Some(&person.name), now);
+    store::insert_event(c, &event)?;
+    told.push(changed(&fresh, &event));
     c.enqueue(&Job::RebuildNode { node_id: node.id.clone() })?;
     let from = if let Change::Update { from } = &line.change { Some(from) } else { None };
     let detail = json!({
@@ -132,19 +143,18 @@ fn deploy_one(c: &mut audit::Change<'_>, app: &App, person: &Person, plan: &Depl
 
 /// Notes a state of a deployment in its history.
 pub fn event(conn: &mut Conn, deployment_id: &str, state: DeploymentState, version: &str, now: Timestamp) -> Result<()> {
-    noted_event(conn, deployment_id, state, version, None, None, now)
+    happened(conn, &noted(deployment_id, state, version, None, None, now))
 }
 
-fn noted_event(
-    conn: &mut Conn,
+fn noted(
     deployment_id: &str,
     state: DeploymentState,
     version: &str,
     note: Option<String>,
     made_by: Option<&str>,
     now: Timestamp,
-) -> Result<()> {
-    let event = DeploymentEvent {
+) -> DeploymentEvent {
+    DeploymentEvent {
         id: ids::new("dev"),
         deployment_id: deployment_id.to_owned(),
         state: state.as_str().to_owned(),
@@ -153,23 +163,23 @@ fn noted_event(
         at: now,
         note,
         made_by: made_by.map(ToOwned::to_owned),
-    };
-    happened(conn, &event)
+    }
 }
 
 /// Writes an event into the history of its deployment, and tells the operator's webhooks.
 pub fn happened(conn: &mut Conn, event: &DeploymentEvent) -> Result<()> {
     store::insert_event(conn, event)?;
     let Some((deployment, _)) = store::find_deployment(conn, &event.deployment_id)? else { return Ok(()) };
-    if !webhook::service::is_wanted(conn, &deployment.organization_id, EventKind::DeploymentChanged)? {
-        return Ok(());
-    }
+    webhook::service::tell(conn, &deployment.organization_id, &changed(&deployment, event), event.at)
+}
+
+/// What webhooks are told of an event of a deployment.
+fn changed(deployment: &Deployment, event: &DeploymentEvent) -> Event {
     let data = json!({
         "deployment": event.deployment_id, "node": deployment.node_id, "release": deployment.release_id, "version": event.version,
         "state": event.state, "error": event.error,
     });
-    let told = Event::new(EventKind::DeploymentChanged, data);
-    webhook::service::tell(conn, &deployment.organization_id, &told, event.at)
+    Event::new(EventKind::DeploymentChanged, data)
 }
 
 /// Takes an app off a node. The seat of its licence is free once the node reports the app gone ([`removed_in`]).
@@ -177,22 +187,25 @@ pub fn happened(conn: &mut Conn, event: &DeploymentEvent) -> Result<()> {
 /// # Errors
 /// `deployment-not-wanted` where its removal was asked for already.
 pub async fn remove_deployment(app: &App, actor: &Actor, id: &str) -> Result<()> {
-    let person = policy::require(actor, Action::Deploy)?.clone();
-    let (id, owner) = (id.to_owned(), person.organization_id.clone());
-    audit::change(app, actor, move |c| {
-        c.uncounted();
-        let now = c.now;
-        let (deployment, version) = store::get_deployment(c, &owner, &id).or_not_found("deployment")?;
-        exactly_one(store::unwant_deployment(c, &owner, &id, DeploymentState::Removing, now)?, "deployment-not-wanted")?;
-        noted_event(c, &id, DeploymentState::Removing, &version, None, Some(&person.name), now)?;
-        c.enqueue(&Job::RebuildNode { node_id: deployment.node_id.clone() })?;
-        c.audit("deployment.removal-requested", &id, &json!({"node": deployment.node_id, "version": version}));
-        c.poke(&owner, format!("deployment:{id}"));
-        c.poke(&owner, format!("node:{}", deployment.node_id));
-        c.poke(&owner, TOPIC);
-        Ok(())
-    })
-    .await
+    policy::require(actor, Action::Deploy)?;
+    let id = id.to_owned();
+    audit::change(app, actor, move |c| remove_deployment_in(c, &id)).await
+}
+
+/// As [`remove_deployment`], in the caller's transaction.
+pub fn remove_deployment_in(c: &mut audit::Change<'_>, id: &str) -> Result<()> {
+    let person = policy::require(c.actor, Action::Deploy)?;
+    let (owner, now) = (&person.organization_id, c.now);
+    c.uncounted();
+    let (deployment, version) = store::get_deployment(c, owner, id).or_not_found("deployment")?;
+    exactly_one(store::unwant_deployment(c, owner, id, DeploymentState::Removing, now)?, "deployment-not-wanted")?;
+    happened(c, &noted(id, DeploymentState::Removing, &version, None, Some(&person.name), now))?;
+    c.enqueue(&Job::RebuildNode { node_id: deployment.node_id.clone() })?;
+    c.audit("deployment.removal-requested", id, &json!({"node": deployment.node_id, "version": version}));
+    c.poke(owner, format!("deployment:{id}"));
+    c.poke(owner, format!("node:{}", deployment.node_id));
+    c.poke(owner, TOPIC);
+    Ok(())
 }
 
 /// Marks a deployment as gone and frees the licence's seat. Does nothing to a deployment that is wanted. Called when the node reports

@@ -270,31 +270,34 @@ pub fn detail_in(conn: &mut Conn, actor: &Actor, id: &str) -> Result<NodeDetail>
 /// # Errors
 /// `node-removed` where that has happened already.
 pub async fn remove_node(app: &App, actor: &Actor, node_id: &str) -> Result<()> {
-    let person = policy::require(actor, Action::ManageNodes)?.clone();
-    let (id, owner) = (node_id.to_owned(), person.organization_id.clone());
-    audit::change(app, actor, move |c| {
-        c.uncounted();
-        let now = c.now;
-        let (node, _) = store::get_node(c, &owner, &id).or_not_found("node")?;
-        // The row gets a name with a suffix, so that the node that replaces this one can have the name.
-        let kept = format!("{}{}", node.name, model::removed_suffix(&id));
-        exactly_one(store::remove_node(c, &owner, &id, &kept)?, "node-removed")?;
-        let deployments = store::deployments_of_node(c, &id)?;
-        for (deployment, version) in &deployments {
-            if deployment.wanted {
-                store::unwant_deployment(c, &owner, &deployment.id, DeploymentState::Removed, now)?;
-            } else {
-                store::mark_removed(c, &deployment.id, now)?;
-            }
-            super::deployment::event(c, &deployment.id, DeploymentState::Removed, version, now)?;
+    policy::require(actor, Action::ManageNodes)?;
+    let id = node_id.to_owned();
+    audit::change(app, actor, move |c| remove_node_in(c, &id)).await
+}
+
+/// As [`remove_node`], in the caller's transaction.
+pub fn remove_node_in(c: &mut audit::Change<'_>, id: &str) -> Result<()> {
+    let owner = &policy::require(c.actor, Action::ManageNodes)?.organization_id;
+    c.uncounted();
+    let now = c.now;
+    let (node, _) = store::get_node(c, owner, id).or_not_found("node")?;
+    // The row gets a name with a suffix, so that the node that replaces this one can have the name.
+    let kept = format!("{}{}", node.name, model::removed_suffix(id));
+    exactly_one(store::remove_node(c, owner, id, &kept)?, "node-removed")?;
+    let deployments = store::deployments_of_node(c, id)?;
+    for (deployment, version) in &deployments {
+        if deployment.wanted {
+            store::unwant_deployment(c, owner, &deployment.id, DeploymentState::Removed, now)?;
+        } else {
+            store::mark_removed(c, &deployment.id, now)?;
         }
-        license::service::deactivate_node_in(c, &id)?;
-        // The rebuild of a removed node drops its documents.
-        c.enqueue(&Job::RebuildNode { node_id: id.clone() })?;
-        c.audit("node.removed", &id, &json!({"name": node.name, "deployments": deployments.len()}));
-        c.poke(&owner, format!("node:{id}"));
-        c.poke(&owner, TOPIC);
-        Ok(())
-    })
-    .await
+        super::deployment::event(c, &deployment.id, DeploymentState::Removed, version, now)?;
+    }
+    license::service::deactivate_node_in(c, id)?;
+    // The rebuild of a removed node drops its documents.
+    c.enqueue(&Job::RebuildNode { node_id: id.to_owned() })?;
+    c.audit("node.removed", id, &json!({"name": node.name, "deployments": deployments.len()}));
+    c.poke(owner, format!("node:{id}"));
+    c.poke(owner, TOPIC);
+    Ok(())
 }
