@@ -11,7 +11,7 @@ use crate::base::error::{Error, Result};
 pub const KEEP: TimeDelta = TimeDelta::hours(24);
 /// Longest key in characters.
 const MAX_KEY: usize = 255;
-/// Answers of an organisation that are kept at a time.
+/// Answers of a person in an organisation that are kept at a time.
 pub const MAX_KEPT: i64 = 10_000;
 
 /// A request that is made once.

@@ -74,8 +74,10 @@ pub(super) fn once_in(
         }
         store::delete(c, &person.organization_id, &person.user_id, key)?;
     }
-    if store::count(c, &person.organization_id)? >= MAX_KEPT {
-        return Err(Error::rate_limited("too-many-idempotency-keys").arg("max", MAX_KEPT).retry_after(TimeDelta::hours(1)));
+    let (kept, oldest) = store::kept_since(c, person, now.minus(KEEP))?;
+    if kept >= MAX_KEPT {
+        let after = oldest.map_or(KEEP, |at| at.plus(KEEP).utc() - now.utc());
+        return Err(Error::rate_limited("too-many-idempotency-keys").arg("max", MAX_KEPT).retry_after(after));
     }
     // The row comes first: of two at once in two processes the second waits here, holding nothing, and is refused.
     let kept = Kept {

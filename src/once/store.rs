@@ -1,5 +1,6 @@
 //! Queries of kept answers.
 
+use diesel::dsl::{count_star, min};
 use diesel::prelude::*;
 
 use super::model::Kept;
@@ -26,9 +27,13 @@ pub fn delete(conn: &mut Conn, organization_id: &str, user_id: &str, key: &str) 
     diesel::delete(kept_answers::table.find((organization_id, user_id, key))).execute(conn)
 }
 
-/// How many answers an organisation has.
-pub fn count(conn: &mut Conn, organization_id: &str) -> QueryResult<i64> {
-    kept_answers::table.filter(kept_answers::organization_id.eq(organization_id)).count().get_result(conn)
+/// How many answers a person has that were made since a time, for an organisation, and when the oldest of them was made.
+pub fn kept_since(conn: &mut Conn, person: &Person, since: Timestamp) -> QueryResult<(i64, Option<Timestamp>)> {
+    let own = kept_answers::organization_id.eq(&person.organization_id).and(kept_answers::user_id.eq(&person.user_id));
+    kept_answers::table
+        .filter(own.and(kept_answers::created_at.gt(since)))
+        .select((count_star(), min(kept_answers::created_at)))
+        .first(conn)
 }
 
 /// Removes up to `limit` answers from before a time.
