@@ -47,11 +47,12 @@ const MAX_PAYER: usize = 120;
 pub async fn place(app: &App, actor: &Actor, input: PlaceOrder) -> Result<String> {
     policy::require(actor, Action::PlaceOrders)?;
     let composed = app.clone();
-    audit::change(app, actor, move |c| place_in(c, &composed, &input)).await
+    audit::change(app, actor, move |c| place_in(c, &composed, &input, false)).await
 }
 
-/// As [`place`], in the caller's transaction.
-pub fn place_in(c: &mut Change<'_>, app: &App, input: &PlaceOrder) -> Result<String> {
+/// As [`place`], in the caller's transaction. `keyed`: the request says by its key whether it is the same ([`crate::once`]), so that one with
+/// another key is another order, however soon it comes.
+pub fn place_in(c: &mut Change<'_>, app: &App, input: &PlaceOrder, keyed: bool) -> Result<String> {
     let person = policy::require(c.actor, Action::PlaceOrders)?;
     let now = c.now;
     // Orders of one person are serialised, so that the second request of a double click finds the first.
@@ -60,7 +61,7 @@ pub fn place_in(c: &mut Change<'_>, app: &App, input: &PlaceOrder) -> Result<Str
     let row = orderable(c, &plan)?;
     let amount_fen = model::price(&plan, input.nodes)?;
     let since = now.minus(DOUBLE_CLICK);
-    if let Some(twin) = store::find_twin(c, &person.user_id, &person.organization_id, &plan.id, input.nodes, since)? {
+    if !keyed && let Some(twin) = store::find_twin(c, &person.user_id, &person.organization_id, &plan.id, input.nodes, since)? {
         return Ok(twin.id);
     }
     // Orders of one operator are counted under its row, so that the second of two at once counts the first.

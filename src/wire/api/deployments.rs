@@ -2,12 +2,12 @@
 
 use actix_web::http::StatusCode;
 use actix_web::web::{Data, Path, ServiceConfig};
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::{HttpRequest, web};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
-use super::once::{Asked, answer, once};
+use super::once::{Asked, Keyed, answer, once};
 use super::{Before, Listed, Made, words};
 use crate::audit::Change;
 use crate::base::app::App;
@@ -16,7 +16,7 @@ use crate::base::auth::policy::Action;
 use crate::base::db::Timestamp;
 use crate::fleet::model::{DeploymentState, shown_name};
 use crate::fleet::service::deployment::{self, DeploymentLine};
-use crate::fleet::service::{DeployInput, deploy_in, remove_deployment};
+use crate::fleet::service::{DeployInput, deploy_in, remove_deployment_in};
 use crate::http::api::{ApiResult, tagged};
 use crate::http::extract::ApiQuery;
 
@@ -143,9 +143,16 @@ pub(super) async fn deploy(app: Data<App>, actor: Actor, asked: Asked<NewDeploym
 
 /// Takes an app off a node
 #[utoipa::path(delete, path = "/api/v1/deployments/{id}", tag = "deployments",
-    params(("id" = String, Path, description = "Id of the deployment")),
+    params(
+        ("id" = String, Path, description = "Id of the deployment"),
+        ("Idempotency-Key" = Option<String>, Header, description = "As for an order"),
+    ),
     responses((status = 202, description = "The node is told; it is gone once the node says so", body = Made)))]
-pub(super) async fn remove(app: Data<App>, actor: Actor, id: Path<String>) -> ApiResult {
-    remove_deployment(&app, &actor, &id).await?;
-    Ok(HttpResponse::Accepted().json(Made { id: id.into_inner() }))
+pub(super) async fn remove(app: Data<App>, actor: Actor, id: Path<String>, key: Keyed) -> ApiResult {
+    let id = id.into_inner();
+    let remove = move |c: &mut Change<'_>| {
+        remove_deployment_in(c, &id)?;
+        answer(StatusCode::ACCEPTED, &Made { id: id.clone() })
+    };
+    once(&app, &actor, Action::Deploy, key.0, remove).await
 }

@@ -3,11 +3,11 @@
 
 use actix_web::http::StatusCode;
 use actix_web::web::{Data, Path, ServiceConfig};
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::{HttpRequest, web};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::once::{Asked, Nothing, answer, once, secret_answer};
+use super::once::{Asked, Keyed, Nothing, answer, once, secret_answer};
 use super::{Before, Listed, Made, words};
 use crate::audit::Change;
 use crate::base::app::App;
@@ -17,7 +17,7 @@ use crate::base::db::Timestamp;
 use crate::base::error::Result;
 use crate::fleet::model::{Node as Row, NodeState};
 use crate::fleet::service::node::{self, IssuedCode};
-use crate::fleet::service::{create_node_in, create_site_in, new_code_in, remove_node};
+use crate::fleet::service::{create_node_in, create_site_in, new_code_in, remove_node_in};
 use crate::http::api::{ApiResult, tagged};
 use crate::http::extract::ApiQuery;
 use crate::once::model::Answer;
@@ -235,9 +235,17 @@ pub(super) async fn new_code(app: Data<App>, actor: Actor, id: Path<String>, ask
 /// Removes a node
 ///
 /// Its deployments end and its seats are free.
-#[utoipa::path(delete, path = "/api/v1/nodes/{id}", tag = "nodes", params(("id" = String, Path, description = "Id of the node")),
+#[utoipa::path(delete, path = "/api/v1/nodes/{id}", tag = "nodes",
+    params(
+        ("id" = String, Path, description = "Id of the node"),
+        ("Idempotency-Key" = Option<String>, Header, description = "As for an order"),
+    ),
     responses((status = 200, description = "It is refused from its next call on", body = Made)))]
-pub(super) async fn remove(app: Data<App>, actor: Actor, id: Path<String>) -> ApiResult {
-    remove_node(&app, &actor, &id).await?;
-    Ok(HttpResponse::Ok().json(Made { id: id.into_inner() }))
+pub(super) async fn remove(app: Data<App>, actor: Actor, id: Path<String>, key: Keyed) -> ApiResult {
+    let id = id.into_inner();
+    let remove = move |c: &mut Change<'_>| {
+        remove_node_in(c, &id)?;
+        answer(StatusCode::OK, &Made { id: id.clone() })
+    };
+    once(&app, &actor, Action::ManageNodes, key.0, remove).await
 }

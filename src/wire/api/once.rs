@@ -1,6 +1,8 @@
 //! Requests that change something: their body, their key (`Idempotency-Key`), and the answer, which is kept where there is a key, but for its
 //! secrets.
 
+use std::future::{Ready, ready};
+
 use actix_web::dev::Payload;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{CONTENT_TYPE, HeaderName};
@@ -49,10 +51,25 @@ impl<T: DeserializeOwned + 'static> FromRequest for Asked<T> {
             let malformed =
                 |e: serde_json::Error| Error::invalid("json-malformed").arg("where", format!("{}:{}", e.line(), e.column())).source(e);
             let input = serde_json::from_slice(text).map_err(malformed)?;
-            let header = req.headers().get(KEY).map(|value| value.to_str().unwrap_or_default());
-            let key = header.map(|header| Key::of(header, req.method().as_str(), req.path(), &bytes)).transpose()?;
-            Ok(Self { input, key })
+            Ok(Self { input, key: key_of(&req, &bytes)? })
         })
+    }
+}
+
+fn key_of(req: &HttpRequest, body: &[u8]) -> Result<Option<Key>> {
+    let header = req.headers().get(KEY).map(|value| value.to_str().unwrap_or_default());
+    header.map(|header| Key::of(header, req.method().as_str(), req.path(), body)).transpose()
+}
+
+/// The key of a DELETE, whose body means nothing (RFC 9110 §9.3.5).
+pub struct Keyed(pub Option<Key>);
+
+impl FromRequest for Keyed {
+    type Error = ApiError;
+    type Future = Ready<std::result::Result<Self, ApiError>>;
+
+    fn from_request(req: &HttpRequest, _: &mut Payload) -> Self::Future {
+        ready(key_of(req, &[]).map(Self).map_err(ApiError))
     }
 }
 

@@ -142,16 +142,16 @@ pub struct NewOrder {
 
 /// Places an order
 ///
-/// What costs nothing is delivered at once. The same person ordering the same within five seconds gets the order that is there, as on the
-/// site.
+/// What costs nothing is delivered at once. Without a key the same person ordering the same within five seconds gets the order that is there,
+/// as on the site.
 #[utoipa::path(post, path = "/api/v1/orders", tag = "orders", request_body = NewOrder,
     params(("Idempotency-Key" = Option<String>, Header, description = "Any text of 1 to 255 visible characters: the same request with the same key is made once in 24 hours")),
     responses((status = 201, description = "It is placed", body = Made)))]
 pub(super) async fn place(app: Data<App>, actor: Actor, asked: Asked<NewOrder>) -> ApiResult {
     let Asked { input: NewOrder { plan, nodes }, key } = asked;
-    let (composed, input) = ((**app).clone(), PlaceOrder { plan_id: plan, nodes });
+    let (composed, input, keyed) = ((**app).clone(), PlaceOrder { plan_id: plan, nodes }, key.is_some());
     let place = move |c: &mut Change<'_>| {
-        let id = service::place_in(c, &composed, &input)?;
+        let id = service::place_in(c, &composed, &input, keyed)?;
         answer(StatusCode::CREATED, &Made { id })
     };
     once(&app, &actor, Action::PlaceOrders, key, place).await
