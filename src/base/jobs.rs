@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::base::app::App;
 use crate::base::config::Settings;
 use crate::base::db::{Conn, Timestamp, dialect, schema};
-use crate::base::error::{Error, Result};
+use crate::base::error::{Error, Kind, Result};
 use crate::base::i18n::Lang;
 use crate::base::notify::Notice;
 
@@ -251,6 +251,14 @@ pub async fn run_one(app: &App, lane: Lane, worker: Worker) -> Result<bool> {
         Err(e) => Err(Error::internal(anyhow::anyhow!("payload of {id}: {e}"))),
     };
     app.metrics.jobs.get_or_create(&[("outcome", if outcome.is_ok() { "ok" } else { "error" })]).inc();
+    if let Err(e) = &outcome {
+        // What may go through later is no fault of ours, and strangers can cause it: an address that the mail server refuses for now.
+        if e.kind == Kind::Unavailable {
+            tracing::warn!(job = %id, attempts, error = %e, "job failed for now");
+        } else {
+            tracing::error!(job = %id, attempts, error = %e, "job failed");
+        }
+    }
     let now = app.clock.now();
     app.db
         .write(move |conn| {
@@ -258,7 +266,6 @@ pub async fn run_one(app: &App, lane: Lane, worker: Worker) -> Result<bool> {
             match outcome {
                 Ok(()) => diesel::delete(dsl::jobs.find(&id)).execute(conn)?,
                 Err(e) => {
-                    tracing::error!(job = %id, attempts, error = %e, "job failed");
                     let last = attempts >= MAX_ATTEMPTS;
                     if let (true, Ok(job)) = (last, &job) {
                         (worker.give_up)(conn, job, now)?;

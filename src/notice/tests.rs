@@ -1,5 +1,8 @@
 //! Messages on both backends, with an SMTP server on a real connection.
 
+use std::io::Write;
+use std::sync::{Arc, Mutex};
+
 use actix_web::http::Method;
 use chrono::TimeDelta;
 use diesel::prelude::*;
@@ -81,6 +84,40 @@ async fn a_mail_that_is_refused_for_now_is_tried_again() {
         assert_eq!(smtp.take().len(), 1);
         let sent = all(&app).await.remove(0);
         assert_eq!((sent.state, sent.last_error), (MessageState::Sent, None));
+    })
+    .await;
+}
+
+#[derive(Clone, Default)]
+struct Lines(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Whoever signs up with an address that the mail server puts off writes no error into the log.
+#[tokio::test]
+async fn a_mail_that_is_refused_for_now_is_no_error_of_ours() {
+    each_backend_with_mail(|app, smtp| async move {
+        let owner = testing::vendor(&app, "acme").await;
+        let lines = Lines::default();
+        let writer = lines.clone();
+        let log = tracing_subscriber::fmt().with_max_level(tracing::Level::WARN).with_writer(move || writer.clone()).finish();
+        let _guard = tracing::subscriber::set_default(log);
+        smtp.refuse(&["451 greylisted"; 8]);
+        tell(&app, &notice(&owner, NoticeKind::PasswordChanged)).await;
+        while all(&app).await[0].state == MessageState::Waiting {
+            app.clock.advance(TimeDelta::minutes(1));
+            drain_jobs(&app).await;
+        }
+        let told = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+        assert!(told.contains("job failed for now") && !told.contains("ERROR"), "{told}");
     })
     .await;
 }
