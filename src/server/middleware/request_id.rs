@@ -22,6 +22,7 @@ pub async fn request_id(req: ServiceRequest, next: Next<impl MessageBody>) -> Re
     let app = req.app_data::<Data<App>>().cloned();
     let method = req.method().clone();
     let path = req.path().to_owned();
+    let secure = req.app_config().secure();
     let started = Instant::now();
     let span = tracing::info_span!("request", id = %id);
     let mut res = next.call(req).instrument(span.clone()).await?;
@@ -31,12 +32,7 @@ pub async fn request_id(req: ServiceRequest, next: Next<impl MessageBody>) -> Re
         res.headers_mut().insert(HeaderName::from_static("x-request-id"), value);
     }
     if let Some(app) = app {
-        let kind = match path.split('/').nth(1) {
-            Some("v2") => "registry",
-            Some("api" | "edge") => "edge",
-            Some("static") => "static",
-            _ => "page",
-        };
+        let kind = kind(&path, secure);
         let class = match status {
             0..=299 => "2xx",
             300..=399 => "3xx",
@@ -61,6 +57,17 @@ pub async fn request_id(req: ServiceRequest, next: Next<impl MessageBody>) -> Re
     Ok(res)
 }
 
+/// What a request is counted as. The node listener has TLS of its own; `/api` is Margo there, and on the site the interface for programs.
+fn kind(path: &str, secure: bool) -> &'static str {
+    match path.split('/').nth(1) {
+        Some("v2" | "token") => "registry",
+        Some("api") if !secure => "api",
+        Some("api" | "edge") => "edge",
+        Some("static") => "static",
+        _ => "page",
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::io::Write;
@@ -82,6 +89,20 @@ mod tests {
 
         fn flush(&mut self) -> std::io::Result<()> {
             Ok(())
+        }
+    }
+
+    #[test]
+    fn requests_are_counted_by_who_makes_them() {
+        for (path, site, nodes) in [
+            ("/v2/acme/belt/tags/list", "registry", "registry"),
+            ("/token", "registry", "registry"),
+            ("/api/v1/deployments", "api", "edge"),
+            ("/edge/reports", "edge", "edge"),
+            ("/static/1/css/app.css", "static", "static"),
+            ("/apps", "page", "page"),
+        ] {
+            assert_eq!((kind(path, false), kind(path, true)), (site, nodes), "{path}");
         }
     }
 
