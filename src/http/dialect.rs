@@ -32,6 +32,8 @@ impl Dialect {
             "v2" | "token" => Self::Oci,
             "api" if secure => Self::Margo,
             "api" | "edge" | "events" | "static" | "healthz" | "readyz" | "metrics" | ".well-known" => Self::Api,
+            // `pithead push` and the script of the page that uploads.
+            "vendor" if req.path().starts_with("/vendor/upload/") => Self::Api,
             _ if secure || req.path().ends_with(".json") => Self::Api,
             _ => Self::Page,
         }

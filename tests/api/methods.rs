@@ -51,7 +51,7 @@ async fn walk(client: &Client, base: &str, table: &BTreeMap<String, BTreeSet<Str
         assert_eq!(wrong.status().as_u16(), 405, "PATCH {url}");
         let allow = allowed(&wrong);
         assert!(methods.is_subset(&allow) && (allow.contains("HEAD") == allow.contains("GET")), "PATCH {url}: {allow:?}");
-        if route.starts_with("/api/") || route.starts_with("/edge/") || route.starts_with("/.well-known/") {
+        if ["/api/", "/edge/", "/.well-known/", "/vendor/upload/"].iter().any(|programs| route.starts_with(programs)) {
             assert_eq!(kind(&wrong), "application/problem+json", "{url}");
         }
         let options = ask(Method::OPTIONS).await;
@@ -107,7 +107,7 @@ async fn programs_read_english_unless_they_ask_otherwise() {
         request.send().await.unwrap().text().await.unwrap()
     };
     let chinese = |text: &str| text.chars().any(|c| ('\u{4e00}'..='\u{9fff}').contains(&c));
-    for path in ["/v2/acme/belt/tags/list", "/token", "/api/v1/nodes", "/api/v1/nothing", "/.well-known/nothing"] {
+    for path in ["/v2/acme/belt/tags/list", "/token", "/api/v1/nodes", "/api/v1/nothing", "/.well-known/nothing", "/vendor/upload/target"] {
         for (language, zh) in [(None, false), (Some("fr"), false), (Some("en"), false), (Some("zh-CN,en;q=0.5"), true)] {
             let text = ask(path, language).await;
             assert!(text.starts_with('{') && chinese(&text) == zh, "{path} in {language:?}: {text}");

@@ -14,16 +14,24 @@ const BODIES: [(&str, &str); 3] =
 
 /// Addresses of the routes for programs, and of what no route knows among them.
 fn paths() -> Vec<String> {
-    let unknown = ["/v2/acme", "/v2/_catalog/x", "/api", "/api/none", "/api/v1/none", "/edge/none", "/.well-known/none", "/token/none"];
+    let unknown = [
+        "/v2/acme",
+        "/v2/_catalog/x",
+        "/api",
+        "/api/none",
+        "/api/v1/none",
+        "/edge/none",
+        "/.well-known/none",
+        "/token/none",
+        "/vendor/upload/none",
+    ];
     let known = ["get", "post", "put", "delete", "patch", "route"].into_iter().flat_map(sources::routes);
     let programs = |route: &String| {
-        // The document as a page, for people.
-        if route == "/api/v1/" {
-            return false;
-        }
         let first = route.split('/').nth(1).unwrap_or_default();
+        let uploads = route.starts_with("/vendor/upload/");
         // The description of the interface is a page for people.
-        route != "/api/v1/" && matches!(first, "v2" | "token" | "api" | "edge" | "healthz" | "readyz" | "metrics" | ".well-known")
+        route != "/api/v1/"
+            && (uploads || matches!(first, "v2" | "token" | "api" | "edge" | "healthz" | "readyz" | "metrics" | ".well-known"))
     };
     let filled = |route: String| {
         let part = |part: &str| if part.starts_with('{') { "none-such".to_owned() } else { part.to_owned() };
