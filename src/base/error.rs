@@ -1,4 +1,4 @@
-//! The one error of the domain. It knows nothing of HTTP: `http::{page, api, oci}` turn it into their dialects.
+//! The one error of the domain. It knows nothing of HTTP: `http::{page, api, oci, margo}` turn it into their dialects.
 //!
 //! `code` is a stable kebab-case word (docs/ERRORS.md) whose text for people is the locale message `error-<code>` with `args`;
 //! `source` is logged once with the request id and never shown. A bare `?` on something unforeseen is [`Kind::Internal`].
@@ -23,6 +23,8 @@ pub enum Kind {
     NoMethod,
     /// Clashes with what is there now.
     Conflict,
+    /// What is there is not what the request expects.
+    Precondition,
     /// Was there and never comes back.
     Gone,
     /// Larger than a limit.
@@ -92,6 +94,8 @@ impl Error {
         no_method => NoMethod,
         /// [`Kind::Conflict`].
         conflict => Conflict,
+        /// [`Kind::Precondition`].
+        precondition => Precondition,
         /// [`Kind::Gone`].
         gone => Gone,
         /// [`Kind::TooLarge`].

@@ -41,6 +41,8 @@ fn oci_code(error: &Error) -> (&'static str, StatusCode) {
         "upload-unknown" => ("BLOB_UPLOAD_UNKNOWN", StatusCode::NOT_FOUND),
         "upload-invalid" => ("BLOB_UPLOAD_INVALID", StatusCode::BAD_REQUEST),
         "range-invalid" => ("BLOB_UPLOAD_INVALID", StatusCode::RANGE_NOT_SATISFIABLE),
+        "range-not-satisfiable" => ("UNSUPPORTED", StatusCode::RANGE_NOT_SATISFIABLE),
+        "too-many-tags-at-once" => ("UNSUPPORTED", StatusCode::URI_TOO_LONG),
         "digest-invalid" => ("DIGEST_INVALID", StatusCode::BAD_REQUEST),
         "manifest-unknown" => ("MANIFEST_UNKNOWN", StatusCode::NOT_FOUND),
         "manifest-invalid" => ("MANIFEST_INVALID", StatusCode::BAD_REQUEST),

@@ -125,7 +125,7 @@ impl Expected {
     pub fn check(&self, current: Option<&str>) -> Result<()> {
         let one = self.matches.as_ref().is_none_or(|named| named.holds(current));
         let none = self.matches_none.as_ref().is_none_or(|named| !named.holds(current));
-        if one && none { Ok(()) } else { Err(Error::conflict("precondition-failed")) }
+        if one && none { Ok(()) } else { Err(Error::precondition("precondition-failed")) }
     }
 }
 

@@ -181,14 +181,23 @@ pub fn permit_in(
     }
 }
 
-/// Checks that a caller may act on a repository and gives it; a push to a new name of the caller's own creates it.
+/// Checks that a caller may act on a name; gives the repository if it exists.
+///
+/// # Errors
+/// As [`permit_in`].
+pub async fn find(app: &App, caller: &Caller, name: &RepositoryName, action: Action) -> Result<Option<Repository>> {
+    let (asking, wanted, now) = (caller.clone(), name.clone(), app.clock.now());
+    let (found, _) = app.db.read(move |conn| permit_in(conn, &asking, &wanted, action, now)).await?;
+    Ok(found)
+}
+
+/// Checks that a caller may act on a repository and gives it; a push to a new name of the caller's own creates it, so what only looks, or may
+/// yet be refused, asks [`find`].
 ///
 /// # Errors
 /// As [`permit_in`]; `name-unknown` where there is no such repository.
 pub async fn authorize(app: &App, caller: &Caller, name: &RepositoryName, action: Action) -> Result<Repository> {
-    let (asking, wanted, now) = (caller.clone(), name.clone(), app.clock.now());
-    let (found, _) = app.db.read(move |conn| permit_in(conn, &asking, &wanted, action, now)).await?;
-    match (found, action) {
+    match (find(app, caller, name, action).await?, action) {
         (Some(repository), _) => Ok(repository),
         (None, Action::Push) => registry::service::create_repository(app, &caller.actor, name).await,
         (None, _) => Err(Error::not_found("name-unknown")),

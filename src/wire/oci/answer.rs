@@ -2,8 +2,7 @@
 
 use actix_web::http::Method;
 use actix_web::http::header::{self, HeaderName, HeaderValue};
-use actix_web::{HttpRequest, HttpResponse};
-use serde_json::json;
+use actix_web::{HttpRequest, HttpResponse, ResponseError as _};
 
 use crate::base::error::Error;
 use crate::http::oci::OciError;
@@ -15,9 +14,9 @@ pub fn not_allowed(req: &HttpRequest, known: &[Method]) -> HttpResponse {
     if req.method() == Method::OPTIONS {
         return HttpResponse::NoContent().insert_header((header::ALLOW, allow)).finish();
     }
-    HttpResponse::MethodNotAllowed()
-        .insert_header((header::ALLOW, allow))
-        .json(json!({"errors": [{"code": "UNSUPPORTED", "message": "method-not-allowed", "detail": {}}]}))
+    let mut refused = told(req, Error::no_method("method-not-allowed").arg("allow", &allow)).error_response();
+    set(&mut refused, header::ALLOW, &allow);
+    refused
 }
 
 /// An OCI error in the reader's language, for an answer that gets further headers.

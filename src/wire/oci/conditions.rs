@@ -45,7 +45,7 @@ pub fn wants(req: &HttpRequest, digest: &str) -> Result<bool> {
     match condition(req, &EntityTag::new_strong(digest.to_owned())) {
         None => Ok(true),
         Some(StatusCode::NOT_MODIFIED) => Ok(false),
-        Some(_) => Err(Error::conflict("precondition-failed")),
+        Some(_) => Err(Error::precondition("precondition-failed")),
     }
 }
 
@@ -79,7 +79,7 @@ pub fn part(
             Ok((first, last - first + 1))
         }
         Asked::Nothing => {
-            let mut refused = told(req, Error::invalid("range-invalid")).error_response();
+            let mut refused = told(req, Error::invalid("range-not-satisfiable")).error_response();
             set(&mut refused, header::CONTENT_RANGE, &format!("bytes */{size}"));
             Err(refused)
         }

@@ -9,7 +9,7 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use app_package::oci::MAX_MANIFEST_BYTES;
 use serde_json::json;
 
-use super::access::{Caller, authorize};
+use super::access::{Caller, authorize, find};
 use super::answer::{not_allowed, pairs, text};
 use super::cache::Cache;
 use super::path::Target;
@@ -210,11 +210,13 @@ async fn put_manifest(
 ) -> OciResult {
     let tags = pairs(req).into_iter().filter(|(k, _)| k == "tag").map(|(_, v)| parse_tag(&v)).collect::<Result<Vec<_>>>()?;
     if tags.len() > MAX_TAGS {
-        return Ok(HttpResponse::UriTooLong()
-            .json(json!({"errors": [{"code": "UNSUPPORTED", "message": "too-many-tags", "detail": {"max": MAX_TAGS}}]})));
+        return Err(Error::invalid("too-many-tags-at-once").arg("max", MAX_TAGS).into());
     }
-    // Check the rights before reading the body of up to four megabytes.
-    let owner = authorize(app, caller, name, Action::Push).await?.organization_id;
+    // Check the rights before reading the body of up to four megabytes. A new repository is made once the body is read: it may be refused.
+    let owner = match find(app, caller, name, Action::Push).await? {
+        Some(repository) => repository.organization_id,
+        None => caller.actor.person()?.organization_id.clone(),
+    };
     let media_type = text(req, &header::CONTENT_TYPE).and_then(|v| v.split(';').next()).unwrap_or_default().trim().to_owned();
     let reference = Reference::parse(reference)?;
     let by_digest = matches!(reference, Reference::Digest(_));

@@ -6,7 +6,7 @@ use actix_web::web::Payload;
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, ResponseError as _};
 use app_package::digest::Digest;
 
-use super::access::{Caller, authorize, source_of_mount};
+use super::access::{Caller, authorize, find, source_of_mount};
 use super::answer::{pairs, set, text, told};
 use super::range;
 use super::rights::Action;
@@ -61,7 +61,8 @@ async fn mount(app: &App, caller: &Caller, into: &Repository, digest: &Digest, f
 
 /// An upload that is going on: PATCH, PUT, GET, DELETE.
 pub async fn proceed(req: &HttpRequest, app: &App, caller: &Caller, name: &RepositoryName, id: &str, payload: Payload) -> OciResult {
-    let repository = authorize(app, caller, name, Action::Push).await?;
+    // Where there is no repository there is no upload; a GET must make none.
+    let repository = find(app, caller, name, Action::Push).await?.ok_or_else(|| Error::not_found("upload-unknown"))?;
     let user_id = &caller.actor.person()?.user_id;
     let upload = uploads::find(app, user_id, &repository.id, id).await?;
     let result = match *req.method() {

@@ -338,3 +338,61 @@ async fn a_buyer_gets_the_versions_of_a_licence_and_the_blobs_that_they_name() {
     })
     .await;
 }
+
+/// Who only looks makes no repository, and a browser that follows a link of another site looks only.
+#[tokio::test]
+async fn only_what_is_pushed_makes_a_repository() {
+    each_backend(|app| async move {
+        let acme = testing::vendor(&app, "acme").await;
+        let there = async || {
+            let name = |conn: &mut crate::base::db::Conn| service::repository(conn, "acme/new");
+            app.db.read(name).await.unwrap().is_some()
+        };
+        for method in [Method::GET, Method::PATCH, Method::PUT, Method::DELETE] {
+            let answer = send(&app, &acme, method.clone(), "/v2/acme/new/blobs/uploads/upl_1", &[], b"x").await.expect(404);
+            assert_eq!(answer.code(), "BLOB_UPLOAD_UNKNOWN", "{method}");
+        }
+        for path in ["latest", "latest?tag=no/tag"] {
+            send(&app, &acme, Method::PUT, &format!("/v2/acme/new/manifests/{path}"), &[], b"{").await.expect(400);
+        }
+        assert!(!there().await);
+        // Others are refused as before.
+        let other = testing::vendor(&app, "other").await;
+        send(&app, &other, Method::GET, "/v2/acme/new/blobs/uploads/upl_1", &[], b"").await.expect(404);
+        start(&app, &acme, "acme/new").await;
+        assert!(there().await);
+    })
+    .await;
+}
+
+/// Refusals that no protocol has a code for are told as all others: with our code, in words, in the reader's language.
+#[tokio::test]
+async fn every_refusal_is_in_the_dialect() {
+    each_backend(|app| async move {
+        let acme = testing::vendor(&app, "acme").await;
+        let blob = push_blob(&app, &acme, "acme/belt", b"0123").await;
+        let tags = (0..11).map(|n| format!("tag=t{n}")).collect::<Vec<_>>().join("&");
+        let (blob, many) = (format!("/v2/acme/belt/blobs/{blob}"), format!("/v2/acme/belt/manifests/latest?{tags}"));
+        for (method, path, header, status, code) in [
+            (Method::POST, "/v2/acme/belt/tags/list", None, 405, "method-not-allowed"),
+            (Method::PUT, "/token", None, 405, "method-not-allowed"),
+            (Method::PUT, many.as_str(), None, 414, "too-many-tags-at-once"),
+            (Method::GET, blob.as_str(), Some(("range", "bytes=4-")), 416, "range-not-satisfiable"),
+            (Method::GET, blob.as_str(), Some(("if-match", "\"x\"")), 412, "precondition-failed"),
+        ] {
+            for (language, zh) in [("en", false), ("zh-CN", true)] {
+                let headers: Vec<(&str, &str)> = header.into_iter().chain([("accept-language", language)]).collect();
+                let answer = send(&app, &acme, method.clone(), path, &headers, b"").await.expect(status);
+                let body: Value = serde_json::from_slice(&answer.body).unwrap();
+                let error = &body["errors"][0];
+                assert_eq!(error["detail"]["code"], code, "{path}");
+                let message = error["message"].as_str().unwrap();
+                assert_eq!(message.chars().any(|c| ('\u{4e00}'..='\u{9fff}').contains(&c)), zh, "{message}");
+                assert!(message.contains(' ') || zh, "{message}");
+                assert_eq!(answer.header("docker-distribution-api-version"), "registry/2.0");
+                assert_eq!(answer.headers.contains_key("allow"), status == 405, "{path}");
+            }
+        }
+    })
+    .await;
+}
