@@ -94,11 +94,17 @@ pub fn problem(lang: Lang, error: &Error, request_id: &str) -> HttpResponse {
 }
 
 /// The answer to a read, which its asker may hold: with a tag of its bytes, and 304 without a body where the request names that tag (RFC
-/// 9110 §13.1.2). The tag is weak, for the bytes go out packed in one way or another.
+/// 9110 §13.1.2). The tag is weak, for the bytes go out packed in one way or another; so of `If-Match` only `*` holds (§13.1.1).
+///
+/// # Errors
+/// `precondition-failed`.
 pub fn tagged(req: &HttpRequest, value: &impl Serialize) -> ApiResult {
     let body = serde_json::to_vec(value)?;
     let tag = EntityTag::new_weak(hex::encode(Sha256::digest(&body)).chars().take(32).collect());
-    let held = condition(req, &tag) == Some(StatusCode::NOT_MODIFIED);
+    let held = match condition(req, &tag) {
+        Some(StatusCode::PRECONDITION_FAILED) => return Err(Error::precondition("precondition-failed").into()),
+        condition => condition == Some(StatusCode::NOT_MODIFIED),
+    };
     let mut response = if held { HttpResponse::NotModified() } else { HttpResponse::Ok() };
     response.insert_header((ETAG, tag.to_string())).insert_header((CACHE_CONTROL, "private, no-cache"));
     response.insert_header((VARY, "Authorization, Cookie"));

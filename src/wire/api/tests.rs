@@ -162,6 +162,14 @@ async fn reads_have_a_tag_and_lists_go_on() {
             );
         }
         assert_eq!(again("\"x\"").await.status, 200);
+        // Compared strongly, so that no weak tag holds.
+        for (expected, status) in [("\"x\"", 412), (tag.as_str(), 412), ("*", 200)] {
+            let told = mine.ask(Method::GET, "/api/v1/nodes", &[("if-match", expected)], None).await;
+            assert_eq!(told.status.as_u16(), status, "{expected}");
+            if status == 412 {
+                is(&told, 412, "precondition-failed");
+            }
+        }
         let (items, next) = (first.body["items"].as_array().unwrap(), first.body["next"].as_str().unwrap());
         let rest = mine.get(next).await;
         assert_eq!((items.len(), rest["items"].as_array().unwrap().len(), &rest["next"]), (50, 1, &Value::Null));
@@ -220,6 +228,11 @@ async fn an_order_with_a_key_is_placed_once_and_cancelled() {
         let order = |nodes: i64| json!({"plan": shop.listing.plans[&PlanKind::Perpetual], "nodes": nodes});
         let first = mine.post("/api/v1/orders", Some("\"k-1\""), order(1)).await;
         assert_eq!((first.status, first.headers.contains_key("idempotent-replayed")), (StatusCode::CREATED, false), "{}", first.body);
+        // Another key is another order at once; without one it is a double click.
+        let soon = mine.post("/api/v1/orders", Some("k-0"), order(1)).await;
+        assert!(soon.status == StatusCode::CREATED && soon.body["id"] != first.body["id"], "{}", soon.body);
+        let clicked = mine.post("/api/v1/orders", None, order(1)).await;
+        assert!([&first, &soon].iter().any(|placed| placed.body["id"] == clicked.body["id"]), "{}", clicked.body);
         // Beyond the time in which the same order is a double click.
         app.clock.advance(chrono::TimeDelta::minutes(5));
         let again = mine.post("/api/v1/orders", Some("k-1"), order(1)).await;
@@ -229,7 +242,7 @@ async fn an_order_with_a_key_is_placed_once_and_cancelled() {
         assert_eq!((other.status.as_u16(), &other.body["code"]), (422, &json!("idempotency-key-reused")));
         let second = mine.post("/api/v1/orders", None, order(1)).await;
         assert_ne!(second.body["id"], first.body["id"]);
-        assert_eq!(mine.get("/api/v1/orders").await["items"].as_array().unwrap().len(), 2);
+        assert_eq!(mine.get("/api/v1/orders").await["items"].as_array().unwrap().len(), 3);
         let id = first.body["id"].as_str().unwrap();
         for _ in 0..2 {
             let cancelled = mine.ask(Method::POST, &format!("/api/v1/orders/{id}/cancel"), &[("idempotency-key", "k-2")], None).await;
@@ -257,7 +270,11 @@ async fn a_release_is_submitted_and_a_deployment_removed() {
         assert_eq!(other.ask(Method::DELETE, &address, &[], None).await.status, 404);
         let order = mine.get("/api/v1/orders").await["items"][0]["id"].as_str().unwrap().to_owned();
         assert_eq!(other.post(&format!("/api/v1/orders/{order}/cancel"), None, json!({})).await.status, 404);
-        assert_eq!(mine.ask(Method::DELETE, &address, &[], None).await.status, 202);
+        for again in [false, true] {
+            let removed = mine.ask(Method::DELETE, &address, &[("idempotency-key", "d-1")], None).await;
+            assert_eq!((removed.status.as_u16(), &removed.body["id"]), (202, &json!(deployment)), "{}", removed.body);
+            assert_eq!(removed.headers.contains_key("idempotent-replayed"), again);
+        }
         assert_eq!(mine.ask(Method::DELETE, &address, &[], None).await.body["code"], "deployment-not-wanted");
         assert_eq!(mine.get(&address).await["wanted"], false);
     })

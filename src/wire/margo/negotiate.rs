@@ -1,4 +1,4 @@
-//! Content negotiation and conditional requests (RFC 9110 §12.5.1, §13.1.2), as far as the endpoints need them.
+//! Content negotiation (RFC 9110 §12.5.1), as far as the endpoints need it.
 
 use actix_web::HttpRequest;
 use actix_web::http::header::{self, HeaderName};
@@ -44,15 +44,6 @@ fn accepts_any(ranges: &[String], media_type: &str) -> bool {
     best.is_some_and(|(_, wanted)| wanted)
 }
 
-/// Whether `If-None-Match` names this digest: `*`, or one of a list, strong or weak.
-pub(super) fn matches_etag(req: &HttpRequest, digest: &str) -> bool {
-    values(req, &header::IF_NONE_MATCH).iter().any(|tag| is_tag(tag, digest))
-}
-
-fn is_tag(tag: &str, digest: &str) -> bool {
-    tag == "*" || tag.strip_prefix("W/").unwrap_or(tag).trim_matches('"') == digest
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -72,13 +63,5 @@ mod tests {
         ] {
             assert_eq!(accepts_any(&ranges(list), manifest), wanted, "{list:?}");
         }
-    }
-
-    #[test]
-    fn tags_weak_strong_and_any() {
-        assert!(is_tag("\"sha256:a\"", "sha256:a"));
-        assert!(is_tag("W/\"sha256:a\"", "sha256:a"));
-        assert!(is_tag("*", "sha256:a"));
-        assert!(!is_tag("\"sha256:b\"", "sha256:a"));
     }
 }

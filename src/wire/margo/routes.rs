@@ -3,15 +3,16 @@
 
 use std::time::Duration;
 
-use actix_web::http::header::{self, HeaderName, HeaderValue};
-use actix_web::web::{self, Data, Path, Payload, Query, ServiceConfig};
+use actix_web::http::StatusCode;
+use actix_web::http::header::{self, EntityTag, HeaderName, HeaderValue};
+use actix_web::web::{self, Data, Path, Payload, ServiceConfig};
 use actix_web::{HttpMessage as _, HttpRequest, HttpResponse};
 use app_package::margo::{BUNDLE_TYPE, DEPLOYMENT_TYPE, MANIFEST_TYPE};
 use serde::Deserialize;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::time::{Instant, sleep_until};
 
-use super::negotiate::{accepts, matches_etag};
+use super::negotiate::accepts;
 use crate::base::app::App;
 use crate::base::auth::Actor;
 use crate::base::error::Error;
@@ -21,8 +22,9 @@ use crate::base::open::Whose;
 use crate::fleet::margo::served::{self, Kind};
 use crate::fleet::margo::{desired_topic, documents, node, own_device, status};
 use crate::fleet::service::Caller;
+use crate::http::conditional::{Whole, condition};
 use crate::http::extract::read_body;
-use crate::http::margo::MargoResult;
+use crate::http::margo::{MargoError, MargoResult};
 
 /// Header with the newest version of the root document, an extension of ours.
 const ROOT_VERSION: HeaderName = HeaderName::from_static("x-pithead-root");
@@ -74,8 +76,10 @@ impl Wait {
 }
 
 /// The desired state; with `?wait=`, the answer waits while the node has the present one.
-async fn get_manifest(req: HttpRequest, app: Data<App>, actor: Actor, query: Query<Wait>) -> MargoResult {
+async fn get_manifest(req: HttpRequest, app: Data<App>, actor: Actor) -> MargoResult {
     let (node_id, organization_id) = node(&actor)?;
+    let malformed = |e| Error::invalid("query-malformed").source(e);
+    let query: Wait = serde_urlencoded::from_str(req.query_string()).map_err(malformed)?;
     if !accepts(&req, MANIFEST_TYPE) {
         return Err(Error::invalid(app_package::margo::NOT_ACCEPTABLE).into());
     }
@@ -96,7 +100,7 @@ async fn get_manifest(req: HttpRequest, app: Data<App>, actor: Actor, query: Que
             Some(digest) => digest,
             None => served::manifest_digest(&app, &node_id).await?,
         };
-        if !matches_etag(&req, &digest) {
+        if !has(&req, &digest)? {
             let content = served::document(&app, &node_id, &digest, Kind::Manifest).await?;
             return Ok(told(&app, fresh(&digest, MANIFEST_TYPE, "private, no-cache", content)));
         }
@@ -132,19 +136,32 @@ async fn get_deployment(req: HttpRequest, app: Data<App>, actor: Actor, path: Pa
     if !documents::is_of(&content, &deployment_id) {
         return Err(Error::not_found(Kind::Deployment.missing()).into());
     }
-    if matches_etag(&req, &digest) {
-        return Ok(not_modified(&digest, IMMUTABLE));
-    }
-    Ok(fresh(&digest, DEPLOYMENT_TYPE, IMMUTABLE, content))
+    whole(&req, &digest, DEPLOYMENT_TYPE, content)
 }
 
 async fn get_bundle(req: HttpRequest, app: Data<App>, actor: Actor, digest: Path<String>) -> MargoResult {
     let (node_id, _) = node(&actor)?;
     let content = served::document(&app, &node_id, &digest, Kind::Bundle).await?;
-    if matches_etag(&req, &digest) {
-        return Ok(not_modified(&digest, IMMUTABLE));
+    whole(&req, &digest, BUNDLE_TYPE, content)
+}
+
+/// Whether the caller has what a digest names (RFC 9110 §13).
+///
+/// # Errors
+/// `precondition-failed`.
+fn has(req: &HttpRequest, digest: &str) -> Result<bool, MargoError> {
+    match condition(req, &EntityTag::new_strong(digest.to_owned())) {
+        Some(StatusCode::PRECONDITION_FAILED) => Err(Error::precondition("precondition-failed").into()),
+        condition => Ok(condition.is_some()),
     }
-    Ok(fresh(&digest, BUNDLE_TYPE, IMMUTABLE, content))
+}
+
+/// What never changes, by conditions and ranges.
+fn whole(req: &HttpRequest, digest: &str, kind: &str, content: Vec<u8>) -> MargoResult {
+    has(req, digest)?;
+    let mut response = Whole { kind, keep: IMMUTABLE, tag: digest, bytes: content.into() }.answer(req);
+    response.headers_mut().insert(header::VARY, HeaderValue::from_static("Accept-Encoding"));
+    Ok(response)
 }
 
 /// Says which root document is the newest, so that nodes ask for it.

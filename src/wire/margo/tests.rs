@@ -239,6 +239,28 @@ async fn conditional_requests_negotiation_and_long_polls() {
             call(&app, &node, TestRequest::get().uri("/api/v1/deployments?wait=1").insert_header(("If-None-Match", answer.etag.as_str())))
                 .await;
         assert_eq!(waited.status, 304);
+        // What is expected is said at once, also to who would wait.
+        let failed =
+            call(&app, &node, TestRequest::get().uri("/api/v1/deployments?wait=20").insert_header(("If-Match", etag.as_str()))).await;
+        assert_eq!(failed.problem(), (412, "about:blank".into(), "precondition-failed".into()));
+        let doubled = get(&app, &node, "/api/v1/deployments?wait=1&wait=2").await;
+        assert_eq!(doubled.problem(), (400, "invalid-request".into(), "query-malformed".into()));
+        assert_eq!(doubled.json()["retryable"], false);
+
+        let bundle = manifest(&app, &node).await.bundle.unwrap();
+        for url in [bundle.url, manifest(&app, &node).await.deployments[0].url.clone()] {
+            let all = get(&app, &node, &url).await;
+            let ask = async |headers: &[(&str, &str)]| {
+                let request = headers.iter().fold(TestRequest::get().uri(&url), |request, header| request.insert_header(*header));
+                call(&app, &node, request).await
+            };
+            let held = ask(&[("If-None-Match", &all.etag)]).await;
+            assert_eq!((held.status.as_u16(), &held.etag, &held.cache, held.body.len()), (304, &all.etag, &all.cache, 0));
+            let part = ask(&[("Range", "bytes=1-4"), ("If-Range", &all.etag)]).await;
+            assert_eq!((part.status.as_u16(), &part.body[..], part.vary.as_str()), (206, &all.body[1..5], "Accept-Encoding"));
+            assert_eq!(ask(&[("If-Match", "\"x\"")]).await.problem(), (412, "about:blank".into(), "precondition-failed".into()));
+            assert_eq!(ask(&[("If-Match", &all.etag)]).await.body, all.body);
+        }
     })
     .await;
 }

@@ -78,8 +78,11 @@ async fn a_node_is_added_enrols_by_a_code_told_once_and_is_removed() {
         assert!(one.body["code"].is_string() && two.body["code"].is_string() && one.body["code"] != two.body["code"]);
         is(&mine.post("/api/v1/nodes/nod_none/code", None, json!({})).await, 404, "node");
 
-        let removed = mine.ask(Method::DELETE, &node, &[], None).await;
-        assert_eq!((removed.status.as_u16(), &removed.body), (200, &json!({"id": id})));
+        for again in [false, true] {
+            let removed = mine.ask(Method::DELETE, &node, &[("idempotency-key", "d-1")], None).await;
+            assert_eq!((removed.status.as_u16(), &removed.body), (200, &json!({"id": id})));
+            assert_eq!(removed.headers.contains_key("idempotent-replayed"), again);
+        }
         is(&mine.ask(Method::DELETE, &node, &[], None).await, 409, "node-removed");
         is(&mine.post(&renew, Some("c-2"), json!({})).await, 409, "node-removed");
         assert_eq!(mine.get(&node).await["state"], "removed");
