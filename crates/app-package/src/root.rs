@@ -2,7 +2,8 @@
 //! of TUF's root role (specification 1.0, §4.3 and §5.3) in a DSSE envelope, so that what is signed are bytes and no canonical form is needed.
 //!
 //! Invariants: a key's id is its RFC 7638 thumbprint, so that no key counts twice; each [`Root`] was signed by a quorum of its own; a next one has
-//! the version after and a quorum of the one before, too. Nobody becomes trusted by another way.
+//! the version after and a quorum of the one before, too. Nobody becomes trusted by another way. What a later version of this program adds (roles,
+//! fields) is kept and passed over: the signatures are over the bytes, so that it is no less signed.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -21,8 +22,7 @@ pub const ROOT_TYPE: &str = "application/vnd.pithead.root+json";
 const MAX_KEYS: usize = 20;
 
 /// What a key may sign.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Role {
     /// Root documents.
     Root,
@@ -61,6 +61,11 @@ impl Role {
     pub fn online(word: &str) -> Option<Self> {
         Self::ONLINE.into_iter().find(|role| role.as_str() == word)
     }
+
+    /// The role of a word in a document.
+    fn named(word: &str) -> Option<Self> {
+        Some(Self::Root).filter(|root| root.as_str() == word).or_else(|| Self::online(word))
+    }
 }
 
 /// A root document cannot be taken.
@@ -88,19 +93,29 @@ impl RootError {
     }
 }
 
+/// What this program does not know of a document.
+pub type Unknown = BTreeMap<String, serde_json::Value>;
+
 /// Keys of a role, and how many must sign.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct RoleKeys {
     /// Key ids; the first is the one that signs, the others verify what was signed before.
     pub keyids: Vec<String>,
     /// Signatures needed; 1 but for the root.
     pub threshold: usize,
+    #[serde(flatten)]
+    unknown: Unknown,
+}
+
+impl RoleKeys {
+    fn of(threshold: usize) -> Self {
+        Self { keyids: Vec::new(), threshold, unknown: Unknown::new() }
+    }
 }
 
 /// A root document.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(try_from = "Written", into = "Written")]
 pub struct Root {
     /// Counts from 1, without gaps.
     pub version: u64,
@@ -111,22 +126,63 @@ pub struct Root {
     /// Keys by role.
     pub roles: BTreeMap<Role, RoleKeys>,
     /// Certificates (DER, base64) of the authorities of node identities, the one that issues first.
-    #[serde(rename = "nodeCa")]
     pub node_ca: Vec<String>,
+    /// Roles that this program does not know.
+    pub unknown_roles: Unknown,
+    /// Fields that this program does not know.
+    pub unknown: Unknown,
+}
+
+/// A root document as it is written.
+#[derive(Serialize, Deserialize)]
+struct Written {
+    version: u64,
+    expires: i64,
+    keys: BTreeMap<String, String>,
+    roles: Unknown,
+    #[serde(rename = "nodeCa")]
+    node_ca: Vec<String>,
+    #[serde(flatten)]
+    unknown: Unknown,
+}
+
+impl TryFrom<Written> for Root {
+    type Error = serde_json::Error;
+
+    fn try_from(written: Written) -> Result<Self, Self::Error> {
+        let Written { version, expires, keys, roles, node_ca, unknown } = written;
+        let (mut known, mut unknown_roles) = (BTreeMap::new(), Unknown::new());
+        for (word, value) in roles {
+            match Role::named(&word) {
+                Some(role) => drop(known.insert(role, serde_json::from_value(value)?)),
+                None => drop(unknown_roles.insert(word, value)),
+            }
+        }
+        Ok(Self { version, expires, keys, roles: known, node_ca, unknown_roles, unknown })
+    }
+}
+
+impl From<Root> for Written {
+    fn from(root: Root) -> Self {
+        let known = root.roles.iter().map(|(role, keys)| (role.as_str().to_owned(), serde_json::json!(keys)));
+        let roles = known.chain(root.unknown_roles).collect();
+        Self { version: root.version, expires: root.expires, keys: root.keys, roles, node_ca: root.node_ca, unknown: root.unknown }
+    }
 }
 
 impl Root {
     /// An unsigned document without keys.
     pub fn new(version: u64, expires: DateTime<Utc>, threshold: usize) -> Self {
-        let roles = [(Role::Root, RoleKeys { keyids: Vec::new(), threshold })].into();
-        Self { version, expires: expires.timestamp(), keys: BTreeMap::new(), roles, node_ca: Vec::new() }
+        let roles = [(Role::Root, RoleKeys::of(threshold))].into();
+        let (keys, node_ca, unknown_roles, unknown) = Default::default();
+        Self { version, expires: expires.timestamp(), keys, roles, node_ca, unknown_roles, unknown }
     }
 
     /// Adds a key to a role, as the one that signs where `first`.
     pub fn add(&mut self, role: Role, key: &VerifyingKey, first: bool) {
         let kid = kid_of(key);
         self.keys.insert(kid.clone(), URL_SAFE_NO_PAD.encode(key.as_bytes()));
-        let keys = self.roles.entry(role).or_insert(RoleKeys { keyids: Vec::new(), threshold: 1 });
+        let keys = self.roles.entry(role).or_insert(RoleKeys::of(1));
         keys.keyids.retain(|known| *known != kid);
         keys.keyids.insert(if first { 0 } else { keys.keyids.len() }, kid);
     }
@@ -136,7 +192,9 @@ impl Root {
         if let Some(keys) = self.roles.get_mut(&role) {
             keys.keyids.retain(|known| known != kid);
         }
-        if !self.roles.values().any(|keys| keys.keyids.iter().any(|known| known == kid)) {
+        let known = self.roles.values().flat_map(|keys| &keys.keyids).any(|known| known == kid);
+        // A role that this program does not know may name it, too.
+        if !known && !self.unknown_roles.values().any(|role| names(role, kid)) {
             self.keys.remove(kid);
         }
     }
@@ -209,19 +267,24 @@ impl Root {
         if signed >= threshold { Ok(()) } else { Err(RootError::Quorum) }
     }
 
-    /// Bounds and shape: all keys are what their ids say, each role has keys that are there, and a quorum can be reached.
+    /// Bounds and shape: all keys of the roles known here are what their ids say, each such role has keys that are there, and a quorum can be
+    /// reached. Whether a role is there is asked where it is used; the root always is.
     fn fits(&self) -> bool {
         let named: BTreeSet<&String> = self.roles.values().flat_map(|keys| &keys.keyids).collect();
-        let real = |(kid, x): (&String, &String)| key_of(x).is_some_and(|key| kid_of(&key) == *kid && named.contains(kid));
+        let real = |(kid, x): (&String, &String)| !named.contains(kid) || key_of(x).is_some_and(|key| kid_of(&key) == *kid);
         let role_fits = |(role, keys): (&Role, &RoleKeys)| {
             let distinct: BTreeSet<_> = keys.keyids.iter().collect();
-            let enough = if *role == Role::Root { (1..=keys.keyids.len()).contains(&keys.threshold) } else { keys.threshold == 1 };
+            let enough = if *role == Role::Root {
+                (1..=keys.keyids.len()).contains(&keys.threshold)
+            } else {
+                keys.threshold == 1 && !keys.keyids.is_empty()
+            };
             enough
                 && distinct.len() == keys.keyids.len()
                 && distinct.len() <= MAX_KEYS
                 && distinct.iter().all(|kid| self.keys.contains_key(*kid))
         };
-        let whole = self.roles.contains_key(&Role::Root) && Role::ONLINE.iter().all(|role| self.kid(*role).is_some());
+        let whole = self.roles.contains_key(&Role::Root);
         let apart = self.roles.get(&Role::Root).is_none_or(|root| {
             Role::ONLINE.iter().filter_map(|role| self.roles.get(role)).all(|keys| !keys.keyids.iter().any(|kid| root.keyids.contains(kid)))
         });
@@ -246,6 +309,11 @@ impl Root {
         set
     }
 
+    /// What this program does not know of the document, by name: whoever signs it signs that, too.
+    pub fn unknown_parts(&self) -> impl Iterator<Item = (&String, &serde_json::Value)> {
+        self.unknown_roles.iter().chain(&self.unknown)
+    }
+
     /// Whether the document still lets new things be taken.
     pub fn in_force(&self, now: DateTime<Utc>) -> bool {
         now.timestamp() < self.expires
@@ -261,6 +329,11 @@ fn parsed(envelope: &[u8]) -> Result<(Envelope, Root), RootError> {
     let envelope = Envelope::parse(envelope).map_err(|_| RootError::Malformed)?;
     let root = Root::read(&envelope)?;
     Ok((envelope, root))
+}
+
+/// Whether a role that this program does not know names a key, in the form of those that it knows.
+fn names(role: &serde_json::Value, kid: &str) -> bool {
+    role.get("keyids").and_then(serde_json::Value::as_array).is_some_and(|ids| ids.iter().any(|id| id.as_str() == Some(kid)))
 }
 
 fn key_of(x: &str) -> Option<VerifyingKey> {
@@ -357,7 +430,7 @@ mod tests {
         refused(&|root| root.roles.get_mut(&Role::State).unwrap().threshold = 0);
         refused(&|root| root.roles.get_mut(&Role::State).unwrap().keyids.clear());
         refused(&|root| {
-            root.roles.remove(&Role::License);
+            root.roles.remove(&Role::Root);
         });
         // An online key that is a root key, too.
         refused(&|root| root.add(Role::Token, &key(1).verifying_key(), true));
@@ -371,6 +444,29 @@ mod tests {
             let kid = root.kid(Role::Root).unwrap().to_owned();
             root.roles.get_mut(&Role::Root).unwrap().keyids.push(kid);
         });
+    }
+
+    #[test]
+    fn what_a_later_version_adds_is_passed_over_and_kept() {
+        let mut written = serde_json::to_value(root()).unwrap();
+        let stranger = kid_of(&key(20).verifying_key());
+        written["keys"][&stranger] = URL_SAFE_NO_PAD.encode(key(20).verifying_key().as_bytes()).into();
+        written["keys"]["of-another-kind"] = "no Ed25519 key".into();
+        written["roles"]["courier"] = serde_json::json!({"keyids": [stranger, "of-another-kind"], "threshold": 1, "paths": ["*"]});
+        written["roles"]["approve"]["delegated"] = true.into();
+        written["regions"] = serde_json::json!({"north": 1});
+        let added: Root = serde_json::from_value(written.clone()).unwrap();
+        let taken = Root::first(&signed(&added, &[1, 2])).unwrap();
+        assert_eq!(serde_json::to_value(&taken).unwrap(), written);
+        // The next one, drafted by a program that does not know it, has it, too.
+        let mut next = Root { version: 2, ..taken.clone() };
+        next.add(Role::Token, &key(20).verifying_key(), true);
+        next.remove(Role::Token, &stranger);
+        assert_eq!(serde_json::to_value(&next).unwrap()["roles"], written["roles"]);
+        assert!(next.keys.contains_key(&stranger) && taken.next(&signed(&next, &[1, 2])).is_ok());
+        // A role that is gone gives nobody a right.
+        next.roles.remove(&Role::Log);
+        assert!(Root::first(&signed(&next, &[1, 2])).unwrap().set(&[Role::Log]).is_empty());
     }
 
     #[test]
