@@ -12,6 +12,7 @@ use app_package::oci::{DSSE_TYPE, Descriptor, ImageManifest, SIGNATURE_TYPE, VEN
 use app_package::orders::{MAX_REVOCATIONS_BYTES, Revocations};
 use app_package::public_key;
 use app_package::root::Role;
+use chrono::Utc;
 use clap::Args;
 use reqwest::Url;
 use serde::Serialize;
@@ -151,10 +152,12 @@ async fn signatures(
     Ok(judged)
 }
 
-/// The platform's signed list of revoked approvals; none where the server keeps it back, or has it signed with a key that is not believed.
+/// The platform's signed list of revoked approvals; none where the server keeps it back, has it signed with a key that is not believed, or shows
+/// one that has ended.
 async fn revocations(remote: &Remote, platform: &KeySet) -> anyhow::Result<Option<Revocations>> {
     let bytes = remote.found("/.well-known/pithead/revocations", MAX_REVOCATIONS_BYTES).await?;
-    Ok(bytes.and_then(|bytes| Revocations::verify(&serde_json::from_slice(&bytes).ok()?, platform).ok()))
+    let list = bytes.and_then(|bytes| Revocations::verify(&serde_json::from_slice(&bytes).ok()?, platform).ok());
+    Ok(list.filter(|list| list.in_force(Utc::now())))
 }
 
 fn unreadable() -> Judged {

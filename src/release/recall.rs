@@ -10,7 +10,7 @@ use app_package::orders::MAX_REVOKED;
 use super::model::{Event, Recall, Release};
 use super::{service, store};
 use crate::audit::Change;
-use crate::base::db::Conn;
+use crate::base::db::{Conn, Timestamp};
 use crate::base::error::Result;
 use crate::base::jobs::Job;
 use crate::catalog;
@@ -48,9 +48,11 @@ pub fn digests(conn: &mut Conn) -> Result<Vec<String>> {
     Ok(store::recalled(conn, i64::try_from(MAX_REVOKED).unwrap_or(i64::MAX))?)
 }
 
-/// How many releases were recalled. It only grows.
-pub fn count(conn: &mut Conn) -> Result<i64> {
-    Ok(store::count_recalled(conn)?)
+/// Version of the list of recalled releases: their number, and the Unix time of the newest. It grows with each recall, also where a copy of the
+/// database was restored since, which lacks some: no two lists have got the same version.
+pub fn version(conn: &mut Conn) -> Result<i64> {
+    let (count, newest) = store::last_recalled(conn)?;
+    Ok(count.saturating_add(newest.map_or(0, Timestamp::unix)))
 }
 
 /// Why a release was recalled.

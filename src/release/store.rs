@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use diesel::dsl::max;
+use diesel::dsl::{count_star, max};
 use diesel::prelude::*;
 use inference::check::{CheckReport, RunCard};
 
@@ -147,9 +147,9 @@ pub fn set_recall(conn: &mut Conn, id: &str, recall: Recall) -> QueryResult<usiz
     diesel::update(releases::table.find(id)).set(releases::recall.eq(Some(Json::new(recall)))).execute(conn)
 }
 
-/// Releases that may be deployed or run on, after one, by id.
+/// Releases that were approved, after one, by id: they may be deployed, or run on.
 pub fn approved_after(conn: &mut Conn, after: &str, limit: i64) -> QueryResult<Vec<String>> {
-    let states = [ReleaseState::Published, ReleaseState::Deprecated];
+    let states = [ReleaseState::Published, ReleaseState::Deprecated, ReleaseState::Recalled];
     releases::table
         .filter(releases::id.gt(after).and(releases::state.eq_any(states)))
         .order(releases::id)
@@ -164,9 +164,9 @@ pub fn recalled(conn: &mut Conn, limit: i64) -> QueryResult<Vec<String>> {
     recalled.order(releases::id.desc()).limit(limit).select(releases::digest).load(conn)
 }
 
-/// How many releases are recalled.
-pub fn count_recalled(conn: &mut Conn) -> QueryResult<i64> {
-    releases::table.filter(releases::recall.is_not_null()).count().get_result(conn)
+/// How many releases are recalled, and when one of them was last changed: when it was recalled, or after that.
+pub fn last_recalled(conn: &mut Conn) -> QueryResult<(i64, Option<Timestamp>)> {
+    releases::table.filter(releases::recall.is_not_null()).select((count_star(), max(releases::updated_at))).first(conn)
 }
 
 /// Those of some releases that are recalled, with the reason.

@@ -83,9 +83,15 @@ fn answer(app: &App, mut response: actix_web::HttpResponseBuilder, enrolled: &En
     Ok(response.insert_header((header::CACHE_CONTROL, "no-store")).json(identity))
 }
 
-async fn state(app: Data<App>, actor: Actor) -> ApiResult {
+#[derive(Deserialize)]
+struct Asked {
+    #[serde(default)]
+    nonce: Option<String>,
+}
+
+async fn state(app: Data<App>, actor: Actor, asked: web::Query<Asked>) -> ApiResult {
     let (node_id, _) = node(&actor)?;
-    let statement = orders::statement(&app, &node_id).await?;
+    let statement = orders::statement(&app, &node_id, asked.into_inner().nonce).await?;
     Ok(HttpResponse::Ok().insert_header((header::CACHE_CONTROL, "no-store")).json(statement))
 }
 

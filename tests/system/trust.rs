@@ -241,8 +241,8 @@ async fn a_release_is_signed_verified_pulled_and_tampered_with() {
 
     // Nor is an old list believed, which does not name it.
     let seen = kept.with_extension("revocations");
-    assert_eq!(std::fs::read_to_string(&seen).unwrap(), "1");
-    std::fs::write(&seen, "2").unwrap();
+    let version: u64 = std::fs::read_to_string(&seen).unwrap().parse().unwrap();
+    std::fs::write(&seen, (version + 1).to_string()).unwrap();
     let (code, out, _) = verify(&[]).await;
     assert_eq!((code, finding(&out, "platform")), (1, pair("failed", "revocations-unsigned")));
     std::fs::remove_file(&seen).unwrap();

@@ -37,6 +37,9 @@ pub struct StateStatement {
     pub issued: i64,
     /// From then on nothing new is begun by it, Unix seconds. What runs goes on.
     pub expires: i64,
+    /// What the node has asked with, so that nobody answers it with an old statement; absent where it did not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nonce: Option<String>,
 }
 
 impl StateStatement {
@@ -61,15 +64,25 @@ impl StateStatement {
 
 /// Releases that are approved no longer.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Revocations {
     /// Rises with each change of the list.
     pub version: u64,
     /// Digests of their manifests, sorted.
     pub releases: Vec<Digest>,
+    /// Issued at, Unix seconds; absent in lists made before they had an end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub issued: Option<i64>,
+    /// From then on it tells nobody that a release is still approved, Unix seconds. What it names has lost its approval for ever.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires: Option<i64>,
 }
 
 impl Revocations {
+    /// Whether the list may still be relied on.
+    pub fn in_force(&self, now: DateTime<Utc>) -> bool {
+        self.expires.is_none_or(|expires| now.timestamp() < expires)
+    }
+
     /// The signed envelope.
     pub fn sign(&self, key: &SigningKey) -> Envelope {
         signed(REVOCATIONS_TYPE, self, key)
@@ -105,9 +118,13 @@ mod tests {
         let key = SigningKey::from_bytes(&[7; 32]);
         let mut keys = KeySet::new();
         keys.insert(key.verifying_key());
-        let list = Revocations { version: 3, releases: vec![Digest::of(b"a")] };
+        let list = Revocations { version: 3, releases: vec![Digest::of(b"a")], issued: Some(5), expires: Some(9) };
         let envelope = list.sign(&key);
         assert_eq!(Revocations::verify(&envelope, &keys).unwrap(), list);
+        let at = |t| DateTime::from_timestamp(t, 0).unwrap();
+        assert!(list.in_force(at(8)) && !list.in_force(at(9)));
+        let before: Revocations = serde_json::from_str(r#"{"version":2,"releases":[]}"#).unwrap();
+        assert!(before.in_force(at(i64::from(u32::MAX))), "a list made before lists had an end");
         assert_eq!(Revocations::verify(&envelope, &KeySet::new()), Err(DsseError::UnknownKey));
         assert_eq!(StateStatement::verify(&envelope, &keys), Err(DsseError::Malformed));
         let state = StateStatement {
@@ -118,10 +135,10 @@ mod tests {
             revocations: 3,
             issued: 10,
             expires: 20,
+            nonce: None,
         };
         let mut envelope = state.sign(&key);
         assert_eq!(StateStatement::verify(&envelope, &keys).unwrap(), state);
-        let at = |t| DateTime::from_timestamp(t, 0).unwrap();
         assert!(state.in_force(at(19)) && !state.in_force(at(20)));
         envelope.payload_type = "application/vnd.pithead.root+json".into();
         assert_eq!(StateStatement::verify(&envelope, &keys), Err(DsseError::BadSignature), "the type is signed, too");

@@ -32,6 +32,11 @@ const KEEP: usize = 3;
 /// # Errors
 /// Also where a deployment was left as it is, once the others are written: the job tries again.
 pub async fn rebuild(app: &App, node_id: &str) -> Result<()> {
+    // Licences that are written now must be signed by the key of this moment: one that was distrusted seconds ago would sign them for good.
+    let ring = app.keys.clone();
+    if let Err(e) = tokio::task::spawn_blocking(move || ring.refresh()).await.map_err(Error::internal)? {
+        tracing::error!(error = %format!("{e:#}"), "the next root document cannot be taken");
+    }
     let (handle, id) = (app.clone(), node_id.to_owned());
     let fault = audit::change(app, &Actor::System, move |c| {
         let mut fault = None;
