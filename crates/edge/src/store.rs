@@ -135,13 +135,17 @@ impl Store {
         if self.path(digest).exists() {
             return Ok(());
         }
-        // A broken line is resumed at once as long as it brings something; without progress the caller waits and retries.
+        // A broken line is resumed as long as it brings something; without progress the caller waits and retries. The pace is that of all
+        // connections together: whoever breaks each one off after a few bytes is slow, too.
+        let mut pace = Pace::new(PACE_WINDOW);
         loop {
             let before = self.partial_size(digest);
-            match self.download(cloud, repository, descriptor).await {
+            match self.download(cloud, repository, descriptor, &mut pace).await {
                 Ok(()) => break,
                 Err(fault) if fault.code == "server-unreachable" && self.partial_size(digest) > before => {
                     tracing::info!(%digest, have = self.partial_size(digest), "download broke off, resuming");
+                    tokio::time::sleep(RESUME_PAUSE).await;
+                    pace.take(0)?;
                 }
                 Err(fault) => return Err(fault),
             }
@@ -164,7 +168,7 @@ impl Store {
         std::fs::metadata(self.partial(digest)).map_or(0, |m| m.len())
     }
 
-    async fn download(&self, cloud: &Cloud, repository: &str, descriptor: &Descriptor) -> Result<(), Fault> {
+    async fn download(&self, cloud: &Cloud, repository: &str, descriptor: &Descriptor, pace: &mut Pace) -> Result<(), Fault> {
         let path = self.partial(&descriptor.digest);
         let mut have = self.partial_size(&descriptor.digest);
         if have > descriptor.size {
@@ -193,7 +197,6 @@ impl Store {
                     }
                 }
             }
-            let mut pace = Pace::new(PACE_WINDOW);
             while let Some(chunk) = answer.chunk().await.map_err(|e| unreachable(&e))? {
                 have += chunk.len() as u64;
                 pace.take(chunk.len() as u64)?;
@@ -282,8 +285,10 @@ impl Store {
 /// slow retrieval), which must show as a fault and not as a download that goes on for hours.
 const LEAST: u64 = 32 * 1024;
 const PACE_WINDOW: Duration = Duration::from_mins(2);
+/// Wait before a download that broke off goes on.
+const RESUME_PAUSE: Duration = Duration::from_millis(500);
 
-/// How fast a download comes.
+/// How fast a download comes, over all its connections.
 struct Pace {
     window: Duration,
     since: Instant,
