@@ -29,6 +29,8 @@ use crate::telemetry::{Node, Stats};
 use crate::trust::Trust;
 use crate::{files, machine, model};
 
+/// Fault of a licence by a key that is trusted no longer.
+const UNKNOWN_KEY: &str = "license-unknown-key";
 /// Deployments on one node at most.
 const MAX_DEPLOYMENTS: usize = 200;
 
@@ -186,21 +188,23 @@ impl Agent {
         Ok(())
     }
 
-    /// Judges a licence for this node at the present time.
+    /// Judges a licence for this node at the present time. What is to run on goes by a time that nobody on the line can move.
     pub fn licensed(&self, wanted: &Wanted, safety: bool, purpose: Purpose) -> Result<Verdict, Fault> {
         let claims = release::claims(wanted, self.trust.held().license())?;
         if let Some(issued) = release::issued(&claims) {
             self.clock.licensed(issued);
         }
-        release::licensed(wanted, &claims, safety, &self.identity().spiffe_id, purpose, self.clock.now())
+        let now = if purpose == Purpose::Run { self.clock.running() } else { self.clock.now() };
+        release::licensed(wanted, &claims, safety, &self.identity().spiffe_id, purpose, now)
     }
 
-    /// The standing of a licence for running on: `valid` or what it warns of. A safety-class app that is installed with
-    /// this very document is never stopped by its licence, not even when the key it was signed with is gone.
+    /// The standing of a licence for running on: `valid` or what it warns of. An app that is installed with this very document goes on when the
+    /// key that signed its licence is trusted no longer: it was judged when the app began, and the platform signs another one. One of safety
+    /// class is never stopped by its licence.
     pub fn standing(&self, wanted: &Wanted, safety: bool, purpose: Purpose, installed: bool) -> Result<Cow<'static, str>, Fault> {
         match self.licensed(wanted, safety, purpose) {
             Ok(verdict) => Ok(verdict.code().into()),
-            Err(fault) if safety && installed && purpose == Purpose::Run => Ok(fault.code),
+            Err(fault) if (safety || fault.code == UNKNOWN_KEY) && installed && purpose == Purpose::Run => Ok(fault.code),
             Err(fault) => Err(fault),
         }
     }

@@ -5,6 +5,9 @@
 //! answered, its time holds, whatever the machine's clock says, but not against the certificate, which begins its whole life before it is
 //! issued: so far a platform may have run ahead without the node being bound to that. What the machine's clock says wrong is told by
 //! [`Clock::fault`] and stops nothing.
+//!
+//! `Date` of an answer is the word of whoever holds the line. So it counts only until the platform has signed a time in this run, and never ends
+//! what a time that was signed (in a former run, too) lets run on: [`Clock::running`].
 
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -17,6 +20,8 @@ use crate::files;
 
 /// File with the time that is proved, in seconds since 1970.
 const FILE: &str = "proved-time";
+/// File with the time that the platform signed last, and the running time since, in seconds since 1970.
+const SIGNED: &str = "signed-time";
 /// Difference from the proved time that is no fault of the machine's clock.
 const TOLERANCE: TimeDelta = TimeDelta::minutes(5);
 
@@ -38,8 +43,14 @@ struct Inner {
     begun: DateTime<Utc>,
     /// Lower bound of the time, from former runs, documents and the program.
     floor: Known,
-    /// Time of the platform's last answer in this run.
+    /// The platform's time in this run: what it has signed, and until then what its last answer said.
     platform: Option<Known>,
+    /// The time that the platform signed last, in this run or a former one.
+    signed: Option<Known>,
+    /// Whether that was in this run.
+    fresh: bool,
+    /// What the last answer said.
+    told: Option<DateTime<Utc>>,
 }
 
 impl Inner {
@@ -48,11 +59,17 @@ impl Inner {
             self.floor = Known { time, at: Instant::now() };
         }
     }
+
+    /// Takes the platform's time, whatever was known before, but not against the certificate.
+    fn believe(&mut self, time: DateTime<Utc>) {
+        let known = Known { time: time.max(self.begun), at: Instant::now() };
+        (self.floor, self.platform) = (known, Some(known));
+    }
 }
 
 /// The clock of one data folder.
 pub struct Clock {
-    file: Option<PathBuf>,
+    folder: Option<PathBuf>,
     inner: Mutex<Inner>,
 }
 
@@ -76,10 +93,13 @@ pub fn wrong(system: DateTime<Utc>, floor: DateTime<Utc>, platform: Option<DateT
 impl Clock {
     /// The clock of a data folder. `begun` is the beginning of the life of the node's certificate.
     pub fn open(data: &Path, begun: Option<DateTime<Utc>>) -> Self {
-        let file = data.join(FILE);
-        let text = std::fs::read_to_string(&file).unwrap_or_default();
-        let kept = text.trim().parse().ok().and_then(|seconds| DateTime::from_timestamp(seconds, 0));
-        Self::with(Some(file), kept, begun.unwrap_or_default())
+        let read = |name: &str| {
+            let text = std::fs::read_to_string(data.join(name)).ok()?;
+            text.trim().parse().ok().and_then(|seconds| DateTime::from_timestamp(seconds, 0))
+        };
+        let clock = Self::with(Some(data.to_owned()), read(FILE), begun.unwrap_or_default());
+        clock.lock().signed = read(SIGNED).map(|time| Known { time, at: Instant::now() });
+        clock
     }
 
     /// A clock that knows nothing yet, for enrolment.
@@ -87,10 +107,10 @@ impl Clock {
         Self::with(None, None, DateTime::default())
     }
 
-    fn with(file: Option<PathBuf>, kept: Option<DateTime<Utc>>, begun: DateTime<Utc>) -> Self {
+    fn with(folder: Option<PathBuf>, kept: Option<DateTime<Utc>>, begun: DateTime<Utc>) -> Self {
         // The program was built on a machine whose clock may have run ahead: the platform's word stands above it.
         let floor = Known { time: kept.unwrap_or_default().max(built()).max(begun), at: Instant::now() };
-        Self { file, inner: Mutex::new(Inner { begun, floor, platform: None }) }
+        Self { folder, inner: Mutex::new(Inner { begun, floor, platform: None, signed: None, fresh: false, told: None }) }
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -106,6 +126,30 @@ impl Clock {
     pub fn now(&self) -> DateTime<Utc> {
         let (system, floor, platform) = self.parts();
         judged(system, floor, platform)
+    }
+
+    /// The time to judge by what runs: no word that nobody has signed ends it. Where the platform never signed a time, it is [`Self::now`].
+    pub fn running(&self) -> DateTime<Utc> {
+        let signed = self.lock().signed.map(Known::now);
+        signed.map_or_else(|| self.now(), |signed| signed.max(self.documented()))
+    }
+
+    /// The time to judge by what is to begin: no word that nobody has signed sets it back.
+    pub fn beginning(&self) -> DateTime<Utc> {
+        let signed = self.lock().signed.map(Known::now);
+        signed.map_or_else(|| self.now(), |signed| self.now().max(signed))
+    }
+
+    /// Whether the platform has signed a time in this run.
+    pub fn is_signed(&self) -> bool {
+        self.lock().fresh
+    }
+
+    /// Whether the platform should be asked for its time: what its answers say is not what it has signed.
+    pub fn differs(&self) -> bool {
+        let inner = self.lock();
+        let signed = inner.signed.filter(|_| inner.fresh).map(Known::now);
+        signed.zip(inner.told).is_some_and(|(signed, told)| (signed - told).abs() > TOLERANCE)
     }
 
     /// The time that is proved, which the machine's clock does not move.
@@ -129,8 +173,17 @@ impl Clock {
     pub fn heard(&self, date: &str) {
         let Ok(time) = DateTime::parse_from_rfc2822(date) else { return };
         let mut inner = self.lock();
-        let known = Known { time: time.to_utc().max(inner.begun), at: Instant::now() };
-        (inner.floor, inner.platform) = (known, Some(known));
+        inner.told = Some(time.to_utc());
+        if !inner.fresh {
+            inner.believe(time.to_utc());
+        }
+    }
+
+    /// The platform has signed this time for a question of this node, just now. It is believed as [`Self::heard`] says, and holds against that.
+    pub fn signed(&self, time: DateTime<Utc>) {
+        let mut inner = self.lock();
+        inner.believe(time);
+        (inner.signed, inner.fresh) = (inner.platform, true);
     }
 
     /// A certificate of this node was verified whose life begins at this time: it is at least that late.
@@ -151,8 +204,13 @@ impl Clock {
     /// Writes the proved time down, for the next run. Time that passes without contact counts too, so that setting the machine's clock back
     /// before each start does not make a licence last for ever.
     pub fn keep(&self) -> Result<(), Fault> {
-        let Some(file) = &self.file else { return Ok(()) };
-        files::write_atomic(file, self.proved().timestamp().to_string().as_bytes())
+        let Some(folder) = &self.folder else { return Ok(()) };
+        let write = |name: &str, time: DateTime<Utc>| files::write_atomic(&folder.join(name), time.timestamp().to_string().as_bytes());
+        let signed = self.lock().signed.map(Known::now);
+        if let Some(signed) = signed {
+            write(SIGNED, signed)?;
+        }
+        write(FILE, self.proved())
     }
 
     /// Says that the machine's clock is wrong, if it is. Code `clock-wrong`.
@@ -229,6 +287,35 @@ mod tests {
         let dir = Scratch::new();
         assert_eq!(Clock::open(dir.path(), Some(day(10))).documented(), day(10));
         assert_eq!(Clock::fresh().documented(), DateTime::UNIX_EPOCH);
+    }
+
+    #[test]
+    fn what_nobody_signed_ends_nothing_and_keeps_no_word_alive() {
+        let dir = Scratch::new();
+        let far = |days: i64| day(365 * 80 + days);
+        let near = |time: DateTime<Utc>, days: i64| (time - far(days)).abs() < TimeDelta::minutes(1);
+        let clock = Clock::open(dir.path(), Some(far(-1)));
+        // A server of before signs no time: its word is all there is.
+        clock.heard(&far(0).to_rfc2822());
+        assert!(near(clock.running(), 0) && !clock.differs());
+        clock.signed(far(10));
+        for told in [far(4000), far(-4000)] {
+            clock.heard(&told.to_rfc2822());
+            assert!(clock.differs(), "it is asked for what it signs");
+            assert!(near(clock.now(), 10) && near(clock.running(), 10) && near(clock.beginning(), 10) && near(clock.proved(), 10));
+        }
+        clock.keep().unwrap();
+        // The next run, which has nothing signed yet: neither a jump ahead nor one back.
+        let next = Clock::open(dir.path(), Some(far(-1)));
+        next.heard(&far(4000).to_rfc2822());
+        assert!(near(next.now(), 4000) && near(next.running(), 10) && !next.differs());
+        next.heard(&far(1).to_rfc2822());
+        assert!(near(next.now(), 1) && near(next.running(), 10) && near(next.beginning(), 10));
+        // A platform whose clock ran ahead and was set right is believed.
+        next.signed(far(2));
+        assert!(near(next.now(), 2) && near(next.running(), 2) && near(next.beginning(), 2) && next.platform().is_some());
+        next.signed(far(-4000));
+        assert!(next.running() >= far(-1), "not against the certificate");
     }
 
     #[test]

@@ -239,9 +239,9 @@ impl Cloud {
         self.signed(&format!("/.well-known/pithead/roots/{version}"), MAX_ENVELOPE_BYTES).await
     }
 
-    /// The statement on this node's desired state.
-    pub async fn state(&self) -> Result<Option<Envelope>, Fault> {
-        self.signed("/edge/state", MAX_ENVELOPE_BYTES).await
+    /// The statement on this node's desired state, for a question of this moment.
+    pub async fn state(&self, nonce: &str) -> Result<Option<Envelope>, Fault> {
+        self.signed(&format!("/edge/state?nonce={nonce}"), MAX_ENVELOPE_BYTES).await
     }
 
     /// The list of revoked releases.

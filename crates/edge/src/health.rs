@@ -27,7 +27,7 @@ impl Down {
 pub fn faults(agent: &Agent) -> Vec<Fault> {
     let engine = agent.engine().and_then(Result::err);
     let (open, copied) = (agent.config.open.clone(), agent.copied.clone());
-    let stale = agent.trust.held().stale(agent.clock.now());
+    let stale = agent.trust.held().stale(agent.clock.beginning());
     let all = [agent.link.poll_trouble(), stale, engine, agent.outbox.fault(), agent.clock.fault(), open, copied, unconfined(agent)];
     all.into_iter().flatten().collect()
 }

@@ -65,15 +65,8 @@ pub async fn bring_up(agent: &Arc<Agent>, id: &str, document: &Digest, adopted: 
         tracing::warn!(deployment = id, %reason, "the platform has recalled this release; the app keeps running");
     }
     if purpose != Purpose::Run {
-        let held = agent.trust.held();
-        if let Some(fault) = held.stale(agent.clock.now()) {
-            return Err(fault);
-        }
-        if held.revoked(&wanted.release.digest) {
-            return Err(Fault::new("release-revoked", "release", "the platform has revoked its approval of this release"));
-        }
-        // The licence is checked before a byte of the release is fetched; safety makes no difference to deploying and updating.
-        agent.licensed(&wanted, false, purpose)?;
+        // Before a byte of the release is fetched.
+        may_begin(agent, &wanted, purpose)?;
         agent.report(id, &wanted.component, adopted, State::Installing, None);
     }
     let image = image_of(agent, &wanted).await?;
@@ -106,12 +99,31 @@ pub async fn bring_up(agent: &Arc<Agent>, id: &str, document: &Digest, adopted: 
         golden(&process).await?;
         process
     };
+    if purpose != Purpose::Run {
+        // Fetching may have taken hours: what was believed at the beginning is asked again.
+        may_begin(agent, &wanted, purpose)?;
+        let envelope = agent.store.get(&signature, MAX_DOCUMENT as u64)?;
+        release::signature(&wanted, envelope.as_deref().unwrap_or_default(), agent.trust.held().approve())?;
+    }
     let installed = Installed { document: document.clone(), release: wanted.release.digest.clone(), signature, adopted };
     let component = wanted.component.clone();
     agent.state.update(|s| s.installed.insert(id.to_owned(), installed))?;
     agent.apps.put(Running { wanted, manifest: Arc::new(app), values, standing, process, stats });
     agent.report(id, &component, adopted, State::Installed, None);
     Ok(())
+}
+
+/// Whether the platform's word of this moment and the licence let a release begin here.
+fn may_begin(agent: &Agent, wanted: &Wanted, purpose: Purpose) -> Result<(), Fault> {
+    let held = agent.trust.held();
+    if let Some(fault) = held.stale(agent.clock.beginning()) {
+        return Err(fault);
+    }
+    if held.revoked(&wanted.release.digest) {
+        return Err(Fault::new("release-revoked", "release", "the platform has revoked its approval of this release"));
+    }
+    // Safety makes no difference to deploying and updating.
+    agent.licensed(wanted, false, purpose).map(drop)
 }
 
 /// Whether an app runs where the kernel cannot confine it: by the operator's word, or because it guards people and has run here before. That

@@ -7,6 +7,7 @@ use app_package::root::{Role, Root};
 use crate::agent::Agent;
 use crate::fault::Fault;
 use crate::identity;
+use crate::trust::Question;
 
 /// Root documents that are followed at a time.
 const MAX_ROOTS: usize = 64;
@@ -18,7 +19,8 @@ impl Agent {
     /// # Errors
     /// Those of [`crate::trust::Trust`]; `state-unsigned` where the server has no statement though this node holds a root document.
     pub async fn ask_orders(&self, served: &str) -> Result<Option<StateStatement>, Fault> {
-        let Some(envelope) = self.cloud.state().await? else {
+        let nonce = uuid::Uuid::new_v4().simple().to_string();
+        let Some(envelope) = self.cloud.state(&nonce).await? else {
             return match self.trust.held().root {
                 None => Ok(None),
                 Some(_) => Err(Fault::new("state-unsigned", "trust", "the server has not signed what this node is to run")),
@@ -33,8 +35,16 @@ impl Agent {
         // After the root documents, of which one may count the versions anew.
         let before = self.state.get();
         let taken = (before.manifest_version, before.etag.as_deref());
-        let state = self.trust.take_state(&envelope, &self.identity().spiffe_id, served, taken, self.clock.now())?;
+        let question = Question { spiffe_id: &self.identity().spiffe_id, nonce: &nonce, served, taken };
+        let state = self.trust.take_state(&envelope, &question, &self.clock)?;
+        self.trust.asked();
         Ok(Some(state))
+    }
+
+    /// Whether the platform should be asked for its statement anew: once in each run, for how long the machine was off is nobody's to say; when
+    /// answers tell another time than it has signed; and where [`crate::trust::Held::due`] says so.
+    pub fn orders_due(&self) -> bool {
+        !self.trust.was_asked() || self.clock.differs() || self.trust.held().due(self.clock.beginning())
     }
 
     /// Whether a statement that its key has signed names a newer list than the one held. Anything else is refused when it is taken.

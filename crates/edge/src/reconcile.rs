@@ -232,7 +232,7 @@ fn watch_processes(agent: &Agent, desk: &mut Desk) {
 }
 
 /// Stops apps whose licence no longer lets them run, and renews the warning of the others. Safety-class apps are never
-/// stopped by expiry (see `Verdict::allows`).
+/// stopped by expiry (see `Verdict::allows`), and none by a key that is trusted no longer ([`Agent::standing`]).
 fn watch_licences(agent: &Agent) {
     for running in agent.apps.all() {
         let id = &running.wanted.id;

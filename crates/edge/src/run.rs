@@ -63,11 +63,11 @@ async fn kept_up<F: Future<Output = ()> + Send + 'static>(work: impl Fn() -> F) 
     }
 }
 
-/// Writes the proved time down: when the platform has told it, and each few minutes after that.
+/// Writes the proved time down: when the platform has told it, when it has signed it, and each few minutes after that.
 async fn keep_time(agent: &Arc<Agent>) {
-    let mut kept: Option<(Instant, bool)> = None;
+    let mut kept: Option<(Instant, (bool, bool))> = None;
     loop {
-        let timed = agent.clock.platform().is_some();
+        let timed = (agent.clock.platform().is_some(), agent.clock.is_signed());
         if kept.is_none_or(|(at, before)| before != timed || at.elapsed() >= KEEP_TIME) {
             kept = Some((Instant::now(), timed));
             let keeper = agent.clone();
@@ -201,7 +201,7 @@ async fn poll_once(agent: &Agent, present: &DeviceCapabilities) -> Result<bool, 
     match agent.cloud.poll(state.etag.as_deref(), agent.config.wait_seconds).await? {
         Poll::Unchanged { root } => {
             let held = agent.trust.held();
-            if held.due(agent.clock.now()) || root > held.root.as_ref().map(|root| root.version) {
+            if agent.orders_due() || root > held.root.as_ref().map(|root| root.version) {
                 agent.ask_orders(state.etag.as_deref().unwrap_or_default()).await.map_err(plain)?;
             }
             Ok(false)
@@ -366,7 +366,9 @@ async fn renew(agent: &Agent) {
         let renewed = enroll::renew(&present, &agent.cloud.client()).await;
         let kept = renewed.and_then(|mut next| {
             next.renewed_at = Some(agent.clock.proved().timestamp());
-            agent.use_identity(next)
+            agent.use_identity(next)?;
+            // Other authorities may have come while the answer was awaited: `present` is from before.
+            agent.use_authorities()
         });
         match kept {
             Ok(()) => {

@@ -4,6 +4,8 @@
 
 mod support;
 
+use std::time::Duration;
+
 use app_package::digest::Digest;
 use app_package::dsse;
 use app_package::margo::ReleaseRef;
@@ -65,6 +67,22 @@ fn again(node: &mut Node) {
     node.start();
 }
 
+/// Waits until the node holds a version of the root document.
+async fn taken(node: &Node, version: u64) {
+    until("the root document is taken", async || {
+        let text = std::fs::read_to_string(node.data.join("trust.json")).ok()?;
+        let stored: serde_json::Value = serde_json::from_str(&text).ok()?;
+        let root = Root::read(&serde_json::from_value(stored["root"].clone()).ok()?).ok()?;
+        (root.version == version).then_some(())
+    })
+    .await;
+}
+
+/// Waits until licences have been looked at, as they are each 20 s.
+async fn licences_looked_at() {
+    tokio::time::sleep(Duration::from_secs(25)).await;
+}
+
 async fn runs(node: &Node, version: &str) {
     assert_eq!(node.serves().await["version"], version);
 }
@@ -102,6 +120,7 @@ async fn what_is_not_signed_under_the_root_is_not_begun() {
         revocations: 0,
         issued: 0,
         expires: i64::MAX,
+        nonce: None,
     };
     for (raw, code) in [
         (rogue.sign(&key(66)).to_bytes(), "signature-unknown-key"),
@@ -218,17 +237,67 @@ async fn roots_follow_one_another_by_quorum_alone_and_undo_a_fast_forward() {
         s.roots.push(by(&three, &[2, 3]));
         s.approve = key(81);
     });
-    until("the third root is taken", async || {
-        let text = std::fs::read_to_string(node.data.join("trust.json")).ok()?;
-        let stored: serde_json::Value = serde_json::from_str(&text).ok()?;
-        let root = Root::read(&serde_json::from_value(stored["root"].clone()).ok()?).ok()?;
-        (root.version == 3).then_some(())
-    })
-    .await;
+    taken(&node, 3).await;
     deploy(&server, &published(&server, "3.0.0"));
     failed(&server, "dep_1", "license-unknown-key").await;
+    licences_looked_at().await;
     runs(&node, "2.0.0").await;
     node.kill();
+}
+
+/// The key of licences is trusted no longer; that of approvals is, and signs no licence.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_app_whose_licence_key_is_distrusted_runs_on_and_no_other_role_signs_one() {
+    let (server, one, mut node) = running().await;
+    let mut two = Root { version: 2, ..one.clone() };
+    two.remove(Role::License, &app_package::keys::kid_of(&server.key.verifying_key()));
+    two.add(Role::License, &key(82).verifying_key(), true);
+    signed(&server, |s| s.roots.push(by(&two, &[1, 2])));
+    taken(&node, 2).await;
+    licences_looked_at().await;
+    runs(&node, "1.0.0").await;
+    // Also from its start on.
+    again(&mut node);
+    runs(&node, "1.0.0").await;
+    deploy(&server, &published(&server, "2.0.0"));
+    failed(&server, "dep_1", "license-unknown-key").await;
+    runs(&node, "1.0.0").await;
+}
+
+/// Indefinite freeze, by whoever tells the time on the line and answers with what it has heard before.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_time_that_nobody_signed_ends_no_licence_and_an_old_answer_is_none() {
+    let (server, _, mut node) = running().await;
+    let noted = node.data.join("signed-time");
+    until("a note of the signed time", async || noted.exists().then_some(())).await;
+    let answer = |nonce: Option<&str>| StateStatement {
+        node: "spiffe://test.example/margo/wfm/main/client/nod_1".into(),
+        manifest_version: server.world().version,
+        digest: Digest::of(b""),
+        root: 1,
+        revocations: 0,
+        issued: 0,
+        expires: i64::MAX,
+        nonce: nonce.map(str::to_owned),
+    };
+    let raw = |nonce| answer(nonce).sign(&key(STATE)).to_bytes();
+    signed(&server, |s| s.date = Some("Fri, 01 Jan 2055 00:00:00 GMT"));
+    licences_looked_at().await;
+    runs(&node, "1.0.0").await;
+    for (raw, code) in [(raw(Some("of-before")), "state-not-fresh"), (raw(None), "state-older")] {
+        signed(&server, |s| s.raw = Some(raw));
+        // The agent asks at each start.
+        again(&mut node);
+        told(&server, code).await;
+        runs(&node, "1.0.0").await;
+    }
+    licences_looked_at().await;
+    runs(&node, "1.0.0").await;
+    // What is signed for its question counts, whatever the line says.
+    signed(&server, |s| s.raw = None);
+    deploy(&server, &published(&server, "2.0.0"));
+    newest(&server).await;
+    runs(&node, "2.0.0").await;
 }
 
 /// Whoever answers says that nothing has changed, or keeps the list back that the node must have anew: its key is trusted no longer.

@@ -25,6 +25,8 @@ mod tests {
             "data-folder-copied",
             "license-expired",
             "license-not-yet-valid",
+            "state-not-fresh",
+            "state-older",
             "app-crashed",
             "app-starting",
         ] {

@@ -109,7 +109,12 @@ async fn root(context: Ctx, version: web::Path<usize>) -> HttpResponse {
     }
 }
 
-async fn state(context: Ctx) -> HttpResponse {
+#[derive(serde::Deserialize)]
+struct Asked {
+    nonce: Option<String>,
+}
+
+async fn state(context: Ctx, asked: web::Query<Asked>) -> HttpResponse {
     let world = context.world.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     match &world.signed {
         None => HttpResponse::NotFound().finish(),
@@ -117,7 +122,8 @@ async fn state(context: Ctx) -> HttpResponse {
             Some(raw) if raw.is_empty() => HttpResponse::NotFound().finish(),
             Some(raw) => HttpResponse::Ok().body(raw.clone()),
             None => {
-                HttpResponse::Ok().body(signed.statement(format!("{MANAGER}/client/{NODE}"), world.version, desired(&world).as_bytes()))
+                let node = format!("{MANAGER}/client/{NODE}");
+                HttpResponse::Ok().body(signed.statement(node, world.version, desired(&world).as_bytes(), asked.into_inner().nonce))
             }
         },
     }
@@ -155,9 +161,14 @@ async fn deployments(context: Ctx, request: HttpRequest) -> HttpResponse {
     let body = desired(&world);
     let etag = format!("\"{}\"", Digest::of(body.as_bytes()));
     let frozen = world.signed.as_ref().is_some_and(|signed| signed.frozen);
+    let date = world.signed.as_ref().and_then(|signed| signed.date);
     if frozen || request.headers().get(header::IF_NONE_MATCH).is_some_and(|v| v == etag.as_str()) {
         let newest = world.signed.as_ref().map_or(0, |signed| signed.roots.len());
-        return HttpResponse::NotModified().insert_header(("x-pithead-root", newest)).finish();
+        let mut answer = HttpResponse::NotModified();
+        if let Some(date) = date {
+            answer.insert_header((header::DATE, date));
+        }
+        return answer.insert_header(("x-pithead-root", newest)).finish();
     }
     HttpResponse::Ok().insert_header((header::ETAG, etag)).body(body)
 }

@@ -31,6 +31,8 @@ pub struct Signed {
     pub withheld: bool,
     /// Nothing has changed, says the server whatever is wanted.
     pub frozen: bool,
+    /// What the server says of the time.
+    pub date: Option<&'static str>,
 }
 
 impl Signed {
@@ -54,11 +56,12 @@ impl Signed {
             raw: None,
             withheld: false,
             frozen: false,
+            date: None,
         };
         (signed, root)
     }
 
-    pub fn statement(&self, node: String, version: u64, body: &[u8]) -> Vec<u8> {
+    pub fn statement(&self, node: String, version: u64, body: &[u8], nonce: Option<String>) -> Vec<u8> {
         let now = chrono::Utc::now().timestamp();
         let mut statement = StateStatement {
             node,
@@ -68,6 +71,7 @@ impl Signed {
             revocations: self.revocations.version,
             issued: now,
             expires: now + 3600,
+            nonce,
         };
         if let Some(bend) = self.bend {
             bend(&mut statement);
