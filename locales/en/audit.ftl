@@ -59,6 +59,7 @@ audit-action-person-sessions-ended = All sessions ended
 audit-action-person-session-ended = Session ended
 audit-action-release-recalled = Release recalled
 audit-action-release-signed-again = Release signed again
+audit-action-root-taken = Root document taken
 audit-action-listing-suspended = Listing suspended
 audit-action-listing-resumed = Listing goes on
 audit-action-vendor-key-added = Signing key added

@@ -59,6 +59,7 @@ audit-action-person-sessions-ended = 全部登录已结束
 audit-action-person-session-ended = 登录已结束
 audit-action-release-recalled = 版本已召回
 audit-action-release-signed-again = 版本已重新签名
+audit-action-root-taken = 根文件已更换
 audit-action-listing-suspended = 应用已暂停
 audit-action-listing-resumed = 应用已恢复
 audit-action-vendor-key-added = 添加签名密钥

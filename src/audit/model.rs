@@ -222,6 +222,7 @@ pub const ACTIONS: &[&str] = &[
     "release.deprecated",
     "release.recalled",
     "release.signed-again",
+    "root.taken",
     "case.opened",
     "case.approved",
     "case.changes-requested",

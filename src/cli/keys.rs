@@ -15,6 +15,7 @@ use clap::Subcommand;
 
 use crate::base::app::App;
 use crate::base::config::Settings;
+use crate::base::pki::ca;
 use crate::base::pki::keys::{self, Keyring};
 use crate::base::pki::roots::{self, Next};
 use crate::release::signing;
@@ -70,6 +71,9 @@ pub enum Command {
         /// The root key.
         #[arg(long, value_name = "FILE")]
         root_key: PathBuf,
+        /// The root document in use (root/VERSION.json of the folder of keys, or from /.well-known/pithead/roots/VERSION): what differs is shown.
+        #[arg(long, value_name = "FILE")]
+        before: Option<PathBuf>,
     },
     /// Take a draft that enough root keys have signed.
     Take { draft: PathBuf },
@@ -119,7 +123,7 @@ pub fn run(settings: &Settings, command: &Command) -> anyhow::Result<ExitCode> {
             next(&folder, &step, signing)?;
         }
         Command::Renew { signing } => next(&folder, &Next::Renew, signing)?,
-        Command::Sign { draft, root_key } => sign(draft, root_key)?,
+        Command::Sign { draft, root_key, before } => sign(draft, root_key, before.as_deref())?,
         Command::Take { draft } => take(&folder, &read(draft)?)?,
         // Needs the database: run by [`resign`].
         Command::Resign => {}
@@ -181,9 +185,19 @@ fn next(folder: &Path, next: &Next, signing: &Signing) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn sign(draft: &Path, root_key: &Path) -> anyhow::Result<()> {
+fn sign(draft: &Path, root_key: &Path, before: Option<&Path>) -> anyhow::Result<()> {
     let mut envelope = read(draft)?;
     let root = Root::read(&envelope).context("this is no draft of a root document")?;
+    let before =
+        before.map(|path| Root::read(&read(path)?).with_context(|| format!("{} is no root document", path.display()))).transpose()?;
+    if let Some(before) = &before {
+        ensure!(
+            Some(root.version) == before.version.checked_add(1),
+            "the draft has version {}, the one before {}",
+            root.version,
+            before.version
+        );
+    }
     let key = keys::read_key(root_key)?;
     dsse::countersign(&mut envelope, &key)?;
     std::fs::write(draft, envelope.to_bytes()).with_context(|| format!("cannot write {}", draft.display()))?;
@@ -192,10 +206,37 @@ fn sign(draft: &Path, root_key: &Path) -> anyhow::Result<()> {
     }
     // What is signed is shown, for whoever signs answers for it.
     print_line!("root document {} signed by {}", root.version, kid_of(&key.verifying_key()));
-    for (role, keys) in &root.roles {
-        print_line!("{:<9} {}", role.as_str(), keys.keyids.join(" "));
+    let lines = shown(&root);
+    let known = before.as_ref().map(shown);
+    for line in &lines {
+        let mark = if known.as_ref().is_some_and(|known| !known.contains(line)) { '+' } else { ' ' };
+        print_line!("{mark} {line}");
+    }
+    for line in known.iter().flatten().filter(|line| !lines.contains(line)) {
+        print_line!("- {line}");
+    }
+    if known.is_none() {
+        print_line!("compare that with the document in use, or have it compared: --before FILE");
     }
     Ok(())
+}
+
+/// What a root document says, a fact a line; lines of two documents are the same where the documents agree.
+fn shown(root: &Root) -> Vec<String> {
+    let until = DateTime::from_timestamp(root.expires, 0).map_or_else(String::new, |at| at.format("%Y-%m-%d").to_string());
+    let mut lines = vec![format!("good until {until}")];
+    for (role, keys) in &root.roles {
+        lines.push(format!("{:<9} {} of {} must sign", role.as_str(), keys.threshold, keys.keyids.len()));
+        for (n, kid) in keys.keyids.iter().enumerate() {
+            let part = if n == 0 && *role != Role::Root { "signs" } else { "counts" };
+            lines.push(format!("{:<9} {kid} {part}", role.as_str()));
+        }
+    }
+    for (n, der) in root.authorities().iter().enumerate() {
+        lines.push(format!("node-ca   {} {}", ca::pin_of(der), if n == 0 { "issues" } else { "is trusted" }));
+    }
+    lines.extend(root.unknown_parts().map(|(name, value)| format!("unknown   {name}: {value}")));
+    lines
 }
 
 fn take(folder: &Path, envelope: &Envelope) -> anyhow::Result<()> {

@@ -81,21 +81,30 @@ pub struct ServerIdentity {
 impl Authority {
     fn of(key_pem: &str, certificate_pem: String, trusted: Vec<Vec<u8>>) -> anyhow::Result<Self> {
         let key = KeyPair::from_pem(key_pem).context("node CA key is damaged")?;
-        let issuer = Issuer::from_ca_cert_pem(&certificate_pem, key).context("node CA certificate is damaged")?;
         let certificate_der = der_of(&certificate_pem)?;
-        let expires_at = end_of(&certificate_der)?;
+        let (_, certificate) = x509_parser::parse_x509_certificate(&certificate_der).context("node CA certificate is damaged")?;
+        // With another key the server would start, and nobody would believe what it issues.
+        let own = certificate.public_key().subject_public_key.data.as_ref() == key.public_key_raw();
+        anyhow::ensure!(own, "the key of the authority of node identities is another one than that in its certificate");
+        let expires_at = Timestamp::from_unix(certificate.validity().not_after.timestamp());
+        let issuer = Issuer::from_ca_cert_pem(&certificate_pem, key).context("node CA certificate is damaged")?;
         Ok(Self { issuer, certificate_pem, certificate_der, expires_at, trusted })
     }
 
     /// `sha256:<hex>` of the certificate in DER: what an enrolment command pins.
     pub fn pin(&self) -> String {
-        format!("sha256:{}", hex::encode(Sha256::digest(&self.certificate_der)))
+        pin_of(&self.certificate_der)
     }
 
     /// All authorities that are trusted, PEM.
     pub fn bundle_pem(&self) -> String {
         self.trusted.iter().map(|der| pem_of(der)).collect()
     }
+}
+
+/// See [`Authority::pin`].
+pub fn pin_of(der: &[u8]) -> String {
+    format!("sha256:{}", hex::encode(Sha256::digest(der)))
 }
 
 /// Makes key and certificate of an authority in `<dir>/<name>.key.pem` and `<dir>/<name>.pem`, or reads those that are there; gives both as PEM.
@@ -147,9 +156,18 @@ impl NodeCa {
     pub fn load_or_make(dir: &Path, trust: &config::Trust) -> anyhow::Result<Self> {
         let (key_pem, certificate_pem) = load_or_make(dir, NAME, &trust.domain)?;
         let trusted = vec![der_of(&certificate_pem)?];
-        let present = RwLock::new(Arc::new(Authority::of(&key_pem, certificate_pem, trusted)?));
+        Ok(Self::with(dir, Authority::of(&key_pem, certificate_pem, trusted)?, trust))
+    }
+
+    /// Loads what a root document names: the authority that issues, from `dir`, and those that are trusted beside it, whose keys are not needed.
+    pub fn of(dir: &Path, trusted: Vec<Vec<u8>>, trust: &config::Trust) -> anyhow::Result<Self> {
+        Ok(Self::with(dir, authority(dir, trusted)?, trust))
+    }
+
+    fn with(dir: &Path, authority: Authority, trust: &config::Trust) -> Self {
         let days = trust.node_certificate_days.clamp(1, 365);
-        Ok(Self { present, folder: dir.to_owned(), domain: trust.domain.clone(), wfm: trust.wfm.clone(), days })
+        let present = RwLock::new(Arc::new(authority));
+        Self { present, folder: dir.to_owned(), domain: trust.domain.clone(), wfm: trust.wfm.clone(), days }
     }
 
     /// The authority of this moment.
@@ -288,11 +306,6 @@ fn offset(at: Timestamp) -> Result<OffsetDateTime> {
     OffsetDateTime::from_unix_timestamp(at.unix()).map_err(Error::internal)
 }
 
-fn end_of(der: &[u8]) -> anyhow::Result<Timestamp> {
-    let (_, certificate) = x509_parser::parse_x509_certificate(der).context("node CA certificate is damaged")?;
-    Ok(Timestamp::from_unix(certificate.validity().not_after.timestamp()))
-}
-
 pub(super) fn der_of(pem: &str) -> anyhow::Result<Vec<u8>> {
     use rustls_pki_types::CertificateDer;
     use rustls_pki_types::pem::PemObject as _;
@@ -302,6 +315,16 @@ pub(super) fn der_of(pem: &str) -> anyhow::Result<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_authority_with_another_key_is_refused() {
+        let folder = std::env::temp_dir().join(crate::base::ids::new("pithead-ca"));
+        NodeCa::load_or_make(&folder, &config::Trust::default()).unwrap();
+        std::fs::write(folder.join("node-ca.key.pem"), KeyPair::generate().unwrap().serialize_pem()).unwrap();
+        let refused = NodeCa::load_or_make(&folder, &config::Trust::default()).unwrap_err().to_string();
+        std::fs::remove_dir_all(&folder).unwrap();
+        assert!(refused.contains("is another one than that in its certificate"), "{refused}");
+    }
 
     #[test]
     fn a_certificate_issued_while_our_clock_ran_ahead_holds_when_it_is_right_again() {

@@ -4,7 +4,7 @@
 //! tells what each may sign; `root-keys/` the root keys as they were made, until somebody moves them to where no server is: nothing reads them
 //! there. Invariant: what is in use was reached from the first document through quorums.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -186,6 +186,13 @@ fn online(folder: &Path) -> anyhow::Result<BTreeMap<String, SigningKey>> {
         }
     }
     Ok(found)
+}
+
+/// Ids of the keys that sign in a role by a root document and are not in a folder; of a role without a key its name.
+pub(super) fn missing(folder: &Path, root: &Root) -> anyhow::Result<BTreeSet<String>> {
+    let found = online(folder)?;
+    let kids = Role::ONLINE.iter().map(|role| root.kid(*role).unwrap_or(role.as_str()));
+    Ok(kids.filter(|kid| !found.contains_key(*kid)).map(str::to_owned).collect())
 }
 
 /// Reads an Ed25519 key (PKCS #8 PEM).

@@ -8,8 +8,8 @@ use app_package::keys::kid_of;
 use diesel::prelude::*;
 use sha2::{Digest as _, Sha256};
 
-use super::ca::NodeCa;
-use super::keys::{self, BEFORE, Keyring};
+use super::ca::{self, NodeCa};
+use super::keys::{self, BEFORE, Keyring, Keys};
 use super::roots;
 use crate::base::config::Trust;
 use crate::base::db::{Conn, dialect, schema::key_pins};
@@ -17,37 +17,54 @@ use crate::base::db::{Conn, dialect, schema::key_pins};
 /// Files of the node authority.
 const AUTHORITY: [&str; 2] = ["node-ca.key.pem", "node-ca.pem"];
 
+/// The pin of the newest root document: its version and the hash of its envelope.
+const NEWEST: &str = "root-newest";
+
 /// What to do where keys are not those of the database.
 const ADVICE: &str = "Put the keys back from their copy (docs/OPERATIONS.md, \"What to keep\"). Only where they are lost for good: start once with \
                       trust.new_keys = true. Published releases are then signed by a key that nothing knows, licences are void, and every node must be \
                       enrolled again";
+/// What to do where a key is missing that a root document names.
+const LOST: &str = "Put the keys back from their copy (docs/OPERATIONS.md, \"What to keep\"). Where the key of a role is lost and the root keys are not, \
+                    `pithead admin keys rotate ROLE` gives the role another one, also while no server starts. Only where the root keys are lost, too: \
+                    move the folder of keys away and start once with trust.new_keys = true; licences are void then, and every node must be enrolled again";
+/// What to do where root documents are missing that the database knows.
+const OLDER: &str = "The folder of keys is an older copy. Put the newer root documents back, and the keys that they name, from a newer copy or from \
+                     another server of this platform; a root document is public and may come from anywhere. Only where they are lost for good: start \
+                     once with trust.new_keys = true. Nodes that took the newer ones must be enrolled again";
 
 /// Loads the keys of a folder, or makes them where the database knows none. Files are never made anew in place of others.
 ///
 /// # Errors
-/// The keys are missing, or are others than those that the database was used with.
+/// The keys are missing, or are others than those that the database was used with, or older.
 pub fn load(conn: &mut Conn, folder: &Path, trust: &Trust) -> anyhow::Result<(Keyring, NodeCa)> {
     let pins: Vec<(String, String)> = key_pins::table.select((key_pins::name, key_pins::fingerprint)).load(conn)?;
     let pin = |name: &str| pins.iter().find(|(known, _)| known == name).map(|(_, fingerprint)| fingerprint.as_str());
     let first = keys::document(folder, 1);
     if !trust.new_keys {
-        // The key of before is needed as long as no root document speaks for it; then it is one of those that verify.
-        let needed = [("root", vec![first.clone()]), ("node-ca", AUTHORITY.map(|file| folder.join(file)).to_vec())];
-        let before = (pin("root").is_none() && !first.exists()).then(|| ("platform", vec![folder.join(BEFORE)]));
-        for (name, files) in needed.into_iter().chain(before) {
+        // As long as no root document speaks for the other keys, they are needed themselves; the key of before is one of those that verify then.
+        let alone = pin("root").is_none() && !first.exists();
+        let needed = [("node-ca", AUTHORITY.map(|file| folder.join(file)).to_vec()), ("platform", vec![folder.join(BEFORE)])];
+        let needed = needed.into_iter().filter(|_| alone);
+        for (name, files) in std::iter::once(("root", vec![first.clone()])).chain(needed) {
             if let (Some(_), Some(path)) = (pin(name), files.iter().find(|path| !path.exists())) {
                 anyhow::bail!("{} is missing, and this database was used with it. {ADVICE}", path.display());
             }
         }
     }
-    let ca = NodeCa::load_or_make(folder, trust)?;
-    // The first authority: later ones are named by root documents.
-    let mut found = vec![("node-ca", folder.join("node-ca.key.pem"), ca.pin())];
+    let ca = match roots::newest(folder)? {
+        Some(root) => NodeCa::of(folder, root.authorities(), trust).with_context(|| LOST)?,
+        None => NodeCa::load_or_make(folder, trust)?,
+    };
+    // The first authority: later ones are named by root documents, and it may be gone when one of them has taken its place.
+    let named = keys::first(folder)?.and_then(|(root, _)| root.authorities().into_iter().next());
+    let authority = named.map_or_else(|| ca.pin(), |der| ca::pin_of(&der));
+    let mut found = vec![("node-ca", folder.join("node-ca.key.pem"), authority)];
     let before = folder.join(BEFORE);
     if before.exists() {
         found.push(("platform", before.clone(), kid_of(&keys::read_key(&before)?.verifying_key())));
     }
-    let ring = if let Some(ring) = Keyring::open(folder).with_context(|| ADVICE)? {
+    let ring = if let Some(ring) = Keyring::open(folder).with_context(|| LOST)? {
         ring
     } else {
         check(conn, &found, &pins, trust)?;
@@ -57,8 +74,47 @@ pub fn load(conn: &mut Conn, folder: &Path, trust: &Trust) -> anyhow::Result<(Ke
     let envelope = std::fs::read(&first).with_context(|| format!("cannot read {}", first.display()))?;
     found.push(("root", first, hex::encode(Sha256::digest(&envelope))));
     check(conn, &found, &pins, trust)?;
-    ca.follow(ring.get().root.authorities())?;
+    if let Some((version, hash)) = pin(NEWEST).and_then(newest_of).filter(|_| !trust.new_keys) {
+        let envelope = ring.envelope(version)?.with_context(|| {
+            format!(
+                "this database was used with root document {version}, and {} has none after {}. {OLDER}",
+                folder.display(),
+                ring.get().root.version
+            )
+        })?;
+        let path = keys::document(folder, version);
+        let known = hex::encode(Sha256::digest(&envelope)) == hash;
+        anyhow::ensure!(known, "{} is another one than this database was used with. {ADVICE}", path.display());
+    }
     Ok((ring, ca))
+}
+
+/// Version and hash of a pin of [`NEWEST`].
+fn newest_of(fingerprint: &str) -> Option<(u64, &str)> {
+    let (version, hash) = fingerprint.split_once(' ')?;
+    Some((version.parse().ok()?, hash))
+}
+
+/// Pins the newest root document, in place of an older one only, unless others were asked for (`new_keys`). Gives its hash where trust has changed
+/// by that: once, of however many servers see it, and not for the first document of a database.
+///
+/// # Errors
+/// Those of the database.
+pub fn note_newest(conn: &mut Conn, keys: &Keys, new_keys: bool) -> QueryResult<Option<String>> {
+    let hash = hex::encode(Sha256::digest(&keys.envelope));
+    let next = format!("{} {hash}", keys.root.version);
+    let known: Option<String> = key_pins::table.find(NEWEST).select(key_pins::fingerprint).first(conn).optional()?;
+    let Some(known) = known else {
+        dialect::pin_key(conn, NEWEST, &next)?;
+        return Ok(Some(hash).filter(|_| keys.root.version > 1));
+    };
+    let newer = newest_of(&known).is_none_or(|(version, _)| version < keys.root.version);
+    if known == next || !(newer || new_keys) {
+        return Ok(None);
+    }
+    let own = key_pins::name.eq(NEWEST).and(key_pins::fingerprint.eq(&known));
+    let noted = diesel::update(key_pins::table.filter(own)).set(key_pins::fingerprint.eq(&next)).execute(conn)?;
+    Ok(Some(hash).filter(|_| noted == 1))
 }
 
 /// Compares keys with the pins, and pins those that are not.
@@ -102,13 +158,13 @@ mod tests {
             assert!(!folder.exists(), "nothing was made");
             std::fs::create_dir_all(folder.join("root")).unwrap();
             std::fs::copy(aside.join("root/1.json"), folder.join("root/1.json")).unwrap();
-            let refused = load(conn, &folder, &trust).unwrap_err().to_string();
-            assert!(refused.contains("node-ca.key.pem is missing"), "{refused}");
+            let refused = format!("{:#}", load(conn, &folder, &trust).unwrap_err());
+            assert!(refused.contains("of the authority of node identities are missing"), "{refused}");
             for file in ["node-ca.key.pem", "node-ca.pem", "approve.pem"] {
                 std::fs::copy(aside.join(file), folder.join(file)).unwrap();
             }
             let refused = format!("{:#}", load(conn, &folder, &trust).unwrap_err());
-            assert!(refused.contains("of the role license is missing"), "{refused}");
+            assert!(refused.contains("of the role license is missing") && refused.contains("keys rotate"), "{refused}");
             // Other keys in their place.
             std::fs::remove_dir_all(&folder).unwrap();
             let ca = NodeCa::load_or_make(&folder, &trust).unwrap();
@@ -121,6 +177,73 @@ mod tests {
             assert_ne!(ring.get().root, root);
             trust.new_keys = false;
             assert_eq!(load(conn, &folder, &trust).unwrap().0.get().root, ring.get().root);
+        })
+        .await;
+    }
+
+    /// The next document, signed by two of the root keys that were made.
+    fn signed(folder: &Path, keys: &[ed25519_dalek::SigningKey], next: &roots::Next) -> app_package::dsse::Envelope {
+        let mut envelope = roots::draft(folder, &roots::newest(folder).unwrap().unwrap(), next).unwrap();
+        for key in &keys[..2] {
+            app_package::dsse::countersign(&mut envelope, key).unwrap();
+        }
+        envelope
+    }
+
+    #[tokio::test]
+    async fn lost_keys_are_given_up_one_by_one_and_an_older_folder_is_refused() {
+        each_backend(|app| async move {
+            let folder = app.settings.data_dir.0.join("keys");
+            let mut trust = app.settings.trust.clone();
+            let conn = &mut *app.db.blocking().unwrap();
+            let root_keys: Vec<_> = roots::keys_here(&folder).iter().map(|path| keys::read_key(path).unwrap()).collect();
+            std::fs::remove_dir_all(folder.join(keys::ROOT_KEYS)).unwrap();
+            assert_eq!(load(conn, &folder, &trust).unwrap().0.get().root.version, 1, "no start needs the root keys");
+            assert_eq!(note_newest(conn, &app.keys.get(), false).unwrap(), None, "the first one is no change");
+            // Two keys are lost: what the error names helps.
+            let lost = [Role::License, Role::Token];
+            for role in lost {
+                std::fs::remove_file(folder.join(format!("{}.pem", role.as_str()))).unwrap();
+            }
+            let refused = format!("{:#}", load(conn, &folder, &trust).unwrap_err());
+            assert!(refused.contains("pithead admin keys rotate"), "{refused}");
+            for role in lost {
+                let next = roots::Next::Rotate { role, distrust: false };
+                // A draft that was thrown away leaves a key, which the next one does not take.
+                let thrown = roots::draft(&folder, &roots::newest(&folder).unwrap().unwrap(), &next).unwrap();
+                let envelope = signed(&folder, &root_keys, &next);
+                assert_ne!(Root::read(&thrown).unwrap().kid(role), Root::read(&envelope).unwrap().kid(role));
+                roots::take(&folder, &envelope).unwrap();
+            }
+            let (ring, _) = load(conn, &folder, &trust).unwrap();
+            assert_eq!(ring.get().root.version, 3);
+
+            // Another authority issues; nothing asks for the key of the one that was dropped.
+            for next in
+                [roots::Next::AddAuthority { domain: "mine.example".into() }, roots::Next::SwitchAuthority, roots::Next::DropAuthorities]
+            {
+                roots::take(&folder, &signed(&folder, &root_keys, &next)).unwrap();
+            }
+            for file in AUTHORITY {
+                std::fs::remove_file(folder.join(file)).unwrap();
+            }
+            let (ring, ca) = load(conn, &folder, &trust).unwrap();
+            assert_eq!(ca.present().trusted.len(), 1);
+
+            // The newest document is noted once, and none before it is gone on with.
+            assert!(note_newest(conn, &ring.get(), false).unwrap().is_some_and(|hash| hash.len() == 64));
+            for keys in [ring.get(), app.keys.get()] {
+                assert_eq!(note_newest(conn, &keys, false).unwrap(), None);
+            }
+            std::fs::rename(keys::document(&folder, 6), folder.join("aside")).unwrap();
+            let refused = load(conn, &folder, &trust).unwrap_err().to_string();
+            assert!(refused.contains("used with root document 6") && refused.contains("an older copy"), "{refused}");
+            std::fs::rename(folder.join("aside"), keys::document(&folder, 6)).unwrap();
+            assert!(load(conn, &folder, &trust).is_ok());
+            std::fs::remove_file(keys::document(&folder, 6)).unwrap();
+            trust.new_keys = true;
+            let (ring, _) = load(conn, &folder, &trust).unwrap();
+            assert!(note_newest(conn, &ring.get(), true).unwrap().is_some());
         })
         .await;
     }

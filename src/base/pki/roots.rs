@@ -15,7 +15,7 @@ use chrono::{TimeDelta, Utc};
 use ed25519_dalek::VerifyingKey;
 
 use super::ca;
-use super::keys::{self, BEFORE, Keyring, ROOT_KEYS};
+use super::keys::{self, BEFORE, ROOT_KEYS};
 use crate::base::private;
 
 /// Root keys that are made at first, and how many of them must sign.
@@ -86,8 +86,8 @@ pub fn draft(folder: &Path, present: &Root, next: &Next) -> anyhow::Result<Envel
     root.expires = (Utc::now() + TimeDelta::days(LIFE_DAYS)).timestamp();
     match next {
         Next::Rotate { role, distrust } => {
-            // A draft that was never signed leaves a key: the next draft of this version goes on with it.
-            let key = keys::load_or_make(&folder.join(format!("{}-{}.pem", role.as_str(), root.version)))?;
+            // Each draft makes a key of its own: one that an earlier draft left may be what its thief has got already.
+            let key = keys::load_or_make(&folder.join(format!("{}.pem", fresh(role.as_str(), root.version))))?;
             if *distrust {
                 for old in present.roles.get(role).into_iter().flat_map(|keys| &keys.keyids) {
                     root.remove(*role, old);
@@ -107,7 +107,7 @@ pub fn draft(folder: &Path, present: &Root, next: &Next) -> anyhow::Result<Envel
             }
         }
         Next::AddAuthority { domain } => {
-            let (_, certificate) = ca::load_or_make(folder, &format!("{}-{}", ca::NAME, root.version), domain)?;
+            let (_, certificate) = ca::load_or_make(folder, &fresh(ca::NAME, root.version), domain)?;
             root.node_ca.push(STANDARD.encode(ca::der_of(&certificate)?));
         }
         Next::SwitchAuthority | Next::DropAuthorities if root.node_ca.len() < 2 => {
@@ -122,6 +122,11 @@ pub fn draft(folder: &Path, present: &Root, next: &Next) -> anyhow::Result<Envel
     Ok(envelope)
 }
 
+/// A name of files that are not there yet.
+fn fresh(name: &str, version: u64) -> String {
+    format!("{name}-{version}-{}", hex::encode(crate::base::ids::random::<8>()))
+}
+
 /// The newest root document of a folder, whatever keys are there.
 ///
 /// # Errors
@@ -130,20 +135,24 @@ pub fn newest(folder: &Path) -> anyhow::Result<Option<Root>> {
     keys::first(folder)?.map(|first| keys::newest(folder, first).map(|(root, _)| root)).transpose()
 }
 
-/// Takes a signed next document: servers that run read it within seconds.
+/// Takes a signed next document: servers that run read it within seconds. Where several keys are lost, one document after the other mends them.
 ///
 /// # Errors
-/// It is not the next one, or too few have signed.
+/// It is not the next one, or too few have signed; it names a key that is not here, and was not missing before.
 pub fn take(folder: &Path, envelope: &Envelope) -> anyhow::Result<Root> {
     let bytes = envelope.to_bytes();
-    let root = newest(folder)?.context("there is no root document yet: start the server once")?.next(&bytes)?;
-    write(&keys::document(folder, root.version), &bytes)?;
-    let whole = Keyring::open(folder).and_then(|_| ca::authority(folder, root.authorities()));
-    if let Err(e) = whole {
-        // A key that it names is not here: no server could go on with it.
-        std::fs::remove_file(keys::document(folder, root.version))?;
-        return Err(e);
+    let present = newest(folder)?.context("there is no root document yet: start the server once")?;
+    let root = present.next(&bytes)?;
+    // No server that goes on now could go on with a key that is not here.
+    let before = keys::missing(folder, &present)?;
+    if let Some(kid) = keys::missing(folder, &root)?.difference(&before).next() {
+        anyhow::bail!("the key {kid} that it names is missing in {}", folder.display());
     }
+    let authority = ca::authority(folder, root.authorities()).map(drop);
+    if authority.is_err() && ca::authority(folder, present.authorities()).is_ok() {
+        authority?;
+    }
+    write(&keys::document(folder, root.version), &bytes)?;
     Ok(root)
 }
 
