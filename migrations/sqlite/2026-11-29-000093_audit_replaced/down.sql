@@ -1,0 +1,3 @@
+DROP TRIGGER audit_seal_leaves_once;
+DROP TRIGGER audit_heads_once;
+DROP TRIGGER audit_records_once;
