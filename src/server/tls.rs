@@ -29,6 +29,10 @@ pub fn config(app: &App) -> anyhow::Result<rustls::ServerConfig> {
         .with_cert_resolver(Arc::new(Endpoint::new(app, provider)?));
     // No early data: it could be replayed.
     config.max_early_data_size = 0;
+    // Nothing is resumed: a session of before would go on by an authority that was dropped since. What the price is: a whole handshake for each
+    // connection.
+    config.session_storage = Arc::new(rustls::server::NoServerSessionStorage {});
+    config.send_tls13_tickets = 0;
     Ok(config)
 }
 
@@ -242,6 +246,8 @@ mod tests {
     async fn the_certificate_is_made_anew_while_the_server_runs() {
         each_backend(|app| async move {
             let config = Arc::new(config(&app).unwrap());
+            let kept = config.session_storage.can_cache() || config.ticketer.enabled() || config.send_tls13_tickets > 0;
+            assert!(!kept, "an authority that is dropped is dropped for whoever comes back, too");
             let shown = || connect(&config, &app, app.clock.now()).unwrap();
             let first = shown();
             app.clock.advance(TimeDelta::days(200));
