@@ -2,7 +2,7 @@
 //! and a second kind that only gets further ones of the first.
 //!
 //! The token grants all that the actor holds on the named repositories, not only what was asked: some clients (oras-py) keep their
-//! first token for every later step. Signed with the platform key (`EdDSA`, `kid`), so that mirrors can verify it too.
+//! first token for every later step. Signed with the key of the role `token` (`EdDSA`, `kid`), which the root document names.
 
 use std::sync::Arc;
 
