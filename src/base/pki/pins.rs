@@ -254,6 +254,9 @@ mod tests {
             let folder = app.settings.data_dir.0.join("keys");
             let trust = app.settings.trust.clone();
             let conn = &mut *app.db.blocking().unwrap();
+            // An agent of the version before that enrolled here knows the keys of approvals and licences.
+            let known = app_package::keys::KeySet::from_jwks(&app.keys.get().jwks()).unwrap();
+            assert!(Root::introduced(&app.keys.envelope(1).unwrap().unwrap(), &known).is_ok());
             // A data folder of the version before: one key, and its pin.
             diesel::delete(key_pins::table.filter(key_pins::name.eq("root"))).execute(conn).unwrap();
             for gone in ["root", "root-keys"] {

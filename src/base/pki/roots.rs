@@ -32,9 +32,13 @@ const LIFE_DAYS: i64 = 5 * 365;
 pub fn make_first(folder: &Path, authority: &[u8]) -> anyhow::Result<()> {
     let before = Some(folder.join(BEFORE)).filter(|path| path.exists()).map(|path| keys::read_key(&path)).transpose()?;
     let mut root = Root::new(1, Utc::now() + TimeDelta::days(LIFE_DAYS), THRESHOLD);
+    let mut approve = None;
     for role in Role::ONLINE {
         let key = keys::load_or_make(&folder.join(format!("{}.pem", role.as_str())))?;
         root.add(role, &key.verifying_key(), true);
+        if role == Role::Approve {
+            approve = Some(key);
+        }
     }
     if let Some(before) = &before {
         // What it signed before there were roles still holds.
@@ -50,8 +54,9 @@ pub fn make_first(folder: &Path, authority: &[u8]) -> anyhow::Result<()> {
         signers.push(key);
     }
     let mut envelope = root.unsigned();
-    // The key of before signs this one document, so that nodes which know nothing else can take it.
-    for key in signers.iter().chain(&before) {
+    // The key of before signs this one document, so that nodes which know nothing else can take it. Where there is none, that of approvals: an
+    // agent from before there were such documents enrols with it, and takes the document when it is replaced by a newer agent.
+    for key in signers.iter().chain(before.as_ref().or(approve.as_ref())) {
         dsse::countersign(&mut envelope, key)?;
     }
     let bytes = envelope.to_bytes();
