@@ -139,34 +139,36 @@ impl Job {
         }
     }
 
-    /// Puts the job into the queue, in the caller's transaction.
+    /// Puts the job into the queue, in the caller's transaction. A node's rebuilding waits once ([`dialect::insert_job`]).
     pub fn enqueue(&self, conn: &mut Conn, now: Timestamp) -> Result<()> {
         self.enqueue_for(conn, None, now)
     }
 
     /// The same for work of an organisation, to run at a time: in a lane organisations take turns.
     pub fn enqueue_for(&self, conn: &mut Conn, organization_id: Option<&str>, at: Timestamp) -> Result<()> {
-        use schema::jobs::dsl;
-        diesel::insert_into(dsl::jobs)
-            .values((
-                dsl::id.eq(crate::base::ids::new("job")),
-                dsl::kind.eq(self.kind()),
-                dsl::payload.eq(serde_json::to_string(self)?),
-                dsl::state.eq("waiting"),
-                dsl::attempts.eq(0i64),
-                dsl::run_at.eq(at),
-                dsl::created_at.eq(at),
-                dsl::organization_id.eq(organization_id),
-            ))
-            .execute(conn)?;
+        let job = dialect::NewJob {
+            id: &crate::base::ids::new("job"),
+            kind: self.kind(),
+            payload: &serde_json::to_string(self)?,
+            organization_id,
+            run_at: at,
+        };
+        dialect::insert_job(conn, &job)?;
         Ok(())
     }
 
-    /// Puts the job into the queue, to run at a time, unless the very same waits already.
+    /// Puts a job that runs into the queue again, to run at a time for whom it runs, unless the very same waits already.
     pub fn enqueue_again(&self, conn: &mut Conn, at: Timestamp) -> Result<()> {
         use schema::jobs::dsl;
-        let same = dsl::kind.eq(self.kind()).and(dsl::state.eq("waiting")).and(dsl::payload.eq(serde_json::to_string(self)?));
-        if diesel::select(diesel::dsl::exists(dsl::jobs.filter(same))).get_result(conn)? { Ok(()) } else { self.enqueue(conn, at) }
+        let same = || dsl::jobs.filter(dsl::kind.eq(self.kind()));
+        let payload = serde_json::to_string(self)?;
+        let waits = same().filter(dsl::state.eq("waiting").and(dsl::payload.eq(&payload)));
+        if diesel::select(diesel::dsl::exists(waits)).get_result(conn)? {
+            return Ok(());
+        }
+        let runs = same().filter(dsl::state.eq("running").and(dsl::payload.eq(&payload))).select(dsl::organization_id);
+        let owner: Option<Option<String>> = runs.first(conn).optional()?;
+        self.enqueue_for(conn, owner.flatten().as_deref(), at)
     }
 
     /// Whether the very same job waits or runs.
@@ -260,34 +262,51 @@ pub async fn run_one(app: &App, lane: Lane, worker: Worker) -> Result<bool> {
         }
     }
     let now = app.clock.now();
-    app.db
-        .write(move |conn| {
-            use schema::jobs::dsl;
-            match outcome {
-                Ok(()) => diesel::delete(dsl::jobs.find(&id)).execute(conn)?,
-                Err(e) => {
-                    let last = attempts >= MAX_ATTEMPTS;
-                    if let (true, Ok(job)) = (last, &job) {
-                        (worker.give_up)(conn, job, now)?;
-                    }
-                    let state = if last { "failed" } else { "waiting" };
-                    // A notice may hold a secret link, which must not lie about as long as what failed is kept.
-                    let emptied = (last && matches!(job, Ok(Job::Notify { .. }))).then(|| dsl::payload.eq("{}"));
-                    diesel::update(dsl::jobs.find(&id))
-                        .set((
-                            emptied,
-                            dsl::state.eq(state),
-                            dsl::run_at.eq(now.plus(lane.pause(attempts))),
-                            dsl::lease_until.eq(None::<Timestamp>),
-                            dsl::last_error.eq(e.to_string()),
-                        ))
-                        .execute(conn)?
+    let last = outcome.is_err() && attempts >= MAX_ATTEMPTS;
+    let ended = move |conn: &mut Conn| -> Result<()> {
+        use schema::jobs::dsl;
+        match outcome {
+            Ok(()) => diesel::delete(dsl::jobs.find(&id)).execute(conn)?,
+            // The same waits by now, and only once: that one does it.
+            Err(_) if !last && waits_once(conn, job.as_ref().ok(), &payload)? => diesel::delete(dsl::jobs.find(&id)).execute(conn)?,
+            Err(e) => {
+                if let (true, Ok(job)) = (last, &job) {
+                    (worker.give_up)(conn, job, now)?;
                 }
-            };
-            Ok(())
-        })
-        .await?;
+                let state = if last { "failed" } else { "waiting" };
+                // A notice may hold a secret link, which must not lie about as long as what failed is kept.
+                let emptied = (last && matches!(job, Ok(Job::Notify { .. }))).then(|| dsl::payload.eq("{}"));
+                diesel::update(dsl::jobs.find(&id))
+                    .set((
+                        emptied,
+                        dsl::state.eq(state),
+                        dsl::run_at.eq(now.plus(lane.pause(attempts))),
+                        dsl::lease_until.eq(None::<Timestamp>),
+                        dsl::last_error.eq(e.to_string()),
+                    ))
+                    .execute(conn)?
+            }
+        };
+        Ok(())
+    };
+    // Nothing that is kept depends on the queue; what ends with a job that is given up may be anything.
+    if last {
+        app.db.write(ended).await?
+    } else {
+        app.db.write_aside(ended).await?
+    }
     Ok(true)
+}
+
+/// Whether a job of the kind that waits only once waits.
+fn waits_once(conn: &mut Conn, job: Option<&Job>, payload: &str) -> Result<bool> {
+    use schema::jobs::dsl;
+    if !matches!(job, Some(Job::RebuildNode { .. })) {
+        return Ok(false);
+    }
+    // Literal, so that SQLite sees that the index is of these.
+    let waiting = diesel::dsl::sql::<diesel::sql_types::Bool>("state = 'waiting' AND kind = 'rebuild-node'");
+    Ok(diesel::select(diesel::dsl::exists(dsl::jobs.filter(dsl::payload.eq(payload)).filter(waiting))).get_result(conn)?)
 }
 
 #[cfg(test)]
@@ -342,7 +361,7 @@ mod tests {
                         let at = now.plus(TimeDelta::seconds(i64::try_from(n).unwrap()));
                         job(id).enqueue_for(conn, Some(organization), at)?;
                     }
-                    // The platform's own work goes before that of organisations that had their turn, and nobody loses a turn by it.
+                    // The platform's own work goes first, and nobody loses a turn by it.
                     Job::ScoreRelease { release_id: "own".into() }.enqueue(conn, now.plus(TimeDelta::seconds(9)))
                 })
                 .await
@@ -363,10 +382,112 @@ mod tests {
                 };
                 order.push(release_id);
             }
-            assert_eq!(order, ["a1", "b1", "own", "a2", "a3"], "of three slow ones and one, the one is second");
+            assert_eq!(order, ["own", "a1", "b1", "a2", "a3"], "of three slow ones and one, the one is second");
             let late = now.plus(TimeDelta::seconds(20));
             let none = app.db.write(move |conn| claim(conn, late)).await;
             assert_eq!(none.unwrap(), None, "none twice");
+        })
+        .await;
+    }
+
+    fn rebuild(node_id: impl Into<String>) -> Job {
+        Job::RebuildNode { node_id: node_id.into() }
+    }
+
+    /// The node whose rebuilding is begun next.
+    fn next_node(conn: &mut Conn, at: Timestamp) -> Result<Option<String>> {
+        let lane = Lane::Prompt;
+        let Some(id) = dialect::claim_job(conn, lane.kinds(), at, at.plus(LEASE), at.plus(lane.furthest()))? else { return Ok(None) };
+        let payload: String = schema::jobs::table.find(id).select(schema::jobs::payload).first(conn)?;
+        let Job::RebuildNode { node_id } = serde_json::from_str(&payload)? else { panic!("{payload}") };
+        Ok(Some(node_id))
+    }
+
+    #[tokio::test]
+    async fn nobody_waits_behind_what_one_mine_has_asked_for() {
+        crate::testing::each_backend(|app| async move {
+            let now = app.clock.now();
+            let order = app.db.write(move |conn| {
+                for n in 0..2_000 {
+                    rebuild(format!("a{n}")).enqueue_for(conn, Some("org_a"), now)?;
+                }
+                let later = now.plus(TimeDelta::seconds(1));
+                rebuild("b").enqueue_for(conn, Some("org_b"), later)?;
+                // A recall, also of a node whose rebuilding waits already.
+                for node in ["recalled", "a1999"] {
+                    rebuild(node).enqueue(conn, later)?;
+                }
+                let at = |n| now.plus(TimeDelta::seconds(n));
+                Ok([next_node(conn, at(2))?, next_node(conn, at(3))?, next_node(conn, at(4))?, next_node(conn, at(5))?])
+            });
+            let order = order.await.unwrap().map(Option::unwrap);
+            assert_eq!([&*order[0], &order[1], &order[3]], ["a1999", "recalled", "b"]);
+            assert!(order[2].starts_with('a'), "{order:?}");
+        })
+        .await;
+    }
+
+    #[tokio::test]
+    async fn a_node_waits_once_beside_the_one_that_runs() {
+        fn fail<'a>(_: &'a App, _: &'a Job) -> BoxFuture<'a, Result<()>> {
+            Box::pin(async { Err(Error::unavailable("database-busy")) })
+        }
+        fn keep(_: &mut Conn, _: &Job, _: Timestamp) -> Result<()> {
+            Ok(())
+        }
+        crate::testing::each_backend(|app| async move {
+            let now = app.clock.now();
+            let states = async || {
+                let states =
+                    app.db.read(|conn| Ok(schema::jobs::table.select(schema::jobs::state).order(schema::jobs::state).load(conn)?));
+                let states: Vec<String> = states.await.unwrap();
+                states
+            };
+            let ask = async || app.db.write(move |conn| rebuild("nod_x").enqueue_for(conn, Some("org_a"), now)).await.unwrap();
+            ask().await;
+            ask().await;
+            assert_eq!(states().await, ["waiting"]);
+            // A try that fails while the same waits leaves it to that one; alone it waits for the next try.
+            let worker = Worker { run: fail, give_up: keep };
+            assert!(app.db.write(move |conn| next_node(conn, now)).await.unwrap().is_some());
+            ask().await;
+            assert_eq!(states().await, ["running", "waiting"]);
+            app.clock.advance(TimeDelta::minutes(10));
+            assert!(run_one(&app, Lane::Prompt, worker).await.unwrap());
+            assert_eq!(states().await, ["waiting"]);
+            assert!(run_one(&app, Lane::Prompt, worker).await.unwrap());
+            assert_eq!(states().await, ["waiting"]);
+            // What is asked for anew does not wait for the pause after a failure.
+            ask().await;
+            assert_eq!(app.db.write(move |conn| next_node(conn, now)).await.unwrap().as_deref(), Some("nod_x"));
+        })
+        .await;
+    }
+
+    #[tokio::test]
+    async fn a_claim_takes_no_longer_where_many_wait() {
+        crate::testing::each_backend(|app| async move {
+            let now = app.clock.now();
+            let took = app.db.write(move |conn| {
+                if matches!(conn, Conn::Postgres(_)) {
+                    return Ok(std::time::Duration::ZERO); // it has no single writer, and no figures of a table that was just filled
+                }
+                diesel::sql_query(
+                    "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 40000) \
+                     INSERT INTO jobs (id, kind, payload, state, attempts, run_at, created_at, organization_id) \
+                     SELECT 'job_' || i, 'rebuild-node', 'x' || i, 'waiting', 0, $1, $1, 'org_' || (i % 20) FROM n",
+                )
+                .bind::<diesel::sql_types::Timestamp, _>(now)
+                .execute(conn)?;
+                let begin = std::time::Instant::now();
+                for _ in 0..100 {
+                    let lane = Lane::Prompt;
+                    assert!(dialect::claim_job(conn, lane.kinds(), now, now.plus(LEASE), now.plus(lane.furthest()))?.is_some());
+                }
+                Ok(begin.elapsed())
+            });
+            let took = took.await.unwrap();
+            assert!(took < std::time::Duration::from_secs(1), "100 claims took {took:?}; with a sort of all that waits, four seconds");
         })
         .await;
     }

@@ -324,7 +324,7 @@ pub async fn decide(app: &App, actor: &Actor, id: String, decision: LicenseDecis
         exactly_one(store::move_state(c, &id, from, to, now)?, "license-state")?;
         let nodes = store::active_nodes(c, &id)?;
         for node_id in &nodes {
-            c.enqueue(&Job::RebuildNode { node_id: node_id.clone() })?;
+            c.enqueue_for(&license.organization_id, &Job::RebuildNode { node_id: node_id.clone() })?;
             c.poke(&license.organization_id, format!("node:{node_id}"));
         }
         let detail = json!({"reason": reason, "operator": license.organization_id, "nodes": nodes.len()});

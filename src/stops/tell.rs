@@ -34,7 +34,7 @@ pub async fn tell(app: &App, release_id: &str, after: &str) -> Result<()> {
             let slug = account::get_organization(c, mine)?.slug;
             for (user_id, email) in store::people_of(c, mine, MAX_TOLD)? {
                 let notice = Notice::new(NoticeKind::ReleaseRecalled, Lang::Zh, &user_id, &email).link("/mine/deployments".into());
-                c.enqueue(&notice.arg("app", &name).arg("version", &version).arg("n", deployments).arg("mine", &slug).job())?;
+                c.enqueue_for(mine, &notice.arg("app", &name).arg("version", &version).arg("n", deployments).arg("mine", &slug).job())?;
             }
         }
         match mines.last() {

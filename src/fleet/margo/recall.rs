@@ -1,5 +1,7 @@
 //! Telling nodes of a recall: the desired state of each node for which the release is wanted is written anew, with the reason in it.
 
+use std::collections::BTreeSet;
+
 use crate::audit;
 use crate::base::app::App;
 use crate::base::auth::Actor;
@@ -16,7 +18,10 @@ pub async fn tell(app: &App, release_id: &str, after: &str) -> Result<()> {
     let (release_id, after) = (release_id.to_owned(), after.to_owned());
     audit::change(app, &Actor::System, move |c| {
         let found = store::wanted_after(c, &release_id, &after, PORTION)?;
-        for (_, node_id) in &found {
+        // In the order of the nodes, as others take their jobs: of two that write the same ones neither waits for the other in a ring.
+        let nodes: BTreeSet<&String> = found.iter().map(|(_, node_id)| node_id).collect();
+        // The platform's own: before whatever people have asked for.
+        for node_id in nodes {
             c.enqueue(&Job::RebuildNode { node_id: node_id.clone() })?;
         }
         match found.last() {

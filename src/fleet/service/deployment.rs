@@ -131,7 +131,7 @@ fn deploy_one(
     let event = noted(&fresh.id, DeploymentState::Pending, &release.version, note, Some(&person.name), now);
     store::insert_event(c, &event)?;
     told.push(changed(&fresh, &event));
-    c.enqueue(&Job::RebuildNode { node_id: node.id.clone() })?;
+    c.enqueue_for(&person.organization_id, &Job::RebuildNode { node_id: node.id.clone() })?;
     let from = if let Change::Update { from } = &line.change { Some(from) } else { None };
     let detail = json!({
         "change": line.change.as_str(), "from": from, "app": repository, "version": release.version, "digest": release.digest, "license": license.id,
@@ -200,7 +200,7 @@ pub fn remove_deployment_in(c: &mut audit::Change<'_>, id: &str) -> Result<()> {
     let (deployment, version) = store::get_deployment(c, owner, id).or_not_found("deployment")?;
     exactly_one(store::unwant_deployment(c, owner, id, DeploymentState::Removing, now)?, "deployment-not-wanted")?;
     happened(c, &noted(id, DeploymentState::Removing, &version, None, Some(&person.name), now))?;
-    c.enqueue(&Job::RebuildNode { node_id: deployment.node_id.clone() })?;
+    c.enqueue_for(owner, &Job::RebuildNode { node_id: deployment.node_id.clone() })?;
     c.audit("deployment.removal-requested", id, &json!({"node": deployment.node_id, "version": version}));
     c.poke(owner, format!("deployment:{id}"));
     c.poke(owner, format!("node:{}", deployment.node_id));

@@ -62,7 +62,7 @@ pub fn enroll_in(c: &mut Change<'_>, app: &App, code: &str, csr_pem: &str, agent
     let issued = app.ca.sign_node(csr_pem, &node.id, now)?;
     let version: String = agent_version.chars().filter(|c| !c.is_control()).take(MAX_VERSION).collect();
     exactly_one(store::use_code(c, &node.id, &hash, &issued.serial, issued.expires_at, &version, now)?, "enrollment-code-used")?;
-    c.enqueue(&Job::RebuildNode { node_id: node.id.clone() })?;
+    c.enqueue_for(&node.organization_id, &Job::RebuildNode { node_id: node.id.clone() })?;
     let actor = Actor::Node { node_id: node.id.clone(), organization_id: node.organization_id.clone() };
     let detail = json!({"spiffe_id": issued.spiffe_id, "serial": issued.serial, "expires_at": issued.expires_at, "agent_version": version});
     c.audit_as(&actor, "node.enrolled", &node.id, &detail);

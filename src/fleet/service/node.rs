@@ -295,7 +295,7 @@ pub fn remove_node_in(c: &mut audit::Change<'_>, id: &str) -> Result<()> {
     }
     license::service::deactivate_node_in(c, id)?;
     // The rebuild of a removed node drops its documents.
-    c.enqueue(&Job::RebuildNode { node_id: id.to_owned() })?;
+    c.enqueue_for(owner, &Job::RebuildNode { node_id: id.to_owned() })?;
     c.audit("node.removed", id, &json!({"name": node.name, "deployments": deployments.len()}));
     c.poke(owner, format!("node:{id}"));
     c.poke(owner, TOPIC);

@@ -1,0 +1,2 @@
+DROP INDEX jobs_waiting;
+DROP INDEX jobs_once;
