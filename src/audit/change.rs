@@ -166,14 +166,15 @@ where
     app.db.write_then(counted, |after: &After| (after.lasting, after.touched.clone()), move |after| after.happen(&handle)).await
 }
 
-/// Counts a change that people make for their organisation: each leaves a record that stays. The platform's own people are not counted.
+/// Counts a change that people make for their organisation, once for each record, for those stay. The platform's own people are not counted.
 ///
 /// # Errors
 /// `too-many-changes`.
 fn count(c: &mut Change<'_>, per_hour: u32) -> Result<()> {
     let Some(person) = c.actor.as_person().filter(|person| person.kind != OrgKind::Platform) else { return Ok(()) };
     let (bucket, now) = ((format!("changes:{}", person.organization_id), Rate::hourly(per_hour)), c.now);
-    match rate::spend(c, vec![bucket], now)? {
+    let records = u32::try_from(c.entries.len()).unwrap_or(u32::MAX);
+    match rate::spend_units(c, vec![bucket], records, now)? {
         Some(wait) => Err(Error::rate_limited("too-many-changes").retry_after(wait)),
         None => Ok(()),
     }
@@ -269,6 +270,21 @@ mod tests {
                 change_by(&acme, false).await.unwrap();
                 change_by(&mine, true).await.unwrap();
                 change_by(&Actor::System, true).await.unwrap();
+                // A change counts as often as it leaves records; one that leaves more than the bucket holds takes a full one.
+                let records_by = async |who: &Actor, n: usize| {
+                    change(&app, who, move |c| {
+                        for node in 0..n {
+                            c.audit("deployment.requested", &format!("dep_{node}"), &json!({}));
+                        }
+                        Ok(())
+                    })
+                    .await
+                };
+                records_by(&mine, 2).await.unwrap();
+                assert_eq!(records_by(&mine, 1).await.unwrap_err().code, "too-many-changes");
+                app.clock.advance(chrono::TimeDelta::hours(1));
+                records_by(&mine, 200).await.unwrap();
+                assert_eq!(records_by(&mine, 1).await.unwrap_err().code, "too-many-changes");
                 let moderator = testing::platform(&app, crate::base::auth::Role::Moderator).await;
                 for _ in 0..5 {
                     change_by(&moderator, true).await.unwrap();

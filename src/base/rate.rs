@@ -48,11 +48,15 @@ impl Bucket {
     /// Holds the bucket of a subject, such as `alarms:nod_…`. Buckets are taken after the rows of `dialect::hold`, the wider ones last.
     pub fn hold(conn: &mut Conn, subject: String, rate: Rate, now: Timestamp) -> Result<Self> {
         let full_at = dialect::hold_rate(conn, &subject, now)?;
+        Ok(Self::of(subject, rate, full_at, now))
+    }
+
+    fn of(subject: String, rate: Rate, full_at: Timestamp, now: Timestamp) -> Self {
         // None is emptier than empty. A little more was written by whoever looked at a clock a little later. Much more was written while the
         // clock ran ahead: the bucket counts as full, for one that is refused is not written, and would be as empty at the next look.
         let empty = now.plus(rate.pace() * count(rate.units));
         let full_at = if full_at > empty.plus(SKEW) { now } else { full_at.max(now).min(empty) };
-        Ok(Self { subject, rate, full_at, now })
+        Self { subject, rate, full_at, now }
     }
 
     /// How long so many units must wait; none where they are there. More units than the bucket holds wait for a full one.
@@ -80,18 +84,29 @@ impl Bucket {
 /// Takes one unit from each of some buckets, which are held in their order, in the caller's transaction. Where one is empty nothing is
 /// taken; gives how long to wait then.
 pub fn spend(conn: &mut Conn, buckets: Vec<(String, Rate)>, now: Timestamp) -> Result<Option<TimeDelta>> {
+    spend_units(conn, buckets, 1, now)
+}
+
+/// The same for so many units of each; for more than a bucket holds, all that is in a full one.
+pub fn spend_units(conn: &mut Conn, buckets: Vec<(String, Rate)>, units: u32, now: Timestamp) -> Result<Option<TimeDelta>> {
     let mut held = Vec::new();
     for (subject, rate) in buckets {
         held.push(Bucket::hold(conn, subject, rate, now)?);
     }
-    let wait = held.iter().filter_map(|bucket| bucket.wait(1)).max();
+    let wait = held.iter().filter_map(|bucket| bucket.wait(units)).max();
     if wait.is_none() {
         for mut bucket in held {
-            bucket.take(1);
+            bucket.take(units);
             bucket.keep(conn)?;
         }
     }
     Ok(wait)
+}
+
+/// How long one unit of a bucket must be waited for, as it is now: it is not held, and nothing is taken.
+pub fn waits(conn: &mut Conn, subject: String, rate: Rate, now: Timestamp) -> Result<Option<TimeDelta>> {
+    let full_at: Option<Timestamp> = rates::table.find(&subject).select(rates::full_at).first(conn).optional()?;
+    Ok(full_at.and_then(|full_at| Bucket::of(subject, rate, full_at, now).wait(1)))
 }
 
 /// Deletes buckets that are full, at most so many; gives how many.

@@ -12,7 +12,7 @@ use super::service::deployment_plan::{self, DeployInput, NodeProblem};
 use super::service::{self, node};
 use crate::base::app::App;
 use crate::base::auth::Actor;
-use crate::base::db::schema::{activations, deployments, jobs, nodes};
+use crate::base::db::schema::{activations, deployments, jobs, nodes, rates};
 use crate::base::db::{Conn, Timestamp};
 use crate::base::error::{Error, Kind};
 use crate::catalog::model::PlanKind;
@@ -348,6 +348,27 @@ async fn what_belongs_to_another_operator_does_not_exist() {
 }
 
 #[tokio::test]
+async fn a_deployment_counts_as_a_change_for_each_node_and_a_node_is_rebuilt_once() {
+    each_backend(|app| async move {
+        let shop = shop(&app).await;
+        let license = license(&app, &shop, PlanKind::Perpetual, 2).await;
+        let site = site(&app, &shop.operator, "Face").await;
+        let (n1, _) = enrolled(&app, &shop.operator, &site, "N1").await;
+        let (n2, _) = enrolled(&app, &shop.operator, &site, "N2").await;
+        let full_at = async || {
+            let bucket = format!("changes:{}", shop.operator.organization_id().unwrap());
+            app.db.read(move |conn| Ok(rates::table.find(bucket).select(rates::full_at).first::<Timestamp>(conn)?)).await.unwrap().utc()
+        };
+        let before = full_at().await;
+        service::deploy(&app, &shop.operator, input(&shop, &license.id, &[&n1, &n2])).await.unwrap();
+        let pace = TimeDelta::hours(1) / i32::try_from(app.settings.server.changes_per_hour).unwrap();
+        assert_eq!(full_at().await - before, pace * 4, "a seat and a deployment on each");
+        assert_eq!(count(&app, "jobs").await, 2, "those of the enrolments serve for the deployments, too");
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn deploying_is_all_or_nothing_and_says_why() {
     each_backend(|app| async move {
         let shop = shop(&app).await;
@@ -356,6 +377,8 @@ async fn deploying_is_all_or_nothing_and_says_why() {
         let (n1, _) = enrolled(&app, &shop.operator, &site, "N1").await;
         let (n2, _) = enrolled(&app, &shop.operator, &site, "N2").await;
         let waiting = service::create_node(&app, &shop.operator, &site, "N3").await.unwrap().node_id;
+        // What the enrolments have asked for is done: of a node one rebuilding waits.
+        app.db.write(|conn| Ok(diesel::delete(jobs::table).execute(conn)?)).await.unwrap();
         let jobs_before = count(&app, "jobs").await;
         let code = |input: DeployInput| {
             let (app, actor) = (app.clone(), shop.operator.clone());
