@@ -15,6 +15,9 @@ use crate::fleet::service::{self, Caller};
 /// Polls note the node's call at most this often: each note is a write.
 const NOTE_EVERY: TimeDelta = TimeDelta::seconds(5);
 
+/// Longest capabilities that are stored, in bytes.
+const MAX_CAPABILITIES: usize = 16 * 1024;
+
 /// Kind of a stored document.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
@@ -100,13 +103,22 @@ pub async fn put_capabilities(app: &App, actor: &Actor, body: &[u8]) -> Result<b
 }
 
 /// The document as it is stored: the parsed one, so nothing is kept that was not checked. It is gone before anybody waits for the database,
-/// for extensions of others take many times their length.
+/// for extensions of others take many times their length; and where they make it long they are left out, since it is read with every list
+/// of nodes to choose from. We know none.
 fn checked(node_id: &str, body: &[u8]) -> Result<String> {
-    let capabilities = DeviceCapabilities::read(faults::json(body)?).map_err(faults::semantic)?;
+    let mut capabilities = DeviceCapabilities::read(faults::json(body)?).map_err(faults::semantic)?;
     if capabilities.properties.id != node_id {
         return Err(faults::field("properties.id", "must be the device id of the path"));
     }
-    Ok(serde_json::to_string(&capabilities)?)
+    let mut text = serde_json::to_string(&capabilities)?;
+    if text.len() > MAX_CAPABILITIES {
+        capabilities.extensions.clear();
+        text = serde_json::to_string(&capabilities)?;
+    }
+    if text.len() > MAX_CAPABILITIES {
+        return Err(faults::field("", "must be at most 16384 bytes without extensions"));
+    }
+    Ok(text)
 }
 
 /// Deletes the capabilities of a node.
@@ -135,4 +147,25 @@ fn heard(c: &mut Change<'_>) -> Result<String> {
     c.poke(&organization_id, format!("node:{node_id}"));
     c.poke(&organization_id, service::TOPIC);
     Ok(node_id)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    #[test]
+    fn long_capabilities_lose_their_extensions() {
+        let properties = json!({"id": "nod_x", "vendor": "v", "modelNumber": "m", "serialNumber": "s"});
+        let stored = |extension: usize, label: usize| {
+            let labels: Vec<String> = vec!["x".repeat(500); label];
+            let document = json!({"properties": properties, "labels": {"a": labels}, "x-a-extensions": {"a": "x".repeat(extension)}});
+            checked("nod_x", document.to_string().as_bytes()).map(|text| serde_json::from_str::<Value>(&text).unwrap())
+        };
+        assert_eq!(stored(1_000, 2).unwrap()["x-a-extensions"]["a"].as_str().map(str::len), Some(1_000));
+        let short = stored(17_000, 2).unwrap();
+        assert!(short.get("x-a-extensions").is_none() && short["labels"]["a"].as_array().is_some_and(|all| all.len() == 2));
+        assert!(stored(0, 40).unwrap_err().fields[0].args[0].1.contains("16384"));
+    }
 }
