@@ -13,7 +13,7 @@ use crate::audit;
 use crate::base::app::App;
 use crate::base::auth::policy::{self, Action, Scope};
 use crate::base::auth::{Actor, Person, Via};
-use crate::base::db::{Conn, Timestamp};
+use crate::base::db::{Conn, Timestamp, Touched};
 use crate::base::error::{Error, Result, exactly_one};
 use crate::base::ids;
 
@@ -90,9 +90,13 @@ pub async fn list_sessions(app: &App, actor: &Actor) -> Result<Vec<Session>> {
 /// `organization`: not one of theirs; `organization-suspended`.
 pub async fn switch_organization(app: &App, actor: &Actor, organization_id: String) -> Result<()> {
     let (person, hash) = own_session(actor)?;
+    if person.organization_id == organization_id {
+        return Ok(());
+    }
     let (hash, user_id) = (hash.to_owned(), person.user_id.clone());
+    let touched = Touched::Only([user_id.clone()].into());
     app.db
-        .write(move |conn| {
+        .write_touching(touched, move |conn| {
             if store::find_person(conn, &user_id, &organization_id)?.is_none() {
                 let own = store::organizations_of(conn, &user_id)?.iter().any(|(id, ..)| *id == organization_id);
                 if own {

@@ -194,7 +194,8 @@ impl Db {
         self.write_touching(Touched::Only(BTreeSet::new()), f).await
     }
 
-    async fn write_touching<T, F>(&self, touched: Touched, f: F) -> Result<T>
+    /// As [`Db::write`], for rows that concern what is named only.
+    pub async fn write_touching<T, F>(&self, touched: Touched, f: F) -> Result<T>
     where
         T: Send + 'static,
         F: FnOnce(&mut Conn) -> Result<T> + Send + 'static,
