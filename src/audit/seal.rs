@@ -159,7 +159,15 @@ pub async fn run(app: App, mut stop: watch::Receiver<bool>) {
 pub async fn seal(app: &App) -> Result<Option<i64>> {
     let (now, keys) = (app.clock.now(), app.keys.get());
     let before = app.db.read(before_signatures).await?;
-    let sealing = move |conn: &mut Conn| seal_in(conn, now, &keys.log, before.as_ref()).map(|number| (number, number.is_some()));
+    // Read before the transaction, for they are all heads that there are. They may move on meanwhile: what they were stays a record of the
+    // chain, and whether another seal holds it the transaction asks.
+    let (newest, heads) =
+        app.db.read(|conn| Ok((store::last_seal(conn)?.map(|last| last.statement.number), store::moved_heads(conn)?))).await?;
+    if heads.is_empty() {
+        return Ok(None);
+    }
+    let sealing =
+        move |conn: &mut Conn| seal_in(conn, now, &keys.log, before.as_ref(), (newest, &heads)).map(|number| (number, number.is_some()));
     // A seal is noted outside the database, so it must outlive a power cut.
     app.db.write_then(sealing, |sealed| (*sealed, Touched::Only(BTreeSet::new())), |_| ()).await
 }
@@ -183,8 +191,18 @@ fn before_signatures(conn: &mut Conn) -> Result<Option<(i64, String)>> {
     }
 }
 
-fn seal_in(conn: &mut Conn, now: Timestamp, key: &RoleKey, before: Option<&(i64, String)>) -> Result<Option<i64>> {
+/// Seals heads that were read while `newest` was the newest seal.
+fn seal_in(
+    conn: &mut Conn,
+    now: Timestamp,
+    key: &RoleKey,
+    before: Option<&(i64, String)>,
+    (newest, heads): (Option<i64>, &[(String, i64, String)]),
+) -> Result<Option<i64>> {
     let last = store::last_seal(conn)?;
+    if last.as_ref().map(|last| last.statement.number) != newest {
+        return Ok(None);
+    }
     // 9 s is a little less than `EVERY`, for clocks and timers are not exact.
     let recent = now.minus(TimeDelta::seconds(9));
     if last.as_ref().is_some_and(|last| last.statement.at > recent && last.statement.at <= now) {
@@ -197,11 +215,9 @@ fn seal_in(conn: &mut Conn, now: Timestamp, key: &RoleKey, before: Option<&(i64,
         // Another replica has sealed since.
         (Some(_), _) => return Ok(None),
     };
-    let mut leaves: Vec<Leaf> =
-        store::moved_heads(conn)?.into_iter().map(|(chain, sequence, hash)| Leaf { chain, sequence, hash, number }).collect();
-    if leaves.is_empty() {
-        return Ok(None);
-    }
+    let leaf =
+        |(chain, sequence, hash): &(String, i64, String)| Leaf { chain: chain.clone(), sequence: *sequence, hash: hash.clone(), number };
+    let mut leaves: Vec<Leaf> = heads.iter().map(leaf).collect();
     let statement = Statement { number, at: now, root: root(&mut leaves), previous, signed_from };
     let signature = key.key.sign(&dsse::pae(TYPE, &statement.payload()));
     let row = SealRow {
