@@ -88,13 +88,13 @@ pub fn delete_alarms_before(conn: &mut Conn, before: Timestamp, limit: i64) -> Q
     diesel::delete(alarms::table.filter(alarms::id.eq_any(old))).execute(conn)
 }
 
-/// Organisations with more alarms than a number, with how many they have.
-pub fn with_alarms_over(conn: &mut Conn, most: i64) -> QueryResult<Vec<(String, i64)>> {
+/// Organisations with more alarms than a number, with how many they have, at most `limit`.
+pub fn with_alarms_over(conn: &mut Conn, most: i64, limit: i64) -> QueryResult<Vec<(String, i64)>> {
     alarms::table
         .group_by(alarms::organization_id)
         .having(count_star().gt(most))
         .select((alarms::organization_id, count_star()))
-        .limit(1_000)
+        .limit(limit)
         .load(conn)
 }
 

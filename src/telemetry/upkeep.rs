@@ -23,16 +23,23 @@ pub async fn prune(app: &App) -> Result<usize> {
             break;
         }
     }
-    for (organization_id, held) in app.db.read(move |conn| Ok(store::with_alarms_over(conn, keep)?)).await? {
-        let mut over = held - keep;
-        while over > 0 {
-            let (id, batch) = (organization_id.clone(), over.min(BATCH));
-            let gone = app.db.write(move |conn| Ok(store::delete_oldest_alarms(conn, &id, batch)?)).await?;
-            deleted += gone;
-            if gone == 0 {
-                break;
+    loop {
+        let mut progress = false;
+        for (organization_id, held) in app.db.read(move |conn| Ok(store::with_alarms_over(conn, keep, BATCH)?)).await? {
+            let mut over = held - keep;
+            while over > 0 {
+                let (id, batch) = (organization_id.clone(), over.min(BATCH));
+                let gone = app.db.write(move |conn| Ok(store::delete_oldest_alarms(conn, &id, batch)?)).await?;
+                deleted += gone;
+                if gone == 0 {
+                    break;
+                }
+                progress = true;
+                over -= batch;
             }
-            over -= batch;
+        }
+        if !progress {
+            break;
         }
     }
     // A node that reports has its old samples deleted as it goes.
