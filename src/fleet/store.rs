@@ -1,6 +1,6 @@
 //! Queries of sites, nodes and deployments. Every query of a tenant's rows names the organisation.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use diesel::dsl::{count_star, exists};
 use diesel::prelude::*;
@@ -16,6 +16,8 @@ pub use node::*;
 
 /// Most sites and choices that one page holds.
 const MANY: i64 = 500;
+/// Most versions of an app to choose from.
+const VERSIONS: i64 = 200;
 
 pub fn insert_site(conn: &mut Conn, site: &Site) -> QueryResult<usize> {
     diesel::insert_into(sites::table).values(site).execute(conn)
@@ -44,13 +46,19 @@ pub fn release(conn: &mut Conn, id: &str) -> QueryResult<ReleaseInfo> {
         .first(conn)
 }
 
-/// Published releases of apps, stable ones first, then the newest first.
+/// Published releases of apps, of each stable ones first, then the newest first, at most so many.
 pub fn published(conn: &mut Conn, app_ids: &[String]) -> QueryResult<Vec<ReleaseName>> {
-    releases::table
-        .filter(releases::app_id.eq_any(app_ids).and(releases::state.eq(ReleaseState::Published)))
-        .order((releases::channel.desc(), releases::published_at.desc(), releases::id.desc())) // "stable" > "beta"
-        .select((releases::id, releases::app_id, releases::version, releases::channel))
-        .load(conn)
+    let mut found = Vec::new();
+    for app_id in app_ids.iter().collect::<BTreeSet<_>>() {
+        let of = releases::table.filter(releases::app_id.eq(app_id).and(releases::state.eq(ReleaseState::Published)));
+        found.extend(
+            of.order((releases::channel.desc(), releases::published_at.desc(), releases::id.desc())) // "stable" > "beta"
+                .limit(VERSIONS)
+                .select((releases::id, releases::app_id, releases::version, releases::channel))
+                .load::<ReleaseName>(conn)?,
+        );
+    }
+    Ok(found)
 }
 
 /// Numbers of orders, by id.
@@ -271,7 +279,7 @@ pub fn delete_oldest_events(conn: &mut Conn, deployment_id: &str, limit: i64) ->
     diesel::delete(deployment_events::table.filter(deployment_events::id.eq_any(oldest))).execute(conn)
 }
 
-/// Seats of a licence, by site and node. The caller has checked that the reader may see the licence.
+/// Seats of a licence, by site and node, as many as one page holds. The caller has checked that the reader may see the licence.
 pub fn seats_of(conn: &mut Conn, license_id: &str) -> QueryResult<Vec<Seat>> {
     // At most one: a node has one deployment of an app.
     let deployed = deployments::node_id
@@ -284,6 +292,7 @@ pub fn seats_of(conn: &mut Conn, license_id: &str) -> QueryResult<Vec<Seat>> {
         .left_join(deployments::table.on(deployed))
         .filter(activations::license_id.eq(license_id))
         .order((sites::name, nodes::name, activations::id))
+        .limit(MANY)
         .select((nodes::id, nodes::name, sites::name, activations::activated_at, deployments::id.nullable()))
         .load(conn)
 }
