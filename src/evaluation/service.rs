@@ -79,52 +79,48 @@ fn room_in(conn: &mut Conn, scenario: &str) -> Result<()> {
     Ok(())
 }
 
-/// Publishes the bytes and makes the set, in up to three tries: garbage collection may remove the same blob's bytes in between.
+/// Publishes the bytes and makes the set.
 async fn publish(app: &App, actor: &Actor, person: &Person, new: NewSet, staged: &StagedArchive) -> Result<String> {
-    const COLLECTED: &str = "blob-collected";
     let mut tries = 0;
     loop {
         app.blobs.publish(&staged.id, &staged.digest).await?;
-        let (person, new, blobs) = (person.clone(), new.clone(), app.blobs.clone());
-        let (digest, size) = (staged.digest.clone(), staged.size);
-        let made = audit::change(app, actor, move |c| {
-            let now = c.now;
-            dialect::hold(c, Row::Scenario(&new.scenario))?;
-            room_in(c, &new.scenario)?;
-            let id = ids::new("evs");
-            registry::service::pin_blob_in(c, &digest, size, &id, now)?;
-            if !blobs.exists_blocking(&digest)? {
-                return Err(Error::unavailable(COLLECTED));
-            }
-            let set = TestSet {
-                id,
-                scenario: new.scenario.clone(),
-                name_zh: new.name_zh.clone(),
-                name_en: new.name_en.clone(),
-                metric: new.metric,
-                input: new.facts.input.to_owned(),
-                unit: new.facts.unit.clone(),
-                samples: new.facts.samples,
-                digest: digest.to_string(),
-                size_bytes: i64::try_from(size).map_err(Error::internal)?,
-                created_by: person.user_id.clone(),
-                created_at: now,
-                retired_at: None,
-            };
-            store::insert_set(c, &set)?;
-            c.enqueue(&Job::EvaluateScenario { set_id: set.id.clone(), after: String::new() })?;
-            let detail =
-                json!({"scenario": set.scenario, "metric": set.metric, "samples": set.samples, "digest": set.digest, "bytes": size});
-            c.audit("evaluation.set-created", &set.id, &detail);
-            Ok(set.id)
-        })
-        .await;
+        if registry::service::secure(app, &staged.digest, staged.size).await? {
+            break;
+        }
         tries += 1;
-        match made {
-            Err(e) if e.code == COLLECTED && tries < 3 => {}
-            other => return other,
+        if tries == 3 {
+            return Err(Error::unavailable("blob-collected"));
         }
     }
+    let (person, digest, size) = (person.clone(), staged.digest.clone(), staged.size);
+    audit::change(app, actor, move |c| {
+        let now = c.now;
+        dialect::hold(c, Row::Scenario(&new.scenario))?;
+        room_in(c, &new.scenario)?;
+        let id = ids::new("evs");
+        registry::service::pin_blob_in(c, &digest, size, &id, now)?;
+        let set = TestSet {
+            id,
+            scenario: new.scenario.clone(),
+            name_zh: new.name_zh.clone(),
+            name_en: new.name_en.clone(),
+            metric: new.metric,
+            input: new.facts.input.to_owned(),
+            unit: new.facts.unit.clone(),
+            samples: new.facts.samples,
+            digest: digest.to_string(),
+            size_bytes: i64::try_from(size).map_err(Error::internal)?,
+            created_by: person.user_id.clone(),
+            created_at: now,
+            retired_at: None,
+        };
+        store::insert_set(c, &set)?;
+        c.enqueue(&Job::EvaluateScenario { set_id: set.id.clone(), after: String::new() })?;
+        let detail = json!({"scenario": set.scenario, "metric": set.metric, "samples": set.samples, "digest": set.digest, "bytes": size});
+        c.audit("evaluation.set-created", &set.id, &detail);
+        Ok(set.id)
+    })
+    .await
 }
 
 /// Retires a set: it scores nothing any more, and its scores are shown on no listing.

@@ -62,17 +62,23 @@ pub fn put_manifest_in(conn: &mut Conn, repository_id: &str, bytes: Bytes, visib
         bytes,
         tags: Vec::new(),
     };
-    insert(conn, repository_id, &push, visibility, now)?;
+    let damaged = is_damaged(conn, repository_id, &push.digest)?;
+    insert(conn, repository_id, &push, visibility, damaged, now)?;
     Ok(push.digest)
 }
 
-/// Stores a manifest without its tags; false where it is there already.
-fn insert(conn: &mut Conn, repository_id: &str, push: &Push, visibility: Visibility, now: Timestamp) -> Result<bool> {
+/// Whether the database has other bytes for a manifest than those of its digest. Reads them, up to 4 MiB: ask before a transaction.
+pub fn is_damaged(conn: &mut Conn, repository_id: &str, digest: &Digest) -> Result<bool> {
+    Ok(store::manifest(conn, repository_id, digest.as_str())?.is_some_and(|stored| !is_whole(&stored.digest, &stored.content)))
+}
+
+/// Stores a manifest without its tags, also over `damaged` bytes; false where it is there already.
+fn insert(conn: &mut Conn, repository_id: &str, push: &Push, visibility: Visibility, damaged: bool, now: Timestamp) -> Result<bool> {
     let digests: Vec<&str> = push.parsed.blobs.iter().map(|(digest, _)| digest.as_str()).collect();
     // Touch before looking: a blob that is there now stays until the manifest names it.
     store::touch(conn, &digests, now)?;
     push.require_parts(conn, repository_id)?;
-    match store::manifest(conn, repository_id, push.digest.as_str())? {
+    match store::visibility(conn, repository_id, push.digest.as_str())? {
         None => {
             let row = StoredManifest {
                 digest: push.digest.to_string(),
@@ -86,10 +92,10 @@ fn insert(conn: &mut Conn, repository_id: &str, push: &Push, visibility: Visibil
             // Of two pushes of one manifest at once the second is refused, and may try again.
             store::insert_manifest(conn, repository_id, &row, now).or_conflict("manifest-busy")?;
         }
-        // These bytes have the digest, so those in the database were damaged.
-        Some(known) if known.content != push.bytes => {
-            store::mend_manifest(conn, repository_id, &known.digest, &push.bytes)?;
-            store::delete_links(conn, repository_id, &known.digest)?;
+        // These bytes have the digest.
+        Some(_) if damaged => {
+            store::mend_manifest(conn, repository_id, push.digest.as_str(), &push.bytes)?;
+            store::delete_links(conn, repository_id, push.digest.as_str())?;
         }
         Some(_) => return Ok(false),
     }
@@ -248,12 +254,13 @@ impl Push {
     }
 }
 
-/// Takes a manifest with its tags into a repository, which is held until the transaction ends. The caller has looked at the quota.
+/// Takes a manifest with its tags into a repository, which is held until the transaction ends. The caller has looked at the quota, and
+/// whether the manifest [`is_damaged`].
 ///
 /// # Errors
 /// `artifact-type-reserved`: a signature that only the platform makes; `manifest-blob-unknown`, `precondition-failed`, `size-invalid`,
 /// `tag-immutable`, `too-many-manifests`, `too-many-referrers`, `too-many-tags`.
-pub fn push_in(c: &mut Change<'_>, repository: &Repository, push: &Push) -> Result<()> {
+pub fn push_in(c: &mut Change<'_>, repository: &Repository, push: &Push, damaged: bool) -> Result<()> {
     let now = c.now;
     // Hold the repository: what is counted below is all there is, and nobody deletes the manifest while it becomes a release.
     dialect::hold(c, dialect::Row::Repository(&repository.id))?;
@@ -264,7 +271,7 @@ pub fn push_in(c: &mut Change<'_>, repository: &Repository, push: &Push) -> Resu
         }
         require_room(c, &repository.id, push.subject())?;
     }
-    let stored = insert(c, &repository.id, push, Visibility::Private, now)?;
+    let stored = insert(c, &repository.id, push, Visibility::Private, damaged, now)?;
     let mut set = Vec::new();
     for tag in &push.tags {
         if set_tag(c, &repository.id, tag, &push.digest, now)? {
@@ -339,7 +346,7 @@ pub async fn delete(app: &App, actor: &Actor, repository: Repository, reference:
             }
             Reference::Digest(digest) => {
                 keep(c, digest.as_str())?;
-                let tags = store::tags_of(c, &repository.id, &[digest.as_str()])?;
+                let tags = store::tags_of(c, &repository.id, &[digest.as_str()], MAX_TAGS)?;
                 let versions: Vec<&str> = tags.iter().map(|(_, tag)| tag.as_str()).filter(|tag| is_immutable(tag)).collect();
                 dialect::retire_tags(c, &repository.id, digest.as_str(), &versions)?;
                 (

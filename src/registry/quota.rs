@@ -1,6 +1,10 @@
 //! How much an organisation may store: the setting, or a limit of its own. Each blob counts once, each manifest in each repository, and
 //! received bytes of uploads.
 
+use std::collections::HashMap;
+use std::sync::{LazyLock, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
 use serde_json::json;
 
 use super::store;
@@ -21,11 +25,37 @@ pub struct Usage {
     pub limit: u64,
 }
 
+/// Bytes for which each link of a repository to a blob counts.
+pub const LINK: u64 = 256;
+/// Links from which on an organisation's sum is kept for a while, for it walks all of them.
+const MANY: u64 = 10_000;
+
+/// Sums of organisations with many links, and until when each is kept. An entry is made by such an organisation.
+static KEPT: LazyLock<Mutex<HashMap<String, (u64, Instant)>>> = LazyLock::new(Mutex::default);
+
 /// What an organisation stores and may store.
 pub fn usage_in(conn: &mut Conn, app: &App, organization_id: &str) -> Result<Usage> {
+    Ok(Usage { used: dialect::stored_bytes(conn, organization_id)?.bytes(), limit: limit_in(conn, app, organization_id)? })
+}
+
+fn limit_in(conn: &mut Conn, app: &App, organization_id: &str) -> Result<u64> {
     let own = store::quota(conn, organization_id)?;
-    let limit = own.map_or(app.settings.registry.quota_gib.saturating_mul(GIB), |bytes| u64::try_from(bytes).unwrap_or(0));
-    Ok(Usage { used: u64::try_from(dialect::stored_bytes(conn, organization_id)?).unwrap_or(0), limit })
+    Ok(own.map_or(app.settings.registry.quota_gib.saturating_mul(GIB), |bytes| u64::try_from(bytes).unwrap_or(0)))
+}
+
+/// Bytes that an organisation stores. With many links it is the sum of up to a second for each 20,000, which may miss what came since.
+fn used_in(conn: &mut Conn, organization_id: &str) -> Result<u64> {
+    // The map is whole after each single operation, also after a panic elsewhere.
+    let kept = || KEPT.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some((used, _)) = kept().get(organization_id).filter(|(_, until)| *until > Instant::now()) {
+        return Ok(*used);
+    }
+    let stored = dialect::stored_bytes(conn, organization_id)?;
+    if stored.links() >= MANY {
+        let until = Instant::now() + Duration::from_millis(stored.links() / 20);
+        kept().insert(organization_id.to_owned(), (stored.bytes(), until));
+    }
+    Ok(stored.bytes())
 }
 
 /// Checks that an organisation may store so many bytes more.
@@ -34,7 +64,11 @@ pub fn usage_in(conn: &mut Conn, app: &App, organization_id: &str) -> Result<Usa
 /// `quota-exceeded`.
 pub async fn require(app: &App, organization_id: &str, more: u64) -> Result<()> {
     let (parts, organization_id) = (app.clone(), organization_id.to_owned());
-    let usage = app.db.read(move |conn| usage_in(conn, &parts, &organization_id)).await?;
+    let usage = app.db.read(move |conn| {
+        let used = used_in(conn, &organization_id)?;
+        Ok(Usage { used, limit: limit_in(conn, &parts, &organization_id)? })
+    });
+    let usage = usage.await?;
     // Ask for room for one byte at least: an upload of unknown length is refused once the limit is reached. Stored blobs stay.
     let fits = usage.used.checked_add(more.max(1)).is_some_and(|sum| sum <= usage.limit);
     if fits { Ok(()) } else { Err(Error::forbidden("quota-exceeded").arg("used", mib(usage.used)).arg("limit", mib(usage.limit))) }

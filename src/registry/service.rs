@@ -3,7 +3,7 @@
 use app_package::oci::{SIGNATURE_TYPE, VENDOR_SIGNATURE_TYPE};
 use serde_json::json;
 
-pub use super::blobs::{link_blob_in, pin_blob_in, store_blob_in, store_blob_small, touch_blobs_in};
+pub use super::blobs::{link_blob_in, pin_blob_in, secure, store_blob_in, store_blob_small, touch_blobs_in};
 pub use super::manifests::{find_manifest, published_in, put_manifest_in};
 pub use super::model::Artifact;
 use super::model::{Repository, RepositoryName, Visibility};

@@ -16,7 +16,7 @@ use sha2::{Digest as _, Sha256, Sha512};
 use tokio::sync::mpsc;
 use tracing::Instrument as _;
 
-use super::blobs::link_blob_in;
+use super::blobs::{link_blob_in, secure};
 use super::model::{MAX_BLOB, Repository, Upload};
 use super::offset::{Guard, LIFE, advance, live, require_room};
 use super::writer::{PIECE, Piece, Writer};
@@ -95,25 +95,41 @@ pub fn unfinished_in(conn: &mut Conn, user_id: &str, now: Timestamp) -> Result<V
 }
 
 /// Links a blob of `from`, or without it of any repository of the same organisation; false where there is none.
+///
+/// # Errors
+/// `quota-exceeded`, `disk-full`, `too-many-blobs`.
 pub async fn mount(app: &App, into: &Repository, digest: &Digest, from: Option<&Repository>) -> Result<bool> {
+    let (source, organization_id) = (from.map(|r| r.id.clone()), into.organization_id.clone());
+    let (wanted, of, owner) = (digest.clone(), source.clone(), organization_id.clone());
+    // Nobody learns of a blob that is not theirs: the store is asked for what is linked alone.
+    let Some(size) = app.db.read(move |conn| size_at(conn, of.as_deref(), &owner, &wanted)).await? else { return Ok(false) };
     // A blob whose bytes are gone is uploaded anew, which mends it.
     if app.blobs.size(digest).await?.is_none() {
         return Ok(false);
     }
-    let (into, digest, source, now) = (into.clone(), digest.clone(), from.map(|r| r.id.clone()), app.clock.now());
+    // Of the same organisation it counts already, but for the link.
+    let more = if from.is_none_or(|from| from.organization_id == into.organization_id) { quota::LINK } else { size };
+    quota::require(app, &organization_id, more).await?;
+    app.room.require(0)?;
+    let (into, digest, now) = (into.id.clone(), digest.clone(), app.clock.now());
     app.db
         .write_aside(move |conn| {
             // Touch before looking: a blob that is there now stays until it is linked.
             store::touch(conn, &[digest.as_str()], now)?;
-            let size = match source {
-                Some(id) => store::linked(conn, &id, digest.as_str())?.map(|(size, _)| size),
-                None => store::linked_in_organization(conn, &into.organization_id, digest.as_str())?,
-            };
-            let Some(size) = size else { return Ok(false) };
-            link_blob_in(conn, &into.id, &digest, u64::try_from(size).map_err(Error::internal)?, now)?;
+            let Some(size) = size_at(conn, source.as_deref(), &organization_id, &digest)? else { return Ok(false) };
+            link_blob_in(conn, &into, &digest, size, now)?;
             Ok(true)
         })
         .await
+}
+
+/// Size of a blob that a repository links, or without one any of an organisation.
+fn size_at(conn: &mut Conn, repository_id: Option<&str>, organization_id: &str, digest: &Digest) -> Result<Option<u64>> {
+    let size = match repository_id {
+        Some(id) => store::linked(conn, id, digest.as_str())?.map(|(size, _)| size),
+        None => store::linked_in_organization(conn, organization_id, digest.as_str())?,
+    };
+    size.map(u64::try_from).transpose().map_err(Error::internal)
 }
 
 /// An upload that a person may go on with.
@@ -270,30 +286,27 @@ async fn finish_now<E>(
     Ok(())
 }
 
-/// Publishes the bytes and links the blob, in up to three tries: garbage collection may remove the same blob's bytes in between.
+/// Publishes the bytes and links the blob.
 async fn publish(app: &App, upload: &Upload, digest: &Digest) -> Result<()> {
-    const COLLECTED: &str = "blob-collected";
     let mut tries = 0;
     loop {
         app.blobs.publish(&upload.id, digest).await?;
-        let (row, wanted, blobs, now) = (upload.clone(), digest.clone(), app.blobs.clone(), app.clock.now());
-        let linked = app
-            .db
-            .write_aside(move |conn| {
-                link_blob_in(conn, &row.repository_id, &wanted, row.offset(), now)?;
-                if !blobs.exists_blocking(&wanted)? {
-                    return Err(Error::unavailable(COLLECTED));
-                }
-                store::delete_upload(conn, &row.id)?;
-                Ok(())
-            })
-            .await;
+        if secure(app, digest, upload.offset()).await? {
+            break;
+        }
         tries += 1;
-        match linked {
-            Err(e) if e.code == COLLECTED && tries < 3 => {}
-            other => return other,
+        if tries == 3 {
+            return Err(Error::unavailable("blob-collected"));
         }
     }
+    let (row, wanted, now) = (upload.clone(), digest.clone(), app.clock.now());
+    app.db
+        .write_aside(move |conn| {
+            link_blob_in(conn, &row.repository_id, &wanted, row.offset(), now)?;
+            store::delete_upload(conn, &row.id)?;
+            Ok(())
+        })
+        .await
 }
 
 async fn rehash(app: &App, id: &str, algorithm: &str) -> Result<String> {

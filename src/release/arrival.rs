@@ -39,12 +39,14 @@ pub async fn push(app: &App, actor: &Actor, repository: Repository, push: Arc<Pu
     // The database writes it twice: into its log, and into its pages.
     app.room.require(push.stored_bytes().saturating_mul(2))?;
     let arrival = arrival(app, actor, &repository, &push).await?;
+    let (id, pushed) = (repository.id.clone(), push.clone());
+    let damaged = app.db.read(move |conn| registry::manifests::is_damaged(conn, &id, &pushed.digest)).await?;
     let settings = app.settings.checks.clone();
     audit::change(app, actor, move |c| {
         if let Some(Arrival { vendor, incoming }) = &arrival {
             make_way_in(c, &repository.id, vendor, incoming, push.digest.as_str())?;
         }
-        registry::manifests::push_in(c, &repository, &push)?;
+        registry::manifests::push_in(c, &repository, &push, damaged)?;
         if let Some(Arrival { vendor, incoming }) = &arrival {
             let release_id = receive_in(c, vendor, incoming, push.digest.as_str(), &settings)?;
             c.poke(&vendor.organization_id, topic(&release_id));

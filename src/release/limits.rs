@@ -41,15 +41,31 @@ pub fn count_measurement(conn: &mut Conn, release_id: &str, developer: Option<&s
 
 fn spend_check(conn: &mut Conn, organization_id: &str, settings: &Checks, now: Timestamp) -> Result<()> {
     // The bucket is held from here on, so the second of two pushes at once sees the first one waiting.
-    let bucket = (format!("checks:{organization_id}"), Rate::daily(settings.per_day));
-    match rate::spend(conn, vec![bucket], now)? {
-        Some(wait) => Err(Error::rate_limited("too-many-checks").arg("max", settings.per_day).retry_after(wait)),
+    match rate::spend(conn, vec![bucket(organization_id, settings)], now)? {
+        Some(wait) => Err(too_many(settings, wait)),
         None => Ok(()),
     }
 }
 
+fn bucket(organization_id: &str, settings: &Checks) -> (String, Rate) {
+    (format!("checks:{organization_id}"), Rate::daily(settings.per_day))
+}
+
+fn too_many(settings: &Checks, wait: TimeDelta) -> Error {
+    Error::rate_limited("too-many-checks").arg("max", settings.per_day).retry_after(wait)
+}
+
+/// Why no check can be asked for now, if that is so: looked at before bytes are taken for one, and again where it is counted.
+pub fn refusal(conn: &mut Conn, organization_id: &str, settings: &Checks, now: Timestamp) -> Result<Option<Error>> {
+    let (subject, rate) = bucket(organization_id, settings);
+    match rate::waits(conn, subject, rate, now)? {
+        Some(wait) => Ok(Some(too_many(settings, wait))),
+        None => full(conn, organization_id, settings),
+    }
+}
+
 /// Why no further check can wait now, if that is so.
-pub fn full(conn: &mut Conn, organization_id: &str, settings: &Checks) -> Result<Option<Error>> {
+fn full(conn: &mut Conn, organization_id: &str, settings: &Checks) -> Result<Option<Error>> {
     let most = settings.waiting_per_organization;
     let waits = store::count_checking(conn, organization_id)? >= most;
     Ok(waits.then(|| Error::rate_limited("too-many-checks-waiting").arg("max", most).retry_after(TRY_AGAIN)))

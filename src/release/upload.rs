@@ -16,7 +16,7 @@ use super::{arrival, limits, model, rules, store};
 use crate::base::app::App;
 use crate::base::auth::policy::{self, Action};
 use crate::base::auth::{Actor, Person};
-use crate::base::db::Conn;
+use crate::base::db::{Conn, Touched};
 use crate::base::error::{Error, Result};
 use crate::base::i18n::Lang;
 use crate::base::i18n::error_text;
@@ -143,7 +143,7 @@ pub async fn check_upload(app: &App, actor: &Actor, upload: Upload, only: Option
         bytes: upload.files.iter().map(|f| f.size).fold(0, u64::saturating_add),
     };
     let rules = rules::troubles(app, &person.organization_id, &manifest, &upload.yaml).await?;
-    let settings = app.settings.checks.clone();
+    let (settings, now) = (app.settings.checks.clone(), app.clock.now());
     let faults = app
         .db
         .read(move |conn| {
@@ -152,7 +152,7 @@ pub async fn check_upload(app: &App, actor: &Actor, upload: Upload, only: Option
             let version = manifest.version.to_string();
             if store::find_own_version(conn, &person.organization_id, &manifest.name, &version)?.is_some_and(|(_, state)| is_used(state)) {
                 faults.push(UploadFault::at(&upload.yaml, "version", &taken(&version)));
-            } else if let Some(e) = limits::full(conn, &person.organization_id, &settings)? {
+            } else if let Some(e) = limits::refusal(conn, &person.organization_id, &settings, now)? {
                 // Said before the files are sent, not after.
                 faults.push(UploadFault::at(&upload.yaml, "version", &e));
             }
@@ -165,7 +165,7 @@ pub async fn check_upload(app: &App, actor: &Actor, upload: Upload, only: Option
 /// Puts a release together from uploaded files; gives the address of its page, or the faults. A repeated call gives the same.
 ///
 /// # Errors
-/// `upload-blob-missing`, `upload-size`, `digest-invalid`, and those of the registry.
+/// `upload-blob-missing`, `upload-size`, `digest-invalid`, and those of [`arrival::push`]; none leaves more than links that are collected.
 pub async fn finish_upload(
     app: &App,
     actor: &Actor,
@@ -183,35 +183,51 @@ pub async fn finish_upload(
     let version = manifest.version.to_string();
     let address = model::address(&manifest.name, &version);
 
-    let (who, wanted, files, repository, known) = (person.clone(), manifest.clone(), packed.clone(), name, digest.clone());
-    let (blobs, now) = (app.blobs.clone(), app.clock.now());
-    let prepared = app
-        .db
-        .write(move |conn| {
-            let mut faults = platform_faults(conn, &upload.yaml, &wanted, only.as_deref())?;
-            let version = wanted.version.to_string();
-            if let Some((old, state)) = store::find_own_version(conn, &who.organization_id, &wanted.name, &version)?
-                && old != known.as_str()
-                && is_used(state)
-            {
-                faults.push(UploadFault::at(&upload.yaml, "version", &taken(&version)));
+    let (who, wanted, yaml, known, settings, now) =
+        (person.clone(), manifest.clone(), upload.yaml.clone(), digest, app.settings.checks.clone(), app.clock.now());
+    let faults = app.db.read(move |conn| {
+        let mut faults = platform_faults(conn, &yaml, &wanted, only.as_deref())?;
+        let version = wanted.version.to_string();
+        match store::find_own_version(conn, &who.organization_id, &wanted.name, &version)? {
+            Some((old, state)) if is_used(state) => {
+                if old != known.as_str() {
+                    faults.push(UploadFault::at(&yaml, "version", &taken(&version)));
+                }
             }
-            if !faults.is_empty() {
-                return Ok(Err(faults));
+            // A check will be asked for.
+            _ => {
+                if let Some(e) = limits::refusal(conn, &who.organization_id, &settings, now)? {
+                    return Err(e);
+                }
             }
-            let repository = registry::service::ensure_repository(conn, &who.organization_id, &repository, now)?;
-            link(conn, &who, &repository.id, &files, now)?;
-            for bytes in [upload.yaml.as_bytes(), &config_json(&wanted)] {
-                registry::service::store_blob_in(conn, &blobs, &repository.id, bytes, now)?;
-            }
-            Ok(Ok(repository))
-        })
-        .await?;
-    let repository = match prepared {
-        Ok(repository) => repository,
-        Err(faults) => return Ok(Err(faults)),
-    };
+        }
+        Ok(faults)
+    });
+    let faults = faults.await?;
+    if !faults.is_empty() {
+        return Ok(Err(faults));
+    }
     let bytes = build_manifest(&manifest, &person.organization_slug, &packed);
+    let small = [upload.yaml.into_bytes(), config_json(&manifest)];
+    // Before anything is stored: what is refused leaves nothing.
+    let more = (small.iter().map(Vec::len).sum::<usize>() + bytes.len()) as u64;
+    registry::quota::require(app, &person.organization_id, more).await?;
+    app.room.require(more.saturating_mul(2))?;
+    let (who, files, blobs) = (person.clone(), packed, small.clone().map(|bytes| (Digest::of(&bytes), bytes.len() as u64)));
+    let touched = Touched::Only([person.organization_id.clone()].into());
+    let linked = app.db.write_touching(touched, move |conn| {
+        let repository = registry::service::ensure_repository(conn, &who.organization_id, &name, now)?;
+        link(conn, &who, &repository.id, &files, now)?;
+        for (digest, size) in &blobs {
+            registry::service::link_blob_in(conn, &repository.id, digest, *size, now)?;
+        }
+        Ok(repository)
+    });
+    let repository = linked.await?;
+    // Linked, they count for the organisation and are not collected; so they are stored outside of the transaction.
+    for bytes in small {
+        app.blobs.put(&Digest::of(&bytes), bytes).await?;
+    }
     let push = Push::read(Reference::Tag(version), Vec::new(), MANIFEST_TYPE, bytes.into())?;
     arrival::push(app, actor, repository, Arc::new(push)).await?;
     Ok(Ok(address))

@@ -343,28 +343,43 @@ pub fn claim_blob(conn: &mut Conn, digest: &str, now: Timestamp) -> QueryResult<
         .map(|rows| rows == 1)
 }
 
-#[derive(diesel::QueryableByName)]
-struct Bytes {
+/// What an organisation stores.
+#[derive(Debug, diesel::QueryableByName)]
+pub struct Stored {
+    /// Bytes but for the links.
     #[diesel(sql_type = BigInt)]
     bytes: i64,
+    /// Links of its repositories to blobs.
+    #[diesel(sql_type = BigInt)]
+    links: i64,
+}
+
+impl Stored {
+    /// Bytes for which it counts: 256 for each link.
+    pub fn bytes(&self) -> u64 {
+        u64::try_from(self.bytes).unwrap_or(0).saturating_add(self.links().saturating_mul(256))
+    }
+
+    pub fn links(&self) -> u64 {
+        u64::try_from(self.links).unwrap_or(0)
+    }
 }
 
 /// Bytes that an organisation stores: each blob of its repositories once and as a block of the disk at least, each link of a repository to
 /// one, its manifests with the annotations that are kept beside them, and the received bytes of its uploads. (`sum` of diesel gives a type that the backends do not share.)
-pub fn stored_bytes(conn: &mut Conn, organization_id: &str) -> QueryResult<i64> {
-    let row: Bytes = sql_query(
+pub fn stored_bytes(conn: &mut Conn, organization_id: &str) -> QueryResult<Stored> {
+    sql_query(
         "SELECT CAST(\
            (SELECT COALESCE(SUM(CASE WHEN size_bytes < 4096 THEN 4096 ELSE size_bytes END), 0) FROM blobs WHERE digest IN \
              (SELECT l.digest FROM repository_blobs l JOIN repositories r ON r.id = l.repository_id WHERE r.organization_id = $1)) \
-           + (SELECT 256 * COUNT(*) FROM repository_blobs l JOIN repositories r ON r.id = l.repository_id WHERE r.organization_id = $1) \
            + (SELECT COALESCE(SUM(length(m.content) + COALESCE(octet_length(m.annotations), 0)), 0) \
               FROM manifests m JOIN repositories r ON r.id = m.repository_id WHERE r.organization_id = $1) \
            + (SELECT COALESCE(SUM(u.offset_bytes), 0) FROM uploads u JOIN repositories r ON r.id = u.repository_id WHERE r.organization_id = $1) \
-         AS BIGINT) AS bytes",
+         AS BIGINT) AS bytes, \
+         (SELECT COUNT(*) FROM repository_blobs l JOIN repositories r ON r.id = l.repository_id WHERE r.organization_id = $1) AS links",
     )
     .bind::<Text, _>(organization_id)
-    .get_result(conn)?;
-    Ok(row.bytes)
+    .get_result(conn)
 }
 
 /// Texts as rows of one column `value`, so that one statement takes however many there are: what stands after FROM, where `$3` is their

@@ -15,6 +15,7 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use app_package::digest::Digest;
 use bytes::Bytes;
@@ -31,6 +32,9 @@ use crate::base::error::{Error, Result};
 
 /// Algorithms of digests.
 pub const ALGORITHMS: [&str; 2] = ["sha256", "sha512"];
+
+/// Time for one call of the S3 store inside a transaction.
+const IN_A_TRANSACTION: Duration = Duration::from_secs(2);
 
 /// The bytes of a blob in pieces.
 pub type BlobStream = Pin<Box<dyn Stream<Item = std::io::Result<Bytes>> + Send>>;
@@ -61,6 +65,12 @@ enum Place {
 
 fn blob_unknown() -> Error {
     Error::not_found("blob-unknown")
+}
+
+/// Waits for a call inside a transaction, which others wait for.
+fn briefly<T>(call: impl Future<Output = Result<T>>) -> Result<T> {
+    let limited = async { tokio::time::timeout(IN_A_TRANSACTION, call).await };
+    Handle::current().block_on(limited).map_err(|e| Error::unavailable("storage-unavailable").source(e))?
 }
 
 impl BlobStore {
@@ -186,7 +196,21 @@ impl BlobStore {
     pub fn exists_blocking(&self, digest: &Digest) -> Result<bool> {
         match &self.place {
             Place::Directory(dir) => Ok(dir.size(digest)?.is_some()),
-            Place::S3(s3) => Ok(Handle::current().block_on(s3.size(digest))?.is_some()),
+            Place::S3(s3) => Ok(briefly(s3.size(digest))?.is_some()),
+        }
+    }
+
+    /// Stores bytes that are in memory anyway, once the blob's row was touched.
+    pub async fn put(&self, digest: &Digest, bytes: Vec<u8>) -> Result<()> {
+        if self.size(digest).await?.is_some() {
+            return Ok(());
+        }
+        match &self.place {
+            Place::Directory(dir) => {
+                let (dir, staged, digest) = (dir.clone(), self.staged(&crate::base::ids::new("put")), digest.clone());
+                tokio::task::spawn_blocking(move || dir.put(&staged, &digest, &bytes)).await.map_err(Error::internal)?
+            }
+            Place::S3(s3) => s3.put(digest, &bytes).await,
         }
     }
 
@@ -198,7 +222,7 @@ impl BlobStore {
         }
         match &self.place {
             Place::Directory(dir) => dir.put(&self.staged(&crate::base::ids::new("put")), digest, bytes),
-            Place::S3(s3) => Handle::current().block_on(s3.put(digest, bytes)),
+            Place::S3(s3) => briefly(s3.put(digest, bytes)),
         }
     }
 
@@ -206,7 +230,7 @@ impl BlobStore {
     pub fn delete_blocking(&self, digest: &Digest) -> Result<()> {
         match &self.place {
             Place::Directory(dir) => dir.delete(digest),
-            Place::S3(s3) => Handle::current().block_on(s3.delete(digest)),
+            Place::S3(s3) => briefly(s3.delete(digest)),
         }
     }
 

@@ -1,6 +1,7 @@
 //! The browser's way to a release, and what becomes of a version whose bytes fail.
 
 use super::*;
+use crate::base::db::schema::blobs as stored_blobs;
 
 fn upload_of(files: &BTreeMap<String, Vec<u8>>) -> Upload {
     let list = files.iter().map(|(path, bytes)| UploadFile {
@@ -39,6 +40,33 @@ async fn the_browser_uploads_into_the_inbox_and_finishes_once() {
         blobs(&app, &acme, "acme/new.app", &changed).await;
         let faults = upload::finish_upload(&app, &acme, upload_of(&changed), None).await.unwrap().unwrap_err();
         assert_eq!(faults[0].code, "release-version-taken");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_is_refused_stores_nothing() {
+    let few = |settings: &mut Settings| settings.checks.per_day = 1;
+    testing::each_backend_with(few, |app| async move {
+        let acme = testing::vendor(&app, "acme").await;
+        blobs(&app, &acme, "acme/new.app", &demo()).await;
+        let finish = async |files: &BTreeMap<String, Vec<u8>>| upload::finish_upload(&app, &acme, upload_of(files), None).await;
+        let next = with_yaml("version: 1.0.0", "version: 1.1.0");
+        let is_stored = async || {
+            let digest = Digest::of(&next["app.yaml"]);
+            let (of, on_disk) = (digest.to_string(), app.blobs.size(&digest).await.unwrap().is_some());
+            let rows: i64 = app.db.read(move |conn| Ok(stored_blobs::table.find(of).count().get_result(conn)?)).await.unwrap();
+            on_disk || rows > 0
+        };
+        registry::quota::set(&app, "acme", Some(0)).await.unwrap();
+        assert_eq!(finish(&next).await.unwrap_err().code, "quota-exceeded");
+        registry::quota::set(&app, "acme", None).await.unwrap();
+        finish(&demo()).await.unwrap().unwrap();
+        assert_eq!(finish(&next).await.unwrap_err().code, "too-many-checks");
+        assert!(!is_stored().await);
+        app.clock.advance(chrono::TimeDelta::days(1));
+        finish(&next).await.unwrap().unwrap();
+        assert!(is_stored().await);
     })
     .await;
 }

@@ -137,6 +137,8 @@ fn row(page: &Page, repository: &str, artifact: &Artifact) -> ArtifactRow {
 /// Lines of one page.
 const PAGE: i64 = 50;
 
+/// Tags shown of one artifact.
+const TAGS: i64 = 50;
 /// Referrers shown with one page of artifacts.
 const REFERRERS: i64 = 500;
 
@@ -183,7 +185,7 @@ pub async fn contents(app: &App, actor: &Actor, name: &str, before: Option<Strin
             let next = cut(&mut items, PAGE, Artifact::place);
             let digests: Vec<&str> = items.iter().map(|a| a.digest.as_str()).collect();
             let mut tags: HashMap<String, Vec<String>> = HashMap::new();
-            for (digest, tag) in registry::service::tags_of(conn, &repository.id, &digests)? {
+            for (digest, tag) in registry::service::tags_of(conn, &repository.id, &digests, TAGS)? {
                 tags.entry(digest).or_default().push(tag);
             }
             let mut referrers: HashMap<String, Vec<Artifact>> = HashMap::new();

@@ -82,6 +82,21 @@ async fn blobs_of_a_repository_are_counted() {
 }
 
 #[tokio::test]
+async fn a_mount_asks_for_room() {
+    each_backend(|app| async move {
+        let acme = testing::vendor(&app, "acme").await;
+        push_blob(&app, &acme, "acme/belt", b"first").await;
+        push_blob(&app, &acme, "acme/hoist", b"more").await;
+        let mount = format!("/v2/acme/belt/blobs/uploads/?mount={}&from=acme/hoist", Digest::of(b"more"));
+        quota::set(&app, "acme", Some(0)).await.unwrap();
+        send(&app, &acme, Method::POST, &mount, &[], b"").await.expect(403);
+        quota::set(&app, "acme", None).await.unwrap();
+        send(&app, &acme, Method::POST, &mount, &[], b"").await.expect(201);
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_list_of_referrers_is_short_and_begins_with_the_platform() {
     each_backend(|app| async move {
         let acme = testing::vendor(&app, "acme").await;
