@@ -65,10 +65,29 @@ fn key_of(req: &HttpRequest) -> Option<String> {
     if cookies::read(req, cookies::FLASH).is_some() || cookies::read(req, cookies::CSRF).is_some() {
         return None;
     }
-    let theme = cookies::read(req, cookies::THEME).unwrap_or_default();
+    // Any other word is no theme, and another key would hold the same page.
+    let theme = cookies::read(req, cookies::THEME).filter(|theme| theme == "dark" || theme == "light").unwrap_or_default();
     Some(format!("{}|{theme}|{}", lang_of(req).tag(), req.uri()))
 }
 
 fn html(body: Bytes) -> HttpResponse {
     HttpResponse::Ok().content_type("text/html; charset=utf-8").insert_header((header::VARY, "Cookie, Accept-Language")).body(body)
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::cookie::Cookie;
+    use actix_web::test::TestRequest;
+
+    use super::*;
+
+    #[test]
+    fn what_is_no_theme_makes_no_page_of_its_own() {
+        let key = |theme: &str| {
+            let theme = Cookie::new(cookies::THEME, theme.to_owned());
+            key_of(&TestRequest::get().uri("/apps").cookie(theme).to_http_request()).unwrap()
+        };
+        assert_eq!(key("x".repeat(4000).as_str()), key("auto"));
+        assert!(key("dark") != key("auto") && key("dark") != key("light"));
+    }
 }

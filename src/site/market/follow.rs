@@ -43,7 +43,8 @@ pub async fn refresh(app: &App, known: Option<&Mark>) -> Result<Mark> {
     Ok(mark)
 }
 
-/// Mark that changes with everything that visitors see of the catalogue: number and last change of apps, number of active plans and the
+/// Mark that changes with what visitors see of the catalogue, but for figures that move without it (nodes up, deployments, organisations),
+/// for which the greatest age of a page is enough ([`crate::base::page_cache`]): number and last change of apps, number of active plans and the
 /// newest, how often signing keys were added or revoked, the last score on a hidden test set and the last set that was retired, how many
 /// organisations are suspended and the last one.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -86,7 +87,8 @@ fn scenario_entries(conn: &mut Conn) -> QueryResult<Vec<IndexEntry>> {
     Ok(rows.into_iter().map(entry).collect())
 }
 
-/// Texts of all listed apps; of those that fit a search alike, the one that is deployed most comes first, and the newest of these.
+/// Texts of all listed apps; of those that fit a search alike, the one that was deployed most when the catalogue last changed comes first, and
+/// the newest of these.
 fn search_entries(conn: &mut Conn) -> QueryResult<Vec<IndexEntry>> {
     type Row = (String, (String, String), (String, String), (String, String, String), (String, String), (String, String));
     let rows: Vec<Row> = apps::table

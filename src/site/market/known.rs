@@ -1,13 +1,16 @@
-//! What searches show to everybody, kept in memory until something in the catalogue changes: whoever looks for other words mostly finds apps that
-//! others have found, and then the database is not asked.
+//! What searches show to everybody, kept in memory until something in the catalogue changes, and for [`Freshness`] at most: whoever looks for
+//! other words mostly finds apps that others have found, and then the database is not asked.
 //!
 //! What is kept is thrown away with the pages ([`super::cached`]). Each worker keeps its own, bounded by the number of apps.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
+use tokio::time::Instant;
+
 use crate::base::app::App;
 use crate::base::error::{Error, Result};
+use crate::base::page_cache::Freshness;
 use crate::base::text_index::Found;
 use crate::catalog::model::{Card, Facts, PricePlan, Scenario, SlugName};
 use crate::catalog::query::CatalogQuery;
@@ -48,10 +51,15 @@ struct Names {
 struct Kept {
     /// Of [`crate::base::page_cache::PageCache`], taken before the reads.
     generation: u64,
-    names: Option<Arc<Names>>,
+    names: Option<(Freshness, Arc<Names>)>,
     /// None of an app that the index has and that is not listed.
-    facts: HashMap<String, Option<Arc<Facts>>>,
-    cards: HashMap<String, Arc<KnownCard>>,
+    facts: HashMap<String, (Freshness, Option<Arc<Facts>>)>,
+    cards: HashMap<String, (Freshness, Arc<KnownCard>)>,
+}
+
+/// What is known and lasts.
+fn lasting<T: Clone>(known: Option<&(Freshness, T)>, now: Instant) -> Option<T> {
+    known.filter(|(fresh, _)| fresh.lasts(now)).map(|(_, known)| known.clone())
 }
 
 /// The catalogue as searches of strangers have found it.
@@ -78,7 +86,7 @@ impl KnownCatalogue {
                 let recalls = recalls_of(conn, &found.cards)?;
                 let counts = search::counts_by_scenario(conn)?;
                 let offered = search::offer(&handle, &asked, &found, &counts)?;
-                known.keep(generation, hits.ids, facts, &found, &recalls, counts);
+                known.keep(generation, Freshness::begin(&asked.q), hits.ids, facts, &found, &recalls, counts);
                 Ok(Shown { found, recalls, offered })
             })
             .await
@@ -86,17 +94,18 @@ impl KnownCatalogue {
 
     /// What a search shows that has found this in the index, where all of it is known.
     fn remember(&self, generation: u64, app: &App, query: &CatalogQuery, hits: &Found) -> Result<Option<Shown>> {
+        let now = Instant::now();
         let known = {
             let kept = self.0.lock().ok().filter(|kept| kept.generation == generation);
             kept.and_then(|kept| {
-                let facts: Option<Vec<Option<Arc<Facts>>>> = hits.ids.iter().map(|id| kept.facts.get(id).cloned()).collect();
-                Some((kept.names.clone()?, facts?))
+                let facts: Option<Vec<Option<Arc<Facts>>>> = hits.ids.iter().map(|id| lasting(kept.facts.get(id), now)).collect();
+                Some((lasting(kept.names.as_ref(), now)?, facts?))
             })
         };
         let Some((names, facts)) = known else { return Ok(None) };
         let arranged = search::arrange(query, hits, facts.into_iter().flatten().collect());
         let cards: Option<Vec<Arc<KnownCard>>> = match self.0.lock() {
-            Ok(kept) if kept.generation == generation => arranged.ids.iter().map(|id| kept.cards.get(id).cloned()).collect(),
+            Ok(kept) if kept.generation == generation => arranged.ids.iter().map(|id| lasting(kept.cards.get(id), now)).collect(),
             _ => None,
         };
         let Some(cards) = cards else { return Ok(None) };
@@ -108,9 +117,11 @@ impl KnownCatalogue {
         Ok(Some(Shown { found, recalls, offered }))
     }
 
+    #[expect(clippy::too_many_arguments, reason = "what one read has found")]
     fn keep(
         &self,
         generation: u64,
+        fresh: Freshness,
         ids: Vec<String>,
         facts: Vec<Arc<Facts>>,
         found: &SearchResult,
@@ -121,13 +132,14 @@ impl KnownCatalogue {
         if kept.generation != generation || kept.facts.len() + ids.len() > MAX_FACTS || kept.cards.len() + found.cards.len() > MAX_CARDS {
             *kept = Kept { generation, ..Kept::default() };
         }
-        kept.names = Some(Arc::new(Names { specialties: found.specialties.clone(), scenarios: found.scenarios.clone(), counts }));
-        kept.facts.extend(ids.into_iter().map(|id| (id, None)));
-        kept.facts.extend(facts.into_iter().map(|facts| (facts.id.clone(), Some(facts))));
+        let names = Names { specialties: found.specialties.clone(), scenarios: found.scenarios.clone(), counts };
+        kept.names = Some((fresh, Arc::new(names)));
+        kept.facts.extend(ids.into_iter().map(|id| (id, (fresh, None))));
+        kept.facts.extend(facts.into_iter().map(|facts| (facts.id.clone(), (fresh, Some(facts)))));
         for card in &found.cards {
             let plans = found.plans.iter().filter(|plan| plan.app_id == card.app.id).cloned().collect();
             let recall = card.app.release_id.as_ref().and_then(|id| recalls.get(id)).cloned();
-            kept.cards.insert(card.app.id.clone(), Arc::new(KnownCard { card: card.clone(), plans, recall }));
+            kept.cards.insert(card.app.id.clone(), (fresh, Arc::new(KnownCard { card: card.clone(), plans, recall })));
         }
     }
 }
@@ -162,6 +174,11 @@ mod tests {
             }
             app.pages.clear();
             assert!(search("belt").await.2 > 0, "something has changed");
+            assert_eq!(search("belts").await.2, 0);
+            for (fresh, _) in known.0.lock().unwrap().facts.values_mut() {
+                *fresh = Freshness::over();
+            }
+            assert!(search("belts").await.2 > 0, "deployments move no mark");
         })
         .await;
     }

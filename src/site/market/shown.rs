@@ -1,4 +1,4 @@
-//! What listings show to everybody, read once for each change of the catalogue: such a page costs some twenty queries and the proof of its
+//! What listings show to everybody, read once for each change of the catalogue, and again after [`Freshness`]: such a page costs some twenty queries and the proof of its
 //! signatures, and addresses with other queries (a source of visitors, a filter) are other pages for [`super::cached`].
 //!
 //! What is kept is thrown away with the pages. Each worker keeps its own, bounded by the number of versions.
@@ -6,10 +6,13 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
+use tokio::time::Instant;
+
 use crate::base::app::App;
 use crate::base::auth::Actor;
 use crate::base::error::Result;
 use crate::base::i18n::Lang;
+use crate::base::page_cache::Freshness;
 use crate::site::parts::listing::{Listing, read_listing};
 use crate::trust;
 use crate::trust::evidence::Evidence;
@@ -38,8 +41,13 @@ pub async fn read(app: &App, actor: &Actor, lang: Lang, vendor: String, slug: St
 struct Kept {
     /// Of [`crate::base::page_cache::PageCache`], taken before the reads.
     generation: u64,
-    listings: HashMap<(Lang, String, String), Arc<Shown>>,
+    listings: HashMap<(Lang, String, String), (Freshness, Arc<Shown>)>,
     versions: usize,
+}
+
+/// Versions that a listing holds.
+fn versions(shown: &Shown) -> usize {
+    shown.listing.releases.len() + 1
 }
 
 /// Listings as everybody sees them.
@@ -55,7 +63,7 @@ impl ShownListings {
         let generation = app.pages.generation();
         let key = (lang, vendor, slug);
         let kept = self.0.lock().ok().filter(|kept| kept.generation == generation).and_then(|kept| kept.listings.get(&key).cloned());
-        if let Some(shown) = kept {
+        if let Some((_, shown)) = kept.filter(|(fresh, _)| fresh.lasts(Instant::now())) {
             return Ok(shown);
         }
         let shown = Arc::new(read(app, &Actor::Anonymous, lang, key.1.clone(), key.2.clone(), None).await?);
@@ -65,13 +73,15 @@ impl ShownListings {
 
     fn keep(&self, generation: u64, key: (Lang, String, String), shown: Arc<Shown>) {
         let Ok(mut kept) = self.0.lock() else { return };
-        let versions = shown.listing.releases.len() + 1;
-        if kept.generation != generation || kept.versions + versions > MAX_VERSIONS {
+        if let Some((_, before)) = kept.listings.remove(&key) {
+            kept.versions -= versions(&before);
+        }
+        let more = versions(&shown);
+        if kept.generation != generation || kept.versions + more > MAX_VERSIONS {
             *kept = Kept { generation, ..Kept::default() };
         }
-        if kept.listings.insert(key, shown).is_none() {
-            kept.versions += versions;
-        }
+        kept.versions += more;
+        kept.listings.insert(key.clone(), (Freshness::begin(&key), shown));
     }
 }
 
@@ -100,7 +110,12 @@ mod tests {
             assert_eq!(read(Lang::En).await, (id.clone(), 0));
             assert_eq!(read(Lang::Zh).await, (id.clone(), first), "the chain is in words");
             app.pages.clear();
-            assert_eq!(read(Lang::En).await, (id, first));
+            assert_eq!(read(Lang::En).await, (id.clone(), first));
+            assert_eq!(read(Lang::En).await, (id.clone(), 0));
+            for (fresh, _) in kept.0.lock().unwrap().listings.values_mut() {
+                *fresh = Freshness::over();
+            }
+            assert_eq!(read(Lang::En).await, (id, first), "it is read again after a while");
         })
         .await;
     }
