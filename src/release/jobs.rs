@@ -83,7 +83,7 @@ pub fn give_up(conn: &mut Conn, release_id: &str, now: Timestamp) -> Result<()> 
     if release.state != ReleaseState::Checking {
         return Ok(());
     }
-    let report = not_started("check-not-run", "the platform could not run the check");
+    let report = not_run();
     audit::change_in(conn, &Actor::System, now, |c| record_in(c, &release, report))
 }
 
@@ -183,6 +183,11 @@ fn bounded(mut report: CheckReport) -> CheckReport {
         golden.samples.truncate(MAX_LISTED);
     }
     if fits(&report) { report } else { not_started("report-too-long", "the report of the check is too long") }
+}
+
+/// The failed report of a check that could not be carried out.
+pub(super) fn not_run() -> CheckReport {
+    not_started("check-not-run", "the platform could not run the check")
 }
 
 /// The failed report of a check whose child did not start.

@@ -1,9 +1,10 @@
 //! Measuring a release again: its figures are bound to its digest, but not to the hour in which the machine was busy.
 //!
-//! Invariants: the state of the release does not change; only a check that passes replaces figures, and what it replaces stays in the
-//! history; who asked, and what came of it, is audited.
+//! Invariants: the state of the release does not change; only a check that passes gives figures, and steady ones are not replaced by others
+//! that are not; the figures that are not shown stay in the history; who asked, and what came of it, is audited and told to the developer.
 
 use inference::check::{CheckReport, RunCard};
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::audit::{self, Change};
@@ -21,12 +22,43 @@ use crate::release::{jobs, limits, service, store};
 const MEASURED: [ReleaseState; 5] =
     [ReleaseState::Ready, ReleaseState::InReview, ReleaseState::ChangesRequested, ReleaseState::Published, ReleaseState::Deprecated];
 
-/// Figures that later ones have replaced.
+/// Figures of another measurement than the one that is shown.
 #[derive(Debug, Clone)]
-pub struct Earlier {
+pub struct Other {
     /// Without what the bytes alone decide.
     pub card: RunCard,
     pub at: Timestamp,
+}
+
+/// Figures of a release beside those that are shown.
+#[derive(Debug, Clone, Default)]
+pub struct History {
+    /// The newest, newest first.
+    pub newest: Vec<Other>,
+    /// How many there are.
+    pub total: i64,
+}
+
+/// What came of measuring a release again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Outcome {
+    pub at: Timestamp,
+    pub figures: Figures,
+    /// Why there are none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// What has become of new figures.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Figures {
+    /// They are shown.
+    Shown,
+    /// They were not steady, those before are: they went to the history.
+    Uncertain,
+    /// The check did not pass.
+    None,
 }
 
 /// Whether a release in this state can be measured again.
@@ -78,9 +110,15 @@ pub fn waits(conn: &mut Conn, release_id: &str) -> Result<bool> {
     Job::MeasureRelease { release_id: release_id.to_owned() }.is_open(conn)
 }
 
-/// Figures of a release that were replaced, newest first.
-pub fn history(conn: &mut Conn, release_id: &str) -> Result<Vec<Earlier>> {
-    Ok(store::earlier_cards(conn, release_id)?.into_iter().map(|(card, at)| Earlier { card, at }).collect())
+/// Figures of a release beside those that are shown.
+pub fn history(conn: &mut Conn, release_id: &str) -> Result<History> {
+    let (cards, total) = store::other_cards(conn, release_id)?;
+    Ok(History { newest: cards.into_iter().map(|(card, at)| Other { card, at }).collect(), total })
+}
+
+/// What came of the last time that a release was measured again.
+pub fn outcome(conn: &mut Conn, release_id: &str) -> Result<Option<Outcome>> {
+    Ok(store::measured(conn, release_id)?)
 }
 
 /// Measures a release: the whole check once more, for figures of what would not pass are none.
@@ -106,7 +144,21 @@ pub async fn measure(app: &App, release_id: &str) -> Result<()> {
     .await
 }
 
-/// Puts new figures in place of the old ones, which go to the history.
+/// Ends a measurement that could not be carried out on any try.
+pub fn give_up(conn: &mut Conn, release_id: &str, now: Timestamp) -> Result<()> {
+    let release = service::get(conn, release_id)?;
+    if !is_measurable(release.state) {
+        return Ok(());
+    }
+    audit::change_in(conn, &Actor::System, now, |c| record_in(c, &release, jobs::not_run()))
+}
+
+/// Whether times are known to be those of the app.
+fn is_steady(card: &RunCard) -> bool {
+    card.latency_ms.measured.is_some_and(|how| how.steady)
+}
+
+/// Puts new figures in place of the old ones, which go to the history; or the new ones there, where only the old ones are steady.
 fn record_in(c: &mut Change<'_>, release: &Release, report: CheckReport) -> Result<()> {
     let now = c.now;
     let reason = report.steps.iter().find(|s| !s.ok).and_then(|s| s.reason.clone());
@@ -115,16 +167,32 @@ fn record_in(c: &mut Change<'_>, release: &Release, report: CheckReport) -> Resu
     let detail = json!({
         "version": release.version, "digest": release.digest, "passed": report.passed, "reason": reason,
         "median_before": before.as_ref().and_then(|(old, _)| median(old)), "median": median(&report),
+        "steady": report.run_card.as_ref().map(is_steady),
     });
-    if report.passed {
-        if let Some((card, at)) = before.and_then(|(old, at)| Some((old.run_card?, at))) {
-            store::keep_card(c, &release.id, card, at)?;
-        }
+    let old = before.and_then(|(old, at)| Some((old.run_card?, at)));
+    let steady = report.run_card.as_ref().is_some_and(is_steady);
+    let figures = match &old {
+        _ if !report.passed => Figures::None,
+        Some((card, _)) if is_steady(card) && !steady => Figures::Uncertain,
+        _ => Figures::Shown,
+    };
+    let aside = match figures {
+        Figures::None => None,
+        Figures::Uncertain => report.run_card.clone().map(|card| (card, now)),
+        Figures::Shown => old,
+    };
+    if let Some((card, at)) = aside {
+        store::keep_card(c, &release.id, card, at)?;
+    }
+    if figures == Figures::Shown {
         store::insert_report(c, release, report, now)?;
+    }
+    if figures != Figures::None {
         // The pages of other replicas go by the mark, those of this one at once.
         catalog::service::touch_in(c, &release.app_id)?;
         c.clear_pages();
     }
+    store::set_measured(c, &release.id, Outcome { at: now, figures, reason })?;
     c.audit("release.measured", &release.id, &detail);
     Ok(())
 }

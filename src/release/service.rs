@@ -227,8 +227,8 @@ pub fn of_app(conn: &mut Conn, app_id: &str, id: &str) -> Result<Option<Release>
     Ok(store::of_app(conn, app_id, id)?)
 }
 
-/// The newest releases of an app that buyers have seen, newest first.
-pub fn shown(conn: &mut Conn, app_id: &str) -> Result<Vec<Release>> {
+/// The newest releases of an app that buyers have seen, newest first, and how many there are.
+pub fn shown(conn: &mut Conn, app_id: &str) -> Result<(Vec<Release>, i64)> {
     Ok(store::shown(conn, app_id)?)
 }
 

@@ -6,6 +6,7 @@ use diesel::dsl::{count_star, max};
 use diesel::prelude::*;
 use inference::check::{CheckReport, RunCard};
 
+use super::measuring::Outcome;
 use super::model::{Channel, Deprecation, Recall, Release, ReleaseLine, ReleaseState};
 use crate::base::db::schema::{apps, blobs, check_reports, measurements, organizations, releases, repositories, repository_blobs};
 use crate::base::db::{Conn, Json, Timestamp};
@@ -116,14 +117,25 @@ pub fn versions(conn: &mut Conn, app_id: &str, states: &[ReleaseState]) -> Query
 /// Versions that a listing shows.
 const MAX_SHOWN: i64 = 50;
 
-/// The newest releases of an app that buyers have seen, newest first.
-pub fn shown(conn: &mut Conn, app_id: &str) -> QueryResult<Vec<Release>> {
-    releases::table
-        .filter(releases::app_id.eq(app_id).and(releases::state.eq_any(ReleaseState::SHOWN.iter().map(|s| s.as_str()))))
+/// The newest releases of an app that buyers have seen, newest first, and how many there are.
+pub fn shown(conn: &mut Conn, app_id: &str) -> QueryResult<(Vec<Release>, i64)> {
+    let seen = || releases::app_id.eq(app_id).and(releases::state.eq_any(ReleaseState::SHOWN.iter().map(|s| s.as_str())));
+    let newest: Vec<Release> = releases::table
+        .filter(seen())
         .order((releases::published_at.desc(), releases::id.desc()))
         .limit(MAX_SHOWN)
         .select(Release::as_select())
-        .load(conn)
+        .load(conn)?;
+    let total = total(newest.len(), MAX_SHOWN, || releases::table.filter(seen()).count().get_result(conn))?;
+    Ok((newest, total))
+}
+
+/// How many rows there are, of which so many were read: only a list that is full is counted.
+fn total(read: usize, limit: i64, count: impl FnOnce() -> QueryResult<i64>) -> QueryResult<i64> {
+    match i64::try_from(read) {
+        Ok(read) if read < limit => Ok(read),
+        _ => count(),
+    }
 }
 
 /// Puts a release into a channel.
@@ -261,16 +273,9 @@ pub fn latest_reports(conn: &mut Conn, release_ids: &[&str]) -> QueryResult<Hash
     Ok(rows.into_iter().map(|(release, report)| (release, report.into_inner())).collect())
 }
 
-/// Replaced figures that are kept of a release; at three measurements a day it takes two months to fill them.
-const KEPT_CARDS: i64 = 200;
-
-/// Keeps figures that others replace.
+/// Keeps figures that are not shown, for good: how often a release may be measured bounds them
+/// ([`MEASUREMENTS_PER_DAY`](super::limits::MEASUREMENTS_PER_DAY)).
 pub fn keep_card(conn: &mut Conn, release_id: &str, card: RunCard, at: Timestamp) -> QueryResult<usize> {
-    let of = measurements::table.filter(measurements::release_id.eq(release_id)).order(measurements::id.desc());
-    let old: Vec<String> = of.offset(KEPT_CARDS - 1).limit(100).select(measurements::id).load(conn)?;
-    if !old.is_empty() {
-        diesel::delete(measurements::table.filter(measurements::id.eq_any(old))).execute(conn)?;
-    }
     // What the bytes alone decide is the same in all of them.
     let card = RunCard { structure: None, odd_inputs: Vec::new(), ..card };
     diesel::insert_into(measurements::table)
@@ -283,17 +288,31 @@ pub fn keep_card(conn: &mut Conn, release_id: &str, card: RunCard, at: Timestamp
         .execute(conn)
 }
 
-/// Replaced figures of a release that are shown, newest first.
+/// Kept figures of a release that are shown.
 const SHOWN_CARDS: i64 = 20;
 
-pub fn earlier_cards(conn: &mut Conn, release_id: &str) -> QueryResult<Vec<(RunCard, Timestamp)>> {
-    let rows: Vec<(Json<RunCard>, Timestamp)> = measurements::table
-        .filter(measurements::release_id.eq(release_id))
-        .order(measurements::id.desc())
+/// The newest kept figures of a release, newest first, and how many there are.
+pub fn other_cards(conn: &mut Conn, release_id: &str) -> QueryResult<(Vec<(RunCard, Timestamp)>, i64)> {
+    let of = || measurements::table.filter(measurements::release_id.eq(release_id));
+    let rows: Vec<(Json<RunCard>, Timestamp)> = of()
+        // Uncertain figures go there at once, steady ones when they are replaced: ids do not tell which are older.
+        .order((measurements::measured_at.desc(), measurements::id.desc()))
         .limit(SHOWN_CARDS)
         .select((measurements::card, measurements::measured_at))
         .load(conn)?;
-    Ok(rows.into_iter().map(|(card, at)| (card.into_inner(), at)).collect())
+    let total = total(rows.len(), SHOWN_CARDS, || of().count().get_result(conn))?;
+    Ok((rows.into_iter().map(|(card, at)| (card.into_inner(), at)).collect(), total))
+}
+
+/// Stores what came of measuring a release again.
+pub fn set_measured(conn: &mut Conn, id: &str, outcome: Outcome) -> QueryResult<usize> {
+    diesel::update(releases::table.find(id)).set(releases::measured.eq(Some(Json::new(outcome)))).execute(conn)
+}
+
+/// What came of the last time that a release was measured again.
+pub fn measured(conn: &mut Conn, id: &str) -> QueryResult<Option<Outcome>> {
+    let row: Option<Json<Outcome>> = releases::table.find(id).select(releases::measured).first(conn)?;
+    Ok(row.map(Json::into_inner))
 }
 
 /// Sizes of those digests that any repository of an organisation holds.

@@ -40,6 +40,7 @@ fn run<'a>(app: &'a App, job: &'a Job) -> BoxFuture<'a, Result<()>> {
 fn give_up(conn: &mut Conn, job: &Job, now: Timestamp) -> Result<()> {
     match job {
         Job::CheckRelease { release_id } => release::jobs::give_up(conn, release_id, now),
+        Job::MeasureRelease { release_id } => release::measuring::give_up(conn, release_id, now),
         Job::EvaluateRelease { release_id, set_id } => evaluation::jobs::give_up(conn, release_id, set_id, now),
         Job::Notify { notice } => notice::jobs::give_up_notice(conn, notice, now),
         Job::SendMessage { message_id } => notice::jobs::give_up(conn, message_id),
@@ -47,8 +48,7 @@ fn give_up(conn: &mut Conn, job: &Job, now: Timestamp) -> Result<()> {
         Job::RebuildNode { .. } | Job::TellNodes { .. } | Job::TellPeople { .. } | Job::TellFollowers { .. } => {
             job.enqueue_again(conn, now.plus(AGAIN))
         }
-        Job::MeasureRelease { .. }
-        | Job::ScoreRelease { .. }
+        Job::ScoreRelease { .. }
         | Job::EvaluateScenario { .. }
         | Job::ExpireUploads
         | Job::CollectGarbage

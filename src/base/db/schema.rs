@@ -255,6 +255,7 @@ diesel::table! {
         channel -> Text,
         deprecation -> Nullable<Text>,
         recall -> Nullable<Text>,
+        measured -> Nullable<Text>,
     }
 }
 

@@ -24,6 +24,7 @@ use crate::site::parts::card::{alarm_level, alarm_text};
 use crate::site::parts::chain::ChainLink;
 use crate::site::parts::comparison::ComparisonView;
 use crate::site::parts::listing::{Listing, read_listing};
+use crate::site::parts::release::metric_name;
 use crate::site::parts::report::{ReportView, figure};
 use crate::site::parts::scores::{self, ScoreView, own_share};
 use crate::site::parts::trust::TrustView;
@@ -236,7 +237,7 @@ impl CaseView {
                 .card
                 .metrics
                 .iter()
-                .map(|m| (m.name.clone(), figure(m.value), figure(m.baseline), m.dataset.get(page.lang).to_owned()))
+                .map(|m| (metric_name(page, &m.name), figure(m.value), figure(m.baseline), m.dataset.get(page.lang).to_owned()))
                 .collect(),
             training: manifest.card.training_data.get(page.lang).to_owned(),
             limits: manifest.card.limits.get(page.lang).to_owned(),

@@ -20,7 +20,8 @@ use crate::site::parts::card::{PlanCard, alarm_level, alarm_text, plan_card};
 use crate::site::parts::chain::ChainLink;
 use crate::site::parts::comparison::ComparisonView;
 use crate::site::parts::listing::Listing;
-use crate::site::parts::report::{ReportView, bytes, figure};
+use crate::site::parts::release::MetricRow;
+use crate::site::parts::report::{ReportView, bytes, cut};
 use crate::site::parts::scores::ScoreView;
 use crate::site::parts::trust::TrustView;
 use crate::trade;
@@ -42,14 +43,6 @@ pub struct VersionRow {
     pub deprecation: Option<(String, Option<String>)>,
     /// The platform's reason, where the version is recalled, and the date.
     pub recalled: Option<(String, String)>,
-}
-
-/// A figure of the model card.
-pub struct MetricRow {
-    pub name: String,
-    pub value: String,
-    pub baseline: String,
-    pub dataset: String,
 }
 
 /// `/apps/{vendor}/{app}`.
@@ -97,6 +90,8 @@ pub struct ListingPage {
     pub parameters: Vec<(String, String, String)>,
     pub alarms: Vec<(&'static str, String)>,
     pub versions: Vec<VersionRow>,
+    /// That these are not all versions, in words; empty where they are.
+    pub versions_cut: String,
     /// The shown version is deprecated: message and successor.
     pub deprecation: Option<(String, Option<String>)>,
     /// The shown version is recalled: the platform's reason, and the date.
@@ -154,17 +149,7 @@ impl ListingPage {
             architectures: manifest.resources.architectures.join(", "),
             memory: bytes(&page, u64::from(manifest.resources.memory_mib) << 20),
             cpu: manifest.resources.cpu.to_string(),
-            metrics: manifest
-                .card
-                .metrics
-                .iter()
-                .map(|m| MetricRow {
-                    name: m.name.clone(),
-                    value: figure(m.value),
-                    baseline: figure(m.baseline),
-                    dataset: m.dataset.get(lang).to_owned(),
-                })
-                .collect(),
+            metrics: manifest.card.metrics.iter().map(|metric| MetricRow::of(&page, metric)).collect(),
             training: manifest.card.training_data.get(lang).to_owned(),
             limits: manifest.card.limits.get(lang).to_owned(),
             parameters: manifest
@@ -178,6 +163,7 @@ impl ListingPage {
                 .iter()
                 .map(|a| (alarm_level(a.level), alarm_text(&page, manifest, a.text.get(lang))))
                 .collect(),
+            versions_cut: cut(&page, "listing-versions-cut", found.releases.len(), found.releases_total),
             versions: found
                 .releases
                 .iter()
@@ -225,7 +211,8 @@ async fn listing(
     cached(&req, &app, &actor, async || {
         let ((vendor, slug), lang) = (path.into_inner(), lang_of(&req));
         let found = match (&actor, query.into_inner().preview) {
-            (Actor::Anonymous, None) => kept.to_strangers(&app, lang, vendor, slug).await?,
+            // A stranger sees no preview: whatever the address names, it is the same.
+            (Actor::Anonymous, _) => kept.to_strangers(&app, lang, vendor, slug).await?,
             (_, preview) => Arc::new(shown::read(&app, &actor, lang, vendor, slug, preview).await?),
         };
         let Shown { listing, evidence } = &*found;

@@ -24,14 +24,16 @@ pub struct Listing {
     pub release: Release,
     /// Check report of that release.
     pub report: Option<inference::check::CheckReport>,
-    /// Its figures before it was measured again.
-    pub history: Vec<release::measuring::Earlier>,
+    /// Its figures of other measurements.
+    pub history: release::measuring::History,
     /// Scores of that release on hidden test sets.
     pub scores: Vec<evaluation::service::ScoreSummary>,
     /// Pictures: digest and texts.
     pub gallery: Vec<(String, app_package::manifest::Text)>,
     /// The newest releases that buyers have seen, newest first.
     pub releases: Vec<Release>,
+    /// How many releases buyers have seen.
+    pub releases_total: i64,
     /// The version before the shown one, and the differences from it.
     pub previous: Option<(String, Difference)>,
     /// Active plans.
@@ -77,7 +79,7 @@ pub async fn read_listing(app: &App, actor: &Actor, lang: Lang, vendor: String, 
             }
             let suspended = catalog::standing::suspension(conn, &row)?;
             let preview = preview.filter(|_| insider);
-            let releases = release::service::shown(conn, &row.id)?;
+            let (releases, releases_total) = release::service::shown(conn, &row.id)?;
             let release_id = preview.as_ref().or(row.release_id.as_ref()).ok_or_else(missing)?;
             let shown = release::service::of_app(conn, &row.id, release_id)?.ok_or_else(missing)?;
             let report = release::service::check_report(conn, &shown.id)?;
@@ -100,6 +102,7 @@ pub async fn read_listing(app: &App, actor: &Actor, lang: Lang, vendor: String, 
                 scores,
                 gallery,
                 releases,
+                releases_total,
                 previous,
                 plans,
                 specialty: specialty.map(|s| s.name).unwrap_or_default(),

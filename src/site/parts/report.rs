@@ -11,7 +11,7 @@ use inference::measure::Latency;
 use crate::evaluation::service::ScoreSummary;
 use crate::http::page::Page;
 use crate::release::difference::{Measure, share_right};
-use crate::release::measuring::Earlier;
+use crate::release::measuring::{History, Other};
 use crate::site::parts::plot::{self, MAX_GROUPS, Mark, Plot, Series};
 use crate::site::parts::scores::{Headline, own_share};
 
@@ -27,12 +27,16 @@ pub struct ReportView {
     pub card: Option<CardView>,
     /// Golden samples.
     pub samples: Vec<SampleRow>,
-    /// Figures of earlier measurements of the same bytes, newest first.
-    pub history: Vec<EarlierRow>,
+    /// Figures of other measurements of the same bytes, the newest of them, newest first.
+    pub history: Vec<OtherRow>,
+    /// How many measurements there are beside the one that is shown.
+    pub history_total: i64,
+    /// That not all are in the list, in words; empty where all are.
+    pub history_cut: String,
 }
 
-/// Figures that later ones have replaced.
-pub struct EarlierRow {
+/// Figures of another measurement than the one that is shown.
+pub struct OtherRow {
     pub at: String,
     pub median: String,
     pub p95: String,
@@ -123,12 +127,14 @@ impl ReportView {
         manifest: &AppManifest,
         report: Option<&CheckReport>,
         scores: &[ScoreSummary],
-        history: &[Earlier],
+        history: &History,
         running: bool,
     ) -> Self {
         let card = |r: &CheckReport| Some(card(page, manifest, r.run_card.as_ref()?, r, scores));
         Self {
-            history: history.iter().map(|earlier| earlier_row(page, earlier)).collect(),
+            history: history.newest.iter().map(|other| other_row(page, other)).collect(),
+            history_total: history.total,
+            history_cut: cut(page, "card-history-cut", history.newest.len(), history.total),
             passed: report.map(|r| r.passed),
             checks: checks(page, report, running),
             faults: report.map(|r| faults(page, r)).unwrap_or_default(),
@@ -136,6 +142,12 @@ impl ReportView {
             samples: report.map(|r| samples(r).iter().map(sample).collect()).unwrap_or_default(),
         }
     }
+}
+
+/// That a list shows the newest `shown` of more, in words; empty where it shows all.
+pub fn cut(page: &Page, key: &str, shown: usize, total: i64) -> String {
+    let all = usize::try_from(total).is_ok_and(|total| total <= shown);
+    if all { String::new() } else { page.t2(key, "n", shown, "total", page.count(&total)) }
 }
 
 /// A figure with its unit.
@@ -271,10 +283,10 @@ fn cpu(latency: &Latency) -> String {
     latency.measured.map_or_else(String::new, |how| millis(how.cpu_ms))
 }
 
-fn earlier_row(page: &Page, earlier: &Earlier) -> EarlierRow {
-    let latency = &earlier.card.latency_ms;
-    EarlierRow {
-        at: page.datetime(&earlier.at),
+fn other_row(page: &Page, other: &Other) -> OtherRow {
+    let latency = &other.card.latency_ms;
+    OtherRow {
+        at: page.datetime(&other.at),
         median: millis(latency.median),
         p95: millis(latency.p95),
         cpu: cpu(latency),

@@ -24,16 +24,22 @@ pub fn configure(cfg: &mut ServiceConfig) {
 async fn overview(req: HttpRequest, app: Data<App>, actor: Actor) -> PageResult {
     let (figures, lines) = console::overview(&app, &actor).await?;
     let page = Page::of(&req, "vendor-title");
-    let waiting = lines.iter().map(|line| ReleaseRow::of(&page, line)).collect();
-    page.clone().render(&OverviewPage { page, figures, waiting })
+    let (waiting, more) = waiting_rows(&page, &figures, &lines);
+    page.clone().render(&OverviewPage { page, figures, waiting, more })
 }
 
 /// `GET` of the overview's live part.
 async fn waiting(req: HttpRequest, app: Data<App>, actor: Actor) -> PageResult {
     let (figures, lines) = console::overview(&app, &actor).await?;
     let page = Page::of(&req, "vendor-title");
-    let waiting = lines.iter().map(|line| ReleaseRow::of(&page, line)).collect();
-    page.clone().render(&OverviewFragment { page, figures, waiting })
+    let (waiting, more) = waiting_rows(&page, &figures, &lines);
+    page.clone().render(&OverviewFragment { page, figures, waiting, more })
+}
+
+/// Rows of the releases under way, and how many more there are.
+fn waiting_rows(page: &Page, figures: &Figures, lines: &[ReleaseLine]) -> (Vec<ReleaseRow>, i64) {
+    let more = figures.waiting.saturating_sub(i64::try_from(lines.len()).unwrap_or(i64::MAX));
+    (lines.iter().map(|line| ReleaseRow::of(page, line)).collect(), more)
 }
 
 async fn apps(req: HttpRequest, app: Data<App>, actor: Actor, query: Query<Before>) -> PageResult {
@@ -55,7 +61,8 @@ async fn app_page(req: HttpRequest, app: Data<App>, actor: Actor, slug: Path<Str
     let releases = detail.releases.iter().map(|line| ReleaseRow::of(&page, line)).collect();
     let row = AppRow::of(&page, &detail.app);
     let (vendor, offered, suspended) = (detail.vendor, detail.offered, detail.suspended);
-    page.clone().render(&AppPage { page, app: row, vendor, releases, next, offered, suspended, upload })
+    let server = app.settings.server.public_url.clone();
+    page.clone().render(&AppPage { page, app: row, vendor, releases, next, offered, suspended, upload, server })
 }
 
 /// `/vendor`.
@@ -65,6 +72,8 @@ pub struct OverviewPage {
     pub page: Page,
     pub figures: Figures,
     pub waiting: Vec<ReleaseRow>,
+    /// Releases under way that are not listed.
+    pub more: i64,
 }
 
 /// The live part of `/vendor`.
@@ -74,6 +83,8 @@ pub struct OverviewFragment {
     pub page: Page,
     pub figures: Figures,
     pub waiting: Vec<ReleaseRow>,
+    /// Releases under way that are not listed.
+    pub more: i64,
 }
 
 /// `/vendor/apps`.
@@ -99,6 +110,8 @@ pub struct AppPage {
     /// Why the platform has suspended the listing.
     pub suspended: Option<String>,
     pub upload: UploadTarget,
+    /// Address of this site, for the command line.
+    pub server: String,
 }
 
 /// A release in a list.

@@ -1,6 +1,8 @@
 //! Reads for the vendor console over the vendor's own apps, releases and sales. Changes nothing.
 
-use diesel::dsl::count;
+use std::collections::HashMap;
+
+use diesel::dsl::{count, max};
 use diesel::prelude::*;
 use inference::check::CheckReport;
 
@@ -16,8 +18,8 @@ use crate::moderation::model::CaseState;
 use crate::registry::uploads::{Unfinished, unfinished_in};
 use crate::release::difference::Difference;
 use crate::release::lifecycle;
-use crate::release::measuring::{self, Earlier};
-use crate::release::model::{Release, ReleaseState};
+use crate::release::measuring::{self, History, Outcome};
+use crate::release::model::{Channel, Release, ReleaseState};
 use crate::release::upload::INBOX;
 use crate::site::parts::chain;
 use crate::site::parts::chain::ChainLink;
@@ -43,6 +45,8 @@ pub struct Figures {
     pub sales: i64,
     /// Nodes that run an app of the vendor.
     pub nodes: i64,
+    /// Releases in [`OPEN`] states, of which the first [`PAGE`] are listed.
+    pub waiting: i64,
 }
 
 /// A release with its app.
@@ -101,10 +105,12 @@ pub struct ReleaseDetail {
     pub uploaded_by: String,
     /// Last report, with its time.
     pub report: Option<(CheckReport, Timestamp)>,
-    /// Its figures before it was measured again.
-    pub history: Vec<Earlier>,
+    /// Its figures of other measurements.
+    pub history: History,
     /// It is about to be measured again.
     pub measuring: bool,
+    /// What came of it the last time.
+    pub measured: Option<Outcome>,
     pub decision: Option<LastDecision>,
     /// Scores on hidden test sets.
     pub scores: Vec<evaluation::service::ScoreSummary>,
@@ -167,11 +173,12 @@ pub async fn overview(app: &App, actor: &Actor) -> Result<(Figures, Vec<ReleaseL
     app.db
         .read(move |conn| {
             let own = apps::organization_id.eq(&vendor);
-            let in_review = releases::table.inner_join(apps::table.on(apps::id.eq(releases::app_id))).filter(own);
+            let of_own = || releases::table.inner_join(apps::table.on(apps::id.eq(releases::app_id))).filter(own);
             let nodes = deployments::table.inner_join(apps::table.on(apps::id.eq(deployments::app_id))).filter(own);
             let figures = Figures {
                 apps: apps::table.filter(own).count().get_result(conn)?,
-                in_review: in_review.filter(releases::state.eq(ReleaseState::InReview)).count().get_result(conn)?,
+                in_review: of_own().filter(releases::state.eq(ReleaseState::InReview)).count().get_result(conn)?,
+                waiting: of_own().filter(releases::state.eq_any(OPEN)).count().get_result(conn)?,
                 sales: orders::table
                     .filter(orders::vendor_id.eq(&vendor).and(orders::state.eq_any(OrderState::SOLD)))
                     .count()
@@ -181,9 +188,8 @@ pub async fn overview(app: &App, actor: &Actor) -> Result<(Figures, Vec<ReleaseL
                     .select(count(deployments::node_id).aggregate_distinct())
                     .get_result(conn)?,
             };
-            let waiting = releases::table
-                .inner_join(apps::table.on(apps::id.eq(releases::app_id)))
-                .filter(own.and(releases::state.eq_any(OPEN)))
+            let waiting = of_own()
+                .filter(releases::state.eq_any(OPEN))
                 .order((releases::updated_at, releases::id))
                 .limit(PAGE)
                 .select(lines())
@@ -201,14 +207,16 @@ pub async fn unfinished(app: &App, actor: &Actor) -> Result<Vec<Unfinished>> {
             let mut found = unfinished_in(conn, &person.user_id, now)?;
             found.retain(|upload| upload.bytes > 0);
             let Some(first) = found.iter().map(|upload| upload.since).min() else { return Ok(found) };
-            let received: Vec<(String, Timestamp)> = releases::table
+            // The last one of each app tells whether there was one since.
+            let received: Vec<(String, Option<Timestamp>)> = releases::table
                 .inner_join(apps::table.on(apps::id.eq(releases::app_id)))
                 .filter(apps::organization_id.eq(&person.organization_id).and(releases::created_at.gt(first)))
-                .select((apps::slug, releases::created_at))
+                .group_by(apps::slug)
+                .select((apps::slug, max(releases::created_at)))
                 .load(conn)?;
             found.retain(|upload| {
                 let name = upload.repository.rsplit('/').next().unwrap_or_default();
-                !received.iter().any(|(slug, at)| *at > upload.since && (slug == name || name == INBOX))
+                !received.iter().any(|(slug, at)| at.is_some_and(|at| at > upload.since) && (slug == name || name == INBOX))
             });
             Ok(found)
         })
@@ -223,20 +231,22 @@ pub async fn apps(app: &App, actor: &Actor, before: Option<String>) -> Result<(V
             let mut found = app_lines(conn, &vendor, None, before.as_deref())?;
             let next = cut(&mut found, |line| line.id.clone());
             let ids: Vec<&str> = found.iter().map(|line| line.id.as_str()).collect();
-            let newest: Vec<(String, String, ReleaseState)> = releases::table
-                .filter(releases::app_id.eq_any(ids))
-                .order(releases::id)
-                .select((releases::app_id, releases::version, releases::state))
-                .load(conn)?;
-            // Later releases replace earlier ones of the same app in the map.
-            let mut newest: std::collections::HashMap<String, (String, ReleaseState)> =
-                newest.into_iter().map(|(app, v, s)| (app, (v, s))).collect();
+            let mut newest = newest(conn, &ids)?;
             for line in &mut found {
                 line.latest = newest.remove(&line.id);
             }
             Ok((found, next))
         })
         .await
+}
+
+/// Version and state of the release of each app that was uploaded last.
+fn newest(conn: &mut Conn, app_ids: &[&str]) -> QueryResult<HashMap<String, (String, ReleaseState)>> {
+    let of = releases::table.filter(releases::app_id.eq_any(app_ids)).group_by(releases::app_id);
+    let last: Vec<Option<String>> = of.select(max(releases::id)).load(conn)?;
+    let last = releases::table.filter(releases::id.eq_any(last.into_iter().flatten()));
+    let rows: Vec<(String, String, ReleaseState)> = last.select((releases::app_id, releases::version, releases::state)).load(conn)?;
+    Ok(rows.into_iter().map(|(app, version, state)| (app, (version, state))).collect())
 }
 
 fn app_lines(conn: &mut Conn, vendor: &str, slug: Option<&str>, before: Option<&str>) -> QueryResult<Vec<AppLine>> {
@@ -322,6 +332,25 @@ pub async fn evidence(app: &App, detail: &ReleaseDetail) -> Result<Evidence> {
     trust::evidence::of_release(app, &subject).await
 }
 
+/// Id and channel of a release of the vendor's, for an action on it.
+///
+/// # Errors
+/// `release`: not there, or not the vendor's.
+pub async fn own_release(app: &App, actor: &Actor, (slug, version): &(String, String)) -> Result<(String, Channel)> {
+    let vendor = policy::require(actor, Action::ViewOwnApps)?.organization_id.clone();
+    let (slug, version) = (slug.clone(), version.clone());
+    app.db
+        .read(move |conn| {
+            releases::table
+                .inner_join(apps::table.on(apps::id.eq(releases::app_id)))
+                .filter(apps::organization_id.eq(&vendor).and(apps::slug.eq(&slug)).and(releases::version.eq(&version)))
+                .select((releases::id, releases::channel))
+                .first(conn)
+                .or_not_found("release")
+        })
+        .await
+}
+
 /// One release of the vendor's.
 ///
 /// # Errors
@@ -344,7 +373,7 @@ pub async fn release_detail(app: &App, actor: &Actor, lang: Lang, slug: &str, ve
                 .optional()?;
             let report = release::service::latest_report(conn, &release.id)?;
             let history = measuring::history(conn, &release.id)?;
-            let measuring = measuring::waits(conn, &release.id)?;
+            let (measuring, measured) = (measuring::waits(conn, &release.id)?, measuring::outcome(conn, &release.id)?);
             let scores = evaluation::service::shown_in(conn, &release.app_id, &release.id, release.published_at)?;
             let chain = chain::of_release(conn, &reader, &release.id)?;
             Ok(ReleaseDetail {
@@ -356,6 +385,7 @@ pub async fn release_detail(app: &App, actor: &Actor, lang: Lang, slug: &str, ve
                 report,
                 history,
                 measuring,
+                measured,
                 decision,
                 scores,
                 chain,

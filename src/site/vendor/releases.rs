@@ -13,12 +13,13 @@ use crate::http::extract::Form;
 use crate::http::page::{FormErrors, Page, PageResult, form_result, see_other_with};
 use crate::moderation;
 use crate::release::lifecycle::DeprecationForm;
+use crate::release::measuring::{Figures, Outcome};
 use crate::release::model::{Channel, ReleaseState, address};
 use crate::release::{lifecycle, measuring, model, service};
 use crate::site::parts::chain::ChainLink;
 use crate::site::parts::comparison::ComparisonView;
 use crate::site::parts::release::MetricRow;
-use crate::site::parts::report::{ReportView, figure};
+use crate::site::parts::report::{ReportView, reason};
 use crate::site::parts::scores::ScoreView;
 use crate::site::parts::trust::TrustView;
 use crate::site::vendor::console;
@@ -87,31 +88,31 @@ struct Submission {
     channel: String,
 }
 
-async fn submit(req: HttpRequest, app: Data<App>, actor: Actor, path: Path<(String, String)>, form: Form<Submission>) -> PageResult {
-    let (_, detail) = view(&req, &app, &actor, &path).await?;
+async fn submit(app: Data<App>, actor: Actor, path: Path<(String, String)>, form: Form<Submission>) -> PageResult {
+    let (id, channel) = console::own_release(&app, &actor, &path).await?;
     let channel = match form.0.channel.as_str() {
-        "" => detail.release.channel,
+        "" => channel,
         word => word.parse().map_err(|_| Error::field("channel", "release-channel"))?,
     };
-    moderation::submission::submit(&app, &actor, &detail.release.id, channel).await?;
+    moderation::submission::submit(&app, &actor, &id, channel).await?;
     Ok(see_other_with(&model::address(&path.0, &path.1), "success", "release-submitted", &[("version", &path.1)]))
 }
 
-async fn recheck(req: HttpRequest, app: Data<App>, actor: Actor, path: Path<(String, String)>) -> PageResult {
-    let (_, detail) = view(&req, &app, &actor, &path).await?;
-    service::recheck(&app, &actor, &detail.release.id).await?;
+async fn recheck(app: Data<App>, actor: Actor, path: Path<(String, String)>) -> PageResult {
+    let (id, _) = console::own_release(&app, &actor, &path).await?;
+    service::recheck(&app, &actor, &id).await?;
     Ok(see_other_with(&model::address(&path.0, &path.1), "info", "release-rechecked", &[("version", &path.1)]))
 }
 
-async fn measure(req: HttpRequest, app: Data<App>, actor: Actor, path: Path<(String, String)>) -> PageResult {
-    let (_, detail) = view(&req, &app, &actor, &path).await?;
-    measuring::ask(&app, &actor, &detail.release.id).await?;
+async fn measure(app: Data<App>, actor: Actor, path: Path<(String, String)>) -> PageResult {
+    let (id, _) = console::own_release(&app, &actor, &path).await?;
+    measuring::ask(&app, &actor, &id).await?;
     Ok(see_other_with(&model::address(&path.0, &path.1), "info", "release-measuring", &[("version", &path.1)]))
 }
 
-async fn promote(req: HttpRequest, app: Data<App>, actor: Actor, path: Path<(String, String)>) -> PageResult {
-    let (_, detail) = view(&req, &app, &actor, &path).await?;
-    lifecycle::promote(&app, &actor, &detail.release.id).await?;
+async fn promote(app: Data<App>, actor: Actor, path: Path<(String, String)>) -> PageResult {
+    let (id, _) = console::own_release(&app, &actor, &path).await?;
+    lifecycle::promote(&app, &actor, &id).await?;
     Ok(see_other_with(&model::address(&path.0, &path.1), "success", "release-promoted", &[("version", &path.1)]))
 }
 
@@ -122,8 +123,8 @@ async fn deprecate(
     path: Path<(String, String)>,
     form: Form<DeprecationForm>,
 ) -> PageResult {
-    let (_, detail) = view(&req, &app, &actor, &path).await?;
-    match form_result(lifecycle::deprecate(&app, &actor, &detail.release.id, &form.0).await)? {
+    let (id, _) = console::own_release(&app, &actor, &path).await?;
+    match form_result(lifecycle::deprecate(&app, &actor, &id, &form.0).await)? {
         Ok(()) => Ok(see_other_with(&model::address(&path.0, &path.1), "success", "release-now-deprecated", &[("version", &path.1)])),
         Err(e) => show_release(&req, &app, &actor, &path, None, StatusCode::UNPROCESSABLE_ENTITY, form.0, Some(e)).await,
     }
@@ -162,6 +163,8 @@ pub struct ReleaseView {
     pub may_measure: bool,
     /// It is about to be measured again.
     pub measuring: bool,
+    /// What came of it the last time, in words; empty where it never was.
+    pub measured: String,
     pub may_promote: bool,
     /// The vendor's message on a deprecated version, and its successor.
     pub deprecation: Option<(String, Option<String>)>,
@@ -178,12 +181,6 @@ impl ReleaseView {
         let state = release.state;
         let report = detail.report.as_ref().filter(|_| state != ReleaseState::Checking);
         let address = address(&detail.app, &release.version);
-        let metric = |m: &app_package::manifest::Metric| MetricRow {
-            name: m.name.clone(),
-            value: figure(m.value),
-            baseline: figure(m.baseline),
-            dataset: m.dataset.get(page.lang).to_owned(),
-        };
         Self {
             id: release.id.clone(),
             trust: TrustView::of(page, &format!("{}/{}", detail.vendor, detail.app), true, evidence),
@@ -213,7 +210,7 @@ impl ReleaseView {
                 state == ReleaseState::Checking,
             ),
             scores: detail.scores.iter().map(|score| ScoreView::of(page, score)).collect(),
-            metrics: release.manifest.card.metrics.iter().map(metric).collect(),
+            metrics: release.manifest.card.metrics.iter().map(|metric| MetricRow::of(page, metric)).collect(),
             channel: release.channel,
             prerelease: !release.manifest.version.pre.is_empty(),
             may_promote: state == ReleaseState::Published && release.channel == Channel::Beta && release.manifest.version.pre.is_empty(),
@@ -223,10 +220,24 @@ impl ReleaseView {
             may_recheck: state == ReleaseState::Failed,
             may_measure: measuring::is_measurable(state) && !detail.measuring,
             measuring: detail.measuring,
+            measured: detail.measured.as_ref().map(|outcome| measured(page, outcome)).unwrap_or_default(),
             decision: detail
                 .decision
                 .as_ref()
                 .map(|d| (d.state.clone(), d.reason.clone(), d.decided_at.map(|at| page.datetime(&at)).unwrap_or_default())),
+        }
+    }
+}
+
+/// What came of measuring a release again, in words.
+fn measured(page: &Page, outcome: &Outcome) -> String {
+    let at = page.datetime(&outcome.at);
+    match outcome.figures {
+        Figures::Shown => page.t1("release-measured", "at", at),
+        Figures::Uncertain => page.t1("release-measured-uncertain", "at", at),
+        Figures::None => {
+            let why = outcome.reason.as_deref().map(|code| reason(page, code)).unwrap_or_default();
+            page.t2("release-measured-not", "at", at, "reason", why)
         }
     }
 }

@@ -21,11 +21,11 @@ pub fn configure(cfg: &mut ServiceConfig) {
         .route("/vendor/upload/finish", web::post().to(finish));
 }
 
-async fn new_app(req: HttpRequest, actor: Actor) -> PageResult {
+async fn new_app(req: HttpRequest, app: Data<App>, actor: Actor) -> PageResult {
     let person = policy::require(&actor, Action::PublishApps)?;
     let page = Page::of(&req, "vendor-new-title");
     let upload = UploadTarget::new(format!("{}/{INBOX}", person.organization_slug), None);
-    page.clone().render(&NewAppPage { page, upload })
+    page.clone().render(&NewAppPage { page, upload, server: app.settings.server.public_url.clone() })
 }
 
 /// `{"vendor"}`: the slug under which the caller publishes, for `pithead push`.
@@ -73,4 +73,6 @@ impl UploadTarget {
 pub struct NewAppPage {
     pub page: Page,
     pub upload: UploadTarget,
+    /// Address of this site, for the command line.
+    pub server: String,
 }

@@ -44,7 +44,7 @@ pub struct Wanted {
     pub input: String,
     /// Kind of plan.
     pub plan: String,
-    /// `new` (without) or `deployed`.
+    /// `fit` (with `q`, where it is the default), `new` (the default without `q`) or `deployed`.
     pub sort: String,
     /// Id of the last app of the page before.
     pub after: String,
@@ -94,6 +94,15 @@ impl Listing {
             id: app.id,
         }
     }
+}
+
+/// A page of what was looked for.
+#[derive(Serialize, ToSchema)]
+pub struct Matches {
+    #[serde(flatten)]
+    pub page: Listed<Listing>,
+    /// Nothing has all of the words: these are near.
+    pub near: bool,
 }
 
 /// How an app is paid for.
@@ -153,13 +162,13 @@ impl Version {
 pub struct ListingDetail {
     #[serde(flatten)]
     pub shown: Listing,
-    /// The newest versions, newest first.
+    /// The newest 50 versions, newest first.
     pub versions: Vec<Version>,
 }
 
 /// Apps of the catalogue
 #[utoipa::path(get, path = "/api/v1/listings", tag = "listings", params(Wanted), security(()),
-    responses((status = 200, description = "A page of listings", body = Listed<Listing>)))]
+    responses((status = 200, description = "A page of listings", body = Matches)))]
 pub(super) async fn list(req: HttpRequest, app: Data<App>, query: ApiQuery<Wanted>) -> ApiResult {
     let Wanted { q, specialty, scenario, input, plan, sort, after } = query.0;
     let query = CatalogQuery { q, specialty, scenario, input, plan, sort, after }.bounded();
@@ -168,7 +177,7 @@ pub(super) async fn list(req: HttpRequest, app: Data<App>, query: ApiQuery<Wante
     let last = found.cards.last().filter(|_| found.more).map(|card| card.app.id.clone());
     let next = last.map(|id| query.with("after", &id).replacen("/apps", "/api/v1/listings", 1));
     let items = found.cards.into_iter().map(|card| Listing::of(&card.vendor.slug, card.app, &found.plans)).collect();
-    tagged(&req, &Listed { items, next })
+    tagged(&req, &Matches { page: Listed { items, next }, near: found.near })
 }
 
 /// A listed app with its plans and versions
@@ -179,7 +188,8 @@ pub(super) async fn show(req: HttpRequest, app: Data<App>, path: Path<(String, S
     let (vendor, slug) = path.into_inner();
     let read = move |conn: &mut Conn| -> Result<ListingDetail> {
         let row = service::find_listing(conn, &vendor, &slug)?;
-        let versions = release::service::shown(conn, &row.id)?.into_iter().map(Version::of).collect();
+        let (newest, _) = release::service::shown(conn, &row.id)?;
+        let versions = newest.into_iter().map(Version::of).collect();
         let plans = service::list_plans(conn, &row.id)?;
         Ok(ListingDetail { shown: Listing::of(&vendor, row, &plans), versions })
     };

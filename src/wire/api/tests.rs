@@ -105,6 +105,12 @@ async fn each_resource_is_read_by_whose_it_is() {
             assert_eq!(found["items"][0]["name"], "acme/belt", "{found}");
             assert_eq!(found["items"][0]["plans"].as_array().unwrap().len(), 3);
         }
+        is(&nobody.ask(Method::GET, "/api/v1/listings?q=belt", &[], None).await, 503, "search-starting");
+        crate::site::market::follow::refresh(&app, None).await.unwrap();
+        for (words, near) in [("belt", false), ("bellt", true)] {
+            let found = nobody.get(&format!("/api/v1/listings?q={words}")).await;
+            assert_eq!((&found["items"][0]["name"], &found["near"]), (&json!("acme/belt"), &json!(near)), "{found}");
+        }
         assert_eq!(nobody.get("/api/v1/listings/acme/belt").await["versions"][0]["version"], "1.0.0");
         assert_eq!(vendor.get("/api/v1/own/listings").await["items"][0]["id"], shop.listing.app_id.as_str());
         let release = format!("/api/v1/releases/{}", shop.listing.release_id);
