@@ -23,6 +23,8 @@ catalogue-found = { $count ->
     [one] { $count } app
    *[other] { $count } apps
 }
+catalogue-found-cut = { $count }+ apps
+error-search-starting = Search is starting. Please try again in a moment
 catalogue-near = Nothing has all of these words. These are near.
 wanted-title = No app yet
 wanted-text = These scenarios fit what you look for, and nobody has published an app for them so far.
@@ -69,6 +71,7 @@ listing-about = What it does
 listing-alarms = Alarms
 listing-parameters = Parameters
 listing-versions = Versions
+listing-versions-cut = The newest { $n } of { $total } are shown.
 listing-plans = Plans
 listing-no-plans = The developer has not offered a plan yet.
 listing-needs = What a node needs

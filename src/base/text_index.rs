@@ -4,7 +4,7 @@
 //! Mining terms are in no dictionary, so Chinese is not segmented: 皮带跑偏 is found by 皮带, 跑偏 and 带跑. Texts are folded to one form
 //! ([`fold`]), words that mean the same share a concept ([`concepts`]), and each place is found by its pinyin ([`sound`]). What is not found
 //! as it was typed is looked for by likeness, and then by half of it ([`query`]); [`Found::near`] tells so. A search takes
-//! [`query::MAX_CHARS`] characters at most.
+//! [`query::MAX_CHARS`] characters at most. Until the index was built once there is no answer, for an empty one would say that nothing exists.
 
 mod concepts;
 mod fold;
@@ -16,6 +16,7 @@ mod tests;
 use std::collections::HashSet;
 use std::sync::{Arc, LazyLock, PoisonError, RwLock};
 
+use chrono::TimeDelta;
 use tantivy::collector::TopDocs;
 use tantivy::indexer::NoMergePolicy;
 use tantivy::query::Query;
@@ -25,9 +26,11 @@ use tantivy::{IndexWriter, ReloadPolicy, Searcher, doc};
 use self::concepts::{Concept, concepts};
 use self::fold::{Piece, pairs, pieces};
 use self::query::Asked;
+use super::error::{Error, Result};
 
-/// Most hits of one search.
-pub const MAX_HITS: usize = 500;
+/// Most hits of one search: what narrows, sorts and counts them comes after it. While it runs, a search holds twice as many places of 16 bytes
+/// for each segment, and the ids.
+pub const MAX_HITS: usize = 5_000;
 /// Memory that building takes, in bytes; the least that tantivy takes.
 const BUILDING: usize = 15_000_000;
 /// Of what is only near, what fits less than this part of the best hit is left out.
@@ -50,6 +53,8 @@ pub struct Found {
     pub ids: Vec<String>,
     /// Nothing has all of what was typed: these are near.
     pub near: bool,
+    /// There are more than [`MAX_HITS`].
+    pub cut: bool,
 }
 
 /// Fields of the index.
@@ -105,18 +110,25 @@ impl Index {
         Ok(())
     }
 
-    fn built(&self) -> Option<Arc<(Corpus, Corpus)>> {
-        self.built.read().unwrap_or_else(PoisonError::into_inner).clone()
+    fn built(&self) -> Result<Arc<(Corpus, Corpus)>> {
+        let built = self.built.read().unwrap_or_else(PoisonError::into_inner).clone();
+        built.ok_or_else(|| Error::unavailable("search-starting").retry_after(TimeDelta::seconds(1)))
     }
 
     /// The apps that fit what was typed.
-    pub fn apps(&self, words: &str) -> anyhow::Result<Found> {
-        self.built().map_or_else(|| Ok(Found::default()), |built| built.0.find(words))
+    ///
+    /// # Errors
+    /// `search-starting`: the index was not built yet.
+    pub fn apps(&self, words: &str) -> Result<Found> {
+        Ok(self.built()?.0.find(words)?)
     }
 
     /// The scenarios that fit what was typed.
-    pub fn scenarios(&self, words: &str) -> anyhow::Result<Found> {
-        self.built().map_or_else(|| Ok(Found::default()), |built| built.1.find(words))
+    ///
+    /// # Errors
+    /// `search-starting`.
+    pub fn scenarios(&self, words: &str) -> Result<Found> {
+        Ok(self.built()?.1.find(words)?)
     }
 }
 
@@ -164,21 +176,26 @@ impl Corpus {
             return Ok(Found::default());
         }
         let all = self.hits(&*asked.all(&FIELDS), 0.0)?;
-        if !all.is_empty() {
-            return Ok(Found { ids: all, near: false });
+        if !all.ids.is_empty() {
+            return Ok(all);
         }
         let near = self.hits(&*asked.near(&FIELDS), FAR)?;
-        let half = if near.is_empty() { asked.half(&FIELDS) } else { None };
-        let ids = half.map_or(Ok(near), |half| self.hits(&*half, FAR))?;
-        Ok(Found { near: !ids.is_empty(), ids })
+        let half = if near.ids.is_empty() { asked.half(&FIELDS) } else { None };
+        let found = half.map_or(Ok(near), |half| self.hits(&*half, FAR))?;
+        Ok(Found { near: !found.ids.is_empty(), ..found })
     }
 
     /// The ids that a query finds, best first, down to a part of the best score.
-    fn hits(&self, query: &dyn Query, down_to: f32) -> anyhow::Result<Vec<String>> {
-        let hits = self.searcher.search(query, &TopDocs::with_limit(MAX_HITS).order_by_score())?;
+    fn hits(&self, query: &dyn Query, down_to: f32) -> anyhow::Result<Found> {
+        // One more than is given tells that there are more. The collector takes memory for its limit, so that is no more than there are entries.
+        let limit = self.ids.iter().map(Vec::len).sum::<usize>().clamp(1, MAX_HITS + 1);
+        let hits = self.searcher.search(query, &TopDocs::with_limit(limit).order_by_score())?;
         let least = hits.first().map_or(0.0, |(best, _)| best * down_to);
         let id = |at: tantivy::DocAddress| self.ids.get(at.segment_ord as usize)?.get(at.doc_id as usize).cloned();
-        Ok(hits.into_iter().take_while(|(score, _)| *score >= least).filter_map(|(_, at)| id(at)).collect())
+        let mut ids: Vec<String> = hits.into_iter().take_while(|(score, _)| *score >= least).filter_map(|(_, at)| id(at)).collect();
+        let cut = ids.len() > MAX_HITS;
+        ids.truncate(MAX_HITS);
+        Ok(Found { ids, near: false, cut })
     }
 }
 

@@ -24,6 +24,8 @@ pub struct SearchResult {
     pub total: i64,
     /// Nothing has all of the words: these are near.
     pub near: bool,
+    /// The words find more than [`MAX_HITS`](crate::base::text_index::MAX_HITS): all counts are of the best ones only.
+    pub cut: bool,
     /// Counts by specialty, scenario, input and plan kind: what choosing another value would give.
     pub facets: [Vec<(String, i64)>; 4],
     /// Specialties in order.
@@ -75,18 +77,19 @@ pub struct Arranged {
     more: bool,
     total: i64,
     near: bool,
+    cut: bool,
     facets: [Vec<(String, i64)>; 4],
 }
 
 impl Arranged {
     /// With what the page shows of it.
     pub fn with(self, cards: Vec<Card>, plans: Vec<PricePlan>, specialties: Vec<SlugName>, scenarios: Vec<Scenario>) -> SearchResult {
-        let Self { more, total, near, facets, .. } = self;
-        SearchResult { cards, plans, more, total, near, facets, specialties, scenarios }
+        let Self { more, total, near, cut, facets, .. } = self;
+        SearchResult { cards, plans, more, total, near, cut, facets, specialties, scenarios }
     }
 }
 
-/// Arranges what the index has found, by what is known of the apps that are listed: so few are counted here instead of eight times in the
+/// Arranges what the index has found, by what is known of the apps that are listed: they are counted here instead of eight times in the
 /// database.
 pub fn arrange(query: &CatalogQuery, found: &Found, listed: Vec<Arc<Facts>>) -> Arranged {
     let mut listed: HashMap<String, Arc<Facts>> = listed.into_iter().map(|facts| (facts.id.clone(), facts)).collect();
@@ -124,7 +127,7 @@ pub fn arrange(query: &CatalogQuery, found: &Found, listed: Vec<Arc<Facts>>) -> 
     let total = i64::try_from(rows.len()).unwrap_or(i64::MAX);
     let from = rows.iter().position(|facts| facts.id == query.after).map_or(0, |last| last + 1);
     let ids = rows.iter().skip(from).take(PAGE).map(|facts| facts.id.clone()).collect();
-    Arranged { ids, more: rows.len() > from + PAGE, total, near: found.near, facets }
+    Arranged { ids, more: rows.len() > from + PAGE, total, near: found.near, cut: found.cut, facets }
 }
 
 fn count(counts: &mut Vec<(String, i64)>, value: &str) {

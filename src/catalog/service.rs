@@ -3,6 +3,7 @@
 use app_package::manifest::AppManifest;
 use serde_json::json;
 
+use crate::account::model::Organization;
 use crate::audit;
 use crate::audit::Change;
 use crate::base::app::App;
@@ -17,15 +18,29 @@ use crate::catalog::{follows, pictures, store};
 pub use super::search::{SearchResult, search};
 pub use super::store::{app_names, cards_at, counts_by_specialty, find_by_slugs, list_cards, owner, plans_of, scenarios, specialties};
 
-/// A vendor's public page: the organisation and its listed apps with their plans.
-pub fn vendor_page(conn: &mut Conn, slug: &str) -> Result<(crate::account::model::Organization, Vec<Card>, Vec<PricePlan>)> {
+/// What a vendor's public page shows.
+pub struct VendorShown {
+    pub vendor: Organization,
+    /// A page of its listed apps.
+    pub cards: Vec<Card>,
+    /// Their active plans.
+    pub plans: Vec<PricePlan>,
+    /// Whether there is a next page.
+    pub more: bool,
+}
+
+/// A vendor's public page, of the listed apps that follow the one named, or of the first ones.
+///
+/// # Errors
+/// `organization`.
+pub fn vendor_page(conn: &mut Conn, slug: &str, after: &str) -> Result<VendorShown> {
     let vendor = crate::account::service::find_organization_by_slug(conn, slug)?
         .filter(|o| o.kind == OrgKind::Vendor)
         .ok_or_else(|| Error::not_found("organization"))?;
-    let cards = store::cards_of_vendor(conn, &vendor.id)?;
+    let (cards, more) = store::cards_of_vendor(conn, &vendor.id, after)?;
     let ids: Vec<&str> = cards.iter().map(|card| card.app.id.as_str()).collect();
     let plans = store::plans_of(conn, &ids)?;
-    Ok((vendor, cards, plans))
+    Ok(VendorShown { vendor, cards, plans, more })
 }
 
 /// Apps of a developer on one page.

@@ -59,8 +59,19 @@ pub fn list_cards(conn: &mut Conn, query: &CatalogQuery) -> QueryResult<(Vec<Car
     Ok((cards, more))
 }
 
+/// Values of one `IN (…)`.
+const BATCH: usize = 1_000;
+
 /// What decides about the listed ones of some apps.
 pub fn facts(conn: &mut Conn, app_ids: &[String]) -> QueryResult<Vec<Facts>> {
+    let mut all = Vec::new();
+    for batch in app_ids.chunks(BATCH) {
+        all.extend(facts_of(conn, batch)?);
+    }
+    Ok(all)
+}
+
+fn facts_of(conn: &mut Conn, app_ids: &[String]) -> QueryResult<Vec<Facts>> {
     type Row = (String, String, String, String, i64, Option<Timestamp>);
     let rows: Vec<Row> = apps::table
         .filter(apps::id.eq_any(app_ids).and(apps::state.eq(ListingState::Listed)))
@@ -310,15 +321,24 @@ pub fn retire_plan(conn: &mut Conn, app_id: &str, plan_id: &str) -> QueryResult<
         .execute(conn)
 }
 
-/// Listed apps of a vendor, newest first.
-pub fn cards_of_vendor(conn: &mut Conn, organization_id: &str) -> QueryResult<Vec<Card>> {
-    apps::table
+/// A page of the listed apps of a vendor after one of them, newest first, and whether there are more.
+pub fn cards_of_vendor(conn: &mut Conn, organization_id: &str, after: &str) -> QueryResult<(Vec<Card>, bool)> {
+    let last: Option<AppRow> = if after.is_empty() { None } else { find_by_id(conn, after)? };
+    let mut rows = apps::table
         .inner_join(organizations::table.on(organizations::id.eq(apps::organization_id)))
         .filter(apps::state.eq(ListingState::Listed).and(apps::organization_id.eq(organization_id)))
+        .into_boxed();
+    if let Some(last) = &last {
+        rows = rows.filter(apps::listed_at.lt(last.listed_at).or(apps::listed_at.eq(last.listed_at).and(apps::id.lt(&last.id))));
+    }
+    let mut cards: Vec<Card> = rows
         .order((apps::listed_at.desc(), apps::id.desc()))
-        .limit(100)
+        .limit(i64::try_from(PAGE).unwrap_or(24) + 1)
         .select((AppRow::as_select(), (organizations::slug, (organizations::name_zh, organizations::name_en))))
-        .load(conn)
+        .load(conn)?;
+    let more = cards.len() > PAGE;
+    cards.truncate(PAGE);
+    Ok((cards, more))
 }
 
 /// Apps of a developer before an id, whatever their state, newest first.

@@ -1,4 +1,5 @@
 use super::*;
+use crate::base::error::Kind;
 
 /// The apps of the demo and the scenarios of the taxonomy, by name and slug, with the texts that the catalogue's follower gives.
 fn index() -> Index {
@@ -146,10 +147,21 @@ fn what_is_absent_is_not_found_and_hostile_words_do_no_harm() {
 #[test]
 fn what_fits_alike_comes_in_the_order_given_and_a_search_is_bounded() {
     let index = Index::default();
-    assert_eq!(index.apps("belt").unwrap(), Found::default(), "before the first build nothing is found");
     let entry = |i: usize| IndexEntry { id: format!("app_{i}"), title: "皮带".into(), text: "皮带".into() };
-    index.rebuild((0..600).map(entry).collect(), Vec::new()).unwrap();
-    let found = index.apps("皮带").unwrap();
-    assert_eq!(found.ids.len(), MAX_HITS);
-    assert_eq!(found.ids, (0..MAX_HITS).map(|i| format!("app_{i}")).collect::<Vec<_>>());
+    for (entries, cut) in [(600, false), (MAX_HITS, false), (MAX_HITS + 1, true)] {
+        index.rebuild((0..entries).map(entry).collect(), Vec::new()).unwrap();
+        let found = index.apps("皮带").unwrap();
+        assert_eq!((found.ids.len(), found.cut), (entries.min(MAX_HITS), cut));
+        assert!(found.ids.iter().enumerate().all(|(i, id)| *id == format!("app_{i}")), "{:?}", found.ids);
+    }
+}
+
+#[test]
+fn before_the_first_build_nobody_is_told_that_nothing_exists() {
+    let index = Index::default();
+    for refused in [index.apps("belt").unwrap_err(), index.scenarios("belt").unwrap_err()] {
+        assert_eq!((refused.kind, refused.code, refused.retry_after), (Kind::Unavailable, "search-starting", Some(1)));
+    }
+    index.rebuild(Vec::new(), Vec::new()).unwrap();
+    assert_eq!(index.apps("belt").unwrap(), Found::default());
 }

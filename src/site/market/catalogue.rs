@@ -3,6 +3,7 @@
 use actix_web::web::{Data, Path, Query, ServiceConfig};
 use actix_web::{HttpRequest, web};
 use askama::Template;
+use serde::Deserialize;
 
 use crate::account;
 use crate::base::app::App;
@@ -14,7 +15,7 @@ use crate::catalog::follows;
 use crate::catalog::model::{Card, PricePlan, SlugName};
 use crate::catalog::query::{CatalogQuery, Sort};
 use crate::catalog::search;
-use crate::catalog::service;
+use crate::catalog::service::{self, VendorShown};
 use crate::http::page::{Page, PageResult, lang_of};
 use crate::site::market::cached::cached;
 use crate::site::market::compare;
@@ -82,6 +83,8 @@ pub struct CataloguePage {
     pub total: i64,
     /// Nothing has all of the words: the apps are near.
     pub near: bool,
+    /// More fit the words than were looked at: `total` is the least.
+    pub cut: bool,
     /// Orders of the list, by word, with the one that it has.
     pub sorts: Vec<(Sort, bool)>,
     /// Scenarios that fit and have no app yet, and near ones that have.
@@ -101,6 +104,7 @@ pub struct VendorPage {
     pub since: String,
     pub suspended: bool,
     pub cards: Vec<AppCard>,
+    pub next: Option<String>,
 }
 
 async fn home(req: HttpRequest, app: Data<App>, actor: Actor) -> PageResult {
@@ -188,6 +192,7 @@ async fn catalogue(req: HttpRequest, app: Data<App>, known: Data<KnownCatalogue>
             cards,
             total: found.total,
             near: found.near,
+            cut: found.cut,
             wanted,
             beside,
             compare,
@@ -199,19 +204,28 @@ async fn catalogue(req: HttpRequest, app: Data<App>, known: Data<KnownCatalogue>
     .await
 }
 
-async fn vendor(req: HttpRequest, app: Data<App>, actor: Actor, slug: Path<String>) -> PageResult {
+/// Where the page of a vendor's apps begins.
+#[derive(Deserialize)]
+struct After {
+    /// Id of the last app of the page before.
+    #[serde(default)]
+    after: String,
+}
+
+async fn vendor(req: HttpRequest, app: Data<App>, actor: Actor, slug: Path<String>, query: Query<After>) -> PageResult {
     cached(&req, &app, &actor, async || {
-        let slug = slug.into_inner();
+        let (slug, after) = (slug.into_inner(), query.into_inner().after);
         let read = app.db.read(move |conn| {
-            let (vendor, cards, plans) = service::vendor_page(conn, &slug)?;
-            let suspended = account::standing::suspension(conn, &vendor.id)?.is_some();
-            let (specialties, recalls) = (catalog::service::specialties(conn)?, recalls_of(conn, &cards)?);
-            Ok((vendor, cards, plans, specialties, recalls, suspended))
+            let shown = service::vendor_page(conn, &slug, &after)?;
+            let suspended = account::standing::suspension(conn, &shown.vendor.id)?.is_some();
+            let (specialties, recalls) = (catalog::service::specialties(conn)?, recalls_of(conn, &shown.cards)?);
+            Ok((shown, specialties, recalls, suspended))
         });
-        let (vendor, cards, plans, specialties, recalls, suspended) = read.await?;
+        let (VendorShown { vendor, cards, plans, more }, specialties, recalls, suspended) = read.await?;
+        let next = cards.last().filter(|_| more).map(|card| format!("/vendors/{}?after={}", vendor.slug, card.app.id));
         let page = Page::of(&req, lang_of(&req).pick(&vendor.name_zh, &vendor.name_en));
         let cards = cards.iter().map(|c| AppCard::of(&page, c, &plans, &specialties, &recalls)).collect();
-        page.render(&VendorPage { since: page.date(&vendor.created_at), slug: vendor.slug, suspended, cards, page: page.clone() })
+        page.render(&VendorPage { since: page.date(&vendor.created_at), slug: vendor.slug, suspended, cards, next, page: page.clone() })
     })
     .await
 }
