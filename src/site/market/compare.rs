@@ -97,7 +97,7 @@ pub struct Comparison {
     pub sets: Vec<Outcomes>,
     /// Apps to add, where there is room: of the first app's scenario, or else its specialty, or else its kind of input.
     pub offered: Vec<Card>,
-    /// Scenarios: slug, specialty, name zh, name en.
+    /// All scenarios.
     pub scenarios: Vec<Scenario>,
 }
 
@@ -187,7 +187,7 @@ pub struct Group {
 }
 
 /// An app that can be added.
-pub struct ComparedPlan {
+pub struct OfferedApp {
     pub value: String,
     pub name: String,
     pub vendor: String,
@@ -204,7 +204,7 @@ pub struct ComparePage {
     pub plot: Option<Plot>,
     /// The apps were measured in different places, so times cannot be compared.
     pub elsewhere: bool,
-    pub offered: Vec<ComparedPlan>,
+    pub offered: Vec<OfferedApp>,
     /// Apps that were asked for and are not listed.
     pub missing: usize,
     /// More were asked for than are shown.
@@ -230,7 +230,7 @@ impl ComparePage {
                 without: address(others.iter().map(|(vendor, slug)| (vendor.as_str(), slug.as_str()))),
             }
         };
-        let offer = |Card { app, vendor }: &Card| ComparedPlan {
+        let offer = |Card { app, vendor }: &Card| OfferedApp {
             value: format!("{}/{}", vendor.slug, app.slug),
             name: page.pick(&app.title_zh, &app.title_en).to_owned(),
             vendor: page.name(&vendor.name).to_owned(),

@@ -17,7 +17,7 @@ pub struct ComparisonView {
     pub comparable: bool,
     /// Figures side by side.
     pub figures: Vec<FigureRow>,
-    /// Times of both; none without figures.
+    /// Times of both; none without figures, and none where they cannot be compared.
     pub plot: Option<Plot>,
     /// Tensors, keys of app.yaml and files that differ.
     pub lists: Vec<ChangeList>,
@@ -55,11 +55,17 @@ impl ComparisonView {
             Measure::Accuracy => format!("{} · {}", percent(value), page.t2("card-labelled", "n", labelled, "total", total)),
             _ => measured(page, kind, value),
         };
+        // What is measured elsewhere differs by the machine; only these two do not.
+        let judged = |kind: Measure| difference.comparable || matches!(kind, Measure::Accuracy | Measure::Model);
         let row = |figure: &Figure| FigureRow {
             name: page.tk("measure-", figure.kind),
             before: told(figure.kind, figure.before, difference.samples.0),
             after: told(figure.kind, figure.after, difference.samples.1),
-            change: if figure.noise { page.t("difference-noise") } else { changed(*figure) },
+            change: match figure {
+                _ if !judged(figure.kind) => String::new(),
+                figure if figure.noise => page.t("difference-noise"),
+                figure => changed(*figure),
+            },
             flagged: is_flagged(figure, &difference.flags),
         };
         let mut notes = Vec::new();
@@ -78,7 +84,7 @@ impl ComparisonView {
             flags: difference.flags.iter().map(|flag| page.tk("flag-text-", flag)).collect(),
             comparable: difference.comparable,
             figures: difference.figures.iter().map(row).collect(),
-            plot: latencies(page, from, to, difference),
+            plot: if difference.comparable { latencies(page, from, to, difference) } else { None },
             lists: [("tensors", &difference.tensors), ("keys", &difference.keys), ("files", &difference.files)]
                 .map(|(kind, changes)| ChangeList {
                     title: page.tk("difference-", kind),
@@ -127,7 +133,26 @@ fn changed(figure: Figure) -> String {
 
 #[cfg(test)]
 mod tests {
+    use actix_web::test::TestRequest;
+
     use super::*;
+
+    #[test]
+    fn what_was_measured_elsewhere_is_put_side_by_side_and_not_judged() {
+        let page = Page::of(&TestRequest::default().to_http_request(), "");
+        let figure = |kind: &Measure| Figure { kind: *kind, before: 0.5, after: 2.0, noise: *kind == Measure::Load };
+        let difference =
+            |comparable| Difference { comparable, figures: Measure::ALL.iter().map(figure).collect(), ..Difference::default() };
+        let view = |comparable| ComparisonView::of(&page, "1.0.0", "2.0.0", &difference(comparable));
+        let (here, elsewhere) = (view(true), view(false));
+        assert!(here.plot.is_some() && elsewhere.plot.is_none());
+        assert!(here.figures.iter().all(|row| !row.change.is_empty()));
+        let changes: Vec<(&str, &str)> =
+            Measure::ALL.iter().zip(&elsewhere.figures).map(|(k, row)| (k.as_str(), row.change.as_str())).collect();
+        let judged: Vec<_> = changes.into_iter().filter(|(_, change)| !change.is_empty()).collect();
+        assert_eq!(judged, [("accuracy", "+150.0"), ("model", "+300 %")]);
+        assert!(elsewhere.figures.iter().all(|row| !row.before.is_empty() && !row.after.is_empty()));
+    }
 
     #[test]
     fn of_the_times_of_a_slower_version_those_that_have_grown_are_flagged() {

@@ -114,3 +114,40 @@ fn change(page: &Page, shown: &ScoreSummary, value: f64, (version, before): &(St
     };
     (tone, page.t2(key, "version", version, "value", old))
 }
+
+#[cfg(test)]
+mod tests {
+    use actix_web::test::TestRequest;
+
+    use super::*;
+    use crate::base::db::Timestamp;
+    use crate::base::i18n::Names;
+    use crate::testing;
+
+    #[test]
+    fn what_the_platform_has_measured_on_its_hidden_set_comes_before_the_developers_samples() {
+        let page = Page::of(&TestRequest::default().insert_header(("accept-language", "en")).to_http_request(), "");
+        let yaml = String::from_utf8(testing::demo_app("belt-foreign-object")["app.yaml"].clone()).unwrap();
+        let manifest = app_package::validate::parse(&yaml).unwrap();
+        let card: RunCard = serde_json::from_value(serde_json::json!({
+            "engine": "onnxruntime", "engine_version": "1", "hardware": {"cpu": "x", "cores": 2, "architecture": "amd64"}, "accuracy": 0.5,
+            "golden_total": 2, "latency_ms": {"median": 1.0, "p95": 1.0}, "load_ms": 1.0, "peak_memory_bytes": 1, "model_bytes": 1, "input": "1",
+        }))
+        .unwrap();
+        let score = |value: Option<f64>| ScoreSummary {
+            name: Names { zh: "集".into(), en: "Set".into() },
+            samples: 40,
+            metric: Metric::Accuracy,
+            unit: String::new(),
+            value,
+            failures: 0,
+            reason: None,
+            at: Timestamp::from_unix(0),
+            previous: None,
+        };
+        let shown = |scores: &[ScoreSummary]| Headline::of(&page, &manifest, &card, scores).map(|headline| headline.value);
+        assert_eq!(shown(&[score(None), score(Some(0.875))]).as_deref(), Some("87.5 %"));
+        assert_eq!(shown(&[score(None)]).as_deref(), Some("50.0 %"), "a set that gave no figure says nothing");
+        assert_eq!(shown(&[]).as_deref(), Some("50.0 %"));
+    }
+}

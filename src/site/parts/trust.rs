@@ -26,7 +26,7 @@ pub struct DocumentRow {
     pub href: Option<String>,
 }
 
-/// Signatures and documents of a release, for the macros of `trust/parts.html`.
+/// Signatures and documents of a release, for the macros of `parts/trust.html`.
 pub struct TrustView {
     pub signatures: Vec<SignatureRow>,
     pub documents: Vec<DocumentRow>,
