@@ -85,6 +85,9 @@ async fn from_a_folder_to_an_alarm() -> Result<()> {
     browser.press("[data-upload-start]").await?;
     browser.wait_path("/vendor/apps/coke-quality/releases/").await?;
     browser.wait("the automatic check", Duration::from_secs(90), async |b| Ok(b.text().await?.contains("Submit for review"))).await?;
+    // Measured again by the same child, which says what came of it.
+    browser.click_text("Measure again").await?;
+    browser.wait("the measurement", Duration::from_secs(90), async |b| Ok(b.text().await?.contains("Measured again on"))).await?;
     browser.click_text("Submit for review").await?;
     agree(&browser).await?;
     browser.wait_text("in review").await?;

@@ -245,6 +245,16 @@ async fn nothing_typed_is_lost_by_a_session_a_language_or_an_upload() -> Result<
     sign_in(&browser, &vendor).await?;
     browser.goto("/vendor/apps/new").await?;
     let app = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("demo/apps/coke-quality");
+    // What the files themselves show is said in the words of the page.
+    let broken = std::env::temp_dir().join(pithead::base::ids::new("pithead-broken"));
+    anyhow::ensure!(Command::new("cp").arg("-r").args([&app, &broken]).status()?.success());
+    std::fs::write(broken.join("golden/3.json"), "{\n  \"a\": }")?;
+    std::fs::write(broken.join("model.onnx"), "no model")?;
+    browser.upload("#upload-folder", &[&broken]).await?;
+    browser.wait_text("Not JSON").await?;
+    let said = browser.text().await?;
+    std::fs::remove_dir_all(&broken)?;
+    anyhow::ensure!(said.contains("golden/3.json") && said.contains("model.onnx") && !said.contains("Unexpected token"), "{said}");
     browser.upload("#upload-folder", &[&app]).await?;
     browser.wait_text("app.yaml is right").await?;
     browser.client.switch_to_window(other).await?;

@@ -42,7 +42,11 @@ export async function wrong(files, texts) {
   for (const { path, file, size } of files) {
     const name = path.toLowerCase();
     if (name.endsWith(".json") && size <= JSON_LIMIT) {
-      try { JSON.parse(await file.text()); } catch (error) { faults.push({ key: path, message: `${texts.wrongJson} ${error.message}` }); }
+      // The browser's own words are English: of them only the place is taken, where there is one.
+      try { JSON.parse(await file.text()); } catch (error) {
+        const place = /line (\d+) column (\d+)/.exec(error.message);
+        faults.push({ key: path, message: place ? `${texts.wrongJson} (${place[1]}:${place[2]})` : texts.wrongJson });
+      }
     }
     if (name.endsWith(".onnx")) {
       const [first] = new Uint8Array(await file.slice(0, 1).arrayBuffer());
