@@ -1,14 +1,22 @@
 //! Searching the catalogue, and following scenarios that have no app, on both backends.
 
-use actix_web::http::Method;
+use std::sync::atomic::Ordering;
+
+use actix_web::http::{Method, header};
+use actix_web::test::{TestRequest, call_service, init_service};
+use actix_web::web::Data;
 use chrono::TimeDelta;
 use diesel::prelude::*;
+use inference::check::{CheckReport, Hardware, RunCard};
+use inference::golden::{GoldenReport, SampleReport};
+use inference::measure::{Latency, Measured};
 
 use super::follow;
 use super::known::KnownCatalogue;
 use crate::base::app::App;
 use crate::base::auth::{Actor, Role};
-use crate::base::db::schema::{apps, plans, scenario_follows, users};
+use crate::base::db::Json;
+use crate::base::db::schema::{apps, check_reports, measurements, plans, releases, scenario_follows, users};
 use crate::base::error::Kind;
 use crate::base::i18n::Lang;
 use crate::base::notify::NoticeKind;
@@ -17,8 +25,9 @@ use crate::catalog::model::{AppRow, ListingState, PlanKind, PricePlan};
 use crate::catalog::query::{CatalogQuery, PAGE};
 use crate::catalog::search::{self, SearchResult};
 use crate::notice::model::Message;
-use crate::testing::shop::listing;
-use crate::testing::{self, drain_jobs, each_backend, each_backend_racing, page, race};
+use crate::release::model::{Release, ReleaseState};
+use crate::testing::shop::{Shop, listing, shop};
+use crate::testing::{self, count_queries, drain_jobs, each_backend, each_backend_racing, each_backend_with, page, race};
 
 /// An app as far as a search sees it: slug, titles, summary, specialty, scenario, deployments.
 type Sketch = (&'static str, &'static str, &'static str, &'static str, &'static str, &'static str, i64);
@@ -318,6 +327,209 @@ async fn scenarios_followed_at_once_stay_within_the_limit() {
         assert_eq!(outcomes.iter().filter(|outcome| outcome.is_ok()).count(), 5);
         assert!(outcomes.iter().filter_map(|outcome| outcome.as_ref().err()).all(|code| *code == "too-many-followed"), "{outcomes:?}");
         assert_eq!(follows::list(&app, &reader).await.unwrap().len(), usize::try_from(MAX_FOLLOWED).unwrap());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_narrows_and_sorts_a_search_sees_all_that_the_words_find() {
+    each_backend(|app| async move {
+        let vendor = testing::vendor(&app, "acme").await;
+        let many = (0..600).map(|n: usize| {
+            let slug: &'static str = Box::leak(format!("idler-{n:03}").into_boxed_str());
+            let specialty = if n < 590 { ("main-haulage", "idler-fault") } else { ("safety-supervision", "smoke-fire") };
+            (slug, "托辊异常", "Idlers", "", specialty.0, specialty.1, 600 - i64::try_from(n).unwrap())
+        });
+        list(&app, &vendor, many.collect()).await;
+        let found = find(&app, CatalogQuery { sort: "new".into(), ..asked("idler") }).await;
+        assert_eq!((found.total, found.cut, slugs(&found)[0]), (600, false, "idler-599"));
+        let count = |value: &str| found.facets[0].iter().find(|(own, _)| own == value).map(|(_, n)| *n);
+        assert_eq!((count("main-haulage"), count("safety-supervision")), (Some(590), Some(10)));
+        let narrowed = find(&app, CatalogQuery { specialty: "safety-supervision".into(), ..asked("idler") }).await;
+        assert_eq!(narrowed.total, 10);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn before_the_index_is_built_a_search_is_to_be_tried_again() {
+    each_backend(|app| async move {
+        shop(&app).await;
+        for (who, path) in [(Actor::Anonymous, "/apps?q=belt"), (testing::operator(&app, "pit").await, "/apps?q=belt")] {
+            assert_eq!(page(&app, &who, Method::GET, path, "").await.0, 503);
+        }
+        assert_eq!(page(&app, &Actor::Anonymous, Method::GET, "/apps", "").await.0, 200);
+        follow::refresh(&app, None).await.unwrap();
+        assert!(get(&app, &Actor::Anonymous, "/apps?q=belt").await.contains("/apps/acme/belt"));
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_preview_that_a_stranger_asks_for_is_the_listing_that_is_kept() {
+    let few = |settings: &mut crate::base::config::Settings| settings.database.connections = 1;
+    each_backend_with(few, |app| async move {
+        shop(&app).await;
+        let queries = count_queries(&app).await;
+        let service = init_service(actix_web::App::new().app_data(Data::new(app.clone())).configure(super::configure)).await;
+        let asked = async |path: &str| {
+            let before = queries.load(Ordering::Relaxed);
+            let request = TestRequest::get().uri(path).insert_header((header::ACCEPT_LANGUAGE, "en")).to_request();
+            assert_eq!(call_service(&service, request).await.status(), 200, "{path}");
+            queries.load(Ordering::Relaxed) - before
+        };
+        assert!(asked("/apps/acme/belt").await > 0);
+        for n in 0..3 {
+            assert_eq!(asked(&format!("/apps/acme/belt?preview={n}")).await, 0);
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn all_apps_of_a_vendor_are_reached_page_by_page() {
+    each_backend(|app| async move {
+        let vendor = testing::vendor(&app, "acme").await;
+        let sketch = |n: usize| -> Sketch {
+            let slug: &'static str = Box::leak(format!("idler-{n:02}").into_boxed_str());
+            (slug, "托辊异常", "Idlers", "", "main-haulage", "idler-fault", 0)
+        };
+        list(&app, &vendor, (0..2 * PAGE + 3).map(sketch).collect()).await;
+        let (mut path, mut seen) = (Some("/vendors/acme".to_owned()), Vec::new());
+        while let Some(at) = path {
+            let html = get(&app, &Actor::Anonymous, &at).await;
+            let links = html.split("href=\"/apps/acme/").skip(1).filter_map(|rest| rest.split('"').next()).map(ToOwned::to_owned);
+            seen.extend(links);
+            let next = html.split_once("\" rel=\"next\"").and_then(|(head, _)| head.rsplit("href=\"").next());
+            path = next.map(ToOwned::to_owned);
+        }
+        seen.sort();
+        seen.dedup();
+        assert_eq!(seen.len(), 2 * PAGE + 3);
+    })
+    .await;
+}
+
+/// Further versions of the app `belt` in a state, as copies of its first one.
+async fn versions(app: &App, shop: &Shop, of: std::ops::Range<i64>, state: ReleaseState) {
+    let id = shop.listing.release_id.clone();
+    app.db
+        .write(move |conn| {
+            let first: Release = releases::table.find(&id).select(Release::as_select()).first(conn)?;
+            for n in of {
+                let at = first.created_at.plus(TimeDelta::minutes(n + 1));
+                let copy = Release {
+                    id: crate::base::ids::new("rel"),
+                    version: format!("1.0.{}", n + 1),
+                    digest: format!("{}{n:04}", first.digest.get(..67).unwrap()),
+                    state,
+                    published_at: first.published_at.map(|_| at),
+                    updated_at: at,
+                    ..first.clone()
+                };
+                diesel::insert_into(releases::table).values(&copy).execute(conn)?;
+            }
+            Ok(())
+        })
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
+async fn lists_that_are_cut_say_how_much_there_is() {
+    each_backend(|app| async move {
+        let shop = shop(&app).await;
+        versions(&app, &shop, 0..49, ReleaseState::Published).await;
+        let shown = async |path: &str| get(&app, &shop.vendor, path).await;
+        assert!(!shown("/apps/acme/belt").await.contains("The newest 50 of"));
+        versions(&app, &shop, 49..52, ReleaseState::Published).await;
+        assert!(shown("/apps/acme/belt").await.contains("The newest 50 of 53 are shown."));
+
+        assert!(!shown("/vendor").await.contains("under way."));
+        versions(&app, &shop, 60..112, ReleaseState::Ready).await;
+        let (whole, live) = (shown("/vendor").await, shown("/vendor/waiting").await);
+        assert!(whole.contains("2 more are under way.") && live.contains("2 more are under way."), "{whole}");
+        // Of each app the version that was uploaded last, and the way to upload another with this site's own address.
+        assert!(shown("/vendor/apps").await.contains("/vendor/apps/belt/releases/1.0.112"));
+        let html = shown("/vendor/apps/belt").await;
+        assert!(html.contains("--ort-lib") && html.contains(&format!("--server {}", app.settings.server.public_url)), "{html}");
+    })
+    .await;
+}
+
+/// A run card with all that is measured.
+fn card(median: f64, steady: bool) -> RunCard {
+    let measured = Measured { runs: 240, rounds: 5, cpu_ms: 7.5, spread: 0.012, spread_p95: 0.034, alone: true, steady };
+    RunCard {
+        engine: "onnxruntime".into(),
+        engine_version: "1.32.0".into(),
+        hardware: Hardware { cpu: "A processor".into(), cores: 2, architecture: "amd64".into() },
+        accuracy: Some(0.75),
+        golden_total: 2,
+        latency_ms: Latency { median, p95: 2.0 * median, p99: 3.0 * median, measured: Some(measured) },
+        load_ms: 1.0,
+        peak_memory_bytes: 1 << 20,
+        model_bytes: 1 << 10,
+        throughput: None,
+        structure: None,
+        odd_inputs: Vec::new(),
+        input: "1x8".into(),
+    }
+}
+
+#[tokio::test]
+async fn a_run_card_shows_how_it_was_measured_and_what_else_was() {
+    each_backend(|app| async move {
+        let shop = shop(&app).await;
+        let (id, digest, now) = (shop.listing.release_id.clone(), shop.listing.digest.clone(), app.clock.now());
+        let sample = |name: &str, latency_ms| SampleReport { name: name.into(), ok: true, latency_ms, runs: 120, ..SampleReport::default() };
+        let golden = GoldenReport { samples: vec![sample("one", 11.0), sample("two", 13.0)], reproduced: 2, total: 2, accuracy: Some(0.75) };
+        let report = CheckReport { passed: true, run_card: Some(card(12.0, false)), golden: Some(golden), ..CheckReport::default() };
+        app.db
+            .write(move |conn| {
+                diesel::insert_into(check_reports::table)
+                    .values((
+                        check_reports::id.eq("chk_1"),
+                        check_reports::release_id.eq(&id),
+                        check_reports::digest.eq(&digest),
+                        check_reports::passed.eq(true),
+                        check_reports::report.eq(Json::new(report)),
+                        check_reports::created_at.eq(now),
+                    ))
+                    .execute(conn)?;
+                diesel::insert_into(measurements::table)
+                    .values((
+                        measurements::id.eq("msr_1"),
+                        measurements::release_id.eq(&id),
+                        measurements::card.eq(Json::new(card(34.0, true))),
+                        measurements::measured_at.eq(now),
+                    ))
+                    .execute(conn)?;
+                Ok(())
+            })
+            .await
+            .unwrap();
+        for (who, path) in [(&Actor::Anonymous, "/apps/acme/belt"), (&shop.vendor, "/vendor/apps/belt/releases/1.0.0")] {
+            let html = get(&app, who, path).await;
+            let card = html.split("id=\"run-card\"").nth(1).and_then(|rest| rest.split("</section>").next()).unwrap();
+            for shown in [
+                "75.0 %",
+                "12 ms",
+                "24 ms",
+                "36 ms",
+                "<span class=\"badge tone-amber\">uncertain</span>",
+                "Processor time",
+                "7.50 ms",
+                "240 runs after a warm-up, in the last three of 5 rounds; these differ by 1.2 % in the median and 3.4 % in the 95th percentile",
+                "A processor, 2 cores · amd64",
+                "Median time of each golden sample; the lines are the median and the 95th percentile of the same 240 runs.",
+                "Other measurements (1)",
+                "34 ms",
+            ] {
+                assert!(card.contains(shown), "{path}: {shown}: {card}");
+            }
+            assert_eq!(card.matches(">uncertain<").count(), 1, "the other one is steady");
+        }
     })
     .await;
 }
