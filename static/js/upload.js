@@ -3,7 +3,7 @@
 import { csrf, say } from "./page.js";
 import { folder, listen, wrong } from "./upload/choose.js";
 import { Progress, fill } from "./upload/progress.js";
-import { Sender, Stop, renewed } from "./upload/send.js";
+import { Sender, Stop, again, renewed, stale } from "./upload/send.js";
 
 class Upload {
   constructor(root) {
@@ -76,7 +76,7 @@ class Upload {
       await sender.all(files);
       this.say(this.texts.finishing);
       const answer = await sender.again(() => post(this.urls.finish, { yaml, files: files.map(({ path, digest, size }) => ({ path, digest, size })) }).then((reply) => {
-        if (reply.status >= 500 || reply.status === 429) throw new TypeError("try again");
+        if (reply.status >= 500 || reply.status === 429) { this.say(said(reply) || this.texts.finishing); throw again(said(reply), reply.after); }
         if (reply.status === 401) throw new Stop("denied");
         return reply;
       }));
@@ -104,10 +104,12 @@ class Upload {
 const said = ({ body }) => body?.detail ?? body?.title ?? "";
 
 async function post(address, value) {
-  const once = () => fetch(address, { method: "POST", headers: { "Content-Type": "application/json", Accept: "application/json", "X-CSRF-Token": csrf }, body: JSON.stringify(value) });
-  let answer = await once();
-  if ((answer.status === 401 || answer.status === 403) && await renewed()) answer = await once();
-  return { ok: answer.ok, status: answer.status, body: await answer.json().catch(() => null) };
+  const once = async () => {
+    const answer = await fetch(address, { method: "POST", headers: { "Content-Type": "application/json", Accept: "application/json", "X-CSRF-Token": csrf }, body: JSON.stringify(value) });
+    return { ok: answer.ok, status: answer.status, after: answer.headers.get("Retry-After"), body: await answer.json().catch(() => null) };
+  };
+  const answer = await once();
+  return stale(answer.status, answer.body?.code) && await renewed() ? once() : answer;
 }
 
 for (const root of document.querySelectorAll("[data-upload]")) { root.hidden = false; new Upload(root); }

@@ -58,7 +58,9 @@ export class Progress {
     entry.bar.value = done ? entry.bar.max : entry.state === "hashing" ? entry.hashed : entry.sent;
     entry.bar.className = `progress${done ? " green" : entry.state === "failed" ? " red" : ""}`;
     const share = entry.state === "sending" && entry.size ? ` ${percent(entry.sent / entry.size)}` : "";
-    const word = this.texts[`status${entry.state[0].toUpperCase()}${entry.state.slice(1)}`] + share;
+    const reason = entry.state === "retrying" && entry.reason;
+    const word = reason ? fill(this.texts.statusRefused, "reason", reason) : this.texts[`status${entry.state[0].toUpperCase()}${entry.state.slice(1)}`] + share;
+    entry.word.classList.toggle("nowrap", !reason);
     if (entry.word.textContent !== word) entry.word.textContent = word;
   }
 

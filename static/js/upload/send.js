@@ -7,13 +7,16 @@ const CHUNK = 16 * 1024 * 1024;
 // Files sent at the same time.
 const LANES = 3;
 
-// Whether another try is worth it after a refusal: somebody may have signed in anew in another tab, and the page has the new token now.
-export async function renewed() {
-  const before = csrf;
-  return (await standing()) === "" && csrf !== before;
-}
+// Whether a refusal is one of the session and not of the act: somebody may have signed in anew in another tab.
+export const stale = (status, code) => status === 401 || (status === 403 && code === "csrf");
+
+// Whether the reader of this page is signed in; the page has the token of that session then.
+export const renewed = async () => (await standing()) === "";
 
 export class Stop extends Error { constructor(kind, detail) { super(kind); this.kind = kind; this.detail = detail; } }
+
+// What is worth another try, with the server's reason and the seconds that it tells to wait.
+export const again = (reason, after) => Object.assign(new TypeError("try again"), { reason, after: Number(after) || 0 });
 
 export class Sender {
   constructor(repo, worker, progress) {
@@ -131,24 +134,30 @@ export class Sender {
       if (progress) request.upload.addEventListener("progress", (event) => progress(event.loaded));
       request.addEventListener("load", () => {
         const { status } = request;
-        if (status === 401 || status === 403) failed(new Stop("denied", status === 403 ? messageOf(request) : ""));
-        else if (status === 429 || status >= 500) failed(new TypeError(`answer ${status}`));
-        else done({ status, header: (name) => request.getResponseHeader(name), message: messageOf(request) });
+        const { message, code } = told(request);
+        if (stale(status, code)) failed(Object.assign(new Stop("denied"), { stale: true }));
+        else if (status === 403) failed(new Stop("denied", message));
+        else if (status === 429 || status >= 500) failed(again(message, request.getResponseHeader("Retry-After")));
+        else done({ status, header: (name) => request.getResponseHeader(name), message });
       });
       for (const name of ["error", "timeout", "abort"]) request.addEventListener(name, () => failed(this.halted ? new Stop("paused") : new TypeError(name)));
       request.send(body);
     });
   }
 
-  // Repeats with growing pauses (1 s to 30 s, with jitter) until it works; coming online again ends a pause at once.
+  // Repeats with growing pauses (1 s to 30 s, with jitter, or as long as the server says) until it works; coming online again ends a pause at
+  // once. A session that is over is looked after once: what is refused with the new one stays refused.
   async again(attempt, entry) {
-    for (let failures = 0; ; failures += 1) {
+    for (let failures = 0, looked = false; ; failures += 1) {
       try { return await attempt(); } catch (error) {
-        if (error.kind === "denied" && await renewed()) continue;
+        if (error.stale && !looked && !this.halted) {
+          looked = true;
+          if (await renewed()) { if (this.halted) throw new Stop("paused"); continue; }
+        }
         if (!(error instanceof TypeError)) throw error;
         if (this.halted) throw new Stop("paused");
-        if (entry) this.progress.set(entry, "retrying");
-        const pause = Math.min(30000, 1000 * 2 ** Math.min(failures, 5)) * (0.75 + Math.random() / 2);
+        if (entry) { entry.reason = error.reason; this.progress.set(entry, "retrying"); }
+        const pause = Math.max((error.after ?? 0) * 1000, Math.min(30000, 1000 * 2 ** Math.min(failures, 5)) * (0.75 + Math.random() / 2));
         await new Promise((done) => { const go = () => { clearTimeout(timer); this.wakers.delete(go); done(); }, timer = setTimeout(go, pause); this.wakers.add(go); });
         if (this.halted) throw new Stop("paused");
       }
@@ -182,7 +191,11 @@ function offsetOf(answer) {
 // A file changed on disk since it was chosen can no longer be read; tell that apart from a lost connection.
 async function readable(blob) { try { return await blob.arrayBuffer(); } catch { throw new Stop("changed"); } }
 
-function messageOf(request) {
-  if (request.status < 400) return "";
-  try { const body = JSON.parse(request.responseText); return body.errors?.[0]?.message ?? body.detail ?? ""; } catch { return ""; }
+// What the server says of a refusal: its words, and its code.
+function told(request) {
+  if (request.status < 400) return { message: "" };
+  try {
+    const body = JSON.parse(request.responseText), first = body.errors?.[0];
+    return { message: first?.message ?? body.detail ?? "", code: first?.detail?.code ?? body.code };
+  } catch { return { message: "" }; }
 }
