@@ -17,6 +17,7 @@ use crate::base::db::Conn;
 use crate::base::db::dialect::{self, Row};
 use crate::base::error::{Error, Faults, QueryResultExt as _, Result, exactly_one};
 use crate::base::ids;
+use crate::base::networks::network_of;
 use crate::base::rate::{self, Rate};
 
 /// Days an invitation is good for.
@@ -26,6 +27,8 @@ const MAX_TEAM: i64 = 500;
 /// Invitations of an organisation. The page of each tells whether its address has an account, so that its holder proves themselves with the
 /// password that they have: whoever wants to know that of many addresses must not be told fast.
 const INVITATIONS: u32 = 100;
+/// Invitations from one network, whichever organisations they are of: whoever wants to know signs up more than one.
+const INVITATIONS_FROM: u32 = 50;
 
 /// Members and open invitations of the actor's organisation.
 pub async fn list(app: &App, actor: &Actor) -> Result<(Vec<TeamMember>, Vec<Invitation>)> {
@@ -43,10 +46,11 @@ fn require_still(conn: &mut Conn, person: &Person) -> Result<()> {
 }
 
 /// Invites a colleague, in place of an older open invitation to the same address; gives the secret part of the link, which is shown once.
+/// `address` is the client's.
 ///
 /// # Errors
 /// Wrong fields: `email-invalid`, `role-invalid` (not a role of this kind of organisation); `team-full`, `too-many-invitations`.
-pub async fn invite(app: &App, actor: &Actor, email: &str, role: &str) -> Result<String> {
+pub async fn invite(app: &App, actor: &Actor, email: &str, role: &str, address: &str) -> Result<String> {
     let person = policy::require(actor, Action::ManageTeam)?.clone();
     let mut faults = Faults::default();
     let email = email.trim().to_lowercase();
@@ -59,7 +63,7 @@ pub async fn invite(app: &App, actor: &Actor, email: &str, role: &str) -> Result
     }
     faults.check()?;
     let Some(role) = role else { return Err(Error::field("role", "role-invalid")) };
-    let (secret, now) = (ids::secret(), app.clock.now());
+    let (secret, now, network) = (ids::secret(), app.clock.now(), network_of(address));
     let invitation = Invitation {
         id: ids::new("inv"),
         organization_id: person.organization_id.clone(),
@@ -84,9 +88,14 @@ pub async fn invite(app: &App, actor: &Actor, email: &str, role: &str) -> Result
         if store::count_team(c, &invitation.organization_id, now)? >= MAX_TEAM {
             return Err(Error::conflict("team-full").arg("max", MAX_TEAM));
         }
-        let bucket = (format!("invitations:{}", invitation.organization_id), Rate::daily(INVITATIONS));
-        if let Some(wait) = rate::spend(c, vec![bucket], now)? {
-            return Err(Error::rate_limited("too-many-invitations").arg("max", INVITATIONS).retry_after(wait));
+        let buckets = [
+            (format!("invitations:{}", invitation.organization_id), INVITATIONS),
+            (format!("invitations-from:{network}"), INVITATIONS_FROM),
+        ];
+        for (subject, max) in buckets {
+            if let Some(wait) = rate::spend(c, vec![(subject, Rate::daily(max))], now)? {
+                return Err(Error::rate_limited("too-many-invitations").arg("max", max).retry_after(wait));
+            }
         }
         let replaced = store::revoke_invitations_to(c, &invitation.organization_id, &invitation.email, &invitation.id, now)?;
         store::insert_invitation(c, &invitation)?;

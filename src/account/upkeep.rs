@@ -94,7 +94,7 @@ mod tests {
                 })
                 .await
                 .unwrap();
-            team::invite(&app, &acme, "colleague@acme.example", "member").await.unwrap();
+            team::invite(&app, &acme, "colleague@acme.example", "member", "10.0.0.1").await.unwrap();
             tokens::create(&app, &acme, "short", &["publish"], 1).await.unwrap();
             tokens::create(&app, &acme, "long", &["publish"], 300).await.unwrap();
             passwords::issue_reset_by_address(&app, "owner@acme.example").await.unwrap();

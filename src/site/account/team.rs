@@ -11,7 +11,7 @@ use crate::base::app::App;
 use crate::base::auth::policy::Action;
 use crate::base::auth::{Actor, OrgKind, Role, policy};
 use crate::base::error::Error;
-use crate::http::extract::Form;
+use crate::http::extract::{Form, client_address};
 use crate::http::page::{FormErrors, Page, PageResult, form_result, see_other_with};
 use crate::site::parts::once;
 
@@ -62,7 +62,8 @@ struct InviteForm {
 }
 
 async fn invite(req: HttpRequest, app: Data<App>, actor: Actor, form: Form<InviteForm>) -> PageResult {
-    match form_result(team::invite(&app, &actor, &form.0.email, &form.0.role).await)? {
+    let address = client_address(&req, &app.settings.server);
+    match form_result(team::invite(&app, &actor, &form.0.email, &form.0.role, &address).await)? {
         Ok(secret) => Ok(once::see("/account/team", "invitation", &actor, &secret)?),
         Err(e) => show_team(&req, &app, &actor, (form.0.email, form.0.role), Some(&e)).await,
     }

@@ -39,7 +39,7 @@ async fn a_disabled_person_is_out_at_once_and_reads_why() {
         assert!(status == 403 && html.contains(SHOWN), "{status} {html}");
         // No invitation brings them back.
         let other = testing::operator(&app, "mine").await;
-        let secret = team::invite(&app, &other, "owner@acme.example", "member").await.unwrap();
+        let secret = team::invite(&app, &other, "owner@acme.example", "member", "10.0.0.1").await.unwrap();
         assert_eq!(code(team::accept(&app, &secret, "", PASSWORD.into(), account::Browser::at("10.0.0.1")).await), "person-disabled");
         assert_eq!(code(act(&app, &admin, Stop::DisablePerson, &id, WHY).await), "standing-unchanged");
 

@@ -179,7 +179,7 @@ async fn a_suspended_mine_keeps_its_nodes() {
         assert!(app.db.read(move |conn| crate::license::service::pull_terms(conn, &owner, "acme/belt", now)).await.unwrap().cover_any());
         // A person with another organisation acts for that one.
         let other = testing::operator(&app, "other").await;
-        let secret = team::invite(&app, &other, "owner@mine.example", "member").await.unwrap();
+        let secret = team::invite(&app, &other, "owner@mine.example", "member", "10.0.0.1").await.unwrap();
         team::accept(&app, &secret, "", PASSWORD.into(), account::Browser::at("10.0.0.1")).await.unwrap();
         let signed_in = sign_in(&app, "owner@mine.example").await.unwrap();
         assert_eq!(signed_in.organization_id(), other.organization_id());

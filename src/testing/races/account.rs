@@ -44,7 +44,7 @@ async fn an_address_has_one_open_invitation_that_is_accepted_once() {
         let owner = operator(&app, "mine").await;
         let sent = race(|_| {
             let (app, owner) = (app.clone(), owner.clone());
-            async move { team::invite(&app, &owner, "new@mine.example", "member").await }
+            async move { team::invite(&app, &owner, "new@mine.example", "member", "10.0.0.1").await }
         })
         .await;
         let secrets: Vec<String> = sent.into_iter().map(Result::unwrap).collect();

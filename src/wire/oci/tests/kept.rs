@@ -107,7 +107,7 @@ async fn the_end_of_a_right_shows_at_the_next_pull() {
         assert_eq!(pull(&app, &of_colleague).await, 401);
 
         // A person ends what they do here while they act for another organisation.
-        let secret = team::invite(&app, &mine, "owner@other.example", "deployer").await.unwrap();
+        let secret = team::invite(&app, &mine, "owner@other.example", "deployer", "10.0.0.1").await.unwrap();
         let at = Browser::at("10.0.0.1");
         let here = team::accept(&app, &secret, "", testing::PASSWORD.into(), at).await.unwrap();
         let here = account::authenticate_session(&app, &here.session).await.unwrap();
