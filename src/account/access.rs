@@ -1,6 +1,6 @@
 //! What the audit log keeps of attempts that were refused. Whoever is refused can send as many as they like, so what is written is bounded:
-//! of wrong passwords the first and the fifth of a place in its window, of requests without the right the 1st, 10th, 100th, … of a person,
-//! or of the address of a stranger, at a route in an hour, and of all together [`PER_HOUR`] records an hour, and one that says that there were more.
+//! of wrong passwords the first and the fifth of a place in its window, of a person who may not come in the 1st, 10th, 100th, … in an hour,
+//! of requests without the right as many of a person, or of the address of a stranger, at a route, and of all together [`PER_HOUR`] records an hour, and one that says that there were more.
 
 use chrono::TimeDelta;
 use serde_json::json;
@@ -16,6 +16,8 @@ use crate::base::turns::Queue;
 /// Records of one hour: at about 400 bytes each less than 10 MB a day.
 const PER_HOUR: i64 = 1000;
 const HOUR: TimeDelta = TimeDelta::hours(1);
+/// Which refusals of a subject in an hour are recorded.
+const DUE: [i64; 6] = [1, 10, 100, 1000, 10_000, 100_000];
 /// Subject of the records that stand for no account: what was typed may be a password.
 const NO_ACCOUNT: &str = "unknown";
 
@@ -42,6 +44,20 @@ pub(super) fn wrong_password(c: &mut Change<'_>, user_id: Option<&str>, address:
     Ok(())
 }
 
+/// Records that a person with the right password was not let in; `code` is the reason's.
+pub(super) async fn not_let_in(app: &App, user_id: &str, address: &str, code: &'static str) -> Result<()> {
+    let (user_id, address) = (user_id.to_owned(), address.to_owned());
+    audit::change(app, &Actor::System, move |c| {
+        let now = c.now;
+        let n = throttle::count_in(c, &format!("not-let-in:{user_id}"), HOUR, now)?;
+        if DUE.contains(&n) && within_bound(c)? {
+            c.audit_access(&Actor::Anonymous, "sign-in.failed", &user_id, &json!({"address": address, "code": code, "times": n}));
+        }
+        Ok(())
+    })
+    .await
+}
+
 /// Records that a person or a stranger was refused.
 pub async fn refused(app: &App, actor: &Actor, refusal: Refusal) -> Result<()> {
     let turn = match actor {
@@ -59,7 +75,7 @@ pub async fn refused(app: &App, actor: &Actor, refusal: Refusal) -> Result<()> {
         let now = c.now;
         let subject = format!("refused:{whose}:{} {}", told.method, told.route);
         let n = throttle::count_in(c, &subject, HOUR, now)?;
-        let due = [1, 10, 100, 1000, 10_000, 100_000].contains(&n);
+        let due = DUE.contains(&n);
         if due && within_bound(c)? {
             let detail = json!({"address": told.address, "code": told.code, "method": told.method, "route": told.route, "times": n});
             c.audit_access(&who, "access.refused", &user_id, &detail);

@@ -228,9 +228,11 @@ pub async fn reset(app: &App, secret: &str, new: String, browser: Browser<'_>, l
         let now = c.now;
         let link = links::use_in(c, LinkPurpose::RESETS, &secret, now)?;
         let user = store::get_user(c, &link.user_id)?;
+        // Asked before the sessions that tell it are gone.
+        let organization = store::organization_to_open(c, &user.id)?;
         let ended = replace_in(c, &user, &hash, "", lang)?;
         record_in(c, "password.reset", &user.id, &json!({"sessions_ended": ended}))?;
-        match opening.open_in(c, None, false) {
+        match opening.open_in(c, organization.as_deref(), false) {
             Err(e) if e.kind != Kind::Forbidden => Err(e),
             opened => Ok(opened),
         }

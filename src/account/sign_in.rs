@@ -9,12 +9,12 @@ use serde_json::json;
 
 use super::model::{Session, User};
 use super::throttle::Attempt;
-use super::{passwords, sessions, standing, store, throttle};
+use super::{access, passwords, sessions, standing, store, throttle};
 use crate::audit::{self, Change};
 use crate::base::app::App;
 use crate::base::auth::{Actor, Via, password};
 use crate::base::db::Timestamp;
-use crate::base::error::{Error, Result};
+use crate::base::error::{Error, Kind, Result};
 use crate::base::ids;
 use crate::base::rate::{self, Rate};
 
@@ -84,7 +84,7 @@ pub async fn sign_in_on(app: &App, email: &str, password: String, browser: Brows
 pub(super) async fn open(app: &App, user: User, attempt: Attempt, browser: Browser<'_>) -> Result<SignedIn> {
     let (opening, cookies) = Opening::new(app, &user.id, browser);
     let id = user.id.clone();
-    audit::change(app, &Actor::System, move |c| {
+    let opened = audit::change(app, &Actor::System, move |c| {
         if !passwords::still_in(c, &user)? {
             return Err(Error::unauthenticated("wrong-password"));
         }
@@ -92,7 +92,14 @@ pub(super) async fn open(app: &App, user: User, attempt: Attempt, browser: Brows
         spend_in(c, &user.id)?;
         attempt.succeeded_in(c)
     })
-    .await?;
+    .await;
+    if let Err(e) = opened {
+        // The change is undone, so the record has one of its own.
+        if e.kind == Kind::Forbidden {
+            access::not_let_in(app, &id, browser.address, e.code).await?;
+        }
+        return Err(e);
+    }
     tracing::info!(user = id, address = browser.address, "signed in");
     Ok(cookies)
 }
@@ -137,7 +144,7 @@ impl Opening {
         (Self { session, idle: sessions::idle_since(app, now) }, cookies)
     }
 
-    /// Opens it, for an organisation or the person's first one that is not suspended. Nothing is written where it is refused. The caller
+    /// Opens it, for an organisation or the one that [`store::organization_to_open`] gives. Nothing is written where it is refused. The caller
     /// holds the person, or has just made them or replaced their password, which is the same.
     ///
     /// # Errors
@@ -145,11 +152,11 @@ impl Opening {
     pub(super) fn open_in(&self, c: &mut Change<'_>, organization_id: Option<&str>, known_browser: bool) -> Result<()> {
         let (user_id, now) = (&self.session.user_id, c.now);
         standing::require_enabled(c, user_id)?;
-        let first = match organization_id {
+        let chosen = match organization_id {
             Some(id) => Some(id.to_owned()),
-            None => store::first_organization_of(c, user_id)?,
+            None => store::organization_to_open(c, user_id)?,
         };
-        let Some(organization_id) = first else {
+        let Some(organization_id) = chosen else {
             return Err(match store::suspended_reason_for(c, user_id)? {
                 Some(reason) => Error::forbidden("organization-suspended").arg("reason", reason),
                 None => Error::forbidden("no-organization"),

@@ -206,7 +206,25 @@ pub fn organizations_of(conn: &mut Conn, user_id: &str) -> QueryResult<Vec<(Stri
         .load(conn)
 }
 
-/// The organisation that a person acts for after signing in: of those that are not suspended the one they joined first.
+/// The organisation that a person acts for after signing in: of those that are not suspended the one of the session they used last, so that
+/// who signs in anew goes on where they were; else the one they joined first.
+pub fn organization_to_open(conn: &mut Conn, user_id: &str) -> QueryResult<Option<String>> {
+    let going: Vec<String> = memberships::table
+        .inner_join(organizations::table.on(organizations::id.eq(memberships::organization_id)))
+        .filter(memberships::user_id.eq(user_id).and(organizations::suspended_at.is_null()))
+        .order((memberships::created_at, memberships::organization_id))
+        .select(memberships::organization_id)
+        .load(conn)?;
+    let last: Option<String> = sessions::table
+        .filter(sessions::user_id.eq(user_id).and(sessions::organization_id.eq_any(&going)))
+        .order((sessions::seen_at.desc(), sessions::created_at.desc(), sessions::token_hash))
+        .select(sessions::organization_id)
+        .first(conn)
+        .optional()?;
+    Ok(last.or_else(|| going.into_iter().next()))
+}
+
+/// Of a person's organisations that are not suspended the one they joined first.
 pub fn first_organization_of(conn: &mut Conn, user_id: &str) -> QueryResult<Option<String>> {
     memberships::table
         .inner_join(organizations::table.on(organizations::id.eq(memberships::organization_id)))

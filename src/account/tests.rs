@@ -4,7 +4,7 @@ use chrono::TimeDelta;
 use diesel::prelude::*;
 
 use super::service::Browser;
-use super::{service, team, tokens};
+use super::{passwords, service, team, tokens};
 use crate::base::auth::{Actor, Role};
 use crate::base::db::Timestamp;
 use crate::base::db::schema::{api_tokens, sessions};
@@ -115,7 +115,7 @@ async fn who_invites_people_does_not_get_to_guess_their_passwords() {
     each_backend(|app| async move {
         let mallory = testing::vendor(&app, "mallory").await;
         testing::operator(&app, "mine").await;
-        let secret = team::invite(&app, &mallory, "owner@mine.example", "member").await.unwrap();
+        let secret = team::invite(&app, &mallory, "owner@mine.example", "member", "10.0.0.1").await.unwrap();
         for _ in 0..5 {
             let guess = team::accept(&app, &secret, "", "wrong password".into(), Browser::at("10.0.0.9")).await;
             assert_eq!(guess.unwrap_err().code, "wrong-password");
@@ -150,10 +150,41 @@ async fn an_address_or_slug_belongs_to_one() {
 }
 
 #[tokio::test]
+async fn who_signs_in_anew_goes_on_for_the_organisation_they_acted_for() {
+    each_backend(|app| async move {
+        testing::operator(&app, "mine").await;
+        let other = testing::operator(&app, "other").await;
+        let secret = team::invite(&app, &other, "owner@mine.example", "member", "10.0.0.1").await.unwrap();
+        team::accept(&app, &secret, "", PASSWORD.into(), Browser::at("10.0.0.1")).await.unwrap();
+        let enter = async || {
+            let cookie = service::sign_in(&app, "owner@mine.example", PASSWORD.into(), "10.0.0.1", "t").await.unwrap();
+            service::authenticate_session(&app, &cookie).await.unwrap()
+        };
+        let there = enter().await;
+        assert_eq!(there.organization_id(), other.organization_id());
+        service::sign_out(&app, &there, "10.0.0.1").await.unwrap();
+        app.clock.advance(TimeDelta::hours(20));
+        assert_eq!(enter().await.organization_id(), other.organization_id());
+        // A new password ends the sessions that told it.
+        let link = passwords::issue_reset_by_address(&app, "owner@mine.example").await.unwrap();
+        let in_anew =
+            passwords::reset(&app, &link, "another lamp in the dark".into(), Browser::at("10.0.0.1"), Lang::En).await.unwrap().unwrap();
+        let there = service::authenticate_session(&app, &in_anew.session).await.unwrap();
+        assert_eq!(there.organization_id(), other.organization_id());
+        // Who is no member any more goes on as the first.
+        team::remove(&app, &other, there.person().unwrap().user_id.clone()).await.unwrap();
+        let cookie = service::sign_in(&app, "owner@mine.example", "another lamp in the dark".into(), "10.0.0.1", "t").await.unwrap();
+        let first = service::authenticate_session(&app, &cookie).await.unwrap();
+        assert!(first.organization_id().is_some() && first.organization_id() != other.organization_id());
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn an_invitation_is_used_once() {
     each_backend(|app| async move {
         let owner = testing::operator(&app, "mine").await;
-        let secret = team::invite(&app, &owner, "new@mine.example", "deployer").await.unwrap();
+        let secret = team::invite(&app, &owner, "new@mine.example", "deployer", "10.0.0.1").await.unwrap();
         team::accept(&app, &secret, "New", PASSWORD.into(), Browser::at("10.0.0.9")).await.unwrap();
         assert_eq!(
             team::accept(&app, &secret, "Again", PASSWORD.into(), Browser::at("10.0.0.9")).await.unwrap_err().code,
@@ -161,12 +192,12 @@ async fn an_invitation_is_used_once() {
         );
         let (members, open) = team::list(&app, &owner).await.unwrap();
         assert_eq!((members.len(), open.len()), (2, 0));
-        let late = team::invite(&app, &owner, "late@mine.example", "member").await.unwrap();
+        let late = team::invite(&app, &owner, "late@mine.example", "member", "10.0.0.1").await.unwrap();
         app.clock.advance(TimeDelta::days(8));
         assert_eq!(team::find_invitation(&app, &late).await.unwrap_err().code, "invitation-over");
-        assert_eq!(team::invite(&app, &owner, "x@mine.example", "moderator").await.unwrap_err().fields[0].code, "role-invalid");
+        assert_eq!(team::invite(&app, &owner, "x@mine.example", "moderator", "10.0.0.1").await.unwrap_err().fields[0].code, "role-invalid");
         let deployer = testing::member(&app, &owner.person().unwrap().organization_id, Role::Deployer, "d@mine.example").await;
-        assert_eq!(team::invite(&app, &deployer, "x@mine.example", "member").await.unwrap_err().kind, Kind::Forbidden);
+        assert_eq!(team::invite(&app, &deployer, "x@mine.example", "member", "10.0.0.1").await.unwrap_err().kind, Kind::Forbidden);
     })
     .await;
 }
@@ -175,7 +206,7 @@ async fn an_invitation_is_used_once() {
 async fn who_is_removed_does_not_come_back_by_a_forgotten_link() {
     each_backend(|app| async move {
         let owner = testing::operator(&app, "mine").await;
-        let invite = async |role: &str| team::invite(&app, &owner, "new@mine.example", role).await.unwrap();
+        let invite = async |role: &str| team::invite(&app, &owner, "new@mine.example", role, "10.0.0.1").await.unwrap();
         // A new invitation takes the older one's place.
         let first = invite("member").await;
         let second = invite("deployer").await;

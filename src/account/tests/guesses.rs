@@ -298,7 +298,7 @@ async fn an_invitation_is_accepted_from_a_known_browser_and_lets_a_new_person_in
             for host in 1..=40 {
                 service::sign_in(&app, email, "wrong password".into(), &format!("10.8.{host}.1"), "t").await.unwrap_err();
             }
-            let secret = team::invite(&app, &host, email, "member").await.unwrap();
+            let secret = team::invite(&app, &host, email, "member", "10.0.0.1").await.unwrap();
             let stranger = Browser::at("198.51.100.7");
             let browser = if email == EMAIL {
                 let refused = team::accept(&app, &secret, "", PASSWORD.into(), stranger).await.unwrap_err();
@@ -376,13 +376,54 @@ async fn without_mail_an_address_is_told_three_times_of_accounts_on_its_page_too
 async fn an_organisation_invites_so_many_in_a_day() {
     each_backend(|app| async move {
         let owner = testing::operator(&app, "mine").await;
-        let invite = async |n: usize| team::invite(&app, &owner, &format!("p{n}@mine.example"), "member").await;
+        let invite =
+            async |n: usize| team::invite(&app, &owner, &format!("p{n}@mine.example"), "member", &format!("10.0.{}.1", n % 4)).await;
         for n in 0..100 {
             invite(n).await.unwrap();
         }
         assert_eq!(invite(100).await.unwrap_err().code, "too-many-invitations");
         app.clock.advance(TimeDelta::minutes(15));
         invite(100).await.unwrap();
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn one_address_invites_so_many_in_a_day_whatever_it_signs_up() {
+    each_backend(|app| async move {
+        let owners = [testing::operator(&app, "one").await, testing::vendor(&app, "two").await];
+        let invite = async |n: usize, address: &str| {
+            team::invite(&app, &owners[n % 2], &format!("p{n}@mine.example"), "member", address).await.map_err(|e| e.code)
+        };
+        // Addresses of one /64 are one.
+        for n in 0..50 {
+            invite(n, &format!("2001:db8::{:x}", n + 1)).await.unwrap();
+        }
+        for n in [50, 51] {
+            assert_eq!(invite(n, "2001:db8::77").await, Err("too-many-invitations"));
+            invite(n, &format!("2001:db8:{n}::1")).await.unwrap();
+        }
+        app.clock.advance(TimeDelta::minutes(29));
+        invite(52, "2001:db8::1").await.unwrap();
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn who_knows_the_password_and_is_not_let_in_is_recorded() {
+    each_backend(|app| async move {
+        let owner = testing::vendor(&app, "acme").await;
+        let (id, now) = (owner.organization_id().unwrap().to_owned(), app.clock.now());
+        app.db.write(move |conn| standing::suspend_in(conn, &id, "fraud", now)).await.unwrap();
+        for _ in 0..12 {
+            let refused = service::sign_in(&app, EMAIL, PASSWORD.into(), "10.0.0.1", "t").await.unwrap_err();
+            assert_eq!(refused.code, "organization-suspended");
+        }
+        let failed = records(&app, "sign-in.failed").await;
+        assert_eq!(failed.len(), 2, "the first and the tenth: {failed:?}");
+        for (_, detail) in failed {
+            assert_eq!((&detail["code"], &detail["address"]), (&json!("organization-suspended"), &json!("10.0.0.1")));
+        }
     })
     .await;
 }
