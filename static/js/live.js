@@ -3,6 +3,7 @@
 // page around it is out of date too and is loaded anew. A fragment in which somebody types is left alone until they are done.
 // X-Refresh says that nobody has asked: a page left open keeps no session alive.
 import { changed, reader, reload, standing } from "./page.js";
+import { steady } from "./steady.js";
 import { Hub } from "./live/hub.js";
 import { end, ended, fresh, heard, look, resume } from "./live/line.js";
 
@@ -14,7 +15,7 @@ const AGAIN = 10000, TYPING = 2000;
 const fragments = new Set();
 // Fragments that may be out of date, and what each was made of.
 const dirty = new Set(), waiting = new Map(), made = new WeakMap();
-let tried = 0, port;
+let tried = -Infinity, port;
 
 const topicsOf = ({ dataset }) => dataset.live?.split(/\s+/).filter(Boolean) ?? [];
 const stage = (root) => root.querySelector("[data-reload-on]")?.dataset.reloadOn;
@@ -125,7 +126,7 @@ function hear({ data }) {
 }
 
 function everything() {
-  tried = Date.now();
+  tried = steady();
   for (const element of fragments) later(element, 0);
   listen();
 }
@@ -142,7 +143,7 @@ async function wake() {
 setInterval(() => {
   if (!fragments.size || document.hidden) return;
   for (const element of fragments) forget(element);
-  if (look([...dirty].some(held)) && Date.now() - tried > AGAIN) everything();
+  if (look([...dirty].some(held)) && steady() - tried > AGAIN) everything();
 }, 1000);
 document.addEventListener("visibilitychange", () => { if (document.hidden) listen(); else wake(); });
 // A page that the browser kept is as old as it was.

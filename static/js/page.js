@@ -1,6 +1,7 @@
 // What every page does, and what the other modules take from it: who the page was made for, the CSRF token, the time, the toast, and how a
 // message is said. Every page loads this file, so that an import of it is no further request.
 import { keep } from "./keep.js";
+import { steady } from "./steady.js";
 
 const meta = (name) => document.querySelector(`meta[name="${name}"]`)?.content ?? "";
 // Person and organisation that the page was made for; empty where nobody was signed in.
@@ -9,9 +10,9 @@ export let csrf = meta("csrf");
 export const toast = document.querySelector("[data-toast]");
 let timer;
 
-// The server's time, which the texts of the page are of: clocks of control rooms are often wrong.
-const ahead = meta("now") ? Date.parse(meta("now")) - Date.now() : 0;
-export const now = () => Date.now() + ahead;
+// The server's time, which the texts of the page are of: clocks of control rooms are often wrong, and are set while pages stand open.
+const ahead = (meta("now") ? Date.parse(meta("now")) : Date.now()) - steady();
+export const now = () => steady() + ahead;
 // A time of day as the pages say it; with the date where it is not of today.
 export function clock(ms) {
   const parts = { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23", timeZone: "Asia/Shanghai" };

@@ -1,6 +1,7 @@
 // One stream of events for all tabs of a browser: browsers open only six connections to a host over HTTP/1.1, and a stream holds one for as
 // long as it lasts. Each tab says on its port what it shows, {reader, topics, hidden}; the hub holds one stream for each reader and passes on
 // {beat}, {change: topic} and {over}. It runs in a shared worker (worker.js), or within the page where there is none.
+import { steady } from "../steady.js";
 
 // The server says something at least every ten seconds; after so long without a word the connection is dead, whatever the browser thinks.
 const SILENT = 25000;
@@ -14,7 +15,7 @@ const HIDDEN = 300000;
 const MOST = 32;
 
 class Stream {
-  constructor(tell) { this.tell = tell; this.topics = []; this.heard = 0; this.tried = 0; }
+  constructor(tell) { this.tell = tell; this.topics = []; this.heard = -Infinity; this.tried = -Infinity; }
 
   want(topics) {
     if ((this.next ?? this.source) && topics.every((topic) => this.topics.includes(topic))) return;
@@ -29,14 +30,14 @@ class Stream {
     const source = new EventSource(`/events?${new URLSearchParams(asked.map((topic) => ["topic", topic]))}`);
     source.topics = asked;
     const hear = () => {
-      this.heard = Date.now();
+      this.heard = steady();
       if (this.next !== source) return;
       if (before) setTimeout(() => before.close(), OVERLAP);
       this.source = source;
       this.next = undefined;
     };
     this.next = source;
-    this.tried = Date.now();
+    this.tried = steady();
     // A stream begins with an event of each topic, since something may have been missed before it; not where it takes over.
     source.addEventListener("change", ({ data }) => { hear(); if (!covered.delete(data)) this.tell({ change: data }); });
     source.addEventListener("beat", () => { hear(); this.tell({ beat: true }); for (const topic of this.topics.slice(MOST)) this.tell({ change: topic }); });
@@ -68,14 +69,14 @@ export class Hub {
   join(port) {
     port.onmessage = ({ data }) => {
       if (data.bye) this.tabs.delete(port);
-      else this.tabs.set(port, { ...data, since: data.hidden ? this.tabs.get(port)?.since ?? Date.now() : undefined });
+      else this.tabs.set(port, { ...data, since: data.hidden ? this.tabs.get(port)?.since ?? steady() : undefined });
       this.settle();
     };
   }
 
   // The streams that the tabs need now.
   settle() {
-    const wanted = new Map(), now = Date.now();
+    const wanted = new Map(), now = steady();
     for (const { reader, topics, since } of this.tabs.values()) {
       if (since && now - since > HIDDEN) continue;
       wanted.set(reader, new Set([...(wanted.get(reader) ?? []), ...topics]));
@@ -98,7 +99,7 @@ export class Hub {
   }
 
   look() {
-    const now = Date.now();
+    const now = steady();
     for (const stream of this.streams.values()) stream.look(now);
     if ([...this.tabs.values()].some(({ since }) => since && now - since > HIDDEN)) this.settle();
   }

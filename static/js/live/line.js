@@ -1,19 +1,20 @@
 // Whether what the page shows is true now. A band across the page says when it is not: the line is silent, the session has ended, the page
 // waits for the person who types in it. Times are the server's.
 import { clock, now, reload, signIn } from "../page.js";
+import { steady } from "../steady.js";
 
 // The server says something at least every ten seconds.
 const STALE = 25000;
 const band = document.querySelector("[data-line]");
-// Until when all that the page shows is known to be right, by the browser's own clock, which the server's is no part of.
-let known = Date.now(), word = Date.now(), shown = "";
+// Until when all that the page shows is known to be right, and when the server last said something.
+let known = steady(), word = known, shown = "";
 
 function show(kind) {
   if (kind === shown) return;
   shown = kind;
   if (!band) return;
   const text = document.createElement("p"), way = { over: ["signIn", signIn], other: ["reload", reload], gone: ["reload", reload] }[kind];
-  text.textContent = (band.dataset[kind] ?? "").replace("{time}", clock(now() - (Date.now() - known)));
+  text.textContent = (band.dataset[kind] ?? "").replace("{time}", clock(now() - (steady() - known)));
   band.replaceChildren(text);
   if (way) {
     const button = document.createElement("button");
@@ -29,11 +30,11 @@ function show(kind) {
 }
 
 // The server has said something, whatever it was.
-export function heard() { word = Date.now(); }
+export function heard() { word = steady(); }
 
 // All that the page shows is right at this moment.
 export function fresh() {
-  known = Date.now();
+  known = steady();
   show("");
 }
 
@@ -50,7 +51,7 @@ export const ended = () => ["over", "other", "gone"].includes(shown);
 
 // Looks whether the page has become old; `held`: it waits for the person. Gives whether it is.
 export function look(held) {
-  if (ended() || Date.now() - known <= STALE) return false;
-  show(held && Date.now() - word <= STALE ? "paused" : "lost");
+  if (ended() || steady() - known <= STALE) return false;
+  show(held && steady() - word <= STALE ? "paused" : "lost");
   return true;
 }
