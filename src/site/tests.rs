@@ -114,6 +114,8 @@ fn live_parts_name_topics_that_exist() {
                 "{}: {topics}",
                 entry.display()
             );
+            // What another replica has changed is told by no event.
+            assert!(part.split('>').next().unwrap().contains("data-poll=\""), "{}: {topics} is not polled", entry.display());
             found += 1;
         }
     }

@@ -1,10 +1,13 @@
 // Lines over time. Each [data-plot] names its data in data-src (docs/UI.md gives the shape). ECharts is loaded from data-echarts when the
 // first plot nears the window. Colours come from the CSS tokens, so a plot follows the theme. The same numbers are put in a table, for
-// those who read rather than look. No text of any language is in here. Bars are drawn by the server (templates/parts/plot.html).
+// those who read rather than look. Where the page lives (js/live.js), its plots go on with it. No text of any language is in here. Bars are drawn by the server (templates/parts/plot.html).
 const language = document.documentElement.lang || undefined;
 // Times are those of the platform, as everywhere on the pages, wherever the reader sits.
 const timeZone = "Asia/Shanghai";
-const charts = new Map();
+const charts = new Map(), asked = new WeakMap();
+// Pause between two readings of the data of a plot, which has a point for each minute.
+const MINUTE = 60000;
+const recent = (element) => performance.now() - (asked.get(element) ?? -Infinity) < MINUTE;
 const tones = { steel: "--steel", amber: "--lamp", green: "--green", red: "--red", grey: "--line-strong" };
 const order = ["steel", "amber", "green", "grey", "red"];
 let library;
@@ -94,7 +97,8 @@ function option(data) {
 
 function table(element, data) {
   const label = element.dataset.tableLabel;
-  if (!label || element.nextElementSibling?.classList.contains("plot-table")) return;
+  if (!label) return;
+  const next = element.nextElementSibling, before = next?.classList.contains("plot-table") ? next : undefined;
   const rows = new Map();
   data.series.forEach((series, column) => series.data.slice(-500).forEach(([x, y]) => {
     if (!rows.has(x)) rows.set(x, []);
@@ -118,10 +122,13 @@ function table(element, data) {
   }
   scroll.append(made);
   details.append(summary, scroll);
+  details.open = before?.open ?? false;
+  before?.remove();
   element.after(details);
 }
 
 async function dataOf(element) {
+  asked.set(element, performance.now());
   const answer = await fetch(element.dataset.src, { credentials: "same-origin", headers: { Accept: "application/json", "X-Refresh": "1" } });
   if (!answer.ok) throw new Error(`plot data: ${answer.status}`);
   return answer.json();
@@ -142,10 +149,22 @@ async function draw(element) {
     element.setAttribute("role", "img");
     const caption = element.closest("figure")?.querySelector("figcaption")?.textContent.trim();
     if (caption) element.setAttribute("aria-label", caption);
+    element.replaceChildren();
     const chart = echarts.init(element, null, { renderer: "canvas" });
     chart.setOption(option(data));
     charts.set(element, { chart, data });
     new ResizeObserver(() => chart.resize()).observe(element);
+    table(element, data);
+  } catch (error) { console.warn("plot", error); }
+}
+
+// The same plot with the data of now; what cannot be had now is there a minute later.
+async function renew(element, kept) {
+  try {
+    const data = await dataOf(element);
+    if (!element.isConnected || !data.series?.some((series) => series.data.length)) return;
+    kept.data = data;
+    kept.chart.setOption(option(data), true);
     table(element, data);
   } catch (error) { console.warn("plot", error); }
 }
@@ -156,10 +175,13 @@ const near = new IntersectionObserver((entries) => {
 
 function start(root) {
   for (const [element, { chart }] of charts) if (!element.isConnected) { chart.dispose(); charts.delete(element); }
-  for (const element of root.querySelectorAll("[data-plot]")) if (!charts.has(element)) near.observe(element);
+  for (const element of root.querySelectorAll("[data-plot]")) if (!charts.has(element) && !recent(element)) near.observe(element);
 }
 
 document.addEventListener("themechange", () => { for (const { chart, data } of charts.values()) chart.setOption(option(data), true); });
 document.addEventListener("htmx:load", (event) => start(event.target));
-document.addEventListener("live:refreshed", (event) => start(event.target));
+document.addEventListener("live:refreshed", () => {
+  start(document);
+  for (const [element, kept] of charts) if (!recent(element)) renew(element, kept);
+});
 start(document);
