@@ -5,6 +5,7 @@ import { csrf, say, standing } from "./page.js";
 const root = document.querySelector("[data-set-form]");
 const form = root?.querySelector("form");
 const part = (name) => root.querySelector(`[data-set-${name}]`);
+let running = false;
 
 function showErrors(errors) {
   for (const place of form.querySelectorAll("[data-error]")) {
@@ -32,7 +33,7 @@ async function send(event) {
   const query = new URLSearchParams(["scenario", "name_zh", "name_en", "metric"].map((name) => [name, form.elements[name].value]));
   const button = form.querySelector("button[type=submit]"), progress = part("progress");
   const ended = (text, { errors = [], faults = [] } = {}) => {
-    button.disabled = false;
+    button.disabled = running = false;
     progress.hidden = true;
     showErrors(errors);
     showFaults(faults);
@@ -40,7 +41,7 @@ async function send(event) {
     if (text) root.scrollIntoView();
   };
   ended("");
-  button.disabled = true;
+  button.disabled = running = true;
   progress.hidden = false;
   progress.value = 0;
   // Who has signed in anew in another tab has another token; who is signed out learns it before an archive of gigabytes is sent.
@@ -54,7 +55,7 @@ async function send(event) {
   request.addEventListener("load", () => {
     let answer = {};
     try { answer = JSON.parse(request.responseText); } catch { /* said below */ }
-    if (request.status === 200 && answer.location) location.assign(new URL(answer.location, location.href));
+    if (request.status === 200 && answer.location) { running = false; location.assign(new URL(answer.location, location.href)); }
     else if (answer.faults?.length) ended(form.dataset.faults, answer);
     else ended(answer.detail || form.dataset.failed, answer);
   });
@@ -65,4 +66,6 @@ async function send(event) {
 if (form) {
   root.hidden = false;
   form.addEventListener("submit", send);
+  // The archive is on its way, or is looked at: who leaves now ends it, so the browser asks.
+  addEventListener("beforeunload", (leave) => { if (running) leave.preventDefault(); });
 }
