@@ -69,6 +69,7 @@ fleet-alarms-suppressed = Since the agent started, rules raised { $n ->
   } more than they may at one time. Their next alarms say how many; see why they flood.
 fleet-never-seen = never
 fleet-failed-count = { $n } failed
+fleet-unheard-count = { $n }, not heard from
 fleet-node-state = Node
 fleet-waiting-who = Waiting for the node
 fleet-waiting-text = Run the commands on the machine. The node appears here by itself.
@@ -103,13 +104,13 @@ fleet-new-code = New code
 fleet-new-code-confirm = Make a new code for { $name }? A code that was given out before is void at once.
 fleet-new-code-hint = For a machine that is set up anew. The old code is void at once.
 fleet-remove = Remove the node
-fleet-remove-hint = The node is not accepted any more from its next call on. Its deployments end and its seats are free.
+fleet-remove-hint = The node is not accepted any more from its next call on. Its deployments end here and its seats are free; on the machine its apps run on until their licences end. Stop the agent there.
 fleet-remove-confirm = Remove { $name }? { $n ->
     [0] Nothing is deployed on it.
-    [one] One deployment on it ends.
-   *[other] { $n } deployments on it end.
+    [one] One deployment ends here; on the machine its app runs on until its licence ends, so stop the agent there.
+   *[other] { $n } deployments end here; on the machine their apps run on until their licences end, so stop the agent there.
 }
-fleet-node-removed = The node was removed.
+fleet-node-removed = The node was removed. Now stop the agent on the machine.
 
 fleet-deploy-title = Deploy
 fleet-step-app = App

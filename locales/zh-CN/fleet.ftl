@@ -60,6 +60,7 @@ fleet-alarms-lost = 该节点已丢失 { $n } 条告警：节点没有空间保�
 fleet-alarms-suppressed = 代理启动以来，有规则告警过于频繁，{ $n } 条未单独上报，数量已记入其后的告警。请查明频繁告警的原因。
 fleet-never-seen = 从未
 fleet-failed-count = 失败 { $n } 个
+fleet-unheard-count = { $n } 个，未收到消息
 fleet-node-state = 节点
 fleet-waiting-who = 等待节点接入
 fleet-waiting-text = 请在设备上依次执行两条命令，节点会自动出现在这里。
@@ -94,9 +95,12 @@ fleet-new-code = 重新生成接入码
 fleet-new-code-confirm = 为 { $name } 重新生成接入码？之前发出的接入码立即失效。
 fleet-new-code-hint = 用于重装的设备。旧接入码立即失效。
 fleet-remove = 移除节点
-fleet-remove-hint = 自下一次通信起不再接受该节点，其部署结束，席位释放。
-fleet-remove-confirm = 确定移除“{ $name }”吗？其上有 { $n } 个部署将结束。
-fleet-node-removed = 节点已移除。
+fleet-remove-hint = 自下一次通信起不再接受该节点，平台上的部署结束，席位释放；设备上的应用会继续运行到许可证到期，请在设备上停止代理。
+fleet-remove-confirm = 确定移除“{ $name }”吗？{ $n ->
+    [0] 其上没有部署。
+   *[other] 平台上的 { $n } 个部署将结束；设备上的应用会继续运行到许可证到期，请在设备上停止代理。
+}
+fleet-node-removed = 节点已移除。请在设备上停止代理。
 
 fleet-deploy-title = 部署应用
 fleet-step-app = 应用

@@ -719,27 +719,38 @@ async fn an_app_on_a_node_that_is_silent_or_removed_is_not_said_to_run_or_to_be_
                 Ok(())
             })
         };
+        let node_page = format!("/mine/nodes/{node_id}");
         let pages =
-            [format!("/mine/deployments/{id}"), "/mine/deployments".to_owned(), format!("/mine/nodes/{node_id}"), "/mine".to_owned()];
+            [format!("/mine/deployments/{id}"), "/mine/deployments".into(), node_page.clone(), "/mine".into(), "/mine/nodes".into()];
         let read = async |path: &str| page(&app, &shop.operator, "en", TestRequest::get().uri(path)).await.1;
         heard(5).await.unwrap();
         for path in &pages {
             let body = read(path).await;
-            assert!(!body.contains("state-offline") && !body.contains("on nodes that are offline"), "{path}: {body}");
+            let unheard = ["state-offline", "on nodes that are offline", "not heard from", "chain-unknown"];
+            assert!(!unheard.iter().any(|words| body.contains(words)), "{path}: {body}");
         }
         heard(25).await.unwrap();
-        let [one, list, node, today] = pages.each_ref().map(String::as_str);
+        let [one, list, node, today, nodes] = pages.each_ref().map(String::as_str);
         assert!(read(one).await.contains("whether the app runs now is not known"));
         for path in [one, list, node] {
             let body = read(path).await;
             assert!(body.contains("state-offline") && !body.contains("state-installed"), "{path}: {body}");
         }
         assert!(read(today).await.contains("1 on nodes that are offline"));
+        for path in [one, node] {
+            let body = read(path).await;
+            assert!(body.contains("chain-unknown") && !body.contains("chain-failed"), "{path}: {body}");
+        }
+        assert!(read(nodes).await.contains("1, not heard from"));
         // A call that was noted before the clock was set back says nothing of now.
         heard(-3600).await.unwrap();
         assert!(read(one).await.contains("state-offline") && read(today).await.contains("1 on nodes that are offline"));
 
-        service::remove_node(&app, &shop.operator, &node_id).await.unwrap();
+        let asked = read(&node_page).await;
+        assert!(asked.contains("its app runs on until its licence ends, so stop the agent there"), "{asked}");
+        let response = testing::answer(&app, &shop.operator, actix_web::http::Method::POST, &format!("{node_page}/remove"), "", None).await;
+        assert_eq!(response.headers().get("location").unwrap(), node_page.as_str());
+        assert!(read(&node_page).await.contains("its apps run on until their licences end"));
         let body = read(one).await;
         assert!(body.contains("What was installed runs on the machine") && !body.contains("The app is gone"), "{body}");
     })

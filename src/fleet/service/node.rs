@@ -44,8 +44,8 @@ pub struct NodeLine {
     pub node: Node,
     /// Name of its site.
     pub site: String,
-    /// Apps that run on it.
-    pub running: i64,
+    /// Apps that run on it, by its last word.
+    pub installed: i64,
     /// Apps that failed on it.
     pub failed: i64,
 }
@@ -234,8 +234,8 @@ pub async fn list_nodes(app: &App, actor: &Actor, before: Option<String>) -> Res
                 }
             }
             let line = |(node, site): (Node, String)| {
-                let (running, failed) = counts.get(&node.id).copied().unwrap_or_default();
-                NodeLine { node, site, running, failed }
+                let (installed, failed) = counts.get(&node.id).copied().unwrap_or_default();
+                NodeLine { node, site, installed, failed }
             };
             Ok(rows.into_iter().map(line).collect())
         })

@@ -50,7 +50,10 @@ pub struct NodeRow {
     pub state: &'static str,
     /// Maker, model, cores and memory in a line.
     pub hardware: String,
-    pub running: i64,
+    /// Apps that run, or ran when the node was last heard from.
+    pub installed: i64,
+    /// Whether the node was heard from lately.
+    pub online: bool,
     pub failed: i64,
     /// Last call.
     pub seen: Ago,
@@ -64,7 +67,8 @@ impl NodeRow {
             site: line.site.clone(),
             state: line.node.shown_state(now),
             hardware: hardware_line(page, &line.node),
-            running: line.running,
+            installed: line.installed,
+            online: line.node.online(now),
             failed: line.failed,
             seen: seen(page, &line.node),
         }
@@ -370,5 +374,6 @@ async fn read(app: &App, actor: Actor, lang: Lang, id: String) -> Result<(NodeDe
 
 async fn remove(app: Data<App>, actor: Actor, id: Path<String>) -> PageResult {
     service::remove_node(&app, &actor, &id).await?;
-    Ok(see_other_with("/mine/nodes", "success", "fleet-node-removed", &[]))
+    // Its own page says what the machine goes on with; the list has no removed nodes.
+    Ok(see_other_with(&format!("/mine/nodes/{id}"), "success", "fleet-node-removed", &[]))
 }

@@ -24,7 +24,7 @@ use crate::trade::model::OrderState;
 pub struct ChainLink {
     /// Locale key after `chain-`; the first link is `uploaded` until it is `listed`.
     pub key: &'static str,
-    /// `done`, `current`, `failed` or `todo`.
+    /// `done`, `current`, `failed`, `todo`, or `unknown` where nothing was heard lately.
     pub state: &'static str,
     /// Address that the link leads to.
     pub href: Option<String>,
@@ -261,7 +261,9 @@ fn build(conn: &mut Conn, reader: &Reader, mut ids: Ids) -> QueryResult<Vec<Chai
         };
         set("deployed", shown, href.clone(), note);
         if installed {
-            set("running", if heard_lately(seen, reader.now) { "done" } else { "failed" }, href.clone(), String::new());
+            let heard = heard_lately(seen, reader.now);
+            let (shown, note) = if heard { ("done", String::new()) } else { ("unknown", reader.lang.t("chain-unheard")) };
+            set("running", shown, href.clone(), note);
         }
         // A deployment is proven by its first inferences, and stays so; "installed" alone means that it reproduced the golden samples.
         let proof = href.map(|h| format!("{h}#proof"));
