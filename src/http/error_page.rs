@@ -66,11 +66,19 @@ pub fn error_page(req: &HttpRequest, error: &Error, request_id: &str) -> HttpRes
         return busy(req);
     }
     let status = status_of(error.kind);
-    if let Some(held) = req.extensions().get::<Held>().filter(|_| error.code == "csrf") {
-        return HeldPage::after_session(req, held).answer(status).unwrap_or_else(|_| HttpResponse::new(status));
+    let text = error_text(lang_of(req), error.code, &error.args);
+    if let Some(held) = req.extensions().get::<Held>() {
+        let fault = matches!(error.kind, Kind::Unavailable | Kind::Full | Kind::Internal);
+        let given_back = match error.code {
+            "csrf" => Some(HeldPage::after_session(req, held)),
+            _ if fault => HeldPage::after_fault(req, held, text.clone(), request_id),
+            _ => None,
+        };
+        if let Some(page) = given_back {
+            return page.answer(status).unwrap_or_else(|_| HttpResponse::new(status));
+        }
     }
     let page = Page::of(req, "problem-title");
-    let text = error_text(page.locale(), error.code, &error.args);
     let template = ErrorPage {
         page: page.clone(),
         status: status.as_u16(),

@@ -1,12 +1,14 @@
-//! Forms that wait for a click: what was typed when the session ended, and acts that cannot be undone, where no script asks.
+//! Forms that wait for a click: what was typed when the session ended or the server failed, and acts that cannot be undone, where no script
+//! asks.
 //!
 //! Nothing is kept on the server: the fields lie in the page. A form is held only where the browser says that it comes from a page of this
 //! site, so that no other site can fill one in and have it confirmed.
 
-use actix_web::HttpRequest;
-use actix_web::http::{StatusCode, header};
+use actix_web::http::StatusCode;
+use actix_web::{HttpMessage as _, HttpRequest};
 use askama::Template;
 
+use super::address::came_from;
 use super::page::{FormErrors, Page, PageResult, local_path};
 use crate::base::error::Error;
 
@@ -29,6 +31,8 @@ pub struct Held {
     pub fields: Vec<(String, String)>,
     /// Names of passwords, which are typed again.
     pub secrets: Vec<String>,
+    /// CSRF value that came with it.
+    csrf: String,
 }
 
 fn is_secret(name: &str) -> bool {
@@ -46,7 +50,9 @@ impl Held {
         for (name, value) in pairs {
             if is_secret(name) {
                 held.secrets.push(name.clone());
-            } else if name != "_csrf" && name != CONFIRMED {
+            } else if name == "_csrf" {
+                held.csrf.clone_from(value);
+            } else if name != CONFIRMED {
                 held.fields.push((name.clone(), value.clone()));
             }
         }
@@ -66,6 +72,25 @@ impl Held {
     fn packed(&self) -> String {
         let secrets = self.secrets.iter().map(|name| (name.clone(), String::new()));
         serde_urlencoded::to_string(self.fields.iter().cloned().chain(secrets).collect::<Vec<_>>()).unwrap_or_default()
+    }
+
+    /// Keeps the form of a request with it, for an answer that gives it back; not that of another site.
+    pub fn keep(req: &HttpRequest, pairs: &[(String, String)]) {
+        if from_this_site(req)
+            && let Some(held) = Self::of(req, pairs)
+        {
+            req.extensions_mut().insert(held);
+        }
+    }
+
+    /// Locale key of the label of a password, and what a password manager may fill in.
+    fn secret(&self, name: &str) -> (&'static str, &'static str) {
+        match (name, self.action.split('?').next().unwrap_or_default()) {
+            ("current_password", _) => ("password-current", "current-password"),
+            ("new_password", _) => ("password-new", "new-password"),
+            (_, "/sign-up" | "/new-password") => ("field-password", "new-password"),
+            _ => ("field-password", "current-password"),
+        }
     }
 
     /// What is shown of it: fields that a person may have filled in.
@@ -129,14 +154,38 @@ pub struct HeldPage {
     back: String,
     /// Whether the act cannot be undone.
     danger: bool,
+    /// Number of the request where the server failed, or empty.
+    request_id: String,
     errors: FormErrors,
 }
 
 impl HeldPage {
-    fn new(page: Page, held: &Held, text: String, word: String) -> Self {
-        let shown = held.shown();
-        let errors = FormErrors::default();
-        Self { page, text, word, held: held.clone(), shown, packed: None, email: String::new(), back: String::new(), danger: false, errors }
+    fn new(mut page: Page, held: &Held, text: String, word: String) -> Self {
+        page.held = true;
+        Self {
+            page,
+            text,
+            word,
+            shown: held.shown(),
+            held: held.clone(),
+            packed: None,
+            email: String::new(),
+            back: String::new(),
+            danger: false,
+            request_id: String::new(),
+            errors: FormErrors::default(),
+        }
+    }
+
+    /// For a form that passed and met a fault: `said` says what happened. Nobody may be known yet, so it goes with the value that it came
+    /// with; none where it came by script, which keeps its form.
+    pub fn after_fault(req: &HttpRequest, held: &Held, said: String, request_id: &str) -> Option<Self> {
+        let mut page = Page::of(req, "problem-title");
+        page.csrf.clone_from(&held.csrf);
+        page.title = said;
+        let (text, word) = (page.t("held-fault"), page.t("held-again"));
+        let made = Self { back: came_from(req), request_id: request_id.to_owned(), ..Self::new(page, held, text, word) };
+        (!held.csrf.is_empty()).then_some(made)
     }
 
     /// For a form that met the end of its session: to sign in, or to send it with the session of now.
@@ -177,14 +226,6 @@ impl HeldPage {
     pub fn refused(&self, error: &Error) -> PageResult {
         self.page.render_form(Some(error), self)
     }
-}
-
-/// The page on which the form was, by the browser's words.
-fn came_from(req: &HttpRequest) -> String {
-    let referer = req.headers().get(header::REFERER).and_then(|v| v.to_str().ok()).unwrap_or_default();
-    let host = req.headers().get(header::HOST).and_then(|v| v.to_str().ok()).unwrap_or_default();
-    let path = referer.split_once("://").and_then(|(_, rest)| rest.strip_prefix(host));
-    local_path(path, "")
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use actix_web::http::{StatusCode, header};
 use actix_web::{HttpMessage as _, HttpRequest, HttpResponse, ResponseError};
 use askama::Template;
 
+use super::address::came_from;
 pub use super::address::{local_path, with_next};
 pub use super::ago::Ago;
 use super::dialect::Dialect;
@@ -126,6 +127,10 @@ pub struct Page {
     new_csrf: bool,
     /// The page was asked for by GET: its address shows it again.
     pub(super) got: bool,
+    /// Where it was not, the page with the form, or the home page.
+    pub(super) from: String,
+    /// What was typed lies in the page ([`super::held`]): its head has no links that would leave it behind.
+    pub held: bool,
 }
 
 impl Page {
@@ -166,6 +171,8 @@ impl Page {
             anonymous_csrf,
             new_csrf: false,
             got: req.method() == actix_web::http::Method::GET,
+            from: Some(came_from(req)).filter(|path| !path.is_empty()).unwrap_or_else(|| "/".into()),
+            held: false,
         }
     }
 

@@ -1,8 +1,11 @@
-//! Forms that wait for a click: what was typed when the session ended, and acts that cannot be undone.
+//! Forms that wait for a click: what was typed when the session ended or the server failed, and acts that cannot be undone.
 
+use diesel::connection::SimpleConnection as _;
 use diesel::prelude::*;
 use pithead::account::service as account;
+use pithead::base::config::LoadClass;
 use pithead::base::db::schema::sites;
+use pithead::base::load::Class;
 
 use crate::server::{PASSWORD, TestServer};
 
@@ -104,6 +107,11 @@ async fn a_form_that_meets_the_end_of_its_session_goes_on_after_sign_in() {
     let (status, held) = reader.post("/mine/sites", "same-origin", &with(typed, &[])).await;
     assert!(status == 403 && held.contains("signed in anew"), "{held}");
     assert_eq!(count_sites(&server).await, 1);
+    // What would leave it behind is not offered; each password is asked for by its own name.
+    assert!(!held.contains("action=\"/language\""), "{held}");
+    let passwords = with(Vec::new(), &[("_csrf", "old"), ("current_password", PASSWORD), ("new_password", "x")]);
+    let (_, held) = reader.post("/account/password", "same-origin", &passwords).await;
+    assert!(held.contains("Current password") && held.contains("New password") && held.contains("autocomplete=\"new-password\""), "{held}");
     server.stop().await;
 }
 
@@ -111,9 +119,19 @@ async fn a_form_that_meets_the_end_of_its_session_goes_on_after_sign_in() {
 async fn a_form_before_sign_in_keeps_all_but_the_password() {
     let server = TestServer::start().await;
     let mut reader = Reader::new(&server);
+    let sign_up = "/sign-up?next=/apps/acme/belt/order";
+    let (_, page) = reader.get("/sign-in?next=%2Fapps%2Facme%2Fbelt%2Forder").await;
+    let sign_in = "/sign-in?next=/apps/acme/belt/order";
+    let wrong = with(fields(&page, sign_in), &[("email", "bo@north.example"), ("password", "wrong one")]);
+    let (status, again) = reader.post(sign_in, "same-origin", &wrong).await;
+    let onward = "href=\"/sign-in?next=%2Fapps%2Facme%2Fbelt%2Forder\"";
+    assert!(
+        status == 401 && again.contains(onward) && again.contains(&format!("action=\"{sign_in}\"")),
+        "a mistake loses nothing: {again}"
+    );
     let (_, page) = reader.get("/sign-up?next=%2Fapps%2Facme%2Fbelt%2Forder").await;
     let typed = with(
-        fields(&page, "/sign-up"),
+        fields(&page, sign_up),
         &[
             ("kind", "operator"),
             ("name_en", "North"),
@@ -124,12 +142,49 @@ async fn a_form_before_sign_in_keeps_all_but_the_password() {
         ],
     );
     reader.cookies.clear();
-    let (status, held) = reader.post("/sign-up", "same-origin", &typed).await;
+    let (status, held) = reader.post(sign_up, "same-origin", &typed).await;
     assert!(status == 403 && held.contains("stood open too long") && !held.contains(PASSWORD), "{held}");
-    let kept = with(fields(&held, "/sign-up"), &[("password", PASSWORD)]);
-    let (status, _) = reader.post("/sign-up", "same-origin", &kept).await;
+    assert!(!held.contains("href=\"/sign-in"), "no way leaves it behind: {held}");
+    let kept = with(fields(&held, sign_up), &[("password", PASSWORD)]);
+    let (status, _) = reader.post(sign_up, "same-origin", &kept).await;
     assert_eq!(status, 303);
     assert!(reader.cookies.iter().any(|(name, _)| name == "__Host-session"));
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_form_that_meets_a_fault_of_the_server_is_sent_again() {
+    let people = LoadClass { at_once: 1, waiting: 1, seconds: 1 };
+    let server = TestServer::start_with(|settings| settings.load.people = people).await;
+    let (email, _) = server.organization("operator", "north").await;
+    let mut reader = Reader::signed_in(&server, &email).await;
+    let (_, page) = reader.get("/mine/sites").await;
+    let typed = with(fields(&page, "/mine/sites"), &[("name", "井口 1")]);
+    let rename = async |from: &str, to: &str| {
+        let rename = format!("alter table {from} rename to {to}");
+        server.app.db.write(move |conn| Ok(conn.batch_execute(&rename)?)).await.unwrap();
+    };
+    rename("sites", "sites_away").await;
+    let (status, held) = reader.post("/mine/sites", "same-origin", &typed).await;
+    rename("sites_away", "sites").await;
+    assert!(status == 500 && held.contains("井口 1") && held.contains("send it again in a moment"), "{held}");
+    let (status, foreign) = {
+        rename("sites", "sites_away").await;
+        let answer = reader.post("/mine/sites", "cross-site", &typed).await;
+        rename("sites_away", "sites").await;
+        answer
+    };
+    assert!(status == 500 && !foreign.contains("井口"), "{foreign}");
+    let again = fields(&held, "/mine/sites");
+
+    // Too much is asked of the server: nobody knows yet who sends it.
+    let busy = server.app.load.admit(Class::People).await.unwrap();
+    let (status, held) = reader.post("/mine/sites", "same-origin", &again).await;
+    drop(busy);
+    assert!(status == 503 && held.contains("井口 1") && held.contains("Send it again"), "{held}");
+    assert_eq!(count_sites(&server).await, 0);
+    assert_eq!(reader.post("/mine/sites", "same-origin", &fields(&held, "/mine/sites")).await.0, 303);
+    assert_eq!(count_sites(&server).await, 1);
     server.stop().await;
 }
 

@@ -134,7 +134,8 @@ async fn a_page_that_stands_open_says_when_it_is_not_true_any_more() -> Result<(
     sign_in(&browser, "owner@north.example").await?;
     let wall = browser.client.window().await?;
     browser.goto("/mine/sites").await?;
-    browser.client.execute("window.same = true", vec![]).await?;
+    // A clock that is set back hides no silence.
+    browser.client.execute("window.same = true; const real = Date.now; Date.now = () => real() - 36e5", vec![]).await?;
     anyhow::ensure!(band(&browser).await?.is_empty());
 
     // Nothing comes any more: no error, no closed connection, only silence.
@@ -268,6 +269,30 @@ async fn nothing_typed_is_lost_by_a_session_a_language_or_an_upload() -> Result<
     let asked = browser.client.execute(begin, vec![]).await?;
     anyhow::ensure!(asked == serde_json::json!([false, true]), "{asked}");
     browser.wait_path("/vendor/apps/coke-quality/releases/").await?;
+    server.stop().await;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_that_is_refused_says_why_and_ends() -> Result<()> {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let server = TestServer::start().await;
+    let (vendor, _) = server.organization("vendor", "acme").await;
+    pithead::registry::quota::set(&server.app, "acme", Some(0)).await?;
+    let browser = Browser::open(&server.base, "en").await?;
+    sign_in(&browser, &vendor).await?;
+    browser.goto("/vendor/apps/new").await?;
+    let app = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("demo/apps/coke-quality");
+    browser.upload("#upload-folder", &[&app]).await?;
+    browser.wait_text("app.yaml is right").await?;
+    browser.press("[data-upload-start]").await?;
+    browser.wait_text("The store is full").await?;
+    let asked =
+        "return performance.getEntriesByType('resource').filter(({ name }) => name.includes('/v2/') || name.includes('/standing')).length";
+    let count = browser.client.execute(asked, vec![]).await?;
+    anyhow::ensure!(count.as_u64().is_some_and(|n| (1..=3).contains(&n)), "one request of each lane at most: {count}");
+    let goes_on = browser.client.find(Locator::Css("[data-upload-pause]")).await?.is_displayed().await?;
+    anyhow::ensure!(!goes_on, "it does not go on");
     server.stop().await;
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! Every changing request that rides on a cookie must carry the CSRF value, masked as pages have it: header `X-CSRF-Token`, or field `_csrf` of a form.
 //!
-//! A form that does not, for its session has ended, is held ([`crate::http::held`]), and so is one with a question that was not answered.
+//! A form that does not, for its session has ended, is held ([`crate::http::held`]), and so is one with a question that was not answered. One
+//! that does is kept with its request, for it may meet a fault of the server.
 //!
 //! Requests by token or certificate do not ride on cookies. The registry asks for itself, since nodes reach it past this middleware, and its
 //! token endpoint takes no cookie. `/language` and `/theme` change nothing but the reader's own cookie.
@@ -14,7 +15,7 @@ use actix_web::{Error, HttpMessage as _};
 use crate::base::auth::{Actor, Via};
 use crate::base::error;
 use crate::http::extract::{FORM_LIMIT, is_form, parse_form, read_body};
-use crate::http::held::{Held, HeldPage, from_this_site};
+use crate::http::held::{Held, HeldPage};
 use crate::http::page::PageError;
 use crate::http::{api::ApiError, cookies, csrf};
 
@@ -60,6 +61,7 @@ pub async fn csrf(mut req: ServiceRequest, next: Next<impl MessageBody + 'static
         let asked = Held::question(&fields).and_then(|question| Some((question, Held::of(req.request(), &fields)?)));
         let Some((question, held)) = asked else {
             // The handler reads the form for itself.
+            Held::keep(req.request(), &fields);
             drop(fields);
             return next.call(req).await.map(ServiceResponse::map_into_left_body);
         };
@@ -69,11 +71,7 @@ pub async fn csrf(mut req: ServiceRequest, next: Next<impl MessageBody + 'static
         }
         .map_into_right_body());
     }
-    if from_this_site(req.request())
-        && let Some(held) = Held::of(req.request(), &fields)
-    {
-        req.extensions_mut().insert(held);
-    }
+    Held::keep(req.request(), &fields);
     let refused = error::Error::forbidden("csrf");
     Ok(if is_form { req.error_response(PageError(refused)) } else { req.error_response(ApiError(refused)) }.map_into_right_body())
 }

@@ -23,7 +23,8 @@ use crate::base::error;
 use crate::base::load::{Admission, Class};
 use crate::http::cookies;
 use crate::http::dialect::refused;
-use crate::http::extract::{FORM_LIMIT, SMALL_JSON, bearer_token, is_form, read_body};
+use crate::http::extract::{FORM_LIMIT, SMALL_JSON, bearer_token, is_form, parse_form, read_body};
+use crate::http::held::Held;
 use crate::site::market::cached;
 
 /// Largest body of a node that is read before the turn, in bytes; of all others, who have proved nothing yet, it is less.
@@ -111,6 +112,9 @@ pub async fn shed(
         Err(e) => {
             let old = if claim == Claim::Stranger { cached::allow_old(req.request(), &app, e) } else { Err(e) };
             if let Err(e) = old {
+                if claim == Claim::Person && limit.is_some() && is_form(req.request()) {
+                    keep_form(&mut req).await;
+                }
                 let mut res = refused(req, e);
                 if limit.is_none() {
                     // Close the connection instead of reading a body that nobody wants.
@@ -172,6 +176,16 @@ async fn read_ahead(req: &mut ServiceRequest, limit: usize) -> error::Result<()>
     let bytes = read_body(payload, limit).await?;
     req.set_payload(Payload::from(bytes));
     Ok(())
+}
+
+/// Keeps the form of a person, which was read ahead, for the refusal.
+async fn keep_form(req: &mut ServiceRequest) {
+    let payload = req.take_payload();
+    if let Ok(bytes) = read_body(payload, FORM_LIMIT).await
+        && let Ok(pairs) = parse_form::<Vec<(String, String)>>(&bytes)
+    {
+        Held::keep(req.request(), &pairs);
+    }
 }
 
 /// The turn that a body has.
