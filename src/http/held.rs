@@ -20,7 +20,7 @@ const CONFIRM: &str = "_confirm";
 /// Field that says that the question was answered.
 const CONFIRMED: &str = "_confirmed";
 /// Fields that are chosen by pages and say nothing to a person.
-const IDS: [&str; 6] = ["id", "release", "license", "node", "channel", "site_id"];
+const IDS: [&str; 9] = ["id", "release", "license", "node", "channel", "site_id", "next", "held", "held_action"];
 
 /// A form that is not carried out yet.
 #[derive(Debug, Clone, Default)]
