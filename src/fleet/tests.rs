@@ -155,6 +155,15 @@ fn a_form_is_read_by_type_and_what_cannot_be_read_is_kept_to_be_named() {
     let mut codes: Vec<&str> = parameters::check(&declared, &read, None).unwrap_err().fields.iter().map(|f| f.code).collect();
     codes.sort_unstable();
     assert_eq!(codes, ["parameter-boolean", "parameter-integer", "parameter-number", "parameter-unknown"]);
+    // The page sends "false" before the box, so that one without its tick is off. What a program leaves out stays as it is in force.
+    let off: Map<String, Value> = [("flag".to_owned(), json!(false))].into_iter().collect();
+    let flag = |pairs: &[(&str, &str)], kept| {
+        let read = crate::site::mine::deploy::from_form(&declared, &form(pairs));
+        parameters::check(&declared, &read, kept).unwrap()["flag"].clone()
+    };
+    let (unticked, ticked) = ([("p.flag", "false")], [("p.flag", "false"), ("p.flag", "true")]);
+    assert_eq!((flag(&unticked, None), flag(&ticked, Some(&off))), (json!(false), json!(true)));
+    assert_eq!((flag(&[], None), flag(&[], Some(&off))), (json!(true), json!(false)));
 }
 
 #[tokio::test]
