@@ -343,3 +343,53 @@ async fn who_finds_the_queue_full_is_told_when_to_come_back_and_monitors_may_ask
         assert!(!node.command(&[option, value]).output().unwrap().status.success(), "{option} {value}");
     }
 }
+
+/// A connection from an address of this machine that takes little unread.
+async fn connect(node: SocketAddr, from: [u8; 4]) -> tokio::net::TcpStream {
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4096).unwrap();
+    socket.bind((IpAddr::from(from), 0).into()).unwrap();
+    socket.connect(node).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn callers_who_read_nothing_lose_their_connections_and_nobody_has_all_of_them() {
+    let server = Server::start();
+    let mut node = Node::enrol(&server);
+    deploy(&server);
+    node.start_as(&["--connections", "16"], &[]);
+    node.serves().await;
+    let address: SocketAddr = node.address.parse().unwrap();
+    // More than the buffers of this machine's own line take.
+    let (asked, page) = (4_000, node.get("/").await.unwrap().1.len());
+    assert!(asked * page > 8 << 20, "{page}");
+    let question = format!("GET / HTTP/1.1\r\nHost: {address}\r\n\r\n").repeat(asked);
+    let mut deaf = Vec::new();
+    for n in 0..6u8 {
+        let mut stream = connect(address, [127, 0, 0, 2 + n % 2]).await;
+        // The rest is not taken, for the answers are not.
+        let _ = tokio::time::timeout(Duration::from_millis(500), stream.write_all(question.as_bytes())).await;
+        deaf.push(stream);
+    }
+    tokio::time::sleep(Duration::from_secs(16)).await;
+    for mut stream in deaf {
+        let mut answers = Vec::new();
+        let ended = tokio::time::timeout(Duration::from_secs(20), stream.read_to_end(&mut answers)).await;
+        assert!(ended.is_ok(), "the connection has ended");
+        assert!(answers.len() < asked * page, "{} of {}", answers.len(), asked * page);
+    }
+    assert_eq!(node.predict().await.unwrap().0, 200);
+
+    // One of thirteen is over the bound of its address, whichever is noticed last.
+    let mut idle = Vec::new();
+    for _ in 0..13 {
+        idle.push(connect(address, [127, 0, 0, 4]).await);
+    }
+    let ended = idle.iter_mut().map(async |stream| {
+        let mut byte = [0];
+        matches!(tokio::time::timeout(Duration::from_secs(2), stream.read(&mut byte)).await, Ok(Ok(0) | Err(_)))
+    });
+    let ended = futures_util::future::join_all(ended).await;
+    assert_eq!(ended.iter().filter(|ended| **ended).count(), 1);
+    assert_eq!(node.predict().await.unwrap().0, 200);
+}

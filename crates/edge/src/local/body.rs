@@ -42,7 +42,7 @@ const LOOK: Duration = Duration::from_millis(20);
 /// A body that has not kept its pace for so long gives its memory to one that waits. Wireless lines stop for shorter times.
 const STANDS_STILL: Duration = Duration::from_secs(2);
 /// Largest body that comes at once, in bytes, and the time that it takes at most.
-const SMALL: usize = 64 * 1024;
+pub(super) const SMALL: usize = 64 * 1024;
 const AT_ONCE: Duration = Duration::from_millis(50);
 /// Bodies of one address that still arrive.
 const MAX_ARRIVING: usize = 64;
@@ -131,6 +131,12 @@ impl Bounds {
         Place { bounds: self.clone(), caller, number, gives_way }
     }
 
+    /// The part of an answer. The largest ones have no more than half: what they are made of is there by then.
+    pub(super) async fn hold(&self, length: usize) -> Result<OwnedSemaphorePermit, ApiError> {
+        let units = length.div_ceil(UNIT).min(MEMORY / 2);
+        self.reserve(u32::try_from(units).unwrap_or(u32::MAX), MEMORY_WAIT).await
+    }
+
     /// Has bodies that stand still give way, the furthest behind first, until so much memory is free.
     fn make_room(&self, units: usize, now: Instant) {
         let mut missing = units.saturating_sub(self.memory.available_permits());
@@ -156,7 +162,7 @@ impl Bounds {
             }
             let now = Instant::now();
             if now >= end {
-                return Err(busy("too many large bodies are in hand"));
+                return Err(busy("too many large bodies or answers are in hand"));
             }
             self.make_room(units as usize, now);
             tokio::time::sleep(LOOK).await;

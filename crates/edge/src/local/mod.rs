@@ -1,7 +1,8 @@
 //! The local API: Open Inference Protocol v2, `/v1/apps`, `/metrics` and a status page, for programs on this machine.
 //!
-//! Everything is bounded: bodies, the pace of sending them, how many of one caller arrive, connections, requests in hand per app. Requests
-//! that a browser sends from another site are refused, because this API has no log-in but an optional token.
+//! Everything is bounded: bodies, the pace of sending them, how many of one caller arrive, the time in which nothing of an answer is read,
+//! connections, requests in hand per app. Requests that a browser sends from another site are refused, because this API has no log-in but an
+//! optional token.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -22,6 +23,7 @@ use crate::fault::Fault;
 use crate::process::Reply;
 use crate::wire::Request;
 
+mod answer;
 mod body;
 mod inflate;
 mod metrics;
@@ -221,15 +223,19 @@ pub async fn serve(agent: Arc<Agent>, listen: &str, cancel: CancellationToken) -
 pub async fn serve_on(agent: Arc<Agent>, listener: std::net::TcpListener, cancel: CancellationToken) -> anyhow::Result<()> {
     tracing::info!(address = %listener.local_addr()?, "local API");
     // Idle ones are cheap; what counts is bounded in [`body`].
-    let connections = agent.config.connections.div_ceil(WORKERS);
+    let all = agent.config.connections;
+    let connections = all.div_ceil(WORKERS);
+    // Programs of this machine are one caller; some are left for others.
+    let (lines, of_one) = (Arc::new(answer::Lines::default()), all - all / 4);
     let (data, bounds) = (web::Data::new(agent), web::Data::new(body::Bounds::default()));
     let app = move || {
         let app = App::new().app_data(data.clone()).app_data(bounds.clone());
-        app.wrap(from_fn(admitted)).wrap(from_fn(same_site)).configure(routes)
+        app.wrap(from_fn(answer::sent)).wrap(from_fn(admitted)).wrap(from_fn(same_site)).configure(routes)
     };
     let server = HttpServer::new(app)
         .workers(WORKERS)
         .max_connections(connections)
+        .on_connect(move |io, extensions| lines.connected(io, extensions, of_one))
         .client_request_timeout(Duration::from_secs(5))
         .disable_signals()
         .shutdown_timeout(5)
