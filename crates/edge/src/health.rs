@@ -1,11 +1,12 @@
 //! What is wrong with this node, in one place for the status page, `/v2/health/ready` and heartbeats.
 
+use app_package::digest::Digest;
 use app_package::margo::State;
 
 use crate::agent::Agent;
 use crate::fault::Fault;
 
-/// An app that is wanted and does not run.
+/// An app that is wanted and does not run as it is wanted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Down {
     pub deployment: String,
@@ -13,12 +14,15 @@ pub struct Down {
     pub app: String,
     /// Why: the code of its fault, `app-starting` or `app-restarting`.
     pub code: String,
+    /// It serves all the same, as it was wanted before: a change of it has failed.
+    pub serves: bool,
 }
 
 impl Down {
-    /// Whether the node is not ready without it. An app that a recall keeps from starting is named, but nothing at the node is amiss.
+    /// Whether the node is not ready without it. An app that a recall keeps from starting is named, but nothing at the node is amiss; one whose
+    /// change has failed goes on answering.
     pub fn is_awaited(&self) -> bool {
-        self.code != "release-recalled"
+        !self.serves && self.code != "release-recalled"
     }
 }
 
@@ -40,19 +44,23 @@ fn unconfined(agent: &Agent) -> Option<Fault> {
     (!apps.is_empty()).then(|| Fault::new("app-unconfined", "app", message()))
 }
 
-/// Apps that are wanted and do not run, whatever the reason: who asks whether the node is ready wants to know whether all are served.
+/// Apps that are wanted and do not run, whatever the reason: who asks whether the node is ready wants to know whether all are served. And those
+/// that run as they were wanted before, because the change has failed.
 pub fn down(agent: &Agent) -> Vec<Down> {
     let phases = agent.phases();
-    let why = |id: &String| {
+    let why = |(id, document): (&String, &Digest)| {
         let phase = phases.get(id);
         let app = phase.map(|phase| phase.app.clone()).unwrap_or_default();
         let fault = phase.filter(|phase| phase.state == State::Failed).and_then(|phase| phase.fault.as_ref());
-        let code = match agent.apps.get(id) {
-            Some(running) if running.process.pid().is_some() => return None,
-            Some(_) => "app-restarting".to_owned(),
-            None => fault.map_or_else(|| "app-starting".to_owned(), |fault| fault.code.to_string()),
+        let (code, serves) = match agent.apps.get(id) {
+            Some(running) if running.process.pid().is_some() => {
+                let failed = fault.filter(|_| running.wanted.document != *document)?;
+                (failed.code.to_string(), true)
+            }
+            Some(_) => ("app-restarting".to_owned(), false),
+            None => (fault.map_or_else(|| "app-starting".to_owned(), |fault| fault.code.to_string()), false),
         };
-        Some(Down { deployment: id.clone(), app, code })
+        Some(Down { deployment: id.clone(), app, code, serves })
     };
-    agent.state.get().desired.keys().filter_map(why).collect()
+    agent.state.get().desired.iter().filter_map(why).collect()
 }

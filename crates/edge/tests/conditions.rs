@@ -133,6 +133,26 @@ async fn an_app_that_its_licence_refuses_makes_the_node_not_ready() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_update_that_failed_is_a_reason_while_the_version_before_serves() {
+    let server = Server::start();
+    let mut node = Node::enrol(&server);
+    deploy(&server);
+    node.start();
+    installed(&server, "dep_1", 2).await;
+    let (files, manifest) = app("1.1.0", 4.0);
+    let bad = server.publish(&files, &manifest);
+    server.deploy("dep_1", &bad, &Server::claims(&bad), json!({}));
+    failed(&server, "dep_1", "golden-not-reproduced").await;
+    assert_eq!(node.serves().await["version"], "1.0.0");
+    let (status, ready) = node.ready().await;
+    assert_eq!((status, &ready["ready"], codes(&ready)), (200, &json!(true), vec!["golden-not-reproduced"]), "{ready}");
+    // The former version is wanted again: nothing is amiss.
+    deploy(&server);
+    installed(&server, "dep_1", 4).await;
+    assert_eq!(node.ready().await.1, json!({ "ready": true, "reasons": [] }));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_crash_is_told_and_so_is_the_return() {
     let server = Server::start();
     let mut node = Node::enrol(&server);

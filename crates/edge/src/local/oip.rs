@@ -30,8 +30,8 @@ pub(super) async fn live() -> HttpResponse {
     HttpResponse::Ok().json(json!({ "live": true }))
 }
 
-/// `GET /v2/health/ready`: all that is wanted runs, but for what a recall keeps from starting. `reasons` says what does not run, and what else
-/// is wrong with the node.
+/// `GET /v2/health/ready`: all that is wanted runs, but for what a recall keeps from starting and changes that have failed. `reasons` says what
+/// does not run as it is wanted, and what else is wrong with the node.
 pub(super) async fn ready(agent: Shared) -> HttpResponse {
     let down = health::down(&agent);
     let apps = down.iter().map(|app| json!({ "code": app.code, "deployment_id": app.deployment, "app": app.app }));

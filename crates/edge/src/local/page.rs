@@ -139,7 +139,7 @@ pub(super) async fn status(request: HttpRequest, agent: Shared) -> HttpResponse 
         None => format!("<span class=\"soft\">{}</span>", t("正在连接", "Connecting")),
         Some(fault) => format!(
             "<span class=\"warn\">{}</span> <span class=\"soft\"><code>{}</code></span>",
-            if fault.source == "server" && down.is_empty() {
+            if fault.source == "server" && down.iter().all(|app| app.serves) {
                 t("未连接，应用照常运行", "Not connected; apps keep running")
             } else if fault.source == "server" {
                 t("未连接；有应用未运行，见下", "Not connected; some apps do not run, see below")
