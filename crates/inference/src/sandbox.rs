@@ -23,6 +23,10 @@ mod calls;
 /// Address space allowed beyond [`Limits::memory_bytes`]: programs, libraries, thread arenas that are only reserved.
 const ADDRESS_SLACK: u64 = 1 << 30;
 
+/// Threads that the user of a confined process may have beyond those that it has when the process is confined: the kernel counts them by user,
+/// over all its processes. Far more than an engine starts, and few enough that the machine goes on.
+const THREADS: u64 = 4096;
+
 /// Limits of a confined process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Limits {
@@ -156,6 +160,10 @@ fn set_limits(limits: &Limits) -> Result<()> {
     set(Resource::Core, 0, 0)?;
     set(Resource::Fsize, 0, 0)?;
     set(Resource::Nofile, limits.open_files, limits.open_files)?;
+    // It holds for nobody who is still root afterwards, where the kernel did not let the process leave it ([`leave_root`]).
+    let user = if geteuid().is_root() { NOBODY } else { geteuid().as_raw() };
+    let threads = threads_of(user).saturating_add(THREADS);
+    set(Resource::Nproc, threads, threads)?;
     if limits.cpu_seconds > 0 {
         // The soft limit sends SIGXCPU, which names the reason; the hard one kills.
         set(Resource::Cpu, limits.cpu_seconds, limits.cpu_seconds.saturating_add(2))?;
@@ -163,6 +171,20 @@ fn set_limits(limits: &Limits) -> Result<()> {
     let space = limits.memory_bytes.saturating_add(ADDRESS_SLACK);
     set(Resource::Data, limits.memory_bytes, limits.memory_bytes)?;
     set(Resource::As, space, space)
+}
+
+/// Threads of a user on this machine, as far as they can be seen; 0 where none can.
+fn threads_of(user: u32) -> u64 {
+    let number = |status: &str, name: &str| -> Option<u64> {
+        status.lines().find_map(|line| line.strip_prefix(name))?.split_whitespace().next()?.parse().ok()
+    };
+    let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    let processes = processes.filter(|entry| entry.file_name().as_encoded_bytes().first().is_some_and(u8::is_ascii_digit));
+    let own = processes.filter_map(|entry| {
+        let status = std::fs::read_to_string(entry.path().join("status")).ok()?;
+        (number(&status, "Uid:")? == u64::from(user)).then(|| number(&status, "Threads:"))?
+    });
+    own.sum()
 }
 
 /// How far landlock holds, and its version in the kernel.

