@@ -39,7 +39,7 @@ pub struct SampleReport {
     pub name: String,
     /// Whether the expected result came.
     pub ok: bool,
-    /// Largest difference of a score or value from the expected one; the score of what is missing or too much counts whole.
+    /// Largest difference of a score or value from the expected one; what is missing or too much counts whole.
     pub worst_difference: f64,
     /// The result agrees with what is really there; absent where nobody labelled it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -139,9 +139,9 @@ impl Compared {
         }
     }
 
-    /// A finding that stands on one side only: on the other one its score is 0.
-    fn alone(&mut self, score: f32, message: impl FnOnce() -> String) {
-        self.differs(f64::from(score.abs()));
+    /// What stands on one side only: on the other one its score or value is 0.
+    fn alone(&mut self, number: impl Into<f64>, message: impl FnOnce() -> String) {
+        self.differs(number.into().abs());
         self.mismatch(message);
     }
 }
@@ -169,11 +169,17 @@ pub fn compare(expected: &AppOutput, result: &AppOutput, tolerance: &Tolerance) 
         let logits = if share(e.score) && !share(found.score) { " (do the scores need `softmax: true`?)" } else { "" };
         seen.near(format_args!("class `{}`{logits}", e.label), f64::from(found.score), f64::from(e.score), tolerance);
     }
+    for found in result.classes.iter().filter(|found| !expected.classes.iter().any(|e| e.label == found.label)) {
+        seen.alone(found.score, || format!("class `{}` is not expected", found.label));
+    }
     for e in &expected.values {
         match result.values.iter().find(|v| v.id == e.id) {
             Some(found) => seen.near(format_args!("value `{}`", e.id), found.value, e.value, tolerance),
-            None => seen.mismatch(|| format!("value `{}` is missing", e.id)),
+            None => seen.alone(e.value, || format!("value `{}` is missing", e.id)),
         }
+    }
+    for found in result.values.iter().filter(|found| !expected.values.iter().any(|e| e.id == found.id)) {
+        seen.alone(found.value, || format!("value `{}` is not expected", found.id));
     }
     let mut free: Vec<_> = result.detections.iter().collect();
     for e in &expected.detections {
@@ -210,4 +216,28 @@ fn is_right(truth: &Truth, result: &AppOutput) -> bool {
         values.iter().all(|(id, [truth, allowed])| result.values.iter().any(|v| &v.id == id && (v.value - truth).abs() <= *allowed))
     });
     class && counts && values
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_that_differs_counts_in_the_largest_difference() {
+        let worst = |expected: &str, result: &str| {
+            let read = |text: &str| serde_json::from_str::<AppOutput>(text).unwrap();
+            let compared = compare(&read(expected), &read(result), &Tolerance::default());
+            (compared.worst, compared.fault.is_some())
+        };
+        let class = |label: &str, score: f32| format!(r#"{{"label":"{label}","score":{score}}}"#);
+        let classes = |all: &[String]| format!(r#"{{"classes":[{}]}}"#, all.join(","));
+        let one = classes(&[class("a", 0.5)]);
+        assert_eq!(worst(&one, &one), (0.0, false));
+        assert_eq!(worst(&one, &classes(&[class("a", 0.5), class("b", 0.75)])), (0.75, true), "too much");
+        assert_eq!(worst(&one, &classes(&[class("b", 0.25)])), (0.5, true), "another one");
+        let values = |all: &str| format!(r#"{{"values":[{all}]}}"#);
+        let (p, q) = (r#"{"id":"p","value":2}"#, r#"{"id":"q","value":-8}"#);
+        assert_eq!(worst(&values(&format!("{p},{q}")), &values(p)), (8.0, true), "missing");
+        assert_eq!(worst(&values(p), &values(&format!("{p},{q}"))), (8.0, true), "too much");
+    }
 }
