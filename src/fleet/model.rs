@@ -62,10 +62,20 @@ pub fn heard_lately(seen_at: Option<Timestamp>, now: Timestamp) -> bool {
 /// Time for which two machines with one identity are told after they last took turns.
 pub const DOUBLED: TimeDelta = TimeDelta::minutes(10);
 
-/// Whether a run of an agent takes turns with another one: it reports again after another run did. A restart begins a new run, and a former
-/// one never comes back, unless its data folder lives on another machine.
+/// Runs of an agent that are known beside the one that reported last: so many machines more with one identity are noticed.
+const RUNS_BEFORE: usize = 3;
+
+/// Whether a run of an agent takes turns with others: it reports again after another run did. A restart begins a new run, and a former one
+/// never comes back, unless its data folder lives on another machine. `before` are the runs before the present one, with blanks between.
 pub fn takes_turns(present: Option<&str>, before: Option<&str>, instance: &str) -> bool {
-    present != Some(instance) && before == Some(instance)
+    present != Some(instance) && before.is_some_and(|before| before.split(' ').any(|run| run == instance))
+}
+
+/// The runs before the next one, the last first; none where there is none.
+pub fn runs_before(present: Option<&str>, before: Option<&str>) -> Option<String> {
+    let runs = present.into_iter().chain(before.into_iter().flat_map(|before| before.split(' ')));
+    let runs: Vec<&str> = runs.take(RUNS_BEFORE).collect();
+    (!runs.is_empty()).then(|| runs.join(" "))
 }
 
 /// A mine or a part of it.
@@ -362,3 +372,27 @@ impl Change {
 
 /// A row of a list of deployments: deployment, version, node, site, last call of the node.
 pub type DeploymentRow = (Deployment, String, String, String, Option<Timestamp>);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn machines_with_one_identity_are_noticed_when_the_first_reports_again() {
+        let noticed = |runs: &str| {
+            let (mut present, mut before) = (None::<String>, None::<String>);
+            runs.split(' ').position(|run| {
+                let turns = takes_turns(present.as_deref(), before.as_deref(), run);
+                if present.as_deref() != Some(run) {
+                    before = runs_before(present.as_deref(), before.as_deref());
+                    present = Some(run.to_owned());
+                }
+                turns
+            })
+        };
+        assert_eq!(noticed("a b a b"), Some(2));
+        assert_eq!(noticed("a b c a b c"), Some(3));
+        assert_eq!(noticed("a a b b c c d a"), Some(7));
+        assert_eq!(noticed("a b c d e f g"), None, "restarts");
+    }
+}

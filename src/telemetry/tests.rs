@@ -110,6 +110,12 @@ async fn two_machines_with_one_identity_are_noticed_and_a_restart_is_not() {
         assert!(trouble_after(6, "b").await.is_some());
         // What is no name of a run is passed over.
         assert_eq!(trouble_after(7, "b; drop").await, None);
+        // Of three machines that take turns, the first comes back after two others.
+        app.clock.advance(chrono::TimeDelta::minutes(11));
+        for (sequence, instance) in [(8, "x"), (9, "y"), (10, "z")] {
+            assert_eq!(trouble_after(sequence, instance).await, None, "{instance}");
+        }
+        assert!(trouble_after(11, "x").await.is_some());
     })
     .await;
 }

@@ -5,7 +5,7 @@ use diesel::prelude::*;
 use super::MANY;
 use crate::base::db::schema::{nodes, sites};
 use crate::base::db::{Conn, Timestamp};
-use crate::fleet::model::{DOUBLED, Node, NodeState, takes_turns};
+use crate::fleet::model::{DOUBLED, Node, NodeState, runs_before, takes_turns};
 
 pub fn insert_node(conn: &mut Conn, node: &Node) -> QueryResult<usize> {
     diesel::insert_into(nodes::table).values(node).execute(conn)
@@ -236,7 +236,8 @@ pub fn note_instance(conn: &mut Conn, node_id: &str, instance: &str, now: Timest
     let turns = takes_turns(present.as_deref(), before.as_deref(), instance);
     let doubled = if turns { Some(now) } else { doubled };
     if present.as_deref() != Some(instance) {
-        let runs = (nodes::instance.eq(instance), nodes::instance_before.eq(present), nodes::doubled_at.eq(doubled));
+        let before = runs_before(present.as_deref(), before.as_deref());
+        let runs = (nodes::instance.eq(instance), nodes::instance_before.eq(before), nodes::doubled_at.eq(doubled));
         diesel::update(nodes::table.find(node_id)).set(runs).execute(conn)?;
     }
     Ok(doubled.is_some_and(|at| at.plus(DOUBLED) >= now))
