@@ -14,6 +14,17 @@ use super::error::{Error, Result};
 /// When to come again: by then what others let go of may be free.
 const TRY_AGAIN: TimeDelta = TimeDelta::seconds(10);
 
+/// Who asks, by what a request shows.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Who {
+    /// A node, by the hash of its certificate, which the handshake has proved.
+    Certificate([u8; 32]),
+    /// A session or an API token, by its hash; it may be none.
+    Secret([u8; 32]),
+    /// A network.
+    Network(String),
+}
+
 /// Whose things, and which of theirs.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Whose {
@@ -31,6 +42,10 @@ pub enum Whose {
     Polls(String),
     /// Large requests of reports of a node.
     Reports(String),
+    /// Those of all nodes of an operator.
+    OperatorReports(String),
+    /// Requests of a class that have a turn or wait ([`super::load`]).
+    Turns(Who),
     /// Large manifests that come from an organisation.
     Manifests(String),
     /// Alarm rules that are compiled for an organisation.

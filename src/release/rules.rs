@@ -18,8 +18,9 @@ pub const CHILD_COMMAND: &str = "rules-child";
 /// Limits of the child: processor time, and time in all.
 const CPU_SECONDS: u64 = 2;
 const WALL: Duration = Duration::from_secs(4);
-/// One child at a time, and few of one organisation, so that none fills the queue.
-static COMPILING: Queue = Queue::new(1, 4);
+/// Two children at a time, each of which takes 4 s at most, and one organisation has as many at once: some made by one person to fill the queue
+/// leave places, and a turn within a minute.
+static COMPILING: Queue = Queue::new(2, 30);
 const OF_AN_ORGANIZATION: usize = 2;
 
 /// What is wrong with the alarm rules of an app whose app.yaml has no other fault. Where the child gives no answer, nothing is: the check says

@@ -17,12 +17,14 @@ use crate::base::turns::{Queue, QueueTurn};
 const MAX_REPORT: usize = 512 * 1024;
 /// Longest fault that is told, in characters: it may quote the report.
 const MAX_FAULT: usize = 200;
-/// Requests with more bytes of reports are worked off one at a time, so that many at once hold no more than their texts.
+/// Requests with more bytes of reports are worked off one at a time, so that many at once hold no more than their texts, which are bounded
+/// ([`crate::base::bodies`]).
 const LARGE: usize = 256 * 1024;
-static READING: Queue = Queue::new(1, 16);
-/// Large requests of one node that have a turn or wait, so that no node fills the queue: an agent sends one at a time, and once more where its
-/// line broke.
+static READING: Queue = Queue::new(1, 64);
+/// Large requests of one node, and of all nodes of an operator, that have a turn or wait, so that none fills the queue: an agent sends one at a
+/// time, and once more where its line broke.
 const OF_A_NODE: usize = 2;
+const OF_AN_OPERATOR: usize = 8;
 
 /// Reports as they came: the first [`MAX_REPORTS`], and how many there are.
 #[derive(Debug, Default)]
@@ -84,8 +86,9 @@ impl Reports {
     /// Waits for a turn where the reports are large; hold it until they are written.
     ///
     /// # Errors
-    /// `too-many-reports`; `too-many-connections`: the node has more such requests open; `server-busy`: too many wait for theirs.
-    pub async fn turn(&self, open: &Open, node_id: &str) -> Result<Option<(QueueTurn<'static>, Entry)>> {
+    /// `too-many-reports`; `too-many-connections`: the node, or its operator, has more such requests open; `server-busy`: too many wait for
+    /// theirs.
+    pub async fn turn(&self, open: &Open, operator: &str, node_id: &str) -> Result<Option<(QueueTurn<'static>, [Entry; 2])>> {
         if self.count > MAX_REPORTS {
             return Err(Error::too_large("too-many-reports").arg("max", MAX_REPORTS));
         }
@@ -93,8 +96,11 @@ impl Reports {
         if bytes <= LARGE {
             return Ok(None);
         }
-        let entry = open.enter(Whose::Reports(node_id.to_owned()), OF_A_NODE)?;
-        Ok(Some((READING.turn().await?, entry)))
+        let entries = [
+            open.enter(Whose::Reports(node_id.to_owned()), OF_A_NODE)?,
+            open.enter(Whose::OperatorReports(operator.to_owned()), OF_AN_OPERATOR)?,
+        ];
+        Ok(Some((READING.turn().await?, entries)))
     }
 
     /// Reads each by itself.
@@ -187,18 +193,29 @@ mod tests {
     #[tokio::test]
     async fn large_ones_are_worked_off_one_at_a_time() {
         let (open, large) = (Open::default(), reports(&format!("[\"{}\"]", "x".repeat(LARGE))));
-        assert!(reports("[1]").turn(&open, "nod_1").await.unwrap().is_none());
-        let turn = large.turn(&open, "nod_1").await.unwrap();
+        assert!(reports("[1]").turn(&open, "org_1", "nod_1").await.unwrap().is_none());
+        let turn = large.turn(&open, "org_1", "nod_1").await.unwrap();
         assert!(turn.is_some());
-        let (mut second, mut other) = (Box::pin(large.turn(&open, "nod_1")), Box::pin(large.turn(&open, "nod_2")));
+        let (mut second, mut other) = (Box::pin(large.turn(&open, "org_1", "nod_1")), Box::pin(large.turn(&open, "org_1", "nod_2")));
         assert!(second.as_mut().now_or_never().is_none() && other.as_mut().now_or_never().is_none(), "they wait");
-        assert_eq!(large.turn(&open, "nod_1").await.unwrap_err().code, "too-many-connections");
+        assert_eq!(large.turn(&open, "org_1", "nod_1").await.unwrap_err().code, "too-many-connections");
         drop(turn);
         let second = second.await.unwrap();
         assert!(second.is_some() && other.as_mut().now_or_never().is_none(), "one at a time");
         drop(second);
         assert!(other.await.unwrap().is_some());
+
+        // The nodes of one operator leave room for those of others.
+        let turn = large.turn(&open, "org_1", "nod_1").await.unwrap();
+        let nodes: Vec<String> = (2..=OF_AN_OPERATOR).map(|n| format!("nod_{n}")).collect();
+        let mut wait: Vec<_> = nodes.iter().map(|node| Box::pin(large.turn(&open, "org_1", node))).collect();
+        assert!(wait.iter_mut().all(|turn| turn.as_mut().now_or_never().is_none()), "they wait");
+        assert_eq!(large.turn(&open, "org_1", "nod_99").await.unwrap_err().code, "too-many-connections");
+        let mut other = Box::pin(large.turn(&open, "org_2", "nod_100"));
+        assert!(other.as_mut().now_or_never().is_none(), "it waits");
+        drop((wait, turn));
+        assert!(other.await.unwrap().is_some());
         let many = reports(&format!("[{}]", ["0"; MAX_REPORTS + 1].join(",")));
-        assert_eq!(many.turn(&open, "nod_1").await.unwrap_err().code, "too-many-reports");
+        assert_eq!(many.turn(&open, "org_1", "nod_1").await.unwrap_err().code, "too-many-reports");
     }
 }

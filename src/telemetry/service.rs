@@ -53,7 +53,7 @@ pub struct ReportReceipt {
 /// `not-authorized` where the actor is no enrolled node, those of [`Reports::turn`], `too-many-alarms` where the first report is held back.
 pub async fn take(app: &App, actor: &Actor, reports: Reports) -> Result<ReportReceipt> {
     let Actor::Node { node_id, organization_id } = actor else { return Err(Error::forbidden("not-authorized")) };
-    let (turn, mut readable) = match reports.turn(&app.open, node_id).await? {
+    let (turn, mut readable) = match reports.turn(&app.open, organization_id, node_id).await? {
         None => (None, reports.read()),
         Some(turn) => tokio::task::spawn_blocking(move || (Some(turn), reports.read())).await.map_err(Error::internal)?,
     };
