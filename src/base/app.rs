@@ -8,6 +8,7 @@ use anyhow::Context as _;
 use tokio::sync::{Notify, watch};
 
 use crate::base::auth::known::KnownTokens;
+use crate::base::bodies::Bodies;
 use crate::base::clock::Clock;
 use crate::base::config::Settings;
 use crate::base::db::{Db, Location, migrate};
@@ -58,6 +59,8 @@ pub struct Parts {
     pub gates: Gates,
     /// Connections, requests, streams and polls that are open.
     pub open: Open,
+    /// Memory for bodies of requests.
+    pub bodies: Bodies,
     /// Wakes the search index's follower at once.
     pub wake_search: Notify,
     /// Wakes the job runners at once.
@@ -114,6 +117,7 @@ impl App {
             pages: PageCache::default(),
             gates: Gates::default(),
             open: Open::default(),
+            bodies: Bodies::default(),
             wake_search: Notify::new(),
             wake_jobs: watch::channel(()).0,
             stop: watch::channel(false).0,

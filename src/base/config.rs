@@ -124,10 +124,12 @@ section! {
         pictures: LoadClass = LoadClass::default(),
         /// Searches of strangers.
         searches: LoadClass = LoadClass::default(),
-        /// Exports of anybody.
+        /// Exports of those who are signed in.
         exports: LoadClass = LoadClass::default(),
         /// Pulls from the registry.
         pulls: LoadClass = LoadClass::default(),
+        /// Nodes' pulls.
+        node_pulls: LoadClass = LoadClass::default(),
         /// Pushes into the registry.
         pushes: LoadClass = LoadClass::default(),
     }

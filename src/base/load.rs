@@ -4,6 +4,9 @@
 //!
 //! A turn is for making an answer: it ends with the head of the answer, and nobody holds one while a body comes in or goes out. Probes
 //! (`/healthz`, `/readyz`, `/metrics`) and static files have no class: they are never refused. In this process only.
+//!
+//! Nobody has more than a quarter of a class ([`Class::is_shared`]): a node by its certificate, a person by what they have signed in with,
+//! others by their network.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -15,6 +18,7 @@ use tokio::time::Instant;
 use super::config;
 use super::error::{Error, Result};
 use super::metrics::Metrics;
+use super::open::{Entry, Open, Who, Whose};
 use super::turns::{KeptTurn, Queue, busy};
 
 /// Time over which requests and refusals are counted, and the least requests that say something.
@@ -22,6 +26,8 @@ const WINDOW: Duration = Duration::from_millis(100);
 const LEAST: u32 = 8;
 /// In a crowded class so many times its turns may have a turn or wait.
 const SHORT: usize = 3;
+/// One of so many parts of a class's turns and places is what one may have of them, and one place in any case.
+const PARTS: usize = 4;
 
 /// A class of requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,10 +48,12 @@ pub enum Class {
     Pictures,
     /// Searches of strangers.
     Searches,
-    /// Exports of anybody.
+    /// Exports of those who are signed in.
     Exports,
-    /// Pulls from the registry.
+    /// Pulls from the registry, by what may be no token.
     Pulls,
+    /// Those of nodes, which have proved who they are.
+    NodePulls,
     /// Pushes into the registry.
     Pushes,
 }
@@ -60,7 +68,7 @@ struct Bounds {
 
 impl Class {
     /// All classes.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Reports,
         Self::Polls,
         Self::Money,
@@ -71,6 +79,7 @@ impl Class {
         Self::Searches,
         Self::Exports,
         Self::Pulls,
+        Self::NodePulls,
         Self::Pushes,
     ];
 
@@ -89,6 +98,7 @@ impl Class {
             Self::Searches => of("searches", 2, 16, 10),
             Self::Exports => of("exports", 1, 8, 10),
             Self::Pulls => of("pulls", 32, 32, 10),
+            Self::NodePulls => of("node_pulls", 32, 128, 10),
             Self::Pushes => of("pushes", 16, 64, 10),
         }
     }
@@ -105,6 +115,7 @@ impl Class {
             Self::Searches => &load.searches,
             Self::Exports => &load.exports,
             Self::Pulls => &load.pulls,
+            Self::NodePulls => &load.node_pulls,
             Self::Pushes => &load.pushes,
         }
     }
@@ -114,9 +125,15 @@ impl Class {
         matches!(self, Self::People | Self::Strangers | Self::Searches)
     }
 
+    /// Whether each who asks has a share of it. Behind one network are the strangers of a whole office, and their pages cost little: those
+    /// queues are short, and who is refused gets the page of before.
+    pub fn is_shared(self) -> bool {
+        !matches!(self, Self::Strangers | Self::Searches)
+    }
+
     /// When to come again, in seconds. Nodes all hear it in the same moment, and must not all come in the same moment.
     fn spread(self) -> std::ops::RangeInclusive<i64> {
-        if matches!(self, Self::Reports | Self::Polls) { 5..=60 } else { 1..=3 }
+        if matches!(self, Self::Reports | Self::Polls | Self::NodePulls) { 5..=60 } else { 1..=3 }
     }
 }
 
@@ -136,6 +153,9 @@ struct Lane {
     class: Class,
     queue: Arc<Queue>,
     at_once: usize,
+    /// Turns and places that one may have, and who has how many.
+    share: usize,
+    open: Open,
     patience: Duration,
     window: Mutex<Window>,
     admitted: Counter,
@@ -148,11 +168,13 @@ impl Lane {
         let (default, setting) = (class.bounds(), class.setting(load));
         let number = |set: usize, each: usize| if set == 0 { each.saturating_mul(cores) } else { set };
         let counter = |outcome| metrics.load.get_or_create(&[("class", default.name), ("outcome", outcome)]).clone();
-        let at_once = number(setting.at_once, default.at_once);
+        let (at_once, waiting) = (number(setting.at_once, default.at_once), number(setting.waiting, default.waiting));
         Self {
             class,
-            queue: Arc::new(Queue::new(at_once, number(setting.waiting, default.waiting))),
+            queue: Arc::new(Queue::new(at_once, waiting)),
             at_once,
+            share: (at_once.saturating_add(waiting) / PARTS).max(1),
+            open: Open::default(),
             window: Mutex::new(Window { since: Instant::now(), asked: 0, refused: 0, crowded: false }),
             patience: if setting.seconds == 0 { default.patience } else { Duration::from_secs(setting.seconds) },
             admitted: counter("admitted"),
@@ -161,7 +183,12 @@ impl Lane {
         }
     }
 
-    async fn admit(&self) -> Result<Admission> {
+    async fn admit(&self, who: Option<Who>) -> Result<Admission> {
+        // Who is over their share is no sign that the class is crowded.
+        let share = who.map(|who| self.open.enter(Whose::Turns(who), self.share)).transpose().map_err(|_| {
+            self.shed.inc();
+            self.refusal(busy())
+        })?;
         let place = self.queue.place();
         let crowded = self.is_crowded(place.is_none());
         let Some(place) = place.filter(|_| !crowded) else {
@@ -180,7 +207,7 @@ impl Lane {
                     self.queued.inc();
                 }
                 self.admitted.inc();
-                Ok(Admission { _turn: turn })
+                Ok(Admission { _turn: turn, _share: share })
             }
             Err(e) => {
                 self.shed.inc();
@@ -208,7 +235,7 @@ impl Lane {
     /// The refusal: registry clients know 429 as the answer to too many pulls, all others hear that the server is busy.
     fn refusal(&self, e: Error) -> Error {
         let after = TimeDelta::seconds(rand::random_range(self.class.spread()));
-        let refusal = if self.class == Class::Pulls { Error::rate_limited("server-busy") } else { e };
+        let refusal = if matches!(self.class, Class::Pulls | Class::NodePulls) { Error::rate_limited("server-busy") } else { e };
         refusal.retry_after(after)
     }
 }
@@ -217,6 +244,7 @@ impl Lane {
 #[derive(Debug)]
 pub struct Admission {
     _turn: KeptTurn,
+    _share: Option<Entry>,
 }
 
 /// The classes of this process.
@@ -234,165 +262,15 @@ impl Load {
         Self(Class::ALL.into_iter().map(|class| Lane::of(class, settings, cores, metrics)).collect())
     }
 
-    /// Waits for a turn of a class.
+    /// Waits for a turn of a class, of the share of who asks where one is told.
     ///
     /// # Errors
-    /// `server-busy`, with the time to come again: all places to wait are taken, or no turn came in time.
-    pub async fn admit(&self, class: Class) -> Result<Admission> {
+    /// `server-busy`, with the time to come again: all places to wait are taken, or all that this one may have, or no turn came in time.
+    pub async fn admit(&self, class: Class, who: Option<Who>) -> Result<Admission> {
         let lane = self.0.iter().find(|lane| lane.class == class);
-        lane.ok_or_else(|| Error::internal(anyhow::anyhow!("no lane for {class:?}")))?.admit().await
+        lane.ok_or_else(|| Error::internal(anyhow::anyhow!("no lane for {class:?}")))?.admit(who).await
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use tokio::time::sleep;
-
-    use super::*;
-    use crate::base::error::Kind;
-
-    /// One turn of each class, and so many places to wait.
-    fn narrow(waiting: usize, metrics: &Metrics) -> Arc<Load> {
-        let class = || config::LoadClass { at_once: 1, waiting, seconds: 0 };
-        let settings = config::Load {
-            reports: class(),
-            polls: class(),
-            money: class(),
-            people: class(),
-            strangers: class(),
-            entry: class(),
-            pictures: class(),
-            searches: class(),
-            exports: class(),
-            pulls: class(),
-            pushes: class(),
-        };
-        Arc::new(Load::on(&settings, 2, metrics))
-    }
-
-    /// The counters of a class.
-    fn told(metrics: &Metrics, class: &'static str) -> [u64; 3] {
-        ["admitted", "queued", "shed"].map(|outcome| metrics.load.get_or_create(&[("class", class), ("outcome", outcome)]).get())
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn who_comes_first_is_served_first_and_who_waits_too_long_never() {
-        let (metrics, order) = (Metrics::default(), Arc::new(Mutex::new(Vec::new())));
-        let load = narrow(8, &metrics);
-        let first = load.admit(Class::Strangers).await.unwrap();
-        let begin = Instant::now();
-        let waiting: Vec<_> = (0..4)
-            .map(|n| {
-                let (load, order) = (load.clone(), order.clone());
-                tokio::spawn(async move {
-                    sleep(Duration::from_millis(n)).await;
-                    let turn = load.admit(Class::Strangers).await;
-                    let answered = begin.elapsed();
-                    if turn.is_ok() {
-                        order.lock().unwrap().push(n);
-                        sleep(Duration::from_millis(700)).await;
-                    }
-                    (turn.map(drop), answered)
-                })
-            })
-            .collect();
-        sleep(Duration::from_millis(900)).await;
-        drop(first);
-        let mut shed = Vec::new();
-        for task in waiting {
-            if let (Err(e), answered) = task.await.unwrap() {
-                shed.push((e.kind, e.code, answered.as_millis()));
-            }
-        }
-        // Two had their turns at 900 and 1,600 ms; the next one would be at 2,300 ms, when the other two have waited for two seconds.
-        assert_eq!(*order.lock().unwrap(), [0, 1]);
-        assert_eq!(shed, [(Kind::Unavailable, "server-busy", 2_002), (Kind::Unavailable, "server-busy", 2_003)]);
-        assert_eq!(told(&metrics, "strangers"), [3, 2, 2]);
-        load.admit(Class::Strangers).await.unwrap();
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_full_queue_refuses_at_once_and_another_class_notices_nothing() {
-        let metrics = Metrics::default();
-        let load = narrow(2, &metrics);
-        let _held = load.admit(Class::Strangers).await.unwrap();
-        let waiting: Vec<_> = (0..2)
-            .map(|_| {
-                let load = load.clone();
-                tokio::spawn(async move { load.admit(Class::Strangers).await.map(drop) })
-            })
-            .collect();
-        sleep(Duration::from_millis(1)).await;
-        let begin = Instant::now();
-        let refused = load.admit(Class::Strangers).await.unwrap_err();
-        assert!(refused.code == "server-busy" && refused.retry_after.is_some_and(|after| (1..=3).contains(&after)));
-        for class in Class::ALL.into_iter().filter(|class| *class != Class::Strangers) {
-            load.admit(class).await.unwrap();
-        }
-        assert_eq!(begin.elapsed(), Duration::ZERO, "nobody waited");
-        // Who gives up leaves the queue.
-        for task in waiting {
-            task.abort();
-            assert!(task.await.unwrap_err().is_cancelled());
-        }
-        let (again, load_) = (Instant::now(), load.clone());
-        let waits = tokio::spawn(async move { load_.admit(Class::Strangers).await.map(drop) });
-        assert_eq!(waits.await.unwrap().unwrap_err().code, "server-busy");
-        assert_eq!(again.elapsed(), Duration::from_secs(2), "it had a place");
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_crowded_class_has_a_short_queue_until_few_are_refused() {
-        let metrics = Metrics::default();
-        let load = narrow(9, &metrics);
-        let _held = [load.admit(Class::People).await.unwrap(), load.admit(Class::Reports).await.unwrap()];
-        // So many at once; how many of them are refused at once.
-        let told = async |class: Class, n: usize| {
-            let waits = |load: Arc<Load>| async move { load.admit(class).await.map(drop) };
-            let waiting: Vec<_> = (0..n).map(|_| tokio::spawn(waits(load.clone()))).collect();
-            sleep(Duration::from_millis(1)).await;
-            let refused = waiting.iter().filter(|task| task.is_finished()).count();
-            waiting.iter().for_each(tokio::task::JoinHandle::abort);
-            sleep(WINDOW).await;
-            refused
-        };
-        // Nine places, of which a crowded class gives two: three have a turn or wait.
-        assert_eq!((told(Class::People, 20).await, told(Class::People, 20).await, told(Class::People, 20).await), (11, 18, 18));
-        assert_eq!((told(Class::Reports, 20).await, told(Class::Reports, 20).await), (11, 11), "nodes rather wait");
-        // Some come in the same moment by chance, and no tenth of them is refused: the queue is long again.
-        sleep(WINDOW).await;
-        assert_eq!((told(Class::People, 9).await, told(Class::People, 9).await), (0, 0));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn nodes_do_not_all_come_back_at_once_and_pulls_are_told_in_the_words_of_registries() {
-        let metrics = Metrics::default();
-        let load = narrow(1, &metrics);
-        let _held = (load.admit(Class::Reports).await.unwrap(), load.admit(Class::Pulls).await.unwrap());
-        let mut told = std::collections::BTreeSet::new();
-        for _ in 0..40 {
-            told.insert(load.admit(Class::Reports).await.unwrap_err().retry_after.unwrap());
-        }
-        assert!(told.len() > 5 && told.iter().all(|after| (5..=60).contains(after)), "{told:?}");
-        let pull = load.admit(Class::Pulls).await.unwrap_err();
-        assert_eq!((pull.kind, pull.code), (Kind::RateLimited, "server-busy"));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn bounds_are_those_of_the_settings_or_grow_with_the_cores() {
-        let metrics = Metrics::default();
-        let settings = config::Load { searches: config::LoadClass { at_once: 3, waiting: 0, seconds: 7 }, ..config::Load::default() };
-        let free = async |load: &Load, class: Class| {
-            let lane = load.0.iter().find(|lane| lane.class == class).unwrap();
-            let mut turns = Vec::new();
-            while let Ok(turn) = lane.queue.place().unwrap().turn_within(Duration::ZERO).await {
-                turns.push(turn);
-            }
-            (turns.len(), lane.patience.as_secs())
-        };
-        let (two, eight) = (Load::on(&settings, 2, &metrics), Load::on(&settings, 8, &metrics));
-        assert_eq!([free(&two, Class::Searches).await, free(&eight, Class::Searches).await], [(3, 7), (3, 7)]);
-        assert_eq!([free(&two, Class::Reports).await, free(&eight, Class::Reports).await], [(64, 5), (256, 5)]);
-        assert_eq!([free(&two, Class::Strangers).await, free(&eight, Class::Strangers).await], [(4, 2), (16, 2)]);
-    }
-}
+mod tests;

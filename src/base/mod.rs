@@ -2,6 +2,7 @@
 
 pub mod app;
 pub mod auth;
+pub mod bodies;
 pub mod child;
 pub mod clock;
 pub mod config;

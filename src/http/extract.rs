@@ -18,6 +18,7 @@ use tokio::time::{Instant, timeout_at};
 use super::api::ApiError;
 use super::page::PageError;
 use crate::base::auth::{Actor, token};
+use crate::base::bodies::Held;
 use crate::base::config::Server;
 use crate::base::error::Error;
 
@@ -52,12 +53,12 @@ impl<T: DeserializeOwned + 'static> FromRequest for Form<T> {
     type Future = LocalBoxFuture<'static, Result<Self, PageError>>;
 
     fn from_request(req: &HttpRequest, payload: &mut Payload) -> Self::Future {
-        let (payload, known) = (payload.take(), is_form(req));
+        let (payload, req, known) = (payload.take(), req.clone(), is_form(req));
         Box::pin(async move {
             if !known {
                 return Err(Error::invalid("form-malformed").into());
             }
-            Ok(Self(parse_form(&read_body(payload, FORM_LIMIT).await?)?))
+            Ok(Self(parse_form(&read_body(&req, payload, FORM_LIMIT).await?)?))
         })
     }
 }
@@ -86,12 +87,12 @@ impl FromRequest for FormPairs {
     type Future = LocalBoxFuture<'static, Result<Self, PageError>>;
 
     fn from_request(req: &HttpRequest, payload: &mut Payload) -> Self::Future {
-        let (payload, known) = (payload.take(), is_form(req));
+        let (payload, req, known) = (payload.take(), req.clone(), is_form(req));
         Box::pin(async move {
             if !known {
                 return Err(Error::invalid("form-malformed").into());
             }
-            Ok(Self(parse_form(&read_body(payload, FORM_LIMIT).await?)?))
+            Ok(Self(parse_form(&read_body(&req, payload, FORM_LIMIT).await?)?))
         })
     }
 }
@@ -133,10 +134,10 @@ impl<T: DeserializeOwned + 'static, const LIMIT: usize> FromRequest for ApiJson<
     type Error = ApiError;
     type Future = LocalBoxFuture<'static, Result<Self, ApiError>>;
 
-    fn from_request(_: &HttpRequest, payload: &mut Payload) -> Self::Future {
-        let payload = payload.take();
+    fn from_request(req: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let (payload, req) = (payload.take(), req.clone());
         Box::pin(async move {
-            let bytes = read_body(payload, LIMIT).await?;
+            let bytes = read_body(&req, payload, LIMIT).await?;
             Ok(Self(
                 serde_json::from_slice(&bytes)
                     .map_err(|e| Error::invalid("json-malformed").arg("where", format!("{}:{}", e.line(), e.column())).source(e))?,
@@ -145,27 +146,53 @@ impl<T: DeserializeOwned + 'static, const LIMIT: usize> FromRequest for ApiJson<
     }
 }
 
-/// Time for a body's first bytes, and slowest pace after that: a mine's line may be slow, but a client that sends a byte a second only
-/// holds a connection.
-const FIRST_BYTES: Duration = Duration::from_secs(20);
+/// How far a body may be behind its pace, the first bytes too: a mine's line may be slow, and stop for some seconds, but a client that sends
+/// a byte a second only holds memory.
+const BEHIND: Duration = Duration::from_secs(20);
 const BYTES_PER_SECOND: usize = 1024;
+/// Longest time of a body that is read whole: four megabytes come by a line of 60 kbit a second.
+const LONGEST: Duration = Duration::from_mins(10);
+/// Least memory that a body takes, in bytes.
+const LEAST: usize = 4096;
 
-/// Reads a body whole, up to a limit.
+/// Time by which the next bytes must be there, after so many have come. What came fast does not let the rest stand still.
+fn due(before: Instant, now: Instant, bytes: usize) -> Instant {
+    let earned = Duration::from_millis((bytes.saturating_mul(1_000) / BYTES_PER_SECOND) as u64);
+    (before + earned).min(now + BEHIND)
+}
+
+/// Says in a request's extensions that no memory was left for its body: the rest of that is not read.
+#[derive(Debug)]
+pub struct GivenUp;
+
+/// Reads a body whole, up to a limit, into memory that the request holds ([`Held`]) where it is counted.
 ///
 /// # Errors
-/// `body-too-large`; `body-too-slow`; `body-broken` where the connection ends early.
-pub async fn read_body(mut payload: Payload, limit: usize) -> Result<Bytes, Error> {
+/// `body-too-large`; `body-too-slow`; `body-broken` where the connection ends early; `server-busy` where too much is held.
+pub async fn read_body(req: &HttpRequest, mut payload: Payload, limit: usize) -> Result<Bytes, Error> {
     let mut bytes = BytesMut::new();
     let begin = Instant::now();
+    let mut next_due = begin + BEHIND;
     loop {
-        let pace = Duration::from_secs((bytes.len() / BYTES_PER_SECOND) as u64);
-        let next = timeout_at(begin + FIRST_BYTES + pace, payload.next()).await;
+        let next = timeout_at(next_due.min(begin + LONGEST), payload.next()).await;
         let Some(chunk) = next.map_err(|_| Error::invalid("body-too-slow"))? else { break };
         let chunk = chunk.map_err(|e| Error::invalid("body-broken").source(anyhow::anyhow!("{e}")))?;
-        if bytes.len() + chunk.len() > limit {
+        let length = bytes.len() + chunk.len();
+        if length > limit {
             return Err(Error::too_large("body-too-large").arg("bytes", limit));
         }
+        if length > bytes.capacity() {
+            // As buffers grow, so that what is counted is what is held.
+            let room = length.next_power_of_two().max(LEAST);
+            let held = req.extensions_mut().get_mut::<Held>().map_or(Ok(()), |held| held.grow_to(room));
+            if let Err(e) = held {
+                req.extensions_mut().insert(GivenUp);
+                return Err(e);
+            }
+            bytes.reserve(room - bytes.len());
+        }
         bytes.extend_from_slice(&chunk);
+        next_due = due(next_due, Instant::now(), chunk.len());
     }
     Ok(bytes.freeze())
 }
@@ -225,7 +252,9 @@ mod tests {
     use actix_web::test::TestRequest;
 
     use super::*;
+    use crate::base::bodies::Bodies;
     use crate::base::networks::Networks;
+    use crate::base::open::Who;
 
     fn address(server: &Server, peer: &str, lines: &[&str]) -> String {
         let mut request = TestRequest::default().peer_addr(peer.parse().unwrap());
@@ -265,6 +294,60 @@ mod tests {
         assert_eq!(small.err().map(|e| e.0.code), Some("body-too-large"));
         let (req, mut payload) = request();
         assert!(ApiJson::<String>::from_request(&req, &mut payload).await.is_ok());
+    }
+
+    type Sent = std::pin::Pin<Box<dyn futures_util::Stream<Item = Result<Bytes, actix_web::error::PayloadError>>>>;
+
+    /// A request of a node whose body begins so, and then stands still.
+    fn stalled(bodies: &Bodies, node: u8, begin: Bytes) -> (HttpRequest, Payload) {
+        let req = TestRequest::post().to_http_request();
+        req.extensions_mut().insert(bodies.of(Who::Certificate([node; 32])));
+        let body: Sent = Box::pin(futures_util::stream::iter([Ok(begin)]).chain(futures_util::stream::pending()));
+        (req, Payload::from(body))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn bodies_that_stand_still_hold_what_is_theirs_and_not_for_long() {
+        let bodies = Bodies::default();
+        let (begin, most) = (Instant::now(), Bytes::from(vec![b'x'; JSON_LIMIT - 1]));
+        // Ten nodes, 64 bodies each of two megabytes but for a byte.
+        let flood: Vec<_> = (0..640u16)
+            .map(|n| {
+                let (req, payload) = stalled(&bodies, u8::try_from(n % 10).unwrap(), most.clone());
+                async move {
+                    let code = read_body(&req, payload, JSON_LIMIT).await.unwrap_err().code;
+                    (code, begin.elapsed().as_secs())
+                }
+            })
+            .collect();
+        let alarm = async {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            let (req, payload) = TestRequest::post().set_payload(vec![b'x'; 60_000]).to_http_parts();
+            req.extensions_mut().insert(bodies.of(Who::Certificate([99; 32])));
+            read_body(&req, payload, JSON_LIMIT).await.map(|bytes| bytes.len())
+        };
+        let (flood, alarm) = tokio::join!(futures_util::future::join_all(flood), alarm);
+        assert_eq!(alarm.unwrap(), 60_000);
+        let of = |code, seconds| flood.iter().filter(|told| **told == (code, seconds)).count();
+        assert_eq!((of("server-busy", 0), of("body-too-slow", 20)), (528, 112), "224 MiB, and for twenty seconds");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_keeps_its_pace_to_the_end_and_ends_in_some_minutes() {
+        // Pieces of so many bytes, each after so many seconds.
+        let told = async |pieces: usize, bytes: usize, seconds: u64| {
+            let begin = Instant::now();
+            let sent = futures_util::stream::iter(0..pieces).then(move |_| async move {
+                tokio::time::sleep(Duration::from_secs(seconds)).await;
+                Ok(Bytes::from(vec![b'x'; bytes]))
+            });
+            let body: Sent = Box::pin(sent);
+            let read = read_body(&TestRequest::post().to_http_request(), Payload::from(body), JSON_LIMIT).await;
+            (read.map(|bytes| bytes.len()).map_err(|e| e.code), begin.elapsed().as_secs())
+        };
+        assert_eq!(told(100, 15 * 1024, 15).await, (Err("body-too-slow"), 600));
+        assert_eq!(told(30, 15 * 1024, 15).await, (Ok(30 * 15 * 1024), 450));
+        assert_eq!(told(100, 1024, 3).await, (Err("body-too-slow"), 29));
     }
 
     #[test]

@@ -8,6 +8,7 @@ use futures_util::future::join_all;
 use pithead::account::service as account;
 use pithead::base::config::LoadClass;
 use pithead::base::load::Class;
+use pithead::base::open::Who;
 use pithead::fleet::service as fleet;
 use reqwest::{Certificate, Client, Identity};
 use serde_json::{Value, json};
@@ -19,8 +20,8 @@ fn plain() -> reqwest::ClientBuilder {
 }
 
 /// A client with the certificate of a node of a mine.
-async fn node(server: &TestServer) -> Client {
-    let (email, _) = server.organization("operator", "mine").await;
+async fn node(server: &TestServer, mine: &str) -> Client {
+    let (email, _) = server.organization("operator", mine).await;
     let cookie = account::sign_in(&server.app, &email, PASSWORD.into(), "127.0.0.1", "test").await.unwrap();
     let owner = account::authenticate_session(&server.app, &cookie).await.unwrap();
     let site = fleet::create_site(&server.app, &owner, "Shaft 1").await.unwrap();
@@ -55,7 +56,7 @@ async fn a_flood_of_searches_leaves_nodes_and_health_quick() {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let server =
         Arc::new(TestServer::start_with(|settings| settings.load.searches = LoadClass { at_once: 1, waiting: 2, seconds: 1 }).await);
-    let (node, watcher, stranger) = (node(&server).await, plain().build().unwrap(), plain().build().unwrap());
+    let (node, watcher, stranger) = (node(&server, "mine").await, plain().build().unwrap(), plain().build().unwrap());
     let (over, counts) = (Arc::new(AtomicBool::new(false)), Arc::new([const { AtomicUsize::new(0) }; 2]));
     let flood: Vec<_> = (0..60)
         .map(|n| {
@@ -123,10 +124,13 @@ async fn a_stranger_gets_the_old_page_where_no_new_one_can_be_made() {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     assert_eq!(ask("/", "").await, (200, None, false, false));
-    let held = server.app.load.admit(Class::Strangers).await.unwrap();
+    let held = server.app.load.admit(Class::Strangers, None).await.unwrap();
     assert_eq!(ask("/", "").await, (200, None, false, false), "it lies ready");
+    assert_eq!(ask("/", "__Host-session=none").await, (200, None, false, false), "also for a session that is none");
     server.app.pages.clear();
-    assert_eq!(ask("/", "").await, (200, Some("110 - \"Response is Stale\"".into()), true, false));
+    for cookie in ["", "__Host-session=none"] {
+        assert_eq!(ask("/", cookie).await, (200, Some("110 - \"Response is Stale\"".into()), true, false));
+    }
     assert_eq!(ask("/vendors/nobody", "").await, (503, None, false, true));
     // A cookie that is no session is no way around it.
     assert_eq!(ask("/vendors/nobody", "__Host-session=none").await, (503, None, false, true));
@@ -166,14 +170,20 @@ async fn who_is_shed_is_told_in_their_own_form_and_a_slow_body_holds_no_turn() {
     };
     assert_eq!(ask("/sign-in", None).await.0, 200);
     let load = &server.app.load;
-    let held =
-        [load.admit(Class::Strangers).await.unwrap(), load.admit(Class::Pulls).await.unwrap(), load.admit(Class::People).await.unwrap()];
+    let held = [
+        load.admit(Class::Strangers, None).await.unwrap(),
+        load.admit(Class::Pulls, None).await.unwrap(),
+        load.admit(Class::People, None).await.unwrap(),
+    ];
     let (status, after, page) = ask("/sign-in", None).await;
     assert!(status == 503 && after && page.contains("<html"), "{page}");
     let (status, after, text) = ask("/v2/acme/belt/tags/list", Some("Bearer eyJ")).await;
     let told: Value = serde_json::from_str(&text).unwrap();
     assert!(status == 429 && after, "{text}");
     assert_eq!((&told["errors"][0]["code"], &told["errors"][0]["detail"]["code"]), (&json!("TOOMANYREQUESTS"), &json!("server-busy")));
+    // What has no body needs no new connection.
+    let pull = client.get(format!("{}/v2/acme/belt/tags/list", server.base)).header("authorization", "Bearer eyJ").send().await.unwrap();
+    assert!(pull.status() == 429 && !pull.headers().contains_key("connection"), "{:?}", pull.headers());
     let (status, after, text) = ask("/api/v1/nodes", Some("Bearer pht_none")).await;
     let told: Value = serde_json::from_str(&text).unwrap();
     assert!(status == 503 && after && told["code"] == "server-busy", "{text}");
@@ -197,11 +207,68 @@ async fn who_is_shed_is_told_in_their_own_form_and_a_slow_body_holds_no_turn() {
     assert_eq!(status(begin("/api/v1/orders", "Authorization: Bearer pht_none").await).await, "HTTP/1.1 401");
 
     // Who shows a session that is none waits among strangers, and gives the turn of people back before, also where its body has it.
-    let strangers = load.admit(Class::Strangers).await.unwrap();
+    let strangers = load.admit(Class::Strangers, None).await.unwrap();
     let waits = begin("/mine/nodes", "Cookie: __Host-session=none").await;
     tokio::time::sleep(Duration::from_millis(300)).await;
-    tokio::time::timeout(Duration::from_millis(500), load.admit(Class::People)).await.expect("nobody has the turn").unwrap();
+    tokio::time::timeout(Duration::from_millis(500), load.admit(Class::People, None)).await.expect("nobody has the turn").unwrap();
     assert_eq!(status(waits).await, "HTTP/1.1 503");
     drop(strangers);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_nodes_that_flood_leave_a_place_for_the_third() {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let server = TestServer::start_with(|settings| settings.load.reports = LoadClass { at_once: 1, waiting: 11, seconds: 20 }).await;
+    let nodes = [node(&server, "mine").await, node(&server, "north").await, node(&server, "south").await];
+    let held = server.app.load.admit(Class::Reports, None).await.unwrap();
+    let url = format!("{}/edge/reports", server.app.settings.server.edge_url);
+    let flood: Vec<_> = (0..16)
+        .map(|n| {
+            let call = nodes[n % 2].post(&url).json(&json!({"reports": []}));
+            tokio::spawn(async move { call.send().await.unwrap().status().as_u16() })
+        })
+        .collect();
+    // Three of twelve places each; the others are told at once.
+    let begin = Instant::now();
+    while flood.iter().filter(|call| call.is_finished()).count() < 10 {
+        assert!(begin.elapsed() < Duration::from_secs(10), "the others are told at once");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let release = async {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        drop(held);
+    };
+    tokio::join!(report(&server, &nodes[2], 1), release);
+    let told = join_all(flood).await.into_iter().map(Result::unwrap);
+    assert_eq!(told.filter(|status| *status == 503).count(), 10);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn small_reports_come_through_where_bodies_take_all_memory() {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let server = TestServer::start().await;
+    let node = node(&server, "mine").await;
+    let mut held = Vec::new();
+    for n in 0..4 {
+        loop {
+            let mut body = server.app.bodies.of(Who::Certificate([n; 32]));
+            if body.grow_to(2 << 20).is_err() {
+                break;
+            }
+            held.push(body);
+        }
+    }
+    report(&server, &node, 1).await;
+    let large = async || {
+        let body = format!("{{\"reports\":[{}]}}", " ".repeat(100_000));
+        let call = node.post(format!("{}/edge/reports", server.app.settings.server.edge_url)).header("content-type", "application/json");
+        let answer = call.body(body).send().await.unwrap();
+        (answer.status().as_u16(), answer.headers().contains_key("retry-after"))
+    };
+    assert_eq!(large().await, (503, true));
+    drop(held);
+    assert_eq!(large().await, (200, false));
     server.stop().await;
 }

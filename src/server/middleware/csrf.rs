@@ -43,7 +43,7 @@ pub async fn csrf(mut req: ServiceRequest, next: Next<impl MessageBody + 'static
         value.to_str().unwrap_or_default().to_owned()
     } else if is_form {
         let payload = req.take_payload();
-        let read = read_body(payload, FORM_LIMIT).await.and_then(|bytes| Ok((parse_form(&bytes)?, bytes)));
+        let read = read_body(req.request(), payload, FORM_LIMIT).await.and_then(|bytes| Ok((parse_form(&bytes)?, bytes)));
         let bytes = match read {
             Ok((pairs, bytes)) => {
                 fields = pairs;

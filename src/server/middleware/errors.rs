@@ -12,6 +12,7 @@ use crate::base::error::Kind;
 use crate::http::api::{ApiError, problem};
 use crate::http::dialect::Dialect;
 use crate::http::error_page::error_page;
+use crate::http::extract::GivenUp;
 use crate::http::margo::{self, MargoError};
 use crate::http::oci::{self, OciError};
 use crate::http::page::{PageError, lang_of};
@@ -51,8 +52,10 @@ fn allowed(error: &crate::base::error::Error) -> Option<HeaderValue> {
 
 /// The answer, and whether the request's body was given up before its end, or was not begun.
 fn write(req: &HttpRequest, error: &Error) -> Option<(HttpResponse, bool)> {
-    let unread =
-        |e: &crate::base::error::Error| matches!(e.code, "body-too-slow" | "body-too-large" | "body-broken" | "too-many-connections");
+    let given_up = req.extensions().contains::<GivenUp>();
+    let unread = |e: &crate::base::error::Error| {
+        given_up || matches!(e.code, "body-too-slow" | "body-too-large" | "body-broken" | "too-many-connections")
+    };
     let id = req.extensions().get::<RequestId>().map(|id| id.0.clone()).unwrap_or_default();
     if let Some(PageError(e)) = error.as_error() {
         log(e);

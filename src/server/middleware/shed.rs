@@ -2,7 +2,8 @@
 //!
 //! Who asks is told by what they show (certificate, token, session), for to prove it costs a read; who shows a session that is none is
 //! moved among the strangers ([`lower`]). A body is read before the turn is taken, so that a slow one holds none; one that is too large for
-//! that (of a push, or a test set) ends the turn when the handler begins to read it, which only does so for whom it knows.
+//! that (of a push, or a test set) ends the turn when the handler begins to read it, which only does so for whom it knows. What is read whole
+//! takes memory that is bounded ([`crate::base::bodies`]) until the head of the answer.
 
 use std::cell::Cell;
 use std::pin::Pin;
@@ -16,14 +17,17 @@ use actix_web::middleware::Next;
 use actix_web::web::{Bytes, Data};
 use actix_web::{Error, HttpMessage as _, HttpRequest};
 use futures_util::{Stream as _, stream};
+use sha2::{Digest as _, Sha256};
 
 use super::authenticate::PeerCertificate;
 use crate::base::app::App;
-use crate::base::error;
+use crate::base::{bodies, error};
 use crate::base::load::{Admission, Class};
+use crate::base::networks::network_of;
+use crate::base::open::Who;
 use crate::http::cookies;
 use crate::http::dialect::refused;
-use crate::http::extract::{FORM_LIMIT, SMALL_JSON, bearer_token, is_form, parse_form, read_body};
+use crate::http::extract::{FORM_LIMIT, SMALL_JSON, bearer_token, client_address, is_form, parse_form, read_body};
 use crate::http::held::Held;
 use crate::site::market::cached;
 
@@ -56,18 +60,34 @@ impl Claim {
     }
 }
 
+/// What is proved of who asks: the node's certificate, else the network.
+fn proved(req: &HttpRequest, app: &App) -> Who {
+    match req.conn_data::<PeerCertificate>().and_then(|certificate| certificate.0.as_ref()) {
+        Some(certificate) => Who::Certificate(certificate.hash()),
+        None => Who::Network(network_of(&client_address(req, &app.settings.server))),
+    }
+}
+
+/// Whose share of a class a request is of: people behind one address have each their own. What only the registry can read is different in
+/// each request, so that it tells nobody apart.
+fn whose(req: &HttpRequest, claim: Claim, app: &App) -> Who {
+    let secret = if claim == Claim::Person { bearer_token(req).or_else(|| cookies::read(req, cookies::SESSION)) } else { None };
+    secret.map_or_else(|| proved(req, app), |secret| Who::Secret(Sha256::digest(secret).into()))
+}
+
 /// The class of a request; none for what costs next to nothing and is never refused.
 fn class_of(req: &HttpRequest, claim: Claim) -> Option<Class> {
     let (path, reads) = (req.path(), matches!(*req.method(), Method::GET | Method::HEAD));
     let class = match (path.split('/').nth(1).unwrap_or_default(), claim) {
         ("healthz" | "readyz" | "metrics" | "static" | "favicon.ico", _) => return None,
         ("v2", Claim::Stranger) | ("token", Claim::Stranger | Claim::Registry) => Class::Strangers,
+        ("v2", Claim::Node) if reads => Class::NodePulls,
         ("v2", _) if reads => Class::Pulls,
         ("v2", _) => Class::Pushes,
         (_, Claim::Node) if path == "/api/v1/deployments" => Class::Polls,
         (_, Claim::Node) => Class::Reports,
         ("media", _) => Class::Pictures,
-        _ if path.ends_with("/export") || path.ends_with(".pdf") => Class::Exports,
+        (_, Claim::Person) if path.ends_with("/export") => Class::Exports,
         (_, Claim::Person) if !reads && is_money(path) => Class::Money,
         (_, Claim::Person) => Class::People,
         _ if matches!(path, "/apps" | "/api/v1/listings") && is_search(req.query_string()) => Class::Searches,
@@ -97,14 +117,20 @@ pub async fn shed(
     let class = class_of(req.request(), claim).filter(|_| claim != Claim::Stranger || !cached::is_ready(req.request(), &app));
     let Some(class) = class else { return next.call(req).await.map(ServiceResponse::map_into_left_body) };
     // Nor is that of a push without credentials, which some clients send first: it is asked for them, unread.
-    let registry = matches!(class, Class::Pulls | Class::Pushes) || req.path().starts_with("/v2/");
+    let registry = matches!(class, Class::Pulls | Class::NodePulls | Class::Pushes) || req.path().starts_with("/v2/");
+    let has_body = has_body(&mut req);
+    if has_body {
+        let held = app.bodies.of(proved(req.request(), &app));
+        req.extensions_mut().insert(held);
+    }
     let limit = if registry { None } else { ahead(req.request(), claim) };
     if let Some(limit) = limit
         && let Err(e) = read_ahead(&mut req, limit).await
     {
-        return Ok(refused(req, e).map_into_right_body());
+        return Ok(refusal(req, e).map_into_right_body());
     }
-    match app.load.admit(class).await {
+    let who = class.is_shared().then(|| whose(req.request(), claim, &app));
+    match app.load.admit(class, who).await {
         Ok(admission) if class == Class::Pushes || (limit.is_none() && !registry) => until_body(&mut req, admission),
         Ok(admission) => {
             req.extensions_mut().insert(admission);
@@ -115,8 +141,8 @@ pub async fn shed(
                 if claim == Claim::Person && limit.is_some() && is_form(req.request()) {
                     keep_form(&mut req).await;
                 }
-                let mut res = refused(req, e);
-                if limit.is_none() {
+                let mut res = refusal(req, e);
+                if limit.is_none() && has_body {
                     // Close the connection instead of reading a body that nobody wants.
                     res.response_mut().head_mut().set_connection_type(ConnectionType::Close);
                 }
@@ -128,10 +154,26 @@ pub async fn shed(
     // The request lives on until its answer is sent.
     res.request().extensions_mut().remove::<Admission>();
     res.request().extensions_mut().remove::<BodyTurn>();
+    res.request().extensions_mut().remove::<bodies::Held>();
     Ok(res.map_into_left_body())
 }
 
-/// Moves a request that has shown a session which is none among those of strangers.
+/// The answer to a request that is not worked on; its body is let go of.
+fn refusal(req: ServiceRequest, e: error::Error) -> ServiceResponse {
+    req.extensions_mut().remove::<bodies::Held>();
+    refused(req, e)
+}
+
+/// Whether a body comes with a request.
+fn has_body(req: &mut ServiceRequest) -> bool {
+    let payload = req.take_payload();
+    let has_body = !matches!(payload, Payload::None);
+    req.set_payload(payload);
+    has_body
+}
+
+/// Moves a request that has shown a session which is none among those of strangers, who wait for no page that lies ready, and get an old one
+/// where no turn comes.
 ///
 /// # Errors
 /// `server-busy`: no turn came in time.
@@ -144,11 +186,16 @@ pub async fn lower(req: &ServiceRequest, app: &App) -> error::Result<()> {
     if let Some(BodyTurn(held)) = req.extensions_mut().remove::<BodyTurn>() {
         held.take();
     }
-    if let Some(class) = class_of(req.request(), Claim::Stranger) {
-        let admission = app.load.admit(class).await?;
-        req.extensions_mut().insert(admission);
+    let class = class_of(req.request(), Claim::Stranger).filter(|_| !cached::is_ready(req.request(), app));
+    let Some(class) = class else { return Ok(()) };
+    let who = class.is_shared().then(|| proved(req.request(), app));
+    match app.load.admit(class, who).await {
+        Ok(admission) => {
+            req.extensions_mut().insert(admission);
+            Ok(())
+        }
+        Err(e) => cached::allow_old(req.request(), app, e),
     }
-    Ok(())
 }
 
 /// Bytes of the body that may be read before the turn: who sends more is refused. None where the handler reads it: a session or token that
@@ -173,7 +220,7 @@ async fn read_ahead(req: &mut ServiceRequest, limit: usize) -> error::Result<()>
     if matches!(payload, Payload::None) {
         return Ok(());
     }
-    let bytes = read_body(payload, limit).await?;
+    let bytes = read_body(req.request(), payload, limit).await?;
     req.set_payload(Payload::from(bytes));
     Ok(())
 }
@@ -181,7 +228,7 @@ async fn read_ahead(req: &mut ServiceRequest, limit: usize) -> error::Result<()>
 /// Keeps the form of a person, which was read ahead, for the refusal.
 async fn keep_form(req: &mut ServiceRequest) {
     let payload = req.take_payload();
-    if let Ok(bytes) = read_body(payload, FORM_LIMIT).await
+    if let Ok(bytes) = read_body(req.request(), payload, FORM_LIMIT).await
         && let Ok(pairs) = parse_form::<Vec<(String, String)>>(&bytes)
     {
         Held::keep(req.request(), &pairs);
@@ -206,4 +253,26 @@ fn until_body(req: &mut ServiceRequest, admission: Admission) {
     });
     let body: Pin<Box<dyn futures_util::Stream<Item = Result<Bytes, actix_web::error::PayloadError>>>> = Box::pin(body);
     req.set_payload(Payload::from(body));
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::test::TestRequest;
+
+    use super::*;
+
+    #[test]
+    fn each_has_the_class_of_what_it_has_shown() {
+        for (path, claim, class) in [
+            ("/v2/acme/belt/manifests/1.0.0", Claim::Node, Class::NodePulls),
+            ("/v2/acme/belt/manifests/1.0.0", Claim::Registry, Class::Pulls),
+            ("/v2/acme/belt/manifests/1.0.0", Claim::Stranger, Class::Strangers),
+            ("/edge/reports", Claim::Node, Class::Reports),
+            ("/mine/alarms/export", Claim::Person, Class::Exports),
+            ("/mine/alarms/export", Claim::Stranger, Class::Strangers),
+            ("/mine/orders/ord_1/invoice.pdf", Claim::Person, Class::People),
+        ] {
+            assert_eq!(class_of(&TestRequest::with_uri(path).to_http_request(), claim), Some(class), "{path} {claim:?}");
+        }
+    }
 }

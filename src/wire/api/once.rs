@@ -46,7 +46,7 @@ impl<T: DeserializeOwned + 'static> FromRequest for Asked<T> {
     fn from_request(req: &HttpRequest, payload: &mut Payload) -> Self::Future {
         let (payload, req) = (payload.take(), req.clone());
         Box::pin(async move {
-            let bytes = read_body(payload, LIMIT).await?;
+            let bytes = read_body(&req, payload, LIMIT).await?;
             let text: &[u8] = if bytes.is_empty() { b"{}" } else { &bytes };
             let malformed =
                 |e: serde_json::Error| Error::invalid("json-malformed").arg("where", format!("{}:{}", e.line(), e.column())).source(e);

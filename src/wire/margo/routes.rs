@@ -47,10 +47,10 @@ pub fn configure(cfg: &mut ServiceConfig) {
         .route("/api/v1/bundles/{digest}", web::get().to(get_bundle));
 }
 
-async fn put_capabilities(app: Data<App>, actor: Actor, device_id: Path<String>, payload: Payload) -> MargoResult {
+async fn put_capabilities(req: HttpRequest, app: Data<App>, actor: Actor, device_id: Path<String>, payload: Payload) -> MargoResult {
     let (node_id, _) = node(&actor)?;
     own_device(&node_id, &device_id)?;
-    let body = read_body(payload.into_inner(), BODY_LIMIT).await?;
+    let body = read_body(&req, payload.into_inner(), BODY_LIMIT).await?;
     let created = served::put_capabilities(&app, &actor, &body).await?;
     Ok(if created { HttpResponse::Created().finish() } else { HttpResponse::Ok().finish() })
 }
@@ -193,9 +193,9 @@ fn not_modified(digest: &str, cache: &'static str) -> HttpResponse {
         .finish()
 }
 
-async fn post_status(app: Data<App>, actor: Actor, deployment_id: Path<String>, payload: Payload) -> MargoResult {
+async fn post_status(req: HttpRequest, app: Data<App>, actor: Actor, deployment_id: Path<String>, payload: Payload) -> MargoResult {
     let (node_id, _) = node(&actor)?;
-    let body = read_body(payload.into_inner(), BODY_LIMIT).await?;
+    let body = read_body(&req, payload.into_inner(), BODY_LIMIT).await?;
     status::post(&app, &actor, &node_id, &deployment_id, &body).await?;
     Ok(HttpResponse::Ok().finish())
 }

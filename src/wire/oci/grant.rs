@@ -51,7 +51,7 @@ async fn by_form(req: &HttpRequest, app: &App, payload: Payload) -> Result<Token
     if !is_form(req) {
         return Err(Error::invalid("form-malformed"));
     }
-    let form = Fields(parse_form(&read_body(payload.into_inner(), MAX_FORM).await?)?);
+    let form = Fields(parse_form(&read_body(req, payload.into_inner(), MAX_FORM).await?)?);
     form.require_service()?;
     let missing = |field: &str| Error::invalid("grant-invalid").arg("field", field);
     let actor = match form.get("grant_type") {

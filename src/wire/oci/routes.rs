@@ -220,12 +220,12 @@ async fn put_manifest(
     let media_type = text(req, &header::CONTENT_TYPE).and_then(|v| v.split(';').next()).unwrap_or_default().trim().to_owned();
     let reference = Reference::parse(reference)?;
     let by_digest = matches!(reference, Reference::Digest(_));
-    let bytes = read_body(payload.into_inner(), MAX_MANIFEST_BYTES).await?;
+    let bytes = read_body(req, payload.into_inner(), MAX_MANIFEST_BYTES).await?;
     let turn = manifests::turn(app, &owner, bytes.len()).await?;
     let (wanted, expected) = (tags.clone(), conditions::expected(req));
     let read = move || Push::read(reference, wanted, &media_type, bytes).map(|push| (Arc::new(push.expecting(expected)), turn));
     let (push, _turn) = tokio::task::spawn_blocking(read).await.map_err(Error::internal)??;
-    // Ask who pushes again: a body may take an hour, in which they may have lost the right. (Blobs need no second question: only a
+    // Ask who pushes again: a body may take ten minutes, in which they may have lost the right. (Blobs need no second question: only a
     // manifest makes them reachable.)
     let caller = caller.confirmed(app).await?;
     let repository = authorize(app, &caller, name, Action::Push).await?;
