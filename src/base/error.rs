@@ -118,6 +118,12 @@ impl Error {
         Self::invalid("invalid-input").and_field(field, code)
     }
 
+    /// [`Kind::Invalid`]: JSON that is none, or not what is expected: which key, or where. What was sent may stand in it, so it is cut.
+    pub fn json(source: serde_json::Error) -> Self {
+        let why: String = source.to_string().chars().take(200).collect();
+        Self::invalid("json-malformed").arg("why", why).source(source)
+    }
+
     /// Adds a wrong field.
     #[must_use]
     pub fn and_field(mut self, field: impl Into<String>, code: &'static str) -> Self {

@@ -138,10 +138,7 @@ impl<T: DeserializeOwned + 'static, const LIMIT: usize> FromRequest for ApiJson<
         let (payload, req) = (payload.take(), req.clone());
         Box::pin(async move {
             let bytes = read_body(&req, payload, LIMIT).await?;
-            Ok(Self(
-                serde_json::from_slice(&bytes)
-                    .map_err(|e| Error::invalid("json-malformed").arg("where", format!("{}:{}", e.line(), e.column())).source(e))?,
-            ))
+            Ok(Self(serde_json::from_slice(&bytes).map_err(Error::json)?))
         })
     }
 }

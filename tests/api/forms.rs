@@ -178,7 +178,7 @@ async fn a_form_that_meets_a_fault_of_the_server_is_sent_again() {
     let again = fields(&held, "/mine/sites");
 
     // Too much is asked of the server: nobody knows yet who sends it.
-    let busy = server.app.load.admit(Class::People).await.unwrap();
+    let busy = server.app.load.admit(Class::People, None).await.unwrap();
     let (status, held) = reader.post("/mine/sites", "same-origin", &again).await;
     drop(busy);
     assert!(status == 503 && held.contains("井口 1") && held.contains("Send it again"), "{held}");

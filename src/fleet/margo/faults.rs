@@ -20,6 +20,6 @@ pub fn json(body: &[u8]) -> Result<serde_json::Value, Error> {
         if e.to_string().starts_with("number out of range") {
             return field("", "holds a number that is too large");
         }
-        Error::invalid("json-malformed").arg("where", format!("{}:{}", e.line(), e.column())).source(e)
+        Error::json(e)
     })
 }

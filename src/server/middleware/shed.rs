@@ -21,10 +21,10 @@ use sha2::{Digest as _, Sha256};
 
 use super::authenticate::PeerCertificate;
 use crate::base::app::App;
-use crate::base::{bodies, error};
 use crate::base::load::{Admission, Class};
 use crate::base::networks::network_of;
 use crate::base::open::Who;
+use crate::base::{bodies, error};
 use crate::http::cookies;
 use crate::http::dialect::refused;
 use crate::http::extract::{FORM_LIMIT, SMALL_JSON, bearer_token, client_address, is_form, parse_form, read_body};

@@ -48,9 +48,7 @@ impl<T: DeserializeOwned + 'static> FromRequest for Asked<T> {
         Box::pin(async move {
             let bytes = read_body(&req, payload, LIMIT).await?;
             let text: &[u8] = if bytes.is_empty() { b"{}" } else { &bytes };
-            let malformed =
-                |e: serde_json::Error| Error::invalid("json-malformed").arg("where", format!("{}:{}", e.line(), e.column())).source(e);
-            let input = serde_json::from_slice(text).map_err(malformed)?;
+            let input = serde_json::from_slice(text).map_err(Error::json)?;
             Ok(Self { input, key: key_of(&req, &bytes)? })
         })
     }

@@ -213,6 +213,8 @@ async fn errors_are_problem_documents() {
         {
             assert_eq!(buyer.post(orders, None, body).await.body["code"], code);
         }
+        let unknown = buyer.post(orders, None, json!({"plan": "p", "nodes": 1, "x": 1})).await.body;
+        assert!(unknown["detail"].as_str().unwrap().contains("unknown field `x`"), "{unknown}");
         assert_eq!(buyer.post(orders, Some("a b"), json!({"plan": "p", "nodes": 1})).await.body["code"], "idempotency-key-invalid");
         let large = json!({"plan": "x".repeat(70_000), "nodes": 1});
         assert_eq!(buyer.post(orders, None, large).await.body["code"], "body-too-large");
