@@ -79,6 +79,7 @@ async fn a_nul_anywhere_is_no_fault_of_the_server() {
             ),
             (&finance, &["/admin/payments?q=%00", "/admin/payments/%00", "/admin/payments/received?before=%00"]),
         ];
+        crate::site::market::follow::refresh(&app, None).await.unwrap();
         for (who, paths) in addresses {
             for path in paths {
                 let (status, body) = page(&app, who, Method::GET, path, "").await;

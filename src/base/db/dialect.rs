@@ -260,10 +260,11 @@ fn oldest_job(
     let whose = if organization_id.is_some() { "= $2" } else { "IS NULL" };
     let mut oldest: Option<DueJob> = None;
     for kind in kinds {
-        // The order is that of the index as a whole: PostgreSQL does not see that the organisation is one and the same where it is none.
+        // SQLite numbers `$1` and `$2` as they come. The order is that of the index as a whole: PostgreSQL does not see that the
+        // organisation is one and the same where it is none.
         let query = sql_query(format!(
-            "SELECT run_at, id, organization_id FROM jobs WHERE state = 'waiting' AND kind = '{kind}' AND organization_id {whose} \
-             AND run_at <= $1 ORDER BY organization_id, run_at, id LIMIT 1{locked}"
+            "SELECT run_at, id, organization_id FROM jobs WHERE state = 'waiting' AND kind = '{kind}' AND run_at <= $1 \
+             AND organization_id {whose} ORDER BY organization_id, run_at, id LIMIT 1{locked}"
         ))
         .bind::<diesel::sql_types::Timestamp, _>(now);
         let found: Option<DueJob> = match organization_id {

@@ -520,7 +520,7 @@ async fn a_run_card_shows_how_it_was_measured_and_what_else_was() {
                 "<span class=\"badge tone-amber\">uncertain</span>",
                 "Processor time",
                 "7.50 ms",
-                "240 runs after a warm-up, in the last three of 5 rounds; these differ by 1.2 % in the median and 3.4 % in the 95th percentile",
+                "240 runs after a warm-up, in three rounds in a row of 5; these differ by 1.2 % in the median and 3.4 % in the 95th percentile",
                 "A processor, 2 cores · amd64",
                 "Median time of each golden sample; the lines are the median and the 95th percentile of the same 240 runs.",
                 "Other measurements (1)",
