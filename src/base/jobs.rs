@@ -291,9 +291,9 @@ pub async fn run_one(app: &App, lane: Lane, worker: Worker) -> Result<bool> {
     };
     // Nothing that is kept depends on the queue; what ends with a job that is given up may be anything.
     if last {
-        app.db.write(ended).await?
+        app.db.write(ended).await?;
     } else {
-        app.db.write_aside(ended).await?
+        app.db.write_aside(ended).await?;
     }
     Ok(true)
 }
@@ -432,6 +432,7 @@ mod tests {
         fn fail<'a>(_: &'a App, _: &'a Job) -> BoxFuture<'a, Result<()>> {
             Box::pin(async { Err(Error::unavailable("database-busy")) })
         }
+        #[allow(clippy::unnecessary_wraps, reason = "as the queue wants it")]
         fn keep(_: &mut Conn, _: &Job, _: Timestamp) -> Result<()> {
             Ok(())
         }

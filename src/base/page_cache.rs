@@ -37,7 +37,7 @@ impl Freshness {
         let mut hasher = DefaultHasher::new();
         name.hash(&mut hasher);
         let earlier = FRESH / 3 * u32::from(hasher.finish().to_be_bytes()[0]) / 256;
-        Self { made: Instant::now(), lasts: FRESH - earlier }
+        Self { made: Instant::now(), lasts: FRESH.saturating_sub(earlier) }
     }
 
     /// One that is over.

@@ -68,6 +68,7 @@ impl Gates {
 
     /// The first so many of some subjects whose gates are their own, and not those of `others`: a test in which two meet by chance waits.
     #[cfg(test)]
+    #[allow(clippy::missing_panics_doc, reason = "tests")]
     pub fn apart(&self, subjects: impl Iterator<Item = String>, n: usize, others: &[&str]) -> Vec<String> {
         let mut taken: std::collections::BTreeSet<usize> = others.iter().map(|other| self.place(other).unwrap()).collect();
         subjects.filter(|subject| taken.insert(self.place(subject).unwrap())).take(n).collect()

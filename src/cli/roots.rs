@@ -45,14 +45,13 @@ impl Roots {
             Err(e) => return Err(e).cannot(lang, "read", &path),
         };
         let wrong = |_| anyhow::anyhow!(lang.format("cli-root-wrong", &[("path", &shown(&path))]));
-        let (mut root, mut fresh) = match stored {
-            Some(bytes) => (Root::first(&bytes).map_err(wrong)?, None),
-            None => {
-                let bytes = document(remote, 1).await?.ok_or_else(|| anyhow::anyhow!(lang.t("cli-no-pithead")))?;
-                let root = Root::first(&bytes).map_err(|e| refused(remote, 1, e.code()))?;
-                eprintln!("{}", lang.format("cli-root-taken", &[("server", remote.server.as_str()), ("path", &shown(&path))]));
-                (root, Some(bytes))
-            }
+        let (mut root, mut fresh) = if let Some(bytes) = stored {
+            (Root::first(&bytes).map_err(wrong)?, None)
+        } else {
+            let bytes = document(remote, 1).await?.ok_or_else(|| anyhow::anyhow!(lang.t("cli-no-pithead")))?;
+            let root = Root::first(&bytes).map_err(|e| refused(remote, 1, e.code()))?;
+            eprintln!("{}", lang.format("cli-root-taken", &[("server", remote.server.as_str()), ("path", &shown(&path))]));
+            (root, Some(bytes))
         };
         for _ in 0..MAX_ROOTS {
             let Some(bytes) = document(remote, root.version.saturating_add(1)).await? else { break };

@@ -17,6 +17,7 @@ use crate::base::db::schema::{audit_records, kept_answers};
 use crate::base::error::{Error, Result};
 use crate::testing::{self, WRITERS, each_backend, each_backend_racing, race};
 
+#[allow(clippy::unnecessary_wraps, reason = "callers hand it on")]
 fn key(body: &str) -> Option<Key> {
     Some(Key::of("one", "POST", "/api/v1/orders", body.as_bytes()).unwrap())
 }

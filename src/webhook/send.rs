@@ -196,20 +196,20 @@ impl Sender {
         }
         let (now, last) = (app.clock.now(), self.last.get(&urgency).cloned().unwrap_or_default());
         let look = move |conn: &mut Conn| {
-            let (mut turns, mut behind) = store::webhooks_due(conn, urgency, &last, now, LOOK)?;
-            if behind.is_none() && !last.is_empty() {
-                let (first, next) = store::webhooks_due(conn, urgency, "", now, LOOK - turns.len())?;
-                turns.extend(first.into_iter().filter(|(id, _)| *id <= last));
-                behind = next;
+            let mut due = store::webhooks_due(conn, urgency, &last, now, LOOK)?;
+            if due.behind.is_none() && !last.is_empty() {
+                let first = store::webhooks_due(conn, urgency, "", now, LOOK.saturating_sub(due.webhooks.len()))?;
+                due.webhooks.extend(first.webhooks.into_iter().filter(|(id, _)| *id <= last));
+                due.behind = first.behind;
             }
-            Ok((turns, behind))
+            Ok(due)
         };
-        let (turns, behind) = app.db.read(look).await?;
-        if let Some(behind) = behind.filter(|_| turns.len() < LOOK) {
+        let due = app.db.read(look).await?;
+        if let Some(behind) = due.behind.filter(|_| due.webhooks.len() < LOOK) {
             self.last.insert(urgency, behind);
         }
         let mut begun = 0;
-        for (webhook_id, organization_id) in turns {
+        for (webhook_id, organization_id) in due.webhooks {
             let left = MOST.saturating_sub(self.open.len());
             if left == 0 {
                 break;

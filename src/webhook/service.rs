@@ -70,23 +70,32 @@ pub fn tell_all(conn: &mut Conn, organization_id: &str, events: &[Event], now: T
     Ok(())
 }
 
-/// By webhook: when its waiting messages were counted, an id of that moment, and how many there were.
-static COUNTS: LazyLock<Mutex<HashMap<String, (Instant, String, i64)>>> = LazyLock::new(Mutex::default);
+/// How many messages waited when they were counted.
+#[derive(Debug, Clone)]
+struct Count {
+    at: Instant,
+    /// An id of that moment.
+    since: String,
+    n: i64,
+}
+
+/// By webhook.
+static COUNTS: LazyLock<Mutex<HashMap<String, Count>>> = LazyLock::new(Mutex::default);
 
 /// How many messages of a webhook wait, at most: those that were sent since the last count are in it. With many waiting and many causes a
 /// second, most causes count what is new only.
 fn waiting(conn: &mut Conn, webhook_id: &str) -> Result<i64> {
     let counts = || COUNTS.lock().unwrap_or_else(PoisonError::into_inner);
-    let known = counts().get(webhook_id).filter(|(at, ..)| at.elapsed() < COUNT_LIFE).cloned();
-    if let Some((_, since, n)) = known {
-        return Ok(n + store::count_since(conn, webhook_id, &since)?);
+    let known = counts().get(webhook_id).filter(|count| count.at.elapsed() < COUNT_LIFE).cloned();
+    if let Some(count) = known {
+        return Ok(count.n + store::count_since(conn, webhook_id, &count.since)?);
     }
     let (at, since, n) = (Instant::now(), ids::new("dlv"), store::count_waiting(conn, webhook_id)?);
     let mut counts = counts();
     if counts.len() >= MAX_COUNTS {
-        counts.retain(|_, (at, ..)| at.elapsed() < COUNT_LIFE);
+        counts.retain(|_, count| count.at.elapsed() < COUNT_LIFE);
     }
-    counts.insert(webhook_id.to_owned(), (at, since, n));
+    counts.insert(webhook_id.to_owned(), Count { at, since, n });
     Ok(n)
 }
 

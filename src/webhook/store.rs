@@ -101,19 +101,21 @@ pub fn insert_delivery(conn: &mut Conn, delivery: &Delivery) -> QueryResult<usiz
 /// Most webhooks that one look passes over: those of dead receivers all wait for their time.
 const MAX_STEPS: usize = 500;
 
-/// Webhooks behind an id, in order, that have a message of an urgency to be sent now, each with its organisation, at most so many; and the id
-/// behind which the next look goes on, where there may be more. Each step reads the one row of a webhook that is due first, however many wait.
-pub fn webhooks_due(
-    conn: &mut Conn,
-    urgency: Urgency,
-    behind: &str,
-    now: Timestamp,
-    limit: usize,
-) -> QueryResult<(Vec<(String, String)>, Option<String>)> {
-    let mut found: Vec<(String, String)> = Vec::new();
+/// Webhooks with something to be sent.
+#[derive(Debug, Default)]
+pub struct Due {
+    /// Each with its organisation.
+    pub webhooks: Vec<(String, String)>,
+    /// The id behind which the next look goes on, where there may be more.
+    pub behind: Option<String>,
+}
+
+/// Webhooks behind an id, in order, that have a message of an urgency to be sent now, at most so many. Each step reads the one row of a webhook that is due first, however many wait.
+pub fn webhooks_due(conn: &mut Conn, urgency: Urgency, behind: &str, now: Timestamp, limit: usize) -> QueryResult<Due> {
+    let mut webhooks = Vec::new();
     let mut behind = behind.to_owned();
     for _ in 0..MAX_STEPS {
-        if found.len() >= limit {
+        if webhooks.len() >= limit {
             break;
         }
         let waiting = webhook_deliveries::state.eq(DeliveryState::Waiting).and(webhook_deliveries::urgency.eq(i64::from(urgency)));
@@ -123,13 +125,13 @@ pub fn webhooks_due(
             .select((webhook_deliveries::webhook_id, webhook_deliveries::organization_id, webhook_deliveries::due_at))
             .first(conn)
             .optional()?;
-        let Some((id, organization_id, due_at)) = next else { return Ok((found, None)) };
+        let Some((id, organization_id, due_at)) = next else { return Ok(Due { webhooks, behind: None }) };
         behind.clone_from(&id);
         if due_at <= now {
-            found.push((id, organization_id));
+            webhooks.push((id, organization_id));
         }
     }
-    Ok((found, Some(behind)))
+    Ok(Due { webhooks, behind: Some(behind) })
 }
 
 /// Messages of an urgency of a webhook that are to be sent now, each with it.

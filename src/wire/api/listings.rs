@@ -127,6 +127,7 @@ impl Plan {
 
 /// A version that buyers have seen.
 #[derive(Serialize, ToSchema)]
+#[allow(clippy::struct_field_names, reason = "the words of the API")]
 pub struct Version {
     /// Id of the release.
     pub id: String,

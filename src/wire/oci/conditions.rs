@@ -62,6 +62,7 @@ pub fn not_modified(headers: &HeaderMap) -> HttpResponse {
 ///
 /// # Errors
 /// The answer.
+#[allow(clippy::result_large_err, reason = "an answer is as large as it is, and made once a request")]
 pub fn part(
     req: &HttpRequest,
     response: &mut HttpResponseBuilder,

@@ -77,7 +77,7 @@ async fn answer(req: &HttpRequest, app: &App, cache: &Cache, actor: Actor, targe
 async fn dispatch(req: &HttpRequest, app: &App, caller: &Caller, target: &Target, payload: Payload) -> OciResult {
     let m = req.method();
     match target {
-        Target::Base if is_read(m) => base(),
+        Target::Base if is_read(m) => Ok(base()),
         Target::Blob(name, digest) if m == Method::DELETE => {
             let digest = parse_digest(digest)?;
             let repository = authorize(app, caller, name, Action::Delete).await?;
@@ -146,8 +146,8 @@ pub fn challenge_for(req: &HttpRequest, app: &App, name: Option<&RepositoryName>
     format!("Bearer realm=\"{base}/token\",service=\"{}\"{}{fault}", token::SERVICE, scope.or_else(catalog).unwrap_or_default())
 }
 
-fn base() -> OciResult {
-    Ok(HttpResponse::Ok().insert_header(("Docker-Distribution-Api-Version", "registry/2.0")).json(json!({})))
+fn base() -> HttpResponse {
+    HttpResponse::Ok().insert_header(("Docker-Distribution-Api-Version", "registry/2.0")).json(json!({}))
 }
 
 async fn get_blob(req: &HttpRequest, app: &App, asking: RequestIdentity, name: &RepositoryName, digest: &str) -> OciResult {
