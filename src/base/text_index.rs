@@ -2,7 +2,7 @@
 //! what was built last.
 //!
 //! Mining terms are in no dictionary, so Chinese is not segmented: 皮带跑偏 is found by 皮带, 跑偏 and 带跑. Texts are folded to one form
-//! ([`fold`]), words that mean the same share a concept ([`concepts`]), and each place is found by its pinyin ([`sound`]). What is not found
+//! ([`fold`]), words that mean the same share a concept ([`concepts()`]), and each place is found by its pinyin ([`sound`]). What is not found
 //! as it was typed is looked for by likeness, and then by half of it ([`query`]); [`Found::near`] tells so. A search takes
 //! [`query::MAX_CHARS`] characters at most. Until the index was built once there is no answer, for an empty one would say that nothing exists.
 

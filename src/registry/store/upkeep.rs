@@ -62,7 +62,7 @@ pub fn delete_loose(conn: &mut Conn, digest: &str, before: Timestamp) -> QueryRe
     diesel::delete(blobs::table.find(digest).filter(blobs::touched_at.lt(before).and(not(needed)))).execute(conn)
 }
 
-/// Removes the row that [`dialect::claim_blob`] has made in this transaction.
+/// Removes the row that [`crate::base::db::dialect::claim_blob`] has made in this transaction.
 pub fn delete_claim(conn: &mut Conn, digest: &str) -> QueryResult<usize> {
     diesel::delete(blobs::table.find(digest)).execute(conn)
 }
