@@ -1,7 +1,7 @@
 //! Memory for the bodies of requests that are read whole: what all of them hold now, and what each who sends them does. It is taken as a body
 //! grows, and whoever finds none left is told to come again.
 //!
-//! Nobody has more than a quarter. A reserve is for small bodies of nodes alone, so that an alarm comes through where all else is taken. In
+//! Nobody has more than a quarter, and all that have proved nothing together no more than half. A reserve is for small bodies of nodes alone, so that an alarm comes through where all else is taken. In
 //! this process only.
 
 use std::collections::HashMap;
@@ -26,7 +26,13 @@ const SMALL: usize = 64 << 10;
 #[derive(Debug, Default)]
 struct Pool {
     held: usize,
+    /// Of networks together.
+    unproved: usize,
     each: HashMap<Who, usize>,
+}
+
+fn is_proved(who: &Who) -> bool {
+    matches!(who, Who::Certificate(_))
 }
 
 impl Pool {
@@ -36,6 +42,12 @@ impl Pool {
         if self.held.saturating_add(bytes) > all || own.saturating_add(bytes) > share {
             return false;
         }
+        if !is_proved(who) {
+            if self.unproved.saturating_add(bytes) > all / 2 {
+                return false;
+            }
+            self.unproved += bytes;
+        }
         self.held += bytes;
         self.each.insert(who.clone(), own + bytes);
         true
@@ -43,6 +55,9 @@ impl Pool {
 
     fn give_back(&mut self, who: &Who, bytes: usize) {
         self.held = self.held.saturating_sub(bytes);
+        if !is_proved(who) {
+            self.unproved = self.unproved.saturating_sub(bytes);
+        }
         if let Some(own) = self.each.get_mut(who) {
             *own = own.saturating_sub(bytes);
             if *own == 0 {
@@ -96,7 +111,7 @@ impl Held {
         let Ok(mut pools) = self.bodies.0.lock() else { return Ok(()) };
         pools.of(self.reserved).give_back(&self.who, self.bytes);
         self.bytes = 0;
-        let small = bytes <= SMALL && matches!(self.who, Who::Certificate(_));
+        let small = bytes <= SMALL && is_proved(&self.who);
         for (reserved, bounds) in [(true, (RESERVE, RESERVE_SHARE)), (false, (ALL, SHARE))] {
             if (small || !reserved) && pools.of(reserved).take(&self.who, bytes, bounds) {
                 (self.bytes, self.reserved) = (bytes, reserved);
@@ -171,6 +186,11 @@ mod tests {
         alarm.grow_to(2 * MIB).unwrap();
         assert!(alarm.grow_to(100).is_ok(), "read again");
         drop((held, small, alarm));
+        // Strangers from many networks leave nodes the other half.
+        let strangers: Vec<_> = (0..4).map(|n| bodies(&all, &Who::Network(format!("192.0.2.{n}")), 256, MIB / 2)).collect();
+        assert_eq!(strangers.iter().map(|(held, _)| held.len()).collect::<Vec<_>>(), [112, 112, 0, 0]);
+        assert_eq!(bodies(&all, &node(1), 28, 2 * MIB).1, 0);
+        drop(strangers);
         let pools = all.0.lock().unwrap();
         assert_eq!((pools.all.held, pools.all.each.len(), pools.reserve.held, pools.reserve.each.len()), (0, 0, 0, 0));
     }

@@ -174,8 +174,16 @@ impl Job {
     /// Whether the very same job waits or runs.
     pub fn is_open(&self, conn: &mut Conn) -> Result<bool> {
         use schema::jobs::dsl;
-        let same = dsl::kind.eq(self.kind()).and(dsl::state.ne("failed")).and(dsl::payload.eq(serde_json::to_string(self)?));
-        Ok(diesel::select(diesel::dsl::exists(dsl::jobs.filter(same))).get_result(conn)?)
+        // By the states one by one and as literals, so that an index tells it, however long the queue is.
+        let payload = serde_json::to_string(self)?;
+        for state in ["state = 'running'", "state = 'waiting'"] {
+            let state = diesel::dsl::sql::<diesel::sql_types::Bool>(state);
+            let open = dsl::jobs.filter(state.and(dsl::kind.eq(self.kind())).and(dsl::payload.eq(&payload)));
+            if diesel::select(diesel::dsl::exists(open)).get_result(conn)? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Puts the job into the queue, to run at a time, unless one of its kind waits already; one that waits until later runs then, too.
@@ -265,10 +273,15 @@ pub async fn run_one(app: &App, lane: Lane, worker: Worker) -> Result<bool> {
     let last = outcome.is_err() && attempts >= MAX_ATTEMPTS;
     let ended = move |conn: &mut Conn| -> Result<()> {
         use schema::jobs::dsl;
+        // Only what is still this worker's: where its lease was over, another one has taken the job, or what was wished since waits in its row.
+        let own = || dsl::jobs.find(&id).filter(dsl::state.eq("running").and(dsl::attempts.eq(attempts)));
+        if !diesel::select(diesel::dsl::exists(own())).get_result::<bool>(conn)? {
+            return Ok(());
+        }
         match outcome {
-            Ok(()) => diesel::delete(dsl::jobs.find(&id)).execute(conn)?,
+            Ok(()) => diesel::delete(own()).execute(conn)?,
             // The same waits by now, and only once: that one does it.
-            Err(_) if !last && waits_once(conn, job.as_ref().ok(), &payload)? => diesel::delete(dsl::jobs.find(&id)).execute(conn)?,
+            Err(_) if !last && waits_once(conn, job.as_ref().ok(), &payload)? => diesel::delete(own()).execute(conn)?,
             Err(e) => {
                 if let (true, Ok(job)) = (last, &job) {
                     (worker.give_up)(conn, job, now)?;
@@ -276,7 +289,7 @@ pub async fn run_one(app: &App, lane: Lane, worker: Worker) -> Result<bool> {
                 let state = if last { "failed" } else { "waiting" };
                 // A notice may hold a secret link, which must not lie about as long as what failed is kept.
                 let emptied = (last && matches!(job, Ok(Job::Notify { .. }))).then(|| dsl::payload.eq("{}"));
-                diesel::update(dsl::jobs.find(&id))
+                diesel::update(own())
                     .set((
                         emptied,
                         dsl::state.eq(state),

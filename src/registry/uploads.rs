@@ -100,17 +100,23 @@ pub fn unfinished_in(conn: &mut Conn, user_id: &str, now: Timestamp) -> Result<V
 /// `quota-exceeded`, `disk-full`, `too-many-blobs`.
 pub async fn mount(app: &App, into: &Repository, digest: &Digest, from: Option<&Repository>) -> Result<bool> {
     let (source, organization_id) = (from.map(|r| r.id.clone()), into.organization_id.clone());
-    let (wanted, of, owner) = (digest.clone(), source.clone(), organization_id.clone());
+    let (wanted, of, owner, own) = (digest.clone(), source.clone(), organization_id.clone(), into.id.clone());
     // Nobody learns of a blob that is not theirs: the store is asked for what is linked alone.
-    let Some(size) = app.db.read(move |conn| size_at(conn, of.as_deref(), &owner, &wanted)).await? else { return Ok(false) };
+    let looked = app.db.read(move |conn| {
+        let is_linked = store::linked(conn, &own, wanted.as_str())?.is_some();
+        Ok(size_at(conn, of.as_deref(), &owner, &wanted)?.map(|size| (size, is_linked)))
+    });
+    let Some((size, is_linked)) = looked.await? else { return Ok(false) };
     // A blob whose bytes are gone is uploaded anew, which mends it.
     if app.blobs.size(digest).await?.is_none() {
         return Ok(false);
     }
-    // Of the same organisation it counts already, but for the link.
-    let more = if from.is_none_or(|from| from.organization_id == into.organization_id) { quota::LINK } else { size };
-    quota::require(app, &organization_id, more).await?;
-    app.room.require(0)?;
+    // What is linked here already adds nothing; of the same organisation it counts already, but for the link.
+    if !is_linked {
+        let more = if from.is_none_or(|from| from.organization_id == into.organization_id) { quota::LINK } else { size };
+        quota::require(app, &organization_id, more).await?;
+        app.room.require(0)?;
+    }
     let (into, digest, now) = (into.id.clone(), digest.clone(), app.clock.now());
     app.db
         .write_aside(move |conn| {

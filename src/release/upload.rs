@@ -165,7 +165,8 @@ pub async fn check_upload(app: &App, actor: &Actor, upload: Upload, only: Option
 /// Puts a release together from uploaded files; gives the address of its page, or the faults. A repeated call gives the same.
 ///
 /// # Errors
-/// `upload-blob-missing`, `upload-size`, `digest-invalid`, and those of [`arrival::push`]; none leaves more than links that are collected.
+/// `upload-blob-missing`, `upload-size`, `digest-invalid`, and those of [`arrival::push`]; none leaves more than links that are
+/// collected, and the repository of the app.
 pub async fn finish_upload(
     app: &App,
     actor: &Actor,

@@ -18,13 +18,14 @@ const MAX_REPORT: usize = 512 * 1024;
 /// Longest fault that is told, in characters: it may quote the report.
 const MAX_FAULT: usize = 200;
 /// Requests with more bytes of reports are worked off one at a time, so that many at once hold no more than their texts, which are bounded
-/// ([`crate::base::bodies`]).
+/// ([`crate::base::bodies`]). Those that wait have their turns of the class, which must not be all that one core has (32): small alarms need
+/// the others.
 const LARGE: usize = 256 * 1024;
-static READING: Queue = Queue::new(1, 64);
+static READING: Queue = Queue::new(1, 16);
 /// Large requests of one node, and of all nodes of an operator, that have a turn or wait, so that none fills the queue: an agent sends one at a
 /// time, and once more where its line broke.
 const OF_A_NODE: usize = 2;
-const OF_AN_OPERATOR: usize = 8;
+const OF_AN_OPERATOR: usize = 4;
 
 /// Reports as they came: the first [`MAX_REPORTS`], and how many there are.
 #[derive(Debug, Default)]

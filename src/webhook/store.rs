@@ -110,7 +110,8 @@ pub struct Due {
     pub behind: Option<String>,
 }
 
-/// Webhooks behind an id, in order, that have a message of an urgency to be sent now, at most so many. Each step reads the one row of a webhook that is due first, however many wait.
+/// Webhooks behind an id, in order, that have a message of an urgency to be sent now, at most so many. Each step reads the one row of a webhook
+/// that is due first, however many wait.
 pub fn webhooks_due(conn: &mut Conn, urgency: Urgency, behind: &str, now: Timestamp, limit: usize) -> QueryResult<Due> {
     let mut webhooks = Vec::new();
     let mut behind = behind.to_owned();

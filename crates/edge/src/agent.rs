@@ -194,7 +194,7 @@ impl Agent {
         if let Some(issued) = release::issued(&claims) {
             self.clock.licensed(issued);
         }
-        let now = if purpose == Purpose::Run { self.clock.running() } else { self.clock.now() };
+        let now = if purpose == Purpose::Run { self.clock.running() } else { self.clock.beginning() };
         release::licensed(wanted, &claims, safety, &self.identity().spiffe_id, purpose, now)
     }
 

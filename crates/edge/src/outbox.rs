@@ -37,6 +37,8 @@ pub const MAX_HEARTBEATS: usize = 4;
 const MAX_BATCH: usize = 200;
 /// Bytes in one request at most (about).
 const MAX_BATCH_BYTES: usize = 1024 * 1024;
+/// The same where critical alarms are in it: so small that the server has memory for it in a flood (64 KiB for each node).
+const MAX_URGENT_BYTES: usize = 60 * 1024;
 /// Largest report; a larger alarm goes without its `result`.
 const MAX_REPORT_BYTES: usize = 256 * 1024;
 /// Bytes of all waiting reports at which new alarms go without their `result`.
@@ -323,10 +325,11 @@ impl Outbox {
     pub fn batch(&self) -> Option<(String, Vec<u64>)> {
         let inner = self.lock();
         let urgent = inner.waiting.iter().any(|w| w.critical);
+        let most = if urgent { MAX_URGENT_BYTES } else { MAX_BATCH_BYTES };
         let (mut texts, mut size, mut numbers) = (Vec::new(), 0, Vec::new());
         for w in inner.waiting.iter().filter(|w| !urgent || w.critical || w.kind == Kind::Heartbeat).take(MAX_BATCH) {
             size += w.text.len();
-            if size > MAX_BATCH_BYTES && !texts.is_empty() {
+            if size > most && !texts.is_empty() {
                 break;
             }
             texts.push(w.text.as_str());

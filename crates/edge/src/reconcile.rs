@@ -53,7 +53,7 @@ struct Desk {
     failures: HashMap<(String, Goal), (u32, Instant)>,
     untidy: bool,
     /// Whether the platform's time was known at the last look.
-    timed: bool,
+    timed: (bool, bool),
     watched: HashMap<String, Watched>,
 }
 
@@ -76,8 +76,9 @@ pub async fn reconcile(agent: &Arc<Agent>) {
             watch_licences(agent);
             licences = Instant::now();
         }
-        // What a licence refused by a clock that runs ahead is tried again as soon as the platform has told the time.
-        if !std::mem::replace(&mut desk.timed, agent.clock.platform().is_some()) && desk.timed {
+        // What a licence refused by a clock that runs ahead is tried again as soon as the platform has told the time, and when it has signed it.
+        let timed = (agent.clock.platform().is_some(), agent.clock.is_signed());
+        if std::mem::replace(&mut desk.timed, timed) != timed {
             desk.failures.clear();
         }
         watch_processes(agent, &mut desk);

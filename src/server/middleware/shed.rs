@@ -113,16 +113,17 @@ pub async fn shed(
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<EitherBody<impl MessageBody, BoxBody>>, Error> {
     let Some(app) = req.app_data::<Data<App>>().cloned() else { return next.call(req).await.map(ServiceResponse::map_into_left_body) };
-    let claim = Claim::of(req.request());
-    let class = class_of(req.request(), claim).filter(|_| claim != Claim::Stranger || !cached::is_ready(req.request(), &app));
-    let Some(class) = class else { return next.call(req).await.map(ServiceResponse::map_into_left_body) };
-    // Nor is that of a push without credentials, which some clients send first: it is asked for them, unread.
-    let registry = matches!(class, Class::Pulls | Class::NodePulls | Class::Pushes) || req.path().starts_with("/v2/");
+    // Of what has no class too: its body is read all the same.
     let has_body = has_body(&mut req);
     if has_body {
         let held = app.bodies.of(proved(req.request(), &app));
         req.extensions_mut().insert(held);
     }
+    let claim = Claim::of(req.request());
+    let class = class_of(req.request(), claim).filter(|_| claim != Claim::Stranger || !cached::is_ready(req.request(), &app));
+    let Some(class) = class else { return next.call(req).await.map(ServiceResponse::map_into_left_body) };
+    // Nor is that of a push without credentials, which some clients send first: it is asked for them, unread.
+    let registry = matches!(class, Class::Pulls | Class::NodePulls | Class::Pushes) || req.path().starts_with("/v2/");
     let limit = if registry { None } else { ahead(req.request(), claim) };
     if let Some(limit) = limit
         && let Err(e) = read_ahead(&mut req, limit).await

@@ -32,6 +32,8 @@ const UNIT: usize = 64 * 1024;
 /// those are in hand is bounded by the queues of the apps.
 const MEMORY: usize = 2_304;
 const MEMORY_AT_ONCE: usize = 256;
+/// Memory for large answers until they are read, in units (72 MiB). Bodies have their own: who reads slowly must not keep pictures out.
+const MEMORY_OF_ANSWERS: usize = 1_152;
 /// First part of a body that does not tell its length, in units (a body of 2 MiB); it takes as much again whenever that is used up.
 const UNTOLD: u32 = 64;
 /// Longest wait for a part of that memory, and for a further one: who waits for that holds the former.
@@ -66,6 +68,7 @@ struct Callers {
 /// What all workers of the API share.
 pub struct Bounds {
     memory: Arc<Semaphore>,
+    answers: Arc<Semaphore>,
     at_once: Arc<Semaphore>,
     callers: Mutex<Callers>,
 }
@@ -73,7 +76,7 @@ pub struct Bounds {
 impl Default for Bounds {
     fn default() -> Self {
         let (memory, at_once) = (Arc::new(Semaphore::new(MEMORY)), Arc::new(Semaphore::new(MEMORY_AT_ONCE)));
-        Self { memory, at_once, callers: Mutex::default() }
+        Self { memory, answers: Arc::new(Semaphore::new(MEMORY_OF_ANSWERS)), at_once, callers: Mutex::default() }
     }
 }
 
@@ -131,10 +134,11 @@ impl Bounds {
         Place { bounds: self.clone(), caller, number, gives_way }
     }
 
-    /// The part of an answer. The largest ones have no more than half: what they are made of is there by then.
+    /// The part of an answer. The largest ones have all of it, and no more: what they are made of is there by then.
     pub(super) async fn hold(&self, length: usize) -> Result<OwnedSemaphorePermit, ApiError> {
-        let units = length.div_ceil(UNIT).min(MEMORY / 2);
-        self.reserve(u32::try_from(units).unwrap_or(u32::MAX), MEMORY_WAIT).await
+        let units = u32::try_from(length.div_ceil(UNIT).min(MEMORY_OF_ANSWERS)).unwrap_or(u32::MAX);
+        let part = tokio::time::timeout(MEMORY_WAIT, self.answers.clone().acquire_many_owned(units)).await;
+        part.ok().and_then(Result::ok).ok_or_else(|| busy("too many large answers are in hand"))
     }
 
     /// Has bodies that stand still give way, the furthest behind first, until so much memory is free.
@@ -162,7 +166,7 @@ impl Bounds {
             }
             let now = Instant::now();
             if now >= end {
-                return Err(busy("too many large bodies or answers are in hand"));
+                return Err(busy("too many large bodies are in hand"));
             }
             self.make_room(units as usize, now);
             tokio::time::sleep(LOOK).await;

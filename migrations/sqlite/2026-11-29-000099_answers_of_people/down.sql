@@ -1,0 +1,1 @@
+DROP INDEX kept_answers_of_people;
