@@ -1,4 +1,4 @@
-"""Trains every demo app and writes demo/apps, demo/apps-next and the table in demo/apps/README.md. Two scripts at a time."""
+"""Trains every demo app and writes demo/apps and the table in demo/apps/README.md. Two scripts at a time."""
 
 import hashlib
 import os
@@ -31,7 +31,7 @@ def table():
              "One small real model per specialty, trained on synthetic data by the scripts in `demo/train`; for demonstration only. The figure is the first",
              "metric on held-out data and its baseline. `make demo-models` makes this folder again.", "",
              "| App | 应用 | Specialty | Input | Metric | Value | Baseline | ONNX kB |", "|---|---|---|---|---|---|---|---|"]
-    folders = [HERE.parent / "apps" / name for name in ORDER] + sorted(p for p in (HERE.parent / "apps-next").iterdir() if p.is_dir())
+    folders = [HERE.parent / "apps" / name for name in ORDER]
     for folder in folders:
         m = yaml.safe_load((folder / "app.yaml").read_text("utf-8"))
         first = m["card"]["metrics"][0]
