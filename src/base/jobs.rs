@@ -274,14 +274,16 @@ pub async fn run_one(app: &App, lane: Lane, worker: Worker) -> Result<bool> {
     let ended = move |conn: &mut Conn| -> Result<()> {
         use schema::jobs::dsl;
         // Only what is still this worker's: where its lease was over, another one has taken the job, or what was wished since waits in its row.
-        let own = || dsl::jobs.find(&id).filter(dsl::state.eq("running").and(dsl::attempts.eq(attempts)));
-        if !diesel::select(diesel::dsl::exists(own())).get_result::<bool>(conn)? {
+        let own = || dsl::state.eq("running").and(dsl::attempts.eq(attempts));
+        if !diesel::select(diesel::dsl::exists(dsl::jobs.find(&id).filter(own()))).get_result::<bool>(conn)? {
             return Ok(());
         }
         match outcome {
-            Ok(()) => diesel::delete(own()).execute(conn)?,
+            Ok(()) => diesel::delete(dsl::jobs.find(&id).filter(own())).execute(conn)?,
             // The same waits by now, and only once: that one does it.
-            Err(_) if !last && waits_once(conn, job.as_ref().ok(), &payload)? => diesel::delete(own()).execute(conn)?,
+            Err(_) if !last && waits_once(conn, job.as_ref().ok(), &payload)? => {
+                diesel::delete(dsl::jobs.find(&id).filter(own())).execute(conn)?
+            }
             Err(e) => {
                 if let (true, Ok(job)) = (last, &job) {
                     (worker.give_up)(conn, job, now)?;
@@ -289,7 +291,7 @@ pub async fn run_one(app: &App, lane: Lane, worker: Worker) -> Result<bool> {
                 let state = if last { "failed" } else { "waiting" };
                 // A notice may hold a secret link, which must not lie about as long as what failed is kept.
                 let emptied = (last && matches!(job, Ok(Job::Notify { .. }))).then(|| dsl::payload.eq("{}"));
-                diesel::update(own())
+                diesel::update(dsl::jobs.find(&id).filter(own()))
                     .set((
                         emptied,
                         dsl::state.eq(state),

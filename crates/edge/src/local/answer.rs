@@ -126,7 +126,7 @@ mod tests {
         let mut held = Vec::new();
         // All of the memory, in answers that nobody reads.
         let refused = loop {
-            match bounds.hold(100 << 20).await {
+            match bounds.hold(36 << 20).await {
                 Ok(memory) => held.push(Sent { body: BoxBody::new(vec![1; length]), rest: Bytes::new(), _memory: memory }),
                 Err(refused) => break refused,
             }
