@@ -81,17 +81,7 @@ fn room_in(conn: &mut Conn, scenario: &str) -> Result<()> {
 
 /// Publishes the bytes and makes the set.
 async fn publish(app: &App, actor: &Actor, person: &Person, new: NewSet, staged: &StagedArchive) -> Result<String> {
-    let mut tries = 0;
-    loop {
-        app.blobs.publish(&staged.id, &staged.digest).await?;
-        if registry::service::secure(app, &staged.digest, staged.size).await? {
-            break;
-        }
-        tries += 1;
-        if tries == 3 {
-            return Err(Error::unavailable("blob-collected"));
-        }
-    }
+    registry::service::publish(app, &staged.id, &staged.digest, staged.size).await?;
     let (person, digest, size) = (person.clone(), staged.digest.clone(), staged.size);
     audit::change(app, actor, move |c| {
         let now = c.now;

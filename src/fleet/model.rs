@@ -3,6 +3,7 @@
 use app_package::manifest::AppManifest;
 use chrono::TimeDelta;
 use diesel::prelude::*;
+use diesel::sql_types::Text;
 use serde_json::{Map, Value};
 
 use crate::base::db::{Json, Timestamp, schema};
@@ -257,14 +258,18 @@ pub struct ReleaseInfo {
 }
 
 /// A release in a list.
-#[derive(Debug, Clone, Queryable)]
+#[derive(Debug, Clone, QueryableByName)]
 pub struct ReleaseName {
     /// `rel_…`.
+    #[diesel(sql_type = Text)]
     pub id: String,
+    #[diesel(sql_type = Text)]
     pub app_id: String,
     /// Semantic version.
+    #[diesel(sql_type = Text)]
     pub version: String,
     /// Whom it is for.
+    #[diesel(sql_type = Text)]
     pub channel: Channel,
 }
 

@@ -1,12 +1,12 @@
 //! Queries of sites, nodes and deployments. Every query of a tenant's rows names the organisation.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use diesel::dsl::{count_star, exists};
 use diesel::prelude::*;
 
 use crate::base::db::schema::{activations, deployment_events, deployments, nodes, orders, releases, sites};
-use crate::base::db::{Conn, Timestamp};
+use crate::base::db::{Conn, Timestamp, dialect};
 use crate::fleet::model::{Deployment, DeploymentEvent, DeploymentRow, DeploymentState, ReleaseInfo, ReleaseName, Seat, Site, up_between};
 use crate::release::model::ReleaseState;
 
@@ -48,17 +48,7 @@ pub fn release(conn: &mut Conn, id: &str) -> QueryResult<ReleaseInfo> {
 
 /// Published releases of apps, of each stable ones first, then the newest first, at most so many.
 pub fn published(conn: &mut Conn, app_ids: &[String]) -> QueryResult<Vec<ReleaseName>> {
-    let mut found = Vec::new();
-    for app_id in app_ids.iter().collect::<BTreeSet<_>>() {
-        let of = releases::table.filter(releases::app_id.eq(app_id).and(releases::state.eq(ReleaseState::Published)));
-        found.extend(
-            of.order((releases::channel.desc(), releases::published_at.desc(), releases::id.desc())) // "stable" > "beta"
-                .limit(VERSIONS)
-                .select((releases::id, releases::app_id, releases::version, releases::channel))
-                .load::<ReleaseName>(conn)?,
-        );
-    }
-    Ok(found)
+    dialect::newest_releases(conn, ReleaseState::Published.as_str(), app_ids, VERSIONS)
 }
 
 /// Numbers of orders, by id.

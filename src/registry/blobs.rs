@@ -87,7 +87,7 @@ pub fn touch_blobs_in(conn: &mut Conn, digests: &[&str], now: Timestamp) -> Resu
     Ok(store::touch(conn, digests, now)?)
 }
 
-/// Notes in the caller's transaction that a repository holds a blob. The caller has made sure of the bytes ([`secure`]), knows that the
+/// Notes in the caller's transaction that a repository holds a blob. The caller has made sure of the bytes ([`publish`]), knows that the
 /// blob's row was there before, or stores them now. The repository is not held, so those who come at once may each
 /// add one over the bound.
 ///
@@ -114,17 +114,27 @@ fn require_room(conn: &mut Conn, repository_id: &str) -> Result<()> {
     Ok(())
 }
 
-/// Touches the row of a blob whose bytes have just been stored, and looks after that whether they are there: garbage collection may have
-/// removed the same blob's bytes in between. Where they are, they stay until a transaction links or pins the blob, which need not ask the
-/// store then.
-pub async fn secure(app: &App, digest: &Digest, size_bytes: u64) -> Result<bool> {
-    let (wanted, size_bytes, now) = (digest.to_string(), i64::try_from(size_bytes).map_err(Error::internal)?, app.clock.now());
-    app.db.write_aside(move |conn| Ok(dialect::touch_blob(conn, &wanted, size_bytes, now)?)).await?;
-    Ok(app.blobs.size(digest).await?.is_some())
+/// Stores a staged file as a blob and makes sure of its bytes: garbage collection may remove the same blob's in between, so its row is
+/// touched after them, and they are looked for after that. Where they are, they stay until a transaction links or pins the blob, which need
+/// not ask the store then.
+///
+/// # Errors
+/// `blob-collected`: the bytes were removed after each of three tries.
+pub async fn publish(app: &App, staged: &str, digest: &Digest, size_bytes: u64) -> Result<()> {
+    let size_bytes = i64::try_from(size_bytes).map_err(Error::internal)?;
+    for _ in 0..3 {
+        app.blobs.publish(staged, digest).await?;
+        let (wanted, now) = (digest.to_string(), app.clock.now());
+        app.db.write_aside(move |conn| Ok(dialect::touch_blob(conn, &wanted, size_bytes, now)?)).await?;
+        if app.blobs.size(digest).await?.is_some() {
+            return Ok(());
+        }
+    }
+    Err(Error::unavailable("blob-collected"))
 }
 
 /// Notes in the caller's transaction a blob whose bytes are in the store and that no repository links, so that nobody can pull it: the
-/// archive of a hidden test set. It stays for `holder`. The caller has made sure of the bytes ([`secure`]).
+/// archive of a hidden test set. It stays for `holder`. The caller has made sure of the bytes ([`publish`]).
 pub fn pin_blob_in(conn: &mut Conn, digest: &Digest, size_bytes: u64, holder: &str, now: Timestamp) -> Result<()> {
     dialect::touch_blob(conn, digest.as_str(), i64::try_from(size_bytes).map_err(Error::internal)?, now)?;
     store::pin(conn, digest.as_str(), holder)?;

@@ -346,7 +346,7 @@ pub async fn delete(app: &App, actor: &Actor, repository: Repository, reference:
             }
             Reference::Digest(digest) => {
                 keep(c, digest.as_str())?;
-                let tags = store::tags_of(c, &repository.id, &[digest.as_str()], MAX_TAGS)?;
+                let tags = dialect::tags_of(c, &repository.id, &[digest.as_str()], MAX_TAGS)?;
                 let versions: Vec<&str> = tags.iter().map(|(_, tag)| tag.as_str()).filter(|tag| is_immutable(tag)).collect();
                 dialect::retire_tags(c, &repository.id, digest.as_str(), &versions)?;
                 (

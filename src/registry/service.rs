@@ -3,16 +3,17 @@
 use app_package::oci::{SIGNATURE_TYPE, VENDOR_SIGNATURE_TYPE};
 use serde_json::json;
 
-pub use super::blobs::{link_blob_in, pin_blob_in, secure, store_blob_in, store_blob_small, touch_blobs_in};
+pub use super::blobs::{link_blob_in, pin_blob_in, publish, store_blob_in, store_blob_small, touch_blobs_in};
 pub use super::manifests::{find_manifest, published_in, put_manifest_in};
 pub use super::model::Artifact;
 use super::model::{Repository, RepositoryName, Visibility};
 pub use super::parsed::is_foreign;
 use super::store;
-pub use super::store::{artifacts, referrers_of, repository_lines, tags_of, visibility};
+pub use super::store::{artifacts, referrers_of, repository_lines, visibility};
 use crate::audit;
 use crate::base::app::App;
 use crate::base::auth::Actor;
+pub use crate::base::db::dialect::tags_of;
 use crate::base::db::{Conn, Timestamp, dialect};
 use crate::base::error::{Error, Result};
 use crate::base::ids;

@@ -359,16 +359,6 @@ pub fn artifacts(conn: &mut Conn, repository_id: &str, before: Option<&str>, lim
     query.load(conn)
 }
 
-/// Digests and names of the tags that point at some manifests, in order of names, at most `limit` of each.
-pub fn tags_of(conn: &mut Conn, repository_id: &str, digests: &[&str], limit: i64) -> QueryResult<Vec<(String, String)>> {
-    let mut found = Vec::new();
-    for digest in digests {
-        let of = tags::table.filter(tags::repository_id.eq(repository_id).and(tags::digest.eq(digest)));
-        found.extend(of.order(tags::name).limit(limit).select((tags::digest, tags::name)).load::<(String, String)>(conn)?);
-    }
-    Ok(found)
-}
-
 /// Referrers of some manifests, each with its subject's digest, oldest first.
 pub fn referrers_of(conn: &mut Conn, repository_id: &str, digests: &[&str], limit: i64) -> QueryResult<Vec<(String, Artifact)>> {
     manifests::table

@@ -16,7 +16,7 @@ use sha2::{Digest as _, Sha256, Sha512};
 use tokio::sync::mpsc;
 use tracing::Instrument as _;
 
-use super::blobs::{link_blob_in, secure};
+use super::blobs::{self, link_blob_in};
 use super::model::{MAX_BLOB, Repository, Upload};
 use super::offset::{Guard, LIFE, advance, live, require_room};
 use super::writer::{PIECE, Piece, Writer};
@@ -294,17 +294,7 @@ async fn finish_now<E>(
 
 /// Publishes the bytes and links the blob.
 async fn publish(app: &App, upload: &Upload, digest: &Digest) -> Result<()> {
-    let mut tries = 0;
-    loop {
-        app.blobs.publish(&upload.id, digest).await?;
-        if secure(app, digest, upload.offset()).await? {
-            break;
-        }
-        tries += 1;
-        if tries == 3 {
-            return Err(Error::unavailable("blob-collected"));
-        }
-    }
+    blobs::publish(app, &upload.id, digest, upload.offset()).await?;
     let (row, wanted, now) = (upload.clone(), digest.clone(), app.clock.now());
     app.db
         .write_aside(move |conn| {

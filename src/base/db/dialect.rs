@@ -383,19 +383,63 @@ pub fn stored_bytes(conn: &mut Conn, organization_id: &str) -> QueryResult<Store
     .get_result(conn)
 }
 
-/// Texts as rows of one column `value`, so that one statement takes however many there are: what stands after FROM, where `$3` is their
-/// JSON array.
-fn texts(conn: &Conn) -> &'static str {
+/// Texts as rows of one column `value`, so that one statement takes however many there are: what stands after FROM, where `place` (`$3`) is
+/// their JSON array.
+fn texts(conn: &Conn, place: &str) -> String {
     match conn {
-        Conn::Postgres(_) => "json_array_elements_text(CAST($3 AS json)) AS named (value)",
-        Conn::Sqlite(_) => "json_each($3) AS named",
+        Conn::Postgres(_) => format!("json_array_elements_text(CAST({place} AS json)) AS named (value)"),
+        Conn::Sqlite(_) => format!("json_each({place}) AS named"),
     }
+}
+
+/// `id`, `app_id`, `version` and `channel` of the releases of some apps that are in a state, at most `limit` of each app: stable ones first,
+/// then the newest.
+pub fn newest_releases<T>(conn: &mut Conn, state: &str, app_ids: &[String], limit: i64) -> QueryResult<Vec<T>>
+where
+    T: diesel::QueryableByName<<Conn as diesel::Connection>::Backend> + 'static,
+{
+    // SQLite numbers parameters in the order in which they are first named, so that is the order of their numbers.
+    let from = texts(conn, "$2");
+    sql_query(format!(
+        "SELECT id, app_id, version, channel FROM (SELECT id, app_id, version, channel, \
+         ROW_NUMBER() OVER (PARTITION BY app_id ORDER BY channel DESC, published_at DESC, id DESC) AS place \
+         FROM releases WHERE state = $1 AND app_id IN (SELECT named.value FROM {from})) AS ranked \
+         WHERE place <= $3 ORDER BY app_id, place"
+    ))
+    .bind::<Text, _>(state)
+    .bind::<Text, _>(serde_json::json!(app_ids).to_string())
+    .bind::<BigInt, _>(limit)
+    .load(conn)
+}
+
+/// A tag and the manifest that it points at.
+#[derive(diesel::QueryableByName)]
+struct Tagged {
+    #[diesel(sql_type = Text)]
+    digest: String,
+    #[diesel(sql_type = Text)]
+    name: String,
+}
+
+/// Digests and names of the tags that point at some manifests, in order of names, at most `limit` of each manifest.
+pub fn tags_of(conn: &mut Conn, repository_id: &str, digests: &[&str], limit: i64) -> QueryResult<Vec<(String, String)>> {
+    let from = texts(conn, "$2");
+    let rows: Vec<Tagged> = sql_query(format!(
+        "SELECT digest, name FROM (SELECT digest, name, ROW_NUMBER() OVER (PARTITION BY digest ORDER BY name) AS place \
+         FROM tags WHERE repository_id = $1 AND digest IN (SELECT named.value FROM {from})) AS ranked \
+         WHERE place <= $3 ORDER BY digest, place"
+    ))
+    .bind::<Text, _>(repository_id)
+    .bind::<Text, _>(serde_json::json!(digests).to_string())
+    .bind::<BigInt, _>(limit)
+    .load(conn)?;
+    Ok(rows.into_iter().map(|row| (row.digest, row.name)).collect())
 }
 
 /// Notes the blobs that a manifest names.
 pub fn link_manifest(conn: &mut Conn, repository_id: &str, manifest: &str, digests: &[&str]) -> QueryResult<usize> {
     // `WHERE TRUE` keeps SQLite from reading ON as a join's.
-    let from = texts(conn);
+    let from = texts(conn, "$3");
     sql_query(format!(
         "INSERT INTO manifest_blobs (repository_id, digest, manifest) SELECT $1, named.value, $2 FROM {from} WHERE TRUE \
          ON CONFLICT (repository_id, digest, manifest) DO NOTHING"
@@ -408,7 +452,7 @@ pub fn link_manifest(conn: &mut Conn, repository_id: &str, manifest: &str, diges
 
 /// Remembers what some tags have named; what is remembered already stays.
 pub fn retire_tags(conn: &mut Conn, repository_id: &str, digest: &str, names: &[&str]) -> QueryResult<usize> {
-    let from = texts(conn);
+    let from = texts(conn, "$3");
     sql_query(format!(
         "INSERT INTO retired_tags (repository_id, name, digest) SELECT $1, named.value, $2 FROM {from} WHERE TRUE \
          ON CONFLICT (repository_id, name) DO NOTHING"
