@@ -237,10 +237,9 @@ _Dumper.add_representer(list, _list)
 class App:
     """One app folder in the making."""
 
-    def __init__(self, name, root="apps", **changes):
+    def __init__(self, name):
         self.manifest = yaml.safe_load((HERE / "manifests" / f"{name}.yaml").read_text("utf-8"))
-        self.manifest.update(changes)
-        self.final = DEMO / root / name
+        self.final = DEMO / "apps" / name
         self.folder = self.final.with_name(f".{name}.new")  # takes the place of the old one only when all is done
         shutil.rmtree(self.folder, ignore_errors=True)
         for part in ("media", "golden"):
