@@ -1,6 +1,7 @@
 //! What the audit log keeps of attempts that were refused. Whoever is refused can send as many as they like, so what is written is bounded:
 //! of wrong passwords the first and the fifth of a place in its window, of a person who may not come in the 1st, 10th, 100th, … in an hour,
-//! of requests without the right as many of a person, or of the address of a stranger, at a route, and of all together [`PER_HOUR`] records an hour, and one that says that there were more.
+//! of requests without the right as many of a person, or of the address of a stranger, at a route, and of all together [`PER_HOUR`] records
+//! an hour, and one that says that there were more.
 
 use chrono::TimeDelta;
 use serde_json::json;

@@ -1,8 +1,8 @@
 //! Memory for the bodies of requests that are read whole: what all of them hold now, and what each who sends them does. It is taken as a body
 //! grows, and whoever finds none left is told to come again.
 //!
-//! Nobody has more than a quarter, and all that have proved nothing together no more than half. A reserve is for small bodies of nodes alone, so that an alarm comes through where all else is taken. In
-//! this process only.
+//! Nobody has more than a quarter, and all that have proved nothing together no more than half. A reserve is for small bodies of nodes
+//! alone, so that an alarm comes through where all else is taken. In this process only.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};

@@ -52,7 +52,7 @@ struct Desk {
     jobs: HashMap<String, Job>,
     failures: HashMap<(String, Goal), (u32, Instant)>,
     untidy: bool,
-    /// Whether the platform's time was known at the last look.
+    /// Whether the platform had told its time at the last look, and whether it had signed it.
     timed: (bool, bool),
     watched: HashMap<String, Watched>,
 }

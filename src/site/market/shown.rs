@@ -1,5 +1,6 @@
-//! What listings show to everybody, read once for each change of the catalogue, and again after [`Freshness`]: such a page costs some twenty queries and the proof of its
-//! signatures, and addresses with other queries (a source of visitors, a filter) are other pages for [`super::cached`].
+//! What listings show to everybody, read once for each change of the catalogue, and again after [`Freshness`]: such a page costs some twenty
+//! queries and the proof of its signatures, and addresses with other queries (a source of visitors, a filter) are other pages for
+//! [`super::cached`].
 //!
 //! What is kept is thrown away with the pages. Each worker keeps its own, bounded by the number of versions.
 
