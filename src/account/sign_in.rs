@@ -65,16 +65,24 @@ pub async fn sign_in(app: &App, email: &str, password: String, address: &str, us
 /// `wrong-password` (also for an unknown account: which it was is not told), `sign-in-throttled`; with the right password, the reason of
 /// the platform: `person-disabled`, `organization-suspended` where the person has no other; `no-organization`; `too-many-sign-ins`.
 pub async fn sign_in_on(app: &App, email: &str, password: String, browser: Browser<'_>) -> Result<SignedIn> {
-    let email = email.trim().to_lowercase();
+    let (user, attempt) = by_password(app, email.trim().to_lowercase(), password, browser).await?;
+    open(app, user, attempt, browser).await
+}
+
+/// Whose address it is, proved by their password.
+///
+/// # Errors
+/// `wrong-password` (also for an unknown account: which it was is not told, nor by the time), `sign-in-throttled`.
+pub(super) async fn by_password(app: &App, email: String, password: String, browser: Browser<'_>) -> Result<(User, Attempt)> {
     let attempt = throttle::password(app, &email, browser).await?;
     let user = app.db.read(move |conn| Ok(store::find_user_by_email(conn, &email)?)).await?;
     let hash = user.as_ref().map(|user| user.password_hash.clone());
     let fits = password.len() <= password::MAX_BYTES && password::verify(attempt.line(), password, hash).await?;
-    let Some(user) = user.filter(|_| fits) else {
-        attempt.failed(app).await?;
-        return Err(Error::unauthenticated("wrong-password"));
-    };
-    open(app, user, attempt, browser).await
+    if let Some(user) = user.filter(|_| fits) {
+        return Ok((user, attempt));
+    }
+    attempt.failed(app).await?;
+    Err(Error::unauthenticated("wrong-password"))
 }
 
 /// Opens a session for a person who has proved their password.

@@ -8,14 +8,15 @@ use serde_json::json;
 
 use super::model::{Invitation, Membership, TeamMember, valid_email};
 use super::sign_in::{Browser, Opening, SignedIn};
-use super::{passwords, service, sign_in, standing, store, throttle};
-use crate::audit;
+use super::{addresses, passwords, service, sign_in, standing, store, throttle};
+use crate::audit::{self, Change};
 use crate::base::app::App;
 use crate::base::auth::policy::{self, Action};
-use crate::base::auth::{Actor, OrgKind, Person, Role, password};
+use crate::base::auth::{Actor, OrgKind, Person, Role};
 use crate::base::db::Conn;
 use crate::base::db::dialect::{self, Row};
 use crate::base::error::{Error, Faults, QueryResultExt as _, Result, exactly_one};
+use crate::base::i18n::Lang;
 use crate::base::ids;
 use crate::base::networks::network_of;
 use crate::base::rate::{self, Rate};
@@ -24,11 +25,13 @@ use crate::base::rate::{self, Rate};
 const INVITATION_DAYS: i64 = 7;
 /// People of an organisation, those who are invited counted: a bound against scripts.
 const MAX_TEAM: i64 = 500;
-/// Invitations of an organisation. The page of each tells whether its address has an account, so that its holder proves themselves with the
-/// password that they have: whoever wants to know that of many addresses must not be told fast.
+/// Invitations of an organisation. Who makes an account by one reads whether its address has one already: whoever wants to know that of many
+/// addresses must not be told fast.
 const INVITATIONS: u32 = 100;
 /// Invitations from one network, whichever organisations they are of: whoever wants to know signs up more than one.
 const INVITATIONS_FROM: u32 = 50;
+/// Code of a refusal because this network address was told too often that an e-mail address has an account.
+const ASKED_TOO_OFTEN: &str = "sign-in-throttled";
 
 /// Members and open invitations of the actor's organisation.
 pub async fn list(app: &App, actor: &Actor) -> Result<(Vec<TeamMember>, Vec<Invitation>)> {
@@ -160,11 +163,9 @@ pub struct InvitationInfo {
     pub organization: (String, String),
     /// Kind of the organisation.
     pub kind: OrgKind,
-    /// Whether the address has an account, which then signs in instead of choosing a password.
-    pub known: bool,
 }
 
-/// The invitation of a link.
+/// The invitation of a link. Whether its address has an account is not looked at: who invites holds the link, and would learn it.
 ///
 /// # Errors
 /// `invitation` (unknown), `invitation-over` (used, taken back or expired).
@@ -177,85 +178,103 @@ pub async fn find_invitation(app: &App, secret: &str) -> Result<InvitationInfo> 
                 return Err(Error::gone("invitation-over"));
             }
             let organization = store::get_organization(conn, &invitation.organization_id)?;
-            let known = store::find_user_by_email(conn, &invitation.email)?.is_some();
             Ok(InvitationInfo {
                 email: invitation.email,
                 role: invitation.role,
                 organization_id: invitation.organization_id,
                 organization: (organization.name_zh, organization.name_en),
                 kind: organization.kind,
-                known,
             })
         })
         .await
 }
 
-/// Accepts an invitation: a new person chooses name and password, a known one proves theirs. Opens a session for the organisation.
+/// Accepts an invitation by the account that its address has, and opens a session for the organisation.
 ///
 /// # Errors
-/// `wrong-password`, `sign-in-throttled`: who invites people must not get to guess their passwords. `invitation-over`, `already-a-member`;
-/// `person-disabled`, `organization-suspended`, `too-many-sign-ins`.
-pub async fn accept(app: &App, secret: &str, name: &str, password: String, browser: Browser<'_>) -> Result<SignedIn> {
+/// `wrong-password` (also where the address has no account: which it was is not told, nor by the time), `sign-in-throttled`: who invites
+/// people must not get to guess their passwords. `invitation-over`, `already-a-member`; `person-disabled`, `organization-suspended`,
+/// `too-many-sign-ins`.
+pub async fn accept_as_known(app: &App, secret: &str, password: String, browser: Browser<'_>) -> Result<SignedIn> {
     let info = find_invitation(app, secret).await?;
-    let known = {
-        let email = info.email.clone();
-        app.db.read(move |conn| Ok(store::find_user_by_email(conn, &email)?)).await?
-    };
-    let mut attempt = None;
-    let new = if let Some(user) = &known {
-        let turn = throttle::password(app, &user.email, browser).await?;
-        if password.len() > password::MAX_BYTES || !password::verify(turn.line(), password, Some(user.password_hash.clone())).await? {
-            turn.failed(app).await?;
-            return Err(Error::unauthenticated("wrong-password"));
-        }
-        attempt = Some(turn);
-        None
-    } else {
-        let mut faults = Faults::default();
-        let own = [info.organization.0.as_str(), &info.organization.1];
-        let user = service::new_user(app, &mut faults, &info.email, name, &password, &own).await?;
-        faults.check()?;
-        Some(user.with_password(password).await?)
-    };
+    let (user, attempt) = sign_in::by_password(app, info.email, password, browser).await?;
+    let (opening, cookies) = Opening::new(app, &user.id, browser);
     let hash = ids::hash_secret(secret);
-    let Some(user_id) = new.as_ref().or(known.as_ref()).map(|user| user.id.clone()) else { return Err(Error::not_found("invitation")) };
-    let (opening, cookies) = Opening::new(app, &user_id, browser);
     audit::change(app, &Actor::System, move |c| {
         let now = c.now;
-        let invitation = store::get_invitation(c, &hash).or_not_found("invitation")?;
-        dialect::hold(c, Row::Organization(&invitation.organization_id))?;
-        standing::require_going(c, &invitation.organization_id)?;
-        if let Some(user) = &known {
-            if !passwords::still_in(c, user)? {
-                return Err(Error::unauthenticated("wrong-password"));
-            }
-            standing::require_enabled(c, &user.id)?;
+        let invitation = held_in(c, &hash)?;
+        if !passwords::still_in(c, &user)? {
+            return Err(Error::unauthenticated("wrong-password"));
         }
-        exactly_one(store::accept_invitation(c, &invitation.id, now)?, "invitation-over")?;
-        // Ends further open invitations to the address: old data may hold several.
-        store::revoke_invitations_to(c, &invitation.organization_id, &invitation.email, &invitation.id, now)?;
-        if let (Some(attempt), Some(user)) = (&attempt, &known) {
-            sign_in::spend_in(c, &user.id)?;
-            attempt.succeeded_in(c)?;
-        }
-        let user_id = match (&new, &known) {
-            (Some(user), _) => service::insert_member(c, user, &invitation.organization_id, invitation.role, now)?,
-            (None, Some(user)) => {
-                let membership = Membership {
-                    organization_id: invitation.organization_id.clone(),
-                    user_id: user.id.clone(),
-                    role: invitation.role,
-                    created_at: now,
-                };
-                store::insert_membership(c, &membership).or_conflict("already-a-member")?;
-                membership.user_id
-            }
-            (None, None) => return Err(Error::not_found("invitation")),
+        standing::require_enabled(c, &user.id)?;
+        use_up_in(c, &invitation)?;
+        sign_in::spend_in(c, &user.id)?;
+        attempt.succeeded_in(c)?;
+        let membership = Membership {
+            organization_id: invitation.organization_id.clone(),
+            user_id: user.id.clone(),
+            role: invitation.role,
+            created_at: now,
         };
-        let detail = json!({"invitation": invitation.id, "role": invitation.role});
-        c.audit_for(&invitation.organization_id, "invitation.accepted", &user_id, &detail);
-        opening.open_in(c, Some(&invitation.organization_id), attempt.as_ref().is_some_and(throttle::Attempt::from_known_browser))
+        store::insert_membership(c, &membership).or_conflict("already-a-member")?;
+        record_in(c, &invitation, &user.id);
+        opening.open_in(c, Some(&invitation.organization_id), attempt.from_known_browser())
     })
     .await?;
     Ok(cookies)
+}
+
+/// Accepts an invitation by a new account, of which the person chooses name and password, and opens a session for the organisation.
+///
+/// # Errors
+/// Wrong fields; `email-taken`, which is told a few times to one network address; then, whatever the address, `sign-in-throttled`.
+/// `invitation-over`, `organization-suspended`.
+pub async fn accept_as_new(app: &App, secret: &str, name: &str, password: String, browser: Browser<'_>, lang: Lang) -> Result<SignedIn> {
+    let info = find_invitation(app, secret).await?;
+    // Of one network few are looked at side by side: more would be told of accounts before they are counted.
+    let _turn = app.gates.wait_address(&network_of(browser.address)).await?;
+    let mut faults = Faults::default();
+    let own = [info.organization.0.as_str(), &info.organization.1];
+    let user = service::new_user(app, &mut faults, &info.email, name, &password, &own).await?;
+    faults.check()?;
+    throttle::not_asking(app, browser.address, ASKED_TOO_OFTEN).await?;
+    let user = user.with_password(password).await?;
+    let (opening, cookies) = Opening::new(app, &user.id, browser);
+    let hash = ids::hash_secret(secret);
+    let accepted = audit::change(app, &Actor::System, move |c| {
+        let now = c.now;
+        let invitation = held_in(c, &hash)?;
+        use_up_in(c, &invitation)?;
+        service::insert_member(c, &user, &invitation.organization_id, invitation.role, now)?;
+        record_in(c, &invitation, &user.id);
+        opening.open_in(c, Some(&invitation.organization_id), false)
+    })
+    .await;
+    // As for a sign-up: the answer tells that the address has an account, so that it is given a few times only, and its holder is told.
+    if matches!(&accepted, Err(e) if e.code == "email-taken") {
+        throttle::taken(app, browser.address, ASKED_TOO_OFTEN).await?;
+        addresses::tell_holder(app, info.email, lang).await?;
+    }
+    accepted.map(|()| cookies)
+}
+
+/// The invitation of a link, with its organisation held and not suspended.
+fn held_in(c: &mut Change<'_>, hash: &str) -> Result<Invitation> {
+    let invitation = store::get_invitation(c, hash).or_not_found("invitation")?;
+    dialect::hold(c, Row::Organization(&invitation.organization_id))?;
+    standing::require_going(c, &invitation.organization_id)?;
+    Ok(invitation)
+}
+
+/// Marks an invitation as used, and ends further open ones to the address: old data may hold several.
+fn use_up_in(c: &mut Change<'_>, invitation: &Invitation) -> Result<()> {
+    let now = c.now;
+    exactly_one(store::accept_invitation(c, &invitation.id, now)?, "invitation-over")?;
+    store::revoke_invitations_to(c, &invitation.organization_id, &invitation.email, &invitation.id, now)?;
+    Ok(())
+}
+
+fn record_in(c: &mut Change<'_>, invitation: &Invitation, user_id: &str) {
+    let detail = json!({"invitation": invitation.id, "role": invitation.role});
+    c.audit_for(&invitation.organization_id, "invitation.accepted", user_id, &detail);
 }

@@ -117,10 +117,10 @@ async fn who_invites_people_does_not_get_to_guess_their_passwords() {
         testing::operator(&app, "mine").await;
         let secret = team::invite(&app, &mallory, "owner@mine.example", "member", "10.0.0.1").await.unwrap();
         for _ in 0..5 {
-            let guess = team::accept(&app, &secret, "", "wrong password".into(), Browser::at("10.0.0.9")).await;
+            let guess = team::accept_as_known(&app, &secret, "wrong password".into(), Browser::at("10.0.0.9")).await;
             assert_eq!(guess.unwrap_err().code, "wrong-password");
         }
-        let sixth = team::accept(&app, &secret, "", PASSWORD.into(), Browser::at("10.0.0.9")).await;
+        let sixth = team::accept_as_known(&app, &secret, PASSWORD.into(), Browser::at("10.0.0.9")).await;
         assert_eq!(sixth.unwrap_err().code, "sign-in-throttled");
     })
     .await;
@@ -155,7 +155,7 @@ async fn who_signs_in_anew_goes_on_for_the_organisation_they_acted_for() {
         testing::operator(&app, "mine").await;
         let other = testing::operator(&app, "other").await;
         let secret = team::invite(&app, &other, "owner@mine.example", "member", "10.0.0.1").await.unwrap();
-        team::accept(&app, &secret, "", PASSWORD.into(), Browser::at("10.0.0.1")).await.unwrap();
+        team::accept_as_known(&app, &secret, PASSWORD.into(), Browser::at("10.0.0.1")).await.unwrap();
         let enter = async || {
             let cookie = service::sign_in(&app, "owner@mine.example", PASSWORD.into(), "10.0.0.1", "t").await.unwrap();
             service::authenticate_session(&app, &cookie).await.unwrap()
@@ -185,9 +185,9 @@ async fn an_invitation_is_used_once() {
     each_backend(|app| async move {
         let owner = testing::operator(&app, "mine").await;
         let secret = team::invite(&app, &owner, "new@mine.example", "deployer", "10.0.0.1").await.unwrap();
-        team::accept(&app, &secret, "New", PASSWORD.into(), Browser::at("10.0.0.9")).await.unwrap();
+        team::accept_as_new(&app, &secret, "New", PASSWORD.into(), Browser::at("10.0.0.9"), Lang::En).await.unwrap();
         assert_eq!(
-            team::accept(&app, &secret, "Again", PASSWORD.into(), Browser::at("10.0.0.9")).await.unwrap_err().code,
+            team::accept_as_new(&app, &secret, "Again", PASSWORD.into(), Browser::at("10.0.0.9"), Lang::En).await.unwrap_err().code,
             "invitation-over"
         );
         let (members, open) = team::list(&app, &owner).await.unwrap();
@@ -215,7 +215,7 @@ async fn who_is_removed_does_not_come_back_by_a_forgotten_link() {
         assert_eq!(open.iter().map(|i| i.role).collect::<Vec<_>>(), [Role::Deployer]);
         // As it was before: two open at once. Accepting one ends the other.
         reopen(&app, &first).await;
-        team::accept(&app, &second, "New", PASSWORD.into(), Browser::at("10.0.0.9")).await.unwrap();
+        team::accept_as_new(&app, &second, "New", PASSWORD.into(), Browser::at("10.0.0.9"), Lang::En).await.unwrap();
         assert_eq!(team::find_invitation(&app, &first).await.unwrap_err().code, "invitation-over");
         // A removal ends what is still open, and the person's tokens for good.
         let (members, _) = team::list(&app, &owner).await.unwrap();
@@ -224,11 +224,11 @@ async fn who_is_removed_does_not_come_back_by_a_forgotten_link() {
         let token = tokens::create(&app, &new, "ci", &["deploy"], 10).await.unwrap();
         reopen(&app, &first).await;
         team::remove(&app, &owner, id).await.unwrap();
-        let back = team::accept(&app, &first, "New", PASSWORD.into(), Browser::at("10.0.0.9")).await.unwrap_err();
+        let back = team::accept_as_known(&app, &first, PASSWORD.into(), Browser::at("10.0.0.9")).await.unwrap_err();
         assert_eq!(back.code, "invitation-over");
         // Invited anew they may come back, but not by what they had.
         let again = invite("member").await;
-        team::accept(&app, &again, "New", PASSWORD.into(), Browser::at("10.0.0.9")).await.unwrap();
+        team::accept_as_known(&app, &again, PASSWORD.into(), Browser::at("10.0.0.9")).await.unwrap();
         assert_eq!(service::authenticate_token(&app, &token).await.unwrap_err().code, "token-invalid");
     })
     .await;

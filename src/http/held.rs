@@ -89,6 +89,7 @@ impl Held {
             ("current_password", _) => ("password-current", "current-password"),
             ("new_password", _) => ("password-new", "new-password"),
             (_, "/sign-up" | "/new-password") => ("field-password", "new-password"),
+            (_, path) if path.starts_with("/invitations/") => ("field-password", "new-password"),
             _ => ("field-password", "current-password"),
         }
     }

@@ -3,13 +3,14 @@
 use crate::sources;
 
 /// Forms without a question, by template and address, and why they need none.
-const UNDONE: [(&str, &str, &str); 37] = [
+const UNDONE: [(&str, &str, &str); 38] = [
     ("account/account.html", "/account/sessions/revoke", "one signs in again"),
     ("account/address.html", "/account/address", "is changed back"),
     ("account/address.html", "/account/address/proof", "sends a mail"),
     ("account/confirm_address.html", "/confirm-address", "the page of a mail's link, where the click is the answer"),
     ("account/forgotten_password.html", "/forgotten-password", "sends a mail"),
-    ("account/invitation.html", "", "the page of a mail's link, where the click is the answer"),
+    ("account/invitation.html", "", "the page of an invitation, where the click is the answer"),
+    ("account/invitation.html", "", "the other form of that page"),
     ("account/new_password.html", "/new-password", "a password is changed again"),
     ("account/password.html", "/account/password", "a password is changed again"),
     ("account/sign_in.html", "/sign-in", "one signs out"),

@@ -9,7 +9,7 @@ use crate::account::{addresses, passwords, standing, team, throttle, upkeep};
 use crate::audit::model::Record;
 use crate::base::app::App;
 use crate::base::auth::password::Line;
-use crate::base::db::schema::{audit_records, sessions, throttles};
+use crate::base::db::schema::{audit_records, jobs, sessions, throttles};
 use crate::base::error::{Kind, Result};
 use crate::base::i18n::Lang;
 use crate::testing::{self, PASSWORD, each_backend};
@@ -300,17 +300,47 @@ async fn an_invitation_is_accepted_from_a_known_browser_and_lets_a_new_person_in
             }
             let secret = team::invite(&app, &host, email, "member", "10.0.0.1").await.unwrap();
             let stranger = Browser::at("198.51.100.7");
-            let browser = if email == EMAIL {
-                let refused = team::accept(&app, &secret, "", PASSWORD.into(), stranger).await.unwrap_err();
+            let there = if email == EMAIL {
+                let refused = team::accept_as_known(&app, &secret, PASSWORD.into(), stranger).await.unwrap_err();
                 assert_eq!(refused.code, "sign-in-throttled");
-                Browser { device: Some(&own.device), ..stranger }
+                let browser = Browser { device: Some(&own.device), ..stranger };
+                team::accept_as_known(&app, &secret, PASSWORD.into(), browser).await.unwrap()
             } else {
-                stranger
+                team::accept_as_new(&app, &secret, "New", PASSWORD.into(), stranger, Lang::En).await.unwrap()
             };
-            let there = team::accept(&app, &secret, "New", PASSWORD.into(), browser).await.unwrap();
             let actor = service::authenticate_session(&app, &there.session).await.unwrap();
             assert_eq!(actor.organization_id().unwrap(), host.organization_id().unwrap(), "{email}");
         }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn who_invites_people_is_told_a_few_times_that_they_have_an_account_and_they_hear_of_it() {
+    each_backend(|app| async move {
+        let mallory = testing::operator(&app, "mallory").await;
+        let accept = async |email: &str, address: &str| {
+            let secret = team::invite(&app, &mallory, email, "member", "10.0.0.1").await.unwrap();
+            let new = "another lamp in the dark".to_owned();
+            let accepted = team::accept_as_new(&app, &secret, "New", new, Browser::at(address), Lang::En).await;
+            (accepted.map(|_| ()).map_err(|e| e.code), team::find_invitation(&app, &secret).await.is_ok())
+        };
+        for vendor in ["birch", "cedar", "hazel", "maple"] {
+            testing::vendor(&app, vendor).await;
+        }
+        for vendor in ["birch", "cedar", "hazel"] {
+            let answer = accept(&format!("owner@{vendor}.example"), "10.0.0.1").await;
+            assert_eq!(answer, (Err("email-taken"), true), "the invitation stays open for who signs in");
+        }
+        // Then nothing is told at all, or a refusal alone would tell.
+        for email in ["owner@maple.example", "nobody@mine.example"] {
+            assert_eq!(accept(email, "10.0.0.1").await, (Err("sign-in-throttled"), true), "{email}");
+        }
+        assert_eq!(accept("new@mine.example", "10.0.0.2").await, (Ok(()), false));
+        app.clock.advance(TimeDelta::minutes(16));
+        assert_eq!(accept("newer@mine.example", "10.0.0.1").await, (Ok(()), false));
+        let jobs = app.db.read(|conn| Ok(jobs::table.select(jobs::payload).load::<String>(conn)?)).await.unwrap();
+        assert_eq!(jobs.iter().filter(|job| job.contains("address-in-use")).count(), 3, "{jobs:?}");
     })
     .await;
 }

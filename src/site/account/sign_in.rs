@@ -203,21 +203,31 @@ async fn standing(req: HttpRequest, actor: Actor) -> HttpResponse {
 
 async fn invitation_form(req: HttpRequest, app: Data<App>, secret: Path<String>) -> PageResult {
     let info = team::find_invitation(&app, &secret).await?;
-    show_invitation(&req, info, String::new(), None)
+    show_invitation(&req, info, None, None)
 }
 
-fn show_invitation(req: &HttpRequest, info: team::InvitationInfo, name: String, error: Option<&Error>) -> PageResult {
+/// The page of an invitation; again with what was wrong at the form that was sent, which has a name where it is that of a new account.
+fn show_invitation(req: &HttpRequest, info: InvitationInfo, name: Option<String>, error: Option<&Error>) -> PageResult {
     let page = Page::of(req, "invitation-title").with_form();
     let organization = page.pick(&info.organization.0, &info.organization.1).to_owned();
     let errors = error.map_or_else(FormErrors::default, |e| FormErrors::of(&page, e));
-    page.clone().render_form(error, &InvitationPage { page, info, organization, name, errors })
+    let (known_errors, new_errors) = if name.is_some() { (FormErrors::default(), errors) } else { (errors, FormErrors::default()) };
+    let name = name.unwrap_or_default();
+    page.clone().render_form(error, &InvitationPage { page, info, organization, name, known_errors, new_errors })
 }
 
+/// The two forms of an invitation's page.
 #[derive(Deserialize)]
-struct AcceptForm {
-    #[serde(default)]
-    name: String,
-    password: String,
+#[serde(untagged)]
+enum AcceptForm {
+    /// Of who has an account.
+    Known { current_password: String },
+    /// Of who makes one.
+    New {
+        #[serde(default)]
+        name: String,
+        password: String,
+    },
 }
 
 async fn accept_invitation(req: HttpRequest, app: Data<App>, secret: Path<String>, form: Form<AcceptForm>) -> PageResult {
@@ -225,7 +235,11 @@ async fn accept_invitation(req: HttpRequest, app: Data<App>, secret: Path<String
     let address = client_address(&req, &app.settings.server);
     let device = cookies::read(&req, cookies::DEVICE);
     let from = browser(&req, &address, device.as_deref());
-    match form_result(team::accept(&app, &secret, &form.0.name, form.0.password, from).await)? {
+    let (accepted, name) = match form.0 {
+        AcceptForm::Known { current_password } => (team::accept_as_known(&app, &secret, current_password, from).await, None),
+        AcceptForm::New { name, password } => (team::accept_as_new(&app, &secret, &name, password, from, lang_of(&req)).await, Some(name)),
+    };
+    match form_result(accepted)? {
         Ok(signed_in) => {
             let actor = service::authenticate_session(&app, &signed_in.session).await?;
             ask_for_proof(&req, &app, &actor).await;
@@ -233,7 +247,7 @@ async fn accept_invitation(req: HttpRequest, app: Data<App>, secret: Path<String
             let welcome = see_other_with(console(info.kind), "success", "invitation-accepted", &[("organization", organization)]);
             with_session(welcome, &app, signed_in)
         }
-        Err(e) => show_invitation(&req, info, form.0.name, Some(&e)),
+        Err(e) => show_invitation(&req, info, name, Some(&e)),
     }
 }
 
@@ -296,7 +310,9 @@ pub struct InvitationPage {
     pub info: InvitationInfo,
     pub organization: String,
     pub name: String,
-    pub errors: FormErrors,
+    /// Of the form for who has an account, and of the one for who makes one.
+    pub known_errors: FormErrors,
+    pub new_errors: FormErrors,
 }
 
 /// The answer to a sign-in of a person who is no member of any organisation any more.

@@ -4,10 +4,10 @@ use actix_web::body::to_bytes;
 use actix_web::cookie::Cookie;
 use actix_web::http::{Method, header};
 
-use crate::account::{passwords, service, standing};
+use crate::account::{passwords, service, standing, team};
 use crate::base::app::App;
 use crate::base::auth::Actor;
-use crate::testing::{self, PASSWORD, answer, each_backend};
+use crate::testing::{self, PASSWORD, answer, each_backend, page};
 
 /// Status of a form's answer, and the seconds that it tells to wait.
 async fn sent(app: &App, who: &Actor, path: &str, form: &str) -> (u16, Option<u32>) {
@@ -38,6 +38,57 @@ async fn a_form_that_is_held_up_says_for_how_long() {
         ] {
             assert_eq!(sent(&app, who, path, &form).await, (429, Some(900)), "{path} {form}");
         }
+    })
+    .await;
+}
+
+/// A page without what differs by chance or is the asker's own: CSRF values, the secret of the link, the address that was invited.
+fn without_own(html: &str, secret: &str, email: &str) -> String {
+    let html = html.replace(secret, "SECRET").replace(email, "EMAIL");
+    let mut parts = html.split("name=\"_csrf\" value=\"");
+    let first = parts.next().unwrap_or_default().to_owned();
+    let html = parts.fold(first, |out, part| out + part.split_once('"').unwrap().1);
+    let mut parts = html.split("name=\"csrf\" content=\"");
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.fold(first, |out, part| out + part.split_once('"').unwrap().1)
+}
+
+#[tokio::test]
+async fn an_invitation_does_not_tell_whether_its_address_has_an_account() {
+    each_backend(|app| async move {
+        testing::vendor(&app, "acme").await;
+        let mine = testing::operator(&app, "mine").await;
+        let mut seen: Vec<Vec<(u16, String)>> = Vec::new();
+        for email in ["owner@acme.example", "nobody@acme.example"] {
+            let secret = team::invite(&app, &mine, email, "member", "10.0.0.1").await.unwrap();
+            let path = format!("/invitations/{secret}");
+            let mut answers = Vec::new();
+            for (method, form) in [
+                (Method::GET, ""),
+                (Method::POST, "current_password=wrong+password"),
+                (Method::POST, "current_password="),
+                (Method::POST, "name=New&password=1234567890"),
+                (Method::POST, "password=another+lamp+in+the+dark"),
+            ] {
+                let (status, html) = page(&app, &Actor::Anonymous, method, &path, form).await;
+                answers.push((status, without_own(&html, &secret, email)));
+            }
+            let [shown, wrong, empty, weak, nameless] = answers.as_slice() else { panic!("five were asked") };
+            assert_eq!([shown.0, wrong.0, empty.0, weak.0, nameless.0], [200, 401, 401, 422, 422], "{email}");
+            assert!(shown.1.contains("name=\"current_password\"") && shown.1.contains("name=\"name\""), "{}", shown.1);
+            assert!(wrong.1.contains("Wrong e-mail address or password"), "{}", wrong.1);
+            seen.push(answers);
+        }
+        assert_eq!(seen[0], seen[1]);
+        // Who has an account joins by its password, and who has none by a new one.
+        for (email, form) in [
+            ("owner@acme.example", format!("current_password={}", PASSWORD.replace(' ', "+"))),
+            ("nobody@acme.example", "name=New&password=another+lamp+in+the+dark".into()),
+        ] {
+            let secret = team::invite(&app, &mine, email, "member", "10.0.0.1").await.unwrap();
+            assert_eq!(sent(&app, &Actor::Anonymous, &format!("/invitations/{secret}"), &form).await, (303, None), "{email}");
+        }
+        assert_eq!(team::list(&app, &mine).await.unwrap().0.len(), 3);
     })
     .await;
 }

@@ -40,7 +40,7 @@ async fn a_disabled_person_is_out_at_once_and_reads_why() {
         // No invitation brings them back.
         let other = testing::operator(&app, "mine").await;
         let secret = team::invite(&app, &other, "owner@acme.example", "member", "10.0.0.1").await.unwrap();
-        assert_eq!(code(team::accept(&app, &secret, "", PASSWORD.into(), account::Browser::at("10.0.0.1")).await), "person-disabled");
+        assert_eq!(code(team::accept_as_known(&app, &secret, PASSWORD.into(), account::Browser::at("10.0.0.1")).await), "person-disabled");
         assert_eq!(code(act(&app, &admin, Stop::DisablePerson, &id, WHY).await), "standing-unchanged");
 
         act(&app, &admin, Stop::EnablePerson, &id, "back").await.unwrap();

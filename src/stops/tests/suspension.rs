@@ -180,7 +180,7 @@ async fn a_suspended_mine_keeps_its_nodes() {
         // A person with another organisation acts for that one.
         let other = testing::operator(&app, "other").await;
         let secret = team::invite(&app, &other, "owner@mine.example", "member", "10.0.0.1").await.unwrap();
-        team::accept(&app, &secret, "", PASSWORD.into(), account::Browser::at("10.0.0.1")).await.unwrap();
+        team::accept_as_known(&app, &secret, PASSWORD.into(), account::Browser::at("10.0.0.1")).await.unwrap();
         let signed_in = sign_in(&app, "owner@mine.example").await.unwrap();
         assert_eq!(signed_in.organization_id(), other.organization_id());
         assert_eq!(code(account::switch_organization(&app, &signed_in, mine).await), "organization-suspended");

@@ -58,9 +58,9 @@ async fn an_address_has_one_open_invitation_that_is_accepted_once() {
             }
         }
         let [secret] = good.as_slice() else { panic!("not one is open") };
-        let accepted = race(|_| {
-            let (app, secret) = (app.clone(), secret.clone());
-            async move { team::accept(&app, &secret, "New", PASSWORD.into(), service::Browser::at("10.0.0.9")).await }
+        let accepted = race(|n| {
+            let (app, secret, address) = (app.clone(), secret.clone(), format!("10.0.{n}.9"));
+            async move { team::accept_as_new(&app, &secret, "New", PASSWORD.into(), service::Browser::at(&address), Lang::En).await }
         })
         .await;
         assert_eq!(accepted.into_iter().flatten().count(), 1);

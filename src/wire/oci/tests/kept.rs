@@ -109,7 +109,7 @@ async fn the_end_of_a_right_shows_at_the_next_pull() {
         // A person ends what they do here while they act for another organisation.
         let secret = team::invite(&app, &mine, "owner@other.example", "deployer", "10.0.0.1").await.unwrap();
         let at = Browser::at("10.0.0.1");
-        let here = team::accept(&app, &secret, "", testing::PASSWORD.into(), at).await.unwrap();
+        let here = team::accept_as_known(&app, &secret, testing::PASSWORD.into(), at).await.unwrap();
         let here = account::authenticate_session(&app, &here.session).await.unwrap();
         assert_eq!(here.organization_id(), Some(organization.as_str()));
         let cookie = account::sign_in(&app, "owner@other.example", testing::PASSWORD.into(), "10.0.0.1", "test").await.unwrap();
