@@ -18,7 +18,7 @@ use tokio::time::{Instant, timeout_at};
 use super::api::ApiError;
 use super::page::PageError;
 use crate::base::auth::{Actor, token};
-use crate::base::bodies::Held;
+use crate::base::bodies::{self, Held};
 use crate::base::config::Server;
 use crate::base::error::Error;
 
@@ -165,33 +165,45 @@ pub struct GivenUp;
 /// Reads a body whole, up to a limit, into memory that the request holds ([`Held`]) where it is counted.
 ///
 /// # Errors
-/// `body-too-large`; `body-too-slow`; `body-broken` where the connection ends early; `server-busy` where too much is held.
+/// `body-too-large`; `body-too-slow`; `body-broken` where the connection ends early; `server-busy` where no memory is left for it, or where it
+/// comes too slowly and others find none left.
 pub async fn read_body(req: &HttpRequest, mut payload: Payload, limit: usize) -> Result<Bytes, Error> {
     let mut bytes = BytesMut::new();
     let begin = Instant::now();
     let mut next_due = begin + BEHIND;
+    let given_way = req.extensions().get::<Held>().map(Held::given_way).unwrap_or_default();
     loop {
-        let next = timeout_at(next_due.min(begin + LONGEST), payload.next()).await;
+        let next = tokio::select! {
+            biased;
+            next = timeout_at(next_due.min(begin + LONGEST), payload.next()) => next,
+            () = given_way.notified() => return Err(given_up(req, bodies::none_left())),
+        };
         let Some(chunk) = next.map_err(|_| Error::invalid("body-too-slow"))? else { break };
         let chunk = chunk.map_err(|e| Error::invalid("body-broken").source(anyhow::anyhow!("{e}")))?;
         let length = bytes.len() + chunk.len();
         if length > limit {
             return Err(Error::too_large("body-too-large").arg("bytes", limit));
         }
-        if length > bytes.capacity() {
-            // As buffers grow, so that what is counted is what is held.
-            let room = length.next_power_of_two().max(LEAST);
-            let held = req.extensions_mut().get_mut::<Held>().map_or(Ok(()), |held| held.grow_to(room));
-            if let Err(e) = held {
-                req.extensions_mut().insert(GivenUp);
-                return Err(e);
-            }
-            bytes.reserve(room - bytes.len());
-        }
+        // As buffers grow, so that what is counted is what is held.
+        let room = if length > bytes.capacity() { length.next_power_of_two().max(LEAST) } else { bytes.capacity() };
+        counted(req, |held| held.hold(room, chunk.len()))?;
+        bytes.reserve(room - bytes.len());
         bytes.extend_from_slice(&chunk);
         next_due = due(next_due, Instant::now(), chunk.len());
     }
+    counted(req, Held::whole)?;
     Ok(bytes.freeze())
+}
+
+/// Asks what the request's body holds, where that is counted.
+fn counted(req: &HttpRequest, ask: impl FnOnce(&mut Held) -> Result<(), Error>) -> Result<(), Error> {
+    let asked = req.extensions_mut().get_mut::<Held>().map_or(Ok(()), ask);
+    asked.map_err(|e| given_up(req, e))
+}
+
+fn given_up(req: &HttpRequest, e: Error) -> Error {
+    req.extensions_mut().insert(GivenUp);
+    e
 }
 
 /// An API token of the request (`Bearer pht_…`, or Basic with the token as password), if any.
@@ -329,17 +341,62 @@ mod tests {
         assert_eq!((of("server-busy", 0), of("body-too-slow", 20)), (528, 112), "224 MiB, and for twenty seconds");
     }
 
+    /// A body of so many pieces, one after each pause.
+    fn trickling(pieces: usize, bytes: usize, seconds: u64) -> Payload {
+        let sent = futures_util::stream::iter(0..pieces).then(move |_| async move {
+            tokio::time::sleep(Duration::from_secs(seconds)).await;
+            Ok(Bytes::from(vec![b'x'; bytes]))
+        });
+        let body: Sent = Box::pin(sent);
+        Payload::from(body)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_trickles_gives_way_to_who_finds_no_memory_and_only_then() {
+        let bodies = Bodies::default();
+        let begin = Instant::now();
+        let request = |node: u8| {
+            let req = TestRequest::post().to_http_request();
+            req.extensions_mut().insert(bodies.of(Who::Certificate([node; 32])));
+            req
+        };
+        // Four nodes take all: more than a megabyte at once, so that each body has room for two, and then as slowly as may be.
+        let flood: Vec<_> = (0..112u8)
+            .map(|n| {
+                let first: Sent = Box::pin(futures_util::stream::iter([Ok(Bytes::from(vec![b'x'; JSON_LIMIT / 2 + 1]))]));
+                let body: Sent = Box::pin(first.chain(trickling(1000, 1024, 1)));
+                let req = request(n / 28);
+                async move {
+                    let code = read_body(&req, Payload::from(body), JSON_LIMIT).await.unwrap_err().code;
+                    (code, begin.elapsed().as_secs(), req.extensions().contains::<GivenUp>())
+                }
+            })
+            .collect();
+        // Three others, one after the other, of which the first one comes while nobody is too slow yet.
+        let others = async {
+            let mut told = Vec::new();
+            for node in 10..13 {
+                tokio::time::sleep(Duration::from_secs(2)).await;
+                let (req, body) = (request(node), trickling(8, 128 * 1024, 0));
+                told.push((read_body(&req, body, JSON_LIMIT).await.map(|bytes| bytes.len()).map_err(|e| e.code), req));
+            }
+            told.into_iter().map(|(told, _)| told).collect::<Vec<_>>()
+        };
+        let (flood, others) = tokio::join!(futures_util::future::join_all(flood), others);
+        assert_eq!(others, [Err("server-busy"), Ok(1 << 20), Ok(1 << 20)]);
+        let of = |code| flood.iter().filter(|(told, ..)| *told == code).collect::<Vec<_>>();
+        assert_eq!(of("body-too-slow").iter().filter(|(_, seconds, _)| *seconds == 600).count(), 111);
+        let given_way = of("server-busy");
+        assert!(matches!(given_way.as_slice(), [(_, 4, true)]), "one was enough: {given_way:?}");
+    }
+
     #[tokio::test(start_paused = true)]
     async fn a_body_keeps_its_pace_to_the_end_and_ends_in_some_minutes() {
         // Pieces of so many bytes, each after so many seconds.
         let told = async |pieces: usize, bytes: usize, seconds: u64| {
             let begin = Instant::now();
-            let sent = futures_util::stream::iter(0..pieces).then(move |_| async move {
-                tokio::time::sleep(Duration::from_secs(seconds)).await;
-                Ok(Bytes::from(vec![b'x'; bytes]))
-            });
-            let body: Sent = Box::pin(sent);
-            let read = read_body(&TestRequest::post().to_http_request(), Payload::from(body), JSON_LIMIT).await;
+            let body = trickling(pieces, bytes, seconds);
+            let read = read_body(&TestRequest::post().to_http_request(), body, JSON_LIMIT).await;
             (read.map(|bytes| bytes.len()).map_err(|e| e.code), begin.elapsed().as_secs())
         };
         assert_eq!(told(100, 15 * 1024, 15).await, (Err("body-too-slow"), 600));

@@ -254,7 +254,7 @@ async fn small_reports_come_through_where_bodies_take_all_memory() {
     for n in 0..4 {
         loop {
             let mut body = server.app.bodies.of(Who::Certificate([n; 32]));
-            if body.grow_to(2 << 20).is_err() {
+            if body.hold(2 << 20, 2 << 20).and_then(|()| body.whole()).is_err() {
                 break;
             }
             held.push(body);
