@@ -88,6 +88,15 @@ async fn from_a_folder_to_an_alarm() -> Result<()> {
     // Measured again by the same child, which says what came of it.
     browser.click_text("Measure again").await?;
     browser.wait("the measurement", Duration::from_secs(90), async |b| Ok(b.text().await?.contains("Measured again on"))).await?;
+    // The figures of before are folded. Once unfolded they stay so when the page fetches itself anew.
+    browser.press("#card-history summary").await?;
+    let refreshed = "const [done] = arguments, before = document.querySelector('#card-history');\
+                     document.addEventListener('live:refreshed', () => {\
+                         const now = document.querySelector('#card-history'); done([now !== before, now.open]);\
+                     }, { once: true });\
+                     document.dispatchEvent(new Event('visibilitychange'));";
+    let told = tokio::time::timeout(Duration::from_secs(10), browser.client.execute_async(refreshed, vec![])).await??;
+    anyhow::ensure!(told == serde_json::json!([true, true]), "another one, and open: {told}");
     browser.click_text("Submit for review").await?;
     agree(&browser).await?;
     browser.wait_text("in review").await?;

@@ -9,9 +9,12 @@ use anyhow::{Context as _, Result};
 use fantoccini::Locator;
 use pithead::account::service::{self as account, SignUp};
 use pithead::base::app::App;
+use pithead::base::auth::Actor;
 use pithead::base::clock::Clock;
 use pithead::base::config::Settings;
+use pithead::{fleet, telemetry};
 use rustix::process::{Pid, Signal, kill_process};
+use serde_json::json;
 
 use crate::browser::Browser;
 use crate::server::{PASSWORD, TestServer};
@@ -267,7 +270,7 @@ async fn nothing_typed_is_lost_by_a_session_a_language_or_an_upload() -> Result<
     let begin = "const asks = () => { const leave = new Event('beforeunload', { cancelable: true }); dispatchEvent(leave); return leave.defaultPrevented; };\
                  const before = asks(); document.querySelector('[data-upload-start]').click(); return [before, asks()];";
     let asked = browser.client.execute(begin, vec![]).await?;
-    anyhow::ensure!(asked == serde_json::json!([false, true]), "{asked}");
+    anyhow::ensure!(asked == json!([false, true]), "{asked}");
     browser.wait_path("/vendor/apps/coke-quality/releases/").await?;
     server.stop().await;
     Ok(())
@@ -293,6 +296,98 @@ async fn an_upload_that_is_refused_says_why_and_ends() -> Result<()> {
     anyhow::ensure!(count.as_u64().is_some_and(|n| (1..=3).contains(&n)), "one request of each lane at most: {count}");
     let goes_on = browser.client.find(Locator::Css("[data-upload-pause]")).await?.is_displayed().await?;
     anyhow::ensure!(!goes_on, "it does not go on");
+    server.stop().await;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_that_was_unfolded_stays_so_when_its_plot_goes_on() -> Result<()> {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let server = TestServer::start().await;
+    let (email, _) = server.organization("operator", "north").await;
+    let cookie = account::sign_in(&server.app, &email, PASSWORD.into(), "127.0.0.1", "test").await?;
+    let owner = account::authenticate_session(&server.app, &cookie).await?;
+    let site = fleet::service::create_site(&server.app, &owner, "Shaft 1").await?;
+    let code = fleet::service::create_node(&server.app, &owner, &site, "Winder").await?.code;
+    let request = rcgen::CertificateParams::default().serialize_request(&rcgen::KeyPair::generate()?)?.pem()?;
+    let enrolled = fleet::service::enroll(&server.app, code, request, "1.0.0".into()).await?;
+    let page = format!("/mine/nodes/{}", enrolled.node_id);
+    let node = Actor::Node { node_id: enrolled.node_id, organization_id: enrolled.organization_id };
+    let beat = async |sequence: u64, cpu: f64| -> Result<()> {
+        let figures = json!({"cpu_percent": cpu, "memory_used_bytes": 1, "memory_total_bytes": 2, "trouble": null});
+        let at = server.app.clock.now().utc();
+        let reports = json!([{"sequence": sequence, "at": at, "kind": "heartbeat", "node": figures, "apps": []}]);
+        telemetry::service::take(&server.app, &node, serde_json::from_str(&reports.to_string())?).await?;
+        Ok(())
+    };
+    let browser = Browser::open(&server.base, "en").await?;
+    sign_in(&browser, &email).await?;
+    beat(1, 10.0).await?;
+    browser.goto(&page).await?;
+    browser.press(".plot-table summary").await?;
+    // The data of a plot is read again a minute later at the soonest.
+    let later = "window.before = document.querySelector('.plot-table');\
+                 const real = performance.now.bind(performance); performance.now = () => real() + 61000; return window.before.open";
+    let open = browser.client.execute(later, vec![]).await?;
+    anyhow::ensure!(open.as_bool() == Some(true), "it was not unfolded");
+    beat(2, 90.0).await?;
+    let another = "const now = document.querySelector('.plot-table'); return now && now !== window.before && !window.before.isConnected";
+    browser
+        .wait("the table of the new data", Duration::from_secs(20), async |b| {
+            Ok(b.client.execute(another, vec![]).await?.as_bool() == Some(true))
+        })
+        .await?;
+    let open = browser.client.execute("return document.querySelector('.plot-table').open", vec![]).await?;
+    anyhow::ensure!(open.as_bool() == Some(true), "it was folded again");
+    server.stop().await;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hidden_test_set_on_its_way_is_not_left_by_a_slip() -> Result<()> {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let server = TestServer::start().await;
+    let (email, _) = server.organization("platform", "platform").await;
+    let browser = Browser::open(&server.base, "en").await?;
+    sign_in(&browser, &email).await?;
+    let archive = std::env::temp_dir().join(format!("{}.tar", pithead::base::ids::new("set")));
+    std::fs::write(&archive, "no archive")?;
+    let filled_in = async || -> Result<()> {
+        browser.goto("/admin/evaluation/new").await?;
+        browser.client.find(Locator::Css("#field-scenario")).await?.select_by_value("coke-quality").await?;
+        for (name, value) in [("name_zh", "焦炭盲测"), ("name_en", "Coke blind test")] {
+            browser.put(&format!("main input[name={name}]"), value).await?;
+        }
+        browser.press("input[name=metric][value=mae]").await?;
+        browser.upload("#field-archive", &[&archive]).await
+    };
+    let begin = "const asks = () => { const leave = new Event('beforeunload', { cancelable: true }); dispatchEvent(leave); return leave.defaultPrevented; };\
+                 const before = asks(); document.querySelector('[data-set-form] form').requestSubmit(); return [before, asks()];";
+
+    // Leaves by a link. The driver says yes to the browser's question, so whether it was asked is noted for the next page.
+    let leave = async || -> Result<bool> {
+        let noted =
+            "sessionStorage.clear(); addEventListener('beforeunload', (leave) => sessionStorage.setItem('asked', leave.defaultPrevented))";
+        browser.client.execute(noted, vec![]).await?;
+        browser.press("main a[href='/admin/evaluation']").await?;
+        browser.wait("the list of sets", Duration::from_secs(15), async |b| Ok(b.path().await? == "/admin/evaluation")).await?;
+        let asked = browser.client.execute("return sessionStorage.getItem('asked')", vec![]).await?;
+        asked.as_str().and_then(|asked| asked.parse().ok()).with_context(|| format!("nothing was noted: {asked}"))
+    };
+
+    // An archive that takes long.
+    filled_in().await?;
+    browser.client.execute("XMLHttpRequest.prototype.send = () => {}", vec![]).await?;
+    let asked = browser.client.execute(begin, vec![]).await?;
+    anyhow::ensure!(asked == json!([false, true]), "{asked}");
+    anyhow::ensure!(leave().await?, "it was left unasked");
+
+    // Once there is an answer nothing is lost by leaving.
+    filled_in().await?;
+    browser.client.execute(begin, vec![]).await?;
+    browser.wait_text("The archive has faults").await?;
+    std::fs::remove_file(&archive)?;
+    anyhow::ensure!(!leave().await?, "it was asked for nothing");
     server.stop().await;
     Ok(())
 }
