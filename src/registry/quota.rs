@@ -35,7 +35,7 @@ static KEPT: LazyLock<Mutex<HashMap<String, (u64, Instant)>>> = LazyLock::new(Mu
 
 /// What an organisation stores and may store.
 pub fn usage_in(conn: &mut Conn, app: &App, organization_id: &str) -> Result<Usage> {
-    Ok(Usage { used: dialect::stored_bytes(conn, organization_id)?.bytes(), limit: limit_in(conn, app, organization_id)? })
+    Ok(Usage { used: dialect::stored_bytes(conn, organization_id)?.bytes(LINK), limit: limit_in(conn, app, organization_id)? })
 }
 
 fn limit_in(conn: &mut Conn, app: &App, organization_id: &str) -> Result<u64> {
@@ -53,9 +53,9 @@ fn used_in(conn: &mut Conn, organization_id: &str) -> Result<u64> {
     let stored = dialect::stored_bytes(conn, organization_id)?;
     if stored.links() >= MANY {
         let until = Instant::now() + Duration::from_millis(stored.links() / 20);
-        kept().insert(organization_id.to_owned(), (stored.bytes(), until));
+        kept().insert(organization_id.to_owned(), (stored.bytes(LINK), until));
     }
-    Ok(stored.bytes())
+    Ok(stored.bytes(LINK))
 }
 
 /// Checks that an organisation may store so many bytes more.

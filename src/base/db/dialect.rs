@@ -181,9 +181,9 @@ pub struct Stored {
 }
 
 impl Stored {
-    /// Bytes for which it counts: 256 for each link.
-    pub fn bytes(&self) -> u64 {
-        u64::try_from(self.bytes).unwrap_or(0).saturating_add(self.links().saturating_mul(256))
+    /// Bytes for which it counts, with so many for each link.
+    pub fn bytes(&self, of_link: u64) -> u64 {
+        u64::try_from(self.bytes).unwrap_or(0).saturating_add(self.links().saturating_mul(of_link))
     }
 
     pub fn links(&self) -> u64 {
