@@ -24,8 +24,8 @@ use crate::site::parts::card::{alarm_level, alarm_text};
 use crate::site::parts::chain::ChainLink;
 use crate::site::parts::comparison::ComparisonView;
 use crate::site::parts::listing::{Listing, read_listing};
-use crate::site::parts::release::metric_name;
-use crate::site::parts::report::{ReportView, figure};
+use crate::site::parts::release::MetricRow;
+use crate::site::parts::report::ReportView;
 use crate::site::parts::scores::{self, ScoreView, own_share};
 use crate::site::parts::trust::TrustView;
 use crate::trust::evidence::Evidence;
@@ -175,7 +175,7 @@ pub struct CaseView {
     pub comparison: Option<ComparisonView>,
     pub channel: Channel,
     pub scores: Vec<ScoreView>,
-    pub metrics: Vec<(String, String, String, String)>,
+    pub metrics: Vec<MetricRow>,
     pub training: String,
     pub limits: String,
     pub versions: Vec<(String, String, String)>,
@@ -233,12 +233,7 @@ impl CaseView {
             comparison: listing.previous.as_ref().map(|(from, d)| ComparisonView::of(page, from, &listing.release.version, d)),
             channel: listing.release.channel,
             scores: listing.scores.iter().map(|score| ScoreView::of(page, score)).collect(),
-            metrics: manifest
-                .card
-                .metrics
-                .iter()
-                .map(|m| (metric_name(page, &m.name), figure(m.value), figure(m.baseline), m.dataset.get(page.lang).to_owned()))
-                .collect(),
+            metrics: manifest.card.metrics.iter().map(|metric| MetricRow::of(page, metric)).collect(),
             training: manifest.card.training_data.get(page.lang).to_owned(),
             limits: manifest.card.limits.get(page.lang).to_owned(),
             versions: detail.versions.iter().map(|(v, state, at)| (v.clone(), state.clone(), page.date(at))).collect(),

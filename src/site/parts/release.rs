@@ -25,7 +25,7 @@ impl MetricRow {
 }
 
 /// Name of a metric in words, where app.yaml names one that is in common use; else as it stands there.
-pub fn metric_name(page: &Page, slug: &str) -> String {
+fn metric_name(page: &Page, slug: &str) -> String {
     let key = format!("metric-{slug}");
     if page.locale().has(&key) { page.t(&key) } else { slug.to_owned() }
 }
