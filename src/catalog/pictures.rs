@@ -1,7 +1,8 @@
 //! Pictures of a release: digests and descriptions, from its OCI manifest.
 
-use app_package::manifest::{AppManifest, Text};
+use app_package::manifest::AppManifest;
 use app_package::oci::ImageManifest;
+use app_package::text::Text;
 use diesel::prelude::*;
 
 use crate::base::db::Conn;

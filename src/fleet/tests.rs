@@ -1,6 +1,7 @@
 //! Sites, nodes, identities and deployments on both backends; pages with hostile names in both languages.
 
-use app_package::manifest::{Parameter, ParameterKind, Resources, Text};
+use app_package::manifest::{Parameter, ParameterKind, Resources};
+use app_package::text::Text;
 use chrono::TimeDelta;
 use diesel::prelude::*;
 use serde_json::{Map, Value, json};

@@ -6,7 +6,8 @@
 use std::collections::BTreeMap;
 
 use app_package::file_kind::{self, FileKind};
-use app_package::manifest::{AppManifest, Golden, Post, Tensor};
+use app_package::manifest::{AppManifest, Golden};
+use app_package::pipeline::{Post, Tensor};
 use inference::check::{CheckReport, RunCard};
 use inference::measure::Latency;
 use serde_json::Value;

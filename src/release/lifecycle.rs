@@ -68,10 +68,7 @@ impl DeprecationForm {
         let en = faults.text("message_en", &self.message_en, 0, MAX_DEPRECATION);
         faults.check()?;
         let successor = self.successor.trim();
-        Ok(Deprecation {
-            message: app_package::manifest::Text { zh, en },
-            successor: (!successor.is_empty()).then(|| successor.to_owned()),
-        })
+        Ok(Deprecation { message: app_package::text::Text { zh, en }, successor: (!successor.is_empty()).then(|| successor.to_owned()) })
     }
 }
 

@@ -1,6 +1,7 @@
 //! The release, its states, and the one function that says which state follows.
 
-use app_package::manifest::{AppManifest, Text};
+use app_package::manifest::AppManifest;
+use app_package::text::Text;
 use diesel::prelude::*;
 use serde::{Deserialize, Serialize};
 

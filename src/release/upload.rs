@@ -114,7 +114,7 @@ fn is_slug(letter: char) -> bool {
 pub struct Summary {
     pub name: String,
     pub version: String,
-    pub title: app_package::manifest::Text,
+    pub title: app_package::text::Text,
     pub files: usize,
     pub bytes: u64,
 }

@@ -3,7 +3,7 @@
 use std::io::Write as _;
 use std::process::{Command, Stdio};
 
-use app_package::manifest::{PreWindow, WindowLayout};
+use app_package::pipeline::{PreWindow, WindowLayout};
 use inference::table;
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};

@@ -17,6 +17,7 @@ pub mod margo;
 pub mod oci;
 pub mod orders;
 pub mod path;
+pub mod pipeline;
 pub mod public_key;
 pub mod root;
 pub mod text;

@@ -4,27 +4,13 @@
 //! OCI config blob of a release. Reading from YAML, with every fault and its line, is in [`crate::validate`].
 //! Invariant: a value of these types that came through `validate::parse` is within all bounds stated there.
 
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
-/// A text in both languages of the platform. At least one is not empty after validation.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Text {
-    /// Simplified Chinese (`zh-CN`).
-    #[serde(default)]
-    pub zh: String,
-    /// English.
-    #[serde(default)]
-    pub en: String,
-}
-
-impl Text {
-    /// The text for a language tag (`zh…` or anything else), showing the other where one is missing.
-    pub fn get(&self, lang: &str) -> &str {
-        let (first, second) = if lang.starts_with("zh") { (&self.zh, &self.en) } else { (&self.en, &self.zh) };
-        if first.is_empty() { second } else { first }
-    }
-}
+use crate::pipeline::{AlarmRule, Model, ModelStep, Pipeline, Post, Step};
+use crate::text::Text;
 
 /// What an app reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -52,11 +38,11 @@ impl InputKind {
     }
 }
 
-/// The whole of `app.yaml`, format 1.
+/// The whole of `app.yaml`. What differs between the formats is read through [`Self::model_step`] and [`Self::alarms`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AppManifest {
-    /// Version of this format; always 1.
+    /// Version of this format: 1, or 2 where `steps` stand in place of `models` and `pipeline`.
     pub format: u32,
     /// Slug, `[a-z0-9]+(-[a-z0-9]+)*`, at most 60 characters; second part of the repository name.
     pub name: String,
@@ -83,10 +69,18 @@ pub struct AppManifest {
     pub license: String,
     /// What the app reads.
     pub input: InputKind,
-    /// Models; exactly one.
+    /// Models of format 1; exactly one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub models: Vec<Model>,
-    /// How input becomes tensors and tensors become results.
-    pub pipeline: Pipeline,
+    /// How input becomes tensors and tensors become results, in format 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pipeline: Option<Pipeline>,
+    /// What is done with the input, in format 2; exactly one step.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub steps: Vec<Step>,
+    /// Rules that raise alarms from results, in format 2.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub alarms: Vec<AlarmRule>,
     /// What the operator may set; a form is made from it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub parameters: Vec<Parameter>,
@@ -102,297 +96,37 @@ pub struct AppManifest {
     pub media: Vec<Media>,
 }
 
-/// One ONNX model.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Model {
-    /// Name under which the node serves the model by the Open Inference Protocol.
-    pub name: String,
-    /// Path in the package, for example `model.onnx`.
-    pub file: String,
-    /// Engine that runs the model.
-    #[serde(default)]
-    pub engine: EngineNeed,
-    /// Input tensors by name.
-    pub inputs: Vec<Tensor>,
-    /// Output tensors by name.
-    pub outputs: Vec<Tensor>,
-}
-
-/// An engine and its lowest version.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct EngineNeed {
-    /// Name of the engine; only `onnxruntime` today.
-    pub name: String,
-    /// Lowest version, `major.minor`.
-    pub min: String,
-}
-
-impl Default for EngineNeed {
-    fn default() -> Self {
-        Self { name: "onnxruntime".into(), min: "1.17".into() }
+impl AppManifest {
+    /// The step that runs the model, whichever format says it. `None` only of a value that did not come through `validate::parse`.
+    pub fn model_step(&self) -> Option<Cow<'_, ModelStep>> {
+        if let Some(Step::Model(step)) = self.steps.first() {
+            return Some(Cow::Borrowed(step));
+        }
+        let (model, pipeline) = (self.models.first()?, self.pipeline.as_ref()?);
+        Some(Cow::Owned(ModelStep {
+            name: model.name.clone(),
+            file: model.file.clone(),
+            engine: model.engine.clone(),
+            pre: pipeline.pre.clone(),
+            into: None,
+            feed: BTreeMap::new(),
+            post: pipeline.post.clone(),
+        }))
     }
-}
 
-/// Name, element type and shape of a tensor.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Tensor {
-    /// Name in the ONNX graph.
-    pub name: String,
-    /// Open Inference Protocol v2 datatype: `FP32`, `FP64`, `INT64`, `INT32`, `UINT8`, `BOOL`.
-    pub datatype: String,
-    /// Dimensions; -1 is dynamic.
-    pub shape: Vec<i64>,
-}
+    /// What turns tensors into results, in order.
+    pub fn posts(&self) -> &[Post] {
+        match (self.steps.first(), &self.pipeline) {
+            (Some(Step::Model(step)), _) => &step.post,
+            (None, Some(pipeline)) => &pipeline.post,
+            (None, None) => &[],
+        }
+    }
 
-/// Pre-processing, post-processing, alarms.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Pipeline {
-    /// Turns the input into the model's (single) input tensor.
-    pub pre: Pre,
-    /// Turns output tensors into results, in order.
-    pub post: Vec<Post>,
     /// Rules that raise alarms from results.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub alarms: Vec<AlarmRule>,
-}
-
-/// One pre-processing per input kind. In YAML: `image: {…}`, `window: {…}` or `columns: {…}`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Pre {
-    /// Picture → FP32 tensor.
-    Image(PreImage),
-    /// Last `length` rows of named columns → FP32 tensor.
-    Window(PreWindow),
-    /// Named columns of one row → FP32 tensor `[1, n]`.
-    Columns(PreColumns),
-}
-
-/// Resize, scale and lay out a picture: `x = (pixel / 255 - mean) / std` per channel.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct PreImage {
-    /// Target width in pixels.
-    pub width: u32,
-    /// Target height in pixels.
-    pub height: u32,
-    /// `stretch` (default) or `letterbox` (keeps the ratio, pads with grey 114).
-    #[serde(default)]
-    pub fit: Fit,
-    /// `rgb` (default) or `gray`.
-    #[serde(default)]
-    pub color: Color,
-    /// `nchw` (default) or `nhwc` or `flat` (`[1, h*w*c]`, row-major HWC).
-    #[serde(default)]
-    pub layout: Layout,
-    /// Mean per channel, or empty for 0.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub mean: Vec<f32>,
-    /// Standard deviation per channel, or empty for 1.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub std: Vec<f32>,
-}
-
-/// How a picture meets the target size.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Fit {
-    /// Scale both sides.
-    #[default]
-    Stretch,
-    /// Keep the ratio and pad.
-    Letterbox,
-}
-
-/// Channels of the tensor.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Color {
-    /// Three channels.
-    #[default]
-    Rgb,
-    /// One channel, ITU-R BT.601 luma (0.299 R + 0.587 G + 0.114 B).
-    Gray,
-}
-
-/// Order of the tensor's dimensions.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Layout {
-    /// `[1, c, h, w]`.
-    #[default]
-    Nchw,
-    /// `[1, h, w, c]`.
-    Nhwc,
-    /// `[1, h*w*c]`.
-    Flat,
-}
-
-/// A window of a time series: the last `length` rows; `x = (value - mean) / std` per column.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct PreWindow {
-    /// Column names in tensor order.
-    pub columns: Vec<String>,
-    /// Rows needed; fewer is an error to the caller.
-    pub length: u32,
-    /// `time-major` `[1, length, columns]`, `channel-major` `[1, columns, length]` or `flat` `[1, length*columns]` (time-major).
-    #[serde(default)]
-    pub layout: WindowLayout,
-    /// Mean per column, or empty for 0.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub mean: Vec<f32>,
-    /// Standard deviation per column, or empty for 1.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub std: Vec<f32>,
-}
-
-/// Order of a window's dimensions.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum WindowLayout {
-    /// `[1, length, columns]`.
-    #[default]
-    TimeMajor,
-    /// `[1, columns, length]`.
-    ChannelMajor,
-    /// `[1, length*columns]`.
-    Flat,
-}
-
-/// One row of a table.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct PreColumns {
-    /// Column names in tensor order.
-    pub names: Vec<String>,
-}
-
-/// One post-processing step. In YAML: `classes: {…}`, `boxes: {…}`, `grid: {…}` or `values: {…}`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Post {
-    /// Probabilities `[1, n]` → classes sorted by score.
-    Classes(PostClasses),
-    /// Rows `[1, n, 4 + 1 + labels]` (cx, cy, w, h in tensor pixels, objectness, class scores) → boxes after NMS.
-    Boxes(PostBoxes),
-    /// Heat map `[1, labels, rows, columns]` of probabilities → one box per connected group of cells.
-    Grid(PostGrid),
-    /// Numbers `[1, n]` → named values with units.
-    Values(PostValues),
-}
-
-/// Classes from a probability (or logit) tensor.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct PostClasses {
-    /// Output tensor.
-    pub output: String,
-    /// One label per element.
-    pub labels: Vec<Label>,
-    /// Apply softmax first.
-    #[serde(default)]
-    pub softmax: bool,
-}
-
-/// A label's slug with its words.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Label {
-    /// Slug used in results and rules.
-    pub id: String,
-    /// Words shown.
-    pub text: Text,
-}
-
-/// YOLO-like rows.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct PostBoxes {
-    /// Output tensor.
-    pub output: String,
-    /// One label per class score.
-    pub labels: Vec<Label>,
-    /// Keep rows whose objectness × class score reaches this (0–1).
-    pub score: f32,
-    /// Non-maximum suppression: drop boxes whose `IoU` with a better one of the same label exceeds this (0–1).
-    pub iou: f32,
-}
-
-/// Probability heat map.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct PostGrid {
-    /// Output tensor.
-    pub output: String,
-    /// One label per channel.
-    pub labels: Vec<Label>,
-    /// A cell counts when its probability reaches this (0–1).
-    pub score: f32,
-}
-
-/// Named numbers: `value = raw * scale + offset`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct PostValues {
-    /// Output tensor.
-    pub output: String,
-    /// One item per element.
-    pub items: Vec<ValueItem>,
-}
-
-/// One named number.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ValueItem {
-    /// Slug used in results and rules.
-    pub id: String,
-    /// Words shown.
-    pub text: Text,
-    /// Unit as printed, for example `%` or `°C`; may be empty.
-    #[serde(default)]
-    pub unit: String,
-    /// Factor, 1 by default.
-    #[serde(default = "one")]
-    pub scale: f64,
-    /// Summand, 0 by default.
-    #[serde(default)]
-    pub offset: f64,
-}
-
-fn one() -> f64 {
-    1.0
-}
-
-/// An alarm: a CEL condition over the results.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct AlarmRule {
-    /// Slug, unique in the app.
-    pub id: String,
-    /// CEL over `detections` (list of `{label, score, box}`), `classes` (list of `{label, score}` by score), `values` (map
-    /// of id → number) and `params` (map); must give a bool.
-    pub when: String,
-    /// Level of the alarm.
-    pub level: AlarmLevel,
-    /// Text that is spoken and shown; `{place}` is the node's place, `{label}` the best label, `{value:ID}` a value.
-    pub text: Text,
-}
-
-/// How urgent an alarm is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum AlarmLevel {
-    /// To be looked at.
-    Notice,
-    /// To be acted on.
-    Warning,
-    /// People are in danger.
-    Critical,
+    pub fn alarms(&self) -> &[AlarmRule] {
+        self.pipeline.as_ref().map_or(&self.alarms, |pipeline| &pipeline.alarms)
+    }
 }
 
 /// A value that the operator sets at deployment.
@@ -502,10 +236,10 @@ pub struct Truth {
     pub class: Option<String>,
     /// Number of detections, by label.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub counts: Option<std::collections::BTreeMap<String, u32>>,
+    pub counts: Option<BTreeMap<String, u32>>,
     /// Values by id, each `[truth, allowed difference]`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub values: Option<std::collections::BTreeMap<String, [f64; 2]>>,
+    pub values: Option<BTreeMap<String, [f64; 2]>>,
 }
 
 /// What the developer says of the model.

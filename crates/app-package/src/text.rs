@@ -1,4 +1,26 @@
-//! How authors' programs mark their texts. Every text that we read is UTF-8.
+//! Texts in both languages of the platform, and how authors' programs mark what they write. Every text that we read is UTF-8.
+
+use serde::{Deserialize, Serialize};
+
+/// A text in both languages of the platform. At least one is not empty after validation.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Text {
+    /// Simplified Chinese (`zh-CN`).
+    #[serde(default)]
+    pub zh: String,
+    /// English.
+    #[serde(default)]
+    pub en: String,
+}
+
+impl Text {
+    /// The text for a language tag (`zh…` or anything else), showing the other where one is missing.
+    pub fn get(&self, lang: &str) -> &str {
+        let (first, second) = if lang.starts_with("zh") { (&self.zh, &self.en) } else { (&self.en, &self.zh) };
+        if first.is_empty() { second } else { first }
+    }
+}
 
 /// The text without the byte-order mark that some editors and spreadsheets write first.
 pub fn unmarked(bytes: &[u8]) -> &[u8] {

@@ -32,7 +32,7 @@ impl Running {
     }
 
     /// The app's model, as the Open Inference Protocol serves it.
-    pub fn model(&self) -> Option<&app_package::manifest::Model> {
+    pub fn model(&self) -> Option<&app_package::pipeline::Model> {
         self.manifest.models.first()
     }
 }

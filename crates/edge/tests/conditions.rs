@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use app_package::manifest::AlarmLevel;
+use app_package::pipeline::AlarmLevel;
 use serde_json::{Value, json};
 use support::node::{Node, failed, installed, until};
 use support::{Server, app};

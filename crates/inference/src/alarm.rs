@@ -6,7 +6,9 @@
 
 use std::collections::HashMap;
 
-use app_package::manifest::{AlarmRule, Parameter, ParameterKind, Post, Text};
+use app_package::manifest::{Parameter, ParameterKind};
+use app_package::pipeline::{AlarmRule, Post};
+use app_package::text::Text;
 use cel::{
     Context, IdedExpr, Program, Value,
     common::ast::{EntryExpr, Expr},

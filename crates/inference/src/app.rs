@@ -2,7 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use app_package::manifest::{AppManifest, Pre};
+use app_package::manifest::AppManifest;
+use app_package::pipeline::Pre;
 
 pub use crate::error::AppError;
 use crate::{

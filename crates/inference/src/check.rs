@@ -7,7 +7,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use app_package::manifest::{AppManifest, Pre};
+use app_package::manifest::AppManifest;
+use app_package::pipeline::Pre;
 use serde::{Deserialize, Serialize};
 
 use crate::{

@@ -5,7 +5,8 @@
 
 use std::path::Path;
 
-use app_package::manifest::{AppManifest, Golden, Pre};
+use app_package::manifest::{AppManifest, Golden};
+use app_package::pipeline::Pre;
 
 use crate::{
     alarm::Rules,

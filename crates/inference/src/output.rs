@@ -1,6 +1,7 @@
 //! What an app says about one input. The JSON of [`AppOutput`] is also the format of expected golden results.
 
-use app_package::manifest::{AlarmLevel, Text};
+use app_package::pipeline::AlarmLevel;
+use app_package::text::Text;
 use serde::{Deserialize, Serialize};
 
 /// Results of one input. Empty lists are left out of the JSON.

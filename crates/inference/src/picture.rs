@@ -9,7 +9,7 @@
 
 use std::io::Cursor;
 
-use app_package::manifest::{Color, Fit, Layout, PreImage};
+use app_package::pipeline::{Color, Fit, Layout, PreImage};
 use image::{ColorType, DynamicImage, GrayImage, ImageDecoder, ImageFormat, ImageReader};
 
 use crate::error::{AppError, Result};

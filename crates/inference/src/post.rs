@@ -1,6 +1,6 @@
-//! Output tensors → detections, classes and values, as [`app_package::manifest::Post`] says.
+//! Output tensors → detections, classes and values, as [`app_package::pipeline::Post`] says.
 
-use app_package::manifest::{Post, PostBoxes, PostClasses, PostGrid, PostValues};
+use app_package::pipeline::{Post, PostBoxes, PostClasses, PostGrid, PostValues};
 
 use crate::{
     engine::TensorData,

@@ -10,7 +10,7 @@
 use std::{collections::VecDeque, str};
 
 use app_package::{
-    manifest::{PreColumns, PreWindow, WindowLayout},
+    pipeline::{PreColumns, PreWindow, WindowLayout},
     text,
 };
 use csv_core::{ReadRecordResult, Reader};

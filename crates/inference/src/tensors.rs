@@ -1,6 +1,7 @@
 //! Does the manifest describe the model? Compared once when an app is opened, and before an upload.
 
-use app_package::manifest::{AppManifest, Model, Post, Pre, Tensor};
+use app_package::manifest::AppManifest;
+use app_package::pipeline::{Model, Post, Pre, Tensor};
 
 use crate::{
     engine::TensorInfo,

@@ -14,7 +14,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use app_package::manifest::AlarmRule;
+use app_package::pipeline::AlarmRule;
 
 use crate::{
     alarm,

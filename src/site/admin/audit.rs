@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use actix_web::http::header;
 use actix_web::web::{Bytes, Data, Query, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse, web};
-use app_package::manifest::Text;
+use app_package::text::Text;
 use askama::Template;
 use chrono::DateTime;
 use futures_util::stream;

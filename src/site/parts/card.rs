@@ -2,7 +2,8 @@
 
 use std::collections::HashMap;
 
-use app_package::manifest::{AlarmLevel, AppManifest, Post};
+use app_package::manifest::AppManifest;
+use app_package::pipeline::{AlarmLevel, Post};
 
 use crate::base::db::Conn;
 use crate::base::error::Result;

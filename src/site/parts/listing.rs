@@ -29,7 +29,7 @@ pub struct Listing {
     /// Scores of that release on hidden test sets.
     pub scores: Vec<evaluation::service::ScoreSummary>,
     /// Pictures: digest and texts.
-    pub gallery: Vec<(String, app_package::manifest::Text)>,
+    pub gallery: Vec<(String, app_package::text::Text)>,
     /// The newest releases that buyers have seen, newest first.
     pub releases: Vec<Release>,
     /// How many releases buyers have seen.

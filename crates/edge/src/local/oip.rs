@@ -83,7 +83,7 @@ fn find(agent: &Shared, address: &Address) -> Result<std::sync::Arc<Running>, Ap
 /// `GET /v2/models/{m}`
 pub(super) async fn model(agent: Shared, address: web::Path<Address>) -> Result<HttpResponse, ApiError> {
     let running = find(&agent, &address)?;
-    let tensors = |list: &[app_package::manifest::Tensor]| json!(list);
+    let tensors = |list: &[app_package::pipeline::Tensor]| json!(list);
     let (inputs, outputs) = running.model().map_or((json!([]), json!([])), |m| (tensors(&m.inputs), tensors(&m.outputs)));
     Ok(HttpResponse::Ok().json(json!({
         "name": address.model, "versions": [running.wanted.release.version], "platform": "onnxruntime_onnx",

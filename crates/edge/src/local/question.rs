@@ -6,7 +6,7 @@
 use std::marker::PhantomData;
 
 use actix_web::http::StatusCode;
-use app_package::manifest::Model;
+use app_package::pipeline::Model;
 use serde::de::{self, IgnoredAny, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 

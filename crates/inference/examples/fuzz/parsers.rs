@@ -6,9 +6,11 @@ use app_package::{
     digest::Digest,
     dsse::{self, Envelope, ReleaseStatement},
     keys::KeySet,
-    manifest::{AlarmLevel, AlarmRule, AppManifest, Color, Fit, Layout, Pre, PreColumns, PreImage, PreWindow, Text, WindowLayout},
+    manifest::AppManifest,
     oci::{ImageManifest, Index, PackedFile, build_manifest, config_json},
     path::PackagePath,
+    pipeline::{AlarmLevel, AlarmRule, Color, Fit, Layout, Pre, PreColumns, PreImage, PreWindow, WindowLayout},
+    text::Text,
     validate::{self, FileEntry, MAX_FAULTS},
 };
 use inference::{

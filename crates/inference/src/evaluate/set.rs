@@ -7,7 +7,8 @@
 use std::collections::BTreeSet;
 
 use app_package::{
-    manifest::{AppManifest, InputKind, Post},
+    manifest::{AppManifest, InputKind},
+    pipeline::Post,
     text::{is_utf16, unmarked},
 };
 use serde::Deserialize;
