@@ -13,6 +13,7 @@ pub mod engine;
 pub mod error;
 pub mod evaluate;
 pub mod examine;
+pub mod geometry;
 pub mod golden;
 pub mod measure;
 pub mod model_file;

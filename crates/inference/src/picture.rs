@@ -13,6 +13,7 @@ use app_package::pipeline::{Color, Fit, Layout, PreImage};
 use image::{ColorType, DynamicImage, GrayImage, ImageDecoder, ImageFormat, ImageReader};
 
 use crate::error::{AppError, Result};
+use crate::geometry::Geometry;
 
 /// Most pixels of a source picture.
 pub const MAX_PIXELS: u64 = 40_000_000;
@@ -20,32 +21,6 @@ pub const MAX_PIXELS: u64 = 40_000_000;
 pub const MAX_SIDE: u32 = 16_384;
 /// Grey of the letterbox border.
 const PAD: u8 = 114;
-
-/// How source pixels became tensor pixels: `tensor = source * scale + pad`.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Geometry {
-    /// Tensor width and height in pixels.
-    pub tensor: [f32; 2],
-    /// Source width and height in pixels.
-    pub source: [f32; 2],
-    scale: [f32; 2],
-    pad: [f32; 2],
-}
-
-impl Geometry {
-    /// A box given by its corners in tensor pixels as `[x, y, w, h]` in source pixels, cut to the picture; `None` when
-    /// nothing is left or a number is not finite.
-    pub fn to_source(&self, left: f32, top: f32, right: f32, bottom: f32) -> Option<[f32; 4]> {
-        let [sx, sy] = self.scale;
-        let [px, py] = self.pad;
-        let [width, height] = self.source;
-        let back = |v: f32, pad: f32, scale: f32, most: f32| ((v - pad) / scale).clamp(0.0, most);
-        let (x, across) = (back(left, px, sx, width), back(right, px, sx, width));
-        let (y, down) = (back(top, py, sy, height), back(bottom, py, sy, height));
-        let (w, h) = (across - x, down - y);
-        (w > 0.0 && h > 0.0).then_some([x, y, w, h])
-    }
-}
 
 /// The shape of the tensor that this step makes.
 pub fn shape(pre: &PreImage) -> Vec<i64> {
@@ -175,8 +150,8 @@ pub fn to_tensor(pre: &PreImage, picture: DynamicImage, out: &mut Vec<f32>) -> G
     Geometry {
         tensor: [to_w as f32, to_h as f32],
         source: [source_w as f32, source_h as f32],
-        scale: [w as f32 / source_w as f32, h as f32 / source_h as f32],
-        pad: [left as f32, top as f32],
+        fitted: [w as f32, h as f32],
+        offset: [left as f32, top as f32],
     }
 }
 

@@ -5,8 +5,8 @@ use app_package::pipeline::{Post, PostBoxes, PostClasses, PostGrid, PostValues};
 use crate::{
     engine::TensorData,
     error::{AppError, Result},
+    geometry::Geometry,
     output::{AppOutput, ClassScore, Detection, ValueOut},
-    picture::Geometry,
 };
 
 /// Best rows that enter non-maximum suppression, which is quadratic.
