@@ -277,8 +277,7 @@ async fn killed_at_a_hundred_moments_nothing_acknowledged_is_lost() {
         }
         // Garbage of the last round is collected while the same bytes are pushed again.
         // What an upload of the last round has acknowledged anew is no garbage.
-        let aged: Vec<Digest> =
-            garbage.iter().map(|bytes| Digest::of(bytes)).filter(|digest| !known.stored.contains_key(digest)).collect();
+        let aged: Vec<Digest> = garbage.iter().map(|bytes| Digest::of(bytes)).filter(|digest| !known.stored.contains_key(digest)).collect();
         site.age(&aged).await;
         let mut collector = site.command(&["admin", "storage", "collect"]);
         let moment = Duration::from_millis(rng.random_range(1..400));

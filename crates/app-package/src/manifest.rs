@@ -107,6 +107,8 @@ impl AppManifest {
             name: model.name.clone(),
             file: model.file.clone(),
             engine: model.engine.clone(),
+            inputs: model.inputs.clone(),
+            outputs: model.outputs.clone(),
             pre: pipeline.pre.clone(),
             into: None,
             feed: BTreeMap::new(),

@@ -28,6 +28,10 @@ pub struct ModelStep {
     /// Engine that runs the model.
     #[serde(default)]
     pub engine: EngineNeed,
+    /// Input tensors by name, as the file declares them.
+    pub inputs: Vec<Tensor>,
+    /// Output tensors by name, as the file declares them; what the model really gives decides.
+    pub outputs: Vec<Tensor>,
     /// Turns the app's input into the tensor of one input of the model.
     pub pre: Pre,
     /// The model's input that `pre` fills; may be absent where all others are fed.
@@ -105,7 +109,8 @@ impl Default for EngineNeed {
 pub struct Tensor {
     /// Name in the ONNX graph.
     pub name: String,
-    /// Open Inference Protocol v2 datatype: `FP32`, `FP64`, `INT64`, `INT32`, `UINT8`, `BOOL`.
+    /// Open Inference Protocol v2 datatype: `FP32`, `FP64`, `INT64`, `INT32`, `UINT8`, `BOOL`; in format 2 also `FP16`, `INT8`, `INT16`,
+    /// `UINT16`, `UINT32`, `UINT64`.
     pub datatype: String,
     /// Dimensions; -1 is dynamic.
     pub shape: Vec<i64>,

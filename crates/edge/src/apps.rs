@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use app_package::manifest::AppManifest;
+use app_package::pipeline::ModelStep;
 use serde_json::{Map, Value};
 
 use crate::process::Process;
@@ -17,6 +18,8 @@ pub struct Running {
     pub wanted: Wanted,
     /// The release's `app.yaml`.
     pub manifest: Arc<AppManifest>,
+    /// The app's model, as the Open Inference Protocol serves it.
+    pub model: Option<ModelStep>,
     /// Parameter values of the app, defaults included.
     pub values: Map<String, Value>,
     /// Standing of the licence at its last check: `valid` or what it warns of.
@@ -29,11 +32,6 @@ impl Running {
     /// What the licence warns of; `None` where it is valid.
     pub fn warning(&self) -> Option<&str> {
         (self.standing != "valid").then_some(&*self.standing)
-    }
-
-    /// The app's model, as the Open Inference Protocol serves it.
-    pub fn model(&self) -> Option<&app_package::pipeline::Model> {
-        self.manifest.models.first()
     }
 }
 
@@ -61,10 +59,11 @@ impl Apps {
     /// A running deployment by model name, `<app>.<model>` or app name.
     pub fn find_model(&self, name: &str) -> Option<Arc<Running>> {
         let apps = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        let long =
-            |a: &Running| a.model().is_some_and(|m| name.strip_prefix(a.wanted.slug()).and_then(|r| r.strip_prefix('.')) == Some(&m.name));
+        let long = |a: &Running| {
+            a.model.as_ref().is_some_and(|m| name.strip_prefix(a.wanted.slug()).and_then(|r| r.strip_prefix('.')) == Some(&m.name))
+        };
         let by = |test: &dyn Fn(&Running) -> bool| apps.values().find(|a| test(a)).cloned();
-        by(&|a| a.model().is_some_and(|m| m.name == name)).or_else(|| by(&long)).or_else(|| by(&|a| a.wanted.slug() == name))
+        by(&|a| a.model.as_ref().is_some_and(|m| m.name == name)).or_else(|| by(&long)).or_else(|| by(&|a| a.wanted.slug() == name))
     }
 
     /// Puts a deployment in place of its former self, whose process ends with the last request to it.

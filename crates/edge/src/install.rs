@@ -3,6 +3,7 @@
 //! Invariant: whatever ran before keeps running until the last step, and after any failure. Every step may be cancelled
 //! and has a limit; everything fetched stays on disk, so a retry goes on where the last try ended.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -108,7 +109,8 @@ pub async fn bring_up(agent: &Arc<Agent>, id: &str, document: &Digest, adopted: 
     let installed = Installed { document: document.clone(), release: wanted.release.digest.clone(), signature, adopted };
     let component = wanted.component.clone();
     agent.state.update(|s| s.installed.insert(id.to_owned(), installed))?;
-    agent.apps.put(Running { wanted, manifest: Arc::new(app), values, standing, process, stats });
+    let model = app.model_step().map(Cow::into_owned);
+    agent.apps.put(Running { wanted, manifest: Arc::new(app), model, values, standing, process, stats });
     agent.report(id, &component, adopted, State::Installed, None);
     Ok(())
 }

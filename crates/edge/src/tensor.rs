@@ -12,7 +12,7 @@ const MAX_DEPTH: usize = 8;
 pub fn width(datatype: &str) -> Option<usize> {
     Some(match datatype {
         "BOOL" | "UINT8" | "INT8" => 1,
-        "INT16" | "UINT16" => 2,
+        "INT16" | "UINT16" | "FP16" => 2,
         "INT32" | "UINT32" | "FP32" => 4,
         "INT64" | "UINT64" | "FP64" => 8,
         _ => return None,
@@ -42,6 +42,7 @@ pub fn decode(datatype: &str, shape: &[i64], bytes: &[u8]) -> Option<TensorData>
         "UINT32" => Data::U32(each(bytes, u32::from_le_bytes)),
         "INT64" => Data::I64(each(bytes, i64::from_le_bytes)),
         "UINT64" => Data::U64(each(bytes, u64::from_le_bytes)),
+        "FP16" => Data::F16(each(bytes, half::f16::from_le_bytes)),
         "FP32" => Data::F32(each(bytes, f32::from_le_bytes)),
         "FP64" => Data::F64(each(bytes, f64::from_le_bytes)),
         _ => return None,
@@ -61,6 +62,7 @@ pub fn encode(data: &Data) -> Vec<u8> {
         Data::U32(v) => v.iter().flat_map(|n| n.to_le_bytes()).collect(),
         Data::I64(v) => v.iter().flat_map(|n| n.to_le_bytes()).collect(),
         Data::U64(v) => v.iter().flat_map(|n| n.to_le_bytes()).collect(),
+        Data::F16(v) => v.iter().flat_map(|n| n.to_le_bytes()).collect(),
         Data::F32(v) => v.iter().flat_map(|n| n.to_le_bytes()).collect(),
         Data::F64(v) => v.iter().flat_map(|n| n.to_le_bytes()).collect(),
     }
@@ -240,6 +242,7 @@ fn push(datatype: &str, value: &Value, bytes: &mut Vec<u8>) -> Result<(), String
         "INT64" => bytes.extend(value.as_i64().ok_or_else(wrong)?.to_le_bytes()),
         #[expect(clippy::cast_possible_truncation, reason = "FP32 is asked for")]
         "FP32" => bytes.extend((value.as_f64().ok_or_else(wrong)? as f32).to_le_bytes()),
+        "FP16" => bytes.extend(half::f16::from_f64(value.as_f64().ok_or_else(wrong)?).to_le_bytes()),
         "FP64" => bytes.extend(value.as_f64().ok_or_else(wrong)?.to_le_bytes()),
         _ => return Err(format!("datatype {datatype} is not served")),
     }
@@ -269,6 +272,7 @@ impl Serialize for Values<'_> {
             "UINT64" => each(bytes, serializer, u64::from_le_bytes),
             "INT32" => each(bytes, serializer, i32::from_le_bytes),
             "INT64" => each(bytes, serializer, i64::from_le_bytes),
+            "FP16" => each(bytes, serializer, |b| half::f16::from_le_bytes(b).to_f64()),
             "FP32" => each(bytes, serializer, |b| f64::from(f32::from_le_bytes(b))),
             "FP64" => each(bytes, serializer, f64::from_le_bytes),
             _ => serializer.collect_seq(std::iter::empty::<u8>()),
@@ -310,6 +314,7 @@ mod tests {
             ("UINT64", json!([0, u64::MAX])),
             ("INT32", json!([-1, i32::MAX])),
             ("INT64", json!([i64::MIN, i64::MAX])),
+            ("FP16", json!([0.5, -2048.0])),
             ("FP64", json!([0.1, -1e300])),
         ] {
             let bytes = from_json(datatype, &data.to_string()).unwrap();

@@ -8,7 +8,7 @@ use std::{
 };
 
 use app_package::manifest::AppManifest;
-use app_package::pipeline::Pre;
+use app_package::pipeline::{ModelStep, Pre};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -227,8 +227,8 @@ fn all_steps(
     let loading = Instant::now();
     let session = check.step("onnx-load", |_| app::load(dir, manifest, engine, 1))?;
     let load_ms = millis(loading);
-    check.step("tensors-match", |_| tensors::check(manifest, session.inputs(), session.outputs()))?;
-    let rules = check.step("alarm-rules", |_| Rules::compile(&manifest.pipeline.alarms, &manifest.pipeline.post))?;
+    check.step("tensors-match", |_| tensors::check(&*tensors::step(manifest)?, manifest.format, session.inputs(), session.outputs()))?;
+    let rules = check.step("alarm-rules", |_| Rules::compile(manifest.alarms(), manifest.posts()))?;
     let (mut app, golden) = check.step("golden", |report| {
         let mut app = App::assemble(dir, manifest.clone(), session, rules)?;
         let golden = golden::run(&mut app);
@@ -238,8 +238,8 @@ fn all_steps(
         Ok((app, golden))
     })?;
     check.step("repeatability", |_| probe::repeat(&mut app))?;
-    let input = tensors::input_shape(&manifest.pipeline.pre);
-    let odd_inputs = check.step("odd-input", |_| probe::odd_inputs(app.session_mut(), &input))?;
+    let input = app.input_shape();
+    let odd_inputs = check.step("odd-input", |_| probe::odd_inputs(&mut app))?;
     // The peak is read before anything is loaded a second time, and before the times of many runs are kept.
     let (high_water, resident) = (memory("VmHWM:"), memory("VmRSS:"));
     let alone = quiet.begin();
@@ -290,7 +290,7 @@ pub(crate) fn files(dir: &Path, manifest: &AppManifest) -> Result<Structure> {
     for medium in &manifest.media {
         listing_picture(dir, &medium.file)?;
     }
-    let (path, _) = model_file::package_file(dir, &tensors::model(manifest)?.file)?;
+    let (path, _) = model_file::package_file(dir, &tensors::step(manifest)?.file)?;
     model_file::inspect(dir, &path)
 }
 
@@ -350,7 +350,7 @@ fn verdict(golden: &GoldenReport) -> Result<()> {
 
 /// The golden tables of windows are tables in all their rows. A node, whose inputs are what they are, looks at the last ones only.
 fn even_windows(app: &App) -> Result<()> {
-    if matches!(app.manifest().pipeline.pre, Pre::Window(_)) {
+    if matches!(app.manifest().model_step().as_deref(), Some(ModelStep { pre: Pre::Window(_), .. })) {
         for golden in &app.manifest().golden {
             let checked = table::check(&golden::read(app.dir(), &golden.input)?);
             checked.map_err(|e| AppError::new(e.code, format!("`{}`: {}", golden.name, e.message)))?;

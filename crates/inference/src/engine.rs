@@ -79,6 +79,8 @@ macro_rules! data {
 }
 
 data! {
+    /// 16-bit float.
+    F16(half::f16) = "FP16",
     /// 32-bit float.
     F32(f32) = "FP32",
     /// 64-bit float.
@@ -108,6 +110,7 @@ impl Data {
     #[expect(clippy::cast_possible_truncation, clippy::cast_precision_loss, reason = "scores and values are shown with few digits")]
     pub fn to_f32(&self) -> std::borrow::Cow<'_, [f32]> {
         match self {
+            Self::F16(v) => v.iter().map(|x| x.to_f32()).collect(),
             Self::F32(v) => v.as_slice().into(),
             Self::F64(v) => v.iter().map(|&x| x as f32).collect(),
             Self::I64(v) => v.iter().map(|&x| x as f32).collect(),
@@ -120,5 +123,25 @@ impl Data {
             Self::U8(v) => v.iter().map(|&x| f32::from(x)).collect(),
             Self::Bool(v) => v.iter().map(|&x| f32::from(u8::from(x))).collect(),
         }
+    }
+
+    /// Numbers as elements of a datatype, rounded and cut to its bounds where it holds whole numbers. `None` for a datatype without numbers.
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "casts of floats are cut to the bounds of the target")]
+    pub fn of(datatype: &str, numbers: impl Iterator<Item = f64>) -> Option<Self> {
+        Some(match datatype {
+            "FP16" => Self::F16(numbers.map(half::f16::from_f64).collect()),
+            "FP32" => Self::F32(numbers.map(|x| x as f32).collect()),
+            "FP64" => Self::F64(numbers.collect()),
+            "INT64" => Self::I64(numbers.map(|x| x.round() as i64).collect()),
+            "INT32" => Self::I32(numbers.map(|x| x.round() as i32).collect()),
+            "INT16" => Self::I16(numbers.map(|x| x.round() as i16).collect()),
+            "INT8" => Self::I8(numbers.map(|x| x.round() as i8).collect()),
+            "UINT64" => Self::U64(numbers.map(|x| x.round() as u64).collect()),
+            "UINT32" => Self::U32(numbers.map(|x| x.round() as u32).collect()),
+            "UINT16" => Self::U16(numbers.map(|x| x.round() as u16).collect()),
+            "UINT8" => Self::U8(numbers.map(|x| x.round() as u8).collect()),
+            "BOOL" => Self::Bool(numbers.map(|x| x != 0.0).collect()),
+            _ => return None,
+        })
     }
 }

@@ -34,16 +34,18 @@ pub fn examine(dir: &Path, manifest: &AppManifest) -> Vec<(&'static str, AppErro
     if whole {
         note("tensors-match", described(dir, manifest));
     }
-    note("alarm-rules", Rules::compile(&manifest.pipeline.alarms, &manifest.pipeline.post).map(drop));
-    for sample in &manifest.golden {
-        note("golden", readable(dir, &manifest.pipeline.pre, sample));
+    note("alarm-rules", Rules::compile(manifest.alarms(), manifest.posts()).map(drop));
+    if let Some(step) = manifest.model_step() {
+        for sample in &manifest.golden {
+            note("golden", readable(dir, &step.pre, sample));
+        }
     }
     faults
 }
 
 /// The model's file says the tensors that the manifest says.
 fn described(dir: &Path, manifest: &AppManifest) -> Result<()> {
-    let model = tensors::model(manifest)?;
+    let model = tensors::step(manifest)?;
     let (path, _) = model_file::package_file(dir, &model.file)?;
     let signature = model_file::signature(dir, &path)?;
     // A file may leave the shape of an output to the engine: nothing is known that could differ from what is declared.
@@ -58,7 +60,7 @@ fn described(dir: &Path, manifest: &AppManifest) -> Result<()> {
     };
     let inputs = signature.inputs.iter().map(info).collect::<Result<Vec<_>>>()?;
     let outputs = signature.outputs.iter().map(info).collect::<Result<Vec<_>>>()?;
-    tensors::check(manifest, &inputs, &outputs)
+    tensors::check(&model, manifest.format, &inputs, &outputs)
 }
 
 /// The word of the Open Inference Protocol for an element type of onnx.proto3 (`TensorProto.DataType`); none for what is no tensor.

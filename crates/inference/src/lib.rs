@@ -1,7 +1,7 @@
 //! Runs model apps: picture or CSV in, detections, classes, values and alarms out.
 //!
 //! The server uses it to check an uploaded package in a confined child process ([`worker`]); the edge agent uses it to
-//! serve installed apps. The pipeline steps mean exactly what the types of [`app_package::manifest`] say.
+//! serve installed apps. The steps mean exactly what the types of [`app_package::pipeline`] say.
 //! Invariants: every input is bounded before it is decoded; nothing here opens a network connection; a model is only
 //! loaded after [`model_file::inspect`] has seen that its external data stays inside the package.
 

@@ -189,6 +189,7 @@ fn view(tensor: &TensorData) -> Result<SessionInputValue<'_>> {
     }
     let shape = tensor.shape.as_slice();
     match &tensor.data {
+        Data::F16(v) => lend(shape, v),
         Data::F32(v) => lend(shape, v),
         Data::F64(v) => lend(shape, v),
         Data::I64(v) => lend(shape, v),
@@ -211,6 +212,7 @@ fn owned(value: &DynValue) -> Result<TensorData> {
     }
     use TensorElementType as T;
     match value.dtype() {
+        ValueType::Tensor { ty: T::Float16, .. } => copy(value, Data::F16),
         ValueType::Tensor { ty: T::Float32, .. } => copy(value, Data::F32),
         ValueType::Tensor { ty: T::Float64, .. } => copy(value, Data::F64),
         ValueType::Tensor { ty: T::Int64, .. } => copy(value, Data::I64),

@@ -34,7 +34,7 @@ pub fn shape(pre: &PreImage) -> Vec<i64> {
 
 fn channels(color: Color) -> i64 {
     match color {
-        Color::Rgb => 3,
+        Color::Rgb | Color::Bgr => 3,
         Color::Gray => 1,
     }
 }
@@ -132,7 +132,7 @@ pub fn to_tensor(pre: &PreImage, picture: DynamicImage, out: &mut Vec<f32>) -> G
     let (source_w, source_h) = (picture.width(), picture.height());
     let (to_w, to_h) = (pre.width.max(1), pre.height.max(1));
     let (w, h) = match pre.fit {
-        Fit::Stretch => (to_w, to_h),
+        Fit::Stretch | Fit::Crop => (to_w, to_h),
         Fit::Letterbox => {
             let scale = f64::min(f64::from(to_w) / f64::from(source_w), f64::from(to_h) / f64::from(source_h));
             let fit = |side: u32, most: u32| ((f64::from(side) * scale).round() as u32).clamp(1, most);
@@ -142,7 +142,7 @@ pub fn to_tensor(pre: &PreImage, picture: DynamicImage, out: &mut Vec<f32>) -> G
     let (left, top) = ((to_w - w) / 2, (to_h - h) / 2);
     let from = (source_w, source_h);
     let (pixels, channels) = match pre.color {
-        Color::Rgb => (resize::<3>(picture.into_rgb8().into_raw(), from, (w, h)), 3),
+        Color::Rgb | Color::Bgr => (resize::<3>(picture.into_rgb8().into_raw(), from, (w, h)), 3),
         Color::Gray => (resize::<1>(to_gray(picture).into_raw(), from, (w, h)), 1),
     };
     let pixels = if (w, h) == (to_w, to_h) { pixels } else { pad(&pixels, w, to_w, to_h, left, top, channels) };
@@ -253,7 +253,7 @@ fn scale_into(pre: &PreImage, pixels: &[u8], out: &mut Vec<f32>) {
             let (factor, summand) = line(0);
             out.extend(pixels.iter().map(|&p| f32::from(p) * factor + summand));
         }
-        Color::Rgb => {
+        Color::Rgb | Color::Bgr => {
             let [(fr, sr), (fg, sg), (fb, sb)] = [line(0), line(1), line(2)];
             let (pixels, _) = pixels.as_chunks::<3>();
             if pre.layout == Layout::Nchw {

@@ -120,7 +120,10 @@ fn boxes(p: &PostBoxes, tensor: &TensorData, geometry: &Geometry, out: &mut Vec<
         if kept.len() >= MAX_DETECTIONS {
             break;
         }
-        if kept.iter().all(|better| better.label != candidate.label || iou(&better.corners, &candidate.corners) <= p.iou) {
+        if kept
+            .iter()
+            .all(|better| better.label != candidate.label || p.iou.is_none_or(|most| iou(&better.corners, &candidate.corners) <= most))
+        {
             kept.push(candidate);
         }
     }

@@ -4,9 +4,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     app::App,
-    engine::{Data, Session, TensorData},
+    engine::{Data, TensorData, TensorInfo},
     error::{AppError, Result},
-    golden,
+    golden, tensors,
 };
 
 /// Largest relative difference between two runs on the same input. Engines may add up in another order, no more.
@@ -50,24 +50,27 @@ pub fn repeat(app: &mut App) -> Result<f32> {
 /// Runs the model on zeros, ones, the largest and smallest numbers, NaN, and a tensor of a wrong size. Each run ends in an answer or an
 /// error: a crash ends this process, and its parent reports that. Code `wrong-size-answered` where a fixed shape did not keep a larger
 /// tensor out.
-pub fn odd_inputs(session: &mut dyn Session, shape: &[i64]) -> Result<Vec<OddInput>> {
-    let Some(name) = session.inputs().first().map(|i| i.name.clone()) else { return Ok(Vec::new()) };
-    let Some(elements) = TensorData::elements(shape).filter(|&n| n <= MAX_ELEMENTS) else { return Ok(Vec::new()) };
+pub fn odd_inputs(app: &mut App) -> Result<Vec<OddInput>> {
+    let Some(TensorInfo { datatype, shape: real, .. }) = app.main_input().cloned() else { return Ok(Vec::new()) };
+    let shape = app.input_shape();
+    let Some(elements) = TensorData::elements(&shape).filter(|&n| n <= MAX_ELEMENTS) else { return Ok(Vec::new()) };
+    let filled = |shape: &[i64], elements: usize, value: f32| {
+        let data = Data::of(&datatype, std::iter::repeat_n(f64::from(value), elements)).ok_or_else(|| tensors::unfillable(&datatype))?;
+        Ok(TensorData { shape: shape.to_vec(), data })
+    };
     let mut seen = Vec::new();
     let fills = [("zeros", 0.0), ("ones", 1.0), ("largest", f32::MAX), ("smallest", f32::MIN), ("not-a-number", f32::NAN)];
     for (input, value) in fills {
-        let tensor = TensorData { shape: shape.to_vec(), data: Data::F32(vec![value; elements]) };
-        let outcome = outcome(session.run(&[(name.clone(), tensor)]));
+        let outcome = outcome(app.run_on(filled(&shape, elements, value)?));
         seen.push(OddInput { input: input.into(), outcome: outcome.into() });
     }
-    let mut wrong = shape.to_vec();
+    let mut wrong = shape.clone();
     if let Some(last) = wrong.last_mut() {
         *last = last.saturating_add(1);
     }
     if let Some(elements) = TensorData::elements(&wrong) {
-        let fixed = session.inputs().first().and_then(|i| i.shape.last().copied()).is_some_and(|last| last > 0);
-        let tensor = TensorData { shape: wrong.clone(), data: Data::F32(vec![0.0; elements]) };
-        let outcome = outcome(session.run(&[(name, tensor)]));
+        let fixed = real.last().is_some_and(|&last| last > 0);
+        let outcome = outcome(app.run_on(filled(&wrong, elements, 0.0)?));
         if fixed && outcome != "refused" {
             return Err(AppError::new("wrong-size-answered", format!("a tensor of shape {wrong:?} was taken")));
         }

@@ -1,13 +1,21 @@
-//! Does the manifest describe the model? Compared once when an app is opened, and before an upload.
+//! Does the manifest describe the model? Compared once when an app is opened, and before an upload. And what fills the model's inputs.
 
-use app_package::manifest::AppManifest;
-use app_package::pipeline::{Model, Post, Pre, Tensor};
+use std::borrow::Cow;
+
+use app_package::{
+    manifest::AppManifest,
+    pipeline::{Feed, FeedOf, ModelStep, Post, PostBoxes, Pre, RowLayout, Tensor},
+};
 
 use crate::{
-    engine::TensorInfo,
+    engine::{Data, TensorData, TensorInfo},
     error::{AppError, Result},
+    geometry::Geometry,
     picture, table,
 };
+
+/// Most elements of an input that is fed.
+const MAX_FED: usize = 1 << 20;
 
 /// The shape that the pre-processing makes.
 pub fn input_shape(pre: &Pre) -> Vec<i64> {
@@ -23,32 +31,105 @@ fn fits(a: &[i64], b: &[i64]) -> bool {
     a.len() == b.len() && a.iter().zip(b).all(|(&a, &b)| a == b || a < 0 || b < 0)
 }
 
-/// The manifest's only model. Code `model-missing`.
-pub fn model(manifest: &AppManifest) -> Result<&Model> {
-    manifest.models.first().ok_or_else(|| AppError::new("model-missing", "the manifest names no model"))
+/// The manifest's only step. Code `model-missing`.
+pub fn step(manifest: &AppManifest) -> Result<Cow<'_, ModelStep>> {
+    manifest.model_step().ok_or_else(|| AppError::new("model-missing", "the manifest names no model"))
 }
 
-/// Compares declared and real tensors, the pre-processing's shape with the input, and the labels with the outputs.
-/// Code `tensor-mismatch`, with every difference in the message.
-pub fn check(manifest: &AppManifest, inputs: &[TensorInfo], outputs: &[TensorInfo]) -> Result<()> {
-    let model = model(manifest)?;
+/// The input of the model that the app's input fills: the one that is named, else the only one that is not fed.
+pub fn main_input<'a>(step: &ModelStep, inputs: &'a [TensorInfo]) -> Option<&'a TensorInfo> {
+    let mut left = inputs.iter().filter(|info| !step.feed.contains_key(&info.name));
+    match &step.into {
+        Some(name) => left.find(|info| &info.name == name),
+        None => left.next().filter(|_| left.next().is_none()),
+    }
+}
+
+/// That a datatype is none that numbers fill.
+pub fn unfillable(datatype: &str) -> AppError {
+    AppError::new("tensor-datatype", format!("an input of type {datatype} cannot be filled with numbers"))
+}
+
+/// The shape of an input that is fed with so many numbers: what the model leaves open is one, or where it leaves one dimension open, as many
+/// as there are numbers.
+fn fed_shape(shape: &[i64], numbers: usize) -> Vec<i64> {
+    let fixed: i64 = shape.iter().filter(|d| **d >= 0).fold(1, |product, d| product.saturating_mul(*d));
+    let open = shape.iter().filter(|d| **d < 0).count();
+    let all = i64::try_from(numbers).unwrap_or(i64::MAX);
+    let rest = if open == 1 && fixed > 0 && all % fixed == 0 { all / fixed } else { 1 };
+    shape.iter().map(|&d| if d < 0 { rest } else { d }).collect()
+}
+
+/// The tensor of an input that is fed; of what is told of a picture the place alone. Codes `tensor-mismatch`, `tensor-datatype`.
+pub fn fed(feed: &Feed, info: &TensorInfo) -> Result<TensorData> {
+    let wrong = |shape: &[i64], numbers: usize| {
+        AppError::new("tensor-mismatch", format!("`feed` has {numbers} numbers for the input `{}` of shape {shape:?}", info.name))
+    };
+    let of = |numbers: &[f64]| Data::of(&info.datatype, numbers.iter().copied()).ok_or_else(|| unfillable(&info.datatype));
+    match feed {
+        Feed::Number(number) => {
+            let shape = fed_shape(&info.shape, 1);
+            let elements = TensorData::elements(&shape).filter(|&n| n <= MAX_FED).ok_or_else(|| wrong(&shape, 1))?;
+            TensorData::new(shape, of(&vec![*number; elements])?)
+        }
+        Feed::Numbers(numbers) => {
+            let shape = fed_shape(&info.shape, numbers.len());
+            TensorData::new(shape.clone(), of(numbers)?).map_err(|_| wrong(&shape, numbers.len()))
+        }
+        Feed::Of(_) => {
+            let shape = fed_shape(&info.shape, 2);
+            TensorData::new(shape.clone(), of(&[0.0; 2])?).map_err(|_| wrong(&shape, 2))
+        }
+    }
+}
+
+/// What is known of a picture, as [`FeedOf`] says.
+pub fn told(of: FeedOf, geometry: &Geometry) -> [f64; 2] {
+    let ([w, h], [fitted_w, fitted_h], [x, y]) = (geometry.source, geometry.fitted, geometry.scale());
+    match of {
+        FeedOf::SourceSize => [h, w],
+        FeedOf::SourceSizeWh => [w, h],
+        FeedOf::TensorSize => [fitted_h, fitted_w],
+        FeedOf::ScaleYx => [y, x],
+    }
+    .map(f64::from)
+}
+
+/// Compares declared and real tensors, the pre-processing's shape with the input, what is fed with the other inputs, and the labels with the
+/// outputs. Code `tensor-mismatch`, with every difference in the message.
+pub fn check(step: &ModelStep, format: u32, inputs: &[TensorInfo], outputs: &[TensorInfo]) -> Result<()> {
     let mut faults = Vec::new();
-    compare("input", &model.inputs, inputs, true, &mut faults);
-    compare("output", &model.outputs, outputs, false, &mut faults);
-    match (inputs, model.inputs.as_slice()) {
-        ([real], [_]) => {
-            let shape = input_shape(&manifest.pipeline.pre);
-            if real.datatype != "FP32" {
+    compare("input", &step.inputs, inputs, true, &mut faults);
+    compare("output", &step.outputs, outputs, false, &mut faults);
+    match main_input(step, inputs) {
+        Some(real) => {
+            let shape = input_shape(&step.pre);
+            if format == 1 && real.datatype != "FP32" {
                 faults.push(format!("the pre-processing makes FP32, input `{}` takes {}", real.name, real.datatype));
+            } else if Data::of(&real.datatype, std::iter::empty()).is_none() {
+                faults.push(unfillable(&real.datatype).message);
             }
             if !fits(&shape, &real.shape) {
                 faults.push(format!("the pre-processing makes {shape:?}, input `{}` takes {:?}", real.name, real.shape));
             }
         }
-        _ => faults.push("the pipeline needs a model with exactly one input".into()),
+        None if format == 1 => faults.push("the pipeline needs a model with exactly one input".into()),
+        None => faults.push(match &step.into {
+            Some(name) => format!("`into` names `{name}`, which is no input of the model, or is fed"),
+            None => "more than one input of the model, or none, is not in `feed`; name with `into` the one that is prepared".into(),
+        }),
     }
-    for post in &manifest.pipeline.post {
-        labels(post, manifest, outputs, &mut faults);
+    for (name, feed) in &step.feed {
+        match inputs.iter().find(|info| &info.name == name) {
+            None => faults.push(format!("`feed` names `{name}`, which is no input of the model")),
+            Some(info) => faults.extend(fed(feed, info).err().map(|e| e.message)),
+        }
+        if matches!(feed, Feed::Of(_)) && !matches!(step.pre, Pre::Image(_)) {
+            faults.push(format!("`{name}` is told of a picture, and the app reads none"));
+        }
+    }
+    for post in &step.post {
+        labels(post, step, format, outputs, &mut faults);
     }
     if faults.is_empty() { Ok(()) } else { Err(AppError::new("tensor-mismatch", faults.join("; "))) }
 }
@@ -73,19 +154,36 @@ fn compare(what: &str, declared: &[Tensor], real: &[TensorInfo], all: bool, faul
     }
 }
 
-fn labels(post: &Post, manifest: &AppManifest, outputs: &[TensorInfo], faults: &mut Vec<String>) {
-    let (step, output, shape) = match post {
+/// The shapes that the rows of boxes may have.
+fn row_shape(boxes: &PostBoxes) -> Vec<i64> {
+    let width = dim(boxes.width());
+    match boxes.layout {
+        RowLayout::Rows => vec![1, -1, width],
+        RowLayout::Columns => vec![1, width, -1],
+    }
+}
+
+fn labels(post: &Post, step: &ModelStep, format: u32, outputs: &[TensorInfo], faults: &mut Vec<String>) {
+    let (name, output, shape) = match post {
         Post::Classes(p) => ("classes", &p.output, vec![1, dim(p.labels.len())]),
-        Post::Boxes(p) => ("boxes", &p.output, vec![1, -1, dim(p.labels.len()).saturating_add(5)]),
+        Post::Boxes(p) => ("boxes", &p.output, row_shape(p)),
         Post::Grid(p) => ("grid", &p.output, vec![1, dim(p.labels.len()), -1, -1]),
         Post::Values(p) => ("values", &p.output, vec![1, dim(p.items.len())]),
     };
-    if matches!(post, Post::Boxes(_) | Post::Grid(_)) && !matches!(manifest.pipeline.pre, Pre::Image(_)) {
-        faults.push(format!("`{step}` needs a picture as input"));
+    if matches!(post, Post::Boxes(_) | Post::Grid(_)) && !matches!(step.pre, Pre::Image(_)) {
+        faults.push(format!("`{name}` needs a picture as input"));
+    }
+    if let Post::Boxes(p) = post {
+        let beside = [&p.beside.scores, &p.beside.score, &p.beside.class, &p.beside.count];
+        for tensor in beside.into_iter().flatten().filter(|tensor| outputs.iter().all(|o| &o.name != *tensor)) {
+            faults.push(format!("`{name}` reads `{tensor}`, which is no output of the model"));
+        }
     }
     match outputs.iter().find(|o| &o.name == output) {
-        None => faults.push(format!("`{step}` reads `{output}`, which is no output of the model")),
-        Some(o) if !fits(&o.shape, &shape) => faults.push(format!("`{step}` reads {shape:?}, output `{output}` has {:?}", o.shape)),
+        None => faults.push(format!("`{name}` reads `{output}`, which is no output of the model")),
+        // A head may lie about how many dimensions there are; what the model really gives is seen when it runs.
+        Some(o) if format > 1 && o.shape.len() != shape.len() => {}
+        Some(o) if !fits(&o.shape, &shape) => faults.push(format!("`{name}` reads {shape:?}, output `{output}` has {:?}", o.shape)),
         Some(_) => {}
     }
 }

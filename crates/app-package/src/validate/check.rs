@@ -3,15 +3,17 @@
 use serde_json::{Map, Value, json};
 
 use super::near::nearest;
-use super::schema::{APP, Field, Kind};
+use super::schema::{APP, APP_2, Field, Kind};
 use super::yaml::{Data, Node};
 use super::{Faults, license};
 use crate::fault::Fault;
 use crate::path::{PackagePath, invisible};
+use crate::pipeline::RowPart;
 
 /// The JSON of the tree; parts with faults are left out, so it is only whole when there was no fault.
 pub(super) fn walk(root: &Node, faults: &mut Faults) -> Option<Value> {
-    value(root, &APP, "", faults)
+    let format = root.get("format").and_then(Node::integer);
+    value(root, if format == Some(2) { &APP_2 } else { &APP }, "", faults)
 }
 
 fn value(node: &Node, kind: &Kind, key: &str, faults: &mut Faults) -> Option<Value> {
@@ -30,9 +32,8 @@ fn value(node: &Node, kind: &Kind, key: &str, faults: &mut Faults) -> Option<Val
         Kind::Text(max) => return text(node, *max, true, key, faults),
         Kind::OptionalText(max) => return text(node, *max, false, key, faults),
         Kind::Scalar => scalar(node),
-        Kind::Format => {
-            integer(node).and_then(|n| if n == 1 { Ok(json!(1)) } else { Err(Fault::new("format-unsupported", "").with("value", n)) })
-        }
+        Kind::Format => integer(node)
+            .and_then(|n| if (1..=2).contains(&n) { Ok(json!(n)) } else { Err(Fault::new("format-unsupported", "").with("value", n)) }),
         Kind::Bool => node.bool().map(Value::Bool).ok_or_else(|| wrong(node, "bool")),
         Kind::Int(min, max) => integer(node).and_then(|n| if (*min..=*max).contains(&n) { Ok(json!(n)) } else { Err(range(n, min, max)) }),
         Kind::Num(min, max) => number(node).and_then(|n| if *min <= n && n <= *max { Ok(json!(n)) } else { Err(range(n, min, max)) }),
@@ -55,6 +56,8 @@ fn value(node: &Node, kind: &Kind, key: &str, faults: &mut Faults) -> Option<Val
         Kind::Lines(max) => lines(node, *max).map(Value::from),
         Kind::Version => line(node, 64).and_then(version),
         Kind::MinVersion => line(node, 20).and_then(|s| shape(s, is_min_version(s), "min-version-shape")),
+        Kind::RowPart => line(node, 20).and_then(|s| shape(s, s.parse::<RowPart>().is_ok(), "row-part")),
+        Kind::Feed(max, words) => feed(node, *max, words),
         Kind::Path(extensions) => line(node, crate::path::MAX_BYTES).and_then(|s| path(s, extensions)),
     };
     match found {
@@ -186,6 +189,25 @@ fn scalar(node: &Node) -> Result<Value, Fault> {
             Data::Scalar { text, .. } if text.is_empty() => Ok(json!("")),
             _ => lines(node, 200).map(Value::from),
         }
+    }
+}
+
+/// A number, a list of numbers, or one of some words.
+fn feed(node: &Node, max: usize, words: &[&str]) -> Result<Value, Fault> {
+    if let Data::List(items) = &node.data {
+        if items.is_empty() || items.len() > max {
+            return Err(Fault::new("list-length", "").with("value", items.len()).with("min", 1).with("max", max));
+        }
+        return items.iter().map(|item| number(item).map(|n| json!(n))).collect::<Result<Vec<_>, _>>().map(Value::Array);
+    }
+    if node.number().is_some() {
+        return number(node).map(|n| json!(n));
+    }
+    let word = line(node, 100)?;
+    if words.contains(&word) {
+        Ok(word.into())
+    } else {
+        Err(Fault::new("feed-shape", "").with("value", word).with("list", words.join(", ")))
     }
 }
 

@@ -92,7 +92,11 @@ pub const MESSAGES: &[Message] = &[
     ),
     row("text-one-line", "这里只能写一行。请去掉换行和制表符。", "This must be one line. Remove line breaks and tabs."),
     row("text-control", "文字中有不可见的控制字符。请删去。", "The text holds invisible control characters. Remove them."),
-    row("format-unsupported", "不支持格式 {value}。请写 format: 1。", "Format {value} is not supported. Write format: 1."),
+    row(
+        "format-unsupported",
+        "不支持格式 {value}。请写 format: 2 或 format: 1。",
+        "Format {value} is not supported. Write format: 2 or format: 1.",
+    ),
     row("not-one-of", "{value} 不是允许的词。请从中选一个：{list}。", "{value} is not allowed here. Choose one of: {list}."),
     row("out-of-range", "{value} 超出范围，必须在 {min} 和 {max} 之间。", "{value} is out of range; it must be between {min} and {max}."),
     row("number-not-finite", "这里必须是有限的数，不能是 NaN 或无穷大。", "A finite number is wanted here, not NaN or infinity."),
@@ -127,6 +131,24 @@ pub const MESSAGES: &[Message] = &[
         "{value} 不是版本下限。请写两段数字，例如 1.17。",
         "{value} is not a lowest version. Write two numbers, such as 1.17.",
     ),
+    row(
+        "row-part",
+        "{value} 不是一行的组成部分。请写 box、objectness、scores、score、class 或 skip-N。",
+        "{value} is no part of a row. Write box, objectness, scores, score, class or skip-N.",
+    ),
+    row(
+        "row-incomplete",
+        "一行必须恰好有一个 box，并且有 scores，或者 score 与 class；同一部分不能出现两次。现在是：{value}。",
+        "A row has box once, and scores, or score and class; no part comes twice. This is: {value}.",
+    ),
+    row("feed-shape", "{value} 不是数，也不是其中之一：{list}。", "{value} is no number, no list of numbers, and none of: {list}."),
+    row("input-unknown", "模型没有输入 {value}。可选：{list}。", "The model has no input {value}. There are: {list}."),
+    row(
+        "input-unfed",
+        "没有任何内容填入这些输入：{list}。请在 feed 中写出除一个以外的所有输入，或用 into 指定由 pre 填入的那一个。",
+        "Nothing fills these inputs: {list}. Put all but one into feed, or name with into the one that pre fills.",
+    ),
+    row("feed-needs-picture", "{value} 只有在应用读取图片时才有。", "{value} is known only where the app reads a picture."),
     row("path-empty", "路径是空的。请写包内文件的路径。", "The path is empty. Write the path of a file in the package."),
     row(
         "path-too-long",

@@ -1,11 +1,11 @@
-//! The format of `app.yaml` as a table: which keys there are, which must be there, and their bounds.
+//! The formats of `app.yaml` as tables: which keys there are, which must be there, and their bounds.
 //!
 //! The types of [`crate::manifest`] say the same in Rust; a test holds both together.
 
 /// What a value must be.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Kind {
-    /// The number 1.
+    /// The number 1 or 2.
     Format,
     /// Text in both languages, each at most that many characters; at least one filled.
     Text(usize),
@@ -41,6 +41,10 @@ pub(super) enum Kind {
     Path(&'static [&'static str]),
     /// Text, number or boolean.
     Scalar,
+    /// A part of a row of boxes.
+    RowPart,
+    /// A number, a list of 1 to that many numbers, or one of these words.
+    Feed(usize, &'static [&'static str]),
     /// A list with these bounds on its length.
     List(usize, usize, &'static Kind),
     /// Names → values, at most that many.
@@ -71,7 +75,7 @@ const fn may(name: &'static str, kind: Kind) -> Field {
 const BIG: f64 = 1e12;
 const PICTURES: &[&str] = &["png", "jpg", "jpeg"];
 
-/// The whole of `app.yaml`.
+/// The whole of `app.yaml` in format 1.
 pub(super) const APP: Kind = Kind::Obj(&[
     must("format", Kind::Format),
     must("name", Kind::Slug(60)),
@@ -94,10 +98,58 @@ pub(super) const APP: Kind = Kind::Obj(&[
     may("media", Kind::List(0, 8, &MEDIA)),
 ]);
 
+/// The whole of `app.yaml` in format 2.
+pub(super) const APP_2: Kind = Kind::Obj(&[
+    must("format", Kind::Format),
+    must("name", Kind::Slug(60)),
+    must("version", Kind::Version),
+    must("title", Kind::Text(80)),
+    must("summary", Kind::Text(240)),
+    may("description", Kind::OptionalText(8_000)),
+    may("changes", Kind::OptionalText(4_000)),
+    must("specialty", Kind::Slug(60)),
+    must("scenario", Kind::Slug(60)),
+    may("safety", Kind::Bool),
+    must("license", Kind::License),
+    must("input", Kind::OneOf(&["image", "timeseries", "tabular", "audio"])),
+    must("steps", Kind::List(1, 1, &STEP)),
+    may("alarms", Kind::List(0, 32, &ALARM)),
+    may("parameters", Kind::List(0, 50, &PARAMETER)),
+    may("resources", RESOURCES),
+    must("golden", Kind::List(1, 50, &GOLDEN)),
+    must("card", CARD),
+    may("media", Kind::List(0, 8, &MEDIA)),
+]);
+
+const STEP: Kind = Kind::Variant(&[must("model", MODEL_STEP)]);
+
+const ENGINE: Kind = Kind::Obj(&[must("name", Kind::OneOf(&["onnxruntime"])), must("min", Kind::MinVersion)]);
+
+const MODEL_STEP: Kind = Kind::Obj(&[
+    must("name", Kind::Slug(60)),
+    must("file", Kind::Path(&["onnx"])),
+    may("engine", ENGINE),
+    must("inputs", Kind::List(1, 16, &TENSOR_2)),
+    must("outputs", Kind::List(1, 64, &TENSOR_2)),
+    must("pre", Kind::Variant(&[must("image", PRE_IMAGE_2), must("window", PRE_WINDOW), must("columns", PRE_COLUMNS)])),
+    may("into", Kind::Line(200)),
+    may("feed", Kind::MapOf(15, &Kind::Feed(4_096, &["source-size", "source-size-wh", "tensor-size", "scale-yx"]))),
+    must("post", Kind::List(1, 8, &POST_2)),
+]);
+
+const TENSOR_2: Kind = Kind::Obj(&[
+    must("name", Kind::Line(200)),
+    must(
+        "datatype",
+        Kind::OneOf(&["FP16", "FP32", "FP64", "INT8", "INT16", "INT32", "INT64", "UINT8", "UINT16", "UINT32", "UINT64", "BOOL"]),
+    ),
+    must("shape", Kind::List(0, 8, &Kind::Int(-1, 1_000_000_000))),
+]);
+
 const MODEL: Kind = Kind::Obj(&[
     must("name", Kind::Slug(60)),
     must("file", Kind::Path(&["onnx"])),
-    may("engine", Kind::Obj(&[must("name", Kind::OneOf(&["onnxruntime"])), must("min", Kind::MinVersion)])),
+    may("engine", ENGINE),
     must("inputs", Kind::List(1, 1, &TENSOR)),
     must("outputs", Kind::List(1, 16, &TENSOR)),
 ]);
@@ -119,6 +171,21 @@ const PRE_IMAGE: Kind = Kind::Obj(&[
     must("height", Kind::Int(1, 4_096)),
     may("fit", Kind::OneOf(&["stretch", "letterbox"])),
     may("color", Kind::OneOf(&["rgb", "gray"])),
+    may("layout", Kind::OneOf(&["nchw", "nhwc", "flat"])),
+    may("mean", Kind::List(0, 3, &Kind::Num(-BIG, BIG))),
+    may("std", Kind::List(0, 3, &Kind::Num(1e-6, BIG))),
+]);
+
+const PRE_IMAGE_2: Kind = Kind::Obj(&[
+    must("width", Kind::Int(1, 4_096)),
+    must("height", Kind::Int(1, 4_096)),
+    may("fit", Kind::OneOf(&["stretch", "letterbox", "crop"])),
+    may("crop", Kind::Num(0.1, 1.0)),
+    may("align", Kind::OneOf(&["center", "top-left"])),
+    may("fill", Kind::List(0, 3, &Kind::Int(0, 255))),
+    may("filter", Kind::OneOf(&["linear-antialias", "linear", "linear-float", "cubic", "cubic-antialias", "area", "nearest"])),
+    may("color", Kind::OneOf(&["rgb", "bgr", "gray"])),
+    may("scale", Kind::Num(1e-6, BIG)),
     may("layout", Kind::OneOf(&["nchw", "nhwc", "flat"])),
     may("mean", Kind::List(0, 3, &Kind::Num(-BIG, BIG))),
     may("std", Kind::List(0, 3, &Kind::Num(1e-6, BIG))),
@@ -155,6 +222,51 @@ const POST: Kind = Kind::Variant(&[
         Kind::Obj(&[must("output", Kind::Line(200)), must("labels", Kind::List(1, 1_000, &LABEL)), must("score", Kind::Num(0.0, 1.0))]),
     ),
     must("values", Kind::Obj(&[must("output", Kind::Line(200)), must("items", Kind::List(1, 256, &VALUE))])),
+]);
+
+const ACTIVATION: Kind = Kind::OneOf(&["none", "sigmoid", "softmax"]);
+
+const POST_2: Kind = Kind::Variant(&[
+    must(
+        "classes",
+        Kind::Obj(&[
+            must("output", Kind::Line(200)),
+            must("labels", Kind::List(1, 1_000, &LABEL)),
+            may("activation", ACTIVATION),
+            may("top", Kind::Int(1, 1_000)),
+        ]),
+    ),
+    must(
+        "boxes",
+        Kind::Obj(&[
+            must("output", Kind::Line(200)),
+            must("labels", Kind::List(1, 1_000, &LABEL)),
+            must("score", Kind::Num(0.0, 1.0)),
+            may("iou", Kind::Num(0.0, 1.0)),
+            must("row", Kind::List(1, 16, &Kind::RowPart)),
+            may("beside", BESIDE),
+            may("layout", Kind::OneOf(&["rows", "columns"])),
+            may("box", Kind::OneOf(&["cxcywh", "xyxy", "xywh"])),
+            may("unit", Kind::OneOf(&["pixels", "relative", "source"])),
+            may("activation", ACTIVATION),
+            may("background", Kind::OneOf(&["none", "first", "last"])),
+            may("grid", Kind::OneOf(&["none", "yolox"])),
+            may("agnostic", Kind::Bool),
+            may("max", Kind::Int(1, 300)),
+        ]),
+    ),
+    must(
+        "grid",
+        Kind::Obj(&[must("output", Kind::Line(200)), must("labels", Kind::List(1, 1_000, &LABEL)), must("score", Kind::Num(0.0, 1.0))]),
+    ),
+    must("values", Kind::Obj(&[must("output", Kind::Line(200)), must("items", Kind::List(1, 256, &VALUE))])),
+]);
+
+const BESIDE: Kind = Kind::Obj(&[
+    may("scores", Kind::Line(200)),
+    may("score", Kind::Line(200)),
+    may("class", Kind::Line(200)),
+    may("count", Kind::Line(200)),
 ]);
 
 const VALUE: Kind = Kind::Obj(&[

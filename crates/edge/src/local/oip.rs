@@ -52,7 +52,7 @@ pub(super) async fn index(agent: Shared) -> HttpResponse {
         .apps
         .all()
         .iter()
-        .filter_map(|running| Some((running.model()?.name.clone(), running)))
+        .filter_map(|running| Some((running.model.as_ref()?.name.clone(), running)))
         .map(|(name, running)| json!({ "name": name, "version": running.wanted.release.version, "state": "READY" }))
         .collect();
     HttpResponse::Ok().json(models)
@@ -84,7 +84,7 @@ fn find(agent: &Shared, address: &Address) -> Result<std::sync::Arc<Running>, Ap
 pub(super) async fn model(agent: Shared, address: web::Path<Address>) -> Result<HttpResponse, ApiError> {
     let running = find(&agent, &address)?;
     let tensors = |list: &[app_package::pipeline::Tensor]| json!(list);
-    let (inputs, outputs) = running.model().map_or((json!([]), json!([])), |m| (tensors(&m.inputs), tensors(&m.outputs)));
+    let (inputs, outputs) = running.model.as_ref().map_or((json!([]), json!([])), |m| (tensors(&m.inputs), tensors(&m.outputs)));
     Ok(HttpResponse::Ok().json(json!({
         "name": address.model, "versions": [running.wanted.release.version], "platform": "onnxruntime_onnx",
         "inputs": inputs, "outputs": outputs,
@@ -108,7 +108,7 @@ pub(super) async fn statistics(agent: Shared, address: web::Path<Address>) -> Re
 
 /// `GET /v2/models/stats`
 pub(super) async fn all_statistics(agent: Shared) -> HttpResponse {
-    let all: Vec<Value> = agent.apps.all().iter().filter_map(|running| Some(counts(&running.model()?.name, running))).collect();
+    let all: Vec<Value> = agent.apps.all().iter().filter_map(|running| Some(counts(&running.model.as_ref()?.name, running))).collect();
     HttpResponse::Ok().json(json!({ "model_stats": all }))
 }
 
@@ -133,7 +133,7 @@ pub(super) async fn infer(
     let length = request.headers().get(JSON_LENGTH).map(|value| value.to_str().unwrap_or_default().to_owned());
     let whole = body(&request, payload).await?;
     let (model, bytes) = (running.clone(), whole.bytes.clone());
-    let read = move || question::read(model.model(), length.as_deref(), &bytes);
+    let read = move || question::read(model.model.as_ref().map(|m| m.inputs.as_slice()), length.as_deref(), &bytes);
     let (asked, headers, bytes) = off_worker(whole.bytes.len(), read).await?;
     let ((tensors, raw), _) = super::infer(&running, &Request::Infer { inputs: headers }, &bytes).await?;
     let name = address.into_inner().model;

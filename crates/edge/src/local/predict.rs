@@ -28,7 +28,7 @@ fn describe(running: &Running) -> Value {
         "digest": wanted.release.digest,
         "title": running.manifest.title,
         "input": running.manifest.input,
-        "model": running.model().map(|m| &m.name),
+        "model": running.model.as_ref().map(|m| &m.name),
         "safety": running.manifest.safety,
         "place": wanted.place,
         "license": running.warning().unwrap_or("valid"),

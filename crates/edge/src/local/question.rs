@@ -6,7 +6,7 @@
 use std::marker::PhantomData;
 
 use actix_web::http::StatusCode;
-use app_package::pipeline::Model;
+use app_package::pipeline::Tensor;
 use serde::de::{self, IgnoredAny, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
@@ -173,10 +173,15 @@ fn sizes(inputs: &[Input]) -> Result<Vec<usize>, ApiError> {
 }
 
 /// The tensors of a request as the app's process wants them, out of its JSON and the bytes after it.
-fn inputs_of(model: Option<&Model>, json: &[u8], inputs: Vec<Input>, mut binary: &[u8]) -> Result<(Vec<TensorHeader>, Vec<u8>), ApiError> {
+fn inputs_of(
+    known: Option<&[Tensor]>,
+    json: &[u8],
+    inputs: Vec<Input>,
+    mut binary: &[u8],
+) -> Result<(Vec<TensorHeader>, Vec<u8>), ApiError> {
     // The datatypes are checked before the values are read: that values do not fit a wrong type helps nobody.
     for input in &inputs {
-        let known = model.and_then(|m| m.inputs.iter().find(|known| known.name == input.name.0));
+        let known = known.and_then(|all| all.iter().find(|known| known.name == input.name.0));
         if let Some(known) = known.filter(|known| known.datatype != input.datatype.0) {
             let why = format!("input {:?}: the model takes {}, not {}", input.name.0, known.datatype, input.datatype.0);
             return Err(ApiError::bad("tensor-shape", cut(why)));
@@ -221,13 +226,13 @@ fn inputs_of(model: Option<&Model>, json: &[u8], inputs: Vec<Input>, mut binary:
 
 /// Checks that the inputs are those that the model declares, each once, with its type and a fitting shape; an engine would only say that it
 /// failed.
-fn check_inputs(model: &Model, given: &[TensorHeader]) -> Result<(), ApiError> {
+fn check_inputs(wanted: &[Tensor], given: &[TensorHeader]) -> Result<(), ApiError> {
     let bad = |why: String| Err(ApiError::bad("tensor-shape", why));
-    if let Some(missing) = model.inputs.iter().find(|known| !given.iter().any(|g| g.name == known.name)) {
+    if let Some(missing) = wanted.iter().find(|known| !given.iter().any(|g| g.name == known.name)) {
         return bad(format!("input {:?} is missing", missing.name));
     }
     for (place, input) in given.iter().enumerate() {
-        let Some(known) = model.inputs.iter().find(|known| known.name == input.name) else {
+        let Some(known) = wanted.iter().find(|known| known.name == input.name) else {
             return bad(format!("the model has no input {:?}", input.name));
         };
         if given.iter().take(place).any(|earlier| earlier.name == input.name) {
@@ -245,7 +250,7 @@ fn check_inputs(model: &Model, given: &[TensorHeader]) -> Result<(), ApiError> {
 }
 
 /// What is asked, and the tensors of a request, checked against what the model declares.
-pub(super) fn read(model: Option<&Model>, length: Option<&str>, whole: &[u8]) -> Result<(Asked, Vec<TensorHeader>, Vec<u8>), ApiError> {
+pub(super) fn read(known: Option<&[Tensor]>, length: Option<&str>, whole: &[u8]) -> Result<(Asked, Vec<TensorHeader>, Vec<u8>), ApiError> {
     let (json, binary) = split(length, whole)?;
     let question: Question = serde_json::from_slice(json).map_err(|e| ApiError::bad("request-invalid", cut(e)))?;
     let classes = |output: &&Output| output.parameters.classification.is_some_and(|count| count > 0);
@@ -253,9 +258,9 @@ pub(super) fn read(model: Option<&Model>, length: Option<&str>, whole: &[u8]) ->
         let why = format!("output {:?}: the parameter \"classification\" (class_count) is not served", output.name.0);
         return Err(ApiError::bad("parameter-not-supported", cut(why)));
     }
-    let (headers, bytes) = inputs_of(model, json, question.inputs.0, binary)?;
-    if let Some(model) = model {
-        check_inputs(model, &headers)?;
+    let (headers, bytes) = inputs_of(known, json, question.inputs.0, binary)?;
+    if let Some(known) = known {
+        check_inputs(known, &headers)?;
     }
     let asked = Asked {
         id: question.id.map(|id| id.0),
@@ -271,10 +276,10 @@ mod tests {
 
     use super::*;
 
-    fn inputs(model: Option<&Model>, inputs: &[Value], binary: &[u8]) -> Result<(Vec<TensorHeader>, Vec<u8>), ApiError> {
+    fn inputs(known: Option<&[Tensor]>, inputs: &[Value], binary: &[u8]) -> Result<(Vec<TensorHeader>, Vec<u8>), ApiError> {
         let json = json!({ "id": "1", "inputs": inputs }).to_string();
         let question: Question = serde_json::from_str(&json).unwrap();
-        inputs_of(model, json.as_bytes(), question.inputs.0, binary)
+        inputs_of(known, json.as_bytes(), question.inputs.0, binary)
     }
 
     #[test]
@@ -288,11 +293,9 @@ mod tests {
 
     #[test]
     fn a_wrong_datatype_is_named_with_the_right_one() {
-        let tensor = |name: &str| json!({ "name": name, "datatype": "FP32", "shape": [1, 2] });
-        let model = json!({ "name": "m", "file": "m.onnx", "inputs": [tensor("x")], "outputs": [tensor("y")] });
-        let model: Model = serde_json::from_value(model).unwrap();
+        let known = [Tensor { name: "x".into(), datatype: "FP32".into(), shape: vec![1, 2] }];
         let given = json!({ "name": "x", "shape": [1, 2], "datatype": "INT64", "data": [0.5, 1] });
-        let error = inputs(Some(&model), &[given], &[]).err().unwrap();
+        let error = inputs(Some(&known), &[given], &[]).err().unwrap();
         assert!(error.message.contains("the model takes FP32, not INT64"), "{error}");
     }
 

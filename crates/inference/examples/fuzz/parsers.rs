@@ -9,7 +9,7 @@ use app_package::{
     manifest::AppManifest,
     oci::{ImageManifest, Index, PackedFile, build_manifest, config_json},
     path::PackagePath,
-    pipeline::{AlarmLevel, AlarmRule, Color, Fit, Layout, Pre, PreColumns, PreImage, PreWindow, WindowLayout},
+    pipeline::{AlarmLevel, AlarmRule, Align, Color, Filter, Fit, Layout, ModelStep, Pre, PreColumns, PreImage, PreWindow, WindowLayout},
     text::Text,
     validate::{self, FileEntry, MAX_FAULTS},
 };
@@ -108,12 +108,12 @@ impl Examples {
         };
         let (mut pictures, mut tables) = (vec![jpeg()], Vec::new());
         for base in &bases {
-            match base.manifest.pipeline.pre {
-                Pre::Image(_) => pictures.push(base.sample().to_vec()),
+            match base.manifest.model_step().as_deref() {
+                Some(ModelStep { pre: Pre::Image(_), .. }) => pictures.push(base.sample().to_vec()),
                 _ => tables.push(base.sample().to_vec()),
             }
         }
-        let rules = bases.iter().flat_map(|b| &b.manifest.pipeline.alarms).map(|rule| rule.when.clone()).collect();
+        let rules = bases.iter().flat_map(|b| b.manifest.alarms()).map(|rule| rule.when.clone()).collect();
         let payload = statement.to_payload();
         let envelope = statement.sign(&kid, &key).to_bytes();
         Self {
@@ -313,8 +313,21 @@ fn decode(examples: &Examples, rng: &mut Rng) -> Result<(), String> {
     let pre = PreImage {
         width: 1 + u32::try_from(rng.below(64)).unwrap(),
         height: 1 + u32::try_from(rng.below(64)).unwrap(),
-        fit: *rng.pick(&[Fit::Stretch, Fit::Letterbox]),
-        color: *rng.pick(&[Color::Rgb, Color::Gray]),
+        fit: *rng.pick(&[Fit::Stretch, Fit::Letterbox, Fit::Crop]),
+        crop: *rng.pick(&[1.0, 0.875, 0.1]),
+        align: *rng.pick(&[Align::Center, Align::TopLeft]),
+        fill: rng.pick(&[vec![], vec![0]]).clone(),
+        filter: *rng.pick(&[
+            Filter::LinearAntialias,
+            Filter::Linear,
+            Filter::LinearFloat,
+            Filter::Cubic,
+            Filter::CubicAntialias,
+            Filter::Area,
+            Filter::Nearest,
+        ]),
+        color: *rng.pick(&[Color::Rgb, Color::Bgr, Color::Gray]),
+        scale: 255.0,
         layout: *rng.pick(&[Layout::Nchw, Layout::Nhwc, Layout::Flat]),
         mean: Vec::new(),
         std: Vec::new(),

@@ -199,7 +199,7 @@ impl TestSet {
         if manifest.input != self.input {
             return Err("input-kind-differs");
         }
-        let post = &manifest.pipeline.post;
+        let post = manifest.posts();
         if let Some((id, unit)) = &self.quantity {
             let mut items = post.iter().filter_map(|post| if let Post::Values(values) = post { Some(&values.items) } else { None });
             if items.clone().next().is_none() {
