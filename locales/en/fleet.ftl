@@ -125,6 +125,7 @@ fleet-need = Needs:
 fleet-fit = Fits
 fleet-fit-fits = Fits
 fleet-fit-unknown = Not known yet
+fleet-fit-format = Agent too old
 fleet-fit-architecture = Other processor
 fleet-fit-cores = Too few cores
 fleet-fit-memory = Too little memory

@@ -115,6 +115,7 @@ fleet-need = 需要：
 fleet-fit = 适配
 fleet-fit-fits = 适配
 fleet-fit-unknown = 未知
+fleet-fit-format = 代理程序版本过旧
 fleet-fit-architecture = 处理器架构不符
 fleet-fit-cores = 核数不足
 fleet-fit-memory = 内存不足

@@ -1,12 +1,12 @@
 //! Sites, nodes, identities and deployments on both backends; pages with hostile names in both languages.
 
-use app_package::manifest::{Parameter, ParameterKind, Resources};
+use app_package::manifest::{AppManifest, Parameter, ParameterKind, Resources};
 use app_package::text::Text;
 use chrono::TimeDelta;
 use diesel::prelude::*;
 use serde_json::{Map, Value, json};
 
-use super::model::{Change, DeploymentState, Fit, Hardware, code_hash, fit, new_code};
+use super::model::{Change, DeploymentState, Fit, Hardware, code_hash, new_code};
 use super::parameters;
 use super::service::deployment;
 use super::service::deployment_plan::{self, DeployInput, NodeProblem};
@@ -81,9 +81,15 @@ fn hardware_is_read_and_compared() {
         "id": "nod_1", "vendor": "V", "modelNumber": "M", "serialNumber": "S", "memory": "1Gi", "cpus": [{"cores": 2.0, "architecture": "arm64"}]}});
     let hardware = Hardware::parse(&json.to_string()).unwrap();
     assert_eq!((hardware.memory_bytes, hardware.cores, hardware.runtime.as_deref()), (Some(1_073_741_824), 2.0, Some("1.22.0")));
+    let app = app_package::validate::parse(include_str!("../../crates/app-package/fixtures/app.yaml")).unwrap();
+    let fit = |resources: &Resources, hardware| super::model::fit(&AppManifest { resources: resources.clone(), ..app.clone() }, hardware);
     let need = Resources::default();
     assert_eq!(fit(&need, Some(&hardware)), Fit::Fits);
     assert_eq!(fit(&need, None), Fit::Unknown);
+    // A node that says nothing of formats runs the first.
+    let second = AppManifest { format: 2, ..app.clone() };
+    assert_eq!(super::model::fit(&second, Some(&hardware)), Fit::Format);
+    assert_eq!(super::model::fit(&second, Some(&Hardware { formats: vec![1, 2], ..hardware.clone() })), Fit::Fits);
     assert_eq!(fit(&Resources { architectures: vec!["amd64".into()], ..need.clone() }, Some(&hardware)), Fit::Architecture);
     assert_eq!(fit(&Resources { cpu: 4.0, ..need.clone() }, Some(&hardware)), Fit::Cores);
     assert_eq!(fit(&Resources { memory_mib: 2048, ..need.clone() }, Some(&hardware)), Fit::Memory);

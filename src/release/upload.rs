@@ -90,7 +90,7 @@ impl UploadFault {
     fn of_rule(yaml: &str, manifest: &AppManifest, trouble: RuleTrouble) -> Self {
         let code = if trouble.code == "alarm-rule-too-complex" { "alarm-rule-too-complex" } else { "alarm-rule-invalid" };
         let error = Error::invalid(code).arg("detail", trouble.message);
-        let id = manifest.pipeline.alarms.get(trouble.index).map(|rule| rule.id.as_str()).unwrap_or_default();
+        let id = manifest.alarms().get(trouble.index).map(|rule| rule.id.as_str()).unwrap_or_default();
         let names = |line: &str| {
             let value = line.trim_start_matches([' ', '-', '{']).strip_prefix("id:");
             value.is_some_and(|value| {
@@ -100,7 +100,10 @@ impl UploadFault {
         // Labels may have the same ids.
         let begin = yaml.lines().position(|line| line.trim() == "alarms:").unwrap_or_default();
         let line = yaml.lines().skip(begin).position(names).and_then(|at| u32::try_from(begin + at + 1).ok());
-        Self { line, ..Self::at("", &format!("pipeline.alarms[{}].when", trouble.index), &error) }
+        Self {
+            line,
+            ..Self::at("", &format!("{}[{}].when", if manifest.format == 1 { "pipeline.alarms" } else { "alarms" }, trouble.index), &error)
+        }
     }
 }
 

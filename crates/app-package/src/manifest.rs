@@ -12,6 +12,9 @@ use serde::{Deserialize, Serialize};
 use crate::pipeline::{AlarmRule, Model, ModelStep, Pipeline, Post, Step};
 use crate::text::Text;
 
+/// Versions of the format that are read and run.
+pub const FORMATS: [u32; 2] = [1, 2];
+
 /// What an app reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

@@ -34,6 +34,8 @@ pub const SEMANTIC: &str = "semantic-error";
 pub const PROBLEM_PREFIX: &str = "https://docs.margo.org/specification/problem-types#";
 /// Label with which a node says that it runs ONNX apps of Pithead; the value is the version of ONNX Runtime.
 pub const RUNTIME_LABEL: &str = "pithead.dev/onnx-runtime";
+/// Label with which a node says which formats of `app.yaml` it runs, a list of numbers; without it, format 1 alone.
+pub const FORMATS_LABEL: &str = "pithead.dev/app-formats";
 /// Prefix of the pointers of our parameter targets.
 const PARAMETER_POINTER: &str = "/parameters/";
 

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use app_package::digest::Digest;
-use app_package::margo::{Cpu, DeviceCapabilities, DeviceProperties, RUNTIME_LABEL};
+use app_package::margo::{Cpu, DeviceCapabilities, DeviceProperties, FORMATS_LABEL, RUNTIME_LABEL};
 use chrono::DateTime;
 use serde_json::{Map, json};
 use tokio::task::JoinSet;
@@ -119,6 +119,7 @@ async fn capabilities(agent: &Agent) -> DeviceCapabilities {
     let memory = agent.node.read().get("memory_total_bytes").and_then(serde_json::Value::as_u64).unwrap_or(0);
     let node = agent.identity().node_id;
     let mut labels = std::collections::BTreeMap::from([("pithead.dev/agent".to_owned(), json!(env!("CARGO_PKG_VERSION")))]);
+    labels.insert(FORMATS_LABEL.to_owned(), json!(app_package::manifest::FORMATS));
     let engine = engine_version(agent).await;
     match &engine {
         Ok(version) => {

@@ -207,7 +207,7 @@ async fn a_rule_that_fires_too_often_is_held_and_counted_unless_it_is_critical()
     // One more has the node try again at once.
     node.predict().await.unwrap();
     let (files, mut manifest) = app("1.1.0", 3.0);
-    manifest.pipeline.alarms[0].level = AlarmLevel::Warning;
+    manifest.pipeline.as_mut().unwrap().alarms[0].level = AlarmLevel::Warning;
     let release = server.publish(&files, &manifest);
     server.deploy("dep_1", &release, &Server::claims(&release), json!({ "limit": 2.0 }));
     installed(&server, "dep_1", 3).await;

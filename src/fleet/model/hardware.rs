@@ -1,7 +1,7 @@
 //! A node's hardware, and whether an app fits it.
 
-use app_package::manifest::Resources;
-use app_package::margo::DeviceProperties;
+use app_package::manifest::AppManifest;
+use app_package::margo::{DeviceProperties, FORMATS_LABEL, RUNTIME_LABEL};
 use serde_json::Value;
 
 /// A node's hardware, read from its capabilities.
@@ -23,6 +23,8 @@ pub struct Hardware {
     pub peripherals: Vec<String>,
     /// Version of ONNX Runtime, where the node says that it has one.
     pub runtime: Option<String>,
+    /// Formats of `app.yaml` that its agent runs.
+    pub formats: Vec<u64>,
 }
 
 impl Hardware {
@@ -30,8 +32,11 @@ impl Hardware {
     pub fn parse(json: &str) -> Option<Self> {
         let document: Value = serde_json::from_str(json).ok()?;
         let properties: DeviceProperties = serde_json::from_value(document.get("properties")?.clone()).ok()?;
-        let runtime =
-            document.get("labels").and_then(|l| l.get(app_package::margo::RUNTIME_LABEL)).and_then(Value::as_str).map(ToOwned::to_owned);
+        let label = |name: &str| document.get("labels").and_then(|labels| labels.get(name));
+        let runtime = label(RUNTIME_LABEL).and_then(Value::as_str).map(ToOwned::to_owned);
+        // An agent from before there were two says nothing of it.
+        let formats =
+            label(FORMATS_LABEL).and_then(Value::as_array).map_or_else(|| vec![1], |all| all.iter().filter_map(Value::as_u64).collect());
         let mut architectures: Vec<String> = properties.cpus.iter().filter_map(|cpu| cpu.architecture.clone()).collect();
         architectures.sort();
         architectures.dedup();
@@ -45,6 +50,7 @@ impl Hardware {
             model: properties.model_number,
             serial: properties.serial_number,
             runtime,
+            formats,
         })
     }
 }
@@ -79,6 +85,8 @@ pub enum Fit {
     Fits,
     /// The node has not reported its hardware.
     Unknown,
+    /// The node's agent is older than the format of the app.
+    Format,
     /// The app is built for other processor architectures.
     Architecture,
     /// Too few cores.
@@ -95,6 +103,7 @@ impl Fit {
         match self {
             Self::Fits => "fits",
             Self::Unknown => "unknown",
+            Self::Format => "format",
             Self::Architecture => "architecture",
             Self::Cores => "cores",
             Self::Memory => "memory",
@@ -109,8 +118,12 @@ impl Fit {
 }
 
 /// Compares an app's needs with a node's hardware. A figure that the node does not report never speaks against it.
-pub fn fit(need: &Resources, hardware: Option<&Hardware>) -> Fit {
+pub fn fit(app: &AppManifest, hardware: Option<&Hardware>) -> Fit {
     let Some(hardware) = hardware else { return Fit::Unknown };
+    let need = &app.resources;
+    if !hardware.formats.contains(&u64::from(app.format)) {
+        return Fit::Format;
+    }
     if !hardware.architectures.is_empty() && !hardware.architectures.iter().any(|a| need.architectures.contains(a)) {
         return Fit::Architecture;
     }

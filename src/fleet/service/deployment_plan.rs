@@ -204,7 +204,7 @@ pub async fn choices(app: &App, actor: &Actor, license_id: String, release_id: S
                     return None;
                 }
                 Some(NodeChoice {
-                    fit: fit(&release.manifest.resources, node.hardware().as_ref()),
+                    fit: fit(&release.manifest, node.hardware().as_ref()),
                     seat: seats.contains(&node.id),
                     parameters: there.as_ref().map(|(d, _)| (*d.parameters).clone()),
                     present: there.map(|(_, version)| version),
@@ -285,7 +285,7 @@ pub(super) fn plan_in(conn: &mut Conn, app: &App, person: &Person, input: &Deplo
         if node.state != NodeState::Enrolled {
             return Err(Error::conflict("node-not-enrolled").arg("node", &node.name));
         }
-        if !fit(&release.manifest.resources, node.hardware().as_ref()).possible() {
+        if !fit(&release.manifest, node.hardware().as_ref()).possible() {
             return Err(Error::conflict("node-does-not-fit").arg("node", &node.name));
         }
         let there = present.remove(&node.id);

@@ -91,7 +91,7 @@ fn the_same_bytes_never_differ() {
     );
     assert!(d.figures.iter().all(|f| f.noise == !matches!(f.kind, Measure::Accuracy | Measure::Model)), "{:?}", d.figures);
     // The same model in another pipeline is another app.
-    let other = manifest(|m| m.pipeline.alarms.clear());
+    let other = manifest(|m| m.pipeline.as_mut().unwrap().alarms.clear());
     let d = Difference::between(
         Side { manifest: &m, report: Some(&fast), files: Some(&all) },
         Side { manifest: &other, report: Some(&slow), files: Some(&all) },

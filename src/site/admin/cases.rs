@@ -224,8 +224,7 @@ impl CaseView {
                 .map(|(digest, alt)| (format!("/media/{vendor_slug}/{slug}/{digest}"), alt.get(page.lang).to_owned()))
                 .collect(),
             alarms: manifest
-                .pipeline
-                .alarms
+                .alarms()
                 .iter()
                 .map(|rule| (alarm_level(rule.level), alarm_text(page, manifest, rule.text.get(page.lang))))
                 .collect(),

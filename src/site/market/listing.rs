@@ -157,12 +157,7 @@ impl ListingPage {
                 .iter()
                 .map(|p| (p.title.get(lang).to_owned(), p.default.to_string(), p.help.get(lang).to_owned()))
                 .collect(),
-            alarms: manifest
-                .pipeline
-                .alarms
-                .iter()
-                .map(|a| (alarm_level(a.level), alarm_text(&page, manifest, a.text.get(lang))))
-                .collect(),
+            alarms: manifest.alarms().iter().map(|a| (alarm_level(a.level), alarm_text(&page, manifest, a.text.get(lang)))).collect(),
             versions_cut: cut(&page, "listing-versions-cut", found.releases.len(), found.releases_total),
             versions: found
                 .releases

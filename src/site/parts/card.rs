@@ -67,7 +67,7 @@ fn price_line(page: &Page, plans: &[&PricePlan]) -> String {
 
 /// The alarm text for a listing, with `[place]`-style placeholders instead of `{place}`.
 pub fn alarm_text(page: &Page, manifest: &AppManifest, text: &str) -> String {
-    let items = manifest.pipeline.post.iter().flat_map(|post| match post {
+    let items = manifest.posts().iter().flat_map(|post| match post {
         Post::Values(values) => values.items.as_slice(),
         Post::Classes(_) | Post::Boxes(_) | Post::Grid(_) => &[],
     });

@@ -8,6 +8,7 @@ use crate::fault::Fault;
 use crate::file_kind;
 use crate::manifest::AppManifest;
 use crate::path::{self, PackagePath};
+use crate::pipeline::Step;
 
 /// Largest file, in bytes (20 GiB).
 pub const MAX_FILE_BYTES: u64 = 20 * 1024 * 1024 * 1024;
@@ -103,6 +104,7 @@ fn line_of(tree: &Node, key: &str) -> Option<u32> {
 /// Every file that the manifest names, with its key and largest size.
 fn named(app: &AppManifest) -> Vec<(String, &str, u64)> {
     let models = app.models.iter().enumerate().map(|(i, m)| (format!("models[{i}].file"), m.file.as_str(), MAX_FILE_BYTES));
+    let steps = app.steps.iter().enumerate().map(|(i, Step::Model(m))| (format!("steps[{i}].model.file"), m.file.as_str(), MAX_FILE_BYTES));
     let golden = app.golden.iter().enumerate().flat_map(|(i, g)| {
         [
             (format!("golden[{i}].input"), g.input.as_str(), MAX_INPUT_BYTES),
@@ -110,5 +112,5 @@ fn named(app: &AppManifest) -> Vec<(String, &str, u64)> {
         ]
     });
     let media = app.media.iter().enumerate().map(|(i, m)| (format!("media[{i}].file"), m.file.as_str(), MAX_MEDIA_BYTES));
-    models.chain(golden).chain(media).collect()
+    models.chain(steps).chain(golden).chain(media).collect()
 }

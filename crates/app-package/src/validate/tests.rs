@@ -1,6 +1,7 @@
 use super::*;
 use crate::file_kind::Refused;
 use crate::path::PathFault;
+use crate::pipeline::{BoxUnit, Post};
 
 const GOOD: &str = include_str!("../../fixtures/app.yaml");
 
@@ -62,7 +63,7 @@ fn all_faults_at_once_with_lines() {
 #[test]
 fn single_faults() {
     let table = [
-        ("format: 1\n", "format: 2\n", "format-unsupported"),
+        ("format: 1\n", "format: 3\n", "format-unsupported"),
         ("name: belt-watch", "name: Belt Watch", "slug-shape"),
         ("name: belt-watch", "name: a--b", "slug-shape"),
         ("version: 1.2.0", "version: 1.2", "version-shape"),
@@ -286,8 +287,17 @@ fn keys(kind: &schema::Kind, place: &str, out: &mut std::collections::BTreeMap<S
 
 #[test]
 fn the_documentation_names_every_key() {
-    let mut wanted = std::collections::BTreeMap::new();
+    let (mut wanted, mut second) = (std::collections::BTreeMap::new(), std::collections::BTreeMap::new());
     keys(&schema::APP, "", &mut wanted);
+    keys(&schema::APP_2, "", &mut second);
+    // What both formats have is described once, under the keys of the first.
+    for (key, must) in second {
+        let moved = [("steps[].model.pre", "pipeline.pre"), ("steps[].model.post", "pipeline.post"), ("steps[].model.", "models[].")];
+        let moved = moved.into_iter().find_map(|(to, from)| Some(format!("{from}{}", key.strip_prefix(to)?)));
+        let key =
+            moved.or_else(|| Some(format!("pipeline.{}", key.strip_prefix("alarms").map(|rest| format!("alarms{rest}"))?))).unwrap_or(key);
+        wanted.entry(key).or_insert(must);
+    }
     let wanted: Vec<String> = wanted.into_iter().map(|(key, must)| format!("{key} {must}")).collect();
     let (_, table) = include_str!("../../../../docs/PUBLISHING.md").split_once("## Keys of app.yaml").unwrap();
     let mut told: Vec<String> = table
@@ -307,4 +317,69 @@ fn the_tutorial_of_the_documentation_is_without_fault() {
     let (_, yaml) = docs.split_once("```yaml\n").unwrap();
     let (yaml, _) = yaml.split_once("```").unwrap();
     assert_eq!(parse(yaml).map(|app| app.golden.len()), Ok(3));
+}
+
+const SECOND: &str = include_str!("../../fixtures/app-2.yaml");
+
+/// The codes after one replacement in the good file of format 2.
+fn second_after(from: &str, to: &str) -> Vec<&'static str> {
+    assert!(SECOND.contains(from), "{from}");
+    codes_of(&SECOND.replacen(from, to, 1))
+}
+
+#[test]
+fn the_second_format_is_read_whole_and_written_as_it_was_read() {
+    let app = parse(SECOND).unwrap();
+    let json = serde_json::to_value(&app).unwrap();
+    assert_eq!(serde_json::from_value::<AppManifest>(json.clone()).unwrap(), app);
+    assert!(json.get("models").is_none() && json.get("pipeline").is_none());
+    let step = app.model_step().unwrap();
+    assert_eq!((step.feed.len(), app.posts().len(), app.alarms().len()), (2, 2, 1));
+    let Some(Post::Boxes(boxes)) = app.posts().first() else { panic!("{:?}", app.posts()) };
+    assert_eq!((boxes.classes(), boxes.width(), boxes.unit), (3, 6, BoxUnit::Source));
+    // What has its default is not written, so that both ways to say it are the same bytes.
+    let plain = parse(&SECOND.replacen("          crop: 1\n", "", 1).replacen("            grid: none\n", "", 1)).unwrap();
+    assert_eq!(serde_json::to_string(&plain).unwrap(), serde_json::to_string(&app).unwrap());
+}
+
+#[test]
+fn the_first_format_keeps_its_bytes() {
+    let first = serde_json::to_string(&parse(GOOD).unwrap()).unwrap();
+    for new in ["steps", "\"alarms\":[]", "filter", "crop", "scale\":255", "row", "beside", "activation", "feed"] {
+        assert!(!first.contains(new), "{new}");
+    }
+    assert_eq!(crate::digest::Digest::of(first.as_bytes()).as_str(), "sha256:FIRST");
+}
+
+#[test]
+fn single_faults_of_the_second_format() {
+    let table = [
+        ("format: 2", "format: 1", "unknown-key"),
+        ("row: [box, score, skip-1]", "row: [box, skore, skip-1]", "row-part"),
+        ("row: [box, score, skip-1]", "row: [box, score, skip-0]", "row-part"),
+        ("row: [box, score, skip-1]", "row: [score, skip-5]", "row-incomplete"),
+        ("row: [box, score, skip-1]", "row: [box, box, score]", "row-incomplete"),
+        ("row: [box, score, skip-1]", "row: [box, scores, score]", "row-incomplete"),
+        ("row: [box, score, skip-1]", "row: [box, score]", "labels-count"),
+        ("beside: { class: classes, count: count }", "beside: { class: klass }", "output-unknown"),
+        ("into: image", "into: picture", "input-unknown"),
+        ("threshold: [0.25]", "treshold: [0.25]", "input-unfed"),
+        ("threshold: [0.25]", "threshold: source", "feed-shape"),
+        ("threshold: [0.25]", "threshold: [.nan]", "number-not-finite"),
+        ("threshold: [0.25]", "threshold: []", "list-length"),
+        ("fill: [0, 64, 128]", "fill: [0, 64]", "per-channel"),
+        ("fill: [0, 64, 128]", "fill: [0, 64, 300]", "out-of-range"),
+        ("filter: linear", "filter: lanczos", "not-one-of"),
+        ("shape: [-1, 3, 640, 640]", "shape: [-1, 3, 320, 640]", "input-shape"),
+        ("activation: softmax", "softmax: true", "unknown-key"),
+        ("max: 100", "max: 301", "out-of-range"),
+        ("counts: { bolt: 1 }", "counts: { nut: 1 }", "truth-unknown"),
+        ("{label} on the belt", "{lable} on the belt", "placeholder-unknown"),
+    ];
+    for (from, to, code) in table {
+        let found = second_after(from, to);
+        assert!(found.contains(&code), "{to:?}: wanted {code}, found {found:?}");
+    }
+    // A file that lies about how many dimensions there are is no fault.
+    assert_eq!(parse(&SECOND.replacen("shape: [1, 6, -1]", "shape: [6, -1]", 1)).map(|_| ()), Ok(()));
 }
