@@ -2,17 +2,17 @@
 //!
 //! Decoding is bounded by the header before any pixel is read. Grey is made before resizing with Pillow's fixed-point
 //! BT.601 (`convert("L")`); resizing is bilinear with a support that grows when shrinking, as Pillow's `BILINEAR`.
-//! Alpha is dropped; the EXIF orientation is not applied.
+//! Alpha is dropped, and the picture turned upright as its EXIF orientation says.
 //!
 //! At worst (16-bit RGBA with [`MAX_PIXELS`]) the decoded picture takes 320 MB and its copy as RGB 120 MB. Resizing adds
 //! one row of the source as floats, at most 16,384 × 3 × 4 bytes = 192 KiB, the weights (under 1 MiB), and the target.
 
-use std::io::Cursor;
+mod decode;
 
 use app_package::pipeline::{Color, Fit, Layout, PreImage};
-use image::{ColorType, DynamicImage, GrayImage, ImageDecoder, ImageFormat, ImageReader};
+use image::{DynamicImage, GrayImage};
 
-use crate::error::{AppError, Result};
+pub use self::decode::{decode, decode_within};
 use crate::geometry::Geometry;
 
 /// Most pixels of a source picture.
@@ -37,88 +37,6 @@ fn channels(color: Color) -> i64 {
         Color::Rgb | Color::Bgr => 3,
         Color::Gray => 1,
     }
-}
-
-/// Decodes PNG or JPEG, recognised by its first bytes. Codes `input-not-a-picture`, `input-too-large`.
-pub fn decode(bytes: &[u8]) -> Result<DynamicImage> {
-    // 16-bit RGBA at the most pixels and its copy as RGB.
-    decode_within(bytes, MAX_PIXELS * (8 + 3))
-}
-
-/// As [`decode`], with at most so many bytes of memory for pixels. Code `input-too-large` where more are needed.
-pub fn decode_within(bytes: &[u8], most: u64) -> Result<DynamicImage> {
-    let not_a_picture = |e: &dyn std::fmt::Display| AppError::new("input-not-a-picture", format!("this is not a PNG or JPEG picture: {e}"));
-    let format = match bytes {
-        [0x89, b'P', b'N', b'G', ..] => ImageFormat::Png,
-        [0xff, 0xd8, 0xff, ..] => ImageFormat::Jpeg,
-        _ => return Err(not_a_picture(&"unknown first bytes")),
-    };
-    // The decoder fills what is missing of a JPEG with gray, and gray may well look like smoke.
-    if format == ImageFormat::Jpeg && !is_whole_jpeg(bytes) {
-        return Err(AppError::new("input-not-a-picture", "the JPEG picture is damaged or cut off: it has no end"));
-    }
-    // The first bytes name the format, so what fails from here on is damage.
-    let name = if format == ImageFormat::Png { "PNG" } else { "JPEG" };
-    let damaged =
-        |e: &dyn std::fmt::Display| AppError::new("input-not-a-picture", format!("the {name} picture is damaged or cut off: {e}"));
-    let header = ImageReader::with_format(Cursor::new(bytes), format).into_decoder().map_err(|e| damaged(&e))?;
-    let (width, height) = header.dimensions();
-    let pixels = u64::from(width) * u64::from(height);
-    let too_large = |why: String| AppError::new("input-too-large", format!("the picture has {width} × {height} pixels; {why}"));
-    if pixels == 0 || pixels > MAX_PIXELS || width.max(height) > MAX_SIDE {
-        return Err(too_large(format!("at most {MAX_PIXELS} are read, and at most {MAX_SIDE} on a side")));
-    }
-    // A copy as RGB follows, and a progressive JPEG (marker 0xff 0xc2) is held as coefficients first. In the data of a JPEG that marker
-    // cannot stand, in its headers by accident only.
-    let copy = if header.color_type() == ColorType::Rgb8 { 0 } else { pixels * 3 };
-    let progressive = format == ImageFormat::Jpeg && bytes.windows(2).any(|pair| pair == [0xff, 0xc2]);
-    let needed = header.total_bytes() + copy + if progressive { pixels * 6 } else { 0 };
-    drop(header);
-    if needed > most {
-        return Err(too_large(format!("decoding takes {} MiB, more than may be used", needed >> 20)));
-    }
-    if !has_memory(needed) {
-        return Err(too_large(format!("decoding takes {} MiB, more than the app has left", needed >> 20)));
-    }
-    let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
-    let mut limits = image::Limits::default();
-    // The pixels, plus the decoder's own rows.
-    limits.max_alloc = Some(needed + (16 << 20));
-    reader.limits(limits);
-    reader.decode().map_err(|e| damaged(&e))
-}
-
-/// True when the segments of a JPEG lead to its end marker (ITU-T T.81, B.1). Pictures inside its headers do not count, and what
-/// cameras write after the end does not matter.
-fn is_whole_jpeg(bytes: &[u8]) -> bool {
-    let mut at = 2;
-    loop {
-        // To the next marker: 0xff, then neither a stuffed zero nor a restart marker. Fill bytes may stand before it.
-        let Some(found) = bytes
-            .get(at..)
-            .and_then(|rest| rest.windows(2).position(|pair| matches!(pair, [0xff, code] if !matches!(code, 0x00 | 0xd0..=0xd7 | 0xff))))
-        else {
-            return false;
-        };
-        at += found;
-        match bytes.get(at + 1) {
-            None => return false,
-            Some(0xd9) => return true,
-            Some(_) => {
-                let Some([high, low]) = bytes.get(at + 2..at + 4) else { return false };
-                at += 2 + usize::from(u16::from_be_bytes([*high, *low])).max(2);
-            }
-        }
-    }
-}
-
-/// True when this much memory can be had now. Asked before decoding, because a decoder that runs out of memory ends the whole process.
-fn has_memory(bytes: u64) -> bool {
-    let mut probe: Vec<u8> = Vec::new();
-    let had = usize::try_from(bytes).is_ok_and(|bytes| probe.try_reserve_exact(bytes).is_ok());
-    // Without a use of `probe` the compiler may leave the reservation out.
-    std::hint::black_box(&probe);
-    had
 }
 
 /// Fills `out` with `(pixel / 255 - mean) / std` in the layout asked for.
@@ -276,64 +194,6 @@ mod tests {
     use image::imageops::{self, FilterType};
 
     use super::*;
-
-    fn png(picture: impl Into<DynamicImage>) -> Vec<u8> {
-        let mut bytes = Cursor::new(Vec::new());
-        picture.into().write_to(&mut bytes, ImageFormat::Png).unwrap();
-        bytes.into_inner()
-    }
-
-    #[test]
-    fn a_png_that_is_cut_off_is_called_damaged() {
-        let whole = png(RgbImage::from_fn(64, 48, |x, y| image::Rgb([x, y, x ^ y].map(|value| value.to_le_bytes()[0]))));
-        for end in [20, whole.len() / 2, whole.len() - 20] {
-            let error = decode(&whole[..end]).unwrap_err();
-            assert_eq!(error.code, "input-not-a-picture");
-            assert!(error.to_string().contains("damaged"), "{error}");
-        }
-        assert!(decode(b"GIF89a").unwrap_err().to_string().contains("not a PNG"));
-    }
-
-    #[test]
-    fn a_jpeg_without_its_end_is_no_picture() {
-        let mut whole = Vec::new();
-        let picture = DynamicImage::ImageRgb8(RgbImage::from_fn(64, 48, |x, y| {
-            image::Rgb([x, y, x ^ y].map(|c| u8::try_from(c * 3 % 256).unwrap()))
-        }));
-        picture.write_to(&mut Cursor::new(&mut whole), ImageFormat::Jpeg).unwrap();
-        assert!(decode(&whole).is_ok());
-        // A camera's notes after the end.
-        assert!(decode(&[&whole[..], b"maker notes"].concat()).is_ok());
-        for share in [2, 10, 50, 90, 99] {
-            let cut = &whole[..whole.len() * share / 100];
-            assert_eq!(decode(cut).unwrap_err().code, "input-not-a-picture", "{share} %");
-        }
-        assert_eq!(decode(&whole[..whole.len() - 1]).unwrap_err().code, "input-not-a-picture");
-    }
-
-    #[test]
-    fn memory_of_a_decoded_picture_is_bounded() {
-        // 16-bit RGBA: 4,000 bytes, and 1,500 of its copy.
-        let deep = png(image::ImageBuffer::<image::Rgba<u16>, _>::new(25, 20));
-        assert!(decode(&deep).is_ok() && decode_within(&deep, 5_500).is_ok());
-        let refused = decode_within(&deep, 5_499).unwrap_err();
-        assert_eq!(refused.code, "input-too-large");
-    }
-
-    #[test]
-    fn long_sides_are_refused() {
-        let code = |w, h| decode(&png(GrayImage::new(w, h))).unwrap_err().code;
-        assert_eq!(code(MAX_SIDE + 1, 1), "input-too-large");
-        assert_eq!(code(4, 100_000), "input-too-large");
-        assert!(decode(&png(GrayImage::new(MAX_SIDE, 4))).is_ok());
-    }
-
-    #[test]
-    fn memory_that_is_not_there_is_not_promised() {
-        assert!(has_memory(1 << 20));
-        assert!(!has_memory(u64::MAX));
-        assert!(!has_memory(1 << 62));
-    }
 
     #[test]
     fn resizing_is_that_of_the_image_crate() {
