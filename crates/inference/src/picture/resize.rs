@@ -1,0 +1,257 @@
+//! Resizing in rows: the target comes out row by row, and no more of the source is held as floats than a row.
+//!
+//! A pixel of `S` channels is made in `P` lanes, because four floats are added at once and three are not; the fourth holds what follows.
+
+use app_package::pipeline::Filter;
+
+use super::taps::{Axis, Taps, column_pairs, row_pairs};
+
+/// Rows that are summed up at a time.
+const LINES: usize = 32;
+
+/// Makes the rows of the target in order and hands each to `sink`, as bytes in floats (of [`Filter::LinearFloat`] as they come).
+pub(super) fn resize<const S: usize, const P: usize>(
+    filter: Filter,
+    source: &[u8],
+    across: Axis,
+    down: Axis,
+    sink: impl FnMut(usize, &[[f32; P]]),
+) {
+    let width = across.source as usize * S;
+    if width == 0 {
+        return;
+    }
+    match filter {
+        Filter::Linear => fixed::<S, P>(filter, source, across, down, sink),
+        Filter::Area if !(across.shrinks() && down.shrinks()) => fixed::<S, P>(filter, source, across, down, sink),
+        Filter::CubicAntialias => bytes::<S, P>(filter, source, across, down, sink),
+        _ => floats::<S, P>(filter, source, across, down, sink),
+    }
+}
+
+/// Columns first of the target's height, then across, in floats from end to end.
+fn floats<const S: usize, const P: usize>(
+    filter: Filter,
+    source: &[u8],
+    across: Axis,
+    down: Axis,
+    mut sink: impl FnMut(usize, &[[f32; P]]),
+) {
+    let mut lines = Lines::<S, P>::new(source, across, Taps::new(filter, across));
+    let mut line = vec![[0f32; P]; lines.across.len()];
+    for (y, (first, weights)) in Taps::new(filter, down).iter().enumerate() {
+        lines.sum(first, weights);
+        lines.across(&mut line);
+        if filter != Filter::LinearFloat {
+            to_bytes(line.as_flattened_mut());
+        }
+        sink(y, &line);
+    }
+}
+
+/// Across first, then bytes, then down, as Pillow up to 12 in all cases: between the passes it cuts off what a cubic filter makes beyond
+/// black and white.
+fn bytes<const S: usize, const P: usize>(
+    filter: Filter,
+    source: &[u8],
+    across: Axis,
+    down: Axis,
+    mut sink: impl FnMut(usize, &[[f32; P]]),
+) {
+    let mut lines = Lines::<S, P>::new(source, across, Taps::new(filter, across));
+    let mut line = vec![[0f32; P]; lines.across.len()];
+    let mut ring = Ring::<u8>::new(LINES, line.len() * P);
+    for (y, (first, weights)) in Taps::new(filter, down).iter().enumerate() {
+        let mut sums = std::mem::take(&mut lines.spare);
+        sums.clear();
+        sums.resize(line.len() * P, 0.0);
+        for (part, weights) in weights.chunks(LINES).enumerate() {
+            let rows = first + part * LINES..first + part * LINES + weights.len();
+            for row in rows.clone() {
+                ring.fill(row, |made| {
+                    lines.sum(row, &[1.0]);
+                    lines.across(&mut line);
+                    to_bytes(line.as_flattened_mut());
+                    for (byte, &value) in made.iter_mut().zip(line.as_flattened()) {
+                        *byte = small(value);
+                    }
+                });
+            }
+            add_rows(rows.filter_map(|row| ring.row(row)), weights, &mut sums);
+        }
+        to_bytes(&mut sums);
+        sink(y, sums.as_chunks::<P>().0);
+        lines.spare = sums;
+    }
+}
+
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the value is a whole number in 0–255")]
+fn small(value: f32) -> u8 {
+    value as u8
+}
+
+/// `OpenCV`'s fixed-point arithmetic for bytes, with what it cuts off on the way: that is an eighth of a step on average.
+fn fixed<const S: usize, const P: usize>(
+    filter: Filter,
+    source: &[u8],
+    across: Axis,
+    down: Axis,
+    mut sink: impl FnMut(usize, &[[f32; P]]),
+) {
+    let columns: Vec<(usize, [i16; 2])> = column_pairs(filter, across).collect();
+    let mut line = vec![[0f32; P]; columns.len()];
+    let mut ring = Ring::<i16>::new(2, line.len() * P);
+    for (y, ([first, second], weights)) in row_pairs(filter, down).enumerate() {
+        for row in [first, second] {
+            ring.fill(row, |made| {
+                let pixels = source.get(row * across.source as usize * S..).unwrap_or_default();
+                mix::<S, P>(pixels, &columns, made.as_chunks_mut::<P>().0);
+            });
+        }
+        if let (Some(upper), Some(lower)) = (ring.row(first), ring.row(second)) {
+            blend([upper, lower], weights, line.as_flattened_mut());
+        }
+        sink(y, &line);
+    }
+}
+
+/// Two pixels side by side. Divided by 16 their sums fit into 16 bits.
+#[expect(clippy::cast_possible_truncation, reason = "255 * 2048 / 16 fits")]
+fn mix<const S: usize, const P: usize>(pixels: &[u8], columns: &[(usize, [i16; 2])], made: &mut [[i16; P]]) {
+    for (made, &(first, [a, b])) in made.iter_mut().zip(columns) {
+        let near = lanes::<P>(pixels.get(first * S..).unwrap_or_default());
+        let far = lanes::<P>(pixels.get((first + 1) * S..).unwrap_or_default());
+        for ((made, near), far) in made.iter_mut().zip(near).zip(far) {
+            *made = ((i32::from(near) * i32::from(a) + i32::from(far) * i32::from(b)) >> 4) as i16;
+        }
+    }
+}
+
+/// A pixel and what follows; zeros behind the end of the picture.
+fn lanes<const P: usize>(pixels: &[u8]) -> [u8; P] {
+    pixels.first_chunk::<P>().copied().unwrap_or_else(|| {
+        let mut lanes = [0; P];
+        for (lane, value) in lanes.iter_mut().zip(pixels) {
+            *lane = *value;
+        }
+        lanes
+    })
+}
+
+fn blend([upper, lower]: [&[i16]; 2], [a, b]: [i16; 2], out: &mut [f32]) {
+    let high = |value: i16, weight: i16| ((i32::from(value) * i32::from(weight)) >> 16) as i16;
+    for ((out, &upper), &lower) in out.iter_mut().zip(upper).zip(lower) {
+        *out = f32::from((high(upper, a) + high(lower, b) + 2) >> 2);
+    }
+}
+
+/// The columns of the source that count, and the row that is made of its rows.
+struct Lines<'a, const S: usize, const P: usize> {
+    source: &'a [u8],
+    width: usize,
+    columns: std::ops::Range<usize>,
+    across: Taps,
+    row: Vec<f32>,
+    spare: Vec<f32>,
+}
+
+impl<'a, const S: usize, const P: usize> Lines<'a, S, P> {
+    fn new(source: &'a [u8], axis: Axis, across: Taps) -> Self {
+        let reach = across.reach();
+        let columns = reach.start * S..reach.end * S;
+        let row = vec![0.0; columns.len() + P - S];
+        Self { source, width: axis.source as usize * S, columns, across: across.starting_at(reach.start), row, spare: Vec::new() }
+    }
+
+    /// Fills `row` with the sum of the source's rows from `first` on, each times its weight.
+    fn sum(&mut self, first: usize, weights: &[f32]) {
+        self.row.fill(0.0);
+        let (source, width, columns) = (self.source, self.width, &self.columns);
+        let mut rows = source.chunks_exact(width).skip(first).filter_map(|row| row.get(columns.clone()));
+        let end = columns.len();
+        for weights in weights.chunks(LINES) {
+            add_rows(rows.by_ref().take(weights.len()), weights, self.row.get_mut(..end).unwrap_or_default());
+        }
+    }
+
+    /// Fills `line` with what the weights across make of `row`.
+    fn across(&self, line: &mut [[f32; P]]) {
+        for (target, (first, weights)) in line.iter_mut().zip(self.across.iter()) {
+            let mut rest = self.row.get(first * S..).unwrap_or_default();
+            let mut sums = [0f32; P];
+            for weight in weights {
+                let Some(pixel) = rest.first_chunk::<P>() else { break };
+                for (sum, value) in sums.iter_mut().zip(pixel) {
+                    *sum += value * weight;
+                }
+                rest = rest.get(S..).unwrap_or_default();
+            }
+            *target = sums;
+        }
+    }
+}
+
+/// Adds up to [`LINES`] rows, each times its weight. The sums of a few places stay in registers while all rows pass.
+fn add_rows<'a>(rows: impl Iterator<Item = &'a [u8]>, weights: &[f32], sums: &mut [f32]) {
+    let mut lines = [(&[][..], &[][..], 0f32); LINES];
+    let mut count = 0;
+    for ((line, row), &weight) in lines.iter_mut().zip(rows).zip(weights) {
+        let (blocks, rest) = row.as_chunks::<16>();
+        *line = (blocks, rest, weight);
+        count += 1;
+    }
+    let lines = lines.get(..count).unwrap_or_default();
+    let (blocks, rest) = sums.as_chunks_mut::<16>();
+    for (at, block) in blocks.iter_mut().enumerate() {
+        let mut sums = *block;
+        for (blocks, _, weight) in lines {
+            if let Some(values) = blocks.get(at) {
+                for (sum, &value) in sums.iter_mut().zip(values) {
+                    *sum += f32::from(value) * weight;
+                }
+            }
+        }
+        *block = sums;
+    }
+    for (_, values, weight) in lines {
+        for (sum, &value) in rest.iter_mut().zip(*values) {
+            *sum += f32::from(value) * weight;
+        }
+    }
+}
+
+/// To whole numbers in 0–255, halves upwards.
+fn to_bytes(values: &mut [f32]) {
+    // Floats from 2^23 on have no fraction: adding it rounds, halves to even.
+    const WHOLE: f32 = 8_388_608.0;
+    for value in values {
+        let held = value.clamp(0.0, 255.0);
+        let even = (held + WHOLE) - WHOLE;
+        *value = even + if held - even >= 0.5 { 1.0 } else { 0.0 };
+    }
+}
+
+/// The last rows that were made.
+struct Ring<T> {
+    rows: Vec<(Option<usize>, Vec<T>)>,
+}
+
+impl<T: Copy + Default> Ring<T> {
+    fn new(rows: usize, width: usize) -> Self {
+        Self { rows: vec![(None, vec![T::default(); width]); rows] }
+    }
+
+    /// Makes row `number`, unless it is there.
+    fn fill(&mut self, number: usize, make: impl FnOnce(&mut [T])) {
+        let place = number % self.rows.len().max(1);
+        if let Some((held, row)) = self.rows.get_mut(place).filter(|(held, _)| *held != Some(number)) {
+            make(row);
+            *held = Some(number);
+        }
+    }
+
+    fn row(&self, number: usize) -> Option<&[T]> {
+        let (held, row) = self.rows.get(number % self.rows.len().max(1))?;
+        (*held == Some(number)).then_some(row.as_slice())
+    }
+}
