@@ -212,17 +212,17 @@ pub enum Filter {
     /// `BILINEAR` of Pillow: the support grows when shrinking.
     #[default]
     LinearAntialias,
-    /// `INTER_LINEAR` of OpenCV on bytes.
+    /// `INTER_LINEAR` of `OpenCV` on bytes.
     Linear,
     /// The same on floats, not rounded: torchvision on a tensor with `antialias=False`.
     LinearFloat,
-    /// `INTER_CUBIC` of OpenCV on bytes.
+    /// `INTER_CUBIC` of `OpenCV` on bytes.
     Cubic,
     /// `BICUBIC` of Pillow.
     CubicAntialias,
-    /// `INTER_AREA` of OpenCV.
+    /// `INTER_AREA` of `OpenCV`.
     Area,
-    /// `INTER_NEAREST` of OpenCV.
+    /// `INTER_NEAREST` of `OpenCV`.
     Nearest,
 }
 
@@ -612,10 +612,12 @@ fn byte() -> f32 {
     255.0
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks with a reference")]
 fn is_whole(share: &f64) -> bool {
     share.to_bits() == whole().to_bits()
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks with a reference")]
 fn is_byte(scale: &f32) -> bool {
     scale.to_bits() == byte().to_bits()
 }
