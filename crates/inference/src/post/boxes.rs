@@ -1,0 +1,108 @@
+//! Rows of boxes → detections.
+//!
+//! A row's score is looked at before its box: most rows fall away by it, and only the boxes of the others are computed.
+
+use app_package::pipeline::{BoxForm, BoxGrid, BoxUnit, PostBoxes};
+
+use super::{
+    rows::{Parts, Tensors},
+    score::{BLOCK, Scorer},
+    suppress::{Candidate, suppress},
+};
+use crate::{
+    engine::TensorData,
+    error::{AppError, Result},
+    geometry::Geometry,
+    output::Detection,
+};
+
+/// Sides of a YOLOX grid's cells in pixels.
+const STRIDES: [u16; 3] = [8, 16, 32];
+
+pub(super) fn boxes(p: &PostBoxes, outputs: &[(String, TensorData)], geometry: &Geometry, out: &mut Vec<Detection>) -> Result<()> {
+    let tensors = Tensors::find(p, outputs)?;
+    let parts = Parts::find(p, &tensors)?;
+    let cells = match p.grid {
+        BoxGrid::None => None,
+        BoxGrid::Yolox => Some(Cells::new(p, geometry.tensor, parts.rows)?),
+    };
+    let mut candidates = Vec::new();
+    let mut scorer = Scorer::new(p, &parts);
+    for start in (0..parts.count).step_by(BLOCK) {
+        let block = start..parts.count.min(start.saturating_add(BLOCK));
+        scorer.enter(block.clone());
+        candidates.extend(block.filter_map(|row| {
+            let (label, score) = scorer.of(row)?;
+            let corners = corners(p, &parts, cells.as_ref(), geometry, row)?;
+            Some(Candidate { label, score, corners, row })
+        }));
+    }
+    out.extend(suppress(p, candidates).iter().filter_map(|c| {
+        let [left, top, right, bottom] = c.corners;
+        let bbox = match p.unit {
+            BoxUnit::Source => geometry.within(left, top, right, bottom),
+            BoxUnit::Pixels | BoxUnit::Relative => geometry.to_source(left, top, right, bottom),
+        }?;
+        Some(Detection { label: p.labels.get(c.label)?.id.clone(), score: c.score, bbox })
+    }));
+    Ok(())
+}
+
+/// A row's box by its corners in pixels of the tensor, or of the source where the unit is that; `None` where it is empty or not finite.
+fn corners(p: &PostBoxes, parts: &Parts, cells: Option<&Cells>, geometry: &Geometry, row: usize) -> Option<[f32; 4]> {
+    let number = |column| parts.corners.get(row, column);
+    let mut four = [number(0)?, number(1)?, number(2)?, number(3)?];
+    if let Some(cells) = cells {
+        four = cells.apply(row, four)?;
+    }
+    let [a, b, c, d] = four;
+    let (filled, corners) = match p.form {
+        BoxForm::Cxcywh => (c > 0.0 && d > 0.0, [a - c / 2.0, b - d / 2.0, a + c / 2.0, b + d / 2.0]),
+        BoxForm::Xyxy => (c > a && d > b, four),
+        BoxForm::Xywh => (c > 0.0 && d > 0.0, [a, b, a + c, b + d]),
+    };
+    let [width, height] = match p.unit {
+        BoxUnit::Relative => geometry.tensor,
+        BoxUnit::Pixels | BoxUnit::Source => [1.0, 1.0],
+    };
+    let [left, top, right, bottom] = corners;
+    let corners = [left * width, top * height, right * width, bottom * height];
+    (filled && corners.iter().all(|v| v.is_finite())).then_some(corners)
+}
+
+/// The cells that rows belong to: grids of growing strides, each row by row.
+struct Cells {
+    /// Stride, columns, rows of the tensor that the grid takes.
+    grids: [(f32, usize, usize); STRIDES.len()],
+}
+
+impl Cells {
+    /// Code `tensor-shape` when the grids of a tensor of this size have another number of cells than there are rows.
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "sides of pictures are whole, positive and far below 2^24")]
+    fn new(p: &PostBoxes, [width, height]: [f32; 2], rows: usize) -> Result<Self> {
+        let grids = STRIDES.map(|stride| {
+            let cells = |side: f32| (side / f32::from(stride)).floor() as usize;
+            (f32::from(stride), cells(width), cells(width).saturating_mul(cells(height)))
+        });
+        let wanted = grids.iter().map(|(_, _, cells)| *cells).fold(0, usize::saturating_add);
+        if wanted != rows {
+            let why = format!("`boxes`: {} has {rows} rows; `grid: yolox` on {width} × {height} pixels needs {wanted}", p.output);
+            return Err(AppError::new("tensor-shape", why));
+        }
+        Ok(Self { grids })
+    }
+
+    /// What a row's numbers say in pixels.
+    #[expect(clippy::cast_precision_loss, reason = "grids are far below 2^24 cells a side")]
+    fn apply(&self, row: usize, [x, y, w, h]: [f32; 4]) -> Option<[f32; 4]> {
+        let mut cell = row;
+        for &(stride, columns, cells) in &self.grids {
+            if cell < cells {
+                let (column, line) = (cell.checked_rem(columns)?, cell.checked_div(columns)?);
+                return Some([(x + column as f32) * stride, (y + line as f32) * stride, w.exp() * stride, h.exp() * stride]);
+            }
+            cell = cell.checked_sub(cells)?;
+        }
+        None
+    }
+}
