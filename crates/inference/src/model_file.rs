@@ -16,6 +16,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{AppError, Result};
 
+mod metadata;
+
+pub use metadata::{Metadata, metadata};
+
 /// Message kinds of onnx.proto3 that can hold a tensor, directly or deeper, and the versions of operator sets.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
@@ -62,6 +66,10 @@ impl Kind {
 const MAX_DEPTH: u32 = 100;
 /// External tensors in one model.
 const MAX_LOCATIONS: usize = 20_000;
+/// Longest name in bytes.
+const MAX_TEXT: u64 = 4_096;
+/// Longest name of an output in bytes, as `app.yaml` takes it.
+const MAX_OUTPUT_NAME: u64 = 200;
 /// Most different operators, and operator sets, that are reported.
 const MAX_NAMES: usize = 200;
 
@@ -94,6 +102,8 @@ pub struct Header {
 pub struct Signature {
     pub inputs: Vec<Header>,
     pub outputs: Vec<Header>,
+    /// Tensors of the model's own graph that a softmax makes.
+    pub softmax: HashSet<String>,
     weights: HashSet<String>,
     open: Header,
 }
@@ -108,6 +118,8 @@ struct Walk {
     operators: BTreeMap<String, u32>,
     /// Kept where the caller asks for it.
     signature: Option<Signature>,
+    /// As `signature`.
+    metadata: Option<Metadata>,
 }
 
 fn not_onnx(why: &str) -> AppError {
@@ -143,13 +155,18 @@ impl Walk {
     }
 
     fn text(&mut self, length: u64) -> Result<String> {
-        if length > 4_096 {
+        if length > MAX_TEXT {
             return Err(not_onnx("a text is too long"));
         }
-        let mut text = vec![0; usize::try_from(length).unwrap_or(0)];
-        self.file.read_exact(&mut text).map_err(|_| not_onnx("it ends too early"))?;
+        String::from_utf8(self.bytes(length)?).map_err(|_| not_onnx("a text is not UTF-8"))
+    }
+
+    /// So many bytes; the caller bounds their number.
+    fn bytes(&mut self, length: u64) -> Result<Vec<u8>> {
+        let mut bytes = vec![0; usize::try_from(length).unwrap_or(0)];
+        self.file.read_exact(&mut bytes).map_err(|_| not_onnx("it ends too early"))?;
         self.position += length;
-        String::from_utf8(text).map_err(|_| not_onnx("a text is not UTF-8"))
+        Ok(bytes)
     }
 
     fn seen(&mut self, note: impl FnOnce(&mut Signature)) {
@@ -175,7 +192,7 @@ impl Walk {
         if depth > MAX_DEPTH {
             return Err(not_onnx("it is nested too deeply"));
         }
-        let (mut key, mut value, mut version, mut dimension) = (String::new(), String::new(), 0, -1);
+        let (mut key, mut value, mut version, mut dimension, mut softmax) = (String::new(), String::new(), 0, -1, false);
         while self.position < end {
             let tag = self.varint()?;
             let field = tag >> 3;
@@ -203,12 +220,18 @@ impl Walk {
                         (Kind::Entry | Kind::Opset, 1) => key = self.text(length)?,
                         (Kind::Node, 4) => {
                             let operator = self.text(length)?;
+                            softmax = operator == "Softmax";
                             if self.operators.len() < MAX_NAMES || self.operators.contains_key(&operator) {
                                 let count = self.operators.entry(operator).or_default();
                                 *count = count.saturating_add(1);
                             }
                         }
                         (Kind::Entry, 2) => value = self.text(length)?,
+                        (Kind::Model, 14) if self.metadata.is_some() => self.pair(stop)?,
+                        // What a node of the model's own graph makes.
+                        (Kind::Node, 2) if depth == 2 && self.signature.is_some() => {
+                            key = self.short(length, MAX_OUTPUT_NAME)?.unwrap_or_default();
+                        }
                         // The model's own graph is one below the model; those of loops and branches lie deeper.
                         (Kind::Graph, 11 | 12) if depth == 1 && self.signature.is_some() => self.header(field, stop)?,
                         (Kind::Value, 1) => {
@@ -246,6 +269,13 @@ impl Walk {
                 s.open.shape.get_or_insert_default();
             });
         }
+        if softmax && depth == 2 {
+            self.seen(|s| {
+                if s.softmax.len() < MAX_LOCATIONS {
+                    s.softmax.insert(std::mem::take(&mut key));
+                }
+            });
+        }
         if kind == Kind::Opset && self.opsets.len() < MAX_NAMES {
             self.opsets.insert(if key.is_empty() { "ai.onnx".to_owned() } else { key.clone() }, version);
         }
@@ -265,17 +295,17 @@ impl Walk {
 ///
 /// Codes: `model-unreadable`, `not-onnx`, `external-data-outside`, `external-data-missing`, `external-data-too-many`.
 pub fn inspect(root: &Path, model: &Path) -> Result<Structure> {
-    look(root, model, None).map(|looked| looked.structure)
+    look(root, model, None, None).map(|looked| looked.structure)
 }
 
 /// The files of a model's external data, which lie below `root`. Codes as [`inspect`].
 pub fn external_data(root: &Path, model: &Path) -> Result<Vec<PathBuf>> {
-    look(root, model, None).map(|looked| looked.files)
+    look(root, model, None, None).map(|looked| looked.files)
 }
 
 /// The tensors that a model takes and gives, as its file says. Codes as [`inspect`].
 pub fn signature(root: &Path, model: &Path) -> Result<Signature> {
-    let mut signature = look(root, model, Some(Signature::default()))?.signature.unwrap_or_default();
+    let mut signature = look(root, model, Some(Signature::default()), None)?.signature.unwrap_or_default();
     signature.inputs.retain(|input| !signature.weights.contains(&input.name));
     Ok(signature)
 }
@@ -284,9 +314,10 @@ struct Looked {
     structure: Structure,
     files: Vec<PathBuf>,
     signature: Option<Signature>,
+    metadata: Option<Metadata>,
 }
 
-fn look(root: &Path, model: &Path, signature: Option<Signature>) -> Result<Looked> {
+fn look(root: &Path, model: &Path, signature: Option<Signature>, metadata: Option<Metadata>) -> Result<Looked> {
     let file = File::open(model).map_err(|e| AppError::new("model-unreadable", e.to_string()))?;
     let size = file.metadata().map_err(|e| AppError::new("model-unreadable", e.to_string()))?.len();
     let mut walk = Walk {
@@ -298,6 +329,7 @@ fn look(root: &Path, model: &Path, signature: Option<Signature>) -> Result<Looke
         opsets: BTreeMap::new(),
         operators: BTreeMap::new(),
         signature,
+        metadata,
     };
     walk.message(Kind::Model, size, 0)?;
     if !(walk.ir_version && walk.graph) {
@@ -316,7 +348,7 @@ fn look(root: &Path, model: &Path, signature: Option<Signature>) -> Result<Looke
         files.push(file);
     }
     let structure = Structure { bytes, opsets: walk.opsets, operators: walk.operators, external_files };
-    Ok(Looked { structure, files, signature: walk.signature })
+    Ok(Looked { structure, files, signature: walk.signature, metadata: walk.metadata })
 }
 
 /// Path and size of a file of external data, which must lie below `root`.
