@@ -13,6 +13,7 @@ pub mod engine;
 pub mod error;
 pub mod evaluate;
 pub mod examine;
+pub mod families;
 pub mod geometry;
 pub mod golden;
 pub mod measure;

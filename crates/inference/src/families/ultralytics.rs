@@ -1,0 +1,277 @@
+//! Exports of Ultralytics: raw heads in columns, final rows, and RT-DETR, which looks like them.
+//!
+//! The name of a model says nothing: a YOLO26 comes with final rows or raw, and a raw head of two labels has six columns as final rows have
+//! six numbers. The exporter's metadata decide, then widths; what neither tells is given in both readings.
+
+use std::collections::BTreeMap;
+
+use app_package::{
+    manifest::InputKind,
+    pipeline::{
+        Activation, Align, BoxForm, BoxUnit, EngineNeed, Filter, Fit, ModelStep, Post, PostClasses, Pre, PreImage, RowLayout, RowPart,
+    },
+    text::Text,
+};
+
+use super::{
+    Evidence, Proposal, Question, Topic, ask,
+    facts::{Facts, Picture, Ultralytics, boxes, dims, fixed, is_float, letterbox, may_be},
+    labels, say,
+};
+use crate::model_file::Header;
+
+/// Rows that final heads give at most, and that RT-DETR gives.
+const FINAL_ROWS: usize = 300;
+
+/// A step that fills one input with a picture.
+pub fn step(picture: &Picture, image: PreImage, post: Vec<Post>) -> ModelStep {
+    ModelStep {
+        name: "model".to_owned(),
+        file: "model.onnx".to_owned(),
+        engine: EngineNeed::default(),
+        inputs: Vec::new(),
+        outputs: Vec::new(),
+        pre: Pre::Image(image),
+        into: Some(picture.name.clone()),
+        feed: BTreeMap::new(),
+        post,
+    }
+}
+
+/// A shape as people write it.
+pub fn shape(header: &Header) -> String {
+    let dims: Vec<String> = header.shape.iter().flatten().map(|n| if *n < 0 { "?".to_owned() } else { n.to_string() }).collect();
+    format!("[{}]", dims.join(","))
+}
+
+/// What follows box and scores in a row.
+#[derive(Default)]
+struct Extra {
+    width: usize,
+    note: Option<Text>,
+}
+
+fn extra(facts: &Facts<'_>, task: &str, said: Option<usize>) -> Extra {
+    let prototypes = facts.outputs.iter().skip(1).find_map(|output| {
+        let [_, n, ..] = dims::<4>(output)?;
+        fixed(n).filter(|n| is_float(output) && *n < 1_000)
+    });
+    match (task, prototypes) {
+        ("segment", width) | ("", width @ Some(_)) => Extra {
+            width: width.unwrap_or(32),
+            note: Some(say("掩膜留待以后的格式版本；目前只用检测框", "masks come with a later format; the boxes are used")),
+        },
+        ("pose", _) => Extra {
+            width: said.unwrap_or(51),
+            note: Some(say("关键点留待以后的格式版本；目前只用检测框", "keypoints come with a later format; the boxes are used")),
+        },
+        ("obb", _) => Extra {
+            width: 1,
+            note: Some(say(
+                "旋转角留待以后的格式版本；检测框按未旋转的宽高给出",
+                "angles come with a later format; a box has the width and height that it has unturned",
+            )),
+        },
+        _ => Extra::default(),
+    }
+}
+
+/// A reading of the rows.
+#[derive(Clone, Copy, PartialEq)]
+enum Reading {
+    Raw,
+    Final,
+    RtDetr,
+    /// As RT-DETR was exported before Ultralytics 8.4.
+    RtDetrScores,
+}
+
+/// The readings that fit, the likelier first.
+fn readings(facts: &Facts<'_>, said: Option<&Ultralytics>, [a, b]: [i64; 2], extra: usize) -> Vec<Reading> {
+    let plain = Ultralytics::default();
+    let known = said.unwrap_or(&plain);
+    let classes = facts.named();
+    let six = may_be(b, 6 + extra);
+    let wide = fixed(b).is_some_and(|b| b > 4 && classes.is_none_or(|c| b == 4 + c));
+    let old = known.version.is_some_and(|version| version < (8, 4));
+    if known.rtdetr == Some(true) {
+        // With two labels six numbers are either.
+        return match (six, wide) {
+            (true, true) if known.version.is_none() => vec![Reading::RtDetr, Reading::RtDetrScores],
+            (true, true) if old => vec![Reading::RtDetrScores, Reading::RtDetr],
+            (true, _) => vec![Reading::RtDetr],
+            (false, true) => vec![Reading::RtDetrScores],
+            _ => Vec::new(),
+        };
+    }
+    let six_alone = fixed(b) == Some(6 + extra) && fixed(a) != classes.map(|c| 4 + c + extra);
+    if known.end2end == Some(true) || known.nms == Some(true) {
+        return if six { vec![Reading::Final] } else { Vec::new() };
+    }
+    // Metadata without a head are of a release that wrote none, so RT-DETR stays possible; with another head it is not.
+    let may_be_rtdetr = extra == 0 && known.rtdetr.is_none();
+    if six_alone && fixed(a).is_none_or(|a| a <= 1_000) {
+        return match (known.end2end, known.nms) {
+            (Some(false), Some(false)) if may_be_rtdetr => vec![Reading::RtDetr],
+            (Some(false), _) if may_be_rtdetr => vec![Reading::RtDetr, Reading::Final],
+            _ if may_be_rtdetr => vec![Reading::Final, Reading::RtDetr],
+            _ => vec![Reading::Final],
+        };
+    }
+    if may_be_rtdetr && wide && fixed(a) == Some(FINAL_ROWS) && fixed(b) != Some(6) {
+        return vec![Reading::RtDetrScores];
+    }
+    let columns = match (fixed(a), fixed(b)) {
+        (Some(a), Some(b)) => a < b,
+        (Some(a), None) => a <= labels::MAX_LABELS + 4 + extra,
+        (None, Some(_)) => false,
+        (None, None) => said.is_some(),
+    };
+    let mut found = Vec::new();
+    if columns && fixed(a).is_none_or(|a| a > 4 + extra) {
+        found.push(Reading::Raw);
+    }
+    if fixed(b).is_none() && fixed(a).is_none() && said.is_some() && known.end2end.is_none() {
+        found.push(Reading::Final);
+    }
+    found
+}
+
+/// `yolo` of the table.
+pub fn yolo(facts: &Facts<'_>) -> Vec<Proposal> {
+    read(facts).into_iter().filter(|proposal| proposal.family == "yolo").collect()
+}
+
+/// `rtdetr-ul` of the table.
+pub fn rtdetr(facts: &Facts<'_>) -> Vec<Proposal> {
+    read(facts).into_iter().filter(|proposal| proposal.family == "rtdetr-ul").collect()
+}
+
+fn read(facts: &Facts<'_>) -> Vec<Proposal> {
+    let (Some(picture), Some(output)) = (facts.only_picture(), facts.outputs.first()) else { return Vec::new() };
+    let said = facts.ultralytics.as_ref();
+    let task = said.map_or("", |said| said.task.as_str());
+    if task == "classify" {
+        return classify(facts, picture, output).into_iter().collect();
+    }
+    let Some([batch, a, b]) = dims::<3>(output) else { return Vec::new() };
+    if !is_float(output) || !may_be(batch, 1) || (said.is_none() && facts.metadata.get("stride").is_some()) {
+        return Vec::new();
+    }
+    let extra = extra(facts, task, said.and_then(|said| said.keypoints));
+    // Without the exporter's words, outputs beside the first are those of masks or of another family.
+    if said.is_none() && facts.outputs.len() > 1 + usize::from(extra.width > 0) {
+        return Vec::new();
+    }
+    let found = readings(facts, said, [a, b], extra.width);
+    let several = found.len() > 1;
+    let proposals = found.into_iter().filter_map(|reading| detector(facts, picture, output, reading, &extra, several));
+    proposals.enumerate().map(|(at, proposal)| Proposal { second: at > 0, ..proposal }).collect()
+}
+
+fn detector(facts: &Facts<'_>, picture: &Picture, output: &Header, reading: Reading, extra: &Extra, several: bool) -> Option<Proposal> {
+    let mut questions = Vec::new();
+    let [_, a, b] = dims::<3>(output)?;
+    let scores = |width: i64, rest: usize| fixed(width).and_then(|width| width.checked_sub(4 + rest));
+    let count = match reading {
+        Reading::Raw => scores(a, extra.width),
+        Reading::RtDetrScores => scores(b, 0),
+        Reading::Final | Reading::RtDetr => None,
+    };
+    let labels = labels::resolve(facts, count, &mut questions)?;
+    let mut image = facts.image(picture, 640, &mut questions);
+    let mut row = match reading {
+        Reading::Raw | Reading::RtDetrScores => vec![RowPart::Box, RowPart::Scores],
+        Reading::Final | Reading::RtDetr => vec![RowPart::Box, RowPart::Score, RowPart::Class],
+    };
+    if extra.width > 0 {
+        row.push(RowPart::Skip(u16::try_from(extra.width).ok().filter(|n| *n <= 999)?));
+    }
+    let is_yolo = matches!(reading, Reading::Raw | Reading::Final);
+    let obb = facts.ultralytics.as_ref().is_some_and(|said| said.task == "obb");
+    let (form, unit) = match reading {
+        Reading::Final if !obb => (BoxForm::Xyxy, BoxUnit::Pixels),
+        Reading::Raw | Reading::Final => (BoxForm::Cxcywh, BoxUnit::Pixels),
+        Reading::RtDetr | Reading::RtDetrScores => (BoxForm::Cxcywh, BoxUnit::Relative),
+    };
+    let mut post = boxes(&output.name, labels, row, form, unit);
+    if is_yolo {
+        letterbox(&mut image, Align::Center);
+    }
+    if reading == Reading::Raw {
+        (post.layout, post.iou) = (RowLayout::Columns, Some(0.7));
+    }
+    let mut proposal = Proposal {
+        family: if is_yolo { "yolo" } else { "rtdetr-ul" },
+        evidence: if facts.ultralytics.is_some() { Evidence::Metadata } else { Evidence::Shape },
+        second: false,
+        input: InputKind::Image,
+        step: step(picture, image, vec![Post::Boxes(post)]),
+        because: because(facts, output, reading),
+        questions,
+        notes: extra.note.clone().into_iter().collect(),
+    };
+    if several {
+        let (zh, en) = (
+            "文件没有写明是哪一种；请用含有目标的图片核对检测框的位置",
+            "the file does not say which of the readings it is; look at the boxes of a picture with an object",
+        );
+        proposal.notes.push(say(zh, en));
+    }
+    Some(proposal)
+}
+
+fn because(facts: &Facts<'_>, output: &Header, reading: Reading) -> Vec<Text> {
+    let mut out = Vec::new();
+    if let Some(said) = &facts.ultralytics {
+        let version = said.version.map(|(major, minor)| format!(" {major}.{minor}")).unwrap_or_default();
+        let task = if said.task.is_empty() { String::new() } else { format!(", task {}", labels::plain(&said.task, 40)) };
+        out.push(say(format!("元数据：Ultralytics{version}{task}"), format!("metadata: Ultralytics{version}{task}")));
+        let flags = [("end2end", said.end2end), ("nms", said.nms), ("RT-DETR head", said.rtdetr)];
+        for (name, flag) in flags.into_iter().filter_map(|(name, flag)| Some((name, flag?))) {
+            out.push(say(format!("元数据：{name} = {flag}"), format!("metadata: {name} is {flag}")));
+        }
+    } else {
+        out.push(say("文件没有导出程序的元数据，只能看形状", "the file has no words of its exporter; the shapes alone tell"));
+    }
+    let (zh, en) = match reading {
+        Reading::Raw => ("每列一个框：中心与宽高（像素），各类得分", "a box in each column: centre and size in pixels, a score per label"),
+        Reading::Final => ("每行一个最终的框：像素坐标，得分，类别", "a final box in each row: pixels, score, class"),
+        Reading::RtDetr => ("每行一个框：中心与宽高（0–1），得分，类别", "a box in each row: centre and size as shares, score, class"),
+        Reading::RtDetrScores => {
+            ("每行一个框：中心与宽高（0–1），各类得分", "a box in each row: centre and size as shares, a score per label")
+        }
+    };
+    let (name, shape) = (labels::plain(&output.name, 80), shape(output));
+    out.push(say(format!("输出 {name} {shape}：{zh}"), format!("output {name} {shape}: {en}")));
+    out
+}
+
+fn classify(facts: &Facts<'_>, picture: &Picture, output: &Header) -> Option<Proposal> {
+    let [_, count] = dims::<2>(output)?;
+    let mut questions: Vec<Question> = Vec::new();
+    let labels = labels::resolve(facts, fixed(count), &mut questions)?;
+    let mut image = facts.image(picture, 224, &mut questions);
+    (image.fit, image.filter) = (Fit::Crop, Filter::LinearAntialias);
+    if fixed(count).is_none() && facts.named().is_none() {
+        questions.push(ask(Topic::Labels, "类别数量未写明", "the number of labels is not said", labels.len().to_string()));
+    }
+    let post = PostClasses { output: output.name.clone(), labels, softmax: false, activation: Activation::None, top: None };
+    let (name, shape) = (labels::plain(&output.name, 80), shape(output));
+    Some(Proposal {
+        family: "yolo",
+        evidence: Evidence::Metadata,
+        second: false,
+        input: InputKind::Image,
+        step: step(picture, image, vec![Post::Classes(post)]),
+        because: vec![
+            say("元数据：Ultralytics, task classify", "metadata: Ultralytics, task classify"),
+            say(
+                format!("输出 {name} {shape}：概率，softmax 已在图中"),
+                format!("output {name} {shape}: probabilities, softmax is in the graph"),
+            ),
+        ],
+        questions,
+        notes: Vec::new(),
+    })
+}
