@@ -4,6 +4,8 @@
 //! JSON report on stdout. Whatever happens to it, the parent has a report: it kills at the wall time, bounds what it
 //! reads, and turns a signal into a reason. The child gets no environment, so it holds no secret of the server.
 
+mod samples;
+
 use std::{
     ffi::OsString,
     fs::File,
@@ -26,6 +28,8 @@ use crate::{
     onnx::OnnxRuntime,
     sandbox::{self, Confinement, Limits},
 };
+
+pub use samples::{Answers, run_samples, samples_main};
 
 /// Mark that begins the child's lines about steps on stderr, where engines write too.
 const STEP_MARK: &str = "\u{1}step ";
