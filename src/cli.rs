@@ -1,5 +1,5 @@
-//! The command line: `pithead serve | demo | migrate | admin … | config show`, and for developers and buyers `pack | check | push |
-//! keygen | sign | verify | pull`.
+//! The command line: `pithead serve | demo | migrate | admin … | config show`, and for developers and buyers `init | pack | check |
+//! push | keygen | sign | verify | pull`.
 
 /// Prints a line of the result; see [`write_line`].
 macro_rules! print_line {
@@ -9,6 +9,7 @@ macro_rules! print_line {
 mod admin;
 mod client;
 mod folder;
+mod init;
 mod keys;
 mod package;
 mod progress;
@@ -74,6 +75,8 @@ enum Command {
         #[command(subcommand)]
         command: admin::Command,
     },
+    /// Begin an app's folder with a model's file.
+    Init(init::Init),
     /// Pack an app's folder as an OCI image layout in a tar.
     Pack(package::Pack),
     /// Check an app's folder as the platform does.
@@ -94,7 +97,14 @@ impl Command {
     /// Whether it is one of those that tell a fault of the package (1) from what could not be done (2).
     fn is_tool(&self) -> bool {
         match self {
-            Self::Pack(_) | Self::Check(_) | Self::Push(_) | Self::Keygen(_) | Self::Sign(_) | Self::Verify(_) | Self::Pull(_) => true,
+            Self::Init(_)
+            | Self::Pack(_)
+            | Self::Check(_)
+            | Self::Push(_)
+            | Self::Keygen(_)
+            | Self::Sign(_)
+            | Self::Verify(_)
+            | Self::Pull(_) => true,
             Self::Serve | Self::Demo(_) | Self::Migrate | Self::Config { .. } | Self::Admin { .. } => false,
         }
     }
@@ -125,12 +135,13 @@ fn give_memory_back() {
 
 /// Runs the command of the arguments.
 pub fn main() -> ExitCode {
-    // The confined child of a check or a scoring: before anything else, so that it holds nothing of the server.
+    // The confined child of a check, a scoring or new samples: before anything else, so that it holds nothing of the server.
     let mut args = std::env::args_os().skip(1);
     match args.next().as_deref().and_then(std::ffi::OsStr::to_str) {
         Some(crate::release::jobs::CHILD_COMMAND) => return inference::worker::child_main(args),
         Some(crate::release::rules::CHILD_COMMAND) => return inference::worker::rules_main(args),
         Some(crate::evaluation::jobs::CHILD_COMMAND) => return inference::worker::evaluation_main(args),
+        Some(init::CHILD_COMMAND) => return inference::worker::samples_main(args),
         _ => {}
     }
     let cli = Cli::parse();
@@ -162,8 +173,10 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         print_line!("{}", loaded.show().trim_end());
         return Ok(ExitCode::SUCCESS);
     }
-    if let Command::Check(args) = &cli.command {
-        return package::check(args, &loaded.settings.checks);
+    match &cli.command {
+        Command::Check(args) => return package::check(args, &loaded.settings.checks),
+        Command::Init(args) => return init::init(args, &loaded.settings.checks),
+        _ => {}
     }
     crate::base::private::by_default();
     if let Command::Admin { command: admin::Command::Keys { command } } = &cli.command

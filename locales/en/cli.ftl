@@ -1,4 +1,4 @@
-# What the commands for developers and buyers say: pack, check, push, keygen, sign, verify, pull.
+# What the commands for developers and buyers say: init, pack, check, push, keygen, sign, verify, pull.
 cli-ok = ok
 cli-failed = FAIL
 cli-absent = –
@@ -28,6 +28,19 @@ cli-vendor-wrong = --vendor is 2 to 40 lower-case letters, digits and single hyp
 cli-engine-needed = give --ort-lib FILE, or set checks.ort_lib, to name libonnxruntime
 cli-engine-not-there = there is no libonnxruntime at { $path }
 cli-engine-unusable = { $path } is no ONNX Runtime that can be loaded
+cli-init-taken = { $path } is there already and is not written over; remove it, or name another folder with --dir
+cli-init-name = --name is 1 to 60 lower-case letters, digits and single hyphens, such as belt-foreign-object
+cli-init-size = --size is width and height in pixels, each 1 to 4096, such as 640x480
+cli-init-samples = at most { $max } samples
+cli-init-family = { $path }: read as { $family }
+cli-init-other = another reading stands in comments at its end: { $family }
+cli-init-default = taken for now: { $value }
+cli-init-expected = { $path }: { $n } results
+cli-init-no-samples = there is no sample yet: give --pictures FILE, or put one into golden/ with its expected result
+cli-init-no-engine = the expected results of the samples are not made, for no ONNX Runtime is given: remove the folder and run again with --ort-lib FILE, or write them yourself
+cli-init-not-run = not all expected results are made, for the app does not run: { $reason }
+cli-init-blind = note: no sample has an object. An app that finds nothing would pass; give at least one picture with an object, or look at the reading again
+cli-init-marked = { $n } lines are marked “# edit”. Look at them, then run: pithead check { $dir }
 cli-server-alone = --server is the address of the site alone, such as https://market.example; { $address } is not
 cli-server-needed = name the site: give --server URL, or write the release as https://host/vendor/app:version
 cli-reference-wrong = { $reference } names no release; write [https://host/]vendor/app:version or vendor/app@sha256:…

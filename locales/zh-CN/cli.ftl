@@ -1,4 +1,4 @@
-# What the commands for developers and buyers say: pack, check, push, keygen, sign, verify, pull.
+# What the commands for developers and buyers say: init, pack, check, push, keygen, sign, verify, pull.
 cli-ok = 通过
 cli-failed = 失败
 cli-absent = –
@@ -28,6 +28,19 @@ cli-vendor-wrong = --vendor 为 2 至 40 个小写字母、数字和单个连字
 cli-engine-needed = 请用 --ort-lib FILE 或设置 checks.ort_lib 指明 libonnxruntime
 cli-engine-not-there = { $path } 处没有 libonnxruntime
 cli-engine-unusable = { $path } 不是可以加载的 ONNX Runtime
+cli-init-taken = { $path } 已存在，不会覆盖；请先删除，或用 --dir 指定另一个文件夹
+cli-init-name = --name 为 1 至 60 个小写字母、数字和单个连字符，例如 belt-foreign-object
+cli-init-size = --size 为宽和高（像素），各为 1 至 4096，例如 640x480
+cli-init-samples = 最多 { $max } 个样本
+cli-init-family = { $path }：解读为 { $family }
+cli-init-other = 另一种解读写在文件末尾的注释中：{ $family }
+cli-init-default = 现取：{ $value }
+cli-init-expected = { $path }：{ $n } 个结果
+cli-init-no-samples = 还没有样本：请用 --pictures FILE 指定，或把样本及其预期结果放入 golden/
+cli-init-no-engine = 没有指定 ONNX Runtime，因此未生成样本的预期结果：请删除该文件夹后用 --ort-lib FILE 重新运行，或自行编写
+cli-init-not-run = 应用无法运行，预期结果没有全部生成：{ $reason }
+cli-init-blind = 提示：没有一个样本含有目标。什么都找不到的应用也会通过；请至少提供一张含有目标的图片，或重新核对解读
+cli-init-marked = 有 { $n } 行标有“# edit”。请核对后运行：pithead check { $dir }
 cli-server-alone = --server 应为站点本身的地址，例如 https://market.example；{ $address } 不是
 cli-server-needed = 请指明站点：用 --server URL，或把版本写成 https://host/vendor/app:version
 cli-reference-wrong = { $reference } 不是版本的写法；请写成 [https://host/]vendor/app:version 或 vendor/app@sha256:…

@@ -127,7 +127,7 @@ pub fn examined(dir: &Path, told: &Output) -> anyhow::Result<Result<Folder, Exit
 }
 
 /// Why a step failed, in words; its code where there are none.
-fn reason(lang: Lang, code: &str) -> String {
+pub fn reason(lang: Lang, code: &str) -> String {
     let key = format!("check-reason-{code}");
     if lang.has(&key) { lang.t(&key) } else { code.to_owned() }
 }
@@ -301,7 +301,7 @@ pub fn check(args: &Check, settings: &Checks) -> anyhow::Result<ExitCode> {
 }
 
 /// Does what takes long; who sits at a terminal sees that it goes on.
-fn waiting<T>(told: &Output, work: impl FnOnce() -> T) -> anyhow::Result<T> {
+pub fn waiting<T>(told: &Output, work: impl FnOnce() -> T) -> anyhow::Result<T> {
     let lang = told.language();
     if told.json || !std::io::stderr().is_terminal() {
         return Ok(work());

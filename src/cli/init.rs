@@ -1,0 +1,240 @@
+//! `pithead init`: the folder of an app out of a model's file, with all that the file says about itself and questions for what it does not.
+//!
+//! What the file says is read by [`inference::families`]; here are its arguments, its words, and the confined run that makes the expected
+//! results of the samples, as `pithead check` runs the model.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use app_package::pipeline::Post;
+use app_package::text::Text;
+use clap::Args;
+use inference::families::scaffold::{self, Draft, MAX_SAMPLES, Order, Refusal};
+use inference::families::{Given, slug};
+use inference::worker::{Answers, run_samples};
+use serde_json::json;
+
+use super::package::{self, AT_FAULT, Output};
+use super::words::{Cannot as _, shown};
+use crate::base::child::child;
+use crate::base::config::Checks;
+use crate::base::i18n::Lang;
+
+/// The hidden command that turns this program into the child that answers the samples.
+pub const CHILD_COMMAND: &str = "samples-child";
+/// Longest name of an app.
+const MAX_NAME: usize = 60;
+/// Longest side of a picture that a model takes.
+const MAX_SIDE: u32 = 4_096;
+
+/// `pithead init MODEL.onnx`.
+#[derive(Debug, Args)]
+pub struct Init {
+    /// The model, an ONNX file.
+    pub model: PathBuf,
+    /// Folder to write; by default one with the app's name, here.
+    #[arg(long)]
+    pub dir: Option<PathBuf>,
+    /// Name of the app: lower-case letters, digits, hyphens; by default that of the file.
+    #[arg(long, value_name = "SLUG")]
+    pub name: Option<String>,
+    /// What the model tells apart, in its order, with commas between.
+    #[arg(long, value_delimiter = ',', value_name = "A,B,…")]
+    pub labels: Vec<String>,
+    /// Size of the picture where the file leaves it open, such as 640x640.
+    #[arg(long, value_name = "WxH")]
+    pub size: Option<String>,
+    /// Samples: pictures, or CSV where the model reads a table; their expected results are made by running the app.
+    #[arg(long, value_name = "FILE", num_args = 1.., visible_alias = "samples")]
+    pub pictures: Vec<PathBuf>,
+    /// Path of libonnxruntime, instead of the setting `checks.ort_lib`.
+    #[arg(long)]
+    pub ort_lib: Option<PathBuf>,
+    /// How results are told.
+    #[command(flatten)]
+    pub told: Output,
+}
+
+/// Whether a text is a name that `app.yaml` takes.
+fn is_name(text: &str) -> bool {
+    let part = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
+    text.len() <= MAX_NAME && text.split('-').all(part)
+}
+
+/// `640x640`, width first.
+fn size(text: &str) -> Option<(u32, u32)> {
+    let side = |text: &str| text.trim().parse().ok().filter(|n| (1..=MAX_SIDE).contains(n));
+    let (width, height) = text.split_once(['x', 'X', '×'])?;
+    Some((side(width)?, side(height)?))
+}
+
+/// Writes the folder and tells what was concluded.
+pub fn init(args: &Init, settings: &Checks) -> anyhow::Result<ExitCode> {
+    let lang = args.told.language();
+    let name = match &args.name {
+        Some(name) => name.clone(),
+        None => {
+            let stem = slug(&args.model.file_stem().unwrap_or_default().to_string_lossy(), MAX_NAME);
+            if stem.is_empty() { "app".to_owned() } else { stem }
+        }
+    };
+    anyhow::ensure!(is_name(&name), lang.t("cli-init-name"));
+    let size = match &args.size {
+        Some(text) => Some(size(text).ok_or_else(|| anyhow::anyhow!(lang.t("cli-init-size")))?),
+        None => None,
+    };
+    // Said before anything is written, as `check` says it.
+    let mut settings = settings.clone();
+    if let Some(lib) = &args.ort_lib {
+        settings.ort_lib = lib.display().to_string();
+        anyhow::ensure!(lib.is_file(), lang.format("cli-engine-not-there", &[("path", &settings.ort_lib)]));
+    }
+    let order = Order {
+        model: args.model.clone(),
+        dir: args.dir.clone().unwrap_or_else(|| PathBuf::from(&name)),
+        name,
+        given: Given { labels: args.labels.clone(), size, columns: Vec::new() },
+        samples: args.pictures.clone(),
+        lang: args.told.lang.clone(),
+    };
+    let draft = match scaffold::lay_out(&order) {
+        Ok(draft) => draft,
+        Err(refusal) => return refused(&order, refusal, &args.told),
+    };
+    let answers = answer(&order.dir, &draft, &settings, &args.told)?;
+    if let Some(answers) = &answers
+        && let Err(refusal) = scaffold::write_expected(&draft, &answers.results)
+    {
+        return refused(&order, refusal, &args.told);
+    }
+    if args.told.json {
+        tell_json(&order, &draft, answers.as_ref());
+    } else {
+        tell(&order, &draft, answers.as_ref(), &args.told);
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Runs the app on its samples in the confined child; none where there is no sample or no engine.
+fn answer(dir: &Path, draft: &Draft, settings: &Checks, told: &Output) -> anyhow::Result<Option<Answers>> {
+    let lang = told.language();
+    if draft.expected.is_empty() || settings.ort_lib.is_empty() {
+        return Ok(None);
+    }
+    let child = child(settings).map_err(|e| anyhow::anyhow!("{}", crate::base::i18n::error_text(lang, e.code, &e.args)))?;
+    let Some(child) = child else { return Ok(None) };
+    // The child works in `/`.
+    let dir = std::fs::canonicalize(dir).cannot(lang, "read", dir)?;
+    let run = || run_samples(&child.program, &[CHILD_COMMAND], &dir, &child.lib, &child.limits, child.wall);
+    package::waiting(told, run).map(Some)
+}
+
+/// Says why nothing was written: 1 where the model or the package is at fault, an error where it could not be done.
+fn refused(order: &Order, refusal: Refusal, told: &Output) -> anyhow::Result<ExitCode> {
+    let lang = told.language();
+    let (code, words) = match refusal {
+        Refusal::Taken(path) => anyhow::bail!(lang.format("cli-init-taken", &[("path", &shown(&path))])),
+        Refusal::Samples(_) => anyhow::bail!(lang.format("cli-init-samples", &[("max", &MAX_SAMPLES.to_string())])),
+        Refusal::Read(path, e) => return Err(e).cannot(lang, "read", &path),
+        Refusal::Write(path, e) => return Err(e).cannot(lang, "write", &path),
+        Refusal::Faults(faults) => {
+            package::tell_faults(&order.dir, &faults, told);
+            return Ok(ExitCode::from(AT_FAULT));
+        }
+        Refusal::Model(e) => (e.code, format!("{} [{}]\n     {}", package::reason(lang, e.code), e.code, e.message)),
+        Refusal::Unknown(why) => ("export-unknown", why.get(&told.lang).to_owned()),
+    };
+    if told.json {
+        package::print(&json!({"ok": false, "code": code, "detail": words}));
+    } else {
+        eprintln!("{}: {words}", shown(&order.model));
+    }
+    Ok(ExitCode::from(AT_FAULT))
+}
+
+/// Whether an app that finds objects has found none in any sample: its check would pass a model that finds nothing.
+fn blind(draft: &Draft, answers: &Answers) -> bool {
+    let finds = draft.proposals.first().is_some_and(|first| matches!(first.step.post.first(), Some(Post::Boxes(_) | Post::Grid(_))));
+    finds && !answers.results.is_empty() && answers.results.iter().all(|result| result.detections.is_empty())
+}
+
+fn tell(order: &Order, draft: &Draft, answers: Option<&Answers>, told: &Output) {
+    let lang = told.language();
+    let (dir, say) = (shown(&order.dir), |text: &Text| text.get(&told.lang).to_owned());
+    let mut readings = draft.proposals.iter();
+    if let Some(first) = readings.next() {
+        let path = shown(&order.dir.join(app_package::oci::SOURCE_FILE));
+        print_line!("{}", lang.format("cli-init-family", &[("path", &path), ("family", first.family)]));
+        for text in first.because.iter().chain(&first.notes) {
+            print_line!("  - {}", say(text));
+        }
+        for question in &first.questions {
+            let default = lang.format("cli-init-default", &[("value", &question.default)]);
+            print_line!("  ? {} ({default})", say(&question.text));
+        }
+    }
+    for other in readings {
+        print_line!("{}", lang.format("cli-init-other", &[("family", other.family)]));
+    }
+    tell_answers(draft, answers, lang);
+    print_line!("{}", lang.format("cli-init-marked", &[("n", &draft.marked.to_string()), ("dir", &dir)]));
+}
+
+fn tell_answers(draft: &Draft, answers: Option<&Answers>, lang: Lang) {
+    let Some(answers) = answers else {
+        let key = if draft.expected.is_empty() { "cli-init-no-samples" } else { "cli-init-no-engine" };
+        print_line!("{}", lang.t(key));
+        return;
+    };
+    for (path, result) in draft.expected.iter().zip(&answers.results) {
+        let n = result.detections.len() + result.classes.len() + result.values.len();
+        print_line!("{}", lang.format("cli-init-expected", &[("path", &shown(path)), ("n", &n.to_string())]));
+    }
+    if let Some((code, detail)) = &answers.fault {
+        let why = format!("{} [{code}] {detail}", package::reason(lang, code));
+        print_line!("{}", lang.format("cli-init-not-run", &[("reason", &why)]));
+    }
+    if blind(draft, answers) {
+        print_line!("{}", lang.t("cli-init-blind"));
+    }
+}
+
+fn tell_json(order: &Order, draft: &Draft, answers: Option<&Answers>) {
+    let readings = draft.proposals.iter().map(|proposal| {
+        let questions = proposal
+            .questions
+            .iter()
+            .map(|q| json!({"about": format!("{:?}", q.about).to_lowercase(), "text": q.text, "default": q.default}));
+        json!({"family": proposal.family, "because": proposal.because, "notes": proposal.notes, "questions": questions.collect::<Vec<_>>()})
+    });
+    let fault = answers.and_then(|answers| answers.fault.as_ref()).map(|(code, detail)| json!({"code": code, "detail": detail}));
+    package::print(&json!({
+        "ok": true,
+        "name": order.name,
+        "dir": order.dir,
+        "readings": readings.collect::<Vec<_>>(),
+        "marked": draft.marked,
+        "samples": draft.expected.len(),
+        "expected": answers.map_or(0, |answers| answers.results.len()),
+        "blind": answers.is_some_and(|answers| blind(draft, answers)),
+        "fault": fault,
+    }));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_and_names() {
+        assert_eq!(size("640x480"), Some((640, 480)));
+        assert_eq!(size("640 × 480"), Some((640, 480)));
+        for text in ["", "640", "x", "640x", "0x5", "5000x5", "-1x5", "1x2x3"] {
+            assert_eq!(size(text), None, "{text}");
+        }
+        assert!(is_name("belt-2") && is_name("a"));
+        for text in ["", "-", "a-", "A", "a_b", "安", &"a".repeat(61)] {
+            assert!(!is_name(text), "{text}");
+        }
+    }
+}
