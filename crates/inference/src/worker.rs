@@ -29,7 +29,7 @@ use crate::{
     sandbox::{self, Confinement, Limits},
 };
 
-pub use samples::{Answers, run_samples, samples_main};
+pub use samples::{Answers, answers, run_samples, samples_main};
 
 /// Mark that begins the child's lines about steps on stderr, where engines write too.
 const STEP_MARK: &str = "\u{1}step ";

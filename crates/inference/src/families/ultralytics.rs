@@ -22,6 +22,8 @@ use crate::model_file::Header;
 
 /// Rows that final heads give at most, and that RT-DETR gives.
 const FINAL_ROWS: usize = 300;
+/// Fewest boxes of a raw head: a picture of 64 pixels gives 84.
+const LEAST_CELLS: usize = 64;
 
 /// A step that fills one input with a picture.
 pub fn step(picture: &Picture, image: PreImage, post: Vec<Post>) -> ModelStep {
@@ -128,7 +130,9 @@ fn readings(facts: &Facts<'_>, said: Option<&Ultralytics>, [a, b]: [i64; 2], ext
         (None, None) => said.is_some(),
     };
     let mut found = Vec::new();
-    if columns && fixed(a).is_none_or(|a| a > 4 + extra) {
+    // Without the exporter's words a few columns are no cells of a picture.
+    let many = said.is_some() || fixed(b).is_none_or(|b| b >= LEAST_CELLS);
+    if columns && many && fixed(a).is_none_or(|a| a > 4 + extra) {
         found.push(Reading::Raw);
     }
     if fixed(b).is_none() && fixed(a).is_none() && said.is_some() && known.end2end.is_none() {

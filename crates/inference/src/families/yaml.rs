@@ -94,6 +94,8 @@ const ORDER: &[&str] = &[
 ];
 /// Longest line that is not broken into a block.
 const WIDTH: usize = 130;
+/// Most keys of a mapping on one line.
+const MAX_KEYS: usize = 5;
 /// What begins a comment that has the developer look at a line.
 pub const MARK: &str = "# edit";
 
@@ -157,7 +159,8 @@ fn is_leaf(value: &Value) -> bool {
             _ => 0,
         }
     }
-    depth(value) <= 2 && !matches!(value, Value::Array(items) if items.iter().any(Value::is_object))
+    let short = !matches!(value, Value::Object(map) if map.len() > MAX_KEYS);
+    short && depth(value) <= 2 && !matches!(value, Value::Array(items) if items.iter().any(Value::is_object))
 }
 
 fn ordered(map: &Map<String, Value>) -> Vec<(&String, &Value)> {

@@ -10,7 +10,9 @@ fn all_written(signature: &Signature, metadata: &Metadata) {
     let listing = write::Listing { name: "app".into(), file: "m.onnx".into(), ..write::Listing::default() };
     // Whatever is proposed is YAML; whether app.yaml takes such a tensor is for its reader to say.
     let text = write::app_yaml(&found, &listing, "en");
-    let _ = app_package::validate::parse(&text);
+    if text.len() < 8_000 {
+        let _ = app_package::validate::parse(&text);
+    }
     assert!(found.is_empty() || text.len() < 2_000_000, "{}", text.len());
     assert_eq!(obstacle(signature, metadata, &Given::default()).is_none(), !found.is_empty());
 }
