@@ -1,6 +1,6 @@
 //! Labels from words: an id for rules, made of the word, and the word itself for people.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use app_package::{path::invisible, pipeline::Label, text::Text};
 
@@ -45,7 +45,8 @@ pub fn words(text: &str) -> Text {
 
 /// One label for each word; ids are unique.
 fn labels_of(all: &[String]) -> Vec<Label> {
-    let mut used = HashSet::new();
+    // Beside the ids, the number of the last one of each word: a file may have the same word a thousand times.
+    let (mut used, mut last) = (HashSet::new(), HashMap::new());
     let mut out = Vec::with_capacity(all.len());
     for (at, word) in all.iter().enumerate() {
         let shown = plain(word, MAX_WORDS);
@@ -54,10 +55,10 @@ fn labels_of(all: &[String]) -> Vec<Label> {
             base = format!("class-{at}");
         }
         let mut id = base.clone();
-        let mut n = 2;
         while !used.insert(id.clone()) {
+            let n = last.entry(base.clone()).or_insert(1);
+            *n += 1;
             id = format!("{base}-{n}");
-            n += 1;
         }
         let text = if shown.is_empty() { words(&format!("class {at}")) } else { words(&shown) };
         out.push(Label { id, text });
