@@ -348,7 +348,10 @@ fn the_first_format_keeps_its_bytes() {
     for new in ["steps", "\"alarms\":[]", "filter", "crop", "scale\":255", "row", "beside", "activation", "feed"] {
         assert!(!first.contains(new), "{new}");
     }
-    assert_eq!(crate::digest::Digest::of(first.as_bytes()).as_str(), "sha256:382ff9b12213a90e57ba7c7e9b53ddf85bc3be9363934c9e017e4892eb9f1cc3");
+    assert_eq!(
+        crate::digest::Digest::of(first.as_bytes()).as_str(),
+        "sha256:382ff9b12213a90e57ba7c7e9b53ddf85bc3be9363934c9e017e4892eb9f1cc3"
+    );
 }
 
 #[test]
