@@ -1,4 +1,4 @@
-//! Detectors of other exporters: YOLOv5, YOLOX, the DETR family, PaddleDetection, MMDetection, torchvision.
+//! Detectors of other exporters: `YOLOv5`, YOLOX, the DETR family, `PaddleDetection`, `MMDetection`, torchvision.
 
 use app_package::{
     manifest::InputKind,
@@ -100,7 +100,7 @@ fn decoded(family: &'static str, facts: &Facts<'_>, picture: &Picture, output: &
     Some(detector(family, Evidence::Shape, (picture, image), post, because, questions))
 }
 
-/// `yolox` of the table: rows as YOLOv5 has them, to be decoded by their cell; one a cell.
+/// `yolox` of the table: rows as `YOLOv5` has them, to be decoded by their cell; one a cell.
 pub fn yolox(facts: &Facts<'_>) -> Vec<Proposal> {
     let Some((picture, output, n, _)) = rows(facts) else { return Vec::new() };
     let one_a_cell = match (n, cells(&picture)) {

@@ -1,6 +1,9 @@
 //! What is known of a file before any family is asked: its picture's input, its names, and what Ultralytics writes.
 
-use app_package::pipeline::{Align, Beside, BoxForm, BoxUnit, Color, Filter, Fit, Label, Layout, PostBoxes, PreImage, RowPart};
+use app_package::pipeline::{
+    Activation, Align, Background, Beside, BoxForm, BoxGrid, BoxUnit, Color, Filter, Fit, Label, Layout, PostBoxes, PreImage, RowLayout,
+    RowPart,
+};
 
 use super::{Given, Question, Topic, ask, python};
 use crate::model_file::{Header, Metadata, Signature};
@@ -150,7 +153,7 @@ impl<'a> Facts<'a> {
     }
 }
 
-/// The mean and deviation of ImageNet's pictures, of three channels.
+/// The mean and deviation of the pictures of `ImageNet`, of three channels.
 pub fn normalise(image: &mut PreImage) {
     if image.color != Color::Gray {
         image.mean = vec![0.485, 0.456, 0.406];
@@ -172,12 +175,12 @@ pub fn boxes(output: &str, labels: Vec<Label>, row: Vec<RowPart>, form: BoxForm,
         iou: None,
         row,
         beside: Beside::default(),
-        layout: Default::default(),
+        layout: RowLayout::default(),
         form,
         unit,
-        activation: Default::default(),
-        background: Default::default(),
-        grid: Default::default(),
+        activation: Activation::default(),
+        background: Background::default(),
+        grid: BoxGrid::default(),
         agnostic: false,
         max: None,
     }
@@ -231,7 +234,7 @@ fn names(text: &str) -> Option<Vec<String>> {
     (!out.is_empty()).then_some(out)
 }
 
-/// Names of classes, one a line, as PaddleOCR writes them.
+/// Names of classes, one a line, as `PaddleOCR` writes them.
 fn lines(text: &str) -> Option<Vec<String>> {
     let names: Vec<String> = text.lines().take(MAX_NAMES + 1).map(str::to_owned).collect();
     (1..=MAX_NAMES).contains(&names.len()).then_some(names)
@@ -246,7 +249,8 @@ fn size(text: &str) -> Option<(u32, u32)> {
 
 fn ultralytics(metadata: &Metadata) -> Option<Ultralytics> {
     let author = metadata.get("author").is_some_and(|author| author.trim() == "Ultralytics");
-    if !author && !(metadata.get("task").is_some() && metadata.get("stride").is_some()) {
+    let keys = metadata.get("task").is_some() && metadata.get("stride").is_some();
+    if !(author || keys) {
         return None;
     }
     let flag = |word: &str| match word.trim() {

@@ -145,19 +145,22 @@ mod tests {
         pairs(text)
     }
 
-    fn own(pairs: &[(&str, &str)]) -> Option<Vec<(String, String)>> {
-        Some(pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect())
+    fn own(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
+        pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
     }
 
     #[test]
     fn dicts_and_lists_are_read() {
-        assert_eq!(read(r#"{0: 'a', 1: "b:c", 2: "it's", 3: 'a\'b\\'}"#), own(&[("0", "a"), ("1", "b:c"), ("2", "it's"), ("3", "a'b\\")]));
-        assert_eq!(read("[640, 320]"), own(&[("0", "640"), ("1", "320")]));
-        assert_eq!(read("{'nms': False, 'classes': [1, [2, ']']], 'x': None,}"), own(&[("nms", "False"), ("x", "None")]));
-        assert_eq!(read(r#"{"0": "\u5b89\x41"}"#), own(&[("0", "安A")]));
-        assert_eq!(read(" { } "), own(&[]));
-        assert_eq!(read("(17, 3)"), own(&[("0", "17"), ("1", "3")]));
-        assert_eq!(read("{0: '安全帽', 1: '{x}, y'}"), own(&[("0", "安全帽"), ("1", "{x}, y")]));
+        assert_eq!(
+            read(r#"{0: 'a', 1: "b:c", 2: "it's", 3: 'a\'b\\'}"#),
+            Some(own(&[("0", "a"), ("1", "b:c"), ("2", "it's"), ("3", "a'b\\")]))
+        );
+        assert_eq!(read("[640, 320]"), Some(own(&[("0", "640"), ("1", "320")])));
+        assert_eq!(read("{'nms': False, 'classes': [1, [2, ']']], 'x': None,}"), Some(own(&[("nms", "False"), ("x", "None")])));
+        assert_eq!(read(r#"{"0": "\u5b89\x41"}"#), Some(own(&[("0", "安A")])));
+        assert_eq!(read(" { } "), Some(own(&[])));
+        assert_eq!(read("(17, 3)"), Some(own(&[("0", "17"), ("1", "3")])));
+        assert_eq!(read("{0: '安全帽', 1: '{x}, y'}"), Some(own(&[("0", "安全帽"), ("1", "{x}, y")])));
     }
 
     #[test]

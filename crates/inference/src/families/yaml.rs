@@ -123,7 +123,9 @@ pub fn lines(value: &Value, path: &str, comments: &impl Comments) -> Vec<String>
         out.push(format!("{}:{mark}", scalar(key)));
         match value {
             Value::Array(items) => {
-                items.iter().enumerate().for_each(|(at, item)| out.extend(list_item(item, &format!("{place}[{at}]"), comments)))
+                for (at, item) in items.iter().enumerate() {
+                    out.extend(list_item(item, &format!("{place}[{at}]"), comments));
+                }
             }
             _ => out.extend(lines(value, &place, comments).into_iter().map(|line| format!("  {line}"))),
         }
@@ -214,7 +216,7 @@ pub fn scalar(text: &str) -> String {
             '\n' => out.push_str("\\n"),
             '\t' => out.push_str("\\t"),
             c if c.is_control() || invisible(c) || matches!(c, '\u{2028}' | '\u{2029}' | '\u{feff}' | '\u{fffe}' | '\u{ffff}') => {
-                out.push_str(&format!("\\U{:08X}", u32::from(c)));
+                out.extend(format!("\\U{:08X}", u32::from(c)).chars());
             }
             c => out.push(c),
         }

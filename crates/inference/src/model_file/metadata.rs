@@ -109,7 +109,9 @@ mod tests {
     fn model(pairs: &[Vec<u8>]) -> Vec<u8> {
         let mut bytes = vec![8, 9];
         bytes.extend(field(7, &[]));
-        pairs.iter().for_each(|pair| bytes.extend(field(14, pair)));
+        for pair in pairs {
+            bytes.extend(field(14, pair));
+        }
         bytes
     }
 
