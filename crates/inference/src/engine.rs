@@ -22,7 +22,7 @@ pub trait Session: Send {
     fn inputs(&self) -> &[TensorInfo];
     /// Outputs in the model's order.
     fn outputs(&self) -> &[TensorInfo];
-    /// Runs once; returns every output in the model's order.
+    /// Runs once; returns every output but texts, in the model's order.
     fn run(&mut self, inputs: &[(String, TensorData)]) -> Result<Vec<(String, TensorData)>>;
 }
 

@@ -174,7 +174,9 @@ impl Session for Loaded {
     fn run(&mut self, inputs: &[(String, TensorData)]) -> Result<Vec<(String, TensorData)>> {
         let inputs = inputs.iter().map(|(name, tensor)| Ok((name.as_str(), view(tensor)?))).collect::<Result<Vec<_>>>()?;
         let outputs = self.session.run(inputs).map_err(|e| engine_error("engine-failed", &e.to_string()))?;
-        outputs.iter().map(|(name, value)| Ok((name.to_owned(), owned(&value)?))).collect()
+        // Texts, as classifiers of scikit-learn give beside their probabilities, are read by nothing here.
+        let numbers = outputs.iter().filter(|(_, value)| !matches!(value.dtype(), ValueType::Tensor { ty: TensorElementType::String, .. }));
+        numbers.map(|(name, value)| Ok((name.to_owned(), owned(&value)?))).collect()
     }
 }
 
