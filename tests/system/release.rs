@@ -103,6 +103,37 @@ fn pack_is_deterministic_and_faults_have_lines() {
 }
 
 #[test]
+fn init_writes_an_app_that_passes_its_check() {
+    let folder = Folder::new();
+    let (ort, dir) = (ort_lib(), folder.0.join("coke"));
+    let model = demo("coke-quality").join("model.onnx");
+    let samples = [1, 2].map(|n| demo("coke-quality").join(format!("golden/{n}.csv")).to_str().unwrap().to_owned());
+    let [model, dir] = [&model, &dir].map(|path| path.to_str().unwrap());
+    let args = ["init", model, "--dir", dir, "--name", "coke", "--ort-lib", &ort, "--pictures", &samples[0], &samples[1]];
+    let (code, out, err) = pithead(&args);
+    assert_eq!(code, 0, "{out}{err}");
+    assert!(out.contains("read as columns") && out.contains("another reading"), "{out}");
+    let yaml = std::fs::read_to_string(Path::new(dir).join("app.yaml")).unwrap();
+    assert!(yaml.contains("format: 2") && yaml.contains("ash_ad, vdaf"), "{yaml}");
+    // What it gives is what the demo's own app gives, but for names, scales and units.
+    let values = |path: PathBuf| serde_json::from_slice::<serde_json::Value>(&std::fs::read(path).unwrap()).unwrap()["values"].clone();
+    let (ours, theirs) = (values(Path::new(dir).join("golden/1.json")), values(demo("coke-quality").join("golden/1.json")));
+    assert_eq!((ours.as_array().map(Vec::len), theirs.as_array().map(Vec::len)), (Some(3), Some(3)), "{ours} {theirs}");
+    let (code, out, err) = pithead(&["check", dir, "--ort-lib", &ort]);
+    assert_eq!(code, 0, "{out}{err}");
+    let (code, out, err) = pithead(&["init", model, "--dir", dir, "--name", "coke"]);
+    assert!(code == 2 && out.is_empty() && err.contains("not written over"), "{out}{err}");
+    let (code, _, err) = pithead(&["init", "/nowhere.onnx", "--lang", "zh"]);
+    assert!(code != 0 && !err.is_empty() && !Path::new("nowhere").exists(), "{err}");
+    let text = folder.0.join("notes.onnx");
+    std::fs::write(&text, "no model").unwrap();
+    let (code, out, _) = pithead(&["init", text.to_str().unwrap(), "--dir", folder.0.join("x").to_str().unwrap(), "--json"]);
+    let told: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert_eq!((code, told["code"].as_str()), (1, Some("not-onnx")), "{out}");
+    assert!(!folder.0.join("x/app.yaml").exists());
+}
+
+#[test]
 fn push_says_what_is_missing_and_does_not_wait_for_nobody() {
     let dir = demo("coke-quality");
     let push = |rest: &[&str]| pithead(&[&["push", dir.to_str().unwrap()], rest].concat());
