@@ -55,11 +55,11 @@ fn corners(p: &PostBoxes, parts: &Parts, cells: Option<&Cells>, geometry: &Geome
     if let Some(cells) = cells {
         four = cells.apply(row, four)?;
     }
-    let [a, b, c, d] = four;
+    let [x, y, across, down] = four;
     let (filled, corners) = match p.form {
-        BoxForm::Cxcywh => (c > 0.0 && d > 0.0, [a - c / 2.0, b - d / 2.0, a + c / 2.0, b + d / 2.0]),
-        BoxForm::Xyxy => (c > a && d > b, four),
-        BoxForm::Xywh => (c > 0.0 && d > 0.0, [a, b, a + c, b + d]),
+        BoxForm::Cxcywh => (across > 0.0 && down > 0.0, [x - across / 2.0, y - down / 2.0, x + across / 2.0, y + down / 2.0]),
+        BoxForm::Xyxy => (across > x && down > y, four),
+        BoxForm::Xywh => (across > 0.0 && down > 0.0, [x, y, x + across, y + down]),
     };
     let [width, height] = match p.unit {
         BoxUnit::Relative => geometry.tensor,

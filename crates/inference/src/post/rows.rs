@@ -16,9 +16,9 @@ pub(super) struct Rows<'a> {
     data: &'a [f32],
     start: usize,
     row_step: usize,
-    pub column_step: usize,
+    column_step: usize,
     /// How many there are.
-    pub rows: usize,
+    len: usize,
 }
 
 impl<'a> Rows<'a> {
@@ -28,16 +28,21 @@ impl<'a> Rows<'a> {
             RowLayout::Rows => (columns, 1),
             RowLayout::Columns => (1, rows),
         };
-        Self { data, start: 0, row_step, column_step, rows }
+        Self { data, start: 0, row_step, column_step, len: rows }
     }
 
     /// The same rows from this column on.
-    fn from_column(self, column: usize) -> Self {
+    fn starting_at(self, column: usize) -> Self {
         Self { start: self.start.saturating_add(column.saturating_mul(self.column_step)), ..self }
     }
 
     fn at(&self, row: usize, column: usize) -> Option<usize> {
         self.start.checked_add(row.checked_mul(self.row_step)?)?.checked_add(column.checked_mul(self.column_step)?)
+    }
+
+    /// Whether the numbers of a row lie one after the other; else those of a column do.
+    pub(super) fn by_row(&self) -> bool {
+        self.column_step == 1
     }
 
     /// One number.
@@ -183,7 +188,7 @@ impl<'a> Parts<'a> {
         let [mut corners, mut objectness, mut scores, mut score, mut class] = [const { None::<Rows<'a>> }; 5];
         let mut column = 0usize;
         for part in p.parts() {
-            let here = whole.from_column(column);
+            let here = whole.starting_at(column);
             let (slot, width) = match part {
                 RowPart::Box => (&mut corners, 4),
                 RowPart::Objectness => (&mut objectness, 1),
@@ -202,17 +207,17 @@ impl<'a> Parts<'a> {
         }
         let twice = |word: &str| unfit(&format!("`{word}` stands in `row` and in `beside`"));
         if let Some(beside) = &tensors.scores
-            && scores.replace(beside.scores(p, whole.rows)?).is_some()
+            && scores.replace(beside.scores(p, whole.len)?).is_some()
         {
             return Err(twice("scores"));
         }
         if let Some(beside) = &tensors.score
-            && score.replace(beside.single(whole.rows)?).is_some()
+            && score.replace(beside.single(whole.len)?).is_some()
         {
             return Err(twice("score"));
         }
         if let Some(beside) = &tensors.class
-            && class.replace(beside.single(whole.rows)?).is_some()
+            && class.replace(beside.single(whole.len)?).is_some()
         {
             return Err(twice("class"));
         }
@@ -225,9 +230,9 @@ impl<'a> Parts<'a> {
         if scores.is_none() && class.is_none() && p.labels.len() != 1 {
             return Err(unfit("nothing tells the labels apart: `scores` or `class` is needed, or one label"));
         }
-        let count = tensors.count.as_ref().map_or(Ok(whole.rows), |count| limit(count, whole.rows))?;
+        let count = tensors.count.as_ref().map_or(Ok(whole.len), |count| limit(count, whole.len))?;
         let corners = corners.ok_or_else(|| unfit("its rows hold no `box`"))?;
-        Ok(Self { count, rows: whole.rows, corners, objectness, scores, score, class })
+        Ok(Self { count, rows: whole.len, corners, objectness, scores, score, class })
     }
 }
 

@@ -7,10 +7,7 @@ use std::ops::Range;
 
 use app_package::pipeline::{Activation, Background, PostBoxes};
 
-use super::{
-    classes::sigmoid,
-    rows::{Parts, Rows},
-};
+use super::{classes::sigmoid, rows::Parts};
 
 /// Rows whose best classes are looked for at a time where classes lie one after the other; so many stay in the processor's first cache.
 pub(super) const BLOCK: usize = 1_024;
@@ -124,11 +121,4 @@ fn unrank(rank: i32) -> f32 {
 /// Turns over the bits behind the sign of a negative number.
 fn turn(bits: i32) -> i32 {
     bits ^ ((bits >> 31).cast_unsigned() >> 1).cast_signed()
-}
-
-impl Rows<'_> {
-    /// Whether the numbers of a row lie one after the other.
-    fn by_row(&self) -> bool {
-        self.column_step == 1
-    }
 }
