@@ -16,7 +16,7 @@ mod tensor;
 use app_package::pipeline::{Color, Fit, Layout, PreImage};
 use image::{DynamicImage, GrayImage};
 
-pub use self::decode::{decode, decode_within};
+pub use self::decode::{decode, decode_shown};
 use self::fit::Placement;
 use self::resize::resize;
 use self::tensor::Canvas;

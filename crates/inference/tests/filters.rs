@@ -58,8 +58,8 @@ fn pictures_become_what_opencv_and_pillow_make_of_them() {
 #[test]
 fn the_copy_of_a_turned_picture_counts_as_memory() {
     let bytes = std::fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/filters/turned-6.png")).unwrap();
-    let twice = 2 * 24 * 16 * 3;
-    let turned = picture::decode_within(&bytes, twice).unwrap();
+    let both = 24 * 16 * (3 + 4);
+    let turned = picture::decode_shown(&bytes, both).unwrap();
     assert_eq!((turned.width(), turned.height()), (16, 24));
-    assert_eq!(picture::decode_within(&bytes, twice - 1).unwrap_err().code, "input-too-large");
+    assert_eq!(picture::decode_shown(&bytes, both - 1).unwrap_err().code, "input-too-large");
 }

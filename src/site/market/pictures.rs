@@ -210,7 +210,7 @@ fn prune_folder(folder: &std::path::Path, most: usize) -> usize {
 }
 
 fn shrink(bytes: &[u8]) -> Option<Vec<u8>> {
-    let picture = inference::picture::decode_within(bytes, MAX_PIXELS).ok()?;
+    let picture = inference::picture::decode_shown(bytes, MAX_PIXELS).ok()?;
     if picture.width() <= SMALL.0 && picture.height() <= SMALL.1 && bytes.len() < 64 * 1024 {
         return None;
     }

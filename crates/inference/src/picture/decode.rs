@@ -11,11 +11,16 @@ use crate::error::{AppError, Result};
 /// Decodes PNG or JPEG, recognised by its first bytes, as RGB or gray with 8 bits a channel, upright. Codes `input-not-a-picture`, `input-too-large`.
 pub fn decode(bytes: &[u8]) -> Result<DynamicImage> {
     // 16-bit RGBA at the most pixels and its copy as RGB. Turning the copy takes less: the first is gone by then.
-    decode_within(bytes, MAX_PIXELS * (8 + 3))
+    within(bytes, MAX_PIXELS * (8 + 3), false)
 }
 
-/// As [`decode`], with at most so many bytes of memory for pixels. Code `input-too-large` where more are needed.
-pub fn decode_within(bytes: &[u8], most: u64) -> Result<DynamicImage> {
+/// As [`decode`], for showing: with alpha where there is one, and at most so many bytes of memory for pixels. Code `input-too-large` where more
+/// are needed.
+pub fn decode_shown(bytes: &[u8], most: u64) -> Result<DynamicImage> {
+    within(bytes, most, true)
+}
+
+fn within(bytes: &[u8], most: u64, alpha: bool) -> Result<DynamicImage> {
     let not_a_picture = |e: &dyn std::fmt::Display| AppError::new("input-not-a-picture", format!("this is not a PNG or JPEG picture: {e}"));
     let format = match bytes {
         [0x89, b'P', b'N', b'G', ..] => ImageFormat::Png,
@@ -38,9 +43,10 @@ pub fn decode_within(bytes: &[u8], most: u64) -> Result<DynamicImage> {
         return Err(too_large(format!("at most {MAX_PIXELS} are read, and at most {MAX_SIDE} on a side")));
     }
     let orientation = header.orientation().unwrap_or(Orientation::NoTransforms);
-    // A copy of three bytes a pixel follows: as bytes, or turned. A progressive JPEG (marker 0xff 0xc2) is held as coefficients first. In
+    // A copy of three bytes a pixel follows, of four with alpha: as bytes, or turned. A progressive JPEG (marker 0xff 0xc2) is held as coefficients first. In
     // the data of a JPEG that marker cannot stand, in its headers by accident only.
-    let copy = if header.color_type() == ColorType::Rgb8 && orientation == Orientation::NoTransforms { 0 } else { pixels * 3 };
+    let kept = header.color_type() == ColorType::Rgb8 || (alpha && header.color_type() == ColorType::Rgba8);
+    let copy = if kept && orientation == Orientation::NoTransforms { 0 } else { pixels * if alpha { 4 } else { 3 } };
     let progressive = format == ImageFormat::Jpeg && bytes.windows(2).any(|pair| pair == [0xff, 0xc2]);
     let needed = header.total_bytes() + copy + if progressive { pixels * 6 } else { 0 };
     drop(header);
@@ -56,7 +62,8 @@ pub fn decode_within(bytes: &[u8], most: u64) -> Result<DynamicImage> {
     limits.max_alloc = Some(needed + (16 << 20));
     reader.limits(limits);
     // Bytes first, then turned: turning copies, and 16-bit RGBA is the larger of the two.
-    let mut picture = plain(reader.decode().map_err(|e| damaged(&e))?);
+    let picture = reader.decode().map_err(|e| damaged(&e))?;
+    let mut picture = if alpha && picture.color().has_alpha() { picture.into_rgba8().into() } else { plain(picture) };
     picture.apply_orientation(orientation);
     Ok(picture)
 }
@@ -148,9 +155,11 @@ mod tests {
     fn memory_of_a_decoded_picture_is_bounded() {
         // 16-bit RGBA: 4,000 bytes, and 1,500 of its copy.
         let deep = png(image::ImageBuffer::<image::Rgba<u16>, _>::new(25, 20));
-        assert!(decode(&deep).is_ok() && decode_within(&deep, 5_500).is_ok());
-        let refused = decode_within(&deep, 5_499).unwrap_err();
+        assert!(decode(&deep).is_ok() && within(&deep, 5_500, false).is_ok());
+        let refused = within(&deep, 5_499, false).unwrap_err();
         assert_eq!(refused.code, "input-too-large");
+        assert!(decode_shown(&deep, 6_000).unwrap().color().has_alpha());
+        assert_eq!(decode_shown(&deep, 5_999).unwrap_err().code, "input-too-large");
     }
 
     #[test]
