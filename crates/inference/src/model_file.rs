@@ -102,7 +102,7 @@ pub struct Header {
 pub struct Signature {
     pub inputs: Vec<Header>,
     pub outputs: Vec<Header>,
-    /// Tensors of the model's own graph that a softmax makes.
+    /// Tensors of the model's own graph that a softmax makes, also where they are only handed on after it.
     pub softmax: HashSet<String>,
     weights: HashSet<String>,
     open: Header,
@@ -193,6 +193,7 @@ impl Walk {
             return Err(not_onnx("it is nested too deeply"));
         }
         let (mut key, mut value, mut version, mut dimension, mut softmax) = (String::new(), String::new(), 0, -1, false);
+        let (mut source, mut hands_on) = (String::new(), false);
         while self.position < end {
             let tag = self.varint()?;
             let field = tag >> 3;
@@ -221,6 +222,7 @@ impl Walk {
                         (Kind::Node, 4) => {
                             let operator = self.text(length)?;
                             softmax = operator == "Softmax";
+                            hands_on = matches!(operator.as_str(), "Identity" | "Cast" | "Reshape" | "Squeeze" | "Flatten");
                             if self.operators.len() < MAX_NAMES || self.operators.contains_key(&operator) {
                                 let count = self.operators.entry(operator).or_default();
                                 *count = count.saturating_add(1);
@@ -228,7 +230,10 @@ impl Walk {
                         }
                         (Kind::Entry, 2) => value = self.text(length)?,
                         (Kind::Model, 14) if self.metadata.is_some() => self.pair(stop)?,
-                        // What a node of the model's own graph makes.
+                        // What a node of the model's own graph takes first, and what it makes.
+                        (Kind::Node, 1) if depth == 2 && self.signature.is_some() && source.is_empty() => {
+                            source = self.short(length, MAX_OUTPUT_NAME)?.unwrap_or_default();
+                        }
                         (Kind::Node, 2) if depth == 2 && self.signature.is_some() => {
                             key = self.short(length, MAX_OUTPUT_NAME)?.unwrap_or_default();
                         }
@@ -269,9 +274,10 @@ impl Walk {
                 s.open.shape.get_or_insert_default();
             });
         }
-        if softmax && depth == 2 {
+        if (softmax || hands_on) && depth == 2 {
             self.seen(|s| {
-                if s.softmax.len() < MAX_LOCATIONS {
+                // Nodes come in the order in which they run.
+                if (softmax || s.softmax.contains(&source)) && s.softmax.len() < MAX_LOCATIONS {
                     s.softmax.insert(std::mem::take(&mut key));
                 }
             });

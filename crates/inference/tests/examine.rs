@@ -17,6 +17,32 @@ fn write(package: &Package, name: &str, bytes: &[u8]) {
     std::fs::write(package.dir.join(name), bytes).unwrap();
 }
 
+/// The bytes of an ONNX file of one node after the other, each of which takes what the one before makes.
+fn chain(operators: &[&str]) -> Vec<u8> {
+    let field = |number: u8, bytes: &[u8]| [&[number << 3 | 2, u8::try_from(bytes.len()).unwrap()], bytes].concat();
+    let node = |(at, operator): (usize, &&str)| {
+        let parts = [field(1, format!("t{at}").as_bytes()), field(2, format!("t{}", at + 1).as_bytes()), field(4, operator.as_bytes())];
+        field(1, &parts.concat())
+    };
+    let graph: Vec<u8> = operators.iter().enumerate().flat_map(node).collect();
+    [vec![8, 8], field(7, &graph)].concat()
+}
+
+#[test]
+fn a_softmax_is_seen_where_its_numbers_are_only_handed_on() {
+    let folder = std::env::temp_dir().join(format!("pithead-softmax-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let made = |operators: &[&str]| {
+        let file = folder.join("model.onnx");
+        std::fs::write(&file, chain(operators)).unwrap();
+        inference::model_file::signature(&folder, &file).unwrap().softmax
+    };
+    let last = |operators: &[&str]| made(operators).contains(&format!("t{}", operators.len()));
+    assert!(last(&["Conv", "Softmax"]) && last(&["Softmax", "Identity", "Reshape"]));
+    assert!(!last(&["Softmax", "Log"]) && !last(&["Conv", "Identity"]) && !last(&["Softmax", "Log", "Identity"]));
+    std::fs::remove_dir_all(folder).unwrap();
+}
+
 #[test]
 fn what_the_check_finds_without_the_model_is_told_before_the_upload() {
     let odd: [(&str, Change); 16] = [

@@ -270,7 +270,8 @@ pub fn mmdet(facts: &Facts<'_>) -> Vec<Proposal> {
     let Some(labels) = labels::resolve(facts, None, &mut questions) else { return Vec::new() };
     let mut image = facts.image(picture, 640, &mut questions);
     letterbox(&mut image, Align::TopLeft);
-    (image.fill, image.scale) = (vec![0], 1.0);
+    // The border is 0 after the mean is taken off.
+    (image.fill, image.scale) = (vec![124, 116, 104], 1.0);
     if !picture.gray {
         (image.mean, image.std) = (vec![123.675, 116.28, 103.53], vec![58.395, 57.12, 57.375]);
     }

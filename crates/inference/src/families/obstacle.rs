@@ -74,6 +74,15 @@ pub(super) fn of(facts: &Facts<'_>) -> Option<Text> {
         ));
     }
     let [output] = facts.outputs else { return without_nms(facts) };
+    let face = |n: i64| matches!(n, 128 | 256 | 512) && facts.named().is_none();
+    if facts.inputs.iter().any(|input| matches!(dims::<4>(input), Some([_, 3, 112, 112])))
+        && dims::<2>(output).is_some_and(|[_, n]| face(n))
+    {
+        return Some(say(
+            "输出像是特征向量（ArcFace）：与特征库比对，当前格式还不能描述；若确为分类，请用 --labels 给出标签",
+            "it seems to give an embedding (ArcFace) to be compared with a gallery, which the format cannot say yet; where it is a class, give --labels",
+        ));
+    }
     let raw = output.shape.as_ref().is_some_and(|shape| shape.len() == 5);
     if facts.picture.is_some() && raw {
         return Some(without_decode());

@@ -63,6 +63,10 @@ pub fn imagenet(facts: &Facts<'_>) -> Vec<Proposal> {
     if !is_float(output) || !may_be(batch, 1) || fixed(count) == Some(1) || facts.ultralytics.is_some() {
         return Vec::new();
     }
+    // How many classes there are is known, from the file or the developer; a reader of text has as many columns as its picture is wide.
+    if fixed(count).is_none() && facts.named().is_none() {
+        return Vec::new();
+    }
     let mut questions = Vec::new();
     let Some(found) = labels::resolve(facts, fixed(count), &mut questions) else { return Vec::new() };
     let mut image = facts.image(picture, 224, &mut questions);

@@ -326,6 +326,8 @@ fn obstacles_say_what_to_do() {
     assert!(why(&[("images", F32, &[3, -1, -1])], y).contains("[3,h,w]"));
     assert!(why(&[("images", F32, &[1, 3, 640, 640])], &[("a", F32, &[1, 3, 80, 80, 85])]).contains("raw grids"));
     assert!(why(&[("x", F32, &[1, 2, 3, 4, 5, 6])], y).contains("not known"));
+    assert!(why(&[("input.1", F32, &[-1, 3, 112, 112])], &[("683", F32, &[-1, 512])]).contains("embedding"));
+    assert!(why(&[("input1", F32, &[1, 1, 64, -1])], &[("387", F32, &[1, -1])]).contains("not known"));
     assert!(why(&[], &[]).contains("no input"));
     let levels: Vec<(&str, u64, &[i64])> = vec![("o", F32, &[1, 100, 10]); 8];
     assert!(why(&[("image", F32, &[1, 3, 800, 608])], &levels).contains("PicoDet"));
