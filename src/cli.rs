@@ -1,5 +1,5 @@
-//! The command line: `pithead serve | demo | migrate | admin … | config show`, and for developers and buyers `init | pack | check |
-//! push | keygen | sign | verify | pull`.
+//! The command line: `pithead serve | demo | migrate | admin … | config show`, and for developers and buyers `init | golden | pack |
+//! check | push | keygen | sign | verify | pull`.
 
 /// Prints a line of the result; see [`write_line`].
 macro_rules! print_line {
@@ -9,6 +9,7 @@ macro_rules! print_line {
 mod admin;
 mod client;
 mod folder;
+mod golden;
 mod init;
 mod keys;
 mod package;
@@ -77,6 +78,8 @@ enum Command {
     },
     /// Begin an app's folder with a model's file.
     Init(init::Init),
+    /// Make the expected results of an app's samples anew.
+    Golden(golden::Golden),
     /// Pack an app's folder as an OCI image layout in a tar.
     Pack(package::Pack),
     /// Check an app's folder as the platform does.
@@ -98,6 +101,7 @@ impl Command {
     fn is_tool(&self) -> bool {
         match self {
             Self::Init(_)
+            | Self::Golden(_)
             | Self::Pack(_)
             | Self::Check(_)
             | Self::Push(_)
@@ -141,7 +145,7 @@ pub fn main() -> ExitCode {
         Some(crate::release::jobs::CHILD_COMMAND) => return inference::worker::child_main(args),
         Some(crate::release::rules::CHILD_COMMAND) => return inference::worker::rules_main(args),
         Some(crate::evaluation::jobs::CHILD_COMMAND) => return inference::worker::evaluation_main(args),
-        Some(init::CHILD_COMMAND) => return inference::worker::samples_main(args),
+        Some(golden::CHILD_COMMAND) => return inference::worker::samples_main(args),
         _ => {}
     }
     let cli = Cli::parse();
@@ -176,6 +180,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     match &cli.command {
         Command::Check(args) => return package::check(args, &loaded.settings.checks),
         Command::Init(args) => return init::init(args, &loaded.settings.checks),
+        Command::Golden(args) => return golden::golden(args, &loaded.settings.checks),
         _ => {}
     }
     crate::base::private::by_default();

@@ -63,18 +63,33 @@ pub fn read(dir: &Path, lang: Lang) -> anyhow::Result<Result<Folder, Vec<Fault>>
     let Some(source) = files.iter().find(|file| file.path == SOURCE_FILE) else {
         return Ok(Err(vec![Fault::new("yaml-missing", "")]));
     };
-    if source.size > MAX_YAML_BYTES as u64 {
-        return Ok(Err(vec![Fault::new("yaml-too-large", "").with("value", source.size).with("max", MAX_YAML_BYTES)]));
-    }
-    let bytes = std::fs::read(&source.source).cannot(lang, "read", &source.source)?;
-    let Ok(yaml) = String::from_utf8(bytes) else { return Ok(Err(vec![Fault::new("yaml-encoding", "")])) };
-    let manifest = match validate::parse(&yaml) {
-        Ok(manifest) => manifest,
+    let (manifest, yaml) = match parsed(&source.source, source.size, lang)? {
+        Ok(parsed) => parsed,
         Err(faults) => return Ok(Err(faults)),
     };
     let entries: Vec<FileEntry> = files.iter().map(|f| FileEntry { path: f.path.clone(), size: f.size }).collect();
     let faults = validate::check_files(&manifest, &yaml, &entries);
     Ok(if faults.is_empty() { Ok(Folder { manifest, yaml, files, left_out }) } else { Err(faults) })
+}
+
+/// Reads and checks app.yaml alone, whatever files there are beside it. As [`read`].
+pub fn manifest(dir: &Path, lang: Lang) -> anyhow::Result<Result<AppManifest, Vec<Fault>>> {
+    let source = dir.join(SOURCE_FILE);
+    match std::fs::metadata(&source) {
+        Ok(file) if file.is_file() => Ok(parsed(&source, file.len(), lang)?.map(|(manifest, _)| manifest)),
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(e).cannot(lang, "read", &source),
+        _ => Ok(Err(vec![Fault::new("yaml-missing", "")])),
+    }
+}
+
+/// What app.yaml says, and its text.
+fn parsed(source: &Path, size: u64, lang: Lang) -> anyhow::Result<Result<(AppManifest, String), Vec<Fault>>> {
+    if size > MAX_YAML_BYTES as u64 {
+        return Ok(Err(vec![Fault::new("yaml-too-large", "").with("value", size).with("max", MAX_YAML_BYTES)]));
+    }
+    let bytes = std::fs::read(source).cannot(lang, "read", source)?;
+    let Ok(yaml) = String::from_utf8(bytes) else { return Ok(Err(vec![Fault::new("yaml-encoding", "")])) };
+    Ok(validate::parse(&yaml).map(|manifest| (manifest, yaml)))
 }
 
 /// Collects files. Hidden and system files are left out, as in the browser; links are faults, since what they lead to is not in the folder.

@@ -11,17 +11,15 @@ use app_package::text::Text;
 use clap::Args;
 use inference::families::scaffold::{self, Draft, MAX_SAMPLES, Order, Refusal};
 use inference::families::{Given, slug};
-use inference::worker::{Answers, run_samples};
+use inference::worker::Answers;
 use serde_json::json;
 
+use super::golden;
 use super::package::{self, AT_FAULT, Output};
 use super::words::{Cannot as _, shown};
-use crate::base::child::child;
 use crate::base::config::Checks;
 use crate::base::i18n::Lang;
 
-/// The hidden command that turns this program into the child that answers the samples.
-pub const CHILD_COMMAND: &str = "samples-child";
 /// Longest name of an app.
 const MAX_NAME: usize = 60;
 /// Longest side of a picture that a model takes.
@@ -84,11 +82,7 @@ pub fn init(args: &Init, settings: &Checks) -> anyhow::Result<ExitCode> {
         None => None,
     };
     // Said before anything is written, as `check` says it.
-    let mut settings = settings.clone();
-    if let Some(lib) = &args.ort_lib {
-        settings.ort_lib = lib.display().to_string();
-        anyhow::ensure!(lib.is_file(), lang.format("cli-engine-not-there", &[("path", &settings.ort_lib)]));
-    }
+    let settings = golden::with_library(settings, args.ort_lib.as_ref(), lang)?;
     let order = Order {
         model: args.model.clone(),
         dir: args.dir.clone().unwrap_or_else(|| PathBuf::from(&name)),
@@ -101,7 +95,7 @@ pub fn init(args: &Init, settings: &Checks) -> anyhow::Result<ExitCode> {
         Ok(draft) => draft,
         Err(refusal) => return refused(&order, refusal, &args.told),
     };
-    let answers = answer(&order.dir, &draft, &settings, &args.told)?;
+    let answers = if draft.expected.is_empty() { None } else { golden::answer(&order.dir, &settings, &args.told)? };
     if let Some(answers) = &answers
         && let Err(refusal) = scaffold::write_expected(&draft, &answers.results)
     {
@@ -112,21 +106,9 @@ pub fn init(args: &Init, settings: &Checks) -> anyhow::Result<ExitCode> {
     } else {
         tell(&order, &draft, answers.as_ref(), &args.told);
     }
-    Ok(ExitCode::SUCCESS)
-}
-
-/// Runs the app on its samples in the confined child; none where there is no sample or no engine.
-fn answer(dir: &Path, draft: &Draft, settings: &Checks, told: &Output) -> anyhow::Result<Option<Answers>> {
-    let lang = told.language();
-    if draft.expected.is_empty() || settings.ort_lib.is_empty() {
-        return Ok(None);
-    }
-    let child = child(settings).map_err(|e| anyhow::anyhow!("{}", crate::base::i18n::error_text(lang, e.code, &e.args)))?;
-    let Some(child) = child else { return Ok(None) };
-    // The child works in `/`.
-    let dir = std::fs::canonicalize(dir).cannot(lang, "read", dir)?;
-    let run = || run_samples(&child.program, &[CHILD_COMMAND], &dir, &child.lib, &child.limits, child.wall);
-    package::waiting(told, run).map(Some)
+    // The folder is there; what its samples lack is told, and is the app's fault.
+    let whole = answers.is_none_or(|answers| answers.fault.is_none());
+    Ok(if whole { ExitCode::SUCCESS } else { ExitCode::from(AT_FAULT) })
 }
 
 /// Says why nothing was written: 1 where the model or the package is at fault, an error where it could not be done.
@@ -186,14 +168,7 @@ fn tell_answers(draft: &Draft, answers: Option<&Answers>, lang: Lang) {
         print_line!("{}", lang.t(key));
         return;
     };
-    for (path, result) in draft.expected.iter().zip(&answers.results) {
-        let n = result.detections.len() + result.classes.len() + result.values.len();
-        print_line!("{}", lang.format("cli-init-expected", &[("path", &shown(path)), ("n", &n.to_string())]));
-    }
-    if let Some((code, detail)) = &answers.fault {
-        let why = format!("{} [{code}] {detail}", package::reason(lang, code));
-        print_line!("{}", lang.format("cli-init-not-run", &[("reason", &why)]));
-    }
+    golden::tell(draft.expected.iter().map(PathBuf::as_path).zip(&answers.results), answers, lang);
     if blind(draft, answers) {
         print_line!("{}", lang.t("cli-init-blind"));
     }
@@ -209,7 +184,7 @@ fn tell_json(order: &Order, draft: &Draft, answers: Option<&Answers>) {
     });
     let fault = answers.and_then(|answers| answers.fault.as_ref()).map(|(code, detail)| json!({"code": code, "detail": detail}));
     package::print(&json!({
-        "ok": true,
+        "ok": fault.is_none(),
         "name": order.name,
         "dir": order.dir,
         "readings": readings.collect::<Vec<_>>(),
