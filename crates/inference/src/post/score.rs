@@ -27,11 +27,11 @@ pub(super) struct Scorer<'a> {
 impl<'a> Scorer<'a> {
     pub(super) fn new(p: &'a PostBoxes, parts: &'a Parts<'a>) -> Self {
         let all = p.classes();
-        let classes = match (p.activation, p.background) {
-            // After softmax the background is a class like any other: where it is the best, there is nothing.
-            (Activation::Softmax, _) | (_, Background::None) => 0..all,
-            (_, Background::First) => 1..all,
-            (_, Background::Last) => 0..p.labels.len(),
+        // The background is left out before the best is taken, as DETR's own code does, also where it is the likelier.
+        let classes = match p.background {
+            Background::None => 0..all,
+            Background::First => 1..all,
+            Background::Last => 0..p.labels.len(),
         };
         Self { p, parts, classes, block: 0..0, ranks: Vec::new(), best: Vec::new() }
     }
@@ -79,7 +79,7 @@ impl<'a> Scorer<'a> {
         let score = reaches(match self.p.activation {
             Activation::None => logit,
             Activation::Sigmoid => sigmoid(logit),
-            Activation::Softmax => 1.0 / self.classes.clone().filter_map(|c| scores.get(row, c)).map(|v| (v - logit).exp()).sum::<f32>(),
+            Activation::Softmax => 1.0 / (0..self.p.classes()).filter_map(|c| scores.get(row, c)).map(|v| (v - logit).exp()).sum::<f32>(),
         })?;
         let class = match by_row {
             Some(row) => row.iter().rposition(|&v| rank(v) == most)?.checked_add(self.classes.start)?,
