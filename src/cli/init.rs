@@ -3,7 +3,7 @@
 //! What the file says is read by [`inference::families`]; here are its arguments, its words, and the confined run that makes the expected
 //! results of the samples, as `pithead check` runs the model.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use app_package::pipeline::Post;

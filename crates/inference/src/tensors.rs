@@ -31,6 +31,12 @@ fn fits(a: &[i64], b: &[i64]) -> bool {
     a.len() == b.len() && a.iter().zip(b).all(|(&a, &b)| a == b || a < 0 || b < 0)
 }
 
+/// True when a tensor of this shape can have so many elements.
+fn holds(shape: &[i64], elements: i64) -> bool {
+    let fixed = shape.iter().filter(|d| **d >= 0).fold(1_i64, |product, d| product.saturating_mul(*d));
+    if shape.iter().any(|d| *d < 0) { fixed > 0 && elements % fixed == 0 } else { fixed == elements }
+}
+
 /// The manifest's only step. Code `model-missing`.
 pub fn step(manifest: &AppManifest) -> Result<Cow<'_, ModelStep>> {
     manifest.model_step().ok_or_else(|| AppError::new("model-missing", "the manifest names no model"))
@@ -181,6 +187,8 @@ fn labels(post: &Post, step: &ModelStep, format: u32, outputs: &[TensorInfo], fa
     }
     match outputs.iter().find(|o| &o.name == output) {
         None => faults.push(format!("`{name}` reads `{output}`, which is no output of the model")),
+        // Of classes and values only the number of elements counts, as where they are read.
+        Some(o) if matches!(post, Post::Classes(_) | Post::Values(_)) && holds(&o.shape, shape.last().copied().unwrap_or(-1)) => {}
         // A head may lie about how many dimensions there are; what the model really gives is seen when it runs.
         Some(o) if format > 1 && o.shape.len() != shape.len() => {}
         Some(o) if !fits(&o.shape, &shape) => faults.push(format!("`{name}` reads {shape:?}, output `{output}` has {:?}", o.shape)),
@@ -190,4 +198,49 @@ fn labels(post: &Post, step: &ModelStep, format: u32, outputs: &[TensorInfo], fa
 
 fn dim(n: usize) -> i64 {
     i64::try_from(n).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_alone_is_a_row_of_one() {
+        for (shape, elements) in
+            [(&[1][..], 1), (&[], 1), (&[3], 3), (&[1, 3], 3), (&[1, 1, 3], 3), (&[-1], 7), (&[-1, 3], 3), (&[-1, -1], 5)]
+        {
+            assert!(holds(shape, elements), "{shape:?} {elements}");
+        }
+        for (shape, elements) in [(&[2][..], 1), (&[], 2), (&[1, 4], 3), (&[-1, 4], 3), (&[0, -1], 1)] {
+            assert!(!holds(shape, elements), "{shape:?} {elements}");
+        }
+    }
+
+    #[test]
+    fn what_is_fed_is_shaped_as_the_model_takes_it() {
+        let info = |shape: &[i64]| TensorInfo { name: "f".to_owned(), datatype: "INT64".to_owned(), shape: shape.to_vec() };
+        let shaped = |feed: &Feed, shape: &[i64]| fed(feed, &info(shape)).map(|tensor| (tensor.shape, tensor.data)).map_err(|e| e.code);
+        assert_eq!(shaped(&Feed::Of(FeedOf::SourceSizeWh), &[-1, 2]), Ok((vec![1, 2], Data::I64(vec![0, 0]))));
+        assert_eq!(shaped(&Feed::Number(0.6), &[1, 2]), Ok((vec![1, 2], Data::I64(vec![1, 1]))));
+        assert_eq!(shaped(&Feed::Numbers(vec![1.0, 2.0, 3.0, 4.0]), &[-1, 2]), Ok((vec![2, 2], Data::I64(vec![1, 2, 3, 4]))));
+        assert_eq!(shaped(&Feed::Number(5.0), &[]), Ok((vec![], Data::I64(vec![5]))));
+        assert_eq!(shaped(&Feed::Numbers(vec![1.0, 2.0, 3.0]), &[1, 2]), Err("tensor-mismatch"));
+        assert_eq!(shaped(&Feed::Number(1.0), &[1 << 20, 1 << 20]), Err("tensor-mismatch"));
+        assert_eq!(shaped(&Feed::Of(FeedOf::ScaleYx), &[3]), Err("tensor-mismatch"));
+        let text = TensorInfo { name: "f".to_owned(), datatype: "BYTES".to_owned(), shape: vec![1] };
+        assert_eq!(fed(&Feed::Number(1.0), &text).unwrap_err().code, "tensor-datatype");
+    }
+
+    #[test]
+    fn one_input_is_left_for_what_is_prepared() {
+        let app = app_package::validate::parse(include_str!("../../app-package/fixtures/app-2.yaml")).unwrap();
+        let step = step(&app).unwrap().into_owned();
+        let inputs: Vec<TensorInfo> =
+            step.inputs.iter().map(|t| TensorInfo { name: t.name.clone(), datatype: t.datatype.clone(), shape: t.shape.clone() }).collect();
+        let name = |step: &ModelStep| main_input(step, &inputs).map(|info| info.name.clone());
+        assert_eq!(name(&step).as_deref(), Some("image"));
+        assert_eq!(name(&ModelStep { into: None, ..step.clone() }).as_deref(), Some("image"));
+        assert_eq!(name(&ModelStep { into: Some("im_shape".to_owned()), ..step.clone() }), None, "it is fed");
+        assert_eq!(name(&ModelStep { into: None, feed: std::collections::BTreeMap::new(), ..step }), None, "three are left");
+    }
 }
