@@ -217,10 +217,17 @@ impl Browser {
         at: Locator<'_>,
         action: impl AsyncFn(Element) -> Result<(), fantoccini::error::CmdError>,
     ) -> Result<()> {
-        let end = Instant::now() + LIMIT;
+        let (end, mut again) = (Instant::now() + LIMIT, false);
         loop {
             let tried = match self.visible(at).await {
-                Ok(Some(element)) => action(element).await.map(|()| true),
+                Ok(Some(element)) => {
+                    if again {
+                        // It may lie under the bar of the page: the driver takes that for in sight, a person scrolls. Where it is gone
+                        // meanwhile, the action says so.
+                        let _ = self.scroll_to(&element).await;
+                    }
+                    action(element).await.map(|()| true)
+                }
                 Ok(None) => Ok(false),
                 Err(error) => Err(error),
             };
@@ -230,8 +237,14 @@ impl Browser {
             if Instant::now() > end {
                 return Err(self.missing(what, tried.err().map(Into::into)).await);
             }
+            again = true;
             tokio::time::sleep(LOOK).await;
         }
+    }
+
+    async fn scroll_to(&self, element: &Element) -> Result<()> {
+        self.client.execute("arguments[0].scrollIntoView({ block: 'center' })", vec![serde_json::to_value(element)?]).await?;
+        Ok(())
     }
 
     /// The first visible element, or else the first one (a styled checkbox hides its input).
