@@ -69,13 +69,10 @@ fn size(text: &str) -> Option<(u32, u32)> {
 /// Writes the folder and tells what was concluded.
 pub fn init(args: &Init, settings: &Checks) -> anyhow::Result<ExitCode> {
     let lang = args.told.language();
-    let name = match &args.name {
-        Some(name) => name.clone(),
-        None => {
-            let stem = slug(&args.model.file_stem().unwrap_or_default().to_string_lossy(), MAX_NAME);
-            if stem.is_empty() { "app".to_owned() } else { stem }
-        }
-    };
+    let name = args.name.clone().unwrap_or_else(|| {
+        let stem = slug(&args.model.file_stem().unwrap_or_default().to_string_lossy(), MAX_NAME);
+        if stem.is_empty() { "app".to_owned() } else { stem }
+    });
     anyhow::ensure!(is_name(&name), lang.t("cli-init-name"));
     let size = match &args.size {
         Some(text) => Some(size(text).ok_or_else(|| anyhow::anyhow!(lang.t("cli-init-size")))?),
