@@ -81,10 +81,8 @@ pub fn golden(args: &Golden, settings: &Checks) -> anyhow::Result<ExitCode> {
     let answers = answer(&args.dir, &settings, &args.told)?.ok_or_else(|| anyhow::anyhow!(lang.t("cli-engine-needed")))?;
     let paths: Vec<PathBuf> = manifest.golden.iter().map(|sample| args.dir.join(&sample.expect)).collect();
     for (path, result) in paths.iter().zip(&answers.results) {
-        let mut text = serde_json::to_vec_pretty(result)?;
-        text.push(b'\n');
         let half = path.with_extension("json.new");
-        std::fs::write(&half, &text).cannot(lang, "write", &half)?;
+        std::fs::write(&half, result.to_file()).cannot(lang, "write", &half)?;
         std::fs::rename(&half, path).cannot(lang, "write", path)?;
     }
     if args.told.json {

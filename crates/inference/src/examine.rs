@@ -51,7 +51,7 @@ fn described(dir: &Path, manifest: &AppManifest) -> Result<()> {
     // A file may leave the shape of an output to the engine: nothing is known that could differ from what is declared.
     let declared = |name: &str| model.inputs.iter().chain(&model.outputs).find(|t| t.name == name).map(|t| t.shape.clone());
     let info = |header: &Header| {
-        let datatype = datatype(header.element).ok_or_else(|| {
+        let datatype = header.datatype().ok_or_else(|| {
             let message = format!("`{}` is no tensor; export the model without ZipMap or sequences", header.name);
             AppError::new("tensor-not-dense", message)
         })?;
@@ -61,28 +61,6 @@ fn described(dir: &Path, manifest: &AppManifest) -> Result<()> {
     let inputs = signature.inputs.iter().map(info).collect::<Result<Vec<_>>>()?;
     let outputs = signature.outputs.iter().map(info).collect::<Result<Vec<_>>>()?;
     tensors::check(&model, manifest.format, &inputs, &outputs)
-}
-
-/// The word of the Open Inference Protocol for an element type of onnx.proto3 (`TensorProto.DataType`); none for what is no tensor.
-fn datatype(element: u64) -> Option<&'static str> {
-    Some(match element {
-        0 => return None,
-        1 => "FP32",
-        2 => "UINT8",
-        3 => "INT8",
-        4 => "UINT16",
-        5 => "INT16",
-        6 => "INT32",
-        7 => "INT64",
-        8 => "BYTES",
-        9 => "BOOL",
-        10 => "FP16",
-        11 => "FP64",
-        12 => "UINT32",
-        13 => "UINT64",
-        16 => "BF16",
-        _ => "another type",
-    })
 }
 
 /// A sample's input can be prepared, and its expected result read.

@@ -27,6 +27,7 @@ use app_package::{
 };
 
 use self::facts::Facts;
+use crate::engine::Data;
 use crate::model_file::{Header, Metadata, Signature};
 
 pub use labels::slug;
@@ -117,36 +118,42 @@ pub struct Given {
 pub struct Family {
     /// Its name.
     pub name: &'static str,
-    /// Which exports it is about.
-    pub about: &'static str,
     read: fn(&Facts<'_>) -> Vec<Proposal>,
 }
 
 /// What is known of exports, those with the clearest signs first.
 pub const FAMILIES: &[Family] = &[
-    Family { name: "yolo", about: "Ultralytics YOLOv5u to 26, every task", read: ultralytics::yolo },
-    Family { name: "rtdetr-ul", about: "RT-DETR of Ultralytics", read: ultralytics::rtdetr },
-    Family { name: "yolov5", about: "YOLOv5 of the original repository, YOLOv7", read: detectors::yolov5 },
-    Family { name: "yolox", about: "YOLOX", read: detectors::yolox },
-    Family { name: "dfine", about: "D-FINE, RT-DETR v1 and v2", read: detectors::dfine },
-    Family { name: "detr", about: "RF-DETR, DETR and RT-DETR of Hugging Face", read: detectors::detr },
-    Family { name: "paddle", about: "PaddleDetection: PP-YOLOE, PicoDet", read: detectors::paddle },
-    Family { name: "mmdet", about: "MMDetection by MMDeploy", read: detectors::mmdet },
-    Family { name: "torchvision", about: "detectors of torchvision", read: detectors::torchvision },
-    Family { name: "anomalib", about: "anomalib", read: tables::anomalib },
-    Family { name: "imagenet", about: "classifiers of timm and torchvision", read: tables::imagenet },
-    Family { name: "columns", about: "scikit-learn, LightGBM, XGBoost: one row of numbers", read: tables::columns },
-    Family { name: "timeseries", about: "windows of a time series", read: tables::timeseries },
+    // Ultralytics YOLOv5u to 26, every task
+    Family { name: "yolo", read: ultralytics::yolo },
+    // RT-DETR of Ultralytics
+    Family { name: "rtdetr-ul", read: ultralytics::rtdetr },
+    // YOLOv5 of the original repository, YOLOv7
+    Family { name: "yolov5", read: detectors::yolov5 },
+    // YOLOX
+    Family { name: "yolox", read: detectors::yolox },
+    // D-FINE, RT-DETR v1 and v2
+    Family { name: "dfine", read: detectors::dfine },
+    // RF-DETR, DETR and RT-DETR of Hugging Face
+    Family { name: "detr", read: detectors::detr },
+    // PaddleDetection: PP-YOLOE, PicoDet
+    Family { name: "paddle", read: detectors::paddle },
+    // MMDetection by MMDeploy
+    Family { name: "mmdet", read: detectors::mmdet },
+    // detectors of torchvision
+    Family { name: "torchvision", read: detectors::torchvision },
+    // anomalib
+    Family { name: "anomalib", read: tables::anomalib },
+    // classifiers of timm and torchvision
+    Family { name: "imagenet", read: tables::imagenet },
+    // scikit-learn, LightGBM, XGBoost: one row of numbers
+    Family { name: "columns", read: tables::columns },
+    // windows of a time series
+    Family { name: "timeseries", read: tables::timeseries },
 ];
 
 /// How a model can be used; empty where no family fits, and then [`obstacle`] says why. Readings that the exporter's own words speak for shut
 /// out those by names, and these those by shapes; of equal ones the likelier is first.
-pub fn recognise(signature: &Signature, metadata: &Metadata) -> Vec<Proposal> {
-    recognise_with(signature, metadata, &Given::default())
-}
-
-/// As [`recognise`], with what the developer knows.
-pub fn recognise_with(signature: &Signature, metadata: &Metadata, given: &Given) -> Vec<Proposal> {
+pub fn recognise(signature: &Signature, metadata: &Metadata, given: &Given) -> Vec<Proposal> {
     let facts = Facts::new(signature, metadata, given);
     if obstacle::of(&facts).is_some() {
         return Vec::new();
@@ -166,7 +173,7 @@ pub fn recognise_with(signature: &Signature, metadata: &Metadata, given: &Given)
 /// rows, or for a list of whole numbers.
 fn tensors(headers: &[Header], max: usize) -> Vec<Tensor> {
     let declared = headers.iter().filter_map(|header| {
-        let datatype = facts::datatype(header.element)?.to_owned();
+        let datatype = header.datatype().filter(|word| Data::of(word, std::iter::empty()).is_some())?.to_owned();
         let open = || if facts::is_integer(header) { vec![-1] } else { vec![-1, -1] };
         Some(Tensor { name: header.name.clone(), datatype, shape: header.shape.clone().unwrap_or_else(open) })
     });

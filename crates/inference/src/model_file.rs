@@ -97,6 +97,30 @@ pub struct Header {
     pub shape: Option<Vec<i64>>,
 }
 
+impl Header {
+    /// The word of the Open Inference Protocol for the element type (`TensorProto.DataType`); none for what is no tensor.
+    pub fn datatype(&self) -> Option<&'static str> {
+        Some(match self.element {
+            0 => return None,
+            1 => "FP32",
+            2 => "UINT8",
+            3 => "INT8",
+            4 => "UINT16",
+            5 => "INT16",
+            6 => "INT32",
+            7 => "INT64",
+            8 => "BYTES",
+            9 => "BOOL",
+            10 => "FP16",
+            11 => "FP64",
+            12 => "UINT32",
+            13 => "UINT64",
+            16 => "BF16",
+            _ => "another type",
+        })
+    }
+}
+
 /// Inputs and outputs of a model; weights that old files list among the inputs are left out.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Signature {

@@ -25,6 +25,16 @@ pub struct AppOutput {
     pub rule_faults: Vec<RuleFault>,
 }
 
+impl AppOutput {
+    /// The bytes of a file of an expected result.
+    pub fn to_file(&self) -> Vec<u8> {
+        // No map of it has keys other than texts, so it cannot fail.
+        let mut text = serde_json::to_vec_pretty(self).unwrap_or_default();
+        text.push(b'\n');
+        text
+    }
+}
+
 /// A thing found in a picture.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Detection {

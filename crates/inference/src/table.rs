@@ -89,6 +89,12 @@ pub fn columns(pre: &PreColumns, bytes: &[u8], out: &mut Vec<f32>) -> Result<()>
     Ok(())
 }
 
+/// The names of the columns. Codes as [`window`].
+pub fn header(bytes: &[u8]) -> Result<Vec<String>> {
+    let table = Table::open(bytes)?;
+    Ok((0..table.found).map(|place| table.field(place).to_owned()).collect())
+}
+
 /// Whether this is a table at all: a header, a row, and as many fields in every row. Codes as [`window`].
 pub fn check(bytes: &[u8]) -> Result<()> {
     let mut table = Table::open(bytes)?;

@@ -8,28 +8,6 @@ use app_package::pipeline::{
 use super::{Given, Question, Topic, ask, python};
 use crate::model_file::{Header, Metadata, Signature};
 
-/// The element type of text in onnx.proto3.
-pub const TEXT: u64 = 8;
-
-/// The word of `app.yaml` for an element type of onnx.proto3; none for what it does not declare.
-pub fn datatype(element: u64) -> Option<&'static str> {
-    Some(match element {
-        1 => "FP32",
-        2 => "UINT8",
-        3 => "INT8",
-        4 => "UINT16",
-        5 => "INT16",
-        6 => "INT32",
-        7 => "INT64",
-        9 => "BOOL",
-        10 => "FP16",
-        11 => "FP64",
-        12 => "UINT32",
-        13 => "UINT64",
-        _ => return None,
-    })
-}
-
 /// Whether a tensor holds floats: FP32, FP16 or FP64.
 pub fn is_float(header: &Header) -> bool {
     matches!(header.element, 1 | 10 | 11)

@@ -5,14 +5,14 @@ use app_package::text::Text;
 use super::{
     Given,
     facts::{Facts, dims},
-    labels, recognise_with, say,
+    labels, recognise, say,
     ultralytics::shape,
 };
 use crate::model_file::{Header, Metadata, Signature};
 
-/// What keeps a model from being used; none where [`recognise_with`] has a proposal.
+/// What keeps a model from being used; none where [`recognise`] has a proposal.
 pub fn obstacle(signature: &Signature, metadata: &Metadata, given: &Given) -> Option<Text> {
-    if !recognise_with(signature, metadata, given).is_empty() {
+    if !recognise(signature, metadata, given).is_empty() {
         return None;
     }
     let facts = Facts::new(signature, metadata, given);

@@ -9,26 +9,24 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use app_package::{fault::Fault, manifest::InputKind, text::Text, validate};
+use app_package::{fault::Fault, manifest::InputKind, oci::SOURCE_FILE, text::Text, validate};
 
 use super::{
-    Given, Proposal, obstacle, recognise_with,
+    Given, Proposal, obstacle, recognise,
     write::{Listing, app_yaml},
 };
 use crate::{
+    app::MAX_INPUT,
     error::AppError,
     model_file::{self, Metadata, Signature},
     output::AppOutput,
+    table,
 };
 
 /// Most samples, as `app.yaml` takes them.
 pub const MAX_SAMPLES: usize = 50;
-/// Bytes of a table that are looked at for the names of its columns.
-const MAX_HEADER: u64 = 64 * 1024;
 /// The model's name in the folder.
 const MODEL: &str = "model.onnx";
-/// Name of the description in the folder.
-const SOURCE: &str = "app.yaml";
 
 /// What is asked for.
 #[derive(Debug, Clone, Default)]
@@ -79,7 +77,7 @@ pub enum Refusal {
 
 /// Writes the folder.
 pub fn lay_out(order: &Order) -> Result<Draft, Refusal> {
-    let source = order.dir.join(SOURCE);
+    let source = order.dir.join(SOURCE_FILE);
     if source.symlink_metadata().is_ok() {
         return Err(Refusal::Taken(source));
     }
@@ -94,7 +92,7 @@ pub fn lay_out(order: &Order) -> Result<Draft, Refusal> {
     if given.columns.is_empty() {
         given.columns = order.samples.first().map(|sample| columns(sample)).transpose()?.unwrap_or_default();
     }
-    let proposals = recognise_with(&signature, &metadata, &given);
+    let proposals = recognise(&signature, &metadata, &given);
     let Some(first) = proposals.first() else {
         return Err(Refusal::Unknown(obstacle(&signature, &metadata, &given).unwrap_or_default()));
     };
@@ -139,9 +137,7 @@ pub fn lay_out(order: &Order) -> Result<Draft, Refusal> {
 /// Writes the expected results of the samples that were answered.
 pub fn write_expected(draft: &Draft, results: &[AppOutput]) -> Result<(), Refusal> {
     for (path, result) in draft.expected.iter().zip(results) {
-        let mut text = serde_json::to_vec_pretty(result).unwrap_or_default();
-        text.push(b'\n');
-        write_new(path, &text)?;
+        write_new(path, &result.to_file())?;
     }
     Ok(())
 }
@@ -163,20 +159,15 @@ fn picture(sample: &Path) -> String {
     }
 }
 
-/// Names of a table's columns, out of its first line; none of a picture, or where names are quoted, which the developer writes.
+/// Names of a table's columns; none of a picture, nor of what is no table, which its run will say.
 fn columns(sample: &Path) -> Result<Vec<String>, Refusal> {
     if extension(sample) != "csv" {
         return Ok(Vec::new());
     }
-    let fail = |e| Refusal::Read(sample.to_owned(), e);
     let mut bytes = Vec::new();
-    File::open(sample).and_then(|file| file.take(MAX_HEADER).read_to_end(&mut bytes)).map_err(fail)?;
-    let text = String::from_utf8_lossy(app_package::text::unmarked(&bytes)).into_owned();
-    let header = text.lines().next().unwrap_or_default();
-    if header.contains('"') {
-        return Ok(Vec::new());
-    }
-    Ok(header.split(',').map(str::to_owned).collect())
+    let read = File::open(sample).and_then(|file| file.take(MAX_INPUT as u64).read_to_end(&mut bytes));
+    read.map_err(|e| Refusal::Read(sample.to_owned(), e))?;
+    Ok(table::header(&bytes).unwrap_or_default())
 }
 
 fn folder(dir: &Path) -> Result<(), Refusal> {

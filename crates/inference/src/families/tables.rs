@@ -13,7 +13,7 @@ use app_package::{
 
 use super::{
     Evidence, Proposal, Question, Topic, ask,
-    facts::{Facts, TEXT, dims, fixed, is_float, may_be, normalise},
+    facts::{Facts, dims, fixed, is_float, may_be, normalise},
     labels, say,
     ultralytics::{shape, step},
 };
@@ -154,7 +154,7 @@ fn proposals(
     because: &Text,
     questions: &[Question],
 ) -> Vec<Proposal> {
-    let text = facts.outputs.iter().find(|output| output.element == TEXT);
+    let text = facts.outputs.iter().find(|output| output.datatype() == Some("BYTES"));
     let note = text.map(|output| {
         let name = labels::plain(&output.name, 80);
         say(format!("输出 {name} 为文本，不使用"), format!("output {name} is text and is not used"))

@@ -43,8 +43,13 @@ pub(super) fn ultralytics(task: &str, names: &str, more: &[(&str, &str)]) -> Met
     pairs.iter().chain(more).copied().collect()
 }
 
+/// The readings where the developer knows nothing beside the file.
+pub(super) fn plainly(signature: &Signature, metadata: &Metadata) -> Vec<Proposal> {
+    recognise(signature, metadata, &Given::default())
+}
+
 fn read(inputs: Tensors<'_>, outputs: Tensors<'_>, metadata: &Metadata) -> Vec<Proposal> {
-    recognise(&signature(inputs, outputs), metadata)
+    plainly(&signature(inputs, outputs), metadata)
 }
 
 /// The readings of a model that takes a picture of 640×640.
@@ -230,9 +235,9 @@ fn the_detr_family() {
     assert_eq!((post.form, post.unit, post.beside.scores.as_deref()), (BoxForm::Cxcywh, BoxUnit::Relative, Some("labels")));
     assert_eq!((pre.fit, pre.filter, pre.mean.as_slice()), (Fit::Stretch, Filter::LinearFloat, [0.485, 0.456, 0.406].as_slice()));
     let given = |labels: &[&str]| Given { labels: labels.iter().map(|label| (*label).to_owned()).collect(), ..Given::default() };
-    let four = recognise_with(&signature(inputs, outputs), &Metadata::default(), &given(&["a", "b", "c", "d"]));
+    let four = recognise(&signature(inputs, outputs), &Metadata::default(), &given(&["a", "b", "c", "d"]));
     assert_eq!((boxes(&four[0]).background, four[0].questions.len()), (Background::None, 0));
-    let three = recognise_with(&signature(inputs, outputs), &Metadata::default(), &given(&["a", "b", "c"]));
+    let three = recognise(&signature(inputs, outputs), &Metadata::default(), &given(&["a", "b", "c"]));
     assert_eq!((boxes(&three[0]).background, three[0].questions.len()), (Background::Last, 0));
 
     let outputs: Tensors<'_> = &[("logits", F32, &[1, 100, 92]), ("pred_boxes", F32, &[1, 100, 4])];
@@ -268,13 +273,13 @@ fn paddle_mmdet_torchvision() {
 fn classifiers_and_anomalies() {
     let mut graph = signature(&[("x", F32, &[-1, 3, 224, 224])], &[("y", F32, &[-1, 4])]);
     let lines = metadata(&[("character", "0\n90\n180\n270")]);
-    let found = recognise(&graph, &lines);
+    let found = plainly(&graph, &lines);
     assert_eq!((families(&found), ids(&classes(&found[0]).labels)), (vec!["imagenet"], vec!["0", "90", "180", "270"]));
     assert_eq!((classes(&found[0]).activation, asked(&found[0])), (Activation::Softmax, vec![Topic::Picture, Topic::Activation]));
     let pre = image(&found[0]);
     assert_eq!((pre.fit, pre.crop, pre.filter, pre.mean.len()), (Fit::Crop, 0.875, Filter::LinearAntialias, 3));
     graph.softmax.insert("y".to_owned());
-    assert_eq!(classes(&recognise(&graph, &lines)[0]).activation, Activation::None);
+    assert_eq!(classes(&plainly(&graph, &lines)[0]).activation, Activation::None);
     let last = read(&[("input:0", F32, &[-1, 224, 224, 3])], &[("outputs", F32, &[-1, 2])], &Metadata::default());
     assert_eq!((image(&last[0]).layout, image(&last[0]).mean.len()), (Layout::Nhwc, 0));
 
@@ -296,7 +301,7 @@ fn tables_and_series() {
     let found = read(&[("X", F32, &[-1, 4])], words, &Metadata::default());
     assert_eq!((found[0].notes.len(), found[0].step.outputs.len()), (1, 1));
     let given = Given { columns: ["ch4", "风速", "t", "p"].map(str::to_owned).into(), ..Given::default() };
-    let found = recognise_with(&signature(&[("X", F32, &[-1, 4])], &[("variable", F32, &[-1, 1])]), &Metadata::default(), &given);
+    let found = recognise(&signature(&[("X", F32, &[-1, 4])], &[("variable", F32, &[-1, 1])]), &Metadata::default(), &given);
     let Pre::Columns(columns) = &found[0].step.pre else { panic!("{found:?}") };
     assert_eq!((columns.names.as_slice(), asked(&found[0])), (given.columns.as_slice(), vec![Topic::Values]));
     assert_eq!(families(&read(&[("x", F32, &[1, 4])], &[("y", F32, &[1, 3])], &Metadata::default())), ["columns", "columns"]);
@@ -315,7 +320,7 @@ fn tables_and_series() {
 fn obstacles_say_what_to_do() {
     let why = |inputs: Tensors<'_>, outputs: Tensors<'_>| {
         let signature = signature(inputs, outputs);
-        assert_eq!(recognise(&signature, &Metadata::default()), []);
+        assert_eq!(plainly(&signature, &Metadata::default()), []);
         obstacle(&signature, &Metadata::default(), &Given::default()).unwrap().en
     };
     let y: Tensors<'_> = &[("y", F32, &[1, 2])];

@@ -6,7 +6,7 @@ use super::*;
 const ODD: [i64; 9] = [i64::MIN, -2, -1, 0, 1, 3, 6, 300, i64::MAX];
 
 fn all_written(signature: &Signature, metadata: &Metadata) {
-    let found = recognise(signature, metadata);
+    let found = plainly(signature, metadata);
     let listing = write::Listing { name: "app".into(), file: "m.onnx".into(), ..write::Listing::default() };
     // Whatever is proposed is YAML; whether app.yaml takes such a tensor is for its reader to say.
     let text = write::app_yaml(&found, &listing, "en");
@@ -86,7 +86,7 @@ fn metadata_that_lie() {
     }
     // Hostile names give a manifest that is read back all the same.
     let odd = ultralytics("detect", &names[8], &[]);
-    let found = recognise(&signature(&[("images", F32, &[1, 3, 64, 64])], &[("output0", F32, &[1, 6, 84])]), &odd);
+    let found = plainly(&signature(&[("images", F32, &[1, 3, 64, 64])], &[("output0", F32, &[1, 6, 84])]), &odd);
     let text =
         write::app_yaml(&found, &write::Listing { name: "app".into(), file: "m.onnx\nformat: 9".into(), ..Default::default() }, "zh");
     let read = app_package::validate::parse(&text).unwrap_or_else(|faults| panic!("{faults:?}\n{text}"));

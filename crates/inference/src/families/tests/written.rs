@@ -54,7 +54,7 @@ fn all() -> Vec<(Signature, Metadata)> {
 fn what_is_written_is_read_back_as_the_proposal() {
     let mut seen = std::collections::BTreeSet::new();
     for (signature, metadata) in all() {
-        let found = recognise(&signature, &metadata);
+        let found = plainly(&signature, &metadata);
         assert!(!found.is_empty(), "{signature:?}");
         for at in 0..found.len() {
             // Each reading once in the first place.
@@ -87,7 +87,7 @@ fn what_is_written_is_read_back_as_the_proposal() {
 #[test]
 fn what_the_file_says_needs_no_answer() {
     let (signature, metadata) = all().remove(0);
-    let text = app_yaml(&recognise(&signature, &metadata), &listing(), "en");
+    let text = app_yaml(&plainly(&signature, &metadata), &listing(), "en");
     let marked: Vec<&str> = text.lines().filter(|line| line.ends_with(MARK)).collect();
     assert_eq!(marked.len(), 7, "{text}");
     for part in [
@@ -102,7 +102,7 @@ fn what_the_file_says_needs_no_answer() {
     }
     // The other reading stands below, in comments.
     let (signature, metadata) = all().remove(2);
-    let text = app_yaml(&recognise(&signature, &metadata), &listing(), "zh");
+    let text = app_yaml(&plainly(&signature, &metadata), &listing(), "zh");
     assert!(text.contains("# 另一种解读") && text.contains("#         - boxes:") && text.contains("relative"), "{text}");
 }
 
