@@ -75,51 +75,37 @@ const fn may(name: &'static str, kind: Kind) -> Field {
 const BIG: f64 = 1e12;
 const PICTURES: &[&str] = &["png", "jpg", "jpeg"];
 
-/// The whole of `app.yaml` in format 1.
-pub(super) const APP: Kind = Kind::Obj(&[
-    must("format", Kind::Format),
-    must("name", Kind::Slug(60)),
-    must("version", Kind::Version),
-    must("title", Kind::Text(80)),
-    must("summary", Kind::Text(240)),
-    may("description", Kind::OptionalText(8_000)),
-    may("changes", Kind::OptionalText(4_000)),
-    must("specialty", Kind::Slug(60)),
-    must("scenario", Kind::Slug(60)),
-    may("safety", Kind::Bool),
-    must("license", Kind::License),
-    must("input", Kind::OneOf(&["image", "timeseries", "tabular", "audio"])),
-    must("models", Kind::List(1, 1, &MODEL)),
-    must("pipeline", PIPELINE),
-    may("parameters", Kind::List(0, 50, &PARAMETER)),
-    may("resources", RESOURCES),
-    must("golden", Kind::List(1, 50, &GOLDEN)),
-    must("card", CARD),
-    may("media", Kind::List(0, 8, &MEDIA)),
-]);
+/// The whole of `app.yaml` with what one format alone has in the midst: the order of keys is that of messages.
+macro_rules! app {
+    ($($own:expr),+) => {
+        Kind::Obj(&[
+            must("format", Kind::Format),
+            must("name", Kind::Slug(60)),
+            must("version", Kind::Version),
+            must("title", Kind::Text(80)),
+            must("summary", Kind::Text(240)),
+            may("description", Kind::OptionalText(8_000)),
+            may("changes", Kind::OptionalText(4_000)),
+            must("specialty", Kind::Slug(60)),
+            must("scenario", Kind::Slug(60)),
+            may("safety", Kind::Bool),
+            must("license", Kind::License),
+            must("input", Kind::OneOf(&["image", "timeseries", "tabular", "audio"])),
+            $($own),+,
+            may("parameters", Kind::List(0, 50, &PARAMETER)),
+            may("resources", RESOURCES),
+            must("golden", Kind::List(1, 50, &GOLDEN)),
+            must("card", CARD),
+            may("media", Kind::List(0, 8, &MEDIA)),
+        ])
+    };
+}
 
-/// The whole of `app.yaml` in format 2.
-pub(super) const APP_2: Kind = Kind::Obj(&[
-    must("format", Kind::Format),
-    must("name", Kind::Slug(60)),
-    must("version", Kind::Version),
-    must("title", Kind::Text(80)),
-    must("summary", Kind::Text(240)),
-    may("description", Kind::OptionalText(8_000)),
-    may("changes", Kind::OptionalText(4_000)),
-    must("specialty", Kind::Slug(60)),
-    must("scenario", Kind::Slug(60)),
-    may("safety", Kind::Bool),
-    must("license", Kind::License),
-    must("input", Kind::OneOf(&["image", "timeseries", "tabular", "audio"])),
-    must("steps", Kind::List(1, 1, &STEP)),
-    may("alarms", Kind::List(0, 32, &ALARM)),
-    may("parameters", Kind::List(0, 50, &PARAMETER)),
-    may("resources", RESOURCES),
-    must("golden", Kind::List(1, 50, &GOLDEN)),
-    must("card", CARD),
-    may("media", Kind::List(0, 8, &MEDIA)),
-]);
+/// Format 1.
+pub(super) const APP: Kind = app!(must("models", Kind::List(1, 1, &MODEL)), must("pipeline", PIPELINE));
+
+/// Format 2.
+pub(super) const APP_2: Kind = app!(must("steps", Kind::List(1, 1, &STEP)), may("alarms", Kind::List(0, 32, &ALARM)));
 
 const STEP: Kind = Kind::Variant(&[must("model", MODEL_STEP)]);
 
@@ -203,6 +189,11 @@ const PRE_COLUMNS: Kind = Kind::Obj(&[must("names", Kind::List(1, 256, &Kind::Li
 
 const LABEL: Kind = Kind::Obj(&[must("id", Kind::Ident), must("text", Kind::Text(80))]);
 
+const GRID: Kind =
+    Kind::Obj(&[must("output", Kind::Line(200)), must("labels", Kind::List(1, 1_000, &LABEL)), must("score", Kind::Num(0.0, 1.0))]);
+
+const VALUES: Kind = Kind::Obj(&[must("output", Kind::Line(200)), must("items", Kind::List(1, 256, &VALUE))]);
+
 const POST: Kind = Kind::Variant(&[
     must(
         "classes",
@@ -217,11 +208,8 @@ const POST: Kind = Kind::Variant(&[
             must("iou", Kind::Num(0.0, 1.0)),
         ]),
     ),
-    must(
-        "grid",
-        Kind::Obj(&[must("output", Kind::Line(200)), must("labels", Kind::List(1, 1_000, &LABEL)), must("score", Kind::Num(0.0, 1.0))]),
-    ),
-    must("values", Kind::Obj(&[must("output", Kind::Line(200)), must("items", Kind::List(1, 256, &VALUE))])),
+    must("grid", GRID),
+    must("values", VALUES),
 ]);
 
 const ACTIVATION: Kind = Kind::OneOf(&["none", "sigmoid", "softmax"]);
@@ -255,11 +243,8 @@ const POST_2: Kind = Kind::Variant(&[
             may("max", Kind::Int(1, 300)),
         ]),
     ),
-    must(
-        "grid",
-        Kind::Obj(&[must("output", Kind::Line(200)), must("labels", Kind::List(1, 1_000, &LABEL)), must("score", Kind::Num(0.0, 1.0))]),
-    ),
-    must("values", Kind::Obj(&[must("output", Kind::Line(200)), must("items", Kind::List(1, 256, &VALUE))])),
+    must("grid", GRID),
+    must("values", VALUES),
 ]);
 
 const BESIDE: Kind = Kind::Obj(&[

@@ -1,0 +1,174 @@
+//! How an app's input becomes a tensor.
+
+use serde::{Deserialize, Serialize};
+
+use super::is_default;
+
+/// Resize, scale and lay out a picture: `x = (pixel / scale - mean) / std` per channel, in the tensor's order of channels.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PreImage {
+    /// Target width in pixels.
+    pub width: u32,
+    /// Target height in pixels.
+    pub height: u32,
+    /// `stretch` (default), `letterbox` (keeps the ratio, pads with `fill`) or `crop` (keeps the ratio, cuts the middle out).
+    #[serde(default)]
+    pub fit: Fit,
+    /// Of `crop`: share of the scaled picture's shorter side that is cut out; 0.875 scales the shorter side to 256 for a tensor of 224.
+    #[serde(default = "whole", skip_serializing_if = "is_whole")]
+    pub crop: f64,
+    /// Of `letterbox`: where the picture lies.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub align: Align,
+    /// Of `letterbox`: the border, one number for all channels or one per channel of the tensor, 0–255; empty for 114.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub fill: Vec<u8>,
+    /// How pixels become others where the size changes.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub filter: Filter,
+    /// `rgb` (default), `bgr` or `gray`.
+    #[serde(default)]
+    pub color: Color,
+    /// What pixels are divided by: 255 makes 0–1, 1 keeps 0–255.
+    #[serde(default = "byte", skip_serializing_if = "is_byte")]
+    pub scale: f32,
+    /// `nchw` (default) or `nhwc` or `flat` (`[1, h*w*c]`, row-major HWC).
+    #[serde(default)]
+    pub layout: Layout,
+    /// Mean per channel, or empty for 0.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub mean: Vec<f32>,
+    /// Standard deviation per channel, or empty for 1.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub std: Vec<f32>,
+}
+
+/// How a picture meets the target size.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Fit {
+    /// Scale both sides.
+    #[default]
+    Stretch,
+    /// Keep the ratio and pad.
+    Letterbox,
+    /// Keep the ratio and cut the middle out.
+    Crop,
+}
+
+/// Where a letterboxed picture lies.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Align {
+    /// In the middle, an odd pixel of border at the right or bottom.
+    #[default]
+    Center,
+    /// At the left and top.
+    TopLeft,
+}
+
+/// A filter, named after what it must equal to within a step of 255.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Filter {
+    /// `BILINEAR` of Pillow: the support grows when shrinking.
+    #[default]
+    LinearAntialias,
+    /// `INTER_LINEAR` of `OpenCV` on bytes.
+    Linear,
+    /// The same on floats, not rounded: torchvision on a tensor with `antialias=False`.
+    LinearFloat,
+    /// `INTER_CUBIC` of `OpenCV` on bytes.
+    Cubic,
+    /// `BICUBIC` of Pillow.
+    CubicAntialias,
+    /// `INTER_AREA` of `OpenCV`.
+    Area,
+    /// `INTER_NEAREST` of `OpenCV`.
+    Nearest,
+}
+
+/// Channels of the tensor.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Color {
+    /// Three channels.
+    #[default]
+    Rgb,
+    /// Three channels, blue first.
+    Bgr,
+    /// One channel, ITU-R BT.601 luma (0.299 R + 0.587 G + 0.114 B).
+    Gray,
+}
+
+/// Order of the tensor's dimensions.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Layout {
+    /// `[1, c, h, w]`.
+    #[default]
+    Nchw,
+    /// `[1, h, w, c]`.
+    Nhwc,
+    /// `[1, h*w*c]`.
+    Flat,
+}
+
+/// A window of a time series: the last `length` rows; `x = (value - mean) / std` per column.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PreWindow {
+    /// Column names in tensor order.
+    pub columns: Vec<String>,
+    /// Rows needed; fewer is an error to the caller.
+    pub length: u32,
+    /// `time-major` `[1, length, columns]`, `channel-major` `[1, columns, length]` or `flat` `[1, length*columns]` (time-major).
+    #[serde(default)]
+    pub layout: WindowLayout,
+    /// Mean per column, or empty for 0.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub mean: Vec<f32>,
+    /// Standard deviation per column, or empty for 1.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub std: Vec<f32>,
+}
+
+/// Order of a window's dimensions.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum WindowLayout {
+    /// `[1, length, columns]`.
+    #[default]
+    TimeMajor,
+    /// `[1, columns, length]`.
+    ChannelMajor,
+    /// `[1, length*columns]`.
+    Flat,
+}
+
+/// One row of a table.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PreColumns {
+    /// Column names in tensor order.
+    pub names: Vec<String>,
+}
+
+fn whole() -> f64 {
+    1.0
+}
+
+fn byte() -> f32 {
+    255.0
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks with a reference")]
+fn is_whole(share: &f64) -> bool {
+    share.to_bits() == whole().to_bits()
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks with a reference")]
+fn is_byte(scale: &f32) -> bool {
+    scale.to_bits() == byte().to_bits()
+}
