@@ -1,7 +1,5 @@
 //! A proposal as an app: its whole manifest, and `app.yaml` with comments that say what was concluded and what the developer must look at.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use app_package::{
     manifest::{AppManifest, Golden, InputKind, ModelCard, Resources, Tolerance},
     pipeline::{Post, Step},
@@ -98,7 +96,7 @@ pub fn app_yaml(proposals: &[Proposal], listing: &Listing, lang: &str) -> String
     let mut out: Vec<String> = notes.head.iter().map(|line| comment(line)).collect();
     out.push(String::new());
     let value = written_out(serde_json::to_value(&manifest).unwrap_or_default());
-    out.extend(yaml::lines(&value, "", &notes));
+    out.extend(yaml::lines(&value, "", &notes.comments));
     out.push(String::new());
     out.extend(rule(first, lang).iter().map(|line| comment(line)));
     for other in others {
@@ -112,7 +110,7 @@ pub fn app_yaml(proposals: &[Proposal], listing: &Listing, lang: &str) -> String
         let mut step = other.step.clone();
         step.name.clone_from(&listing.name);
         let steps = written_out(json!({"steps": [Step::Model(step)]}));
-        out.extend(yaml::lines(&steps, "", &Silent).iter().map(|line| comment(line)));
+        out.extend(yaml::lines(&steps, "", &Comments::default()).iter().map(|line| comment(line)));
     }
     let mut text = out.join("\n");
     text.push('\n');
@@ -144,34 +142,10 @@ fn rule(proposal: &Proposal, lang: &str) -> Vec<String> {
     lines.lines().map(str::to_owned).collect()
 }
 
-/// No comments.
-struct Silent;
-
-impl Comments for Silent {
-    fn above(&self, _: &str) -> Vec<String> {
-        Vec::new()
-    }
-
-    fn marked(&self, _: &str) -> bool {
-        false
-    }
-}
-
 /// Comments of a proposal.
 struct Notes {
     head: Vec<String>,
-    above: BTreeMap<String, Vec<String>>,
-    marked: BTreeSet<String>,
-}
-
-impl Comments for Notes {
-    fn above(&self, path: &str) -> Vec<String> {
-        self.above.get(path).cloned().unwrap_or_default()
-    }
-
-    fn marked(&self, path: &str) -> bool {
-        self.marked.contains(path)
-    }
+    comments: Comments,
 }
 
 impl Notes {
@@ -188,9 +162,9 @@ impl Notes {
             say(format!("解读为 {}，依据：", proposal.family), format!("Read as {}, because:", proposal.family)).get(lang).to_owned(),
         ];
         head.extend(proposal.because.iter().chain(&proposal.notes).map(|text| format!("- {}", text.get(lang))));
-        let mut notes = Self { head, above: BTreeMap::new(), marked: BTreeSet::new() };
+        let mut notes = Self { head, comments: Comments::default() };
         for path in ["title", "summary", "specialty", "scenario", "license", "card.training_data", "card.limits"] {
-            notes.marked.insert(path.to_owned());
+            notes.comments.marked.insert(path.to_owned());
         }
         notes.add(
             "specialty",
@@ -210,20 +184,20 @@ impl Notes {
                 "put a sample and its expected result here; pithead init --pictures FILE makes them",
             );
             notes.add("golden", words.get(lang));
-            notes.marked.insert("golden".to_owned());
+            notes.comments.marked.insert("golden".to_owned());
         }
         for question in &proposal.questions {
             let path = place(proposal, question.about);
             let word = say("现取", "taken for now");
             notes.add(&path, &format!("{} ({}: {})", question.text.get(lang), word.get(lang), question.default));
-            notes.marked.insert(path);
+            notes.comments.marked.insert(path);
         }
         notes
     }
 
     fn add(&mut self, path: &str, line: &str) {
         let line: String = line.chars().filter(|c| !c.is_control()).collect();
-        self.above.entry(path.to_owned()).or_default().push(line);
+        self.comments.above.entry(path.to_owned()).or_default().push(line);
     }
 }
 

@@ -3,6 +3,8 @@
 //! Every text is written so that it is read back as it was: plain where it is a simple word, else in double quotes with all that a reader
 //! could take otherwise escaped.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use app_package::path::invisible;
 use serde_json::{Map, Value};
 
@@ -100,21 +102,22 @@ const MAX_KEYS: usize = 5;
 pub const MARK: &str = "# edit";
 
 /// Comments of a place, by its path such as `steps[0].model.pre.image.width`.
-pub trait Comments {
+#[derive(Debug, Default)]
+pub struct Comments {
     /// Lines above it.
-    fn above(&self, path: &str) -> Vec<String>;
-    /// Whether the line is marked.
-    fn marked(&self, path: &str) -> bool;
+    pub above: BTreeMap<String, Vec<String>>,
+    /// Lines that are marked.
+    pub marked: BTreeSet<String>,
 }
 
 /// The lines of a mapping.
-pub fn lines(value: &Value, path: &str, comments: &impl Comments) -> Vec<String> {
+pub fn lines(value: &Value, path: &str, comments: &Comments) -> Vec<String> {
     let Value::Object(map) = value else { return vec![flow(value)] };
     let mut out = Vec::new();
     for (key, value) in ordered(map) {
         let place = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
-        out.extend(comments.above(&place).into_iter().map(|line| format!("# {line}")));
-        let mark = if comments.marked(&place) { format!("  {MARK}") } else { String::new() };
+        out.extend(comments.above.get(&place).into_iter().flatten().map(|line| format!("# {line}")));
+        let mark = if comments.marked.contains(&place) { format!("  {MARK}") } else { String::new() };
         let short = flow(value);
         if is_leaf(value) && short.len() + key.len() <= WIDTH && !commented(value, &place, comments) {
             out.push(format!("{}: {short}{mark}", scalar(key)));
@@ -134,7 +137,7 @@ pub fn lines(value: &Value, path: &str, comments: &impl Comments) -> Vec<String>
 }
 
 /// Lines of an item with its dash, which stands before the first line that is no comment.
-fn list_item(item: &Value, place: &str, comments: &impl Comments) -> Vec<String> {
+fn list_item(item: &Value, place: &str, comments: &Comments) -> Vec<String> {
     let short = flow(item);
     let inner =
         if is_leaf(item) && short.len() <= WIDTH && !commented(item, place, comments) { vec![short] } else { lines(item, place, comments) };
@@ -143,8 +146,10 @@ fn list_item(item: &Value, place: &str, comments: &impl Comments) -> Vec<String>
 }
 
 /// Whether a place below this one has a comment, which one line could not hold.
-fn commented(value: &Value, path: &str, comments: &impl Comments) -> bool {
-    let has = |place: &str, inner: &Value| comments.marked(place) || !comments.above(place).is_empty() || commented(inner, place, comments);
+fn commented(value: &Value, path: &str, comments: &Comments) -> bool {
+    let has = |place: &str, inner: &Value| {
+        comments.marked.contains(place) || comments.above.contains_key(place) || commented(inner, place, comments)
+    };
     match value {
         Value::Object(map) => map.iter().any(|(key, inner)| has(&format!("{path}.{key}"), inner)),
         Value::Array(items) => items.iter().enumerate().any(|(at, inner)| has(&format!("{path}[{at}]"), inner)),
