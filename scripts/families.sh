@@ -13,4 +13,4 @@ if [ -z "${PITHEAD:-}" ]; then
   PITHEAD=$target/debug/pithead
 fi
 python=$(python_tools scripts/families-requirements.txt families-venv)
-exec "$python" scripts/families.py --pithead "$PITHEAD" --ort-lib "$library" --work "$cache/families" --table docs/FAMILIES.md "$@"
+FAMILIES_WORK=$cache/families exec "$python" -B scripts/families --pithead "$PITHEAD" --ort-lib "$library" --table docs/FAMILIES.md "$@"
