@@ -22,6 +22,8 @@ pub enum FileKind {
     Jpeg,
     /// WebP picture.
     Webp,
+    /// WAV sound.
+    Wav,
     /// External data of a model; only where a model names it.
     Data,
 }
@@ -79,6 +81,7 @@ pub fn of_name(path: &str) -> Result<FileKind, Refused> {
         "png" => FileKind::Png,
         "jpg" | "jpeg" => FileKind::Jpeg,
         "webp" => FileKind::Webp,
+        "wav" => FileKind::Wav,
         "bin" | "data" | "pb" | "onnx_data" => FileKind::Data,
         _ if PROGRAMS.contains(&ending) => return Err(Refused::Program),
         _ if PICKLES.contains(&ending) => return Err(Refused::Pickle),
@@ -104,6 +107,7 @@ mod tests {
         for (path, kind) in [
             ("model.onnx", Ok(FileKind::Onnx)),
             ("a/b/Cover.JPEG", Ok(FileKind::Jpeg)),
+            ("golden/fan.WAV", Ok(FileKind::Wav)),
             ("LICENSE", Ok(FileKind::Text)),
             ("docs/licence-mit", Ok(FileKind::Text)),
             ("NOTICE.Apache-2.0", Ok(FileKind::Text)),

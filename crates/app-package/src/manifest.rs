@@ -25,7 +25,7 @@ pub enum InputKind {
     Timeseries,
     /// CSV, one row per case, first row names the columns; the first data row is used.
     Tabular,
-    /// Mono samples as CSV with one column `amplitude`.
+    /// Mono samples as CSV with one column `amplitude`; for a `sound` step of format 2 a WAV file.
     Audio,
 }
 
@@ -41,7 +41,7 @@ impl InputKind {
     }
 }
 
-/// The whole of `app.yaml`. What differs between the formats is read through [`Self::model_step`] and [`Self::alarms`].
+/// The whole of `app.yaml`. What differs between the formats is read through [`Self::model_steps`] and [`Self::alarms`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AppManifest {
@@ -100,32 +100,37 @@ pub struct AppManifest {
 }
 
 impl AppManifest {
-    /// The step that runs the model, whichever format says it. `None` only of a value that did not come through `validate::parse`.
-    pub fn model_step(&self) -> Option<Cow<'_, ModelStep>> {
-        if let Some(Step::Model(step)) = self.steps.first() {
-            return Some(Cow::Borrowed(step));
+    /// The steps that run models in order, whichever format says it. Empty only for a value that did not come through `validate::parse`.
+    pub fn model_steps(&self) -> Vec<Cow<'_, ModelStep>> {
+        if !self.steps.is_empty() {
+            return self.steps.iter().map(|Step::Model(step)| Cow::Borrowed(step)).collect();
         }
-        let (model, pipeline) = (self.models.first()?, self.pipeline.as_ref()?);
-        Some(Cow::Owned(ModelStep {
+        let first = self.models.first().zip(self.pipeline.as_ref());
+        let step = first.map(|(model, pipeline)| ModelStep {
             name: model.name.clone(),
             file: model.file.clone(),
             engine: model.engine.clone(),
+            of: None,
             inputs: model.inputs.clone(),
             outputs: model.outputs.clone(),
             pre: pipeline.pre.clone(),
             into: None,
             feed: BTreeMap::new(),
+            state: Vec::new(),
             post: pipeline.post.clone(),
-        }))
+        });
+        step.into_iter().map(Cow::Owned).collect()
     }
 
     /// What turns tensors into results, in order.
-    pub fn posts(&self) -> &[Post] {
-        match (self.steps.first(), &self.pipeline) {
-            (Some(Step::Model(step)), _) => &step.post,
-            (None, Some(pipeline)) => &pipeline.post,
-            (None, None) => &[],
-        }
+    pub fn posts(&self) -> impl Iterator<Item = &Post> {
+        let steps = self.steps.iter().flat_map(|Step::Model(step)| &step.post);
+        steps.chain(self.pipeline.iter().flat_map(|pipeline| &pipeline.post))
+    }
+
+    /// Whether a result says which model gave it: of one alone it is plain.
+    pub fn names_models(&self) -> bool {
+        self.steps.len() > 1
     }
 
     /// Rules that raise alarms from results.

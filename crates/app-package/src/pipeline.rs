@@ -4,14 +4,21 @@
 //! parts that both have is left out of the JSON where it has its default, so that a package of format 1 keeps its bytes.
 
 mod boxes;
+mod post;
 mod pre;
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-pub use self::boxes::{Background, Beside, BoxForm, BoxGrid, BoxUnit, PostBoxes, RowLayout, RowPart};
-pub use self::pre::{Align, Color, Filter, Fit, Layout, PreColumns, PreImage, PreWindow, WindowLayout};
+pub use self::boxes::{Background, Beside, BoxForm, BoxGrid, BoxUnit, Keypoints, PostBoxes, RowLayout, RowPart};
+pub use self::post::{
+    Activation, Blank, ErrorKind, Label, Post, PostAnomaly, PostClasses, PostGallery, PostGrid, PostSegments, PostText, PostValues, Reduce,
+    ValueItem,
+};
+pub use self::pre::{
+    Align, Color, Column, ColumnKind, Filter, Fit, Layout, Missing, Over, PreColumns, PreImage, PreSound, PreWindow, WindowLayout,
+};
 use crate::text::Text;
 
 /// A step of format 2. In YAML: `model: {…}`.
@@ -33,6 +40,9 @@ pub struct ModelStep {
     /// Engine that runs the model.
     #[serde(default)]
     pub engine: EngineNeed,
+    /// Run once for each object that the steps before found, on its part of the picture; once on the whole input where absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub of: Option<Of>,
     /// Input tensors by name, as the file declares them.
     pub inputs: Vec<Tensor>,
     /// Output tensors by name, as the file declares them; what the model really gives decides.
@@ -45,8 +55,63 @@ pub struct ModelStep {
     /// The model's other inputs by name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub feed: BTreeMap<String, Feed>,
+    /// Outputs that become inputs of the next run on the same sound; zeros at its beginning.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub state: Vec<Carried>,
     /// Turns output tensors into results, in order.
     pub post: Vec<Post>,
+}
+
+impl ModelStep {
+    /// A model `model` of the file `model.onnx` that is run once, without inputs and outputs declared yet.
+    pub fn of_model(pre: Pre, into: Option<String>, post: Vec<Post>) -> Self {
+        Self {
+            name: "model".to_owned(),
+            file: "model.onnx".to_owned(),
+            engine: EngineNeed::default(),
+            of: None,
+            inputs: Vec::new(),
+            outputs: Vec::new(),
+            pre,
+            into,
+            feed: BTreeMap::new(),
+            state: Vec::new(),
+            post,
+        }
+    }
+}
+
+/// The objects that a step runs for, and the part of the picture that it sees of each.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Of {
+    /// Labels of the objects; all where empty.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub labels: Vec<String>,
+    /// What the box grows by on each side, as a share of that side; cut at the picture's border.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub expand: f32,
+    /// The shorter side of the box grows to the longer one.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub square: bool,
+    /// A turned box is turned upright, and one that is much higher than wide is laid down, as lines of text are read.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub turn: bool,
+    /// Run for so many objects, best first; 32 where absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max: Option<u32>,
+}
+
+/// A state that a model hands on from run to run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Carried {
+    /// The input.
+    #[serde(rename = "in")]
+    pub into: String,
+    /// The output.
+    #[serde(rename = "out")]
+    pub from: String,
 }
 
 /// What an input of a model is filled with beside the app's input. Numbers are converted to the input's own type, and shaped as it is.
@@ -57,11 +122,11 @@ pub enum Feed {
     Number(f64),
     /// The elements in row-major order.
     Numbers(Vec<f64>),
-    /// What is known of the picture.
+    /// What is known of the app's input.
     Of(FeedOf),
 }
 
-/// What is known of a picture, two numbers each.
+/// What is known of a picture, two numbers each, or of sound.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum FeedOf {
@@ -73,6 +138,8 @@ pub enum FeedOf {
     TensorSize,
     /// Factors by which height and width of the source picture became those in the tensor.
     ScaleYx,
+    /// Samples of the sound in a second, one number.
+    SampleRate,
 }
 
 /// One ONNX model.
@@ -115,7 +182,7 @@ pub struct Tensor {
     /// Name in the ONNX graph.
     pub name: String,
     /// Open Inference Protocol v2 datatype: `FP32`, `FP64`, `INT64`, `INT32`, `UINT8`, `BOOL`; in format 2 also `FP16`, `INT8`, `INT16`,
-    /// `UINT16`, `UINT32`, `UINT64`.
+    /// `UINT16`, `UINT32`, `UINT64`, and of inputs `BYTES` for texts.
     pub datatype: String,
     /// Dimensions; -1 is dynamic.
     pub shape: Vec<i64>,
@@ -134,7 +201,7 @@ pub struct Pipeline {
     pub alarms: Vec<AlarmRule>,
 }
 
-/// One pre-processing per input kind. In YAML: `image: {…}`, `window: {…}` or `columns: {…}`.
+/// One pre-processing per input kind. In YAML: `image: {…}`, `window: {…}`, `columns: {…}` or `sound: {…}`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Pre {
@@ -142,109 +209,10 @@ pub enum Pre {
     Image(PreImage),
     /// Last `length` rows of named columns → FP32 tensor.
     Window(PreWindow),
-    /// Named columns of one row → FP32 tensor `[1, n]`.
+    /// Named columns of one row → FP32 tensor `[1, n]`, or a tensor for each.
     Columns(PreColumns),
-}
-
-/// One post-processing step. In YAML: `classes: {…}`, `boxes: {…}`, `grid: {…}` or `values: {…}`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Post {
-    /// Probabilities `[1, n]` → classes sorted by score.
-    Classes(PostClasses),
-    /// Rows such as `[1, n, 4 + 1 + labels]` → boxes, after non-maximum suppression where it is asked for.
-    Boxes(PostBoxes),
-    /// Heat map `[1, labels, rows, columns]` of probabilities → one box per connected group of cells.
-    Grid(PostGrid),
-    /// Numbers `[1, n]` → named values with units.
-    Values(PostValues),
-}
-
-/// Classes from a probability (or logit) tensor.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct PostClasses {
-    /// Output tensor.
-    pub output: String,
-    /// One label per element.
-    pub labels: Vec<Label>,
-    /// Apply softmax first; format 1's word for `activation: softmax`.
-    #[serde(default)]
-    pub softmax: bool,
-    /// What makes scores of the numbers.
-    #[serde(default, skip_serializing_if = "is_default")]
-    pub activation: Activation,
-    /// Keep so many classes, best first; all where absent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub top: Option<u32>,
-}
-
-/// What makes scores of a model's numbers.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Activation {
-    /// They are scores.
-    #[default]
-    None,
-    /// `1 / (1 + exp(-x))` of each.
-    Sigmoid,
-    /// `exp(x) / sum of exp` over the labels.
-    Softmax,
-}
-
-/// A label's slug with its words.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Label {
-    /// Slug used in results and rules.
-    pub id: String,
-    /// Words shown.
-    pub text: Text,
-}
-
-/// Probability heat map.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct PostGrid {
-    /// Output tensor.
-    pub output: String,
-    /// One label per channel.
-    pub labels: Vec<Label>,
-    /// A cell counts when its probability reaches this (0–1).
-    pub score: f32,
-}
-
-/// Named numbers: `value = raw * scale + offset`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct PostValues {
-    /// Output tensor.
-    pub output: String,
-    /// One item per element.
-    pub items: Vec<ValueItem>,
-}
-
-/// One named number.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ValueItem {
-    /// Slug used in results and rules.
-    pub id: String,
-    /// Words shown.
-    pub text: Text,
-    /// Unit as printed, for example `%` or `°C`; may be empty.
-    #[serde(default)]
-    pub unit: String,
-    /// Factor, 1 by default.
-    #[serde(default = "one")]
-    pub scale: f64,
-    /// Summand, 0 by default.
-    #[serde(default)]
-    pub offset: f64,
-}
-
-fn one() -> f64 {
-    1.0
+    /// Windows of sound → FP32 tensors `[1, n]`.
+    Sound(PreSound),
 }
 
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {
@@ -258,11 +226,13 @@ pub struct AlarmRule {
     /// Slug, unique in the app.
     pub id: String,
     /// CEL over `detections` (list of `{label, score, box}`), `classes` (list of `{label, score}` by score), `values` (map
-    /// of id → number) and `params` (map); must give a bool.
+    /// of id → number) and `params` (map); in format 2 also over `texts` (list of `{text, score}`) and what else detections have. Must give
+    /// a bool.
     pub when: String,
     /// Level of the alarm.
     pub level: AlarmLevel,
-    /// Text that is spoken and shown; `{place}` is the node's place, `{label}` the best label, `{value:ID}` a value.
+    /// Text that is spoken and shown; `{place}` is the node's place, `{label}` the best label, `{value:ID}` a value, `{text}`
+    /// the best text.
     pub text: Text,
 }
 

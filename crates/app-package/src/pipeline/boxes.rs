@@ -41,6 +41,12 @@ pub struct PostBoxes {
     /// What boxes are relative to.
     #[serde(default, skip_serializing_if = "is_default")]
     pub grid: BoxGrid,
+    /// Output `[1, channels, rows, columns]` that `masks-N` are the factors of: a cell of the mask is the sum of the products.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prototypes: Option<String>,
+    /// The points that `keypoints` are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keypoints: Option<Keypoints>,
     /// Boxes of different labels suppress each other, too.
     #[serde(default, skip_serializing_if = "is_default")]
     pub agnostic: bool,
@@ -68,14 +74,32 @@ impl PostBoxes {
         let width = |part: &RowPart| match part {
             RowPart::Box => 4,
             RowPart::Scores => self.classes(),
-            RowPart::Objectness | RowPart::Score | RowPart::Class => 1,
-            RowPart::Skip(n) => usize::from(*n),
+            RowPart::Objectness | RowPart::Score | RowPart::Class | RowPart::Angle => 1,
+            RowPart::Keypoints => self.keypoints.as_ref().map_or(0, Keypoints::width),
+            RowPart::Masks(n) | RowPart::Skip(n) => usize::from(*n),
         };
         self.parts().iter().map(width).fold(0, usize::saturating_add)
     }
 }
 
-/// A part of a row: `box`, `objectness`, `scores`, `score`, `class` or `skip-N`.
+/// Points of an object, such as the joints of a person.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Keypoints {
+    /// Their names in order.
+    pub names: Vec<String>,
+    /// Numbers of a point: 2 (`x`, `y`) or 3 (with its score).
+    pub dims: u8,
+}
+
+impl Keypoints {
+    /// Numbers of all points.
+    pub fn width(&self) -> usize {
+        self.names.len().saturating_mul(usize::from(self.dims))
+    }
+}
+
+/// A part of a row: `box`, `objectness`, `scores`, `score`, `class`, `masks-N`, `keypoints`, `angle` or `skip-N`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum RowPart {
@@ -89,6 +113,12 @@ pub enum RowPart {
     Score,
     /// The number of the class, from 0.
     Class,
+    /// So many factors of the prototypes of a mask, 1–999.
+    Masks(u16),
+    /// The numbers of the points.
+    Keypoints,
+    /// What the box is turned by around its centre, in radians, clockwise in a picture.
+    Angle,
     /// So many numbers that are not read, 1–999.
     Skip(u16),
 }
@@ -97,14 +127,22 @@ impl std::str::FromStr for RowPart {
     type Err = String;
 
     fn from_str(word: &str) -> Result<Self, String> {
-        let skipped = || word.strip_prefix("skip-").filter(|n| !n.starts_with(['0', '+'])).and_then(|n| n.parse().ok());
+        let counted = |kind: &str| -> Option<u16> {
+            let n = word.strip_prefix(kind).filter(|n| !n.starts_with(['0', '+']))?;
+            n.parse().ok().filter(|n| (1..=999).contains(n))
+        };
         Ok(match word {
             "box" => Self::Box,
             "objectness" => Self::Objectness,
             "scores" => Self::Scores,
             "score" => Self::Score,
             "class" => Self::Class,
-            _ => Self::Skip(skipped().filter(|n| (1..=999).contains(n)).ok_or_else(|| format!("`{word}` is no part of a row"))?),
+            "keypoints" => Self::Keypoints,
+            "angle" => Self::Angle,
+            _ => {
+                let masks = counted("masks-").map(Self::Masks);
+                masks.or_else(|| counted("skip-").map(Self::Skip)).ok_or_else(|| format!("`{word}` is no part of a row"))?
+            }
         })
     }
 }
@@ -125,6 +163,9 @@ impl std::fmt::Display for RowPart {
             Self::Scores => f.write_str("scores"),
             Self::Score => f.write_str("score"),
             Self::Class => f.write_str("class"),
+            Self::Keypoints => f.write_str("keypoints"),
+            Self::Angle => f.write_str("angle"),
+            Self::Masks(n) => write!(f, "masks-{n}"),
             Self::Skip(n) => write!(f, "skip-{n}"),
         }
     }
@@ -149,6 +190,9 @@ pub struct Beside {
     /// The number of the class, from 0, one per row.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub class: Option<String>,
+    /// A mask per row over the whole tensor, `[1, rows, height, width]`: a cell belongs to the object where its number is above 0.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub masks: Option<String>,
     /// How many rows count, from the first; all where absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub count: Option<String>,

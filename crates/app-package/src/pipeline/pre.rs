@@ -1,18 +1,22 @@
-//! How an app's input becomes a tensor.
+//! How an app's input becomes tensors.
+
+mod columns;
 
 use serde::{Deserialize, Serialize};
 
+pub use self::columns::{Column, ColumnKind, Missing, PreColumns};
 use super::is_default;
 
 /// Resize, scale and lay out a picture: `x = (pixel / scale - mean) / std` per channel, in the tensor's order of channels.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PreImage {
-    /// Target width in pixels.
+    /// Width of the tensor in pixels; of `pad` the least, of `multiple` the most.
     pub width: u32,
-    /// Target height in pixels.
+    /// Height of the tensor in pixels; of `multiple` the most.
     pub height: u32,
-    /// `stretch` (default), `letterbox` (keeps the ratio, pads with `fill`) or `crop` (keeps the ratio, cuts the middle out).
+    /// `stretch` (default), `letterbox` (keeps the ratio, pads with `fill`), `crop` (keeps the ratio, cuts the middle out), `pad` (as high as
+    /// the tensor, which grows in width) or `multiple` (keeps about the ratio, with sides that a number divides).
     #[serde(default)]
     pub fit: Fit,
     /// Of `crop`: share of the scaled picture's shorter side that is cut out; 0.875 scales the shorter side to 256 for a tensor of 224.
@@ -21,7 +25,17 @@ pub struct PreImage {
     /// Of `letterbox`: where the picture lies.
     #[serde(default, skip_serializing_if = "is_default")]
     pub align: Align,
-    /// Of `letterbox`: the border, one number for all channels or one per channel of the tensor, 0–255; empty for 114.
+    /// Of `pad`: the most that the tensor's width grows to; `width` where absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub widest: Option<u32>,
+    /// Of `multiple`: what both sides of the tensor are multiples of; 32 where absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub multiple: Option<u32>,
+    /// Of `multiple`: a picture whose shorter side has fewer pixels is enlarged until it has so many.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shorter: Option<u32>,
+    /// Of `letterbox` and `pad`: the border, one number for all channels or one per channel of the tensor, 0–255; empty for 114, of `pad` for
+    /// 0 in the tensor.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub fill: Vec<u8>,
     /// How pixels become others where the size changes.
@@ -55,6 +69,10 @@ pub enum Fit {
     Letterbox,
     /// Keep the ratio and cut the middle out.
     Crop,
+    /// Scale to the height, and pad at the right.
+    Pad,
+    /// Scale to sides that are multiples of a number.
+    Multiple,
 }
 
 /// Where a letterboxed picture lies.
@@ -119,8 +137,8 @@ pub enum Layout {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PreWindow {
-    /// Column names in tensor order.
-    pub columns: Vec<String>,
+    /// Columns in tensor order.
+    pub columns: Vec<Column>,
     /// Rows needed; fewer is an error to the caller.
     pub length: u32,
     /// `time-major` `[1, length, columns]`, `channel-major` `[1, columns, length]` or `flat` `[1, length*columns]` (time-major).
@@ -147,16 +165,52 @@ pub enum WindowLayout {
     Flat,
 }
 
-/// One row of a table.
+/// Sound as windows of samples, each with the last samples of the window before it in front.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct PreColumns {
-    /// Column names in tensor order.
-    pub names: Vec<String>,
+pub struct PreSound {
+    /// Samples a second that the model was made for; sound of another rate is resampled.
+    pub rate: u32,
+    /// New samples in a window.
+    pub length: u32,
+    /// Samples of the window before, in front; zeros before the first one.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub context: u32,
+    /// Samples from the beginning of a window to that of the next one; `length` where absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hop: Option<u32>,
+    /// What samples of −1 to 1 are multiplied by; 32768 gives those of 16 bits.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub scale: f32,
+    /// What is said of a whole recording from what the model says of its windows.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub over: Over,
+}
+
+/// One number from those of all windows.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Over {
+    /// The largest.
+    #[default]
+    Max,
+    /// Their mean.
+    Mean,
+    /// The last.
+    Last,
 }
 
 fn whole() -> f64 {
     1.0
+}
+
+fn one() -> f32 {
+    1.0
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks with a reference")]
+fn is_one(scale: &f32) -> bool {
+    scale.to_bits() == one().to_bits()
 }
 
 fn byte() -> f32 {

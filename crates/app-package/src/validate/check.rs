@@ -30,6 +30,9 @@ fn value(node: &Node, kind: &Kind, key: &str, faults: &mut Faults) -> Option<Val
         Kind::List(min, max, item) => return list(node, (*min, *max), item, key, faults),
         Kind::MapOf(max, item) => return map_of(node, *max, item, key, faults),
         Kind::Text(max) => return text(node, *max, true, key, faults),
+        Kind::LineOr(_, full) if matches!(node.data, Data::Map(_)) => return value(node, full, key, faults),
+        Kind::NumOr(min, max, _) if node.number().is_some() => return value(node, &Kind::Num(*min, *max), key, faults),
+        Kind::NumOr(_, _, words) => return value(node, &Kind::OneOf(words), key, faults),
         Kind::OptionalText(max) => return text(node, *max, false, key, faults),
         Kind::Scalar => scalar(node),
         Kind::Format => integer(node)
@@ -47,7 +50,7 @@ fn value(node: &Node, kind: &Kind, key: &str, faults: &mut Faults) -> Option<Val
         Kind::Slug(max) => line(node, *max).and_then(|s| shape(s, is_slug(s), "slug-shape")),
         Kind::Ident => line(node, 60).and_then(|s| shape(s, is_slug(&s.replace('_', "-")), "ident-shape")),
         Kind::Snake => line(node, 60).and_then(|s| shape(s, is_snake(s), "snake-shape")),
-        Kind::Line(max) => line(node, *max).map(Value::from),
+        Kind::Line(max) | Kind::LineOr(max, _) => line(node, *max).map(Value::from),
         Kind::License => line(node, 100).and_then(|text| license::check(text).map(|()| text.into())),
         Kind::Unit => match &node.data {
             Data::Scalar { text, plain } if text.is_empty() || (*plain && node.is_null()) => Ok(json!("")),

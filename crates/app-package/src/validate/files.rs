@@ -18,6 +18,8 @@ pub const MAX_FILES: usize = 2_000;
 const MAX_MEDIA_BYTES: u64 = 2 * 1024 * 1024;
 /// Largest golden input, in bytes; the same bound as a prediction's input.
 const MAX_INPUT_BYTES: u64 = 20_000_000;
+/// Largest file that a step reads beside its model, in bytes.
+const MAX_BESIDE_BYTES: u64 = 20_000_000;
 /// Largest expected result, in bytes.
 const MAX_EXPECT_BYTES: u64 = 4 * 1024 * 1024;
 
@@ -104,7 +106,14 @@ fn line_of(tree: &Node, key: &str) -> Option<u32> {
 /// Every file that the manifest names, with its key and largest size.
 fn named(app: &AppManifest) -> Vec<(String, &str, u64)> {
     let models = app.models.iter().enumerate().map(|(i, m)| (format!("models[{i}].file"), m.file.as_str(), MAX_FILE_BYTES));
-    let steps = app.steps.iter().enumerate().map(|(i, Step::Model(m))| (format!("steps[{i}].model.file"), m.file.as_str(), MAX_FILE_BYTES));
+    let steps = app.steps.iter().enumerate().flat_map(|(i, Step::Model(m))| {
+        let posts = m.post.iter().enumerate();
+        let beside = posts.filter_map(move |(j, post)| {
+            let (key, file) = post.file()?;
+            Some((format!("steps[{i}].model.post[{j}].{key}"), file, MAX_BESIDE_BYTES))
+        });
+        std::iter::once((format!("steps[{i}].model.file"), m.file.as_str(), MAX_FILE_BYTES)).chain(beside)
+    });
     let golden = app.golden.iter().enumerate().flat_map(|(i, g)| {
         [
             (format!("golden[{i}].input"), g.input.as_str(), MAX_INPUT_BYTES),

@@ -218,6 +218,52 @@ pub const MESSAGES: &[Message] = &[
         "The model has no output named {value}. Declared outputs: {list}.",
     ),
     row(
+        "of-first",
+        "第一步之前没有找到任何目标，不能写 of。请把找出目标的步骤放在前面，或删去 of。",
+        "Nothing has found objects before the first step, so it cannot have of. Put the step that finds them before it, or remove of.",
+    ),
+    row("of-needs-picture", "of 从图像中截取目标，因此 pre 必须是 image。", "of cuts objects out of a picture, so pre must be image."),
+    row(
+        "of-label",
+        "前面的步骤不会给出标签 {value}。可用的标签：{list}。",
+        "No step before this one gives the label {value}. Labels there: {list}.",
+    ),
+    row(
+        "of-turn",
+        "转正的截图中找到的框无法换算回原图：turn 与 {value} 不能同时使用。请删去 turn。",
+        "Boxes found in a part that was turned cannot be told in the picture: turn does not go with {value}. Remove turn.",
+    ),
+    row(
+        "column-text",
+        "文字列只有在每列是单独的输入时才能使用。请写 each: true。",
+        "A column of texts needs an input of its own. Write each: true.",
+    ),
+    row(
+        "column-missing",
+        "{value} 不能代替这一列的空单元格。可用：{list}，数字列也可以写一个数。",
+        "{value} cannot stand for an empty cell of this column. Write one of {list}; for a column of numbers also a number.",
+    ),
+    row(
+        "feed-needs-sound",
+        "{value} 说的是声音，而这一步不读声音。请写数字。",
+        "{value} tells of sound, and this step reads none. Write numbers.",
+    ),
+    row(
+        "state-needs-sound",
+        "state 只在一段声音的各个窗口之间传递。请使用 pre: sound，或删去 state。",
+        "state is carried between the windows of a sound. Write pre: sound, or remove state.",
+    ),
+    row(
+        "row-needs",
+        "row 与 {value} 必须一致：masks-N 需要 prototypes，keypoints 需要 keypoints，angle 需要 box: cxcywh；反之亦然。",
+        "row and {value} do not agree: masks-N needs prototypes, keypoints needs keypoints, angle needs box: cxcywh, and the other way round.",
+    ),
+    row(
+        "anomaly-source",
+        "没有说明从哪里读取异常。请写 output、map 或 reconstruction。",
+        "Nothing says where the anomaly is read. Write output, map or reconstruction.",
+    ),
+    row(
         "labels-count",
         "这里有 {value} 项，与输出张量的形状 {hint} 不符。请使二者一致。",
         "There are {value} items here, which does not fit the output's shape {hint}. Make them agree.",

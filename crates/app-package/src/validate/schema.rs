@@ -45,6 +45,10 @@ pub(super) enum Kind {
     RowPart,
     /// A number, a list of 1 to that many numbers, or one of these words.
     Feed(usize, &'static [&'static str]),
+    /// A number in these bounds, or one of these words.
+    NumOr(f64, f64, &'static [&'static str]),
+    /// One line of text, 1 to that many characters, or something longer that is written out.
+    LineOr(usize, &'static Kind),
     /// A list with these bounds on its length.
     List(usize, usize, &'static Kind),
     /// Names → values, at most that many.
@@ -105,7 +109,7 @@ macro_rules! app {
 pub(super) const APP: Kind = app!(must("models", Kind::List(1, 1, &MODEL)), must("pipeline", PIPELINE));
 
 /// Format 2.
-pub(super) const APP_2: Kind = app!(must("steps", Kind::List(1, 1, &STEP)), may("alarms", Kind::List(0, 32, &ALARM)));
+pub(super) const APP_2: Kind = app!(must("steps", Kind::List(1, 6, &STEP)), may("alarms", Kind::List(0, 32, &ALARM)));
 
 const STEP: Kind = Kind::Variant(&[must("model", MODEL_STEP)]);
 
@@ -115,19 +119,37 @@ const MODEL_STEP: Kind = Kind::Obj(&[
     must("name", Kind::Slug(60)),
     must("file", Kind::Path(&["onnx"])),
     may("engine", ENGINE),
-    must("inputs", Kind::List(1, 16, &TENSOR_2)),
+    may("of", OF),
+    must("inputs", Kind::List(1, 64, &TENSOR_2)),
     must("outputs", Kind::List(1, 64, &TENSOR_2)),
-    must("pre", Kind::Variant(&[must("image", PRE_IMAGE_2), must("window", PRE_WINDOW), must("columns", PRE_COLUMNS)])),
+    must(
+        "pre",
+        Kind::Variant(&[
+            must("image", PRE_IMAGE_2),
+            must("window", PRE_WINDOW_2),
+            must("columns", PRE_COLUMNS_2),
+            must("sound", PRE_SOUND),
+        ]),
+    ),
     may("into", Kind::Line(200)),
-    may("feed", Kind::MapOf(15, &Kind::Feed(4_096, &["source-size", "source-size-wh", "tensor-size", "scale-yx"]))),
+    may("feed", Kind::MapOf(15, &Kind::Feed(4_096, &["source-size", "source-size-wh", "tensor-size", "scale-yx", "sample-rate"]))),
+    may("state", Kind::List(0, 16, &Kind::Obj(&[must("in", Kind::Line(200)), must("out", Kind::Line(200))]))),
     must("post", Kind::List(1, 8, &POST_2)),
+]);
+
+const OF: Kind = Kind::Obj(&[
+    may("labels", Kind::List(0, 1_000, &Kind::Ident)),
+    may("expand", Kind::Num(0.0, 4.0)),
+    may("square", Kind::Bool),
+    may("turn", Kind::Bool),
+    may("max", Kind::Int(1, 100)),
 ]);
 
 const TENSOR_2: Kind = Kind::Obj(&[
     must("name", Kind::Line(200)),
     must(
         "datatype",
-        Kind::OneOf(&["FP16", "FP32", "FP64", "INT8", "INT16", "INT32", "INT64", "UINT8", "UINT16", "UINT32", "UINT64", "BOOL"]),
+        Kind::OneOf(&["FP16", "FP32", "FP64", "INT8", "INT16", "INT32", "INT64", "UINT8", "UINT16", "UINT32", "UINT64", "BOOL", "BYTES"]),
     ),
     must("shape", Kind::List(0, 8, &Kind::Int(-1, 1_000_000_000))),
 ]);
@@ -165,8 +187,11 @@ const PRE_IMAGE: Kind = Kind::Obj(&[
 const PRE_IMAGE_2: Kind = Kind::Obj(&[
     must("width", Kind::Int(1, 4_096)),
     must("height", Kind::Int(1, 4_096)),
-    may("fit", Kind::OneOf(&["stretch", "letterbox", "crop"])),
+    may("fit", Kind::OneOf(&["stretch", "letterbox", "crop", "pad", "multiple"])),
     may("crop", Kind::Num(0.1, 1.0)),
+    may("widest", Kind::Int(1, 8_192)),
+    may("multiple", Kind::Int(1, 1_024)),
+    may("shorter", Kind::Int(1, 4_096)),
     may("align", Kind::OneOf(&["center", "top-left"])),
     may("fill", Kind::List(0, 3, &Kind::Int(0, 255))),
     may("filter", Kind::OneOf(&["linear-antialias", "linear", "linear-float", "cubic", "cubic-antialias", "area", "nearest"])),
@@ -186,6 +211,34 @@ const PRE_WINDOW: Kind = Kind::Obj(&[
 ]);
 
 const PRE_COLUMNS: Kind = Kind::Obj(&[must("names", Kind::List(1, 256, &Kind::Line(100)))]);
+
+const COLUMN: Kind = Kind::LineOr(
+    100,
+    &Kind::Obj(&[
+        must("name", Kind::Line(100)),
+        may("type", Kind::OneOf(&["number", "text"])),
+        may("missing", Kind::NumOr(-BIG, BIG, &["refuse", "nan", "last", "empty"])),
+    ]),
+);
+
+const PRE_WINDOW_2: Kind = Kind::Obj(&[
+    must("columns", Kind::List(1, 256, &COLUMN)),
+    must("length", Kind::Int(1, 100_000)),
+    may("layout", Kind::OneOf(&["time-major", "channel-major", "flat"])),
+    may("mean", Kind::List(0, 256, &Kind::Num(-BIG, BIG))),
+    may("std", Kind::List(0, 256, &Kind::Num(1e-6, BIG))),
+]);
+
+const PRE_COLUMNS_2: Kind = Kind::Obj(&[must("names", Kind::List(1, 256, &COLUMN)), may("each", Kind::Bool)]);
+
+const PRE_SOUND: Kind = Kind::Obj(&[
+    must("rate", Kind::Int(1_000, 192_000)),
+    must("length", Kind::Int(1, 2_000_000)),
+    may("context", Kind::Int(0, 2_000_000)),
+    may("hop", Kind::Int(1, 2_000_000)),
+    may("scale", Kind::Num(1e-6, BIG)),
+    may("over", Kind::OneOf(&["max", "mean", "last"])),
+]);
 
 const LABEL: Kind = Kind::Obj(&[must("id", Kind::Ident), must("text", Kind::Text(80))]);
 
@@ -239,18 +292,74 @@ const POST_2: Kind = Kind::Variant(&[
             may("activation", ACTIVATION),
             may("background", Kind::OneOf(&["none", "first", "last"])),
             may("grid", Kind::OneOf(&["none", "yolox"])),
+            may("prototypes", Kind::Line(200)),
+            may("keypoints", Kind::Obj(&[must("names", Kind::List(1, 133, &Kind::Ident)), must("dims", Kind::Int(2, 3))])),
             may("agnostic", Kind::Bool),
             may("max", Kind::Int(1, 300)),
         ]),
     ),
-    must("grid", GRID),
-    must("values", VALUES),
+    must(
+        "grid",
+        Kind::Obj(&[
+            must("output", Kind::Line(200)),
+            must("labels", Kind::List(1, 1_000, &LABEL)),
+            must("score", Kind::Num(0.0, 1.0)),
+            may("activation", ACTIVATION),
+            may("mean", Kind::Num(0.0, 1.0)),
+            may("dilate", Kind::Bool),
+            may("turn", Kind::Bool),
+            may("unclip", Kind::Num(0.0, 10.0)),
+        ]),
+    ),
+    must("values", Kind::Obj(&[must("output", Kind::Line(200)), must("items", Kind::List(1, 256, &VALUE_2))])),
+    must(
+        "segments",
+        Kind::Obj(&[
+            must("output", Kind::Line(200)),
+            must("labels", Kind::List(1, 1_000, &LABEL)),
+            may("background", Kind::OneOf(&["none", "first", "last"])),
+            may("activation", ACTIVATION),
+            may("layout", Kind::OneOf(&["nchw", "nhwc"])),
+            may("score", Kind::Num(0.0, 1.0)),
+            may("least", Kind::Num(0.0, 1.0)),
+        ]),
+    ),
+    must(
+        "anomaly",
+        Kind::Obj(&[
+            may("output", Kind::Line(200)),
+            may("map", Kind::Line(200)),
+            may("reconstruction", Kind::Line(200)),
+            may("error", Kind::OneOf(&["mse", "mae"])),
+            must("threshold", Kind::Num(-BIG, BIG)),
+            must("label", LABEL),
+        ]),
+    ),
+    must(
+        "text",
+        Kind::Obj(&[
+            must("output", Kind::Line(200)),
+            must("alphabet", Kind::Path(&["txt"])),
+            may("blank", Kind::OneOf(&["first", "last"])),
+            may("activation", ACTIVATION),
+        ]),
+    ),
+    must(
+        "gallery",
+        Kind::Obj(&[
+            must("output", Kind::Line(200)),
+            must("labels", Kind::List(1, 1_000, &LABEL)),
+            must("vectors", Kind::Path(&["json"])),
+            must("threshold", Kind::Num(-1.0, 1.0)),
+        ]),
+    ),
 ]);
 
 const BESIDE: Kind = Kind::Obj(&[
     may("scores", Kind::Line(200)),
     may("score", Kind::Line(200)),
     may("class", Kind::Line(200)),
+    may("masks", Kind::Line(200)),
     may("count", Kind::Line(200)),
 ]);
 
@@ -260,6 +369,16 @@ const VALUE: Kind = Kind::Obj(&[
     may("unit", Kind::Unit),
     may("scale", Kind::Num(-BIG, BIG)),
     may("offset", Kind::Num(-BIG, BIG)),
+]);
+
+const VALUE_2: Kind = Kind::Obj(&[
+    must("id", Kind::Ident),
+    must("text", Kind::Text(80)),
+    may("unit", Kind::Unit),
+    may("scale", Kind::Num(-BIG, BIG)),
+    may("offset", Kind::Num(-BIG, BIG)),
+    may("at", Kind::List(0, 8, &Kind::Int(0, 1_000_000))),
+    may("reduce", Kind::OneOf(&["mean", "max", "min", "last"])),
 ]);
 
 const ALARM: Kind = Kind::Obj(&[
@@ -316,5 +435,9 @@ const MEDIA: Kind = Kind::Obj(&[must("file", Kind::Path(&["png", "jpg", "jpeg", 
 
 /// Extensions that a golden input may have.
 pub(super) fn input_extensions(input: &str) -> &'static [&'static str] {
-    if input == "image" { PICTURES } else { &["csv"] }
+    match input {
+        "image" => PICTURES,
+        "sound" => &["wav"],
+        _ => &["csv"],
+    }
 }

@@ -299,16 +299,20 @@ fn the_documentation_names_every_key() {
         wanted.entry(key).or_insert(must);
     }
     let wanted: Vec<String> = wanted.into_iter().map(|(key, must)| format!("{key} {must}")).collect();
-    let (_, table) = include_str!("../../../../docs/PUBLISHING.md").split_once("## Keys of app.yaml").unwrap();
-    let mut told: Vec<String> = table
-        .lines()
-        .filter_map(|line| line.strip_prefix("| `")?.split_once("` | "))
-        .map(|(key, rest)| format!("{key} {}", rest.split('|').next().unwrap().trim()))
-        .collect();
-    told.sort();
     let mut wanted = wanted;
     wanted.sort();
-    assert_eq!(told, wanted);
+    let english = (include_str!("../../../../docs/PUBLISHING.md"), "## Keys of app.yaml");
+    let chinese = (include_str!("../../../../docs/PUBLISHING.zh-CN.md"), "## app.yaml 的键");
+    for (page, heading) in [english, chinese] {
+        let (_, table) = page.split_once(heading).unwrap();
+        let mut told: Vec<String> = table
+            .lines()
+            .filter_map(|line| line.strip_prefix("| `")?.split_once("` | "))
+            .map(|(key, rest)| format!("{key} {}", rest.split('|').next().unwrap().trim()))
+            .collect();
+        told.sort();
+        assert_eq!(told, wanted, "{heading}");
+    }
 }
 
 #[test]
@@ -333,9 +337,9 @@ fn the_second_format_is_read_whole_and_written_as_it_was_read() {
     let json = serde_json::to_value(&app).unwrap();
     assert_eq!(serde_json::from_value::<AppManifest>(json.clone()).unwrap(), app);
     assert!(json.get("models").is_none() && json.get("pipeline").is_none());
-    let step = app.model_step().unwrap();
-    assert_eq!((step.feed.len(), app.posts().len(), app.alarms().len()), (2, 2, 1));
-    let Some(Post::Boxes(boxes)) = app.posts().first() else { panic!("{:?}", app.posts()) };
+    let step = app.model_steps().into_iter().next().unwrap();
+    assert_eq!((step.feed.len(), app.posts().count(), app.alarms().len()), (2, 2, 1));
+    let Some(Post::Boxes(boxes)) = app.posts().next() else { panic!("{app:?}") };
     assert_eq!((boxes.classes(), boxes.width(), boxes.unit), (3, 6, BoxUnit::Source));
     // What has its default is not written, so that both ways to say it are the same bytes.
     let plain = parse(&SECOND.replacen("          crop: 1\n", "", 1).replacen("            grid: none\n", "", 1)).unwrap();
@@ -385,4 +389,129 @@ fn single_faults_of_the_second_format() {
     }
     // A file that lies about how many dimensions there are is no fault.
     assert_eq!(parse(&SECOND.replacen("shape: [1, 6, -1]", "shape: [6, -1]", 1)).map(|_| ()), Ok(()));
+}
+
+const STEPS: &str = include_str!("../../fixtures/app-2-steps.yaml");
+
+#[test]
+fn several_models_are_read_whole_and_written_as_they_were_read() {
+    let app = parse(STEPS).unwrap_or_else(|faults| panic!("{faults:#?}"));
+    let json = crate::oci::config_json(&app);
+    assert_eq!(serde_json::from_slice::<AppManifest>(&json).unwrap(), app);
+    assert_eq!(parse(&String::from_utf8(json).unwrap()).unwrap(), app);
+    assert_eq!(app.posts().count(), 7);
+    assert!(app.names_models() && !parse(SECOND).unwrap().names_models());
+    let ids: Vec<&str> = app.posts().flat_map(Post::values).map(|(id, ..)| id).collect();
+    assert_eq!(ids, ["unusual", "water", "coal", "strength"]);
+    let missing = check_files(&app, STEPS, &[]);
+    for (path, line) in [("alphabet.txt", "alphabet: alphabet.txt"), ("crew.json", "vectors: crew.json")] {
+        let line = STEPS.lines().position(|text| text.contains(line)).unwrap() + 1;
+        assert!(missing.iter().any(|f| f.message("en").contains(path) && f.line == u32::try_from(line).ok()), "{path}: {missing:#?}");
+    }
+}
+
+#[test]
+fn single_faults_of_several_models() {
+    let table = [
+        ("name: reader", "name: finder", "duplicate-name"),
+        ("labels: [plate], turn: true", "labels: [plates], turn: true", "of-label"),
+        ("file: people.onnx", "file: people.onnx\n      of: {}", "of-first"),
+        ("prototypes: output1", "agnostic: true", "row-needs"),
+        ("prototypes: output1", "prototypes: output2", "output-unknown"),
+        ("row: [box, scores, masks-32, keypoints, angle]", "row: [box, scores, masks-32, skip-7]", "row-needs"),
+        ("layout: columns", "layout: columns\n            box: xyxy", "row-needs"),
+        ("names: [head, feet], dims: 3", "names: [head, feet], dims: 2", "labels-count"),
+        ("output: pred_score, map: anomaly_map, threshold", "threshold", "anomaly-source"),
+        ("{ id: water, text", "{ id: unusual, text", "duplicate-name"),
+        ("background: first", "background: none", "labels-count"),
+        ("alphabet: alphabet.txt", "alphabet: ../alphabet.txt", "path-parent"),
+        ("fit: pad, widest: 3200", "fit: pad, widest: 9999", "out-of-range"),
+        ("shape: [-1, 3, 48, -1]", "shape: [-1, 3, 32, -1]", "input-shape"),
+        ("{place}: {label} {text}", "{place}: {label} {words}", "placeholder-unknown"),
+    ];
+    for (from, to, code) in table {
+        assert!(STEPS.contains(from), "{from}");
+        let found = parse(&STEPS.replacen(from, to, 1)).map(|_| ()).unwrap_err();
+        let found: Vec<&str> = found.iter().map(|f| f.code).collect();
+        assert!(found.contains(&code), "{to:?}: wanted {code}, found {found:?}");
+    }
+}
+
+/// The example of several models with these steps, and golden samples of this extension.
+fn with_steps(input: &str, steps: &str, extension: &str) -> String {
+    let (head, rest) = STEPS.split_once("input: image\nsteps:\n").unwrap();
+    let (_, tail) = rest.split_once("golden:\n").unwrap();
+    let tail = tail.replace(", truth: { counts: { person: 1, plate: 1 }, values: { water: [0.3, 0.1] } }", "");
+    format!("{head}input: {input}\nsteps:\n{steps}golden:\n{}", tail.replace("one.png", &format!("one.{extension}")))
+}
+
+#[test]
+fn tables_say_what_stands_for_an_empty_cell() {
+    let steps = "  - model:
+      name: pump
+      file: pump.onnx
+      inputs: [{ name: temp, datatype: FP32, shape: [-1, 1] }, { name: maker, datatype: BYTES, shape: [-1, 1] }]
+      outputs: [{ name: probabilities, datatype: FP32, shape: [-1, 2] }]
+      pre: { columns: { names: [{ name: temp, missing: nan }, { name: maker, type: text, missing: empty }], each: true } }
+      post: [{ classes: { output: probabilities, labels: [{ id: ok, text: { en: ok } }, { id: bad, text: { en: bad } }] } }]
+";
+    let whole = with_steps("tabular", steps, "csv");
+    let app = parse(&whole).unwrap_or_else(|faults| panic!("{faults:#?}"));
+    let json = String::from_utf8(crate::oci::config_json(&app)).unwrap();
+    assert!(json.contains(r#""names":[{"name":"temp","missing":"nan"},{"name":"maker","type":"text","missing":"empty"}],"each":true"#));
+    // Format 1's word, which its type writes in any case.
+    assert_eq!(parse(&json.replace(",\"softmax\":false", "")).unwrap(), app);
+    let plain = parse(&whole.replacen("missing: nan", "missing: 7.5", 1)).unwrap();
+    assert!(String::from_utf8(crate::oci::config_json(&plain)).unwrap().contains(r#""missing":7.5"#));
+    for (from, to, code) in [
+        ("missing: nan", "missing: last", "column-missing"),
+        ("missing: nan", "missing: empty", "column-missing"),
+        ("missing: nan", "missing: none", "not-one-of"),
+        ("missing: empty", "missing: 3", "column-missing"),
+        ("each: true", "each: false", "column-text"),
+        ("{ name: temp, missing", "{ name: heat, missing", "input-unfed"),
+        ("{ name: temp, missing", "{ name: heat, missing", "input-unknown"),
+        ("{ name: temp, missing: nan }", "maker", "duplicate-name"),
+    ] {
+        assert!(whole.contains(from), "{from}");
+        let found = codes_of(&whole.replacen(from, to, 1));
+        assert!(found.contains(&code), "{to:?}: wanted {code}, found {found:?}");
+    }
+}
+
+#[test]
+fn sound_carries_a_state_from_window_to_window() {
+    let steps = "  - model:
+      name: voice
+      file: voice.onnx
+      inputs:
+        - { name: input, datatype: FP32, shape: [-1, -1] }
+        - { name: state, datatype: FP32, shape: [2, -1, 128] }
+        - { name: sr, datatype: INT64, shape: [] }
+      outputs: [{ name: output, datatype: FP32, shape: [-1, 1] }, { name: stateN, datatype: FP32, shape: [-1, -1, -1] }]
+      pre: { sound: { rate: 16000, length: 512, context: 64, over: mean } }
+      feed: { sr: sample-rate }
+      state: [{ in: state, out: stateN }]
+      post: [{ values: { output: output, items: [{ id: speech, text: { en: Speech } }] } }]
+";
+    let whole = with_steps("audio", steps, "wav");
+    let app = parse(&whole).unwrap_or_else(|faults| panic!("{faults:#?}"));
+    assert_eq!(parse(&String::from_utf8(crate::oci::config_json(&app)).unwrap()).unwrap(), app);
+    for (from, to, code) in [
+        ("one.wav", "one.csv", "file-extension"),
+        ("context: 64", "context: 600", "out-of-range"),
+        ("in: state", "in: states", "input-unknown"),
+        ("out: stateN", "out: stateM", "output-unknown"),
+        ("state: [{ in: state, out: stateN }]", "state: []", "input-unfed"),
+        ("sr: sample-rate", "sr: source-size", "feed-needs-picture"),
+        (
+            "sound: { rate: 16000, length: 512, context: 64, over: mean }",
+            "window: { columns: [amplitude], length: 512 }",
+            "state-needs-sound",
+        ),
+    ] {
+        assert!(whole.contains(from), "{from}");
+        let found = codes_of(&whole.replacen(from, to, 1));
+        assert!(found.contains(&code), "{to:?}: wanted {code}, found {found:?}");
+    }
 }

@@ -1,0 +1,82 @@
+//! The parts of either format that the rules read, and the keys that lead to them.
+
+use super::super::yaml::{Entry, Node};
+
+/// The parts of an app.
+pub(super) struct Parts<'a> {
+    pub models: Vec<Model<'a>>,
+    pub alarms: Option<&'a Node>,
+    pub alarms_key: &'static str,
+    /// Whether it is format 1.
+    pub first: bool,
+}
+
+/// A model with what leads to its tensors and from them.
+pub(super) struct Model<'a> {
+    pub node: Option<&'a Node>,
+    pub key: String,
+    pub pre: Option<&'a Node>,
+    pub pre_key: String,
+    pub post: Option<&'a Node>,
+    pub post_key: String,
+}
+
+impl<'a> Parts<'a> {
+    pub fn of(root: &'a Node) -> Self {
+        if root.get("format").and_then(Node::integer) == Some(2) {
+            let steps = root.get("steps").map_or(&[][..], Node::items).iter().enumerate();
+            let models = steps.map(|(i, step)| {
+                let (node, key) = (step.get("model"), format!("steps[{i}].model"));
+                let part = |name| node.and_then(|node| node.get(name));
+                Model { node, pre: part("pre"), pre_key: format!("{key}.pre"), post: part("post"), post_key: format!("{key}.post"), key }
+            });
+            return Self { models: models.collect(), alarms: root.get("alarms"), alarms_key: "alarms", first: false };
+        }
+        let pipeline = root.get("pipeline");
+        let part = |name| pipeline.and_then(|pipeline| pipeline.get(name));
+        let model = Model {
+            node: root.get("models").and_then(|models| models.items().first()),
+            key: "models[0]".to_owned(),
+            pre: part("pre"),
+            pre_key: "pipeline.pre".to_owned(),
+            post: part("post"),
+            post_key: "pipeline.post".to_owned(),
+        };
+        Self { models: vec![model], alarms: part("alarms"), alarms_key: "pipeline.alarms", first: true }
+    }
+}
+
+impl<'a> Model<'a> {
+    pub fn get(&self, key: &str) -> Option<&'a Node> {
+        self.node.and_then(|node| node.get(key))
+    }
+
+    pub fn tensors(&self, list: &str) -> &'a [Node] {
+        self.get(list).map_or(&[], Node::items)
+    }
+
+    /// Names of the tensors of a list.
+    pub fn names(&self, list: &str) -> Vec<&'a str> {
+        self.tensors(list).iter().filter_map(|tensor| tensor.text_of("name")).collect()
+    }
+
+    /// The steps that turn tensors into results.
+    pub fn posts(&self) -> impl Iterator<Item = &'a Entry> {
+        self.post.map_or(&[][..], Node::items).iter().filter_map(|step| step.entries().first())
+    }
+
+    /// Whether an input is filled by `feed` or `state`.
+    pub fn is_fed(&self, name: &str) -> bool {
+        let fed = self.get("feed").is_some_and(|feed| feed.get(name).is_some());
+        fed || self.get("state").is_some_and(|state| state.items().iter().any(|carried| carried.text_of("in") == Some(name)))
+    }
+
+    /// The input that is prepared, by its place: the one that is named, else the only one that is not fed.
+    pub fn main_input(&self) -> Option<(usize, &'a Node)> {
+        let mut left = self.tensors("inputs").iter().enumerate().filter(|(_, t)| t.text_of("name").is_none_or(|name| !self.is_fed(name)));
+        match self.get("into").and_then(Node::text) {
+            Some(name) => left.find(|(_, tensor)| tensor.text_of("name") == Some(name)),
+            None => left.next().filter(|_| left.next().is_none()),
+        }
+    }
+}

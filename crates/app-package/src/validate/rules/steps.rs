@@ -1,0 +1,397 @@
+//! Each model's input, its other inputs and its outputs agree with what leads to them and from them.
+
+use std::collections::HashSet;
+
+use super::super::Faults;
+use super::super::yaml::{Entry, Node};
+use super::items;
+use super::parts::{Model, Parts};
+use crate::fault::Fault;
+use crate::pipeline::RowPart;
+
+pub(super) fn check(root: &Node, parts: &Parts<'_>, faults: &mut Faults) {
+    let mut names = HashSet::new();
+    let mut found = HashSet::new();
+    for (i, model) in parts.models.iter().enumerate() {
+        if let Some(name) = model.get("name")
+            && let Some(text) = name.text()
+            && !names.insert(text)
+        {
+            faults.push(Fault::new("duplicate-name", format!("{}.name", model.key)).at(name.line).with("value", text));
+        }
+        pre(root, parts, model, faults);
+        feeds(parts, model, faults);
+        of(model, i == 0, &found, faults);
+        found.extend(model.posts().filter(|entry| finds(entry)).flat_map(ids).map(|(id, _)| id));
+        for (key, outside) in [("context", "length"), ("hop", "length")] {
+            let sound = model.pre.and_then(|pre| pre.get("sound"));
+            let number = |key: &str| sound.and_then(|sound| sound.get(key)).and_then(Node::integer);
+            if let (Some(node), Some(n), Some(most)) = (sound.and_then(|sound| sound.get(key)), number(key), number(outside))
+                && n > most
+            {
+                let fault = Fault::new("out-of-range", format!("{}.sound.{key}", model.pre_key)).at(node.line);
+                faults.push(fault.with("value", n).with("min", i64::from(key == "hop")).with("max", most));
+            }
+        }
+    }
+    // Ids of values are one name space, across steps.
+    let mut values = HashSet::new();
+    for model in &parts.models {
+        post(parts, model, &mut values, faults);
+    }
+}
+
+/// Whether a step's results are objects in a picture.
+pub(super) fn finds(entry: &Entry) -> bool {
+    matches!(entry.key.as_str(), "boxes" | "grid" | "segments" | "anomaly")
+}
+
+/// The ids of a step's labels or values, with their places.
+pub(super) fn ids(entry: &Entry) -> Vec<(&str, (String, u32))> {
+    let list = if entry.key == "values" { "items" } else { "labels" };
+    let one = entry.value.get("label").map(|node| ("label.id".to_owned(), node));
+    let all = one.into_iter().chain(items(&entry.value, list).map(|(j, item)| (format!("{list}[{j}].id"), item)));
+    all.filter_map(|(place, node)| node.get("id").and_then(|id| Some((id.text()?, (place, id.line))))).collect()
+}
+
+/// A step for each object needs objects before it, and a picture.
+fn of(model: &Model<'_>, first: bool, found: &HashSet<&str>, faults: &mut Faults) {
+    let Some(of) = model.get("of") else { return };
+    let place = format!("{}.of", model.key);
+    if first {
+        faults.push(Fault::new("of-first", &place).at(of.line));
+        return;
+    }
+    if model.pre.is_some_and(|pre| pre.get("image").is_none()) {
+        faults.push(Fault::new("of-needs-picture", &place).at(of.line));
+    }
+    for (i, label) in items(of, "labels") {
+        if let Some(text) = label.text()
+            && !found.contains(text)
+        {
+            let known = found.iter().copied().collect::<std::collections::BTreeSet<_>>();
+            let list = known.into_iter().collect::<Vec<_>>().join(", ");
+            faults.push(Fault::new("of-label", format!("{place}.labels[{i}]")).at(label.line).with("value", text).with("list", list));
+        }
+    }
+    if of.get("turn").and_then(Node::bool) == Some(true)
+        && let Some(entry) = model.posts().find(|entry| finds(entry))
+    {
+        faults.push(Fault::new("of-turn", format!("{place}.turn")).at(of.line).with("value", &entry.key));
+    }
+}
+
+fn shape(tensor: &Node) -> Option<Vec<i64>> {
+    tensor.get("shape")?.items().iter().map(Node::integer).collect()
+}
+
+/// The input kind, the pre-processing and the input tensor must agree.
+fn pre(root: &Node, parts: &Parts<'_>, model: &Model<'_>, faults: &mut Faults) {
+    let Some([step]) = model.pre.map(Node::entries) else { return };
+    let input = root.text_of("input").unwrap_or_default();
+    let wanted = match input {
+        "image" => "image",
+        "audio" if step.key == "sound" => "sound",
+        "timeseries" | "audio" => "window",
+        "tabular" => "columns",
+        _ => "",
+    };
+    if !wanted.is_empty() && step.key != wanted && matches!(step.key.as_str(), "image" | "window" | "columns" | "sound") {
+        faults.push(Fault::new("pre-not-for-input", &model.pre_key).at(step.line).with("value", input).with("hint", wanted));
+        return;
+    }
+    let body = &step.value;
+    let place = format!("{}.{}", model.pre_key, step.key);
+    let count = |key: &str| body.get(key).map_or(0, |list| list.items().len());
+    let word = |key: &str, default: &'static str| body.text_of(key).unwrap_or(default).to_owned();
+    let size = |key: &str| body.get(key).and_then(Node::integer).unwrap_or(-1);
+    let width = |n: usize| i64::try_from(n).unwrap_or(-1);
+    let (channels, mut expected) = match step.key.as_str() {
+        "image" => {
+            let channels = if word("color", "rgb") == "gray" { 1 } else { 3 };
+            let (w, h, c) = (size("width"), size("height"), width(channels));
+            let (w, h) = match word("fit", "stretch").as_str() {
+                "pad" => (-1, h),
+                "multiple" => (-1, -1),
+                _ => (w, h),
+            };
+            let expected = match word("layout", "nchw").as_str() {
+                "nchw" => vec![1, c, h, w],
+                "nhwc" => vec![1, h, w, c],
+                _ if w < 0 || h < 0 => vec![1, -1],
+                _ => vec![1, h.saturating_mul(w).saturating_mul(c)],
+            };
+            (channels, expected)
+        }
+        "window" => {
+            let columns = count("columns");
+            let (n, c) = (size("length"), width(columns));
+            let expected = match word("layout", "time-major").as_str() {
+                "time-major" => vec![1, n, c],
+                "channel-major" => vec![1, c, n],
+                _ => vec![1, n.saturating_mul(c)],
+            };
+            (columns, expected)
+        }
+        "sound" => {
+            let samples = size("length").saturating_add(size("context").max(0));
+            (1, vec![1, if size("length") < 0 { -1 } else { samples }])
+        }
+        _ => (count("names"), vec![1, width(count("names"))]),
+    };
+    for key in ["mean", "std", "fill"] {
+        if let Some(list) = body.get(key)
+            && !list.items().is_empty()
+            && list.items().len() != channels
+            && (key != "fill" || list.items().len() != 1)
+        {
+            let fault = Fault::new("per-channel", format!("{place}.{key}")).at(list.line);
+            faults.push(fault.with("value", list.items().len()).with("max", channels));
+        }
+    }
+    let columns_key = if step.key == "columns" { "names" } else { "columns" };
+    let mut seen = HashSet::new();
+    for (i, column) in items(body, columns_key) {
+        let name = column.text().or_else(|| column.text_of("name"));
+        if name.is_some_and(|text| !seen.insert(text)) {
+            let fault = Fault::new("duplicate-name", format!("{place}.{columns_key}[{i}]")).at(column.line);
+            faults.push(fault.with("value", name.unwrap_or_default()));
+        }
+        cells(column, step, &format!("{place}.{columns_key}[{i}]"), faults);
+    }
+    if input == "audio"
+        && let Some(columns) = body.get("columns")
+        && !(columns.items().len() == 1 && columns.items().first().and_then(Node::text) == Some("amplitude"))
+    {
+        faults.push(Fault::new("audio-column", format!("{place}.columns")).at(columns.line));
+    }
+    if body.get("each").and_then(Node::bool) == Some(true) {
+        return;
+    }
+    let Some((at, tensor)) = model.main_input() else { return };
+    let place = format!("{}.inputs[{at}]", model.key);
+    if parts.first
+        && let Some(datatype) = tensor.get("datatype")
+        && datatype.text().is_some_and(|text| text != "FP32")
+    {
+        faults.push(Fault::new("input-datatype", format!("{place}.datatype")).at(datatype.line));
+    }
+    let Some(found) = shape(tensor) else { return };
+    // Sound may be a row without a dimension for the batch.
+    let expected = if step.key == "sound" && found.len() == 1 { expected.split_off(1) } else { expected };
+    let fits = found.len() == expected.len() && found.iter().zip(&expected).all(|(a, b)| *a == -1 || *b == -1 || a == b);
+    if !fits {
+        let line = tensor.get("shape").map_or(tensor.line, |node| node.line);
+        let fault = Fault::new("input-shape", format!("{place}.shape")).at(line);
+        faults.push(fault.with("value", join(&found)).with("hint", join(&expected)));
+    }
+}
+
+/// What stands for an empty cell fits the column's type, and where the column is read.
+fn cells(column: &Node, step: &Entry, place: &str, faults: &mut Faults) {
+    let each = step.value.get("each").and_then(Node::bool) == Some(true);
+    let is_text = column.text_of("type") == Some("text");
+    if is_text && !each {
+        faults.push(Fault::new("column-text", format!("{place}.type")).at(column.line));
+    }
+    let Some(missing) = column.get("missing") else { return };
+    let fits = match missing.text() {
+        Some("refuse") => true,
+        Some("empty") => is_text,
+        Some("last") => step.key == "window",
+        _ => !is_text,
+    };
+    if !fits {
+        let words = if is_text {
+            "refuse, empty"
+        } else if step.key == "window" {
+            "refuse, nan, last"
+        } else {
+            "refuse, nan"
+        };
+        let fault = Fault::new("column-missing", format!("{place}.missing")).at(missing.line);
+        faults.push(fault.with("value", missing.text().unwrap_or_default()).with("list", words));
+    }
+}
+
+/// Every input of the model is filled, by what is prepared, by `feed` or by `state`, and nothing else is named.
+fn feeds(parts: &Parts<'_>, model: &Model<'_>, faults: &mut Faults) {
+    if parts.first || model.node.is_none() {
+        return;
+    }
+    let known = model.names("inputs");
+    let outputs = model.names("outputs");
+    let fed = model.get("feed").map_or(&[][..], Node::entries);
+    let carried = model.get("state").map_or(&[][..], Node::items);
+    let mut named: Vec<_> = fed.iter().map(|entry| ("feed", entry.key.as_str(), entry.line, &known)).collect();
+    named.extend(model.get("into").and_then(|node| Some(("into", node.text()?, node.line, &known))));
+    for pair in carried {
+        named.extend(pair.get("in").and_then(|node| Some(("state", node.text()?, node.line, &known))));
+        named.extend(pair.get("out").and_then(|node| Some(("state", node.text()?, node.line, &outputs))));
+    }
+    for (key, name, line, list) in named.into_iter().filter(|(_, name, _, list)| !list.contains(name)) {
+        let code = if std::ptr::eq(list, &raw const known) { "input-unknown" } else { "output-unknown" };
+        let fault = Fault::new(code, format!("{}.{key}", model.key)).at(line);
+        faults.push(fault.with("value", name).with("list", list.join(", ")));
+    }
+    let reads = |kind: &str| model.pre.is_some_and(|pre| pre.get(kind).is_some());
+    for entry in fed.iter().filter(|entry| entry.value.number().is_none() && entry.value.items().is_empty()) {
+        let word = entry.value.text().unwrap_or_default();
+        let (needed, code) = if word == "sample-rate" { ("sound", "feed-needs-sound") } else { ("image", "feed-needs-picture") };
+        if !reads(needed) {
+            faults.push(Fault::new(code, format!("{}.feed", model.key)).at(entry.line).with("value", word));
+        }
+    }
+    if let Some(state) = model.get("state").filter(|state| !state.items().is_empty() && !reads("sound")) {
+        faults.push(Fault::new("state-needs-sound", format!("{}.state", model.key)).at(state.line));
+    }
+    let main = model.main_input().and_then(|(_, tensor)| tensor.text_of("name"));
+    let columns = model.pre.and_then(|pre| pre.get("columns")).filter(|body| body.get("each").and_then(Node::bool) == Some(true));
+    let names: Option<HashSet<&str>> =
+        columns.map(|body| items(body, "names").filter_map(|(_, c)| c.text().or_else(|| c.text_of("name"))).collect());
+    let filled = |name: &str| names.as_ref().map_or(Some(name) == main, |names| names.contains(name));
+    let left: Vec<&str> = known.iter().copied().filter(|name| !filled(name) && !model.is_fed(name)).collect();
+    if !left.is_empty() {
+        let line = model.get("inputs").map_or(0, |node| node.line);
+        faults.push(Fault::new("input-unfed", format!("{}.inputs", model.key)).at(line).with("list", left.join(", ")));
+    }
+    if let (Some(body), Some(names)) = (columns, names) {
+        let mut lost: Vec<&str> = names.into_iter().filter(|name| !known.contains(name)).collect();
+        lost.sort_unstable();
+        for name in lost {
+            let fault = Fault::new("input-unknown", format!("{}.columns.names", model.pre_key)).at(body.line);
+            faults.push(fault.with("value", name).with("list", known.join(", ")));
+        }
+    }
+}
+
+fn join(shape: &[i64]) -> String {
+    format!("[{}]", shape.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "))
+}
+
+/// Every step names an output of the model whose shape has room for its labels; ids are used once.
+fn post<'a>(parts: &Parts<'_>, model: &Model<'a>, values: &mut HashSet<&'a str>, faults: &mut Faults) {
+    let known = model.names("outputs");
+    for (i, step) in model.post.map_or(&[][..], Node::items).iter().enumerate() {
+        let [entry] = step.entries() else { continue };
+        let place = format!("{}[{i}].{}", model.post_key, entry.key);
+        let mut labels = HashSet::new();
+        for (id, (key, line)) in ids(entry) {
+            let twice = match entry.key.as_str() {
+                "values" => !values.insert(id),
+                // The share of each label is a value, too.
+                "segments" | "anomaly" => !values.insert(id) || !labels.insert(id),
+                _ => !labels.insert(id),
+            };
+            if twice {
+                faults.push(Fault::new("duplicate-name", format!("{place}.{key}")).at(line).with("value", id));
+            }
+        }
+        let beside = entry.value.get("beside").map_or(&[][..], Node::entries);
+        let beside = beside.iter().map(|entry| (format!("beside.{}", entry.key), &entry.value));
+        let named = ["output", "map", "reconstruction", "prototypes"].into_iter();
+        let named = named.filter_map(|key| Some((key.to_owned(), entry.value.get(key)?)));
+        let mut unknown = false;
+        for (key, output) in named.chain(beside) {
+            let Some(name) = output.text() else { continue };
+            if !known.contains(&name) {
+                unknown = true;
+                let fault = Fault::new("output-unknown", format!("{place}.{key}")).at(output.line);
+                faults.push(fault.with("value", name).with("list", known.join(", ")));
+            }
+        }
+        row(&entry.value, &place, faults);
+        if entry.key == "anomaly" && ["output", "map", "reconstruction"].iter().all(|key| entry.value.get(key).is_none()) {
+            faults.push(Fault::new("anomaly-source", &place).at(entry.line));
+        }
+        let output = entry.value.text_of("output");
+        let tensor = model.tensors("outputs").iter().find(|tensor| tensor.text_of("name").is_some() && tensor.text_of("name") == output);
+        let list_key = if entry.key == "values" { "items" } else { "labels" };
+        let list = entry.value.get(list_key).map_or(&[][..], Node::items);
+        if let Some(found) = tensor.and_then(shape)
+            && !unknown
+            && !list.is_empty()
+            && !has_room(entry, &found, list, parts.first)
+        {
+            let fault = Fault::new("labels-count", format!("{place}.{list_key}")).at(entry.line);
+            faults.push(fault.with("value", list.len()).with("hint", join(&found)));
+        }
+    }
+}
+
+/// A row of boxes has all that makes an object, once.
+fn row(boxes: &Node, place: &str, faults: &mut Faults) {
+    let Some(list) = boxes.get("row") else { return };
+    let parts: Vec<RowPart> = list.items().iter().filter_map(|part| part.text()?.parse().ok()).collect();
+    if parts.len() != list.items().len() {
+        return;
+    }
+    let beside = |key: &str| usize::from(boxes.get("beside").is_some_and(|beside| beside.get(key).is_some()));
+    let count = |wanted: RowPart, key: &str| parts.iter().filter(|part| **part == wanted).count() + beside(key);
+    let (scores, score, class) = (count(RowPart::Scores, "scores"), count(RowPart::Score, "score"), count(RowPart::Class, "class"));
+    let whole = count(RowPart::Box, "") == 1
+        && count(RowPart::Objectness, "") <= 1
+        && matches!((scores, score, class), (1, 0, 0) | (0, 1, 0 | 1))
+        && (class == 1 || scores == 1 || boxes.get("labels").is_none_or(|labels| labels.items().len() == 1));
+    if !whole {
+        let words: Vec<String> = parts.iter().map(ToString::to_string).collect();
+        faults.push(Fault::new("row-incomplete", format!("{place}.row")).at(list.line).with("value", words.join(", ")));
+    }
+    let masks = parts.iter().any(|part| matches!(part, RowPart::Masks(_)));
+    let turned = parts.contains(&RowPart::Angle);
+    let needs = [
+        ("prototypes", boxes.get("prototypes").is_some() != masks),
+        ("keypoints", boxes.get("keypoints").is_some() != parts.contains(&RowPart::Keypoints)),
+        // Of corners it would not be known which box was turned.
+        ("box: cxcywh", turned && !matches!(boxes.text_of("box"), None | Some("cxcywh"))),
+    ];
+    for (key, _) in needs.iter().filter(|(_, lacking)| *lacking) {
+        faults.push(Fault::new("row-needs", format!("{place}.row")).at(list.line).with("value", key));
+    }
+}
+
+/// Numbers in a row of boxes of format 2; `None` where it is not understood.
+fn row_width(boxes: &Node, labels: usize) -> Option<usize> {
+    let classes = labels + usize::from(matches!(boxes.text_of("background"), Some("first" | "last")));
+    let width = |part: &Node| {
+        Some(match part.text()?.parse::<RowPart>().ok()? {
+            RowPart::Box => 4,
+            RowPart::Scores => classes,
+            RowPart::Objectness | RowPart::Score | RowPart::Class | RowPart::Angle => 1,
+            RowPart::Keypoints => {
+                let (names, dims) = (boxes.get("keypoints")?.get("names")?.items().len(), boxes.get("keypoints")?.get("dims")?.integer()?);
+                names.checked_mul(usize::try_from(dims).ok()?)?
+            }
+            RowPart::Masks(n) | RowPart::Skip(n) => usize::from(n),
+        })
+    };
+    boxes.get("row")?.items().iter().map(width).sum()
+}
+
+/// Dynamic dimensions (-1) always fit; a scalar or one-dimensional output is taken as the row itself. In format 2 an output of another number
+/// of dimensions fits, too: files lie about it, and what the model really gives is seen when it runs.
+fn has_room(step: &Entry, shape: &[i64], list: &[Node], first: bool) -> bool {
+    let labels = list.len();
+    let dim = |d: Option<&i64>, wanted: usize| d.is_none_or(|d| *d == -1 || i64::try_from(wanted) == Ok(*d));
+    let dims = |n: usize| if first { shape.len() == n } else { true };
+    match step.key.as_str() {
+        "boxes" if !first && shape.len() == 3 => {
+            let at = if step.value.text_of("layout") == Some("columns") { shape.get(1) } else { shape.last() };
+            row_width(&step.value, labels).is_none_or(|width| dim(at, width))
+        }
+        "boxes" => dims(3) && (!first || dim(shape.last(), labels.saturating_add(5))),
+        "segments" => {
+            let classes = labels + usize::from(matches!(step.value.text_of("background"), Some("first" | "last")));
+            let at = if step.value.text_of("layout") == Some("nhwc") { shape.last() } else { shape.get(1) };
+            shape.len() != 4 || at == Some(&1) || dim(at, classes)
+        }
+        // What is compared is a vector, of any length; items with a place say where they are.
+        "gallery" => true,
+        "values" if list.iter().any(|item| item.get("at").is_some()) => true,
+        "grid" => dims(4) && (shape.len() != 4 || dim(shape.get(1), labels)),
+        _ => {
+            let fixed = shape.iter().filter(|d| **d != -1).fold(1_i64, |product, d| product.saturating_mul(*d));
+            shape.last() == Some(&-1) || i64::try_from(labels) == Ok(fixed) || (!first && shape.contains(&-1))
+        }
+    }
+}
