@@ -6,8 +6,8 @@
 
 use std::collections::HashMap;
 
-use app_package::manifest::{Parameter, ParameterKind};
-use app_package::pipeline::{AlarmRule, Post};
+use app_package::manifest::{AppManifest, Parameter, ParameterKind};
+use app_package::pipeline::{AlarmRule, Post, PostBoxes};
 use app_package::text::Text;
 use cel::{
     Context, IdedExpr, Program, Value,
@@ -17,19 +17,33 @@ use cel::{
 
 use crate::{
     error::{AppError, Result},
-    output::{AppOutput, RaisedAlarm, RuleFault},
+    output::{AppOutput, ClassScore, Detection, RaisedAlarm, RuleFault, TextOut},
 };
 
 /// Longest rule in bytes.
 const MAX_SOURCE: usize = 2_000;
-/// Detections and classes that a rule sees.
+/// Detections, classes and texts that a rule sees.
 const MAX_ITEMS: usize = 100;
+/// Characters of a text that an alarm says.
+const MAX_TEXT: usize = 100;
 
 /// The compiled rules of an app.
 #[derive(Debug)]
 pub struct Rules {
-    rules: Vec<(AlarmRule, Program)>,
+    compiled: Vec<(AlarmRule, Program)>,
     labels: HashMap<String, Text>,
+    /// What detections of this app can have.
+    known: Known,
+}
+
+/// What detections of an app can have; those that do not have it show neutral values, so that no rule fails for a missing key.
+#[derive(Debug, Default)]
+struct Known {
+    /// Format 1 shows label, score and box alone.
+    first: bool,
+    keypoints: Vec<String>,
+    /// Values that steps for each object give.
+    values: Vec<String>,
 }
 
 /// The rules that cannot be compiled, each with why, as [`Rules::compile`] tells of the first.
@@ -39,32 +53,33 @@ pub fn faults(rules: &[AlarmRule]) -> Vec<(&AlarmRule, AppError)> {
 
 impl Rules {
     /// Compiles all rules. Codes `alarm-rule-invalid` and `alarm-rule-too-complex`, naming the rule.
-    pub fn compile(rules: &[AlarmRule], post: &[Post]) -> Result<Self> {
-        let labels = post
-            .iter()
-            .flat_map(|step| match step {
-                Post::Classes(p) => p.labels.as_slice(),
-                Post::Boxes(p) => p.labels.as_slice(),
-                Post::Grid(p) => p.labels.as_slice(),
-                Post::Values(_) => &[],
-            })
-            .map(|label| (label.id.clone(), label.text.clone()))
-            .collect();
-        let rules = rules.iter().map(|rule| Ok((rule.clone(), compile(rule)?))).collect::<Result<_>>()?;
-        Ok(Self { rules, labels })
+    pub fn compile(manifest: &AppManifest) -> Result<Self> {
+        let labels = manifest.posts().flat_map(Post::labels).map(|label| (label.id.clone(), label.text.clone())).collect();
+        let mut known = Known { first: manifest.format == 1, ..Known::default() };
+        for post in manifest.posts() {
+            if let Post::Boxes(PostBoxes { keypoints: Some(points), .. }) = post {
+                known.keypoints.extend(points.names.iter().cloned());
+            }
+        }
+        for step in manifest.model_steps().iter().filter(|step| step.of.is_some()) {
+            known.values.extend(step.post.iter().flat_map(Post::values).map(|(id, ..)| id.to_owned()));
+        }
+        let rules = manifest.alarms();
+        let compiled = rules.iter().map(|rule| Ok((rule.clone(), compile(rule)?))).collect::<Result<_>>()?;
+        Ok(Self { compiled, labels, known })
     }
 
     /// Evaluates every rule and adds the alarms raised and the rules that failed.
     pub fn evaluate(&self, output: &mut AppOutput, params: &Params, place: &str) {
-        if self.rules.is_empty() {
+        if self.compiled.is_empty() {
             return;
         }
         let mut context = Context::default();
-        for (name, value) in results(output) {
+        for (name, value) in results(output, &self.known) {
             context.add_variable_from_value(name, value);
         }
         context.add_variable_from_value("params", params.0.clone());
-        for (rule, program) in &self.rules {
+        for (rule, program) in &self.compiled {
             let fault = match program.execute(&context) {
                 Ok(Value::Bool(false)) => continue,
                 Ok(Value::Bool(true)) => {
@@ -80,7 +95,8 @@ impl Rules {
         }
     }
 
-    /// Fills `{place}`, `{label}` (text of the best detection's or class's label) and `{value:ID}` (at most two decimals).
+    /// Fills `{place}`, `{label}` (text of the best detection's or class's label), `{text}` (what was read, first of the picture, else of the
+    /// best thing with a text) and `{value:ID}` (at most two decimals).
     fn text(&self, template: &Text, output: &AppOutput, place: &str) -> Text {
         let best = output.detections.first().map(|d| &d.label).or_else(|| output.classes.first().map(|c| &c.label));
         let label = best.and_then(|id| self.labels.get(id));
@@ -88,6 +104,7 @@ impl Rules {
             fill(template, |name| match name.strip_prefix("value:") {
                 Some(id) => output.values.iter().find(|v| v.id == id).map(|v| number(v.value)),
                 None if name == "place" => Some(place.to_owned()),
+                None if name == "text" => Some(best_text(output)),
                 None if name == "label" => Some(label.map(|text| text.get(lang).to_owned()).unwrap_or_default()),
                 None => None,
             })
@@ -126,10 +143,10 @@ fn compile(rule: &AlarmRule) -> Result<Program> {
         return Err(complex("longer than 2,000 bytes"));
     }
     let program = Program::compile(&rule.when).map_err(|e| invalid(e.to_string()))?;
-    let mut walk = Walk { names: vec!["detections", "classes", "values", "params"], unknown: None };
+    let mut walk = Walk { names: vec!["detections", "classes", "values", "texts", "params"], unknown: None };
     walk.bounded(program.expression(), 0, false).map_err(complex)?;
     if let Some(name) = walk.unknown {
-        return Err(invalid(format!("unknown name `{name}`; rules see detections, classes, values and params")));
+        return Err(invalid(format!("unknown name `{name}`; rules see detections, classes, values, texts and params")));
     }
     Ok(program)
 }
@@ -188,24 +205,85 @@ impl<'a> Walk<'a> {
     }
 }
 
-fn results(output: &AppOutput) -> [(&'static str, Value); 3] {
-    let item = |label: &str, score: f32| {
-        HashMap::<String, Value>::from([("label".into(), label.into()), ("score".into(), Value::Float(f64::from(score)))])
-    };
-    let detections: Vec<Value> = output
-        .detections
-        .iter()
-        .take(MAX_ITEMS)
-        .map(|d| {
-            let mut map = item(&d.label, d.score);
-            let sides: Vec<Value> = d.bbox.iter().map(|&v| Value::Float(f64::from(v))).collect();
-            map.insert("box".into(), sides.into());
-            map.into()
-        })
-        .collect();
-    let classes: Vec<Value> = output.classes.iter().take(MAX_ITEMS).map(|c| item(&c.label, c.score).into()).collect();
-    let values: HashMap<String, Value> = output.values.iter().map(|v| (v.id.clone(), Value::Float(v.value))).collect();
-    [("detections", detections.into()), ("classes", classes.into()), ("values", values.into())]
+/// The text that was read: of the input, else of the best thing that has one.
+fn best_text(output: &AppOutput) -> String {
+    let of_things = output.detections.iter().filter_map(|d| d.said.text.as_ref());
+    let best = output.texts.iter().chain(of_things).find(|text| !text.text.is_empty());
+    best.map(|text| text.text.chars().take(MAX_TEXT).collect()).unwrap_or_default()
+}
+
+type Shown = HashMap<String, Value>;
+
+fn float(value: f32) -> Value {
+    Value::Float(f64::from(value))
+}
+
+fn map_of(entries: impl IntoIterator<Item = (&'static str, Value)>) -> Value {
+    entries.into_iter().map(|(key, value)| (key.to_owned(), value)).collect::<Shown>().into()
+}
+
+fn results(output: &AppOutput, known: &Known) -> [(&'static str, Value); 4] {
+    let detections: Vec<Value> = output.detections.iter().take(MAX_ITEMS).map(|d| thing(d, known).into()).collect();
+    let classes: Vec<Value> = output.classes.iter().take(MAX_ITEMS).map(|c| class(c, known)).collect();
+    let values: Shown = output.values.iter().map(|v| (v.id.clone(), Value::Float(v.value))).collect();
+    let texts: Vec<Value> = output.texts.iter().take(MAX_ITEMS).map(read).collect();
+    [("detections", detections.into()), ("classes", classes.into()), ("values", values.into()), ("texts", texts.into())]
+}
+
+fn read(text: &TextOut) -> Value {
+    map_of([("text", text.text.as_str().into()), ("score", float(text.score))])
+}
+
+fn class(class: &ClassScore, known: &Known) -> Value {
+    let mut map = HashMap::from([("label".to_owned(), class.label.as_str().into()), ("score".to_owned(), float(class.score))]);
+    if !known.first {
+        map.insert("model".into(), class.model.as_deref().unwrap_or_default().into());
+    }
+    map.into()
+}
+
+fn thing(d: &Detection, known: &Known) -> Shown {
+    let sides: Vec<Value> = d.bbox.iter().copied().map(float).collect();
+    let mut map = HashMap::from([
+        ("label".to_owned(), d.label.as_str().into()),
+        ("score".to_owned(), float(d.score)),
+        ("box".to_owned(), sides.into()),
+    ]);
+    if known.first {
+        return map;
+    }
+    let points = known.keypoints.iter().map(|name| {
+        let point = d.keypoints.iter().find(|point| &point.name == name).cloned().unwrap_or_default();
+        (name.clone(), map_of([("x", float(point.x)), ("y", float(point.y)), ("score", float(point.score))]))
+    });
+    let value = |id: &String| d.said.values.iter().find(|v| &v.id == id).map_or(0.0, |v| v.value);
+    let values: Shown = known.values.iter().map(|id| (id.clone(), Value::Float(value(id)))).collect();
+    let classes: Vec<Value> = d.said.classes.iter().take(MAX_ITEMS).map(|c| class(c, known)).collect();
+    map.extend([
+        ("model".to_owned(), d.model.as_deref().unwrap_or_default().into()),
+        ("area".to_owned(), float(d.area.unwrap_or(0.0))),
+        ("angle".to_owned(), float(d.corners.as_ref().map_or(0.0, lean))),
+        ("text".to_owned(), d.said.text.as_ref().map_or("", |text| text.text.as_str()).into()),
+        ("keypoints".to_owned(), points.collect::<Shown>().into()),
+        ("classes".to_owned(), classes.into()),
+        ("values".to_owned(), values.into()),
+    ]);
+    map
+}
+
+/// What the longer side of a turned box leans by from the horizontal, in degrees, −90 to 90, clockwise in the picture.
+fn lean([first, second, third, _]: &[[f32; 2]; 4]) -> f32 {
+    let side = |from: &[f32; 2], to: &[f32; 2]| [to[0] - from[0], to[1] - from[1]];
+    let (one, other) = (side(first, second), side(second, third));
+    let [x, y] = if one[0].hypot(one[1]) >= other[0].hypot(other[1]) { one } else { other };
+    let angle = y.atan2(x).to_degrees();
+    if angle > 90.0 {
+        angle - 180.0
+    } else if angle <= -90.0 {
+        angle + 180.0
+    } else {
+        angle
+    }
 }
 
 /// Parameters with the manifest's defaults under the operator's settings, each of its declared type and in its bounds.

@@ -1,69 +1,53 @@
-//! An installed app: its model, what leads to its tensors and from them, and its rules, ready to answer.
+//! An installed app: its models, what leads to their tensors and from them, and its rules, ready to answer.
 
 use std::path::{Path, PathBuf};
 
 use app_package::manifest::AppManifest;
-use app_package::pipeline::{Feed, FeedOf, ModelStep, Pre};
+use app_package::pipeline::{ModelStep, Of, Pre};
+use image::DynamicImage;
 
 pub use crate::error::AppError;
 use crate::{
     alarm::{Params, Rules},
-    engine::{Data, Engine, Session, TensorData, TensorInfo},
+    engine::{Engine, Session, TensorData},
     error::Result,
-    geometry::Geometry,
     model_file,
-    output::AppOutput,
-    picture, post, table, tensors,
+    output::{AppOutput, Detection},
+    picture, post,
+    stage::{Input, Stage},
+    tensors,
 };
 
 /// Longest input in bytes.
 pub const MAX_INPUT: usize = 20_000_000;
+/// Objects that a step runs for, where the app does not say.
+const MAX_OBJECTS: usize = 32;
 
-/// One app with a loaded model. Not shareable between threads at the same time; open several for parallel work.
+/// One app with its loaded models. Not shareable between threads at the same time; open several for parallel work.
 pub struct App {
     dir: PathBuf,
     manifest: AppManifest,
-    step: ModelStep,
-    session: Box<dyn Session>,
+    /// The models in order; at least one.
+    stages: Vec<Stage>,
     rules: Rules,
-    /// The prepared input, its buffer used again for each prediction where the model takes FP32.
-    prepared: Vec<f32>,
-    /// The model's inputs by name: first what [`ModelStep::pre`] fills, then what [`ModelStep::feed`] does.
-    inputs: Vec<(String, TensorData)>,
-    /// Datatype of the first input.
-    datatype: String,
-    /// Inputs that are told of the picture, by their place in `inputs`, with their datatypes.
-    told: Vec<(usize, FeedOf, String)>,
 }
 
 impl App {
     /// Opens the app whose files lie in `dir`. Codes: `file-missing`, `file-outside`, `not-onnx`, `external-data-…`,
-    /// `engine-unsuitable`, `model-load`, `out-of-memory`, `tensor-mismatch`, `alarm-rule-…`.
+    /// `engine-unsuitable`, `model-load`, `out-of-memory`, `tensor-mismatch`, `alphabet-unreadable`, `vectors-unreadable`, `alarm-rule-…`.
     pub fn open(dir: &Path, manifest: AppManifest, engine: &dyn Engine, threads: usize) -> Result<Self> {
-        let session = load(dir, &manifest, engine, threads)?;
-        tensors::check(&*tensors::step(&manifest)?, manifest.format, session.inputs(), session.outputs())?;
-        let rules = Rules::compile(manifest.alarms(), manifest.posts())?;
-        Self::assemble(dir, manifest, session, rules)
+        let sessions = load(dir, &manifest, engine, threads)?;
+        check(&manifest, &sessions)?;
+        let rules = Rules::compile(&manifest)?;
+        Self::assemble(dir, manifest, sessions, rules)
     }
 
-    /// An app out of a loaded model and compiled rules, both checked before.
-    pub(crate) fn assemble(dir: &Path, manifest: AppManifest, session: Box<dyn Session>, rules: Rules) -> Result<Self> {
+    /// An app out of loaded models and compiled rules, all checked before.
+    pub(crate) fn assemble(dir: &Path, manifest: AppManifest, sessions: Vec<Box<dyn Session>>, rules: Rules) -> Result<Self> {
         Params::new(&manifest.parameters, &serde_json::Map::new())?;
-        let step = tensors::step(&manifest)?.into_owned();
-        let main = tensors::main_input(&step, session.inputs())
-            .ok_or_else(|| AppError::new("tensor-mismatch", "no input of the model is left for what is prepared"))?;
-        let (name, datatype) = (main.name.clone(), main.datatype.clone());
-        let mut inputs = vec![(name.clone(), TensorData { shape: tensors::input_shape(&step.pre), data: Data::F32(Vec::new()) })];
-        let mut told = Vec::new();
-        for info in session.inputs().iter().filter(|info| info.name != name) {
-            let feed = step.feed.get(&info.name);
-            let feed = feed.ok_or_else(|| AppError::new("tensor-mismatch", format!("nothing fills the input `{}`", info.name)))?;
-            if let Feed::Of(of) = feed {
-                told.push((inputs.len(), *of, info.datatype.clone()));
-            }
-            inputs.push((info.name.clone(), tensors::fed(feed, info)?));
-        }
-        Ok(Self { dir: dir.to_owned(), manifest, step, session, rules, prepared: Vec::new(), inputs, datatype, told })
+        let steps = manifest.model_steps().into_iter().map(std::borrow::Cow::into_owned);
+        let stages = steps.zip(sessions).map(|(step, session)| Stage::new(dir, step, session)).collect::<Result<_>>()?;
+        Ok(Self { dir: dir.to_owned(), manifest, stages, rules })
     }
 
     pub fn manifest(&self) -> &AppManifest {
@@ -75,109 +59,156 @@ impl App {
         &self.dir
     }
 
-    /// Answers for one picture or CSV. `params` are the operator's settings (defaults fill the rest); `place` goes into
-    /// alarm texts. Codes: those of [`picture::decode`] and [`table::window`], `input-too-large`, `parameter-…`,
-    /// `engine-failed`, `out-of-memory`, `tensor-shape`, `output-not-finite`.
+    /// Answers for one picture, CSV or WAV. `params` are the operator's settings (defaults fill the rest); `place` goes into
+    /// alarm texts. Codes: those of [`picture::decode`], [`crate::table::window`] and [`crate::sound::read`], `input-too-large`,
+    /// `parameter-…`, `engine-failed`, `out-of-memory`, `tensor-shape`, `output-not-finite`.
     pub fn predict(&mut self, bytes: &[u8], params: &serde_json::Map<String, serde_json::Value>, place: &str) -> Result<AppOutput> {
         let params = Params::new(&self.manifest.parameters, params)?;
-        let geometry = self.prepare(bytes)?;
-        let outputs = self.session.run(&self.inputs)?;
-        let mut result = post::run(&self.step.post, &outputs, geometry.as_ref())?;
+        let mut result = self.answer(bytes)?;
         self.rules.evaluate(&mut result, &params, place);
         Ok(result)
     }
 
-    /// The model's raw outputs for one picture or CSV, before post-processing.
+    /// What the models say, without alarms.
+    fn answer(&mut self, bytes: &[u8]) -> Result<AppOutput> {
+        let picture = self.read(bytes)?;
+        let input = picture.as_ref().map_or(Input::Bytes(bytes), Input::Picture);
+        let named = self.manifest.names_models();
+        let mut result = AppOutput::default();
+        for stage in &mut self.stages {
+            let name = stage.step().name.clone();
+            match (stage.step().of.clone(), &picture) {
+                (Some(of), Some(picture)) => each(stage, &of, picture, &mut result, named.then_some(&name))?,
+                _ => merge(&mut result, stage.answer(input)?, named.then_some(&name)),
+            }
+            post::best_first(&mut result);
+        }
+        Ok(result)
+    }
+
+    /// The models' raw outputs for one input, before post-processing; of those that run for each object none.
     pub(crate) fn outputs(&mut self, bytes: &[u8]) -> Result<Vec<(String, TensorData)>> {
-        self.prepare(bytes)?;
-        self.session.run(&self.inputs)
+        let picture = self.read(bytes)?;
+        let input = picture.as_ref().map_or(Input::Bytes(bytes), Input::Picture);
+        let whole = self.stages.iter_mut().filter(|stage| stage.step().of.is_none());
+        let outputs: Vec<_> = whole.map(|stage| stage.outputs(input)).collect::<Result<_>>()?;
+        Ok(outputs.into_iter().flatten().collect())
     }
 
-    /// Runs the model on this in the place of what is prepared; its other inputs are as at the last prediction.
-    pub(crate) fn run_on(&mut self, prepared: TensorData) -> Result<Vec<(String, TensorData)>> {
-        if let Some((_, tensor)) = self.inputs.first_mut() {
-            *tensor = prepared;
-        }
-        let outcome = self.session.run(&self.inputs);
-        if let Some((_, tensor)) = self.inputs.first_mut() {
-            *tensor = TensorData { shape: tensors::input_shape(&self.step.pre), data: Data::F32(Vec::new()) };
-        }
-        outcome
+    /// The models in order.
+    pub(crate) fn stages(&mut self) -> &mut [Stage] {
+        &mut self.stages
     }
 
-    /// The model's input that is prepared from the app's.
-    pub(crate) fn main_input(&self) -> Option<&TensorInfo> {
-        self.inputs.first().and_then(|(name, _)| self.session.inputs().iter().find(|info| &info.name == name))
-    }
-
-    /// Shape of what is prepared.
+    /// Shape of what the first model is given; -1 where it follows the input.
     pub(crate) fn input_shape(&self) -> Vec<i64> {
-        tensors::input_shape(&self.step.pre)
+        self.stages.first().map(Stage::input_shape).unwrap_or_default()
     }
 
-    /// Runs the model on tensors as they are. Code `tensor-shape` when a tensor's data does not fill its shape.
-    pub fn infer(&mut self, inputs: &[(String, TensorData)]) -> Result<Vec<(String, TensorData)>> {
-        for (name, tensor) in inputs {
-            if TensorData::elements(&tensor.shape) != Some(tensor.data.len()) {
-                return Err(AppError::new(
-                    "tensor-shape",
-                    format!("`{name}`: {:?} does not hold {} elements", tensor.shape, tensor.data.len()),
-                ));
-            }
-            let known = self.session.inputs().iter().find(|i| &i.name == name);
-            let Some(known) = known else {
-                return Err(AppError::new("tensor-unknown", format!("the model has no input `{name}`")));
-            };
-            if known.datatype != tensor.data.datatype() {
-                let message = format!("input `{name}` takes {}, not {}", known.datatype, tensor.data.datatype());
-                return Err(AppError::new("tensor-datatype", message));
-            }
-        }
-        self.session.run(inputs)
+    /// Runs a model on tensors as they are; the first one where no name is given. Codes `model-unknown`, and those of the tensors.
+    pub fn infer(&mut self, model: Option<&str>, inputs: &[(String, TensorData)]) -> Result<Vec<(String, TensorData)>> {
+        let stage = self.stages.iter_mut().find(|stage| model.is_none_or(|model| stage.step().name == model));
+        stage.ok_or_else(|| AppError::new("model-unknown", "the app has no model of this name"))?.infer(inputs)
     }
 
-    /// Fills the input tensors.
-    fn prepare(&mut self, bytes: &[u8]) -> Result<Option<Geometry>> {
+    /// Bounds the input, and decodes a picture once for all models.
+    fn read(&self, bytes: &[u8]) -> Result<Option<DynamicImage>> {
         if bytes.len() > MAX_INPUT {
             return Err(AppError::new("input-too-large", format!("the input has {} bytes; at most {MAX_INPUT} are read", bytes.len())));
         }
-        // Where the model takes FP32, the tensor's own buffer is filled, and nothing is copied.
-        let own = self.datatype == "FP32";
-        if own && let Some((_, TensorData { data: Data::F32(buffer), .. })) = self.inputs.first_mut() {
-            self.prepared = std::mem::take(buffer);
-        }
-        let buffer = &mut self.prepared;
-        let geometry = match &self.step.pre {
-            Pre::Image(pre) => Some(picture::to_tensor(pre, picture::decode(bytes)?, buffer)),
-            Pre::Window(pre) => table::window(pre, bytes, buffer).map(|()| None)?,
-            Pre::Columns(pre) => table::columns(pre, bytes, buffer).map(|()| None)?,
-        };
-        if let Some((_, tensor)) = self.inputs.first_mut() {
-            tensor.data = if own {
-                Data::F32(std::mem::take(buffer))
-            } else {
-                Data::of(&self.datatype, buffer.iter().copied().map(f64::from)).ok_or_else(|| tensors::unfillable(&self.datatype))?
-            };
-        }
-        for (place, of, datatype) in &self.told {
-            if let (Some((_, tensor)), Some(geometry)) = (self.inputs.get_mut(*place), &geometry) {
-                tensor.data = Data::of(datatype, tensors::told(*of, geometry).into_iter()).ok_or_else(|| tensors::unfillable(datatype))?;
-            }
-        }
-        Ok(geometry)
+        let reads_pictures = self.stages.first().is_some_and(|stage| matches!(stage.step().pre, Pre::Image(_)));
+        if reads_pictures { picture::decode(bytes).map(Some) } else { Ok(None) }
     }
 }
 
-/// Inspects and loads the manifest's model.
-pub(crate) fn load(dir: &Path, manifest: &AppManifest, engine: &dyn Engine, threads: usize) -> Result<Box<dyn Session>> {
-    let model = tensors::step(manifest)?;
-    if model.engine.name != engine.name() || version(&model.engine.min) > version(engine.version()) {
-        let message = format!("needs {} {}, this is {} {}", model.engine.name, model.engine.min, engine.name(), engine.version());
-        return Err(AppError::new("engine-unsuitable", message));
+/// Adds what a model says of the whole input.
+fn merge(result: &mut AppOutput, mut answer: AppOutput, model: Option<&String>) {
+    name(&mut answer, model);
+    result.detections.append(&mut answer.detections);
+    result.classes.append(&mut answer.classes);
+    result.values.append(&mut answer.values);
+    result.texts.append(&mut answer.texts);
+}
+
+/// Says which model it was.
+fn name(answer: &mut AppOutput, model: Option<&String>) {
+    answer.detections.iter_mut().for_each(|detection| detection.model = model.cloned());
+    answer.classes.iter_mut().for_each(|class| class.model = model.cloned());
+}
+
+/// Runs a model for the objects found so far, best first, and adds what it says to each of them. What it finds in their parts of the picture
+/// is found in the picture.
+fn each(stage: &mut Stage, of: &Of, picture: &DynamicImage, result: &mut AppOutput, model: Option<&String>) -> Result<()> {
+    let most = of.max.and_then(|max| usize::try_from(max).ok()).unwrap_or(MAX_OBJECTS);
+    let mut found = Vec::new();
+    let wanted = result.detections.iter_mut().filter(|d| of.labels.is_empty() || of.labels.contains(&d.label));
+    for object in wanted.take(most) {
+        let Some(part) = picture::cut(picture, of, object.bbox, &object.outline(), object.corners.is_some()) else { continue };
+        let mut answer = stage.answer(Input::Picture(&part.picture))?;
+        name(&mut answer, model);
+        object.said.classes.append(&mut answer.classes);
+        object.said.values.append(&mut answer.values);
+        if let Some(text) = answer.texts.into_iter().next() {
+            object.said.text = Some(text);
+        }
+        let share = area(&part.picture) / area(picture);
+        found.extend(answer.detections.into_iter().map(|detection| moved(detection, part.origin, share)));
     }
-    let (path, _) = model_file::package_file(dir, &model.file)?;
-    model_file::inspect(dir, &path)?;
-    engine.load(&path, threads)
+    result.detections.append(&mut found);
+    Ok(())
+}
+
+#[expect(clippy::cast_precision_loss, reason = "pictures have at most 40 million pixels")]
+fn area(picture: &DynamicImage) -> f32 {
+    (u64::from(picture.width()) * u64::from(picture.height())) as f32
+}
+
+/// A detection of a part of the picture, which is that share of it, in the whole.
+fn moved(mut detection: Detection, [x, y]: [f32; 2], share: f32) -> Detection {
+    let [left, top, w, h] = detection.bbox;
+    detection.bbox = [left + x, top + y, w, h];
+    if let Some(corners) = &mut detection.corners {
+        *corners = corners.map(|[cx, cy]| [cx + x, cy + y]);
+    }
+    for point in &mut detection.keypoints {
+        (point.x, point.y) = (point.x + x, point.y + y);
+    }
+    detection.area = detection.area.map(|area| area * share);
+    detection
+}
+
+/// Holds the steps against the loaded models. Code `tensor-mismatch`.
+pub(crate) fn check(manifest: &AppManifest, sessions: &[Box<dyn Session>]) -> Result<()> {
+    let steps = manifest.model_steps();
+    if steps.is_empty() || steps.len() != sessions.len() {
+        return Err(AppError::new("model-missing", "the manifest names no model"));
+    }
+    for (step, session) in steps.iter().zip(sessions) {
+        let outcome = tensors::check(step, manifest.format, session.inputs(), session.outputs());
+        outcome.map_err(|e| told(&e, step, steps.len()))?;
+    }
+    Ok(())
+}
+
+/// A fault of one of several models says of which.
+pub(crate) fn told(error: &AppError, step: &ModelStep, models: usize) -> AppError {
+    let whose = if models > 1 { format!("model `{}`: ", step.name) } else { String::new() };
+    AppError::new(error.code, format!("{whose}{}", error.message))
+}
+
+/// Inspects and loads the manifest's models.
+pub(crate) fn load(dir: &Path, manifest: &AppManifest, engine: &dyn Engine, threads: usize) -> Result<Vec<Box<dyn Session>>> {
+    let steps = manifest.model_steps();
+    let load = |step: &ModelStep| {
+        if step.engine.name != engine.name() || version(&step.engine.min) > version(engine.version()) {
+            let message = format!("needs {} {}, this is {} {}", step.engine.name, step.engine.min, engine.name(), engine.version());
+            return Err(AppError::new("engine-unsuitable", message));
+        }
+        let (path, _) = model_file::package_file(dir, &step.file)?;
+        model_file::inspect(dir, &path)?;
+        engine.load(&path, threads)
+    };
+    steps.iter().map(|step| load(step).map_err(|e| told(&e, step, steps.len()))).collect()
 }
 
 /// Major and minor number of a version; 0 for what is no number.

@@ -8,10 +8,11 @@ use std::{
 };
 
 use app_package::manifest::AppManifest;
-use app_package::pipeline::{ModelStep, Pre};
+use app_package::pipeline::Pre;
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    agree,
     alarm::Rules,
     app::{self, App},
     content,
@@ -20,10 +21,10 @@ use crate::{
     golden::{self, GoldenReport},
     measure::{self, Latency, Throughput, Times, Turns},
     model_file::{self, Structure},
-    picture,
+    picture, post,
     probe::{self, OddInput},
     sandbox::Confinement,
-    table, tensors,
+    table,
 };
 
 /// Codes of the steps in order.
@@ -98,6 +99,9 @@ pub struct Step {
     /// The failure in words.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub detail: Option<String>,
+    /// Stable code of what is odd about a step that passed: `golden-blind`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub notice: Option<String>,
     /// Time of the step in milliseconds.
     pub duration_ms: f64,
 }
@@ -131,7 +135,7 @@ pub struct RunCard {
     /// What the model did with odd input.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub odd_inputs: Vec<OddInput>,
-    /// Shape of the input tensor, for example `1x3x640x640`.
+    /// Shape of the first model's input tensor, for example `1x3x640x640`; -1 where it follows the input.
     pub input: String,
 }
 
@@ -196,6 +200,13 @@ struct Check<'a> {
 }
 
 impl Check<'_> {
+    /// Remarks on the last step, which passed.
+    fn notice(&mut self, code: &str) {
+        if let Some(step) = self.report.steps.last_mut() {
+            step.notice = Some(code.to_owned());
+        }
+    }
+
     fn step<T>(&mut self, code: &str, work: impl FnOnce(&mut CheckReport) -> Result<T>) -> Option<T> {
         let started = Instant::now();
         let result = work(&mut self.report);
@@ -225,18 +236,24 @@ fn all_steps(
     // A process cannot reset its peak of memory, so the peak of decoding pictures is told apart from the app's.
     let pictures_peak = Some(memory("VmHWM:")).filter(|peak| *peak > early_peak);
     let loading = Instant::now();
-    let session = check.step("onnx-load", |_| app::load(dir, manifest, engine, 1))?;
+    let sessions = check.step("onnx-load", |_| app::load(dir, manifest, engine, 1))?;
     let load_ms = millis(loading);
-    check.step("tensors-match", |_| tensors::check(&*tensors::step(manifest)?, manifest.format, session.inputs(), session.outputs()))?;
-    let rules = check.step("alarm-rules", |_| Rules::compile(manifest.alarms(), manifest.posts()))?;
+    check.step("tensors-match", |_| app::check(manifest, &sessions))?;
+    let rules = check.step("alarm-rules", |_| Rules::compile(manifest))?;
     let (mut app, golden) = check.step("golden", |report| {
-        let mut app = App::assemble(dir, manifest.clone(), session, rules)?;
+        let mut app = App::assemble(dir, manifest.clone(), sessions, rules)?;
         let golden = golden::run(&mut app);
         report.golden = Some(golden.clone());
-        verdict(&golden)?;
+        verdict(&golden).map_err(|e| {
+            let hint = if e.code == "golden-mismatch" { agree::hint(&mut app, golden.reproduced) } else { None };
+            hint.map_or(e.clone(), |hint| AppError::new(e.code, format!("{}; {hint}", e.message)))
+        })?;
         even_windows(&app)?;
         Ok((app, golden))
     })?;
+    if golden::is_blind(dir, manifest) {
+        check.notice("golden-blind");
+    }
     check.step("repeatability", |_| probe::repeat(&mut app))?;
     let input = app.input_shape();
     let odd_inputs = check.step("odd-input", |_| probe::odd_inputs(&mut app))?;
@@ -281,7 +298,7 @@ fn all_steps(
     })
 }
 
-/// Every named file is there, inside the package, the listing's pictures are pictures, and the model is ONNX. Returns what the model is
+/// Every named file is there, inside the package, the listing's pictures are pictures, and the models are ONNX. Returns what the models are
 /// made of.
 pub(crate) fn files(dir: &Path, manifest: &AppManifest) -> Result<Structure> {
     for name in manifest.golden.iter().flat_map(|g| [&g.input, &g.expect]) {
@@ -290,8 +307,15 @@ pub(crate) fn files(dir: &Path, manifest: &AppManifest) -> Result<Structure> {
     for medium in &manifest.media {
         listing_picture(dir, &medium.file)?;
     }
-    let (path, _) = model_file::package_file(dir, &tensors::step(manifest)?.file)?;
-    model_file::inspect(dir, &path)
+    let steps = manifest.model_steps();
+    let mut whole = Structure::default();
+    for step in &steps {
+        let (path, _) = model_file::package_file(dir, &step.file)?;
+        let structure = model_file::inspect(dir, &path).map_err(|e| app::told(&e, step, steps.len()))?;
+        whole.add(structure);
+        post::ready(dir, &step.post).map_err(|e| app::told(&e, step, steps.len()))?;
+    }
+    if steps.is_empty() { Err(AppError::new("model-missing", "the manifest names no model")) } else { Ok(whole) }
 }
 
 /// PNG and JPEG are decoded within the limits of inputs; of WebP, which nothing here decodes, the first bytes are looked at.
@@ -318,15 +342,18 @@ fn listing_picture(dir: &Path, name: &str) -> Result<()> {
 }
 
 /// Codes that say why a sample gave no result to compare.
-const CAUSES: [&str; 17] = [
+const CAUSES: [&str; 20] = [
     "out-of-memory",
     "expect-unreadable",
     "file-missing",
     "file-outside",
     "input-not-a-picture",
     "input-not-csv",
+    "input-not-sound",
+    "sound-too-short",
     "input-too-large",
     "csv-column-missing",
+    "csv-empty",
     "csv-column-twice",
     "csv-field-count",
     "csv-not-a-number",
@@ -350,7 +377,7 @@ fn verdict(golden: &GoldenReport) -> Result<()> {
 
 /// The golden tables of windows are tables in all their rows. A node, whose inputs are what they are, looks at the last ones only.
 fn even_windows(app: &App) -> Result<()> {
-    if matches!(app.manifest().model_step().as_deref(), Some(ModelStep { pre: Pre::Window(_), .. })) {
+    if app.manifest().model_steps().iter().any(|step| matches!(step.pre, Pre::Window(_))) {
         for golden in &app.manifest().golden {
             let checked = table::check(&golden::read(app.dir(), &golden.input)?);
             checked.map_err(|e| AppError::new(e.code, format!("`{}`: {}", golden.name, e.message)))?;

@@ -103,10 +103,12 @@ data! {
     U8(u8) = "UINT8",
     /// Truth values.
     Bool(bool) = "BOOL",
+    /// Texts.
+    Text(String) = "BYTES",
 }
 
 impl Data {
-    /// The elements as FP32, borrowed where they are.
+    /// The elements as FP32, borrowed where they are; of texts NaN.
     #[expect(clippy::cast_possible_truncation, clippy::cast_precision_loss, reason = "scores and values are shown with few digits")]
     pub fn to_f32(&self) -> std::borrow::Cow<'_, [f32]> {
         match self {
@@ -122,6 +124,7 @@ impl Data {
             Self::U16(v) => v.iter().map(|&x| f32::from(x)).collect(),
             Self::U8(v) => v.iter().map(|&x| f32::from(x)).collect(),
             Self::Bool(v) => v.iter().map(|&x| f32::from(u8::from(x))).collect(),
+            Self::Text(v) => v.iter().map(|_| f32::NAN).collect(),
         }
     }
 

@@ -6,16 +6,16 @@
 use std::path::Path;
 
 use app_package::manifest::{AppManifest, Golden};
-use app_package::pipeline::Pre;
+use app_package::pipeline::{ModelStep, Pre};
 
 use crate::{
     alarm::Rules,
-    check, content,
+    app, check, content,
     engine::TensorInfo,
     error::{AppError, Result},
     golden,
     model_file::{self, Header},
-    picture, table, tensors,
+    picture, sound, table, tensors,
 };
 
 /// Faults of a package whose `app.yaml` is without one, with the step of the check that would find each ([`check::STEPS`]), in the order of
@@ -34,18 +34,23 @@ pub fn examine(dir: &Path, manifest: &AppManifest) -> Vec<(&'static str, AppErro
     if whole {
         note("tensors-match", described(dir, manifest));
     }
-    note("alarm-rules", Rules::compile(manifest.alarms(), manifest.posts()).map(drop));
-    if let Some(step) = manifest.model_step() {
-        for sample in &manifest.golden {
-            note("golden", readable(dir, &step.pre, sample));
-        }
+    note("alarm-rules", Rules::compile(manifest).map(drop));
+    // All steps of an app read one kind of input; those for each object are given its picture.
+    let steps = manifest.model_steps();
+    for sample in &manifest.golden {
+        let read = steps.iter().filter(|step| step.of.is_none()).find_map(|step| readable(dir, &step.pre, sample).err());
+        note("golden", read.map_or(Ok(()), Err));
     }
     faults
 }
 
-/// The model's file says the tensors that the manifest says.
+/// The models' files say the tensors that the manifest says.
 fn described(dir: &Path, manifest: &AppManifest) -> Result<()> {
-    let model = tensors::step(manifest)?;
+    let steps = manifest.model_steps();
+    steps.iter().try_for_each(|step| described_step(dir, manifest.format, step).map_err(|e| app::told(&e, step, steps.len())))
+}
+
+fn described_step(dir: &Path, format: u32, model: &ModelStep) -> Result<()> {
     let (path, _) = model_file::package_file(dir, &model.file)?;
     let signature = model_file::signature(dir, &path)?;
     // A file may leave the shape of an output to the engine: nothing is known that could differ from what is declared.
@@ -60,7 +65,7 @@ fn described(dir: &Path, manifest: &AppManifest) -> Result<()> {
     };
     let inputs = signature.inputs.iter().map(info).collect::<Result<Vec<_>>>()?;
     let outputs = signature.outputs.iter().map(info).collect::<Result<Vec<_>>>()?;
-    tensors::check(&model, manifest.format, &inputs, &outputs)
+    tensors::check(model, format, &inputs, &outputs)
 }
 
 /// A sample's input can be prepared, and its expected result read.
@@ -71,7 +76,8 @@ fn readable(dir: &Path, pre: &Pre, sample: &Golden) -> Result<()> {
     let outcome = match pre {
         Pre::Image(_) => picture::decode(&input).map(drop),
         Pre::Window(window) => table::check(&input).and_then(|()| table::window(window, &input, &mut tensor)),
-        Pre::Columns(columns) => table::columns(columns, &input, &mut tensor),
+        Pre::Columns(columns) => table::row(columns, &input).map(drop),
+        Pre::Sound(pre) => sound::read(&input, pre.rate).and_then(|samples| sound::windows(pre, samples.len()).map(drop)),
     };
     outcome.map_err(|e| AppError::new(e.code, format!("`{}`: {}", sample.name, e.message)))
 }

@@ -12,7 +12,9 @@ mod labels;
 mod obstacle;
 mod python;
 pub mod scaffold;
+mod series;
 mod tables;
+mod text;
 mod ultralytics;
 pub mod write;
 mod yaml;
@@ -34,7 +36,7 @@ pub use labels::slug;
 pub use obstacle::obstacle;
 
 /// Most tensors that are declared, as `app.yaml` takes them.
-const MAX_INPUTS: usize = 16;
+const MAX_INPUTS: usize = 64;
 const MAX_OUTPUTS: usize = 64;
 
 /// A way in which a model can be used.
@@ -56,6 +58,8 @@ pub struct Proposal {
     pub questions: Vec<Question>,
     /// What the app does not use of the model.
     pub notes: Vec<Text>,
+    /// Files that the step reads beside the model, by name.
+    pub files: Vec<(String, Vec<u8>)>,
 }
 
 /// How much speaks for a reading, the least first.
@@ -143,6 +147,16 @@ pub const FAMILIES: &[Family] = &[
     Family { name: "torchvision", read: detectors::torchvision },
     // anomalib
     Family { name: "anomalib", read: tables::anomalib },
+    // PP-OCR, recognition
+    Family { name: "ppocr-rec", read: text::recogniser },
+    // PP-OCR, detection
+    Family { name: "dbnet", read: text::detector },
+    // semantic segmentation of torchvision and others
+    Family { name: "segments", read: series::segments },
+    // silero VAD
+    Family { name: "silero", read: series::silero },
+    // a DataFrame pipeline by skl2onnx
+    Family { name: "frame", read: series::frame },
     // classifiers of timm and torchvision
     Family { name: "imagenet", read: tables::imagenet },
     // scikit-learn, LightGBM, XGBoost: one row of numbers
@@ -163,17 +177,18 @@ pub fn recognise(signature: &Signature, metadata: &Metadata, given: &Given) -> V
     found.retain(|proposal| Some(proposal.evidence) == best);
     found.sort_by_key(|proposal| proposal.second);
     for proposal in &mut found {
-        proposal.step.inputs = tensors(&signature.inputs, MAX_INPUTS);
-        proposal.step.outputs = tensors(&signature.outputs, MAX_OUTPUTS);
+        proposal.step.inputs = tensors(&signature.inputs, MAX_INPUTS, true);
+        proposal.step.outputs = tensors(&signature.outputs, MAX_OUTPUTS, false);
     }
     found
 }
 
-/// Tensors as `app.yaml` declares them; text, which it does not, is left out. Where the file leaves a shape to the engine, it is taken for
+/// Tensors as `app.yaml` declares them; text is left out but where it goes in. Where the file leaves a shape to the engine, it is taken for
 /// rows, or for a list of whole numbers.
-fn tensors(headers: &[Header], max: usize) -> Vec<Tensor> {
+fn tensors(headers: &[Header], max: usize, texts: bool) -> Vec<Tensor> {
     let declared = headers.iter().filter_map(|header| {
-        let datatype = header.datatype().filter(|word| Data::of(word, std::iter::empty()).is_some())?.to_owned();
+        let known = |word: &&str| (texts && *word == "BYTES") || Data::of(word, std::iter::empty()).is_some();
+        let datatype = header.datatype().filter(known)?.to_owned();
         let open = || if facts::is_integer(header) { vec![-1] } else { vec![-1, -1] };
         Some(Tensor { name: header.name.clone(), datatype, shape: header.shape.clone().unwrap_or_else(open) })
     });

@@ -27,6 +27,18 @@ impl Geometry {
         self.within((left - dx) / sx, (top - dy) / sy, (right - dx) / sx, (bottom - dy) / sy)
     }
 
+    /// A point of the tensor in source pixels; it may lie outside of the picture.
+    pub fn point_to_source(&self, [x, y]: [f32; 2]) -> [f32; 2] {
+        let ([sx, sy], [dx, dy]) = (self.scale(), self.offset);
+        [(x - dx) / sx, (y - dy) / sy]
+    }
+
+    /// A point of the source in tensor pixels.
+    pub fn point_to_tensor(&self, [x, y]: [f32; 2]) -> [f32; 2] {
+        let ([sx, sy], [dx, dy]) = (self.scale(), self.offset);
+        [x * sx + dx, y * sy + dy]
+    }
+
     /// A box given by its corners in source pixels as `[x, y, w, h]`, cut to the picture; `None` when nothing is left or a number is not
     /// finite.
     pub fn within(&self, left: f32, top: f32, right: f32, bottom: f32) -> Option<[f32; 4]> {

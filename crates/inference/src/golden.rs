@@ -3,7 +3,8 @@
 use std::{path::Path, time::Instant};
 
 use app_package::{
-    manifest::{Golden, Tolerance, Truth},
+    manifest::{AppManifest, Golden, Tolerance, Truth},
+    pipeline::Post,
     text,
 };
 use serde::{Deserialize, Serialize};
@@ -12,12 +13,14 @@ use crate::{
     app::{App, MAX_INPUT},
     error::{AppError, Result},
     model_file,
-    output::AppOutput,
+    output::{AppOutput, ClassScore, Detection, TextOut, ValueOut},
     post,
 };
 
-/// Least overlap of a box with the expected one.
+/// Least overlap of a thing with the expected one: of masks, of turned boxes, else of boxes.
 const LEAST_IOU: f32 = 0.9;
+/// Farthest that a point may be from the expected one, in shares of the root of the box's area.
+const MOST_AWAY: f32 = 0.02;
 
 /// Result of all samples.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -84,6 +87,12 @@ pub(crate) fn read(dir: &Path, name: &str) -> Result<Vec<u8>> {
 pub(crate) fn expected(dir: &Path, golden: &Golden) -> Result<AppOutput> {
     serde_json::from_slice(text::unmarked(&read(dir, &golden.expect)?))
         .map_err(|e| AppError::new("expect-unreadable", format!("`{}`: {e}", golden.expect)))
+}
+
+/// Whether an app that finds objects has no sample with one: an app that never finds anything would pass.
+pub fn is_blind(dir: &Path, manifest: &AppManifest) -> bool {
+    let finds = manifest.posts().any(Post::finds);
+    finds && manifest.golden.iter().all(|golden| expected(dir, golden).is_ok_and(|expected| expected.detections.is_empty()))
 }
 
 fn sample(app: &mut App, golden: &Golden) -> SampleReport {
@@ -153,43 +162,28 @@ pub fn compare(expected: &AppOutput, result: &AppOutput, tolerance: &Tolerance) 
         ("detections", result.detections.len(), expected.detections.len()),
         ("classes", result.classes.len(), expected.classes.len()),
         ("values", result.values.len(), expected.values.len()),
+        ("texts", result.texts.len(), expected.texts.len()),
     ];
     for (what, a, b) in counts {
         if a != b {
             seen.mismatch(|| format!("{a} {what}, expected {b}"));
         }
     }
-    for e in &expected.classes {
-        let Some(found) = result.classes.iter().find(|c| c.label == e.label) else {
-            seen.alone(e.score, || format!("class `{}` is missing", e.label));
-            continue;
-        };
-        let share = |score: f32| (0.0..=1.0).contains(&score);
-        // Logits in place of probabilities are the commonest slip in exporting a classifier.
-        let logits = if share(e.score) && !share(found.score) { " (do the scores need `softmax: true`?)" } else { "" };
-        seen.near(format_args!("class `{}`{logits}", e.label), f64::from(found.score), f64::from(e.score), tolerance);
-    }
-    for found in result.classes.iter().filter(|found| !expected.classes.iter().any(|e| e.label == found.label)) {
-        seen.alone(found.score, || format!("class `{}` is not expected", found.label));
-    }
-    for e in &expected.values {
-        match result.values.iter().find(|v| v.id == e.id) {
-            Some(found) => seen.near(format_args!("value `{}`", e.id), found.value, e.value, tolerance),
-            None => seen.alone(e.value, || format!("value `{}` is missing", e.id)),
-        }
-    }
-    for found in result.values.iter().filter(|found| !expected.values.iter().any(|e| e.id == found.id)) {
-        seen.alone(found.value, || format!("value `{}` is not expected", found.id));
+    said(&mut seen, "", (&expected.classes, &expected.values), (&result.classes, &result.values), tolerance);
+    for (e, found) in expected.texts.iter().zip(&result.texts) {
+        text(&mut seen, "text", e, found, tolerance);
     }
     let mut free: Vec<_> = result.detections.iter().collect();
     for e in &expected.detections {
-        let overlap = |bbox: &[f32; 4]| post::iou(&corners(bbox), &corners(&e.bbox));
-        let best = free.iter().enumerate().filter(|(_, d)| d.label == e.label && overlap(&d.bbox) >= LEAST_IOU);
-        let best = best.max_by(|a, b| overlap(&a.1.bbox).total_cmp(&overlap(&b.1.bbox))).map(|(at, _)| at);
+        let model = |found: &Detection| e.model.is_none() || e.model == found.model;
+        let own = free.iter().enumerate().filter(|(_, found)| found.label == e.label && model(found));
+        let best = own.map(|(at, found)| (at, post::overlap(found, e))).filter(|(_, overlap)| *overlap >= LEAST_IOU);
+        let best = best.max_by(|a, b| a.1.total_cmp(&b.1)).map(|(at, _)| at);
         match best {
             Some(at) => {
                 let found = free.swap_remove(at);
                 seen.near(format_args!("score of `{}`", e.label), f64::from(found.score), f64::from(e.score), tolerance);
+                attributes(&mut seen, e, found, tolerance);
             }
             None => seen.alone(e.score, || format!("no `{}` at {:?}", e.label, e.bbox)),
         }
@@ -200,8 +194,68 @@ pub fn compare(expected: &AppOutput, result: &AppOutput, tolerance: &Tolerance) 
     seen
 }
 
-fn corners([x, y, w, h]: &[f32; 4]) -> [f32; 4] {
-    [*x, *y, x + w, y + h]
+type Said<'a> = (&'a [ClassScore], &'a [ValueOut]);
+
+/// Compares classes and values, of the whole input or of one thing.
+fn said(seen: &mut Compared, whose: &str, (classes, values): Said<'_>, (found_classes, found_values): Said<'_>, tolerance: &Tolerance) {
+    for e in classes {
+        let Some(found) = found_classes.iter().find(|c| c.label == e.label) else {
+            seen.alone(e.score, || format!("{whose}class `{}` is missing", e.label));
+            continue;
+        };
+        let share = |score: f32| (0.0..=1.0).contains(&score);
+        // Logits in place of probabilities are the commonest slip in exporting a classifier.
+        let logits = if share(e.score) && !share(found.score) { " (do the scores need `softmax: true`?)" } else { "" };
+        seen.near(format_args!("{whose}class `{}`{logits}", e.label), f64::from(found.score), f64::from(e.score), tolerance);
+    }
+    for found in found_classes.iter().filter(|found| !classes.iter().any(|e| e.label == found.label)) {
+        seen.alone(found.score, || format!("{whose}class `{}` is not expected", found.label));
+    }
+    for e in values {
+        match found_values.iter().find(|v| v.id == e.id) {
+            Some(found) => seen.near(format_args!("{whose}value `{}`", e.id), found.value, e.value, tolerance),
+            None => seen.alone(e.value, || format!("{whose}value `{}` is missing", e.id)),
+        }
+    }
+    for found in found_values.iter().filter(|found| !values.iter().any(|e| e.id == found.id)) {
+        seen.alone(found.value, || format!("{whose}value `{}` is not expected", found.id));
+    }
+}
+
+fn text(seen: &mut Compared, what: &str, expected: &TextOut, found: &TextOut, tolerance: &Tolerance) {
+    if found.text != expected.text {
+        seen.mismatch(|| format!("{what} is `{}`, expected `{}`", found.text, expected.text));
+    }
+    seen.near(format_args!("score of the {what}"), f64::from(found.score), f64::from(expected.score), tolerance);
+}
+
+/// Compares what is known of a thing beside its box. What the expected thing does not have is not compared: publishers tell less.
+fn attributes(seen: &mut Compared, expected: &Detection, found: &Detection, tolerance: &Tolerance) {
+    let label = &expected.label;
+    if expected.mask.is_some() && found.mask.is_none() {
+        seen.mismatch(|| format!("`{label}` at {:?} has no mask", expected.bbox));
+    }
+    let [_, _, w, h] = expected.bbox;
+    let near = MOST_AWAY * (w * h).sqrt();
+    for point in &expected.keypoints {
+        let same = found.keypoints.iter().find(|p| p.name == point.name);
+        if !same.is_some_and(|p| (p.x - point.x).hypot(p.y - point.y) <= near) {
+            seen.mismatch(|| format!("point `{}` of `{label}` is not at {}, {}", point.name, point.x, point.y));
+        }
+        if let Some(same) = same {
+            let what = format_args!("score of point `{}`", point.name).to_string();
+            seen.near(what, f64::from(same.score), f64::from(point.score), tolerance);
+        }
+    }
+    match (&expected.said.text, &found.said.text) {
+        (Some(e), Some(f)) => text(seen, &format!("text of `{label}`"), e, f, tolerance),
+        (Some(e), None) => seen.mismatch(|| format!("no text `{}` is read on `{label}`", e.text)),
+        (None, _) => {}
+    }
+    let (e, f) = (&expected.said, &found.said);
+    if !e.classes.is_empty() || !e.values.is_empty() {
+        said(seen, &format!("`{label}`: "), (&e.classes, &e.values), (&f.classes, &f.values), tolerance);
+    }
 }
 
 fn is_right(truth: &Truth, result: &AppOutput) -> bool {

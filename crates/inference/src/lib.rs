@@ -1,10 +1,11 @@
-//! Runs model apps: picture or CSV in, detections, classes, values and alarms out.
+//! Runs model apps: picture, table or sound in; detections, classes, values, texts and alarms out.
 //!
 //! The server uses it to check an uploaded package in a confined child process ([`worker`]); the edge agent uses it to
 //! serve installed apps. The steps mean exactly what the types of [`app_package::pipeline`] say.
 //! Invariants: every input is bounded before it is decoded; nothing here opens a network connection; a model is only
 //! loaded after [`model_file::inspect`] has seen that its external data stays inside the package.
 
+mod agree;
 pub mod alarm;
 pub mod app;
 pub mod check;
@@ -16,6 +17,7 @@ pub mod examine;
 pub mod families;
 pub mod geometry;
 pub mod golden;
+pub mod mask;
 pub mod measure;
 pub mod model_file;
 pub mod onnx;
@@ -24,6 +26,8 @@ pub mod picture;
 pub mod post;
 pub mod probe;
 pub mod sandbox;
+pub mod sound;
+mod stage;
 pub mod table;
 pub mod tensors;
 pub mod worker;

@@ -86,6 +86,24 @@ pub struct Structure {
     pub external_files: u32,
 }
 
+impl Structure {
+    /// Adds another model of the same app: bytes and operators together, of operator sets the later version.
+    pub fn add(&mut self, other: Self) {
+        self.bytes = self.bytes.saturating_add(other.bytes);
+        self.external_files = self.external_files.saturating_add(other.external_files);
+        for (domain, version) in other.opsets {
+            let known = self.opsets.entry(domain).or_default();
+            *known = version.max(*known);
+        }
+        for (name, count) in other.operators {
+            if self.operators.len() < MAX_NAMES || self.operators.contains_key(&name) {
+                let known = self.operators.entry(name).or_default();
+                *known = known.saturating_add(count);
+            }
+        }
+    }
+}
+
 /// What a graph takes or gives, as its file says.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Header {

@@ -7,7 +7,7 @@ use std::{io::Read, path::Path};
 use ort::{
     environment::Environment,
     session::{Session as OrtSession, SessionInputValue, builder::GraphOptimizationLevel},
-    value::{DynValue, Outlet, PrimitiveTensorElementType, TensorElementType, TensorRef, ValueType},
+    value::{DynValue, Outlet, PrimitiveTensorElementType, Tensor, TensorElementType, TensorRef, ValueType},
 };
 
 use crate::{
@@ -201,6 +201,11 @@ fn view(tensor: &TensorData) -> Result<SessionInputValue<'_>> {
         Data::U64(v) => lend(shape, v),
         Data::U32(v) => lend(shape, v),
         Data::U16(v) => lend(shape, v),
+        Data::Text(v) => {
+            // The engine keeps texts of its own.
+            let value = Tensor::from_string_array((shape.to_vec(), v.as_slice()));
+            Ok(value.map_err(|e| AppError::new("tensor-shape", e.to_string()))?.into())
+        }
         Data::U8(v) => lend(shape, v),
         Data::Bool(v) => lend(shape, v),
     }

@@ -7,15 +7,19 @@
 //! source as floats, at most 16,384 × 3 × 4 bytes = 192 KiB, the weights (under 1 MiB), and of some filters up to 32 rows as wide as the
 //! target, as bytes; then the tensor.
 
+mod cut;
 mod decode;
 mod fit;
 mod resize;
 mod taps;
 mod tensor;
 
-use app_package::pipeline::{Color, Fit, Layout, PreImage};
-use image::{DynamicImage, GrayImage};
+use std::borrow::Cow;
 
+use app_package::pipeline::{Color, Fit, Layout, PreImage};
+use image::{DynamicImage, GrayImage, RgbImage};
+
+pub use self::cut::{Part, cut};
 pub use self::decode::{decode, decode_shown};
 use self::fit::Placement;
 use self::resize::resize;
@@ -27,13 +31,22 @@ pub const MAX_PIXELS: u64 = 40_000_000;
 /// Longest side of a source picture, in pixels. Decoders and resizing keep whole rows.
 pub const MAX_SIDE: u32 = 16_384;
 
-/// The shape of the tensor that this step makes.
+/// The shape of the tensor that this step makes; -1 where it follows the picture.
 pub fn shape(pre: &PreImage) -> Vec<i64> {
-    let (w, h) = (i64::from(pre.width), i64::from(pre.height));
+    let (w, h) = match pre.fit {
+        Fit::Stretch | Fit::Letterbox | Fit::Crop => (i64::from(pre.width), i64::from(pre.height)),
+        Fit::Pad => (-1, i64::from(pre.height)),
+        Fit::Multiple => (-1, -1),
+    };
+    shaped(pre, w, h)
+}
+
+fn shaped(pre: &PreImage, w: i64, h: i64) -> Vec<i64> {
     let c = if channels(pre.color) == 1 { 1 } else { 3 };
     match pre.layout {
         Layout::Nchw => vec![1, c, h, w],
         Layout::Nhwc => vec![1, h, w, c],
+        Layout::Flat if w < 0 || h < 0 => vec![1, -1],
         Layout::Flat => vec![1, h * w * c],
     }
 }
@@ -45,36 +58,39 @@ fn channels(color: Color) -> usize {
     }
 }
 
-/// Fills `out` with `(pixel / scale - mean) / std` in the layout asked for.
-pub fn to_tensor(pre: &PreImage, picture: DynamicImage, out: &mut Vec<f32>) -> Geometry {
-    let picture = decode::plain(picture);
+/// Fills `out` with `(pixel / scale - mean) / std` in the layout asked for; the tensor's shape, and where the picture lies in it.
+pub fn to_tensor(pre: &PreImage, picture: &DynamicImage, out: &mut Vec<f32>) -> (Vec<i64>, Geometry) {
     let placement = Placement::new(pre, (picture.width(), picture.height()));
-    let Placement { across, down, left, top } = placement;
+    let Placement { across, down, left, top, size } = placement;
     let (left, top) = (left as usize, top as usize);
-    let mut canvas = Canvas::new(pre, out);
-    if pre.fit == Fit::Letterbox {
+    let mut canvas = Canvas::new(pre, size, out);
+    if matches!(pre.fit, Fit::Letterbox | Fit::Pad) {
         canvas.frame((left, top), (across.count as usize, down.count as usize));
     }
-    match picture {
+    let plain = match picture {
+        DynamicImage::ImageRgb8(_) | DynamicImage::ImageLuma8(_) => Cow::Borrowed(picture),
+        other => Cow::Owned(decode::plain(other.clone())),
+    };
+    match plain.as_ref() {
         // A gray picture is resized once, not three times.
         DynamicImage::ImageLuma8(gray) => {
             resize::<1, 1>(pre.filter, gray.as_raw(), across, down, |y, line| canvas.gray_row(left, top + y, line));
         }
-        other if pre.color == Color::Gray => {
-            let gray = to_gray(other);
+        DynamicImage::ImageRgb8(rgb) if pre.color == Color::Gray => {
+            let gray = to_gray(rgb);
             resize::<1, 1>(pre.filter, gray.as_raw(), across, down, |y, line| canvas.gray_row(left, top + y, line));
         }
-        other => {
-            let rgb = other.into_rgb8();
+        DynamicImage::ImageRgb8(rgb) => {
             resize::<3, 4>(pre.filter, rgb.as_raw(), across, down, |y, line| canvas.color_row(left, top + y, line));
         }
+        // A plain picture is one of both.
+        _ => {}
     }
-    placement.geometry(pre)
+    (shaped(pre, i64::from(size.0), i64::from(size.1)), placement.geometry())
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "the weights sum to 2^16")]
-fn to_gray(picture: DynamicImage) -> GrayImage {
-    let rgb = picture.into_rgb8();
+fn to_gray(rgb: &RgbImage) -> GrayImage {
     let (w, h) = rgb.dimensions();
     let (rgb, _) = rgb.as_chunks::<3>();
     let gray = rgb.iter().map(|&[r, g, b]| ((u32::from(r) * 19_595 + u32::from(g) * 38_470 + u32::from(b) * 7_471 + 0x8000) >> 16) as u8);
@@ -83,7 +99,6 @@ fn to_gray(picture: DynamicImage) -> GrayImage {
 
 #[cfg(test)]
 mod tests {
-    use image::RgbImage;
     use image::imageops::{self, FilterType};
 
     use super::*;
@@ -92,14 +107,14 @@ mod tests {
     fn resized(picture: &DynamicImage, color: &str, (w, h): (u32, u32)) -> Vec<u8> {
         let pre = serde_json::json!({"width": w, "height": h, "color": color, "scale": 1.0, "layout": "nhwc"});
         let mut out = Vec::new();
-        to_tensor(&serde_json::from_value(pre).unwrap(), picture.clone(), &mut out);
+        to_tensor(&serde_json::from_value(pre).unwrap(), picture, &mut out);
         out.iter().map(|value| format!("{value}").parse().unwrap()).collect()
     }
 
     #[test]
     fn resizing_is_that_of_the_image_crate() {
         let picture = RgbImage::from_fn(37, 23, |x, y| image::Rgb([x * 7 + y, y * 11, x * y].map(|value| value.to_le_bytes()[0])));
-        let gray = to_gray(picture.clone().into());
+        let gray = to_gray(&picture);
         for (w, h) in [(37, 23), (64, 64), (8, 5), (37, 5), (1, 1), (100, 3), (3, 100)] {
             let wanted = imageops::resize(&picture, w, h, FilterType::Triangle).into_raw();
             assert_eq!(resized(&picture.clone().into(), "rgb", (w, h)), wanted, "{w} x {h}");

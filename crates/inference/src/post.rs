@@ -1,43 +1,113 @@
 //! Output tensors → detections, classes and values, as [`app_package::pipeline::Post`] says.
 
+mod anomaly;
 mod boxes;
 mod classes;
+mod gallery;
 mod grid;
+mod groups;
 mod looks;
+mod masks;
+mod numbers;
 mod rows;
 mod score;
+mod segments;
 mod suppress;
+mod text;
+mod turned;
+mod values;
 
-use app_package::pipeline::{Post, PostValues};
+use std::path::Path;
+
+use app_package::pipeline::Post;
 
 pub use looks::looks;
 pub use suppress::iou;
 
+use self::numbers::Numbers;
 use crate::{
     engine::TensorData,
     error::{AppError, Result},
     geometry::Geometry,
-    output::{AppOutput, ValueOut},
+    mask,
+    output::{AppOutput, Detection},
 };
 
 /// Detections that a step gives, best first.
 const MAX_DETECTIONS: usize = 300;
 
-/// Runs the steps in order. `geometry` is there when the input was a picture.
+/// A step with what it reads of the package.
+pub struct Ready {
+    step: Post,
+    file: File,
+}
+
+/// What a step reads of the package.
+enum File {
+    None,
+    Alphabet(Vec<String>),
+    Gallery(gallery::Gallery),
+}
+
+/// Reads the files of the steps. Codes `file-missing`, `file-outside`, `input-too-large`, `alphabet-unreadable`, `vectors-unreadable`.
+pub fn ready(dir: &Path, steps: &[Post]) -> Result<Vec<Ready>> {
+    let ready = |step: &Post| {
+        let file = match step {
+            Post::Text(p) => File::Alphabet(text::alphabet(dir, &p.alphabet)?),
+            Post::Gallery(p) => File::Gallery(gallery::Gallery::read(dir, p)?),
+            _ => File::None,
+        };
+        Ok(Ready { step: step.clone(), file })
+    };
+    steps.iter().map(ready).collect()
+}
+
+/// Runs the steps in order. `geometry` is there when the input was a picture, `prepared` is what the model was given.
 /// Codes `tensor-shape`, `tensor-mismatch`, `output-not-finite`.
-pub fn run(steps: &[Post], outputs: &[(String, TensorData)], geometry: Option<&Geometry>) -> Result<AppOutput> {
+pub fn run(
+    steps: &[Ready],
+    outputs: &[(String, TensorData)],
+    geometry: Option<&Geometry>,
+    prepared: Option<&TensorData>,
+) -> Result<AppOutput> {
     let mut result = AppOutput::default();
-    for step in steps {
-        match step {
-            Post::Classes(p) => classes::classes(p, tensor(outputs, &p.output)?, &mut result.classes)?,
-            Post::Values(p) => values(p, tensor(outputs, &p.output)?, &mut result.values)?,
-            Post::Boxes(p) => boxes::boxes(p, outputs, picture(geometry)?, &mut result.detections)?,
-            Post::Grid(p) => grid::grid(p, tensor(outputs, &p.output)?, picture(geometry)?, &mut result.detections)?,
+    for Ready { step, file } in steps {
+        match (step, file) {
+            (Post::Classes(p), _) => classes::classes(p, tensor(outputs, &p.output)?, &mut result.classes)?,
+            (Post::Values(p), _) => values::values(p, tensor(outputs, &p.output)?, &mut result.values)?,
+            (Post::Boxes(p), _) => boxes::boxes(p, outputs, picture(geometry)?, &mut result.detections)?,
+            (Post::Grid(p), _) => grid::grid(p, tensor(outputs, &p.output)?, picture(geometry)?, &mut result.detections)?,
+            (Post::Segments(p), _) => {
+                segments::segments(p, Numbers::find("segments", &p.output, outputs)?, picture(geometry)?, &mut result)?;
+            }
+            (Post::Anomaly(p), _) => anomaly::anomaly(p, outputs, geometry, prepared, &mut result)?,
+            (Post::Text(p), File::Alphabet(alphabet)) => {
+                result.texts.push(text::text(p, alphabet, &Numbers::find("text", &p.output, outputs)?)?);
+            }
+            (Post::Gallery(p), File::Gallery(gallery)) => gallery.nearest(p, tensor(outputs, &p.output)?, &mut result.classes)?,
+            (Post::Text(_) | Post::Gallery(_), _) => {}
         }
     }
+    best_first(&mut result);
+    Ok(result)
+}
+
+/// Puts the best first, as rules and pages read them.
+pub fn best_first(result: &mut AppOutput) {
     result.classes.sort_by(|a, b| b.score.total_cmp(&a.score));
     result.detections.sort_by(|a, b| b.score.total_cmp(&a.score));
-    Ok(result)
+}
+
+/// Intersection over union of two things: of their masks where both have one, of their turned boxes where one is turned, else of their boxes.
+pub fn overlap(a: &Detection, b: &Detection) -> f32 {
+    match (&a.mask, &b.mask) {
+        (Some(one), Some(other)) => mask::overlap((&a.bbox, one), (&b.bbox, other)),
+        _ if a.corners.is_some() || b.corners.is_some() => turned::overlap(&a.outline(), &b.outline()),
+        _ => {
+            let corners = |[x, y, w, h]: [f32; 4]| [x, y, x + w, y + h];
+            iou(&corners(a.bbox), &corners(b.bbox))
+        }
+    }
 }
 
 fn tensor<'a>(outputs: &'a [(String, TensorData)], name: &str) -> Result<&'a TensorData> {
@@ -48,7 +118,7 @@ fn tensor<'a>(outputs: &'a [(String, TensorData)], name: &str) -> Result<&'a Ten
 }
 
 fn picture(geometry: Option<&Geometry>) -> Result<&Geometry> {
-    geometry.ok_or_else(|| AppError::new("tensor-mismatch", "boxes need a picture as input"))
+    geometry.ok_or_else(|| AppError::new("tensor-mismatch", "objects need a picture as input"))
 }
 
 fn wrong_shape(step: &str, tensor: &TensorData) -> AppError {
@@ -60,20 +130,6 @@ fn finite(step: &str, values: &[f32]) -> Result<()> {
         return Ok(());
     }
     Err(AppError::new("output-not-finite", format!("`{step}`: the model gave a number that is not finite")))
-}
-
-fn values(p: &PostValues, tensor: &TensorData, out: &mut Vec<ValueOut>) -> Result<()> {
-    let raw = tensor.data.to_f32();
-    if raw.len() != p.items.len() {
-        return Err(wrong_shape("values", tensor));
-    }
-    finite("values", &raw)?;
-    out.extend(p.items.iter().zip(raw.iter()).map(|(item, &raw)| ValueOut {
-        id: item.id.clone(),
-        value: f64::from(raw) * item.scale + item.offset,
-        unit: item.unit.clone(),
-    }));
-    Ok(())
 }
 
 #[cfg(test)]

@@ -5,12 +5,12 @@
 //! close, a row of other length than the header, a needed column that stands there twice, another separator. A row before those that are
 //! needed may be cut or oddly quoted on its line, as loggers leave them: it changes no number. [`check`] refuses that, too. Rows are counted
 //! from the first below the header; blank lines are none. Only the rows and columns that the step needs are parsed as numbers, and one row is
-//! in memory.
+//! in memory. What stands for a cell that is missing (empty, or `nan`, `na`, `null` in any case) is the column's rule.
 
 use std::{collections::VecDeque, str};
 
 use app_package::{
-    pipeline::{PreColumns, PreWindow, WindowLayout},
+    pipeline::{Column, ColumnKind, Missing, PreColumns, PreWindow, WindowLayout},
     text,
 };
 use csv_core::{ReadRecordResult, Reader};
@@ -38,8 +38,9 @@ pub fn window_shape(pre: &PreWindow) -> Vec<i64> {
 /// `csv-field-count`, `csv-separator`, `csv-column-missing`, `csv-column-twice`, `csv-too-few-rows`, `csv-not-a-number`.
 pub fn window(pre: &PreWindow, bytes: &[u8], out: &mut Vec<f32>) -> Result<()> {
     let mut table = Table::open(bytes)?;
-    let places = table.places(&pre.columns)?;
+    let places = table.places(&names(&pre.columns))?;
     let length = pre.length as usize;
+    let head = table.at;
     // Where the last rows begin.
     let mut last = VecDeque::with_capacity(length.min(65_536));
     let mut begin = table.at;
@@ -55,19 +56,23 @@ pub fn window(pre: &PreWindow, bytes: &[u8], out: &mut Vec<f32>) -> Result<()> {
     };
     out.clear();
     out.resize(length * pre.columns.len(), 0.0);
-    table.back_to(first, length);
     let mut row = 0;
+    let mut above = table.above(pre, &places, (head, first))?;
     while table.advance()? {
-        for (column, (&place, name)) in places.iter().zip(&pre.columns).enumerate() {
+        for (column, (&place, rule)) in places.iter().zip(&pre.columns).enumerate() {
             let mean = f64::from(pre.mean.get(column).copied().unwrap_or(0.0));
             let std = f64::from(pre.std.get(column).copied().unwrap_or(1.0));
             let at = match pre.layout {
                 WindowLayout::ChannelMajor => column * length + row,
                 WindowLayout::TimeMajor | WindowLayout::Flat => row * pre.columns.len() + column,
             };
-            let value = table.number(place, name, |value| (value - mean) / std)?;
+            let last = above.get_mut(column);
+            let value = table.number(place, rule, last.as_ref().and_then(|last| **last))?;
+            if let Some(last) = last.filter(|_| value.is_finite()) {
+                *last = Some(value);
+            }
             if let Some(cell) = out.get_mut(at) {
-                *cell = value;
+                *cell = table.as_f32(&rule.name, (value - mean) / std)?;
             }
         }
         row += 1;
@@ -75,18 +80,50 @@ pub fn window(pre: &PreWindow, bytes: &[u8], out: &mut Vec<f32>) -> Result<()> {
     Ok(())
 }
 
+/// A cell of a table.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Cell {
+    /// A number, NaN where one is missing and the column says so.
+    Number(f64),
+    Text(String),
+}
+
 /// The named columns of the first data row. Codes as [`window`].
-pub fn columns(pre: &PreColumns, bytes: &[u8], out: &mut Vec<f32>) -> Result<()> {
+pub fn row(pre: &PreColumns, bytes: &[u8]) -> Result<Vec<Cell>> {
     let mut table = Table::open(bytes)?;
-    let places = table.places(&pre.names)?;
+    let places = table.places(&names(&pre.names))?;
     if !table.advance()? {
         return Err(AppError::new("csv-too-few-rows", "one row is needed, the input has none"));
     }
+    let cell = |(&place, rule): (&usize, &Column)| match rule.kind {
+        ColumnKind::Number => table.number(place, rule, None).map(Cell::Number),
+        ColumnKind::Text => table.text(place, rule).map(Cell::Text),
+    };
+    places.iter().zip(&pre.names).map(cell).collect()
+}
+
+/// The numbers of the named columns of the first data row. Codes as [`window`].
+pub fn columns(pre: &PreColumns, bytes: &[u8], out: &mut Vec<f32>) -> Result<()> {
     out.clear();
-    for (&place, name) in places.iter().zip(&pre.names) {
-        out.push(table.number(place, name, |value| value)?);
+    for (cell, column) in row(pre, bytes)?.iter().zip(&pre.names) {
+        let Cell::Number(number) = cell else { continue };
+        out.push(as_f32(*number).ok_or_else(|| too_large(&named(1), &column.name))?);
     }
     Ok(())
+}
+
+fn names(columns: &[Column]) -> Vec<&str> {
+    columns.iter().map(|column| column.name.as_str()).collect()
+}
+
+/// The number as FP32; `None` where it is too large for that.
+#[expect(clippy::cast_possible_truncation, reason = "tensors are FP32")]
+fn as_f32(number: f64) -> Option<f32> {
+    Some(number as f32).filter(|short| short.is_finite() || number.is_nan())
+}
+
+fn too_large(row: &str, name: &str) -> AppError {
+    AppError::new("csv-not-a-number", format!("{row}, column `{name}`: too large for FP32"))
 }
 
 /// The names of the columns. Codes as [`window`].
@@ -165,10 +202,23 @@ impl<'a> Table<'a> {
         Ok(table)
     }
 
-    /// Goes back to a row that was read, the one that `rows` ago began at `at`.
-    fn back_to(&mut self, at: usize, rows: usize) {
-        self.at = at;
-        self.records -= rows;
+    /// Goes back to the first row of a window, and says the last number above it of the columns that need one. `head` is where the rows
+    /// below the header begin.
+    fn above(&mut self, pre: &PreWindow, places: &[usize], (head, first): (usize, usize)) -> Result<Vec<Option<f64>>> {
+        let mut above = vec![None; places.len()];
+        if pre.columns.iter().all(|column| column.missing != Missing::Last) {
+            self.at = first;
+            self.records -= pre.length as usize;
+            return Ok(above);
+        }
+        (self.at, self.records) = (head, 1);
+        while self.at < first && self.pass()? {
+            // An odd row says nothing.
+            for (last, &place) in above.iter_mut().zip(places).filter(|_| self.found == self.width) {
+                *last = self.field(place).trim().parse().ok().filter(|number: &f64| number.is_finite()).or(*last);
+            }
+        }
+        Ok(above)
     }
 
     /// Reads the next record and checks it whole; `false` at the end.
@@ -288,9 +338,9 @@ impl<'a> Table<'a> {
     }
 
     /// Where the named columns are in the header, which was read last.
-    fn places(&self, names: &[String]) -> Result<Vec<usize>> {
+    fn places(&self, names: &[&str]) -> Result<Vec<usize>> {
         let header: Vec<&str> = (0..self.found).map(|at| self.field(at).trim()).collect();
-        let place = |name: &String| {
+        let place = |name: &&str| {
             let mut found = header.iter().enumerate().filter(|(_, field)| *field == name).map(|(at, _)| at);
             match (found.next(), found.next()) {
                 (Some(at), None) => Ok(at),
@@ -299,7 +349,7 @@ impl<'a> Table<'a> {
                     Err(AppError::new("csv-column-twice", message))
                 }
                 (None, _) => {
-                    let holds = |field: &str, separator| field.split(separator).any(|part| part.trim().trim_matches('"') == name);
+                    let holds = |field: &str, separator| field.split(separator).any(|part| part.trim().trim_matches('"') == *name);
                     let other = OTHER_SEPARATORS.iter().find(|(separator, _)| header.iter().any(|field| holds(field, *separator)));
                     Err(other.map_or_else(
                         || AppError::new("csv-column-missing", format!("the input has no column `{name}`")),
@@ -311,22 +361,44 @@ impl<'a> Table<'a> {
         names.iter().map(place).collect()
     }
 
-    /// A number of the row read last, after `scale`.
-    #[expect(clippy::cast_possible_truncation, reason = "tensors are FP32")]
-    fn number(&self, place: usize, name: &str, scale: impl Fn(f64) -> f64) -> Result<f32> {
-        let bad = |what: &str| AppError::new("csv-not-a-number", format!("{}, column `{name}`: {what}", self.place()));
+    /// A number of the row read last; what the column says where it is missing, `above` for the last one.
+    fn number(&self, place: usize, column: &Column, above: Option<f64>) -> Result<f64> {
+        let bad = |what: &str| AppError::new("csv-not-a-number", format!("{}, column `{}`: {what}", self.place(), column.name));
         let field = self.field(place).trim();
+        if is_missing(field) {
+            match column.missing {
+                Missing::Nan => return Ok(f64::NAN),
+                Missing::Number(number) => return Ok(number),
+                Missing::Last => return above.ok_or_else(|| bad("empty, and no number stands above it")),
+                Missing::Refuse | Missing::Empty => {}
+            }
+        }
         let value: f64 = field.parse().map_err(|_| match field {
             "" => bad("empty"),
             text if text.contains(',') => bad("not a number; write decimals with a point"),
             _ => bad("not a number"),
         })?;
-        if !value.is_finite() {
-            return Err(bad("not a finite number"));
-        }
-        let scaled = scale(value) as f32;
-        if scaled.is_finite() { Ok(scaled) } else { Err(bad("too large for FP32")) }
+        if value.is_finite() { Ok(value) } else { Err(bad("not a finite number")) }
     }
+
+    /// A text of the row read last.
+    fn text(&self, place: usize, column: &Column) -> Result<String> {
+        let field = self.field(place).trim();
+        if field.is_empty() && column.missing != Missing::Empty {
+            return Err(AppError::new("csv-empty", format!("{}, column `{}`: empty", self.place(), column.name)));
+        }
+        Ok(field.to_owned())
+    }
+
+    /// A number of the row read last as FP32.
+    fn as_f32(&self, name: &str, number: f64) -> Result<f32> {
+        as_f32(number).ok_or_else(|| too_large(&self.place(), name))
+    }
+}
+
+/// Whether a cell says that there is no number.
+fn is_missing(field: &str) -> bool {
+    field.is_empty() || ["nan", "na", "null"].iter().any(|word| field.eq_ignore_ascii_case(word))
 }
 
 /// What follows a quoted field, from behind its opening mark.

@@ -1,11 +1,6 @@
 //! Does the manifest describe the model? Compared once when an app is opened, and before an upload. And what fills the model's inputs.
 
-use std::borrow::Cow;
-
-use app_package::{
-    manifest::AppManifest,
-    pipeline::{Feed, FeedOf, ModelStep, Post, PostBoxes, Pre, RowLayout, Tensor},
-};
+use app_package::pipeline::{Column, ColumnKind, Feed, FeedOf, Missing, ModelStep, Post, PostBoxes, Pre, PreColumns, RowLayout, Tensor};
 
 use crate::{
     engine::{Data, TensorData, TensorInfo},
@@ -17,12 +12,25 @@ use crate::{
 /// Most elements of an input that is fed.
 const MAX_FED: usize = 1 << 20;
 
-/// The shape that the pre-processing makes.
-pub fn input_shape(pre: &Pre) -> Vec<i64> {
+/// The shape that the pre-processing makes for an input of a model; -1 where it follows the app's input.
+pub fn input_shape(pre: &Pre, real: &[i64]) -> Vec<i64> {
     match pre {
+        // Sound may be a row without a dimension for the batch.
+        Pre::Sound(sound) => {
+            let samples = i64::from(sound.context) + i64::from(sound.length);
+            if real.len() == 1 { vec![samples] } else { vec![1, samples] }
+        }
         Pre::Image(image) => picture::shape(image),
         Pre::Window(window) => table::window_shape(window),
         Pre::Columns(columns) => vec![1, i64::try_from(columns.names.len()).unwrap_or(i64::MAX)],
+    }
+}
+
+/// The columns, where each is an input of the model.
+pub fn each(pre: &Pre) -> Option<&PreColumns> {
+    match pre {
+        Pre::Columns(columns) => Some(columns).filter(|columns| columns.each),
+        Pre::Image(_) | Pre::Window(_) | Pre::Sound(_) => None,
     }
 }
 
@@ -37,14 +45,10 @@ fn holds(shape: &[i64], elements: i64) -> bool {
     if shape.iter().any(|d| *d < 0) { fixed > 0 && elements % fixed == 0 } else { fixed == elements }
 }
 
-/// The manifest's only step. Code `model-missing`.
-pub fn step(manifest: &AppManifest) -> Result<Cow<'_, ModelStep>> {
-    manifest.model_step().ok_or_else(|| AppError::new("model-missing", "the manifest names no model"))
-}
-
 /// The input of the model that the app's input fills: the one that is named, else the only one that is not fed.
 pub fn main_input<'a>(step: &ModelStep, inputs: &'a [TensorInfo]) -> Option<&'a TensorInfo> {
-    let mut left = inputs.iter().filter(|info| !step.feed.contains_key(&info.name));
+    let carried = |name: &String| step.state.iter().any(|carried| &carried.into == name);
+    let mut left = inputs.iter().filter(|info| !step.feed.contains_key(&info.name) && !carried(&info.name));
     match &step.into {
         Some(name) => left.find(|info| &info.name == name),
         None => left.next().filter(|_| left.next().is_none()),
@@ -82,6 +86,10 @@ pub fn fed(feed: &Feed, info: &TensorInfo) -> Result<TensorData> {
             let shape = fed_shape(&info.shape, numbers.len());
             TensorData::new(shape.clone(), of(numbers)?).map_err(|_| wrong(&shape, numbers.len()))
         }
+        Feed::Of(FeedOf::SampleRate) => {
+            let shape = fed_shape(&info.shape, 1);
+            TensorData::new(shape.clone(), of(&[0.0])?).map_err(|_| wrong(&shape, 1))
+        }
         Feed::Of(_) => {
             let shape = fed_shape(&info.shape, 2);
             TensorData::new(shape.clone(), of(&[0.0; 2])?).map_err(|_| wrong(&shape, 2))
@@ -89,16 +97,17 @@ pub fn fed(feed: &Feed, info: &TensorInfo) -> Result<TensorData> {
     }
 }
 
-/// What is known of a picture, as [`FeedOf`] says.
-pub fn told(of: FeedOf, geometry: &Geometry) -> [f64; 2] {
+/// What is known of a picture, as [`FeedOf`] says; nothing of sound.
+pub fn told(of: FeedOf, geometry: &Geometry) -> Option<[f64; 2]> {
     let ([w, h], [fitted_w, fitted_h], [x, y]) = (geometry.source, geometry.fitted, geometry.scale());
-    match of {
+    let told = match of {
+        FeedOf::SampleRate => return None,
         FeedOf::SourceSize => [h, w],
         FeedOf::SourceSizeWh => [w, h],
         FeedOf::TensorSize => [fitted_h, fitted_w],
         FeedOf::ScaleYx => [y, x],
-    }
-    .map(f64::from)
+    };
+    Some(told.map(f64::from))
 }
 
 /// Compares declared and real tensors, the pre-processing's shape with the input, what is fed with the other inputs, and the labels with the
@@ -107,9 +116,81 @@ pub fn check(step: &ModelStep, format: u32, inputs: &[TensorInfo], outputs: &[Te
     let mut faults = Vec::new();
     compare("input", &step.inputs, inputs, true, &mut faults);
     compare("output", &step.outputs, outputs, false, &mut faults);
+    if let Some(columns) = each(&step.pre) {
+        for column in &columns.names {
+            match inputs.iter().find(|info| info.name == column.name) {
+                None => faults.push(format!("`columns` names `{}`, which is no input of the model", column.name)),
+                Some(info) => faults.extend(cell_fault(column, info)),
+            }
+        }
+        let known = |name: &String| columns.names.iter().any(|column| &column.name == name) || step.feed.contains_key(name);
+        for info in inputs.iter().filter(|info| !known(&info.name)) {
+            faults.push(format!("input `{}` is neither a column nor in `feed`", info.name));
+        }
+    } else {
+        main_faults(step, format, inputs, &mut faults);
+    }
+    for carried in &step.state {
+        let real = inputs.iter().find(|info| info.name == carried.into);
+        let next = outputs.iter().find(|info| info.name == carried.from);
+        match (real, next) {
+            (Some(real), Some(next)) if real.datatype != next.datatype => {
+                faults.push(format!("`state`: `{}` is {}, `{}` is {}", real.name, real.datatype, next.name, next.datatype));
+            }
+            (Some(real), Some(_)) => faults.extend(fed(&Feed::Number(0.0), real).err().map(|e| e.message)),
+            _ => faults.push(format!("`state` names `{}` and `{}`, which are no input and output", carried.into, carried.from)),
+        }
+    }
+    for (name, feed) in &step.feed {
+        match inputs.iter().find(|info| &info.name == name) {
+            None => faults.push(format!("`feed` names `{name}`, which is no input of the model")),
+            Some(info) => faults.extend(fed(feed, info).err().map(|e| e.message)),
+        }
+        let told = match feed {
+            Feed::Of(FeedOf::SampleRate) => Some(("sound", matches!(step.pre, Pre::Sound(_)))),
+            Feed::Of(_) => Some(("a picture", matches!(step.pre, Pre::Image(_)))),
+            Feed::Number(_) | Feed::Numbers(_) => None,
+        };
+        if let Some((what, false)) = told {
+            faults.push(format!("`{name}` is told of {what}, and the app reads none"));
+        }
+    }
+    for post in &step.post {
+        labels(post, step, format, outputs, &mut faults);
+    }
+    if faults.is_empty() { Ok(()) } else { Err(AppError::new("tensor-mismatch", faults.join("; "))) }
+}
+
+/// A column whose cells its input cannot hold.
+fn cell_fault(column: &Column, info: &TensorInfo) -> Option<String> {
+    let text = column.kind == ColumnKind::Text;
+    if text != (info.datatype == "BYTES") {
+        let kind = if text { "text" } else { "numbers" };
+        return Some(format!("column `{}` holds {kind}, its input takes {}", column.name, info.datatype));
+    }
+    let whole = !info.datatype.starts_with("FP") && !text;
+    if whole && column.missing == Missing::Nan {
+        return Some(format!(
+            "column `{}`: {} has no NaN for an empty cell; write `missing: refuse` or a number",
+            column.name, info.datatype
+        ));
+    }
+    (!fits(&[1, 1], &info.shape) && !fits(&[1], &info.shape))
+        .then(|| format!("column `{}` makes [1, 1], its input takes {:?}", column.name, info.shape))
+}
+
+/// The input that is prepared takes what is made for it.
+fn main_faults(step: &ModelStep, format: u32, inputs: &[TensorInfo], faults: &mut Vec<String>) {
     match main_input(step, inputs) {
         Some(real) => {
-            let shape = input_shape(&step.pre);
+            let shape = input_shape(&step.pre, &real.shape);
+            let columns = match &step.pre {
+                Pre::Columns(columns) => columns.names.as_slice(),
+                Pre::Window(window) => window.columns.as_slice(),
+                Pre::Image(_) | Pre::Sound(_) => &[],
+            };
+            let lost = columns.iter().filter(|column| column.missing == Missing::Nan && !real.datatype.starts_with("FP"));
+            faults.extend(lost.map(|column| format!("column `{}`: {} has no NaN for an empty cell", column.name, real.datatype)));
             if format == 1 && real.datatype != "FP32" {
                 faults.push(format!("the pre-processing makes FP32, input `{}` takes {}", real.name, real.datatype));
             } else if Data::of(&real.datatype, std::iter::empty()).is_none() {
@@ -125,19 +206,6 @@ pub fn check(step: &ModelStep, format: u32, inputs: &[TensorInfo], outputs: &[Te
             None => "more than one input of the model, or none, is not in `feed`; name with `into` the one that is prepared".into(),
         }),
     }
-    for (name, feed) in &step.feed {
-        match inputs.iter().find(|info| &info.name == name) {
-            None => faults.push(format!("`feed` names `{name}`, which is no input of the model")),
-            Some(info) => faults.extend(fed(feed, info).err().map(|e| e.message)),
-        }
-        if matches!(feed, Feed::Of(_)) && !matches!(step.pre, Pre::Image(_)) {
-            faults.push(format!("`{name}` is told of a picture, and the app reads none"));
-        }
-    }
-    for post in &step.post {
-        labels(post, step, format, outputs, &mut faults);
-    }
-    if faults.is_empty() { Ok(()) } else { Err(AppError::new("tensor-mismatch", faults.join("; "))) }
 }
 
 fn compare(what: &str, declared: &[Tensor], real: &[TensorInfo], all: bool, faults: &mut Vec<String>) {
@@ -175,24 +243,44 @@ fn labels(post: &Post, step: &ModelStep, format: u32, outputs: &[TensorInfo], fa
         Post::Boxes(p) => ("boxes", &p.output, row_shape(p)),
         Post::Grid(p) => ("grid", &p.output, vec![1, dim(p.labels.len()), -1, -1]),
         Post::Values(p) => ("values", &p.output, vec![1, dim(p.items.len())]),
+        Post::Segments(_) | Post::Anomaly(_) | Post::Text(_) | Post::Gallery(_) => return named(post, step, outputs, faults),
     };
-    if matches!(post, Post::Boxes(_) | Post::Grid(_)) && !matches!(step.pre, Pre::Image(_)) {
+    if post.finds() && !matches!(step.pre, Pre::Image(_)) {
         faults.push(format!("`{name}` needs a picture as input"));
     }
     if let Post::Boxes(p) = post {
-        let beside = [&p.beside.scores, &p.beside.score, &p.beside.class, &p.beside.count];
+        let beside = [&p.beside.scores, &p.beside.score, &p.beside.class, &p.beside.count, &p.beside.masks, &p.prototypes];
         for tensor in beside.into_iter().flatten().filter(|tensor| outputs.iter().all(|o| &o.name != *tensor)) {
             faults.push(format!("`{name}` reads `{tensor}`, which is no output of the model"));
         }
     }
     match outputs.iter().find(|o| &o.name == output) {
         None => faults.push(format!("`{name}` reads `{output}`, which is no output of the model")),
+        // Items with a place say where they are; that is seen when the model runs.
+        Some(_) if matches!(post, Post::Values(p) if p.items.iter().any(|item| item.at.is_some())) => {}
         // Of classes and values only the number of elements counts, as where they are read.
         Some(o) if matches!(post, Post::Classes(_) | Post::Values(_)) && holds(&o.shape, shape.last().copied().unwrap_or(-1)) => {}
         // A head may lie about how many dimensions there are; what the model really gives is seen when it runs.
         Some(o) if format > 1 && o.shape.len() != shape.len() => {}
         Some(o) if !fits(&o.shape, &shape) => faults.push(format!("`{name}` reads {shape:?}, output `{output}` has {:?}", o.shape)),
         Some(_) => {}
+    }
+}
+
+/// Steps that find out when the model runs what shape there is: their outputs are there.
+fn named(post: &Post, step: &ModelStep, outputs: &[TensorInfo], faults: &mut Vec<String>) {
+    let (word, read) = match post {
+        Post::Segments(p) => ("segments", vec![Some(&p.output)]),
+        Post::Anomaly(p) => ("anomaly", vec![p.output.as_ref(), p.map.as_ref(), p.reconstruction.as_ref()]),
+        Post::Text(p) => ("text", vec![Some(&p.output)]),
+        Post::Gallery(p) => ("gallery", vec![Some(&p.output)]),
+        Post::Boxes(_) | Post::Classes(_) | Post::Grid(_) | Post::Values(_) => return,
+    };
+    for name in read.into_iter().flatten().filter(|name| outputs.iter().all(|o| o.name != **name)) {
+        faults.push(format!("`{word}` reads `{name}`, which is no output of the model"));
+    }
+    if matches!(post, Post::Segments(_)) && !matches!(step.pre, Pre::Image(_)) {
+        faults.push(format!("`{word}` needs a picture as input"));
     }
 }
 
@@ -234,7 +322,7 @@ mod tests {
     #[test]
     fn one_input_is_left_for_what_is_prepared() {
         let app = app_package::validate::parse(include_str!("../../app-package/fixtures/app-2.yaml")).unwrap();
-        let step = step(&app).unwrap().into_owned();
+        let step = app.model_steps().remove(0).into_owned();
         let inputs: Vec<TensorInfo> =
             step.inputs.iter().map(|t| TensorInfo { name: t.name.clone(), datatype: t.datatype.clone(), shape: t.shape.clone() }).collect();
         let name = |step: &ModelStep| main_input(step, &inputs).map(|info| info.name.clone());

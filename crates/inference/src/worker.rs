@@ -29,7 +29,7 @@ use crate::{
     sandbox::{self, Confinement, Limits},
 };
 
-pub use samples::{Answers, answers, run_samples, samples_main};
+pub use samples::{Answers, MAX_INPUTS, answers, run_samples, samples_main};
 
 /// Mark that begins the child's lines about steps on stderr, where engines write too.
 const STEP_MARK: &str = "\u{1}step ";
@@ -58,7 +58,7 @@ pub fn child_main(mut args: impl Iterator<Item = OsString>) -> ExitCode {
 
 /// Confines this process, checks the package in `dir` and prints the report. Call it at the very start of a process.
 pub fn check_main(dir: &Path, lib: &Path, limits: &Limits, iterations: u32) -> ExitCode {
-    let report = match confine_and_load(dir, lib, limits) {
+    let report = match confine_and_load(dir, None, lib, limits) {
         Ok((confinement, engine)) => {
             let quiet = Turns::join(lib).map_or(Quiet::Unknown, Quiet::Turns);
             let mut report = check_package(dir, &engine, iterations, &quiet);
@@ -100,7 +100,7 @@ pub fn evaluation_main(mut args: impl Iterator<Item = OsString>) -> ExitCode {
 fn evaluate_confined(dir: &Path, set: &Path, lib: &Path, metric: Metric, limits: &Limits) -> Evaluation {
     // The set is opened before the confinement, which does not let its path be read.
     let Ok(set) = File::open(set) else { return Evaluation::failed("set-unreadable") };
-    let (confinement, engine) = match confine_and_load(dir, lib, limits) {
+    let (confinement, engine) = match confine_and_load(dir, None, lib, limits) {
         Ok(both) => both,
         Err(e) => return Evaluation::failed(e.code),
     };
@@ -152,10 +152,11 @@ pub fn rules_main(mut args: impl Iterator<Item = OsString>) -> ExitCode {
     print(&found.map(told).collect::<Vec<_>>())
 }
 
-fn confine_and_load(dir: &Path, lib: &Path, limits: &Limits) -> Result<(Confinement, OnnxRuntime)> {
+fn confine_and_load(dir: &Path, more: Option<&Path>, lib: &Path, limits: &Limits) -> Result<(Confinement, OnnxRuntime)> {
     // The library may be a link to a versioned file elsewhere.
     let real = std::fs::canonicalize(lib).map_err(|e| AppError::new("engine-missing", format!("{}: {e}", lib.display())))?;
-    let confinement = sandbox::confine(limits, &[dir, lib.parent().unwrap_or(lib), real.parent().unwrap_or(&real)])?;
+    let folders = [Some(dir), more, lib.parent(), real.parent()];
+    let confinement = sandbox::confine(limits, &folders.into_iter().flatten().collect::<Vec<_>>())?;
     Ok((confinement, OnnxRuntime::init(&real)?))
 }
 
@@ -337,7 +338,7 @@ fn failed(mut steps: Vec<Step>, reason: &str, detail: &str, duration_ms: f64) ->
     if steps.iter().all(|step| step.ok) {
         let code = STEPS.get(steps.len()).or(STEPS.last()).copied().unwrap_or_default();
         let (reason, detail) = (Some(reason.to_owned()), Some(detail.to_owned()));
-        steps.push(Step { code: code.into(), ok: false, reason, detail, duration_ms: duration_ms.max(0.0) });
+        steps.push(Step { code: code.into(), ok: false, reason, detail, notice: None, duration_ms: duration_ms.max(0.0) });
     }
     CheckReport { steps, ..CheckReport::default() }
 }

@@ -53,6 +53,40 @@ save(
     [const("zero", np.float32(0)), n.from_array(rows, "rows")],
 )
 
+# Means of the channels of a picture of any size, for steps that run for each object.
+save("means", [h.make_node("ReduceMean", ["x"], ["y"], axes=[2, 3], keepdims=0)], [vi("x", ["n", 3, "h", "w"])], [vi("y", ["n", 3])])
+
+# The sum of all windows so far, and the rate of the sound divided by a thousand.
+save(
+    "adder",
+    [
+        h.make_node("ReduceSum", ["x"], ["s"], keepdims=0),
+        h.make_node("Add", ["s", "state"], ["next"]),
+        h.make_node("Cast", ["sr"], ["rate"], to=T.FLOAT),
+        h.make_node("Div", ["rate", "thousand"], ["r"]),
+        h.make_node("Concat", ["next", "r"], ["y"], axis=0),
+    ],
+    [vi("x", ["n", 6]), vi("state", [1]), vi("sr", [1], T.INT64)],
+    [vi("y", [2]), vi("next", [1])],
+    [const("thousand", np.float32(1000))],
+)
+
+# An input for each column: 1 where the maker is not known, else the age, which may be missing, and the hours.
+save(
+    "frame",
+    [
+        h.make_node("LabelEncoder", ["maker"], ["m"], domain="ai.onnx.ml", keys_strings=["north", "south"], values_floats=[0.25, 0.5], default_float=1.0),
+        h.make_node("IsNaN", ["age"], ["gone"]),
+        h.make_node("Where", ["gone", "none", "age"], ["a"]),
+        h.make_node("Cast", ["hours"], ["f"], to=T.FLOAT),
+        h.make_node("Concat", ["m", "a", "f"], ["y"], axis=1),
+    ],
+    [vi("age", ["n", 1]), vi("maker", ["n", 1], T.STRING), vi("hours", ["n", 1], T.INT64)],
+    [vi("y", ["n", 3])],
+    [const("none", np.float32(-1))],
+    opsets=(("", 17), ("ai.onnx.ml", 2)),
+)
+
 # Adds up for ever: a Loop with the largest trip count.
 body = h.make_graph(
     [h.make_node("Identity", ["c"], ["c2"]), h.make_node("Add", ["v", "v"], ["v2"])],

@@ -196,11 +196,11 @@ fn tensors_that_do_not_fit_the_manifest_are_named() {
     assert_eq!(open_error(&package).code, "engine-unsuitable");
     let mut app = open(&Package::table("identity4.onnx"));
     let tensor = |shape: Vec<i64>| ("x".to_owned(), TensorData { shape, data: Data::F32(vec![1.0; 4]) });
-    assert_eq!(app.infer(&[tensor(vec![1, 4])]).unwrap()[0].1.data, Data::F32(vec![1.0; 4]));
-    assert_eq!(app.infer(&[tensor(vec![1, 5])]).unwrap_err().code, "tensor-shape");
-    assert_eq!(app.infer(&[tensor(vec![2, 2])]).unwrap_err().code, "engine-failed");
+    assert_eq!(app.infer(None, &[tensor(vec![1, 4])]).unwrap()[0].1.data, Data::F32(vec![1.0; 4]));
+    assert_eq!(app.infer(None, &[tensor(vec![1, 5])]).unwrap_err().code, "tensor-shape");
+    assert_eq!(app.infer(None, &[tensor(vec![2, 2])]).unwrap_err().code, "engine-failed");
     assert_eq!(
-        app.infer(&[("x".to_owned(), TensorData { shape: vec![1, 4], data: Data::F64(vec![1.0; 4]) })]).unwrap_err().code,
+        app.infer(None, &[("x".to_owned(), TensorData { shape: vec![1, 4], data: Data::F64(vec![1.0; 4]) })]).unwrap_err().code,
         "tensor-datatype"
     );
 }

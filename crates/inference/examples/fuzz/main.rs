@@ -11,6 +11,7 @@
     reason = "a tool for developers: it ends where its own ground gives way"
 )]
 
+mod decoders;
 mod documents;
 #[path = "../../tests/hostile/mod.rs"]
 mod hostile;

@@ -9,7 +9,9 @@ use app_package::{
     manifest::AppManifest,
     oci::{ImageManifest, Index, PackedFile, build_manifest, config_json},
     path::PackagePath,
-    pipeline::{AlarmLevel, AlarmRule, Align, Color, Filter, Fit, Layout, ModelStep, Pre, PreColumns, PreImage, PreWindow, WindowLayout},
+    pipeline::{
+        AlarmLevel, AlarmRule, Align, Color, Column, Filter, Fit, Layout, Missing, Pre, PreColumns, PreImage, PreWindow, WindowLayout,
+    },
     text::Text,
     validate::{self, FileEntry, MAX_FAULTS},
 };
@@ -19,7 +21,7 @@ use inference::{
 };
 
 use crate::{
-    documents,
+    decoders, documents,
     hostile::{Base, Rng, case, noise},
 };
 
@@ -69,7 +71,7 @@ pub struct Examples {
 pub type Target = fn(&Examples, &mut Rng) -> Result<(), String>;
 
 /// All, by name.
-pub const TARGETS: [(&str, Target); 16] = [
+pub const TARGETS: [(&str, Target); 19] = [
     ("model-file", model),
     ("app-yaml", yaml),
     ("license", license),
@@ -86,6 +88,9 @@ pub const TARGETS: [(&str, Target); 16] = [
     ("margo", documents::margo),
     ("expect", documents::expect),
     ("test-set", documents::test_set),
+    ("decoder", decoders::decode),
+    ("sound", decoders::wav),
+    ("part", decoders::part),
 ];
 
 impl Examples {
@@ -108,10 +113,8 @@ impl Examples {
         };
         let (mut pictures, mut tables) = (vec![jpeg()], Vec::new());
         for base in &bases {
-            match base.manifest.model_step().as_deref() {
-                Some(ModelStep { pre: Pre::Image(_), .. }) => pictures.push(base.sample().to_vec()),
-                _ => tables.push(base.sample().to_vec()),
-            }
+            let reads_pictures = base.manifest.model_steps().iter().any(|step| matches!(step.pre, Pre::Image(_)));
+            if reads_pictures { &mut pictures } else { &mut tables }.push(base.sample().to_vec());
         }
         let rules = bases.iter().flat_map(|b| b.manifest.alarms()).map(|rule| rule.when.clone()).collect();
         let payload = statement.to_payload();
@@ -313,8 +316,11 @@ fn decode(examples: &Examples, rng: &mut Rng) -> Result<(), String> {
     let pre = PreImage {
         width: 1 + u32::try_from(rng.below(64)).unwrap(),
         height: 1 + u32::try_from(rng.below(64)).unwrap(),
-        fit: *rng.pick(&[Fit::Stretch, Fit::Letterbox, Fit::Crop]),
+        fit: *rng.pick(&[Fit::Stretch, Fit::Letterbox, Fit::Crop, Fit::Pad, Fit::Multiple]),
         crop: *rng.pick(&[1.0, 0.875, 0.1]),
+        widest: *rng.pick(&[None, Some(1), Some(200)]),
+        multiple: *rng.pick(&[None, Some(1), Some(32), Some(1_000)]),
+        shorter: *rng.pick(&[None, Some(1), Some(4_096)]),
         align: *rng.pick(&[Align::Center, Align::TopLeft]),
         fill: rng.pick(&[vec![], vec![0]]).clone(),
         filter: *rng.pick(&[
@@ -333,8 +339,10 @@ fn decode(examples: &Examples, rng: &mut Rng) -> Result<(), String> {
         std: Vec::new(),
     };
     let mut out = Vec::new();
-    picture::to_tensor(&pre, found, &mut out);
-    let expected: i64 = picture::shape(&pre).iter().product();
+    let (shape, _) = picture::to_tensor(&pre, &found, &mut out);
+    let said = picture::shape(&pre);
+    ensure(shape.len() == said.len() && shape.iter().zip(&said).all(|(a, b)| a == b || *b < 0), "a tensor of another shape")?;
+    let expected: i64 = shape.iter().product();
     ensure(i64::try_from(out.len()) == Ok(expected) && out.iter().all(|v| v.is_finite()), "a tensor of another size, or not finite")
 }
 
@@ -361,7 +369,8 @@ fn crc32(bytes: &[u8]) -> u32 {
 fn csv(examples: &Examples, rng: &mut Rng) -> Result<(), String> {
     let example = rng.pick(&examples.tables);
     let header = String::from_utf8_lossy(example).lines().next().unwrap_or_default().to_owned();
-    let names: Vec<String> = header.split(',').map(str::to_owned).collect();
+    let rules = [Missing::Refuse, Missing::Number(0.0), Missing::Last];
+    let names: Vec<Column> = header.split(',').map(|name| Column { missing: *rng.pick(&rules), ..Column::plain(name) }).collect();
     let bytes = if rng.below(2) == 0 { damaged(example, rng) } else { damaged_text(&String::from_utf8_lossy(example), rng).into_bytes() };
     let mut out = Vec::new();
     let length = 1 + rng.below(300);
@@ -370,7 +379,7 @@ fn csv(examples: &Examples, rng: &mut Rng) -> Result<(), String> {
     if table::window(&window, &bytes, &mut out).is_ok() {
         ensure(out.len() == length * names.len() && out.iter().all(|v| v.is_finite()), "a window of another size, or not finite")?;
     }
-    if table::columns(&PreColumns { names: names.clone() }, &bytes, &mut out).is_ok() {
+    if table::columns(&PreColumns { names: names.clone(), each: false }, &bytes, &mut out).is_ok() {
         ensure(out.len() == names.len() && out.iter().all(|v| v.is_finite()), "a row of another size, or not finite")?;
     }
     Ok(())
@@ -389,10 +398,15 @@ fn rule(examples: &Examples, rng: &mut Rng) -> Result<(), String> {
     }
     when.truncate(when.floor_char_boundary(2_000));
     let rule = AlarmRule { id: "r".into(), when, level: AlarmLevel::Notice, text: Text { zh: "{place}{".into(), en: "{value:a}".into() } };
-    let Ok(rules) = Rules::compile(std::slice::from_ref(&rule), &[]) else { return Ok(()) };
+    let mut manifest = rng.pick(&examples.bases).manifest.clone();
+    match &mut manifest.pipeline {
+        Some(pipeline) => pipeline.alarms = vec![rule],
+        None => manifest.alarms = vec![rule],
+    }
+    let Ok(rules) = Rules::compile(&manifest) else { return Ok(()) };
     let params = Params::new(&[], &serde_json::Map::new()).map_err(|e| e.to_string())?;
     let mut found = output::AppOutput {
-        classes: vec![output::ClassScore { label: "a".into(), score: 0.5 }; 100],
+        classes: vec![output::ClassScore { label: "a".into(), score: 0.5, model: None }; 100],
         values: vec![output::ValueOut { id: "a".into(), value: f64::MAX, unit: String::new() }],
         ..output::AppOutput::default()
     };

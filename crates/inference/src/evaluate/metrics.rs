@@ -147,7 +147,7 @@ mod tests {
     }
 
     fn found(label: &str, score: f32, bbox: [f32; 4]) -> Detection {
-        Detection { label: label.into(), score, bbox }
+        Detection::new(label, score, bbox)
     }
 
     fn near(value: Option<f64>, expected: f64) {

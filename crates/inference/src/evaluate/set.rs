@@ -199,21 +199,22 @@ impl TestSet {
         if manifest.input != self.input {
             return Err("input-kind-differs");
         }
-        let post = manifest.posts();
         if let Some((id, unit)) = &self.quantity {
-            let mut items = post.iter().filter_map(|post| if let Post::Values(values) = post { Some(&values.items) } else { None });
-            if items.clone().next().is_none() {
+            let mut values = manifest.posts().flat_map(Post::values).peekable();
+            if values.peek().is_none() {
                 return Err("output-kind-differs");
             }
-            let item = items.find_map(|items| items.iter().find(|item| item.id == *id)).ok_or("value-missing")?;
-            let same = unit.is_empty() || item.unit.is_empty() || *unit == item.unit;
+            let (_, _, own) = values.find(|(own, ..)| own == id).ok_or("value-missing")?;
+            let same = unit.is_empty() || own.is_empty() || unit == own;
             return if same { Ok(()) } else { Err("unit-differs") };
         }
-        let labels = post.iter().filter_map(|post| match (metric, post) {
-            (Metric::Accuracy, Post::Classes(classes)) => Some(&classes.labels),
-            (Metric::Map50, Post::Boxes(boxes)) => Some(&boxes.labels),
-            (Metric::Map50, Post::Grid(grid)) => Some(&grid.labels),
-            _ => None,
+        // Only what is said of the whole input counts as its class.
+        let steps = manifest.model_steps();
+        let posts = steps.iter().filter(|step| step.of.is_none() || metric == Metric::Map50).flat_map(|step| &step.post);
+        let labels = posts.filter_map(|post| match metric {
+            Metric::Accuracy => matches!(post, Post::Classes(_) | Post::Gallery(_)).then(|| post.labels()),
+            Metric::Map50 => post.finds().then(|| post.labels()),
+            Metric::Rmse | Metric::Mae => None,
         });
         let own: BTreeSet<&str> = labels.flatten().map(|label| label.id.as_str()).collect();
         if own.is_empty() {

@@ -298,7 +298,7 @@ fn a_figure_of_values_needs_an_answer_to_every_sample() {
     assert_eq!(tally.sum_up(1, Metric::Mae).reason.as_deref(), Some("csv-column-missing"), "all in the same way");
     // For accuracy a sample without an answer counts as wrong.
     let mut tally = Tally::default();
-    let class = crate::output::ClassScore { label: "a".into(), score: 1.0 };
+    let class = crate::output::ClassScore { label: "a".into(), score: 1.0, model: None };
     tally.add(Expected::Class("a".into()), Ok(AppOutput { classes: vec![class], ..AppOutput::default() }), None);
     tally.add(Expected::Class("a".into()), bad(), None);
     let evaluation = tally.sum_up(2, Metric::Accuracy);

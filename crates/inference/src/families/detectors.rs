@@ -27,7 +27,7 @@ fn detector(
     questions: Vec<Question>,
 ) -> Proposal {
     let step = step(picture, image, vec![Post::Boxes(post)]);
-    Proposal { family, evidence, second: false, input: InputKind::Image, step, because, questions, notes: Vec::new() }
+    Proposal { family, evidence, second: false, input: InputKind::Image, step, because, questions, notes: Vec::new(), files: Vec::new() }
 }
 
 /// What an output's name and shape say.

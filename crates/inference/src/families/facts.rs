@@ -45,8 +45,10 @@ pub struct Ultralytics {
     pub nms: Option<bool>,
     /// Whether the head is that of RT-DETR, where that is said.
     pub rtdetr: Option<bool>,
-    /// Numbers of a row that are no box and no class, where that is said.
-    pub keypoints: Option<usize>,
+    /// How many points there are, and numbers of each, where that is said.
+    pub keypoints: Option<(usize, u8)>,
+    /// Their names, where they are said.
+    pub points: Option<Vec<String>>,
     pub version: Option<(u32, u32)>,
 }
 
@@ -120,6 +122,9 @@ impl<'a> Facts<'a> {
             fit: Fit::Stretch,
             crop: 1.0,
             align: Align::Center,
+            widest: None,
+            multiple: None,
+            shorter: None,
             fill: Vec::new(),
             filter: Filter::Linear,
             color: if picture.gray { Color::Gray } else { Color::Rgb },
@@ -159,6 +164,8 @@ pub fn boxes(output: &str, labels: Vec<Label>, row: Vec<RowPart>, form: BoxForm,
         activation: Activation::default(),
         background: Background::default(),
         grid: BoxGrid::default(),
+        prototypes: None,
+        keypoints: None,
         agnostic: false,
         max: None,
     }
@@ -244,8 +251,14 @@ fn ultralytics(metadata: &Metadata) -> Option<Ultralytics> {
         Some((parts.next()??, parts.next()??))
     });
     let keypoints = metadata.get("kpt_shape").and_then(python::pairs).and_then(|shape| {
-        let side = |key| python::value(&shape, key)?.parse::<usize>().ok().filter(|n| *n <= 500);
-        Some(side("0")? * side("1")?)
+        let side = |key| python::value(&shape, key)?.parse::<usize>().ok();
+        Some((side("0").filter(|n| (1..=133).contains(n))?, u8::try_from(side("1").filter(|n| matches!(n, 2 | 3))?).ok()?))
+    });
+    // Names by class, each a list; of all classes the same points.
+    let points = metadata.get("kpt_names").and_then(|text| {
+        let (_, list) = text.split_once('[')?;
+        let (names, _) = list.split_once(']')?;
+        Some(python::pairs(&format!("[{names}]"))?.into_iter().map(|(_, name)| name).collect())
     });
     Some(Ultralytics {
         task: metadata.get("task").unwrap_or_default().trim().to_owned(),
@@ -253,6 +266,7 @@ fn ultralytics(metadata: &Metadata) -> Option<Ultralytics> {
         nms: python::value(&args, "nms").and_then(flag),
         rtdetr: metadata.get("head").map(|head| head.contains("RTDETR")).or(by_name),
         keypoints,
+        points,
         version,
     })
 }

@@ -36,27 +36,13 @@ fn list(headers: &[Header]) -> String {
 
 /// What no reading can get round.
 pub(super) fn of(facts: &Facts<'_>) -> Option<Text> {
-    let has = |name: &str| facts.inputs.iter().any(|input| input.name == name);
     if facts.inputs.is_empty() || facts.outputs.is_empty() {
         return Some(say("文件没有输入或没有输出", "the file has no input or no output"));
-    }
-    if has("state") && has("sr") || has("h") && has("c") {
-        return Some(say(
-            "模型在各次运行之间保留状态（silero VAD）：当前格式还不能描述",
-            "it keeps a state between runs (silero VAD), which the format cannot say yet",
-        ));
     }
     if facts.outputs.iter().any(|output| output.element == 0) {
         return Some(say(
             "有一个输出不是张量：导出时请关闭 ZipMap（skl2onnx、onnxmltools 用 zipmap=False）",
             "an output is no tensor; export without ZipMap (zipmap=False of skl2onnx and onnxmltools)",
-        ));
-    }
-    let columns = |input: &Header| dims::<2>(input).is_some_and(|[_, n]| n == 1);
-    if facts.inputs.len() > 1 && facts.inputs.iter().all(columns) {
-        return Some(say(
-            "每列一个输入（DataFrame 的 skl2onnx 导出）：请改为单个输入 [None, n] 导出",
-            "it has an input for each column (a DataFrame by skl2onnx); export it with one input [None, n]",
         ));
     }
     let rows =
@@ -79,17 +65,15 @@ pub(super) fn of(facts: &Facts<'_>) -> Option<Text> {
         && dims::<2>(output).is_some_and(|[_, n]| face(n))
     {
         return Some(say(
-            "输出像是特征向量（ArcFace）：与特征库比对，当前格式还不能描述；若确为分类，请用 --labels 给出标签",
-            "it seems to give an embedding (ArcFace) to be compared with a gallery, which the format cannot say yet; where it is a class, give --labels",
+            "输出像是特征向量（ArcFace）：请照 docs/PUBLISHING.md 的 gallery 手写，并给出特征库；若确为分类，请用 --labels 给出标签",
+            "it seems to give an embedding (ArcFace) that is compared with a gallery: write `gallery` by hand, as docs/PUBLISHING.md says, with its vectors; where it is a class, give --labels",
         ));
     }
     let raw = output.shape.as_ref().is_some_and(|shape| shape.len() == 5);
     if facts.picture.is_some() && raw {
         return Some(without_decode());
     }
-    let text = facts.metadata.get("character").is_some() && output.shape.as_ref().is_some_and(|shape| shape.len() == 3);
-    (facts.picture.is_some() && text)
-        .then(|| say("这是文字识别模型（CTC）：当前格式还不能描述", "it reads text (CTC), which the format cannot say yet"))
+    None
 }
 
 fn without_decode() -> Text {

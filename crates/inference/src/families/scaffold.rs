@@ -97,7 +97,11 @@ pub fn lay_out(order: &Order) -> Result<Draft, Refusal> {
         return Err(Refusal::Unknown(obstacle(&signature, &metadata, &given).unwrap_or_default()));
     };
     let samples = (1..).zip(&order.samples).map(|(n, sample)| {
-        let extension = if first.input == InputKind::Image { picture(sample) } else { "csv".to_owned() };
+        let extension = match first.input {
+            InputKind::Image => picture(sample),
+            InputKind::Audio => "wav".to_owned(),
+            InputKind::Timeseries | InputKind::Tabular => "csv".to_owned(),
+        };
         (format!("golden/{n}.{extension}"), format!("golden/{n}.json"))
     });
     let data = model_file::external_data(root, &model).map_err(Refusal::Model)?;
@@ -113,6 +117,7 @@ pub fn lay_out(order: &Order) -> Result<Draft, Refusal> {
     let mut copies = vec![(model.clone(), order.dir.join(MODEL))];
     copies.extend(data.iter().map(|file| (file.clone(), order.dir.join(file.strip_prefix(root).unwrap_or(file)))));
     copies.extend(order.samples.iter().zip(&listing.samples).map(|(sample, (input, _))| (sample.clone(), order.dir.join(input))));
+    let beside: Vec<(PathBuf, &[u8])> = first.files.iter().map(|(name, bytes)| (order.dir.join(name), bytes.as_slice())).collect();
     let mut written = Vec::new();
     let mut write = || {
         for (from, to) in &copies {
@@ -120,6 +125,10 @@ pub fn lay_out(order: &Order) -> Result<Draft, Refusal> {
             if copy(from, to)? {
                 written.push(to);
             }
+        }
+        for (path, bytes) in &beside {
+            write_new(path, bytes)?;
+            written.push(path);
         }
         write_new(&source, yaml.as_bytes())
     };

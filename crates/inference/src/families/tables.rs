@@ -1,12 +1,10 @@
 //! Classifiers of pictures, anomaly scores, rows of a table, windows of a time series.
 
-use std::collections::BTreeMap;
-
 use app_package::{
     manifest::InputKind,
     pipeline::{
-        Activation, EngineNeed, Filter, Fit, Layout, ModelStep, Post, PostClasses, PostValues, Pre, PreColumns, PreWindow, ValueItem,
-        WindowLayout,
+        Activation, Column, ErrorKind, Filter, Fit, Label, Layout, ModelStep, Post, PostAnomaly, PostClasses, PostValues, Pre, PreColumns,
+        PreWindow, ValueItem, WindowLayout,
     },
     text::Text,
 };
@@ -31,7 +29,7 @@ fn tensor(header: &Header) -> String {
 }
 
 fn item(id: String, text: Text) -> ValueItem {
-    ValueItem { id, text, unit: String::new(), scale: 1.0, offset: 0.0 }
+    ValueItem::new(id, text)
 }
 
 /// `anomalib` of the table: a score from 0 to 1; resizing and normalising are in the graph.
@@ -40,19 +38,23 @@ pub fn anomalib(facts: &Facts<'_>) -> Vec<Proposal> {
     let mut questions = Vec::new();
     let mut image = facts.image(picture, 256, &mut questions);
     image.filter = Filter::LinearAntialias;
-    let post = PostValues { output: score.name.clone(), items: vec![item("anomaly".into(), say("异常程度", "Anomaly"))] };
+    let map = facts.float("anomaly_map").map(|map| map.name.clone());
+    let label = Label { id: "anomaly".into(), text: say("异常", "Anomaly") };
+    let (reconstruction, error) = (None, ErrorKind::default());
+    let post = PostAnomaly { output: Some(score.name.clone()), map, reconstruction, error, threshold: 0.5, label };
     vec![Proposal {
         family: "anomalib",
         evidence: Evidence::Names,
         second: false,
         input: InputKind::Image,
-        step: step(picture, image, vec![Post::Values(post)]),
+        step: step(picture, image, vec![Post::Anomaly(post)]),
         because: vec![say(
             format!("输出 {}：anomalib 归一化后的得分，0.5 为阈值", tensor(score)),
             format!("output {}: anomalib's score, 0.5 is the threshold after its normalisation", tensor(score)),
         )],
         questions,
-        notes: vec![say("异常图与掩膜留待以后的格式版本", "the anomaly map and mask come with a later format")],
+        notes: Vec::new(),
+        files: Vec::new(),
     }]
 }
 
@@ -102,6 +104,7 @@ pub fn imagenet(facts: &Facts<'_>) -> Vec<Proposal> {
         )],
         questions,
         notes: Vec::new(),
+        files: Vec::new(),
     }]
 }
 
@@ -146,10 +149,10 @@ fn results(facts: &Facts<'_>) -> Vec<(Post, Text, Vec<Question>)> {
 }
 
 /// A row of the table for what reads CSV, one proposal for each kind of result.
-fn proposals(
+pub fn proposals(
     facts: &Facts<'_>,
     (family, input): (&'static str, InputKind),
-    taken: &Header,
+    into: Option<&Header>,
     pre: &Pre,
     because: &Text,
     questions: &[Question],
@@ -167,26 +170,17 @@ fn proposals(
             evidence: if named { Evidence::Names } else { Evidence::Shape },
             second: at > 0,
             input,
-            step: ModelStep {
-                name: "model".to_owned(),
-                file: "model.onnx".to_owned(),
-                engine: EngineNeed::default(),
-                inputs: Vec::new(),
-                outputs: Vec::new(),
-                pre: pre.clone(),
-                into: Some(taken.name.clone()),
-                feed: BTreeMap::new(),
-                post: vec![post],
-            },
+            step: ModelStep::of_model(pre.clone(), into.map(|taken| taken.name.clone()), vec![post]),
             because: vec![because.clone(), result],
             questions: questions.iter().cloned().chain(more).collect(),
             notes: note.clone().into_iter().collect(),
+            files: Vec::new(),
         })
         .collect()
 }
 
 /// Names of so many columns, the developer's first.
-fn columns_of(facts: &Facts<'_>, n: usize, questions: &mut Vec<Question>) -> Vec<String> {
+fn columns_of(facts: &Facts<'_>, n: usize, questions: &mut Vec<Question>) -> Vec<Column> {
     let given = &facts.given.columns;
     if given.len() != n {
         let (zh, en) = if given.is_empty() {
@@ -201,7 +195,8 @@ fn columns_of(facts: &Facts<'_>, n: usize, questions: &mut Vec<Question>) -> Vec
     }
     let numbered = |at: usize| format!("column_{}", at + 1);
     let usable = |name: &String| !labels::plain(name, MAX_NAME).is_empty() && labels::plain(name, MAX_NAME) == *name;
-    if given.len() == n && given.iter().all(usable) { given.clone() } else { (0..n).map(numbered).collect() }
+    let names: Vec<String> = if given.len() == n && given.iter().all(usable) { given.clone() } else { (0..n).map(numbered).collect() };
+    names.into_iter().map(Column::plain).collect()
 }
 
 /// `columns` of the table: one row of numbers in one tensor.
@@ -214,9 +209,9 @@ pub fn columns(facts: &Facts<'_>) -> Vec<Proposal> {
     let n = fixed(n).or(Some(facts.given.columns.len()).filter(|n| *n > 0));
     let Some(n) = n.filter(|n| *n <= MAX_COLUMNS) else { return Vec::new() };
     let mut questions = Vec::new();
-    let pre = Pre::Columns(PreColumns { names: columns_of(facts, n, &mut questions) });
+    let pre = Pre::Columns(PreColumns { names: columns_of(facts, n, &mut questions), each: false });
     let because = say(format!("输入 {}：一行 {n} 个数", tensor(taken)), format!("input {}: a row of {n} numbers", tensor(taken)));
-    proposals(facts, ("columns", InputKind::Tabular), taken, &pre, &because, &questions)
+    proposals(facts, ("columns", InputKind::Tabular), Some(taken), &pre, &because, &questions)
 }
 
 /// `timeseries` of the table: rows of several columns in one tensor.
@@ -247,5 +242,5 @@ pub fn timeseries(facts: &Facts<'_>) -> Vec<Proposal> {
         format!("输入 {}：{length} 行、{n} 列的窗口", tensor(taken)),
         format!("input {}: a window of {length} rows and {n} columns", tensor(taken)),
     );
-    proposals(facts, ("timeseries", InputKind::Timeseries), taken, &pre, &because, &questions)
+    proposals(facts, ("timeseries", InputKind::Timeseries), Some(taken), &pre, &because, &questions)
 }

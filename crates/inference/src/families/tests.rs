@@ -172,23 +172,23 @@ fn rtdetr_of_ultralytics() {
 fn other_heads_of_ultralytics() {
     let masks: Tensors<'_> = &[("output0", F32, &[1, 38, 8400]), ("output1", F32, &[1, 32, 160, 160])];
     let found = of_picture(masks, &ultralytics("segment", TWO, &[]));
-    assert_eq!((row(&found[0]), found[0].notes.len(), found.len()), ("box scores skip-32".to_owned(), 1, 1));
+    assert_eq!((row(&found[0]), found[0].notes.len(), found.len()), ("box scores masks-32".to_owned(), 0, 1));
     let unnamed = of_picture(masks, &Metadata::default());
-    assert_eq!((row(&unnamed[0]), boxes(&unnamed[0]).labels.len()), ("box scores skip-32".to_owned(), 2));
+    assert_eq!((row(&unnamed[0]), boxes(&unnamed[0]).labels.len()), ("box scores masks-32".to_owned(), 2));
     let found = of_picture(
         &[("output0", F32, &[1, 300, 38]), ("output1", F32, &[1, 32, 160, 160])],
         &ultralytics("segment", TWO, &[("end2end", "True")]),
     );
-    assert_eq!(row(&found[0]), "box score class skip-32");
+    assert_eq!(row(&found[0]), "box score class masks-32");
     let pose = [("kpt_shape", "[17, 3]"), ("end2end", "False")];
     let found = of_picture(&[("output0", F32, &[1, 56, 8400])], &ultralytics("pose", "{0: 'person'}", &pose));
-    assert_eq!(row(&found[0]), "box scores skip-51");
+    assert_eq!(row(&found[0]), "box scores keypoints");
     let found = of_picture(&[("output0", F32, &[1, 300, 57])], &ultralytics("pose", "{0: 'person'}", &[("end2end", "True")]));
-    assert_eq!(row(&found[0]), "box score class skip-51");
+    assert_eq!(row(&found[0]), "box score class keypoints");
     let found = of_picture(&[("output0", F32, &[1, 7, 8400])], &ultralytics("obb", TWO, &[("end2end", "False")]));
-    assert_eq!((row(&found[0]), boxes(&found[0]).form), ("box scores skip-1".to_owned(), BoxForm::Cxcywh));
+    assert_eq!((row(&found[0]), boxes(&found[0]).form), ("box scores angle".to_owned(), BoxForm::Cxcywh));
     let found = of_picture(&[("output0", F32, &[1, 300, 7])], &ultralytics("obb", TWO, &[("end2end", "True")]));
-    assert_eq!((row(&found[0]), boxes(&found[0]).form), ("box score class skip-1".to_owned(), BoxForm::Cxcywh));
+    assert_eq!((row(&found[0]), boxes(&found[0]).form), ("box score class angle".to_owned(), BoxForm::Cxcywh));
     let found = of_picture(&[("output0", F32, &[1, 2])], &ultralytics("classify", TWO, &[]));
     let pre = image(&found[0]);
     assert_eq!((pre.fit, pre.crop, pre.filter, pre.mean.len()), (Fit::Crop, 1.0, Filter::LinearAntialias, 0));
@@ -286,6 +286,63 @@ fn classifiers_and_anomalies() {
     let outputs: Tensors<'_> = &[("pred_score", F32, &[1, 1]), ("pred_label", 9, &[1, 1]), ("anomaly_map", F32, &[1, 1, 256, 256])];
     let found = read(&[("input", F32, &[1, 3, 256, 256])], outputs, &Metadata::default());
     assert_eq!((families(&found), found[0].questions.len(), image(&found[0]).scale), (vec!["anomalib"], 0, 255.0));
+    let Post::Anomaly(post) = &found[0].step.post[0] else { panic!("{:?}", found[0]) };
+    assert_eq!((post.output.as_deref(), post.map.as_deref(), post.threshold), (Some("pred_score"), Some("anomaly_map"), 0.5));
+}
+
+#[test]
+fn text_segments_and_sound() {
+    // PaddleOCR appends a space to the alphabet, and a blank stands before it.
+    let lines = metadata(&[("character", "a\n\u{3000}\nb")]);
+    let found = plainly(&signature(&[("x", F32, &[-1, 3, 48, -1])], &[("softmax_11.tmp_0", F32, &[-1, -1, 5])]), &lines);
+    let pre = image(&found[0]);
+    assert_eq!((families(&found), pre.fit, pre.height, pre.widest, pre.color), (vec!["ppocr-rec"], Fit::Pad, 48, Some(3_200), Color::Bgr));
+    assert_eq!(found[0].files, [("alphabet.txt".to_owned(), "a\n\u{3000}\nb\n \n".as_bytes().to_vec())]);
+    let other = plainly(&signature(&[("x", F32, &[-1, 3, 48, -1])], &[("y", F32, &[-1, -1, 9])]), &lines);
+    assert!(!families(&other).contains(&"ppocr-rec"), "an alphabet of another length");
+
+    let found = read(&[("x", F32, &[-1, 3, -1, -1])], &[("sigmoid_0.tmp_0", F32, &[-1, 1, -1, -1])], &Metadata::default());
+    assert_eq!((families(&found), image(&found[0]).fit, asked(&found[0])), (vec!["dbnet"], Fit::Multiple, vec![Topic::Picture]));
+
+    let found = read(&[("input", F32, &[1, 3, 256, 320])], &[("out", F32, &[1, 4, 256, 320])], &Metadata::default());
+    let Post::Segments(post) = &found[0].step.post[0] else { panic!("{:?}", found[0]) };
+    assert_eq!((families(&found), post.labels.len(), post.background), (vec!["segments"], 4, Background::None));
+    let three = Given { labels: ["a", "b", "c"].map(str::to_owned).to_vec(), ..Given::default() };
+    let graph = signature(&[("input", F32, &[1, 3, 256, 320])], &[("out", F32, &[1, 4, 256, 320])]);
+    let found = recognise(&graph, &Metadata::default(), &three);
+    let Post::Segments(post) = &found[0].step.post[0] else { panic!("{:?}", found[0]) };
+    assert_eq!((post.labels.len(), post.background, asked(&found[0])), (3, Background::First, vec![Topic::Picture]));
+
+    let inputs: Tensors<'_> = &[("input", F32, &[-1, -1]), ("state", F32, &[2, -1, 128]), ("sr", I64, &[])];
+    let found = read(inputs, &[("output", F32, &[-1, 1]), ("stateN", F32, &[-1, -1, -1])], &Metadata::default());
+    let Pre::Sound(pre) = &found[0].step.pre else { panic!("{:?}", found[0]) };
+    assert_eq!((families(&found), pre.context, found[0].step.state.len(), found[0].questions.len()), (vec!["silero"], 64, 1, 0));
+    let inputs: Tensors<'_> = &[("input", F32, &[-1, -1]), ("sr", I64, &[]), ("h", F32, &[2, -1, 64]), ("c", F32, &[2, -1, 64])];
+    let outputs: Tensors<'_> = &[("output", F32, &[-1, 1]), ("hn", F32, &[2, -1, 64]), ("cn", F32, &[2, -1, 64])];
+    let found = read(inputs, outputs, &Metadata::default());
+    let Pre::Sound(pre) = &found[0].step.pre else { panic!("{:?}", found[0]) };
+    assert_eq!((pre.context, found[0].step.state.len()), (0, 2));
+
+    let inputs: Tensors<'_> = &[("age", F32, &[-1, 1]), ("maker", TEXT, &[-1, 1]), ("hours", I64, &[-1, 1])];
+    let found = read(inputs, &[("label", I64, &[-1]), ("probabilities", F32, &[-1, 2])], &Metadata::default());
+    let Pre::Columns(pre) = &found[0].step.pre else { panic!("{:?}", found[0]) };
+    assert_eq!((families(&found), pre.each, pre.names.len(), found[0].step.inputs.len()), (vec!["frame"], true, 3, 3));
+}
+
+#[test]
+fn keypoints_have_names() {
+    let pose = |more: &[(&str, &str)]| {
+        let found = of_picture(
+            &[("output0", F32, &[1, 14, 8400])],
+            &ultralytics("pose", "{0: 'person'}", &[&[("kpt_shape", "[3, 3]"), ("end2end", "False")], more].concat()),
+        );
+        boxes(&found[0]).keypoints.clone().unwrap().names
+    };
+    assert_eq!(pose(&[]), ["point-1", "point-2", "point-3"]);
+    assert_eq!(pose(&[("kpt_names", "{0: ['Nose', 'left_eye', 'Bar tip']}")]), ["nose", "left-eye", "bar-tip"]);
+    // Names that are too few, or the same twice, are none.
+    assert_eq!(pose(&[("kpt_names", "{0: ['a', 'b']}")]), pose(&[]));
+    assert_eq!(pose(&[("kpt_names", "{0: ['a', 'A', 'b']}")]), pose(&[]));
 }
 
 #[test]
@@ -303,7 +360,10 @@ fn tables_and_series() {
     let given = Given { columns: ["ch4", "风速", "t", "p"].map(str::to_owned).into(), ..Given::default() };
     let found = recognise(&signature(&[("X", F32, &[-1, 4])], &[("variable", F32, &[-1, 1])]), &Metadata::default(), &given);
     let Pre::Columns(columns) = &found[0].step.pre else { panic!("{found:?}") };
-    assert_eq!((columns.names.as_slice(), asked(&found[0])), (given.columns.as_slice(), vec![Topic::Values]));
+    assert_eq!(
+        (columns.names.iter().map(|c| &c.name).collect::<Vec<_>>(), asked(&found[0])),
+        (given.columns.iter().collect(), vec![Topic::Values])
+    );
     assert_eq!(families(&read(&[("x", F32, &[1, 4])], &[("y", F32, &[1, 3])], &Metadata::default())), ["columns", "columns"]);
 
     let window = |shape: &[i64]| {
@@ -324,8 +384,8 @@ fn obstacles_say_what_to_do() {
         obstacle(&signature, &Metadata::default(), &Given::default()).unwrap().en
     };
     let y: Tensors<'_> = &[("y", F32, &[1, 2])];
-    assert!(why(&[("input", F32, &[-1, 576]), ("state", F32, &[2, -1, 128]), ("sr", I64, &[])], y).contains("state"));
-    assert!(why(&[("a", F32, &[-1, 1]), ("b", TEXT, &[-1, 1])], y).contains("input for each column"));
+    // A state that goes in and does not come out.
+    assert!(why(&[("input", F32, &[-1, 576]), ("state", F32, &[2, -1, 128]), ("sr", I64, &[])], y).contains("not known"));
     assert!(why(&[("x", F32, &[3, 2])], &[("label", I64, &[3]), ("probabilities", 0, &[])]).contains("ZipMap"));
     assert!(why(&[("x", F32, &[3, 2])], &[("y", F32, &[3, 2])]).contains("batch"));
     assert!(why(&[("images", F32, &[3, -1, -1])], y).contains("[3,h,w]"));

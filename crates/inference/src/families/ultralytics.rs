@@ -3,12 +3,12 @@
 //! The name of a model says nothing: a YOLO26 comes with final rows or raw, and a raw head of two labels has six columns as final rows have
 //! six numbers. The exporter's metadata decide, then widths; what neither tells is given in both readings.
 
-use std::collections::BTreeMap;
+use std::collections::HashSet;
 
 use app_package::{
     manifest::InputKind,
     pipeline::{
-        Activation, Align, BoxForm, BoxUnit, EngineNeed, Filter, Fit, ModelStep, Post, PostClasses, Pre, PreImage, RowLayout, RowPart,
+        Activation, Align, BoxForm, BoxUnit, Filter, Fit, Keypoints, ModelStep, Post, PostClasses, Pre, PreImage, RowLayout, RowPart,
     },
     text::Text,
 };
@@ -27,17 +27,7 @@ const LEAST_CELLS: usize = 64;
 
 /// A step that fills one input with a picture.
 pub fn step(picture: &Picture, image: PreImage, post: Vec<Post>) -> ModelStep {
-    ModelStep {
-        name: "model".to_owned(),
-        file: "model.onnx".to_owned(),
-        engine: EngineNeed::default(),
-        inputs: Vec::new(),
-        outputs: Vec::new(),
-        pre: Pre::Image(image),
-        into: Some(picture.name.clone()),
-        feed: BTreeMap::new(),
-        post,
-    }
+    ModelStep::of_model(Pre::Image(image), Some(picture.name.clone()), post)
 }
 
 /// A shape as people write it.
@@ -50,32 +40,60 @@ pub fn shape(header: &Header) -> String {
 #[derive(Default)]
 struct Extra {
     width: usize,
-    note: Option<Text>,
+    part: Option<RowPart>,
+    prototypes: Option<String>,
+    keypoints: Option<Keypoints>,
 }
 
-fn extra(facts: &Facts<'_>, task: &str, said: Option<usize>) -> Extra {
+/// The joints of COCO, which a pose of 17 points has.
+const JOINTS: [&str; 17] = [
+    "nose",
+    "left-eye",
+    "right-eye",
+    "left-ear",
+    "right-ear",
+    "left-shoulder",
+    "right-shoulder",
+    "left-elbow",
+    "right-elbow",
+    "left-wrist",
+    "right-wrist",
+    "left-hip",
+    "right-hip",
+    "left-knee",
+    "right-knee",
+    "left-ankle",
+    "right-ankle",
+];
+
+fn extra(facts: &Facts<'_>, task: &str, said: Option<&Ultralytics>) -> Extra {
     let prototypes = facts.outputs.iter().skip(1).find_map(|output| {
         let [_, n, ..] = dims::<4>(output)?;
-        fixed(n).filter(|n| is_float(output) && *n < 1_000)
+        Some((output.name.clone(), fixed(n).filter(|n| is_float(output) && *n < 1_000)?))
     });
     match (task, prototypes) {
-        ("segment", width) | ("", width @ Some(_)) => Extra {
-            width: width.unwrap_or(32),
-            note: Some(say("掩膜留待以后的格式版本；目前只用检测框", "masks come with a later format; the boxes are used")),
-        },
-        ("pose", _) => Extra {
-            width: said.unwrap_or(51),
-            note: Some(say("关键点留待以后的格式版本；目前只用检测框", "keypoints come with a later format; the boxes are used")),
-        },
-        ("obb", _) => Extra {
-            width: 1,
-            note: Some(say(
-                "旋转角留待以后的格式版本；检测框按未旋转的宽高给出",
-                "angles come with a later format; a box has the width and height that it has unturned",
-            )),
-        },
+        ("segment" | "", Some((name, width))) => {
+            Extra { width, part: u16::try_from(width).ok().map(RowPart::Masks), prototypes: Some(name), keypoints: None }
+        }
+        ("pose", _) => {
+            let (count, dims) = said.and_then(|said| said.keypoints).unwrap_or((JOINTS.len(), 3));
+            let keypoints = Keypoints { names: points(count, said), dims };
+            Extra { width: keypoints.width(), part: Some(RowPart::Keypoints), prototypes: None, keypoints: Some(keypoints) }
+        }
+        ("obb", _) => Extra { width: 1, part: Some(RowPart::Angle), ..Extra::default() },
         _ => Extra::default(),
     }
+}
+
+/// Names of so many points: the exporter's, else COCO's, else numbers.
+fn points(count: usize, said: Option<&Ultralytics>) -> Vec<String> {
+    let given = said.and_then(|said| said.points.as_ref()).filter(|names| names.len() == count);
+    let slugs: Vec<String> = given.into_iter().flatten().map(|name| labels::slug(name, 60)).collect();
+    let distinct = slugs.iter().all(|slug| !slug.is_empty()) && slugs.iter().collect::<HashSet<_>>().len() == count;
+    if distinct && !slugs.is_empty() {
+        return slugs;
+    }
+    if count == JOINTS.len() { JOINTS.map(str::to_owned).to_vec() } else { (1..=count).map(|n| format!("point-{n}")).collect() }
 }
 
 /// A reading of the rows.
@@ -162,7 +180,7 @@ fn read(facts: &Facts<'_>) -> Vec<Proposal> {
     if !is_float(output) || !may_be(batch, 1) || (said.is_none() && facts.metadata.get("stride").is_some()) {
         return Vec::new();
     }
-    let extra = extra(facts, task, said.and_then(|said| said.keypoints));
+    let extra = extra(facts, task, said);
     // Without the exporter's words, outputs beside the first are those of masks or of another family.
     if said.is_none() && facts.outputs.len() > 1 + usize::from(extra.width > 0) {
         return Vec::new();
@@ -188,9 +206,7 @@ fn detector(facts: &Facts<'_>, picture: &Picture, output: &Header, reading: Read
         Reading::Raw | Reading::RtDetrScores => vec![RowPart::Box, RowPart::Scores],
         Reading::Final | Reading::RtDetr => vec![RowPart::Box, RowPart::Score, RowPart::Class],
     };
-    if extra.width > 0 {
-        row.push(RowPart::Skip(u16::try_from(extra.width).ok().filter(|n| *n <= 999)?));
-    }
+    row.extend(extra.part);
     let is_yolo = matches!(reading, Reading::Raw | Reading::Final);
     let obb = facts.ultralytics.as_ref().is_some_and(|said| said.task == "obb");
     let (form, unit) = match reading {
@@ -199,6 +215,7 @@ fn detector(facts: &Facts<'_>, picture: &Picture, output: &Header, reading: Read
         Reading::RtDetr | Reading::RtDetrScores => (BoxForm::Cxcywh, BoxUnit::Relative),
     };
     let mut post = boxes(&output.name, labels, row, form, unit);
+    (post.prototypes, post.keypoints) = (extra.prototypes.clone(), extra.keypoints.clone());
     if is_yolo {
         letterbox(&mut image, Align::Center);
     }
@@ -213,7 +230,8 @@ fn detector(facts: &Facts<'_>, picture: &Picture, output: &Header, reading: Read
         step: step(picture, image, vec![Post::Boxes(post)]),
         because: because(facts, output, reading),
         questions,
-        notes: extra.note.clone().into_iter().collect(),
+        notes: Vec::new(),
+        files: Vec::new(),
     };
     if several {
         let (zh, en) = (
@@ -277,5 +295,6 @@ fn classify(facts: &Facts<'_>, picture: &Picture, output: &Header) -> Option<Pro
         ],
         questions,
         notes: Vec::new(),
+        files: Vec::new(),
     })
 }

@@ -36,7 +36,8 @@ pub fn manifest(proposal: &Proposal, listing: &Listing) -> Option<AppManifest> {
     let name = labels::plain(&listing.name, 60);
     let (zh, en) = match proposal.input {
         InputKind::Image => ("图像", "pictures"),
-        InputKind::Timeseries | InputKind::Audio => ("时间序列", "time series"),
+        InputKind::Timeseries => ("时间序列", "time series"),
+        InputKind::Audio => ("声音", "sound"),
         InputKind::Tabular => ("表格", "table rows"),
     };
     let samples = if listing.samples.is_empty() { vec![placeholder(proposal.input)] } else { listing.samples.clone() };
@@ -78,7 +79,11 @@ pub fn manifest(proposal: &Proposal, listing: &Listing) -> Option<AppManifest> {
 }
 
 fn placeholder(input: InputKind) -> (String, String) {
-    let extension = if input == InputKind::Image { "jpg" } else { "csv" };
+    let extension = match input {
+        InputKind::Image => "jpg",
+        InputKind::Audio => "wav",
+        InputKind::Timeseries | InputKind::Tabular => "csv",
+    };
     (format!("golden/1.{extension}"), "golden/1.json".to_owned())
 }
 
@@ -208,11 +213,16 @@ fn place(proposal: &Proposal, topic: Topic) -> String {
         Pre::Image(_) => ("image", ""),
         Pre::Window(_) => ("window", "columns"),
         Pre::Columns(_) => ("columns", "names"),
+        Pre::Sound(_) => ("sound", ""),
     };
     let post = match proposal.step.post.first() {
         Some(Post::Boxes(_)) => "boxes",
         Some(Post::Classes(_)) => "classes",
         Some(Post::Grid(_)) => "grid",
+        Some(Post::Segments(_)) => "segments",
+        Some(Post::Anomaly(_)) => "anomaly",
+        Some(Post::Text(_)) => "text",
+        Some(Post::Gallery(_)) => "gallery",
         Some(Post::Values(_)) | None => "values",
     };
     let (pre, post) = (format!("steps[0].model.pre.{pre}"), format!("steps[0].model.post[0].{post}"));

@@ -14,19 +14,22 @@ pub(super) struct Placement {
     pub down: Axis,
     pub left: u32,
     pub top: u32,
+    /// Width and height of the tensor.
+    pub size: (u32, u32),
 }
 
 impl Placement {
     pub fn new(pre: &PreImage, source: (u32, u32)) -> Self {
         let (w, h) = (pre.width.max(1), pre.height.max(1));
+        let size = (w, h);
         let whole = |source, scaled| Axis { source, scaled, start: 0, count: scaled };
         match pre.fit {
-            Fit::Stretch => Self { across: whole(source.0, w), down: whole(source.1, h), left: 0, top: 0 },
+            Fit::Stretch => Self { across: whole(source.0, w), down: whole(source.1, h), left: 0, top: 0, size },
             Fit::Letterbox => {
                 let (across, down) = letterboxed(pre.filter, source, (w, h));
                 // The same as `round(border / 2 - 0.1)`.
                 let before = |border: u32| if pre.align == Align::TopLeft { 0 } else { border / 2 };
-                Self { across: whole(source.0, across), down: whole(source.1, down), left: before(w - across), top: before(h - down) }
+                Self { across: whole(source.0, across), down: whole(source.1, down), left: before(w - across), top: before(h - down), size }
             }
             Fit::Crop => {
                 let scaled = covering(pre.crop, source, (w, h));
@@ -35,16 +38,24 @@ impl Placement {
                     // Halves to even, as Python rounds in torchvision's `CenterCrop`.
                     Axis { source, scaled, start: cut / 2 + (cut % 2) * (cut / 2 % 2), count: count.min(scaled) }
                 };
-                Self { across: middle(source.0, scaled.0, w), down: middle(source.1, scaled.1, h), left: 0, top: 0 }
+                Self { across: middle(source.0, scaled.0, w), down: middle(source.1, scaled.1, h), left: 0, top: 0, size }
+            }
+            Fit::Pad => {
+                let (content, width) = padded(source, (w, pre.widest.unwrap_or(w).max(w)), h);
+                Self { across: whole(source.0, content), down: whole(source.1, h), left: 0, top: 0, size: (width, h) }
+            }
+            Fit::Multiple => {
+                let size = multiple(pre, source);
+                Self { across: whole(source.0, size.0), down: whole(source.1, size.1), left: 0, top: 0, size }
             }
         }
     }
 
     #[expect(clippy::cast_precision_loss, reason = "picture sizes are far below 2^24")]
-    pub fn geometry(&self, pre: &PreImage) -> Geometry {
+    pub fn geometry(&self) -> Geometry {
         let (across, down) = (self.across, self.down);
         Geometry {
-            tensor: [pre.width.max(1), pre.height.max(1)].map(|side| side as f32),
+            tensor: [self.size.0, self.size.1].map(|side| side as f32),
             source: [across.source, down.source].map(|side| side as f32),
             fitted: [across.scaled, down.scaled].map(|side| side as f32),
             offset: [self.left as f32 - across.start as f32, self.top as f32 - down.start as f32],
@@ -62,6 +73,32 @@ fn letterboxed(filter: Filter, source: (u32, u32), target: (u32, u32)) -> (u32, 
         (side as u32).clamp(1, most)
     };
     (fit(source.0, target.0), fit(source.1, target.1))
+}
+
+/// The widths of the picture in a tensor of this height, and of the tensor, which is between two bounds: PP-OCR's, which cuts off the tensor's
+/// width to whole pixels and rounds the picture's up.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to the bounds")]
+fn padded(source: (u32, u32), (least, most): (u32, u32), height: u32) -> (u32, u32) {
+    let natural = f64::from(height) * f64::from(source.0) / f64::from(source.1.max(1));
+    let width = (natural as u32).clamp(least, most);
+    ((natural.ceil() as u32).clamp(1, width), width)
+}
+
+/// The size whose sides are multiples of a number, nearest to that of the picture once its shorter side has the least length: PP-OCR's with
+/// `limit_type: min`, which cuts both sides off to whole pixels and rounds them to multiples. Both stay within the tensor's bounds.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to the bounds")]
+fn multiple(pre: &PreImage, source: (u32, u32)) -> (u32, u32) {
+    let by = f64::from(pre.multiple.unwrap_or(32).max(1));
+    let (w, h) = (f64::from(source.0.max(1)), f64::from(source.1.max(1)));
+    let grown = pre.shorter.map_or(1.0, |shorter| (f64::from(shorter) / w.min(h)).max(1.0));
+    let bounds = (f64::from(pre.width.max(1)), f64::from(pre.height.max(1)));
+    let scale = grown.min(bounds.0 / w).min(bounds.1 / h);
+    let side = |side: f64, most: f64| {
+        // Halves to even, as Python rounds.
+        let whole = ((side * scale).trunc() / by).round_ties_even().max(1.0);
+        (whole * by).min((most / by).trunc().max(1.0) * by) as u32
+    };
+    (side(w, bounds.0), side(h, bounds.1))
 }
 
 /// The size of which the tensor is the middle: torchvision's `Resize` of the shorter side, or for a tensor that is not square of the side
@@ -84,7 +121,7 @@ mod tests {
     fn placed(fit: Fit, filter: Filter, crop: f64, source: (u32, u32), target: (u32, u32)) -> [(u32, u32, u32); 2] {
         let text = serde_json::json!({"width": target.0, "height": target.1, "crop": crop});
         let pre = PreImage { fit, filter, ..serde_json::from_value(text).unwrap() };
-        let Placement { across, down, left, top } = Placement::new(&pre, source);
+        let Placement { across, down, left, top, .. } = Placement::new(&pre, source);
         [(across.scaled, across.start, left), (down.scaled, down.start, top)]
     }
 
@@ -97,6 +134,23 @@ mod tests {
         assert_eq!(placed(Filter::Linear, (1280, 853), (640, 640)), [(640, 0, 0), (426, 0, 107)]);
         assert_eq!(placed(Filter::LinearAntialias, (1280, 853), (640, 640)), [(640, 0, 0), (427, 0, 106)]);
         assert_eq!(placed(Filter::Linear, (16_384, 1), (64, 64)), [(64, 0, 0), (1, 0, 31)]);
+    }
+
+    #[test]
+    fn a_tensor_may_follow_the_picture() {
+        assert_eq!(padded((472, 43), (320, 3200), 48), (526, 526));
+        assert_eq!(padded((100, 48), (320, 3200), 48), (100, 320));
+        assert_eq!(padded((10_000, 10), (320, 3200), 48), (3200, 3200));
+        assert_eq!(padded((1, 10_000), (320, 3200), 48), (1, 320));
+        let sized = |shorter: Option<u32>, source| {
+            let pre = serde_json::json!({"width": 2048, "height": 1024, "shorter": shorter});
+            multiple(&serde_json::from_value(pre).unwrap(), source)
+        };
+        // `DetPreProcess.resize` of rapidocr-onnxruntime 1.4.4 with 736, `min`.
+        assert_eq!(sized(Some(736), (640, 480)), (992, 736));
+        assert_eq!(sized(Some(736), (1000, 800)), (992, 800));
+        assert_eq!(sized(None, (10, 1000)), (32, 992));
+        assert_eq!(sized(Some(736), (10_000, 100)), (2048, 32));
     }
 
     #[test]

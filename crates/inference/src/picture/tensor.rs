@@ -1,6 +1,6 @@
 //! Rows of pixels → the tensor, with its border.
 
-use app_package::pipeline::{Color, Layout, PreImage};
+use app_package::pipeline::{Color, Fit, Layout, PreImage};
 
 /// Gray of the border where the app names none.
 const FILL: u8 = 114;
@@ -20,7 +20,9 @@ impl Channel {
         // (p / scale - mean) / std
         let (factor, summand) = (1.0 / (pre.scale * std), -mean / std);
         let fill = if let [all] = pre.fill.as_slice() { *all } else { pre.fill.get(number).copied().unwrap_or(FILL) };
-        Self { factor, summand, fill: f32::from(fill) * factor + summand }
+        // Reference code of `pad` makes the tensor of zeros.
+        let fill = if pre.fit == Fit::Pad && pre.fill.is_empty() { 0.0 } else { f32::from(fill) * factor + summand };
+        Self { factor, summand, fill }
     }
 
     fn of(self, pixel: f32) -> f32 {
@@ -39,9 +41,9 @@ pub(super) struct Canvas<'a> {
 
 impl<'a> Canvas<'a> {
     /// Sizes `out`. What it held stays until rows and border have been written.
-    pub fn new(pre: &PreImage, out: &'a mut Vec<f32>) -> Self {
+    pub fn new(pre: &PreImage, (width, height): (u32, u32), out: &'a mut Vec<f32>) -> Self {
         let count = super::channels(pre.color);
-        let (width, height) = (pre.width.max(1) as usize, pre.height.max(1) as usize);
+        let (width, height) = (width as usize, height as usize);
         out.resize(width * height * count, 0.0);
         let channels = (0..count).map(|number| Channel::new(pre, number)).collect();
         Self { out, channels, width, planes: count == 1 || pre.layout == Layout::Nchw, color: pre.color }

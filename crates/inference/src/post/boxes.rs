@@ -5,15 +5,18 @@
 use app_package::pipeline::{BoxForm, BoxGrid, BoxUnit, PostBoxes};
 
 use super::{
+    masks::Masks,
     rows::{Parts, Tensors},
     score::{BLOCK, Scorer},
     suppress::{Candidate, suppress},
+    turned,
 };
 use crate::{
     engine::TensorData,
     error::{AppError, Result},
     geometry::Geometry,
-    output::Detection,
+    mask::Mask,
+    output::{Detection, Keypoint},
 };
 
 /// Sides of a YOLOX grid's cells in pixels.
@@ -34,18 +37,62 @@ pub(super) fn boxes(p: &PostBoxes, outputs: &[(String, TensorData)], geometry: &
         candidates.extend(block.filter_map(|row| {
             let (label, score) = scorer.of(row)?;
             let corners = corners(p, &parts, cells.as_ref(), geometry, row)?;
-            Some(Candidate { label, score, corners, row })
+            let angle = parts.angle.map_or(Some(0.0), |angle| angle.get(row, 0).filter(|angle| angle.is_finite()))?;
+            Some(Candidate { label, score, corners, angle, row })
         }));
     }
-    out.extend(suppress(p, candidates).iter().filter_map(|c| {
-        let [left, top, right, bottom] = c.corners;
-        let bbox = match p.unit {
-            BoxUnit::Source => geometry.within(left, top, right, bottom),
-            BoxUnit::Pixels | BoxUnit::Relative => geometry.to_source(left, top, right, bottom),
-        }?;
-        Some(Detection { label: p.labels.get(c.label)?.id.clone(), score: c.score, bbox })
-    }));
+    let masks = Masks::new(&parts, &tensors)?;
+    for candidate in suppress(p, parts.angle.is_some(), candidates) {
+        out.extend(found(p, &parts, masks.as_ref(), geometry, &candidate)?);
+    }
     Ok(())
+}
+
+/// A candidate as it is told; `None` where nothing of it lies in the picture.
+fn found(p: &PostBoxes, parts: &Parts, masks: Option<&Masks>, geometry: &Geometry, c: &Candidate) -> Result<Option<Detection>> {
+    let [left, top, right, bottom] = c.corners;
+    let to_source = |point| if p.unit == BoxUnit::Source { point } else { geometry.point_to_source(point) };
+    let turned = parts.angle.map(|_| {
+        let centre = [f32::midpoint(left, right), f32::midpoint(top, bottom)];
+        turned::corners(centre, [right - left, bottom - top], c.angle).map(to_source)
+    });
+    let bbox = match (&turned, p.unit) {
+        (Some(corners), _) => {
+            let [left, top, right, bottom] = turned::around(corners);
+            geometry.within(left, top, right, bottom)
+        }
+        (None, BoxUnit::Source) => geometry.within(left, top, right, bottom),
+        (None, BoxUnit::Pixels | BoxUnit::Relative) => geometry.to_source(left, top, right, bottom),
+    };
+    let (Some(bbox), Some(label)) = (bbox, p.labels.get(c.label)) else { return Ok(None) };
+    let mut detection = Detection { corners: turned, ..Detection::new(label.id.clone(), c.score, bbox) };
+    if let Some(masks) = masks {
+        detection.mask = masks.of(c.row, bbox, geometry);
+        detection.area = Some(detection.mask.as_ref().map_or(0.0, Mask::share) * share(bbox, geometry));
+    }
+    if let (Some(points), Some(kinds)) = (parts.keypoints, &p.keypoints) {
+        let dims = usize::from(kinds.dims);
+        let [width, height] = if p.unit == BoxUnit::Relative { geometry.tensor } else { [1.0, 1.0] };
+        let number = |at: usize| points.get(c.row, at).filter(|number| number.is_finite());
+        let point = |(at, name): (usize, &String)| {
+            let first = at.checked_mul(dims)?;
+            let [x, y] = to_source([number(first)? * width, number(first.checked_add(1)?)? * height]);
+            // Into the picture, as Ultralytics does.
+            let (x, y) = (x.clamp(0.0, geometry.source[0]), y.clamp(0.0, geometry.source[1]));
+            let score = if dims == 3 { number(first.checked_add(2)?)? } else { 1.0 };
+            Some(Keypoint { name: name.clone(), x, y, score })
+        };
+        let all: Option<Vec<Keypoint>> = kinds.names.iter().enumerate().map(point).collect();
+        let not_finite = || AppError::new("output-not-finite", format!("`boxes` of `{}`: a point is not finite", p.output));
+        detection.keypoints = all.ok_or_else(not_finite)?;
+    }
+    Ok(Some(detection))
+}
+
+/// Share of the picture that a box covers.
+pub(super) fn share([_, _, w, h]: [f32; 4], geometry: &Geometry) -> f32 {
+    let [width, height] = geometry.source;
+    (w * h / (width * height)).clamp(0.0, 1.0)
 }
 
 /// A row's box by its corners in pixels of the tensor, or of the source where the unit is that; `None` where it is empty or not finite.

@@ -18,7 +18,7 @@ pub(super) fn classes(p: &PostClasses, tensor: &TensorData, out: &mut Vec<ClassS
         Activation::None => scores,
     };
     let mut found: Vec<_> =
-        p.labels.iter().zip(scores.iter()).map(|(label, &score)| ClassScore { label: label.id.clone(), score }).collect();
+        p.labels.iter().zip(scores.iter()).map(|(label, &score)| ClassScore { label: label.id.clone(), score, model: None }).collect();
     if let Some(top) = p.top {
         found.sort_by(|a, b| b.score.total_cmp(&a.score));
         found.truncate(usize::try_from(top).unwrap_or(usize::MAX));

@@ -1,11 +1,30 @@
-//! Heat maps → one box per connected group of cells.
+//! Heat maps → one box per connected group of cells, upright, or turned as the text detectors of differentiable binarization need it (Liao et
+//! al., Real-time Scene Text Detection with Differentiable Binarization, 2020).
 
-use app_package::pipeline::PostGrid;
+#![expect(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    clippy::many_single_char_names,
+    reason = "sides of grids are far below 2^24, and floats become places in them; points are x and y"
+)]
 
-use super::{MAX_DETECTIONS, wrong_shape};
+use app_package::pipeline::{Activation, PostGrid};
+
+use super::{
+    MAX_DETECTIONS,
+    classes::sigmoid,
+    groups::{Group, Neighbours, groups},
+    turned, wrong_shape,
+};
 use crate::{engine::TensorData, error::Result, geometry::Geometry, output::Detection};
 
-#[expect(clippy::cast_precision_loss, reason = "grids are far below 2^24 cells a side")]
+/// Groups of a label that are looked at, in the order of their first cells.
+const MAX_GROUPS: usize = 3_000;
+/// Least sides of a turned box in cells, before and after it grew, as `PaddleOCR` has them.
+const LEAST_SIDE: f32 = 3.0;
+const LEAST_GROWN: f32 = 5.0;
+
 pub(super) fn grid(p: &PostGrid, tensor: &TensorData, geometry: &Geometry, out: &mut Vec<Detection>) -> Result<()> {
     let (rows, columns) = match tensor.shape.as_slice() {
         [1, labels, rows, columns] if usize::try_from(*labels).ok() == Some(p.labels.len()) => {
@@ -17,54 +36,131 @@ pub(super) fn grid(p: &PostGrid, tensor: &TensorData, geometry: &Geometry, out: 
         return Err(wrong_shape("grid", tensor));
     }
     let [width, height] = geometry.tensor;
-    let (cell_w, cell_h) = (width / columns as f32, height / rows as f32);
+    let cell = [width / columns as f32, height / rows as f32];
     let data = tensor.data.to_f32();
     let mut found = Vec::new();
-    let mut seen = vec![false; rows * columns];
-    let mut open = Vec::new();
-    for (label, cells) in p.labels.iter().zip(data.chunks_exact(rows * columns)) {
-        // A cell is open when it counts and was not visited; NaN never counts.
-        let hot = |seen: &[bool], at: usize| !seen.get(at).copied().unwrap_or(true) && cells.get(at).is_some_and(|&v| v >= p.score);
-        seen.fill(false);
-        for start in 0..cells.len() {
-            if !hot(&seen, start) {
-                continue;
-            }
-            let (mut left, mut right, mut top, mut bottom) = (columns, 0, rows, 0);
-            let mut score = f32::NEG_INFINITY;
-            let visit = |at: usize, seen: &mut [bool], open: &mut Vec<usize>| {
-                if hot(seen, at) {
-                    seen.iter_mut().skip(at).take(1).for_each(|s| *s = true);
-                    open.push(at);
-                }
-            };
-            visit(start, &mut seen, &mut open);
-            while let Some(at) = open.pop() {
-                let (row, column) = (at / columns, at % columns);
-                (left, right, top, bottom) = (left.min(column), right.max(column), top.min(row), bottom.max(row));
-                score = score.max(cells.get(at).copied().unwrap_or(0.0));
-                if column > 0 {
-                    visit(at - 1, &mut seen, &mut open);
-                }
-                if column + 1 < columns {
-                    visit(at + 1, &mut seen, &mut open);
-                }
-                if row > 0 {
-                    visit(at - columns, &mut seen, &mut open);
-                }
-                if row + 1 < rows {
-                    visit(at + columns, &mut seen, &mut open);
-                }
-            }
-            let corner = |cell: usize, side: f32| cell as f32 * side;
-            let bbox = geometry.to_source(corner(left, cell_w), corner(top, cell_h), corner(right + 1, cell_w), corner(bottom + 1, cell_h));
-            if let Some(bbox) = bbox.filter(|_| score.is_finite()) {
-                found.push(Detection { label: label.id.clone(), score, bbox });
-            }
+    for (label, raw) in p.labels.iter().zip(data.chunks_exact(rows * columns)) {
+        let cells: std::borrow::Cow<[f32]> =
+            if p.activation == Activation::Sigmoid { raw.iter().copied().map(sigmoid).collect() } else { raw.into() };
+        // NaN never counts.
+        let hot: Vec<bool> = cells.iter().map(|&v| v >= p.score).collect();
+        let hot = if p.dilate { dilated(&hot, columns) } else { hot };
+        let neighbours = if p.turn { Neighbours::Eight } else { Neighbours::Four };
+        for group in groups(&hot, columns, neighbours).into_iter().take(MAX_GROUPS) {
+            let thing =
+                if p.turn { turned_box(p, &group, &cells, columns, cell, geometry) } else { upright(p, &group, &cells, cell, geometry) };
+            found.extend(thing.map(|(score, bbox, corners)| Detection { corners, ..Detection::new(label.id.clone(), score, bbox) }));
         }
     }
     found.sort_by(|a, b| b.score.total_cmp(&a.score));
     found.truncate(MAX_DETECTIONS);
     out.append(&mut found);
     Ok(())
+}
+
+/// Cells that count, with their neighbours at the right, below and between: a kernel of 2 × 2 as `cv2.dilate` anchors it.
+fn dilated(hot: &[bool], columns: usize) -> Vec<bool> {
+    let is = |at: Option<usize>| at.and_then(|at| hot.get(at)).copied().unwrap_or(false);
+    (0..hot.len())
+        .map(|at| {
+            let above = at.checked_sub(columns);
+            let inner = at % columns > 0;
+            is(Some(at)) || is(above) || (inner && (is(at.checked_sub(1)) || is(above.and_then(|above| above.checked_sub(1)))))
+        })
+        .collect()
+}
+
+type Thing = (f32, [f32; 4], Option<[[f32; 2]; 4]>);
+
+fn upright(p: &PostGrid, group: &Group, cells: &[f32], [cell_w, cell_h]: [f32; 2], geometry: &Geometry) -> Option<Thing> {
+    let scores = group.cells.iter().filter_map(|&at| cells.get(at)).copied();
+    let score = match p.mean {
+        Some(least) => Some(scores.sum::<f32>() / group.cells.len() as f32).filter(|mean| *mean >= least)?,
+        None => scores.fold(f32::NEG_INFINITY, f32::max),
+    };
+    let corner = |cell: usize, side: f32| cell as f32 * side;
+    let bbox = geometry.to_source(
+        corner(group.left, cell_w),
+        corner(group.top, cell_h),
+        corner(group.right + 1, cell_w),
+        corner(group.bottom + 1, cell_h),
+    )?;
+    score.is_finite().then_some((score, bbox, None))
+}
+
+/// The smallest turned box around the middles of a group's cells, grown as `unclip` says.
+fn turned_box(
+    p: &PostGrid,
+    group: &Group,
+    cells: &[f32],
+    columns: usize,
+    [cell_w, cell_h]: [f32; 2],
+    geometry: &Geometry,
+) -> Option<Thing> {
+    // Only the ends of each row can be corners of the hull.
+    let mut ends = vec![(usize::MAX, 0); group.bottom - group.top + 1];
+    for &at in &group.cells {
+        let end = ends.get_mut((at / columns).checked_sub(group.top)?)?;
+        *end = (end.0.min(at % columns), end.1.max(at % columns));
+    }
+    let rows = ends.iter().enumerate().map(|(row, ends)| ((row + group.top) as f32, ends));
+    let mut points: Vec<[f32; 2]> = rows.flat_map(|(y, (left, right))| [[*left as f32, y], [*right as f32, y]]).collect();
+    let (centre, [w, h], angle) = turned::smallest(&mut points)?;
+    if w.min(h) < LEAST_SIDE {
+        return None;
+    }
+    let score = mean_inside(&turned::corners(centre, [w, h], angle), cells, columns);
+    if score.is_nan() || score < p.mean.unwrap_or(0.0) {
+        return None;
+    }
+    let (centre, sides, angle) = match p.unclip {
+        None => (centre, [w, h], angle),
+        Some(ratio) => {
+            // Reference code grows the box in whole cells, to which it cuts the corners off.
+            let mut whole = turned::corners(centre, [w, h], angle).map(|point| point.map(f32::trunc)).to_vec();
+            let (centre, [across, down], angle) = turned::smallest(&mut whole)?;
+            let grow = w * h * ratio / (w + h);
+            if (across + grow).min(down + grow) < LEAST_GROWN {
+                return None;
+            }
+            (centre, [across + grow, down + grow], angle)
+        }
+    };
+    let [width, height] = geometry.source;
+    // Whole pixels in the picture, from which texts are cut out.
+    let corners = turned::corners(centre, sides, angle).map(|[x, y]| {
+        let [x, y] = geometry.point_to_source([x * cell_w, y * cell_h]);
+        [x.round_ties_even().clamp(0.0, width - 1.0), y.round_ties_even().clamp(0.0, height - 1.0)]
+    });
+    let [left, top, right, bottom] = turned::around(&corners);
+    Some((score, geometry.within(left, top, right, bottom)?, Some(corners)))
+}
+
+/// Mean of the cells in a turned box, those that its border touches included: `fillPoly` of `OpenCV` on corners that are cut to whole cells, as
+/// `box_score_fast` of `PaddleOCR` has it.
+fn mean_inside(corners: &[[f32; 2]; 4], cells: &[f32], columns: usize) -> f32 {
+    let [left, top, right, bottom] = turned::around(corners);
+    let corners = corners.map(|[x, y]| [left.floor() + (x - left.floor()).trunc(), top.floor() + (y - top.floor()).trunc()]);
+    let rows = cells.len().checked_div(columns).unwrap_or(0);
+    let span = |begin: f32, end: f32, most: usize| {
+        let (begin, end) = (begin.floor().max(0.0) as usize, end.ceil().max(0.0) as usize);
+        begin..=end.min(most.saturating_sub(1))
+    };
+    let inside = |x: f32, y: f32| {
+        let mut sides = corners.iter().zip(corners.iter().cycle().skip(1));
+        sides.all(|(from, to)| {
+            let (across, down) = (to[0] - from[0], to[1] - from[1]);
+            across * (y - from[1]) - down * (x - from[0]) >= -0.5 * across.abs().max(down.abs())
+        })
+    };
+    let (mut sum, mut count) = (0.0, 0u32);
+    for row in span(top, bottom, rows) {
+        for column in span(left, right, columns) {
+            if inside(column as f32, row as f32) {
+                sum += cells.get(row * columns + column).copied().unwrap_or(0.0);
+                count += 1;
+            }
+        }
+    }
+    if count > 0 { sum / count as f32 } else { 0.0 }
 }

@@ -1,10 +1,10 @@
 //! Tensors as rows of numbers, where they lie.
 
-use std::{borrow::Cow, ops::Range};
+use std::ops::Range;
 
-use app_package::pipeline::{PostBoxes, RowLayout, RowPart};
+use app_package::pipeline::{Keypoints, PostBoxes, RowLayout, RowPart};
 
-use super::{looks, tensor};
+use super::{looks, numbers::Numbers};
 use crate::{
     engine::TensorData,
     error::{AppError, Result},
@@ -19,6 +19,8 @@ pub(super) struct Rows<'a> {
     column_step: usize,
     /// How many there are.
     len: usize,
+    /// Numbers in each.
+    width: usize,
 }
 
 impl<'a> Rows<'a> {
@@ -28,12 +30,12 @@ impl<'a> Rows<'a> {
             RowLayout::Rows => (columns, 1),
             RowLayout::Columns => (1, rows),
         };
-        Self { data, start: 0, row_step, column_step, len: rows }
+        Self { data, start: 0, row_step, column_step, len: rows, width: columns }
     }
 
-    /// The same rows from this column on.
-    fn starting_at(self, column: usize) -> Self {
-        Self { start: self.start.saturating_add(column.saturating_mul(self.column_step)), ..self }
+    /// So many columns of the same rows from this one on.
+    fn part(self, column: usize, width: usize) -> Self {
+        Self { width, start: self.start.saturating_add(column.saturating_mul(self.column_step)), ..self }
     }
 
     fn at(&self, row: usize, column: usize) -> Option<usize> {
@@ -43,6 +45,11 @@ impl<'a> Rows<'a> {
     /// Whether the numbers of a row lie one after the other; else those of a column do.
     pub(super) fn by_row(&self) -> bool {
         self.column_step == 1
+    }
+
+    /// Numbers in a row.
+    pub(super) fn width(&self) -> usize {
+        self.width
     }
 
     /// One number.
@@ -72,51 +79,26 @@ pub(super) struct Tensors<'a> {
     score: Option<Numbers<'a>>,
     class: Option<Numbers<'a>>,
     count: Option<Numbers<'a>>,
-}
-
-/// Numbers of a tensor with its name and its shape.
-struct Numbers<'a> {
-    name: &'a str,
-    shape: Vec<usize>,
-    data: Cow<'a, [f32]>,
+    pub(super) masks: Option<Numbers<'a>>,
+    pub(super) prototypes: Option<Numbers<'a>>,
 }
 
 impl<'a> Tensors<'a> {
     pub(super) fn find(p: &'a PostBoxes, outputs: &'a [(String, TensorData)]) -> Result<Self> {
-        let beside = |name: &'a Option<String>| name.as_deref().map(|name| Numbers::find(name, outputs)).transpose();
+        let beside = |name: &'a Option<String>| name.as_deref().map(|name| Numbers::find("boxes", name, outputs)).transpose();
         Ok(Self {
-            rows: Numbers::find(&p.output, outputs)?,
+            rows: Numbers::find("boxes", &p.output, outputs)?,
             scores: beside(&p.beside.scores)?,
             score: beside(&p.beside.score)?,
             class: beside(&p.beside.class)?,
             count: beside(&p.beside.count)?,
+            masks: beside(&p.beside.masks)?,
+            prototypes: beside(&p.prototypes)?,
         })
     }
 }
 
-impl<'a> Numbers<'a> {
-    fn find(name: &'a str, outputs: &'a [(String, TensorData)]) -> Result<Self> {
-        let tensor = tensor(outputs, name)?;
-        let shape: Option<Vec<usize>> = tensor.shape.iter().map(|&d| usize::try_from(d).ok()).collect();
-        match shape {
-            Some(shape) if TensorData::elements(&tensor.shape) == Some(tensor.data.len()) => {
-                Ok(Self { name, shape, data: tensor.data.to_f32() })
-            }
-            _ => Err(AppError::new(
-                "tensor-shape",
-                format!("output `{name}` is said to be {:?} and holds {} numbers", tensor.shape, tensor.data.len()),
-            )),
-        }
-    }
-
-    /// The last two dimensions, if all others are 1.
-    fn plane(&self) -> Option<(usize, usize)> {
-        match self.shape.as_slice() {
-            [outer @ .., a, b] if outer.iter().all(|&d| d == 1) => Some((*a, *b)),
-            _ => None,
-        }
-    }
-
+impl Numbers<'_> {
     fn rows(&self, p: &PostBoxes) -> Result<Rows<'_>> {
         let wrong = |why: String| Err(AppError::new("tensor-shape", why));
         let Some((a, b)) = self.plane() else {
@@ -175,6 +157,9 @@ pub(super) struct Parts<'a> {
     pub scores: Option<Rows<'a>>,
     pub score: Option<Rows<'a>>,
     pub class: Option<Rows<'a>>,
+    pub factors: Option<Rows<'a>>,
+    pub keypoints: Option<Rows<'a>>,
+    pub angle: Option<Rows<'a>>,
 }
 
 impl<'a> Parts<'a> {
@@ -186,21 +171,24 @@ impl<'a> Parts<'a> {
         }
         let whole = tensors.rows.rows(p)?;
         let [mut corners, mut objectness, mut scores, mut score, mut class] = [const { None::<Rows<'a>> }; 5];
+        let [mut factors, mut keypoints, mut angle] = [const { None::<Rows<'a>> }; 3];
         let mut column = 0usize;
         for part in p.parts() {
-            let here = whole.starting_at(column);
             let (slot, width) = match part {
                 RowPart::Box => (&mut corners, 4),
                 RowPart::Objectness => (&mut objectness, 1),
                 RowPart::Scores => (&mut scores, p.classes()),
                 RowPart::Score => (&mut score, 1),
                 RowPart::Class => (&mut class, 1),
+                RowPart::Masks(n) => (&mut factors, usize::from(*n)),
+                RowPart::Keypoints => (&mut keypoints, p.keypoints.as_ref().map_or(0, Keypoints::width)),
+                RowPart::Angle => (&mut angle, 1),
                 RowPart::Skip(n) => {
                     column = column.saturating_add(usize::from(*n));
                     continue;
                 }
             };
-            if slot.replace(here).is_some() {
+            if slot.replace(whole.part(column, width)).is_some() {
                 return Err(unfit(&format!("`{part}` stands twice in `row`")));
             }
             column = column.saturating_add(width);
@@ -232,7 +220,7 @@ impl<'a> Parts<'a> {
         }
         let count = tensors.count.as_ref().map_or(Ok(whole.len), |count| limit(count, whole.len))?;
         let corners = corners.ok_or_else(|| unfit("its rows hold no `box`"))?;
-        Ok(Self { count, rows: whole.len, corners, objectness, scores, score, class })
+        Ok(Self { count, rows: whole.len, corners, objectness, scores, score, class, factors, keypoints, angle })
     }
 }
 

@@ -4,10 +4,12 @@ use std::cmp::Ordering;
 
 use app_package::pipeline::PostBoxes;
 
-use super::MAX_DETECTIONS;
+use super::{MAX_DETECTIONS, turned};
 
 /// Best candidates that enter suppression, which is quadratic.
 const MAX_CANDIDATES: usize = 3_000;
+/// The same of boxes that may be turned, whose overlap takes longer.
+const MAX_TURNED: usize = 1_000;
 
 /// A candidate box by its corners (left, top, right, bottom).
 #[derive(Debug, Clone, Copy)]
@@ -16,6 +18,8 @@ pub(super) struct Candidate {
     pub label: usize,
     pub score: f32,
     pub corners: [f32; 4],
+    /// What the box is turned by, in radians.
+    pub angle: f32,
     /// Row that it was read from; of equal scores the earlier row is the better.
     pub row: usize,
 }
@@ -26,10 +30,15 @@ impl Candidate {
     }
 }
 
-/// The candidates that stay, best first.
-pub(super) fn suppress(p: &PostBoxes, mut candidates: Vec<Candidate>) -> Vec<Candidate> {
+/// The candidates that stay, best first. Boxes that may be `turned` are suppressed as Ultralytics does: by probIoU, and by any better box, also
+/// one that does not stay itself (Fast NMS; Bolya et al., YOLACT, 2019).
+pub(super) fn suppress(p: &PostBoxes, turned: bool, mut candidates: Vec<Candidate>) -> Vec<Candidate> {
     let max = p.max.and_then(|max| usize::try_from(max).ok()).unwrap_or(MAX_DETECTIONS).min(MAX_DETECTIONS);
-    let entering = if p.iou.is_some() { MAX_CANDIDATES } else { max };
+    let entering = match p.iou {
+        Some(_) if turned => MAX_TURNED,
+        Some(_) => MAX_CANDIDATES,
+        None => max,
+    };
     // The best are found first and only they are sorted: most rows of a low threshold fall away unsorted.
     if candidates.len() > entering {
         candidates.select_nth_unstable_by(entering, Candidate::order);
@@ -37,13 +46,20 @@ pub(super) fn suppress(p: &PostBoxes, mut candidates: Vec<Candidate>) -> Vec<Can
     }
     candidates.sort_unstable_by(Candidate::order);
     let Some(limit) = p.iou else { return candidates };
+    let rivals = |a: &Candidate, b: &Candidate| p.agnostic || a.label == b.label;
+    if turned {
+        let stays = |(at, candidate): (usize, &Candidate)| {
+            let better = candidates.get(..at).unwrap_or_default().iter();
+            better.filter(|better| rivals(better, candidate)).all(|better| turned::probable(better, candidate) <= limit)
+        };
+        return candidates.iter().enumerate().filter(|entry| stays(*entry)).map(|(_, candidate)| *candidate).take(max).collect();
+    }
     let mut kept: Vec<Candidate> = Vec::new();
     for candidate in candidates {
         if kept.len() >= max {
             break;
         }
-        let rivals = |better: &Candidate| p.agnostic || better.label == candidate.label;
-        if kept.iter().all(|better| !rivals(better) || iou(&better.corners, &candidate.corners) <= limit) {
+        if kept.iter().all(|better| !rivals(better, &candidate) || iou(&better.corners, &candidate.corners) <= limit) {
             kept.push(candidate);
         }
     }

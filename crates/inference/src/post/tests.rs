@@ -1,6 +1,7 @@
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::float_cmp, clippy::many_single_char_names, reason = "tests")]
 
 mod hostile;
+mod objects;
 mod speed;
 mod words;
 
@@ -16,6 +17,11 @@ use crate::{
 const LETTERBOX: Geometry = Geometry { tensor: [64.0, 64.0], source: [128.0, 72.0], fitted: [64.0, 36.0], offset: [0.0, 14.0] };
 /// A picture of 100 × 100 as it is.
 const PLAIN: Geometry = Geometry { tensor: [100.0, 100.0], source: [100.0, 100.0], fitted: [100.0, 100.0], offset: [0.0, 0.0] };
+
+/// Runs steps that read no files.
+fn run(steps: &[Post], outputs: &[(String, TensorData)], geometry: Option<&Geometry>) -> Result<AppOutput> {
+    super::run(&ready(Path::new("."), steps).unwrap(), outputs, geometry, None)
+}
 
 fn floats(shape: &[i64], data: &[f32]) -> TensorData {
     TensorData { shape: shape.into(), data: Data::F32(data.into()) }
@@ -116,7 +122,7 @@ fn a_grid_of_yolox_counts_cells_row_by_row() {
     let geometry = Geometry { tensor: [64.0, 64.0], source: [64.0, 64.0], fitted: [64.0, 64.0], offset: [0.0, 0.0] };
     let run = |outputs: Vec<_>| run(std::slice::from_ref(&step), &outputs, Some(&geometry));
     let out = run(named([("o", floats(&[1, 84, 6], &rows))])).unwrap();
-    assert_eq!(out.detections, [Detection { label: "a".into(), score: 0.8, bbox: [32.0, 0.0, 16.0, 24.0] }]);
+    assert_eq!(out.detections, [Detection::new("a", 0.8, [32.0, 0.0, 16.0, 24.0])]);
     let error = run(named([("o", floats(&[1, 83, 6], &rows[6..]))])).unwrap_err();
     assert_eq!((error.code, error.message.as_str()), ("tensor-shape", "`boxes`: o has 83 rows; `grid: yolox` on 64 × 64 pixels needs 84"));
 }

@@ -3,13 +3,13 @@
 use super::*;
 
 fn pre(layout: WindowLayout) -> PreWindow {
-    PreWindow { columns: vec!["b".into(), "a".into()], length: 2, layout, mean: vec![1.0, 0.0], std: vec![2.0, 1.0] }
+    PreWindow { columns: vec![Column::plain("b"), Column::plain("a")], length: 2, layout, mean: vec![1.0, 0.0], std: vec![2.0, 1.0] }
 }
 
 /// The last rows of column `a`.
 fn last(length: u32, csv: impl AsRef<[u8]>) -> Result<Vec<f32>> {
     let mut out = Vec::new();
-    let pre = PreWindow { columns: vec!["a".into()], length, layout: WindowLayout::Flat, mean: Vec::new(), std: Vec::new() };
+    let pre = PreWindow { columns: vec![Column::plain("a")], length, layout: WindowLayout::Flat, mean: Vec::new(), std: Vec::new() };
     window(&pre, csv.as_ref(), &mut out).map(|()| out)
 }
 
@@ -150,10 +150,53 @@ fn rows_are_bounded() {
 #[test]
 fn columns_reads_the_first_row() {
     let mut out = Vec::new();
-    let pre = PreColumns { names: vec!["q\"".into()] };
+    let pre = PreColumns { names: vec![Column::plain("q\"")], each: false };
     columns(&pre, b"x,\"q\"\"\"\n1,2\n", &mut out).unwrap();
     assert_eq!(out, [2.0]);
     assert_eq!(columns(&pre, b"x,\"q\"\"\"\n1,2,\n", &mut out).unwrap_err().code, "csv-field-count");
     assert_eq!(columns(&pre, b"x,\"q\"\"\"\n", &mut out).unwrap_err().code, "csv-too-few-rows");
     columns(&pre, b"x,\"q\"\"\"\n\"1,5\",2\n", &mut out).unwrap();
+}
+
+#[test]
+fn an_empty_cell_is_what_the_column_says() {
+    let column = |missing| Column { missing, ..Column::plain("a") };
+    let row = |missing, csv: &str| {
+        let mut out = Vec::new();
+        columns(&PreColumns { names: vec![column(missing)], each: false }, csv.as_bytes(), &mut out).map(|()| out).map_err(|e| e.code)
+    };
+    for cell in ["", " ", "nan", "NaN", "NA", "null"] {
+        let csv = format!("b,a\n1,{cell}\n");
+        assert_eq!(row(Missing::Number(7.5), &csv), Ok(vec![7.5]), "{cell:?}");
+        assert!(row(Missing::Nan, &csv).unwrap()[0].is_nan(), "{cell:?}");
+        assert_eq!(row(Missing::Refuse, &csv), Err("csv-not-a-number"), "{cell:?}");
+        assert_eq!(row(Missing::Last, &csv), Err("csv-not-a-number"), "{cell:?}");
+    }
+    for cell in ["x", "inf", "-", "n/a"] {
+        assert_eq!(row(Missing::Nan, &format!("b,a\n1,{cell}\n")), Err("csv-not-a-number"), "{cell:?}");
+    }
+    let window = |missing, csv: &str| {
+        let mut out = Vec::new();
+        let (columns, mean, std) = (vec![column(missing)], vec![1.0], vec![2.0]);
+        let pre = PreWindow { columns, length: 3, layout: WindowLayout::Flat, mean, std };
+        window(&pre, csv.as_bytes(), &mut out).map(|()| out).map_err(|e| e.message)
+    };
+    assert_eq!(window(Missing::Last, "b,a\n1,5\n1,\n1,nan\n").unwrap(), [2.0, 2.0, 2.0]);
+    assert!(window(Missing::Last, "b,a\n1,\n1,5\n1,5\n").unwrap_err().contains("no number stands above it"));
+    // What stands above the window counts, but for odd rows.
+    assert_eq!(window(Missing::Last, "b,a\n1,7\n1,x\n1,9,9\n1,\n1,5\n1,5\n").unwrap(), [3.0, 2.0, 2.0]);
+    assert_eq!(window(Missing::Last, "b,a\n1,7\n1,\n1,x\n1,5\n").unwrap_err(), "row 3, column `a`: not a number");
+    assert_eq!(window(Missing::Number(1.0), "b,a\n1,\n1,5\n1,\n").unwrap(), [0.0, 2.0, 0.0]);
+}
+
+#[test]
+fn texts_are_read_as_they_are() {
+    let text = |missing| Column { name: "maker".into(), kind: ColumnKind::Text, missing };
+    let cells = |missing, csv: &str| row(&PreColumns { names: vec![text(missing), Column::plain("a")], each: true }, csv.as_bytes());
+    let csv = "a,maker\n2,\" Nan Feng, 2 \"\n";
+    assert_eq!(cells(Missing::Refuse, csv).unwrap(), [Cell::Text("Nan Feng, 2".into()), Cell::Number(2.0)]);
+    assert_eq!(cells(Missing::Refuse, "a,maker\n2,\n").unwrap_err().code, "csv-empty");
+    assert_eq!(cells(Missing::Empty, "a,maker\n2,\n").unwrap()[0], Cell::Text(String::new()));
+    // A maker may be called so.
+    assert_eq!(cells(Missing::Empty, "a,maker\n2,NA\n").unwrap()[0], Cell::Text("NA".into()));
 }

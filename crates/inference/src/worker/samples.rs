@@ -1,4 +1,4 @@
-//! The child that answers an app's golden samples, for the expected results of a new app. Confined as a check is.
+//! The child that answers an app's golden samples, for the expected results of a new app, or other files, to try it. Confined as a check is.
 
 use std::{
     ffi::OsString,
@@ -19,10 +19,13 @@ use crate::{
     sandbox::Limits,
 };
 
-/// What an app says to its golden samples, in their order.
+/// Most files that are tried at once.
+pub const MAX_INPUTS: usize = 200;
+
+/// What an app says to its golden samples in their order, or to other files in the order of their names.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Answers {
-    /// Without alarms, as expected results are; fewer than there are samples where one failed.
+    /// To golden samples without alarms, as expected results are; fewer than there are where one failed.
     pub results: Vec<AppOutput>,
     /// Stable code of what failed, and English words.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -39,37 +42,42 @@ impl Answers {
 }
 
 /// The child, its arguments in the order that [`run_samples`] gives: folder, library, memory bytes, processor seconds, open files, 1 where
-/// confinement is required. Prints [`Answers`].
+/// confinement is required, and of other files than the samples their folder. Prints [`Answers`].
 pub fn samples_main(mut args: impl Iterator<Item = OsString>) -> ExitCode {
     let mut paths = args.by_ref().take(2).map(PathBuf::from);
     let (dir, lib) = (paths.next(), paths.next());
-    let mut numbers = args.map(|a| a.to_str().and_then(|a| a.parse::<u64>().ok()));
-    let mut number = || numbers.next().flatten();
+    let mut number = || args.next().and_then(|a| a.to_str()?.parse::<u64>().ok());
     let numbers = (number(), number(), number(), number());
+    let inputs = args.next().map(PathBuf::from);
     let (Some(dir), Some(lib), (Some(memory_bytes), Some(cpu_seconds), Some(open_files), Some(required))) = (dir, lib, numbers) else {
         eprintln!("usage: DIR LIBRARY MEMORY-BYTES CPU-SECONDS OPEN-FILES REQUIRED");
         return ExitCode::from(2);
     };
     let limits = Limits { memory_bytes, cpu_seconds, open_files, required: required != 0 };
-    print(&match confine_and_load(&dir, &lib, &limits) {
-        Ok((_, engine)) => answers(&dir, &engine),
+    print(&match confine_and_load(&dir, inputs.as_deref(), &lib, &limits) {
+        Ok((_, engine)) => answers(&dir, inputs.as_deref(), &engine),
         Err(e) => Answers::failed(e.code, e.message),
     })
 }
 
-/// Answers the samples of the app in `dir`. Never fails: what goes wrong is the fault.
-pub fn answers(dir: &Path, engine: &dyn Engine) -> Answers {
+/// Answers the samples of the app in `dir`, or the files in `inputs`. Never fails: what goes wrong is the fault.
+pub fn answers(dir: &Path, inputs: Option<&Path>, engine: &dyn Engine) -> Answers {
     let mut answers = Answers { engine: format!("{} {}", engine.name(), engine.version()), ..Answers::default() };
     let outcome = (|| -> Result<()> {
         let manifest = app_package::validate::parse(&read_manifest(dir)?)
             .map_err(|faults| AppError::new("manifest-invalid", faults.first().map(|fault| fault.message("en")).unwrap_or_default()))?;
-        let samples = manifest.golden.clone();
+        let names = match inputs {
+            Some(folder) => names(folder)?,
+            None => manifest.golden.iter().map(|sample| sample.input.clone()).collect(),
+        };
         let mut app = App::open(dir, manifest, engine, 1)?;
-        for sample in samples {
-            let input = golden::read(dir, &sample.input)?;
-            let result = app.predict(&input, &serde_json::Map::new(), "golden");
-            let result = result.map_err(|e| AppError::new(e.code, format!("`{}`: {}", sample.input, e.message)))?;
-            answers.results.push(AppOutput { alarms: Vec::new(), rule_faults: Vec::new(), ..result });
+        for name in names {
+            let input = golden::read(inputs.unwrap_or(dir), &name)?;
+            let place = if inputs.is_some() { "test" } else { "golden" };
+            let result = app.predict(&input, &serde_json::Map::new(), place);
+            let result = result.map_err(|e| AppError::new(e.code, format!("`{name}`: {}", e.message)))?;
+            let told = if inputs.is_some() { result } else { AppOutput { alarms: Vec::new(), rule_faults: Vec::new(), ..result } };
+            answers.results.push(told);
         }
         Ok(())
     })();
@@ -77,11 +85,27 @@ pub fn answers(dir: &Path, engine: &dyn Engine) -> Answers {
     answers
 }
 
+/// Names of the files of a folder, sorted.
+fn names(folder: &Path) -> Result<Vec<String>> {
+    let unread = |e: std::io::Error| AppError::new("file-missing", e.to_string());
+    let entries = std::fs::read_dir(folder).map_err(unread)?.take(MAX_INPUTS);
+    let mut names: Vec<String> = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect();
+    names.sort();
+    Ok(names)
+}
+
 /// Runs `exe args… DIR LIBRARY …` (see [`samples_main`]) and returns what it prints, or why it printed nothing: the reasons of
 /// [`super::run_check`]. Blocks for at most `wall` and a moment.
-pub fn run_samples(exe: &Path, args: &[&str], dir: &Path, lib: &Path, limits: &Limits, wall: Duration) -> Answers {
+pub fn run_samples(
+    exe: &Path,
+    args: &[&str],
+    (dir, inputs): (&Path, Option<&Path>),
+    lib: &Path,
+    limits: &Limits,
+    wall: Duration,
+) -> Answers {
     let mut command = Command::new(exe);
-    command.args(args).args([dir, lib]).args(numbers_of(limits).map(|n| n.to_string()));
+    command.args(args).args([dir, lib]).args(numbers_of(limits).map(|n| n.to_string())).args(inputs);
     match supervise(command, wall) {
         Ok(ended) => ended.answer().unwrap_or_else(|| {
             let (code, detail) = ended.reason(wall);

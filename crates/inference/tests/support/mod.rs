@@ -1,6 +1,6 @@
 //! Packages made of the tiny models in `tests/models` (see `make_models.py`).
 #![allow(dead_code, reason = "each test file uses its part")]
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 
 use std::{
     path::{Path, PathBuf},
@@ -65,10 +65,14 @@ impl Package {
         let number = NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let dir = std::env::temp_dir().join(format!("pithead-inference-{}-{number}", std::process::id()));
         std::fs::create_dir_all(&dir).unwrap();
-        if models().join(model).exists() {
+        if !model.is_empty() && models().join(model).exists() {
             std::fs::copy(models().join(model), dir.join("model.onnx")).unwrap();
         }
-        let file = if input == "image" { "sample.png" } else { "sample.csv" };
+        let file = match input {
+            "image" => "sample.png",
+            "audio" => "sample.wav",
+            _ => "sample.csv",
+        };
         std::fs::write(dir.join(file), sample).unwrap();
         std::fs::write(dir.join("sample.json"), expect.to_string()).unwrap();
         let tensor = |name: &str, shape: &[i64]| json!([{"name": name, "datatype": "FP32", "shape": shape}]);
@@ -83,6 +87,21 @@ impl Package {
                      "metrics": [{"name": "accuracy", "value": 1.0, "baseline": 0.5, "dataset": text("One sample.")}]},
         });
         Self { dir, manifest }
+    }
+
+    /// An app of format 2 with these steps, whose models are those of `tests/models`.
+    pub fn steps(input: &str, steps: Value, sample: &[u8], expect: &Value) -> Self {
+        let mut package = Self::new(input, "", (&[], &[]), json!({}), sample, expect);
+        for step in steps.as_array().unwrap() {
+            let file = step["model"]["file"].as_str().unwrap();
+            std::fs::copy(models().join(file), package.dir.join(file)).unwrap();
+        }
+        let manifest = package.manifest.as_object_mut().unwrap();
+        manifest.remove("models");
+        manifest.remove("pipeline");
+        manifest.insert("format".into(), json!(2));
+        manifest.insert("steps".into(), steps);
+        package
     }
 
     pub fn parsed(&self) -> AppManifest {

@@ -44,6 +44,19 @@ fn all() -> Vec<(Signature, Metadata)> {
         (with(triple), none()),
         (with(&[("pred_score", F32, &[1, 1])]), none()),
         (with(&[("y", F32, &[1, 5])]), none()),
+        (with(&[("output0", F32, &[1, 14, 8_400])]), ultralytics("pose", "{0: 'a'}", &[("kpt_shape", "[3, 3]"), ("end2end", "False")])),
+        (with(&[("output0", F32, &[1, 7, 8_400])]), ultralytics("obb", TWO, &[("end2end", "False")])),
+        (signature(&[("x", F32, &[-1, 3, 48, -1])], &[("y", F32, &[-1, -1, 5])]), metadata(&[("character", "a\n\u{3000}\nb")])),
+        (signature(&[("x", F32, &[-1, 3, -1, -1])], &[("y", F32, &[-1, 1, -1, -1])]), none()),
+        (with(&[("out", F32, &[1, 4, 640, 640])]), none()),
+        (
+            signature(
+                &[("input", F32, &[-1, -1]), ("state", F32, &[2, -1, 128]), ("sr", I64, &[])],
+                &[("output", F32, &[-1, 1]), ("stateN", F32, &[-1, -1, -1])],
+            ),
+            none(),
+        ),
+        (signature(&[("age", F32, &[-1, 1]), ("maker", TEXT, &[-1, 1])], &[("probabilities", F32, &[-1, 2])]), none()),
         (signature(&[("X", F32, &[-1, 4])], &[("label", I64, &[1]), ("probabilities", F32, &[1, 3])]), none()),
         (signature(&[("x", F32, &[1, 4])], &[("y", F32, &[1, 3])]), none()),
         (signature(&[("x", F32, &[1, 48, 3])], &[("y", F32, &[1, 2])]), none()),
@@ -61,17 +74,20 @@ fn what_is_written_is_read_back_as_the_proposal() {
             let mut order = found.clone();
             order.rotate_left(at);
             let mut listing = listing();
-            if order[0].input != InputKind::Image {
-                listing.samples = vec![("golden/1.csv".into(), "golden/1.json".into())];
-            }
+            let extension = match order[0].input {
+                InputKind::Image => "jpg",
+                InputKind::Audio => "wav",
+                InputKind::Timeseries | InputKind::Tabular => "csv",
+            };
+            listing.samples = vec![(format!("golden/1.{extension}"), "golden/1.json".into())];
             for lang in ["zh", "en"] {
                 let text = app_yaml(&order, &listing, lang);
                 let read = validate::parse(&text).unwrap_or_else(|faults| panic!("{faults:#?}\n{text}"));
                 assert_eq!(Some(&read), manifest(&order[0], &listing).as_ref(), "{text}");
-                let step = read.model_step().unwrap();
+                let step = read.model_steps().remove(0);
                 assert_eq!(
-                    (&step.pre, &step.post, &step.feed, &step.into),
-                    (&order[0].step.pre, &order[0].step.post, &order[0].step.feed, &order[0].step.into)
+                    (&step.pre, &step.post, &step.feed, &step.state, &step.into),
+                    (&order[0].step.pre, &order[0].step.post, &order[0].step.feed, &order[0].step.state, &order[0].step.into)
                 );
                 let marked = text.lines().filter(|line| line.ends_with(MARK) && !line.starts_with('#')).count();
                 assert!(marked <= 11, "{marked} marked lines\n{text}");

@@ -57,7 +57,10 @@ fn random_tensors_of_random_shapes_never_panic() {
     for _ in 0..6_000 {
         let classes = noise.below(4);
         let words = ["box", "scores", "objectness", "score", "class", "skip-2"];
-        let row: Vec<&str> = match noise.below(6) {
+        let words = [&words[..], &["masks-2", "keypoints", "angle"]].concat();
+        let row: Vec<&str> = match noise.below(8) {
+            6 => vec!["box", "scores", "masks-2", "keypoints"],
+            7 => vec!["box", "score", "class", "angle"],
             0 => (0..noise.below(5)).map(|_| noise.pick(&words)).collect(),
             1 => vec!["box"],
             2 => vec!["box", "score", "class"],
@@ -77,6 +80,14 @@ fn random_tensors_of_random_shapes_never_panic() {
             "activation": noise.pick(&["none", "sigmoid", "softmax"]), "background": noise.pick(&["none", "first", "last"]),
             "grid": noise.pick(&["none", "none", "none", "yolox"]), "agnostic": noise.below(2) == 0,
         });
+        if row.contains(&"masks-2") || noise.below(9) == 0 {
+            keys["prototypes"] = json!("p");
+        } else if noise.below(9) == 0 {
+            keys["beside"]["masks"] = json!("m");
+        }
+        if row.contains(&"keypoints") {
+            keys["keypoints"] = json!({"names": ["head", "feet"], "dims": noise.pick(&[2, 3])});
+        }
         if noise.below(2) == 0 {
             keys["iou"] = json!(noise.pick(&[0.0, 0.5, 1.0]));
             keys["max"] = json!(noise.pick(&[0, 5, u32::MAX]));
@@ -103,7 +114,12 @@ fn random_tensors_of_random_shapes_never_panic() {
             (name.to_owned(), TensorData { shape, data: noise.data(n) })
         };
         let (a, b) = if p.layout == app_package::pipeline::RowLayout::Rows { (rows, width) } else { (width, rows) };
-        let outputs = [tensor("o", a, b), tensor("s", rows, all), tensor("t", 1, rows), tensor("c", rows, 1), tensor("n", 1, 1)];
+        let mut outputs = vec![tensor("o", a, b), tensor("s", rows, all), tensor("t", 1, rows), tensor("c", rows, 1), tensor("n", 1, 1)];
+        for (name, channels) in [("p", 2), ("m", rows)] {
+            let (h, w) = (noise.pick(&[0usize, 1, 16]), noise.pick(&[1usize, 16]));
+            let shape = [1, channels, h, w].map(|n| i64::try_from(n).unwrap()).to_vec();
+            outputs.push((name.to_owned(), TensorData { shape, data: noise.data(channels * h * w) }));
+        }
         let geometry = if noise.below(2) == 0 { LETTERBOX } else { PLAIN };
         match run(std::slice::from_ref(&step), &outputs, Some(&geometry)) {
             Ok(out) => {

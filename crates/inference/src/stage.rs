@@ -1,0 +1,294 @@
+//! A loaded model of an app with what fills its inputs and what becomes of its outputs.
+
+use std::path::Path;
+
+use app_package::pipeline::{Feed, FeedOf, ModelStep, Pre, PreColumns, PreImage};
+use image::DynamicImage;
+
+use crate::{
+    engine::{Data, Session, TensorData, TensorInfo},
+    error::{AppError, Result},
+    geometry::Geometry,
+    output::AppOutput,
+    picture, post, sound,
+    table::{self, Cell},
+    tensors,
+};
+
+/// What a stage is asked about.
+#[derive(Clone, Copy)]
+pub(crate) enum Input<'a> {
+    Picture(&'a DynamicImage),
+    /// CSV or WAV.
+    Bytes(&'a [u8]),
+}
+
+/// One model, ready to answer.
+pub(crate) struct Stage {
+    step: ModelStep,
+    session: Box<dyn Session>,
+    posts: Vec<post::Ready>,
+    /// The prepared input, its buffer used again for each prediction where the model takes FP32.
+    prepared: Vec<f32>,
+    /// The model's inputs by name: first what [`ModelStep::pre`] fills, then what [`ModelStep::feed`] and [`ModelStep::state`] do.
+    inputs: Vec<(String, TensorData)>,
+    /// Datatypes of `inputs`.
+    datatypes: Vec<String>,
+    /// Inputs that are told of the app's input, by their place in `inputs`.
+    told: Vec<(usize, FeedOf)>,
+    /// Inputs that hold a state, by their place in `inputs`, with what they begin with and the output that comes after.
+    carried: Vec<(usize, TensorData, String)>,
+}
+
+impl Stage {
+    /// A loaded model that was held against the step before. Codes `tensor-mismatch`, and those of [`post::ready`].
+    pub fn new(dir: &Path, step: ModelStep, session: Box<dyn Session>) -> Result<Self> {
+        let posts = post::ready(dir, &step.post)?;
+        let mut stage = Self {
+            step,
+            session,
+            posts,
+            prepared: Vec::new(),
+            inputs: Vec::new(),
+            datatypes: Vec::new(),
+            told: Vec::new(),
+            carried: Vec::new(),
+        };
+        let lacking = |name: &str| AppError::new("tensor-mismatch", format!("nothing fills the input `{name}`"));
+        let prepared = prepared(&stage.step, stage.session.inputs())?;
+        let empty = |info: &TensorInfo, shape| Ok::<_, AppError>((info.name.clone(), TensorData { shape, data: none_of(&info.datatype)? }));
+        for info in &prepared {
+            let shape = if prepared.len() == 1 { tensors::input_shape(&stage.step.pre, &info.shape) } else { vec![1, 1] };
+            stage.inputs.push(empty(info, shape)?);
+            stage.datatypes.push(info.datatype.clone());
+        }
+        for info in stage.session.inputs().iter().filter(|info| prepared.iter().all(|p| p.name != info.name)) {
+            let place = stage.inputs.len();
+            let tensor = if let Some(carried) = stage.step.state.iter().find(|carried| carried.into == info.name) {
+                let zeros = tensors::fed(&Feed::Number(0.0), info)?;
+                stage.carried.push((place, zeros.clone(), carried.from.clone()));
+                zeros
+            } else {
+                let feed = stage.step.feed.get(&info.name).ok_or_else(|| lacking(&info.name))?;
+                if let Feed::Of(of) = feed {
+                    stage.told.push((place, *of));
+                }
+                tensors::fed(feed, info)?
+            };
+            stage.inputs.push((info.name.clone(), tensor));
+            stage.datatypes.push(info.datatype.clone());
+        }
+        Ok(stage)
+    }
+
+    pub fn step(&self) -> &ModelStep {
+        &self.step
+    }
+
+    /// Prepares pictures in another way, of the same shape.
+    pub fn prepare_as(&mut self, image: PreImage) {
+        self.step.pre = Pre::Image(image);
+    }
+
+    /// Answers for one input, without alarms.
+    pub fn answer(&mut self, input: Input<'_>) -> Result<AppOutput> {
+        if let (Pre::Sound(pre), Input::Bytes(bytes)) = (self.step.pre.clone(), input) {
+            let samples = sound::read(bytes, pre.rate)?;
+            let mut over = sound::Summary::new(pre.over);
+            self.windows(&pre, &samples, |stage, outputs| {
+                over.add(post::run(&stage.posts, &outputs, None, stage.main())?);
+                Ok(())
+            })?;
+            return Ok(over.finish());
+        }
+        let geometry = self.prepare(input)?;
+        let outputs = self.session.run(&self.inputs)?;
+        post::run(&self.posts, &outputs, geometry.as_ref(), self.main())
+    }
+
+    /// The model's raw outputs for one input, of sound those of the last window.
+    pub fn outputs(&mut self, input: Input<'_>) -> Result<Vec<(String, TensorData)>> {
+        if let (Pre::Sound(pre), Input::Bytes(bytes)) = (self.step.pre.clone(), input) {
+            let samples = sound::read(bytes, pre.rate)?;
+            let mut last = Vec::new();
+            self.windows(&pre, &samples, |_, outputs| {
+                last = outputs;
+                Ok(())
+            })?;
+            return Ok(last);
+        }
+        self.prepare(input)?;
+        self.session.run(&self.inputs)
+    }
+
+    /// Runs the model on this in the place of what is prepared; its other inputs are as at the last prediction.
+    pub fn run_on(&mut self, prepared: TensorData) -> Result<Vec<(String, TensorData)>> {
+        let Some((_, tensor)) = self.inputs.first_mut() else { return self.session.run(&self.inputs) };
+        let kept = std::mem::replace(tensor, prepared);
+        let outcome = self.session.run(&self.inputs);
+        if let Some((_, tensor)) = self.inputs.first_mut() {
+            *tensor = kept;
+        }
+        outcome
+    }
+
+    /// Runs the model on tensors as they are. Codes `tensor-shape` when a tensor's data does not fill its shape, `tensor-unknown`,
+    /// `tensor-datatype`.
+    pub fn infer(&mut self, inputs: &[(String, TensorData)]) -> Result<Vec<(String, TensorData)>> {
+        for (name, tensor) in inputs {
+            if TensorData::elements(&tensor.shape) != Some(tensor.data.len()) {
+                return Err(AppError::new(
+                    "tensor-shape",
+                    format!("`{name}`: {:?} does not hold {} elements", tensor.shape, tensor.data.len()),
+                ));
+            }
+            let Some(known) = self.session.inputs().iter().find(|i| &i.name == name) else {
+                return Err(AppError::new("tensor-unknown", format!("the model has no input `{name}`")));
+            };
+            if known.datatype != tensor.data.datatype() {
+                let message = format!("input `{name}` takes {}, not {}", known.datatype, tensor.data.datatype());
+                return Err(AppError::new("tensor-datatype", message));
+            }
+        }
+        self.session.run(inputs)
+    }
+
+    /// The model's input that is prepared from the app's; none where each column is an input.
+    pub fn main_input(&self) -> Option<&TensorInfo> {
+        let single = tensors::each(&self.step.pre).is_none();
+        let (name, _) = self.inputs.first().filter(|_| single)?;
+        self.session.inputs().iter().find(|info| &info.name == name)
+    }
+
+    /// Shape of what is prepared; -1 where it follows the input.
+    pub fn input_shape(&self) -> Vec<i64> {
+        let real = self.main_input().map(|info| info.shape.clone()).unwrap_or_default();
+        tensors::input_shape(&self.step.pre, &real)
+    }
+
+    /// What the model was given at the last prediction.
+    fn main(&self) -> Option<&TensorData> {
+        self.inputs.first().map(|(_, tensor)| tensor)
+    }
+
+    /// Fills the input tensors.
+    fn prepare(&mut self, input: Input<'_>) -> Result<Option<Geometry>> {
+        if let (Some(columns), Input::Bytes(bytes)) = (tensors::each(&self.step.pre).cloned(), input) {
+            return self.fill_each(&columns, bytes).map(|()| None);
+        }
+        let mut buffer = self.take_buffer();
+        let (shape, geometry) = match (&self.step.pre, input) {
+            (Pre::Image(pre), Input::Picture(picture)) => {
+                let (shape, geometry) = picture::to_tensor(pre, picture, &mut buffer);
+                (Some(shape), Some(geometry))
+            }
+            (Pre::Window(pre), Input::Bytes(bytes)) => table::window(pre, bytes, &mut buffer).map(|()| (None, None))?,
+            (Pre::Columns(pre), Input::Bytes(bytes)) => table::columns(pre, bytes, &mut buffer).map(|()| (None, None))?,
+            (Pre::Image(_), Input::Bytes(_)) | (_, Input::Picture(_)) | (Pre::Sound(_), _) => {
+                return Err(AppError::new("tensor-mismatch", "the steps of an app read one kind of input"));
+            }
+        };
+        self.put_buffer(buffer, shape)?;
+        for (place, of) in &self.told {
+            let datatype = self.datatypes.get(*place).map(String::as_str).unwrap_or_default();
+            let told = geometry.as_ref().and_then(|geometry| tensors::told(*of, geometry));
+            if let (Some((_, tensor)), Some(told)) = (self.inputs.get_mut(*place), told) {
+                tensor.data = Data::of(datatype, told.into_iter()).ok_or_else(|| tensors::unfillable(datatype))?;
+            }
+        }
+        Ok(geometry)
+    }
+
+    /// The buffer of what is prepared. Where the model takes FP32 it is the tensor's own, and nothing is copied.
+    fn take_buffer(&mut self) -> Vec<f32> {
+        match self.inputs.first_mut() {
+            Some((_, TensorData { data: Data::F32(buffer), .. })) => std::mem::take(buffer),
+            _ => std::mem::take(&mut self.prepared),
+        }
+    }
+
+    fn put_buffer(&mut self, buffer: Vec<f32>, shape: Option<Vec<i64>>) -> Result<()> {
+        let (Some((_, tensor)), Some(datatype)) = (self.inputs.first_mut(), self.datatypes.first()) else { return Ok(()) };
+        if datatype == "FP32" {
+            tensor.data = Data::F32(buffer);
+        } else {
+            tensor.data = Data::of(datatype, buffer.iter().copied().map(f64::from)).ok_or_else(|| tensors::unfillable(datatype))?;
+            self.prepared = buffer;
+        }
+        if let Some(shape) = shape {
+            tensor.shape = shape;
+        }
+        Ok(())
+    }
+
+    /// Fills an input for each column.
+    fn fill_each(&mut self, columns: &PreColumns, bytes: &[u8]) -> Result<()> {
+        for (cell, column) in table::row(columns, bytes)?.into_iter().zip(&columns.names) {
+            let place = self.inputs.iter().position(|(name, _)| *name == column.name);
+            let found = place.and_then(|place| Some((self.inputs.get_mut(place)?, self.datatypes.get(place)?)));
+            let Some(((_, tensor), datatype)) = found else { continue };
+            tensor.data = match cell {
+                Cell::Number(number) => Data::of(datatype, std::iter::once(number)).ok_or_else(|| tensors::unfillable(datatype))?,
+                Cell::Text(text) => Data::Text(vec![text]),
+            };
+        }
+        Ok(())
+    }
+
+    /// Runs the model on each whole window of a sound, from an empty state.
+    fn windows(
+        &mut self,
+        pre: &app_package::pipeline::PreSound,
+        samples: &[f32],
+        mut each: impl FnMut(&Self, Vec<(String, TensorData)>) -> Result<()>,
+    ) -> Result<()> {
+        let windows = sound::windows(pre, samples.len())?;
+        for (place, zeros, _) in &self.carried {
+            if let Some((_, tensor)) = self.inputs.get_mut(*place) {
+                *tensor = zeros.clone();
+            }
+        }
+        for (place, of) in &self.told {
+            let datatype = self.datatypes.get(*place).map(String::as_str).unwrap_or_default();
+            if let (Some((_, tensor)), FeedOf::SampleRate) = (self.inputs.get_mut(*place), of) {
+                let rate = std::iter::once(f64::from(pre.rate));
+                tensor.data = Data::of(datatype, rate).ok_or_else(|| tensors::unfillable(datatype))?;
+            }
+        }
+        for window in windows {
+            let mut buffer = self.take_buffer();
+            sound::fill(pre, samples, window, &mut buffer);
+            self.put_buffer(buffer, None)?;
+            let outputs = self.session.run(&self.inputs)?;
+            for (place, _, from) in &self.carried {
+                let next = outputs.iter().find(|(name, _)| name == from);
+                if let (Some((_, tensor)), Some((_, next))) = (self.inputs.get_mut(*place), next) {
+                    *tensor = next.clone();
+                }
+            }
+            each(self, outputs)?;
+        }
+        Ok(())
+    }
+}
+
+/// The inputs that are prepared from the app's: one, or one for each column.
+fn prepared(step: &ModelStep, inputs: &[TensorInfo]) -> Result<Vec<TensorInfo>> {
+    let Some(columns) = tensors::each(&step.pre) else {
+        let main = tensors::main_input(step, inputs);
+        return Ok(vec![
+            main.ok_or_else(|| AppError::new("tensor-mismatch", "no input of the model is left for what is prepared"))?.clone(),
+        ]);
+    };
+    let find = |name: &String| inputs.iter().find(|info| &info.name == name).cloned();
+    let found: Option<Vec<TensorInfo>> = columns.names.iter().map(|column| find(&column.name)).collect();
+    found.ok_or_else(|| AppError::new("tensor-mismatch", "a column is no input of the model"))
+}
+
+/// No elements of a datatype.
+fn none_of(datatype: &str) -> Result<Data> {
+    if datatype == "BYTES" {
+        return Ok(Data::Text(Vec::new()));
+    }
+    Data::of(datatype, std::iter::empty()).ok_or_else(|| tensors::unfillable(datatype))
+}
