@@ -18,8 +18,8 @@ pub struct Running {
     pub wanted: Wanted,
     /// The release's `app.yaml`.
     pub manifest: Arc<AppManifest>,
-    /// The app's model, as the Open Inference Protocol serves it.
-    pub model: Option<ModelStep>,
+    /// The app's models in order, as the Open Inference Protocol serves them.
+    pub models: Vec<ModelStep>,
     /// Parameter values of the app, defaults included.
     pub values: Map<String, Value>,
     /// Standing of the licence at its last check: `valid` or what it warns of.
@@ -56,14 +56,14 @@ impl Apps {
         apps.get(name).or_else(|| apps.values().find(|a| a.wanted.app() == name || a.wanted.slug() == name)).cloned()
     }
 
-    /// A running deployment by model name, `<app>.<model>` or app name.
-    pub fn find_model(&self, name: &str) -> Option<Arc<Running>> {
+    /// A running deployment with the place of one of its models: by the model's name, by `<app>.<model>`, or by the app's name, which is its
+    /// first model.
+    pub fn find_model(&self, name: &str) -> Option<(Arc<Running>, usize)> {
         let apps = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        let long = |a: &Running| {
-            a.model.as_ref().is_some_and(|m| name.strip_prefix(a.wanted.slug()).and_then(|r| r.strip_prefix('.')) == Some(&m.name))
-        };
-        let by = |test: &dyn Fn(&Running) -> bool| apps.values().find(|a| test(a)).cloned();
-        by(&|a| a.model.as_ref().is_some_and(|m| m.name == name)).or_else(|| by(&long)).or_else(|| by(&|a| a.wanted.slug() == name))
+        let model = |a: &Running, name: &str| a.models.iter().position(|model| model.name == name);
+        let long = |a: &Running| model(a, name.strip_prefix(a.wanted.slug())?.strip_prefix('.')?);
+        let by = |place: &dyn Fn(&Running) -> Option<usize>| apps.values().find_map(|a| Some((a.clone(), place(a)?)));
+        by(&|a| model(a, name)).or_else(|| by(&long)).or_else(|| by(&|a| (a.wanted.slug() == name && !a.models.is_empty()).then_some(0)))
     }
 
     /// Puts a deployment in place of its former self, whose process ends with the last request to it.

@@ -170,8 +170,8 @@ fn answer(loaded: &Loaded, request: Request, body: &[u8]) -> Result<(Vec<TensorH
         Request::Info => text(serde_json::to_vec(&loaded.about)),
         Request::Golden => text(serde_json::to_vec(&golden::run(&mut app))),
         Request::Predict { params, place } => text(serde_json::to_vec(&app.predict(body, &params, &place)?)),
-        Request::Infer { inputs } => {
-            let outputs = app.infer(&decode(&inputs, body)?)?;
+        Request::Infer { model, inputs } => {
+            let outputs = app.infer(Some(&model), &decode(&inputs, body)?)?;
             let mut headers = Vec::with_capacity(outputs.len());
             let mut bytes = Vec::new();
             for (name, tensor) in outputs {

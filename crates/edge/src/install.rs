@@ -109,8 +109,8 @@ pub async fn bring_up(agent: &Arc<Agent>, id: &str, document: &Digest, adopted: 
     let installed = Installed { document: document.clone(), release: wanted.release.digest.clone(), signature, adopted };
     let component = wanted.component.clone();
     agent.state.update(|s| s.installed.insert(id.to_owned(), installed))?;
-    let model = app.model_step().map(Cow::into_owned);
-    agent.apps.put(Running { wanted, manifest: Arc::new(app), model, values, standing, process, stats });
+    let models = app.model_steps().into_iter().map(Cow::into_owned).collect();
+    agent.apps.put(Running { wanted, manifest: Arc::new(app), models, values, standing, process, stats });
     agent.report(id, &component, adopted, State::Installed, None);
     Ok(())
 }

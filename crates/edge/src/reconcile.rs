@@ -247,7 +247,7 @@ fn watch_licences(agent: &Agent) {
                     agent.apps.put(crate::apps::Running {
                         wanted: running.wanted.clone(),
                         manifest: running.manifest.clone(),
-                        model: running.model.clone(),
+                        models: running.models.clone(),
                         values: running.values.clone(),
                         standing,
                         process: running.process.clone(),

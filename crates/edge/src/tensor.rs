@@ -65,6 +65,11 @@ pub fn encode(data: &Data) -> Vec<u8> {
         Data::F16(v) => v.iter().flat_map(|n| n.to_le_bytes()).collect(),
         Data::F32(v) => v.iter().flat_map(|n| n.to_le_bytes()).collect(),
         Data::F64(v) => v.iter().flat_map(|n| n.to_le_bytes()).collect(),
+        // As the protocol has texts: each after its length. No output of an app's model is one today.
+        Data::Text(v) => {
+            let text = |text: &String| [u32::try_from(text.len()).unwrap_or(u32::MAX).to_le_bytes().as_slice(), text.as_bytes()].concat();
+            v.iter().flat_map(text).collect()
+        }
     }
 }
 

@@ -33,7 +33,7 @@ pub enum Request {
     Info,
     /// Reproduce your golden samples.
     Golden,
-    /// A picture or CSV in the body.
+    /// A picture, CSV or WAV in the body.
     Predict {
         /// Values the operator set.
         params: Map<String, Value>,
@@ -42,6 +42,8 @@ pub enum Request {
     },
     /// Tensors in the body.
     Infer {
+        /// Name of the model among the app's.
+        model: String,
         /// Descriptions of the tensors, in the order of the body.
         inputs: Vec<TensorHeader>,
     },

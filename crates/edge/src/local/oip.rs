@@ -52,7 +52,7 @@ pub(super) async fn index(agent: Shared) -> HttpResponse {
         .apps
         .all()
         .iter()
-        .filter_map(|running| Some((running.model.as_ref()?.name.clone(), running)))
+        .flat_map(|running| running.models.iter().map(move |model| (model.name.clone(), running)))
         .map(|(name, running)| json!({ "name": name, "version": running.wanted.release.version, "state": "READY" }))
         .collect();
     HttpResponse::Ok().json(models)
@@ -64,27 +64,28 @@ pub(super) struct Address {
     version: Option<String>,
 }
 
-fn find(agent: &Shared, address: &Address) -> Result<std::sync::Arc<Running>, ApiError> {
+/// The deployment, and the place of the model among its own.
+fn find(agent: &Shared, address: &Address) -> Result<(std::sync::Arc<Running>, usize), ApiError> {
     let unknown = || {
         if agent.starting_model(&address.model) {
             return ApiError::starting(&address.model);
         }
         ApiError::new(StatusCode::NOT_FOUND, "model-unknown", format!("no model {:?} runs here", address.model))
     };
-    let running = agent.apps.find_model(&address.model).ok_or_else(unknown)?;
+    let (running, place) = agent.apps.find_model(&address.model).ok_or_else(unknown)?;
     match &address.version {
         Some(version) if *version != running.wanted.release.version.to_string() => {
             Err(ApiError::new(StatusCode::NOT_FOUND, "model-version-unknown", format!("version {version:?} does not run here")))
         }
-        _ => Ok(running),
+        _ => Ok((running, place)),
     }
 }
 
 /// `GET /v2/models/{m}`
 pub(super) async fn model(agent: Shared, address: web::Path<Address>) -> Result<HttpResponse, ApiError> {
-    let running = find(&agent, &address)?;
+    let (running, place) = find(&agent, &address)?;
     let tensors = |list: &[app_package::pipeline::Tensor]| json!(list);
-    let (inputs, outputs) = running.model.as_ref().map_or((json!([]), json!([])), |m| (tensors(&m.inputs), tensors(&m.outputs)));
+    let (inputs, outputs) = running.models.get(place).map_or((json!([]), json!([])), |m| (tensors(&m.inputs), tensors(&m.outputs)));
     Ok(HttpResponse::Ok().json(json!({
         "name": address.model, "versions": [running.wanted.release.version], "platform": "onnxruntime_onnx",
         "inputs": inputs, "outputs": outputs,
@@ -93,7 +94,7 @@ pub(super) async fn model(agent: Shared, address: web::Path<Address>) -> Result<
 
 /// `GET /v2/models/{m}/ready`
 pub(super) async fn model_ready(agent: Shared, address: web::Path<Address>) -> Result<HttpResponse, ApiError> {
-    let running = find(&agent, &address)?;
+    let (running, _) = find(&agent, &address)?;
     if running.process.pid().is_none() {
         return Err(ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "app-restarting", "the app's process is being restarted"));
     }
@@ -102,13 +103,14 @@ pub(super) async fn model_ready(agent: Shared, address: web::Path<Address>) -> R
 
 /// `GET /v2/models/{m}[/versions/{v}]/stats`, Triton's statistics extension as far as the agent counts.
 pub(super) async fn statistics(agent: Shared, address: web::Path<Address>) -> Result<HttpResponse, ApiError> {
-    let running = find(&agent, &address)?;
+    let (running, _) = find(&agent, &address)?;
     Ok(HttpResponse::Ok().json(json!({ "model_stats": [counts(&address.model, &running)] })))
 }
 
 /// `GET /v2/models/stats`
 pub(super) async fn all_statistics(agent: Shared) -> HttpResponse {
-    let all: Vec<Value> = agent.apps.all().iter().filter_map(|running| Some(counts(&running.model.as_ref()?.name, running))).collect();
+    let apps = agent.apps.all();
+    let all: Vec<Value> = apps.iter().flat_map(|running| running.models.iter().map(|model| counts(&model.name, running))).collect();
     HttpResponse::Ok().json(json!({ "model_stats": all }))
 }
 
@@ -129,13 +131,14 @@ pub(super) async fn infer(
     address: web::Path<Address>,
     payload: web::Payload,
 ) -> Result<HttpResponse, ApiError> {
-    let running = find(&agent, &address)?;
+    let (running, place) = find(&agent, &address)?;
     let length = request.headers().get(JSON_LENGTH).map(|value| value.to_str().unwrap_or_default().to_owned());
     let whole = body(&request, payload).await?;
     let (model, bytes) = (running.clone(), whole.bytes.clone());
-    let read = move || question::read(model.model.as_ref().map(|m| m.inputs.as_slice()), length.as_deref(), &bytes);
+    let read = move || question::read(model.models.get(place).map(|m| m.inputs.as_slice()), length.as_deref(), &bytes);
     let (asked, headers, bytes) = off_worker(whole.bytes.len(), read).await?;
-    let ((tensors, raw), _) = super::infer(&running, &Request::Infer { inputs: headers }, &bytes).await?;
+    let model = running.models.get(place).map(|m| m.name.clone()).unwrap_or_default();
+    let ((tensors, raw), _) = super::infer(&running, &Request::Infer { model, inputs: headers }, &bytes).await?;
     let name = address.into_inner().model;
     let version = running.wanted.release.version.to_string();
     let (length, bytes) = off_worker(raw.len(), move || answer(&asked, &name, &version, &tensors, &raw)).await?;

@@ -1,4 +1,4 @@
-//! `GET /v1/apps` and `POST /v1/apps/{app}/predict`: a picture or CSV in, results and alarms out.
+//! `GET /v1/apps` and `POST /v1/apps/{app}/predict`: a picture, CSV or WAV in, results and alarms out.
 
 use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, web};
@@ -28,7 +28,8 @@ fn describe(running: &Running) -> Value {
         "digest": wanted.release.digest,
         "title": running.manifest.title,
         "input": running.manifest.input,
-        "model": running.model.as_ref().map(|m| &m.name),
+        "model": running.models.first().map(|m| &m.name),
+        "models": running.models.iter().map(|m| &m.name).collect::<Vec<_>>(),
         "safety": running.manifest.safety,
         "place": wanted.place,
         "license": running.warning().unwrap_or("valid"),
@@ -53,7 +54,7 @@ pub(super) async fn predict(
     })?;
     let input = body(&request, payload).await?;
     if input.bytes.is_empty() {
-        return Err(ApiError::bad("body-empty", "send the picture or the CSV as the body"));
+        return Err(ApiError::bad("body-empty", "send the picture, the CSV or the WAV as the body"));
     }
     let request = Request::Predict { params: running.values.clone(), place: running.wanted.place.clone() };
     let ((_, output), took) = infer(&running, &request, &input.bytes).await?;
@@ -120,8 +121,19 @@ fn report(running: &Running, alarm: &Value, output: &Map<String, Value>) -> Map<
         ("rule".to_owned(), field("rule")),
         ("level".to_owned(), field("level")),
         ("text".to_owned(), field("text")),
-        ("result".to_owned(), json!(output)),
+        ("result".to_owned(), without_masks(output)),
     ])
+}
+
+/// A result for a report: masks are the most of it, and an alarm whose result is too large would go without any.
+fn without_masks(output: &Map<String, Value>) -> Value {
+    let mut result = output.clone();
+    for detection in result.get_mut("detections").and_then(Value::as_array_mut).into_iter().flatten() {
+        if let Some(fields) = detection.as_object_mut() {
+            fields.remove("mask");
+        }
+    }
+    Value::Object(result)
 }
 
 #[cfg(test)]
