@@ -1,4 +1,4 @@
-//! The command line: `pithead serve | demo | migrate | admin … | config show`, and for developers and buyers `init | golden | pack |
+//! The command line: `pithead serve | demo | migrate | admin … | config show`, and for developers and buyers `init | golden | try | pack |
 //! check | push | keygen | sign | verify | pull`.
 
 /// Prints a line of the result; see [`write_line`].
@@ -20,6 +20,7 @@ mod reference;
 mod roots;
 mod sign;
 mod stop;
+mod tryout;
 mod upload;
 mod verify;
 mod words;
@@ -80,6 +81,8 @@ enum Command {
     Init(init::Init),
     /// Make the expected results of an app's samples anew.
     Golden(golden::Golden),
+    /// Run an app's folder on files, and show what it finds.
+    Try(tryout::Try),
     /// Pack an app's folder as an OCI image layout in a tar.
     Pack(package::Pack),
     /// Check an app's folder as the platform does.
@@ -102,6 +105,7 @@ impl Command {
         match self {
             Self::Init(_)
             | Self::Golden(_)
+            | Self::Try(_)
             | Self::Pack(_)
             | Self::Check(_)
             | Self::Push(_)
@@ -181,6 +185,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Check(args) => return package::check(args, &loaded.settings.checks),
         Command::Init(args) => return init::init(args, &loaded.settings.checks),
         Command::Golden(args) => return golden::golden(args, &loaded.settings.checks),
+        Command::Try(args) => return tryout::run(args, &loaded.settings.checks),
         _ => {}
     }
     crate::base::private::by_default();

@@ -123,6 +123,7 @@ state-critical = critical
 listing-place = [place]
 listing-value = [{ $name }]
 listing-label = [finding]
+listing-text = [text read]
 plans-trial-help = Needed for a trial only
 error-trial-price = A trial is free: leave the price empty
 error-plan-exists = There is just such a plan already

@@ -183,6 +183,7 @@ state-enrolling = Waiting for the node
 state-enrolled = Enrolled, waiting for the agent
 state-open = Open
 state-passed = Passed
+state-remarked = Passed, with a remark
 state-waiting = Waiting
 state-done = Done
 state-sent = Sent

@@ -120,6 +120,7 @@ state-critical = 严重
 listing-place = 【安装地点】
 listing-value = 〔{ $name }〕
 listing-label = 〔识别结果〕
+listing-text = 〔识别出的文字〕
 plans-trial-help = 仅试用方案需要
 error-trial-price = 试用免费，请将价格留空
 error-plan-exists = 已有完全相同的方案

@@ -180,6 +180,7 @@ state-enrolling = 等待节点接入
 state-enrolled = 已接入，等待代理启动
 state-open = 未处理
 state-passed = 通过
+state-remarked = 通过，有提示
 state-waiting = 等待
 state-done = 完成
 state-sent = 已发送

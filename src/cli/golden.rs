@@ -41,8 +41,8 @@ pub fn with_library(settings: &Checks, library: Option<&PathBuf>, lang: Lang) ->
     Ok(settings)
 }
 
-/// Runs an app on its samples in the confined child; none where there is no engine.
-pub fn answer(dir: &Path, settings: &Checks, told: &Output) -> anyhow::Result<Option<Answers>> {
+/// Runs an app on its samples, or on the files of another folder, in the confined child; none where there is no engine.
+pub fn answer(dir: &Path, inputs: Option<&Path>, settings: &Checks, told: &Output) -> anyhow::Result<Option<Answers>> {
     let lang = told.language();
     if settings.ort_lib.is_empty() {
         return Ok(None);
@@ -51,14 +51,14 @@ pub fn answer(dir: &Path, settings: &Checks, told: &Output) -> anyhow::Result<Op
     let Some(confined) = confined else { return Ok(None) };
     // The child works in `/`.
     let dir = std::fs::canonicalize(dir).cannot(lang, "read", dir)?;
-    let run = || run_samples(&confined.program, &[CHILD_COMMAND], &dir, &confined.lib, &confined.limits, confined.wall);
+    let run = || run_samples(&confined.program, &[CHILD_COMMAND], (&dir, inputs), &confined.lib, &confined.limits, confined.wall);
     package::waiting(told, run).map(Some)
 }
 
 /// Tells each expected result that was made, and why the others were not.
 pub fn tell<'a>(made: impl Iterator<Item = (&'a Path, &'a AppOutput)>, answers: &Answers, lang: Lang) {
     for (path, result) in made {
-        let n = result.detections.len() + result.classes.len() + result.values.len();
+        let n = result.detections.len() + result.classes.len() + result.values.len() + result.texts.len();
         print_line!("{}", lang.format("cli-init-expected", &[("path", &shown(path)), ("n", &n.to_string())]));
     }
     if let Some((code, detail)) = &answers.fault {
@@ -78,7 +78,7 @@ pub fn golden(args: &Golden, settings: &Checks) -> anyhow::Result<ExitCode> {
         }
     };
     let settings = with_library(settings, args.ort_lib.as_ref(), lang)?;
-    let answers = answer(&args.dir, &settings, &args.told)?.ok_or_else(|| anyhow::anyhow!(lang.t("cli-engine-needed")))?;
+    let answers = answer(&args.dir, None, &settings, &args.told)?.ok_or_else(|| anyhow::anyhow!(lang.t("cli-engine-needed")))?;
     let paths: Vec<PathBuf> = manifest.golden.iter().map(|sample| args.dir.join(&sample.expect)).collect();
     for (path, result) in paths.iter().zip(&answers.results) {
         let half = path.with_extension("json.new");

@@ -325,6 +325,9 @@ fn tell_report(report: &CheckReport, code: &str, lang: Lang) {
         let mark = lang.t(if step.ok { "cli-ok" } else { "cli-failed" });
         let name = lang.t(&format!("check-step-{}", step.code));
         print_line!("{mark}  {name}  {:.1} ms", step.duration_ms);
+        if let Some(code) = &step.notice {
+            print_line!("     {}", lang.t(&format!("check-notice-{code}")));
+        }
         if let Some(code) = &step.reason {
             print_line!("     {}", reason(lang, code));
             print_line!("     {}", step.detail.as_deref().unwrap_or_default());

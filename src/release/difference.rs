@@ -224,7 +224,7 @@ fn same_bytes(before: Side<'_>, after: Side<'_>) -> bool {
         Some(kept.map(|(path, (digest, _))| (path.clone(), digest.clone())).collect::<BTreeMap<_, _>>())
     };
     let (a, b) = (before.manifest, after.manifest);
-    let around = a.model_step() == b.model_step() && a.alarms() == b.alarms() && a.golden == b.golden && a.parameters == b.parameters;
+    let around = a.model_steps() == b.model_steps() && a.alarms() == b.alarms() && a.golden == b.golden && a.parameters == b.parameters;
     around && run(before).is_some_and(|files| run(after) == Some(files))
 }
 
@@ -329,9 +329,9 @@ fn cut(text: &str) -> String {
 
 fn tensors_of(manifest: &AppManifest) -> BTreeMap<String, String> {
     let shape = |t: &Tensor| t.shape.iter().map(ToString::to_string).collect::<Vec<_>>().join("x");
-    let Some(model) = manifest.model_step() else { return BTreeMap::new() };
-    let tensors = model.inputs.iter().chain(&model.outputs);
-    tensors.map(|t| (format!("{}/{}", model.name, t.name), format!("{} {}", t.datatype, shape(t)))).collect()
+    let models = manifest.model_steps();
+    let tensors = models.iter().flat_map(|model| model.inputs.iter().chain(&model.outputs).map(|t| (&model.name, t)));
+    tensors.map(|(model, t)| (format!("{model}/{}", t.name), format!("{} {}", t.datatype, shape(t)))).collect()
 }
 
 /// Entries that only one of two maps has, or that differ; by key.
@@ -347,7 +347,7 @@ fn changes(before: &BTreeMap<String, String>, after: &BTreeMap<String, String>) 
 
 /// Share of labelled samples whose finding is right. None where the app gives values only: there is no right or wrong to count.
 pub fn share_right(manifest: &AppManifest, card: &RunCard) -> Option<f64> {
-    let finds = manifest.posts().iter().any(|post| !matches!(post, Post::Values(_)));
+    let finds = manifest.posts().any(|post| !matches!(post, Post::Values(_)));
     card.accuracy.filter(|_| finds)
 }
 

@@ -193,7 +193,7 @@ pub(super) fn not_run() -> CheckReport {
 /// The failed report of a check whose child did not start.
 fn not_started(reason: &str, detail: &str) -> CheckReport {
     let code = STEPS.first().copied().unwrap_or_default().to_owned();
-    let step = Step { code, ok: false, reason: Some(reason.to_owned()), detail: Some(detail.to_owned()), duration_ms: 0.0 };
+    let step = Step { code, ok: false, reason: Some(reason.to_owned()), detail: Some(detail.to_owned()), notice: None, duration_ms: 0.0 };
     CheckReport { steps: vec![step], ..CheckReport::default() }
 }
 

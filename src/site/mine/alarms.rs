@@ -147,18 +147,26 @@ fn items<'a>(result: &'a Value, key: &str) -> &'a [Value] {
     result.get(key).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default()
 }
 
-/// Labels with their scores, and values with their units, out of a result in the shape of the node's local API.
+/// Labels and texts with their scores, and values with their units, out of a result in the shape of the node's local API.
 fn findings(result: &Value) -> Vec<(String, String)> {
     let text = |item: &Value, key: &str| item.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
     let number = |item: &Value, key: &str| item.get(key).and_then(Value::as_f64);
     let scored = items(result, "detections").iter().chain(items(result, "classes"));
-    let scored = scored.filter_map(|item| Some((text(item, "label"), format!("{:.1} %", number(item, "score")? * 100.0))));
+    // What was read on a thing, or said of it, stands beside its label.
+    let read = |item: &Value| {
+        let own = item.get("text").map(|read| text(read, "text"));
+        let best = items(item, "classes").first().map(|class| text(class, "label"));
+        [own, best].into_iter().flatten().filter(|word| !word.is_empty()).fold(text(item, "label"), |all, word| format!("{all}: {word}"))
+    };
+    let scored = scored.filter_map(|item| Some((read(item), format!("{:.1} %", number(item, "score")? * 100.0))));
+    let texts =
+        items(result, "texts").iter().filter_map(|item| Some((text(item, "text"), format!("{:.1} %", number(item, "score")? * 100.0))));
     let values = items(result, "values").iter().filter_map(|item| {
         let value = number(item, "value")?;
         let digits = if value.abs() < 1.0 { 4 } else { 2 };
         Some((text(item, "id"), format!("{value:.digits$} {}", text(item, "unit")).trim_end().to_owned()))
     });
-    scored.chain(values).take(MAX_FOUND).collect()
+    scored.chain(texts).chain(values).take(MAX_FOUND).collect()
 }
 
 /// `/mine/alarms`.

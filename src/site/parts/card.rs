@@ -67,13 +67,9 @@ fn price_line(page: &Page, plans: &[&PricePlan]) -> String {
 
 /// The alarm text for a listing, with `[place]`-style placeholders instead of `{place}`.
 pub fn alarm_text(page: &Page, manifest: &AppManifest, text: &str) -> String {
-    let items = manifest.posts().iter().flat_map(|post| match post {
-        Post::Values(values) => values.items.as_slice(),
-        Post::Classes(_) | Post::Boxes(_) | Post::Grid(_) => &[],
-    });
-    let items: Vec<_> = items.collect();
+    let values: Vec<_> = manifest.posts().flat_map(Post::values).collect();
     let value =
-        |id: &str| items.iter().find(|item| item.id == id).map_or_else(|| id.to_owned(), |item| item.text.get(page.lang).to_owned());
+        |id: &str| values.iter().find(|(own, ..)| *own == id).map_or_else(|| id.to_owned(), |(_, text, _)| text.get(page.lang).to_owned());
     let mut out = String::new();
     let mut rest = text;
     while let Some((before, inside)) = rest.split_once('{') {
@@ -87,6 +83,7 @@ pub fn alarm_text(page: &Page, manifest: &AppManifest, text: &str) -> String {
             Some(("value", id)) => out.push_str(&page.t1("listing-value", "name", value(id))),
             None if name == "place" => out.push_str(&page.t("listing-place")),
             None if name == "label" => out.push_str(&page.t("listing-label")),
+            None if name == "text" => out.push_str(&page.t("listing-text")),
             _ => out.push_str(name),
         }
         rest = after;

@@ -49,13 +49,13 @@ pub struct OtherRow {
 
 /// One step of the check.
 pub struct CheckRow {
-    /// `passed`, `failed`, `running` or `waiting`.
+    /// `passed`, `remarked` (passed, and something is odd), `failed`, `running` or `waiting`.
     pub state: &'static str,
     /// Name of the step.
     pub name: String,
     /// Finding of the step, in words.
     pub found: String,
-    /// The engine's own words.
+    /// The engine's own words, or what is odd.
     pub detail: String,
 }
 
@@ -206,7 +206,11 @@ fn checks(page: &Page, report: Option<&CheckReport>, running: bool) -> Vec<Check
     let row = |(at, code): (usize, &&str)| {
         let name = page.tk("check-step-", code);
         match done.iter().find(|step| step.code == **code) {
-            Some(step) if step.ok => Some(CheckRow { state: "passed", name, found: found(page, step, report), detail: String::new() }),
+            Some(step) if step.ok => {
+                let notice = step.notice.as_deref().map(|code| page.tk("check-notice-", code)).unwrap_or_default();
+                let state = if notice.is_empty() { "passed" } else { "remarked" };
+                Some(CheckRow { state, name, found: found(page, step, report), detail: notice })
+            }
             Some(step) => {
                 let found = step.reason.as_deref().map(|code| reason(page, code)).unwrap_or_default();
                 Some(CheckRow { state: "failed", name, found, detail: step.detail.clone().unwrap_or_default() })

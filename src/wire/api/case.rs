@@ -40,6 +40,8 @@ pub struct Step {
     pub ok: bool,
     /// Code of why it failed.
     pub reason: Option<String>,
+    /// Code of what is odd although it passed.
+    pub notice: Option<String>,
 }
 
 /// What the automatic check found.
@@ -92,7 +94,11 @@ impl Check {
             reproduced: report.golden.as_ref().map(|golden| golden.reproduced),
             accuracy: card.and_then(|card| share_right(manifest, card)),
             figures,
-            steps: report.steps.into_iter().map(|step| Step { code: step.code, ok: step.ok, reason: step.reason }).collect(),
+            steps: report
+                .steps
+                .into_iter()
+                .map(|step| Step { code: step.code, ok: step.ok, reason: step.reason, notice: step.notice })
+                .collect(),
         }
     }
 }

@@ -1,0 +1,161 @@
+//! `pithead try`: an app's folder on pictures, tables or sound, at home. Tells what it finds, and writes a page that shows it.
+//!
+//! The app runs confined, as in a check, on copies of the files. The page is one file without scripts, for a browser: pictures with boxes,
+//! turned boxes, masks and points drawn over them, tables and sound as plots.
+
+mod page;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::Args;
+use inference::output::{AppOutput, Detection};
+use inference::worker::MAX_INPUTS;
+use serde_json::json;
+
+use super::package::{self, AT_FAULT, Output};
+use super::words::{Cannot as _, shown};
+use super::{folder, golden};
+use crate::base::config::Checks;
+use crate::base::i18n::Lang;
+use crate::base::ids;
+
+/// Things of one kind that are told of a file.
+const MAX_TOLD: usize = 20;
+
+/// `pithead try DIR FILE…`.
+#[derive(Debug, Args)]
+pub struct Try {
+    /// Folder with app.yaml.
+    pub dir: PathBuf,
+    /// Pictures, CSV or WAV files.
+    #[arg(required = true)]
+    pub files: Vec<PathBuf>,
+    /// Page to write that shows what was found.
+    #[arg(long, value_name = "FILE.html")]
+    pub out: Option<PathBuf>,
+    /// Path of libonnxruntime, instead of the setting `checks.ort_lib`.
+    #[arg(long)]
+    pub ort_lib: Option<PathBuf>,
+    /// How results are told.
+    #[command(flatten)]
+    pub told: Output,
+}
+
+/// Copies of the files in a folder of their own, which goes away with the value.
+struct Inputs(PathBuf);
+
+impl Inputs {
+    /// Names keep the order; other users, as whom the app runs, may read them.
+    fn copy(files: &[PathBuf], lang: Lang) -> anyhow::Result<Self> {
+        let inputs = Self(std::env::temp_dir().join(ids::new("pithead-try")));
+        std::fs::create_dir_all(&inputs.0).cannot(lang, "write", &inputs.0)?;
+        readable(&inputs.0, 0o755).cannot(lang, "write", &inputs.0)?;
+        for (at, file) in files.iter().enumerate() {
+            let copy = inputs.0.join(format!("{at:04}"));
+            std::fs::copy(file, &copy).cannot(lang, "read", file)?;
+            readable(&copy, 0o644).cannot(lang, "write", &copy)?;
+        }
+        Ok(inputs)
+    }
+}
+
+impl Drop for Inputs {
+    fn drop(&mut self) {
+        // What is left lies in the folder for temporary files.
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+fn readable(path: &Path, mode: u32) -> std::io::Result<()> {
+    use std::os::unix::fs::PermissionsExt as _;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))
+}
+
+/// Runs the app and tells what it finds.
+pub fn run(args: &Try, settings: &Checks) -> anyhow::Result<ExitCode> {
+    let lang = args.told.language();
+    let manifest = match folder::manifest(&args.dir, lang)? {
+        Ok(manifest) => manifest,
+        Err(faults) => {
+            package::tell_faults(&args.dir, &faults, &args.told);
+            return Ok(ExitCode::from(AT_FAULT));
+        }
+    };
+    anyhow::ensure!(args.files.len() <= MAX_INPUTS, lang.format("cli-try-many", &[("max", &MAX_INPUTS.to_string())]));
+    let settings = golden::with_library(settings, args.ort_lib.as_ref(), lang)?;
+    let inputs = Inputs::copy(&args.files, lang)?;
+    let answers = golden::answer(&args.dir, Some(&inputs.0), &settings, &args.told)?;
+    let answers = answers.ok_or_else(|| anyhow::anyhow!(lang.t("cli-engine-needed")))?;
+    let found: Vec<(&Path, &AppOutput)> = args.files.iter().map(PathBuf::as_path).zip(&answers.results).collect();
+    if args.told.json {
+        let files: Vec<_> = found.iter().map(|(file, result)| json!({"file": shown(file), "result": result})).collect();
+        let fault = answers.fault.as_ref().map(|(code, detail)| json!({"code": code, "detail": detail}));
+        package::print(&json!({"ok": fault.is_none(), "files": files, "fault": fault}));
+    } else {
+        found.iter().for_each(|(file, result)| tell(file, result, &args.told.lang, lang));
+    }
+    if let Some(out) = &args.out {
+        let page = page::of(&manifest, &found, &args.told.lang, lang);
+        std::fs::write(out, page).cannot(lang, "write", out)?;
+        if !args.told.json {
+            print_line!("{}", lang.format("cli-try-page", &[("path", &shown(out))]));
+        }
+    }
+    if let Some((code, detail)) = answers.fault.as_ref().filter(|_| !args.told.json) {
+        // The child knows the copies by number.
+        let file = args.files.get(answers.results.len()).map(|file| shown(file).to_string()).unwrap_or_default();
+        let number = format!("`{:04}`", answers.results.len());
+        let why = format!("{} [{code}] {}", package::reason(lang, code), detail.replace(&number, &file));
+        eprintln!("{}", lang.format("cli-try-not-run", &[("reason", &why)]));
+    }
+    Ok(if answers.fault.is_none() { ExitCode::SUCCESS } else { ExitCode::from(AT_FAULT) })
+}
+
+/// What was found in a file, a line each.
+fn tell(file: &Path, result: &AppOutput, code: &str, lang: Lang) {
+    print_line!("{}", shown(file));
+    let lines = lines(result);
+    for line in lines.iter().take(MAX_TOLD) {
+        print_line!("  {line}");
+    }
+    if lines.len() > MAX_TOLD {
+        print_line!("  {}", lang.format("cli-try-more", &[("n", &(lines.len() - MAX_TOLD).to_string())]));
+    }
+    if lines.is_empty() {
+        print_line!("  {}", lang.t("cli-try-nothing"));
+    }
+    for alarm in &result.alarms {
+        print_line!("  ! {} ({})", alarm.text.get(code), alarm.rule);
+    }
+    for fault in &result.rule_faults {
+        print_line!("  ? {}: {}", fault.rule, fault.message);
+    }
+}
+
+/// Findings in words: things, classes, values, texts.
+pub fn lines(result: &AppOutput) -> Vec<String> {
+    let things = result.detections.iter().map(|thing| {
+        let [x, y, w, h] = thing.bbox;
+        format!("{}  [{x:.0}, {y:.0}, {w:.0} × {h:.0}]", named(thing))
+    });
+    let classes = result.classes.iter().map(|class| format!("{}  {:.3}", class.label, class.score));
+    let values = result.values.iter().map(|value| format!("{} = {:.4} {}", value.id, value.value, value.unit).trim_end().to_owned());
+    let texts = result.texts.iter().map(|text| format!("“{}”  {:.3}", text.text, text.score));
+    things.chain(classes).chain(values).chain(texts).collect()
+}
+
+/// A thing with what is said of it.
+pub fn named(thing: &Detection) -> String {
+    let mut all = format!("{}  {:.3}", thing.label, thing.score);
+    if let Some(text) = &thing.said.text {
+        all.push_str(&format!("  “{}”", text.text));
+    }
+    if let Some(class) = thing.said.classes.first() {
+        all.push_str(&format!("  {} {:.2}", class.label, class.score));
+    }
+    for value in &thing.said.values {
+        all.push_str(&format!("  {} {:.2} {}", value.id, value.value, value.unit));
+    }
+    all.trim_end().to_owned()
+}
