@@ -155,10 +155,20 @@ pub fn measured(page: &Page, kind: Measure, value: f64) -> String {
     match kind {
         Measure::Accuracy => percent(value),
         Measure::Median | Measure::P95 | Measure::P99 | Measure::Load => millis(value),
-        Measure::Throughput => page.t1("measure-per-second", "n", format!("{value:.0}")),
+        Measure::Throughput => page.t1("measure-per-second", "n", rate(value)),
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a count of bytes, not negative")]
         Measure::Memory | Measure::Model => bytes(page, value as u64),
     }
+}
+
+/// Predictions in a second; of a slow app with digits after the point.
+fn rate(value: f64) -> String {
+    if value < 10.0 { figure((value * 100.0).round() / 100.0) } else { format!("{value:.0}") }
+}
+
+/// Dimensions in words: one that follows the input is a question mark.
+fn shape(dimensions: &str) -> String {
+    dimensions.split('x').map(|side| if side == "-1" { "?" } else { side }).collect::<Vec<_>>().join("x")
 }
 
 /// A share as a percentage.
@@ -234,14 +244,14 @@ fn found(page: &Page, step: &Step, report: Option<&CheckReport>) -> String {
     match (step.code.as_str(), card, report.and_then(|r| r.golden.as_ref())) {
         ("files", Some(card), _) => page.t1("check-found-files", "size", bytes(page, card.model_bytes)),
         ("onnx-load", Some(card), _) => page.t1("check-found-load", "time", millis(card.load_ms)),
-        ("tensors-match", Some(card), _) => page.t1("check-found-tensors", "shape", &card.input),
+        ("tensors-match", Some(card), _) => page.t1("check-found-tensors", "shape", shape(&card.input)),
         ("golden", _, Some(golden)) => page.t2("check-found-golden", "n", golden.reproduced, "total", golden.total),
         ("latency", Some(card), _) => {
             page.t2("check-found-latency", "median", millis(card.latency_ms.median), "p", millis(card.latency_ms.p95))
         }
         ("odd-input", Some(card), _) => page.t1("check-found-odd-input", "n", card.odd_inputs.len()),
         ("throughput", Some(card), _) => card.throughput.map_or_else(String::new, |t| {
-            page.t2("check-found-throughput", "one", format!("{:.0}", t.one_thread), "two", format!("{:.0}", t.two_threads))
+            page.t2("check-found-throughput", "one", rate(t.one_thread), "two", rate(t.two_threads))
         }),
         ("memory", Some(card), _) => page.t1("check-found-memory", "size", bytes(page, card.peak_memory_bytes)),
         _ => page.t1("check-found-time", "time", millis(step.duration_ms)),
@@ -332,7 +342,7 @@ fn card(page: &Page, manifest: &AppManifest, card: &RunCard, report: &CheckRepor
         p95: millis(card.latency_ms.p95),
         p99: if card.latency_ms.p99 > 0.0 { millis(card.latency_ms.p99) } else { String::new() },
         throughput: card.throughput.map_or_else(String::new, |t| {
-            page.t2("card-throughput-value", "one", format!("{:.0}", t.one_thread), "two", format!("{:.0}", t.two_threads))
+            page.t2("card-throughput-value", "one", rate(t.one_thread), "two", rate(t.two_threads))
         }),
         opsets: listed(structure.opsets.iter().map(|(domain, version)| format!("{domain} {version}")).collect()),
         operators: listed(structure.operators.iter().map(|(name, count)| format!("{name} × {count}")).collect()),
@@ -342,7 +352,7 @@ fn card(page: &Page, manifest: &AppManifest, card: &RunCard, report: &CheckRepor
         load: millis(card.load_ms),
         engine: format!("{} {}", card.engine, card.engine_version),
         hardware: hardware(page, card),
-        input: card.input.clone(),
+        input: shape(&card.input),
         confinement: report
             .confinement
             .as_ref()
