@@ -12,7 +12,7 @@ const MAX_SIDE: f32 = 8_192.0;
 /// What FP32 rounds by in pixels.
 const ROUNDING: f32 = 0.01;
 /// Most pixels of such a part.
-const MAX_AREA: f32 = 16_000_000.0;
+const MAX_AREA: f32 = 4_000_000.0;
 
 /// A part of a picture, and where its left top corner lies in the whole.
 pub struct Part {
@@ -47,7 +47,7 @@ pub fn cut(picture: &DynamicImage, of: &Of, bbox: [f32; 4], outline: &[[f32; 2];
 
 /// What lies in a turned box, upright and with its longer side across where it is much higher than wide. Pixels between those of the picture
 /// are cubic (Keys, 1981, a = −0.75 as `INTER_CUBIC`), beyond its border those of the border.
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "sides are clamped")]
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss, reason = "sides are clamped")]
 fn turn(picture: &DynamicImage, expand: f32, outline: &[[f32; 2]; 4]) -> Option<DynamicImage> {
     let distance = |a: [f32; 2], b: [f32; 2]| (a[0] - b[0]).hypot(a[1] - b[1]);
     let [mut a, mut b, mut c, mut d] = ordered(outline);
@@ -63,7 +63,9 @@ fn turn(picture: &DynamicImage, expand: f32, outline: &[[f32; 2]; 4]) -> Option<
     }
     let (w, h) = (distance(a, b).max(distance(d, c)), distance(a, d).max(distance(b, c)));
     let (w, h) = (w.trunc(), h.trunc());
-    if !(1.0..=MAX_SIDE).contains(&w) || !(1.0..=MAX_SIDE).contains(&h) || w * h > MAX_AREA {
+    // A box in the picture is not larger than it, but for what it grows by.
+    let own = 4.0 * (u64::from(picture.width()) * u64::from(picture.height())) as f32;
+    if !(1.0..=MAX_SIDE).contains(&w) || !(1.0..=MAX_SIDE).contains(&h) || w * h > own.clamp(1.0, MAX_AREA) {
         return None;
     }
     // `getPerspectiveTransform` of a parallelogram: pixel (i, j) lies at a + (b − a) i / w + (d − a) j / h.
