@@ -1,50 +1,10 @@
 """Graphs of constants: decoding of families whose weights no package has. Their scores move with the picture."""
-import cv2, numpy as np, onnx
-from onnx import TensorProto as T, helper as h
+import cv2, numpy as np
+from onnx import TensorProto as T
 from PIL import Image
 
-from publishers import IMAGENET, corners, found, letterbox, nchw, raw_heads, rgb, run, session, work
-
-WEIGHTS = np.array([[0.05], [-0.03], [0.02]], np.float32)  # unequal, so that swapped channels are seen
-
-
-def probe(x):
-    """What the graphs add to scores: a weighted mean of the picture, so that what became of it is seen in the answer."""
-    return float((x.mean((2, 3)) @ WEIGHTS)[0, 0])
-
-
-class Graph:
-    """A model of constants whose scores move with the picture."""
-
-    def __init__(self, picture, shape, others=()):
-        self.inputs = [h.make_tensor_value_info(picture, T.FLOAT, shape)]
-        self.inputs += [h.make_tensor_value_info(name, kind, shape) for name, kind, shape in others]
-        self.nodes, self.constants, self.outputs = [], [], []
-        self.constant("_w", WEIGHTS)
-        self.add("ReduceMean", [picture], "_mean", axes=[2, 3], keepdims=0)
-        self.add("MatMul", ["_mean", "_w"], "_probe")
-
-    def constant(self, name, value):
-        self.constants.append(onnx.numpy_helper.from_array(np.asarray(value), name))
-        return name
-
-    def add(self, kind, taken, given, **attributes):
-        self.nodes.append(h.make_node(kind, taken, [given], **attributes))
-        return given
-
-    def output(self, name, kind, shape):
-        self.outputs.append(h.make_tensor_value_info(name, kind, shape))
-
-    def save(self, name, metadata=()):
-        graph = h.make_graph(self.nodes, "constants", self.inputs, self.outputs, self.constants)
-        model = h.make_model(graph, opset_imports=[h.make_opsetid("", 17)], ir_version=8)
-        h.set_model_props(model, dict(metadata))
-        onnx.checker.check_model(model)
-        file = work / "made" / f"{name}.onnx"
-        file.parent.mkdir(exist_ok=True)
-        onnx.save(model, str(file))
-        return file
-
+from graph import Graph
+from publishers import IMAGENET, corners, found, letterbox, nchw, raw_heads, rgb, run, session
 
 RNG = np.random.default_rng(7)
 # Shares of the picture: three boxes, one of them over the edge, and one below any threshold.
@@ -258,19 +218,5 @@ def classifier(name, shape, metadata, mean_std, share, softmax):
         z = run(model, images=nchw(np.asarray(picture.crop((left, top, left + side, top + side))), 255, *(mean_std or (None, None))))[0][0]
         z = z if softmax else np.exp(z) / np.exp(z).sum()
         return {"classes": [{"label": labels[k], "score": float(z[k])} for k in np.argsort(-z)]}
-
-    return model, reference
-
-
-def anomalib():
-    g = Graph("input", ["batch", 3, 256, 256])
-    g.add("Sigmoid", ["_probe"], "pred_score")
-    g.add("ReduceMean", ["input"], "anomaly_map", axes=[1], keepdims=1)
-    g.output("pred_score", T.FLOAT, ["batch", 1]), g.output("anomaly_map", T.FLOAT, ["batch", 1, 256, 256])
-    model = g.save("anomalib")
-
-    def reference(file, labels):
-        x = nchw(np.asarray(Image.open(file).convert("RGB").resize((256, 256), Image.BILINEAR)))
-        return {"values": [{"id": labels[0], "value": float(run(model, input=x)[0].ravel()[0]), "unit": ""}]}
 
     return model, reference
