@@ -259,3 +259,20 @@ fn an_input_for_each_column_takes_texts_and_gaps() {
         package.manifest["steps"][0]["model"]["pre"]["columns"]["names"][place] = kept;
     }
 }
+
+/// The apps of `demo/format-2`, each of a kind of input or result that the apps of the market's demo do not have.
+#[test]
+fn the_examples_of_format_2_give_what_they_promise() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../demo/format-2");
+    let mut seen = 0;
+    for entry in std::fs::read_dir(folder).unwrap().flatten().filter(|entry| entry.path().is_dir()) {
+        let yaml = std::fs::read_to_string(entry.path().join("app.yaml")).unwrap();
+        let manifest = app_package::validate::parse(&yaml).unwrap_or_else(|faults| panic!("{}: {faults:#?}", entry.path().display()));
+        assert_eq!(inference::examine::examine(&entry.path(), &manifest), [], "{}", entry.path().display());
+        let mut app = App::open(&entry.path(), manifest, engine(), 1).unwrap();
+        let golden = inference::golden::run(&mut app);
+        assert!(golden.total > 2 && golden.reproduced == golden.total, "{}: {golden:#?}", entry.path().display());
+        seen += 1;
+    }
+    assert!(seen > 4, "{seen}");
+}

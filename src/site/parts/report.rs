@@ -250,9 +250,9 @@ fn found(page: &Page, step: &Step, report: Option<&CheckReport>) -> String {
             page.t2("check-found-latency", "median", millis(card.latency_ms.median), "p", millis(card.latency_ms.p95))
         }
         ("odd-input", Some(card), _) => page.t1("check-found-odd-input", "n", card.odd_inputs.len()),
-        ("throughput", Some(card), _) => card.throughput.map_or_else(String::new, |t| {
-            page.t2("check-found-throughput", "one", rate(t.one_thread), "two", rate(t.two_threads))
-        }),
+        ("throughput", Some(card), _) => card
+            .throughput
+            .map_or_else(String::new, |t| page.t2("check-found-throughput", "one", rate(t.one_thread), "two", rate(t.two_threads))),
         ("memory", Some(card), _) => page.t1("check-found-memory", "size", bytes(page, card.peak_memory_bytes)),
         _ => page.t1("check-found-time", "time", millis(step.duration_ms)),
     }
@@ -341,9 +341,9 @@ fn card(page: &Page, manifest: &AppManifest, card: &RunCard, report: &CheckRepor
         median: millis(card.latency_ms.median),
         p95: millis(card.latency_ms.p95),
         p99: if card.latency_ms.p99 > 0.0 { millis(card.latency_ms.p99) } else { String::new() },
-        throughput: card.throughput.map_or_else(String::new, |t| {
-            page.t2("card-throughput-value", "one", rate(t.one_thread), "two", rate(t.two_threads))
-        }),
+        throughput: card
+            .throughput
+            .map_or_else(String::new, |t| page.t2("card-throughput-value", "one", rate(t.one_thread), "two", rate(t.two_threads))),
         opsets: listed(structure.opsets.iter().map(|(domain, version)| format!("{domain} {version}")).collect()),
         operators: listed(structure.operators.iter().map(|(name, count)| format!("{name} × {count}")).collect()),
         odd_inputs: card.odd_inputs.iter().map(|odd| (page.tk("card-odd-", &odd.input), page.tk("card-outcome-", &odd.outcome))).collect(),
