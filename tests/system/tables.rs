@@ -3,7 +3,7 @@
 use std::io::Write as _;
 use std::process::{Command, Stdio};
 
-use app_package::pipeline::{PreWindow, WindowLayout};
+use app_package::pipeline::{Column, PreWindow, WindowLayout};
 use inference::table;
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
@@ -84,7 +84,8 @@ fn tables_mean_what_they_mean_elsewhere() {
 
     let (mut taken, mut quotes) = (0, 0);
     for ((text, length), (numbers, is_table)) in cases.iter().zip(&theirs) {
-        let pre = PreWindow { columns: vec!["a".into()], length: *length, layout: WindowLayout::Flat, mean: Vec::new(), std: Vec::new() };
+        let pre =
+            PreWindow { columns: vec![Column::plain("a")], length: *length, layout: WindowLayout::Flat, mean: Vec::new(), std: Vec::new() };
         let mut out = Vec::new();
         let ours = table::window(&pre, text.as_bytes(), &mut out);
         assert_eq!(ours.as_ref().ok().map(|()| &out), numbers.as_ref(), "the last {length} of {text:?}: {ours:?}");

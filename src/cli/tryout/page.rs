@@ -37,7 +37,7 @@ pub fn of(manifest: &AppManifest, found: &[(&Path, &AppOutput)], code: &str, lan
         "<!doctype html><html lang=\"{code}\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\"><title>{0}</title><style>{STYLE}</style></head><body><h1>{0}</h1>",
         escaped(&title)
     );
-    let labels: Vec<&str> = manifest.posts().flat_map(|post| post.labels()).map(|label| label.id.as_str()).collect();
+    let labels: Vec<&str> = manifest.posts().flat_map(app_package::pipeline::Post::labels).map(|label| label.id.as_str()).collect();
     for (file, result) in found {
         let _ = write!(page, "<section><h2>{}</h2>", escaped(&shown(file).to_string()));
         let bytes = std::fs::read(file).unwrap_or_default();
