@@ -80,7 +80,7 @@ async fn a_case_shows_what_is_decided_on() {
         checked(&app, &release).await;
         let check = moderator.get(&path).await["check"].clone();
         assert_eq!((&check["samples"], &check["reproduced"], &check["accuracy"]), (&json!(5), &json!(4), &json!(0.8)));
-        assert_eq!(check["steps"][1], json!({"code": "golden", "ok": false, "reason": "golden-mismatch"}));
+        assert_eq!(check["steps"][1], json!({"code": "golden", "ok": false, "reason": "golden-mismatch", "notice": null}));
         assert_eq!((&check["figures"]["median_ms"], &check["figures"]["hardware"]), (&json!(3.5), &json!("Xeon")));
 
         let auditor = Program::of(&app, &testing::platform(&app, Role::Auditor).await, &["read"]).await;
