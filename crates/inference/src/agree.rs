@@ -7,7 +7,10 @@ use std::time::{Duration, Instant};
 
 use app_package::pipeline::{Align, Color, Filter, Fit, Pre, PreImage};
 
-use crate::{app::App, golden};
+use crate::{
+    app::App,
+    golden::{self, GoldenReport},
+};
 
 /// Time for all tries.
 const BUDGET: Duration = Duration::from_secs(8);
@@ -22,22 +25,23 @@ const FILTERS: [(&str, Filter); 7] = [
     ("nearest", Filter::Nearest),
 ];
 
-/// What to write in the place of the first model's `pre.image`, if one change reproduces more samples than the manifest does: all of them, else
-/// the most. `reproduced` is how many it does.
-pub fn hint(app: &mut App, reproduced: u32) -> Option<String> {
+/// What to write in the place of the first model's `pre.image`, if one change reproduces more samples than the manifest does in `own`: all of
+/// them, else the most. A try is not begun where it would outlast the time: it must not cost a slow app the verdict that it has.
+pub fn hint(app: &mut App, own: &GoldenReport) -> Option<String> {
     if app.manifest().format < 2 {
         return None;
     }
-    let Some(Pre::Image(own)) = app.stages().first().map(|stage| stage.step().pre.clone()) else { return None };
+    let Some(Pre::Image(image)) = app.stages().first().map(|stage| stage.step().pre.clone()) else { return None };
+    let cost = Duration::try_from_secs_f64(own.samples.iter().map(|sample| sample.latency_ms).sum::<f64>() / 1e3).ok()?;
     let begin = Instant::now();
     let mut best: Option<(u32, String)> = None;
-    for (words, image) in others(&own) {
-        if begin.elapsed() > BUDGET {
+    for (words, other) in others(&image) {
+        if begin.elapsed() + cost > BUDGET {
             break;
         }
-        app.stages().first_mut()?.prepare_as(image);
+        app.stages().first_mut()?.prepare_as(other);
         let report = golden::run(app);
-        if report.reproduced > best.as_ref().map_or(reproduced, |(most, _)| *most) {
+        if report.reproduced > best.as_ref().map_or(own.reproduced, |(most, _)| *most) {
             let all = report.reproduced == report.total;
             best = Some((report.reproduced, format!("with `{words}` {} of {} are reproduced", report.reproduced, report.total)));
             if all {
@@ -45,7 +49,7 @@ pub fn hint(app: &mut App, reproduced: u32) -> Option<String> {
             }
         }
     }
-    app.stages().first_mut()?.prepare_as(own);
+    app.stages().first_mut()?.prepare_as(image);
     best.map(|(_, hint)| hint)
 }
 

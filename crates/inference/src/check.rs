@@ -245,7 +245,7 @@ fn all_steps(
         let golden = golden::run(&mut app);
         report.golden = Some(golden.clone());
         verdict(&golden).map_err(|e| {
-            let hint = if e.code == "golden-mismatch" { agree::hint(&mut app, golden.reproduced) } else { None };
+            let hint = if e.code == "golden-mismatch" { agree::hint(&mut app, &golden) } else { None };
             hint.map_or(e.clone(), |hint| AppError::new(e.code, format!("{}; {hint}", e.message)))
         })?;
         even_windows(&app)?;

@@ -24,11 +24,11 @@ mod tests;
 
 use app_package::{
     manifest::InputKind,
-    pipeline::{ModelStep, Tensor},
+    pipeline::{ModelStep, Post, Pre, PreImage, Tensor},
     text::Text,
 };
 
-use self::facts::Facts;
+use self::facts::{Facts, Picture};
 use crate::engine::Data;
 use crate::model_file::{Header, Metadata, Signature};
 
@@ -60,6 +60,21 @@ pub struct Proposal {
     pub notes: Vec<Text>,
     /// Files that the step reads beside the model, by name.
     pub files: Vec<(String, Vec<u8>)>,
+}
+
+impl Proposal {
+    /// A reading of a model that takes a picture alone, the likeliest.
+    fn of_picture(
+        family: &'static str,
+        evidence: Evidence,
+        (picture, image): (&Picture, PreImage),
+        post: Post,
+        because: Vec<Text>,
+        questions: Vec<Question>,
+    ) -> Self {
+        let step = ModelStep::of_model(Pre::Image(image), Some(picture.name.clone()), vec![post]);
+        Self { family, evidence, second: false, input: InputKind::Image, step, because, questions, notes: Vec::new(), files: Vec::new() }
+    }
 }
 
 /// How much speaks for a reading, the least first.
@@ -193,6 +208,17 @@ fn tensors(headers: &[Header], max: usize, texts: bool) -> Vec<Tensor> {
         Some(Tensor { name: header.name.clone(), datatype, shape: header.shape.clone().unwrap_or_else(open) })
     });
     declared.take(max).collect()
+}
+
+/// A shape as people write it.
+fn shape(header: &Header) -> String {
+    let dims: Vec<String> = header.shape.iter().flatten().map(|n| if *n < 0 { "?".to_owned() } else { n.to_string() }).collect();
+    format!("[{}]", dims.join(","))
+}
+
+/// A tensor as people write it: its name and shape.
+fn tensor(header: &Header) -> String {
+    format!("{} {}", labels::plain(&header.name, 80), shape(header))
 }
 
 /// A text in both languages.

@@ -9,6 +9,7 @@ mod groups;
 mod looks;
 mod masks;
 mod numbers;
+mod raster;
 mod rows;
 mod score;
 mod segments;
@@ -85,7 +86,7 @@ pub fn run(
                 result.texts.push(text::text(p, alphabet, &Numbers::find("text", &p.output, outputs)?)?);
             }
             (Post::Gallery(p), File::Gallery(gallery)) => gallery.nearest(p, tensor(outputs, &p.output)?, &mut result.classes)?,
-            (Post::Text(_) | Post::Gallery(_), _) => {}
+            (Post::Text(_) | Post::Gallery(_), _) => return Err(AppError::new("file-missing", "a step was not made ready")),
         }
     }
     best_first(&mut result);

@@ -32,8 +32,6 @@ pub(crate) struct Stage {
     prepared: Vec<f32>,
     /// The model's inputs by name: first what [`ModelStep::pre`] fills, then what [`ModelStep::feed`] and [`ModelStep::state`] do.
     inputs: Vec<(String, TensorData)>,
-    /// Datatypes of `inputs`.
-    datatypes: Vec<String>,
     /// Inputs that are told of the app's input, by their place in `inputs`.
     told: Vec<(usize, FeedOf)>,
     /// Inputs that hold a state, by their place in `inputs`, with what they begin with and the output that comes after.
@@ -44,23 +42,13 @@ impl Stage {
     /// A loaded model that was held against the step before. Codes `tensor-mismatch`, and those of [`post::ready`].
     pub fn new(dir: &Path, step: ModelStep, session: Box<dyn Session>) -> Result<Self> {
         let posts = post::ready(dir, &step.post)?;
-        let mut stage = Self {
-            step,
-            session,
-            posts,
-            prepared: Vec::new(),
-            inputs: Vec::new(),
-            datatypes: Vec::new(),
-            told: Vec::new(),
-            carried: Vec::new(),
-        };
+        let mut stage = Self { step, session, posts, prepared: Vec::new(), inputs: Vec::new(), told: Vec::new(), carried: Vec::new() };
         let lacking = |name: &str| AppError::new("tensor-mismatch", format!("nothing fills the input `{name}`"));
         let prepared = prepared(&stage.step, stage.session.inputs())?;
         let empty = |info: &TensorInfo, shape| Ok::<_, AppError>((info.name.clone(), TensorData { shape, data: none_of(&info.datatype)? }));
         for info in &prepared {
             let shape = if prepared.len() == 1 { tensors::input_shape(&stage.step.pre, &info.shape) } else { vec![1, 1] };
             stage.inputs.push(empty(info, shape)?);
-            stage.datatypes.push(info.datatype.clone());
         }
         for info in stage.session.inputs().iter().filter(|info| prepared.iter().all(|p| p.name != info.name)) {
             let place = stage.inputs.len();
@@ -76,7 +64,6 @@ impl Stage {
                 tensors::fed(feed, info)?
             };
             stage.inputs.push((info.name.clone(), tensor));
-            stage.datatypes.push(info.datatype.clone());
         }
         Ok(stage)
     }
@@ -189,14 +176,20 @@ impl Stage {
             }
         };
         self.put_buffer(buffer, shape)?;
-        for (place, of) in &self.told {
-            let datatype = self.datatypes.get(*place).map(String::as_str).unwrap_or_default();
-            let told = geometry.as_ref().and_then(|geometry| tensors::told(*of, geometry));
-            if let (Some((_, tensor)), Some(told)) = (self.inputs.get_mut(*place), told) {
-                tensor.data = Data::of(datatype, told.into_iter()).ok_or_else(|| tensors::unfillable(datatype))?;
-            }
+        if let Some(geometry) = &geometry {
+            self.tell(|of| tensors::told(of, geometry))?;
         }
         Ok(geometry)
+    }
+
+    /// Fills the inputs that are told of the app's input with the numbers that there are.
+    fn tell<const N: usize>(&mut self, numbers: impl Fn(FeedOf) -> Option<[f64; N]>) -> Result<()> {
+        for (place, of) in &self.told {
+            if let (Some((_, tensor)), Some(numbers)) = (self.inputs.get_mut(*place), numbers(*of)) {
+                tensor.data = like(&tensor.data, numbers.into_iter())?;
+            }
+        }
+        Ok(())
     }
 
     /// The buffer of what is prepared. Where the model takes FP32 it is the tensor's own, and nothing is copied.
@@ -208,11 +201,11 @@ impl Stage {
     }
 
     fn put_buffer(&mut self, buffer: Vec<f32>, shape: Option<Vec<i64>>) -> Result<()> {
-        let (Some((_, tensor)), Some(datatype)) = (self.inputs.first_mut(), self.datatypes.first()) else { return Ok(()) };
-        if datatype == "FP32" {
+        let Some((_, tensor)) = self.inputs.first_mut() else { return Ok(()) };
+        if matches!(tensor.data, Data::F32(_)) {
             tensor.data = Data::F32(buffer);
         } else {
-            tensor.data = Data::of(datatype, buffer.iter().copied().map(f64::from)).ok_or_else(|| tensors::unfillable(datatype))?;
+            tensor.data = like(&tensor.data, buffer.iter().copied().map(f64::from))?;
             self.prepared = buffer;
         }
         if let Some(shape) = shape {
@@ -224,11 +217,9 @@ impl Stage {
     /// Fills an input for each column.
     fn fill_each(&mut self, columns: &PreColumns, bytes: &[u8]) -> Result<()> {
         for (cell, column) in table::row(columns, bytes)?.into_iter().zip(&columns.names) {
-            let place = self.inputs.iter().position(|(name, _)| *name == column.name);
-            let found = place.and_then(|place| Some((self.inputs.get_mut(place)?, self.datatypes.get(place)?)));
-            let Some(((_, tensor), datatype)) = found else { continue };
+            let Some((_, tensor)) = self.inputs.iter_mut().find(|(name, _)| *name == column.name) else { continue };
             tensor.data = match cell {
-                Cell::Number(number) => Data::of(datatype, std::iter::once(number)).ok_or_else(|| tensors::unfillable(datatype))?,
+                Cell::Number(number) => like(&tensor.data, std::iter::once(number))?,
                 Cell::Text(text) => Data::Text(vec![text]),
             };
         }
@@ -248,13 +239,7 @@ impl Stage {
                 *tensor = zeros.clone();
             }
         }
-        for (place, of) in &self.told {
-            let datatype = self.datatypes.get(*place).map(String::as_str).unwrap_or_default();
-            if let (Some((_, tensor)), FeedOf::SampleRate) = (self.inputs.get_mut(*place), of) {
-                let rate = std::iter::once(f64::from(pre.rate));
-                tensor.data = Data::of(datatype, rate).ok_or_else(|| tensors::unfillable(datatype))?;
-            }
-        }
+        self.tell(|of| (of == FeedOf::SampleRate).then_some([f64::from(pre.rate)]))?;
         for window in windows {
             let mut buffer = self.take_buffer();
             sound::fill(pre, samples, window, &mut buffer);
@@ -283,6 +268,11 @@ fn prepared(step: &ModelStep, inputs: &[TensorInfo]) -> Result<Vec<TensorInfo>> 
     let find = |name: &String| inputs.iter().find(|info| &info.name == name).cloned();
     let found: Option<Vec<TensorInfo>> = columns.names.iter().map(|column| find(&column.name)).collect();
     found.ok_or_else(|| AppError::new("tensor-mismatch", "a column is no input of the model"))
+}
+
+/// Numbers of the same datatype.
+fn like(data: &Data, numbers: impl Iterator<Item = f64>) -> Result<Data> {
+    Data::of(data.datatype(), numbers).ok_or_else(|| tensors::unfillable(data.datatype()))
 }
 
 /// No elements of a datatype.

@@ -76,25 +76,18 @@ pub fn fed(feed: &Feed, info: &TensorInfo) -> Result<TensorData> {
         AppError::new("tensor-mismatch", format!("`feed` has {numbers} numbers for the input `{}` of shape {shape:?}", info.name))
     };
     let of = |numbers: &[f64]| Data::of(&info.datatype, numbers.iter().copied()).ok_or_else(|| unfillable(&info.datatype));
-    match feed {
+    let numbers: &[f64] = match feed {
         Feed::Number(number) => {
             let shape = fed_shape(&info.shape, 1);
             let elements = TensorData::elements(&shape).filter(|&n| n <= MAX_FED).ok_or_else(|| wrong(&shape, 1))?;
-            TensorData::new(shape, of(&vec![*number; elements])?)
+            return TensorData::new(shape, of(&vec![*number; elements])?);
         }
-        Feed::Numbers(numbers) => {
-            let shape = fed_shape(&info.shape, numbers.len());
-            TensorData::new(shape.clone(), of(numbers)?).map_err(|_| wrong(&shape, numbers.len()))
-        }
-        Feed::Of(FeedOf::SampleRate) => {
-            let shape = fed_shape(&info.shape, 1);
-            TensorData::new(shape.clone(), of(&[0.0])?).map_err(|_| wrong(&shape, 1))
-        }
-        Feed::Of(_) => {
-            let shape = fed_shape(&info.shape, 2);
-            TensorData::new(shape.clone(), of(&[0.0; 2])?).map_err(|_| wrong(&shape, 2))
-        }
-    }
+        Feed::Numbers(numbers) => numbers,
+        Feed::Of(FeedOf::SampleRate) => &[0.0],
+        Feed::Of(_) => &[0.0; 2],
+    };
+    let shape = fed_shape(&info.shape, numbers.len());
+    TensorData::new(shape.clone(), of(numbers)?).map_err(|_| wrong(&shape, numbers.len()))
 }
 
 /// What is known of a picture, as [`FeedOf`] says; nothing of sound.

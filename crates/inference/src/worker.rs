@@ -43,16 +43,11 @@ const MAX_MANIFEST: u64 = 256 << 10;
 pub fn child_main(mut args: impl Iterator<Item = OsString>) -> ExitCode {
     let mut paths = args.by_ref().take(2).map(PathBuf::from);
     let (dir, lib) = (paths.next(), paths.next());
-    let mut numbers = args.map(|a| a.to_str().and_then(|a| a.parse::<u64>().ok()));
-    let mut number = || numbers.next().flatten();
-    let numbers = (number(), number(), number(), number(), number());
-    let (Some(dir), Some(lib), (Some(memory_bytes), Some(cpu_seconds), Some(open_files), Some(required), Some(iterations))) =
-        (dir, lib, numbers)
-    else {
+    let (limits, iterations) = (limits_of(&mut args), number(&mut args));
+    let (Some(dir), Some(lib), Some(limits), Some(iterations)) = (dir, lib, limits, iterations) else {
         eprintln!("usage: DIR LIBRARY MEMORY-BYTES CPU-SECONDS OPEN-FILES REQUIRED ITERATIONS");
         return ExitCode::from(2);
     };
-    let limits = Limits { memory_bytes, cpu_seconds, open_files, required: required != 0 };
     check_main(&dir, &lib, &limits, u32::try_from(iterations).unwrap_or(u32::MAX))
 }
 
@@ -85,16 +80,11 @@ pub fn evaluation_main(mut args: impl Iterator<Item = OsString>) -> ExitCode {
     let mut paths = args.by_ref().take(3).map(PathBuf::from);
     let (dir, set, lib) = (paths.next(), paths.next(), paths.next());
     let metric = args.next().and_then(|word| Metric::from_word(word.to_str()?));
-    let mut numbers = args.map(|a| a.to_str().and_then(|a| a.parse::<u64>().ok()));
-    let mut number = || numbers.next().flatten();
-    let numbers = (number(), number(), number(), number());
-    let (Some(dir), Some(set), Some(lib), Some(metric), (Some(memory_bytes), Some(cpu_seconds), Some(open_files), Some(required))) =
-        (dir, set, lib, metric, numbers)
-    else {
+    let (Some(dir), Some(set), Some(lib), Some(metric), Some(limits)) = (dir, set, lib, metric, limits_of(&mut args)) else {
         eprintln!("usage: DIR SET LIBRARY FIGURE MEMORY-BYTES CPU-SECONDS OPEN-FILES REQUIRED");
         return ExitCode::from(2);
     };
-    print(&evaluate_confined(&dir, &set, &lib, metric, &Limits { memory_bytes, cpu_seconds, open_files, required: required != 0 }))
+    print(&evaluate_confined(&dir, &set, &lib, metric, &limits))
 }
 
 fn evaluate_confined(dir: &Path, set: &Path, lib: &Path, metric: Metric, limits: &Limits) -> Evaluation {
@@ -134,14 +124,11 @@ pub struct RuleTrouble {
 /// files, 1 where confinement is required. Prints a list of [`RuleTrouble`].
 pub fn rules_main(mut args: impl Iterator<Item = OsString>) -> ExitCode {
     let dir = args.next().map(PathBuf::from);
-    let mut numbers = args.map(|a| a.to_str().and_then(|a| a.parse::<u64>().ok()));
-    let mut number = || numbers.next().flatten();
-    let numbers = (number(), number(), number(), number());
-    let (Some(dir), (Some(memory_bytes), Some(cpu_seconds), Some(open_files), Some(required))) = (dir, numbers) else {
+    let (Some(dir), Some(limits)) = (dir, limits_of(&mut args)) else {
         eprintln!("usage: DIR MEMORY-BYTES CPU-SECONDS OPEN-FILES REQUIRED");
         return ExitCode::from(2);
     };
-    if sandbox::confine(&Limits { memory_bytes, cpu_seconds, open_files, required: required != 0 }, &[&dir]).is_err() {
+    if sandbox::confine(&limits, &[&dir]).is_err() {
         return ExitCode::FAILURE;
     }
     let Ok(Ok(manifest)) = read_manifest(&dir).map(|yaml| app_package::validate::parse(&yaml)) else { return ExitCode::FAILURE };
@@ -251,6 +238,16 @@ pub fn run_rules(exe: &Path, args: &[&str], dir: &Path, limits: &Limits, wall: D
 /// The limits as a child takes them, in its order.
 fn numbers_of(limits: &Limits) -> [u64; 4] {
     [limits.memory_bytes, limits.cpu_seconds, limits.open_files, u64::from(limits.required)]
+}
+
+/// The limits out of a child's arguments, as [`numbers_of`] gives them.
+fn limits_of(args: &mut impl Iterator<Item = OsString>) -> Option<Limits> {
+    let (memory_bytes, cpu_seconds, open_files) = (number(args)?, number(args)?, number(args)?);
+    Some(Limits { memory_bytes, cpu_seconds, open_files, required: number(args)? != 0 })
+}
+
+fn number(args: &mut impl Iterator<Item = OsString>) -> Option<u64> {
+    args.next()?.to_str()?.parse().ok()
 }
 
 /// How a child ended and what it said.

@@ -1,39 +1,21 @@
 //! Detectors of other exporters: `YOLOv5`, YOLOX, the DETR family, `PaddleDetection`, `MMDetection`, torchvision.
 
 use app_package::{
-    manifest::InputKind,
-    pipeline::{
-        Activation, Align, Background, Beside, BoxForm, BoxGrid, BoxUnit, Color, Feed, FeedOf, Filter, Label, Post, PostBoxes, PreImage,
-        RowPart,
-    },
+    pipeline::{Activation, Align, Background, Beside, BoxForm, BoxGrid, BoxUnit, Color, Feed, FeedOf, Filter, Post, RowPart},
     text::Text,
 };
 
 use super::{
-    Evidence, Proposal, Question, Topic, ask,
+    Evidence, Proposal, Topic, ask,
     facts::{Facts, Picture, boxes, dims, fixed, is_float, is_integer, letterbox, may_be, normalise},
-    labels, say,
-    ultralytics::{shape, step},
+    labels, say, tensor,
 };
 use crate::model_file::Header;
 
-/// A proposal for a detector.
-fn detector(
-    family: &'static str,
-    evidence: Evidence,
-    (picture, image): (&Picture, PreImage),
-    post: PostBoxes,
-    because: Vec<Text>,
-    questions: Vec<Question>,
-) -> Proposal {
-    let step = step(picture, image, vec![Post::Boxes(post)]);
-    Proposal { family, evidence, second: false, input: InputKind::Image, step, because, questions, notes: Vec::new(), files: Vec::new() }
-}
-
 /// What an output's name and shape say.
 fn seen(output: &Header, zh: &str, en: &str) -> Text {
-    let (name, shape) = (labels::plain(&output.name, 80), shape(output));
-    say(format!("输出 {name} {shape}：{zh}"), format!("output {name} {shape}: {en}"))
+    let output = tensor(output);
+    say(format!("输出 {output}：{zh}"), format!("output {output}: {en}"))
 }
 
 /// Rows `[1, n, 5 + labels]`: their output, number and labels.
@@ -97,7 +79,7 @@ fn decoded(family: &'static str, facts: &Facts<'_>, picture: &Picture, output: &
     let row = vec![RowPart::Box, RowPart::Objectness, RowPart::Scores];
     let mut post = boxes(&output.name, labels, row, BoxForm::Cxcywh, BoxUnit::Pixels);
     post.iou = Some(0.45);
-    Some(detector(family, Evidence::Shape, (picture, image), post, because, questions))
+    Some(Proposal::of_picture(family, Evidence::Shape, (picture, image), Post::Boxes(post), because, questions))
 }
 
 /// `yolox` of the table: rows as `YOLOv5` has them, to be decoded by their cell; one a cell.
@@ -147,7 +129,7 @@ pub fn dfine(facts: &Facts<'_>) -> Vec<Proposal> {
         ),
         seen(output, "源图像的像素坐标；另有 labels 与 scores", "pixels of the source picture, with labels and scores beside"),
     ];
-    let mut proposal = detector("dfine", Evidence::Names, (picture, image), post, because, questions);
+    let mut proposal = Proposal::of_picture("dfine", Evidence::Names, (picture, image), Post::Boxes(post), because, questions);
     proposal.step.feed.insert(sizes.name.clone(), Feed::Of(FeedOf::SourceSizeWh));
     vec![proposal]
 }
@@ -198,7 +180,8 @@ pub fn detr(facts: &Facts<'_>) -> Vec<Proposal> {
             let zh = "请对照 preprocessor_config.json：RT-DETR 用 sigmoid，DETR 用 softmax 且最后一类为背景";
             let en = "see preprocessor_config.json: RT-DETR has sigmoid, DETR softmax with a last class for nothing";
             questions.push(ask(Topic::Activation, zh, en, default));
-            let mut proposal = detector("detr", Evidence::Names, (picture, image), post, because.clone(), questions);
+            let mut proposal =
+                Proposal::of_picture("detr", Evidence::Names, (picture, image), Post::Boxes(post), because.clone(), questions);
             proposal.second = at > 0;
             if masked {
                 proposal.step.feed.insert("pixel_mask".into(), Feed::Number(1.0));
@@ -217,7 +200,7 @@ pub fn detr(facts: &Facts<'_>) -> Vec<Proposal> {
             let en = "does one of the slots stand for nothing (last, first or none)?";
             questions.push(ask(Topic::Background, zh, en, "last"));
         }
-        out.push(detector("detr", Evidence::Names, (picture, image), post, because, questions));
+        out.push(Proposal::of_picture("detr", Evidence::Names, (picture, image), Post::Boxes(post), because, questions));
     }
     out
 }
@@ -252,7 +235,7 @@ pub fn paddle(facts: &Facts<'_>) -> Vec<Proposal> {
         say("输入 scale_factor（纵、横缩放比）", "input scale_factor beside the picture: scale of height and width"),
         seen(output, "每行：类别、得分、源图像的像素坐标", "rows of class, score, corners in the source picture"),
     ];
-    let mut proposal = detector("paddle", Evidence::Names, (picture, image), post, because, questions);
+    let mut proposal = Proposal::of_picture("paddle", Evidence::Names, (picture, image), Post::Boxes(post), because, questions);
     proposal.step.feed.insert("scale_factor".into(), Feed::Of(FeedOf::ScaleYx));
     if named("im_shape") {
         proposal.step.feed.insert("im_shape".into(), Feed::Of(FeedOf::TensorSize));
@@ -281,7 +264,7 @@ pub fn mmdet(facts: &Facts<'_>) -> Vec<Proposal> {
     let mut post = boxes(&output.name, labels, vec![RowPart::Box, RowPart::Score], BoxForm::Xyxy, BoxUnit::Pixels);
     post.beside.class = Some("labels".into());
     let because = vec![seen(output, "每行：像素坐标与得分；另有 labels", "rows of corners and score, with labels beside")];
-    vec![detector("mmdet", Evidence::Names, (picture, image), post, because, questions)]
+    vec![Proposal::of_picture("mmdet", Evidence::Names, (picture, image), Post::Boxes(post), because, questions)]
 }
 
 /// `torchvision` of the table: boxes, labels from 1, scores.
@@ -289,7 +272,7 @@ pub fn torchvision(facts: &Facts<'_>) -> Vec<Proposal> {
     let found = (facts.float("boxes"), facts.integer("labels"), facts.float("scores"));
     let (Some(picture), (Some(output), Some(_), Some(_))) = (facts.only_picture(), found) else { return Vec::new() };
     let mut questions = Vec::new();
-    let Some(labels): Option<Vec<Label>> = labels::resolve(facts, None, &mut questions) else { return Vec::new() };
+    let Some(labels) = labels::resolve(facts, None, &mut questions) else { return Vec::new() };
     let mut image = facts.image(picture, 800, &mut questions);
     letterbox(&mut image, Align::TopLeft);
     image.fill = vec![0];
@@ -301,5 +284,5 @@ pub fn torchvision(facts: &Facts<'_>) -> Vec<Proposal> {
     post.background = Background::First;
     let because =
         vec![seen(output, "像素坐标；另有 labels（从 1 起）与 scores", "corners in pixels, with labels from 1 and scores beside")];
-    vec![detector("torchvision", Evidence::Names, (picture, image), post, because, questions)]
+    vec![Proposal::of_picture("torchvision", Evidence::Names, (picture, image), Post::Boxes(post), because, questions)]
 }

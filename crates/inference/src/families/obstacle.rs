@@ -5,8 +5,7 @@ use app_package::text::Text;
 use super::{
     Given,
     facts::{Facts, dims},
-    labels, recognise, say,
-    ultralytics::shape,
+    labels, recognise, say, shape,
 };
 use crate::model_file::{Header, Metadata, Signature};
 

@@ -5,17 +5,16 @@ use std::collections::BTreeMap;
 use app_package::{
     manifest::InputKind,
     pipeline::{
-        Activation, Background, Carried, Column, ColumnKind, Feed, FeedOf, Missing, ModelStep, Over, Post, PostSegments, PostValues, Pre,
-        PreColumns, PreSound, ValueItem,
+        Activation, Background, Carried, Column, ColumnKind, Feed, FeedOf, Layout, Missing, ModelStep, Over, Post, PostSegments,
+        PostValues, Pre, PreColumns, PreSound, ValueItem,
     },
 };
 
 use super::{
     Evidence, Proposal, Topic, ask,
     facts::{Facts, dims, fixed, is_float, is_integer, may_be, normalise},
-    labels, say,
+    labels, say, shape,
     tables::proposals,
-    ultralytics::{shape, step},
 };
 use crate::model_file::Header;
 
@@ -114,22 +113,13 @@ pub fn segments(facts: &Facts<'_>) -> Vec<Proposal> {
         labels,
         background,
         activation: Activation::Softmax,
-        layout: app_package::pipeline::Layout::Nchw,
+        layout: Layout::Nchw,
         score: 0.0,
         least: 0.0,
     };
-    vec![Proposal {
-        family: "segments",
-        evidence: Evidence::Shape,
-        second: false,
-        input: InputKind::Image,
-        step: step(picture, image, vec![Post::Segments(post)]),
-        because: vec![say(
-            format!("输出 {}：每格 {count} 类的得分", shape(output)),
-            format!("output {}: scores of {count} classes for each cell", shape(output)),
-        )],
-        questions,
-        notes: Vec::new(),
-        files: Vec::new(),
-    }]
+    let because = say(
+        format!("输出 {}：每格 {count} 类的得分", shape(output)),
+        format!("output {}: scores of {count} classes for each cell", shape(output)),
+    );
+    vec![Proposal::of_picture("segments", Evidence::Shape, (picture, image), Post::Segments(post), vec![because], questions)]
 }

@@ -12,8 +12,7 @@ use app_package::{
 use super::{
     Evidence, Proposal, Question, Topic, ask,
     facts::{Facts, dims, fixed, is_float, may_be, normalise},
-    labels, say,
-    ultralytics::{shape, step},
+    labels, say, tensor,
 };
 use crate::model_file::Header;
 
@@ -23,14 +22,6 @@ const MAX_COLUMNS: usize = 256;
 const MAX_ROWS: usize = 100_000;
 /// Longest name of a column, as `app.yaml` takes it.
 const MAX_NAME: usize = 100;
-
-fn tensor(header: &Header) -> String {
-    format!("{} {}", labels::plain(&header.name, 80), shape(header))
-}
-
-fn item(id: String, text: Text) -> ValueItem {
-    ValueItem::new(id, text)
-}
 
 /// `anomalib` of the table: a score from 0 to 1; resizing and normalising are in the graph.
 pub fn anomalib(facts: &Facts<'_>) -> Vec<Proposal> {
@@ -42,20 +33,11 @@ pub fn anomalib(facts: &Facts<'_>) -> Vec<Proposal> {
     let label = Label { id: "anomaly".into(), text: say("异常", "Anomaly") };
     let (reconstruction, error) = (None, ErrorKind::default());
     let post = PostAnomaly { output: Some(score.name.clone()), map, reconstruction, error, threshold: 0.5, label };
-    vec![Proposal {
-        family: "anomalib",
-        evidence: Evidence::Names,
-        second: false,
-        input: InputKind::Image,
-        step: step(picture, image, vec![Post::Anomaly(post)]),
-        because: vec![say(
-            format!("输出 {}：anomalib 归一化后的得分，0.5 为阈值", tensor(score)),
-            format!("output {}: anomalib's score, 0.5 is the threshold after its normalisation", tensor(score)),
-        )],
-        questions,
-        notes: Vec::new(),
-        files: Vec::new(),
-    }]
+    let because = say(
+        format!("输出 {}：anomalib 归一化后的得分，0.5 为阈值", tensor(score)),
+        format!("output {}: anomalib's score, 0.5 is the threshold after its normalisation", tensor(score)),
+    );
+    vec![Proposal::of_picture("anomalib", Evidence::Names, (picture, image), Post::Anomaly(post), vec![because], questions)]
 }
 
 /// `imagenet` of the table: one number for each class.
@@ -92,20 +74,9 @@ pub fn imagenet(facts: &Facts<'_>) -> Vec<Proposal> {
     let activation = if softmax { Activation::None } else { Activation::Softmax };
     let post = PostClasses { output: output.name.clone(), labels: found, softmax: false, activation, top: None };
     let (zh, en) = if softmax { ("，末尾为 softmax", ", a softmax makes it") } else { ("", "") };
-    vec![Proposal {
-        family: "imagenet",
-        evidence: Evidence::Shape,
-        second: false,
-        input: InputKind::Image,
-        step: step(picture, image, vec![Post::Classes(post)]),
-        because: vec![say(
-            format!("输出 {}：每类一个数{zh}", tensor(output)),
-            format!("output {}: a number per label{en}", tensor(output)),
-        )],
-        questions,
-        notes: Vec::new(),
-        files: Vec::new(),
-    }]
+    let output = tensor(output);
+    let because = say(format!("输出 {output}：每类一个数{zh}"), format!("output {output}: a number per label{en}"));
+    vec![Proposal::of_picture("imagenet", Evidence::Shape, (picture, image), Post::Classes(post), vec![because], questions)]
 }
 
 /// What a model without a picture gives: classes and values, the likelier first.
@@ -133,7 +104,7 @@ fn results(facts: &Facts<'_>) -> Vec<(Post, Text, Vec<Question>)> {
         let known = |at: usize| facts.given.labels.get(at).map(|word| labels::plain(word, 80)).filter(|word| !word.is_empty());
         let items = (1..=n).map(|at| {
             let text = known(at - 1).map_or_else(|| say(format!("数值 {at}"), format!("Value {at}")), |word| labels::words(&word));
-            item(format!("value-{at}"), text)
+            ValueItem::new(format!("value-{at}"), text)
         });
         let zh = "请写明每个数值的名称、单位与换算（scale、offset）";
         let en = "write what each number is: its name, unit, scale and offset";

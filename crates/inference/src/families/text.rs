@@ -1,15 +1,11 @@
 //! Text on pictures: PP-OCR's detector and recogniser.
 
-use app_package::{
-    manifest::InputKind,
-    pipeline::{Activation, Blank, Color, Fit, Label, Layout, Post, PostGrid, PostText},
-};
+use app_package::pipeline::{Activation, Blank, Color, Fit, Label, Layout, Post, PostGrid, PostText, PreImage};
 
 use super::{
     Evidence, Proposal, Topic, ask,
     facts::{Facts, dims, fixed, is_float, may_be},
-    say,
-    ultralytics::{shape, step},
+    say, shape,
 };
 
 /// Name of the alphabet's file in the package.
@@ -42,43 +38,31 @@ pub fn recogniser(facts: &Facts<'_>) -> Vec<Proposal> {
     if lines.iter().any(|line| line.is_empty()) {
         return Vec::new();
     }
-    let mut questions = Vec::new();
-    let mut image = facts.image(picture, 320, &mut questions);
-    questions.clear();
+    // What the file leaves open PP-OCR fixes: nothing is asked.
+    let mut image = facts.image(picture, 320, &mut Vec::new());
     image.height = picture.height.unwrap_or(48);
     normalised(&mut image);
+    image.fit = Fit::Pad;
     if picture.width.is_none() {
-        (image.fit, image.width, image.widest) = (Fit::Pad, 320, Some(WIDEST));
-    } else {
-        image.fit = Fit::Pad;
+        (image.width, image.widest) = (320, Some(WIDEST));
     }
     let post = PostText { output: output.name.clone(), alphabet: ALPHABET.into(), blank: Blank::First, activation: Activation::None };
     let mut alphabet = lines.join("\n").into_bytes();
     alphabet.push(b'\n');
     let count = lines.len();
-    vec![Proposal {
-        family: "ppocr-rec",
-        evidence: Evidence::Metadata,
-        second: false,
-        input: InputKind::Image,
-        step: step(picture, image, vec![Post::Text(post)]),
-        because: vec![
-            say(
-                format!("元数据 character：{count} 个字符，写入 {ALPHABET}"),
-                format!("metadata character: {count} characters, written to {ALPHABET}"),
-            ),
-            say(
-                format!("输出 {}：沿一行的字符概率（CTC）", shape(output)),
-                format!("output {}: characters along a line (CTC)", shape(output)),
-            ),
-        ],
-        questions,
-        notes: vec![say(
-            "整幅图像当作一行文字；若先用检测模型找出文字，请在此步写 of",
-            "the whole picture is taken for one line; where another model finds the lines, write of in this step",
-        )],
-        files: vec![(ALPHABET.to_owned(), alphabet)],
-    }]
+    let because = vec![
+        say(
+            format!("元数据 character：{count} 个字符，写入 {ALPHABET}"),
+            format!("metadata character: {count} characters, written to {ALPHABET}"),
+        ),
+        say(format!("输出 {}：沿一行的字符概率（CTC）", shape(output)), format!("output {}: characters along a line (CTC)", shape(output))),
+    ];
+    let note = say(
+        "整幅图像当作一行文字；若先用检测模型找出文字，请在此步写 of",
+        "the whole picture is taken for one line; where another model finds the lines, write of in this step",
+    );
+    let proposal = Proposal::of_picture("ppocr-rec", Evidence::Metadata, (picture, image), Post::Text(post), because, Vec::new());
+    vec![Proposal { notes: vec![note], files: vec![(ALPHABET.to_owned(), alphabet)], ..proposal }]
 }
 
 /// `dbnet` of the table: a map of where text is, for pictures of any size.
@@ -89,14 +73,12 @@ pub fn detector(facts: &Facts<'_>) -> Vec<Proposal> {
     if !is_float(output) || !may_be(batch, 1) || one != 1 || !open || picture.gray || picture.layout != Layout::Nchw {
         return Vec::new();
     }
-    let mut questions = Vec::new();
-    let mut image = facts.image(picture, 2_048, &mut questions);
-    questions.clear();
+    let mut image = facts.image(picture, 2_048, &mut Vec::new());
     normalised(&mut image);
     (image.fit, image.multiple, image.shorter) = (Fit::Multiple, Some(32), Some(736));
     let zh = "这像是 DBNet（PP-OCR 文字检测）；若是别的热力图，请改写 turn、unclip 与阈值";
     let en = "this looks like DBNet (text detection of PP-OCR); of another heat map write turn, unclip and the thresholds anew";
-    questions.push(ask(Topic::Picture, zh, en, "DBNet"));
+    let questions = vec![ask(Topic::Picture, zh, en, "DBNet")];
     let post = PostGrid {
         output: output.name.clone(),
         labels: vec![Label { id: "text".into(), text: say("文字", "Text") }],
@@ -107,24 +89,15 @@ pub fn detector(facts: &Facts<'_>) -> Vec<Proposal> {
         turn: true,
         unclip: Some(1.6),
     };
-    vec![Proposal {
-        family: "dbnet",
-        evidence: Evidence::Shape,
-        second: false,
-        input: InputKind::Image,
-        step: step(picture, image, vec![Post::Grid(post)]),
-        because: vec![say(
-            format!("输出 {}：与图像同大的概率图，大小随图像而定", shape(output)),
-            format!("output {}: a map as large as the picture, whose size is open", shape(output)),
-        )],
-        questions,
-        notes: Vec::new(),
-        files: Vec::new(),
-    }]
+    let because = say(
+        format!("输出 {}：与图像同大的概率图，大小随图像而定", shape(output)),
+        format!("output {}: a map as large as the picture, whose size is open", shape(output)),
+    );
+    vec![Proposal::of_picture("dbnet", Evidence::Shape, (picture, image), Post::Grid(post), vec![because], questions)]
 }
 
 /// Pictures as PP-OCR takes them: blue first, −1 to 1.
-fn normalised(image: &mut app_package::pipeline::PreImage) {
+fn normalised(image: &mut PreImage) {
     image.color = if image.color == Color::Gray { Color::Gray } else { Color::Bgr };
     let channels = if image.color == Color::Gray { 1 } else { 3 };
     (image.mean, image.std) = (vec![0.5; channels], vec![0.5; channels]);

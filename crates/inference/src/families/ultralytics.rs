@@ -6,17 +6,14 @@
 use std::collections::HashSet;
 
 use app_package::{
-    manifest::InputKind,
-    pipeline::{
-        Activation, Align, BoxForm, BoxUnit, Filter, Fit, Keypoints, ModelStep, Post, PostClasses, Pre, PreImage, RowLayout, RowPart,
-    },
+    pipeline::{Activation, Align, BoxForm, BoxUnit, Filter, Fit, Keypoints, Post, PostClasses, RowLayout, RowPart},
     text::Text,
 };
 
 use super::{
-    Evidence, Proposal, Question, Topic, ask,
+    Evidence, Proposal, Question,
     facts::{Facts, Picture, Ultralytics, boxes, dims, fixed, is_float, letterbox, may_be},
-    labels, say,
+    labels, say, tensor,
 };
 use crate::model_file::Header;
 
@@ -24,17 +21,6 @@ use crate::model_file::Header;
 const FINAL_ROWS: usize = 300;
 /// Fewest boxes of a raw head: a picture of 64 pixels gives 84.
 const LEAST_CELLS: usize = 64;
-
-/// A step that fills one input with a picture.
-pub fn step(picture: &Picture, image: PreImage, post: Vec<Post>) -> ModelStep {
-    ModelStep::of_model(Pre::Image(image), Some(picture.name.clone()), post)
-}
-
-/// A shape as people write it.
-pub fn shape(header: &Header) -> String {
-    let dims: Vec<String> = header.shape.iter().flatten().map(|n| if *n < 0 { "?".to_owned() } else { n.to_string() }).collect();
-    format!("[{}]", dims.join(","))
-}
 
 /// What follows box and scores in a row.
 #[derive(Default)]
@@ -222,17 +208,10 @@ fn detector(facts: &Facts<'_>, picture: &Picture, output: &Header, reading: Read
     if reading == Reading::Raw {
         (post.layout, post.iou) = (RowLayout::Columns, Some(0.7));
     }
-    let mut proposal = Proposal {
-        family: if is_yolo { "yolo" } else { "rtdetr-ul" },
-        evidence: if facts.ultralytics.is_some() { Evidence::Metadata } else { Evidence::Shape },
-        second: false,
-        input: InputKind::Image,
-        step: step(picture, image, vec![Post::Boxes(post)]),
-        because: because(facts, output, reading),
-        questions,
-        notes: Vec::new(),
-        files: Vec::new(),
-    };
+    let family = if is_yolo { "yolo" } else { "rtdetr-ul" };
+    let evidence = if facts.ultralytics.is_some() { Evidence::Metadata } else { Evidence::Shape };
+    let because = because(facts, output, reading);
+    let mut proposal = Proposal::of_picture(family, evidence, (picture, image), Post::Boxes(post), because, questions);
     if several {
         let (zh, en) = (
             "文件没有写明是哪一种；请用含有目标的图片核对检测框的位置",
@@ -264,8 +243,8 @@ fn because(facts: &Facts<'_>, output: &Header, reading: Reading) -> Vec<Text> {
             ("每行一个框：中心与宽高（0–1），各类得分", "a box in each row: centre and size as shares, a score per label")
         }
     };
-    let (name, shape) = (labels::plain(&output.name, 80), shape(output));
-    out.push(say(format!("输出 {name} {shape}：{zh}"), format!("output {name} {shape}: {en}")));
+    let output = tensor(output);
+    out.push(say(format!("输出 {output}：{zh}"), format!("output {output}: {en}")));
     out
 }
 
@@ -275,26 +254,11 @@ fn classify(facts: &Facts<'_>, picture: &Picture, output: &Header) -> Option<Pro
     let labels = labels::resolve(facts, fixed(count), &mut questions)?;
     let mut image = facts.image(picture, 224, &mut questions);
     (image.fit, image.filter) = (Fit::Crop, Filter::LinearAntialias);
-    if fixed(count).is_none() && facts.named().is_none() {
-        questions.push(ask(Topic::Labels, "类别数量未写明", "the number of labels is not said", labels.len().to_string()));
-    }
     let post = PostClasses { output: output.name.clone(), labels, softmax: false, activation: Activation::None, top: None };
-    let (name, shape) = (labels::plain(&output.name, 80), shape(output));
-    Some(Proposal {
-        family: "yolo",
-        evidence: Evidence::Metadata,
-        second: false,
-        input: InputKind::Image,
-        step: step(picture, image, vec![Post::Classes(post)]),
-        because: vec![
-            say("元数据：Ultralytics, task classify", "metadata: Ultralytics, task classify"),
-            say(
-                format!("输出 {name} {shape}：概率，softmax 已在图中"),
-                format!("output {name} {shape}: probabilities, softmax is in the graph"),
-            ),
-        ],
-        questions,
-        notes: Vec::new(),
-        files: Vec::new(),
-    })
+    let output = tensor(output);
+    let because = vec![
+        say("元数据：Ultralytics, task classify", "metadata: Ultralytics, task classify"),
+        say(format!("输出 {output}：概率，softmax 已在图中"), format!("output {output}: probabilities, softmax is in the graph")),
+    ];
+    Some(Proposal::of_picture("yolo", Evidence::Metadata, (picture, image), Post::Classes(post), because, questions))
 }

@@ -1,11 +1,6 @@
 //! How unusual a picture is, from a score, a map, or what a model repeats of its input.
 
-#![expect(
-    clippy::cast_precision_loss,
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "sides of grids are far below 2^24, and floats become places in them"
-)]
+#![expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, reason = "sides of grids are far below 2^24, and scores are FP32")]
 
 use std::borrow::Cow;
 
@@ -16,6 +11,7 @@ use super::{
     boxes::share,
     groups::{Neighbours, groups},
     numbers::Numbers,
+    raster::Raster,
 };
 use crate::{
     engine::TensorData,
@@ -57,8 +53,7 @@ pub(super) fn anomaly(
     }
     out.values.push(ValueOut { id: p.label.id.clone(), value: f64::from(value), unit: String::new() });
     let (Some((rows, columns, cells)), Some(geometry)) = (map, geometry) else { return Ok(()) };
-    let [width, height] = geometry.tensor;
-    let (across, down) = (width / columns as f32, height / rows as f32);
+    let raster = Raster::new(geometry, rows, columns);
     let hot: Vec<bool> = cells.iter().map(|cell| *cell >= p.threshold).collect();
     let mut found = Vec::new();
     for group in groups(&hot, columns, Neighbours::Four) {
@@ -67,20 +62,9 @@ pub(super) fn anomaly(
     }
     found.sort_by(|a, b| b.0.total_cmp(&a.0));
     for (score, group) in found.into_iter().take(MAX_DETECTIONS) {
-        let side = |cell: usize, side: f32| cell as f32 * side;
-        let bbox = geometry.to_source(
-            side(group.left, across),
-            side(group.top, down),
-            side(group.right + 1, across),
-            side(group.bottom + 1, down),
-        );
-        let Some(bbox) = bbox else { continue };
+        let Some(bbox) = raster.around((group.left, group.right), (group.top, group.bottom)) else { continue };
         let own: std::collections::HashSet<usize> = group.cells.into_iter().collect();
-        let mask = Mask::over(bbox, |x, y| {
-            let [x, y] = geometry.point_to_tensor([x, y]);
-            let (column, row) = ((x / across).floor().max(0.0) as usize, (y / down).floor().max(0.0) as usize);
-            column < columns && own.contains(&(row * columns + column))
-        });
+        let mask = raster.mask(bbox, |at| own.contains(&at));
         let area = mask.as_ref().map_or(0.0, Mask::share) * share(bbox, geometry);
         out.detections.push(Detection { mask, area: Some(area), ..Detection::new(p.label.id.clone(), score, bbox) });
     }

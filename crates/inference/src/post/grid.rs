@@ -15,6 +15,7 @@ use super::{
     MAX_DETECTIONS,
     classes::sigmoid,
     groups::{Group, Neighbours, groups},
+    raster::Raster,
     turned, wrong_shape,
 };
 use crate::{engine::TensorData, error::Result, geometry::Geometry, output::Detection};
@@ -35,8 +36,7 @@ pub(super) fn grid(p: &PostGrid, tensor: &TensorData, geometry: &Geometry, out: 
     if rows == 0 || columns == 0 {
         return Err(wrong_shape("grid", tensor));
     }
-    let [width, height] = geometry.tensor;
-    let cell = [width / columns as f32, height / rows as f32];
+    let raster = Raster::new(geometry, rows, columns);
     let data = tensor.data.to_f32();
     let mut found = Vec::new();
     for (label, raw) in p.labels.iter().zip(data.chunks_exact(rows * columns)) {
@@ -47,8 +47,7 @@ pub(super) fn grid(p: &PostGrid, tensor: &TensorData, geometry: &Geometry, out: 
         let hot = if p.dilate { dilated(&hot, columns) } else { hot };
         let neighbours = if p.turn { Neighbours::Eight } else { Neighbours::Four };
         for group in groups(&hot, columns, neighbours).into_iter().take(MAX_GROUPS) {
-            let thing =
-                if p.turn { turned_box(p, &group, &cells, columns, cell, geometry) } else { upright(p, &group, &cells, cell, geometry) };
+            let thing = if p.turn { turned_box(p, &group, &cells, &raster) } else { upright(p, &group, &cells, &raster) };
             found.extend(thing.map(|(score, bbox, corners)| Detection { corners, ..Detection::new(label.id.clone(), score, bbox) }));
         }
     }
@@ -72,31 +71,19 @@ fn dilated(hot: &[bool], columns: usize) -> Vec<bool> {
 
 type Thing = (f32, [f32; 4], Option<[[f32; 2]; 4]>);
 
-fn upright(p: &PostGrid, group: &Group, cells: &[f32], [cell_w, cell_h]: [f32; 2], geometry: &Geometry) -> Option<Thing> {
+fn upright(p: &PostGrid, group: &Group, cells: &[f32], raster: &Raster<'_>) -> Option<Thing> {
     let scores = group.cells.iter().filter_map(|&at| cells.get(at)).copied();
     let score = match p.mean {
         Some(least) => Some(scores.sum::<f32>() / group.cells.len() as f32).filter(|mean| *mean >= least)?,
         None => scores.fold(f32::NEG_INFINITY, f32::max),
     };
-    let corner = |cell: usize, side: f32| cell as f32 * side;
-    let bbox = geometry.to_source(
-        corner(group.left, cell_w),
-        corner(group.top, cell_h),
-        corner(group.right + 1, cell_w),
-        corner(group.bottom + 1, cell_h),
-    )?;
+    let bbox = raster.around((group.left, group.right), (group.top, group.bottom))?;
     score.is_finite().then_some((score, bbox, None))
 }
 
 /// The smallest turned box around the middles of a group's cells, grown as `unclip` says.
-fn turned_box(
-    p: &PostGrid,
-    group: &Group,
-    cells: &[f32],
-    columns: usize,
-    [cell_w, cell_h]: [f32; 2],
-    geometry: &Geometry,
-) -> Option<Thing> {
+fn turned_box(p: &PostGrid, group: &Group, cells: &[f32], raster: &Raster<'_>) -> Option<Thing> {
+    let columns = raster.columns;
     // Only the ends of each row can be corners of the hull.
     let mut ends = vec![(usize::MAX, 0); group.bottom - group.top + 1];
     for &at in &group.cells {
@@ -126,14 +113,14 @@ fn turned_box(
             (centre, [across + grow, down + grow], angle)
         }
     };
-    let [width, height] = geometry.source;
+    let [width, height] = raster.geometry.source;
     // Whole pixels in the picture, from which texts are cut out.
-    let corners = turned::corners(centre, sides, angle).map(|[x, y]| {
-        let [x, y] = geometry.point_to_source([x * cell_w, y * cell_h]);
+    let corners = turned::corners(centre, sides, angle).map(|point| {
+        let [x, y] = raster.to_source(point);
         [x.round_ties_even().clamp(0.0, width - 1.0), y.round_ties_even().clamp(0.0, height - 1.0)]
     });
     let [left, top, right, bottom] = turned::around(&corners);
-    Some((score, geometry.within(left, top, right, bottom)?, Some(corners)))
+    Some((score, raster.geometry.within(left, top, right, bottom)?, Some(corners)))
 }
 
 /// Mean of the cells in a turned box, those that its border touches included: `fillPoly` of `OpenCV` on corners that are cut to whole cells, as

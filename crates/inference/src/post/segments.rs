@@ -9,7 +9,7 @@
 
 use app_package::pipeline::{Activation, Background, Layout, PostSegments};
 
-use super::{boxes::share, classes::sigmoid, numbers::Numbers};
+use super::{boxes::share, classes::sigmoid, numbers::Numbers, raster::Raster};
 use crate::{
     error::{AppError, Result},
     geometry::Geometry,
@@ -31,8 +31,9 @@ struct Cells {
 
 pub(super) fn segments(p: &PostSegments, numbers: Numbers<'_>, geometry: &Geometry, out: &mut AppOutput) -> Result<()> {
     let cells = Cells::read(p, &numbers)?;
+    let raster = Raster::new(geometry, cells.rows, cells.columns);
     // The border of a letterbox is no part of the picture.
-    let inside = cells.inside(geometry);
+    let inside = cells.inside(&raster);
     let columns = cells.columns.max(1);
     let all = inside.iter().filter(|inside| **inside).count();
     for (index, label) in p.labels.iter().enumerate() {
@@ -43,23 +44,16 @@ pub(super) fn segments(p: &PostSegments, numbers: Numbers<'_>, geometry: &Geomet
             sum += f64::from(cells.scores.get(at).copied().unwrap_or(0.0));
             let (row, column) = (at / columns, at % columns);
             let [left, top, right, bottom] = ends;
-            ends = [left.min(column), top.min(row), right.max(column + 1), bottom.max(row + 1)];
+            ends = [left.min(column), top.min(row), right.max(column), bottom.max(row)];
         }
         let part = if all > 0 { count as f64 / all as f64 } else { 0.0 };
         out.values.push(ValueOut { id: label.id.clone(), value: part, unit: String::new() });
         if count == 0 || part < f64::from(p.least) {
             continue;
         }
-        let [left, top, right, bottom] = ends.map(|cell| cell as f32);
-        let [width, height] = geometry.tensor;
-        let (across, down) = (width / cells.columns as f32, height / cells.rows as f32);
-        let Some(bbox) = geometry.to_source(left * across, top * down, right * across, bottom * down) else { continue };
-        let mask = Mask::over(bbox, |x, y| {
-            let [x, y] = geometry.point_to_tensor([x, y]);
-            let (column, row) = ((x / across).floor(), (y / down).floor());
-            let known = column >= 0.0 && row >= 0.0 && (column as usize) < cells.columns;
-            known && cells.labels.get(row as usize * cells.columns + column as usize) == Some(&index)
-        });
+        let [left, top, right, bottom] = ends;
+        let Some(bbox) = raster.around((left, right), (top, bottom)) else { continue };
+        let mask = raster.mask(bbox, |at| cells.labels.get(at) == Some(&index));
         let area = mask.as_ref().map_or(0.0, Mask::share) * share(bbox, geometry);
         let score = (sum / count as f64) as f32;
         out.detections.push(Detection { mask, area: Some(area), ..Detection::new(label.id.clone(), score, bbox) });
@@ -115,14 +109,12 @@ impl Cells {
     }
 
     /// The cells whose middles lie in the picture.
-    fn inside(&self, geometry: &Geometry) -> Vec<bool> {
-        let [width, height] = geometry.tensor;
-        let [source_w, source_h] = geometry.source;
-        let (across, down) = (width / self.columns as f32, height / self.rows as f32);
+    fn inside(&self, raster: &Raster<'_>) -> Vec<bool> {
+        let [source_w, source_h] = raster.geometry.source;
         (0..self.labels.len())
             .map(|at| {
                 let (row, column) = ((at / self.columns.max(1)) as f32, (at % self.columns.max(1)) as f32);
-                let [x, y] = geometry.point_to_source([(column + 0.5) * across, (row + 0.5) * down]);
+                let [x, y] = raster.to_source([column + 0.5, row + 0.5]);
                 (0.0..=source_w).contains(&x) && (0.0..=source_h).contains(&y)
             })
             .collect()

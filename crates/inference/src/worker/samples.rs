@@ -9,7 +9,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::{confine_and_load, numbers_of, print, read_manifest, supervise};
+use super::{confine_and_load, limits_of, numbers_of, print, read_manifest, supervise};
 use crate::{
     app::App,
     engine::Engine,
@@ -46,14 +46,11 @@ impl Answers {
 pub fn samples_main(mut args: impl Iterator<Item = OsString>) -> ExitCode {
     let mut paths = args.by_ref().take(2).map(PathBuf::from);
     let (dir, lib) = (paths.next(), paths.next());
-    let mut number = || args.next().and_then(|a| a.to_str()?.parse::<u64>().ok());
-    let numbers = (number(), number(), number(), number());
-    let inputs = args.next().map(PathBuf::from);
-    let (Some(dir), Some(lib), (Some(memory_bytes), Some(cpu_seconds), Some(open_files), Some(required))) = (dir, lib, numbers) else {
-        eprintln!("usage: DIR LIBRARY MEMORY-BYTES CPU-SECONDS OPEN-FILES REQUIRED");
+    let (Some(dir), Some(lib), Some(limits)) = (dir, lib, limits_of(&mut args)) else {
+        eprintln!("usage: DIR LIBRARY MEMORY-BYTES CPU-SECONDS OPEN-FILES REQUIRED [INPUTS]");
         return ExitCode::from(2);
     };
-    let limits = Limits { memory_bytes, cpu_seconds, open_files, required: required != 0 };
+    let inputs = args.next().map(PathBuf::from);
     print(&match confine_and_load(&dir, inputs.as_deref(), &lib, &limits) {
         Ok((_, engine)) => answers(&dir, inputs.as_deref(), &engine),
         Err(e) => Answers::failed(e.code, e.message),

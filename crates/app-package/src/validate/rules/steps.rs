@@ -152,7 +152,7 @@ fn pre(root: &Node, parts: &Parts<'_>, model: &Model<'_>, faults: &mut Faults) {
     let columns_key = if step.key == "columns" { "names" } else { "columns" };
     let mut seen = HashSet::new();
     for (i, column) in items(body, columns_key) {
-        let name = column.text().or_else(|| column.text_of("name"));
+        let name = column_name(column);
         if name.is_some_and(|text| !seen.insert(text)) {
             let fault = Fault::new("duplicate-name", format!("{place}.{columns_key}[{i}]")).at(column.line);
             faults.push(fault.with("value", name.unwrap_or_default()));
@@ -185,6 +185,11 @@ fn pre(root: &Node, parts: &Parts<'_>, model: &Model<'_>, faults: &mut Faults) {
         let fault = Fault::new("input-shape", format!("{place}.shape")).at(line);
         faults.push(fault.with("value", join(&found)).with("hint", join(&expected)));
     }
+}
+
+/// The name of a column, which is all of it, or a field.
+fn column_name(column: &Node) -> Option<&str> {
+    column.text().or_else(|| column.text_of("name"))
 }
 
 /// What stands for an empty cell fits the column's type, and where the column is read.
@@ -223,14 +228,14 @@ fn feeds(parts: &Parts<'_>, model: &Model<'_>, faults: &mut Faults) {
     let outputs = model.names("outputs");
     let fed = model.get("feed").map_or(&[][..], Node::entries);
     let carried = model.get("state").map_or(&[][..], Node::items);
-    let mut named: Vec<_> = fed.iter().map(|entry| ("feed", entry.key.as_str(), entry.line, &known)).collect();
-    named.extend(model.get("into").and_then(|node| Some(("into", node.text()?, node.line, &known))));
+    let (input, output) = (("input-unknown", &known), ("output-unknown", &outputs));
+    let mut named: Vec<_> = fed.iter().map(|entry| ("feed", entry.key.as_str(), entry.line, input)).collect();
+    named.extend(model.get("into").and_then(|node| Some(("into", node.text()?, node.line, input))));
     for pair in carried {
-        named.extend(pair.get("in").and_then(|node| Some(("state", node.text()?, node.line, &known))));
-        named.extend(pair.get("out").and_then(|node| Some(("state", node.text()?, node.line, &outputs))));
+        named.extend(pair.get("in").and_then(|node| Some(("state", node.text()?, node.line, input))));
+        named.extend(pair.get("out").and_then(|node| Some(("state", node.text()?, node.line, output))));
     }
-    for (key, name, line, list) in named.into_iter().filter(|(_, name, _, list)| !list.contains(name)) {
-        let code = if std::ptr::eq(list, &raw const known) { "input-unknown" } else { "output-unknown" };
+    for (key, name, line, (code, list)) in named.into_iter().filter(|(_, name, _, (_, list))| !list.contains(name)) {
         let fault = Fault::new(code, format!("{}.{key}", model.key)).at(line);
         faults.push(fault.with("value", name).with("list", list.join(", ")));
     }
@@ -247,8 +252,7 @@ fn feeds(parts: &Parts<'_>, model: &Model<'_>, faults: &mut Faults) {
     }
     let main = model.main_input().and_then(|(_, tensor)| tensor.text_of("name"));
     let columns = model.pre.and_then(|pre| pre.get("columns")).filter(|body| body.get("each").and_then(Node::bool) == Some(true));
-    let names: Option<HashSet<&str>> =
-        columns.map(|body| items(body, "names").filter_map(|(_, c)| c.text().or_else(|| c.text_of("name"))).collect());
+    let names: Option<HashSet<&str>> = columns.map(|body| items(body, "names").filter_map(|(_, column)| column_name(column)).collect());
     let filled = |name: &str| names.as_ref().map_or(Some(name) == main, |names| names.contains(name));
     let left: Vec<&str> = known.iter().copied().filter(|name| !filled(name) && !model.is_fed(name)).collect();
     if !left.is_empty() {
