@@ -8,7 +8,6 @@ use inference::output::AppOutput;
 use inference::worker::{Answers, run_samples};
 use serde_json::json;
 
-use super::folder;
 use super::package::{self, AT_FAULT, Output};
 use super::words::{Cannot as _, shown};
 use crate::base::child::child;
@@ -70,13 +69,7 @@ pub fn tell<'a>(made: impl Iterator<Item = (&'a Path, &'a AppOutput)>, answers: 
 /// Writes the expected results anew. A result that could not be made leaves its file as it was.
 pub fn golden(args: &Golden, settings: &Checks) -> anyhow::Result<ExitCode> {
     let lang = args.told.language();
-    let manifest = match folder::manifest(&args.dir, lang)? {
-        Ok(manifest) => manifest,
-        Err(faults) => {
-            package::tell_faults(&args.dir, &faults, &args.told);
-            return Ok(ExitCode::from(AT_FAULT));
-        }
-    };
+    let Some(manifest) = package::manifest(&args.dir, &args.told)? else { return Ok(ExitCode::from(AT_FAULT)) };
     let settings = with_library(settings, args.ort_lib.as_ref(), lang)?;
     let answers = answer(&args.dir, None, &settings, &args.told)?.ok_or_else(|| anyhow::anyhow!(lang.t("cli-engine-needed")))?;
     let paths: Vec<PathBuf> = manifest.golden.iter().map(|sample| args.dir.join(&sample.expect)).collect();

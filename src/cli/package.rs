@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use app_package::fault::Fault;
+use app_package::manifest::AppManifest;
 use app_package::oci::{ARTIFACT_TYPE, CONFIG_TYPE, Descriptor, MANIFEST_TYPE, PackedFile, build_manifest, config_json, layout};
 use clap::Args;
 use inference::check::CheckReport;
@@ -130,6 +131,12 @@ pub fn examined(dir: &Path, told: &Output) -> anyhow::Result<Result<Folder, Exit
 pub fn reason(lang: Lang, code: &str) -> String {
     let key = format!("check-reason-{code}");
     if lang.has(&key) { lang.t(&key) } else { code.to_owned() }
+}
+
+/// Reads and checks app.yaml alone; none where it has faults, which are told.
+pub fn manifest(dir: &Path, told: &Output) -> anyhow::Result<Option<AppManifest>> {
+    let read = folder::manifest(dir, told.language())?;
+    Ok(read.inspect_err(|faults| tell_faults(dir, faults, told)).ok())
 }
 
 /// Faults as `file:line`, or as JSON.

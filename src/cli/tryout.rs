@@ -5,17 +5,21 @@
 
 mod page;
 
+use std::fs::{DirBuilder, File};
+use std::io::Read as _;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Args;
+use inference::app::MAX_INPUT;
 use inference::output::{AppOutput, Detection};
 use inference::worker::MAX_INPUTS;
 use serde_json::json;
 
+use super::golden;
 use super::package::{self, AT_FAULT, Output};
 use super::words::{Cannot as _, shown};
-use super::{folder, golden};
 use crate::base::config::Checks;
 use crate::base::i18n::Lang;
 use crate::base::ids;
@@ -46,17 +50,22 @@ pub struct Try {
 struct Inputs(PathBuf);
 
 impl Inputs {
-    /// Names keep the order; other users, as whom the app runs, may read them.
+    /// Names keep the order. Nobody else may enter the folder: the confined app reads it as it reads packages. Of a file that is larger than an
+    /// input may be, as much is copied as shows that.
     fn copy(files: &[PathBuf], lang: Lang) -> anyhow::Result<Self> {
         let inputs = Self(std::env::temp_dir().join(ids::new("pithead-try")));
-        std::fs::create_dir_all(&inputs.0).cannot(lang, "write", &inputs.0)?;
-        readable(&inputs.0, 0o755).cannot(lang, "write", &inputs.0)?;
+        DirBuilder::new().mode(0o700).create(&inputs.0).cannot(lang, "write", &inputs.0)?;
         for (at, file) in files.iter().enumerate() {
-            let copy = inputs.0.join(format!("{at:04}"));
-            std::fs::copy(file, &copy).cannot(lang, "read", file)?;
-            readable(&copy, 0o644).cannot(lang, "write", &copy)?;
+            let copy = inputs.path(at);
+            let mut source = File::open(file).cannot(lang, "read", file)?.take(MAX_INPUT as u64 + 1);
+            let mut target = File::create_new(&copy).cannot(lang, "write", &copy)?;
+            std::io::copy(&mut source, &mut target).cannot(lang, "read", file)?;
         }
         Ok(inputs)
+    }
+
+    fn path(&self, at: usize) -> PathBuf {
+        self.0.join(format!("{at:04}"))
     }
 }
 
@@ -67,33 +76,31 @@ impl Drop for Inputs {
     }
 }
 
-fn readable(path: &Path, mode: u32) -> std::io::Result<()> {
-    use std::os::unix::fs::PermissionsExt as _;
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))
+/// What was answered to a file.
+struct Answered<'a> {
+    /// The file as the developer names it.
+    file: &'a Path,
+    copy: PathBuf,
+    result: &'a AppOutput,
 }
 
 /// Runs the app and tells what it finds.
 pub fn run(args: &Try, settings: &Checks) -> anyhow::Result<ExitCode> {
     let lang = args.told.language();
-    let manifest = match folder::manifest(&args.dir, lang)? {
-        Ok(manifest) => manifest,
-        Err(faults) => {
-            package::tell_faults(&args.dir, &faults, &args.told);
-            return Ok(ExitCode::from(AT_FAULT));
-        }
-    };
+    let Some(manifest) = package::manifest(&args.dir, &args.told)? else { return Ok(ExitCode::from(AT_FAULT)) };
     anyhow::ensure!(args.files.len() <= MAX_INPUTS, lang.format("cli-try-many", &[("max", &MAX_INPUTS.to_string())]));
     let settings = golden::with_library(settings, args.ort_lib.as_ref(), lang)?;
     let inputs = Inputs::copy(&args.files, lang)?;
     let answers = golden::answer(&args.dir, Some(&inputs.0), &settings, &args.told)?;
     let answers = answers.ok_or_else(|| anyhow::anyhow!(lang.t("cli-engine-needed")))?;
-    let found: Vec<(&Path, &AppOutput)> = args.files.iter().map(PathBuf::as_path).zip(&answers.results).collect();
+    let found = args.files.iter().zip(&answers.results).enumerate();
+    let found: Vec<Answered<'_>> = found.map(|(at, (file, result))| Answered { file, copy: inputs.path(at), result }).collect();
     if args.told.json {
-        let files: Vec<_> = found.iter().map(|(file, result)| json!({"file": shown(file), "result": result})).collect();
+        let files: Vec<_> = found.iter().map(|one| json!({"file": shown(one.file), "result": one.result})).collect();
         let fault = answers.fault.as_ref().map(|(code, detail)| json!({"code": code, "detail": detail}));
         package::print(&json!({"ok": fault.is_none(), "files": files, "fault": fault}));
     } else {
-        found.iter().for_each(|(file, result)| tell(file, result, &args.told.lang, lang));
+        found.iter().for_each(|one| tell(one.file, one.result, &args.told.lang, lang));
     }
     if let Some(out) = &args.out {
         let page = page::of(&manifest, &found, &args.told.lang, lang);

@@ -2,15 +2,16 @@
 
 use std::fmt::Write as _;
 use std::io::Cursor;
-use std::path::Path;
 
 use app_package::manifest::{AppManifest, InputKind};
+use app_package::pipeline::{Post, Pre};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use image::{ImageFormat, Rgba, RgbaImage};
+use inference::mask::MAX_SIDE;
 use inference::output::{AppOutput, Detection, Mask};
 use inference::picture;
 
-use super::{lines, named};
+use super::{Answered, lines, named};
 use crate::base::i18n::Lang;
 use crate::cli::words::shown;
 
@@ -29,7 +30,7 @@ ul{margin:8px 0 0;padding-left:20px}.alarm{color:#a4161a;font-weight:600}.plot{w
 @media(prefers-color-scheme:dark){body{background:#12171c;color:#e6eaee}section{background:#1a2128;border-color:#33404c}.plot{background:#12171c}.alarm{color:#ff8a8a}}";
 
 /// The page over all files.
-pub fn of(manifest: &AppManifest, found: &[(&Path, &AppOutput)], code: &str, lang: Lang) -> String {
+pub fn of(manifest: &AppManifest, found: &[Answered<'_>], code: &str, lang: Lang) -> String {
     let title = format!("{} {}", manifest.title.get(code), manifest.version);
     let mut page = String::new();
     let _ = write!(
@@ -37,15 +38,19 @@ pub fn of(manifest: &AppManifest, found: &[(&Path, &AppOutput)], code: &str, lan
         "<!doctype html><html lang=\"{code}\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\"><title>{0}</title><style>{STYLE}</style></head><body><h1>{0}</h1>",
         escaped(&title)
     );
-    let labels: Vec<&str> = manifest.posts().flat_map(app_package::pipeline::Post::labels).map(|label| label.id.as_str()).collect();
-    for (file, result) in found {
+    let labels: Vec<&str> = manifest.posts().flat_map(Post::labels).map(|label| label.id.as_str()).collect();
+    let rate = manifest.model_steps().iter().find_map(|step| if let Pre::Sound(sound) = &step.pre { Some(sound.rate) } else { None });
+    for Answered { file, copy, result } in found {
         let _ = write!(page, "<section><h2>{}</h2>", escaped(&shown(file).to_string()));
-        let bytes = std::fs::read(file).unwrap_or_default();
+        let bytes = std::fs::read(copy).unwrap_or_default();
         match manifest.input {
             InputKind::Image => shot(&mut page, &bytes, result, &labels),
             InputKind::Timeseries | InputKind::Tabular => table(&mut page, &bytes),
-            InputKind::Audio if bytes.starts_with(b"RIFF") => sound(&mut page, &bytes),
-            InputKind::Audio => table(&mut page, &bytes),
+            InputKind::Audio => match rate {
+                Some(rate) => sound(&mut page, &bytes, rate),
+                // Of format 1, whose sound is a table of amplitudes.
+                None => table(&mut page, &bytes),
+            },
         }
         page.push_str("<ul>");
         for alarm in &result.alarms {
@@ -125,9 +130,12 @@ fn drawn(page: &mut String, thing: &Detection, colour: &str, (unit, right): (f64
     );
 }
 
-/// A mask as a picture that lets what is below shine through.
+/// A mask as a picture that lets what is below shine through; none of a size that no mask has.
 fn mask_picture(mask: &Mask, colour: &str) -> Option<Vec<u8>> {
     let [rows, columns] = mask.size;
+    if rows > MAX_SIDE || columns > MAX_SIDE {
+        return None;
+    }
     let channel = |at: usize| u8::from_str_radix(colour.get(at..at + 2)?, 16).ok();
     let inside = Rgba([channel(1)?, channel(3)?, channel(5)?, 110]);
     let mut picture = RgbaImage::new(columns, rows);
@@ -160,9 +168,9 @@ fn table(page: &mut String, bytes: &[u8]) {
     }
 }
 
-/// The largest magnitude of each part of a recording.
-fn sound(page: &mut String, bytes: &[u8]) {
-    let Ok(samples) = inference::sound::read(bytes, 16_000) else { return };
+/// The largest magnitude of each part of a recording, at the rate that the app reads.
+fn sound(page: &mut String, bytes: &[u8], rate: u32) {
+    let Ok(samples) = inference::sound::read(bytes, rate) else { return };
     let part = samples.len().div_ceil(MAX_POINTS).max(1);
     let loud = samples.chunks(part).map(|part| Some(f64::from(part.iter().fold(0.0f32, |most, sample| most.max(sample.abs())))));
     plot(page, "", &loud.collect::<Vec<_>>());
@@ -187,4 +195,23 @@ fn plot(page: &mut String, name: &str, numbers: &[Option<f64>]) {
         escaped(name),
         points.join(" ")
     );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mask_is_drawn_down_its_columns_and_bounded() {
+        let mask = |size, counts: &[u32]| mask_picture(&Mask { size, counts: counts.to_vec() }, "#102030");
+        let picture = image::load_from_memory(&mask([2, 3], &[1, 2, 3]).unwrap()).unwrap().to_rgba8();
+        assert_eq!(picture.dimensions(), (3, 2));
+        let inside: Vec<(u32, u32)> =
+            picture.enumerate_pixels().filter(|(.., pixel)| pixel.0 == [16, 32, 48, 110]).map(|(x, y, _)| (x, y)).collect();
+        assert_eq!(inside, [(1, 0), (0, 1)]);
+        // The answer comes from a child that read a stranger's package.
+        assert!(mask([2, 2], &[0, u32::MAX, u32::MAX]).is_some());
+        assert_eq!(mask([u32::MAX, 2], &[0, 1]), None);
+        assert_eq!(mask([1, MAX_SIDE + 1], &[0, 1]), None);
+    }
 }
