@@ -134,6 +134,45 @@ fn init_writes_an_app_that_passes_its_check() {
 }
 
 #[test]
+fn try_answers_files_and_shows_them_on_a_page() {
+    let folder = Folder::new();
+    let (ort, app) = (ort_lib(), demo("coke-quality"));
+    let table = std::fs::read_to_string(app.join("golden/1.csv")).unwrap();
+    let (good, page) = (folder.0.join("<b>one</b>.csv"), folder.0.join("page.html"));
+    std::fs::write(&good, &table).unwrap();
+    let tried = |files: &[&Path], rest: &[&str]| {
+        let files = files.iter().map(|file| file.to_str().unwrap());
+        let args: Vec<&str> =
+            ["try", app.to_str().unwrap(), "--ort-lib", &ort].into_iter().chain(files).chain(rest.iter().copied()).collect();
+        pithead(&args)
+    };
+    let (code, out, err) = tried(&[&good], &["--out", page.to_str().unwrap()]);
+    assert!(code == 0 && err.is_empty() && out.contains(" = "), "{out}{err}");
+    let shown = std::fs::read_to_string(&page).unwrap();
+    assert!(shown.contains("&lt;b&gt;one") && !shown.contains("<b>one") && shown.contains("<polyline"), "{shown}");
+
+    // Those before the one that cannot be answered are told, and the fault names the developer's file.
+    let odd = folder.0.join("odd.csv");
+    std::fs::write(&odd, "a,b\n1,2\n").unwrap();
+    let (code, out, err) = tried(&[&good, &odd, &good], &[]);
+    assert!(code == 1 && out.contains("one") && err.contains("odd.csv") && err.contains("csv-column-missing"), "{out}{err}");
+    let large = folder.0.join("large.csv");
+    std::fs::File::create(&large).unwrap().set_len(40_000_000).unwrap();
+    let (code, out, _) = tried(&[&large], &["--json"]);
+    let told: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert_eq!((code, &told["fault"]["code"], told["files"].as_array().map(Vec::len)), (1, &"input-too-large".into(), Some(0)), "{out}");
+    let (code, _, err) = tried(&[Path::new("/nowhere.csv")], &["--lang", "zh"]);
+    assert!(code == 2 && err.contains("无法读取 /nowhere.csv"), "{err}");
+    let (code, _, err) = tried(&[&folder.0], &[]);
+    assert!(code == 2 && err.contains("cannot read"), "{err}");
+    let (code, _, err) = tried(&vec![good.as_path(); 201], &[]);
+    assert!(code == 2 && err.contains("200"), "{err}");
+    // An app at fault is told of as by the other commands.
+    let (code, _, err) = pithead(&["try", folder.0.to_str().unwrap(), good.to_str().unwrap()]);
+    assert!(code == 1 && err.contains("yaml-missing"), "{err}");
+}
+
+#[test]
 fn push_says_what_is_missing_and_does_not_wait_for_nobody() {
     let dir = demo("coke-quality");
     let push = |rest: &[&str]| pithead(&[&["push", dir.to_str().unwrap()], rest].concat());
