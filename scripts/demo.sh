@@ -144,4 +144,4 @@ build --profile demo --locked --package pithead --bin pithead --package pithead-
   die "the build failed"
 }
 say "== start, on port $port"
-exec "$target/demo/pithead" demo --data "$data" --port "$port" --scale "$scale" --ort-lib "$library" --edge-bin "$target/demo/pithead-edge"
+exec "$target/demo/pithead" demo --data "$data" --port "$port" --scale "$scale" --ort-lib "$library" --edge-bin "$target/demo/pithead-edge" --further demo/format-2

@@ -1,9 +1,10 @@
 //! `pithead demo`: the whole chain on one machine, with the demo apps of `demo/apps`, one mine with three edge nodes, and people of every role.
 //!
 //! Everything is made through the services that users use, so the demo holds only data that a user could have made. A second start finds
-//! the data and makes nothing anew. [`load`] publishes and sells; [`sets`] makes hidden test sets; [`nodes`] runs the edge agents as
-//! processes of their own.
+//! the data and makes nothing anew. [`load`] publishes and sells; [`further`] lists more apps when all of that runs; [`sets`] makes hidden
+//! test sets; [`nodes`] runs the edge agents as processes of their own.
 
+mod further;
 mod load;
 mod nodes;
 mod publish;
@@ -42,6 +43,9 @@ pub struct Options {
     /// Folder of the demo apps; the hidden test sets lie in `evaluation` beside it.
     #[arg(long, default_value = "demo/apps")]
     pub apps: PathBuf,
+    /// Folder of apps that are listed while the demo already runs.
+    #[arg(long)]
+    pub further: Option<PathBuf>,
 }
 
 /// One account of the demo, as written to `sign-ins.json`.
@@ -100,7 +104,7 @@ async fn serve(app: &App, options: &Options, mut nodes: nodes::Fleet) -> anyhow:
         let loading = async {
             load::market(app, &options.apps, &people).await?;
             if options.scale == "ordos" {
-                scale::ordos(app, &options.apps, &people).await?;
+                scale::ordos(app, options, &people).await?;
             }
             anyhow::Ok(())
         };
@@ -123,7 +127,20 @@ async fn serve(app: &App, options: &Options, mut nodes: nodes::Fleet) -> anyhow:
         serde_json::from_str(&std::fs::read_to_string(&file)?).with_context(|| format!("{} is damaged", file.display()))?
     };
     announce(app, &sign_ins, &nodes);
-    stop_signal().await?;
+    let mut stop = std::pin::pin!(stop_signal());
+    if let Some(folder) = &options.further {
+        tokio::select! {
+            listed = further::list(app, folder, &sign_ins) => {
+                if let Err(e) = listed {
+                    println!("\nNot all further apps are listed: {e:#}");
+                }
+                stop.await?;
+            }
+            signal = &mut stop => signal?,
+        }
+    } else {
+        stop.await?;
+    }
     nodes.stop().await;
     Ok(())
 }

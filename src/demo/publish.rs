@@ -70,22 +70,27 @@ pub async fn upload(app: &App, vendor: &Actor, files: &[(String, Vec<u8>)]) -> a
     }
     let address = release::upload::finish_upload(app, vendor, Upload { yaml, files: listed }, None).await.map_err(to_anyhow)?;
     address.map_err(|faults| anyhow::anyhow!("{name} refused: {faults:?}"))?;
-    let version = manifest.version.to_string();
-    let id = app
-        .db
-        .read(move |conn| {
-            use crate::base::db::schema::{releases, repositories, tags};
-            use diesel::prelude::*;
-            let digest: String = tags::table
-                .inner_join(repositories::table.on(repositories::id.eq(tags::repository_id)))
-                .filter(repositories::name.eq(&name).and(tags::name.eq(&version)))
-                .select(tags::digest)
-                .first(conn)?;
-            Ok(releases::table.filter(releases::digest.eq(digest)).order(releases::id.desc()).select(releases::id).first::<String>(conn)?)
-        })
-        .await
-        .map_err(to_anyhow)?;
-    Ok(id)
+    let found = find(app, &name, &manifest.version.to_string()).await?;
+    Ok(found.with_context(|| format!("{name} was not kept"))?.0)
+}
+
+/// The release of a repository's tag, and its state.
+pub async fn find(app: &App, repository: &str, tag: &str) -> anyhow::Result<Option<(String, ReleaseState)>> {
+    use crate::base::db::schema::{releases, repositories, tags};
+    use diesel::prelude::*;
+    let (repository, tag) = (repository.to_owned(), tag.to_owned());
+    let found = app.db.read(move |conn| {
+        let digest = tags::table
+            .inner_join(repositories::table.on(repositories::id.eq(tags::repository_id)))
+            .filter(repositories::name.eq(repository).and(tags::name.eq(tag)))
+            .select(tags::digest)
+            .first::<String>(conn)
+            .optional()?;
+        let Some(digest) = digest else { return Ok(None) };
+        let release = releases::table.filter(releases::digest.eq(digest)).order(releases::id.desc());
+        Ok(release.select((releases::id, releases::state)).first(conn).optional()?)
+    });
+    found.await.map_err(to_anyhow)
 }
 
 /// Waits until a release has been checked, helping with the queue meanwhile.

@@ -1,10 +1,9 @@
 //! `--scale ordos`: the size of the platform that this follows, 44 developers, 270 listings and 300 mines. The listings are variants of the
-//! nine demo apps under other names and vendors; each is uploaded, checked and approved like any other.
-
-use std::path::Path;
+//! demo apps under other names and vendors; each is uploaded, checked and approved like any other.
 
 use super::load::{People, add_plans};
 use super::publish::{self, to_anyhow};
+use super::{Options, further};
 use crate::account::service::{self as account, SignUp};
 use crate::base::app::App;
 use crate::base::auth::Actor;
@@ -48,7 +47,7 @@ async fn organization(app: &App, kind: &str, slug: String, zh: String, en: Strin
 }
 
 /// Adds vendors, mines and listings to the small demo up to this scale.
-pub async fn ordos(app: &App, folder: &Path, people: &People) -> anyhow::Result<()> {
+pub async fn ordos(app: &App, options: &Options, people: &People) -> anyhow::Result<()> {
     let mut vendors = Vec::new();
     for i in 3..VENDORS {
         let (zh, en) = name(i);
@@ -58,9 +57,10 @@ pub async fn ordos(app: &App, folder: &Path, people: &People) -> anyhow::Result<
         let (zh, en) = name(i);
         organization(app, "operator", format!("{en}-mine-{i}"), format!("{zh}{i}号煤矿"), format!("{en} mine {i}")).await?;
     }
-    let mut folders: Vec<_> =
-        std::fs::read_dir(folder)?.filter_map(|e| Some(e.ok()?.path())).filter(|p| p.join("app.yaml").exists()).collect();
-    folders.sort();
+    let mut folders = further::folders(&options.apps)?;
+    if let Some(folder) = &options.further {
+        folders.extend(further::folders(folder)?);
+    }
     let moderator = people.get("moderator")?;
     for i in folders.len()..LISTINGS {
         let (Some(base), Some(vendor)) = (folders.get(i % folders.len()), vendors.get(i % vendors.len())) else { continue };

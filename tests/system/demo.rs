@@ -23,6 +23,8 @@ pub struct Demo {
     port: u16,
     /// Environment of the server, and so of its nodes.
     environment: Vec<(String, String)>,
+    /// Further arguments of the command.
+    arguments: Vec<String>,
 }
 
 /// The demo that tests share while at least one of them runs.
@@ -47,17 +49,22 @@ impl Demo {
 
     /// The same in a folder and an environment that the caller has chosen.
     pub fn start_in(folder: PathBuf, environment: Vec<(String, String)>) -> Self {
+        Self::start_with(folder, environment, Vec::new())
+    }
+
+    fn start_with(folder: PathBuf, environment: Vec<(String, String)>, arguments: Vec<String>) -> Self {
         std::fs::create_dir_all(&folder).unwrap();
         let port = free_block();
         let at = |n: u16| format!("127.0.0.1:{}", port + n);
         let mut demo = Self {
-            child: spawn(&folder, port, &environment),
+            child: spawn(&folder, port, &environment, &arguments),
             folder,
             base: format!("http://{}", at(0)),
             edge: format!("https://{}", at(363)),
             nodes: [1021, 1022, 1023].map(|n| format!("http://{}", at(n))),
             port,
             environment,
+            arguments,
         };
         demo.wait();
         demo
@@ -72,7 +79,7 @@ impl Demo {
     /// Starts it again on the same data; the time until it is ready.
     pub fn again(&mut self) -> Duration {
         let begin = Instant::now();
-        self.child = spawn(&self.folder, self.port, &self.environment);
+        self.child = spawn(&self.folder, self.port, &self.environment, &self.arguments);
         self.wait();
         begin.elapsed()
     }
@@ -137,7 +144,7 @@ impl Drop for Demo {
     }
 }
 
-fn spawn(folder: &Path, port: u16, environment: &[(String, String)]) -> Child {
+fn spawn(folder: &Path, port: u16, environment: &[(String, String)], arguments: &[String]) -> Child {
     let log = |name| std::fs::File::create(folder.join(name)).unwrap();
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     Command::new(env!("CARGO_BIN_EXE_pithead"))
@@ -145,6 +152,7 @@ fn spawn(folder: &Path, port: u16, environment: &[(String, String)]) -> Child {
         .arg(folder)
         .arg("--apps")
         .arg(root.join("demo/apps"))
+        .args(arguments)
         .envs(environment.iter().map(|(name, value)| (name, value)))
         .stdin(Stdio::null())
         .stdout(log("out.log"))
@@ -277,4 +285,36 @@ fn cookie(response: &Response, name: &str) -> Option<String> {
 fn csrf_field(html: &str) -> Option<String> {
     let (_, after) = html.split_once("name=\"_csrf\" value=\"")?;
     after.split('"').next().map(ToOwned::to_owned)
+}
+
+/// Each app of `demo/format-2` passes its check, is approved and for sale while the demo already runs; a second start goes on where the first
+/// was ended.
+#[test]
+fn further_apps_are_listed_while_the_demo_runs() {
+    let further = Path::new(env!("CARGO_MANIFEST_DIR")).join("demo/format-2");
+    let apps = std::fs::read_dir(&further).unwrap().flatten().filter(|entry| entry.path().join("app.yaml").exists()).count();
+    let arguments = ["--further".to_owned(), further.to_str().unwrap().to_owned()];
+    let folder = std::env::temp_dir().join(pithead::base::ids::new("pithead-system"));
+    let mut demo = Demo::start_with(folder, Vec::new(), arguments.into());
+    let listed = |demo: &Demo| {
+        let log = demo.log();
+        let (_, after) = log.split_once("Pithead is ready.").unwrap_or_default();
+        assert!(!after.contains("Not all further apps"), "{log}");
+        after.matches("\n  listed ").count()
+    };
+    let until = |demo: &Demo, wanted: usize| {
+        let begin = Instant::now();
+        while listed(demo) < wanted {
+            assert!(begin.elapsed() < Duration::from_mins(4), "{} of {wanted}\n{}", listed(demo), demo.log());
+            std::thread::sleep(Duration::from_millis(200));
+        }
+    };
+    until(&demo, 2);
+    demo.kill();
+    let first = listed(&demo);
+    demo.again();
+    // One may have been for sale before its line was written.
+    until(&demo, apps - first - 1);
+    std::thread::sleep(Duration::from_secs(2));
+    assert!((apps - first - 1..=apps - first).contains(&listed(&demo)), "{first} and {} of {apps}", listed(&demo));
 }
