@@ -32,6 +32,7 @@ cli-init-taken = { $path } is there already and is not written over; remove it, 
 cli-init-name = --name is 1 to 60 lower-case letters, digits and single hyphens, such as belt-foreign-object
 cli-init-size = --size is width and height in pixels, each 1 to 4096, such as 640x480
 cli-init-samples = at most { $max } samples
+cli-init-models = give 1 to { $max } models
 cli-init-family = { $path }: read as { $family }
 cli-init-other = another reading stands in comments at its end: { $family }
 cli-init-default = taken for now: { $value }

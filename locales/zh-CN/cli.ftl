@@ -32,6 +32,7 @@ cli-init-taken = { $path } 已存在，不会覆盖；请先删除，或用 --di
 cli-init-name = --name 为 1 至 60 个小写字母、数字和单个连字符，例如 belt-foreign-object
 cli-init-size = --size 为宽和高（像素），各为 1 至 4096，例如 640x480
 cli-init-samples = 最多 { $max } 个样本
+cli-init-models = 请给出 1 至 { $max } 个模型
 cli-init-family = { $path }：解读为 { $family }
 cli-init-other = 另一种解读写在文件末尾的注释中：{ $family }
 cli-init-default = 现取：{ $value }

@@ -32,8 +32,8 @@ def pithead(*words):
     return done.returncode, done.stdout.strip(), done.stderr.strip()
 
 
-def init(it, model, folder, *more):
-    return pithead("init", model, "--name", it.name, "--dir", folder, "--ort-lib", args.ort_lib, "--lang", "en", *more)
+def init(it, models, folder, *more):
+    return pithead("init", *models, "--name", it.name, "--dir", folder, "--ort-lib", args.ort_lib, "--lang", "en", *more)
 
 
 def edit(file, edits):
@@ -94,7 +94,7 @@ def case(it):
     if it.input:
         steps, files = made
         models = [file for file in files.values() if isinstance(file, pathlib.Path)]
-        said = init(it, models[0], folder)
+        said = init(it, models[:1], folder)
         row["init"] = said[1] or said[2]
         if len(models) == 1 and said[0]:
             row["before"] = "init: " + row["init"].splitlines()[0].split(".onnx: ", 1)[-1]
@@ -102,7 +102,8 @@ def case(it):
         n = write(it, folder, steps, files, samples)
         row["edited"] = f"by hand, {n} lines"
     else:
-        code, out, err = init(it, made[0], folder, *it.more, "--pictures", *samples)
+        models = made[0] if isinstance(made[0], list) else made
+        code, out, err = init(it, models, folder, *it.more, "--pictures", *samples)
         row["init"] = out or err
         if code and not (folder / "app.yaml").is_file():
             return {**row, "verdict": f"init refuses: {(err or out).splitlines()[0]}"}

@@ -17,7 +17,7 @@ from trees import SENSORS, frames, gaps, lightgbm_classes, lightgbm_gaps, sklear
 
 @dataclasses.dataclass
 class Case:
-    """A row of the table. `make` gives the model and a function (input's file, labels of app.yaml) → the publisher's answer; with `input` the
+    """A row of the table. `make` gives the model, or several, and a function (input's file, labels of app.yaml) → the publisher's answer; with `input` the
     steps are written by hand, and it gives them, the package's files, and the same function."""
 
     name: str
@@ -109,8 +109,8 @@ CASES = [
     Case("ppocr-det", "PP-OCR, detection", "rapidocr-onnxruntime 1.4.4", det, [], signs, [], RAPID),
     Case("ppocr-det-plate", "the same, a plate", "rapidocr-onnxruntime 1.4.4", det, [], lambda: plate(8), [], RAPID, BIT),
     Case("ppocr-rec", "PP-OCR, recognition", "rapidocr-onnxruntime 1.4.4", rec, [], crops, [], RAPID + "; lines as the package cuts them out"),
-    Case("ppocr", "PP-OCR, both in a row", "rapidocr-onnxruntime 1.4.4", both, [], signs, [], RAPID, input="image"),
-    Case("ppocr-plate", "the same, a plate", "rapidocr-onnxruntime 1.4.4", both, [], lambda: plate(6), [], RAPID, GROWN, input="image"),
+    Case("ppocr", "PP-OCR, both in a row", "rapidocr-onnxruntime 1.4.4", both, [], signs, [], RAPID),
+    Case("ppocr-plate", "the same, a plate", "rapidocr-onnxruntime 1.4.4", both, [], lambda: plate(6), [], RAPID, GROWN),
     Case("ddddocr-text", "text recogniser (CTC), LSTM, as wide as the picture", "ddddocr 1.6.1, common_old.onnx", ddddocr_text, [], WORDS, [], "`OCREngine` of the package", input="image"),
     Case("ddddocr-text-80", "the same, a picture 80 high, which the package resizes by Lanczos", "ddddocr 1.6.1, common_old.onnx", ddddocr_text, [], lambda: words(("KJ2026", 240, 80)), [],
          "`OCREngine` of the package", input="image"),

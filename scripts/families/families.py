@@ -34,7 +34,7 @@ FAMILIES = [
     ("2, 5", "DataFrame pipeline by skl2onnx", ["frame"], [], ""),
     ("2, 5", "boosted trees with NaN", ["lightgbm-gaps"], [], ""),
     ("5", "text recogniser, LSTM, dynamic width", [], ["ddddocr-text", "ddddocr-text-80"], "by hand: the file does not say that it reads text"),
-    ("5", "PP-OCR, two stages", [], ["ppocr", "ppocr-plate"], "by hand: `init` takes one model; and of plates a third of the lines differ, see its row"),
+    ("5", "PP-OCR, two stages", ["ppocr"], ["ppocr-plate"], ""),
     ("5", "PicoDet without NMS", [], [], "refused: it needs a decoder in code"),
     ("5", "ImageNet-like, crop", [], ["orientation"], "differs by up to 0.0024, see its row"),
     ("5", "BGR, 0–255, NHWC", ["opennsfw", "opennsfw-jpeg", "opennsfw-wide"], [], ""),
@@ -42,7 +42,7 @@ FAMILIES = [
     ("5", "fixed batch 3, ZipMap", [], [], "refused, as it should be"),
 ]
 # Code of a publisher or of the library that made the model was run; in the others it is rewritten.
-OWN = {"yolo11", "yolo26", "yolo11-nms", "yolo11-seg", "yolo11-seg-nms", "yolo26-seg", "yolo11-pose", "yolo11-obb", "yolo11-cls", "rtdetr-l", "ddddocr", "ppocr-det", "ppocr-rec", "silero-own", "frame", "lightgbm-gaps", "opennsfw-jpeg"}
+OWN = {"yolo11", "yolo26", "yolo11-nms", "yolo11-seg", "yolo11-seg-nms", "yolo26-seg", "yolo11-pose", "yolo11-obb", "yolo11-cls", "rtdetr-l", "ddddocr", "ppocr", "ppocr-det", "ppocr-rec", "silero-own", "frame", "lightgbm-gaps", "opennsfw-jpeg"}
 
 
 def counted(verdicts):

@@ -1,5 +1,5 @@
 """Text: PP-OCR's detector, its recogniser and both in a row, beside the classes of the package; and ddddocr's recogniser."""
-import functools, sys, types
+import functools, shutil, sys, types
 
 import cv2, numpy as np
 from PIL import Image
@@ -111,36 +111,17 @@ def crops():
     return out
 
 
-HALF = "filter: linear, color: bgr, mean: [0.5, 0.5, 0.5], std: [0.5, 0.5, 0.5]"
-TWO = f"""
-  - model:
-      name: det
-      file: det.onnx
-      inputs: [{{name: x, datatype: FP32, shape: [-1, 3, -1, -1]}}]
-      outputs: [{{name: sigmoid_0.tmp_0, datatype: FP32, shape: [-1, 1, -1, -1]}}]
-      pre: {{image: {{width: 2048, height: 2048, fit: multiple, multiple: 32, shorter: 736, {HALF}}}}}
-      post: [{{grid: {{output: sigmoid_0.tmp_0, labels: [{{id: text, text: {{zh: 文字, en: text}}}}], score: 0.3, mean: 0.5, dilate: true, turn: true, unclip: 1.6}}}}]
-  - model:
-      name: rec
-      file: rec.onnx
-      of: {{labels: [text], turn: true}}
-      inputs: [{{name: x, datatype: FP32, shape: [-1, 3, -1, -1]}}]
-      outputs: [{{name: softmax_11.tmp_0, datatype: FP32, shape: [-1, -1, 6625]}}]
-      pre: {{image: {{width: 320, height: 48, fit: pad, widest: 3200, {HALF}}}}}
-      post: [{{text: {{output: softmax_11.tmp_0, alphabet: alphabet.txt}}}}]
-"""
-
-
 def both():
-    det_file, rec_file = models()
-    character = session(rec_file).get_modelmeta().custom_metadata_map["character"].splitlines()
-    assert ["blank", *character, " "] == rapid().text_rec.postprocess_op.character
+    """Two models, named as the steps shall be."""
+    files = [work / "det.onnx", work / "rec.onnx"]
+    for model, file in zip(models(), files):
+        shutil.copyfile(model, file)
 
     def reference(file, labels):
         words, _ = rapid().text_rec(lines_of(file)[1])
         return ordered([{**d, "model": "det", "text": {"text": w, "score": float(s)}} for d, (w, s) in zip(found(file), words)])
 
-    return TWO, {"det.onnx": det_file, "rec.onnx": rec_file, "alphabet.txt": "\n".join([*character, " "]) + "\n"}, reference
+    return files, reference
 
 
 OLD = """

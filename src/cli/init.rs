@@ -1,6 +1,6 @@
-//! `pithead init`: the folder of an app out of a model's file, with all that the file says about itself and questions for what it does not.
+//! `pithead init`: the folder of an app out of its models' files, with all that they say about themselves and questions for what they do not.
 //!
-//! What the file says is read by [`inference::families`]; here are its arguments, its words, and the confined run that makes the expected
+//! What a file says is read by [`inference::families`]; here are its arguments, its words, and the confined run that makes the expected
 //! results of the samples, as `pithead check` runs the model.
 
 use std::path::PathBuf;
@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use app_package::pipeline::Post;
 use app_package::text::Text;
 use clap::Args;
-use inference::families::scaffold::{self, Draft, MAX_SAMPLES, Order, Refusal};
+use inference::families::scaffold::{self, Draft, MAX_MODELS, MAX_SAMPLES, Order, Refusal};
 use inference::families::{Given, slug};
 use inference::worker::Answers;
 use serde_json::json;
@@ -25,21 +25,22 @@ const MAX_NAME: usize = 60;
 /// Longest side of a picture that a model takes.
 const MAX_SIDE: u32 = 4_096;
 
-/// `pithead init MODEL.onnx`.
+/// `pithead init MODEL.onnx…`.
 #[derive(Debug, Args)]
 pub struct Init {
-    /// The model, an ONNX file.
-    pub model: PathBuf,
+    /// The models, ONNX files: each after the first runs for the objects that those before it find.
+    #[arg(required = true, value_name = "MODEL")]
+    pub models: Vec<PathBuf>,
     /// Folder to write; by default one with the app's name, here.
     #[arg(long)]
     pub dir: Option<PathBuf>,
-    /// Name of the app: lower-case letters, digits, hyphens; by default that of the file.
+    /// Name of the app: lower-case letters, digits, hyphens; by default that of the first file.
     #[arg(long, value_name = "SLUG")]
     pub name: Option<String>,
-    /// What the model tells apart, in its order, with commas between.
+    /// What the first model tells apart, in its order, with commas between.
     #[arg(long, value_delimiter = ',', value_name = "A,B,…")]
     pub labels: Vec<String>,
-    /// Size of the picture where the file leaves it open, such as 640x640.
+    /// Size of the first model's picture where its file leaves it open, such as 640x640.
     #[arg(long, value_name = "WxH")]
     pub size: Option<String>,
     /// Samples: pictures, or CSV where the model reads a table; their expected results are made by running the app.
@@ -70,7 +71,8 @@ fn size(text: &str) -> Option<(u32, u32)> {
 pub fn init(args: &Init, settings: &Checks) -> anyhow::Result<ExitCode> {
     let lang = args.told.language();
     let name = args.name.clone().unwrap_or_else(|| {
-        let stem = slug(&args.model.file_stem().unwrap_or_default().to_string_lossy(), MAX_NAME);
+        let stem = args.models.first().and_then(|model| model.file_stem()).unwrap_or_default();
+        let stem = slug(&stem.to_string_lossy(), MAX_NAME);
         if stem.is_empty() { "app".to_owned() } else { stem }
     });
     anyhow::ensure!(is_name(&name), lang.t("cli-init-name"));
@@ -81,10 +83,10 @@ pub fn init(args: &Init, settings: &Checks) -> anyhow::Result<ExitCode> {
     // Said before anything is written, as `check` says it.
     let settings = golden::with_library(settings, args.ort_lib.as_ref(), lang)?;
     let order = Order {
-        model: args.model.clone(),
+        models: args.models.clone(),
         dir: args.dir.clone().unwrap_or_else(|| PathBuf::from(&name)),
         name,
-        given: Given { labels: args.labels.clone(), size, columns: Vec::new() },
+        given: Given { labels: args.labels.clone(), size, ..Given::default() },
         samples: args.pictures.clone(),
         lang: args.told.lang.clone(),
     };
@@ -111,39 +113,43 @@ pub fn init(args: &Init, settings: &Checks) -> anyhow::Result<ExitCode> {
 /// Says why nothing was written: 1 where the model or the package is at fault, an error where it could not be done.
 fn refused(order: &Order, refusal: Refusal, told: &Output) -> anyhow::Result<ExitCode> {
     let lang = told.language();
-    let (code, words) = match refusal {
+    let (file, code, words) = match refusal {
         Refusal::Taken(path) => anyhow::bail!(lang.format("cli-init-taken", &[("path", &shown(&path))])),
         Refusal::Samples(_) => anyhow::bail!(lang.format("cli-init-samples", &[("max", &MAX_SAMPLES.to_string())])),
+        Refusal::Models => anyhow::bail!(lang.format("cli-init-models", &[("max", &MAX_MODELS.to_string())])),
         Refusal::Read(path, e) => return Err(e).cannot(lang, "read", &path),
         Refusal::Write(path, e) => return Err(e).cannot(lang, "write", &path),
         Refusal::Faults(faults) => {
             package::tell_faults(&order.dir, &faults, told);
             return Ok(ExitCode::from(AT_FAULT));
         }
-        Refusal::Model(e) => (e.code, format!("{} [{}]\n     {}", package::reason(lang, e.code), e.code, e.message)),
-        Refusal::Unknown(why) => ("export-unknown", why.get(&told.lang).to_owned()),
+        Refusal::Model(file, e) => (file, e.code, format!("{} [{}]\n     {}", package::reason(lang, e.code), e.code, e.message)),
+        Refusal::Unknown(file, why) => (file, "export-unknown", why.get(&told.lang).to_owned()),
+        Refusal::Apart(why) => (order.dir.clone(), "inputs-differ", why.get(&told.lang).to_owned()),
     };
     if told.json {
-        package::print(&json!({"ok": false, "code": code, "detail": words}));
+        package::print(&json!({"ok": false, "file": shown(&file), "code": code, "detail": words}));
     } else {
-        eprintln!("{}: {words}", shown(&order.model));
+        eprintln!("{}: {words}", shown(&file));
     }
     Ok(ExitCode::from(AT_FAULT))
 }
 
 /// Whether an app that finds objects has found none in any sample: its check would pass a model that finds nothing.
 fn blind(draft: &Draft, answers: &Answers) -> bool {
-    let finds = draft.proposals.first().is_some_and(|first| matches!(first.step.post.first(), Some(Post::Boxes(_) | Post::Grid(_))));
+    let mut posts = draft.parts.iter().filter_map(|part| part.readings.first()).flat_map(|reading| &reading.step.post);
+    let finds = posts.any(|post| matches!(post, Post::Boxes(_) | Post::Grid(_)));
     finds && !answers.results.is_empty() && answers.results.iter().all(|result| result.detections.is_empty())
 }
 
 fn tell(order: &Order, draft: &Draft, answers: Option<&Answers>, told: &Output) {
     let lang = told.language();
     let (dir, say) = (shown(&order.dir), |text: &Text| text.get(&told.lang).to_owned());
-    let mut readings = draft.proposals.iter();
-    if let Some(first) = readings.next() {
-        let path = shown(&order.dir.join(app_package::oci::SOURCE_FILE));
-        print_line!("{}", lang.format("cli-init-family", &[("path", &path), ("family", first.family)]));
+    print_line!("{}", shown(&order.dir.join(app_package::oci::SOURCE_FILE)));
+    for part in &draft.parts {
+        let mut readings = part.readings.iter();
+        let Some(first) = readings.next() else { continue };
+        print_line!("{}", lang.format("cli-init-family", &[("path", &part.file), ("family", first.family)]));
         for text in first.because.iter().chain(&first.notes) {
             print_line!("  - {}", say(text));
         }
@@ -151,9 +157,9 @@ fn tell(order: &Order, draft: &Draft, answers: Option<&Answers>, told: &Output) 
             let default = lang.format("cli-init-default", &[("value", &question.default)]);
             print_line!("  ? {} ({default})", say(&question.text));
         }
-    }
-    for other in readings {
-        print_line!("{}", lang.format("cli-init-other", &[("family", other.family)]));
+        for other in readings {
+            print_line!("  {}", lang.format("cli-init-other", &[("family", other.family)]));
+        }
     }
     tell_answers(draft, answers, lang);
     print_line!("{}", lang.format("cli-init-marked", &[("n", &draft.marked.to_string()), ("dir", &dir)]));
@@ -172,12 +178,13 @@ fn tell_answers(draft: &Draft, answers: Option<&Answers>, lang: Lang) {
 }
 
 fn tell_json(order: &Order, draft: &Draft, answers: Option<&Answers>) {
-    let readings = draft.proposals.iter().map(|proposal| {
+    let readings = draft.parts.iter().flat_map(|part| part.readings.iter().map(move |reading| (part, reading))).map(|(part, proposal)| {
         let questions = proposal
             .questions
             .iter()
             .map(|q| json!({"about": format!("{:?}", q.about).to_lowercase(), "text": q.text, "default": q.default}));
-        json!({"family": proposal.family, "because": proposal.because, "notes": proposal.notes, "questions": questions.collect::<Vec<_>>()})
+        let questions: Vec<_> = questions.collect();
+        json!({"model": part.name, "family": proposal.family, "because": proposal.because, "notes": proposal.notes, "questions": questions})
     });
     let fault = answers.and_then(|answers| answers.fault.as_ref()).map(|(code, detail)| json!({"code": code, "detail": detail}));
     package::print(&json!({

@@ -134,6 +134,36 @@ fn init_writes_an_app_that_passes_its_check() {
 }
 
 #[test]
+fn init_of_two_models_has_the_second_look_at_what_the_first_finds() {
+    let folder = Folder::new();
+    let ort = ort_lib();
+    let model = |app: &str| demo(app).join("model.onnx").to_str().unwrap().to_owned();
+    let (finds, looks) = (model("belt-foreign-object"), model("gangue-sorting"));
+    let picture = demo("belt-foreign-object").join("golden/1.png");
+    let dir = folder.0.join("two");
+    let [picture, dir_text] = [&picture, &dir].map(|path| path.to_str().unwrap());
+    let (code, out, err) = pithead(&["init", &finds, &looks, "--dir", dir_text, "--name", "two", "--ort-lib", &ort, "--pictures", picture]);
+    assert_eq!(code, 0, "{out}{err}");
+    assert!(out.contains("read as segments") && out.contains("read as imagenet") && out.contains("for which objects"), "{out}");
+    let yaml = std::fs::read_to_string(dir.join("app.yaml")).unwrap();
+    assert!(yaml.contains("file: model-2.onnx") && yaml.contains("of: {labels: [class-0, class-1, class-2]}"), "{yaml}");
+    let expected: serde_json::Value = serde_json::from_slice(&std::fs::read(dir.join("golden/1.json")).unwrap()).unwrap();
+    let found = expected["detections"].as_array().unwrap();
+    assert!(!found.is_empty() && found.iter().all(|one| one["classes"].as_array().map(Vec::len) == Some(3)), "{expected}");
+    let (code, out, err) = pithead(&["check", dir_text, "--ort-lib", &ort]);
+    assert_eq!(code, 0, "{out}{err}");
+    let other = folder.0.join("other");
+    let other = other.to_str().unwrap();
+    let (code, _, err) = pithead(&["init", &finds, &model("coke-quality"), "--dir", other, "--lang", "zh"]);
+    assert!(code == 1 && err.contains("一个应用只读一种输入"), "{err}");
+    let (code, _, err) = pithead(&[&["init"], &[finds.as_str(); 7][..], &["--dir", other]].concat());
+    assert!(code == 2 && err.contains("1 to 6 models"), "{err}");
+    let (code, _, err) = pithead(&["init", &finds, picture, "--dir", other]);
+    assert!(code == 1 && err.contains("golden/1.png: ") && err.contains("not-onnx"), "{err}");
+    assert!(!Path::new(other).exists());
+}
+
+#[test]
 fn try_answers_files_and_shows_them_on_a_page() {
     let folder = Folder::new();
     let (ort, app) = (ort_lib(), demo("coke-quality"));

@@ -10,6 +10,7 @@ mod detectors;
 mod facts;
 mod labels;
 mod obstacle;
+pub mod parts;
 mod python;
 pub mod scaffold;
 mod series;
@@ -120,6 +121,8 @@ pub enum Topic {
     Scaling,
     /// What the numbers are.
     Values,
+    /// The objects that a later model runs for.
+    Objects,
 }
 
 /// What the developer says beside the file.
@@ -131,6 +134,8 @@ pub struct Given {
     pub size: Option<(u32, u32)>,
     /// Names of a table's columns, in the model's order.
     pub columns: Vec<String>,
+    /// Those of them that have empty cells in a sample.
+    pub gaps: Vec<String>,
 }
 
 /// A row of the table.

@@ -132,6 +132,35 @@ pub fn header(bytes: &[u8]) -> Result<Vec<String>> {
     Ok((0..table.found).map(|place| table.field(place).to_owned()).collect())
 }
 
+/// The last `rows` rows of each column as numbers, with its name; none where a cell holds no number. Codes as [`window`].
+pub fn numbers(bytes: &[u8], rows: usize) -> Result<Vec<(String, Vec<Option<f64>>)>> {
+    let mut table = Table::open(bytes)?;
+    let names: Vec<String> = (0..table.found).map(|place| table.field(place).trim().to_owned()).collect();
+    let mut last: VecDeque<Vec<Option<f64>>> = VecDeque::new();
+    while table.advance()? {
+        if last.len() >= rows {
+            last.pop_front();
+        }
+        last.push_back(
+            (0..names.len()).map(|place| table.field(place).trim().parse().ok().filter(|number: &f64| number.is_finite())).collect(),
+        );
+    }
+    let column = |place: usize| last.iter().map(|row| row.get(place).copied().flatten()).collect();
+    Ok(names.into_iter().enumerate().map(|(place, name)| (name, column(place))).collect())
+}
+
+/// The columns that have a cell in which a number is missing. Codes as [`window`].
+pub fn gaps(bytes: &[u8]) -> Result<Vec<String>> {
+    let mut table = Table::open(bytes)?;
+    let mut columns: Vec<(String, bool)> = (0..table.found).map(|place| (table.field(place).to_owned(), false)).collect();
+    while table.advance()? {
+        for (place, (_, gap)) in columns.iter_mut().enumerate() {
+            *gap |= is_missing(table.field(place).trim());
+        }
+    }
+    Ok(columns.into_iter().filter_map(|(name, gap)| gap.then_some(name)).collect())
+}
+
 /// Whether this is a table at all: a header, a row, and as many fields in every row. Codes as [`window`].
 pub fn check(bytes: &[u8]) -> Result<()> {
     let mut table = Table::open(bytes)?;

@@ -20,7 +20,7 @@ fn a_new_app_passes_the_check_unedited() {
     let sample = dir.join("rows.csv");
     std::fs::write(&sample, "ch4,co,t,v\n0.4,3,21,1.5\n").unwrap();
     let order = Order {
-        model: models().join("identity4.onnx"),
+        models: vec![models().join("identity4.onnx")],
         dir: dir.join("app"),
         name: "identity".into(),
         given: Given { labels: ["CH4", "一氧化碳", "T", "v"].map(str::to_owned).into(), ..Given::default() },

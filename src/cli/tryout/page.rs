@@ -155,16 +155,10 @@ fn mask_picture(mask: &Mask, colour: &str) -> Option<Vec<u8>> {
 
 /// Columns of numbers as lines, each over its own range; the last rows of many.
 fn table(page: &mut String, bytes: &[u8]) {
-    let text = String::from_utf8_lossy(bytes);
-    let mut rows =
-        text.trim_start_matches('\u{feff}').lines().filter(|line| !line.trim().is_empty()).map(|line| line.split(',').collect::<Vec<_>>());
-    let Some(names) = rows.next() else { return };
-    let rows: Vec<Vec<&str>> = rows.collect();
-    let rows = rows.get(rows.len().saturating_sub(MAX_POINTS)..).unwrap_or_default();
-    let column = |at: usize| rows.iter().map(|row| row.get(at).and_then(|cell| cell.trim().parse::<f64>().ok())).collect::<Vec<_>>();
-    let numeric = names.iter().enumerate().map(|(at, name)| (name, column(at))).filter(|(_, all)| all.iter().flatten().count() > 1);
+    let Ok(columns) = inference::table::numbers(bytes, MAX_POINTS) else { return };
+    let numeric = columns.iter().filter(|(_, numbers)| numbers.iter().flatten().count() > 1);
     for (name, numbers) in numeric.take(MAX_COLUMNS) {
-        plot(page, name.trim().trim_matches('"'), &numbers);
+        plot(page, name, numbers);
     }
 }
 

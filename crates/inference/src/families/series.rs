@@ -14,7 +14,7 @@ use super::{
     Evidence, Proposal, Topic, ask,
     facts::{Facts, dims, fixed, is_float, is_integer, may_be, normalise},
     labels, say, shape,
-    tables::proposals,
+    tables::{fill_gaps, proposals},
 };
 use crate::model_file::Header;
 
@@ -72,12 +72,15 @@ pub fn frame(facts: &Facts<'_>) -> Vec<Proposal> {
         let kind = if text { ColumnKind::Text } else { ColumnKind::Number };
         Column { kind, missing: Missing::Refuse, ..Column::plain(&input.name) }
     };
-    let pre = Pre::Columns(PreColumns { names: facts.inputs.iter().map(of).collect(), each: true });
-    let n = facts.inputs.len();
-    let because = say(format!("{n} 个输入：每列一个"), format!("{n} inputs, one for each column"));
+    let mut names: Vec<Column> = facts.inputs.iter().map(of).collect();
     let zh = "训练时允许缺值的列，请写 missing: nan（文字列写 missing: empty）";
     let en = "of columns that may be empty as they were in training, write missing: nan (of texts missing: empty)";
-    proposals(facts, ("frame", InputKind::Tabular), None, &pre, &because, &[ask(Topic::Columns, zh, en, "refuse")])
+    let mut questions = vec![ask(Topic::Columns, zh, en, "refuse")];
+    fill_gaps(facts, &mut names, Missing::Nan, &mut questions);
+    let pre = Pre::Columns(PreColumns { names, each: true });
+    let n = facts.inputs.len();
+    let because = say(format!("{n} 个输入：每列一个"), format!("{n} inputs, one for each column"));
+    proposals(facts, ("frame", InputKind::Tabular), None, &pre, &because, &questions)
 }
 
 /// `segments` of the table: a class for each cell of a picture.

@@ -3,8 +3,8 @@
 use app_package::{
     manifest::InputKind,
     pipeline::{
-        Activation, Column, ErrorKind, Filter, Fit, Label, Layout, ModelStep, Post, PostAnomaly, PostClasses, PostValues, Pre, PreColumns,
-        PreWindow, ValueItem, WindowLayout,
+        Activation, Column, ColumnKind, ErrorKind, Filter, Fit, Label, Layout, Missing, ModelStep, Post, PostAnomaly, PostClasses,
+        PostValues, Pre, PreColumns, PreWindow, ValueItem, WindowLayout,
     },
     text::Text,
 };
@@ -72,7 +72,7 @@ pub fn imagenet(facts: &Facts<'_>) -> Vec<Proposal> {
         questions.push(ask(Topic::Activation, zh, en, "softmax"));
     }
     let activation = if softmax { Activation::None } else { Activation::Softmax };
-    let post = PostClasses { output: output.name.clone(), labels: found, softmax: false, activation, top: None };
+    let post = PostClasses { output: output.name.clone(), labels: found, softmax: None, activation, top: None };
     let (zh, en) = if softmax { ("，末尾为 softmax", ", a softmax makes it") } else { ("", "") };
     let output = tensor(output);
     let because = say(format!("输出 {output}：每类一个数{zh}"), format!("output {output}: a number per label{en}"));
@@ -96,7 +96,7 @@ fn results(facts: &Facts<'_>) -> Vec<(Post, Text, Vec<Question>)> {
         let mut questions = Vec::new();
         let labels = labels::resolve(facts, count, &mut questions)?;
         let because = say(format!("输出 {}：每类的概率", tensor(output)), format!("output {}: a probability per label", tensor(output)));
-        let post = PostClasses { output: output.name.clone(), labels, softmax: false, activation: Activation::None, top: None };
+        let post = PostClasses { output: output.name.clone(), labels, softmax: None, activation: Activation::None, top: None };
         Some((Post::Classes(post), because, questions))
     };
     let values = || {
@@ -150,8 +150,8 @@ pub fn proposals(
         .collect()
 }
 
-/// Names of so many columns, the developer's first.
-fn columns_of(facts: &Facts<'_>, n: usize, questions: &mut Vec<Question>) -> Vec<Column> {
+/// So many columns, named as the developer does; `missing` is the rule of those that have gaps in a sample.
+fn columns_of(facts: &Facts<'_>, n: usize, missing: Missing, questions: &mut Vec<Question>) -> Vec<Column> {
     let given = &facts.given.columns;
     if given.len() != n {
         let (zh, en) = if given.is_empty() {
@@ -167,7 +167,25 @@ fn columns_of(facts: &Facts<'_>, n: usize, questions: &mut Vec<Question>) -> Vec
     let numbered = |at: usize| format!("column_{}", at + 1);
     let usable = |name: &String| !labels::plain(name, MAX_NAME).is_empty() && labels::plain(name, MAX_NAME) == *name;
     let names: Vec<String> = if given.len() == n && given.iter().all(usable) { given.clone() } else { (0..n).map(numbered).collect() };
-    names.into_iter().map(Column::plain).collect()
+    let mut columns: Vec<Column> = names.into_iter().map(Column::plain).collect();
+    fill_gaps(facts, &mut columns, missing, questions);
+    columns
+}
+
+/// Says of each column with gaps in a sample what stands for them: of numbers this, of texts an empty one.
+pub fn fill_gaps(facts: &Facts<'_>, columns: &mut [Column], missing: Missing, questions: &mut Vec<Question>) {
+    let mut named = Vec::new();
+    for column in columns.iter_mut().filter(|column| facts.given.gaps.contains(&column.name)) {
+        column.missing = if column.kind == ColumnKind::Text { Missing::Empty } else { missing };
+        named.push(column.name.clone());
+    }
+    if !named.is_empty() {
+        let named = named.join(", ");
+        let zh = format!("样本中 {named} 有空缺；请核对模型训练时如何处理");
+        let en = format!("{named} have gaps in a sample; see what stood for them in training");
+        let default = if missing == Missing::Last { "missing: last" } else { "missing: nan" };
+        questions.push(ask(Topic::Columns, zh, en, default));
+    }
 }
 
 /// `columns` of the table: one row of numbers in one tensor.
@@ -180,7 +198,7 @@ pub fn columns(facts: &Facts<'_>) -> Vec<Proposal> {
     let n = fixed(n).or(Some(facts.given.columns.len()).filter(|n| *n > 0));
     let Some(n) = n.filter(|n| *n <= MAX_COLUMNS) else { return Vec::new() };
     let mut questions = Vec::new();
-    let pre = Pre::Columns(PreColumns { names: columns_of(facts, n, &mut questions), each: false });
+    let pre = Pre::Columns(PreColumns { names: columns_of(facts, n, Missing::Nan, &mut questions), each: false });
     let because = say(format!("输入 {}：一行 {n} 个数", tensor(taken)), format!("input {}: a row of {n} numbers", tensor(taken)));
     proposals(facts, ("columns", InputKind::Tabular), Some(taken), &pre, &because, &questions)
 }
@@ -199,7 +217,7 @@ pub fn timeseries(facts: &Facts<'_>) -> Vec<Proposal> {
     let (length, n, layout) = if time_major { (a, b, WindowLayout::TimeMajor) } else { (b, a, WindowLayout::ChannelMajor) };
     let (true, Ok(rows)) = (n <= MAX_COLUMNS && length <= MAX_ROWS, u32::try_from(length)) else { return Vec::new() };
     let mut questions = Vec::new();
-    let columns = columns_of(facts, n, &mut questions);
+    let columns = columns_of(facts, n, Missing::Last, &mut questions);
     if a > 1 && b > 1 && given != n {
         let zh = "哪一维是时间？这里取较长的一维";
         let en = "which dimension is time? The longer one is taken";

@@ -254,7 +254,7 @@ fn classify(facts: &Facts<'_>, picture: &Picture, output: &Header) -> Option<Pro
     let labels = labels::resolve(facts, fixed(count), &mut questions)?;
     let mut image = facts.image(picture, 224, &mut questions);
     (image.fit, image.filter) = (Fit::Crop, Filter::LinearAntialias);
-    let post = PostClasses { output: output.name.clone(), labels, softmax: false, activation: Activation::None, top: None };
+    let post = PostClasses { output: output.name.clone(), labels, softmax: None, activation: Activation::None, top: None };
     let output = tensor(output);
     let because = vec![
         say("元数据：Ultralytics, task classify", "metadata: Ultralytics, task classify"),

@@ -2,45 +2,45 @@
 
 use app_package::{
     manifest::{AppManifest, Golden, InputKind, ModelCard, Resources, Tolerance},
-    pipeline::{Post, Step},
+    pipeline::{ModelStep, Post, Pre, Step},
     text::Text,
 };
 use serde_json::{Value, json};
 
 use super::{
-    Proposal, Topic, labels, say,
+    Proposal, Topic, labels,
+    parts::Part,
+    say,
     yaml::{self, Comments},
 };
 
-/// What is known of an app beside its model's tensors.
+/// What is known of an app beside its models' tensors.
 #[derive(Debug, Clone, Default)]
 pub struct Listing {
-    /// Slug of the app and the model.
+    /// Slug of the app.
     pub name: String,
-    /// The model's file as its developer names it.
-    pub file: String,
-    /// Bytes of the model with its external data.
+    /// Bytes of the models with their external data.
     pub bytes: u64,
-    /// The exporter's words about the licence.
-    pub license: Option<String>,
+    /// The exporters' words about the licence, a word for each.
+    pub licenses: Vec<String>,
     /// Samples: the input's path and that of the expected result.
     pub samples: Vec<(String, String)>,
 }
 
-/// The manifest of a proposal; what a developer must say in their own words is filled with what is true of every model.
-/// None only where the version is none, which it is.
-pub fn manifest(proposal: &Proposal, listing: &Listing) -> Option<AppManifest> {
-    let mut step = proposal.step.clone();
-    step.name.clone_from(&listing.name);
-    let file = labels::plain(&listing.file, 60);
+/// The manifest of the first reading of each model; what a developer must say in their own words is filled with what is true of every
+/// model. None only where there is no model.
+pub fn manifest(parts: &[Part], listing: &Listing) -> Option<AppManifest> {
+    let input = parts.first()?.readings.first()?.input;
+    let steps = parts.iter().filter_map(|part| Some(step(part, part.readings.first()?))).collect();
+    let file = files(parts);
     let name = labels::plain(&listing.name, 60);
-    let (zh, en) = match proposal.input {
+    let (zh, en) = match input {
         InputKind::Image => ("图像", "pictures"),
         InputKind::Timeseries => ("时间序列", "time series"),
         InputKind::Audio => ("声音", "sound"),
         InputKind::Tabular => ("表格", "table rows"),
     };
-    let samples = if listing.samples.is_empty() { vec![placeholder(proposal.input)] } else { listing.samples.clone() };
+    let samples = if listing.samples.is_empty() { vec![placeholder(input)] } else { listing.samples.clone() };
     let golden = samples.into_iter().enumerate().map(|(at, (input, expect))| Golden {
         name: format!("sample-{}", at + 1),
         input,
@@ -61,10 +61,10 @@ pub fn manifest(proposal: &Proposal, listing: &Listing) -> Option<AppManifest> {
         scenario: "to-be-chosen".to_owned(),
         safety: false,
         license: license(listing).to_owned(),
-        input: proposal.input,
+        input,
         models: Vec::new(),
         pipeline: None,
-        steps: vec![Step::Model(step)],
+        steps,
         alarms: Vec::new(),
         parameters: Vec::new(),
         resources: Resources { memory_mib: mebibytes.saturating_mul(4).clamp(512, 262_144), ..Resources::default() },
@@ -78,6 +78,16 @@ pub fn manifest(proposal: &Proposal, listing: &Listing) -> Option<AppManifest> {
     })
 }
 
+/// A reading of a model as a step.
+fn step(part: &Part, reading: &Proposal) -> Step {
+    Step::Model(ModelStep { name: part.name.clone(), file: part.path.clone(), ..reading.step.clone() })
+}
+
+/// The models' files as their developer names them.
+fn files(parts: &[Part]) -> String {
+    labels::plain(&parts.iter().map(|part| part.file.as_str()).collect::<Vec<_>>().join(", "), 60)
+}
+
 fn placeholder(input: InputKind) -> (String, String) {
     let extension = match input {
         InputKind::Image => "jpg",
@@ -87,34 +97,32 @@ fn placeholder(input: InputKind) -> (String, String) {
     (format!("golden/1.{extension}"), "golden/1.json".to_owned())
 }
 
-/// The licence that the exporter names, where it binds whoever passes the model on; else one that allows nothing.
+/// The licence that an exporter names, where it binds whoever passes the model on; else one that allows nothing.
 fn license(listing: &Listing) -> &'static str {
-    let agpl = listing.license.as_deref().is_some_and(|words| words.contains("AGPL-3.0"));
+    let agpl = listing.licenses.iter().any(|words| words.contains("AGPL-3.0"));
     if agpl { "AGPL-3.0-only" } else { "LicenseRef-Proprietary" }
 }
 
-/// The text of `app.yaml` for the first proposal, in the language `zh` or `en`; the others stand in comments at its end.
-pub fn app_yaml(proposals: &[Proposal], listing: &Listing, lang: &str) -> String {
-    let Some((first, others)) = proposals.split_first() else { return String::new() };
-    let Some(manifest) = manifest(first, listing) else { return String::new() };
-    let notes = Notes::new(first, listing, lang);
+/// The text of `app.yaml` for the first reading of each model, in the language `zh` or `en`; the others stand in comments at its end.
+pub fn app_yaml(parts: &[Part], listing: &Listing, lang: &str) -> String {
+    let Some(manifest) = manifest(parts, listing) else { return String::new() };
+    let notes = Notes::new(parts, listing, lang);
     let mut out: Vec<String> = notes.head.iter().map(|line| comment(line)).collect();
     out.push(String::new());
     let value = written_out(serde_json::to_value(&manifest).unwrap_or_default());
     out.extend(yaml::lines(&value, "", &notes.comments));
     out.push(String::new());
-    out.extend(rule(first, lang).iter().map(|line| comment(line)));
-    for other in others {
+    out.extend(rule(parts, lang).iter().map(|line| comment(line)));
+    let others = parts.iter().flat_map(|part| part.readings.iter().skip(1).map(move |other| (part, other)));
+    for (part, other) in others {
         out.push(String::new());
         let words = say(
-            "另一种解读：若上面的不对，用它替换 steps。",
-            "Another reading: put it in the place of steps where the one above is wrong.",
+            format!("{} 的另一种解读：若上面的不对，用它替换该步。", part.name),
+            format!("Another reading of {}: put it in the place of its step where the one above is wrong.", part.name),
         );
         out.push(comment(&format!("{} ({})", words.get(lang), other.family)));
         out.extend(other.because.iter().map(|text| comment(&format!("- {}", text.get(lang)))));
-        let mut step = other.step.clone();
-        step.name.clone_from(&listing.name);
-        let steps = written_out(json!({"steps": [Step::Model(step)]}));
+        let steps = written_out(json!({"steps": [step(part, other)]}));
         out.extend(yaml::lines(&steps, "", &Comments::default()).iter().map(|line| comment(line)));
     }
     let mut text = out.join("\n");
@@ -129,8 +137,9 @@ fn comment(text: &str) -> String {
 }
 
 /// A rule to begin with.
-fn rule(proposal: &Proposal, lang: &str) -> Vec<String> {
-    let condition = match proposal.step.post.first() {
+fn rule(parts: &[Part], lang: &str) -> Vec<String> {
+    let first = parts.first().and_then(|part| part.readings.first());
+    let condition = match first.and_then(|reading| reading.step.post.first()) {
         Some(Post::Boxes(boxes)) => boxes.labels.first().map(|label| format!("detections.exists(d, d.label == '{}')", label.id)),
         Some(Post::Classes(classes)) => {
             classes.labels.first().map(|label| format!("classes.exists(c, c.label == '{}' && c.score > 0.5)", label.id))
@@ -154,8 +163,8 @@ struct Notes {
 }
 
 impl Notes {
-    fn new(proposal: &Proposal, listing: &Listing, lang: &str) -> Self {
-        let file = labels::plain(&listing.file, 200);
+    fn new(parts: &[Part], listing: &Listing, lang: &str) -> Self {
+        let file = files(parts);
         let mut head = vec![
             say(format!("由 pithead init 根据 {file} 写成。"), format!("Written by pithead init from {file}.")).get(lang).to_owned(),
             say(
@@ -164,9 +173,13 @@ impl Notes {
             )
             .get(lang)
             .to_owned(),
-            say(format!("解读为 {}，依据：", proposal.family), format!("Read as {}, because:", proposal.family)).get(lang).to_owned(),
         ];
-        head.extend(proposal.because.iter().chain(&proposal.notes).map(|text| format!("- {}", text.get(lang))));
+        let firsts = || parts.iter().filter_map(|part| Some((part, part.readings.first()?)));
+        for (part, reading) in firsts() {
+            let (name, family) = (&part.name, reading.family);
+            head.push(say(format!("{name} 解读为 {family}，依据："), format!("{name} is read as {family}, because:")).get(lang).to_owned());
+            head.extend(reading.because.iter().chain(&reading.notes).map(|text| format!("- {}", text.get(lang))));
+        }
         let mut notes = Self { head, comments: Comments::default() };
         for path in ["title", "summary", "specialty", "scenario", "license", "card.training_data", "card.limits"] {
             notes.comments.marked.insert(path.to_owned());
@@ -179,7 +192,7 @@ impl Notes {
             )
             .get(lang),
         );
-        if let Some(words) = &listing.license {
+        for words in &listing.licenses {
             let words = labels::plain(words, 120);
             notes.add("license", say(format!("模型的元数据写着：{words}"), format!("the model's metadata say: {words}")).get(lang));
         }
@@ -191,11 +204,13 @@ impl Notes {
             notes.add("golden", words.get(lang));
             notes.comments.marked.insert("golden".to_owned());
         }
-        for question in &proposal.questions {
-            let path = place(proposal, question.about);
-            let word = say("现取", "taken for now");
-            notes.add(&path, &format!("{} ({}: {})", question.text.get(lang), word.get(lang), question.default));
-            notes.comments.marked.insert(path);
+        let word = say("现取", "taken for now");
+        for (at, (_, reading)) in firsts().enumerate() {
+            for question in &reading.questions {
+                let path = place(at, reading, question.about);
+                notes.add(&path, &format!("{} ({}: {})", question.text.get(lang), word.get(lang), question.default));
+                notes.comments.marked.insert(path);
+            }
         }
         notes
     }
@@ -206,9 +221,8 @@ impl Notes {
     }
 }
 
-/// The place of `app.yaml` that a question is about.
-fn place(proposal: &Proposal, topic: Topic) -> String {
-    use app_package::pipeline::Pre;
+/// The place of `app.yaml` that a question about the step of this number is about.
+fn place(at: usize, proposal: &Proposal, topic: Topic) -> String {
     let (pre, columns) = match &proposal.step.pre {
         Pre::Image(_) => ("image", ""),
         Pre::Window(_) => ("window", "columns"),
@@ -225,7 +239,8 @@ fn place(proposal: &Proposal, topic: Topic) -> String {
         Some(Post::Gallery(_)) => "gallery",
         Some(Post::Values(_)) | None => "values",
     };
-    let (pre, post) = (format!("steps[0].model.pre.{pre}"), format!("steps[0].model.post[0].{post}"));
+    let step = format!("steps[{at}].model");
+    let (pre, post) = (format!("{step}.pre.{pre}"), format!("{step}.post[0].{post}"));
     match topic {
         Topic::Size => format!("{pre}.width"),
         Topic::Picture | Topic::Scaling => pre,
@@ -235,6 +250,7 @@ fn place(proposal: &Proposal, topic: Topic) -> String {
         Topic::Activation => format!("{post}.activation"),
         Topic::Background => format!("{post}.background"),
         Topic::Values => format!("{post}.items"),
+        Topic::Objects => format!("{step}.of"),
     }
 }
 
@@ -261,10 +277,6 @@ fn written_out(mut value: Value) -> Value {
                 if let Value::Object(step) = &mut inner {
                     for (key, default) in defaults {
                         step.entry(key).or_insert(default);
-                    }
-                    // Format 1's word for an activation.
-                    if step.get("softmax") == Some(&json!(false)) {
-                        step.remove("softmax");
                     }
                     // A language that is not filled.
                     if step.keys().all(|key| key == "zh" || key == "en") && !step.is_empty() {

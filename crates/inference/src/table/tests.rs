@@ -200,3 +200,14 @@ fn texts_are_read_as_they_are() {
     // A maker may be called so.
     assert_eq!(cells(Missing::Empty, "a,maker\n2,NA\n").unwrap()[0], Cell::Text("NA".into()));
 }
+
+#[test]
+fn columns_are_seen_as_numbers_and_gaps() {
+    let text = b"\xef\xbb\xbft,\"gas, %\",maker\n1,0.5,a\n2,,\"b, c\"\n3,NA,d\n";
+    let columns = numbers(text, 2).unwrap();
+    let seen: Vec<(&str, &[Option<f64>])> = columns.iter().map(|(name, numbers)| (name.as_str(), numbers.as_slice())).collect();
+    assert_eq!(seen, [("t", &[Some(2.0), Some(3.0)][..]), ("gas, %", &[None, None]), ("maker", &[None, None])]);
+    assert_eq!(gaps(text).unwrap(), ["gas, %"]);
+    assert_eq!(numbers(b"a,b\n1\n", 9).unwrap_err().code, "csv-field-count");
+    assert!(numbers(b"", 9).unwrap().is_empty() && gaps(b"a\n").unwrap().is_empty());
+}

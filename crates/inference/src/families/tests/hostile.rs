@@ -7,9 +7,10 @@ const ODD: [i64; 9] = [i64::MIN, -2, -1, 0, 1, 3, 6, 300, i64::MAX];
 
 fn all_written(signature: &Signature, metadata: &Metadata) {
     let found = plainly(signature, metadata);
-    let listing = write::Listing { name: "app".into(), file: "m.onnx".into(), ..write::Listing::default() };
+    let listing = write::Listing { name: "app".into(), ..write::Listing::default() };
+    let part = parts::Part { name: "app".into(), path: "model.onnx".into(), file: "m.onnx".into(), readings: found.clone() };
     // Whatever is proposed is YAML; whether app.yaml takes such a tensor is for its reader to say.
-    let text = write::app_yaml(&found, &listing, "en");
+    let text = write::app_yaml(&[part], &listing, "en");
     if text.len() < 8_000 {
         let _ = app_package::validate::parse(&text);
     }
@@ -87,8 +88,8 @@ fn metadata_that_lie() {
     // Hostile names give a manifest that is read back all the same.
     let odd = ultralytics("detect", &names[8], &[]);
     let found = plainly(&signature(&[("images", F32, &[1, 3, 64, 64])], &[("output0", F32, &[1, 6, 84])]), &odd);
-    let text =
-        write::app_yaml(&found, &write::Listing { name: "app".into(), file: "m.onnx\nformat: 9".into(), ..Default::default() }, "zh");
+    let part = parts::Part { name: "app".into(), path: "model.onnx".into(), file: "m.onnx\nformat: 9".into(), readings: found.clone() };
+    let text = write::app_yaml(&[part], &write::Listing { name: "app".into(), ..Default::default() }, "zh");
     let read = app_package::validate::parse(&text).unwrap_or_else(|faults| panic!("{faults:?}\n{text}"));
     assert_eq!(read.posts().collect::<Vec<_>>(), found.first().map(|p| p.step.post.iter().collect::<Vec<_>>()).unwrap_or_default());
 }

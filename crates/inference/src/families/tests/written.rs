@@ -4,6 +4,7 @@ use app_package::{manifest::InputKind, validate};
 
 use super::*;
 use crate::families::{
+    parts::{self, Part},
     scaffold::{self, Order, Refusal},
     write::{Listing, app_yaml, manifest},
     yaml::MARK,
@@ -12,11 +13,15 @@ use crate::families::{
 fn listing() -> Listing {
     Listing {
         name: "helmet".into(),
-        file: "helmet best.onnx".into(),
         bytes: 300 << 20,
-        license: Some("AGPL-3.0 License (https://ultralytics.com/license)".into()),
+        licenses: vec!["AGPL-3.0 License (https://ultralytics.com/license)".into()],
         samples: vec![("golden/1.jpg".into(), "golden/1.json".into())],
     }
+}
+
+/// The only model of an app.
+fn alone(readings: Vec<Proposal>) -> [Part; 1] {
+    [Part { name: "helmet".into(), path: "model.onnx".into(), file: "helmet best.onnx".into(), readings }]
 }
 
 /// A signature of each family, and what goes with it.
@@ -81,9 +86,10 @@ fn what_is_written_is_read_back_as_the_proposal() {
             };
             listing.samples = vec![(format!("golden/1.{extension}"), "golden/1.json".into())];
             for lang in ["zh", "en"] {
-                let text = app_yaml(&order, &listing, lang);
+                let part = alone(order.clone());
+                let text = app_yaml(&part, &listing, lang);
                 let read = validate::parse(&text).unwrap_or_else(|faults| panic!("{faults:#?}\n{text}"));
-                assert_eq!(Some(&read), manifest(&order[0], &listing).as_ref(), "{text}");
+                assert_eq!(Some(&read), manifest(&part, &listing).as_ref(), "{text}");
                 let step = read.model_steps().remove(0);
                 assert_eq!(
                     (&step.pre, &step.post, &step.feed, &step.state, &step.into),
@@ -103,12 +109,12 @@ fn what_is_written_is_read_back_as_the_proposal() {
 #[test]
 fn what_the_file_says_needs_no_answer() {
     let (signature, metadata) = all().remove(0);
-    let text = app_yaml(&plainly(&signature, &metadata), &listing(), "en");
+    let text = app_yaml(&alone(plainly(&signature, &metadata)), &listing(), "en");
     let marked: Vec<&str> = text.lines().filter(|line| line.ends_with(MARK)).collect();
     assert_eq!(marked.len(), 7, "{text}");
     for part in [
         "# Written by pithead init from helmet best.onnx.\n",
-        "# Read as yolo, because:\n# - metadata: Ultralytics 8.4, task detect\n",
+        "# helmet is read as yolo, because:\n# - metadata: Ultralytics 8.4, task detect\n",
         "\nlicense: AGPL-3.0-only  # edit\n",
         "          filter: linear\n",
         "          - {id: head-bare, text: {en: \"head: 'bare'\"}}\n",
@@ -118,8 +124,8 @@ fn what_the_file_says_needs_no_answer() {
     }
     // The other reading stands below, in comments.
     let (signature, metadata) = all().remove(2);
-    let text = app_yaml(&plainly(&signature, &metadata), &listing(), "zh");
-    assert!(text.contains("# 另一种解读") && text.contains("#         - boxes:") && text.contains("relative"), "{text}");
+    let text = app_yaml(&alone(plainly(&signature, &metadata)), &listing(), "zh");
+    assert!(text.contains("# helmet 的另一种解读") && text.contains("#         - boxes:") && text.contains("relative"), "{text}");
 }
 
 /// A folder that goes away with the value.
@@ -146,7 +152,7 @@ fn a_folder_is_laid_out_and_never_written_over() {
     let sample = folder.0.join("rows.csv");
     std::fs::write(&sample, "a,b,c,d\n1,2,3,4\n").unwrap();
     let mut order = Order {
-        model: models.join("identity4.onnx"),
+        models: vec![models.join("identity4.onnx")],
         dir: folder.0.join("app"),
         name: "identity".into(),
         samples: vec![sample.clone()],
@@ -167,12 +173,86 @@ fn a_folder_is_laid_out_and_never_written_over() {
     assert!(!order.dir.join("model.onnx").exists());
     assert_eq!(std::fs::read_to_string(order.dir.join("golden/1.csv")).unwrap(), "mine");
     // External data go with the model.
-    order = Order { model: models.join("external_ok.onnx"), dir: folder.0.join("external"), samples: Vec::new(), ..order };
+    order = Order { models: vec![models.join("external_ok.onnx")], dir: folder.0.join("external"), samples: Vec::new(), ..order };
     match scaffold::lay_out(&order) {
         Ok(_) => assert!(order.dir.join("weights.bin").is_file()),
         Err(other) => panic!("{other:?}"),
     }
-    order = Order { model: sample, dir: folder.0.join("none"), ..order };
-    assert!(matches!(scaffold::lay_out(&order), Err(Refusal::Model(e)) if e.code == "not-onnx"));
+    order = Order { models: vec![sample.clone()], dir: folder.0.join("none"), ..order };
+    assert!(matches!(scaffold::lay_out(&order), Err(Refusal::Model(file, e)) if file == sample && e.code == "not-onnx"));
     assert!(!order.dir.exists());
+    for models in [Vec::new(), vec![sample; 7]] {
+        assert!(matches!(scaffold::lay_out(&Order { models, ..order.clone() }), Err(Refusal::Models)));
+    }
+}
+
+/// A model of each of these families, named `part-1`, `part-2`, ….
+fn parts_of(models: Vec<(Signature, Metadata)>) -> Vec<Part> {
+    let part = |(at, (signature, metadata)): (usize, (Signature, Metadata))| {
+        let name = format!("part-{}", at + 1);
+        Part { path: format!("{name}.onnx"), file: format!("{name}.onnx"), name, readings: plainly(&signature, &metadata) }
+    };
+    models.into_iter().enumerate().map(part).collect()
+}
+
+#[test]
+fn later_models_run_for_what_earlier_ones_find() {
+    let recogniser = || (signature(&[("x", F32, &[-1, 3, 48, -1])], &[("y", F32, &[-1, -1, 5])]), metadata(&[("character", "a\nb\nc")]));
+    let detector = (signature(&[("x", F32, &[-1, 3, -1, -1])], &[("y", F32, &[-1, 1, -1, -1])]), Metadata::default());
+    let boxes = (signature(&[("images", F32, &[1, 3, 640, 640])], &[("o", F32, &[1, 6, 8_400])]), ultralytics("detect", TWO, &[]));
+    let mut parts = parts_of(vec![detector, recogniser(), boxes, recogniser()]);
+    parts::join(&mut parts).unwrap();
+    let text = app_yaml(&parts, &listing(), "en");
+    let app = validate::parse(&text).unwrap_or_else(|faults| panic!("{faults:#?}\n{text}"));
+    assert_eq!(Some(&app), manifest(&parts, &listing()).as_ref());
+    let steps = app.model_steps();
+    let of: Vec<_> = steps.iter().map(|step| step.of.as_ref().map(|of| (of.labels.join(" "), of.turn))).collect();
+    let both = "text helmet head-bare".to_owned();
+    // Lines of text are turned upright to be read; where objects are found again, they are not.
+    assert_eq!(of, [None, Some(("text".to_owned(), true)), Some(("text".to_owned(), false)), Some((both, true))]);
+    // Each reads its own alphabet.
+    let alphabets: Vec<_> = parts.iter().flat_map(|part| &part.readings[0].files).map(|(name, _)| name.as_str()).collect();
+    assert_eq!(alphabets, ["alphabet.txt", "part-4-alphabet.txt"]);
+    let read: Vec<_> = app.posts().filter_map(|post| post.file().map(|(_, path)| path)).collect();
+    assert_eq!(read, alphabets);
+    assert!(text.contains("steps:\n") && text.contains("# for which objects it runs") && !text.contains("taken for one line"), "{text}");
+
+    // Where nothing is found, each reads the whole input; values keep ids of their own.
+    let number = || (signature(&[("x", F32, &[1, 4])], &[("y", F32, &[1, 1])]), Metadata::default());
+    let mut parts = parts_of(vec![number(), number()]);
+    parts::join(&mut parts).unwrap();
+    let app = manifest(&parts, &listing()).unwrap();
+    let ids: Vec<_> = app.posts().flat_map(|post| post.values().map(|(id, ..)| id.to_owned()).collect::<Vec<_>>()).collect();
+    assert_eq!((app.model_steps()[1].of.is_none(), ids), (true, vec!["value-1".to_owned(), "part-2-value-1".to_owned()]));
+
+    // One app reads one kind of input.
+    let mut parts = parts_of(vec![number(), recogniser()]);
+    let why = parts::join(&mut parts).unwrap_err();
+    assert!(why.en.contains("part-2 reads image, the first one tabular"), "{}", why.en);
+}
+
+#[test]
+fn gaps_of_samples_become_rules() {
+    let models = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/models");
+    let folder = Folder::new("gaps");
+    let samples = [("1.csv", "a,b,c,d\n1,,3,4\n"), ("2.csv", "a,b,c,d\n1,2,3,NA\n"), ("3.csv", "no table \"\n")].map(|(name, text)| {
+        let path = folder.0.join(name);
+        std::fs::write(&path, text).unwrap();
+        path
+    });
+    let order = Order {
+        models: vec![models.join("identity4.onnx")],
+        dir: folder.0.join("app"),
+        name: "identity".into(),
+        samples: samples.into(),
+        lang: "en".into(),
+        ..Order::default()
+    };
+    scaffold::lay_out(&order).unwrap();
+    let text = std::fs::read_to_string(order.dir.join("app.yaml")).unwrap();
+    assert!(
+        text.contains("{name: b, missing: \"nan\"}") && text.contains("{name: d, missing: \"nan\"}") && text.contains("- a\n"),
+        "{text}"
+    );
+    assert!(text.contains("# b, d have gaps in a sample"), "{text}");
 }
