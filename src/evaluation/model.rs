@@ -17,10 +17,16 @@ crate::base::db::types::text_enum! {
         Accuracy = "accuracy",
         /// Mean average precision of boxes at an overlap of 0.5.
         Map50 = "map-50",
+        /// The same of masks.
+        MaskMap50 = "mask-map-50",
+        /// The same of points, by object keypoint similarity.
+        OksMap50 = "oks-map-50",
         /// Root mean square error of a value.
         Rmse = "rmse",
         /// Mean absolute error of a value.
         Mae = "mae",
+        /// Character error rate of texts.
+        Cer = "cer",
     }
 }
 
@@ -41,8 +47,11 @@ impl Metric {
         match self {
             Self::Accuracy => metrics::Metric::Accuracy,
             Self::Map50 => metrics::Metric::Map50,
+            Self::MaskMap50 => metrics::Metric::MaskMap50,
+            Self::OksMap50 => metrics::Metric::OksMap50,
             Self::Rmse => metrics::Metric::Rmse,
             Self::Mae => metrics::Metric::Mae,
+            Self::Cer => metrics::Metric::Cer,
         }
     }
 }

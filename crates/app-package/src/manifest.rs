@@ -250,6 +250,9 @@ pub struct Truth {
     /// Values by id, each `[truth, allowed difference]`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub values: Option<BTreeMap<String, [f64; 2]>>,
+    /// Texts that can be read: of the whole input, then on objects from top to bottom.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub texts: Option<Vec<String>>,
 }
 
 /// What the developer says of the model.

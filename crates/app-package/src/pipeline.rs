@@ -9,7 +9,7 @@ mod pre;
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 pub use self::boxes::{Background, Beside, BoxForm, BoxGrid, BoxUnit, Keypoints, PostBoxes, RowLayout, RowPart};
 pub use self::post::{
@@ -195,10 +195,22 @@ pub struct Pipeline {
     /// Turns the input into the model's (single) input tensor.
     pub pre: Pre,
     /// Turns output tensors into results, in order.
+    #[serde(deserialize_with = "of_format_1")]
     pub post: Vec<Post>,
     /// Rules that raise alarms from results.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub alarms: Vec<AlarmRule>,
+}
+
+/// Says of each classifier whether a softmax is applied, also where the file does not.
+fn of_format_1<'de, D: Deserializer<'de>>(source: D) -> Result<Vec<Post>, D::Error> {
+    let mut posts = Vec::<Post>::deserialize(source)?;
+    for post in &mut posts {
+        if let Post::Classes(classes) = post {
+            classes.softmax.get_or_insert(false);
+        }
+    }
+    Ok(posts)
 }
 
 /// One pre-processing per input kind. In YAML: `image: {…}`, `window: {…}`, `columns: {…}` or `sound: {…}`.

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use self::{
     archive::Archive,
-    metrics::{Metric, Object},
+    metrics::Metric,
     set::{Expected, TestSet},
 };
 use crate::{
@@ -23,6 +23,7 @@ use crate::{
 };
 
 pub mod archive;
+mod likeness;
 pub mod metrics;
 pub mod set;
 
@@ -58,7 +59,7 @@ impl Evaluation {
 
 /// Runs the app in `dir` over a test set with default parameters. Blocking. Never fails: what goes wrong is the reason.
 ///
-/// A sample without an answer counts as wrong for accuracy and as nothing found for mAP@0.5. For RMSE and MAE a missing answer has no error
+/// A sample without an answer counts as wrong for accuracy, as nothing found for mAP@0.5 and as nothing read for the error of characters. For RMSE and MAE a missing answer has no error
 /// to count, and leaving such samples out would flatter: then there is no figure.
 pub fn run(dir: &Path, manifest: AppManifest, set: File, metric: Metric, engine: &dyn Engine) -> Evaluation {
     let read = |set| {
@@ -95,7 +96,10 @@ pub fn run(dir: &Path, manifest: AppManifest, set: File, metric: Metric, engine:
 #[derive(Default)]
 struct Tally {
     right: u32,
-    pictures: Vec<(Vec<Object>, Vec<Detection>)>,
+    /// Objects that are there, and found.
+    pictures: Vec<(Vec<Detection>, Vec<Detection>)>,
+    /// Expected and read texts.
+    texts: Vec<(String, String)>,
     /// Expected and found values.
     pairs: Vec<(f64, f64)>,
     failures: u32,
@@ -113,6 +117,13 @@ impl Tally {
             (Expected::Objects(objects), Err(e)) => {
                 failed(e.code);
                 self.pictures.push((objects, Vec::new()));
+            }
+            (Expected::Text(text), Ok(answer)) => {
+                self.texts.push((text, answer.lines().join("\n").chars().take(set::MAX_TEXT_READ).collect()))
+            }
+            (Expected::Text(text), Err(e)) => {
+                failed(e.code);
+                self.texts.push((text, String::new()));
             }
             (_, Err(e)) => failed(e.code),
             (Expected::Class(label), Ok(answer)) => self.right += u32::from(answer.classes.first().is_some_and(|best| best.label == label)),
@@ -133,8 +144,11 @@ impl Tally {
             return Evaluation { samples, failures: self.failures, ..Evaluation::failed(*reason.unwrap_or(&"samples-failed")) };
         }
         let value = match metric {
+            Metric::Map50 | Metric::MaskMap50 | Metric::OksMap50 => {
+                metric.likeness().and_then(|likeness| metrics::map50(&self.pictures, likeness))
+            }
             Metric::Accuracy => metrics::accuracy(self.right, samples),
-            Metric::Map50 => metrics::map50(&self.pictures),
+            Metric::Cer => metrics::cer(&self.texts),
             Metric::Rmse => metrics::rmse(&self.pairs),
             Metric::Mae => metrics::mae(&self.pairs),
         };

@@ -267,15 +267,29 @@ fn is_right(truth: &Truth, result: &AppOutput) -> bool {
         u32::try_from(result.detections.len()) == Ok(total)
             && counts.iter().all(|(label, &n)| u32::try_from(result.detections.iter().filter(|d| &d.label == label).count()) == Ok(n))
     });
+    let texts = truth.texts.as_ref().is_none_or(|texts| result.lines().iter().eq(texts));
     let values = truth.values.as_ref().is_none_or(|values| {
         values.iter().all(|(id, [truth, allowed])| result.values.iter().any(|v| &v.id == id && (v.value - truth).abs() <= *allowed))
     });
-    class && counts && values
+    class && counts && values && texts
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn texts_are_right_when_all_lines_are() {
+        let right = |truth: &str, texts: &str| {
+            let truth: Truth = serde_json::from_str(truth).unwrap();
+            is_right(&truth, &serde_json::from_str(&format!(r#"{{"texts": {texts}}}"#)).unwrap())
+        };
+        let one = r#"[{"text": "KJ-2026", "score": 0.9}]"#;
+        assert!(right(r#"{"texts": ["KJ-2026"]}"#, one) && right(r#"{"texts": []}"#, "[]") && right("{}", one));
+        assert!(
+            !right(r#"{"texts": ["KJ-2025"]}"#, one) && !right(r#"{"texts": []}"#, one) && !right(r#"{"texts": ["KJ-2026", ""]}"#, one)
+        );
+    }
 
     #[test]
     fn all_that_differs_counts_in_the_largest_difference() {

@@ -31,6 +31,14 @@ pub struct AppOutput {
 }
 
 impl AppOutput {
+    /// What was read: of the whole input, then on objects from top to bottom, those at one height from left to right.
+    pub fn lines(&self) -> Vec<&str> {
+        let mut objects: Vec<&Detection> = self.detections.iter().collect();
+        objects.sort_by(|a, b| a.bbox[1].total_cmp(&b.bbox[1]).then(a.bbox[0].total_cmp(&b.bbox[0])));
+        let objects = objects.into_iter().filter_map(|object| object.said.text.as_ref());
+        self.texts.iter().chain(objects).map(|text| text.text.as_str()).collect()
+    }
+
     /// The bytes of a file of an expected result.
     pub fn to_file(&self) -> Vec<u8> {
         // No map of it has keys other than texts, so it cannot fail.
@@ -156,4 +164,23 @@ pub struct RuleFault {
     pub rule: String,
     /// The evaluator's words.
     pub message: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_read_from_top_to_bottom() {
+        let text = |text: &str| TextOut { text: text.into(), score: 0.9 };
+        let line = |[x, y]: [f32; 2], words: &str| Detection {
+            said: Said { text: Some(text(words)), ..Said::default() },
+            ..Detection::new("text", 0.9, [x, y, 10.0, 5.0])
+        };
+        let detections =
+            vec![line([0.0, 50.0], "below"), line([9.0, 10.0], "right"), line([1.0, 10.0], "left"), Detection::new("text", 0.1, [0.0; 4])];
+        let answer = AppOutput { detections, ..AppOutput::default() };
+        assert_eq!(answer.lines(), ["left", "right", "below"]);
+        assert_eq!(AppOutput { texts: vec![text("first")], ..answer }.lines(), ["first", "left", "right", "below"]);
+    }
 }

@@ -103,12 +103,17 @@ pub fn best_first(result: &mut AppOutput) {
 pub fn overlap(a: &Detection, b: &Detection) -> f32 {
     match (&a.mask, &b.mask) {
         (Some(one), Some(other)) => mask::overlap((&a.bbox, one), (&b.bbox, other)),
-        _ if a.corners.is_some() || b.corners.is_some() => turned::overlap(&a.outline(), &b.outline()),
-        _ => {
-            let corners = |[x, y, w, h]: [f32; 4]| [x, y, x + w, y + h];
-            iou(&corners(a.bbox), &corners(b.bbox))
-        }
+        _ => box_overlap(a, b),
     }
+}
+
+/// Intersection over union of the boxes of two things, of the turned ones where one is turned.
+pub fn box_overlap(a: &Detection, b: &Detection) -> f32 {
+    if a.corners.is_some() || b.corners.is_some() {
+        return turned::overlap(&a.outline(), &b.outline());
+    }
+    let corners = |[x, y, w, h]: [f32; 4]| [x, y, x + w, y + h];
+    iou(&corners(a.bbox), &corners(b.bbox))
 }
 
 fn tensor<'a>(outputs: &'a [(String, TensorData)], name: &str) -> Result<&'a TensorData> {

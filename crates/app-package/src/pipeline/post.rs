@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::boxes::{Background, PostBoxes};
+use super::boxes::{Background, PostBoxes, RowPart};
 use super::{Layout, is_default};
 use crate::text::Text;
 
@@ -47,6 +47,16 @@ impl Post {
         matches!(self, Self::Boxes(_) | Self::Grid(_) | Self::Segments(_) | Self::Anomaly(_))
     }
 
+    /// Whether its objects have masks.
+    pub fn masks(&self) -> bool {
+        match self {
+            Self::Boxes(p) => p.parts().iter().any(|part| matches!(part, RowPart::Masks(_))) || p.beside.masks.is_some(),
+            Self::Segments(_) => true,
+            Self::Anomaly(p) => p.map.is_some() || p.reconstruction.is_some(),
+            _ => false,
+        }
+    }
+
     /// The values that it gives: id, words and unit.
     pub fn values(&self) -> impl Iterator<Item = (&str, &Text, &str)> {
         let items: &[ValueItem] = if let Self::Values(p) = self { &p.items } else { &[] };
@@ -76,9 +86,9 @@ pub struct PostClasses {
     pub output: String,
     /// One label per element.
     pub labels: Vec<Label>,
-    /// Apply softmax first; format 1's word for `activation: softmax`.
-    #[serde(default)]
-    pub softmax: bool,
+    /// Apply softmax first; format 1's word for `activation: softmax`, which it always has and format 2 never.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub softmax: Option<bool>,
     /// What makes scores of the numbers.
     #[serde(default, skip_serializing_if = "is_default")]
     pub activation: Activation,

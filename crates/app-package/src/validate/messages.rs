@@ -291,6 +291,7 @@ pub const MESSAGES: &[Message] = &[
         "默认值 {value} 不在允许的范围或选项之内。请改默认值。",
         "The default {value} is not within the bounds or choices. Change it.",
     ),
+    row("truth-texts", "没有步骤读出文字（post: text）。请删去 texts。", "No step reads text (post: text). Remove texts."),
     row(
         "truth-unknown",
         "流水线没有名为 {value} 的标签或数值。请用 pipeline.post 中声明的 id。",

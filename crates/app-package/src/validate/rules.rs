@@ -139,6 +139,11 @@ fn golden(root: &Node, parts: &Parts<'_>, faults: &mut Faults) {
             faults.push(Fault::new("file-extension", format!("golden[{i}].input")).at(file.line).with("value", path).with("list", list));
         }
         let Some(truth) = sample.get("truth") else { continue };
+        if let Some(texts) = truth.get("texts")
+            && !parts.models.iter().flat_map(parts::Model::posts).any(|post| post.key == "text")
+        {
+            faults.push(Fault::new("truth-texts", format!("golden[{i}].truth.texts")).at(texts.line));
+        }
         let class = truth.get("class").and_then(|node| node.text().map(|text| (text, node.line)));
         let keys = |key: &str| truth.get(key).map_or(&[][..], Node::entries).iter().map(|entry| (entry.key.as_str(), entry.line));
         let named = [("class", "classes", class.into_iter().collect()), ("counts", "detections", keys("counts").collect::<Vec<_>>())];

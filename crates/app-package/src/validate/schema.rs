@@ -417,6 +417,7 @@ const GOLDEN: Kind = Kind::Obj(&[
             may("class", Kind::Ident),
             may("counts", Kind::MapOf(1_000, &Kind::Int(0, 100_000))),
             may("values", Kind::MapOf(256, &Kind::List(2, 2, &Kind::Num(-BIG, BIG)))),
+            may("texts", Kind::List(0, 50, &Kind::Line(200))),
         ]),
     ),
 ]);

@@ -24,7 +24,7 @@ pub const MAX_FAULTS: usize = 50;
 const MAX_EXTENSION: u64 = 16 << 10;
 
 /// Codes of all faults of an archive and of what is in it.
-pub const CODES: [&str; 31] = [
+pub const CODES: [&str; 34] = [
     "archive-compressed",
     "archive-not-tar",
     "archive-cut-off",
@@ -47,6 +47,9 @@ pub const CODES: [&str; 31] = [
     "expect-malformed",
     "expect-class",
     "expect-box",
+    "expect-mask",
+    "expect-keypoints",
+    "expect-text",
     "expect-too-many-boxes",
     "expect-no-box",
     "expect-value",

@@ -4,10 +4,11 @@
 
 use std::collections::BTreeSet;
 
-use crate::{output::Detection, post};
+use super::likeness::{self, Likeness};
+use crate::output::Detection;
 
-/// Least overlap (intersection over union) of a box with an object that counts as finding it.
-pub const LEAST_IOU: f32 = 0.5;
+/// How like an object what was found must be, at least, to count as finding it.
+pub const LEAST_LIKENESS: f32 = 0.5;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Metric {
@@ -15,22 +16,31 @@ pub enum Metric {
     Accuracy,
     /// [`map50`] of boxes.
     Map50,
+    /// [`map50`] of masks.
+    MaskMap50,
+    /// [`map50`] of points.
+    OksMap50,
     /// [`rmse`] of one value.
     Rmse,
     /// [`mae`] of one value.
     Mae,
+    /// [`cer`] of texts.
+    Cer,
 }
 
 impl Metric {
-    pub const ALL: [Self; 4] = [Self::Accuracy, Self::Map50, Self::Rmse, Self::Mae];
+    pub const ALL: [Self; 7] = [Self::Accuracy, Self::Map50, Self::MaskMap50, Self::OksMap50, Self::Rmse, Self::Mae, Self::Cer];
 
     /// The word in arguments and in the database.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Accuracy => "accuracy",
             Self::Map50 => "map-50",
+            Self::MaskMap50 => "mask-map-50",
+            Self::OksMap50 => "oks-map-50",
             Self::Rmse => "rmse",
             Self::Mae => "mae",
+            Self::Cer => "cer",
         }
     }
 
@@ -40,16 +50,18 @@ impl Metric {
 
     /// Whether a larger figure is a better one.
     pub fn higher_is_better(self) -> bool {
-        matches!(self, Self::Accuracy | Self::Map50)
+        self == Self::Accuracy || self.likeness().is_some()
     }
-}
 
-/// An object that is really in a picture.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Object {
-    pub label: String,
-    /// Left, top, width, height in pixels of the picture.
-    pub bbox: [f32; 4],
+    /// How objects are held against what was found, where the figure is of objects.
+    pub fn likeness(self) -> Option<Likeness> {
+        match self {
+            Self::Map50 => Some(likeness::boxes),
+            Self::MaskMap50 => Some(likeness::masks),
+            Self::OksMap50 => Some(likeness::points),
+            Self::Accuracy | Self::Rmse | Self::Mae | Self::Cer => None,
+        }
+    }
 }
 
 /// Accuracy: `right / all`, where a sample is right when its best class is the expected one (Manning, Raghavan, Schütze, *Introduction to
@@ -75,30 +87,40 @@ fn mean(pairs: &[(f64, f64)], term: impl Fn(f64, f64) -> f64) -> Option<f64> {
     Some(pairs.iter().map(|&(expected, found)| term(expected, found)).sum::<f64>() / f64::from(n))
 }
 
-/// mAP@0.5: the mean over labels of the average precision at an overlap of at least [`LEAST_IOU`] (Everingham and others, *The PASCAL
+/// Character error rate: `Σ distance / Σ characters` over pairs of expected and found texts, the distance that of Levenshtein (Morris,
+/// Maier, Green, *From WER and RIL to MER and WIL*, Interspeech 2004, for characters). May exceed 1. None where no character is expected.
+pub fn cer(texts: &[(String, String)]) -> Option<f64> {
+    let sum = |each: fn(&(String, String)) -> usize| texts.iter().map(each).fold(0, usize::saturating_add);
+    let all = u32::try_from(sum(|(expected, _)| expected.chars().count())).ok().filter(|&n| n > 0)?;
+    let wrong = sum(|(expected, found)| strsim::levenshtein(expected, found));
+    Some(f64::from(u32::try_from(wrong).unwrap_or(u32::MAX)) / f64::from(all))
+}
+
+/// mAP@0.5: the mean over labels of the average precision at a likeness of at least [`LEAST_LIKENESS`] (Everingham and others, *The PASCAL
 /// Visual Object Classes Challenge*, IJCV 88, 2010, section 4.2, with the area under all points of the curve as from VOC2010 on).
 ///
-/// `pictures` has, for each picture, what is there and what was found. The labels are those of the things that are there; boxes of
+/// `pictures` has, for each picture, what is there and what was found; `likeness` is the overlap of boxes or masks, or the similarity of
+/// points. The labels are those of the things that are there; boxes of
 /// other labels count nowhere. For one label, boxes go by falling score; each belongs to the thing that it overlaps most, finds it
 /// where the overlap suffices and no box has found it before, and is wrong otherwise: a second box on the same thing is wrong. With
 /// `TP` and `FP` the right and wrong boxes down to a score and `n` the things there are, `recall = TP / n` and
 /// `precision = TP / (TP + FP)`; the average precision is `Σ (recallᵢ - recallᵢ₋₁) · max(precisionⱼ, j ≥ i)`. Boxes of equal score
 /// are taken together, so their order does not matter. Coordinates are continuous: the devkit's extra pixel for inclusive ones is
 /// left out. None where nothing is there at all.
-pub fn map50(pictures: &[(Vec<Object>, Vec<Detection>)]) -> Option<f64> {
+pub fn map50(pictures: &[(Vec<Detection>, Vec<Detection>)], likeness: Likeness) -> Option<f64> {
     let labels: BTreeSet<&str> = pictures.iter().flat_map(|(objects, _)| objects).map(|object| object.label.as_str()).collect();
     let n = u32::try_from(labels.len()).ok().filter(|&n| n > 0)?;
-    Some(labels.into_iter().map(|label| average_precision(pictures, label)).sum::<f64>() / f64::from(n))
+    Some(labels.into_iter().map(|label| average_precision(pictures, label, likeness)).sum::<f64>() / f64::from(n))
 }
 
 /// The area under the precision envelope of one label.
-fn average_precision(pictures: &[(Vec<Object>, Vec<Detection>)], label: &str) -> f64 {
+fn average_precision(pictures: &[(Vec<Detection>, Vec<Detection>)], label: &str, likeness: Likeness) -> f64 {
     let mut all = 0u32;
     let mut boxes: Vec<(f32, bool)> = Vec::new();
     for (objects, found) in pictures {
-        let objects: Vec<&Object> = objects.iter().filter(|object| object.label == label).collect();
+        let objects: Vec<&Detection> = objects.iter().filter(|object| object.label == label).collect();
         all = all.saturating_add(u32::try_from(objects.len()).unwrap_or(u32::MAX));
-        boxes.extend(judged(&objects, found.iter().filter(|d| d.label == label && d.score.is_finite()).collect()));
+        boxes.extend(judged(&objects, found.iter().filter(|d| d.label == label && d.score.is_finite()).collect(), likeness));
     }
     boxes.sort_by(|a, b| b.0.total_cmp(&a.0));
     // Recall and precision where the score changes.
@@ -120,30 +142,29 @@ fn average_precision(pictures: &[(Vec<Object>, Vec<Detection>)], label: &str) ->
 }
 
 /// The boxes of one label in one picture, by falling score, each with whether it finds a thing first.
-fn judged(objects: &[&Object], mut found: Vec<&Detection>) -> Vec<(f32, bool)> {
+fn judged(objects: &[&Detection], mut found: Vec<&Detection>, likeness: Likeness) -> Vec<(f32, bool)> {
     found.sort_by(|a, b| b.score.total_cmp(&a.score));
     let mut taken: BTreeSet<usize> = BTreeSet::new();
-    let overlap = |object: &Object, detection: &Detection| post::iou(&corners(&object.bbox), &corners(&detection.bbox));
     found
         .into_iter()
         .map(|detection| {
-            let best = objects.iter().enumerate().map(|(at, object)| (at, overlap(object, detection)));
-            let best = best.max_by(|a, b| a.1.total_cmp(&b.1)).filter(|(_, iou)| *iou >= LEAST_IOU);
+            let best = objects.iter().enumerate().map(|(at, object)| (at, likeness(object, detection)));
+            let best = best.max_by(|a, b| a.1.total_cmp(&b.1)).filter(|(_, like)| *like >= LEAST_LIKENESS);
             (detection.score, best.is_some_and(|(at, _)| taken.insert(at)))
         })
         .collect()
-}
-
-fn corners([x, y, w, h]: &[f32; 4]) -> [f32; 4] {
-    [*x, *y, x + w, y + h]
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn object(label: &str, bbox: [f32; 4]) -> Object {
-        Object { label: label.into(), bbox }
+    fn object(label: &str, bbox: [f32; 4]) -> Detection {
+        Detection::new(label, 1.0, bbox)
+    }
+
+    fn map50(pictures: &[(Vec<Detection>, Vec<Detection>)]) -> Option<f64> {
+        super::map50(pictures, likeness::boxes)
     }
 
     fn found(label: &str, score: f32, bbox: [f32; 4]) -> Detection {
@@ -169,6 +190,11 @@ mod tests {
         near(rmse(&pairs), 3.5f64.sqrt());
         near(mae(&pairs), 1.5);
         assert_eq!((rmse(&[]), mae(&[])), (None, None));
+        let texts = |pairs: &[(&str, &str)]| pairs.iter().map(|(a, b)| ((*a).to_owned(), (*b).to_owned())).collect::<Vec<_>>();
+        // 1 of 4 wrong, 2 of 2 missing, 1 too much.
+        near(cer(&texts(&[("KJ12", "KJ17"), ("皮带", ""), ("ab", "abc")])), 4.0 / 8.0);
+        near(cer(&texts(&[("a", "a")])), 0.0);
+        assert_eq!(cer(&texts(&[("", "a")])), None);
     }
 
     #[test]
@@ -177,7 +203,7 @@ mod tests {
             assert_eq!(Metric::from_word(metric.as_str()), Some(metric));
         }
         assert_eq!(Metric::from_word("f1"), None);
-        assert!(Metric::Map50.higher_is_better() && !Metric::Mae.higher_is_better());
+        assert!(Metric::OksMap50.higher_is_better() && !Metric::Mae.higher_is_better() && !Metric::Cer.higher_is_better());
     }
 
     #[test]

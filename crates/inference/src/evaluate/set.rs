@@ -15,9 +15,12 @@ use serde::Deserialize;
 
 use super::{
     archive::{Archive, Fault, MAX_FAULTS},
-    metrics::{Metric, Object},
+    metrics::Metric,
 };
-use crate::{picture, table};
+use crate::{
+    output::{Detection, Keypoint, Mask},
+    picture, table,
+};
 
 /// Fewest samples: one figure over fewer would tell of single ones.
 pub const MIN_SAMPLES: usize = 10;
@@ -25,6 +28,10 @@ pub const MIN_SAMPLES: usize = 10;
 pub const MAX_SAMPLES: usize = 1_000;
 /// Most things in one picture, as many as an app reports.
 const MAX_BOXES: usize = 300;
+/// Most points of one thing, as many as an app reports.
+const MAX_POINTS: usize = 100;
+/// Most characters of a text that are compared: the time goes with its square.
+pub const MAX_TEXT_READ: usize = 2_000;
 /// Longest index, and longest expected result, in bytes.
 const MAX_TEXT: u64 = 1 << 20;
 /// What is said of a text in UTF-16.
@@ -56,6 +63,7 @@ struct Expect {
     detections: Vec<ExpectBox>,
     classes: Vec<ExpectClass>,
     values: Vec<ExpectValue>,
+    texts: Vec<ExpectText>,
     /// Alarms: golden samples may have some; no figure is made of them.
     #[serde(rename = "alarms")]
     _alarms: serde::de::IgnoredAny,
@@ -69,6 +77,38 @@ struct ExpectBox {
     _score: serde::de::IgnoredAny,
     #[serde(rename = "box")]
     bbox: [f32; 4],
+    #[serde(default)]
+    corners: Option<[[f32; 2]; 4]>,
+    #[serde(default)]
+    mask: Option<Mask>,
+    #[serde(default)]
+    keypoints: Vec<Keypoint>,
+    #[serde(default, rename = "area")]
+    _area: serde::de::IgnoredAny,
+}
+
+impl ExpectBox {
+    /// Why it cannot be there, or cannot be held against what is found by this figure.
+    fn fault(&self, metric: Metric) -> Option<(&'static str, String)> {
+        let numbers = self.bbox.iter().chain(self.corners.iter().flatten().flatten());
+        let [x, y, w, h] = self.bbox;
+        if self.label.is_empty() || !numbers.clone().all(|n| n.is_finite()) || x < 0.0 || y < 0.0 || w <= 0.0 || h <= 0.0 {
+            return Some(("expect-box", format!("{:?}", self.bbox)));
+        }
+        let sound = |point: &Keypoint| !point.name.is_empty() && point.x.is_finite() && point.y.is_finite();
+        match metric {
+            Metric::MaskMap50 if self.mask.as_ref().is_none_or(|mask| mask.share() <= 0.0) => Some(("expect-mask", self.label.clone())),
+            Metric::OksMap50 if self.keypoints.len() > MAX_POINTS || !self.keypoints.iter().all(sound) || !self.seen() => {
+                Some(("expect-keypoints", self.label.clone()))
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether one of its points can be seen.
+    fn seen(&self) -> bool {
+        self.keypoints.iter().any(|point| point.score > 0.0)
+    }
 }
 
 #[derive(Deserialize)]
@@ -77,6 +117,14 @@ struct ExpectClass {
     label: String,
     #[serde(default)]
     score: f64,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ExpectText {
+    text: String,
+    #[serde(default, rename = "score")]
+    _score: serde::de::IgnoredAny,
 }
 
 #[derive(Deserialize)]
@@ -94,7 +142,9 @@ pub enum Expected {
     /// The best class.
     Class(String),
     /// The things in the picture.
-    Objects(Vec<Object>),
+    Objects(Vec<Detection>),
+    /// What is written there, a line for each text.
+    Text(String),
     /// The value of [`TestSet::quantity`].
     Value(f64),
 }
@@ -144,7 +194,7 @@ impl TestSet {
         if index.format != 1 {
             return one(Fault::new("index-format", name, index.format));
         }
-        if metric == Metric::Map50 && index.input != InputKind::Image {
+        if metric.likeness().is_some() && index.input != InputKind::Image {
             return one(Fault::new("input-metric", name, ""));
         }
         match index.samples.len() {
@@ -210,11 +260,17 @@ impl TestSet {
         }
         // Only what is said of the whole input counts as its class.
         let steps = manifest.model_steps();
-        let posts = steps.iter().filter(|step| step.of.is_none() || metric == Metric::Map50).flat_map(|step| &step.post);
+        let posts = steps.iter().filter(|step| step.of.is_none() || metric != Metric::Accuracy).flat_map(|step| &step.post);
+        if metric == Metric::Cer {
+            let mut posts = posts;
+            return if posts.any(|post| matches!(post, Post::Text(_))) { Ok(()) } else { Err("output-kind-differs") };
+        }
         let labels = posts.filter_map(|post| match metric {
             Metric::Accuracy => matches!(post, Post::Classes(_) | Post::Gallery(_)).then(|| post.labels()),
             Metric::Map50 => post.finds().then(|| post.labels()),
-            Metric::Rmse | Metric::Mae => None,
+            Metric::MaskMap50 => post.masks().then(|| post.labels()),
+            Metric::OksMap50 => matches!(post, Post::Boxes(boxes) if boxes.keypoints.is_some()).then(|| post.labels()),
+            Metric::Rmse | Metric::Mae | Metric::Cer => None,
         });
         let own: BTreeSet<&str> = labels.flatten().map(|label| label.id.as_str()).collect();
         if own.is_empty() {
@@ -223,7 +279,7 @@ impl TestSet {
         let mut expected = self.samples.iter().flat_map(|sample| match &sample.expected {
             Expected::Class(label) => vec![label.as_str()],
             Expected::Objects(objects) => objects.iter().map(|object| object.label.as_str()).collect(),
-            Expected::Value(_) => Vec::new(),
+            Expected::Value(_) | Expected::Text(_) => Vec::new(),
         });
         if expected.any(|label| own.contains(label)) { Ok(()) } else { Err("labels-differ") }
     }
@@ -283,11 +339,14 @@ impl Reading<'_> {
     }
 
     fn expected(&mut self, path: &str, mut expect: Expect) -> Option<Expected> {
+        let there = [!expect.classes.is_empty(), !expect.detections.is_empty(), !expect.values.is_empty(), !expect.texts.is_empty()];
         let others = match self.metric {
-            Metric::Accuracy => !expect.detections.is_empty() || !expect.values.is_empty(),
-            Metric::Map50 => !expect.classes.is_empty() || !expect.values.is_empty(),
-            Metric::Rmse | Metric::Mae => !expect.classes.is_empty() || !expect.detections.is_empty(),
+            Metric::Accuracy => [false, there[1], there[2], there[3]],
+            Metric::Map50 | Metric::MaskMap50 | Metric::OksMap50 => [there[0], false, there[2], there[3]],
+            Metric::Rmse | Metric::Mae => [there[0], there[1], false, there[3]],
+            Metric::Cer => [there[0], there[1], there[2], false],
         };
+        let others = others.contains(&true);
         if others {
             self.fault("expect-metric", path, "");
             return None;
@@ -301,19 +360,30 @@ impl Reading<'_> {
                 }
                 label.map(Expected::Class)
             }
-            Metric::Map50 => {
+            Metric::Map50 | Metric::MaskMap50 | Metric::OksMap50 => {
                 if expect.detections.len() > MAX_BOXES {
                     self.fault("expect-too-many-boxes", path, MAX_BOXES);
                     return None;
                 }
-                let sound =
-                    |[x, y, w, h]: [f32; 4]| [x, y, w, h].iter().all(|v| v.is_finite()) && x >= 0.0 && y >= 0.0 && w > 0.0 && h > 0.0;
-                if let Some(bad) = expect.detections.iter().find(|d| d.label.is_empty() || !sound(d.bbox)) {
-                    self.fault("expect-box", path, format!("{:?}", bad.bbox));
+                if let Some((code, detail)) = expect.detections.iter().find_map(|object| object.fault(self.metric)) {
+                    self.fault(code, path, detail);
                     return None;
                 }
-                let objects = expect.detections.into_iter().map(|d| Object { label: d.label, bbox: d.bbox });
+                let objects = expect.detections.into_iter().map(|d| Detection {
+                    corners: d.corners,
+                    mask: d.mask,
+                    keypoints: d.keypoints,
+                    ..Detection::new(d.label, 1.0, d.bbox)
+                });
                 Some(Expected::Objects(objects.collect()))
+            }
+            Metric::Cer => {
+                let text = expect.texts.iter().map(|text| text.text.as_str()).collect::<Vec<_>>().join("\n");
+                if text.trim().is_empty() || text.chars().count() > MAX_TEXT_READ {
+                    self.fault("expect-text", path, MAX_TEXT_READ);
+                    return None;
+                }
+                Some(Expected::Text(text))
             }
             Metric::Rmse | Metric::Mae => {
                 let [value] = expect.values.as_slice() else {

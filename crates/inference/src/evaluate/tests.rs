@@ -205,7 +205,7 @@ fn a_set_is_read_from_json_and_from_yaml() {
     assert_eq!(set.samples[0].expected, Expected::Class("strong".into()));
     let golden = json!({"detections": [{"label": "bolt", "score": 0.7, "box": [1.0, 2.0, 3.0, 4.0]}]});
     let set = TestSet::read(&mut Draft::new("image", b"", &golden, 10).archive(), Metric::Map50).unwrap();
-    assert_eq!(set.samples[0].expected, Expected::Objects(vec![Object { label: "bolt".into(), bbox: [1.0, 2.0, 3.0, 4.0] }]));
+    assert_eq!(set.samples[0].expected, Expected::Objects(vec![Detection::new("bolt", 1.0, [1.0, 2.0, 3.0, 4.0])]));
 }
 
 #[test]
@@ -314,4 +314,70 @@ fn an_evaluation_tells_of_no_sample() {
     assert!(!text.contains("secret"), "{text}");
     let parts: std::collections::BTreeMap<String, Value> = serde_json::from_str(&text).unwrap();
     assert_eq!(parts.into_keys().collect::<Vec<_>>(), ["engine", "failures", "reason", "samples"]);
+}
+
+/// An archive of ten pictures with this expected result of each.
+fn expecting(expected: &Value) -> Archive {
+    let samples: Vec<Value> = (0..10).map(|n| json!({"input": format!("{n}.png"), "expect": format!("{n}.json")})).collect();
+    let index = json!({"format": 1, "input": "image", "samples": samples}).to_string();
+    let expected = expected.to_string();
+    let mut tar = Builder::new(Vec::new());
+    let mut add = |name: &str, bytes: &[u8]| {
+        let mut header = Header::new_ustar();
+        header.set_size(bytes.len() as u64);
+        tar.append_data(&mut header, name, bytes).unwrap();
+    };
+    add("set.json", index.as_bytes());
+    for n in 0..10 {
+        add(&format!("{n}.png"), b"a picture");
+        add(&format!("{n}.json"), expected.as_bytes());
+    }
+    Archive::open(file(&tar.into_inner().unwrap())).unwrap()
+}
+
+#[test]
+fn masks_points_and_texts_are_expected_as_golden_samples_have_them() {
+    let object = |more: Value| {
+        let mut object = json!({"label": "person", "score": 0.9, "box": [1, 2, 30, 40], "area": 0.1});
+        object.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        json!({"detections": [object]})
+    };
+    let mask = json!({"mask": {"size": [2, 2], "counts": [1, 3]}});
+    let points = |score: f64| json!({"keypoints": [{"name": "nose", "x": 3.0, "y": 4.0, "score": score}]});
+    let good: [(Metric, Value); 6] = [
+        (Metric::Map50, object(mask.clone())),
+        (Metric::Map50, object(json!({"corners": [[1, 2], [3, 2], [3, 4], [1, 4]]}))),
+        (Metric::MaskMap50, object(mask.clone())),
+        (Metric::OksMap50, object(points(1.0))),
+        (Metric::Cer, json!({"texts": [{"text": "KJ-2026", "score": 1}, {"text": "皮带"}]})),
+        (Metric::MaskMap50, object(json!({"mask": {"size": [2, 2], "counts": [0, 4]}, "keypoints": []}))),
+    ];
+    for (metric, expected) in good {
+        let set = TestSet::read(&mut expecting(&expected), metric).unwrap_or_else(|faults| panic!("{metric:?} {expected}: {faults:?}"));
+        assert_eq!(set.samples.len(), 10);
+        if metric == Metric::Cer {
+            assert_eq!(set.samples[0].expected, Expected::Text("KJ-2026\n皮带".into()));
+        }
+    }
+    let bad = [
+        (Metric::MaskMap50, object(json!({})), "expect-mask"),
+        (Metric::MaskMap50, object(json!({"mask": {"size": [2, 2], "counts": [4]}})), "expect-mask"),
+        (Metric::OksMap50, object(mask), "expect-keypoints"),
+        (Metric::OksMap50, object(points(0.0)), "expect-keypoints"),
+        (Metric::OksMap50, object(json!({"keypoints": [{"name": "", "x": 1, "y": 1, "score": 1}]})), "expect-keypoints"),
+        (Metric::OksMap50, object(json!({"keypoints": [{"name": "nose", "x": 1e99, "y": 1, "score": 1}]})), "expect-keypoints"),
+        (Metric::Map50, object(json!({"corners": [[1, 2], [3, 1e99], [3, 4], [1, 4]]})), "expect-box"),
+        (Metric::Cer, json!({"texts": []}), "expect-text"),
+        (Metric::Cer, json!({"texts": [{"text": " "}]}), "expect-text"),
+        (Metric::Cer, json!({"texts": [{"text": "x".repeat(2_001)}]}), "expect-text"),
+        (Metric::Cer, object(json!({})), "expect-metric"),
+        (Metric::Map50, json!({"texts": [{"text": "x"}]}), "expect-metric"),
+    ];
+    for (metric, expected, code) in bad {
+        let found = codes(TestSet::read(&mut expecting(&expected), metric));
+        assert!(
+            CODES.contains(&code) && found.iter().all(|(_, found)| *found == code) && found.len() == 10,
+            "{code} {expected}: {found:?}"
+        );
+    }
 }

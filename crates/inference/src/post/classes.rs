@@ -12,7 +12,7 @@ pub(super) fn classes(p: &PostClasses, tensor: &TensorData, out: &mut Vec<ClassS
     }
     finite("classes", &scores)?;
     let scores = match p.activation {
-        _ if p.softmax => softmax(&scores).into(),
+        _ if p.softmax == Some(true) => softmax(&scores).into(),
         Activation::Softmax => softmax(&scores).into(),
         Activation::Sigmoid => scores.iter().copied().map(sigmoid).collect(),
         Activation::None => scores,
