@@ -15,12 +15,14 @@ use crate::{
 /// Time for all tries.
 const BUDGET: Duration = Duration::from_secs(8);
 /// Filters by their words in `app.yaml`.
-const FILTERS: [(&str, Filter); 7] = [
+const FILTERS: [(&str, Filter); 9] = [
     ("linear", Filter::Linear),
     ("linear-antialias", Filter::LinearAntialias),
     ("linear-float", Filter::LinearFloat),
     ("cubic", Filter::Cubic),
     ("cubic-antialias", Filter::CubicAntialias),
+    ("lanczos", Filter::Lanczos),
+    ("lanczos-antialias", Filter::LanczosAntialias),
     ("area", Filter::Area),
     ("nearest", Filter::Nearest),
 ];

@@ -74,14 +74,14 @@ pub fn to_tensor(pre: &PreImage, picture: &DynamicImage, out: &mut Vec<f32>) -> 
     match plain.as_ref() {
         // A gray picture is resized once, not three times.
         DynamicImage::ImageLuma8(gray) => {
-            resize::<1, 1>(pre.filter, gray.as_raw(), across, down, |y, line| canvas.gray_row(left, top + y, line));
+            resize::<1, 1>(pre.filter, gray.as_raw(), across, down, |y, row| canvas.row(left, top + y, row));
         }
         DynamicImage::ImageRgb8(rgb) if pre.color == Color::Gray => {
             let gray = to_gray(rgb);
-            resize::<1, 1>(pre.filter, gray.as_raw(), across, down, |y, line| canvas.gray_row(left, top + y, line));
+            resize::<1, 1>(pre.filter, gray.as_raw(), across, down, |y, row| canvas.row(left, top + y, row));
         }
         DynamicImage::ImageRgb8(rgb) => {
-            resize::<3, 4>(pre.filter, rgb.as_raw(), across, down, |y, line| canvas.color_row(left, top + y, line));
+            resize::<3, 4>(pre.filter, rgb.as_raw(), across, down, |y, row| canvas.row(left, top + y, row));
         }
         // A plain picture is one of both.
         _ => {}

@@ -101,6 +101,10 @@ pub enum Filter {
     Cubic,
     /// `BICUBIC` of Pillow.
     CubicAntialias,
+    /// `INTER_LANCZOS4` of `OpenCV` on bytes.
+    Lanczos,
+    /// `LANCZOS` of Pillow.
+    LanczosAntialias,
     /// `INTER_AREA` of `OpenCV`.
     Area,
     /// `INTER_NEAREST` of `OpenCV`.

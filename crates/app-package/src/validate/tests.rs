@@ -376,7 +376,7 @@ fn single_faults_of_the_second_format() {
         ("threshold: [0.25]", "threshold: []", "list-length"),
         ("fill: [0, 64, 128]", "fill: [0, 64]", "per-channel"),
         ("fill: [0, 64, 128]", "fill: [0, 64, 300]", "out-of-range"),
-        ("filter: linear", "filter: lanczos", "not-one-of"),
+        ("filter: linear", "filter: lanczos3", "not-one-of"),
         ("shape: [-1, 3, 640, 640]", "shape: [-1, 3, 320, 640]", "input-shape"),
         ("activation: softmax", "softmax: true", "unknown-key"),
         ("max: 100", "max: 301", "out-of-range"),
