@@ -17,7 +17,8 @@ pub use self::post::{
     ValueItem,
 };
 pub use self::pre::{
-    Align, Color, Column, ColumnKind, Filter, Fit, Layout, Missing, Over, PreColumns, PreImage, PreSound, PreWindow, WindowLayout,
+    Align, Band, Color, Column, ColumnKind, Filter, Fit, Layout, Mel, MelFormula, MelNorm, Missing, Over, Pad, PreColumns, PreImage,
+    PreSound, PreWindow, Spectrum, SpectrumLayout, SpectrumLog, SpectrumNorm, SpectrumScale, Taper, Tiles, WindowLayout,
 };
 use crate::text::Text;
 
@@ -97,9 +98,20 @@ pub struct Of {
     /// A turned box is turned upright, and one that is much higher than wide is laid down, as lines of text are read.
     #[serde(default, skip_serializing_if = "is_default")]
     pub turn: bool,
+    /// The part is turned, scaled and moved so that the object's points lie where the model has learnt them, in the place of all of the above.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub align: Option<Alignment>,
     /// Run for so many objects, best first; 32 where absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max: Option<u32>,
+}
+
+/// Where the points of an object are put.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Alignment {
+    /// Eyes, nose and corners of the mouth, those at the left in the picture first, in 112 × 112 pixels as `norm_crop` of insightface.
+    Arcface,
 }
 
 /// A state that a model hands on from run to run.

@@ -12,7 +12,7 @@ use crate::{
     engine::{Engine, Session, TensorData},
     error::Result,
     model_file,
-    output::{AppOutput, Detection},
+    output::AppOutput,
     picture, post,
     stage::{Input, Stage},
     tensors,
@@ -143,7 +143,9 @@ fn each(stage: &mut Stage, of: &Of, picture: &DynamicImage, result: &mut AppOutp
     let mut found = Vec::new();
     let wanted = result.detections.iter_mut().filter(|d| of.labels.is_empty() || of.labels.contains(&d.label));
     for object in wanted.take(most) {
-        let Some(part) = picture::cut(picture, of, object.bbox, &object.outline(), object.corners.is_some()) else { continue };
+        let points: Vec<[f32; 2]> = object.keypoints.iter().map(|point| [point.x, point.y]).collect();
+        let shape = picture::Shape { bbox: object.bbox, outline: &object.outline(), turned: object.corners.is_some(), points: &points };
+        let Some(part) = picture::cut(picture, of, &shape) else { continue };
         let mut answer = stage.answer(Input::Picture(&part.picture))?;
         name(&mut answer, model);
         object.said.classes.append(&mut answer.classes);
@@ -151,30 +153,11 @@ fn each(stage: &mut Stage, of: &Of, picture: &DynamicImage, result: &mut AppOutp
         if let Some(text) = answer.texts.into_iter().next() {
             object.said.text = Some(text);
         }
-        let share = area(&part.picture) / area(picture);
-        found.extend(answer.detections.into_iter().map(|detection| moved(detection, part.origin, share)));
+        let share = picture::area(&part.picture) / picture::area(picture);
+        found.extend(answer.detections.into_iter().map(|detection| detection.moved(part.origin, share)));
     }
     result.detections.append(&mut found);
     Ok(())
-}
-
-#[expect(clippy::cast_precision_loss, reason = "pictures have at most 40 million pixels")]
-fn area(picture: &DynamicImage) -> f32 {
-    (u64::from(picture.width()) * u64::from(picture.height())) as f32
-}
-
-/// A detection of a part of the picture, which is that share of it, in the whole.
-fn moved(mut detection: Detection, [x, y]: [f32; 2], share: f32) -> Detection {
-    let [left, top, w, h] = detection.bbox;
-    detection.bbox = [left + x, top + y, w, h];
-    if let Some(corners) = &mut detection.corners {
-        *corners = corners.map(|[cx, cy]| [cx + x, cy + y]);
-    }
-    for point in &mut detection.keypoints {
-        (point.x, point.y) = (point.x + x, point.y + y);
-    }
-    detection.area = detection.area.map(|area| area * share);
-    detection
 }
 
 /// Holds the steps against the loaded models. Code `tensor-mismatch`.

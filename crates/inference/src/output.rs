@@ -75,6 +75,20 @@ impl Detection {
         Self { label: label.into(), score, bbox, ..Self::default() }
     }
 
+    /// The same of a part of the picture, which lies at this place and is that share of it, in the whole picture.
+    pub fn moved(mut self, [x, y]: [f32; 2], share: f32) -> Self {
+        let [left, top, w, h] = self.bbox;
+        self.bbox = [left + x, top + y, w, h];
+        if let Some(corners) = &mut self.corners {
+            *corners = corners.map(|[cx, cy]| [cx + x, cy + y]);
+        }
+        for point in &mut self.keypoints {
+            (point.x, point.y) = (point.x + x, point.y + y);
+        }
+        self.area = self.area.map(|area| area * share);
+        self
+    }
+
     /// Its corners in order around it, of a box that is not turned those of the box.
     pub fn outline(&self) -> [[f32; 2]; 4] {
         let [x, y, w, h] = self.bbox;

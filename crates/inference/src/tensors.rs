@@ -1,6 +1,8 @@
 //! Does the manifest describe the model? Compared once when an app is opened, and before an upload. And what fills the model's inputs.
 
-use app_package::pipeline::{Column, ColumnKind, Feed, FeedOf, Missing, ModelStep, Post, PostBoxes, Pre, PreColumns, RowLayout, Tensor};
+use app_package::pipeline::{
+    Column, ColumnKind, Feed, FeedOf, Missing, ModelStep, Post, PostBoxes, Pre, PreColumns, PreSound, RowLayout, Tensor,
+};
 
 use crate::{
     engine::{Data, TensorData, TensorInfo},
@@ -15,6 +17,9 @@ const MAX_FED: usize = 1 << 20;
 /// The shape that the pre-processing makes for an input of a model; -1 where it follows the app's input.
 pub fn input_shape(pre: &Pre, real: &[i64]) -> Vec<i64> {
     match pre {
+        Pre::Sound(PreSound { spectrum: Some(spectrum), context, length, .. }) => {
+            spectrum.shape(u64::from(*context) + u64::from(*length), 1)
+        }
         // Sound may be a row without a dimension for the batch.
         Pre::Sound(sound) => {
             let samples = i64::from(sound.context) + i64::from(sound.length);

@@ -230,8 +230,55 @@ pub const MESSAGES: &[Message] = &[
     ),
     row(
         "of-turn",
-        "转正的截图中找到的框无法换算回原图：turn 与 {value} 不能同时使用。请删去 turn。",
-        "Boxes found in a part that was turned cannot be told in the picture: turn does not go with {value}. Remove turn.",
+        "转正的截图中找到的框无法换算回原图：{hint} 与 {value} 不能同时使用。请删去 {hint}。",
+        "Boxes found in a part that was turned cannot be told in the picture: {hint} does not go with {value}. Remove {hint}.",
+    ),
+    row(
+        "of-align",
+        "align 需要目标有五个关键点，依次为左眼、右眼、鼻尖、左嘴角、右嘴角。请在前面的 boxes 中用 keypoints 写出它们，或删去 align。",
+        "align needs five points on the object: left eye, right eye, nose, left and right corner of the mouth, in this order. Give them as keypoints of the boxes before, or remove align.",
+    ),
+    row(
+        "of-align-alone",
+        "align 已决定截取的部分，expand、square 和 turn 不起作用。请删去它们。",
+        "align decides which part is cut out, so expand, square and turn say nothing. Remove them.",
+    ),
+    row(
+        "tiles-need-boxes",
+        "tiles 只能与唯一一个 boxes 同用，其中没有 angle，也没有 of：只有这样的框能跨图块合并。请改写 post，或删去 tiles。",
+        "tiles goes with one boxes step alone, without angle and without of: only such boxes are merged across tiles. Change post, or remove tiles.",
+    ),
+    row("range-order", "{min} 应小于 {max}。请先写较小的数。", "{min} must be less than {max}. Write the smaller number first."),
+    row(
+        "spectrum-rate-twice",
+        "声音的采样率已由 sound.rate 给出。请删去 spectrum 中的 rate。",
+        "sound.rate says the rate already. Remove rate from spectrum.",
+    ),
+    row("spectrum-bands-twice", "mel 与 bands 只能写一个。请删去其中之一。", "Write either mel or bands, not both. Remove one."),
+    row(
+        "spectrum-columns",
+        "有 {value} 列，这种 layout 只容一列。请写 nctf、ncft 或 flat。",
+        "There are {value} columns, and this layout holds one. Write nctf, ncft or flat.",
+    ),
+    row(
+        "spectrum-layout",
+        "有 spectrum 时维度的顺序由 spectrum.layout 决定。请删去这里的 layout。",
+        "With spectrum its own layout says the order of dimensions. Remove this layout.",
+    ),
+    row(
+        "spectrum-per-band",
+        "这里有 {value} 个数，应有 1 个或 {max} 个（每个频率或频带一个），或者留空。",
+        "There are {value} numbers here; write 1, {max} (one per frequency or band), or none.",
+    ),
+    row(
+        "spectrum-too-short",
+        "一窗有 {value} 个采样点，一帧需要 {min} 个。请增大 length，减小 frame 或 fft，或写 pad。",
+        "A window has {value} samples, and a frame needs {min}. Write a larger length, a smaller frame or fft, or pad.",
+    ),
+    row(
+        "spectrum-too-large",
+        "一窗有 {value} 次变换，太多：次数乘以 fft 最多 {max}，张量最多 4194304 个数。请增大 hop 或减小 length。",
+        "A window has {value} transforms, which is too many: times fft at most {max}, and at most 4194304 numbers in the tensor. Write a larger hop or a smaller length.",
     ),
     row(
         "column-text",

@@ -4,6 +4,7 @@
 //! has the wrong type: the walk along the table has told that already.
 
 mod parts;
+mod spectrum;
 mod steps;
 
 use std::collections::HashSet;

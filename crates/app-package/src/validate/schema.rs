@@ -142,6 +142,7 @@ const OF: Kind = Kind::Obj(&[
     may("expand", Kind::Num(0.0, 4.0)),
     may("square", Kind::Bool),
     may("turn", Kind::Bool),
+    may("align", Kind::OneOf(&["arcface"])),
     may("max", Kind::Int(1, 100)),
 ]);
 
@@ -213,6 +214,15 @@ const PRE_IMAGE_2: Kind = Kind::Obj(&[
     may("layout", Kind::OneOf(&["nchw", "nhwc", "flat"])),
     may("mean", Kind::List(0, 3, &Kind::Num(-BIG, BIG))),
     may("std", Kind::List(0, 3, &Kind::Num(1e-6, BIG))),
+    may("window", Kind::List(2, 2, &Kind::Num(0.0, 65_535.0))),
+    may("tiles", TILES),
+]);
+
+const TILES: Kind = Kind::Obj(&[
+    must("width", Kind::Int(16, 16_384)),
+    must("height", Kind::Int(16, 16_384)),
+    may("overlap", Kind::Num(0.0, 0.9)),
+    may("whole", Kind::Bool),
 ]);
 
 const PRE_WINDOW: Kind = Kind::Obj(&[
@@ -240,6 +250,7 @@ const PRE_WINDOW_2: Kind = Kind::Obj(&[
     may("layout", Kind::OneOf(&["time-major", "channel-major", "flat"])),
     may("mean", Kind::List(0, 256, &Kind::Num(-BIG, BIG))),
     may("std", Kind::List(0, 256, &Kind::Num(1e-6, BIG))),
+    may("spectrum", SPECTRUM),
 ]);
 
 const PRE_COLUMNS_2: Kind = Kind::Obj(&[must("names", Kind::List(1, 256, &COLUMN)), may("each", Kind::Bool)]);
@@ -251,6 +262,43 @@ const PRE_SOUND: Kind = Kind::Obj(&[
     may("hop", Kind::Int(1, 2_000_000)),
     may("scale", Kind::Num(1e-6, BIG)),
     may("over", Kind::OneOf(&["max", "mean", "last"])),
+    may("spectrum", SPECTRUM),
+]);
+
+/// Half of the highest rate.
+const HZ: Kind = Kind::Num(0.0, 1e6);
+
+const BAND: Kind = Kind::Obj(&[must("low", HZ), must("high", HZ)]);
+
+const SPECTRUM: Kind = Kind::Obj(&[
+    may("rate", Kind::Num(1e-3, 2e6)),
+    must("fft", Kind::Int(4, 65_536)),
+    may("frame", Kind::Int(2, 65_536)),
+    may("hop", Kind::Int(1, 2_000_000)),
+    may("window", Kind::OneOf(&["hann", "hamming", "none"])),
+    may("pad", Kind::OneOf(&["none", "zeros", "reflect"])),
+    may("envelope", BAND),
+    may("scale", Kind::OneOf(&["amplitude", "power"])),
+    may("norm", Kind::OneOf(&["none", "spectrum", "density"])),
+    may("average", Kind::Bool),
+    may("bands", Kind::List(0, 1_000, &BAND)),
+    may(
+        "mel",
+        Kind::Obj(&[
+            must("bands", Kind::Int(1, 512)),
+            may("low", HZ),
+            may("high", HZ),
+            may("norm", Kind::OneOf(&["slaney", "none"])),
+            may("formula", Kind::OneOf(&["slaney", "htk"])),
+        ]),
+    ),
+    may("log", Kind::OneOf(&["none", "db", "ln", "log10"])),
+    may("floor", Kind::Num(1e-30, BIG)),
+    may("offset", Kind::Num(0.0, BIG)),
+    may("range", Kind::Num(0.0, 1_000.0)),
+    may("layout", Kind::OneOf(&["ntf", "nft", "nctf", "ncft", "flat"])),
+    may("mean", Kind::List(0, 32_769, &Kind::Num(-BIG, BIG))),
+    may("std", Kind::List(0, 32_769, &Kind::Num(1e-6, BIG))),
 ]);
 
 const LABEL: Kind = Kind::Obj(&[must("id", Kind::Ident), must("text", Kind::Text(80))]);

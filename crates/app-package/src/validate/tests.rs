@@ -189,6 +189,8 @@ fn every_code_has_both_languages_once() {
     let sources = [
         include_str!("check.rs"),
         include_str!("rules.rs"),
+        include_str!("rules/steps.rs"),
+        include_str!("rules/spectrum.rs"),
         include_str!("files.rs"),
         include_str!("license.rs"),
         include_str!("yaml.rs"),
@@ -257,10 +259,12 @@ fn files_that_do_not_fit() {
 /// Every key of the format with whether it must be there, as the documentation names them.
 fn keys(kind: &schema::Kind, place: &str, out: &mut std::collections::BTreeMap<String, &'static str>) {
     use schema::Kind;
-    // Tensors and labels stand in many places and are described once.
+    // What stands in many places is described once.
     let place = match place.rsplit('.').next() {
         Some("inputs[]" | "outputs[]") => "tensor",
         Some("labels[]") => "label",
+        Some("spectrum") => "spectrum",
+        Some("bands[]" | "envelope") => "band",
         _ => place,
     };
     let (fields, variant): (&[schema::Field], bool) = match kind {
@@ -509,6 +513,103 @@ fn sound_carries_a_state_from_window_to_window() {
             "window: { columns: [amplitude], length: 512 }",
             "state-needs-sound",
         ),
+    ] {
+        assert!(whole.contains(from), "{from}");
+        let found = codes_of(&whole.replacen(from, to, 1));
+        assert!(found.contains(&code), "{to:?}: wanted {code}, found {found:?}");
+    }
+}
+
+const NET: &str = "  - model:
+      name: net
+      file: net.onnx
+      inputs: [{ name: x, datatype: FP32, shape: SHAPE }]
+      outputs: [{ name: y, datatype: FP32, shape: [1, 2] }]
+      pre: PRE
+      post: [{ classes: { output: y, labels: [{ id: ok, text: { en: ok } }, { id: bad, text: { en: bad } }] } }]
+";
+
+#[test]
+fn spectra_fit_their_samples_and_their_tensor() {
+    let net = |input: &str, extension: &str, shape: &str, pre: &str| {
+        with_steps(input, &NET.replace("SHAPE", shape).replace("PRE", pre), extension)
+    };
+    let mel = "{ sound: { rate: 16000, length: 16000, spectrum: { fft: 512, frame: 400, hop: 160, pad: zeros, mel: { bands: 64, low: 50 }, log: db, layout: nctf } } }";
+    let sound = net("audio", "wav", "[1, 1, 101, 64]", mel);
+    let bearing = "{ window: { columns: [x, y], length: 8192, spectrum: { rate: 12800, fft: 4096, average: true, envelope: { low: 2000, high: 5000 }, layout: ncft } } }";
+    let window = net("timeseries", "csv", "[-1, 2, 2049, 1]", bearing);
+    for whole in [&sound, &window] {
+        let app = parse(whole).unwrap_or_else(|faults| panic!("{faults:#?}"));
+        assert_eq!(parse(&String::from_utf8(crate::oci::config_json(&app)).unwrap()).unwrap(), app);
+    }
+    for (whole, from, to, code) in [
+        (&sound, "101, 64", "100, 64", "input-shape"),
+        (&sound, "pad: zeros", "pad: none", "input-shape"),
+        (&sound, "layout: nctf", "layout: nft", "input-shape"),
+        (&sound, "frame: 400", "frame: 513", "out-of-range"),
+        (&sound, "low: 50", "low: 8000", "range-order"),
+        (&sound, "low: 50", "low: 50, high: 8001", "out-of-range"),
+        (&sound, "low: 50", "low: 50, high: 40", "range-order"),
+        (&sound, "log: db", "rate: 16000", "spectrum-rate-twice"),
+        (&sound, "log: db", "bands: [{ low: 1, high: 2 }]", "spectrum-bands-twice"),
+        (&sound, "log: db", "mean: [1, 2]", "spectrum-per-band"),
+        (&sound, "log: db", "std: [0]", "out-of-range"),
+        (&sound, "hop: 160", "hop: 1", "input-shape"),
+        (&sound, "length: 16000", "length: 2000000, hop: 16000", "input-shape"),
+        (&sound, "fft: 512, frame: 400, hop: 160", "fft: 65536, hop: 1", "spectrum-too-large"),
+        (&window, "rate: 12800, ", "", "missing-key"),
+        (&window, "rate: 12800", "rate: 9999", "out-of-range"),
+        (&window, "layout: ncft", "layout: ntf", "spectrum-columns"),
+        (&window, "length: 8192", "length: 4095", "spectrum-too-short"),
+        (&window, "length: 8192", "length: 8192, layout: flat", "spectrum-layout"),
+        (&window, "average: true", "average: false", "input-shape"),
+        (&window, "low: 2000, high: 5000", "low: 5000, high: 5000", "range-order"),
+    ] {
+        assert!(whole.contains(from), "{from}");
+        let found = codes_of(&whole.replacen(from, to, 1));
+        assert!(found.contains(&code), "{to:?}: wanted {code}, found {found:?}");
+    }
+}
+
+#[test]
+fn tiles_windows_and_faces_go_with_what_they_need() {
+    let tiled = "
+  - model:
+      name: faces
+      file: faces.onnx
+      inputs: [{ name: x, datatype: FP32, shape: [1, 3, 320, 320] }]
+      outputs: [{ name: y, datatype: FP32, shape: [1, -1, 16] }]
+      pre: { image: { width: 320, height: 320, window: [2900, 3200], tiles: { width: 640, height: 480, overlap: 0.25, whole: true } } }
+      post: [{ boxes: { output: y, labels: [{ id: face, text: { en: face } }], score: 0.5, row: [box, score, keypoints, skip-1], keypoints: { names: [a, b, c, d, e], dims: 2 } } }]
+  - model:
+      name: who
+      file: who.onnx
+      of: { labels: [face], align: arcface }
+      inputs: [{ name: x, datatype: FP32, shape: [1, 3, 112, 112] }]
+      outputs: [{ name: y, datatype: FP32, shape: [1, 2] }]
+      pre: { image: { width: 112, height: 112 } }
+      post: [{ classes: { output: y, labels: [{ id: ok, text: { en: ok } }, { id: bad, text: { en: bad } }] } }]
+";
+    let whole = with_steps("image", tiled.trim_start_matches('\n'), "png");
+    let app = parse(&whole).unwrap_or_else(|faults| panic!("{faults:#?}"));
+    assert_eq!(parse(&String::from_utf8(crate::oci::config_json(&app)).unwrap()).unwrap(), app);
+    for (from, to, code) in [
+        ("window: [2900, 3200]", "window: [3200, 3200]", "range-order"),
+        ("window: [2900, 3200]", "window: [3200]", "list-length"),
+        ("window: [2900, 3200]", "window: [0, 65536]", "out-of-range"),
+        ("overlap: 0.25", "overlap: 1", "out-of-range"),
+        ("width: 640, height: 480, ", "width: 640, ", "missing-key"),
+        ("skip-1]", "angle]", "tiles-need-boxes"),
+        (
+            "post: [{ boxes: {",
+            "post: [{ grid: { output: y, labels: [{ id: f, text: { en: f } }], score: 0.5 } }, { boxes: {",
+            "tiles-need-boxes",
+        ),
+        ("skip-1], keypoints: { names: [a, b, c, d, e]", "skip-3], keypoints: { names: [a, b, c, d]", "of-align"),
+        ("align: arcface", "align: plate", "not-one-of"),
+        ("width: 112, height: 112", "width: 112, height: 112, tiles: { width: 64, height: 64 }", "tiles-need-boxes"),
+        ("align: arcface", "align: arcface, square: true", "of-align-alone"),
+        ("{ classes: { output: y, labels: [{", "{ grid: { output: y, score: 0.5, labels: [{", "of-turn"),
     ] {
         assert!(whole.contains(from), "{from}");
         let found = codes_of(&whole.replacen(from, to, 1));

@@ -15,6 +15,7 @@ use app_package::{
     text::Text,
     validate::{self, FileEntry, MAX_FAULTS},
 };
+use image::ColorType;
 use inference::{
     alarm::{Params, Rules},
     content, model_file, output, picture, table,
@@ -71,7 +72,7 @@ pub struct Examples {
 pub type Target = fn(&Examples, &mut Rng) -> Result<(), String>;
 
 /// All, by name.
-pub const TARGETS: [(&str, Target); 19] = [
+pub const TARGETS: [(&str, Target); 20] = [
     ("model-file", model),
     ("app-yaml", yaml),
     ("license", license),
@@ -91,6 +92,7 @@ pub const TARGETS: [(&str, Target); 19] = [
     ("decoder", decoders::decode),
     ("sound", decoders::wav),
     ("part", decoders::part),
+    ("tiles", decoders::tiles),
 ];
 
 impl Examples {
@@ -329,6 +331,8 @@ fn decode(examples: &Examples, rng: &mut Rng) -> Result<(), String> {
             Filter::LinearFloat,
             Filter::Cubic,
             Filter::CubicAntialias,
+            Filter::Lanczos,
+            Filter::LanczosAntialias,
             Filter::Area,
             Filter::Nearest,
         ]),
@@ -337,9 +341,13 @@ fn decode(examples: &Examples, rng: &mut Rng) -> Result<(), String> {
         layout: *rng.pick(&[Layout::Nchw, Layout::Nhwc, Layout::Flat]),
         mean: Vec::new(),
         std: Vec::new(),
+        window: *rng.pick(&[None, None, Some([100.0, 30_000.0])]),
+        tiles: None,
     };
     let mut out = Vec::new();
-    let (shape, _) = picture::to_tensor(&pre, &found, &mut out);
+    let Ok((shape, _)) = picture::to_tensor(&pre, &found, &mut out) else {
+        return ensure(pre.window.is_some() && found.color() != ColorType::L16, "a picture that was refused");
+    };
     let said = picture::shape(&pre);
     ensure(shape.len() == said.len() && shape.iter().zip(&said).all(|(a, b)| a == b || *b < 0), "a tensor of another shape")?;
     let expected: i64 = shape.iter().product();
@@ -375,7 +383,14 @@ fn csv(examples: &Examples, rng: &mut Rng) -> Result<(), String> {
     let mut out = Vec::new();
     let length = 1 + rng.below(300);
     let layout = *rng.pick(&[WindowLayout::TimeMajor, WindowLayout::ChannelMajor, WindowLayout::Flat]);
-    let window = PreWindow { columns: names.clone(), length: u32::try_from(length).unwrap(), layout, mean: Vec::new(), std: Vec::new() };
+    let window = PreWindow {
+        columns: names.clone(),
+        length: u32::try_from(length).unwrap(),
+        layout,
+        mean: Vec::new(),
+        std: Vec::new(),
+        spectrum: None,
+    };
     if table::window(&window, &bytes, &mut out).is_ok() {
         ensure(out.len() == length * names.len() && out.iter().all(|v| v.is_finite()), "a window of another size, or not finite")?;
     }

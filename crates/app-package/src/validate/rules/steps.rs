@@ -1,17 +1,17 @@
 //! Each model's input, its other inputs and its outputs agree with what leads to them and from them.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use super::super::Faults;
 use super::super::yaml::{Entry, Node};
-use super::items;
 use super::parts::{Model, Parts};
+use super::{items, spectrum};
 use crate::fault::Fault;
 use crate::pipeline::RowPart;
 
 pub(super) fn check(root: &Node, parts: &Parts<'_>, faults: &mut Faults) {
     let mut names = HashSet::new();
-    let mut found = HashSet::new();
+    let mut found = HashMap::new();
     for (i, model) in parts.models.iter().enumerate() {
         if let Some(name) = model.get("name")
             && let Some(text) = name.text()
@@ -22,7 +22,11 @@ pub(super) fn check(root: &Node, parts: &Parts<'_>, faults: &mut Faults) {
         pre(root, parts, model, faults);
         feeds(parts, model, faults);
         of(model, i == 0, &found, faults);
-        found.extend(model.posts().filter(|entry| finds(entry)).flat_map(ids).map(|(id, _)| id));
+        tiles(model, faults);
+        for entry in model.posts().filter(|entry| finds(entry)) {
+            let points = entry.value.get("keypoints").map_or(0, |points| items(points, "names").count());
+            found.extend(ids(entry).into_iter().map(|(id, _)| (id, points)));
+        }
         for (key, outside) in [("context", "length"), ("hop", "length")] {
             let sound = model.pre.and_then(|pre| pre.get("sound"));
             let number = |key: &str| sound.and_then(|sound| sound.get(key)).and_then(Node::integer);
@@ -54,8 +58,11 @@ pub(super) fn ids(entry: &Entry) -> Vec<(&str, (String, u32))> {
     all.filter_map(|(place, node)| node.get("id").and_then(|id| Some((id.text()?, (place, id.line))))).collect()
 }
 
-/// A step for each object needs objects before it, and a picture.
-fn of(model: &Model<'_>, first: bool, found: &HashSet<&str>, faults: &mut Faults) {
+/// Points of a face.
+const FACE: usize = 5;
+
+/// A step for each object needs objects before it, and a picture. `found` are the labels of those with how many points they have.
+fn of(model: &Model<'_>, first: bool, found: &HashMap<&str, usize>, faults: &mut Faults) {
     let Some(of) = model.get("of") else { return };
     let place = format!("{}.of", model.key);
     if first {
@@ -67,17 +74,50 @@ fn of(model: &Model<'_>, first: bool, found: &HashSet<&str>, faults: &mut Faults
     }
     for (i, label) in items(of, "labels") {
         if let Some(text) = label.text()
-            && !found.contains(text)
+            && !found.contains_key(text)
         {
-            let known = found.iter().copied().collect::<std::collections::BTreeSet<_>>();
+            let known = found.keys().copied().collect::<BTreeSet<_>>();
             let list = known.into_iter().collect::<Vec<_>>().join(", ");
             faults.push(Fault::new("of-label", format!("{place}.labels[{i}]")).at(label.line).with("value", text).with("list", list));
         }
     }
-    if of.get("turn").and_then(Node::bool) == Some(true)
+    let turned = of.get("turn").is_some_and(|turn| turn.bool() == Some(true)).then_some("turn");
+    let aligned = of.get("align").map(|align| ("align", align));
+    if let Some(key) = turned.or(aligned.map(|(key, _)| key))
         && let Some(entry) = model.posts().find(|entry| finds(entry))
     {
-        faults.push(Fault::new("of-turn", format!("{place}.turn")).at(of.line).with("value", &entry.key));
+        faults.push(Fault::new("of-turn", format!("{place}.{key}")).at(of.line).with("value", &entry.key).with("hint", key));
+    }
+    let Some((key, align)) = aligned else { return };
+    let wanted: Vec<&str> = items(of, "labels").filter_map(|(_, label)| label.text()).collect();
+    let whole = |label: &&str| found.get(label).is_none_or(|points| *points == FACE);
+    let fits = if wanted.is_empty() { found.values().any(|points| *points == FACE) } else { wanted.iter().all(whole) };
+    if !fits {
+        faults.push(Fault::new("of-align", format!("{place}.{key}")).at(align.line));
+    }
+    for other in ["expand", "square", "turn"].into_iter().filter_map(|other| of.get(other)) {
+        faults.push(Fault::new("of-align-alone", format!("{place}.{key}")).at(other.line));
+    }
+}
+
+/// Tiles are of whole pictures, for boxes that stand upright; a window of numbers has a lower end and an upper one.
+fn tiles(model: &Model<'_>, faults: &mut Faults) {
+    let Some(image) = model.pre.and_then(|pre| pre.get("image")) else { return };
+    if let Some(window) = image.get("window")
+        && let [low, high] = window.items()
+        && let (Some(low), Some(high)) = (low.number(), high.number())
+        && low >= high
+    {
+        let fault = Fault::new("range-order", format!("{}.image.window", model.pre_key)).at(window.line);
+        faults.push(fault.with("min", low).with("max", high));
+    }
+    let (Some(tiles), Some(post)) = (image.get("tiles"), model.post) else { return };
+    let boxes = |entry: &Entry| {
+        let turned = items(&entry.value, "row").any(|(_, part)| part.text() == Some("angle"));
+        entry.key == "boxes" && !turned
+    };
+    if model.get("of").is_some() || !(post.items().len() == 1 && model.posts().all(boxes)) {
+        faults.push(Fault::new("tiles-need-boxes", format!("{}.image.tiles", model.pre_key)).at(tiles.line));
     }
 }
 
@@ -122,6 +162,13 @@ fn pre(root: &Node, parts: &Parts<'_>, model: &Model<'_>, faults: &mut Faults) {
                 _ => vec![1, h.saturating_mul(w).saturating_mul(c)],
             };
             (channels, expected)
+        }
+        "window" | "sound" if body.get("spectrum").is_some() => {
+            let columns = if step.key == "window" { count("columns") } else { 1 };
+            if let Some(layout) = body.get("layout") {
+                faults.push(Fault::new("spectrum-layout", format!("{place}.layout")).at(layout.line));
+            }
+            (columns, spectrum::check(step, &place, faults).unwrap_or_default())
         }
         "window" => {
             let columns = count("columns");
@@ -177,8 +224,12 @@ fn pre(root: &Node, parts: &Parts<'_>, model: &Model<'_>, faults: &mut Faults) {
         faults.push(Fault::new("input-datatype", format!("{place}.datatype")).at(datatype.line));
     }
     let Some(found) = shape(tensor) else { return };
+    // What could not be understood has been told.
+    if expected.is_empty() {
+        return;
+    }
     // Sound may be a row without a dimension for the batch.
-    let expected = if step.key == "sound" && found.len() == 1 { expected.split_off(1) } else { expected };
+    let expected = if step.key == "sound" && found.len() == 1 && body.get("spectrum").is_none() { expected.split_off(1) } else { expected };
     let fits = found.len() == expected.len() && found.iter().zip(&expected).all(|(a, b)| *a == -1 || *b == -1 || a == b);
     if !fits {
         let line = tensor.get("shape").map_or(tensor.line, |node| node.line);
