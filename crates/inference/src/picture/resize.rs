@@ -27,10 +27,10 @@ pub(super) fn resize<const S: usize, const P: usize>(
         Filter::Linear => fixed::<S, P>(filter, source, across, down, sink),
         Filter::Area if !(across.shrinks() && down.shrinks()) => fixed::<S, P>(filter, source, across, down, sink),
         Filter::CubicAntialias | Filter::LanczosAntialias => bytes::<S, P>(filter, source, across, down, sink),
-        Filter::LinearFloat => floats::<u8, S, P>(filter, source, across, down, |y, line| sink(y, Row::Floats(line))),
+        Filter::LinearFloat => floats::<u8, S, P>(filter, source, across, down, true, |y, line| sink(y, Row::Floats(line))),
         Filter::LinearAntialias | Filter::Cubic | Filter::Lanczos | Filter::Area | Filter::Nearest => {
             let mut made = vec![[0; P]; across.count as usize];
-            floats::<u8, S, P>(filter, source, across, down, |y, line| {
+            floats::<u8, S, P>(filter, source, across, down, true, |y, line| {
                 to_bytes(line.as_flattened(), made.as_flattened_mut());
                 sink(y, Row::Bytes(&made));
             });
@@ -40,7 +40,7 @@ pub(super) fn resize<const S: usize, const P: usize>(
 
 /// The same of a picture whose numbers are no bytes: nothing is rounded.
 pub(super) fn resize_floats(filter: Filter, source: &[f32], across: Axis, down: Axis, mut sink: impl FnMut(usize, Row<'_, 1>)) {
-    floats::<f32, 1, 1>(filter, source, across, down, |y, line| sink(y, Row::Floats(line)));
+    floats::<f32, 1, 1>(filter, source, across, down, false, |y, line| sink(y, Row::Floats(line)));
 }
 
 /// Columns first of the target's height, then across, in floats from end to end.
@@ -49,11 +49,12 @@ fn floats<T: Copy + Into<f32>, const S: usize, const P: usize>(
     source: &[T],
     across: Axis,
     down: Axis,
+    fixed: bool,
     mut sink: impl FnMut(usize, &[[f32; P]]),
 ) {
-    let mut lines = Lines::<T, S, P>::new(source, across, Taps::new(filter, across));
+    let mut lines = Lines::<T, S, P>::new(source, across, Taps::new(filter, across, fixed));
     let mut line = vec![[0f32; P]; lines.across.len()];
-    for (y, (first, weights)) in Taps::new(filter, down).iter().enumerate() {
+    for (y, (first, weights)) in Taps::new(filter, down, fixed).iter().enumerate() {
         lines.sum(first, weights);
         lines.across(&mut line);
         sink(y, &line);
@@ -63,11 +64,11 @@ fn floats<T: Copy + Into<f32>, const S: usize, const P: usize>(
 /// Across first, then bytes, then down, as Pillow up to 12 in all cases: between the passes it cuts off what a cubic filter makes beyond
 /// black and white.
 fn bytes<const S: usize, const P: usize>(filter: Filter, source: &[u8], across: Axis, down: Axis, mut sink: impl FnMut(usize, Row<'_, P>)) {
-    let mut lines = Lines::<u8, S, P>::new(source, across, Taps::new(filter, across));
+    let mut lines = Lines::<u8, S, P>::new(source, across, Taps::new(filter, across, true));
     let mut line = vec![[0f32; P]; lines.across.len()];
     let (mut sums, mut made) = (vec![0f32; line.len() * P], vec![[0; P]; line.len()]);
     let mut ring = Ring::<u8>::new(LINES, line.len() * P);
-    for (y, (first, weights)) in Taps::new(filter, down).iter().enumerate() {
+    for (y, (first, weights)) in Taps::new(filter, down, true).iter().enumerate() {
         sums.fill(0.0);
         for (part, weights) in weights.chunks(LINES).enumerate() {
             let rows = first + part * LINES..first + part * LINES + weights.len();

@@ -73,8 +73,8 @@ impl Taps {
         self.spans.push((first + zeros, self.weights.len()));
     }
 
-    /// Weights that are summed up as floats.
-    pub fn new(filter: Filter, axis: Axis) -> Self {
+    /// Weights that are summed up as floats; those of `OpenCV` in the steps that it has for bytes, where they are `fixed`.
+    pub fn new(filter: Filter, axis: Axis, fixed: bool) -> Self {
         let mut taps = Self::default();
         let mut weights = Vec::new();
         for place in axis.places() {
@@ -83,8 +83,8 @@ impl Taps {
                 Filter::LinearAntialias => triangle(axis, place, &mut weights),
                 Filter::CubicAntialias => stretched(axis, place, 2.0, keys, &mut weights),
                 Filter::LanczosAntialias => stretched(axis, place, 3.0, lanczos, &mut weights),
-                Filter::Cubic => clamped(axis, between(axis, place), cubic, &mut weights),
-                Filter::Lanczos => clamped(axis, between(axis, place), lanczos4, &mut weights),
+                Filter::Cubic => clamped(axis, between(axis, place), cubic, fixed, &mut weights),
+                Filter::Lanczos => clamped(axis, between(axis, place), lanczos4, fixed, &mut weights),
                 Filter::Area if axis.shrinks() => covered(axis, place, &mut weights),
                 Filter::Nearest => nearest(axis, place, &mut weights),
                 Filter::Linear | Filter::LinearFloat | Filter::Area => {
@@ -214,21 +214,21 @@ fn lanczos(x: f64) -> f64 {
     if x < 3.0 { sinc(x) * sinc(x / 3.0) } else { 0.0 }
 }
 
-/// A filter of `OpenCV` on a fixed number of places around `at`, in steps of 1/2048. Places outside are those at the border.
+/// A filter of `OpenCV` on so many places around `at`, where they are `fixed` in steps of 1/2048. Places outside are those at the border.
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_possible_wrap,
     clippy::cast_sign_loss,
     reason = "clamped to the picture; N is small"
 )]
-fn clamped<const N: usize>(axis: Axis, at: (i64, f32), filter: fn(f32) -> [f32; N], weights: &mut Vec<f32>) -> usize {
+fn clamped<const N: usize>(axis: Axis, at: (i64, f32), filter: fn(f32) -> [f32; N], fixed: bool, weights: &mut Vec<f32>) -> usize {
     let clamped = |at: i64| at.clamp(0, i64::from(axis.source.saturating_sub(1))) as usize;
     let before = at.0 - (N as i64 / 2 - 1);
     let first = clamped(before);
     weights.resize(clamped(before + N as i64 - 1) - first + 1, 0.0);
     for (at, weight) in (before..).zip(filter(at.1)) {
         if let Some(sum) = weights.get_mut(clamped(at) - first) {
-            *sum += steps(weight) / 2048.0;
+            *sum += if fixed { steps(weight) / 2048.0 } else { weight };
         }
     }
     first
