@@ -165,7 +165,8 @@ fn pre(root: &Node, parts: &Parts<'_>, model: &Model<'_>, faults: &mut Faults) {
         }
         "window" | "sound" if body.get("spectrum").is_some() => {
             let columns = if step.key == "window" { count("columns") } else { 1 };
-            if let Some(layout) = body.get("layout") {
+            // The default is what the JSON of a package has.
+            if let Some(layout) = body.get("layout").filter(|layout| layout.text() != Some("time-major")) {
                 faults.push(Fault::new("spectrum-layout", format!("{place}.layout")).at(layout.line));
             }
             (columns, spectrum::check(step, &place, faults).unwrap_or_default())
