@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::pipeline::{AlarmRule, Model, ModelStep, Pipeline, Post, Step};
+use crate::pipeline::{AlarmRule, Gives, Label, Model, ModelStep, Pipeline, Post, Step, WasmStep};
 use crate::text::Text;
 
 /// Versions of the format that are read and run.
@@ -78,7 +78,7 @@ pub struct AppManifest {
     /// How input becomes tensors and tensors become results, in format 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pipeline: Option<Pipeline>,
-    /// What is done with the input, in format 2; exactly one step.
+    /// What is done with the input, in format 2, in order; at least one step runs a model.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub steps: Vec<Step>,
     /// Rules that raise alarms from results, in format 2.
@@ -103,7 +103,7 @@ impl AppManifest {
     /// The steps that run models in order, whichever format says it. Empty only for a value that did not come through `validate::parse`.
     pub fn model_steps(&self) -> Vec<Cow<'_, ModelStep>> {
         if !self.steps.is_empty() {
-            return self.steps.iter().map(|Step::Model(step)| Cow::Borrowed(step)).collect();
+            return self.own_models().map(Cow::Borrowed).collect();
         }
         let first = self.models.first().zip(self.pipeline.as_ref());
         let step = first.map(|(model, pipeline)| ModelStep {
@@ -124,8 +124,34 @@ impl AppManifest {
 
     /// What turns tensors into results, in order.
     pub fn posts(&self) -> impl Iterator<Item = &Post> {
-        let steps = self.steps.iter().flat_map(|Step::Model(step)| &step.post);
+        let steps = self.own_models().flat_map(|step| &step.post);
         steps.chain(self.pipeline.iter().flat_map(|pipeline| &pipeline.post))
+    }
+
+    /// The models of format 2.
+    fn own_models(&self) -> impl Iterator<Item = &ModelStep> {
+        self.steps.iter().filter_map(|step| if let Step::Model(step) = step { Some(step) } else { None })
+    }
+
+    /// The vendor's own steps, in order.
+    pub fn wasm_steps(&self) -> impl Iterator<Item = &WasmStep> {
+        self.steps.iter().filter_map(|step| if let Step::Wasm(step) = step { Some(step) } else { None })
+    }
+
+    /// The labels that results can have, with their words; some may come twice.
+    pub fn labels(&self) -> impl Iterator<Item = &Label> {
+        self.posts().flat_map(Post::labels).chain(self.wasm_steps().flat_map(|step| &step.labels))
+    }
+
+    /// The values that results can have: id, words and unit.
+    pub fn values(&self) -> impl Iterator<Item = (&str, &Text, &str)> {
+        let own = self.wasm_steps().flat_map(|step| &step.items);
+        self.posts().flat_map(Post::values).chain(own.map(|item| (item.id.as_str(), &item.text, item.unit.as_str())))
+    }
+
+    /// Whether the app finds objects in a picture.
+    pub fn finds(&self) -> bool {
+        self.posts().any(Post::finds) || self.wasm_steps().any(|step| step.out == Gives::Objects)
     }
 
     /// Whether a result says which model gave it: of one alone it is plain.

@@ -1,9 +1,10 @@
 //! What an app does with its input: how it becomes tensors, which model reads them, how tensors become results, which alarms they raise.
 //!
-//! Format 1 says it as `models` and `pipeline`, format 2 as `steps` and `alarms`; both are read as a [`ModelStep`]. What format 2 adds to the
+//! Format 1 says it as `models` and `pipeline`, format 2 as `steps` and `alarms`; the models of both are read as a [`ModelStep`]. What format 2 adds to the
 //! parts that both have is left out of the JSON where it has its default, so that a package of format 1 keeps its bytes.
 
 mod boxes;
+mod own;
 mod post;
 mod pre;
 
@@ -12,6 +13,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 pub use self::boxes::{Background, Beside, BoxForm, BoxGrid, BoxUnit, Keypoints, PostBoxes, RowLayout, RowPart};
+pub use self::own::{DEFAULT_FUEL, DEFAULT_MEMORY_MIB, Given, Gives, WasmItem, WasmStep};
 pub use self::post::{
     Activation, Blank, ErrorKind, Label, Post, PostAnomaly, PostClasses, PostGallery, PostGrid, PostSegments, PostText, PostValues, Reduce,
     ValueItem,
@@ -21,12 +23,14 @@ pub use self::pre::{
 };
 use crate::text::Text;
 
-/// A step of format 2. In YAML: `model: {…}`.
+/// A step of format 2. In YAML: `model: {…}` or `wasm: {…}`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Step {
     /// Runs a model.
     Model(ModelStep),
+    /// Runs a vendor's own step.
+    Wasm(WasmStep),
 }
 
 /// A model with all that leads to its tensors and from them.
@@ -58,7 +62,8 @@ pub struct ModelStep {
     /// Outputs that become inputs of the next run on the same sound; zeros at its beginning.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub state: Vec<Carried>,
-    /// Turns output tensors into results, in order.
+    /// Turns output tensors into results, in order; may be empty where an own step reads the tensors.
+    #[serde(default)]
     pub post: Vec<Post>,
 }
 

@@ -233,6 +233,29 @@ pub const MESSAGES: &[Message] = &[
         "转正的截图中找到的框无法换算回原图：turn 与 {value} 不能同时使用。请删去 turn。",
         "Boxes found in a part that was turned cannot be told in the picture: turn does not go with {value}. Remove turn.",
     ),
+    row("steps-no-model", "steps 中没有运行模型的步骤。请至少写一个 model。", "No step runs a model. Write at least one model."),
+    row(
+        "post-missing",
+        "没有任何步骤读取该模型的输出。请写 post，或紧接其后写一个 in 含 tensors 的 wasm 步骤。",
+        "Nothing reads this model's outputs. Write post, or right after it a wasm step whose in has tensors.",
+    ),
+    row("wasm-needs-picture", "{value} 只用于图像应用（input: image）。请删去。", "{value} goes with input: image only. Remove it."),
+    row(
+        "wasm-tensors",
+        "tensors 是紧接在前的模型的输出：该模型须对整个输入只运行一次（没有 of，不是 sound），本步骤也不能有 of。请移动本步骤或删去 tensors。",
+        "tensors are the outputs of the model right before, which must run once on the whole input (no of, no sound), and this step must have no of. Move the step, or remove tensors.",
+    ),
+    row(
+        "wasm-nothing-before",
+        "前面的步骤不会给出 {value}。请把给出它的步骤放在前面，或删去 {value}。",
+        "No step before this one gives {value}. Put the step that does before it, or remove {value}.",
+    ),
+    row("wasm-out-needs", "out: {value} 需要 {hint}。请写上。", "out: {value} needs {hint}. Write it."),
+    row(
+        "wasm-out-without",
+        "{hint} 与 out: {value} 不能同时使用（unit 只用于读取 tensors 并给出 objects 的步骤）。请删去 {hint}。",
+        "{hint} does not go with out: {value} (unit is for steps that read tensors and give objects). Remove {hint}.",
+    ),
     row(
         "column-text",
         "文字列只有在每列是单独的输入时才能使用。请写 each: true。",

@@ -3,6 +3,7 @@
 //! Works on the tree, so that each fault has its line and faults elsewhere do not hide these. Silent where a part is missing or
 //! has the wrong type: the walk along the table has told that already.
 
+mod own;
 mod parts;
 mod steps;
 
@@ -21,6 +22,7 @@ pub(super) fn check(root: &Node, faults: &mut Faults) {
     unique("golden", root.get("golden"), "name", faults);
     unique(parts.alarms_key, parts.alarms, "id", faults);
     steps::check(root, &parts, faults);
+    own::check(root, &parts, faults);
     alarms(&parts, faults);
     for (i, parameter) in items(root, "parameters") {
         parameter_rules(parameter, &format!("parameters[{i}]"), faults);
@@ -71,7 +73,9 @@ fn result_ids<'a>(parts: &Parts<'a>, of: &str) -> HashSet<&'a str> {
         "classes" => matches!(entry.key.as_str(), "classes" | "gallery"),
         _ => matches!(entry.key.as_str(), "values" | "segments" | "anomaly"),
     });
-    wanted.flat_map(steps::ids).map(|(id, _)| id).collect()
+    let word = if of == "detections" { "objects" } else { of };
+    let own = parts.own.iter().filter(|own| own.gives(word)).flat_map(|own| own.ids().map(|(id, ..)| id));
+    wanted.flat_map(steps::ids).map(|(id, _)| id).chain(own).collect()
 }
 
 /// Bounds and choices fit the type, the default fits both.
@@ -124,7 +128,7 @@ fn parameter_rules(parameter: &Node, place: &str, faults: &mut Faults) {
 /// Inputs have the extension of the input kind; truths name labels and values that exist.
 fn golden(root: &Node, parts: &Parts<'_>, faults: &mut Faults) {
     let input = root.text_of("input").unwrap_or_default();
-    if parts.models.iter().any(|model| model.post.is_none()) {
+    if parts.first && parts.models.iter().any(|model| model.post.is_none()) {
         return;
     }
     let sound = parts.models.iter().any(|model| model.pre.is_some_and(|pre| pre.get("sound").is_some()));

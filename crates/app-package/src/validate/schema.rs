@@ -111,7 +111,20 @@ pub(super) const APP: Kind = app!(must("models", Kind::List(1, 1, &MODEL)), must
 /// Format 2.
 pub(super) const APP_2: Kind = app!(must("steps", Kind::List(1, 6, &STEP)), may("alarms", Kind::List(0, 32, &ALARM)));
 
-const STEP: Kind = Kind::Variant(&[must("model", MODEL_STEP)]);
+const STEP: Kind = Kind::Variant(&[must("model", MODEL_STEP), must("wasm", WASM_STEP)]);
+
+const WASM_STEP: Kind = Kind::Obj(&[
+    must("name", Kind::Slug(60)),
+    must("file", Kind::Path(&["wasm"])),
+    may("of", OF),
+    must("in", Kind::List(1, 7, &Kind::OneOf(&["tensors", "frame", "source-size", "objects", "keypoints", "values", "texts"]))),
+    must("out", Kind::OneOf(&["objects", "classes", "values", "texts"])),
+    may("unit", Kind::OneOf(&["pixels", "relative", "source"])),
+    may("labels", Kind::List(0, 1_000, &LABEL)),
+    may("items", Kind::List(0, 256, &Kind::Obj(&[must("id", Kind::Ident), must("text", Kind::Text(80)), may("unit", Kind::Unit)]))),
+    may("fuel", Kind::Int(1_000, 500_000_000)),
+    may("memory_mib", Kind::Int(1, 512)),
+]);
 
 const ENGINE: Kind = Kind::Obj(&[must("name", Kind::OneOf(&["onnxruntime"])), must("min", Kind::MinVersion)]);
 
@@ -134,7 +147,7 @@ const MODEL_STEP: Kind = Kind::Obj(&[
     may("into", Kind::Line(200)),
     may("feed", Kind::MapOf(15, &Kind::Feed(4_096, &["source-size", "source-size-wh", "tensor-size", "scale-yx", "sample-rate"]))),
     may("state", Kind::List(0, 16, &Kind::Obj(&[must("in", Kind::Line(200)), must("out", Kind::Line(200))]))),
-    must("post", Kind::List(1, 8, &POST_2)),
+    may("post", Kind::List(0, 8, &POST_2)),
 ]);
 
 const OF: Kind = Kind::Obj(&[

@@ -437,6 +437,82 @@ fn single_faults_of_several_models() {
     }
 }
 
+/// The example of several models with an own step behind each kind of step that one can read.
+fn with_own() -> String {
+    let steps = "  - wasm: { name: counter, file: count.wasm, in: [objects, keypoints], out: values, fuel: 1000000, items: [{ id: lying-down, text: { en: Lying down } }] }
+  - wasm: { name: taps, file: taps.wasm, of: { labels: [person] }, in: [frame, source-size, objects], out: values, memory_mib: 8, items: [{ id: taps, text: { en: Taps }, unit: \"1/min\" }] }
+  - wasm: { name: sorter, file: sort.wasm, in: [objects], out: objects }
+";
+    let raw = "  - model:
+      name: raw
+      file: raw.onnx
+      inputs: [{ name: x, datatype: FP32, shape: [1, 3, 32, 32] }]
+      outputs: [{ name: y, datatype: FP32, shape: [1, 10, 6] }]
+      pre: { image: { width: 32, height: 32 } }
+  - wasm: { name: decoder, file: decode.wasm, in: [tensors], out: objects, unit: pixels, labels: [{ id: bolt, text: { en: bolt } }] }
+";
+    // Of the models the first stays, for there are at most six steps.
+    let (head, rest) = STEPS.split_once("  - model:\n      name: unusual\n").unwrap();
+    let (_, tail) = rest.split_once("alarms:\n").unwrap();
+    let tail = tail.replace(" && values.water > 0.2", "").replace(", values: { water: [0.3, 0.1] }", ", values: { lying-down: [0, 0] }");
+    format!("{head}{raw}{steps}alarms:\n{}", tail.replace(", plate: 1", ", bolt: 1"))
+}
+
+#[test]
+fn own_steps_are_read_whole_and_written_as_they_were_read() {
+    let text = with_own();
+    let app = parse(&text).unwrap_or_else(|faults| panic!("{faults:#?}"));
+    let json = crate::oci::config_json(&app);
+    assert_eq!(serde_json::from_slice::<AppManifest>(&json).unwrap(), app);
+    assert_eq!(parse(&String::from_utf8(json).unwrap()).unwrap(), app);
+    assert_eq!((app.model_steps().len(), app.wasm_steps().count(), app.names_models()), (2, 4, true));
+    assert_eq!(app.labels().map(|label| label.id.as_str()).collect::<Vec<_>>(), ["person", "bolt"]);
+    assert_eq!(app.values().map(|(id, _, unit)| (id, unit)).collect::<Vec<_>>(), [("lying-down", ""), ("taps", "1/min")]);
+    let file = |path: &str, size| FileEntry { path: path.into(), size };
+    let found = check_files(&app, &text, &[file("decode.wasm", 4 << 20), file("count.wasm", (4 << 20) + 1), file("other.wasm", 9)]);
+    let told = |code: &str, key: &str| found.iter().any(|fault| fault.code == code && fault.key == key);
+    assert!(told("file-too-large", "steps[3].wasm.file") && told("file-missing", "steps[4].wasm.file"), "{found:#?}");
+    assert!(told("file-program", "other.wasm") && !found.iter().any(|fault| fault.key.contains("[2].wasm")), "{found:#?}");
+}
+
+#[test]
+fn single_faults_of_own_steps() {
+    let whole = with_own();
+    for (from, to, code) in [
+        ("name: counter", "name: decoder", "duplicate-name"),
+        ("name: counter", "name: people", "duplicate-name"),
+        ("file: count.wasm", "file: count.so", "file-extension"),
+        ("in: [objects, keypoints]", "in: [objects, pictures]", "not-one-of"),
+        ("in: [objects, keypoints]", "in: [objects, objects]", "duplicate-name"),
+        ("in: [objects, keypoints]", "in: []", "list-length"),
+        ("in: [objects, keypoints]", "in: [values]", "wasm-nothing-before"),
+        ("in: [objects, keypoints]", "in: [texts]", "wasm-nothing-before"),
+        ("in: [objects, keypoints]", "in: [tensors]", "wasm-tensors"),
+        ("in: [tensors]", "in: [frame]", "post-missing"),
+        ("in: [tensors]", "of: {}, in: [tensors]", "wasm-tensors"),
+        ("out: values, fuel", "out: classes, fuel", "wasm-out-needs"),
+        ("out: values, fuel", "out: texts, fuel", "wasm-out-without"),
+        ("out: objects, unit: pixels", "out: objects, unit: metres", "not-one-of"),
+        ("in: [objects], out: objects", "in: [objects], out: objects, unit: pixels", "wasm-out-without"),
+        ("id: bolt", "id: person", "duplicate-name"),
+        ("id: taps", "id: lying-down", "duplicate-name"),
+        ("labels: [person] }, in", "labels: [nut] }, in", "of-label"),
+        ("in: [objects], out: objects", "of: { turn: true }, in: [objects], out: objects", "of-turn"),
+        ("fuel: 1000000", "fuel: 999", "out-of-range"),
+        ("memory_mib: 8", "memory_mib: 513", "out-of-range"),
+        ("in: [frame, source-size, objects]", "in: [frame, source-size, objects], keep: true", "unknown-key"),
+    ] {
+        assert!(whole.contains(from), "{from}");
+        let found = parse(&whole.replacen(from, to, 1)).map(|_| ()).unwrap_err();
+        let found: Vec<&str> = found.iter().map(|f| f.code).collect();
+        assert!(found.contains(&code), "{to:?}: wanted {code}, found {found:?}");
+    }
+    let alone = "  - wasm: { name: own, file: own.wasm, in: [frame], out: objects, labels: [{ id: dark, text: { en: dark } }] }\n";
+    let codes = |text: &str| parse(text).map(|_| ()).unwrap_err().iter().map(|fault| fault.code).collect::<Vec<_>>();
+    assert!(codes(&with_steps("image", alone, "png")).contains(&"steps-no-model"));
+    assert!(codes(&with_steps("tabular", alone, "csv")).contains(&"wasm-needs-picture"));
+}
+
 /// The example of several models with these steps, and golden samples of this extension.
 fn with_steps(input: &str, steps: &str, extension: &str) -> String {
     let (head, rest) = STEPS.split_once("input: image\nsteps:\n").unwrap();

@@ -10,9 +10,8 @@ use crate::fault::Fault;
 use crate::pipeline::RowPart;
 
 pub(super) fn check(root: &Node, parts: &Parts<'_>, faults: &mut Faults) {
-    let mut names = HashSet::new();
-    let mut found = HashSet::new();
-    for (i, model) in parts.models.iter().enumerate() {
+    let mut names: HashSet<&str> = parts.own.iter().filter_map(|own| own.node.text_of("name")).collect();
+    for model in &parts.models {
         if let Some(name) = model.get("name")
             && let Some(text) = name.text()
             && !names.insert(text)
@@ -21,8 +20,7 @@ pub(super) fn check(root: &Node, parts: &Parts<'_>, faults: &mut Faults) {
         }
         pre(root, parts, model, faults);
         feeds(parts, model, faults);
-        of(model, i == 0, &found, faults);
-        found.extend(model.posts().filter(|entry| finds(entry)).flat_map(ids).map(|(id, _)| id));
+        of(parts, model, faults);
         for (key, outside) in [("context", "length"), ("hop", "length")] {
             let sound = model.pre.and_then(|pre| pre.get("sound"));
             let number = |key: &str| sound.and_then(|sound| sound.get(key)).and_then(Node::integer);
@@ -35,7 +33,8 @@ pub(super) fn check(root: &Node, parts: &Parts<'_>, faults: &mut Faults) {
         }
     }
     // Ids of values are one name space, across steps.
-    let mut values = HashSet::new();
+    let mut values: HashSet<&str> =
+        parts.own.iter().filter(|own| own.gives("values")).flat_map(|own| own.ids().map(|(id, ..)| id)).collect();
     for model in &parts.models {
         post(parts, model, &mut values, faults);
     }
@@ -54,31 +53,51 @@ pub(super) fn ids(entry: &Entry) -> Vec<(&str, (String, u32))> {
     all.filter_map(|(place, node)| node.get("id").and_then(|id| Some((id.text()?, (place, id.line))))).collect()
 }
 
-/// A step for each object needs objects before it, and a picture.
-fn of(model: &Model<'_>, first: bool, found: &HashSet<&str>, faults: &mut Faults) {
+/// The labels of objects that the steps before a place find, in their order, each once.
+pub(super) fn labels_before<'a>(parts: &Parts<'a>, at: usize) -> Vec<&'a str> {
+    let models = parts.models.iter().filter(|model| model.at < at);
+    let mut found: Vec<(usize, &str)> = models
+        .flat_map(|model| model.posts().filter(|entry| finds(entry)).flat_map(ids).map(|(id, _)| (model.at, id)))
+        .chain(parts.own.iter().filter(|own| own.at < at && own.gives("objects")).flat_map(|own| own.ids().map(|(id, ..)| (own.at, id))))
+        .collect();
+    found.sort_by_key(|(at, _)| *at);
+    let mut seen = HashSet::new();
+    found.into_iter().map(|(_, id)| id).filter(|id| seen.insert(*id)).collect()
+}
+
+/// A model for each object needs a picture, and what the step of [`of_labels`] does.
+fn of(parts: &Parts<'_>, model: &Model<'_>, faults: &mut Faults) {
     let Some(of) = model.get("of") else { return };
     let place = format!("{}.of", model.key);
-    if first {
-        faults.push(Fault::new("of-first", &place).at(of.line));
+    if !of_labels(parts, (of, &place), model.at, faults) {
         return;
     }
     if model.pre.is_some_and(|pre| pre.get("image").is_none()) {
         faults.push(Fault::new("of-needs-picture", &place).at(of.line));
-    }
-    for (i, label) in items(of, "labels") {
-        if let Some(text) = label.text()
-            && !found.contains(text)
-        {
-            let known = found.iter().copied().collect::<std::collections::BTreeSet<_>>();
-            let list = known.into_iter().collect::<Vec<_>>().join(", ");
-            faults.push(Fault::new("of-label", format!("{place}.labels[{i}]")).at(label.line).with("value", text).with("list", list));
-        }
     }
     if of.get("turn").and_then(Node::bool) == Some(true)
         && let Some(entry) = model.posts().find(|entry| finds(entry))
     {
         faults.push(Fault::new("of-turn", format!("{place}.turn")).at(of.line).with("value", &entry.key));
     }
+}
+
+/// A step for each object needs objects before it, and names labels that they can have. False for the first step.
+pub(super) fn of_labels(parts: &Parts<'_>, (of, place): (&Node, &str), at: usize, faults: &mut Faults) -> bool {
+    if at == 0 {
+        faults.push(Fault::new("of-first", place).at(of.line));
+        return false;
+    }
+    let found = labels_before(parts, at);
+    for (i, label) in items(of, "labels") {
+        if let Some(text) = label.text()
+            && !found.contains(&text)
+        {
+            let list = found.join(", ");
+            faults.push(Fault::new("of-label", format!("{place}.labels[{i}]")).at(label.line).with("value", text).with("list", list));
+        }
+    }
+    true
 }
 
 fn shape(tensor: &Node) -> Option<Vec<i64>> {
