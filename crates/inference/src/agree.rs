@@ -31,7 +31,7 @@ pub fn hint(app: &mut App, own: &GoldenReport) -> Option<String> {
     if app.manifest().format < 2 {
         return None;
     }
-    let Some(Pre::Image(image)) = app.stages().first().map(|stage| stage.step().pre.clone()) else { return None };
+    let Some(Pre::Image(image)) = app.stages().next().map(|stage| stage.step().pre.clone()) else { return None };
     let cost = Duration::try_from_secs_f64(own.samples.iter().map(|sample| sample.latency_ms).sum::<f64>() / 1e3).ok()?;
     let begin = Instant::now();
     let mut best: Option<(u32, String)> = None;
@@ -39,7 +39,7 @@ pub fn hint(app: &mut App, own: &GoldenReport) -> Option<String> {
         if begin.elapsed() + cost > BUDGET {
             break;
         }
-        app.stages().first_mut()?.prepare_as(other);
+        app.stages().next()?.prepare_as(other);
         let report = golden::run(app);
         if report.reproduced > best.as_ref().map_or(own.reproduced, |(most, _)| *most) {
             let all = report.reproduced == report.total;
@@ -49,7 +49,7 @@ pub fn hint(app: &mut App, own: &GoldenReport) -> Option<String> {
             }
         }
     }
-    app.stages().first_mut()?.prepare_as(image);
+    app.stages().next()?.prepare_as(image);
     best.map(|(_, hint)| hint)
 }
 

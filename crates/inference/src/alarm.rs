@@ -54,7 +54,7 @@ pub fn faults(rules: &[AlarmRule]) -> Vec<(&AlarmRule, AppError)> {
 impl Rules {
     /// Compiles all rules. Codes `alarm-rule-invalid` and `alarm-rule-too-complex`, naming the rule.
     pub fn compile(manifest: &AppManifest) -> Result<Self> {
-        let labels = manifest.posts().flat_map(Post::labels).map(|label| (label.id.clone(), label.text.clone())).collect();
+        let labels = manifest.labels().map(|label| (label.id.clone(), label.text.clone())).collect();
         let mut known = Known { first: manifest.format == 1, ..Known::default() };
         for post in manifest.posts() {
             if let Post::Boxes(PostBoxes { keypoints: Some(points), .. }) = post {
@@ -64,6 +64,9 @@ impl Rules {
         for step in manifest.model_steps().iter().filter(|step| step.of.is_some()) {
             known.values.extend(step.post.iter().flat_map(Post::values).map(|(id, ..)| id.to_owned()));
         }
+        known
+            .values
+            .extend(manifest.wasm_steps().filter(|step| step.of.is_some()).flat_map(|step| &step.items).map(|item| item.id.clone()));
         let rules = manifest.alarms();
         let compiled = rules.iter().map(|rule| Ok((rule.clone(), compile(rule)?))).collect::<Result<_>>()?;
         Ok(Self { compiled, labels, known })

@@ -13,8 +13,9 @@ use crate::{
     error::Result,
     model_file,
     output::{AppOutput, Detection},
+    own::{self, Own, OwnFigures, Seen},
     picture, post,
-    stage::{Input, Stage},
+    stage::{Input, Raw, Stage},
     tensors,
 };
 
@@ -27,14 +28,21 @@ const MAX_OBJECTS: usize = 32;
 pub struct App {
     dir: PathBuf,
     manifest: AppManifest,
-    /// The models in order; at least one.
-    stages: Vec<Stage>,
+    /// What it does, in order; at least one model.
+    parts: Vec<Part>,
     rules: Rules,
+}
+
+/// What an app does in one step.
+enum Part {
+    Model(Stage),
+    Own(Box<Own>),
 }
 
 impl App {
     /// Opens the app whose files lie in `dir`. Codes: `file-missing`, `file-outside`, `not-onnx`, `external-data-…`,
-    /// `engine-unsuitable`, `model-load`, `out-of-memory`, `tensor-mismatch`, `alphabet-unreadable`, `vectors-unreadable`, `alarm-rule-…`.
+    /// `engine-unsuitable`, `model-load`, `out-of-memory`, `tensor-mismatch`, `alphabet-unreadable`, `vectors-unreadable`, `wasm-…`,
+    /// `alarm-rule-…`.
     pub fn open(dir: &Path, manifest: AppManifest, engine: &dyn Engine, threads: usize) -> Result<Self> {
         let sessions = load(dir, &manifest, engine, threads)?;
         check(&manifest, &sessions)?;
@@ -46,8 +54,12 @@ impl App {
     pub(crate) fn assemble(dir: &Path, manifest: AppManifest, sessions: Vec<Box<dyn Session>>, rules: Rules) -> Result<Self> {
         Params::new(&manifest.parameters, &serde_json::Map::new())?;
         let steps = manifest.model_steps().into_iter().map(std::borrow::Cow::into_owned);
-        let stages = steps.zip(sessions).map(|(step, session)| Stage::new(dir, step, session)).collect::<Result<_>>()?;
-        Ok(Self { dir: dir.to_owned(), manifest, stages, rules })
+        let models = steps.zip(sessions).map(|(step, session)| Stage::new(dir, step, session).map(Part::Model));
+        let mut parts = models.collect::<Result<Vec<_>>>()?;
+        for (at, own) in own::all(dir, &manifest)? {
+            parts.insert(at.min(parts.len()), Part::Own(Box::new(own)));
+        }
+        Ok(Self { dir: dir.to_owned(), manifest, parts, rules })
     }
 
     pub fn manifest(&self) -> &AppManifest {
@@ -61,7 +73,7 @@ impl App {
 
     /// Answers for one picture, CSV or WAV. `params` are the operator's settings (defaults fill the rest); `place` goes into
     /// alarm texts. Codes: those of [`picture::decode`], [`crate::table::window`] and [`crate::sound::read`], `input-too-large`,
-    /// `parameter-…`, `engine-failed`, `out-of-memory`, `tensor-shape`, `output-not-finite`.
+    /// `parameter-…`, `engine-failed`, `out-of-memory`, `tensor-shape`, `output-not-finite`, `wasm-…`.
     pub fn predict(&mut self, bytes: &[u8], params: &serde_json::Map<String, serde_json::Value>, place: &str) -> Result<AppOutput> {
         let params = Params::new(&self.manifest.parameters, params)?;
         let mut result = self.answer(bytes)?;
@@ -69,45 +81,89 @@ impl App {
         Ok(result)
     }
 
-    /// What the models say, without alarms.
+    /// What the steps say, without alarms.
     fn answer(&mut self, bytes: &[u8]) -> Result<AppOutput> {
         let picture = self.read(bytes)?;
         let input = picture.as_ref().map_or(Input::Bytes(bytes), Input::Picture);
         let named = self.manifest.names_models();
+        drop(self.take_log());
         let mut result = AppOutput::default();
-        for stage in &mut self.stages {
-            let name = stage.step().name.clone();
-            match (stage.step().of.clone(), &picture) {
-                (Some(of), Some(picture)) => each(stage, &of, picture, &mut result, named.then_some(&name))?,
-                _ => merge(&mut result, stage.answer(input)?, named.then_some(&name)),
+        // What the model before gave, for a step that reads tensors.
+        let mut raw = Raw::default();
+        for part in &mut self.parts {
+            let (name, of) = match part {
+                Part::Model(stage) => (stage.step().name.clone(), stage.step().of.clone()),
+                Part::Own(own) => (own.step().name.clone(), own.step().of.clone()),
+            };
+            let name = named.then_some(&name);
+            match (part, of, &picture) {
+                (Part::Model(stage), Some(of), Some(picture)) => {
+                    each(&of, picture, &mut result, name, |part, _| stage.answer(Input::Picture(part)))?;
+                }
+                (Part::Own(own), Some(of), Some(picture)) => {
+                    let source = [picture.width(), picture.height()];
+                    // What becomes of the object itself is not its step's to say.
+                    let mut apart = AppOutput::default();
+                    each(&of, picture, &mut result, name, |part, object| own.run(&Seen::of_object(object, part, source), &mut apart))?;
+                }
+                (Part::Model(stage), ..) => {
+                    let answer;
+                    (answer, raw) = stage.answer_raw(input)?;
+                    merge(&mut result, answer, name);
+                }
+                (Part::Own(own), _, picture) => {
+                    let before = result.clone();
+                    let seen = Seen { tensors: &raw.outputs, geometry: raw.geometry.as_ref(), ..Seen::of(&before, picture.as_ref()) };
+                    let answer = own.run(&seen, &mut result)?;
+                    merge(&mut result, answer, name);
+                }
             }
             post::best_first(&mut result);
         }
         Ok(result)
     }
 
+    /// Lines that own steps logged for the last input, each with the step's name; once.
+    pub fn take_log(&mut self) -> Vec<String> {
+        let log = |own: &mut Own| {
+            let name = own.step().name.clone();
+            own.take_log().into_iter().map(move |line| format!("{name}: {line}"))
+        };
+        self.own_steps().flat_map(log).collect()
+    }
+
+    /// The own steps in order.
+    pub(crate) fn own_steps(&mut self) -> impl Iterator<Item = &mut Own> {
+        self.parts.iter_mut().filter_map(|part| if let Part::Own(own) = part { Some(own.as_mut()) } else { None })
+    }
+
+    /// Figures of the own steps over all inputs so far.
+    pub fn own_figures(&mut self) -> Vec<OwnFigures> {
+        self.own_steps().map(|own| own.figures().clone()).collect()
+    }
+
     /// The models' raw outputs for one input, before post-processing; of those that run for each object none.
     pub(crate) fn outputs(&mut self, bytes: &[u8]) -> Result<Vec<(String, TensorData)>> {
         let picture = self.read(bytes)?;
         let input = picture.as_ref().map_or(Input::Bytes(bytes), Input::Picture);
-        let whole = self.stages.iter_mut().filter(|stage| stage.step().of.is_none());
+        let whole = self.stages().filter(|stage| stage.step().of.is_none());
         let outputs: Vec<_> = whole.map(|stage| stage.outputs(input)).collect::<Result<_>>()?;
         Ok(outputs.into_iter().flatten().collect())
     }
 
     /// The models in order.
-    pub(crate) fn stages(&mut self) -> &mut [Stage] {
-        &mut self.stages
+    pub(crate) fn stages(&mut self) -> impl Iterator<Item = &mut Stage> {
+        self.parts.iter_mut().filter_map(|part| if let Part::Model(stage) = part { Some(stage) } else { None })
     }
 
     /// Shape of what the first model is given; -1 where it follows the input.
-    pub(crate) fn input_shape(&self) -> Vec<i64> {
-        self.stages.first().map(Stage::input_shape).unwrap_or_default()
+    pub(crate) fn input_shape(&mut self) -> Vec<i64> {
+        self.stages().next().map(|stage| stage.input_shape()).unwrap_or_default()
     }
 
     /// Runs a model on tensors as they are; the first one where no name is given. Codes `model-unknown`, and those of the tensors.
     pub fn infer(&mut self, model: Option<&str>, inputs: &[(String, TensorData)]) -> Result<Vec<(String, TensorData)>> {
-        let stage = self.stages.iter_mut().find(|stage| model.is_none_or(|model| stage.step().name == model));
+        let stage = self.stages().find(|stage| model.is_none_or(|model| stage.step().name == model));
         stage.ok_or_else(|| AppError::new("model-unknown", "the app has no model of this name"))?.infer(inputs)
     }
 
@@ -116,12 +172,12 @@ impl App {
         if bytes.len() > MAX_INPUT {
             return Err(AppError::new("input-too-large", format!("the input has {} bytes; at most {MAX_INPUT} are read", bytes.len())));
         }
-        let reads_pictures = self.stages.first().is_some_and(|stage| matches!(stage.step().pre, Pre::Image(_)));
+        let reads_pictures = self.parts.iter().any(|part| matches!(part, Part::Model(stage) if matches!(stage.step().pre, Pre::Image(_))));
         if reads_pictures { picture::decode(bytes).map(Some) } else { Ok(None) }
     }
 }
 
-/// Adds what a model says of the whole input.
+/// Adds what a step says of the whole input.
 fn merge(result: &mut AppOutput, mut answer: AppOutput, model: Option<&String>) {
     name(&mut answer, model);
     result.detections.append(&mut answer.detections);
@@ -130,21 +186,27 @@ fn merge(result: &mut AppOutput, mut answer: AppOutput, model: Option<&String>) 
     result.texts.append(&mut answer.texts);
 }
 
-/// Says which model it was.
+/// Says which step it was.
 fn name(answer: &mut AppOutput, model: Option<&String>) {
     answer.detections.iter_mut().for_each(|detection| detection.model = model.cloned());
     answer.classes.iter_mut().for_each(|class| class.model = model.cloned());
 }
 
-/// Runs a model for the objects found so far, best first, and adds what it says to each of them. What it finds in their parts of the picture
-/// is found in the picture.
-fn each(stage: &mut Stage, of: &Of, picture: &DynamicImage, result: &mut AppOutput, model: Option<&String>) -> Result<()> {
+/// Asks a step about the objects found so far, best first, each with its part of the picture, and adds what it says to each of them. What it
+/// finds in their parts of the picture is found in the picture.
+fn each(
+    of: &Of,
+    picture: &DynamicImage,
+    result: &mut AppOutput,
+    model: Option<&String>,
+    mut ask: impl FnMut(&DynamicImage, &Detection) -> Result<AppOutput>,
+) -> Result<()> {
     let most = of.max.and_then(|max| usize::try_from(max).ok()).unwrap_or(MAX_OBJECTS);
     let mut found = Vec::new();
     let wanted = result.detections.iter_mut().filter(|d| of.labels.is_empty() || of.labels.contains(&d.label));
     for object in wanted.take(most) {
         let Some(part) = picture::cut(picture, of, object.bbox, &object.outline(), object.corners.is_some()) else { continue };
-        let mut answer = stage.answer(Input::Picture(&part.picture))?;
+        let mut answer = ask(&part.picture, object)?;
         name(&mut answer, model);
         object.said.classes.append(&mut answer.classes);
         object.said.values.append(&mut answer.values);

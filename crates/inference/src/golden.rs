@@ -4,7 +4,6 @@ use std::{path::Path, time::Instant};
 
 use app_package::{
     manifest::{AppManifest, Golden, InputKind, Tolerance, Truth},
-    pipeline::Post,
     text,
 };
 use serde::{Deserialize, Serialize};
@@ -92,7 +91,7 @@ pub(crate) fn expected(dir: &Path, golden: &Golden) -> Result<AppOutput> {
 /// Whether an app that finds objects has no sample with one: an app that never finds anything would pass.
 pub fn is_blind(dir: &Path, manifest: &AppManifest) -> bool {
     // Of other inputs than pictures an anomaly is a number.
-    let finds = manifest.input == InputKind::Image && manifest.posts().any(Post::finds);
+    let finds = manifest.input == InputKind::Image && manifest.finds();
     finds && manifest.golden.iter().all(|golden| expected(dir, golden).is_ok_and(|expected| expected.detections.is_empty()))
 }
 

@@ -22,6 +22,7 @@ pub mod measure;
 pub mod model_file;
 pub mod onnx;
 pub mod output;
+pub mod own;
 pub mod picture;
 pub mod post;
 pub mod probe;

@@ -23,6 +23,15 @@ pub(crate) enum Input<'a> {
     Bytes(&'a [u8]),
 }
 
+/// What a model gave for one input, as it is.
+#[derive(Debug, Default)]
+pub(crate) struct Raw {
+    /// The outputs that its step declares, in that order; of sound none.
+    pub outputs: Vec<(String, TensorData)>,
+    /// Where the picture lies in the model's tensor.
+    pub geometry: Option<Geometry>,
+}
+
 /// One model, ready to answer.
 pub(crate) struct Stage {
     step: ModelStep,
@@ -79,6 +88,11 @@ impl Stage {
 
     /// Answers for one input, without alarms.
     pub fn answer(&mut self, input: Input<'_>) -> Result<AppOutput> {
+        self.answer_raw(input).map(|(answer, _)| answer)
+    }
+
+    /// As [`Self::answer`], with what the model gave.
+    pub fn answer_raw(&mut self, input: Input<'_>) -> Result<(AppOutput, Raw)> {
         if let (Pre::Sound(pre), Input::Bytes(bytes)) = (self.step.pre.clone(), input) {
             let samples = sound::read(bytes, pre.rate)?;
             let mut over = sound::Summary::new(pre.over);
@@ -86,11 +100,14 @@ impl Stage {
                 over.add(post::run(&stage.posts, &outputs, None, stage.main())?);
                 Ok(())
             })?;
-            return Ok(over.finish());
+            return Ok((over.finish(), Raw::default()));
         }
         let geometry = self.prepare(input)?;
-        let outputs = self.session.run(&self.inputs)?;
-        post::run(&self.posts, &outputs, geometry.as_ref(), self.main())
+        let mut outputs = self.session.run(&self.inputs)?;
+        let answer = post::run(&self.posts, &outputs, geometry.as_ref(), self.main())?;
+        outputs.retain(|(name, _)| self.step.outputs.iter().any(|declared| declared.name == *name));
+        outputs.sort_by_key(|(name, _)| self.step.outputs.iter().position(|declared| declared.name == *name));
+        Ok((answer, Raw { outputs, geometry }))
     }
 
     /// The model's raw outputs for one input, of sound those of the last window.

@@ -182,3 +182,14 @@ pub fn test_set(examples: &Examples, rng: &mut Rng) -> Result<(), String> {
     let long = faults.iter().any(|fault| fault.place.chars().count() > 200 || fault.detail.chars().count() > 200);
     ensure(!long && faults.len() <= 1_000, "faults without end")
 }
+
+/// A module of the documentation, damaged: it is refused, or its run ends, within its bounds.
+pub fn own_step(_: &Examples, rng: &mut Rng) -> Result<(), String> {
+    const MODULES: [&[u8]; 2] =
+        [include_bytes!("../../../../docs/own-step/bare-heads.wasm"), include_bytes!("../../../../docs/own-step/picodet.wasm")];
+    let bytes = damaged(rng.pick(&MODULES), rng);
+    match inference::own::try_module(&bytes, 1_000_000, 4 << 20) {
+        Ok(tensors) => ensure(tensors <= 16, "more tensors than an answer may have"),
+        Err(e) => ensure(e.code.starts_with("wasm-"), &format!("another code: {e}")),
+    }
+}

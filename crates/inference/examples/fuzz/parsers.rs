@@ -71,7 +71,7 @@ pub struct Examples {
 pub type Target = fn(&Examples, &mut Rng) -> Result<(), String>;
 
 /// All, by name.
-pub const TARGETS: [(&str, Target); 19] = [
+pub const TARGETS: [(&str, Target); 20] = [
     ("model-file", model),
     ("app-yaml", yaml),
     ("license", license),
@@ -91,6 +91,7 @@ pub const TARGETS: [(&str, Target); 19] = [
     ("decoder", decoders::decode),
     ("sound", decoders::wav),
     ("part", decoders::part),
+    ("own-step", documents::own_step),
 ];
 
 impl Examples {
@@ -429,7 +430,8 @@ fn inside(path: &PackagePath) -> Result<(), String> {
 /// The folder of the model, with a file of a random kind in it.
 fn scan(examples: &Examples, rng: &mut Rng) -> Result<(), String> {
     let folder = examples.file.parent().unwrap().with_file_name("scanned");
-    let name = format!("file.{}", rng.pick(&["onnx", "yaml", "json", "csv", "txt", "md", "png", "jpg", "webp", "bin", "data", "pkl", ""]));
+    let name =
+        format!("file.{}", rng.pick(&["onnx", "yaml", "json", "csv", "txt", "md", "png", "jpg", "webp", "bin", "data", "pkl", "wasm", ""]));
     let bytes = match rng.below(4) {
         0 => damaged(&rng.pick(&examples.bases).model, rng),
         1 => damaged(rng.pick(&examples.pictures), rng),

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 
 use app_package::{
     manifest::{AppManifest, InputKind},
-    pipeline::Post,
+    pipeline::{Gives, Post},
     text::{is_utf16, unmarked},
 };
 use serde::Deserialize;
@@ -200,7 +200,7 @@ impl TestSet {
             return Err("input-kind-differs");
         }
         if let Some((id, unit)) = &self.quantity {
-            let mut values = manifest.posts().flat_map(Post::values).peekable();
+            let mut values = manifest.values().peekable();
             if values.peek().is_none() {
                 return Err("output-kind-differs");
             }
@@ -216,7 +216,14 @@ impl TestSet {
             Metric::Map50 => post.finds().then(|| post.labels()),
             Metric::Rmse | Metric::Mae => None,
         });
-        let own: BTreeSet<&str> = labels.flatten().map(|label| label.id.as_str()).collect();
+        let wanted = |out| match metric {
+            Metric::Accuracy => out == Gives::Classes,
+            Metric::Map50 => out == Gives::Objects,
+            Metric::Rmse | Metric::Mae => false,
+        };
+        let steps = manifest.wasm_steps().filter(|step| wanted(step.out) && (step.of.is_none() || metric == Metric::Map50));
+        let labels = labels.flatten().chain(steps.flat_map(|step| &step.labels));
+        let own: BTreeSet<&str> = labels.map(|label| label.id.as_str()).collect();
         if own.is_empty() {
             return Err("output-kind-differs");
         }

@@ -27,6 +27,9 @@ pub const MAX_INPUTS: usize = 200;
 pub struct Answers {
     /// To golden samples without alarms, as expected results are; fewer than there are where one failed.
     pub results: Vec<AppOutput>,
+    /// What own steps logged for each input that was answered, and for the one that failed; empty where none logged.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub logs: Vec<Vec<String>>,
     /// Stable code of what failed, and English words.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fault: Option<(String, String)>,
@@ -72,12 +75,16 @@ pub fn answers(dir: &Path, inputs: Option<&Path>, engine: &dyn Engine) -> Answer
             let input = golden::read(inputs.unwrap_or(dir), &name)?;
             let place = if inputs.is_some() { "test" } else { "golden" };
             let result = app.predict(&input, &serde_json::Map::new(), place);
+            answers.logs.push(app.take_log());
             let result = result.map_err(|e| AppError::new(e.code, format!("`{name}`: {}", e.message)))?;
             let told = if inputs.is_some() { result } else { AppOutput { alarms: Vec::new(), rule_faults: Vec::new(), ..result } };
             answers.results.push(told);
         }
         Ok(())
     })();
+    if answers.logs.iter().all(Vec::is_empty) {
+        answers.logs.clear();
+    }
     answers.fault = outcome.err().map(|e| (e.code.to_owned(), e.message));
     answers
 }

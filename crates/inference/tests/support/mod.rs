@@ -93,8 +93,10 @@ impl Package {
     pub fn steps(input: &str, steps: Value, sample: &[u8], expect: &Value) -> Self {
         let mut package = Self::new(input, "", (&[], &[]), json!({}), sample, expect);
         for step in steps.as_array().unwrap() {
-            let file = step["model"]["file"].as_str().unwrap();
-            std::fs::copy(models().join(file), package.dir.join(file)).unwrap();
+            // Modules of own steps are the test's own.
+            if let Some(file) = step["model"]["file"].as_str() {
+                std::fs::copy(models().join(file), package.dir.join(file)).unwrap();
+            }
         }
         let manifest = package.manifest.as_object_mut().unwrap();
         manifest.remove("models");
