@@ -96,11 +96,16 @@ pub fn run(args: &Try, settings: &Checks) -> anyhow::Result<ExitCode> {
     let found = args.files.iter().zip(&answers.results).enumerate();
     let found: Vec<Answered<'_>> = found.map(|(at, (file, result))| Answered { file, copy: inputs.path(at), result }).collect();
     if args.told.json {
-        let files: Vec<_> = found.iter().map(|one| json!({"file": shown(one.file), "result": one.result})).collect();
+        let log = |at: usize| answers.logs.get(at).cloned().unwrap_or_default();
+        let files = found.iter().enumerate();
+        let files: Vec<_> = files.map(|(at, one)| json!({"file": shown(one.file), "result": one.result, "log": log(at)})).collect();
         let fault = answers.fault.as_ref().map(|(code, detail)| json!({"code": code, "detail": detail}));
         package::print(&json!({"ok": fault.is_none(), "files": files, "fault": fault}));
     } else {
-        found.iter().for_each(|one| tell(one.file, one.result, &args.told.lang, lang));
+        for (at, one) in found.iter().enumerate() {
+            tell(one.file, one.result, &args.told.lang, lang);
+            answers.logs.get(at).into_iter().flatten().for_each(|line| print_line!("  | {line}"));
+        }
     }
     if let Some(out) = &args.out {
         let page = page::of(&manifest, &found, &args.told.lang, lang);

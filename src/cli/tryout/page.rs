@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::io::Cursor;
 
 use app_package::manifest::{AppManifest, InputKind};
-use app_package::pipeline::{Post, Pre};
+use app_package::pipeline::Pre;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use image::{ImageFormat, Rgba, RgbaImage};
 use inference::mask::MAX_SIDE;
@@ -38,7 +38,7 @@ pub fn of(manifest: &AppManifest, found: &[Answered<'_>], code: &str, lang: Lang
         "<!doctype html><html lang=\"{code}\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\"><title>{0}</title><style>{STYLE}</style></head><body><h1>{0}</h1>",
         escaped(&title)
     );
-    let labels: Vec<&str> = manifest.posts().flat_map(Post::labels).map(|label| label.id.as_str()).collect();
+    let labels: Vec<&str> = manifest.labels().map(|label| label.id.as_str()).collect();
     let rate = manifest.model_steps().iter().find_map(|step| if let Pre::Sound(sound) = &step.pre { Some(sound.rate) } else { None });
     for Answered { file, copy, result } in found {
         let _ = write!(page, "<section><h2>{}</h2>", escaped(&shown(file).to_string()));
