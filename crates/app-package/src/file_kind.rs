@@ -24,6 +24,8 @@ pub enum FileKind {
     Webp,
     /// WAV sound.
     Wav,
+    /// AVI clip.
+    Avi,
     /// External data of a model; only where a model names it.
     Data,
 }
@@ -82,6 +84,7 @@ pub fn of_name(path: &str) -> Result<FileKind, Refused> {
         "jpg" | "jpeg" => FileKind::Jpeg,
         "webp" => FileKind::Webp,
         "wav" => FileKind::Wav,
+        "avi" => FileKind::Avi,
         "bin" | "data" | "pb" | "onnx_data" => FileKind::Data,
         _ if PROGRAMS.contains(&ending) => return Err(Refused::Program),
         _ if PICKLES.contains(&ending) => return Err(Refused::Pickle),
@@ -108,6 +111,7 @@ mod tests {
             ("model.onnx", Ok(FileKind::Onnx)),
             ("a/b/Cover.JPEG", Ok(FileKind::Jpeg)),
             ("golden/fan.WAV", Ok(FileKind::Wav)),
+            ("golden/walk.avi", Ok(FileKind::Avi)),
             ("LICENSE", Ok(FileKind::Text)),
             ("docs/licence-mit", Ok(FileKind::Text)),
             ("NOTICE.Apache-2.0", Ok(FileKind::Text)),

@@ -9,6 +9,7 @@ mod agree;
 pub mod alarm;
 pub mod app;
 pub mod check;
+pub mod clip;
 pub mod content;
 pub mod engine;
 pub mod error;

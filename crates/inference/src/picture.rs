@@ -20,7 +20,7 @@ use app_package::pipeline::{Color, Fit, Layout, PreImage};
 use image::{DynamicImage, GrayImage, RgbImage};
 
 pub use self::cut::{Part, cut};
-pub use self::decode::{decode, decode_shown};
+pub use self::decode::{decode, decode_shown, is_known};
 use self::fit::Placement;
 use self::resize::resize;
 use self::tensor::Canvas;

@@ -76,6 +76,7 @@ pub(super) fn differs(kind: FileKind, start: &[u8], whole: bool) -> Option<&'sta
         FileKind::Png => (start.starts_with(PNG), "a PNG picture"),
         FileKind::Jpeg => (start.starts_with(JPEG), "a JPEG picture"),
         FileKind::Webp => (matches!(start, [b'R', b'I', b'F', b'F', _, _, _, _, b'W', b'E', b'B', b'P', ..]), "a WebP picture"),
+        FileKind::Avi => (crate::clip::is_avi(start), "an AVI clip"),
         FileKind::Wav => (matches!(start, [b'R', b'I', b'F', b'F', _, _, _, _, b'W', b'A', b'V', b'E', ..]), "a WAV file"),
     };
     (!fits).then_some(what)

@@ -8,6 +8,11 @@ use image::{ColorType, DynamicImage, ImageDecoder, ImageFormat, ImageReader};
 use super::{MAX_PIXELS, MAX_SIDE};
 use crate::error::{AppError, Result};
 
+/// Whether these bytes begin as a PNG or JPEG picture does.
+pub fn is_known(bytes: &[u8]) -> bool {
+    matches!(bytes, [0x89, b'P', b'N', b'G', ..] | [0xff, 0xd8, 0xff, ..])
+}
+
 /// Decodes PNG or JPEG, recognised by its first bytes, as RGB or gray with 8 bits a channel, upright. Codes `input-not-a-picture`, `input-too-large`.
 pub fn decode(bytes: &[u8]) -> Result<DynamicImage> {
     // 16-bit RGBA at the most pixels and its copy as RGB. Turning the copy takes less: the first is gone by then.
