@@ -6,6 +6,7 @@
 mod boxes;
 mod post;
 mod pre;
+mod scene;
 
 use std::collections::BTreeMap;
 
@@ -17,16 +18,28 @@ pub use self::post::{
     ValueItem,
 };
 pub use self::pre::{
-    Align, Color, Column, ColumnKind, Filter, Fit, Layout, Missing, Over, PreColumns, PreImage, PreSound, PreWindow, WindowLayout,
+    Align, ClipLayout, Color, Column, ColumnKind, Filter, Fit, Layout, Missing, Over, PreClip, PreColumns, PreImage, PreSound, PreWindow,
+    WindowLayout,
 };
+pub use self::scene::{Anchor, Drawn, Line, Procedure, ProcedureStep, Scene, Track, Zone, polygon_fault, segments_meet, side};
+use crate::span::Span;
 use crate::text::Text;
 
-/// A step of format 2. In YAML: `model: {…}`.
+/// A step of format 2. In YAML: `model: {…}` or `track: {…}`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Step {
     /// Runs a model.
     Model(ModelStep),
+    /// Follows what the steps before have found.
+    Track(Track),
+}
+
+impl Step {
+    /// The model that it runs.
+    pub fn model(&self) -> Option<&ModelStep> {
+        if let Self::Model(step) = self { Some(step) } else { None }
+    }
 }
 
 /// A model with all that leads to its tensors and from them.
@@ -43,6 +56,9 @@ pub struct ModelStep {
     /// Run once for each object that the steps before found, on its part of the picture; once on the whole input where absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub of: Option<Of>,
+    /// Of moving pictures: runs after so long again, and its last answer stands until then; at each frame where absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub every: Option<Span>,
     /// Input tensors by name, as the file declares them.
     pub inputs: Vec<Tensor>,
     /// Output tensors by name, as the file declares them; what the model really gives decides.
@@ -70,6 +86,7 @@ impl ModelStep {
             file: "model.onnx".to_owned(),
             engine: EngineNeed::default(),
             of: None,
+            every: None,
             inputs: Vec::new(),
             outputs: Vec::new(),
             pre,
@@ -201,7 +218,7 @@ pub struct Pipeline {
     pub alarms: Vec<AlarmRule>,
 }
 
-/// One pre-processing per input kind. In YAML: `image: {…}`, `window: {…}`, `columns: {…}` or `sound: {…}`.
+/// One pre-processing per input kind. In YAML: `image: {…}`, `window: {…}`, `columns: {…}`, `sound: {…}` or `clip: {…}`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Pre {
@@ -213,9 +230,11 @@ pub enum Pre {
     Columns(PreColumns),
     /// Windows of sound → FP32 tensors `[1, n]`.
     Sound(PreSound),
+    /// The last frames of moving pictures → one FP32 tensor.
+    Clip(PreClip),
 }
 
-fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+pub(crate) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }
 
@@ -234,6 +253,28 @@ pub struct AlarmRule {
     /// Text that is spoken and shown; `{place}` is the node's place, `{label}` the best label, `{value:ID}` a value, `{text}`
     /// the best text.
     pub text: Text,
+    /// Of moving pictures: an episode begins when the condition has held for so long.
+    #[serde(rename = "for", default, skip_serializing_if = "Option::is_none")]
+    pub lasting: Option<Span>,
+    /// Of moving pictures: an episode ends when the condition has not held for so long; 5 s where absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hold: Option<Span>,
+    /// Of moving pictures: what has an episode of its own.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub per: Per,
+}
+
+/// What has episodes of its own.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Per {
+    /// The whole picture.
+    #[default]
+    Camera,
+    /// Each object with a track: the rule sees it alone.
+    Object,
+    /// Each zone: the rule sees the objects in it.
+    Zone,
 }
 
 /// How urgent an alarm is.

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::columns::{Column, ColumnKind, Missing, PreColumns};
 use super::is_default;
+use crate::span::Span;
 
 /// Resize, scale and lay out a picture: `x = (pixel / scale - mean) / std` per channel, in the tensor's order of channels.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -185,6 +186,32 @@ pub struct PreSound {
     /// What is said of a whole recording from what the model says of its windows.
     #[serde(default, skip_serializing_if = "is_default")]
     pub over: Over,
+}
+
+/// The last frames at a distance; the first one is repeated until there are enough.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PreClip {
+    /// How each frame is prepared; its layout is `nchw`.
+    pub image: PreImage,
+    /// Frames in the tensor.
+    pub frames: u32,
+    /// From one frame to the next.
+    pub every: Span,
+    /// Order of the tensor's dimensions.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub layout: ClipLayout,
+}
+
+/// Order of the dimensions of a clip, as models of actions are exported.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ClipLayout {
+    /// `[1, c, frames, h, w]`, of 3D convolutions (X3D, `SlowFast`, I3D).
+    #[default]
+    Ncthw,
+    /// `[1, frames, c, h, w]`, of transformers (`VideoMAE`, `TimeSformer`).
+    Ntchw,
 }
 
 /// One number from those of all windows.

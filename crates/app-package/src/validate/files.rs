@@ -8,7 +8,6 @@ use crate::fault::Fault;
 use crate::file_kind;
 use crate::manifest::AppManifest;
 use crate::path::{self, PackagePath};
-use crate::pipeline::Step;
 
 /// Largest file, in bytes (20 GiB).
 pub const MAX_FILE_BYTES: u64 = 20 * 1024 * 1024 * 1024;
@@ -106,7 +105,7 @@ fn line_of(tree: &Node, key: &str) -> Option<u32> {
 /// Every file that the manifest names, with its key and largest size.
 fn named(app: &AppManifest) -> Vec<(String, &str, u64)> {
     let models = app.models.iter().enumerate().map(|(i, m)| (format!("models[{i}].file"), m.file.as_str(), MAX_FILE_BYTES));
-    let steps = app.steps.iter().enumerate().flat_map(|(i, Step::Model(m))| {
+    let steps = app.steps.iter().enumerate().filter_map(|(i, step)| Some((i, step.model()?))).flat_map(|(i, m)| {
         let posts = m.post.iter().enumerate();
         let beside = posts.filter_map(move |(j, post)| {
             let (key, file) = post.file()?;

@@ -41,6 +41,8 @@ pub(super) enum Kind {
     Path(&'static [&'static str]),
     /// Text, number or boolean.
     Scalar,
+    /// A length of time such as `0.6s`, in these bounds in milliseconds.
+    Span(u32, u32),
     /// A part of a row of boxes.
     RowPart,
     /// A number, a list of 1 to that many numbers, or one of these words.
@@ -81,7 +83,7 @@ const PICTURES: &[&str] = &["png", "jpg", "jpeg"];
 
 /// The whole of `app.yaml` with what one format alone has in the midst: the order of keys is that of messages.
 macro_rules! app {
-    ($($own:expr),+) => {
+    ($inputs:expr, $golden:expr, $($own:expr),+) => {
         Kind::Obj(&[
             must("format", Kind::Format),
             must("name", Kind::Slug(60)),
@@ -94,11 +96,11 @@ macro_rules! app {
             must("scenario", Kind::Slug(60)),
             may("safety", Kind::Bool),
             must("license", Kind::License),
-            must("input", Kind::OneOf(&["image", "timeseries", "tabular", "audio"])),
+            must("input", Kind::OneOf($inputs)),
             $($own),+,
             may("parameters", Kind::List(0, 50, &PARAMETER)),
             may("resources", RESOURCES),
-            must("golden", Kind::List(1, 50, &GOLDEN)),
+            must("golden", Kind::List(1, 50, &$golden)),
             must("card", CARD),
             may("media", Kind::List(0, 8, &MEDIA)),
         ])
@@ -106,12 +108,83 @@ macro_rules! app {
 }
 
 /// Format 1.
-pub(super) const APP: Kind = app!(must("models", Kind::List(1, 1, &MODEL)), must("pipeline", PIPELINE));
+pub(super) const APP: Kind =
+    app!(&["image", "timeseries", "tabular", "audio"], GOLDEN, must("models", Kind::List(1, 1, &MODEL)), must("pipeline", PIPELINE));
 
 /// Format 2.
-pub(super) const APP_2: Kind = app!(must("steps", Kind::List(1, 6, &STEP)), may("alarms", Kind::List(0, 32, &ALARM)));
+pub(super) const APP_2: Kind = app!(
+    &["image", "video", "timeseries", "tabular", "audio"],
+    GOLDEN_2,
+    may("fps", Kind::Num(0.1, 60.0)),
+    must("steps", Kind::List(1, 7, &STEP)),
+    may("scene", SCENE),
+    may("procedures", Kind::List(0, 8, &PROCEDURE)),
+    may("alarms", Kind::List(0, 32, &ALARM_2))
+);
 
-const STEP: Kind = Kind::Variant(&[must("model", MODEL_STEP)]);
+const STEP: Kind = Kind::Variant(&[must("model", MODEL_STEP), must("track", TRACK)]);
+
+/// A day in milliseconds, and a minute.
+const DAY: u32 = 86_400_000;
+const MINUTE: u32 = 60_000;
+
+const TRACK: Kind = Kind::Obj(&[
+    may("labels", Kind::List(0, 1_000, &Kind::Ident)),
+    may("lost", Kind::Span(0, MINUTE)),
+    may("confirm", Kind::Span(0, MINUTE)),
+    may("high", Kind::Num(0.0, 1.0)),
+    may("low", Kind::Num(0.0, 1.0)),
+    may("iou", Kind::Num(0.001, 1.0)),
+]);
+
+const ANCHOR: Kind = Kind::OneOf(&["bottom-center", "center"]);
+
+const SCENE: Kind = Kind::Obj(&[may("zones", Kind::List(0, 16, &ZONE)), may("lines", Kind::List(0, 16, &LINE))]);
+
+const ZONE: Kind = Kind::Obj(&[
+    must("id", Kind::Snake),
+    must("title", Kind::Text(80)),
+    may("labels", Kind::List(0, 1_000, &Kind::Ident)),
+    may("anchor", ANCHOR),
+    may("enter", Kind::Span(0, MINUTE)),
+    may("leave", Kind::Span(0, MINUTE)),
+    may("required", Kind::Bool),
+]);
+
+const LINE: Kind = Kind::Obj(&[
+    must("id", Kind::Snake),
+    must("title", Kind::Text(80)),
+    may("labels", Kind::List(0, 1_000, &Kind::Ident)),
+    may("anchor", ANCHOR),
+    may("required", Kind::Bool),
+]);
+
+const PROCEDURE: Kind = Kind::Obj(&[
+    must("id", Kind::Snake),
+    must("title", Kind::Text(80)),
+    must("start", Kind::Lines(2_000)),
+    must("within", Kind::Span(1_000, DAY)),
+    must(
+        "steps",
+        Kind::List(
+            1,
+            20,
+            &Kind::Obj(&[
+                must("id", Kind::Ident),
+                must("title", Kind::Text(80)),
+                must("when", Kind::Lines(2_000)),
+                may("for", Kind::Span(0, DAY)),
+                may("optional", Kind::Bool),
+            ]),
+        ),
+    ),
+    may("end", Kind::Lines(2_000)),
+]);
+
+const POINT: Kind = Kind::List(2, 2, &Kind::Num(0.0, 1.0));
+
+const DRAWN: Kind =
+    Kind::Obj(&[may("zones", Kind::MapOf(16, &Kind::List(3, 32, &POINT))), may("lines", Kind::MapOf(16, &Kind::List(2, 2, &POINT)))]);
 
 const ENGINE: Kind = Kind::Obj(&[must("name", Kind::OneOf(&["onnxruntime"])), must("min", Kind::MinVersion)]);
 
@@ -120,6 +193,7 @@ const MODEL_STEP: Kind = Kind::Obj(&[
     must("file", Kind::Path(&["onnx"])),
     may("engine", ENGINE),
     may("of", OF),
+    may("every", Kind::Span(1, DAY)),
     must("inputs", Kind::List(1, 64, &TENSOR_2)),
     must("outputs", Kind::List(1, 64, &TENSOR_2)),
     must(
@@ -129,6 +203,7 @@ const MODEL_STEP: Kind = Kind::Obj(&[
             must("window", PRE_WINDOW_2),
             must("columns", PRE_COLUMNS_2),
             must("sound", PRE_SOUND),
+            must("clip", PRE_CLIP),
         ]),
     ),
     may("into", Kind::Line(200)),
@@ -238,6 +313,13 @@ const PRE_SOUND: Kind = Kind::Obj(&[
     may("hop", Kind::Int(1, 2_000_000)),
     may("scale", Kind::Num(1e-6, BIG)),
     may("over", Kind::OneOf(&["max", "mean", "last"])),
+]);
+
+const PRE_CLIP: Kind = Kind::Obj(&[
+    must("image", PRE_IMAGE_2),
+    must("frames", Kind::Int(2, 64)),
+    must("every", Kind::Span(1, MINUTE)),
+    may("layout", Kind::OneOf(&["ncthw", "ntchw"])),
 ]);
 
 const LABEL: Kind = Kind::Obj(&[must("id", Kind::Ident), must("text", Kind::Text(80))]);
@@ -381,12 +463,23 @@ const VALUE_2: Kind = Kind::Obj(&[
     may("reduce", Kind::OneOf(&["mean", "max", "min", "last"])),
 ]);
 
-const ALARM: Kind = Kind::Obj(&[
-    must("id", Kind::Ident),
-    must("when", Kind::Lines(2_000)),
-    must("level", Kind::OneOf(&["notice", "warning", "critical"])),
-    must("text", Kind::Text(240)),
-]);
+/// A rule with what one format alone has.
+macro_rules! alarm {
+    ($($own:expr),*) => {
+        Kind::Obj(&[
+            must("id", Kind::Ident),
+            must("when", Kind::Lines(2_000)),
+            must("level", Kind::OneOf(&["notice", "warning", "critical"])),
+            must("text", Kind::Text(240)),
+            $($own),*
+        ])
+    };
+}
+
+const ALARM: Kind = alarm!();
+
+const ALARM_2: Kind =
+    alarm!(may("for", Kind::Span(0, DAY)), may("hold", Kind::Span(0, DAY)), may("per", Kind::OneOf(&["camera", "object", "zone"])));
 
 const PARAMETER: Kind = Kind::Obj(&[
     must("name", Kind::Snake),
@@ -406,20 +499,31 @@ const RESOURCES: Kind = Kind::Obj(&[
     may("accelerators", Kind::List(0, 8, &Kind::Slug(60))),
 ]);
 
-const GOLDEN: Kind = Kind::Obj(&[
-    must("name", Kind::Slug(60)),
-    must("input", Kind::Path(&[])),
-    must("expect", Kind::Path(&["json"])),
-    may("tolerance", Kind::Obj(&[must("absolute", Kind::Num(0.0, BIG)), must("relative", Kind::Num(0.0, 1.0))])),
-    may(
-        "truth",
+/// A sample with what its format has.
+macro_rules! golden {
+    ([$($tolerance:expr),*], $($own:expr),*) => {
         Kind::Obj(&[
-            may("class", Kind::Ident),
-            may("counts", Kind::MapOf(1_000, &Kind::Int(0, 100_000))),
-            may("values", Kind::MapOf(256, &Kind::List(2, 2, &Kind::Num(-BIG, BIG)))),
-        ]),
-    ),
-]);
+            must("name", Kind::Slug(60)),
+            must("input", Kind::Path(&[])),
+            must("expect", Kind::Path(&["json"])),
+            may("tolerance", Kind::Obj(&[must("absolute", Kind::Num(0.0, BIG)), must("relative", Kind::Num(0.0, 1.0)), $($tolerance),*])),
+            may(
+                "truth",
+                Kind::Obj(&[
+                    may("class", Kind::Ident),
+                    may("counts", Kind::MapOf(1_000, &Kind::Int(0, 100_000))),
+                    may("values", Kind::MapOf(256, &Kind::List(2, 2, &Kind::Num(-BIG, BIG)))),
+                ]),
+            ),
+            $($own),*
+        ])
+    };
+}
+
+const GOLDEN: Kind = golden!([],);
+
+const GOLDEN_2: Kind =
+    golden!([may("time", Kind::Span(0, MINUTE))], may("scene", DRAWN), may("parameters", Kind::MapOf(50, &Kind::Scalar)));
 
 const CARD: Kind =
     Kind::Obj(&[must("training_data", Kind::Text(4_000)), must("limits", Kind::Text(4_000)), must("metrics", Kind::List(0, 20, &METRIC))]);
@@ -437,6 +541,7 @@ const MEDIA: Kind = Kind::Obj(&[must("file", Kind::Path(&["png", "jpg", "jpeg", 
 pub(super) fn input_extensions(input: &str) -> &'static [&'static str] {
     match input {
         "image" => PICTURES,
+        "video" => &["avi", "png", "jpg", "jpeg"],
         "sound" => &["wav"],
         _ => &["csv"],
     }

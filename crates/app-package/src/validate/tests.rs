@@ -189,6 +189,8 @@ fn every_code_has_both_languages_once() {
     let sources = [
         include_str!("check.rs"),
         include_str!("rules.rs"),
+        include_str!("rules/steps.rs"),
+        include_str!("rules/video.rs"),
         include_str!("files.rs"),
         include_str!("license.rs"),
         include_str!("yaml.rs"),
@@ -263,6 +265,10 @@ fn keys(kind: &schema::Kind, place: &str, out: &mut std::collections::BTreeMap<S
         Some("labels[]") => "label",
         _ => place,
     };
+    // A clip is made of pictures, whose keys are described once.
+    if place.ends_with("clip.image") {
+        return;
+    }
     let (fields, variant): (&[schema::Field], bool) = match kind {
         Kind::Obj(fields) => (fields, false),
         Kind::Variant(fields) => (fields, true),
@@ -514,4 +520,86 @@ fn sound_carries_a_state_from_window_to_window() {
         let found = codes_of(&whole.replacen(from, to, 1));
         assert!(found.contains(&code), "{to:?}: wanted {code}, found {found:?}");
     }
+}
+
+const VIDEO: &str = include_str!("../../fixtures/app-2-video.yaml");
+
+#[test]
+fn moving_pictures_are_read_whole_and_written_as_they_were_read() {
+    let app = parse(VIDEO).unwrap_or_else(|faults| panic!("{faults:#?}"));
+    let json = crate::oci::config_json(&app);
+    assert_eq!(serde_json::from_slice::<AppManifest>(&json).unwrap(), app);
+    let text = String::from_utf8(json).unwrap();
+    // Format 1's word, which its type writes in any case.
+    assert_eq!(parse(&text.replace(",\"softmax\":false", "")).unwrap(), app);
+    // Spans are stored in one way, however they are written.
+    assert!(text.contains(r#""for":"500ms","hold":"10s","per":"zone""#), "{text}");
+    assert_eq!(parse(&VIDEO.replacen("lost: 3s", "lost: 3000ms", 1)).unwrap(), app);
+    assert_eq!((app.model_steps().len(), app.names_models(), app.posts().count()), (2, true, 2));
+    assert_eq!(app.track().map(|track| track.lost.seconds()), Some(3.0));
+    assert_eq!(app.golden[0].parameters["linger"], serde_json::json!(1.5));
+}
+
+#[test]
+fn single_faults_of_moving_pictures() {
+    let zone = "danger: [[0.2, 0.5], [0.8, 0.5], [0.8, 1], [0.2, 1]]";
+    let table = [
+        ("lost: 3s", "lost: 3", "span-shape"),
+        ("lost: 3s", "lost: 3 frames", "span-shape"),
+        ("lost: 3s", "lost: 2h", "out-of-range"),
+        ("fps: 5", "fps: 0", "out-of-range"),
+        ("labels: [person], lost", "labels: [persons], lost", "label-unknown"),
+        ("high: 0.5, low: 0.1", "high: 0.5, low: 0.6", "min-over-max"),
+        ("  - track: { labels: [person], lost: 3s, confirm: 0.4s, high: 0.5, low: 0.1, iou: 0.1 }\n", "", "scene-needs-track"),
+        ("steps:\n  - model", "steps:\n  - track: {}\n  - model", "track-first"),
+        ("scene:\n  zones:\n", "  - track: {}\nscene:\n  zones:\n", "track-twice"),
+        ("id: danger, title", "id: danger-zone, title", "snake-shape"),
+        ("labels: [person], anchor", "labels: [people], anchor", "label-unknown"),
+        ("anchor: bottom-center", "anchor: top", "not-one-of"),
+        ("per: zone", "per: person", "not-one-of"),
+        ("frames: 16", "frames: 65", "out-of-range"),
+        ("frames: 16", "frames: 8", "input-shape"),
+        ("frames: 16", "layout: ntchw, frames: 16", "input-shape"),
+        ("image: { width: 112, height: 112 }", "image: { width: 112, height: 112, layout: nhwc }", "clip-image"),
+        ("image: { width: 112, height: 112 }", "image: { width: 4096, height: 4096 }", "clip-large"),
+        ("      file: people.onnx\n", "      file: people.onnx\n      every: 1s\n", "every-finds"),
+        (zone, "danger: [[0.2, 0.5], [0.8, 0.5], [0.2, 1], [0.8, 1]]", "polygon-crosses"),
+        (zone, "danger: [[0.2, 0.5], [0.21, 0.5], [0.21, 0.51]]", "polygon-small"),
+        (zone, "danger: [[0.2, 0.5], [0.8, 0.5]]", "list-length"),
+        (zone, "danger: [[0.2, 0.5], [0.8, 1.5], [0.2, 1]]", "out-of-range"),
+        (zone, "danger: [[0.2, 0.5], [0.8, .nan], [0.2, 1]]", "number-not-finite"),
+        (zone, "fence: [[0.2, 0.5], [0.8, 0.5], [0.8, 1]]", "scene-unknown"),
+        (zone, "fence: [[0.2, 0.5], [0.8, 0.5], [0.8, 1]]", "scene-missing"),
+        ("gate: [[0.1, 0.9], [0.1, 0.1]]", "gate: [[0.1, 0.9], [0.1, 0.9]]", "line-short"),
+        ("{ linger: 1.5 }", "{ lingers: 1.5 }", "parameter-undeclared"),
+        ("walk.avi", "walk.mp4", "file-extension"),
+        ("{zone}\" }", "{zones}\" }", "placeholder-unknown"),
+        ("id: bar, title: { en: Bar }", "id: look, title: { en: Bar }", "duplicate-name"),
+        ("within: 10m", "within: 25h", "out-of-range"),
+        ("input: video", "input: image", "needs-video"),
+        ("format: 2", "format: 1", "unknown-key"),
+    ];
+    for (from, to, code) in table {
+        assert!(VIDEO.contains(from), "{from}");
+        let found = codes_of(&VIDEO.replacen(from, to, 1));
+        assert!(found.contains(&code), "{to:?}: wanted {code}, found {found:?}");
+    }
+    // Each key that says nothing of a still picture is named.
+    let still = faults_of(&VIDEO.replacen("input: video", "input: image", 1).replacen("walk.avi", "walk.png", 1));
+    let named = |key: &str| still.iter().any(|fault| fault.starts_with("needs-video@") && fault.ends_with(&format!(" {key}")));
+    for key in [
+        "fps",
+        "scene",
+        "procedures",
+        "steps[1].track",
+        "steps[2].model.every",
+        "alarms[0].for",
+        "alarms[0].hold",
+        "alarms[0].per",
+        "golden[0].scene",
+    ] {
+        assert!(named(key), "{key}: {still:#?}");
+    }
+    // A picture is a clip of one frame.
+    assert!(parse(&VIDEO.replacen("walk.avi", "walk.png", 1)).is_ok());
 }

@@ -25,7 +25,7 @@ impl<'a> Parts<'a> {
     pub fn of(root: &'a Node) -> Self {
         if root.get("format").and_then(Node::integer) == Some(2) {
             let steps = root.get("steps").map_or(&[][..], Node::items).iter().enumerate();
-            let models = steps.map(|(i, step)| {
+            let models = steps.filter(|(_, step)| step.get("model").is_some()).map(|(i, step)| {
                 let (node, key) = (step.get("model"), format!("steps[{i}].model"));
                 let part = |name| node.and_then(|node| node.get(name));
                 Model { node, pre: part("pre"), pre_key: format!("{key}.pre"), post: part("post"), post_key: format!("{key}.post"), key }

@@ -90,24 +90,29 @@ fn pre(root: &Node, parts: &Parts<'_>, model: &Model<'_>, faults: &mut Faults) {
     let Some([step]) = model.pre.map(Node::entries) else { return };
     let input = root.text_of("input").unwrap_or_default();
     let wanted = match input {
-        "image" => "image",
+        "video" if step.key == "clip" => "clip",
+        "image" | "video" => "image",
         "audio" if step.key == "sound" => "sound",
         "timeseries" | "audio" => "window",
         "tabular" => "columns",
         _ => "",
     };
-    if !wanted.is_empty() && step.key != wanted && matches!(step.key.as_str(), "image" | "window" | "columns" | "sound") {
+    if !wanted.is_empty() && step.key != wanted && matches!(step.key.as_str(), "image" | "window" | "columns" | "sound" | "clip") {
         faults.push(Fault::new("pre-not-for-input", &model.pre_key).at(step.line).with("value", input).with("hint", wanted));
         return;
     }
-    let body = &step.value;
-    let place = format!("{}.{}", model.pre_key, step.key);
+    // A clip is made of pictures.
+    let frames = if step.key == "clip" { step.value.get("frames").and_then(Node::integer) } else { None };
+    let (body, place) = match step.value.get("image").filter(|_| step.key == "clip") {
+        Some(image) => (image, format!("{}.clip.image", model.pre_key)),
+        None => (&step.value, format!("{}.{}", model.pre_key, step.key)),
+    };
     let count = |key: &str| body.get(key).map_or(0, |list| list.items().len());
     let word = |key: &str, default: &'static str| body.text_of(key).unwrap_or(default).to_owned();
     let size = |key: &str| body.get(key).and_then(Node::integer).unwrap_or(-1);
     let width = |n: usize| i64::try_from(n).unwrap_or(-1);
     let (channels, mut expected) = match step.key.as_str() {
-        "image" => {
+        "image" | "clip" => {
             let channels = if word("color", "rgb") == "gray" { 1 } else { 3 };
             let (w, h, c) = (size("width"), size("height"), width(channels));
             let (w, h) = match word("fit", "stretch").as_str() {
@@ -120,6 +125,11 @@ fn pre(root: &Node, parts: &Parts<'_>, model: &Model<'_>, faults: &mut Faults) {
                 "nhwc" => vec![1, h, w, c],
                 _ if w < 0 || h < 0 => vec![1, -1],
                 _ => vec![1, h.saturating_mul(w).saturating_mul(c)],
+            };
+            let expected = match (frames, step.value.text_of("layout")) {
+                (Some(n), Some("ntchw")) => vec![1, n, c, h, w],
+                (Some(n), _) => vec![1, c, n, h, w],
+                (None, _) => expected,
             };
             (channels, expected)
         }
