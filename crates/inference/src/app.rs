@@ -1,21 +1,25 @@
 //! An installed app: its models, what leads to their tensors and from them, and its rules, ready to answer.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use app_package::manifest::AppManifest;
-use app_package::pipeline::{ModelStep, Of, Pre};
+use app_package::manifest::{AppManifest, InputKind};
+use app_package::pipeline::{Drawn, ModelStep, Of, Pre};
 use image::DynamicImage;
 
 pub use crate::error::AppError;
 use crate::{
     alarm::{Params, Rules},
+    clip,
     engine::{Engine, Session, TensorData},
     error::Result,
+    frames::Frames,
     model_file,
     output::{AppOutput, Detection},
     picture, post,
     stage::{Input, Stage},
     tensors,
+    watch::{self, Kept},
 };
 
 /// Longest input in bytes.
@@ -59,40 +63,77 @@ impl App {
         &self.dir
     }
 
-    /// Answers for one picture, CSV or WAV. `params` are the operator's settings (defaults fill the rest); `place` goes into
+    /// Answers for one picture, clip, CSV or WAV, with nothing drawn. `params` are the operator's settings (defaults fill the rest); `place` goes into
     /// alarm texts. Codes: those of [`picture::decode`], [`crate::table::window`] and [`crate::sound::read`], `input-too-large`,
     /// `parameter-…`, `engine-failed`, `out-of-memory`, `tensor-shape`, `output-not-finite`.
     pub fn predict(&mut self, bytes: &[u8], params: &serde_json::Map<String, serde_json::Value>, place: &str) -> Result<AppOutput> {
+        self.predict_drawn(bytes, &Drawn::default(), params, place)
+    }
+
+    /// As [`Self::predict`], with what is drawn in a clip. Its codes are those of [`clip::read`] and [`clip::Clip::frames`], too.
+    pub fn predict_drawn(
+        &mut self,
+        bytes: &[u8],
+        drawn: &Drawn,
+        params: &serde_json::Map<String, serde_json::Value>,
+        place: &str,
+    ) -> Result<AppOutput> {
+        if self.manifest.input == InputKind::Video {
+            within(bytes)?;
+            return watch::clip(self, bytes, drawn, params, place);
+        }
         let params = Params::new(&self.manifest.parameters, params)?;
-        let mut result = self.answer(bytes)?;
+        let picture = self.read(bytes)?;
+        let mut result = self.answer(picture.as_ref().map_or(Input::Bytes(bytes), Input::Picture), None)?;
         self.rules.evaluate(&mut result, &params, place);
         Ok(result)
     }
 
-    /// What the models say, without alarms.
-    fn answer(&mut self, bytes: &[u8]) -> Result<AppOutput> {
-        let picture = self.read(bytes)?;
-        let input = picture.as_ref().map_or(Input::Bytes(bytes), Input::Picture);
+    /// What the models say, without alarms; of moving pictures with what is kept from frame to frame.
+    pub(crate) fn answer(&mut self, input: Input<'_>, mut kept: Option<&mut Kept>) -> Result<AppOutput> {
         let named = self.manifest.names_models();
         let mut result = AppOutput::default();
-        for stage in &mut self.stages {
+        for (at, stage) in self.stages.iter_mut().enumerate() {
             let name = stage.step().name.clone();
-            match (stage.step().of.clone(), &picture) {
-                (Some(of), Some(picture)) => each(stage, &of, picture, &mut result, named.then_some(&name))?,
-                _ => merge(&mut result, stage.answer(input)?, named.then_some(&name)),
+            let name = named.then_some(&name);
+            if let Some(kept) = kept.as_deref_mut() {
+                kept.follow(at, &mut result);
+            }
+            match (stage.step().of.clone(), input, kept.as_deref_mut()) {
+                (Some(of), Input::Picture(picture), _) => each(stage, &of, picture, &mut result, name)?,
+                (None, Input::Picture(picture), Some(kept)) => merge(&mut result, kept.answer(at, stage, picture)?, name),
+                _ => merge(&mut result, stage.answer(input)?, name),
             }
             post::best_first(&mut result);
+        }
+        if let Some(kept) = kept {
+            kept.follow(self.stages.len(), &mut result);
         }
         Ok(result)
     }
 
-    /// The models' raw outputs for one input, before post-processing; of those that run for each object none.
+    /// The compiled rules.
+    pub(crate) fn rules(&self) -> &Rules {
+        &self.rules
+    }
+
+    /// The models' raw outputs for one input, of a clip for its first frame, before post-processing; of those that run for each object none.
     pub(crate) fn outputs(&mut self, bytes: &[u8]) -> Result<Vec<(String, TensorData)>> {
         let picture = self.read(bytes)?;
         let input = picture.as_ref().map_or(Input::Bytes(bytes), Input::Picture);
-        let whole = self.stages.iter_mut().filter(|stage| stage.step().of.is_none());
-        let outputs: Vec<_> = whole.map(|stage| stage.outputs(input)).collect::<Result<_>>()?;
-        Ok(outputs.into_iter().flatten().collect())
+        let mut outputs = Vec::new();
+        for stage in self.stages.iter_mut().filter(|stage| stage.step().of.is_none()) {
+            let mut frames = Frames::default();
+            let input = match (&stage.step().pre, &picture) {
+                (Pre::Clip(pre), Some(picture)) => {
+                    frames.keep(pre, picture, Duration::ZERO);
+                    Input::Frames(&frames)
+                }
+                _ => input,
+            };
+            outputs.append(&mut stage.outputs(input)?);
+        }
+        Ok(outputs)
     }
 
     /// The models in order.
@@ -111,14 +152,25 @@ impl App {
         stage.ok_or_else(|| AppError::new("model-unknown", "the app has no model of this name"))?.infer(inputs)
     }
 
-    /// Bounds the input, and decodes a picture once for all models.
+    /// Bounds the input, and decodes a picture once for all models, of a clip the first one.
     fn read(&self, bytes: &[u8]) -> Result<Option<DynamicImage>> {
-        if bytes.len() > MAX_INPUT {
-            return Err(AppError::new("input-too-large", format!("the input has {} bytes; at most {MAX_INPUT} are read", bytes.len())));
+        within(bytes)?;
+        if self.manifest.input == InputKind::Video && !picture::is_known(bytes) {
+            let clip = clip::read(bytes)?;
+            let first = clip.frames().next();
+            return first.transpose().map(|frame| frame.map(|(_, picture)| picture));
         }
-        let reads_pictures = self.stages.first().is_some_and(|stage| matches!(stage.step().pre, Pre::Image(_)));
+        let reads_pictures = self.stages.first().is_some_and(|stage| matches!(stage.step().pre, Pre::Image(_) | Pre::Clip(_)));
         if reads_pictures { picture::decode(bytes).map(Some) } else { Ok(None) }
     }
+}
+
+/// Code `input-too-large`.
+fn within(bytes: &[u8]) -> Result<()> {
+    if bytes.len() > MAX_INPUT {
+        return Err(AppError::new("input-too-large", format!("the input has {} bytes; at most {MAX_INPUT} are read", bytes.len())));
+    }
+    Ok(())
 }
 
 /// Adds what a model says of the whole input.

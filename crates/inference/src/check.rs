@@ -342,11 +342,17 @@ fn listing_picture(dir: &Path, name: &str) -> Result<()> {
 }
 
 /// Codes that say why a sample gave no result to compare.
-const CAUSES: [&str; 20] = [
+const CAUSES: [&str; 26] = [
     "out-of-memory",
     "expect-unreadable",
     "file-missing",
     "file-outside",
+    "input-not-a-clip",
+    "clip-codec",
+    "clip-rate",
+    "clip-empty",
+    "parameter-invalid",
+    "parameter-unknown",
     "input-not-a-picture",
     "input-not-csv",
     "input-not-sound",

@@ -8,6 +8,7 @@ use image::DynamicImage;
 use crate::{
     engine::{Data, Session, TensorData, TensorInfo},
     error::{AppError, Result},
+    frames::Frames,
     geometry::Geometry,
     output::AppOutput,
     picture, post, sound,
@@ -19,6 +20,8 @@ use crate::{
 #[derive(Clone, Copy)]
 pub(crate) enum Input<'a> {
     Picture(&'a DynamicImage),
+    /// The last frames, for a step that takes several.
+    Frames(&'a Frames),
     /// CSV or WAV.
     Bytes(&'a [u8]),
 }
@@ -171,7 +174,11 @@ impl Stage {
             }
             (Pre::Window(pre), Input::Bytes(bytes)) => table::window(pre, bytes, &mut buffer).map(|()| (None, None))?,
             (Pre::Columns(pre), Input::Bytes(bytes)) => table::columns(pre, bytes, &mut buffer).map(|()| (None, None))?,
-            (Pre::Image(_), Input::Bytes(_)) | (_, Input::Picture(_)) | (Pre::Sound(_), _) => {
+            (Pre::Clip(pre), Input::Frames(frames)) => {
+                frames.fill(pre, &mut buffer);
+                (None, None)
+            }
+            (Pre::Image(_) | Pre::Clip(_), Input::Bytes(_)) | (_, Input::Picture(_) | Input::Frames(_)) | (Pre::Sound(_), _) => {
                 return Err(AppError::new("tensor-mismatch", "the steps of an app read one kind of input"));
             }
         };

@@ -135,7 +135,7 @@ pub fn expect(_: &Examples, rng: &mut Rng) -> Result<(), String> {
     let text = "{\"classes\": [{\"label\": \"a\", \"score\": 0.5},\n{\"label\": \"b\", \"score\": 0.25}],\n\"values\": [{\"id\": \"v\", \"value\": 1.5, \
                 \"unit\": \"\"}],\n\"detections\": [{\"label\": \"a\", \"score\": 0.5,\n\"box\": [1, 2, 3, 4]}]}";
     let right: AppOutput = serde_json::from_str(text).map_err(|e| e.to_string())?;
-    let tolerance = Tolerance { absolute: 0.0, relative: 0.0 };
+    let tolerance = Tolerance { absolute: 0.0, relative: 0.0, time: None };
     ensure(golden::compare(&right, &right, &tolerance) == golden::Compared::default(), "a result differs from itself")?;
     let Ok(found) = serde_json::from_str::<AppOutput>(&damaged_text(text, rng)) else { return Ok(()) };
     let compared = golden::compare(&found, &right, &tolerance);

@@ -63,18 +63,23 @@ pub fn answers(dir: &Path, inputs: Option<&Path>, engine: &dyn Engine) -> Answer
     let outcome = (|| -> Result<()> {
         let manifest = app_package::validate::parse(&read_manifest(dir)?)
             .map_err(|faults| AppError::new("manifest-invalid", faults.first().map(|fault| fault.message("en")).unwrap_or_default()))?;
-        let names = match inputs {
-            Some(folder) => names(folder)?,
-            None => manifest.golden.iter().map(|sample| sample.input.clone()).collect(),
-        };
+        let samples = manifest.golden.clone();
         let mut app = App::open(dir, manifest, engine, 1)?;
-        for name in names {
-            let input = golden::read(inputs.unwrap_or(dir), &name)?;
-            let place = if inputs.is_some() { "test" } else { "golden" };
-            let result = app.predict(&input, &serde_json::Map::new(), place);
-            let result = result.map_err(|e| AppError::new(e.code, format!("`{name}`: {}", e.message)))?;
-            let told = if inputs.is_some() { result } else { AppOutput { alarms: Vec::new(), rule_faults: Vec::new(), ..result } };
-            answers.results.push(told);
+        let named = |name: &str, e: AppError| AppError::new(e.code, format!("`{name}`: {}", e.message));
+        let Some(folder) = inputs else {
+            for sample in &samples {
+                let input = golden::read(dir, &sample.input)?;
+                let result = golden::answer(&mut app, sample, &input).map_err(|e| named(&sample.input, e))?;
+                answers.results.push(AppOutput { alarms: Vec::new(), rule_faults: Vec::new(), ..result });
+            }
+            return Ok(());
+        };
+        // Places are drawn in a camera's picture; of the files that are tried the first sample says where they are.
+        let (drawn, set) = samples.first().map(|sample| (sample.scene.clone(), sample.parameters.clone())).unwrap_or_default();
+        for name in names(folder)? {
+            let input = golden::read(folder, &name)?;
+            let result = app.predict_drawn(&input, &drawn, &set, "test").map_err(|e| named(&name, e))?;
+            answers.results.push(result);
         }
         Ok(())
     })();
