@@ -10,7 +10,7 @@ use app_package::{
     oci::{ImageManifest, Index, PackedFile, build_manifest, config_json},
     path::PackagePath,
     pipeline::{
-        AlarmLevel, AlarmRule, Align, Color, Column, Filter, Fit, Layout, Missing, Pre, PreColumns, PreImage, PreWindow, WindowLayout,
+        AlarmLevel, AlarmRule, Align, Color, Column, Filter, Fit, Layout, Missing, Per, Pre, PreColumns, PreImage, PreWindow, WindowLayout,
     },
     text::Text,
     validate::{self, FileEntry, MAX_FAULTS},
@@ -23,6 +23,7 @@ use inference::{
 use crate::{
     decoders, documents,
     hostile::{Base, Rng, case, noise},
+    videos,
 };
 
 /// Words that parsers stumble over.
@@ -71,7 +72,7 @@ pub struct Examples {
 pub type Target = fn(&Examples, &mut Rng) -> Result<(), String>;
 
 /// All, by name.
-pub const TARGETS: [(&str, Target); 19] = [
+pub const TARGETS: [(&str, Target); 21] = [
     ("model-file", model),
     ("app-yaml", yaml),
     ("license", license),
@@ -91,6 +92,8 @@ pub const TARGETS: [(&str, Target); 19] = [
     ("decoder", decoders::decode),
     ("sound", decoders::wav),
     ("part", decoders::part),
+    ("clip", videos::avi),
+    ("tracks", videos::tracks),
 ];
 
 impl Examples {
@@ -397,7 +400,8 @@ fn rule(examples: &Examples, rng: &mut Rng) -> Result<(), String> {
         when.insert_str(place, &word);
     }
     when.truncate(when.floor_char_boundary(2_000));
-    let rule = AlarmRule { id: "r".into(), when, level: AlarmLevel::Notice, text: Text { zh: "{place}{".into(), en: "{value:a}".into() } };
+    let text = Text { zh: "{place}{".into(), en: "{value:a}".into() };
+    let rule = AlarmRule { id: "r".into(), when, level: AlarmLevel::Notice, text, lasting: None, hold: None, per: Per::Camera };
     let mut manifest = rng.pick(&examples.bases).manifest.clone();
     match &mut manifest.pipeline {
         Some(pipeline) => pipeline.alarms = vec![rule],
@@ -429,7 +433,8 @@ fn inside(path: &PackagePath) -> Result<(), String> {
 /// The folder of the model, with a file of a random kind in it.
 fn scan(examples: &Examples, rng: &mut Rng) -> Result<(), String> {
     let folder = examples.file.parent().unwrap().with_file_name("scanned");
-    let name = format!("file.{}", rng.pick(&["onnx", "yaml", "json", "csv", "txt", "md", "png", "jpg", "webp", "bin", "data", "pkl", ""]));
+    let name =
+        format!("file.{}", rng.pick(&["onnx", "yaml", "json", "csv", "txt", "md", "png", "jpg", "webp", "avi", "bin", "data", "pkl", ""]));
     let bytes = match rng.below(4) {
         0 => damaged(&rng.pick(&examples.bases).model, rng),
         1 => damaged(rng.pick(&examples.pictures), rng),
