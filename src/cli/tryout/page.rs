@@ -9,7 +9,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use image::{ImageFormat, Rgba, RgbaImage};
 use inference::mask::MAX_SIDE;
 use inference::output::{AppOutput, Detection, Mask};
-use inference::picture;
+use inference::{clip, picture};
 
 use super::{Answered, lines, named};
 use crate::base::i18n::Lang;
@@ -45,6 +45,11 @@ pub fn of(manifest: &AppManifest, found: &[Answered<'_>], code: &str, lang: Lang
         let bytes = std::fs::read(copy).unwrap_or_default();
         match manifest.input {
             InputKind::Image => shot(&mut page, &bytes, result, &labels),
+            // Of a clip the last frame, whose things are told.
+            InputKind::Video => {
+                let last = if picture::is_known(&bytes) { Ok(bytes) } else { clip::read(&bytes).map(|clip| clip.last_jpeg()) };
+                shot(&mut page, &last.unwrap_or_default(), result, &labels);
+            }
             InputKind::Timeseries | InputKind::Tabular => table(&mut page, &bytes),
             InputKind::Audio => match rate {
                 Some(rate) => sound(&mut page, &bytes, rate),
