@@ -30,9 +30,9 @@ def train(net, loss, count, epochs, batch, peak, decay=1e-3, clip=None, say=Fals
 
 def exported(net, example, inputs, outputs):
     """The ONNX model of a net, for one sample at a time."""
-    path = BUILD / "exported.onnx"
-    torch.onnx.export(net, (example,), str(path), input_names=inputs, output_names=outputs, opset_version=17, dynamo=False)
-    return pin(onnx.load(str(path)))
+    data = io.BytesIO()
+    torch.onnx.export(net, (example,), data, input_names=inputs, output_names=outputs, opset_version=17, dynamo=False)
+    return pin(onnx.load_model_from_string(data.getvalue()))
 
 
 # ---------------------------------------------------------------- forecasts
