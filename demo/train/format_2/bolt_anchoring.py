@@ -87,10 +87,10 @@ def main():
     ratio = t.torque_nm.to_numpy() / wanted
     rule = np.where(ratio < 0.8, 1, np.where(ratio > 1.25, 3, 0))        # what a torque wrench tells
     words = "留出的 2000 根合成锚杆", "2,000 held-out synthetic bolts"
-    pack.metric("macro-f1", macro_f1(ty, guess, 4), macro_f1(ty, rule, 4), words[0] + "，四类的宏平均 F1；基线只看扭矩是否在规定值的 0.8 至 1.25 倍之间", words[1] + ", macro F1 of the four classes; baseline looks at the torque alone, 0.8 to 1.25 of what is wanted")
-    pack.metric("macro-f1-linear", macro_f1(ty, guess, 4), macro_f1(ty, line.predict(t), 4), words[0] + "；基线为同样预处理的逻辑回归", words[1] + "; baseline is logistic regression after the same preparation")
+    pack.metric("macro-f1", macro_f1(ty, guess, 4), max(macro_f1(ty, g, 4) for g in (rule, line.predict(t))), words[0] + "，四类的宏平均 F1；基线取只看扭矩是否在规定值 0.8 至 1.25 倍之间与同样预处理的逻辑回归中较好者",
+                words[1] + ", macro F1 of the four classes; baseline is the better of the torque alone, 0.8 to 1.25 of what is wanted, and logistic regression after the same preparation")
     bad = ty == 2
-    pack.metric("recall-debonded", (guess[bad] == 2).mean(), (line.predict(t)[bad] == 2).mean(), words[0] + f"，其中 {bad.sum()} 根锚固失效；基线同上", words[1] + f", the {bad.sum()} debonded among them; baseline as above")
+    pack.metric("recall-debonded", (guess[bad] == 2).mean(), (line.predict(t)[bad] == 2).mean(), words[0] + f"，其中 {bad.sum()} 根锚固失效；基线为逻辑回归", words[1] + f", the {bad.sum()} debonded among them; baseline is logistic regression")
     g, gy = make(np.random.default_rng(83), 400)
     whole = ~g.isna().any(axis=1) & (g.resin != "")
     first = lambda m: int(np.flatnonzero(m)[0])

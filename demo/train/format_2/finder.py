@@ -1,6 +1,7 @@
 """A small detector of boxes in torch: one map at 1/8 of the tensor, rows [box, scores, keypoints, angle] as columns of `rows`."""
 from render import *
 from training import *
+from detector import iou
 
 
 def block(a, b, stride=1, dil=1):
@@ -119,13 +120,6 @@ def letterbox(picture, size):
     dx, dy = (size[0] - nw) // 2, (size[1] - nh) // 2
     out[dy:dy + nh, dx:dx + nw] = half(picture, (nw, nh)) if (nw, nh) != (w, h) else picture
     return out, k, dx, dy
-
-
-def iou(a, b):
-    w = min(a[0] + a[2], b[0] + b[2]) - max(a[0], b[0])
-    h = min(a[1] + a[3], b[1] + b[3]) - max(a[1], b[1])
-    inter = max(0.0, w) * max(0.0, h)
-    return inter / max(1e-6, a[2] * a[3] + b[2] * b[3] - inter)
 
 
 def run_rows(run, picture, labels, score, nms=0.5):

@@ -91,17 +91,16 @@ def main():
 
     def draw(pack, results):
         names = label_names(pack)
-        face = next(coal_rock.scene(s, 1280, 720, rock=0.1)[0] for s in (4107,))
-        c = Cover(face)
+        c = Cover(coal_rock.scene(4119, 1280, 720, rock=0.1)[0])
         c.title(pack.m["title"], "1 Hz")
-        c.panel((40, 366, 800, 706))
+        c.panel((40, 456, 800, 706))
         r = kept[0][1]
         for k, (col, color, lim, words) in enumerate(((0, "#59b3d6", (20, 220), "左截割电流 A"), (2, AMBER, (0, 20), "振动 mm/s"))):
-            c.line((70, 400 + 150 * k, 770, 540 + 150 * k), np.arange(STEPS), np.clip(r[:, col], *lim), (0, STEPS - 1), lim, color, 2)
-            c.text((70, 376 + 150 * k), words, 19, color)
-        c.panel((830, 366, 1240, 706))
+            c.line((70, 476 + 118 * k, 770, 576 + 118 * k), np.arange(STEPS), np.clip(r[:, col], *lim), (0, STEPS - 1), lim, color, 2)
+            c.text((70, 462 + 118 * k), words, 19, color)
+        c.panel((830, 420, 1240, 706))
         scores = {q["label"]: q["score"] for q in results[0]["classes"]}
-        c.bars((856, 386, 1214, 690), [names[l]["zh"] for l in LABELS], [scores[l] for l in LABELS], [RED if scores[l] >= 0.5 else STEEL for l in LABELS])
+        c.bars((856, 434, 1214, 694), [names[l]["zh"] for l in LABELS], [scores[l] for l in LABELS], [RED if scores[l] >= 0.5 else STEEL for l in LABELS])
         d = Canvas()
         d.head({"zh": "四段记录的判断", "en": "What is told of four records"}, f"F1 {f1_score(ty, guess, average='macro'):.2f}")
         for i, (n, _, f) in enumerate(kept):
