@@ -187,7 +187,7 @@ def main():
     pack.finish(draw)
 
 
-GOLD = [("good", 150001), ("watery", 150002), ("sticky", 150004), ("pulp", 150005)]
+GOLD = [("good", 150001), ("watery", 150002), ("sticky", 150004), ("none", 150005)]
 
 
 def cells():
