@@ -234,6 +234,18 @@ _Dumper.add_representer(str, _text)
 _Dumper.add_representer(list, _list)
 
 
+def readme(m):
+    """The README of an app's folder: texts and model card of its manifest, in both languages."""
+    lines = []
+    for lang, words in (("zh", ("模型卡", "训练数据", "局限", "指标", "数值", "基线", "数据")),
+                        ("en", ("Model card", "Training data", "Limits", "Metric", "Value", "Baseline", "Data"))):
+        lines += [f"# {m['title'][lang]}", "", m["summary"][lang], "", m["description"][lang].strip(), "", f"## {words[0]}", "",
+                  f"**{words[1]}** {m['card']['training_data'][lang].strip()}", "", f"**{words[2]}** {m['card']['limits'][lang].strip()}", "",
+                  f"| {words[3]} | {words[4]} | {words[5]} | {words[6]} |", "|---|---|---|---|"]
+        lines += [f"| {x['name']} | {x['value']} | {x['baseline']} | {x['dataset'][lang]} |" for x in m["card"]["metrics"]] + [""]
+    return "\n".join(lines)
+
+
 class App:
     """One app folder in the making."""
 
@@ -294,14 +306,7 @@ class App:
         head = "# Made by the training script in demo/train; change it there.\n"
         (self.folder / "app.yaml").write_text(
             head + yaml.dump(m, Dumper=_Dumper, allow_unicode=True, sort_keys=False, width=1000), "utf-8")
-        lines = []
-        for lang, words in (("zh", ("模型卡", "训练数据", "局限", "指标", "数值", "基线", "数据")),
-                            ("en", ("Model card", "Training data", "Limits", "Metric", "Value", "Baseline", "Data"))):
-            lines += [f"# {m['title'][lang]}", "", m["summary"][lang], "", m["description"][lang].strip(), "", f"## {words[0]}", "",
-                      f"**{words[1]}** {m['card']['training_data'][lang].strip()}", "", f"**{words[2]}** {m['card']['limits'][lang].strip()}", "",
-                      f"| {words[3]} | {words[4]} | {words[5]} | {words[6]} |", "|---|---|---|---|"]
-            lines += [f"| {x['name']} | {x['value']} | {x['baseline']} | {x['dataset'][lang]} |" for x in m["card"]["metrics"]] + [""]
-        (self.folder / "README.md").write_text("\n".join(lines), "utf-8")
+        (self.folder / "README.md").write_text(readme(m), "utf-8")
         for item in m["media"]:
             if not (self.folder / item["file"]).is_file():
                 raise SystemExit(f"{m['name']}: {item['file']} is missing")

@@ -44,6 +44,7 @@ facet-plan = Licence model
 facet-any = Any
 facet-apply = Apply
 input-image = Image
+input-video = Video
 input-timeseries = Time series
 input-tabular = Table
 input-audio = Audio

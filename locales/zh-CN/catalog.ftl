@@ -41,6 +41,7 @@ facet-plan = 授权方式
 facet-any = 不限
 facet-apply = 应用筛选
 input-image = 图像
+input-video = 视频
 input-timeseries = 时间序列
 input-tabular = 表格数据
 input-audio = 音频

@@ -7,7 +7,7 @@ in torch_cases.py and runs with --torch alone.
 
 compare.py: how far answers are from each other. table.py, families.py: the table, and which families count. publishers.py: packages by hash,
 pictures. graph.py, masks.py: graphs, masks. By noun: models.py (pictures of published models), constants.py (detectors), trees.py (tables),
-ocr.py, sound.py, anomalies.py, segments.py, forecasts.py, objects.py (models in a row, galleries), heads.py (Ultralytics, torch).
+ocr.py, layout.py (own steps), sound.py, anomalies.py, segments.py, forecasts.py, objects.py (models in a row, galleries), heads.py (Ultralytics, torch).
 """
 import argparse, contextlib, io, json, pathlib, re, shutil, subprocess, sys, time
 
@@ -66,8 +66,8 @@ def answers(folder):
 
 
 def ids(app):
-    post = app["steps"][0]["model"]["post"][0]
-    [step] = post.values()
+    model = app["steps"][0]["model"]
+    step = next(iter(model["post"][0].values())) if "post" in model else app["steps"][1]["wasm"]
     return [item["id"] for item in step.get("labels", step.get("items", [step["label"]] if "label" in step else []))]
 
 
@@ -93,7 +93,7 @@ def case(it):
     shutil.rmtree(folder, ignore_errors=True)
     if it.input:
         steps, files = made
-        models = [file for file in files.values() if isinstance(file, pathlib.Path)]
+        models = [file for file in files.values() if isinstance(file, pathlib.Path) and file.suffix == ".onnx"]
         said = init(it, models[:1], folder)
         row["init"] = said[1] or said[2]
         if len(models) == 1 and said[0]:

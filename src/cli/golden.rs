@@ -57,7 +57,7 @@ pub fn answer(dir: &Path, inputs: Option<&Path>, settings: &Checks, told: &Outpu
 /// Tells each expected result that was made, and why the others were not.
 pub fn tell<'a>(made: impl Iterator<Item = (&'a Path, &'a AppOutput)>, answers: &Answers, lang: Lang) {
     for (path, result) in made {
-        let n = result.detections.len() + result.classes.len() + result.values.len() + result.texts.len();
+        let n = result.detections.len() + result.classes.len() + result.values.len() + result.texts.len() + result.events.len();
         print_line!("{}", lang.format("cli-init-expected", &[("path", &shown(path)), ("n", &n.to_string())]));
     }
     if let Some((code, detail)) = &answers.fault {

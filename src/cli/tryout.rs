@@ -13,7 +13,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 use inference::app::MAX_INPUT;
-use inference::output::{AppOutput, Detection};
+use inference::output::{AppOutput, Detection, Direction, Event};
 use inference::worker::MAX_INPUTS;
 use serde_json::json;
 
@@ -32,7 +32,7 @@ const MAX_TOLD: usize = 20;
 pub struct Try {
     /// Folder with app.yaml.
     pub dir: PathBuf,
-    /// Pictures, CSV or WAV files.
+    /// Pictures, clips, CSV or WAV files.
     #[arg(required = true)]
     pub files: Vec<PathBuf>,
     /// Page to write that shows what was found.
@@ -96,11 +96,16 @@ pub fn run(args: &Try, settings: &Checks) -> anyhow::Result<ExitCode> {
     let found = args.files.iter().zip(&answers.results).enumerate();
     let found: Vec<Answered<'_>> = found.map(|(at, (file, result))| Answered { file, copy: inputs.path(at), result }).collect();
     if args.told.json {
-        let files: Vec<_> = found.iter().map(|one| json!({"file": shown(one.file), "result": one.result})).collect();
+        let log = |at: usize| answers.logs.get(at).cloned().unwrap_or_default();
+        let files = found.iter().enumerate();
+        let files: Vec<_> = files.map(|(at, one)| json!({"file": shown(one.file), "result": one.result, "log": log(at)})).collect();
         let fault = answers.fault.as_ref().map(|(code, detail)| json!({"code": code, "detail": detail}));
         package::print(&json!({"ok": fault.is_none(), "files": files, "fault": fault}));
     } else {
-        found.iter().for_each(|one| tell(one.file, one.result, &args.told.lang, lang));
+        for (at, one) in found.iter().enumerate() {
+            tell(one.file, one.result, &args.told.lang, lang);
+            answers.logs.get(at).into_iter().flatten().for_each(|line| print_line!("  | {line}"));
+        }
     }
     if let Some(out) = &args.out {
         let page = page::of(&manifest, &found, &args.told.lang, lang);
@@ -140,7 +145,7 @@ fn tell(file: &Path, result: &AppOutput, code: &str, lang: Lang) {
     }
 }
 
-/// Findings in words: things, classes, values, texts.
+/// Findings in words: things, classes, values, texts, and of clips what happened and was counted.
 pub fn lines(result: &AppOutput) -> Vec<String> {
     let things = result.detections.iter().map(|thing| {
         let [x, y, w, h] = thing.bbox;
@@ -149,12 +154,31 @@ pub fn lines(result: &AppOutput) -> Vec<String> {
     let classes = result.classes.iter().map(|class| format!("{}  {:.3}", class.label, class.score));
     let values = result.values.iter().map(|value| format!("{} = {:.4} {}", value.id, value.value, value.unit).trim_end().to_owned());
     let texts = result.texts.iter().map(|text| format!("“{}”  {:.3}", text.text, text.score));
-    things.chain(classes).chain(values).chain(texts).collect()
+    let lines = result.counts.lines.iter().map(|(id, n)| format!("{id}: {} in, {} out", n.inward, n.outward));
+    let tracks = result.counts.tracks.iter().map(|(label, n)| format!("{n} × {label}"));
+    let events = result.events.iter().map(happened);
+    events.chain(lines).chain(tracks).chain(things).chain(classes).chain(values).chain(texts).collect()
+}
+
+/// An event with its seconds, and what it was.
+fn happened(event: &Event) -> String {
+    let end = event.end.map(|end| format!("{end:.1}")).unwrap_or_default();
+    let time = if event.line.is_some() { format!("{:.1} s", event.begin) } else { format!("{:.1}–{end} s", event.begin) };
+    let what = [&event.rule, &event.zone, &event.line, &event.procedure].into_iter().flatten().cloned();
+    let way = event.direction.map(|direction| String::from(if direction == Direction::In { "in" } else { "out" }));
+    let who = event.label.as_ref().map(|label| event.track.map_or_else(|| label.clone(), |track| format!("{label} {track}")));
+    let missing = (!event.missing.is_empty()).then(|| format!("− {}", event.missing.join(", ")));
+    let state = event.state.map(|state| state.as_str().to_owned());
+    let parts = std::iter::once(time).chain(what).chain(way).chain(state).chain(missing).chain(who);
+    parts.collect::<Vec<_>>().join("  ")
 }
 
 /// A thing with what is said of it.
 pub fn named(thing: &Detection) -> String {
     let mut all = format!("{}  {:.3}", thing.label, thing.score);
+    if let Some(track) = thing.track {
+        all.push_str(&format!("  #{track}"));
+    }
     if let Some(text) = &thing.said.text {
         all.push_str(&format!("  “{}”", text.text));
     }

@@ -56,7 +56,7 @@ pub async fn list(app: &App, folder: &Path, sign_ins: &[SignIn]) -> anyhow::Resu
 /// The vendor who sells an app, and its yearly price per node in yuan.
 fn seller(manifest: &AppManifest) -> (&'static str, &'static str) {
     match manifest.input {
-        InputKind::Image => ("heitan-vision", "11,600.00"),
+        InputKind::Image | InputKind::Video => ("heitan-vision", "11,600.00"),
         InputKind::Audio | InputKind::Timeseries => ("ordos-signal", "8,200.00"),
         InputKind::Tabular => ("taihang-ai", "5,800.00"),
     }

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use app_package::file_kind::{self, FileKind};
 use app_package::manifest::{AppManifest, Golden};
-use app_package::pipeline::{Post, Tensor};
+use app_package::pipeline::{Gives, Post, Tensor};
 use inference::check::{CheckReport, RunCard};
 use inference::measure::Latency;
 use serde_json::Value;
@@ -224,7 +224,11 @@ fn same_bytes(before: Side<'_>, after: Side<'_>) -> bool {
         Some(kept.map(|(path, (digest, _))| (path.clone(), digest.clone())).collect::<BTreeMap<_, _>>())
     };
     let (a, b) = (before.manifest, after.manifest);
-    let around = a.model_steps() == b.model_steps() && a.alarms() == b.alarms() && a.golden == b.golden && a.parameters == b.parameters;
+    let around = a.model_steps() == b.model_steps()
+        && a.steps == b.steps
+        && a.alarms() == b.alarms()
+        && a.golden == b.golden
+        && a.parameters == b.parameters;
     around && run(before).is_some_and(|files| run(after) == Some(files))
 }
 
@@ -347,7 +351,8 @@ fn changes(before: &BTreeMap<String, String>, after: &BTreeMap<String, String>) 
 
 /// Share of labelled samples whose finding is right. None where the app gives values only: there is no right or wrong to count.
 pub fn share_right(manifest: &AppManifest, card: &RunCard) -> Option<f64> {
-    let finds = manifest.posts().any(|post| !matches!(post, Post::Values(_)));
+    let finds =
+        manifest.posts().any(|post| !matches!(post, Post::Values(_))) || manifest.wasm_steps().any(|step| step.out != Gives::Values);
     card.accuracy.filter(|_| finds)
 }
 

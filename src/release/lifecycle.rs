@@ -246,6 +246,7 @@ mod tests {
             throughput: None,
             structure: None,
             odd_inputs: Vec::new(),
+            own_steps: Vec::new(),
             input: "1x8".into(),
         };
         let report = CheckReport { passed: true, run_card: Some(card), ..CheckReport::default() };

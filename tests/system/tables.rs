@@ -84,8 +84,14 @@ fn tables_mean_what_they_mean_elsewhere() {
 
     let (mut taken, mut quotes) = (0, 0);
     for ((text, length), (numbers, is_table)) in cases.iter().zip(&theirs) {
-        let pre =
-            PreWindow { columns: vec![Column::plain("a")], length: *length, layout: WindowLayout::Flat, mean: Vec::new(), std: Vec::new() };
+        let pre = PreWindow {
+            columns: vec![Column::plain("a")],
+            length: *length,
+            layout: WindowLayout::Flat,
+            mean: Vec::new(),
+            std: Vec::new(),
+            spectrum: None,
+        };
         let mut out = Vec::new();
         let ours = table::window(&pre, text.as_bytes(), &mut out);
         assert_eq!(ours.as_ref().ok().map(|()| &out), numbers.as_ref(), "the last {length} of {text:?}: {ours:?}");

@@ -24,8 +24,12 @@ pub enum FileKind {
     Webp,
     /// WAV sound.
     Wav,
+    /// AVI clip.
+    Avi,
     /// External data of a model; only where a model names it.
     Data,
+    /// A WebAssembly module; only where a step names it.
+    Wasm,
 }
 
 /// Why a file may not be in a package.
@@ -55,7 +59,7 @@ impl Refused {
 
 const PROGRAMS: &[&str] = &[
     "apk", "app", "bash", "bat", "class", "cmd", "com", "deb", "dll", "dylib", "exe", "hta", "htm", "html", "ipynb", "js", "lnk", "lua",
-    "mjs", "msi", "php", "pl", "ps1", "py", "pyc", "pyd", "rb", "reg", "rpm", "scr", "sh", "so", "svg", "vbs", "wasm", "zsh",
+    "mjs", "msi", "php", "pl", "ps1", "py", "pyc", "pyd", "rb", "reg", "rpm", "scr", "sh", "so", "svg", "vbs", "zsh",
 ];
 /// `npy` and `npz` may hold pickled objects; Keras layers and HDF5 configurations may hold marshalled functions.
 const PICKLES: &[&str] =
@@ -82,6 +86,8 @@ pub fn of_name(path: &str) -> Result<FileKind, Refused> {
         "jpg" | "jpeg" => FileKind::Jpeg,
         "webp" => FileKind::Webp,
         "wav" => FileKind::Wav,
+        "wasm" => FileKind::Wasm,
+        "avi" => FileKind::Avi,
         "bin" | "data" | "pb" | "onnx_data" => FileKind::Data,
         _ if PROGRAMS.contains(&ending) => return Err(Refused::Program),
         _ if PICKLES.contains(&ending) => return Err(Refused::Pickle),
@@ -108,10 +114,12 @@ mod tests {
             ("model.onnx", Ok(FileKind::Onnx)),
             ("a/b/Cover.JPEG", Ok(FileKind::Jpeg)),
             ("golden/fan.WAV", Ok(FileKind::Wav)),
+            ("golden/walk.avi", Ok(FileKind::Avi)),
             ("LICENSE", Ok(FileKind::Text)),
             ("docs/licence-mit", Ok(FileKind::Text)),
             ("NOTICE.Apache-2.0", Ok(FileKind::Text)),
             ("model.onnx.data", Ok(FileKind::Data)),
+            ("step.wasm", Ok(FileKind::Wasm)),
             ("weights/layer.0.weight", Err(Refused::Unknown)),
             ("LICENSES", Err(Refused::Unknown)),
             ("manual.pdf", Err(Refused::Unknown)),

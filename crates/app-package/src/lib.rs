@@ -20,6 +20,7 @@ pub mod path;
 pub mod pipeline;
 pub mod public_key;
 pub mod root;
+pub mod span;
 pub mod text;
 pub mod validate;
 

@@ -9,7 +9,10 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::pipeline::{AlarmRule, Model, ModelStep, Pipeline, Post, Step};
+use crate::pipeline::{
+    AlarmRule, Drawn, Gives, Label, Model, ModelStep, Pipeline, Post, Procedure, Scene, Step, Track, WasmStep, is_default,
+};
+use crate::span::Span;
 use crate::text::Text;
 
 /// Versions of the format that are read and run.
@@ -25,6 +28,9 @@ pub enum InputKind {
     Timeseries,
     /// CSV, one row per case, first row names the columns; the first data row is used.
     Tabular,
+    /// Moving pictures, of which the app keeps what it needs from frame to frame: Motion-JPEG in AVI. A PNG or JPEG picture is one of a
+    /// single frame. Of format 2.
+    Video,
     /// Mono samples as CSV with one column `amplitude`; for a `sound` step of format 2 a WAV file.
     Audio,
 }
@@ -34,6 +40,7 @@ impl InputKind {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Image => "image",
+            Self::Video => "video",
             Self::Timeseries => "timeseries",
             Self::Tabular => "tabular",
             Self::Audio => "audio",
@@ -72,15 +79,24 @@ pub struct AppManifest {
     pub license: String,
     /// What the app reads.
     pub input: InputKind,
+    /// Frames a second that an app of moving pictures wants; 5 where absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fps: Option<f64>,
     /// Models of format 1; exactly one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub models: Vec<Model>,
     /// How input becomes tensors and tensors become results, in format 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pipeline: Option<Pipeline>,
-    /// What is done with the input, in format 2; exactly one step.
+    /// What is done with the input, in format 2, in order; at least one step runs a model.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub steps: Vec<Step>,
+    /// What the operator draws in the picture of each camera.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub scene: Scene,
+    /// What people must do.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub procedures: Vec<Procedure>,
     /// Rules that raise alarms from results, in format 2.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub alarms: Vec<AlarmRule>,
@@ -103,7 +119,7 @@ impl AppManifest {
     /// The steps that run models in order, whichever format says it. Empty only for a value that did not come through `validate::parse`.
     pub fn model_steps(&self) -> Vec<Cow<'_, ModelStep>> {
         if !self.steps.is_empty() {
-            return self.steps.iter().map(|Step::Model(step)| Cow::Borrowed(step)).collect();
+            return self.own_models().map(Cow::Borrowed).collect();
         }
         let first = self.models.first().zip(self.pipeline.as_ref());
         let step = first.map(|(model, pipeline)| ModelStep {
@@ -111,6 +127,7 @@ impl AppManifest {
             file: model.file.clone(),
             engine: model.engine.clone(),
             of: None,
+            every: None,
             inputs: model.inputs.clone(),
             outputs: model.outputs.clone(),
             pre: pipeline.pre.clone(),
@@ -124,13 +141,49 @@ impl AppManifest {
 
     /// What turns tensors into results, in order.
     pub fn posts(&self) -> impl Iterator<Item = &Post> {
-        let steps = self.steps.iter().flat_map(|Step::Model(step)| &step.post);
+        let steps = self.own_models().flat_map(|step| &step.post);
         steps.chain(self.pipeline.iter().flat_map(|pipeline| &pipeline.post))
     }
 
-    /// Whether a result says which model gave it: of one alone it is plain.
+    /// The models of format 2.
+    fn own_models(&self) -> impl Iterator<Item = &ModelStep> {
+        self.steps.iter().filter_map(Step::model)
+    }
+
+    /// The vendor's own steps, in order.
+    pub fn wasm_steps(&self) -> impl Iterator<Item = &WasmStep> {
+        self.steps.iter().filter_map(|step| if let Step::Wasm(step) = step { Some(step) } else { None })
+    }
+
+    /// The labels that results can have, with their words; some may come twice.
+    pub fn labels(&self) -> impl Iterator<Item = &Label> {
+        self.posts().flat_map(Post::labels).chain(self.wasm_steps().flat_map(|step| &step.labels))
+    }
+
+    /// The values that results can have: id, words and unit.
+    pub fn values(&self) -> impl Iterator<Item = (&str, &Text, &str)> {
+        let own = self.wasm_steps().flat_map(|step| &step.items);
+        self.posts().flat_map(Post::values).chain(own.map(|item| (item.id.as_str(), &item.text, item.unit.as_str())))
+    }
+
+    /// Whether the app finds objects in a picture.
+    pub fn finds(&self) -> bool {
+        self.posts().any(Post::finds) || self.wasm_steps().any(|step| step.out == Gives::Objects)
+    }
+
+    /// Whether a result says which step gave it: of one alone it is plain.
     pub fn names_models(&self) -> bool {
-        self.steps.len() > 1
+        self.steps.iter().filter(|step| !matches!(step, Step::Track(_))).count() > 1
+    }
+
+    /// The step that follows objects from frame to frame.
+    pub fn track(&self) -> Option<&Track> {
+        self.steps.iter().find_map(|step| if let Step::Track(track) = step { Some(track) } else { None })
+    }
+
+    /// Frames a second that the app wants of moving pictures.
+    pub fn frame_rate(&self) -> f64 {
+        self.fps.unwrap_or(5.0)
     }
 
     /// Rules that raise alarms from results.
@@ -219,6 +272,12 @@ pub struct Golden {
     /// What is really there, for accuracy; absent where nobody labelled it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub truth: Option<Truth>,
+    /// Of moving pictures: what is drawn in them.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub scene: Drawn,
+    /// What the operator has set, in the place of defaults.
+    #[serde(default, skip_serializing_if = "serde_json::Map::is_empty")]
+    pub parameters: serde_json::Map<String, serde_json::Value>,
 }
 
 /// Allowed difference.
@@ -229,11 +288,14 @@ pub struct Tolerance {
     pub absolute: f64,
     /// Relative part.
     pub relative: f64,
+    /// Allowed difference of when an event begins and ends; 1 s where absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub time: Option<Span>,
 }
 
 impl Default for Tolerance {
     fn default() -> Self {
-        Self { absolute: 1e-3, relative: 1e-2 }
+        Self { absolute: 1e-3, relative: 1e-2, time: None }
     }
 }
 

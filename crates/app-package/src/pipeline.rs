@@ -1,32 +1,53 @@
 //! What an app does with its input: how it becomes tensors, which model reads them, how tensors become results, which alarms they raise.
 //!
-//! Format 1 says it as `models` and `pipeline`, format 2 as `steps` and `alarms`; both are read as a [`ModelStep`]. What format 2 adds to the
+//! Format 1 says it as `models` and `pipeline`, format 2 as `steps` and `alarms`; the models of both are read as a [`ModelStep`]. What format 2 adds to the
 //! parts that both have is left out of the JSON where it has its default, so that a package of format 1 keeps its bytes.
 
 mod boxes;
+mod own;
 mod post;
 mod pre;
+mod scene;
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Deserializer, Serialize};
 
 pub use self::boxes::{Background, Beside, BoxForm, BoxGrid, BoxUnit, Keypoints, PostBoxes, RowLayout, RowPart};
+pub use self::own::{DEFAULT_FUEL, DEFAULT_MEMORY_MIB, Given, Gives, WasmItem, WasmStep};
 pub use self::post::{
     Activation, Blank, ErrorKind, Label, Post, PostAnomaly, PostClasses, PostGallery, PostGrid, PostSegments, PostText, PostValues, Reduce,
     ValueItem,
 };
 pub use self::pre::{
-    Align, Color, Column, ColumnKind, Filter, Fit, Layout, Missing, Over, PreColumns, PreImage, PreSound, PreWindow, WindowLayout,
+    Align, Band, ClipLayout, Color, Column, ColumnKind, Filter, Fit, Layout, Mel, MelFormula, MelNorm, Missing, Over, Pad, PreClip,
+    PreColumns, PreImage, PreSound, PreWindow, Spectrum, SpectrumLayout, SpectrumLog, SpectrumNorm, SpectrumScale, Taper, Tiles,
+    WindowLayout,
 };
+pub use self::scene::{Anchor, Drawn, Line, Procedure, ProcedureStep, Scene, Track, Zone, polygon_fault, segments_meet, side};
+use crate::span::Span;
 use crate::text::Text;
 
-/// A step of format 2. In YAML: `model: {…}`.
+/// A step of format 2. In YAML: `model: {…}`, `track: {…}` or `wasm: {…}`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Step {
     /// Runs a model.
     Model(ModelStep),
+    /// Follows what the steps before have found.
+    Track(Track),
+    /// Runs a vendor's own step.
+    Wasm(WasmStep),
+}
+
+impl Step {
+    /// The model that it runs.
+    pub fn model(&self) -> Option<&ModelStep> {
+        match self {
+            Self::Model(step) => Some(step),
+            Self::Track(_) | Self::Wasm(_) => None,
+        }
+    }
 }
 
 /// A model with all that leads to its tensors and from them.
@@ -43,6 +64,9 @@ pub struct ModelStep {
     /// Run once for each object that the steps before found, on its part of the picture; once on the whole input where absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub of: Option<Of>,
+    /// Of moving pictures: runs after so long again, and its last answer stands until then; at each frame where absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub every: Option<Span>,
     /// Input tensors by name, as the file declares them.
     pub inputs: Vec<Tensor>,
     /// Output tensors by name, as the file declares them; what the model really gives decides.
@@ -58,7 +82,8 @@ pub struct ModelStep {
     /// Outputs that become inputs of the next run on the same sound; zeros at its beginning.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub state: Vec<Carried>,
-    /// Turns output tensors into results, in order.
+    /// Turns output tensors into results, in order; may be empty where an own step reads the tensors.
+    #[serde(default)]
     pub post: Vec<Post>,
 }
 
@@ -70,6 +95,7 @@ impl ModelStep {
             file: "model.onnx".to_owned(),
             engine: EngineNeed::default(),
             of: None,
+            every: None,
             inputs: Vec::new(),
             outputs: Vec::new(),
             pre,
@@ -97,9 +123,20 @@ pub struct Of {
     /// A turned box is turned upright, and one that is much higher than wide is laid down, as lines of text are read.
     #[serde(default, skip_serializing_if = "is_default")]
     pub turn: bool,
+    /// The part is turned, scaled and moved so that the object's points lie where the model has learnt them, in the place of all of the above.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub align: Option<Alignment>,
     /// Run for so many objects, best first; 32 where absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max: Option<u32>,
+}
+
+/// Where the points of an object are put.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Alignment {
+    /// Eyes, nose and corners of the mouth, those at the left in the picture first, in 112 × 112 pixels as `norm_crop` of insightface.
+    Arcface,
 }
 
 /// A state that a model hands on from run to run.
@@ -213,7 +250,7 @@ fn of_format_1<'de, D: Deserializer<'de>>(source: D) -> Result<Vec<Post>, D::Err
     Ok(posts)
 }
 
-/// One pre-processing per input kind. In YAML: `image: {…}`, `window: {…}`, `columns: {…}` or `sound: {…}`.
+/// One pre-processing per input kind. In YAML: `image: {…}`, `window: {…}`, `columns: {…}`, `sound: {…}` or `clip: {…}`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Pre {
@@ -225,9 +262,11 @@ pub enum Pre {
     Columns(PreColumns),
     /// Windows of sound → FP32 tensors `[1, n]`.
     Sound(PreSound),
+    /// The last frames of moving pictures → one FP32 tensor.
+    Clip(PreClip),
 }
 
-fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+pub(crate) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }
 
@@ -246,6 +285,28 @@ pub struct AlarmRule {
     /// Text that is spoken and shown; `{place}` is the node's place, `{label}` the best label, `{value:ID}` a value, `{text}`
     /// the best text.
     pub text: Text,
+    /// Of moving pictures: an episode begins when the condition has held for so long.
+    #[serde(rename = "for", default, skip_serializing_if = "Option::is_none")]
+    pub lasting: Option<Span>,
+    /// Of moving pictures: an episode ends when the condition has not held for so long; 5 s where absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hold: Option<Span>,
+    /// Of moving pictures: what has an episode of its own.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub per: Per,
+}
+
+/// What has episodes of its own.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Per {
+    /// The whole picture.
+    #[default]
+    Camera,
+    /// Each object with a track: the rule sees it alone.
+    Object,
+    /// Each zone: the rule sees the objects in it.
+    Zone,
 }
 
 /// How urgent an alarm is.

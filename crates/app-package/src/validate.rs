@@ -16,7 +16,7 @@ mod rules;
 mod schema;
 mod yaml;
 
-pub use files::{FileEntry, MAX_FILE_BYTES, MAX_FILES, check_files};
+pub use files::{FileEntry, MAX_FILE_BYTES, MAX_FILES, MAX_WASM_BYTES, check_files};
 
 /// Longest `app.yaml`, in bytes.
 pub const MAX_YAML_BYTES: usize = 256 * 1024;

@@ -19,7 +19,7 @@ use inference::onnx::OnnxRuntime;
 use inference::sandbox::{self, Confinement, Limits};
 use serde_json::json;
 
-use crate::wire::{self, Answer, Request, TensorHeader};
+use crate::wire::{self, Answer, Request, STEP_SAYS, TensorHeader};
 use crate::{files, tensor};
 
 /// Connections at the same time; the agent never has that many.
@@ -169,7 +169,12 @@ fn answer(loaded: &Loaded, request: Request, body: &[u8]) -> Result<(Vec<TensorH
     match request {
         Request::Info => text(serde_json::to_vec(&loaded.about)),
         Request::Golden => text(serde_json::to_vec(&golden::run(&mut app))),
-        Request::Predict { params, place } => text(serde_json::to_vec(&app.predict(body, &params, &place)?)),
+        Request::Predict { params, place } => {
+            let answer = app.predict(body, &params, &place);
+            // A line of an own step holds no line end; the agent knows these lines by how they begin.
+            app.take_log().iter().for_each(|line| eprintln!("{STEP_SAYS}{line}"));
+            text(serde_json::to_vec(&answer?))
+        }
         Request::Infer { model, inputs } => {
             let outputs = app.infer(Some(&model), &decode(&inputs, body)?)?;
             let mut headers = Vec::with_capacity(outputs.len());

@@ -20,7 +20,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use crate::fault::Fault;
 use crate::model::{backoff, spread};
 use crate::telemetry::Stats;
-use crate::wire::{self, Answer, Request, TensorHeader};
+use crate::wire::{self, Answer, Request, STEP_SAYS, TensorHeader};
 
 /// Requests of one app at the child at the same time.
 const SLOTS: usize = 4;
@@ -29,7 +29,7 @@ const LOAD: Duration = Duration::from_mins(3);
 /// A child that ran this long is healthy: its backoff starts anew.
 const HEALTHY: Duration = Duration::from_mins(1);
 /// Longest line of a child's standard error that is logged, in bytes.
-const MAX_LINE: u64 = 500;
+const MAX_LINE: u64 = 1_000;
 /// Lines of one child that are logged.
 const MAX_LINES: u32 = 100;
 /// Longest path of a Unix socket.
@@ -129,6 +129,10 @@ async fn log(stderr: ChildStderr, dir: PathBuf) {
         let mut line = Vec::new();
         match (&mut reader).take(MAX_LINE).read_until(b'\n', &mut line).await {
             Ok(0) | Err(_) => break,
+            // What an own step logs is for its developer, bounded for each input, and no trouble.
+            Ok(_) if line.starts_with(STEP_SAYS.as_bytes()) => {
+                tracing::debug!(dir = %dir.display(), "{}", String::from_utf8_lossy(&line).trim_end().escape_debug());
+            }
             Ok(_) if lines < MAX_LINES => {
                 lines += 1;
                 tracing::warn!(dir = %dir.display(), "the app's process says: {}", String::from_utf8_lossy(&line).trim_end().escape_debug());

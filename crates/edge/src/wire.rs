@@ -9,6 +9,9 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+/// How a line on an app host's standard error begins that an own step logged.
+pub const STEP_SAYS: &str = "\u{1}step ";
+
 /// Largest header, in bytes.
 const MAX_HEADER: usize = 1024 * 1024;
 /// Largest body, in bytes. Requests are at most 20 MB at the API; answers of large models can be more.

@@ -15,12 +15,14 @@ use crate::{
 /// Time for all tries.
 const BUDGET: Duration = Duration::from_secs(8);
 /// Filters by their words in `app.yaml`.
-const FILTERS: [(&str, Filter); 7] = [
+const FILTERS: [(&str, Filter); 9] = [
     ("linear", Filter::Linear),
     ("linear-antialias", Filter::LinearAntialias),
     ("linear-float", Filter::LinearFloat),
     ("cubic", Filter::Cubic),
     ("cubic-antialias", Filter::CubicAntialias),
+    ("lanczos", Filter::Lanczos),
+    ("lanczos-antialias", Filter::LanczosAntialias),
     ("area", Filter::Area),
     ("nearest", Filter::Nearest),
 ];
@@ -31,7 +33,7 @@ pub fn hint(app: &mut App, own: &GoldenReport) -> Option<String> {
     if app.manifest().format < 2 {
         return None;
     }
-    let Some(Pre::Image(image)) = app.stages().first().map(|stage| stage.step().pre.clone()) else { return None };
+    let Some(Pre::Image(image)) = app.stages().next().map(|stage| stage.step().pre.clone()) else { return None };
     let cost = Duration::try_from_secs_f64(own.samples.iter().map(|sample| sample.latency_ms).sum::<f64>() / 1e3).ok()?;
     let begin = Instant::now();
     let mut best: Option<(u32, String)> = None;
@@ -39,7 +41,7 @@ pub fn hint(app: &mut App, own: &GoldenReport) -> Option<String> {
         if begin.elapsed() + cost > BUDGET {
             break;
         }
-        app.stages().first_mut()?.prepare_as(other);
+        app.stages().next()?.prepare_as(other);
         let report = golden::run(app);
         if report.reproduced > best.as_ref().map_or(own.reproduced, |(most, _)| *most) {
             let all = report.reproduced == report.total;
@@ -49,7 +51,7 @@ pub fn hint(app: &mut App, own: &GoldenReport) -> Option<String> {
             }
         }
     }
-    app.stages().first_mut()?.prepare_as(image);
+    app.stages().next()?.prepare_as(image);
     best.map(|(_, hint)| hint)
 }
 

@@ -4,20 +4,25 @@
 //! short source, loops (`exists`, `filter` …) nested at most two deep, no `+` in what a loop runs over, and no more than
 //! [`MAX_ITEMS`] detections and classes are shown to a rule, best first. There are no regular expressions.
 
+mod params;
+
 use std::collections::HashMap;
 
-use app_package::manifest::{AppManifest, Parameter, ParameterKind};
-use app_package::pipeline::{AlarmRule, Post, PostBoxes};
+use app_package::manifest::{AppManifest, InputKind};
+use app_package::pipeline::{AlarmRule, Drawn, Post, PostBoxes};
 use app_package::text::Text;
 use cel::{
-    Context, IdedExpr, Program, Value,
+    Context, ExecutionError, IdedExpr, Program, Value,
     common::ast::{EntryExpr, Expr},
-    objects::Map,
 };
 
+pub use self::params::Params;
 use crate::{
     error::{AppError, Result},
-    output::{AppOutput, ClassScore, Detection, RaisedAlarm, RuleFault, TextOut},
+    moment::{Moment, Shown, Standing, map_of},
+    output::{AppOutput, ClassScore, Detection, RaisedAlarm, RuleFault, TextOut, ValueOut},
+    procedure::{Course, Seen},
+    scene::Places,
 };
 
 /// Longest rule in bytes.
@@ -31,9 +36,20 @@ const MAX_TEXT: usize = 100;
 #[derive(Debug)]
 pub struct Rules {
     compiled: Vec<(AlarmRule, Program)>,
+    /// When each procedure begins and ends, and what is seen of its steps.
+    procedures: Vec<ProcedureRules>,
     labels: HashMap<String, Text>,
     /// What detections of this app can have.
     known: Known,
+}
+
+/// The compiled rules of a procedure.
+#[derive(Debug)]
+struct ProcedureRules {
+    id: String,
+    start: Program,
+    end: Option<Program>,
+    steps: Vec<Program>,
 }
 
 /// What detections of an app can have; those that do not have it show neutral values, so that no rule fails for a missing key.
@@ -41,21 +57,26 @@ pub struct Rules {
 struct Known {
     /// Format 1 shows label, score and box alone.
     first: bool,
+    /// Of moving pictures: tracks, zones and lines.
+    video: bool,
     keypoints: Vec<String>,
     /// Values that steps for each object give.
     values: Vec<String>,
 }
 
 /// The rules that cannot be compiled, each with why, as [`Rules::compile`] tells of the first.
-pub fn faults(rules: &[AlarmRule]) -> Vec<(&AlarmRule, AppError)> {
-    rules.iter().filter_map(|rule| compile(rule).err().map(|e| (rule, e))).collect()
+pub fn faults(manifest: &AppManifest) -> Vec<(&AlarmRule, AppError)> {
+    let video = manifest.input == InputKind::Video;
+    manifest.alarms().iter().filter_map(|rule| compile(&rule.id, &rule.when, video).err().map(|e| (rule, e))).collect()
 }
 
 impl Rules {
-    /// Compiles all rules. Codes `alarm-rule-invalid` and `alarm-rule-too-complex`, naming the rule.
+    /// Compiles all rules, of moving pictures also those of procedures, and holds these against a sample. Codes `alarm-rule-invalid` and
+    /// `alarm-rule-too-complex`, naming the rule.
     pub fn compile(manifest: &AppManifest) -> Result<Self> {
-        let labels = manifest.posts().flat_map(Post::labels).map(|label| (label.id.clone(), label.text.clone())).collect();
-        let mut known = Known { first: manifest.format == 1, ..Known::default() };
+        let labels = manifest.labels().map(|label| (label.id.clone(), label.text.clone())).collect();
+        let video = manifest.input == InputKind::Video;
+        let mut known = Known { first: manifest.format == 1, video, ..Known::default() };
         for post in manifest.posts() {
             if let Post::Boxes(PostBoxes { keypoints: Some(points), .. }) = post {
                 known.keypoints.extend(points.names.iter().cloned());
@@ -64,9 +85,99 @@ impl Rules {
         for step in manifest.model_steps().iter().filter(|step| step.of.is_some()) {
             known.values.extend(step.post.iter().flat_map(Post::values).map(|(id, ..)| id.to_owned()));
         }
+        known
+            .values
+            .extend(manifest.wasm_steps().filter(|step| step.of.is_some()).flat_map(|step| &step.items).map(|item| item.id.clone()));
         let rules = manifest.alarms();
-        let compiled = rules.iter().map(|rule| Ok((rule.clone(), compile(rule)?))).collect::<Result<_>>()?;
-        Ok(Self { compiled, labels, known })
+        let compiled = rules.iter().map(|rule| Ok((rule.clone(), compile(&rule.id, &rule.when, video)?))).collect::<Result<_>>()?;
+        let procedures = manifest.procedures.iter().map(|procedure| {
+            Ok(ProcedureRules {
+                id: procedure.id.clone(),
+                start: compile(&procedure.id, &procedure.start, video)?,
+                end: procedure.end.as_ref().map(|end| compile(&procedure.id, end, video)).transpose()?,
+                steps: procedure.steps.iter().map(|step| compile(&step.id, &step.when, video)).collect::<Result<_>>()?,
+            })
+        });
+        let rules = Self { compiled, procedures: procedures.collect::<Result<_>>()?, labels, known };
+        if video {
+            rules.try_out(manifest)?;
+        }
+        Ok(rules)
+    }
+
+    /// Asks each rule of moving pictures about a sample that has one thing of each label: it must name no zone, line or key that is not there.
+    fn try_out(&self, manifest: &AppManifest) -> Result<()> {
+        let places = Places::new(&manifest.scene, &Drawn::default());
+        let procedures = manifest.procedures.iter().map(|procedure| (procedure.id.clone(), Standing::default()));
+        let moment = Moment {
+            zones: places.zones(std::time::Duration::ZERO).map(|(id, zone)| (id.to_owned(), zone)).collect(),
+            lines: places.lines().map(|(id, line)| (id.to_owned(), line.clone())).collect(),
+            procedures: procedures.collect(),
+            ..Moment::default()
+        };
+        let values = manifest.values().map(|(id, ..)| ValueOut { id: id.to_owned(), ..ValueOut::default() });
+        let sample = AppOutput {
+            detections: self.labels.keys().map(|label| Detection::new(label, 0.0, [0.0; 4])).collect(),
+            classes: self.labels.keys().map(|label| ClassScore { label: label.clone(), ..ClassScore::default() }).collect(),
+            values: values.collect(),
+            texts: vec![TextOut::default()],
+            ..AppOutput::default()
+        };
+        let params = Params::new(&manifest.parameters, &serde_json::Map::new())?;
+        let context = self.context(&sample, &params, &moment);
+        let alarms = self.compiled.iter().map(|(rule, program)| (&rule.id, program));
+        let steps = self.procedures.iter().flat_map(|rules| {
+            let all = std::iter::once(&rules.start).chain(&rules.end).chain(&rules.steps);
+            all.map(|program| (&rules.id, program))
+        });
+        for (id, program) in alarms.chain(steps) {
+            if let Err(ExecutionError::NoSuchKey(key)) = program.execute(&context) {
+                return Err(AppError::new("alarm-rule-invalid", format!("rule `{id}`: there is no `{key}`")));
+            }
+        }
+        Ok(())
+    }
+
+    /// What rules see.
+    pub(crate) fn context<'a>(&self, output: &AppOutput, params: &Params, moment: &Moment) -> Context<'a, 'a> {
+        let mut context = Context::default();
+        for (name, value) in results(output, &self.known, moment) {
+            context.add_variable_from_value(name, value);
+        }
+        if self.known.video {
+            for (name, value) in moment.shown() {
+                context.add_variable_from_value(name, value);
+            }
+        }
+        context.add_variable_from_value("params", params.0.clone());
+        context
+    }
+
+    /// What rules see, with these things alone.
+    pub(crate) fn narrowed<'b, 'v>(&self, context: &'b Context<'_, 'v>, things: &[&Detection], moment: &Moment) -> Context<'b, 'v> {
+        let mut inner = context.new_inner_scope();
+        let things: Vec<Value> = things.iter().take(MAX_ITEMS).map(|d| thing(d, &self.known, moment).into()).collect();
+        inner.add_variable_from_value("detections", Value::from(things));
+        inner
+    }
+
+    /// The rules with what they mean, in the manifest's order.
+    pub(crate) fn all(&self) -> impl Iterator<Item = (&AlarmRule, &Program)> {
+        self.compiled.iter().map(|(rule, program)| (rule, program))
+    }
+
+    /// What is seen of a procedure; what cannot be evaluated is not seen, and told.
+    pub(crate) fn seen(&self, course: &Course, context: &Context<'_, '_>, faults: &mut Vec<RuleFault>) -> Seen {
+        let Some(rules) = self.procedures.iter().find(|rules| rules.id == course.id()) else { return Seen::default() };
+        let mut ask = |program: &Program| {
+            holds(program, context).unwrap_or_else(|message| {
+                if faults.iter().all(|known| known.rule != rules.id) {
+                    faults.push(RuleFault { rule: rules.id.clone(), message });
+                }
+                false
+            })
+        };
+        Seen { start: ask(&rules.start), end: rules.end.as_ref().is_some_and(&mut ask), steps: rules.steps.iter().map(&mut ask).collect() }
     }
 
     /// Evaluates every rule and adds the alarms raised and the rules that failed.
@@ -74,43 +185,65 @@ impl Rules {
         if self.compiled.is_empty() {
             return;
         }
-        let mut context = Context::default();
-        for (name, value) in results(output, &self.known) {
-            context.add_variable_from_value(name, value);
-        }
-        context.add_variable_from_value("params", params.0.clone());
+        let context = self.context(output, params, &Moment::default());
         for (rule, program) in &self.compiled {
-            let fault = match program.execute(&context) {
-                Ok(Value::Bool(false)) => continue,
-                Ok(Value::Bool(true)) => {
-                    let text = self.text(&rule.text, output, place);
-                    output.alarms.push(RaisedAlarm { rule: rule.id.clone(), level: rule.level, text });
-                    continue;
-                }
-                Ok(other) => format!("the rule gives {}, not a bool", other.type_of()),
-                Err(e) => e.to_string(),
-            };
-            let message = AppError::new("alarm-rule-failed", fault).message;
-            output.rule_faults.push(RuleFault { rule: rule.id.clone(), message });
+            match holds(program, &context) {
+                Ok(false) => {}
+                Ok(true) => output.alarms.push(self.alarm(rule, output, place, &Told::default())),
+                Err(message) => output.rule_faults.push(RuleFault { rule: rule.id.clone(), message }),
+            }
         }
     }
 
+    /// What a rule says.
+    pub(crate) fn alarm(&self, rule: &AlarmRule, output: &AppOutput, place: &str, told: &Told<'_>) -> RaisedAlarm {
+        RaisedAlarm { rule: rule.id.clone(), level: rule.level, text: self.text(&rule.text, output, place, told) }
+    }
+
     /// Fills `{place}`, `{label}` (text of the best detection's or class's label), `{text}` (what was read, first of the picture, else of the
-    /// best thing with a text) and `{value:ID}` (at most two decimals).
-    fn text(&self, template: &Text, output: &AppOutput, place: &str) -> Text {
-        let best = output.detections.first().map(|d| &d.label).or_else(|| output.classes.first().map(|c| &c.label));
-        let label = best.and_then(|id| self.labels.get(id));
+    /// best thing with a text) and `{value:ID}` (at most two decimals); of moving pictures `{zone}` and `{missing}`.
+    fn text(&self, template: &Text, output: &AppOutput, place: &str, told: &Told<'_>) -> Text {
+        let best = told.label.or_else(|| best_label(output));
+        let filled = |text: Option<&Text>, lang: &str| text.map(|text| text.get(lang).to_owned()).unwrap_or_default();
         let fill = |template: &str, lang: &str| {
             fill(template, |name| match name.strip_prefix("value:") {
                 Some(id) => output.values.iter().find(|v| v.id == id).map(|v| number(v.value)),
                 None if name == "place" => Some(place.to_owned()),
                 None if name == "text" => Some(best_text(output)),
-                None if name == "label" => Some(label.map(|text| text.get(lang).to_owned()).unwrap_or_default()),
+                None if name == "label" => Some(filled(best.and_then(|id| self.labels.get(id)), lang)),
+                None if name == "zone" && self.known.video => Some(filled(told.zone, lang)),
+                None if name == "missing" && self.known.video => Some(filled(Some(&told.missing), lang)),
                 None => None,
             })
         };
         Text { zh: fill(&template.zh, "zh"), en: fill(&template.en, "en") }
     }
+}
+
+/// What an alarm of moving pictures is about.
+#[derive(Default)]
+pub(crate) struct Told<'a> {
+    /// Label of the object, where the rule is for each.
+    pub label: Option<&'a str>,
+    /// Title of the zone.
+    pub zone: Option<&'a Text>,
+    /// Titles of steps that were not done.
+    pub missing: Text,
+}
+
+/// Whether a rule holds. The error is the evaluator's, in words.
+pub(crate) fn holds(program: &Program, context: &Context<'_, '_>) -> std::result::Result<bool, String> {
+    let fault = match program.execute(context) {
+        Ok(Value::Bool(holds)) => return Ok(holds),
+        Ok(other) => format!("the rule gives {}, not a bool", other.type_of()),
+        Err(e) => e.to_string(),
+    };
+    Err(AppError::new("alarm-rule-failed", fault).message)
+}
+
+/// Label of the best detection or class.
+fn best_label(output: &AppOutput) -> Option<&str> {
+    output.detections.first().map(|d| d.label.as_str()).or_else(|| output.classes.first().map(|c| c.label.as_str()))
 }
 
 /// Replaces `{name}` by what `value` knows; unknown names stay as they are. Filled text is not searched again.
@@ -136,17 +269,22 @@ fn number(value: f64) -> String {
     if text == "-0" { "0".into() } else { text.into() }
 }
 
-fn compile(rule: &AlarmRule) -> Result<Program> {
-    let invalid = |message: String| AppError::new("alarm-rule-invalid", format!("rule `{}`: {message}", rule.id));
-    let complex = |message: &str| AppError::new("alarm-rule-too-complex", format!("rule `{}`: {message}", rule.id));
-    if rule.when.len() > MAX_SOURCE {
+fn compile(id: &str, source: &str, video: bool) -> Result<Program> {
+    let invalid = |message: String| AppError::new("alarm-rule-invalid", format!("rule `{id}`: {message}"));
+    let complex = |message: &str| AppError::new("alarm-rule-too-complex", format!("rule `{id}`: {message}"));
+    if source.len() > MAX_SOURCE {
         return Err(complex("longer than 2,000 bytes"));
     }
-    let program = Program::compile(&rule.when).map_err(|e| invalid(e.to_string()))?;
-    let mut walk = Walk { names: vec!["detections", "classes", "values", "texts", "params"], unknown: None };
+    let program = Program::compile(source).map_err(|e| invalid(e.to_string()))?;
+    let mut names = vec!["detections", "classes", "values", "texts", "params"];
+    if video {
+        names.extend(["zones", "lines", "procedures", "now"]);
+    }
+    let list = names.join(", ");
+    let mut walk = Walk { names, unknown: None };
     walk.bounded(program.expression(), 0, false).map_err(complex)?;
     if let Some(name) = walk.unknown {
-        return Err(invalid(format!("unknown name `{name}`; rules see detections, classes, values, texts and params")));
+        return Err(invalid(format!("unknown name `{name}`; rules see {list}")));
     }
     Ok(program)
 }
@@ -212,18 +350,12 @@ fn best_text(output: &AppOutput) -> String {
     best.map(|text| text.text.chars().take(MAX_TEXT).collect()).unwrap_or_default()
 }
 
-type Shown = HashMap<String, Value>;
-
 fn float(value: f32) -> Value {
     Value::Float(f64::from(value))
 }
 
-fn map_of(entries: impl IntoIterator<Item = (&'static str, Value)>) -> Value {
-    entries.into_iter().map(|(key, value)| (key.to_owned(), value)).collect::<Shown>().into()
-}
-
-fn results(output: &AppOutput, known: &Known) -> [(&'static str, Value); 4] {
-    let detections: Vec<Value> = output.detections.iter().take(MAX_ITEMS).map(|d| thing(d, known).into()).collect();
+fn results(output: &AppOutput, known: &Known, moment: &Moment) -> [(&'static str, Value); 4] {
+    let detections: Vec<Value> = output.detections.iter().take(MAX_ITEMS).map(|d| thing(d, known, moment).into()).collect();
     let classes: Vec<Value> = output.classes.iter().take(MAX_ITEMS).map(|c| class(c, known)).collect();
     let values: Shown = output.values.iter().map(|v| (v.id.clone(), Value::Float(v.value))).collect();
     let texts: Vec<Value> = output.texts.iter().take(MAX_ITEMS).map(read).collect();
@@ -242,7 +374,7 @@ fn class(class: &ClassScore, known: &Known) -> Value {
     map.into()
 }
 
-fn thing(d: &Detection, known: &Known) -> Shown {
+fn thing(d: &Detection, known: &Known, moment: &Moment) -> Shown {
     let sides: Vec<Value> = d.bbox.iter().copied().map(float).collect();
     let mut map = HashMap::from([
         ("label".to_owned(), d.label.as_str().into()),
@@ -268,6 +400,9 @@ fn thing(d: &Detection, known: &Known) -> Shown {
         ("classes".to_owned(), classes.into()),
         ("values".to_owned(), values.into()),
     ]);
+    if known.video {
+        map.extend(moment.of(d));
+    }
     map
 }
 
@@ -283,41 +418,5 @@ fn lean([first, second, third, _]: &[[f32; 2]; 4]) -> f32 {
         angle + 180.0
     } else {
         angle
-    }
-}
-
-/// Parameters with the manifest's defaults under the operator's settings, each of its declared type and in its bounds.
-#[derive(Debug, Clone)]
-pub struct Params(Value);
-
-impl Params {
-    /// Codes `parameter-unknown` and `parameter-invalid`.
-    pub fn new(declared: &[Parameter], given: &serde_json::Map<String, serde_json::Value>) -> Result<Self> {
-        if let Some(name) = given.keys().find(|name| declared.iter().all(|p| &&p.name != name)) {
-            return Err(AppError::new("parameter-unknown", format!("the app has no parameter `{name}`")));
-        }
-        let mut map = HashMap::with_capacity(declared.len());
-        for parameter in declared {
-            let json = given.get(&parameter.name).unwrap_or(&parameter.default);
-            let value = typed(parameter, json).ok_or_else(|| {
-                AppError::new("parameter-invalid", format!("parameter `{}` has a wrong type or is out of bounds", parameter.name))
-            })?;
-            map.insert(parameter.name.as_str().into(), value);
-        }
-        Ok(Self(Value::Map(Map { map: map.into() })))
-    }
-}
-
-fn typed(parameter: &Parameter, json: &serde_json::Value) -> Option<Value> {
-    let in_bounds = |v: f64| v.is_finite() && parameter.min.is_none_or(|min| v >= min) && parameter.max.is_none_or(|max| v <= max);
-    match parameter.kind {
-        ParameterKind::Boolean => json.as_bool().map(Value::Bool),
-        ParameterKind::Number => json.as_f64().filter(|&v| in_bounds(v)).map(Value::Float),
-        ParameterKind::Integer => {
-            json.as_f64().filter(|&v| in_bounds(v))?;
-            json.as_i64().map(Value::Int)
-        }
-        ParameterKind::String => json.as_str().filter(|s| s.chars().count() <= 200).map(Value::from),
-        ParameterKind::Choice => json.as_str().filter(|s| parameter.choices.iter().any(|c| c == s)).map(Value::from),
     }
 }

@@ -1,21 +1,26 @@
 //! An installed app: its models, what leads to their tensors and from them, and its rules, ready to answer.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use app_package::manifest::AppManifest;
-use app_package::pipeline::{ModelStep, Of, Pre};
+use app_package::manifest::{AppManifest, InputKind};
+use app_package::pipeline::{Drawn, ModelStep, Of, Pre, Step};
 use image::DynamicImage;
 
 pub use crate::error::AppError;
 use crate::{
     alarm::{Params, Rules},
+    clip,
     engine::{Engine, Session, TensorData},
     error::Result,
+    frames::Frames,
     model_file,
     output::{AppOutput, Detection},
+    own::{self, Own, OwnFigures, Seen},
     picture, post,
-    stage::{Input, Stage},
+    stage::{Input, Raw, Stage},
     tensors,
+    watch::{self, Kept},
 };
 
 /// Longest input in bytes.
@@ -27,14 +32,23 @@ const MAX_OBJECTS: usize = 32;
 pub struct App {
     dir: PathBuf,
     manifest: AppManifest,
-    /// The models in order; at least one.
-    stages: Vec<Stage>,
+    /// What it does, in order; at least one model.
+    parts: Vec<Part>,
     rules: Rules,
+}
+
+/// What an app does in one step.
+enum Part {
+    Model(Stage),
+    Own(Box<Own>),
+    /// Follows what was found so far; what it keeps is of the source, not of the app.
+    Track,
 }
 
 impl App {
     /// Opens the app whose files lie in `dir`. Codes: `file-missing`, `file-outside`, `not-onnx`, `external-data-…`,
-    /// `engine-unsuitable`, `model-load`, `out-of-memory`, `tensor-mismatch`, `alphabet-unreadable`, `vectors-unreadable`, `alarm-rule-…`.
+    /// `engine-unsuitable`, `model-load`, `out-of-memory`, `tensor-mismatch`, `alphabet-unreadable`, `vectors-unreadable`, `wasm-…`,
+    /// `alarm-rule-…`.
     pub fn open(dir: &Path, manifest: AppManifest, engine: &dyn Engine, threads: usize) -> Result<Self> {
         let sessions = load(dir, &manifest, engine, threads)?;
         check(&manifest, &sessions)?;
@@ -46,8 +60,16 @@ impl App {
     pub(crate) fn assemble(dir: &Path, manifest: AppManifest, sessions: Vec<Box<dyn Session>>, rules: Rules) -> Result<Self> {
         Params::new(&manifest.parameters, &serde_json::Map::new())?;
         let steps = manifest.model_steps().into_iter().map(std::borrow::Cow::into_owned);
-        let stages = steps.zip(sessions).map(|(step, session)| Stage::new(dir, step, session)).collect::<Result<_>>()?;
-        Ok(Self { dir: dir.to_owned(), manifest, stages, rules })
+        let models = steps.zip(sessions).map(|(step, session)| Stage::new(dir, step, session).map(Part::Model));
+        let mut parts = models.collect::<Result<Vec<_>>>()?;
+        let own = own::all(dir, &manifest)?.into_iter().map(|(at, own)| (at, Part::Own(Box::new(own))));
+        let tracks = manifest.steps.iter().enumerate().filter(|(_, step)| matches!(step, Step::Track(_)));
+        let mut others: Vec<(usize, Part)> = own.chain(tracks.map(|(at, _)| (at, Part::Track))).collect();
+        others.sort_by_key(|(at, _)| *at);
+        for (at, part) in others {
+            parts.insert(at.min(parts.len()), part);
+        }
+        Ok(Self { dir: dir.to_owned(), manifest, parts, rules })
     }
 
     pub fn manifest(&self) -> &AppManifest {
@@ -59,69 +81,164 @@ impl App {
         &self.dir
     }
 
-    /// Answers for one picture, CSV or WAV. `params` are the operator's settings (defaults fill the rest); `place` goes into
+    /// Answers for one picture, clip, CSV or WAV, with nothing drawn. `params` are the operator's settings (defaults fill the rest); `place` goes into
     /// alarm texts. Codes: those of [`picture::decode`], [`crate::table::window`] and [`crate::sound::read`], `input-too-large`,
-    /// `parameter-…`, `engine-failed`, `out-of-memory`, `tensor-shape`, `output-not-finite`.
+    /// `parameter-…`, `engine-failed`, `out-of-memory`, `tensor-shape`, `output-not-finite`, `wasm-…`.
     pub fn predict(&mut self, bytes: &[u8], params: &serde_json::Map<String, serde_json::Value>, place: &str) -> Result<AppOutput> {
+        self.predict_drawn(bytes, &Drawn::default(), params, place)
+    }
+
+    /// As [`Self::predict`], with what is drawn in a clip. Its codes are those of [`clip::read`] and [`clip::Clip::frames`], too.
+    pub fn predict_drawn(
+        &mut self,
+        bytes: &[u8],
+        drawn: &Drawn,
+        params: &serde_json::Map<String, serde_json::Value>,
+        place: &str,
+    ) -> Result<AppOutput> {
+        if self.manifest.input == InputKind::Video {
+            within(bytes)?;
+            return watch::clip(self, bytes, drawn, params, place);
+        }
         let params = Params::new(&self.manifest.parameters, params)?;
-        let mut result = self.answer(bytes)?;
+        let picture = self.read(bytes)?;
+        let mut result = self.answer(picture.as_ref().map_or(Input::Bytes(bytes), Input::Picture), None)?;
         self.rules.evaluate(&mut result, &params, place);
         Ok(result)
     }
 
-    /// What the models say, without alarms.
-    fn answer(&mut self, bytes: &[u8]) -> Result<AppOutput> {
-        let picture = self.read(bytes)?;
-        let input = picture.as_ref().map_or(Input::Bytes(bytes), Input::Picture);
+    /// What the steps say, without alarms; of moving pictures with what is kept from frame to frame.
+    pub(crate) fn answer(&mut self, input: Input<'_>, mut kept: Option<&mut Kept>) -> Result<AppOutput> {
         let named = self.manifest.names_models();
+        drop(self.take_log());
         let mut result = AppOutput::default();
-        for stage in &mut self.stages {
-            let name = stage.step().name.clone();
-            match (stage.step().of.clone(), &picture) {
-                (Some(of), Some(picture)) => each(stage, &of, picture, &mut result, named.then_some(&name))?,
-                _ => merge(&mut result, stage.answer(input)?, named.then_some(&name)),
+        let picture = if let Input::Picture(picture) = input { Some(picture) } else { None };
+        // What the model before gave, for a step that reads tensors.
+        let mut raw = Raw::default();
+        for (at, part) in self.parts.iter_mut().enumerate() {
+            let (name, of) = match part {
+                Part::Model(stage) => (stage.step().name.clone(), stage.step().of.clone()),
+                Part::Own(own) => (own.step().name.clone(), own.step().of.clone()),
+                Part::Track => (String::new(), None),
+            };
+            let name = named.then_some(&name);
+            match (part, of, picture) {
+                (Part::Model(stage), Some(of), Some(picture)) => {
+                    each(&of, picture, &mut result, name, |part, _| stage.answer(Input::Picture(part)))?;
+                }
+                (Part::Own(own), Some(of), Some(picture)) => {
+                    let source = [picture.width(), picture.height()];
+                    // What becomes of the object itself is not its step's to say.
+                    let mut apart = AppOutput::default();
+                    each(&of, picture, &mut result, name, |part, object| own.run(&Seen::of_object(object, part, source), &mut apart))?;
+                }
+                (Part::Model(stage), _, picture) => {
+                    let answer;
+                    (answer, raw) = match (kept.as_deref_mut(), picture) {
+                        (Some(kept), Some(picture)) => kept.answer(at, stage, picture)?,
+                        _ => stage.answer_raw(input)?,
+                    };
+                    merge(&mut result, answer, name);
+                }
+                (Part::Own(own), _, picture) => {
+                    let before = result.clone();
+                    let seen = Seen { tensors: &raw.outputs, geometry: raw.geometry.as_ref(), ..Seen::of(&before, picture) };
+                    let answer = own.run(&seen, &mut result)?;
+                    merge(&mut result, answer, name);
+                }
+                (Part::Track, ..) => {
+                    if let Some(kept) = kept.as_deref_mut() {
+                        kept.follow(&mut result);
+                    }
+                }
             }
             post::best_first(&mut result);
         }
         Ok(result)
     }
 
-    /// The models' raw outputs for one input, before post-processing; of those that run for each object none.
+    /// Lines that own steps logged for the last input, each with the step's name; once.
+    pub fn take_log(&mut self) -> Vec<String> {
+        let log = |own: &mut Own| {
+            let name = own.step().name.clone();
+            own.take_log().into_iter().map(move |line| format!("{name}: {line}"))
+        };
+        self.own_steps().flat_map(log).collect()
+    }
+
+    /// The own steps in order.
+    pub(crate) fn own_steps(&mut self) -> impl Iterator<Item = &mut Own> {
+        self.parts.iter_mut().filter_map(|part| if let Part::Own(own) = part { Some(own.as_mut()) } else { None })
+    }
+
+    /// Figures of the own steps over all inputs so far.
+    pub fn own_figures(&mut self) -> Vec<OwnFigures> {
+        self.own_steps().map(|own| own.figures().clone()).collect()
+    }
+
+    /// The compiled rules.
+    pub(crate) fn rules(&self) -> &Rules {
+        &self.rules
+    }
+
+    /// The models' raw outputs for one input, of a clip for its first frame, before post-processing; of those that run for each object none.
     pub(crate) fn outputs(&mut self, bytes: &[u8]) -> Result<Vec<(String, TensorData)>> {
         let picture = self.read(bytes)?;
         let input = picture.as_ref().map_or(Input::Bytes(bytes), Input::Picture);
-        let whole = self.stages.iter_mut().filter(|stage| stage.step().of.is_none());
-        let outputs: Vec<_> = whole.map(|stage| stage.outputs(input)).collect::<Result<_>>()?;
-        Ok(outputs.into_iter().flatten().collect())
+        let mut outputs = Vec::new();
+        for stage in self.stages().filter(|stage| stage.step().of.is_none()) {
+            let mut frames = Frames::default();
+            let input = match (&stage.step().pre, &picture) {
+                (Pre::Clip(pre), Some(picture)) => {
+                    frames.keep(pre, picture, Duration::ZERO)?;
+                    Input::Frames(&frames)
+                }
+                _ => input,
+            };
+            outputs.append(&mut stage.outputs(input)?);
+        }
+        Ok(outputs)
     }
 
     /// The models in order.
-    pub(crate) fn stages(&mut self) -> &mut [Stage] {
-        &mut self.stages
+    pub(crate) fn stages(&mut self) -> impl Iterator<Item = &mut Stage> {
+        self.parts.iter_mut().filter_map(|part| if let Part::Model(stage) = part { Some(stage) } else { None })
     }
 
     /// Shape of what the first model is given; -1 where it follows the input.
-    pub(crate) fn input_shape(&self) -> Vec<i64> {
-        self.stages.first().map(Stage::input_shape).unwrap_or_default()
+    pub(crate) fn input_shape(&mut self) -> Vec<i64> {
+        self.stages().next().map(|stage| stage.input_shape()).unwrap_or_default()
     }
 
     /// Runs a model on tensors as they are; the first one where no name is given. Codes `model-unknown`, and those of the tensors.
     pub fn infer(&mut self, model: Option<&str>, inputs: &[(String, TensorData)]) -> Result<Vec<(String, TensorData)>> {
-        let stage = self.stages.iter_mut().find(|stage| model.is_none_or(|model| stage.step().name == model));
+        let stage = self.stages().find(|stage| model.is_none_or(|model| stage.step().name == model));
         stage.ok_or_else(|| AppError::new("model-unknown", "the app has no model of this name"))?.infer(inputs)
     }
 
-    /// Bounds the input, and decodes a picture once for all models.
+    /// Bounds the input, and decodes a picture once for all models, of a clip the first one.
     fn read(&self, bytes: &[u8]) -> Result<Option<DynamicImage>> {
-        if bytes.len() > MAX_INPUT {
-            return Err(AppError::new("input-too-large", format!("the input has {} bytes; at most {MAX_INPUT} are read", bytes.len())));
+        within(bytes)?;
+        if self.manifest.input == InputKind::Video && !picture::is_known(bytes) {
+            let clip = clip::read(bytes)?;
+            let first = clip.frames().next();
+            return first.transpose().map(|frame| frame.map(|(_, picture)| picture));
         }
-        let reads_pictures = self.stages.first().is_some_and(|stage| matches!(stage.step().pre, Pre::Image(_)));
+        let sees = |part: &Part| matches!(part, Part::Model(stage) if matches!(stage.step().pre, Pre::Image(_) | Pre::Clip(_)));
+        let reads_pictures = self.parts.iter().any(sees);
         if reads_pictures { picture::decode(bytes).map(Some) } else { Ok(None) }
     }
 }
 
-/// Adds what a model says of the whole input.
+/// Code `input-too-large`.
+fn within(bytes: &[u8]) -> Result<()> {
+    if bytes.len() > MAX_INPUT {
+        return Err(AppError::new("input-too-large", format!("the input has {} bytes; at most {MAX_INPUT} are read", bytes.len())));
+    }
+    Ok(())
+}
+
+/// Adds what a step says of the whole input.
 fn merge(result: &mut AppOutput, mut answer: AppOutput, model: Option<&String>) {
     name(&mut answer, model);
     result.detections.append(&mut answer.detections);
@@ -130,51 +247,40 @@ fn merge(result: &mut AppOutput, mut answer: AppOutput, model: Option<&String>) 
     result.texts.append(&mut answer.texts);
 }
 
-/// Says which model it was.
+/// Says which step it was.
 fn name(answer: &mut AppOutput, model: Option<&String>) {
     answer.detections.iter_mut().for_each(|detection| detection.model = model.cloned());
     answer.classes.iter_mut().for_each(|class| class.model = model.cloned());
 }
 
-/// Runs a model for the objects found so far, best first, and adds what it says to each of them. What it finds in their parts of the picture
-/// is found in the picture.
-fn each(stage: &mut Stage, of: &Of, picture: &DynamicImage, result: &mut AppOutput, model: Option<&String>) -> Result<()> {
+/// Asks a step about the objects found so far, best first, each with its part of the picture, and adds what it says to each of them. What it
+/// finds in their parts of the picture is found in the picture.
+fn each(
+    of: &Of,
+    picture: &DynamicImage,
+    result: &mut AppOutput,
+    model: Option<&String>,
+    mut ask: impl FnMut(&DynamicImage, &Detection) -> Result<AppOutput>,
+) -> Result<()> {
     let most = of.max.and_then(|max| usize::try_from(max).ok()).unwrap_or(MAX_OBJECTS);
     let mut found = Vec::new();
     let wanted = result.detections.iter_mut().filter(|d| of.labels.is_empty() || of.labels.contains(&d.label));
     for object in wanted.take(most) {
-        let Some(part) = picture::cut(picture, of, object.bbox, &object.outline(), object.corners.is_some()) else { continue };
-        let mut answer = stage.answer(Input::Picture(&part.picture))?;
+        let points: Vec<[f32; 2]> = object.keypoints.iter().map(|point| [point.x, point.y]).collect();
+        let shape = picture::Shape { bbox: object.bbox, outline: &object.outline(), turned: object.corners.is_some(), points: &points };
+        let Some(part) = picture::cut(picture, of, &shape) else { continue };
+        let mut answer = ask(&part.picture, object)?;
         name(&mut answer, model);
         object.said.classes.append(&mut answer.classes);
         object.said.values.append(&mut answer.values);
         if let Some(text) = answer.texts.into_iter().next() {
             object.said.text = Some(text);
         }
-        let share = area(&part.picture) / area(picture);
-        found.extend(answer.detections.into_iter().map(|detection| moved(detection, part.origin, share)));
+        let share = picture::area(&part.picture) / picture::area(picture);
+        found.extend(answer.detections.into_iter().map(|detection| detection.moved(part.origin, share)));
     }
     result.detections.append(&mut found);
     Ok(())
-}
-
-#[expect(clippy::cast_precision_loss, reason = "pictures have at most 40 million pixels")]
-fn area(picture: &DynamicImage) -> f32 {
-    (u64::from(picture.width()) * u64::from(picture.height())) as f32
-}
-
-/// A detection of a part of the picture, which is that share of it, in the whole.
-fn moved(mut detection: Detection, [x, y]: [f32; 2], share: f32) -> Detection {
-    let [left, top, w, h] = detection.bbox;
-    detection.bbox = [left + x, top + y, w, h];
-    if let Some(corners) = &mut detection.corners {
-        *corners = corners.map(|[cx, cy]| [cx + x, cy + y]);
-    }
-    for point in &mut detection.keypoints {
-        (point.x, point.y) = (point.x + x, point.y + y);
-    }
-    detection.area = detection.area.map(|area| area * share);
-    detection
 }
 
 /// Holds the steps against the loaded models. Code `tensor-mismatch`.

@@ -21,6 +21,7 @@ use crate::{
     golden::{self, GoldenReport},
     measure::{self, Latency, Throughput, Times, Turns},
     model_file::{self, Structure},
+    own::{self, OwnFigures},
     picture, post,
     probe::{self, OddInput},
     sandbox::Confinement,
@@ -135,6 +136,9 @@ pub struct RunCard {
     /// What the model did with odd input.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub odd_inputs: Vec<OddInput>,
+    /// The vendor's own steps, over the golden samples.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub own_steps: Vec<OwnFigures>,
     /// Shape of the first model's input tensor, for example `1x3x640x640`; -1 where it follows the input.
     pub input: String,
 }
@@ -254,6 +258,7 @@ fn all_steps(
     if golden::is_blind(dir, manifest) {
         check.notice("golden-blind");
     }
+    let own_steps = app.own_figures();
     check.step("repeatability", |_| probe::repeat(&mut app))?;
     let input = app.input_shape();
     let odd_inputs = check.step("odd-input", |_| probe::odd_inputs(&mut app))?;
@@ -294,6 +299,7 @@ fn all_steps(
         throughput: Some(throughput),
         structure: Some(structure),
         odd_inputs,
+        own_steps,
         input: shape.join("x"),
     })
 }
@@ -315,6 +321,7 @@ pub(crate) fn files(dir: &Path, manifest: &AppManifest) -> Result<Structure> {
         whole.add(structure);
         post::ready(dir, &step.post).map_err(|e| app::told(&e, step, steps.len()))?;
     }
+    own::all(dir, manifest)?;
     if steps.is_empty() { Err(AppError::new("model-missing", "the manifest names no model")) } else { Ok(whole) }
 }
 
@@ -342,11 +349,21 @@ fn listing_picture(dir: &Path, name: &str) -> Result<()> {
 }
 
 /// Codes that say why a sample gave no result to compare.
-const CAUSES: [&str; 20] = [
+const CAUSES: [&str; 30] = [
     "out-of-memory",
+    "wasm-out-of-fuel",
+    "wasm-memory",
+    "wasm-trap",
+    "wasm-answer",
     "expect-unreadable",
     "file-missing",
     "file-outside",
+    "input-not-a-clip",
+    "clip-codec",
+    "clip-rate",
+    "clip-empty",
+    "parameter-invalid",
+    "parameter-unknown",
     "input-not-a-picture",
     "input-not-csv",
     "input-not-sound",

@@ -5,12 +5,12 @@
 
 use std::path::Path;
 
-use app_package::manifest::{AppManifest, Golden};
+use app_package::manifest::{AppManifest, Golden, InputKind};
 use app_package::pipeline::{ModelStep, Pre};
 
 use crate::{
     alarm::Rules,
-    app, check, content,
+    app, check, clip, content,
     engine::TensorInfo,
     error::{AppError, Result},
     golden,
@@ -37,8 +37,9 @@ pub fn examine(dir: &Path, manifest: &AppManifest) -> Vec<(&'static str, AppErro
     note("alarm-rules", Rules::compile(manifest).map(drop));
     // All steps of an app read one kind of input; those for each object are given its picture.
     let steps = manifest.model_steps();
+    let video = manifest.input == InputKind::Video;
     for sample in &manifest.golden {
-        let read = steps.iter().filter(|step| step.of.is_none()).find_map(|step| readable(dir, &step.pre, sample).err());
+        let read = steps.iter().filter(|step| step.of.is_none()).find_map(|step| readable(dir, video, &step.pre, sample).err());
         note("golden", read.map_or(Ok(()), Err));
     }
     faults
@@ -69,12 +70,15 @@ fn described_step(dir: &Path, format: u32, model: &ModelStep) -> Result<()> {
 }
 
 /// A sample's input can be prepared, and its expected result read.
-fn readable(dir: &Path, pre: &Pre, sample: &Golden) -> Result<()> {
+fn readable(dir: &Path, video: bool, pre: &Pre, sample: &Golden) -> Result<()> {
     golden::expected(dir, sample)?;
     let input = golden::read(dir, &sample.input)?;
     let mut tensor = Vec::new();
     let outcome = match pre {
-        Pre::Image(_) => picture::decode(&input).map(drop),
+        Pre::Image(_) | Pre::Clip(_) if video && !picture::is_known(&input) => {
+            clip::read(&input).and_then(|clip| clip.frames().try_for_each(|frame| frame.map(drop)))
+        }
+        Pre::Image(_) | Pre::Clip(_) => picture::decode(&input).map(drop),
         Pre::Window(window) => table::check(&input).and_then(|()| table::window(window, &input, &mut tensor)),
         Pre::Columns(columns) => table::row(columns, &input).map(drop),
         Pre::Sound(pre) => sound::read(&input, pre.rate).and_then(|samples| sound::windows(pre, samples.len()).map(drop)),

@@ -1,10 +1,11 @@
 //! Golden samples: does this engine on this machine give the results that the developer promised, and are they right?
 
+mod clip;
+
 use std::{path::Path, time::Instant};
 
 use app_package::{
     manifest::{AppManifest, Golden, InputKind, Tolerance, Truth},
-    pipeline::Post,
     text,
 };
 use serde::{Deserialize, Serialize};
@@ -57,7 +58,7 @@ pub struct SampleReport {
     pub runs: u32,
 }
 
-/// Runs every sample with default parameters. Never fails: what goes wrong is in the report.
+/// Runs every sample, with default parameters where it sets none. Never fails: what goes wrong is in the report.
 pub fn run(app: &mut App) -> GoldenReport {
     let mut report = GoldenReport::default();
     let mut labelled = 0u32;
@@ -92,8 +93,14 @@ pub(crate) fn expected(dir: &Path, golden: &Golden) -> Result<AppOutput> {
 /// Whether an app that finds objects has no sample with one: an app that never finds anything would pass.
 pub fn is_blind(dir: &Path, manifest: &AppManifest) -> bool {
     // Of other inputs than pictures an anomaly is a number.
-    let finds = manifest.input == InputKind::Image && manifest.posts().any(Post::finds);
-    finds && manifest.golden.iter().all(|golden| expected(dir, golden).is_ok_and(|expected| expected.detections.is_empty()))
+    let finds = matches!(manifest.input, InputKind::Image | InputKind::Video) && manifest.finds();
+    let nothing = |expected: AppOutput| expected.detections.is_empty() && expected.events.is_empty() && expected.counts.tracks.is_empty();
+    finds && manifest.golden.iter().all(|golden| expected(dir, golden).is_ok_and(nothing))
+}
+
+/// The answer to a sample, with what it draws and sets. Codes as [`App::predict_drawn`].
+pub(crate) fn answer(app: &mut App, golden: &Golden, input: &[u8]) -> Result<AppOutput> {
+    app.predict_drawn(input, &golden.scene, &golden.parameters, "golden")
 }
 
 fn sample(app: &mut App, golden: &Golden) -> SampleReport {
@@ -102,7 +109,7 @@ fn sample(app: &mut App, golden: &Golden) -> SampleReport {
         let input = read(app.dir(), &golden.input)?;
         let expected = expected(app.dir(), golden)?;
         let started = Instant::now();
-        let result = app.predict(&input, &serde_json::Map::new(), "golden")?;
+        let result = answer(app, golden, &input)?;
         report.latency_ms = started.elapsed().as_secs_f64() * 1e3;
         report.right = golden.truth.as_ref().map(|truth| is_right(truth, &result));
         if let Some(fault) = result.rule_faults.first() {
@@ -192,6 +199,7 @@ pub fn compare(expected: &AppOutput, result: &AppOutput, tolerance: &Tolerance) 
     for found in free {
         seen.alone(found.score, || format!("`{}` at {:?} is not expected", found.label, found.bbox));
     }
+    clip::compare(&mut seen, expected, result, tolerance);
     seen
 }
 

@@ -13,7 +13,13 @@ use std::{
 use rustix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
 
-use crate::{app::App, error::Result, golden};
+use app_package::manifest::Golden;
+
+use crate::{
+    app::App,
+    error::{AppError, Result},
+    golden,
+};
 
 /// Rounds in a row that must agree; the figures are of their runs.
 pub const WINDOW: usize = 3;
@@ -110,15 +116,14 @@ struct Run {
 
 /// Measures an app; `alone` says whether nothing else works on the machine meanwhile.
 pub fn times(app: &mut App, iterations: u32, alone: bool) -> Result<Times> {
-    let names: Vec<String> = app.manifest().golden.iter().map(|golden| golden.input.clone()).collect();
-    let params = serde_json::Map::new();
-    rounds(names.len(), iterations, alone, |sample| {
-        let name = names.get(sample).map(String::as_str).unwrap_or_default();
+    let samples = app.manifest().golden.clone();
+    rounds(samples.len(), iterations, alone, |at| {
+        let Some(sample) = samples.get(at) else { return Err(AppError::new("golden-missing", "there is no golden sample")) };
         // Read outside of what is measured: a node has its input in memory.
-        let input = golden::read(app.dir(), name)?;
+        let input = golden::read(app.dir(), &sample.input)?;
         let (cpu, begin) = (processor(), Instant::now());
-        app.predict(&input, &params, "")?;
-        Ok(Run { sample, wall: begin.elapsed().as_secs_f64() * 1e3, cpu: processor() - cpu })
+        golden::answer(app, sample, &input)?;
+        Ok(Run { sample: at, wall: begin.elapsed().as_secs_f64() * 1e3, cpu: processor() - cpu })
     })
 }
 
@@ -259,16 +264,15 @@ fn count(n: usize) -> u32 {
 /// Predictions in a second with the first so many golden samples in turn, whole passes for at least a time in three goes; the median of
 /// the goes. Of a slow app it is one.
 pub fn per_second(app: &mut App, samples: usize, time: Duration) -> Result<f64> {
-    let names: Vec<String> = app.manifest().golden.iter().take(samples).map(|golden| golden.input.clone()).collect();
-    let params = serde_json::Map::new();
+    let samples: Vec<Golden> = app.manifest().golden.iter().take(samples).cloned().collect();
     let mut rates = Vec::new();
-    while rates.len() < GOES && !names.is_empty() {
+    while rates.len() < GOES && !samples.is_empty() {
         let (mut spent, mut done) = (Duration::ZERO, 0u32);
         while done == 0 || spent < time / 3 {
-            for name in &names {
-                let input = golden::read(app.dir(), name)?;
+            for sample in &samples {
+                let input = golden::read(app.dir(), &sample.input)?;
                 let begin = Instant::now();
-                app.predict(&input, &params, "")?;
+                golden::answer(app, sample, &input)?;
                 spent += begin.elapsed();
                 done = done.saturating_add(1);
             }

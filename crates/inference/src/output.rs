@@ -1,12 +1,14 @@
 //! What an app says about one input. The JSON of [`AppOutput`] is also the format of expected golden results.
 
+use std::collections::BTreeMap;
+
 use app_package::pipeline::AlarmLevel;
 use app_package::text::Text;
 use serde::{Deserialize, Serialize};
 
 pub use crate::mask::Mask;
 
-/// Results of one input. Empty lists are left out of the JSON.
+/// Results of one input, of a clip those of its last frame with what happened in all of it. Empty lists are left out of the JSON.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct AppOutput {
@@ -22,7 +24,16 @@ pub struct AppOutput {
     /// Texts read, in the manifest's order.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub texts: Vec<TextOut>,
-    /// Alarms raised, in the manifest's order.
+    /// What happened in a clip, in the order of beginnings; at most [`MAX_EVENTS`].
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub events: Vec<Event>,
+    /// Events of a clip that are not told, for there were too many.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub left_out: u32,
+    /// What was counted in a clip.
+    #[serde(skip_serializing_if = "Counts::is_empty")]
+    pub counts: Counts,
+    /// Alarms raised, in the manifest's order; of a clip the episodes that began, in order.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub alarms: Vec<RaisedAlarm>,
     /// Rules that could not be evaluated on these results; the others still were.
@@ -75,6 +86,9 @@ pub struct Detection {
     /// The model that found it, where the app has several.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,
+    /// Number of its track, from 1, once it was seen for long enough.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub track: Option<u32>,
 }
 
 impl Detection {
@@ -83,11 +97,142 @@ impl Detection {
         Self { label: label.into(), score, bbox, ..Self::default() }
     }
 
+    /// The same of a part of the picture, which lies at this place and is that share of it, in the whole picture.
+    pub fn moved(mut self, [x, y]: [f32; 2], share: f32) -> Self {
+        let [left, top, w, h] = self.bbox;
+        self.bbox = [left + x, top + y, w, h];
+        if let Some(corners) = &mut self.corners {
+            *corners = corners.map(|[cx, cy]| [cx + x, cy + y]);
+        }
+        for point in &mut self.keypoints {
+            (point.x, point.y) = (point.x + x, point.y + y);
+        }
+        self.area = self.area.map(|area| area * share);
+        self
+    }
+
     /// Its corners in order around it, of a box that is not turned those of the box.
     pub fn outline(&self) -> [[f32; 2]; 4] {
         let [x, y, w, h] = self.bbox;
         self.corners.unwrap_or([[x, y], [x + w, y], [x + w, y + h], [x, y + h]])
     }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks with a reference")]
+fn is_zero(n: &u32) -> bool {
+    *n == 0
+}
+
+/// Most events of a clip.
+pub const MAX_EVENTS: usize = 500;
+
+/// Something that happened: an episode of the rule `rule`, a stay in a zone, a line that was crossed, or a procedure.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Event {
+    /// The rule whose episode it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rule: Option<String>,
+    /// The zone of a stay, or of an episode of a rule for each zone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub zone: Option<String>,
+    /// The line that was crossed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub line: Option<String>,
+    /// The procedure that was begun.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub procedure: Option<String>,
+    /// Seconds from the beginning of the clip.
+    pub begin: f64,
+    /// Seconds from the beginning of the clip; absent where it goes on at its end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub end: Option<f64>,
+    /// Number of the object's track.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub track: Option<u32>,
+    /// Label of the object.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub label: Option<String>,
+    /// Which way a line was crossed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub direction: Option<Direction>,
+    /// How a procedure stands.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub state: Option<ProcedureState>,
+    /// Steps of a procedure that were not done.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub missing: Vec<String>,
+}
+
+/// The way over a line, as seen along it from A to B.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Direction {
+    /// From left to right.
+    In,
+    /// From right to left.
+    Out,
+}
+
+/// How a procedure stands.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ProcedureState {
+    /// It did not begin.
+    #[default]
+    Idle,
+    Running,
+    /// All that had to be done was done, in order and in time.
+    Done,
+    /// It took too long.
+    Late,
+    /// A step was done before one that had to be done first.
+    OutOfOrder,
+    /// It was over before all was done.
+    Abandoned,
+}
+
+impl ProcedureState {
+    /// The word in results and rules.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Idle => "idle",
+            Self::Running => "running",
+            Self::Done => "done",
+            Self::Late => "late",
+            Self::OutOfOrder => "out-of-order",
+            Self::Abandoned => "abandoned",
+        }
+    }
+}
+
+/// What was counted in a clip.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Counts {
+    /// How often each line that is drawn was crossed.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub lines: BTreeMap<String, Crossings>,
+    /// Tracks that there were, by label.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub tracks: BTreeMap<String, u32>,
+}
+
+impl Counts {
+    /// Whether nothing could be counted.
+    pub fn is_empty(&self) -> bool {
+        self.lines.is_empty() && self.tracks.is_empty()
+    }
+}
+
+/// How often a line was crossed each way.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Crossings {
+    #[serde(rename = "in")]
+    pub inward: u32,
+    #[serde(rename = "out")]
+    pub outward: u32,
 }
 
 /// What models say of one thing.

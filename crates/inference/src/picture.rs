@@ -3,9 +3,9 @@
 //! Decoding is bounded by the header before any pixel is read; the picture is turned upright as its EXIF orientation says, alpha is dropped.
 //! Gray is made before resizing with Pillow's fixed-point BT.601 (`convert("L")`).
 //!
-//! At worst (16-bit RGBA with [`MAX_PIXELS`]) the decoded picture takes 320 MB and its copy as RGB 120 MB. Resizing adds one row of the
-//! source as floats, at most 16,384 × 3 × 4 bytes = 192 KiB, the weights (under 1 MiB), and of some filters up to 32 rows as wide as the
-//! target, as bytes; then the tensor.
+//! At worst (16-bit RGBA with [`MAX_PIXELS`]) the decoded picture takes 320 MB and its copy as RGB 120 MB; a gray one of 16 bits 80 MB, and as
+//! floats, where the app has a window for it, 160 MB. Resizing adds one row of the source as floats, at most 16,384 × 3 × 4 bytes = 192 KiB,
+//! the weights (under 1 MiB), and of some filters up to 32 rows as wide as the target, as bytes; then the tensor.
 
 mod cut;
 mod decode;
@@ -14,16 +14,15 @@ mod resize;
 mod taps;
 mod tensor;
 
-use std::borrow::Cow;
-
 use app_package::pipeline::{Color, Fit, Layout, PreImage};
-use image::{DynamicImage, GrayImage, RgbImage};
+use image::{DynamicImage, GrayImage, ImageBuffer, Luma, RgbImage};
 
-pub use self::cut::{Part, cut};
-pub use self::decode::{decode, decode_shown};
+pub use self::cut::{Part, Shape, cut};
+pub use self::decode::{decode, decode_shown, is_known};
 use self::fit::Placement;
-use self::resize::resize;
+use self::resize::{resize, resize_floats};
 use self::tensor::Canvas;
+use crate::error::{AppError, Result};
 use crate::geometry::Geometry;
 
 /// Most pixels of a source picture.
@@ -58,35 +57,57 @@ fn channels(color: Color) -> usize {
     }
 }
 
-/// Fills `out` with `(pixel / scale - mean) / std` in the layout asked for; the tensor's shape, and where the picture lies in it.
-pub fn to_tensor(pre: &PreImage, picture: &DynamicImage, out: &mut Vec<f32>) -> (Vec<i64>, Geometry) {
+/// Fills `out` with `(pixel / scale - mean) / std` in the layout asked for; the tensor's shape, and where the picture lies in it. Codes
+/// `picture-not-16-bit` where the app has a window for numbers that the picture does not hold, `out-of-memory`.
+pub fn to_tensor(pre: &PreImage, picture: &DynamicImage, out: &mut Vec<f32>) -> Result<(Vec<i64>, Geometry)> {
     let placement = Placement::new(pre, (picture.width(), picture.height()));
     let Placement { across, down, left, top, size } = placement;
+    let (shape, geometry) = (shaped(pre, i64::from(size.0), i64::from(size.1)), placement.geometry());
     let (left, top) = (left as usize, top as usize);
     let mut canvas = Canvas::new(pre, size, out);
     if matches!(pre.fit, Fit::Letterbox | Fit::Pad) {
         canvas.frame((left, top), (across.count as usize, down.count as usize));
     }
-    let plain = match picture {
-        DynamicImage::ImageRgb8(_) | DynamicImage::ImageLuma8(_) => Cow::Borrowed(picture),
-        other => Cow::Owned(decode::plain(other.clone())),
-    };
-    match plain.as_ref() {
+    if let Some(window) = pre.window {
+        let DynamicImage::ImageLuma16(raw) = picture else {
+            let what = "the app reads gray pictures of 16 bits, as thermal and depth cameras make them, and this is none";
+            return Err(AppError::new("picture-not-16-bit", what));
+        };
+        resize_floats(pre.filter, &windowed(raw, window)?, across, down, |y, row| canvas.row(left, top + y, row));
+        return Ok((shape, geometry));
+    }
+    match decode::plain(picture).as_ref() {
         // A gray picture is resized once, not three times.
         DynamicImage::ImageLuma8(gray) => {
-            resize::<1, 1>(pre.filter, gray.as_raw(), across, down, |y, line| canvas.gray_row(left, top + y, line));
+            resize::<1, 1>(pre.filter, gray.as_raw(), across, down, |y, row| canvas.row(left, top + y, row));
         }
         DynamicImage::ImageRgb8(rgb) if pre.color == Color::Gray => {
             let gray = to_gray(rgb);
-            resize::<1, 1>(pre.filter, gray.as_raw(), across, down, |y, line| canvas.gray_row(left, top + y, line));
+            resize::<1, 1>(pre.filter, gray.as_raw(), across, down, |y, row| canvas.row(left, top + y, row));
         }
         DynamicImage::ImageRgb8(rgb) => {
-            resize::<3, 4>(pre.filter, rgb.as_raw(), across, down, |y, line| canvas.color_row(left, top + y, line));
+            resize::<3, 4>(pre.filter, rgb.as_raw(), across, down, |y, row| canvas.row(left, top + y, row));
         }
         // A plain picture is one of both.
         _ => {}
     }
-    (shaped(pre, i64::from(size.0), i64::from(size.1)), placement.geometry())
+    Ok((shape, geometry))
+}
+
+/// The numbers of a picture between two bounds, which become 0 and 255.
+fn windowed(raw: &ImageBuffer<Luma<u16>, Vec<u16>>, [low, high]: [f32; 2]) -> Result<Vec<f32>> {
+    let mut values = Vec::new();
+    let no_memory = |_| AppError::new("out-of-memory", "no memory is left for the picture");
+    values.try_reserve_exact(raw.as_raw().len()).map_err(no_memory)?;
+    let value = |number: &u16| ((f32::from(*number) - low) / (high - low)).clamp(0.0, 1.0) * 255.0;
+    values.extend(raw.as_raw().iter().map(value));
+    Ok(values)
+}
+
+/// Pixels of a picture.
+#[expect(clippy::cast_precision_loss, reason = "pictures have at most 40 million pixels")]
+pub fn area(picture: &DynamicImage) -> f32 {
+    (u64::from(picture.width()) * u64::from(picture.height())) as f32
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "the weights sum to 2^16")]
@@ -107,7 +128,7 @@ mod tests {
     fn resized(picture: &DynamicImage, color: &str, (w, h): (u32, u32)) -> Vec<u8> {
         let pre = serde_json::json!({"width": w, "height": h, "color": color, "scale": 1.0, "layout": "nhwc"});
         let mut out = Vec::new();
-        to_tensor(&serde_json::from_value(pre).unwrap(), picture, &mut out);
+        to_tensor(&serde_json::from_value(pre).unwrap(), picture, &mut out).unwrap();
         out.iter().map(|value| format!("{value}").parse().unwrap()).collect()
     }
 

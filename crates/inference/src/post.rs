@@ -23,7 +23,7 @@ use std::path::Path;
 use app_package::pipeline::Post;
 
 pub use looks::looks;
-pub use suppress::iou;
+pub use suppress::{iou, most};
 
 use self::numbers::Numbers;
 use crate::{
@@ -35,7 +35,7 @@ use crate::{
 };
 
 /// Detections that a step gives, best first.
-const MAX_DETECTIONS: usize = 300;
+pub const MAX_DETECTIONS: usize = 300;
 
 /// A step with what it reads of the package.
 pub struct Ready {

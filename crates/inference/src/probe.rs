@@ -7,6 +7,7 @@ use crate::{
     engine::{Data, TensorData, TensorInfo},
     error::{AppError, Result},
     golden,
+    own::Own,
     stage::Stage,
     tensors,
 };
@@ -50,20 +51,39 @@ pub fn repeat(app: &mut App) -> Result<f32> {
 }
 
 /// Runs the models on zeros, ones, the largest and smallest numbers, NaN, and a tensor of a wrong size. Each run ends in an answer or an
-/// error: a crash ends this process, and its parent reports that. Code `wrong-size-answered` where a fixed shape did not keep a larger
-/// tensor out. Of several models what is told is the worst.
+/// error: a crash ends this process, and its parent reports that. Own steps run on the same numbers in what they were given last, and on
+/// what there is where nothing was found: that comes every day, so it must be answered. Code `wrong-size-answered` where a fixed shape did
+/// not keep a larger tensor out, and those of an own step on nothing. Of several steps what is told is the worst.
 pub fn odd_inputs(app: &mut App) -> Result<Vec<OddInput>> {
     let mut seen: Vec<OddInput> = Vec::new();
     for stage in app.stages() {
         for odd in odd_inputs_of(stage)? {
-            match seen.iter_mut().find(|known| known.input == odd.input) {
-                Some(known) if rank(&odd.outcome) > rank(&known.outcome) => *known = odd,
-                Some(_) => {}
-                None => seen.push(odd),
-            }
+            worst(&mut seen, odd);
         }
     }
+    if app.own_steps().next().is_some() {
+        app.own_steps().for_each(Own::remember);
+        let name = app.manifest().golden.first().map(|g| g.input.clone()).unwrap_or_default();
+        let bytes = golden::read(app.dir(), &name)?;
+        app.predict(&bytes, &serde_json::Map::new(), "golden")?;
+    }
+    for own in app.own_steps() {
+        for (input, value) in FILLS {
+            let outcome = if own.odd(f64::from(value)).is_ok() { "answered" } else { "refused" };
+            worst(&mut seen, OddInput { input: input.into(), outcome: outcome.into() });
+        }
+        own.nothing().map_err(|e| AppError::new(e.code, format!("where nothing is found: {}", e.message)))?;
+    }
     Ok(seen)
+}
+
+/// Keeps of each input what is worst.
+fn worst(seen: &mut Vec<OddInput>, odd: OddInput) {
+    match seen.iter_mut().find(|known| known.input == odd.input) {
+        Some(known) if rank(&odd.outcome) > rank(&known.outcome) => *known = odd,
+        Some(_) => {}
+        None => seen.push(odd),
+    }
 }
 
 fn rank(outcome: &str) -> u8 {
@@ -73,6 +93,9 @@ fn rank(outcome: &str) -> u8 {
         _ => 2,
     }
 }
+
+/// Numbers that odd inputs are full of.
+const FILLS: [(&str, f32); 5] = [("zeros", 0.0), ("ones", 1.0), ("largest", f32::MAX), ("smallest", f32::MIN), ("not-a-number", f32::NAN)];
 
 /// A dimension that follows the input, for an odd one.
 const OPEN_SIDE: i64 = 64;
@@ -86,8 +109,7 @@ fn odd_inputs_of(stage: &mut Stage) -> Result<Vec<OddInput>> {
         Ok::<_, AppError>(TensorData { shape: shape.to_vec(), data })
     };
     let mut seen = Vec::new();
-    let fills = [("zeros", 0.0), ("ones", 1.0), ("largest", f32::MAX), ("smallest", f32::MIN), ("not-a-number", f32::NAN)];
-    for (input, value) in fills {
+    for (input, value) in FILLS {
         let outcome = outcome(stage.run_on(filled(&shape, elements, value)?));
         seen.push(OddInput { input: input.into(), outcome: outcome.into() });
     }

@@ -2,25 +2,39 @@
 
 use std::path::Path;
 
-use app_package::pipeline::{Feed, FeedOf, ModelStep, Pre, PreColumns, PreImage};
+use app_package::pipeline::{Feed, FeedOf, ModelStep, Post, Pre, PreColumns, PreImage, Tiles};
 use image::DynamicImage;
 
 use crate::{
     engine::{Data, Session, TensorData, TensorInfo},
     error::{AppError, Result},
+    frames::Frames,
     geometry::Geometry,
     output::AppOutput,
     picture, post, sound,
+    spectrum::Analyser,
     table::{self, Cell},
     tensors,
+    tiles::{self, Found},
 };
 
 /// What a stage is asked about.
 #[derive(Clone, Copy)]
 pub(crate) enum Input<'a> {
     Picture(&'a DynamicImage),
+    /// The last frames, for a step that takes several.
+    Frames(&'a Frames),
     /// CSV or WAV.
     Bytes(&'a [u8]),
+}
+
+/// What a model gave for one input, as it is.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Raw {
+    /// The outputs that its step declares, in that order; of sound none.
+    pub outputs: Vec<(String, TensorData)>,
+    /// Where the picture lies in the model's tensor.
+    pub geometry: Option<Geometry>,
 }
 
 /// One model, ready to answer.
@@ -34,6 +48,8 @@ pub(crate) struct Stage {
     inputs: Vec<(String, TensorData)>,
     /// Inputs that are told of the app's input, by their place in `inputs`.
     told: Vec<(usize, FeedOf)>,
+    /// What makes spectra of samples, where the step asks for them.
+    analyser: Option<Analyser>,
     /// Inputs that hold a state, by their place in `inputs`, with what they begin with and the output that comes after.
     carried: Vec<(usize, TensorData, String)>,
 }
@@ -42,7 +58,13 @@ impl Stage {
     /// A loaded model that was held against the step before. Codes `tensor-mismatch`, and those of [`post::ready`].
     pub fn new(dir: &Path, step: ModelStep, session: Box<dyn Session>) -> Result<Self> {
         let posts = post::ready(dir, &step.post)?;
-        let mut stage = Self { step, session, posts, prepared: Vec::new(), inputs: Vec::new(), told: Vec::new(), carried: Vec::new() };
+        let analyser = match &step.pre {
+            Pre::Sound(sound) => sound.spectrum.as_ref().map(|spectrum| Analyser::new(spectrum, f64::from(sound.rate))),
+            Pre::Window(window) => window.spectrum.as_ref().map(|spectrum| Analyser::new(spectrum, spectrum.rate.unwrap_or(1.0))),
+            Pre::Image(_) | Pre::Columns(_) | Pre::Clip(_) => None,
+        };
+        let (inputs, told, carried) = (Vec::new(), Vec::new(), Vec::new());
+        let mut stage = Self { step, session, posts, prepared: Vec::new(), inputs, told, analyser, carried };
         let lacking = |name: &str| AppError::new("tensor-mismatch", format!("nothing fills the input `{name}`"));
         let prepared = prepared(&stage.step, stage.session.inputs())?;
         let empty = |info: &TensorInfo, shape| Ok::<_, AppError>((info.name.clone(), TensorData { shape, data: none_of(&info.datatype)? }));
@@ -79,6 +101,11 @@ impl Stage {
 
     /// Answers for one input, without alarms.
     pub fn answer(&mut self, input: Input<'_>) -> Result<AppOutput> {
+        self.answer_raw(input).map(|(answer, _)| answer)
+    }
+
+    /// As [`Self::answer`], with what the model gave.
+    pub fn answer_raw(&mut self, input: Input<'_>) -> Result<(AppOutput, Raw)> {
         if let (Pre::Sound(pre), Input::Bytes(bytes)) = (self.step.pre.clone(), input) {
             let samples = sound::read(bytes, pre.rate)?;
             let mut over = sound::Summary::new(pre.over);
@@ -86,11 +113,39 @@ impl Stage {
                 over.add(post::run(&stage.posts, &outputs, None, stage.main())?);
                 Ok(())
             })?;
-            return Ok(over.finish());
+            return Ok((over.finish(), Raw::default()));
         }
+        if let (Pre::Image(PreImage { tiles: Some(tiles), .. }), Input::Picture(picture)) = (&self.step.pre, input) {
+            let tiles = tiles.clone();
+            return Ok((self.tiled(&tiles, picture)?, Raw::default()));
+        }
+        self.one(input)
+    }
+
+    fn one(&mut self, input: Input<'_>) -> Result<(AppOutput, Raw)> {
         let geometry = self.prepare(input)?;
-        let outputs = self.session.run(&self.inputs)?;
-        post::run(&self.posts, &outputs, geometry.as_ref(), self.main())
+        let mut outputs = self.session.run(&self.inputs)?;
+        let answer = post::run(&self.posts, &outputs, geometry.as_ref(), self.main())?;
+        outputs.retain(|(name, _)| self.step.outputs.iter().any(|declared| declared.name == *name));
+        outputs.sort_by_key(|(name, _)| self.step.outputs.iter().position(|declared| declared.name == *name));
+        Ok((answer, Raw { outputs, geometry }))
+    }
+
+    /// What is found in the tiles of a picture, best first.
+    #[expect(clippy::cast_precision_loss, reason = "places in a picture")]
+    fn tiled(&mut self, tiles: &Tiles, picture: &DynamicImage) -> Result<AppOutput> {
+        let mut found = Vec::new();
+        for [x, y, w, h] in tiles::places(tiles, (picture.width(), picture.height()))? {
+            let part = picture.crop_imm(x, y, w, h);
+            let share = picture::area(&part) / picture::area(picture);
+            let tile = [x, y, w, h].map(|side| side as f32);
+            let objects = self.one(Input::Picture(&part))?.0.detections.into_iter().map(|d| d.moved([x as f32, y as f32], share));
+            found.extend(objects.map(|object| Found { tile, object }));
+        }
+        let boxes = self.step.post.iter().find_map(|post| if let Post::Boxes(boxes) = post { Some(boxes) } else { None });
+        let mut detections = tiles::merge(found, boxes.is_some_and(|boxes| boxes.agnostic));
+        detections.truncate(boxes.map_or(post::MAX_DETECTIONS, post::most));
+        Ok(AppOutput { detections, ..AppOutput::default() })
     }
 
     /// The model's raw outputs for one input, of sound those of the last window.
@@ -166,12 +221,22 @@ impl Stage {
         let mut buffer = self.take_buffer();
         let (shape, geometry) = match (&self.step.pre, input) {
             (Pre::Image(pre), Input::Picture(picture)) => {
-                let (shape, geometry) = picture::to_tensor(pre, picture, &mut buffer);
+                let (shape, geometry) = picture::to_tensor(pre, picture, &mut buffer)?;
                 (Some(shape), Some(geometry))
             }
-            (Pre::Window(pre), Input::Bytes(bytes)) => table::window(pre, bytes, &mut buffer).map(|()| (None, None))?,
+            (Pre::Window(pre), Input::Bytes(bytes)) => {
+                table::window(pre, bytes, &mut buffer)?;
+                if let Some(analyser) = &self.analyser {
+                    buffer = analyser.run(&buffer, pre.columns.len())?;
+                }
+                (None, None)
+            }
             (Pre::Columns(pre), Input::Bytes(bytes)) => table::columns(pre, bytes, &mut buffer).map(|()| (None, None))?,
-            (Pre::Image(_), Input::Bytes(_)) | (_, Input::Picture(_)) | (Pre::Sound(_), _) => {
+            (Pre::Clip(pre), Input::Frames(frames)) => {
+                frames.fill(pre, &mut buffer);
+                (None, None)
+            }
+            (Pre::Image(_) | Pre::Clip(_), Input::Bytes(_)) | (_, Input::Picture(_) | Input::Frames(_)) | (Pre::Sound(_), _) => {
                 return Err(AppError::new("tensor-mismatch", "the steps of an app read one kind of input"));
             }
         };
@@ -243,6 +308,9 @@ impl Stage {
         for window in windows {
             let mut buffer = self.take_buffer();
             sound::fill(pre, samples, window, &mut buffer);
+            if let Some(analyser) = &self.analyser {
+                buffer = analyser.run(&buffer, 1)?;
+            }
             self.put_buffer(buffer, None)?;
             let outputs = self.session.run(&self.inputs)?;
             for (place, _, from) in &self.carried {

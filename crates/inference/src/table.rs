@@ -26,6 +26,9 @@ const OTHER_SEPARATORS: [(char, &str); 3] = [(';', "semicolons"), ('\t', "tabs")
 
 /// The shape of a window's tensor.
 pub fn window_shape(pre: &PreWindow) -> Vec<i64> {
+    if let Some(spectrum) = &pre.spectrum {
+        return spectrum.shape(u64::from(pre.length), pre.columns.len());
+    }
     let (rows, columns) = (i64::from(pre.length), i64::try_from(pre.columns.len()).unwrap_or(i64::MAX));
     match pre.layout {
         WindowLayout::TimeMajor => vec![1, rows, columns],
@@ -62,9 +65,10 @@ pub fn window(pre: &PreWindow, bytes: &[u8], out: &mut Vec<f32>) -> Result<()> {
         for (column, (&place, rule)) in places.iter().zip(&pre.columns).enumerate() {
             let mean = f64::from(pre.mean.get(column).copied().unwrap_or(0.0));
             let std = f64::from(pre.std.get(column).copied().unwrap_or(1.0));
+            // A spectrum reads one column after the other.
             let at = match pre.layout {
-                WindowLayout::ChannelMajor => column * length + row,
-                WindowLayout::TimeMajor | WindowLayout::Flat => row * pre.columns.len() + column,
+                WindowLayout::TimeMajor | WindowLayout::Flat if pre.spectrum.is_none() => row * pre.columns.len() + column,
+                _ => column * length + row,
             };
             let last = above.get_mut(column);
             let value = table.number(place, rule, last.as_ref().and_then(|last| **last))?;

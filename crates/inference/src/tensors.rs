@@ -1,10 +1,13 @@
 //! Does the manifest describe the model? Compared once when an app is opened, and before an upload. And what fills the model's inputs.
 
-use app_package::pipeline::{Column, ColumnKind, Feed, FeedOf, Missing, ModelStep, Post, PostBoxes, Pre, PreColumns, RowLayout, Tensor};
+use app_package::pipeline::{
+    Column, ColumnKind, Feed, FeedOf, Missing, ModelStep, Post, PostBoxes, Pre, PreColumns, PreSound, RowLayout, Tensor,
+};
 
 use crate::{
     engine::{Data, TensorData, TensorInfo},
     error::{AppError, Result},
+    frames,
     geometry::Geometry,
     picture, table,
 };
@@ -15,12 +18,16 @@ const MAX_FED: usize = 1 << 20;
 /// The shape that the pre-processing makes for an input of a model; -1 where it follows the app's input.
 pub fn input_shape(pre: &Pre, real: &[i64]) -> Vec<i64> {
     match pre {
+        Pre::Sound(PreSound { spectrum: Some(spectrum), context, length, .. }) => {
+            spectrum.shape(u64::from(*context) + u64::from(*length), 1)
+        }
         // Sound may be a row without a dimension for the batch.
         Pre::Sound(sound) => {
             let samples = i64::from(sound.context) + i64::from(sound.length);
             if real.len() == 1 { vec![samples] } else { vec![1, samples] }
         }
         Pre::Image(image) => picture::shape(image),
+        Pre::Clip(clip) => frames::shape(clip),
         Pre::Window(window) => table::window_shape(window),
         Pre::Columns(columns) => vec![1, i64::try_from(columns.names.len()).unwrap_or(i64::MAX)],
     }
@@ -30,7 +37,7 @@ pub fn input_shape(pre: &Pre, real: &[i64]) -> Vec<i64> {
 pub fn each(pre: &Pre) -> Option<&PreColumns> {
     match pre {
         Pre::Columns(columns) => Some(columns).filter(|columns| columns.each),
-        Pre::Image(_) | Pre::Window(_) | Pre::Sound(_) => None,
+        Pre::Image(_) | Pre::Window(_) | Pre::Sound(_) | Pre::Clip(_) => None,
     }
 }
 
@@ -180,7 +187,7 @@ fn main_faults(step: &ModelStep, format: u32, inputs: &[TensorInfo], faults: &mu
             let columns = match &step.pre {
                 Pre::Columns(columns) => columns.names.as_slice(),
                 Pre::Window(window) => window.columns.as_slice(),
-                Pre::Image(_) | Pre::Sound(_) => &[],
+                Pre::Image(_) | Pre::Sound(_) | Pre::Clip(_) => &[],
             };
             let lost = columns.iter().filter(|column| column.missing == Missing::Nan && !real.datatype.starts_with("FP"));
             faults.extend(lost.map(|column| format!("column `{}`: {} has no NaN for an empty cell", column.name, real.datatype)));

@@ -134,7 +134,7 @@ pub fn rules_main(mut args: impl Iterator<Item = OsString>) -> ExitCode {
     let Ok(Ok(manifest)) = read_manifest(&dir).map(|yaml| app_package::validate::parse(&yaml)) else { return ExitCode::FAILURE };
     let rules = manifest.alarms();
     let place = |rule: &AlarmRule| rules.iter().position(|known| known.id == rule.id).unwrap_or_default();
-    let found = alarm::faults(rules).into_iter();
+    let found = alarm::faults(&manifest).into_iter();
     let told = |(rule, e): (&AlarmRule, AppError)| RuleTrouble { index: place(rule), code: e.code.to_owned(), message: e.message };
     print(&found.map(told).collect::<Vec<_>>())
 }

@@ -60,6 +60,8 @@ FILTERS = {
     "nearest": cv(cv2.INTER_NEAREST),
     "linear-antialias": pillow(Image.Resampling.BILINEAR),
     "cubic-antialias": pillow(Image.Resampling.BICUBIC),
+    "lanczos": cv(cv2.INTER_LANCZOS4),
+    "lanczos-antialias": pillow(Image.Resampling.LANCZOS),
 }
 
 
@@ -112,6 +114,14 @@ def fitted():
                 scaled = FILTERS[word](picture, size)
                 top, left = int(round((size[1] - side) / 2.0)), int(round((size[0] - side) / 2.0))
                 case(name, {"fit": "crop", "crop": side / short, "filter": word}, scaled[top : top + side, left : left + side])
+    # Every byte divided as torchvision's `ToTensor` and `Normalize` and the readers of the field do it, to the last bit.
+    mean, std = np.float32([0.485, 0.456, 0.406]), np.float32([0.229, 0.224, 0.225])
+    ramp = np.arange(256, dtype=np.uint8).reshape(16, 16)
+    Image.fromarray(ramp).save(path("ramp.png"), optimize=True)
+    ramp = np.repeat(ramp[..., None], 3, axis=2).astype(np.float32)
+    case("ramp.png", {"scale": 255.0}, ramp / np.float32(255), 0)
+    case("ramp.png", {"scale": 255.0, "mean": mean.tolist(), "std": std.tolist()}, (ramp / np.float32(255) - mean) / std, 0)
+    case("ramp.png", {"mean": [127.5] * 3, "std": [128.0] * 3}, (ramp - np.float32(127.5)) / np.float32(128), 0)
     # Mean and deviation in the order of the tensor's channels.
     mean, std = np.float32([10, 20, 30]), np.float32([2, 4, 5])
     wanted = (FILTERS["linear"](wide, (16, 9))[..., ::-1].astype(np.float32) / 2 - mean) / std

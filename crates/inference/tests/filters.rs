@@ -36,7 +36,7 @@ fn pictures_become_what_opencv_and_pillow_make_of_them() {
         let pre: PreImage = serde_json::from_value(case.pre.clone()).unwrap();
         let mut tensor = Vec::new();
         let decoded = picture::decode(&std::fs::read(folder.join(&case.file)).unwrap()).unwrap();
-        picture::to_tensor(&pre, &decoded, &mut tensor);
+        picture::to_tensor(&pre, &decoded, &mut tensor).unwrap();
         assert_eq!(tensor.len(), wanted.len(), "{} {}", case.file, case.pre);
         let differences = || tensor.iter().zip(&wanted).map(|(ours, theirs)| (ours - theirs).abs());
         let difference = differences().fold(0.0, |a, b| if b > a || b.is_nan() { b } else { a });

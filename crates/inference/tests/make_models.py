@@ -159,3 +159,9 @@ external("external_parent", "../weights.bin")
 external("external_absolute", "/etc/hostname")
 with open(os.path.join(HERE, "weights.bin"), "wb") as f:
     f.write(np.array([1, 2, 3, 4], np.float32).tobytes())
+
+# A picture as it is, for spots that move.
+save("spots", [h.make_node("Identity", ["x"], ["y"])], [vi("x", [1, 1, 36, 64])], [vi("y", [1, 1, 36, 64])])
+
+# The mean of each of four frames.
+save("clip", [h.make_node("ReduceMean", ["x"], ["y"], axes=[1, 3, 4], keepdims=0)], [vi("x", [1, 3, 4, 8, 8])], [vi("y", [1, 4])])

@@ -88,4 +88,5 @@ def main():
     pack.finish(draw)
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -1,11 +1,7 @@
 """CH4 of the next hour with quantiles from windows that have gaps (`missing: last`); output [1, 3, 12]."""
-from packs import *
-import torch
-from torch import nn
+from training import *
 
-torch.set_num_threads(1)
-F = np.float32
-STEPS, AHEAD, Q = 48, 12, (0.1, 0.5, 0.9)
+STEPS, AHEAD = 48, 12
 COLUMNS = ["ch4_return", "air_speed", "shearer_load"]
 MEAN, STD = np.array([0.45, 1.9, 45.0]), np.array([0.22, 0.45, 35.0])
 
@@ -42,22 +38,6 @@ def record(rng, n=STEPS + AHEAD):
     return np.stack([np.clip(out, 0, None), air, load], 1)[lead:]
 
 
-def with_gaps(rng, rows):
-    rows = rows.copy()
-    for c in range(3):
-        for _ in range(rng.integers(0, 3)):
-            a = int(rng.integers(1, STEPS - 1))
-            rows[a:a + int(rng.integers(1, 5)), c] = np.nan
-    return rows
-
-
-def filled(rows):
-    rows = rows.copy()
-    for i in range(1, len(rows)):
-        rows[i] = np.where(np.isnan(rows[i]), rows[i - 1], rows[i])
-    return rows
-
-
 def make(rng, count):
     xs, ys = [], []
     for _ in range(count):
@@ -67,53 +47,18 @@ def make(rng, count):
     return np.array(xs, F), np.array(ys, F)
 
 
-class Net(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.conv = nn.Sequential(nn.Conv1d(3, 16, 5, 2, 2), nn.ReLU(), nn.Conv1d(16, 24, 5, 2, 2), nn.ReLU())
-        self.head = nn.Sequential(nn.Linear(24 * 12 + 12 * 3, 96), nn.ReLU(), nn.Linear(96, 36))
-        self.register_buffer("scale", torch.tensor([float(MEAN[0]), float(STD[0])]))
-
-    def forward(self, x):
-        c = self.conv(x.transpose(1, 2)).flatten(1)
-        h = self.head(torch.cat([c, x[:, -12:].flatten(1)], 1)).reshape(-1, 3, 12)
-        mid = x[:, -1:, :1].transpose(1, 2) + h[:, 1:2]
-        low, high = mid - nn.functional.softplus(h[:, 0:1]), mid + nn.functional.softplus(h[:, 2:3])
-        return torch.cat([low, mid, high], 1) * self.scale[1] + self.scale[0]
-
-
-def pinball(p, y):
-    q = torch.tensor(Q)[None, :, None]
-    d = y[:, None] - p
-    return torch.maximum(q * d, (q - 1) * d).mean()
-
-
 def main():
     torch.manual_seed(1)
     rng = np.random.default_rng(21)
     x, y = make(rng, 6000)
     tx, ty = make(np.random.default_rng(22), 1500)
     xx, yy = torch.from_numpy(x), torch.from_numpy(y)
-    net = Net()
-    opt = torch.optim.AdamW(net.parameters(), 2e-3, weight_decay=1e-3)
-    epochs = 26
-    sched = torch.optim.lr_scheduler.OneCycleLR(opt, 3e-3, total_steps=epochs * (len(x) // 64))
-    for e in range(epochs):
-        order = torch.randperm(len(x))
-        for i in range(0, len(x) - 63, 64):
-            j = order[i:i + 64]
-            loss = pinball(net(xx[j]), yy[j])
-            opt.zero_grad()
-            loss.backward()
-            opt.step()
-            sched.step()
-    net.eval()
+    net = Quantiles(3, STEPS, AHEAD, MEAN[0], STD[0])
+    train(net, lambda j: pinball(net(xx[j]), yy[j]), len(x), 26, 64, 3e-3)
     with torch.no_grad():
         p = net(torch.from_numpy(tx)).numpy()
-    path = BUILD / "gas.onnx"
-    torch.onnx.export(net, (xx[:1],), str(path), input_names=["history"], output_names=["quantiles"], opset_version=17, dynamo=False)
     pack = Pack("gas-forecast")
-    pack.save_model(pin(onnx.load(str(path))))
+    pack.save_model(exported(net, xx[:1], ["history"], ["quantiles"]))
     last = tx[:, -1:, 0] * STD[0] + MEAN[0]
     step = y - (x[:, -1:, 0] * STD[0] + MEAN[0])
     naive = last[:, None] + np.quantile(step, Q, axis=0)[None]
@@ -138,9 +83,8 @@ def main():
     order = ["rises", "calm", "gaps"]
     kept.sort(key=lambda k: order.index(k[0]))
 
-    def table(rows):
-        return ("time," + ",".join(COLUMNS) + "\n" + "".join(f"{(8 + i // 12) % 24:02d}:{i % 12 * 5:02d}," + ",".join("" if np.isnan(v) else f"{v:.3f}".rstrip("0").rstrip(".") for v in r) + "\n" for i, r in enumerate(rows))).encode()
-    pack.golden([(n, table(g), "csv", {"values": {"ch4_60min": [round(float(r[-1, 0]), 3), 0.25]}}) for n, r, g in kept])
+    times = [f"{(8 + i // 12) % 24:02d}:{i % 12 * 5:02d}" for i in range(STEPS)]
+    pack.golden([(n, table(COLUMNS, g, times), "csv", {"values": {"ch4_60min": [round(float(r[-1, 0]), 3), 0.25]}}) for n, r, g in kept])
 
     def draw(pack, results):
         c = Canvas()
@@ -148,20 +92,10 @@ def main():
         for k, (n, r, g) in enumerate((kept[0], kept[2])):
             box = (110 + k * 600, 210, 620 + k * 600, 600)
             c.frame(box, {"rises": "上升 rising", "calm": "平稳 calm", "gaps": "有缺测 with gaps"}[n])
-            lim, t = (0, 1.6), np.arange(STEPS + AHEAD) * 5 - STEPS * 5
             x = ((filled(g) - MEAN) / STD).astype(F)
             with torch.no_grad():
                 q = net(torch.from_numpy(x[None])).numpy()[0]
-            px = lambda m: box[0] + (m + 240) / 300 * (box[2] - box[0])
-            py = lambda v: box[3] - np.clip(v, *lim) / lim[1] * (box[3] - box[1])
-            up, down = [(px(m), py(v)) for m, v in zip(t[STEPS:], q[2])], [(px(m), py(v)) for m, v in zip(t[STEPS:], q[0])]
-            c.draw.polygon(up + down[::-1], fill="#4a3a22")
-            for a, b, col in ((t, r[:, 0], MUTED), (t[:STEPS], g[:, 0], "#59b3d6"), (t[STEPS:], q[1], AMBER)):
-                for i in range(len(a) - 1):
-                    if not np.isnan(b[i:i + 2]).any():
-                        c.draw.line([px(a[i]), py(b[i]), px(a[i + 1]), py(b[i + 1])], fill=col, width=3)
-            c.draw.line([box[0], py(1.0), box[2], py(1.0)], fill=RED, width=2)
-            c.ticks(box, (-240, 60), lim, 5, 4)
+            fan(c, box, np.arange(STEPS + AHEAD) * 5 - STEPS * 5, g[:, 0], r[STEPS:, 0], q, (0, 1.6), [(1.0, RED)])
         c.text((110, 650), "蓝：读数（有缺测）  橙：预测中位数与 10–90% 区间  灰：实际  红：1.0% 限值", 20, MUTED)
         d = Canvas()
         d.head({"zh": "60 分钟预测与实际", "en": "Forecast and truth in 60 minutes"}, f"MAE {np.abs(p[:, 1, -1] - ty[:, -1]).mean():.3f}")
@@ -179,4 +113,5 @@ def main():
     pack.finish(draw)
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -174,4 +174,5 @@ def main():
     pack.finish(draw)
 
 
-main()
+if __name__ == "__main__":
+    main()

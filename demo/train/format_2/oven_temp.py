@@ -89,4 +89,5 @@ def main():
     pack.finish(draw)
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -19,6 +19,7 @@ PITHEAD = os.environ.get("PITHEAD", "pithead")  # the program that makes and che
 ORT = os.environ["ORT_LIB"]  # the library of ONNX Runtime that it runs them with
 APPS = pathlib.Path(os.environ.get("APPS", ROOT / "demo/format-2"))
 BUILD = pathlib.Path(os.environ.get("BUILD", ROOT / ".cache/format-2"))
+BUILD.mkdir(parents=True, exist_ok=True)
 
 
 class Pack:
@@ -34,7 +35,7 @@ class Pack:
     def step(self, name=None):
         return next(s["model"] for s in self.m["steps"] if name in (None, s["model"]["name"]))
 
-    def save_model(self, model, name=None, limit=420_000):
+    def save_model(self, model, name=None, limit=600_000):
         step = self.step(name)
         data = model if isinstance(model, bytes) else model.SerializeToString(deterministic=True)
         if len(data) > limit:
@@ -72,14 +73,7 @@ class Pack:
                 m[key] = m.pop(key)
         head = "# Made by the training script in demo/train/format_2; change it there.\n"
         (self.folder / "app.yaml").write_text(head + yaml.dump(m, Dumper=_Dumper, allow_unicode=True, sort_keys=False, width=1000), "utf-8")
-        lines = []
-        for lang, words in (("zh", ("模型卡", "训练数据", "局限", "指标", "数值", "基线", "数据")),
-                            ("en", ("Model card", "Training data", "Limits", "Metric", "Value", "Baseline", "Data"))):
-            lines += [f"# {m['title'][lang]}", "", m["summary"][lang], "", m["description"][lang].strip(), "", f"## {words[0]}", "",
-                      f"**{words[1]}** {m['card']['training_data'][lang].strip()}", "", f"**{words[2]}** {m['card']['limits'][lang].strip()}", "",
-                      f"| {words[3]} | {words[4]} | {words[5]} | {words[6]} |", "|---|---|---|---|"]
-            lines += [f"| {x['name']} | {x['value']} | {x['baseline']} | {x['dataset'][lang]} |" for x in m["card"]["metrics"]] + [""]
-        (self.folder / "README.md").write_text("\n".join(lines), "utf-8")
+        (self.folder / "README.md").write_text(readme(m), "utf-8")
 
     def pithead(self, what, *more):
         r = subprocess.run([PITHEAD, what, str(self.folder), "--ort-lib", ORT, *more], capture_output=True, text=True)
@@ -190,7 +184,7 @@ def label_names(pack):
     return out
 
 
-def render_many(make, seeds, workers=2):
+def render_many(make, seeds, workers=int(os.environ.get("WORKERS", "1"))):
     """`make(seed)` for each seed, in order; the result depends on the seeds alone."""
     import multiprocessing
     import pickle

@@ -577,6 +577,16 @@ def small_png(array, limit=148_000):
     return data.getvalue(), np.asarray(image.convert("RGB"))
 
 
+def jpeg(array, limit=148_000):
+    """A JPEG with full colours as good as the limit allows; for scenes whose colours a small palette would lose."""
+    for quality in (92, 88, 84, 78, 70):
+        data = io.BytesIO()
+        Image.fromarray(array).save(data, "JPEG", quality=quality, subsampling=0, optimize=True)
+        if data.tell() <= limit:
+            break
+    return data.getvalue()
+
+
 def half(array, size):
     """As the platform's default filter: Pillow's BILINEAR."""
     return np.asarray(Image.fromarray(array).resize(size, Image.Resampling.BILINEAR))

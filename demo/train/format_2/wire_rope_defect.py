@@ -136,4 +136,5 @@ def main():
     pack.finish(draw)
 
 
-main()
+if __name__ == "__main__":
+    main()

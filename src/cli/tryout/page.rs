@@ -4,12 +4,12 @@ use std::fmt::Write as _;
 use std::io::Cursor;
 
 use app_package::manifest::{AppManifest, InputKind};
-use app_package::pipeline::{Post, Pre};
+use app_package::pipeline::Pre;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use image::{ImageFormat, Rgba, RgbaImage};
 use inference::mask::MAX_SIDE;
 use inference::output::{AppOutput, Detection, Mask};
-use inference::picture;
+use inference::{clip, picture};
 
 use super::{Answered, lines, named};
 use crate::base::i18n::Lang;
@@ -38,13 +38,18 @@ pub fn of(manifest: &AppManifest, found: &[Answered<'_>], code: &str, lang: Lang
         "<!doctype html><html lang=\"{code}\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\"><title>{0}</title><style>{STYLE}</style></head><body><h1>{0}</h1>",
         escaped(&title)
     );
-    let labels: Vec<&str> = manifest.posts().flat_map(Post::labels).map(|label| label.id.as_str()).collect();
+    let labels: Vec<&str> = manifest.labels().map(|label| label.id.as_str()).collect();
     let rate = manifest.model_steps().iter().find_map(|step| if let Pre::Sound(sound) = &step.pre { Some(sound.rate) } else { None });
     for Answered { file, copy, result } in found {
         let _ = write!(page, "<section><h2>{}</h2>", escaped(&shown(file).to_string()));
         let bytes = std::fs::read(copy).unwrap_or_default();
         match manifest.input {
             InputKind::Image => shot(&mut page, &bytes, result, &labels),
+            // Of a clip the last frame, whose things are told.
+            InputKind::Video => {
+                let last = if picture::is_known(&bytes) { Ok(bytes) } else { clip::read(&bytes).map(|clip| clip.last_jpeg()) };
+                shot(&mut page, &last.unwrap_or_default(), result, &labels);
+            }
             InputKind::Timeseries | InputKind::Tabular => table(&mut page, &bytes),
             InputKind::Audio => match rate {
                 Some(rate) => sound(&mut page, &bytes, rate),

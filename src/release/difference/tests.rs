@@ -29,6 +29,7 @@ fn report(median: f64, accuracy: f64, cpu: &str) -> CheckReport {
         throughput: None,
         structure: None,
         odd_inputs: Vec::new(),
+        own_steps: Vec::new(),
         input: "1x3x8x8".into(),
     };
     CheckReport { passed: true, run_card: Some(card), ..CheckReport::default() }

@@ -172,7 +172,7 @@ async fn catalogue(req: HttpRequest, app: Data<App>, known: Data<KnownCatalogue>
             Facet {
                 name: "input",
                 title: page.t("facet-input"),
-                values: values(&query.input, words("input-", &["image", "timeseries", "tabular", "audio"]), by_input),
+                values: values(&query.input, words("input-", &["image", "video", "timeseries", "tabular", "audio"]), by_input),
             },
             Facet {
                 name: "plan",

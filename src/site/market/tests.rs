@@ -473,6 +473,7 @@ fn card(median: f64, steady: bool) -> RunCard {
         throughput: None,
         structure: None,
         odd_inputs: Vec::new(),
+        own_steps: Vec::new(),
         input: "1x8".into(),
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use app_package::manifest::AppManifest;
-use app_package::pipeline::{AlarmLevel, Post};
+use app_package::pipeline::AlarmLevel;
 
 use crate::base::db::Conn;
 use crate::base::error::Result;
@@ -67,7 +67,7 @@ fn price_line(page: &Page, plans: &[&PricePlan]) -> String {
 
 /// The alarm text for a listing, with `[place]`-style placeholders instead of `{place}`.
 pub fn alarm_text(page: &Page, manifest: &AppManifest, text: &str) -> String {
-    let values: Vec<_> = manifest.posts().flat_map(Post::values).collect();
+    let values: Vec<_> = manifest.values().collect();
     let value =
         |id: &str| values.iter().find(|(own, ..)| *own == id).map_or_else(|| id.to_owned(), |(_, text, _)| text.get(page.lang).to_owned());
     let mut out = String::new();

@@ -101,6 +101,8 @@ pub struct CardView {
     pub operators: String,
     /// What the model did with odd input: word of the input, word of the outcome.
     pub odd_inputs: Vec<(String, String)>,
+    /// The vendor's own steps: name, and what a run took.
+    pub own_steps: Vec<(String, String)>,
     /// Peak memory.
     pub memory: String,
     /// Bytes of the model.
@@ -347,6 +349,11 @@ fn card(page: &Page, manifest: &AppManifest, card: &RunCard, report: &CheckRepor
         opsets: listed(structure.opsets.iter().map(|(domain, version)| format!("{domain} {version}")).collect()),
         operators: listed(structure.operators.iter().map(|(name, count)| format!("{name} × {count}")).collect()),
         odd_inputs: card.odd_inputs.iter().map(|odd| (page.tk("card-odd-", &odd.input), page.tk("card-outcome-", &odd.outcome))).collect(),
+        own_steps: card
+            .own_steps
+            .iter()
+            .map(|own| (own.name.clone(), page.t2("card-own-step-value", "fuel", own.most_fuel, "ms", millis(own.longest_ms))))
+            .collect(),
         memory: bytes(page, card.peak_memory_bytes),
         model: bytes(page, card.model_bytes),
         load: millis(card.load_ms),

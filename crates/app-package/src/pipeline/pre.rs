@@ -1,11 +1,14 @@
 //! How an app's input becomes tensors.
 
 mod columns;
+mod spectrum;
 
 use serde::{Deserialize, Serialize};
 
 pub use self::columns::{Column, ColumnKind, Missing, PreColumns};
+pub use self::spectrum::{Band, Mel, MelFormula, MelNorm, Pad, Spectrum, SpectrumLayout, SpectrumLog, SpectrumNorm, SpectrumScale, Taper};
 use super::is_default;
+use crate::span::Span;
 
 /// Resize, scale and lay out a picture: `x = (pixel / scale - mean) / std` per channel, in the tensor's order of channels.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -56,6 +59,29 @@ pub struct PreImage {
     /// Standard deviation per channel, or empty for 1.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub std: Vec<f32>,
+    /// Of gray pictures of 16 bits, as thermal and depth cameras make them: the numbers that become 0 and 255. Those between lie evenly, those
+    /// outside are cut off, and nothing is rounded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub window: Option<[f32; 2]>,
+    /// The picture is prepared in parts, and what is found in them is put together.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tiles: Option<Tiles>,
+}
+
+/// Parts of a picture that overlap, from the left top on; the last of a row and of a column end at the picture's border.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tiles {
+    /// Width of a part in pixels of the picture.
+    pub width: u32,
+    /// Height of a part in pixels of the picture.
+    pub height: u32,
+    /// Share of its sides that a part has in common with the next one.
+    #[serde(default = "fifth", skip_serializing_if = "is_fifth")]
+    pub overlap: f64,
+    /// The whole picture is one more part.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub whole: bool,
 }
 
 /// How a picture meets the target size.
@@ -101,6 +127,10 @@ pub enum Filter {
     Cubic,
     /// `BICUBIC` of Pillow.
     CubicAntialias,
+    /// `INTER_LANCZOS4` of `OpenCV` on bytes.
+    Lanczos,
+    /// `LANCZOS` of Pillow.
+    LanczosAntialias,
     /// `INTER_AREA` of `OpenCV`.
     Area,
     /// `INTER_NEAREST` of `OpenCV`.
@@ -150,6 +180,9 @@ pub struct PreWindow {
     /// Standard deviation per column, or empty for 1.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub std: Vec<f32>,
+    /// Each column becomes its spectrum.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub spectrum: Option<Spectrum>,
 }
 
 /// Order of a window's dimensions.
@@ -185,6 +218,35 @@ pub struct PreSound {
     /// What is said of a whole recording from what the model says of its windows.
     #[serde(default, skip_serializing_if = "is_default")]
     pub over: Over,
+    /// A window with what is before it becomes its spectrum.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub spectrum: Option<Spectrum>,
+}
+
+/// The last frames at a distance; the first one is repeated until there are enough.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PreClip {
+    /// How each frame is prepared; its layout is `nchw`.
+    pub image: PreImage,
+    /// Frames in the tensor.
+    pub frames: u32,
+    /// From one frame to the next.
+    pub every: Span,
+    /// Order of the tensor's dimensions.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub layout: ClipLayout,
+}
+
+/// Order of the dimensions of a clip, as models of actions are exported.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ClipLayout {
+    /// `[1, c, frames, h, w]`, of 3D convolutions (X3D, `SlowFast`, I3D).
+    #[default]
+    Ncthw,
+    /// `[1, frames, c, h, w]`, of transformers (`VideoMAE`, `TimeSformer`).
+    Ntchw,
 }
 
 /// One number from those of all windows.
@@ -211,6 +273,15 @@ fn one() -> f32 {
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks with a reference")]
 fn is_one(scale: &f32) -> bool {
     scale.to_bits() == one().to_bits()
+}
+
+fn fifth() -> f64 {
+    0.2
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks with a reference")]
+fn is_fifth(share: &f64) -> bool {
+    share.to_bits() == fifth().to_bits()
 }
 
 fn byte() -> f32 {

@@ -9,6 +9,7 @@ use super::{Faults, license};
 use crate::fault::Fault;
 use crate::path::{PackagePath, invisible};
 use crate::pipeline::RowPart;
+use crate::span::Span;
 
 /// The JSON of the tree; parts with faults are left out, so it is only whole when there was no fault.
 pub(super) fn walk(root: &Node, faults: &mut Faults) -> Option<Value> {
@@ -60,6 +61,7 @@ fn value(node: &Node, kind: &Kind, key: &str, faults: &mut Faults) -> Option<Val
         Kind::Version => line(node, 64).and_then(version),
         Kind::MinVersion => line(node, 20).and_then(|s| shape(s, is_min_version(s), "min-version-shape")),
         Kind::RowPart => line(node, 20).and_then(|s| shape(s, s.parse::<RowPart>().is_ok(), "row-part")),
+        Kind::Span(min, max) => line(node, 20).and_then(|text| span(text, (*min, *max))),
         Kind::Feed(max, words) => feed(node, *max, words),
         Kind::Path(extensions) => line(node, crate::path::MAX_BYTES).and_then(|s| path(s, extensions)),
     };
@@ -212,6 +214,13 @@ fn feed(node: &Node, max: usize, words: &[&str]) -> Result<Value, Fault> {
     } else {
         Err(Fault::new("feed-shape", "").with("value", word).with("list", words.join(", ")))
     }
+}
+
+/// A length of time, as it is stored.
+fn span(text: &str, (min, max): (u32, u32)) -> Result<Value, Fault> {
+    let span: Span = text.parse().map_err(|_| Fault::new("span-shape", "").with("value", text))?;
+    let (min, max) = (Span::millis(min), Span::millis(max));
+    if (min..=max).contains(&span) { Ok(span.to_string().into()) } else { Err(range(span, min, max)) }
 }
 
 fn integer(node: &Node) -> Result<i64, Fault> {

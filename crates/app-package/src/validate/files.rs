@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use super::yaml::{self, Node};
 use super::{Faults, MAX_YAML_BYTES};
 use crate::fault::Fault;
-use crate::file_kind;
+use crate::file_kind::{self, FileKind, Refused};
 use crate::manifest::AppManifest;
 use crate::path::{self, PackagePath};
 use crate::pipeline::Step;
@@ -20,6 +20,8 @@ const MAX_MEDIA_BYTES: u64 = 2 * 1024 * 1024;
 const MAX_INPUT_BYTES: u64 = 20_000_000;
 /// Largest file that a step reads beside its model, in bytes.
 const MAX_BESIDE_BYTES: u64 = 20_000_000;
+/// Largest module of an own step, in bytes.
+pub const MAX_WASM_BYTES: u64 = 4 * 1024 * 1024;
 /// Largest expected result, in bytes.
 const MAX_EXPECT_BYTES: u64 = 4 * 1024 * 1024;
 
@@ -58,7 +60,13 @@ pub fn check_files(app: &AppManifest, source: &str, files: &[FileEntry]) -> Vec<
         if path::is_left_out(&file.path) {
             faults.push(Fault::new("file-hidden", file.path.clone()).with("value", &file.path));
         }
-        if let Some(code) = file_kind::of_name(&file.path).err().and_then(file_kind::Refused::fault) {
+        let code = match file_kind::of_name(&file.path) {
+            // A module that no step runs is a program that nothing bounds.
+            Ok(FileKind::Wasm) if app.wasm_steps().all(|step| step.file != file.path) => Refused::Program.fault(),
+            Ok(_) => None,
+            Err(why) => why.fault(),
+        };
+        if let Some(code) = code {
             faults.push(Fault::new(code, file.path.clone()).with("value", &file.path));
         }
         if file.size > MAX_FILE_BYTES {
@@ -106,13 +114,17 @@ fn line_of(tree: &Node, key: &str) -> Option<u32> {
 /// Every file that the manifest names, with its key and largest size.
 fn named(app: &AppManifest) -> Vec<(String, &str, u64)> {
     let models = app.models.iter().enumerate().map(|(i, m)| (format!("models[{i}].file"), m.file.as_str(), MAX_FILE_BYTES));
-    let steps = app.steps.iter().enumerate().flat_map(|(i, Step::Model(m))| {
-        let posts = m.post.iter().enumerate();
-        let beside = posts.filter_map(move |(j, post)| {
-            let (key, file) = post.file()?;
-            Some((format!("steps[{i}].model.post[{j}].{key}"), file, MAX_BESIDE_BYTES))
-        });
-        std::iter::once((format!("steps[{i}].model.file"), m.file.as_str(), MAX_FILE_BYTES)).chain(beside)
+    let steps = app.steps.iter().enumerate().flat_map(|(i, step)| match step {
+        Step::Model(m) => {
+            let posts = m.post.iter().enumerate();
+            let beside = posts.filter_map(|(j, post)| {
+                let (key, file) = post.file()?;
+                Some((format!("steps[{i}].model.post[{j}].{key}"), file, MAX_BESIDE_BYTES))
+            });
+            std::iter::once((format!("steps[{i}].model.file"), m.file.as_str(), MAX_FILE_BYTES)).chain(beside).collect::<Vec<_>>()
+        }
+        Step::Wasm(own) => vec![(format!("steps[{i}].wasm.file"), own.file.as_str(), MAX_WASM_BYTES)],
+        Step::Track(_) => Vec::new(),
     });
     let golden = app.golden.iter().enumerate().flat_map(|(i, g)| {
         [

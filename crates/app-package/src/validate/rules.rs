@@ -3,8 +3,11 @@
 //! Works on the tree, so that each fault has its line and faults elsewhere do not hide these. Silent where a part is missing or
 //! has the wrong type: the walk along the table has told that already.
 
+mod own;
 mod parts;
+mod spectrum;
 mod steps;
+mod video;
 
 use std::collections::HashSet;
 
@@ -21,7 +24,9 @@ pub(super) fn check(root: &Node, faults: &mut Faults) {
     unique("golden", root.get("golden"), "name", faults);
     unique(parts.alarms_key, parts.alarms, "id", faults);
     steps::check(root, &parts, faults);
-    alarms(&parts, faults);
+    own::check(root, &parts, faults);
+    video::check(root, &parts, faults);
+    alarms(root, &parts, faults);
     for (i, parameter) in items(root, "parameters") {
         parameter_rules(parameter, &format!("parameters[{i}]"), faults);
     }
@@ -44,15 +49,18 @@ fn unique(place: &str, list: Option<&Node>, name: &str, faults: &mut Faults) {
     }
 }
 
-/// Placeholders of alarm texts: `{place}`, `{label}`, `{value:ID}`.
-fn alarms(parts: &Parts<'_>, faults: &mut Faults) {
+/// Placeholders of alarm texts: `{place}`, `{label}`, `{value:ID}`; of moving pictures `{zone}` and `{missing}`, too.
+fn alarms(root: &Node, parts: &Parts<'_>, faults: &mut Faults) {
+    let video = video::is(root);
     let ids: HashSet<&str> = result_ids(parts, "values");
     for (i, alarm) in parts.alarms.map_or(&[][..], Node::items).iter().enumerate() {
         for entry in alarm.get("text").map_or(&[][..], Node::entries) {
             let mut rest = entry.value.text().unwrap_or_default();
             while let Some((_, after)) = rest.split_once('{') {
                 let Some((name, tail)) = after.split_once('}') else { break };
-                let known = matches!(name, "place" | "label" | "text") || name.strip_prefix("value:").is_some_and(|id| ids.contains(id));
+                let known = matches!(name, "place" | "label" | "text")
+                    || (video && matches!(name, "zone" | "missing"))
+                    || name.strip_prefix("value:").is_some_and(|id| ids.contains(id));
                 if !known {
                     let place = format!("{}[{i}].text.{}", parts.alarms_key, if entry.key == "zh" { "zh" } else { "en" });
                     faults.push(Fault::new("placeholder-unknown", place).at(entry.value.line).with("value", name));
@@ -71,7 +79,9 @@ fn result_ids<'a>(parts: &Parts<'a>, of: &str) -> HashSet<&'a str> {
         "classes" => matches!(entry.key.as_str(), "classes" | "gallery"),
         _ => matches!(entry.key.as_str(), "values" | "segments" | "anomaly"),
     });
-    wanted.flat_map(steps::ids).map(|(id, _)| id).collect()
+    let word = if of == "detections" { "objects" } else { of };
+    let own = parts.own.iter().filter(|own| own.gives(word)).flat_map(|own| own.ids().map(|(id, ..)| id));
+    wanted.flat_map(steps::ids).map(|(id, _)| id).chain(own).collect()
 }
 
 /// Bounds and choices fit the type, the default fits both.
@@ -124,7 +134,7 @@ fn parameter_rules(parameter: &Node, place: &str, faults: &mut Faults) {
 /// Inputs have the extension of the input kind; truths name labels and values that exist.
 fn golden(root: &Node, parts: &Parts<'_>, faults: &mut Faults) {
     let input = root.text_of("input").unwrap_or_default();
-    if parts.models.iter().any(|model| model.post.is_none()) {
+    if parts.models.is_empty() || (parts.first && parts.models.iter().any(|model| model.post.is_none())) {
         return;
     }
     let sound = parts.models.iter().any(|model| model.pre.is_some_and(|pre| pre.get("sound").is_some()));
@@ -132,7 +142,7 @@ fn golden(root: &Node, parts: &Parts<'_>, faults: &mut Faults) {
     for (i, sample) in items(root, "golden") {
         if let Some(file) = sample.get("input")
             && let Some(path) = file.text()
-            && matches!(input, "image" | "timeseries" | "tabular" | "audio")
+            && matches!(input, "image" | "video" | "timeseries" | "tabular" | "audio")
             && !input_extensions(kind).contains(&extension(path).as_str())
         {
             let list = input_extensions(kind).join(", ");

@@ -41,6 +41,8 @@ pub(super) enum Kind {
     Path(&'static [&'static str]),
     /// Text, number or boolean.
     Scalar,
+    /// A length of time such as `0.6s`, in these bounds in milliseconds.
+    Span(u32, u32),
     /// A part of a row of boxes.
     RowPart,
     /// A number, a list of 1 to that many numbers, or one of these words.
@@ -81,7 +83,7 @@ const PICTURES: &[&str] = &["png", "jpg", "jpeg"];
 
 /// The whole of `app.yaml` with what one format alone has in the midst: the order of keys is that of messages.
 macro_rules! app {
-    ($($own:expr),+) => {
+    ($inputs:expr, $golden:expr, $($own:expr),+) => {
         Kind::Obj(&[
             must("format", Kind::Format),
             must("name", Kind::Slug(60)),
@@ -94,11 +96,11 @@ macro_rules! app {
             must("scenario", Kind::Slug(60)),
             may("safety", Kind::Bool),
             must("license", Kind::License),
-            must("input", Kind::OneOf(&["image", "timeseries", "tabular", "audio"])),
+            must("input", Kind::OneOf($inputs)),
             $($own),+,
             may("parameters", Kind::List(0, 50, &PARAMETER)),
             may("resources", RESOURCES),
-            must("golden", Kind::List(1, 50, &GOLDEN)),
+            must("golden", Kind::List(1, 50, &$golden)),
             must("card", CARD),
             may("media", Kind::List(0, 8, &MEDIA)),
         ])
@@ -106,12 +108,96 @@ macro_rules! app {
 }
 
 /// Format 1.
-pub(super) const APP: Kind = app!(must("models", Kind::List(1, 1, &MODEL)), must("pipeline", PIPELINE));
+pub(super) const APP: Kind =
+    app!(&["image", "timeseries", "tabular", "audio"], GOLDEN, must("models", Kind::List(1, 1, &MODEL)), must("pipeline", PIPELINE));
 
 /// Format 2.
-pub(super) const APP_2: Kind = app!(must("steps", Kind::List(1, 6, &STEP)), may("alarms", Kind::List(0, 32, &ALARM)));
+pub(super) const APP_2: Kind = app!(
+    &["image", "video", "timeseries", "tabular", "audio"],
+    GOLDEN_2,
+    may("fps", Kind::Num(0.1, 60.0)),
+    must("steps", Kind::List(1, 12, &STEP)),
+    may("scene", SCENE),
+    may("procedures", Kind::List(0, 8, &PROCEDURE)),
+    may("alarms", Kind::List(0, 32, &ALARM_2))
+);
 
-const STEP: Kind = Kind::Variant(&[must("model", MODEL_STEP)]);
+const STEP: Kind = Kind::Variant(&[must("model", MODEL_STEP), must("track", TRACK), must("wasm", WASM_STEP)]);
+
+const WASM_STEP: Kind = Kind::Obj(&[
+    must("name", Kind::Slug(60)),
+    must("file", Kind::Path(&["wasm"])),
+    may("of", OF),
+    must("in", Kind::List(1, 7, &Kind::OneOf(&["tensors", "frame", "source-size", "objects", "keypoints", "values", "texts"]))),
+    must("out", Kind::OneOf(&["objects", "classes", "values", "texts"])),
+    may("unit", Kind::OneOf(&["pixels", "relative", "source"])),
+    may("labels", Kind::List(0, 1_000, &LABEL)),
+    may("items", Kind::List(0, 256, &Kind::Obj(&[must("id", Kind::Ident), must("text", Kind::Text(80)), may("unit", Kind::Unit)]))),
+    may("fuel", Kind::Int(1_000, 500_000_000)),
+    may("memory_mib", Kind::Int(1, 512)),
+]);
+
+/// A day in milliseconds, and a minute.
+const DAY: u32 = 86_400_000;
+const MINUTE: u32 = 60_000;
+
+const TRACK: Kind = Kind::Obj(&[
+    may("labels", Kind::List(0, 1_000, &Kind::Ident)),
+    may("lost", Kind::Span(0, MINUTE)),
+    may("confirm", Kind::Span(0, MINUTE)),
+    may("high", Kind::Num(0.0, 1.0)),
+    may("low", Kind::Num(0.0, 1.0)),
+    may("iou", Kind::Num(0.001, 1.0)),
+]);
+
+const ANCHOR: Kind = Kind::OneOf(&["bottom-center", "center"]);
+
+const SCENE: Kind = Kind::Obj(&[may("zones", Kind::List(0, 16, &ZONE)), may("lines", Kind::List(0, 16, &LINE))]);
+
+const ZONE: Kind = Kind::Obj(&[
+    must("id", Kind::Snake),
+    must("title", Kind::Text(80)),
+    may("labels", Kind::List(0, 1_000, &Kind::Ident)),
+    may("anchor", ANCHOR),
+    may("enter", Kind::Span(0, MINUTE)),
+    may("leave", Kind::Span(0, MINUTE)),
+    may("required", Kind::Bool),
+]);
+
+const LINE: Kind = Kind::Obj(&[
+    must("id", Kind::Snake),
+    must("title", Kind::Text(80)),
+    may("labels", Kind::List(0, 1_000, &Kind::Ident)),
+    may("anchor", ANCHOR),
+    may("required", Kind::Bool),
+]);
+
+const PROCEDURE: Kind = Kind::Obj(&[
+    must("id", Kind::Snake),
+    must("title", Kind::Text(80)),
+    must("start", Kind::Lines(2_000)),
+    must("within", Kind::Span(1_000, DAY)),
+    must(
+        "steps",
+        Kind::List(
+            1,
+            20,
+            &Kind::Obj(&[
+                must("id", Kind::Ident),
+                must("title", Kind::Text(80)),
+                must("when", Kind::Lines(2_000)),
+                may("for", Kind::Span(0, DAY)),
+                may("optional", Kind::Bool),
+            ]),
+        ),
+    ),
+    may("end", Kind::Lines(2_000)),
+]);
+
+const POINT: Kind = Kind::List(2, 2, &Kind::Num(0.0, 1.0));
+
+const DRAWN: Kind =
+    Kind::Obj(&[may("zones", Kind::MapOf(16, &Kind::List(3, 32, &POINT))), may("lines", Kind::MapOf(16, &Kind::List(2, 2, &POINT)))]);
 
 const ENGINE: Kind = Kind::Obj(&[must("name", Kind::OneOf(&["onnxruntime"])), must("min", Kind::MinVersion)]);
 
@@ -120,6 +206,7 @@ const MODEL_STEP: Kind = Kind::Obj(&[
     must("file", Kind::Path(&["onnx"])),
     may("engine", ENGINE),
     may("of", OF),
+    may("every", Kind::Span(1, DAY)),
     must("inputs", Kind::List(1, 64, &TENSOR_2)),
     must("outputs", Kind::List(1, 64, &TENSOR_2)),
     must(
@@ -129,12 +216,13 @@ const MODEL_STEP: Kind = Kind::Obj(&[
             must("window", PRE_WINDOW_2),
             must("columns", PRE_COLUMNS_2),
             must("sound", PRE_SOUND),
+            must("clip", PRE_CLIP),
         ]),
     ),
     may("into", Kind::Line(200)),
     may("feed", Kind::MapOf(15, &Kind::Feed(4_096, &["source-size", "source-size-wh", "tensor-size", "scale-yx", "sample-rate"]))),
     may("state", Kind::List(0, 16, &Kind::Obj(&[must("in", Kind::Line(200)), must("out", Kind::Line(200))]))),
-    must("post", Kind::List(1, 8, &POST_2)),
+    may("post", Kind::List(0, 8, &POST_2)),
 ]);
 
 const OF: Kind = Kind::Obj(&[
@@ -142,6 +230,7 @@ const OF: Kind = Kind::Obj(&[
     may("expand", Kind::Num(0.0, 4.0)),
     may("square", Kind::Bool),
     may("turn", Kind::Bool),
+    may("align", Kind::OneOf(&["arcface"])),
     may("max", Kind::Int(1, 100)),
 ]);
 
@@ -194,12 +283,34 @@ const PRE_IMAGE_2: Kind = Kind::Obj(&[
     may("shorter", Kind::Int(1, 4_096)),
     may("align", Kind::OneOf(&["center", "top-left"])),
     may("fill", Kind::List(0, 3, &Kind::Int(0, 255))),
-    may("filter", Kind::OneOf(&["linear-antialias", "linear", "linear-float", "cubic", "cubic-antialias", "area", "nearest"])),
+    may(
+        "filter",
+        Kind::OneOf(&[
+            "linear-antialias",
+            "linear",
+            "linear-float",
+            "cubic",
+            "cubic-antialias",
+            "lanczos",
+            "lanczos-antialias",
+            "area",
+            "nearest",
+        ]),
+    ),
     may("color", Kind::OneOf(&["rgb", "bgr", "gray"])),
     may("scale", Kind::Num(1e-6, BIG)),
     may("layout", Kind::OneOf(&["nchw", "nhwc", "flat"])),
     may("mean", Kind::List(0, 3, &Kind::Num(-BIG, BIG))),
     may("std", Kind::List(0, 3, &Kind::Num(1e-6, BIG))),
+    may("window", Kind::List(2, 2, &Kind::Num(0.0, 65_535.0))),
+    may("tiles", TILES),
+]);
+
+const TILES: Kind = Kind::Obj(&[
+    must("width", Kind::Int(16, 16_384)),
+    must("height", Kind::Int(16, 16_384)),
+    may("overlap", Kind::Num(0.0, 0.9)),
+    may("whole", Kind::Bool),
 ]);
 
 const PRE_WINDOW: Kind = Kind::Obj(&[
@@ -227,6 +338,7 @@ const PRE_WINDOW_2: Kind = Kind::Obj(&[
     may("layout", Kind::OneOf(&["time-major", "channel-major", "flat"])),
     may("mean", Kind::List(0, 256, &Kind::Num(-BIG, BIG))),
     may("std", Kind::List(0, 256, &Kind::Num(1e-6, BIG))),
+    may("spectrum", SPECTRUM),
 ]);
 
 const PRE_COLUMNS_2: Kind = Kind::Obj(&[must("names", Kind::List(1, 256, &COLUMN)), may("each", Kind::Bool)]);
@@ -238,6 +350,50 @@ const PRE_SOUND: Kind = Kind::Obj(&[
     may("hop", Kind::Int(1, 2_000_000)),
     may("scale", Kind::Num(1e-6, BIG)),
     may("over", Kind::OneOf(&["max", "mean", "last"])),
+    may("spectrum", SPECTRUM),
+]);
+
+/// Half of the highest rate.
+const HZ: Kind = Kind::Num(0.0, 1e6);
+
+const BAND: Kind = Kind::Obj(&[must("low", HZ), must("high", HZ)]);
+
+const SPECTRUM: Kind = Kind::Obj(&[
+    may("rate", Kind::Num(1e-3, 2e6)),
+    must("fft", Kind::Int(4, 65_536)),
+    may("frame", Kind::Int(2, 65_536)),
+    may("hop", Kind::Int(1, 2_000_000)),
+    may("window", Kind::OneOf(&["hann", "hamming", "none"])),
+    may("pad", Kind::OneOf(&["none", "zeros", "reflect"])),
+    may("envelope", BAND),
+    may("scale", Kind::OneOf(&["amplitude", "power"])),
+    may("norm", Kind::OneOf(&["none", "spectrum", "density"])),
+    may("average", Kind::Bool),
+    may("bands", Kind::List(0, 1_000, &BAND)),
+    may(
+        "mel",
+        Kind::Obj(&[
+            must("bands", Kind::Int(1, 512)),
+            may("low", HZ),
+            may("high", HZ),
+            may("norm", Kind::OneOf(&["slaney", "none"])),
+            may("formula", Kind::OneOf(&["slaney", "htk"])),
+        ]),
+    ),
+    may("log", Kind::OneOf(&["none", "db", "ln", "log10"])),
+    may("floor", Kind::Num(1e-30, BIG)),
+    may("offset", Kind::Num(0.0, BIG)),
+    may("range", Kind::Num(0.0, 1_000.0)),
+    may("layout", Kind::OneOf(&["ntf", "nft", "nctf", "ncft", "flat"])),
+    may("mean", Kind::List(0, 32_769, &Kind::Num(-BIG, BIG))),
+    may("std", Kind::List(0, 32_769, &Kind::Num(1e-6, BIG))),
+]);
+
+const PRE_CLIP: Kind = Kind::Obj(&[
+    must("image", PRE_IMAGE_2),
+    must("frames", Kind::Int(2, 64)),
+    must("every", Kind::Span(1, MINUTE)),
+    may("layout", Kind::OneOf(&["ncthw", "ntchw"])),
 ]);
 
 const LABEL: Kind = Kind::Obj(&[must("id", Kind::Ident), must("text", Kind::Text(80))]);
@@ -381,12 +537,23 @@ const VALUE_2: Kind = Kind::Obj(&[
     may("reduce", Kind::OneOf(&["mean", "max", "min", "last"])),
 ]);
 
-const ALARM: Kind = Kind::Obj(&[
-    must("id", Kind::Ident),
-    must("when", Kind::Lines(2_000)),
-    must("level", Kind::OneOf(&["notice", "warning", "critical"])),
-    must("text", Kind::Text(240)),
-]);
+/// A rule with what one format alone has.
+macro_rules! alarm {
+    ($($own:expr),*) => {
+        Kind::Obj(&[
+            must("id", Kind::Ident),
+            must("when", Kind::Lines(2_000)),
+            must("level", Kind::OneOf(&["notice", "warning", "critical"])),
+            must("text", Kind::Text(240)),
+            $($own),*
+        ])
+    };
+}
+
+const ALARM: Kind = alarm!();
+
+const ALARM_2: Kind =
+    alarm!(may("for", Kind::Span(0, DAY)), may("hold", Kind::Span(0, DAY)), may("per", Kind::OneOf(&["camera", "object", "zone"])));
 
 const PARAMETER: Kind = Kind::Obj(&[
     must("name", Kind::Snake),
@@ -406,21 +573,32 @@ const RESOURCES: Kind = Kind::Obj(&[
     may("accelerators", Kind::List(0, 8, &Kind::Slug(60))),
 ]);
 
-const GOLDEN: Kind = Kind::Obj(&[
-    must("name", Kind::Slug(60)),
-    must("input", Kind::Path(&[])),
-    must("expect", Kind::Path(&["json"])),
-    may("tolerance", Kind::Obj(&[must("absolute", Kind::Num(0.0, BIG)), must("relative", Kind::Num(0.0, 1.0))])),
-    may(
-        "truth",
+/// A sample with what its format has.
+macro_rules! golden {
+    ([$($tolerance:expr),*], $($own:expr),*) => {
         Kind::Obj(&[
-            may("class", Kind::Ident),
-            may("counts", Kind::MapOf(1_000, &Kind::Int(0, 100_000))),
-            may("values", Kind::MapOf(256, &Kind::List(2, 2, &Kind::Num(-BIG, BIG)))),
-            may("texts", Kind::List(0, 50, &Kind::Line(200))),
-        ]),
-    ),
-]);
+            must("name", Kind::Slug(60)),
+            must("input", Kind::Path(&[])),
+            must("expect", Kind::Path(&["json"])),
+            may("tolerance", Kind::Obj(&[must("absolute", Kind::Num(0.0, BIG)), must("relative", Kind::Num(0.0, 1.0)), $($tolerance),*])),
+            may(
+                "truth",
+                Kind::Obj(&[
+                    may("class", Kind::Ident),
+                    may("counts", Kind::MapOf(1_000, &Kind::Int(0, 100_000))),
+                    may("values", Kind::MapOf(256, &Kind::List(2, 2, &Kind::Num(-BIG, BIG)))),
+                    may("texts", Kind::List(0, 50, &Kind::Line(200))),
+                ]),
+            ),
+            $($own),*
+        ])
+    };
+}
+
+const GOLDEN: Kind = golden!([],);
+
+const GOLDEN_2: Kind =
+    golden!([may("time", Kind::Span(0, MINUTE))], may("scene", DRAWN), may("parameters", Kind::MapOf(50, &Kind::Scalar)));
 
 const CARD: Kind =
     Kind::Obj(&[must("training_data", Kind::Text(4_000)), must("limits", Kind::Text(4_000)), must("metrics", Kind::List(0, 20, &METRIC))]);
@@ -438,6 +616,7 @@ const MEDIA: Kind = Kind::Obj(&[must("file", Kind::Path(&["png", "jpg", "jpeg", 
 pub(super) fn input_extensions(input: &str) -> &'static [&'static str] {
     match input {
         "image" => PICTURES,
+        "video" => &["avi", "png", "jpg", "jpeg"],
         "sound" => &["wav"],
         _ => &["csv"],
     }

@@ -189,6 +189,9 @@ fn every_code_has_both_languages_once() {
     let sources = [
         include_str!("check.rs"),
         include_str!("rules.rs"),
+        include_str!("rules/steps.rs"),
+        include_str!("rules/spectrum.rs"),
+        include_str!("rules/video.rs"),
         include_str!("files.rs"),
         include_str!("license.rs"),
         include_str!("yaml.rs"),
@@ -257,12 +260,18 @@ fn files_that_do_not_fit() {
 /// Every key of the format with whether it must be there, as the documentation names them.
 fn keys(kind: &schema::Kind, place: &str, out: &mut std::collections::BTreeMap<String, &'static str>) {
     use schema::Kind;
-    // Tensors and labels stand in many places and are described once.
+    // What stands in many places is described once.
     let place = match place.rsplit('.').next() {
         Some("inputs[]" | "outputs[]") => "tensor",
         Some("labels[]") => "label",
+        Some("spectrum") => "spectrum",
+        Some("bands[]" | "envelope") => "band",
         _ => place,
     };
+    // A clip is made of pictures, whose keys are described once.
+    if place.ends_with("clip.image") {
+        return;
+    }
     let (fields, variant): (&[schema::Field], bool) = match kind {
         Kind::Obj(fields) => (fields, false),
         Kind::Variant(fields) => (fields, true),
@@ -376,7 +385,7 @@ fn single_faults_of_the_second_format() {
         ("threshold: [0.25]", "threshold: []", "list-length"),
         ("fill: [0, 64, 128]", "fill: [0, 64]", "per-channel"),
         ("fill: [0, 64, 128]", "fill: [0, 64, 300]", "out-of-range"),
-        ("filter: linear", "filter: lanczos", "not-one-of"),
+        ("filter: linear", "filter: lanczos3", "not-one-of"),
         ("shape: [-1, 3, 640, 640]", "shape: [-1, 3, 320, 640]", "input-shape"),
         ("activation: softmax", "softmax: true", "unknown-key"),
         ("max: 100", "max: 301", "out-of-range"),
@@ -436,6 +445,82 @@ fn single_faults_of_several_models() {
         let found: Vec<&str> = found.iter().map(|f| f.code).collect();
         assert!(found.contains(&code), "{to:?}: wanted {code}, found {found:?}");
     }
+}
+
+/// The example of several models with an own step behind each kind of step that one can read.
+fn with_own() -> String {
+    let steps = "  - wasm: { name: counter, file: count.wasm, in: [objects, keypoints], out: values, fuel: 1000000, items: [{ id: lying-down, text: { en: Lying down } }] }
+  - wasm: { name: taps, file: taps.wasm, of: { labels: [person] }, in: [frame, source-size, objects], out: values, memory_mib: 8, items: [{ id: taps, text: { en: Taps }, unit: \"1/min\" }] }
+  - wasm: { name: sorter, file: sort.wasm, in: [objects], out: objects }
+";
+    let raw = "  - model:
+      name: raw
+      file: raw.onnx
+      inputs: [{ name: x, datatype: FP32, shape: [1, 3, 32, 32] }]
+      outputs: [{ name: y, datatype: FP32, shape: [1, 10, 6] }]
+      pre: { image: { width: 32, height: 32 } }
+  - wasm: { name: decoder, file: decode.wasm, in: [tensors], out: objects, unit: pixels, labels: [{ id: bolt, text: { en: bolt } }] }
+";
+    // Of the models the first stays, for there are at most six steps.
+    let (head, rest) = STEPS.split_once("  - model:\n      name: unusual\n").unwrap();
+    let (_, tail) = rest.split_once("alarms:\n").unwrap();
+    let tail = tail.replace(" && values.water > 0.2", "").replace(", values: { water: [0.3, 0.1] }", ", values: { lying-down: [0, 0] }");
+    format!("{head}{raw}{steps}alarms:\n{}", tail.replace(", plate: 1", ", bolt: 1"))
+}
+
+#[test]
+fn own_steps_are_read_whole_and_written_as_they_were_read() {
+    let text = with_own();
+    let app = parse(&text).unwrap_or_else(|faults| panic!("{faults:#?}"));
+    let json = crate::oci::config_json(&app);
+    assert_eq!(serde_json::from_slice::<AppManifest>(&json).unwrap(), app);
+    assert_eq!(parse(&String::from_utf8(json).unwrap()).unwrap(), app);
+    assert_eq!((app.model_steps().len(), app.wasm_steps().count(), app.names_models()), (2, 4, true));
+    assert_eq!(app.labels().map(|label| label.id.as_str()).collect::<Vec<_>>(), ["person", "bolt"]);
+    assert_eq!(app.values().map(|(id, _, unit)| (id, unit)).collect::<Vec<_>>(), [("lying-down", ""), ("taps", "1/min")]);
+    let file = |path: &str, size| FileEntry { path: path.into(), size };
+    let found = check_files(&app, &text, &[file("decode.wasm", 4 << 20), file("count.wasm", (4 << 20) + 1), file("other.wasm", 9)]);
+    let told = |code: &str, key: &str| found.iter().any(|fault| fault.code == code && fault.key == key);
+    assert!(told("file-too-large", "steps[3].wasm.file") && told("file-missing", "steps[4].wasm.file"), "{found:#?}");
+    assert!(told("file-program", "other.wasm") && !found.iter().any(|fault| fault.key.contains("[2].wasm")), "{found:#?}");
+}
+
+#[test]
+fn single_faults_of_own_steps() {
+    let whole = with_own();
+    for (from, to, code) in [
+        ("name: counter", "name: decoder", "duplicate-name"),
+        ("name: counter", "name: people", "duplicate-name"),
+        ("file: count.wasm", "file: count.so", "file-extension"),
+        ("in: [objects, keypoints]", "in: [objects, pictures]", "not-one-of"),
+        ("in: [objects, keypoints]", "in: [objects, objects]", "duplicate-name"),
+        ("in: [objects, keypoints]", "in: []", "list-length"),
+        ("in: [objects, keypoints]", "in: [values]", "wasm-nothing-before"),
+        ("in: [objects, keypoints]", "in: [texts]", "wasm-nothing-before"),
+        ("in: [objects, keypoints]", "in: [tensors]", "wasm-tensors"),
+        ("in: [tensors]", "in: [frame]", "post-missing"),
+        ("in: [tensors]", "of: {}, in: [tensors]", "wasm-tensors"),
+        ("out: values, fuel", "out: classes, fuel", "wasm-out-needs"),
+        ("out: values, fuel", "out: texts, fuel", "wasm-out-without"),
+        ("out: objects, unit: pixels", "out: objects, unit: metres", "not-one-of"),
+        ("in: [objects], out: objects", "in: [objects], out: objects, unit: pixels", "wasm-out-without"),
+        ("id: bolt", "id: person", "duplicate-name"),
+        ("id: taps", "id: lying-down", "duplicate-name"),
+        ("labels: [person] }, in", "labels: [nut] }, in", "of-label"),
+        ("in: [objects], out: objects", "of: { turn: true }, in: [objects], out: objects", "of-turn"),
+        ("fuel: 1000000", "fuel: 999", "out-of-range"),
+        ("memory_mib: 8", "memory_mib: 513", "out-of-range"),
+        ("in: [frame, source-size, objects]", "in: [frame, source-size, objects], keep: true", "unknown-key"),
+    ] {
+        assert!(whole.contains(from), "{from}");
+        let found = parse(&whole.replacen(from, to, 1)).map(|_| ()).unwrap_err();
+        let found: Vec<&str> = found.iter().map(|f| f.code).collect();
+        assert!(found.contains(&code), "{to:?}: wanted {code}, found {found:?}");
+    }
+    let alone = "  - wasm: { name: own, file: own.wasm, in: [frame], out: objects, labels: [{ id: dark, text: { en: dark } }] }\n";
+    let codes = |text: &str| parse(text).map(|_| ()).unwrap_err().iter().map(|fault| fault.code).collect::<Vec<_>>();
+    assert!(codes(&with_steps("image", alone, "png")).contains(&"steps-no-model"));
+    assert!(codes(&with_steps("tabular", alone, "csv")).contains(&"wasm-needs-picture"));
 }
 
 /// The example of several models with these steps, and golden samples of this extension.
@@ -514,4 +599,184 @@ fn sound_carries_a_state_from_window_to_window() {
         let found = codes_of(&whole.replacen(from, to, 1));
         assert!(found.contains(&code), "{to:?}: wanted {code}, found {found:?}");
     }
+}
+
+const NET: &str = "  - model:
+      name: net
+      file: net.onnx
+      inputs: [{ name: x, datatype: FP32, shape: SHAPE }]
+      outputs: [{ name: y, datatype: FP32, shape: [1, 2] }]
+      pre: PRE
+      post: [{ classes: { output: y, labels: [{ id: ok, text: { en: ok } }, { id: bad, text: { en: bad } }] } }]
+";
+
+#[test]
+fn spectra_fit_their_samples_and_their_tensor() {
+    let net = |input: &str, extension: &str, shape: &str, pre: &str| {
+        with_steps(input, &NET.replace("SHAPE", shape).replace("PRE", pre), extension)
+    };
+    let mel = "{ sound: { rate: 16000, length: 16000, spectrum: { fft: 512, frame: 400, hop: 160, pad: zeros, mel: { bands: 64, low: 50 }, log: db, layout: nctf } } }";
+    let sound = net("audio", "wav", "[1, 1, 101, 64]", mel);
+    let bearing = "{ window: { columns: [x, y], length: 8192, spectrum: { rate: 12800, fft: 4096, average: true, envelope: { low: 2000, high: 5000 }, layout: ncft } } }";
+    let window = net("timeseries", "csv", "[-1, 2, 2049, 1]", bearing);
+    for whole in [&sound, &window] {
+        let app = parse(whole).unwrap_or_else(|faults| panic!("{faults:#?}"));
+        let json = String::from_utf8(crate::oci::config_json(&app)).unwrap();
+        assert_eq!(parse(&json.replace(",\"softmax\":false", "")).unwrap(), app);
+    }
+    for (whole, from, to, code) in [
+        (&sound, "101, 64", "100, 64", "input-shape"),
+        (&sound, "pad: zeros", "pad: none", "input-shape"),
+        (&sound, "layout: nctf", "layout: nft", "input-shape"),
+        (&sound, "frame: 400", "frame: 513", "out-of-range"),
+        (&sound, "low: 50", "low: 8000", "range-order"),
+        (&sound, "low: 50", "low: 50, high: 8001", "out-of-range"),
+        (&sound, "low: 50", "low: 50, high: 40", "range-order"),
+        (&sound, "log: db", "rate: 16000", "spectrum-rate-twice"),
+        (&sound, "log: db", "bands: [{ low: 1, high: 2 }]", "spectrum-bands-twice"),
+        (&sound, "log: db", "mean: [1, 2]", "spectrum-per-band"),
+        (&sound, "log: db", "std: [0]", "out-of-range"),
+        (&sound, "hop: 160", "hop: 1", "input-shape"),
+        (&sound, "length: 16000", "length: 2000000, hop: 16000", "input-shape"),
+        (&sound, "fft: 512, frame: 400, hop: 160", "fft: 65536, hop: 1", "spectrum-too-large"),
+        (&window, "rate: 12800, ", "", "missing-key"),
+        (&window, "rate: 12800", "rate: 9999", "out-of-range"),
+        (&window, "layout: ncft", "layout: ntf", "spectrum-columns"),
+        (&window, "length: 8192", "length: 4095", "spectrum-too-short"),
+        (&window, "length: 8192", "length: 8192, layout: flat", "spectrum-layout"),
+        (&window, "average: true", "average: false", "input-shape"),
+        (&window, "low: 2000, high: 5000", "low: 5000, high: 5000", "range-order"),
+    ] {
+        assert!(whole.contains(from), "{from}");
+        let found = codes_of(&whole.replacen(from, to, 1));
+        assert!(found.contains(&code), "{to:?}: wanted {code}, found {found:?}");
+    }
+}
+
+#[test]
+fn tiles_windows_and_faces_go_with_what_they_need() {
+    let tiled = "
+  - model:
+      name: faces
+      file: faces.onnx
+      inputs: [{ name: x, datatype: FP32, shape: [1, 3, 320, 320] }]
+      outputs: [{ name: y, datatype: FP32, shape: [1, -1, 16] }]
+      pre: { image: { width: 320, height: 320, window: [2900, 3200], tiles: { width: 640, height: 480, overlap: 0.25, whole: true } } }
+      post: [{ boxes: { output: y, labels: [{ id: face, text: { en: face } }], score: 0.5, row: [box, score, keypoints, skip-1], keypoints: { names: [a, b, c, d, e], dims: 2 } } }]
+  - model:
+      name: who
+      file: who.onnx
+      of: { labels: [face], align: arcface }
+      inputs: [{ name: x, datatype: FP32, shape: [1, 3, 112, 112] }]
+      outputs: [{ name: y, datatype: FP32, shape: [1, 2] }]
+      pre: { image: { width: 112, height: 112 } }
+      post: [{ classes: { output: y, labels: [{ id: ok, text: { en: ok } }, { id: bad, text: { en: bad } }] } }]
+";
+    let whole = with_steps("image", tiled.trim_start_matches('\n'), "png");
+    let app = parse(&whole).unwrap_or_else(|faults| panic!("{faults:#?}"));
+    let json = String::from_utf8(crate::oci::config_json(&app)).unwrap();
+    assert_eq!(parse(&json.replace(",\"softmax\":false", "")).unwrap(), app);
+    for (from, to, code) in [
+        ("window: [2900, 3200]", "window: [3200, 3200]", "range-order"),
+        ("window: [2900, 3200]", "window: [3200]", "list-length"),
+        ("window: [2900, 3200]", "window: [0, 65536]", "out-of-range"),
+        ("overlap: 0.25", "overlap: 1", "out-of-range"),
+        ("width: 640, height: 480, ", "width: 640, ", "missing-key"),
+        ("skip-1]", "angle]", "tiles-need-boxes"),
+        (
+            "post: [{ boxes: {",
+            "post: [{ grid: { output: y, labels: [{ id: f, text: { en: f } }], score: 0.5 } }, { boxes: {",
+            "tiles-need-boxes",
+        ),
+        ("skip-1], keypoints: { names: [a, b, c, d, e]", "skip-3], keypoints: { names: [a, b, c, d]", "of-align"),
+        ("align: arcface", "align: plate", "not-one-of"),
+        ("width: 112, height: 112", "width: 112, height: 112, tiles: { width: 64, height: 64 }", "tiles-need-boxes"),
+        ("align: arcface", "align: arcface, square: true", "of-align-alone"),
+        ("{ classes: { output: y, labels: [{", "{ grid: { output: y, score: 0.5, labels: [{", "of-turn"),
+    ] {
+        assert!(whole.contains(from), "{from}");
+        let found = codes_of(&whole.replacen(from, to, 1));
+        assert!(found.contains(&code), "{to:?}: wanted {code}, found {found:?}");
+    }
+}
+
+const VIDEO: &str = include_str!("../../fixtures/app-2-video.yaml");
+
+#[test]
+fn moving_pictures_are_read_whole_and_written_as_they_were_read() {
+    let app = parse(VIDEO).unwrap_or_else(|faults| panic!("{faults:#?}"));
+    let json = crate::oci::config_json(&app);
+    assert_eq!(serde_json::from_slice::<AppManifest>(&json).unwrap(), app);
+    let text = String::from_utf8(json).unwrap();
+    assert_eq!(parse(&text).unwrap(), app);
+    // Spans are stored in one way, however they are written.
+    assert!(text.contains(r#""for":"500ms","hold":"10s","per":"zone""#), "{text}");
+    assert_eq!(parse(&VIDEO.replacen("lost: 3s", "lost: 3000ms", 1)).unwrap(), app);
+    assert_eq!((app.model_steps().len(), app.names_models(), app.posts().count()), (2, true, 2));
+    assert_eq!(app.track().map(|track| track.lost.seconds()), Some(3.0));
+    assert_eq!(app.golden[0].parameters["linger"], serde_json::json!(1.5));
+}
+
+#[test]
+fn single_faults_of_moving_pictures() {
+    let zone = "danger: [[0.2, 0.5], [0.8, 0.5], [0.8, 1], [0.2, 1]]";
+    let table = [
+        ("lost: 3s", "lost: 3", "span-shape"),
+        ("lost: 3s", "lost: 3 frames", "span-shape"),
+        ("lost: 3s", "lost: 2h", "out-of-range"),
+        ("fps: 5", "fps: 0", "out-of-range"),
+        ("labels: [person], lost", "labels: [persons], lost", "label-unknown"),
+        ("high: 0.5, low: 0.1", "high: 0.5, low: 0.6", "min-over-max"),
+        ("  - track: { labels: [person], lost: 3s, confirm: 0.4s, high: 0.5, low: 0.1, iou: 0.1 }\n", "", "scene-needs-track"),
+        ("steps:\n  - model", "steps:\n  - track: {}\n  - model", "track-first"),
+        ("scene:\n  zones:\n", "  - track: {}\nscene:\n  zones:\n", "track-twice"),
+        ("id: danger, title", "id: danger-zone, title", "snake-shape"),
+        ("labels: [person], anchor", "labels: [people], anchor", "label-unknown"),
+        ("anchor: bottom-center", "anchor: top", "not-one-of"),
+        ("per: zone", "per: person", "not-one-of"),
+        ("frames: 16", "frames: 65", "out-of-range"),
+        ("frames: 16", "frames: 8", "input-shape"),
+        ("frames: 16", "layout: ntchw, frames: 16", "input-shape"),
+        ("image: { width: 112, height: 112 }", "image: { width: 112, height: 112, layout: nhwc }", "clip-image"),
+        ("image: { width: 112, height: 112 }", "image: { width: 4096, height: 4096 }", "clip-large"),
+        ("      file: people.onnx\n", "      file: people.onnx\n      every: 1s\n", "every-finds"),
+        (zone, "danger: [[0.2, 0.5], [0.8, 0.5], [0.2, 1], [0.8, 1]]", "polygon-crosses"),
+        (zone, "danger: [[0.2, 0.5], [0.21, 0.5], [0.21, 0.51]]", "polygon-small"),
+        (zone, "danger: [[0.2, 0.5], [0.8, 0.5]]", "list-length"),
+        (zone, "danger: [[0.2, 0.5], [0.8, 1.5], [0.2, 1]]", "out-of-range"),
+        (zone, "danger: [[0.2, 0.5], [0.8, .nan], [0.2, 1]]", "number-not-finite"),
+        (zone, "fence: [[0.2, 0.5], [0.8, 0.5], [0.8, 1]]", "scene-unknown"),
+        (zone, "fence: [[0.2, 0.5], [0.8, 0.5], [0.8, 1]]", "scene-missing"),
+        ("gate: [[0.1, 0.9], [0.1, 0.1]]", "gate: [[0.1, 0.9], [0.1, 0.9]]", "line-short"),
+        ("{ linger: 1.5 }", "{ lingers: 1.5 }", "parameter-undeclared"),
+        ("walk.avi", "walk.mp4", "file-extension"),
+        ("{zone}\" }", "{zones}\" }", "placeholder-unknown"),
+        ("id: bar, title: { en: Bar }", "id: look, title: { en: Bar }", "duplicate-name"),
+        ("within: 10m", "within: 25h", "out-of-range"),
+        ("input: video", "input: image", "needs-video"),
+        ("format: 2", "format: 1", "unknown-key"),
+    ];
+    for (from, to, code) in table {
+        assert!(VIDEO.contains(from), "{from}");
+        let found = codes_of(&VIDEO.replacen(from, to, 1));
+        assert!(found.contains(&code), "{to:?}: wanted {code}, found {found:?}");
+    }
+    // Each key that says nothing of a still picture is named.
+    let still = faults_of(&VIDEO.replacen("input: video", "input: image", 1).replacen("walk.avi", "walk.png", 1));
+    let named = |key: &str| still.iter().any(|fault| fault.starts_with("needs-video@") && fault.ends_with(&format!(" {key}")));
+    for key in [
+        "fps",
+        "scene",
+        "procedures",
+        "steps[1].track",
+        "steps[2].model.every",
+        "alarms[0].for",
+        "alarms[0].hold",
+        "alarms[0].per",
+        "golden[0].scene",
+    ] {
+        assert!(named(key), "{key}: {still:#?}");
+    }
+    // A picture is a clip of one frame.
+    assert!(parse(&VIDEO.replacen("walk.avi", "walk.png", 1)).is_ok());
 }

@@ -1,10 +1,16 @@
-//! What models give and what stands beside them, on tensors of any shape and number: decoders of every kind, sound, parts of pictures.
+//! What models give and what stands beside them, on tensors of any shape and number: decoders of every kind, sound, spectra, parts of pictures.
 
-use app_package::pipeline::{Of, Post, PreSound};
+use app_package::pipeline::{Alignment, Of, Post, PreSound, Spectrum, Tiles};
 use image::{DynamicImage, GrayImage, RgbImage};
 use inference::engine::{Data, TensorData};
 use inference::geometry::Geometry;
-use inference::{output::AppOutput, picture, post, sound};
+use inference::{
+    output::{AppOutput, Detection},
+    picture::{self, Shape},
+    post, sound,
+    spectrum::Analyser,
+    tiles::{self, Found},
+};
 use serde_json::{Value, json};
 
 use crate::hostile::Rng;
@@ -158,7 +164,61 @@ pub fn wav(_: &Examples, rng: &mut Rng) -> Result<(), String> {
         sound::fill(&pre, &samples, window, &mut out);
         ensure(out.len() == pre.length as usize + context, "a window of another length")?;
     }
-    Ok(())
+    spectrum(&out, rng)
+}
+
+/// A spectrum has the shape that is said of it, and is finite.
+fn spectrum(samples: &[f32], rng: &mut Rng) -> Result<(), String> {
+    let fft = 4 + rng.below(60);
+    let mut json = json!({
+        "fft": fft, "frame": 2 + rng.below(fft - 1), "hop": 1 + rng.below(80), "average": rng.below(2) == 0,
+        "window": rng.pick(&["hann", "hamming", "none"]), "pad": rng.pick(&["none", "zeros", "reflect"]),
+        "scale": rng.pick(&["amplitude", "power"]), "norm": rng.pick(&["none", "spectrum", "density"]),
+        "log": rng.pick(&["none", "db", "ln", "log10"]), "layout": rng.pick(&["ntf", "nft", "nctf", "ncft", "flat"]),
+    });
+    if rng.below(2) == 0 {
+        json["envelope"] = json!({"low": rng.below(4_000), "high": 4_000 + rng.below(4_000)});
+    }
+    match rng.below(3) {
+        0 => json["bands"] = json!([{"low": 0, "high": 1_000}, {"low": 7_999, "high": 8_000}]),
+        1 => json["mel"] = json!({"bands": 1 + rng.below(80), "formula": rng.pick(&["slaney", "htk"])}),
+        _ => {}
+    }
+    let spec: Spectrum = serde_json::from_value(json).map_err(|e| e.to_string())?;
+    let shape = spec.shape(samples.len() as u64, 1);
+    if samples.is_empty() || spec.transforms(samples.len() as u64) == 0 {
+        return Ok(());
+    }
+    let found = Analyser::new(&spec, 16_000.0).run(samples, 1).map_err(|e| e.to_string())?;
+    ensure(i64::try_from(found.len()) == Ok(shape.iter().product()), "a spectrum of another shape")?;
+    ensure(found.iter().all(|value| value.is_finite()), "a spectrum that is not finite")
+}
+
+/// Tiles lie in the picture, cover it, and are so many at most; what is found in them is merged to no more.
+pub fn tiles(_: &Examples, rng: &mut Rng) -> Result<(), String> {
+    let mut side = |most: usize| 1 + u32::try_from(rng.below(most)).unwrap();
+    let (w, h, width, height) = (side(2_000), side(2_000), side(1_000), side(1_000));
+    let cut = Tiles { width, height, overlap: *rng.pick(&[0.0, 0.2, 0.9]), whole: rng.below(2) == 0 };
+    let Ok(places) = tiles::places(&cut, (w, h)) else { return Ok(()) };
+    ensure(places.len() <= tiles::MAX_TILES, "more tiles than are run")?;
+    ensure(places.iter().all(|[x, y, tw, th]| *tw > 0 && *th > 0 && x + tw <= w && y + th <= h), "a tile outside of the picture")?;
+    ensure(
+        (0..20).all(|_| {
+            let (x, y) = (u32::try_from(rng.below(w as usize)).unwrap(), u32::try_from(rng.below(h as usize)).unwrap());
+            places.iter().any(|[left, top, tw, th]| (*left..left + tw).contains(&x) && (*top..top + th).contains(&y))
+        }),
+        "a pixel in no tile",
+    )?;
+    let found: Vec<Found> = (0..rng.below(60))
+        .map(|_| {
+            let tile = rng.pick(&places).map(|side| f32::from(u16::try_from(side).unwrap()));
+            let bbox = [number(rng), number(rng), number(rng).abs(), number(rng).abs()].map(|side| side * 500.0);
+            Found { tile, object: Detection::new(*rng.pick(&["a", "b"]), number(rng), bbox) }
+        })
+        .collect();
+    let count = found.len();
+    let merged = tiles::merge(found, rng.below(2) == 0);
+    ensure(merged.len() <= count && (count == 0 || !merged.is_empty()), "objects that were lost or made")
 }
 
 /// A part of a picture is a picture, whatever box there is.
@@ -168,8 +228,12 @@ pub fn part(_: &Examples, rng: &mut Rng) -> Result<(), String> {
     let mut place = || number(rng) * 64.0 - 16.0;
     let bbox = [place(), place(), place(), place()];
     let outline = [[place(), place()], [place(), place()], [place(), place()], [place(), place()]];
-    let of = Of { expand: *rng.pick(&[0.0, 0.1, 4.0]), square: rng.below(2) == 0, turn: rng.below(2) == 0, ..Of::default() };
-    let Some(part) = picture::cut(&picture, &of, bbox, &outline, rng.below(2) == 0) else { return Ok(()) };
+    let points = [[place(), place()], [place(), place()], [place(), place()], [place(), place()], [place(), place()]];
+    let points = points.get(..*rng.pick(&[0, 4, 5])).unwrap_or_default();
+    let align = *rng.pick(&[None, Some(Alignment::Arcface)]);
+    let of = Of { expand: *rng.pick(&[0.0, 0.1, 4.0]), square: rng.below(2) == 0, turn: rng.below(2) == 0, align, ..Of::default() };
+    let shape = Shape { bbox, outline: &outline, turned: rng.below(2) == 0, points };
+    let Some(part) = picture::cut(&picture, &of, &shape) else { return Ok(()) };
     ensure(part.picture.width() > 0 && part.picture.height() > 0, "an empty part")?;
     ensure(part.origin.iter().all(|at| at.is_finite()), "a part that lies nowhere")
 }

@@ -135,7 +135,7 @@ pub fn expect(_: &Examples, rng: &mut Rng) -> Result<(), String> {
     let text = "{\"classes\": [{\"label\": \"a\", \"score\": 0.5},\n{\"label\": \"b\", \"score\": 0.25}],\n\"values\": [{\"id\": \"v\", \"value\": 1.5, \
                 \"unit\": \"\"}],\n\"detections\": [{\"label\": \"a\", \"score\": 0.5,\n\"box\": [1, 2, 3, 4]}]}";
     let right: AppOutput = serde_json::from_str(text).map_err(|e| e.to_string())?;
-    let tolerance = Tolerance { absolute: 0.0, relative: 0.0 };
+    let tolerance = Tolerance { absolute: 0.0, relative: 0.0, time: None };
     ensure(golden::compare(&right, &right, &tolerance) == golden::Compared::default(), "a result differs from itself")?;
     let Ok(found) = serde_json::from_str::<AppOutput>(&damaged_text(text, rng)) else { return Ok(()) };
     let compared = golden::compare(&found, &right, &tolerance);
@@ -181,4 +181,15 @@ pub fn test_set(examples: &Examples, rng: &mut Rng) -> Result<(), String> {
     };
     let long = faults.iter().any(|fault| fault.place.chars().count() > 200 || fault.detail.chars().count() > 200);
     ensure(!long && faults.len() <= 1_000, "faults without end")
+}
+
+/// A module of the documentation, damaged: it is refused, or its run ends, within its bounds.
+pub fn own_step(_: &Examples, rng: &mut Rng) -> Result<(), String> {
+    const MODULES: [&[u8]; 2] =
+        [include_bytes!("../../../../docs/own-step/bare-heads.wasm"), include_bytes!("../../../../docs/own-step/picodet.wasm")];
+    let bytes = damaged(rng.pick(&MODULES), rng);
+    match inference::own::try_module(&bytes, 1_000_000, 4 << 20) {
+        Ok(tensors) => ensure(tensors <= 16, "more tensors than an answer may have"),
+        Err(e) => ensure(e.code.starts_with("wasm-"), &format!("another code: {e}")),
+    }
 }

@@ -16,6 +16,7 @@ mod documents;
 #[path = "../../tests/hostile/mod.rs"]
 mod hostile;
 mod parsers;
+mod videos;
 
 use std::{
     collections::BTreeMap,

@@ -10,11 +10,12 @@ use app_package::{
     oci::{ImageManifest, Index, PackedFile, build_manifest, config_json},
     path::PackagePath,
     pipeline::{
-        AlarmLevel, AlarmRule, Align, Color, Column, Filter, Fit, Layout, Missing, Pre, PreColumns, PreImage, PreWindow, WindowLayout,
+        AlarmLevel, AlarmRule, Align, Color, Column, Filter, Fit, Layout, Missing, Per, Pre, PreColumns, PreImage, PreWindow, WindowLayout,
     },
     text::Text,
     validate::{self, FileEntry, MAX_FAULTS},
 };
+use image::ColorType;
 use inference::{
     alarm::{Params, Rules},
     content, model_file, output, picture, table,
@@ -23,6 +24,7 @@ use inference::{
 use crate::{
     decoders, documents,
     hostile::{Base, Rng, case, noise},
+    videos,
 };
 
 /// Words that parsers stumble over.
@@ -71,7 +73,7 @@ pub struct Examples {
 pub type Target = fn(&Examples, &mut Rng) -> Result<(), String>;
 
 /// All, by name.
-pub const TARGETS: [(&str, Target); 19] = [
+pub const TARGETS: [(&str, Target); 23] = [
     ("model-file", model),
     ("app-yaml", yaml),
     ("license", license),
@@ -91,6 +93,10 @@ pub const TARGETS: [(&str, Target); 19] = [
     ("decoder", decoders::decode),
     ("sound", decoders::wav),
     ("part", decoders::part),
+    ("tiles", decoders::tiles),
+    ("own-step", documents::own_step),
+    ("clip", videos::avi),
+    ("tracks", videos::tracks),
 ];
 
 impl Examples {
@@ -329,6 +335,8 @@ fn decode(examples: &Examples, rng: &mut Rng) -> Result<(), String> {
             Filter::LinearFloat,
             Filter::Cubic,
             Filter::CubicAntialias,
+            Filter::Lanczos,
+            Filter::LanczosAntialias,
             Filter::Area,
             Filter::Nearest,
         ]),
@@ -337,9 +345,13 @@ fn decode(examples: &Examples, rng: &mut Rng) -> Result<(), String> {
         layout: *rng.pick(&[Layout::Nchw, Layout::Nhwc, Layout::Flat]),
         mean: Vec::new(),
         std: Vec::new(),
+        window: *rng.pick(&[None, None, Some([100.0, 30_000.0])]),
+        tiles: None,
     };
     let mut out = Vec::new();
-    let (shape, _) = picture::to_tensor(&pre, &found, &mut out);
+    let Ok((shape, _)) = picture::to_tensor(&pre, &found, &mut out) else {
+        return ensure(pre.window.is_some() && found.color() != ColorType::L16, "a picture that was refused");
+    };
     let said = picture::shape(&pre);
     ensure(shape.len() == said.len() && shape.iter().zip(&said).all(|(a, b)| a == b || *b < 0), "a tensor of another shape")?;
     let expected: i64 = shape.iter().product();
@@ -375,7 +387,14 @@ fn csv(examples: &Examples, rng: &mut Rng) -> Result<(), String> {
     let mut out = Vec::new();
     let length = 1 + rng.below(300);
     let layout = *rng.pick(&[WindowLayout::TimeMajor, WindowLayout::ChannelMajor, WindowLayout::Flat]);
-    let window = PreWindow { columns: names.clone(), length: u32::try_from(length).unwrap(), layout, mean: Vec::new(), std: Vec::new() };
+    let window = PreWindow {
+        columns: names.clone(),
+        length: u32::try_from(length).unwrap(),
+        layout,
+        mean: Vec::new(),
+        std: Vec::new(),
+        spectrum: None,
+    };
     if table::window(&window, &bytes, &mut out).is_ok() {
         ensure(out.len() == length * names.len() && out.iter().all(|v| v.is_finite()), "a window of another size, or not finite")?;
     }
@@ -397,7 +416,8 @@ fn rule(examples: &Examples, rng: &mut Rng) -> Result<(), String> {
         when.insert_str(place, &word);
     }
     when.truncate(when.floor_char_boundary(2_000));
-    let rule = AlarmRule { id: "r".into(), when, level: AlarmLevel::Notice, text: Text { zh: "{place}{".into(), en: "{value:a}".into() } };
+    let text = Text { zh: "{place}{".into(), en: "{value:a}".into() };
+    let rule = AlarmRule { id: "r".into(), when, level: AlarmLevel::Notice, text, lasting: None, hold: None, per: Per::Camera };
     let mut manifest = rng.pick(&examples.bases).manifest.clone();
     match &mut manifest.pipeline {
         Some(pipeline) => pipeline.alarms = vec![rule],
@@ -429,7 +449,10 @@ fn inside(path: &PackagePath) -> Result<(), String> {
 /// The folder of the model, with a file of a random kind in it.
 fn scan(examples: &Examples, rng: &mut Rng) -> Result<(), String> {
     let folder = examples.file.parent().unwrap().with_file_name("scanned");
-    let name = format!("file.{}", rng.pick(&["onnx", "yaml", "json", "csv", "txt", "md", "png", "jpg", "webp", "bin", "data", "pkl", ""]));
+    let name = format!(
+        "file.{}",
+        rng.pick(&["onnx", "yaml", "json", "csv", "txt", "md", "png", "jpg", "webp", "avi", "bin", "data", "pkl", "wasm", ""])
+    );
     let bytes = match rng.below(4) {
         0 => damaged(&rng.pick(&examples.bases).model, rng),
         1 => damaged(rng.pick(&examples.pictures), rng),

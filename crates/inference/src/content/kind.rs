@@ -11,6 +11,7 @@ use serde::de::IgnoredAny;
 
 const PNG: &[u8] = b"\x89PNG\r\n\x1a\n";
 const JPEG: &[u8] = b"\xff\xd8\xff";
+pub(super) const WASM: &[u8] = b"\0asm";
 
 /// Files that no package holds, whatever they are called.
 const REFUSED: [(&[u8], Refused, &str); 21] = [
@@ -20,7 +21,7 @@ const REFUSED: [(&[u8], Refused, &str); 21] = [
     (b"\xce\xfa\xed\xfe", Refused::Program, "a Mach-O program"),
     (b"\xcf\xfa\xed\xfe", Refused::Program, "a Mach-O program"),
     (b"\xca\xfe\xba\xbe", Refused::Program, "a Mach-O program or Java class"),
-    (b"\0asm", Refused::Program, "a WebAssembly program"),
+    (WASM, Refused::Program, "a WebAssembly program"),
     (b"#!/", Refused::Program, "a script"),
     (b"#! /", Refused::Program, "a script"),
     // PyTorch before version 1.6: a pickled magic number.
@@ -73,9 +74,11 @@ pub(super) fn differs(kind: FileKind, start: &[u8], whole: bool) -> Option<&'sta
             let json = is_text(start, whole) && (!whole || serde_json::from_slice::<IgnoredAny>(text::unmarked(start)).is_ok());
             (json, "JSON in UTF-8")
         }
+        FileKind::Wasm => (start.starts_with(WASM), "a WebAssembly module"),
         FileKind::Png => (start.starts_with(PNG), "a PNG picture"),
         FileKind::Jpeg => (start.starts_with(JPEG), "a JPEG picture"),
         FileKind::Webp => (matches!(start, [b'R', b'I', b'F', b'F', _, _, _, _, b'W', b'E', b'B', b'P', ..]), "a WebP picture"),
+        FileKind::Avi => (crate::clip::is_avi(start), "an AVI clip"),
         FileKind::Wav => (matches!(start, [b'R', b'I', b'F', b'F', _, _, _, _, b'W', b'A', b'V', b'E', ..]), "a WAV file"),
     };
     (!fits).then_some(what)

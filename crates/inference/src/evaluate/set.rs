@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 
 use app_package::{
     manifest::{AppManifest, InputKind},
-    pipeline::Post,
+    pipeline::{Gives, Post},
     text::{is_utf16, unmarked},
 };
 use serde::Deserialize;
@@ -250,7 +250,7 @@ impl TestSet {
             return Err("input-kind-differs");
         }
         if let Some((id, unit)) = &self.quantity {
-            let mut values = manifest.posts().flat_map(Post::values).peekable();
+            let mut values = manifest.values().peekable();
             if values.peek().is_none() {
                 return Err("output-kind-differs");
             }
@@ -260,11 +260,12 @@ impl TestSet {
         }
         // Only what is said of the whole input counts as its class.
         let steps = manifest.model_steps();
-        let posts = steps.iter().filter(|step| step.of.is_none() || metric != Metric::Accuracy).flat_map(|step| &step.post);
         if metric == Metric::Cer {
-            let mut posts = posts;
-            return if posts.any(|post| matches!(post, Post::Text(_))) { Ok(()) } else { Err("output-kind-differs") };
+            let reads =
+                manifest.posts().any(|post| matches!(post, Post::Text(_))) || manifest.wasm_steps().any(|step| step.out == Gives::Texts);
+            return if reads { Ok(()) } else { Err("output-kind-differs") };
         }
+        let posts = steps.iter().filter(|step| step.of.is_none() || metric != Metric::Accuracy).flat_map(|step| &step.post);
         let labels = posts.filter_map(|post| match metric {
             Metric::Accuracy => matches!(post, Post::Classes(_) | Post::Gallery(_)).then(|| post.labels()),
             Metric::Map50 => post.finds().then(|| post.labels()),
@@ -272,7 +273,15 @@ impl TestSet {
             Metric::OksMap50 => matches!(post, Post::Boxes(boxes) if boxes.keypoints.is_some()).then(|| post.labels()),
             Metric::Rmse | Metric::Mae | Metric::Cer => None,
         });
-        let own: BTreeSet<&str> = labels.flatten().map(|label| label.id.as_str()).collect();
+        let wanted = |out| match metric {
+            Metric::Accuracy => out == Gives::Classes,
+            Metric::Map50 => out == Gives::Objects,
+            // The objects that an own step adds have neither masks nor points.
+            Metric::MaskMap50 | Metric::OksMap50 | Metric::Rmse | Metric::Mae | Metric::Cer => false,
+        };
+        let steps = manifest.wasm_steps().filter(|step| wanted(step.out) && (step.of.is_none() || metric == Metric::Map50));
+        let labels = labels.flatten().chain(steps.flat_map(|step| &step.labels));
+        let own: BTreeSet<&str> = labels.map(|label| label.id.as_str()).collect();
         if own.is_empty() {
             return Err("output-kind-differs");
         }

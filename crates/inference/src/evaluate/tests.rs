@@ -225,7 +225,7 @@ fn what_is_wrong_with_a_set_is_told_with_its_place() {
     let table = [
         (change("format", json!(2)).fault(Metric::Mae), (place("set.json"), "index-format")),
         (change("more", json!(2)).fault(Metric::Mae), (place("set.json"), "index-malformed")),
-        (change("input", json!("video")).fault(Metric::Mae), (place("set.json"), "index-malformed")),
+        (change("input", json!("film")).fault(Metric::Mae), (place("set.json"), "index-malformed")),
         (change("samples", json!([])).fault(Metric::Mae), (place("set.json"), "samples-too-few")),
         (
             change("samples", json!(vec![json!({"input": "0.in", "expect": "0.json"}); MAX_SAMPLES + 1])).fault(Metric::Mae),

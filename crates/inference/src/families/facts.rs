@@ -132,6 +132,8 @@ impl<'a> Facts<'a> {
             layout: picture.layout,
             mean: Vec::new(),
             std: Vec::new(),
+            window: None,
+            tiles: None,
         }
     }
 }

@@ -110,6 +110,7 @@ pub fn lay_out(order: &Order) -> Result<Draft, Refusal> {
     let samples = (1..).zip(&order.samples).map(|(n, sample)| {
         let extension = match first.input {
             InputKind::Image => picture(sample),
+            InputKind::Video => "avi".to_owned(),
             InputKind::Audio => "wav".to_owned(),
             InputKind::Timeseries | InputKind::Tabular => "csv".to_owned(),
         };

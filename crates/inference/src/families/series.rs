@@ -35,7 +35,7 @@ pub fn silero(facts: &Facts<'_>) -> Vec<Proposal> {
     let carried = pairs.iter().map(|(into, from)| Carried { into: (*into).to_owned(), from: (*from).to_owned() });
     // Version 5 and later look back at the end of the window before: without it every answer is near 0.
     let context = if pairs.len() == 1 { 64 } else { 0 };
-    let sound = PreSound { rate: 16_000, length: 512, context, hop: None, scale: 1.0, over: Over::Max };
+    let sound = PreSound { rate: 16_000, length: 512, context, hop: None, scale: 1.0, over: Over::Max, spectrum: None };
     let item = ValueItem::new("speech", say("语音", "Speech"));
     let post = PostValues { output: output.name.clone(), items: vec![item] };
     let step = ModelStep {

@@ -226,7 +226,7 @@ pub fn timeseries(facts: &Facts<'_>) -> Vec<Proposal> {
     let zh = "请填写训练集各列的均值 mean 与标准差 std；不填则原样输入";
     let en = "write mean and std of each column from the training set; without them numbers go in as they are";
     questions.push(ask(Topic::Scaling, zh, en, "none"));
-    let pre = Pre::Window(PreWindow { columns, length: rows, layout, mean: Vec::new(), std: Vec::new() });
+    let pre = Pre::Window(PreWindow { columns, length: rows, layout, mean: Vec::new(), std: Vec::new(), spectrum: None });
     let because = say(
         format!("输入 {}：{length} 行、{n} 列的窗口", tensor(taken)),
         format!("input {}: a window of {length} rows and {n} columns", tensor(taken)),

@@ -2,7 +2,7 @@
 
 use app_package::{
     manifest::{AppManifest, Golden, InputKind, ModelCard, Resources, Tolerance},
-    pipeline::{ModelStep, Post, Pre, Step},
+    pipeline::{Drawn, ModelStep, Post, Pre, Scene, Step},
     text::Text,
 };
 use serde_json::{Value, json};
@@ -36,6 +36,7 @@ pub fn manifest(parts: &[Part], listing: &Listing) -> Option<AppManifest> {
     let name = labels::plain(&listing.name, 60);
     let (zh, en) = match input {
         InputKind::Image => ("图像", "pictures"),
+        InputKind::Video => ("视频", "moving pictures"),
         InputKind::Timeseries => ("时间序列", "time series"),
         InputKind::Audio => ("声音", "sound"),
         InputKind::Tabular => ("表格", "table rows"),
@@ -47,6 +48,8 @@ pub fn manifest(parts: &[Part], listing: &Listing) -> Option<AppManifest> {
         expect,
         tolerance: Tolerance::default(),
         truth: None,
+        scene: Drawn::default(),
+        parameters: serde_json::Map::new(),
     });
     let mebibytes = u32::try_from(listing.bytes >> 20).unwrap_or(u32::MAX);
     Some(AppManifest {
@@ -62,9 +65,12 @@ pub fn manifest(parts: &[Part], listing: &Listing) -> Option<AppManifest> {
         safety: false,
         license: license(listing).to_owned(),
         input,
+        fps: None,
         models: Vec::new(),
         pipeline: None,
         steps,
+        scene: Scene::default(),
+        procedures: Vec::new(),
         alarms: Vec::new(),
         parameters: Vec::new(),
         resources: Resources { memory_mib: mebibytes.saturating_mul(4).clamp(512, 262_144), ..Resources::default() },
@@ -91,6 +97,7 @@ fn files(parts: &[Part]) -> String {
 fn placeholder(input: InputKind) -> (String, String) {
     let extension = match input {
         InputKind::Image => "jpg",
+        InputKind::Video => "avi",
         InputKind::Audio => "wav",
         InputKind::Timeseries | InputKind::Tabular => "csv",
     };
@@ -228,6 +235,7 @@ fn place(at: usize, proposal: &Proposal, topic: Topic) -> String {
         Pre::Window(_) => ("window", "columns"),
         Pre::Columns(_) => ("columns", "names"),
         Pre::Sound(_) => ("sound", ""),
+        Pre::Clip(_) => ("clip", ""),
     };
     let post = match proposal.step.post.first() {
         Some(Post::Boxes(_)) => "boxes",

@@ -2,8 +2,8 @@
 
 #![expect(clippy::many_single_char_names, reason = "points are x and y, boxes w and h")]
 
-use app_package::pipeline::Of;
-use image::{DynamicImage, ImageBuffer, Pixel, imageops};
+use app_package::pipeline::{Alignment, Of};
+use image::{DynamicImage, ImageBuffer, Pixel};
 
 /// Lines of text that are this much higher than wide are laid down, as `PaddleOCR` does.
 const UPRIGHT: f32 = 1.5;
@@ -20,9 +20,24 @@ pub struct Part {
     pub origin: [f32; 2],
 }
 
-/// Cuts out what an object takes, as `of` says. `outline` are its corners in order around it, in pixels. `None` where nothing is left.
+/// Where an object is, in pixels.
+pub struct Shape<'a> {
+    pub bbox: [f32; 4],
+    /// Its corners in order around it.
+    pub outline: &'a [[f32; 2]; 4],
+    /// Whether they are those of a turned box.
+    pub turned: bool,
+    /// Its points in the manifest's order.
+    pub points: &'a [[f32; 2]],
+}
+
+/// Cuts out what an object takes, as `of` says. `None` where nothing is left.
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss, reason = "clamped to the picture")]
-pub fn cut(picture: &DynamicImage, of: &Of, bbox: [f32; 4], outline: &[[f32; 2]; 4], turned: bool) -> Option<Part> {
+pub fn cut(picture: &DynamicImage, of: &Of, object: &Shape<'_>) -> Option<Part> {
+    let Shape { bbox, outline, turned, points } = *object;
+    if let Some(alignment) = of.align {
+        return Some(Part { picture: align(picture, alignment, points)?, origin: [0.0; 2] });
+    }
     if of.turn && turned {
         return Some(Part { picture: turn(picture, of.expand, outline)?, origin: [0.0; 2] });
     }
@@ -46,7 +61,7 @@ pub fn cut(picture: &DynamicImage, of: &Of, bbox: [f32; 4], outline: &[[f32; 2];
 }
 
 /// What lies in a turned box, upright and with its longer side across where it is much higher than wide. Pixels between those of the picture
-/// are cubic (Keys, 1981, a = −0.75 as `INTER_CUBIC`), beyond its border those of the border.
+/// are cubic, beyond its border those of the border.
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss, reason = "sides are clamped")]
 fn turn(picture: &DynamicImage, expand: f32, outline: &[[f32; 2]; 4]) -> Option<DynamicImage> {
     let distance = |a: [f32; 2], b: [f32; 2]| (a[0] - b[0]).hypot(a[1] - b[1]);
@@ -76,13 +91,42 @@ fn turn(picture: &DynamicImage, expand: f32, outline: &[[f32; 2]; 4]) -> Option<
         };
         [at(0), at(1)]
     };
-    let (across, down) = (w as u32, h as u32);
-    let turned: DynamicImage = match picture {
-        DynamicImage::ImageLuma8(gray) => warp(gray, across, down, place).into(),
-        DynamicImage::ImageRgb8(rgb) => warp(rgb, across, down, place).into(),
-        other => warp(&other.to_rgb8(), across, down, place).into(),
+    let turned = warp(picture, (w as u32, h as u32), cubic, true, place);
+    Some(if h >= UPRIGHT * w { turned.rotate270() } else { turned })
+}
+
+/// Sides of a face that is aligned.
+const FACE: u32 = 112;
+/// Where its points lie: `arcface_dst` of insightface.
+const ARCFACE: [[f32; 2]; 5] = [[38.2946, 51.6963], [73.5318, 51.5014], [56.0252, 71.7366], [41.5493, 92.3655], [70.7299, 92.2041]];
+
+/// The face with its points where the model has learnt them: turned, scaled and moved with the least squares of what is left (Umeyama, 1991),
+/// pixels linear between those of the picture, black beyond its border. `None` of other points than five, or all in one place.
+fn align(picture: &DynamicImage, alignment: Alignment, points: &[[f32; 2]]) -> Option<DynamicImage> {
+    let Alignment::Arcface = alignment;
+    let points: &[[f32; 2]; 5] = points.try_into().ok()?;
+    // A similarity of the plane is w = a z + b of complex numbers, which least squares give at once.
+    let middle =
+        |points: &[[f32; 2]; 5]| [0, 1].map(|n: usize| points.iter().filter_map(|p| p.get(n)).map(|v| f64::from(*v)).sum::<f64>() / 5.0);
+    let (from, to) = (middle(points), middle(&ARCFACE));
+    let (mut re, mut im, mut spread) = (0.0, 0.0, 0.0);
+    for (p, q) in points.iter().zip(&ARCFACE) {
+        let ([x, y], [u, v]) = (p.map(f64::from), q.map(f64::from));
+        let (x, y, u, v) = (x - from[0], y - from[1], u - to[0], v - to[1]);
+        (re, im, spread) = (re + x * u + y * v, im + x * v - y * u, spread + x * x + y * y);
+    }
+    let (re, im) = (re / spread, im / spread);
+    let size = re * re + im * im;
+    // A face that is less than a pixel, or not a number.
+    if !(1e-6..1e6).contains(&size) {
+        return None;
+    }
+    #[expect(clippy::cast_possible_truncation, reason = "places in a picture")]
+    let place = |i: f32, j: f32| {
+        let (u, v) = (f64::from(i) - to[0], f64::from(j) - to[1]);
+        [((u * re + v * im) / size + from[0]) as f32, ((v * re - u * im) / size + from[1]) as f32]
     };
-    Some(if h >= UPRIGHT * w { imageops::rotate270(&turned.to_rgb8()).into() } else { turned })
+    Some(warp(picture, (FACE, FACE), |t| [1.0 - t, t], false, place))
 }
 
 /// The corners from the left top one clockwise, as `get_mini_boxes` of `PaddleOCR` orders them.
@@ -99,6 +143,32 @@ fn ordered(outline: &[[f32; 2]; 4]) -> [[f32; 2]; 4] {
     [left, right, lower_right, lower_left]
 }
 
+/// Keys, 1981, a = −0.75 as `INTER_CUBIC`.
+fn cubic(t: f32) -> [f32; 4] {
+    const A: f32 = -0.75;
+    let near = |x: f32| ((A + 2.0) * x - (A + 3.0)) * x * x + 1.0;
+    let far = |x: f32| ((A * x - 5.0 * A) * x + 8.0 * A) * x - 4.0 * A;
+    [far(1.0 + t), near(t), near(1.0 - t), far(2.0 - t)]
+}
+
+/// A picture whose pixels come from these places, weighed by what lies around them; beyond the border the pixels at the `edge`, or black.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a cast from a float ends at the bounds of its type")]
+fn warp<const N: usize>(
+    picture: &DynamicImage,
+    size: (u32, u32),
+    weights: impl Fn(f32) -> [f32; N],
+    edge: bool,
+    place: impl Fn(f32, f32) -> [f32; 2],
+) -> DynamicImage {
+    let byte = |sum: f32| sum.round() as u8;
+    match picture {
+        DynamicImage::ImageLuma8(gray) => warped(gray, size, weights, edge, place, byte).into(),
+        DynamicImage::ImageLuma16(gray) => warped(gray, size, weights, edge, place, |sum| sum.round() as u16).into(),
+        DynamicImage::ImageRgb8(rgb) => warped(rgb, size, weights, edge, place, byte).into(),
+        other => warped(&other.to_rgb8(), size, weights, edge, place, byte).into(),
+    }
+}
+
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_possible_wrap,
@@ -106,19 +176,16 @@ fn ordered(outline: &[[f32; 2]; 4]) -> [[f32; 2]; 4] {
     clippy::cast_precision_loss,
     reason = "clamped to the picture"
 )]
-fn warp<P: Pixel<Subpixel = u8>>(
-    picture: &ImageBuffer<P, Vec<u8>>,
-    width: u32,
-    height: u32,
+fn warped<P: Pixel<Subpixel: Into<f32>>, const N: usize>(
+    picture: &ImageBuffer<P, Vec<P::Subpixel>>,
+    (width, height): (u32, u32),
+    weights: impl Fn(f32) -> [f32; N],
+    edge: bool,
     place: impl Fn(f32, f32) -> [f32; 2],
-) -> ImageBuffer<P, Vec<u8>> {
-    const A: f32 = -0.75;
-    let weights = |t: f32| {
-        let near = |x: f32| ((A + 2.0) * x - (A + 3.0)) * x * x + 1.0;
-        let far = |x: f32| ((A * x - 5.0 * A) * x + 8.0 * A) * x - 4.0 * A;
-        [far(1.0 + t), near(t), near(1.0 - t), far(2.0 - t)]
-    };
+    number: impl Fn(f32) -> P::Subpixel,
+) -> ImageBuffer<P, Vec<P::Subpixel>> {
     let (most_x, most_y) = (i64::from(picture.width()) - 1, i64::from(picture.height()) - 1);
+    let before = N as i64 / 2 - 1;
     ImageBuffer::from_fn(width, height, |i, j| {
         let [x, y] = place(i as f32, j as f32);
         let (left, top) = (x.floor(), y.floor());
@@ -126,16 +193,19 @@ fn warp<P: Pixel<Subpixel = u8>>(
         let mut sums = [0.0f32; 4];
         for (row, wy) in down.iter().enumerate() {
             for (column, wx) in across.iter().enumerate() {
-                let px = (left as i64 + column as i64 - 1).clamp(0, most_x) as u32;
-                let py = (top as i64 + row as i64 - 1).clamp(0, most_y) as u32;
-                let pixel = picture.get_pixel(px, py);
+                let (px, py) = (left as i64 + column as i64 - before, top as i64 + row as i64 - before);
+                let (near_x, near_y) = (px.clamp(0, most_x), py.clamp(0, most_y));
+                if !edge && (px, py) != (near_x, near_y) {
+                    continue;
+                }
+                let pixel = picture.get_pixel(near_x as u32, near_y as u32);
                 for (sum, channel) in sums.iter_mut().zip(pixel.channels()) {
-                    *sum += wx * wy * f32::from(*channel);
+                    *sum += wx * wy * (*channel).into();
                 }
             }
         }
-        let bytes = sums.map(|sum| sum.round().clamp(0.0, 255.0) as u8);
-        *P::from_slice(bytes.get(..usize::from(P::CHANNEL_COUNT)).unwrap_or(&bytes))
+        let numbers = sums.map(&number);
+        *P::from_slice(numbers.get(..usize::from(P::CHANNEL_COUNT)).unwrap_or(&numbers))
     })
 }
 
@@ -152,7 +222,7 @@ mod tests {
     fn sized(of: &Of, bbox: [f32; 4]) -> (u32, u32, [f32; 2]) {
         let [x, y, w, h] = bbox;
         let outline = [[x, y], [x + w, y], [x + w, y + h], [x, y + h]];
-        let part = cut(&picture(), of, bbox, &outline, false).unwrap();
+        let part = cut(&picture(), of, &Shape { bbox, outline: &outline, turned: false, points: &[] }).unwrap();
         (part.picture.width(), part.picture.height(), part.origin)
     }
 
@@ -173,18 +243,52 @@ mod tests {
         // A quarter turn: what is right of the box is below.
         let outline = [[20.0, 5.0], [20.0, 25.0], [10.0, 25.0], [10.0, 5.0]];
         let of = Of { turn: true, ..Of::default() };
-        let part = cut(&picture(), &of, [10.0, 5.0, 10.0, 20.0], &outline, true).unwrap().picture.to_rgb8();
+        let cut = |bbox, outline: &[[f32; 2]; 4]| cut(&picture(), &of, &Shape { bbox, outline, turned: true, points: &[] });
+        let part = cut([10.0, 5.0, 10.0, 20.0], &outline).unwrap().picture.to_rgb8();
         // 10 × 20, laid down.
         assert_eq!(part.dimensions(), (20, 10));
         // `np.rot90`: the right column became the top row.
         let [r, g, _] = part.get_pixel(0, 0).0;
         assert!(r.abs_diff(19 * 6) <= 1 && g.abs_diff(5 * 8) <= 1, "{r} {g}");
         let upright = [[10.0, 5.0], [30.0, 5.0], [30.0, 15.0], [10.0, 15.0]];
-        let part = cut(&picture(), &of, [10.0, 5.0, 20.0, 10.0], &upright, true).unwrap().picture.to_rgb8();
+        let part = cut([10.0, 5.0, 20.0, 10.0], &upright).unwrap().picture.to_rgb8();
         assert_eq!((part.dimensions(), part.get_pixel(3, 4).0), ((20, 10), [13 * 6, 9 * 8, 0]));
         // Numbers that no picture has.
         let far = [[0.0, 0.0], [1e9, 0.0], [1e9, 1e9], [0.0, 1e9]];
-        assert!(cut(&picture(), &of, [0.0, 0.0, 1.0, 1.0], &far, true).is_none());
-        assert!(cut(&picture(), &of, [0.0, 0.0, 1.0, 1.0], &[[f32::NAN; 2]; 4], true).is_none());
+        assert!(cut([0.0, 0.0, 1.0, 1.0], &far).is_none());
+        assert!(cut([0.0, 0.0, 1.0, 1.0], &[[f32::NAN; 2]; 4]).is_none());
+    }
+
+    /// Points and pixels of `norm_crop` of insightface 0.7.3 as `tests/align.py` rewrites it.
+    #[test]
+    fn a_face_is_aligned_as_insightface_does() {
+        #[derive(serde::Deserialize)]
+        struct Case {
+            points: [[f32; 2]; 5],
+            /// Places in the face, and what is there.
+            pixels: Vec<(u32, u32, [u8; 3])>,
+        }
+        let cases: Vec<Case> = serde_json::from_str(include_str!("../../tests/align.json")).unwrap();
+        let of = Of { align: Some(Alignment::Arcface), ..Of::default() };
+        let source = RgbImage::from_fn(160, 120, |x, y| {
+            Rgb([x * 255 / 159, y * 255 / 119, 128 + 127 * u32::from((x / 20 + y / 20) % 2 == 0)].map(|v| u8::try_from(v).unwrap()))
+        });
+        let source: DynamicImage = source.into();
+        let aligned = |points: &[[f32; 2]]| {
+            let outline = [[0.0; 2]; 4];
+            cut(&source, &of, &Shape { bbox: [0.0; 4], outline: &outline, turned: false, points }).map(|part| part.picture.to_rgb8())
+        };
+        for case in cases {
+            let face = aligned(&case.points).unwrap();
+            assert_eq!(face.dimensions(), (112, 112));
+            for (x, y, wanted) in case.pixels {
+                let found = face.get_pixel(x, y).0;
+                assert!(found.iter().zip(wanted).all(|(a, b)| a.abs_diff(b) <= 2), "{x} {y}: {found:?} {wanted:?}");
+            }
+        }
+        // Other points than five, all in one place, and no numbers.
+        for points in [&[[1.0, 2.0]; 4][..], &[[7.0, 7.0]; 5], &[[f32::NAN, 1.0]; 5], &[[f32::INFINITY, 1.0]; 5], &[]] {
+            assert!(aligned(points).is_none(), "{points:?}");
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! PNG and JPEG → pixels, bounded by the header before any pixel is read.
 
+use std::borrow::Cow;
 use std::io::Cursor;
 
 use image::metadata::Orientation;
@@ -8,7 +9,12 @@ use image::{ColorType, DynamicImage, ImageDecoder, ImageFormat, ImageReader};
 use super::{MAX_PIXELS, MAX_SIDE};
 use crate::error::{AppError, Result};
 
-/// Decodes PNG or JPEG, recognised by its first bytes, as RGB or gray with 8 bits a channel, upright. Codes `input-not-a-picture`, `input-too-large`.
+/// Whether these bytes begin as a PNG or JPEG picture does.
+pub fn is_known(bytes: &[u8]) -> bool {
+    matches!(bytes, [0x89, b'P', b'N', b'G', ..] | [0xff, 0xd8, 0xff, ..])
+}
+
+/// Decodes PNG or JPEG, recognised by its first bytes, upright: as RGB of 8 bits, or gray of 8 or 16 bits. Codes `input-not-a-picture`, `input-too-large`.
 pub fn decode(bytes: &[u8]) -> Result<DynamicImage> {
     // 16-bit RGBA at the most pixels and its copy as RGB. Turning the copy takes less: the first is gone by then.
     within(bytes, MAX_PIXELS * (8 + 3), false)
@@ -63,17 +69,24 @@ fn within(bytes: &[u8], most: u64, alpha: bool) -> Result<DynamicImage> {
     reader.limits(limits);
     // Bytes first, then turned: turning copies, and 16-bit RGBA is the larger of the two.
     let picture = reader.decode().map_err(|e| damaged(&e))?;
-    let mut picture = if alpha && picture.color().has_alpha() { picture.into_rgba8().into() } else { plain(picture) };
+    let mut picture = match picture {
+        shown if alpha && shown.color().has_alpha() => shown.into_rgba8().into(),
+        kept @ (DynamicImage::ImageRgb8(_) | DynamicImage::ImageLuma8(_)) => kept,
+        DynamicImage::ImageLuma16(raw) if !alpha => raw.into(),
+        DynamicImage::ImageLumaA16(raw) if !alpha => DynamicImage::from(raw).into_luma16().into(),
+        gray if !gray.color().has_color() => gray.into_luma8().into(),
+        other => other.into_rgb8().into(),
+    };
     picture.apply_orientation(orientation);
     Ok(picture)
 }
 
-/// As RGB or gray, 8 bits a channel, without alpha.
-pub(super) fn plain(picture: DynamicImage) -> DynamicImage {
+/// As RGB or gray, 8 bits a channel, without alpha. Of 16 bits each number is divided by 257 and rounded, as libpng's `png_set_scale_16`.
+pub(super) fn plain(picture: &DynamicImage) -> Cow<'_, DynamicImage> {
     match picture {
-        DynamicImage::ImageRgb8(_) | DynamicImage::ImageLuma8(_) => picture,
-        DynamicImage::ImageLumaA8(_) | DynamicImage::ImageLuma16(_) | DynamicImage::ImageLumaA16(_) => picture.into_luma8().into(),
-        _ => picture.into_rgb8().into(),
+        DynamicImage::ImageRgb8(_) | DynamicImage::ImageLuma8(_) => Cow::Borrowed(picture),
+        gray if !gray.color().has_color() => Cow::Owned(gray.to_luma8().into()),
+        other => Cow::Owned(other.to_rgb8().into()),
     }
 }
 

@@ -1,6 +1,6 @@
 //! Resizing in rows: the target comes out row by row, and no more of the source is held as floats than a row.
 //!
-//! A pixel of `S` channels is made in `P` lanes, because four floats are added at once and three are not; the fourth holds what follows.
+//! A pixel of `S` channels is made in `P` lanes, because four numbers are added at once and three are not; the fourth holds what follows.
 
 use app_package::pipeline::Filter;
 
@@ -9,99 +9,91 @@ use super::taps::{Axis, Taps, column_pairs, row_pairs};
 /// Rows that are summed up at a time.
 const LINES: usize = 32;
 
-/// Makes the rows of the target in order and hands each to `sink`, as bytes in floats (of [`Filter::LinearFloat`] as they come).
+/// A row of the target.
+pub(super) enum Row<'a, const P: usize> {
+    Bytes(&'a [[u8; P]]),
+    Floats(&'a [[f32; P]]),
+}
+
+/// Makes the rows of the target in order and hands each to `sink`, as bytes; of [`Filter::LinearFloat`] as they come.
 pub(super) fn resize<const S: usize, const P: usize>(
     filter: Filter,
     source: &[u8],
     across: Axis,
     down: Axis,
-    sink: impl FnMut(usize, &[[f32; P]]),
+    mut sink: impl FnMut(usize, Row<'_, P>),
 ) {
-    let width = across.source as usize * S;
-    if width == 0 {
-        return;
-    }
     match filter {
         Filter::Linear => fixed::<S, P>(filter, source, across, down, sink),
         Filter::Area if !(across.shrinks() && down.shrinks()) => fixed::<S, P>(filter, source, across, down, sink),
-        Filter::CubicAntialias => bytes::<S, P>(filter, source, across, down, sink),
-        _ => floats::<S, P>(filter, source, across, down, sink),
+        Filter::CubicAntialias | Filter::LanczosAntialias => bytes::<S, P>(filter, source, across, down, sink),
+        Filter::LinearFloat => floats::<u8, S, P>(filter, source, across, down, true, |y, line| sink(y, Row::Floats(line))),
+        Filter::LinearAntialias | Filter::Cubic | Filter::Lanczos | Filter::Area | Filter::Nearest => {
+            let mut made = vec![[0; P]; across.count as usize];
+            floats::<u8, S, P>(filter, source, across, down, true, |y, line| {
+                to_bytes(line.as_flattened(), made.as_flattened_mut());
+                sink(y, Row::Bytes(&made));
+            });
+        }
     }
 }
 
+/// The same of a picture whose numbers are no bytes: nothing is rounded.
+pub(super) fn resize_floats(filter: Filter, source: &[f32], across: Axis, down: Axis, mut sink: impl FnMut(usize, Row<'_, 1>)) {
+    floats::<f32, 1, 1>(filter, source, across, down, false, |y, line| sink(y, Row::Floats(line)));
+}
+
 /// Columns first of the target's height, then across, in floats from end to end.
-fn floats<const S: usize, const P: usize>(
+fn floats<T: Copy + Into<f32>, const S: usize, const P: usize>(
     filter: Filter,
-    source: &[u8],
+    source: &[T],
     across: Axis,
     down: Axis,
+    fixed: bool,
     mut sink: impl FnMut(usize, &[[f32; P]]),
 ) {
-    let mut lines = Lines::<S, P>::new(source, across, Taps::new(filter, across));
+    let mut lines = Lines::<T, S, P>::new(source, across, Taps::new(filter, across, fixed));
     let mut line = vec![[0f32; P]; lines.across.len()];
-    for (y, (first, weights)) in Taps::new(filter, down).iter().enumerate() {
+    for (y, (first, weights)) in Taps::new(filter, down, fixed).iter().enumerate() {
         lines.sum(first, weights);
         lines.across(&mut line);
-        if filter != Filter::LinearFloat {
-            to_bytes(line.as_flattened_mut());
-        }
         sink(y, &line);
     }
 }
 
 /// Across first, then bytes, then down, as Pillow up to 12 in all cases: between the passes it cuts off what a cubic filter makes beyond
 /// black and white.
-fn bytes<const S: usize, const P: usize>(
-    filter: Filter,
-    source: &[u8],
-    across: Axis,
-    down: Axis,
-    mut sink: impl FnMut(usize, &[[f32; P]]),
-) {
-    let mut lines = Lines::<S, P>::new(source, across, Taps::new(filter, across));
+fn bytes<const S: usize, const P: usize>(filter: Filter, source: &[u8], across: Axis, down: Axis, mut sink: impl FnMut(usize, Row<'_, P>)) {
+    let mut lines = Lines::<u8, S, P>::new(source, across, Taps::new(filter, across, true));
     let mut line = vec![[0f32; P]; lines.across.len()];
+    let (mut sums, mut made) = (vec![0f32; line.len() * P], vec![[0; P]; line.len()]);
     let mut ring = Ring::<u8>::new(LINES, line.len() * P);
-    for (y, (first, weights)) in Taps::new(filter, down).iter().enumerate() {
-        let mut sums = std::mem::take(&mut lines.spare);
-        sums.clear();
-        sums.resize(line.len() * P, 0.0);
+    for (y, (first, weights)) in Taps::new(filter, down, true).iter().enumerate() {
+        sums.fill(0.0);
         for (part, weights) in weights.chunks(LINES).enumerate() {
             let rows = first + part * LINES..first + part * LINES + weights.len();
             for row in rows.clone() {
                 ring.fill(row, |made| {
                     lines.sum(row, &[1.0]);
                     lines.across(&mut line);
-                    to_bytes(line.as_flattened_mut());
-                    for (byte, &value) in made.iter_mut().zip(line.as_flattened()) {
-                        *byte = small(value);
-                    }
+                    to_bytes(line.as_flattened(), made);
                 });
             }
             add_rows(rows.filter_map(|row| ring.row(row)), weights, &mut sums);
         }
-        to_bytes(&mut sums);
-        sink(y, sums.as_chunks::<P>().0);
-        lines.spare = sums;
+        to_bytes(&sums, made.as_flattened_mut());
+        sink(y, Row::Bytes(&made));
     }
 }
 
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the value is a whole number in 0–255")]
-fn small(value: f32) -> u8 {
-    value as u8
-}
-
 /// `OpenCV`'s fixed-point arithmetic for bytes, with what it cuts off on the way: that is an eighth of a step on average.
-fn fixed<const S: usize, const P: usize>(
-    filter: Filter,
-    source: &[u8],
-    across: Axis,
-    down: Axis,
-    mut sink: impl FnMut(usize, &[[f32; P]]),
-) {
+fn fixed<const S: usize, const P: usize>(filter: Filter, source: &[u8], across: Axis, down: Axis, mut sink: impl FnMut(usize, Row<'_, P>)) {
     let columns: Vec<(usize, [i16; 2])> = column_pairs(filter, across).collect();
-    let mut line = vec![[0f32; P]; columns.len()];
+    let mut line = vec![[0u8; P]; columns.len()];
     let mut ring = Ring::<i16>::new(2, line.len() * P);
     for (y, ([first, second], weights)) in row_pairs(filter, down).enumerate() {
+        // Where the first row alone counts, the second one is not made.
+        let second = if weights[1] == 0 { first } else { second };
         for row in [first, second] {
             ring.fill(row, |made| {
                 let pixels = source.get(row * across.source as usize * S..).unwrap_or_default();
@@ -111,63 +103,77 @@ fn fixed<const S: usize, const P: usize>(
         if let (Some(upper), Some(lower)) = (ring.row(first), ring.row(second)) {
             blend([upper, lower], weights, line.as_flattened_mut());
         }
-        sink(y, &line);
+        sink(y, Row::Bytes(&line));
     }
 }
 
 /// Two pixels side by side. Divided by 16 their sums fit into 16 bits.
-#[expect(clippy::cast_possible_truncation, reason = "255 * 2048 / 16 fits")]
 fn mix<const S: usize, const P: usize>(pixels: &[u8], columns: &[(usize, [i16; 2])], made: &mut [[i16; P]]) {
-    for (made, &(first, [a, b])) in made.iter_mut().zip(columns) {
+    // All but the last pixels of the picture have so many bytes behind them: those are read without a look at the end.
+    let safe = columns.partition_point(|(first, _)| (first + 1) * S + P <= pixels.len());
+    let (columns, last_columns) = columns.split_at_checked(safe).unwrap_or_default();
+    let (made, last_made) = made.split_at_mut_checked(safe).unwrap_or_default();
+    for (made, &(first, weights)) in made.iter_mut().zip(columns) {
+        let near = pixels.get(first * S..).and_then(<[u8]>::first_chunk::<P>);
+        let far = pixels.get((first + 1) * S..).and_then(<[u8]>::first_chunk::<P>);
+        if let (Some(near), Some(far)) = (near, far) {
+            pair(near, far, weights, made);
+        }
+    }
+    for (made, &(first, weights)) in last_made.iter_mut().zip(last_columns) {
         let near = lanes::<P>(pixels.get(first * S..).unwrap_or_default());
         let far = lanes::<P>(pixels.get((first + 1) * S..).unwrap_or_default());
-        for ((made, near), far) in made.iter_mut().zip(near).zip(far) {
-            *made = ((i32::from(near) * i32::from(a) + i32::from(far) * i32::from(b)) >> 4) as i16;
-        }
+        pair(&near, &far, weights, made);
+    }
+}
+
+#[inline]
+#[expect(clippy::cast_possible_truncation, reason = "255 * 2048 / 16 fits")]
+fn pair<const P: usize>(near: &[u8; P], far: &[u8; P], [a, b]: [i16; 2], made: &mut [i16; P]) {
+    for ((made, near), far) in made.iter_mut().zip(near).zip(far) {
+        *made = ((i32::from(*near) * i32::from(a) + i32::from(*far) * i32::from(b)) >> 4) as i16;
     }
 }
 
 /// A pixel and what follows; zeros behind the end of the picture.
 fn lanes<const P: usize>(pixels: &[u8]) -> [u8; P] {
-    pixels.first_chunk::<P>().copied().unwrap_or_else(|| {
-        let mut lanes = [0; P];
-        for (lane, value) in lanes.iter_mut().zip(pixels) {
-            *lane = *value;
-        }
-        lanes
-    })
+    let mut lanes = [0; P];
+    for (lane, value) in lanes.iter_mut().zip(pixels) {
+        *lane = *value;
+    }
+    lanes
 }
 
-fn blend([upper, lower]: [&[i16]; 2], [a, b]: [i16; 2], out: &mut [f32]) {
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "two weights of 2048 together make 0–255")]
+fn blend([upper, lower]: [&[i16]; 2], [a, b]: [i16; 2], out: &mut [u8]) {
     let high = |value: i16, weight: i16| ((i32::from(value) * i32::from(weight)) >> 16) as i16;
     for ((out, &upper), &lower) in out.iter_mut().zip(upper).zip(lower) {
-        *out = f32::from((high(upper, a) + high(lower, b) + 2) >> 2);
+        *out = ((high(upper, a) + high(lower, b) + 2) >> 2) as u8;
     }
 }
 
 /// The columns of the source that count, and the row that is made of its rows.
-struct Lines<'a, const S: usize, const P: usize> {
-    source: &'a [u8],
+struct Lines<'a, T, const S: usize, const P: usize> {
+    source: &'a [T],
     width: usize,
     columns: std::ops::Range<usize>,
     across: Taps,
     row: Vec<f32>,
-    spare: Vec<f32>,
 }
 
-impl<'a, const S: usize, const P: usize> Lines<'a, S, P> {
-    fn new(source: &'a [u8], axis: Axis, across: Taps) -> Self {
+impl<'a, T: Copy + Into<f32>, const S: usize, const P: usize> Lines<'a, T, S, P> {
+    fn new(source: &'a [T], axis: Axis, across: Taps) -> Self {
         let reach = across.reach();
         let columns = reach.start * S..reach.end * S;
         let row = vec![0.0; columns.len() + P - S];
-        Self { source, width: axis.source as usize * S, columns, across: across.starting_at(reach.start), row, spare: Vec::new() }
+        Self { source, width: axis.source as usize * S, columns, across: across.starting_at(reach.start), row }
     }
 
     /// Fills `row` with the sum of the source's rows from `first` on, each times its weight.
     fn sum(&mut self, first: usize, weights: &[f32]) {
         self.row.fill(0.0);
         let (source, width, columns) = (self.source, self.width, &self.columns);
-        let mut rows = source.chunks_exact(width).skip(first).filter_map(|row| row.get(columns.clone()));
+        let mut rows = source.chunks_exact(width.max(1)).skip(first).filter_map(|row| row.get(columns.clone()));
         let end = columns.len();
         for weights in weights.chunks(LINES) {
             add_rows(rows.by_ref().take(weights.len()), weights, self.row.get_mut(..end).unwrap_or_default());
@@ -192,7 +198,7 @@ impl<'a, const S: usize, const P: usize> Lines<'a, S, P> {
 }
 
 /// Adds up to [`LINES`] rows, each times its weight. The sums of a few places stay in registers while all rows pass.
-fn add_rows<'a>(rows: impl Iterator<Item = &'a [u8]>, weights: &[f32], sums: &mut [f32]) {
+fn add_rows<'a, T: Copy + Into<f32> + 'a>(rows: impl Iterator<Item = &'a [T]>, weights: &[f32], sums: &mut [f32]) {
     let mut lines = [(&[][..], &[][..], 0f32); LINES];
     let mut count = 0;
     for ((line, row), &weight) in lines.iter_mut().zip(rows).zip(weights) {
@@ -207,7 +213,7 @@ fn add_rows<'a>(rows: impl Iterator<Item = &'a [u8]>, weights: &[f32], sums: &mu
         for (blocks, _, weight) in lines {
             if let Some(values) = blocks.get(at) {
                 for (sum, &value) in sums.iter_mut().zip(values) {
-                    *sum += f32::from(value) * weight;
+                    *sum += value.into() * weight;
                 }
             }
         }
@@ -215,19 +221,22 @@ fn add_rows<'a>(rows: impl Iterator<Item = &'a [u8]>, weights: &[f32], sums: &mu
     }
     for (_, values, weight) in lines {
         for (sum, &value) in rest.iter_mut().zip(*values) {
-            *sum += f32::from(value) * weight;
+            *sum += value.into() * weight;
         }
     }
 }
 
 /// To whole numbers in 0–255, halves upwards.
-fn to_bytes(values: &mut [f32]) {
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "whole numbers in 0–255")]
+fn to_bytes(values: &[f32], bytes: &mut [u8]) {
     // Floats from 2^23 on have no fraction: adding it rounds, halves to even.
     const WHOLE: f32 = 8_388_608.0;
-    for value in values {
+    for (byte, value) in bytes.iter_mut().zip(values) {
         let held = value.clamp(0.0, 255.0);
         let even = (held + WHOLE) - WHOLE;
-        *value = even + if held - even >= 0.5 { 1.0 } else { 0.0 };
+        let whole = even + if held - even >= 0.5 { 1.0 } else { 0.0 };
+        // The lowest bits of such a sum are the whole number.
+        *byte = (whole + WHOLE).to_bits() as u8;
     }
 }
 

@@ -1,5 +1,7 @@
 //! Which places of the source make a place of the target, and with which weights.
 
+use std::f64::consts::{FRAC_1_SQRT_2, FRAC_PI_4, PI};
+
 use app_package::pipeline::Filter;
 
 /// One side of a picture that is resized: `source` pixels become `scaled`, of which `count` from `start` on are made.
@@ -71,20 +73,22 @@ impl Taps {
         self.spans.push((first + zeros, self.weights.len()));
     }
 
-    /// Weights that are summed up as floats.
-    pub fn new(filter: Filter, axis: Axis) -> Self {
+    /// Weights that are summed up as floats; those of `OpenCV` in the steps that it has for bytes, where they are `fixed`.
+    pub fn new(filter: Filter, axis: Axis, fixed: bool) -> Self {
         let mut taps = Self::default();
         let mut weights = Vec::new();
         for place in axis.places() {
             weights.clear();
             let first = match filter {
                 Filter::LinearAntialias => triangle(axis, place, &mut weights),
-                Filter::CubicAntialias => keys(axis, place, &mut weights),
-                Filter::Cubic => cubic(axis, place, &mut weights),
-                Filter::Area => covered(axis, place, &mut weights),
+                Filter::CubicAntialias => stretched(axis, place, 2.0, keys, &mut weights),
+                Filter::LanczosAntialias => stretched(axis, place, 3.0, lanczos, &mut weights),
+                Filter::Cubic => clamped(axis, between(axis, place), cubic, fixed, &mut weights),
+                Filter::Lanczos => clamped(axis, between(axis, place), lanczos4, fixed, &mut weights),
+                Filter::Area if axis.shrinks() => covered(axis, place, &mut weights),
                 Filter::Nearest => nearest(axis, place, &mut weights),
-                Filter::Linear | Filter::LinearFloat => {
-                    let (first, share) = within(axis, between(axis, place));
+                Filter::Linear | Filter::LinearFloat | Filter::Area => {
+                    let (first, share) = within(axis, fixed_place(filter, axis, place));
                     weights.extend([1.0 - share, share]);
                     first
                 }
@@ -177,48 +181,93 @@ fn triangle(axis: Axis, place: u32, weights: &mut Vec<f32>) -> usize {
     left as usize
 }
 
-/// Pillow's `BICUBIC`: Keys with a = -0.5, its support grows when shrinking.
+/// A filter of Pillow, zero from `reach` on, which grows when shrinking.
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to the picture; weights are small")]
-fn keys(axis: Axis, place: u32, weights: &mut Vec<f32>) -> usize {
+fn stretched(axis: Axis, place: u32, reach: f64, filter: fn(f64) -> f64, weights: &mut Vec<f32>) -> usize {
     let ratio = f64::from(axis.source) / f64::from(axis.scaled);
     let stretch = ratio.max(1.0);
     let centre = (f64::from(place) + 0.5) * ratio;
     let edge = |at: f64| (at + 0.5).trunc().clamp(0.0, f64::from(axis.source)) as u32;
-    let left = edge(centre - 2.0 * stretch).min(axis.source.saturating_sub(1));
-    let right = edge(centre + 2.0 * stretch).max(left + 1);
-    let weight = |at: u32| {
-        let x = ((f64::from(at) - centre + 0.5) / stretch).abs();
-        if x < 1.0 {
-            (1.5 * x - 2.5) * x * x + 1.0
-        } else if x < 2.0 {
-            ((x - 5.0) * x + 8.0) * x * -0.5 + 2.0
-        } else {
-            0.0
-        }
-    };
+    let left = edge(centre - reach * stretch).min(axis.source.saturating_sub(1));
+    let right = edge(centre + reach * stretch).max(left + 1);
+    let weight = |at: u32| filter(((f64::from(at) - centre + 0.5) / stretch).abs());
     let sum: f64 = (left..right).map(weight).sum();
     let sum = if sum == 0.0 { 1.0 } else { sum };
     weights.extend((left..right).map(|at| (weight(at) / sum) as f32));
     left as usize
 }
 
-/// `OpenCV`'s `INTER_CUBIC`: Keys with a = -0.75 on four places, in steps of 1/2048. Places outside are those at the border.
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to the picture")]
-fn cubic(axis: Axis, place: u32, weights: &mut Vec<f32>) -> usize {
-    const A: f32 = -0.75;
-    let (before, x) = between(axis, place);
-    let far = |x: f32| ((A * x - 5.0 * A) * x + 8.0 * A) * x - 4.0 * A;
-    let near = |x: f32| ((A + 2.0) * x - (A + 3.0)) * x * x + 1.0;
-    let (a, b, c) = (far(x + 1.0), near(x), near(1.0 - x));
+/// `BICUBIC`: Keys with a = -0.5.
+fn keys(x: f64) -> f64 {
+    if x < 1.0 {
+        (1.5 * x - 2.5) * x * x + 1.0
+    } else if x < 2.0 {
+        ((x - 5.0) * x + 8.0) * x * -0.5 + 2.0
+    } else {
+        0.0
+    }
+}
+
+/// `LANCZOS`, of three lobes: sinc(x) · sinc(x / 3).
+fn lanczos(x: f64) -> f64 {
+    let sinc = |x: f64| if x == 0.0 { 1.0 } else { (x * PI).sin() / (x * PI) };
+    if x < 3.0 { sinc(x) * sinc(x / 3.0) } else { 0.0 }
+}
+
+/// A filter of `OpenCV` on so many places around `at`, where they are `fixed` in steps of 1/2048. Places outside are those at the border.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    clippy::cast_sign_loss,
+    reason = "clamped to the picture; N is small"
+)]
+fn clamped<const N: usize>(axis: Axis, at: (i64, f32), filter: fn(f32) -> [f32; N], fixed: bool, weights: &mut Vec<f32>) -> usize {
     let clamped = |at: i64| at.clamp(0, i64::from(axis.source.saturating_sub(1))) as usize;
-    let first = clamped(before - 1);
-    weights.resize(clamped(before + 2) - first + 1, 0.0);
-    for (at, weight) in (before - 1..).zip([a, b, c, 1.0 - a - b - c]) {
+    let before = at.0 - (N as i64 / 2 - 1);
+    let first = clamped(before);
+    weights.resize(clamped(before + N as i64 - 1) - first + 1, 0.0);
+    for (at, weight) in (before..).zip(filter(at.1)) {
         if let Some(sum) = weights.get_mut(clamped(at) - first) {
-            *sum += steps(weight) / 2048.0;
+            *sum += if fixed { steps(weight) / 2048.0 } else { weight };
         }
     }
     first
+}
+
+/// `INTER_CUBIC`: Keys with a = -0.75.
+fn cubic(x: f32) -> [f32; 4] {
+    const A: f32 = -0.75;
+    let far = |x: f32| ((A * x - 5.0 * A) * x + 8.0 * A) * x - 4.0 * A;
+    let near = |x: f32| ((A + 2.0) * x - (A + 3.0)) * x * x + 1.0;
+    let (a, b, c) = (far(x + 1.0), near(x), near(1.0 - x));
+    [a, b, c, 1.0 - a - b - c]
+}
+
+/// `INTER_LANCZOS4`: sin(πx) · sin(πx / 4) / (πx)², of four lobes, made to sum up to one. The sines of places that are whole numbers apart differ in
+/// sign and an eighth turn alone, so each is a sum of two: as `OpenCV` writes it.
+#[expect(clippy::cast_possible_truncation, reason = "weights are small")]
+fn lanczos4(x: f32) -> [f32; 8] {
+    const TURNS: [[f64; 2]; 8] = [
+        [1.0, 0.0],
+        [-FRAC_1_SQRT_2, -FRAC_1_SQRT_2],
+        [0.0, 1.0],
+        [FRAC_1_SQRT_2, -FRAC_1_SQRT_2],
+        [-1.0, 0.0],
+        [FRAC_1_SQRT_2, FRAC_1_SQRT_2],
+        [0.0, -1.0],
+        [-FRAC_1_SQRT_2, FRAC_1_SQRT_2],
+    ];
+    let (sine, cosine) = (-f64::from(x + 3.0) * FRAC_PI_4).sin_cos();
+    let mut away = x + 3.0;
+    let weights = TURNS.map(|[s, c]| {
+        let y = -f64::from(away) * FRAC_PI_4;
+        // Where the place itself is meant, it alone counts.
+        let weight = if away.abs() < 1e-6 { 1e30 } else { ((s * sine + c * cosine) / (y * y)) as f32 };
+        away -= 1.0;
+        weight
+    });
+    let sum: f32 = weights.iter().sum();
+    weights.map(|weight| weight / sum)
 }
 
 /// `OpenCV`'s `INTER_AREA` when shrinking: each place counts with the share that is covered.

@@ -30,10 +30,15 @@ impl Candidate {
     }
 }
 
+/// Boxes that a step gives.
+pub fn most(p: &PostBoxes) -> usize {
+    p.max.and_then(|max| usize::try_from(max).ok()).unwrap_or(MAX_DETECTIONS).min(MAX_DETECTIONS)
+}
+
 /// The candidates that stay, best first. Boxes that may be `turned` are suppressed as Ultralytics does: by probIoU, and by any better box, also
 /// one that does not stay itself (Fast NMS; Bolya et al., YOLACT, 2019).
 pub(super) fn suppress(p: &PostBoxes, turned: bool, mut candidates: Vec<Candidate>) -> Vec<Candidate> {
-    let max = p.max.and_then(|max| usize::try_from(max).ok()).unwrap_or(MAX_DETECTIONS).min(MAX_DETECTIONS);
+    let max = most(p);
     let entering = match p.iou {
         Some(_) if turned => MAX_TURNED,
         Some(_) => MAX_CANDIDATES,

@@ -3,13 +3,27 @@
 use super::*;
 
 fn pre(layout: WindowLayout) -> PreWindow {
-    PreWindow { columns: vec![Column::plain("b"), Column::plain("a")], length: 2, layout, mean: vec![1.0, 0.0], std: vec![2.0, 1.0] }
+    PreWindow {
+        columns: vec![Column::plain("b"), Column::plain("a")],
+        length: 2,
+        layout,
+        mean: vec![1.0, 0.0],
+        std: vec![2.0, 1.0],
+        spectrum: None,
+    }
 }
 
 /// The last rows of column `a`.
 fn last(length: u32, csv: impl AsRef<[u8]>) -> Result<Vec<f32>> {
     let mut out = Vec::new();
-    let pre = PreWindow { columns: vec![Column::plain("a")], length, layout: WindowLayout::Flat, mean: Vec::new(), std: Vec::new() };
+    let pre = PreWindow {
+        columns: vec![Column::plain("a")],
+        length,
+        layout: WindowLayout::Flat,
+        mean: Vec::new(),
+        std: Vec::new(),
+        spectrum: None,
+    };
     window(&pre, csv.as_ref(), &mut out).map(|()| out)
 }
 
@@ -178,7 +192,7 @@ fn an_empty_cell_is_what_the_column_says() {
     let window = |missing, csv: &str| {
         let mut out = Vec::new();
         let (columns, mean, std) = (vec![column(missing)], vec![1.0], vec![2.0]);
-        let pre = PreWindow { columns, length: 3, layout: WindowLayout::Flat, mean, std };
+        let pre = PreWindow { columns, length: 3, layout: WindowLayout::Flat, mean, std, spectrum: None };
         window(&pre, csv.as_bytes(), &mut out).map(|()| out).map_err(|e| e.message)
     };
     assert_eq!(window(Missing::Last, "b,a\n1,5\n1,\n1,nan\n").unwrap(), [2.0, 2.0, 2.0]);

@@ -27,6 +27,9 @@ pub const MAX_INPUTS: usize = 200;
 pub struct Answers {
     /// To golden samples without alarms, as expected results are; fewer than there are where one failed.
     pub results: Vec<AppOutput>,
+    /// What own steps logged for each input that was answered, and for the one that failed; empty where none logged.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub logs: Vec<Vec<String>>,
     /// Stable code of what failed, and English words.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fault: Option<(String, String)>,
@@ -63,21 +66,32 @@ pub fn answers(dir: &Path, inputs: Option<&Path>, engine: &dyn Engine) -> Answer
     let outcome = (|| -> Result<()> {
         let manifest = app_package::validate::parse(&read_manifest(dir)?)
             .map_err(|faults| AppError::new("manifest-invalid", faults.first().map(|fault| fault.message("en")).unwrap_or_default()))?;
-        let names = match inputs {
-            Some(folder) => names(folder)?,
-            None => manifest.golden.iter().map(|sample| sample.input.clone()).collect(),
-        };
+        let samples = manifest.golden.clone();
         let mut app = App::open(dir, manifest, engine, 1)?;
-        for name in names {
-            let input = golden::read(inputs.unwrap_or(dir), &name)?;
-            let place = if inputs.is_some() { "test" } else { "golden" };
-            let result = app.predict(&input, &serde_json::Map::new(), place);
-            let result = result.map_err(|e| AppError::new(e.code, format!("`{name}`: {}", e.message)))?;
-            let told = if inputs.is_some() { result } else { AppOutput { alarms: Vec::new(), rule_faults: Vec::new(), ..result } };
-            answers.results.push(told);
+        let named = |name: &str, e: AppError| AppError::new(e.code, format!("`{name}`: {}", e.message));
+        let Some(folder) = inputs else {
+            for sample in &samples {
+                let input = golden::read(dir, &sample.input)?;
+                let result = golden::answer(&mut app, sample, &input);
+                answers.logs.push(app.take_log());
+                let result = result.map_err(|e| named(&sample.input, e))?;
+                answers.results.push(AppOutput { alarms: Vec::new(), rule_faults: Vec::new(), ..result });
+            }
+            return Ok(());
+        };
+        // Places are drawn in a camera's picture; of the files that are tried the first sample says where they are.
+        let (drawn, set) = samples.first().map(|sample| (sample.scene.clone(), sample.parameters.clone())).unwrap_or_default();
+        for name in names(folder)? {
+            let input = golden::read(folder, &name)?;
+            let result = app.predict_drawn(&input, &drawn, &set, "test");
+            answers.logs.push(app.take_log());
+            answers.results.push(result.map_err(|e| named(&name, e))?);
         }
         Ok(())
     })();
+    if answers.logs.iter().all(Vec::is_empty) {
+        answers.logs.clear();
+    }
     answers.fault = outcome.err().map(|e| (e.code.to_owned(), e.message));
     answers
 }

@@ -5,14 +5,25 @@ use super::super::yaml::{Entry, Node};
 /// The parts of an app.
 pub(super) struct Parts<'a> {
     pub models: Vec<Model<'a>>,
+    pub own: Vec<Own<'a>>,
     pub alarms: Option<&'a Node>,
     pub alarms_key: &'static str,
     /// Whether it is format 1.
     pub first: bool,
 }
 
+/// A vendor's own step.
+pub(super) struct Own<'a> {
+    /// Its place among the steps.
+    pub at: usize,
+    pub node: &'a Node,
+    pub key: String,
+}
+
 /// A model with what leads to its tensors and from them.
 pub(super) struct Model<'a> {
+    /// Its place among the steps.
+    pub at: usize,
     pub node: Option<&'a Node>,
     pub key: String,
     pub pre: Option<&'a Node>,
@@ -25,16 +36,27 @@ impl<'a> Parts<'a> {
     pub fn of(root: &'a Node) -> Self {
         if root.get("format").and_then(Node::integer) == Some(2) {
             let steps = root.get("steps").map_or(&[][..], Node::items).iter().enumerate();
-            let models = steps.map(|(i, step)| {
-                let (node, key) = (step.get("model"), format!("steps[{i}].model"));
+            let own = steps.clone().filter_map(|(at, step)| Some(Own { at, node: step.get("wasm")?, key: format!("steps[{at}].wasm") }));
+            let own = own.collect();
+            let models = steps.filter(|(_, step)| step.get("model").is_some()).map(|(at, step)| {
+                let (node, key) = (step.get("model"), format!("steps[{at}].model"));
                 let part = |name| node.and_then(|node| node.get(name));
-                Model { node, pre: part("pre"), pre_key: format!("{key}.pre"), post: part("post"), post_key: format!("{key}.post"), key }
+                Model {
+                    at,
+                    node,
+                    pre: part("pre"),
+                    pre_key: format!("{key}.pre"),
+                    post: part("post"),
+                    post_key: format!("{key}.post"),
+                    key,
+                }
             });
-            return Self { models: models.collect(), alarms: root.get("alarms"), alarms_key: "alarms", first: false };
+            return Self { models: models.collect(), own, alarms: root.get("alarms"), alarms_key: "alarms", first: false };
         }
         let pipeline = root.get("pipeline");
         let part = |name| pipeline.and_then(|pipeline| pipeline.get(name));
         let model = Model {
+            at: 0,
             node: root.get("models").and_then(|models| models.items().first()),
             key: "models[0]".to_owned(),
             pre: part("pre"),
@@ -42,7 +64,27 @@ impl<'a> Parts<'a> {
             post: part("post"),
             post_key: "pipeline.post".to_owned(),
         };
-        Self { models: vec![model], alarms: part("alarms"), alarms_key: "pipeline.alarms", first: true }
+        Self { models: vec![model], own: Vec::new(), alarms: part("alarms"), alarms_key: "pipeline.alarms", first: true }
+    }
+}
+
+impl<'a> Own<'a> {
+    /// Whether it is given this.
+    pub fn takes(&self, word: &str) -> bool {
+        self.node.get("in").is_some_and(|list| list.items().iter().any(|item| item.text() == Some(word)))
+    }
+
+    /// Whether its answer is this.
+    pub fn gives(&self, word: &str) -> bool {
+        self.node.text_of("out") == Some(word)
+    }
+
+    /// The ids of its labels or values, with their places and lines.
+    pub fn ids(&self) -> impl Iterator<Item = (&'a str, String, u32)> {
+        let node = self.node;
+        let key = if self.gives("values") { "items" } else { "labels" };
+        let list = node.get(key).map_or(&[][..], Node::items).iter().enumerate();
+        list.filter_map(move |(i, item)| item.get("id").and_then(|id| Some((id.text()?, format!("{key}[{i}].id"), id.line))))
     }
 }
 

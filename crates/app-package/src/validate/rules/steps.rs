@@ -1,18 +1,24 @@
 //! Each model's input, its other inputs and its outputs agree with what leads to them and from them.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use super::super::Faults;
 use super::super::yaml::{Entry, Node};
-use super::items;
 use super::parts::{Model, Parts};
+use super::{items, spectrum};
 use crate::fault::Fault;
 use crate::pipeline::RowPart;
 
+/// Most models of an app.
+const MAX_MODELS: usize = 6;
+
 pub(super) fn check(root: &Node, parts: &Parts<'_>, faults: &mut Faults) {
-    let mut names = HashSet::new();
-    let mut found = HashSet::new();
-    for (i, model) in parts.models.iter().enumerate() {
+    if let Some(model) = parts.models.get(MAX_MODELS) {
+        let line = model.node.map_or(1, |node| node.line);
+        faults.push(Fault::new("too-many-models", &model.key).at(line).with("max", MAX_MODELS));
+    }
+    let mut names: HashSet<&str> = parts.own.iter().filter_map(|own| own.node.text_of("name")).collect();
+    for model in &parts.models {
         if let Some(name) = model.get("name")
             && let Some(text) = name.text()
             && !names.insert(text)
@@ -21,8 +27,8 @@ pub(super) fn check(root: &Node, parts: &Parts<'_>, faults: &mut Faults) {
         }
         pre(root, parts, model, faults);
         feeds(parts, model, faults);
-        of(model, i == 0, &found, faults);
-        found.extend(model.posts().filter(|entry| finds(entry)).flat_map(ids).map(|(id, _)| id));
+        of(parts, model, faults);
+        tiles(model, faults);
         for (key, outside) in [("context", "length"), ("hop", "length")] {
             let sound = model.pre.and_then(|pre| pre.get("sound"));
             let number = |key: &str| sound.and_then(|sound| sound.get(key)).and_then(Node::integer);
@@ -35,7 +41,8 @@ pub(super) fn check(root: &Node, parts: &Parts<'_>, faults: &mut Faults) {
         }
     }
     // Ids of values are one name space, across steps.
-    let mut values = HashSet::new();
+    let mut values: HashSet<&str> =
+        parts.own.iter().filter(|own| own.gives("values")).flat_map(|own| own.ids().map(|(id, ..)| id)).collect();
     for model in &parts.models {
         post(parts, model, &mut values, faults);
     }
@@ -54,31 +61,98 @@ pub(super) fn ids(entry: &Entry) -> Vec<(&str, (String, u32))> {
     all.filter_map(|(place, node)| node.get("id").and_then(|id| Some((id.text()?, (place, id.line))))).collect()
 }
 
-/// A step for each object needs objects before it, and a picture.
-fn of(model: &Model<'_>, first: bool, found: &HashSet<&str>, faults: &mut Faults) {
+/// Points of a face.
+const FACE: usize = 5;
+
+/// The labels of objects that the steps before a place find, in their order, each once.
+pub(super) fn labels_before<'a>(parts: &Parts<'a>, at: usize) -> Vec<&'a str> {
+    let models = parts.models.iter().filter(|model| model.at < at);
+    let mut found: Vec<(usize, &str)> = models
+        .flat_map(|model| model.posts().filter(|entry| finds(entry)).flat_map(ids).map(|(id, _)| (model.at, id)))
+        .chain(parts.own.iter().filter(|own| own.at < at && own.gives("objects")).flat_map(|own| own.ids().map(|(id, ..)| (own.at, id))))
+        .collect();
+    found.sort_by_key(|(at, _)| *at);
+    let mut seen = HashSet::new();
+    found.into_iter().map(|(_, id)| id).filter(|id| seen.insert(*id)).collect()
+}
+
+/// The same labels with how many points their objects have.
+fn points_before<'a>(parts: &Parts<'a>, at: usize) -> HashMap<&'a str, usize> {
+    let mut found: HashMap<&str, usize> = labels_before(parts, at).into_iter().map(|label| (label, 0)).collect();
+    for entry in parts.models.iter().filter(|model| model.at < at).flat_map(Model::posts).filter(|entry| finds(entry)) {
+        let points = entry.value.get("keypoints").map_or(0, |points| items(points, "names").count());
+        found.extend(ids(entry).into_iter().map(|(id, _)| (id, points)));
+    }
+    found
+}
+
+/// A model for each object needs a picture, and what the step of [`of_labels`] does; one that looks at aligned faces needs their points.
+fn of(parts: &Parts<'_>, model: &Model<'_>, faults: &mut Faults) {
     let Some(of) = model.get("of") else { return };
     let place = format!("{}.of", model.key);
-    if first {
-        faults.push(Fault::new("of-first", &place).at(of.line));
+    if !of_labels(parts, (of, &place), model.at, faults) {
         return;
     }
     if model.pre.is_some_and(|pre| pre.get("image").is_none()) {
         faults.push(Fault::new("of-needs-picture", &place).at(of.line));
     }
+    let turned = of.get("turn").is_some_and(|turn| turn.bool() == Some(true)).then_some("turn");
+    let aligned = of.get("align").map(|align| ("align", align));
+    if let Some(key) = turned.or(aligned.map(|(key, _)| key))
+        && let Some(entry) = model.posts().find(|entry| finds(entry))
+    {
+        faults.push(Fault::new("of-turn", format!("{place}.{key}")).at(of.line).with("value", &entry.key).with("hint", key));
+    }
+    let Some((key, align)) = aligned else { return };
+    let found = points_before(parts, model.at);
+    let wanted: Vec<&str> = items(of, "labels").filter_map(|(_, label)| label.text()).collect();
+    let whole = |label: &&str| found.get(label).is_none_or(|points| *points == FACE);
+    let fits = if wanted.is_empty() { found.values().any(|points| *points == FACE) } else { wanted.iter().all(whole) };
+    if !fits {
+        faults.push(Fault::new("of-align", format!("{place}.{key}")).at(align.line));
+    }
+    for other in ["expand", "square", "turn"].into_iter().filter_map(|other| of.get(other)) {
+        faults.push(Fault::new("of-align-alone", format!("{place}.{key}")).at(other.line));
+    }
+}
+
+/// Tiles are of whole pictures, for boxes that stand upright; a window of numbers has a lower end and an upper one.
+fn tiles(model: &Model<'_>, faults: &mut Faults) {
+    let Some(image) = model.pre.and_then(|pre| pre.get("image")) else { return };
+    if let Some(window) = image.get("window")
+        && let [low, high] = window.items()
+        && let (Some(low), Some(high)) = (low.number(), high.number())
+        && low >= high
+    {
+        let fault = Fault::new("range-order", format!("{}.image.window", model.pre_key)).at(window.line);
+        faults.push(fault.with("min", low).with("max", high));
+    }
+    let Some(tiles) = image.get("tiles") else { return };
+    let boxes = |entry: &Entry| {
+        let turned = items(&entry.value, "row").any(|(_, part)| part.text() == Some("angle"));
+        entry.key == "boxes" && !turned
+    };
+    if model.get("of").is_some() || model.posts().count() != 1 || !model.posts().all(boxes) {
+        faults.push(Fault::new("tiles-need-boxes", format!("{}.image.tiles", model.pre_key)).at(tiles.line));
+    }
+}
+
+/// A step for each object needs objects before it, and names labels that they can have. False for the first step.
+pub(super) fn of_labels(parts: &Parts<'_>, (of, place): (&Node, &str), at: usize, faults: &mut Faults) -> bool {
+    if at == 0 {
+        faults.push(Fault::new("of-first", place).at(of.line));
+        return false;
+    }
+    let found = labels_before(parts, at);
     for (i, label) in items(of, "labels") {
         if let Some(text) = label.text()
-            && !found.contains(text)
+            && !found.contains(&text)
         {
-            let known = found.iter().copied().collect::<std::collections::BTreeSet<_>>();
-            let list = known.into_iter().collect::<Vec<_>>().join(", ");
+            let list = found.join(", ");
             faults.push(Fault::new("of-label", format!("{place}.labels[{i}]")).at(label.line).with("value", text).with("list", list));
         }
     }
-    if of.get("turn").and_then(Node::bool) == Some(true)
-        && let Some(entry) = model.posts().find(|entry| finds(entry))
-    {
-        faults.push(Fault::new("of-turn", format!("{place}.turn")).at(of.line).with("value", &entry.key));
-    }
+    true
 }
 
 fn shape(tensor: &Node) -> Option<Vec<i64>> {
@@ -90,24 +164,29 @@ fn pre(root: &Node, parts: &Parts<'_>, model: &Model<'_>, faults: &mut Faults) {
     let Some([step]) = model.pre.map(Node::entries) else { return };
     let input = root.text_of("input").unwrap_or_default();
     let wanted = match input {
-        "image" => "image",
+        "video" if step.key == "clip" => "clip",
+        "image" | "video" => "image",
         "audio" if step.key == "sound" => "sound",
         "timeseries" | "audio" => "window",
         "tabular" => "columns",
         _ => "",
     };
-    if !wanted.is_empty() && step.key != wanted && matches!(step.key.as_str(), "image" | "window" | "columns" | "sound") {
+    if !wanted.is_empty() && step.key != wanted && matches!(step.key.as_str(), "image" | "window" | "columns" | "sound" | "clip") {
         faults.push(Fault::new("pre-not-for-input", &model.pre_key).at(step.line).with("value", input).with("hint", wanted));
         return;
     }
-    let body = &step.value;
-    let place = format!("{}.{}", model.pre_key, step.key);
+    // A clip is made of pictures.
+    let frames = if step.key == "clip" { step.value.get("frames").and_then(Node::integer) } else { None };
+    let (body, place) = match step.value.get("image").filter(|_| step.key == "clip") {
+        Some(image) => (image, format!("{}.clip.image", model.pre_key)),
+        None => (&step.value, format!("{}.{}", model.pre_key, step.key)),
+    };
     let count = |key: &str| body.get(key).map_or(0, |list| list.items().len());
     let word = |key: &str, default: &'static str| body.text_of(key).unwrap_or(default).to_owned();
     let size = |key: &str| body.get(key).and_then(Node::integer).unwrap_or(-1);
     let width = |n: usize| i64::try_from(n).unwrap_or(-1);
     let (channels, mut expected) = match step.key.as_str() {
-        "image" => {
+        "image" | "clip" => {
             let channels = if word("color", "rgb") == "gray" { 1 } else { 3 };
             let (w, h, c) = (size("width"), size("height"), width(channels));
             let (w, h) = match word("fit", "stretch").as_str() {
@@ -121,7 +200,20 @@ fn pre(root: &Node, parts: &Parts<'_>, model: &Model<'_>, faults: &mut Faults) {
                 _ if w < 0 || h < 0 => vec![1, -1],
                 _ => vec![1, h.saturating_mul(w).saturating_mul(c)],
             };
+            let expected = match (frames, step.value.text_of("layout")) {
+                (Some(n), Some("ntchw")) => vec![1, n, c, h, w],
+                (Some(n), _) => vec![1, c, n, h, w],
+                (None, _) => expected,
+            };
             (channels, expected)
+        }
+        "window" | "sound" if body.get("spectrum").is_some() => {
+            let columns = if step.key == "window" { count("columns") } else { 1 };
+            // The default is what the JSON of a package has.
+            if let Some(layout) = body.get("layout").filter(|layout| layout.text() != Some("time-major")) {
+                faults.push(Fault::new("spectrum-layout", format!("{place}.layout")).at(layout.line));
+            }
+            (columns, spectrum::check(step, &place, faults).unwrap_or_default())
         }
         "window" => {
             let columns = count("columns");
@@ -177,8 +269,12 @@ fn pre(root: &Node, parts: &Parts<'_>, model: &Model<'_>, faults: &mut Faults) {
         faults.push(Fault::new("input-datatype", format!("{place}.datatype")).at(datatype.line));
     }
     let Some(found) = shape(tensor) else { return };
+    // What could not be understood has been told.
+    if expected.is_empty() {
+        return;
+    }
     // Sound may be a row without a dimension for the batch.
-    let expected = if step.key == "sound" && found.len() == 1 { expected.split_off(1) } else { expected };
+    let expected = if step.key == "sound" && found.len() == 1 && body.get("spectrum").is_none() { expected.split_off(1) } else { expected };
     let fits = found.len() == expected.len() && found.iter().zip(&expected).all(|(a, b)| *a == -1 || *b == -1 || a == b);
     if !fits {
         let line = tensor.get("shape").map_or(tensor.line, |node| node.line);

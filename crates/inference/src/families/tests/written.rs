@@ -81,6 +81,7 @@ fn what_is_written_is_read_back_as_the_proposal() {
             let mut listing = listing();
             let extension = match order[0].input {
                 InputKind::Image => "jpg",
+                InputKind::Video => "avi",
                 InputKind::Audio => "wav",
                 InputKind::Timeseries | InputKind::Tabular => "csv",
             };
