@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use app_package::manifest::AppManifest;
 use inference::app::{App, AppError};
@@ -56,6 +56,9 @@ pub struct Options {
     #[arg(long)]
     pub allow_unconfined: bool,
 }
+
+/// Time for an answer; shorter than [`crate::local::INFERENCE`], after which this process is ended.
+const ANSWER: Duration = Duration::from_secs(25);
 
 struct Loaded {
     app: Mutex<App>,
@@ -143,7 +146,7 @@ fn serve(mut stream: UnixStream, loaded: &Result<Loaded, AppError>) -> std::io::
                 std::process::exit(LOAD_FAILED);
             }
         };
-        match answer(loaded, request, &body) {
+        match answer(loaded, request, &body, started) {
             Ok((outputs, body)) => {
                 let micros = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
                 wire::write(&mut stream, &Answer::Ok { outputs, micros }, &body)?;
@@ -158,7 +161,7 @@ fn error(e: &AppError) -> Answer {
     Answer::Error { code: e.code.to_owned(), message: e.message.clone() }
 }
 
-fn answer(loaded: &Loaded, request: Request, body: &[u8]) -> Result<(Vec<TensorHeader>, Vec<u8>), AppError> {
+fn answer(loaded: &Loaded, request: Request, body: &[u8], started: Instant) -> Result<(Vec<TensorHeader>, Vec<u8>), AppError> {
     let text = |value: serde_json::Result<Vec<u8>>| {
         value.map(|bytes| (Vec::new(), bytes)).map_err(|e| AppError::new("engine-failed", e.to_string()))
     };
@@ -170,7 +173,10 @@ fn answer(loaded: &Loaded, request: Request, body: &[u8]) -> Result<(Vec<TensorH
         Request::Info => text(serde_json::to_vec(&loaded.about)),
         Request::Golden => text(serde_json::to_vec(&golden::run(&mut app))),
         Request::Predict { params, place } => {
+            // Before the agent takes this process for stuck and ends it, for whoever else waits. The time that others took counts.
+            app.answer_by(Some(started + ANSWER));
             let answer = app.predict(body, &params, &place);
+            app.answer_by(None);
             // A line of an own step holds no line end; the agent knows these lines by how they begin.
             app.take_log().iter().for_each(|line| eprintln!("{STEP_SAYS}{line}"));
             text(serde_json::to_vec(&answer?))

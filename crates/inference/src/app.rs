@@ -1,7 +1,7 @@
 //! An installed app: its models, what leads to their tensors and from them, and its rules, ready to answer.
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use app_package::manifest::{AppManifest, InputKind};
 use app_package::pipeline::{Drawn, ModelStep, Of, Pre, Step};
@@ -35,6 +35,8 @@ pub struct App {
     /// What it does, in order; at least one model.
     parts: Vec<Part>,
     rules: Rules,
+    /// When an answer comes too late.
+    deadline: Option<Instant>,
 }
 
 /// What an app does in one step.
@@ -69,7 +71,7 @@ impl App {
         for (at, part) in others {
             parts.insert(at.min(parts.len()), part);
         }
-        Ok(Self { dir: dir.to_owned(), manifest, parts, rules })
+        Ok(Self { dir: dir.to_owned(), manifest, parts, rules, deadline: None })
     }
 
     pub fn manifest(&self) -> &AppManifest {
@@ -81,9 +83,15 @@ impl App {
         &self.dir
     }
 
+    /// From now on an answer that is not there by this time is the error `input-too-slow`: looked at before each step and each object, so a
+    /// run of a model is not cut off.
+    pub fn answer_by(&mut self, deadline: Option<Instant>) {
+        self.deadline = deadline;
+    }
+
     /// Answers for one picture, clip, CSV or WAV, with nothing drawn. `params` are the operator's settings (defaults fill the rest); `place` goes into
     /// alarm texts. Codes: those of [`picture::decode`], [`crate::table::window`] and [`crate::sound::read`], `input-too-large`,
-    /// `parameter-…`, `engine-failed`, `out-of-memory`, `tensor-shape`, `output-not-finite`, `wasm-…`.
+    /// `parameter-…`, `engine-failed`, `out-of-memory`, `tensor-shape`, `output-not-finite`, `input-too-slow`, `wasm-…`.
     pub fn predict(&mut self, bytes: &[u8], params: &serde_json::Map<String, serde_json::Value>, place: &str) -> Result<AppOutput> {
         self.predict_drawn(bytes, &Drawn::default(), params, place)
     }
@@ -96,6 +104,7 @@ impl App {
         params: &serde_json::Map<String, serde_json::Value>,
         place: &str,
     ) -> Result<AppOutput> {
+        drop(self.take_log());
         if self.manifest.input == InputKind::Video {
             within(bytes)?;
             return watch::clip(self, bytes, drawn, params, place);
@@ -109,13 +118,13 @@ impl App {
 
     /// What the steps say, without alarms; of moving pictures with what is kept from frame to frame.
     pub(crate) fn answer(&mut self, input: Input<'_>, mut kept: Option<&mut Kept>) -> Result<AppOutput> {
-        let named = self.manifest.names_models();
-        drop(self.take_log());
+        let (named, deadline) = (self.manifest.names_models(), self.deadline);
         let mut result = AppOutput::default();
         let picture = if let Input::Picture(picture) = input { Some(picture) } else { None };
         // What the model before gave, for a step that reads tensors.
         let mut raw = Raw::default();
         for (at, part) in self.parts.iter_mut().enumerate() {
+            in_time(deadline)?;
             let (name, of) = match part {
                 Part::Model(stage) => (stage.step().name.clone(), stage.step().of.clone()),
                 Part::Own(own) => (own.step().name.clone(), own.step().of.clone()),
@@ -124,13 +133,16 @@ impl App {
             let name = named.then_some(&name);
             match (part, of, picture) {
                 (Part::Model(stage), Some(of), Some(picture)) => {
-                    each(&of, picture, &mut result, name, |part, _| stage.answer(Input::Picture(part)))?;
+                    each(&of, picture, &mut result, name, |part, _| in_time(deadline).and_then(|()| stage.answer(Input::Picture(part))))?;
                 }
                 (Part::Own(own), Some(of), Some(picture)) => {
                     let source = [picture.width(), picture.height()];
                     // What becomes of the object itself is not its step's to say.
                     let mut apart = AppOutput::default();
-                    each(&of, picture, &mut result, name, |part, object| own.run(&Seen::of_object(object, part, source), &mut apart))?;
+                    each(&of, picture, &mut result, name, |part, object| {
+                        in_time(deadline)?;
+                        own.run(&Seen::of_object(object, part, source), &mut apart)
+                    })?;
                 }
                 (Part::Model(stage), _, picture) => {
                     let answer;
@@ -228,6 +240,15 @@ impl App {
         let reads_pictures = self.parts.iter().any(sees);
         if reads_pictures { picture::decode(bytes).map(Some) } else { Ok(None) }
     }
+}
+
+/// Code `input-too-slow`.
+fn in_time(deadline: Option<Instant>) -> Result<()> {
+    if deadline.is_some_and(|deadline| Instant::now() > deadline) {
+        let message = "the answer takes longer than is waited for; cut the clip shorter, or give it fewer frames a second";
+        return Err(AppError::new("input-too-slow", message));
+    }
+    Ok(())
 }
 
 /// Code `input-too-large`.

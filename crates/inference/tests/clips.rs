@@ -259,3 +259,15 @@ fn a_model_is_given_the_last_frames() {
     assert!(report.passed, "{:?}", report.steps);
     assert_eq!(report.run_card.unwrap().input, "1x3x4x8x8");
 }
+
+#[test]
+fn an_answer_that_takes_too_long_ends_by_itself() {
+    let clip = avi(&walk());
+    let package = app_of(&clip);
+    let mut app = open(&package);
+    app.answer_by(Some(std::time::Instant::now()));
+    std::thread::sleep(Duration::from_millis(2));
+    assert_eq!(app.predict(&clip, &Map::new(), "").unwrap_err().code, "input-too-slow");
+    app.answer_by(None);
+    assert_eq!(app.predict(&clip, &Map::new(), "").unwrap().counts.tracks["person"], 1);
+}

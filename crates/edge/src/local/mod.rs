@@ -94,6 +94,7 @@ impl From<Fault> for ApiError {
             "app-busy" | "app-restarting" => StatusCode::SERVICE_UNAVAILABLE,
             "app-timeout" => StatusCode::GATEWAY_TIMEOUT,
             "engine-failed" | "model-load" => StatusCode::INTERNAL_SERVER_ERROR,
+            "input-too-slow" => StatusCode::GATEWAY_TIMEOUT,
             _ if fault.source == "app" => StatusCode::BAD_REQUEST,
             _ => StatusCode::INTERNAL_SERVER_ERROR,
         };
