@@ -289,8 +289,8 @@ pub const MESSAGES: &[Message] = &[
     row("wasm-needs-picture", "{value} 只用于图像应用（input: image）。请删去。", "{value} goes with input: image only. Remove it."),
     row(
         "wasm-tensors",
-        "tensors 是紧接在前的模型的输出：该模型须对整个输入只运行一次（没有 of，不是 sound），本步骤也不能有 of。请移动本步骤或删去 tensors。",
-        "tensors are the outputs of the model right before, which must run once on the whole input (no of, no sound), and this step must have no of. Move the step, or remove tensors.",
+        "tensors 是紧接在前的模型的输出：该模型须对整个输入只运行一次（没有 of 和 tiles，不是 sound），本步骤也不能有 of。请移动本步骤或删去 tensors。",
+        "tensors are the outputs of the model right before, which must run once on the whole input (no of, no tiles, no sound), and this step must have no of. Move the step, or remove tensors.",
     ),
     row(
         "wasm-nothing-before",

@@ -151,6 +151,7 @@ fn golden(root: &Node, parts: &Parts<'_>, faults: &mut Faults) {
         let Some(truth) = sample.get("truth") else { continue };
         if let Some(texts) = truth.get("texts")
             && !parts.models.iter().flat_map(parts::Model::posts).any(|post| post.key == "text")
+            && !parts.own.iter().any(|own| own.gives("texts"))
         {
             faults.push(Fault::new("truth-texts", format!("golden[{i}].truth.texts")).at(texts.line));
         }

@@ -761,6 +761,15 @@ fn single_faults_of_moving_pictures() {
         let found = codes_of(&VIDEO.replacen(from, to, 1));
         assert!(found.contains(&code), "{to:?}: wanted {code}, found {found:?}");
     }
+    // What an own step finds is followed, and counts in zones, as what a model finds.
+    let decoded = VIDEO.replacen("      post:\n        - boxes:\n            output: output0\n            labels: [{ id: person, text: { zh: 人, en: person } }, { id: bar, text: { zh: 撬棍, en: bar } }]\n            score: 0.1\n            row: [box, score, class]\n            box: xyxy\n",
+        "  - wasm: { name: head, file: head.wasm, in: [tensors], out: objects, unit: pixels, labels: [{ id: person, text: { en: person } }, { id: bar, text: { en: bar } }] }\n", 1);
+    assert_ne!(decoded, VIDEO);
+    assert!(parse(&decoded).is_ok(), "{:?}", faults_of(&decoded));
+    assert!(codes_of(&decoded.replacen("labels: [person], lost", "labels: [dog], lost", 1)).contains(&"label-unknown"));
+    // Old tensors would be decoded again and again.
+    let resting = decoded.replacen("      file: people.onnx\n", "      file: people.onnx\n      every: 1s\n", 1);
+    assert!(codes_of(&resting).contains(&"every-finds"));
     // Each key that says nothing of a still picture is named.
     let still = faults_of(&VIDEO.replacen("input: video", "input: image", 1).replacen("walk.avi", "walk.png", 1));
     let named = |key: &str| still.iter().any(|fault| fault.starts_with("needs-video@") && fault.ends_with(&format!(" {key}")));

@@ -25,9 +25,8 @@ pub(super) fn check(root: &Node, parts: &Parts<'_>, faults: &mut Faults) {
         answer(parts, own, &mut values, faults);
         if let Some(of) = own.node.get("of") {
             let place = format!("{}.of", own.key);
-            let turned = of.get("turn").and_then(Node::bool) == Some(true);
-            if steps::of_labels(parts, (of, &place), own.at, faults) && turned && own.gives("objects") {
-                faults.push(Fault::new("of-turn", format!("{place}.turn")).at(of.line).with("value", "out: objects"));
+            if steps::of_labels(parts, (of, &place), own.at, faults) {
+                steps::of_shape(parts, (of, &place), own.at, own.gives("objects").then_some("out: objects"), faults);
             }
         }
     }
@@ -76,7 +75,8 @@ fn given(parts: &Parts<'_>, own: &Own<'_>, faults: &mut Faults) {
 
 /// Whether the tensors of a model go to an own step: it stands right before it, and runs once on the whole input.
 fn feeds(model: &Model<'_>, own: &Own<'_>) -> bool {
-    model.at + 1 == own.at && model.get("of").is_none() && model.pre.is_none_or(|pre| pre.get("sound").is_none())
+    let tiled = model.pre.and_then(|pre| pre.get("image")).is_some_and(|image| image.get("tiles").is_some());
+    model.at + 1 == own.at && !tiled && model.get("of").is_none() && model.pre.is_none_or(|pre| pre.get("sound").is_none())
 }
 
 fn posts_before<'a>(parts: &'a Parts<'a>, own: &'a Own<'a>) -> impl Iterator<Item = (&'a Model<'a>, &'a super::super::yaml::Entry)> {

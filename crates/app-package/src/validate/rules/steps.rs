@@ -86,7 +86,7 @@ fn points_before<'a>(parts: &Parts<'a>, at: usize) -> HashMap<&'a str, usize> {
     found
 }
 
-/// A model for each object needs a picture, and what the step of [`of_labels`] does; one that looks at aligned faces needs their points.
+/// A model for each object needs a picture, and what the step of [`of_labels`] and [`of_shape`] does.
 fn of(parts: &Parts<'_>, model: &Model<'_>, faults: &mut Faults) {
     let Some(of) = model.get("of") else { return };
     let place = format!("{}.of", model.key);
@@ -96,15 +96,19 @@ fn of(parts: &Parts<'_>, model: &Model<'_>, faults: &mut Faults) {
     if model.pre.is_some_and(|pre| pre.get("image").is_none()) {
         faults.push(Fault::new("of-needs-picture", &place).at(of.line));
     }
+    let entry = model.posts().find(|entry| finds(entry));
+    of_shape(parts, (of, &place), model.at, entry.map(|entry| entry.key.as_str()), faults);
+}
+
+/// A step that sees its objects turned or aligned finds no objects in them, which `finding` would name, and faces have their points.
+pub(super) fn of_shape(parts: &Parts<'_>, (of, place): (&Node, &str), at: usize, finding: Option<&str>, faults: &mut Faults) {
     let turned = of.get("turn").is_some_and(|turn| turn.bool() == Some(true)).then_some("turn");
     let aligned = of.get("align").map(|align| ("align", align));
-    if let Some(key) = turned.or(aligned.map(|(key, _)| key))
-        && let Some(entry) = model.posts().find(|entry| finds(entry))
-    {
-        faults.push(Fault::new("of-turn", format!("{place}.{key}")).at(of.line).with("value", &entry.key).with("hint", key));
+    if let (Some(key), Some(finding)) = (turned.or(aligned.map(|(key, _)| key)), finding) {
+        faults.push(Fault::new("of-turn", format!("{place}.{key}")).at(of.line).with("value", finding).with("hint", key));
     }
     let Some((key, align)) = aligned else { return };
-    let found = points_before(parts, model.at);
+    let found = points_before(parts, at);
     let wanted: Vec<&str> = items(of, "labels").filter_map(|(_, label)| label.text()).collect();
     let whole = |label: &&str| found.get(label).is_none_or(|points| *points == FACE);
     let fits = if wanted.is_empty() { found.values().any(|points| *points == FACE) } else { wanted.iter().all(whole) };

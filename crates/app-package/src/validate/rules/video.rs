@@ -26,8 +26,8 @@ pub(super) fn check(root: &Node, parts: &Parts<'_>, faults: &mut Faults) {
     if !is(root) {
         still(root, parts, faults);
     }
-    let track = tracks(root, faults);
-    let found = labels(root, None);
+    let track = tracks(root, parts, faults);
+    let found = labels(parts, usize::MAX);
     for (kind, (i, place)) in ["zones", "lines"].into_iter().flat_map(|kind| places(root, kind).enumerate().map(move |place| (kind, place)))
     {
         let key = format!("scene.{kind}[{i}]");
@@ -83,11 +83,9 @@ fn places<'a>(root: &'a Node, kind: &str) -> impl Iterator<Item = &'a Node> + us
     root.get("scene").and_then(|scene| scene.get(kind)).map_or(&[][..], Node::items).iter()
 }
 
-/// Labels of objects that the steps find, those before a step alone where one is given.
-fn labels(root: &Node, before: Option<usize>) -> BTreeSet<&str> {
-    let models = items(root, "steps").filter(|(i, _)| before.is_none_or(|before| *i < before)).filter_map(|(_, step)| step.get("model"));
-    let posts = models.flat_map(|model| items(model, "post")).filter_map(|(_, post)| post.entries().first());
-    posts.filter(|entry| steps::finds(entry)).flat_map(steps::ids).map(|(id, _)| id).collect()
+/// Labels of objects that the steps before a place find.
+fn labels<'a>(parts: &Parts<'a>, before: usize) -> BTreeSet<&'a str> {
+    steps::labels_before(parts, before).into_iter().collect()
 }
 
 fn known_labels(node: &Node, key: &str, known: &BTreeSet<&str>, faults: &mut Faults) {
@@ -100,7 +98,7 @@ fn known_labels(node: &Node, key: &str, known: &BTreeSet<&str>, faults: &mut Fau
 }
 
 /// One step at most follows what the steps before it find; whether there is one.
-fn tracks(root: &Node, faults: &mut Faults) -> bool {
+fn tracks(root: &Node, parts: &Parts<'_>, faults: &mut Faults) -> bool {
     let mut there = false;
     for (i, track) in items(root, "steps").filter_map(|(i, step)| Some((i, step.get("track")?))) {
         let key = format!("steps[{i}].track");
@@ -108,7 +106,7 @@ fn tracks(root: &Node, faults: &mut Faults) -> bool {
             faults.push(Fault::new("track-twice", &key).at(track.line));
         }
         there = true;
-        let found = labels(root, Some(i));
+        let found = labels(parts, i);
         if found.is_empty() {
             faults.push(Fault::new("track-first", &key).at(track.line));
         } else {
@@ -140,7 +138,8 @@ fn models(parts: &Parts<'_>, faults: &mut Faults) {
                 faults.push(Fault::new("clip-image", format!("{place}.image")).at(clip.line));
             }
         }
-        if let Some(every) = model.get("every").filter(|_| model.get("of").is_some() || model.posts().any(steps::finds)) {
+        let decoded = parts.own.iter().any(|own| own.at == model.at + 1 && own.takes("tensors") && own.gives("objects"));
+        if let Some(every) = model.get("every").filter(|_| decoded || model.get("of").is_some() || model.posts().any(steps::finds)) {
             faults.push(Fault::new("every-finds", format!("{}.every", model.key)).at(every.line));
         }
     }
