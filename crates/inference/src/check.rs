@@ -349,7 +349,9 @@ fn listing_picture(dir: &Path, name: &str) -> Result<()> {
 }
 
 /// Codes that say why a sample gave no result to compare.
-const CAUSES: [&str; 30] = [
+const CAUSES: [&str; 32] = [
+    "picture-not-16-bit",
+    "too-many-tiles",
     "out-of-memory",
     "wasm-out-of-fuel",
     "wasm-memory",

@@ -5,43 +5,54 @@ use std::{collections::VecDeque, time::Duration};
 use app_package::pipeline::{ClipLayout, PreClip};
 use image::DynamicImage;
 
-use crate::{error::Result, picture};
+use crate::{
+    error::{AppError, Result},
+    geometry::Geometry,
+    picture,
+};
 
 /// The last frames at one camera, or of one clip, as tensors `[c, h, w]`, oldest first.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Frames(VecDeque<(Duration, Vec<f32>)>);
+pub(crate) struct Frames {
+    kept: VecDeque<(Duration, Vec<f32>)>,
+    /// Where the last picture lies in its part of the tensor.
+    pub geometry: Option<Geometry>,
+}
 
 impl Frames {
     /// Keeps a frame. Of frames that come much faster than the model wants them some are left out, so that at most four are kept for each that
     /// it takes. Codes as [`picture::to_tensor`].
     pub fn keep(&mut self, pre: &PreClip, picture: &DynamicImage, now: Duration) -> Result<()> {
         let every = pre.every.get();
-        let mut newest = self.0.iter().rev().map(|(time, _)| *time);
+        let mut newest = self.kept.iter().rev().map(|(time, _)| *time);
         if let (Some(last), Some(before)) = (newest.next(), newest.next())
             && last.saturating_sub(before) < every / 4
         {
-            self.0.pop_back();
+            self.kept.pop_back();
         }
         // One more than the window, for what is nearest to its beginning.
         let window = every.saturating_mul(pre.frames);
         let mut buffer = Vec::new();
-        while self.0.front().is_some_and(|(time, _)| now.saturating_sub(*time) > window) {
-            buffer = self.0.pop_front().map(|(_, buffer)| buffer).unwrap_or_default();
+        while self.kept.front().is_some_and(|(time, _)| now.saturating_sub(*time) > window) {
+            buffer = self.kept.pop_front().map(|(_, buffer)| buffer).unwrap_or_default();
         }
-        picture::to_tensor(&pre.image, picture, &mut buffer)?;
-        self.0.push_back((now, buffer));
+        let numbers = u64::from(pre.image.width) * u64::from(pre.image.height) * 3;
+        let more = usize::try_from(numbers).unwrap_or(usize::MAX).saturating_sub(buffer.len());
+        buffer.try_reserve_exact(more).map_err(|_| AppError::new("out-of-memory", "no memory is left for the frames"))?;
+        self.geometry = Some(picture::to_tensor(&pre.image, picture, &mut buffer)?.1);
+        self.kept.push_back((now, buffer));
         Ok(())
     }
 
     /// Fills the tensor up to the last frame: for each place the frame that is nearest in time, the first one where there was none yet.
     pub fn fill(&self, pre: &PreClip, out: &mut Vec<f32>) {
         out.clear();
-        let Some((now, last)) = self.0.back() else { return };
+        let Some((now, last)) = self.kept.back() else { return };
         let steps = (0..pre.frames).rev();
         let at = steps.map(|back| now.checked_sub(pre.every.get().saturating_mul(back)));
         let near = |at: Option<Duration>| {
             let at = at.unwrap_or_default();
-            self.0.iter().min_by_key(|(time, _)| time.abs_diff(at)).map_or(last.as_slice(), |(_, frame)| frame.as_slice())
+            self.kept.iter().min_by_key(|(time, _)| time.abs_diff(at)).map_or(last.as_slice(), |(_, frame)| frame.as_slice())
         };
         let frames: Vec<&[f32]> = at.map(near).collect();
         match pre.layout {
@@ -85,7 +96,7 @@ mod tests {
         }
         let mut out = Vec::new();
         frames.fill(&pre(layout), &mut out);
-        assert!(frames.0.len() <= 13, "{}", frames.0.len());
+        assert!(frames.kept.len() <= 13, "{}", frames.kept.len());
         out
     }
 

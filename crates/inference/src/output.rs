@@ -42,11 +42,21 @@ pub struct AppOutput {
 }
 
 impl AppOutput {
-    /// What was read: of the whole input, then on objects from top to bottom, those at one height from left to right.
+    /// What was read: of the whole input, then on objects line by line from top to bottom, each from left to right.
     pub fn lines(&self) -> Vec<&str> {
-        let mut objects: Vec<&Detection> = self.detections.iter().collect();
-        objects.sort_by(|a, b| a.bbox[1].total_cmp(&b.bbox[1]).then(a.bbox[0].total_cmp(&b.bbox[0])));
-        let objects = objects.into_iter().filter_map(|object| object.said.text.as_ref());
+        let texts = self.detections.iter().filter_map(|object| Some((object.bbox, object.said.text.as_ref()?)));
+        let mut objects: Vec<([f32; 4], &TextOut)> = texts.collect();
+        objects.sort_by(|(a, _), (b, _)| a[1].total_cmp(&b[1]));
+        // Boxes of one line are seldom equally high: what begins within the upper half of the line's first is beside it.
+        let mut rows: Vec<Vec<([f32; 4], &TextOut)>> = Vec::new();
+        for (bbox, text) in objects {
+            match rows.last_mut() {
+                Some(row) if row.first().is_some_and(|([_, y, _, h], _)| bbox[1] - y < h / 2.0) => row.push((bbox, text)),
+                _ => rows.push(vec![(bbox, text)]),
+            }
+        }
+        rows.iter_mut().for_each(|row| row.sort_by(|(a, _), (b, _)| a[0].total_cmp(&b[0])));
+        let objects = rows.into_iter().flatten().map(|(_, text)| text);
         self.texts.iter().chain(objects).map(|text| text.text.as_str()).collect()
     }
 
@@ -323,7 +333,7 @@ mod tests {
             ..Detection::new("text", 0.9, [x, y, 10.0, 5.0])
         };
         let detections =
-            vec![line([0.0, 50.0], "below"), line([9.0, 10.0], "right"), line([1.0, 10.0], "left"), Detection::new("text", 0.1, [0.0; 4])];
+            vec![line([0.0, 50.0], "below"), line([9.0, 10.0], "right"), line([1.0, 12.4], "left"), Detection::new("text", 0.1, [0.0; 4])];
         let answer = AppOutput { detections, ..AppOutput::default() };
         assert_eq!(answer.lines(), ["left", "right", "below"]);
         assert_eq!(AppOutput { texts: vec![text("first")], ..answer }.lines(), ["first", "left", "right", "below"]);

@@ -84,11 +84,20 @@ impl Own {
     /// `wasm-out-of-fuel`, `wasm-memory`, `wasm-trap`, `wasm-answer`, `tensor-shape`, all with the step's name.
     pub fn run(&mut self, seen: &Seen<'_>, result: &mut AppOutput) -> Result<AppOutput> {
         let begin = Instant::now();
+        if let Some(frame) = seen.frame.filter(|_| self.step.takes(Given::Frame)) {
+            let (bytes, most) = (u64::from(frame.width()) * u64::from(frame.height()) * 3, memory(&self.step));
+            if bytes > most as u64 {
+                let message = format!("the picture has {bytes} bytes; memory_mib allows {most} for all that it is given");
+                return Err(told(&AppError::new("wasm-memory", message), &self.step));
+            }
+        }
         let given = given::of(&self.step, &self.known, seen);
         let answer = self.ask(&given).and_then(|answer| answer::read(&self.step, &self.known, &answer, seen, result));
         self.figures.runs = self.figures.runs.saturating_add(1);
         self.figures.longest_ms = self.figures.longest_ms.max(begin.elapsed().as_secs_f64() * 1e3);
-        if let Some(last) = &mut self.last {
+        // The fullest: a clip often ends with nobody in it, and numbers that are not there cannot be odd.
+        let size = |all: &Tensors| all.iter().map(|(_, tensor)| tensor.data.len()).sum::<usize>();
+        if let Some(last) = self.last.as_mut().filter(|last| size(&given) >= size(last)) {
             *last = given;
         }
         answer.map_err(|e| told(&e, &self.step))
@@ -110,7 +119,7 @@ impl Own {
         self.last = Some(Vec::new());
     }
 
-    /// What it says to what it was given last, with all numbers replaced by this one. Codes as [`Self::run`].
+    /// What it says to the most that it was given, with all numbers replaced by this one. Codes as [`Self::run`].
     pub fn odd(&mut self, number: f64) -> Result<()> {
         let filled = |tensor: &TensorData| {
             let numbers = std::iter::repeat_n(number, tensor.data.len());

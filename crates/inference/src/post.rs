@@ -112,8 +112,13 @@ pub fn box_overlap(a: &Detection, b: &Detection) -> f32 {
     if a.corners.is_some() || b.corners.is_some() {
         return turned::overlap(&a.outline(), &b.outline());
     }
-    let corners = |[x, y, w, h]: [f32; 4]| [x, y, x + w, y + h];
-    iou(&corners(a.bbox), &corners(b.bbox))
+    overlap_of([a.bbox, b.bbox])
+}
+
+/// Intersection over union of two boxes of left, top, width, height.
+pub fn overlap_of(boxes: [[f32; 4]; 2]) -> f32 {
+    let [a, b] = boxes.map(|[x, y, w, h]| [x, y, x + w, y + h]);
+    iou(&a, &b)
 }
 
 fn tensor<'a>(outputs: &'a [(String, TensorData)], name: &str) -> Result<&'a TensorData> {

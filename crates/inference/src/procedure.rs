@@ -84,8 +84,12 @@ impl Course {
     pub fn update(&mut self, seen: &Seen, now: Duration, happened: &mut Happened) {
         let begins = seen.start && !self.started;
         self.started = seen.start;
-        if begins && (self.began.is_none() || self.state == ProcedureState::Late) {
+        let over = self.began.is_none_or(|began| now.saturating_sub(began) > self.procedure.within.get());
+        if begins && over {
             if let Some(began) = self.began {
+                if self.state == ProcedureState::Running {
+                    self.state = ProcedureState::Late;
+                }
                 happened.ended.push(self.event(began, Some(now)));
             }
             self.began = Some(now);
@@ -190,6 +194,9 @@ mod tests {
         assert_eq!(told(false, "sa - - - - - - - - - - - b b b d"), ("late", vec![(0.0, 15.0, vec![])]));
         // A late one that never ends gives way.
         assert_eq!(told(false, "sa - - - - - - - - - - - s"), ("running", vec![(0.0, 12.0, missing(&["b", "d"]))]));
+        // So does one that is out of order, once its time is over; not before.
+        assert_eq!(told(false, "s a d - - - - - - - - - s"), ("running", vec![(0.0, 12.0, missing(&["b"]))]));
+        assert_eq!(told(false, "s a d - s"), ("out-of-order", vec![]));
         // It goes on while people are there, and does not begin again.
         assert_eq!(told(false, "sa sb sb sb sd s s s"), ("done", vec![(0.0, 4.0, vec![])]));
     }

@@ -215,7 +215,7 @@ impl Area {
 
     fn state(&self, now: Duration) -> ZoneState {
         let entered = self.stays.iter().filter(|(_, stay)| stay.entered);
-        let inside = entered.map(|(track, stay)| (*track, now.saturating_sub(stay.since).as_secs_f64())).collect();
+        let inside = entered.map(|(track, stay)| (*track, stay.outside.unwrap_or(now).saturating_sub(stay.since).as_secs_f64())).collect();
         ZoneState { drawn: !self.corners.is_empty(), inside }
     }
 }

@@ -234,7 +234,7 @@ impl Stage {
             (Pre::Columns(pre), Input::Bytes(bytes)) => table::columns(pre, bytes, &mut buffer).map(|()| (None, None))?,
             (Pre::Clip(pre), Input::Frames(frames)) => {
                 frames.fill(pre, &mut buffer);
-                (None, None)
+                (None, frames.geometry)
             }
             (Pre::Image(_) | Pre::Clip(_), Input::Bytes(_)) | (_, Input::Picture(_) | Input::Frames(_)) | (Pre::Sound(_), _) => {
                 return Err(AppError::new("tensor-mismatch", "the steps of an app read one kind of input"));

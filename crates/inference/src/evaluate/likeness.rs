@@ -39,6 +39,10 @@ pub fn boxes(there: &Detection, found: &Detection) -> f32 {
 
 /// Intersection over union of the masks; nothing where one is missing.
 pub fn masks(there: &Detection, found: &Detection) -> f32 {
+    // Most pairs are far apart, and cells take time.
+    if post::overlap_of([there.bbox, found.bbox]) <= 0.0 {
+        return 0.0;
+    }
     let both = there.mask.as_ref().zip(found.mask.as_ref());
     both.map_or(0.0, |(one, other)| mask::overlap((&there.bbox, one), (&found.bbox, other)))
 }

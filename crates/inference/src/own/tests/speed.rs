@@ -18,9 +18,10 @@ const BEST: &str = r#"(local $i i32) (local $c i32) (local $at i32) (local $best
       (br_if $rows (i32.lt_u (local.get $i) (i32.const 8400))))
     i64.const 0"#;
 
-/// The limit is that of a debug build on a busy machine, in which the interpreter alone is optimised.
+/// Fuel is the same everywhere; the time, of which BENCHMARKS.md has the target, is only held against what no load explains: that the
+/// interpreter is not optimised.
 #[test]
-fn eight_thousand_rows_take_less_than_fifty_milliseconds() {
+fn eight_thousand_rows_take_fourteen_million_instructions() {
     let bytes = module("", "(drop (memory.grow (i32.const 50))) i32.const 131072", BEST);
     let mut own = own(json!({"in": ["tensors"], "fuel": 50_000_000}), &bytes).unwrap();
     let raw =
@@ -34,5 +35,6 @@ fn eight_thousand_rows_take_less_than_fifty_milliseconds() {
     }
     times.sort();
     println!("84 × 8,400 floats: median {:?}, least {:?}, fuel {}", times[10], times[0], own.figures().most_fuel);
-    assert!(times[0] < Duration::from_millis(50), "{:?}", times[0]);
+    assert!((13_000_000..16_000_000).contains(&own.figures().most_fuel), "{}", own.figures().most_fuel);
+    assert!(times[0] < Duration::from_millis(300), "{:?}", times[0]);
 }
