@@ -149,8 +149,6 @@ check-reason-input-not-a-clip = The input of a golden sample is no AVI clip, or 
 check-reason-clip-codec = The pictures of a clip are not in Motion-JPEG. Make it with ffmpeg -i FILE -vf fps=5 -an -c:v mjpeg -q:v 4 clip.avi
 check-reason-clip-rate = The rate of a clip's frames is none that can be.
 check-reason-clip-empty = A clip has no frame.
-check-reason-parameter-invalid = A golden sample sets a parameter to a value that it cannot have.
-check-reason-parameter-unknown = A golden sample sets a parameter that the app does not have.
 check-reason-input-not-sound = An input is not a WAV file of sound.
 check-reason-input-not-csv = The input of a golden sample is no CSV.
 check-reason-input-too-large = The input of a golden sample is too large.

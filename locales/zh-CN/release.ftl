@@ -146,8 +146,6 @@ check-reason-input-not-a-clip = 金标样本的输入不是 AVI 片段，或已�
 check-reason-clip-codec = 片段的画面不是 Motion-JPEG。请用 ffmpeg -i FILE -vf fps=5 -an -c:v mjpeg -q:v 4 clip.avi 制作。
 check-reason-clip-rate = 片段的帧率不合理。
 check-reason-clip-empty = 片段没有任何帧。
-check-reason-parameter-invalid = 金标样本把某个参数设成了不允许的值。
-check-reason-parameter-unknown = 金标样本设置了应用没有的参数。
 check-reason-input-not-sound = 输入不是 WAV 声音文件。
 check-reason-input-not-csv = 金标样本的输入不是 CSV。
 check-reason-input-too-large = 金标样本的输入过大。
