@@ -226,6 +226,7 @@ fn same_bytes(before: Side<'_>, after: Side<'_>) -> bool {
     let (a, b) = (before.manifest, after.manifest);
     let around = a.model_steps() == b.model_steps()
         && a.steps == b.steps
+        && (a.fps, &a.scene, &a.procedures) == (b.fps, &b.scene, &b.procedures)
         && a.alarms() == b.alarms()
         && a.golden == b.golden
         && a.parameters == b.parameters;
