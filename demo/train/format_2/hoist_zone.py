@@ -5,8 +5,8 @@ SIZE, POINTS, LABELS = (320, 192), ("head", "left-foot", "right-foot"), ["person
 LINE = 2.7   # metres from the camera at which the danger zone begins
 
 
-def scene(seed, w, h, people=None):
-    rng = np.random.default_rng(seed)
+def room(rng, w, h):
+    """A winder room without people and lamps: the scene, and how far its walls are from the middle, and the side of the drum (-1 or 1)."""
     wide = rng.uniform(3.2, 3.8)
     s = Scene(rng, w, h, (rng.uniform(-0.5, 0.5), rng.uniform(2.7, 3.1), -1.6), (rng.uniform(-0.3, 0.3), rng.uniform(0.65, 0.9), 3.4), fov=rng.uniform(70, 78), roll=rng.uniform(-0.02, 0.02))
     base = ground(np.array([0.25, 0.25, 0.24]) * rng.uniform(0.6, 1.1), "rough", 0.3, 0.25, 0.25, contrast=0.7, wet=0.7)
@@ -57,6 +57,25 @@ def scene(seed, w, h, people=None):
             s.box((at[0], 0.22, at[2]), rng.uniform(0.12, 0.35, 3) + [0, 0.02, 0], rng.uniform(0, 3), rng.uniform(0.05, 0.4, 3), 0.2)
         else:
             s.capsule(at, (at[0], rng.uniform(0.3, 0.9), at[2]), rng.uniform(0.06, 0.16), rng.uniform(0.05, 0.45, 3), 0.3)
+    return s, wide, side
+
+
+def light(s, rng):
+    for x in (-1.5, 1.5):
+        for zz in (1.5, 5.5):
+            if rng.random() < 0.85:
+                s.lamp((x, 4.1, zz), (1, 0.96, 0.88), rng.uniform(4, 9), shadow=True, glow=0.01)
+                s.box((x, 4.2, zz), (0.08, 0.04, 0.6), 0, (1, 1, 1), 0, shadow=False, emit=(2, 2, 1.9))
+    s.lamp((s.o[0], s.o[1] + 0.1, s.o[2]), (1, 1, 1), rng.uniform(1, 4), (0, -0.25, 1), 0.4, False, 0)
+
+
+def shade(s):
+    return s.shade(haze=0.01, exposure=1.7, ambient=0.07)
+
+
+def scene(seed, w, h, people=None):
+    rng = np.random.default_rng(seed)
+    s, wide, _ = room(rng, w, h)
     people = [None] * int(rng.choice([0, 1, 2, 3], p=[0.12, 0.4, 0.32, 0.16])) if people is None else people
     marks = []
     for k, fixed in enumerate(people):
@@ -65,12 +84,7 @@ def scene(seed, w, h, people=None):
         if fixed:
             pose, at = fixed
         marks.append((person(s, rng, at, rng.uniform(0, 2 * np.pi), pose, k + 1, helmet=rng.random() < 0.92, lamp=rng.random() < 0.3), pose, at))
-    for x in (-1.5, 1.5):
-        for zz in (1.5, 5.5):
-            if rng.random() < 0.85:
-                s.lamp((x, 4.1, zz), (1, 0.96, 0.88), rng.uniform(4, 9), shadow=True, glow=0.01)
-                s.box((x, 4.2, zz), (0.08, 0.04, 0.6), 0, (1, 1, 1), 0, shadow=False, emit=(2, 2, 1.9))
-    s.lamp((s.o[0], s.o[1] + 0.1, s.o[2]), (1, 1, 1), rng.uniform(1, 4), (0, -0.25, 1), 0.4, False, 0)
+    light(s, rng)
     objects = []
     for k, ((points, _), pose, at) in enumerate(marks):
         seen = outline_box(s, k + 1)
@@ -82,7 +96,7 @@ def scene(seed, w, h, people=None):
             inside = 0 <= x < w and 0 <= y < h and d > 0.1
             pts[name] = (float(x), float(y), float(inside))
         objects.append({"label": "person", "box": seen[0], "points": pts, "lies": pose == "lie", "in": at[2] < LINE})
-    return camera(rng, s.shade(haze=0.01, exposure=1.7, ambient=0.07), dust=(0, 0.05)), objects
+    return camera(rng, shade(s), dust=(0, 0.05)), objects
 
 
 def to_tensor(x, objects):

@@ -33,7 +33,7 @@ class Pack:
         self.m["media"] = []
 
     def step(self, name=None):
-        return next(s["model"] for s in self.m["steps"] if name in (None, s["model"]["name"]))
+        return next(s["model"] for s in self.m["steps"] if "model" in s and name in (None, s["model"]["name"]))
 
     def save_model(self, model, name=None, limit=600_000):
         step = self.step(name)
@@ -177,7 +177,7 @@ def montage(images, columns=2, gap=6):
 def label_names(pack):
     out = {}
     for s in pack.m["steps"]:
-        for p in s["model"]["post"]:
+        for p in s.get("model", {}).get("post", []):
             (_, body), = p.items()
             for i in body.get("labels", []) + body.get("items", []) + ([body["label"]] if "label" in body else []):
                 out[i["id"]] = i["text"]

@@ -455,13 +455,16 @@ JACKETS = [(0.06, 0.10, 0.22), (0.30, 0.13, 0.04), (0.10, 0.11, 0.12), (0.05, 0.
 HELMETS = [(0.75, 0.55, 0.05), (0.62, 0.06, 0.04), (0.75, 0.75, 0.72), (0.06, 0.20, 0.55)]
 
 
-def person(scene, rng, at, yaw, pose="stand", ident=1, helmet=True, lamp=True, height=None, dirty=None):
-    """A miner of capsules; returns the points head, left-foot, right-foot and all outline points in metres."""
+def person(scene, rng, at, yaw, pose="stand", ident=1, helmet=True, lamp=True, height=None, dirty=None, gait=None):
+    """A miner of capsules; returns the points head, left-foot, right-foot and all outline points in metres. `gait`: who walks, by (angle in
+    the cycle of two steps, 0 to 1 how far they are), in the place of random limbs; with the same `rng` it stays the same person."""
     k = (height or rng.uniform(1.62, 1.86)) / 1.75
     dirty = rng.uniform(0.5, 1.0) if dirty is None else dirty
     jacket = np.array(JACKETS[rng.integers(len(JACKETS))]) * dirty + 0.02
     pants = jacket * rng.uniform(0.6, 1.0)
     s, bend = rng.uniform(-0.28, 0.28), rng.uniform(-0.05, 0.2)
+    if gait is not None:
+        s, bend = 0.27 * gait[1] * np.sin(gait[0]), 0.03 + 0.05 * gait[1]
     crouch = 0.0
     if pose == "crouch":
         crouch, bend = rng.uniform(0.35, 0.5), rng.uniform(0.35, 0.7)
@@ -478,6 +481,8 @@ def person(scene, rng, at, yaw, pose="stand", ident=1, helmet=True, lamp=True, h
         marks[name] = f + [0, -0.03, 0.06]
         sh = chest + np.array([side * 0.2, 0.04, 0])
         swing = rng.uniform(-0.5, 0.7)
+        if gait is not None:
+            swing = 0.1 - sign * 0.45 * gait[1] * np.sin(gait[0])
         el = sh + np.array([side * 0.06, -0.27 * np.cos(swing), 0.27 * np.sin(swing)])
         lift = swing + rng.uniform(0.1, 1.2)
         hand = el + np.array([-side * 0.03, -0.25 * np.cos(lift), 0.25 * np.sin(lift)])
@@ -535,8 +540,9 @@ def smooth_noise(rng, w, h, cells):
     return np.asarray(Image.fromarray(grid).resize((w, h), Image.Resampling.BICUBIC))
 
 
-def camera(rng, x, dust=(0.0, 0.07), sigma=(0.005, 0.011), blur=(0.3, 0.8), motion=0.3, mono=0.25, vignette=(0.3, 0.8), gain=(0.85, 1.2)):
-    """Linear light → uint8: airborne dust, tone curve, vignette, blur, motion, colour cast, noise."""
+def camera(rng, x, dust=(0.0, 0.07), sigma=(0.005, 0.011), blur=(0.3, 0.8), motion=0.3, mono=0.25, vignette=(0.3, 0.8), gain=(0.85, 1.2), noise=None):
+    """Linear light → uint8: airborne dust, tone curve, vignette, blur, motion, colour cast, noise. `noise`: a generator of its own for the
+    sensor's noise, so that the frames of one camera differ by that alone."""
     h, w = x.shape[:2]
     s = w / 640
     yy, xx = np.mgrid[0:h, 0:w]
@@ -562,7 +568,8 @@ def camera(rng, x, dust=(0.0, 0.07), sigma=(0.005, 0.011), blur=(0.3, 0.8), moti
             dd = np.hypot(yy[y0:y1, x0:x1] - py, xx[y0:y1, x0:x1] - px)
             x[y0:y1, x0:x1] += (rng.uniform(0.02, 0.10) * np.clip((r - dd) / 1.5 + 0.5, 0, 1))[..., None].astype(F)
     sg = rng.uniform(*sigma)
-    x = x + rng.normal(0, sg, (h, w, 1)).astype(F) + (0 if grey else rng.normal(0, sg * 0.3, (h, w, 3)).astype(F))
+    noise = noise or rng
+    x = x + noise.normal(0, sg, (h, w, 1)).astype(F) + (0 if grey else noise.normal(0, sg * 0.3, (h, w, 3)).astype(F))
     return (np.clip(x, 0, 1) * 255 + 0.5).astype(np.uint8)
 
 

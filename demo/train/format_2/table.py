@@ -48,9 +48,11 @@ def main():
     found.sort(key=lambda f: (SPECIALTIES.index(f[1]["specialty"]), f[1]["name"]))
     lines = []
     for folder, m in found:
-        steps = [s["model"] for s in m["steps"]]
+        steps = [s["model"] for s in m["steps"] if "model" in s]
+        reads = "`video`" if m["input"] == "video" else ", then ".join(map(source, steps))
+        tells = ", then ".join(map(result, steps)) + "".join(f", {what}" for what, there in (("`track`", any("track" in s for s in m["steps"])), ("`scene`", "scene" in m)) if there)
         first, size = m["card"]["metrics"][0], sum(f.stat().st_size for f in folder.glob("*.onnx")) / 1000
-        lines.append(f"| {m['name']} | {m['title']['zh']} | {m['specialty']} | {m['scenario']} | {', then '.join(map(source, steps))} | {', then '.join(map(result, steps))} | "
+        lines.append(f"| {m['name']} | {m['title']['zh']} | {m['specialty']} | {m['scenario']} | {reads} | {tells} | "
                      f"{first['name']} | {first['value']:.3g} | {first['baseline']:.3g} | {size:.0f} |\n")
     (APPS / "README.md").write_text(HEAD + "".join(lines) + TAIL, "utf-8")
     print(f"{len(found)} apps, {len({m['scenario'] for _, m in found})} scenarios, {sorted({m['specialty'] for _, m in found})}")
