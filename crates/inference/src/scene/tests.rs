@@ -53,7 +53,9 @@ fn a_stay_runs_on_through_gaps_and_short_ways_out() {
     let (ended, inside) = walk(&mut places(false), &path);
     // Inside since 0.4 s, known at 1.0 s.
     assert_eq!(inside[..6], [0.0, 0.0, 0.0, 0.0, 0.0, 0.6]);
-    assert!((inside[10] - 1.6).abs() < 1e-9 && (inside[16] - 2.8).abs() < 1e-9, "{inside:?}");
+    // A way out does not count while it lasts, and does where it was short.
+    let near = |at: usize, seconds: f64| (inside[at] - seconds).abs() < 1e-9;
+    assert!(near(10, 1.6) && near(16, 2.2) && near(17, 3.0), "{inside:?}");
     // Outside since 3.6 s for good.
     let [stay] = ended.as_slice() else { panic!("{ended:?}") };
     assert_eq!((stay.zone.as_deref(), stay.begin, stay.end, stay.track), (Some("danger"), 0.4, Some(3.6), Some(1)));
