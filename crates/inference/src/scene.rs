@@ -3,10 +3,10 @@
 //! A zone is entered by who was inside for `enter` without a break, and left by who was outside for `leave`, or whose track is over. In
 //! between the stay runs on: also while the object is not seen. Seconds that it was seen outside count once it is back.
 //!
-//! A line is crossed by who stood on one side of it and then on the other, where the way there cut the line itself and not its
-//! extension. To stand on a side is to be there for 0.3 s without a break; for who has crossed before and was less than a second on the other side, for a second. So trembling on the line counts once at most, and what went in
-//! comes out. Objects without a number of a track neither stay nor cross: `supervision` #2578 counted 97 for 9 by taking all that have none for
-//! one.
+//! A line is crossed by who stood on one side of it and then on the other, where the way there cut the line itself and not its extension.
+//! To stand on a side is to be there for 0.3 s without a break; for who has crossed before and was less than a second on the other side,
+//! for a second. So trembling on the line counts once at most, and what went in comes out. Objects without a number of a track neither stay
+//! nor cross: `supervision` #2578 counted 97 for 9 by taking all that have none for one.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
