@@ -47,26 +47,38 @@ EXPORT(alloc) void *alloc(u32 bytes) {
 /* Data of the n-th tensor that was given. */
 static inline const void *data_of(const message *given, u32 n) { return (const u8 *)given + given->tensors[n].data; }
 
-/* An answer of one FP32 tensor [rows, columns], or [rows] where there are no columns. */
-static u64 answer(const char *name, u32 name_bytes, const float *numbers, u32 rows, u32 columns) {
-  u32 bytes = rows * (columns ? columns : 1) * 4, data = sizeof(message) + sizeof(tensor) + 32;
-  u8 *block = alloc(data + bytes);
-  message *told = (message *)block;
-  __builtin_memset(block, 0, data);
-  __builtin_memcpy(told->magic, "PHT1", 4);
-  told->count = 1;
-  tensor *t = told->tensors;
-  t->name = sizeof(message) + sizeof(tensor);
+enum { ENTRIES = 2, NAMES = sizeof(message) + ENTRIES * sizeof(tensor) };
+
+static void entry(message *told, const char *name, u32 name_bytes, u32 datatype, u32 rows, u32 columns, u32 data, u32 data_bytes) {
+  tensor *t = told->tensors + told->count;
+  t->name = NAMES + told->count++ * 16;
   t->name_bytes = name_bytes;
-  t->datatype = FP32;
+  t->datatype = datatype;
   t->rank = columns ? 2 : 1;
   t->dims[0] = rows;
   t->dims[1] = columns;
   t->data = data;
-  t->data_bytes = bytes;
-  __builtin_memcpy(block + t->name, name, name_bytes);
+  t->data_bytes = data_bytes;
+  __builtin_memcpy((u8 *)told + t->name, name, name_bytes);
+}
+
+/* An answer of one FP32 tensor [rows, columns], or [rows] where there are no columns. Its name has at most 16 bytes. */
+static u64 answer(const char *name, u32 name_bytes, const float *numbers, u32 rows, u32 columns) {
+  u32 bytes = rows * (columns ? columns : 1) * 4, data = NAMES + ENTRIES * 16;
+  u8 *block = alloc(data + bytes);
+  __builtin_memset(block, 0, data);
+  __builtin_memcpy(block, "PHT1", 4);
   __builtin_memcpy(block + data, numbers, bytes);
+  entry((message *)block, name, name_bytes, FP32, rows, columns, data, bytes);
   return (u64)(u32)block << 32 | (data + bytes);
+}
+
+/* The last answer with these bytes beside it, which the run on the next frame is given as `state`. */
+static u64 keeping(u64 answered, const void *state, u32 bytes) {
+  u8 *block = (u8 *)(u32)(answered >> 32), *at = alloc(bytes);
+  __builtin_memcpy(at, state, bytes);
+  entry((message *)block, "state", 5, UINT8, bytes, 0, at - block, bytes);
+  return answered >> 32 << 32 | (u32)(at - block + bytes);
 }
 
 #define LOG(text) pithead_log(text, sizeof(text) - 1)

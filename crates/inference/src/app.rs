@@ -131,6 +131,7 @@ impl App {
                 Part::Track => (String::new(), None),
             };
             let name = named.then_some(&name);
+            let time = kept.as_deref().map(Kept::now).unwrap_or_default();
             match (part, of, picture) {
                 (Part::Model(stage), Some(of), Some(picture)) => {
                     each(&of, picture, &mut result, name, |part, _| in_time(deadline).and_then(|()| stage.answer(Input::Picture(part))))?;
@@ -141,7 +142,7 @@ impl App {
                     let mut apart = AppOutput::default();
                     each(&of, picture, &mut result, name, |part, object| {
                         in_time(deadline)?;
-                        own.run(&Seen::of_object(object, part, source), &mut apart)
+                        own.run(&Seen { time, ..Seen::of_object(object, part, source) }, &mut apart)
                     })?;
                 }
                 (Part::Model(stage), _, picture) => {
@@ -154,8 +155,18 @@ impl App {
                 }
                 (Part::Own(own), _, picture) => {
                     let before = result.clone();
-                    let seen = Seen { tensors: &raw.outputs, geometry: raw.geometry.as_ref(), ..Seen::of(&before, picture) };
+                    let state = kept.as_deref_mut().and_then(|kept| kept.take_left(at));
+                    let seen = Seen {
+                        tensors: &raw.outputs,
+                        geometry: raw.geometry.as_ref(),
+                        time,
+                        state: state.as_ref(),
+                        ..Seen::of(&before, picture)
+                    };
                     let answer = own.run(&seen, &mut result)?;
+                    if let Some(kept) = kept.as_deref_mut() {
+                        kept.leave(at, own.take_state());
+                    }
                     merge(&mut result, answer, name);
                 }
                 (Part::Track, ..) => {

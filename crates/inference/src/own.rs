@@ -54,6 +54,8 @@ pub(crate) struct Own {
     log: Vec<String>,
     /// What it was given last, where that is to be kept.
     last: Option<Tensors>,
+    /// The state that its last answer left.
+    left: Option<TensorData>,
 }
 
 impl Own {
@@ -63,7 +65,7 @@ impl Own {
         let module = read(dir, step).map_err(|e| told(&e, step))?;
         let figures = OwnFigures { name: step.name.clone(), fuel: step.fuel.unwrap_or(DEFAULT_FUEL), ..OwnFigures::default() };
         let known = Vocabulary::before(manifest, at, step);
-        Ok(Self { step: step.clone(), module, known, figures, log: Vec::new(), last: None })
+        Ok(Self { step: step.clone(), module, known, figures, log: Vec::new(), last: None, left: None })
     }
 
     pub fn step(&self) -> &WasmStep {
@@ -78,6 +80,11 @@ impl Own {
     /// Lines that it logged since this was asked last.
     pub fn take_log(&mut self) -> Vec<String> {
         std::mem::take(&mut self.log)
+    }
+
+    /// The `state` of its last answer; once, and none after a run that failed.
+    pub fn take_state(&mut self) -> Option<TensorData> {
+        self.left.take()
     }
 
     /// Runs on what is seen. What becomes of the objects that it was given is done to `result`; what is new is returned. Codes
@@ -100,18 +107,23 @@ impl Own {
         if let Some(last) = self.last.as_mut().filter(|last| size(&given) >= size(last)) {
             *last = given;
         }
-        answer.map_err(|e| told(&e, &self.step))
+        answer.inspect_err(|_| self.left = None).map_err(|e| told(&e, &self.step))
     }
 
     /// Gives tensors to a new instance, and reads the tensors of its answer.
     fn ask(&mut self, given: &Tensors) -> Result<Tensors> {
+        self.left = None;
         let block = message::write(given, memory(&self.step))?;
         let (ran, outcome) = self.module.run(&block);
         self.figures.most_fuel = self.figures.most_fuel.max(ran.fuel);
         self.log.extend(ran.log);
         self.log.truncate(MAX_LOG);
         outcome?;
-        if ran.answer.is_empty() { Ok(Vec::new()) } else { message::read(&ran.answer) }
+        let mut answer = if ran.answer.is_empty() { Vec::new() } else { message::read(&ran.answer)? };
+        if self.step.takes(Given::State) {
+            self.left = answer::take_state(&mut answer)?;
+        }
+        Ok(answer)
     }
 
     /// Keeps what it is given from now on, for [`Self::odd`] and [`Self::nothing`].

@@ -22,7 +22,6 @@ use std::path::Path;
 
 use app_package::pipeline::Post;
 
-pub use looks::looks;
 pub use suppress::{iou, most};
 
 use self::numbers::Numbers;

@@ -125,6 +125,7 @@ impl Stage {
     fn one(&mut self, input: Input<'_>) -> Result<(AppOutput, Raw)> {
         let geometry = self.prepare(input)?;
         let mut outputs = self.session.run(&self.inputs)?;
+        self.carry(&outputs)?;
         let answer = post::run(&self.posts, &outputs, geometry.as_ref(), self.main())?;
         outputs.retain(|(name, _)| self.step.outputs.iter().any(|declared| declared.name == *name));
         outputs.sort_by_key(|(name, _)| self.step.outputs.iter().position(|declared| declared.name == *name));
@@ -159,8 +160,47 @@ impl Stage {
             })?;
             return Ok(last);
         }
+        self.resume(None);
         self.prepare(input)?;
         self.session.run(&self.inputs)
+    }
+
+    /// Whether runs hand on a state.
+    pub fn carries(&self) -> bool {
+        !self.carried.is_empty()
+    }
+
+    /// Begins the next run with what [`Self::state`] was after another one, or with zeros.
+    pub fn resume(&mut self, state: Option<Vec<TensorData>>) {
+        let mut state = state.unwrap_or_default().into_iter();
+        for (place, zeros, _) in &self.carried {
+            if let Some((_, tensor)) = self.inputs.get_mut(*place) {
+                *tensor = state.next().unwrap_or_else(|| zeros.clone());
+            }
+        }
+    }
+
+    /// What the last run left for the next one.
+    pub fn state(&self) -> Vec<TensorData> {
+        self.carried.iter().filter_map(|(place, ..)| self.inputs.get(*place).map(|(_, tensor)| tensor.clone())).collect()
+    }
+
+    /// Hands the outputs on to the next run. A state may take another shape once, as models do that take its size from the picture. Codes
+    /// `tensor-shape` where it does so again, as it would grow without end, and `output-not-finite`, as no later run would recover.
+    fn carry(&mut self, outputs: &[(String, TensorData)]) -> Result<()> {
+        for (place, zeros, from) in &self.carried {
+            let next = outputs.iter().find(|(name, _)| name == from);
+            let (Some((name, tensor)), Some((_, next))) = (self.inputs.get_mut(*place), next) else { continue };
+            if next.shape != tensor.shape && tensor.shape != zeros.shape {
+                let message = format!("`{from}` is {:?}; the state `{name}` was {:?} before, and stays so", next.shape, tensor.shape);
+                return Err(AppError::new("tensor-shape", message));
+            }
+            if next.data.to_f32().iter().any(|number| !number.is_finite()) {
+                return Err(AppError::new("output-not-finite", format!("the state `{from}` has a number that is not finite")));
+            }
+            *tensor = next.clone();
+        }
+        Ok(())
     }
 
     /// Runs the model on this in the place of what is prepared; its other inputs are as at the last prediction.
@@ -299,11 +339,7 @@ impl Stage {
         mut each: impl FnMut(&Self, Vec<(String, TensorData)>) -> Result<()>,
     ) -> Result<()> {
         let windows = sound::windows(pre, samples.len())?;
-        for (place, zeros, _) in &self.carried {
-            if let Some((_, tensor)) = self.inputs.get_mut(*place) {
-                *tensor = zeros.clone();
-            }
-        }
+        self.resume(None);
         self.tell(|of| (of == FeedOf::SampleRate).then_some([f64::from(pre.rate)]))?;
         for window in windows {
             let mut buffer = self.take_buffer();
@@ -313,12 +349,7 @@ impl Stage {
             }
             self.put_buffer(buffer, None)?;
             let outputs = self.session.run(&self.inputs)?;
-            for (place, _, from) in &self.carried {
-                let next = outputs.iter().find(|(name, _)| name == from);
-                if let (Some((_, tensor)), Some((_, next))) = (self.inputs.get_mut(*place), next) {
-                    *tensor = next.clone();
-                }
-            }
+            self.carry(&outputs)?;
             each(self, outputs)?;
         }
         Ok(())

@@ -10,7 +10,7 @@ use std::{
 };
 
 use app_package::manifest::AppManifest;
-use app_package::pipeline::{AlarmRule, Drawn, Per, Pre};
+use app_package::pipeline::{AlarmRule, Drawn, Given, Per, Pre, Step};
 use app_package::span::Span;
 use app_package::text::Text;
 use image::DynamicImage;
@@ -19,6 +19,7 @@ use crate::{
     alarm::{Params, Told, holds},
     app::App,
     clip,
+    engine::TensorData,
     episode::{Change, Episode},
     error::Result,
     frames::Frames,
@@ -30,6 +31,9 @@ use crate::{
     stage::{Input, Raw, Stage},
     track::{Followed, Tracker},
 };
+
+/// Longest time between two runs of a model, or of an own step, over which its state is carried, where it does not rest longer by itself.
+const CARRIED: Duration = Duration::from_secs(2);
 
 /// How long the condition of a rule must not hold for its episode to end, where the rule does not say.
 const HOLD: Span = Span::millis(5_000);
@@ -67,22 +71,36 @@ pub struct FrameOutput {
 pub(crate) struct Kept {
     now: Duration,
     tracker: Option<Tracker>,
-    /// By the place of the model among the steps.
-    models: Vec<OfModel>,
+    /// By the place among the steps.
+    steps: Vec<OfStep>,
 }
 
-/// What is kept of a model.
+/// What is kept of a model, or of an own step.
 #[derive(Default)]
-struct OfModel {
+struct OfStep {
     frames: Frames,
-    /// The last answer of one that does not run on each frame, with what the model gave.
+    /// The last answer of a model that does not run on each frame, with what it gave where an own step reads that.
     last: Option<(Duration, AppOutput, Raw)>,
+    /// Whether an own step reads the tensors of this model.
+    read: bool,
+    /// What its last run left for the next one, and when. A run that failed leaves nothing.
+    state: Option<(Duration, Vec<TensorData>)>,
+}
+
+impl OfStep {
+    /// Takes the state, where the last run was at most [`CARRIED`] ago or twice as long as it rests.
+    fn carried(&mut self, now: Duration, rests: Option<Duration>) -> Option<Vec<TensorData>> {
+        let most = rests.map_or(CARRIED, |rests| CARRIED.max(rests.saturating_mul(2)));
+        self.state.take().filter(|(at, _)| now.saturating_sub(*at) <= most).map(|(_, state)| state)
+    }
 }
 
 impl Kept {
     fn new(manifest: &AppManifest) -> Self {
         let tracker = manifest.track().map(|track| Tracker::new(track.clone(), manifest.frame_rate()));
-        Self { now: Duration::ZERO, tracker, models: manifest.steps.iter().map(|_| OfModel::default()).collect() }
+        let reads = |at: usize| matches!(manifest.steps.get(at), Some(Step::Wasm(own)) if own.takes(Given::Tensors));
+        let steps = (1..=manifest.steps.len()).map(|next| OfStep { read: reads(next), ..OfStep::default() });
+        Self { now: Duration::ZERO, tracker, steps: steps.collect() }
     }
 
     /// Follows the objects found so far.
@@ -94,7 +112,7 @@ impl Kept {
 
     /// What a model says of the frame, by its place among the steps, with what it gave.
     pub fn answer(&mut self, step: usize, stage: &mut Stage, picture: &DynamicImage) -> Result<(AppOutput, Raw)> {
-        let Some(own) = self.models.get_mut(step) else { return stage.answer_raw(Input::Picture(picture)) };
+        let Some(own) = self.steps.get_mut(step) else { return stage.answer_raw(Input::Picture(picture)) };
         let clip = if let Pre::Clip(pre) = &stage.step().pre { Some(pre) } else { None };
         if let Some(pre) = clip {
             own.frames.keep(pre, picture, self.now)?;
@@ -105,10 +123,34 @@ impl Kept {
         {
             return Ok((answer.clone(), raw.clone()));
         }
-        let input = if clip.is_some() { Input::Frames(&own.frames) } else { Input::Picture(picture) };
+        let clip = clip.is_some();
+        if stage.carries() {
+            stage.resume(own.carried(self.now, rests));
+        }
+        let input = if clip { Input::Frames(&own.frames) } else { Input::Picture(picture) };
         let (answer, raw) = stage.answer_raw(input)?;
-        own.last = rests.map(|_| (self.now, answer.clone(), raw.clone()));
+        if stage.carries() {
+            own.state = Some((self.now, stage.state()));
+        }
+        own.last = rests.map(|_| (self.now, answer.clone(), if own.read { raw.clone() } else { Raw::default() }));
         Ok((answer, raw))
+    }
+
+    /// Time since the source began.
+    pub fn now(&self) -> Duration {
+        self.now
+    }
+
+    /// Takes what an own step left for this frame, by its place among the steps.
+    pub fn take_left(&mut self, step: usize) -> Option<TensorData> {
+        self.steps.get_mut(step)?.carried(self.now, None)?.pop()
+    }
+
+    /// Keeps what an own step leaves for the next frame.
+    pub fn leave(&mut self, step: usize, left: Option<TensorData>) {
+        if let Some(own) = self.steps.get_mut(step) {
+            own.state = left.map(|left| (self.now, vec![left]));
+        }
     }
 
     fn followed(&self) -> Vec<Followed> {

@@ -1,5 +1,5 @@
 //! Moving pictures through real models on ONNX Runtime: tracks, zones, lines, episodes, procedures, golden clips, clips as a model's input.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, clippy::cast_precision_loss, reason = "tests")]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, clippy::cast_precision_loss, clippy::float_cmp, reason = "tests")]
 
 mod support;
 
@@ -270,4 +270,56 @@ fn an_answer_that_takes_too_long_ends_by_itself() {
     assert_eq!(app.predict(&clip, &Map::new(), "").unwrap_err().code, "input-too-slow");
     app.answer_by(None);
     assert_eq!(app.predict(&clip, &Map::new(), "").unwrap().counts.tracks["person"], 1);
+}
+
+/// A model that hands on a state of this length; `tally` counts the bright frames in it.
+fn carrying(name: &str, length: i64) -> Value {
+    json!({"model": {
+        "name": name, "file": format!("{name}.onnx"),
+        "inputs": [{"name": "x", "datatype": "FP32", "shape": [1, 1, 36, 64]}, {"name": "state", "datatype": "FP32", "shape": [length]}],
+        "outputs": [{"name": "y", "datatype": "FP32", "shape": [1]}, {"name": "next", "datatype": "FP32", "shape": [length]}],
+        "pre": {"image": {"width": 64, "height": 36, "color": "gray", "scale": 255.0}},
+        "state": [{"in": "state", "out": "next"}],
+        "post": [{"values": {"output": "y", "items": [{"id": "bright", "text": {"en": "Bright frames"}}]}}],
+    }})
+}
+
+#[test]
+fn a_model_carries_a_state_from_frame_to_frame() {
+    let shade = |level: u8| RgbImage::from_pixel(W, H, Rgb([level; 3]));
+    let clip = avi(&[shade(200), shade(10), shade(200), shade(200), shade(10)]);
+    let package = Package::steps("video", json!([carrying("tally", 1)]), &clip, &json!({}));
+    let mut app = open(&package);
+    // Each clip begins anew.
+    for _ in 0..2 {
+        assert_eq!(app.predict(&clip, &Map::new(), "").unwrap().values[0].value, 3.0);
+    }
+    let mut watch = Watch::new(&app, &Drawn::default(), &Map::new(), "").unwrap();
+    let mut other = Watch::new(&app, &Drawn::default(), &Map::new(), "").unwrap();
+    let mut seen = |watch: &mut Watch, level: u8, ms: u64| {
+        let outcome = watch.frame(&mut app, &DynamicImage::from(shade(level)), Duration::from_millis(ms));
+        outcome.map(|frame| frame.result.values[0].value)
+    };
+    assert_eq!(seen(&mut watch, 200, 0).unwrap(), 1.0);
+    assert_eq!(seen(&mut watch, 200, 2_000).unwrap(), 2.0);
+    assert_eq!(seen(&mut other, 10, 0).unwrap(), 0.0, "each source has a state of its own");
+    assert_eq!(seen(&mut watch, 200, 4_001).unwrap(), 1.0, "nothing is known of more than two seconds");
+    assert_eq!(seen(&mut watch, 200, 4_100).unwrap(), 2.0);
+    // A frame that spoils the state fails alone.
+    assert_eq!(seen(&mut watch, 255, 4_200).unwrap_err().code, "output-not-finite");
+    assert_eq!(seen(&mut watch, 200, 4_300).unwrap(), 1.0);
+}
+
+#[test]
+fn a_state_does_not_grow_from_frame_to_frame() {
+    let clip = avi(&[frame(&[]), frame(&[]), frame(&[])]);
+    let package = Package::steps("video", json!([carrying("growing", -1)]), &clip, &json!({}));
+    let mut app = open(&package);
+    let mut watch = Watch::new(&app, &Drawn::default(), &Map::new(), "").unwrap();
+    let codes = [0, 200, 400, 600].map(|ms| {
+        let outcome = watch.frame(&mut app, &DynamicImage::from(frame(&[])), Duration::from_millis(ms));
+        outcome.err().map(|e| e.code)
+    });
+    // It takes its size in the first run, and begins anew after the fault.
+    assert_eq!(codes, [None, Some("tensor-shape"), None, Some("tensor-shape")]);
 }

@@ -165,3 +165,29 @@ save("spots", [h.make_node("Identity", ["x"], ["y"])], [vi("x", [1, 1, 36, 64])]
 
 # The mean of each of four frames.
 save("clip", [h.make_node("ReduceMean", ["x"], ["y"], axes=[1, 3, 4], keepdims=0)], [vi("x", [1, 3, 4, 8, 8])], [vi("y", [1, 4])])
+
+# How many frames of a clip were bright so far; a white one makes the state infinite.
+save(
+    "tally",
+    [
+        h.make_node("ReduceMean", ["x"], ["mean"], axes=[1, 2, 3], keepdims=0),
+        h.make_node("Greater", ["mean", "half"], ["over"]),
+        h.make_node("Cast", ["over"], ["bright"], to=T.FLOAT),
+        h.make_node("Equal", ["mean", "one"], ["white"]),
+        h.make_node("Where", ["white", "infinite", "zero"], ["spoiled"]),
+        h.make_node("Add", ["state", "bright"], ["sum"]),
+        h.make_node("Add", ["sum", "spoiled"], ["next"]),
+        h.make_node("Identity", ["sum"], ["y"]),
+    ],
+    [vi("x", [1, 1, 36, 64]), vi("state", [1])],
+    [vi("y", [1]), vi("next", [1])],
+    [const("half", np.float32(0.5)), const("one", np.float32(1)), const("infinite", np.float32(np.inf)), const("zero", np.float32(0))],
+)
+
+# A state that is longer after each run.
+save(
+    "growing",
+    [h.make_node("ReduceMean", ["x"], ["y"], axes=[1, 2, 3], keepdims=0), h.make_node("Concat", ["state", "y"], ["next"], axis=0)],
+    [vi("x", [1, 1, 36, 64]), vi("state", ["n"])],
+    [vi("y", [1]), vi("next", ["m"])],
+)

@@ -6,15 +6,17 @@ mod support;
 use std::io::Cursor;
 use std::time::Duration;
 
+use app_package::pipeline::Drawn;
 use image::{ImageFormat, Rgb, RgbImage};
 use inference::{
     app::App,
     check::{self, CheckOptions, CheckReport},
     sandbox::Limits,
+    watch::Watch,
     worker,
 };
 use serde_json::{Map, Value, json};
-use support::{Package, engine, label, lib};
+use support::{Package, avi, engine, label, lib};
 
 /// A picture of 64 × 64 that is red left of its middle and green right of it.
 fn picture() -> Vec<u8> {
@@ -230,4 +232,47 @@ fn what_a_module_does_is_named_on_the_report() {
             .iter()
             .any(|(step, e)| *step == "files" && e.code == "wasm-not-core")
     );
+}
+
+#[test]
+fn a_step_keeps_a_state_from_frame_to_frame() {
+    let shade = |left: u8| RgbImage::from_fn(64, 36, |x, _| Rgb([if x < 32 { left } else { 90 }; 3]));
+    // Five frames a second: noise is no motion, a step of twenty is.
+    let frames: Vec<RgbImage> = [40, 44, 40, 60, 60, 63, 60, 60].map(shade).to_vec();
+    let clip = avi(&frames);
+    let finder = json!({"model": {
+        "name": "tally", "file": "tally.onnx",
+        "inputs": [{"name": "x", "datatype": "FP32", "shape": [1, 1, 36, 64]}, {"name": "state", "datatype": "FP32", "shape": [1]}],
+        "outputs": [{"name": "y", "datatype": "FP32", "shape": [1]}, {"name": "next", "datatype": "FP32", "shape": [1]}],
+        "pre": {"image": {"width": 64, "height": 36, "color": "gray", "scale": 255.0}},
+        "state": [{"in": "state", "out": "next"}],
+        "post": [{"values": {"output": "y", "items": [{"id": "bright", "text": {"en": "Bright frames"}}]}}],
+    }});
+    let item = json!({"id": "still", "text": {"en": "Still for"}, "unit": "s"});
+    let step = json!({"name": "standstill", "file": "own.wasm", "in": ["frame", "time", "state"], "out": "values", "items": [item]});
+    let mut package = Package::steps("video", json!([finder, {"wasm": step}]), &clip, &json!({}));
+    std::fs::write(package.dir.join("own.wasm"), documented("standstill.wasm")).unwrap();
+    package.manifest["alarms"] = json!([{"id": "stands", "level": "notice", "text": {"en": "Stands"}, "when": "values.still > 0.5"}]);
+    let mut app = open(&package);
+    for _ in 0..2 {
+        let out = app.predict(&clip, &Map::new(), "").unwrap();
+        // It last moved at 0.6 s; the last frame is at 1.4 s.
+        assert!((out.values[1].value - 0.8).abs() < 1e-6, "{:?}", out.values);
+        let [event] = &out.events[..] else { panic!("{:?}", out.events) };
+        assert!((event.begin - 1.2).abs() < 1e-6, "{event:?}");
+    }
+    let mut watch = Watch::new(&app, &Drawn::default(), &Map::new(), "").unwrap();
+    let mut still = |ms: u64| {
+        let frame = watch.frame(&mut app, &image::DynamicImage::from(shade(40)), Duration::from_millis(ms)).unwrap();
+        (frame.result.values[1].value * 1_000.0).round()
+    };
+    assert_eq!(
+        [0, 1_000, 2_500, 4_600, 5_000].map(&mut still),
+        [0.0, 1_000.0, 2_500.0, 0.0, 400.0],
+        "a gap of more than two seconds ends it"
+    );
+    let result = app.predict(&clip, &Map::new(), "").unwrap();
+    std::fs::write(package.dir.join("sample.json"), result.to_file()).unwrap();
+    let report = checked(&package);
+    assert!(report.passed, "{:?}", report.steps);
 }

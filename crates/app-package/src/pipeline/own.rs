@@ -74,6 +74,13 @@ pub enum Given {
     Values,
     /// The texts so far: BYTES `[n]`.
     Texts,
+    /// Numbers of the tracks of the objects: INT32 `[n]`, −1 of one that is not followed.
+    Tracks,
+    /// Seconds since the source began: FP64 `[1]`. Of moving pictures.
+    Time,
+    /// The tensor `state` of its answer to the frame before; UINT8 `[0]` at the beginning, after a run that failed and after a gap.
+    /// Of moving pictures.
+    State,
 }
 
 /// What a module's answer is.

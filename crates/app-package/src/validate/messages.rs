@@ -12,7 +12,7 @@ pub struct Message {
 }
 
 /// Every argument name that a message may quote.
-pub const ARGUMENTS: &[&str] = &["value", "hint", "detail", "list", "min", "max"];
+pub const ARGUMENTS: &[&str] = &["value", "hint", "detail", "list", "keys", "min", "max"];
 
 /// The row of a code.
 pub fn find(code: &str) -> Option<&'static Message> {
@@ -288,6 +288,11 @@ pub const MESSAGES: &[Message] = &[
     ),
     row("wasm-needs-picture", "{value} 只用于图像应用（input: image）。请删去。", "{value} goes with input: image only. Remove it."),
     row(
+        "wasm-needs-clip",
+        "{value} 只用于 input: video；state 还要求本步骤不带 of。请删去。",
+        "{value} goes with input: video, and state with a step that has no of. Remove it.",
+    ),
+    row(
         "wasm-tensors",
         "tensors 是紧接在前的模型的输出：该模型须对整个输入只运行一次（没有 of 和 tiles，不是 sound），本步骤也不能有 of。请移动本步骤或删去 tensors。",
         "tensors are the outputs of the model right before, which must run once on the whole input (no of, no tiles, no sound), and this step must have no of. Move the step, or remove tensors.",
@@ -371,9 +376,9 @@ pub const MESSAGES: &[Message] = &[
         "{value} tells of sound, and this step reads none. Write numbers.",
     ),
     row(
-        "state-needs-sound",
-        "state 只在一段声音的各个窗口之间传递。请使用 pre: sound，或删去 state。",
-        "state is carried between the windows of a sound. Write pre: sound, or remove state.",
+        "state-needs-sequence",
+        "state 在一段声音的各个窗口之间，或在 input: video 的各帧之间传递，模型须每帧对整幅画面运行一次。请使用 pre: sound 或 input: video（不带 of 和 tiles），或删去 state。",
+        "state is carried between the windows of a sound, or between the frames of input: video where the model runs once on the whole frame. Write pre: sound, or input: video without of and tiles, or remove state.",
     ),
     row(
         "row-needs",
@@ -386,13 +391,23 @@ pub const MESSAGES: &[Message] = &[
         "Nothing says where the anomaly is read. Write output, map or reconstruction.",
     ),
     row(
+        "boxes-row",
+        "{value} 个标签与这样的 row 不符合输出张量的形状 {hint}。按该形状可以写：{keys}。",
+        "{value} labels with this row do not fit the output's shape {hint}. By that shape write one of: {keys}.",
+    ),
+    row(
+        "boxes-format",
+        "{value} 个标签不符合输出张量的形状 {hint}：格式 1 的 boxes 只读由框、objectness 和每个标签的得分组成的行。请改用 format: 2，并写：{keys}。",
+        "{value} labels do not fit the output's shape {hint}: boxes of format 1 reads rows of box, objectness and a score for each label alone. Write format: 2 and one of: {keys}.",
+    ),
+    row(
         "labels-count",
         "这里有 {value} 项，与输出张量的形状 {hint} 不符。请使二者一致。",
         "There are {value} items here, which does not fit the output's shape {hint}. Make them agree.",
     ),
     row(
         "placeholder-unknown",
-        "报警文字中的占位符 {value} 不存在。可用 place、label、text、value:ID（ID 为 values 中的 id）；input: video 还可用 zone、missing。",
+        "告警文字中的占位符 {value} 不存在。可用 place、label、text、value:ID（ID 为 values 中的 id）；input: video 还可用 zone、missing。",
         "The alarm text's placeholder {value} does not exist. Use place, label, text or value:ID (an id under values); with input: video also zone and missing.",
     ),
     row("bounds-not-for-type", "类型 {value} 没有 min 和 max。请删去。", "Type {value} takes no min or max. Remove it."),

@@ -3,6 +3,7 @@
 //! Works on the tree, so that each fault has its line and faults elsewhere do not hide these. Silent where a part is missing or
 //! has the wrong type: the walk along the table has told that already.
 
+mod objects;
 mod own;
 mod parts;
 mod spectrum;
@@ -75,13 +76,13 @@ fn alarms(root: &Node, parts: &Parts<'_>, faults: &mut Faults) {
 fn result_ids<'a>(parts: &Parts<'a>, of: &str) -> HashSet<&'a str> {
     let posts = parts.models.iter().flat_map(parts::Model::posts);
     let wanted = posts.filter(|entry| match of {
-        "detections" => steps::finds(entry),
+        "detections" => parts::finds(entry),
         "classes" => matches!(entry.key.as_str(), "classes" | "gallery"),
         _ => matches!(entry.key.as_str(), "values" | "segments" | "anomaly"),
     });
     let word = if of == "detections" { "objects" } else { of };
     let own = parts.own.iter().filter(|own| own.gives(word)).flat_map(|own| own.ids().map(|(id, ..)| id));
-    wanted.flat_map(steps::ids).map(|(id, _)| id).chain(own).collect()
+    wanted.flat_map(parts::ids).map(|(id, _)| id).chain(own).collect()
 }
 
 /// Bounds and choices fit the type, the default fits both.

@@ -124,11 +124,14 @@ pub(super) const APP_2: Kind = app!(
 
 const STEP: Kind = Kind::Variant(&[must("model", MODEL_STEP), must("track", TRACK), must("wasm", WASM_STEP)]);
 
+/// What an own step may be given.
+const GIVEN: &[&str] = &["tensors", "frame", "source-size", "objects", "keypoints", "values", "texts", "tracks", "time", "state"];
+
 const WASM_STEP: Kind = Kind::Obj(&[
     must("name", Kind::Slug(60)),
     must("file", Kind::Path(&["wasm"])),
     may("of", OF),
-    must("in", Kind::List(1, 7, &Kind::OneOf(&["tensors", "frame", "source-size", "objects", "keypoints", "values", "texts"]))),
+    must("in", Kind::List(1, GIVEN.len(), &Kind::OneOf(GIVEN))),
     must("out", Kind::OneOf(&["objects", "classes", "values", "texts"])),
     may("unit", Kind::OneOf(&["pixels", "relative", "source"])),
     may("labels", Kind::List(0, 1_000, &LABEL)),

@@ -190,6 +190,8 @@ fn every_code_has_both_languages_once() {
         include_str!("check.rs"),
         include_str!("rules.rs"),
         include_str!("rules/steps.rs"),
+        include_str!("rules/objects.rs"),
+        include_str!("rules/own.rs"),
         include_str!("rules/spectrum.rs"),
         include_str!("rules/video.rs"),
         include_str!("files.rs"),
@@ -498,6 +500,9 @@ fn single_faults_of_own_steps() {
         ("in: [objects, keypoints]", "in: [values]", "wasm-nothing-before"),
         ("in: [objects, keypoints]", "in: [texts]", "wasm-nothing-before"),
         ("in: [objects, keypoints]", "in: [tensors]", "wasm-tensors"),
+        ("in: [objects, keypoints]", "in: [tracks]", "wasm-nothing-before"),
+        ("in: [objects, keypoints]", "in: [objects, time]", "wasm-needs-clip"),
+        ("in: [objects, keypoints]", "in: [objects, state]", "wasm-needs-clip"),
         ("in: [tensors]", "in: [frame]", "post-missing"),
         ("in: [tensors]", "of: {}, in: [tensors]", "wasm-tensors"),
         ("out: values, fuel", "out: classes, fuel", "wasm-out-needs"),
@@ -592,13 +597,46 @@ fn sound_carries_a_state_from_window_to_window() {
         (
             "sound: { rate: 16000, length: 512, context: 64, over: mean }",
             "window: { columns: [amplitude], length: 512 }",
-            "state-needs-sound",
+            "state-needs-sequence",
         ),
     ] {
         assert!(whole.contains(from), "{from}");
         let found = codes_of(&whole.replacen(from, to, 1));
         assert!(found.contains(&code), "{to:?}: wanted {code}, found {found:?}");
     }
+}
+
+#[test]
+fn a_head_of_another_family_is_told_with_what_to_write() {
+    // Format 1, as a Ultralytics export is shaped.
+    let first = GOOD.replacen("shape: [1, 2, 8, 12]", "shape: [1, 6, 84]", 1).replacen("    - grid:", "    - boxes:", 1);
+    let first = first.replacen("        score: 0.5\n", "        score: 0.5\n        iou: 0.5\n", 1);
+    let told = |yaml: &str, code: &str| {
+        let faults = parse(yaml).map(|_| ()).unwrap_err();
+        let fault = faults.iter().find(|fault| fault.code == code).unwrap_or_else(|| panic!("{faults:#?}"));
+        (fault.message("en"), fault.message("zh"))
+    };
+    let (en, zh) = told(&first, "boxes-format");
+    assert!(en.ends_with("Write format: 2 and one of: row: [box, scores], layout: columns (YOLOv8)."), "{en}");
+    assert!(zh.contains("row: [box, scores], layout: columns (YOLOv8)"), "{zh}");
+    let second = with_steps(
+        "image",
+        "  - model:
+      name: net
+      file: net.onnx
+      inputs: [{ name: x, datatype: FP32, shape: [1, 3, 64, 64] }]
+      outputs: [{ name: y, datatype: FP32, shape: [1, 300, 6] }]
+      pre: { image: { width: 64, height: 64 } }
+      post: [{ boxes: { output: y, labels: [{ id: a, text: { en: a } }, { id: b, text: { en: b } }, { id: c, text: { en: c } }], score: 0.5 } }]
+",
+        "png",
+    );
+    let (en, _) = told(&second, "boxes-row");
+    assert!(
+        en.contains("row: [box, score, class], box: xyxy (YOLO26, YOLOv10, nms=True); row: [box, score, class], unit: relative (RT-DETR)"),
+        "{en}"
+    );
+    assert!(codes_of(&second.replacen("[1, 300, 6]", "[1, 300, 11]", 1)).contains(&"labels-count"), "nobody exports such ones");
 }
 
 const NET: &str = "  - model:
@@ -767,6 +805,10 @@ fn single_faults_of_moving_pictures() {
     assert_ne!(decoded, VIDEO);
     assert!(parse(&decoded).is_ok(), "{:?}", faults_of(&decoded));
     assert!(codes_of(&decoded.replacen("labels: [person], lost", "labels: [dog], lost", 1)).contains(&"label-unknown"));
+    let keeping = decoded.replacen("in: [tensors], out: objects", "in: [tensors, time, state], out: objects", 1);
+    assert!(parse(&keeping).is_ok(), "{:?}", faults_of(&keeping));
+    assert!(codes_of(&keeping.replacen("time, state", "tracks", 1)).contains(&"wasm-nothing-before"), "what it finds is followed after it");
+    assert!(codes_of(&keeping.replacen("in: [tensors, time, state]", "of: {}, in: [time, state]", 1)).contains(&"wasm-needs-clip"));
     // Old tensors would be decoded again and again.
     let resting = decoded.replacen("      file: people.onnx\n", "      file: people.onnx\n      every: 1s\n", 1);
     assert!(codes_of(&resting).contains(&"every-finds"));

@@ -13,11 +13,24 @@ use crate::{
     output::{AppOutput, ClassScore, Detection, TextOut, ValueOut},
 };
 
+/// Numbers of the state that an answer leaves for the next frame: a mebibyte of FP64.
+const MAX_STATE: usize = 1 << 17;
 /// Objects of an answer.
 const MAX_OBJECTS: usize = 300;
 /// Texts of an answer, and characters of each.
 const MAX_TEXTS: usize = 32;
 const MAX_TEXT: usize = 1_000;
+
+/// Takes the `state` that is left for the next frame out of an answer.
+pub(super) fn take_state(answer: &mut Tensors) -> Result<Option<TensorData>> {
+    let Some(at) = answer.iter().position(|(name, _)| name == "state") else { return Ok(None) };
+    let (_, state) = answer.swap_remove(at);
+    if matches!(state.data, Data::Text(_)) || state.data.len() > MAX_STATE {
+        let (count, datatype) = (state.data.len(), state.data.datatype());
+        return Err(bad(format!("`state` is {count} of {datatype}; up to {MAX_STATE} numbers are kept, and no texts")));
+    }
+    Ok(Some(state))
+}
 
 fn bad(why: impl Into<String>) -> AppError {
     AppError::new("wasm-answer", why)

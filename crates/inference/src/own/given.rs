@@ -1,5 +1,7 @@
 //! What a module is given: what was seen so far, as tensors.
 
+use std::time::Duration;
+
 use app_package::manifest::AppManifest;
 use app_package::pipeline::{Given, Post, PostBoxes, Step, WasmStep};
 use image::DynamicImage;
@@ -83,6 +85,10 @@ pub(crate) struct Seen<'a> {
     pub objects: &'a [Detection],
     pub values: &'a [ValueOut],
     pub texts: &'a [crate::output::TextOut],
+    /// Since the source began.
+    pub time: Duration,
+    /// What the step left at the frame before.
+    pub state: Option<&'a TensorData>,
 }
 
 impl<'a> Seen<'a> {
@@ -109,6 +115,9 @@ pub(super) fn word(given: Given) -> &'static str {
         Given::Keypoints => "keypoints",
         Given::Values => "values",
         Given::Texts => "texts",
+        Given::Tracks => "tracks",
+        Given::Time => "time",
+        Given::State => "state",
     }
 }
 
@@ -137,6 +146,12 @@ pub(super) fn of(step: &WasmStep, known: &Vocabulary, seen: &Seen<'_>) -> Tensor
                 let value = |id: &String| seen.values.iter().find(|value| &value.id == id).map_or(f64::NAN, |value| value.value);
                 (vec![length(known.values.len())], Data::F64(known.values.iter().map(value).collect()))
             }
+            Given::Tracks => {
+                let number = |object: &Detection| object.track.and_then(|track| i32::try_from(track).ok()).unwrap_or(-1);
+                (vec![length(seen.objects.len())], Data::I32(seen.objects.iter().map(number).collect()))
+            }
+            Given::Time => (vec![1], Data::F64(vec![seen.time.as_secs_f64()])),
+            Given::State => seen.state.map_or((vec![0], Data::U8(Vec::new())), |state| (state.shape.clone(), state.data.clone())),
             Given::Texts => (vec![length(seen.texts.len())], Data::Text(seen.texts.iter().map(|text| text.text.clone()).collect())),
         };
         all.push((word(*given).to_owned(), TensorData { shape, data }));

@@ -51,7 +51,7 @@ fn own(keys: Value, bytes: &[u8]) -> Result<Own> {
     let module = Runnable::new(bytes, step.fuel.unwrap_or(FUEL), memory(&step))?;
     let names = |list: &[&str]| list.iter().map(|name| (*name).to_owned()).collect();
     let known = Vocabulary { labels: names(&["person", "helmet"]), keypoints: names(&["head", "feet"]), values: names(&["water", "coal"]) };
-    Ok(Own { step, module, known, figures: OwnFigures::default(), log: Vec::new(), last: Some(Vec::new()) })
+    Ok(Own { step, module, known, figures: OwnFigures::default(), log: Vec::new(), last: Some(Vec::new()), left: None })
 }
 
 fn tensor(shape: &[i64], data: Data) -> TensorData {
@@ -72,6 +72,7 @@ fn found() -> AppOutput {
     let mut person = Detection::new("person", 0.9, [10.0, 10.0, 20.0, 40.0]);
     person.mask = Some(crate::mask::Mask { size: [1, 1], counts: vec![0, 1] });
     person.keypoints = vec![Keypoint { name: "feet".into(), x: 20.0, y: 50.0, score: 0.5 }];
+    person.track = Some(7);
     person.said.text = Some(TextOut { text: "12".into(), score: 1.0 });
     let helmet = Detection::new("helmet", 0.8, [15.0, 10.0, 5.0, 5.0]);
     let values = vec![ValueOut { id: "coal".into(), value: 2.5, unit: String::new() }];
@@ -93,16 +94,18 @@ fn asked(own: &mut Own) -> Result<(AppOutput, AppOutput)> {
 
 #[test]
 fn everything_that_is_asked_for_is_given_in_order() {
-    let all = json!({"in": ["texts", "source-size", "frame", "values", "keypoints", "objects", "tensors"]});
+    let all = json!({"in": ["texts", "source-size", "frame", "values", "keypoints", "objects", "tensors", "tracks", "time", "state"]});
     let (before, picture) = (found(), picture());
     let raw = [("y".to_owned(), tensor(&[1, 2], Data::I8(vec![-1, 5])))];
-    let seen = Seen { tensors: &raw, ..Seen::of(&before, Some(&picture)) };
+    let left = tensor(&[2], Data::I16(vec![4, -4]));
+    let time = std::time::Duration::from_millis(2_500);
+    let seen = Seen { tensors: &raw, time, state: Some(&left), ..Seen::of(&before, Some(&picture)) };
     let own = own(all, &answering(&[])).unwrap();
     let given = given::of(&own.step, &own.known, &seen);
     let read = message::read(&message::write(&given, 1 << 20).unwrap()).unwrap();
     assert_eq!(
         read.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(),
-        ["texts", "source-size", "frame", "values", "keypoints", "objects", "y"]
+        ["texts", "source-size", "frame", "values", "keypoints", "objects", "y", "tracks", "time", "state"]
     );
     assert_eq!(read[0].1, tensor(&[1], Data::Text(vec!["煤".into()])));
     assert_eq!(read[1].1, floats(&[2], &[50.0, 100.0]));
@@ -113,11 +116,42 @@ fn everything_that_is_asked_for_is_given_in_order() {
     assert_eq!(read[4].1, floats(&[2, 2, 3], &[0.0, 0.0, 0.0, 20.0, 50.0, 0.5, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0]));
     assert_eq!(read[5].1, floats(&[2, 6], &[0.0, 0.9, 10.0, 10.0, 20.0, 40.0, 1.0, 0.8, 15.0, 10.0, 5.0, 5.0]));
     assert_eq!(read[6].1, raw[0].1);
+    assert_eq!(read[7].1, tensor(&[2], Data::I32(vec![7, -1])));
+    assert_eq!((&read[8].1, &read[9].1), (&tensor(&[1], Data::F64(vec![2.5])), &left));
     // Of one object: its text, its part of the picture, and the whole picture's size.
     let seen = Seen::of_object(&before.detections[0], &picture, [640, 480]);
     let given = given::of(&own.step, &own.known, &seen);
     assert_eq!((&given[0].1, &given[1].1), (&tensor(&[1], Data::Text(vec!["12".into()])), &floats(&[2], &[480.0, 640.0])));
     assert_eq!(given[5].1.shape, [1, 6]);
+    assert_eq!(given[8].1, tensor(&[0], Data::U8(Vec::new())), "nothing was left");
+}
+
+#[test]
+fn a_state_is_taken_from_the_answer_and_bounded() {
+    let keys = || json!({"in": ["state"], "out": "values", "items": [{"id": "n", "text": {"en": "n"}}]});
+    let number = |state: TensorData| block(&[("state", state), ("values", floats(&[1], &[3.0]))]);
+    let state = tensor(&[1, 2], Data::F64(vec![f64::NAN, 1.0]));
+    let mut own_step = own(keys(), &answering(&number(state))).unwrap();
+    let (new, _) = asked(&mut own_step).unwrap();
+    assert_eq!(new.values[0].value, 3.0);
+    let Some(TensorData { data: Data::F64(left), shape }) = own_step.take_state() else { panic!() };
+    // What it means is the module's own affair.
+    assert!(left[0].is_nan() && left[1] == 1.0 && shape == [1, 2]);
+    assert!(own_step.take_state().is_none());
+    for bad in [tensor(&[131_073], Data::U8(vec![0; 131_073])), tensor(&[1], Data::Text(vec!["x".into()]))] {
+        let mut own_step = own(keys(), &answering(&number(bad))).unwrap();
+        assert_eq!(asked(&mut own_step).unwrap_err().code, "wasm-answer");
+        assert!(own_step.take_state().is_none());
+    }
+    // One who is not given a state leaves none, and nothing stays of an answer that has no meaning.
+    let mut keys = keys();
+    keys["in"] = json!(["objects"]);
+    assert_eq!(asked(&mut own(keys, &answering(&number(floats(&[1], &[0.0])))).unwrap()).unwrap_err().code, "wasm-answer");
+    let bad = block(&[("state", floats(&[1], &[1.0])), ("values", floats(&[2], &[3.0, 4.0]))]);
+    let mut own_step =
+        own(json!({"in": ["state"], "out": "values", "items": [{"id": "n", "text": {"en": "n"}}]}), &answering(&bad)).unwrap();
+    assert_eq!(asked(&mut own_step).unwrap_err().code, "wasm-answer");
+    assert!(own_step.take_state().is_none());
 }
 
 #[test]

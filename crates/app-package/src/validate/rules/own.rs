@@ -4,8 +4,8 @@ use std::collections::HashSet;
 
 use super::super::Faults;
 use super::super::yaml::Node;
+use super::objects;
 use super::parts::{Model, Own, Parts};
-use super::steps;
 use crate::fault::Fault;
 
 pub(super) fn check(root: &Node, parts: &Parts<'_>, faults: &mut Faults) {
@@ -21,12 +21,12 @@ pub(super) fn check(root: &Node, parts: &Parts<'_>, faults: &mut Faults) {
         if root.text_of("input").is_some_and(|input| !matches!(input, "image" | "video")) {
             picture(own, faults);
         }
-        given(parts, own, faults);
+        given(root, parts, own, faults);
         answer(parts, own, &mut values, faults);
         if let Some(of) = own.node.get("of") {
             let place = format!("{}.of", own.key);
-            if steps::of_labels(parts, (of, &place), own.at, faults) {
-                steps::of_shape(parts, (of, &place), own.at, own.gives("objects").then_some("out: objects"), faults);
+            if objects::of_labels(parts, (of, &place), own.at, faults) {
+                objects::of_shape(parts, (of, &place), own.at, own.gives("objects").then_some("out: objects"), faults);
             }
         }
     }
@@ -35,7 +35,8 @@ pub(super) fn check(root: &Node, parts: &Parts<'_>, faults: &mut Faults) {
 
 /// What only pictures have.
 fn picture(own: &Own<'_>, faults: &mut Faults) {
-    let words = ["frame", "source-size", "objects", "keypoints"].into_iter().filter(|word| own.takes(word)).map(|word| ("in", word));
+    let words =
+        ["frame", "source-size", "objects", "keypoints", "tracks"].into_iter().filter(|word| own.takes(word)).map(|word| ("in", word));
     let more = [("out", "objects"), ("of", "")].into_iter();
     let more = more.filter(|(key, word)| if *key == "of" { own.node.get("of").is_some() } else { own.gives(word) });
     for (key, word) in words.chain(more) {
@@ -46,7 +47,7 @@ fn picture(own: &Own<'_>, faults: &mut Faults) {
 }
 
 /// Everything that it is given is there, once.
-fn given(parts: &Parts<'_>, own: &Own<'_>, faults: &mut Faults) {
+fn given(root: &Node, parts: &Parts<'_>, own: &Own<'_>, faults: &mut Faults) {
     let mut seen = HashSet::new();
     for (i, item) in super::items(own.node, "in") {
         let Some(word) = item.text() else { continue };
@@ -62,7 +63,15 @@ fn given(parts: &Parts<'_>, own: &Own<'_>, faults: &mut Faults) {
                 }
                 continue;
             }
-            "objects" => !steps::labels_before(parts, own.at).is_empty(),
+            "time" | "state" => {
+                let whole = word == "time" || own.node.get("of").is_none();
+                if root.text_of("input") != Some("video") || !whole {
+                    faults.push(Fault::new("wasm-needs-clip", place).at(item.line).with("value", word));
+                }
+                continue;
+            }
+            "tracks" => super::items(root, "steps").any(|(at, step)| at < own.at && step.get("track").is_some()),
+            "objects" => !objects::labels_before(parts, own.at).is_empty(),
             "keypoints" => posts_before(parts, own).any(|(_, entry)| entry.value.get("keypoints").is_some()),
             "values" | "texts" => says(parts, own, word),
             _ => true,
@@ -97,7 +106,7 @@ fn says(parts: &Parts<'_>, own: &Own<'_>, word: &str) -> bool {
 /// Labels and values are declared where the answer has them, and nowhere else.
 fn answer<'a>(parts: &Parts<'a>, own: &Own<'a>, values: &mut HashSet<&'a str>, faults: &mut Faults) {
     let Some(out) = own.node.text_of("out").filter(|word| matches!(*word, "objects" | "classes" | "values" | "texts")) else { return };
-    let before = steps::labels_before(parts, own.at);
+    let before = objects::labels_before(parts, own.at);
     let (wanted, needed) = match out {
         "values" => ("items", true),
         "classes" => ("labels", true),

@@ -1,6 +1,7 @@
 //! The parts of either format that the rules read, and the keys that lead to them.
 
 use super::super::yaml::{Entry, Node};
+use super::items;
 
 /// The parts of an app.
 pub(super) struct Parts<'a> {
@@ -66,6 +67,19 @@ impl<'a> Parts<'a> {
         };
         Self { models: vec![model], own: Vec::new(), alarms: part("alarms"), alarms_key: "pipeline.alarms", first: true }
     }
+}
+
+/// Whether a step's results are objects in a picture.
+pub(super) fn finds(entry: &Entry) -> bool {
+    matches!(entry.key.as_str(), "boxes" | "grid" | "segments" | "anomaly")
+}
+
+/// The ids of a step's labels or values, with their places.
+pub(super) fn ids(entry: &Entry) -> Vec<(&str, (String, u32))> {
+    let list = if entry.key == "values" { "items" } else { "labels" };
+    let one = entry.value.get("label").map(|node| ("label.id".to_owned(), node));
+    let all = one.into_iter().chain(items(&entry.value, list).map(|(j, item)| (format!("{list}[{j}].id"), item)));
+    all.filter_map(|(place, node)| node.get("id").and_then(|id| Some((id.text()?, (place, id.line))))).collect()
 }
 
 impl<'a> Own<'a> {

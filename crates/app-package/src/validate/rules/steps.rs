@@ -1,13 +1,13 @@
 //! Each model's input, its other inputs and its outputs agree with what leads to them and from them.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
 use super::super::Faults;
 use super::super::yaml::{Entry, Node};
-use super::parts::{Model, Parts};
-use super::{items, spectrum};
+use super::parts::{Model, Parts, ids};
+use super::{items, objects, spectrum};
 use crate::fault::Fault;
-use crate::pipeline::RowPart;
+use crate::pipeline::{Look, RowLayout, RowPart, looks};
 
 /// Most models of an app.
 const MAX_MODELS: usize = 6;
@@ -26,8 +26,8 @@ pub(super) fn check(root: &Node, parts: &Parts<'_>, faults: &mut Faults) {
             faults.push(Fault::new("duplicate-name", format!("{}.name", model.key)).at(name.line).with("value", text));
         }
         pre(root, parts, model, faults);
-        feeds(parts, model, faults);
-        of(parts, model, faults);
+        feeds(root, parts, model, faults);
+        objects::of(parts, model, faults);
         tiles(model, faults);
         for (key, outside) in [("context", "length"), ("hop", "length")] {
             let sound = model.pre.and_then(|pre| pre.get("sound"));
@@ -45,78 +45,6 @@ pub(super) fn check(root: &Node, parts: &Parts<'_>, faults: &mut Faults) {
         parts.own.iter().filter(|own| own.gives("values")).flat_map(|own| own.ids().map(|(id, ..)| id)).collect();
     for model in &parts.models {
         post(parts, model, &mut values, faults);
-    }
-}
-
-/// Whether a step's results are objects in a picture.
-pub(super) fn finds(entry: &Entry) -> bool {
-    matches!(entry.key.as_str(), "boxes" | "grid" | "segments" | "anomaly")
-}
-
-/// The ids of a step's labels or values, with their places.
-pub(super) fn ids(entry: &Entry) -> Vec<(&str, (String, u32))> {
-    let list = if entry.key == "values" { "items" } else { "labels" };
-    let one = entry.value.get("label").map(|node| ("label.id".to_owned(), node));
-    let all = one.into_iter().chain(items(&entry.value, list).map(|(j, item)| (format!("{list}[{j}].id"), item)));
-    all.filter_map(|(place, node)| node.get("id").and_then(|id| Some((id.text()?, (place, id.line))))).collect()
-}
-
-/// Points of a face.
-const FACE: usize = 5;
-
-/// The labels of objects that the steps before a place find, in their order, each once.
-pub(super) fn labels_before<'a>(parts: &Parts<'a>, at: usize) -> Vec<&'a str> {
-    let models = parts.models.iter().filter(|model| model.at < at);
-    let mut found: Vec<(usize, &str)> = models
-        .flat_map(|model| model.posts().filter(|entry| finds(entry)).flat_map(ids).map(|(id, _)| (model.at, id)))
-        .chain(parts.own.iter().filter(|own| own.at < at && own.gives("objects")).flat_map(|own| own.ids().map(|(id, ..)| (own.at, id))))
-        .collect();
-    found.sort_by_key(|(at, _)| *at);
-    let mut seen = HashSet::new();
-    found.into_iter().map(|(_, id)| id).filter(|id| seen.insert(*id)).collect()
-}
-
-/// The same labels with how many points their objects have.
-fn points_before<'a>(parts: &Parts<'a>, at: usize) -> HashMap<&'a str, usize> {
-    let mut found: HashMap<&str, usize> = labels_before(parts, at).into_iter().map(|label| (label, 0)).collect();
-    for entry in parts.models.iter().filter(|model| model.at < at).flat_map(Model::posts).filter(|entry| finds(entry)) {
-        let points = entry.value.get("keypoints").map_or(0, |points| items(points, "names").count());
-        found.extend(ids(entry).into_iter().map(|(id, _)| (id, points)));
-    }
-    found
-}
-
-/// A model for each object needs a picture, and what the step of [`of_labels`] and [`of_shape`] does.
-fn of(parts: &Parts<'_>, model: &Model<'_>, faults: &mut Faults) {
-    let Some(of) = model.get("of") else { return };
-    let place = format!("{}.of", model.key);
-    if !of_labels(parts, (of, &place), model.at, faults) {
-        return;
-    }
-    if model.pre.is_some_and(|pre| pre.get("image").is_none()) {
-        faults.push(Fault::new("of-needs-picture", &place).at(of.line));
-    }
-    let entry = model.posts().find(|entry| finds(entry));
-    of_shape(parts, (of, &place), model.at, entry.map(|entry| entry.key.as_str()), faults);
-}
-
-/// A step that sees its objects turned or aligned finds no objects in them, which `finding` would name, and faces have their points.
-pub(super) fn of_shape(parts: &Parts<'_>, (of, place): (&Node, &str), at: usize, finding: Option<&str>, faults: &mut Faults) {
-    let turned = of.get("turn").is_some_and(|turn| turn.bool() == Some(true)).then_some("turn");
-    let aligned = of.get("align").map(|align| ("align", align));
-    if let (Some(key), Some(finding)) = (turned.or(aligned.map(|(key, _)| key)), finding) {
-        faults.push(Fault::new("of-turn", format!("{place}.{key}")).at(of.line).with("value", finding).with("hint", key));
-    }
-    let Some((key, align)) = aligned else { return };
-    let found = points_before(parts, at);
-    let wanted: Vec<&str> = items(of, "labels").filter_map(|(_, label)| label.text()).collect();
-    let whole = |label: &&str| found.get(label).is_none_or(|points| *points == FACE);
-    let fits = if wanted.is_empty() { found.values().any(|points| *points == FACE) } else { wanted.iter().all(whole) };
-    if !fits {
-        faults.push(Fault::new("of-align", format!("{place}.{key}")).at(align.line));
-    }
-    for other in ["expand", "square", "turn"].into_iter().filter_map(|other| of.get(other)) {
-        faults.push(Fault::new("of-align-alone", format!("{place}.{key}")).at(other.line));
     }
 }
 
@@ -139,24 +67,6 @@ fn tiles(model: &Model<'_>, faults: &mut Faults) {
     if model.get("of").is_some() || model.posts().count() != 1 || !model.posts().all(boxes) {
         faults.push(Fault::new("tiles-need-boxes", format!("{}.image.tiles", model.pre_key)).at(tiles.line));
     }
-}
-
-/// A step for each object needs objects before it, and names labels that they can have. False for the first step.
-pub(super) fn of_labels(parts: &Parts<'_>, (of, place): (&Node, &str), at: usize, faults: &mut Faults) -> bool {
-    if at == 0 {
-        faults.push(Fault::new("of-first", place).at(of.line));
-        return false;
-    }
-    let found = labels_before(parts, at);
-    for (i, label) in items(of, "labels") {
-        if let Some(text) = label.text()
-            && !found.contains(&text)
-        {
-            let list = found.join(", ");
-            faults.push(Fault::new("of-label", format!("{place}.labels[{i}]")).at(label.line).with("value", text).with("list", list));
-        }
-    }
-    true
 }
 
 fn shape(tensor: &Node) -> Option<Vec<i64>> {
@@ -320,7 +230,7 @@ fn cells(column: &Node, step: &Entry, place: &str, faults: &mut Faults) {
 }
 
 /// Every input of the model is filled, by what is prepared, by `feed` or by `state`, and nothing else is named.
-fn feeds(parts: &Parts<'_>, model: &Model<'_>, faults: &mut Faults) {
+fn feeds(root: &Node, parts: &Parts<'_>, model: &Model<'_>, faults: &mut Faults) {
     if parts.first || model.node.is_none() {
         return;
     }
@@ -347,8 +257,10 @@ fn feeds(parts: &Parts<'_>, model: &Model<'_>, faults: &mut Faults) {
             faults.push(Fault::new(code, format!("{}.feed", model.key)).at(entry.line).with("value", word));
         }
     }
-    if let Some(state) = model.get("state").filter(|state| !state.items().is_empty() && !reads("sound")) {
-        faults.push(Fault::new("state-needs-sound", format!("{}.state", model.key)).at(state.line));
+    let tiled = model.pre.and_then(|pre| pre.get("image")).is_some_and(|image| image.get("tiles").is_some());
+    let frames = root.text_of("input") == Some("video") && !tiled && model.get("of").is_none();
+    if let Some(state) = model.get("state").filter(|state| !state.items().is_empty() && !reads("sound") && !frames) {
+        faults.push(Fault::new("state-needs-sequence", format!("{}.state", model.key)).at(state.line));
     }
     let main = model.main_input().and_then(|(_, tensor)| tensor.text_of("name"));
     let columns = model.pre.and_then(|pre| pre.get("columns")).filter(|body| body.get("each").and_then(Node::bool) == Some(true));
@@ -417,10 +329,34 @@ fn post<'a>(parts: &Parts<'_>, model: &Model<'a>, values: &mut HashSet<&'a str>,
             && !list.is_empty()
             && !has_room(entry, &found, list, parts.first)
         {
-            let fault = Fault::new("labels-count", format!("{place}.{list_key}")).at(entry.line);
-            faults.push(fault.with("value", list.len()).with("hint", join(&found)));
+            let readings = if entry.key == "boxes" { readings(&entry.value, &found, list.len(), parts.first) } else { String::new() };
+            let code = match (readings.is_empty(), parts.first) {
+                (true, _) => "labels-count",
+                (false, true) => "boxes-format",
+                (false, false) => "boxes-row",
+            };
+            let fault = Fault::new(code, format!("{place}.{list_key}")).at(entry.line);
+            let mut fault = fault.with("value", list.len()).with("hint", join(&found));
+            // Ours, and to be copied: neither shortened nor translated.
+            fault.args.insert("keys", readings);
+            faults.push(fault);
         }
     }
+}
+
+/// What may be written for the boxes of a tensor of this shape, with who exports such ones.
+fn readings(boxes: &Node, shape: &[i64], labels: usize, first: bool) -> String {
+    let [.., a, b] = shape else { return String::new() };
+    // No family has a width of 0, so what is dynamic fits none.
+    let plane = [a, b].map(|side| usize::try_from(*side).unwrap_or(0));
+    let classes = labels + usize::from(matches!(boxes.text_of("background"), Some("first" | "last")));
+    let (layout, width) = match boxes.text_of("layout") {
+        _ if first => (RowLayout::Rows, labels.saturating_add(5)),
+        Some("columns") => (RowLayout::Columns, row_width(boxes, labels).unwrap_or(0)),
+        _ => (RowLayout::Rows, row_width(boxes, labels).unwrap_or(0)),
+    };
+    let text = |look: Look| if look.family.is_empty() { look.keys } else { format!("{} ({})", look.keys, look.family) };
+    looks(classes, layout, width, plane).into_iter().map(text).collect::<Vec<_>>().join("; ")
 }
 
 /// A row of boxes has all that makes an object, once.
@@ -469,7 +405,11 @@ fn row_width(boxes: &Node, labels: usize) -> Option<usize> {
             RowPart::Masks(n) | RowPart::Skip(n) => usize::from(n),
         })
     };
-    boxes.get("row")?.items().iter().map(width).sum()
+    match boxes.get("row").map_or(&[][..], Node::items) {
+        // The row of format 1: box, objectness, scores.
+        [] => Some(classes.saturating_add(5)),
+        row => row.iter().map(width).sum(),
+    }
 }
 
 /// Dynamic dimensions (-1) always fit; a scalar or one-dimensional output is taken as the row itself. In format 2 an output of another number

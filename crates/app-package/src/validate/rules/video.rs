@@ -4,8 +4,8 @@ use std::collections::{BTreeSet, HashSet};
 
 use super::super::Faults;
 use super::super::yaml::{Entry, Node};
-use super::parts::Parts;
-use super::{items, steps, unique};
+use super::parts::{self, Parts};
+use super::{items, objects, unique};
 use crate::fault::Fault;
 use crate::pipeline::polygon_fault;
 
@@ -85,7 +85,7 @@ fn places<'a>(root: &'a Node, kind: &str) -> impl Iterator<Item = &'a Node> + us
 
 /// Labels of objects that the steps before a place find.
 fn labels<'a>(parts: &Parts<'a>, before: usize) -> BTreeSet<&'a str> {
-    steps::labels_before(parts, before).into_iter().collect()
+    objects::labels_before(parts, before).into_iter().collect()
 }
 
 fn known_labels(node: &Node, key: &str, known: &BTreeSet<&str>, faults: &mut Faults) {
@@ -139,7 +139,7 @@ fn models(parts: &Parts<'_>, faults: &mut Faults) {
             }
         }
         let decoded = parts.own.iter().any(|own| own.at == model.at + 1 && own.takes("tensors") && own.gives("objects"));
-        if let Some(every) = model.get("every").filter(|_| decoded || model.get("of").is_some() || model.posts().any(steps::finds)) {
+        if let Some(every) = model.get("every").filter(|_| decoded || model.get("of").is_some() || model.posts().any(parts::finds)) {
             faults.push(Fault::new("every-finds", format!("{}.every", model.key)).at(every.line));
         }
     }
