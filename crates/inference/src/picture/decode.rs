@@ -9,6 +9,9 @@ use image::{ColorType, DynamicImage, ImageDecoder, ImageFormat, ImageReader};
 use super::{MAX_PIXELS, MAX_SIDE};
 use crate::error::{AppError, Result};
 
+/// Memory of a decoder in bytes, beside the pixels: rows, what compressed headers hold.
+const DECODER_MEMORY: u64 = 16 << 20;
+
 /// Whether these bytes begin as a PNG or JPEG picture does.
 pub fn is_known(bytes: &[u8]) -> bool {
     matches!(bytes, [0x89, b'P', b'N', b'G', ..] | [0xff, 0xd8, 0xff, ..])
@@ -41,34 +44,35 @@ fn within(bytes: &[u8], most: u64, alpha: bool) -> Result<DynamicImage> {
     let name = if format == ImageFormat::Png { "PNG" } else { "JPEG" };
     let damaged =
         |e: &dyn std::fmt::Display| AppError::new("input-not-a-picture", format!("the {name} picture is damaged or cut off: {e}"));
-    let mut header = ImageReader::with_format(Cursor::new(bytes), format).into_decoder().map_err(|e| damaged(&e))?;
-    let (width, height) = header.dimensions();
+    let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
+    let mut limits = image::Limits::default();
+    limits.max_alloc = Some(DECODER_MEMORY);
+    reader.limits(limits.clone());
+    let mut decoder = reader.into_decoder().map_err(|e| damaged(&e))?;
+    let (width, height) = decoder.dimensions();
     let pixels = u64::from(width) * u64::from(height);
     let too_large = |why: String| AppError::new("input-too-large", format!("the picture has {width} × {height} pixels; {why}"));
     if pixels == 0 || pixels > MAX_PIXELS || width.max(height) > MAX_SIDE {
         return Err(too_large(format!("at most {MAX_PIXELS} are read, and at most {MAX_SIDE} on a side")));
     }
-    let orientation = header.orientation().unwrap_or(Orientation::NoTransforms);
+    let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
     // A copy of three bytes a pixel follows, of four with alpha: as bytes, or turned. A progressive JPEG (marker 0xff 0xc2) is held as coefficients first. In
     // the data of a JPEG that marker cannot stand, in its headers by accident only.
-    let kept = header.color_type() == ColorType::Rgb8 || (alpha && header.color_type() == ColorType::Rgba8);
+    let kept = decoder.color_type() == ColorType::Rgb8 || (alpha && decoder.color_type() == ColorType::Rgba8);
     let copy = if kept && orientation == Orientation::NoTransforms { 0 } else { pixels * if alpha { 4 } else { 3 } };
     let progressive = format == ImageFormat::Jpeg && bytes.windows(2).any(|pair| pair == [0xff, 0xc2]);
-    let needed = header.total_bytes() + copy + if progressive { pixels * 6 } else { 0 };
-    drop(header);
+    let needed = decoder.total_bytes() + copy + if progressive { pixels * 6 } else { 0 };
     if needed > most {
         return Err(too_large(format!("decoding takes {} MiB, more than may be used", needed >> 20)));
     }
     if !has_memory(needed) {
         return Err(too_large(format!("decoding takes {} MiB, more than the app has left", needed >> 20)));
     }
-    let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
-    let mut limits = image::Limits::default();
-    // The pixels, plus the decoder's own rows.
-    limits.max_alloc = Some(needed + (16 << 20));
-    reader.limits(limits);
+    // The pixels come to what the decoder has.
+    limits.max_alloc = Some(needed + DECODER_MEMORY);
+    decoder.set_limits(limits).map_err(|e| damaged(&e))?;
     // Bytes first, then turned: turning copies, and 16-bit RGBA is the larger of the two.
-    let picture = reader.decode().map_err(|e| damaged(&e))?;
+    let picture = DynamicImage::from_decoder(decoder).map_err(|e| damaged(&e))?;
     let mut picture = match picture {
         shown if alpha && shown.color().has_alpha() => shown.into_rgba8().into(),
         kept @ (DynamicImage::ImageRgb8(_) | DynamicImage::ImageLuma8(_)) => kept,

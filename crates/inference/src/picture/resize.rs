@@ -23,6 +23,17 @@ pub(super) fn resize<const S: usize, const P: usize>(
     down: Axis,
     mut sink: impl FnMut(usize, Row<'_, P>),
 ) {
+    if across.is_whole() && down.is_whole() {
+        // Every filter leaves a picture of the size asked for as it is.
+        let mut made = vec![[0; P]; across.count as usize];
+        for (y, row) in source.chunks_exact((across.source as usize * S).max(1)).enumerate() {
+            for (at, made) in made.iter_mut().enumerate() {
+                *made = pixel(row, at * S);
+            }
+            sink(y, Row::Bytes(&made));
+        }
+        return;
+    }
     match filter {
         Filter::Linear => fixed::<S, P>(filter, source, across, down, sink),
         Filter::Area if !(across.shrinks() && down.shrinks()) => fixed::<S, P>(filter, source, across, down, sink),
@@ -88,8 +99,8 @@ fn bytes<const S: usize, const P: usize>(filter: Filter, source: &[u8], across: 
 
 /// `OpenCV`'s fixed-point arithmetic for bytes, with what it cuts off on the way: that is an eighth of a step on average.
 fn fixed<const S: usize, const P: usize>(filter: Filter, source: &[u8], across: Axis, down: Axis, mut sink: impl FnMut(usize, Row<'_, P>)) {
-    let columns: Vec<(usize, [i16; 2])> = column_pairs(filter, across).collect();
-    let mut line = vec![[0u8; P]; columns.len()];
+    let mut columns = Columns::<S, P>::new(column_pairs(filter, across));
+    let mut line = vec![[0u8; P]; columns.first.len()];
     let mut ring = Ring::<i16>::new(2, line.len() * P);
     for (y, ([first, second], weights)) in row_pairs(filter, down).enumerate() {
         // Where the first row alone counts, the second one is not made.
@@ -97,7 +108,7 @@ fn fixed<const S: usize, const P: usize>(filter: Filter, source: &[u8], across: 
         for row in [first, second] {
             ring.fill(row, |made| {
                 let pixels = source.get(row * across.source as usize * S..).unwrap_or_default();
-                mix::<S, P>(pixels, &columns, made.as_chunks_mut::<P>().0);
+                columns.mix(pixels, made);
             });
         }
         if let (Some(upper), Some(lower)) = (ring.row(first), ring.row(second)) {
@@ -107,32 +118,44 @@ fn fixed<const S: usize, const P: usize>(filter: Filter, source: &[u8], across: 
     }
 }
 
-/// Two pixels side by side. Divided by 16 their sums fit into 16 bits.
-fn mix<const S: usize, const P: usize>(pixels: &[u8], columns: &[(usize, [i16; 2])], made: &mut [[i16; P]]) {
-    // All but the last pixels of the picture have so many bytes behind them: those are read without a look at the end.
-    let safe = columns.partition_point(|(first, _)| (first + 1) * S + P <= pixels.len());
-    let (columns, last_columns) = columns.split_at_checked(safe).unwrap_or_default();
-    let (made, last_made) = made.split_at_mut_checked(safe).unwrap_or_default();
-    for (made, &(first, weights)) in made.iter_mut().zip(columns) {
-        let near = pixels.get(first * S..).and_then(<[u8]>::first_chunk::<P>);
-        let far = pixels.get((first + 1) * S..).and_then(<[u8]>::first_chunk::<P>);
-        if let (Some(near), Some(far)) = (near, far) {
-            pair(near, far, weights, made);
-        }
+/// Pixels side by side that are mixed. Gathered first: then the lanes of all are one row each, which is multiplied many at a time.
+struct Columns<const S: usize, const P: usize> {
+    /// Where the first of two pixels begins in a row of the source.
+    first: Vec<usize>,
+    /// Of the first and of the second, for each lane.
+    weights: [Vec<[i16; P]>; 2],
+    pixels: [Vec<[u8; P]>; 2],
+}
+
+impl<const S: usize, const P: usize> Columns<S, P> {
+    fn new(pairs: impl Iterator<Item = (usize, [i16; 2])>) -> Self {
+        let (first, weights): (Vec<usize>, Vec<[i16; 2]>) = pairs.map(|(first, weights)| (first * S, weights)).unzip();
+        let pixels = vec![[0; P]; first.len()];
+        let each = |which: fn(&[i16; 2]) -> i16| weights.iter().map(|pair| [which(pair); P]).collect();
+        Self { first, weights: [each(|pair| pair[0]), each(|pair| pair[1])], pixels: [pixels.clone(), pixels] }
     }
-    for (made, &(first, weights)) in last_made.iter_mut().zip(last_columns) {
-        let near = lanes::<P>(pixels.get(first * S..).unwrap_or_default());
-        let far = lanes::<P>(pixels.get((first + 1) * S..).unwrap_or_default());
-        pair(&near, &far, weights, made);
+
+    /// Divided by 16 the sums fit into 16 bits.
+    #[expect(clippy::cast_possible_truncation, reason = "255 * 2048 / 16 fits")]
+    fn mix(&mut self, row: &[u8], made: &mut [i16]) {
+        let [near, far] = &mut self.pixels;
+        for ((near, far), &first) in near.iter_mut().zip(far.iter_mut()).zip(&self.first) {
+            (*near, *far) = (pixel(row, first), pixel(row, first + S));
+        }
+        let [a, b] = &self.weights;
+        let lanes = near.as_flattened().iter().zip(far.as_flattened());
+        let weights = a.as_flattened().iter().zip(b.as_flattened());
+        for ((made, (&near, &far)), (&a, &b)) in made.iter_mut().zip(lanes).zip(weights) {
+            *made = ((i32::from(near) * i32::from(a) + i32::from(far) * i32::from(b)) >> 4) as i16;
+        }
     }
 }
 
+/// A pixel of a row and what follows; zeros behind the end of the picture.
 #[inline]
-#[expect(clippy::cast_possible_truncation, reason = "255 * 2048 / 16 fits")]
-fn pair<const P: usize>(near: &[u8; P], far: &[u8; P], [a, b]: [i16; 2], made: &mut [i16; P]) {
-    for ((made, near), far) in made.iter_mut().zip(near).zip(far) {
-        *made = ((i32::from(*near) * i32::from(a) + i32::from(*far) * i32::from(b)) >> 4) as i16;
-    }
+fn pixel<const P: usize>(row: &[u8], at: usize) -> [u8; P] {
+    let rest = row.get(at..).unwrap_or_default();
+    rest.first_chunk::<P>().copied().unwrap_or_else(|| lanes(rest))
 }
 
 /// A pixel and what follows; zeros behind the end of the picture.

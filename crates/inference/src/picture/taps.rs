@@ -23,6 +23,11 @@ impl Axis {
         1.0 / (f64::from(self.scaled) / f64::from(self.source))
     }
 
+    /// Whether the side stays as it is.
+    pub fn is_whole(self) -> bool {
+        self.source == self.scaled && self.start == 0 && self.count == self.scaled
+    }
+
     pub fn shrinks(self) -> bool {
         self.source >= self.scaled
     }
