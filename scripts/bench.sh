@@ -10,7 +10,7 @@ scripts/onnxruntime.sh >/dev/null
 cargo build --release --locked --package pithead --bin pithead --package pithead-edge --bin pithead-edge
 
 failed=()
-for bench in catalogue memory speed overload predict deploy registry uploads check; do
+for bench in catalogue memory speed overload predict pipeline mlserver deploy registry uploads check; do
   "bench/$bench.sh" || failed+=("$bench")
 done
 [ ${#failed[@]} = 0 ] || die "missed a limit or did not run: ${failed[*]}"
