@@ -20,6 +20,6 @@ telemetry-plot-p50 = 中位数
 telemetry-plot-p95 = 95 分位
 telemetry-plot-p95-of = { $app }（95 分位）
 
-error-alarm = 没有这条报警
+error-alarm = 没有这条告警
 error-too-many-reports = 一次请求最多 { $max } 条上报
-error-too-many-alarms = 每小时可上报的报警已达上限，节点会保留并稍后重新发送
+error-too-many-alarms = 每小时可上报的告警已达上限，节点会保留并稍后重新发送
