@@ -13,7 +13,7 @@ from objects import gallery, objects, seen, streets
 from ocr import both, crops, ddddocr_text, det, plate, rec, signs, words
 from segments import letterboxed, numbers, scenes, segments, stretched
 from sound import recordings, silero, yamnet
-from trees import SENSORS, frames, gaps, lightgbm_classes, lightgbm_gaps, sklearn_forest, sklearn_frame, sklearn_regressor, table_data, tables, xgboost_classes
+from trees import frames, gaps, lightgbm_classes, lightgbm_gaps, sklearn_forest, sklearn_frame, sklearn_regressor, table_data, tables, xgboost_classes
 
 
 @dataclasses.dataclass
@@ -51,8 +51,6 @@ RAPID = "`TextDetector` and `TextRecognizer` of the package, line by line, no di
 BIT = "a cell of the box hangs on the last bit of a float: OpenCV's `minAreaRect` gives 637.99994 for 638, and the score of a box moves by 2 %"
 GROWN = ("Clipper grows a box by whole cells (40 for 40.63), so corners are up to a pixel off; of 130 lines on 26 such plates the scores of 40 move by more "
          "than is tolerated (0.057 at most), 6 are read otherwise, `0` for `o`")
-WINDOW = "window: {columns: [gas, wind, pressure], length: 48, layout: time-major}"
-ROW = f"columns: {{names: [{', '.join(SENSORS)}]}}"
 WORDS = lambda: words(("KJ4871", 190, 64), ("belt", 131, 64), ("7x8=56", 220, 64))
 CASES = [
     Case("nudenet", "Ultralytics YOLOv8, raw head, open size", "nudenet 3.4.2", nudenet, [], pictures, [], REWRITTEN),
@@ -120,18 +118,15 @@ CASES = [
     Case("silero-mean", "the same, the mean", "silero-vad 6.2.3", lambda: silero("mean"), [], recordings,
          [("pre: {sound: {length: 512, context: 64, rate: 16000}}", "pre: {sound: {length: 512, context: 64, rate: 16000, over: mean}}")], REWRITTEN),
     Case("yamnet", "of YAMNet's form: sound without a batch, frames in a row", "constants", yamnet, [], lambda: recordings()[:3], [], REWRITTEN + "; the model run once over the whole sound", input="audio"),
-    Case("forecast", "forecast `[1, 3, 12]` from a window with gaps", "constants", plain, [], courses_with_gaps,
-         [(WINDOW, WINDOW.replace("[gas, wind, pressure]", "[{name: gas, missing: last}, {name: wind, missing: last}, {name: pressure, missing: last}]"))], "pandas' `ffill`, then the model"),
+    Case("forecast", "forecast `[1, 3, 12]` from a window with gaps", "constants", plain, [], courses_with_gaps, [], "pandas' `ffill`, then the model"),
     Case("forecast-places", "the same, items that name places of the tensor", "constants", places, [], courses_with_gaps, [], "pandas' `ffill`, then the model", input="timeseries"),
     Case("gallery", "embeddings beside a gallery (ArcFace)", "constants", lambda: gallery(0.95), [], seen, [], REWRITTEN, input="image"),
     Case("objects", "two models on what a third finds", "constants", objects, [], streets, [], REWRITTEN, input="image"),
     Case("sklearn", "scikit-learn pipeline, classes", "scikit-learn, skl2onnx", sklearn_forest, ["--labels", "setosa,versicolor,virginica"], iris, [], "`predict_proba`"),
     Case("sklearn-values", "scikit-learn pipeline, a value", "scikit-learn, skl2onnx", sklearn_regressor, [], lambda: iris(3), [], "`predict`"),
     Case("lightgbm", "LightGBM", "lightgbm, onnxmltools", lightgbm_classes, ["--labels", "setosa,versicolor,virginica"], iris, [], "`predict_proba`"),
-    Case("lightgbm-gaps", "LightGBM with empty cells", "lightgbm, onnxmltools", lightgbm_gaps, ["--labels", "healthy,worn,failing"], gaps,
-         [(ROW, "columns:\n  names:\n" + "\n".join(f"    - {{name: {c}, missing: nan}}" for c in SENSORS))], "`predict_proba`"),
-    Case("frame", "DataFrame pipeline, texts and empty cells", "scikit-learn, skl2onnx", sklearn_frame, ["--labels", "fine,due"], frames,
-         [("vib", "- {name: vib, missing: nan}"), ("{name: maker, type: text}", "- {name: maker, type: text, missing: empty}")], "`predict_proba`"),
+    Case("lightgbm-gaps", "LightGBM with empty cells", "lightgbm, onnxmltools", lightgbm_gaps, ["--labels", "healthy,worn,failing"], gaps, [], "`predict_proba`"),
+    Case("frame", "DataFrame pipeline, texts and empty cells", "scikit-learn, skl2onnx", sklearn_frame, ["--labels", "fine,due"], frames, [], "`predict_proba`"),
     Case("xgboost", "XGBoost", "xgboost-cpu, onnxmltools", xgboost_classes, ["--labels", "setosa,versicolor,virginica"], iris, [], "`predict_proba`"),
 ]
 
