@@ -7,8 +7,8 @@ APPS = pathlib.Path(__file__).resolve().parents[2] / "format-2"
 SPECIALTIES = ["hoisting", "main-haulage", "safety-supervision", "rock-burst", "coal-mining", "tunnelling", "aux-haulage", "coal-washing", "coking"]
 HEAD = """# 格式 2 示例应用 Examples of format 2
 
-每个应用用于 `demo/apps` 没有的一个场景，合起来用到格式 2 的每一种输入和除 `grid`（见 `demo/apps`）、`text` 外的每一种结果。均由 `demo/train/format_2` 中的脚本用合成数据训练，仅供演示；`make test` 检查它们给出的结果与金标样本一致。
-Each is for a scenario that `demo/apps` does not have, and together they use every kind of input of format 2 and every kind of result but `text`, and `grid`, which `demo/apps` has. Trained on synthetic data by the
+每个应用用于 `demo/apps` 没有的一个场景，合起来用到格式 2 的每一种输入和除 `grid`（见 `demo/apps`）外的每一种结果。均由 `demo/train/format_2` 中的脚本用合成数据训练，仅供演示；`make test` 检查它们给出的结果与金标样本一致。
+Each is for a scenario that `demo/apps` does not have, and together they use every kind of input of format 2 and every kind of result but `grid`, which `demo/apps` has. Trained on synthetic data by the
 programs in `demo/train/format_2`, for demonstration only; `make test` holds their answers against their golden samples. The figure is the first metric on
 held-out data and its baseline.
 
