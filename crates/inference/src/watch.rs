@@ -195,6 +195,7 @@ impl Watch {
                     Some(Change::Begun) => {
                         happened.begun.push(key.event(rule, moment.now, None));
                         let told = Told {
+                            at: Some(moment.now.as_secs_f64()),
                             label: things.as_ref().and_then(|things| things.first()).map(|thing| thing.label.as_str()),
                             zone: zone_title(app.manifest(), &key, moment),
                             missing: missing.clone(),
