@@ -366,9 +366,23 @@ fn tell_report(report: &CheckReport, folder: &Folder, code: &str, lang: Lang) {
         let peak = f64::from(u32::try_from(card.peak_memory_bytes / 1024).unwrap_or(u32::MAX)) / 1024.0;
         let steady = card.latency_ms.measured.is_none_or(|how| how.steady);
         let uncertain = if steady { String::new() } else { format!(" ({})", lang.t("card-uncertain")) };
+        let per_frame = card.latency_ms.is_per_frame();
+        let (median, p95) = if per_frame { ("card-median-frame", "card-p95-frame") } else { ("card-median", "card-p95") };
+        let time = |ms: f64| {
+            let time = format!("{ms:.2} ms");
+            let time = if per_frame { lang.format("measure-frame-time", &[("time", &time)]) } else { time };
+            format!("{time}{uncertain}")
+        };
+        let rates = card.throughput.filter(|_| per_frame).map(|rates| {
+            lang.format(
+                "card-throughput-frames",
+                &[("one", &format!("{:.1}", rates.one_thread)), ("two", &format!("{:.1}", rates.two_threads))],
+            )
+        });
         let facts = [
-            ("card-median", format!("{:.2} ms{}", card.latency_ms.median, uncertain)),
-            ("card-p95", format!("{:.2} ms{}", card.latency_ms.p95, uncertain)),
+            (median, time(card.latency_ms.median)),
+            (p95, time(card.latency_ms.p95)),
+            ("card-throughput", rates.unwrap_or_default()),
             ("card-memory", format!("{peak:.1} MiB")),
             ("card-engine", format!("{} {}", card.engine, card.engine_version)),
             (
@@ -376,7 +390,7 @@ fn tell_report(report: &CheckReport, folder: &Folder, code: &str, lang: Lang) {
                 lang.format("card-hardware-value", &[("cpu", &card.hardware.cpu), ("cores", &card.hardware.cores.to_string())]),
             ),
         ];
-        for (key, value) in facts {
+        for (key, value) in facts.into_iter().filter(|(_, value)| !value.is_empty()) {
             print_line!("{}  {value}", lang.t(key));
         }
     }
