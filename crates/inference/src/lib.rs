@@ -8,6 +8,7 @@
 mod agree;
 pub mod alarm;
 pub mod app;
+mod assign;
 pub mod check;
 pub mod clip;
 pub mod content;
@@ -40,5 +41,6 @@ pub mod table;
 pub mod tensors;
 pub mod tiles;
 pub mod track;
+pub mod truth;
 pub mod watch;
 pub mod worker;
