@@ -12,6 +12,7 @@ mod assign;
 pub mod check;
 pub mod clip;
 pub mod content;
+pub mod draw;
 pub mod engine;
 pub mod episode;
 pub mod error;

@@ -19,6 +19,7 @@ use crate::{
     alarm::{Params, Told, holds},
     app::App,
     clip,
+    draw::Trace,
     episode::{Change, Episode},
     error::Result,
     frames::Frames,
@@ -269,25 +270,30 @@ fn zone_title<'a>(manifest: &'a AppManifest, key: &Key, moment: &Moment) -> Opti
     zone.map(|zone| &zone.title)
 }
 
-/// The answer to a clip, or to a picture as a clip of one frame. Codes as those of [`clip::read`], [`clip::Clip::frames`] and [`Watch::frame`].
+/// The answer to a clip, or to a picture as a clip of one frame, with what was seen in each frame. Codes as those of [`clip::read`],
+/// [`clip::Clip::frames`] and [`Watch::frame`].
 pub(crate) fn clip(
     app: &mut App,
     bytes: &[u8],
     drawn: &Drawn,
     params: &serde_json::Map<String, serde_json::Value>,
     place: &str,
-) -> Result<AppOutput> {
+) -> Result<(AppOutput, Trace)> {
     let mut watch = Watch::new(app, drawn, params, place)?;
-    let mut whole = Whole::default();
+    let (mut whole, mut trace) = (Whole::default(), Trace::default());
+    let mut add = |frame: FrameOutput| {
+        trace.add(&frame.result.detections);
+        whole.add(frame);
+    };
     if picture::is_known(bytes) {
-        whole.add(watch.frame(app, &picture::decode(bytes)?, Duration::ZERO)?);
+        add(watch.frame(app, &picture::decode(bytes)?, Duration::ZERO)?);
     } else {
         for frame in clip::read(bytes)?.frames() {
             let (time, picture) = frame?;
-            whole.add(watch.frame(app, &picture, time)?);
+            add(watch.frame(app, &picture, time)?);
         }
     }
-    Ok(whole.finish(&watch))
+    Ok((whole.finish(&watch), trace))
 }
 
 /// The fold over the frames of a clip.
